@@ -1,0 +1,1 @@
+//! The purchase core for limited drops.

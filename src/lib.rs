@@ -1,1 +1,2 @@
 //! The purchase core for limited drops.
+pub mod engine;

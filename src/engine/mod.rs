@@ -1,0 +1,2 @@
+//! The engine: decides and applies, without I/O, clock or logging.
+pub mod cells;

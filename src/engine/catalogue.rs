@@ -122,40 +122,35 @@ impl Catalogue {
         }
     }
 
-    /// This catalogue with the terms of `set`.
+    /// Sets the terms of a product.
     ///
     /// The cell's total is the caller's: raised after, lowered before the event.
-    #[must_use]
-    pub fn with_product(&self, set: ProductSet) -> Self {
-        let mut next = self.clone();
+    pub fn add_product(&mut self, set: ProductSet) {
         if let Some(index) = self.product_places.get(&set.product) {
-            let stock = Arc::clone(&self.product_at(*index).stock);
-            next.products[index.0 as usize] =
-                Arc::new(Product { index: *index, terms: set, stock });
-            return next;
+            let known = &mut self.products[index.0 as usize];
+            let stock = Arc::clone(&known.stock);
+            *known = Arc::new(Product { index: *index, terms: set, stock });
+            return;
         }
         let index = ProductIndex(place(self.products.len()));
-        let stock = StockCell::new(set.stock).expect("the front end bounds stock to the cell's range");
-        next.product_places.insert(set.product.clone(), index);
-        next.products.push(Arc::new(Product { index, terms: set, stock: Arc::new(stock) }));
-        next
+        let stock = StockCell::new(set.stock);
+        let stock = Arc::new(stock.expect("whoever sets a product bounds its stock first"));
+        self.product_places.insert(set.product.clone(), index);
+        self.products.push(Arc::new(Product { index, terms: set, stock }));
     }
 
-    /// This catalogue with the terms of `set`; likewise.
-    #[must_use]
-    pub fn with_promotion(&self, set: PromotionSet) -> Self {
-        let mut next = self.clone();
+    /// Sets the terms of a promotion; likewise.
+    pub fn add_promotion(&mut self, set: PromotionSet) {
         if let Some(index) = self.promotion_places.get(&set.code) {
-            let uses = Arc::clone(&self.promotion_at(*index).uses);
-            next.promotions[index.0 as usize] =
-                Arc::new(Promotion { index: *index, terms: set, uses });
-            return next;
+            let known = &mut self.promotions[index.0 as usize];
+            let uses = Arc::clone(&known.uses);
+            *known = Arc::new(Promotion { index: *index, terms: set, uses });
+            return;
         }
         let index = PromotionIndex(place(self.promotions.len()));
         let uses = Arc::new(PromotionCell::new(set.uses_max));
-        next.promotion_places.insert(set.code.clone(), index);
-        next.promotions.push(Arc::new(Promotion { index, terms: set, uses }));
-        next
+        self.promotion_places.insert(set.code.clone(), index);
+        self.promotions.push(Arc::new(Promotion { index, terms: set, uses }));
     }
 }
 

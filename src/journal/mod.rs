@@ -25,9 +25,9 @@ mod sweeper;
 mod turn;
 
 use crate::engine::catalogue::Catalogue;
-use crate::engine::cells::VelocityTable;
 use crate::engine::settings::EngineSettings;
 use crate::engine::shard::{LATEST, Shard};
+use crate::engine::velocity::Velocity;
 use crate::engine::view::{ProductView, PromotionView, PurchaseView};
 use crate::ids::{Lsn, ProductId, PromotionCode, PurchaseId, ShardId};
 use crate::time::UnixMs;
@@ -56,7 +56,7 @@ pub struct Journal {
     catalogue: ArcSwap<Catalogue>,
     /// One turn at a time over the catalogue, as each shard has its own.
     catalogue_turn: Mutex<()>,
-    velocity: VelocityTable,
+    velocity: Velocity,
     settings: EngineSettings,
     clock: Clock,
     log: Arc<wal::Log>,

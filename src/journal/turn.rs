@@ -19,7 +19,6 @@ use crate::engine::decide::{
 use crate::engine::event::{AdminActed, AttemptRefused, Event, Flow, Origin};
 use crate::engine::refusal::{Refusal, Trace};
 use crate::engine::shard::{KeyAnswer, LATEST, Shard};
-use crate::engine::velocity;
 use crate::engine::view::{HoldView, PurchaseView};
 use crate::ids::{CardToken, Lsn, ProductId, PurchaseId, RequestId, ShardId, UserId};
 use crate::time::UnixMs;
@@ -344,7 +343,7 @@ impl Turn<'_> {
                 Ok(effects) => effects.carry_out(&self.catalogue),
                 Err(broken) => panic!("decided and applied under one lock, yet {broken}"),
             }
-            velocity::record(&self.journal.velocity, event, stamp);
+            self.journal.velocity.record(event, stamp);
         }
         self.slot.note_next_expiry(&self.shard);
         self.journal.background.expiry_moved(&self.shard);

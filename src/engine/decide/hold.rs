@@ -47,7 +47,6 @@ pub(super) fn place(
     let currency = wanted.currency.or_else(listed).ok_or(Refusal::CurrencyNotAllowed)?;
     let priced = product.price(currency).ok_or(Refusal::CurrencyNotAllowed)?;
     debug_assert!(priced.get() > 0);
-    shard.room_for(wanted.user, &settings.bounds)?;
 
     let committed = shard.committed(wanted.user, product.index);
     let limit = product.terms.per_user_limit.unwrap_or(u32::MAX);

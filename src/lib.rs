@@ -8,5 +8,6 @@
 
 pub mod engine;
 pub mod ids;
+pub mod journal;
 pub mod money;
 pub mod time;

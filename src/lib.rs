@@ -10,4 +10,5 @@ pub mod engine;
 pub mod ids;
 pub mod journal;
 pub mod money;
+pub mod report;
 pub mod time;

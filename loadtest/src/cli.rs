@@ -203,7 +203,7 @@ pub(crate) struct ServeArgs {
     /// Address to listen on, port not zero
     #[arg(long)]
     pub(crate) listen: SocketAddr,
-    /// Runtimes, each with its own listener (SO_REUSEPORT)
+    /// Runtimes, each with its own listener (`SO_REUSEPORT`)
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..=64))]
     pub(crate) workers: u8,
     /// Stop when stdin is closed, so that no server outlives the harness that started it

@@ -6,7 +6,7 @@
 use std::fs;
 use std::num::NonZeroU32;
 use std::sync::mpsc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::admin::{Offer, put_product};
 use crate::cli::DriveArgs;
@@ -130,10 +130,13 @@ pub(crate) fn measure(
 
 /// A number unlike that of any other run, so that idempotency keys never meet.
 pub(crate) fn run_number() -> u32 {
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    let nanos = now.map_or(0, |d| d.as_nanos());
-    // The low bits change fastest; the process id tells two runs of one instant apart.
-    (nanos as u32).rotate_left(7) ^ (nanos >> 32) as u32 ^ std::process::id().rotate_left(16)
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).ok();
+    let nanos = now.map_or(0, |d| d.subsec_nanos());
+    let seconds = now.map_or(0, |d| d.as_secs());
+    let bytes = seconds.to_le_bytes();
+    let seconds = u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
+    // The process id tells two runs of one instant apart.
+    nanos.rotate_left(2) ^ seconds.reverse_bits() ^ std::process::id().rotate_left(16)
 }
 
 /// How many of `all` connections thread number `thread` opens; every thread has at least one.

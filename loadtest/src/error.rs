@@ -43,14 +43,6 @@ pub(crate) enum Fault {
         /// What is wrong with it.
         source: BadResponse,
     },
-    /// The body is not the JSON it should be.
-    #[error("the body of {request} is not the JSON expected: {source}")]
-    BadJson {
-        /// Method and path.
-        request: String,
-        /// The parser's reason.
-        source: serde_json::Error,
-    },
     /// A program that a peer needs is missing.
     #[error("{program} is not installed: {remedy}")]
     NotInstalled {
@@ -88,9 +80,17 @@ pub(crate) enum Fault {
     /// Redis refused or failed.
     #[error("redis: {0}")]
     Redis(#[from] redis::RedisError),
-    /// PostgreSQL refused or failed.
+    /// The database refused or failed.
     #[error("postgresql: {0}")]
     Postgres(#[from] tokio_postgres::Error),
+    /// Rows of a comparison that say nothing.
+    #[error(
+        "{rows} rows of the comparison do not count: not run, or not answered as meant (see the table)"
+    )]
+    Void {
+        /// How many.
+        rows: usize,
+    },
     /// The drop's invariants do not hold.
     #[error("{count} violations of the drop's invariants, listed above")]
     Violations {

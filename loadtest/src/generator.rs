@@ -22,7 +22,7 @@ use mio::{Events, Interest, Poll, Token};
 use rustix::time::{Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec};
 
 use crate::error::{During as _, Fault};
-use crate::http::response;
+use crate::http::response::{self, Head};
 use crate::schedule::Schedule;
 use crate::stats::{Slice, nanos};
 use crate::workload::Workload;
@@ -206,16 +206,16 @@ impl Generator {
         }
         match self.conns[at].advance() {
             Ok(Progress::Waiting) => Ok(()),
-            Ok(Progress::Answered { close }) => self.answered(at, close),
+            Ok(Progress::Answered(head)) => self.answered(at, head),
             Err(reason) => self.lose(at, reason),
         }
     }
 
-    fn answered(&mut self, at: usize, close: bool) -> Result<(), Fault> {
+    fn answered(&mut self, at: usize, head: Head) -> Result<(), Fault> {
         let now = Instant::now();
         let conn = &mut self.conns[at];
         let intended = conn.intended.take();
-        if let (Some(intended), Some(head)) = (intended, conn.head()) {
+        if let Some(intended) = intended {
             self.in_flight -= 1;
             if intended >= self.count_from {
                 let latency = nanos(now.saturating_duration_since(intended));
@@ -226,13 +226,13 @@ impl Generator {
                 let reason = if head.status < 400 {
                     ""
                 } else {
-                    response::reason(&conn.input[head.head_len..head.len()]).unwrap_or("")
+                    response::reason(&conn.input[head.body_at..head.len()]).unwrap_or("")
                 };
                 self.slice.outcomes.count(head.status, reason);
             }
         }
         self.conns[at].filled = 0;
-        if close && !self.reopen(at)? {
+        if head.close && !self.reopen(at)? {
             return Ok(());
         }
         self.next_on(at, now);
@@ -323,7 +323,7 @@ impl Generator {
     fn hand_over(&mut self, to: &Sender<Slice>, start: Instant, now: Instant) -> Instant {
         let passed = (now - start).as_nanos() / SLICE.as_nanos();
         let passed = u32::try_from(passed).unwrap_or(u32::MAX);
-        let slice = std::mem::replace(&mut self.slice, Slice::new(passed as usize));
+        let slice = std::mem::replace(&mut self.slice, Slice::new(passed));
         // The receiver is gone only if the whole run has failed already.
         let _ = to.send(slice);
         start + SLICE * (passed + 1)
@@ -332,7 +332,7 @@ impl Generator {
 
 enum Progress {
     Waiting,
-    Answered { close: bool },
+    Answered(Head),
 }
 
 impl Conn {
@@ -403,16 +403,11 @@ impl Conn {
         }
         match response::parse(&self.input[..self.filled]) {
             Ok(None) => Ok(Progress::Waiting),
-            Ok(Some(head)) if head.len() == self.filled => {
-                Ok(Progress::Answered { close: head.close })
-            }
+            Ok(Some(head)) if head.len() == self.filled => Ok(Progress::Answered(head)),
+
             Ok(Some(_)) => Err("unasked answer"),
             Err(_) => Err("unreadable answer"),
         }
-    }
-
-    fn head(&self) -> Option<response::Head> {
-        response::parse(&self.input[..self.filled]).ok().flatten()
     }
 }
 

@@ -10,7 +10,9 @@
 
 mod admin;
 mod cli;
+mod compare;
 mod drive;
+mod dropcheck;
 mod error;
 mod fdatasync;
 mod generator;
@@ -35,7 +37,8 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Drive(args) => drive::command(&args),
-        Command::Drop(_) | Command::Compare(_) => Ok(()),
+        Command::Drop(args) => dropcheck::command(&args),
+        Command::Compare(args) => compare::command(&args),
         Command::Fdatasync(args) => fdatasync::command(&args),
         Command::ServeCeiling(args) => serve::ceiling::command(&args),
         Command::ServeBare(args) => serve::bare::command(&args),

@@ -95,7 +95,7 @@ fn label(status: u16, reason: &str) -> String {
 #[derive(Debug)]
 pub(crate) struct Slice {
     /// Number of the slice since the start.
-    pub(crate) index: usize,
+    pub(crate) index: u32,
     /// Latencies of what was answered or given up on in the slice.
     pub(crate) latencies: Histogram<u64>,
     /// Requests whose intended time has come.
@@ -116,7 +116,7 @@ pub(crate) struct Slice {
 
 impl Slice {
     /// An empty slice.
-    pub(crate) fn new(index: usize) -> Self {
+    pub(crate) fn new(index: u32) -> Self {
         Self {
             index,
             latencies: latencies(),
@@ -164,7 +164,7 @@ pub(crate) struct Point {
 pub(crate) struct Summary {
     /// Sums over the run.
     pub(crate) total: Slice,
-    slices: BTreeMap<usize, Slice>,
+    slices: BTreeMap<u32, Slice>,
     slice_len: Duration,
     /// Measured time, without warm-up.
     pub(crate) measured: Duration,
@@ -206,7 +206,7 @@ impl Summary {
     pub(crate) fn series(&self) -> Vec<Point> {
         let seen = self.slices.values().filter(|s| !s.latencies.is_empty());
         seen.map(|s| Point {
-            at_s: self.slice_len.as_secs_f64() * (s.index + 1) as f64,
+            at_s: self.slice_len.as_secs_f64() * f64::from(s.index + 1),
             done: s.done,
             p50: s.latencies.value_at_percentile(50.0),
             p99: s.latencies.value_at_percentile(99.0),

@@ -86,7 +86,8 @@ impl Workload {
         } else {
             n * self.threads / UNITS_PER_PRODUCT
         };
-        let product = (turn % self.templates.len() as u64) as usize;
+        let of = self.templates.len();
+        let product = usize::try_from(turn % of as u64).unwrap_or(0);
         let kind = match (self.plan.flow, n % 10) {
             (Flow::Hold, _) | (Flow::Mixed, 0..=5) => 0,
             (Flow::Buy, _) | (Flow::Mixed, 6..=8) => 1,

@@ -152,7 +152,7 @@ impl Client {
         Ok(Answer {
             status: head.status,
             replayed: head.replayed,
-            body: buf[head.head_len..head.len()].to_vec(),
+            body: buf[head.body_at..head.len()].to_vec(),
         })
     }
 }

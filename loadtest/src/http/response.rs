@@ -17,7 +17,7 @@ pub(crate) struct Head {
     /// HTTP status.
     pub(crate) status: u16,
     /// Bytes up to and with the empty line.
-    pub(crate) head_len: usize,
+    pub(crate) body_at: usize,
     /// Bytes of the body.
     pub(crate) body_len: usize,
     /// `Idempotent-Replayed: true` was there.
@@ -29,7 +29,7 @@ pub(crate) struct Head {
 impl Head {
     /// Bytes of the whole answer.
     pub(crate) fn len(&self) -> usize {
-        self.head_len + self.body_len
+        self.body_at + self.body_len
     }
 }
 
@@ -64,15 +64,17 @@ pub(crate) fn parse(buf: &[u8]) -> Result<Option<Head>, BadResponse> {
     let status = status(&buf[..head_len])?;
     let mut head = Head {
         status,
-        head_len,
+        body_at: head_len,
         body_len: 0,
         replayed: false,
         close: false,
     };
     let mut length = matches!(status, 204 | 304).then_some(0);
-    let lines = buf[..head_len].split(|b| *b == b'\n').skip(1);
-    for line in lines {
-        let Some(colon) = line.iter().position(|b| *b == b':') else {
+    let mut rest = &buf[..head_len];
+    while let Some(end) = memchr::memchr(b'\n', rest) {
+        let line = &rest[..end];
+        rest = &rest[end + 1..];
+        let Some(colon) = memchr::memchr(b':', line) else {
             continue;
         };
         let (name, value) = (&line[..colon], line[colon + 1..].trim_ascii());
@@ -100,7 +102,7 @@ pub(crate) fn parse(buf: &[u8]) -> Result<Option<Head>, BadResponse> {
 /// The `reason` of a problem body, without building a JSON tree: the generator asks it of every refusal.
 pub(crate) fn reason(body: &[u8]) -> Option<&str> {
     const NAME: &[u8] = b"\"reason\"";
-    let at = body.windows(NAME.len()).position(|w| w == NAME)?;
+    let at = memchr::memmem::find(body, NAME)?;
     let rest = body[at + NAME.len()..].trim_ascii_start();
     let rest = rest.strip_prefix(b":")?.trim_ascii_start();
     let rest = rest.strip_prefix(b"\"")?;
@@ -110,7 +112,7 @@ pub(crate) fn reason(body: &[u8]) -> Option<&str> {
 
 fn head_len(buf: &[u8]) -> Result<Option<usize>, BadResponse> {
     let window = &buf[..buf.len().min(HEAD_BYTES_MAX)];
-    if let Some(at) = window.windows(4).position(|w| w == b"\r\n\r\n") {
+    if let Some(at) = memchr::memmem::find(window, b"\r\n\r\n") {
         return Ok(Some(at + 4));
     }
     if buf.len() >= HEAD_BYTES_MAX {

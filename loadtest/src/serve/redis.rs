@@ -16,8 +16,8 @@ use crate::error::Fault;
 
 /// Units put on sale of any product when the server starts; more than a run can sell.
 const STOCK: u64 = 1_000_000_000;
-/// Products `p-0` to `p-15` are on sale: those that `compare` asks for, with room.
-const PRODUCTS: u32 = 16;
+/// Products `p-0` to `p-63` are on sale: those that `compare` may ask for.
+const PRODUCTS: usize = crate::compare::PRODUCTS_MAX;
 
 #[derive(Clone)]
 struct Peer {

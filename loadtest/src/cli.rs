@@ -143,6 +143,9 @@ pub(crate) struct DropArgs {
     /// Life of an abandoned hold, seconds
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=600))]
     pub(crate) hold_ttl: u32,
+    /// Wait for pending purchases and for holds beyond their life, seconds
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=3_600))]
+    pub(crate) settle: u32,
     /// Seed of the buyers' choices; drawn if not given, and printed
     #[arg(long)]
     pub(crate) seed: Option<u64>,
@@ -169,8 +172,8 @@ pub(crate) struct CompareArgs {
     /// Open-loop rates, each measured on 256 connections
     #[arg(long, value_delimiter = ',', default_value = "20000")]
     pub(crate) rates: Vec<NonZeroU32>,
-    /// Generating threads
-    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=64))]
+    /// Generating threads of a closed loop; an open loop has one
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..=64))]
     pub(crate) threads: u8,
     /// Contenders to leave out: ceiling, bare, redis, postgres, fdatasync, hold, buy, sold-out
     #[arg(long, value_delimiter = ',')]

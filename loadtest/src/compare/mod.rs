@@ -106,15 +106,16 @@ pub(crate) struct Setup {
 
 impl Setup {
     fn load(&self, measure: Measure) -> Load {
-        let (rate, connections) = match measure {
-            Measure::Closed(connections) => (None, connections),
-            Measure::Open(rate) => (Some(rate), OPEN_CONNECTIONS),
-            Measure::Alone => (None, 1),
+        let (rate, connections, threads) = match measure {
+            Measure::Closed(connections) => (None, connections, self.threads),
+            // One thread keeps one schedule: a second would only fight the server for a core.
+            Measure::Open(rate) => (Some(rate), OPEN_CONNECTIONS, 1),
+            Measure::Alone => (None, 1, 1),
         };
         Load {
             rate,
             connections,
-            threads: self.threads,
+            threads,
             span: Span {
                 warmup: WARMUP,
                 measured: self.measured,

@@ -5,6 +5,7 @@
 
 use std::fmt::Write as _;
 
+use comfy_table::presets::UTF8_FULL_CONDENSED;
 use comfy_table::{Cell, CellAlignment, Table};
 use serde_json::{Value, json};
 
@@ -73,6 +74,7 @@ impl Report {
     /// The table for people.
     pub(super) fn table(&self) -> String {
         let mut table = Table::new();
+        table.load_style(UTF8_FULL_CONDENSED);
         table.set_header([
             "what",
             "measured",

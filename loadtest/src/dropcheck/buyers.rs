@@ -13,6 +13,9 @@ use super::{Check, Drop, Verdict};
 use crate::http::client::{Answer, Client};
 use crate::workload::{CARD_OK, SplitMix};
 
+/// Late buyers sent at most; a drop that nobody wanted need not be bought empty.
+const LATE_BUYERS_MAX: u32 = 1_000;
+
 /// A purchase as the buyer was told of it.
 #[derive(Debug, Clone)]
 pub(crate) struct Bought {
@@ -48,6 +51,24 @@ pub(crate) fn run(drop: &Drop, verdict: &Verdict) -> Vec<Bought> {
     bought
         .into_inner()
         .expect("a panic in the scope has been passed on before")
+}
+
+/// Late buyers, one after the other: the first `available` of them must get a unit, the next one must not.
+pub(crate) fn late(drop: &Drop, verdict: &Verdict, available: i64) -> Vec<Bought> {
+    let mut client = Client::new(&drop.target, &drop.key);
+    let mut bought = Vec::new();
+    for n in 0..=u32::try_from(available).unwrap_or(0).min(LATE_BUYERS_MAX) {
+        let mut buyer = Buyer::new(drop, verdict, &mut client, drop.buyers + n);
+        buyer.buy_with(None, false);
+        let got = !buyer.bought.is_empty();
+        // With more units left than late buyers are sent, all of them are served.
+        let expected = i64::from(n) < available;
+        verdict.check(Check::SellsOut, got == expected, || {
+            format!("late buyer {n} of {available} units: bought {got}")
+        });
+        bought.append(&mut buyer.bought);
+    }
+    bought
 }
 
 struct Buyer<'a> {
@@ -145,6 +166,10 @@ impl<'a> Buyer<'a> {
 
     fn buy(&mut self, hold: Option<&str>) {
         let declined = self.random.below(20) == 0;
+        self.buy_with(hold, declined);
+    }
+
+    fn buy_with(&mut self, hold: Option<&str>, declined: bool) {
         let card = if declined {
             &self.drop.declined_card
         } else {

@@ -9,13 +9,11 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use super::buyers::Bought;
+use super::buyers::{self, Bought};
 use super::{Check, Drop, Verdict};
 use crate::http::client::Client;
 
 const POLL_EVERY: Duration = Duration::from_millis(2);
-/// Wait for a pending purchase, and for holds beyond their life.
-const SETTLE_MAX: Duration = Duration::from_secs(20);
 /// Facts of a purchase that may change after its answer.
 const MOVING: [&str; 2] = ["updated_at", "history"];
 const STILL_OPEN: [&str; 6] = [
@@ -83,32 +81,36 @@ pub(crate) fn poll_stock(drop: &Drop, over: &AtomicBool, verdict: &Verdict) {
 }
 
 /// Everything that can be judged once the buyers are done.
-pub(crate) fn after(drop: &Drop, bought: Vec<Bought>, verdict: &Verdict) {
+pub(crate) fn after(drop: &Drop, mut bought: Vec<Bought>, verdict: &Verdict) {
     let mut client = Client::new(&drop.target, &drop.key);
-    let stands = settle(&mut client, bought, verdict);
-    for one in &stands {
-        receipt(&mut client, &one.body, verdict);
-    }
-    per_user(drop, &stands, verdict);
-    unique(&stands, verdict);
-    let units = stands.iter().map(|b| quantity(&b.body)).sum::<i64>();
     match drained(drop, &mut client) {
         Ok(stock) => {
             judge(drop, stock, verdict);
             verdict.check(Check::HoldsExpire, stock.held == 0, || {
                 format!("{} units are still held", stock.held)
             });
-            verdict.check(Check::SoldMatches, stock.sold == units, || {
-                format!("{} sold, {units} in the answers", stock.sold)
-            });
-            eprintln!(
-                "{units} of {} units sold in {} purchases",
-                drop.stock,
-                stands.len()
-            );
+            bought.append(&mut buyers::late(drop, verdict, stock.available));
         }
         Err(why) => verdict.check(Check::HoldsExpire, false, || why),
     }
+    let stands = settle(drop, &mut client, bought, verdict);
+    for one in &stands {
+        receipt(&mut client, &one.body, verdict);
+    }
+    per_user(drop, &stands, verdict);
+    unique(&stands, verdict);
+    let units = stands.iter().map(|b| quantity(&b.body)).sum::<i64>();
+    match Stock::read(drop, &mut client) {
+        Ok(stock) => {
+            judge(drop, stock, verdict);
+            verdict.check(Check::SoldMatches, stock.sold == units, || {
+                format!("{} sold, {units} in the answers", stock.sold)
+            });
+        }
+        Err(why) => verdict.check(Check::SoldMatches, false, || why),
+    }
+    let (stock, count) = (drop.stock, stands.len());
+    eprintln!("{units} of {stock} units sold in {count} purchases");
 }
 
 fn judge(drop: &Drop, stock: Stock, verdict: &Verdict) {
@@ -120,10 +122,10 @@ fn judge(drop: &Drop, stock: Stock, verdict: &Verdict) {
 }
 
 /// Reads every purchase again and returns those that stand.
-fn settle(client: &mut Client, bought: Vec<Bought>, verdict: &Verdict) -> Vec<Bought> {
+fn settle(drop: &Drop, client: &mut Client, bought: Vec<Bought>, verdict: &Verdict) -> Vec<Bought> {
     let mut stands = Vec::new();
     for mut one in bought {
-        let read = read_settled(client, &one);
+        let read = read_settled(drop, client, &one);
         if one.pending {
             verdict.check(Check::Readable, read.is_ok(), || format!("{read:?}"));
             if let Ok(read) = read
@@ -144,12 +146,12 @@ fn settle(client: &mut Client, bought: Vec<Bought>, verdict: &Verdict) -> Vec<Bo
 }
 
 /// The purchase as read now; of a pending one, once it is no longer open.
-fn read_settled(client: &mut Client, one: &Bought) -> Result<Value, String> {
+fn read_settled(drop: &Drop, client: &mut Client, one: &Bought) -> Result<Value, String> {
     let id = one.body["purchase_id"]
         .as_str()
         .ok_or_else(|| format!("no purchase_id in {}", one.body))?;
     let path = format!("/limited/purchases/{id}");
-    let deadline = Instant::now() + SETTLE_MAX;
+    let deadline = Instant::now() + drop.settle;
     loop {
         let answer = client.get(&path).map_err(|fault| fault.to_string())?;
         if answer.status != 200 {
@@ -164,8 +166,8 @@ fn read_settled(client: &mut Client, one: &Bought) -> Result<Value, String> {
         }
         if Instant::now() >= deadline {
             return Err(format!(
-                "{path} is still {} after {SETTLE_MAX:?}",
-                body["status"]
+                "{path} is still {} after {:?}",
+                body["status"], drop.settle
             ));
         }
         std::thread::sleep(POLL_EVERY);
@@ -235,7 +237,7 @@ fn unique(stands: &[Bought], verdict: &Verdict) {
 
 /// The stock once nothing is held any more, or as it is at the deadline.
 fn drained(drop: &Drop, client: &mut Client) -> Result<Stock, String> {
-    let deadline = Instant::now() + Duration::from_secs(drop.hold_ttl_s.into()) + SETTLE_MAX;
+    let deadline = Instant::now() + Duration::from_secs(drop.hold_ttl_s.into()) + drop.settle;
     loop {
         let stock = Stock::read(drop, client)?;
         if stock.held == 0 || Instant::now() >= deadline {

@@ -11,6 +11,7 @@ mod checks;
 mod verdict;
 
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use crate::admin::{Offer, put_product};
 use crate::cli::DropArgs;
@@ -36,6 +37,8 @@ pub(crate) struct Drop {
     pub(crate) per_user_limit: u32,
     /// Life of a hold, seconds.
     pub(crate) hold_ttl_s: u32,
+    /// Wait for what is pending or overdue.
+    pub(crate) settle: Duration,
     /// Number of buyers.
     pub(crate) buyers: u32,
     /// Of which at work at the same time.
@@ -61,6 +64,7 @@ pub(crate) fn command(args: &DropArgs) -> Result<(), Fault> {
         stock: args.stock,
         per_user_limit: args.per_user_limit,
         hold_ttl_s: args.hold_ttl,
+        settle: Duration::from_secs(args.settle.into()),
         buyers: args.buyers,
         connections: args.connections,
         declined_card: args.declined_card.clone(),

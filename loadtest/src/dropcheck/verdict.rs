@@ -5,6 +5,7 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use comfy_table::presets::UTF8_FULL_CONDENSED;
 use comfy_table::{Cell, CellAlignment, Table};
 
 use crate::stats::Outcomes;
@@ -40,9 +41,11 @@ pub(crate) enum Check {
     SoldMatches,
     /// Abandoned holds give their units back.
     HoldsExpire,
+    /// Units given back can be bought, and not one more.
+    SellsOut,
 }
 
-const ALL: [(Check, &str); 13] = [
+const ALL: [(Check, &str); 14] = [
     (
         Check::StockAddsUp,
         "total = available + held + sold, on every poll",
@@ -74,6 +77,10 @@ const ALL: [(Check, &str); 13] = [
         "units sold = units of the purchases answered",
     ),
     (Check::HoldsExpire, "abandoned holds expire and give back"),
+    (
+        Check::SellsOut,
+        "units given back are sold to late buyers, and not one more",
+    ),
 ];
 
 #[derive(Default)]
@@ -123,11 +130,13 @@ impl Verdict {
         let counts = self.lock();
         let right = |text: String| Cell::new(text).set_alignment(CellAlignment::Right);
         let mut outcomes = Table::new();
+        outcomes.load_style(UTF8_FULL_CONDENSED);
         outcomes.set_header(["answer", "count"]);
         for (kind, count) in counts.outcomes.sorted() {
             outcomes.add_row([Cell::new(kind), right(count.to_string())]);
         }
         let mut checks = Table::new();
+        checks.load_style(UTF8_FULL_CONDENSED);
         checks.set_header(["invariant", "checked", "violated", ""]);
         for (at, (_, text)) in ALL.iter().enumerate() {
             let (made, violated) = (counts.made[at], counts.violated[at]);

@@ -217,11 +217,13 @@ impl Generator {
         let intended = conn.intended.take();
         if let Some(intended) = intended {
             self.in_flight -= 1;
+            // Throughput asks when answers came, not when they were due: a server that is still busy with the warm-up's
+            // requests answers all the same.
+            self.slice.in_time += u64::from(now >= self.count_from && now < self.end);
             if intended >= self.count_from {
                 let latency = nanos(now.saturating_duration_since(intended));
                 self.slice.latencies.saturating_record(latency);
                 self.slice.done += 1;
-                self.slice.in_time += u64::from(now < self.end);
                 let conn = &self.conns[at];
                 let reason = if head.status < 400 {
                     ""

@@ -104,7 +104,7 @@ pub(crate) struct Slice {
     pub(crate) sent: u64,
     /// Whole answers.
     pub(crate) done: u64,
-    /// Whole answers before the end of the measured time: what the throughput is computed from.
+    /// Whole answers within the measured time, whenever they were due: what the throughput is computed from.
     pub(crate) in_time: u64,
     /// Requests that got no answer.
     pub(crate) errors: u64,

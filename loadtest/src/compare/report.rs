@@ -28,6 +28,8 @@ pub(crate) struct Report {
     left_out: Vec<(Contender, String)>,
     rounds: u32,
     seconds: f64,
+    /// The machine's load average before anything was started; what was not quiet then says little.
+    load_before: Option<f64>,
 }
 
 impl Report {
@@ -38,6 +40,7 @@ impl Report {
             left_out: Vec::new(),
             rounds,
             seconds: setup.measured.as_secs_f64(),
+            load_before: load_average(),
         }
     }
 
@@ -102,10 +105,11 @@ impl Report {
                 Cell::new(row.remark()),
             ]);
         }
-        let mut text = format!(
-            "medians of {} rounds of {} s\n{table}",
-            self.rounds, self.seconds
-        );
+        let load = self.load_before.map_or_else(String::new, |l| {
+            format!(", load average {l} before the first")
+        });
+        let (rounds, seconds) = (self.rounds, self.seconds);
+        let mut text = format!("medians of {rounds} rounds of {seconds} s{load}\n{table}");
         for (contender, why) in &self.left_out {
             // Writing to a String cannot fail.
             let _ = write!(text, "\n{contender} is left out: {why}");
@@ -124,6 +128,7 @@ impl Report {
         json!({
             "rounds": self.rounds,
             "seconds": self.seconds,
+            "load_before": self.load_before,
             "cores": std::thread::available_parallelism().map_or(0, usize::from),
             "rows": rows,
             "left_out": left_out,
@@ -197,6 +202,12 @@ impl Row {
     }
 }
 
+/// Runnable tasks over the last minute, where the system tells.
+fn load_average() -> Option<f64> {
+    let text = std::fs::read_to_string("/proc/loadavg").ok()?;
+    text.split_whitespace().next()?.parse().ok()
+}
+
 fn figures_json(f: &Figures) -> Value {
     json!({"per_second": f.per_second, "p50_ms": f.p50_ms, "p99_ms": f.p99_ms, "as_meant": f.as_meant})
 }
@@ -243,6 +254,7 @@ mod tests {
             left_out: Vec::new(),
             rounds: 3,
             seconds: 1.0,
+            load_before: None,
         };
         for (contender, rates, as_meant) in rows {
             for rate in *rates {

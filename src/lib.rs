@@ -1,1 +1,13 @@
-//! The purchase core for limited drops.
+//! holdfast: the purchase core for limited drops.
+//!
+//! The folder tree is the architecture, lowest first: [`money`], [`ids`] and [`time`] are words;
+//! [`engine`] decides and applies, without I/O, clock or async; [`journal`] gives it a clock, a
+//! durable log and snapshots. `docs/architecture.md` has the picture and the rules of who may use
+//! whom; `tests/architecture.rs` enforces them.
+#![forbid(unsafe_code)]
+
+pub mod engine;
+pub mod ids;
+pub mod journal;
+pub mod money;
+pub mod time;

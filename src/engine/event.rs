@@ -1,0 +1,452 @@
+//! Owns the facts: every event that can stand in the log, with its outcome in it.
+//!
+//! Invariants: an event says all that `apply` needs (price, discount, expiry, reason), so that
+//! applying never decides; a field, once written to a log, keeps its meaning: a change of shape is
+//! a new version beside the old one (`journal::codec` numbers kinds and versions).
+//! Deliberately absent: the instant and the LSN, which belong to the record around an event.
+
+use crate::engine::lifecycle::Step;
+use crate::engine::refusal::Refusal;
+use crate::ids::{
+    AuthorizationId, CaptureId, CardToken, DeviceId, Digest16, KeyOwner, ProductId, PromotionCode,
+    PurchaseId, ReceiptKeyId, RequestId, UserId,
+};
+use crate::money::{Amount, Currency, Price};
+use crate::time::UnixMs;
+use rkyv::{Archive, Deserialize, Serialize};
+use std::net::IpAddr;
+
+/// An idempotency key as the engine knows it: digests, never the text.
+#[derive(Copy, Clone, Debug, PartialEq, Eq, Hash, Archive, Serialize, Deserialize)]
+pub struct IdempotencyKey {
+    /// Stands for the key's owner, the user and the key.
+    pub scope: Digest16,
+    /// Stands for method, path and the request's canonical fields.
+    pub fingerprint: Digest16,
+}
+
+/// Which of the shop's calls an attempt came by. The words are the metric's `flow`.
+#[derive(Copy, Clone, Debug, PartialEq, Eq, Hash, Archive, Serialize, Deserialize)]
+#[repr(u8)]
+pub enum Flow {
+    /// `POST /limited/holds`, and the release of a hold.
+    Hold = 0,
+    /// `POST /limited/buy`.
+    Buy = 1,
+}
+
+impl Flow {
+    /// The metric's word.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Hold => "hold",
+            Self::Buy => "buy",
+        }
+    }
+}
+
+/// Where a command came from.
+#[derive(Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
+pub struct Origin {
+    /// The request.
+    pub request: RequestId,
+    /// The name of the API key it came with.
+    pub owner: KeyOwner,
+    /// Its idempotency key, where the call takes one.
+    pub key: Option<IdempotencyKey>,
+    /// The buyer's address, where the shop says it.
+    pub ip: Option<IpAddr>,
+    /// The buyer's device, where the shop says it.
+    pub device: Option<DeviceId>,
+}
+
+/// What is asked for and what it costs, computed here from stored prices.
+#[derive(Copy, Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
+pub struct Quote {
+    /// The currency of all amounts.
+    pub currency: Currency,
+    /// The price of one unit.
+    pub unit_price: Price,
+    /// What the promotion takes off the whole.
+    pub discount: Amount,
+    /// What is to be paid.
+    pub amount: Amount,
+}
+
+/// A product as the operator set it.
+#[derive(Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
+pub struct ProductSet {
+    /// Which product.
+    pub product: ProductId,
+    /// What it is called, at most 200 characters.
+    pub name: String,
+    /// A price for each currency it is sold in, in the order of the codes.
+    pub prices: Vec<(Currency, Price)>,
+    /// All units ever for sale, 0 to 2,097,151.
+    pub stock: u32,
+    /// Units that one buyer may hold and own at once; `None`: no limit.
+    pub per_user_limit: Option<u32>,
+    /// When the sale opens; `None`: it has always been open.
+    pub starts_at: Option<UnixMs>,
+    /// When the sale closes; `None`: never.
+    pub ends_at: Option<UnixMs>,
+    /// Whether it is for sale at all.
+    pub active: Active,
+    /// How long its holds last; `None`: as the configuration says.
+    pub hold_ttl_ms: Option<u64>,
+    /// Tokens that a purchase of one unit grants.
+    pub reward_tokens: u32,
+    /// Who set it.
+    pub by: AdminAct,
+}
+
+/// Whether something is switched on.
+#[derive(Copy, Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
+#[repr(u8)]
+pub enum Active {
+    /// Switched on.
+    Yes = 0,
+    /// Switched off.
+    No = 1,
+}
+
+/// Who did an administrative act.
+#[derive(Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
+pub struct AdminAct {
+    /// The request.
+    pub request: RequestId,
+    /// The name of the API key it came with.
+    pub owner: KeyOwner,
+}
+
+/// What a promotion takes off.
+#[derive(Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
+pub enum Discount {
+    /// Percent of the whole, 1 to 100, rounded down to the minor unit.
+    Percent(u8),
+    /// A fixed sum off the whole for each currency, at most the whole.
+    Fixed(Vec<(Currency, Amount)>),
+}
+
+/// A promotion as the operator set it.
+#[derive(Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
+pub struct PromotionSet {
+    /// Its code.
+    pub code: PromotionCode,
+    /// What it takes off.
+    pub discount: Discount,
+    /// Uses by all buyers together.
+    pub uses_max: u32,
+    /// Uses by one buyer; `None`: no limit.
+    pub uses_per_user_max: Option<u32>,
+    /// The products it applies to; empty: all.
+    pub products: Vec<ProductId>,
+    /// When it begins; `None`: it always has.
+    pub starts_at: Option<UnixMs>,
+    /// When it ends; `None`: never.
+    pub ends_at: Option<UnixMs>,
+    /// Whether it applies at all.
+    pub active: Active,
+    /// Who set it.
+    pub by: AdminAct,
+}
+
+/// Units were set aside for a buyer.
+#[derive(Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
+pub struct HoldPlaced {
+    /// The new purchase.
+    pub purchase: PurchaseId,
+    /// Whose it is.
+    pub user: UserId,
+    /// Of what.
+    pub product: ProductId,
+    /// How many units.
+    pub quantity: u32,
+    /// What it costs.
+    pub quote: Quote,
+    /// The promotion used.
+    pub promotion: Option<PromotionCode>,
+    /// When the hold runs out, unless a payment pins it.
+    pub expires_at: UnixMs,
+    /// By which call.
+    pub flow: Flow,
+    /// Where it came from.
+    pub origin: Origin,
+}
+
+/// A hold was given up.
+#[derive(Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
+pub struct HoldReleased {
+    /// Which purchase.
+    pub purchase: PurchaseId,
+    /// Whose it is.
+    pub user: UserId,
+    /// Where it came from.
+    pub origin: Origin,
+}
+
+/// A hold ran out.
+#[derive(Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
+pub struct HoldExpired {
+    /// Which purchase.
+    pub purchase: PurchaseId,
+    /// Whose it is.
+    pub user: UserId,
+}
+
+/// The intent to authorize and capture; the gateway is asked once this is durable.
+#[derive(Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
+pub struct PaymentStarted {
+    /// Which purchase.
+    pub purchase: PurchaseId,
+    /// Whose it is.
+    pub user: UserId,
+    /// What is to be paid; it may be in another currency than the hold was quoted in.
+    pub quote: Quote,
+    /// The card.
+    pub card: CardToken,
+    /// Whether this pays for an earlier hold or the same call placed it.
+    pub pays_for: PaysFor,
+    /// Where it came from.
+    pub origin: Origin,
+}
+
+/// What a payment pays for.
+#[derive(Copy, Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
+#[repr(u8)]
+pub enum PaysFor {
+    /// A hold that the same call placed.
+    OwnHold = 0,
+    /// A hold that an earlier call placed.
+    EarlierHold = 1,
+}
+
+/// The gateway set the money aside.
+#[derive(Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
+pub struct PaymentAuthorized {
+    /// Which purchase.
+    pub purchase: PurchaseId,
+    /// Whose it is.
+    pub user: UserId,
+    /// The gateway's name for it.
+    pub authorization: AuthorizationId,
+    /// Until when the gateway lets it be captured, where it says so.
+    pub capture_before: Option<UnixMs>,
+}
+
+/// Why a payment ended with nothing charged.
+#[derive(Copy, Clone, Debug, PartialEq, Eq, Hash, Archive, Serialize, Deserialize)]
+#[repr(u8)]
+pub enum DeclineCause {
+    /// The card's issuer said no.
+    DeclinedByIssuer = 0,
+    /// The gateway could not process it and holds nothing of it.
+    GatewayFailed = 1,
+    /// The gateway never received it, as a look-up by our reference showed.
+    NeverReceived = 2,
+}
+
+impl DeclineCause {
+    /// The word in a purchase's `reason`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::DeclinedByIssuer => "declined_by_issuer",
+            Self::GatewayFailed => "gateway_failed",
+            Self::NeverReceived => "never_received",
+        }
+    }
+}
+
+/// The payment ended with nothing charged.
+#[derive(Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
+pub struct PaymentDeclined {
+    /// Which purchase.
+    pub purchase: PurchaseId,
+    /// Whose it is.
+    pub user: UserId,
+    /// Why.
+    pub cause: DeclineCause,
+}
+
+/// The intent to capture.
+#[derive(Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
+pub struct CaptureStarted {
+    /// Which purchase.
+    pub purchase: PurchaseId,
+    /// Whose it is.
+    pub user: UserId,
+}
+
+/// The gateway took the money.
+#[derive(Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
+pub struct PaymentCaptured {
+    /// Which purchase.
+    pub purchase: PurchaseId,
+    /// Whose it is.
+    pub user: UserId,
+    /// The gateway's name for it.
+    pub capture: CaptureId,
+    /// The key that seals its receipt.
+    pub receipt_key: ReceiptKeyId,
+}
+
+/// Why an authorization is given back.
+#[derive(Copy, Clone, Debug, PartialEq, Eq, Hash, Archive, Serialize, Deserialize)]
+#[repr(u8)]
+pub enum VoidCause {
+    /// The gateway refused to capture for good.
+    CaptureRefused = 0,
+    /// The authorization may no longer be captured.
+    AuthorizationLapsed = 1,
+}
+
+impl VoidCause {
+    /// The word in a purchase's `reason`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::CaptureRefused => "capture_refused",
+            Self::AuthorizationLapsed => "authorization_lapsed",
+        }
+    }
+}
+
+/// The intent to give an authorization back.
+#[derive(Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
+pub struct VoidStarted {
+    /// Which purchase.
+    pub purchase: PurchaseId,
+    /// Whose it is.
+    pub user: UserId,
+    /// Why.
+    pub cause: VoidCause,
+}
+
+/// The gateway gave the authorization back, or holds none.
+#[derive(Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
+pub struct PaymentVoided {
+    /// Which purchase.
+    pub purchase: PurchaseId,
+    /// Whose it is.
+    pub user: UserId,
+}
+
+/// An attempt by a known caller was refused.
+#[derive(Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
+pub struct AttemptRefused {
+    /// By which call.
+    pub flow: Flow,
+    /// Why.
+    pub reason: Refusal,
+    /// Who tried, where the request was well enough formed to tell.
+    pub user: Option<UserId>,
+    /// What for, likewise.
+    pub product: Option<ProductId>,
+    /// How many units; 0 where not known.
+    pub quantity: u32,
+    /// The card, where one was named that is a token.
+    pub card: Option<CardToken>,
+    /// Where it came from.
+    pub origin: Origin,
+}
+
+/// An administrative act that changes nothing that the engine keeps, for the audit trail.
+#[derive(Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
+pub struct AdminActed {
+    /// What was done: a word such as `snapshot`.
+    pub act: String,
+    /// Who did it.
+    pub by: AdminAct,
+}
+
+/// A fact that stands in the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// The operator set a product.
+    ProductSet(ProductSet),
+    /// The operator set a promotion.
+    PromotionSet(PromotionSet),
+    /// Units were set aside for a buyer.
+    HoldPlaced(HoldPlaced),
+    /// A hold was given up.
+    HoldReleased(HoldReleased),
+    /// A hold ran out.
+    HoldExpired(HoldExpired),
+    /// The intent to authorize and capture.
+    PaymentStarted(PaymentStarted),
+    /// The gateway set the money aside.
+    PaymentAuthorized(PaymentAuthorized),
+    /// The payment ended with nothing charged.
+    PaymentDeclined(PaymentDeclined),
+    /// The intent to capture.
+    CaptureStarted(CaptureStarted),
+    /// The gateway took the money.
+    PaymentCaptured(PaymentCaptured),
+    /// The intent to give an authorization back.
+    VoidStarted(VoidStarted),
+    /// The gateway gave the authorization back.
+    PaymentVoided(PaymentVoided),
+    /// An attempt was refused.
+    AttemptRefused(AttemptRefused),
+    /// An administrative act beside the catalogue.
+    AdminActed(AdminActed),
+}
+
+impl Event {
+    /// The word for its kind, as `holdfast log --kind` and `/admin/audit?kind=` take it.
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::ProductSet(_) => "product_set",
+            Self::PromotionSet(_) => "promotion_set",
+            Self::AttemptRefused(_) => "attempt_refused",
+            Self::AdminActed(_) => "admin_acted",
+            Self::HoldPlaced(_) => Step::HoldPlaced.as_str(),
+            Self::HoldReleased(_) => Step::HoldReleased.as_str(),
+            Self::HoldExpired(_) => Step::HoldExpired.as_str(),
+            Self::PaymentStarted(_) => Step::PaymentStarted.as_str(),
+            Self::PaymentAuthorized(_) => Step::PaymentAuthorized.as_str(),
+            Self::PaymentDeclined(_) => Step::PaymentDeclined.as_str(),
+            Self::CaptureStarted(_) => Step::CaptureStarted.as_str(),
+            Self::PaymentCaptured(_) => Step::PaymentCaptured.as_str(),
+            Self::VoidStarted(_) => Step::VoidStarted.as_str(),
+            Self::PaymentVoided(_) => Step::PaymentVoided.as_str(),
+        }
+    }
+
+    /// The step that this event is in some purchase's life.
+    pub const fn step(&self) -> Option<(PurchaseId, Step)> {
+        match self {
+            Self::HoldPlaced(e) => Some((e.purchase, Step::HoldPlaced)),
+            Self::HoldReleased(e) => Some((e.purchase, Step::HoldReleased)),
+            Self::HoldExpired(e) => Some((e.purchase, Step::HoldExpired)),
+            Self::PaymentStarted(e) => Some((e.purchase, Step::PaymentStarted)),
+            Self::PaymentAuthorized(e) => Some((e.purchase, Step::PaymentAuthorized)),
+            Self::PaymentDeclined(e) => Some((e.purchase, Step::PaymentDeclined)),
+            Self::CaptureStarted(e) => Some((e.purchase, Step::CaptureStarted)),
+            Self::PaymentCaptured(e) => Some((e.purchase, Step::PaymentCaptured)),
+            Self::VoidStarted(e) => Some((e.purchase, Step::VoidStarted)),
+            Self::PaymentVoided(e) => Some((e.purchase, Step::PaymentVoided)),
+            Self::ProductSet(_)
+            | Self::PromotionSet(_)
+            | Self::AttemptRefused(_)
+            | Self::AdminActed(_) => None,
+        }
+    }
+
+    /// The buyer that this event is about.
+    pub const fn user(&self) -> Option<&UserId> {
+        match self {
+            Self::HoldPlaced(e) => Some(&e.user),
+            Self::HoldReleased(e) => Some(&e.user),
+            Self::HoldExpired(e) => Some(&e.user),
+            Self::PaymentStarted(e) => Some(&e.user),
+            Self::PaymentAuthorized(e) => Some(&e.user),
+            Self::PaymentDeclined(e) => Some(&e.user),
+            Self::CaptureStarted(e) => Some(&e.user),
+            Self::PaymentCaptured(e) => Some(&e.user),
+            Self::VoidStarted(e) => Some(&e.user),
+            Self::PaymentVoided(e) => Some(&e.user),
+            Self::AttemptRefused(e) => e.user.as_ref(),
+            Self::ProductSet(_) | Self::PromotionSet(_) | Self::AdminActed(_) => None,
+        }
+    }
+}

@@ -1,0 +1,325 @@
+//! Owns the life cycle of a purchase: its states, what can happen to it, and the one table that
+//! says which of these goes with which.
+//!
+//! Invariants: [`next_state`] is the only place that knows a transition; it names every pair it
+//! allows and has no catch-all that moves a state. A purchase's state is the fold of its steps.
+//! Deliberately absent: who decides that a step happens (decide, the saga) and what else it moves.
+
+/// Where a purchase is. The words are the contract's `status`.
+#[derive(
+    Copy,
+    Clone,
+    Debug,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    rkyv::Archive,
+    rkyv::Serialize,
+    rkyv::Deserialize,
+)]
+#[repr(u8)]
+pub enum PurchaseState {
+    /// Units are set aside until the hold expires.
+    Held = 0,
+    /// The gateway is being asked for the money, or what it answered is not known.
+    Authorizing = 1,
+    /// The gateway has set the money aside.
+    Authorized = 2,
+    /// A person decides whether to capture.
+    UnderReview = 3,
+    /// The gateway is being asked to take the money, or what it answered is not known.
+    Capturing = 4,
+    /// Paid; the units are the buyer's.
+    Captured = 5,
+    /// The payment was refused or failed; the units are back in stock.
+    Declined = 6,
+    /// The hold ran out; the units are back in stock.
+    Expired = 7,
+    /// The hold was given up; the units are back in stock.
+    Released = 8,
+    /// The authorization is being given back.
+    Voiding = 9,
+    /// The authorization is given back, and the units are.
+    Voided = 10,
+    /// The authorization could not be given back in time; an operator is needed.
+    Stuck = 11,
+    /// Part of the money went back.
+    PartiallyRefunded = 12,
+    /// All of the money went back.
+    Refunded = 13,
+    /// The cardholder disputes the payment.
+    Disputed = 14,
+    /// The dispute was lost; the money is gone.
+    ChargedBack = 15,
+}
+
+/// What can happen to a purchase.
+#[derive(
+    Copy,
+    Clone,
+    Debug,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    rkyv::Archive,
+    rkyv::Serialize,
+    rkyv::Deserialize,
+)]
+#[repr(u8)]
+pub enum Step {
+    /// Units were set aside: the first step of every purchase.
+    HoldPlaced = 0,
+    /// The hold was given up.
+    HoldReleased = 1,
+    /// The hold ran out.
+    HoldExpired = 2,
+    /// The intent to authorize and capture was written down.
+    PaymentStarted = 3,
+    /// The gateway authorized.
+    PaymentAuthorized = 4,
+    /// The gateway declined, or the payment failed with nothing charged.
+    PaymentDeclined = 5,
+    /// The purchase was put before a person.
+    ReviewOpened = 6,
+    /// The intent to capture was written down.
+    CaptureStarted = 7,
+    /// The gateway captured.
+    PaymentCaptured = 8,
+    /// The intent to give the authorization back was written down.
+    VoidStarted = 9,
+    /// The gateway gave the authorization back.
+    PaymentVoided = 10,
+    /// Giving the authorization back did not succeed in time.
+    VoidStuck = 11,
+    /// Some of the captured money went back, not all.
+    PartRefunded = 12,
+    /// The last of the captured money went back.
+    FullyRefunded = 13,
+    /// The cardholder opened a dispute.
+    DisputeOpened = 14,
+    /// The dispute was decided for the shop.
+    DisputeWon = 15,
+    /// The dispute was decided for the cardholder.
+    DisputeLost = 16,
+}
+
+/// The state after `step` in `state`; `None` where the step cannot happen there.
+///
+/// `state` is `None` before the first step.
+#[allow(
+    clippy::match_same_arms,
+    reason = "a row of the table is one step in one group of states"
+)]
+pub const fn next_state(state: Option<PurchaseState>, step: Step) -> Option<PurchaseState> {
+    use PurchaseState as S;
+    let Some(state) = state else {
+        return match step {
+            Step::HoldPlaced => Some(S::Held),
+            _ => None,
+        };
+    };
+    match (state, step) {
+        (S::Held, Step::HoldReleased) => Some(S::Released),
+        (S::Held, Step::HoldExpired) => Some(S::Expired),
+        (S::Held, Step::PaymentStarted) => Some(S::Authorizing),
+
+        (S::Authorizing, Step::PaymentAuthorized) => Some(S::Authorized),
+        (S::Authorizing, Step::PaymentDeclined) => Some(S::Declined),
+
+        (S::Authorized, Step::ReviewOpened) => Some(S::UnderReview),
+        (S::Authorized | S::UnderReview, Step::CaptureStarted) => Some(S::Capturing),
+        (S::Authorized | S::UnderReview | S::Capturing, Step::VoidStarted) => Some(S::Voiding),
+
+        (S::Capturing, Step::PaymentCaptured) => Some(S::Captured),
+
+        (S::Voiding | S::Stuck, Step::PaymentVoided) => Some(S::Voided),
+        (S::Voiding, Step::VoidStuck) => Some(S::Stuck),
+
+        (S::Captured | S::PartiallyRefunded, Step::PartRefunded) => Some(S::PartiallyRefunded),
+        (S::Captured | S::PartiallyRefunded, Step::FullyRefunded) => Some(S::Refunded),
+        (S::Captured | S::PartiallyRefunded, Step::DisputeOpened) => Some(S::Disputed),
+        (S::Disputed, Step::DisputeWon) => Some(S::Captured),
+        (S::Disputed, Step::DisputeLost) => Some(S::ChargedBack),
+
+        // Every other pair is refused by name, so that a new state or step has to be placed.
+        (
+            S::Held
+            | S::Authorizing
+            | S::Authorized
+            | S::UnderReview
+            | S::Capturing
+            | S::Captured
+            | S::Declined
+            | S::Expired
+            | S::Released
+            | S::Voiding
+            | S::Voided
+            | S::Stuck
+            | S::PartiallyRefunded
+            | S::Refunded
+            | S::Disputed
+            | S::ChargedBack,
+            Step::HoldPlaced
+            | Step::HoldReleased
+            | Step::HoldExpired
+            | Step::PaymentStarted
+            | Step::PaymentAuthorized
+            | Step::PaymentDeclined
+            | Step::ReviewOpened
+            | Step::CaptureStarted
+            | Step::PaymentCaptured
+            | Step::VoidStarted
+            | Step::PaymentVoided
+            | Step::VoidStuck
+            | Step::PartRefunded
+            | Step::FullyRefunded
+            | Step::DisputeOpened
+            | Step::DisputeWon
+            | Step::DisputeLost,
+        ) => None,
+    }
+}
+
+/// What a purchase in some state has of the product's units.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub enum Units {
+    /// They are set aside.
+    Held,
+    /// They are the buyer's.
+    Sold,
+    /// It has none.
+    None,
+}
+
+impl PurchaseState {
+    /// Every state, by its number.
+    pub const ALL: [Self; 16] = [
+        Self::Held,
+        Self::Authorizing,
+        Self::Authorized,
+        Self::UnderReview,
+        Self::Capturing,
+        Self::Captured,
+        Self::Declined,
+        Self::Expired,
+        Self::Released,
+        Self::Voiding,
+        Self::Voided,
+        Self::Stuck,
+        Self::PartiallyRefunded,
+        Self::Refunded,
+        Self::Disputed,
+        Self::ChargedBack,
+    ];
+
+    /// The contract's word.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Held => "held",
+            Self::Authorizing => "authorizing",
+            Self::Authorized => "authorized",
+            Self::UnderReview => "under_review",
+            Self::Capturing => "capturing",
+            Self::Captured => "captured",
+            Self::Declined => "declined",
+            Self::Expired => "expired",
+            Self::Released => "released",
+            Self::Voiding => "voiding",
+            Self::Voided => "voided",
+            Self::Stuck => "stuck",
+            Self::PartiallyRefunded => "partially_refunded",
+            Self::Refunded => "refunded",
+            Self::Disputed => "disputed",
+            Self::ChargedBack => "charged_back",
+        }
+    }
+
+    /// What it has of the product's units. Sold units stay sold when money goes back: goods that
+    /// left the house come back into stock by the operator's hand only.
+    pub const fn units(self) -> Units {
+        match self {
+            Self::Held
+            | Self::Authorizing
+            | Self::Authorized
+            | Self::UnderReview
+            | Self::Capturing
+            | Self::Voiding
+            | Self::Stuck => Units::Held,
+            Self::Captured
+            | Self::PartiallyRefunded
+            | Self::Refunded
+            | Self::Disputed
+            | Self::ChargedBack => Units::Sold,
+            Self::Declined | Self::Expired | Self::Released | Self::Voided => Units::None,
+        }
+    }
+
+    /// Whether a payment is under way, so that somebody has to drive it on.
+    pub const fn is_open_payment(self) -> bool {
+        match self {
+            Self::Authorizing | Self::Authorized | Self::Capturing | Self::Voiding => true,
+            Self::Held
+            | Self::UnderReview
+            | Self::Captured
+            | Self::Declined
+            | Self::Expired
+            | Self::Released
+            | Self::Voided
+            | Self::Stuck
+            | Self::PartiallyRefunded
+            | Self::Refunded
+            | Self::Disputed
+            | Self::ChargedBack => false,
+        }
+    }
+}
+
+impl Step {
+    /// Every step, by its number.
+    pub const ALL: [Self; 17] = [
+        Self::HoldPlaced,
+        Self::HoldReleased,
+        Self::HoldExpired,
+        Self::PaymentStarted,
+        Self::PaymentAuthorized,
+        Self::PaymentDeclined,
+        Self::ReviewOpened,
+        Self::CaptureStarted,
+        Self::PaymentCaptured,
+        Self::VoidStarted,
+        Self::PaymentVoided,
+        Self::VoidStuck,
+        Self::PartRefunded,
+        Self::FullyRefunded,
+        Self::DisputeOpened,
+        Self::DisputeWon,
+        Self::DisputeLost,
+    ];
+
+    /// The word for it in a purchase's history, the log and the events downstream.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::HoldPlaced => "hold_placed",
+            Self::HoldReleased => "hold_released",
+            Self::HoldExpired => "hold_expired",
+            Self::PaymentStarted => "payment_started",
+            Self::PaymentAuthorized => "payment_authorized",
+            Self::PaymentDeclined => "payment_declined",
+            Self::ReviewOpened => "review_opened",
+            Self::CaptureStarted => "capture_started",
+            Self::PaymentCaptured => "payment_captured",
+            Self::VoidStarted => "void_started",
+            Self::PaymentVoided => "payment_voided",
+            Self::VoidStuck => "void_stuck",
+            Self::PartRefunded => "part_refunded",
+            Self::FullyRefunded => "fully_refunded",
+            Self::DisputeOpened => "dispute_opened",
+            Self::DisputeWon => "dispute_won",
+            Self::DisputeLost => "dispute_lost",
+        }
+    }
+}

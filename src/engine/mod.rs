@@ -1,0 +1,21 @@
+//! The engine: decides commands and applies events, in memory.
+//!
+//! What belongs to one buyer is ordered: it lives in one shard and changes one event at a time.
+//! What buyers share commutes: stock, promotion uses and velocity are lock-free cells.
+//! Deliberately absent: I/O, async, the clock, logging, serde. Instants and LSNs come in from the
+//! journal with each call; `tests/architecture.rs` keeps it so.
+
+pub mod apply;
+pub mod catalogue;
+pub mod cells;
+pub mod command;
+pub mod decide;
+pub mod event;
+pub mod image;
+pub mod lifecycle;
+pub mod purchase;
+pub mod refusal;
+pub mod settings;
+pub mod shard;
+pub mod velocity;
+pub mod view;

@@ -1,0 +1,191 @@
+//! Owns the business "no": one stable code a reason, nothing else.
+//!
+//! Invariants: a code, once given, is never given to another reason, because logs keep it for
+//! ever; new reasons go to the end. Deliberately absent: sentences and HTTP statuses, which
+//! `http::problem` owns in one exhaustive match.
+
+/// Why a command was refused. Each is a word of the contract's table of reasons.
+#[derive(
+    Copy, Clone, Debug, PartialEq, Eq, Hash, rkyv::Archive, rkyv::Serialize, rkyv::Deserialize,
+)]
+#[repr(u8)]
+pub enum Refusal {
+    /// The request's shape is wrong.
+    InvalidRequest = 0,
+    /// The currency is not on the drop's list, or the product has no price in it.
+    CurrencyNotAllowed = 1,
+    /// The card token is none, or looks like a card number.
+    InvalidCardToken = 2,
+    /// No usable `Idempotency-Key`.
+    IdempotencyKeyMissing = 3,
+    /// No such product.
+    ProductNotFound = 4,
+    /// No such hold, or another buyer's.
+    HoldNotFound = 5,
+    /// No such purchase.
+    PurchaseNotFound = 6,
+    /// No such promotion.
+    PromotionNotFound = 7,
+    /// No units left.
+    SoldOut = 8,
+    /// The sale window has not opened.
+    SaleNotStarted = 9,
+    /// The sale window has closed.
+    SaleEnded = 10,
+    /// The product is switched off.
+    SaleInactive = 11,
+    /// The buyer's open holds and standing purchases leave no room for this quantity.
+    PerUserLimit = 12,
+    /// The promotion's uses, or this buyer's, are used up.
+    PromotionExhausted = 13,
+    /// The promotion does not apply: other product, window, currency, or switched off.
+    PromotionNotApplicable = 14,
+    /// The hold's time ran out.
+    HoldExpired = 15,
+    /// The hold was released or is paid or being paid.
+    HoldClosed = 16,
+    /// The first request under this key is still running.
+    IdempotencyInFlight = 17,
+    /// The key was used for another request.
+    IdempotencyKeyReused = 18,
+    /// Committed units would exceed the new total.
+    StockBelowCommitted = 19,
+    /// Too many attempts in the window.
+    RateLimited = 20,
+    /// The gateway declined, or the payment failed for good.
+    PaymentDeclined = 21,
+    /// A bound of the program is reached; nothing was left behind.
+    Overloaded = 22,
+    /// The disk is nearly full or failing; no new purchases are taken.
+    StorageUnavailable = 23,
+    /// The state does not allow this.
+    WrongState = 24,
+    /// A lowered number of promotion uses would fall below those made.
+    PromotionBelowUsed = 25,
+}
+
+impl Refusal {
+    /// Every reason, by code.
+    pub const ALL: [Self; 26] = [
+        Self::InvalidRequest,
+        Self::CurrencyNotAllowed,
+        Self::InvalidCardToken,
+        Self::IdempotencyKeyMissing,
+        Self::ProductNotFound,
+        Self::HoldNotFound,
+        Self::PurchaseNotFound,
+        Self::PromotionNotFound,
+        Self::SoldOut,
+        Self::SaleNotStarted,
+        Self::SaleEnded,
+        Self::SaleInactive,
+        Self::PerUserLimit,
+        Self::PromotionExhausted,
+        Self::PromotionNotApplicable,
+        Self::HoldExpired,
+        Self::HoldClosed,
+        Self::IdempotencyInFlight,
+        Self::IdempotencyKeyReused,
+        Self::StockBelowCommitted,
+        Self::RateLimited,
+        Self::PaymentDeclined,
+        Self::Overloaded,
+        Self::StorageUnavailable,
+        Self::WrongState,
+        Self::PromotionBelowUsed,
+    ];
+
+    /// The contract's word for this reason.
+    pub const fn reason(self) -> &'static str {
+        match self {
+            Self::InvalidRequest => "invalid_request",
+            Self::CurrencyNotAllowed => "currency_not_allowed",
+            Self::InvalidCardToken => "invalid_card_token",
+            Self::IdempotencyKeyMissing => "idempotency_key_missing",
+            Self::ProductNotFound => "product_not_found",
+            Self::HoldNotFound => "hold_not_found",
+            Self::PurchaseNotFound => "purchase_not_found",
+            Self::PromotionNotFound => "promotion_not_found",
+            Self::SoldOut => "sold_out",
+            Self::SaleNotStarted => "sale_not_started",
+            Self::SaleEnded => "sale_ended",
+            Self::SaleInactive => "sale_inactive",
+            Self::PerUserLimit => "per_user_limit",
+            Self::PromotionExhausted => "promotion_exhausted",
+            Self::PromotionNotApplicable => "promotion_not_applicable",
+            Self::HoldExpired => "hold_expired",
+            Self::HoldClosed => "hold_closed",
+            Self::IdempotencyInFlight => "idempotency_in_flight",
+            Self::IdempotencyKeyReused => "idempotency_key_reused",
+            Self::StockBelowCommitted => "stock_below_committed",
+            Self::RateLimited => "rate_limited",
+            Self::PaymentDeclined => "payment_declined",
+            Self::Overloaded => "overloaded",
+            Self::StorageUnavailable => "storage_unavailable",
+            Self::WrongState => "wrong_state",
+            Self::PromotionBelowUsed => "promotion_below_used",
+        }
+    }
+
+    /// The stable number of this reason.
+    pub const fn code(self) -> u8 {
+        self as u8
+    }
+
+    /// What the refusal leaves behind in the buyer's state.
+    pub const fn trace(self) -> Trace {
+        match self {
+            Self::InvalidRequest
+            | Self::InvalidCardToken
+            | Self::IdempotencyKeyMissing
+            | Self::IdempotencyInFlight
+            | Self::IdempotencyKeyReused
+            | Self::RateLimited
+            | Self::Overloaded
+            | Self::StorageUnavailable
+            | Self::StockBelowCommitted
+            | Self::PromotionBelowUsed
+            | Self::WrongState
+            | Self::PurchaseNotFound => Trace::Nothing,
+            Self::CurrencyNotAllowed => Trace::Attempt,
+            Self::ProductNotFound
+            | Self::HoldNotFound
+            | Self::PromotionNotFound
+            | Self::SoldOut
+            | Self::SaleNotStarted
+            | Self::SaleEnded
+            | Self::SaleInactive
+            | Self::PerUserLimit
+            | Self::PromotionExhausted
+            | Self::PromotionNotApplicable
+            | Self::HoldExpired
+            | Self::HoldClosed
+            | Self::PaymentDeclined => Trace::AttemptAndKey,
+        }
+    }
+}
+
+/// What a refusal leaves in the buyer's state, beside its event.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub enum Trace {
+    /// Nothing: refused before the sale was looked at. Its answer need not wait for the log.
+    Nothing,
+    /// It counts as an attempt for the rate limit; the key stays free.
+    Attempt,
+    /// It counts as an attempt, and it is the key's outcome.
+    AttemptAndKey,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_are_places_in_the_list_and_words_are_distinct() {
+        let mut words = std::collections::HashSet::new();
+        for (place, refusal) in Refusal::ALL.into_iter().enumerate() {
+            assert_eq!(usize::from(refusal.code()), place);
+            assert!(words.insert(refusal.reason()));
+        }
+    }
+}

@@ -1,0 +1,79 @@
+//! Owns what the operator may set about deciding: limits, times and bounds, checked once.
+//!
+//! Deliberately absent: where they come from (`config`) and everything about disks and sockets.
+
+use crate::money::Currency;
+
+/// The most attempts a rate window may allow; a buyer's instants are kept in memory.
+pub const RATE_COUNT_MAX: u32 = 1_000;
+
+/// How the engine decides.
+#[derive(Clone, Debug)]
+pub struct EngineSettings {
+    /// How long a hold lasts where its product does not say, in milliseconds; at least 1.
+    pub hold_ttl_ms: u64,
+    /// The currencies of the drop, the first being the one that holds are quoted in by default.
+    pub currencies: Vec<Currency>,
+    /// Attempts that a buyer has in a window.
+    pub rate: RateLimit,
+    /// How long a key's outcome is remembered, in milliseconds.
+    pub idempotency_retention_ms: u64,
+    /// Bounds on what one shard keeps.
+    pub bounds: Bounds,
+}
+
+/// At most `count` attempts of a buyer in any window of `window_ms` milliseconds.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub struct RateLimit {
+    /// 1 to [`RATE_COUNT_MAX`].
+    pub count: u32,
+    /// At least 1.
+    pub window_ms: u64,
+}
+
+/// What a shard may keep in memory before it answers `overloaded`.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub struct Bounds {
+    /// Buyers in one shard.
+    pub buyers_max: usize,
+    /// Purchases in one shard, closed ones too.
+    pub purchases_max: usize,
+    /// Remembered idempotency keys in one shard.
+    pub keys_max: usize,
+    /// Keys of velocity counters in all.
+    pub velocity_keys_max: usize,
+    /// Products in the catalogue.
+    pub products_max: usize,
+    /// Promotions in the catalogue.
+    pub promotions_max: usize,
+}
+
+impl Default for EngineSettings {
+    fn default() -> Self {
+        let listed = |code| Currency::parse(code).expect("ISO 4217 lists USD, EUR and KRW");
+        Self {
+            hold_ttl_ms: 300_000,
+            currencies: ["USD", "EUR", "KRW"].map(listed).to_vec(),
+            rate: RateLimit {
+                count: 5,
+                window_ms: 10_000,
+            },
+            idempotency_retention_ms: 7 * 86_400_000,
+            bounds: Bounds::default(),
+        }
+    }
+}
+
+impl Default for Bounds {
+    /// Room for 25 million buyers and purchases, and as many keys, in all shards together.
+    fn default() -> Self {
+        Self {
+            buyers_max: 100_000,
+            purchases_max: 100_000,
+            keys_max: 200_000,
+            velocity_keys_max: 1_000_000,
+            products_max: 10_000,
+            promotions_max: 10_000,
+        }
+    }
+}

@@ -1,0 +1,187 @@
+//! Owns what the engine shows of itself: owned copies, taken within a shard's turn, that the
+//! front end writes out. Deliberately absent: JSON, and anything a buyer may not see.
+
+use crate::engine::event::{Active, Discount, Quote};
+use crate::engine::lifecycle::{PurchaseState, Step};
+use crate::ids::{
+    AuthorizationId, CaptureId, CardToken, Lsn, ProductId, PromotionCode, PurchaseId, ReceiptKeyId,
+    UserId,
+};
+use crate::money::{Amount, Currency, Price};
+use crate::time::UnixMs;
+
+/// A purchase as a hold.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HoldView {
+    /// Which purchase.
+    pub purchase: PurchaseId,
+    /// Of what.
+    pub product: ProductId,
+    /// How many units.
+    pub quantity: u32,
+    /// Where it is: `Held` when placed, `Released` when given up.
+    pub state: PurchaseState,
+    /// What it costs.
+    pub quote: Quote,
+    /// When it runs out.
+    pub expires_at: UnixMs,
+}
+
+/// A purchase with its whole life.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PurchaseView {
+    /// Which purchase.
+    pub purchase: PurchaseId,
+    /// Whose it is.
+    pub user: UserId,
+    /// Of what.
+    pub product: ProductId,
+    /// How many units.
+    pub quantity: u32,
+    /// What it costs.
+    pub quote: Quote,
+    /// What went back.
+    pub refunded: Amount,
+    /// The promotion used.
+    pub promotion: Option<PromotionCode>,
+    /// Where it is.
+    pub state: PurchaseState,
+    /// Why it is there, where there is more to say than the state does.
+    pub reason: Option<&'static str>,
+    /// When its hold runs out.
+    pub expires_at: UnixMs,
+    /// The card it is paid with.
+    pub card: Option<CardToken>,
+    /// The gateway's name for its authorization.
+    pub authorization: Option<AuthorizationId>,
+    /// Until when the gateway lets it be captured.
+    pub capture_before: Option<UnixMs>,
+    /// The gateway's name for its capture.
+    pub capture: Option<CaptureId>,
+    /// The key that seals its receipt, once captured.
+    pub receipt_key: Option<ReceiptKeyId>,
+    /// What happened to it, oldest first; never empty.
+    pub history: Vec<HistoryEntry>,
+}
+
+/// One step in a purchase's life.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub struct HistoryEntry {
+    /// When.
+    pub at: UnixMs,
+    /// What.
+    pub step: Step,
+    /// Where it stands in the log.
+    pub lsn: Lsn,
+}
+
+impl PurchaseView {
+    /// When it began.
+    pub fn created_at(&self) -> UnixMs {
+        self.history
+            .first()
+            .map_or_else(UnixMs::default, |entry| entry.at)
+    }
+
+    /// When it last changed.
+    pub fn updated_at(&self) -> UnixMs {
+        self.history
+            .last()
+            .map_or_else(UnixMs::default, |entry| entry.at)
+    }
+
+    /// When it was captured.
+    pub fn captured_at(&self) -> Option<UnixMs> {
+        let captured = |entry: &&HistoryEntry| entry.step == Step::PaymentCaptured;
+        self.history.iter().find(captured).map(|entry| entry.at)
+    }
+}
+
+/// A product with its stock.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProductView {
+    /// Which product.
+    pub product: ProductId,
+    /// What it is called.
+    pub name: String,
+    /// A price for each currency it is sold in, in the order of the codes.
+    pub prices: Vec<(Currency, Price)>,
+    /// When the sale opens.
+    pub starts_at: Option<UnixMs>,
+    /// When the sale closes.
+    pub ends_at: Option<UnixMs>,
+    /// Whether it is for sale at all.
+    pub active: Active,
+    /// Where the sale is.
+    pub status: SaleStatus,
+    /// All units ever for sale.
+    pub total: u32,
+    /// Units set aside.
+    pub held: u32,
+    /// Units sold.
+    pub sold: u32,
+    /// Units that one buyer may hold and own at once.
+    pub per_user_limit: Option<u32>,
+    /// How long its holds last, where the product says.
+    pub hold_ttl_ms: Option<u64>,
+    /// Tokens that a purchase of one unit grants.
+    pub reward_tokens: u32,
+}
+
+impl ProductView {
+    /// Units that can still be held.
+    pub fn available(&self) -> u32 {
+        self.total - self.held - self.sold
+    }
+}
+
+/// Where a product's sale is.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub enum SaleStatus {
+    /// The window has not opened.
+    Upcoming,
+    /// On sale.
+    Open,
+    /// On sale, but nothing is left.
+    SoldOut,
+    /// The window has closed.
+    Ended,
+    /// Switched off.
+    Inactive,
+}
+
+impl SaleStatus {
+    /// The contract's word.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Upcoming => "upcoming",
+            Self::Open => "open",
+            Self::SoldOut => "sold_out",
+            Self::Ended => "ended",
+            Self::Inactive => "inactive",
+        }
+    }
+}
+
+/// A promotion with its uses.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PromotionView {
+    /// Its code.
+    pub code: PromotionCode,
+    /// What it takes off.
+    pub discount: Discount,
+    /// Uses by all buyers together, at most.
+    pub uses_max: u32,
+    /// Uses made, those of open holds included.
+    pub uses: u32,
+    /// Uses by one buyer, at most.
+    pub uses_per_user_max: Option<u32>,
+    /// The products it applies to; empty: all.
+    pub products: Vec<ProductId>,
+    /// When it begins.
+    pub starts_at: Option<UnixMs>,
+    /// When it ends.
+    pub ends_at: Option<UnixMs>,
+    /// Whether it applies at all.
+    pub active: Active,
+}

@@ -1,0 +1,392 @@
+//! Owns the names that things go by, each a type of its own so that none stands for another.
+//!
+//! Invariants: a text id is 1 to 64 characters of `[A-Za-z0-9_.:-]`; a [`CardToken`] is such a
+//! text that does not look like a card number; a [`PurchaseId`] carries the shard of its buyer,
+//! so that a hold or purchase is found without asking whose it is.
+//! Deliberately absent: making ids up (the shard counts, the front end draws request ids).
+
+use compact_str::CompactString;
+use std::fmt;
+
+/// The longest text id, in characters.
+pub const ID_CHARS_MAX: usize = 64;
+
+/// Shards that buyers are spread over. Part of every purchase id, hence of the log's format.
+pub const SHARD_COUNT: usize = 256;
+
+/// Whether `text` is 1 to [`ID_CHARS_MAX`] characters of `[A-Za-z0-9_.:-]`.
+pub fn is_id(text: &str) -> bool {
+    (1..=ID_CHARS_MAX).contains(&text.len())
+        && text
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b':' | b'-'))
+}
+
+macro_rules! text_ids {
+    ($($(#[$doc:meta])* $name:ident;)*) => {$(
+        $(#[$doc])*
+        #[derive(
+            Clone, PartialEq, Eq, PartialOrd, Ord, Hash,
+            rkyv::Archive, rkyv::Serialize, rkyv::Deserialize,
+        )]
+        pub struct $name(CompactString);
+
+        impl $name {
+            /// The id written `text`; `None` where that is no id.
+            pub fn parse(text: &str) -> Option<Self> {
+                is_id(text).then(|| Self(CompactString::new(text)))
+            }
+
+            /// The id as text.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+                out.write_str(&self.0)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+                out.write_str(&self.0)
+            }
+        }
+    )*};
+}
+
+text_ids! {
+    /// A buyer, as the shop names them.
+    UserId;
+    /// A product, as the operator names it.
+    ProductId;
+    /// A promotion's code, as buyers type it.
+    PromotionCode;
+    /// A buyer's device, as the shop names it.
+    DeviceId;
+    /// The name of the API key that a request came with (never the key itself).
+    KeyOwner;
+    /// The name of a receipt's sealing key.
+    ReceiptKeyId;
+    /// What the gateway calls an authorization.
+    AuthorizationId;
+    /// What the gateway calls a capture.
+    CaptureId;
+}
+
+/// The gateway's stand-in for a card. Never a card number: see [`CardToken::parse`].
+#[derive(
+    Clone, PartialEq, Eq, PartialOrd, Ord, Hash, rkyv::Archive, rkyv::Serialize, rkyv::Deserialize,
+)]
+pub struct CardToken(CompactString);
+
+impl CardToken {
+    /// The token written `text`; `None` where that is no id or holds what looks like a card
+    /// number: 12 to 19 digits in a row (separators aside) that pass Luhn's check.
+    pub fn parse(text: &str) -> Option<Self> {
+        (is_id(text) && !holds_card_number(text)).then(|| Self(CompactString::new(text)))
+    }
+
+    /// The token as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for CardToken {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(&self.0)
+    }
+}
+
+/// Whether `text` holds a run of 12 to 19 digits that passes Luhn's check (ISO/IEC 7812-1 annex
+/// B), with spaces, dots, dashes, colons and underscores between digits read over.
+///
+/// A run of more than 19 digits is searched at each start and length: a number may stand in it.
+pub fn holds_card_number(text: &str) -> bool {
+    let mut run: Vec<u8> = Vec::new();
+    for byte in text.bytes().chain(std::iter::once(b'x')) {
+        match byte {
+            b'0'..=b'9' => run.push(byte - b'0'),
+            b' ' | b'.' | b'-' | b':' | b'_' if !run.is_empty() => {}
+            _ => {
+                if run_holds_card_number(&run) {
+                    return true;
+                }
+                run.clear();
+            }
+        }
+    }
+    false
+}
+
+fn run_holds_card_number(run: &[u8]) -> bool {
+    // No issuer's numbers begin with 0, and a row of zeroes would pass the sum.
+    let passes = |digits: &[u8]| digits[0] != 0 && luhn(digits);
+    match run.len() {
+        ..12 => false,
+        12..=19 => passes(run),
+        _ => (12..=19).any(|length| run.windows(length).any(passes)),
+    }
+}
+
+fn luhn(digits: &[u8]) -> bool {
+    let sum: u32 = digits
+        .iter()
+        .rev()
+        .enumerate()
+        .map(|(place, digit)| {
+            let digit = u32::from(*digit);
+            match (place % 2, digit * 2) {
+                (0, _) => digit,
+                (_, doubled) if doubled > 9 => doubled - 9,
+                (_, doubled) => doubled,
+            }
+        })
+        .sum();
+    sum.is_multiple_of(10)
+}
+
+/// One request, drawn at random by the front end; written `req_` and 16 hexadecimal digits.
+#[derive(
+    Copy,
+    Clone,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    Hash,
+    rkyv::Archive,
+    rkyv::Serialize,
+    rkyv::Deserialize,
+)]
+pub struct RequestId(pub u64);
+
+impl fmt::Display for RequestId {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "req_{:016x}", self.0)
+    }
+}
+
+/// The shard that a buyer's state lives in.
+#[derive(Copy, Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ShardId(u8);
+
+impl ShardId {
+    /// The shard with this number, 0 to 255.
+    pub const fn new(number: u8) -> Self {
+        Self(number)
+    }
+
+    /// The shard of `user`: FNV-1a over the id, because it must be the same for ever.
+    pub fn of(user: &UserId) -> Self {
+        let hash = user
+            .as_str()
+            .bytes()
+            .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+                (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+            });
+        Self((hash ^ (hash >> 32)).to_le_bytes()[0])
+    }
+
+    /// The shard's place, 0 to [`SHARD_COUNT`] − 1.
+    pub const fn index(self) -> usize {
+        self.0 as usize
+    }
+
+    /// Every shard, in order.
+    pub fn all() -> impl Iterator<Item = Self> {
+        (0..=u8::MAX).map(Self)
+    }
+}
+
+/// A purchase, from its hold on: one number, written `h_…` as a hold, `p_…` as a purchase and
+/// `r_…` as its receipt. The lowest byte is the shard.
+#[derive(
+    Copy,
+    Clone,
+    Debug,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    rkyv::Archive,
+    rkyv::Serialize,
+    rkyv::Deserialize,
+)]
+pub struct PurchaseId(u64);
+
+impl PurchaseId {
+    /// The purchase numbered `sequence` in `shard`; sequences stay below 2⁵⁶.
+    pub fn new(shard: ShardId, sequence: u64) -> Self {
+        assert!(
+            sequence < 1 << 56,
+            "a shard's sequence outlives 2^56 purchases"
+        );
+        Self(sequence << 8 | u64::from(shard.0))
+    }
+
+    /// The shard of the buyer.
+    pub const fn shard(self) -> ShardId {
+        ShardId(self.0.to_le_bytes()[0])
+    }
+
+    /// The place in the shard's count.
+    pub const fn sequence(self) -> u64 {
+        self.0 >> 8
+    }
+
+    /// The whole number.
+    pub const fn get(self) -> u64 {
+        self.0
+    }
+
+    /// `h_` and 16 hexadecimal digits.
+    pub fn hold(self) -> impl fmt::Display {
+        Prefixed("h_", self.0)
+    }
+
+    /// `r_` and 16 hexadecimal digits.
+    pub fn receipt(self) -> impl fmt::Display {
+        Prefixed("r_", self.0)
+    }
+
+    /// The purchase behind a hold's id.
+    pub fn parse_hold(text: &str) -> Option<Self> {
+        parse_prefixed("h_", text)
+    }
+
+    /// The purchase behind a purchase's id.
+    pub fn parse_purchase(text: &str) -> Option<Self> {
+        parse_prefixed("p_", text)
+    }
+
+    /// The purchase behind a receipt's id.
+    pub fn parse_receipt(text: &str) -> Option<Self> {
+        parse_prefixed("r_", text)
+    }
+}
+
+impl fmt::Display for PurchaseId {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        Prefixed("p_", self.0).fmt(out)
+    }
+}
+
+struct Prefixed(&'static str, u64);
+
+impl fmt::Display for Prefixed {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{}{:016x}", self.0, self.1)
+    }
+}
+
+fn parse_prefixed(prefix: &str, text: &str) -> Option<PurchaseId> {
+    let digits = text.strip_prefix(prefix)?;
+    let lower = digits
+        .bytes()
+        .all(|b| b.is_ascii_digit() || matches!(b, b'a'..=b'f'));
+    (digits.len() == 16 && lower).then_some(())?;
+    u64::from_str_radix(digits, 16).ok().map(PurchaseId)
+}
+
+/// A place in the log: the byte position at which a record begins, or the end that has to be
+/// durable before what it says may be told.
+#[derive(
+    Copy,
+    Clone,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    rkyv::Archive,
+    rkyv::Serialize,
+    rkyv::Deserialize,
+)]
+pub struct Lsn(pub u64);
+
+impl fmt::Display for Lsn {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(out)
+    }
+}
+
+/// Sixteen bytes of SHA-256 that stand for an idempotency key in its scope, or for a request.
+#[derive(
+    Copy,
+    Clone,
+    Debug,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    rkyv::Archive,
+    rkyv::Serialize,
+    rkyv::Deserialize,
+)]
+pub struct Digest16(pub [u8; 16]);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn card_numbers_are_no_card_tokens() {
+        let refused = [
+            "4111111111111111",
+            "4111-1111-1111-1111",
+            "tok_4111111111111111",
+            "378282246310005",
+            "4111.1111:1111_1111",
+            "99994111111111111111",
+            "",
+            "tok ok",
+        ];
+        for text in refused {
+            assert!(CardToken::parse(text).is_none(), "{text}");
+        }
+        for text in [
+            "tok_ok",
+            "tok_slow_250",
+            "4111111111111112",
+            "tok_000000000000000000",
+            "pm_1N2x",
+        ] {
+            assert!(CardToken::parse(text).is_some(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_purchase_is_read_back_under_each_of_its_names() {
+        let id = PurchaseId::new(ShardId::new(7), 300);
+        assert_eq!(id.to_string(), "p_0000000000012c07");
+        assert_eq!(PurchaseId::parse_purchase(&id.to_string()), Some(id));
+        assert_eq!(PurchaseId::parse_hold(&id.hold().to_string()), Some(id));
+        assert_eq!(
+            PurchaseId::parse_receipt(&id.receipt().to_string()),
+            Some(id)
+        );
+        assert_eq!((id.shard(), id.sequence()), (ShardId::new(7), 300));
+        for bad in [
+            "p_12c07",
+            "h_0000000000012C07",
+            "0000000000012c07",
+            "p_+000000000012c07",
+        ] {
+            assert_eq!(PurchaseId::parse_purchase(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn ids_keep_to_their_alphabet_and_length() {
+        assert!(is_id(&"a".repeat(64)) && !is_id(&"a".repeat(65)) && !is_id(""));
+        assert!(is_id("A-z_0.9:") && !is_id("a b") && !is_id("é") && !is_id("a/b"));
+    }
+}

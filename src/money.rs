@@ -1,0 +1,174 @@
+//! Owns money: integer minor units and the currency they are in.
+//!
+//! Invariants: a [`Price`] is positive and at most [`Price::MAX`], so that a price times a
+//! quantity never overflows an [`Amount`]; a [`Currency`] is one that ISO 4217 lists.
+//! Deliberately absent: floating point, exchange, and formatting with decimals.
+
+use std::fmt;
+
+/// An ISO 4217 currency, by its three capital letters.
+#[derive(
+    Copy,
+    Clone,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    rkyv::Archive,
+    rkyv::Serialize,
+    rkyv::Deserialize,
+)]
+pub struct Currency([u8; 3]);
+
+impl Currency {
+    /// The currency with this three-letter code in capitals; `None` where ISO 4217 has none.
+    pub fn parse(code: &str) -> Option<Self> {
+        let bytes: [u8; 3] = code.as_bytes().try_into().ok()?;
+        bytes.iter().all(u8::is_ascii_uppercase).then_some(())?;
+        iso_currency::Currency::from_code(code)?;
+        Some(Self(bytes))
+    }
+
+    /// The three letters.
+    pub fn as_str(&self) -> &str {
+        std::str::from_utf8(&self.0).expect("a currency is made of ASCII capitals only")
+    }
+}
+
+impl fmt::Display for Currency {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(self.as_str())
+    }
+}
+
+impl fmt::Debug for Currency {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(self.as_str())
+    }
+}
+
+/// The price of one unit in minor units: 1 to [`Price::MAX`].
+#[derive(
+    Copy,
+    Clone,
+    Debug,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    rkyv::Archive,
+    rkyv::Serialize,
+    rkyv::Deserialize,
+)]
+pub struct Price(i64);
+
+impl Price {
+    /// The largest price of one unit: 10¹² minor units.
+    pub const MAX: i64 = 1_000_000_000_000;
+
+    /// A price of `minor_units`; `None` outside 1 to [`Price::MAX`].
+    pub const fn new(minor_units: i64) -> Option<Self> {
+        if minor_units >= 1 && minor_units <= Self::MAX {
+            Some(Self(minor_units))
+        } else {
+            None
+        }
+    }
+
+    /// Minor units, 1 to [`Price::MAX`].
+    pub const fn get(self) -> i64 {
+        self.0
+    }
+
+    /// The price of `quantity` units; `quantity` is at most 2²¹, so this never overflows.
+    pub fn times(self, quantity: u32) -> Amount {
+        Amount(self.0 * i64::from(quantity))
+    }
+}
+
+/// A sum of money in minor units, never negative.
+#[derive(
+    Copy,
+    Clone,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    rkyv::Archive,
+    rkyv::Serialize,
+    rkyv::Deserialize,
+)]
+pub struct Amount(i64);
+
+impl Amount {
+    /// Nothing.
+    pub const ZERO: Self = Self(0);
+
+    /// An amount of `minor_units`; `None` where negative.
+    pub const fn new(minor_units: i64) -> Option<Self> {
+        if minor_units >= 0 {
+            Some(Self(minor_units))
+        } else {
+            None
+        }
+    }
+
+    /// Minor units, 0 or more.
+    pub const fn get(self) -> i64 {
+        self.0
+    }
+
+    /// This amount less `other`; zero where `other` is larger.
+    #[must_use]
+    pub const fn saturating_minus(self, other: Self) -> Self {
+        if other.0 >= self.0 {
+            Self(0)
+        } else {
+            Self(self.0 - other.0)
+        }
+    }
+
+    /// `percent` of this amount, rounded down to a whole minor unit; `percent` is 1 to 100.
+    #[must_use]
+    pub fn percent(self, percent: u8) -> Self {
+        let scaled = i128::from(self.0) * i128::from(percent.min(100)) / 100;
+        Self(i64::try_from(scaled).expect("a share of at most 100 % is no larger than the whole"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_listed_currencies_in_capitals_parse() {
+        for (code, valid) in [
+            ("USD", true),
+            ("KRW", true),
+            ("usd", false),
+            ("US", false),
+            ("ZZZ", false),
+            ("€UR", false),
+        ] {
+            assert_eq!(Currency::parse(code).is_some(), valid, "{code}");
+        }
+    }
+
+    #[test]
+    fn a_percentage_rounds_down_and_never_overflows() {
+        let largest = Price::new(Price::MAX).unwrap().times(2_097_151);
+        assert_eq!(largest.percent(100), largest);
+        assert_eq!(Amount::new(199).unwrap().percent(10).get(), 19);
+    }
+
+    #[test]
+    fn prices_keep_their_range() {
+        assert!(Price::new(0).is_none() && Price::new(-1).is_none());
+        assert!(Price::new(Price::MAX).is_some() && Price::new(Price::MAX + 1).is_none());
+    }
+}

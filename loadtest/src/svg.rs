@@ -10,7 +10,7 @@ use crate::stats::{Summary, millis};
 const WIDTH: f64 = 900.0;
 const PANEL_HEIGHT: f64 = 260.0;
 const LEFT: f64 = 70.0;
-const RIGHT: f64 = 20.0;
+const RIGHT: f64 = 40.0;
 const TOP: f64 = 60.0;
 const GAP: f64 = 80.0;
 /// Percentiles on the horizontal axis of the upper panel, evenly spaced by "nines".

@@ -24,7 +24,9 @@ fn durable_holds(criterion: &mut Criterion) {
         group.throughput(Throughput::Elements(threads * EACH));
         group.bench_function(BenchmarkId::new("engine_and_log", threads), |bencher| {
             bencher.iter_custom(|rounds| {
-                (0..rounds).map(|_| run(&Bench::open(), threads, EACH, &buyers)).sum()
+                (0..rounds)
+                    .map(|_| run(&Bench::open(), threads, EACH, &buyers))
+                    .sum()
             });
         });
     }

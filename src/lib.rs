@@ -9,4 +9,6 @@
 pub mod engine;
 pub mod ids;
 pub mod money;
+pub mod payments;
+pub mod receipts;
 pub mod time;

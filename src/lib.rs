@@ -8,6 +8,7 @@
 
 pub mod engine;
 pub mod ids;
+pub mod journal;
 pub mod money;
 pub mod payments;
 pub mod receipts;

@@ -6,16 +6,12 @@
 //! An event that does not go with the state is a [`BrokenLog`]: nobody may continue on it.
 
 use crate::engine::catalogue::{Catalogue, ProductIndex, PromotionIndex};
-use crate::engine::event::{
-    AttemptRefused, Event, HoldPlaced, PaymentStarted, PaysFor, Quote,
-};
+use crate::engine::event::{AttemptRefused, Event, HoldPlaced, PaymentStarted, PaysFor, Quote};
 use crate::engine::lifecycle::{PurchaseState, Step, Units, next_state};
 use crate::engine::purchase::{BuyerIndex, Happened, Payment, Purchase, Reason};
 use crate::engine::refusal::{Refusal, Trace};
 use crate::engine::settings::EngineSettings;
-use crate::engine::shard::{
-    Buyer, KeyEntry, KeyOutcome, Shard, tally_add, tally_take,
-};
+use crate::engine::shard::{Buyer, KeyEntry, KeyOutcome, Shard, tally_add, tally_take};
 use crate::ids::{Lsn, PurchaseId, UserId};
 use crate::money::Amount;
 use crate::time::UnixMs;
@@ -71,7 +67,11 @@ pub struct BrokenLog {
 
 impl std::fmt::Display for BrokenLog {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(out, "the {} at LSN {} does not go with the state before it: {}", self.kind, self.lsn, self.what)
+        write!(
+            out,
+            "the {} at LSN {} does not go with the state before it: {}",
+            self.kind, self.lsn, self.what
+        )
     }
 }
 
@@ -95,10 +95,15 @@ impl Shard {
     ) -> Result<Effects, BrokenLog> {
         self.last_at = self.last_at.max(stamp.at);
         self.forget_keys(stamp.at, settings);
-        let broken = |what| BrokenLog { lsn: stamp.lsn, kind: event.kind(), what };
+        let broken = |what| BrokenLog {
+            lsn: stamp.lsn,
+            kind: event.kind(),
+            what,
+        };
         match event {
             Event::HoldPlaced(placed) => {
-                self.apply_placed(placed, stamp, catalogue, settings).map_err(broken)?;
+                self.apply_placed(placed, stamp, catalogue, settings)
+                    .map_err(broken)?;
                 Ok(Effects::default())
             }
             Event::AttemptRefused(refused) => {
@@ -130,11 +135,17 @@ impl Shard {
         if placed.purchase != self.next_id() {
             return Err("its purchase is not the shard's next");
         }
-        let product = catalogue.product(&placed.product).ok_or("its product was never set")?.index;
+        let product = catalogue
+            .product(&placed.product)
+            .ok_or("its product was never set")?
+            .index;
         let promotion = match &placed.promotion {
-            Some(code) => {
-                Some(catalogue.promotion(code).ok_or("its promotion was never set")?.index)
-            }
+            Some(code) => Some(
+                catalogue
+                    .promotion(code)
+                    .ok_or("its promotion was never set")?
+                    .index,
+            ),
             None => None,
         };
         let state = next_state(None, Step::HoldPlaced).ok_or("a life begins with a hold")?;
@@ -145,7 +156,8 @@ impl Shard {
             tally_add(&mut standing.promotion_uses, promotion, 1);
         }
         self.count_attempt(buyer, stamp.at, settings);
-        self.timers.push(Reverse((placed.expires_at, placed.purchase.sequence())));
+        self.timers
+            .push(Reverse((placed.expires_at, placed.purchase.sequence())));
         self.purchases.push(Purchase {
             buyer,
             product,
@@ -157,7 +169,11 @@ impl Shard {
             refunded: Amount::ZERO,
             expires_at: placed.expires_at,
             payment: None,
-            history: vec![Happened { at: stamp.at, lsn: stamp.lsn, step: Step::HoldPlaced }],
+            history: vec![Happened {
+                at: stamp.at,
+                lsn: stamp.lsn,
+                step: Step::HoldPlaced,
+            }],
         });
         if placed.flow == crate::engine::event::Flow::Hold {
             let key = placed.origin.key;
@@ -166,12 +182,7 @@ impl Shard {
         Ok(())
     }
 
-    fn apply_refused(
-        &mut self,
-        refused: &AttemptRefused,
-        stamp: Stamp,
-        settings: &EngineSettings,
-    ) {
+    fn apply_refused(&mut self, refused: &AttemptRefused, stamp: Stamp, settings: &EngineSettings) {
         let Some(user) = &refused.user else { return };
         let (counts, remembers) = match refused.reason.trace() {
             Trace::Nothing => return,
@@ -218,7 +229,10 @@ impl Shard {
                 let payment = payment_of(purchase)?;
                 payment.capture = Some(captured.capture.clone());
                 payment.receipt_key = Some(captured.receipt_key.clone());
-                let outcome = KeyOutcome::Paid { purchase: id, as_of: stamp.lsn };
+                let outcome = KeyOutcome::Paid {
+                    purchase: id,
+                    as_of: stamp.lsn,
+                };
                 self.settle_key(place, outcome);
             }
             Event::PaymentDeclined(declined) => {
@@ -254,9 +268,10 @@ impl Shard {
         let purchase = &self.purchases[place];
         let (product, units) = (purchase.product, purchase.quantity);
         match (before.units(), purchase.state.units()) {
-            (Units::Held, Units::Sold) => {
-                Effects { stock: Some(StockMove::Sell(product, units)), promotion: None }
-            }
+            (Units::Held, Units::Sold) => Effects {
+                stock: Some(StockMove::Sell(product, units)),
+                promotion: None,
+            },
             (Units::Held, Units::None) => {
                 let promotion = purchase.promotion;
                 let buyer = &mut self.buyers[purchase.buyer.0 as usize];
@@ -264,7 +279,10 @@ impl Shard {
                 if let Some(promotion) = promotion {
                     tally_take(&mut buyer.promotion_uses, promotion, 1);
                 }
-                Effects { stock: Some(StockMove::GiveBack(product, units)), promotion }
+                Effects {
+                    stock: Some(StockMove::GiveBack(product, units)),
+                    promotion,
+                }
             }
             (Units::Held | Units::Sold | Units::None, _) => Effects::default(),
         }
@@ -280,7 +298,10 @@ impl Shard {
     }
 
     fn settle_key(&mut self, place: usize, outcome: KeyOutcome) {
-        let key = self.purchases[place].payment.as_mut().and_then(|payment| payment.key.take());
+        let key = self.purchases[place]
+            .payment
+            .as_mut()
+            .and_then(|payment| payment.key.take());
         if let Some(entry) = key.and_then(|scope| self.keys.get_mut(&scope)) {
             entry.outcome = outcome;
         }
@@ -294,9 +315,13 @@ impl Shard {
         settings: &EngineSettings,
     ) {
         let Some(key) = key else { return };
-        let entry = KeyEntry { fingerprint: key.fingerprint, outcome };
+        let entry = KeyEntry {
+            fingerprint: key.fingerprint,
+            outcome,
+        };
         self.keys.insert(key.scope, entry);
-        self.key_expiries.push_back((at.plus_ms(settings.idempotency_retention_ms), key.scope));
+        self.key_expiries
+            .push_back((at.plus_ms(settings.idempotency_retention_ms), key.scope));
     }
 
     /// Forgets keys whose time is up, a few at each event, so that none pays for many. A key
@@ -304,12 +329,18 @@ impl Shard {
     fn forget_keys(&mut self, at: UnixMs, settings: &EngineSettings) {
         const KEYS_FORGOTTEN_AT_ONCE: usize = 4;
         for _ in 0..KEYS_FORGOTTEN_AT_ONCE {
-            let Some((due, scope)) = self.key_expiries.front().copied() else { return };
+            let Some((due, scope)) = self.key_expiries.front().copied() else {
+                return;
+            };
             if due > at {
                 return;
             }
             self.key_expiries.pop_front();
-            if self.keys.get(&scope).is_some_and(|it| it.outcome == KeyOutcome::InFlight) {
+            if self
+                .keys
+                .get(&scope)
+                .is_some_and(|it| it.outcome == KeyOutcome::InFlight)
+            {
                 let again = at.plus_ms(settings.idempotency_retention_ms);
                 self.key_expiries.push_back((again, scope));
             } else {
@@ -343,7 +374,10 @@ impl Shard {
 }
 
 fn payment_of(purchase: &mut Purchase) -> Result<&mut Payment, &'static str> {
-    purchase.payment.as_deref_mut().ok_or("its payment was never started")
+    purchase
+        .payment
+        .as_deref_mut()
+        .ok_or("its payment was never started")
 }
 
 fn new_payment(started: &PaymentStarted, quote: Quote) -> Box<Payment> {

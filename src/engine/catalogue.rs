@@ -18,17 +18,49 @@ use std::sync::Arc;
 
 /// A product's place in the catalogue.
 #[derive(
-    Copy, Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord,
-    rkyv::Archive, rkyv::Serialize, rkyv::Deserialize,
+    Copy,
+    Clone,
+    Debug,
+    PartialEq,
+    Eq,
+    Hash,
+    PartialOrd,
+    Ord,
+    rkyv::Archive,
+    rkyv::Serialize,
+    rkyv::Deserialize,
 )]
 pub struct ProductIndex(u32);
 
 /// A promotion's place in the catalogue.
 #[derive(
-    Copy, Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord,
-    rkyv::Archive, rkyv::Serialize, rkyv::Deserialize,
+    Copy,
+    Clone,
+    Debug,
+    PartialEq,
+    Eq,
+    Hash,
+    PartialOrd,
+    Ord,
+    rkyv::Archive,
+    rkyv::Serialize,
+    rkyv::Deserialize,
 )]
 pub struct PromotionIndex(u32);
+
+impl ProductIndex {
+    /// As a place in [`Catalogue::products`].
+    pub const fn place(self) -> usize {
+        self.0 as usize
+    }
+}
+
+impl PromotionIndex {
+    /// As a place in [`Catalogue::promotions`].
+    pub const fn place(self) -> usize {
+        self.0 as usize
+    }
+}
 
 /// A product: its terms and its units.
 #[derive(Debug)]
@@ -64,7 +96,9 @@ pub struct Catalogue {
 impl Catalogue {
     /// The product named `id`.
     pub fn product(&self, id: &ProductId) -> Option<&Arc<Product>> {
-        self.product_places.get(id).map(|index| self.product_at(*index))
+        self.product_places
+            .get(id)
+            .map(|index| self.product_at(*index))
     }
 
     /// The product at `index`, which this catalogue or an earlier one gave.
@@ -84,7 +118,9 @@ impl Catalogue {
 
     /// The promotion with this code.
     pub fn promotion(&self, code: &PromotionCode) -> Option<&Arc<Promotion>> {
-        self.promotion_places.get(code).map(|index| self.promotion_at(*index))
+        self.promotion_places
+            .get(code)
+            .map(|index| self.promotion_at(*index))
     }
 
     /// The promotion at `index`, which this catalogue or an earlier one gave.
@@ -129,14 +165,22 @@ impl Catalogue {
         if let Some(index) = self.product_places.get(&set.product) {
             let known = &mut self.products[index.0 as usize];
             let stock = Arc::clone(&known.stock);
-            *known = Arc::new(Product { index: *index, terms: set, stock });
+            *known = Arc::new(Product {
+                index: *index,
+                terms: set,
+                stock,
+            });
             return;
         }
         let index = ProductIndex(place(self.products.len()));
         let stock = StockCell::new(set.stock);
         let stock = Arc::new(stock.expect("whoever sets a product bounds its stock first"));
         self.product_places.insert(set.product.clone(), index);
-        self.products.push(Arc::new(Product { index, terms: set, stock }));
+        self.products.push(Arc::new(Product {
+            index,
+            terms: set,
+            stock,
+        }));
     }
 
     /// Sets the terms of a promotion; likewise.
@@ -144,13 +188,21 @@ impl Catalogue {
         if let Some(index) = self.promotion_places.get(&set.code) {
             let known = &mut self.promotions[index.0 as usize];
             let uses = Arc::clone(&known.uses);
-            *known = Arc::new(Promotion { index: *index, terms: set, uses });
+            *known = Arc::new(Promotion {
+                index: *index,
+                terms: set,
+                uses,
+            });
             return;
         }
         let index = PromotionIndex(place(self.promotions.len()));
         let uses = Arc::new(PromotionCell::new(set.uses_max));
         self.promotion_places.insert(set.code.clone(), index);
-        self.promotions.push(Arc::new(Promotion { index, terms: set, uses }));
+        self.promotions.push(Arc::new(Promotion {
+            index,
+            terms: set,
+            uses,
+        }));
     }
 }
 
@@ -171,7 +223,11 @@ impl Product {
 
     /// The price of one unit in `currency`.
     pub fn price(&self, currency: Currency) -> Option<Price> {
-        self.terms.prices.iter().find(|(listed, _)| *listed == currency).map(|(_, price)| *price)
+        self.terms
+            .prices
+            .iter()
+            .find(|(listed, _)| *listed == currency)
+            .map(|(_, price)| *price)
     }
 
     /// What it shows of itself at `at`.
@@ -217,7 +273,11 @@ impl Promotion {
             && terms.starts_at.is_none_or(|begins| at >= begins)
             && terms.ends_at.is_none_or(|ends| at < ends)
             && (terms.products.is_empty() || terms.products.contains(product));
-        if applies { Ok(()) } else { Err(Refusal::PromotionNotApplicable) }
+        if applies {
+            Ok(())
+        } else {
+            Err(Refusal::PromotionNotApplicable)
+        }
     }
 
     /// What it takes off `whole` in `currency`.
@@ -262,5 +322,10 @@ pub fn quote(
         Some(promotion) => promotion.discount(whole, currency)?,
         None => Amount::ZERO,
     };
-    Ok(Quote { currency, unit_price, discount, amount: whole.saturating_minus(discount) })
+    Ok(Quote {
+        currency,
+        unit_price,
+        discount,
+        amount: whole.saturating_minus(discount),
+    })
 }

@@ -53,7 +53,11 @@ impl Shard {
         });
         let keys = self.key_expiries.iter().filter_map(|(forget_at, scope)| {
             let entry = *self.keys.get(scope)?;
-            Some(KeyImage { forget_at: *forget_at, scope: *scope, entry })
+            Some(KeyImage {
+                forget_at: *forget_at,
+                scope: *scope,
+                entry,
+            })
         });
         ShardImage {
             buyers: buyers.collect(),
@@ -80,7 +84,9 @@ impl Shard {
             let buyer: &mut Buyer = shard.buyers.get_mut(purchase.buyer.0 as usize)?;
             if purchase.history.is_empty()
                 || !catalogue.has_product(purchase.product)
-                || !purchase.promotion.is_none_or(|index| catalogue.has_promotion(index))
+                || !purchase
+                    .promotion
+                    .is_none_or(|index| catalogue.has_promotion(index))
             {
                 return None;
             }

@@ -6,9 +6,7 @@
 use crate::engine::catalogue::{ProductIndex, PromotionIndex};
 use crate::engine::event::{DeclineCause, Quote, VoidCause};
 use crate::engine::lifecycle::{PurchaseState, Step, next_state};
-use crate::ids::{
-    AuthorizationId, CaptureId, CardToken, Digest16, Lsn, ReceiptKeyId, RequestId,
-};
+use crate::ids::{AuthorizationId, CaptureId, CardToken, Digest16, Lsn, ReceiptKeyId, RequestId};
 use crate::money::Amount;
 use crate::time::UnixMs;
 use rkyv::{Archive, Deserialize, Serialize};
@@ -80,7 +78,9 @@ impl Purchase {
     }
 
     pub(super) fn quote(&self) -> Quote {
-        self.payment.as_ref().map_or(self.hold_quote, |payment| payment.quote)
+        self.payment
+            .as_ref()
+            .map_or(self.hold_quote, |payment| payment.quote)
     }
 
     /// Takes `step`; what it was before, or `None` with nothing changed where the table refuses.

@@ -74,7 +74,7 @@ pub enum KeyAnswer {
     /// It placed this hold.
     Held(HoldView),
     /// It made this purchase, shown as of its capture.
-    Paid(PurchaseView),
+    Paid(Box<PurchaseView>),
     /// It was refused so, by the answer to this request.
     Refused {
         /// Why.
@@ -120,7 +120,9 @@ impl Shard {
 
     /// What `key` says.
     pub fn key_answer(&self, key: &IdempotencyKey, catalogue: &Catalogue) -> KeyAnswer {
-        let Some(entry) = self.keys.get(&key.scope) else { return KeyAnswer::Free };
+        let Some(entry) = self.keys.get(&key.scope) else {
+            return KeyAnswer::Free;
+        };
         if entry.fingerprint != key.fingerprint {
             return KeyAnswer::Reused;
         }
@@ -133,7 +135,9 @@ impl Shard {
                 KeyAnswer::Held(view)
             }
             KeyOutcome::Paid { purchase, as_of } => {
-                KeyAnswer::Paid(self.purchase_view(purchase, catalogue, as_of).expect(known))
+                KeyAnswer::Paid(Box::new(
+                    self.purchase_view(purchase, catalogue, as_of).expect(known),
+                ))
             }
             KeyOutcome::Refused { reason, request } => KeyAnswer::Refused { reason, request },
         }
@@ -160,11 +164,20 @@ impl Shard {
         as_of: Lsn,
     ) -> Option<PurchaseView> {
         let purchase = self.find(id)?;
-        let until = purchase.history.iter().take_while(|happened| happened.lsn <= as_of);
+        let until = purchase
+            .history
+            .iter()
+            .take_while(|happened| happened.lsn <= as_of);
         let history: Vec<HistoryEntry> = until
-            .map(|it| HistoryEntry { at: it.at, step: it.step, lsn: it.lsn })
+            .map(|it| HistoryEntry {
+                at: it.at,
+                step: it.step,
+                lsn: it.lsn,
+            })
             .collect();
-        let state = history.iter().fold(None, |state, entry| next_state(state, entry.step))?;
+        let state = history
+            .iter()
+            .fold(None, |state, entry| next_state(state, entry.step))?;
         let whole = history.len() == purchase.history.len();
         let payment = purchase.payment.as_deref();
         Some(PurchaseView {
@@ -173,12 +186,19 @@ impl Shard {
             product: catalogue.product_at(purchase.product).terms.product.clone(),
             quantity: purchase.quantity,
             quote: purchase.quote(),
-            refunded: if whole { purchase.refunded } else { crate::money::Amount::ZERO },
+            refunded: if whole {
+                purchase.refunded
+            } else {
+                crate::money::Amount::ZERO
+            },
             promotion: purchase
                 .promotion
                 .map(|index| catalogue.promotion_at(index).terms.code.clone()),
             state,
-            reason: purchase.reason.filter(|_| whole).map(super::purchase::Reason::as_str),
+            reason: purchase
+                .reason
+                .filter(|_| whole)
+                .map(super::purchase::Reason::as_str),
             expires_at: purchase.expires_at,
             card: payment.map(|payment| payment.card.clone()),
             authorization: payment.and_then(|payment| payment.authorization.clone()),
@@ -191,12 +211,15 @@ impl Shard {
 
     /// The user whose purchase `id` is.
     pub fn owner_of(&self, id: PurchaseId) -> Option<&UserId> {
-        self.find(id).map(|purchase| &self.buyers[purchase.buyer.0 as usize].user)
+        self.find(id)
+            .map(|purchase| &self.buyers[purchase.buyer.0 as usize].user)
     }
 
     /// Every purchase whose payment is under way.
     pub fn open_payments(&self) -> impl Iterator<Item = PurchaseId> + '_ {
-        self.numbered().filter(|(_, purchase)| purchase.state.is_open_payment()).map(|(id, _)| id)
+        self.numbered()
+            .filter(|(_, purchase)| purchase.state.is_open_payment())
+            .map(|(id, _)| id)
     }
 
     /// When the next hold runs out, at the earliest.
@@ -220,7 +243,11 @@ impl Shard {
         let full = buyers > bounds.buyers_max
             || self.purchases.len() >= bounds.purchases_max
             || self.keys.len() >= bounds.keys_max;
-        if full { Err(Refusal::Overloaded) } else { Ok(()) }
+        if full {
+            Err(Refusal::Overloaded)
+        } else {
+            Ok(())
+        }
     }
 
     pub(super) fn find(&self, id: PurchaseId) -> Option<&Purchase> {
@@ -229,11 +256,15 @@ impl Shard {
     }
 
     pub(super) fn numbered(&self) -> impl Iterator<Item = (PurchaseId, &Purchase)> {
-        (0..).zip(&self.purchases).map(|(sequence, it)| (PurchaseId::new(self.id, sequence), it))
+        (0..)
+            .zip(&self.purchases)
+            .map(|(sequence, it)| (PurchaseId::new(self.id, sequence), it))
     }
 
     pub(super) fn buyer(&self, user: &UserId) -> Option<&Buyer> {
-        self.buyer_places.get(user).map(|index| &self.buyers[index.0 as usize])
+        self.buyer_places
+            .get(user)
+            .map(|index| &self.buyers[index.0 as usize])
     }
 
     pub(super) fn next_id(&self) -> PurchaseId {
@@ -252,13 +283,18 @@ impl Shard {
 
     /// Units of each purchase in each product's cell, for recovery and for checking I1 and I4.
     pub fn claimed_units(&self) -> impl Iterator<Item = (ProductIndex, Units, u32)> + '_ {
-        self.purchases.iter().map(|it| (it.product, it.state.units(), it.quantity))
+        self.purchases
+            .iter()
+            .map(|it| (it.product, it.state.units(), it.quantity))
     }
 
     /// The promotion of each purchase that has one and stands, likewise for I2.
     pub fn claimed_uses(&self) -> impl Iterator<Item = PromotionIndex> + '_ {
         let stands = |it: &&Purchase| it.state.units() != Units::None;
-        self.purchases.iter().filter(stands).filter_map(|it| it.promotion)
+        self.purchases
+            .iter()
+            .filter(stands)
+            .filter_map(|it| it.promotion)
     }
 }
 
@@ -277,7 +313,10 @@ pub struct ShardSizes {
 }
 
 pub(super) fn tally_of<K: PartialEq + Copy>(tallies: &[(K, u32)], key: K) -> u32 {
-    tallies.iter().find(|(named, _)| *named == key).map_or(0, |(_, tally)| *tally)
+    tallies
+        .iter()
+        .find(|(named, _)| *named == key)
+        .map_or(0, |(_, tally)| *tally)
 }
 
 pub(super) fn tally_add<K: PartialEq + Copy>(tallies: &mut Vec<(K, u32)>, key: K, more: u32) {

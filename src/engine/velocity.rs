@@ -41,7 +41,10 @@ impl Velocity {
     /// Counters for up to `keys_max` things; `log_id` seeds their keys, so that nobody outside
     /// can choose a value that shares another's counter.
     pub fn new(keys_max: usize, log_id: u64) -> Self {
-        Self { table: VelocityTable::new(keys_max, INSTANTS_KEPT), seed: log_id }
+        Self {
+            table: VelocityTable::new(keys_max, INSTANTS_KEPT),
+            seed: log_id,
+        }
     }
 
     /// Counts the attempt that `event` tells of, if it tells of one.
@@ -86,7 +89,8 @@ impl Velocity {
     /// Attempts by `dimension` at `since_ms` or later; exact below [`INSTANTS_KEPT`], else "at
     /// least".
     pub fn attempts_since(&self, dimension: Dimension<'_>, since_ms: u64) -> u32 {
-        self.table.count_since(self.key(dimension), since_ms, u32::MAX)
+        self.table
+            .count_since(self.key(dimension), since_ms, u32::MAX)
     }
 
     /// Things that are counted by.
@@ -97,14 +101,19 @@ impl Velocity {
     /// Every key and its packed instants, for a snapshot.
     pub fn export(&self, mut visit: impl FnMut(KeyDigest, Vec<u64>)) {
         self.table.export(|key, instants| {
-            visit(key, instants.iter().map(|instant| instant.to_bits()).collect());
+            visit(
+                key,
+                instants.iter().map(|instant| instant.to_bits()).collect(),
+            );
         });
     }
 
     /// Takes over one key of an export; `None` where the instants are none.
     pub fn import(&self, key: KeyDigest, packed: &[u64]) -> Option<()> {
-        let instants: Option<Vec<_>> =
-            packed.iter().map(|bits| AttemptInstant::from_bits(*bits)).collect();
+        let instants: Option<Vec<_>> = packed
+            .iter()
+            .map(|bits| AttemptInstant::from_bits(*bits))
+            .collect();
         self.table.import(key, &instants?);
         Some(())
     }

@@ -50,7 +50,11 @@ impl Journal {
             return Ok(Err(refusal));
         }
         let known = before.product(&set.product);
-        let created = if known.is_some() { Created::No } else { Created::Yes };
+        let created = if known.is_some() {
+            Created::No
+        } else {
+            Created::Yes
+        };
         let (id, total) = (set.product.clone(), set.stock);
         if let Some(product) = known
             && total < product.stock.read().total
@@ -73,8 +77,15 @@ impl Journal {
         after.add_product(set);
         let after = Arc::new(after);
         self.catalogue.store(Arc::clone(&after));
-        let view = after.product(&id).expect("it was set in this turn").view(self.now());
-        Ok(Ok(Set { view, created, durable_at }))
+        let view = after
+            .product(&id)
+            .expect("it was set in this turn")
+            .view(self.now());
+        Ok(Ok(Set {
+            view,
+            created,
+            durable_at,
+        }))
     }
 
     /// Sets a promotion; refused where its uses would fall below those made
@@ -89,7 +100,11 @@ impl Journal {
             return Ok(Err(refusal));
         }
         let known = before.promotion(&set.code);
-        let created = if known.is_some() { Created::No } else { Created::Yes };
+        let created = if known.is_some() {
+            Created::No
+        } else {
+            Created::Yes
+        };
         let (code, uses_max) = (set.code.clone(), set.uses_max);
         if let Some(promotion) = known
             && uses_max < promotion.uses.read().max
@@ -107,7 +122,14 @@ impl Journal {
         after.add_promotion(set);
         let after = Arc::new(after);
         self.catalogue.store(Arc::clone(&after));
-        let view = after.promotion(&code).expect("it was set in this turn").view();
-        Ok(Ok(Set { view, created, durable_at }))
+        let view = after
+            .promotion(&code)
+            .expect("it was set in this turn")
+            .view();
+        Ok(Ok(Set {
+            view,
+            created,
+            durable_at,
+        }))
     }
 }

@@ -39,7 +39,9 @@ impl Clock {
     pub fn now(&self) -> UnixMs {
         match self {
             Self::System => {
-                let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+                let since = SystemTime::now()
+                    .duration_since(UNIX_EPOCH)
+                    .unwrap_or_default();
                 UnixMs::new(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
             }
             Self::Manual(clock) => UnixMs::new(clock.0.load(Ordering::SeqCst)),

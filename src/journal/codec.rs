@@ -29,7 +29,9 @@ pub struct Kind {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DecodeError {
     /// Written by a later program, or not an event.
-    #[error("kind {number} in version {version} is not known to this program; use the one that wrote it")]
+    #[error(
+        "kind {number} in version {version} is not known to this program; use the one that wrote it"
+    )]
     UnknownKind {
         /// The kind's number.
         number: u16,

@@ -90,6 +90,9 @@ pub enum JournalError {
         /// Where the log ends.
         durable: Lsn,
     },
+    /// The log's files could not be tidied.
+    #[error("the log's files: {0}")]
+    LogFiles(#[from] wal::IoError),
     /// An invariant does not hold.
     #[error("invariant {invariant} does not hold: {what}")]
     Invariant {
@@ -106,11 +109,27 @@ pub enum JournalError {
     Setting(String),
 }
 
+/// A torn tail in words.
+pub(super) fn describe(tail: &wal::TornTail) -> String {
+    let wal::TornTail {
+        segment,
+        offset,
+        lsn,
+        bytes,
+        reason,
+    } = tail;
+    format!("{bytes} bytes of {segment} from offset {offset} (LSN {lsn}): {reason}")
+}
+
 /// Gives a system error its place.
 pub(super) fn io(
     operation: &'static str,
     path: impl Into<PathBuf>,
 ) -> impl FnOnce(std::io::Error) -> JournalError {
     let path = path.into();
-    move |source| JournalError::Io { operation, path, source }
+    move |source| JournalError::Io {
+        operation,
+        path,
+        source,
+    }
 }

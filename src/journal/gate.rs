@@ -13,8 +13,8 @@ use std::cmp::Ordering as Order;
 use std::collections::BinaryHeap;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering, fence};
+use std::sync::{Arc, Weak};
 use std::task::{Context, Poll, Waker};
 
 /// Where the answers of one runtime wait.
@@ -39,13 +39,19 @@ impl CommitGate {
             waiters: Mutex::new(BinaryHeap::new()),
             driver: Mutex::new(None),
         });
-        journal.log_handle().subscribe(Arc::new(Bell(Arc::clone(&gate))));
+        journal
+            .log_handle()
+            .subscribe(Arc::new(Bell(Arc::downgrade(&gate))));
         gate
     }
 
     /// Resolves once everything before `lsn` is durable, or fails with what stopped the log.
     pub fn wait(&self, lsn: Lsn) -> Wait<'_> {
-        Wait { gate: self, lsn, registered: None }
+        Wait {
+            gate: self,
+            lsn,
+            registered: None,
+        }
     }
 
     /// Wakes waiters as the log becomes durable; runs until its runtime ends.
@@ -95,15 +101,19 @@ impl CommitGate {
 }
 
 /// A subscription to the log.
-struct Bell(Arc<CommitGate>);
+struct Bell(Weak<CommitGate>);
 
 impl wal::CommitListener for Bell {
     fn committed(&self, _durable: wal::Lsn) {
-        self.0.ring();
+        if let Some(gate) = self.0.upgrade() {
+            gate.ring();
+        }
     }
 
     fn poisoned(&self, _fault: &Arc<wal::Fault>) {
-        self.0.ring();
+        if let Some(gate) = self.0.upgrade() {
+            gate.ring();
+        }
     }
 }
 
@@ -122,12 +132,19 @@ impl Future for Wait<'_> {
             return Poll::Ready(done);
         }
         let waker = context.waker();
-        if self.registered.as_ref().is_some_and(|it| it.will_wake(waker)) {
+        if self
+            .registered
+            .as_ref()
+            .is_some_and(|it| it.will_wake(waker))
+        {
             return Poll::Pending;
         }
         self.registered = Some(waker.clone());
         let mut waiters = self.gate.waiters.lock();
-        waiters.push(Waiter { lsn: self.lsn, waker: waker.clone() });
+        waiters.push(Waiter {
+            lsn: self.lsn,
+            waker: waker.clone(),
+        });
         self.gate.waiting.store(waiters.len(), Ordering::SeqCst);
         drop(waiters);
         fence(Ordering::SeqCst);

@@ -111,7 +111,13 @@ impl Journal {
     /// All products, and from which LSN on they may be told.
     pub fn products(&self) -> (Vec<ProductView>, Lsn) {
         let at = self.now();
-        let views = self.catalogue.load().products().iter().map(|it| it.view(at)).collect();
+        let views = self
+            .catalogue
+            .load()
+            .products()
+            .iter()
+            .map(|it| it.view(at))
+            .collect();
         (views, self.appended())
     }
 
@@ -123,7 +129,13 @@ impl Journal {
 
     /// All promotions, and from which LSN on they may be told.
     pub fn promotions(&self) -> (Vec<PromotionView>, Lsn) {
-        let views = self.catalogue.load().promotions().iter().map(|it| it.view()).collect();
+        let views = self
+            .catalogue
+            .load()
+            .promotions()
+            .iter()
+            .map(|it| it.view())
+            .collect();
         (views, self.appended())
     }
 
@@ -154,7 +166,8 @@ impl Journal {
     /// Everything durable, background threads ended. Commands fail from now on. Blocks.
     pub fn close(&self) {
         self.background.stop();
-        self.log.close();
+        // A fault was told to everyone who waits, and `fault` keeps saying so.
+        let _ = self.log.shutdown();
     }
 
     fn appended(&self) -> Lsn {
@@ -183,12 +196,16 @@ impl Drop for Journal {
 impl Slot {
     fn new(shard: Shard) -> Self {
         let next_expiry_ms = AtomicU64::new(expiry_ms(&shard));
-        Self { shard: Mutex::new(shard), next_expiry_ms }
+        Self {
+            shard: Mutex::new(shard),
+            next_expiry_ms,
+        }
     }
 
     /// To be called at the end of each turn, still within it.
     fn note_next_expiry(&self, shard: &Shard) {
-        self.next_expiry_ms.store(expiry_ms(shard), Ordering::Release);
+        self.next_expiry_ms
+            .store(expiry_ms(shard), Ordering::Release);
     }
 }
 

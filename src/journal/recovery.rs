@@ -7,7 +7,7 @@
 
 use super::clock::Clock;
 use super::codec::{self, Kind};
-use super::fault::{JournalError, io};
+use super::fault::{JournalError, describe, io};
 use super::settings::{Disks, JournalOptions};
 use super::snapshot::{Restored, Snapshots, digest, restore, store};
 use super::sweeper::Background;
@@ -82,14 +82,31 @@ impl Journal {
         progress: &mut dyn FnMut(Progress),
     ) -> Result<Arc<Self>, JournalError> {
         let began = Instant::now();
-        let JournalOptions { engine, log: log_settings, snapshot_every_bytes, clock, .. } = options;
-        progress(Progress { stage: "reading the snapshot", done: 0, total: 0 });
+        let JournalOptions {
+            engine,
+            log: log_settings,
+            snapshot_every_bytes,
+            clock,
+            ..
+        } = options;
+        progress(Progress {
+            stage: "reading the snapshot",
+            done: 0,
+            total: 0,
+        });
         let found = newest_good(&*disks.snapshots, engine.bounds.velocity_keys_max)?;
         let from = found.restored.as_ref().map_or(Lsn(0), |it| it.first);
-        progress(Progress { stage: "verifying the log", done: 0, total: 0 });
+        progress(Progress {
+            stage: "verifying the log",
+            done: 0,
+            total: 0,
+        });
         let config = log_settings.config(wal::Lsn::new(from.0));
         let (log, report) = wal::Log::open(Arc::clone(&disks.log), config)?;
-        #[allow(clippy::cast_possible_truncation, reason = "half of a random number is random")]
+        #[allow(
+            clippy::cast_possible_truncation,
+            reason = "half of a random number is random"
+        )]
         let log_id = report.log_id as u64;
         if let Some(restored) = &found.restored {
             check_belongs(restored, log_id, Lsn(report.end.get()))?;
@@ -106,11 +123,19 @@ impl Journal {
         while let Some(record) = reader.next()? {
             if folding.events.is_multiple_of(EVENTS_A_PROGRESS) {
                 let done = record.lsn.get().saturating_sub(from.0);
-                progress(Progress { stage: "replaying the log", done, total });
+                progress(Progress {
+                    stage: "replaying the log",
+                    done,
+                    total,
+                });
             }
             folding.fold(&record, &engine)?;
         }
-        progress(Progress { stage: "replaying the log", done: total, total });
+        progress(Progress {
+            stage: "replaying the log",
+            done: total,
+            total,
+        });
         let state = folding.finish()?;
         let images = state.shards.iter().map(Shard::image);
         let opened = Opened {
@@ -119,13 +144,20 @@ impl Journal {
             snapshot,
             bad_snapshots: found.bad,
             durable: Lsn(report.end.get()),
-            torn_tail: report.torn.map(|(tail, copy)| format!("{tail}; copied to log/{copy}")),
+            torn_tail: report
+                .torn
+                .map(|(tail, copy)| format!("{}; copied to log/{copy}", describe(&tail))),
             elapsed_ms: u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
             digest: digest(&state.catalogue, images),
         };
-        let oldest_kept = store::list(&*disks.snapshots)?.last().map_or(first, |(lsn, _)| *lsn);
+        let oldest_kept = store::list(&*disks.snapshots)?
+            .last()
+            .map_or(first, |(lsn, _)| *lsn);
         let pin = log.pin("snapshots", wal::Lsn::new(oldest_kept.0.max(first.0)));
-        let slots = state.shards.into_iter().map(|shard| CachePadded::new(Slot::new(shard)));
+        let slots = state
+            .shards
+            .into_iter()
+            .map(|shard| CachePadded::new(Slot::new(shard)));
         let manual = matches!(clock, Clock::Manual(_));
         let journal = Arc::new(Self {
             slots: slots.collect(),
@@ -137,6 +169,7 @@ impl Journal {
             log: Arc::new(log),
             snapshots: Snapshots {
                 storage: disks.snapshots,
+                taking: Mutex::new(()),
                 newest: Mutex::new(snapshot),
                 pin: Mutex::new(pin),
             },
@@ -153,11 +186,17 @@ impl Journal {
 fn lock(data_dir: &Path) -> Result<File, JournalError> {
     std::fs::create_dir_all(data_dir).map_err(io("creating", data_dir))?;
     let path = data_dir.join("lock");
-    let opened = OpenOptions::new().create(true).truncate(false).write(true).open(&path);
+    let opened = OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(&path);
     let file = opened.map_err(io("opening", &path))?;
     match file.try_lock() {
         Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(JournalError::InUse { path: data_dir.to_owned() }),
+        Err(TryLockError::WouldBlock) => Err(JournalError::InUse {
+            path: data_dir.to_owned(),
+        }),
         Err(TryLockError::Error(source)) => Err(io("locking", path)(source)),
     }
 }
@@ -176,11 +215,19 @@ pub(super) fn newest_good(
     for (_, name) in store::list(storage)? {
         let reading = store::Reading::open(storage, &name).map_err(io("opening", &name))?;
         match restore(reading, velocity_keys_max) {
-            Ok(restored) => return Ok(Found { restored: Some(restored), bad }),
+            Ok(restored) => {
+                return Ok(Found {
+                    restored: Some(restored),
+                    bad,
+                });
+            }
             Err(error) => bad.push(format!("{name}: {error}")),
         }
     }
-    Ok(Found { restored: None, bad })
+    Ok(Found {
+        restored: None,
+        bad,
+    })
 }
 
 fn check_belongs(restored: &Restored, log_id: u64, end: Lsn) -> Result<(), JournalError> {
@@ -191,9 +238,17 @@ fn check_belongs(restored: &Restored, log_id: u64, end: Lsn) -> Result<(), Journ
              files of one data directory back together"
         )));
     }
-    let covered = restored.shards.iter().map(|(_, lsn)| *lsn).max().unwrap_or(restored.first);
+    let covered = restored
+        .shards
+        .iter()
+        .map(|(_, lsn)| *lsn)
+        .max()
+        .unwrap_or(restored.first);
     if covered > end {
-        return Err(JournalError::LogBehindSnapshot { snapshot: covered, durable: end });
+        return Err(JournalError::LogBehindSnapshot {
+            snapshot: covered,
+            durable: end,
+        });
     }
     Ok(())
 }
@@ -216,15 +271,21 @@ pub(super) struct Folded {
 }
 
 impl Folding {
-    pub(super) fn from(
-        restored: Option<Restored>,
-        settings: &EngineSettings,
-        log_id: u64,
-    ) -> Self {
+    pub(super) fn from(restored: Option<Restored>, settings: &EngineSettings, log_id: u64) -> Self {
         match restored {
-            Some(Restored { catalogue, catalogue_lsn, shards, velocity, .. }) => {
-                Self { catalogue, catalogue_lsn, shards, velocity, events: 0 }
-            }
+            Some(Restored {
+                catalogue,
+                catalogue_lsn,
+                shards,
+                velocity,
+                ..
+            }) => Self {
+                catalogue,
+                catalogue_lsn,
+                shards,
+                velocity,
+                events: 0,
+            },
             None => Self {
                 catalogue: Catalogue::default(),
                 catalogue_lsn: Lsn(0),
@@ -241,7 +302,10 @@ impl Folding {
         settings: &EngineSettings,
     ) -> Result<(), JournalError> {
         let lsn = Lsn(record.lsn.get());
-        let kind = Kind { number: record.kind, version: record.version };
+        let kind = Kind {
+            number: record.kind,
+            version: record.version,
+        };
         let (at, event) = codec::decode(kind, record.payload)
             .map_err(|source| JournalError::Decode { lsn, source })?;
         self.events += 1;
@@ -291,11 +355,22 @@ impl Folding {
 
     /// Derives the shared sums, and checks them against their bounds.
     pub(super) fn finish(self) -> Result<Folded, JournalError> {
-        let Self { catalogue, shards, velocity, events, .. } = self;
+        let Self {
+            catalogue,
+            shards,
+            velocity,
+            events,
+            ..
+        } = self;
         let shards: Vec<Shard> = shards.into_iter().map(|(shard, _)| shard).collect();
         derive_stock(&catalogue, &shards)?;
         derive_uses(&catalogue, &shards)?;
-        Ok(Folded { catalogue, shards, velocity, events })
+        Ok(Folded {
+            catalogue,
+            shards,
+            velocity,
+            events,
+        })
     }
 }
 
@@ -317,7 +392,10 @@ fn derive_stock(catalogue: &Catalogue, shards: &[Shard]) -> Result<(), JournalEr
                 "product {} has {held} units held and {sold} sold of {total}",
                 product.terms.product
             );
-            return Err(JournalError::Invariant { invariant: "I1", what });
+            return Err(JournalError::Invariant {
+                invariant: "I1",
+                what,
+            });
         }
         let total = product.terms.stock;
         let set = product.stock.set_total(total);
@@ -340,10 +418,18 @@ fn derive_uses(catalogue: &Catalogue, shards: &[Shard]) -> Result<(), JournalErr
         if uses > u64::from(most) {
             let code = &promotion.terms.code;
             let what = format!("promotion {code} has {uses} uses of {most}");
-            return Err(JournalError::Invariant { invariant: "I2", what });
+            return Err(JournalError::Invariant {
+                invariant: "I2",
+                what,
+            });
         }
-        promotion.uses.set_max(most).expect("no uses are counted before the sums are");
-        promotion.uses.add_uses(u32::try_from(uses).expect("it is at most the maximum"));
+        promotion
+            .uses
+            .set_max(most)
+            .expect("no uses are counted before the sums are");
+        promotion
+            .uses
+            .add_uses(u32::try_from(uses).expect("it is at most the maximum"));
     }
     Ok(())
 }

@@ -53,11 +53,11 @@ pub struct LogSettings {
 impl Default for LogSettings {
     fn default() -> Self {
         Self {
-            segment_bytes: wal::config::SEGMENT_BYTES,
+            segment_bytes: 64 << 20,
             ring_bytes: 32 << 20,
             sync: Sync::Always,
             witness: Witness::On,
-            disk_free_bytes_min: wal::config::DISK_FREE_BYTES_MIN,
+            disk_free_bytes_min: 1 << 30,
         }
     }
 }
@@ -100,7 +100,10 @@ impl Disks {
             let storage = wal::DiskStorage::open(&path).map_err(io("opening", path))?;
             Ok(Arc::new(storage))
         };
-        Ok(Self { log: open("log")?, snapshots: open("snapshots")? })
+        Ok(Self {
+            log: open("log")?,
+            snapshots: open("snapshots")?,
+        })
     }
 
     /// The directories below `data_dir`, to read only.
@@ -110,7 +113,10 @@ impl Disks {
             let storage = wal::DiskStorage::open_read_only(&path).map_err(io("opening", path))?;
             Ok(Arc::new(storage))
         };
-        Ok(Self { log: open("log")?, snapshots: open("snapshots")? })
+        Ok(Self {
+            log: open("log")?,
+            snapshots: open("snapshots")?,
+        })
     }
 }
 

@@ -1,7 +1,7 @@
 //! Owns what the operator sees of the journal: positions, sizes, conservation, readiness.
 
-use super::fault::StorageFault;
 use super::Journal;
+use super::fault::StorageFault;
 use crate::engine::view::ProductView;
 use crate::ids::{Lsn, ShardId};
 
@@ -81,6 +81,6 @@ impl Journal {
 
     /// The newest snapshot, without waiting for one that is being taken.
     pub(super) fn status_snapshot(&self) -> Option<Lsn> {
-        self.snapshots.newest_known()
+        *self.snapshots.newest.lock()
     }
 }

@@ -45,8 +45,9 @@ impl Background {
         }
         if snapshot_every_bytes > 0 {
             let taken = Arc::downgrade(journal);
-            let snapshots =
-                spawn("snapshots", move || snapshot_forever(&taken, snapshot_every_bytes))?;
+            let snapshots = spawn("snapshots", move || {
+                snapshot_forever(&taken, snapshot_every_bytes);
+            })?;
             background.handles.lock().push(snapshots);
         }
         Ok(())
@@ -54,12 +55,15 @@ impl Background {
 
     /// A turn has ended: wakes the sweeper if it would sleep past the shard's next expiry.
     pub(super) fn expiry_moved(&self, shard: &Shard) {
-        let Some(due) = shard.next_expiry() else { return };
+        let Some(due) = shard.next_expiry() else {
+            return;
+        };
         if due.get() < self.sweeper_wakes_ms.load(Ordering::Relaxed)
             && let Some(sweeper) = self.sweeper.get()
         {
             // Lowered here, so that the turns that follow do not wake it again for this.
-            self.sweeper_wakes_ms.fetch_min(due.get(), Ordering::Relaxed);
+            self.sweeper_wakes_ms
+                .fetch_min(due.get(), Ordering::Relaxed);
             sweeper.unpark();
         }
     }
@@ -87,7 +91,9 @@ impl Journal {
     /// clock by hand; otherwise it happens in the background.
     pub fn sweep(&self) -> Result<(), StorageFault> {
         for id in ShardId::all() {
-            let due_ms = self.slots[id.index()].next_expiry_ms.load(Ordering::Acquire);
+            let due_ms = self.slots[id.index()]
+                .next_expiry_ms
+                .load(Ordering::Acquire);
             if due_ms <= self.now().get() {
                 while self.sweep_shard(id)? == More::Left {}
             }
@@ -96,21 +102,29 @@ impl Journal {
     }
 
     fn next_expiry(&self) -> UnixMs {
-        let expiries = self.slots.iter().map(|slot| slot.next_expiry_ms.load(Ordering::Acquire));
+        let expiries = self
+            .slots
+            .iter()
+            .map(|slot| slot.next_expiry_ms.load(Ordering::Acquire));
         UnixMs::new(expiries.min().unwrap_or(u64::MAX))
     }
 }
 
 fn sweep_forever(journal: &Weak<Journal>) {
     loop {
-        let Some(journal) = journal.upgrade() else { return };
+        let Some(journal) = journal.upgrade() else {
+            return;
+        };
         if journal.background.stopped() || journal.sweep().is_err() {
             return;
         }
         let now = journal.now();
         let sleep = Duration::from_millis(journal.next_expiry().since_ms(now)).min(SLEEP_MAX);
         let wakes = now.plus_ms(u64::try_from(sleep.as_millis()).unwrap_or(0));
-        journal.background.sweeper_wakes_ms.store(wakes.get(), Ordering::Relaxed);
+        journal
+            .background
+            .sweeper_wakes_ms
+            .store(wakes.get(), Ordering::Relaxed);
         drop(journal);
         thread::park_timeout(sleep);
     }
@@ -118,7 +132,9 @@ fn sweep_forever(journal: &Weak<Journal>) {
 
 fn snapshot_forever(journal: &Weak<Journal>, every_bytes: u64) {
     loop {
-        let Some(journal) = journal.upgrade() else { return };
+        let Some(journal) = journal.upgrade() else {
+            return;
+        };
         if journal.background.stopped() || journal.fault().is_some() {
             return;
         }

@@ -63,7 +63,7 @@ pub enum Outcome {
     /// The payment's intent stands in the log; once durable, the gateway may be asked.
     PaymentStarted(PurchaseId),
     /// The purchase that this key made, as of its capture.
-    Paid(PurchaseView),
+    Paid(Box<PurchaseView>),
     /// No.
     Refused(Refused),
 }
@@ -145,7 +145,11 @@ impl Journal {
                 let at = turn.at;
                 drop(turn);
                 let lsn = self.append_alone(&Event::AttemptRefused(refused), at)?;
-                return Ok(Submitted::refused(reason, command.origin.request, Some(lsn)));
+                return Ok(Submitted::refused(
+                    reason,
+                    command.origin.request,
+                    Some(lsn),
+                ));
             }
         };
         let view = turn.shard.hold_view(command.hold, &turn.catalogue);
@@ -156,8 +160,13 @@ impl Journal {
     /// Writes down what the front end refused by itself, for the audit trail. Its answer need not
     /// wait: the refusal leaves nothing behind.
     pub fn refuse(&self, refused: AttemptRefused) -> Result<(), StorageFault> {
-        debug_assert_eq!(refused.reason.trace(), Trace::Nothing, "the engine refuses the rest");
-        self.append_alone(&Event::AttemptRefused(refused), self.now()).map(drop)
+        debug_assert_eq!(
+            refused.reason.trace(),
+            Trace::Nothing,
+            "the engine refuses the rest"
+        );
+        self.append_alone(&Event::AttemptRefused(refused), self.now())
+            .map(drop)
     }
 
     /// Writes down an administrative act; the LSN that must be durable before it is confirmed.
@@ -196,7 +205,7 @@ impl Journal {
                 None,
             ));
         }
-        let mut turn = self.turn(ShardId::of(attempt.user))?;
+        let turn = self.turn(ShardId::of(attempt.user))?;
         if let Some(key) = &attempt.origin.key {
             match turn.shard.key_answer(key, &turn.catalogue) {
                 KeyAnswer::Free => {}
@@ -227,15 +236,21 @@ impl Journal {
         let outcome = match answered {
             KeyAnswer::Held(view) => Outcome::Held(view),
             KeyAnswer::Paid(view) => Outcome::Paid(view),
-            KeyAnswer::Refused { reason, request } => {
-                Outcome::Refused(Refused { reason, request, retry_after_ms: None })
-            }
+            KeyAnswer::Refused { reason, request } => Outcome::Refused(Refused {
+                reason,
+                request,
+                retry_after_ms: None,
+            }),
             KeyAnswer::Free | KeyAnswer::InFlight | KeyAnswer::Reused => {
                 unreachable!("the caller answers these itself")
             }
         };
         // What stands under a key may not be durable yet: its first answer may still be waiting.
-        Submitted { outcome, replay: Replay::Again, durable_at: Some(self.appended()) }
+        Submitted {
+            outcome,
+            replay: Replay::Again,
+            durable_at: Some(self.appended()),
+        }
     }
 
     /// Takes the shard's turn: nobody else changes it until the turn is dropped.
@@ -243,7 +258,13 @@ impl Journal {
         let slot = &*self.slots[id.index()];
         let shard = slot.shard.lock();
         let at = self.now().max(shard.last_at());
-        let mut turn = Turn { journal: self, slot, shard, catalogue: self.catalogue.load(), at };
+        let mut turn = Turn {
+            journal: self,
+            slot,
+            shard,
+            catalogue: self.catalogue.load(),
+            at,
+        };
         turn.expire_due(EXPIRIES_BEFORE_COMMAND)?;
         Ok(turn)
     }
@@ -253,14 +274,25 @@ impl Journal {
         let slot = &*self.slots[id.index()];
         let shard = slot.shard.lock();
         let at = self.now().max(shard.last_at());
-        let mut turn = Turn { journal: self, slot, shard, catalogue: self.catalogue.load(), at };
+        let mut turn = Turn {
+            journal: self,
+            slot,
+            shard,
+            catalogue: self.catalogue.load(),
+            at,
+        };
         let expired = turn.expire_due(EXPIRIES_A_SWEEP)?;
-        Ok(if expired == EXPIRIES_A_SWEEP { More::Left } else { More::None })
+        Ok(if expired == EXPIRIES_A_SWEEP {
+            More::Left
+        } else {
+            More::None
+        })
     }
 
     /// Appends an event that changes no shard.
     pub(super) fn append_alone(&self, event: &Event, at: UnixMs) -> Result<Lsn, StorageFault> {
-        self.append(std::slice::from_ref(event), at).map(|(end, _)| end)
+        self.append(std::slice::from_ref(event), at)
+            .map(|(end, _)| end)
     }
 
     /// Appends events as one; where they end, and where each begins.
@@ -283,7 +315,11 @@ impl Journal {
             let mut begin = 0;
             for (event, end) in events.iter().zip(&ends) {
                 let codec::Kind { number, version } = codec::kind_of(event);
-                entries.push(wal::Entry { kind: number, version, payload: &buffer[begin..*end] });
+                entries.push(wal::Entry {
+                    kind: number,
+                    version,
+                    payload: &buffer[begin..*end],
+                });
                 begin = *end;
             }
             let appended = self.log.append(&entries)?;
@@ -294,7 +330,11 @@ impl Journal {
                 begin
             });
             let begins = begins.collect();
-            debug_assert_eq!(next, appended.end.get(), "records stand one behind the other");
+            debug_assert_eq!(
+                next,
+                appended.end.get(),
+                "records stand one behind the other"
+            );
             Ok((Lsn(appended.end.get()), begins))
         })
     }
@@ -337,8 +377,9 @@ impl Turn<'_> {
         claims.keep();
         for (event, lsn) in events.iter().zip(begins) {
             let stamp = Stamp { at: self.at, lsn };
-            let effects =
-                self.shard.apply(event, stamp, &self.catalogue, &self.journal.settings);
+            let effects = self
+                .shard
+                .apply(event, stamp, &self.catalogue, &self.journal.settings);
             match effects {
                 Ok(effects) => effects.carry_out(&self.catalogue),
                 Err(broken) => panic!("decided and applied under one lock, yet {broken}"),
@@ -368,11 +409,7 @@ impl Turn<'_> {
     }
 
     /// Writes the refusal down; it is told once durable where it leaves something behind.
-    fn refuse(
-        mut self,
-        attempt: &Attempt<'_>,
-        reason: Refusal,
-    ) -> Result<Submitted, StorageFault> {
+    fn refuse(mut self, attempt: &Attempt<'_>, reason: Refusal) -> Result<Submitted, StorageFault> {
         let event = Event::AttemptRefused(AttemptRefused {
             flow: attempt.flow,
             reason,
@@ -406,11 +443,23 @@ impl Turn<'_> {
 
 impl Submitted {
     fn first(outcome: Outcome, told: Lsn) -> Self {
-        Self { outcome, replay: Replay::First, durable_at: Some(told) }
+        Self {
+            outcome,
+            replay: Replay::First,
+            durable_at: Some(told),
+        }
     }
 
     fn refused(reason: Refusal, request: RequestId, durable_at: Option<Lsn>) -> Self {
-        let outcome = Outcome::Refused(Refused { reason, request, retry_after_ms: None });
-        Self { outcome, replay: Replay::First, durable_at }
+        let outcome = Outcome::Refused(Refused {
+            reason,
+            request,
+            retry_after_ms: None,
+        });
+        Self {
+            outcome,
+            replay: Replay::First,
+            durable_at,
+        }
     }
 }

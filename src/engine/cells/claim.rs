@@ -49,7 +49,12 @@ pub struct Claim<C: BoundedCounter> {
 impl<C: BoundedCounter> Claim<C> {
     /// Takes `units` from `counter`; `None` when they do not fit.
     pub fn take(counter: C, units: u32) -> Option<Self> {
-        counter.take(units).then_some(Self { counter, units })
+        // The claim must not exist before the units are taken: its drop would give back what it never had.
+        if counter.take(units) {
+            Some(Self { counter, units })
+        } else {
+            None
+        }
     }
 
     /// The units taken.

@@ -2,7 +2,7 @@
 //!
 //! 1. Of all callers with one fingerprint exactly one hears [`Admission::Fresh`] within the retention, however their
 //!    clocks and their luck with the scheduler lie apart.
-//! 2. A fingerprint is remembered for at least the retention, at most for twice that and the skew.
+//! 2. A fingerprint is remembered for at least the retention, at most for twice that and three skews.
 //! 3. A table belongs to one generation for ever: it is never cleared and used again, so nobody who fell asleep over
 //!    an old table can harm a new one. The last to let go of it frees it.
 //!

@@ -119,6 +119,9 @@ impl VelocityTable {
     }
 
     /// Adds an instant to a key. Applying it again changes nothing.
+    ///
+    /// It is given up only where other threads have come first in each of [`RECORD_ROUNDS_MAX`] rounds or
+    /// [`SAMPLES_MAX`] samples, which takes more threads that add keys than the table has keys.
     pub fn record(&self, key: KeyDigest, instant: AttemptInstant) {
         for _ in 0..RECORD_ROUNDS_MAX {
             let cells = self.cells.pin();
@@ -188,6 +191,7 @@ impl VelocityTable {
         };
         let Some(place) = self.new_place().or_else(|| self.vacate()) else {
             // Everything in reach is in other hands: the newcomer gives way, and the bound stands.
+            entry.gone.store(true, Ordering::Relaxed);
             let _ = cells.remove_if(&key, |_, found| std::ptr::eq(found, entry));
             return true;
         };
@@ -215,12 +219,13 @@ impl VelocityTable {
     /// Takes out the oldest key of a sample and hands over its place.
     fn vacate(&self) -> Option<usize> {
         (0..SAMPLES_MAX).find_map(|_| {
-            let victim = self.oldest_of_a_sample()?;
-            self.take_out(victim)
+            let (judged_by, victim) = self.oldest_of_a_sample()?;
+            self.take_out(victim, judged_by)
         })
     }
 
-    fn oldest_of_a_sample(&self) -> Option<KeyDigest> {
+    /// The key whose latest instant is the oldest, with that instant.
+    fn oldest_of_a_sample(&self) -> Option<(Option<AttemptInstant>, KeyDigest)> {
         let cells = self.cells.pin();
         let start = self.draw();
         let sampled = (0..SAMPLE).filter_map(|step| {
@@ -230,17 +235,16 @@ impl VelocityTable {
             let entry = cells.get(&key)?;
             (entry.place() == Some(place)).then(|| (entry.latest(), key))
         });
-        sampled.min().map(|(_, key)| key)
+        sampled.min()
     }
 
     /// Takes a key out of the map; its place now belongs to the caller. `None` when another thread was first, or when
-    /// the key was written to meanwhile: it was not the oldest after all, and stays.
-    fn take_out(&self, key: KeyDigest) -> Option<usize> {
+    /// the key was written to since its latest instant was `judged_by`: it is not the oldest after all, and stays.
+    fn take_out(&self, key: KeyDigest, judged_by: Option<AttemptInstant>) -> Option<usize> {
         let cells = self.cells.pin();
         let entry = cells.get(&key)?;
         let place = entry.place()?;
-        let judged_by = entry.latest();
-        if entry.gone.swap(true, Ordering::Relaxed) {
+        if entry.latest() != judged_by || entry.gone.swap(true, Ordering::Relaxed) {
             return None;
         }
         let _ = cells.remove_if(&key, |_, found| std::ptr::eq(found, entry));

@@ -40,10 +40,18 @@ fn pay_earlier_hold(
     command: &Buy,
     hold: PurchaseId,
 ) -> Result<Decision, Refusal> {
-    let Context { shard, catalogue, at, .. } = context;
+    let Context {
+        shard,
+        catalogue,
+        at,
+        ..
+    } = context;
     // Another buyer's hold is answered as none, so that ids tell nothing.
     let owned = shard.owner_of(hold) == Some(&command.user);
-    let purchase = shard.find(hold).filter(|_| owned).ok_or(Refusal::HoldNotFound)?;
+    let purchase = shard
+        .find(hold)
+        .filter(|_| owned)
+        .ok_or(Refusal::HoldNotFound)?;
     let product = catalogue.product_at(purchase.product);
     if product.terms.product != command.product || purchase.quantity != command.quantity {
         return Err(Refusal::InvalidRequest);
@@ -56,7 +64,10 @@ fn pay_earlier_hold(
     }
     let quote = quote_of_hold(context, command, purchase)?;
     let started = start(command, hold, quote, PaysFor::EarlierHold);
-    Ok(Decision { events: SmallVec::from_iter([started]), claims: Claims::default() })
+    Ok(Decision {
+        events: SmallVec::from_iter([started]),
+        claims: Claims::default(),
+    })
 }
 
 /// The hold's own quote stands; another currency is quoted from the stored prices of now, with
@@ -66,7 +77,9 @@ fn quote_of_hold(
     command: &Buy,
     purchase: &Purchase,
 ) -> Result<Quote, Refusal> {
-    let held = purchase.promotion.map(|index| context.catalogue.promotion_at(index));
+    let held = purchase
+        .promotion
+        .map(|index| context.catalogue.promotion_at(index));
     if let Some(asked) = &command.promotion
         && held.is_none_or(|promotion| promotion.terms.code != *asked)
     {
@@ -76,7 +89,12 @@ fn quote_of_hold(
         return Ok(purchase.hold_quote);
     }
     let product = context.catalogue.product_at(purchase.product);
-    quote(product, purchase.quantity, command.currency, held.map(AsRef::as_ref))
+    quote(
+        product,
+        purchase.quantity,
+        command.currency,
+        held.map(AsRef::as_ref),
+    )
 }
 
 fn start(command: &Buy, purchase: PurchaseId, quote: Quote, pays_for: PaysFor) -> Event {

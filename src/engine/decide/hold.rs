@@ -21,7 +21,10 @@ pub fn decide_hold(context: Context<'_>, command: &PlaceHold) -> Result<Decision
         flow: Flow::Hold,
     };
     let (placed, claims) = place(context, &wanted)?;
-    Ok(Decision { claims, ..Decision::without_claims(Event::HoldPlaced(placed)) })
+    Ok(Decision {
+        claims,
+        ..Decision::without_claims(Event::HoldPlaced(placed))
+    })
 }
 
 /// What a hold is wanted for, whichever command wants it.
@@ -40,11 +43,27 @@ pub(super) fn place(
     context: Context<'_>,
     wanted: &Wanted<'_>,
 ) -> Result<(HoldPlaced, Claims), Refusal> {
-    let Context { shard, catalogue, settings, at } = context;
-    let product = catalogue.product(wanted.product).ok_or(Refusal::ProductNotFound)?;
+    let Context {
+        shard,
+        catalogue,
+        settings,
+        at,
+    } = context;
+    let product = catalogue
+        .product(wanted.product)
+        .ok_or(Refusal::ProductNotFound)?;
     product.on_sale(at)?;
-    let listed = || settings.currencies.iter().copied().find(|it| product.price(*it).is_some());
-    let currency = wanted.currency.or_else(listed).ok_or(Refusal::CurrencyNotAllowed)?;
+    let listed = || {
+        settings
+            .currencies
+            .iter()
+            .copied()
+            .find(|it| product.price(*it).is_some())
+    };
+    let currency = wanted
+        .currency
+        .or_else(listed)
+        .ok_or(Refusal::CurrencyNotAllowed)?;
     let priced = product.price(currency).ok_or(Refusal::CurrencyNotAllowed)?;
     debug_assert!(priced.get() > 0);
 
@@ -54,14 +73,28 @@ pub(super) fn place(
         return Err(Refusal::PerUserLimit);
     }
 
-    let promotion = wanted.promotion.map(|code| usable(context, wanted, code)).transpose()?;
-    let quote = quote(product, wanted.quantity, currency, promotion.map(AsRef::as_ref))?;
+    let promotion = wanted
+        .promotion
+        .map(|code| usable(context, wanted, code))
+        .transpose()?;
+    let quote = quote(
+        product,
+        wanted.quantity,
+        currency,
+        promotion.map(AsRef::as_ref),
+    )?;
     let mut claims = Claims::default();
     if let Some(promotion) = promotion {
-        let claim = promotion.uses.claim_owned(1).ok_or(Refusal::PromotionExhausted)?;
+        let claim = promotion
+            .uses
+            .claim_owned(1)
+            .ok_or(Refusal::PromotionExhausted)?;
         claims.promotion = Some(claim);
     }
-    let claim = product.stock.claim_owned(wanted.quantity).ok_or(Refusal::SoldOut)?;
+    let claim = product
+        .stock
+        .claim_owned(wanted.quantity)
+        .ok_or(Refusal::SoldOut)?;
     claims.stock = Some(claim);
 
     let hold_ttl_ms = product.terms.hold_ttl_ms.unwrap_or(settings.hold_ttl_ms);
@@ -84,7 +117,10 @@ fn usable<'a>(
     wanted: &Wanted<'_>,
     code: &PromotionCode,
 ) -> Result<&'a Arc<Promotion>, Refusal> {
-    let promotion = context.catalogue.promotion(code).ok_or(Refusal::PromotionNotFound)?;
+    let promotion = context
+        .catalogue
+        .promotion(code)
+        .ok_or(Refusal::PromotionNotFound)?;
     promotion.applies(wanted.product, context.at)?;
     let used = context.shard.promotion_uses(wanted.user, promotion.index);
     match promotion.terms.uses_per_user_max {

@@ -70,6 +70,9 @@ impl Claims {
 
 impl Decision {
     fn without_claims(event: Event) -> Self {
-        Self { events: SmallVec::from_iter([event]), claims: Claims::default() }
+        Self {
+            events: SmallVec::from_iter([event]),
+            claims: Claims::default(),
+        }
     }
 }

@@ -15,29 +15,53 @@ pub fn decide_payment(
     purchase: PurchaseId,
     step: PaymentStep,
 ) -> Result<Decision, Refusal> {
-    let user = context.shard.owner_of(purchase).ok_or(Refusal::PurchaseNotFound)?.clone();
+    let user = context
+        .shard
+        .owner_of(purchase)
+        .ok_or(Refusal::PurchaseNotFound)?
+        .clone();
     let event = match step {
-        PaymentStep::Authorized { authorization, capture_before } => {
-            Event::PaymentAuthorized(PaymentAuthorized {
-                purchase,
-                user,
-                authorization,
-                capture_before,
-            })
-        }
-        PaymentStep::Declined(cause) => {
-            Event::PaymentDeclined(PaymentDeclined { purchase, user, cause })
-        }
+        PaymentStep::Authorized {
+            authorization,
+            capture_before,
+        } => Event::PaymentAuthorized(PaymentAuthorized {
+            purchase,
+            user,
+            authorization,
+            capture_before,
+        }),
+        PaymentStep::Declined(cause) => Event::PaymentDeclined(PaymentDeclined {
+            purchase,
+            user,
+            cause,
+        }),
         PaymentStep::StartCapture => Event::CaptureStarted(CaptureStarted { purchase, user }),
-        PaymentStep::Captured { capture, receipt_key } => {
-            Event::PaymentCaptured(PaymentCaptured { purchase, user, capture, receipt_key })
-        }
-        PaymentStep::StartVoid(cause) => {
-            Event::VoidStarted(VoidStarted { purchase, user, cause })
-        }
+        PaymentStep::Captured {
+            capture,
+            receipt_key,
+        } => Event::PaymentCaptured(PaymentCaptured {
+            purchase,
+            user,
+            capture,
+            receipt_key,
+        }),
+        PaymentStep::StartVoid(cause) => Event::VoidStarted(VoidStarted {
+            purchase,
+            user,
+            cause,
+        }),
         PaymentStep::Voided => Event::PaymentVoided(PaymentVoided { purchase, user }),
     };
-    let (_, taken) = event.step().expect("every payment step is a step of a purchase");
-    let stored = context.shard.find(purchase).ok_or(Refusal::PurchaseNotFound)?;
-    if stored.may(taken) { Ok(Decision::without_claims(event)) } else { Err(Refusal::WrongState) }
+    let (_, taken) = event
+        .step()
+        .expect("every payment step is a step of a purchase");
+    let stored = context
+        .shard
+        .find(purchase)
+        .ok_or(Refusal::PurchaseNotFound)?;
+    if stored.may(taken) {
+        Ok(Decision::without_claims(event))
+    } else {
+        Err(Refusal::WrongState)
+    }
 }

@@ -22,11 +22,13 @@ pub fn decide_release(
         PurchaseState::Expired => Err(Refusal::HoldExpired),
         PurchaseState::Held if context.at >= purchase.expires_at => Err(Refusal::HoldExpired),
         _ if !purchase.may(Step::HoldReleased) => Err(Refusal::HoldClosed),
-        _ => Ok(Some(Decision::without_claims(Event::HoldReleased(HoldReleased {
-            purchase: command.hold,
-            user: user.clone(),
-            origin: command.origin.clone(),
-        })))),
+        _ => Ok(Some(Decision::without_claims(Event::HoldReleased(
+            HoldReleased {
+                purchase: command.hold,
+                user: user.clone(),
+                origin: command.origin.clone(),
+            },
+        )))),
     }
 }
 
@@ -39,7 +41,9 @@ pub fn decide_expiries(shard: &mut Shard, at: UnixMs, most: usize) -> Events {
     {
         shard.timers.pop();
         let id = crate::ids::PurchaseId::new(shard.id, sequence);
-        let Some(purchase) = shard.find(id) else { continue };
+        let Some(purchase) = shard.find(id) else {
+            continue;
+        };
         // A hold that was paid or given up leaves its timer behind; so does none other.
         if purchase.state() != PurchaseState::Held || purchase.expires_at != due {
             continue;

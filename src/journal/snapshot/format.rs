@@ -153,7 +153,13 @@ impl<R: Read> SnapshotReader<R> {
         if found != VERSION {
             return Err(SnapshotError::Version { found });
         }
-        Ok(Self { from, offset, log_id: u64_at(&bytes, 16), sections: 0, chain: 0 })
+        Ok(Self {
+            from,
+            offset,
+            log_id: u64_at(&bytes, 16),
+            sections: 0,
+            chain: 0,
+        })
     }
 
     /// The log that the snapshot is of.
@@ -178,14 +184,18 @@ impl<R: Read> SnapshotReader<R> {
         if crc32c::crc32c(&header[..28]) != u32_at(&header, 28) {
             return Err(malformed("the section header's checksum does not agree"));
         }
-        let tag = Tag::from_number(u32_at(&header, 0)).ok_or_else(|| malformed("no such section"))?;
+        let tag =
+            Tag::from_number(u32_at(&header, 0)).ok_or_else(|| malformed("no such section"))?;
         let length = u64_at(&header, 8);
         if length > SECTION_BYTES_MAX {
             return Err(malformed("the section is longer than any can be"));
         }
         let mut bytes = Vec::new();
         let read = (&mut self.from).take(length).read_to_end(&mut bytes);
-        let read = read.map_err(|source| SnapshotError::Read { offset: self.offset, source })?;
+        let read = read.map_err(|source| SnapshotError::Read {
+            offset: self.offset,
+            source,
+        })?;
         self.offset += read as u64;
         if read as u64 != length {
             return Err(malformed("the section is cut short"));
@@ -195,11 +205,18 @@ impl<R: Read> SnapshotReader<R> {
         }
         self.sections = self.sections.saturating_add(1);
         self.chain = chain(self.chain, &header);
-        Ok(Some(Section { tag, lsn: Lsn(u64_at(&header, 16)), bytes }))
+        Ok(Some(Section {
+            tag,
+            lsn: Lsn(u64_at(&header, 16)),
+            bytes,
+        }))
     }
 
     fn finish(&mut self, trailer: &[u8; TRAILER_BYTES]) -> Result<(), SnapshotError> {
-        let malformed = |what| SnapshotError::Malformed { offset: self.offset, what };
+        let malformed = |what| SnapshotError::Malformed {
+            offset: self.offset,
+            what,
+        };
         if crc32c::crc32c(&trailer[..12]) != u32_at(trailer, 12) {
             return Err(malformed("the trailer's checksum does not agree"));
         }
@@ -216,15 +233,26 @@ fn read_array<const N: usize>(
 ) -> Result<[u8; N], SnapshotError> {
     let mut bytes = [0; N];
     from.read_exact(&mut bytes)
-        .map_err(|source| SnapshotError::Read { offset: *offset, source })?;
+        .map_err(|source| SnapshotError::Read {
+            offset: *offset,
+            source,
+        })?;
     *offset += N as u64;
     Ok(bytes)
 }
 
 fn u32_at(bytes: &[u8], at: usize) -> u32 {
-    u32::from_le_bytes(bytes[at..at + 4].try_into().expect("four bytes were sliced"))
+    u32::from_le_bytes(
+        bytes[at..at + 4]
+            .try_into()
+            .expect("four bytes were sliced"),
+    )
 }
 
 fn u64_at(bytes: &[u8], at: usize) -> u64 {
-    u64::from_le_bytes(bytes[at..at + 8].try_into().expect("eight bytes were sliced"))
+    u64::from_le_bytes(
+        bytes[at..at + 8]
+            .try_into()
+            .expect("eight bytes were sliced"),
+    )
 }

@@ -40,6 +40,7 @@ pub struct SnapshotReport {
 pub(super) struct Snapshots {
     pub(super) storage: Arc<dyn wal::Storage>,
     /// Held while one is taken: one at a time.
+    pub(super) taking: Mutex<()>,
     pub(super) newest: Mutex<Option<Lsn>>,
     /// Keeps the log from where recovery would read it.
     pub(super) pin: Mutex<wal::Pin>,
@@ -62,7 +63,7 @@ impl Journal {
     /// thread, but no command for longer than it takes to copy one shard.
     pub fn snapshot(&self) -> Result<SnapshotReport, JournalError> {
         let began = Instant::now();
-        let mut newest = self.snapshots.newest.lock();
+        let _one_at_a_time = self.snapshots.taking.lock();
         let storage = &*self.snapshots.storage;
         let mut writing = Writing::begin(storage, self.log_id())?;
 
@@ -88,14 +89,21 @@ impl Journal {
         self.wait_durable(writing.last)?;
         let (lsn, purchases) = (writing.first, writing.purchases);
         let bytes = writing.finish()?;
-        let older = newest.replace(lsn);
+        let older = self.snapshots.newest.lock().replace(lsn);
         store::remove_old(storage)?;
         if let Some(older) = older {
             self.snapshots.pin.lock().advance(wal::Lsn::new(older.0));
-            self.log.remove_before(wal::Lsn::new(older.0)).map_err(JournalError::from)?;
+            self.log
+                .remove_before(wal::Lsn::new(older.0))
+                .map_err(JournalError::from)?;
         }
         let elapsed_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
-        Ok(SnapshotReport { lsn, bytes, purchases, elapsed_ms })
+        Ok(SnapshotReport {
+            lsn,
+            bytes,
+            purchases,
+            elapsed_ms,
+        })
     }
 }
 
@@ -113,7 +121,14 @@ impl<'a> Writing<'a> {
         let mut aside = store::Aside::create(storage)?;
         aside.write(&format::header(log_id))?;
         let first = Lsn(u64::MAX);
-        Ok(Self { aside, sections: 0, chain: 0, first, last: Lsn(0), purchases: 0 })
+        Ok(Self {
+            aside,
+            sections: 0,
+            chain: 0,
+            first,
+            last: Lsn(0),
+            purchases: 0,
+        })
     }
 
     fn section(&mut self, tag: Tag, lsn: Lsn, bytes: &[u8]) -> Result<(), JournalError> {
@@ -128,7 +143,8 @@ impl<'a> Writing<'a> {
     }
 
     fn finish(mut self) -> Result<u64, JournalError> {
-        self.aside.write(&format::trailer(self.sections, self.chain))?;
+        self.aside
+            .write(&format::trailer(self.sections, self.chain))?;
         self.aside.finish(self.first)
     }
 }
@@ -170,7 +186,10 @@ pub fn restore(
             }
             Tag::Velocity => {
                 let image: VelocityImage = unarchived(&bytes)?;
-                let taken = image.keys.iter().try_for_each(|(key, it)| velocity.import(*key, it));
+                let taken = image
+                    .keys
+                    .iter()
+                    .try_for_each(|(key, it)| velocity.import(*key, it));
                 taken.ok_or(refused("the velocity section holds what is no instant"))?;
             }
             Tag::Shard(number) => {
@@ -184,9 +203,19 @@ pub fn restore(
     for (id, image) in ShardId::all().zip(images) {
         let (image, lsn) = image.ok_or(refused("it has no section for some shard"))?;
         let shard = Shard::from_image(id, image, &catalogue);
-        shards.push((shard.ok_or(refused("a shard names what is not there"))?, lsn));
+        shards.push((
+            shard.ok_or(refused("a shard names what is not there"))?,
+            lsn,
+        ));
     }
-    Ok(Restored { log_id, catalogue, catalogue_lsn, shards, velocity, first })
+    Ok(Restored {
+        log_id,
+        catalogue,
+        catalogue_lsn,
+        shards,
+        velocity,
+        first,
+    })
 }
 
 /// SHA-256 over the catalogue and all shards, in hexadecimal. Units and uses are in it by way of
@@ -206,15 +235,24 @@ fn number_of(id: ShardId) -> u8 {
 
 fn catalogue_image(catalogue: &Catalogue) -> CatalogueImage {
     CatalogueImage {
-        products: catalogue.products().iter().map(|it| it.terms.clone()).collect(),
-        promotions: catalogue.promotions().iter().map(|it| it.terms.clone()).collect(),
+        products: catalogue
+            .products()
+            .iter()
+            .map(|it| it.terms.clone())
+            .collect(),
+        promotions: catalogue
+            .promotions()
+            .iter()
+            .map(|it| it.terms.clone())
+            .collect(),
     }
 }
 
 fn catalogue_of(image: CatalogueImage) -> Result<Catalogue, SnapshotError> {
     let mut catalogue = Catalogue::default();
     for set in image.products {
-        if set.stock > crate::engine::cells::UNITS_MAX || catalogue.product(&set.product).is_some() {
+        if set.stock > crate::engine::cells::UNITS_MAX || catalogue.product(&set.product).is_some()
+        {
             return Err(refused("the catalogue holds what is no product"));
         }
         catalogue.add_product(set);
@@ -237,12 +275,12 @@ fn velocity_image(velocity: &Velocity) -> VelocityImage {
 fn archived<T>(image: &T) -> rkyv::util::AlignedVec
 where
     T: for<'a> Serialize<
-            rkyv::api::high::HighSerializer<
-                rkyv::util::AlignedVec,
-                rkyv::ser::allocator::ArenaHandle<'a>,
-                rancor::Error,
-            >,
+        rkyv::api::high::HighSerializer<
+            rkyv::util::AlignedVec,
+            rkyv::ser::allocator::ArenaHandle<'a>,
+            rancor::Error,
         >,
+    >,
 {
     rkyv::to_bytes::<rancor::Error>(image)
         .expect("images hold no shared pointers and memory grows or aborts, so archiving succeeds")

@@ -43,13 +43,22 @@ pub struct Aside<'a> {
 impl<'a> Aside<'a> {
     /// An empty file.
     pub fn create(storage: &'a dyn wal::Storage) -> Result<Self, JournalError> {
-        let file = storage.open(ASIDE, wal::Access::Create).map_err(failed("creating", ASIDE))?;
-        Ok(Self { storage, file, length: 0 })
+        let file = storage
+            .open(ASIDE, wal::Access::Create)
+            .map_err(failed("creating", ASIDE))?;
+        Ok(Self {
+            storage,
+            file,
+            length: 0,
+        })
     }
 
     /// Appends `bytes`.
     pub fn write(&mut self, bytes: &[u8]) -> Result<(), JournalError> {
-        let written = self.file.write_at(bytes, self.length).map_err(failed("writing", ASIDE))?;
+        let written = self
+            .file
+            .write_at(bytes, self.length)
+            .map_err(failed("writing", ASIDE))?;
         if written != bytes.len() {
             let short = io::Error::new(io::ErrorKind::WriteZero, "the disk took part of it only");
             return Err(failed("writing", ASIDE)(short));
@@ -62,8 +71,12 @@ impl<'a> Aside<'a> {
     pub fn finish(self, lsn: Lsn) -> Result<u64, JournalError> {
         let name = name_of(lsn);
         self.file.sync_data().map_err(failed("syncing", ASIDE))?;
-        self.storage.rename(ASIDE, &name).map_err(failed("renaming", &name))?;
-        self.storage.sync_dir().map_err(failed("syncing", "snapshots"))?;
+        self.storage
+            .rename(ASIDE, &name)
+            .map_err(failed("renaming", &name))?;
+        self.storage
+            .sync_dir()
+            .map_err(failed("syncing", "snapshots"))?;
         Ok(self.length)
     }
 }
@@ -85,7 +98,10 @@ pub struct Reading {
 impl Reading {
     /// Opens `name`.
     pub fn open(storage: &dyn wal::Storage, name: &str) -> io::Result<Self> {
-        Ok(Self { file: storage.open(name, wal::Access::Read)?, offset: 0 })
+        Ok(Self {
+            file: storage.open(name, wal::Access::Read)?,
+            offset: 0,
+        })
     }
 }
 

@@ -132,7 +132,7 @@ impl Payments {
     pub fn resume(
         self: &Arc<Self>,
         gate: &Arc<CommitGate>,
-    ) -> impl Future<Output = ()> + Send + 'static {
+    ) -> impl Future<Output = ()> + Send + use<> {
         for purchase in self.journal.open_payments() {
             self.registry.left_open(purchase);
             self.try_again(purchase, 0, Duration::ZERO);
@@ -195,7 +195,11 @@ impl Payments {
             gate.wait(durable_at).await?;
             return Ok(settled(None, view));
         };
-        let permit = self.permits.acquire().await.expect("this semaphore is never closed");
+        let permit = self
+            .permits
+            .acquire()
+            .await
+            .expect("this semaphore is never closed");
         let known = match driving.before() {
             Before::Nobody => Known::Unasked,
             Before::Somebody => Known::InDoubt,
@@ -205,7 +209,11 @@ impl Payments {
         gate.wait(intent).await?;
         let ended = Drive::new(self, (view, intent), known).run().await?;
         drop(permit);
-        let Ended { rest, view, durable_at } = ended;
+        let Ended {
+            rest,
+            view,
+            durable_at,
+        } = ended;
         if rest.is_some() {
             driving.end();
         } else {
@@ -220,7 +228,11 @@ impl Payments {
 
     fn try_again(&self, purchase: PurchaseId, rounds: u32, wait: Duration) {
         let at = Instant::now() + wait;
-        self.later.lock().push(Reverse(Again { at, purchase, rounds }));
+        self.later.lock().push(Reverse(Again {
+            at,
+            purchase,
+            rounds,
+        }));
         self.later_changed.notify_one();
     }
 
@@ -264,7 +276,10 @@ impl Payments {
 /// so that once this is, the whole record is; the end of the log, which others move on all the
 /// time, need not be.
 fn after_last_step(view: &PurchaseView) -> Lsn {
-    let last = view.history.last().expect("a purchase has at least its first step");
+    let last = view
+        .history
+        .last()
+        .expect("a purchase has at least its first step");
     Lsn(last.lsn.0 + 1)
 }
 

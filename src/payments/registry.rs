@@ -61,7 +61,12 @@ impl Registry {
             }
         };
         self.driven.fetch_add(1, Ordering::Relaxed);
-        Some(Driving { registry: self, purchase, before, ended: false })
+        Some(Driving {
+            registry: self,
+            purchase,
+            before,
+            ended: false,
+        })
     }
 
     /// Marks a payment that another process may have begun to drive.

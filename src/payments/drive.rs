@@ -148,18 +148,14 @@ impl<'a> Drive<'a> {
             return Go::Leave;
         }
         let call = self.payments.gateway().look_up(self.reference());
-        match self
+        let answer = self
             .call(Call::LookUp, call, Err(Trouble::Timeout), class_of_look_up)
-            .await
-        {
-            Ok(found) => {
-                self.tries.look_up_failed = false;
-                self.known = Known::Has(found);
-            }
-            Err(_) => {
-                self.tries.look_up_failed = true;
-                self.tries.fail(Class::Unknown);
-            }
+            .await;
+        self.tries.look_up_failed = answer.is_err();
+        if let Ok(found) = answer {
+            self.known = Known::Has(found);
+        } else {
+            self.tries.fail(Class::Unknown);
         }
         Go::On
     }
@@ -223,7 +219,7 @@ impl<'a> Drive<'a> {
         }
         let call = self.payments.gateway().void(self.claim());
         let answer = self.send(Call::Void, call).await;
-        self.gave_back(answer, Found::Voided);
+        self.gave_back(&answer, Found::Voided);
         Go::On
     }
 
@@ -239,11 +235,11 @@ impl<'a> Drive<'a> {
         };
         let call = self.payments.gateway().refund(refund);
         let answer = self.send(Call::Refund, call).await;
-        self.gave_back(answer, Found::Refunded);
+        self.gave_back(&answer, Found::Refunded);
         Go::On
     }
 
-    fn gave_back(&mut self, answer: Answer<()>, found: Found) {
+    fn gave_back(&mut self, answer: &Answer<()>, found: Found) {
         match answer {
             Answer::Approved(()) => self.known = Known::Has(found),
             Answer::Retriable(_) => {}

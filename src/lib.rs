@@ -10,5 +10,7 @@ pub mod engine;
 pub mod ids;
 pub mod journal;
 pub mod money;
+pub mod payments;
+pub mod receipts;
 pub mod report;
 pub mod time;

@@ -6,7 +6,9 @@
 //! whom; `tests/architecture.rs` enforces them.
 #![forbid(unsafe_code)]
 
+pub mod config;
 pub mod engine;
 pub mod ids;
 pub mod money;
+pub mod telemetry;
 pub mod time;

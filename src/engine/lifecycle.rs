@@ -110,7 +110,10 @@ pub enum Step {
 /// The state after `step` in `state`; `None` where the step cannot happen there.
 ///
 /// `state` is `None` before the first step.
-#[allow(clippy::match_same_arms, reason = "a row of the table is one step in one group of states")]
+#[allow(
+    clippy::match_same_arms,
+    reason = "a row of the table is one step in one group of states"
+)]
 pub const fn next_state(state: Option<PurchaseState>, step: Step) -> Option<PurchaseState> {
     use PurchaseState as S;
     let Some(state) = state else {

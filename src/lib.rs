@@ -8,6 +8,7 @@
 
 pub mod config;
 pub mod engine;
+pub mod http;
 pub mod ids;
 pub mod money;
 pub mod telemetry;

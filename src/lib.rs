@@ -10,6 +10,7 @@ pub mod config;
 pub mod engine;
 pub mod http;
 pub mod ids;
+pub mod journal;
 pub mod money;
 pub mod telemetry;
 pub mod time;

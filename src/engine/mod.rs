@@ -5,9 +5,17 @@
 //! Deliberately absent: I/O, async, the clock, logging, serde. Instants and LSNs come in from the
 //! journal with each call; `tests/architecture.rs` keeps it so.
 
+pub mod apply;
+pub mod catalogue;
+pub mod cells;
 pub mod command;
+pub mod decide;
 pub mod event;
+pub mod image;
 pub mod lifecycle;
+pub mod purchase;
 pub mod refusal;
 pub mod settings;
+pub mod shard;
+pub mod velocity;
 pub mod view;

@@ -1,0 +1,394 @@
+//! Owns applying: one event, at one instant and LSN, changes one shard. Live and recovery alike.
+//!
+//! Invariants: applying never decides and asks nothing but the shard and the catalogue; what it
+//! has to move in the shared cells it returns as [`Effects`], which the live journal carries out
+//! once the event stands in the log and recovery leaves out (cells are derived at its end).
+//! An event that does not go with the state is a [`BrokenLog`]: nobody may continue on it.
+
+use crate::engine::catalogue::{Catalogue, ProductIndex, PromotionIndex};
+use crate::engine::event::{AttemptRefused, Event, HoldPlaced, PaymentStarted, PaysFor, Quote};
+use crate::engine::lifecycle::{PurchaseState, Step, Units, next_state};
+use crate::engine::purchase::{BuyerIndex, Happened, Payment, Purchase, Reason};
+use crate::engine::refusal::{Refusal, Trace};
+use crate::engine::settings::EngineSettings;
+use crate::engine::shard::{Buyer, KeyEntry, KeyOutcome, Shard, tally_add, tally_take};
+use crate::ids::{Lsn, PurchaseId, UserId};
+use crate::money::Amount;
+use crate::time::UnixMs;
+use std::cmp::Reverse;
+use std::collections::VecDeque;
+
+/// What an event moves in the shared cells, beside the claims that it took over.
+#[derive(Copy, Clone, Debug, Default, PartialEq, Eq)]
+pub struct Effects {
+    /// Units of a product.
+    pub stock: Option<StockMove>,
+    /// A use of a promotion to give back.
+    pub promotion: Option<PromotionIndex>,
+}
+
+/// How units move.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub enum StockMove {
+    /// Held units become available.
+    GiveBack(ProductIndex, u32),
+    /// Held units become sold.
+    Sell(ProductIndex, u32),
+}
+
+impl Effects {
+    /// Moves the cells. Only once the event stands in the log: give back after it.
+    pub fn carry_out(self, catalogue: &Catalogue) {
+        match self.stock {
+            Some(StockMove::GiveBack(product, units)) => {
+                catalogue.product_at(product).stock.give_back(units);
+            }
+            Some(StockMove::Sell(product, units)) => {
+                catalogue.product_at(product).stock.sell(units);
+            }
+            None => {}
+        }
+        if let Some(promotion) = self.promotion {
+            catalogue.promotion_at(promotion).uses.give_back(1);
+        }
+    }
+}
+
+/// An event that does not go with the state before it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BrokenLog {
+    /// Where it stands.
+    pub lsn: Lsn,
+    /// Which kind of event.
+    pub kind: &'static str,
+    /// What does not go together.
+    pub what: &'static str,
+}
+
+impl std::fmt::Display for BrokenLog {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            out,
+            "the {} at LSN {} does not go with the state before it: {}",
+            self.kind, self.lsn, self.what
+        )
+    }
+}
+
+/// Where an event stands.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub struct Stamp {
+    /// Its instant.
+    pub at: UnixMs,
+    /// Its place in the log.
+    pub lsn: Lsn,
+}
+
+impl Shard {
+    /// Applies `event`; what it moves in the cells.
+    pub fn apply(
+        &mut self,
+        event: &Event,
+        stamp: Stamp,
+        catalogue: &Catalogue,
+        settings: &EngineSettings,
+    ) -> Result<Effects, BrokenLog> {
+        self.last_at = self.last_at.max(stamp.at);
+        self.forget_keys(stamp.at, settings);
+        let broken = |what| BrokenLog {
+            lsn: stamp.lsn,
+            kind: event.kind(),
+            what,
+        };
+        match event {
+            Event::HoldPlaced(placed) => {
+                self.apply_placed(placed, stamp, catalogue, settings)
+                    .map_err(broken)?;
+                Ok(Effects::default())
+            }
+            Event::AttemptRefused(refused) => {
+                self.apply_refused(refused, stamp, settings);
+                Ok(Effects::default())
+            }
+            Event::ProductSet(_) | Event::PromotionSet(_) | Event::AdminActed(_) => {
+                Err(broken("it belongs to no shard"))
+            }
+            Event::HoldReleased(_)
+            | Event::HoldExpired(_)
+            | Event::PaymentStarted(_)
+            | Event::PaymentAuthorized(_)
+            | Event::PaymentDeclined(_)
+            | Event::CaptureStarted(_)
+            | Event::PaymentCaptured(_)
+            | Event::VoidStarted(_)
+            | Event::PaymentVoided(_) => self.apply_step(event, stamp, settings).map_err(broken),
+        }
+    }
+
+    fn apply_placed(
+        &mut self,
+        placed: &HoldPlaced,
+        stamp: Stamp,
+        catalogue: &Catalogue,
+        settings: &EngineSettings,
+    ) -> Result<(), &'static str> {
+        if placed.purchase != self.next_id() {
+            return Err("its purchase is not the shard's next");
+        }
+        let product = catalogue
+            .product(&placed.product)
+            .ok_or("its product was never set")?
+            .index;
+        let promotion = match &placed.promotion {
+            Some(code) => Some(
+                catalogue
+                    .promotion(code)
+                    .ok_or("its promotion was never set")?
+                    .index,
+            ),
+            None => None,
+        };
+        let state = next_state(None, Step::HoldPlaced).ok_or("a life begins with a hold")?;
+        let buyer = self.buyer_index(&placed.user);
+        let standing = &mut self.buyers[buyer.0 as usize];
+        tally_add(&mut standing.committed, product, placed.quantity);
+        if let Some(promotion) = promotion {
+            tally_add(&mut standing.promotion_uses, promotion, 1);
+        }
+        self.count_attempt(buyer, stamp.at, settings);
+        self.timers
+            .push(Reverse((placed.expires_at, placed.purchase.sequence())));
+        self.purchases.push(Purchase {
+            buyer,
+            product,
+            promotion,
+            quantity: placed.quantity,
+            state,
+            reason: None,
+            hold_quote: placed.quote,
+            refunded: Amount::ZERO,
+            expires_at: placed.expires_at,
+            payment: None,
+            history: vec![Happened {
+                at: stamp.at,
+                lsn: stamp.lsn,
+                step: Step::HoldPlaced,
+            }],
+        });
+        if placed.flow == crate::engine::event::Flow::Hold {
+            let key = placed.origin.key;
+            self.remember(key, KeyOutcome::Held(placed.purchase), stamp.at, settings);
+        }
+        Ok(())
+    }
+
+    fn apply_refused(&mut self, refused: &AttemptRefused, stamp: Stamp, settings: &EngineSettings) {
+        let Some(user) = &refused.user else { return };
+        let (counts, remembers) = match refused.reason.trace() {
+            Trace::Nothing => return,
+            Trace::Attempt => (true, false),
+            Trace::AttemptAndKey => (true, true),
+        };
+        if counts && refused.origin.key.is_some() {
+            let buyer = self.buyer_index(user);
+            self.count_attempt(buyer, stamp.at, settings);
+        }
+        if remembers {
+            let outcome = KeyOutcome::Refused {
+                reason: refused.reason,
+                request: refused.origin.request,
+            };
+            self.remember(refused.origin.key, outcome, stamp.at, settings);
+        }
+    }
+
+    fn apply_step(
+        &mut self,
+        event: &Event,
+        stamp: Stamp,
+        settings: &EngineSettings,
+    ) -> Result<Effects, &'static str> {
+        let (id, step) = event.step().ok_or("it is no step of a purchase")?;
+        let place = usize::try_from(id.sequence()).map_err(|_| "its purchase cannot be counted")?;
+        let known = id.shard() == self.id && place < self.purchases.len();
+        if !known {
+            return Err("its purchase was never begun");
+        }
+        let purchase = &mut self.purchases[place];
+        let before = purchase
+            .take(step, stamp.at, stamp.lsn)
+            .ok_or("the life cycle has no such transition")?;
+        match event {
+            Event::PaymentStarted(started) => self.apply_started(id, started, stamp, settings),
+            Event::PaymentAuthorized(authorized) => {
+                let payment = payment_of(purchase)?;
+                payment.authorization = Some(authorized.authorization.clone());
+                payment.capture_before = authorized.capture_before;
+            }
+            Event::PaymentCaptured(captured) => {
+                let payment = payment_of(purchase)?;
+                payment.capture = Some(captured.capture.clone());
+                payment.receipt_key = Some(captured.receipt_key.clone());
+                let outcome = KeyOutcome::Paid {
+                    purchase: id,
+                    as_of: stamp.lsn,
+                };
+                self.settle_key(place, outcome);
+            }
+            Event::PaymentDeclined(declined) => {
+                purchase.reason = Some(Reason::Declined(declined.cause));
+                self.settle_declined(place);
+            }
+            Event::VoidStarted(voided) => purchase.reason = Some(Reason::Void(voided.cause)),
+            Event::PaymentVoided(_) => self.settle_declined(place),
+            _ => {}
+        }
+        Ok(self.move_units(place, before))
+    }
+
+    fn apply_started(
+        &mut self,
+        id: PurchaseId,
+        started: &PaymentStarted,
+        stamp: Stamp,
+        settings: &EngineSettings,
+    ) {
+        let place = usize::try_from(id.sequence()).expect("the caller found it at this place");
+        let purchase = &mut self.purchases[place];
+        let buyer = purchase.buyer;
+        purchase.payment = Some(new_payment(started, started.quote));
+        if started.pays_for == PaysFor::EarlierHold {
+            self.count_attempt(buyer, stamp.at, settings);
+        }
+        self.remember(started.origin.key, KeyOutcome::InFlight, stamp.at, settings);
+    }
+
+    /// Units follow the state: what leaves `Held` is given back or sold, once.
+    fn move_units(&mut self, place: usize, before: PurchaseState) -> Effects {
+        let purchase = &self.purchases[place];
+        let (product, units) = (purchase.product, purchase.quantity);
+        match (before.units(), purchase.state.units()) {
+            (Units::Held, Units::Sold) => Effects {
+                stock: Some(StockMove::Sell(product, units)),
+                promotion: None,
+            },
+            (Units::Held, Units::None) => {
+                let promotion = purchase.promotion;
+                let buyer = &mut self.buyers[purchase.buyer.0 as usize];
+                tally_take(&mut buyer.committed, product, units);
+                if let Some(promotion) = promotion {
+                    tally_take(&mut buyer.promotion_uses, promotion, 1);
+                }
+                Effects {
+                    stock: Some(StockMove::GiveBack(product, units)),
+                    promotion,
+                }
+            }
+            (Units::Held | Units::Sold | Units::None, _) => Effects::default(),
+        }
+    }
+
+    /// The outcome of a payment that charged nothing: the key's request was declined.
+    fn settle_declined(&mut self, place: usize) {
+        let Some(request) = self.purchases[place].payment.as_ref().map(|it| it.request) else {
+            return;
+        };
+        let reason = Refusal::PaymentDeclined;
+        self.settle_key(place, KeyOutcome::Refused { reason, request });
+    }
+
+    fn settle_key(&mut self, place: usize, outcome: KeyOutcome) {
+        let key = self.purchases[place]
+            .payment
+            .as_mut()
+            .and_then(|payment| payment.key.take());
+        if let Some(entry) = key.and_then(|scope| self.keys.get_mut(&scope)) {
+            entry.outcome = outcome;
+        }
+    }
+
+    fn remember(
+        &mut self,
+        key: Option<crate::engine::event::IdempotencyKey>,
+        outcome: KeyOutcome,
+        at: UnixMs,
+        settings: &EngineSettings,
+    ) {
+        let Some(key) = key else { return };
+        let entry = KeyEntry {
+            fingerprint: key.fingerprint,
+            outcome,
+        };
+        self.keys.insert(key.scope, entry);
+        self.key_expiries
+            .push_back((at.plus_ms(settings.idempotency_retention_ms), key.scope));
+    }
+
+    /// Forgets keys whose time is up, a few at each event, so that none pays for many. A key
+    /// whose request still runs is kept for another term.
+    fn forget_keys(&mut self, at: UnixMs, settings: &EngineSettings) {
+        const KEYS_FORGOTTEN_AT_ONCE: usize = 4;
+        for _ in 0..KEYS_FORGOTTEN_AT_ONCE {
+            let Some((due, scope)) = self.key_expiries.front().copied() else {
+                return;
+            };
+            if due > at {
+                return;
+            }
+            self.key_expiries.pop_front();
+            if self
+                .keys
+                .get(&scope)
+                .is_some_and(|it| it.outcome == KeyOutcome::InFlight)
+            {
+                let again = at.plus_ms(settings.idempotency_retention_ms);
+                self.key_expiries.push_back((again, scope));
+            } else {
+                self.keys.remove(&scope);
+            }
+        }
+    }
+
+    pub(super) fn buyer_index(&mut self, user: &UserId) -> BuyerIndex {
+        if let Some(index) = self.buyer_places.get(user) {
+            return *index;
+        }
+        let place = u32::try_from(self.buyers.len()).expect("buyers are bounded below 2^32");
+        self.buyers.push(Buyer {
+            user: user.clone(),
+            attempts: VecDeque::new(),
+            committed: Vec::new(),
+            promotion_uses: Vec::new(),
+        });
+        self.buyer_places.insert(user.clone(), BuyerIndex(place));
+        BuyerIndex(place)
+    }
+
+    fn count_attempt(&mut self, buyer: BuyerIndex, at: UnixMs, settings: &EngineSettings) {
+        let attempts = &mut self.buyers[buyer.0 as usize].attempts;
+        attempts.push_back(at);
+        while attempts.len() > settings.rate.count as usize {
+            attempts.pop_front();
+        }
+    }
+}
+
+fn payment_of(purchase: &mut Purchase) -> Result<&mut Payment, &'static str> {
+    purchase
+        .payment
+        .as_deref_mut()
+        .ok_or("its payment was never started")
+}
+
+fn new_payment(started: &PaymentStarted, quote: Quote) -> Box<Payment> {
+    Box::new(Payment {
+        quote,
+        card: started.card.clone(),
+        key: started.origin.key.map(|key| key.scope),
+        request: started.origin.request,
+        authorization: None,
+        capture_before: None,
+        capture: None,
+        receipt_key: None,
+    })
+}

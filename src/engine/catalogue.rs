@@ -1,0 +1,331 @@
+//! Owns products and promotions: what the operator set, and beside each its shared cell.
+//!
+//! Invariants: a catalogue is never changed, only replaced whole, so readers need no lock; a
+//! product keeps its place and its cell over every change of its terms; places are given in the
+//! order of the log, so recovery gives the same ones.
+//! Deliberately absent: who may change it and when (the journal's catalogue turn).
+
+use crate::engine::cells::{PromotionCell, StockCell};
+use crate::engine::event::{Active, Discount, ProductSet, PromotionSet, Quote};
+use crate::engine::refusal::Refusal;
+use crate::engine::settings::Bounds;
+use crate::engine::view::{ProductView, PromotionView, SaleStatus};
+use crate::ids::{ProductId, PromotionCode};
+use crate::money::{Amount, Currency, Price};
+use crate::time::UnixMs;
+use hashbrown::HashMap;
+use std::sync::Arc;
+
+/// A product's place in the catalogue.
+#[derive(
+    Copy,
+    Clone,
+    Debug,
+    PartialEq,
+    Eq,
+    Hash,
+    PartialOrd,
+    Ord,
+    rkyv::Archive,
+    rkyv::Serialize,
+    rkyv::Deserialize,
+)]
+pub struct ProductIndex(u32);
+
+/// A promotion's place in the catalogue.
+#[derive(
+    Copy,
+    Clone,
+    Debug,
+    PartialEq,
+    Eq,
+    Hash,
+    PartialOrd,
+    Ord,
+    rkyv::Archive,
+    rkyv::Serialize,
+    rkyv::Deserialize,
+)]
+pub struct PromotionIndex(u32);
+
+impl ProductIndex {
+    /// As a place in [`Catalogue::products`].
+    pub const fn place(self) -> usize {
+        self.0 as usize
+    }
+}
+
+impl PromotionIndex {
+    /// As a place in [`Catalogue::promotions`].
+    pub const fn place(self) -> usize {
+        self.0 as usize
+    }
+}
+
+/// A product: its terms and its units.
+#[derive(Debug)]
+pub struct Product {
+    /// Its place.
+    pub index: ProductIndex,
+    /// Its terms.
+    pub terms: ProductSet,
+    /// Its units, shared by all terms it ever had.
+    pub stock: Arc<StockCell>,
+}
+
+/// A promotion: its terms and its uses.
+#[derive(Debug)]
+pub struct Promotion {
+    /// Its place.
+    pub index: PromotionIndex,
+    /// Its terms.
+    pub terms: PromotionSet,
+    /// Its uses, shared by all terms it ever had.
+    pub uses: Arc<PromotionCell>,
+}
+
+/// Every product and promotion, as of one instant.
+#[derive(Clone, Debug, Default)]
+pub struct Catalogue {
+    products: Vec<Arc<Product>>,
+    promotions: Vec<Arc<Promotion>>,
+    product_places: HashMap<ProductId, ProductIndex>,
+    promotion_places: HashMap<PromotionCode, PromotionIndex>,
+}
+
+impl Catalogue {
+    /// The product named `id`.
+    pub fn product(&self, id: &ProductId) -> Option<&Arc<Product>> {
+        self.product_places
+            .get(id)
+            .map(|index| self.product_at(*index))
+    }
+
+    /// The product at `index`, which this catalogue or an earlier one gave.
+    pub fn product_at(&self, index: ProductIndex) -> &Arc<Product> {
+        &self.products[index.0 as usize]
+    }
+
+    /// Whether `index` is a place in this catalogue.
+    pub fn has_product(&self, index: ProductIndex) -> bool {
+        (index.0 as usize) < self.products.len()
+    }
+
+    /// Whether `index` is a place in this catalogue.
+    pub fn has_promotion(&self, index: PromotionIndex) -> bool {
+        (index.0 as usize) < self.promotions.len()
+    }
+
+    /// The promotion with this code.
+    pub fn promotion(&self, code: &PromotionCode) -> Option<&Arc<Promotion>> {
+        self.promotion_places
+            .get(code)
+            .map(|index| self.promotion_at(*index))
+    }
+
+    /// The promotion at `index`, which this catalogue or an earlier one gave.
+    pub fn promotion_at(&self, index: PromotionIndex) -> &Arc<Promotion> {
+        &self.promotions[index.0 as usize]
+    }
+
+    /// All products, by place.
+    pub fn products(&self) -> &[Arc<Product>] {
+        &self.products
+    }
+
+    /// All promotions, by place.
+    pub fn promotions(&self) -> &[Arc<Promotion>] {
+        &self.promotions
+    }
+
+    /// Whether there is room for the product of `set`.
+    pub fn admit_product(&self, set: &ProductSet, bounds: &Bounds) -> Result<(), Refusal> {
+        let known = self.product_places.contains_key(&set.product);
+        if known || self.products.len() < bounds.products_max {
+            Ok(())
+        } else {
+            Err(Refusal::Overloaded)
+        }
+    }
+
+    /// Whether there is room for the promotion of `set`.
+    pub fn admit_promotion(&self, set: &PromotionSet, bounds: &Bounds) -> Result<(), Refusal> {
+        let known = self.promotion_places.contains_key(&set.code);
+        if known || self.promotions.len() < bounds.promotions_max {
+            Ok(())
+        } else {
+            Err(Refusal::Overloaded)
+        }
+    }
+
+    /// Sets the terms of a product.
+    ///
+    /// The cell's total is the caller's: raised after, lowered before the event.
+    pub fn add_product(&mut self, set: ProductSet) {
+        if let Some(index) = self.product_places.get(&set.product) {
+            let known = &mut self.products[index.0 as usize];
+            let stock = Arc::clone(&known.stock);
+            *known = Arc::new(Product {
+                index: *index,
+                terms: set,
+                stock,
+            });
+            return;
+        }
+        let index = ProductIndex(place(self.products.len()));
+        let stock = StockCell::new(set.stock);
+        let stock = Arc::new(stock.expect("whoever sets a product bounds its stock first"));
+        self.product_places.insert(set.product.clone(), index);
+        self.products.push(Arc::new(Product {
+            index,
+            terms: set,
+            stock,
+        }));
+    }
+
+    /// Sets the terms of a promotion; likewise.
+    pub fn add_promotion(&mut self, set: PromotionSet) {
+        if let Some(index) = self.promotion_places.get(&set.code) {
+            let known = &mut self.promotions[index.0 as usize];
+            let uses = Arc::clone(&known.uses);
+            *known = Arc::new(Promotion {
+                index: *index,
+                terms: set,
+                uses,
+            });
+            return;
+        }
+        let index = PromotionIndex(place(self.promotions.len()));
+        let uses = Arc::new(PromotionCell::new(set.uses_max));
+        self.promotion_places.insert(set.code.clone(), index);
+        self.promotions.push(Arc::new(Promotion {
+            index,
+            terms: set,
+            uses,
+        }));
+    }
+}
+
+fn place(length: usize) -> u32 {
+    u32::try_from(length).expect("the catalogue's bounds are far below 2^32")
+}
+
+impl Product {
+    /// Whether a unit may be asked for at `at`.
+    pub fn on_sale(&self, at: UnixMs) -> Result<(), Refusal> {
+        match self.window(at) {
+            SaleStatus::Inactive => Err(Refusal::SaleInactive),
+            SaleStatus::Upcoming => Err(Refusal::SaleNotStarted),
+            SaleStatus::Ended => Err(Refusal::SaleEnded),
+            SaleStatus::Open | SaleStatus::SoldOut => Ok(()),
+        }
+    }
+
+    /// The price of one unit in `currency`.
+    pub fn price(&self, currency: Currency) -> Option<Price> {
+        self.terms
+            .prices
+            .iter()
+            .find(|(listed, _)| *listed == currency)
+            .map(|(_, price)| *price)
+    }
+
+    /// What it shows of itself at `at`.
+    pub fn view(&self, at: UnixMs) -> ProductView {
+        let levels = self.stock.read();
+        let status = match self.window(at) {
+            SaleStatus::Open if levels.available() == 0 => SaleStatus::SoldOut,
+            status => status,
+        };
+        let terms = &self.terms;
+        ProductView {
+            product: terms.product.clone(),
+            name: terms.name.clone(),
+            prices: terms.prices.clone(),
+            starts_at: terms.starts_at,
+            ends_at: terms.ends_at,
+            active: terms.active,
+            status,
+            total: levels.total,
+            held: levels.held,
+            sold: levels.sold,
+            per_user_limit: terms.per_user_limit,
+            hold_ttl_ms: terms.hold_ttl_ms,
+            reward_tokens: terms.reward_tokens,
+        }
+    }
+
+    fn window(&self, at: UnixMs) -> SaleStatus {
+        match &self.terms {
+            terms if terms.active == Active::No => SaleStatus::Inactive,
+            terms if terms.starts_at.is_some_and(|opens| at < opens) => SaleStatus::Upcoming,
+            terms if terms.ends_at.is_some_and(|closes| at >= closes) => SaleStatus::Ended,
+            _ => SaleStatus::Open,
+        }
+    }
+}
+
+impl Promotion {
+    /// Whether it applies to `product` at `at`, its uses aside.
+    pub fn applies(&self, product: &ProductId, at: UnixMs) -> Result<(), Refusal> {
+        let terms = &self.terms;
+        let applies = terms.active == Active::Yes
+            && terms.starts_at.is_none_or(|begins| at >= begins)
+            && terms.ends_at.is_none_or(|ends| at < ends)
+            && (terms.products.is_empty() || terms.products.contains(product));
+        if applies {
+            Ok(())
+        } else {
+            Err(Refusal::PromotionNotApplicable)
+        }
+    }
+
+    /// What it takes off `whole` in `currency`.
+    pub fn discount(&self, whole: Amount, currency: Currency) -> Result<Amount, Refusal> {
+        match &self.terms.discount {
+            Discount::Percent(percent) => Ok(whole.percent(*percent)),
+            Discount::Fixed(sums) => sums
+                .iter()
+                .find(|(listed, _)| *listed == currency)
+                .map(|(_, sum)| (*sum).min(whole))
+                .ok_or(Refusal::PromotionNotApplicable),
+        }
+    }
+
+    /// What it shows of itself.
+    pub fn view(&self) -> PromotionView {
+        let terms = &self.terms;
+        PromotionView {
+            code: terms.code.clone(),
+            discount: terms.discount.clone(),
+            uses_max: terms.uses_max,
+            uses: self.uses.read().uses,
+            uses_per_user_max: terms.uses_per_user_max,
+            products: terms.products.clone(),
+            starts_at: terms.starts_at,
+            ends_at: terms.ends_at,
+            active: terms.active,
+        }
+    }
+}
+
+/// What `quantity` units of `product` cost in `currency`, with `promotion` taken off.
+pub fn quote(
+    product: &Product,
+    quantity: u32,
+    currency: Currency,
+    promotion: Option<&Promotion>,
+) -> Result<Quote, Refusal> {
+    let unit_price = product.price(currency).ok_or(Refusal::CurrencyNotAllowed)?;
+    let whole = unit_price.times(quantity);
+    let discount = match promotion {
+        Some(promotion) => promotion.discount(whole, currency)?,
+        None => Amount::ZERO,
+    };
+    Ok(Quote {
+        currency,
+        unit_price,
+        discount,
+        amount: whole.saturating_minus(discount),
+    })
+}

@@ -1,0 +1,139 @@
+//! The last instants of one key: a small set of numbers that keeps the largest.
+//!
+//! 1. Of all instants ever recorded the cell holds the `depth` largest distinct ones, whatever the order, the threads,
+//!    and however often each was recorded.
+//! 2. A slot only ever grows, and the smallest slot (the first of equals) is the only one that is replaced. So two
+//!    threads with the same instant meet at the same slot, and an instant that once fell out finds every slot larger.
+//!
+//! "More than N in W" is exactly "the (N+1)th latest is younger than W", so a depth of N+1 answers it for every W.
+
+use smallvec::SmallVec;
+
+use super::sync::{AtomicU64, Ordering};
+
+/// The most instants one key can keep.
+pub const DEPTH_MAX: usize = 1_024;
+
+/// The last millisecond of the Unix epoch that an instant can name, less one so that zero stays free (year 2527).
+pub const AT_MS_MAX: u64 = (1 << 44) - 2;
+
+const TIEBREAK_BITS: u32 = 20;
+const TIEBREAK_MASK: u64 = (1 << TIEBREAK_BITS) - 1;
+
+/// An empty slot; no instant packs to it.
+const EMPTY: u64 = 0;
+
+/// A millisecond, and 20 bits that tell apart what happened in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct AttemptInstant(u64);
+
+impl AttemptInstant {
+    /// `at_ms` (milliseconds of the Unix epoch, at most [`AT_MS_MAX`]) and the low 20 bits of `tiebreak`, which must
+    /// be the same whenever the same attempt is applied again.
+    pub fn new(at_ms: u64, tiebreak: u64) -> Self {
+        assert!(
+            at_ms <= AT_MS_MAX,
+            "the journal's clock is beyond the year 2500: {at_ms} ms"
+        );
+        Self(((at_ms + 1) << TIEBREAK_BITS) | (tiebreak & TIEBREAK_MASK))
+    }
+
+    /// With the place in the log to break ties. Records are aligned to 8 bytes, so this tells apart all that stands
+    /// within 8 MiB of log; more than that is not written in a millisecond.
+    pub fn at_lsn(at_ms: u64, lsn: u64) -> Self {
+        Self::new(at_ms, lsn >> 3)
+    }
+
+    /// The millisecond.
+    pub fn at_ms(self) -> u64 {
+        (self.0 >> TIEBREAK_BITS) - 1
+    }
+
+    /// The packed form, for snapshots.
+    pub fn to_bits(self) -> u64 {
+        self.0
+    }
+
+    /// From the packed form; `None` for what [`to_bits`](Self::to_bits) never gives.
+    pub fn from_bits(bits: u64) -> Option<Self> {
+        (bits >> TIEBREAK_BITS != 0).then_some(Self(bits))
+    }
+}
+
+/// The largest instants recorded under one key.
+#[derive(Debug)]
+pub struct VelocityCell {
+    slots: SmallVec<[AtomicU64; 6]>,
+}
+
+impl VelocityCell {
+    /// A cell that keeps `depth` instants (1 to [`DEPTH_MAX`]) and has none yet.
+    pub fn new(depth: usize) -> Self {
+        assert!(
+            (1..=DEPTH_MAX).contains(&depth),
+            "a velocity cell keeps 1..={DEPTH_MAX} instants, not {depth}"
+        );
+        Self {
+            slots: (0..depth).map(|_| AtomicU64::new(EMPTY)).collect(),
+        }
+    }
+
+    /// Adds an instant. It stays unless `depth` later ones are there.
+    pub fn record(&self, instant: AttemptInstant) {
+        // Lock-free: a round that fails has seen another thread put a larger instant into the slot. The bound on the
+        // rounds is the number of larger instants that arrive meanwhile.
+        loop {
+            let Some((slot, smallest)) = self.place_for(instant) else {
+                return;
+            };
+            let replaced =
+                slot.compare_exchange(smallest, instant.0, Ordering::AcqRel, Ordering::Acquire);
+            if replaced.is_ok() {
+                return;
+            }
+        }
+    }
+
+    /// How many instants lie at `since_ms` or later. Exact below the depth; at the depth it means "at least".
+    pub fn count_since(&self, since_ms: u64) -> u32 {
+        let younger = self
+            .instants()
+            .filter(|instant| instant.at_ms() >= since_ms)
+            .count();
+        u32::try_from(younger).expect("a cell has at most DEPTH_MAX slots")
+    }
+
+    /// The `n`th latest instant, counting from 1; `None` when fewer are there.
+    pub fn latest(&self, n: usize) -> Option<AttemptInstant> {
+        if n == 0 || n > self.slots.len() {
+            return None;
+        }
+        if n == 1 {
+            return self.instants().max();
+        }
+        let mut all: SmallVec<[AttemptInstant; 16]> = self.instants().collect();
+        all.sort_unstable_by(|a, b| b.cmp(a));
+        all.get(n - 1).copied()
+    }
+
+    /// All instants, in no order.
+    pub fn instants(&self) -> impl Iterator<Item = AttemptInstant> {
+        let values = self.slots.iter().map(|slot| slot.load(Ordering::Acquire));
+        values.filter(|value| *value != EMPTY).map(AttemptInstant)
+    }
+
+    /// The first of the smallest slots and its value; `None` when the instant is there or too old to be.
+    fn place_for(&self, instant: AttemptInstant) -> Option<(&AtomicU64, u64)> {
+        let mut smallest: Option<(&AtomicU64, u64)> = None;
+        for slot in &self.slots {
+            let value = slot.load(Ordering::Acquire);
+            if value == instant.0 {
+                return None;
+            }
+            if smallest.is_none_or(|(_, least)| value < least) {
+                smallest = Some((slot, value));
+            }
+        }
+        smallest.filter(|(_, least)| *least < instant.0)
+    }
+}

@@ -1,0 +1,109 @@
+//! Decides `Buy`: a hold of its own or an earlier one, and the intent to charge for it.
+
+use super::hold::{Wanted, place};
+use super::{Claims, Context, Decision};
+use crate::engine::catalogue::quote;
+use crate::engine::command::Buy;
+use crate::engine::event::{Event, Flow, PaymentStarted, PaysFor, Quote};
+use crate::engine::lifecycle::{PurchaseState, Step};
+use crate::engine::purchase::Purchase;
+use crate::engine::refusal::Refusal;
+use crate::ids::PurchaseId;
+use smallvec::SmallVec;
+
+/// Whether the buy may go to the gateway, and the events that say so.
+pub fn decide_buy(context: Context<'_>, command: &Buy) -> Result<Decision, Refusal> {
+    match command.hold {
+        Some(hold) => pay_earlier_hold(context, command, hold),
+        None => pay_own_hold(context, command),
+    }
+}
+
+fn pay_own_hold(context: Context<'_>, command: &Buy) -> Result<Decision, Refusal> {
+    let wanted = Wanted {
+        origin: &command.origin,
+        user: &command.user,
+        product: &command.product,
+        quantity: command.quantity,
+        currency: Some(command.currency),
+        promotion: command.promotion.as_ref(),
+        flow: Flow::Buy,
+    };
+    let (placed, claims) = place(context, &wanted)?;
+    let started = start(command, placed.purchase, placed.quote, PaysFor::OwnHold);
+    let events = SmallVec::from_iter([Event::HoldPlaced(placed), started]);
+    Ok(Decision { events, claims })
+}
+
+fn pay_earlier_hold(
+    context: Context<'_>,
+    command: &Buy,
+    hold: PurchaseId,
+) -> Result<Decision, Refusal> {
+    let Context {
+        shard,
+        catalogue,
+        at,
+        ..
+    } = context;
+    // Another buyer's hold is answered as none, so that ids tell nothing.
+    let owned = shard.owner_of(hold) == Some(&command.user);
+    let purchase = shard
+        .find(hold)
+        .filter(|_| owned)
+        .ok_or(Refusal::HoldNotFound)?;
+    let product = catalogue.product_at(purchase.product);
+    if product.terms.product != command.product || purchase.quantity != command.quantity {
+        return Err(Refusal::InvalidRequest);
+    }
+    match purchase.state() {
+        PurchaseState::Expired => return Err(Refusal::HoldExpired),
+        PurchaseState::Held if at >= purchase.expires_at => return Err(Refusal::HoldExpired),
+        _ if !purchase.may(Step::PaymentStarted) => return Err(Refusal::HoldClosed),
+        _ => {}
+    }
+    let quote = quote_of_hold(context, command, purchase)?;
+    let started = start(command, hold, quote, PaysFor::EarlierHold);
+    Ok(Decision {
+        events: SmallVec::from_iter([started]),
+        claims: Claims::default(),
+    })
+}
+
+/// The hold's own quote stands; another currency is quoted from the stored prices of now, with
+/// the hold's promotion.
+fn quote_of_hold(
+    context: Context<'_>,
+    command: &Buy,
+    purchase: &Purchase,
+) -> Result<Quote, Refusal> {
+    let held = purchase
+        .promotion
+        .map(|index| context.catalogue.promotion_at(index));
+    if let Some(asked) = &command.promotion
+        && held.is_none_or(|promotion| promotion.terms.code != *asked)
+    {
+        return Err(Refusal::PromotionNotApplicable);
+    }
+    if purchase.hold_quote.currency == command.currency {
+        return Ok(purchase.hold_quote);
+    }
+    let product = context.catalogue.product_at(purchase.product);
+    quote(
+        product,
+        purchase.quantity,
+        command.currency,
+        held.map(AsRef::as_ref),
+    )
+}
+
+fn start(command: &Buy, purchase: PurchaseId, quote: Quote, pays_for: PaysFor) -> Event {
+    Event::PaymentStarted(PaymentStarted {
+        purchase,
+        user: command.user.clone(),
+        quote,
+        card: command.card.clone(),
+        pays_for,
+        origin: command.origin.clone(),
+    })
+}

@@ -1,0 +1,130 @@
+//! Decides `PlaceHold`, and the placing half of a buy.
+
+use super::{Claims, Context, Decision};
+use crate::engine::catalogue::{Promotion, quote};
+use crate::engine::command::PlaceHold;
+use crate::engine::event::{Event, Flow, HoldPlaced, Origin};
+use crate::engine::refusal::Refusal;
+use crate::ids::{ProductId, PromotionCode, UserId};
+use crate::money::Currency;
+use std::sync::Arc;
+
+/// Whether units may be set aside, and the event that says so.
+pub fn decide_hold(context: Context<'_>, command: &PlaceHold) -> Result<Decision, Refusal> {
+    let wanted = Wanted {
+        origin: &command.origin,
+        user: &command.user,
+        product: &command.product,
+        quantity: command.quantity,
+        currency: command.currency,
+        promotion: command.promotion.as_ref(),
+        flow: Flow::Hold,
+    };
+    let (placed, claims) = place(context, &wanted)?;
+    Ok(Decision {
+        claims,
+        ..Decision::without_claims(Event::HoldPlaced(placed))
+    })
+}
+
+/// What a hold is wanted for, whichever command wants it.
+pub(super) struct Wanted<'a> {
+    pub(super) origin: &'a Origin,
+    pub(super) user: &'a UserId,
+    pub(super) product: &'a ProductId,
+    pub(super) quantity: u32,
+    pub(super) currency: Option<Currency>,
+    pub(super) promotion: Option<&'a PromotionCode>,
+    pub(super) flow: Flow,
+}
+
+/// The checks from product to stock, in the contract's order.
+pub(super) fn place(
+    context: Context<'_>,
+    wanted: &Wanted<'_>,
+) -> Result<(HoldPlaced, Claims), Refusal> {
+    let Context {
+        shard,
+        catalogue,
+        settings,
+        at,
+    } = context;
+    let product = catalogue
+        .product(wanted.product)
+        .ok_or(Refusal::ProductNotFound)?;
+    product.on_sale(at)?;
+    let listed = || {
+        settings
+            .currencies
+            .iter()
+            .copied()
+            .find(|it| product.price(*it).is_some())
+    };
+    let currency = wanted
+        .currency
+        .or_else(listed)
+        .ok_or(Refusal::CurrencyNotAllowed)?;
+    let priced = product.price(currency).ok_or(Refusal::CurrencyNotAllowed)?;
+    debug_assert!(priced.get() > 0);
+
+    let committed = shard.committed(wanted.user, product.index);
+    let limit = product.terms.per_user_limit.unwrap_or(u32::MAX);
+    if committed.saturating_add(wanted.quantity) > limit {
+        return Err(Refusal::PerUserLimit);
+    }
+
+    let promotion = wanted
+        .promotion
+        .map(|code| usable(context, wanted, code))
+        .transpose()?;
+    let quote = quote(
+        product,
+        wanted.quantity,
+        currency,
+        promotion.map(AsRef::as_ref),
+    )?;
+    let mut claims = Claims::default();
+    if let Some(promotion) = promotion {
+        let claim = promotion
+            .uses
+            .claim_owned(1)
+            .ok_or(Refusal::PromotionExhausted)?;
+        claims.promotion = Some(claim);
+    }
+    let claim = product
+        .stock
+        .claim_owned(wanted.quantity)
+        .ok_or(Refusal::SoldOut)?;
+    claims.stock = Some(claim);
+
+    let hold_ttl_ms = product.terms.hold_ttl_ms.unwrap_or(settings.hold_ttl_ms);
+    let placed = HoldPlaced {
+        purchase: shard.next_id(),
+        user: wanted.user.clone(),
+        product: wanted.product.clone(),
+        quantity: wanted.quantity,
+        quote,
+        promotion: wanted.promotion.cloned(),
+        expires_at: at.plus_ms(hold_ttl_ms),
+        flow: wanted.flow,
+        origin: wanted.origin.clone(),
+    };
+    Ok((placed, claims))
+}
+
+fn usable<'a>(
+    context: Context<'a>,
+    wanted: &Wanted<'_>,
+    code: &PromotionCode,
+) -> Result<&'a Arc<Promotion>, Refusal> {
+    let promotion = context
+        .catalogue
+        .promotion(code)
+        .ok_or(Refusal::PromotionNotFound)?;
+    promotion.applies(wanted.product, context.at)?;
+    let used = context.shard.promotion_uses(wanted.user, promotion.index);
+    match promotion.terms.uses_per_user_max {
+        Some(most) if used >= most => Err(Refusal::PromotionExhausted),
+        _ => Ok(promotion),
+    }
+}

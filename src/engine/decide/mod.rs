@@ -1,0 +1,78 @@
+//! Owns deciding: from a shard, a command and an instant to events and claims, or to a refusal.
+//!
+//! Invariants: deciding changes nothing but the claims it takes, and a claim gives itself back on
+//! drop unless its events are appended; the checks stand in the contract's order, and the first
+//! that refuses wins. Deliberately absent: I/O, clock, randomness, and what comes of a decision
+//! (`apply`, the journal). One file a command.
+
+mod buy;
+mod hold;
+mod payment;
+mod release;
+
+use crate::engine::catalogue::Catalogue;
+use crate::engine::cells::{OwnedPromotionClaim, OwnedStockClaim};
+use crate::engine::event::Event;
+use crate::engine::settings::EngineSettings;
+use crate::engine::shard::Shard;
+use crate::time::UnixMs;
+use smallvec::SmallVec;
+
+pub use buy::decide_buy;
+pub use hold::decide_hold;
+pub use payment::decide_payment;
+pub use release::{decide_expiries, decide_release};
+
+/// What deciding may look at beside the command.
+#[derive(Copy, Clone, Debug)]
+pub struct Context<'a> {
+    /// The buyer's shard.
+    pub shard: &'a Shard,
+    /// The products and promotions on sale.
+    pub catalogue: &'a Catalogue,
+    /// The operator's limits.
+    pub settings: &'a EngineSettings,
+    /// Now.
+    pub at: UnixMs,
+}
+
+/// The events that come of one command, to be appended as one.
+pub type Events = SmallVec<[Event; 2]>;
+
+/// What was decided: facts to append, and the claims that they take over once appended.
+#[derive(Debug)]
+pub struct Decision {
+    /// In the order in which they happen.
+    pub events: Events,
+    /// Units and uses set aside meanwhile.
+    pub claims: Claims,
+}
+
+/// Claims on shared cells. Dropped, they give back what they took.
+#[derive(Debug, Default)]
+#[must_use = "dropping claims gives them back; keep them once their events are appended"]
+pub struct Claims {
+    stock: Option<OwnedStockClaim>,
+    promotion: Option<OwnedPromotionClaim>,
+}
+
+impl Claims {
+    /// The events that own these claims stand in the log: from now on a later event gives back.
+    pub fn keep(self) {
+        if let Some(stock) = self.stock {
+            stock.keep();
+        }
+        if let Some(promotion) = self.promotion {
+            promotion.keep();
+        }
+    }
+}
+
+impl Decision {
+    fn without_claims(event: Event) -> Self {
+        Self {
+            events: SmallVec::from_iter([event]),
+            claims: Claims::default(),
+        }
+    }
+}

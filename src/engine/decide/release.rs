@@ -1,0 +1,55 @@
+//! Decides how holds end without a payment: given up by the buyer, or run out.
+
+use super::{Context, Decision, Events};
+use crate::engine::command::ReleaseHold;
+use crate::engine::event::{Event, HoldExpired, HoldReleased};
+use crate::engine::lifecycle::{PurchaseState, Step};
+use crate::engine::refusal::Refusal;
+use crate::engine::shard::Shard;
+use crate::time::UnixMs;
+use std::cmp::Reverse;
+
+/// Whether the hold may be given up, and the event that says so; `None` where it already is.
+pub fn decide_release(
+    context: Context<'_>,
+    command: &ReleaseHold,
+) -> Result<Option<Decision>, Refusal> {
+    let shard = context.shard;
+    let purchase = shard.find(command.hold).ok_or(Refusal::HoldNotFound)?;
+    let user = shard.owner_of(command.hold).ok_or(Refusal::HoldNotFound)?;
+    match purchase.state() {
+        PurchaseState::Released => Ok(None),
+        PurchaseState::Expired => Err(Refusal::HoldExpired),
+        PurchaseState::Held if context.at >= purchase.expires_at => Err(Refusal::HoldExpired),
+        _ if !purchase.may(Step::HoldReleased) => Err(Refusal::HoldClosed),
+        _ => Ok(Some(Decision::without_claims(Event::HoldReleased(
+            HoldReleased {
+                purchase: command.hold,
+                user: user.clone(),
+                origin: command.origin.clone(),
+            },
+        )))),
+    }
+}
+
+/// The holds of `shard` that have run out by `at`, the first due first, at most `most`.
+pub fn decide_expiries(shard: &mut Shard, at: UnixMs, most: usize) -> Events {
+    let mut events = Events::new();
+    while events.len() < most
+        && let Some(Reverse((due, sequence))) = shard.timers.peek().copied()
+        && due <= at
+    {
+        shard.timers.pop();
+        let id = crate::ids::PurchaseId::new(shard.id, sequence);
+        let Some(purchase) = shard.find(id) else {
+            continue;
+        };
+        // A hold that was paid or given up leaves its timer behind; so does none other.
+        if purchase.state() != PurchaseState::Held || purchase.expires_at != due {
+            continue;
+        }
+        let user = shard.buyers[purchase.buyer.0 as usize].user.clone();
+        events.push(Event::HoldExpired(HoldExpired { purchase: id, user }));
+    }
+    events
+}

@@ -1,0 +1,106 @@
+//! Owns a shard's image: an owned copy of all that its events made, for snapshots and digests.
+//!
+//! Invariants: `Shard::from_image(shard.image())` behaves like `shard`; two shards that saw the
+//! same events have equal images, byte for byte once archived (maps are written in order).
+//! What can be derived is not in it: tallies, timers, places.
+
+use crate::engine::catalogue::Catalogue;
+use crate::engine::lifecycle::{PurchaseState, Units};
+use crate::engine::purchase::{BuyerIndex, Purchase};
+use crate::engine::shard::{Buyer, KeyEntry, Shard, tally_add};
+use crate::ids::{Digest16, ShardId, UserId};
+use crate::time::UnixMs;
+use rkyv::{Archive, Deserialize, Serialize};
+use std::cmp::Reverse;
+use std::collections::VecDeque;
+
+/// A shard's whole state.
+#[derive(Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
+pub struct ShardImage {
+    buyers: Vec<BuyerImage>,
+    purchases: Vec<Purchase>,
+    /// In the order in which they are to be forgotten.
+    keys: Vec<KeyImage>,
+    last_at: UnixMs,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
+struct BuyerImage {
+    user: UserId,
+    attempts: Vec<UnixMs>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
+struct KeyImage {
+    forget_at: UnixMs,
+    scope: Digest16,
+    entry: KeyEntry,
+}
+
+impl ShardImage {
+    /// Purchases in it.
+    pub fn purchases(&self) -> usize {
+        self.purchases.len()
+    }
+}
+
+impl Shard {
+    /// A copy of everything, to be written outside the shard's turn.
+    pub fn image(&self) -> ShardImage {
+        let buyers = self.buyers.iter().map(|buyer| BuyerImage {
+            user: buyer.user.clone(),
+            attempts: buyer.attempts.iter().copied().collect(),
+        });
+        let keys = self.key_expiries.iter().filter_map(|(forget_at, scope)| {
+            let entry = *self.keys.get(scope)?;
+            Some(KeyImage {
+                forget_at: *forget_at,
+                scope: *scope,
+                entry,
+            })
+        });
+        ShardImage {
+            buyers: buyers.collect(),
+            purchases: self.purchases.clone(),
+            keys: keys.collect(),
+            last_at: self.last_at,
+        }
+    }
+
+    /// The shard that `image` is of; `None` where it names places that it does not have, or that
+    /// `catalogue` has not.
+    pub fn from_image(id: ShardId, image: ShardImage, catalogue: &Catalogue) -> Option<Self> {
+        let mut shard = Self::new(id);
+        shard.last_at = image.last_at;
+        for buyer in image.buyers {
+            let BuyerIndex(place) = shard.buyer_index(&buyer.user);
+            shard.buyers[place as usize].attempts = VecDeque::from(buyer.attempts);
+        }
+        for key in image.keys {
+            shard.key_expiries.push_back((key.forget_at, key.scope));
+            shard.keys.insert(key.scope, key.entry);
+        }
+        for (sequence, purchase) in (0..).zip(&image.purchases) {
+            let buyer: &mut Buyer = shard.buyers.get_mut(purchase.buyer.0 as usize)?;
+            if purchase.history.is_empty()
+                || !catalogue.has_product(purchase.product)
+                || !purchase
+                    .promotion
+                    .is_none_or(|index| catalogue.has_promotion(index))
+            {
+                return None;
+            }
+            if purchase.state.units() != Units::None {
+                tally_add(&mut buyer.committed, purchase.product, purchase.quantity);
+                if let Some(promotion) = purchase.promotion {
+                    tally_add(&mut buyer.promotion_uses, promotion, 1);
+                }
+            }
+            if purchase.state == PurchaseState::Held {
+                shard.timers.push(Reverse((purchase.expires_at, sequence)));
+            }
+        }
+        shard.purchases = image.purchases;
+        Some(shard)
+    }
+}

@@ -1,0 +1,98 @@
+//! Owns a purchase as its shard keeps it: what it is of, its payment and its history.
+//!
+//! Invariants: its state is the fold of its history over the life cycle's table; a step that the
+//! table refuses is a broken log, never a changed purchase.
+
+use crate::engine::catalogue::{ProductIndex, PromotionIndex};
+use crate::engine::event::{DeclineCause, Quote, VoidCause};
+use crate::engine::lifecycle::{PurchaseState, Step, next_state};
+use crate::ids::{AuthorizationId, CaptureId, CardToken, Digest16, Lsn, ReceiptKeyId, RequestId};
+use crate::money::Amount;
+use crate::time::UnixMs;
+use rkyv::{Archive, Deserialize, Serialize};
+
+/// A buyer's place in their shard.
+#[derive(Copy, Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
+pub struct BuyerIndex(pub(super) u32);
+
+/// A purchase, from its hold on.
+#[derive(Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
+pub struct Purchase {
+    pub(super) buyer: BuyerIndex,
+    pub(super) product: ProductIndex,
+    pub(super) promotion: Option<PromotionIndex>,
+    pub(super) quantity: u32,
+    pub(super) state: PurchaseState,
+    pub(super) reason: Option<Reason>,
+    pub(super) hold_quote: Quote,
+    pub(super) refunded: Amount,
+    pub(super) expires_at: UnixMs,
+    pub(super) payment: Option<Box<Payment>>,
+    pub(super) history: Vec<Happened>,
+}
+
+/// The payment of a purchase.
+#[derive(Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
+pub struct Payment {
+    pub(super) quote: Quote,
+    pub(super) card: CardToken,
+    /// The key that the outcome will stand under, and the request that brought it.
+    pub(super) key: Option<Digest16>,
+    pub(super) request: RequestId,
+    pub(super) authorization: Option<AuthorizationId>,
+    pub(super) capture_before: Option<UnixMs>,
+    pub(super) capture: Option<CaptureId>,
+    pub(super) receipt_key: Option<ReceiptKeyId>,
+}
+
+/// Why a purchase is where it is, where there is more to say than the state does.
+#[derive(Copy, Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
+pub enum Reason {
+    /// The payment ended with nothing charged.
+    Declined(DeclineCause),
+    /// The authorization is, or was, given back.
+    Void(VoidCause),
+}
+
+impl Reason {
+    pub(super) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Declined(cause) => cause.as_str(),
+            Self::Void(cause) => cause.as_str(),
+        }
+    }
+}
+
+/// One step of a purchase's history.
+#[derive(Copy, Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
+pub struct Happened {
+    pub(super) at: UnixMs,
+    pub(super) lsn: Lsn,
+    pub(super) step: Step,
+}
+
+impl Purchase {
+    /// Where it is.
+    pub fn state(&self) -> PurchaseState {
+        self.state
+    }
+
+    pub(super) fn quote(&self) -> Quote {
+        self.payment
+            .as_ref()
+            .map_or(self.hold_quote, |payment| payment.quote)
+    }
+
+    /// Takes `step`; what it was before, or `None` with nothing changed where the table refuses.
+    pub(super) fn take(&mut self, step: Step, at: UnixMs, lsn: Lsn) -> Option<PurchaseState> {
+        let next = next_state(Some(self.state), step)?;
+        let before = std::mem::replace(&mut self.state, next);
+        self.history.push(Happened { at, lsn, step });
+        Some(before)
+    }
+
+    /// Whether it may take `step` now.
+    pub(super) fn may(&self, step: Step) -> bool {
+        next_state(Some(self.state), step).is_some()
+    }
+}

@@ -1,0 +1,336 @@
+//! Owns one shard: the buyers hashed to it, their purchases, keys, rate windows and timers.
+//!
+//! Invariants: purchases stand in the order of their sequence, without gaps; a buyer's committed
+//! units and promotion uses are the sums over their purchases; every held purchase has a timer.
+//! Changed by `apply` alone. Deliberately absent: the lock around it and the cells beside it.
+
+use crate::engine::catalogue::{Catalogue, ProductIndex, PromotionIndex};
+use crate::engine::event::IdempotencyKey;
+use crate::engine::lifecycle::{PurchaseState, Units, next_state};
+use crate::engine::purchase::{BuyerIndex, Purchase};
+use crate::engine::refusal::Refusal;
+use crate::engine::settings::{Bounds, RateLimit};
+use crate::engine::view::{HistoryEntry, HoldView, PurchaseView};
+use crate::ids::{Digest16, Lsn, PurchaseId, RequestId, ShardId, UserId};
+use crate::time::UnixMs;
+use foldhash::fast::FixedState;
+use hashbrown::HashMap;
+use rkyv::{Archive, Deserialize, Serialize};
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, VecDeque};
+
+/// One shard of buyers.
+#[derive(Debug)]
+pub struct Shard {
+    pub(super) id: ShardId,
+    pub(super) buyers: Vec<Buyer>,
+    pub(super) buyer_places: HashMap<UserId, BuyerIndex, FixedState>,
+    pub(super) purchases: Vec<Purchase>,
+    pub(super) keys: HashMap<Digest16, KeyEntry, FixedState>,
+    /// In the order in which keys are to be forgotten.
+    pub(super) key_expiries: VecDeque<(UnixMs, Digest16)>,
+    /// May name purchases that are no longer held: read over when due.
+    pub(super) timers: BinaryHeap<Reverse<(UnixMs, u64)>>,
+    pub(super) last_at: UnixMs,
+}
+
+/// A buyer's state beside their purchases.
+#[derive(Clone, Debug)]
+pub(super) struct Buyer {
+    pub(super) user: UserId,
+    /// The latest attempts, oldest first, at most the rate limit's count.
+    pub(super) attempts: VecDeque<UnixMs>,
+    /// Units of open holds and standing purchases by product; no zeroes.
+    pub(super) committed: Vec<(ProductIndex, u32)>,
+    /// Promotion uses by promotion; no zeroes.
+    pub(super) promotion_uses: Vec<(PromotionIndex, u32)>,
+}
+
+/// What stands under an idempotency key.
+#[derive(Copy, Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
+pub struct KeyEntry {
+    pub(super) fingerprint: Digest16,
+    pub(super) outcome: KeyOutcome,
+}
+
+/// The outcome under a key.
+#[derive(Copy, Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
+pub(super) enum KeyOutcome {
+    InFlight,
+    Held(PurchaseId),
+    Paid { purchase: PurchaseId, as_of: Lsn },
+    Refused { reason: Refusal, request: RequestId },
+}
+
+/// What a key says about a request that comes with it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum KeyAnswer {
+    /// It was never used: go on.
+    Free,
+    /// The first request under it is still running.
+    InFlight,
+    /// It was used for another request.
+    Reused,
+    /// It placed this hold.
+    Held(HoldView),
+    /// It made this purchase, shown as of its capture.
+    Paid(Box<PurchaseView>),
+    /// It was refused so, by the answer to this request.
+    Refused {
+        /// Why.
+        reason: Refusal,
+        /// The request that was refused.
+        request: RequestId,
+    },
+}
+
+impl Shard {
+    /// A shard without buyers.
+    pub fn new(id: ShardId) -> Self {
+        Self {
+            id,
+            buyers: Vec::new(),
+            buyer_places: HashMap::with_hasher(FixedState::default()),
+            purchases: Vec::new(),
+            keys: HashMap::with_hasher(FixedState::default()),
+            key_expiries: VecDeque::new(),
+            timers: BinaryHeap::new(),
+            last_at: UnixMs::default(),
+        }
+    }
+
+    /// Which shard this is.
+    pub fn id(&self) -> ShardId {
+        self.id
+    }
+
+    /// The instant of the latest event.
+    pub fn last_at(&self) -> UnixMs {
+        self.last_at
+    }
+
+    /// Buyers, purchases and keys kept.
+    pub fn sizes(&self) -> ShardSizes {
+        ShardSizes {
+            buyers: self.buyers.len(),
+            purchases: self.purchases.len(),
+            keys: self.keys.len(),
+        }
+    }
+
+    /// What `key` says.
+    pub fn key_answer(&self, key: &IdempotencyKey, catalogue: &Catalogue) -> KeyAnswer {
+        let Some(entry) = self.keys.get(&key.scope) else {
+            return KeyAnswer::Free;
+        };
+        if entry.fingerprint != key.fingerprint {
+            return KeyAnswer::Reused;
+        }
+        let known = "a key names a purchase of its own shard, which is never forgotten";
+        match entry.outcome {
+            KeyOutcome::InFlight => KeyAnswer::InFlight,
+            KeyOutcome::Held(id) => {
+                let mut view = self.hold_view(id, catalogue).expect(known);
+                view.state = PurchaseState::Held;
+                KeyAnswer::Held(view)
+            }
+            KeyOutcome::Paid { purchase, as_of } => {
+                KeyAnswer::Paid(Box::new(
+                    self.purchase_view(purchase, catalogue, as_of).expect(known),
+                ))
+            }
+            KeyOutcome::Refused { reason, request } => KeyAnswer::Refused { reason, request },
+        }
+    }
+
+    /// The purchase as a hold, with the quote it was placed at.
+    pub fn hold_view(&self, id: PurchaseId, catalogue: &Catalogue) -> Option<HoldView> {
+        let purchase = self.find(id)?;
+        Some(HoldView {
+            purchase: id,
+            product: catalogue.product_at(purchase.product).terms.product.clone(),
+            quantity: purchase.quantity,
+            state: purchase.state,
+            quote: purchase.hold_quote,
+            expires_at: purchase.expires_at,
+        })
+    }
+
+    /// The purchase as it was when the record at `as_of` had been applied; [`LATEST`] for now.
+    pub fn purchase_view(
+        &self,
+        id: PurchaseId,
+        catalogue: &Catalogue,
+        as_of: Lsn,
+    ) -> Option<PurchaseView> {
+        let purchase = self.find(id)?;
+        let until = purchase
+            .history
+            .iter()
+            .take_while(|happened| happened.lsn <= as_of);
+        let history: Vec<HistoryEntry> = until
+            .map(|it| HistoryEntry {
+                at: it.at,
+                step: it.step,
+                lsn: it.lsn,
+            })
+            .collect();
+        let state = history
+            .iter()
+            .fold(None, |state, entry| next_state(state, entry.step))?;
+        let whole = history.len() == purchase.history.len();
+        let payment = purchase.payment.as_deref();
+        Some(PurchaseView {
+            purchase: id,
+            user: self.buyers[purchase.buyer.0 as usize].user.clone(),
+            product: catalogue.product_at(purchase.product).terms.product.clone(),
+            quantity: purchase.quantity,
+            quote: purchase.quote(),
+            refunded: if whole {
+                purchase.refunded
+            } else {
+                crate::money::Amount::ZERO
+            },
+            promotion: purchase
+                .promotion
+                .map(|index| catalogue.promotion_at(index).terms.code.clone()),
+            state,
+            reason: purchase
+                .reason
+                .filter(|_| whole)
+                .map(super::purchase::Reason::as_str),
+            expires_at: purchase.expires_at,
+            card: payment.map(|payment| payment.card.clone()),
+            authorization: payment.and_then(|payment| payment.authorization.clone()),
+            capture_before: payment.and_then(|payment| payment.capture_before),
+            capture: payment.and_then(|payment| payment.capture.clone()),
+            receipt_key: payment.and_then(|payment| payment.receipt_key.clone()),
+            history,
+        })
+    }
+
+    /// The user whose purchase `id` is.
+    pub fn owner_of(&self, id: PurchaseId) -> Option<&UserId> {
+        self.find(id)
+            .map(|purchase| &self.buyers[purchase.buyer.0 as usize].user)
+    }
+
+    /// Every purchase whose payment is under way.
+    pub fn open_payments(&self) -> impl Iterator<Item = PurchaseId> + '_ {
+        self.numbered()
+            .filter(|(_, purchase)| purchase.state.is_open_payment())
+            .map(|(id, _)| id)
+    }
+
+    /// When the next hold runs out, at the earliest.
+    pub fn next_expiry(&self) -> Option<UnixMs> {
+        self.timers.peek().map(|Reverse((at, _))| *at)
+    }
+
+    /// How long `user` has to wait before the next attempt; `None`: not at all.
+    pub fn rate_wait_ms(&self, user: &UserId, rate: RateLimit, at: UnixMs) -> Option<u64> {
+        let buyer = self.buyer(user)?;
+        let within = |instant: &&UnixMs| at.since_ms(**instant) < rate.window_ms;
+        let counted = buyer.attempts.iter().filter(within).count();
+        let over = counted.checked_sub(rate.count as usize)?;
+        let oldest = buyer.attempts.iter().filter(within).nth(over)?;
+        Some(oldest.plus_ms(rate.window_ms).since_ms(at).max(1))
+    }
+
+    /// Whether there is room for one more buyer (where `user` is new), purchase and key.
+    pub fn room_for(&self, user: &UserId, bounds: &Bounds) -> Result<(), Refusal> {
+        let buyers = self.buyers.len() + usize::from(self.buyer(user).is_none());
+        let full = buyers > bounds.buyers_max
+            || self.purchases.len() >= bounds.purchases_max
+            || self.keys.len() >= bounds.keys_max;
+        if full {
+            Err(Refusal::Overloaded)
+        } else {
+            Ok(())
+        }
+    }
+
+    pub(super) fn find(&self, id: PurchaseId) -> Option<&Purchase> {
+        (id.shard() == self.id).then_some(())?;
+        self.purchases.get(usize::try_from(id.sequence()).ok()?)
+    }
+
+    pub(super) fn numbered(&self) -> impl Iterator<Item = (PurchaseId, &Purchase)> {
+        (0..)
+            .zip(&self.purchases)
+            .map(|(sequence, it)| (PurchaseId::new(self.id, sequence), it))
+    }
+
+    pub(super) fn buyer(&self, user: &UserId) -> Option<&Buyer> {
+        self.buyer_places
+            .get(user)
+            .map(|index| &self.buyers[index.0 as usize])
+    }
+
+    pub(super) fn next_id(&self) -> PurchaseId {
+        PurchaseId::new(self.id, self.purchases.len() as u64)
+    }
+
+    pub(super) fn committed(&self, user: &UserId, product: ProductIndex) -> u32 {
+        let of_product = |buyer: &Buyer| tally_of(&buyer.committed, product);
+        self.buyer(user).map_or(0, of_product)
+    }
+
+    pub(super) fn promotion_uses(&self, user: &UserId, promotion: PromotionIndex) -> u32 {
+        let of_promotion = |buyer: &Buyer| tally_of(&buyer.promotion_uses, promotion);
+        self.buyer(user).map_or(0, of_promotion)
+    }
+
+    /// Units of each purchase in each product's cell, for recovery and for checking I1 and I4.
+    pub fn claimed_units(&self) -> impl Iterator<Item = (ProductIndex, Units, u32)> + '_ {
+        self.purchases
+            .iter()
+            .map(|it| (it.product, it.state.units(), it.quantity))
+    }
+
+    /// The promotion of each purchase that has one and stands, likewise for I2.
+    pub fn claimed_uses(&self) -> impl Iterator<Item = PromotionIndex> + '_ {
+        let stands = |it: &&Purchase| it.state.units() != Units::None;
+        self.purchases
+            .iter()
+            .filter(stands)
+            .filter_map(|it| it.promotion)
+    }
+}
+
+/// As of no record in particular: now.
+pub const LATEST: Lsn = Lsn(u64::MAX);
+
+/// How much a shard keeps.
+#[derive(Copy, Clone, Debug, Default, PartialEq, Eq)]
+pub struct ShardSizes {
+    /// Buyers ever seen.
+    pub buyers: usize,
+    /// Purchases ever begun.
+    pub purchases: usize,
+    /// Idempotency keys remembered.
+    pub keys: usize,
+}
+
+pub(super) fn tally_of<K: PartialEq + Copy>(tallies: &[(K, u32)], key: K) -> u32 {
+    tallies
+        .iter()
+        .find(|(named, _)| *named == key)
+        .map_or(0, |(_, tally)| *tally)
+}
+
+pub(super) fn tally_add<K: PartialEq + Copy>(tallies: &mut Vec<(K, u32)>, key: K, more: u32) {
+    match tallies.iter_mut().find(|(named, _)| *named == key) {
+        Some((_, tally)) => *tally += more,
+        None => tallies.push((key, more)),
+    }
+}
+
+pub(super) fn tally_take<K: PartialEq + Copy>(tallies: &mut Vec<(K, u32)>, key: K, less: u32) {
+    let place = tallies.iter().position(|(named, _)| *named == key);
+    let place = place.expect("what is given back was tallied when it was taken");
+    tallies[place].1 -= less;
+    if tallies[place].1 == 0 {
+        tallies.swap_remove(place);
+    }
+}

@@ -1,0 +1,156 @@
+//! Owns reading events back from the log: of a running journal, and of a stopped directory.
+//!
+//! Invariants: only durable records are shown; a page is bounded in entries shown and in records
+//! looked at, so that a narrow question over a long log answers in pieces and blocks nobody.
+
+use super::Journal;
+use super::codec::{self, Kind};
+use super::fault::JournalError;
+use super::settings::Disks;
+use crate::engine::event::Event;
+use crate::ids::{Lsn, UserId};
+use crate::time::UnixMs;
+use std::ops::ControlFlow;
+use std::path::Path;
+
+/// The most records that one page looks at.
+pub const RECORDS_LOOKED_AT_MAX: usize = 200_000;
+
+/// What to show.
+#[derive(Clone, Debug)]
+pub struct AuditQuery {
+    /// From here on; a place between records is taken as the next record's.
+    pub from: Lsn,
+    /// Only events of this kind: see [`Event::kind`].
+    pub kind: Option<String>,
+    /// Only events about this buyer.
+    pub user: Option<UserId>,
+    /// At most so many.
+    pub limit: usize,
+}
+
+/// An event with its place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AuditEntry {
+    /// Where it stands.
+    pub lsn: Lsn,
+    /// When it happened.
+    pub at: UnixMs,
+    /// What happened.
+    pub event: Event,
+}
+
+/// Part of an answer.
+#[derive(Clone, Debug)]
+pub struct AuditPage {
+    /// In the order of the log.
+    pub entries: Vec<AuditEntry>,
+    /// Where to go on.
+    pub next: Lsn,
+    /// Whether there may be more at `next` already.
+    pub end: LogEnd,
+}
+
+/// Whether the durable end of the log was reached.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub enum LogEnd {
+    /// It was: what follows is yet to come.
+    Reached,
+    /// It was not.
+    NotYet,
+}
+
+impl AuditQuery {
+    fn wants(&self, event: &Event) -> bool {
+        self.kind.as_ref().is_none_or(|kind| event.kind() == kind)
+            && self
+                .user
+                .as_ref()
+                .is_none_or(|user| event.user() == Some(user))
+    }
+}
+
+impl Journal {
+    /// Events from the log. Reads the disk: not for a thread that serves requests.
+    pub fn audit(&self, query: &AuditQuery) -> Result<AuditPage, JournalError> {
+        let mut page = AuditPage {
+            entries: Vec::new(),
+            next: query.from,
+            end: LogEnd::Reached,
+        };
+        let Some(mut reader) = self.reader_at(query.from)? else {
+            return Ok(page);
+        };
+        for _ in 0..RECORDS_LOOKED_AT_MAX {
+            if page.entries.len() == query.limit {
+                page.end = LogEnd::NotYet;
+                return Ok(page);
+            }
+            let Some(record) = reader.next()? else {
+                return Ok(page);
+            };
+            let entry = entry_of(&record)?;
+            page.next = Lsn(record.end.get());
+            if query.wants(&entry.event) {
+                page.entries.push(entry);
+            }
+        }
+        page.end = LogEnd::NotYet;
+        Ok(page)
+    }
+
+    /// A reader at the first record from `from` on; `None` where that is past the durable end.
+    fn reader_at(&self, from: Lsn) -> Result<Option<wal::Reader>, JournalError> {
+        let from = wal::Lsn::new(from.0).max(self.log.first_lsn());
+        match self.log.reader(from) {
+            Ok(reader) => Ok(Some(reader)),
+            Err(wal::ReadError::NotARecord { next, .. }) => match self.log.reader(next) {
+                Ok(reader) => Ok(Some(reader)),
+                Err(wal::ReadError::Ahead { .. }) => Ok(None),
+                Err(error) => Err(error.into()),
+            },
+            Err(wal::ReadError::Ahead { .. }) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+/// Shows each event of a stopped directory from `from` to before `to`, until `each` breaks off.
+///
+/// Damage is an error, after everything before it has been shown.
+pub fn read_log(
+    data_dir: &Path,
+    from: Lsn,
+    to: Option<Lsn>,
+    each: &mut dyn FnMut(AuditEntry) -> ControlFlow<()>,
+) -> Result<(), JournalError> {
+    let disks = Disks::open_read_only(data_dir)?;
+    let mut going = ControlFlow::Continue(());
+    let mut undecodable = None;
+    let scan = wal::scan(&*disks.log, wal::Lsn::new(from.0), |record| {
+        let within = record.lsn.get() >= from.0 && to.is_none_or(|to| record.lsn.get() < to.0);
+        if !within || going.is_break() || undecodable.is_some() {
+            return;
+        }
+        match entry_of(record) {
+            Ok(entry) => going = each(entry),
+            Err(error) => undecodable = Some(error),
+        }
+    })?;
+    match (undecodable, scan.verdict) {
+        (Some(error), _) => Err(error),
+        (None, wal::Verdict::Damaged(damage)) => Err(wal::OpenError::Damaged(damage).into()),
+        (None, wal::Verdict::Clean | wal::Verdict::TornTail(_)) => Ok(()),
+    }
+}
+
+fn entry_of(record: &wal::Record<'_>) -> Result<AuditEntry, JournalError> {
+    let lsn = Lsn(record.lsn.get());
+    let kind = Kind {
+        number: record.kind,
+        version: record.version,
+    };
+    let (at, event) = codec::decode(kind, record.payload)
+        .map_err(|source| JournalError::Decode { lsn, source })?;
+    Ok(AuditEntry { lsn, at, event })
+}

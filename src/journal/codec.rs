@@ -1,0 +1,118 @@
+//! Owns the shape of events in the log: a number for each kind, a version for each shape, bytes.
+//!
+//! Invariants: a payload is the instant (8 bytes, little endian, milliseconds) and the archived
+//! event (`rkyv`, little endian, unaligned), checked whole before it is believed; numbers are
+//! never given twice; every version ever written is read for ever (`tests/golden/` holds one of
+//! each). Deliberately absent: the record around it, which is the log's.
+
+use crate::engine::event::{
+    AdminActed, AttemptRefused, CaptureStarted, Event, HoldExpired, HoldPlaced, HoldReleased,
+    PaymentAuthorized, PaymentCaptured, PaymentDeclined, PaymentStarted, PaymentVoided, ProductSet,
+    PromotionSet, VoidStarted,
+};
+use crate::time::UnixMs;
+use rkyv::rancor;
+
+/// Bytes in front of the archived event: its instant.
+const AT_BYTES: usize = 8;
+
+/// What the log has to know of a payload.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub struct Kind {
+    /// Which event.
+    pub number: u16,
+    /// Which shape of it.
+    pub version: u16,
+}
+
+/// A payload that is no event.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DecodeError {
+    /// Written by a later program, or not an event.
+    #[error(
+        "kind {number} in version {version} is not known to this program; use the one that wrote it"
+    )]
+    UnknownKind {
+        /// The kind's number.
+        number: u16,
+        /// The shape's version.
+        version: u16,
+    },
+    /// The bytes are not of that kind.
+    #[error("the payload of kind {number} is not one: {problem}")]
+    Malformed {
+        /// The kind's number.
+        number: u16,
+        /// What does not fit.
+        problem: String,
+    },
+}
+
+macro_rules! kinds {
+    ($($number:literal $version:literal $variant:ident($shape:ty);)*) => {
+        /// The kind of `event`, in the version that is written today.
+        pub fn kind_of(event: &Event) -> Kind {
+            match event {
+                $(Event::$variant(_) => Kind { number: $number, version: $version },)*
+            }
+        }
+
+        /// Appends the payload of `event` at `at` to `into`.
+        pub fn encode(event: &Event, at: UnixMs, into: &mut Vec<u8>) {
+            into.extend_from_slice(&at.get().to_le_bytes());
+            match event {
+                $(Event::$variant(shape) => archive(shape, into),)*
+            }
+        }
+
+        /// The event in `payload`.
+        pub fn decode(kind: Kind, payload: &[u8]) -> Result<(UnixMs, Event), DecodeError> {
+            let Kind { number, version } = kind;
+            let malformed = |problem: String| DecodeError::Malformed { number, problem };
+            let (at, archived) = payload
+                .split_at_checked(AT_BYTES)
+                .ok_or_else(|| malformed("shorter than an instant".to_owned()))?;
+            let at = UnixMs::new(u64::from_le_bytes(at.try_into().expect("split at 8 bytes")));
+            let event = match (number, version) {
+                $(($number, $version) => {
+                    let shape = rkyv::from_bytes::<$shape, rancor::Error>(archived);
+                    Event::$variant(shape.map_err(|problem| malformed(problem.to_string()))?)
+                })*
+                _ => return Err(DecodeError::UnknownKind { number, version }),
+            };
+            Ok((at, event))
+        }
+    };
+}
+
+kinds! {
+    1 1 ProductSet(ProductSet);
+    2 1 PromotionSet(PromotionSet);
+    3 1 AdminActed(AdminActed);
+    16 1 AttemptRefused(AttemptRefused);
+    17 1 HoldPlaced(HoldPlaced);
+    18 1 HoldReleased(HoldReleased);
+    19 1 HoldExpired(HoldExpired);
+    32 1 PaymentStarted(PaymentStarted);
+    33 1 PaymentAuthorized(PaymentAuthorized);
+    34 1 PaymentDeclined(PaymentDeclined);
+    35 1 CaptureStarted(CaptureStarted);
+    36 1 PaymentCaptured(PaymentCaptured);
+    37 1 VoidStarted(VoidStarted);
+    38 1 PaymentVoided(PaymentVoided);
+}
+
+fn archive<T>(shape: &T, into: &mut Vec<u8>)
+where
+    T: for<'a> rkyv::Serialize<
+            rkyv::api::high::HighSerializer<
+                Vec<u8>,
+                rkyv::ser::allocator::ArenaHandle<'a>,
+                rancor::Error,
+            >,
+        >,
+{
+    let buffer = std::mem::take(into);
+    *into = rkyv::api::high::to_bytes_in(shape, buffer)
+        .expect("events hold no shared pointers and memory grows or aborts, so archiving succeeds");
+}

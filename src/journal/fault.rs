@@ -1,0 +1,135 @@
+//! Owns what can go wrong below the engine: faults of the disk, damage, and directories that
+//! cannot be opened. Each says what happened, where, and what to do.
+
+use super::codec::DecodeError;
+use crate::engine::apply::BrokenLog;
+use crate::ids::Lsn;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// The log has stopped for good; nothing more is acknowledged.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error(transparent)]
+pub struct StorageFault(StoppedBy);
+
+#[derive(Clone, Debug, thiserror::Error)]
+enum StoppedBy {
+    #[error(transparent)]
+    Log(Arc<wal::Fault>),
+    #[error(transparent)]
+    Append(wal::AppendError),
+}
+
+impl From<Arc<wal::Fault>> for StorageFault {
+    fn from(fault: Arc<wal::Fault>) -> Self {
+        Self(StoppedBy::Log(fault))
+    }
+}
+
+impl From<wal::AppendError> for StorageFault {
+    fn from(error: wal::AppendError) -> Self {
+        Self(StoppedBy::Append(error))
+    }
+}
+
+/// Why a data directory could not be opened, read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum JournalError {
+    /// Another process has it.
+    #[error("{path} is in use by another process; stop that one, or name another data directory")]
+    InUse {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// The file system refused.
+    #[error("{operation} {path}: {source}")]
+    Io {
+        /// What was tried.
+        operation: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The log could not be opened.
+    #[error(transparent)]
+    Log(#[from] wal::OpenError),
+    /// The log could not be read.
+    #[error("reading the log: {0}")]
+    Read(#[from] wal::ReadError),
+    /// A record is no event.
+    #[error("the record at LSN {lsn}: {source}")]
+    Decode {
+        /// Where it stands.
+        lsn: Lsn,
+        /// What is wrong with it.
+        source: DecodeError,
+    },
+    /// The events contradict each other.
+    #[error("{0}; keep the directory as it is and restore a copy")]
+    Broken(BrokenLog),
+    /// No snapshot is good, and the log no longer begins at the beginning.
+    #[error(
+        "no snapshot can be read ({problems}), and the log begins at LSN {first} only; restore the \
+         snapshot files from a copy"
+    )]
+    NoSnapshot {
+        /// What is wrong with each.
+        problems: String,
+        /// Where the log begins.
+        first: Lsn,
+    },
+    /// The snapshot is of a later time than the log ends.
+    #[error(
+        "the snapshot covers LSN {snapshot}, but the log ends at {durable}: acknowledged records \
+         are missing; restore the log's files from a copy"
+    )]
+    LogBehindSnapshot {
+        /// What the snapshot covers.
+        snapshot: Lsn,
+        /// Where the log ends.
+        durable: Lsn,
+    },
+    /// The log's files could not be tidied.
+    #[error("the log's files: {0}")]
+    LogFiles(#[from] wal::IoError),
+    /// An invariant does not hold.
+    #[error("invariant {invariant} does not hold: {what}")]
+    Invariant {
+        /// Its name in `docs/architecture.md`.
+        invariant: &'static str,
+        /// What does not hold.
+        what: String,
+    },
+    /// The log stopped.
+    #[error(transparent)]
+    Fault(#[from] StorageFault),
+    /// A setting that cannot work.
+    #[error("{0}")]
+    Setting(String),
+}
+
+/// A torn tail in words.
+pub(super) fn describe(tail: &wal::TornTail) -> String {
+    let wal::TornTail {
+        segment,
+        offset,
+        lsn,
+        bytes,
+        reason,
+    } = tail;
+    format!("{bytes} bytes of {segment} from offset {offset} (LSN {lsn}): {reason}")
+}
+
+/// Gives a system error its place.
+pub(super) fn io(
+    operation: &'static str,
+    path: impl Into<PathBuf>,
+) -> impl FnOnce(std::io::Error) -> JournalError {
+    let path = path.into();
+    move |source| JournalError::Io {
+        operation,
+        path,
+        source,
+    }
+}

@@ -1,0 +1,214 @@
+//! The journal: gives the engine a clock, a durable log and snapshots.
+//!
+//! Invariants: a shard changes only in its turn, and only by events that stand in the log, in the
+//! order of the log; a claim is taken before its event is appended and given back only after the
+//! event that frees it is (every prefix of the log satisfies I1 and I2); nothing here blocks on
+//! the disk but what says so. What an answer reveals, and from which LSN on it may be told, is
+//! returned together. Deliberately absent: HTTP, payments, receipts.
+//!
+//! `turn` runs commands, `catalogue` sets products and promotions, `recovery` and `snapshot` keep
+//! state across restarts, `sweeper` works in the background, `gate` waits for durability, `audit`
+//! and `check` read the log.
+
+mod audit;
+mod catalogue;
+mod check;
+mod clock;
+pub mod codec;
+mod fault;
+mod gate;
+mod recovery;
+mod settings;
+pub mod snapshot;
+mod status;
+mod sweeper;
+mod turn;
+
+use crate::engine::catalogue::Catalogue;
+use crate::engine::settings::EngineSettings;
+use crate::engine::shard::{LATEST, Shard};
+use crate::engine::velocity::Velocity;
+use crate::engine::view::{ProductView, PromotionView, PurchaseView};
+use crate::ids::{Lsn, ProductId, PromotionCode, PurchaseId, ShardId};
+use crate::time::UnixMs;
+use arc_swap::ArcSwap;
+use crossbeam_utils::CachePadded;
+use parking_lot::{Mutex, MutexGuard};
+use std::fs::File;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+pub use audit::{AuditEntry, AuditPage, AuditQuery, LogEnd, read_log};
+pub use catalogue::{Created, Set};
+pub use check::{CheckError, CheckReport, check};
+pub use clock::{Clock, ManualClock};
+pub use fault::{JournalError, StorageFault};
+pub use gate::{CommitGate, Wait};
+pub use recovery::{Opened, Progress};
+pub use settings::{Disks, JournalOptions, LogSettings, Sync, Witness};
+pub use snapshot::SnapshotReport;
+pub use status::{Readiness, Status};
+pub use turn::{Outcome, Recorded, Refused, Replay, Submitted};
+
+/// The engine with its clock, log and snapshots. Shared by all threads.
+pub struct Journal {
+    slots: Box<[CachePadded<Slot>]>,
+    catalogue: ArcSwap<Catalogue>,
+    /// One turn at a time over the catalogue, as each shard has its own.
+    catalogue_turn: Mutex<()>,
+    velocity: Velocity,
+    settings: EngineSettings,
+    clock: Clock,
+    log: Arc<wal::Log>,
+    snapshots: snapshot::Snapshots,
+    background: sweeper::Background,
+    opened: Opened,
+    /// Held while the directory is open, so that no other process opens it.
+    _lock: Option<File>,
+}
+
+/// A shard and what is looked at without its turn.
+struct Slot {
+    shard: Mutex<Shard>,
+    /// When its next hold runs out, in Unix milliseconds; `u64::MAX`: it holds none.
+    next_expiry_ms: AtomicU64,
+}
+
+impl Journal {
+    /// What opening found.
+    pub fn opened(&self) -> &Opened {
+        &self.opened
+    }
+
+    /// Names this log, for ever and nowhere else: part of every reference told to a gateway.
+    pub fn log_id(&self) -> u64 {
+        self.opened.log_id
+    }
+
+    /// What time it is for events.
+    pub fn now(&self) -> UnixMs {
+        self.clock.now()
+    }
+
+    /// How it decides.
+    pub fn settings(&self) -> &EngineSettings {
+        &self.settings
+    }
+
+    /// The purchase, and from which LSN on it may be told.
+    pub fn purchase(&self, id: PurchaseId) -> Option<(PurchaseView, Lsn)> {
+        let shard = self.shard(id.shard());
+        let view = shard.purchase_view(id, &self.catalogue.load(), LATEST)?;
+        Some((view, self.appended()))
+    }
+
+    /// The product, and from which LSN on it may be told.
+    pub fn product(&self, id: &ProductId) -> Option<(ProductView, Lsn)> {
+        let view = self.catalogue.load().product(id)?.view(self.now());
+        Some((view, self.appended()))
+    }
+
+    /// All products, and from which LSN on they may be told.
+    pub fn products(&self) -> (Vec<ProductView>, Lsn) {
+        let at = self.now();
+        let views = self
+            .catalogue
+            .load()
+            .products()
+            .iter()
+            .map(|it| it.view(at))
+            .collect();
+        (views, self.appended())
+    }
+
+    /// The promotion, and from which LSN on it may be told.
+    pub fn promotion(&self, code: &PromotionCode) -> Option<(PromotionView, Lsn)> {
+        let view = self.catalogue.load().promotion(code)?.view();
+        Some((view, self.appended()))
+    }
+
+    /// All promotions, and from which LSN on they may be told.
+    pub fn promotions(&self) -> (Vec<PromotionView>, Lsn) {
+        let views = self
+            .catalogue
+            .load()
+            .promotions()
+            .iter()
+            .map(|it| it.view())
+            .collect();
+        (views, self.appended())
+    }
+
+    /// Every purchase whose payment is under way, to be driven on after a restart.
+    pub fn open_payments(&self) -> Vec<PurchaseId> {
+        let of_shard = |id| self.shard(id).open_payments().collect::<Vec<_>>();
+        ShardId::all().flat_map(of_shard).collect()
+    }
+
+    /// Waits, blocking this thread, until everything before `lsn` is durable.
+    pub fn wait_durable(&self, lsn: Lsn) -> Result<(), StorageFault> {
+        Ok(self.log.wait_durable(wal::Lsn::new(lsn.0))?)
+    }
+
+    /// What stopped the log, once something has.
+    pub fn fault(&self) -> Option<StorageFault> {
+        self.log.fault().map(StorageFault::from)
+    }
+
+    /// SHA-256 over all state but the velocity counters, in hexadecimal: equal for equal
+    /// histories (I6). Takes each shard's turn one after the other, so it means something only
+    /// while nothing changes.
+    pub fn digest(&self) -> String {
+        let shards = ShardId::all().map(|id| self.shard(id).image());
+        snapshot::digest(&self.catalogue.load(), shards)
+    }
+
+    /// Everything durable, background threads ended. Commands fail from now on. Blocks.
+    pub fn close(&self) {
+        self.background.stop();
+        // A fault was told to everyone who waits, and `fault` keeps saying so.
+        let _ = self.log.shutdown();
+    }
+
+    fn appended(&self) -> Lsn {
+        Lsn(self.log.appended().get())
+    }
+
+    fn durable(&self) -> Lsn {
+        Lsn(self.log.durable().get())
+    }
+
+    fn shard(&self, id: ShardId) -> MutexGuard<'_, Shard> {
+        self.slots[id.index()].shard.lock()
+    }
+
+    fn log_handle(&self) -> Arc<wal::Log> {
+        Arc::clone(&self.log)
+    }
+}
+
+impl Drop for Journal {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+impl Slot {
+    fn new(shard: Shard) -> Self {
+        let next_expiry_ms = AtomicU64::new(expiry_ms(&shard));
+        Self {
+            shard: Mutex::new(shard),
+            next_expiry_ms,
+        }
+    }
+
+    /// To be called at the end of each turn, still within it.
+    fn note_next_expiry(&self, shard: &Shard) {
+        self.next_expiry_ms
+            .store(expiry_ms(shard), Ordering::Release);
+    }
+}
+
+fn expiry_ms(shard: &Shard) -> u64 {
+    shard.next_expiry().map_or(u64::MAX, UnixMs::get)
+}

@@ -1,0 +1,435 @@
+//! Owns opening: newest good snapshot, then the log, then the shared sums; and what it found.
+//!
+//! Invariants: live and recovery run the same `apply`; an event is applied to a part of the state
+//! exactly when that part's image does not have it yet; stock and promotion uses are derived at the
+//! end and checked against their bounds; a directory is open in one process at a time.
+//! Deliberately absent: repair. What the log cannot vouch for stops the start.
+
+use super::clock::Clock;
+use super::codec::{self, Kind};
+use super::fault::{JournalError, describe, io};
+use super::settings::{Disks, JournalOptions};
+use super::snapshot::{Restored, Snapshots, digest, restore, store};
+use super::sweeper::Background;
+use super::{Journal, Slot};
+use crate::engine::apply::Stamp;
+use crate::engine::catalogue::Catalogue;
+use crate::engine::event::Event;
+use crate::engine::lifecycle::Units;
+use crate::engine::settings::EngineSettings;
+use crate::engine::shard::Shard;
+use crate::engine::velocity::Velocity;
+use crate::ids::{Lsn, ShardId};
+use arc_swap::ArcSwap;
+use crossbeam_utils::CachePadded;
+use parking_lot::Mutex;
+use std::fs::{File, OpenOptions, TryLockError};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Instant;
+
+/// How far opening is.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub struct Progress {
+    /// What it is doing.
+    pub stage: &'static str,
+    /// How much of it is done, in bytes.
+    pub done: u64,
+    /// How much there is in all, in bytes.
+    pub total: u64,
+}
+
+/// What opening found.
+#[derive(Clone, Debug)]
+pub struct Opened {
+    /// Names the log.
+    pub log_id: u64,
+    /// Events read from the log.
+    pub events_replayed: u64,
+    /// The snapshot it began from.
+    pub snapshot: Option<Lsn>,
+    /// What was wrong with newer snapshots, if any were.
+    pub bad_snapshots: Vec<String>,
+    /// The end of the log.
+    pub durable: Lsn,
+    /// What was cut from the log's end because nobody was ever told of it.
+    pub torn_tail: Option<String>,
+    /// How long it took, in milliseconds.
+    pub elapsed_ms: u64,
+    /// [`Journal::digest`] of the state it found.
+    pub digest: String,
+}
+
+/// Events between two reports of progress.
+const EVENTS_A_PROGRESS: u64 = 65_536;
+
+impl Journal {
+    /// Opens the data directory, recovers what is in it, and starts the background threads.
+    pub fn open(
+        options: JournalOptions,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<Arc<Self>, JournalError> {
+        let lock = lock(&options.data_dir)?;
+        let disks = Disks::create(&options.data_dir)?;
+        Self::open_on(disks, options, Some(lock), progress)
+    }
+
+    /// The same on other disks, which nobody else may have open.
+    pub fn open_on(
+        disks: Disks,
+        options: JournalOptions,
+        lock: Option<File>,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<Arc<Self>, JournalError> {
+        let began = Instant::now();
+        let JournalOptions {
+            engine,
+            log: log_settings,
+            snapshot_every_bytes,
+            clock,
+            ..
+        } = options;
+        progress(Progress {
+            stage: "reading the snapshot",
+            done: 0,
+            total: 0,
+        });
+        let found = newest_good(&*disks.snapshots, engine.bounds.velocity_keys_max)?;
+        let from = found.restored.as_ref().map_or(Lsn(0), |it| it.first);
+        progress(Progress {
+            stage: "verifying the log",
+            done: 0,
+            total: 0,
+        });
+        let config = log_settings.config(wal::Lsn::new(from.0));
+        let (log, report) = wal::Log::open(Arc::clone(&disks.log), config)?;
+        #[allow(
+            clippy::cast_possible_truncation,
+            reason = "half of a random number is random"
+        )]
+        let log_id = report.log_id as u64;
+        if let Some(restored) = &found.restored {
+            check_belongs(restored, log_id, Lsn(report.end.get()))?;
+        }
+        let first = Lsn(report.first.get());
+        if found.restored.is_none() && first > Lsn(0) {
+            let problems = found.bad.join("; ");
+            return Err(JournalError::NoSnapshot { problems, first });
+        }
+        let snapshot = found.restored.as_ref().map(|it| it.first);
+        let mut folding = Folding::from(found.restored, &engine, log_id);
+        let mut reader = log.reader(wal::Lsn::new(from.0))?;
+        let total = report.end.get().saturating_sub(from.0);
+        while let Some(record) = reader.next()? {
+            if folding.events.is_multiple_of(EVENTS_A_PROGRESS) {
+                let done = record.lsn.get().saturating_sub(from.0);
+                progress(Progress {
+                    stage: "replaying the log",
+                    done,
+                    total,
+                });
+            }
+            folding.fold(&record, &engine)?;
+        }
+        progress(Progress {
+            stage: "replaying the log",
+            done: total,
+            total,
+        });
+        let state = folding.finish()?;
+        let images = state.shards.iter().map(Shard::image);
+        let opened = Opened {
+            log_id,
+            events_replayed: state.events,
+            snapshot,
+            bad_snapshots: found.bad,
+            durable: Lsn(report.end.get()),
+            torn_tail: report
+                .torn
+                .map(|(tail, copy)| format!("{}; copied to log/{copy}", describe(&tail))),
+            elapsed_ms: u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
+            digest: digest(&state.catalogue, images),
+        };
+        let oldest_kept = store::list(&*disks.snapshots)?
+            .last()
+            .map_or(first, |(lsn, _)| *lsn);
+        let pin = log.pin("snapshots", wal::Lsn::new(oldest_kept.0.max(first.0)));
+        let slots = state
+            .shards
+            .into_iter()
+            .map(|shard| CachePadded::new(Slot::new(shard)));
+        let manual = matches!(clock, Clock::Manual(_));
+        let journal = Arc::new(Self {
+            slots: slots.collect(),
+            catalogue: ArcSwap::from_pointee(state.catalogue),
+            catalogue_turn: Mutex::new(()),
+            velocity: state.velocity,
+            settings: engine,
+            clock,
+            log: Arc::new(log),
+            snapshots: Snapshots {
+                storage: disks.snapshots,
+                taking: Mutex::new(()),
+                newest: Mutex::new(snapshot),
+                pin: Mutex::new(pin),
+            },
+            background: Background::default(),
+            opened,
+            _lock: lock,
+        });
+        Background::start(&journal, snapshot_every_bytes, manual)?;
+        Ok(journal)
+    }
+}
+
+/// Takes the directory for this process.
+fn lock(data_dir: &Path) -> Result<File, JournalError> {
+    std::fs::create_dir_all(data_dir).map_err(io("creating", data_dir))?;
+    let path = data_dir.join("lock");
+    let opened = OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(&path);
+    let file = opened.map_err(io("opening", &path))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(JournalError::InUse {
+            path: data_dir.to_owned(),
+        }),
+        Err(TryLockError::Error(source)) => Err(io("locking", path)(source)),
+    }
+}
+
+pub(super) struct Found {
+    pub(super) restored: Option<Restored>,
+    pub(super) bad: Vec<String>,
+}
+
+/// The newest snapshot that reads well, and what is wrong with the newer ones.
+pub(super) fn newest_good(
+    storage: &dyn wal::Storage,
+    velocity_keys_max: usize,
+) -> Result<Found, JournalError> {
+    let mut bad = Vec::new();
+    for (_, name) in store::list(storage)? {
+        let reading = store::Reading::open(storage, &name).map_err(io("opening", &name))?;
+        match restore(reading, velocity_keys_max) {
+            Ok(restored) => {
+                return Ok(Found {
+                    restored: Some(restored),
+                    bad,
+                });
+            }
+            Err(error) => bad.push(format!("{name}: {error}")),
+        }
+    }
+    Ok(Found {
+        restored: None,
+        bad,
+    })
+}
+
+fn check_belongs(restored: &Restored, log_id: u64, end: Lsn) -> Result<(), JournalError> {
+    if restored.log_id != log_id {
+        let (theirs, ours) = (restored.log_id, log_id);
+        return Err(JournalError::Setting(format!(
+            "the snapshots are of log {theirs:016x} and the segments of log {ours:016x}; put the \
+             files of one data directory back together"
+        )));
+    }
+    let covered = restored
+        .shards
+        .iter()
+        .map(|(_, lsn)| *lsn)
+        .max()
+        .unwrap_or(restored.first);
+    if covered > end {
+        return Err(JournalError::LogBehindSnapshot {
+            snapshot: covered,
+            durable: end,
+        });
+    }
+    Ok(())
+}
+
+/// State while the log is folded into it.
+pub(super) struct Folding {
+    pub(super) catalogue: Catalogue,
+    catalogue_lsn: Lsn,
+    shards: Vec<(Shard, Lsn)>,
+    pub(super) velocity: Velocity,
+    pub(super) events: u64,
+}
+
+/// State once it is.
+pub(super) struct Folded {
+    pub(super) catalogue: Catalogue,
+    pub(super) shards: Vec<Shard>,
+    pub(super) velocity: Velocity,
+    pub(super) events: u64,
+}
+
+impl Folding {
+    pub(super) fn from(restored: Option<Restored>, settings: &EngineSettings, log_id: u64) -> Self {
+        match restored {
+            Some(Restored {
+                catalogue,
+                catalogue_lsn,
+                shards,
+                velocity,
+                ..
+            }) => Self {
+                catalogue,
+                catalogue_lsn,
+                shards,
+                velocity,
+                events: 0,
+            },
+            None => Self {
+                catalogue: Catalogue::default(),
+                catalogue_lsn: Lsn(0),
+                shards: ShardId::all().map(|id| (Shard::new(id), Lsn(0))).collect(),
+                velocity: Velocity::new(settings.bounds.velocity_keys_max, log_id),
+                events: 0,
+            },
+        }
+    }
+
+    pub(super) fn fold(
+        &mut self,
+        record: &wal::Record<'_>,
+        settings: &EngineSettings,
+    ) -> Result<(), JournalError> {
+        let lsn = Lsn(record.lsn.get());
+        let kind = Kind {
+            number: record.kind,
+            version: record.version,
+        };
+        let (at, event) = codec::decode(kind, record.payload)
+            .map_err(|source| JournalError::Decode { lsn, source })?;
+        self.events += 1;
+        let stamp = Stamp { at, lsn };
+        self.apply(&event, stamp, settings)?;
+        self.velocity.record(&event, stamp);
+        Ok(())
+    }
+
+    fn apply(
+        &mut self,
+        event: &Event,
+        stamp: Stamp,
+        settings: &EngineSettings,
+    ) -> Result<(), JournalError> {
+        let shard = match event {
+            Event::ProductSet(set) => {
+                if stamp.lsn >= self.catalogue_lsn {
+                    self.catalogue.add_product(set.clone());
+                }
+                return Ok(());
+            }
+            Event::PromotionSet(set) => {
+                if stamp.lsn >= self.catalogue_lsn {
+                    self.catalogue.add_promotion(set.clone());
+                }
+                return Ok(());
+            }
+            Event::AdminActed(_) => return Ok(()),
+            Event::AttemptRefused(refused) => match &refused.user {
+                Some(user) => ShardId::of(user),
+                None => return Ok(()),
+            },
+            other => match other.step() {
+                Some((purchase, _)) => purchase.shard(),
+                None => return Ok(()),
+            },
+        };
+        let (shard, from) = &mut self.shards[shard.index()];
+        if stamp.lsn >= *from {
+            shard
+                .apply(event, stamp, &self.catalogue, settings)
+                .map_err(JournalError::Broken)?;
+        }
+        Ok(())
+    }
+
+    /// Derives the shared sums, and checks them against their bounds.
+    pub(super) fn finish(self) -> Result<Folded, JournalError> {
+        let Self {
+            catalogue,
+            shards,
+            velocity,
+            events,
+            ..
+        } = self;
+        let shards: Vec<Shard> = shards.into_iter().map(|(shard, _)| shard).collect();
+        derive_stock(&catalogue, &shards)?;
+        derive_uses(&catalogue, &shards)?;
+        Ok(Folded {
+            catalogue,
+            shards,
+            velocity,
+            events,
+        })
+    }
+}
+
+/// I1 and I4: the units of all purchases of a product are within its total.
+fn derive_stock(catalogue: &Catalogue, shards: &[Shard]) -> Result<(), JournalError> {
+    let mut sums = vec![(0u64, 0u64); catalogue.products().len()];
+    for (product, units, quantity) in shards.iter().flat_map(Shard::claimed_units) {
+        let (held, sold) = &mut sums[product.place()];
+        match units {
+            Units::Held => *held += u64::from(quantity),
+            Units::Sold => *sold += u64::from(quantity),
+            Units::None => {}
+        }
+    }
+    for (product, (held, sold)) in catalogue.products().iter().zip(sums) {
+        let total = u64::from(product.terms.stock);
+        if held + sold > total {
+            let what = format!(
+                "product {} has {held} units held and {sold} sold of {total}",
+                product.terms.product
+            );
+            return Err(JournalError::Invariant {
+                invariant: "I1",
+                what,
+            });
+        }
+        let total = product.terms.stock;
+        let set = product.stock.set_total(total);
+        set.expect("nothing is committed before the sums are, and set_product bounds the total");
+        let units = |sum| u32::try_from(sum).expect("it is at most the total");
+        product.stock.add_held(units(held));
+        product.stock.add_sold(units(sold));
+    }
+    Ok(())
+}
+
+/// I2: the uses of a promotion are within its maximum.
+fn derive_uses(catalogue: &Catalogue, shards: &[Shard]) -> Result<(), JournalError> {
+    let mut uses = vec![0u64; catalogue.promotions().len()];
+    for promotion in shards.iter().flat_map(Shard::claimed_uses) {
+        uses[promotion.place()] += 1;
+    }
+    for (promotion, uses) in catalogue.promotions().iter().zip(uses) {
+        let most = promotion.terms.uses_max;
+        if uses > u64::from(most) {
+            let code = &promotion.terms.code;
+            let what = format!("promotion {code} has {uses} uses of {most}");
+            return Err(JournalError::Invariant {
+                invariant: "I2",
+                what,
+            });
+        }
+        promotion
+            .uses
+            .set_max(most)
+            .expect("no uses are counted before the sums are");
+        promotion
+            .uses
+            .add_uses(u32::try_from(uses).expect("it is at most the maximum"));
+    }
+    Ok(())
+}

@@ -1,0 +1,301 @@
+//! Owns snapshots: the state as of an LSN, taken shard by shard without a pause.
+//!
+//! Invariants: each shard is copied within its own turn and written outside of it, with the LSN
+//! from which events are to be applied to it again; the file is named by the least of these; it is
+//! finished only once everything it reveals is durable in the log. The shared sums are not in it:
+//! stock and promotion uses are derived from the purchases.
+
+pub mod format;
+pub(super) mod store;
+
+use super::Journal;
+use super::fault::JournalError;
+use crate::engine::catalogue::Catalogue;
+use crate::engine::event::{ProductSet, PromotionSet};
+use crate::engine::image::ShardImage;
+use crate::engine::shard::Shard;
+use crate::engine::velocity::Velocity;
+use crate::ids::{Lsn, SHARD_COUNT, ShardId};
+use format::{Section, SnapshotError, SnapshotReader, Tag};
+use parking_lot::Mutex;
+use rkyv::{Archive, Deserialize, Serialize, rancor};
+use sha2::{Digest, Sha256};
+use std::sync::Arc;
+use std::time::Instant;
+
+/// What a snapshot took.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub struct SnapshotReport {
+    /// Recovery reads the log from here on.
+    pub lsn: Lsn,
+    /// Size of the file.
+    pub bytes: u64,
+    /// Purchases in it.
+    pub purchases: u64,
+    /// How long it took, in milliseconds.
+    pub elapsed_ms: u64,
+}
+
+/// The journal's snapshots: where they are, and the newest.
+pub(super) struct Snapshots {
+    pub(super) storage: Arc<dyn wal::Storage>,
+    /// Held while one is taken: one at a time.
+    pub(super) taking: Mutex<()>,
+    pub(super) newest: Mutex<Option<Lsn>>,
+    /// Keeps the log from where recovery would read it.
+    pub(super) pin: Mutex<wal::Pin>,
+}
+
+/// Products and promotions in the order of their places.
+#[derive(Archive, Serialize, Deserialize)]
+struct CatalogueImage {
+    products: Vec<ProductSet>,
+    promotions: Vec<PromotionSet>,
+}
+
+#[derive(Archive, Serialize, Deserialize)]
+struct VelocityImage {
+    keys: Vec<(u128, Vec<u64>)>,
+}
+
+impl Journal {
+    /// Takes a snapshot, and lets go of the log behind the older of the two kept. Blocks this
+    /// thread, but no command for longer than it takes to copy one shard.
+    pub fn snapshot(&self) -> Result<SnapshotReport, JournalError> {
+        let began = Instant::now();
+        let _one_at_a_time = self.snapshots.taking.lock();
+        let storage = &*self.snapshots.storage;
+        let mut writing = Writing::begin(storage, self.log_id())?;
+
+        // The counters first: what is counted meanwhile is counted again, which changes nothing.
+        let velocity_lsn = self.appended();
+        let velocity = velocity_image(&self.velocity);
+        for id in ShardId::all() {
+            let (image, lsn) = {
+                let shard = self.shard(id);
+                (shard.image(), self.appended())
+            };
+            writing.purchases += image.purchases() as u64;
+            writing.section(Tag::Shard(number_of(id)), lsn, &archived(&image))?;
+        }
+        // The catalogue after the shards, so that it has every place that they name.
+        let (catalogue, lsn) = {
+            let _turn = self.catalogue_turn.lock();
+            (catalogue_image(&self.catalogue.load()), self.appended())
+        };
+        writing.section(Tag::Catalogue, lsn, &archived(&catalogue))?;
+        writing.section(Tag::Velocity, velocity_lsn, &archived(&velocity))?;
+
+        self.wait_durable(writing.last)?;
+        let (lsn, purchases) = (writing.first, writing.purchases);
+        let bytes = writing.finish()?;
+        let older = self.snapshots.newest.lock().replace(lsn);
+        store::remove_old(storage)?;
+        if let Some(older) = older {
+            self.snapshots.pin.lock().advance(wal::Lsn::new(older.0));
+            self.log
+                .remove_before(wal::Lsn::new(older.0))
+                .map_err(JournalError::from)?;
+        }
+        let elapsed_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        Ok(SnapshotReport {
+            lsn,
+            bytes,
+            purchases,
+            elapsed_ms,
+        })
+    }
+}
+
+struct Writing<'a> {
+    aside: store::Aside<'a>,
+    sections: u32,
+    chain: u32,
+    first: Lsn,
+    last: Lsn,
+    purchases: u64,
+}
+
+impl<'a> Writing<'a> {
+    fn begin(storage: &'a dyn wal::Storage, log_id: u64) -> Result<Self, JournalError> {
+        let mut aside = store::Aside::create(storage)?;
+        aside.write(&format::header(log_id))?;
+        let first = Lsn(u64::MAX);
+        Ok(Self {
+            aside,
+            sections: 0,
+            chain: 0,
+            first,
+            last: Lsn(0),
+            purchases: 0,
+        })
+    }
+
+    fn section(&mut self, tag: Tag, lsn: Lsn, bytes: &[u8]) -> Result<(), JournalError> {
+        let header = format::section_header(tag, lsn, bytes);
+        self.aside.write(&header)?;
+        self.aside.write(bytes)?;
+        self.sections += 1;
+        self.chain = format::chain(self.chain, &header);
+        self.first = self.first.min(lsn);
+        self.last = self.last.max(lsn);
+        Ok(())
+    }
+
+    fn finish(mut self) -> Result<u64, JournalError> {
+        self.aside
+            .write(&format::trailer(self.sections, self.chain))?;
+        self.aside.finish(self.first)
+    }
+}
+
+/// What a snapshot holds, ready to go on from.
+#[derive(Debug)]
+pub struct Restored {
+    /// The log that it is of.
+    pub log_id: u64,
+    /// Products and promotions.
+    pub catalogue: Catalogue,
+    /// Events from here on are to be applied to the catalogue.
+    pub catalogue_lsn: Lsn,
+    /// Each shard, and from where on events are to be applied to it.
+    pub shards: Vec<(Shard, Lsn)>,
+    /// The counters; events from anywhere may be applied to them again.
+    pub velocity: Velocity,
+    /// Recovery reads the log from here on.
+    pub first: Lsn,
+}
+
+/// Reads a snapshot whole.
+pub fn restore(
+    from: impl std::io::Read,
+    velocity_keys_max: usize,
+) -> Result<Restored, SnapshotError> {
+    let mut reader = SnapshotReader::open(from)?;
+    let log_id = reader.log_id();
+    let velocity = Velocity::new(velocity_keys_max, log_id);
+    let mut catalogue = None;
+    let mut images: Vec<Option<(ShardImage, Lsn)>> = (0..SHARD_COUNT).map(|_| None).collect();
+    let mut first = Lsn(u64::MAX);
+    while let Some(Section { tag, lsn, bytes }) = reader.next_section()? {
+        first = first.min(lsn);
+        match tag {
+            Tag::Catalogue => {
+                let image: CatalogueImage = unarchived(&bytes)?;
+                catalogue = Some((catalogue_of(image)?, lsn));
+            }
+            Tag::Velocity => {
+                let image: VelocityImage = unarchived(&bytes)?;
+                let taken = image
+                    .keys
+                    .iter()
+                    .try_for_each(|(key, it)| velocity.import(*key, it));
+                taken.ok_or(refused("the velocity section holds what is no instant"))?;
+            }
+            Tag::Shard(number) => {
+                images[usize::from(number)] = Some((unarchived(&bytes)?, lsn));
+            }
+        }
+    }
+    let (catalogue, catalogue_lsn) =
+        catalogue.ok_or(refused("it has no section for the catalogue"))?;
+    let mut shards = Vec::with_capacity(SHARD_COUNT);
+    for (id, image) in ShardId::all().zip(images) {
+        let (image, lsn) = image.ok_or(refused("it has no section for some shard"))?;
+        let shard = Shard::from_image(id, image, &catalogue);
+        shards.push((
+            shard.ok_or(refused("a shard names what is not there"))?,
+            lsn,
+        ));
+    }
+    Ok(Restored {
+        log_id,
+        catalogue,
+        catalogue_lsn,
+        shards,
+        velocity,
+        first,
+    })
+}
+
+/// SHA-256 over the catalogue and all shards, in hexadecimal. Units and uses are in it by way of
+/// the purchases; the velocity counters are not.
+pub fn digest(catalogue: &Catalogue, shards: impl Iterator<Item = ShardImage>) -> String {
+    let mut hash = Sha256::new();
+    hash.update(Sha256::digest(archived(&catalogue_image(catalogue))));
+    for image in shards {
+        hash.update(Sha256::digest(archived(&image)));
+    }
+    hex::encode(hash.finalize())
+}
+
+fn number_of(id: ShardId) -> u8 {
+    u8::try_from(id.index()).expect("there are 256 shards")
+}
+
+fn catalogue_image(catalogue: &Catalogue) -> CatalogueImage {
+    CatalogueImage {
+        products: catalogue
+            .products()
+            .iter()
+            .map(|it| it.terms.clone())
+            .collect(),
+        promotions: catalogue
+            .promotions()
+            .iter()
+            .map(|it| it.terms.clone())
+            .collect(),
+    }
+}
+
+fn catalogue_of(image: CatalogueImage) -> Result<Catalogue, SnapshotError> {
+    let mut catalogue = Catalogue::default();
+    for set in image.products {
+        if set.stock > crate::engine::cells::UNITS_MAX || catalogue.product(&set.product).is_some()
+        {
+            return Err(refused("the catalogue holds what is no product"));
+        }
+        catalogue.add_product(set);
+    }
+    for set in image.promotions {
+        if catalogue.promotion(&set.code).is_some() {
+            return Err(refused("the catalogue holds a promotion twice"));
+        }
+        catalogue.add_promotion(set);
+    }
+    Ok(catalogue)
+}
+
+fn velocity_image(velocity: &Velocity) -> VelocityImage {
+    let mut keys = Vec::new();
+    velocity.export(|key, instants| keys.push((key, instants)));
+    VelocityImage { keys }
+}
+
+fn archived<T>(image: &T) -> rkyv::util::AlignedVec
+where
+    T: for<'a> Serialize<
+        rkyv::api::high::HighSerializer<
+            rkyv::util::AlignedVec,
+            rkyv::ser::allocator::ArenaHandle<'a>,
+            rancor::Error,
+        >,
+    >,
+{
+    rkyv::to_bytes::<rancor::Error>(image)
+        .expect("images hold no shared pointers and memory grows or aborts, so archiving succeeds")
+}
+
+fn unarchived<T>(bytes: &[u8]) -> Result<T, SnapshotError>
+where
+    T: Archive,
+    T::Archived: for<'a> rkyv::bytecheck::CheckBytes<rkyv::api::high::HighValidator<'a, rancor::Error>>
+        + Deserialize<T, rkyv::api::high::HighDeserializer<rancor::Error>>,
+{
+    rkyv::from_bytes::<T, rancor::Error>(bytes)
+        .map_err(|_| refused("a section's bytes are not what its tag says"))
+}
+
+fn refused(what: &'static str) -> SnapshotError {
+    SnapshotError::Malformed { offset: 0, what }
+}

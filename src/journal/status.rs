@@ -1,0 +1,86 @@
+//! Owns what the operator sees of the journal: positions, sizes, conservation, readiness.
+
+use super::Journal;
+use super::fault::StorageFault;
+use crate::engine::view::ProductView;
+use crate::ids::{Lsn, ShardId};
+
+/// Where the journal is.
+#[derive(Clone, Debug)]
+pub struct Status {
+    /// Everything before is durable.
+    pub durable: Lsn,
+    /// Everything before is on its way to the disk.
+    pub appended: Lsn,
+    /// The newest snapshot.
+    pub snapshot: Option<Lsn>,
+    /// Where the log begins.
+    pub first: Lsn,
+    /// The log's counters.
+    pub log: wal::LogStats,
+    /// Buyers ever seen.
+    pub buyers: usize,
+    /// Purchases ever begun.
+    pub purchases: usize,
+    /// Idempotency keys remembered.
+    pub keys: usize,
+    /// Things that attempts are counted by.
+    pub velocity_keys: usize,
+    /// Payments under way.
+    pub open_payments: usize,
+    /// Every product with its units: `total = available + held + sold`.
+    pub products: Vec<ProductView>,
+}
+
+/// Whether new purchases can be taken.
+#[derive(Clone, Debug)]
+pub enum Readiness {
+    /// They can.
+    Ready,
+    /// The disk is nearly full; what is under way is settled, nothing new is taken.
+    DiskFull,
+    /// The log has stopped.
+    Failed(StorageFault),
+}
+
+impl Journal {
+    /// Where the journal is. Looks at each shard in its turn.
+    pub fn status(&self) -> Status {
+        let (mut buyers, mut purchases, mut keys, mut open_payments) = (0, 0, 0, 0);
+        for id in ShardId::all() {
+            let shard = self.shard(id);
+            let sizes = shard.sizes();
+            buyers += sizes.buyers;
+            purchases += sizes.purchases;
+            keys += sizes.keys;
+            open_payments += shard.open_payments().count();
+        }
+        Status {
+            durable: self.durable(),
+            appended: self.appended(),
+            snapshot: self.status_snapshot(),
+            first: Lsn(self.log.first_lsn().get()),
+            log: self.log.stats(),
+            buyers,
+            purchases,
+            keys,
+            velocity_keys: self.velocity.keys(),
+            open_payments,
+            products: self.products().0,
+        }
+    }
+
+    /// Whether new purchases can be taken.
+    pub fn readiness(&self) -> Readiness {
+        match self.fault() {
+            Some(fault) => Readiness::Failed(fault),
+            None if self.log.disk_free_low() => Readiness::DiskFull,
+            None => Readiness::Ready,
+        }
+    }
+
+    /// The newest snapshot, without waiting for one that is being taken.
+    pub(super) fn status_snapshot(&self) -> Option<Lsn> {
+        *self.snapshots.newest.lock()
+    }
+}

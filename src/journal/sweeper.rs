@@ -1,0 +1,158 @@
+//! Owns the background: a thread that lets holds run out, and one that takes snapshots.
+//!
+//! Invariants: a hold that is due is released within a millisecond or so of its instant, by turns
+//! of a few so that no command waits long behind them; a panic here is a bug and stops the
+//! process; both threads end before the log closes. With a manual clock nothing sweeps by itself:
+//! whoever moves the clock calls [`Journal::sweep`].
+
+use super::fault::JournalError;
+use super::turn::More;
+use super::{Journal, StorageFault};
+use crate::engine::shard::Shard;
+use crate::ids::ShardId;
+use crate::time::UnixMs;
+use parking_lot::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock, Weak};
+use std::thread::{self, JoinHandle, Thread};
+use std::time::Duration;
+
+/// The longest that either thread sleeps before it looks again.
+const SLEEP_MAX: Duration = Duration::from_millis(500);
+
+/// The threads in the background.
+#[derive(Default)]
+pub(super) struct Background {
+    stop: AtomicBool,
+    /// When the sweeper means to wake, in Unix milliseconds.
+    sweeper_wakes_ms: AtomicU64,
+    sweeper: OnceLock<Thread>,
+    handles: Mutex<Vec<JoinHandle<()>>>,
+}
+
+impl Background {
+    pub(super) fn start(
+        journal: &Arc<Journal>,
+        snapshot_every_bytes: u64,
+        manual_clock: bool,
+    ) -> Result<(), JournalError> {
+        let background = &journal.background;
+        if !manual_clock {
+            let swept = Arc::downgrade(journal);
+            let sweeper = spawn("sweeper", move || sweep_forever(&swept))?;
+            let _ = background.sweeper.set(sweeper.thread().clone());
+            background.handles.lock().push(sweeper);
+        }
+        if snapshot_every_bytes > 0 {
+            let taken = Arc::downgrade(journal);
+            let snapshots = spawn("snapshots", move || {
+                snapshot_forever(&taken, snapshot_every_bytes);
+            })?;
+            background.handles.lock().push(snapshots);
+        }
+        Ok(())
+    }
+
+    /// A turn has ended: wakes the sweeper if it would sleep past the shard's next expiry.
+    pub(super) fn expiry_moved(&self, shard: &Shard) {
+        let Some(due) = shard.next_expiry() else {
+            return;
+        };
+        if due.get() < self.sweeper_wakes_ms.load(Ordering::Relaxed)
+            && let Some(sweeper) = self.sweeper.get()
+        {
+            // Lowered here, so that the turns that follow do not wake it again for this.
+            self.sweeper_wakes_ms
+                .fetch_min(due.get(), Ordering::Relaxed);
+            sweeper.unpark();
+        }
+    }
+
+    /// Ends the threads and waits for them.
+    pub(super) fn stop(&self) {
+        self.stop.store(true, Ordering::Release);
+        let handles = std::mem::take(&mut *self.handles.lock());
+        for handle in handles {
+            handle.thread().unpark();
+            // The last owner of a journal may be one of its own threads.
+            if handle.thread().id() != thread::current().id() {
+                let _ = handle.join();
+            }
+        }
+    }
+
+    fn stopped(&self) -> bool {
+        self.stop.load(Ordering::Acquire)
+    }
+}
+
+impl Journal {
+    /// Lets every hold run out that is due; how many turns that took. For those who move the
+    /// clock by hand; otherwise it happens in the background.
+    pub fn sweep(&self) -> Result<(), StorageFault> {
+        for id in ShardId::all() {
+            let due_ms = self.slots[id.index()]
+                .next_expiry_ms
+                .load(Ordering::Acquire);
+            if due_ms <= self.now().get() {
+                while self.sweep_shard(id)? == More::Left {}
+            }
+        }
+        Ok(())
+    }
+
+    fn next_expiry(&self) -> UnixMs {
+        let expiries = self
+            .slots
+            .iter()
+            .map(|slot| slot.next_expiry_ms.load(Ordering::Acquire));
+        UnixMs::new(expiries.min().unwrap_or(u64::MAX))
+    }
+}
+
+fn sweep_forever(journal: &Weak<Journal>) {
+    loop {
+        let Some(journal) = journal.upgrade() else {
+            return;
+        };
+        if journal.background.stopped() || journal.sweep().is_err() {
+            return;
+        }
+        let now = journal.now();
+        let sleep = Duration::from_millis(journal.next_expiry().since_ms(now)).min(SLEEP_MAX);
+        let wakes = now.plus_ms(u64::try_from(sleep.as_millis()).unwrap_or(0));
+        journal
+            .background
+            .sweeper_wakes_ms
+            .store(wakes.get(), Ordering::Relaxed);
+        drop(journal);
+        thread::park_timeout(sleep);
+    }
+}
+
+fn snapshot_forever(journal: &Weak<Journal>, every_bytes: u64) {
+    loop {
+        let Some(journal) = journal.upgrade() else {
+            return;
+        };
+        if journal.background.stopped() || journal.fault().is_some() {
+            return;
+        }
+        let newest = journal.status_snapshot().unwrap_or_default();
+        if journal.appended().0.saturating_sub(newest.0) >= every_bytes {
+            // A snapshot that fails leaves the log longer; the status says how old the newest is,
+            // and a disk that fails the log as well stops the process there.
+            let _ = journal.snapshot();
+        }
+        drop(journal);
+        thread::park_timeout(SLEEP_MAX);
+    }
+}
+
+fn spawn(
+    name: &'static str,
+    run: impl FnOnce() + Send + 'static,
+) -> Result<JoinHandle<()>, JournalError> {
+    let spawned = thread::Builder::new().name(name.to_owned()).spawn(run);
+    spawned.map_err(super::fault::io("starting the thread", name))
+}

@@ -1,0 +1,465 @@
+//! Owns the turn of a shard: clock, decide, append, apply, give back; for each command.
+//!
+//! Invariants: all of a turn happens under the shard's lock, so its events stand in the log in the
+//! order in which they happened; the lock is never held over I/O (an append is a copy into the
+//! log's ring); claims are kept exactly when their events were appended; an event that cannot be
+//! applied to the state that decided it is a bug and stops the process.
+//! Deliberately absent: waiting for the disk. The caller waits at a gate before it tells anything.
+
+use super::codec;
+use super::fault::StorageFault;
+use super::{Journal, Slot};
+use crate::engine::apply::Stamp;
+use crate::engine::catalogue::Catalogue;
+use crate::engine::command::{Buy, PaymentStep, PlaceHold, ReleaseHold};
+use crate::engine::decide::{
+    Claims, Context, Decision, decide_buy, decide_expiries, decide_hold, decide_payment,
+    decide_release,
+};
+use crate::engine::event::{AdminActed, AttemptRefused, Event, Flow, Origin};
+use crate::engine::refusal::{Refusal, Trace};
+use crate::engine::shard::{KeyAnswer, LATEST, Shard};
+use crate::engine::view::{HoldView, PurchaseView};
+use crate::ids::{CardToken, Lsn, ProductId, PurchaseId, RequestId, ShardId, UserId};
+use crate::time::UnixMs;
+use arc_swap::Guard;
+use parking_lot::MutexGuard;
+use smallvec::SmallVec;
+use std::cell::RefCell;
+use std::sync::Arc;
+
+/// Expiries that one turn carries out before its command: few, so that no command pays for many.
+const EXPIRIES_BEFORE_COMMAND: usize = 8;
+/// Expiries that one turn of the sweeper carries out, so that no command waits long behind it.
+const EXPIRIES_A_SWEEP: usize = 32;
+
+/// What came of a command, and from when on it may be told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Submitted {
+    /// What came of it.
+    pub outcome: Outcome,
+    /// Whether this is an answer given before.
+    pub replay: Replay,
+    /// The LSN that must be durable before the outcome is told; `None`: it may be told at once.
+    pub durable_at: Option<Lsn>,
+}
+
+/// Whether an answer was given before.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub enum Replay {
+    /// This is the first.
+    First,
+    /// The key's outcome is told again.
+    Again,
+}
+
+/// What came of a command.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Units are set aside.
+    Held(HoldView),
+    /// The hold is given up.
+    Released(HoldView),
+    /// The payment's intent stands in the log; once durable, the gateway may be asked.
+    PaymentStarted(PurchaseId),
+    /// The purchase that this key made, as of its capture.
+    Paid(Box<PurchaseView>),
+    /// No.
+    Refused(Refused),
+}
+
+/// A refusal and what its answer needs.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub struct Refused {
+    /// Why.
+    pub reason: Refusal,
+    /// The request that was refused: of a replay, the first one.
+    pub request: RequestId,
+    /// How long to wait before the next attempt, where that would help.
+    pub retry_after_ms: Option<u64>,
+}
+
+/// A step that was recorded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Recorded {
+    /// The purchase after it.
+    pub view: PurchaseView,
+    /// The LSN that must be durable before it is told.
+    pub durable_at: Lsn,
+}
+
+/// What a command is about, for its refusal's event.
+struct Attempt<'a> {
+    flow: Flow,
+    origin: &'a Origin,
+    user: &'a UserId,
+    product: &'a ProductId,
+    quantity: u32,
+    card: Option<&'a CardToken>,
+}
+
+impl Journal {
+    /// Sets units aside.
+    pub fn place_hold(&self, command: &PlaceHold) -> Result<Submitted, StorageFault> {
+        let attempt = Attempt {
+            flow: Flow::Hold,
+            origin: &command.origin,
+            user: &command.user,
+            product: &command.product,
+            quantity: command.quantity,
+            card: None,
+        };
+        self.attempt(&attempt, |context| decide_hold(context, command))
+    }
+
+    /// Sets units aside, or takes an earlier hold, and writes down the intent to charge for them.
+    pub fn buy(&self, command: &Buy) -> Result<Submitted, StorageFault> {
+        let attempt = Attempt {
+            flow: Flow::Buy,
+            origin: &command.origin,
+            user: &command.user,
+            product: &command.product,
+            quantity: command.quantity,
+            card: Some(&command.card),
+        };
+        self.attempt(&attempt, |context| decide_buy(context, command))
+    }
+
+    /// Gives a hold up.
+    pub fn release_hold(&self, command: &ReleaseHold) -> Result<Submitted, StorageFault> {
+        let mut turn = self.turn(command.hold.shard())?;
+        let told = match decide_release(turn.context(), command) {
+            Ok(Some(decision)) => turn.commit(decision)?,
+            Ok(None) => self.appended(),
+            Err(reason) => {
+                let user = turn.shard.owner_of(command.hold).cloned();
+                let refused = AttemptRefused {
+                    flow: Flow::Hold,
+                    reason,
+                    user,
+                    product: None,
+                    quantity: 0,
+                    card: None,
+                    origin: command.origin.clone(),
+                };
+                let at = turn.at;
+                drop(turn);
+                let lsn = self.append_alone(&Event::AttemptRefused(refused), at)?;
+                return Ok(Submitted::refused(
+                    reason,
+                    command.origin.request,
+                    Some(lsn),
+                ));
+            }
+        };
+        let view = turn.shard.hold_view(command.hold, &turn.catalogue);
+        let view = view.expect("deciding found the hold");
+        Ok(Submitted::first(Outcome::Released(view), told))
+    }
+
+    /// Writes down what the front end refused by itself, for the audit trail. Its answer need not
+    /// wait: the refusal leaves nothing behind.
+    pub fn refuse(&self, refused: AttemptRefused) -> Result<(), StorageFault> {
+        debug_assert_eq!(
+            refused.reason.trace(),
+            Trace::Nothing,
+            "the engine refuses the rest"
+        );
+        self.append_alone(&Event::AttemptRefused(refused), self.now())
+            .map(drop)
+    }
+
+    /// Writes down an administrative act; the LSN that must be durable before it is confirmed.
+    pub fn admin_acted(&self, act: AdminActed) -> Result<Lsn, StorageFault> {
+        self.append_alone(&Event::AdminActed(act), self.now())
+    }
+
+    /// Records what the saga learned or intends; [`Refusal::WrongState`] where that does not go
+    /// with the purchase's state (somebody else recorded first: read it again).
+    pub fn record(
+        &self,
+        purchase: PurchaseId,
+        step: PaymentStep,
+    ) -> Result<Result<Recorded, Refusal>, StorageFault> {
+        let mut turn = self.turn(purchase.shard())?;
+        let decision = match decide_payment(turn.context(), purchase, step) {
+            Ok(decision) => decision,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
+        let durable_at = turn.commit(decision)?;
+        let view = turn.shard.purchase_view(purchase, &turn.catalogue, LATEST);
+        let view = view.expect("deciding found the purchase");
+        Ok(Ok(Recorded { view, durable_at }))
+    }
+
+    /// The order of checks that every attempt shares: idempotency, rate limit, then its own.
+    fn attempt(
+        &self,
+        attempt: &Attempt<'_>,
+        decide: impl FnOnce(Context<'_>) -> Result<Decision, Refusal>,
+    ) -> Result<Submitted, StorageFault> {
+        if self.log.disk_free_low() {
+            return Ok(Submitted::refused(
+                Refusal::StorageUnavailable,
+                attempt.origin.request,
+                None,
+            ));
+        }
+        let turn = self.turn(ShardId::of(attempt.user))?;
+        if let Some(key) = &attempt.origin.key {
+            match turn.shard.key_answer(key, &turn.catalogue) {
+                KeyAnswer::Free => {}
+                KeyAnswer::InFlight => return turn.refuse(attempt, Refusal::IdempotencyInFlight),
+                KeyAnswer::Reused => return turn.refuse(attempt, Refusal::IdempotencyKeyReused),
+                answered => return Ok(self.replayed(answered)),
+            }
+        }
+        let rate = self.settings.rate;
+        if let Some(wait_ms) = turn.shard.rate_wait_ms(attempt.user, rate, turn.at) {
+            let mut refused = turn.refuse(attempt, Refusal::RateLimited)?;
+            if let Outcome::Refused(refused) = &mut refused.outcome {
+                refused.retry_after_ms = Some(wait_ms);
+            }
+            return Ok(refused);
+        }
+        // Asked before anything is written, because a refusal too makes a buyer and a key.
+        if let Err(reason) = turn.shard.room_for(attempt.user, &self.settings.bounds) {
+            return turn.refuse(attempt, reason);
+        }
+        match decide(turn.context()) {
+            Ok(decision) => turn.accept(decision),
+            Err(reason) => turn.refuse(attempt, reason),
+        }
+    }
+
+    fn replayed(&self, answered: KeyAnswer) -> Submitted {
+        let outcome = match answered {
+            KeyAnswer::Held(view) => Outcome::Held(view),
+            KeyAnswer::Paid(view) => Outcome::Paid(view),
+            KeyAnswer::Refused { reason, request } => Outcome::Refused(Refused {
+                reason,
+                request,
+                retry_after_ms: None,
+            }),
+            KeyAnswer::Free | KeyAnswer::InFlight | KeyAnswer::Reused => {
+                unreachable!("the caller answers these itself")
+            }
+        };
+        // What stands under a key may not be durable yet: its first answer may still be waiting.
+        Submitted {
+            outcome,
+            replay: Replay::Again,
+            durable_at: Some(self.appended()),
+        }
+    }
+
+    /// Takes the shard's turn: nobody else changes it until the turn is dropped.
+    fn turn(&self, id: ShardId) -> Result<Turn<'_>, StorageFault> {
+        let slot = &*self.slots[id.index()];
+        let shard = slot.shard.lock();
+        let at = self.now().max(shard.last_at());
+        let mut turn = Turn {
+            journal: self,
+            slot,
+            shard,
+            catalogue: self.catalogue.load(),
+            at,
+        };
+        turn.expire_due(EXPIRIES_BEFORE_COMMAND)?;
+        Ok(turn)
+    }
+
+    /// Lets the holds of one shard run out that are due; whether more are left.
+    pub(super) fn sweep_shard(&self, id: ShardId) -> Result<More, StorageFault> {
+        let slot = &*self.slots[id.index()];
+        let shard = slot.shard.lock();
+        let at = self.now().max(shard.last_at());
+        let mut turn = Turn {
+            journal: self,
+            slot,
+            shard,
+            catalogue: self.catalogue.load(),
+            at,
+        };
+        let expired = turn.expire_due(EXPIRIES_A_SWEEP)?;
+        Ok(if expired == EXPIRIES_A_SWEEP {
+            More::Left
+        } else {
+            More::None
+        })
+    }
+
+    /// Appends an event that changes no shard.
+    pub(super) fn append_alone(&self, event: &Event, at: UnixMs) -> Result<Lsn, StorageFault> {
+        self.append(std::slice::from_ref(event), at)
+            .map(|(end, _)| end)
+    }
+
+    /// Appends events as one; where they end, and where each begins.
+    pub(super) fn append(
+        &self,
+        events: &[Event],
+        at: UnixMs,
+    ) -> Result<(Lsn, SmallVec<[Lsn; 2]>), StorageFault> {
+        thread_local! {
+            static BUFFER: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+        }
+        BUFFER.with_borrow_mut(|buffer| {
+            buffer.clear();
+            let mut ends = SmallVec::<[usize; 2]>::new();
+            for event in events {
+                codec::encode(event, at, buffer);
+                ends.push(buffer.len());
+            }
+            let mut entries = SmallVec::<[wal::Entry<'_>; 2]>::new();
+            let mut begin = 0;
+            for (event, end) in events.iter().zip(&ends) {
+                let codec::Kind { number, version } = codec::kind_of(event);
+                entries.push(wal::Entry {
+                    kind: number,
+                    version,
+                    payload: &buffer[begin..*end],
+                });
+                begin = *end;
+            }
+            let appended = self.log.append(&entries)?;
+            let mut next = appended.first.get();
+            let begins = entries.iter().map(|entry| {
+                let begin = Lsn(next);
+                next += wal::record_bytes(entry.payload.len()) as u64;
+                begin
+            });
+            let begins = begins.collect();
+            debug_assert_eq!(
+                next,
+                appended.end.get(),
+                "records stand one behind the other"
+            );
+            Ok((Lsn(appended.end.get()), begins))
+        })
+    }
+}
+
+/// Whether holds are left that are due.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub(super) enum More {
+    Left,
+    None,
+}
+
+/// A shard's turn.
+struct Turn<'a> {
+    journal: &'a Journal,
+    slot: &'a Slot,
+    shard: MutexGuard<'a, Shard>,
+    catalogue: Guard<Arc<Catalogue>>,
+    at: UnixMs,
+}
+
+impl Turn<'_> {
+    fn context(&self) -> Context<'_> {
+        Context {
+            shard: &self.shard,
+            catalogue: &self.catalogue,
+            settings: &self.journal.settings,
+            at: self.at,
+        }
+    }
+
+    /// Appends, applies, keeps the claims, gives back what the events free; where they end.
+    fn commit(&mut self, decision: Decision) -> Result<Lsn, StorageFault> {
+        let Decision { events, claims } = decision;
+        self.commit_events(&events, claims)
+    }
+
+    fn commit_events(&mut self, events: &[Event], claims: Claims) -> Result<Lsn, StorageFault> {
+        let (end, begins) = self.journal.append(events, self.at)?;
+        claims.keep();
+        for (event, lsn) in events.iter().zip(begins) {
+            let stamp = Stamp { at: self.at, lsn };
+            let effects = self
+                .shard
+                .apply(event, stamp, &self.catalogue, &self.journal.settings);
+            match effects {
+                Ok(effects) => effects.carry_out(&self.catalogue),
+                Err(broken) => panic!("decided and applied under one lock, yet {broken}"),
+            }
+            self.journal.velocity.record(event, stamp);
+        }
+        self.slot.note_next_expiry(&self.shard);
+        self.journal.background.expiry_moved(&self.shard);
+        Ok(end)
+    }
+
+    fn accept(mut self, decision: Decision) -> Result<Submitted, StorageFault> {
+        let last = decision.events.last().expect("a decision has an event");
+        let (id, paying) = match last {
+            Event::HoldPlaced(placed) => (placed.purchase, false),
+            Event::PaymentStarted(started) => (started.purchase, true),
+            _ => unreachable!("an attempt ends in a hold or in a payment"),
+        };
+        let told = self.commit(decision)?;
+        let outcome = if paying {
+            Outcome::PaymentStarted(id)
+        } else {
+            let view = self.shard.hold_view(id, &self.catalogue);
+            Outcome::Held(view.expect("the hold was applied in this turn"))
+        };
+        Ok(Submitted::first(outcome, told))
+    }
+
+    /// Writes the refusal down; it is told once durable where it leaves something behind.
+    fn refuse(mut self, attempt: &Attempt<'_>, reason: Refusal) -> Result<Submitted, StorageFault> {
+        let event = Event::AttemptRefused(AttemptRefused {
+            flow: attempt.flow,
+            reason,
+            user: Some(attempt.user.clone()),
+            product: Some(attempt.product.clone()),
+            quantity: attempt.quantity,
+            card: attempt.card.cloned(),
+            origin: attempt.origin.clone(),
+        });
+        let end = self.commit_events(std::slice::from_ref(&event), Claims::default())?;
+        let told = match reason.trace() {
+            Trace::Nothing => None,
+            Trace::Attempt | Trace::AttemptAndKey => Some(end),
+        };
+        Ok(Submitted::refused(reason, attempt.origin.request, told))
+    }
+
+    fn expire_due(&mut self, most: usize) -> Result<usize, StorageFault> {
+        if self.shard.next_expiry().is_none_or(|due| due > self.at) {
+            return Ok(0);
+        }
+        let events = decide_expiries(&mut self.shard, self.at, most);
+        if events.is_empty() {
+            self.slot.note_next_expiry(&self.shard);
+        } else {
+            self.commit_events(&events, Claims::default())?;
+        }
+        Ok(events.len())
+    }
+}
+
+impl Submitted {
+    fn first(outcome: Outcome, told: Lsn) -> Self {
+        Self {
+            outcome,
+            replay: Replay::First,
+            durable_at: Some(told),
+        }
+    }
+
+    fn refused(reason: Refusal, request: RequestId, durable_at: Option<Lsn>) -> Self {
+        let outcome = Outcome::Refused(Refused {
+            reason,
+            request,
+            retry_after_ms: None,
+        });
+        Self {
+            outcome,
+            replay: Replay::First,
+            durable_at,
+        }
+    }
+}

@@ -1,0 +1,275 @@
+//! Models of the cells: every interleaving loom can find, of the very code that runs live.
+//!
+//! ```text
+//! RUSTFLAGS="--cfg holdfast_loom" CARGO_TARGET_DIR=target/loom cargo test --test loom_cells
+//! ```
+//!
+//! In an ordinary build this file is empty. Each model is small enough to be walked through completely: two or three
+//! threads, a few steps each.
+#![cfg(holdfast_loom)]
+
+use std::sync::Arc;
+
+use holdfast::engine::cells::{
+    Admission, AttemptInstant, CLOCK_SKEW_MS, Claim, Fingerprint, PromotionCell, ReplayGuard,
+    StockCell, VelocityCell,
+};
+use loom::sync::atomic::{AtomicU64, Ordering};
+use loom::thread;
+
+const RETENTION: u64 = 5_000;
+const GENERATION: u64 = RETENTION + CLOCK_SKEW_MS;
+
+fn stock(total: u32) -> Arc<StockCell> {
+    Arc::new(StockCell::new(total).expect("in range"))
+}
+
+/// Runs both on threads of their own and returns what they return.
+fn both<A: 'static, B: 'static>(
+    a: impl FnOnce() -> A + 'static,
+    b: impl FnOnce() -> B + 'static,
+) -> (A, B) {
+    let a = thread::spawn(a);
+    let b = b();
+    (a.join().expect("a model's thread does not panic"), b)
+}
+
+#[test]
+fn two_claims_never_pass_the_total() {
+    loom::model(|| {
+        let cell = stock(3);
+        let claim = |cell: &Arc<StockCell>| {
+            let cell = Arc::clone(cell);
+            move || cell.claim(2).map(Claim::keep).is_some()
+        };
+        let (a, b) = both(claim(&cell), claim(&cell));
+        assert!(a ^ b, "one of two claims on two of three units");
+        assert_eq!(cell.read().held, 2);
+    });
+}
+
+#[test]
+fn a_claim_and_a_lowering_of_the_total_exclude_each_other() {
+    loom::model(|| {
+        let cell = stock(2);
+        let (claimer, admin) = (Arc::clone(&cell), Arc::clone(&cell));
+        let (claimed, lowered) = both(
+            move || claimer.claim(2).map(Claim::keep).is_some(),
+            move || admin.set_total(1).is_ok(),
+        );
+        assert!(claimed ^ lowered);
+        let end = cell.read();
+        assert!(end.held + end.sold <= end.total, "{end:?}");
+    });
+}
+
+#[test]
+fn a_dropped_claim_a_sale_and_a_claim_account_for_every_unit() {
+    loom::model(|| {
+        let cell = stock(2);
+        cell.add_held(1);
+        let seller = Arc::clone(&cell);
+        let dropper = Arc::clone(&cell);
+        let (_, kept) = both(
+            move || {
+                seller.sell(1);
+                seller.claim(1).map(drop).is_some()
+            },
+            move || dropper.claim(1).map(Claim::keep).is_some(),
+        );
+        let end = cell.read();
+        assert_eq!((end.held, end.sold), (u32::from(kept), 1));
+    });
+}
+
+/// "Take before the log, give back after it": who takes a unit that was given back sees the event that freed it.
+#[test]
+fn a_unit_given_back_brings_along_what_came_before_it() {
+    loom::model(|| {
+        let cell = stock(1);
+        cell.add_held(1);
+        let log = Arc::new(AtomicU64::new(0));
+        let (freer, freed) = (Arc::clone(&cell), Arc::clone(&log));
+        let ((), ()) = both(
+            move || {
+                freed.store(1, Ordering::Relaxed);
+                freer.give_back(1);
+            },
+            move || {
+                if let Some(claim) = cell.claim(1) {
+                    assert_eq!(log.load(Ordering::Relaxed), 1);
+                    claim.keep();
+                }
+            },
+        );
+    });
+}
+
+#[test]
+fn uses_never_pass_the_maximum_also_while_it_is_lowered() {
+    loom::model(|| {
+        let cell = Arc::new(PromotionCell::new(2));
+        let (user, admin) = (Arc::clone(&cell), Arc::clone(&cell));
+        let user_thread = thread::spawn(move || {
+            let first = user.claim(1).map(Claim::keep).is_some();
+            let second = user.claim(1).is_some();
+            (first, second)
+        });
+        let lowered = admin.set_max(0).is_ok();
+        let (first, second) = user_thread.join().expect("a model's thread does not panic");
+        let end = cell.read();
+        assert!(end.uses <= end.max, "{end:?}");
+        assert!(!(lowered && second) || !first || end.max == 0);
+        assert_eq!(end.uses, u32::from(first));
+        assert_eq!(end.max, if lowered { 0 } else { 2 });
+    });
+}
+
+fn admit(guard: &Arc<ReplayGuard>, bits: u64, at: u64) -> impl FnOnce() -> Admission + 'static {
+    let guard = Arc::clone(guard);
+    move || guard.admit(Fingerprint::new(bits), at)
+}
+
+fn fresh(answers: &[Admission]) -> usize {
+    assert!(
+        answers
+            .iter()
+            .all(|answer| matches!(answer, Admission::Fresh | Admission::Replayed)),
+        "{answers:?}"
+    );
+    answers
+        .iter()
+        .filter(|answer| **answer == Admission::Fresh)
+        .count()
+}
+
+#[test]
+fn of_two_with_the_same_fingerprint_one_is_fresh() {
+    loom::model(|| {
+        let guard = Arc::new(ReplayGuard::new(1, RETENTION));
+        let (a, b) = both(admit(&guard, 7, 1), admit(&guard, 7, 2));
+        assert_eq!(fresh(&[a, b]), 1);
+    });
+}
+
+#[test]
+fn two_fingerprints_that_want_the_same_slots_are_both_fresh() {
+    loom::model(|| {
+        // Two slots: whoever comes second moves on to the other.
+        let guard = Arc::new(ReplayGuard::new(1, RETENTION));
+        let (a, b) = both(admit(&guard, 7, 1), admit(&guard, 8, 1));
+        assert_eq!(fresh(&[a, b]), 2);
+        assert_eq!(guard.admit(Fingerprint::new(7), 1), Admission::Replayed);
+        assert_eq!(guard.admit(Fingerprint::new(8), 1), Admission::Replayed);
+    });
+}
+
+#[test]
+fn an_admission_that_races_with_the_turn_of_a_generation_is_decided_once() {
+    let mut builder = loom::model::Builder::new();
+    builder.preemption_bound = Some(4);
+    builder.check(|| {
+        let turn = GENERATION;
+        let guard = Arc::new(ReplayGuard::new(1, RETENTION));
+        // One caller's clock stands before the turn, two after it; the turn itself happens in the race.
+        let late = thread::spawn(admit(&guard, 7, turn + 1));
+        let (a, b) = both(admit(&guard, 7, turn - 1), admit(&guard, 7, turn));
+        let c = late.join().expect("a model's thread does not panic");
+        assert_eq!(fresh(&[a, b, c]), 1);
+        assert_eq!(
+            guard.admit(Fingerprint::new(7), turn - 1 + RETENTION),
+            Admission::Replayed
+        );
+    });
+}
+
+#[test]
+fn a_straggler_two_generations_late_lets_nothing_in_within_the_retention() {
+    loom::model(|| {
+        let guard = Arc::new(ReplayGuard::new(1, RETENTION));
+        let straggler_at = GENERATION - 1;
+        let (straggler, (first, second)) = both(admit(&guard, 7, straggler_at), {
+            let guard = Arc::clone(&guard);
+            move || {
+                let first = guard.admit(Fingerprint::new(7), GENERATION);
+                let second = guard.admit(Fingerprint::new(7), 2 * GENERATION);
+                (first, second)
+            }
+        });
+        let admitted: Vec<u64> = [
+            (straggler, straggler_at),
+            (first, GENERATION),
+            (second, 2 * GENERATION),
+        ]
+        .into_iter()
+        .filter(|(answer, _)| *answer == Admission::Fresh)
+        .map(|(_, at)| at)
+        .collect();
+        for pair in admitted.windows(2) {
+            assert!(pair[1] - pair[0] > RETENTION, "{admitted:?}");
+        }
+        // Whoever was first, the one in the middle is within the retention of it.
+        assert!(straggler == Admission::Fresh || first == Admission::Fresh);
+    });
+}
+
+fn at(ms: u64) -> AttemptInstant {
+    AttemptInstant::new(ms, 0)
+}
+
+fn sorted(cell: &VelocityCell) -> Vec<u64> {
+    let mut all: Vec<u64> = cell.instants().map(AttemptInstant::at_ms).collect();
+    all.sort_unstable();
+    all
+}
+
+#[test]
+fn two_records_of_the_same_instant_are_one() {
+    loom::model(|| {
+        let cell = Arc::new(VelocityCell::new(2));
+        cell.record(at(1));
+        let (a, b) = (Arc::clone(&cell), Arc::clone(&cell));
+        both(move || a.record(at(5)), move || b.record(at(5)));
+        assert_eq!(sorted(&cell), [1, 5]);
+    });
+}
+
+#[test]
+fn two_records_keep_the_largest() {
+    loom::model(|| {
+        let cell = Arc::new(VelocityCell::new(2));
+        cell.record(at(2));
+        let (a, b) = (Arc::clone(&cell), Arc::clone(&cell));
+        both(
+            move || {
+                a.record(at(5));
+                a.record(at(1));
+            },
+            move || {
+                b.record(at(3));
+                b.record(at(5));
+            },
+        );
+        assert_eq!(sorted(&cell), [3, 5]);
+    });
+}
+
+#[test]
+fn three_records_in_two_slots_keep_the_largest() {
+    let mut builder = loom::model::Builder::new();
+    builder.preemption_bound = Some(3);
+    builder.check(|| {
+        let cell = Arc::new(VelocityCell::new(2));
+        let (a, b, c) = (Arc::clone(&cell), Arc::clone(&cell), Arc::clone(&cell));
+        let third = thread::spawn(move || c.record(at(4)));
+        both(
+            move || a.record(at(4)),
+            move || {
+                b.record(at(6));
+                b.record(at(5));
+            },
+        );
+        third.join().expect("a model's thread does not panic");
+        assert_eq!(sorted(&cell), [5, 6]);
+    });
+}

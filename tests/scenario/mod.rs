@@ -1,0 +1,378 @@
+//! The little language of the scenario tests: steps separated by `·`, an expected outcome after
+//! `→`. Names such as `h1` stand for the purchase that the step made and the key it came with.
+
+use holdfast::engine::command::{Buy, PaymentStep, PlaceHold, ReleaseHold};
+use holdfast::engine::event::{
+    Active, AdminAct, DeclineCause, Discount, IdempotencyKey, Origin, ProductSet, PromotionSet,
+    VoidCause,
+};
+use holdfast::engine::settings::EngineSettings;
+use holdfast::ids::{
+    AuthorizationId, CaptureId, CardToken, Digest16, KeyOwner, ProductId, PromotionCode,
+    PurchaseId, ReceiptKeyId, RequestId, UserId,
+};
+use holdfast::journal::{
+    Clock, Journal, JournalOptions, ManualClock, Outcome, StorageFault, Submitted,
+};
+use holdfast::money::{Currency, Price};
+use holdfast::time::UnixMs;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// The instant at which every scenario begins, in Unix milliseconds.
+const BEGIN: UnixMs = UnixMs::new(1_800_000_000_000);
+/// The price of a unit, in cents.
+const PRICE: i64 = 2_000;
+
+/// Runs a scenario; panics with the step at which it went otherwise.
+pub fn check(scenario: &str) {
+    let mut stage = Stage::new();
+    for step in scenario.split('·').map(str::trim) {
+        stage.run(step);
+        stage.check_invariants(step);
+    }
+    stage.reopen("after the scenario");
+    holdfast::journal::check(stage.directory.path(), &EngineSettings::default())
+        .expect_err("a running directory is not checked");
+    stage.journal.close();
+    drop(stage.journal);
+    let report = holdfast::journal::check(stage.directory.path(), &EngineSettings::default())
+        .unwrap_or_else(|error| panic!("{scenario}: {error}"));
+    assert_eq!(report.torn_tail, None, "a closed log ends whole");
+}
+
+struct Stage {
+    directory: tempfile::TempDir,
+    clock: ManualClock,
+    journal: Arc<Journal>,
+    attempts: HashMap<String, Attempt>,
+    keys: u8,
+}
+
+/// What a name stands for.
+#[derive(Clone)]
+struct Attempt {
+    command: Command,
+    purchase: Option<PurchaseId>,
+}
+
+#[derive(Clone)]
+enum Command {
+    Hold(PlaceHold),
+    Buy(Buy),
+}
+
+impl Stage {
+    fn new() -> Self {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let clock = ManualClock::new(BEGIN);
+        let journal = open(directory.path(), &clock);
+        Self { directory, clock, journal, attempts: HashMap::new(), keys: 0 }
+    }
+
+    fn run(&mut self, step: &str) {
+        let (act, expected) = match step.split_once('→') {
+            Some((act, expected)) => (act.trim(), Some(expected.trim())),
+            None => (step, None),
+        };
+        let words: Vec<&str> = act.split_whitespace().collect();
+        let found = match words[0] {
+            "stock" => self.stock(&words[1..]),
+            "promo" => self.promo(&words[1..]),
+            "hold" => self.hold(&words[1..]),
+            "buy" => self.buy(&words[1..]),
+            "pay" => self.pay(&words[1..]),
+            "release" => self.release(words[1]),
+            "replay" => self.replay(words[1]),
+            "reuse" => self.reuse(words[1]),
+            "show" => self.state_of(words[1]),
+            "levels" => return self.levels(words[1], words[2], step),
+            "amount" => return self.amount(words[1], words[2], step),
+            "tick" => return self.tick(words[1]),
+            "reopen" => return self.reopen(step),
+            "snapshot" => {
+                self.journal.snapshot().expect("a snapshot");
+                return;
+            }
+            verb => self.record(verb, words[1]),
+        };
+        let expected = expected.unwrap_or("set");
+        assert_eq!(found, expected, "step `{step}`");
+    }
+
+    fn origin(&mut self) -> Origin {
+        self.keys += 1;
+        Origin {
+            request: RequestId(u64::from(self.keys)),
+            owner: owner(),
+            key: Some(IdempotencyKey {
+                scope: Digest16([self.keys; 16]),
+                fingerprint: Digest16([self.keys; 16]),
+            }),
+            ip: Some("192.0.2.7".parse().expect("an address")),
+            device: None,
+        }
+    }
+
+    fn stock(&mut self, words: &[&str]) -> String {
+        let mut set = ProductSet {
+            product: product(words[0]),
+            name: words[0].to_owned(),
+            prices: vec![(usd(), Price::new(PRICE).expect("a price"))],
+            stock: words[1].parse().expect("units"),
+            per_user_limit: None,
+            starts_at: None,
+            ends_at: None,
+            active: Active::Yes,
+            hold_ttl_ms: None,
+            reward_tokens: 0,
+            by: admin(),
+        };
+        let after_ms = |word: &str| BEGIN.plus_ms(word.parse().expect("milliseconds"));
+        for pair in words[2..].windows(2) {
+            match pair[0] {
+                "limit" => set.per_user_limit = Some(pair[1].parse().expect("units")),
+                "opens" => set.starts_at = Some(after_ms(pair[1])),
+                "closes" => set.ends_at = Some(after_ms(pair[1])),
+                _ => {}
+            }
+        }
+        if words.contains(&"off") {
+            set.active = Active::No;
+        }
+        match self.journal.put_product(set).expect("the log takes it") {
+            Ok(_) => "set".to_owned(),
+            Err(refusal) => refusal.reason().to_owned(),
+        }
+    }
+
+    fn promo(&mut self, words: &[&str]) -> String {
+        let mut set = PromotionSet {
+            code: PromotionCode::parse(words[0]).expect("a code"),
+            discount: Discount::Percent(words[1].trim_end_matches('%').parse().expect("percent")),
+            uses_max: 0,
+            uses_per_user_max: None,
+            products: Vec::new(),
+            starts_at: None,
+            ends_at: None,
+            active: Active::Yes,
+            by: admin(),
+        };
+        for pair in words[2..].windows(2) {
+            match pair[0] {
+                "uses" => set.uses_max = pair[1].parse().expect("uses"),
+                "each" => set.uses_per_user_max = Some(pair[1].parse().expect("uses")),
+                _ => {}
+            }
+        }
+        match self.journal.put_promotion(set).expect("the log takes it") {
+            Ok(_) => "set".to_owned(),
+            Err(refusal) => refusal.reason().to_owned(),
+        }
+    }
+
+    fn hold(&mut self, words: &[&str]) -> String {
+        let command = PlaceHold {
+            origin: self.origin(),
+            user: user(words[1]),
+            product: product(words[2]),
+            quantity: words[3].parse().expect("units"),
+            currency: None,
+            promotion: words.get(4).map(|code| PromotionCode::parse(code).expect("a code")),
+        };
+        self.submit(words[0], Command::Hold(command))
+    }
+
+    fn buy(&mut self, words: &[&str]) -> String {
+        let command = Buy {
+            origin: self.origin(),
+            user: user(words[1]),
+            product: product(words[2]),
+            quantity: words[3].parse().expect("units"),
+            currency: usd(),
+            card: CardToken::parse("tok_ok").expect("a token"),
+            promotion: None,
+            hold: None,
+        };
+        self.submit(words[0], Command::Buy(command))
+    }
+
+    /// `pay h1` or `pay h1 as bo`: buys what the hold h1 holds.
+    fn pay(&mut self, words: &[&str]) -> String {
+        let Attempt { command: Command::Hold(held), purchase } = self.attempts[words[0]].clone()
+        else {
+            panic!("{} is no hold", words[0])
+        };
+        let command = Buy {
+            origin: self.origin(),
+            user: words.get(2).map_or(held.user, |name| user(name)),
+            product: held.product,
+            quantity: held.quantity,
+            currency: usd(),
+            card: CardToken::parse("tok_ok").expect("a token"),
+            promotion: None,
+            hold: purchase,
+        };
+        self.submit("paid", Command::Buy(command))
+    }
+
+    fn submit(&mut self, name: &str, command: Command) -> String {
+        let submitted = self.send(&command);
+        let (word, purchase) = self.told(&submitted);
+        self.attempts.insert(name.to_owned(), Attempt { command, purchase });
+        word
+    }
+
+    fn send(&self, command: &Command) -> Submitted {
+        let submitted = match command {
+            Command::Hold(command) => self.journal.place_hold(command),
+            Command::Buy(command) => self.journal.buy(command),
+        };
+        submitted.expect("the log takes it")
+    }
+
+    fn told(&self, submitted: &Submitted) -> (String, Option<PurchaseId>) {
+        if let Some(lsn) = submitted.durable_at {
+            self.journal.wait_durable(lsn).expect("durable");
+        }
+        match &submitted.outcome {
+            Outcome::Held(view) | Outcome::Released(view) => {
+                (view.state.as_str().to_owned(), Some(view.purchase))
+            }
+            Outcome::PaymentStarted(id) => {
+                let (view, _) = self.journal.purchase(*id).expect("it was begun");
+                (view.state.as_str().to_owned(), Some(*id))
+            }
+            Outcome::Paid(view) => (view.state.as_str().to_owned(), Some(view.purchase)),
+            Outcome::Refused(refused) => (refused.reason.reason().to_owned(), None),
+        }
+    }
+
+    fn release(&mut self, name: &str) -> String {
+        let mut origin = self.origin();
+        origin.key = None;
+        let hold = self.purchase(name);
+        let submitted = self.journal.release_hold(&ReleaseHold { origin, hold });
+        self.told(&submitted.expect("the log takes it")).0
+    }
+
+    fn replay(&mut self, name: &str) -> String {
+        let attempt = self.attempts[name].clone();
+        self.told(&self.send(&attempt.command)).0
+    }
+
+    /// The same key with another request.
+    fn reuse(&mut self, name: &str) -> String {
+        let mut attempt = self.attempts[name].clone();
+        let origin = match &mut attempt.command {
+            Command::Hold(command) => &mut command.origin,
+            Command::Buy(command) => &mut command.origin,
+        };
+        origin.key.as_mut().expect("it has one").fingerprint = Digest16([0; 16]);
+        self.told(&self.send(&attempt.command)).0
+    }
+
+    fn record(&mut self, verb: &str, name: &str) -> String {
+        let step = match verb {
+            "authorized" => PaymentStep::Authorized {
+                authorization: AuthorizationId::parse("auth-1").expect("an id"),
+                capture_before: None,
+            },
+            "declined" => PaymentStep::Declined(DeclineCause::DeclinedByIssuer),
+            "capturing" => PaymentStep::StartCapture,
+            "captured" => PaymentStep::Captured {
+                capture: CaptureId::parse("cap-1").expect("an id"),
+                receipt_key: ReceiptKeyId::parse("r1").expect("an id"),
+            },
+            "voiding" => PaymentStep::StartVoid(VoidCause::CaptureRefused),
+            "voided" => PaymentStep::Voided,
+            other => panic!("no such step: {other}"),
+        };
+        let recorded: Result<_, StorageFault> = self.journal.record(self.purchase(name), step);
+        match recorded.expect("the log takes it") {
+            Ok(recorded) => recorded.view.state.as_str().to_owned(),
+            Err(refusal) => refusal.reason().to_owned(),
+        }
+    }
+
+    fn state_of(&self, name: &str) -> String {
+        let (view, _) = self.journal.purchase(self.purchase(name)).expect("it was begun");
+        view.state.as_str().to_owned()
+    }
+
+    /// `levels drop-1 1/2/3`: available, held, sold.
+    fn levels(&self, name: &str, expected: &str, step: &str) {
+        let (view, _) = self.journal.product(&product(name)).expect("it was set");
+        let found = format!("{}/{}/{}", view.available(), view.held, view.sold);
+        assert_eq!(found, expected, "step `{step}`");
+    }
+
+    fn amount(&self, name: &str, expected: &str, step: &str) {
+        let (view, _) = self.journal.purchase(self.purchase(name)).expect("it was begun");
+        assert_eq!(view.quote.amount.get().to_string(), expected, "step `{step}`");
+    }
+
+    fn tick(&self, ms: &str) {
+        self.clock.advance_ms(ms.parse().expect("milliseconds"));
+        self.journal.sweep().expect("the log takes it");
+    }
+
+    fn reopen(&mut self, step: &str) {
+        let before = self.journal.digest();
+        self.journal.close();
+        // The directory's lock goes with the last owner.
+        let closed = std::mem::replace(&mut self.journal, open(&scratch(), &self.clock));
+        drop(closed);
+        self.journal = open(self.directory.path(), &self.clock);
+        assert_eq!(self.journal.opened().digest, before, "I6 at `{step}`");
+        assert_eq!(self.journal.opened().torn_tail, None, "a closed log ends whole");
+    }
+
+    /// I1 from outside: nothing is made or lost, at every step.
+    fn check_invariants(&self, step: &str) {
+        for view in self.journal.products().0 {
+            assert_eq!(view.total, view.available() + view.held + view.sold, "I1 at `{step}`");
+            assert!(view.held + view.sold <= view.total, "I1 at `{step}`");
+        }
+        for view in self.journal.promotions().0 {
+            assert!(view.uses <= view.uses_max, "I2 at `{step}`");
+        }
+    }
+
+    fn purchase(&self, name: &str) -> PurchaseId {
+        self.attempts[name].purchase.unwrap_or_else(|| panic!("{name} made no purchase"))
+    }
+}
+
+fn open(path: &std::path::Path, clock: &ManualClock) -> Arc<Journal> {
+    let mut options = JournalOptions::new(path);
+    options.clock = Clock::Manual(clock.clone());
+    options.log.segment_bytes = 4 << 20;
+    options.log.ring_bytes = 1 << 20;
+    Journal::open(options, &mut |_| {}).expect("the directory opens")
+}
+
+/// A directory that stands in for a moment while the real one is closed.
+fn scratch() -> std::path::PathBuf {
+    tempfile::tempdir().expect("a temporary directory").keep()
+}
+
+fn user(name: &str) -> UserId {
+    UserId::parse(name).expect("a user")
+}
+
+fn product(name: &str) -> ProductId {
+    ProductId::parse(name).expect("a product")
+}
+
+fn usd() -> Currency {
+    Currency::parse("USD").expect("listed")
+}
+
+fn owner() -> KeyOwner {
+    KeyOwner::parse("shop").expect("a name")
+}
+
+fn admin() -> AdminAct {
+    AdminAct { request: RequestId(1), owner: KeyOwner::parse("admin").expect("a name") }
+}

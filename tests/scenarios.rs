@@ -1,0 +1,178 @@
+//! Scenarios of buyers on the engine and its journal, told as one line each and run on a real
+//! directory with a clock that stands still. After every step the invariants are checked, and
+//! after every scenario the directory is opened again: the state must be the same.
+
+mod scenario;
+
+use scenario::check;
+
+#[test]
+fn the_last_unit_is_one_buyers_until_the_hold_runs_out() {
+    check(
+        "stock drop-1 1 · hold h1 ana drop-1 1 → held · hold h2 bo drop-1 1 → sold_out · \
+         tick 299999 · show h1 → held · tick 1 · show h1 → expired · hold h3 bo drop-1 1 → held",
+    );
+}
+
+#[test]
+fn a_released_hold_gives_its_units_back_and_says_so_again() {
+    check(
+        "stock drop-1 2 · hold h1 ana drop-1 2 → held · levels drop-1 0/2/0 · \
+         release h1 → released · release h1 → released · levels drop-1 2/0/0 · \
+         hold h2 bo drop-1 2 → held",
+    );
+}
+
+#[test]
+fn a_purchase_sells_its_units_and_a_decline_gives_them_back() {
+    check(
+        "stock drop-1 2 · buy p1 ana drop-1 1 → authorizing · levels drop-1 1/1/0 · \
+         authorized p1 → authorized · capturing p1 → capturing · captured p1 → captured · \
+         levels drop-1 1/0/1 · buy p2 bo drop-1 1 → authorizing · declined p2 → declined · \
+         levels drop-1 1/0/1",
+    );
+}
+
+#[test]
+fn a_void_gives_the_units_back() {
+    check(
+        "stock drop-1 1 · buy p1 ana drop-1 1 → authorizing · authorized p1 → authorized · \
+         capturing p1 → capturing · voiding p1 → voiding · levels drop-1 0/1/0 · \
+         voided p1 → voided · levels drop-1 1/0/0 · replay p1 → payment_declined",
+    );
+}
+
+#[test]
+fn steps_that_the_state_does_not_allow_are_refused() {
+    check(
+        "stock drop-1 1 · hold h1 ana drop-1 1 → held · captured h1 → wrong_state · \
+         voided h1 → wrong_state · pay h1 → authorizing · pay h1 → hold_closed · \
+         release h1 → hold_closed · declined h1 → declined · authorized h1 → wrong_state",
+    );
+}
+
+#[test]
+fn a_hold_under_payment_does_not_expire() {
+    check(
+        "stock drop-1 1 · hold h1 ana drop-1 1 → held · pay h1 → authorizing · tick 900000 · \
+         show h1 → authorizing · authorized h1 → authorized · capturing h1 → capturing · \
+         captured h1 → captured · levels drop-1 0/0/1",
+    );
+}
+
+#[test]
+fn an_expired_hold_cannot_be_paid_nor_released() {
+    check(
+        "stock drop-1 1 · hold h1 ana drop-1 1 → held · tick 300000 · pay h1 → hold_expired · \
+         release h1 → hold_expired",
+    );
+}
+
+#[test]
+fn a_buyer_has_so_many_attempts_in_any_window() {
+    check(
+        "stock drop-1 9 · hold h1 ana drop-1 1 → held · tick 5000 · hold h2 ana drop-1 1 → held · \
+         hold h3 ana drop-1 1 → held · hold h4 ana drop-1 1 → held · hold h5 ana drop-1 1 → held · \
+         hold h6 ana drop-1 1 → rate_limited · hold b1 bo drop-1 1 → held · tick 4999 · \
+         hold h6 ana drop-1 1 → rate_limited · tick 1 · hold h6 ana drop-1 1 → held · \
+         hold h7 ana drop-1 1 → rate_limited",
+    );
+}
+
+#[test]
+fn the_rate_window_survives_a_restart() {
+    check(
+        "stock drop-1 9 · hold h1 ana drop-1 1 → held · hold h2 ana drop-1 1 → held · \
+         hold h3 ana drop-1 1 → held · hold h4 ana drop-1 1 → held · hold h5 ana drop-1 1 → held · \
+         reopen · hold h6 ana drop-1 1 → rate_limited · snapshot · reopen · \
+         hold h6 ana drop-1 1 → rate_limited · tick 10000 · hold h6 ana drop-1 1 → held",
+    );
+}
+
+#[test]
+fn a_key_has_one_outcome_for_seven_days() {
+    check(
+        "stock drop-1 1 · hold h1 ana drop-1 1 → held · replay h1 → held · \
+         hold h2 bo drop-1 1 → sold_out · tick 300000 · replay h2 → sold_out · replay h1 → held · \
+         reuse h1 → idempotency_key_reused · reopen · replay h2 → sold_out · \
+         reuse h2 → idempotency_key_reused · snapshot · reopen · replay h1 → held · \
+         tick 604800000 · hold x1 cy drop-1 1 → held · tick 1 · hold x2 dan drop-1 1 → sold_out",
+    );
+}
+
+#[test]
+fn a_running_purchase_is_in_flight_under_its_key_until_its_outcome() {
+    check(
+        "stock drop-1 1 · buy p1 ana drop-1 1 → authorizing · \
+         replay p1 → idempotency_in_flight · reopen · replay p1 → idempotency_in_flight · \
+         authorized p1 → authorized · capturing p1 → capturing · captured p1 → captured · \
+         replay p1 → captured · reopen · replay p1 → captured · snapshot · reopen · \
+         replay p1 → captured",
+    );
+}
+
+#[test]
+fn a_buyers_limit_counts_open_holds_and_standing_purchases() {
+    check(
+        "stock drop-1 9 limit 2 · hold h1 ana drop-1 1 → held · buy p1 ana drop-1 1 → authorizing · \
+         hold h2 ana drop-1 1 → per_user_limit · release h1 → released · tick 10000 · \
+         hold h3 ana drop-1 2 → per_user_limit · hold h4 ana drop-1 1 → held · \
+         declined p1 → declined · tick 10000 · hold h5 ana drop-1 1 → held · \
+         hold b1 bo drop-1 2 → held · reopen · tick 10000 · hold h6 ana drop-1 1 → per_user_limit",
+    );
+}
+
+#[test]
+fn the_sale_has_a_window_and_a_switch() {
+    check(
+        "stock drop-1 9 opens 1000 closes 2000 · hold h1 ana drop-1 1 → sale_not_started · \
+         tick 1000 · hold h2 ana drop-1 1 → held · tick 999 · hold h3 ana drop-1 1 → held · \
+         tick 1 · hold h4 ana drop-1 1 → sale_ended · stock drop-1 9 off · \
+         hold h5 ana drop-1 1 → sale_inactive · hold h6 bo drop-2 1 → product_not_found",
+    );
+}
+
+#[test]
+fn a_promotion_has_uses_in_all_and_for_each_buyer() {
+    check(
+        "stock drop-1 9 · promo TEN 10% uses 2 each 1 · hold h1 ana drop-1 2 TEN → held · \
+         amount h1 3600 · hold h2 ana drop-1 1 TEN → promotion_exhausted · \
+         hold h3 bo drop-1 1 TEN → held · hold h4 cy drop-1 1 TEN → promotion_exhausted · \
+         hold h5 cy drop-1 1 NONE → promotion_not_found · release h1 → released · \
+         hold h6 dan drop-1 1 TEN → held · reopen · hold h7 eve drop-1 1 TEN → promotion_exhausted",
+    );
+}
+
+#[test]
+fn a_sold_out_hold_takes_no_use_of_its_promotion() {
+    check(
+        "stock drop-1 1 · promo TEN 10% uses 1 each 1 · hold h1 ana drop-1 1 → held · \
+         hold h2 bo drop-1 1 TEN → sold_out · release h1 → released · \
+         hold h3 cy drop-1 1 TEN → held",
+    );
+}
+
+#[test]
+fn the_total_is_raised_and_lowered_but_never_below_what_is_committed() {
+    check(
+        "stock drop-1 2 · hold h1 ana drop-1 2 → held · stock drop-1 1 → stock_below_committed · \
+         stock drop-1 3 · levels drop-1 1/2/0 · hold h2 bo drop-1 1 → held · release h1 → released · \
+         stock drop-1 1 · levels drop-1 0/1/0 · hold h3 cy drop-1 1 → sold_out",
+    );
+}
+
+#[test]
+fn another_buyers_hold_is_none() {
+    check("stock drop-1 1 · hold h1 ana drop-1 1 → held · pay h1 as bo → hold_not_found");
+}
+
+#[test]
+fn state_goes_on_from_a_snapshot_and_the_log_behind_it() {
+    check(
+        "stock drop-1 5 · promo TEN 10% uses 9 · hold h1 ana drop-1 1 TEN → held · \
+         buy p1 bo drop-1 2 → authorizing · snapshot · authorized p1 → authorized · \
+         hold h2 cy drop-1 1 → held · snapshot · capturing p1 → capturing · reopen · \
+         captured p1 → captured · levels drop-1 1/2/2 · snapshot · reopen · \
+         release h1 → released · reopen · levels drop-1 2/1/2",
+    );
+}

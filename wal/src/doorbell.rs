@@ -1,0 +1,93 @@
+//! The doorbell: a thread sleeps until a condition on atomics holds, and is woken without the
+//! waker paying for a system call when nobody sleeps.
+//!
+//! Invariant: whoever makes the condition true and then calls [`Doorbell::ring`] wakes every
+//! sleeper whose condition it made true. It rests on two fences (sleeper: flag, fence, look;
+//! waker: change, fence, flag), so that at least one side sees the other, and on the sleeper
+//! holding the lock from its look until it sleeps, so that the notification cannot fall between.
+//!
+//! It deliberately carries no value: the condition is the caller's, on the caller's atomics.
+
+use std::sync::PoisonError;
+use std::time::{Duration, Instant};
+
+use crate::sync::{AtomicBool, Condvar, Mutex, Ordering, fence};
+
+/// Something to sleep at.
+#[derive(Debug)]
+pub struct Doorbell {
+    /// Somebody sleeps or is about to. Cleared by the one ringer that takes on the waking, so that
+    /// of many ringers only the first pays for it.
+    waiting: AtomicBool,
+    lock: Mutex<()>,
+    wake: Condvar,
+}
+
+impl Default for Doorbell {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Doorbell {
+    /// A doorbell at which nobody sleeps.
+    pub fn new() -> Self {
+        Self {
+            waiting: AtomicBool::new(false),
+            lock: Mutex::new(()),
+            wake: Condvar::new(),
+        }
+    }
+
+    /// Wakes every sleeper, if there is one; each looks at its condition again.
+    pub fn ring(&self) {
+        fence(Ordering::SeqCst);
+        if self.waiting.load(Ordering::Relaxed) && self.waiting.swap(false, Ordering::AcqRel) {
+            // Through the lock, so that a sleeper that has looked is asleep by now.
+            drop(self.lock.lock().unwrap_or_else(PoisonError::into_inner));
+            self.wake.notify_all();
+        }
+    }
+
+    /// Sleeps until `ready` holds.
+    pub fn wait_until(&self, ready: impl Fn() -> bool) {
+        let mut guard = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
+        loop {
+            self.waiting.store(true, Ordering::Relaxed);
+            fence(Ordering::SeqCst);
+            if ready() {
+                return;
+            }
+            guard = self
+                .wake
+                .wait(guard)
+                .unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// Sleeps until `ready` holds or `timeout` has passed; says whether it holds.
+    pub fn wait_until_for(&self, timeout: Duration, ready: impl Fn() -> bool) -> bool {
+        let deadline = Instant::now().checked_add(timeout);
+        let mut guard = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
+        loop {
+            self.waiting.store(true, Ordering::Relaxed);
+            fence(Ordering::SeqCst);
+            if ready() {
+                return true;
+            }
+            // A deadline beyond what the clock can say never comes.
+            let left = match deadline {
+                Some(deadline) => deadline.saturating_duration_since(Instant::now()),
+                None => Duration::MAX,
+            };
+            if left.is_zero() {
+                return false;
+            }
+            guard = self
+                .wake
+                .wait_timeout(guard, left)
+                .unwrap_or_else(PoisonError::into_inner)
+                .0;
+        }
+    }
+}

@@ -1,0 +1,232 @@
+//! Makes segments ahead of their use, and watches how much room the disk has.
+//!
+//! A spare is filled with written zeroes (syncing into them costs two thirds of syncing into space
+//! that is merely reserved), synced, renamed, and its directory entry synced, all before the log
+//! thread asks for it. It is written in small synced steps with pauses, so that the disk is never
+//! busy with it for long while commits wait.
+//!
+//! Invariants: 1. at most one spare is kept; 2. a spare handed out is durable, whole and zero; 3. a
+//! failure is handed to the log thread, which ends the log: nothing is retried, but for a full disk,
+//! which is tried again while nobody waits for the spare.
+
+use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Condvar, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::error::{At, IoError, Operation};
+use crate::format::names;
+use crate::storage::{Access, Storage, StorageFile, write_zeroes};
+use crate::sync::lock;
+
+/// Bytes of zeroes written and synced in one step.
+const STEP_BYTES: u64 = 1 << 20;
+/// No pause between two steps of filling is longer.
+const PAUSE_MAX: Duration = Duration::from_millis(20);
+
+/// A segment file without a name of its own yet.
+pub(crate) type Spare = (String, Box<dyn StorageFile>);
+
+#[derive(Default)]
+struct State {
+    spare: Option<Spare>,
+    failed: Option<IoError>,
+    /// The log thread waits for a spare.
+    wanted: bool,
+    stop: bool,
+    number: u64,
+}
+
+/// The meeting place of the log thread and the maker's thread.
+pub(crate) struct Maker {
+    state: Mutex<State>,
+    changed: Condvar,
+    /// A failure is there to be collected.
+    has_failed: AtomicBool,
+    /// The disk has less room than asked for.
+    low: AtomicBool,
+}
+
+/// Makes a whole, durable, zero-filled spare. After each step `go_on` is asked; `None` if it says no.
+pub(crate) fn make_spare(
+    storage: &dyn Storage,
+    number: u64,
+    bytes: u64,
+    mut go_on: impl FnMut() -> bool,
+) -> Result<Option<Spare>, IoError> {
+    let name = names::spare(number);
+    let unfinished = names::unfinished(&name);
+    let file = storage
+        .open(&unfinished, Access::Create)
+        .at(Operation::Open, &unfinished, 0)?;
+    let mut at = 0;
+    while at < bytes {
+        let end = bytes.min(at + STEP_BYTES);
+        write_zeroes(&*file, at, end).at(Operation::Write, &unfinished, at)?;
+        file.sync_data().at(Operation::Sync, &unfinished, at)?;
+        at = end;
+        if !go_on() {
+            return Ok(None);
+        }
+    }
+    storage
+        .rename(&unfinished, &name)
+        .at(Operation::Rename, &name, 0)?;
+    storage.sync_dir().at(Operation::SyncDirectory, ".", 0)?;
+    Ok(Some((name, file)))
+}
+
+impl Maker {
+    pub(crate) fn new(low: bool) -> Self {
+        Self {
+            state: Mutex::default(),
+            changed: Condvar::new(),
+            has_failed: AtomicBool::new(false),
+            low: AtomicBool::new(low),
+        }
+    }
+
+    /// Whether the disk has less room than asked for.
+    pub(crate) fn disk_low(&self) -> bool {
+        self.low.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn has_failed(&self) -> bool {
+        self.has_failed.load(Ordering::Acquire)
+    }
+
+    /// The failure that ends the log, if there is one. For the log thread.
+    pub(crate) fn take_failure(&self) -> Option<IoError> {
+        lock(&self.state).failed.take()
+    }
+
+    /// A spare, waiting for it if need be. For the log thread.
+    pub(crate) fn take(&self) -> Result<Spare, IoError> {
+        let mut state = lock(&self.state);
+        loop {
+            if let Some(failed) = state.failed.take() {
+                return Err(failed);
+            }
+            if let Some(spare) = state.spare.take() {
+                state.wanted = false;
+                self.changed.notify_all();
+                return Ok(spare);
+            }
+            state.wanted = true;
+            self.changed.notify_all();
+            state = self
+                .changed
+                .wait(state)
+                .unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    pub(crate) fn stop(&self) {
+        lock(&self.state).stop = true;
+        self.changed.notify_all();
+    }
+
+    /// The maker's thread. `nudge` has the log thread look for a failure.
+    pub(crate) fn run(&self, storage: &dyn Storage, settings: Settings, nudge: impl Fn()) {
+        loop {
+            let job = self.next_job(settings.check_every);
+            if matches!(job, Job::End) {
+                return;
+            }
+            // A disk that does not say how much room it has is taken for full.
+            let free = storage.free_bytes().unwrap_or(0);
+            self.low.store(free < settings.free_min, Ordering::Relaxed);
+            let Job::Make(number) = job else { continue };
+            let bytes = settings.segment_bytes;
+            let made = make_spare(storage, number, bytes, self.pacer());
+            let mut state = lock(&self.state);
+            match made {
+                Ok(Some(spare)) => state.spare = Some(spare),
+                // Called off: the log is closing.
+                Ok(None) => return,
+                Err(e) if is_full(&e.source) && !state.wanted => {
+                    self.low.store(true, Ordering::Relaxed);
+                    let name = names::unfinished(&names::spare(number));
+                    // To give the room back; if that fails too, the next opening removes it.
+                    let _ = storage.remove(&name);
+                    // Wait before the next attempt, unless the log thread comes to need it.
+                    let wait = self
+                        .changed
+                        .wait_timeout_while(state, settings.check_every, |s| !s.stop && !s.wanted);
+                    drop(wait);
+                    continue;
+                }
+                Err(e) => {
+                    state.failed = Some(e);
+                    self.has_failed.store(true, Ordering::Release);
+                    self.changed.notify_all();
+                    drop(state);
+                    nudge();
+                    return;
+                }
+            }
+            self.changed.notify_all();
+        }
+    }
+
+    /// Sleeps until there is something to do.
+    fn next_job(&self, check_every: Duration) -> Job {
+        let mut state = lock(&self.state);
+        let idle = |s: &mut State| !s.stop && s.spare.is_some();
+        if state.spare.is_some() {
+            state = self
+                .changed
+                .wait_timeout_while(state, check_every, idle)
+                .unwrap_or_else(PoisonError::into_inner)
+                .0;
+        }
+        if state.stop {
+            return Job::End;
+        }
+        if state.spare.is_some() {
+            return Job::LookAtDisk;
+        }
+        state.number += 1;
+        Job::Make(state.number)
+    }
+
+    /// Pauses after each step of filling for about as long as the step took, unless somebody waits.
+    fn pacer(&self) -> impl FnMut() -> bool {
+        let mut since = Instant::now();
+        move || {
+            let pause = since.elapsed().min(PAUSE_MAX);
+            let state = lock(&self.state);
+            let state = self
+                .changed
+                .wait_timeout_while(state, pause, |s| !s.stop && !s.wanted)
+                .unwrap_or_else(PoisonError::into_inner)
+                .0;
+            since = Instant::now();
+            !state.stop
+        }
+    }
+}
+
+/// What the maker does next.
+enum Job {
+    /// Make the spare of this number.
+    Make(u64),
+    /// See how much room there is.
+    LookAtDisk,
+    /// The log is closing.
+    End,
+}
+
+/// What the maker needs to know.
+#[derive(Copy, Clone, Debug)]
+pub(crate) struct Settings {
+    pub segment_bytes: u64,
+    pub free_min: u64,
+    pub check_every: Duration,
+}
+
+/// Whether a write failed for want of room; the last one that fits is a short one.
+fn is_full(e: &io::Error) -> bool {
+    use io::ErrorKind::{QuotaExceeded, StorageFull, WriteZero};
+    matches!(e.kind(), StorageFull | QuotaExceeded | WriteZero)
+}

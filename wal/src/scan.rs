@@ -1,0 +1,71 @@
+//! Reading a log that nobody has open: verify everything, show the records, say what is wrong.
+//!
+//! It changes nothing, locks nothing and repairs nothing. On a log that is being written it may see
+//! a frame half done and call the tail torn.
+
+use crate::Lsn;
+use crate::error::{Damage, OpenError};
+use crate::format::Record;
+use crate::storage::Storage;
+use crate::survey::{Options, Survey, TornTail};
+
+/// What state a log is in.
+#[derive(Clone, Eq, PartialEq, Debug)]
+pub enum Verdict {
+    /// Everything verifies.
+    Clean,
+    /// All that was acknowledged verifies; behind it lies what was not. Opening cuts it.
+    TornTail(TornTail),
+    /// Acknowledged data is not what was written. Opening refuses.
+    Damaged(Box<Damage>),
+}
+
+/// What a scan found.
+#[derive(Clone, Debug)]
+pub struct Scan {
+    /// The state.
+    pub verdict: Verdict,
+    /// The log's identity; none if it has no readable segment.
+    pub log_id: Option<u128>,
+    /// Where it begins.
+    pub first: Lsn,
+    /// Up to here it is good.
+    pub end: Lsn,
+    /// Segments with a good header.
+    pub segments: usize,
+    /// Frames verified.
+    pub frames: u64,
+    /// Records in them.
+    pub records: u64,
+}
+
+/// Reads a whole log and shows every record that lies in a verified frame, in order.
+///
+/// Frames of segments that end at or before `from` are skipped; [`Lsn::ZERO`] verifies everything.
+/// Damage is a verdict here; the errors are a failed read and a log of another format.
+pub fn scan(
+    storage: &dyn Storage,
+    from: Lsn,
+    mut visit: impl FnMut(&Record<'_>),
+) -> Result<Scan, OpenError> {
+    let mut survey = Survey::default();
+    let options = Options {
+        sync: false,
+        verify_from: from.get(),
+    };
+    let verdict = match survey.run(storage, options, &mut visit) {
+        Ok(()) => survey.torn.take().map_or(Verdict::Clean, Verdict::TornTail),
+        Err(OpenError::Damaged(damage)) => Verdict::Damaged(damage),
+        Err(other) => return Err(other),
+    };
+    let first = survey.segments.first().map(|s| s.header);
+    Ok(Scan {
+        verdict,
+        log_id: first.map(|header| header.log_id),
+        first: Lsn::new(first.map_or(0, |header| header.first)),
+        end: Lsn::new(survey.end),
+        segments: survey.segments.len(),
+        frames: survey.frames,
+        records: survey.records,
+    })
+}

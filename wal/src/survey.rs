@@ -1,0 +1,379 @@
+//! Reads a whole log and judges it, changing nothing: is it clean, is its tail torn, is it damaged?
+//!
+//! The rule, at the first frame that is not good, standing at LSN N: if it lies in a sealed segment,
+//! or the witness or any later frame that verifies knew a durable LSN above N, then bytes at N were
+//! acknowledged: damage. Otherwise nobody was told about them: a torn tail. If nothing but zeroes
+//! follows, the log simply ends there.
+//!
+//! A missing or doubled segment, a wrong length and a failed read are never an end. Repair is in
+//! `recovery`; the public read-only face in `scan`.
+
+use crate::Lsn;
+use crate::error::{At, Damage, OpenError, Operation, Vouched};
+use crate::format::{
+    Bad, FORMAT_VERSION, FRAME_HEADER, FrameHeader, HeaderError, Mismatch, RECORD_ALIGN, Record,
+    SEGMENT_HEADER, SegmentHeader, names, record_at, record_bytes, starts_frame,
+};
+use crate::storage::{Access, Storage, read_full};
+use crate::walker::Walker;
+use crate::witness::{self, Testimony};
+
+/// Bytes looked through at once behind a bad frame.
+const LOOK_CHUNK: usize = 256 << 10;
+
+/// A tail that was written but never acknowledged.
+#[derive(Clone, Eq, PartialEq, Debug)]
+pub struct TornTail {
+    /// The segment's file.
+    pub segment: String,
+    /// Where the tail begins, in bytes.
+    pub offset: u64,
+    /// The LSN there: the log ends here.
+    pub lsn: Lsn,
+    /// How many bytes it has.
+    pub bytes: u64,
+    /// Why its first frame is not good.
+    pub reason: Mismatch,
+}
+
+/// A segment with a good header.
+#[derive(Clone, Debug)]
+pub(crate) struct Segment {
+    pub name: String,
+    pub header: SegmentHeader,
+    /// The header's checksum, which seeds that of its frames.
+    pub seed: u32,
+}
+
+/// Where the log ends and goes on.
+#[derive(Copy, Clone, Debug)]
+pub(crate) struct Tail {
+    pub offset: u64,
+    pub lsn: u64,
+    pub chain: u32,
+}
+
+/// How to read.
+#[derive(Copy, Clone, Debug)]
+pub(crate) struct Options {
+    /// Sync every file before reading it, so as not to decide on what only the cache holds.
+    pub sync: bool,
+    /// Skip the frames of segments that end at or before this LSN.
+    pub verify_from: u64,
+}
+
+/// What has been found so far; complete after a [`Survey::run`] that returned `Ok`.
+#[derive(Debug, Default)]
+pub(crate) struct Survey {
+    pub segments: Vec<Segment>,
+    pub left_overs: Vec<String>,
+    pub torn_copies: Vec<String>,
+    pub has_witness: bool,
+    pub witness: Testimony,
+    pub tail: Option<Tail>,
+    pub torn: Option<TornTail>,
+    pub end: u64,
+    pub frames: u64,
+    pub records: u64,
+}
+
+impl Survey {
+    /// Reads everything, showing every record from `verify_from` on that lies in a verified frame.
+    pub(crate) fn run(
+        &mut self,
+        storage: &dyn Storage,
+        options: Options,
+        visit: &mut dyn FnMut(&Record<'_>),
+    ) -> Result<(), OpenError> {
+        let mut names = storage.list().at(Operation::List, ".", 0)?;
+        names.sort_unstable();
+        self.has_witness = names.iter().any(|name| name == names::WITNESS);
+        self.left_overs = names
+            .iter()
+            .filter(|n| names::is_left_over(n))
+            .cloned()
+            .collect();
+        self.torn_copies = names
+            .iter()
+            .filter(|n| names::is_torn(n))
+            .cloned()
+            .collect();
+        self.read_headers(storage, &names, options.sync)?;
+        self.witness = witness::read(storage, &names)?;
+        self.check_witness()?;
+        for i in 0..self.segments.len() {
+            let sealed_end = self.segments.get(i + 1).map(|next| next.header.first);
+            if sealed_end.is_some_and(|end| end <= options.verify_from) {
+                continue;
+            }
+            let mut walker = self.walker(storage, i)?;
+            match sealed_end {
+                Some(_) => self.walk_sealed(&mut walker, i + 1, visit)?,
+                None => self.walk_last(&mut walker, visit)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads and holds against each other the headers of all segments.
+    fn read_headers(
+        &mut self,
+        storage: &dyn Storage,
+        names: &[String],
+        sync: bool,
+    ) -> Result<(), OpenError> {
+        let names: Vec<_> = names
+            .iter()
+            .filter_map(|name| Some((names::parse_segment(name)?, name)))
+            .collect();
+        for (i, &(first, name)) in names.iter().enumerate() {
+            let sealed = i + 1 < names.len();
+            let vouched = if sealed {
+                Vouched::BySealedSegment
+            } else {
+                Vouched::ByName
+            };
+            let access = if sync {
+                Access::ReadWrite
+            } else {
+                Access::Read
+            };
+            let file = storage.open(name, access).at(Operation::Open, name, 0)?;
+            if sync {
+                file.sync_data().at(Operation::Sync, name, 0)?;
+            }
+            let damaged = |bad| OpenError::from(Damage::new(name, 0, self.end, bad, vouched));
+            let mut bytes = [0; SEGMENT_HEADER];
+            read_full(&*file, &mut bytes, 0).at(Operation::Read, name, 0)?;
+            let (header, seed) = SegmentHeader::decode(&bytes).map_err(|e| match e {
+                HeaderError::Bad(bad) => damaged(bad),
+                HeaderError::Version(found) => OpenError::Format {
+                    segment: name.clone(),
+                    expected: FORMAT_VERSION,
+                    found,
+                },
+            })?;
+            let len = file.len().at(Operation::Read, name, 0)?;
+            self.check_header(&header, first, len).map_err(damaged)?;
+            self.end = header.first;
+            self.segments.push(Segment {
+                name: name.clone(),
+                header,
+                seed,
+            });
+        }
+        Ok(())
+    }
+
+    fn check_header(&self, header: &SegmentHeader, first: u64, len: u64) -> Result<(), Bad> {
+        if header.first != first {
+            return Err(Bad::new(Mismatch::SegmentFirstLsn, first, header.first));
+        }
+        if header.segment_bytes != len {
+            return Err(Bad::new(Mismatch::SegmentLength, header.segment_bytes, len));
+        }
+        if let Some(before) = self.segments.last() {
+            if before.header.log_id != header.log_id {
+                let [expected, found] = [before.header.log_id, header.log_id].map(low_half);
+                return Err(Bad::new(Mismatch::LogId, expected, found));
+            }
+            let expected = before.header.sequence + 1;
+            if header.sequence != expected {
+                return Err(Bad::new(Mismatch::Sequence, expected, header.sequence));
+            }
+        }
+        Ok(())
+    }
+
+    /// The witness must speak of this log, and there must be a log if it knows of data.
+    fn check_witness(&self) -> Result<(), OpenError> {
+        if self.witness.durable == 0 {
+            return Ok(());
+        }
+        let bad = match self.segments.first() {
+            None => Bad::new(Mismatch::NoSegments, self.witness.durable, 0_u64),
+            Some(first) if self.witness.log_id != Some(first.header.log_id) => {
+                let witness = self.witness.log_id.map_or(0, low_half);
+                Bad::new(Mismatch::LogId, witness, low_half(first.header.log_id))
+            }
+            Some(_) => return Ok(()),
+        };
+        Err(Damage::new(names::WITNESS, 0, 0, bad, Vouched::ByWitness).into())
+    }
+
+    fn walker(&self, storage: &dyn Storage, i: usize) -> Result<Walker, OpenError> {
+        let segment = &self.segments[i];
+        let file =
+            storage
+                .open(&segment.name, Access::Read)
+                .at(Operation::Open, &segment.name, 0)?;
+        Ok(Walker::new(
+            file,
+            &segment.name,
+            segment.header,
+            segment.seed,
+        ))
+    }
+
+    fn count(&mut self, walker: &Walker, records: u32) {
+        self.frames += 1;
+        self.records += u64::from(records);
+        self.end = walker.lsn();
+    }
+
+    /// A sealed segment holds exactly what lies between its first LSN and the next one's.
+    fn walk_sealed(
+        &mut self,
+        walker: &mut Walker,
+        next: usize,
+        visit: &mut dyn FnMut(&Record<'_>),
+    ) -> Result<(), OpenError> {
+        let next = self.segments[next].clone();
+        let damaged = |segment: &str, offset, lsn, bad| {
+            Err(Damage::new(segment, offset, lsn, bad, Vouched::BySealedSegment).into())
+        };
+        while walker.lsn() < next.header.first {
+            match walker.step()? {
+                Ok(frame) => {
+                    show(walker.body(&frame), visit);
+                    self.count(walker, frame.header.records);
+                }
+                Err(bad) => return damaged(walker.name(), walker.offset(), walker.lsn(), bad),
+            }
+        }
+        if walker.lsn() != next.header.first {
+            let bad = Bad::new(Mismatch::SegmentFirstLsn, walker.lsn(), next.header.first);
+            return damaged(&next.name, 0, walker.lsn(), bad);
+        }
+        if walker.chain() != next.header.previous {
+            let bad = Bad::new(Mismatch::SegmentChain, walker.chain(), next.header.previous);
+            return damaged(&next.name, 0, walker.lsn(), bad);
+        }
+        Ok(())
+    }
+
+    /// The last segment ends somewhere; where it does, judge how.
+    fn walk_last(
+        &mut self,
+        walker: &mut Walker,
+        visit: &mut dyn FnMut(&Record<'_>),
+    ) -> Result<(), OpenError> {
+        let bad = loop {
+            match walker.step()? {
+                Ok(frame) => {
+                    show(walker.body(&frame), visit);
+                    self.count(walker, frame.header.records);
+                }
+                Err(bad) => break bad,
+            }
+        };
+        let lsn = walker.lsn();
+        self.end = lsn;
+        let damaged = |bad, vouched| {
+            Err(Damage::new(walker.name(), walker.offset(), lsn, bad, vouched).into())
+        };
+        if self.witness.durable > lsn {
+            let blank = matches!(bad.what, Mismatch::Blank | Mismatch::NoRoom);
+            let end = Bad::new(Mismatch::End, self.witness.durable, lsn);
+            return damaged(if blank { end } else { bad }, Vouched::ByWitness);
+        }
+        let rest = look_behind(walker)?;
+        if let Some(offset) = rest.vouching_frame {
+            return damaged(bad, Vouched::ByLaterFrame(offset));
+        }
+        self.tail = Some(Tail {
+            offset: walker.offset(),
+            lsn,
+            chain: walker.chain(),
+        });
+        if rest.written_to > walker.offset() {
+            self.torn = Some(TornTail {
+                segment: walker.name().to_owned(),
+                offset: walker.offset(),
+                lsn: Lsn::new(lsn),
+                bytes: rest.written_to - walker.offset(),
+                reason: bad.what,
+            });
+        }
+        Ok(())
+    }
+}
+
+#[allow(
+    clippy::cast_possible_truncation,
+    reason = "enough of an id to tell two apart in a message"
+)]
+fn low_half(id: u128) -> u64 {
+    id as u64
+}
+
+fn show(body: &[u8], visit: &mut dyn FnMut(&Record<'_>)) {
+    let mut at = 0;
+    while let Some(record) = record_at(body, at) {
+        visit(&record);
+        at += record_bytes(record.payload.len());
+    }
+}
+
+/// What lies behind the last good frame.
+struct Rest {
+    /// A frame that verifies and knew that the bytes at the walker's LSN were durable.
+    vouching_frame: Option<u64>,
+    /// One past the last byte that is not zero; 0 if there is none.
+    written_to: u64,
+}
+
+/// Looks at every place behind the last good frame where another could stand.
+fn look_behind(walker: &Walker) -> Result<Rest, OpenError> {
+    let end = walker.segment().segment_bytes;
+    let mut rest = Rest {
+        vouching_frame: None,
+        written_to: 0,
+    };
+    let mut buffer = vec![0; LOOK_CHUNK];
+    let mut at = walker.offset();
+    while at < end {
+        let want = usize::try_from(end - at)
+            .unwrap_or(LOOK_CHUNK)
+            .min(LOOK_CHUNK);
+        let read = read_full(walker.file(), &mut buffer[..want], at).at(
+            Operation::Read,
+            walker.name(),
+            at,
+        )?;
+        if let Some(last) = buffer[..read].iter().rposition(|b| *b != 0) {
+            rest.written_to = at + last as u64 + 1;
+            // Frames stand at multiples of the record alignment, as does the walker.
+            for i in (0..read).step_by(RECORD_ALIGN) {
+                if rest.vouching_frame.is_none() && starts_frame(&buffer[i..read]) {
+                    rest.vouching_frame = vouching_frame(walker, at + i as u64)?;
+                }
+            }
+        }
+        if read < want {
+            break;
+        }
+        at += read as u64;
+    }
+    Ok(rest)
+}
+
+/// Whether a frame that verifies stands at `offset` and knew a durable LSN above the walker's.
+fn vouching_frame(walker: &Walker, offset: u64) -> Result<Option<u64>, OpenError> {
+    let read = |bytes: &mut [u8]| {
+        read_full(walker.file(), bytes, offset).at(Operation::Read, walker.name(), offset)
+    };
+    let mut head = [0; FRAME_HEADER];
+    if read(&mut head)? < FRAME_HEADER {
+        return Ok(None);
+    }
+    let Ok(header) = FrameHeader::decode(&head, offset, walker.segment().segment_bytes) else {
+        return Ok(None);
+    };
+    if header.durable <= walker.lsn() {
+        return Ok(None);
+    }
+    let mut frame = vec![0; FRAME_HEADER + header.body];
+    let whole = read(&mut frame)? == frame.len();
+    Ok((whole && FrameHeader::verify(&frame, walker.seed()).is_ok()).then_some(offset))
+}

@@ -1,0 +1,114 @@
+//! The witness: a small file with two alternating slots that says what is durable, so that damage
+//! to the very last frame is told from a torn tail.
+//!
+//! Invariants: 1. it never claims more than was synced; 2. a slot is written while the other stays
+//! whole, and the two share no sector. It is not synced after each write: the kernel keeps it over a
+//! killed process, and a machine that loses power loses only the vouching, never data.
+
+use crate::error::{At, Damage, IoError, OpenError, Operation, Vouched};
+use crate::format::{Bad, Mismatch, WITNESS_SLOT_BYTES, WitnessSlot, names};
+use crate::storage::{Access, Storage, StorageFile, read_full, write_all, write_zeroes};
+
+const BYTES: usize = 2 * WITNESS_SLOT_BYTES;
+
+/// What the witness says.
+#[derive(Copy, Clone, Debug, Default)]
+pub(crate) struct Testimony {
+    pub durable: u64,
+    /// The next write's counter.
+    pub counter: u64,
+    pub log_id: Option<u128>,
+}
+
+/// Reads the witness; silence if there is none.
+pub(crate) fn read(storage: &dyn Storage, names: &[String]) -> Result<Testimony, OpenError> {
+    if !names.iter().any(|name| name == names::WITNESS) {
+        return Ok(Testimony::default());
+    }
+    let file = storage
+        .open(names::WITNESS, Access::Read)
+        .at(Operation::Open, names::WITNESS, 0)?;
+    let mut bytes = vec![0; BYTES];
+    let read = read_full(&*file, &mut bytes, 0).at(Operation::Read, names::WITNESS, 0)?;
+    let slots = [0, WITNESS_SLOT_BYTES].map(|at| WitnessSlot::decode(&bytes[at..]));
+    let Some(latest) = slots.iter().flatten().max_by_key(|slot| slot.counter) else {
+        if read == BYTES && bytes.iter().all(|b| *b == 0) {
+            return Ok(Testimony::default());
+        }
+        let bad = Bad::new(Mismatch::Witness, BYTES as u64, read as u64);
+        return Err(Damage::new(names::WITNESS, 0, 0, bad, Vouched::ByWitness).into());
+    };
+    Ok(Testimony {
+        durable: latest.durable,
+        counter: latest.counter + 1,
+        log_id: Some(latest.log_id),
+    })
+}
+
+/// The witness of a running log.
+pub(crate) struct WitnessWriter {
+    file: Box<dyn StorageFile>,
+    log_id: u128,
+    counter: u64,
+}
+
+impl WitnessWriter {
+    /// Makes the file anew, durably, replacing one of that name.
+    pub(crate) fn create(storage: &dyn Storage, log_id: u128) -> Result<Self, IoError> {
+        let unfinished = names::unfinished(names::WITNESS);
+        let file = storage
+            .open(&unfinished, Access::Create)
+            .at(Operation::Open, &unfinished, 0)?;
+        write_zeroes(&*file, 0, BYTES as u64).at(Operation::Write, &unfinished, 0)?;
+        file.sync_data().at(Operation::Sync, &unfinished, 0)?;
+        storage
+            .rename(&unfinished, names::WITNESS)
+            .at(Operation::Rename, &unfinished, 0)?;
+        storage.sync_dir().at(Operation::SyncDirectory, ".", 0)?;
+        Ok(Self {
+            file,
+            log_id,
+            counter: 0,
+        })
+    }
+
+    /// Goes on with the file there is.
+    pub(crate) fn resume(
+        storage: &dyn Storage,
+        log_id: u128,
+        counter: u64,
+    ) -> Result<Self, IoError> {
+        let file = storage.open(names::WITNESS, Access::ReadWrite).at(
+            Operation::Open,
+            names::WITNESS,
+            0,
+        )?;
+        Ok(Self {
+            file,
+            log_id,
+            counter,
+        })
+    }
+
+    /// Testifies that everything below `durable` is durable.
+    pub(crate) fn write(&mut self, durable: u64) -> Result<(), IoError> {
+        let slot = WitnessSlot {
+            log_id: self.log_id,
+            durable,
+            counter: self.counter,
+        };
+        let offset = (self.counter % 2) * WITNESS_SLOT_BYTES as u64;
+        write_all(&*self.file, &slot.encode(), offset).at(
+            Operation::Write,
+            names::WITNESS,
+            offset,
+        )?;
+        self.counter += 1;
+        Ok(())
+    }
+
+    /// Makes the testimony outlive the machine.
+    pub(crate) fn sync(&self) -> Result<(), IoError> {
+        self.file.sync_data().at(Operation::Sync, names::WITNESS, 0)
+    }
+}

@@ -1,0 +1,298 @@
+//! The log on a real disk, through its public face: append, wait, follow, roll over, remove, reopen.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::Duration;
+
+use wal::{
+    AppendError, CommitListener, DiskStorage, Entry, Fault, Log, LogConfig, Lsn, OpenError,
+    ReadError, Storage, SyncPolicy, Verdict, Witness, scan,
+};
+
+/// Segments of a few blocks: every test rolls over.
+fn small() -> LogConfig {
+    LogConfig {
+        segment_bytes: 8 << 10,
+        ring_bytes: 4 << 10,
+        record_bytes_max: 1 << 10,
+        frame_bytes_max: 4 << 10,
+        disk_free_bytes_min: 0,
+        ..LogConfig::default()
+    }
+}
+
+fn storage(directory: &tempfile::TempDir) -> Arc<DiskStorage> {
+    Arc::new(DiskStorage::open(directory.path()).expect("a directory of its own"))
+}
+
+fn entry(payload: &[u8]) -> Entry<'_> {
+    Entry {
+        kind: 7,
+        version: 3,
+        payload,
+    }
+}
+
+fn read_all(log: &Log, from: Lsn) -> Vec<Vec<u8>> {
+    let mut reader = log.reader(from).expect("it is there");
+    let mut all = Vec::new();
+    while let Some(record) = reader.next().expect("it is good") {
+        assert_eq!((record.kind, record.version), (7, 3));
+        assert_eq!(
+            record.payload.as_ptr().align_offset(16),
+            0,
+            "payloads are aligned"
+        );
+        all.push(record.payload.to_vec());
+    }
+    all
+}
+
+#[test]
+fn what_was_durable_is_there_after_reopening() {
+    let directory = tempfile::tempdir().unwrap();
+    let payloads: Vec<Vec<u8>> = (0..300_usize)
+        .map(|i| vec![u8::try_from(i % 251).unwrap(); i])
+        .collect();
+    {
+        let (log, report) = Log::open(storage(&directory), small()).unwrap();
+        assert!(report.created);
+        for payload in &payloads {
+            let appended = log.append(&[entry(payload)]).unwrap();
+            log.wait_durable(appended.end).unwrap();
+        }
+        assert!(log.stats().rolls > 5, "{:?}", log.stats());
+        assert_eq!(read_all(&log, Lsn::ZERO), payloads);
+        log.close().unwrap();
+    }
+    let (log, report) = Log::open(storage(&directory), small()).unwrap();
+    assert!(!report.created && report.torn.is_none());
+    assert_eq!(report.records, 300);
+    assert_eq!(log.durable(), report.end);
+    assert_eq!(read_all(&log, Lsn::ZERO), payloads);
+    log.append(&[entry(b"more")]).unwrap();
+    log.close().unwrap();
+    let read_only = DiskStorage::open_read_only(directory.path()).unwrap();
+    let mut kinds = 0;
+    let scan = scan(&read_only, Lsn::ZERO, |record| {
+        kinds += u64::from(record.kind);
+    })
+    .unwrap();
+    assert_eq!(
+        (scan.verdict, scan.records, kinds),
+        (Verdict::Clean, 301, 301 * 7)
+    );
+}
+
+#[test]
+fn appends_of_many_threads_stay_whole_and_in_their_order() {
+    const THREADS: usize = 4;
+    const APPENDS: u64 = 2_000;
+    let directory = tempfile::tempdir().unwrap();
+    let (log, _) = Log::open(storage(&directory), small()).unwrap();
+    thread::scope(|scope| {
+        for t in 0..THREADS {
+            let log = &log;
+            scope.spawn(move || {
+                for i in 0..APPENDS {
+                    let parts = [(t as u64).to_le_bytes(), i.to_le_bytes()];
+                    let appended = log.append(&parts.each_ref().map(|p| entry(p))).unwrap();
+                    if i % 97 == 0 {
+                        log.wait_durable(appended.end).unwrap();
+                        assert!(log.durable() >= appended.end);
+                    }
+                }
+            });
+        }
+    });
+    log.wait_durable(log.appended()).unwrap();
+    let all = read_all(&log, Lsn::ZERO);
+    let number = |bytes: &[u8]| u64::from_le_bytes(bytes.try_into().unwrap());
+    let mut next = [0; THREADS];
+    for pair in all.chunks(2) {
+        let t = usize::try_from(number(&pair[0])).unwrap();
+        assert_eq!(number(&pair[1]), next[t]);
+        next[t] += 1;
+    }
+    assert_eq!(next, [APPENDS; THREADS]);
+    let stats = log.stats();
+    assert_eq!(stats.records, 2 * THREADS as u64 * APPENDS);
+    assert!(
+        stats.syncs < THREADS as u64 * APPENDS,
+        "commits are shared: {stats:?}"
+    );
+}
+
+#[test]
+fn a_reader_follows_and_hears_of_the_end() {
+    let directory = tempfile::tempdir().unwrap();
+    let (log, _) = Log::open(storage(&directory), small()).unwrap();
+    let mut reader = log.reader(Lsn::ZERO).unwrap();
+    assert!(
+        reader
+            .wait_next(Duration::from_millis(1))
+            .unwrap()
+            .is_none()
+    );
+    thread::scope(|scope| {
+        let follower = scope.spawn(move || {
+            let mut seen = Vec::new();
+            loop {
+                match reader.wait_next(Duration::from_secs(30)) {
+                    Ok(Some(record)) => seen.push(record.payload.to_vec()),
+                    Ok(None) => panic!("the log stands still"),
+                    Err(ReadError::Ended(_)) => return seen,
+                    Err(e) => panic!("{e}"),
+                }
+            }
+        });
+        for i in 0..500_u32 {
+            log.append(&[entry(&i.to_le_bytes())]).unwrap();
+        }
+        log.shutdown().unwrap();
+        let expected: Vec<_> = (0..500_u32).map(|i| i.to_le_bytes().to_vec()).collect();
+        assert_eq!(follower.join().unwrap(), expected);
+    });
+    assert!(matches!(
+        log.append(&[entry(b"late")]),
+        Err(AppendError::Closed)
+    ));
+    assert!(
+        log.wait_durable(Lsn::new(log.appended().get() + 1))
+            .is_err(),
+        "nobody waits for ever"
+    );
+    assert!(log.fault().is_none());
+}
+
+#[test]
+fn removal_stops_at_the_slowest_pin() {
+    let directory = tempfile::tempdir().unwrap();
+    let disk = storage(&directory);
+    let (log, _) = Log::open(Arc::<DiskStorage>::clone(&disk), small()).unwrap();
+    let mut ends = Vec::new();
+    for _ in 0..100 {
+        ends.push(log.append(&[entry(&[1; 900])]).unwrap().end);
+        log.wait_durable(*ends.last().unwrap()).unwrap();
+    }
+    let end = log.durable();
+    let slow = log.pin("slow", ends[10]);
+    let removed = log.remove_before(end).unwrap();
+    assert!(removed.segments > 0 && removed.first <= ends[10]);
+    assert_eq!(read_all(&log, ends[10]).len(), 89);
+    assert!(matches!(
+        log.reader(Lsn::ZERO),
+        Err(ReadError::Removed { .. })
+    ));
+    slow.advance(ends[50]);
+    slow.advance(ends[20]);
+    assert_eq!(slow.lsn(), ends[50]);
+    let reader = log.reader(ends[40]).unwrap();
+    log.remove_before(end).unwrap();
+    assert!(log.first_lsn() <= ends[40], "a reader is a pin");
+    drop(reader);
+    drop(slow);
+    log.remove_before(end).unwrap();
+    assert!(log.first_lsn() > ends[50]);
+    assert!(log.pins().is_empty());
+    let first = log.first_lsn();
+    log.close().unwrap();
+    let (log, report) = Log::open(disk, small()).unwrap();
+    assert_eq!((report.first, report.end), (first, end));
+    assert_eq!(log.first_lsn(), first);
+}
+
+#[test]
+fn a_reader_starts_at_records_only() {
+    let directory = tempfile::tempdir().unwrap();
+    let (log, _) = Log::open(storage(&directory), small()).unwrap();
+    let a = log.append(&[entry(&[1; 100]), entry(&[2; 100])]).unwrap();
+    log.wait_durable(a.end).unwrap();
+    assert!(
+        matches!(log.reader(Lsn::new(16)), Err(ReadError::NotARecord { next, .. }) if next.get() == 128)
+    );
+    assert!(matches!(
+        log.reader(Lsn::new(a.end.get() + 16)),
+        Err(ReadError::Ahead { .. })
+    ));
+    let mut reader = log.reader(Lsn::new(128)).unwrap();
+    assert_eq!(reader.next().unwrap().unwrap().payload, [2; 100]);
+    assert!(reader.next().unwrap().is_none());
+    assert_eq!(log.reader(a.end).unwrap().position(), a.end);
+}
+
+#[test]
+fn too_large_is_refused_with_the_limit() {
+    let directory = tempfile::tempdir().unwrap();
+    let (log, _) = Log::open(storage(&directory), small()).unwrap();
+    let max = small().record_bytes_max;
+    assert!(matches!(
+        log.append(&[entry(&vec![0; max + 1])]),
+        Err(AppendError::TooLarge { what: "record", bytes, max: m }) if bytes == max + 1 && m == max
+    ));
+    let big = vec![0; max];
+    assert!(matches!(
+        log.append(&[entry(&big); 5]),
+        Err(AppendError::TooLarge { what: "append", .. })
+    ));
+    assert_eq!(log.appended(), Lsn::ZERO, "nothing was reserved");
+    let config = LogConfig {
+        ring_bytes: 1000,
+        ..small()
+    };
+    let other = tempfile::tempdir().unwrap();
+    assert!(matches!(
+        Log::open(storage(&other), config),
+        Err(OpenError::Config(_))
+    ));
+}
+
+struct Ear {
+    durable: AtomicU64,
+    calls: AtomicU64,
+    fault: Mutex<Option<Arc<Fault>>>,
+}
+
+impl CommitListener for Ear {
+    fn committed(&self, durable: Lsn) {
+        self.durable.fetch_max(durable.get(), Ordering::SeqCst);
+        self.calls.fetch_add(1, Ordering::SeqCst);
+    }
+    fn poisoned(&self, fault: &Arc<Fault>) {
+        *self.fault.lock().unwrap() = Some(Arc::clone(fault));
+    }
+}
+
+#[test]
+fn a_listener_hears_of_each_commit() {
+    let directory = tempfile::tempdir().unwrap();
+    let config = LogConfig {
+        sync: SyncPolicy::Interval(Duration::from_millis(5)),
+        witness: Witness::Off,
+        ..small()
+    };
+    let (log, _) = Log::open(storage(&directory), config).unwrap();
+    let ear = Arc::new(Ear {
+        durable: AtomicU64::new(0),
+        calls: AtomicU64::new(0),
+        fault: Mutex::new(None),
+    });
+    log.subscribe(Arc::<Ear>::clone(&ear));
+    let appended = log.append(&[entry(b"x")]).unwrap();
+    log.wait_durable(appended.end).unwrap();
+    log.shutdown().unwrap();
+    assert_eq!(ear.durable.load(Ordering::SeqCst), appended.end.get());
+    assert_eq!(ear.calls.load(Ordering::SeqCst), 1);
+    assert!(ear.fault.lock().unwrap().is_none());
+}
+
+#[test]
+fn two_processes_do_not_share_a_directory() {
+    let directory = tempfile::tempdir().unwrap();
+    let one = storage(&directory);
+    assert!(DiskStorage::open(directory.path()).is_err());
+    assert!(one.free_bytes().unwrap() > 0);
+    drop(one);
+    DiskStorage::open(directory.path()).unwrap();
+}

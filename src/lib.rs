@@ -12,5 +12,7 @@ pub mod http;
 pub mod ids;
 pub mod journal;
 pub mod money;
+pub mod payments;
+pub mod receipts;
 pub mod telemetry;
 pub mod time;

@@ -322,7 +322,7 @@ pub const KEYS: &[Key] = &[
         "receipts.hmac_keys[].key",
         "",
         Kind::Secret,
-        "The secret, at least 16 bytes, used for nothing else.",
+        "The secret, at least 32 bytes, used for nothing else.",
     ),
     text(
         "telemetry.log",

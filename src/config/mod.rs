@@ -255,7 +255,7 @@ pub struct ReceiptKey {
 }
 
 const API_KEY_CHARS_MIN: usize = 12;
-const RECEIPT_KEY_CHARS_MIN: usize = 16;
+const RECEIPT_KEY_CHARS_MIN: usize = crate::receipts::SECRET_BYTES_MIN;
 
 impl Config {
     /// The configuration that `sources` make together.

@@ -1,0 +1,12 @@
+//! Payments: moves a purchase from its written intent to an outcome, whatever happens between.
+//!
+//! The parts, in the order to read them: [`gateway`] is what any payment provider must offer and
+//! the one classification of its answers; [`saga`] says what to do next, and does nothing;
+//! [`driver`] does it, over crashes and disconnects; [`sandbox`] is a provider in process.
+//! Invariant: captured with goods, or nothing charged and the stock back.
+//! Deliberately absent: HTTP, money arithmetic, and what a buyer is told.
+
+//pub mod driver;
+pub mod gateway;
+pub mod saga;
+pub mod sandbox;

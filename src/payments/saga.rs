@@ -1,0 +1,279 @@
+//! Owns what to do next with a payment: a pure function of where the purchase is and of what is
+//! known of the gateway. It calls nothing, waits for nothing and writes nothing.
+//!
+//! Invariants:
+//! 1. In doubt, the one action is to look up: nothing that may have had effect is sent again.
+//! 2. A step is asked of the gateway only in the state whose intent stands in the log.
+//! 3. Every pair of state and knowledge has its action; there is no fallback arm, so a new state
+//!    or a new thing to know has to be placed here.
+//!
+//! Deliberately absent: how often and how long to try (`driver`).
+
+use crate::engine::event::{DeclineCause, VoidCause};
+use crate::engine::lifecycle::PurchaseState;
+use crate::ids::CaptureId;
+use crate::payments::gateway::{Authorization, Found};
+
+/// What is known of the gateway about one purchase.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Known {
+    /// No call was made since the last step was written: true only for whoever wrote the intent
+    /// and has not crashed since.
+    Unasked,
+    /// A call may have been made whose answer is not known: after a crash, a time-out, an unknown
+    /// answer.
+    InDoubt,
+    /// What the gateway has, by its answer or by a look-up.
+    Has(Found),
+    /// The gateway will never capture.
+    CaptureRefused,
+    /// The gateway has nothing, and no further attempt to authorize is made.
+    GivenUp(DeclineCause),
+}
+
+/// What to do next.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Ask the gateway what it has.
+    LookUp,
+    /// Ask the gateway to set the money aside.
+    Authorize,
+    /// Ask the gateway to take the money.
+    Capture,
+    /// Ask the gateway to give the authorization back.
+    Void,
+    /// Ask the gateway to give back all that it took.
+    GiveBack,
+    /// Write down that the money is set aside.
+    RecordAuthorized(Authorization),
+    /// Write down that nothing was charged, and free the units.
+    RecordDeclined(DeclineCause),
+    /// Write down that the money is about to be taken.
+    StartCapture,
+    /// Write down that the money is taken, and sell the units.
+    RecordCaptured(CaptureId),
+    /// Write down that the authorization is about to be given back.
+    StartVoid(VoidCause),
+    /// Write down that nothing is charged any more, and free the units.
+    RecordVoided,
+    /// Nothing for the saga to do.
+    Rest(Rest),
+}
+
+/// Why there is nothing to do.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub enum Rest {
+    /// Paid, whatever became of the money later.
+    Captured,
+    /// Ended with nothing charged.
+    Declined,
+    /// Ended with the authorization given back.
+    Voided,
+    /// A person has to act first.
+    Waiting,
+    /// There is no payment: a hold, or what became of one.
+    NoPayment,
+}
+
+/// What to do next with a purchase in `state`, given what is `known` of the gateway.
+pub fn next(state: PurchaseState, known: &Known) -> Action {
+    use PurchaseState as S;
+    match state {
+        S::Authorizing => authorizing(known),
+        S::Authorized => authorized(known),
+        S::Capturing => capturing(known),
+        S::Voiding => voiding(known),
+        S::Captured | S::PartiallyRefunded | S::Refunded | S::Disputed | S::ChargedBack => {
+            Action::Rest(Rest::Captured)
+        }
+        S::Declined => Action::Rest(Rest::Declined),
+        S::Voided => Action::Rest(Rest::Voided),
+        S::UnderReview | S::Stuck => Action::Rest(Rest::Waiting),
+        S::Held | S::Expired | S::Released => Action::Rest(Rest::NoPayment),
+    }
+}
+
+fn authorizing(known: &Known) -> Action {
+    match known {
+        Known::Unasked | Known::Has(Found::Nothing) => Action::Authorize,
+        Known::InDoubt => Action::LookUp,
+        // Captured already: its steps were lost in a crash, and are written again one by one.
+        Known::Has(Found::Authorized(authorization) | Found::Captured(authorization, _)) => {
+            Action::RecordAuthorized(authorization.clone())
+        }
+        Known::Has(Found::Declined(decline)) => Action::RecordDeclined(decline.cause()),
+        Known::Has(Found::Voided | Found::Refunded) | Known::CaptureRefused => {
+            Action::RecordDeclined(DeclineCause::GatewayFailed)
+        }
+        Known::GivenUp(cause) => Action::RecordDeclined(*cause),
+    }
+}
+
+fn authorized(known: &Known) -> Action {
+    match known {
+        Known::Unasked | Known::Has(Found::Authorized(_) | Found::Captured(..)) => {
+            Action::StartCapture
+        }
+        Known::InDoubt => Action::LookUp,
+        Known::CaptureRefused => Action::StartVoid(VoidCause::CaptureRefused),
+        Known::Has(Found::Nothing | Found::Declined(_) | Found::Voided | Found::Refunded)
+        | Known::GivenUp(_) => Action::StartVoid(VoidCause::AuthorizationLapsed),
+    }
+}
+
+fn capturing(known: &Known) -> Action {
+    match known {
+        Known::Has(Found::Authorized(_)) => Action::Capture,
+        Known::Unasked | Known::InDoubt => Action::LookUp,
+        Known::Has(Found::Captured(_, capture)) => Action::RecordCaptured(capture.clone()),
+        Known::CaptureRefused => Action::StartVoid(VoidCause::CaptureRefused),
+        Known::Has(Found::Nothing | Found::Declined(_) | Found::Voided | Found::Refunded)
+        | Known::GivenUp(_) => Action::StartVoid(VoidCause::AuthorizationLapsed),
+    }
+}
+
+fn voiding(known: &Known) -> Action {
+    match known {
+        Known::Has(Found::Authorized(_)) | Known::CaptureRefused => Action::Void,
+        Known::Unasked | Known::InDoubt => Action::LookUp,
+        // It said that it would not capture, and did: no money without goods.
+        Known::Has(Found::Captured(..)) => Action::GiveBack,
+        Known::Has(Found::Nothing | Found::Declined(_) | Found::Voided | Found::Refunded)
+        | Known::GivenUp(_) => Action::RecordVoided,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::AuthorizationId;
+    use crate::payments::gateway::Decline;
+
+    /// Everything that can be known, by the words of the table.
+    fn every_known() -> [(&'static str, Known); 10] {
+        let authorization = || Authorization {
+            id: AuthorizationId::parse("a").expect("an id"),
+            capture_before: None,
+        };
+        let capture = CaptureId::parse("c").expect("an id");
+        [
+            ("unasked", Known::Unasked),
+            ("doubt", Known::InDoubt),
+            ("nothing", Known::Has(Found::Nothing)),
+            ("declined", Known::Has(Found::Declined(Decline::ByIssuer))),
+            ("authorized", Known::Has(Found::Authorized(authorization()))),
+            (
+                "captured",
+                Known::Has(Found::Captured(authorization(), capture)),
+            ),
+            ("voided", Known::Has(Found::Voided)),
+            ("refunded", Known::Has(Found::Refunded)),
+            ("refused", Known::CaptureRefused),
+            ("given-up", Known::GivenUp(DeclineCause::NeverReceived)),
+        ]
+    }
+
+    fn word(action: &Action) -> String {
+        match action {
+            Action::LookUp => "LOOK-UP".into(),
+            Action::Authorize => "AUTHORIZE".into(),
+            Action::Capture => "CAPTURE".into(),
+            Action::Void => "VOID".into(),
+            Action::GiveBack => "GIVE-BACK".into(),
+            Action::RecordAuthorized(_) => "authorized".into(),
+            Action::RecordDeclined(cause) => format!("declined:{}", cause.as_str()),
+            Action::StartCapture => "start-capture".into(),
+            Action::RecordCaptured(_) => "captured".into(),
+            Action::StartVoid(cause) => format!("start-void:{}", cause.as_str()),
+            Action::RecordVoided => "voided".into(),
+            Action::Rest(rest) => format!("rest:{rest:?}"),
+        }
+    }
+
+    /// Calls to the gateway in capitals; what is written down in small letters.
+    const TABLE: &str = "
+        authorizing  unasked     AUTHORIZE
+        authorizing  doubt       LOOK-UP
+        authorizing  nothing     AUTHORIZE
+        authorizing  declined    declined:declined_by_issuer
+        authorizing  authorized  authorized
+        authorizing  captured    authorized
+        authorizing  voided      declined:gateway_failed
+        authorizing  refunded    declined:gateway_failed
+        authorizing  refused     declined:gateway_failed
+        authorizing  given-up    declined:never_received
+
+        authorized   unasked     start-capture
+        authorized   doubt       LOOK-UP
+        authorized   nothing     start-void:authorization_lapsed
+        authorized   declined    start-void:authorization_lapsed
+        authorized   authorized  start-capture
+        authorized   captured    start-capture
+        authorized   voided      start-void:authorization_lapsed
+        authorized   refunded    start-void:authorization_lapsed
+        authorized   refused     start-void:capture_refused
+        authorized   given-up    start-void:authorization_lapsed
+
+        capturing    unasked     LOOK-UP
+        capturing    doubt       LOOK-UP
+        capturing    nothing     start-void:authorization_lapsed
+        capturing    declined    start-void:authorization_lapsed
+        capturing    authorized  CAPTURE
+        capturing    captured    captured
+        capturing    voided      start-void:authorization_lapsed
+        capturing    refunded    start-void:authorization_lapsed
+        capturing    refused     start-void:capture_refused
+        capturing    given-up    start-void:authorization_lapsed
+
+        voiding      unasked     LOOK-UP
+        voiding      doubt       LOOK-UP
+        voiding      nothing     voided
+        voiding      declined    voided
+        voiding      authorized  VOID
+        voiding      captured    GIVE-BACK
+        voiding      voided      voided
+        voiding      refunded    voided
+        voiding      refused     VOID
+        voiding      given-up    voided
+
+        held                *    rest:NoPayment
+        expired             *    rest:NoPayment
+        released            *    rest:NoPayment
+        under_review        *    rest:Waiting
+        stuck               *    rest:Waiting
+        declined            *    rest:Declined
+        voided              *    rest:Voided
+        captured            *    rest:Captured
+        partially_refunded  *    rest:Captured
+        refunded            *    rest:Captured
+        disputed            *    rest:Captured
+        charged_back        *    rest:Captured
+    ";
+
+    #[test]
+    fn the_table_says_what_to_do_in_every_state_with_everything_known() {
+        let rows: Vec<Vec<&str>> = TABLE
+            .lines()
+            .map(|line| line.split_whitespace().collect::<Vec<_>>())
+            .filter(|row| !row.is_empty())
+            .collect();
+        for state in PurchaseState::ALL {
+            for (known_word, known) in every_known() {
+                let row = rows
+                    .iter()
+                    .find(|row| row[0] == state.as_str() && ["*", known_word].contains(&row[1]))
+                    .unwrap_or_else(|| panic!("no row for {} {known_word}", state.as_str()));
+                let found = word(&next(state, &known));
+                assert_eq!(found, row[2], "{} {known_word}", state.as_str());
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_driven_is_what_the_life_cycle_calls_open() {
+        for state in PurchaseState::ALL {
+            let rests = matches!(next(state, &Known::InDoubt), Action::Rest(_));
+            assert_eq!(rests, !state.is_open_payment(), "{}", state.as_str());
+        }
+    }
+}

@@ -1,0 +1,191 @@
+//! Owns what the sandbox knows of each payment, and the fold from ledger entries to it.
+//!
+//! Invariants: live and replayed entries go through the same [`Book::apply`], which refuses what
+//! does not follow; what was captured never exceeds what was set aside, nor the refunds what was
+//! captured. Deliberately absent: files, behaviours of calls, locks.
+
+use crate::money::{Amount, Currency};
+use crate::payments::gateway::Reference;
+use crate::payments::sandbox::ledger::{Entry, Misfit};
+use crate::payments::sandbox::token::Behaviour;
+use hashbrown::HashMap;
+
+/// The most payments that one book takes; the sandbox has 64 books.
+pub const PAYMENTS_MAX: usize = 1_000_000;
+
+/// The most refunds of one payment.
+pub const REFUNDS_MAX: usize = 100;
+
+/// A payment as the sandbox has it.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub struct Charge {
+    /// Whose it is.
+    pub reference: Reference,
+    /// What was asked for, in minor units.
+    pub amount: Amount,
+    /// In which currency.
+    pub currency: Currency,
+    /// Where it is.
+    pub state: ChargeState,
+    /// What was taken, in minor units: nothing or the whole amount.
+    pub captured: Amount,
+    /// What was given back of it, in minor units.
+    pub refunded: Amount,
+}
+
+impl Charge {
+    /// What the buyer has paid in the end, in minor units.
+    pub fn net(&self) -> Amount {
+        self.captured.saturating_minus(self.refunded)
+    }
+}
+
+/// Where a payment is at the sandbox.
+#[derive(Copy, Clone, Debug, PartialEq, Eq, Hash)]
+pub enum ChargeState {
+    /// Declined for good.
+    Declined,
+    /// Set aside.
+    Authorized,
+    /// Taken.
+    Captured,
+    /// Given back before it was taken.
+    Voided,
+    /// Taken, and all of it given back.
+    Refunded,
+}
+
+/// What a book keeps of a payment.
+#[derive(Copy, Clone, Debug)]
+pub struct Kept {
+    /// What was asked for.
+    pub amount: Amount,
+    /// In which currency.
+    pub currency: Currency,
+    /// Where it is.
+    pub state: ChargeState,
+    /// What its card does.
+    pub behaviour: Behaviour,
+}
+
+/// One part of all payments.
+#[derive(Debug, Default)]
+pub struct Book {
+    payments: HashMap<Reference, Kept>,
+    /// Only of payments that have refunds, so that the others stay small.
+    refunds: HashMap<Reference, Vec<(u32, Amount)>>,
+}
+
+impl Book {
+    /// What is kept under `reference`.
+    pub fn get(&self, reference: Reference) -> Option<Kept> {
+        self.payments.get(&reference).copied()
+    }
+
+    /// Whether another payment would be one too many.
+    pub fn is_full(&self) -> bool {
+        self.payments.len() >= PAYMENTS_MAX
+    }
+
+    /// The sum of refund `number` of `reference`, where it was made.
+    pub fn refund(&self, reference: Reference, number: u32) -> Option<Amount> {
+        let made = self.refunds.get(&reference)?;
+        made.iter()
+            .find(|(made, _)| *made == number)
+            .map(|(_, amount)| *amount)
+    }
+
+    /// What was given back of `reference`.
+    pub fn refunded(&self, reference: Reference) -> Amount {
+        let made = self.refunds.get(&reference).map_or(&[][..], Vec::as_slice);
+        let sum = made.iter().map(|(_, amount)| amount.get()).sum();
+        Amount::new(sum).expect("refunds are never negative")
+    }
+
+    /// Whether `entry` may follow for `reference`.
+    pub fn allows(&self, reference: Reference, entry: &Entry) -> Result<(), Misfit> {
+        let kept = self.payments.get(&reference);
+        let fits = match (entry, kept.map(|kept| kept.state)) {
+            (Entry::Authorized { .. } | Entry::Declined { .. }, state) => {
+                state.is_none() && !self.is_full()
+            }
+            (Entry::Captured | Entry::Voided, state) => state == Some(ChargeState::Authorized),
+            (Entry::Refunded { number, amount }, Some(ChargeState::Captured)) => {
+                let left = kept
+                    .map_or(Amount::ZERO, |kept| kept.amount)
+                    .saturating_minus(self.refunded(reference));
+                let made = self.refunds.get(&reference).map_or(0, Vec::len);
+                *amount > Amount::ZERO
+                    && *amount <= left
+                    && made < REFUNDS_MAX
+                    && self.refund(reference, *number).is_none()
+            }
+            (Entry::Refunded { .. }, _) => false,
+        };
+        fits.then_some(()).ok_or(Misfit)
+    }
+
+    /// Lets `entry` happen to `reference`.
+    pub fn apply(&mut self, reference: Reference, entry: &Entry) -> Result<(), Misfit> {
+        self.allows(reference, entry)?;
+        match entry {
+            Entry::Authorized {
+                amount,
+                currency,
+                card,
+            }
+            | Entry::Declined {
+                amount,
+                currency,
+                card,
+            } => {
+                let state = if matches!(entry, Entry::Authorized { .. }) {
+                    ChargeState::Authorized
+                } else {
+                    ChargeState::Declined
+                };
+                let kept = Kept {
+                    amount: *amount,
+                    currency: *currency,
+                    state,
+                    behaviour: Behaviour::of(card.as_str()),
+                };
+                self.payments.insert(reference, kept);
+            }
+            Entry::Captured => self.set(reference, ChargeState::Captured),
+            Entry::Voided => self.set(reference, ChargeState::Voided),
+            Entry::Refunded { number, amount } => {
+                let made = self.refunds.entry(reference).or_default();
+                made.push((*number, *amount));
+                let whole = self.payments.get(&reference).map(|kept| kept.amount);
+                if whole == Some(self.refunded(reference)) {
+                    self.set(reference, ChargeState::Refunded);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn set(&mut self, reference: Reference, state: ChargeState) {
+        if let Some(kept) = self.payments.get_mut(&reference) {
+            kept.state = state;
+        }
+    }
+
+    /// Every payment, in no order.
+    pub fn charges(&self) -> impl Iterator<Item = Charge> + '_ {
+        self.payments.iter().map(|(reference, kept)| Charge {
+            reference: *reference,
+            amount: kept.amount,
+            currency: kept.currency,
+            state: kept.state,
+            captured: match kept.state {
+                ChargeState::Captured | ChargeState::Refunded => kept.amount,
+                ChargeState::Declined | ChargeState::Authorized | ChargeState::Voided => {
+                    Amount::ZERO
+                }
+            },
+            refunded: self.refunded(*reference),
+        })
+    }
+}

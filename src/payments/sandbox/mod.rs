@@ -1,0 +1,415 @@
+//! The sandbox gateway: a payment provider in process, for trying out, for tests and for loads.
+//!
+//! It plays a company elsewhere: a stateful ledger of its own that outlives a crash of the core
+//! (`ledger`), idempotent by our reference, with card tokens that ask for each way in which a
+//! provider can go wrong (`token`), and a way to ask what it really charged.
+//! Invariants: an effect stands in its file before it is answered; entries of one reference are
+//! written in the order in which they happen; a card that works costs no timer and no task.
+//! Deliberately absent: networks, keys, webhooks, syncs. It never moves real money.
+
+pub mod charge;
+pub mod ledger;
+pub mod token;
+
+use crate::ids::{AuthorizationId, CaptureId};
+use crate::payments::gateway::{
+    Answer, Authorization, Call, Calling, Claim, Decline, Found, Gateway, Order, Reference, Refund,
+    Trouble,
+};
+use charge::{Book, Kept};
+pub use charge::{Charge, ChargeState};
+use crossbeam_utils::CachePadded;
+use hashbrown::HashMap;
+use ledger::{Entry, Ledger, Misfit};
+pub use ledger::{SandboxError, path_in};
+use parking_lot::Mutex;
+use std::future;
+use std::path::Path;
+use std::time::Duration;
+use token::{Behaviour, How, Which};
+
+/// Parts that payments are spread over.
+const SHARDS: usize = 64;
+
+/// Calls counted in one part, for tokens that behave otherwise the first times; beyond it they
+/// behave as they do in the end.
+const COUNTED_MAX: usize = 10_000;
+
+/// The sandbox gateway.
+#[derive(Debug)]
+pub struct Sandbox {
+    ledger: Ledger,
+    shards: Box<[CachePadded<Mutex<Shard>>]>,
+}
+
+#[derive(Debug, Default)]
+struct Shard {
+    book: Book,
+    counted: HashMap<(Reference, Call), u32>,
+}
+
+/// When a call is answered, and what.
+enum Reply<T> {
+    Now(Answer<T>),
+    After(u32, Answer<T>),
+    Never,
+}
+
+impl Sandbox {
+    /// Opens the sandbox whose ledger is in `data_dir`, making it where there is none. One process
+    /// at a time may: the journal's lock on the data directory sees to it.
+    pub fn open(data_dir: &Path) -> Result<Self, SandboxError> {
+        let shards: Box<[CachePadded<Mutex<Shard>>]> =
+            (0..SHARDS).map(|_| CachePadded::default()).collect();
+        let ledger = Ledger::open(data_dir, &mut |reference, entry| {
+            let shard = &shards[shard_of(reference)];
+            shard.lock().book.apply(reference, &entry)
+        })?;
+        Ok(Self { ledger, shards })
+    }
+
+    /// Every payment it knows, by reference: what it really charged.
+    pub fn charges(&self) -> Vec<Charge> {
+        let mut charges = Vec::new();
+        for shard in &self.shards {
+            charges.extend(shard.lock().book.charges());
+        }
+        charges.sort_unstable_by_key(|charge| charge.reference);
+        charges
+    }
+
+    fn shard(&self, reference: Reference) -> &Mutex<Shard> {
+        &self.shards[shard_of(reference)]
+    }
+
+    /// Writes `entry` down and lets it happen; the caller holds the shard's lock.
+    fn happen(&self, shard: &mut Shard, reference: Reference, entry: &Entry) -> Result<(), Unfit> {
+        shard.book.allows(reference, entry)?;
+        self.ledger
+            .append(reference, entry)
+            .map_err(|ledger::Lost| Unfit::Lost)?;
+        shard.book.apply(reference, entry)?;
+        Ok(())
+    }
+
+    fn authorize_now(&self, order: &Order) -> Reply<Authorization> {
+        let reference = order.reference;
+        let mut shard = self.shard(reference).lock();
+        let known = shard.book.get(reference);
+        let behaviour = Behaviour::of(order.card.as_str());
+        let place = shard.count(reference, Call::Authorize, behaviour);
+        let how = behaviour.wrong(Which::Authorize, place);
+        match known {
+            Some(kept) => reply(how, again(&kept, order)),
+            None if shard.book.is_full() => Reply::Now(Answer::Retriable(Trouble::Busy)),
+            None if how.is_some_and(|how| !how.takes_effect()) => {
+                reply(how, approve_authorization(reference))
+            }
+            None => {
+                let (entry, answer) = first(order, behaviour);
+                match (self.happen(&mut shard, reference, &entry), behaviour) {
+                    (Ok(()), Behaviour::Slow(ms)) => Reply::After(ms, answer),
+                    (Ok(()), _) => reply(how, answer),
+                    (Err(unfit), _) => Reply::Now(unfit.answer()),
+                }
+            }
+        }
+    }
+
+    fn capture_now(&self, claim: &Claim) -> Reply<CaptureId> {
+        let reference = claim.reference;
+        let mut shard = self.shard(reference).lock();
+        let Some(kept) = shard.book.get(reference).filter(|kept| goes(kept, claim)) else {
+            return Reply::Now(Answer::Declined(Decline::ByGateway));
+        };
+        let place = shard.count(reference, Call::Capture, kept.behaviour);
+        let how = kept.behaviour.wrong(Which::Capture, place);
+        let approved = Answer::Approved(capture_id(reference));
+        match kept.state {
+            ChargeState::Captured => reply(how, approved),
+            ChargeState::Authorized if kept.behaviour.refuses_capture() => {
+                Reply::Now(Answer::Declined(Decline::ByGateway))
+            }
+            ChargeState::Authorized => {
+                self.change(&mut shard, reference, &Entry::Captured, how, approved)
+            }
+            ChargeState::Declined | ChargeState::Voided | ChargeState::Refunded => {
+                Reply::Now(Answer::Declined(Decline::ByGateway))
+            }
+        }
+    }
+
+    fn void_now(&self, claim: &Claim) -> Reply<()> {
+        let reference = claim.reference;
+        let mut shard = self.shard(reference).lock();
+        let Some(kept) = shard.book.get(reference).filter(|kept| goes(kept, claim)) else {
+            return Reply::Now(Answer::Declined(Decline::ByGateway));
+        };
+        let place = shard.count(reference, Call::Void, kept.behaviour);
+        let how = kept.behaviour.void_wrong(place);
+        let approved = Answer::Approved(());
+        match kept.state {
+            ChargeState::Voided => reply(how, approved),
+            ChargeState::Authorized => {
+                self.change(&mut shard, reference, &Entry::Voided, how, approved)
+            }
+            ChargeState::Declined | ChargeState::Captured | ChargeState::Refunded => {
+                Reply::Now(Answer::Declined(Decline::ByGateway))
+            }
+        }
+    }
+
+    fn refund_now(&self, refund: &Refund) -> Answer<()> {
+        let reference = refund.reference;
+        let mut shard = self.shard(reference).lock();
+        if let Some(made) = shard.book.refund(reference, refund.number) {
+            return if made == refund.amount {
+                Answer::Approved(())
+            } else {
+                Answer::Declined(Decline::ByGateway)
+            };
+        }
+        let entry = Entry::Refunded {
+            number: refund.number,
+            amount: refund.amount,
+        };
+        let kept = shard.book.get(reference);
+        if kept.is_none_or(|kept| kept.currency != refund.currency) {
+            return Answer::Declined(Decline::ByGateway);
+        }
+        match self.happen(&mut shard, reference, &entry) {
+            Ok(()) => Answer::Approved(()),
+            Err(unfit) => unfit.answer(),
+        }
+    }
+
+    fn look_up_now(&self, reference: Reference) -> Result<Found, Trouble> {
+        if self.ledger.has_failed() {
+            return Err(Trouble::Internal);
+        }
+        let mut shard = self.shard(reference).lock();
+        let Some(kept) = shard.book.get(reference) else {
+            return Ok(Found::Nothing);
+        };
+        let place = shard.count(reference, Call::LookUp, kept.behaviour);
+        if kept.behaviour.look_up_fails(place) {
+            return Err(Trouble::Unreachable);
+        }
+        Ok(match kept.state {
+            ChargeState::Declined => Found::Declined(declines(kept.behaviour)),
+            ChargeState::Authorized => Found::Authorized(authorization(reference)),
+            ChargeState::Captured => {
+                Found::Captured(authorization(reference), capture_id(reference))
+            }
+            ChargeState::Voided => Found::Voided,
+            ChargeState::Refunded => Found::Refunded,
+        })
+    }
+
+    /// Makes a change that may go wrong on the way.
+    fn change<T>(
+        &self,
+        shard: &mut Shard,
+        reference: Reference,
+        entry: &Entry,
+        how: Option<How>,
+        answer: Answer<T>,
+    ) -> Reply<T> {
+        if how.is_none_or(How::takes_effect)
+            && let Err(unfit) = self.happen(shard, reference, entry)
+        {
+            return Reply::Now(unfit.answer());
+        }
+        reply(how, answer)
+    }
+}
+
+impl Gateway for Sandbox {
+    fn name(&self) -> &'static str {
+        "sandbox"
+    }
+
+    fn authorize(&self, order: Order) -> Calling<'_, Answer<Authorization>> {
+        self.authorize_now(&order).calling()
+    }
+
+    fn capture(&self, claim: Claim) -> Calling<'_, Answer<CaptureId>> {
+        self.capture_now(&claim).calling()
+    }
+
+    fn void(&self, claim: Claim) -> Calling<'_, Answer<()>> {
+        self.void_now(&claim).calling()
+    }
+
+    fn refund(&self, refund: Refund) -> Calling<'_, Answer<()>> {
+        Box::pin(future::ready(self.refund_now(&refund)))
+    }
+
+    fn look_up(&self, reference: Reference) -> Calling<'_, Result<Found, Trouble>> {
+        Box::pin(future::ready(self.look_up_now(reference)))
+    }
+}
+
+/// What the sandbox whose ledger is in `data_dir` charged, by reference, read without changing
+/// anything: for `holdfast check` and tests. Nothing where there is no ledger.
+pub fn read_charges(data_dir: &Path) -> Result<Vec<Charge>, SandboxError> {
+    let mut books: Vec<Book> = (0..SHARDS).map(|_| Book::default()).collect();
+    ledger::read(data_dir, &mut |reference, entry| {
+        books[shard_of(reference)].apply(reference, &entry)
+    })?;
+    let mut charges: Vec<Charge> = books.iter().flat_map(Book::charges).collect();
+    charges.sort_unstable_by_key(|charge| charge.reference);
+    Ok(charges)
+}
+
+impl Shard {
+    /// Which call of its kind this is, from 1. Only tokens that differ over time are counted.
+    fn count(&mut self, reference: Reference, call: Call, behaviour: Behaviour) -> u32 {
+        if !behaviour.counts_calls() {
+            return 1;
+        }
+        let full = self.counted.len() >= COUNTED_MAX;
+        match self.counted.get_mut(&(reference, call)) {
+            Some(count) => {
+                *count = count.saturating_add(1);
+                *count
+            }
+            None if full => u32::MAX,
+            None => {
+                self.counted.insert((reference, call), 1);
+                1
+            }
+        }
+    }
+}
+
+impl<T: Send + 'static> Reply<T> {
+    fn calling<'a>(self) -> Calling<'a, Answer<T>> {
+        match self {
+            Self::Now(answer) => Box::pin(future::ready(answer)),
+            Self::After(ms, answer) => Box::pin(async move {
+                tokio::time::sleep(Duration::from_millis(u64::from(ms))).await;
+                answer
+            }),
+            Self::Never => Box::pin(future::pending()),
+        }
+    }
+}
+
+/// Why something did not happen.
+enum Unfit {
+    /// It does not follow.
+    Misfit,
+    /// It may or may not stand in the file.
+    Lost,
+}
+
+impl From<Misfit> for Unfit {
+    fn from(Misfit: Misfit) -> Self {
+        Self::Misfit
+    }
+}
+
+impl Unfit {
+    const fn answer<T>(self) -> Answer<T> {
+        match self {
+            Self::Misfit => Answer::Declined(Decline::ByGateway),
+            Self::Lost => Answer::Unknown(Trouble::Internal),
+        }
+    }
+}
+
+/// What is told, where a call goes wrong in the way `how`.
+fn reply<T>(how: Option<How>, answer: Answer<T>) -> Reply<T> {
+    match how {
+        None => Reply::Now(answer),
+        Some(How::Timeout | How::Lost) => Reply::Never,
+        Some(How::Unknown) => Reply::Now(Answer::Unknown(Trouble::Internal)),
+        Some(How::Busy) => Reply::Now(Answer::Retriable(Trouble::Busy)),
+    }
+}
+
+/// What the first authorization under a reference does, and its answer.
+fn first(order: &Order, behaviour: Behaviour) -> (Entry, Answer<Authorization>) {
+    let (amount, currency, card) = (order.amount, order.currency, order.card.clone());
+    match behaviour {
+        Behaviour::DeclinedByIssuer | Behaviour::NotAToken => (
+            Entry::Declined {
+                amount,
+                currency,
+                card,
+            },
+            Answer::Declined(declines(behaviour)),
+        ),
+        Behaviour::Works
+        | Behaviour::Slow(_)
+        | Behaviour::GoesWrong(..)
+        | Behaviour::CaptureRefused
+        | Behaviour::VoidGoesWrong(..)
+        | Behaviour::LookUpDown(_) => (
+            Entry::Authorized {
+                amount,
+                currency,
+                card,
+            },
+            approve_authorization(order.reference),
+        ),
+    }
+}
+
+/// What a later authorization under the same reference is told.
+fn again(kept: &Kept, order: &Order) -> Answer<Authorization> {
+    if (kept.amount, kept.currency) != (order.amount, order.currency) {
+        return Answer::Declined(Decline::ByGateway);
+    }
+    match kept.state {
+        ChargeState::Authorized | ChargeState::Captured => approve_authorization(order.reference),
+        ChargeState::Declined => Answer::Declined(declines(kept.behaviour)),
+        ChargeState::Voided | ChargeState::Refunded => Answer::Declined(Decline::ByGateway),
+    }
+}
+
+fn goes(kept: &Kept, claim: &Claim) -> bool {
+    (kept.amount, kept.currency) == (claim.amount, claim.currency)
+        && claim.authorization == authorization(claim.reference).id
+}
+
+fn declines(behaviour: Behaviour) -> Decline {
+    match behaviour {
+        Behaviour::DeclinedByIssuer => Decline::ByIssuer,
+        _ => Decline::ByGateway,
+    }
+}
+
+fn approve_authorization(reference: Reference) -> Answer<Authorization> {
+    Answer::Approved(authorization(reference))
+}
+
+fn authorization(reference: Reference) -> Authorization {
+    Authorization {
+        id: AuthorizationId::parse(&named("sa_", reference)).expect(IDS),
+        capture_before: None,
+    }
+}
+
+fn capture_id(reference: Reference) -> CaptureId {
+    CaptureId::parse(&named("sc_", reference)).expect(IDS)
+}
+
+const IDS: &str = "two letters, an underline and 16 hexadecimal digits are an id";
+
+/// The sandbox's own name for something of `reference`: short, so that it is kept without a heap
+/// allocation, and another one for each purchase of a log.
+fn named(prefix: &str, reference: Reference) -> compact_str::CompactString {
+    let number = reference.log_id() ^ reference.purchase().get();
+    compact_str::format_compact!("{prefix}{number:016x}")
+}
+
+/// Purchases are numbered shard by shard of the engine: mixed, so that few shards spread too.
+fn shard_of(reference: Reference) -> usize {
+    let mixed = reference
+        .purchase()
+        .get()
+        .wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    usize::from(mixed.to_be_bytes()[0]) % SHARDS
+}

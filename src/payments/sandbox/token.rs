@@ -1,0 +1,181 @@
+//! Owns the sandbox's card tokens: which text asks for which behaviour.
+//!
+//! Invariants: a token that the list does not name is declined, so that a misspelt one never
+//! passes for a working card; the same token behaves the same after a restart, but for the counts
+//! of `_N` ("the first N times"), which begin again.
+//! Deliberately absent: card numbers; a token never is one (`ids::CardToken`).
+
+/// The longest wait that `tok_slow_MS` may ask for, in milliseconds.
+pub const SLOW_MS_MAX: u32 = 60_000;
+
+/// The most times that a `_N` token may go wrong.
+pub const TIMES_MAX: u32 = 99;
+
+/// What the sandbox does for a card.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub enum Behaviour {
+    /// Everything works at once.
+    Works,
+    /// The issuer declines.
+    DeclinedByIssuer,
+    /// No token of the sandbox's: the gateway declines.
+    NotAToken,
+    /// The authorization takes effect at once and is answered after this many milliseconds.
+    Slow(u32),
+    /// The first so many calls of this kind go wrong in this way; then everything works.
+    GoesWrong(Which, How, u32),
+    /// The gateway will never capture.
+    CaptureRefused,
+    /// Like `CaptureRefused`, and the void goes wrong like this the first so many times.
+    VoidGoesWrong(How, u32),
+    /// The authorization takes effect, its answer is unknown, and the first so many look-ups fail.
+    LookUpDown(u32),
+}
+
+/// Which call goes wrong.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub enum Which {
+    /// The authorization.
+    Authorize,
+    /// The capture.
+    Capture,
+}
+
+/// In which way a call goes wrong.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub enum How {
+    /// It takes effect; no answer ever comes.
+    Timeout,
+    /// It takes no effect; no answer ever comes.
+    Lost,
+    /// It takes effect; the caller is told that the outcome is unknown.
+    Unknown,
+    /// It takes no effect; the caller is told to try again.
+    Busy,
+}
+
+impl How {
+    /// Whether a call that goes wrong like this takes effect all the same.
+    pub const fn takes_effect(self) -> bool {
+        match self {
+            Self::Timeout | Self::Unknown => true,
+            Self::Lost | Self::Busy => false,
+        }
+    }
+}
+
+impl Behaviour {
+    /// What `token` asks for.
+    pub fn of(token: &str) -> Self {
+        Self::listed(token).unwrap_or(Self::NotAToken)
+    }
+
+    fn listed(token: &str) -> Option<Self> {
+        let rest = token.strip_prefix("tok_")?;
+        Some(match rest {
+            "ok" => Self::Works,
+            "declined" | "insufficient_funds" => Self::DeclinedByIssuer,
+            "capture_refused" => Self::CaptureRefused,
+            // Without a count these go wrong for ever.
+            "auth_lost" => Self::GoesWrong(Which::Authorize, How::Lost, u32::MAX),
+            "auth_busy" => Self::GoesWrong(Which::Authorize, How::Busy, u32::MAX),
+            // These take effect, so that once is all there is to see.
+            "auth_timeout" => Self::GoesWrong(Which::Authorize, How::Timeout, 1),
+            "auth_unknown" => Self::GoesWrong(Which::Authorize, How::Unknown, 1),
+            "capture_timeout" => Self::GoesWrong(Which::Capture, How::Timeout, 1),
+            "capture_unknown" => Self::GoesWrong(Which::Capture, How::Unknown, 1),
+            "void_timeout" => Self::VoidGoesWrong(How::Timeout, 1),
+            "void_unknown" => Self::VoidGoesWrong(How::Unknown, 1),
+            _ => Self::numbered(rest)?,
+        })
+    }
+
+    fn numbered(rest: &str) -> Option<Self> {
+        let (word, digits) = rest.rsplit_once('_')?;
+        let canonical = digits == "0" || !digits.starts_with('0');
+        let number: u32 = (canonical && digits.bytes().all(|b| b.is_ascii_digit()))
+            .then(|| digits.parse().ok())
+            .flatten()?;
+        let times = || (1..=TIMES_MAX).contains(&number).then_some(number);
+        Some(match word {
+            "slow" if number <= SLOW_MS_MAX => Self::Slow(number),
+            "auth_lost" => Self::GoesWrong(Which::Authorize, How::Lost, times()?),
+            "auth_busy" => Self::GoesWrong(Which::Authorize, How::Busy, times()?),
+            "capture_lost" => Self::GoesWrong(Which::Capture, How::Lost, times()?),
+            "capture_busy" => Self::GoesWrong(Which::Capture, How::Busy, times()?),
+            "void_lost" => Self::VoidGoesWrong(How::Lost, times()?),
+            "void_busy" => Self::VoidGoesWrong(How::Busy, times()?),
+            "lookup_down" => Self::LookUpDown(times()?),
+            _ => return None,
+        })
+    }
+
+    /// How the `place`-th call (from 1) of this kind goes wrong, if it does.
+    pub fn wrong(self, which: Which, place: u32) -> Option<How> {
+        match self {
+            Self::GoesWrong(kind, how, times) if kind == which && place <= times => Some(how),
+            Self::LookUpDown(_) if which == Which::Authorize && place == 1 => Some(How::Unknown),
+            _ => None,
+        }
+    }
+
+    /// How the `place`-th void (from 1) goes wrong, if it does.
+    pub fn void_wrong(self, place: u32) -> Option<How> {
+        match self {
+            Self::VoidGoesWrong(how, times) if place <= times => Some(how),
+            _ => None,
+        }
+    }
+
+    /// Whether the `place`-th look-up (from 1) fails.
+    pub fn look_up_fails(self, place: u32) -> bool {
+        matches!(self, Self::LookUpDown(times) if place <= times)
+    }
+
+    /// Whether the gateway refuses to capture for good.
+    pub const fn refuses_capture(self) -> bool {
+        matches!(self, Self::CaptureRefused | Self::VoidGoesWrong(..))
+    }
+
+    /// Whether calls have to be counted, because the first ones differ from the later ones.
+    pub const fn counts_calls(self) -> bool {
+        matches!(
+            self,
+            Self::GoesWrong(..) | Self::VoidGoesWrong(..) | Self::LookUpDown(_)
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn listed_tokens_behave_as_listed_and_all_others_are_declined() {
+        use Behaviour as B;
+        let cases = [
+            ("tok_ok", B::Works),
+            ("tok_declined", B::DeclinedByIssuer),
+            ("tok_insufficient_funds", B::DeclinedByIssuer),
+            ("tok_slow_0", B::Slow(0)),
+            ("tok_slow_250", B::Slow(250)),
+            ("tok_slow_60001", B::NotAToken),
+            ("tok_slow_007", B::NotAToken),
+            ("tok_slow_", B::NotAToken),
+            (
+                "tok_capture_lost_2",
+                B::GoesWrong(Which::Capture, How::Lost, 2),
+            ),
+            ("tok_capture_lost", B::NotAToken),
+            ("tok_capture_lost_0", B::NotAToken),
+            ("tok_lookup_down_3", B::LookUpDown(3)),
+            ("tok_lookup_down_100", B::NotAToken),
+            ("tok_okay", B::NotAToken),
+            ("pm_1N2x", B::NotAToken),
+            ("", B::NotAToken),
+        ];
+        for (token, behaviour) in cases {
+            assert_eq!(B::of(token), behaviour, "{token}");
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! Receipts: what a buyer keeps, and how anybody tells a genuine one.
+//!
+//! A receipt is not stored: it follows from the purchase as captured and the key that the capture
+//! named, so a purchase has one, ever, whenever it is shown ([`seal`]). [`wire`] is its JSON.
+//! Invariants: [`Receipt::canonical`] is unambiguous (one `name=value` a line, no value can hold
+//! an end of line); the keys here seal receipts and nothing else; a retired key stays listed, so
+//! that what it sealed is still known.
+//! Deliberately absent: where keys come from, HTTP, files.
+
+mod seal;
+mod wire;
+
+pub use seal::{KEYS_MAX, ReceiptKey, SECRET_BYTES_MIN, Sealer, SealerError, UnknownKey};
+pub use wire::{Malformed, RECEIPT_BYTES_MAX};
+
+use crate::ids::{ProductId, PurchaseId, ReceiptKeyId, UserId};
+use crate::money::{Amount, Currency};
+use crate::time::UnixMs;
+use sha2::{Digest, Sha256};
+use std::fmt::Write;
+
+/// What a buyer has bought, sealed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Receipt {
+    /// The receipt's own name is this purchase's, written `r_…`.
+    pub receipt: PurchaseId,
+    /// Which purchase.
+    pub purchase: PurchaseId,
+    /// Whose it is.
+    pub user: UserId,
+    /// Of what.
+    pub product: ProductId,
+    /// How many units.
+    pub quantity: u32,
+    /// What was captured, in minor units.
+    pub amount: Amount,
+    /// In which currency.
+    pub currency: Currency,
+    /// When it was captured.
+    pub captured_at: UnixMs,
+    /// SHA-256 of [`Receipt::canonical`].
+    pub integrity_hash: [u8; 32],
+    /// The key that sealed it.
+    pub key_id: ReceiptKeyId,
+    /// HMAC-SHA-256 of the integrity hash and the key's id.
+    pub hmac: [u8; 32],
+}
+
+impl Receipt {
+    /// The text that the integrity hash is taken of. Anybody can write it down from a receipt's
+    /// JSON and check the hash with `sha256sum`:
+    ///
+    /// ```text
+    /// holdfast-receipt-v1
+    /// receipt_id=r_0000000000000107
+    /// purchase_id=p_0000000000000107
+    /// user_id=ana
+    /// product_id=drop-1
+    /// quantity=2
+    /// amount=50000
+    /// currency=KRW
+    /// captured_at=2026-11-22T00:00:00.001Z
+    /// ```
+    ///
+    /// Every line ends with one line feed, the last one too.
+    pub fn canonical(&self) -> String {
+        let mut text = String::with_capacity(320);
+        write!(
+            text,
+            "holdfast-receipt-v1\nreceipt_id={}\npurchase_id={}\nuser_id={}\nproduct_id={}\n\
+             quantity={}\namount={}\ncurrency={}\ncaptured_at={}\n",
+            self.receipt.receipt(),
+            self.purchase,
+            self.user,
+            self.product,
+            self.quantity,
+            self.amount.get(),
+            self.currency,
+            self.captured_at,
+        )
+        .expect("writing into memory does not fail");
+        text
+    }
+
+    /// SHA-256 of [`Receipt::canonical`].
+    pub fn computed_hash(&self) -> [u8; 32] {
+        Sha256::digest(self.canonical().as_bytes()).into()
+    }
+}
+
+/// Whether a receipt is genuine, and if not, why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verdict {
+    /// Whether it is exactly as it was sealed.
+    pub valid: bool,
+    /// The key that it names, where it could be read.
+    pub key_id: Option<ReceiptKeyId>,
+    /// What was found.
+    pub reason: Finding,
+}
+
+/// What verifying a receipt found.
+#[derive(Copy, Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Finding {
+    /// Everything is as it was sealed.
+    Genuine,
+    /// It has more than [`RECEIPT_BYTES_MAX`] bytes.
+    TooLarge,
+    /// It is not a receipt's JSON.
+    Malformed,
+    /// It names a key that is not listed here.
+    UnknownKey,
+    /// Its fields are not those that were hashed.
+    HashMismatch,
+    /// The hash was not sealed with the key it names.
+    SealMismatch,
+}
+
+impl Finding {
+    /// The word for it, as `/receipts/verify` and `holdfast receipt verify` say it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Genuine => "genuine",
+            Self::TooLarge => "too_large",
+            Self::Malformed => "malformed",
+            Self::UnknownKey => "unknown_key",
+            Self::HashMismatch => "hash_mismatch",
+            Self::SealMismatch => "seal_mismatch",
+        }
+    }
+}

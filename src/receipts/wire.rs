@@ -1,0 +1,144 @@
+//! Owns the JSON of a receipt: writing it without a serializer on the hot path, and reading it
+//! strictly.
+//!
+//! Invariants: what is written reads back as the same receipt; what reads is in exactly the form
+//! that is written, but for white space and the order of fields: no unknown, missing or double
+//! field, no other way to write a number, an instant or a digest.
+//! Deliberately absent: whether it is genuine (`seal`).
+
+use crate::ids::{ProductId, PurchaseId, ReceiptKeyId, UserId};
+use crate::money::{Amount, Currency};
+use crate::receipts::{Finding, Receipt};
+use crate::time::UnixMs;
+use serde::Deserialize;
+use std::io::Write;
+
+/// The most bytes that are read as a receipt.
+pub const RECEIPT_BYTES_MAX: usize = 4_096;
+
+/// Why bytes are not a receipt.
+#[derive(Copy, Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Malformed {
+    /// More than [`RECEIPT_BYTES_MAX`] bytes.
+    #[error("a receipt has at most {RECEIPT_BYTES_MAX} bytes")]
+    TooLarge,
+    /// Not an object of JSON with a receipt's fields, each of its type and once.
+    #[error("not a receipt's JSON object")]
+    Shape,
+    /// A field does not read; its name.
+    #[error("the field {0} does not read")]
+    Field(&'static str),
+}
+
+impl Malformed {
+    /// What verifying makes of it.
+    pub const fn finding(self) -> Finding {
+        match self {
+            Self::TooLarge => Finding::TooLarge,
+            Self::Shape | Self::Field(_) => Finding::Malformed,
+        }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Wire<'a> {
+    #[serde(borrow)]
+    receipt_id: &'a str,
+    purchase_id: &'a str,
+    user_id: &'a str,
+    product_id: &'a str,
+    quantity: u32,
+    #[serde(borrow)]
+    amount: WireAmount<'a>,
+    captured_at: &'a str,
+    integrity_hash: &'a str,
+    key_id: &'a str,
+    hmac: &'a str,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WireAmount<'a> {
+    value: i64,
+    currency: &'a str,
+}
+
+impl Receipt {
+    /// Appends the receipt as one JSON object, without white space. Nothing in it needs escaping:
+    /// ids are of `[A-Za-z0-9_.:-]`.
+    pub fn write_json(&self, out: &mut Vec<u8>) {
+        const INFALLIBLE: &str = "writing into memory does not fail";
+        out.reserve(512);
+        write!(
+            out,
+            "{{\"receipt_id\":\"{}\",\"purchase_id\":\"{}\",\"user_id\":\"{}\",\
+             \"product_id\":\"{}\",\"quantity\":{},\"amount\":{{\"value\":{},\"currency\":\"{}\"}},\
+             \"captured_at\":\"{}\",\"integrity_hash\":\"",
+            self.receipt.receipt(),
+            self.purchase,
+            self.user,
+            self.product,
+            self.quantity,
+            self.amount.get(),
+            self.currency,
+            self.captured_at,
+        )
+        .expect(INFALLIBLE);
+        push_hex(out, &self.integrity_hash);
+        out.extend_from_slice(b"\",\"key_id\":\"");
+        out.extend_from_slice(self.key_id.as_str().as_bytes());
+        out.extend_from_slice(b"\",\"hmac\":\"");
+        push_hex(out, &self.hmac);
+        out.extend_from_slice(b"\"}");
+    }
+
+    /// Reads a receipt from at most [`RECEIPT_BYTES_MAX`] bytes of JSON.
+    pub fn from_json(bytes: &[u8]) -> Result<Self, Malformed> {
+        if bytes.len() > RECEIPT_BYTES_MAX {
+            return Err(Malformed::TooLarge);
+        }
+        // Serde reads a struct from an array too; no value of a receipt can hold a bracket.
+        if bytes.contains(&b'[') {
+            return Err(Malformed::Shape);
+        }
+        // Borrowed strings refuse escapes: nothing that is written here has any.
+        let wire: Wire<'_> = serde_json::from_slice(bytes).map_err(|_| Malformed::Shape)?;
+        let field = Malformed::Field;
+        let receipt = Self {
+            receipt: PurchaseId::parse_receipt(wire.receipt_id).ok_or(field("receipt_id"))?,
+            purchase: PurchaseId::parse_purchase(wire.purchase_id).ok_or(field("purchase_id"))?,
+            user: UserId::parse(wire.user_id).ok_or(field("user_id"))?,
+            product: ProductId::parse(wire.product_id).ok_or(field("product_id"))?,
+            quantity: wire.quantity,
+            amount: Amount::new(wire.amount.value).ok_or(field("amount.value"))?,
+            currency: Currency::parse(wire.amount.currency).ok_or(field("amount.currency"))?,
+            captured_at: parse_instant(wire.captured_at).ok_or(field("captured_at"))?,
+            integrity_hash: parse_digest(wire.integrity_hash).ok_or(field("integrity_hash"))?,
+            key_id: ReceiptKeyId::parse(wire.key_id).ok_or(field("key_id"))?,
+            hmac: parse_digest(wire.hmac).ok_or(field("hmac"))?,
+        };
+        Ok(receipt)
+    }
+}
+
+fn push_hex(out: &mut Vec<u8>, digest: &[u8; 32]) {
+    let start = out.len();
+    out.resize(start + 64, 0);
+    hex::encode_to_slice(digest, &mut out[start..]).expect("32 bytes are 64 hexadecimal digits");
+}
+
+fn parse_digest(text: &str) -> Option<[u8; 32]> {
+    let lower = |b: u8| b.is_ascii_digit() || matches!(b, b'a'..=b'f');
+    text.bytes().all(lower).then_some(())?;
+    let mut digest = [0; 32];
+    hex::decode_to_slice(text, &mut digest).ok()?;
+    Some(digest)
+}
+
+/// An instant in exactly the form that [`UnixMs`] is written in.
+fn parse_instant(text: &str) -> Option<UnixMs> {
+    let instant: jiff::Timestamp = text.parse().ok()?;
+    let instant = UnixMs::new(u64::try_from(instant.as_millisecond()).ok()?);
+    (instant.to_string() == text).then_some(instant)
+}

@@ -10,6 +10,8 @@ use holdfast::receipts::{
 };
 use holdfast::time::UnixMs;
 
+type Change = fn(&mut Receipt);
+
 const SECRET: &[u8] = b"0123456789abcdef0123456789abcdef";
 const OTHER_SECRET: &[u8] = b"fedcba9876543210fedcba9876543210";
 
@@ -116,7 +118,7 @@ fn what_was_not_captured_has_no_receipt() {
 
 #[test]
 fn a_change_of_any_field_is_found() {
-    let changes: [(&str, Finding, fn(&mut Receipt)); 11] = [
+    let cases: [(&str, Finding, Change); 11] = [
         ("receipt_id", Finding::HashMismatch, |r| {
             r.receipt = PurchaseId::new(ShardId::new(7), 301);
         }),
@@ -145,7 +147,7 @@ fn a_change_of_any_field_is_found() {
         ("hmac", Finding::SealMismatch, |r| r.hmac[0] ^= 0x80),
         ("key_id", Finding::UnknownKey, |r| r.key_id = key_id("r2")),
     ];
-    for (field, finding, change) in changes {
+    for (field, finding, change) in cases {
         let mut changed = receipt();
         change(&mut changed);
         let verdict = sealer().verify(&changed);
@@ -267,5 +269,5 @@ fn keys_are_checked_once_and_never_printed() {
         .collect();
     assert_eq!(Sealer::new(many).unwrap_err(), SealerError::TooManyKeys);
     let printed = format!("{:?}", key("r1", SECRET));
-    assert_eq!(printed, r#"ReceiptKey { id: r1, .. }"#);
+    assert_eq!(printed, "ReceiptKey { id: r1, .. }");
 }

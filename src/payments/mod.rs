@@ -6,7 +6,15 @@
 //! Invariant: captured with goods, or nothing charged and the stock back.
 //! Deliberately absent: HTTP, money arithmetic, and what a buyer is told.
 
-//pub mod driver;
+mod drive;
+pub mod driver;
 pub mod gateway;
+mod handover;
+mod registry;
 pub mod saga;
 pub mod sandbox;
+pub mod settings;
+
+pub use driver::{Meter, Payments, Settled};
+pub use handover::Paying;
+pub use settings::{PaymentSettings, SettingsError};

@@ -1,0 +1,57 @@
+//! Owns a payment's future that outlives whoever waits for it.
+//!
+//! While the caller waits, the work runs in the caller's own task: no hop between tasks, which a
+//! payment of two syncs would feel. When the caller goes away, the work goes on in a task of its
+//! own on the same runtime.
+//! Invariant: work that was begun, or only asked for, is either finished or running, unless its
+//! runtime ends; then the log says what is open.
+//! Deliberately absent: what the work is.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use tokio::runtime::Handle;
+
+/// A payment under way. Dropping it does not stop the payment.
+#[must_use = "the payment goes on without it, but its outcome is to be waited for"]
+pub struct Paying<T: Send + 'static> {
+    work: Option<Pin<Box<dyn Future<Output = T> + Send>>>,
+    runtime: Handle,
+}
+
+impl<T: Send + 'static> Paying<T> {
+    /// Wraps `work`; to be called on the runtime that it shall go on on.
+    pub(super) fn new(work: impl Future<Output = T> + Send + 'static) -> Self {
+        Self { work: Some(Box::pin(work)), runtime: Handle::current() }
+    }
+}
+
+impl<T: Send + 'static> Future for Paying<T> {
+    type Output = T;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<T> {
+        // Taken out while it runs: work that panicked is not handed over.
+        let mut work = self.work.take().expect("not polled again after it was ready");
+        let polled = work.as_mut().poll(context);
+        if polled.is_pending() {
+            self.work = Some(work);
+        }
+        polled
+    }
+}
+
+impl<T: Send + 'static> Drop for Paying<T> {
+    fn drop(&mut self) {
+        if let Some(work) = self.work.take() {
+            self.runtime.spawn(work);
+        }
+    }
+}
+
+impl<T: Send + 'static> fmt::Debug for Paying<T> {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = if self.work.is_some() { "under way" } else { "done" };
+        out.debug_tuple("Paying").field(&state).finish()
+    }
+}

@@ -1,0 +1,124 @@
+//! Owns what the operator may set about payments: every wait and every bound of the driver.
+//!
+//! Deliberately absent: which gateway, its address and its keys (`config`).
+
+use std::hash::{BuildHasher, RandomState};
+use std::time::Duration;
+
+/// How payments are driven.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PaymentSettings {
+    /// How long one call to the gateway may take, in milliseconds; at least 1. What has not
+    /// answered by then is unknown.
+    pub attempt_timeout_ms: u64,
+    /// How often a call that went wrong is followed by another before the payment is left for
+    /// later, or, where the gateway has nothing of it, given up.
+    pub retries_max: u32,
+    /// The first wait between two attempts, in milliseconds; at least 1. Each next one is twice as
+    /// long, less up to half of it at random.
+    pub backoff_first_ms: u64,
+    /// The longest wait between two attempts, in milliseconds; at least `backoff_first_ms`.
+    pub backoff_max_ms: u64,
+    /// How long a caller is kept waiting before it is told that the outcome is not known yet, in
+    /// milliseconds; a call to the gateway that has begun by then is still waited for.
+    pub unknown_after_ms: u64,
+    /// Payments driven at once; more wait for their turn. At least 1.
+    pub in_flight_max: usize,
+    /// Payments among these that were left open and are tried again. At least 1.
+    pub resume_parallel_max: usize,
+}
+
+impl Default for PaymentSettings {
+    fn default() -> Self {
+        Self {
+            attempt_timeout_ms: 8_000,
+            retries_max: 4,
+            backoff_first_ms: 100,
+            backoff_max_ms: 30_000,
+            unknown_after_ms: 10_000,
+            in_flight_max: 10_000,
+            resume_parallel_max: 64,
+        }
+    }
+}
+
+/// Which setting cannot be.
+#[derive(Copy, Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SettingsError {
+    /// It must be at least 1.
+    #[error("payments.{0} must be at least 1")]
+    Zero(&'static str),
+    /// The longest wait is shorter than the first.
+    #[error("payments.backoff_max_ms must be at least payments.backoff_first_ms")]
+    BackoffOrder,
+}
+
+impl PaymentSettings {
+    /// Whether the driver can run with these.
+    pub fn check(&self) -> Result<(), SettingsError> {
+        let at_least_one = [
+            ("attempt_timeout_ms", self.attempt_timeout_ms == 0),
+            ("backoff_first_ms", self.backoff_first_ms == 0),
+            ("in_flight_max", self.in_flight_max == 0),
+            ("resume_parallel_max", self.resume_parallel_max == 0),
+        ];
+        if let Some((name, _)) = at_least_one.into_iter().find(|(_, zero)| *zero) {
+            return Err(SettingsError::Zero(name));
+        }
+        if self.backoff_max_ms < self.backoff_first_ms {
+            return Err(SettingsError::BackoffOrder);
+        }
+        Ok(())
+    }
+
+    /// How long one call may take.
+    pub fn attempt_timeout(&self) -> Duration {
+        Duration::from_millis(self.attempt_timeout_ms)
+    }
+
+    /// How long a caller is kept waiting.
+    pub fn unknown_after(&self) -> Duration {
+        Duration::from_millis(self.unknown_after_ms)
+    }
+
+    /// The wait after the `failed`-th failure (from 1): twice as long each time up to the longest,
+    /// less up to half of it at random, so that those who failed together do not come back
+    /// together.
+    pub fn backoff(&self, failed: u32) -> Duration {
+        let doubled = self
+            .backoff_first_ms
+            .saturating_mul(1_u64.checked_shl(failed.saturating_sub(1)).unwrap_or(u64::MAX))
+            .min(self.backoff_max_ms);
+        // A new hasher of the standard library is seeded at random.
+        let random = RandomState::new().hash_one(failed);
+        Duration::from_millis(doubled - random % (doubled / 2 + 1))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn backoff_doubles_within_its_bounds() {
+        let settings = PaymentSettings::default();
+        for (failed, longest) in [(0, 100), (1, 100), (2, 200), (3, 400), (9, 25_600), (64, 30_000)]
+        {
+            let longest = Duration::from_millis(longest);
+            for _ in 0..50 {
+                let wait = settings.backoff(failed);
+                assert!(wait <= longest && wait >= longest / 2, "{failed}: {wait:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn settings_that_cannot_be_are_named() {
+        let good = PaymentSettings::default();
+        assert_eq!(good.check(), Ok(()));
+        let zero = PaymentSettings { in_flight_max: 0, ..good.clone() };
+        assert_eq!(zero.check(), Err(SettingsError::Zero("in_flight_max")));
+        let order = PaymentSettings { backoff_max_ms: 99, ..good };
+        assert_eq!(order.check(), Err(SettingsError::BackoffOrder));
+    }
+}

@@ -6,6 +6,7 @@
 //! whom; `tests/architecture.rs` enforces them.
 #![forbid(unsafe_code)]
 
+pub mod cli;
 pub mod config;
 pub mod engine;
 pub mod http;

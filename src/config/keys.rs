@@ -308,6 +308,30 @@ pub const KEYS: &[Key] = &[
         "A buy whose payment takes longer is answered 202, and the payment goes on.",
     ),
     number(
+        "payments.backoff_first_ms",
+        "100",
+        (1, 60_000),
+        "First wait between two attempts; each next one is twice as long.",
+    ),
+    number(
+        "payments.backoff_max_ms",
+        "30000",
+        (1, 3_600_000),
+        "Longest wait between two attempts.",
+    ),
+    number(
+        "payments.unknown_after_ms",
+        "10000",
+        (1, 600_000),
+        "Time after which a payment without an outcome is left open and tried again in the background.",
+    ),
+    number(
+        "payments.resume_parallel_max",
+        "64",
+        (1, 100_000),
+        "Payments among those under way that were left open and are tried again.",
+    ),
+    number(
         "payments.in_flight_max",
         "4096",
         (1, 1_000_000),

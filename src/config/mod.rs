@@ -239,6 +239,14 @@ pub struct PaymentsConfig {
     pub attempt_timeout: Duration,
     /// Further attempts.
     pub retries_max: u32,
+    /// First wait between two attempts, in milliseconds.
+    pub backoff_first_ms: u64,
+    /// Longest wait between two attempts, in milliseconds.
+    pub backoff_max_ms: u64,
+    /// After this a payment without an outcome is left open, in milliseconds.
+    pub unknown_after_ms: u64,
+    /// Payments left open that are tried again at once.
+    pub resume_parallel_max: usize,
     /// After this a buy is answered 202.
     pub answer_within: Duration,
     /// Payments under way in all.
@@ -504,6 +512,10 @@ fn payments(reader: &mut Reader<'_>) -> Result<PaymentsConfig, ConfigError> {
         gateway,
         attempt_timeout: milliseconds(reader, "payments.attempt_timeout_ms")?,
         retries_max: reader.small("payments.retries_max")?,
+        backoff_first_ms: reader.integer("payments.backoff_first_ms")?,
+        backoff_max_ms: reader.integer("payments.backoff_max_ms")?,
+        unknown_after_ms: reader.integer("payments.unknown_after_ms")?,
+        resume_parallel_max: reader.size("payments.resume_parallel_max")?,
         answer_within: milliseconds(reader, "payments.answer_within_ms")?,
         in_flight_max: reader.size("payments.in_flight_max")?,
     })

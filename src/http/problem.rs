@@ -26,6 +26,8 @@ pub enum Reason {
     NotFound,
     /// No such receipt.
     ReceiptNotFound,
+    /// The key that sealed the receipt is not configured any more.
+    ReceiptUnavailable,
     /// The path is there, the method is not.
     MethodNotAllowed,
     /// The body is larger than the bound.
@@ -99,6 +101,12 @@ impl Reason {
                 "receipt_not_found",
                 "Receipt not found",
                 "There is no receipt with this id.",
+            ),
+            Self::ReceiptUnavailable => told(
+                503,
+                "receipt_unavailable",
+                "Receipt unavailable",
+                "The key that sealed this receipt is not at hand; the operator has been told.",
             ),
             Self::MethodNotAllowed => told(
                 405,

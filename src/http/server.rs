@@ -40,6 +40,9 @@ pub trait Handler: Send + Sync + 'static {
     /// Called once on the thread's runtime, before the first connection.
     fn start(self: &Arc<Self>);
 
+    /// Whether nothing is under way but requests.
+    fn is_idle(&self) -> bool;
+
     /// Answers one request.
     fn handle(
         self: Arc<Self>,
@@ -188,7 +191,8 @@ async fn work<H: Handler>(listener: std::net::TcpListener, handler: Arc<H>, shar
     }
     let deadline = Instant::now() + shared.limits.drain;
     let counters = handler.counters();
-    while counters.connections() + counters.payments_under_way() > 0 && Instant::now() < deadline {
+    let under_way = || counters.connections() > 0 || !handler.is_idle();
+    while under_way() && Instant::now() < deadline {
         sleep(Duration::from_millis(5)).await;
     }
 }

@@ -79,7 +79,7 @@ pub struct Shard {
     connections: AtomicU64,
     accepted: AtomicU64,
     turned_away: AtomicU64,
-    payments: AtomicU64,
+    payments_left_open: AtomicU64,
 }
 
 impl Default for Shard {
@@ -94,7 +94,7 @@ impl Default for Shard {
             connections: zero(),
             accepted: zero(),
             turned_away: zero(),
-            payments: zero(),
+            payments_left_open: zero(),
         }
     }
 }
@@ -129,6 +129,11 @@ impl Shard {
         self.unauthorized.fetch_add(1, Relaxed);
     }
 
+    /// Counts a payment that was left open, to be tried again later.
+    pub fn left_open(&self) {
+        self.payments_left_open.fetch_add(1, Relaxed);
+    }
+
     /// Counts a connection that was turned away because there were too many.
     pub fn turned_away(&self) {
         self.turned_away.fetch_add(1, Relaxed);
@@ -139,20 +144,10 @@ impl Shard {
         Entered::new(self, Gauge::InFlight, max)
     }
 
-    /// One more payment under way, unless there are `max` on this thread already.
-    pub fn enter_payment(self: &Arc<Self>, max: u64) -> Option<Entered> {
-        Entered::new(self, Gauge::Payments, max)
-    }
-
     /// One more connection open.
     pub fn connected(self: &Arc<Self>) -> Entered {
         self.accepted.fetch_add(1, Relaxed);
         Entered::new(self, Gauge::Connections, u64::MAX).expect("there is no bound here")
-    }
-
-    /// Payments under way on this thread.
-    pub fn payments_under_way(&self) -> u64 {
-        self.payments.load(Relaxed)
     }
 
     /// Connections open on this thread.
@@ -164,7 +159,6 @@ impl Shard {
         match gauge {
             Gauge::InFlight => &self.in_flight,
             Gauge::Connections => &self.connections,
-            Gauge::Payments => &self.payments,
         }
     }
 }
@@ -173,7 +167,6 @@ impl Shard {
 enum Gauge {
     InFlight,
     Connections,
-    Payments,
 }
 
 /// Something under way; it is not any more once this is dropped.
@@ -211,9 +204,9 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    /// Counters for `threads` threads.
+    /// Counters for `threads` threads, at least one.
     pub fn new(threads: usize) -> Self {
-        let shards = (0..threads).map(|_| CachePadded::new(Arc::new(Shard::default())));
+        let shards = (0..threads.max(1)).map(|_| CachePadded::new(Arc::new(Shard::default())));
         Self {
             shards: shards.collect(),
         }
@@ -229,9 +222,15 @@ impl Metrics {
         self.sum(|shard| &shard.connections)
     }
 
-    /// Payments under way on all threads.
-    pub fn payments_under_way(&self) -> u64 {
-        self.sum(|shard| &shard.payments)
+    /// Makes the counters at `place` those of this thread.
+    pub fn enter_thread(&self, place: usize) {
+        PLACE.set(place.min(self.shards.len() - 1));
+    }
+
+    /// This thread's counters; the last ones where it never entered.
+    pub fn of_thread(&self) -> &Arc<Shard> {
+        let place = PLACE.get().min(self.shards.len() - 1);
+        &self.shards[place]
     }
 
     /// Everything as Prometheus text.
@@ -251,7 +250,12 @@ impl Metrics {
                 count,
             );
         }
-        let counters: [(&str, &str, Of); 3] = [
+        let counters: [(&str, &str, Of); 4] = [
+            (
+                "holdfast_payments_left_open_total",
+                "Times a payment was left open, to be tried again later.",
+                |s| &s.payments_left_open,
+            ),
             (
                 "holdfast_unauthorized_total",
                 "Requests without a valid key.",
@@ -271,15 +275,12 @@ impl Metrics {
         for (name, help, of) in counters {
             out.single(name, "counter", help, self.sum(of));
         }
-        let gauges: [(&str, &str, Of); 3] = [
+        let gauges: [(&str, &str, Of); 2] = [
             ("holdfast_in_flight", "Requests under way.", |s| {
                 &s.in_flight
             }),
             ("holdfast_connections", "Connections open.", |s| {
                 &s.connections
-            }),
-            ("holdfast_payments_in_flight", "Payments under way.", |s| {
-                &s.payments
             }),
         ];
         for (name, help, of) in gauges {
@@ -326,6 +327,10 @@ impl Metrics {
             .map(|shard| of(shard).load(Relaxed))
             .sum()
     }
+}
+
+thread_local! {
+    static PLACE: std::cell::Cell<usize> = const { std::cell::Cell::new(usize::MAX) };
 }
 
 /// Which counter of a thread's.

@@ -15,5 +15,6 @@ pub mod journal;
 pub mod money;
 pub mod payments;
 pub mod receipts;
+pub mod report;
 pub mod telemetry;
 pub mod time;

@@ -88,16 +88,19 @@ struct Fields {
 
 impl Fields {
     fn json(self, level: &str, target: &str) -> String {
-        let mut line = Map::new();
-        line.insert("ts".into(), now().to_string().into());
-        line.insert("level".into(), level.to_ascii_lowercase().into());
         let event = self.event.unwrap_or_else(|| target.replace("::", "_"));
-        line.insert("event".into(), event.into());
-        line.insert("message".into(), self.message.into());
+        let mut line = format!(
+            "{{\"ts\":\"{}\",\"level\":\"{}\",\"event\":{},\"message\":{}",
+            now(),
+            level.to_ascii_lowercase(),
+            Value::from(event),
+            Value::from(self.message),
+        );
         for (name, value) in self.rest {
-            line.entry(name).or_insert(value);
+            let _ = write!(line, ",{}:{value}", Value::from(name));
         }
-        format!("{}\n", Value::Object(line))
+        line.push_str("}\n");
+        line
     }
 
     fn readable(self, level: &str, target: &str) -> String {
@@ -120,6 +123,8 @@ impl Fields {
         match (field.name(), value) {
             ("message", Value::String(text)) => self.message = text,
             ("event", Value::String(text)) => self.event = Some(text),
+            // Their places are taken.
+            ("ts" | "level" | "message" | "event", _) => {}
             // What the `log` crate's bridge adds about the place in the source.
             (name, _) if name.starts_with("log.") => {}
             (name, value) => {

@@ -173,7 +173,7 @@ fn two_fingerprints_that_want_the_same_slots_are_both_fresh() {
 
 #[test]
 fn two_on_either_side_of_the_turn_are_decided_once() {
-    bounded(4, || {
+    bounded(6, || {
         let guard = Arc::new(ReplayGuard::new(1, RETENTION));
         let (a, b) = both(
             admit(&guard, 7, GENERATION - 1),
@@ -202,7 +202,7 @@ fn an_admission_that_races_with_the_turn_of_a_generation_is_decided_once() {
 
 #[test]
 fn a_straggler_two_generations_late_lets_nothing_in_within_the_retention() {
-    bounded(3, || {
+    bounded(4, || {
         let guard = Arc::new(ReplayGuard::new(1, RETENTION));
         let straggler_at = GENERATION - 1;
         let (straggler, (first, second)) = both(admit(&guard, 7, straggler_at), {
@@ -253,7 +253,7 @@ fn two_records_of_the_same_instant_are_one() {
 
 #[test]
 fn two_records_keep_the_largest() {
-    bounded(3, || {
+    bounded(4, || {
         let cell = Arc::new(VelocityCell::new(2));
         cell.record(at(2));
         let (a, b) = (Arc::clone(&cell), Arc::clone(&cell));

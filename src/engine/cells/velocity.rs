@@ -56,6 +56,10 @@ struct Entry {
     gone: AtomicBool,
 }
 
+// What the head of this file says about memory.
+#[cfg(all(target_pointer_width = "64", not(holdfast_loom)))]
+const _: () = assert!(size_of::<(KeyDigest, Entry)>() == 96);
+
 impl Entry {
     fn new(
         depth: usize,

@@ -7,7 +7,7 @@ use std::thread;
 
 use common::{Expected, Script, check_content, open};
 use wal::sim::{Files, SimStorage};
-use wal::{LogConfig, Lsn, OpenError, Verdict, Vouched, scan};
+use wal::{LogConfig, Lsn, OpenError, Verdict, Vouched, Witness, scan};
 
 fn smallest() -> LogConfig {
     LogConfig {
@@ -28,7 +28,7 @@ fn small_log() -> (Files, Vec<Expected>) {
     let sim = SimStorage::new();
     let (log, _) = open(&sim, smallest()).expect("a healthy disk");
     let mut script = Script::default();
-    for payload in [100, 30, 600, 0, 500, 300, 400, 150] {
+    for payload in [100, 30, 600, 0, 500, 300, 400, 150, 60] {
         let bytes = vec![0xa5; payload];
         let entry = wal::Entry {
             kind: 9,
@@ -59,15 +59,21 @@ struct Outcome {
     refused: usize,
 }
 
-/// Flips every bit whose number is `part` modulo `of` in the named file.
-fn flip(files: &Files, expected: &[Expected], name: &str, part: usize, of: usize) -> Outcome {
+/// Flips every bit whose number is `part` modulo `of` in the named file; what lies below
+/// `acknowledged` must survive, or the log refuse.
+fn flip(
+    (files, expected): (&Files, &[Expected]),
+    config: &LogConfig,
+    acknowledged: u64,
+    name: &str,
+    (part, of): (usize, usize),
+) -> Outcome {
     let mut outcome = Outcome::default();
-    let acknowledged = expected.last().expect("there are records").end;
     for bit in (part..files[name].len() * 8).step_by(of) {
         let mut flipped = files.clone();
         flipped.get_mut(name).expect("it is there")[bit / 8] ^= 1 << (bit % 8);
         let sim = SimStorage::with_files(flipped);
-        match open(&sim, smallest()) {
+        match open(&sim, config.clone()) {
             Ok((log, report)) => {
                 if let Err(e) = check_content(&log, expected, acknowledged) {
                     panic!("bit {bit} of {name}: {e}");
@@ -85,42 +91,71 @@ fn flip(files: &Files, expected: &[Expected], name: &str, part: usize, of: usize
     outcome
 }
 
-#[test]
-fn every_bit() {
+/// Flips every bit of every file; the outcome by file.
+fn flip_all(
+    log: (&Files, &[Expected]),
+    config: &LogConfig,
+    acknowledged: u64,
+) -> Vec<(String, Outcome)> {
     const PARTS: usize = 2;
-    let (files, expected) = small_log();
-    let mut total = Outcome::default();
-    for name in files.keys() {
-        let outcome = thread::scope(|scope| {
-            let (files, expected) = (&files, &expected);
+    let of_file = |name: &String| {
+        let parts = thread::scope(|scope| {
+            let flip_part = |part| move || flip(log, config, acknowledged, name, (part, PARTS));
             let parts: Vec<_> = (0..PARTS)
-                .map(|part| scope.spawn(move || flip(files, expected, name, part, PARTS)))
+                .map(|part| scope.spawn(flip_part(part)))
                 .collect();
             parts
                 .into_iter()
                 .map(|t| t.join().expect("no bit is lost"))
-                .fold(Outcome::default(), |a, b| Outcome {
-                    survived: a.survived + b.survived,
-                    cut: a.cut + b.cut,
-                    refused: a.refused + b.refused,
-                })
+                .collect::<Vec<_>>()
+        });
+        let outcome = parts.iter().fold(Outcome::default(), |a, b| Outcome {
+            survived: a.survived + b.survived,
+            cut: a.cut + b.cut,
+            refused: a.refused + b.refused,
         });
         println!("flip {name}: {outcome:?}");
-        total.survived += outcome.survived;
-        total.refused += outcome.refused;
-        if name == "witness" {
-            assert_eq!(outcome.refused, 0, "the segments are whole");
-        }
-    }
-    println!(
-        "flip: {} cases, {} refused",
-        total.survived + total.refused,
-        total.refused
-    );
+        (name.clone(), outcome)
+    };
+    log.0.keys().map(of_file).collect()
+}
+
+#[test]
+fn every_bit() {
+    let (files, expected) = small_log();
+    let acknowledged = expected.last().expect("there are records").end;
+    let outcomes = flip_all((&files, &expected), &smallest(), acknowledged);
+    let cases: usize = outcomes.iter().map(|(_, o)| o.survived + o.refused).sum();
+    let refused: usize = outcomes.iter().map(|(_, o)| o.refused).sum();
+    println!("flip: {cases} cases, {refused} refused");
+    let witness = outcomes
+        .iter()
+        .find(|(name, _)| name == "witness")
+        .expect("it is there");
+    assert_eq!(witness.1.refused, 0, "the segments are whole");
     let record_bits: u64 = expected.iter().map(|e| (e.end - e.lsn) * 8).sum();
     assert!(
-        total.refused as u64 > record_bits,
+        refused as u64 > record_bits,
         "no bit of a record goes unnoticed"
+    );
+}
+
+/// Without a witness nobody vouches for the last frame; for all others later frames do.
+#[test]
+fn every_bit_without_a_witness() {
+    let (mut files, expected) = small_log();
+    files.remove("witness");
+    let config = LogConfig {
+        witness: Witness::Off,
+        ..smallest()
+    };
+    let last = expected.last().expect("there are records").lsn;
+    let outcomes = flip_all((&files, &expected), &config, last);
+    let refused: usize = outcomes.iter().map(|(_, o)| o.refused).sum();
+    println!("flip without witness: {refused} refused");
+    assert!(
+        refused as u64 > last * 8,
+        "no bit of a record but the last goes unnoticed"
     );
 }
 

@@ -12,4 +12,5 @@ pub mod journal;
 pub mod money;
 pub mod payments;
 pub mod receipts;
+pub mod report;
 pub mod time;

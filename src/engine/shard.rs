@@ -134,11 +134,9 @@ impl Shard {
                 view.state = PurchaseState::Held;
                 KeyAnswer::Held(view)
             }
-            KeyOutcome::Paid { purchase, as_of } => {
-                KeyAnswer::Paid(Box::new(
-                    self.purchase_view(purchase, catalogue, as_of).expect(known),
-                ))
-            }
+            KeyOutcome::Paid { purchase, as_of } => KeyAnswer::Paid(Box::new(
+                self.purchase_view(purchase, catalogue, as_of).expect(known),
+            )),
             KeyOutcome::Refused { reason, request } => KeyAnswer::Refused { reason, request },
         }
     }

@@ -67,7 +67,13 @@ impl Stage {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let clock = ManualClock::new(BEGIN);
         let journal = open(directory.path(), &clock);
-        Self { directory, clock, journal, attempts: HashMap::new(), keys: 0 }
+        Self {
+            directory,
+            clock,
+            journal,
+            attempts: HashMap::new(),
+            keys: 0,
+        }
     }
 
     fn run(&mut self, step: &str) {
@@ -178,7 +184,9 @@ impl Stage {
             product: product(words[2]),
             quantity: words[3].parse().expect("units"),
             currency: None,
-            promotion: words.get(4).map(|code| PromotionCode::parse(code).expect("a code")),
+            promotion: words
+                .get(4)
+                .map(|code| PromotionCode::parse(code).expect("a code")),
         };
         self.submit(words[0], Command::Hold(command))
     }
@@ -199,7 +207,10 @@ impl Stage {
 
     /// `pay h1` or `pay h1 as bo`: buys what the hold h1 holds.
     fn pay(&mut self, words: &[&str]) -> String {
-        let Attempt { command: Command::Hold(held), purchase } = self.attempts[words[0]].clone()
+        let Attempt {
+            command: Command::Hold(held),
+            purchase,
+        } = self.attempts[words[0]].clone()
         else {
             panic!("{} is no hold", words[0])
         };
@@ -219,7 +230,8 @@ impl Stage {
     fn submit(&mut self, name: &str, command: Command) -> String {
         let submitted = self.send(&command);
         let (word, purchase) = self.told(&submitted);
-        self.attempts.insert(name.to_owned(), Attempt { command, purchase });
+        self.attempts
+            .insert(name.to_owned(), Attempt { command, purchase });
         word
     }
 
@@ -296,7 +308,10 @@ impl Stage {
     }
 
     fn state_of(&self, name: &str) -> String {
-        let (view, _) = self.journal.purchase(self.purchase(name)).expect("it was begun");
+        let (view, _) = self
+            .journal
+            .purchase(self.purchase(name))
+            .expect("it was begun");
         view.state.as_str().to_owned()
     }
 
@@ -308,8 +323,15 @@ impl Stage {
     }
 
     fn amount(&self, name: &str, expected: &str, step: &str) {
-        let (view, _) = self.journal.purchase(self.purchase(name)).expect("it was begun");
-        assert_eq!(view.quote.amount.get().to_string(), expected, "step `{step}`");
+        let (view, _) = self
+            .journal
+            .purchase(self.purchase(name))
+            .expect("it was begun");
+        assert_eq!(
+            view.quote.amount.get().to_string(),
+            expected,
+            "step `{step}`"
+        );
     }
 
     fn tick(&self, ms: &str) {
@@ -325,13 +347,21 @@ impl Stage {
         drop(closed);
         self.journal = open(self.directory.path(), &self.clock);
         assert_eq!(self.journal.opened().digest, before, "I6 at `{step}`");
-        assert_eq!(self.journal.opened().torn_tail, None, "a closed log ends whole");
+        assert_eq!(
+            self.journal.opened().torn_tail,
+            None,
+            "a closed log ends whole"
+        );
     }
 
     /// I1 from outside: nothing is made or lost, at every step.
     fn check_invariants(&self, step: &str) {
         for view in self.journal.products().0 {
-            assert_eq!(view.total, view.available() + view.held + view.sold, "I1 at `{step}`");
+            assert_eq!(
+                view.total,
+                view.available() + view.held + view.sold,
+                "I1 at `{step}`"
+            );
             assert!(view.held + view.sold <= view.total, "I1 at `{step}`");
         }
         for view in self.journal.promotions().0 {
@@ -340,7 +370,9 @@ impl Stage {
     }
 
     fn purchase(&self, name: &str) -> PurchaseId {
-        self.attempts[name].purchase.unwrap_or_else(|| panic!("{name} made no purchase"))
+        self.attempts[name]
+            .purchase
+            .unwrap_or_else(|| panic!("{name} made no purchase"))
     }
 }
 
@@ -374,5 +406,8 @@ fn owner() -> KeyOwner {
 }
 
 fn admin() -> AdminAct {
-    AdminAct { request: RequestId(1), owner: KeyOwner::parse("admin").expect("a name") }
+    AdminAct {
+        request: RequestId(1),
+        owner: KeyOwner::parse("admin").expect("a name"),
+    }
 }

@@ -1,0 +1,88 @@
+//! What the benches share: a journal with one hot product, and holds for it.
+
+use holdfast::engine::command::PlaceHold;
+use holdfast::engine::event::{Active, AdminAct, IdempotencyKey, Origin, ProductSet};
+use holdfast::ids::{Digest16, KeyOwner, ProductId, RequestId, UserId};
+use holdfast::journal::{Journal, JournalOptions};
+use holdfast::money::{Currency, Price};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Units of the hot product: the most there can be.
+pub const UNITS: u32 = 2_097_151;
+
+/// A journal in a directory of its own, with the default settings.
+pub struct Bench {
+    /// The journal.
+    pub journal: Arc<Journal>,
+    products: AtomicU64,
+    _directory: tempfile::TempDir,
+}
+
+impl Bench {
+    /// Opens it in the working directory's file system, not in memory.
+    pub fn open() -> Self {
+        let directory = tempfile::tempdir_in(".").expect("a temporary directory");
+        let options = JournalOptions::new(directory.path());
+        let journal = Journal::open(options, &mut |_| {}).expect("the directory opens");
+        Self {
+            journal,
+            products: AtomicU64::new(0),
+            _directory: directory,
+        }
+    }
+
+    /// A product with all its units.
+    pub fn fresh_product(&self) -> ProductId {
+        let number = self.products.fetch_add(1, Ordering::Relaxed);
+        let product = ProductId::parse(&format!("drop-{number}")).expect("an id");
+        let set = ProductSet {
+            product: product.clone(),
+            name: "hot".to_owned(),
+            prices: vec![(
+                Currency::parse("USD").expect("listed"),
+                Price::new(1_999).expect("in range"),
+            )],
+            stock: UNITS,
+            per_user_limit: Some(4),
+            starts_at: None,
+            ends_at: None,
+            active: Active::Yes,
+            hold_ttl_ms: None,
+            reward_tokens: 0,
+            by: AdminAct {
+                request: RequestId(0),
+                owner: KeyOwner::parse("admin").expect("an id"),
+            },
+        };
+        self.journal
+            .put_product(set)
+            .expect("the log takes it")
+            .expect("there is room");
+        product
+    }
+}
+
+/// A hold of one unit by buyer `number`, under a key of its own.
+pub fn hold(product: &ProductId, number: u64) -> PlaceHold {
+    let mut scope = [0; 16];
+    scope[..8].copy_from_slice(&number.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_le_bytes());
+    scope[8..].copy_from_slice(&number.to_le_bytes());
+    PlaceHold {
+        origin: Origin {
+            request: RequestId(number),
+            owner: KeyOwner::parse("shop").expect("an id"),
+            key: Some(IdempotencyKey {
+                scope: Digest16(scope),
+                fingerprint: Digest16(scope),
+            }),
+            ip: None,
+            device: None,
+        },
+        user: UserId::parse(&format!("u{number}")).expect("an id"),
+        product: product.clone(),
+        quantity: 1,
+        currency: None,
+        promotion: None,
+    }
+}

@@ -1,0 +1,269 @@
+//! The command line: what can be asked for, with its defaults and limits.
+//!
+//! Bounds are checked here, so that the rest of the harness can rely on them. It holds no logic.
+
+use std::net::SocketAddr;
+use std::num::NonZeroU32;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::workload::Flow;
+
+/// Load, checks and yardsticks for holdfast, from outside: it knows the HTTP contract and nothing else.
+#[derive(Debug, Parser)]
+#[command(
+    version,
+    max_term_width = 110,
+    after_help = "Examples:\n  \
+        loadtest drive --rate 20000 --duration 10 --product sneaker --stock 2000000 --svg latency.svg\n  \
+        loadtest drive --closed --connections 64 --flow buy --product sneaker --stock 2000000\n  \
+        loadtest drop --buyers 2000 --stock 100\n  \
+        loadtest compare --quick --holdfast target/release/holdfast\n\n\
+        Measure with the release profile: cargo build --release -p loadtest"
+)]
+pub(crate) struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// The subcommands.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Put load on a server and report latency and outcomes (open loop with --rate, closed loop with --closed)
+    Drive(DriveArgs),
+    /// Drive a whole drop and check its invariants from outside; exits with 1 if one is violated
+    Drop(DropArgs),
+    /// Measure limits, peers and holdfast in one run, interleaved, and print ratios
+    Compare(CompareArgs),
+    /// Measure fdatasync of 4 KiB into written zeroes: what the disk allows
+    Fdatasync(FdatasyncArgs),
+    /// Serve the hyper ceiling: JSON in, JSON out, no work
+    ServeCeiling(ServeArgs),
+    /// Serve the bare durable server: log thread and group commit, no engine (throw-away)
+    ServeBare(ServeBareArgs),
+    /// Serve one buy as one Redis Lua script
+    ServeRedis(ServeRedisArgs),
+}
+
+/// Arguments of `drive`.
+#[derive(Debug, Args)]
+#[command(group = clap::ArgGroup::new("pace").required(true).args(["rate", "closed"]))]
+pub(crate) struct DriveArgs {
+    /// Server under test
+    #[arg(long, default_value = "http://127.0.0.1:8080")]
+    pub(crate) url: String,
+    /// Key of role shop
+    #[arg(long, default_value = "demo-shop-key")]
+    pub(crate) key: String,
+    /// Key of role admin, used with --stock only
+    #[arg(long, default_value = "demo-admin-key")]
+    pub(crate) admin_key: String,
+    /// What buyers do
+    #[arg(long, value_enum, default_value = "hold")]
+    pub(crate) flow: Flow,
+    /// Open loop: requests a second, sent on schedule whatever the server does
+    #[arg(long)]
+    pub(crate) rate: Option<NonZeroU32>,
+    /// Closed loop: every connection sends its next request when the answer has come
+    #[arg(long)]
+    pub(crate) closed: bool,
+    /// Connections (an open loop keeps requests waiting when all are busy, and counts the wait)
+    #[arg(long, default_value_t = 64, value_parser = connections)]
+    pub(crate) connections: usize,
+    /// Measured time, seconds
+    #[arg(long, default_value_t = 10.0, value_parser = seconds)]
+    pub(crate) duration: f64,
+    /// Time before it, sent but not counted, seconds
+    #[arg(long, default_value_t = 1.0, value_parser = seconds)]
+    pub(crate) warmup: f64,
+    /// Generating threads; each takes its share of connections and rate
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=64))]
+    pub(crate) threads: u8,
+    /// Different buyers, drawn at random; few of them meet their rate limit
+    #[arg(long, default_value_t = 10_000_000, value_parser = clap::value_parser!(u64).range(1..=99_999_999_999))]
+    pub(crate) buyers: u64,
+    /// Product asked for; with --products N the ids are PRODUCT-0 to PRODUCT-(N-1)
+    #[arg(long)]
+    pub(crate) product: String,
+    /// Number of products, hot one after the other (2,000,000 requests each) unless --spread
+    #[arg(long, default_value_t = 1, value_parser = products)]
+    pub(crate) products: usize,
+    /// Ask for the products in rotation instead of one after the other
+    #[arg(long)]
+    pub(crate) spread: bool,
+    /// Put the product(s) on sale first, with this stock each (at most 2,097,151)
+    #[arg(long, value_parser = clap::value_parser!(u32).range(0..=2_097_151))]
+    pub(crate) stock: Option<u32>,
+    /// Per-user limit of the products put on sale by --stock
+    #[arg(long, default_value_t = 1_000)]
+    pub(crate) per_user_limit: u32,
+    /// Life of a hold of the products put on sale by --stock, seconds
+    #[arg(long)]
+    pub(crate) hold_ttl: Option<u32>,
+    /// Currency of a buy
+    #[arg(long, default_value = "USD")]
+    pub(crate) currency: String,
+    /// Write the latency plot here
+    #[arg(long)]
+    pub(crate) svg: Option<PathBuf>,
+    /// Write the figures here
+    #[arg(long)]
+    pub(crate) json: Option<PathBuf>,
+}
+
+/// Arguments of `drop`.
+#[derive(Debug, Args)]
+pub(crate) struct DropArgs {
+    /// Server under test
+    #[arg(long, default_value = "http://127.0.0.1:8080")]
+    pub(crate) url: String,
+    /// Key of role shop
+    #[arg(long, default_value = "demo-shop-key")]
+    pub(crate) key: String,
+    /// Key of role admin
+    #[arg(long, default_value = "demo-admin-key")]
+    pub(crate) admin_key: String,
+    /// Product to create; a fresh id if not given. It must not have been sold before
+    #[arg(long)]
+    pub(crate) product: Option<String>,
+    /// Units on sale
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=2_097_151))]
+    pub(crate) stock: u32,
+    /// Number of buyers
+    #[arg(long, default_value_t = 2_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub(crate) buyers: u32,
+    /// Buyers at work at the same time, each with a connection of its own
+    #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u16).range(1..=4_096))]
+    pub(crate) connections: u16,
+    /// Units a buyer may have
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=4))]
+    pub(crate) per_user_limit: u32,
+    /// Life of an abandoned hold, seconds
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=600))]
+    pub(crate) hold_ttl: u32,
+    /// Wait for pending purchases and for holds beyond their life, seconds
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=3_600))]
+    pub(crate) settle: u32,
+    /// Seed of the buyers' choices; drawn if not given, and printed
+    #[arg(long)]
+    pub(crate) seed: Option<u64>,
+    /// Card that the gateway declines, used by one buyer of twenty
+    #[arg(long, default_value = "tok_declined")]
+    pub(crate) declined_card: String,
+}
+
+/// Arguments of `compare`.
+#[derive(Debug, Args)]
+pub(crate) struct CompareArgs {
+    /// One round of two seconds a measurement instead of --rounds of --duration
+    #[arg(long)]
+    pub(crate) quick: bool,
+    /// Rounds; every contender is measured once in each, and the medians are shown
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=99))]
+    pub(crate) rounds: u32,
+    /// Measured time of each measurement, seconds
+    #[arg(long, default_value_t = 5.0, value_parser = seconds)]
+    pub(crate) duration: f64,
+    /// Closed-loop connections, each measured
+    #[arg(long, value_delimiter = ',', default_values_t = [64, 256], value_parser = connections)]
+    pub(crate) connections: Vec<usize>,
+    /// Open-loop rates, each measured on 256 connections
+    #[arg(long, value_delimiter = ',', default_value = "20000")]
+    pub(crate) rates: Vec<NonZeroU32>,
+    /// Generating threads of a closed loop; an open loop has one
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..=64))]
+    pub(crate) threads: u8,
+    /// Contenders to leave out: ceiling, bare, redis, postgres, fdatasync, hold, buy, sold-out
+    #[arg(long, value_delimiter = ',')]
+    pub(crate) skip: Vec<String>,
+    /// The holdfast binary; without it only limits and peers are measured
+    #[arg(long)]
+    pub(crate) holdfast: Option<PathBuf>,
+    /// Where temporary data goes; must be on the disk to be measured, never a tmpfs
+    #[arg(long)]
+    pub(crate) dir: Option<PathBuf>,
+    /// Write all rounds and medians here
+    #[arg(long)]
+    pub(crate) json: Option<PathBuf>,
+}
+
+/// Arguments of `fdatasync`.
+#[derive(Debug, Args)]
+pub(crate) struct FdatasyncArgs {
+    /// Where the file is made (and removed again)
+    #[arg(long)]
+    pub(crate) dir: Option<PathBuf>,
+    /// How long, seconds
+    #[arg(long, default_value_t = 3.0, value_parser = seconds)]
+    pub(crate) duration: f64,
+}
+
+/// Arguments of `serve-ceiling`.
+#[derive(Debug, Args)]
+pub(crate) struct ServeArgs {
+    /// Address to listen on, port not zero
+    #[arg(long)]
+    pub(crate) listen: SocketAddr,
+    /// Runtimes, each with its own listener (`SO_REUSEPORT`)
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..=64))]
+    pub(crate) workers: u8,
+    /// Stop when stdin is closed, so that no server outlives the harness that started it
+    #[arg(long, hide = true)]
+    pub(crate) until_stdin_closes: bool,
+}
+
+/// Arguments of `serve-bare`.
+#[derive(Debug, Args)]
+pub(crate) struct ServeBareArgs {
+    /// Address and workers.
+    #[command(flatten)]
+    pub(crate) serve: ServeArgs,
+    /// Where the log goes
+    #[arg(long)]
+    pub(crate) dir: PathBuf,
+}
+
+/// Arguments of `serve-redis`.
+#[derive(Debug, Args)]
+pub(crate) struct ServeRedisArgs {
+    /// Address and workers.
+    #[command(flatten)]
+    pub(crate) serve: ServeArgs,
+    /// Redis to use, redis://HOST:PORT
+    #[arg(long)]
+    pub(crate) redis: String,
+}
+
+fn seconds(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(s) if (0.0..=86_400.0).contains(&s) => Ok(s),
+        _ => Err("a number of seconds from 0 to 86400".to_owned()),
+    }
+}
+
+fn connections(text: &str) -> Result<usize, String> {
+    bounded(text, 16_384)
+}
+
+fn products(text: &str) -> Result<usize, String> {
+    bounded(text, 100_000)
+}
+
+fn bounded(text: &str, max: usize) -> Result<usize, String> {
+    match text.parse::<usize>() {
+        Ok(n) if (1..=max).contains(&n) => Ok(n),
+        _ => Err(format!("a number from 1 to {max}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        super::Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,115 @@
+//! Every way the harness itself can fail, as one typed error.
+//!
+//! A fault says what was being done, to what, and what to do about it; `main` prints it in one sentence and exits with 1.
+//! Refusals by the server under test are not faults: they are outcomes, counted by reason. Violated invariants are found
+//! by `dropcheck`, which prints each of them and ends in `Fault::Violations`.
+
+use std::io;
+
+use crate::http::response::BadResponse;
+
+/// A failure of the harness or of what it has to rely on.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Fault {
+    /// A system call failed.
+    #[error("{what}: {source}")]
+    Io {
+        /// What was being done, and to what.
+        what: String,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// The URL given is not one this client can speak to.
+    #[error("`{url}` is not of the form http://HOST:PORT (plain HTTP, no path)")]
+    BadUrl {
+        /// As given.
+        url: String,
+    },
+    /// A request that has to succeed did not.
+    #[error("{request} was answered {status}: {body}")]
+    Refused {
+        /// Method and path.
+        request: String,
+        /// HTTP status.
+        status: u16,
+        /// The body, as text.
+        body: String,
+    },
+    /// The answer is not HTTP/1.1 as this client reads it.
+    #[error("the answer to {request} cannot be read: {source}")]
+    BadResponse {
+        /// Method and path.
+        request: String,
+        /// What is wrong with it.
+        source: BadResponse,
+    },
+    /// A program that a peer needs is missing.
+    #[error("{program} is not installed: {remedy}")]
+    NotInstalled {
+        /// The program looked for.
+        program: String,
+        /// How to get it.
+        remedy: &'static str,
+    },
+    /// A server started by the harness did not come up.
+    #[error("{what} was not ready within {seconds} s; what it printed:\n{output}")]
+    NotReady {
+        /// Which server.
+        what: String,
+        /// The deadline, seconds.
+        seconds: u64,
+        /// The end of its output.
+        output: String,
+    },
+    /// A program ran and failed.
+    #[error("{program} ended with {status}: {output}")]
+    Failed {
+        /// Which program.
+        program: String,
+        /// Its exit status.
+        status: String,
+        /// The end of its output.
+        output: String,
+    },
+    /// Every connection of the generator is gone and none can be made anew.
+    #[error("no connection to {addr} is left: the server went away")]
+    ServerGone {
+        /// The server's address.
+        addr: std::net::SocketAddr,
+    },
+    /// Redis refused or failed.
+    #[error("redis: {0}")]
+    Redis(#[from] redis::RedisError),
+    /// The database refused or failed.
+    #[error("postgresql: {0}")]
+    Postgres(#[from] tokio_postgres::Error),
+    /// Rows of a comparison that say nothing.
+    #[error(
+        "{rows} rows of the comparison do not count: not run, or not answered as meant (see the table)"
+    )]
+    Void {
+        /// How many.
+        rows: usize,
+    },
+    /// The drop's invariants do not hold.
+    #[error("{count} violations of the drop's invariants, listed above")]
+    Violations {
+        /// How many were found.
+        count: usize,
+    },
+}
+
+/// Makes `Fault::Io` from a system error, with the words that say what was done.
+pub(crate) trait During<T> {
+    /// Names the operation that failed.
+    fn during(self, what: impl FnOnce() -> String) -> Result<T, Fault>;
+}
+
+impl<T> During<T> for io::Result<T> {
+    fn during(self, what: impl FnOnce() -> String) -> Result<T, Fault> {
+        self.map_err(|source| Fault::Io {
+            what: what(),
+            source,
+        })
+    }
+}

@@ -1,0 +1,247 @@
+//! Who may use whom: the edges between the rooms of the crate, read from its `use` lines and
+//! paths. A new edge is a decision: it is added here and to `docs/architecture.md`.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Each room of `src/`, and the rooms that it may use.
+const EDGES: [(&str, &[&str]); 13] = [
+    ("time", &[]),
+    ("money", &[]),
+    ("ids", &[]),
+    ("engine", &["ids", "money", "time"]),
+    ("journal", &["engine", "ids", "money", "time"]),
+    ("report", &["engine", "ids", "journal", "money", "time"]),
+    ("receipts", &["engine", "ids", "money", "time"]),
+    (
+        "payments",
+        &["engine", "ids", "journal", "money", "receipts", "time"],
+    ),
+    (
+        "config",
+        &[
+            "engine", "ids", "journal", "money", "payments", "receipts", "time",
+        ],
+    ),
+    ("telemetry", &["engine", "ids", "money", "time"]),
+    (
+        "http",
+        &[
+            "config",
+            "engine",
+            "ids",
+            "journal",
+            "money",
+            "payments",
+            "receipts",
+            "report",
+            "telemetry",
+            "time",
+        ],
+    ),
+    (
+        "cli",
+        &[
+            "config",
+            "engine",
+            "http",
+            "ids",
+            "journal",
+            "money",
+            "payments",
+            "receipts",
+            "report",
+            "telemetry",
+            "time",
+        ],
+    ),
+    ("main", &["cli"]),
+];
+
+/// What a room must not name at all, whatever crate it comes from.
+const FORBIDDEN: [(&str, &[&str]); 6] = [
+    (
+        "engine",
+        &[
+            "std::fs",
+            "std::io",
+            "std::net::Tcp",
+            "std::time::SystemTime",
+            "Instant::now",
+            "SystemTime",
+            "tokio",
+            "hyper",
+            "tracing",
+            "serde",
+            "println!",
+            "rand::",
+            "wal::",
+        ],
+    ),
+    ("ids", &["std::fs", "tokio", "serde", "wal::"]),
+    ("money", &["std::fs", "tokio", "serde", "wal::"]),
+    ("time", &["SystemTime", "tokio", "serde", "wal::"]),
+    ("http", &["wal::", "SystemTime"]),
+    ("payments", &["wal::", "hyper_util::server"]),
+];
+
+#[test]
+fn rooms_use_only_what_they_may() {
+    let mut wrong = Vec::new();
+    for (room, files) in rooms() {
+        let allowed = EDGES.iter().find(|(name, _)| *name == room);
+        let (_, allowed) = allowed.unwrap_or_else(|| panic!("{room} is not in the list of rooms"));
+        for file in files {
+            for used in used_rooms(&code_of(&file)) {
+                if used != room && !allowed.contains(&used.as_str()) {
+                    wrong.push(format!("{} uses {used}", file.display()));
+                }
+            }
+        }
+    }
+    assert!(
+        wrong.is_empty(),
+        "edges that are not allowed:\n{}",
+        wrong.join("\n")
+    );
+}
+
+#[test]
+fn rooms_name_nothing_that_is_kept_out_of_them() {
+    let rooms = rooms();
+    let mut wrong = Vec::new();
+    for (room, forbidden) in FORBIDDEN {
+        for file in rooms.get(room).into_iter().flatten() {
+            let code = code_of(file);
+            for word in forbidden {
+                if code.contains(word) {
+                    wrong.push(format!("{} names {word}", file.display()));
+                }
+            }
+        }
+    }
+    assert!(
+        wrong.is_empty(),
+        "kept out, but named:\n{}",
+        wrong.join("\n")
+    );
+}
+
+#[test]
+fn only_the_journal_uses_the_log_and_the_log_uses_nobody() {
+    for (room, files) in rooms() {
+        if room != "journal" {
+            for file in files {
+                assert!(
+                    !code_of(&file).contains("wal::"),
+                    "{} uses the log",
+                    file.display()
+                );
+            }
+        }
+    }
+    let manifest = fs::read_to_string(root().join("wal/Cargo.toml")).expect("the log's manifest");
+    assert!(!manifest.contains("holdfast"), "the log knows bytes only");
+}
+
+#[test]
+fn every_file_says_what_it_owns() {
+    let mut silent = Vec::new();
+    for folder in ["src", "wal/src", "loadtest/src"] {
+        for file in files_below(&root().join(folder)) {
+            let text = fs::read_to_string(&file).expect("a source file");
+            if !text.starts_with("//!") {
+                silent.push(file.display().to_string());
+            }
+        }
+    }
+    assert!(silent.is_empty(), "without a head:\n{}", silent.join("\n"));
+}
+
+#[test]
+fn the_picture_in_the_docs_names_every_room() {
+    let text = fs::read_to_string(root().join("docs/architecture.md")).expect("the document");
+    for (room, _) in EDGES {
+        assert!(
+            text.contains(&format!("`src/{room}")),
+            "docs/architecture.md forgets {room}"
+        );
+    }
+}
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// The files of each room: `src/ROOM.rs` and everything below `src/ROOM/`.
+fn rooms() -> BTreeMap<String, Vec<PathBuf>> {
+    let source = root().join("src");
+    let mut rooms: BTreeMap<String, Vec<PathBuf>> = BTreeMap::new();
+    for file in files_below(&source) {
+        let inside = file.strip_prefix(&source).expect("it is below");
+        let first = inside.components().next().expect("it has a name");
+        let room = Path::new(first.as_os_str())
+            .file_stem()
+            .expect("it has a name");
+        let room = room.to_string_lossy().into_owned();
+        if room != "lib" {
+            rooms.entry(room).or_default().push(file);
+        }
+    }
+    rooms
+}
+
+fn files_below(folder: &Path) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(folder).expect("a folder") {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() {
+            files.extend(files_below(&path));
+        } else if path.extension().is_some_and(|it| it == "rs") {
+            files.push(path);
+        }
+    }
+    files
+}
+
+/// A file's code: without comments, and without its unit tests at the end.
+fn code_of(file: &Path) -> String {
+    let text = fs::read_to_string(file).expect("a source file");
+    if file.components().any(|it| it.as_os_str() == "tests") {
+        return String::new();
+    }
+    let code = text.split("#[cfg(test)]").next().unwrap_or_default();
+    let lines = code
+        .lines()
+        .map(|line| line.split("//").next().unwrap_or_default());
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+/// The rooms named by `crate::ROOM` or `holdfast::ROOM`, grouped imports included.
+fn used_rooms(code: &str) -> BTreeSet<String> {
+    let mut used = BTreeSet::new();
+    for prefix in ["crate::", "holdfast::"] {
+        for (at, _) in code.match_indices(prefix) {
+            let rest = &code[at + prefix.len()..];
+            if let Some(group) = rest.strip_prefix('{') {
+                for item in group.split('}').next().unwrap_or_default().split(',') {
+                    insert_word(&mut used, item.trim());
+                }
+            } else {
+                insert_word(&mut used, rest);
+            }
+        }
+    }
+    used
+}
+
+fn insert_word(used: &mut BTreeSet<String>, text: &str) {
+    let word: String = text
+        .chars()
+        .take_while(|c| c.is_alphanumeric() || *c == '_')
+        .collect();
+    if EDGES.iter().any(|(room, _)| *room == word) {
+        used.insert(word);
+    }
+}

@@ -1,0 +1,605 @@
+//! The engine and its journal against a model that anyone can read: random commands by a few
+//! buyers on few units, with the clock moving, snapshots, and the directory closed and opened
+//! again in between. Every outcome has to be the model's, and so has the stock after every step.
+
+use holdfast::engine::command::{Buy, PaymentStep, PlaceHold, ReleaseHold};
+use holdfast::engine::event::{
+    Active, AdminAct, DeclineCause, IdempotencyKey, Origin, ProductSet, VoidCause,
+};
+use holdfast::engine::lifecycle::PurchaseState as S;
+use holdfast::ids::{
+    AuthorizationId, CaptureId, CardToken, Digest16, KeyOwner, ProductId, PurchaseId, ReceiptKeyId,
+    RequestId, UserId,
+};
+use holdfast::journal::{Clock, Journal, JournalOptions, ManualClock, Outcome, Submitted};
+use holdfast::money::{Currency, Price};
+use holdfast::time::UnixMs;
+use proptest::prelude::*;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+const BEGIN_MS: u64 = 1_800_000_000_000;
+const HOLD_TTL_MS: u64 = 20_000;
+const LIMIT: u32 = 3;
+const RATE_COUNT: usize = 5;
+const RATE_WINDOW_MS: u64 = 10_000;
+const PRODUCTS: [&str; 2] = ["drop-a", "drop-b"];
+
+/// One step. Places are taken modulo what there is.
+#[derive(Clone, Debug)]
+enum Step {
+    Hold {
+        user: u8,
+        product: u8,
+        quantity: u32,
+        key: u8,
+    },
+    Buy {
+        user: u8,
+        product: u8,
+        quantity: u32,
+        key: u8,
+    },
+    PayHold {
+        purchase: u8,
+        key: u8,
+    },
+    Release {
+        purchase: u8,
+    },
+    Record {
+        purchase: u8,
+        step: u8,
+    },
+    Tick {
+        ms: u64,
+    },
+    SetStock {
+        product: u8,
+        total: u32,
+    },
+    Snapshot,
+    Reopen,
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let one = prop_oneof![
+        6 => (0..4u8, 0..2u8, 1..3u32, any::<u8>())
+            .prop_map(|(user, product, quantity, key)| Step::Hold { user, product, quantity, key }),
+        4 => (0..4u8, 0..2u8, 1..3u32, any::<u8>())
+            .prop_map(|(user, product, quantity, key)| Step::Buy { user, product, quantity, key }),
+        2 => (any::<u8>(), any::<u8>()).prop_map(|(purchase, key)| Step::PayHold { purchase, key }),
+        2 => any::<u8>().prop_map(|purchase| Step::Release { purchase }),
+        8 => (any::<u8>(), 0..6u8).prop_map(|(purchase, step)| Step::Record { purchase, step }),
+        4 => prop_oneof![1..2_000u64, 5_000..25_000u64].prop_map(|ms| Step::Tick { ms }),
+        1 => (0..2u8, 0..8u32).prop_map(|(product, total)| Step::SetStock { product, total }),
+        1 => Just(Step::Snapshot),
+        1 => Just(Step::Reopen),
+    ];
+    prop::collection::vec(one, 1..80)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+
+    #[test]
+    fn the_journal_does_what_the_model_does(steps in steps()) {
+        let mut pair = Pair::new();
+        for (number, step) in steps.iter().enumerate() {
+            pair.run(step, number);
+            pair.compare(number, step);
+        }
+        pair.reopen();
+        pair.compare(steps.len(), &Step::Reopen);
+    }
+}
+
+/// The model: what anyone would write down on paper.
+#[derive(Default)]
+struct Model {
+    now_ms: u64,
+    totals: [u32; 2],
+    purchases: Vec<Sale>,
+    attempts: HashMap<u8, Vec<u64>>,
+    keys: HashMap<u8, Known>,
+}
+
+struct Sale {
+    user: u8,
+    product: u8,
+    quantity: u32,
+    state: S,
+    expires_ms: u64,
+    key: Option<u8>,
+}
+
+/// What a key was used for, and what came of it; `None`: it still runs.
+#[derive(Clone)]
+struct Known {
+    request: String,
+    outcome: Option<String>,
+}
+
+impl Model {
+    fn committed(&self, product: u8) -> (u32, u32) {
+        let of = |wanted: fn(S) -> bool| {
+            let of_product = self.purchases.iter().filter(|it| it.product == product);
+            of_product
+                .filter(|it| wanted(it.state))
+                .map(|it| it.quantity)
+                .sum()
+        };
+        (of(is_held), of(|state| state == S::Captured))
+    }
+
+    /// The checks that come before the sale: key, then rate.
+    fn admit(&mut self, user: u8, key: u8, request: &str) -> Result<(), String> {
+        if let Some(known) = self.keys.get(&key) {
+            if known.request != request {
+                return Err("idempotency_key_reused".to_owned());
+            }
+            let in_flight = || "idempotency_in_flight".to_owned();
+            return Err(known.outcome.clone().unwrap_or_else(in_flight));
+        }
+        let now_ms = self.now_ms;
+        let attempts = self.attempts.entry(user).or_default();
+        attempts.retain(|at| now_ms - at < RATE_WINDOW_MS);
+        if attempts.len() >= RATE_COUNT {
+            return Err("rate_limited".to_owned());
+        }
+        Ok(())
+    }
+
+    fn place(&mut self, user: u8, product: u8, quantity: u32) -> Result<usize, &'static str> {
+        let stands = |it: &&Sale| it.user == user && it.product == product && has_units(it.state);
+        let has: u32 = self
+            .purchases
+            .iter()
+            .filter(stands)
+            .map(|it| it.quantity)
+            .sum();
+        if has + quantity > LIMIT {
+            return Err("per_user_limit");
+        }
+        let (held, sold) = self.committed(product);
+        if held + sold + quantity > self.totals[usize::from(product)] {
+            return Err("sold_out");
+        }
+        let expires_ms = self.now_ms + HOLD_TTL_MS;
+        let sale = Sale {
+            user,
+            product,
+            quantity,
+            state: S::Held,
+            expires_ms,
+            key: None,
+        };
+        self.purchases.push(sale);
+        Ok(self.purchases.len() - 1)
+    }
+
+    fn count(&mut self, user: u8) {
+        let now_ms = self.now_ms;
+        self.attempts.entry(user).or_default().push(now_ms);
+    }
+
+    fn remember(&mut self, key: u8, request: &str, outcome: Option<String>) {
+        self.keys.insert(
+            key,
+            Known {
+                request: request.to_owned(),
+                outcome,
+            },
+        );
+    }
+
+    fn hold(&mut self, user: u8, product: u8, quantity: u32, key: u8, request: &str) -> String {
+        if let Err(answered) = self.admit(user, key, request) {
+            return answered;
+        }
+        self.count(user);
+        let outcome = match self.place(user, product, quantity) {
+            Ok(_) => "held".to_owned(),
+            Err(refused) => refused.to_owned(),
+        };
+        self.remember(key, request, Some(outcome.clone()));
+        outcome
+    }
+
+    fn buy(&mut self, user: u8, product: u8, quantity: u32, key: u8, request: &str) -> String {
+        if let Err(answered) = self.admit(user, key, request) {
+            return answered;
+        }
+        self.count(user);
+        match self.place(user, product, quantity) {
+            Ok(place) => {
+                self.purchases[place].state = S::Authorizing;
+                self.purchases[place].key = Some(key);
+                self.remember(key, request, None);
+                "authorizing".to_owned()
+            }
+            Err(refused) => {
+                self.remember(key, request, Some(refused.to_owned()));
+                refused.to_owned()
+            }
+        }
+    }
+
+    fn pay(&mut self, place: usize, key: u8, request: &str) -> String {
+        let user = self.purchases[place].user;
+        if let Err(answered) = self.admit(user, key, request) {
+            return answered;
+        }
+        self.count(user);
+        let refused = match self.purchases[place].state {
+            S::Held => None,
+            S::Expired => Some("hold_expired"),
+            _ => Some("hold_closed"),
+        };
+        if let Some(refused) = refused {
+            self.remember(key, request, Some(refused.to_owned()));
+            return refused.to_owned();
+        }
+        self.purchases[place].state = S::Authorizing;
+        self.purchases[place].key = Some(key);
+        self.remember(key, request, None);
+        "authorizing".to_owned()
+    }
+
+    fn release(&mut self, place: usize) -> &'static str {
+        let sale = &mut self.purchases[place];
+        match sale.state {
+            S::Held | S::Released => {
+                sale.state = S::Released;
+                "released"
+            }
+            S::Expired => "hold_expired",
+            _ => "hold_closed",
+        }
+    }
+
+    fn record(&mut self, place: usize, step: u8) -> String {
+        let sale = &mut self.purchases[place];
+        let next = match (sale.state, step) {
+            (S::Authorizing, 0) => S::Authorized,
+            (S::Authorizing, 1) => S::Declined,
+            (S::Authorized, 2) => S::Capturing,
+            (S::Capturing, 3) => S::Captured,
+            (S::Authorized | S::Capturing, 4) => S::Voiding,
+            (S::Voiding, 5) => S::Voided,
+            _ => return "wrong_state".to_owned(),
+        };
+        sale.state = next;
+        let outcome = match next {
+            S::Captured => Some("captured"),
+            S::Declined | S::Voided => Some("payment_declined"),
+            _ => None,
+        };
+        if let (Some(outcome), Some(key)) = (outcome, sale.key) {
+            let known = self.keys.get_mut(&key).expect("a payment has a key");
+            known.outcome = Some(outcome.to_owned());
+        }
+        next.as_str().to_owned()
+    }
+
+    fn tick(&mut self, ms: u64) {
+        self.now_ms += ms;
+        for sale in &mut self.purchases {
+            if sale.state == S::Held && sale.expires_ms <= self.now_ms {
+                sale.state = S::Expired;
+            }
+        }
+    }
+
+    fn set_stock(&mut self, product: u8, total: u32) -> &'static str {
+        let (held, sold) = self.committed(product);
+        if held + sold > total {
+            return "stock_below_committed";
+        }
+        self.totals[usize::from(product)] = total;
+        "set"
+    }
+}
+
+fn is_held(state: S) -> bool {
+    matches!(
+        state,
+        S::Held | S::Authorizing | S::Authorized | S::Capturing | S::Voiding
+    )
+}
+
+fn has_units(state: S) -> bool {
+    is_held(state) || state == S::Captured
+}
+
+/// The journal beside the model.
+struct Pair {
+    model: Model,
+    directory: tempfile::TempDir,
+    clock: ManualClock,
+    journal: Option<Arc<Journal>>,
+    ids: Vec<PurchaseId>,
+}
+
+impl Pair {
+    fn new() -> Self {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let clock = ManualClock::new(UnixMs::new(BEGIN_MS));
+        let journal = Some(open(directory.path(), &clock));
+        let model = Model {
+            now_ms: BEGIN_MS,
+            ..Model::default()
+        };
+        let mut pair = Self {
+            model,
+            directory,
+            clock,
+            journal,
+            ids: Vec::new(),
+        };
+        for product in 0..2 {
+            pair.run(&Step::SetStock { product, total: 5 }, 0);
+        }
+        pair
+    }
+
+    fn journal(&self) -> &Arc<Journal> {
+        self.journal.as_ref().expect("it is open between steps")
+    }
+
+    fn run(&mut self, step: &Step, number: usize) {
+        let request = format!("{step:?}");
+        let (found, expected) = match *step {
+            Step::Hold {
+                user,
+                product,
+                quantity,
+                key,
+            } => {
+                let command = PlaceHold {
+                    origin: origin(key, &request),
+                    user: user_id(user),
+                    product: product_id(product),
+                    quantity,
+                    currency: None,
+                    promotion: None,
+                };
+                let submitted = self.journal().place_hold(&command);
+                let found = self.told(submitted.expect("the log takes it"));
+                (
+                    found,
+                    self.model.hold(user, product, quantity, key, &request),
+                )
+            }
+            Step::Buy {
+                user,
+                product,
+                quantity,
+                key,
+            } => {
+                let command = buy(user, product, quantity, origin(key, &request), None);
+                let submitted = self.journal().buy(&command);
+                let found = self.told(submitted.expect("the log takes it"));
+                (
+                    found,
+                    self.model.buy(user, product, quantity, key, &request),
+                )
+            }
+            Step::PayHold { purchase, key } => {
+                let Some(place) = self.place(purchase) else {
+                    return;
+                };
+                let sale = &self.model.purchases[place];
+                let (user, product, quantity) = (sale.user, sale.product, sale.quantity);
+                // The fingerprint says which hold, as the front end's does.
+                let request = format!("PayHold {place}");
+                let hold = Some(self.ids[place]);
+                let command = buy(user, product, quantity, origin(key, &request), hold);
+                let submitted = self.journal().buy(&command);
+                let found = self.told(submitted.expect("the log takes it"));
+                (found, self.model.pay(place, key, &request))
+            }
+            Step::Release { purchase } => {
+                let Some(place) = self.place(purchase) else {
+                    return;
+                };
+                let mut origin = origin(0, &request);
+                origin.key = None;
+                let command = ReleaseHold {
+                    origin,
+                    hold: self.ids[place],
+                };
+                let submitted = self.journal().release_hold(&command);
+                let found = self.told(submitted.expect("the log takes it"));
+                (found, self.model.release(place).to_owned())
+            }
+            Step::Record { purchase, step } => {
+                let Some(place) = self.place(purchase) else {
+                    return;
+                };
+                let recorded = self.journal().record(self.ids[place], payment_step(step));
+                let found = match recorded.expect("the log takes it") {
+                    Ok(recorded) => recorded.view.state.as_str(),
+                    Err(refusal) => refusal.reason(),
+                };
+                (found.to_owned(), self.model.record(place, step))
+            }
+            Step::Tick { ms } => {
+                self.clock.advance_ms(ms);
+                self.journal().sweep().expect("the log takes it");
+                self.model.tick(ms);
+                return;
+            }
+            Step::SetStock { product, total } => {
+                let set = self.journal().put_product(product_set(product, total));
+                let found = match set.expect("the log takes it") {
+                    Ok(_) => "set",
+                    Err(refusal) => refusal.reason(),
+                };
+                (
+                    found.to_owned(),
+                    self.model.set_stock(product, total).to_owned(),
+                )
+            }
+            Step::Snapshot => {
+                self.journal().snapshot().expect("a snapshot");
+                return;
+            }
+            Step::Reopen => return self.reopen(),
+        };
+        assert_eq!(found, expected, "step {number}: {step:?}");
+    }
+
+    fn told(&mut self, submitted: Submitted) -> String {
+        match submitted.outcome {
+            Outcome::Held(view) => {
+                if !self.ids.contains(&view.purchase) {
+                    self.ids.push(view.purchase);
+                }
+                "held".to_owned()
+            }
+            Outcome::PaymentStarted(id) => {
+                if !self.ids.contains(&id) {
+                    self.ids.push(id);
+                }
+                "authorizing".to_owned()
+            }
+            Outcome::Released(view) => view.state.as_str().to_owned(),
+            Outcome::Paid(view) => view.state.as_str().to_owned(),
+            Outcome::Refused(refused) => refused.reason.reason().to_owned(),
+        }
+    }
+
+    fn place(&self, purchase: u8) -> Option<usize> {
+        (!self.ids.is_empty()).then(|| usize::from(purchase) % self.ids.len())
+    }
+
+    fn reopen(&mut self) {
+        let before = self.journal().digest();
+        drop(self.journal.take());
+        let journal = open(self.directory.path(), &self.clock);
+        assert_eq!(journal.opened().digest, before, "I6");
+        self.journal = Some(journal);
+    }
+
+    fn compare(&self, number: usize, step: &Step) {
+        for product in 0..2 {
+            let found = self
+                .journal()
+                .product(&product_id(product))
+                .expect("it was set")
+                .0;
+            let (held, sold) = self.model.committed(product);
+            let total = self.model.totals[usize::from(product)];
+            let expected = (total, held, sold, total - held - sold);
+            let found = (found.total, found.held, found.sold, found.available());
+            assert_eq!(found, expected, "stock after step {number}: {step:?}");
+        }
+        for (place, sale) in self.model.purchases.iter().enumerate() {
+            let view = self
+                .journal()
+                .purchase(self.ids[place])
+                .expect("it was begun")
+                .0;
+            assert_eq!(
+                view.state, sale.state,
+                "purchase {place} after step {number}: {step:?}"
+            );
+        }
+    }
+}
+
+fn open(path: &std::path::Path, clock: &ManualClock) -> Arc<Journal> {
+    let mut options = JournalOptions::new(path);
+    options.clock = Clock::Manual(clock.clone());
+    options.engine.hold_ttl_ms = HOLD_TTL_MS;
+    options.log.segment_bytes = 2 << 20;
+    options.log.ring_bytes = 1 << 20;
+    Journal::open(options, &mut |_| {}).expect("the directory opens")
+}
+
+/// A key belongs to one of four buyers, as the front end's scope has the user in it; here the
+/// model's key stands for the whole scope, so every buyer shares the small set of keys.
+fn origin(key: u8, request: &str) -> Origin {
+    let mut fingerprint = [0u8; 16];
+    for (place, byte) in request.bytes().enumerate() {
+        fingerprint[place % 16] = fingerprint[place % 16].wrapping_mul(31).wrapping_add(byte);
+    }
+    Origin {
+        request: RequestId(7),
+        owner: KeyOwner::parse("shop").expect("a name"),
+        key: Some(IdempotencyKey {
+            scope: Digest16([key; 16]),
+            fingerprint: Digest16(fingerprint),
+        }),
+        ip: None,
+        device: None,
+    }
+}
+
+fn buy(user: u8, product: u8, quantity: u32, origin: Origin, hold: Option<PurchaseId>) -> Buy {
+    Buy {
+        origin,
+        user: user_id(user),
+        product: product_id(product),
+        quantity,
+        currency: Currency::parse("USD").expect("listed"),
+        card: CardToken::parse("tok_ok").expect("a token"),
+        promotion: None,
+        hold,
+    }
+}
+
+fn payment_step(step: u8) -> PaymentStep {
+    match step {
+        0 => PaymentStep::Authorized {
+            authorization: AuthorizationId::parse("auth").expect("an id"),
+            capture_before: None,
+        },
+        1 => PaymentStep::Declined(DeclineCause::DeclinedByIssuer),
+        2 => PaymentStep::StartCapture,
+        3 => PaymentStep::Captured {
+            capture: CaptureId::parse("cap").expect("an id"),
+            receipt_key: ReceiptKeyId::parse("r1").expect("an id"),
+        },
+        4 => PaymentStep::StartVoid(VoidCause::CaptureRefused),
+        _ => PaymentStep::Voided,
+    }
+}
+
+fn product_set(product: u8, total: u32) -> ProductSet {
+    ProductSet {
+        product: product_id(product),
+        name: "drop".to_owned(),
+        prices: vec![(
+            Currency::parse("USD").expect("listed"),
+            Price::new(500).expect("a price"),
+        )],
+        stock: total,
+        per_user_limit: Some(LIMIT),
+        starts_at: None,
+        ends_at: None,
+        active: Active::Yes,
+        hold_ttl_ms: None,
+        reward_tokens: 0,
+        by: AdminAct {
+            request: RequestId(1),
+            owner: KeyOwner::parse("admin").expect("a name"),
+        },
+    }
+}
+
+fn product_id(product: u8) -> ProductId {
+    ProductId::parse(PRODUCTS[usize::from(product)]).expect("a product")
+}
+
+/// All buyers share one shard's worth of keys, so they have to live in one shard: these do.
+fn user_id(user: u8) -> UserId {
+    let mut found = (0..).map(|number| UserId::parse(&format!("u{number}")).expect("a user"));
+    let same_shard = |it: &UserId| holdfast::ids::ShardId::of(it).index() == 17;
+    found
+        .by_ref()
+        .filter(same_shard)
+        .nth(usize::from(user))
+        .expect("there are always more")
+}

@@ -6,11 +6,15 @@
 //! whom; `tests/architecture.rs` enforces them.
 #![forbid(unsafe_code)]
 
+pub mod cli;
+pub mod config;
 pub mod engine;
+pub mod http;
 pub mod ids;
 pub mod journal;
 pub mod money;
 pub mod payments;
 pub mod receipts;
 pub mod report;
+pub mod telemetry;
 pub mod time;

@@ -157,10 +157,10 @@ impl Journal {
     /// Writes down what the front end refused by itself, for the audit trail. Its answer need not
     /// wait: the refusal leaves nothing behind.
     pub fn refuse(&self, refused: AttemptRefused) -> Result<(), StorageFault> {
-        debug_assert_eq!(
+        debug_assert_ne!(
             refused.reason.trace(),
-            Trace::Nothing,
-            "the engine refuses the rest"
+            Trace::AttemptAndKey,
+            "the engine refuses what is remembered"
         );
         match &refused.user {
             Some(user) => self

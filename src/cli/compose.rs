@@ -1,0 +1,77 @@
+//! Owns turning the configuration into the settings of the parts, each in its own words.
+
+use crate::config::{Config, PaymentsConfig, ReceiptKey};
+use crate::engine::settings::{Bounds, EngineSettings, RateLimit};
+use crate::journal::{Clock, JournalOptions, LogSettings, Sync, Witness};
+use crate::payments::settings::PaymentSettings;
+use crate::receipts::{self, Sealer, SealerError};
+use secrecy::ExposeSecret;
+use std::time::Duration;
+
+/// How the journal is opened.
+pub(super) fn journal(config: &Config) -> JournalOptions {
+    let storage = &config.storage;
+    JournalOptions {
+        data_dir: storage.data_dir.clone(),
+        engine: engine(config),
+        log: LogSettings {
+            segment_bytes: storage.segment_bytes,
+            ring_bytes: storage.ring_bytes,
+            sync: match storage.sync_interval_ms {
+                None => Sync::Always,
+                Some(interval_ms) => Sync::Interval { interval_ms },
+            },
+            witness: if storage.witness {
+                Witness::On
+            } else {
+                Witness::Off
+            },
+            disk_free_bytes_min: storage.disk_free_bytes_min,
+        },
+        snapshot_every_bytes: storage.snapshot_every_bytes,
+        clock: Clock::System,
+    }
+}
+
+fn engine(config: &Config) -> EngineSettings {
+    let (sale, engine) = (&config.sale, &config.engine);
+    EngineSettings {
+        hold_ttl_ms: sale.hold_ttl_s * 1_000,
+        currencies: sale.currencies.clone(),
+        rate: RateLimit {
+            count: sale.rate_count,
+            window_ms: sale.rate_per_s * 1_000,
+        },
+        idempotency_retention_ms: sale.idempotency_retention_s * 1_000,
+        bounds: Bounds {
+            buyers_max: engine.buyers_max,
+            purchases_max: engine.purchases_max,
+            keys_max: engine.keys_max,
+            velocity_keys_max: engine.velocity_keys_max,
+            products_max: engine.products_max,
+            promotions_max: engine.promotions_max,
+        },
+    }
+}
+
+/// How payments are driven.
+pub(super) fn payments(config: &PaymentsConfig) -> PaymentSettings {
+    let ms = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+    PaymentSettings {
+        attempt_timeout_ms: ms(config.attempt_timeout),
+        retries_max: config.retries_max,
+        backoff_first_ms: config.backoff_first_ms,
+        backoff_max_ms: config.backoff_max_ms,
+        unknown_after_ms: config.unknown_after_ms,
+        in_flight_max: config.in_flight_max,
+        resume_parallel_max: config.resume_parallel_max,
+    }
+}
+
+/// What seals receipts.
+pub(super) fn sealer(keys: &[ReceiptKey]) -> Result<Sealer, SealerError> {
+    let keys = keys.iter().map(|key| {
+        receipts::ReceiptKey::new(key.id.clone(), key.secret.expose_secret().as_bytes())
+    });
+    Sealer::new(keys.collect::<Result<_, _>>()?)
+}

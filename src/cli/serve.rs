@@ -1,0 +1,280 @@
+//! Owns `serve`: opens the data directory, starts the parts in order, and ends them in order.
+//!
+//! Invariants: it listens only once everything recovered can be answered from; on SIGTERM or
+//! SIGINT it stops accepting, lets what is under way end, syncs, exits 0; when the log stops, it
+//! says why and exits 1. Everything it says is a log line.
+
+use super::{Serve, compose};
+use crate::config::{Config, Demo, Environment, Sources};
+use crate::engine::event::{Active, AdminAct, Discount, ProductSet, PromotionSet};
+use crate::http::front::{Aside, Core, Front, Parted};
+use crate::http::server::Server;
+use crate::ids::{KeyOwner, ProductId, PromotionCode, RequestId};
+use crate::journal::{CommitGate, Journal, Progress};
+use crate::money::{Currency, Price};
+use crate::payments::driver::{Meter, Payments};
+use crate::payments::gateway::{Call, Class};
+use crate::payments::sandbox::Sandbox;
+use crate::telemetry::logging::{self, Style};
+use crate::telemetry::metrics::{Metrics, Stage};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::signal::unix::{SignalKind, signal};
+
+/// How often the log is looked at for having stopped.
+const FAULT_LOOK: Duration = Duration::from_millis(100);
+
+/// How long `/readyz` fails before the process ends because the log stopped.
+const FAULT_NOTICE: Duration = Duration::from_millis(500);
+
+/// Why the process ends.
+type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+/// Runs until told to stop.
+pub(super) fn run(arguments: &Serve) -> ExitCode {
+    let loaded = load(arguments);
+    let filter = loaded.as_ref().map_or("info", |config| &config.log);
+    if let Err(error) = logging::start(filter, Style::of_stderr()) {
+        return super::fail(1, error);
+    }
+    report_panics();
+    // No core dump: secrets are in memory, and so are buyers.
+    let _ = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable);
+    match loaded.and_then(|config| serve(&config)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            tracing::error!(event = "failed", "{failure}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn load(arguments: &Serve) -> Result<Config, Failure> {
+    let mut sources = Sources {
+        environment: Environment::of_process(),
+        listen: arguments.listen.clone(),
+        data_dir: arguments.data_dir.clone(),
+        demo: if arguments.demo { Demo::Yes } else { Demo::No },
+        ..Sources::default()
+    };
+    if let Some(path) = &arguments.config {
+        sources.read_file(path)?;
+    }
+    Ok(Config::load(&sources)?)
+}
+
+/// A panic is a bug; it is a line of the log like everything else.
+fn report_panics() {
+    std::panic::set_hook(Box::new(|panic| {
+        let at = panic
+            .location()
+            .map(ToString::to_string)
+            .unwrap_or_default();
+        let what = panic.payload_as_str().unwrap_or_default();
+        tracing::error!(event = "panic", at, "a bug stopped a thread: {what}");
+    }));
+}
+
+fn serve(config: &Config) -> Result<(), Failure> {
+    let journal = open(config)?;
+    if config.demo == Demo::Yes {
+        put_demo(&journal)?;
+    }
+    let core = parts(config, &journal)?;
+    let server = Server::start(&config.server, fronts(config, &core, &journal))?;
+    tracing::info!(
+        event = "listening",
+        address = %server.address(),
+        workers = config.server.workers,
+        tls = config.server.tls.is_some(),
+        demo = config.demo == Demo::Yes,
+        pid = std::process::id(),
+        "taking requests"
+    );
+    let end = wait_for_end(&journal)?;
+    core.stop();
+    if end == End::Fault {
+        std::thread::sleep(FAULT_NOTICE);
+    }
+    tracing::info!(
+        event = "stopping",
+        "no new connections; ending what is under way"
+    );
+    server.drain();
+    let fault = journal.fault();
+    journal.close();
+    if let Some(fault) = fault {
+        return Err(Box::new(fault));
+    }
+    tracing::info!(event = "stopped", "everything answered is on disk");
+    Ok(())
+}
+
+fn open(config: &Config) -> Result<Arc<Journal>, Failure> {
+    let mut shown = Instant::now();
+    let mut progress = |progress: Progress| {
+        if shown.elapsed() >= Duration::from_secs(1) {
+            shown = Instant::now();
+            let Progress { stage, done, total } = progress;
+            tracing::info!(event = "recovering", stage, done, total, "recovery goes on");
+        }
+    };
+    let journal = Journal::open(compose::journal(config), &mut progress)?;
+    let opened = journal.opened();
+    for problem in &opened.bad_snapshots {
+        tracing::warn!(
+            event = "bad_snapshot",
+            problem,
+            "a snapshot was passed over"
+        );
+    }
+    if let Some(tail) = &opened.torn_tail {
+        tracing::warn!(
+            event = "torn_tail",
+            tail,
+            "the end of the log, never acknowledged, was cut"
+        );
+    }
+    tracing::info!(
+        event = "recovered",
+        events = opened.events_replayed,
+        durable_lsn = opened.durable.0,
+        snapshot_lsn = opened.snapshot.map(|lsn| lsn.0),
+        elapsed_ms = opened.elapsed_ms,
+        digest = opened.digest,
+        "the data directory is open"
+    );
+    Ok(journal)
+}
+
+/// What requests are answered from.
+fn parts(config: &Config, journal: &Arc<Journal>) -> Result<Arc<Core>, Failure> {
+    // One more shard of counters for threads that serve no requests.
+    let metrics = Arc::new(Metrics::new(config.server.workers + 1));
+    let sealer = compose::sealer(&config.receipt_keys)?;
+    let sandbox = Arc::new(Sandbox::open(&config.storage.data_dir)?);
+    let payments = Payments::new(
+        Arc::clone(journal),
+        Arc::clone(&sandbox) as _,
+        compose::payments(&config.payments),
+        sealer.newest().clone(),
+        Arc::new(GatewayMeter(Arc::clone(&metrics))),
+    )?;
+    let parts = Parted {
+        journal: Arc::clone(journal),
+        payments,
+        sealer,
+        sandbox: Some(sandbox),
+        metrics,
+    };
+    Ok(Core::new(config, parts))
+}
+
+/// One handler a thread; the first one also drives on the payments that the log says are open.
+fn fronts(config: &Config, core: &Arc<Core>, journal: &Arc<Journal>) -> Vec<Arc<Front>> {
+    let gates: Vec<_> = (0..config.server.workers)
+        .map(|_| CommitGate::new(journal))
+        .collect();
+    let mut resume = gates
+        .first()
+        .map(|gate| Box::pin(core.resume(gate)) as Aside);
+    let fronts = gates.into_iter().enumerate();
+    let front = |(place, gate)| Front::new(core, place, gate, resume.take().into_iter().collect());
+    fronts.map(front).collect()
+}
+
+/// Counts what payments report.
+struct GatewayMeter(Arc<Metrics>);
+
+impl Meter for GatewayMeter {
+    fn gateway_call(&self, _: Call, _: Class, took: Duration) {
+        self.0.of_thread().took(Stage::Gateway, took);
+    }
+
+    fn left_open(&self) {
+        self.0.of_thread().left_open();
+    }
+}
+
+/// Why serving ends.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+enum End {
+    /// A signal.
+    Told,
+    /// The log stopped.
+    Fault,
+}
+
+fn wait_for_end(journal: &Journal) -> Result<End, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    runtime.block_on(async {
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let mut look = tokio::time::interval(FAULT_LOOK);
+        loop {
+            tokio::select! {
+                _ = terminate.recv() => return Ok(End::Told),
+                _ = interrupt.recv() => return Ok(End::Told),
+                _ = look.tick() => if let Some(fault) = journal.fault() {
+                    tracing::error!(event = "log_stopped", "{fault}");
+                    return Ok(End::Fault);
+                }
+            }
+        }
+    })
+}
+
+/// Puts the demo's drop and promotion on sale where they are not there yet.
+fn put_demo(journal: &Journal) -> Result<(), Failure> {
+    const PARSES: &str = "the demo's names keep to the alphabet of ids";
+    let by = AdminAct {
+        request: RequestId(0),
+        owner: KeyOwner::parse("demo").expect(PARSES),
+    };
+    let price =
+        |(code, minor_units): (&str, i64)| Some((Currency::parse(code)?, Price::new(minor_units)?));
+    let product = ProductId::parse("drop-1").expect(PARSES);
+    if journal.product(&product).is_none() {
+        let set = ProductSet {
+            product: product.clone(),
+            name: "Demo drop".to_owned(),
+            prices: [("EUR", 1_899), ("KRW", 25_000), ("USD", 1_999)]
+                .into_iter()
+                .filter_map(price)
+                .collect(),
+            stock: 100,
+            per_user_limit: Some(2),
+            starts_at: None,
+            ends_at: None,
+            active: Active::Yes,
+            hold_ttl_ms: None,
+            reward_tokens: 0,
+            by: by.clone(),
+        };
+        // Refused only where the catalogue is full, and then the demo is not what it is for.
+        if let Ok(set) = journal.put_product(set)? {
+            journal.wait_durable(set.durable_at)?;
+        }
+    }
+    let code = PromotionCode::parse("DEMO10").expect(PARSES);
+    if journal.promotion(&code).is_none() {
+        let set = PromotionSet {
+            code,
+            discount: Discount::Percent(10),
+            uses_max: 50,
+            uses_per_user_max: Some(1),
+            products: vec![product],
+            starts_at: None,
+            ends_at: None,
+            active: Active::Yes,
+            by,
+        };
+        if let Ok(set) = journal.put_promotion(set)? {
+            journal.wait_durable(set.durable_at)?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,379 @@
+//! Owns the list of every key that may be set, with its default, its range and what it means.
+//!
+//! Invariants: a key that is not on this list is refused, and `docs/configuration.md` shows
+//! exactly this list; a test holds the two together. `[]` stands for the entries of an array.
+//! Deliberately absent: reading and checking values, which `read` and the parent do.
+
+/// One key.
+#[derive(Debug)]
+pub struct Key {
+    /// Its dotted path, as in the file.
+    pub path: &'static str,
+    /// What it is when nothing is said, written as TOML; empty: nothing.
+    pub default: &'static str,
+    /// The least and the largest value of a whole number.
+    pub range: Option<(u64, u64)>,
+    /// What it takes.
+    pub kind: Kind,
+    /// What it means, in one sentence.
+    pub what: &'static str,
+}
+
+/// What a key takes.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Text, taken from the environment as it stands.
+    Text,
+    /// A whole number.
+    Integer,
+    /// `true` or `false`.
+    Switch,
+    /// An array of texts.
+    Texts,
+    /// A secret: text, `{ file = "…" }` or `{ env = "…" }`.
+    Secret,
+}
+
+const fn text(path: &'static str, default: &'static str, what: &'static str) -> Key {
+    Key {
+        path,
+        default,
+        range: None,
+        kind: Kind::Text,
+        what,
+    }
+}
+
+const fn number(
+    path: &'static str,
+    default: &'static str,
+    range: (u64, u64),
+    what: &'static str,
+) -> Key {
+    Key {
+        path,
+        default,
+        range: Some(range),
+        kind: Kind::Integer,
+        what,
+    }
+}
+
+const fn other(path: &'static str, default: &'static str, kind: Kind, what: &'static str) -> Key {
+    Key {
+        path,
+        default,
+        range: None,
+        kind,
+        what,
+    }
+}
+
+const DAY_S: u64 = 86_400;
+const MIB: u64 = 1 << 20;
+const GIB: u64 = 1 << 30;
+
+/// Every key there is, in the order of the sections.
+pub const KEYS: &[Key] = &[
+    text(
+        "server.listen",
+        "\"127.0.0.1:8080\"",
+        "Address and port; port 0 takes a free one and logs it.",
+    ),
+    number(
+        "server.workers",
+        "0",
+        (0, 1_024),
+        "HTTP threads, each with its own listener; 0: one per core.",
+    ),
+    number(
+        "server.max_connections",
+        "16384",
+        (1, 1_000_000),
+        "Open connections; further ones are answered 503 and closed.",
+    ),
+    number(
+        "server.backlog",
+        "4096",
+        (1, 65_535),
+        "Connections that wait in the kernel to be accepted, per worker.",
+    ),
+    number(
+        "server.header_read_timeout_ms",
+        "10000",
+        (10, 600_000),
+        "Time for a TLS handshake and for a request's head; an idle connection is closed after it, too.",
+    ),
+    number(
+        "server.header_bytes_max",
+        "16384",
+        (8_192, 1_048_576),
+        "Size of a request's head; larger ones are answered 431.",
+    ),
+    number(
+        "server.body_read_timeout_ms",
+        "10000",
+        (10, 600_000),
+        "Time for a request's body; slower ones are answered 408.",
+    ),
+    number(
+        "server.body_bytes_max",
+        "16384",
+        (256, 1_048_576),
+        "Size of a request's body; larger ones are answered 413.",
+    ),
+    number(
+        "server.send_timeout_ms",
+        "30000",
+        (100, 600_000),
+        "Time in which a peer has to take what is sent to it; it is cut off after.",
+    ),
+    number(
+        "server.http2_streams_max",
+        "128",
+        (1, 1_000),
+        "Requests under way on one HTTP/2 connection.",
+    ),
+    number(
+        "server.in_flight_max",
+        "8192",
+        (1, 1_000_000),
+        "Requests under way in all; further ones are answered 503.",
+    ),
+    number(
+        "server.drain_s",
+        "30",
+        (0, 3_600),
+        "Time for requests and payments under way to end when the program is told to stop.",
+    ),
+    text(
+        "server.tls.cert",
+        "",
+        "PEM file with the certificate chain; with `server.tls.key` it turns TLS on.",
+    ),
+    text(
+        "server.tls.key",
+        "",
+        "PEM file with the certificate's private key.",
+    ),
+    text(
+        "storage.data_dir",
+        "\"./data\"",
+        "Where the log and its snapshots are kept.",
+    ),
+    number(
+        "storage.segment_bytes",
+        "67108864",
+        (MIB, 4 * GIB),
+        "Size of one file of the log.",
+    ),
+    number(
+        "storage.ring_bytes",
+        "8388608",
+        (MIB, GIB),
+        "Memory between the shards and the log thread; a power of two.",
+    ),
+    number(
+        "storage.snapshot_every_bytes",
+        "268435456",
+        (MIB, 1 << 40),
+        "Log written between two snapshots.",
+    ),
+    text(
+        "storage.sync",
+        "\"always\"",
+        "`\"always\"`: answered means on disk; `{ interval_ms = … }`: a crash of the machine may lose that much.",
+    ),
+    number(
+        "storage.sync.interval_ms",
+        "",
+        (1, 10_000),
+        "Time between two syncs, in place of `\"always\"`.",
+    ),
+    other(
+        "storage.witness",
+        "true",
+        Kind::Switch,
+        "Keep the small file that vouches for the last acknowledged batch.",
+    ),
+    number(
+        "storage.disk_free_bytes_min",
+        "268435456",
+        (0, 1 << 50),
+        "With less free space, new purchases are refused and those under way are settled.",
+    ),
+    text(
+        "auth.keys[].name",
+        "",
+        "The name that the audit trail shows; keys of one name share their idempotency keys, so that a key can be changed.",
+    ),
+    text(
+        "auth.keys[].role",
+        "",
+        "`shop`, `admin`, `auditor` (reads only) or `metrics`.",
+    ),
+    other(
+        "auth.keys[].key",
+        "",
+        Kind::Secret,
+        "The secret, at least 12 characters.",
+    ),
+    number(
+        "drop.hold_ttl_s",
+        "300",
+        (1, 30 * DAY_S),
+        "How long a hold lasts where its product does not say.",
+    ),
+    other(
+        "drop.currencies",
+        "[\"USD\", \"EUR\", \"KRW\"]",
+        Kind::Texts,
+        "ISO 4217 codes that may be asked for; the first is what holds are quoted in.",
+    ),
+    number(
+        "limits.rate.count",
+        "5",
+        (1, 1_000),
+        "Holds and buys that one buyer has in a window.",
+    ),
+    number(
+        "limits.rate.per_s",
+        "10",
+        (1, DAY_S),
+        "Length of that window.",
+    ),
+    number(
+        "idempotency.retention_s",
+        "604800",
+        (1, 365 * DAY_S),
+        "How long the outcome of an idempotency key is remembered.",
+    ),
+    number(
+        "engine.buyers_max",
+        "100000",
+        (1, 1 << 32),
+        "Buyers kept in one of the 256 shards; with more the answer is 503.",
+    ),
+    number(
+        "engine.purchases_max",
+        "100000",
+        (1, 1 << 32),
+        "Purchases kept in one shard.",
+    ),
+    number(
+        "engine.keys_max",
+        "200000",
+        (1, 1 << 32),
+        "Idempotency keys remembered in one shard.",
+    ),
+    number(
+        "engine.velocity_keys_max",
+        "1000000",
+        (1, 1 << 32),
+        "Cards, addresses, devices and products whose attempts are counted.",
+    ),
+    number(
+        "engine.products_max",
+        "10000",
+        (1, 1_000_000),
+        "Products in the catalogue.",
+    ),
+    number(
+        "engine.promotions_max",
+        "10000",
+        (1, 1_000_000),
+        "Promotions in the catalogue.",
+    ),
+    text(
+        "payments.gateway",
+        "",
+        "`sandbox`: a gateway in this process that charges nobody.",
+    ),
+    number(
+        "payments.attempt_timeout_ms",
+        "8000",
+        (1, 600_000),
+        "Time for one call to the gateway; after it the outcome is unknown and looked up.",
+    ),
+    number(
+        "payments.retries_max",
+        "4",
+        (0, 100),
+        "Further attempts after a call that is known to have failed in passing.",
+    ),
+    number(
+        "payments.answer_within_ms",
+        "5000",
+        (1, 600_000),
+        "A buy whose payment takes longer is answered 202, and the payment goes on.",
+    ),
+    number(
+        "payments.backoff_first_ms",
+        "100",
+        (1, 60_000),
+        "First wait between two attempts; each next one is twice as long.",
+    ),
+    number(
+        "payments.backoff_max_ms",
+        "30000",
+        (1, 3_600_000),
+        "Longest wait between two attempts.",
+    ),
+    number(
+        "payments.unknown_after_ms",
+        "10000",
+        (1, 600_000),
+        "Time after which a payment without an outcome is left open and tried again in the background.",
+    ),
+    number(
+        "payments.resume_parallel_max",
+        "64",
+        (1, 100_000),
+        "Payments among those under way that were left open and are tried again.",
+    ),
+    number(
+        "payments.in_flight_max",
+        "4096",
+        (1, 1_000_000),
+        "Payments under way; further buys are answered 503.",
+    ),
+    text(
+        "receipts.hmac_keys[].id",
+        "",
+        "The name of the key, written on receipts; the first key seals, all of them verify.",
+    ),
+    other(
+        "receipts.hmac_keys[].key",
+        "",
+        Kind::Secret,
+        "The secret, at least 32 bytes, used for nothing else.",
+    ),
+    text(
+        "telemetry.log",
+        "\"info\"",
+        "What is logged: `error`, `warn`, `info`, `debug`, `trace`, or a filter such as `info,holdfast=debug`.",
+    ),
+];
+
+/// The key with this path.
+pub fn find(path: &str) -> Option<&'static Key> {
+    KEYS.iter().find(|key| key.path == path)
+}
+
+/// The known path, of a key or of a section, that looks most like `path`.
+pub fn nearest(path: &str) -> &'static str {
+    let likeness = |known: &str| strsim::normalized_damerau_levenshtein(path, known);
+    KEYS.iter()
+        .map(|key| key.path)
+        .max_by(|one, two| likeness(one).total_cmp(&likeness(two)))
+        .expect("the list of keys is not empty")
+}
+
+/// Whether `path` is a key or a part of the way to one.
+pub fn leads_somewhere(path: &str) -> bool {
+    KEYS.iter().any(|key| {
+        key.path
+            .strip_prefix(path)
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with('.') || rest.starts_with("[]"))
+    })
+}

@@ -1,0 +1,550 @@
+//! Owns what the operator sets: read once at start from file, environment and flags, checked, and
+//! immutable from then on.
+//!
+//! Invariants: every bound of the program has a name here; an unknown key is an error naming the
+//! nearest known one; secrets are wrapped and shown as `***`; a demo fills only what is left out
+//! and listens on loopback only. Deliberately absent: what the settings do. Used by `cli` and
+//! `http`; nothing below them reads configuration.
+
+pub mod keys;
+mod read;
+mod secret;
+mod source;
+
+pub use secret::HIDDEN;
+pub use source::{Demo, Environment, Sources};
+
+use crate::ids::{KeyOwner, ReceiptKeyId};
+use crate::money::Currency;
+use read::{Reader, entry_text, integer_in_range, invalid};
+use secrecy::{ExposeSecret, SecretString};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+use toml::{Table, Value};
+
+/// Why the configuration cannot be used. No message holds a value of the file.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("the configuration `{}` cannot be read: {source}; check the path and its permissions", path.display())]
+    Unreadable {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The file is not TOML.
+    #[error("the configuration `{}` is not valid TOML at line {line}, column {column}; correct it there", path.display())]
+    Syntax {
+        /// Which file.
+        path: PathBuf,
+        /// From 1.
+        line: usize,
+        /// From 1, in bytes.
+        column: usize,
+    },
+    /// A key that does not exist.
+    #[error("the configuration key `{key}` is not known; did you mean `{nearest}`?")]
+    UnknownKey {
+        /// As it stands there.
+        key: String,
+        /// The known key most like it.
+        nearest: &'static str,
+    },
+    /// An environment variable for a key that does not exist.
+    #[error(
+        "the environment variable `{name}` sets no known key; did you mean the one for `{nearest}`?"
+    )]
+    UnknownVariable {
+        /// As it is called.
+        name: String,
+        /// The known key most like it.
+        nearest: &'static str,
+    },
+    /// A key with a value that it cannot take.
+    #[error("the configuration key `{key}` {what}")]
+    Invalid {
+        /// Which key.
+        key: String,
+        /// What is wrong, without the value.
+        what: String,
+    },
+}
+
+/// Everything that can be set.
+#[derive(Debug)]
+pub struct Config {
+    /// Sockets and their bounds.
+    pub server: ServerConfig,
+    /// The log.
+    pub storage: StorageConfig,
+    /// Who may call.
+    pub keys: Vec<ApiKey>,
+    /// The sale.
+    pub sale: SaleConfig,
+    /// What the engine may keep.
+    pub engine: EngineConfig,
+    /// The gateway.
+    pub payments: PaymentsConfig,
+    /// The first one seals; all verify.
+    pub receipt_keys: Vec<ReceiptKey>,
+    /// What is logged, as a filter.
+    pub log: String,
+    /// Whether the demo's drop is put on sale.
+    pub demo: Demo,
+    shown: serde_json::Value,
+}
+
+/// Sockets and their bounds.
+#[derive(Debug)]
+pub struct ServerConfig {
+    /// Where to listen.
+    pub listen: SocketAddr,
+    /// HTTP threads, at least 1.
+    pub workers: usize,
+    /// Open connections in all.
+    pub max_connections: usize,
+    /// Connections waiting in the kernel, per worker.
+    pub backlog: u32,
+    /// For a handshake, a request's head, and an idle connection.
+    pub header_read_timeout: Duration,
+    /// Bytes of a request's head.
+    pub header_bytes_max: usize,
+    /// For a request's body.
+    pub body_read_timeout: Duration,
+    /// Bytes of a request's body.
+    pub body_bytes_max: usize,
+    /// For a peer to take what is sent to it.
+    pub send_timeout: Duration,
+    /// Requests under way on one HTTP/2 connection.
+    pub http2_streams_max: u32,
+    /// Requests under way in all.
+    pub in_flight_max: usize,
+    /// For what is under way at the end.
+    pub drain: Duration,
+    /// Files of the certificate chain and its key.
+    pub tls: Option<TlsConfig>,
+}
+
+/// Files that TLS needs.
+#[derive(Debug)]
+pub struct TlsConfig {
+    /// PEM file of the certificate chain.
+    pub cert: PathBuf,
+    /// PEM file of the private key.
+    pub key: PathBuf,
+}
+
+/// The log.
+#[derive(Debug)]
+pub struct StorageConfig {
+    /// Where it is kept.
+    pub data_dir: PathBuf,
+    /// Bytes of one file.
+    pub segment_bytes: u64,
+    /// Bytes of memory before the log thread, a power of two.
+    pub ring_bytes: usize,
+    /// Bytes of log between snapshots.
+    pub snapshot_every_bytes: u64,
+    /// `None`: every answer waits for the disk.
+    pub sync_interval_ms: Option<u64>,
+    /// Whether the witness is kept.
+    pub witness: bool,
+    /// Free bytes that new purchases need.
+    pub disk_free_bytes_min: u64,
+}
+
+/// What a key may do.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// Everything under `/limited`.
+    Shop,
+    /// Everything under `/admin`, and reading under `/limited`.
+    Admin,
+    /// Reading under `/admin`.
+    Auditor,
+    /// `/metrics`.
+    Metrics,
+}
+
+impl Role {
+    fn parse(word: &str) -> Option<Self> {
+        match word {
+            "shop" => Some(Self::Shop),
+            "admin" => Some(Self::Admin),
+            "auditor" => Some(Self::Auditor),
+            "metrics" => Some(Self::Metrics),
+            _ => None,
+        }
+    }
+}
+
+/// A key for the API.
+#[derive(Debug)]
+pub struct ApiKey {
+    /// Whose it is.
+    pub owner: KeyOwner,
+    /// What it may do.
+    pub role: Role,
+    /// The secret.
+    pub secret: SecretString,
+}
+
+/// The sale.
+#[derive(Debug)]
+pub struct SaleConfig {
+    /// How long holds last, in seconds.
+    pub hold_ttl_s: u64,
+    /// What may be paid in; never empty.
+    pub currencies: Vec<Currency>,
+    /// Attempts of a buyer in a window.
+    pub rate_count: u32,
+    /// The window, in seconds.
+    pub rate_per_s: u64,
+    /// How long outcomes are remembered, in seconds.
+    pub idempotency_retention_s: u64,
+}
+
+/// What the engine may keep; the first three for each shard.
+#[derive(Debug)]
+pub struct EngineConfig {
+    /// Buyers.
+    pub buyers_max: usize,
+    /// Purchases.
+    pub purchases_max: usize,
+    /// Idempotency keys.
+    pub keys_max: usize,
+    /// Velocity counters' keys.
+    pub velocity_keys_max: usize,
+    /// Products.
+    pub products_max: usize,
+    /// Promotions.
+    pub promotions_max: usize,
+}
+
+/// The gateways there are.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub enum GatewayKind {
+    /// In this process; charges nobody.
+    Sandbox,
+}
+
+/// The gateway and its bounds.
+#[derive(Debug)]
+pub struct PaymentsConfig {
+    /// Which.
+    pub gateway: GatewayKind,
+    /// For one call.
+    pub attempt_timeout: Duration,
+    /// Further attempts.
+    pub retries_max: u32,
+    /// First wait between two attempts, in milliseconds.
+    pub backoff_first_ms: u64,
+    /// Longest wait between two attempts, in milliseconds.
+    pub backoff_max_ms: u64,
+    /// After this a payment without an outcome is left open, in milliseconds.
+    pub unknown_after_ms: u64,
+    /// Payments left open that are tried again at once.
+    pub resume_parallel_max: usize,
+    /// After this a buy is answered 202.
+    pub answer_within: Duration,
+    /// Payments under way in all.
+    pub in_flight_max: usize,
+}
+
+/// A key that seals receipts.
+#[derive(Debug)]
+pub struct ReceiptKey {
+    /// Its name on the receipt.
+    pub id: ReceiptKeyId,
+    /// The secret.
+    pub secret: SecretString,
+}
+
+const API_KEY_CHARS_MIN: usize = 12;
+const RECEIPT_KEY_CHARS_MIN: usize = crate::receipts::SECRET_BYTES_MIN;
+
+impl Config {
+    /// The configuration that `sources` make together.
+    pub fn load(sources: &Sources) -> Result<Self, ConfigError> {
+        let mut table = sources.merged()?;
+        if sources.demo == Demo::Yes {
+            fill_for_demo(&mut table);
+        }
+        let mut reader = Reader::new(&table, &sources.environment);
+        let config = Self {
+            server: server(&mut reader)?,
+            storage: storage(&mut reader)?,
+            keys: api_keys(&mut reader)?,
+            sale: sale(&mut reader)?,
+            engine: engine(&mut reader)?,
+            payments: payments(&mut reader)?,
+            receipt_keys: receipt_keys(&mut reader)?,
+            log: reader.text("telemetry.log")?,
+            demo: sources.demo,
+            shown: reader.into_shown(),
+        };
+        if config.demo == Demo::Yes && !config.server.listen.ip().is_loopback() {
+            return Err(invalid(
+                "server.listen",
+                "has to be a loopback address with --demo, whose keys everybody knows; listen on 127.0.0.1, or leave --demo out and set keys of your own",
+            ));
+        }
+        Ok(config)
+    }
+
+    /// Every key with its value in force; secrets are [`HIDDEN`].
+    pub fn shown(&self) -> &serde_json::Value {
+        &self.shown
+    }
+}
+
+/// Sets what a demo needs and the table leaves out.
+fn fill_for_demo(table: &mut Table) {
+    const DEMO: &str = r#"
+        [[auth.keys]]
+        name = "demo-shop"
+        role = "shop"
+        key = "demo-shop-key"
+        [[auth.keys]]
+        name = "demo-admin"
+        role = "admin"
+        key = "demo-admin-key"
+        [payments]
+        gateway = "sandbox"
+        [[receipts.hmac_keys]]
+        id = "demo-r1"
+        key = "demo-receipt-key-that-everybody-knows"
+    "#;
+    let demo: Table = DEMO.parse().expect("the demo's settings are TOML");
+    for (section, values) in demo {
+        let kept = table
+            .entry(section)
+            .or_insert_with(|| Value::Table(Table::new()));
+        if let (Value::Table(kept), Value::Table(values)) = (kept, values) {
+            for (name, value) in values {
+                kept.entry(name).or_insert(value);
+            }
+        }
+    }
+}
+
+fn server(reader: &mut Reader<'_>) -> Result<ServerConfig, ConfigError> {
+    let listen = reader.text("server.listen")?;
+    let listen = listen.parse().map_err(|_| {
+        invalid(
+            "server.listen",
+            "takes an IP address and a port, such as \"127.0.0.1:8080\"",
+        )
+    })?;
+    let workers = match reader.size("server.workers")? {
+        0 => std::thread::available_parallelism().map_or(1, usize::from),
+        workers => workers,
+    };
+    Ok(ServerConfig {
+        listen,
+        workers,
+        max_connections: reader.size("server.max_connections")?,
+        backlog: reader.small("server.backlog")?,
+        header_read_timeout: milliseconds(reader, "server.header_read_timeout_ms")?,
+        header_bytes_max: reader.size("server.header_bytes_max")?,
+        body_read_timeout: milliseconds(reader, "server.body_read_timeout_ms")?,
+        body_bytes_max: reader.size("server.body_bytes_max")?,
+        send_timeout: milliseconds(reader, "server.send_timeout_ms")?,
+        http2_streams_max: reader.small("server.http2_streams_max")?,
+        in_flight_max: reader.size("server.in_flight_max")?,
+        drain: Duration::from_secs(reader.integer("server.drain_s")?),
+        tls: tls(reader)?,
+    })
+}
+
+fn tls(reader: &mut Reader<'_>) -> Result<Option<TlsConfig>, ConfigError> {
+    let cert = reader.text_if_given("server.tls.cert")?;
+    let key = reader.text_if_given("server.tls.key")?;
+    match (cert, key) {
+        (Some(cert), Some(key)) => Ok(Some(TlsConfig {
+            cert: cert.into(),
+            key: key.into(),
+        })),
+        (None, None) => Ok(None),
+        (Some(_), None) => Err(invalid(
+            "server.tls.key",
+            "is missing beside server.tls.cert",
+        )),
+        (None, Some(_)) => Err(invalid(
+            "server.tls.cert",
+            "is missing beside server.tls.key",
+        )),
+    }
+}
+
+fn storage(reader: &mut Reader<'_>) -> Result<StorageConfig, ConfigError> {
+    let ring_bytes = reader.size("storage.ring_bytes")?;
+    if !ring_bytes.is_power_of_two() {
+        return Err(invalid(
+            "storage.ring_bytes",
+            "takes a power of two, such as 8388608",
+        ));
+    }
+    Ok(StorageConfig {
+        data_dir: reader.text("storage.data_dir")?.into(),
+        segment_bytes: reader.integer("storage.segment_bytes")?,
+        ring_bytes,
+        snapshot_every_bytes: reader.integer("storage.snapshot_every_bytes")?,
+        sync_interval_ms: sync_interval(reader)?,
+        witness: reader.switch("storage.witness")?,
+        disk_free_bytes_min: reader.integer("storage.disk_free_bytes_min")?,
+    })
+}
+
+fn sync_interval(reader: &mut Reader<'_>) -> Result<Option<u64>, ConfigError> {
+    const FORMS: &str = "takes \"always\" or { interval_ms = 50 }";
+    match reader.given("storage.sync") {
+        None => {}
+        Some(Value::String(word)) if word == "always" => {}
+        Some(Value::Table(table)) => {
+            let value = table
+                .get("interval_ms")
+                .ok_or_else(|| invalid("storage.sync", FORMS))?;
+            let path = "storage.sync.interval_ms";
+            let interval_ms = integer_in_range(path, path, value)?;
+            reader.show(
+                "storage.sync",
+                serde_json::json!({ "interval_ms": interval_ms }),
+            );
+            return Ok(Some(interval_ms));
+        }
+        Some(_) => return Err(invalid("storage.sync", FORMS)),
+    }
+    reader.show("storage.sync", "always".into());
+    Ok(None)
+}
+
+fn api_keys(reader: &mut Reader<'_>) -> Result<Vec<ApiKey>, ConfigError> {
+    let mut keys: Vec<ApiKey> = Vec::new();
+    let mut shown = Vec::new();
+    for entry in reader.entries("auth.keys")? {
+        let name = entry_text("auth.keys[].name", entry, "name")?;
+        let role = entry_text("auth.keys[].role", entry, "role")?;
+        let key = ApiKey {
+            owner: KeyOwner::parse(name).ok_or_else(|| invalid("auth.keys[].name", ID_FORM))?,
+            role: Role::parse(role).ok_or_else(|| {
+                invalid("auth.keys[].role", "takes shop, admin, auditor or metrics")
+            })?,
+            secret: reader.secret("auth.keys[].key", entry, API_KEY_CHARS_MIN)?,
+        };
+        let visible = |text: &str| text.bytes().all(|b| (0x21..=0x7e).contains(&b));
+        if !visible(key.secret.expose_secret()) {
+            return Err(invalid(
+                "auth.keys[].key",
+                "has to be of visible ASCII, so that it can stand in a header",
+            ));
+        }
+        let same = |other: &ApiKey| other.secret.expose_secret() == key.secret.expose_secret();
+        if keys.iter().any(same) {
+            return Err(invalid(
+                "auth.keys[].key",
+                "is the same for two entries; give each its own",
+            ));
+        }
+        shown.push(vec![("name", name.to_owned()), ("role", role.to_owned())]);
+        keys.push(key);
+    }
+    if keys.is_empty() {
+        return Err(invalid(
+            "auth.keys",
+            "has no entry, so nobody could call; add [[auth.keys]] with name, role and key, or start with --demo",
+        ));
+    }
+    reader.show_entries("auth.keys", shown);
+    Ok(keys)
+}
+
+const ID_FORM: &str = "takes 1 to 64 characters of A-Z a-z 0-9 _ . : -";
+
+fn sale(reader: &mut Reader<'_>) -> Result<SaleConfig, ConfigError> {
+    let path = "drop.currencies";
+    let mut currencies = Vec::new();
+    for code in reader.texts(path)? {
+        let currency = Currency::parse(&code)
+            .ok_or_else(|| invalid(path, "takes ISO 4217 codes in capitals, such as \"USD\""))?;
+        if currencies.contains(&currency) {
+            return Err(invalid(path, "names a currency twice"));
+        }
+        currencies.push(currency);
+    }
+    if currencies.is_empty() {
+        return Err(invalid(path, "needs at least one currency"));
+    }
+    Ok(SaleConfig {
+        hold_ttl_s: reader.integer("drop.hold_ttl_s")?,
+        currencies,
+        rate_count: reader.small("limits.rate.count")?,
+        rate_per_s: reader.integer("limits.rate.per_s")?,
+        idempotency_retention_s: reader.integer("idempotency.retention_s")?,
+    })
+}
+
+fn engine(reader: &mut Reader<'_>) -> Result<EngineConfig, ConfigError> {
+    Ok(EngineConfig {
+        buyers_max: reader.size("engine.buyers_max")?,
+        purchases_max: reader.size("engine.purchases_max")?,
+        keys_max: reader.size("engine.keys_max")?,
+        velocity_keys_max: reader.size("engine.velocity_keys_max")?,
+        products_max: reader.size("engine.products_max")?,
+        promotions_max: reader.size("engine.promotions_max")?,
+    })
+}
+
+fn payments(reader: &mut Reader<'_>) -> Result<PaymentsConfig, ConfigError> {
+    let gateway = match reader.text_if_given("payments.gateway")?.as_deref() {
+        Some("sandbox") => GatewayKind::Sandbox,
+        Some(_) => return Err(invalid("payments.gateway", "takes sandbox")),
+        None => {
+            return Err(invalid(
+                "payments.gateway",
+                "is not set; set it to \"sandbox\", which charges nobody, or start with --demo",
+            ));
+        }
+    };
+    Ok(PaymentsConfig {
+        gateway,
+        attempt_timeout: milliseconds(reader, "payments.attempt_timeout_ms")?,
+        retries_max: reader.small("payments.retries_max")?,
+        backoff_first_ms: reader.integer("payments.backoff_first_ms")?,
+        backoff_max_ms: reader.integer("payments.backoff_max_ms")?,
+        unknown_after_ms: reader.integer("payments.unknown_after_ms")?,
+        resume_parallel_max: reader.size("payments.resume_parallel_max")?,
+        answer_within: milliseconds(reader, "payments.answer_within_ms")?,
+        in_flight_max: reader.size("payments.in_flight_max")?,
+    })
+}
+
+fn receipt_keys(reader: &mut Reader<'_>) -> Result<Vec<ReceiptKey>, ConfigError> {
+    let path = "receipts.hmac_keys[].id";
+    let mut keys: Vec<ReceiptKey> = Vec::new();
+    let mut shown = Vec::new();
+    for entry in reader.entries("receipts.hmac_keys")? {
+        let name = entry_text(path, entry, "id")?;
+        let id = ReceiptKeyId::parse(name).ok_or_else(|| invalid(path, ID_FORM))?;
+        if keys.iter().any(|other| other.id == id) {
+            return Err(invalid(path, "is the same for two keys"));
+        }
+        let secret = reader.secret("receipts.hmac_keys[].key", entry, RECEIPT_KEY_CHARS_MIN)?;
+        shown.push(vec![("id", name.to_owned())]);
+        keys.push(ReceiptKey { id, secret });
+    }
+    if keys.is_empty() {
+        return Err(invalid(
+            "receipts.hmac_keys",
+            "has no entry, so receipts could not be sealed; add [[receipts.hmac_keys]] with id and key, or start with --demo",
+        ));
+    }
+    reader.show_entries("receipts.hmac_keys", shown);
+    Ok(keys)
+}
+
+fn milliseconds(reader: &mut Reader<'_>, path: &'static str) -> Result<Duration, ConfigError> {
+    Ok(Duration::from_millis(reader.integer(path)?))
+}

@@ -1,0 +1,200 @@
+//! Owns taking typed values out of the merged table, with defaults and ranges from the list of
+//! keys, and keeping what was taken so that it can be shown with its secrets hidden.
+//!
+//! Deliberately absent: rules between keys, which the parent has.
+
+use super::ConfigError;
+use super::keys;
+use super::secret::{self, HIDDEN};
+use super::source::Environment;
+use secrecy::SecretString;
+use serde_json::{Map, Value as Json};
+use toml::{Table, Value};
+
+pub(super) struct Reader<'a> {
+    table: &'a Table,
+    environment: &'a Environment,
+    shown: Map<String, Json>,
+}
+
+impl<'a> Reader<'a> {
+    pub(super) fn new(table: &'a Table, environment: &'a Environment) -> Self {
+        Self {
+            table,
+            environment,
+            shown: Map::new(),
+        }
+    }
+
+    /// Everything taken so far, by dotted path, secrets hidden.
+    pub(super) fn into_shown(self) -> Json {
+        Json::Object(self.shown)
+    }
+
+    /// The value at `path`, where one is set.
+    pub(super) fn given(&self, path: &str) -> Option<&'a Value> {
+        let (last, way) = path
+            .rsplit_once('.')
+            .map_or((path, ""), |(way, last)| (last, way));
+        let mut table = self.table;
+        for part in way.split('.').filter(|part| !part.is_empty()) {
+            table = table.get(part)?.as_table()?;
+        }
+        table.get(last)
+    }
+
+    pub(super) fn integer(&mut self, path: &'static str) -> Result<u64, ConfigError> {
+        let value = self.given_or_default(path)?;
+        let taken = integer_in_range(path, path, &value)?;
+        self.show(path, Json::from(taken));
+        Ok(taken)
+    }
+
+    pub(super) fn size(&mut self, path: &'static str) -> Result<usize, ConfigError> {
+        let taken = self.integer(path)?;
+        usize::try_from(taken).map_err(|_| invalid(path, "is larger than this machine can address"))
+    }
+
+    pub(super) fn small(&mut self, path: &'static str) -> Result<u32, ConfigError> {
+        let taken = self.integer(path)?;
+        u32::try_from(taken).map_err(|_| invalid(path, "is larger than 4294967295"))
+    }
+
+    pub(super) fn switch(&mut self, path: &'static str) -> Result<bool, ConfigError> {
+        let value = self.given_or_default(path)?;
+        let taken = value
+            .as_bool()
+            .ok_or_else(|| invalid(path, "takes true or false"))?;
+        self.show(path, Json::from(taken));
+        Ok(taken)
+    }
+
+    pub(super) fn text(&mut self, path: &'static str) -> Result<String, ConfigError> {
+        self.text_if_given(path)?
+            .ok_or_else(|| invalid(path, "is not set and has no default"))
+    }
+
+    pub(super) fn text_if_given(
+        &mut self,
+        path: &'static str,
+    ) -> Result<Option<String>, ConfigError> {
+        if self.given(path).is_none() && default_of(path).is_none() {
+            return Ok(None);
+        }
+        let value = self.given_or_default(path)?;
+        let taken = value
+            .as_str()
+            .ok_or_else(|| invalid(path, "takes a text in quotes"))?
+            .to_owned();
+        self.show(path, Json::from(taken.clone()));
+        Ok(Some(taken))
+    }
+
+    pub(super) fn texts(&mut self, path: &'static str) -> Result<Vec<String>, ConfigError> {
+        let value = self.given_or_default(path)?;
+        let entries = value.as_array().and_then(|entries| {
+            let texts = entries
+                .iter()
+                .map(|entry| entry.as_str().map(str::to_owned));
+            texts.collect::<Option<Vec<_>>>()
+        });
+        let taken = entries.ok_or_else(|| invalid(path, "takes a list of texts in quotes"))?;
+        self.show(path, Json::from(taken.clone()));
+        Ok(taken)
+    }
+
+    /// The tables of the array at `path`; none where nothing is set.
+    pub(super) fn entries(&self, path: &'static str) -> Result<Vec<&'a Table>, ConfigError> {
+        let Some(value) = self.given(path) else {
+            return Ok(Vec::new());
+        };
+        let entries = value.as_array().and_then(|entries| {
+            let tables = entries.iter().map(Value::as_table);
+            tables.collect::<Option<Vec<_>>>()
+        });
+        entries.ok_or_else(|| invalid(path, "takes a list of tables"))
+    }
+
+    /// The secret in `entry`'s `key`.
+    pub(super) fn secret(
+        &self,
+        path: &'static str,
+        entry: &Table,
+        chars_min: usize,
+    ) -> Result<SecretString, ConfigError> {
+        let value = entry
+            .get("key")
+            .ok_or_else(|| invalid(path, "has an entry without its `key`"))?;
+        secret::resolve(path, value, self.environment, chars_min)
+    }
+
+    /// Notes what is shown at `path`.
+    pub(super) fn show(&mut self, path: &str, value: Json) {
+        self.shown.insert(path.to_owned(), value);
+    }
+
+    /// Notes entries of which one field is a secret.
+    pub(super) fn show_entries(&mut self, path: &str, entries: Vec<Vec<(&str, String)>>) {
+        let shown = entries.into_iter().map(|fields| {
+            let fields = fields
+                .into_iter()
+                .map(|(name, value)| (name.to_owned(), Json::from(value)));
+            let hidden = std::iter::once(("key".to_owned(), Json::from(HIDDEN)));
+            Json::Object(fields.chain(hidden).collect())
+        });
+        self.show(path, Json::Array(shown.collect()));
+    }
+
+    fn given_or_default(&self, path: &'static str) -> Result<Value, ConfigError> {
+        match self.given(path) {
+            Some(value) => Ok(value.clone()),
+            None => default_of(path).ok_or_else(|| invalid(path, "is not set and has no default")),
+        }
+    }
+}
+
+/// `value` as a whole number in the range of the key at `path`; `named` is how errors call it.
+pub(super) fn integer_in_range(path: &str, named: &str, value: &Value) -> Result<u64, ConfigError> {
+    let (least, most) = keys::find(path)
+        .and_then(|key| key.range)
+        .expect("every whole number on the list of keys has its range there");
+    value
+        .as_integer()
+        .and_then(|number| u64::try_from(number).ok())
+        .filter(|number| (least..=most).contains(number))
+        .ok_or_else(|| {
+            invalid(
+                named,
+                format!("takes a whole number from {least} to {most}"),
+            )
+        })
+}
+
+pub(super) fn invalid(key: &str, what: impl Into<String>) -> ConfigError {
+    ConfigError::Invalid {
+        key: key.to_owned(),
+        what: what.into(),
+    }
+}
+
+/// The text in `entry`'s `field`.
+pub(super) fn entry_text<'t>(
+    path: &str,
+    entry: &'t Table,
+    field: &str,
+) -> Result<&'t str, ConfigError> {
+    entry
+        .get(field)
+        .and_then(Value::as_str)
+        .ok_or_else(|| invalid(path, format!("has an entry without its `{field}`, a text")))
+}
+
+fn default_of(path: &str) -> Option<Value> {
+    let key = keys::find(path).expect("only keys on the list are asked for");
+    if key.default.is_empty() {
+        return None;
+    }
+    let parsed = format!("value = {}", key.default).parse::<Table>();
+    let table = parsed.expect("every default on the list of keys is TOML, as a test shows");
+    table.get("value").cloned()
+}

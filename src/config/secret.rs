@@ -1,0 +1,54 @@
+//! Owns secrets: where they may come from, and that they are never shown.
+//!
+//! Invariants: no error here holds a secret or the text it was parsed from; what is shown of a
+//! secret is [`HIDDEN`]. Deliberately absent: what the secrets are for.
+
+use super::ConfigError;
+use super::source::Environment;
+use secrecy::{ExposeSecret, SecretString};
+use toml::Value;
+
+/// What stands for a secret wherever configuration is shown.
+pub const HIDDEN: &str = "***";
+
+/// The secret that `value` gives or points at; `path` names the key in errors.
+pub fn resolve(
+    path: &str,
+    value: &Value,
+    environment: &Environment,
+    chars_min: usize,
+) -> Result<SecretString, ConfigError> {
+    let invalid = |what: String| ConfigError::Invalid {
+        key: path.to_owned(),
+        what,
+    };
+    let secret = match value {
+        Value::String(text) => SecretString::from(text.clone()),
+        Value::Table(table) if table.len() == 1 => {
+            if let Some(Value::String(file)) = table.get("file") {
+                let text = std::fs::read_to_string(file).map_err(|error| {
+                    invalid(format!(
+                        "the secret's file `{file}` cannot be read: {error}"
+                    ))
+                })?;
+                SecretString::from(text.trim_end_matches(['\r', '\n']).to_owned())
+            } else if let Some(Value::String(name)) = table.get("env") {
+                let text = environment.get(name).ok_or_else(|| {
+                    invalid(format!("the environment variable `{name}` is not set"))
+                })?;
+                SecretString::from(text.to_owned())
+            } else {
+                return Err(invalid(FORMS.to_owned()));
+            }
+        }
+        _ => return Err(invalid(FORMS.to_owned())),
+    };
+    if secret.expose_secret().len() < chars_min {
+        return Err(invalid(format!(
+            "the secret is shorter than {chars_min} characters; give it a longer one"
+        )));
+    }
+    Ok(secret)
+}
+
+const FORMS: &str = "takes a text, `{ file = \"…\" }` or `{ env = \"…\" }`";

@@ -1,0 +1,207 @@
+//! Owns where settings come from: the file, then the environment, then flags, each over the one
+//! before, merged into one table whose every key is known.
+//!
+//! Invariants: an unknown key is an error that names the nearest known one; no error repeats a
+//! value or a line of the file, because a secret may stand in it.
+//! Deliberately absent: what the values mean.
+
+use super::ConfigError;
+use super::keys::{self, Kind};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use toml::{Table, Value};
+
+/// What comes before the section in the name of an environment variable.
+const PREFIX: &str = "HOLDFAST_";
+
+/// Everything that settings are read from.
+#[derive(Debug, Default)]
+pub struct Sources {
+    /// The file's path and what it says.
+    pub file: Option<(PathBuf, String)>,
+    /// The environment.
+    pub environment: Environment,
+    /// `server.listen`, by flag.
+    pub listen: Option<String>,
+    /// `storage.data_dir`, by flag.
+    pub data_dir: Option<PathBuf>,
+    /// Whether what the file leaves out is filled for a demo.
+    pub demo: Demo,
+}
+
+/// Whether this is a demo.
+#[derive(Copy, Clone, Debug, Default, PartialEq, Eq)]
+pub enum Demo {
+    /// It is.
+    Yes,
+    /// It is not.
+    #[default]
+    No,
+}
+
+/// The environment's variables.
+#[derive(Debug, Default)]
+pub struct Environment(BTreeMap<String, String>);
+
+impl Environment {
+    /// The process's own; variables that are not UTF-8 are left out.
+    pub fn of_process() -> Self {
+        Self::from_pairs(std::env::vars_os().filter_map(|(name, value)| {
+            Some((name.into_string().ok()?, value.into_string().ok()?))
+        }))
+    }
+
+    /// These variables.
+    pub fn from_pairs<N: Into<String>, V: Into<String>>(
+        pairs: impl IntoIterator<Item = (N, V)>,
+    ) -> Self {
+        let owned = pairs.into_iter().map(|(n, v)| (n.into(), v.into()));
+        Self(owned.collect())
+    }
+
+    /// The value of `name`.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.0.get(name).map(String::as_str)
+    }
+}
+
+impl Sources {
+    /// Reads the file at `path`.
+    pub fn read_file(&mut self, path: &Path) -> Result<(), ConfigError> {
+        let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Unreadable {
+            path: path.to_owned(),
+            source,
+        })?;
+        self.file = Some((path.to_owned(), text));
+        Ok(())
+    }
+
+    /// All of it as one table, every key of which is known.
+    pub(super) fn merged(&self) -> Result<Table, ConfigError> {
+        let mut table = match &self.file {
+            Some((path, text)) => parse_file(path, text)?,
+            None => Table::new(),
+        };
+        for (name, raw) in &self.environment.0 {
+            if let Some(path) = path_of_variable(name) {
+                set_from_variable(&mut table, name, &path, raw)?;
+            }
+        }
+        if let Some(listen) = &self.listen {
+            set(&mut table, "server.listen", Value::String(listen.clone()));
+        }
+        if let Some(dir) = &self.data_dir {
+            let text = dir.to_string_lossy().into_owned();
+            set(&mut table, "storage.data_dir", Value::String(text));
+        }
+        refuse_unknown(&mut String::new(), &table)?;
+        Ok(table)
+    }
+}
+
+fn parse_file(path: &Path, text: &str) -> Result<Table, ConfigError> {
+    text.parse::<Table>().map_err(|error| {
+        let start = error.span().map_or(0, |span| span.start);
+        let before = text.get(..start).unwrap_or_default();
+        let line_start = before.rfind('\n').map_or(0, |at| at + 1);
+        ConfigError::Syntax {
+            path: path.to_owned(),
+            line: before.matches('\n').count() + 1,
+            column: before.len() - line_start + 1,
+        }
+    })
+}
+
+/// `server.listen` for `HOLDFAST_SERVER__LISTEN`. Names without `__` mean no key: other
+/// programs' variables (a test's, a wrapper's) may begin alike.
+fn path_of_variable(name: &str) -> Option<String> {
+    let rest = name.strip_prefix(PREFIX)?;
+    rest.contains("__")
+        .then(|| rest.to_ascii_lowercase().replace("__", "."))
+}
+
+fn set_from_variable(
+    table: &mut Table,
+    name: &str,
+    path: &str,
+    raw: &str,
+) -> Result<(), ConfigError> {
+    if !keys::leads_somewhere(path) || path.contains("[]") {
+        return Err(ConfigError::UnknownVariable {
+            name: name.to_owned(),
+            nearest: keys::nearest(path),
+        });
+    }
+    let as_toml = || {
+        let parsed = format!("value = {raw}").parse::<Table>().ok()?;
+        (parsed.len() == 1).then(|| parsed.get("value").cloned())?
+    };
+    let kind = keys::find(path).map(|key| key.kind);
+    let value = match kind {
+        // `storage.sync` is text or a table; all other text stands as it is.
+        Some(Kind::Text) if path != "storage.sync" => Value::String(raw.to_owned()),
+        _ => as_toml().unwrap_or_else(|| Value::String(raw.to_owned())),
+    };
+    set(table, path, value);
+    Ok(())
+}
+
+/// Puts `value` at `path`, making tables on the way and replacing what is no table.
+fn set(table: &mut Table, path: &str, value: Value) {
+    match path.split_once('.') {
+        None => {
+            table.insert(path.to_owned(), value);
+        }
+        Some((head, rest)) => {
+            let inner = table
+                .entry(head.to_owned())
+                .or_insert_with(|| Value::Table(Table::new()));
+            if !inner.is_table() {
+                *inner = Value::Table(Table::new());
+            }
+            if let Value::Table(inner) = inner {
+                set(inner, rest, value);
+            }
+        }
+    }
+}
+
+fn refuse_unknown(prefix: &mut String, table: &Table) -> Result<(), ConfigError> {
+    for (name, value) in table {
+        let length = prefix.len();
+        if length > 0 {
+            prefix.push('.');
+        }
+        prefix.push_str(name);
+        refuse_unknown_value(prefix, value)?;
+        prefix.truncate(length);
+    }
+    Ok(())
+}
+
+fn refuse_unknown_value(path: &mut String, value: &Value) -> Result<(), ConfigError> {
+    if !keys::leads_somewhere(path) {
+        return Err(ConfigError::UnknownKey {
+            key: path.clone(),
+            nearest: keys::nearest(path),
+        });
+    }
+    if keys::find(path).is_some_and(|key| key.kind == Kind::Secret) {
+        return Ok(());
+    }
+    match value {
+        Value::Table(inner) => refuse_unknown(path, inner),
+        Value::Array(entries) => {
+            let length = path.len();
+            path.push_str("[]");
+            for entry in entries {
+                if let Value::Table(inner) = entry {
+                    refuse_unknown(path, inner)?;
+                }
+            }
+            path.truncate(length);
+            Ok(())
+        }
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,309 @@
+//! Owns the operator's calls: catalogue, snapshots, status, audit trail, settings.
+//!
+//! Invariants: what changes something is an event with the name of the key that did it; what
+//! reads the disk does so on a thread that serves nobody.
+
+use super::answer::Answer;
+use super::catalogue;
+use super::front::{Call, Front};
+use super::problem::{FieldError, Reason};
+use super::query::Query;
+use super::shop::caller_of;
+use crate::engine::event::{AdminAct, AdminActed};
+use crate::engine::refusal::Refusal;
+use crate::engine::view::ProductView;
+use crate::ids::{Lsn, ProductId, PromotionCode, UserId};
+use crate::journal::{AuditQuery, Created, LogEnd, Set, StorageFault};
+use crate::report::event_json;
+use hyper::Method;
+use hyper::body::Incoming;
+use hyper::http::StatusCode;
+use serde_json::{Value, json};
+
+/// The most events in one answer.
+const AUDIT_LIMIT_MAX: u64 = 1_000;
+const AUDIT_LIMIT_DEFAULT: u64 = 100;
+/// The most charges in one answer.
+const CHARGES_LIMIT_MAX: u64 = 100_000;
+const CHARGES_LIMIT_DEFAULT: u64 = 1_000;
+
+impl Front {
+    pub(super) async fn admin_products(&self, call: Call) -> Answer {
+        let (views, durable_at) = self.core.journal.products();
+        let products: Vec<_> = views.iter().map(catalogue::product_for_admin).collect();
+        self.read(&call, durable_at, || json!({ "products": products }))
+            .await
+    }
+
+    pub(super) async fn admin_product(&self, call: Call, body: Incoming) -> Answer {
+        let id = ProductId::parse(&call.param);
+        if call.parts.method != Method::PUT {
+            let Some((view, durable_at)) = id.and_then(|id| self.core.journal.product(&id)) else {
+                return call.problem(Refusal::ProductNotFound);
+            };
+            let shown = || catalogue::product_for_admin(&view);
+            return self.read(&call, durable_at, shown).await;
+        }
+        let Some(id) = id else {
+            return bad_path_id(&call, "product_id");
+        };
+        let body = match self.json_body(&call, body).await {
+            Ok(body) => body,
+            Err(reason) => return call.problem(reason),
+        };
+        match catalogue::product(&body, id, &self.core.currencies, by(&call)) {
+            Ok(set) => {
+                let put = self.core.journal.put_product(set);
+                self.put(&call, put, catalogue::product_for_admin).await
+            }
+            Err((reason, errors)) => call.invalid(reason, &errors),
+        }
+    }
+
+    pub(super) async fn admin_promotions(&self, call: Call) -> Answer {
+        let (views, durable_at) = self.core.journal.promotions();
+        let promotions: Vec<_> = views.iter().map(catalogue::promotion_for_admin).collect();
+        self.read(&call, durable_at, || json!({ "promotions": promotions }))
+            .await
+    }
+
+    pub(super) async fn admin_promotion(&self, call: Call, body: Incoming) -> Answer {
+        let code = PromotionCode::parse(&call.param);
+        if call.parts.method != Method::PUT {
+            let found = code.and_then(|code| self.core.journal.promotion(&code));
+            let Some((view, durable_at)) = found else {
+                return call.problem(Refusal::PromotionNotFound);
+            };
+            let shown = || catalogue::promotion_for_admin(&view);
+            return self.read(&call, durable_at, shown).await;
+        }
+        let Some(code) = code else {
+            return bad_path_id(&call, "code");
+        };
+        let body = match self.json_body(&call, body).await {
+            Ok(body) => body,
+            Err(reason) => return call.problem(reason),
+        };
+        match catalogue::promotion(&body, code, &self.core.currencies, by(&call)) {
+            Ok(set) => {
+                let put = self.core.journal.put_promotion(set);
+                self.put(&call, put, catalogue::promotion_for_admin).await
+            }
+            Err((reason, errors)) => call.invalid(reason, &errors),
+        }
+    }
+
+    async fn read(&self, call: &Call, durable_at: Lsn, shown: impl Fn() -> Value) -> Answer {
+        match self.durable(Some(durable_at)).await {
+            Ok(()) => Answer::value(StatusCode::OK, &shown()),
+            Err(reason) => call.problem(reason),
+        }
+    }
+
+    async fn put<V>(
+        &self,
+        call: &Call,
+        put: Result<Result<Set<V>, Refusal>, StorageFault>,
+        shown: impl Fn(&V) -> Value,
+    ) -> Answer {
+        let set = match put {
+            Ok(Ok(set)) => set,
+            Ok(Err(refusal)) => return call.problem(refusal),
+            Err(_) => return call.problem(Refusal::StorageUnavailable),
+        };
+        let status = match set.created {
+            Created::Yes => StatusCode::CREATED,
+            Created::No => StatusCode::OK,
+        };
+        match self.durable(Some(set.durable_at)).await {
+            Ok(()) => Answer::value(status, &shown(&set.view)),
+            Err(reason) => call.problem(reason),
+        }
+    }
+
+    pub(super) async fn snapshot(&self, call: Call) -> Answer {
+        let acted = self.core.journal.admin_acted(AdminActed {
+            act: "snapshot".to_owned(),
+            by: by(&call),
+        });
+        let Ok(durable_at) = acted else {
+            return call.problem(Refusal::StorageUnavailable);
+        };
+        if let Err(reason) = self.durable(Some(durable_at)).await {
+            return call.problem(reason);
+        }
+        let journal = std::sync::Arc::clone(&self.core.journal);
+        let taken = tokio::task::spawn_blocking(move || journal.snapshot()).await;
+        match taken {
+            Ok(Ok(report)) => {
+                let shown = json!({
+                    "lsn": report.lsn.0,
+                    "bytes": report.bytes,
+                    "purchases": report.purchases,
+                    "elapsed_ms": report.elapsed_ms,
+                });
+                Answer::value(StatusCode::OK, &shown)
+            }
+            Ok(Err(error)) => {
+                tracing::error!(event = "snapshot_failed", "{error}");
+                call.problem(Refusal::StorageUnavailable)
+            }
+            Err(_) => call.problem(Reason::NotReady),
+        }
+    }
+
+    pub(super) async fn status(&self, call: Call) -> Answer {
+        let status = self.core.journal.status();
+        let opened = self.core.journal.opened();
+        let conservation = |view: &ProductView| {
+            json!({
+                "product_id": view.product.as_str(),
+                "total": view.total,
+                "available": view.available(),
+                "held": view.held,
+                "sold": view.sold,
+            })
+        };
+        let shown = json!({
+            "durable_lsn": status.durable.0,
+            "appended_lsn": status.appended.0,
+            "first_lsn": status.first.0,
+            "snapshot_lsn": status.snapshot.map(|lsn| lsn.0),
+            "log": {
+                "syncs": status.log.syncs,
+                "frames": status.log.frames,
+                "records": status.log.records,
+                "bytes": status.log.bytes,
+                "segments": status.log.segments,
+                "ring_used": status.log.ring_used,
+                "ring_bytes": status.log.ring_bytes,
+            },
+            "buyers": status.buyers,
+            "purchases": status.purchases,
+            "idempotency_keys": status.keys,
+            "velocity_keys": status.velocity_keys,
+            "open_payments": status.open_payments,
+            "connections": self.core.metrics.connections(),
+            "conservation": status.products.iter().map(conservation).collect::<Vec<_>>(),
+            "recovery": {
+                "events_replayed": opened.events_replayed,
+                "snapshot_lsn": opened.snapshot.map(|lsn| lsn.0),
+                "durable_lsn": opened.durable.0,
+                "torn_tail": opened.torn_tail,
+                "elapsed_ms": opened.elapsed_ms,
+                "digest": opened.digest,
+            },
+        });
+        self.read(&call, status.appended, || shown.clone()).await
+    }
+
+    pub(super) async fn audit(&self, call: Call) -> Answer {
+        let query = match audit_query(call.parts.uri.query()) {
+            Ok(query) => query,
+            Err(errors) => return call.invalid(Refusal::InvalidRequest, &errors),
+        };
+        let journal = std::sync::Arc::clone(&self.core.journal);
+        let page = tokio::task::spawn_blocking(move || journal.audit(&query)).await;
+        match page {
+            Ok(Ok(page)) => {
+                let shown = json!({
+                    "events": page.entries.iter().map(event_json).collect::<Vec<_>>(),
+                    "next_lsn": page.next.0,
+                    "more": page.end == LogEnd::NotYet,
+                });
+                Answer::value(StatusCode::OK, &shown)
+            }
+            Ok(Err(error)) => {
+                tracing::error!(event = "audit_failed", "{error}");
+                call.problem(Refusal::StorageUnavailable)
+            }
+            Err(_) => call.problem(Reason::NotReady),
+        }
+    }
+
+    pub(super) fn config(&self) -> Answer {
+        Answer::json(StatusCode::OK, self.core.config_shown.clone())
+    }
+
+    pub(super) fn sandbox_charges(&self, call: &Call) -> Answer {
+        let Some(sandbox) = &self.core.sandbox else {
+            return call.problem(Reason::NotFound);
+        };
+        let mut query = Query::of(call.parts.uri.query(), &["after", "limit"]);
+        let after = query.text("after");
+        let limit = query
+            .integer("limit", 1, CHARGES_LIMIT_MAX)
+            .unwrap_or(CHARGES_LIMIT_DEFAULT);
+        let errors = query.into_errors();
+        if !errors.is_empty() {
+            return call.invalid(Refusal::InvalidRequest, &errors);
+        }
+        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+        let charges = sandbox.charges();
+        // They are in the order of their references, whose text is in the same order.
+        let mut rest = charges.iter().filter(|charge| {
+            after
+                .as_ref()
+                .is_none_or(|after| charge.reference.to_string() > *after)
+        });
+        let shown: Vec<_> = rest.by_ref().take(limit).map(charge).collect();
+        let more = rest.next().is_some();
+        let shown = json!({ "charges": shown, "total": charges.len(), "more": more });
+        Answer::value(StatusCode::OK, &shown)
+    }
+}
+
+fn charge(charge: &crate::payments::sandbox::Charge) -> Value {
+    use crate::payments::sandbox::ChargeState;
+    let state = match charge.state {
+        ChargeState::Declined => "declined",
+        ChargeState::Authorized => "authorized",
+        ChargeState::Captured => "captured",
+        ChargeState::Voided => "voided",
+        ChargeState::Refunded => "refunded",
+    };
+    json!({
+        "reference": charge.reference.to_string(),
+        "purchase_id": charge.reference.purchase().to_string(),
+        "currency": charge.currency.as_str(),
+        "state": state,
+        "amount": charge.amount.get(),
+        "captured": charge.captured.get(),
+        "refunded": charge.refunded.get(),
+    })
+}
+
+fn audit_query(query: Option<&str>) -> Result<AuditQuery, Vec<FieldError>> {
+    let mut query = Query::of(query, &["from_lsn", "kind", "user_id", "limit"]);
+    let from = query.integer("from_lsn", 0, u64::MAX).unwrap_or(0);
+    let limit = query
+        .integer("limit", 1, AUDIT_LIMIT_MAX)
+        .unwrap_or(AUDIT_LIMIT_DEFAULT);
+    let kind = query.text("kind");
+    let user = query.parsed("user_id", "has to be a buyer's id", UserId::parse);
+    let errors = query.into_errors();
+    if !errors.is_empty() {
+        return Err(errors);
+    }
+    Ok(AuditQuery {
+        from: Lsn(from),
+        kind,
+        user,
+        limit: usize::try_from(limit).expect("at most a thousand"),
+    })
+}
+
+fn by(call: &Call) -> AdminAct {
+    AdminAct {
+        request: call.id,
+        owner: caller_of(call).owner.clone(),
+    }
+}
+
+fn bad_path_id(call: &Call, field: &'static str) -> Answer {
+    let error = FieldError {
+        field,
+        message: catalogue::PATH_ID_FORM.to_owned(),
+    };
+    call.invalid(Refusal::InvalidRequest, &[error])
+}

@@ -1,0 +1,129 @@
+//! Owns answers on their way out: a body made whole in memory, its kind, and the headers that
+//! each answer carries. Deliberately absent: what the bodies say.
+
+use crate::ids::RequestId;
+use hyper::Response;
+use hyper::body::{Body, Frame, SizeHint};
+use hyper::header::{CONTENT_TYPE, HeaderName, HeaderValue};
+use hyper::http::StatusCode;
+use std::convert::Infallible;
+use std::io::Cursor;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+/// A body that stands whole in memory.
+#[derive(Debug)]
+pub struct AnswerBody(Option<Cursor<Vec<u8>>>);
+
+impl AnswerBody {
+    /// These bytes.
+    pub fn new(bytes: Vec<u8>) -> Self {
+        Self((!bytes.is_empty()).then(|| Cursor::new(bytes)))
+    }
+}
+
+impl Body for AnswerBody {
+    type Data = Cursor<Vec<u8>>;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Self::Data>, Infallible>>> {
+        Poll::Ready(self.0.take().map(|bytes| Ok(Frame::data(bytes))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.0.is_none()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        let bytes = self.0.as_ref().map_or(0, |bytes| bytes.get_ref().len());
+        SizeHint::with_exact(bytes as u64)
+    }
+}
+
+/// What a body is.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// `application/json`.
+    Json,
+    /// `application/problem+json`.
+    Problem,
+    /// Prometheus text.
+    Metrics,
+}
+
+impl Kind {
+    const fn content_type(self) -> &'static str {
+        match self {
+            Self::Json => "application/json",
+            Self::Problem => "application/problem+json",
+            Self::Metrics => "text/plain; version=0.0.4; charset=utf-8",
+        }
+    }
+}
+
+/// An answer before it knows its request's id.
+#[derive(Debug)]
+pub struct Answer {
+    /// The status.
+    pub status: StatusCode,
+    /// What the body is.
+    pub kind: Kind,
+    /// The body.
+    pub body: Vec<u8>,
+    /// Further headers; most answers have none.
+    pub headers: Vec<(HeaderName, HeaderValue)>,
+}
+
+impl Answer {
+    /// JSON with this status.
+    pub fn json(status: StatusCode, body: Vec<u8>) -> Self {
+        Self {
+            status,
+            kind: Kind::Json,
+            body,
+            headers: Vec::new(),
+        }
+    }
+
+    /// JSON with this status, written from a value.
+    pub fn value(status: StatusCode, value: &serde_json::Value) -> Self {
+        Self::json(status, value.to_string().into_bytes())
+    }
+
+    /// The same with one more header.
+    #[must_use]
+    pub fn with(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.headers.push((name, value));
+        self
+    }
+
+    /// The response that hyper writes.
+    pub fn into_response(self, request: RequestId) -> Response<AnswerBody> {
+        let mut response = Response::new(AnswerBody::new(self.body));
+        *response.status_mut() = self.status;
+        let headers = response.headers_mut();
+        let kind = HeaderValue::from_static(self.kind.content_type());
+        headers.insert(CONTENT_TYPE, kind);
+        headers.insert(X_REQUEST_ID, id_value(request));
+        for (name, value) in self.headers {
+            headers.insert(name, value);
+        }
+        response
+    }
+}
+
+/// Names the request, on every answer.
+pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// Says that an answer is the remembered one of an earlier request.
+pub const IDEMPOTENT_REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
+
+fn id_value(request: RequestId) -> HeaderValue {
+    let mut text = Vec::with_capacity(20);
+    super::json::request_id(&mut text, request);
+    HeaderValue::from_maybe_shared(bytes::Bytes::from(text))
+        .expect("a request id is of visible ASCII")
+}

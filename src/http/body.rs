@@ -1,0 +1,113 @@
+//! Owns reading a request's body: whole, within a bound of size and of time.
+//!
+//! Invariant: no more than the bound is ever kept; a body that has arrived with its head (nearly
+//! every one) is used where it lies, with neither a copy nor a timer.
+
+use super::problem::Reason;
+use bytes::{Bytes, BytesMut};
+use hyper::body::{Body, Incoming};
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+/// Bounds of a body.
+#[derive(Copy, Clone, Debug)]
+pub struct BodyBounds {
+    /// Bytes.
+    pub bytes_max: usize,
+    /// Time until the last of them.
+    pub timeout: Duration,
+}
+
+/// All of `body`. Refused as too large, too slow, or (cut off by its sender) as invalid.
+pub async fn read(mut body: Incoming, bounds: BodyBounds) -> Result<Bytes, Reason> {
+    let declared = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
+    if declared > bounds.bytes_max {
+        return Err(Reason::BodyTooLarge);
+    }
+    let mut reading = Reading::Nothing;
+    // Once without a timer: it is nearly always there already.
+    let first = poll_fn(|cx| Poll::Ready(reading.advance(&mut body, bounds.bytes_max, cx))).await;
+    let done = match first {
+        Poll::Ready(done) => done,
+        Poll::Pending => {
+            let rest = poll_fn(|cx| reading.advance(&mut body, bounds.bytes_max, cx));
+            tokio::time::timeout(bounds.timeout, rest)
+                .await
+                .map_err(|_| Reason::RequestTimeout)?
+        }
+    };
+    done.map(|()| reading.into_bytes())
+}
+
+/// What has been read of a body.
+enum Reading {
+    Nothing,
+    OnePart(Bytes),
+    Parts(BytesMut),
+}
+
+impl Reading {
+    /// Takes what is there; ready at the end.
+    fn advance(
+        &mut self,
+        body: &mut Incoming,
+        bytes_max: usize,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(), Reason>> {
+        loop {
+            if body.is_end_stream() {
+                return Poll::Ready(Ok(()));
+            }
+            match Pin::new(&mut *body).poll_frame(cx) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(None) => return Poll::Ready(Ok(())),
+                Poll::Ready(Some(Err(_))) => {
+                    let cut_off = crate::engine::refusal::Refusal::InvalidRequest;
+                    return Poll::Ready(Err(cut_off.into()));
+                }
+                Poll::Ready(Some(Ok(frame))) => {
+                    if let Ok(part) = frame.into_data() {
+                        if self.len() + part.len() > bytes_max {
+                            return Poll::Ready(Err(Reason::BodyTooLarge));
+                        }
+                        self.push(part);
+                    }
+                }
+            }
+        }
+    }
+
+    fn len(&self) -> usize {
+        match self {
+            Self::Nothing => 0,
+            Self::OnePart(part) => part.len(),
+            Self::Parts(parts) => parts.len(),
+        }
+    }
+
+    fn push(&mut self, part: Bytes) {
+        *self = match std::mem::replace(self, Self::Nothing) {
+            Self::Nothing => Self::OnePart(part),
+            Self::OnePart(first) => {
+                let mut parts = BytesMut::with_capacity(2 * (first.len() + part.len()));
+                parts.extend_from_slice(&first);
+                parts.extend_from_slice(&part);
+                Self::Parts(parts)
+            }
+            Self::Parts(mut parts) => {
+                parts.extend_from_slice(&part);
+                Self::Parts(parts)
+            }
+        };
+    }
+
+    fn into_bytes(self) -> Bytes {
+        match self {
+            Self::Nothing => Bytes::new(),
+            Self::OnePart(part) => part,
+            Self::Parts(parts) => parts.freeze(),
+        }
+    }
+}

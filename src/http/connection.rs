@@ -1,0 +1,246 @@
+//! Owns one connection from its first byte to its last: TLS, telling HTTP/1.1 from HTTP/2, and
+//! the watch that closes it when it is idle, slow with a head, or told to stop.
+//!
+//! Invariants: every wait for the peer has an end: the handshake and the first byte have the head
+//! timeout, and so has the time between requests (a head that trickles in is time between
+//! requests); bodies have their own; what the peer does not take is cut off by the kernel
+//! (`TCP_USER_TIMEOUT`). One timer a connection, none a request.
+//! Deliberately absent: what requests mean.
+
+use super::answer::AnswerBody;
+use super::problem::{self, Reason};
+use super::server::{Handler, Shared};
+use hyper::body::Incoming;
+use hyper::rt::{Read, Write};
+use hyper::server::conn::{http1, http2};
+use hyper::service::Service;
+use hyper::{Request, Response};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use std::convert::Infallible;
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::task::Poll;
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, sleep, timeout};
+
+/// Looks at the watch per head timeout.
+const LOOKS: u32 = 4;
+
+/// Serves `stream` until it ends.
+pub(super) async fn serve<H: Handler>(stream: TcpStream, handler: Arc<H>, shared: Arc<Shared>) {
+    let limit = shared.limits.header_read_timeout;
+    match &shared.tls {
+        None => match timeout(limit, speaks_http2(&stream)).await {
+            Ok(Ok(true)) => serve_http2(TokioIo::new(stream), handler, &shared).await,
+            Ok(Ok(false)) => serve_http1(stream, handler, &shared).await,
+            Ok(Err(_)) | Err(_) => {}
+        },
+        Some(tls) => {
+            let handshake = tokio_rustls::TlsAcceptor::from(Arc::clone(tls)).accept(stream);
+            if let Ok(Ok(stream)) = timeout(limit, handshake).await {
+                if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
+                    serve_http2(TokioIo::new(stream), handler, &shared).await;
+                } else {
+                    serve_http1(stream, handler, &shared).await;
+                }
+            }
+        }
+    }
+}
+
+/// Whether the first bytes are HTTP/2's preface, which no method of HTTP/1.1 begins like. They
+/// are looked at, not taken.
+async fn speaks_http2(stream: &TcpStream) -> std::io::Result<bool> {
+    const PREFACE: &[u8; 3] = b"PRI";
+    let mut start = [0; PREFACE.len()];
+    loop {
+        let seen = stream.peek(&mut start).await?;
+        if seen == 0 {
+            return Err(std::io::ErrorKind::UnexpectedEof.into());
+        }
+        if start[..seen] != PREFACE[..seen] {
+            return Ok(false);
+        }
+        if seen == PREFACE.len() {
+            return Ok(true);
+        }
+        // `P` or `PR` alone: the kernel calls this readable, so readiness would spin.
+        sleep(Duration::from_millis(2)).await;
+    }
+}
+
+async fn serve_http1<H, IO>(io: IO, handler: Arc<H>, shared: &Arc<Shared>)
+where
+    H: Handler,
+    IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let activity = Arc::new(Activity::default());
+    let service = service(&handler, &activity);
+    let mut connection = http1::Builder::new()
+        .pipeline_flush(true)
+        .header_read_timeout(None)
+        .max_buf_size(shared.limits.header_bytes_max)
+        .serve_connection(TokioIo::new(io), service);
+    let end = watch(
+        &mut connection,
+        http1::Connection::graceful_shutdown,
+        &activity,
+        shared,
+    )
+    .await;
+    if end == End::Quiet {
+        let parts = connection.into_parts();
+        if !parts.read_buf.is_empty() {
+            // Part of a head came: its sender is told, briefly.
+            let told = problem::on_the_wire(Reason::RequestTimeout, handler.request_id());
+            let mut io = parts.io.into_inner();
+            let _ = timeout(Duration::from_millis(100), io.write_all(&told)).await;
+            let _ = timeout(Duration::from_millis(100), io.shutdown()).await;
+        }
+    }
+}
+
+async fn serve_http2<H, IO>(io: IO, handler: Arc<H>, shared: &Arc<Shared>)
+where
+    H: Handler,
+    IO: Read + Write + Unpin + Send + 'static,
+{
+    let limits = &shared.limits;
+    let window = u32::try_from(limits.body_bytes_max.max(65_535)).unwrap_or(u32::MAX >> 1);
+    let header_bytes = u32::try_from(limits.header_bytes_max).unwrap_or(u32::MAX);
+    let activity = Arc::new(Activity::default());
+    let service = service(&handler, &activity);
+    let mut connection = http2::Builder::new(TokioExecutor::new())
+        .max_concurrent_streams(limits.http2_streams_max)
+        .max_header_list_size(header_bytes)
+        .initial_stream_window_size(window)
+        .serve_connection(io, service);
+    watch(
+        &mut connection,
+        http2::Connection::graceful_shutdown,
+        &activity,
+        shared,
+    )
+    .await;
+}
+
+/// The handler as hyper calls it, with each request noted in `activity`.
+fn service<H: Handler>(
+    handler: &Arc<H>,
+    activity: &Arc<Activity>,
+) -> impl Service<
+    Request<Incoming>,
+    Response = Response<AnswerBody>,
+    Error = Infallible,
+    Future: Send + 'static,
+> + use<H> {
+    let (handler, activity) = (Arc::clone(handler), Arc::clone(activity));
+    hyper::service::service_fn(move |request| {
+        let under_way = UnderWay::new(&activity);
+        let handler = Arc::clone(&handler);
+        async move {
+            let answer = handler.handle(request).await;
+            drop(under_way);
+            Ok(answer)
+        }
+    })
+}
+
+/// How a watched connection ended.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+enum End {
+    /// By itself.
+    Done,
+    /// Nothing whole came for the time of a head.
+    Quiet,
+}
+
+/// Drives `connection` until it ends, is quiet for too long, or has been drained.
+async fn watch<C: Future + Unpin>(
+    connection: &mut C,
+    drain: impl Fn(Pin<&mut C>),
+    activity: &Activity,
+    shared: &Shared,
+) -> End {
+    let look_every = shared.limits.header_read_timeout / LOOKS;
+    let mut look = pin!(sleep(look_every));
+    let mut stopped = pin!(shared.stop.wait());
+    let (mut registered, mut draining) = (false, false);
+    let (mut last, mut quiet_looks) = (activity.read(), 0);
+    poll_fn(|cx| {
+        if !draining {
+            // A task's waker stays the same, so that to register it once is enough.
+            let set = if registered {
+                shared.stop.is_set()
+            } else {
+                registered = true;
+                stopped.as_mut().poll(cx).is_ready()
+            };
+            if set {
+                draining = true;
+                drain(Pin::new(&mut *connection));
+            }
+        }
+        if Pin::new(&mut *connection).poll(cx).is_ready() {
+            return Poll::Ready(End::Done);
+        }
+        while look.as_mut().poll(cx).is_ready() {
+            look.as_mut().reset(Instant::now() + look_every);
+            let now = activity.read();
+            quiet_looks = if now.is_quiet_since(last) {
+                quiet_looks + 1
+            } else {
+                0
+            };
+            last = now;
+            if quiet_looks >= LOOKS {
+                return Poll::Ready(End::Quiet);
+            }
+        }
+        Poll::Pending
+    })
+    .await
+}
+
+/// Requests of one connection: how many are under way (low half) and how many beginnings and
+/// ends there were (high half, wrapping).
+#[derive(Debug, Default)]
+struct Activity(AtomicU64);
+
+const ONE_EVENT: u64 = 1 << 32;
+
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+struct ActivityRead(u64);
+
+impl Activity {
+    fn read(&self) -> ActivityRead {
+        ActivityRead(self.0.load(Relaxed))
+    }
+}
+
+impl ActivityRead {
+    /// Nothing began, ended or is under way.
+    fn is_quiet_since(self, before: Self) -> bool {
+        self == before && self.0 & (ONE_EVENT - 1) == 0
+    }
+}
+
+/// A request under way, until dropped.
+struct UnderWay(Arc<Activity>);
+
+impl UnderWay {
+    fn new(activity: &Arc<Activity>) -> Self {
+        activity.0.fetch_add(ONE_EVENT + 1, Relaxed);
+        Self(Arc::clone(activity))
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.0.0.fetch_add(ONE_EVENT - 1, Relaxed);
+    }
+}

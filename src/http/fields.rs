@@ -1,0 +1,252 @@
+//! Owns taking a JSON object apart field by field, and saying of each what is wrong with it.
+//!
+//! Invariants: a message names a field of the call and what it should be, never what came (a card
+//! number may stand anywhere, even in a field's name); a field given twice, or not known, is an
+//! error; money and quantities are whole numbers only. Nesting is bounded by the JSON parser (128
+//! levels), size by the body's bound. Used where speed does not matter: administration, and to
+//! say what is wrong with an order that the fast way refused.
+
+use super::problem::FieldError;
+use crate::time::UnixMs;
+use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+use serde_json::{Map, Value};
+use std::fmt;
+
+/// Whether a field has to be there.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub enum Need {
+    /// It has to.
+    Required,
+    /// It may be left out, or null.
+    Optional,
+}
+
+/// The fields of a body, and what has been found wrong with them.
+#[derive(Debug)]
+pub struct Fields {
+    values: Map<String, Value>,
+    errors: Vec<FieldError>,
+}
+
+/// A field's name and what its value has to be.
+#[derive(Copy, Clone, Debug)]
+pub struct Asked {
+    /// The name.
+    pub name: &'static str,
+    /// Whether it has to be there.
+    pub need: Need,
+}
+
+/// Asks for a field that has to be there.
+pub const fn required(name: &'static str) -> Asked {
+    Asked {
+        name,
+        need: Need::Required,
+    }
+}
+
+/// Asks for a field that may be left out.
+pub const fn optional(name: &'static str) -> Asked {
+    Asked {
+        name,
+        need: Need::Optional,
+    }
+}
+
+impl Fields {
+    /// The fields of `body`, of which only those in `known` may be there.
+    pub fn of(body: &[u8], known: &'static [&'static str]) -> Self {
+        let mut fields = Self {
+            values: Map::new(),
+            errors: Vec::new(),
+        };
+        let Ok(text) = std::str::from_utf8(body) else {
+            fields.wrong("body", "is not UTF-8");
+            return fields;
+        };
+        if !text.trim_ascii_start().starts_with('{') {
+            fields.wrong("body", "is not a JSON object");
+            return fields;
+        }
+        match serde_json::from_str::<Pairs>(text) {
+            Err(_) => fields.wrong("body", "is not valid JSON, or nests too deep"),
+            Ok(Pairs(pairs)) => {
+                for (name, value) in pairs {
+                    fields.take_in(known, name, value);
+                }
+            }
+        }
+        fields
+    }
+
+    fn take_in(&mut self, known: &'static [&'static str], name: String, value: Value) {
+        let Some(field) = known.iter().find(|known| **known == name) else {
+            let known = known.join(", ");
+            self.wrong_once(
+                "body",
+                format!("has a field that is not known; known are {known}"),
+            );
+            return;
+        };
+        if self.values.contains_key(*field) {
+            self.wrong_once(field, "is given twice".to_owned());
+        } else {
+            self.values.insert(name, value);
+        }
+    }
+
+    /// Notes what is wrong with a field.
+    pub fn wrong(&mut self, field: &'static str, message: impl Into<String>) {
+        self.errors.push(FieldError {
+            field,
+            message: message.into(),
+        });
+    }
+
+    fn wrong_once(&mut self, field: &'static str, message: String) {
+        let error = FieldError { field, message };
+        if !self.errors.contains(&error) {
+            self.errors.push(error);
+        }
+    }
+
+    /// A text that `parse` takes; `form` says which.
+    pub fn parsed<T>(
+        &mut self,
+        asked: Asked,
+        form: &str,
+        parse: impl FnOnce(&str) -> Option<T>,
+    ) -> Option<T> {
+        let value = self.value(asked)?;
+        let taken = value.as_str().and_then(parse);
+        if taken.is_none() {
+            self.wrong(asked.name, form);
+        }
+        taken
+    }
+
+    /// A text of any form.
+    pub fn text(&mut self, asked: Asked) -> Option<String> {
+        self.parsed(asked, "has to be a text", |text| Some(text.to_owned()))
+    }
+
+    /// A whole number from `least` to `most`.
+    pub fn integer(&mut self, asked: Asked, least: i64, most: i64) -> Option<i64> {
+        let value = self.value(asked)?;
+        let taken = value
+            .as_i64()
+            .filter(|number| (least..=most).contains(number));
+        if taken.is_none() {
+            let form = format!("has to be a whole number from {least} to {most}");
+            self.wrong(asked.name, form);
+        }
+        taken
+    }
+
+    /// The same as a `u32`; the bounds are, too.
+    pub fn small(&mut self, asked: Asked, least: u32, most: u32) -> Option<u32> {
+        let taken = self.integer(asked, least.into(), most.into())?;
+        Some(u32::try_from(taken).expect("it was found to lie between two u32"))
+    }
+
+    /// True or false.
+    pub fn switch(&mut self, asked: Asked) -> Option<bool> {
+        let value = self.value(asked)?;
+        if value.as_bool().is_none() {
+            self.wrong(asked.name, "has to be true or false");
+        }
+        value.as_bool()
+    }
+
+    /// An instant, written by RFC 3339.
+    pub fn time(&mut self, asked: Asked) -> Option<UnixMs> {
+        let form = "has to be a time such as 2026-11-22T10:00:00.000Z, not before 1970";
+        self.parsed(asked, form, |text| {
+            let at: jiff::Timestamp = text.parse().ok()?;
+            u64::try_from(at.as_millisecond()).ok().map(UnixMs::new)
+        })
+    }
+
+    /// An object.
+    pub fn object(&mut self, asked: Asked) -> Option<Map<String, Value>> {
+        if let Value::Object(object) = self.value(asked)? {
+            return Some(object);
+        }
+        self.wrong(asked.name, "has to be an object");
+        None
+    }
+
+    /// A list of texts that `parse` takes, at most `most` of them.
+    pub fn list<T>(
+        &mut self,
+        asked: Asked,
+        most: usize,
+        form: &str,
+        parse: impl Fn(&str) -> Option<T>,
+    ) -> Option<Vec<T>> {
+        let value = self.value(asked)?;
+        let taken = value
+            .as_array()
+            .filter(|entries| entries.len() <= most)
+            .and_then(|entries| {
+                let each = entries.iter().map(|entry| entry.as_str().and_then(&parse));
+                each.collect::<Option<Vec<T>>>()
+            });
+        if taken.is_none() {
+            self.wrong(
+                asked.name,
+                format!("has to be a list of at most {most}, each {form}"),
+            );
+        }
+        taken
+    }
+
+    /// What is wrong with the fields asked for so far, and with the body.
+    pub fn into_errors(self) -> Vec<FieldError> {
+        self.errors
+    }
+
+    /// Whether nothing is wrong so far.
+    pub fn are_fine(&self) -> bool {
+        self.errors.is_empty()
+    }
+
+    /// The value; null is left out. A field that is missing is an error unless the body is wrong
+    /// as a whole, of which that would be noise.
+    fn value(&mut self, asked: Asked) -> Option<Value> {
+        let value = self
+            .values
+            .remove(asked.name)
+            .filter(|value| !value.is_null());
+        let body_is_wrong = self.errors.iter().any(|error| error.field == "body");
+        if value.is_none() && asked.need == Need::Required && !body_is_wrong {
+            self.wrong(asked.name, "is missing");
+        }
+        value
+    }
+}
+
+/// An object as it stands, with fields that are given twice.
+struct Pairs(Vec<(String, Value)>);
+
+impl<'de> Deserialize<'de> for Pairs {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Collect;
+        impl<'de> Visitor<'de> for Collect {
+            type Value = Pairs;
+
+            fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+                out.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Pairs, A::Error> {
+                let mut pairs = Vec::new();
+                while let Some(pair) = map.next_entry()? {
+                    pairs.push(pair);
+                }
+                Ok(Pairs(pairs))
+            }
+        }
+        deserializer.deserialize_map(Collect)
+    }
+}

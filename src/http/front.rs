@@ -1,0 +1,320 @@
+//! Owns one thread's handler: who calls, where to, and how the answer leaves.
+//!
+//! Invariants, in the order of the checks: a bound on requests under way; key and role; path and
+//! method; then the call's own checks. Every answer carries its request's id and is counted; no
+//! answer leaves before what it reveals is durable ([`Front::durable`]).
+//! Deliberately absent: the calls themselves (`shop`, `admin`, `operations`).
+
+use super::answer::{Answer, AnswerBody};
+use super::auth::{Access, Caller, Keys};
+use super::body::{self, BodyBounds};
+use super::problem::{self, RateTold, Reason, problem};
+use super::routes::{self, Resource};
+use super::server::Handler;
+use crate::config::Config;
+use crate::engine::refusal::Refusal;
+use crate::ids::{Lsn, RequestId};
+use crate::journal::{CommitGate, Journal};
+use crate::money::Currency;
+use crate::payments::driver::Payments;
+use crate::payments::sandbox::Sandbox;
+use crate::receipts::Sealer;
+use crate::telemetry::metrics::{Metrics, Shard, Stage};
+use bytes::Bytes;
+use hyper::body::Incoming;
+use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue, WWW_AUTHENTICATE};
+use hyper::http::request::Parts;
+use hyper::{Request, Response};
+use parking_lot::Mutex;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+/// What all threads answer from.
+pub struct Core {
+    pub(super) journal: Arc<Journal>,
+    pub(super) payments: Arc<Payments>,
+    pub(super) sealer: Sealer,
+    pub(super) sandbox: Option<Arc<Sandbox>>,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) keys: Keys,
+    pub(super) currencies: Vec<Currency>,
+    pub(super) rate: RateTold,
+    pub(super) body: BodyBounds,
+    pub(super) answer_within: Duration,
+    pub(super) payments_max: usize,
+    pub(super) config_shown: Vec<u8>,
+    pub(super) stopping: AtomicBool,
+    in_flight_max_each: u64,
+}
+
+/// The parts that a [`Core`] is made of.
+pub struct Parted {
+    /// The engine with its log.
+    pub journal: Arc<Journal>,
+    /// Drives payments.
+    pub payments: Arc<Payments>,
+    /// Seals receipts.
+    pub sealer: Sealer,
+    /// The gateway, where it is the sandbox.
+    pub sandbox: Option<Arc<Sandbox>>,
+    /// Counters, one shard for each worker and one more.
+    pub metrics: Arc<Metrics>,
+}
+
+impl Core {
+    /// What `config` says, over these parts.
+    pub fn new(config: &Config, parts: Parted) -> Arc<Self> {
+        let workers = config.server.workers.max(1);
+        let in_flight_each = config.server.in_flight_max.div_ceil(workers);
+        Arc::new(Self {
+            journal: parts.journal,
+            payments: parts.payments,
+            sealer: parts.sealer,
+            sandbox: parts.sandbox,
+            metrics: parts.metrics,
+            keys: Keys::new(&config.keys),
+            currencies: config.sale.currencies.clone(),
+            rate: RateTold {
+                count: config.sale.rate_count,
+                per_s: config.sale.rate_per_s,
+            },
+            body: BodyBounds {
+                bytes_max: config.server.body_bytes_max,
+                timeout: config.server.body_read_timeout,
+            },
+            answer_within: config.payments.answer_within,
+            payments_max: config.payments.in_flight_max,
+            config_shown: config.shown().to_string().into_bytes(),
+            stopping: AtomicBool::new(false),
+            in_flight_max_each: in_flight_each as u64,
+        })
+    }
+
+    /// Drives on the payments that the log says are open, on the runtime of `gate`. They are
+    /// noted at once, before this is first polled.
+    pub fn resume(&self, gate: &Arc<CommitGate>) -> impl Future<Output = ()> + Send + 'static {
+        self.payments.resume(gate)
+    }
+
+    /// From now on the program says that it is not ready.
+    pub fn stop(&self) {
+        self.stopping.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Something to run beside the requests of one thread.
+pub type Aside = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// One thread's handler.
+pub struct Front {
+    pub(super) core: Arc<Core>,
+    pub(super) gate: Arc<CommitGate>,
+    pub(super) counters: Arc<Shard>,
+    place: usize,
+    ids: RequestIds,
+    aside: Mutex<Vec<Aside>>,
+}
+
+impl Front {
+    /// The handler of the thread at `place`, which answers behind `gate` and runs `aside`, too.
+    pub fn new(
+        core: &Arc<Core>,
+        place: usize,
+        gate: Arc<CommitGate>,
+        aside: Vec<Aside>,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            core: Arc::clone(core),
+            gate,
+            counters: Arc::clone(core.metrics.shard(place)),
+            place,
+            ids: RequestIds::seeded(),
+            aside: Mutex::new(aside),
+        })
+    }
+
+    /// The answer to one request.
+    async fn answer(&self, id: RequestId, request: Request<Incoming>) -> Answer {
+        let (parts, body) = request.into_parts();
+        let Some(_under_way) = self.counters.enter(self.core.in_flight_max_each) else {
+            return problem(Refusal::Overloaded.into(), id);
+        };
+        let access = routes::access(&parts.method, parts.uri.path());
+        let caller = match self.admit(access, &parts) {
+            Ok(caller) => caller.cloned(),
+            Err(reason) => return self.turned_down(reason, id),
+        };
+        let Some((resource, param)) = routes::resolve(parts.uri.path()) else {
+            return problem(Reason::NotFound, id);
+        };
+        if !resource.takes(&parts.method) {
+            return problem(Reason::MethodNotAllowed, id)
+                .with(ALLOW, HeaderValue::from_static(resource.allow()));
+        }
+        let param = param.into_owned();
+        let call = Call {
+            id,
+            caller,
+            parts,
+            param,
+        };
+        self.dispatch(resource, call, body).await
+    }
+
+    /// Who calls, where that is asked for and they may.
+    fn admit(&self, access: Access, parts: &Parts) -> Result<Option<&Caller>, Reason> {
+        let open = access == Access::Open
+            || access == Access::Metrics && self.core.keys.metrics_are_open();
+        if open {
+            return Ok(None);
+        }
+        let caller = self.core.keys.caller(&parts.headers);
+        let caller = caller.ok_or(Reason::Unauthorized)?;
+        if caller.may(access) {
+            Ok(Some(caller))
+        } else {
+            Err(Reason::Forbidden)
+        }
+    }
+
+    fn turned_down(&self, reason: Reason, id: RequestId) -> Answer {
+        let answer = problem(reason, id);
+        if reason == Reason::Unauthorized {
+            self.counters.unauthorized();
+            return answer.with(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        answer
+    }
+
+    async fn dispatch(&self, resource: Resource, call: Call, body: Incoming) -> Answer {
+        match resource {
+            Resource::Holds => self.place_hold(call, body).await,
+            Resource::Buy => self.buy(call, body).await,
+            Resource::Hold => self.release_hold(call).await,
+            Resource::Product => self.product(call).await,
+            Resource::Purchase => self.purchase(call).await,
+            Resource::Receipt => self.receipt(call).await,
+            Resource::VerifyReceipt => self.verify_receipt(call, body).await,
+            Resource::AdminProducts => self.admin_products(call).await,
+            Resource::AdminProduct => self.admin_product(call, body).await,
+            Resource::AdminPromotions => self.admin_promotions(call).await,
+            Resource::AdminPromotion => self.admin_promotion(call, body).await,
+            Resource::Snapshot => self.snapshot(call).await,
+            Resource::Status => self.status(call).await,
+            Resource::Audit => self.audit(call).await,
+            Resource::Config => self.config(),
+            Resource::SandboxCharges => self.sandbox_charges(&call),
+            Resource::Live => Self::live(),
+            Resource::Ready => self.ready(call.id),
+            Resource::Metrics => self.metrics(),
+        }
+    }
+
+    /// Waits until everything before `lsn` is durable; the reason to tell where it never will be.
+    pub(super) async fn durable(&self, lsn: Option<Lsn>) -> Result<(), Reason> {
+        let Some(lsn) = lsn else { return Ok(()) };
+        let began = Instant::now();
+        let waited = self.gate.wait(lsn).await;
+        self.counters.took(Stage::LogWait, began.elapsed());
+        waited.map_err(|_| Refusal::StorageUnavailable.into())
+    }
+
+    /// The body, which has to be JSON by its content type.
+    pub(super) async fn json_body(&self, call: &Call, body: Incoming) -> Result<Bytes, Reason> {
+        let mut types = call.parts.headers.get_all(CONTENT_TYPE).iter();
+        let json = types.next().is_some_and(is_json) && types.next().is_none();
+        if !json {
+            return Err(Reason::UnsupportedMediaType);
+        }
+        body::read(body, self.core.body).await
+    }
+}
+
+/// `application/json`, with or without `charset=utf-8`.
+fn is_json(value: &HeaderValue) -> bool {
+    let Ok(text) = value.to_str() else {
+        return false;
+    };
+    let (kind, rest) = text.split_once(';').unwrap_or((text, ""));
+    let rest = rest.trim();
+    let utf8 = ["charset=utf-8", "charset=\"utf-8\""];
+    kind.trim().eq_ignore_ascii_case("application/json")
+        && (rest.is_empty() || utf8.iter().any(|known| rest.eq_ignore_ascii_case(known)))
+}
+
+impl Handler for Front {
+    fn counters(&self) -> &Arc<Shard> {
+        &self.counters
+    }
+
+    fn request_id(&self) -> RequestId {
+        self.ids.next()
+    }
+
+    fn start(self: &Arc<Self>) {
+        self.core.metrics.enter_thread(self.place);
+        tokio::spawn(Arc::clone(&self.gate).drive());
+        for aside in self.aside.lock().drain(..) {
+            tokio::spawn(aside);
+        }
+    }
+
+    fn is_idle(&self) -> bool {
+        self.core.payments.in_flight() == 0
+    }
+
+    async fn handle(self: Arc<Self>, request: Request<Incoming>) -> Response<AnswerBody> {
+        let began = Instant::now();
+        let id = self.request_id();
+        let answer = self.answer(id, request).await;
+        self.counters.answered(answer.status.as_u16());
+        self.counters.took(Stage::Request, began.elapsed());
+        answer.into_response(id)
+    }
+}
+
+/// One request on its way through a call.
+pub(super) struct Call {
+    pub(super) id: RequestId,
+    /// Who calls; there is one wherever the path asks for a key.
+    pub(super) caller: Option<Caller>,
+    pub(super) parts: Parts,
+    /// The id in the path.
+    pub(super) param: String,
+}
+
+impl Call {
+    pub(super) fn problem(&self, reason: impl Into<Reason>) -> Answer {
+        problem(reason.into(), self.id)
+    }
+
+    pub(super) fn invalid(&self, reason: Refusal, errors: &[problem::FieldError]) -> Answer {
+        if errors.is_empty() {
+            return self.problem(reason);
+        }
+        problem::invalid(reason.into(), self.id, errors)
+    }
+}
+
+/// Draws request ids: a counter that starts anywhere, scrambled so that neighbours look unlike.
+/// Each is drawn once in 2⁶⁴ times.
+struct RequestIds(AtomicU64);
+
+impl RequestIds {
+    fn seeded() -> Self {
+        use std::hash::{BuildHasher, RandomState};
+        // `RandomState` is how the standard library hands out the system's randomness.
+        Self(AtomicU64::new(RandomState::new().hash_one(0_u8)))
+    }
+
+    fn next(&self) -> RequestId {
+        // SplitMix64.
+        let mut z = self.0.fetch_add(0x9e37_79b9_7f4a_7c15, Ordering::Relaxed);
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        RequestId(z ^ (z >> 31))
+    }
+}

@@ -1,0 +1,118 @@
+//! Owns idempotency keys on their way in: the header's form, and the two digests that the engine
+//! keeps in place of its text.
+//!
+//! Invariants: the scope stands for key's owner, user and key; the fingerprint for method, path
+//! and the canonical fields, each with its length before it, so that neither white space nor the
+//! order of fields matters and no two requests write the same bytes.
+
+use crate::engine::event::IdempotencyKey;
+use crate::ids::{Digest16, KeyOwner};
+use hyper::header::{HeaderMap, HeaderName};
+use sha2::{Digest, Sha256};
+
+/// The header.
+pub const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+
+/// The key in `headers`, without its quotes; `None` where it is missing, given twice or not 8 to
+/// 255 visible ASCII characters.
+pub fn key_in(headers: &HeaderMap) -> Option<&[u8]> {
+    let mut values = headers.get_all(IDEMPOTENCY_KEY).iter();
+    let value = values.next()?.as_bytes();
+    if values.next().is_some() {
+        return None;
+    }
+    let bare = match value {
+        [b'"', inner @ .., b'"'] => inner,
+        [b'"', ..] => return None,
+        _ => value,
+    };
+    let fits = (8..=255).contains(&bare.len())
+        && bare.iter().all(|b| (0x21..=0x7e).contains(b) && *b != b'"');
+    fits.then_some(bare)
+}
+
+/// What identifies a request under its key.
+pub fn digests(owner: &KeyOwner, user: &str, key: &[u8], canonical: Canonical) -> IdempotencyKey {
+    let mut scope = Sha256::new();
+    scope.update(owner.as_str());
+    scope.update([0]);
+    scope.update(user);
+    scope.update([0]);
+    scope.update(key);
+    IdempotencyKey {
+        scope: first_half(scope),
+        fingerprint: first_half(canonical.0),
+    }
+}
+
+/// The fields of a request in a fixed order and form.
+#[derive(Debug)]
+pub struct Canonical(Sha256);
+
+impl Canonical {
+    /// Those of a request by `method` on `path`.
+    pub fn new(method: &str, path: &str) -> Self {
+        let mut hash = Sha256::new();
+        hash.update(method);
+        hash.update([0]);
+        hash.update(path);
+        hash.update([0]);
+        Self(hash)
+    }
+
+    /// The next field; one that is left out is told from an empty one.
+    #[must_use]
+    pub fn text(mut self, value: Option<&str>) -> Self {
+        match value {
+            None => self.0.update(u32::MAX.to_le_bytes()),
+            Some(text) => {
+                let length = u32::try_from(text.len()).expect("fields are shorter than a body");
+                self.0.update(length.to_le_bytes());
+                self.0.update(text);
+            }
+        }
+        self
+    }
+
+    /// The next field, a number.
+    #[must_use]
+    pub fn number(mut self, value: u32) -> Self {
+        self.0.update(value.to_le_bytes());
+        self
+    }
+}
+
+fn first_half(hash: Sha256) -> Digest16 {
+    let whole: [u8; 32] = hash.finalize().into();
+    let mut half = [0; 16];
+    half.copy_from_slice(&whole[..16]);
+    Digest16(half)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hyper::header::HeaderValue;
+
+    #[test]
+    fn quoted_and_bare_are_the_same_key_and_bad_forms_are_none() {
+        let parse = |text: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(IDEMPOTENCY_KEY, HeaderValue::from_str(text).unwrap());
+            key_in(&headers).map(<[u8]>::to_vec)
+        };
+        assert_eq!(parse("\"abcdefgh\""), parse("abcdefgh"));
+        assert_eq!(parse("abcdefgh"), Some(b"abcdefgh".to_vec()));
+        assert!(parse(&"a".repeat(255)).is_some() && parse(&"a".repeat(256)).is_none());
+        for bad in [
+            "abcdefg",
+            "\"abcdefg\"",
+            "abcd efgh",
+            "\"abcdefgh",
+            "abcd\"efgh",
+            "",
+        ] {
+            assert_eq!(parse(bad), None, "{bad}");
+        }
+    }
+}

@@ -1,0 +1,25 @@
+//! The front end: HTTP in, commands to the journal, answers out.
+//!
+//! `server` and `connection` know sockets and no routes; the handlers know routes and no sockets.
+//! Invariants: every wait, size and number that a peer can cause is bounded by configuration; no
+//! answer leaves before what it reveals is durable; nothing of a request's body is logged or
+//! repeated. Deliberately absent: business decisions, which the engine makes.
+
+mod admin;
+pub mod answer;
+pub mod auth;
+pub mod body;
+pub mod catalogue;
+mod connection;
+pub mod fields;
+pub mod front;
+pub mod idempotency;
+pub mod json;
+mod operations;
+pub mod orders;
+pub mod problem;
+pub mod query;
+pub mod render;
+pub mod routes;
+pub mod server;
+mod shop;

@@ -1,0 +1,136 @@
+//! Owns what machines ask of the process: is it alive, is it ready, what has it counted.
+
+use super::answer::{Answer, Kind};
+use super::front::Front;
+use super::problem::{Reason, problem};
+use crate::ids::RequestId;
+use crate::journal::Readiness;
+use crate::telemetry::metrics::Exposition;
+use hyper::http::StatusCode;
+use std::sync::atomic::Ordering;
+
+impl Front {
+    pub(super) fn live() -> Answer {
+        Answer::json(StatusCode::OK, b"{\"status\":\"live\"}".to_vec())
+    }
+
+    pub(super) fn ready(&self, id: RequestId) -> Answer {
+        let stopping = self.core.stopping.load(Ordering::Relaxed);
+        match self.core.journal.readiness() {
+            Readiness::Ready if !stopping => {
+                Answer::json(StatusCode::OK, b"{\"status\":\"ready\"}".to_vec())
+            }
+            Readiness::Ready | Readiness::DiskFull | Readiness::Failed(_) => {
+                problem(Reason::NotReady, id)
+            }
+        }
+    }
+
+    pub(super) fn metrics(&self) -> Answer {
+        let mut out = Exposition::default();
+        self.core.metrics.render(&mut out);
+        self.log_metrics(&mut out);
+        Answer {
+            status: StatusCode::OK,
+            kind: Kind::Metrics,
+            body: out.into_text().into_bytes(),
+            headers: Vec::new(),
+        }
+    }
+
+    /// The journal's figures. It looks at each shard in its turn, once a scrape.
+    fn log_metrics(&self, out: &mut Exposition) {
+        let status = self.core.journal.status();
+        let ready = matches!(self.core.journal.readiness(), Readiness::Ready);
+        let log = &status.log;
+        for (name, help, value) in [
+            ("holdfast_log_syncs_total", "Syncs of the log.", log.syncs),
+            (
+                "holdfast_log_frames_total",
+                "Frames written to the log.",
+                log.frames,
+            ),
+            (
+                "holdfast_log_records_total",
+                "Records written to the log.",
+                log.records,
+            ),
+            (
+                "holdfast_log_bytes_total",
+                "Bytes written to the log.",
+                log.bytes,
+            ),
+        ] {
+            out.single(name, "counter", help, value);
+        }
+        let held: u64 = status
+            .products
+            .iter()
+            .map(|view| u64::from(view.held))
+            .sum();
+        let sold: u64 = status
+            .products
+            .iter()
+            .map(|view| u64::from(view.sold))
+            .sum();
+        let available: u64 = status
+            .products
+            .iter()
+            .map(|view| u64::from(view.available()))
+            .sum();
+        out.family(
+            "holdfast_units",
+            "gauge",
+            "Units of all products, by where they are.",
+        );
+        out.sample("holdfast_units", "state=\"available\"", available);
+        out.sample("holdfast_units", "state=\"held\"", held);
+        out.sample("holdfast_units", "state=\"sold\"", sold);
+        for (name, help, value) in [
+            (
+                "holdfast_ready",
+                "1 where new purchases are taken.",
+                u64::from(ready),
+            ),
+            (
+                "holdfast_log_durable_lsn",
+                "Everything before is durable.",
+                status.durable.0,
+            ),
+            (
+                "holdfast_log_appended_lsn",
+                "Everything before is on its way to the disk.",
+                status.appended.0,
+            ),
+            ("holdfast_log_segments", "Files of the log.", log.segments),
+            (
+                "holdfast_log_ring_used_bytes",
+                "Bytes that wait to be written.",
+                log.ring_used,
+            ),
+            ("holdfast_buyers", "Buyers kept.", status.buyers as u64),
+            (
+                "holdfast_purchases",
+                "Purchases kept.",
+                status.purchases as u64,
+            ),
+            (
+                "holdfast_idempotency_keys",
+                "Idempotency keys remembered.",
+                status.keys as u64,
+            ),
+            (
+                "holdfast_payments_in_flight",
+                "Payments under way.",
+                self.core.payments.in_flight() as u64,
+            ),
+            (
+                "holdfast_open_payments",
+                "Payments whose outcome is not known yet.",
+                status.open_payments as u64,
+            ),
+        ] {
+            out.single(name, "gauge", help, value);
+        }
+    }
+}

@@ -1,0 +1,393 @@
+//! Owns every "no" as the outside sees it: status, title and detail of each reason, written as
+//! RFC 9457 problem details.
+//!
+//! Invariants: one exhaustive match gives all three, and they are fixed sentences, so that a
+//! refusal answered again under its key is the same to the byte; nothing of a request is ever
+//! repeated in an answer. Deliberately absent: deciding on a refusal.
+
+use super::answer::{Answer, Kind};
+use super::json;
+use crate::engine::refusal::Refusal;
+use crate::ids::RequestId;
+use hyper::header::{HeaderName, HeaderValue, RETRY_AFTER};
+use hyper::http::StatusCode;
+use serde_json::json;
+
+/// Why a request was refused.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// For a reason that events know, too.
+    Refusal(Refusal),
+    /// No key, or one that nobody has.
+    Unauthorized,
+    /// The key's role does not allow this.
+    Forbidden,
+    /// No such path.
+    NotFound,
+    /// No such receipt.
+    ReceiptNotFound,
+    /// The key that sealed the receipt is not configured any more.
+    ReceiptUnavailable,
+    /// The path is there, the method is not.
+    MethodNotAllowed,
+    /// The body is larger than the bound.
+    BodyTooLarge,
+    /// The head or the body did not arrive in time.
+    RequestTimeout,
+    /// The body is not JSON by its content type.
+    UnsupportedMediaType,
+    /// The program is starting or stopping, or cannot take purchases.
+    NotReady,
+}
+
+/// How a reason is told.
+#[derive(Copy, Clone, Debug)]
+pub struct Told {
+    /// The contract's word.
+    pub reason: &'static str,
+    /// The HTTP status.
+    pub status: u16,
+    /// A few words.
+    pub title: &'static str,
+    /// A sentence.
+    pub detail: &'static str,
+}
+
+const fn told(
+    status: u16,
+    reason: &'static str,
+    title: &'static str,
+    detail: &'static str,
+) -> Told {
+    Told {
+        reason,
+        status,
+        title,
+        detail,
+    }
+}
+
+impl From<Refusal> for Reason {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refusal(refusal)
+    }
+}
+
+impl Reason {
+    /// Status, title and detail.
+    pub const fn told(self) -> Told {
+        match self {
+            Self::Refusal(refusal) => told_refusal(refusal),
+            Self::Unauthorized => told(
+                401,
+                "unauthorized",
+                "Unauthorized",
+                "A valid key is needed: Authorization: Bearer KEY.",
+            ),
+            Self::Forbidden => told(
+                403,
+                "forbidden",
+                "Forbidden",
+                "The key's role does not allow this.",
+            ),
+            Self::NotFound => told(
+                404,
+                "not_found",
+                "Not found",
+                "There is nothing at this path.",
+            ),
+            Self::ReceiptNotFound => told(
+                404,
+                "receipt_not_found",
+                "Receipt not found",
+                "There is no receipt with this id.",
+            ),
+            Self::ReceiptUnavailable => told(
+                503,
+                "receipt_unavailable",
+                "Receipt unavailable",
+                "The key that sealed this receipt is not at hand; the operator has been told.",
+            ),
+            Self::MethodNotAllowed => told(
+                405,
+                "method_not_allowed",
+                "Method not allowed",
+                "This path does not take this method; see Allow.",
+            ),
+            Self::BodyTooLarge => told(
+                413,
+                "body_too_large",
+                "Body too large",
+                "The body is larger than the server takes.",
+            ),
+            Self::RequestTimeout => told(
+                408,
+                "request_timeout",
+                "Request timeout",
+                "The request did not arrive in time.",
+            ),
+            Self::UnsupportedMediaType => told(
+                415,
+                "unsupported_media_type",
+                "Unsupported media type",
+                "The body has to be application/json.",
+            ),
+            Self::NotReady => told(
+                503,
+                "not_ready",
+                "Not ready",
+                "The server cannot take purchases now.",
+            ),
+        }
+    }
+
+    /// The status.
+    pub fn status(self) -> StatusCode {
+        StatusCode::from_u16(self.told().status).expect("every status of the table is one of HTTP")
+    }
+}
+
+#[allow(clippy::too_many_lines, reason = "a table")]
+const fn told_refusal(refusal: Refusal) -> Told {
+    let (status, title, detail) = match refusal {
+        Refusal::InvalidRequest => (
+            400,
+            "Invalid request",
+            "The request is not of the form that this call takes; see errors.",
+        ),
+        Refusal::CurrencyNotAllowed => (
+            400,
+            "Currency not allowed",
+            "The currency is not allowed, or the product has no price in it.",
+        ),
+        Refusal::InvalidCardToken => (
+            400,
+            "Invalid card token",
+            "The card token is none of the gateway's; card numbers are never accepted here.",
+        ),
+        Refusal::IdempotencyKeyMissing => (
+            400,
+            "Idempotency key missing",
+            "The header Idempotency-Key is needed: 8 to 255 visible ASCII characters, bare or quoted.",
+        ),
+        Refusal::ProductNotFound => (
+            404,
+            "Product not found",
+            "There is no product with this id.",
+        ),
+        Refusal::HoldNotFound => (
+            404,
+            "Hold not found",
+            "There is no such hold of this buyer.",
+        ),
+        Refusal::PurchaseNotFound => (
+            404,
+            "Purchase not found",
+            "There is no purchase with this id.",
+        ),
+        Refusal::PromotionNotFound => (
+            404,
+            "Promotion not found",
+            "There is no promotion with this code.",
+        ),
+        Refusal::SoldOut => (409, "Sold out", "There are not enough units left."),
+        Refusal::SaleNotStarted => (
+            409,
+            "Sale not started",
+            "The sale of this product has not begun.",
+        ),
+        Refusal::SaleEnded => (409, "Sale ended", "The sale of this product has ended."),
+        Refusal::SaleInactive => (409, "Sale inactive", "This product is not for sale."),
+        Refusal::PerUserLimit => (
+            409,
+            "Limit per buyer",
+            "This buyer's holds and purchases leave no room for this quantity.",
+        ),
+        Refusal::PromotionExhausted => (
+            409,
+            "Promotion exhausted",
+            "The promotion is used up, in all or by this buyer.",
+        ),
+        Refusal::PromotionNotApplicable => (
+            409,
+            "Promotion not applicable",
+            "The promotion does not apply to this purchase.",
+        ),
+        Refusal::HoldExpired => (409, "Hold expired", "The hold has run out."),
+        Refusal::HoldClosed => (
+            409,
+            "Hold closed",
+            "The hold was released, is being paid or is paid.",
+        ),
+        Refusal::IdempotencyInFlight => (
+            409,
+            "Request in flight",
+            "The first request under this idempotency key is still running.",
+        ),
+        Refusal::StockBelowCommitted => (
+            409,
+            "Stock below committed",
+            "More units are held and sold than the new stock has.",
+        ),
+        Refusal::WrongState => (
+            409,
+            "Wrong state",
+            "The purchase's state does not allow this.",
+        ),
+        Refusal::PromotionBelowUsed => (
+            409,
+            "Promotion below used",
+            "The promotion has been used more often than the new maximum allows.",
+        ),
+        Refusal::IdempotencyKeyReused => (
+            422,
+            "Idempotency key reused",
+            "This idempotency key was used for another request.",
+        ),
+        Refusal::RateLimited => (
+            429,
+            "Rate limited",
+            "This buyer has made too many attempts; see Retry-After.",
+        ),
+        Refusal::PaymentDeclined => (
+            402,
+            "Payment declined",
+            "The payment was declined and nothing was charged.",
+        ),
+        Refusal::Overloaded => (
+            503,
+            "Overloaded",
+            "The server has too much to do; nothing was done, try again.",
+        ),
+        Refusal::StorageUnavailable => (
+            503,
+            "Storage unavailable",
+            "The server cannot write its log; look up what became of the request under its key before trying anew.",
+        ),
+    };
+    told(status, refusal.reason(), title, detail)
+}
+
+/// What is wrong with one field; never its value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FieldError {
+    /// The field, or `body` for the whole, or a header's name.
+    pub field: &'static str,
+    /// What it should be.
+    pub message: String,
+}
+
+/// The problem details of `reason`, of the request that was first refused so.
+pub fn problem(reason: Reason, request: RequestId) -> Answer {
+    let mut body = open(reason, request);
+    body.push(b'}');
+    finish(reason, body)
+}
+
+/// The same with what is wrong with each field.
+pub fn invalid(reason: Reason, request: RequestId, errors: &[FieldError]) -> Answer {
+    let list = errors
+        .iter()
+        .map(|error| json!({"field": error.field, "message": error.message}));
+    let list = serde_json::Value::Array(list.collect());
+    let mut body = open(reason, request);
+    json::raw(&mut body, ",\"errors\":");
+    json::raw(&mut body, &list.to_string());
+    body.push(b'}');
+    finish(reason, body)
+}
+
+/// A rate limit as its headers tell it: at most `count` attempts in `per_s` seconds.
+#[derive(Copy, Clone, Debug)]
+pub struct RateTold {
+    /// Attempts.
+    pub count: u32,
+    /// Seconds.
+    pub per_s: u64,
+}
+
+/// The problem details of a rate limit, with its three headers.
+pub fn rate_limited(request: RequestId, rate: RateTold, retry_after_ms: Option<u64>) -> Answer {
+    const POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
+    const LIMIT: HeaderName = HeaderName::from_static("ratelimit");
+    let wait_s = retry_after_ms
+        .unwrap_or(rate.per_s * 1_000)
+        .div_ceil(1_000)
+        .max(1);
+    let value = |text: String| {
+        HeaderValue::from_maybe_shared(bytes::Bytes::from(text))
+            .expect("numbers and these words are of visible ASCII")
+    };
+    let RateTold { count, per_s } = rate;
+    let mut answer = problem(Refusal::RateLimited.into(), request);
+    answer.headers = vec![
+        (RETRY_AFTER, HeaderValue::from(wait_s)),
+        (POLICY, value(format!("\"attempts\";q={count};w={per_s}"))),
+        (LIMIT, value(format!("\"attempts\";r=0;t={wait_s}"))),
+    ];
+    answer
+}
+
+/// A whole HTTP/1.1 answer, for a connection that hyper does not have or has no longer.
+pub fn on_the_wire(reason: Reason, request: RequestId) -> Vec<u8> {
+    let Answer { status, body, .. } = problem(reason, request);
+    let phrase = status.canonical_reason().unwrap_or_default();
+    let mut wire = format!(
+        "HTTP/1.1 {} {phrase}\r\ncontent-type: application/problem+json\r\nx-request-id: {request}\r\nconnection: close\r\nretry-after: 1\r\ncontent-length: {}\r\n\r\n",
+        status.as_u16(),
+        body.len()
+    )
+    .into_bytes();
+    wire.extend_from_slice(&body);
+    wire
+}
+
+fn open(reason: Reason, request: RequestId) -> Vec<u8> {
+    let told = reason.told();
+    let mut body = Vec::with_capacity(384);
+    json::raw(&mut body, "{\"type\":\"https://holdfast.dev/problems/");
+    json::raw(&mut body, told.reason);
+    json::raw(&mut body, "\",\"title\":");
+    json::id(&mut body, told.title);
+    json::raw(&mut body, ",\"status\":");
+    json::number(&mut body, told.status);
+    json::raw(&mut body, ",\"reason\":");
+    json::id(&mut body, told.reason);
+    json::raw(&mut body, ",\"detail\":");
+    json::id(&mut body, told.detail);
+    json::raw(&mut body, ",\"request_id\":\"");
+    json::request_id(&mut body, request);
+    body.push(b'"');
+    body
+}
+
+fn finish(reason: Reason, body: Vec<u8>) -> Answer {
+    let status = reason.status();
+    let headers = match status {
+        StatusCode::SERVICE_UNAVAILABLE => vec![(RETRY_AFTER, HeaderValue::from_static("1"))],
+        _ => Vec::new(),
+    };
+    Answer {
+        status,
+        kind: Kind::Problem,
+        body,
+        headers,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_refusal_is_told_as_json_with_its_word_and_status() {
+        for refusal in Refusal::ALL {
+            let answer = problem(refusal.into(), RequestId(7));
+            let body: serde_json::Value = serde_json::from_slice(&answer.body).unwrap();
+            assert_eq!(body["reason"], refusal.reason());
+            assert_eq!(body["status"], answer.status.as_u16());
+            assert_eq!(body["request_id"], "req_0000000000000007");
+            assert!(answer.status.is_client_error() || answer.status.is_server_error());
+        }
+    }
+}

@@ -1,0 +1,91 @@
+//! Owns the JSON of holds and purchases, written by hand because it is what the shop waits for.
+//!
+//! Invariant: the same view gives the same bytes, so that an answer told again is the same.
+
+use super::json;
+use crate::engine::view::{HoldView, PurchaseView};
+use crate::receipts::Receipt;
+
+/// A hold.
+pub fn hold(view: &HoldView) -> Vec<u8> {
+    let mut out = Vec::with_capacity(384);
+    json::raw(&mut out, "{\"hold_id\":\"h_");
+    json::hex(&mut out, view.purchase.get());
+    json::raw(&mut out, "\",\"product_id\":");
+    json::id(&mut out, view.product.as_str());
+    json::raw(&mut out, ",\"quantity\":");
+    json::number(&mut out, view.quantity);
+    json::raw(&mut out, ",\"status\":");
+    json::id(&mut out, view.state.as_str());
+    json::raw(&mut out, ",");
+    json::quote(&mut out, &view.quote);
+    json::raw(&mut out, ",\"expires_at\":");
+    json::shown(&mut out, view.expires_at);
+    json::raw(&mut out, "}");
+    out
+}
+
+/// A purchase with its receipt.
+pub fn purchase(view: &PurchaseView, gateway: &str, receipt: Option<&Receipt>) -> Vec<u8> {
+    let mut out = Vec::with_capacity(1_536);
+    json::raw(&mut out, "{\"purchase_id\":\"p_");
+    json::hex(&mut out, view.purchase.get());
+    json::raw(&mut out, "\",\"user_id\":");
+    json::id(&mut out, view.user.as_str());
+    json::raw(&mut out, ",\"product_id\":");
+    json::id(&mut out, view.product.as_str());
+    json::raw(&mut out, ",\"quantity\":");
+    json::number(&mut out, view.quantity);
+    json::raw(&mut out, ",\"currency\":");
+    json::id(&mut out, view.quote.currency.as_str());
+    json::raw(&mut out, ",");
+    json::quote(&mut out, &view.quote);
+    json::raw(&mut out, ",\"refunded_amount\":");
+    json::money(&mut out, view.refunded.get(), view.quote.currency);
+    json::raw(&mut out, ",\"promotion_code\":");
+    let promotion = view.promotion.as_ref();
+    json::id_or_null(&mut out, promotion.map(crate::ids::PromotionCode::as_str));
+    json::raw(&mut out, ",\"status\":");
+    json::id(&mut out, view.state.as_str());
+    json::raw(&mut out, ",\"reason\":");
+    json::id_or_null(&mut out, view.reason);
+    json::raw(&mut out, ",\"created_at\":");
+    json::shown(&mut out, view.created_at());
+    json::raw(&mut out, ",\"updated_at\":");
+    json::shown(&mut out, view.updated_at());
+    json::raw(&mut out, ",\"gateway\":");
+    gateway_names(&mut out, view, gateway);
+    json::raw(&mut out, ",\"receipt\":");
+    match receipt {
+        Some(receipt) => receipt.write_json(&mut out),
+        None => json::raw(&mut out, "null"),
+    }
+    json::raw(&mut out, ",\"history\":[");
+    for (place, entry) in view.history.iter().enumerate() {
+        if place > 0 {
+            json::raw(&mut out, ",");
+        }
+        json::raw(&mut out, "{\"at\":");
+        json::shown(&mut out, entry.at);
+        json::raw(&mut out, ",\"event\":");
+        json::id(&mut out, entry.step.as_str());
+        json::raw(&mut out, ",\"lsn\":");
+        json::number(&mut out, entry.lsn.0);
+        json::raw(&mut out, "}");
+    }
+    json::raw(&mut out, "]}");
+    out
+}
+
+fn gateway_names(out: &mut Vec<u8>, view: &PurchaseView, gateway: &str) {
+    // The gateway's names keep to the alphabet of ids.
+    let authorization = view.authorization.as_ref();
+    let capture = view.capture.as_ref();
+    json::raw(out, "{\"name\":");
+    json::id(out, gateway);
+    json::raw(out, ",\"authorization_id\":");
+    json::id_or_null(out, authorization.map(crate::ids::AuthorizationId::as_str));
+    json::raw(out, ",\"capture_id\":");
+    json::id_or_null(out, capture.map(crate::ids::CaptureId::as_str));
+    json::raw(out, "}");
+}

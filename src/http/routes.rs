@@ -1,0 +1,243 @@
+//! Owns the paths: what there is, which methods each takes, and what each asks of its caller.
+//!
+//! Invariant: this is the only list of routes; `docs/openapi.yaml` names exactly these, which a
+//! test holds. Deliberately absent: what the routes do.
+
+use super::auth::Access;
+use hyper::Method;
+use std::borrow::Cow;
+
+/// Something at a path. The words in braces of its template are its id.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub enum Resource {
+    /// Holds.
+    Holds,
+    /// One hold.
+    Hold,
+    /// Buying.
+    Buy,
+    /// A product, for the shop.
+    Product,
+    /// A purchase.
+    Purchase,
+    /// A receipt.
+    Receipt,
+    /// Checking a receipt.
+    VerifyReceipt,
+    /// All products.
+    AdminProducts,
+    /// A product, for the operator.
+    AdminProduct,
+    /// All promotions.
+    AdminPromotions,
+    /// A promotion.
+    AdminPromotion,
+    /// A snapshot now.
+    Snapshot,
+    /// Log, snapshots, conservation.
+    Status,
+    /// The log's events.
+    Audit,
+    /// The settings in force.
+    Config,
+    /// What the sandbox gateway charged.
+    SandboxCharges,
+    /// Whether the process runs.
+    Live,
+    /// Whether it takes purchases.
+    Ready,
+    /// Metrics.
+    Metrics,
+}
+
+impl Resource {
+    /// Every one.
+    pub const ALL: [Self; 19] = [
+        Self::Holds,
+        Self::Hold,
+        Self::Buy,
+        Self::Product,
+        Self::Purchase,
+        Self::Receipt,
+        Self::VerifyReceipt,
+        Self::AdminProducts,
+        Self::AdminProduct,
+        Self::AdminPromotions,
+        Self::AdminPromotion,
+        Self::Snapshot,
+        Self::Status,
+        Self::Audit,
+        Self::Config,
+        Self::SandboxCharges,
+        Self::Live,
+        Self::Ready,
+        Self::Metrics,
+    ];
+
+    /// Its path, as `OpenAPI` writes it.
+    pub const fn template(self) -> &'static str {
+        match self {
+            Self::Holds => "/limited/holds",
+            Self::Hold => "/limited/holds/{hold_id}",
+            Self::Buy => "/limited/buy",
+            Self::Product => "/limited/products/{product_id}",
+            Self::Purchase => "/limited/purchases/{purchase_id}",
+            Self::Receipt => "/limited/receipts/{receipt_id}",
+            Self::VerifyReceipt => "/receipts/verify",
+            Self::AdminProducts => "/admin/products",
+            Self::AdminProduct => "/admin/products/{product_id}",
+            Self::AdminPromotions => "/admin/promotions",
+            Self::AdminPromotion => "/admin/promotions/{code}",
+            Self::Snapshot => "/admin/snapshot",
+            Self::Status => "/admin/status",
+            Self::Audit => "/admin/audit",
+            Self::Config => "/admin/config",
+            Self::SandboxCharges => "/admin/sandbox/charges",
+            Self::Live => "/livez",
+            Self::Ready => "/readyz",
+            Self::Metrics => "/metrics",
+        }
+    }
+
+    /// The methods that it takes, as `Allow` says them.
+    pub const fn allow(self) -> &'static str {
+        match self {
+            Self::Holds | Self::Buy | Self::VerifyReceipt | Self::Snapshot => "POST",
+            Self::Hold => "DELETE",
+            Self::AdminProduct | Self::AdminPromotion => "GET, HEAD, PUT",
+            Self::Product
+            | Self::Purchase
+            | Self::Receipt
+            | Self::AdminProducts
+            | Self::AdminPromotions
+            | Self::Status
+            | Self::Audit
+            | Self::Config
+            | Self::SandboxCharges
+            | Self::Live
+            | Self::Ready
+            | Self::Metrics => "GET, HEAD",
+        }
+    }
+
+    /// Whether it takes `method`.
+    pub fn takes(self, method: &Method) -> bool {
+        self.allow()
+            .split(", ")
+            .any(|known| known == method.as_str())
+    }
+}
+
+/// What `method` on `path` asks of its caller, whether or not there is anything.
+pub fn access(method: &Method, path: &str) -> Access {
+    let reads = matches!(*method, Method::GET | Method::HEAD);
+    let under = |area: &str| {
+        path.strip_prefix(area)
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    };
+    if under("/limited") {
+        if reads {
+            Access::ShopRead
+        } else {
+            Access::Shop
+        }
+    } else if under("/admin") {
+        if reads {
+            Access::AdminRead
+        } else {
+            Access::Admin
+        }
+    } else if path == "/metrics" {
+        Access::Metrics
+    } else {
+        Access::Open
+    }
+}
+
+/// What is at `path`, with its id.
+pub fn resolve(path: &str) -> Option<(Resource, Cow<'_, str>)> {
+    let plain = |resource| Some((resource, Cow::Borrowed("")));
+    match path {
+        "/limited/holds" => return plain(Resource::Holds),
+        "/limited/buy" => return plain(Resource::Buy),
+        "/receipts/verify" => return plain(Resource::VerifyReceipt),
+        "/admin/products" => return plain(Resource::AdminProducts),
+        "/admin/promotions" => return plain(Resource::AdminPromotions),
+        "/admin/snapshot" => return plain(Resource::Snapshot),
+        "/admin/status" => return plain(Resource::Status),
+        "/admin/audit" => return plain(Resource::Audit),
+        "/admin/config" => return plain(Resource::Config),
+        "/admin/sandbox/charges" => return plain(Resource::SandboxCharges),
+        "/livez" => return plain(Resource::Live),
+        "/readyz" => return plain(Resource::Ready),
+        "/metrics" => return plain(Resource::Metrics),
+        _ => {}
+    }
+    let (parent, id) = path.rsplit_once('/')?;
+    let resource = match parent {
+        "/limited/holds" => Resource::Hold,
+        "/limited/products" => Resource::Product,
+        "/limited/purchases" => Resource::Purchase,
+        "/limited/receipts" => Resource::Receipt,
+        "/admin/products" => Resource::AdminProduct,
+        "/admin/promotions" => Resource::AdminPromotion,
+        _ => return None,
+    };
+    (!id.is_empty()).then_some(())?;
+    Some((resource, decoded(id)?))
+}
+
+/// `text` with each `%41` made the byte it stands for; `None` where that is no text.
+pub fn decoded(text: &str) -> Option<Cow<'_, str>> {
+    if !text.contains('%') {
+        return Some(Cow::Borrowed(text));
+    }
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let [first, after @ ..] = rest {
+        rest = after;
+        if *first == b'%' {
+            let (digits, after) = rest.split_at_checked(2)?;
+            let mut byte = [0];
+            hex::decode_to_slice(digits, &mut byte).ok()?;
+            bytes.push(byte[0]);
+            rest = after;
+        } else {
+            bytes.push(*first);
+        }
+    }
+    String::from_utf8(bytes).ok().map(Cow::Owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_template_resolves_to_its_resource_and_unknown_paths_to_none() {
+        for resource in Resource::ALL {
+            let (head, id) = match resource.template().split_once('{') {
+                Some((head, _)) => (head, "a%3Ab"),
+                None => (resource.template(), ""),
+            };
+            let path = format!("{head}{id}");
+            let wanted = if id.is_empty() { "" } else { "a:b" };
+            assert_eq!(
+                resolve(&path),
+                Some((resource, Cow::Borrowed(wanted))),
+                "{path}"
+            );
+        }
+        for path in [
+            "/",
+            "",
+            "/limited",
+            "/limited/holds/",
+            "/limited/holds/a/b",
+            "/admin/products/%zz",
+            "/limited/holds/%ff",
+        ] {
+            assert_eq!(resolve(path), None, "{path}");
+        }
+    }
+}

@@ -1,0 +1,350 @@
+//! Owns the threads that serve: one runtime and one listener each, all on one port, and their
+//! end.
+//!
+//! Invariants: a connection lives and dies on the thread that accepted it; open connections are
+//! bounded; stopping closes the listeners first, then lets what is under way end, and never takes
+//! longer than it is given. Deliberately absent: what requests mean (the [`Handler`] knows) and
+//! signals (`cli` knows).
+
+use super::answer::AnswerBody;
+use super::connection;
+use super::problem;
+use crate::config::{ServerConfig, TlsConfig};
+use crate::engine::refusal::Refusal;
+use crate::ids::RequestId;
+use crate::telemetry::metrics::Shard;
+use hyper::body::Incoming;
+use hyper::{Request, Response};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use socket2::{Domain, Protocol, Socket, Type};
+use std::future::Future;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Notify;
+use tokio::time::{Instant, sleep};
+
+/// What answers requests on one thread.
+pub trait Handler: Send + Sync + 'static {
+    /// The thread's counters.
+    fn counters(&self) -> &Arc<Shard>;
+
+    /// A new request's id.
+    fn request_id(&self) -> RequestId;
+
+    /// Called once on the thread's runtime, before the first connection.
+    fn start(self: &Arc<Self>);
+
+    /// Whether nothing is under way but requests.
+    fn is_idle(&self) -> bool;
+
+    /// Answers one request.
+    fn handle(
+        self: Arc<Self>,
+        request: Request<Incoming>,
+    ) -> impl Future<Output = Response<AnswerBody>> + Send + 'static;
+}
+
+/// Why the server cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// The address cannot be listened on.
+    #[error(
+        "cannot listen on {address}: {source}; free the address or set server.listen to another"
+    )]
+    Listen {
+        /// Which.
+        address: SocketAddr,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A file for TLS cannot be used.
+    #[error("the TLS file `{}` cannot be used: {what}; check server.tls.cert and server.tls.key", path.display())]
+    Tls {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        what: String,
+    },
+    /// A thread cannot be started.
+    #[error("a thread for HTTP cannot be started: {0}; check the limits of threads and open files")]
+    Thread(std::io::Error),
+}
+
+/// What the threads share.
+pub(super) struct Shared {
+    pub(super) limits: Limits,
+    pub(super) tls: Option<Arc<rustls::ServerConfig>>,
+    pub(super) stop: Stop,
+    connections: AtomicUsize,
+}
+
+/// Bounds of connections.
+#[derive(Clone, Debug)]
+pub(super) struct Limits {
+    pub(super) max_connections: usize,
+    pub(super) header_read_timeout: Duration,
+    pub(super) header_bytes_max: usize,
+    pub(super) body_bytes_max: usize,
+    pub(super) send_timeout: Duration,
+    pub(super) http2_streams_max: u32,
+    pub(super) drain: Duration,
+}
+
+/// The running threads.
+#[derive(Debug)]
+pub struct Server {
+    address: SocketAddr,
+    threads: Vec<JoinHandle<()>>,
+    shared: Arc<Shared>,
+}
+
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.limits.fmt(out)
+    }
+}
+
+impl Server {
+    /// Listens, and starts one thread for each of `handlers`.
+    pub fn start<H: Handler>(
+        config: &ServerConfig,
+        handlers: Vec<Arc<H>>,
+    ) -> Result<Self, ServeError> {
+        let listeners =
+            listen(config.listen, handlers.len(), config.backlog).map_err(|source| {
+                ServeError::Listen {
+                    address: config.listen,
+                    source,
+                }
+            })?;
+        let address = listeners
+            .first()
+            .and_then(|listener| listener.local_addr().ok())
+            .unwrap_or(config.listen);
+        let shared = Arc::new(Shared {
+            limits: Limits {
+                max_connections: config.max_connections,
+                header_read_timeout: config.header_read_timeout,
+                header_bytes_max: config.header_bytes_max,
+                body_bytes_max: config.body_bytes_max,
+                send_timeout: config.send_timeout,
+                http2_streams_max: config.http2_streams_max,
+                drain: config.drain,
+            },
+            tls: config.tls.as_ref().map(tls).transpose()?,
+            stop: Stop::default(),
+            connections: AtomicUsize::new(0),
+        });
+        let mut threads = Vec::with_capacity(handlers.len());
+        for (place, (listener, handler)) in listeners.into_iter().zip(handlers).enumerate() {
+            let shared = Arc::clone(&shared);
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .max_blocking_threads(4)
+                .build()
+                .map_err(ServeError::Thread)?;
+            let thread = std::thread::Builder::new()
+                .name(format!("http-{place}"))
+                .spawn(move || {
+                    runtime.block_on(work(listener, handler, shared));
+                    runtime.shutdown_background();
+                })
+                .map_err(ServeError::Thread)?;
+            threads.push(thread);
+        }
+        Ok(Self {
+            address,
+            threads,
+            shared,
+        })
+    }
+
+    /// Where it listens, with the port that was taken.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Stops accepting and waits for what is under way, at most `server.drain_s`.
+    pub fn drain(self) {
+        self.shared.stop.set();
+        for thread in self.threads {
+            // A panic of a thread was reported by its hook; there is nothing left to end.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// One thread's life.
+async fn work<H: Handler>(listener: std::net::TcpListener, handler: Arc<H>, shared: Arc<Shared>) {
+    handler.start();
+    match TcpListener::from_std(listener) {
+        Ok(listener) => accept(listener, &handler, &shared).await,
+        Err(error) => {
+            tracing::error!(event = "listener_failed", error = %error, "a listener cannot be used");
+        }
+    }
+    let deadline = Instant::now() + shared.limits.drain;
+    let counters = handler.counters();
+    let under_way = || counters.connections() > 0 || !handler.is_idle();
+    while under_way() && Instant::now() < deadline {
+        sleep(Duration::from_millis(5)).await;
+    }
+}
+
+/// Takes connections in until told to stop.
+async fn accept<H: Handler>(listener: TcpListener, handler: &Arc<H>, shared: &Arc<Shared>) {
+    let mut stopped = std::pin::pin!(shared.stop.wait());
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            () = &mut stopped => return,
+            accepted = listener.accept() => accepted,
+        };
+        match accepted {
+            Ok((stream, _)) => take_in(stream, handler, shared),
+            Err(error) => {
+                // Out of file descriptors, mostly: what is open has to close first.
+                tracing::warn!(event = "accept_failed", error = %error, "a connection cannot be accepted");
+                sleep(Duration::from_millis(50)).await;
+            }
+        }
+    }
+}
+
+fn take_in<H: Handler>(stream: TcpStream, handler: &Arc<H>, shared: &Arc<Shared>) {
+    let Some(place) = Place::take(shared) else {
+        handler.counters().turned_away();
+        let told = problem::on_the_wire(Refusal::Overloaded.into(), handler.request_id());
+        // The new connection's buffer is empty; where it is not, the peer learns by the close.
+        let _ = stream.try_write(&told);
+        return;
+    };
+    let socket = socket2::SockRef::from(&stream);
+    let set = socket
+        .set_tcp_nodelay(true)
+        .and_then(|()| socket.set_tcp_user_timeout(Some(shared.limits.send_timeout)));
+    if set.is_err() {
+        // The peer is gone already.
+        return;
+    }
+    let connected = handler.counters().connected();
+    let (handler, shared) = (Arc::clone(handler), Arc::clone(shared));
+    tokio::spawn(async move {
+        connection::serve(stream, handler, shared).await;
+        drop((connected, place));
+    });
+}
+
+/// One of the connections that may be open in all.
+struct Place(Arc<Shared>);
+
+impl Place {
+    fn take(shared: &Arc<Shared>) -> Option<Self> {
+        let before = shared.connections.fetch_add(1, Ordering::Relaxed);
+        let place = Self(Arc::clone(shared));
+        (before < shared.limits.max_connections).then_some(place)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.connections.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Tells many tasks once to stop.
+#[derive(Debug, Default)]
+pub(super) struct Stop {
+    set: AtomicBool,
+    notify: Notify,
+}
+
+impl Stop {
+    fn set(&self) {
+        self.set.store(true, Ordering::SeqCst);
+        self.notify.notify_waiters();
+    }
+
+    pub(super) fn is_set(&self) -> bool {
+        self.set.load(Ordering::Relaxed)
+    }
+
+    pub(super) async fn wait(&self) {
+        let mut notified = std::pin::pin!(self.notify.notified());
+        // Registered before looking, so that a stop in between is not missed.
+        notified.as_mut().enable();
+        if !self.set.load(Ordering::SeqCst) {
+            notified.await;
+        }
+    }
+}
+
+/// `count` listeners on one address.
+fn listen(
+    address: SocketAddr,
+    count: usize,
+    backlog: u32,
+) -> std::io::Result<Vec<std::net::TcpListener>> {
+    if address.port() != 0 {
+        // Several may share a port; another program must not have it already.
+        bind(address, backlog, Sharing::Alone)?;
+    }
+    let mut listeners = Vec::with_capacity(count);
+    let mut taken = address;
+    for _ in 0..count {
+        let listener = bind(taken, backlog, Sharing::Shared)?;
+        taken = listener.local_addr()?;
+        listeners.push(listener);
+    }
+    Ok(listeners)
+}
+
+#[derive(Copy, Clone, PartialEq, Eq)]
+enum Sharing {
+    Alone,
+    Shared,
+}
+
+fn bind(
+    address: SocketAddr,
+    backlog: u32,
+    sharing: Sharing,
+) -> std::io::Result<std::net::TcpListener> {
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::STREAM,
+        Some(Protocol::TCP),
+    )?;
+    socket.set_reuse_address(true)?;
+    socket.set_reuse_port(sharing == Sharing::Shared)?;
+    socket.bind(&address.into())?;
+    socket.listen(i32::try_from(backlog).unwrap_or(i32::MAX))?;
+    socket.set_nonblocking(true)?;
+    Ok(socket.into())
+}
+
+/// TLS as the two files say, for HTTP/2 and HTTP/1.1.
+fn tls(config: &TlsConfig) -> Result<Arc<rustls::ServerConfig>, ServeError> {
+    let failed = |path: &PathBuf| {
+        let path = path.clone();
+        move |what: String| ServeError::Tls { path, what }
+    };
+    let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_file_iter(&config.cert)
+        .and_then(Iterator::collect)
+        .map_err(|error| failed(&config.cert)(error.to_string()))?;
+    let key = PrivateKeyDer::from_pem_file(&config.key)
+        .map_err(|error| failed(&config.key)(error.to_string()))?;
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let mut tls = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .and_then(|builder| builder.with_no_client_auth().with_single_cert(chain, key))
+        .map_err(|error| failed(&config.cert)(error.to_string()))?;
+    tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Ok(Arc::new(tls))
+}

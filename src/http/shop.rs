@@ -1,0 +1,368 @@
+//! Owns the shop's calls: holds, buys, and reading products, purchases and receipts.
+//!
+//! Invariants: an attempt is refused here for its shape only, and then reported for the audit
+//! trail with what of it could be read; everything else the engine decides. A payment goes on
+//! when its caller is gone or has waited long enough; the caller is then told where to look.
+
+use super::answer::{Answer, IDEMPOTENT_REPLAYED};
+use super::auth::Caller;
+use super::front::{Call, Front};
+use super::idempotency;
+use super::orders::{BuyOrder, HoldOrder, Malformed, Readable};
+use super::problem::{self, Reason, problem};
+use super::{catalogue, render};
+use crate::engine::command::{Buy, PlaceHold, ReleaseHold};
+use crate::engine::event::{AttemptRefused, Flow, IdempotencyKey, Origin};
+use crate::engine::lifecycle::PurchaseState;
+use crate::engine::refusal::Refusal;
+use crate::engine::view::PurchaseView;
+use crate::ids::{ProductId, PurchaseId, RequestId};
+use crate::journal::{Outcome, Refused, Replay, StorageFault, Submitted};
+use crate::telemetry::metrics::{Attempt, Stage};
+use hyper::body::Incoming;
+use hyper::header::{HeaderValue, LOCATION};
+use hyper::http::StatusCode;
+use std::time::Instant;
+
+/// What the caller is told of an attempt, and how it is counted.
+type Told = (Answer, Attempt);
+
+impl Front {
+    pub(super) async fn place_hold(&self, call: Call, body: Incoming) -> Answer {
+        let (answer, attempt) = self.hold_told(&call, body).await;
+        self.counters.attempt(Flow::Hold, attempt);
+        answer
+    }
+
+    async fn hold_told(&self, call: &Call, body: Incoming) -> Told {
+        let body = match self.json_body(call, body).await {
+            Ok(body) => body,
+            Err(reason) => return self.refused_unread(call, Flow::Hold, reason),
+        };
+        let order = match HoldOrder::parse(&body) {
+            Ok(order) => order,
+            Err(malformed) => return self.refused_malformed(call, Flow::Hold, *malformed),
+        };
+        let Some(key) = idempotency::key_in(&call.parts.headers) else {
+            let refusal = Refusal::IdempotencyKeyMissing;
+            return self.refused_shape(call, Flow::Hold, refusal, order.readable());
+        };
+        let path = call.parts.uri.path();
+        let canonical = order.canonical(call.parts.method.as_str(), path);
+        let owner = &caller_of(call).owner;
+        let key = idempotency::digests(owner, order.user.as_str(), key, canonical);
+        let command = PlaceHold {
+            origin: origin(call, Some(key), &Readable::default()),
+            user: order.user,
+            product: order.product,
+            quantity: order.quantity,
+            currency: None,
+            promotion: order.promotion,
+        };
+        let began = Instant::now();
+        let submitted = self.core.journal.place_hold(&command);
+        self.counters.took(Stage::Shard, began.elapsed());
+        self.submitted(call, submitted).await
+    }
+
+    pub(super) async fn buy(&self, call: Call, body: Incoming) -> Answer {
+        let (answer, attempt) = self.buy_told(&call, body).await;
+        self.counters.attempt(Flow::Buy, attempt);
+        answer
+    }
+
+    async fn buy_told(&self, call: &Call, body: Incoming) -> Told {
+        let body = match self.json_body(call, body).await {
+            Ok(body) => body,
+            Err(reason) => return self.refused_unread(call, Flow::Buy, reason),
+        };
+        let order = match BuyOrder::parse(&body, &self.core.currencies) {
+            Ok(order) => order,
+            Err(malformed) => return self.refused_malformed(call, Flow::Buy, *malformed),
+        };
+        let Some(key) = idempotency::key_in(&call.parts.headers) else {
+            let refusal = Refusal::IdempotencyKeyMissing;
+            return self.refused_shape(call, Flow::Buy, refusal, order.readable());
+        };
+        if self.core.payments.in_flight() >= self.core.payments_max {
+            return self.refused_shape(call, Flow::Buy, Refusal::Overloaded, order.readable());
+        }
+        let path = call.parts.uri.path();
+        let canonical = order.canonical(call.parts.method.as_str(), path);
+        let owner = &caller_of(call).owner;
+        let key = idempotency::digests(owner, order.hold.user.as_str(), key, canonical);
+        let command = Buy {
+            origin: origin(call, Some(key), &order.readable()),
+            user: order.hold.user,
+            product: order.hold.product,
+            quantity: order.hold.quantity,
+            currency: order.currency,
+            card: order.card,
+            promotion: order.hold.promotion,
+            hold: order.pays_for,
+        };
+        let began = Instant::now();
+        let submitted = self.core.journal.buy(&command);
+        self.counters.took(Stage::Shard, began.elapsed());
+        if let Ok(Submitted {
+            outcome: Outcome::PaymentStarted(purchase),
+            ..
+        }) = submitted
+        {
+            return self.pay(call, purchase).await;
+        }
+        self.submitted(call, submitted).await
+    }
+
+    /// Pays for a purchase whose payment has just begun. The payment goes on by itself where
+    /// this is dropped (the client is gone) or has waited long enough.
+    async fn pay(&self, call: &Call, purchase: PurchaseId) -> Told {
+        let paying = self.core.payments.pay(purchase, &self.gate);
+        let view = match tokio::time::timeout(self.core.answer_within, paying).await {
+            Ok(Ok(settled)) => settled.view().clone(),
+            Ok(Err(fault)) => return Self::faulted(call, &fault),
+            Err(_) => {
+                let known = self.core.journal.purchase(purchase);
+                let (view, durable_at) = known.expect("a payment began for this purchase");
+                if let Err(reason) = self.durable(Some(durable_at)).await {
+                    return (call.problem(reason), attempt_of(reason));
+                }
+                view
+            }
+        };
+        match view.state {
+            PurchaseState::Declined | PurchaseState::Voided => {
+                let refusal = Refusal::PaymentDeclined;
+                (call.problem(refusal), Attempt::Refused(refusal))
+            }
+            PurchaseState::Authorizing
+            | PurchaseState::Authorized
+            | PurchaseState::UnderReview
+            | PurchaseState::Capturing
+            | PurchaseState::Voiding
+            | PurchaseState::Stuck
+            | PurchaseState::Held
+            | PurchaseState::Expired
+            | PurchaseState::Released => {
+                let at = format!("/limited/purchases/{purchase}");
+                let at = HeaderValue::from_maybe_shared(bytes::Bytes::from(at))
+                    .expect("a purchase's path is of visible ASCII");
+                let answer = Answer::json(StatusCode::ACCEPTED, self.purchase_json(&view));
+                (answer.with(LOCATION, at), Attempt::Pending)
+            }
+            PurchaseState::Captured
+            | PurchaseState::PartiallyRefunded
+            | PurchaseState::Refunded
+            | PurchaseState::Disputed
+            | PurchaseState::ChargedBack => {
+                let answer = Answer::json(StatusCode::CREATED, self.purchase_json(&view));
+                (answer, Attempt::Success)
+            }
+        }
+    }
+
+    /// What came of a command, once it may be told.
+    async fn submitted(&self, call: &Call, submitted: Result<Submitted, StorageFault>) -> Told {
+        let submitted = match submitted {
+            Ok(submitted) => submitted,
+            Err(fault) => return Self::faulted(call, &fault),
+        };
+        if let Err(reason) = self.durable(submitted.durable_at).await {
+            return (call.problem(reason), attempt_of(reason));
+        }
+        let (mut answer, attempt) = self.outcome(submitted.outcome);
+        if submitted.replay == Replay::Again {
+            let yes = HeaderValue::from_static("true");
+            answer.headers.push((IDEMPOTENT_REPLAYED, yes));
+        }
+        (answer, attempt)
+    }
+
+    fn outcome(&self, outcome: Outcome) -> Told {
+        match outcome {
+            Outcome::Held(view) => {
+                let answer = Answer::json(StatusCode::CREATED, render::hold(&view));
+                (answer, Attempt::Success)
+            }
+            Outcome::Released(view) => {
+                let answer = Answer::json(StatusCode::OK, render::hold(&view));
+                (answer, Attempt::Success)
+            }
+            Outcome::Paid(view) => {
+                let answer = Answer::json(StatusCode::CREATED, self.purchase_json(&view));
+                (answer, Attempt::Success)
+            }
+            Outcome::PaymentStarted(_) => unreachable!("a buy takes this outcome before"),
+            Outcome::Refused(refused) => (self.refused(refused), Attempt::Refused(refused.reason)),
+        }
+    }
+
+    fn refused(&self, refused: Refused) -> Answer {
+        match refused.reason {
+            Refusal::RateLimited => {
+                problem::rate_limited(refused.request, self.core.rate, refused.retry_after_ms)
+            }
+            reason => problem(reason.into(), refused.request),
+        }
+    }
+
+    fn faulted(call: &Call, _: &StorageFault) -> Told {
+        // What the fault says is for the operator: the process logs it and stops.
+        let refusal = Refusal::StorageUnavailable;
+        (call.problem(refusal), Attempt::Refused(refusal))
+    }
+
+    /// Refused before a body was read.
+    fn refused_unread(&self, call: &Call, flow: Flow, reason: Reason) -> Told {
+        match reason {
+            Reason::Refusal(refusal) => {
+                let nothing = Readable::default();
+                self.refused_shape(call, flow, refusal, nothing)
+            }
+            _ => (call.problem(reason), attempt_of(reason)),
+        }
+    }
+
+    fn refused_malformed(&self, call: &Call, flow: Flow, malformed: Malformed) -> Told {
+        let Malformed {
+            reason,
+            errors,
+            readable,
+        } = malformed;
+        let (_, attempt) = self.refused_shape(call, flow, reason, readable);
+        (call.invalid(reason, &errors), attempt)
+    }
+
+    /// Refuses an attempt for its shape and reports it for the audit trail.
+    fn refused_shape(&self, call: &Call, flow: Flow, reason: Refusal, readable: Readable) -> Told {
+        let origin = origin(call, None, &readable);
+        // Where the log has stopped there is no trail to add to, and the process stops.
+        let _ = self.core.journal.refuse(AttemptRefused {
+            flow,
+            reason,
+            user: readable.user,
+            product: readable.product,
+            quantity: readable.quantity,
+            card: readable.card,
+            origin,
+        });
+        (call.problem(reason), Attempt::Refused(reason))
+    }
+
+    pub(super) async fn release_hold(&self, call: Call) -> Answer {
+        let Some(hold) = PurchaseId::parse_hold(&call.param) else {
+            return call.problem(Refusal::HoldNotFound);
+        };
+        let command = ReleaseHold {
+            origin: origin(&call, None, &Readable::default()),
+            hold,
+        };
+        let submitted = self.core.journal.release_hold(&command);
+        self.submitted(&call, submitted).await.0
+    }
+
+    pub(super) async fn product(&self, call: Call) -> Answer {
+        let id = ProductId::parse(&call.param);
+        let Some((view, durable_at)) = id.and_then(|id| self.core.journal.product(&id)) else {
+            return call.problem(Refusal::ProductNotFound);
+        };
+        match self.durable(Some(durable_at)).await {
+            Ok(()) => Answer::value(StatusCode::OK, &catalogue::product_for_shop(&view)),
+            Err(reason) => call.problem(reason),
+        }
+    }
+
+    pub(super) async fn purchase(&self, call: Call) -> Answer {
+        let found = self.durable_purchase(PurchaseId::parse_purchase(&call.param));
+        match found.await {
+            Ok(Some(view)) => Answer::json(StatusCode::OK, self.purchase_json(&view)),
+            Ok(None) => call.problem(Refusal::PurchaseNotFound),
+            Err(reason) => call.problem(reason),
+        }
+    }
+
+    pub(super) async fn receipt(&self, call: Call) -> Answer {
+        let found = self.durable_purchase(PurchaseId::parse_receipt(&call.param));
+        let view = match found.await {
+            Ok(Some(view)) => view,
+            Ok(None) => return call.problem(Reason::ReceiptNotFound),
+            Err(reason) => return call.problem(reason),
+        };
+        match self.core.sealer.receipt(&view) {
+            Ok(Some(receipt)) => {
+                let mut body = Vec::new();
+                receipt.write_json(&mut body);
+                Answer::json(StatusCode::OK, body)
+            }
+            Ok(None) => call.problem(Reason::ReceiptNotFound),
+            Err(error) => {
+                tracing::error!(event = "receipt_key_missing", "{error}");
+                call.problem(Reason::ReceiptUnavailable)
+            }
+        }
+    }
+
+    async fn durable_purchase(
+        &self,
+        id: Option<PurchaseId>,
+    ) -> Result<Option<PurchaseView>, Reason> {
+        let Some((view, durable_at)) = id.and_then(|id| self.core.journal.purchase(id)) else {
+            return Ok(None);
+        };
+        self.durable(Some(durable_at)).await?;
+        Ok(Some(view))
+    }
+
+    fn purchase_json(&self, view: &PurchaseView) -> Vec<u8> {
+        let receipt = match self.core.sealer.receipt(view) {
+            Ok(receipt) => receipt,
+            Err(error) => {
+                tracing::error!(event = "receipt_key_missing", "{error}");
+                None
+            }
+        };
+        let gateway = self.core.payments.gateway().name();
+        render::purchase(view, gateway, receipt.as_ref())
+    }
+
+    pub(super) async fn verify_receipt(&self, call: Call, body: Incoming) -> Answer {
+        let body = match self.json_body(&call, body).await {
+            Ok(body) => body,
+            Err(reason) => return call.problem(reason),
+        };
+        let verdict = self.core.sealer.verify_json(&body);
+        let key_id = verdict
+            .key_id
+            .as_ref()
+            .map(crate::ids::ReceiptKeyId::as_str);
+        let shown = serde_json::json!({
+            "valid": verdict.valid,
+            "key_id": key_id,
+            "reason": verdict.reason.as_str(),
+        });
+        Answer::value(StatusCode::OK, &shown)
+    }
+}
+
+/// How an answer given before the engine was asked is counted.
+fn attempt_of(reason: Reason) -> Attempt {
+    match reason {
+        Reason::Refusal(refusal) => Attempt::Refused(refusal),
+        other => Attempt::RefusedByHttp(other.told().reason),
+    }
+}
+
+fn origin(call: &Call, key: Option<IdempotencyKey>, readable: &Readable) -> Origin {
+    Origin {
+        request: RequestId(call.id.0),
+        owner: caller_of(call).owner.clone(),
+        key,
+        ip: readable.ip,
+        device: readable.device.clone(),
+    }
+}
+
+pub(super) fn caller_of(call: &Call) -> &Caller {
+    let caller = call.caller.as_ref();
+    caller.expect("every path under /limited and /admin asks for a key")
+}

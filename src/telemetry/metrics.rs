@@ -1,0 +1,410 @@
+//! Owns what is counted: one [`Shard`] of counters a thread, added to without a look-up, summed
+//! only when `/metrics` is read.
+//!
+//! Invariants: names begin with `holdfast_` but for `purchase_attempt_total`; no label holds a
+//! user, a card, a product or free text; every label's values are listed here.
+//! Deliberately absent: gauges of the log and the stock, which the caller of [`Metrics::render`]
+//! adds from the journal's status.
+
+use super::histogram::{BOUNDS, Counts, Histogram, bound_ns};
+use crate::engine::event::Flow;
+use crate::engine::refusal::Refusal;
+use crossbeam_utils::CachePadded;
+use std::fmt::Write as _;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+
+/// What is timed of a request.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+#[repr(usize)]
+pub enum Stage {
+    /// The turn of the buyer's shard: decide, append, apply.
+    Shard = 0,
+    /// Waiting for what was appended to be durable.
+    LogWait = 1,
+    /// A payment at the gateway, all its calls.
+    Gateway = 2,
+    /// All of a request, from its head read to its answer written into memory.
+    Request = 3,
+}
+
+impl Stage {
+    const ALL: [Self; 4] = [Self::Shard, Self::LogWait, Self::Gateway, Self::Request];
+
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Shard => "shard",
+            Self::LogWait => "log_wait",
+            Self::Gateway => "gateway",
+            Self::Request => "request",
+        }
+    }
+}
+
+/// How an attempt ended.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub enum Attempt {
+    /// Held or paid.
+    Success,
+    /// Answered 202: the payment is still under way.
+    Pending,
+    /// Refused by the shape of the request before the engine saw it, for a reason that only HTTP
+    /// has; the text is one of [`HTTP_REASONS`].
+    RefusedByHttp(&'static str),
+    /// Refused, or failed at the gateway or the disk.
+    Refused(Refusal),
+}
+
+/// Reasons of refusals that are not the engine's.
+pub const HTTP_REASONS: [&str; 3] = [
+    "body_too_large",
+    "unsupported_media_type",
+    "request_timeout",
+];
+
+const REASONS: usize = Refusal::ALL.len() + HTTP_REASONS.len();
+/// Success, pending, and each reason.
+const ATTEMPTS: usize = REASONS + 2;
+const FLOWS: [Flow; 2] = [Flow::Hold, Flow::Buy];
+
+/// One thread's counters.
+#[derive(Debug)]
+pub struct Shard {
+    attempts: [[AtomicU64; ATTEMPTS]; 2],
+    stages: [Histogram; 4],
+    answers: [AtomicU64; 6],
+    unauthorized: AtomicU64,
+    in_flight: AtomicU64,
+    connections: AtomicU64,
+    accepted: AtomicU64,
+    turned_away: AtomicU64,
+    payments_left_open: AtomicU64,
+}
+
+impl Default for Shard {
+    fn default() -> Self {
+        let zero = || AtomicU64::new(0);
+        Self {
+            attempts: std::array::from_fn(|_| std::array::from_fn(|_| zero())),
+            stages: std::array::from_fn(|_| Histogram::default()),
+            answers: std::array::from_fn(|_| zero()),
+            unauthorized: zero(),
+            in_flight: zero(),
+            connections: zero(),
+            accepted: zero(),
+            turned_away: zero(),
+            payments_left_open: zero(),
+        }
+    }
+}
+
+impl Shard {
+    /// Counts an attempt to hold or buy.
+    pub fn attempt(&self, flow: Flow, attempt: Attempt) {
+        let place = match attempt {
+            Attempt::Success => 0,
+            Attempt::Pending => 1,
+            Attempt::Refused(refusal) => 2 + usize::from(refusal.code()),
+            Attempt::RefusedByHttp(reason) => {
+                let place = HTTP_REASONS.iter().position(|known| *known == reason);
+                2 + Refusal::ALL.len() + place.expect("reasons of HTTP are on their list")
+            }
+        };
+        self.attempts[flow as usize][place].fetch_add(1, Relaxed);
+    }
+
+    /// Counts the time that a stage took.
+    pub fn took(&self, stage: Stage, took: Duration) {
+        self.stages[stage as usize].record(took);
+    }
+
+    /// Counts an answer by its status.
+    pub fn answered(&self, status: u16) {
+        self.answers[usize::from(status / 100).min(5)].fetch_add(1, Relaxed);
+    }
+
+    /// Counts a request without a valid key.
+    pub fn unauthorized(&self) {
+        self.unauthorized.fetch_add(1, Relaxed);
+    }
+
+    /// Counts a payment that was left open, to be tried again later.
+    pub fn left_open(&self) {
+        self.payments_left_open.fetch_add(1, Relaxed);
+    }
+
+    /// Counts a connection that was turned away because there were too many.
+    pub fn turned_away(&self) {
+        self.turned_away.fetch_add(1, Relaxed);
+    }
+
+    /// One more request under way, unless there are `max` on this thread already.
+    pub fn enter(self: &Arc<Self>, max: u64) -> Option<Entered> {
+        Entered::new(self, Gauge::InFlight, max)
+    }
+
+    /// One more connection open.
+    pub fn connected(self: &Arc<Self>) -> Entered {
+        self.accepted.fetch_add(1, Relaxed);
+        Entered::new(self, Gauge::Connections, u64::MAX).expect("there is no bound here")
+    }
+
+    /// Connections open on this thread.
+    pub fn connections(&self) -> u64 {
+        self.connections.load(Relaxed)
+    }
+
+    fn gauge(&self, gauge: Gauge) -> &AtomicU64 {
+        match gauge {
+            Gauge::InFlight => &self.in_flight,
+            Gauge::Connections => &self.connections,
+        }
+    }
+}
+
+#[derive(Copy, Clone, Debug)]
+enum Gauge {
+    InFlight,
+    Connections,
+}
+
+/// Something under way; it is not any more once this is dropped.
+#[derive(Debug)]
+#[must_use]
+pub struct Entered {
+    shard: Arc<Shard>,
+    gauge: Gauge,
+}
+
+impl Entered {
+    /// Threads do not share a shard, so that looking before adding lets nothing slip past `max`.
+    fn new(shard: &Arc<Shard>, gauge: Gauge, max: u64) -> Option<Self> {
+        let count = shard.gauge(gauge);
+        (count.load(Relaxed) < max).then(|| {
+            count.fetch_add(1, Relaxed);
+            Self {
+                shard: Arc::clone(shard),
+                gauge,
+            }
+        })
+    }
+}
+
+impl Drop for Entered {
+    fn drop(&mut self) {
+        self.shard.gauge(self.gauge).fetch_sub(1, Relaxed);
+    }
+}
+
+/// All threads' counters.
+#[derive(Debug)]
+pub struct Metrics {
+    shards: Vec<CachePadded<Arc<Shard>>>,
+}
+
+impl Metrics {
+    /// Counters for `threads` threads, at least one.
+    pub fn new(threads: usize) -> Self {
+        let shards = (0..threads.max(1)).map(|_| CachePadded::new(Arc::new(Shard::default())));
+        Self {
+            shards: shards.collect(),
+        }
+    }
+
+    /// The counters of the thread at `place`.
+    pub fn shard(&self, place: usize) -> &Arc<Shard> {
+        &self.shards[place]
+    }
+
+    /// Connections open on all threads.
+    pub fn connections(&self) -> u64 {
+        self.sum(|shard| &shard.connections)
+    }
+
+    /// Makes the counters at `place` those of this thread.
+    pub fn enter_thread(&self, place: usize) {
+        PLACE.set(place.min(self.shards.len() - 1));
+    }
+
+    /// This thread's counters; the last ones where it never entered.
+    pub fn of_thread(&self) -> &Arc<Shard> {
+        let place = PLACE.get().min(self.shards.len() - 1);
+        &self.shards[place]
+    }
+
+    /// Everything as Prometheus text.
+    pub fn render(&self, out: &mut Exposition) {
+        self.render_attempts(out);
+        self.render_stages(out);
+        out.family(
+            "holdfast_answers_total",
+            "counter",
+            "Answers, by the class of their status.",
+        );
+        for class in 2..=5_usize {
+            let count = self.sum(|shard| &shard.answers[class]);
+            out.sample(
+                "holdfast_answers_total",
+                &format!("class=\"{class}xx\""),
+                count,
+            );
+        }
+        let counters: [(&str, &str, Of); 4] = [
+            (
+                "holdfast_payments_left_open_total",
+                "Times a payment was left open, to be tried again later.",
+                |s| &s.payments_left_open,
+            ),
+            (
+                "holdfast_unauthorized_total",
+                "Requests without a valid key.",
+                |s| &s.unauthorized,
+            ),
+            (
+                "holdfast_connections_accepted_total",
+                "Connections taken in.",
+                |s| &s.accepted,
+            ),
+            (
+                "holdfast_connections_turned_away_total",
+                "Connections closed because there were too many.",
+                |s| &s.turned_away,
+            ),
+        ];
+        for (name, help, of) in counters {
+            out.single(name, "counter", help, self.sum(of));
+        }
+        let gauges: [(&str, &str, Of); 2] = [
+            ("holdfast_in_flight", "Requests under way.", |s| {
+                &s.in_flight
+            }),
+            ("holdfast_connections", "Connections open.", |s| {
+                &s.connections
+            }),
+        ];
+        for (name, help, of) in gauges {
+            out.single(name, "gauge", help, self.sum(of));
+        }
+    }
+
+    fn render_attempts(&self, out: &mut Exposition) {
+        let name = "purchase_attempt_total";
+        out.family(
+            name,
+            "counter",
+            "Attempts to hold or buy, by how they ended.",
+        );
+        for flow in FLOWS {
+            for place in 0..ATTEMPTS {
+                let count = self.sum(|shard| &shard.attempts[flow as usize][place]);
+                // A series a possible refusal would be noise; success is there from the start.
+                if count > 0 || place == 0 {
+                    let (result, reason) = words_of(place);
+                    let flow = flow.as_str();
+                    let labels = format!("flow=\"{flow}\",result=\"{result}\",reason=\"{reason}\"");
+                    out.sample(name, &labels, count);
+                }
+            }
+        }
+    }
+
+    fn render_stages(&self, out: &mut Exposition) {
+        let name = "holdfast_stage_seconds";
+        out.family(name, "histogram", "Time that each stage of a request took.");
+        for stage in Stage::ALL {
+            let mut counts = Counts::default();
+            for shard in &self.shards {
+                shard.stages[stage as usize].add_to(&mut counts);
+            }
+            out.histogram(name, &format!("stage=\"{}\"", stage.as_str()), &counts);
+        }
+    }
+
+    fn sum(&self, of: impl Fn(&Shard) -> &AtomicU64) -> u64 {
+        self.shards
+            .iter()
+            .map(|shard| of(shard).load(Relaxed))
+            .sum()
+    }
+}
+
+thread_local! {
+    static PLACE: std::cell::Cell<usize> = const { std::cell::Cell::new(usize::MAX) };
+}
+
+/// Which counter of a thread's.
+type Of = fn(&Shard) -> &AtomicU64;
+
+/// The labels `result` and `reason` of an attempt's place.
+fn words_of(place: usize) -> (&'static str, &'static str) {
+    match place {
+        0 => ("success", "none"),
+        1 => ("pending", "none"),
+        _ => match Refusal::ALL.get(place - 2) {
+            Some(refusal @ (Refusal::PaymentDeclined | Refusal::StorageUnavailable)) => {
+                ("failed", refusal.reason())
+            }
+            Some(refusal) => ("refused", refusal.reason()),
+            None => ("refused", HTTP_REASONS[place - 2 - Refusal::ALL.len()]),
+        },
+    }
+}
+
+/// Prometheus text in the making.
+#[derive(Debug, Default)]
+pub struct Exposition {
+    text: String,
+}
+
+impl Exposition {
+    /// Begins a family; `kind` is `counter`, `gauge` or `histogram`.
+    pub fn family(&mut self, name: &str, kind: &str, help: &str) {
+        let _ = writeln!(self.text, "# HELP {name} {help}\n# TYPE {name} {kind}");
+    }
+
+    /// One sample of the family begun last.
+    pub fn sample(&mut self, name: &str, labels: &str, value: u64) {
+        let _ = if labels.is_empty() {
+            writeln!(self.text, "{name} {value}")
+        } else {
+            writeln!(self.text, "{name}{{{labels}}} {value}")
+        };
+    }
+
+    /// A family of one sample without labels.
+    pub fn single(&mut self, name: &str, kind: &str, help: &str, value: u64) {
+        self.family(name, kind, help);
+        self.sample(name, "", value);
+    }
+
+    fn histogram(&mut self, name: &str, labels: &str, counts: &Counts) {
+        let mut below = 0;
+        for place in 0..BOUNDS {
+            below += counts.buckets[place];
+            let le = Seconds(bound_ns(place));
+            let _ = writeln!(self.text, "{name}_bucket{{{labels},le=\"{le}\"}} {below}");
+        }
+        let all = below + counts.buckets[BOUNDS];
+        let sum = Seconds(counts.sum_ns);
+        let _ = writeln!(
+            self.text,
+            "{name}_bucket{{{labels},le=\"+Inf\"}} {all}\n{name}_sum{{{labels}}} {sum}\n{name}_count{{{labels}}} {all}"
+        );
+    }
+
+    /// The text.
+    pub fn into_text(self) -> String {
+        self.text
+    }
+}
+
+/// Nanoseconds written as seconds, exactly.
+struct Seconds(u64);
+
+impl std::fmt::Display for Seconds {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let text = format!("{}.{:09}", self.0 / 1_000_000_000, self.0 % 1_000_000_000);
+        out.write_str(text.trim_end_matches('0').trim_end_matches('.'))
+    }
+}

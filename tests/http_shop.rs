@@ -1,0 +1,233 @@
+//! The shop's calls through the real binary: what each answers, and that it answers so again.
+
+mod support;
+
+use serde_json::json;
+use support::{ADMIN, Request, SHOP, Setup, until};
+
+#[test]
+fn a_hold_is_placed_told_again_and_given_up() {
+    let server = Setup::demo().start();
+    let hold = server.ask(&Request::hold("ana", "drop-1", 2, "key-hold-1"));
+    assert_eq!(hold.status, 201, "{hold:?}");
+    let body = hold.json();
+    assert_eq!(body["status"], "held");
+    assert_eq!(body["amount"], json!({"value": 3998, "currency": "USD"}));
+    assert_eq!(server.stock("drop-1"), [100, 2, 0, 98]);
+
+    // The same key quoted, the fields in another order: the same request.
+    let same = br#" { "quantity" : 2, "product_id":"drop-1", "promotion_code":null, "user_id":"\u0061na"} "#;
+    let again = Request::post("/limited/holds")
+        .key(SHOP)
+        .once("\"key-hold-1\"")
+        .body(same);
+    let again = server.ask(&again);
+    assert_eq!((again.status, &again.body), (201, &hold.body));
+    assert_eq!(again.header("idempotent-replayed"), Some("true"));
+    assert_ne!(again.header("x-request-id"), hold.header("x-request-id"));
+
+    let other = server.ask(&Request::hold("ana", "drop-1", 1, "key-hold-1"));
+    assert_eq!(
+        (other.status, other.reason().as_str()),
+        (422, "idempotency_key_reused")
+    );
+
+    let path = format!("/limited/holds/{}", body["hold_id"].as_str().unwrap());
+    let released = server.ask(&Request::delete(&path).key(SHOP));
+    assert_eq!(
+        (released.status, &released.json()["status"]),
+        (200, &json!("released"))
+    );
+    let twice = server.ask(&Request::delete(&path).key(SHOP));
+    assert_eq!((twice.status, &twice.body), (200, &released.body));
+    assert_eq!(server.stock("drop-1"), [100, 0, 0, 100]);
+}
+
+#[test]
+fn a_purchase_is_captured_with_its_receipt_and_told_again() {
+    let server = Setup::demo().start();
+    let request = Request::buy("bo", "drop-1", "tok_ok", "key-buy-01");
+    let bought = server.ask(&request);
+    assert_eq!(bought.status, 201, "{bought:?}");
+    let purchase = bought.json();
+    assert_eq!(purchase["status"], "captured");
+    let again = server.ask(&request);
+    assert_eq!((again.status, &again.body), (201, &bought.body));
+
+    let path = format!(
+        "/limited/purchases/{}",
+        purchase["purchase_id"].as_str().unwrap()
+    );
+    assert_eq!(server.ask(&Request::get(&path).key(SHOP)).json(), purchase);
+    assert_eq!(server.ask(&Request::get(&path).key(ADMIN)).json(), purchase);
+    let receipt = purchase["receipt"].clone();
+    let path = format!(
+        "/limited/receipts/{}",
+        receipt["receipt_id"].as_str().unwrap()
+    );
+    assert_eq!(server.ask(&Request::get(&path).key(SHOP)).json(), receipt);
+
+    let verify = |receipt| {
+        server
+            .ask(&Request::post("/receipts/verify").json(receipt))
+            .json()
+    };
+    assert_eq!(
+        verify(&receipt),
+        json!({"valid": true, "key_id": "demo-r1", "reason": "genuine"})
+    );
+    let mut forged = receipt;
+    forged["quantity"] = json!(2);
+    assert_eq!(verify(&forged)["valid"], false);
+    assert_eq!(server.stock("drop-1"), [100, 0, 1, 99]);
+
+    let charges = server
+        .ask(&Request::get("/admin/sandbox/charges").key(ADMIN))
+        .json();
+    assert_eq!(charges["total"], 1);
+    assert_eq!(charges["charges"][0]["captured"], 1999);
+}
+
+#[test]
+fn a_declined_card_pays_nothing_and_gives_the_units_back() {
+    let server = Setup::demo().start();
+    let request = Request::buy("cy", "drop-1", "tok_declined", "key-decl-1");
+    let declined = server.ask(&request);
+    assert_eq!(
+        (declined.status, declined.reason().as_str()),
+        (402, "payment_declined")
+    );
+    let body = declined.json();
+    assert_eq!(body["request_id"].as_str(), declined.header("x-request-id"));
+    let again = server.ask(&request);
+    assert_eq!((again.status, &again.body), (402, &declined.body));
+    assert_eq!(again.header("idempotent-replayed"), Some("true"));
+    assert_eq!(server.stock("drop-1"), [100, 0, 0, 100]);
+}
+
+#[test]
+fn a_slow_payment_is_answered_202_and_ends_by_itself() {
+    let server = Setup::demo()
+        .config("[payments]\nanswer_within_ms = 50")
+        .start();
+    let answer = server.ask(&Request::buy("di", "drop-1", "tok_slow_600", "key-slow-1"));
+    assert_eq!(answer.status, 202, "{answer:?}");
+    let at = answer.header("location").unwrap().to_owned();
+    until("the payment ends", || {
+        let now = server.ask(&Request::get(&at).key(SHOP)).json();
+        (now["status"] == "captured").then_some(())
+    });
+    let again = server.ask(&Request::buy("di", "drop-1", "tok_slow_600", "key-slow-1"));
+    assert_eq!(again.status, 201);
+}
+
+#[test]
+fn a_payment_outlives_its_client() {
+    let server = Setup::demo().start();
+    let mut client = server.connect();
+    client
+        .send(&Request::buy("ed", "drop-1", "tok_slow_300", "key-gone-1").bytes())
+        .unwrap();
+    // Held: the request has arrived.
+    until("the units are held", || {
+        (server.stock("drop-1")[1] == 1).then_some(())
+    });
+    drop(client);
+    until("the units are sold", || {
+        (server.stock("drop-1")[2] == 1).then_some(())
+    });
+}
+
+#[test]
+fn the_rate_limit_says_when_to_come_back() {
+    let server = Setup::demo()
+        .config("[limits]\nrate = { count = 2, per_s = 60 }")
+        .start();
+    for number in 0..2 {
+        let answer = server.ask(&Request::hold(
+            "fay",
+            "drop-1",
+            1,
+            &format!("key-rate-{number}"),
+        ));
+        assert_eq!(answer.status, 201);
+    }
+    let refused = server.ask(&Request::hold("fay", "drop-1", 1, "key-rate-3"));
+    assert_eq!(
+        (refused.status, refused.reason().as_str()),
+        (429, "rate_limited")
+    );
+    let wait: u64 = refused.header("retry-after").unwrap().parse().unwrap();
+    assert!((1..=60).contains(&wait));
+    assert_eq!(
+        refused.header("ratelimit-policy"),
+        Some("\"attempts\";q=2;w=60")
+    );
+    assert_eq!(
+        refused.header("ratelimit").unwrap(),
+        format!("\"attempts\";r=0;t={wait}")
+    );
+    // A finished key is told again all the same.
+    let again = server.ask(&Request::hold("fay", "drop-1", 1, "key-rate-0"));
+    assert_eq!(again.status, 201);
+}
+
+#[test]
+fn sold_out_is_remembered_under_its_key() {
+    let server = Setup::demo().start();
+    server.put_product("one", 1);
+    assert_eq!(
+        server
+            .ask(&Request::hold("a", "one", 1, "key-one-01"))
+            .status,
+        201
+    );
+    let refused = server.ask(&Request::hold("b", "one", 1, "key-one-02"));
+    assert_eq!(
+        (refused.status, refused.reason().as_str()),
+        (409, "sold_out")
+    );
+    server.put_product("one", 2);
+    let again = server.ask(&Request::hold("b", "one", 1, "key-one-02"));
+    assert_eq!((again.status, &again.body), (409, &refused.body));
+    assert_eq!(
+        server
+            .ask(&Request::hold("b", "one", 1, "key-one-03"))
+            .status,
+        201
+    );
+}
+
+#[test]
+fn answers_survive_a_restart() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Setup::demo().data_dir(dir.path()).start();
+    let hold = Request::hold("gil", "drop-1", 1, "key-again1");
+    let buy = Request::buy("gil", "drop-1", "tok_ok", "key-again2");
+    let declined = Request::buy("hal", "drop-1", "tok_declined", "key-again3");
+    let before = [&hold, &buy, &declined].map(|request| server.ask(request).body);
+    let (status, _) = server.stop();
+    assert_eq!(status.code(), Some(0));
+    let server = Setup::demo().data_dir(dir.path()).start();
+    let after = [&hold, &buy, &declined].map(|request| server.ask(request).body);
+    assert_eq!(before, after);
+    assert_eq!(server.stock("drop-1"), [100, 1, 1, 98]);
+}
+
+#[test]
+fn pipelined_requests_are_answered_in_order() {
+    let server = Setup::demo().start();
+    let mut client = server.connect();
+    let mut bytes = Vec::new();
+    for number in 0..20 {
+        let user = format!("user-{number}");
+        bytes.extend(Request::hold(&user, "drop-1", 1, &format!("key-pipe-{number}")).bytes());
+    }
+    bytes.extend(Request::get("/livez").bytes());
+    client.send(&bytes).unwrap();
+    for _ in 0..20 {
+        assert_eq!(client.receive().unwrap().status, 201);
+    }
+    assert_eq!(client.receive().unwrap().json()["status"], "live");
+    assert_eq!(server.stock("drop-1"), [100, 20, 0, 80]);
+}

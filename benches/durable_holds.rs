@@ -13,25 +13,20 @@ use std::time::{Duration, Instant};
 /// Holds in flight a thread before it waits for the disk: what 256 connections would have.
 const IN_FLIGHT: u64 = 4_096;
 
+/// Holds a thread places in one measured round.
+const EACH: u64 = 200_000;
+
 fn durable_holds(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("durable_holds");
-    group
-        .sample_size(10)
-        .measurement_time(Duration::from_secs(5));
+    group.sample_size(10).warm_up_time(Duration::from_secs(1));
     let buyers = AtomicU64::new(0);
     for threads in [1_u64, 2] {
-        group.throughput(Throughput::Elements(threads));
+        group.throughput(Throughput::Elements(threads * EACH));
         group.bench_function(BenchmarkId::new("engine_and_log", threads), |bencher| {
             bencher.iter_custom(|rounds| {
-                let bench = Bench::open();
-                let mut spent = Duration::ZERO;
-                let mut left = rounds;
-                while left > 0 {
-                    let batch = left.min(500_000 / threads);
-                    spent += run(&bench, threads, batch, &buyers);
-                    left -= batch;
-                }
-                spent
+                (0..rounds)
+                    .map(|_| run(&Bench::open(), threads, EACH, &buyers))
+                    .sum()
             });
         });
     }

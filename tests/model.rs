@@ -521,7 +521,7 @@ fn open(path: &std::path::Path, clock: &ManualClock) -> Arc<Journal> {
 /// A key belongs to one of four buyers, as the front end's scope has the user in it; here the
 /// model's key stands for the whole scope, so every buyer shares the small set of keys.
 fn origin(key: u8, request: &str) -> Origin {
-    let mut fingerprint = [0; 16];
+    let mut fingerprint = [0u8; 16];
     for (place, byte) in request.bytes().enumerate() {
         fingerprint[place % 16] = fingerprint[place % 16].wrapping_mul(31).wrapping_add(byte);
     }

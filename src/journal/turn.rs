@@ -132,23 +132,20 @@ impl Journal {
             Ok(Some(decision)) => turn.commit(decision)?,
             Ok(None) => self.appended(),
             Err(reason) => {
-                let user = turn.shard.owner_of(command.hold).cloned();
                 let refused = AttemptRefused {
                     flow: Flow::Hold,
                     reason,
-                    user,
+                    user: turn.shard.owner_of(command.hold).cloned(),
                     product: None,
                     quantity: 0,
                     card: None,
                     origin: command.origin.clone(),
                 };
-                let at = turn.at;
-                drop(turn);
-                let lsn = self.append_alone(&Event::AttemptRefused(refused), at)?;
+                let told = turn.commit_refused(refused)?;
                 return Ok(Submitted::refused(
                     reason,
                     command.origin.request,
-                    Some(lsn),
+                    Some(told),
                 ));
             }
         };
@@ -165,8 +162,16 @@ impl Journal {
             Trace::AttemptAndKey,
             "the engine refuses what is remembered"
         );
-        self.append_alone(&Event::AttemptRefused(refused), self.now())
-            .map(drop)
+        match &refused.user {
+            Some(user) => self
+                .turn(ShardId::of(user))?
+                .commit_refused(refused)
+                .map(drop),
+            None => {
+                let event = Event::AttemptRefused(refused);
+                self.append_alone(&event, self.now()).map(drop)
+            }
+        }
     }
 
     /// Writes down an administrative act; the LSN that must be durable before it is confirmed.
@@ -410,7 +415,7 @@ impl Turn<'_> {
 
     /// Writes the refusal down; it is told once durable where it leaves something behind.
     fn refuse(mut self, attempt: &Attempt<'_>, reason: Refusal) -> Result<Submitted, StorageFault> {
-        let event = Event::AttemptRefused(AttemptRefused {
+        let end = self.commit_refused(AttemptRefused {
             flow: attempt.flow,
             reason,
             user: Some(attempt.user.clone()),
@@ -418,13 +423,21 @@ impl Turn<'_> {
             quantity: attempt.quantity,
             card: attempt.card.cloned(),
             origin: attempt.origin.clone(),
-        });
-        let end = self.commit_events(std::slice::from_ref(&event), Claims::default())?;
+        })?;
         let told = match reason.trace() {
             Trace::Nothing => None,
             Trace::Attempt | Trace::AttemptAndKey => Some(end),
         };
         Ok(Submitted::refused(reason, attempt.origin.request, told))
+    }
+
+    /// A refusal of a known buyer is applied to their shard like any event, live as in recovery.
+    fn commit_refused(&mut self, refused: AttemptRefused) -> Result<Lsn, StorageFault> {
+        let event = Event::AttemptRefused(refused);
+        match event.user() {
+            Some(_) => self.commit_events(std::slice::from_ref(&event), Claims::default()),
+            None => self.journal.append_alone(&event, self.at),
+        }
     }
 
     fn expire_due(&mut self, most: usize) -> Result<usize, StorageFault> {

@@ -64,9 +64,20 @@ impl<'a> Drive<'a> {
         (view, durable_at): (PurchaseView, Lsn),
         known: Known,
     ) -> Self {
-        let tries =
-            Tries { began: Instant::now(), failed: 0, last: None, look_up_failed: false };
-        Self { payments, purchase: view.purchase, view, durable_at, known, tries }
+        let tries = Tries {
+            began: Instant::now(),
+            failed: 0,
+            last: None,
+            look_up_failed: false,
+        };
+        Self {
+            payments,
+            purchase: view.purchase,
+            view,
+            durable_at,
+            known,
+            tries,
+        }
     }
 
     /// Does what the saga says until there is nothing to do or the tries are spent.
@@ -80,13 +91,19 @@ impl<'a> Drive<'a> {
                 Action::Void => self.void().await,
                 Action::GiveBack => self.give_back().await,
                 Action::RecordAuthorized(Authorization { id, capture_before }) => {
-                    self.record(PaymentStep::Authorized { authorization: id, capture_before })?
+                    self.record(PaymentStep::Authorized {
+                        authorization: id,
+                        capture_before,
+                    })?
                 }
                 Action::RecordDeclined(cause) => self.record(PaymentStep::Declined(cause))?,
                 Action::StartCapture => self.record(PaymentStep::StartCapture)?,
                 Action::RecordCaptured(capture) => {
                     let receipt_key = self.payments.receipt_key().clone();
-                    self.record(PaymentStep::Captured { capture, receipt_key })?
+                    self.record(PaymentStep::Captured {
+                        capture,
+                        receipt_key,
+                    })?
                 }
                 Action::StartVoid(cause) => self.record(PaymentStep::StartVoid(cause))?,
                 Action::RecordVoided => self.record(PaymentStep::Voided)?,
@@ -98,7 +115,11 @@ impl<'a> Drive<'a> {
     }
 
     fn ended(self, rest: Option<Rest>) -> Ended {
-        Ended { rest, view: self.view, durable_at: self.durable_at }
+        Ended {
+            rest,
+            view: self.view,
+            durable_at: self.durable_at,
+        }
     }
 
     /// Writes a step down. It need not be durable before the next call: the intent to charge is,
@@ -127,15 +148,14 @@ impl<'a> Drive<'a> {
             return Go::Leave;
         }
         let call = self.payments.gateway().look_up(self.reference());
-        match self.call(Call::LookUp, call, Err(Trouble::Timeout), class_of_look_up).await {
-            Ok(found) => {
-                self.tries.look_up_failed = false;
-                self.known = Known::Has(found);
-            }
-            Err(_) => {
-                self.tries.look_up_failed = true;
-                self.tries.fail(Class::Unknown);
-            }
+        let answer = self
+            .call(Call::LookUp, call, Err(Trouble::Timeout), class_of_look_up)
+            .await;
+        self.tries.look_up_failed = answer.is_err();
+        if let Ok(found) = answer {
+            self.known = Known::Has(found);
+        } else {
+            self.tries.fail(Class::Unknown);
         }
         Go::On
     }
@@ -153,7 +173,11 @@ impl<'a> Drive<'a> {
             reference: self.reference(),
             amount: self.view.quote.amount,
             currency: self.view.quote.currency,
-            card: self.view.card.clone().expect("a payment under way names its card"),
+            card: self
+                .view
+                .card
+                .clone()
+                .expect("a payment under way names its card"),
         };
         let call = self.payments.gateway().authorize(order);
         match self.send(Call::Authorize, call).await {
@@ -195,7 +219,7 @@ impl<'a> Drive<'a> {
         }
         let call = self.payments.gateway().void(self.claim());
         let answer = self.send(Call::Void, call).await;
-        self.gave_back(answer, Found::Voided);
+        self.gave_back(&answer, Found::Voided);
         Go::On
     }
 
@@ -211,11 +235,11 @@ impl<'a> Drive<'a> {
         };
         let call = self.payments.gateway().refund(refund);
         let answer = self.send(Call::Refund, call).await;
-        self.gave_back(answer, Found::Refunded);
+        self.gave_back(&answer, Found::Refunded);
         Go::On
     }
 
-    fn gave_back(&mut self, answer: Answer<()>, found: Found) {
+    fn gave_back(&mut self, answer: &Answer<()>, found: Found) {
         match answer {
             Answer::Approved(()) => self.known = Known::Has(found),
             Answer::Retriable(_) => {}
@@ -252,7 +276,9 @@ impl<'a> Drive<'a> {
         let began = Instant::now();
         let limit = self.payments.settings().attempt_timeout();
         let answer = within(limit, call).await.unwrap_or(timeout);
-        self.payments.meter().gateway_call(name, class(&answer), began.elapsed());
+        self.payments
+            .meter()
+            .gateway_call(name, class(&answer), began.elapsed());
         answer
     }
 

@@ -132,7 +132,7 @@ impl Payments {
     pub fn resume(
         self: &Arc<Self>,
         gate: &Arc<CommitGate>,
-    ) -> impl Future<Output = ()> + Send + 'static {
+    ) -> impl Future<Output = ()> + Send + use<> {
         for purchase in self.journal.open_payments() {
             self.registry.left_open(purchase);
             self.try_again(purchase, 0, Duration::ZERO);
@@ -149,6 +149,12 @@ impl Payments {
     /// Payments that are being driven.
     pub fn in_flight(&self) -> usize {
         self.registry.driven()
+    }
+
+    /// Whether another payment would be driven at once. The front end asks before it takes a buy
+    /// and answers `overloaded` otherwise; a buy that slips through waits for its turn.
+    pub fn has_room(&self) -> bool {
+        self.in_flight() < self.settings.in_flight_max
     }
 
     /// Payments that are being driven or were left open to be tried again.
@@ -195,7 +201,11 @@ impl Payments {
             gate.wait(durable_at).await?;
             return Ok(settled(None, view));
         };
-        let permit = self.permits.acquire().await.expect("this semaphore is never closed");
+        let permit = self
+            .permits
+            .acquire()
+            .await
+            .expect("this semaphore is never closed");
         let known = match driving.before() {
             Before::Nobody => Known::Unasked,
             Before::Somebody => Known::InDoubt,
@@ -205,7 +215,11 @@ impl Payments {
         gate.wait(intent).await?;
         let ended = Drive::new(self, (view, intent), known).run().await?;
         drop(permit);
-        let Ended { rest, view, durable_at } = ended;
+        let Ended {
+            rest,
+            view,
+            durable_at,
+        } = ended;
         if rest.is_some() {
             driving.end();
         } else {
@@ -220,7 +234,11 @@ impl Payments {
 
     fn try_again(&self, purchase: PurchaseId, rounds: u32, wait: Duration) {
         let at = Instant::now() + wait;
-        self.later.lock().push(Reverse(Again { at, purchase, rounds }));
+        self.later.lock().push(Reverse(Again {
+            at,
+            purchase,
+            rounds,
+        }));
         self.later_changed.notify_one();
     }
 
@@ -264,7 +282,10 @@ impl Payments {
 /// so that once this is, the whole record is; the end of the log, which others move on all the
 /// time, need not be.
 fn after_last_step(view: &PurchaseView) -> Lsn {
-    let last = view.history.last().expect("a purchase has at least its first step");
+    let last = view
+        .history
+        .last()
+        .expect("a purchase has at least its first step");
     Lsn(last.lsn.0 + 1)
 }
 

@@ -23,7 +23,10 @@ pub struct Paying<T: Send + 'static> {
 impl<T: Send + 'static> Paying<T> {
     /// Wraps `work`; to be called on the runtime that it shall go on on.
     pub(super) fn new(work: impl Future<Output = T> + Send + 'static) -> Self {
-        Self { work: Some(Box::pin(work)), runtime: Handle::current() }
+        Self {
+            work: Some(Box::pin(work)),
+            runtime: Handle::current(),
+        }
     }
 }
 
@@ -32,7 +35,10 @@ impl<T: Send + 'static> Future for Paying<T> {
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<T> {
         // Taken out while it runs: work that panicked is not handed over.
-        let mut work = self.work.take().expect("not polled again after it was ready");
+        let mut work = self
+            .work
+            .take()
+            .expect("not polled again after it was ready");
         let polled = work.as_mut().poll(context);
         if polled.is_pending() {
             self.work = Some(work);
@@ -51,7 +57,11 @@ impl<T: Send + 'static> Drop for Paying<T> {
 
 impl<T: Send + 'static> fmt::Debug for Paying<T> {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let state = if self.work.is_some() { "under way" } else { "done" };
+        let state = if self.work.is_some() {
+            "under way"
+        } else {
+            "done"
+        };
         out.debug_tuple("Paying").field(&state).finish()
     }
 }

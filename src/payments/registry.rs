@@ -19,10 +19,12 @@ const SHARDS: usize = 64;
 /// Payments that are driven or left open.
 #[derive(Debug)]
 pub(super) struct Registry {
-    shards: Box<[CachePadded<Mutex<HashMap<PurchaseId, Mark>>>]>,
+    shards: Box<[CachePadded<Marks>]>,
     driven: AtomicUsize,
     idle: Notify,
 }
+
+type Marks = Mutex<HashMap<PurchaseId, Mark>>;
 
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 enum Mark {
@@ -61,7 +63,12 @@ impl Registry {
             }
         };
         self.driven.fetch_add(1, Ordering::Relaxed);
-        Some(Driving { registry: self, purchase, before, ended: false })
+        Some(Driving {
+            registry: self,
+            purchase,
+            before,
+            ended: false,
+        })
     }
 
     /// Marks a payment that another process may have begun to drive.
@@ -91,7 +98,7 @@ impl Registry {
         }
     }
 
-    fn shard(&self, purchase: PurchaseId) -> &Mutex<HashMap<PurchaseId, Mark>> {
+    fn shard(&self, purchase: PurchaseId) -> &Marks {
         // Purchases are numbered shard by shard of the engine: mixed, so that few spread too.
         let mixed = purchase.get().wrapping_mul(0x9e37_79b9_7f4a_7c15);
         &self.shards[usize::from(mixed.to_be_bytes()[0]) % SHARDS]

@@ -87,7 +87,11 @@ impl PaymentSettings {
     pub fn backoff(&self, failed: u32) -> Duration {
         let doubled = self
             .backoff_first_ms
-            .saturating_mul(1_u64.checked_shl(failed.saturating_sub(1)).unwrap_or(u64::MAX))
+            .saturating_mul(
+                1_u64
+                    .checked_shl(failed.saturating_sub(1))
+                    .unwrap_or(u64::MAX),
+            )
             .min(self.backoff_max_ms);
         // A new hasher of the standard library is seeded at random.
         let random = RandomState::new().hash_one(failed);
@@ -102,8 +106,14 @@ mod tests {
     #[test]
     fn backoff_doubles_within_its_bounds() {
         let settings = PaymentSettings::default();
-        for (failed, longest) in [(0, 100), (1, 100), (2, 200), (3, 400), (9, 25_600), (64, 30_000)]
-        {
+        for (failed, longest) in [
+            (0, 100),
+            (1, 100),
+            (2, 200),
+            (3, 400),
+            (9, 25_600),
+            (64, 30_000),
+        ] {
             let longest = Duration::from_millis(longest);
             for _ in 0..50 {
                 let wait = settings.backoff(failed);
@@ -116,9 +126,15 @@ mod tests {
     fn settings_that_cannot_be_are_named() {
         let good = PaymentSettings::default();
         assert_eq!(good.check(), Ok(()));
-        let zero = PaymentSettings { in_flight_max: 0, ..good.clone() };
+        let zero = PaymentSettings {
+            in_flight_max: 0,
+            ..good.clone()
+        };
         assert_eq!(zero.check(), Err(SettingsError::Zero("in_flight_max")));
-        let order = PaymentSettings { backoff_max_ms: 99, ..good };
+        let order = PaymentSettings {
+            backoff_max_ms: 99,
+            ..good
+        };
         assert_eq!(order.check(), Err(SettingsError::BackoffOrder));
     }
 }

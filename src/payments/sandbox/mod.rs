@@ -371,7 +371,7 @@ fn again(kept: &Kept, order: &Order) -> Answer<Authorization> {
 
 fn goes(kept: &Kept, claim: &Claim) -> bool {
     (kept.amount, kept.currency) == (claim.amount, claim.currency)
-        && claim.authorization == authorization(claim.reference).id
+        && claim.authorization.as_str().as_bytes() == named(*b"sa_", claim.reference)
 }
 
 fn declines(behaviour: Behaviour) -> Decline {
@@ -387,22 +387,32 @@ fn approve_authorization(reference: Reference) -> Answer<Authorization> {
 
 fn authorization(reference: Reference) -> Authorization {
     Authorization {
-        id: AuthorizationId::parse(&named("sa_", reference)).expect(IDS),
+        id: std::str::from_utf8(&named(*b"sa_", reference))
+            .ok()
+            .and_then(AuthorizationId::parse)
+            .expect(IDS),
         capture_before: None,
     }
 }
 
 fn capture_id(reference: Reference) -> CaptureId {
-    CaptureId::parse(&named("sc_", reference)).expect(IDS)
+    std::str::from_utf8(&named(*b"sc_", reference))
+        .ok()
+        .and_then(CaptureId::parse)
+        .expect(IDS)
 }
 
 const IDS: &str = "two letters, an underline and 16 hexadecimal digits are an id";
 
 /// The sandbox's own name for something of `reference`: short, so that it is kept without a heap
 /// allocation, and another one for each purchase of a log.
-fn named(prefix: &str, reference: Reference) -> compact_str::CompactString {
+fn named(prefix: [u8; 3], reference: Reference) -> [u8; 19] {
     let number = reference.log_id() ^ reference.purchase().get();
-    compact_str::format_compact!("{prefix}{number:016x}")
+    let mut name = [0; 19];
+    name[..3].copy_from_slice(&prefix);
+    hex::encode_to_slice(number.to_be_bytes(), &mut name[3..])
+        .expect("eight bytes are 16 hexadecimal digits");
+    name
 }
 
 /// Purchases are numbered shard by shard of the engine: mixed, so that few shards spread too.

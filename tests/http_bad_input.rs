@@ -52,6 +52,7 @@ fn check(answer: &Response, status: u16, reason: &str, what: &str) {
 }
 
 #[test]
+#[allow(clippy::too_many_lines, reason = "a table")]
 fn every_malformed_body_is_refused_by_its_shape() {
     let server = Setup::demo().start();
     let with = |from: &str, to: &str| BUY.replacen(from, to, 1).into_bytes();
@@ -243,6 +244,7 @@ fn errors_name_each_wrong_field() {
 }
 
 #[test]
+#[allow(clippy::too_many_lines, reason = "a table")]
 fn headers_paths_and_methods_are_refused_in_order() {
     let server = Setup::demo().start();
     let hold = || Request::hold("ana", "drop-1", 1, "key-head-01");

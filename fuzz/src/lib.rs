@@ -26,6 +26,8 @@ pub struct Target {
     pub run: fn(&[u8]),
     /// Files of a new corpus, each with a name: a few that decode, made anew each time.
     pub seeds: fn() -> Vec<(String, Vec<u8>)>,
+    /// Mutations that an ordinary test runs: what takes a second or two.
+    pub mutations: u64,
 }
 
 /// Every target.
@@ -34,21 +36,25 @@ pub const TARGETS: &[Target] = &[
         name: "event_decoder",
         run: event::run,
         seeds: event::seeds,
+        mutations: 10_000,
     },
     Target {
         name: "frame_decoder",
         run: frame::run,
         seeds: frame::seeds,
+        mutations: 5_000,
     },
     Target {
         name: "request_parser",
         run: request::run,
         seeds: request::seeds,
+        mutations: 10_000,
     },
     Target {
         name: "snapshot_decoder",
         run: snapshot::run,
         seeds: snapshot::seeds,
+        mutations: 1_500,
     },
 ];
 

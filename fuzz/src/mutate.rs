@@ -12,7 +12,7 @@ impl Draws {
     }
 
     /// The next number.
-    pub fn next(&mut self) -> u64 {
+    pub fn draw(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut bits = self.0;
         bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -22,7 +22,7 @@ impl Draws {
 
     /// The next number below `bound`, which is not 0.
     pub fn below(&mut self, bound: usize) -> usize {
-        let drawn = self.next() % bound as u64;
+        let drawn = self.draw() % bound as u64;
         usize::try_from(drawn).expect("it is below a usize")
     }
 }
@@ -42,7 +42,7 @@ pub fn mutated(seed: &[u8], other: &[u8], draws: &mut Draws) -> Vec<u8> {
         let length = 1 + draws.below((bytes.len() - at).min(64));
         match draws.below(7) {
             0 | 1 => bytes[at] ^= 1 << draws.below(8),
-            2 => bytes[at] = draws.next().to_le_bytes()[0],
+            2 => bytes[at] = draws.draw().to_le_bytes()[0],
             3 => {
                 let telling = TELLING[draws.below(TELLING.len())].to_le_bytes();
                 let there = (bytes.len() - at).min(telling.len());

@@ -6,9 +6,6 @@ use fuzz::mutate::{Draws, mutated};
 use fuzz::{TARGETS, Target, corpus};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-/// Mutations of each target, spread over its corpus.
-const MUTATIONS: u64 = 3_000;
-
 #[test]
 fn every_target_takes_its_corpus_and_mutations_of_it() {
     for target in TARGETS {
@@ -24,7 +21,7 @@ fn every_target_takes_its_corpus_and_mutations_of_it() {
         for (name, bytes) in &corpus {
             check(target, name, bytes);
         }
-        for number in 0..MUTATIONS {
+        for number in 0..target.mutations {
             let mut draws = Draws::new(number);
             let (name, seed) = &corpus[draws.below(corpus.len())];
             let (_, other) = &corpus[draws.below(corpus.len())];

@@ -32,7 +32,7 @@ pub fn begin() -> Directory {
 
 /// What the fixed history makes of `begun`, and the digest of the state after it.
 pub fn write(begun: Directory) -> (Directory, String) {
-    let mut stage = Stage::open(begun);
+    let stage = Stage::open(begun);
     stage.set_catalogue();
     let released = stage.hold(1, "ana", 2);
     stage.release(2, released);

@@ -151,6 +151,12 @@ impl Payments {
         self.registry.driven()
     }
 
+    /// Whether another payment would be driven at once. The front end asks before it takes a buy
+    /// and answers `overloaded` otherwise; a buy that slips through waits for its turn.
+    pub fn has_room(&self) -> bool {
+        self.in_flight() < self.settings.in_flight_max
+    }
+
     /// Payments that are being driven or were left open to be tried again.
     pub fn open(&self) -> usize {
         self.registry.open()

@@ -454,6 +454,11 @@ impl Client {
         matches!(self.stream.read(&mut byte), Ok(0) | Err(_))
     }
 
+    /// The bare connection.
+    pub fn into_stream(self) -> TcpStream {
+        self.stream.into_inner()
+    }
+
     fn read_response(&mut self, head_only: bool) -> std::io::Result<Response> {
         let line = self.read_line()?;
         let status = line.split(' ').nth(1).and_then(|code| code.parse().ok());

@@ -50,6 +50,14 @@ fn survives(
     };
     let (log, report) = open(sim, config.clone()).unwrap_or_else(|e| fail(&e.to_string()));
     check_content(&log, expected, image.acknowledged).unwrap_or_else(|e| fail(&e));
+    if let Some((tail, copy)) = &report.torn {
+        let at = usize::try_from(tail.offset).expect("small");
+        let bytes = usize::try_from(tail.bytes).expect("small");
+        let cut = &image.files[&tail.segment][at..at + bytes];
+        if sim.files()[copy] != cut {
+            fail("the copy of the torn tail is not what was cut");
+        }
+    }
     let torn = report.torn.is_some();
     let kept: Vec<_> = expected
         .iter()

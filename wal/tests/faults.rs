@@ -204,19 +204,17 @@ fn a_failed_sync_is_never_retried() {
     assert_eq!(syncs(&sim), before, "nothing touches the disk any more");
 }
 
-/// Polls for the maker to have nothing left to do.
+/// Polls for the maker to have made the next segment and to have nothing left to do.
 fn wait_for_spare(sim: &SimStorage) {
+    let is_named = |op: &Op| matches!(op, Op::Rename { to, .. } if to == "spare-1");
     let until = std::time::Instant::now() + DEADLINE;
-    while !sim.files().keys().any(|name| name == "spare-1") {
+    loop {
+        let history = sim.history();
+        let named = history.ops().iter().position(is_named);
+        if named.is_some_and(|at| history.ops()[at..].contains(&Op::SyncDir)) {
+            return;
+        }
         assert!(std::time::Instant::now() < until, "no spare is made");
-        thread::yield_now();
-    }
-    // The name is there; the sync of the directory that follows ends the work.
-    while !matches!(sim.history().ops().last(), Some(Op::SyncDir)) {
-        assert!(
-            std::time::Instant::now() < until,
-            "the spare is not finished"
-        );
         thread::yield_now();
     }
 }

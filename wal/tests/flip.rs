@@ -247,3 +247,50 @@ fn a_missing_file_is_never_an_end() {
         Err(OpenError::Damaged(_))
     ));
 }
+
+/// Two logs with the same past: a frame of the one, in its very place in the other, verifies alone
+/// and has the right LSN; only the link to the frame before tells.
+#[test]
+fn a_frame_of_another_history_is_not_taken() {
+    let sim = SimStorage::new();
+    let commit = |log: &wal::Log, byte: u8| {
+        let entry = wal::Entry {
+            kind: 1,
+            version: 1,
+            payload: &[byte; 100],
+        };
+        let end = log.append(&[entry]).expect("the log runs").end;
+        log.wait_durable(end).expect("the log runs");
+    };
+    let (log, _) = open(&sim, smallest()).expect("a healthy disk");
+    commit(&log, 0);
+    log.close().expect("closed");
+    let past = sim.files();
+    let [one, other] = [1, 2].map(|byte| {
+        let sim = SimStorage::with_files(past.clone());
+        let (log, _) = open(&sim, smallest()).expect("it was closed in good order");
+        commit(&log, byte);
+        commit(&log, 9);
+        log.close().expect("closed");
+        sim.files()
+    });
+    let name = past
+        .keys()
+        .find(|name| is_segment(name))
+        .expect("a segment")
+        .clone();
+    let frame = 48 + 128;
+    let third = 64 + 2 * frame..64 + 3 * frame;
+    assert_ne!(
+        one[&name][third.clone()],
+        other[&name][third.clone()],
+        "the links differ"
+    );
+    let mut spliced = one.clone();
+    spliced.get_mut(&name).expect("it is there")[third.clone()]
+        .copy_from_slice(&other[&name][third]);
+    let Err(OpenError::Damaged(damage)) = open(&SimStorage::with_files(spliced), smallest()) else {
+        panic!("it opened")
+    };
+    assert_eq!(damage.problem, wal::Mismatch::Chain);
+}

@@ -52,6 +52,7 @@ fn check(answer: &Response, status: u16, reason: &str, what: &str) {
 }
 
 #[test]
+#[allow(clippy::too_many_lines, reason = "a table")]
 fn every_malformed_body_is_refused_by_its_shape() {
     let server = Setup::demo().start();
     let with = |from: &str, to: &str| BUY.replacen(from, to, 1).into_bytes();
@@ -243,6 +244,7 @@ fn errors_name_each_wrong_field() {
 }
 
 #[test]
+#[allow(clippy::too_many_lines, reason = "a table")]
 fn headers_paths_and_methods_are_refused_in_order() {
     let server = Setup::demo().start();
     let hold = || Request::hold("ana", "drop-1", 1, "key-head-01");
@@ -500,7 +502,7 @@ fn sizes_are_bounded() {
     let mut client = server.connect();
     client.send(&declared.bytes()).unwrap();
     let answer = client.receive().unwrap();
-    assert!(matches!(answer.status, 400 | 413), "{answer:?}");
+    assert!(matches!(answer.status, 400 | 413 | 431), "{answer:?}");
     // The head's bound is hyper's to tell.
     let wide = Request::get("/livez").header("x-wide", &"w".repeat(40_000));
     let mut client = server.connect();
@@ -518,7 +520,9 @@ fn sizes_are_bounded() {
 
 #[test]
 fn what_is_no_http_is_refused_and_costs_nobody_else_anything() {
-    let server = Setup::demo().start();
+    let server = Setup::demo()
+        .config("[server]\nheader_read_timeout_ms = 500")
+        .start();
     let smuggled = format!(
         "POST /limited/holds HTTP/1.1\r\nhost: h\r\nauthorization: Bearer {SHOP}\r\ncontent-length: 5\r\ncontent-length: 6\r\n\r\n123456"
     );
@@ -551,7 +555,7 @@ fn what_is_no_http_is_refused_and_costs_nobody_else_anything() {
         let mut client = server.connect();
         client.send(bytes).unwrap();
         if let Ok(answer) = client.receive() {
-            assert_eq!(answer.status, 400, "{what}: {answer:?}");
+            assert!(matches!(answer.status, 400 | 408), "{what}: {answer:?}");
         }
         assert!(client.is_closed(), "{what}");
     }

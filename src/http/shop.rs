@@ -84,7 +84,7 @@ impl Front {
             let refusal = Refusal::IdempotencyKeyMissing;
             return self.refused_shape(call, Flow::Buy, refusal, order.readable());
         };
-        if self.core.payments.in_flight() >= self.core.payments_max {
+        if !self.core.payments.has_room() {
             return self.refused_shape(call, Flow::Buy, Refusal::Overloaded, order.readable());
         }
         let path = call.parts.uri.path();

@@ -20,7 +20,7 @@ pub const SHOP: &str = "demo-shop-key";
 pub const ADMIN: &str = "demo-admin-key";
 
 /// How long anything may take before a test gives up.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_mins(1);
 
 /// The binary under test, with the environment's settings taken out.
 pub fn binary() -> Command {

@@ -31,7 +31,7 @@ fn receipt_hmac(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("receipt_hmac");
     group.throughput(Throughput::Elements(1));
     group.bench_function("seal", |bencher| {
-        bencher.iter(|| seal(black_box(&purchase)))
+        bencher.iter(|| seal(black_box(&purchase)));
     });
     group.bench_function("seal_and_write", |bencher| {
         let mut out = Vec::with_capacity(1_024);

@@ -72,7 +72,7 @@ fn a_fixed_history_is_written_as_the_golden_directory() {
         history::store(&begun_at, &history::begin());
     }
     let begun = history::load(&begun_at);
-    let (written, digest) = history::write(begun);
+    let (written, digest) = history::write(&begun);
     let (written_at, digest_at) = (golden("data-v1/written"), golden("data-v1/digest"));
     if blessing() {
         let _ = std::fs::remove_dir_all(&written_at);

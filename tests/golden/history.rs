@@ -26,12 +26,12 @@ const WITNESS_BYTES: usize = 4_096 + 512;
 
 /// A new data directory.
 pub fn begin() -> Directory {
-    let disks = Stage::open(Directory::new());
+    let disks = Stage::open(&Directory::new());
     disks.close()
 }
 
 /// What the fixed history makes of `begun`, and the digest of the state after it.
-pub fn write(begun: Directory) -> (Directory, String) {
+pub fn write(begun: &Directory) -> (Directory, String) {
     let stage = Stage::open(begun);
     stage.set_catalogue();
     let released = stage.hold(1, "ana", 2);
@@ -59,7 +59,7 @@ struct Stage {
 }
 
 impl Stage {
-    fn open(files: Directory) -> Self {
+    fn open(files: &Directory) -> Self {
         let below = |folder: &str| {
             let within = files.iter().filter_map(|(path, bytes)| {
                 let name = path.strip_prefix(folder)?.strip_prefix('/')?;
@@ -229,7 +229,7 @@ pub fn load(path: &Path) -> Directory {
             let mut bytes = std::fs::read(entry.path()).expect("a golden file");
             let whole = match name.as_str() {
                 "witness" => WITNESS_BYTES,
-                segment if segment.ends_with(".wal") => SEGMENT_BYTES,
+                _ if folder == "log" => SEGMENT_BYTES,
                 _ => bytes.len(),
             };
             bytes.resize(whole, 0);

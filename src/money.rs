@@ -4,6 +4,9 @@
 //! quantity never overflows an [`Amount`]; a [`Currency`] is one that ISO 4217 lists.
 //! Deliberately absent: floating point, exchange, and formatting with decimals.
 
+use rkyv::Place;
+use rkyv::rancor::{Fallible, Source, fail};
+use rkyv::with::{ArchiveWith, DeserializeWith, SerializeWith};
 use std::fmt;
 
 /// An ISO 4217 currency, by its three capital letters.
@@ -19,7 +22,40 @@ use std::fmt;
     rkyv::Serialize,
     rkyv::Deserialize,
 )]
-pub struct Currency([u8; 3]);
+pub struct Currency(#[rkyv(with = Capitals)] [u8; 3]);
+
+/// Reads three letters back only where they are capitals, which is what [`Currency::as_str`]
+/// relies on: archived bytes come from a disk.
+struct Capitals;
+
+#[derive(Debug, thiserror::Error)]
+#[error("a currency is not three capital letters")]
+struct NotCapitals;
+
+impl ArchiveWith<[u8; 3]> for Capitals {
+    type Archived = [u8; 3];
+    type Resolver = ();
+
+    fn resolve_with(letters: &[u8; 3], (): (), out: Place<[u8; 3]>) {
+        out.write(*letters);
+    }
+}
+
+impl<S: Fallible + ?Sized> SerializeWith<[u8; 3], S> for Capitals {
+    fn serialize_with(_: &[u8; 3], _: &mut S) -> Result<(), S::Error> {
+        Ok(())
+    }
+}
+
+impl<D: Fallible<Error: Source> + ?Sized> DeserializeWith<[u8; 3], [u8; 3], D> for Capitals {
+    fn deserialize_with(letters: &[u8; 3], _: &mut D) -> Result<[u8; 3], D::Error> {
+        if letters.iter().all(u8::is_ascii_uppercase) {
+            Ok(*letters)
+        } else {
+            fail!(NotCapitals)
+        }
+    }
+}
 
 impl Currency {
     /// The currency with this three-letter code in capitals; `None` where ISO 4217 has none.

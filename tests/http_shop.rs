@@ -67,7 +67,7 @@ fn a_purchase_is_captured_with_its_receipt_and_told_again() {
     );
     assert_eq!(server.ask(&Request::get(&path).key(SHOP)).json(), receipt);
 
-    let verify = |receipt| {
+    let verify = |receipt: &serde_json::Value| {
         server
             .ask(&Request::post("/receipts/verify").json(receipt))
             .json()
@@ -76,7 +76,7 @@ fn a_purchase_is_captured_with_its_receipt_and_told_again() {
         verify(&receipt),
         json!({"valid": true, "key_id": "demo-r1", "reason": "genuine"})
     );
-    let mut forged = receipt;
+    let mut forged = receipt.clone();
     forged["quantity"] = json!(2);
     assert_eq!(verify(&forged)["valid"], false);
     assert_eq!(server.stock("drop-1"), [100, 0, 1, 99]);

@@ -4,8 +4,8 @@
 //! RUSTFLAGS="--cfg holdfast_loom" CARGO_TARGET_DIR=target/loom cargo test --test loom_cells
 //! ```
 //!
-//! In an ordinary build this file is empty. Each model is small enough to be walked through completely: two or three
-//! threads, a few steps each.
+//! In an ordinary build this file is empty. The small models are walked through completely; the larger ones up to the
+//! number of preemptions named with them (each thread may also stop wherever it ends).
 #![cfg(holdfast_loom)]
 
 use std::sync::Arc;
@@ -22,6 +22,13 @@ const GENERATION: u64 = RETENTION + CLOCK_SKEW_MS;
 
 fn stock(total: u32) -> Arc<StockCell> {
     Arc::new(StockCell::new(total).expect("in range"))
+}
+
+/// Walks through every interleaving with at most so many preemptions.
+fn bounded(preemptions: usize, model: impl Fn() + Sync + Send + 'static) {
+    let mut builder = loom::model::Builder::new();
+    builder.preemption_bound = Some(preemptions);
+    builder.check(model);
 }
 
 /// Runs both on threads of their own and returns what they return.
@@ -165,10 +172,20 @@ fn two_fingerprints_that_want_the_same_slots_are_both_fresh() {
 }
 
 #[test]
+fn two_on_either_side_of_the_turn_are_decided_once() {
+    bounded(6, || {
+        let guard = Arc::new(ReplayGuard::new(1, RETENTION));
+        let (a, b) = both(
+            admit(&guard, 7, GENERATION - 1),
+            admit(&guard, 7, GENERATION),
+        );
+        assert_eq!(fresh(&[a, b]), 1);
+    });
+}
+
+#[test]
 fn an_admission_that_races_with_the_turn_of_a_generation_is_decided_once() {
-    let mut builder = loom::model::Builder::new();
-    builder.preemption_bound = Some(4);
-    builder.check(|| {
+    bounded(2, || {
         let turn = GENERATION;
         let guard = Arc::new(ReplayGuard::new(1, RETENTION));
         // One caller's clock stands before the turn, two after it; the turn itself happens in the race.
@@ -185,7 +202,7 @@ fn an_admission_that_races_with_the_turn_of_a_generation_is_decided_once() {
 
 #[test]
 fn a_straggler_two_generations_late_lets_nothing_in_within_the_retention() {
-    loom::model(|| {
+    bounded(4, || {
         let guard = Arc::new(ReplayGuard::new(1, RETENTION));
         let straggler_at = GENERATION - 1;
         let (straggler, (first, second)) = both(admit(&guard, 7, straggler_at), {
@@ -236,7 +253,7 @@ fn two_records_of_the_same_instant_are_one() {
 
 #[test]
 fn two_records_keep_the_largest() {
-    loom::model(|| {
+    bounded(4, || {
         let cell = Arc::new(VelocityCell::new(2));
         cell.record(at(2));
         let (a, b) = (Arc::clone(&cell), Arc::clone(&cell));
@@ -256,9 +273,7 @@ fn two_records_keep_the_largest() {
 
 #[test]
 fn three_records_in_two_slots_keep_the_largest() {
-    let mut builder = loom::model::Builder::new();
-    builder.preemption_bound = Some(3);
-    builder.check(|| {
+    bounded(2, || {
         let cell = Arc::new(VelocityCell::new(2));
         let (a, b, c) = (Arc::clone(&cell), Arc::clone(&cell), Arc::clone(&cell));
         let third = thread::spawn(move || c.record(at(4)));

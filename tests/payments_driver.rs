@@ -174,11 +174,14 @@ fn no_more_are_driven_at_once_than_allowed() {
             .iter()
             .map(|purchase| tokio::spawn(stage.payments.pay(*purchase, &stage.gate)))
             .collect();
+        tokio::task::yield_now().await;
+        assert!(!stage.payments.has_room());
         for task in tasks {
             assert_eq!(told(&task.await.unwrap().unwrap()), "captured");
         }
     });
     assert_eq!(recording.unwrap().most.load(Ordering::SeqCst), 3);
+    assert!(stage.payments.has_room());
     stage.check(&purchases, "20 by 3");
 }
 

@@ -1,10 +1,16 @@
 //! What the benches share: a journal with one hot product, and holds for it.
 
+#![allow(
+    dead_code,
+    reason = "each bench is a crate of its own and uses a part of this"
+)]
+
 use holdfast::engine::command::PlaceHold;
 use holdfast::engine::event::{Active, AdminAct, IdempotencyKey, Origin, ProductSet};
-use holdfast::ids::{Digest16, KeyOwner, ProductId, RequestId, UserId};
+use holdfast::ids::{Digest16, KeyOwner, Lsn, ProductId, RequestId, UserId};
 use holdfast::journal::{Journal, JournalOptions};
 use holdfast::money::{Currency, Price};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -16,7 +22,7 @@ pub struct Bench {
     /// The journal.
     pub journal: Arc<Journal>,
     products: AtomicU64,
-    _directory: tempfile::TempDir,
+    directory: tempfile::TempDir,
 }
 
 impl Bench {
@@ -28,7 +34,7 @@ impl Bench {
         Self {
             journal,
             products: AtomicU64::new(0),
-            _directory: directory,
+            directory,
         }
     }
 
@@ -36,30 +42,40 @@ impl Bench {
     pub fn fresh_product(&self) -> ProductId {
         let number = self.products.fetch_add(1, Ordering::Relaxed);
         let product = ProductId::parse(&format!("drop-{number}")).expect("an id");
-        let set = ProductSet {
-            product: product.clone(),
-            name: "hot".to_owned(),
-            prices: vec![(
-                Currency::parse("USD").expect("listed"),
-                Price::new(1_999).expect("in range"),
-            )],
-            stock: UNITS,
-            per_user_limit: Some(4),
-            starts_at: None,
-            ends_at: None,
-            active: Active::Yes,
-            hold_ttl_ms: None,
-            reward_tokens: 0,
-            by: AdminAct {
-                request: RequestId(0),
-                owner: KeyOwner::parse("admin").expect("an id"),
-            },
-        };
         self.journal
-            .put_product(set)
+            .put_product(hot_product(&product))
             .expect("the log takes it")
             .expect("there is room");
         product
+    }
+
+    /// The file of the snapshot that events from `lsn` on continue.
+    pub fn snapshot_file(&self, lsn: Lsn) -> PathBuf {
+        let name = format!("{:020}.snapshot", lsn.0);
+        self.directory.path().join("snapshots").join(name)
+    }
+}
+
+/// The terms of a product with all its units on sale.
+pub fn hot_product(product: &ProductId) -> ProductSet {
+    ProductSet {
+        product: product.clone(),
+        name: "hot".to_owned(),
+        prices: vec![(
+            Currency::parse("USD").expect("listed"),
+            Price::new(1_999).expect("in range"),
+        )],
+        stock: UNITS,
+        per_user_limit: Some(4),
+        starts_at: None,
+        ends_at: None,
+        active: Active::Yes,
+        hold_ttl_ms: None,
+        reward_tokens: 0,
+        by: AdminAct {
+            request: RequestId(0),
+            owner: KeyOwner::parse("admin").expect("an id"),
+        },
     }
 }
 

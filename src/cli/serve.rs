@@ -192,6 +192,10 @@ impl Meter for GatewayMeter {
         self.0.of_thread().took(Stage::Gateway, took);
     }
 
+    fn log_waited(&self, took: Duration) {
+        self.0.of_thread().took(Stage::LogWait, took);
+    }
+
     fn left_open(&self) {
         self.0.of_thread().left_open();
     }
@@ -213,6 +217,9 @@ fn wait_for_end(journal: &Journal) -> Result<End, Failure> {
     runtime.block_on(async {
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
+        // A limit on file sizes is to fail the write, which names the file and stops the log,
+        // rather than to kill the process without a word.
+        let _file_size = signal(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw()))?;
         let mut look = tokio::time::interval(FAULT_LOOK);
         loop {
             tokio::select! {

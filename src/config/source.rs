@@ -7,6 +7,7 @@
 
 use super::ConfigError;
 use super::keys::{self, Kind};
+use super::read::invalid;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use toml::{Table, Value};
@@ -189,8 +190,11 @@ fn refuse_unknown_value(path: &mut String, value: &Value) -> Result<(), ConfigEr
     if keys::find(path).is_some_and(|key| key.kind == Kind::Secret) {
         return Ok(());
     }
+    let is_list = keys::leads_somewhere(&format!("{path}[]"));
     match value {
-        Value::Table(inner) => refuse_unknown(path, inner),
+        Value::Table(inner) if !is_list => refuse_unknown(path, inner),
+        _ if is_list && !value.is_array() => Err(invalid(path, "takes a list of tables")),
+        _ if !is_list && keys::find(path).is_none() => Err(invalid(path, "takes a table")),
         Value::Array(entries) => {
             let length = path.len();
             path.push_str("[]");

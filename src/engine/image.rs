@@ -5,9 +5,9 @@
 //! What can be derived is not in it: tallies, timers, places.
 
 use crate::engine::catalogue::Catalogue;
-use crate::engine::lifecycle::{PurchaseState, Units};
+use crate::engine::lifecycle::{PurchaseState, Units, next_state};
 use crate::engine::purchase::{BuyerIndex, Purchase};
-use crate::engine::shard::{Buyer, KeyEntry, Shard, tally_add};
+use crate::engine::shard::{Buyer, KeyEntry, KeyOutcome, Shard, tally_add, tally_of};
 use crate::ids::{Digest16, ShardId, UserId};
 use crate::time::UnixMs;
 use rkyv::{Archive, Deserialize, Serialize};
@@ -68,29 +68,21 @@ impl Shard {
     }
 
     /// The shard that `image` is of; `None` where it names places that it does not have, or that
-    /// `catalogue` has not.
+    /// `catalogue` has not, or holds what no events make.
     pub fn from_image(id: ShardId, image: ShardImage, catalogue: &Catalogue) -> Option<Self> {
         let mut shard = Self::new(id);
         shard.last_at = image.last_at;
-        for buyer in image.buyers {
+        for (number, buyer) in image.buyers.into_iter().enumerate() {
             let BuyerIndex(place) = shard.buyer_index(&buyer.user);
-            shard.buyers[place as usize].attempts = VecDeque::from(buyer.attempts);
-        }
-        for key in image.keys {
-            shard.key_expiries.push_back((key.forget_at, key.scope));
-            shard.keys.insert(key.scope, key.entry);
+            // A buyer who is there twice would move every place behind.
+            (place as usize == number).then_some(())?;
+            shard.buyers[number].attempts = VecDeque::from(buyer.attempts);
         }
         for (sequence, purchase) in (0..).zip(&image.purchases) {
             let buyer: &mut Buyer = shard.buyers.get_mut(purchase.buyer.0 as usize)?;
-            if purchase.history.is_empty()
-                || !catalogue.has_product(purchase.product)
-                || !purchase
-                    .promotion
-                    .is_none_or(|index| catalogue.has_promotion(index))
-            {
-                return None;
-            }
+            is_whole(purchase, catalogue).then_some(())?;
             if purchase.state.units() != Units::None {
+                tally_of(&buyer.committed, purchase.product).checked_add(purchase.quantity)?;
                 tally_add(&mut buyer.committed, purchase.product, purchase.quantity);
                 if let Some(promotion) = purchase.promotion {
                     tally_add(&mut buyer.promotion_uses, promotion, 1);
@@ -101,6 +93,35 @@ impl Shard {
             }
         }
         shard.purchases = image.purchases;
+        for key in image.keys {
+            shard.names_what_is_there(&key.entry).then_some(())?;
+            shard.key_expiries.push_back((key.forget_at, key.scope));
+            shard.keys.insert(key.scope, key.entry);
+        }
         Some(shard)
     }
+
+    /// Whether the purchase that a key names, if it names one, is there, as far as it says.
+    fn names_what_is_there(&self, entry: &KeyEntry) -> bool {
+        match entry.outcome {
+            KeyOutcome::Held(id) => self.find(id).is_some(),
+            KeyOutcome::Paid { purchase, as_of } => self
+                .find(purchase)
+                .is_some_and(|it| it.history.first().is_some_and(|first| first.lsn <= as_of)),
+            KeyOutcome::InFlight | KeyOutcome::Refused { .. } => true,
+        }
+    }
+}
+
+/// Whether its history leads to its state, and its places are in the catalogue.
+fn is_whole(purchase: &Purchase, catalogue: &Catalogue) -> bool {
+    let history = purchase.history.iter();
+    let lived = history
+        .map(|happened| happened.step)
+        .try_fold(None, |state, step| next_state(state, step).map(Some));
+    lived == Some(Some(purchase.state))
+        && catalogue.has_product(purchase.product)
+        && purchase
+            .promotion
+            .is_none_or(|index| catalogue.has_promotion(index))
 }

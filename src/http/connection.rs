@@ -23,12 +23,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::task::Poll;
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep, timeout};
 
 /// Looks at the watch per head timeout.
 const LOOKS: u32 = 4;
+
+/// How long a connection that is being closed is still written to or read from.
+const LINGER: Duration = Duration::from_millis(200);
+/// Reads of a connection that is being closed.
+const LINGER_READS_MAX: usize = 256;
 
 /// Serves `stream` until it ends.
 pub(super) async fn serve<H: Handler>(stream: TcpStream, handler: Arc<H>, shared: Arc<Shared>) {
@@ -81,7 +86,10 @@ where
     let activity = Arc::new(Activity::default());
     let service = service(&handler, &activity);
     let mut connection = http1::Builder::new()
-        .pipeline_flush(true)
+        // Pipelined answers leave one by one: to gather them while more requests are read would
+        // let a peer that never stops sending grow the buffer, and hold a hold's answer back
+        // behind a payment. One write an answer: head and body are small.
+        .writev(false)
         .header_read_timeout(None)
         .max_buf_size(shared.limits.header_bytes_max)
         .serve_connection(TokioIo::new(io), service);
@@ -92,16 +100,29 @@ where
         shared,
     )
     .await;
-    if end == End::Quiet {
-        let parts = connection.into_parts();
-        if !parts.read_buf.is_empty() {
-            // Part of a head came: its sender is told, briefly.
-            let told = problem::on_the_wire(Reason::RequestTimeout, handler.request_id());
-            let mut io = parts.io.into_inner();
-            let _ = timeout(Duration::from_millis(100), io.write_all(&told)).await;
-            let _ = timeout(Duration::from_millis(100), io.shutdown()).await;
-        }
+    let parts = connection.into_parts();
+    let mut io = parts.io.into_inner();
+    if end == End::Quiet && !parts.read_buf.is_empty() {
+        // Part of a head came: its sender is told.
+        let told = problem::on_the_wire(Reason::RequestTimeout, handler.request_id());
+        let _ = timeout(LINGER, io.write_all(&told)).await;
+        let _ = timeout(LINGER, io.shutdown()).await;
     }
+    linger(io).await;
+}
+
+/// Reads on, briefly, what nobody wants: closing over unread bytes resets the connection, and the
+/// reset may overtake an answer such as "too large".
+async fn linger(mut io: impl AsyncRead + Unpin) {
+    let mut unwanted = [0; 4_096];
+    let reading = async {
+        for _ in 0..LINGER_READS_MAX {
+            if matches!(io.read(&mut unwanted).await, Ok(0) | Err(_)) {
+                return;
+            }
+        }
+    };
+    let _ = timeout(LINGER, reading).await;
 }
 
 async fn serve_http2<H, IO>(io: IO, handler: Arc<H>, shared: &Arc<Shared>)

@@ -74,6 +74,20 @@ impl From<Refusal> for Reason {
 }
 
 impl Reason {
+    /// Every reason but those that events know, too.
+    pub const ALL_OF_HTTP: [Self; 10] = [
+        Self::Unauthorized,
+        Self::Forbidden,
+        Self::NotFound,
+        Self::ReceiptNotFound,
+        Self::ReceiptUnavailable,
+        Self::MethodNotAllowed,
+        Self::BodyTooLarge,
+        Self::RequestTimeout,
+        Self::UnsupportedMediaType,
+        Self::NotReady,
+    ];
+
     /// Status, title and detail.
     pub const fn told(self) -> Told {
         match self {

@@ -84,7 +84,7 @@ impl Front {
             let refusal = Refusal::IdempotencyKeyMissing;
             return self.refused_shape(call, Flow::Buy, refusal, order.readable());
         };
-        if self.core.payments.in_flight() >= self.core.payments_max {
+        if !self.core.payments.has_room() {
             return self.refused_shape(call, Flow::Buy, Refusal::Overloaded, order.readable());
         }
         let path = call.parts.uri.path();
@@ -171,11 +171,12 @@ impl Front {
             return (call.problem(reason), attempt_of(reason));
         }
         let (mut answer, attempt) = self.outcome(submitted.outcome);
-        if submitted.replay == Replay::Again {
-            let yes = HeaderValue::from_static("true");
-            answer.headers.push((IDEMPOTENT_REPLAYED, yes));
+        if submitted.replay == Replay::First {
+            return (answer, attempt);
         }
-        (answer, attempt)
+        let yes = HeaderValue::from_static("true");
+        answer.headers.push((IDEMPOTENT_REPLAYED, yes));
+        (answer, Attempt::Replayed)
     }
 
     fn outcome(&self, outcome: Outcome) -> Told {

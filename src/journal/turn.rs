@@ -162,16 +162,12 @@ impl Journal {
             Trace::AttemptAndKey,
             "the engine refuses what is remembered"
         );
-        match &refused.user {
-            Some(user) => self
-                .turn(ShardId::of(user))?
-                .commit_refused(refused)
-                .map(drop),
-            None => {
-                let event = Event::AttemptRefused(refused);
-                self.append_alone(&event, self.now()).map(drop)
-            }
+        if let Some(user) = &refused.user {
+            let mut turn = self.turn(ShardId::of(user))?;
+            return turn.commit_refused(refused).map(drop);
         }
+        let event = Event::AttemptRefused(refused);
+        self.append_alone(&event, self.now()).map(drop)
     }
 
     /// Writes down an administrative act; the LSN that must be durable before it is confirmed.

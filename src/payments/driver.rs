@@ -56,6 +56,9 @@ pub trait Meter: Send + Sync + 'static {
     /// A call to the gateway ended, or was given up on, after this time.
     fn gateway_call(&self, call: Call, class: Class, took: Duration);
 
+    /// What has to be durable before the payment goes on, or its end is told, became so.
+    fn log_waited(&self, took: Duration);
+
     /// A drive left a payment open; it is tried again later.
     fn left_open(&self);
 }
@@ -63,6 +66,8 @@ pub trait Meter: Send + Sync + 'static {
 /// Measures nothing.
 impl Meter for () {
     fn gateway_call(&self, _: Call, _: Class, _: Duration) {}
+
+    fn log_waited(&self, _: Duration) {}
 
     fn left_open(&self) {}
 }
@@ -151,6 +156,12 @@ impl Payments {
         self.registry.driven()
     }
 
+    /// Whether another payment would be driven at once. The front end asks before it takes a buy
+    /// and answers `overloaded` otherwise; a buy that slips through waits for its turn.
+    pub fn has_room(&self) -> bool {
+        self.in_flight() < self.settings.in_flight_max
+    }
+
     /// Payments that are being driven or were left open to be tried again.
     pub fn open(&self) -> usize {
         self.registry.open()
@@ -206,7 +217,7 @@ impl Payments {
         };
         let (view, _) = self.read(purchase);
         let intent = after_last_step(&view);
-        gate.wait(intent).await?;
+        self.durable(intent, gate).await?;
         let ended = Drive::new(self, (view, intent), known).run().await?;
         drop(permit);
         let Ended {
@@ -222,8 +233,15 @@ impl Payments {
             self.meter.left_open();
             self.try_again(purchase, rounds + 1, self.settings.backoff(rounds + 1));
         }
-        gate.wait(durable_at).await?;
+        self.durable(durable_at, gate).await?;
         Ok(settled(rest, view))
+    }
+
+    async fn durable(&self, lsn: Lsn, gate: &CommitGate) -> Result<(), StorageFault> {
+        let began = std::time::Instant::now();
+        let waited = gate.wait(lsn).await;
+        self.meter.log_waited(began.elapsed());
+        waited
     }
 
     fn try_again(&self, purchase: PurchaseId, rounds: u32, wait: Duration) {

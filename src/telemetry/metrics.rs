@@ -47,6 +47,8 @@ impl Stage {
 pub enum Attempt {
     /// Held or paid.
     Success,
+    /// A finished key's outcome told again: no new attempt, so not counted.
+    Replayed,
     /// Answered 202: the payment is still under way.
     Pending,
     /// Refused by the shape of the request before the engine saw it, for a reason that only HTTP
@@ -103,6 +105,7 @@ impl Shard {
     /// Counts an attempt to hold or buy.
     pub fn attempt(&self, flow: Flow, attempt: Attempt) {
         let place = match attempt {
+            Attempt::Replayed => return,
             Attempt::Success => 0,
             Attempt::Pending => 1,
             Attempt::Refused(refusal) => 2 + usize::from(refusal.code()),

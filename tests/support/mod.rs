@@ -20,7 +20,7 @@ pub const SHOP: &str = "demo-shop-key";
 pub const ADMIN: &str = "demo-admin-key";
 
 /// How long anything may take before a test gives up.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_mins(1);
 
 /// The binary under test, with the environment's settings taken out.
 pub fn binary() -> Command {
@@ -452,6 +452,11 @@ impl Client {
     pub fn is_closed(&mut self) -> bool {
         let mut byte = [0];
         matches!(self.stream.read(&mut byte), Ok(0) | Err(_))
+    }
+
+    /// The bare connection.
+    pub fn into_stream(self) -> TcpStream {
+        self.stream.into_inner()
     }
 
     fn read_response(&mut self, head_only: bool) -> std::io::Result<Response> {

@@ -8,7 +8,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use wal::{DiskStorage, Entry, Log, LogConfig, Witness};
+use wal::{DiskStorage, Entry, Log, LogConfig, Lsn, Witness};
 
 const PAYLOAD: [u8; 184] = [7; 184];
 const THREADS: u64 = 2;
@@ -97,9 +97,42 @@ fn append_stream(c: &mut Criterion) {
     group.finish();
 }
 
+/// Opening verifies every frame; a reader then verifies and shows every record.
+fn recover_and_read(c: &mut Criterion) {
+    const RECORDS: u64 = 1_000_000;
+    let directory = directory();
+    let log = open(&directory, Witness::On);
+    for _ in 0..RECORDS {
+        log.append(&[entry()]).expect("room");
+    }
+    log.close().expect("closed");
+    let mut group = c.benchmark_group("a million records");
+    group.throughput(Throughput::Elements(RECORDS));
+    group.bench_function("scan", |b| {
+        b.iter(|| {
+            let storage = DiskStorage::open_read_only(directory.path()).expect("it is there");
+            let mut seen = 0;
+            wal::scan(&storage, Lsn::ZERO, |_| seen += 1).expect("readable");
+            assert_eq!(seen, RECORDS);
+        });
+    });
+    let log = open(&directory, Witness::On);
+    group.bench_function("read", |b| {
+        b.iter(|| {
+            let mut reader = log.reader(Lsn::ZERO).expect("it is there");
+            let mut seen = 0;
+            while reader.next().expect("good").is_some() {
+                seen += 1;
+            }
+            assert_eq!(seen, RECORDS);
+        });
+    });
+    group.finish();
+}
+
 criterion_group! {
     name = benches;
     config = Criterion::default().sample_size(10).measurement_time(Duration::from_secs(3));
-    targets = raw_sync, commit_alone, append_stream
+    targets = raw_sync, commit_alone, append_stream, recover_and_read
 }
 criterion_main!(benches);

@@ -1,5 +1,10 @@
-//! How a log is set up: sizes, when it syncs, what it keeps free. Every limit has a name and a
-//! default; [`LogConfig::check`] refuses combinations that could not work, with both figures.
+//! How a log is set up: sizes, when it syncs, what it keeps free.
+//!
+//! Invariants: 1. every limit has a name and a default; 2. [`LogConfig::check`] refuses combinations
+//! that could not work, with the figure given and the one needed, before anything is touched; 3. any
+//! setting may change between openings: what is on disk says for itself how large it is.
+//!
+//! It reads no files and no environment: that is for the program around it.
 
 use std::time::Duration;
 

@@ -49,12 +49,18 @@ impl Doorbell {
         }
     }
 
+    /// Raises the flag, before a look at the condition. By a swap: every change of the flag is then a
+    /// read-modify-write, so that they stand in one order for the model checker too.
+    fn announce(&self) {
+        self.waiting.swap(true, Ordering::Relaxed);
+        fence(Ordering::SeqCst);
+    }
+
     /// Sleeps until `ready` holds.
     pub fn wait_until(&self, ready: impl Fn() -> bool) {
         let mut guard = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
         loop {
-            self.waiting.store(true, Ordering::Relaxed);
-            fence(Ordering::SeqCst);
+            self.announce();
             if ready() {
                 return;
             }
@@ -70,8 +76,7 @@ impl Doorbell {
         let deadline = Instant::now().checked_add(timeout);
         let mut guard = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
         loop {
-            self.waiting.store(true, Ordering::Relaxed);
-            fence(Ordering::SeqCst);
+            self.announce();
             if ready() {
                 return true;
             }

@@ -57,6 +57,7 @@ mod recovery;
 mod ring;
 mod scan;
 mod segments;
+pub mod sim;
 mod stats;
 mod storage;
 mod survey;

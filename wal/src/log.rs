@@ -163,7 +163,7 @@ impl Log {
             };
             maker
                 .maker
-                .run(&*maker.storage, settings, || maker.ring.nudge());
+                .run(&*maker.storage, settings, &|| maker.ring.nudge());
         })?;
         let committer = Committer::new(shared, consumer, recovered.active, recovered.witness);
         log.spawn("wal-log", move || committer.run())?;

@@ -3,6 +3,8 @@
 //! Invariant: an [`Lsn`] counts bytes of the record stream, from 0 when the log was created and
 //! for ever, across segments, restarts and removals. Frame and segment headers are not counted, so
 //! a position does not depend on how appends happened to be batched.
+//!
+//! It has no arithmetic on purpose: positions are taken from the log, never computed.
 
 use std::fmt;
 

@@ -127,7 +127,8 @@ impl Maker {
     }
 
     /// The maker's thread. `nudge` has the log thread look for a failure.
-    pub(crate) fn run(&self, storage: &dyn Storage, settings: Settings, nudge: impl Fn()) {
+    pub(crate) fn run(&self, storage: &dyn Storage, settings: Settings, nudge: &dyn Fn()) {
+        let _ending = Ending { maker: self, nudge };
         loop {
             let job = self.next_job(settings.check_every);
             if matches!(job, Job::End) {
@@ -157,16 +158,21 @@ impl Maker {
                     continue;
                 }
                 Err(e) => {
-                    state.failed = Some(e);
-                    self.has_failed.store(true, Ordering::Release);
-                    self.changed.notify_all();
                     drop(state);
-                    nudge();
+                    self.fail(e, nudge);
                     return;
                 }
             }
             self.changed.notify_all();
         }
+    }
+
+    /// Hands a failure to the log thread, asleep or waiting for a spare.
+    fn fail(&self, error: IoError, nudge: &dyn Fn()) {
+        lock(&self.state).failed = Some(error);
+        self.has_failed.store(true, Ordering::Release);
+        self.changed.notify_all();
+        nudge();
     }
 
     /// Sleeps until there is something to do.
@@ -203,6 +209,28 @@ impl Maker {
                 .0;
             since = Instant::now();
             !state.stop
+        }
+    }
+}
+
+/// Fails the log if the thread unwinds: the log thread may not wait for one that is gone.
+struct Ending<'a> {
+    maker: &'a Maker,
+    nudge: &'a dyn Fn(),
+}
+
+impl Drop for Ending<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let source = io::Error::other("the thread that makes segments panicked");
+            let (operation, file, offset) = (Operation::Run, ".".to_owned(), 0);
+            let error = IoError {
+                operation,
+                file,
+                offset,
+                source,
+            };
+            self.maker.fail(error, self.nudge);
         }
     }
 }

@@ -1,5 +1,10 @@
-//! Counters of a running log. Written by the log thread alone, read by anyone, never a
-//! synchronisation: each figure is right, together they may be a moment apart.
+//! Counters of a running log, and the figures that users see of them.
+//!
+//! Invariants: 1. each counter has one writer, the log thread, so counting is a plain store; 2. they
+//! synchronise nothing: each figure is right, together they may be a moment apart; 3. they only grow,
+//! from the log's opening on.
+//!
+//! No names, no labels, no exporter: whoever publishes metrics reads [`LogStats`] and names them.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;

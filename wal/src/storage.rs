@@ -5,7 +5,7 @@
 //! 3. nothing else is promised, in any order; 4. a rename is one step. Names are plain file names
 //! in one directory that belongs to the log.
 //!
-//! [`DiskStorage`] is the real one.
+//! [`DiskStorage`] is the real one; [`crate::sim`] stands in for it in tests.
 
 mod disk;
 

@@ -1,6 +1,9 @@
 //! The synchronisation primitives of the lock-free parts, from `std` or, under `--cfg loom`, from
-//! the model checker. Only the ring, the doorbell and the durable point use this module; everything
-//! else runs on plain `std` and is never modelled.
+//! the model checker.
+//!
+//! Only the ring, the doorbell and the durable point use the primitives named here; everything else
+//! runs on plain `std` and is never modelled. Nothing here adds behaviour to what it re-exports, but
+//! for [`lock`], the one way in which this crate takes a `std` mutex.
 
 #[cfg(loom)]
 pub(crate) use loom::sync::{

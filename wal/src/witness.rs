@@ -9,7 +9,8 @@ use crate::error::{At, Damage, IoError, OpenError, Operation, Vouched};
 use crate::format::{Bad, Mismatch, WITNESS_SLOT_BYTES, WitnessSlot, names};
 use crate::storage::{Access, Storage, StorageFile, read_full, write_all, write_zeroes};
 
-const BYTES: usize = 2 * WITNESS_SLOT_BYTES;
+/// The second slot needs no more than its sector.
+const BYTES: usize = WITNESS_SLOT_BYTES + 512;
 
 /// What the witness says.
 #[derive(Copy, Clone, Debug, Default)]
@@ -30,9 +31,11 @@ pub(crate) fn read(storage: &dyn Storage, names: &[String]) -> Result<Testimony,
         .at(Operation::Open, names::WITNESS, 0)?;
     let mut bytes = vec![0; BYTES];
     let read = read_full(&*file, &mut bytes, 0).at(Operation::Read, names::WITNESS, 0)?;
-    let slots = [0, WITNESS_SLOT_BYTES].map(|at| WitnessSlot::decode(&bytes[at..]));
+    let (one, other) = bytes.split_at(WITNESS_SLOT_BYTES);
+    let slots = [one, other].map(WitnessSlot::decode);
     let Some(latest) = slots.iter().flatten().max_by_key(|slot| slot.counter) else {
-        if read == BYTES && bytes.iter().all(|b| *b == 0) {
+        // A slot still blank: at most the first write was begun, and nothing was acknowledged since.
+        if read == BYTES && [one, other].iter().any(|slot| slot.iter().all(|b| *b == 0)) {
             return Ok(Testimony::default());
         }
         let bad = Bad::new(Mismatch::Witness, BYTES as u64, read as u64);

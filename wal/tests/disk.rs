@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use wal::{
     AppendError, CommitListener, DiskStorage, Entry, Fault, Log, LogConfig, Lsn, OpenError,
-    ReadError, Storage, SyncPolicy, Verdict, Witness, scan,
+    Operation, ReadError, Storage, SyncPolicy, Verdict, Witness, scan,
 };
 
 /// Segments of a few blocks: every test rolls over.
@@ -295,4 +295,62 @@ fn two_processes_do_not_share_a_directory() {
     assert!(one.free_bytes().unwrap() > 0);
     drop(one);
     DiskStorage::open(directory.path()).unwrap();
+}
+
+#[test]
+fn sizes_may_change_between_openings() {
+    let directory = tempfile::tempdir().unwrap();
+    let configs = [
+        small(),
+        LogConfig {
+            segment_bytes: 64 << 10,
+            frame_bytes_max: 32 << 10,
+            ring_bytes: 64 << 10,
+            ..small()
+        },
+        LogConfig {
+            segment_bytes: 2 << 10,
+            frame_bytes_max: 1 << 10,
+            record_bytes_max: 900,
+            ..small()
+        },
+    ];
+    let mut payloads = Vec::new();
+    for (i, config) in configs.iter().cycle().take(6).enumerate() {
+        let (log, report) = Log::open(storage(&directory), config.clone()).unwrap();
+        assert_eq!(report.records, payloads.len() as u64);
+        for n in 0..20 {
+            payloads.push(vec![u8::try_from(i * 20 + n).unwrap(); 800]);
+            log.append(&[entry(payloads.last().unwrap())]).unwrap();
+        }
+        log.close().unwrap();
+    }
+    let (log, _) = Log::open(storage(&directory), small()).unwrap();
+    assert_eq!(read_all(&log, Lsn::ZERO), payloads);
+}
+
+struct Clumsy;
+
+impl CommitListener for Clumsy {
+    fn committed(&self, _: Lsn) {
+        panic!("a listener fails");
+    }
+    fn poisoned(&self, _: &Arc<Fault>) {}
+}
+
+#[test]
+fn a_listener_that_panics_ends_the_log_and_leaves_nobody_waiting() {
+    let directory = tempfile::tempdir().unwrap();
+    let (log, _) = Log::open(storage(&directory), small()).unwrap();
+    log.subscribe(Arc::new(Clumsy));
+    let appended = log.append(&[entry(b"x")]).unwrap();
+    log.wait_durable(appended.end).unwrap();
+    let fault = log
+        .wait_durable(Lsn::new(appended.end.get() + 16))
+        .unwrap_err();
+    assert_eq!(
+        (fault.operation, fault.durable),
+        (Operation::Run, appended.end)
+    );
+    assert!(log.close().is_err());
 }

@@ -47,9 +47,76 @@ mod imp {
 #[cfg(holdfast_loom)]
 mod imp {
     use std::sync::Arc;
+    use std::sync::atomic::Ordering;
 
     use loom::sync::Mutex;
-    pub(crate) use loom::sync::atomic::{AtomicBool, AtomicU64, fence};
+    pub(crate) use loom::sync::atomic::{AtomicBool, fence};
+
+    /// Loom's word, with a turnstile before every access.
+    ///
+    /// Loom remembers only the last access to a word when it looks for another order to try, and takes two loads for
+    /// independent. So in "load, then compare-and-swap" a thread's own load hides its swap from a load that another
+    /// thread made before: the order in which the swap comes first is never tried (0.7.3). The turnstile is a relaxed
+    /// addition: it makes any two accesses compete, and orders no memory.
+    #[derive(Debug)]
+    pub(crate) struct AtomicU64 {
+        turnstile: loom::sync::atomic::AtomicU64,
+        word: loom::sync::atomic::AtomicU64,
+    }
+
+    impl AtomicU64 {
+        pub(crate) fn new(value: u64) -> Self {
+            let word = loom::sync::atomic::AtomicU64::new;
+            Self {
+                turnstile: word(0),
+                word: word(value),
+            }
+        }
+
+        fn enter(&self) -> &loom::sync::atomic::AtomicU64 {
+            self.turnstile.fetch_add(1, Ordering::Relaxed);
+            &self.word
+        }
+
+        pub(crate) fn load(&self, order: Ordering) -> u64 {
+            self.enter().load(order)
+        }
+
+        pub(crate) fn store(&self, value: u64, order: Ordering) {
+            self.enter().store(value, order);
+        }
+
+        pub(crate) fn fetch_add(&self, value: u64, order: Ordering) -> u64 {
+            self.enter().fetch_add(value, order)
+        }
+
+        pub(crate) fn compare_exchange(
+            &self,
+            current: u64,
+            new: u64,
+            success: Ordering,
+            failure: Ordering,
+        ) -> Result<u64, u64> {
+            self.enter()
+                .compare_exchange(current, new, success, failure)
+        }
+
+        pub(crate) fn fetch_update(
+            &self,
+            set: Ordering,
+            fetch: Ordering,
+            mut step: impl FnMut(u64) -> Option<u64>,
+        ) -> Result<u64, u64> {
+            let mut seen = self.load(fetch);
+            while let Some(next) = step(seen) {
+                match self.compare_exchange(seen, next, set, fetch) {
+                    Ok(before) => return Ok(before),
+                    Err(now) => seen = now,
+                }
+            }
+            Err(seen)
+        }
+    }
 
     pub(crate) fn zeroed(len: usize) -> Box<[AtomicU64]> {
         (0..len).map(|_| AtomicU64::new(0)).collect()

@@ -56,6 +56,10 @@ struct Entry {
     gone: AtomicBool,
 }
 
+// What the head of this file says about memory.
+#[cfg(all(target_pointer_width = "64", not(holdfast_loom)))]
+const _: () = assert!(size_of::<(KeyDigest, Entry)>() == 96);
+
 impl Entry {
     fn new(
         depth: usize,
@@ -120,8 +124,8 @@ impl VelocityTable {
 
     /// Adds an instant to a key. Applying it again changes nothing.
     ///
-    /// It is given up only where other threads have come first in each of [`RECORD_ROUNDS_MAX`] rounds or
-    /// [`SAMPLES_MAX`] samples, which takes more threads that add keys than the table has keys.
+    /// It is given up only where other threads have come first in each of 64 rounds or samples,
+    /// which takes more threads that add keys than the table has keys.
     pub fn record(&self, key: KeyDigest, instant: AttemptInstant) {
         for _ in 0..RECORD_ROUNDS_MAX {
             let cells = self.cells.pin();

@@ -141,6 +141,9 @@ mod modelled {
         bytes: Vec<UnsafeCell<[u8; CELL]>>,
     }
 
+    // SAFETY: loom reports any two accesses that are not ordered.
+    unsafe impl Sync for Cells {}
+
     impl Cells {
         pub(crate) fn new(bytes: usize) -> Self {
             assert!(bytes.is_power_of_two(), "positions wrap by a mask");

@@ -1,0 +1,149 @@
+//! `snapshot_decoder`: a snapshot file.
+//!
+//! Input: a byte that says which of two ways, then
+//! - 0: the bytes of a whole file;
+//! - else: a section's number in the golden snapshot (16 bits, little endian) and bytes to stand in
+//!   its place, sealed with right checksums, so that what lies behind them is reached.
+//!
+//! What is restored is whole: every key answers, every purchase can be shown, every hold can run
+//! out, and the state has a digest.
+
+use crate::{files_in, take, within};
+use holdfast::engine::apply::Stamp;
+use holdfast::engine::catalogue::Catalogue;
+use holdfast::engine::event::{Event, HoldExpired, IdempotencyKey};
+use holdfast::engine::lifecycle::PurchaseState;
+use holdfast::engine::settings::EngineSettings;
+use holdfast::engine::shard::{LATEST, Shard};
+use holdfast::ids::{Digest16, PurchaseId};
+use holdfast::journal::snapshot::format::{
+    Section, SnapshotReader, chain, header, section_header, trailer,
+};
+use holdfast::journal::snapshot::{digest, restore};
+use std::collections::BTreeSet;
+use std::sync::OnceLock;
+
+/// Keys of velocity counters that a restored snapshot has room for.
+const VELOCITY_KEYS_MAX: usize = 1_024;
+/// What restoring takes beside a few times its input: 256 shards and the table of counters.
+const SLACK_BYTES: usize = 4 << 20;
+
+/// The target.
+pub fn run(mut input: &[u8]) {
+    let [way] = take(&mut input);
+    let sealed;
+    let bytes = if way == 0 {
+        input
+    } else {
+        let place = u16::from_le_bytes(take(&mut input));
+        sealed = with_section(usize::from(place), input);
+        &sealed[..]
+    };
+    let most = 64 * bytes.len() + SLACK_BYTES;
+    let Ok(restored) = within(most, || restore(bytes, VELOCITY_KEYS_MAX)) else {
+        return;
+    };
+    assert!(
+        restored
+            .shards
+            .iter()
+            .all(|(_, lsn)| *lsn >= restored.first),
+        "the log is read from before every part"
+    );
+    let catalogue = &restored.catalogue;
+    let mut images = Vec::with_capacity(restored.shards.len());
+    for (shard, _) in &restored.shards {
+        let image = shard.image();
+        let again = Shard::from_image(shard.id(), image.clone(), catalogue);
+        let again = again.expect("a shard's own image is one");
+        assert_eq!(again.image(), image);
+        images.push(image);
+    }
+    assert_eq!(digest(catalogue, images.into_iter()).len(), 64);
+    for (mut shard, _) in restored.shards {
+        show_and_expire(&mut shard, catalogue);
+    }
+}
+
+/// What comes next after a start: keys answer, purchases are shown, and holds run out.
+fn show_and_expire(shard: &mut Shard, catalogue: &Catalogue) {
+    let settings = EngineSettings::default();
+    for number in 0..16 {
+        // Keys of the golden history, so that some are there.
+        let key = IdempotencyKey {
+            scope: Digest16([number; 16]),
+            fingerprint: Digest16([0xf0 | number; 16]),
+        };
+        let _ = shard.key_answer(&key, catalogue);
+    }
+    for sequence in 0..shard.sizes().purchases as u64 {
+        let id = PurchaseId::new(shard.id(), sequence);
+        let hold = shard.hold_view(id, catalogue).expect("it is there");
+        let view = shard.purchase_view(id, catalogue, LATEST);
+        let view = view.expect("its history is a life");
+        assert_eq!(view.state, hold.state, "the state is the history's");
+        if view.state == PurchaseState::Held {
+            let event = Event::HoldExpired(HoldExpired {
+                purchase: id,
+                user: view.user,
+            });
+            let stamp = Stamp {
+                at: hold.expires_at,
+                lsn: LATEST,
+            };
+            let applied = shard.apply(&event, stamp, catalogue, &settings);
+            applied.expect("a held purchase may run out");
+        }
+    }
+}
+
+/// The golden snapshot with `bytes` in the place of one of its sections.
+fn with_section(place: usize, bytes: &[u8]) -> Vec<u8> {
+    let golden = golden_sections();
+    let place = place % golden.len();
+    let mut file = header(1).to_vec();
+    let mut folded = 0;
+    for (at, section) in golden.iter().enumerate() {
+        let content = if at == place { bytes } else { &section.bytes };
+        let head = section_header(section.tag, section.lsn, content);
+        folded = chain(folded, &head);
+        file.extend_from_slice(&head);
+        file.extend_from_slice(content);
+    }
+    let count = u32::try_from(golden.len()).expect("258 sections");
+    file.extend_from_slice(&trailer(count, folded));
+    file
+}
+
+fn golden_sections() -> &'static [Section] {
+    static SECTIONS: OnceLock<Vec<Section>> = OnceLock::new();
+    SECTIONS.get_or_init(|| {
+        let bytes = golden_file();
+        let mut reader = SnapshotReader::open(&bytes[..]).expect("the golden snapshot");
+        let sections = std::iter::from_fn(|| reader.next_section().expect("it is good"));
+        sections.collect()
+    })
+}
+
+fn golden_file() -> Vec<u8> {
+    let mut files = files_in("tests/golden/data-v1/written/snapshots");
+    let (_, bytes) = files.pop().expect("there is a golden snapshot");
+    bytes
+}
+
+/// The golden snapshot, and each of its sections that differs from the others.
+pub fn seeds() -> Vec<(String, Vec<u8>)> {
+    let mut whole = vec![0];
+    whole.extend_from_slice(&golden_file());
+    let mut seeds = vec![("whole".to_owned(), whole)];
+    let mut known = BTreeSet::new();
+    for (place, section) in (0_u16..).zip(golden_sections()) {
+        if known.insert(&section.bytes) {
+            let mut seed = vec![1];
+            seed.extend_from_slice(&place.to_le_bytes());
+            seed.extend_from_slice(&section.bytes);
+            seeds.push((format!("section-{place}"), seed));
+        }
+    }
+    seeds
+}

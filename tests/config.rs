@@ -1,0 +1,247 @@
+//! Settings: where they come from, which override which, what is refused and how it is said.
+
+mod support;
+
+use holdfast::config::{Config, ConfigError, Demo, Environment, HIDDEN, Sources, keys};
+use support::Setup;
+
+const WHOLE: &str = r#"
+    [[auth.keys]]
+    name = "shop"
+    role = "shop"
+    key = "a-secret-of-a-shop"
+    [payments]
+    gateway = "sandbox"
+    [[receipts.hmac_keys]]
+    id = "r1"
+    key = { env = "RECEIPT_KEY" }
+"#;
+
+fn load(file: &str, environment: &[(&str, &str)]) -> Result<Config, ConfigError> {
+    let secret = ("RECEIPT_KEY", "0123456789abcdef0123456789abcdef");
+    let pairs = environment.iter().copied().chain([secret]);
+    Config::load(&Sources {
+        file: Some(("holdfast.toml".into(), file.to_owned())),
+        environment: Environment::from_pairs(pairs),
+        ..Sources::default()
+    })
+}
+
+fn refusal(file: &str, environment: &[(&str, &str)]) -> String {
+    load(file, environment)
+        .expect_err("it should be refused")
+        .to_string()
+}
+
+#[test]
+fn the_environment_overrides_the_file_and_flags_override_both() {
+    let file = format!(
+        "{WHOLE}\n[server]\nlisten = \"127.0.0.1:1\"\ndrain_s = 7\n[storage]\nsync = \"always\""
+    );
+    let config = load(&file, &[]).unwrap();
+    assert_eq!(
+        (config.server.listen.port(), config.server.drain.as_secs()),
+        (1, 7)
+    );
+    let environment = [
+        ("HOLDFAST_SERVER__LISTEN", "127.0.0.1:2"),
+        ("HOLDFAST_LIMITS__RATE__COUNT", "9"),
+        ("HOLDFAST_LIMITS__RATE", "{ per_s = 3 }"),
+        ("HOLDFAST_STORAGE__SYNC__INTERVAL_MS", "50"),
+        ("HOLDFAST_DROP__CURRENCIES", "[\"KRW\"]"),
+        ("HOLDFAST_NOT_A_KEY", "ignored: it has no section"),
+    ];
+    let config = load(&file, &environment).unwrap();
+    assert_eq!(config.server.listen.port(), 2);
+    assert_eq!((config.sale.rate_count, config.sale.rate_per_s), (9, 3));
+    assert_eq!(config.storage.sync_interval_ms, Some(50));
+    assert_eq!(config.sale.currencies[0].as_str(), "KRW");
+    let flags = Sources {
+        file: Some(("holdfast.toml".into(), file)),
+        environment: Environment::from_pairs(
+            environment
+                .into_iter()
+                .chain([("RECEIPT_KEY", "0123456789abcdef0123456789abcdef")]),
+        ),
+        listen: Some("127.0.0.1:3".to_owned()),
+        ..Sources::default()
+    };
+    assert_eq!(Config::load(&flags).unwrap().server.listen.port(), 3);
+}
+
+#[test]
+fn unknown_keys_name_the_nearest_known_one() {
+    for (line, unknown, nearest) in [
+        (
+            "[server]\nlisten_on = \"x\"",
+            "server.listen_on",
+            "server.listen",
+        ),
+        (
+            "[server]\nmax_conections = 1",
+            "server.max_conections",
+            "server.max_connections",
+        ),
+        ("[sever]\nlisten = \"x\"", "sever", "server.listen"),
+        (
+            "[limits]\nrate = { cuont = 1 }",
+            "limits.rate.cuont",
+            "limits.rate.count",
+        ),
+        (
+            "[storage.sync]\ninterval = 1",
+            "storage.sync.interval",
+            "storage.sync.interval_ms",
+        ),
+        ("[report.postgres]\nurl = \"x\"", "report", ""),
+    ] {
+        let told = refusal(&format!("{WHOLE}\n{line}"), &[]);
+        assert!(told.contains(&format!("`{unknown}`")), "{told}");
+        assert!(told.contains(nearest), "{told}");
+    }
+    let told = refusal(WHOLE, &[("HOLDFAST_SERVER__LISTN", "x")]);
+    assert!(
+        told.contains("HOLDFAST_SERVER__LISTN") && told.contains("`server.listen`"),
+        "{told}"
+    );
+}
+
+#[test]
+fn values_out_of_range_are_refused_by_their_key() {
+    for (line, key) in [
+        ("[server]\nlisten = \"somewhere\"", "server.listen"),
+        ("[server]\nmax_connections = 0", "server.max_connections"),
+        ("[server]\ndrain_s = -1", "server.drain_s"),
+        ("[server]\ndrain_s = 1.5", "server.drain_s"),
+        ("[server]\nheader_bytes_max = 10", "server.header_bytes_max"),
+        ("[server]\ntls = { cert = \"c.pem\" }", "server.tls.key"),
+        ("[storage]\nring_bytes = 8388607", "storage.ring_bytes"),
+        ("[storage]\nsync = \"sometimes\"", "storage.sync"),
+        ("[storage]\nwitness = 1", "storage.witness"),
+        ("[drop]\ncurrencies = []", "drop.currencies"),
+        ("[drop]\ncurrencies = [\"usd\"]", "drop.currencies"),
+        ("[drop]\ncurrencies = [\"USD\", \"USD\"]", "drop.currencies"),
+        ("[limits]\nrate = 5", "limits.rate"),
+        (
+            "[[auth.keys]]\nname = \"x\"\nrole = \"root\"\nkey = \"a-secret-of-root\"",
+            "auth.keys[].role",
+        ),
+        (
+            "[[auth.keys]]\nname = \"x\"\nrole = \"shop\"\nkey = \"short\"",
+            "auth.keys[].key",
+        ),
+        (
+            "[[auth.keys]]\nname = \"x\"\nrole = \"shop\"\nkey = \"a-secret-of-a-shop\"",
+            "auth.keys[].key",
+        ),
+        (
+            "[[auth.keys]]\nname = \"x\"\nrole = \"shop\"\nkey = { env = \"NOT_SET\" }",
+            "auth.keys[].key",
+        ),
+        (
+            "[[auth.keys]]\nname = \"x\"\nrole = \"shop\"\nkey = { file = \"/nonexistent/key\" }",
+            "auth.keys[].key",
+        ),
+    ] {
+        let told = refusal(&format!("{WHOLE}\n{line}"), &[]);
+        assert!(told.contains(key), "{line}: {told}");
+    }
+}
+
+#[test]
+fn secrets_are_read_from_files_and_never_shown() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("key");
+    std::fs::write(&path, "a-secret-in-a-file\n").unwrap();
+    let more =
+        format!("[[auth.keys]]\nname = \"a\"\nrole = \"admin\"\nkey = {{ file = {path:?} }}");
+    let config = load(&format!("{WHOLE}\n{more}"), &[]).unwrap();
+    let everything = format!("{config:?} {}", config.shown());
+    for secret in [
+        "a-secret-of-a-shop",
+        "a-secret-in-a-file",
+        "0123456789abcdef",
+    ] {
+        assert!(!everything.contains(secret), "{everything}");
+    }
+    assert_eq!(config.shown()["auth.keys"][1]["key"], HIDDEN);
+    // Nor in what is said of a file that does not parse, or of a key in the wrong place.
+    for broken in [
+        "key = \"a-secret-of-a-shop",
+        "[server]\nlisten = \"a-secret-of-a-shop\"",
+    ] {
+        assert!(!refusal(broken, &[]).contains("a-secret"), "{broken}");
+    }
+}
+
+#[test]
+fn without_keys_of_its_own_it_does_not_start_and_says_what_to_add() {
+    for (missing, add) in [
+        ("auth", "[[auth.keys]]"),
+        ("receipts", "[[receipts.hmac_keys]]"),
+        ("payments", "sandbox"),
+    ] {
+        let mut table: toml::Table = WHOLE.parse().unwrap();
+        table.remove(missing);
+        let told = refusal(&table.to_string(), &[]);
+        assert!(told.contains(add) && told.contains("--demo"), "{told}");
+    }
+    let ended = Setup::plain().run();
+    assert_eq!(ended.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&ended.stderr).contains("[[auth.keys]]"));
+}
+
+#[test]
+fn the_demo_fills_only_what_is_left_out_and_stays_on_loopback() {
+    let demo = |file: &str| {
+        Config::load(&Sources {
+            file: Some(("holdfast.toml".into(), file.to_owned())),
+            demo: Demo::Yes,
+            ..Sources::default()
+        })
+    };
+    assert_eq!(demo("").unwrap().keys.len(), 2);
+    let own = "[[auth.keys]]\nname = \"mine\"\nrole = \"shop\"\nkey = \"a-secret-of-mine\"";
+    let config = demo(own).unwrap();
+    assert_eq!(
+        (config.keys.len(), config.keys[0].owner.as_str()),
+        (1, "mine")
+    );
+    assert_eq!(config.receipt_keys[0].id.as_str(), "demo-r1");
+    for open in ["0.0.0.0:8080", "192.168.0.1:8080", "[::]:8080"] {
+        let told = demo(&format!("[server]\nlisten = \"{open}\""))
+            .unwrap_err()
+            .to_string();
+        assert!(told.contains("loopback"), "{told}");
+    }
+    assert!(demo("[server]\nlisten = \"[::1]:8080\"").is_ok());
+}
+
+/// `docs/configuration.md` has a line for each key, with its default, and for nothing else.
+#[test]
+fn the_documentation_has_every_key_with_its_default() {
+    let documented = include_str!("../docs/configuration.md");
+    let rows: Vec<&str> = documented
+        .lines()
+        .filter(|line| line.starts_with("| `"))
+        .collect();
+    let expected: Vec<String> = keys::KEYS.iter().map(row).collect();
+    let said = rows.join("\n");
+    assert_eq!(
+        rows,
+        expected,
+        "the tables should be:\n{}\nbut are:\n{said}",
+        expected.join("\n")
+    );
+}
+
+fn row(key: &keys::Key) -> String {
+    let default = match key.default {
+        "" => "—".to_owned(),
+        default => format!("`{default}`"),
+    };
+    let range = key.range.map_or(String::new(), |(least, most)| {
+        format!(" {least} to {most}.")
+    });
+    format!("| `{}` | {default} | {}{range} |", key.path, key.what)
+}

@@ -1,0 +1,210 @@
+//! One event of each kind with every field filled in, from fixed data. The bytes that these were
+//! written to stand beside this file; a field that changes its meaning needs a new version, never
+//! another value here.
+
+use holdfast::engine::event::{
+    Active, AdminAct, AdminActed, AttemptRefused, CaptureStarted, DeclineCause, Discount, Event,
+    Flow, HoldExpired, HoldPlaced, HoldReleased, IdempotencyKey, Origin, PaymentAuthorized,
+    PaymentCaptured, PaymentDeclined, PaymentStarted, PaymentVoided, PaysFor, ProductSet,
+    PromotionSet, Quote, VoidCause, VoidStarted,
+};
+use holdfast::engine::refusal::Refusal;
+use holdfast::ids::{
+    AuthorizationId, CaptureId, CardToken, DeviceId, Digest16, KeyOwner, ProductId, PromotionCode,
+    PurchaseId, ReceiptKeyId, RequestId, ShardId, UserId,
+};
+use holdfast::money::{Amount, Currency, Price};
+use holdfast::time::UnixMs;
+
+/// The instant of every event: 2027-01-15T08:00:00.123Z.
+pub const AT: UnixMs = UnixMs::new(1_800_000_000_123);
+
+/// One event of each kind.
+pub fn all() -> Vec<Event> {
+    vec![
+        Event::ProductSet(product_set()),
+        Event::PromotionSet(promotion_set()),
+        Event::AdminActed(AdminActed {
+            act: "snapshot".to_owned(),
+            by: admin(),
+        }),
+        Event::AttemptRefused(attempt_refused()),
+        Event::HoldPlaced(hold_placed()),
+        Event::HoldReleased(HoldReleased {
+            purchase: purchase(),
+            user: user(),
+            origin: origin(3),
+        }),
+        Event::HoldExpired(HoldExpired {
+            purchase: purchase(),
+            user: user(),
+        }),
+        Event::PaymentStarted(payment_started()),
+        Event::PaymentAuthorized(PaymentAuthorized {
+            purchase: purchase(),
+            user: user(),
+            authorization: AuthorizationId::parse("auth_0001").expect("an id"),
+            capture_before: Some(AT.plus_ms(604_800_000)),
+        }),
+        Event::PaymentDeclined(PaymentDeclined {
+            purchase: purchase(),
+            user: user(),
+            cause: DeclineCause::GatewayFailed,
+        }),
+        Event::CaptureStarted(CaptureStarted {
+            purchase: purchase(),
+            user: user(),
+        }),
+        Event::PaymentCaptured(PaymentCaptured {
+            purchase: purchase(),
+            user: user(),
+            capture: CaptureId::parse("cap_0001").expect("an id"),
+            receipt_key: ReceiptKeyId::parse("r1").expect("an id"),
+        }),
+        Event::VoidStarted(VoidStarted {
+            purchase: purchase(),
+            user: user(),
+            cause: VoidCause::AuthorizationLapsed,
+        }),
+        Event::PaymentVoided(PaymentVoided {
+            purchase: purchase(),
+            user: user(),
+        }),
+    ]
+}
+
+/// A product with two prices and a window.
+pub fn product_set() -> ProductSet {
+    ProductSet {
+        product: product(),
+        name: "Ein Paar Schuhe, größer als sein Preis".to_owned(),
+        prices: vec![
+            (currency("KRW"), Price::new(25_000).expect("in range")),
+            (currency("USD"), Price::new(1_999).expect("in range")),
+        ],
+        stock: 2_097_151,
+        per_user_limit: Some(4),
+        starts_at: Some(UnixMs::new(1_799_999_000_000)),
+        ends_at: Some(UnixMs::new(1_900_000_000_000)),
+        active: Active::Yes,
+        hold_ttl_ms: Some(300_000),
+        reward_tokens: 7,
+        by: admin(),
+    }
+}
+
+/// A promotion of that product.
+pub fn promotion_set() -> PromotionSet {
+    let off = |sum| Amount::new(sum).expect("not negative");
+    PromotionSet {
+        code: promotion(),
+        discount: Discount::Fixed(vec![
+            (currency("KRW"), off(1_000)),
+            (currency("USD"), off(100)),
+        ]),
+        uses_max: 1_000,
+        uses_per_user_max: Some(2),
+        products: vec![product()],
+        starts_at: None,
+        ends_at: Some(UnixMs::new(1_900_000_000_000)),
+        active: Active::Yes,
+        by: admin(),
+    }
+}
+
+fn hold_placed() -> HoldPlaced {
+    HoldPlaced {
+        purchase: purchase(),
+        user: user(),
+        product: product(),
+        quantity: 2,
+        quote: quote(),
+        promotion: Some(promotion()),
+        expires_at: AT.plus_ms(300_000),
+        flow: Flow::Buy,
+        origin: origin(1),
+    }
+}
+
+fn payment_started() -> PaymentStarted {
+    PaymentStarted {
+        purchase: purchase(),
+        user: user(),
+        quote: quote(),
+        card: CardToken::parse("tok_ok").expect("a token"),
+        pays_for: PaysFor::EarlierHold,
+        origin: origin(2),
+    }
+}
+
+fn attempt_refused() -> AttemptRefused {
+    AttemptRefused {
+        flow: Flow::Hold,
+        reason: Refusal::SoldOut,
+        user: Some(user()),
+        product: Some(product()),
+        quantity: 3,
+        card: Some(CardToken::parse("tok_ok").expect("a token")),
+        origin: origin(4),
+    }
+}
+
+fn quote() -> Quote {
+    Quote {
+        currency: currency("USD"),
+        unit_price: Price::new(1_999).expect("in range"),
+        discount: Amount::new(100).expect("not negative"),
+        amount: Amount::new(3_898).expect("not negative"),
+    }
+}
+
+/// Where request `number` came from: an IPv4 address for even ones, IPv6 for odd ones.
+pub fn origin(number: u8) -> Origin {
+    let ip = if number.is_multiple_of(2) {
+        "192.0.2.7"
+    } else {
+        "2001:db8::7"
+    };
+    Origin {
+        request: RequestId(0x0123_4567_89ab_cd00 + u64::from(number)),
+        owner: KeyOwner::parse("shop").expect("an id"),
+        key: Some(IdempotencyKey {
+            scope: Digest16([number; 16]),
+            fingerprint: Digest16([0xf0 | number; 16]),
+        }),
+        ip: Some(ip.parse().expect("an address")),
+        // Longer than what a text id keeps within itself.
+        device: Some(DeviceId::parse("device-0123456789abcdef0123456789").expect("an id")),
+    }
+}
+
+fn admin() -> AdminAct {
+    AdminAct {
+        request: RequestId(0xfeed),
+        owner: KeyOwner::parse("admin").expect("an id"),
+    }
+}
+
+/// The buyer of everything.
+pub fn user() -> UserId {
+    UserId::parse("ana").expect("an id")
+}
+
+/// What they buy.
+pub fn product() -> ProductId {
+    ProductId::parse("drop-1").expect("an id")
+}
+
+/// What they type to get it cheaper.
+pub fn promotion() -> PromotionCode {
+    PromotionCode::parse("EARLY-BIRD").expect("an id")
+}
+
+/// The currency of this code.
+pub fn currency(code: &str) -> Currency {
+    Currency::parse(code).expect("ISO 4217 lists it")
+}
+
+fn purchase() -> PurchaseId {
+    PurchaseId::new(ShardId::of(&user()), 300)
+}

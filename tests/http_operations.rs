@@ -1,0 +1,415 @@
+//! Running the real binary: log lines, metrics, roles, draining, HTTP/2, TLS, the commands.
+
+mod support;
+
+use http_body_util::{BodyExt, Full};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
+use std::process::Stdio;
+use support::{ADMIN, Request, SHOP, Setup, binary, until};
+
+const ROLES: &str = r#"
+    [[auth.keys]]
+    name = "shop"
+    role = "shop"
+    key = "a-key-of-a-shop"
+    [[auth.keys]]
+    name = "boss"
+    role = "admin"
+    key = "a-key-of-a-boss"
+    [[auth.keys]]
+    name = "reader"
+    role = "auditor"
+    key = "a-key-of-a-reader"
+    [[auth.keys]]
+    name = "scraper"
+    role = "metrics"
+    key = "a-key-of-a-scraper"
+"#;
+
+#[test]
+fn each_role_may_do_what_it_is_for() {
+    let server = Setup::demo().config(ROLES).start();
+    let product = json!({"name": "n", "price": {"USD": 1}, "stock": 1});
+    let requests = [
+        Request::get("/limited/products/drop-1"),
+        Request::hold("ana", "drop-1", 1, "key-role-1"),
+        Request::get("/admin/status"),
+        Request::get("/admin/audit"),
+        Request::get("/admin/config"),
+        Request::put("/admin/products/n").json(&product),
+        Request::post("/admin/snapshot"),
+        Request::get("/metrics"),
+    ];
+    let expected = [
+        ("a-key-of-a-shop", [200, 201, 403, 403, 403, 403, 403, 403]),
+        ("a-key-of-a-boss", [200, 403, 200, 200, 200, 201, 200, 200]),
+        (
+            "a-key-of-a-reader",
+            [403, 403, 200, 200, 200, 403, 403, 403],
+        ),
+        (
+            "a-key-of-a-scraper",
+            [403, 403, 403, 403, 403, 403, 403, 200],
+        ),
+        ("a-key-of-nobody", [401; 8]),
+    ];
+    for (key, statuses) in expected {
+        let told: Vec<u16> = requests
+            .iter()
+            .map(|request| {
+                let mut request = request.clone();
+                request.headers.retain(|(name, _)| name != "authorization");
+                server.ask(&request.key(key)).status
+            })
+            .collect();
+        assert_eq!(told, statuses, "{key}");
+    }
+    for open in ["/livez", "/readyz"] {
+        assert_eq!(server.ask(&Request::get(open)).status, 200);
+    }
+    assert_eq!(server.ask(&Request::get("/metrics")).status, 401);
+    // What was done is in the trail, with the name of the key.
+    let audit = server
+        .ask(&Request::get("/admin/audit").key("a-key-of-a-reader"))
+        .text();
+    assert!(
+        audit.contains("\"boss\"") && audit.contains("snapshot"),
+        "{audit}"
+    );
+    let config = server
+        .ask(&Request::get("/admin/config").key("a-key-of-a-reader"))
+        .text();
+    assert!(
+        !config.contains("a-key-of") && config.contains("***"),
+        "{config}"
+    );
+}
+
+#[test]
+fn every_log_line_keeps_the_schema_and_holds_no_secret() {
+    let server = Setup::demo().config("[telemetry]\nlog = \"trace\"").start();
+    server.ask(&Request::buy("ana", "drop-1", "tok_ok", "key-log-01"));
+    server.ask(&Request::buy(
+        "ana",
+        "drop-1",
+        "4111111111111111",
+        "key-log-02",
+    ));
+    server.ask(&Request::get("/admin/status").key("a-key-of-nobody"));
+    let (status, lines) = server.stop();
+    assert_eq!(status.code(), Some(0));
+    let mut events = BTreeSet::new();
+    for line in &lines {
+        let object: Value =
+            serde_json::from_str(line).unwrap_or_else(|_| panic!("no JSON: {line}"));
+        let object = object.as_object().unwrap();
+        let text = |name: &str| {
+            object[name]
+                .as_str()
+                .unwrap_or_else(|| panic!("{name}: {line}"))
+        };
+        let at: jiff::Timestamp = text("ts").parse().unwrap();
+        assert_eq!(format!("{at:.3}"), text("ts"), "{line}");
+        assert!(
+            ["error", "warn", "info", "debug", "trace"].contains(&text("level")),
+            "{line}"
+        );
+        let word = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_';
+        assert!(
+            !text("event").is_empty() && text("event").bytes().all(word),
+            "{line}"
+        );
+        text("message");
+        for (name, value) in object {
+            assert!(!value.is_object() && !value.is_array(), "{name}: {line}");
+        }
+        for secret in [
+            "4111111111111111",
+            SHOP,
+            ADMIN,
+            "a-key-of-nobody",
+            "key-log-01",
+        ] {
+            assert!(!line.contains(secret), "{line}");
+        }
+        events.insert(text("event").to_owned());
+    }
+    for event in ["recovered", "listening", "stopping", "stopped"] {
+        assert!(events.contains(event), "{event} of {events:?}");
+    }
+}
+
+#[test]
+fn metrics_count_attempts_and_stages() {
+    let server = Setup::demo().start();
+    server.ask(&Request::hold("ana", "drop-1", 1, "key-met-01"));
+    server.ask(&Request::buy("bo", "drop-1", "tok_ok", "key-met-02"));
+    server.ask(&Request::buy("bo", "drop-1", "tok_declined", "key-met-03"));
+    server.ask(&Request::buy("bo", "none", "tok_ok", "key-met-04"));
+    server.ask(&Request::buy("bo", "drop-1", "tok ok", "key-met-05"));
+    let text = server.ask(&Request::get("/metrics")).text();
+    for line in [
+        r#"purchase_attempt_total{flow="hold",result="success",reason="none"} 1"#,
+        r#"purchase_attempt_total{flow="buy",result="success",reason="none"} 1"#,
+        r#"purchase_attempt_total{flow="buy",result="failed",reason="payment_declined"} 1"#,
+        r#"purchase_attempt_total{flow="buy",result="refused",reason="product_not_found"} 1"#,
+        r#"purchase_attempt_total{flow="buy",result="refused",reason="invalid_card_token"} 1"#,
+        r#"holdfast_stage_seconds_count{stage="shard"} 4"#,
+        r#"holdfast_units{state="sold"} 1"#,
+        "holdfast_ready 1",
+    ] {
+        assert!(text.lines().any(|known| known == line), "{line} in\n{text}");
+    }
+    let mut families = BTreeSet::new();
+    for line in text.lines() {
+        if let Some(rest) = line.strip_prefix("# TYPE ") {
+            assert!(
+                families.insert(rest.split(' ').next().unwrap()),
+                "twice: {line}"
+            );
+        } else if !line.starts_with('#') {
+            let (name, value) = line.rsplit_once(' ').unwrap();
+            let name = name.split('{').next().unwrap();
+            let family = ["_bucket", "_sum", "_count"]
+                .iter()
+                .find_map(|end| name.strip_suffix(end));
+            assert!(families.contains(family.unwrap_or(name)), "{line}");
+            assert!(value.parse::<f64>().is_ok(), "{line}");
+            assert!(
+                name.starts_with("holdfast_") || name == "purchase_attempt_total",
+                "{line}"
+            );
+            assert!(!line.contains("drop-1") && !line.contains("tok_"), "{line}");
+        }
+    }
+}
+
+#[test]
+fn told_to_stop_it_ends_what_is_under_way_and_takes_nothing_new() {
+    let server = Setup::demo()
+        .config("[server]\nheader_read_timeout_ms = 60000")
+        .start();
+    let mut idle = server.connect();
+    assert_eq!(idle.ask(&Request::get("/livez")).status, 200);
+    let mut busy = server.connect();
+    busy.send(&Request::buy("ana", "drop-1", "tok_slow_400", "key-drain1").bytes())
+        .unwrap();
+    until("the payment has begun", || {
+        (server.stock("drop-1")[1] == 1).then_some(())
+    });
+    server.terminate();
+    let answer = busy.receive().unwrap();
+    assert_eq!(
+        (answer.status, &answer.json()["status"]),
+        (201, &json!("captured"))
+    );
+    assert!(busy.is_closed() && idle.is_closed());
+    let mut server = server;
+    assert_eq!(server.wait().code(), Some(0));
+    assert!(support::Client::try_connect(server.address).is_err());
+    // And the directory is as it was answered.
+    let checked = binary()
+        .arg("check")
+        .arg(&server.data_dir)
+        .output()
+        .unwrap();
+    assert_eq!(checked.status.code(), Some(0), "{checked:?}");
+    let figures = String::from_utf8(checked.stdout).unwrap();
+    let figures: Value = serde_json::from_str(figures.lines().last().unwrap()).unwrap();
+    assert_eq!(
+        (&figures["clean"], &figures["products"][0]["sold"]),
+        (&json!(true), &json!(1))
+    );
+}
+
+#[test]
+fn a_second_server_takes_neither_the_directory_nor_the_port() {
+    let server = Setup::demo().start();
+    let ended = Setup::demo().data_dir(&server.data_dir).run();
+    assert_eq!(ended.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&ended.stderr).contains("in use by another process"));
+    let listen = format!("[server]\nlisten = \"{}\"", server.address);
+    let ended = Setup::demo().config(&listen).run();
+    assert_eq!(ended.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&ended.stderr).contains("cannot listen on"));
+}
+
+#[test]
+fn the_commands_read_a_stopped_directory() {
+    let server = Setup::demo().start();
+    let bought = server
+        .ask(&Request::buy("ana", "drop-1", "tok_ok", "key-cmd-01"))
+        .json();
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    let mut server = server;
+    server.terminate();
+    server.wait();
+    std::fs::rename(&server.data_dir, &data).unwrap();
+
+    let log = |arguments: &[&str]| {
+        let ended = binary()
+            .arg("log")
+            .arg(&data)
+            .args(arguments)
+            .output()
+            .unwrap();
+        assert_eq!(ended.status.code(), Some(0), "{ended:?}");
+        let text = String::from_utf8(ended.stdout).unwrap();
+        text.lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect::<Vec<Value>>()
+    };
+    let all = log(&[]);
+    let captured = log(&["--kind", "payment_captured"]);
+    assert_eq!(captured.len(), 1);
+    assert_eq!(captured[0]["purchase_id"], bought["purchase_id"]);
+    let from = all[2]["lsn"].to_string();
+    let to = all[4]["lsn"].to_string();
+    assert_eq!(log(&["--from", &from, "--to", &to]), all[2..4]);
+
+    let receipt = dir.path().join("receipt.json");
+    std::fs::write(&receipt, bought["receipt"].to_string()).unwrap();
+    let verify = |arguments: &[&str]| {
+        let mut command = binary();
+        command
+            .args(["receipt", "verify"])
+            .arg(&receipt)
+            .args(arguments);
+        command.stderr(Stdio::piped()).output().unwrap()
+    };
+    let genuine = verify(&["--demo"]);
+    assert_eq!(genuine.status.code(), Some(0), "{genuine:?}");
+    assert!(String::from_utf8_lossy(&genuine.stdout).contains("\"valid\":true"));
+    let key = dir.path().join("key");
+    std::fs::write(&key, "demo-receipt-key-that-everybody-knows\n").unwrap();
+    assert_eq!(
+        verify(&["--key-file", key.to_str().unwrap()]).status.code(),
+        Some(0)
+    );
+    std::fs::write(&key, "another-key-that-never-sealed-anything\n").unwrap();
+    assert_eq!(
+        verify(&["--key-file", key.to_str().unwrap()]).status.code(),
+        Some(1)
+    );
+    assert_eq!(verify(&[]).status.code(), Some(2), "bad usage");
+
+    let nothing = binary().args(["check", "/nonexistent"]).output().unwrap();
+    assert_eq!(nothing.status.code(), Some(2));
+    assert_eq!(String::from_utf8_lossy(&nothing.stderr).lines().count(), 1);
+}
+
+/// Many requests over one HTTP/2 connection, in the clear and by TLS.
+#[test]
+fn http2_in_the_clear_and_by_tls() {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    let server = Setup::demo().start();
+    runtime.block_on(async {
+        let stream = tokio::net::TcpStream::connect(server.address)
+            .await
+            .unwrap();
+        many_over_http2(TokioIo::new(stream)).await;
+    });
+    assert_eq!(server.stock("drop-1"), [100, 50, 0, 50]);
+
+    let dir = tempfile::tempdir().unwrap();
+    let certified = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+    let (cert, key) = (dir.path().join("cert.pem"), dir.path().join("key.pem"));
+    std::fs::write(&cert, certified.cert.pem()).unwrap();
+    std::fs::write(&key, certified.signing_key.serialize_pem()).unwrap();
+    let config = format!(
+        "[server.tls]\ncert = {cert:?}\nkey = {key:?}\n[server]\nheader_read_timeout_ms = 500"
+    );
+    let server = Setup::demo().config(&config).start();
+    for protocol in ["h2", "http/1.1"] {
+        runtime.block_on(async {
+            let mut roots = rustls::RootCertStore::empty();
+            roots.add(certified.cert.der().clone()).unwrap();
+            let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());
+            let mut tls = rustls::ClientConfig::builder_with_provider(provider)
+                .with_safe_default_protocol_versions()
+                .unwrap()
+                .with_root_certificates(roots)
+                .with_no_client_auth();
+            tls.alpn_protocols = vec![protocol.as_bytes().to_vec()];
+            let stream = tokio::net::TcpStream::connect(server.address)
+                .await
+                .unwrap();
+            let connector = tokio_rustls::TlsConnector::from(std::sync::Arc::new(tls));
+            let stream = connector
+                .connect("localhost".try_into().unwrap(), stream)
+                .await
+                .unwrap();
+            if protocol == "h2" {
+                many_over_http2(TokioIo::new(stream)).await;
+            } else {
+                let (mut sender, connection) =
+                    hyper::client::conn::http1::handshake(TokioIo::new(stream))
+                        .await
+                        .unwrap();
+                tokio::spawn(connection);
+                let request = hyper::Request::get("/livez").header("host", "h");
+                let request = request.body(Full::<bytes::Bytes>::default()).unwrap();
+                assert_eq!(sender.send_request(request).await.unwrap().status(), 200);
+            }
+        });
+    }
+    // Who does not speak TLS is cut off in time.
+    let mut silent = server.connect();
+    assert!(silent.is_closed());
+}
+
+async fn many_over_http2<T>(io: T)
+where
+    T: hyper::rt::Read + hyper::rt::Write + Unpin + Send + 'static,
+{
+    let (sender, connection) = hyper::client::conn::http2::handshake(TokioExecutor::new(), io)
+        .await
+        .unwrap();
+    tokio::spawn(connection);
+    let mut asked = Vec::new();
+    for number in 0..50 {
+        let hold = Request::hold(
+            &format!("u{number}"),
+            "drop-1",
+            1,
+            &format!("key-h2-{number:03}"),
+        );
+        let mut request = hyper::Request::post("http://holdfast/limited/holds");
+        for (name, value) in &hold.headers {
+            request = request.header(name, value);
+        }
+        let request = request
+            .body(Full::new(bytes::Bytes::from(hold.body)))
+            .unwrap();
+        let mut sender = sender.clone();
+        asked.push(tokio::spawn(async move {
+            sender.send_request(request).await.unwrap()
+        }));
+    }
+    for answer in asked {
+        let answer = answer.await.unwrap();
+        assert_eq!(answer.status(), 201);
+        assert!(answer.headers().contains_key("x-request-id"));
+        answer.into_body().collect().await.unwrap();
+    }
+    // Bounds hold here, too.
+    let body = Full::new(bytes::Bytes::from(vec![b' '; 20_000]));
+    let request = hyper::Request::post("http://holdfast/limited/buy")
+        .header("authorization", format!("Bearer {SHOP}"))
+        .header("content-type", "application/json")
+        .body(body)
+        .unwrap();
+    let answer = sender.clone().send_request(request).await.unwrap();
+    assert_eq!(answer.status(), 413);
+    let request = hyper::Request::get("http://holdfast/livez").header("x-wide", "w".repeat(40_000));
+    let request = request.body(Full::default()).unwrap();
+    if let Ok(answer) = sender.clone().send_request(request).await {
+        assert_eq!(answer.status(), 431);
+    }
+}

@@ -40,7 +40,7 @@ const NONE: &str = "none";
 const PRICE: i64 = 1_999;
 
 /// Small files and short waits, so that snapshots, segments and retries all happen on the way.
-const CONFIG: &str = r#"
+const CONFIG: &str = r"
 [storage]
 segment_bytes = 1_049_088
 snapshot_every_bytes = 1_048_576
@@ -51,7 +51,7 @@ answer_within_ms = 150
 unknown_after_ms = 250
 backoff_first_ms = 5
 backoff_max_ms = 60
-"#;
+";
 
 /// Every way in which the sandbox gateway can end a payment quickly, the plain ones more often.
 const CARDS: &[&str] = &[

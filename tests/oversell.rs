@@ -9,6 +9,7 @@
 mod clients;
 mod support;
 
+use clients::fold::Fold;
 use clients::{Dice, assert_replayed, is_outcome, is_pending};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -81,7 +82,7 @@ fn two_thousand_buyers_on_a_hundred_units() {
     let purchases = verify_live(&server, &asked);
     let (status, log) = server.stop();
     assert_eq!(status.code(), Some(0), "{log:?}");
-    let figures = verify_stopped(&data, &purchases);
+    let (figures, fold) = verify_stopped(&data, &purchases);
 
     let server = Setup::demo().data_dir(&data).start();
     let recovered = server.log.wait_for("recovered").unwrap();
@@ -93,10 +94,12 @@ fn two_thousand_buyers_on_a_hundred_units() {
     assert_eq!(status.code(), Some(0), "{log:?}");
     verify_stopped(&data, &purchases);
     clients::say(&format!(
-        "oversell: {} outcomes, {} purchases, {looks} looks of the watcher, {} events checked, {replayed} replays verified",
+        "oversell: {} outcomes, {} purchases, {looks} looks of the watcher, {} events checked, {replayed} replays verified; {:?}, refused {:?}",
         asked.len(),
         purchases.len(),
-        figures["events"],
+        fold.events,
+        fold.kinds,
+        fold.refusals,
     ));
 }
 
@@ -434,7 +437,7 @@ fn verify_live(server: &Server, asked: &[Asked]) -> BTreeMap<String, u64> {
         *by_buyer.entry(user).or_default() += units;
         let half = told["promotion_code"] == CODE;
         promoted += u64::from(half);
-        let due = 1999 * units as i64;
+        let due = 1999 * i64::try_from(units).unwrap();
         // Half off, to the cent below for the buyer or the shop.
         let amount = told["amount"]["value"].as_i64().unwrap();
         let fair = if half {
@@ -461,9 +464,9 @@ fn verify_live(server: &Server, asked: &[Asked]) -> BTreeMap<String, u64> {
         assert!(*units <= PER_BUYER, "{user} has {units}");
     }
     assert!(promoted <= PROMOTION_USES, "I2: {promoted}");
-    let charged = charges.iter().filter(|(_, charge)| charge.captured > 0);
-    let charged: BTreeSet<_> = charged.map(|(id, _)| id).collect();
-    assert_eq!(charged, purchases.keys().collect(), "I8: money and goods");
+    let paid = charges.iter().filter(|(_, charge)| charge.captured > 0);
+    let paid: BTreeSet<_> = paid.map(|(id, _)| id).collect();
+    assert_eq!(paid, purchases.keys().collect(), "I8: money and goods");
     let open = charges
         .iter()
         .find(|(_, charge)| charge.state == "authorized");
@@ -472,7 +475,7 @@ fn verify_live(server: &Server, asked: &[Asked]) -> BTreeMap<String, u64> {
 }
 
 /// The stopped directory: `check`, then every event of the log.
-fn verify_stopped(data: &Path, purchases: &BTreeMap<String, u64>) -> Value {
+fn verify_stopped(data: &Path, purchases: &BTreeMap<String, u64>) -> (Value, Fold) {
     let figures = clients::check(data);
     let products = figures["products"].as_array().unwrap();
     let of = |id: &str| products.iter().find(|it| it["product_id"] == id).unwrap();
@@ -504,8 +507,7 @@ fn verify_stopped(data: &Path, purchases: &BTreeMap<String, u64>) -> Value {
         let refused = fold.refusals.get(reason).copied().unwrap_or(0);
         assert!(refused > 0, "nobody was refused for {reason}");
     }
-    clients::say(&format!("oversell: {:?} {:?}", fold.kinds, fold.refusals));
-    figures
+    (figures, fold)
 }
 
 /// Every outcome again under its key.

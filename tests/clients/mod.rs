@@ -31,7 +31,7 @@ pub fn number_from_env(name: &str) -> Option<u64> {
 pub fn seed(test: &str) -> u64 {
     let seed = number_from_env("HOLDFAST_SEED").unwrap_or_else(|| {
         let now = SystemTime::now().duration_since(UNIX_EPOCH);
-        now.unwrap().as_micros() as u64 & 0xffff_ffff
+        u64::from(now.unwrap().subsec_micros())
     });
     say(&format!("{test}: HOLDFAST_SEED={seed}"));
     seed
@@ -55,7 +55,7 @@ impl Dice {
 
     /// 0 to `end` - 1.
     pub fn below(&mut self, end: usize) -> usize {
-        (self.roll() % end as u64) as usize
+        usize::try_from(self.roll() % end as u64).expect("less than a usize")
     }
 
     pub fn percent(&mut self, chance: usize) -> bool {

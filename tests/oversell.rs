@@ -10,7 +10,7 @@ mod clients;
 mod support;
 
 use clients::fold::Fold;
-use clients::{Dice, assert_replayed, is_outcome, is_pending};
+use clients::{Dice, LastWords, assert_replayed, is_outcome, is_pending};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -55,6 +55,7 @@ fn two_thousand_buyers_on_a_hundred_units() {
     let dir = tempfile::tempdir().unwrap();
     let data = dir.path().join("data");
     let server = Setup::demo().data_dir(&data).start();
+    let _last_words = LastWords(server.log.clone());
     put_on_sale(&server);
     let mut asked = quiet_holds(&server);
 
@@ -518,4 +519,91 @@ fn replay_all(server: &Server, asked: &[Asked]) -> usize {
         assert_replayed(request, (answer.status, &answer.body), &again);
     }
     asked.len()
+}
+
+/// What the fold is for: each of these logs breaks one invariant, and it says which.
+#[test]
+fn a_log_that_breaks_an_invariant_is_told_at_its_event() {
+    let product =
+        json!({"kind": "product_set", "product_id": "d", "stock": 2, "per_user_limit": 2});
+    let code = json!({
+        "kind": "promotion_set", "promotion_code": "c", "uses_max": 1, "uses_per_user_max": null,
+    });
+    let hold = |id: &str, user: &str, quantity: u64| {
+        json!({
+            "kind": "hold_placed", "purchase_id": id, "user_id": user, "product_id": "d",
+            "quantity": quantity, "flow": "hold", "promotion_code": null,
+            "idempotency": {"scope": format!("key of {id}")},
+        })
+    };
+    let with = |mut event: Value, field: &str, value: Value| {
+        event[field] = value;
+        event
+    };
+    let of = |kind: &str, id: &str| json!({"kind": kind, "purchase_id": id});
+    let same_key = json!({"scope": "key of p1"});
+    let one = || hold("p1", "ana", 1);
+    let cases: Vec<(&str, Vec<Value>)> = vec![
+        (
+            "",
+            vec![one(), of("hold_expired", "p1"), hold("p2", "bo", 2)],
+        ),
+        (
+            "I1: no unit is left",
+            vec![hold("p1", "ana", 2), hold("p2", "bo", 1)],
+        ),
+        (
+            "total below",
+            vec![
+                hold("p1", "ana", 2),
+                with(product.clone(), "stock", json!(1)),
+            ],
+        ),
+        (
+            "I2",
+            vec![
+                with(one(), "promotion_code", json!("c")),
+                with(hold("p2", "bo", 1), "promotion_code", json!("c")),
+            ],
+        ),
+        (
+            "I3",
+            vec![one(), with(hold("p2", "bo", 1), "idempotency", same_key)],
+        ),
+        (
+            "I4: placed twice",
+            vec![one(), with(one(), "idempotency", Value::Null)],
+        ),
+        (
+            "I4: ended before",
+            vec![
+                one(),
+                of("payment_captured", "p1"),
+                of("hold_expired", "p1"),
+            ],
+        ),
+        (
+            "above the buyer's limit",
+            vec![
+                hold("p1", "ana", 2),
+                with(product.clone(), "stock", json!(3)),
+                hold("p2", "ana", 1),
+            ],
+        ),
+    ];
+    for (expected, events) in cases {
+        let mut fold = Fold::default();
+        let all = [product.clone(), code.clone()].into_iter().chain(events);
+        let told = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            for (lsn, event) in all.enumerate() {
+                fold.apply(&with(event, "lsn", json!(lsn)));
+            }
+        }));
+        let told = told.err().map(|panic| *panic.downcast::<String>().unwrap());
+        let told = told.unwrap_or_default();
+        assert!(
+            told.contains(expected) && told.is_empty() == expected.is_empty(),
+            "{told}"
+        );
+    }
 }

@@ -7,7 +7,7 @@
 
 pub mod fold;
 
-use crate::support::{ADMIN, Request, Response, Server, binary};
+use crate::support::{ADMIN, Log, Request, Response, Server, binary};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
@@ -69,6 +69,20 @@ impl Dice {
     /// Other dice, for another thread.
     pub fn fork(&mut self) -> Self {
         Self(self.roll())
+    }
+}
+
+/// Says what the server logged last when a test fails while it runs: a server that stopped on
+/// its own says why there, its clients only see connections end.
+pub struct LastWords(pub Log);
+
+impl Drop for LastWords {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let lines = self.0.lines();
+            let last = &lines[lines.len().saturating_sub(5)..];
+            say(&format!("the server's last words:\n{}", last.join("\n")));
+        }
     }
 }
 

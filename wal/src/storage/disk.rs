@@ -55,7 +55,7 @@ impl DiskStorage {
         })
     }
 
-    /// Opens an existing directory to read it, as [`crate::scan`] does, without locking it.
+    /// Opens an existing directory to read it, as [`crate::scan()`] does, without locking it.
     pub fn open_read_only(path: impl AsRef<Path>) -> io::Result<Self> {
         let path = path.as_ref();
         Ok(Self {

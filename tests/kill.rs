@@ -10,7 +10,7 @@
 mod clients;
 mod support;
 
-use clients::{Dice, assert_replayed, is_outcome, is_pending};
+use clients::{Dice, LastWords, assert_replayed, is_outcome, is_pending};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, HashSet};
 use std::path::PathBuf;
@@ -40,7 +40,7 @@ const NONE: &str = "none";
 const PRICE: i64 = 1_999;
 
 /// Small files and short waits, so that snapshots, segments and retries all happen on the way.
-const CONFIG: &str = r#"
+const CONFIG: &str = r"
 [storage]
 segment_bytes = 1_049_088
 snapshot_every_bytes = 1_048_576
@@ -51,7 +51,7 @@ answer_within_ms = 150
 unknown_after_ms = 250
 backoff_first_ms = 5
 backoff_max_ms = 60
-"#;
+";
 
 /// Every way in which the sandbox gateway can end a payment quickly, the plain ones more often.
 const CARDS: &[&str] = &[
@@ -199,6 +199,7 @@ impl Run {
             self.kill_in_recovery(dice);
         }
         let mut server = self.start();
+        let _last_words = LastWords(server.log.clone());
         self.verify_recovered(&server);
         self.verify_replays(&server, dice, REPLAYS_A_LIFE);
         if life.is_multiple_of(SETTLE_EVERY) {
@@ -322,6 +323,7 @@ impl Run {
     /// The end: everything has its one outcome, and all of it is compared with all of it.
     fn settle_everything(&mut self) -> usize {
         let server = self.start();
+        let _last_words = LastWords(server.log.clone());
         self.verify_recovered(&server);
         self.resolve_pending(&server);
         until("holds have run out", || {

@@ -9,7 +9,8 @@
 mod clients;
 mod support;
 
-use clients::{Dice, assert_replayed, is_outcome, is_pending};
+use clients::fold::Fold;
+use clients::{Dice, LastWords, assert_replayed, is_outcome, is_pending};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -54,6 +55,7 @@ fn two_thousand_buyers_on_a_hundred_units() {
     let dir = tempfile::tempdir().unwrap();
     let data = dir.path().join("data");
     let server = Setup::demo().data_dir(&data).start();
+    let _last_words = LastWords(server.log.clone());
     put_on_sale(&server);
     let mut asked = quiet_holds(&server);
 
@@ -81,7 +83,7 @@ fn two_thousand_buyers_on_a_hundred_units() {
     let purchases = verify_live(&server, &asked);
     let (status, log) = server.stop();
     assert_eq!(status.code(), Some(0), "{log:?}");
-    let figures = verify_stopped(&data, &purchases);
+    let (figures, fold) = verify_stopped(&data, &purchases);
 
     let server = Setup::demo().data_dir(&data).start();
     let recovered = server.log.wait_for("recovered").unwrap();
@@ -93,10 +95,12 @@ fn two_thousand_buyers_on_a_hundred_units() {
     assert_eq!(status.code(), Some(0), "{log:?}");
     verify_stopped(&data, &purchases);
     clients::say(&format!(
-        "oversell: {} outcomes, {} purchases, {looks} looks of the watcher, {} events checked, {replayed} replays verified",
+        "oversell: {} outcomes, {} purchases, {looks} looks of the watcher, {} events checked, {replayed} replays verified; {:?}, refused {:?}",
         asked.len(),
         purchases.len(),
-        figures["events"],
+        fold.events,
+        fold.kinds,
+        fold.refusals,
     ));
 }
 
@@ -434,7 +438,7 @@ fn verify_live(server: &Server, asked: &[Asked]) -> BTreeMap<String, u64> {
         *by_buyer.entry(user).or_default() += units;
         let half = told["promotion_code"] == CODE;
         promoted += u64::from(half);
-        let due = 1999 * units as i64;
+        let due = 1999 * i64::try_from(units).unwrap();
         // Half off, to the cent below for the buyer or the shop.
         let amount = told["amount"]["value"].as_i64().unwrap();
         let fair = if half {
@@ -454,16 +458,16 @@ fn verify_live(server: &Server, asked: &[Asked]) -> BTreeMap<String, u64> {
         assert_eq!(shown.json(), told, "read back");
     }
     let sold: u64 = purchases.values().sum();
-    assert_eq!(server.stock(DROP), [UNITS, 0, sold, UNITS - sold]);
-    assert_eq!(sold, UNITS, "each unit sold once");
+    assert_eq!(sold, UNITS, "each unit sold, and once");
+    assert_eq!(server.stock(DROP), [UNITS, 0, UNITS, 0]);
     assert_eq!(server.stock(QUIET), [10, QUIET_HELD, 0, 10 - QUIET_HELD]);
     for (user, units) in &by_buyer {
         assert!(*units <= PER_BUYER, "{user} has {units}");
     }
     assert!(promoted <= PROMOTION_USES, "I2: {promoted}");
-    let charged = charges.iter().filter(|(_, charge)| charge.captured > 0);
-    let charged: BTreeSet<_> = charged.map(|(id, _)| id).collect();
-    assert_eq!(charged, purchases.keys().collect(), "I8: money and goods");
+    let paid = charges.iter().filter(|(_, charge)| charge.captured > 0);
+    let paid: BTreeSet<_> = paid.map(|(id, _)| id).collect();
+    assert_eq!(paid, purchases.keys().collect(), "I8: money and goods");
     let open = charges
         .iter()
         .find(|(_, charge)| charge.state == "authorized");
@@ -472,7 +476,7 @@ fn verify_live(server: &Server, asked: &[Asked]) -> BTreeMap<String, u64> {
 }
 
 /// The stopped directory: `check`, then every event of the log.
-fn verify_stopped(data: &Path, purchases: &BTreeMap<String, u64>) -> Value {
+fn verify_stopped(data: &Path, purchases: &BTreeMap<String, u64>) -> (Value, Fold) {
     let figures = clients::check(data);
     let products = figures["products"].as_array().unwrap();
     let of = |id: &str| products.iter().find(|it| it["product_id"] == id).unwrap();
@@ -504,8 +508,7 @@ fn verify_stopped(data: &Path, purchases: &BTreeMap<String, u64>) -> Value {
         let refused = fold.refusals.get(reason).copied().unwrap_or(0);
         assert!(refused > 0, "nobody was refused for {reason}");
     }
-    clients::say(&format!("oversell: {:?} {:?}", fold.kinds, fold.refusals));
-    figures
+    (figures, fold)
 }
 
 /// Every outcome again under its key.
@@ -516,4 +519,91 @@ fn replay_all(server: &Server, asked: &[Asked]) -> usize {
         assert_replayed(request, (answer.status, &answer.body), &again);
     }
     asked.len()
+}
+
+/// What the fold is for: each of these logs breaks one invariant, and it says which.
+#[test]
+fn a_log_that_breaks_an_invariant_is_told_at_its_event() {
+    let product =
+        json!({"kind": "product_set", "product_id": "d", "stock": 2, "per_user_limit": 2});
+    let code = json!({
+        "kind": "promotion_set", "promotion_code": "c", "uses_max": 1, "uses_per_user_max": null,
+    });
+    let hold = |id: &str, user: &str, quantity: u64| {
+        json!({
+            "kind": "hold_placed", "purchase_id": id, "user_id": user, "product_id": "d",
+            "quantity": quantity, "flow": "hold", "promotion_code": null,
+            "idempotency": {"scope": format!("key of {id}")},
+        })
+    };
+    let with = |mut event: Value, field: &str, value: Value| {
+        event[field] = value;
+        event
+    };
+    let of = |kind: &str, id: &str| json!({"kind": kind, "purchase_id": id, "user_id": "ana"});
+    let same_key = json!({"scope": "key of p1"});
+    let one = || hold("p1", "ana", 1);
+    let cases: Vec<(&str, Vec<Value>)> = vec![
+        (
+            "",
+            vec![one(), of("hold_expired", "p1"), hold("p2", "bo", 2)],
+        ),
+        (
+            "I1: no unit is left",
+            vec![hold("p1", "ana", 2), hold("p2", "bo", 1)],
+        ),
+        (
+            "total below",
+            vec![
+                hold("p1", "ana", 2),
+                with(product.clone(), "stock", json!(1)),
+            ],
+        ),
+        (
+            "I2",
+            vec![
+                with(one(), "promotion_code", json!("c")),
+                with(hold("p2", "bo", 1), "promotion_code", json!("c")),
+            ],
+        ),
+        (
+            "I3",
+            vec![one(), with(hold("p2", "bo", 1), "idempotency", same_key)],
+        ),
+        (
+            "I4: placed twice",
+            vec![one(), with(one(), "idempotency", Value::Null)],
+        ),
+        (
+            "I4: ended before",
+            vec![
+                one(),
+                of("payment_captured", "p1"),
+                of("hold_expired", "p1"),
+            ],
+        ),
+        (
+            "above the buyer's limit",
+            vec![
+                hold("p1", "ana", 2),
+                with(product.clone(), "stock", json!(3)),
+                hold("p2", "ana", 1),
+            ],
+        ),
+    ];
+    for (expected, events) in cases {
+        let mut fold = Fold::default();
+        let all = [product.clone(), code.clone()].into_iter().chain(events);
+        let told = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            for (lsn, event) in all.enumerate() {
+                fold.apply(&with(event, "lsn", json!(lsn)));
+            }
+        }));
+        let told = told.err().map(|panic| *panic.downcast::<String>().unwrap());
+        let told = told.unwrap_or_default();
+        assert!(
+            told.contains(expected) && told.is_empty() == expected.is_empty(),
+            "{told}"
+        );
+    }
 }

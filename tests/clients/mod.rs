@@ -7,7 +7,7 @@
 
 pub mod fold;
 
-use crate::support::{ADMIN, Request, Response, Server, binary};
+use crate::support::{ADMIN, Log, Request, Response, Server, binary};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
@@ -31,7 +31,7 @@ pub fn number_from_env(name: &str) -> Option<u64> {
 pub fn seed(test: &str) -> u64 {
     let seed = number_from_env("HOLDFAST_SEED").unwrap_or_else(|| {
         let now = SystemTime::now().duration_since(UNIX_EPOCH);
-        now.unwrap().as_micros() as u64 & 0xffff_ffff
+        u64::from(now.unwrap().subsec_micros())
     });
     say(&format!("{test}: HOLDFAST_SEED={seed}"));
     seed
@@ -55,7 +55,7 @@ impl Dice {
 
     /// 0 to `end` - 1.
     pub fn below(&mut self, end: usize) -> usize {
-        (self.roll() % end as u64) as usize
+        usize::try_from(self.roll() % end as u64).expect("less than a usize")
     }
 
     pub fn percent(&mut self, chance: usize) -> bool {
@@ -69,6 +69,20 @@ impl Dice {
     /// Other dice, for another thread.
     pub fn fork(&mut self) -> Self {
         Self(self.roll())
+    }
+}
+
+/// Says what the server logged last when a test fails while it runs: a server that stopped on
+/// its own says why there, its clients only see connections end.
+pub struct LastWords(pub Log);
+
+impl Drop for LastWords {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let lines = self.0.lines();
+            let last = &lines[lines.len().saturating_sub(5)..];
+            say(&format!("the server's last words:\n{}", last.join("\n")));
+        }
     }
 }
 

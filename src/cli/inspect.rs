@@ -50,36 +50,36 @@ fn gateway_agrees(dir: &Path, report: &CheckReport) -> Result<Value, String> {
     }
     let charges = sandbox::read_charges(dir).map_err(|error| error.to_string())?;
     let open: HashSet<PurchaseId> = report.open.iter().copied().collect();
-    let mut captures: HashMap<PurchaseId, Quote> = report.captures.iter().copied().collect();
-    let (mut charged, mut in_doubt) = (0_u64, 0_u64);
+    let mut unpaid: HashMap<PurchaseId, Quote> = report.captures.iter().copied().collect();
+    let (mut count, mut in_doubt) = (0_u64, 0_u64);
     for charge in charges.iter().filter(|it| it.net() > Amount::ZERO) {
         if Some(charge.reference.log_id()) != report.log_id {
             continue;
         }
-        charged += 1;
+        count += 1;
         let purchase = charge.reference.purchase();
-        match captures.remove(&purchase) {
+        match unpaid.remove(&purchase) {
             Some(quote) if (quote.amount, quote.currency) == (charge.net(), charge.currency) => {}
             None if open.contains(&purchase) => in_doubt += 1,
-            captured => {
-                let captured = captured.map_or(0, |quote| quote.amount.get());
+            paid => {
+                let paid = paid.map_or(0, |quote| quote.amount.get());
                 let net = charge.net().get();
                 return Err(format!(
                     "I8 does not hold: the gateway charged {net} for {purchase}, captured are \
-                     {captured}; look the payment up at the gateway"
+                     {paid}; look the payment up at the gateway"
                 ));
             }
         }
     }
     // What costs nothing is captured without a charge.
     let free = |quote: &Quote| quote.amount == Amount::ZERO;
-    if let Some((purchase, _)) = captures.iter().find(|(_, quote)| !free(quote)) {
+    if let Some((purchase, _)) = unpaid.iter().find(|(_, quote)| !free(quote)) {
         return Err(format!(
             "I8 does not hold: {purchase} is captured, and the gateway has charged nothing for \
              it; look the payment up at the gateway"
         ));
     }
-    Ok(json!({ "charges": charged, "in_doubt": in_doubt }))
+    Ok(json!({ "charges": count, "in_doubt": in_doubt }))
 }
 
 fn figures(report: &CheckReport, gateway: &Value) -> Value {

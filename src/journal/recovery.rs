@@ -8,7 +8,7 @@
 use super::clock::Clock;
 use super::codec::{self, Kind};
 use super::fault::{JournalError, describe, io};
-use super::settings::{Disks, JournalOptions};
+use super::settings::{Disks, JournalOptions, LogSettings};
 use super::snapshot::{Restored, Snapshots, digest, restore, store};
 use super::sweeper::Background;
 use super::{Journal, Slot};
@@ -81,7 +81,6 @@ impl Journal {
         lock: Option<File>,
         progress: &mut dyn FnMut(Progress),
     ) -> Result<Arc<Self>, JournalError> {
-        let began = Instant::now();
         let JournalOptions {
             engine,
             log: log_settings,
@@ -89,70 +88,11 @@ impl Journal {
             clock,
             ..
         } = options;
-        progress(Progress {
-            stage: "reading the snapshot",
-            done: 0,
-            total: 0,
-        });
-        let found = newest_good(&*disks.snapshots, engine.bounds.velocity_keys_max)?;
-        let from = found.restored.as_ref().map_or(Lsn(0), |it| it.first);
-        progress(Progress {
-            stage: "verifying the log",
-            done: 0,
-            total: 0,
-        });
-        let config = log_settings.config(wal::Lsn::new(from.0));
-        let (log, report) = wal::Log::open(Arc::clone(&disks.log), config)?;
-        #[allow(
-            clippy::cast_possible_truncation,
-            reason = "half of a random number is random"
-        )]
-        let log_id = report.log_id as u64;
-        if let Some(restored) = &found.restored {
-            check_belongs(restored, log_id, Lsn(report.end.get()))?;
-        }
-        let first = Lsn(report.first.get());
-        if found.restored.is_none() && first > Lsn(0) {
-            let problems = found.bad.join("; ");
-            return Err(JournalError::NoSnapshot { problems, first });
-        }
-        let snapshot = found.restored.as_ref().map(|it| it.first);
-        let mut folding = Folding::from(found.restored, &engine, log_id);
-        let mut reader = log.reader(wal::Lsn::new(from.0))?;
-        let total = report.end.get().saturating_sub(from.0);
-        while let Some(record) = reader.next()? {
-            if folding.events.is_multiple_of(EVENTS_A_PROGRESS) {
-                let done = record.lsn.get().saturating_sub(from.0);
-                progress(Progress {
-                    stage: "replaying the log",
-                    done,
-                    total,
-                });
-            }
-            folding.fold(&record)?;
-        }
-        progress(Progress {
-            stage: "replaying the log",
-            done: total,
-            total,
-        });
-        let state = folding.finish()?;
-        let opened = Opened {
-            log_id,
-            events_replayed: state.events,
-            snapshot,
-            bad_snapshots: found.bad,
-            durable: Lsn(report.end.get()),
-            torn_tail: report
-                .torn
-                .map(|(tail, copy)| format!("{}; copied to log/{copy}", describe(&tail))),
-            elapsed_ms: u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
-            digest: state.digest(),
-        };
-        let oldest_kept = store::list(&*disks.snapshots)?
-            .last()
-            .map_or(first, |(lsn, _)| *lsn);
-        let pin = log.pin("snapshots", wal::Lsn::new(oldest_kept.0.max(first.0)));
+        let Recovered { log, state, opened } = recover(&disks, &log_settings, &engine, progress)?;
+        let first = log.first_lsn();
+        let oldest_kept = store::list(&*disks.snapshots)?.last().map(|(lsn, _)| *lsn);
+        let oldest_kept = oldest_kept.map_or(first, |lsn| wal::Lsn::new(lsn.0).max(first));
+        let pin = log.pin("snapshots", oldest_kept);
         let slots = state
             .shards
             .into_iter()
@@ -170,7 +110,7 @@ impl Journal {
             snapshots: Snapshots {
                 storage: disks.snapshots,
                 taking: Mutex::new(()),
-                newest: Mutex::new(snapshot),
+                newest: Mutex::new(opened.snapshot),
                 pin: Mutex::new(pin),
             },
             background: Background::default(),
@@ -185,6 +125,70 @@ impl Journal {
         Background::start(&journal, snapshot_every_bytes, manual)?;
         Ok(journal)
     }
+}
+
+/// What recovery leads to.
+struct Recovered {
+    log: wal::Log,
+    state: Folded,
+    opened: Opened,
+}
+
+/// From the newest good snapshot and the log behind it to the state.
+fn recover(
+    disks: &Disks,
+    log_settings: &LogSettings,
+    engine: &EngineSettings,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<Recovered, JournalError> {
+    let began = Instant::now();
+    let mut at = |stage, done, total| progress(Progress { stage, done, total });
+    at("reading the snapshot", 0, 0);
+    let found = newest_good(&*disks.snapshots, engine.bounds.velocity_keys_max)?;
+    let from = found.restored.as_ref().map_or(Lsn(0), |it| it.first);
+    at("verifying the log", 0, 0);
+    let config = log_settings.config(wal::Lsn::new(from.0));
+    let (log, report) = wal::Log::open(Arc::clone(&disks.log), config)?;
+    #[allow(
+        clippy::cast_possible_truncation,
+        reason = "half of a random number is random"
+    )]
+    let log_id = report.log_id as u64;
+    if let Some(restored) = &found.restored {
+        check_belongs(restored, log_id, Lsn(report.end.get()))?;
+    }
+    let first = Lsn(report.first.get());
+    if found.restored.is_none() && first > Lsn(0) {
+        let problems = found.bad.join("; ");
+        return Err(JournalError::NoSnapshot { problems, first });
+    }
+    let snapshot = found.restored.as_ref().map(|it| it.first);
+    let mut folding = Folding::from(found.restored, engine, log_id);
+    let mut reader = log.reader(wal::Lsn::new(from.0))?;
+    let total = report.end.get().saturating_sub(from.0);
+    while let Some(record) = reader.next()? {
+        if folding.events.is_multiple_of(EVENTS_A_PROGRESS) {
+            let done = record.lsn.get().saturating_sub(from.0);
+            at("replaying the log", done, total);
+        }
+        folding.fold(&record)?;
+    }
+    at("replaying the log", total, total);
+    let state = folding.finish()?;
+    let torn_tail = report
+        .torn
+        .map(|(tail, copy)| format!("{}; copied to log/{copy}", describe(&tail)));
+    let opened = Opened {
+        log_id,
+        events_replayed: state.events,
+        snapshot,
+        bad_snapshots: found.bad,
+        durable: Lsn(report.end.get()),
+        torn_tail,
+        elapsed_ms: u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
+        digest: state.digest(),
+    };
+    Ok(Recovered { log, state, opened })
 }
 
 /// Takes the directory for this process.

@@ -168,6 +168,8 @@ impl Fold {
         let purchase = self.purchases.get_mut(&id);
         let purchase = purchase.unwrap_or_else(|| panic!("never placed: {event}"));
         assert_eq!(purchase.stage, Stage::Held, "I4: ended before: {event}");
+        let user = event["user_id"].as_str();
+        assert_eq!(user, Some(&*purchase.user), "another's purchase: {event}");
         purchase.stage = to;
         purchase.clone()
     }

@@ -81,7 +81,7 @@ fn place(product: &ProductId, commands: &[PlaceHold], settings: &EngineSettings)
                 at: AT,
                 lsn: Lsn(lsn),
             };
-            let effects = shard.apply(event, stamp, &catalogue, settings);
+            let effects = shard.apply(event, stamp, &catalogue, settings.limits());
             black_box(effects.expect("a decision goes with its shard"));
         }
     }

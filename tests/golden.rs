@@ -115,6 +115,7 @@ const KINDS: usize = 14;
 const _: fn(&Event) = |event| match event {
     Event::ProductSet(_)
     | Event::PromotionSet(_)
+    | Event::LimitsSet(_)
     | Event::AdminActed(_)
     | Event::AttemptRefused(_)
     | Event::HoldPlaced(_)

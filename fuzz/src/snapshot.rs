@@ -59,7 +59,7 @@ pub fn run(mut input: &[u8]) {
         assert_eq!(again.image(), image);
         images.push(image);
     }
-    assert_eq!(digest(catalogue, images.into_iter()).len(), 64);
+    assert_eq!(digest(catalogue, Limits::default(), images.into_iter()).len(), 64);
     for (mut shard, _) in restored.shards {
         show_and_expire(&mut shard, catalogue);
     }
@@ -91,7 +91,7 @@ fn show_and_expire(shard: &mut Shard, catalogue: &Catalogue) {
                 at: hold.expires_at,
                 lsn: LATEST,
             };
-            let applied = shard.apply(&event, stamp, catalogue, &settings);
+            let applied = shard.apply(&event, stamp, catalogue, settings.limits());
             applied.expect("a held purchase may run out");
         }
     }

@@ -10,7 +10,7 @@ use crate::engine::event::{AttemptRefused, Event, HoldPlaced, PaymentStarted, Pa
 use crate::engine::lifecycle::{PurchaseState, Step, Units, next_state};
 use crate::engine::purchase::{BuyerIndex, Happened, Payment, Purchase, Reason};
 use crate::engine::refusal::{Refusal, Trace};
-use crate::engine::settings::EngineSettings;
+use crate::engine::settings::Limits;
 use crate::engine::shard::{Buyer, KeyEntry, KeyOutcome, Shard, tally_add, tally_take};
 use crate::ids::{Lsn, PurchaseId, UserId};
 use crate::money::Amount;
@@ -91,10 +91,10 @@ impl Shard {
         event: &Event,
         stamp: Stamp,
         catalogue: &Catalogue,
-        settings: &EngineSettings,
+        limits: Limits,
     ) -> Result<Effects, BrokenLog> {
         self.last_at = self.last_at.max(stamp.at);
-        self.forget_keys(stamp.at, settings);
+        self.forget_keys(stamp.at, limits);
         let broken = |what| BrokenLog {
             lsn: stamp.lsn,
             kind: event.kind(),
@@ -102,17 +102,18 @@ impl Shard {
         };
         match event {
             Event::HoldPlaced(placed) => {
-                self.apply_placed(placed, stamp, catalogue, settings)
+                self.apply_placed(placed, stamp, catalogue, limits)
                     .map_err(broken)?;
                 Ok(Effects::default())
             }
             Event::AttemptRefused(refused) => {
-                self.apply_refused(refused, stamp, settings);
+                self.apply_refused(refused, stamp, limits);
                 Ok(Effects::default())
             }
-            Event::ProductSet(_) | Event::PromotionSet(_) | Event::AdminActed(_) => {
-                Err(broken("it belongs to no shard"))
-            }
+            Event::ProductSet(_)
+            | Event::PromotionSet(_)
+            | Event::LimitsSet(_)
+            | Event::AdminActed(_) => Err(broken("it belongs to no shard")),
             Event::HoldReleased(_)
             | Event::HoldExpired(_)
             | Event::PaymentStarted(_)
@@ -121,7 +122,7 @@ impl Shard {
             | Event::CaptureStarted(_)
             | Event::PaymentCaptured(_)
             | Event::VoidStarted(_)
-            | Event::PaymentVoided(_) => self.apply_step(event, stamp, settings).map_err(broken),
+            | Event::PaymentVoided(_) => self.apply_step(event, stamp, limits).map_err(broken),
         }
     }
 
@@ -130,7 +131,7 @@ impl Shard {
         placed: &HoldPlaced,
         stamp: Stamp,
         catalogue: &Catalogue,
-        settings: &EngineSettings,
+        limits: Limits,
     ) -> Result<(), &'static str> {
         if placed.purchase != self.next_id() {
             return Err("its purchase is not the shard's next");
@@ -155,7 +156,7 @@ impl Shard {
         if let Some(promotion) = promotion {
             tally_add(&mut standing.promotion_uses, promotion, 1);
         }
-        self.count_attempt(buyer, stamp.at, settings);
+        self.count_attempt(buyer, stamp.at, limits);
         self.timers
             .push(Reverse((placed.expires_at, placed.purchase.sequence())));
         self.purchases.push(Purchase {
@@ -177,12 +178,12 @@ impl Shard {
         });
         if placed.flow == crate::engine::event::Flow::Hold {
             let key = placed.origin.key;
-            self.remember(key, KeyOutcome::Held(placed.purchase), stamp.at, settings);
+            self.remember(key, KeyOutcome::Held(placed.purchase), stamp.at, limits);
         }
         Ok(())
     }
 
-    fn apply_refused(&mut self, refused: &AttemptRefused, stamp: Stamp, settings: &EngineSettings) {
+    fn apply_refused(&mut self, refused: &AttemptRefused, stamp: Stamp, limits: Limits) {
         let Some(user) = &refused.user else { return };
         let (counts, remembers) = match refused.reason.trace() {
             Trace::Nothing => return,
@@ -191,14 +192,14 @@ impl Shard {
         };
         if counts && refused.origin.key.is_some() {
             let buyer = self.buyer_index(user);
-            self.count_attempt(buyer, stamp.at, settings);
+            self.count_attempt(buyer, stamp.at, limits);
         }
         if remembers {
             let outcome = KeyOutcome::Refused {
                 reason: refused.reason,
                 request: refused.origin.request,
             };
-            self.remember(refused.origin.key, outcome, stamp.at, settings);
+            self.remember(refused.origin.key, outcome, stamp.at, limits);
         }
     }
 
@@ -206,7 +207,7 @@ impl Shard {
         &mut self,
         event: &Event,
         stamp: Stamp,
-        settings: &EngineSettings,
+        limits: Limits,
     ) -> Result<Effects, &'static str> {
         let (id, step) = event.step().ok_or("it is no step of a purchase")?;
         let place = usize::try_from(id.sequence()).map_err(|_| "its purchase cannot be counted")?;
@@ -219,7 +220,7 @@ impl Shard {
             .take(step, stamp.at, stamp.lsn)
             .ok_or("the life cycle has no such transition")?;
         match event {
-            Event::PaymentStarted(started) => self.apply_started(id, started, stamp, settings),
+            Event::PaymentStarted(started) => self.apply_started(id, started, stamp, limits),
             Event::PaymentAuthorized(authorized) => {
                 let payment = payment_of(purchase)?;
                 payment.authorization = Some(authorized.authorization.clone());
@@ -251,16 +252,16 @@ impl Shard {
         id: PurchaseId,
         started: &PaymentStarted,
         stamp: Stamp,
-        settings: &EngineSettings,
+        limits: Limits,
     ) {
         let place = usize::try_from(id.sequence()).expect("the caller found it at this place");
         let purchase = &mut self.purchases[place];
         let buyer = purchase.buyer;
         purchase.payment = Some(new_payment(started, started.quote));
         if started.pays_for == PaysFor::EarlierHold {
-            self.count_attempt(buyer, stamp.at, settings);
+            self.count_attempt(buyer, stamp.at, limits);
         }
-        self.remember(started.origin.key, KeyOutcome::InFlight, stamp.at, settings);
+        self.remember(started.origin.key, KeyOutcome::InFlight, stamp.at, limits);
     }
 
     /// Units follow the state: what leaves `Held` is given back or sold, once.
@@ -312,7 +313,7 @@ impl Shard {
         key: Option<crate::engine::event::IdempotencyKey>,
         outcome: KeyOutcome,
         at: UnixMs,
-        settings: &EngineSettings,
+        limits: Limits,
     ) {
         let Some(key) = key else { return };
         let entry = KeyEntry {
@@ -321,12 +322,12 @@ impl Shard {
         };
         self.keys.insert(key.scope, entry);
         self.key_expiries
-            .push_back((at.plus_ms(settings.idempotency_retention_ms), key.scope));
+            .push_back((at.plus_ms(limits.idempotency_retention_ms), key.scope));
     }
 
     /// Forgets keys whose time is up, a few at each event, so that none pays for many. A key
     /// whose request still runs is kept for another term.
-    fn forget_keys(&mut self, at: UnixMs, settings: &EngineSettings) {
+    fn forget_keys(&mut self, at: UnixMs, limits: Limits) {
         const KEYS_FORGOTTEN_AT_ONCE: usize = 4;
         for _ in 0..KEYS_FORGOTTEN_AT_ONCE {
             let Some((due, scope)) = self.key_expiries.front().copied() else {
@@ -341,7 +342,7 @@ impl Shard {
                 .get(&scope)
                 .is_some_and(|it| it.outcome == KeyOutcome::InFlight)
             {
-                let again = at.plus_ms(settings.idempotency_retention_ms);
+                let again = at.plus_ms(limits.idempotency_retention_ms);
                 self.key_expiries.push_back((again, scope));
             } else {
                 self.keys.remove(&scope);
@@ -364,10 +365,10 @@ impl Shard {
         BuyerIndex(place)
     }
 
-    fn count_attempt(&mut self, buyer: BuyerIndex, at: UnixMs, settings: &EngineSettings) {
+    fn count_attempt(&mut self, buyer: BuyerIndex, at: UnixMs, limits: Limits) {
         let attempts = &mut self.buyers[buyer.0 as usize].attempts;
         attempts.push_back(at);
-        while attempts.len() > settings.rate.count as usize {
+        while attempts.len() > limits.rate_count as usize {
             attempts.pop_front();
         }
     }

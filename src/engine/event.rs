@@ -7,6 +7,7 @@
 
 use crate::engine::lifecycle::Step;
 use crate::engine::refusal::Refusal;
+use crate::engine::settings::Limits;
 use crate::ids::{
     AuthorizationId, CaptureId, CardToken, DeviceId, Digest16, KeyOwner, ProductId, PromotionCode,
     PurchaseId, ReceiptKeyId, RequestId, UserId,
@@ -358,6 +359,13 @@ pub struct AdminActed {
     pub by: AdminAct,
 }
 
+/// The settings that applying depends on are these from here on.
+#[derive(Copy, Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
+pub struct LimitsSet {
+    /// The settings.
+    pub limits: Limits,
+}
+
 /// A fact that stands in the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
@@ -387,6 +395,8 @@ pub enum Event {
     PaymentVoided(PaymentVoided),
     /// An attempt was refused.
     AttemptRefused(AttemptRefused),
+    /// The process started with other limits than before.
+    LimitsSet(LimitsSet),
     /// An administrative act beside the catalogue.
     AdminActed(AdminActed),
 }
@@ -398,6 +408,7 @@ impl Event {
             Self::ProductSet(_) => "product_set",
             Self::PromotionSet(_) => "promotion_set",
             Self::AttemptRefused(_) => "attempt_refused",
+            Self::LimitsSet(_) => "limits_set",
             Self::AdminActed(_) => "admin_acted",
             Self::HoldPlaced(_) => Step::HoldPlaced.as_str(),
             Self::HoldReleased(_) => Step::HoldReleased.as_str(),
@@ -428,6 +439,7 @@ impl Event {
             Self::ProductSet(_)
             | Self::PromotionSet(_)
             | Self::AttemptRefused(_)
+            | Self::LimitsSet(_)
             | Self::AdminActed(_) => None,
         }
     }
@@ -446,7 +458,10 @@ impl Event {
             Self::VoidStarted(e) => Some(&e.user),
             Self::PaymentVoided(e) => Some(&e.user),
             Self::AttemptRefused(e) => e.user.as_ref(),
-            Self::ProductSet(_) | Self::PromotionSet(_) | Self::AdminActed(_) => None,
+            Self::ProductSet(_)
+            | Self::PromotionSet(_)
+            | Self::LimitsSet(_)
+            | Self::AdminActed(_) => None,
         }
     }
 }

@@ -31,6 +31,32 @@ pub struct RateLimit {
     pub window_ms: u64,
 }
 
+/// The settings that applying depends on. They stand in the log, so that the log alone says what
+/// the state is, whatever the configuration of whoever reads it.
+#[derive(Copy, Clone, Debug, PartialEq, Eq, rkyv::Archive, rkyv::Serialize, rkyv::Deserialize)]
+pub struct Limits {
+    /// Attempts that are kept of a buyer.
+    pub rate_count: u32,
+    /// How long a key's outcome is remembered, in milliseconds.
+    pub idempotency_retention_ms: u64,
+}
+
+impl EngineSettings {
+    /// The settings that applying depends on.
+    pub fn limits(&self) -> Limits {
+        Limits {
+            rate_count: self.rate.count,
+            idempotency_retention_ms: self.idempotency_retention_ms,
+        }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        EngineSettings::default().limits()
+    }
+}
+
 /// What a shard may keep in memory before it answers `overloaded`.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub struct Bounds {

@@ -74,6 +74,7 @@ impl Velocity {
             Event::AttemptRefused(_)
             | Event::ProductSet(_)
             | Event::PromotionSet(_)
+            | Event::LimitsSet(_)
             | Event::AdminActed(_)
             | Event::HoldReleased(_)
             | Event::HoldExpired(_)

@@ -7,7 +7,7 @@
 use super::fault::JournalError;
 use super::recovery::{Folded, Folding, newest_good};
 use super::settings::Disks;
-use super::snapshot::{digest, restore, store};
+use super::snapshot::{restore, store};
 use crate::engine::settings::EngineSettings;
 use crate::engine::shard::Shard;
 use crate::ids::Lsn;
@@ -125,10 +125,10 @@ fn examine(data_dir: &Path, settings: &EngineSettings) -> Result<CheckReport, Jo
         }
         let mut fold = || -> Result<(), JournalError> {
             if whole {
-                from_log.fold(record, settings)?;
+                from_log.fold(record)?;
             }
             match &mut from_snapshot {
-                Some(folding) if lsn >= from => folding.fold(record, settings),
+                Some(folding) if lsn >= from => folding.fold(record),
                 _ => Ok(()),
             }
         };
@@ -185,8 +185,6 @@ fn agree(
     from_log: Folding,
     first: Lsn,
 ) -> Result<(Folded, String, DigestFrom), JournalError> {
-    let digest_of =
-        |state: &Folded| digest(&state.catalogue, state.shards.iter().map(Shard::image));
     let Some(from_snapshot) = from_snapshot else {
         if first > Lsn(0) {
             return Err(JournalError::NoSnapshot {
@@ -195,15 +193,15 @@ fn agree(
             });
         }
         let state = from_log.finish()?;
-        let digest = digest_of(&state);
+        let digest = state.digest();
         return Ok((state, digest, DigestFrom::Log));
     };
     let state = from_snapshot.finish()?;
-    let digest = digest_of(&state);
+    let digest = state.digest();
     if first > Lsn(0) {
         return Ok((state, digest, DigestFrom::Snapshot));
     }
-    let replayed = digest_of(&from_log.finish()?);
+    let replayed = from_log.finish()?.digest();
     if replayed != digest {
         let what =
             format!("the snapshot and its log lead to {digest}, the whole log to {replayed}");

@@ -7,8 +7,8 @@
 
 use crate::engine::event::{
     AdminActed, AttemptRefused, CaptureStarted, Event, HoldExpired, HoldPlaced, HoldReleased,
-    PaymentAuthorized, PaymentCaptured, PaymentDeclined, PaymentStarted, PaymentVoided, ProductSet,
-    PromotionSet, VoidStarted,
+    LimitsSet, PaymentAuthorized, PaymentCaptured, PaymentDeclined, PaymentStarted, PaymentVoided,
+    ProductSet, PromotionSet, VoidStarted,
 };
 use crate::time::UnixMs;
 use rkyv::rancor;
@@ -89,6 +89,7 @@ kinds! {
     1 1 ProductSet(ProductSet);
     2 1 PromotionSet(PromotionSet);
     3 1 AdminActed(AdminActed);
+    4 1 LimitsSet(LimitsSet);
     16 1 AttemptRefused(AttemptRefused);
     17 1 HoldPlaced(HoldPlaced);
     18 1 HoldReleased(HoldReleased);

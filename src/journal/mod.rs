@@ -160,7 +160,7 @@ impl Journal {
     /// while nothing changes.
     pub fn digest(&self) -> String {
         let shards = ShardId::all().map(|id| self.shard(id).image());
-        snapshot::digest(&self.catalogue.load(), shards)
+        snapshot::digest(&self.catalogue.load(), self.settings.limits(), shards)
     }
 
     /// Everything durable, background threads ended. Commands fail from now on. Blocks.

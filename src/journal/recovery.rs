@@ -14,9 +14,9 @@ use super::sweeper::Background;
 use super::{Journal, Slot};
 use crate::engine::apply::Stamp;
 use crate::engine::catalogue::Catalogue;
-use crate::engine::event::Event;
+use crate::engine::event::{Event, LimitsSet};
 use crate::engine::lifecycle::Units;
-use crate::engine::settings::EngineSettings;
+use crate::engine::settings::{EngineSettings, Limits};
 use crate::engine::shard::Shard;
 use crate::engine::velocity::Velocity;
 use crate::ids::{Lsn, ShardId};
@@ -129,7 +129,7 @@ impl Journal {
                     total,
                 });
             }
-            folding.fold(&record, &engine)?;
+            folding.fold(&record)?;
         }
         progress(Progress {
             stage: "replaying the log",
@@ -137,7 +137,6 @@ impl Journal {
             total,
         });
         let state = folding.finish()?;
-        let images = state.shards.iter().map(Shard::image);
         let opened = Opened {
             log_id,
             events_replayed: state.events,
@@ -148,7 +147,7 @@ impl Journal {
                 .torn
                 .map(|(tail, copy)| format!("{}; copied to log/{copy}", describe(&tail))),
             elapsed_ms: u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
-            digest: digest(&state.catalogue, images),
+            digest: state.digest(),
         };
         let oldest_kept = store::list(&*disks.snapshots)?
             .last()
@@ -158,6 +157,7 @@ impl Journal {
             .shards
             .into_iter()
             .map(|shard| CachePadded::new(Slot::new(shard)));
+        let (before, limits) = (state.limits, engine.limits());
         let manual = matches!(clock, Clock::Manual(_));
         let journal = Arc::new(Self {
             slots: slots.collect(),
@@ -177,6 +177,10 @@ impl Journal {
             opened,
             _lock: lock,
         });
+        if before != Some(limits) {
+            let event = Event::LimitsSet(LimitsSet { limits });
+            journal.append_alone(&event, journal.now())?;
+        }
         Background::start(&journal, snapshot_every_bytes, manual)?;
         Ok(journal)
     }
@@ -256,6 +260,8 @@ fn check_belongs(restored: &Restored, log_id: u64, end: Lsn) -> Result<(), Journ
 /// State while the log is folded into it.
 pub(super) struct Folding {
     pub(super) catalogue: Catalogue,
+    /// `None` before the log has said.
+    limits: Option<Limits>,
     catalogue_lsn: Lsn,
     shards: Vec<(Shard, Lsn)>,
     pub(super) velocity: Velocity,
@@ -265,9 +271,18 @@ pub(super) struct Folding {
 /// State once it is.
 pub(super) struct Folded {
     pub(super) catalogue: Catalogue,
+    pub(super) limits: Option<Limits>,
     pub(super) shards: Vec<Shard>,
     pub(super) velocity: Velocity,
     pub(super) events: u64,
+}
+
+impl Folded {
+    /// As [`Journal::digest`].
+    pub(super) fn digest(&self) -> String {
+        let images = self.shards.iter().map(Shard::image);
+        digest(&self.catalogue, self.limits.unwrap_or_default(), images)
+    }
 }
 
 impl Folding {
@@ -275,12 +290,14 @@ impl Folding {
         match restored {
             Some(Restored {
                 catalogue,
+                limits,
                 catalogue_lsn,
                 shards,
                 velocity,
                 ..
             }) => Self {
                 catalogue,
+                limits: Some(limits),
                 catalogue_lsn,
                 shards,
                 velocity,
@@ -288,6 +305,7 @@ impl Folding {
             },
             None => Self {
                 catalogue: Catalogue::default(),
+                limits: None,
                 catalogue_lsn: Lsn(0),
                 shards: ShardId::all().map(|id| (Shard::new(id), Lsn(0))).collect(),
                 velocity: Velocity::new(settings.bounds.velocity_keys_max, log_id),
@@ -296,11 +314,7 @@ impl Folding {
         }
     }
 
-    pub(super) fn fold(
-        &mut self,
-        record: &wal::Record<'_>,
-        settings: &EngineSettings,
-    ) -> Result<(), JournalError> {
+    pub(super) fn fold(&mut self, record: &wal::Record<'_>) -> Result<(), JournalError> {
         let lsn = Lsn(record.lsn.get());
         let kind = Kind {
             number: record.kind,
@@ -310,17 +324,12 @@ impl Folding {
             .map_err(|source| JournalError::Decode { lsn, source })?;
         self.events += 1;
         let stamp = Stamp { at, lsn };
-        self.apply(&event, stamp, settings)?;
+        self.apply(&event, stamp)?;
         self.velocity.record(&event, stamp);
         Ok(())
     }
 
-    fn apply(
-        &mut self,
-        event: &Event,
-        stamp: Stamp,
-        settings: &EngineSettings,
-    ) -> Result<(), JournalError> {
+    fn apply(&mut self, event: &Event, stamp: Stamp) -> Result<(), JournalError> {
         let shard = match event {
             Event::ProductSet(set) => {
                 if stamp.lsn >= self.catalogue_lsn {
@@ -331,6 +340,12 @@ impl Folding {
             Event::PromotionSet(set) => {
                 if stamp.lsn >= self.catalogue_lsn {
                     self.catalogue.add_promotion(set.clone());
+                }
+                return Ok(());
+            }
+            Event::LimitsSet(set) => {
+                if stamp.lsn >= self.catalogue_lsn {
+                    self.limits = Some(set.limits);
                 }
                 return Ok(());
             }
@@ -347,7 +362,12 @@ impl Folding {
         let (shard, from) = &mut self.shards[shard.index()];
         if stamp.lsn >= *from {
             shard
-                .apply(event, stamp, &self.catalogue, settings)
+                .apply(
+                    event,
+                    stamp,
+                    &self.catalogue,
+                    self.limits.unwrap_or_default(),
+                )
                 .map_err(JournalError::Broken)?;
         }
         Ok(())
@@ -357,6 +377,7 @@ impl Folding {
     pub(super) fn finish(self) -> Result<Folded, JournalError> {
         let Self {
             catalogue,
+            limits,
             shards,
             velocity,
             events,
@@ -367,6 +388,7 @@ impl Folding {
         derive_uses(&catalogue, &shards)?;
         Ok(Folded {
             catalogue,
+            limits,
             shards,
             velocity,
             events,

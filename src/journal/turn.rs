@@ -378,9 +378,12 @@ impl Turn<'_> {
         claims.keep();
         for (event, lsn) in events.iter().zip(begins) {
             let stamp = Stamp { at: self.at, lsn };
-            let effects = self
-                .shard
-                .apply(event, stamp, &self.catalogue, &self.journal.settings);
+            let effects = self.shard.apply(
+                event,
+                stamp,
+                &self.catalogue,
+                self.journal.settings.limits(),
+            );
             match effects {
                 Ok(effects) => effects.carry_out(&self.catalogue),
                 Err(broken) => panic!("decided and applied under one lock, yet {broken}"),

@@ -36,6 +36,7 @@ pub(super) struct Ended {
 /// One payment on its way.
 pub(super) struct Drive<'a> {
     payments: &'a Payments,
+    gate: &'a CommitGate,
     purchase: PurchaseId,
     view: PurchaseView,
     durable_at: Lsn,
@@ -61,6 +62,7 @@ enum Go {
 impl<'a> Drive<'a> {
     pub(super) fn new(
         payments: &'a Payments,
+        gate: &'a CommitGate,
         (view, durable_at): (PurchaseView, Lsn),
         known: Known,
     ) -> Self {
@@ -72,6 +74,7 @@ impl<'a> Drive<'a> {
         };
         Self {
             payments,
+            gate,
             purchase: view.purchase,
             view,
             durable_at,
@@ -88,8 +91,14 @@ impl<'a> Drive<'a> {
                 Action::LookUp => self.look_up().await,
                 Action::Authorize => self.authorize().await,
                 Action::Capture => self.capture().await,
-                Action::Void => self.void().await,
-                Action::GiveBack => self.give_back().await,
+                Action::Void => {
+                    self.intent_durable().await?;
+                    self.void().await
+                }
+                Action::GiveBack => {
+                    self.intent_durable().await?;
+                    self.give_back().await
+                }
                 Action::RecordAuthorized(Authorization { id, capture_before }) => {
                     self.record(PaymentStep::Authorized {
                         authorization: id,
@@ -122,8 +131,8 @@ impl<'a> Drive<'a> {
         }
     }
 
-    /// Writes a step down. It need not be durable before the next call: the intent to charge is,
-    /// and what a crash takes away is found again by looking up.
+    /// Writes a step down. It need not be durable before the next call that charges: the intent to
+    /// charge is, and what a crash takes away is found again by looking up.
     fn record(&mut self, step: PaymentStep) -> Result<Go, StorageFault> {
         match self.payments.journal().record(self.purchase, step)? {
             Ok(recorded) => {
@@ -141,6 +150,12 @@ impl<'a> Drive<'a> {
             }
         }
         Ok(Go::On)
+    }
+
+    /// Waits for the intent to give back: the intent to charge does not cover it, so a crash must
+    /// not find the money gone from the gateway and nothing of it in the log.
+    async fn intent_durable(&self) -> Result<(), StorageFault> {
+        self.payments.durable(self.durable_at, self.gate).await
     }
 
     async fn look_up(&mut self) -> Go {

@@ -218,7 +218,7 @@ impl Payments {
         let (view, _) = self.read(purchase);
         let intent = after_last_step(&view);
         self.durable(intent, gate).await?;
-        let ended = Drive::new(self, (view, intent), known).run().await?;
+        let ended = Drive::new(self, gate, (view, intent), known).run().await?;
         drop(permit);
         let Ended {
             rest,
@@ -237,7 +237,7 @@ impl Payments {
         Ok(settled(rest, view))
     }
 
-    async fn durable(&self, lsn: Lsn, gate: &CommitGate) -> Result<(), StorageFault> {
+    pub(super) async fn durable(&self, lsn: Lsn, gate: &CommitGate) -> Result<(), StorageFault> {
         let began = std::time::Instant::now();
         let waited = gate.wait(lsn).await;
         self.meter.log_waited(began.elapsed());

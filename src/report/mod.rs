@@ -37,6 +37,10 @@ fn fields_of(event: &Event) -> Value {
     match event {
         Event::ProductSet(set) => product(set),
         Event::PromotionSet(set) => promotion(set),
+        Event::LimitsSet(set) => json!({
+            "rate_count": set.limits.rate_count,
+            "idempotency_retention_ms": set.limits.idempotency_retention_ms,
+        }),
         Event::AdminActed(acted) => merged(json!({ "act": acted.act }), by(&acted.by)),
         Event::HoldPlaced(placed) => hold(placed),
         Event::HoldReleased(released) => origin(&released.origin),

@@ -4,11 +4,12 @@
 
 use holdfast::engine::event::{
     Active, AdminAct, AdminActed, AttemptRefused, CaptureStarted, DeclineCause, Discount, Event,
-    Flow, HoldExpired, HoldPlaced, HoldReleased, IdempotencyKey, Origin, PaymentAuthorized,
-    PaymentCaptured, PaymentDeclined, PaymentStarted, PaymentVoided, PaysFor, ProductSet,
-    PromotionSet, Quote, VoidCause, VoidStarted,
+    Flow, HoldExpired, HoldPlaced, HoldReleased, IdempotencyKey, LimitsSet, Origin,
+    PaymentAuthorized, PaymentCaptured, PaymentDeclined, PaymentStarted, PaymentVoided, PaysFor,
+    ProductSet, PromotionSet, Quote, VoidCause, VoidStarted,
 };
 use holdfast::engine::refusal::Refusal;
+use holdfast::engine::settings::Limits;
 use holdfast::ids::{
     AuthorizationId, CaptureId, CardToken, DeviceId, Digest16, KeyOwner, ProductId, PromotionCode,
     PurchaseId, ReceiptKeyId, RequestId, ShardId, UserId,
@@ -24,6 +25,12 @@ pub fn all() -> Vec<Event> {
     vec![
         Event::ProductSet(product_set()),
         Event::PromotionSet(promotion_set()),
+        Event::LimitsSet(LimitsSet {
+            limits: Limits {
+                rate_count: 5,
+                idempotency_retention_ms: 604_800_000,
+            },
+        }),
         Event::AdminActed(AdminActed {
             act: "snapshot".to_owned(),
             by: admin(),

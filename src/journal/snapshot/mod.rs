@@ -13,6 +13,7 @@ use super::fault::JournalError;
 use crate::engine::catalogue::Catalogue;
 use crate::engine::event::{ProductSet, PromotionSet};
 use crate::engine::image::ShardImage;
+use crate::engine::settings::Limits;
 use crate::engine::shard::Shard;
 use crate::engine::velocity::Velocity;
 use crate::ids::{Lsn, SHARD_COUNT, ShardId};
@@ -51,6 +52,7 @@ pub(super) struct Snapshots {
 struct CatalogueImage {
     products: Vec<ProductSet>,
     promotions: Vec<PromotionSet>,
+    limits: Limits,
 }
 
 #[derive(Archive, Serialize, Deserialize)]
@@ -81,7 +83,10 @@ impl Journal {
         // The catalogue after the shards, so that it has every place that they name.
         let (catalogue, lsn) = {
             let _turn = self.catalogue_turn.lock();
-            (catalogue_image(&self.catalogue.load()), self.appended())
+            (
+                catalogue_image(&self.catalogue.load(), self.settings.limits()),
+                self.appended(),
+            )
         };
         writing.section(Tag::Catalogue, lsn, &archived(&catalogue))?;
         writing.section(Tag::Velocity, velocity_lsn, &archived(&velocity))?;
@@ -156,7 +161,9 @@ pub struct Restored {
     pub log_id: u64,
     /// Products and promotions.
     pub catalogue: Catalogue,
-    /// Events from here on are to be applied to the catalogue.
+    /// The settings that applying depends on.
+    pub limits: Limits,
+    /// Events from here on are to be applied to the catalogue and the limits.
     pub catalogue_lsn: Lsn,
     /// Each shard, and from where on events are to be applied to it.
     pub shards: Vec<(Shard, Lsn)>,
@@ -182,7 +189,8 @@ pub fn restore(
         match tag {
             Tag::Catalogue => {
                 let image: CatalogueImage = unarchived(&bytes)?;
-                catalogue = Some((catalogue_of(image)?, lsn));
+                let limits = image.limits;
+                catalogue = Some((catalogue_of(image)?, limits, lsn));
             }
             Tag::Velocity => {
                 let image: VelocityImage = unarchived(&bytes)?;
@@ -197,7 +205,7 @@ pub fn restore(
             }
         }
     }
-    let (catalogue, catalogue_lsn) =
+    let (catalogue, limits, catalogue_lsn) =
         catalogue.ok_or(refused("it has no section for the catalogue"))?;
     let mut shards = Vec::with_capacity(SHARD_COUNT);
     for (id, image) in ShardId::all().zip(images) {
@@ -211,6 +219,7 @@ pub fn restore(
     Ok(Restored {
         log_id,
         catalogue,
+        limits,
         catalogue_lsn,
         shards,
         velocity,
@@ -218,11 +227,17 @@ pub fn restore(
     })
 }
 
-/// SHA-256 over the catalogue and all shards, in hexadecimal. Units and uses are in it by way of
+/// SHA-256 over the catalogue, the limits and all shards, in hexadecimal. Units and uses are in it by way of
 /// the purchases; the velocity counters are not.
-pub fn digest(catalogue: &Catalogue, shards: impl Iterator<Item = ShardImage>) -> String {
+pub fn digest(
+    catalogue: &Catalogue,
+    limits: Limits,
+    shards: impl Iterator<Item = ShardImage>,
+) -> String {
     let mut hash = Sha256::new();
-    hash.update(Sha256::digest(archived(&catalogue_image(catalogue))));
+    hash.update(Sha256::digest(archived(&catalogue_image(
+        catalogue, limits,
+    ))));
     for image in shards {
         hash.update(Sha256::digest(archived(&image)));
     }
@@ -233,7 +248,7 @@ fn number_of(id: ShardId) -> u8 {
     u8::try_from(id.index()).expect("there are 256 shards")
 }
 
-fn catalogue_image(catalogue: &Catalogue) -> CatalogueImage {
+fn catalogue_image(catalogue: &Catalogue, limits: Limits) -> CatalogueImage {
     CatalogueImage {
         products: catalogue
             .products()
@@ -245,6 +260,7 @@ fn catalogue_image(catalogue: &Catalogue) -> CatalogueImage {
             .iter()
             .map(|it| it.terms.clone())
             .collect(),
+        limits,
     }
 }
 

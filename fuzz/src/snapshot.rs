@@ -13,7 +13,7 @@ use holdfast::engine::apply::Stamp;
 use holdfast::engine::catalogue::Catalogue;
 use holdfast::engine::event::{Event, HoldExpired, IdempotencyKey};
 use holdfast::engine::lifecycle::PurchaseState;
-use holdfast::engine::settings::EngineSettings;
+use holdfast::engine::settings::{EngineSettings, Limits};
 use holdfast::engine::shard::{LATEST, Shard};
 use holdfast::ids::{Digest16, PurchaseId};
 use holdfast::journal::snapshot::format::{
@@ -59,7 +59,10 @@ pub fn run(mut input: &[u8]) {
         assert_eq!(again.image(), image);
         images.push(image);
     }
-    assert_eq!(digest(catalogue, Limits::default(), images.into_iter()).len(), 64);
+    assert_eq!(
+        digest(catalogue, Limits::default(), images.into_iter()).len(),
+        64
+    );
     for (mut shard, _) in restored.shards {
         show_and_expire(&mut shard, catalogue);
     }

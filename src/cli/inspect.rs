@@ -1,11 +1,15 @@
 //! Owns `check` and `log`: reading a stopped data directory.
 
 use super::{Log, fail};
+use crate::engine::event::Quote;
 use crate::engine::settings::EngineSettings;
-use crate::ids::Lsn;
+use crate::ids::{Lsn, PurchaseId};
 use crate::journal::{self, CheckError, CheckReport, JournalError};
+use crate::money::Amount;
+use crate::payments::sandbox;
 use crate::report::event_json;
 use serde_json::{Value, json};
+use std::collections::{HashMap, HashSet};
 use std::io::{BufWriter, ErrorKind, Write};
 use std::ops::ControlFlow;
 use std::path::Path;
@@ -18,10 +22,16 @@ pub(super) fn check(dir: &Path) -> ExitCode {
         return fail(2, why);
     }
     match journal::check(dir, &EngineSettings::default()) {
-        Ok(report) => {
-            println!("{}", figures(&report));
-            ExitCode::SUCCESS
-        }
+        Ok(report) => match gateway_agrees(dir, &report) {
+            Ok(gateway) => {
+                println!("{}", figures(&report, &gateway));
+                ExitCode::SUCCESS
+            }
+            Err(why) => {
+                println!("{}", json!({ "clean": false, "error": why }));
+                fail(1, format_args!("{}: {why}", dir.display()))
+            }
+        },
         Err(error @ CheckError::Damaged(_)) => {
             println!("{}", json!({ "clean": false, "error": error.to_string() }));
             fail(1, format_args!("{}: {error}", dir.display()))
@@ -32,7 +42,47 @@ pub(super) fn check(dir: &Path) -> ExitCode {
     }
 }
 
-fn figures(report: &CheckReport) -> Value {
+/// I8: what the sandbox gateway of this directory charged is what was captured, payments under
+/// way aside; the figures, or what does not agree. `Null` where no sandbox was used.
+fn gateway_agrees(dir: &Path, report: &CheckReport) -> Result<Value, String> {
+    if !sandbox::path_in(dir).exists() {
+        return Ok(Value::Null);
+    }
+    let charges = sandbox::read_charges(dir).map_err(|error| error.to_string())?;
+    let open: HashSet<PurchaseId> = report.open.iter().copied().collect();
+    let mut captures: HashMap<PurchaseId, Quote> = report.captures.iter().copied().collect();
+    let (mut charged, mut in_doubt) = (0_u64, 0_u64);
+    for charge in charges.iter().filter(|it| it.net() > Amount::ZERO) {
+        if Some(charge.reference.log_id()) != report.log_id {
+            continue;
+        }
+        charged += 1;
+        let purchase = charge.reference.purchase();
+        match captures.remove(&purchase) {
+            Some(quote) if (quote.amount, quote.currency) == (charge.net(), charge.currency) => {}
+            None if open.contains(&purchase) => in_doubt += 1,
+            captured => {
+                let captured = captured.map_or(0, |quote| quote.amount.get());
+                let net = charge.net().get();
+                return Err(format!(
+                    "I8 does not hold: the gateway charged {net} for {purchase}, captured are \
+                     {captured}; look the payment up at the gateway"
+                ));
+            }
+        }
+    }
+    // What costs nothing is captured without a charge.
+    let free = |quote: &Quote| quote.amount == Amount::ZERO;
+    if let Some((purchase, _)) = captures.iter().find(|(_, quote)| !free(quote)) {
+        return Err(format!(
+            "I8 does not hold: {purchase} is captured, and the gateway has charged nothing for \
+             it; look the payment up at the gateway"
+        ));
+    }
+    Ok(json!({ "charges": charged, "in_doubt": in_doubt }))
+}
+
+fn figures(report: &CheckReport, gateway: &Value) -> Value {
     let product = |(id, total, held, sold): &(String, u32, u32, u32)| {
         json!({
             "product_id": id,
@@ -54,7 +104,8 @@ fn figures(report: &CheckReport) -> Value {
         "snapshots": report.snapshots,
         "buyers": report.buyers,
         "purchases": report.purchases,
-        "open_payments": report.open_payments,
+        "open_payments": report.open.len(),
+        "gateway": gateway,
         "products": report.products.iter().map(product).collect::<Vec<_>>(),
         "promotions": report.promotions.iter().map(promotion).collect::<Vec<_>>(),
         "digest": report.digest,

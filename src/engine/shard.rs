@@ -5,7 +5,7 @@
 //! Changed by `apply` alone. Deliberately absent: the lock around it and the cells beside it.
 
 use crate::engine::catalogue::{Catalogue, ProductIndex, PromotionIndex};
-use crate::engine::event::IdempotencyKey;
+use crate::engine::event::{IdempotencyKey, Quote};
 use crate::engine::lifecycle::{PurchaseState, Units, next_state};
 use crate::engine::purchase::{BuyerIndex, Purchase};
 use crate::engine::refusal::Refusal;
@@ -218,6 +218,14 @@ impl Shard {
         self.numbered()
             .filter(|(_, purchase)| purchase.state.is_open_payment())
             .map(|(id, _)| id)
+    }
+
+    /// Every purchase that has been paid, and what was paid for it.
+    pub fn captures(&self) -> impl Iterator<Item = (PurchaseId, Quote)> + '_ {
+        let sold = self
+            .numbered()
+            .filter(|(_, it)| it.state.units() == Units::Sold);
+        sold.map(|(id, it)| (id, it.quote()))
     }
 
     /// When the next hold runs out, at the earliest.

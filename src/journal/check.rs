@@ -8,9 +8,10 @@ use super::fault::JournalError;
 use super::recovery::{Folded, Folding, newest_good};
 use super::settings::Disks;
 use super::snapshot::{restore, store};
+use crate::engine::event::Quote;
 use crate::engine::settings::EngineSettings;
 use crate::engine::shard::Shard;
-use crate::ids::Lsn;
+use crate::ids::{Lsn, PurchaseId};
 use std::path::Path;
 
 /// What a clean directory holds.
@@ -34,8 +35,12 @@ pub struct CheckReport {
     pub buyers: usize,
     /// Purchases ever begun.
     pub purchases: usize,
+    /// Names the log; `None` where it has no segment yet.
+    pub log_id: Option<u64>,
     /// Payments under way.
-    pub open_payments: usize,
+    pub open: Vec<PurchaseId>,
+    /// Purchases that were paid, and what was paid for each.
+    pub captures: Vec<(PurchaseId, Quote)>,
     /// For each product: total, held, sold.
     pub products: Vec<(String, u32, u32, u32)>,
     /// For each promotion: maximum, uses.
@@ -169,6 +174,7 @@ fn examine(data_dir: &Path, settings: &EngineSettings) -> Result<CheckReport, Jo
         CheckReport {
             first,
             end,
+            log_id: segments_id,
             segments: scan.segments,
             frames: scan.frames,
             events: scan.records,
@@ -236,11 +242,8 @@ fn report(
     CheckReport {
         buyers: sizes.clone().map(|it| it.buyers).sum(),
         purchases: sizes.map(|it| it.purchases).sum(),
-        open_payments: state
-            .shards
-            .iter()
-            .map(|it| it.open_payments().count())
-            .sum(),
+        open: state.shards.iter().flat_map(Shard::open_payments).collect(),
+        captures: state.shards.iter().flat_map(Shard::captures).collect(),
         products: products.collect(),
         promotions: promotions.collect(),
         digest,
@@ -261,7 +264,9 @@ impl CheckReport {
             snapshots: 0,
             buyers: 0,
             purchases: 0,
-            open_payments: 0,
+            log_id: None,
+            open: Vec::new(),
+            captures: Vec::new(),
             products: Vec::new(),
             promotions: Vec::new(),
             digest: String::new(),

@@ -40,7 +40,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 pub use audit::{AuditEntry, AuditPage, AuditQuery, LogEnd, read_log};
 pub use catalogue::{Created, Set};
-pub use check::{CheckError, CheckReport, check};
+pub use check::{CheckError, CheckReport, DigestFrom, check};
 pub use clock::{Clock, ManualClock};
 pub use fault::{JournalError, StorageFault};
 pub use gate::{CommitGate, Wait};

@@ -179,7 +179,8 @@ impl Journal {
         });
         if before != Some(limits) {
             let event = Event::LimitsSet(LimitsSet { limits });
-            journal.append_alone(&event, journal.now())?;
+            let lsn = journal.append_alone(&event, journal.now())?;
+            journal.wait_durable(lsn)?;
         }
         Background::start(&journal, snapshot_every_bytes, manual)?;
         Ok(journal)

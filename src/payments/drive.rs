@@ -10,7 +10,7 @@ use crate::engine::command::PaymentStep;
 use crate::engine::event::DeclineCause;
 use crate::engine::view::PurchaseView;
 use crate::ids::{CaptureId, Lsn, PurchaseId};
-use crate::journal::StorageFault;
+use crate::journal::{CommitGate, StorageFault};
 use crate::payments::driver::Payments;
 use crate::payments::gateway::{
     Answer, Authorization, Call, Calling, Claim, Class, Found, Order, Reference, Refund, Trouble,

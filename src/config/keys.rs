@@ -72,6 +72,8 @@ const fn other(path: &'static str, default: &'static str, kind: Kind, what: &'st
 const DAY_S: u64 = 86_400;
 const MIB: u64 = 1 << 20;
 const GIB: u64 = 1 << 30;
+/// A segment has room for its header and for the largest frame.
+const SEGMENT_BYTES_MIN: u64 = MIB + 512;
 
 /// Every key there is, in the order of the sections.
 pub const KEYS: &[Key] = &[
@@ -164,8 +166,8 @@ pub const KEYS: &[Key] = &[
     number(
         "storage.segment_bytes",
         "67108864",
-        (MIB, 4 * GIB),
-        "Size of one file of the log.",
+        (SEGMENT_BYTES_MIN, 4 * GIB),
+        "Size of one file of the log; a multiple of 512.",
     ),
     number(
         "storage.ring_bytes",

@@ -83,6 +83,14 @@ pub(super) fn place(
         currency,
         promotion.map(AsRef::as_ref),
     )?;
+    // Looked at before anything is claimed: a use that is claimed and given back because the stock
+    // is gone would meanwhile be refused to somebody else.
+    if promotion.is_some_and(|it| it.uses.read().available() == 0) {
+        return Err(Refusal::PromotionExhausted);
+    }
+    if product.stock.read().available() < wanted.quantity {
+        return Err(Refusal::SoldOut);
+    }
     let mut claims = Claims::default();
     if let Some(promotion) = promotion {
         let claim = promotion

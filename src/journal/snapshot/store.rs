@@ -37,8 +37,14 @@ pub fn list(storage: &dyn wal::Storage) -> Result<Vec<(Lsn, String)>, JournalErr
 pub struct Aside<'a> {
     storage: &'a dyn wal::Storage,
     file: Box<dyn wal::StorageFile>,
+    /// Bytes in the file.
     length: u64,
+    /// Bytes on their way to it.
+    buffer: Vec<u8>,
 }
+
+/// Bytes gathered before they are written.
+const BUFFER_BYTES: usize = 1 << 20;
 
 impl<'a> Aside<'a> {
     /// An empty file.
@@ -50,11 +56,31 @@ impl<'a> Aside<'a> {
             storage,
             file,
             length: 0,
+            buffer: Vec::with_capacity(BUFFER_BYTES),
         })
     }
 
     /// Appends `bytes`.
     pub fn write(&mut self, bytes: &[u8]) -> Result<(), JournalError> {
+        if self.buffer.len() + bytes.len() > BUFFER_BYTES {
+            self.flush()?;
+        }
+        if bytes.len() > BUFFER_BYTES {
+            return self.write_through(bytes);
+        }
+        self.buffer.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    fn flush(&mut self) -> Result<(), JournalError> {
+        let mut buffer = std::mem::take(&mut self.buffer);
+        self.write_through(&buffer)?;
+        buffer.clear();
+        self.buffer = buffer;
+        Ok(())
+    }
+
+    fn write_through(&mut self, bytes: &[u8]) -> Result<(), JournalError> {
         let written = self
             .file
             .write_at(bytes, self.length)
@@ -68,7 +94,8 @@ impl<'a> Aside<'a> {
     }
 
     /// Makes it durable under its name; how many bytes it has.
-    pub fn finish(self, lsn: Lsn) -> Result<u64, JournalError> {
+    pub fn finish(mut self, lsn: Lsn) -> Result<u64, JournalError> {
+        self.flush()?;
         let name = name_of(lsn);
         self.file.sync_data().map_err(failed("syncing", ASIDE))?;
         self.storage

@@ -33,7 +33,7 @@ fn whatever_a_crash_leaves_every_answer_is_given_again() {
     let mut images = Vec::new();
     let mut seen = HashSet::new();
     for after in 0..=history.len() {
-        for image in history.crashes_after(after).filter(matters) {
+        for image in history.crashes_with(after, matters) {
             let mut hash = DefaultHasher::new();
             (&image.files, image.acknowledged).hash(&mut hash);
             if seen.insert(hash.finish()) {
@@ -65,8 +65,8 @@ fn whatever_a_crash_leaves_every_answer_is_given_again() {
 }
 
 /// Tears within a write are proven where the format is.
-fn matters(image: &CrashImage) -> bool {
-    !matches!(image.crash.loss, Loss::TornAfter(..) | Loss::TornBefore(..))
+fn matters(loss: Loss) -> bool {
+    !matches!(loss, Loss::TornAfter(..) | Loss::TornBefore(..))
 }
 
 /// An answer that was given, and from which LSN on it was.

@@ -118,8 +118,19 @@ impl History {
     /// Every disk that a crash after the first `after` operations can leave. Disks that cannot
     /// differ from another one of the same moment are not repeated.
     pub fn crashes_after(&self, after: usize) -> impl Iterator<Item = CrashImage> {
+        self.crashes_with(after, |_| true)
+    }
+
+    /// Those of [`History::crashes_after`] whose loss is `wanted`; the others are not made.
+    pub fn crashes_with(
+        &self,
+        after: usize,
+        wanted: impl Fn(Loss) -> bool,
+    ) -> impl Iterator<Item = CrashImage> {
         let state = self.state(after);
-        state.losses().into_iter().map(move |loss| CrashImage {
+        let mut losses = state.losses();
+        losses.retain(|loss| wanted(*loss));
+        losses.into_iter().map(move |loss| CrashImage {
             crash: Crash { after, loss },
             files: state.image(loss),
             acknowledged: state.acknowledged,

@@ -63,6 +63,11 @@ fn every_golden_event_is_of_a_kind_that_is_read() {
     let known: BTreeSet<_> = events::all().iter().map(Event::kind).collect();
     assert_eq!(kinds, known);
     assert_eq!(known.len(), KINDS, "each kind has one golden event");
+    assert_eq!(
+        known,
+        BTreeSet::from(Event::KINDS),
+        "each kind is on the list"
+    );
 }
 
 #[test]

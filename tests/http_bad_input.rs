@@ -649,11 +649,13 @@ fn connections_and_requests_under_way_are_bounded() {
         client.send(&slow.bytes()).unwrap();
     }
     let refused = support::until("the third is refused", || {
-        let answer = open[2].ask(&Request::get("/livez"));
+        let answer = open[2].ask(&Request::get("/limited/products/drop-1").key(SHOP));
         (answer.status == 503).then_some(answer)
     });
     check(&refused, 503, "overloaded", "a request too many");
     assert_eq!(refused.header("retry-after"), Some("1"));
+    let probed = open[3].ask(&Request::get("/livez"));
+    assert_eq!(probed.status, 200, "a probe is answered under any load");
     for client in open.iter_mut().take(2) {
         assert_eq!(client.receive().unwrap().status, 201);
     }
@@ -665,8 +667,10 @@ fn bad_products_and_promotions_are_refused() {
     let server = Setup::demo().start();
     let product = r#"{"name":"n","price":{"USD":1},"stock":1}"#;
     let promotion = r#"{"percent_off":10,"uses_max":1}"#;
+    let no_sums = promotion.replace("\"percent_off\":10", "\"amount_off\":{}");
     let invalid = "invalid_request";
     let cases = [
+        ("/admin/promotions/P", no_sums, invalid),
         ("/admin/products/p", product.replace("1}", "1.5}"), invalid),
         ("/admin/products/p", product.replace("\"n\"", "\"\""), invalid),
         ("/admin/products/p", product.replace("{\"USD\":1}", "{}"), invalid),

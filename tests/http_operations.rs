@@ -413,3 +413,31 @@ where
         assert_eq!(answer.status(), 431);
     }
 }
+
+#[test]
+fn commands_name_what_they_cannot_work_with() {
+    let empty = tempfile::tempdir().unwrap();
+    let directory = empty.path().to_str().unwrap();
+    let cases: [(&[&str], i32, &str); 3] = [
+        (&["check", directory], 2, "name a data directory"),
+        (&["log", directory], 1, "name a data directory"),
+        (
+            &["log", directory, "--kind", "nonsense"],
+            1,
+            "name a data directory",
+        ),
+    ];
+    for (arguments, code, expected) in cases {
+        let output = support::binary().args(arguments).output().unwrap();
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(code), "{arguments:?}: {told}");
+        assert!(told.contains(expected), "{arguments:?}: {told}");
+    }
+    let server = Setup::demo().data_dir(empty.path()).start();
+    assert_eq!(server.stop().0.code(), Some(0));
+    let nonsense = ["log", directory, "--kind", "nonsense"];
+    let output = support::binary().args(nonsense).output().unwrap();
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(2), "{told}");
+    assert!(told.contains("hold_placed"), "it lists the kinds: {told}");
+}

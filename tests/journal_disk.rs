@@ -122,7 +122,7 @@ fn give(disk: &SimStorage, journal: &Journal, answers: &mut Vec<Given>, command:
 }
 
 /// Captures or declines.
-fn settle(journal: &Journal, purchase: PurchaseId, declines: bool) -> (Lsn, String) {
+fn settle(journal: &Journal, purchase: PurchaseId, refuses: bool) -> (Lsn, String) {
     let captured = [
         PaymentStep::Authorized {
             authorization: AuthorizationId::parse("auth").expect("an id"),
@@ -134,8 +134,8 @@ fn settle(journal: &Journal, purchase: PurchaseId, declines: bool) -> (Lsn, Stri
             receipt_key: ReceiptKeyId::parse("r1").expect("an id"),
         },
     ];
-    let declined = [PaymentStep::Declined(DeclineCause::DeclinedByIssuer)];
-    let steps: &[PaymentStep] = if declines { &declined } else { &captured };
+    let refused = [PaymentStep::Declined(DeclineCause::DeclinedByIssuer)];
+    let steps: &[PaymentStep] = if refuses { &refused } else { &captured };
     let mut told_at = Lsn(0);
     for step in steps {
         let recorded = journal
@@ -143,7 +143,7 @@ fn settle(journal: &Journal, purchase: PurchaseId, declines: bool) -> (Lsn, Stri
             .expect("the log takes it");
         told_at = recorded.expect("the state allows it").durable_at;
     }
-    let outcome = if declines {
+    let outcome = if refuses {
         "payment_declined"
     } else {
         "captured"

@@ -47,8 +47,20 @@ fn a_failed_write_stops_the_process_and_loses_nothing_that_was_answered() {
 
 #[test]
 fn a_nearly_full_disk_refuses_new_purchases_and_says_so() {
+    let directory = tempfile::tempdir().unwrap();
+    let finished = Request::hold("bo", "drop-1", 1, "before-it-was-full");
+    let server = Setup::demo().data_dir(directory.path()).start();
+    let before = server.ask(&finished);
+    assert_eq!(server.stop().0.code(), Some(0));
+
     let setup = Setup::demo().config("[storage]\ndisk_free_bytes_min = 1125899906842624");
-    let server = setup.start();
+    let server = setup.data_dir(directory.path()).start();
+    let again = server.ask(&finished);
+    assert_eq!(
+        (again.status, again.body),
+        (201, before.body),
+        "a finished key is answered"
+    );
     let refused = server.ask(&Request::hold("ana", "drop-1", 1, "on-a-full-disk"));
     let told = (refused.status, refused.reason());
     assert_eq!(told, (503, "storage_unavailable".to_owned()), "{refused:?}");

@@ -1,12 +1,12 @@
 //! Owns `check` and `log`: reading a stopped data directory.
 
 use super::{Log, fail};
-use crate::engine::event::Quote;
+use crate::engine::event::{Event, Quote};
 use crate::engine::settings::EngineSettings;
 use crate::ids::{Lsn, PurchaseId};
 use crate::journal::{self, CheckError, CheckReport, JournalError};
 use crate::money::Amount;
-use crate::payments::sandbox;
+use crate::payments::sandbox::{self, SandboxError};
 use crate::report::event_json;
 use serde_json::{Value, json};
 use std::collections::{HashMap, HashSet};
@@ -17,8 +17,8 @@ use std::process::ExitCode;
 
 /// Checks `dir`; the figures are the last line of stdout.
 pub(super) fn check(dir: &Path) -> ExitCode {
-    if !dir.is_dir() {
-        let why = format!("{} is no directory; name a data directory", dir.display());
+    if !dir.join("log").is_dir() {
+        let why = format!("{} has no log; name a data directory", dir.display());
         return fail(2, why);
     }
     match journal::check(dir, &EngineSettings::default()) {
@@ -27,7 +27,8 @@ pub(super) fn check(dir: &Path) -> ExitCode {
                 println!("{}", figures(&report, &gateway));
                 ExitCode::SUCCESS
             }
-            Err(why) => {
+            Err(Disagreement::Unreadable(why)) => fail(2, format_args!("{}: {why}", dir.display())),
+            Err(Disagreement::Found(why)) => {
                 println!("{}", json!({ "clean": false, "error": why }));
                 fail(1, format_args!("{}: {why}", dir.display()))
             }
@@ -42,13 +43,24 @@ pub(super) fn check(dir: &Path) -> ExitCode {
     }
 }
 
+/// Why the gateway's charges are not confirmed.
+enum Disagreement {
+    /// They cannot be read.
+    Unreadable(String),
+    /// They are not the captures.
+    Found(String),
+}
+
 /// I8: what the sandbox gateway of this directory charged is what was captured, payments under
 /// way aside; the figures, or what does not agree. `Null` where no sandbox was used.
-fn gateway_agrees(dir: &Path, report: &CheckReport) -> Result<Value, String> {
+fn gateway_agrees(dir: &Path, report: &CheckReport) -> Result<Value, Disagreement> {
     if !sandbox::path_in(dir).exists() {
         return Ok(Value::Null);
     }
-    let charges = sandbox::read_charges(dir).map_err(|error| error.to_string())?;
+    let charges = sandbox::read_charges(dir).map_err(|error| match error {
+        SandboxError::Io { .. } => Disagreement::Unreadable(error.to_string()),
+        SandboxError::Damaged { .. } => Disagreement::Found(error.to_string()),
+    })?;
     let open: HashSet<PurchaseId> = report.open.iter().copied().collect();
     let mut unpaid: HashMap<PurchaseId, Quote> = report.captures.iter().copied().collect();
     let (mut count, mut in_doubt) = (0_u64, 0_u64);
@@ -64,20 +76,20 @@ fn gateway_agrees(dir: &Path, report: &CheckReport) -> Result<Value, String> {
             paid => {
                 let paid = paid.map_or(0, |quote| quote.amount.get());
                 let net = charge.net().get();
-                return Err(format!(
+                return Err(Disagreement::Found(format!(
                     "I8 does not hold: the gateway charged {net} for {purchase}, captured are \
                      {paid}; look the payment up at the gateway"
-                ));
+                )));
             }
         }
     }
     // What costs nothing is captured without a charge.
     let free = |quote: &Quote| quote.amount == Amount::ZERO;
     if let Some((purchase, _)) = unpaid.iter().find(|(_, quote)| !free(quote)) {
-        return Err(format!(
+        return Err(Disagreement::Found(format!(
             "I8 does not hold: {purchase} is captured, and the gateway has charged nothing for \
              it; look the payment up at the gateway"
-        ));
+        )));
     }
     Ok(json!({ "charges": count, "in_doubt": in_doubt }))
 }
@@ -116,9 +128,18 @@ fn figures(report: &CheckReport, gateway: &Value) -> Value {
 /// Prints events as JSON lines.
 pub(super) fn log(arguments: &Log) -> ExitCode {
     let dir = &arguments.dir;
-    if !dir.is_dir() {
-        let why = format!("{} is no directory; name a data directory", dir.display());
+    if !dir.join("log").is_dir() {
+        let why = format!("{} has no log; name a data directory", dir.display());
         return fail(1, why);
+    }
+    if let Some(kind) = &arguments.kind
+        && !Event::KINDS.contains(&kind.as_str())
+    {
+        let known = Event::KINDS.join(", ");
+        return fail(
+            2,
+            format_args!("there is no kind `{kind}`; the kinds are {known}"),
+        );
     }
     let mut out = BufWriter::new(std::io::stdout().lock());
     let mut written = Ok(());

@@ -20,7 +20,7 @@ use crate::telemetry::metrics::{Metrics, Stage};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// How often the log is looked at for having stopped.
 const FAULT_LOOK: Duration = Duration::from_millis(100);
@@ -80,6 +80,7 @@ fn report_panics() {
 }
 
 fn serve(config: &Config) -> Result<(), Failure> {
+    let signals = Signals::caught()?;
     let journal = open(config)?;
     if config.demo == Demo::Yes {
         put_demo(&journal)?;
@@ -95,7 +96,7 @@ fn serve(config: &Config) -> Result<(), Failure> {
         pid = std::process::id(),
         "taking requests"
     );
-    let end = wait_for_end(&journal)?;
+    let end = signals.wait(&journal);
     core.stop();
     if end == End::Fault {
         std::thread::sleep(FAULT_NOTICE);
@@ -213,28 +214,50 @@ enum End {
     Fault,
 }
 
-fn wait_for_end(journal: &Journal) -> Result<End, Failure> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
-    runtime.block_on(async {
-        let mut terminate = signal(SignalKind::terminate())?;
-        let mut interrupt = signal(SignalKind::interrupt())?;
+/// The signals that end the process, caught from the moment this is made.
+struct Signals {
+    runtime: tokio::runtime::Runtime,
+    terminate: Signal,
+    interrupt: Signal,
+    _file_size: Signal,
+}
+
+impl Signals {
+    fn caught() -> Result<Self, Failure> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        let entered = runtime.enter();
+        let terminate = signal(SignalKind::terminate())?;
+        let interrupt = signal(SignalKind::interrupt())?;
         // A limit on file sizes is to fail the write, which names the file and stops the log,
         // rather than to kill the process without a word.
-        let _file_size = signal(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw()))?;
-        let mut look = tokio::time::interval(FAULT_LOOK);
-        loop {
-            tokio::select! {
-                _ = terminate.recv() => return Ok(End::Told),
-                _ = interrupt.recv() => return Ok(End::Told),
-                _ = look.tick() => if let Some(fault) = journal.fault() {
-                    tracing::error!(event = "log_stopped", "{fault}");
-                    return Ok(End::Fault);
+        let file_size = signal(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw()))?;
+        drop(entered);
+        Ok(Self {
+            runtime,
+            terminate,
+            interrupt,
+            _file_size: file_size,
+        })
+    }
+
+    /// Waits for one of them, or for the log to stop.
+    fn wait(mut self, journal: &Journal) -> End {
+        self.runtime.block_on(async {
+            let mut look = tokio::time::interval(FAULT_LOOK);
+            loop {
+                tokio::select! {
+                    _ = self.terminate.recv() => return End::Told,
+                    _ = self.interrupt.recv() => return End::Told,
+                    _ = look.tick() => if let Some(fault) = journal.fault() {
+                        tracing::error!(event = "log_stopped", "{fault}");
+                        return End::Fault;
+                    }
                 }
             }
-        }
-    })
+        })
+    }
 }
 
 /// Puts the demo's drop and promotion on sale where they are not there yet.

@@ -140,7 +140,7 @@ pub const KEYS: &[Key] = &[
         "server.in_flight_max",
         "8192",
         (1, 1_000_000),
-        "Requests under way in all; further ones are answered 503.",
+        "Requests under way in all, in equal shares for each worker; further ones are answered 503, but for probes and metrics.",
     ),
     number(
         "server.drain_s",

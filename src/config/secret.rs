@@ -34,7 +34,14 @@ pub fn resolve(
                 SecretString::from(text.trim_end_matches(['\r', '\n']).to_owned())
             } else if let Some(Value::String(name)) = table.get("env") {
                 let text = environment.get(name).ok_or_else(|| {
-                    invalid(format!("the environment variable `{name}` is not set"))
+                    let variable =
+                        |b: u8| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_';
+                    // Somebody may have written the secret itself where its name belongs.
+                    if name.bytes().all(variable) {
+                        invalid(format!("the environment variable `{name}` is not set"))
+                    } else {
+                        invalid("`env` names no environment variable that is set".to_owned())
+                    }
                 })?;
                 SecretString::from(text.to_owned())
             } else {

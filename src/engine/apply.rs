@@ -219,6 +219,8 @@ impl Shard {
         let before = purchase
             .take(step, stamp.at, stamp.lsn)
             .ok_or("the life cycle has no such transition")?;
+        let is_open = usize::from(purchase.state.is_open_payment());
+        self.open_payments = self.open_payments + is_open - usize::from(before.is_open_payment());
         match event {
             Event::PaymentStarted(started) => self.apply_started(id, started, stamp, limits),
             Event::PaymentAuthorized(authorized) => {

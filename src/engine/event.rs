@@ -402,6 +402,25 @@ pub enum Event {
 }
 
 impl Event {
+    /// The words for all kinds.
+    pub const KINDS: [&str; 15] = [
+        "product_set",
+        "promotion_set",
+        "limits_set",
+        "admin_acted",
+        "attempt_refused",
+        Step::HoldPlaced.as_str(),
+        Step::HoldReleased.as_str(),
+        Step::HoldExpired.as_str(),
+        Step::PaymentStarted.as_str(),
+        Step::PaymentAuthorized.as_str(),
+        Step::PaymentDeclined.as_str(),
+        Step::CaptureStarted.as_str(),
+        Step::PaymentCaptured.as_str(),
+        Step::VoidStarted.as_str(),
+        Step::PaymentVoided.as_str(),
+    ];
+
     /// The word for its kind, as `holdfast log --kind` and `/admin/audit?kind=` take it.
     pub const fn kind(&self) -> &'static str {
         match self {

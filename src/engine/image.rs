@@ -92,6 +92,8 @@ impl Shard {
                 shard.timers.push(Reverse((purchase.expires_at, sequence)));
             }
         }
+        let open = |it: &&Purchase| it.state.is_open_payment();
+        shard.open_payments = image.purchases.iter().filter(open).count();
         shard.purchases = image.purchases;
         for key in image.keys {
             shard.names_what_is_there(&key.entry).then_some(())?;

@@ -32,6 +32,8 @@ pub struct Shard {
     /// May name purchases that are no longer held: read over when due.
     pub(super) timers: BinaryHeap<Reverse<(UnixMs, u64)>>,
     pub(super) last_at: UnixMs,
+    /// Purchases whose payment is under way.
+    pub(super) open_payments: usize,
 }
 
 /// A buyer's state beside their purchases.
@@ -96,6 +98,7 @@ impl Shard {
             key_expiries: VecDeque::new(),
             timers: BinaryHeap::new(),
             last_at: UnixMs::default(),
+            open_payments: 0,
         }
     }
 
@@ -115,6 +118,7 @@ impl Shard {
             buyers: self.buyers.len(),
             purchases: self.purchases.len(),
             keys: self.keys.len(),
+            open_payments: self.open_payments,
         }
     }
 
@@ -243,12 +247,18 @@ impl Shard {
         Some(oldest.plus_ms(rate.window_ms).since_ms(at).max(1))
     }
 
-    /// Whether there is room for one more buyer (where `user` is new), purchase and key.
+    /// Whether there is room for one more purchase.
+    pub fn room_for_purchase(&self, bounds: &Bounds) -> Result<(), Refusal> {
+        if self.purchases.len() >= bounds.purchases_max {
+            return Err(Refusal::Overloaded);
+        }
+        Ok(())
+    }
+
+    /// Whether there is room for one more buyer (where `user` is new) and key.
     pub fn room_for(&self, user: &UserId, bounds: &Bounds) -> Result<(), Refusal> {
         let buyers = self.buyers.len() + usize::from(self.buyer(user).is_none());
-        let full = buyers > bounds.buyers_max
-            || self.purchases.len() >= bounds.purchases_max
-            || self.keys.len() >= bounds.keys_max;
+        let full = buyers > bounds.buyers_max || self.keys.len() >= bounds.keys_max;
         if full {
             Err(Refusal::Overloaded)
         } else {
@@ -316,6 +326,8 @@ pub struct ShardSizes {
     pub purchases: usize,
     /// Idempotency keys remembered.
     pub keys: usize,
+    /// Payments under way.
+    pub open_payments: usize,
 }
 
 pub(super) fn tally_of<K: PartialEq + Copy>(tallies: &[(K, u32)], key: K) -> u32 {

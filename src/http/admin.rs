@@ -169,6 +169,7 @@ impl Front {
             "appended_lsn": status.appended.0,
             "first_lsn": status.first.0,
             "snapshot_lsn": status.snapshot.map(|lsn| lsn.0),
+            "snapshot_failure": status.snapshot_failure,
             "log": {
                 "syncs": status.log.syncs,
                 "frames": status.log.frames,

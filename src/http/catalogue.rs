@@ -121,6 +121,9 @@ pub fn promotion(
                 currencies,
                 &mut not_allowed,
             );
+            if sums.is_empty() && fields.are_fine() && !not_allowed {
+                fields.wrong("amount_off", "has to have at least one currency");
+            }
             let each = sums
                 .into_iter()
                 .filter_map(|(currency, sum)| Amount::new(sum).map(|sum| (currency, sum)));

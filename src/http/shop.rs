@@ -84,13 +84,17 @@ impl Front {
             let refusal = Refusal::IdempotencyKeyMissing;
             return self.refused_shape(call, Flow::Buy, refusal, order.readable());
         };
-        if !self.core.payments.has_room() {
-            return self.refused_shape(call, Flow::Buy, Refusal::Overloaded, order.readable());
-        }
         let path = call.parts.uri.path();
         let canonical = order.canonical(call.parts.method.as_str(), path);
         let owner = &caller_of(call).owner;
         let key = idempotency::digests(owner, order.hold.user.as_str(), key, canonical);
+        if !self.core.payments.has_room() {
+            // No new payment can begin; one that has ended is told all the same.
+            if let Some(replay) = self.core.journal.replay(&order.hold.user, &key) {
+                return self.submitted(call, Ok(replay)).await;
+            }
+            return self.refused_shape(call, Flow::Buy, Refusal::Overloaded, order.readable());
+        }
         let command = Buy {
             origin: origin(call, Some(key), &order.readable()),
             user: order.hold.user,
@@ -202,6 +206,14 @@ impl Front {
         match refused.reason {
             Refusal::RateLimited => {
                 problem::rate_limited(refused.request, self.core.rate, refused.retry_after_ms)
+            }
+            // Of what the engine looks at, only a hold's own facts can contradict a request.
+            Refusal::InvalidRequest => {
+                let errors = [problem::FieldError {
+                    field: "hold_id",
+                    message: "is a hold of another product or quantity".to_owned(),
+                }];
+                problem::invalid(refused.reason.into(), refused.request, &errors)
             }
             reason => problem(reason.into(), refused.request),
         }

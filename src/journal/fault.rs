@@ -93,6 +93,9 @@ pub enum JournalError {
     /// The log's files could not be tidied.
     #[error("the log's files: {0}")]
     LogFiles(#[from] wal::IoError),
+    /// There is no room for a snapshot.
+    #[error("the disk is nearly full; free some of it, then take the snapshot")]
+    DiskFull,
     /// An invariant does not hold.
     #[error("invariant {invariant} does not hold: {what}")]
     Invariant {

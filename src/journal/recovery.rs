@@ -9,6 +9,7 @@ use super::clock::Clock;
 use super::codec::{self, Kind};
 use super::fault::{JournalError, describe, io};
 use super::settings::{Disks, JournalOptions, LogSettings};
+use super::snapshot::format::SnapshotError;
 use super::snapshot::{Restored, Snapshots, digest, restore, store};
 use super::sweeper::Background;
 use super::{Journal, Slot};
@@ -111,6 +112,7 @@ impl Journal {
                 storage: disks.snapshots,
                 taking: Mutex::new(()),
                 newest: Mutex::new(opened.snapshot),
+                failure: Mutex::new(None),
                 pin: Mutex::new(pin),
             },
             background: Background::default(),
@@ -159,9 +161,12 @@ fn recover(
     }
     let first = Lsn(report.first.get());
     if found.restored.is_none() && first > Lsn(0) {
-        let problems = found.bad.join("; ");
+        let problems: Vec<_> = found.bad.iter().map(ToString::to_string).collect();
+        let problems = problems.join("; ");
         return Err(JournalError::NoSnapshot { problems, first });
     }
+    let bad_names: Vec<String> = found.bad.iter().map(|bad| bad.name.clone()).collect();
+    store::tidy(&*disks.snapshots, &bad_names)?;
     let snapshot = found.restored.as_ref().map(|it| it.first);
     let mut folding = Folding::from(found.restored, engine, log_id);
     let mut reader = log.reader(wal::Lsn::new(from.0))?;
@@ -182,7 +187,7 @@ fn recover(
         log_id,
         events_replayed: state.events,
         snapshot,
-        bad_snapshots: found.bad,
+        bad_snapshots: found.bad.iter().map(ToString::to_string).collect(),
         durable: Lsn(report.end.get()),
         torn_tail,
         elapsed_ms: u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
@@ -212,7 +217,19 @@ fn lock(data_dir: &Path) -> Result<File, JournalError> {
 
 pub(super) struct Found {
     pub(super) restored: Option<Restored>,
-    pub(super) bad: Vec<String>,
+    pub(super) bad: Vec<BadSnapshot>,
+}
+
+/// A snapshot that does not read well.
+pub(super) struct BadSnapshot {
+    name: String,
+    problem: SnapshotError,
+}
+
+impl std::fmt::Display for BadSnapshot {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(out, "{}: {}", self.name, self.problem)
+    }
 }
 
 /// The newest snapshot that reads well, and what is wrong with the newer ones.
@@ -230,7 +247,7 @@ pub(super) fn newest_good(
                     bad,
                 });
             }
-            Err(error) => bad.push(format!("{name}: {error}")),
+            Err(problem) => bad.push(BadSnapshot { name, problem }),
         }
     }
     Ok(Found {

@@ -14,6 +14,8 @@ pub struct Status {
     pub appended: Lsn,
     /// The newest snapshot.
     pub snapshot: Option<Lsn>,
+    /// Why the last snapshot was not taken, where it was not.
+    pub snapshot_failure: Option<String>,
     /// Where the log begins.
     pub first: Lsn,
     /// The log's counters.
@@ -53,12 +55,13 @@ impl Journal {
             buyers += sizes.buyers;
             purchases += sizes.purchases;
             keys += sizes.keys;
-            open_payments += shard.open_payments().count();
+            open_payments += sizes.open_payments;
         }
         Status {
             durable: self.durable(),
             appended: self.appended(),
             snapshot: self.status_snapshot(),
+            snapshot_failure: self.snapshots.failure.lock().clone(),
             first: Lsn(self.log.first_lsn().get()),
             log: self.log.stats(),
             buyers,

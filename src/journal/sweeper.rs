@@ -20,6 +20,9 @@ use std::time::Duration;
 /// The longest that either thread sleeps before it looks again.
 const SLEEP_MAX: Duration = Duration::from_millis(500);
 
+/// How long after a snapshot that failed the next is tried.
+const SNAPSHOT_RETRY: Duration = Duration::from_secs(30);
+
 /// The threads in the background.
 #[derive(Default)]
 pub(super) struct Background {
@@ -138,14 +141,17 @@ fn snapshot_forever(journal: &Weak<Journal>, every_bytes: u64) {
         if journal.background.stopped() || journal.fault().is_some() {
             return;
         }
+        let mut pause = SLEEP_MAX;
         let newest = journal.status_snapshot().unwrap_or_default();
         if journal.appended().0.saturating_sub(newest.0) >= every_bytes {
-            // A snapshot that fails leaves the log longer; the status says how old the newest is,
-            // and a disk that fails the log as well stops the process there.
-            let _ = journal.snapshot();
+            // A snapshot that fails leaves the log longer; the status says why, and a disk that
+            // fails the log as well stops the process there.
+            if journal.snapshot().is_err() {
+                pause = SNAPSHOT_RETRY;
+            }
         }
         drop(journal);
-        thread::park_timeout(SLEEP_MAX);
+        thread::park_timeout(pause);
     }
 }
 

@@ -16,7 +16,7 @@ use crate::engine::decide::{
     Claims, Context, Decision, decide_buy, decide_expiries, decide_hold, decide_payment,
     decide_release,
 };
-use crate::engine::event::{AdminActed, AttemptRefused, Event, Flow, Origin};
+use crate::engine::event::{AdminActed, AttemptRefused, Event, Flow, IdempotencyKey, Origin};
 use crate::engine::refusal::{Refusal, Trace};
 use crate::engine::shard::{KeyAnswer, LATEST, Shard};
 use crate::engine::view::{HoldView, PurchaseView};
@@ -199,13 +199,6 @@ impl Journal {
         attempt: &Attempt<'_>,
         decide: impl FnOnce(Context<'_>) -> Result<Decision, Refusal>,
     ) -> Result<Submitted, StorageFault> {
-        if self.log.disk_free_low() {
-            return Ok(Submitted::refused(
-                Refusal::StorageUnavailable,
-                attempt.origin.request,
-                None,
-            ));
-        }
         let turn = self.turn(ShardId::of(attempt.user))?;
         if let Some(key) = &attempt.origin.key {
             match turn.shard.key_answer(key, &turn.catalogue) {
@@ -214,6 +207,15 @@ impl Journal {
                 KeyAnswer::Reused => return turn.refuse(attempt, Refusal::IdempotencyKeyReused),
                 answered => return Ok(self.replayed(answered)),
             }
+        }
+        // Not written down: there is no room left to write.
+        if self.log.disk_free_low() {
+            let request = attempt.origin.request;
+            return Ok(Submitted::refused(
+                Refusal::StorageUnavailable,
+                request,
+                None,
+            ));
         }
         let rate = self.settings.rate;
         if let Some(wait_ms) = turn.shard.rate_wait_ms(attempt.user, rate, turn.at) {
@@ -230,6 +232,15 @@ impl Journal {
         match decide(turn.context()) {
             Ok(decision) => turn.accept(decision),
             Err(reason) => turn.refuse(attempt, reason),
+        }
+    }
+
+    /// What stands under a finished key, for a front end that can take no new attempt just now.
+    pub fn replay(&self, user: &UserId, key: &IdempotencyKey) -> Option<Submitted> {
+        let shard = self.shard(ShardId::of(user));
+        match shard.key_answer(key, &self.catalogue.load()) {
+            KeyAnswer::Free | KeyAnswer::InFlight | KeyAnswer::Reused => None,
+            answered => Some(self.replayed(answered)),
         }
     }
 

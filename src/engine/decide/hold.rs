@@ -67,6 +67,7 @@ pub(super) fn place(
     let priced = product.price(currency).ok_or(Refusal::CurrencyNotAllowed)?;
     debug_assert!(priced.get() > 0);
 
+    shard.room_for_purchase(&settings.bounds)?;
     let committed = shard.committed(wanted.user, product.index);
     let limit = product.terms.per_user_limit.unwrap_or(u32::MAX);
     if committed.saturating_add(wanted.quantity) > limit {

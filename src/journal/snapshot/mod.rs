@@ -43,6 +43,8 @@ pub(super) struct Snapshots {
     /// Held while one is taken: one at a time.
     pub(super) taking: Mutex<()>,
     pub(super) newest: Mutex<Option<Lsn>>,
+    /// Why the last one was not taken.
+    pub(super) failure: Mutex<Option<String>>,
     /// Keeps the log from where recovery would read it.
     pub(super) pin: Mutex<wal::Pin>,
 }
@@ -64,13 +66,24 @@ impl Journal {
     /// Takes a snapshot, and lets go of the log behind the older of the two kept. Blocks this
     /// thread, but no command for longer than it takes to copy one shard.
     pub fn snapshot(&self) -> Result<SnapshotReport, JournalError> {
+        let taken = self.take_snapshot();
+        *self.snapshots.failure.lock() = taken.as_ref().err().map(ToString::to_string);
+        taken
+    }
+
+    fn take_snapshot(&self) -> Result<SnapshotReport, JournalError> {
         let began = Instant::now();
+        if self.log.disk_free_low() {
+            return Err(JournalError::DiskFull);
+        }
         let _one_at_a_time = self.snapshots.taking.lock();
         let storage = &*self.snapshots.storage;
         let mut writing = Writing::begin(storage, self.log_id())?;
 
         // The counters first: what is counted meanwhile is counted again, which changes nothing.
+        // Turns that were between appending and counting have counted once they end.
         let velocity_lsn = self.appended();
+        ShardId::all().for_each(|id| drop(self.shard(id)));
         let velocity = velocity_image(&self.velocity);
         for id in ShardId::all() {
             let (image, lsn) = {
@@ -94,13 +107,12 @@ impl Journal {
         self.wait_durable(writing.last)?;
         let (lsn, purchases) = (writing.first, writing.purchases);
         let bytes = writing.finish()?;
-        let older = self.snapshots.newest.lock().replace(lsn);
+        *self.snapshots.newest.lock() = Some(lsn);
         store::remove_old(storage)?;
-        if let Some(older) = older {
-            self.snapshots.pin.lock().advance(wal::Lsn::new(older.0));
-            self.log
-                .remove_before(wal::Lsn::new(older.0))
-                .map_err(JournalError::from)?;
+        if let Some((oldest, _)) = store::list(storage)?.last() {
+            let oldest = wal::Lsn::new(oldest.0);
+            self.snapshots.pin.lock().advance(oldest);
+            self.log.remove_before(oldest).map_err(JournalError::from)?;
         }
         let elapsed_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
         Ok(SnapshotReport {

@@ -1,7 +1,8 @@
 //! Owns snapshot files: names, writing aside and renaming, reading, removing old ones.
 //!
 //! Invariants: a file has its name only once all of it is synced; the newest two are kept;
-//! temporary files of an earlier process are removed, never read.
+//! a temporary file is removed where writing failed, and at opening; it is never read. A snapshot
+//! that opening found bad is put aside under another name, and counts for nothing.
 
 use super::super::fault::JournalError;
 use crate::ids::Lsn;
@@ -41,6 +42,7 @@ pub struct Aside<'a> {
     length: u64,
     /// Bytes on their way to it.
     buffer: Vec<u8>,
+    finished: bool,
 }
 
 /// Bytes gathered before they are written.
@@ -57,6 +59,7 @@ impl<'a> Aside<'a> {
             file,
             length: 0,
             buffer: Vec::with_capacity(BUFFER_BYTES),
+            finished: false,
         })
     }
 
@@ -101,11 +104,36 @@ impl<'a> Aside<'a> {
         self.storage
             .rename(ASIDE, &name)
             .map_err(failed("renaming", &name))?;
+        self.finished = true;
         self.storage
             .sync_dir()
             .map_err(failed("syncing", "snapshots"))?;
         Ok(self.length)
     }
+}
+
+impl Drop for Aside<'_> {
+    fn drop(&mut self) {
+        if !self.finished {
+            // Where even this fails, opening removes it.
+            let _ = self.storage.remove(ASIDE);
+        }
+    }
+}
+
+/// Removes what an earlier process left half written, and puts `bad` snapshots aside.
+pub fn tidy(storage: &dyn wal::Storage, bad: &[String]) -> Result<(), JournalError> {
+    let names = storage.list().map_err(failed("listing", "snapshots"))?;
+    if names.iter().any(|name| name == ASIDE) {
+        storage.remove(ASIDE).map_err(failed("removing", ASIDE))?;
+    }
+    for name in bad {
+        let aside = format!("{name}.bad");
+        storage
+            .rename(name, &aside)
+            .map_err(failed("renaming", name))?;
+    }
+    storage.sync_dir().map_err(failed("syncing", "snapshots"))
 }
 
 /// Removes all but the newest [`SNAPSHOTS_KEPT`].

@@ -441,3 +441,27 @@ fn commands_name_what_they_cannot_work_with() {
     assert_eq!(output.status.code(), Some(2), "{told}");
     assert!(told.contains("hold_placed"), "it lists the kinds: {told}");
 }
+
+#[test]
+fn attempts_whose_body_was_never_read_are_in_the_audit_trail_too() {
+    let server = Setup::demo().start();
+    let hold = Request::hold("ana", "drop-1", 1, "never-read-1");
+    let mut as_text = hold.clone();
+    as_text.headers.retain(|(name, _)| name != "content-type");
+    let as_text = as_text.header("content-type", "text/plain");
+    assert_eq!(server.ask(&as_text).status, 415);
+    let mut large = hold;
+    large.body = vec![b' '; 20_000];
+    assert_eq!(server.ask(&large).status, 413);
+    let trail = until("both are durable", || {
+        let path = "/admin/audit?kind=attempt_refused&limit=10";
+        let page = server.ask(&Request::get(path).key(ADMIN)).json();
+        let events = page["events"].as_array().unwrap().clone();
+        (events.len() == 2).then_some(events)
+    });
+    let reasons: Vec<_> = trail
+        .iter()
+        .map(|it| it["reason"].as_str().unwrap())
+        .collect();
+    assert_eq!(reasons, ["unsupported_media_type", "body_too_large"]);
+}

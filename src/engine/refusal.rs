@@ -62,11 +62,17 @@ pub enum Refusal {
     WrongState = 24,
     /// A lowered number of promotion uses would fall below those made.
     PromotionBelowUsed = 25,
+    /// The body is larger than the server takes.
+    BodyTooLarge = 26,
+    /// The body did not arrive in time.
+    RequestTimeout = 27,
+    /// The body is not JSON by its content type.
+    UnsupportedMediaType = 28,
 }
 
 impl Refusal {
     /// Every reason, by code.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 29] = [
         Self::InvalidRequest,
         Self::CurrencyNotAllowed,
         Self::InvalidCardToken,
@@ -93,6 +99,9 @@ impl Refusal {
         Self::StorageUnavailable,
         Self::WrongState,
         Self::PromotionBelowUsed,
+        Self::BodyTooLarge,
+        Self::RequestTimeout,
+        Self::UnsupportedMediaType,
     ];
 
     /// The contract's word for this reason.
@@ -124,6 +133,9 @@ impl Refusal {
             Self::StorageUnavailable => "storage_unavailable",
             Self::WrongState => "wrong_state",
             Self::PromotionBelowUsed => "promotion_below_used",
+            Self::BodyTooLarge => "body_too_large",
+            Self::RequestTimeout => "request_timeout",
+            Self::UnsupportedMediaType => "unsupported_media_type",
         }
     }
 
@@ -145,6 +157,9 @@ impl Refusal {
             | Self::StorageUnavailable
             | Self::StockBelowCommitted
             | Self::PromotionBelowUsed
+            | Self::BodyTooLarge
+            | Self::RequestTimeout
+            | Self::UnsupportedMediaType
             | Self::WrongState
             | Self::PurchaseNotFound => Trace::Nothing,
             Self::CurrencyNotAllowed => Trace::Attempt,

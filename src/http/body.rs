@@ -3,7 +3,7 @@
 //! Invariant: no more than the bound is ever kept; a body that has arrived with its head (nearly
 //! every one) is used where it lies, with neither a copy nor a timer.
 
-use super::problem::Reason;
+use crate::engine::refusal::Refusal;
 use bytes::{Bytes, BytesMut};
 use hyper::body::{Body, Incoming};
 use std::future::poll_fn;
@@ -21,10 +21,10 @@ pub struct BodyBounds {
 }
 
 /// All of `body`. Refused as too large, too slow, or (cut off by its sender) as invalid.
-pub async fn read(mut body: Incoming, bounds: BodyBounds) -> Result<Bytes, Reason> {
+pub async fn read(mut body: Incoming, bounds: BodyBounds) -> Result<Bytes, Refusal> {
     let declared = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
     if declared > bounds.bytes_max {
-        return Err(Reason::BodyTooLarge);
+        return Err(Refusal::BodyTooLarge);
     }
     let mut reading = Reading::Nothing;
     // Once without a timer: it is nearly always there already.
@@ -35,7 +35,7 @@ pub async fn read(mut body: Incoming, bounds: BodyBounds) -> Result<Bytes, Reaso
             let rest = poll_fn(|cx| reading.advance(&mut body, bounds.bytes_max, cx));
             tokio::time::timeout(bounds.timeout, rest)
                 .await
-                .map_err(|_| Reason::RequestTimeout)?
+                .map_err(|_| Refusal::RequestTimeout)?
         }
     };
     done.map(|()| reading.into_bytes())
@@ -55,7 +55,7 @@ impl Reading {
         body: &mut Incoming,
         bytes_max: usize,
         cx: &mut Context<'_>,
-    ) -> Poll<Result<(), Reason>> {
+    ) -> Poll<Result<(), Refusal>> {
         loop {
             if body.is_end_stream() {
                 return Poll::Ready(Ok(()));
@@ -64,13 +64,13 @@ impl Reading {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(None) => return Poll::Ready(Ok(())),
                 Poll::Ready(Some(Err(_))) => {
-                    let cut_off = crate::engine::refusal::Refusal::InvalidRequest;
-                    return Poll::Ready(Err(cut_off.into()));
+                    // Cut off by its sender.
+                    return Poll::Ready(Err(Refusal::InvalidRequest));
                 }
                 Poll::Ready(Some(Ok(frame))) => {
                     if let Ok(part) = frame.into_data() {
                         if self.len() + part.len() > bytes_max {
-                            return Poll::Ready(Err(Reason::BodyTooLarge));
+                            return Poll::Ready(Err(Refusal::BodyTooLarge));
                         }
                         self.push(part);
                     }

@@ -8,8 +8,9 @@
 //! Deliberately absent: what requests mean.
 
 use super::answer::AnswerBody;
-use super::problem::{self, Reason};
+use super::problem;
 use super::server::{Handler, Shared};
+use crate::engine::refusal::Refusal;
 use hyper::body::Incoming;
 use hyper::rt::{Read, Write};
 use hyper::server::conn::{http1, http2};
@@ -104,7 +105,7 @@ where
     let mut io = parts.io.into_inner();
     if end == End::Quiet && !parts.read_buf.is_empty() {
         // Part of a head came: its sender is told.
-        let told = problem::on_the_wire(Reason::RequestTimeout, handler.request_id());
+        let told = problem::on_the_wire(Refusal::RequestTimeout.into(), handler.request_id());
         let _ = timeout(LINGER, io.write_all(&told)).await;
         let _ = timeout(LINGER, io.shutdown()).await;
     }

@@ -219,20 +219,20 @@ impl Front {
     }
 
     /// Waits until everything before `lsn` is durable; the reason to tell where it never will be.
-    pub(super) async fn durable(&self, lsn: Option<Lsn>) -> Result<(), Reason> {
+    pub(super) async fn durable(&self, lsn: Option<Lsn>) -> Result<(), Refusal> {
         let Some(lsn) = lsn else { return Ok(()) };
         let began = Instant::now();
         let waited = self.gate.wait(lsn).await;
         self.counters.took(Stage::LogWait, began.elapsed());
-        waited.map_err(|_| Refusal::StorageUnavailable.into())
+        waited.map_err(|_| Refusal::StorageUnavailable)
     }
 
     /// The body, which has to be JSON by its content type.
-    pub(super) async fn json_body(&self, call: &Call, body: Incoming) -> Result<Bytes, Reason> {
+    pub(super) async fn json_body(&self, call: &Call, body: Incoming) -> Result<Bytes, Refusal> {
         let mut types = call.parts.headers.get_all(CONTENT_TYPE).iter();
         let json = types.next().is_some_and(is_json) && types.next().is_none();
         if !json {
-            return Err(Reason::UnsupportedMediaType);
+            return Err(Refusal::UnsupportedMediaType);
         }
         body::read(body, self.core.body).await
     }

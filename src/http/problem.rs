@@ -30,12 +30,6 @@ pub enum Reason {
     ReceiptUnavailable,
     /// The path is there, the method is not.
     MethodNotAllowed,
-    /// The body is larger than the bound.
-    BodyTooLarge,
-    /// The head or the body did not arrive in time.
-    RequestTimeout,
-    /// The body is not JSON by its content type.
-    UnsupportedMediaType,
     /// The program is starting or stopping, or cannot take purchases.
     NotReady,
 }
@@ -75,16 +69,13 @@ impl From<Refusal> for Reason {
 
 impl Reason {
     /// Every reason but those that events know, too.
-    pub const ALL_OF_HTTP: [Self; 10] = [
+    pub const ALL_OF_HTTP: [Self; 7] = [
         Self::Unauthorized,
         Self::Forbidden,
         Self::NotFound,
         Self::ReceiptNotFound,
         Self::ReceiptUnavailable,
         Self::MethodNotAllowed,
-        Self::BodyTooLarge,
-        Self::RequestTimeout,
-        Self::UnsupportedMediaType,
         Self::NotReady,
     ];
 
@@ -127,24 +118,6 @@ impl Reason {
                 "method_not_allowed",
                 "Method not allowed",
                 "This path does not take this method; see Allow.",
-            ),
-            Self::BodyTooLarge => told(
-                413,
-                "body_too_large",
-                "Body too large",
-                "The body is larger than the server takes.",
-            ),
-            Self::RequestTimeout => told(
-                408,
-                "request_timeout",
-                "Request timeout",
-                "The request did not arrive in time.",
-            ),
-            Self::UnsupportedMediaType => told(
-                415,
-                "unsupported_media_type",
-                "Unsupported media type",
-                "The body has to be application/json.",
             ),
             Self::NotReady => told(
                 503,
@@ -252,6 +225,21 @@ const fn told_refusal(refusal: Refusal) -> Told {
             409,
             "Promotion below used",
             "The promotion has been used more often than the new maximum allows.",
+        ),
+        Refusal::BodyTooLarge => (
+            413,
+            "Body too large",
+            "The body is larger than the server takes.",
+        ),
+        Refusal::RequestTimeout => (
+            408,
+            "Request timeout",
+            "The request did not arrive in time.",
+        ),
+        Refusal::UnsupportedMediaType => (
+            415,
+            "Unsupported media type",
+            "The body has to be application/json.",
         ),
         Refusal::IdempotencyKeyReused => (
             422,

@@ -37,7 +37,9 @@ impl Front {
     async fn hold_told(&self, call: &Call, body: Incoming) -> Told {
         let body = match self.json_body(call, body).await {
             Ok(body) => body,
-            Err(reason) => return self.refused_unread(call, Flow::Hold, reason),
+            Err(reason) => {
+                return self.refused_shape(call, Flow::Hold, reason, Readable::default());
+            }
         };
         let order = match HoldOrder::parse(&body) {
             Ok(order) => order,
@@ -74,7 +76,7 @@ impl Front {
     async fn buy_told(&self, call: &Call, body: Incoming) -> Told {
         let body = match self.json_body(call, body).await {
             Ok(body) => body,
-            Err(reason) => return self.refused_unread(call, Flow::Buy, reason),
+            Err(reason) => return self.refused_shape(call, Flow::Buy, reason, Readable::default()),
         };
         let order = match BuyOrder::parse(&body, &self.core.currencies) {
             Ok(order) => order,
@@ -129,7 +131,7 @@ impl Front {
                 let known = self.core.journal.purchase(purchase);
                 let (view, durable_at) = known.expect("a payment began for this purchase");
                 if let Err(reason) = self.durable(Some(durable_at)).await {
-                    return (call.problem(reason), attempt_of(reason));
+                    return (call.problem(reason), Attempt::Refused(reason));
                 }
                 view
             }
@@ -172,7 +174,7 @@ impl Front {
             Err(fault) => return Self::faulted(call, &fault),
         };
         if let Err(reason) = self.durable(submitted.durable_at).await {
-            return (call.problem(reason), attempt_of(reason));
+            return (call.problem(reason), Attempt::Refused(reason));
         }
         let (mut answer, attempt) = self.outcome(submitted.outcome);
         if submitted.replay == Replay::First {
@@ -223,17 +225,6 @@ impl Front {
         // What the fault says is for the operator: the process logs it and stops.
         let refusal = Refusal::StorageUnavailable;
         (call.problem(refusal), Attempt::Refused(refusal))
-    }
-
-    /// Refused before a body was read.
-    fn refused_unread(&self, call: &Call, flow: Flow, reason: Reason) -> Told {
-        match reason {
-            Reason::Refusal(refusal) => {
-                let nothing = Readable::default();
-                self.refused_shape(call, flow, refusal, nothing)
-            }
-            _ => (call.problem(reason), attempt_of(reason)),
-        }
     }
 
     fn refused_malformed(&self, call: &Call, flow: Flow, malformed: Malformed) -> Told {
@@ -318,7 +309,7 @@ impl Front {
     async fn durable_purchase(
         &self,
         id: Option<PurchaseId>,
-    ) -> Result<Option<PurchaseView>, Reason> {
+    ) -> Result<Option<PurchaseView>, Refusal> {
         let Some((view, durable_at)) = id.and_then(|id| self.core.journal.purchase(id)) else {
             return Ok(None);
         };
@@ -354,14 +345,6 @@ impl Front {
             "reason": verdict.reason.as_str(),
         });
         Answer::value(StatusCode::OK, &shown)
-    }
-}
-
-/// How an answer given before the engine was asked is counted.
-fn attempt_of(reason: Reason) -> Attempt {
-    match reason {
-        Reason::Refusal(refusal) => Attempt::Refused(refusal),
-        other => Attempt::RefusedByHttp(other.told().reason),
     }
 }
 

@@ -51,23 +51,12 @@ pub enum Attempt {
     Replayed,
     /// Answered 202: the payment is still under way.
     Pending,
-    /// Refused by the shape of the request before the engine saw it, for a reason that only HTTP
-    /// has; the text is one of [`HTTP_REASONS`].
-    RefusedByHttp(&'static str),
     /// Refused, or failed at the gateway or the disk.
     Refused(Refusal),
 }
 
-/// Reasons of refusals that are not the engine's.
-pub const HTTP_REASONS: [&str; 3] = [
-    "body_too_large",
-    "unsupported_media_type",
-    "request_timeout",
-];
-
-const REASONS: usize = Refusal::ALL.len() + HTTP_REASONS.len();
 /// Success, pending, and each reason.
-const ATTEMPTS: usize = REASONS + 2;
+const ATTEMPTS: usize = Refusal::ALL.len() + 2;
 const FLOWS: [Flow; 2] = [Flow::Hold, Flow::Buy];
 
 /// One thread's counters.
@@ -109,10 +98,6 @@ impl Shard {
             Attempt::Success => 0,
             Attempt::Pending => 1,
             Attempt::Refused(refusal) => 2 + usize::from(refusal.code()),
-            Attempt::RefusedByHttp(reason) => {
-                let place = HTTP_REASONS.iter().position(|known| *known == reason);
-                2 + Refusal::ALL.len() + place.expect("reasons of HTTP are on their list")
-            }
         };
         self.attempts[flow as usize][place].fetch_add(1, Relaxed);
     }
@@ -344,12 +329,11 @@ fn words_of(place: usize) -> (&'static str, &'static str) {
     match place {
         0 => ("success", "none"),
         1 => ("pending", "none"),
-        _ => match Refusal::ALL.get(place - 2) {
-            Some(refusal @ (Refusal::PaymentDeclined | Refusal::StorageUnavailable)) => {
+        _ => match Refusal::ALL[place - 2] {
+            refusal @ (Refusal::PaymentDeclined | Refusal::StorageUnavailable) => {
                 ("failed", refusal.reason())
             }
-            Some(refusal) => ("refused", refusal.reason()),
-            None => ("refused", HTTP_REASONS[place - 2 - Refusal::ALL.len()]),
+            refusal => ("refused", refusal.reason()),
         },
     }
 }

@@ -110,7 +110,15 @@ fn give(disk: &SimStorage, journal: &Journal, answers: &mut Vec<Given>, command:
     let mut told_at = submitted.durable_at.expect("it waits for the log");
     let mut outcome = word(&submitted);
     if let Outcome::PaymentStarted(purchase) = submitted.outcome {
-        (told_at, outcome) = settle(journal, purchase, answers.len() == 3);
+        (told_at, outcome) = settle(
+            journal,
+            purchase,
+            if answers.len() == 3 {
+                End::Declined
+            } else {
+                End::Captured
+            },
+        );
     }
     journal.wait_durable(told_at).expect("durable");
     disk.mark(told_at.0);
@@ -121,8 +129,14 @@ fn give(disk: &SimStorage, journal: &Journal, answers: &mut Vec<Given>, command:
     });
 }
 
+/// How a payment ends.
+enum End {
+    Captured,
+    Declined,
+}
+
 /// Captures or declines.
-fn settle(journal: &Journal, purchase: PurchaseId, refuses: bool) -> (Lsn, String) {
+fn settle(journal: &Journal, purchase: PurchaseId, end: End) -> (Lsn, String) {
     let captured = [
         PaymentStep::Authorized {
             authorization: AuthorizationId::parse("auth").expect("an id"),
@@ -134,8 +148,11 @@ fn settle(journal: &Journal, purchase: PurchaseId, refuses: bool) -> (Lsn, Strin
             receipt_key: ReceiptKeyId::parse("r1").expect("an id"),
         },
     ];
-    let refused = [PaymentStep::Declined(DeclineCause::DeclinedByIssuer)];
-    let steps: &[PaymentStep] = if refuses { &refused } else { &captured };
+    let declined = [PaymentStep::Declined(DeclineCause::DeclinedByIssuer)];
+    let (steps, outcome): (&[PaymentStep], _) = match end {
+        End::Captured => (&captured, "captured"),
+        End::Declined => (&declined, "payment_declined"),
+    };
     let mut told_at = Lsn(0);
     for step in steps {
         let recorded = journal
@@ -143,11 +160,6 @@ fn settle(journal: &Journal, purchase: PurchaseId, refuses: bool) -> (Lsn, Strin
             .expect("the log takes it");
         told_at = recorded.expect("the state allows it").durable_at;
     }
-    let outcome = if refuses {
-        "payment_declined"
-    } else {
-        "captured"
-    };
     (told_at, outcome.to_owned())
 }
 

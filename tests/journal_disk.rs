@@ -130,6 +130,7 @@ fn give(disk: &SimStorage, journal: &Journal, answers: &mut Vec<Given>, command:
 }
 
 /// How a payment ends.
+#[derive(Copy, Clone)]
 enum End {
     Captured,
     Declined,

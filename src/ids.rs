@@ -74,6 +74,10 @@ text_ids! {
     AuthorizationId;
     /// What the gateway calls a capture.
     CaptureId;
+    /// The gateway's word for why it said no.
+    GatewayCode;
+    /// What a gateway calls something that it reports by webhook.
+    WebhookEventId;
 }
 
 /// The gateway's stand-in for a card. Never a card number: see [`CardToken::parse`].
@@ -157,6 +161,8 @@ fn luhn(digits: &[u8]) -> bool {
     Default,
     PartialEq,
     Eq,
+    PartialOrd,
+    Ord,
     Hash,
     rkyv::Archive,
     rkyv::Serialize,

@@ -177,6 +177,50 @@ impl Amount {
     }
 }
 
+/// Reward tokens; a whole number, 0 or more.
+#[derive(
+    Copy,
+    Clone,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    rkyv::Archive,
+    rkyv::Serialize,
+    rkyv::Deserialize,
+)]
+pub struct Tokens(u64);
+
+impl Tokens {
+    /// None.
+    pub const NONE: Self = Self(0);
+
+    /// So many.
+    pub const fn new(count: u64) -> Self {
+        Self(count)
+    }
+
+    /// How many.
+    pub const fn get(self) -> u64 {
+        self.0
+    }
+
+    /// These and `more`, at most 2^64 - 1.
+    #[must_use]
+    pub const fn plus(self, more: Self) -> Self {
+        Self(self.0.saturating_add(more.0))
+    }
+
+    /// These without `fewer`, at least none.
+    #[must_use]
+    pub const fn minus(self, fewer: Self) -> Self {
+        Self(self.0.saturating_sub(fewer.0))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -43,6 +43,8 @@ fn engine(config: &Config) -> EngineSettings {
             window_ms: sale.rate_per_s * 1_000,
         },
         idempotency_retention_ms: sale.idempotency_retention_s * 1_000,
+        card_retries: EngineSettings::default().card_retries,
+        webhooks: EngineSettings::default().webhooks,
         bounds: Bounds {
             buyers_max: engine.buyers_max,
             purchases_max: engine.purchases_max,

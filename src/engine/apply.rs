@@ -110,9 +110,14 @@ impl Shard {
                 self.apply_refused(refused, stamp, limits);
                 Ok(Effects::default())
             }
+            Event::TokensSpent(spent) => {
+                self.apply_spent(spent, stamp, limits);
+                Ok(Effects::default())
+            }
             Event::ProductSet(_)
             | Event::PromotionSet(_)
             | Event::LimitsSet(_)
+            | Event::WebhookReceived(_)
             | Event::AdminActed(_) => Err(broken("it belongs to no shard")),
             Event::HoldReleased(_)
             | Event::HoldExpired(_)
@@ -122,7 +127,13 @@ impl Shard {
             | Event::CaptureStarted(_)
             | Event::PaymentCaptured(_)
             | Event::VoidStarted(_)
-            | Event::PaymentVoided(_) => self.apply_step(event, stamp, limits).map_err(broken),
+            | Event::PaymentVoided(_)
+            | Event::VoidStuck(_)
+            | Event::RefundStarted(_)
+            | Event::RefundSucceeded(_)
+            | Event::RefundFailed(_)
+            | Event::DisputeOpened(_)
+            | Event::DisputeClosed(_) => self.apply_step(event, stamp, limits).map_err(broken),
         }
     }
 
@@ -175,6 +186,7 @@ impl Shard {
                 lsn: stamp.lsn,
                 step: Step::HoldPlaced,
             }],
+            aftermath: None,
         });
         if placed.flow == crate::engine::event::Flow::Hold {
             let key = placed.origin.key;
@@ -189,6 +201,7 @@ impl Shard {
             Trace::Nothing => return,
             Trace::Attempt => (true, false),
             Trace::AttemptAndKey => (true, true),
+            Trace::Key => (false, true),
         };
         if counts && refused.origin.key.is_some() {
             let buyer = self.buyer_index(user);
@@ -216,11 +229,26 @@ impl Shard {
             return Err("its purchase was never begun");
         }
         let purchase = &mut self.purchases[place];
+        let was_open = usize::from(purchase.is_open());
         let before = purchase
             .take(step, stamp.at, stamp.lsn)
             .ok_or("the life cycle has no such transition")?;
-        let is_open = usize::from(purchase.state.is_open_payment());
-        self.open_payments = self.open_payments + is_open - usize::from(before.is_open_payment());
+        self.apply_outcome(event, id, place, stamp, limits)?;
+        let is_open = usize::from(self.purchases[place].is_open());
+        self.open_payments = self.open_payments + is_open - was_open;
+        Ok(self.move_units(place, before))
+    }
+
+    /// What a step brings beside the new state.
+    fn apply_outcome(
+        &mut self,
+        event: &Event,
+        id: PurchaseId,
+        place: usize,
+        stamp: Stamp,
+        limits: Limits,
+    ) -> Result<(), &'static str> {
+        let purchase = &mut self.purchases[place];
         match event {
             Event::PaymentStarted(started) => self.apply_started(id, started, stamp, limits),
             Event::PaymentAuthorized(authorized) => {
@@ -232,6 +260,7 @@ impl Shard {
                 let payment = payment_of(purchase)?;
                 payment.capture = Some(captured.capture.clone());
                 payment.receipt_key = Some(captured.receipt_key.clone());
+                self.apply_captured_more(place, captured);
                 let outcome = KeyOutcome::Paid {
                     purchase: id,
                     as_of: stamp.lsn,
@@ -240,13 +269,33 @@ impl Shard {
             }
             Event::PaymentDeclined(declined) => {
                 purchase.reason = Some(Reason::Declined(declined.cause));
+                self.note_decline(place, declined.advice, stamp.at);
                 self.settle_declined(place);
             }
-            Event::VoidStarted(voided) => purchase.reason = Some(Reason::Void(voided.cause)),
+            Event::VoidStarted(voided) => {
+                purchase.reason = Some(Reason::Void(voided.cause));
+                purchase.aftermath_mut().void_deadline = Some(voided.deadline);
+            }
             Event::PaymentVoided(_) => self.settle_declined(place),
+            Event::RefundStarted(started) => {
+                self.apply_refund_started(place, started, stamp, limits)?;
+            }
+            Event::RefundSucceeded(done) => self.apply_refunded(place, done, stamp)?,
+            Event::RefundFailed(failed) => self.apply_refund_failed(place, failed, stamp)?,
+            Event::DisputeOpened(opened) => {
+                purchase.aftermath_mut().dispute_at = Some(opened.happened_at);
+            }
+            Event::DisputeClosed(closed) => {
+                let buyer = purchase.buyer;
+                let aftermath = purchase.aftermath_mut();
+                aftermath.dispute_at = Some(closed.happened_at);
+                let asked_back = aftermath.tokens_asked_back.plus(closed.clawback.requested);
+                aftermath.tokens_asked_back = asked_back;
+                self.claw_back(buyer, closed.clawback);
+            }
             _ => {}
         }
-        Ok(self.move_units(place, before))
+        Ok(())
     }
 
     fn apply_started(
@@ -310,7 +359,7 @@ impl Shard {
         }
     }
 
-    fn remember(
+    pub(super) fn remember(
         &mut self,
         key: Option<crate::engine::event::IdempotencyKey>,
         outcome: KeyOutcome,
@@ -362,6 +411,7 @@ impl Shard {
             attempts: VecDeque::new(),
             committed: Vec::new(),
             promotion_uses: Vec::new(),
+            more: None,
         });
         self.buyer_places.insert(user.clone(), BuyerIndex(place));
         BuyerIndex(place)

@@ -1,12 +1,15 @@
 //! Owns the commands: what callers may ask of the engine, parsed and with every limit of their
 //! shape kept. Imperative names; the facts that come of them are `event`'s.
 
-use crate::engine::event::{DeclineCause, Origin, VoidCause};
-use crate::ids::{
-    AuthorizationId, CaptureId, CardToken, ProductId, PromotionCode, PurchaseId, ReceiptKeyId,
-    UserId,
+use crate::engine::event::{
+    AdminAct, DeclineCause, IdempotencyKey, Origin, RetryAdvice, VoidCause, WebhookFormat,
+    WebhookKind,
 };
-use crate::money::Currency;
+use crate::ids::{
+    AuthorizationId, CaptureId, CardToken, GatewayCode, ProductId, PromotionCode, PurchaseId,
+    ReceiptKeyId, RequestId, UserId, WebhookEventId,
+};
+use crate::money::{Amount, Currency, Tokens};
 use crate::time::UnixMs;
 
 /// The most units one command may ask for.
@@ -71,7 +74,14 @@ pub enum PaymentStep {
         capture_before: Option<UnixMs>,
     },
     /// Nothing was charged, and nothing will be.
-    Declined(DeclineCause),
+    Declined {
+        /// Why.
+        cause: DeclineCause,
+        /// The gateway's word for why.
+        code: Option<GatewayCode>,
+        /// What the card's network says about another try.
+        advice: RetryAdvice,
+    },
     /// The money is about to be taken.
     StartCapture,
     /// The money is taken.
@@ -80,9 +90,91 @@ pub enum PaymentStep {
         capture: CaptureId,
         /// The key that seals the receipt.
         receipt_key: ReceiptKeyId,
+        /// The key that signs the receipt, where there is one.
+        signing_key: Option<ReceiptKeyId>,
     },
     /// The authorization is about to be given back.
-    StartVoid(VoidCause),
+    StartVoid {
+        /// Why.
+        cause: VoidCause,
+        /// How long it may take before the operator is called, in milliseconds.
+        within_ms: u64,
+        /// Who wants it, where it is the operator.
+        by: Option<AdminAct>,
+    },
     /// The authorization is given back.
     Voided,
+    /// Giving it back is overdue; refused before its deadline.
+    VoidStuck,
+    /// The gateway gave back what the refund with this number is of.
+    Refunded(u32),
+    /// The gateway refused the refund with this number.
+    RefundFailed {
+        /// Which refund.
+        number: u32,
+        /// The gateway's word for why.
+        code: Option<GatewayCode>,
+    },
+}
+
+impl PaymentStep {
+    /// Nothing was charged, for `cause` and with nothing more known.
+    pub const fn declined(cause: DeclineCause) -> Self {
+        Self::Declined {
+            cause,
+            code: None,
+            advice: RetryAdvice::Free,
+        }
+    }
+}
+
+/// Give captured money back.
+#[derive(Clone, Debug)]
+pub struct StartRefund {
+    /// Of which purchase.
+    pub purchase: PurchaseId,
+    /// How much; `None`: all that is left.
+    pub amount: Option<Amount>,
+    /// What the operator believes went back before: refused where that is not so.
+    pub previously_refunded: Amount,
+    /// Why, in the operator's words; at most 500 characters.
+    pub note: String,
+    /// The idempotency key that it came with.
+    pub key: IdempotencyKey,
+    /// Who wants it.
+    pub by: AdminAct,
+}
+
+/// Take reward tokens that a buyer spends in the shop.
+#[derive(Clone, Debug)]
+pub struct SpendTokens {
+    /// Whose.
+    pub user: UserId,
+    /// How many; at least one.
+    pub tokens: Tokens,
+    /// Where it comes from; its key is always there.
+    pub origin: Origin,
+}
+
+/// Let a webhook in whose signature and timestamp are good.
+#[derive(Clone, Debug)]
+pub struct ReceiveWebhook {
+    /// The form that it came in.
+    pub format: WebhookFormat,
+    /// The gateway's name for what it reports.
+    pub event_id: WebhookEventId,
+    /// What it reports.
+    pub kind: WebhookKind,
+    /// Stands for the nonce under the signature, where the form has one.
+    pub nonce: Option<u64>,
+    /// When the gateway says that it happened.
+    pub happened_at: UnixMs,
+    /// What it is about, where that is a purchase's name.
+    pub purchase: Option<PurchaseId>,
+    /// An amount that it names.
+    pub amount: Option<Amount>,
+    /// The gateway's word for why, where it names one.
+    pub code: Option<GatewayCode>,
+    /// The request that brought it.
+    pub request: RequestId,
 }

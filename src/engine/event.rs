@@ -9,10 +9,10 @@ use crate::engine::lifecycle::Step;
 use crate::engine::refusal::Refusal;
 use crate::engine::settings::Limits;
 use crate::ids::{
-    AuthorizationId, CaptureId, CardToken, DeviceId, Digest16, KeyOwner, ProductId, PromotionCode,
-    PurchaseId, ReceiptKeyId, RequestId, UserId,
+    AuthorizationId, CaptureId, CardToken, DeviceId, Digest16, GatewayCode, KeyOwner, ProductId,
+    PromotionCode, PurchaseId, ReceiptKeyId, RequestId, UserId, WebhookEventId,
 };
-use crate::money::{Amount, Currency, Price};
+use crate::money::{Amount, Currency, Price, Tokens};
 use crate::time::UnixMs;
 use rkyv::{Archive, Deserialize, Serialize};
 use std::net::IpAddr;
@@ -34,6 +34,12 @@ pub enum Flow {
     Hold = 0,
     /// `POST /limited/buy`.
     Buy = 1,
+    /// `POST /admin/purchases/{id}/refunds`.
+    Refund = 2,
+    /// `POST /webhooks/…`.
+    Webhook = 3,
+    /// `POST /limited/rewards/{user_id}/spend`.
+    Reward = 4,
 }
 
 impl Flow {
@@ -42,6 +48,9 @@ impl Flow {
         match self {
             Self::Hold => "hold",
             Self::Buy => "buy",
+            Self::Refund => "refund",
+            Self::Webhook => "webhook",
+            Self::Reward => "reward",
         }
     }
 }
@@ -258,6 +267,18 @@ impl DeclineCause {
     }
 }
 
+/// What the card's network says about trying the same card again.
+#[derive(Copy, Clone, Debug, PartialEq, Eq, Hash, Archive, Serialize, Deserialize)]
+#[repr(u8)]
+pub enum RetryAdvice {
+    /// It may be tried again.
+    Free = 0,
+    /// It may be tried again a limited number of times in a window.
+    Limited = 1,
+    /// It must not be tried again.
+    Never = 2,
+}
+
 /// The payment ended with nothing charged.
 #[derive(Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
 pub struct PaymentDeclined {
@@ -267,6 +288,10 @@ pub struct PaymentDeclined {
     pub user: UserId,
     /// Why.
     pub cause: DeclineCause,
+    /// The gateway's word for why, where it gave one.
+    pub code: Option<GatewayCode>,
+    /// What the card's network says about another try, by the rules of the configuration.
+    pub advice: RetryAdvice,
 }
 
 /// The intent to capture.
@@ -289,6 +314,12 @@ pub struct PaymentCaptured {
     pub capture: CaptureId,
     /// The key that seals its receipt.
     pub receipt_key: ReceiptKeyId,
+    /// The key that signs its receipt, where there is one.
+    pub signing_key: Option<ReceiptKeyId>,
+    /// Reward tokens that the buyer gets for it, debt paid off with them included.
+    pub tokens: Tokens,
+    /// How many of them pay off debt.
+    pub debt_paid: Tokens,
 }
 
 /// Why an authorization is given back.
@@ -299,6 +330,8 @@ pub enum VoidCause {
     CaptureRefused = 0,
     /// The authorization may no longer be captured.
     AuthorizationLapsed = 1,
+    /// The operator wanted it back.
+    Operator = 2,
 }
 
 impl VoidCause {
@@ -307,6 +340,7 @@ impl VoidCause {
         match self {
             Self::CaptureRefused => "capture_refused",
             Self::AuthorizationLapsed => "authorization_lapsed",
+            Self::Operator => "operator",
         }
     }
 }
@@ -320,6 +354,10 @@ pub struct VoidStarted {
     pub user: UserId,
     /// Why.
     pub cause: VoidCause,
+    /// When it is to be done; after that it is stuck and the operator is called.
+    pub deadline: UnixMs,
+    /// Who wanted it, where it was the operator.
+    pub by: Option<AdminAct>,
 }
 
 /// The gateway gave the authorization back, or holds none.
@@ -329,6 +367,284 @@ pub struct PaymentVoided {
     pub purchase: PurchaseId,
     /// Whose it is.
     pub user: UserId,
+}
+
+/// Giving the authorization back did not succeed by its deadline. It goes on being tried.
+#[derive(Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
+pub struct VoidStuck {
+    /// Which purchase.
+    pub purchase: PurchaseId,
+    /// Whose it is.
+    pub user: UserId,
+}
+
+/// Reward tokens taken back because money went back.
+#[derive(Copy, Clone, Debug, Default, PartialEq, Eq, Archive, Serialize, Deserialize)]
+pub struct Clawback {
+    /// What the money that went back stands for.
+    pub requested: Tokens,
+    /// What was taken from the balance.
+    pub recovered: Tokens,
+    /// What was not there any more; the buyer owes it.
+    pub shortfall: Tokens,
+}
+
+/// The intent to give captured money back; the gateway is asked once this is durable.
+#[derive(Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
+pub struct RefundStarted {
+    /// Which purchase.
+    pub purchase: PurchaseId,
+    /// Whose it is.
+    pub user: UserId,
+    /// Which refund of this purchase it is, from 1.
+    pub number: u32,
+    /// How much.
+    pub amount: Amount,
+    /// What had gone back before, as the operator knew it.
+    pub previously_refunded: Amount,
+    /// Why, in the operator's words; at most 500 characters.
+    pub note: String,
+    /// The idempotency key that it came with.
+    pub key: IdempotencyKey,
+    /// Who wanted it.
+    pub by: AdminAct,
+}
+
+/// The gateway gave money back.
+#[derive(Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
+pub struct RefundSucceeded {
+    /// Which purchase.
+    pub purchase: PurchaseId,
+    /// Whose it is.
+    pub user: UserId,
+    /// Which refund of this purchase.
+    pub number: u32,
+    /// How much.
+    pub amount: Amount,
+    /// Whether money is left that could go back.
+    pub extent: RefundExtent,
+    /// The reward tokens that went with it.
+    pub clawback: Clawback,
+}
+
+/// How much of the captured money has gone back.
+#[derive(Copy, Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
+#[repr(u8)]
+pub enum RefundExtent {
+    /// Some of it.
+    Part = 0,
+    /// All of it.
+    Full = 1,
+}
+
+/// The gateway refused to give the money back.
+#[derive(Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
+pub struct RefundFailed {
+    /// Which purchase.
+    pub purchase: PurchaseId,
+    /// Whose it is.
+    pub user: UserId,
+    /// Which refund of this purchase.
+    pub number: u32,
+    /// The gateway's word for why, where it gave one.
+    pub code: Option<GatewayCode>,
+}
+
+/// The cardholder disputes the payment.
+#[derive(Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
+pub struct DisputeOpened {
+    /// Which purchase.
+    pub purchase: PurchaseId,
+    /// Whose it is.
+    pub user: UserId,
+    /// How much of it, where the gateway says.
+    pub amount: Option<Amount>,
+    /// The gateway's word for why, where it gave one.
+    pub code: Option<GatewayCode>,
+    /// When the gateway says that it happened.
+    pub happened_at: UnixMs,
+}
+
+/// A dispute was decided.
+#[derive(Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
+pub struct DisputeClosed {
+    /// Which purchase.
+    pub purchase: PurchaseId,
+    /// Whose it is.
+    pub user: UserId,
+    /// For whom, and what the purchase is then.
+    pub outcome: DisputeOutcome,
+    /// When the gateway says that it happened.
+    pub happened_at: UnixMs,
+    /// The reward tokens that went with the money.
+    pub clawback: Clawback,
+}
+
+/// How a dispute was decided.
+#[derive(Copy, Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
+#[repr(u8)]
+pub enum DisputeOutcome {
+    /// For the shop; nothing was refunded before.
+    Won = 0,
+    /// For the shop; part was refunded before.
+    WonPartRefunded = 1,
+    /// For the shop; all was refunded before.
+    WonRefunded = 2,
+    /// For the cardholder: the money is gone.
+    Lost = 3,
+}
+
+impl DisputeOutcome {
+    /// The step in the purchase's life.
+    pub const fn step(self) -> Step {
+        match self {
+            Self::Won => Step::DisputeWon,
+            Self::WonPartRefunded => Step::DisputeWonPartRefunded,
+            Self::WonRefunded => Step::DisputeWonRefunded,
+            Self::Lost => Step::DisputeLost,
+        }
+    }
+}
+
+/// A buyer spent reward tokens in the shop.
+#[derive(Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
+pub struct TokensSpent {
+    /// Who.
+    pub user: UserId,
+    /// How many.
+    pub tokens: Tokens,
+    /// Where it came from.
+    pub origin: Origin,
+}
+
+/// The form that a webhook came in.
+#[derive(Copy, Clone, Debug, PartialEq, Eq, Hash, Archive, Serialize, Deserialize)]
+#[repr(u8)]
+pub enum WebhookFormat {
+    /// holdfast's own: `X-Timestamp`, `X-Nonce`, `X-Signature`.
+    Holdfast = 0,
+    /// Standard Webhooks: `webhook-id`, `webhook-timestamp`, `webhook-signature`.
+    Standard = 1,
+    /// Stripe's: `Stripe-Signature`.
+    Stripe = 2,
+}
+
+impl WebhookFormat {
+    /// The word for it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Holdfast => "holdfast",
+            Self::Standard => "standard",
+            Self::Stripe => "stripe",
+        }
+    }
+}
+
+/// What a gateway reports.
+#[derive(Copy, Clone, Debug, PartialEq, Eq, Hash, Archive, Serialize, Deserialize)]
+#[repr(u8)]
+pub enum WebhookKind {
+    /// Money was set aside (Stripe alone reports it).
+    PaymentAuthorized = 0,
+    /// Money was taken.
+    PaymentCaptured = 1,
+    /// What was set aside was given back.
+    PaymentVoided = 2,
+    /// A payment failed.
+    PaymentFailed = 3,
+    /// Money went back.
+    RefundSucceeded = 4,
+    /// Money did not go back.
+    RefundFailed = 5,
+    /// A dispute began.
+    DisputeOpened = 6,
+    /// A dispute was decided for the shop.
+    DisputeWon = 7,
+    /// A dispute was decided for the cardholder.
+    DisputeLost = 8,
+    /// Something else.
+    Other = 9,
+}
+
+impl WebhookKind {
+    /// The contract's word for it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::PaymentAuthorized => "payment.authorized",
+            Self::PaymentCaptured => "payment.captured",
+            Self::PaymentVoided => "payment.voided",
+            Self::PaymentFailed => "payment.failed",
+            Self::RefundSucceeded => "refund.succeeded",
+            Self::RefundFailed => "refund.failed",
+            Self::DisputeOpened => "dispute.opened",
+            Self::DisputeWon => "dispute.won",
+            Self::DisputeLost => "dispute.lost",
+            Self::Other => "other",
+        }
+    }
+
+    /// The kind with this word; [`WebhookKind::Other`] where there is none.
+    pub fn parse(word: &str) -> Self {
+        const KNOWN: [WebhookKind; 9] = [
+            WebhookKind::PaymentAuthorized,
+            WebhookKind::PaymentCaptured,
+            WebhookKind::PaymentVoided,
+            WebhookKind::PaymentFailed,
+            WebhookKind::RefundSucceeded,
+            WebhookKind::RefundFailed,
+            WebhookKind::DisputeOpened,
+            WebhookKind::DisputeWon,
+            WebhookKind::DisputeLost,
+        ];
+        let known = KNOWN.into_iter().find(|kind| kind.as_str() == word);
+        known.unwrap_or(Self::Other)
+    }
+}
+
+/// What was made of a webhook. The words are the answer's `status`.
+#[derive(Copy, Clone, Debug, PartialEq, Eq, Hash, Archive, Serialize, Deserialize)]
+#[repr(u8)]
+pub enum Disposition {
+    /// It was taken into account.
+    Processed = 0,
+    /// The same event came before.
+    Duplicate = 1,
+    /// It is about nothing that is known here, or comes too late to change anything.
+    Ignored = 2,
+}
+
+impl Disposition {
+    /// The contract's word.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Processed => "processed",
+            Self::Duplicate => "duplicate",
+            Self::Ignored => "ignored",
+        }
+    }
+}
+
+/// A genuine webhook was let in.
+#[derive(Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
+pub struct WebhookReceived {
+    /// In which form.
+    pub format: WebhookFormat,
+    /// The gateway's name for what it reports.
+    pub event_id: WebhookEventId,
+    /// What it reports.
+    pub kind: WebhookKind,
+    /// Stands for the nonce under the signature, where its form has one.
+    pub nonce: Option<u64>,
+    /// When the gateway says that it happened.
+    pub happened_at: UnixMs,
+    /// The purchase that it is about, where it is one of ours.
+    pub purchase: Option<PurchaseId>,
+    /// Whose it is, where the purchase is known.
+    pub user: Option<UserId>,
+    /// What was made of it.
+    pub disposition: Disposition,
+    /// The request that brought it.
+    pub request: RequestId,
 }
 
 /// An attempt by a known caller was refused.
@@ -393,6 +709,22 @@ pub enum Event {
     VoidStarted(VoidStarted),
     /// The gateway gave the authorization back.
     PaymentVoided(PaymentVoided),
+    /// Giving an authorization back is overdue.
+    VoidStuck(VoidStuck),
+    /// The intent to give captured money back.
+    RefundStarted(RefundStarted),
+    /// The gateway gave money back.
+    RefundSucceeded(RefundSucceeded),
+    /// The gateway refused to give money back.
+    RefundFailed(RefundFailed),
+    /// The cardholder disputes the payment.
+    DisputeOpened(DisputeOpened),
+    /// A dispute was decided.
+    DisputeClosed(DisputeClosed),
+    /// A buyer spent reward tokens.
+    TokensSpent(TokensSpent),
+    /// A genuine webhook was let in.
+    WebhookReceived(WebhookReceived),
     /// An attempt was refused.
     AttemptRefused(AttemptRefused),
     /// The process started with other limits than before.
@@ -403,7 +735,7 @@ pub enum Event {
 
 impl Event {
     /// The words for all kinds.
-    pub const KINDS: [&str; 15] = [
+    pub const KINDS: [&str; 23] = [
         "product_set",
         "promotion_set",
         "limits_set",
@@ -419,6 +751,14 @@ impl Event {
         Step::PaymentCaptured.as_str(),
         Step::VoidStarted.as_str(),
         Step::PaymentVoided.as_str(),
+        Step::VoidStuck.as_str(),
+        Step::RefundStarted.as_str(),
+        Step::FullyRefunded.as_str(),
+        Step::RefundFailed.as_str(),
+        Step::DisputeOpened.as_str(),
+        "dispute_closed",
+        "tokens_spent",
+        "webhook_received",
     ];
 
     /// The word for its kind, as `holdfast log --kind` and `/admin/audit?kind=` take it.
@@ -439,6 +779,14 @@ impl Event {
             Self::PaymentCaptured(_) => Step::PaymentCaptured.as_str(),
             Self::VoidStarted(_) => Step::VoidStarted.as_str(),
             Self::PaymentVoided(_) => Step::PaymentVoided.as_str(),
+            Self::VoidStuck(_) => Step::VoidStuck.as_str(),
+            Self::RefundStarted(_) => Step::RefundStarted.as_str(),
+            Self::RefundSucceeded(_) => Step::FullyRefunded.as_str(),
+            Self::RefundFailed(_) => Step::RefundFailed.as_str(),
+            Self::DisputeOpened(_) => Step::DisputeOpened.as_str(),
+            Self::DisputeClosed(_) => "dispute_closed",
+            Self::TokensSpent(_) => "tokens_spent",
+            Self::WebhookReceived(_) => "webhook_received",
         }
     }
 
@@ -455,9 +803,23 @@ impl Event {
             Self::PaymentCaptured(e) => Some((e.purchase, Step::PaymentCaptured)),
             Self::VoidStarted(e) => Some((e.purchase, Step::VoidStarted)),
             Self::PaymentVoided(e) => Some((e.purchase, Step::PaymentVoided)),
+            Self::VoidStuck(e) => Some((e.purchase, Step::VoidStuck)),
+            Self::RefundStarted(e) => Some((e.purchase, Step::RefundStarted)),
+            Self::RefundSucceeded(e) => Some((
+                e.purchase,
+                match e.extent {
+                    RefundExtent::Part => Step::PartRefunded,
+                    RefundExtent::Full => Step::FullyRefunded,
+                },
+            )),
+            Self::RefundFailed(e) => Some((e.purchase, Step::RefundFailed)),
+            Self::DisputeOpened(e) => Some((e.purchase, Step::DisputeOpened)),
+            Self::DisputeClosed(e) => Some((e.purchase, e.outcome.step())),
             Self::ProductSet(_)
             | Self::PromotionSet(_)
             | Self::AttemptRefused(_)
+            | Self::TokensSpent(_)
+            | Self::WebhookReceived(_)
             | Self::LimitsSet(_)
             | Self::AdminActed(_) => None,
         }
@@ -476,6 +838,14 @@ impl Event {
             Self::PaymentCaptured(e) => Some(&e.user),
             Self::VoidStarted(e) => Some(&e.user),
             Self::PaymentVoided(e) => Some(&e.user),
+            Self::VoidStuck(e) => Some(&e.user),
+            Self::RefundStarted(e) => Some(&e.user),
+            Self::RefundSucceeded(e) => Some(&e.user),
+            Self::RefundFailed(e) => Some(&e.user),
+            Self::DisputeOpened(e) => Some(&e.user),
+            Self::DisputeClosed(e) => Some(&e.user),
+            Self::TokensSpent(e) => Some(&e.user),
+            Self::WebhookReceived(e) => e.user.as_ref(),
             Self::AttemptRefused(e) => e.user.as_ref(),
             Self::ProductSet(_)
             | Self::PromotionSet(_)

@@ -6,8 +6,8 @@
 
 use crate::engine::catalogue::Catalogue;
 use crate::engine::lifecycle::{PurchaseState, Units, next_state};
-use crate::engine::purchase::{BuyerIndex, Purchase};
-use crate::engine::shard::{Buyer, KeyEntry, KeyOutcome, Shard, tally_add, tally_of};
+use crate::engine::purchase::{Aftermath, BuyerIndex, Purchase};
+use crate::engine::shard::{Buyer, BuyerMore, KeyEntry, KeyOutcome, Shard, tally_add, tally_of};
 use crate::ids::{Digest16, ShardId, UserId};
 use crate::time::UnixMs;
 use rkyv::{Archive, Deserialize, Serialize};
@@ -37,6 +37,22 @@ struct KeyImage {
     entry: KeyEntry,
 }
 
+/// What a shard has beside its image: of the few purchases and buyers that have more.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Archive, Serialize, Deserialize)]
+pub struct ShardMore {
+    /// By the purchase's sequence, in order.
+    purchases: Vec<(u64, Aftermath)>,
+    /// By the buyer's place, in order.
+    buyers: Vec<(u32, BuyerMore)>,
+}
+
+impl ShardMore {
+    /// Whether there is nothing.
+    pub fn is_empty(&self) -> bool {
+        self.purchases.is_empty() && self.buyers.is_empty()
+    }
+}
+
 impl ShardImage {
     /// Purchases in it.
     pub fn purchases(&self) -> usize {
@@ -47,6 +63,7 @@ impl ShardImage {
 impl Shard {
     /// A copy of everything, to be written outside the shard's turn.
     pub fn image(&self) -> ShardImage {
+        // What `more` keeps is skipped by the archive.
         let buyers = self.buyers.iter().map(|buyer| BuyerImage {
             user: buyer.user.clone(),
             attempts: buyer.attempts.iter().copied().collect(),
@@ -65,6 +82,44 @@ impl Shard {
             keys: keys.collect(),
             last_at: self.last_at,
         }
+    }
+
+    /// What the image leaves out.
+    pub fn more(&self) -> ShardMore {
+        let purchases = (0..).zip(&self.purchases).filter_map(|(sequence, it)| {
+            let aftermath = it.aftermath.as_deref()?;
+            Some((sequence, aftermath.clone()))
+        });
+        let buyers = (0..)
+            .zip(&self.buyers)
+            .filter_map(|(place, it)| Some((place, BuyerMore::clone(it.more.as_deref()?))));
+        ShardMore {
+            purchases: purchases.collect(),
+            buyers: buyers.collect(),
+        }
+    }
+
+    /// Puts back what the image left out; `None` where it names what is not there.
+    pub fn put_more(&mut self, more: ShardMore) -> Option<()> {
+        for (sequence, aftermath) in more.purchases {
+            let place = usize::try_from(sequence).ok()?;
+            let purchase = self.purchases.get_mut(place)?;
+            let was_open = usize::from(purchase.is_open());
+            purchase.aftermath = Some(Box::new(aftermath));
+            self.open_payments += usize::from(purchase.is_open()) - was_open;
+        }
+        for (place, more) in more.buyers {
+            self.buyers.get_mut(place as usize)?.more = Some(Box::new(more));
+        }
+        let mut outcomes = self.keys.values().map(|entry| entry.outcome);
+        outcomes
+            .all(|outcome| match outcome {
+                KeyOutcome::Refunded { purchase, number } => {
+                    self.refund_view(purchase, number).is_some()
+                }
+                _ => true,
+            })
+            .then_some(())
     }
 
     /// The shard that `image` is of; `None` where it names places that it does not have, or that
@@ -110,7 +165,8 @@ impl Shard {
             KeyOutcome::Paid { purchase, as_of } => self
                 .find(purchase)
                 .is_some_and(|it| it.history.first().is_some_and(|first| first.lsn <= as_of)),
-            KeyOutcome::InFlight | KeyOutcome::Refused { .. } => true,
+            KeyOutcome::Refunded { purchase, .. } => self.find(purchase).is_some(),
+            KeyOutcome::InFlight | KeyOutcome::Refused { .. } | KeyOutcome::Spent { .. } => true,
         }
     }
 }

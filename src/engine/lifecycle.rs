@@ -105,6 +105,14 @@ pub enum Step {
     DisputeWon = 15,
     /// The dispute was decided for the cardholder.
     DisputeLost = 16,
+    /// The intent to give some of the captured money back was written down.
+    RefundStarted = 17,
+    /// The gateway refused to give the money back.
+    RefundFailed = 18,
+    /// The dispute was decided for the shop, after part of the money went back.
+    DisputeWonPartRefunded = 19,
+    /// The dispute was decided for the shop, after all of the money went back.
+    DisputeWonRefunded = 20,
 }
 
 /// The state after `step` in `state`; `None` where the step cannot happen there.
@@ -132,18 +140,45 @@ pub const fn next_state(state: Option<PurchaseState>, step: Step) -> Option<Purc
 
         (S::Authorized, Step::ReviewOpened) => Some(S::UnderReview),
         (S::Authorized | S::UnderReview, Step::CaptureStarted) => Some(S::Capturing),
-        (S::Authorized | S::UnderReview | S::Capturing, Step::VoidStarted) => Some(S::Voiding),
+        (
+            S::Authorizing | S::Authorized | S::UnderReview | S::Capturing | S::Stuck,
+            Step::VoidStarted,
+        ) => Some(S::Voiding),
 
         (S::Capturing, Step::PaymentCaptured) => Some(S::Captured),
 
         (S::Voiding | S::Stuck, Step::PaymentVoided) => Some(S::Voided),
         (S::Voiding, Step::VoidStuck) => Some(S::Stuck),
 
+        (S::Captured, Step::RefundStarted | Step::RefundFailed) => Some(S::Captured),
+        (S::PartiallyRefunded, Step::RefundStarted | Step::RefundFailed) => {
+            Some(S::PartiallyRefunded)
+        }
         (S::Captured | S::PartiallyRefunded, Step::PartRefunded) => Some(S::PartiallyRefunded),
         (S::Captured | S::PartiallyRefunded, Step::FullyRefunded) => Some(S::Refunded),
-        (S::Captured | S::PartiallyRefunded, Step::DisputeOpened) => Some(S::Disputed),
-        (S::Disputed, Step::DisputeWon) => Some(S::Captured),
-        (S::Disputed, Step::DisputeLost) => Some(S::ChargedBack),
+
+        (S::Captured | S::PartiallyRefunded | S::Refunded, Step::DisputeOpened) => {
+            Some(S::Disputed)
+        }
+        // A dispute's end may be told before its beginning: then it ends here, and the beginning
+        // comes too late.
+        (S::Disputed | S::Captured, Step::DisputeWon) => Some(S::Captured),
+        (S::Disputed | S::PartiallyRefunded, Step::DisputeWonPartRefunded) => {
+            Some(S::PartiallyRefunded)
+        }
+        (S::Disputed | S::Refunded, Step::DisputeWonRefunded) => Some(S::Refunded),
+        (
+            S::Disputed | S::Captured | S::PartiallyRefunded | S::Refunded,
+            Step::DisputeLost,
+        ) => Some(S::ChargedBack),
+
+        // A refund that was under way when the dispute came ends nevertheless.
+        (S::Disputed, Step::PartRefunded | Step::FullyRefunded | Step::RefundFailed) => {
+            Some(S::Disputed)
+        }
+        (S::ChargedBack, Step::PartRefunded | Step::FullyRefunded | Step::RefundFailed) => {
+            Some(S::ChargedBack)
+        }
 
         // Every other pair is refused by name, so that a new state or step has to be placed.
         (
@@ -179,7 +214,11 @@ pub const fn next_state(state: Option<PurchaseState>, step: Step) -> Option<Purc
             | Step::FullyRefunded
             | Step::DisputeOpened
             | Step::DisputeWon
-            | Step::DisputeLost,
+            | Step::DisputeLost
+            | Step::RefundStarted
+            | Step::RefundFailed
+            | Step::DisputeWonPartRefunded
+            | Step::DisputeWonRefunded,
         ) => None,
     }
 }
@@ -258,10 +297,15 @@ impl PurchaseState {
         }
     }
 
-    /// Whether a payment is under way, so that somebody has to drive it on.
+    /// Whether a payment is under way, so that somebody has to drive it on. One that is stuck is:
+    /// the gateway goes on being asked while the operator is called.
     pub const fn is_open_payment(self) -> bool {
         match self {
-            Self::Authorizing | Self::Authorized | Self::Capturing | Self::Voiding => true,
+            Self::Authorizing
+            | Self::Authorized
+            | Self::Capturing
+            | Self::Voiding
+            | Self::Stuck => true,
             Self::Held
             | Self::UnderReview
             | Self::Captured
@@ -269,7 +313,6 @@ impl PurchaseState {
             | Self::Expired
             | Self::Released
             | Self::Voided
-            | Self::Stuck
             | Self::PartiallyRefunded
             | Self::Refunded
             | Self::Disputed
@@ -280,7 +323,7 @@ impl PurchaseState {
 
 impl Step {
     /// Every step, by its number.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 21] = [
         Self::HoldPlaced,
         Self::HoldReleased,
         Self::HoldExpired,
@@ -298,6 +341,10 @@ impl Step {
         Self::DisputeOpened,
         Self::DisputeWon,
         Self::DisputeLost,
+        Self::RefundStarted,
+        Self::RefundFailed,
+        Self::DisputeWonPartRefunded,
+        Self::DisputeWonRefunded,
     ];
 
     /// The word for it in a purchase's history, the log and the events downstream.
@@ -315,11 +362,14 @@ impl Step {
             Self::VoidStarted => "void_started",
             Self::PaymentVoided => "payment_voided",
             Self::VoidStuck => "void_stuck",
-            Self::PartRefunded => "part_refunded",
-            Self::FullyRefunded => "fully_refunded",
+            Self::PartRefunded | Self::FullyRefunded => "refund_succeeded",
             Self::DisputeOpened => "dispute_opened",
-            Self::DisputeWon => "dispute_won",
+            Self::DisputeWon | Self::DisputeWonPartRefunded | Self::DisputeWonRefunded => {
+                "dispute_won"
+            }
             Self::DisputeLost => "dispute_lost",
+            Self::RefundStarted => "refund_started",
+            Self::RefundFailed => "refund_failed",
         }
     }
 }

@@ -6,6 +6,7 @@
 //! journal with each call; `tests/architecture.rs` keeps it so.
 
 pub mod apply;
+mod apply_aftermath;
 pub mod catalogue;
 pub mod cells;
 pub mod command;

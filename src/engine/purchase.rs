@@ -6,8 +6,11 @@
 use crate::engine::catalogue::{ProductIndex, PromotionIndex};
 use crate::engine::event::{DeclineCause, Quote, VoidCause};
 use crate::engine::lifecycle::{PurchaseState, Step, next_state};
-use crate::ids::{AuthorizationId, CaptureId, CardToken, Digest16, Lsn, ReceiptKeyId, RequestId};
-use crate::money::Amount;
+use crate::engine::event::Clawback;
+use crate::ids::{
+    AuthorizationId, CaptureId, CardToken, Digest16, GatewayCode, Lsn, ReceiptKeyId, RequestId,
+};
+use crate::money::{Amount, Tokens};
 use crate::time::UnixMs;
 use rkyv::{Archive, Deserialize, Serialize};
 
@@ -29,6 +32,59 @@ pub struct Purchase {
     pub(super) expires_at: UnixMs,
     pub(super) payment: Option<Box<Payment>>,
     pub(super) history: Vec<Happened>,
+    /// What only few purchases have. An image keeps it beside the purchases.
+    #[rkyv(with = rkyv::with::Skip)]
+    pub(super) aftermath: Option<Box<Aftermath>>,
+}
+
+/// What becomes of a purchase beyond a plain capture.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Archive, Serialize, Deserialize)]
+pub struct Aftermath {
+    /// When a void under way is to be done.
+    pub(super) void_deadline: Option<UnixMs>,
+    /// The key that signs its receipt.
+    pub(super) signing_key: Option<ReceiptKeyId>,
+    /// Reward tokens that it brought, and how many were asked back since.
+    pub(super) tokens: Tokens,
+    pub(super) tokens_asked_back: Tokens,
+    /// In the order of their numbers, from 1; at most the last is under way.
+    pub(super) refunds: Vec<Refund>,
+    /// When the last thing happened that was believed of a dispute, as the gateway says.
+    pub(super) dispute_at: Option<UnixMs>,
+}
+
+/// Money that went back, is to go back or was refused to.
+#[derive(Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
+pub struct Refund {
+    pub(super) amount: Amount,
+    pub(super) previously_refunded: Amount,
+    pub(super) note: String,
+    pub(super) request: RequestId,
+    /// The key that the outcome stands under.
+    pub(super) key: Digest16,
+    pub(super) started: UnixMs,
+    pub(super) state: RefundState,
+}
+
+/// Where a refund is.
+#[derive(Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
+pub enum RefundState {
+    /// The gateway is being asked, or what it answered is not known.
+    Pending,
+    /// The money went back.
+    Succeeded {
+        /// When.
+        at: UnixMs,
+        /// The reward tokens that went with it.
+        clawback: Clawback,
+    },
+    /// The gateway refused.
+    Failed {
+        /// When.
+        at: UnixMs,
+        /// The gateway's word for why.
+        code: Option<GatewayCode>,
+    },
 }
 
 /// The payment of a purchase.
@@ -89,6 +145,23 @@ impl Purchase {
         let before = std::mem::replace(&mut self.state, next);
         self.history.push(Happened { at, lsn, step });
         Some(before)
+    }
+
+    /// The refund under way, with its number.
+    pub(super) fn pending_refund(&self) -> Option<(u32, &Refund)> {
+        let refunds = &self.aftermath.as_ref()?.refunds;
+        let last = refunds.last()?;
+        let number = u32::try_from(refunds.len()).ok()?;
+        (last.state == RefundState::Pending).then_some((number, last))
+    }
+
+    /// Whether somebody has to drive a payment or a refund on.
+    pub(super) fn is_open(&self) -> bool {
+        self.state.is_open_payment() || self.pending_refund().is_some()
+    }
+
+    pub(super) fn aftermath_mut(&mut self) -> &mut Aftermath {
+        self.aftermath.get_or_insert_default()
     }
 
     /// Whether it may take `step` now.

@@ -68,11 +68,29 @@ pub enum Refusal {
     RequestTimeout = 27,
     /// The body is not JSON by its content type.
     UnsupportedMediaType = 28,
+    /// What had gone back before is not what the operator thinks, or another refund is under way.
+    RefundConflict = 29,
+    /// More is to go back than is left of what was captured.
+    RefundExceedsCaptured = 30,
+    /// The gateway refused to give the money back.
+    RefundFailed = 31,
+    /// The card's network does not allow this card to be tried again yet.
+    CardRetryForbidden = 32,
+    /// The buyer has fewer reward tokens, debt taken off.
+    NotEnoughTokens = 33,
+    /// The gateway cannot be reached just now; nothing was left behind.
+    GatewayUnavailable = 34,
+    /// The webhook's signature is none that is known.
+    InvalidSignature = 35,
+    /// The webhook's timestamp is too far from now.
+    StaleTimestamp = 36,
+    /// The webhook's nonce was used before.
+    ReplayedNonce = 37,
 }
 
 impl Refusal {
     /// Every reason, by code.
-    pub const ALL: [Self; 29] = [
+    pub const ALL: [Self; 38] = [
         Self::InvalidRequest,
         Self::CurrencyNotAllowed,
         Self::InvalidCardToken,
@@ -102,6 +120,15 @@ impl Refusal {
         Self::BodyTooLarge,
         Self::RequestTimeout,
         Self::UnsupportedMediaType,
+        Self::RefundConflict,
+        Self::RefundExceedsCaptured,
+        Self::RefundFailed,
+        Self::CardRetryForbidden,
+        Self::NotEnoughTokens,
+        Self::GatewayUnavailable,
+        Self::InvalidSignature,
+        Self::StaleTimestamp,
+        Self::ReplayedNonce,
     ];
 
     /// The contract's word for this reason.
@@ -136,6 +163,15 @@ impl Refusal {
             Self::BodyTooLarge => "body_too_large",
             Self::RequestTimeout => "request_timeout",
             Self::UnsupportedMediaType => "unsupported_media_type",
+            Self::RefundConflict => "refund_conflict",
+            Self::RefundExceedsCaptured => "refund_exceeds_captured",
+            Self::RefundFailed => "refund_failed",
+            Self::CardRetryForbidden => "card_retry_forbidden",
+            Self::NotEnoughTokens => "not_enough_tokens",
+            Self::GatewayUnavailable => "gateway_unavailable",
+            Self::InvalidSignature => "invalid_signature",
+            Self::StaleTimestamp => "stale_timestamp",
+            Self::ReplayedNonce => "replayed_nonce",
         }
     }
 
@@ -161,7 +197,11 @@ impl Refusal {
             | Self::RequestTimeout
             | Self::UnsupportedMediaType
             | Self::WrongState
-            | Self::PurchaseNotFound => Trace::Nothing,
+            | Self::PurchaseNotFound
+            | Self::GatewayUnavailable
+            | Self::InvalidSignature
+            | Self::StaleTimestamp
+            | Self::ReplayedNonce => Trace::Nothing,
             Self::CurrencyNotAllowed => Trace::Attempt,
             Self::ProductNotFound
             | Self::HoldNotFound
@@ -175,7 +215,12 @@ impl Refusal {
             | Self::PromotionNotApplicable
             | Self::HoldExpired
             | Self::HoldClosed
-            | Self::PaymentDeclined => Trace::AttemptAndKey,
+            | Self::PaymentDeclined
+            | Self::CardRetryForbidden => Trace::AttemptAndKey,
+            Self::RefundConflict
+            | Self::RefundExceedsCaptured
+            | Self::RefundFailed
+            | Self::NotEnoughTokens => Trace::Key,
         }
     }
 }
@@ -189,6 +234,8 @@ pub enum Trace {
     Attempt,
     /// It counts as an attempt, and it is the key's outcome.
     AttemptAndKey,
+    /// It is the key's outcome, and no attempt to buy.
+    Key,
 }
 
 #[cfg(test)]

@@ -18,8 +18,34 @@ pub struct EngineSettings {
     pub rate: RateLimit,
     /// How long a key's outcome is remembered, in milliseconds.
     pub idempotency_retention_ms: u64,
+    /// When a card's network allows a declined card to be tried again.
+    pub card_retries: CardRetries,
+    /// What is remembered of webhooks.
+    pub webhooks: WebhookMemory,
     /// Bounds on what one shard keeps.
     pub bounds: Bounds,
+}
+
+/// When a declined card may be tried again, by the rules of its network.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub struct CardRetries {
+    /// Declines with limited advice in the window, after which the card is refused.
+    pub limited_max: u32,
+    /// How long a decline counts, in milliseconds.
+    pub window_ms: u64,
+}
+
+/// How long nonces and event ids of webhooks are remembered, and how many.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub struct WebhookMemory {
+    /// How long a nonce is, in milliseconds.
+    pub nonce_retention_ms: u64,
+    /// Nonces in that time.
+    pub nonces_max: usize,
+    /// How long an event id is, in milliseconds.
+    pub event_retention_ms: u64,
+    /// Event ids in that time.
+    pub events_max: usize,
 }
 
 /// At most `count` attempts of a buyer in any window of `window_ms` milliseconds.
@@ -85,6 +111,16 @@ impl Default for EngineSettings {
                 window_ms: 10_000,
             },
             idempotency_retention_ms: 7 * 86_400_000,
+            card_retries: CardRetries {
+                limited_max: 15,
+                window_ms: 30 * 86_400_000,
+            },
+            webhooks: WebhookMemory {
+                nonce_retention_ms: 600_000,
+                nonces_max: 100_000,
+                event_retention_ms: 7 * 86_400_000,
+                events_max: 1_000_000,
+            },
             bounds: Bounds::default(),
         }
     }

@@ -5,13 +5,16 @@
 //! Changed by `apply` alone. Deliberately absent: the lock around it and the cells beside it.
 
 use crate::engine::catalogue::{Catalogue, ProductIndex, PromotionIndex};
-use crate::engine::event::{IdempotencyKey, Quote};
+use crate::engine::event::{IdempotencyKey, Quote, RetryAdvice};
 use crate::engine::lifecycle::{PurchaseState, Units, next_state};
-use crate::engine::purchase::{BuyerIndex, Purchase};
+use crate::engine::purchase::{BuyerIndex, Purchase, RefundState};
 use crate::engine::refusal::Refusal;
-use crate::engine::settings::{Bounds, RateLimit};
-use crate::engine::view::{HistoryEntry, HoldView, PurchaseView};
-use crate::ids::{Digest16, Lsn, PurchaseId, RequestId, ShardId, UserId};
+use crate::engine::settings::{Bounds, CardRetries, RateLimit};
+use crate::engine::view::{
+    BuyerView, HistoryEntry, HoldView, PurchaseView, RefundStatus, RefundView,
+};
+use crate::ids::{CardToken, Digest16, Lsn, PurchaseId, RequestId, ShardId, UserId};
+use crate::money::Tokens;
 use crate::time::UnixMs;
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
@@ -46,6 +49,26 @@ pub(super) struct Buyer {
     pub(super) committed: Vec<(ProductIndex, u32)>,
     /// Promotion uses by promotion; no zeroes.
     pub(super) promotion_uses: Vec<(PromotionIndex, u32)>,
+    /// What only few buyers have. An image keeps it beside the buyers.
+    pub(super) more: Option<Box<BuyerMore>>,
+}
+
+/// What only some buyers have: reward tokens, and cards whose networks limit another try.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Archive, Serialize, Deserialize)]
+pub struct BuyerMore {
+    pub(super) tokens: Tokens,
+    /// Tokens asked back that were not there any more.
+    pub(super) debt: Tokens,
+    /// Oldest first, bounded.
+    pub(super) declines: Vec<CardDecline>,
+}
+
+/// A decline that says something about another try.
+#[derive(Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
+pub(super) struct CardDecline {
+    pub(super) card: CardToken,
+    pub(super) advice: RetryAdvice,
+    pub(super) at: UnixMs,
 }
 
 /// What stands under an idempotency key.
@@ -62,6 +85,8 @@ pub(super) enum KeyOutcome {
     Held(PurchaseId),
     Paid { purchase: PurchaseId, as_of: Lsn },
     Refused { reason: Refusal, request: RequestId },
+    Refunded { purchase: PurchaseId, number: u32 },
+    Spent { as_of: Lsn },
 }
 
 /// What a key says about a request that comes with it.
@@ -77,6 +102,10 @@ pub enum KeyAnswer {
     Held(HoldView),
     /// It made this purchase, shown as of its capture.
     Paid(Box<PurchaseView>),
+    /// It gave this money back.
+    Refunded(Box<RefundView>),
+    /// It spent reward tokens, by the event at this LSN.
+    Spent(Lsn),
     /// It was refused so, by the answer to this request.
     Refused {
         /// Why.
@@ -142,7 +171,91 @@ impl Shard {
                 self.purchase_view(purchase, catalogue, as_of).expect(known),
             )),
             KeyOutcome::Refused { reason, request } => KeyAnswer::Refused { reason, request },
+            KeyOutcome::Refunded { purchase, number } => KeyAnswer::Refunded(Box::new(
+                self.refund_view(purchase, number).expect(known),
+            )),
+            KeyOutcome::Spent { as_of } => KeyAnswer::Spent(as_of),
         }
+    }
+
+    /// One refund of a purchase.
+    pub fn refund_view(&self, id: PurchaseId, number: u32) -> Option<RefundView> {
+        let purchase = self.find(id)?;
+        let refunds = &purchase.aftermath.as_ref()?.refunds;
+        let refund = refunds.get(usize::try_from(number).ok()?.checked_sub(1)?)?;
+        let status = match &refund.state {
+            RefundState::Pending => RefundStatus::Pending,
+            RefundState::Succeeded { at, clawback } => RefundStatus::Succeeded {
+                at: *at,
+                clawback: *clawback,
+            },
+            RefundState::Failed { at, code } => RefundStatus::Failed {
+                at: *at,
+                code: code.clone(),
+            },
+        };
+        Some(RefundView {
+            purchase: id,
+            number,
+            amount: refund.amount,
+            currency: purchase.quote().currency,
+            previously_refunded: refund.previously_refunded,
+            note: refund.note.clone(),
+            request: refund.request,
+            started_at: refund.started,
+            status,
+        })
+    }
+
+    /// What the shard knows of a buyer.
+    pub fn buyer_view(&self, user: &UserId, catalogue: &Catalogue) -> Option<BuyerView> {
+        let buyer = self.buyer(user)?;
+        let committed = buyer.committed.iter().map(|(product, units)| {
+            let terms = &catalogue.product_at(*product).terms;
+            (terms.product.clone(), *units)
+        });
+        Some(BuyerView {
+            user: user.clone(),
+            tokens: self.tokens(user),
+            token_debt: self.token_debt(user),
+            committed: committed.collect(),
+            attempts: buyer.attempts.iter().copied().collect(),
+        })
+    }
+
+    /// Reward tokens that the buyer can spend.
+    pub fn tokens(&self, user: &UserId) -> Tokens {
+        let more = self.buyer(user).and_then(|buyer| buyer.more.as_ref());
+        more.map_or(Tokens::NONE, |more| more.tokens)
+    }
+
+    /// Reward tokens that the buyer owes.
+    pub fn token_debt(&self, user: &UserId) -> Tokens {
+        let more = self.buyer(user).and_then(|buyer| buyer.more.as_ref());
+        more.map_or(Tokens::NONE, |more| more.debt)
+    }
+
+    /// Whether the card's network allows `user` to try `card` again.
+    pub(super) fn may_try_card(
+        &self,
+        user: &UserId,
+        card: &CardToken,
+        rules: CardRetries,
+        at: UnixMs,
+    ) -> bool {
+        let Some(more) = self.buyer(user).and_then(|buyer| buyer.more.as_ref()) else {
+            return true;
+        };
+        let counts = |it: &&CardDecline| it.card == *card && at.since_ms(it.at) < rules.window_ms;
+        let mut limited = 0;
+        for decline in more.declines.iter().filter(counts) {
+            match decline.advice {
+                RetryAdvice::Never => return false,
+                RetryAdvice::Limited => limited += 1,
+                RetryAdvice::Free => {}
+            }
+        }
+        limited < rules.limited_max
     }
 
     /// The purchase as a hold, with the quote it was placed at.
@@ -207,6 +320,24 @@ impl Shard {
             capture_before: payment.and_then(|payment| payment.capture_before),
             capture: payment.and_then(|payment| payment.capture.clone()),
             receipt_key: payment.and_then(|payment| payment.receipt_key.clone()),
+            signing_key: purchase
+                .aftermath
+                .as_ref()
+                .and_then(|aftermath| aftermath.signing_key.clone()),
+            request: payment.map(|payment| payment.request),
+            void_deadline: purchase
+                .aftermath
+                .as_ref()
+                .and_then(|aftermath| aftermath.void_deadline),
+            refunds: purchase
+                .aftermath
+                .as_ref()
+                .filter(|_| whole)
+                .map_or(0, |aftermath| aftermath.refunds.len()),
+            pending_refund: purchase
+                .pending_refund()
+                .filter(|_| whole)
+                .map(|(number, _)| number),
             history,
         })
     }
@@ -217,11 +348,17 @@ impl Shard {
             .map(|purchase| &self.buyers[purchase.buyer.0 as usize].user)
     }
 
-    /// Every purchase whose payment is under way.
-    pub fn open_payments(&self) -> impl Iterator<Item = PurchaseId> + '_ {
+    /// Every purchase of which a payment or a refund is under way, and when it last changed.
+    pub fn open_payments(&self) -> impl Iterator<Item = (PurchaseId, UnixMs)> + '_ {
+        let open = |(_, purchase): &(PurchaseId, &Purchase)| purchase.is_open();
+        let most = self.open_payments;
         self.numbered()
-            .filter(|(_, purchase)| purchase.state.is_open_payment())
-            .map(|(id, _)| id)
+            .filter(open)
+            .take(most)
+            .map(|(id, purchase)| {
+                let last = purchase.history.last();
+                (id, last.map_or(UnixMs::default(), |last| last.at))
+            })
     }
 
     /// Every purchase that has been paid, and what was paid for it.

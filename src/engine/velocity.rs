@@ -72,6 +72,14 @@ impl Velocity {
                 self.count_origin(&refused.origin, instant);
             }
             Event::AttemptRefused(_)
+            | Event::VoidStuck(_)
+            | Event::RefundStarted(_)
+            | Event::RefundSucceeded(_)
+            | Event::RefundFailed(_)
+            | Event::DisputeOpened(_)
+            | Event::DisputeClosed(_)
+            | Event::TokensSpent(_)
+            | Event::WebhookReceived(_)
             | Event::ProductSet(_)
             | Event::PromotionSet(_)
             | Event::LimitsSet(_)

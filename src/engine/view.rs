@@ -1,13 +1,13 @@
 //! Owns what the engine shows of itself: owned copies, taken within a shard's turn, that the
 //! front end writes out. Deliberately absent: JSON, and anything a buyer may not see.
 
-use crate::engine::event::{Active, Discount, Quote};
+use crate::engine::event::{Active, Clawback, Discount, Quote};
 use crate::engine::lifecycle::{PurchaseState, Step};
 use crate::ids::{
-    AuthorizationId, CaptureId, CardToken, Lsn, ProductId, PromotionCode, PurchaseId, ReceiptKeyId,
-    UserId,
+    AuthorizationId, CaptureId, CardToken, GatewayCode, Lsn, ProductId, PromotionCode, PurchaseId,
+    ReceiptKeyId, RequestId, UserId,
 };
-use crate::money::{Amount, Currency, Price};
+use crate::money::{Amount, Currency, Price, Tokens};
 use crate::time::UnixMs;
 
 /// A purchase as a hold.
@@ -60,8 +60,77 @@ pub struct PurchaseView {
     pub capture: Option<CaptureId>,
     /// The key that seals its receipt, once captured.
     pub receipt_key: Option<ReceiptKeyId>,
+    /// The key that signs its receipt, once captured, where there is one.
+    pub signing_key: Option<ReceiptKeyId>,
+    /// The request that started its payment.
+    pub request: Option<RequestId>,
+    /// When a void under way is to be done.
+    pub void_deadline: Option<UnixMs>,
+    /// How many refunds it has, whatever became of them; they are numbered from 1.
+    pub refunds: usize,
+    /// The number of the refund under way.
+    pub pending_refund: Option<u32>,
     /// What happened to it, oldest first; never empty.
     pub history: Vec<HistoryEntry>,
+}
+
+/// One refund of a purchase.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RefundView {
+    /// Of which purchase.
+    pub purchase: PurchaseId,
+    /// Which of its refunds, from 1.
+    pub number: u32,
+    /// How much.
+    pub amount: Amount,
+    /// In which currency.
+    pub currency: Currency,
+    /// What had gone back before.
+    pub previously_refunded: Amount,
+    /// Why, in the operator's words.
+    pub note: String,
+    /// The request that asked for it.
+    pub request: RequestId,
+    /// When it was asked for.
+    pub started_at: UnixMs,
+    /// Where it is.
+    pub status: RefundStatus,
+}
+
+/// Where a refund is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RefundStatus {
+    /// The gateway is being asked, or what it answered is not known.
+    Pending,
+    /// The money went back.
+    Succeeded {
+        /// When.
+        at: UnixMs,
+        /// The reward tokens that went with it.
+        clawback: Clawback,
+    },
+    /// The gateway refused.
+    Failed {
+        /// When.
+        at: UnixMs,
+        /// The gateway's word for why.
+        code: Option<GatewayCode>,
+    },
+}
+
+/// What is known of a buyer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BuyerView {
+    /// Who.
+    pub user: UserId,
+    /// Reward tokens that can be spent.
+    pub tokens: Tokens,
+    /// Reward tokens that were asked back and were not there any more.
+    pub token_debt: Tokens,
+    /// Units of open holds and standing purchases, by product.
+    pub committed: Vec<(ProductId, u32)>,
+    /// The latest attempts, oldest first.
+    pub attempts: Vec<UnixMs>,
 }
 
 /// One step in a purchase's life.

@@ -256,6 +256,51 @@ const fn told_refusal(refusal: Refusal) -> Told {
             "Payment declined",
             "The payment was declined and nothing was charged.",
         ),
+        Refusal::RefundConflict => (
+            409,
+            "Refund conflict",
+            "Another refund was made or is under way; read the purchase and its refunded_amount again.",
+        ),
+        Refusal::RefundExceedsCaptured => (
+            409,
+            "Refund exceeds captured",
+            "More would go back than is left of what was captured.",
+        ),
+        Refusal::RefundFailed => (
+            409,
+            "Refund failed",
+            "The gateway refused to give the money back; nothing went back.",
+        ),
+        Refusal::CardRetryForbidden => (
+            402,
+            "Card retry forbidden",
+            "The card was declined before, and its network does not allow another try yet; use another card.",
+        ),
+        Refusal::NotEnoughTokens => (
+            409,
+            "Not enough tokens",
+            "The buyer has fewer reward tokens than that.",
+        ),
+        Refusal::GatewayUnavailable => (
+            503,
+            "Gateway unavailable",
+            "The payment gateway cannot be reached; nothing was done, try again.",
+        ),
+        Refusal::InvalidSignature => (
+            401,
+            "Invalid signature",
+            "The signature is missing or was not made with a secret that is known here.",
+        ),
+        Refusal::StaleTimestamp => (
+            401,
+            "Stale timestamp",
+            "The timestamp is too far from now; send it again with a new one.",
+        ),
+        Refusal::ReplayedNonce => (
+            409,
+            "Replayed nonce",
+            "A webhook with this nonce was let in before.",
+        ),
         Refusal::Overloaded => (
             503,
             "Overloaded",

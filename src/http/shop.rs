@@ -200,6 +200,9 @@ impl Front {
                 (answer, Attempt::Success)
             }
             Outcome::PaymentStarted(_) => unreachable!("a buy takes this outcome before"),
+            Outcome::RefundStarted(_) | Outcome::Refunded(_) | Outcome::Spent => {
+                unreachable!("refunds and spendings tell their outcomes themselves")
+            }
             Outcome::Refused(refused) => (self.refused(refused), Attempt::Refused(refused.reason)),
         }
     }

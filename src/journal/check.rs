@@ -98,17 +98,16 @@ pub fn check(data_dir: &Path, settings: &EngineSettings) -> Result<CheckReport, 
 fn examine(data_dir: &Path, settings: &EngineSettings) -> Result<CheckReport, JournalError> {
     refuse_running(data_dir)?;
     let disks = Disks::open_read_only(data_dir)?;
-    let keys_max = settings.bounds.velocity_keys_max;
     let snapshots = store::list(&*disks.snapshots)?;
     for (_, name) in &snapshots {
         let reading = store::Reading::open(&*disks.snapshots, name)
             .map_err(super::fault::io("opening", name))?;
-        restore(reading, keys_max).map_err(|error| JournalError::Invariant {
+        restore(reading, settings).map_err(|error| JournalError::Invariant {
             invariant: "snapshot",
             what: format!("{name}: {error}"),
         })?;
     }
-    let newest = newest_good(&*disks.snapshots, keys_max)?.restored;
+    let newest = newest_good(&*disks.snapshots, settings)?.restored;
     let from = newest.as_ref().map_or(Lsn(0), |it| it.first);
     let log_id = newest.as_ref().map(|it| it.log_id);
     let covered = newest
@@ -242,7 +241,7 @@ fn report(
     CheckReport {
         buyers: sizes.clone().map(|it| it.buyers).sum(),
         purchases: sizes.map(|it| it.purchases).sum(),
-        open: state.shards.iter().flat_map(Shard::open_payments).collect(),
+        open: state.shards.iter().flat_map(Shard::open_payments).map(|(id, _)| id).collect(),
         captures: state.shards.iter().flat_map(Shard::captures).collect(),
         products: products.collect(),
         promotions: promotions.collect(),

@@ -5,10 +5,13 @@
 //! never given twice; every version ever written is read for ever (`tests/golden/` holds one of
 //! each). Deliberately absent: the record around it, which is the log's.
 
+mod earlier;
+
 use crate::engine::event::{
-    AdminActed, AttemptRefused, CaptureStarted, Event, HoldExpired, HoldPlaced, HoldReleased,
-    LimitsSet, PaymentAuthorized, PaymentCaptured, PaymentDeclined, PaymentStarted, PaymentVoided,
-    ProductSet, PromotionSet, VoidStarted,
+    AdminActed, AttemptRefused, CaptureStarted, DisputeClosed, DisputeOpened, Event, HoldExpired,
+    HoldPlaced, HoldReleased, LimitsSet, PaymentAuthorized, PaymentCaptured, PaymentDeclined,
+    PaymentStarted, PaymentVoided, ProductSet, PromotionSet, RefundFailed, RefundStarted,
+    RefundSucceeded, TokensSpent, VoidStarted, VoidStuck, WebhookReceived,
 };
 use crate::time::UnixMs;
 use rkyv::rancor;
@@ -49,7 +52,10 @@ pub enum DecodeError {
 }
 
 macro_rules! kinds {
-    ($($number:literal $version:literal $variant:ident($shape:ty);)*) => {
+    (
+        $($number:literal $version:literal $variant:ident($shape:ty);)*
+        earlier: $($old_number:literal $old_version:literal $old_variant:ident($old_shape:ty);)*
+    ) => {
         /// The kind of `event`, in the version that is written today.
         pub fn kind_of(event: &Event) -> Kind {
             match event {
@@ -78,6 +84,11 @@ macro_rules! kinds {
                     let shape = rkyv::from_bytes::<$shape, rancor::Error>(archived);
                     Event::$variant(shape.map_err(|problem| malformed(problem.to_string()))?)
                 })*
+                $(($old_number, $old_version) => {
+                    let shape = rkyv::from_bytes::<$old_shape, rancor::Error>(archived);
+                    let shape = shape.map_err(|problem| malformed(problem.to_string()))?;
+                    Event::$old_variant(shape.into())
+                })*
                 _ => return Err(DecodeError::UnknownKind { number, version }),
             };
             Ok((at, event))
@@ -90,17 +101,29 @@ kinds! {
     2 1 PromotionSet(PromotionSet);
     3 1 AdminActed(AdminActed);
     4 1 LimitsSet(LimitsSet);
+    5 1 WebhookReceived(WebhookReceived);
     16 1 AttemptRefused(AttemptRefused);
     17 1 HoldPlaced(HoldPlaced);
     18 1 HoldReleased(HoldReleased);
     19 1 HoldExpired(HoldExpired);
+    20 1 TokensSpent(TokensSpent);
     32 1 PaymentStarted(PaymentStarted);
     33 1 PaymentAuthorized(PaymentAuthorized);
-    34 1 PaymentDeclined(PaymentDeclined);
+    34 2 PaymentDeclined(PaymentDeclined);
     35 1 CaptureStarted(CaptureStarted);
-    36 1 PaymentCaptured(PaymentCaptured);
-    37 1 VoidStarted(VoidStarted);
+    36 2 PaymentCaptured(PaymentCaptured);
+    37 2 VoidStarted(VoidStarted);
     38 1 PaymentVoided(PaymentVoided);
+    39 1 VoidStuck(VoidStuck);
+    40 1 RefundStarted(RefundStarted);
+    41 1 RefundSucceeded(RefundSucceeded);
+    42 1 RefundFailed(RefundFailed);
+    43 1 DisputeOpened(DisputeOpened);
+    44 1 DisputeClosed(DisputeClosed);
+    earlier:
+    34 1 PaymentDeclined(earlier::PaymentDeclinedV1);
+    36 1 PaymentCaptured(earlier::PaymentCapturedV1);
+    37 1 VoidStarted(earlier::VoidStartedV1);
 }
 
 fn archive<T>(shape: &T, into: &mut Vec<u8>)

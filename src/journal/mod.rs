@@ -23,13 +23,14 @@ pub mod snapshot;
 mod status;
 mod sweeper;
 mod turn;
+mod webhooks;
 
 use crate::engine::catalogue::Catalogue;
 use crate::engine::settings::EngineSettings;
 use crate::engine::shard::{LATEST, Shard};
 use crate::engine::velocity::Velocity;
-use crate::engine::view::{ProductView, PromotionView, PurchaseView};
-use crate::ids::{Lsn, ProductId, PromotionCode, PurchaseId, ShardId};
+use crate::engine::view::{BuyerView, ProductView, PromotionView, PurchaseView, RefundView};
+use crate::ids::{Lsn, ProductId, PromotionCode, PurchaseId, ShardId, UserId};
 use crate::time::UnixMs;
 use arc_swap::ArcSwap;
 use crossbeam_utils::CachePadded;
@@ -48,6 +49,7 @@ pub use recovery::{Opened, Progress};
 pub use settings::{Disks, JournalOptions, LogSettings, Sync, Witness};
 pub use snapshot::SnapshotReport;
 pub use status::{Readiness, Status};
+pub use webhooks::{LetIn, fingerprint_of};
 pub use turn::{Outcome, Recorded, Refused, Replay, Submitted};
 
 /// The engine with its clock, log and snapshots. Shared by all threads.
@@ -57,6 +59,9 @@ pub struct Journal {
     /// One turn at a time over the catalogue, as each shard has its own.
     catalogue_turn: Mutex<()>,
     velocity: Velocity,
+    seen: webhooks::Seen,
+    /// One webhook at a time is let in.
+    webhook_turn: Mutex<()>,
     settings: EngineSettings,
     clock: Clock,
     log: Arc<wal::Log>,
@@ -139,8 +144,22 @@ impl Journal {
         (views, self.appended())
     }
 
-    /// Every purchase whose payment is under way, to be driven on after a restart.
-    pub fn open_payments(&self) -> Vec<PurchaseId> {
+    /// One refund of a purchase, and from which LSN on it may be told.
+    pub fn refund(&self, purchase: PurchaseId, number: u32) -> Option<(RefundView, Lsn)> {
+        let view = self.shard(purchase.shard()).refund_view(purchase, number)?;
+        Some((view, self.appended()))
+    }
+
+    /// What is known of a buyer, and from which LSN on it may be told.
+    pub fn buyer(&self, user: &UserId) -> Option<(BuyerView, Lsn)> {
+        let shard = self.shard(ShardId::of(user));
+        let view = shard.buyer_view(user, &self.catalogue.load())?;
+        Some((view, self.appended()))
+    }
+
+    /// Every purchase of which a payment or a refund is under way, and when it last changed: to be
+    /// driven on after a restart, and watched over.
+    pub fn open_payments(&self) -> Vec<(PurchaseId, UnixMs)> {
         let of_shard = |id| self.shard(id).open_payments().collect::<Vec<_>>();
         ShardId::all().flat_map(of_shard).collect()
     }
@@ -159,7 +178,10 @@ impl Journal {
     /// histories (I6). Takes each shard's turn one after the other, so it means something only
     /// while nothing changes.
     pub fn digest(&self) -> String {
-        let shards = ShardId::all().map(|id| self.shard(id).image());
+        let shards = ShardId::all().map(|id| {
+            let shard = self.shard(id);
+            (shard.image(), shard.more())
+        });
         snapshot::digest(&self.catalogue.load(), self.settings.limits(), shards)
     }
 

@@ -12,9 +12,11 @@ use super::settings::{Disks, JournalOptions, LogSettings};
 use super::snapshot::format::SnapshotError;
 use super::snapshot::{Restored, Snapshots, digest, restore, store};
 use super::sweeper::Background;
+use super::webhooks::Seen;
 use super::{Journal, Slot};
 use crate::engine::apply::Stamp;
 use crate::engine::catalogue::Catalogue;
+use crate::engine::cells::GuardFull;
 use crate::engine::event::{Event, LimitsSet};
 use crate::engine::lifecycle::Units;
 use crate::engine::settings::{EngineSettings, Limits};
@@ -105,6 +107,8 @@ impl Journal {
             catalogue: ArcSwap::from_pointee(state.catalogue),
             catalogue_turn: Mutex::new(()),
             velocity: state.velocity,
+            seen: state.seen,
+            webhook_turn: Mutex::new(()),
             settings: engine,
             clock,
             log: Arc::new(log),
@@ -146,7 +150,7 @@ fn recover(
     let began = Instant::now();
     let mut at = |stage, done, total| progress(Progress { stage, done, total });
     at("reading the snapshot", 0, 0);
-    let found = newest_good(&*disks.snapshots, engine.bounds.velocity_keys_max)?;
+    let found = newest_good(&*disks.snapshots, engine)?;
     let from = found.restored.as_ref().map_or(Lsn(0), |it| it.first);
     at("verifying the log", 0, 0);
     let config = log_settings.config(wal::Lsn::new(from.0));
@@ -196,6 +200,13 @@ fn recover(
     Ok(Recovered { log, state, opened })
 }
 
+fn seen_full(full: GuardFull) -> JournalError {
+    JournalError::Setting(format!(
+        "webhooks that the log remembers do not fit: {full} (webhooks.events_max, \
+         webhooks.nonces_max)"
+    ))
+}
+
 /// Takes the directory for this process.
 fn lock(data_dir: &Path) -> Result<File, JournalError> {
     std::fs::create_dir_all(data_dir).map_err(io("creating", data_dir))?;
@@ -235,12 +246,12 @@ impl std::fmt::Display for BadSnapshot {
 /// The newest snapshot that reads well, and what is wrong with the newer ones.
 pub(super) fn newest_good(
     storage: &dyn wal::Storage,
-    velocity_keys_max: usize,
+    engine: &EngineSettings,
 ) -> Result<Found, JournalError> {
     let mut bad = Vec::new();
     for (_, name) in store::list(storage)? {
         let reading = store::Reading::open(storage, &name).map_err(io("opening", &name))?;
-        match restore(reading, velocity_keys_max) {
+        match restore(reading, engine) {
             Ok(restored) => {
                 return Ok(Found {
                     restored: Some(restored),
@@ -287,6 +298,7 @@ pub(super) struct Folding {
     catalogue_lsn: Lsn,
     shards: Vec<(Shard, Lsn)>,
     pub(super) velocity: Velocity,
+    pub(super) seen: Seen,
     pub(super) events: u64,
 }
 
@@ -296,13 +308,14 @@ pub(super) struct Folded {
     pub(super) limits: Option<Limits>,
     pub(super) shards: Vec<Shard>,
     pub(super) velocity: Velocity,
+    pub(super) seen: Seen,
     pub(super) events: u64,
 }
 
 impl Folded {
     /// As [`Journal::digest`].
     pub(super) fn digest(&self) -> String {
-        let images = self.shards.iter().map(Shard::image);
+        let images = self.shards.iter().map(|it| (it.image(), it.more()));
         digest(&self.catalogue, self.limits.unwrap_or_default(), images)
     }
 }
@@ -316,8 +329,10 @@ impl Folding {
                 catalogue_lsn,
                 shards,
                 velocity,
+                seen,
                 ..
             }) => Self {
+                seen,
                 catalogue,
                 limits: Some(limits),
                 catalogue_lsn,
@@ -331,6 +346,7 @@ impl Folding {
                 catalogue_lsn: Lsn(0),
                 shards: ShardId::all().map(|id| (Shard::new(id), Lsn(0))).collect(),
                 velocity: Velocity::new(settings.bounds.velocity_keys_max, log_id),
+                seen: Seen::new(settings.webhooks),
                 events: 0,
             },
         }
@@ -372,6 +388,10 @@ impl Folding {
                 return Ok(());
             }
             Event::AdminActed(_) => return Ok(()),
+            Event::WebhookReceived(received) => {
+                return self.seen.remember(received, stamp.at).map_err(seen_full);
+            }
+            Event::TokensSpent(spent) => ShardId::of(&spent.user),
             Event::AttemptRefused(refused) => match &refused.user {
                 Some(user) => ShardId::of(user),
                 None => return Ok(()),
@@ -402,6 +422,7 @@ impl Folding {
             limits,
             shards,
             velocity,
+            seen,
             events,
             ..
         } = self;
@@ -413,6 +434,7 @@ impl Folding {
             limits,
             shards,
             velocity,
+            seen,
             events,
         })
     }

@@ -11,15 +11,17 @@ use super::fault::StorageFault;
 use super::{Journal, Slot};
 use crate::engine::apply::Stamp;
 use crate::engine::catalogue::Catalogue;
-use crate::engine::command::{Buy, PaymentStep, PlaceHold, ReleaseHold};
+use crate::engine::command::{
+    Buy, PaymentStep, PlaceHold, ReleaseHold, SpendTokens, StartRefund,
+};
 use crate::engine::decide::{
     Claims, Context, Decision, decide_buy, decide_expiries, decide_hold, decide_payment,
-    decide_release,
+    decide_refund, decide_release, decide_spending,
 };
 use crate::engine::event::{AdminActed, AttemptRefused, Event, Flow, IdempotencyKey, Origin};
 use crate::engine::refusal::{Refusal, Trace};
 use crate::engine::shard::{KeyAnswer, LATEST, Shard};
-use crate::engine::view::{HoldView, PurchaseView};
+use crate::engine::view::{HoldView, PurchaseView, RefundView};
 use crate::ids::{CardToken, Lsn, ProductId, PurchaseId, RequestId, ShardId, UserId};
 use crate::time::UnixMs;
 use arc_swap::Guard;
@@ -64,6 +66,12 @@ pub enum Outcome {
     PaymentStarted(PurchaseId),
     /// The purchase that this key made, as of its capture.
     Paid(Box<PurchaseView>),
+    /// The refund's intent stands in the log; once durable, the gateway may be asked.
+    RefundStarted(Box<RefundView>),
+    /// The money that this key gave back.
+    Refunded(Box<RefundView>),
+    /// The reward tokens are taken.
+    Spent,
     /// No.
     Refused(Refused),
 }
@@ -93,7 +101,7 @@ struct Attempt<'a> {
     flow: Flow,
     origin: &'a Origin,
     user: &'a UserId,
-    product: &'a ProductId,
+    product: Option<&'a ProductId>,
     quantity: u32,
     card: Option<&'a CardToken>,
 }
@@ -105,7 +113,7 @@ impl Journal {
             flow: Flow::Hold,
             origin: &command.origin,
             user: &command.user,
-            product: &command.product,
+            product: Some(&command.product),
             quantity: command.quantity,
             card: None,
         };
@@ -118,11 +126,61 @@ impl Journal {
             flow: Flow::Buy,
             origin: &command.origin,
             user: &command.user,
-            product: &command.product,
+            product: Some(&command.product),
             quantity: command.quantity,
             card: Some(&command.card),
         };
         self.attempt(&attempt, |context| decide_buy(context, command))
+    }
+
+    /// Writes down the intent to give captured money back.
+    pub fn start_refund(&self, command: &StartRefund) -> Result<Submitted, StorageFault> {
+        let found = self.shard(command.purchase.shard());
+        let user = found.owner_of(command.purchase).cloned();
+        drop(found);
+        let origin = Origin {
+            request: command.by.request,
+            owner: command.by.owner.clone(),
+            key: Some(command.key),
+            ip: None,
+            device: None,
+        };
+        let Some(user) = user else {
+            let refused = AttemptRefused {
+                flow: Flow::Refund,
+                reason: Refusal::PurchaseNotFound,
+                user: None,
+                product: None,
+                quantity: 0,
+                card: None,
+                origin,
+            };
+            self.refuse(refused)?;
+            let reason = Refusal::PurchaseNotFound;
+            return Ok(Submitted::refused(reason, command.by.request, None));
+        };
+        let attempt = Attempt {
+            flow: Flow::Refund,
+            origin: &origin,
+            user: &user,
+            product: None,
+            quantity: 0,
+            card: None,
+        };
+        self.attempt(&attempt, |context| decide_refund(context, command))
+    }
+
+    /// Takes reward tokens that a buyer spends in the shop.
+    pub fn spend_tokens(&self, command: &SpendTokens) -> Result<Submitted, StorageFault> {
+        let attempt = Attempt {
+            flow: Flow::Reward,
+            origin: &command.origin,
+            user: &command.user,
+            product: None,
+            quantity: 0,
+            card: None,
+        };
+        self.attempt(&attempt, |context| decide_spending(context, command))
     }
 
     /// Gives a hold up.
@@ -208,6 +266,12 @@ impl Journal {
                 answered => return Ok(self.replayed(answered)),
             }
         }
+        if matches!(attempt.flow, Flow::Refund | Flow::Reward) {
+            return match decide(turn.context()) {
+                Ok(decision) => turn.accept(decision),
+                Err(reason) => turn.refuse(attempt, reason),
+            };
+        }
         // Not written down: there is no room left to write.
         if self.log.disk_free_low() {
             let request = attempt.origin.request;
@@ -248,6 +312,8 @@ impl Journal {
         let outcome = match answered {
             KeyAnswer::Held(view) => Outcome::Held(view),
             KeyAnswer::Paid(view) => Outcome::Paid(view),
+            KeyAnswer::Refunded(view) => Outcome::Refunded(view),
+            KeyAnswer::Spent(_) => Outcome::Spent,
             KeyAnswer::Refused { reason, request } => Outcome::Refused(Refused {
                 reason,
                 request,
@@ -266,7 +332,7 @@ impl Journal {
     }
 
     /// Takes the shard's turn: nobody else changes it until the turn is dropped.
-    fn turn(&self, id: ShardId) -> Result<Turn<'_>, StorageFault> {
+    pub(super) fn turn(&self, id: ShardId) -> Result<Turn<'_>, StorageFault> {
         let slot = &*self.slots[id.index()];
         let shard = slot.shard.lock();
         let at = self.now().max(shard.last_at());
@@ -360,16 +426,16 @@ pub(super) enum More {
 }
 
 /// A shard's turn.
-struct Turn<'a> {
+pub(super) struct Turn<'a> {
     journal: &'a Journal,
     slot: &'a Slot,
-    shard: MutexGuard<'a, Shard>,
+    pub(super) shard: MutexGuard<'a, Shard>,
     catalogue: Guard<Arc<Catalogue>>,
-    at: UnixMs,
+    pub(super) at: UnixMs,
 }
 
 impl Turn<'_> {
-    fn context(&self) -> Context<'_> {
+    pub(super) fn context(&self) -> Context<'_> {
         Context {
             shard: &self.shard,
             catalogue: &self.catalogue,
@@ -384,11 +450,19 @@ impl Turn<'_> {
         self.commit_events(&events, claims)
     }
 
-    fn commit_events(&mut self, events: &[Event], claims: Claims) -> Result<Lsn, StorageFault> {
+    pub(super) fn commit_events(
+        &mut self,
+        events: &[Event],
+        claims: Claims,
+    ) -> Result<Lsn, StorageFault> {
         let (end, begins) = self.journal.append(events, self.at)?;
         claims.keep();
         for (event, lsn) in events.iter().zip(begins) {
             let stamp = Stamp { at: self.at, lsn };
+            // It changes what is remembered of webhooks, which its caller sees to.
+            if matches!(event, Event::WebhookReceived(_)) {
+                continue;
+            }
             let effects = self.shard.apply(
                 event,
                 stamp,
@@ -407,18 +481,32 @@ impl Turn<'_> {
     }
 
     fn accept(mut self, decision: Decision) -> Result<Submitted, StorageFault> {
+        enum Made {
+            Hold(PurchaseId),
+            Payment(PurchaseId),
+            Refund(PurchaseId, u32),
+            Spending,
+        }
         let last = decision.events.last().expect("a decision has an event");
-        let (id, paying) = match last {
-            Event::HoldPlaced(placed) => (placed.purchase, false),
-            Event::PaymentStarted(started) => (started.purchase, true),
-            _ => unreachable!("an attempt ends in a hold or in a payment"),
+        let made = match last {
+            Event::HoldPlaced(placed) => Made::Hold(placed.purchase),
+            Event::PaymentStarted(started) => Made::Payment(started.purchase),
+            Event::RefundStarted(started) => Made::Refund(started.purchase, started.number),
+            Event::TokensSpent(_) => Made::Spending,
+            _ => unreachable!("an attempt ends in a hold, a payment, a refund or a spending"),
         };
         let told = self.commit(decision)?;
-        let outcome = if paying {
-            Outcome::PaymentStarted(id)
-        } else {
-            let view = self.shard.hold_view(id, &self.catalogue);
-            Outcome::Held(view.expect("the hold was applied in this turn"))
+        let applied = "it was applied in this turn";
+        let outcome = match made {
+            Made::Payment(id) => Outcome::PaymentStarted(id),
+            Made::Hold(id) => {
+                Outcome::Held(self.shard.hold_view(id, &self.catalogue).expect(applied))
+            }
+            Made::Refund(id, number) => {
+                let view = self.shard.refund_view(id, number);
+                Outcome::RefundStarted(Box::new(view.expect(applied)))
+            }
+            Made::Spending => Outcome::Spent,
         };
         Ok(Submitted::first(outcome, told))
     }
@@ -429,14 +517,14 @@ impl Turn<'_> {
             flow: attempt.flow,
             reason,
             user: Some(attempt.user.clone()),
-            product: Some(attempt.product.clone()),
+            product: attempt.product.cloned(),
             quantity: attempt.quantity,
             card: attempt.card.cloned(),
             origin: attempt.origin.clone(),
         })?;
         let told = match reason.trace() {
             Trace::Nothing => None,
-            Trace::Attempt | Trace::AttemptAndKey => Some(end),
+            Trace::Attempt | Trace::AttemptAndKey | Trace::Key => Some(end),
         };
         Ok(Submitted::refused(reason, attempt.origin.request, told))
     }

@@ -13,7 +13,7 @@ use crate::ids::{CaptureId, Lsn, PurchaseId};
 use crate::journal::{CommitGate, StorageFault};
 use crate::payments::driver::Payments;
 use crate::payments::gateway::{
-    Answer, Authorization, Call, Calling, Claim, Class, Found, Order, Reference, Refund, Trouble,
+    Answer, Authorization, Call, Calling, Claim, Class, Found, Inquiry, Order, Reference, Refund, Trouble,
 };
 use crate::payments::saga::{Action, Known, Rest, next};
 use std::future::poll_fn;
@@ -105,16 +105,21 @@ impl<'a> Drive<'a> {
                         capture_before,
                     })?
                 }
-                Action::RecordDeclined(cause) => self.record(PaymentStep::Declined(cause))?,
+                Action::RecordDeclined(cause) => self.record(PaymentStep::declined(cause))?,
                 Action::StartCapture => self.record(PaymentStep::StartCapture)?,
                 Action::RecordCaptured(capture) => {
                     let receipt_key = self.payments.receipt_key().clone();
                     self.record(PaymentStep::Captured {
                         capture,
                         receipt_key,
+                        signing_key: None,
                     })?
                 }
-                Action::StartVoid(cause) => self.record(PaymentStep::StartVoid(cause))?,
+                Action::StartVoid(cause) => self.record(PaymentStep::StartVoid {
+                    cause,
+                    within_ms: 86_400_000,
+                    by: None,
+                })?,
                 Action::RecordVoided => self.record(PaymentStep::Voided)?,
             };
             if go == Go::Leave {
@@ -162,7 +167,7 @@ impl<'a> Drive<'a> {
         if self.tries.look_up_failed && !self.pause().await {
             return Go::Leave;
         }
-        let call = self.payments.gateway().look_up(self.reference());
+        let call = self.payments.gateway().look_up(self.inquiry());
         let answer = self
             .call(Call::LookUp, call, Err(Trouble::Timeout), class_of_look_up)
             .await;
@@ -222,7 +227,11 @@ impl<'a> Drive<'a> {
 
     fn captured(&mut self, capture: CaptureId) {
         let authorization = Authorization {
-            id: self.claim().authorization,
+            id: self
+                .view
+                .authorization
+                .clone()
+                .expect("what was captured names its authorization"),
             capture_before: self.view.capture_before,
         };
         self.known = Known::Has(Found::Captured(authorization, capture));
@@ -244,6 +253,8 @@ impl<'a> Drive<'a> {
         }
         let refund = Refund {
             reference: self.reference(),
+            capture: self.view.capture.clone(),
+            authorization: self.view.authorization.clone(),
             number: GIVE_BACK_NUMBER,
             amount: self.view.quote.amount,
             currency: self.view.quote.currency,
@@ -312,14 +323,23 @@ impl<'a> Drive<'a> {
     }
 
     fn reference(&self) -> Reference {
-        Reference::new(self.payments.journal().log_id(), self.purchase)
+        let request = self.view.request.expect("a payment names its request");
+        Reference::new(self.payments.journal().log_id(), self.purchase, request)
+    }
+
+    fn inquiry(&self) -> Inquiry {
+        Inquiry {
+            reference: self.reference(),
+            authorization: self.view.authorization.clone(),
+            amount: self.view.quote.amount,
+            currency: self.view.quote.currency,
+        }
     }
 
     fn claim(&self) -> Claim {
-        let authorization = self.view.authorization.clone();
         Claim {
             reference: self.reference(),
-            authorization: authorization.expect("what was authorized names its authorization"),
+            authorization: self.view.authorization.clone(),
             amount: self.view.quote.amount,
             currency: self.view.quote.currency,
         }

@@ -138,7 +138,7 @@ impl Payments {
         self: &Arc<Self>,
         gate: &Arc<CommitGate>,
     ) -> impl Future<Output = ()> + Send + use<> {
-        for purchase in self.journal.open_payments() {
+        for (purchase, _) in self.journal.open_payments() {
             self.registry.left_open(purchase);
             self.try_again(purchase, 0, Duration::ZERO);
         }

@@ -1,15 +1,17 @@
 //! Owns what a payment provider must offer, and the one classification of its answers.
 //!
 //! Invariants:
-//! 1. Every call carries our [`Reference`], one for each purchase of each log, and a provider's
+//! 1. Every call carries our [`Reference`], one for each payment of each log, and a provider's
 //!    adapter makes authorize, capture, void and each numbered refund idempotent by it.
 //! 2. An answer is one of four: approved, declined for good, retriable (certainly without effect),
 //!    unknown (perhaps with effect). An adapter that cannot tell says unknown, never retriable.
+//! 3. Void closes the reference: after it is approved, an authorization under it that is still on
+//!    its way can no longer take effect, whether or not there was anything to give back.
 //!
-//! Deliberately absent: time limits, retries and what to do next, which `driver` and `saga` own.
+//! Deliberately absent: time limits, retries and what to do next, which `calls` and `saga` own.
 
 use crate::engine::event::DeclineCause;
-use crate::ids::{AuthorizationId, CaptureId, CardToken, PurchaseId};
+use crate::ids::{AuthorizationId, CaptureId, CardToken, GatewayCode, PurchaseId, RequestId};
 use crate::money::{Amount, Currency};
 use crate::time::UnixMs;
 use std::fmt;
@@ -30,28 +32,43 @@ pub trait Gateway: Send + Sync + 'static {
     /// Takes all the money that was set aside.
     fn capture(&self, claim: Claim) -> Calling<'_, Answer<CaptureId>>;
 
-    /// Gives back what was set aside. Declined where it was captured already.
+    /// Gives back what was set aside, if anything was, and closes the reference: nothing sent
+    /// under it earlier takes effect later. Declined where it was captured already.
     fn void(&self, claim: Claim) -> Calling<'_, Answer<()>>;
 
     /// Gives back money that was taken.
     fn refund(&self, refund: Refund) -> Calling<'_, Answer<()>>;
 
-    /// What the provider has under `reference`. It changes nothing, so it may always be asked again.
-    fn look_up(&self, reference: Reference) -> Calling<'_, Result<Found, Trouble>>;
+    /// What the provider has of a payment. It charges nothing, so it may always be asked again.
+    fn look_up(&self, inquiry: Inquiry) -> Calling<'_, Result<Found, Trouble>>;
+
+    /// What became of one refund. It moves nothing, so it may always be asked again.
+    fn look_up_refund(&self, refund: Refund) -> Calling<'_, Result<FoundRefund, Trouble>>;
+
+    /// One page of every payment that the provider has of ours, in an order of its own that does
+    /// not change; for reconciliation.
+    fn list(&self, after: Option<PageMark>) -> Calling<'_, Result<Page, Trouble>>;
 }
 
-/// Our name for a purchase at a gateway: `hf-`, the log's id in 16 hexadecimal digits, `-`, the
-/// purchase. Two data directories never use the same one, so they may share a gateway.
+/// Our name for a payment at a gateway: `hf-`, the log's id in 16 hexadecimal digits, `-`, the
+/// purchase, `-`, the request that started the payment in 16 hexadecimal digits. Two data
+/// directories never use the same one, so they may share a gateway; and a purchase whose number is
+/// given again, after an older copy of the log was restored, has another.
 #[derive(Copy, Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Reference {
     log_id: u64,
     purchase: PurchaseId,
+    request: RequestId,
 }
 
 impl Reference {
-    /// The reference of `purchase` in the log named `log_id`.
-    pub const fn new(log_id: u64, purchase: PurchaseId) -> Self {
-        Self { log_id, purchase }
+    /// The reference of the payment for `purchase` that `request` started, in the log `log_id`.
+    pub const fn new(log_id: u64, purchase: PurchaseId, request: RequestId) -> Self {
+        Self {
+            log_id,
+            purchase,
+            request,
+        }
     }
 
     /// The log it belongs to.
@@ -64,23 +81,39 @@ impl Reference {
         self.purchase
     }
 
+    /// The request that started the payment.
+    pub const fn request(self) -> RequestId {
+        self.request
+    }
+
     /// The reference written `text`; `None` where that is none.
     pub fn parse(text: &str) -> Option<Self> {
-        let (log_id, purchase) = text.strip_prefix("hf-")?.split_at_checked(16)?;
-        let lower = |b: u8| b.is_ascii_digit() || matches!(b, b'a'..=b'f');
-        log_id.bytes().all(lower).then_some(())?;
+        let (log_id, rest) = text.strip_prefix("hf-")?.split_at_checked(16)?;
+        let (purchase, request) = rest.strip_prefix('-')?.rsplit_once('-')?;
         Some(Self {
-            log_id: u64::from_str_radix(log_id, 16).ok()?,
-            purchase: PurchaseId::parse_purchase(purchase.strip_prefix('-')?)?,
+            log_id: sixteen_digits(log_id)?,
+            purchase: PurchaseId::parse_purchase(purchase)?,
+            request: RequestId(sixteen_digits(request)?),
         })
     }
 }
 
+fn sixteen_digits(text: &str) -> Option<u64> {
+    let lower = |b: u8| b.is_ascii_digit() || matches!(b, b'a'..=b'f');
+    (text.len() == 16 && text.bytes().all(lower)).then_some(())?;
+    u64::from_str_radix(text, 16).ok()
+}
+
 impl fmt::Display for Reference {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // `hf-{log_id:016x}-{purchase}` by hand: every call at the gateway writes it.
-        let mut text = *b"hf-0000000000000000-p_0000000000000000";
-        for (place, number) in [(3, self.log_id), (22, self.purchase.get())] {
+        // `hf-{log_id:016x}-{purchase}-{request:016x}` by hand: every call at the gateway writes it.
+        let mut text = *b"hf-0000000000000000-p_0000000000000000-0000000000000000";
+        let parts = [
+            (3, self.log_id),
+            (22, self.purchase.get()),
+            (39, self.request.0),
+        ];
+        for (place, number) in parts {
             hex::encode_to_slice(number.to_be_bytes(), &mut text[place..place + 16])
                 .expect("eight bytes are 16 hexadecimal digits");
         }
@@ -106,8 +139,9 @@ pub struct Order {
 pub struct Claim {
     /// Our name for it.
     pub reference: Reference,
-    /// The gateway's name for it.
-    pub authorization: AuthorizationId,
+    /// The gateway's name for it; `None` where it is not known that there is one, and then only to
+    /// void it.
+    pub authorization: Option<AuthorizationId>,
     /// How much was set aside, in minor units.
     pub amount: Amount,
     /// In which currency.
@@ -119,9 +153,26 @@ pub struct Claim {
 pub struct Refund {
     /// Our name for the payment.
     pub reference: Reference,
+    /// The gateway's name for the capture, where it is known.
+    pub capture: Option<CaptureId>,
+    /// The gateway's name for the authorization, where it is known.
+    pub authorization: Option<AuthorizationId>,
     /// Which refund of this payment it is, from 1: the same number is the same refund.
     pub number: u32,
     /// How much of it, in minor units.
+    pub amount: Amount,
+    /// In which currency.
+    pub currency: Currency,
+}
+
+/// What to look up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Inquiry {
+    /// Our name for the payment.
+    pub reference: Reference,
+    /// The gateway's name for it, where it is known.
+    pub authorization: Option<AuthorizationId>,
+    /// How much was asked for, in minor units.
     pub amount: Amount,
     /// In which currency.
     pub currency: Currency,
@@ -187,21 +238,42 @@ impl Class {
 }
 
 /// Why a gateway said no for good.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Decline {
+    /// Who said it.
+    pub by: DeclinedBy,
+    /// The gateway's word for why, such as `insufficient_funds`; what scheme rules go by.
+    pub code: Option<GatewayCode>,
+}
+
+/// Who said no.
 #[derive(Copy, Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Decline {
-    /// The card's issuer said no.
-    ByIssuer,
+pub enum DeclinedBy {
+    /// The card's issuer.
+    Issuer,
     /// The gateway itself will not do it: not in this state, another amount under the same
     /// reference, an account that is closed.
-    ByGateway,
+    Gateway,
 }
 
 impl Decline {
+    /// The issuer's no, without a word for why.
+    pub const BY_ISSUER: Self = Self {
+        by: DeclinedBy::Issuer,
+        code: None,
+    };
+
+    /// The gateway's own no, without a word for why.
+    pub const BY_GATEWAY: Self = Self {
+        by: DeclinedBy::Gateway,
+        code: None,
+    };
+
     /// The word that the engine keeps.
-    pub const fn cause(self) -> DeclineCause {
-        match self {
-            Self::ByIssuer => DeclineCause::DeclinedByIssuer,
-            Self::ByGateway => DeclineCause::GatewayFailed,
+    pub const fn cause(&self) -> DeclineCause {
+        match self.by {
+            DeclinedBy::Issuer => DeclineCause::DeclinedByIssuer,
+            DeclinedBy::Gateway => DeclineCause::GatewayFailed,
         }
     }
 }
@@ -221,6 +293,9 @@ pub enum Trouble {
     /// It answered that something broke on its side, or what nobody can read.
     #[error("internal error")]
     Internal,
+    /// Nothing was sent: too many calls failed just before.
+    #[error("not asked, because it failed too often just before")]
+    CircuitOpen,
 }
 
 /// What a gateway has under a reference.
@@ -240,6 +315,49 @@ pub enum Found {
     Refunded,
 }
 
+/// What a gateway has of one refund.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub enum FoundRefund {
+    /// It never heard of it.
+    Nothing,
+    /// It is on its way: neither done nor refused yet.
+    Pending,
+    /// The money went back.
+    Succeeded,
+    /// It was refused, or came back.
+    Failed,
+}
+
+/// Where a page ends; opaque, the gateway's own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PageMark(pub String);
+
+/// Some of the payments that a gateway has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Page {
+    /// The payments.
+    pub charges: Vec<Charged>,
+    /// Where the next page begins; `None`: this was the last.
+    pub next: Option<PageMark>,
+}
+
+/// One payment as its gateway's books have it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Charged {
+    /// The name under which it was asked for, where that is one of ours.
+    pub reference: Option<Reference>,
+    /// The gateway's own name for it.
+    pub gateway_id: String,
+    /// In which currency.
+    pub currency: Currency,
+    /// Money set aside and neither taken nor given back.
+    pub authorized: Amount,
+    /// Money taken, whatever went back later.
+    pub captured: Amount,
+    /// Money that went back.
+    pub refunded: Amount,
+}
+
 /// Which call was made; the metric's label.
 #[derive(Copy, Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Call {
@@ -253,6 +371,10 @@ pub enum Call {
     Refund,
     /// [`Gateway::look_up`].
     LookUp,
+    /// [`Gateway::look_up_refund`].
+    LookUpRefund,
+    /// [`Gateway::list`].
+    List,
 }
 
 impl Call {
@@ -264,6 +386,8 @@ impl Call {
             Self::Void => "void",
             Self::Refund => "refund",
             Self::LookUp => "look_up",
+            Self::LookUpRefund => "look_up_refund",
+            Self::List => "list",
         }
     }
 }
@@ -274,19 +398,23 @@ mod tests {
     use crate::ids::ShardId;
 
     #[test]
-    fn a_reference_names_log_and_purchase_and_reads_back() {
-        let reference = Reference::new(0xab, PurchaseId::new(ShardId::new(7), 300));
-        let text = "hf-00000000000000ab-p_0000000000012c07";
+    fn a_reference_names_log_purchase_and_request_and_reads_back() {
+        let purchase = PurchaseId::new(ShardId::new(7), 300);
+        let reference = Reference::new(0xab, purchase, RequestId(0xcd));
+        let text = "hf-00000000000000ab-p_0000000000012c07-00000000000000cd";
         assert_eq!(reference.to_string(), text);
         assert_eq!(Reference::parse(text), Some(reference));
         for bad in [
             "",
             "hf-",
-            "hf-00000000000000AB-p_0000000000012c07",
-            "hf-00000000000000ab-h_0000000000012c07",
-            "hf-00000000000000abp_0000000000012c07",
-            "hf-000000000000000é-p_0000000000012c07",
-            "hf-+0000000000000ab-p_0000000000012c07",
+            "hf-00000000000000ab-p_0000000000012c07",
+            "hf-00000000000000AB-p_0000000000012c07-00000000000000cd",
+            "hf-00000000000000ab-h_0000000000012c07-00000000000000cd",
+            "hf-00000000000000abp_0000000000012c07-00000000000000cd",
+            "hf-000000000000000é-p_0000000000012c07-00000000000000cd",
+            "hf-+0000000000000ab-p_0000000000012c07-00000000000000cd",
+            "hf-00000000000000ab-p_0000000000012c07-0000000000000cd",
+            "hf-00000000000000ab-p_0000000000012c07-00000000000000cd-",
         ] {
             assert_eq!(Reference::parse(bad), None, "{bad}");
         }

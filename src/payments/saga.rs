@@ -82,13 +82,13 @@ pub fn next(state: PurchaseState, known: &Known) -> Action {
         S::Authorizing => authorizing(known),
         S::Authorized => authorized(known),
         S::Capturing => capturing(known),
-        S::Voiding => voiding(known),
+        S::Voiding | S::Stuck => voiding(known),
         S::Captured | S::PartiallyRefunded | S::Refunded | S::Disputed | S::ChargedBack => {
             Action::Rest(Rest::Captured)
         }
         S::Declined => Action::Rest(Rest::Declined),
         S::Voided => Action::Rest(Rest::Voided),
-        S::UnderReview | S::Stuck => Action::Rest(Rest::Waiting),
+        S::UnderReview => Action::Rest(Rest::Waiting),
         S::Held | S::Expired | S::Released => Action::Rest(Rest::NoPayment),
     }
 }
@@ -160,7 +160,7 @@ mod tests {
             ("unasked", Known::Unasked),
             ("doubt", Known::InDoubt),
             ("nothing", Known::Has(Found::Nothing)),
-            ("declined", Known::Has(Found::Declined(Decline::ByIssuer))),
+            ("declined", Known::Has(Found::Declined(Decline::BY_ISSUER))),
             ("authorized", Known::Has(Found::Authorized(authorization()))),
             (
                 "captured",

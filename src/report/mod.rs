@@ -5,11 +5,13 @@
 //! which is no card number; idempotency keys are shown as the digests that the log has.
 //! Deliberately absent: where the objects go.
 
+mod aftermath;
+
 use crate::engine::event::{
     Active, AdminAct, AttemptRefused, Discount, Event, HoldPlaced, Origin, PaymentAuthorized,
-    PaymentStarted, PaysFor, ProductSet, PromotionSet, Quote,
+    PaymentStarted, PaysFor, ProductSet, PromotionSet, Quote, RetryAdvice,
 };
-use crate::ids::PurchaseId;
+use crate::ids::{GatewayCode, PurchaseId, ReceiptKeyId};
 use crate::journal::AuditEntry;
 use crate::money::{Amount, Currency};
 use crate::time::UnixMs;
@@ -44,16 +46,43 @@ fn fields_of(event: &Event) -> Value {
         Event::AdminActed(acted) => merged(json!({ "act": acted.act }), by(&acted.by)),
         Event::HoldPlaced(placed) => hold(placed),
         Event::HoldReleased(released) => origin(&released.origin),
-        Event::HoldExpired(_) | Event::CaptureStarted(_) | Event::PaymentVoided(_) => json!({}),
+        Event::HoldExpired(_)
+        | Event::CaptureStarted(_)
+        | Event::PaymentVoided(_)
+        | Event::VoidStuck(_) => json!({}),
         Event::PaymentStarted(started) => payment(started),
         Event::PaymentAuthorized(authorized) => authorization(authorized),
-        Event::PaymentDeclined(declined) => json!({ "reason": declined.cause.as_str() }),
+        Event::PaymentDeclined(declined) => json!({
+            "reason": declined.cause.as_str(),
+            "code": declined.code.as_ref().map(GatewayCode::as_str),
+            "retry_advice": match declined.advice {
+                RetryAdvice::Free => "free",
+                RetryAdvice::Limited => "limited",
+                RetryAdvice::Never => "never",
+            },
+        }),
         Event::PaymentCaptured(captured) => json!({
             "capture_id": captured.capture.as_str(),
             "receipt_id": captured.purchase.receipt().to_string(),
             "receipt_key_id": captured.receipt_key.as_str(),
+            "signing_key_id": captured.signing_key.as_ref().map(ReceiptKeyId::as_str),
+            "reward_tokens": captured.tokens.get(),
+            "reward_debt_paid": captured.debt_paid.get(),
         }),
-        Event::VoidStarted(voided) => json!({ "reason": voided.cause.as_str() }),
+        Event::VoidStarted(voided) => {
+            let fields = json!({
+                "reason": voided.cause.as_str(),
+                "deadline": voided.deadline.to_string(),
+            });
+            voided.by.as_ref().map_or(fields.clone(), |act| merged(fields, by(act)))
+        }
+        Event::RefundStarted(_)
+        | Event::RefundSucceeded(_)
+        | Event::RefundFailed(_)
+        | Event::DisputeOpened(_)
+        | Event::DisputeClosed(_)
+        | Event::TokensSpent(_)
+        | Event::WebhookReceived(_) => aftermath::fields_of(event),
         Event::AttemptRefused(refused) => refusal(refused),
     }
 }

@@ -13,10 +13,17 @@ use smallvec::SmallVec;
 
 /// Whether the buy may go to the gateway, and the events that say so.
 pub fn decide_buy(context: Context<'_>, command: &Buy) -> Result<Decision, Refusal> {
-    match command.hold {
+    let decision = match command.hold {
         Some(hold) => pay_earlier_hold(context, command, hold),
         None => pay_own_hold(context, command),
+    }?;
+    // The last check, as the gateway would be the last to refuse; the claims give themselves back.
+    let (rules, at) = (context.settings.card_retries, context.at);
+    let shard = context.shard;
+    if !shard.may_try_card(&command.user, &command.card, rules, at) {
+        return Err(Refusal::CardRetryForbidden);
     }
+    Ok(decision)
 }
 
 fn pay_own_hold(context: Context<'_>, command: &Buy) -> Result<Decision, Refusal> {

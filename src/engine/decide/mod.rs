@@ -5,6 +5,7 @@
 //! that refuses wins. Deliberately absent: I/O, clock, randomness, and what comes of a decision
 //! (`apply`, the journal). One file a command.
 
+mod aftermath;
 mod buy;
 mod hold;
 mod payment;
@@ -18,6 +19,7 @@ use crate::engine::shard::Shard;
 use crate::time::UnixMs;
 use smallvec::SmallVec;
 
+pub use aftermath::{decide_dispute, decide_refund, decide_spending};
 pub use buy::decide_buy;
 pub use hold::decide_hold;
 pub use payment::decide_payment;

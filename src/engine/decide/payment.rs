@@ -1,13 +1,16 @@
 //! Decides what the saga records: each step goes with the purchase's state or is refused.
 
+use super::aftermath::{clawback, extent_after};
 use super::{Context, Decision};
 use crate::engine::command::PaymentStep;
 use crate::engine::event::{
     CaptureStarted, Event, PaymentAuthorized, PaymentCaptured, PaymentDeclined, PaymentVoided,
-    VoidStarted,
+    RefundFailed, RefundSucceeded, VoidStarted, VoidStuck,
 };
+use crate::engine::purchase::{Purchase, Refund};
 use crate::engine::refusal::Refusal;
-use crate::ids::PurchaseId;
+use crate::ids::{PurchaseId, UserId};
+use crate::money::{Amount, Tokens};
 
 /// Whether `step` goes with the state of `purchase`, and the event that records it.
 pub fn decide_payment(
@@ -15,12 +18,28 @@ pub fn decide_payment(
     purchase: PurchaseId,
     step: PaymentStep,
 ) -> Result<Decision, Refusal> {
-    let user = context
-        .shard
-        .owner_of(purchase)
-        .ok_or(Refusal::PurchaseNotFound)?
-        .clone();
-    let event = match step {
+    let found = context.shard.find(purchase);
+    let stored = found.ok_or(Refusal::PurchaseNotFound)?;
+    let owner = context.shard.owner_of(purchase);
+    let user = owner.ok_or(Refusal::PurchaseNotFound)?.clone();
+    let event = event_of(context, (purchase, stored), user, step)?;
+    let (_, taken) = event
+        .step()
+        .expect("every payment step is a step of a purchase");
+    if stored.may(taken) {
+        Ok(Decision::without_claims(event))
+    } else {
+        Err(Refusal::WrongState)
+    }
+}
+
+fn event_of(
+    context: Context<'_>,
+    (purchase, stored): (PurchaseId, &Purchase),
+    user: UserId,
+    step: PaymentStep,
+) -> Result<Event, Refusal> {
+    Ok(match step {
         PaymentStep::Authorized {
             authorization,
             capture_before,
@@ -30,38 +49,93 @@ pub fn decide_payment(
             authorization,
             capture_before,
         }),
-        PaymentStep::Declined(cause) => Event::PaymentDeclined(PaymentDeclined {
+        PaymentStep::Declined {
+            cause,
+            code,
+            advice,
+        } => Event::PaymentDeclined(PaymentDeclined {
             purchase,
             user,
             cause,
+            code,
+            advice,
         }),
         PaymentStep::StartCapture => Event::CaptureStarted(CaptureStarted { purchase, user }),
         PaymentStep::Captured {
             capture,
             receipt_key,
-        } => Event::PaymentCaptured(PaymentCaptured {
-            purchase,
-            user,
-            capture,
-            receipt_key,
-        }),
-        PaymentStep::StartVoid(cause) => Event::VoidStarted(VoidStarted {
+            signing_key,
+        } => {
+            let tokens = tokens_of(context, stored);
+            let debt_paid = tokens.min(context.shard.token_debt(&user));
+            Event::PaymentCaptured(PaymentCaptured {
+                purchase,
+                user,
+                capture,
+                receipt_key,
+                signing_key,
+                tokens,
+                debt_paid,
+            })
+        }
+        PaymentStep::StartVoid {
+            cause,
+            within_ms,
+            by,
+        } => Event::VoidStarted(VoidStarted {
             purchase,
             user,
             cause,
+            deadline: context.at.plus_ms(within_ms),
+            by,
         }),
         PaymentStep::Voided => Event::PaymentVoided(PaymentVoided { purchase, user }),
-    };
-    let (_, taken) = event
-        .step()
-        .expect("every payment step is a step of a purchase");
-    let stored = context
-        .shard
-        .find(purchase)
-        .ok_or(Refusal::PurchaseNotFound)?;
-    if stored.may(taken) {
-        Ok(Decision::without_claims(event))
-    } else {
-        Err(Refusal::WrongState)
+        PaymentStep::VoidStuck => {
+            let aftermath = stored.aftermath.as_ref();
+            let deadline = aftermath.and_then(|it| it.void_deadline);
+            if deadline.is_some_and(|deadline| context.at < deadline) {
+                return Err(Refusal::WrongState);
+            }
+            Event::VoidStuck(VoidStuck { purchase, user })
+        }
+        PaymentStep::Refunded(number) => {
+            let amount = pending(stored, number)?.amount;
+            let extent = extent_after(stored, amount);
+            let clawback = clawback(context, &user, stored, extent, amount);
+            Event::RefundSucceeded(RefundSucceeded {
+                purchase,
+                user,
+                number,
+                amount,
+                extent,
+                clawback,
+            })
+        }
+        PaymentStep::RefundFailed { number, code } => {
+            pending(stored, number)?;
+            Event::RefundFailed(RefundFailed {
+                purchase,
+                user,
+                number,
+                code,
+            })
+        }
+    })
+}
+
+/// The refund under way, if it has this number.
+fn pending(stored: &Purchase, number: u32) -> Result<&Refund, Refusal> {
+    let pending = stored.pending_refund();
+    let known = pending.filter(|(pending, _)| *pending == number);
+    known.map(|(_, refund)| refund).ok_or(Refusal::WrongState)
+}
+
+/// The reward tokens that a purchase of this product brings today. A free one brings none.
+fn tokens_of(context: Context<'_>, stored: &Purchase) -> Tokens {
+    if stored.quote().amount == Amount::ZERO {
+        return Tokens::NONE;
     }
+    let product = context.catalogue.product_at(stored.product);
+    let each = u64::from(product.terms.reward_tokens);
+    Tokens::new(each * u64::from(stored.quantity))
 }

@@ -11,8 +11,10 @@ use std::io::Read;
 pub const MAGIC: [u8; 8] = *b"HFSNAP\r\n";
 /// The last bytes of every snapshot.
 pub const TRAILER: [u8; 8] = *b"\r\nPANSFH";
-/// The shape that is written today.
-pub const VERSION: u32 = 1;
+/// The shape that is written today. Version 1 had no webhooks and nothing beside the shards' images.
+pub const VERSION: u32 = 2;
+/// The oldest shape that is read.
+pub const VERSION_MIN: u32 = 1;
 /// The largest section, in bytes: nothing larger is allocated, whatever a file says.
 pub const SECTION_BYTES_MAX: u64 = 1 << 32;
 
@@ -29,6 +31,10 @@ pub enum Tag {
     Shard(u8),
     /// Velocity counters.
     Velocity,
+    /// Nonces and event ids of webhooks.
+    Webhooks,
+    /// What one shard has beside its image; only where it has any.
+    ShardMore(u8),
 }
 
 impl Tag {
@@ -37,6 +43,8 @@ impl Tag {
             Self::Catalogue => 1,
             Self::Shard(shard) => 0x100 + shard as u32,
             Self::Velocity => 2,
+            Self::Webhooks => 3,
+            Self::ShardMore(shard) => 0x200 + shard as u32,
         }
     }
 
@@ -44,6 +52,8 @@ impl Tag {
         match number {
             1 => Some(Self::Catalogue),
             2 => Some(Self::Velocity),
+            3 => Some(Self::Webhooks),
+            0x200..=0x2ff => Some(Self::ShardMore(number.to_le_bytes()[0])),
             0x100..=0x1ff => Some(Self::Shard(number.to_le_bytes()[0])),
             _ => None,
         }

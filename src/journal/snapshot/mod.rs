@@ -10,10 +10,11 @@ pub(super) mod store;
 
 use super::Journal;
 use super::fault::JournalError;
+use super::webhooks::Seen;
 use crate::engine::catalogue::Catalogue;
 use crate::engine::event::{ProductSet, PromotionSet};
-use crate::engine::image::ShardImage;
-use crate::engine::settings::Limits;
+use crate::engine::image::{ShardImage, ShardMore};
+use crate::engine::settings::{EngineSettings, Limits};
 use crate::engine::shard::Shard;
 use crate::engine::velocity::Velocity;
 use crate::ids::{Lsn, SHARD_COUNT, ShardId};
@@ -85,13 +86,20 @@ impl Journal {
         let velocity_lsn = self.appended();
         ShardId::all().for_each(|id| drop(self.shard(id)));
         let velocity = velocity_image(&self.velocity);
+        let (seen, seen_lsn) = {
+            let _turn = self.webhook_turn.lock();
+            (self.seen.image(self.now()), self.appended())
+        };
         for id in ShardId::all() {
-            let (image, lsn) = {
+            let (image, more, lsn) = {
                 let shard = self.shard(id);
-                (shard.image(), self.appended())
+                (shard.image(), shard.more(), self.appended())
             };
             writing.purchases += image.purchases() as u64;
             writing.section(Tag::Shard(number_of(id)), lsn, &archived(&image))?;
+            if !more.is_empty() {
+                writing.section(Tag::ShardMore(number_of(id)), lsn, &archived(&more))?;
+            }
         }
         // The catalogue after the shards, so that it has every place that they name.
         let (catalogue, lsn) = {
@@ -103,6 +111,7 @@ impl Journal {
         };
         writing.section(Tag::Catalogue, lsn, &archived(&catalogue))?;
         writing.section(Tag::Velocity, velocity_lsn, &archived(&velocity))?;
+        writing.section(Tag::Webhooks, seen_lsn, &archived(&seen))?;
 
         self.wait_durable(writing.last)?;
         let (lsn, purchases) = (writing.first, writing.purchases);
@@ -167,7 +176,6 @@ impl<'a> Writing<'a> {
 }
 
 /// What a snapshot holds, ready to go on from.
-#[derive(Debug)]
 pub struct Restored {
     /// The log that it is of.
     pub log_id: u64,
@@ -181,6 +189,8 @@ pub struct Restored {
     pub shards: Vec<(Shard, Lsn)>,
     /// The counters; events from anywhere may be applied to them again.
     pub velocity: Velocity,
+    /// Nonces and event ids of webhooks; likewise.
+    pub(in crate::journal) seen: Seen,
     /// Recovery reads the log from here on.
     pub first: Lsn,
 }
@@ -188,11 +198,13 @@ pub struct Restored {
 /// Reads a snapshot whole.
 pub fn restore(
     from: impl std::io::Read,
-    velocity_keys_max: usize,
+    engine: &EngineSettings,
 ) -> Result<Restored, SnapshotError> {
     let mut reader = SnapshotReader::open(from)?;
     let log_id = reader.log_id();
-    let velocity = Velocity::new(velocity_keys_max, log_id);
+    let velocity = Velocity::new(engine.bounds.velocity_keys_max, log_id);
+    let seen = Seen::new(engine.webhooks);
+    let mut more: Vec<Option<ShardMore>> = (0..SHARD_COUNT).map(|_| None).collect();
     let mut catalogue = None;
     let mut images: Vec<Option<(ShardImage, Lsn)>> = (0..SHARD_COUNT).map(|_| None).collect();
     let mut first = Lsn(u64::MAX);
@@ -212,6 +224,11 @@ pub fn restore(
                     .try_for_each(|(key, it)| velocity.import(*key, it));
                 taken.ok_or(refused("the velocity section holds what is no instant"))?;
             }
+            Tag::Webhooks => {
+                let taken = seen.import(unarchived(&bytes)?);
+                taken.map_err(|_| refused("it remembers more webhooks than there is room for"))?;
+            }
+            Tag::ShardMore(number) => more[usize::from(number)] = Some(unarchived(&bytes)?),
             Tag::Shard(number) => {
                 images[usize::from(number)] = Some((unarchived(&bytes)?, lsn));
             }
@@ -220,13 +237,13 @@ pub fn restore(
     let (catalogue, limits, catalogue_lsn) =
         catalogue.ok_or(refused("it has no section for the catalogue"))?;
     let mut shards = Vec::with_capacity(SHARD_COUNT);
-    for (id, image) in ShardId::all().zip(images) {
+    for ((id, image), more) in ShardId::all().zip(images).zip(more) {
         let (image, lsn) = image.ok_or(refused("it has no section for some shard"))?;
         let shard = Shard::from_image(id, image, &catalogue);
-        shards.push((
-            shard.ok_or(refused("a shard names what is not there"))?,
-            lsn,
-        ));
+        let mut shard = shard.ok_or(refused("a shard names what is not there"))?;
+        let whole = shard.put_more(more.unwrap_or_default());
+        whole.ok_or(refused("what stands beside a shard names what is not there"))?;
+        shards.push((shard, lsn));
     }
     Ok(Restored {
         log_id,
@@ -235,6 +252,7 @@ pub fn restore(
         catalogue_lsn,
         shards,
         velocity,
+        seen,
         first,
     })
 }
@@ -244,14 +262,17 @@ pub fn restore(
 pub fn digest(
     catalogue: &Catalogue,
     limits: Limits,
-    shards: impl Iterator<Item = ShardImage>,
+    shards: impl Iterator<Item = (ShardImage, ShardMore)>,
 ) -> String {
     let mut hash = Sha256::new();
     hash.update(Sha256::digest(archived(&catalogue_image(
         catalogue, limits,
     ))));
-    for image in shards {
+    for (image, more) in shards {
         hash.update(Sha256::digest(archived(&image)));
+        if !more.is_empty() {
+            hash.update(Sha256::digest(archived(&more)));
+        }
     }
     hex::encode(hash.finalize())
 }

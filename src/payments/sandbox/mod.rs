@@ -13,9 +13,10 @@ pub mod token;
 
 use crate::ids::{AuthorizationId, CaptureId};
 use crate::payments::gateway::{
-    Answer, Authorization, Call, Calling, Claim, Decline, Found, Gateway, Order, Reference, Refund,
-    Trouble,
+    Answer, Authorization, Call, Calling, Charged, Claim, Decline, Found, FoundRefund, Gateway,
+    Inquiry, Order, Page, PageMark, Reference, Refund, Trouble,
 };
+use crate::money::Amount;
 use charge::{Book, Kept};
 pub use charge::{Charge, ChargeState};
 use crossbeam_utils::CachePadded;
@@ -120,7 +121,7 @@ impl Sandbox {
         let reference = claim.reference;
         let mut shard = self.shard(reference).lock();
         let Some(kept) = shard.book.get(reference).filter(|kept| goes(kept, claim)) else {
-            return Reply::Now(Answer::Declined(Decline::ByGateway));
+            return Reply::Now(Answer::Declined(Decline::BY_GATEWAY));
         };
         let place = shard.count(reference, Call::Capture, kept.behaviour);
         let how = kept.behaviour.wrong(Which::Capture, place);
@@ -128,13 +129,13 @@ impl Sandbox {
         match kept.state {
             ChargeState::Captured => reply(how, approved),
             ChargeState::Authorized if kept.behaviour.refuses_capture() => {
-                Reply::Now(Answer::Declined(Decline::ByGateway))
+                Reply::Now(Answer::Declined(Decline::BY_GATEWAY))
             }
             ChargeState::Authorized => {
                 self.change(&mut shard, reference, &Entry::Captured, how, approved)
             }
             ChargeState::Declined | ChargeState::Voided | ChargeState::Refunded => {
-                Reply::Now(Answer::Declined(Decline::ByGateway))
+                Reply::Now(Answer::Declined(Decline::BY_GATEWAY))
             }
         }
     }
@@ -143,7 +144,7 @@ impl Sandbox {
         let reference = claim.reference;
         let mut shard = self.shard(reference).lock();
         let Some(kept) = shard.book.get(reference).filter(|kept| goes(kept, claim)) else {
-            return Reply::Now(Answer::Declined(Decline::ByGateway));
+            return Reply::Now(Answer::Declined(Decline::BY_GATEWAY));
         };
         let place = shard.count(reference, Call::Void, kept.behaviour);
         let how = kept.behaviour.void_wrong(place);
@@ -154,7 +155,7 @@ impl Sandbox {
                 self.change(&mut shard, reference, &Entry::Voided, how, approved)
             }
             ChargeState::Declined | ChargeState::Captured | ChargeState::Refunded => {
-                Reply::Now(Answer::Declined(Decline::ByGateway))
+                Reply::Now(Answer::Declined(Decline::BY_GATEWAY))
             }
         }
     }
@@ -166,7 +167,7 @@ impl Sandbox {
             return if made == refund.amount {
                 Answer::Approved(())
             } else {
-                Answer::Declined(Decline::ByGateway)
+                Answer::Declined(Decline::BY_GATEWAY)
             };
         }
         let entry = Entry::Refunded {
@@ -175,7 +176,7 @@ impl Sandbox {
         };
         let kept = shard.book.get(reference);
         if kept.is_none_or(|kept| kept.currency != refund.currency) {
-            return Answer::Declined(Decline::ByGateway);
+            return Answer::Declined(Decline::BY_GATEWAY);
         }
         match self.happen(&mut shard, reference, &entry) {
             Ok(()) => Answer::Approved(()),
@@ -204,6 +205,34 @@ impl Sandbox {
             ChargeState::Voided => Found::Voided,
             ChargeState::Refunded => Found::Refunded,
         })
+    }
+
+    fn look_up_refund_now(&self, refund: &Refund) -> Result<FoundRefund, Trouble> {
+        if self.ledger.has_failed() {
+            return Err(Trouble::Internal);
+        }
+        let shard = self.shard(refund.reference).lock();
+        Ok(match shard.book.refund(refund.reference, refund.number) {
+            Some(_) => FoundRefund::Succeeded,
+            None => FoundRefund::Nothing,
+        })
+    }
+
+    /// The charges behind `after`, in the order of their references.
+    fn page(&self, after: Option<&PageMark>) -> Page {
+        const PAGE: usize = 1_000;
+        let charges = self.charges();
+        let behind = |charge: &&Charge| {
+            after.is_none_or(|PageMark(after)| charge.reference.to_string() > *after)
+        };
+        let mut rest = charges.iter().filter(behind);
+        let page: Vec<Charged> = rest.by_ref().take(PAGE).map(charged).collect();
+        let more = rest.next().is_some();
+        let last = page.last().map(|it| PageMark(it.gateway_id.clone()));
+        Page {
+            charges: page,
+            next: last.filter(|_| more),
+        }
     }
 
     /// Makes a change that may go wrong on the way.
@@ -245,8 +274,34 @@ impl Gateway for Sandbox {
         Box::pin(future::ready(self.refund_now(&refund)))
     }
 
-    fn look_up(&self, reference: Reference) -> Calling<'_, Result<Found, Trouble>> {
-        Box::pin(future::ready(self.look_up_now(reference)))
+    fn look_up(&self, inquiry: Inquiry) -> Calling<'_, Result<Found, Trouble>> {
+        Box::pin(future::ready(self.look_up_now(inquiry.reference)))
+    }
+
+    fn look_up_refund(&self, refund: Refund) -> Calling<'_, Result<FoundRefund, Trouble>> {
+        Box::pin(future::ready(self.look_up_refund_now(&refund)))
+    }
+
+    fn list(&self, after: Option<PageMark>) -> Calling<'_, Result<Page, Trouble>> {
+        Box::pin(future::ready(Ok(self.page(after.as_ref()))))
+    }
+}
+
+fn charged(charge: &Charge) -> Charged {
+    let authorized = match charge.state {
+        ChargeState::Authorized => charge.amount,
+        ChargeState::Declined
+        | ChargeState::Captured
+        | ChargeState::Voided
+        | ChargeState::Refunded => Amount::ZERO,
+    };
+    Charged {
+        reference: Some(charge.reference),
+        gateway_id: charge.reference.to_string(),
+        currency: charge.currency,
+        authorized,
+        captured: charge.captured,
+        refunded: charge.refunded,
     }
 }
 
@@ -313,7 +368,7 @@ impl From<Misfit> for Unfit {
 impl Unfit {
     const fn answer<T>(self) -> Answer<T> {
         match self {
-            Self::Misfit => Answer::Declined(Decline::ByGateway),
+            Self::Misfit => Answer::Declined(Decline::BY_GATEWAY),
             Self::Lost => Answer::Unknown(Trouble::Internal),
         }
     }
@@ -360,24 +415,27 @@ fn first(order: &Order, behaviour: Behaviour) -> (Entry, Answer<Authorization>) 
 /// What a later authorization under the same reference is told.
 fn again(kept: &Kept, order: &Order) -> Answer<Authorization> {
     if (kept.amount, kept.currency) != (order.amount, order.currency) {
-        return Answer::Declined(Decline::ByGateway);
+        return Answer::Declined(Decline::BY_GATEWAY);
     }
     match kept.state {
         ChargeState::Authorized | ChargeState::Captured => approve_authorization(order.reference),
         ChargeState::Declined => Answer::Declined(declines(kept.behaviour)),
-        ChargeState::Voided | ChargeState::Refunded => Answer::Declined(Decline::ByGateway),
+        ChargeState::Voided | ChargeState::Refunded => Answer::Declined(Decline::BY_GATEWAY),
     }
 }
 
 fn goes(kept: &Kept, claim: &Claim) -> bool {
     (kept.amount, kept.currency) == (claim.amount, claim.currency)
-        && claim.authorization.as_str().as_bytes() == named(*b"sa_", claim.reference)
+        && claim
+            .authorization
+            .as_ref()
+            .is_none_or(|it| it.as_str().as_bytes() == named(*b"sa_", claim.reference))
 }
 
 fn declines(behaviour: Behaviour) -> Decline {
     match behaviour {
-        Behaviour::DeclinedByIssuer => Decline::ByIssuer,
-        _ => Decline::ByGateway,
+        Behaviour::DeclinedByIssuer => Decline::BY_ISSUER,
+        _ => Decline::BY_GATEWAY,
     }
 }
 

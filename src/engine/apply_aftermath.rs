@@ -1,0 +1,169 @@
+//! Owns applying what becomes of a captured purchase: refunds, reward tokens, declines of cards.
+//!
+//! Invariants: as in `apply`: every number stands in the event, nothing is decided here. A clawback
+//! that takes more than the balance holds is a broken log's, and is refused when it is verified.
+
+use crate::engine::apply::Stamp;
+use crate::engine::event::{
+    Clawback, PaymentCaptured, RefundFailed, RefundStarted, RefundSucceeded, RetryAdvice,
+    TokensSpent,
+};
+use crate::engine::purchase::{BuyerIndex, Purchase, Refund, RefundState};
+use crate::engine::refusal::Refusal;
+use crate::engine::settings::Limits;
+use crate::engine::shard::{BuyerMore, CardDecline, KeyOutcome, Shard};
+use crate::ids::PurchaseId;
+use crate::money::{Amount, Tokens};
+use crate::time::UnixMs;
+
+/// Declines that are kept of one buyer; the oldest go.
+const DECLINES_KEPT: usize = 32;
+
+impl Shard {
+    pub(super) fn apply_captured_more(&mut self, place: usize, captured: &PaymentCaptured) {
+        let purchase = &mut self.purchases[place];
+        let buyer = purchase.buyer;
+        if captured.signing_key.is_some() || captured.tokens > Tokens::NONE {
+            let aftermath = purchase.aftermath_mut();
+            aftermath.signing_key.clone_from(&captured.signing_key);
+            aftermath.tokens = captured.tokens;
+        }
+        if captured.tokens > Tokens::NONE {
+            let more = self.buyer_more(buyer);
+            more.debt = more.debt.minus(captured.debt_paid);
+            more.tokens = more.tokens.plus(captured.tokens.minus(captured.debt_paid));
+        }
+    }
+
+    pub(super) fn apply_spent(&mut self, spent: &TokensSpent, stamp: Stamp, limits: Limits) {
+        let buyer = self.buyer_index(&spent.user);
+        let more = self.buyer_more(buyer);
+        more.tokens = more.tokens.minus(spent.tokens);
+        let outcome = KeyOutcome::Spent { as_of: stamp.lsn };
+        self.remember(spent.origin.key, outcome, stamp.at, limits);
+    }
+
+    pub(super) fn apply_refund_started(
+        &mut self,
+        place: usize,
+        started: &RefundStarted,
+        stamp: Stamp,
+        limits: Limits,
+    ) -> Result<(), &'static str> {
+        let purchase = &mut self.purchases[place];
+        let aftermath = purchase.aftermath_mut();
+        if aftermath.refunds.len() + 1 != started.number as usize {
+            return Err("its refund is not the purchase's next");
+        }
+        aftermath.refunds.push(Refund {
+            amount: started.amount,
+            previously_refunded: started.previously_refunded,
+            note: started.note.clone(),
+            request: started.by.request,
+            key: started.key.scope,
+            started: stamp.at,
+            state: RefundState::Pending,
+        });
+        self.remember(Some(started.key), KeyOutcome::InFlight, stamp.at, limits);
+        Ok(())
+    }
+
+    pub(super) fn apply_refunded(
+        &mut self,
+        place: usize,
+        done: &RefundSucceeded,
+        stamp: Stamp,
+    ) -> Result<(), &'static str> {
+        let id = PurchaseId::new(self.id, place as u64);
+        let purchase = &mut self.purchases[place];
+        let sum = purchase.refunded.get().checked_add(done.amount.get());
+        let refunded = sum.and_then(Amount::new).ok_or("it gives back too much")?;
+        if refunded > purchase.quote().amount {
+            return Err("more goes back than was captured");
+        }
+        purchase.refunded = refunded;
+        let buyer = purchase.buyer;
+        let aftermath = purchase.aftermath_mut();
+        let asked_back = aftermath.tokens_asked_back.plus(done.clawback.requested);
+        aftermath.tokens_asked_back = asked_back;
+        let state = RefundState::Succeeded {
+            at: stamp.at,
+            clawback: done.clawback,
+        };
+        let key = end_refund(purchase, done.number, state)?;
+        self.claw_back(buyer, done.clawback);
+        if let Some(entry) = self.keys.get_mut(&key) {
+            entry.outcome = KeyOutcome::Refunded {
+                purchase: id,
+                number: done.number,
+            };
+        }
+        Ok(())
+    }
+
+    pub(super) fn apply_refund_failed(
+        &mut self,
+        place: usize,
+        failed: &RefundFailed,
+        stamp: Stamp,
+    ) -> Result<(), &'static str> {
+        let purchase = &mut self.purchases[place];
+        let state = RefundState::Failed {
+            at: stamp.at,
+            code: failed.code.clone(),
+        };
+        let key = end_refund(purchase, failed.number, state)?;
+        let refunds = &purchase.aftermath_mut().refunds;
+        let request = refunds[failed.number as usize - 1].request;
+        if let Some(entry) = self.keys.get_mut(&key) {
+            let reason = Refusal::RefundFailed;
+            entry.outcome = KeyOutcome::Refused { reason, request };
+        }
+        Ok(())
+    }
+
+    /// Takes tokens back; what was not there any more is owed from now on.
+    pub(super) fn claw_back(&mut self, buyer: BuyerIndex, clawback: Clawback) {
+        if clawback.requested == Tokens::NONE {
+            return;
+        }
+        let more = self.buyer_more(buyer);
+        more.tokens = more.tokens.minus(clawback.recovered);
+        more.debt = more.debt.plus(clawback.shortfall);
+    }
+
+    pub(super) fn note_decline(&mut self, place: usize, advice: RetryAdvice, at: UnixMs) {
+        let purchase = &self.purchases[place];
+        let (buyer, payment) = (purchase.buyer, purchase.payment.as_ref());
+        let (Some(payment), RetryAdvice::Limited | RetryAdvice::Never) = (payment, advice) else {
+            return;
+        };
+        let card = payment.card.clone();
+        let declines = &mut self.buyer_more(buyer).declines;
+        declines.push(CardDecline { card, advice, at });
+        if declines.len() > DECLINES_KEPT {
+            declines.remove(0);
+        }
+    }
+
+    fn buyer_more(&mut self, buyer: BuyerIndex) -> &mut BuyerMore {
+        let buyer = &mut self.buyers[buyer.0 as usize];
+        buyer.more.get_or_insert_default()
+    }
+}
+
+/// Ends the refund under way; the key that its outcome stands under.
+fn end_refund(
+    purchase: &mut Purchase,
+    number: u32,
+    state: RefundState,
+) -> Result<crate::ids::Digest16, &'static str> {
+    let pending = purchase.pending_refund().map(|(pending, _)| pending);
+    if pending != Some(number) {
+        return Err("its refund is not under way");
+    }
+    let last = purchase.aftermath_mut().refunds.last_mut();
+    let refund = last.ok_or("its refund was never started")?;
+    refund.state = state;
+    Ok(refund.key)
+}

@@ -1,0 +1,167 @@
+//! Decides what becomes of a captured purchase: refunds, disputes, reward tokens.
+//!
+//! Invariants: one refund of a purchase is under way at a time; what goes back is at most what was
+//! captured; tokens asked back over a purchase's whole life are at most those that it brought.
+
+use super::{Context, Decision};
+use crate::engine::command::{ReceiveWebhook, SpendTokens, StartRefund};
+use crate::engine::event::{
+    Clawback, DisputeClosed, DisputeOpened, DisputeOutcome, Event, RefundExtent, RefundStarted,
+    TokensSpent, WebhookKind,
+};
+use crate::engine::lifecycle::Step;
+use crate::engine::purchase::Purchase;
+use crate::engine::refusal::Refusal;
+use crate::ids::{PurchaseId, UserId};
+use crate::money::{Amount, Tokens};
+
+/// Refunds of one purchase, at most; every one of them is kept.
+const REFUNDS_MAX: usize = 100;
+
+/// Whether the money may go back, and the intent to ask the gateway for it.
+pub fn decide_refund(context: Context<'_>, command: &StartRefund) -> Result<Decision, Refusal> {
+    let shard = context.shard;
+    let stored = shard.find(command.purchase);
+    let stored = stored.ok_or(Refusal::PurchaseNotFound)?;
+    let user = shard.owner_of(command.purchase);
+    let user = user.ok_or(Refusal::PurchaseNotFound)?.clone();
+    if !stored.may(Step::RefundStarted) {
+        return Err(Refusal::WrongState);
+    }
+    if command.previously_refunded != stored.refunded || stored.pending_refund().is_some() {
+        return Err(Refusal::RefundConflict);
+    }
+    let left = stored.quote().amount.saturating_minus(stored.refunded);
+    let amount = command.amount.unwrap_or(left);
+    if amount > left || amount == Amount::ZERO {
+        return Err(Refusal::RefundExceedsCaptured);
+    }
+    let before = stored.aftermath.as_ref().map_or(0, |it| it.refunds.len());
+    if before >= REFUNDS_MAX {
+        return Err(Refusal::Overloaded);
+    }
+    let number = u32::try_from(before + 1).expect("there are at most a hundred");
+    Ok(Decision::without_claims(Event::RefundStarted(
+        RefundStarted {
+            purchase: command.purchase,
+            user,
+            number,
+            amount,
+            previously_refunded: command.previously_refunded,
+            note: command.note.clone(),
+            key: command.key,
+            by: command.by.clone(),
+        },
+    )))
+}
+
+/// What a dispute's webhook does to its purchase; `None` where it comes too late or is about
+/// nothing that can be disputed.
+pub fn decide_dispute(
+    context: Context<'_>,
+    purchase: PurchaseId,
+    command: &ReceiveWebhook,
+) -> Option<Event> {
+    let stored = context.shard.find(purchase)?;
+    let user = context.shard.owner_of(purchase)?.clone();
+    let happened_at = command.happened_at;
+    let last = stored.aftermath.as_ref().and_then(|it| it.dispute_at);
+    if last.is_some_and(|last| happened_at < last) {
+        return None;
+    }
+    let event = match command.kind {
+        // Told of the same instant, the beginning came before the end that is known already.
+        WebhookKind::DisputeOpened if last == Some(happened_at) => return None,
+        WebhookKind::DisputeOpened => Event::DisputeOpened(DisputeOpened {
+            purchase,
+            user,
+            amount: command.amount,
+            code: command.code.clone(),
+            happened_at,
+        }),
+        WebhookKind::DisputeWon => Event::DisputeClosed(DisputeClosed {
+            purchase,
+            user,
+            outcome: won(stored),
+            happened_at,
+            clawback: Clawback::default(),
+        }),
+        WebhookKind::DisputeLost => {
+            let left = stored.quote().amount.saturating_minus(stored.refunded);
+            let clawback = clawback(context, &user, stored, RefundExtent::Full, left);
+            Event::DisputeClosed(DisputeClosed {
+                purchase,
+                user,
+                outcome: DisputeOutcome::Lost,
+                happened_at,
+                clawback,
+            })
+        }
+        _ => return None,
+    };
+    let (_, step) = event.step()?;
+    stored.may(step).then_some(event)
+}
+
+fn won(stored: &Purchase) -> DisputeOutcome {
+    if stored.refunded == Amount::ZERO {
+        DisputeOutcome::Won
+    } else if stored.refunded < stored.quote().amount {
+        DisputeOutcome::WonPartRefunded
+    } else {
+        DisputeOutcome::WonRefunded
+    }
+}
+
+/// Whether the buyer has the tokens, and the event that takes them.
+pub fn decide_spending(context: Context<'_>, command: &SpendTokens) -> Result<Decision, Refusal> {
+    if context.shard.tokens(&command.user) < command.tokens {
+        return Err(Refusal::NotEnoughTokens);
+    }
+    Ok(Decision::without_claims(Event::TokensSpent(TokensSpent {
+        user: command.user.clone(),
+        tokens: command.tokens,
+        origin: command.origin.clone(),
+    })))
+}
+
+/// Whether money is left that could go back once `amount` more has.
+pub(super) fn extent_after(stored: &Purchase, amount: Amount) -> RefundExtent {
+    let left = stored.quote().amount.saturating_minus(stored.refunded);
+    if amount >= left {
+        RefundExtent::Full
+    } else {
+        RefundExtent::Part
+    }
+}
+
+/// The tokens that go back with `amount`: their share of the purchase's, rounded down, and with
+/// the last of the money all that are left.
+pub(super) fn clawback(
+    context: Context<'_>,
+    user: &UserId,
+    stored: &Purchase,
+    extent: RefundExtent,
+    amount: Amount,
+) -> Clawback {
+    let Some(aftermath) = &stored.aftermath else {
+        return Clawback::default();
+    };
+    let left = aftermath.tokens.minus(aftermath.tokens_asked_back);
+    let requested = match extent {
+        RefundExtent::Full => left,
+        RefundExtent::Part => left.min(share(aftermath.tokens, amount, stored.quote().amount)),
+    };
+    let recovered = requested.min(context.shard.tokens(user));
+    Clawback {
+        requested,
+        recovered,
+        shortfall: requested.minus(recovered),
+    }
+}
+
+fn share(tokens: Tokens, part: Amount, whole: Amount) -> Tokens {
+    let wide = |amount: Amount| u128::from(amount.get().unsigned_abs());
+    let shared = u128::from(tokens.get()) * wide(part) / wide(whole).max(1);
+    Tokens::new(u64::try_from(shared).unwrap_or(tokens.get()))
+}

@@ -1,0 +1,73 @@
+//! Owns the shapes that events had in earlier versions, and what they are today.
+//!
+//! Invariants: a shape here is never changed; what it did not say yet becomes what was true then.
+//! Deliberately absent: writing them.
+
+use crate::engine::event::{
+    DeclineCause, PaymentCaptured, PaymentDeclined, RetryAdvice, VoidCause, VoidStarted,
+};
+use crate::ids::{CaptureId, PurchaseId, ReceiptKeyId, UserId};
+use crate::money::Tokens;
+use crate::time::UnixMs;
+use rkyv::{Archive, Deserialize, Serialize};
+
+#[derive(Archive, Serialize, Deserialize)]
+pub(super) struct PaymentDeclinedV1 {
+    purchase: PurchaseId,
+    user: UserId,
+    cause: DeclineCause,
+}
+
+impl From<PaymentDeclinedV1> for PaymentDeclined {
+    fn from(old: PaymentDeclinedV1) -> Self {
+        Self {
+            purchase: old.purchase,
+            user: old.user,
+            cause: old.cause,
+            code: None,
+            advice: RetryAdvice::Free,
+        }
+    }
+}
+
+#[derive(Archive, Serialize, Deserialize)]
+pub(super) struct PaymentCapturedV1 {
+    purchase: PurchaseId,
+    user: UserId,
+    capture: CaptureId,
+    receipt_key: ReceiptKeyId,
+}
+
+impl From<PaymentCapturedV1> for PaymentCaptured {
+    fn from(old: PaymentCapturedV1) -> Self {
+        Self {
+            purchase: old.purchase,
+            user: old.user,
+            capture: old.capture,
+            receipt_key: old.receipt_key,
+            signing_key: None,
+            tokens: Tokens::NONE,
+            debt_paid: Tokens::NONE,
+        }
+    }
+}
+
+#[derive(Archive, Serialize, Deserialize)]
+pub(super) struct VoidStartedV1 {
+    purchase: PurchaseId,
+    user: UserId,
+    cause: VoidCause,
+}
+
+impl From<VoidStartedV1> for VoidStarted {
+    /// There were no deadlines: it is overdue at the first look.
+    fn from(old: VoidStartedV1) -> Self {
+        Self {
+            purchase: old.purchase,
+            user: old.user,
+            cause: old.cause,
+            deadline: UnixMs::new(0),
+            by: None,
+        }
+    }
+}

@@ -1,0 +1,79 @@
+//! Owns how refunds, disputes, reward tokens and webhooks look outside.
+
+use super::{by, instant, merged, origin};
+use crate::engine::event::{Clawback, DisputeOutcome, Event, RefundExtent, WebhookReceived};
+use crate::ids::GatewayCode;
+use serde_json::{Value, json};
+
+pub(super) fn fields_of(event: &Event) -> Value {
+    match event {
+        Event::RefundStarted(started) => {
+            let fields = json!({
+                "refund": started.number,
+                "amount": started.amount.get(),
+                "previously_refunded": started.previously_refunded.get(),
+                "reason": started.note,
+                "idempotency": {
+                    "scope": hex::encode(started.key.scope.0),
+                    "fingerprint": hex::encode(started.key.fingerprint.0),
+                },
+            });
+            merged(fields, by(&started.by))
+        }
+        Event::RefundSucceeded(done) => json!({
+            "refund": done.number,
+            "amount": done.amount.get(),
+            "extent": match done.extent {
+                RefundExtent::Part => "part",
+                RefundExtent::Full => "full",
+            },
+            "clawback": clawback(done.clawback),
+        }),
+        Event::RefundFailed(failed) => json!({
+            "refund": failed.number,
+            "code": failed.code.as_ref().map(GatewayCode::as_str),
+        }),
+        Event::DisputeOpened(opened) => json!({
+            "amount": opened.amount.map(crate::money::Amount::get),
+            "code": opened.code.as_ref().map(GatewayCode::as_str),
+            "happened_at": opened.happened_at.to_string(),
+        }),
+        Event::DisputeClosed(closed) => json!({
+            "outcome": match closed.outcome {
+                DisputeOutcome::Won
+                | DisputeOutcome::WonPartRefunded
+                | DisputeOutcome::WonRefunded => "won",
+                DisputeOutcome::Lost => "lost",
+            },
+            "happened_at": closed.happened_at.to_string(),
+            "clawback": clawback(closed.clawback),
+        }),
+        Event::TokensSpent(spent) => merged(
+            json!({ "reward_tokens": spent.tokens.get() }),
+            origin(&spent.origin),
+        ),
+        Event::WebhookReceived(received) => webhook(received),
+        _ => json!({}),
+    }
+}
+
+/// How reward tokens that were asked back look.
+pub fn clawback(clawback: Clawback) -> Value {
+    json!({
+        "requested": clawback.requested.get(),
+        "recovered": clawback.recovered.get(),
+        "shortfall": clawback.shortfall.get(),
+    })
+}
+
+fn webhook(received: &WebhookReceived) -> Value {
+    json!({
+        "format": received.format.as_str(),
+        "event_id": received.event_id.as_str(),
+        "type": received.kind.as_str(),
+        "purchase_id": received.purchase.map(|purchase| purchase.to_string()),
+        "happened_at": instant(Some(received.happened_at)),
+        "status": received.disposition.as_str(),
+        "request_id": received.request.to_string(),
+    })
+}

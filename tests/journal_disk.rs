@@ -147,9 +147,10 @@ fn settle(journal: &Journal, purchase: PurchaseId, end: End) -> (Lsn, String) {
         PaymentStep::Captured {
             capture: CaptureId::parse("cap").expect("an id"),
             receipt_key: ReceiptKeyId::parse("r1").expect("an id"),
+            signing_key: None,
         },
     ];
-    let declined = [PaymentStep::Declined(DeclineCause::DeclinedByIssuer)];
+    let declined = [PaymentStep::declined(DeclineCause::DeclinedByIssuer)];
     let (steps, outcome): (&[PaymentStep], _) = match end {
         End::Captured => (&captured, "captured"),
         End::Declined => (&declined, "payment_declined"),
@@ -219,6 +220,9 @@ fn word(submitted: &Submitted) -> String {
         Outcome::Held(view) | Outcome::Released(view) => view.state.as_str().to_owned(),
         Outcome::PaymentStarted(_) => "started".to_owned(),
         Outcome::Paid(view) => view.state.as_str().to_owned(),
+        Outcome::RefundStarted(_) | Outcome::Refunded(_) | Outcome::Spent => {
+            unreachable!("nothing is refunded or spent here")
+        }
         Outcome::Refused(refused) => refused.reason.reason().to_owned(),
     }
 }

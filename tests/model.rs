@@ -265,7 +265,7 @@ impl Model {
             (S::Authorizing, 1) => S::Declined,
             (S::Authorized, 2) => S::Capturing,
             (S::Capturing, 3) => S::Captured,
-            (S::Authorized | S::Capturing, 4) => S::Voiding,
+            (S::Authorizing | S::Authorized | S::Capturing, 4) => S::Voiding,
             (S::Voiding, 5) => S::Voided,
             _ => return "wrong_state".to_owned(),
         };
@@ -466,6 +466,9 @@ impl Pair {
             }
             Outcome::Released(view) => view.state.as_str().to_owned(),
             Outcome::Paid(view) => view.state.as_str().to_owned(),
+            Outcome::RefundStarted(_) | Outcome::Refunded(_) | Outcome::Spent => {
+                unreachable!("the model neither refunds nor spends")
+            }
             Outcome::Refused(refused) => refused.reason.reason().to_owned(),
         }
     }
@@ -556,13 +559,18 @@ fn payment_step(step: u8) -> PaymentStep {
             authorization: AuthorizationId::parse("auth").expect("an id"),
             capture_before: None,
         },
-        1 => PaymentStep::Declined(DeclineCause::DeclinedByIssuer),
+        1 => PaymentStep::declined(DeclineCause::DeclinedByIssuer),
         2 => PaymentStep::StartCapture,
         3 => PaymentStep::Captured {
             capture: CaptureId::parse("cap").expect("an id"),
             receipt_key: ReceiptKeyId::parse("r1").expect("an id"),
+            signing_key: None,
         },
-        4 => PaymentStep::StartVoid(VoidCause::CaptureRefused),
+        4 => PaymentStep::StartVoid {
+            cause: VoidCause::CaptureRefused,
+            within_ms: 60_000,
+            by: None,
+        },
         _ => PaymentStep::Voided,
     }
 }

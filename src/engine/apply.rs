@@ -274,9 +274,15 @@ impl Shard {
             }
             Event::VoidStarted(voided) => {
                 purchase.reason = Some(Reason::Void(voided.cause));
-                purchase.aftermath_mut().void_deadline = Some(voided.deadline);
+                // Voids had no deadlines once; then nothing is kept, as nothing was.
+                if voided.deadline > UnixMs::default() {
+                    purchase.aftermath_mut().void_deadline = Some(voided.deadline);
+                }
             }
-            Event::PaymentVoided(_) => self.settle_declined(place),
+            Event::PaymentVoided(_) => {
+                purchase.aftermath = None;
+                self.settle_declined(place);
+            }
             Event::RefundStarted(started) => {
                 self.apply_refund_started(place, started, stamp, limits)?;
             }

@@ -167,10 +167,9 @@ pub const fn next_state(state: Option<PurchaseState>, step: Step) -> Option<Purc
             Some(S::PartiallyRefunded)
         }
         (S::Disputed | S::Refunded, Step::DisputeWonRefunded) => Some(S::Refunded),
-        (
-            S::Disputed | S::Captured | S::PartiallyRefunded | S::Refunded,
-            Step::DisputeLost,
-        ) => Some(S::ChargedBack),
+        (S::Disputed | S::Captured | S::PartiallyRefunded | S::Refunded, Step::DisputeLost) => {
+            Some(S::ChargedBack)
+        }
 
         // A refund that was under way when the dispute came ends nevertheless.
         (S::Disputed, Step::PartRefunded | Step::FullyRefunded | Step::RefundFailed) => {

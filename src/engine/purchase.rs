@@ -4,9 +4,9 @@
 //! table refuses is a broken log, never a changed purchase.
 
 use crate::engine::catalogue::{ProductIndex, PromotionIndex};
+use crate::engine::event::Clawback;
 use crate::engine::event::{DeclineCause, Quote, VoidCause};
 use crate::engine::lifecycle::{PurchaseState, Step, next_state};
-use crate::engine::event::Clawback;
 use crate::ids::{
     AuthorizationId, CaptureId, CardToken, Digest16, GatewayCode, Lsn, ReceiptKeyId, RequestId,
 };
@@ -68,7 +68,7 @@ pub struct Refund {
 
 /// Where a refund is.
 #[derive(Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
-pub enum RefundState {
+pub(super) enum RefundState {
     /// The gateway is being asked, or what it answered is not known.
     Pending,
     /// The money went back.

@@ -171,9 +171,9 @@ impl Shard {
                 self.purchase_view(purchase, catalogue, as_of).expect(known),
             )),
             KeyOutcome::Refused { reason, request } => KeyAnswer::Refused { reason, request },
-            KeyOutcome::Refunded { purchase, number } => KeyAnswer::Refunded(Box::new(
-                self.refund_view(purchase, number).expect(known),
-            )),
+            KeyOutcome::Refunded { purchase, number } => {
+                KeyAnswer::Refunded(Box::new(self.refund_view(purchase, number).expect(known)))
+            }
             KeyOutcome::Spent { as_of } => KeyAnswer::Spent(as_of),
         }
     }

@@ -241,7 +241,12 @@ fn report(
     CheckReport {
         buyers: sizes.clone().map(|it| it.buyers).sum(),
         purchases: sizes.map(|it| it.purchases).sum(),
-        open: state.shards.iter().flat_map(Shard::open_payments).map(|(id, _)| id).collect(),
+        open: state
+            .shards
+            .iter()
+            .flat_map(Shard::open_payments)
+            .map(|(id, _)| id)
+            .collect(),
         captures: state.shards.iter().flat_map(Shard::captures).collect(),
         products: products.collect(),
         promotions: promotions.collect(),

@@ -11,9 +11,7 @@ use super::fault::StorageFault;
 use super::{Journal, Slot};
 use crate::engine::apply::Stamp;
 use crate::engine::catalogue::Catalogue;
-use crate::engine::command::{
-    Buy, PaymentStep, PlaceHold, ReleaseHold, SpendTokens, StartRefund,
-};
+use crate::engine::command::{Buy, PaymentStep, PlaceHold, ReleaseHold, SpendTokens, StartRefund};
 use crate::engine::decide::{
     Claims, Context, Decision, decide_buy, decide_expiries, decide_hold, decide_payment,
     decide_refund, decide_release, decide_spending,

@@ -6,8 +6,8 @@
 //! Deliberately absent: signatures and timestamps (`webhooks`), and asking the gateway (`payments`),
 //! which is what most webhooks lead to: they are hints, and its books are the truth.
 
-use super::fault::StorageFault;
 use super::Journal;
+use super::fault::StorageFault;
 use crate::engine::cells::{Admission, Fingerprint, GenerationExport, GuardFull, ReplayGuard};
 use crate::engine::command::ReceiveWebhook;
 use crate::engine::decide::decide_dispute;
@@ -63,7 +63,8 @@ impl Seen {
         if let Some(nonce) = seen.nonce {
             self.nonces.insert(Fingerprint::new(nonce), at.get())?;
         }
-        self.events.insert(fingerprint_of(seen.event_id.as_str()), at.get())
+        self.events
+            .insert(fingerprint_of(seen.event_id.as_str()), at.get())
     }
 
     pub(super) fn image(&self, at: UnixMs) -> SeenImage {
@@ -117,7 +118,10 @@ impl Journal {
     ) -> Result<Result<LetIn, Refusal>, StorageFault> {
         let _one_at_a_time = self.webhook_turn.lock();
         if let Some(nonce) = command.nonce {
-            let admitted = self.seen.nonces.admit(Fingerprint::new(nonce), self.now().get());
+            let admitted = self
+                .seen
+                .nonces
+                .admit(Fingerprint::new(nonce), self.now().get());
             match admitted {
                 Admission::Fresh => {}
                 Admission::Replayed => return Ok(Err(Refusal::ReplayedNonce)),

@@ -13,7 +13,8 @@ use crate::ids::{CaptureId, Lsn, PurchaseId};
 use crate::journal::{CommitGate, StorageFault};
 use crate::payments::driver::Payments;
 use crate::payments::gateway::{
-    Answer, Authorization, Call, Calling, Claim, Class, Found, Inquiry, Order, Reference, Refund, Trouble,
+    Answer, Authorization, Call, Calling, Claim, Class, Found, Inquiry, Order, Reference, Refund,
+    Trouble,
 };
 use crate::payments::saga::{Action, Known, Rest, next};
 use std::future::poll_fn;

@@ -74,7 +74,10 @@ fn fields_of(event: &Event) -> Value {
                 "reason": voided.cause.as_str(),
                 "deadline": voided.deadline.to_string(),
             });
-            voided.by.as_ref().map_or(fields.clone(), |act| merged(fields, by(act)))
+            voided
+                .by
+                .as_ref()
+                .map_or(fields.clone(), |act| merged(fields, by(act)))
         }
         Event::RefundStarted(_)
         | Event::RefundSucceeded(_)

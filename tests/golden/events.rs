@@ -3,18 +3,20 @@
 //! another value here.
 
 use holdfast::engine::event::{
-    Active, AdminAct, AdminActed, AttemptRefused, CaptureStarted, DeclineCause, Discount, Event,
-    Flow, HoldExpired, HoldPlaced, HoldReleased, IdempotencyKey, LimitsSet, Origin,
-    PaymentAuthorized, PaymentCaptured, PaymentDeclined, PaymentStarted, PaymentVoided, PaysFor,
-    ProductSet, PromotionSet, Quote, VoidCause, VoidStarted,
+    Active, AdminAct, AdminActed, AttemptRefused, CaptureStarted, Clawback, DeclineCause, Discount,
+    Disposition, DisputeClosed, DisputeOpened, DisputeOutcome, Event, Flow, HoldExpired,
+    HoldPlaced, HoldReleased, IdempotencyKey, LimitsSet, Origin, PaymentAuthorized,
+    PaymentCaptured, PaymentDeclined, PaymentStarted, PaymentVoided, PaysFor, ProductSet,
+    PromotionSet, Quote, RefundExtent, RefundFailed, RefundStarted, RefundSucceeded, RetryAdvice,
+    TokensSpent, VoidCause, VoidStarted, VoidStuck, WebhookFormat, WebhookKind, WebhookReceived,
 };
 use holdfast::engine::refusal::Refusal;
 use holdfast::engine::settings::Limits;
 use holdfast::ids::{
-    AuthorizationId, CaptureId, CardToken, DeviceId, Digest16, KeyOwner, ProductId, PromotionCode,
-    PurchaseId, ReceiptKeyId, RequestId, ShardId, UserId,
+    AuthorizationId, CaptureId, CardToken, DeviceId, Digest16, GatewayCode, KeyOwner, ProductId,
+    PromotionCode, PurchaseId, ReceiptKeyId, RequestId, ShardId, UserId, WebhookEventId,
 };
-use holdfast::money::{Amount, Currency, Price};
+use holdfast::money::{Amount, Currency, Price, Tokens};
 use holdfast::time::UnixMs;
 
 /// The instant of every event: 2027-01-15T08:00:00.123Z.
@@ -57,6 +59,8 @@ pub fn all() -> Vec<Event> {
             purchase: purchase(),
             user: user(),
             cause: DeclineCause::GatewayFailed,
+            code: GatewayCode::parse("insufficient_funds"),
+            advice: RetryAdvice::Limited,
         }),
         Event::CaptureStarted(CaptureStarted {
             purchase: purchase(),
@@ -67,17 +71,100 @@ pub fn all() -> Vec<Event> {
             user: user(),
             capture: CaptureId::parse("cap_0001").expect("an id"),
             receipt_key: ReceiptKeyId::parse("r1").expect("an id"),
+            signing_key: ReceiptKeyId::parse("e1"),
+            tokens: Tokens::new(14),
+            debt_paid: Tokens::new(3),
         }),
         Event::VoidStarted(VoidStarted {
             purchase: purchase(),
             user: user(),
-            cause: VoidCause::AuthorizationLapsed,
+            cause: VoidCause::Operator,
+            deadline: AT.plus_ms(86_400_000),
+            by: Some(admin()),
         }),
         Event::PaymentVoided(PaymentVoided {
             purchase: purchase(),
             user: user(),
         }),
+        Event::VoidStuck(VoidStuck {
+            purchase: purchase(),
+            user: user(),
+        }),
+        Event::RefundStarted(refund_started()),
+        Event::RefundSucceeded(RefundSucceeded {
+            purchase: purchase(),
+            user: user(),
+            number: 2,
+            amount: amount(25_000),
+            extent: RefundExtent::Full,
+            clawback: clawback(),
+        }),
+        Event::RefundFailed(RefundFailed {
+            purchase: purchase(),
+            user: user(),
+            number: 3,
+            code: GatewayCode::parse("charge_disputed"),
+        }),
+        Event::DisputeOpened(DisputeOpened {
+            purchase: purchase(),
+            user: user(),
+            amount: Some(amount(25_000)),
+            code: GatewayCode::parse("fraudulent"),
+            happened_at: AT,
+        }),
+        Event::DisputeClosed(DisputeClosed {
+            purchase: purchase(),
+            user: user(),
+            outcome: DisputeOutcome::Lost,
+            happened_at: AT,
+            clawback: clawback(),
+        }),
+        Event::TokensSpent(TokensSpent {
+            user: user(),
+            tokens: Tokens::new(11),
+            origin: origin(4),
+        }),
+        Event::WebhookReceived(webhook_received()),
     ]
+}
+
+fn refund_started() -> RefundStarted {
+    RefundStarted {
+        purchase: purchase(),
+        user: user(),
+        number: 2,
+        amount: amount(25_000),
+        previously_refunded: amount(1_000),
+        note: "größer als bestellt".to_owned(),
+        key: origin(5).key.expect("every origin has one"),
+        by: admin(),
+    }
+}
+
+fn webhook_received() -> WebhookReceived {
+    WebhookReceived {
+        format: WebhookFormat::Stripe,
+        event_id: WebhookEventId::parse("evt_0001").expect("an id"),
+        kind: WebhookKind::DisputeLost,
+        nonce: Some(0x0123_4567_89ab_cdef),
+        happened_at: AT,
+        purchase: Some(purchase()),
+        user: Some(user()),
+        disposition: Disposition::Processed,
+        request: RequestId(6),
+    }
+}
+
+fn clawback() -> Clawback {
+    Clawback {
+        requested: Tokens::new(14),
+        recovered: Tokens::new(11),
+        shortfall: Tokens::new(3),
+    }
+}
+
+fn amount(minor_units: i64) -> Amount {
+    Amount::new(minor_units).expect("not negative")
 }
 
 /// A product with two prices and a window.

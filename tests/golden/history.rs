@@ -156,13 +156,21 @@ impl Stage {
             PaymentStep::Captured {
                 capture,
                 receipt_key,
+                signing_key: None,
             },
         );
     }
 
     fn voided(&self, id: PurchaseId) {
         self.authorized(id);
-        self.record(id, PaymentStep::StartVoid(VoidCause::CaptureRefused));
+        self.record(
+            id,
+            PaymentStep::StartVoid {
+                cause: VoidCause::CaptureRefused,
+                within_ms: 60_000,
+                by: None,
+            },
+        );
         self.record(id, PaymentStep::Voided);
     }
 
@@ -200,7 +208,10 @@ impl Stage {
             Outcome::Held(view) | Outcome::Released(view) => view.purchase,
             Outcome::PaymentStarted(id) => id,
             Outcome::Paid(view) => view.purchase,
-            Outcome::Refused(_) => PurchaseId::parse_hold("h_0000000000000000").expect("an id"),
+            Outcome::RefundStarted(view) | Outcome::Refunded(view) => view.purchase,
+            Outcome::Spent | Outcome::Refused(_) => {
+                PurchaseId::parse_hold("h_0000000000000000").expect("an id")
+            }
         }
     }
 

@@ -256,6 +256,9 @@ impl Stage {
                 (view.state.as_str().to_owned(), Some(*id))
             }
             Outcome::Paid(view) => (view.state.as_str().to_owned(), Some(view.purchase)),
+            Outcome::RefundStarted(_) | Outcome::Refunded(_) | Outcome::Spent => {
+                unreachable!("scenarios neither refund nor spend")
+            }
             Outcome::Refused(refused) => (refused.reason.reason().to_owned(), None),
         }
     }
@@ -290,13 +293,18 @@ impl Stage {
                 authorization: AuthorizationId::parse("auth-1").expect("an id"),
                 capture_before: None,
             },
-            "declined" => PaymentStep::Declined(DeclineCause::DeclinedByIssuer),
+            "declined" => PaymentStep::declined(DeclineCause::DeclinedByIssuer),
             "capturing" => PaymentStep::StartCapture,
             "captured" => PaymentStep::Captured {
                 capture: CaptureId::parse("cap-1").expect("an id"),
                 receipt_key: ReceiptKeyId::parse("r1").expect("an id"),
+                signing_key: None,
             },
-            "voiding" => PaymentStep::StartVoid(VoidCause::CaptureRefused),
+            "voiding" => PaymentStep::StartVoid {
+                cause: VoidCause::CaptureRefused,
+                within_ms: 60_000,
+                by: None,
+            },
             "voided" => PaymentStep::Voided,
             other => panic!("no such step: {other}"),
         };

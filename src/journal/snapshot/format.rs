@@ -91,7 +91,7 @@ pub enum SnapshotError {
         what: &'static str,
     },
     /// Written by a later program.
-    #[error("it has version {found}, and this program reads {VERSION}; use the one that wrote it")]
+    #[error("it has version {found}, and this program reads {VERSION_MIN} to {VERSION}; use the one that wrote it")]
     Version {
         /// The file's version.
         found: u32,
@@ -160,7 +160,7 @@ impl<R: Read> SnapshotReader<R> {
             return Err(malformed("the header's checksum does not agree"));
         }
         let found = u32_at(&bytes, 8);
-        if found != VERSION {
+        if !(VERSION_MIN..=VERSION).contains(&found) {
             return Err(SnapshotError::Version { found });
         }
         Ok(Self {

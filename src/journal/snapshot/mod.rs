@@ -242,7 +242,9 @@ pub fn restore(
         let shard = Shard::from_image(id, image, &catalogue);
         let mut shard = shard.ok_or(refused("a shard names what is not there"))?;
         let whole = shard.put_more(more.unwrap_or_default());
-        whole.ok_or(refused("what stands beside a shard names what is not there"))?;
+        whole.ok_or(refused(
+            "what stands beside a shard names what is not there",
+        ))?;
         shards.push((shard, lsn));
     }
     Ok(Restored {

@@ -318,11 +318,15 @@ fn parse_amount(text: &str) -> Option<Amount> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ids::{PurchaseId, ShardId};
+    use crate::ids::{PurchaseId, RequestId, ShardId};
 
     #[test]
     fn every_entry_reads_back_and_the_longest_fits() {
-        let reference = Reference::new(u64::MAX, PurchaseId::new(ShardId::new(255), (1 << 56) - 1));
+        let reference = Reference::new(
+            u64::MAX,
+            PurchaseId::new(ShardId::new(255), (1 << 56) - 1),
+            RequestId(u64::MAX),
+        );
         let amount = Amount::new(i64::MAX).expect("positive");
         let currency = Currency::parse("KRW").expect("listed");
         let card = CardToken::parse(&"x".repeat(64)).expect("a token");

@@ -12,11 +12,11 @@ pub mod ledger;
 pub mod token;
 
 use crate::ids::{AuthorizationId, CaptureId};
+use crate::money::Amount;
 use crate::payments::gateway::{
     Answer, Authorization, Call, Calling, Charged, Claim, Decline, Found, FoundRefund, Gateway,
     Inquiry, Order, Page, PageMark, Reference, Refund, Trouble,
 };
-use crate::money::Amount;
 use charge::{Book, Kept};
 pub use charge::{Charge, ChargeState};
 use crossbeam_utils::CachePadded;

@@ -1,0 +1,118 @@
+//! The life cycle's table, pair by pair: every state with every step, legal or refused.
+//!
+//! The expected table stands here as text, written by hand from the rules, so that a change of the
+//! program's table is a change of this one too.
+
+use holdfast::engine::lifecycle::{PurchaseState, Step, Units, next_state};
+use std::collections::BTreeSet;
+
+/// One row a step, by its name in the program; then every state in which it is legal, and where it
+/// leads. What is not here is refused.
+const TABLE: &str = "
+    HoldPlaced              -:held
+    HoldReleased            held:released
+    HoldExpired             held:expired
+    PaymentStarted          held:authorizing
+    PaymentAuthorized       authorizing:authorized
+    PaymentDeclined         authorizing:declined
+    ReviewOpened            authorized:under_review
+    CaptureStarted          authorized:capturing under_review:capturing
+    PaymentCaptured         capturing:captured
+    VoidStarted             authorizing:voiding authorized:voiding under_review:voiding capturing:voiding stuck:voiding
+    PaymentVoided           voiding:voided stuck:voided
+    VoidStuck               voiding:stuck
+    RefundStarted           captured:captured partially_refunded:partially_refunded
+    RefundFailed            captured:captured partially_refunded:partially_refunded disputed:disputed charged_back:charged_back
+    PartRefunded            captured:partially_refunded partially_refunded:partially_refunded disputed:disputed charged_back:charged_back
+    FullyRefunded           captured:refunded partially_refunded:refunded disputed:disputed charged_back:charged_back
+    DisputeOpened           captured:disputed partially_refunded:disputed refunded:disputed
+    DisputeWon              disputed:captured captured:captured
+    DisputeWonPartRefunded  disputed:partially_refunded partially_refunded:partially_refunded
+    DisputeWonRefunded      disputed:refunded refunded:refunded
+    DisputeLost             disputed:charged_back captured:charged_back partially_refunded:charged_back refunded:charged_back
+";
+
+fn expected() -> BTreeSet<(String, String, String)> {
+    let mut rows = BTreeSet::new();
+    for line in TABLE.lines().filter(|line| !line.trim().is_empty()) {
+        let mut words = line.split_whitespace();
+        let step = words.next().expect("a row names its step");
+        for pair in words {
+            let (from, to) = pair.split_once(':').expect("from:to");
+            let row = (step.to_owned(), from.to_owned(), to.to_owned());
+            assert!(rows.insert(row), "{step} {pair} stands there twice");
+        }
+    }
+    rows
+}
+
+fn states() -> impl Iterator<Item = Option<PurchaseState>> {
+    std::iter::once(None).chain(PurchaseState::ALL.into_iter().map(Some))
+}
+
+fn word(state: Option<PurchaseState>) -> String {
+    state.map_or("-", PurchaseState::as_str).to_owned()
+}
+
+#[test]
+fn every_pair_of_state_and_step_is_legal_or_refused_as_the_table_says() {
+    let mut found = BTreeSet::new();
+    let mut pairs = 0;
+    for state in states() {
+        for step in Step::ALL {
+            pairs += 1;
+            if let Some(next) = next_state(state, step) {
+                found.insert((format!("{step:?}"), word(state), word(Some(next))));
+            }
+        }
+    }
+    assert_eq!(pairs, 17 * 21);
+    assert_eq!(found, expected());
+}
+
+#[test]
+fn units_never_come_back_once_they_are_sold_and_never_leave_what_ended() {
+    for state in PurchaseState::ALL {
+        for step in Step::ALL {
+            let Some(next) = next_state(Some(state), step) else {
+                continue;
+            };
+            match state.units() {
+                Units::Held => {}
+                units @ (Units::Sold | Units::None) => assert_eq!(next.units(), units, "{step:?}"),
+            }
+        }
+    }
+}
+
+#[test]
+fn every_state_is_reached_and_whatever_is_open_can_end() {
+    let leads_on = |from: PurchaseState| {
+        let next = move |step| next_state(Some(from), step);
+        Step::ALL.into_iter().filter_map(next)
+    };
+    let mut reached = BTreeSet::from([PurchaseState::Held]);
+    loop {
+        let more: BTreeSet<_> = reached.iter().copied().flat_map(leads_on).collect();
+        let before = reached.len();
+        reached.extend(more);
+        if reached.len() == before {
+            break;
+        }
+    }
+    assert_eq!(reached.len(), PurchaseState::ALL.len());
+    for state in PurchaseState::ALL
+        .into_iter()
+        .filter(|it| it.is_open_payment())
+    {
+        let mut seen = BTreeSet::from([state]);
+        let mut ends = false;
+        while !ends {
+            let more: BTreeSet<_> = seen.iter().copied().flat_map(leads_on).collect();
+            ends = more.iter().any(|next| !next.is_open_payment());
+            let before = seen.len();
+            seen.extend(more);
+            assert!(ends || seen.len() > before, "{} cannot end", state.as_str());
+        }
+    }
+}

@@ -23,8 +23,15 @@ use holdfast::journal::snapshot::{digest, restore};
 use std::collections::BTreeSet;
 use std::sync::OnceLock;
 
-/// Keys of velocity counters that a restored snapshot has room for.
-const VELOCITY_KEYS_MAX: usize = 1_024;
+/// How a restored snapshot is bounded: little room for counters and webhooks.
+fn bounded() -> EngineSettings {
+    let mut settings = EngineSettings::default();
+    settings.bounds.velocity_keys_max = 1_024;
+    settings.webhooks.nonces_max = 1_024;
+    settings.webhooks.events_max = 1_024;
+    settings
+}
+
 /// What restoring takes beside a few times its input: 256 shards and the table of counters.
 const SLACK_BYTES: usize = 4 << 20;
 
@@ -40,7 +47,8 @@ pub fn run(mut input: &[u8]) {
         &sealed[..]
     };
     let most = 64 * bytes.len() + SLACK_BYTES;
-    let Ok(restored) = within(most, || restore(bytes, VELOCITY_KEYS_MAX)) else {
+    let settings = bounded();
+    let Ok(restored) = within(most, || restore(bytes, &settings)) else {
         return;
     };
     assert!(
@@ -55,9 +63,13 @@ pub fn run(mut input: &[u8]) {
     for (shard, _) in &restored.shards {
         let image = shard.image();
         let again = Shard::from_image(shard.id(), image.clone(), catalogue);
-        let again = again.expect("a shard's own image is one");
+        let mut again = again.expect("a shard's own image is one");
+        let more = shard.more();
+        let put = again.put_more(more.clone());
+        put.expect("what stands beside a shard goes with its image");
         assert_eq!(again.image(), image);
-        images.push(image);
+        assert_eq!(again.more(), more);
+        images.push((image, more));
     }
     assert_eq!(
         digest(catalogue, Limits::default(), images.into_iter()).len(),
@@ -129,7 +141,7 @@ fn golden_sections() -> &'static [Section] {
 }
 
 fn golden_file() -> Vec<u8> {
-    let mut files = files_in("tests/golden/data-v1/written/snapshots");
+    let mut files = files_in("tests/golden/data-v2/written/snapshots");
     let (_, bytes) = files.pop().expect("there is a golden snapshot");
     bytes
 }

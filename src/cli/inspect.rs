@@ -1,8 +1,9 @@
 //! Owns `check` and `log`: reading a stopped data directory.
 
 use super::{Log, fail};
-use crate::engine::event::{Event, Quote};
+use crate::engine::event::Event;
 use crate::engine::settings::EngineSettings;
+use crate::engine::view::Kept;
 use crate::ids::{Lsn, PurchaseId};
 use crate::journal::{self, CheckError, CheckReport, JournalError};
 use crate::money::Amount;
@@ -62,7 +63,7 @@ fn gateway_agrees(dir: &Path, report: &CheckReport) -> Result<Value, Disagreemen
         SandboxError::Damaged { .. } => Disagreement::Found(error.to_string()),
     })?;
     let open: HashSet<PurchaseId> = report.open.iter().copied().collect();
-    let mut unpaid: HashMap<PurchaseId, Quote> = report.captures.iter().copied().collect();
+    let mut unpaid: HashMap<PurchaseId, Kept> = report.captures.iter().copied().collect();
     let (mut count, mut in_doubt) = (0_u64, 0_u64);
     for charge in charges.iter().filter(|it| it.net() > Amount::ZERO) {
         if Some(charge.reference.log_id()) != report.log_id {
@@ -71,10 +72,10 @@ fn gateway_agrees(dir: &Path, report: &CheckReport) -> Result<Value, Disagreemen
         count += 1;
         let purchase = charge.reference.purchase();
         match unpaid.remove(&purchase) {
-            Some(quote) if (quote.amount, quote.currency) == (charge.net(), charge.currency) => {}
-            None if open.contains(&purchase) => in_doubt += 1,
+            _ if open.contains(&purchase) => in_doubt += 1,
+            Some(kept) if (kept.amount, kept.currency) == (charge.net(), charge.currency) => {}
             paid => {
-                let paid = paid.map_or(0, |quote| quote.amount.get());
+                let paid = paid.map_or(0, |kept| kept.amount.get());
                 let net = charge.net().get();
                 return Err(Disagreement::Found(format!(
                     "I8 does not hold: the gateway charged {net} for {purchase}, captured are \
@@ -83,9 +84,11 @@ fn gateway_agrees(dir: &Path, report: &CheckReport) -> Result<Value, Disagreemen
             }
         }
     }
-    // What costs nothing is captured without a charge.
-    let free = |quote: &Quote| quote.amount == Amount::ZERO;
-    if let Some((purchase, _)) = unpaid.iter().find(|(_, quote)| !free(quote)) {
+    // What costs nothing is captured without a charge, and of what went back nothing is left.
+    let unmatched = |(purchase, kept): &(&PurchaseId, &Kept)| {
+        kept.amount != Amount::ZERO && !open.contains(*purchase)
+    };
+    if let Some((purchase, _)) = unpaid.iter().find(unmatched) {
         return Err(Disagreement::Found(format!(
             "I8 does not hold: {purchase} is captured, and the gateway has charged nothing for \
              it; look the payment up at the gateway"

@@ -5,13 +5,13 @@
 //! Changed by `apply` alone. Deliberately absent: the lock around it and the cells beside it.
 
 use crate::engine::catalogue::{Catalogue, ProductIndex, PromotionIndex};
-use crate::engine::event::{IdempotencyKey, Quote, RetryAdvice};
+use crate::engine::event::{IdempotencyKey, RetryAdvice};
 use crate::engine::lifecycle::{PurchaseState, Units, next_state};
 use crate::engine::purchase::{BuyerIndex, Purchase, RefundState};
 use crate::engine::refusal::Refusal;
 use crate::engine::settings::{Bounds, CardRetries, RateLimit};
 use crate::engine::view::{
-    BuyerView, HistoryEntry, HoldView, PurchaseView, RefundStatus, RefundView,
+    BuyerView, HistoryEntry, HoldView, Kept, PurchaseView, RefundStatus, RefundView,
 };
 use crate::ids::{CardToken, Digest16, Lsn, PurchaseId, RequestId, ShardId, UserId};
 use crate::money::Tokens;
@@ -361,12 +361,19 @@ impl Shard {
             })
     }
 
-    /// Every purchase that has been paid, and what was paid for it.
-    pub fn captures(&self) -> impl Iterator<Item = (PurchaseId, Quote)> + '_ {
+    /// Every purchase that has been paid, and what of the money was not given back.
+    pub fn captures(&self) -> impl Iterator<Item = (PurchaseId, Kept)> + '_ {
         let sold = self
             .numbered()
             .filter(|(_, it)| it.state.units() == Units::Sold);
-        sold.map(|(id, it)| (id, it.quote()))
+        sold.map(|(id, it)| {
+            let quote = it.quote();
+            let kept = Kept {
+                amount: quote.amount.saturating_minus(it.refunded),
+                currency: quote.currency,
+            };
+            (id, kept)
+        })
     }
 
     /// When the next hold runs out, at the earliest.

@@ -74,6 +74,15 @@ pub struct PurchaseView {
     pub history: Vec<HistoryEntry>,
 }
 
+/// Money that was captured and not given back.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub struct Kept {
+    /// How much.
+    pub amount: Amount,
+    /// In which currency.
+    pub currency: Currency,
+}
+
 /// One refund of a purchase.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RefundView {

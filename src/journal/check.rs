@@ -8,9 +8,9 @@ use super::fault::JournalError;
 use super::recovery::{Folded, Folding, newest_good};
 use super::settings::Disks;
 use super::snapshot::{restore, store};
-use crate::engine::event::Quote;
 use crate::engine::settings::EngineSettings;
 use crate::engine::shard::Shard;
+use crate::engine::view::Kept;
 use crate::ids::{Lsn, PurchaseId};
 use std::path::Path;
 
@@ -40,7 +40,7 @@ pub struct CheckReport {
     /// Payments under way.
     pub open: Vec<PurchaseId>,
     /// Purchases that were paid, and what was paid for each.
-    pub captures: Vec<(PurchaseId, Quote)>,
+    pub captures: Vec<(PurchaseId, Kept)>,
     /// For each product: total, held, sold.
     pub products: Vec<(String, u32, u32, u32)>,
     /// For each promotion: maximum, uses.

@@ -91,7 +91,9 @@ pub enum SnapshotError {
         what: &'static str,
     },
     /// Written by a later program.
-    #[error("it has version {found}, and this program reads {VERSION_MIN} to {VERSION}; use the one that wrote it")]
+    #[error(
+        "it has version {found}, and this program reads {VERSION_MIN} to {VERSION}; use the one that wrote it"
+    )]
     Version {
         /// The file's version.
         found: u32,

@@ -264,7 +264,12 @@ impl Journal {
                 answered => return Ok(self.replayed(answered)),
             }
         }
+        // What gives money back or takes tokens is no attempt to buy: neither the rate limit nor a
+        // full disk keeps it, as long as its key can be remembered.
         if matches!(attempt.flow, Flow::Refund | Flow::Reward) {
+            if let Err(reason) = turn.shard.room_for(attempt.user, &self.settings.bounds) {
+                return turn.refuse(attempt, reason);
+            }
             return match decide(turn.context()) {
                 Ok(decision) => turn.accept(decision),
                 Err(reason) => turn.refuse(attempt, reason),

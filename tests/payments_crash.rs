@@ -8,7 +8,8 @@ use holdfast::engine::event::VoidCause;
 use holdfast::ids::{AuthorizationId, CaptureId, CardToken, PurchaseId};
 use holdfast::money::Amount;
 use holdfast::payments::gateway::{
-    Answer, Authorization, Calling, Claim, Found, Gateway, Order, Reference, Refund, Trouble,
+    Answer, Authorization, Calling, Claim, Found, FoundRefund, Gateway, Inquiry, Order, Page,
+    PageMark, Refund, Trouble,
 };
 use holdfast::payments::sandbox::Sandbox;
 use payments_stage::{PRICE, Stage, copy_as_killed, offline, settings, usd};
@@ -93,7 +94,7 @@ fn at_gateway(stage: &Stage, purchase: PurchaseId, card: &str, word: &str) -> Au
         let authorization = authorization.id;
         let claim = Claim {
             reference,
-            authorization: authorization.clone(),
+            authorization: Some(authorization.clone()),
             amount,
             currency: usd(),
         };
@@ -122,7 +123,11 @@ fn in_log(stage: &Stage, purchase: PurchaseId, word: &str, authorization: Author
         "voiding" => vec![
             authorized,
             PaymentStep::StartCapture,
-            PaymentStep::StartVoid(VoidCause::CaptureRefused),
+            PaymentStep::StartVoid {
+                cause: VoidCause::CaptureRefused,
+                within_ms: 60_000,
+                by: None,
+            },
         ],
         other => panic!("{other}"),
     };
@@ -246,7 +251,15 @@ impl Gateway for Killing {
         self.around_call("refund", || self.inner.refund(refund))
     }
 
-    fn look_up(&self, reference: Reference) -> Calling<'_, Result<Found, Trouble>> {
-        self.around_call("look_up", || self.inner.look_up(reference))
+    fn look_up(&self, inquiry: Inquiry) -> Calling<'_, Result<Found, Trouble>> {
+        self.around_call("look_up", || self.inner.look_up(inquiry))
+    }
+
+    fn look_up_refund(&self, refund: Refund) -> Calling<'_, Result<FoundRefund, Trouble>> {
+        self.around_call("look_up_refund", || self.inner.look_up_refund(refund))
+    }
+
+    fn list(&self, after: Option<PageMark>) -> Calling<'_, Result<Page, Trouble>> {
+        self.inner.list(after)
     }
 }

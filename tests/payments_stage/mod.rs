@@ -13,7 +13,7 @@ use holdfast::journal::{CommitGate, Journal, JournalOptions, Outcome};
 use holdfast::money::{Currency, Price};
 use holdfast::payments::gateway::{Gateway, Reference};
 use holdfast::payments::sandbox::{Charge, ChargeState, Sandbox, read_charges};
-use holdfast::payments::{PaymentSettings, Payments, Settled};
+use holdfast::payments::{PaymentSettings, Payments, SealKeys, Settled};
 use std::collections::HashMap;
 use std::fs;
 use std::future::Future;
@@ -68,7 +68,10 @@ impl Stage {
         options.engine.rate.count = 1_000;
         let journal = Journal::open(options, &mut |_| {}).unwrap();
         let sandbox = Arc::new(Sandbox::open(data_dir).unwrap());
-        let key = ReceiptKeyId::parse("r1").unwrap();
+        let key = SealKeys {
+            seal: ReceiptKeyId::parse("r1").unwrap(),
+            sign: None,
+        };
         let gateway = wrap(Arc::clone(&sandbox));
         let payments =
             Payments::new(Arc::clone(&journal), gateway, settings, key, Arc::new(())).unwrap();
@@ -180,7 +183,8 @@ impl Stage {
     }
 
     pub fn reference(&self, purchase: PurchaseId) -> Reference {
-        Reference::new(self.journal.log_id(), purchase)
+        let request = self.view(purchase).request.unwrap();
+        Reference::new(self.journal.log_id(), purchase, request)
     }
 
     /// I1 and I8, once nothing is open: the units of `purchases` are sold exactly where their

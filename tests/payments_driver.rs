@@ -6,8 +6,8 @@ mod payments_stage;
 use holdfast::engine::refusal::Refusal;
 use holdfast::ids::CaptureId;
 use holdfast::payments::gateway::{
-    Answer, Authorization, Call, Calling, Claim, Class, Found, FoundRefund, Gateway, Inquiry, Order,
-    Page, PageMark, Refund, Trouble,
+    Answer, Authorization, Call, Calling, Claim, Class, Found, FoundRefund, Gateway, Inquiry,
+    Order, Page, PageMark, Refund, Trouble,
 };
 use holdfast::payments::sandbox::Sandbox;
 use holdfast::payments::{PaymentSettings, Settled};

@@ -3,7 +3,8 @@
 use holdfast::ids::{AuthorizationId, CardToken, PurchaseId, RequestId, ShardId};
 use holdfast::money::{Amount, Currency};
 use holdfast::payments::gateway::{
-    Answer, Authorization, Claim, Decline, Found, FoundRefund, Gateway, Inquiry, Order, Reference, Refund, Trouble,
+    Answer, Authorization, Claim, Decline, Found, FoundRefund, Gateway, Inquiry, Order, Reference,
+    Refund, Trouble,
 };
 use holdfast::payments::sandbox::{
     Charge, ChargeState, Sandbox, SandboxError, path_in, read_charges,

@@ -7,6 +7,7 @@
 
 pub mod apply;
 mod apply_aftermath;
+mod apply_imported;
 pub mod catalogue;
 pub mod cells;
 pub mod command;

@@ -86,11 +86,13 @@ pub enum Refusal {
     StaleTimestamp = 36,
     /// The webhook's nonce was used before.
     ReplayedNonce = 37,
+    /// The key was used in the system that sold before; its outcome is known there.
+    IdempotencyOutcomeElsewhere = 38,
 }
 
 impl Refusal {
     /// Every reason, by code.
-    pub const ALL: [Self; 38] = [
+    pub const ALL: [Self; 39] = [
         Self::InvalidRequest,
         Self::CurrencyNotAllowed,
         Self::InvalidCardToken,
@@ -129,6 +131,7 @@ impl Refusal {
         Self::InvalidSignature,
         Self::StaleTimestamp,
         Self::ReplayedNonce,
+        Self::IdempotencyOutcomeElsewhere,
     ];
 
     /// The contract's word for this reason.
@@ -172,6 +175,7 @@ impl Refusal {
             Self::InvalidSignature => "invalid_signature",
             Self::StaleTimestamp => "stale_timestamp",
             Self::ReplayedNonce => "replayed_nonce",
+            Self::IdempotencyOutcomeElsewhere => "idempotency_outcome_elsewhere",
         }
     }
 
@@ -188,6 +192,7 @@ impl Refusal {
             | Self::IdempotencyKeyMissing
             | Self::IdempotencyInFlight
             | Self::IdempotencyKeyReused
+            | Self::IdempotencyOutcomeElsewhere
             | Self::RateLimited
             | Self::Overloaded
             | Self::StorageUnavailable

@@ -20,7 +20,7 @@ use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 use rkyv::{Archive, Deserialize, Serialize};
 use std::cmp::Reverse;
-use std::collections::{BTreeSet, BinaryHeap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap, VecDeque};
 
 /// One shard of buyers.
 #[derive(Debug)]
@@ -37,6 +37,8 @@ pub struct Shard {
     pub(super) last_at: UnixMs,
     /// Purchases of which a payment or a refund is under way, by sequence: derived from them.
     pub(super) open: BTreeSet<u64>,
+    /// Units that buyers bought elsewhere, before: part of what they have committed.
+    pub(super) imported: BTreeMap<(BuyerIndex, ProductIndex), u32>,
 }
 
 /// A buyer's state beside their purchases.
@@ -83,10 +85,23 @@ pub struct KeyEntry {
 pub(super) enum KeyOutcome {
     InFlight,
     Held(PurchaseId),
-    Paid { purchase: PurchaseId, as_of: Lsn },
-    Refused { reason: Refusal, request: RequestId },
-    Refunded { purchase: PurchaseId, number: u32 },
-    Spent { as_of: Lsn },
+    Paid {
+        purchase: PurchaseId,
+        as_of: Lsn,
+    },
+    Refused {
+        reason: Refusal,
+        request: RequestId,
+    },
+    Refunded {
+        purchase: PurchaseId,
+        number: u32,
+    },
+    Spent {
+        as_of: Lsn,
+    },
+    /// In the system that sold before.
+    Elsewhere,
 }
 
 /// What a key says about a request that comes with it.
@@ -98,6 +113,8 @@ pub enum KeyAnswer {
     InFlight,
     /// It was used for another request.
     Reused,
+    /// It was used in the system that sold before.
+    Elsewhere,
     /// It placed this hold.
     Held(HoldView),
     /// It made this purchase, shown as of its capture.
@@ -128,6 +145,7 @@ impl Shard {
             timers: BinaryHeap::new(),
             last_at: UnixMs::default(),
             open: BTreeSet::new(),
+            imported: BTreeMap::new(),
         }
     }
 
@@ -160,6 +178,10 @@ impl Shard {
         let Some(entry) = self.keys.get(&key.scope) else {
             return KeyAnswer::Free;
         };
+        if entry.outcome == KeyOutcome::Elsewhere {
+            // Which request it was used for is not known here.
+            return KeyAnswer::Elsewhere;
+        }
         if entry.fingerprint != key.fingerprint {
             return KeyAnswer::Reused;
         }
@@ -179,6 +201,7 @@ impl Shard {
                 KeyAnswer::Refunded(Box::new(self.refund_view(purchase, number).expect(known)))
             }
             KeyOutcome::Spent { as_of } => KeyAnswer::Spent(as_of),
+            KeyOutcome::Elsewhere => unreachable!("answered above"),
         }
     }
 

@@ -17,6 +17,7 @@ mod clock;
 pub mod codec;
 mod fault;
 mod gate;
+mod import;
 mod recovery;
 mod settings;
 pub mod snapshot;
@@ -45,6 +46,7 @@ pub use check::{CheckError, CheckReport, DigestFrom, check};
 pub use clock::{Clock, ManualClock};
 pub use fault::{JournalError, StorageFault};
 pub use gate::{CommitGate, Wait};
+pub use import::{Imported, NotImported, Standing, nonce_fingerprint};
 pub use recovery::{Opened, Progress};
 pub use settings::{Disks, JournalOptions, LogSettings, Sync, Witness};
 pub use snapshot::SnapshotReport;
@@ -185,7 +187,7 @@ impl Journal {
     pub fn digest(&self) -> String {
         let shards = ShardId::all().map(|id| {
             let shard = self.shard(id);
-            (shard.image(), shard.more())
+            (shard.image(), shard.more(), shard.imported())
         });
         snapshot::digest(&self.catalogue.load(), self.settings.limits(), shards)
     }

@@ -6,6 +6,8 @@
 //! Deliberately absent: where the objects go.
 
 mod aftermath;
+mod imported;
+pub mod types;
 
 use crate::engine::event::{
     Active, AdminAct, AttemptRefused, Discount, Event, HoldPlaced, Origin, PaymentAuthorized,
@@ -87,6 +89,11 @@ fn fields_of(event: &Event) -> Value {
         | Event::TokensSpent(_)
         | Event::WebhookReceived(_) => aftermath::fields_of(event),
         Event::AttemptRefused(refused) => refusal(refused),
+        Event::StockImported(_)
+        | Event::PromotionUsesImported(_)
+        | Event::HoldingsImported(_)
+        | Event::KeyImported(_)
+        | Event::NoncesImported(_) => imported::fields_of(event),
     }
 }
 

@@ -35,6 +35,10 @@ pub enum Tag {
     Webhooks,
     /// What one shard has beside its image; only where it has any.
     ShardMore(u8),
+    /// What was sold and used elsewhere, before; only where there is any.
+    Imported,
+    /// What one shard's buyers bought elsewhere, before; likewise.
+    ShardImported(u8),
 }
 
 impl Tag {
@@ -45,6 +49,8 @@ impl Tag {
             Self::Velocity => 2,
             Self::Webhooks => 3,
             Self::ShardMore(shard) => 0x200 + shard as u32,
+            Self::Imported => 4,
+            Self::ShardImported(shard) => 0x300 + shard as u32,
         }
     }
 
@@ -53,6 +59,8 @@ impl Tag {
             1 => Some(Self::Catalogue),
             2 => Some(Self::Velocity),
             3 => Some(Self::Webhooks),
+            4 => Some(Self::Imported),
+            0x300..=0x3ff => Some(Self::ShardImported(number.to_le_bytes()[0])),
             0x200..=0x2ff => Some(Self::ShardMore(number.to_le_bytes()[0])),
             0x100..=0x1ff => Some(Self::Shard(number.to_le_bytes()[0])),
             _ => None,

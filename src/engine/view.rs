@@ -168,6 +168,12 @@ impl PurchaseView {
             .map_or_else(UnixMs::default, |entry| entry.at)
     }
 
+    /// When its payment was started.
+    pub fn payment_started_at(&self) -> Option<UnixMs> {
+        let started = |entry: &&HistoryEntry| entry.step == Step::PaymentStarted;
+        self.history.iter().find(started).map(|entry| entry.at)
+    }
+
     /// When it was captured.
     pub fn captured_at(&self) -> Option<UnixMs> {
         let captured = |entry: &&HistoryEntry| entry.step == Step::PaymentCaptured;

@@ -9,7 +9,7 @@
 use crate::engine::command::PaymentStep;
 use crate::engine::event::DeclineCause;
 use crate::engine::view::PurchaseView;
-use crate::ids::{CaptureId, Lsn, PurchaseId};
+use crate::ids::{CaptureId, CardToken, Lsn, PurchaseId};
 use crate::journal::{CommitGate, StorageFault};
 use crate::payments::driver::Payments;
 use crate::payments::gateway::{
@@ -17,6 +17,7 @@ use crate::payments::gateway::{
     Trouble,
 };
 use crate::payments::saga::{Action, Known, Rest, next};
+use crate::time::UnixMs;
 use std::future::poll_fn;
 use std::task::Poll;
 use std::time::{Duration, Instant};
@@ -194,11 +195,8 @@ impl<'a> Drive<'a> {
             reference: self.reference(),
             amount: self.view.quote.amount,
             currency: self.view.quote.currency,
-            card: self
-                .view
-                .card
-                .clone()
-                .expect("a payment under way names its card"),
+            card: self.card(),
+            started_at: self.started_at(),
         };
         let call = self.payments.gateway().authorize(order);
         match self.send(Call::Authorize, call).await {
@@ -328,12 +326,24 @@ impl<'a> Drive<'a> {
         Reference::new(self.payments.journal().log_id(), self.purchase, request)
     }
 
+    fn card(&self) -> CardToken {
+        let card = self.view.card.clone();
+        card.expect("a payment under way names its card")
+    }
+
+    fn started_at(&self) -> UnixMs {
+        let started = self.view.payment_started_at();
+        started.expect("a payment's history has its start")
+    }
+
     fn inquiry(&self) -> Inquiry {
         Inquiry {
             reference: self.reference(),
             authorization: self.view.authorization.clone(),
             amount: self.view.quote.amount,
             currency: self.view.quote.currency,
+            card: self.card(),
+            started_at: self.started_at(),
         }
     }
 
@@ -343,6 +353,8 @@ impl<'a> Drive<'a> {
             authorization: self.view.authorization.clone(),
             amount: self.view.quote.amount,
             currency: self.view.quote.currency,
+            card: self.card(),
+            started_at: self.started_at(),
         }
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! The parts, in the order to read them: [`gateway`] is what any payment provider must offer and
 //! the one classification of its answers; [`saga`] says what to do next, and does nothing;
-//! [`driver`] does it, over crashes and disconnects; [`sandbox`] is a provider in process.
+//! [`driver`] does it, over crashes and disconnects; [`sandbox`] is a provider in process, [`stripe`] one elsewhere.
 //! Invariant: captured with goods, or nothing charged and the stock back.
 //! Deliberately absent: HTTP, money arithmetic, and what a buyer is told.
 
@@ -14,6 +14,7 @@ mod registry;
 pub mod saga;
 pub mod sandbox;
 pub mod settings;
+pub mod stripe;
 
 pub use driver::{Meter, Payments, Settled};
 pub use handover::Paying;

@@ -9,7 +9,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 /// How Stripe is reached.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct StripeSettings {
     /// The account's secret key, `sk_…` or a restricted one, `rk_…`.
     pub secret_key: SecretString,

@@ -128,6 +128,19 @@ impl<'a> Reader<'a> {
         secret::resolve(path, value, self.environment, chars_min)
     }
 
+    /// The secret at `path`, where one is set.
+    pub(super) fn secret_if_given(
+        &mut self,
+        path: &'static str,
+        chars_min: usize,
+    ) -> Result<Option<SecretString>, ConfigError> {
+        let Some(value) = self.given(path) else {
+            return Ok(None);
+        };
+        self.show(path, Json::from(HIDDEN));
+        secret::resolve(path, value, self.environment, chars_min).map(Some)
+    }
+
     /// Notes what is shown at `path`.
     pub(super) fn show(&mut self, path: &str, value: Json) {
         self.shown.insert(path.to_owned(), value);

@@ -168,11 +168,10 @@ impl PurchaseView {
             .map_or_else(UnixMs::default, |entry| entry.at)
     }
 
-    /// When its payment started; when it began, where none did.
-    pub fn payment_started_at(&self) -> UnixMs {
+    /// When its payment was started.
+    pub fn payment_started_at(&self) -> Option<UnixMs> {
         let started = |entry: &&HistoryEntry| entry.step == Step::PaymentStarted;
-        let started = self.history.iter().find(started);
-        started.map_or_else(|| self.created_at(), |entry| entry.at)
+        self.history.iter().find(started).map(|entry| entry.at)
     }
 
     /// When it was captured.

@@ -45,7 +45,7 @@ impl Stage {
 /// How an attempt ended.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub enum Attempt {
-    /// Held or paid.
+    /// Held, paid, given back or spent.
     Success,
     /// A finished key's outcome told again: no new attempt, so not counted.
     Replayed,
@@ -57,12 +57,19 @@ pub enum Attempt {
 
 /// Success, pending, and each reason.
 const ATTEMPTS: usize = Refusal::ALL.len() + 2;
-const FLOWS: [Flow; 2] = [Flow::Hold, Flow::Buy];
+/// In the order of their numbers.
+const FLOWS: [Flow; 5] = [
+    Flow::Hold,
+    Flow::Buy,
+    Flow::Refund,
+    Flow::Webhook,
+    Flow::Reward,
+];
 
 /// One thread's counters.
 #[derive(Debug)]
 pub struct Shard {
-    attempts: [[AtomicU64; ATTEMPTS]; 2],
+    attempts: [[AtomicU64; ATTEMPTS]; FLOWS.len()],
     stages: [Histogram; 4],
     answers: [AtomicU64; 6],
     unauthorized: AtomicU64,
@@ -91,7 +98,7 @@ impl Default for Shard {
 }
 
 impl Shard {
-    /// Counts an attempt to hold or buy.
+    /// Counts an attempt.
     pub fn attempt(&self, flow: Flow, attempt: Attempt) {
         let place = match attempt {
             Attempt::Replayed => return,
@@ -281,7 +288,7 @@ impl Metrics {
         out.family(
             name,
             "counter",
-            "Attempts to hold or buy, by how they ended.",
+            "Attempts, by the call they came by and how they ended.",
         );
         for flow in FLOWS {
             for place in 0..ATTEMPTS {
@@ -330,9 +337,9 @@ fn words_of(place: usize) -> (&'static str, &'static str) {
         0 => ("success", "none"),
         1 => ("pending", "none"),
         _ => match Refusal::ALL[place - 2] {
-            refusal @ (Refusal::PaymentDeclined | Refusal::StorageUnavailable) => {
-                ("failed", refusal.reason())
-            }
+            refusal @ (Refusal::PaymentDeclined
+            | Refusal::RefundFailed
+            | Refusal::StorageUnavailable) => ("failed", refusal.reason()),
             refusal => ("refused", refusal.reason()),
         },
     }

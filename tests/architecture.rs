@@ -24,7 +24,7 @@ const EDGES: [(&str, &[&str]); 13] = [
             "engine", "ids", "journal", "money", "payments", "receipts", "time",
         ],
     ),
-    ("telemetry", &["engine", "ids", "money", "time"]),
+    ("telemetry", &["engine", "ids", "money", "payments", "time"]),
     (
         "http",
         &[

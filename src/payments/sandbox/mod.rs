@@ -143,9 +143,16 @@ impl Sandbox {
     fn void_now(&self, claim: &Claim) -> Reply<()> {
         let reference = claim.reference;
         let mut shard = self.shard(reference).lock();
-        let Some(kept) = shard.book.get(reference).filter(|kept| goes(kept, claim)) else {
-            return Reply::Now(Answer::Declined(Decline::BY_GATEWAY));
+        let Some(kept) = shard.book.get(reference) else {
+            let entry = Entry::Closed {
+                amount: claim.amount,
+                currency: claim.currency,
+            };
+            return self.change(&mut shard, reference, &entry, None, Answer::Approved(()));
         };
+        if !goes(&kept, claim) {
+            return Reply::Now(Answer::Declined(Decline::BY_GATEWAY));
+        }
         let place = shard.count(reference, Call::Void, kept.behaviour);
         let how = kept.behaviour.void_wrong(place);
         let approved = Answer::Approved(());

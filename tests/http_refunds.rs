@@ -53,7 +53,10 @@ fn admin(server: &Server, path: &str) -> Response {
 /// The status, and the reason where it is a refusal.
 fn told(answer: &Response) -> (u16, String) {
     let refused = answer.status >= 400;
-    (answer.status, refused.then(|| answer.reason()).unwrap_or_default())
+    (
+        answer.status,
+        refused.then(|| answer.reason()).unwrap_or_default(),
+    )
 }
 
 /// State, captured and refunded of each charge.

@@ -564,3 +564,203 @@ fn what_is_only_set_aside_is_given_back_when_the_operator_says_so() {
     assert!(server.stop().0.success());
     assert_checks_clean(&data_dir);
 }
+
+fn bought_with(server: &Server, card: &str, key: &str) -> String {
+    let bought = server.ask(&Request::buy("ana", "drop-1", card, key));
+    assert_eq!(bought.status, 201, "{bought:?}");
+    id_of(&bought.json())
+}
+
+#[test]
+fn a_refund_that_the_gateway_refuses_moves_nothing_and_stands_under_its_key() {
+    let kept = tempfile::tempdir().unwrap();
+    let data_dir = kept.path().join("data");
+    let start = || Setup::demo().data_dir(&data_dir).start();
+    let mut server = start();
+    let id = bought_with(&server, "tok_refund_refused", "key-refuse-buy");
+    let request = refund(&id, "key-refuse-1", &part(500, 0));
+    let refused = server.ask(&request);
+    assert_eq!(told(&refused), (409, "refund_failed".to_owned()));
+    let request_id = refused.header("x-request-id").unwrap().to_owned();
+    assert_eq!(refused.json()["request_id"], request_id.as_str());
+
+    // Nothing went back, so that another may be tried; it is refused for itself.
+    let other = server.ask(&refund(&id, "key-refuse-2", &part(500, 0)));
+    assert_eq!(told(&other), (409, "refund_failed".to_owned()));
+    server.kill();
+    let server = start();
+    let again = server.ask(&request);
+    assert_eq!((again.status, again.text()), (409, refused.text()));
+    assert_eq!(again.header("idempotent-replayed"), Some("true"));
+
+    let listed = admin(&server, &refunds_of(&id)).json();
+    let listed = listed["refunds"].as_array().unwrap();
+    assert_eq!(listed.len(), 2);
+    for entry in listed {
+        assert_eq!(entry["status"], "failed");
+        assert_eq!(entry["clawback"], Value::Null);
+        assert_eq!(entry["refunded_amount"], 0);
+    }
+    assert_eq!(listed[0]["request_id"], request_id.as_str());
+    let purchase = admin(&server, &format!("/admin/purchases/{id}")).json();
+    assert_eq!(purchase["status"], "captured");
+    assert_eq!(charges(&server), [("captured".to_owned(), 1999, 0)]);
+    assert!(server.stop().0.success());
+    assert_checks_clean(&data_dir);
+}
+
+/// A gateway that is asked so rarely, or so often, that nobody waits for long in a test.
+fn asked(pace: &str) -> String {
+    let circuit = "[payments.circuit]\nfailures = 0";
+    format!("[payments]\nanswer_within_ms = 50\nsweep_every_ms = 20\n{pace}\n{circuit}")
+}
+
+const RARELY: &str = "backoff_first_ms = 60000\nbackoff_max_ms = 60000";
+const OFTEN: &str = "backoff_first_ms = 1\nbackoff_max_ms = 1\nretries_max = 100";
+
+#[test]
+fn a_refund_without_an_answer_is_pending_until_there_is_one() {
+    let kept = tempfile::tempdir().unwrap();
+    let data_dir = kept.path().join("data");
+    let start = |pace| {
+        let setup = Setup::demo().config(&asked(pace));
+        setup.data_dir(&data_dir).start()
+    };
+    let mut server = start(RARELY);
+    let id = bought_with(&server, "tok_refund_busy_9", "key-wait-buy");
+    let request = refund(&id, "key-wait-1", &part(500, 0));
+    let pending = server.ask(&request);
+    assert_eq!(pending.status, 202, "{pending:?}");
+    let at = pending.header("location").unwrap().to_owned();
+    assert_eq!(at, format!("{}/1", refunds_of(&id)));
+    assert_eq!(pending.json()["status"], "pending");
+    assert_eq!(pending.json()["refunded_amount"], 0);
+    assert_eq!(admin(&server, &at).body, pending.body);
+
+    // The key is taken, and so is the purchase.
+    let again = server.ask(&request);
+    assert_eq!(told(&again), (409, "idempotency_in_flight".to_owned()));
+    let other = server.ask(&refund(&id, "key-wait-2", &part(1, 0)));
+    assert_eq!(told(&other), (409, "refund_conflict".to_owned()));
+    let open = admin(&server, "/admin/payments?state=refund_pending").json();
+    assert_eq!(open["total"], 1);
+    let entry = &open["payments"][0];
+    assert_eq!(entry["purchase_id"], id.as_str());
+    assert_eq!(
+        (&entry["refund_number"], &entry["amount"]),
+        (&json!(1), &json!(500))
+    );
+    assert_eq!(entry["reason"], "arrived scratched");
+    assert_eq!(entry["since"], pending.json()["created_at"]);
+    let metrics = server.ask(&Request::get("/metrics")).text();
+    let counted = r#"{flow="refund",result="pending",reason="none"} 1"#;
+    assert!(metrics.contains(counted), "{metrics}");
+
+    server.kill();
+    let server = start(OFTEN);
+    let done = until("the refund has succeeded", || {
+        let now = admin(&server, &at);
+        (now.json()["status"] == "succeeded").then_some(now)
+    });
+    let again = server.ask(&request);
+    assert_eq!((again.status, again.text()), (201, done.text()));
+    assert_eq!(again.header("idempotent-replayed"), Some("true"));
+    assert_eq!(done.json()["created_at"], pending.json()["created_at"]);
+    assert_eq!(admin(&server, "/admin/payments").json()["total"], 0);
+    assert_eq!(charges(&server), [("captured".to_owned(), 1999, 500)]);
+    assert!(server.stop().0.success());
+    assert_checks_clean(&data_dir);
+}
+
+#[test]
+fn what_is_stuck_comes_first_and_is_tried_again_when_the_operator_says_so() {
+    let kept = tempfile::tempdir().unwrap();
+    let data_dir = kept.path().join("data");
+    let start = |pace: &str| {
+        let pace = format!("void_deadline_s = 1\n{pace}");
+        let setup = Setup::demo().config(&asked(&pace));
+        setup.data_dir(&data_dir).start()
+    };
+    let mut server = start(RARELY);
+    // The older one waits for its capture, the other's capture is refused and its void fails.
+    for (card, key) in [
+        ("tok_capture_busy_9", "key-stuck-1"),
+        ("tok_void_busy_9", "key-stuck-2"),
+    ] {
+        let answer = server.ask(&Request::buy("ana", "drop-1", card, key));
+        assert_eq!(answer.status, 202, "{answer:?}");
+    }
+    let open = until("a void is stuck", || {
+        let open = admin(&server, "/admin/payments").json();
+        (open["payments"][0]["stuck"] == true).then_some(open)
+    });
+    let states = |open: &Value| {
+        let entries = open["payments"].as_array().unwrap().iter();
+        let word = |entry: &Value| entry["state"].as_str().unwrap().to_owned();
+        entries.map(word).collect::<Vec<_>>()
+    };
+    assert_eq!(states(&open), ["stuck", "capturing"]);
+    let entry = &open["payments"][0];
+    assert_eq!(entry["reason"], "capture_refused");
+    assert!(
+        entry["void_deadline"].as_str() <= entry["since"].as_str(),
+        "{entry}"
+    );
+    let only = admin(&server, "/admin/payments?state=stuck").json();
+    assert_eq!(
+        (states(&only), &only["total"]),
+        (vec!["stuck".to_owned()], &json!(1))
+    );
+    let first = admin(&server, "/admin/payments?limit=1").json();
+    assert_eq!(
+        (states(&first).len(), &first["total"], &first["more"]),
+        (1, &json!(2), &json!(true))
+    );
+    assert_eq!(server.stock("drop-1"), [100, 2, 0, 98]);
+
+    let id = id_of(entry);
+    let void = Request::post(&format!("/admin/purchases/{id}/void")).key(ADMIN);
+    let answer = server.ask(&void);
+    assert_eq!(answer.status, 202, "{answer:?}");
+    assert_eq!(answer.json()["status"], "voiding");
+    server.kill();
+    let server = start(OFTEN);
+    until("nothing is open", || {
+        (admin(&server, "/admin/payments").json()["total"] == 0).then_some(())
+    });
+    let answer = server.ask(&void);
+    assert_eq!(
+        (answer.status, &answer.json()["status"]),
+        (200, &json!("voided"))
+    );
+    let mut states = charges(&server);
+    states.sort_unstable();
+    let expected = [
+        ("captured".to_owned(), 1999, 0),
+        ("voided".to_owned(), 0, 0),
+    ];
+    assert_eq!(states, expected);
+    assert!(server.stop().0.success());
+    assert_checks_clean(&data_dir);
+}
+
+#[test]
+fn while_the_gateway_is_not_asked_no_refund_begins_and_ended_ones_are_told() {
+    let circuit = "[payments.circuit]\nfailures = 1\nopen_ms = 600000";
+    let config = format!("[payments]\nretries_max = 0\n{circuit}");
+    let server = Setup::demo().config(&config).start();
+    let id = bought_with(&server, "tok_ok", "key-open-buy");
+    let ended = refund(&id, "key-open-1", &part(500, 0));
+    let first = server.ask(&ended);
+    assert_eq!(first.status, 201, "{first:?}");
+    let busy = server.ask(&Request::buy("bo", "drop-1", "tok_auth_busy", "key-open-2"));
+    assert!(matches!(busy.status, 202 | 402), "{busy:?}");
+
+    let refused = server.ask(&refund(&id, "key-open-3", &part(1, 500)));
+    assert_eq!(told(&refused), (503, "gateway_unavailable".to_owned()));
+    assert!(refused.header("retry-after").is_some());
+    let again = server.ask(&ended);
+    assert_eq!((again.status, again.text()), (201, first.text()));
+    let listed = admin(&server, &refunds_of(&id)).json();
+    assert_eq!(listed["refunds"].as_array().unwrap().len(), 1);
+}

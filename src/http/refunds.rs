@@ -61,8 +61,9 @@ impl Front {
         let Some(id) = known else {
             return call.problem(Refusal::PurchaseNotFound);
         };
-        let found = number.parse().ok();
-        let found = found.and_then(|number| self.core.journal.refund(id, number));
+        let digits = number.bytes().all(|b| b.is_ascii_digit());
+        let number = number.parse().ok().filter(|_| digits);
+        let found = number.and_then(|number| self.core.journal.refund(id, number));
         let Some((view, durable_at)) = found else {
             return call.problem(Reason::RefundNotFound);
         };

@@ -633,7 +633,8 @@ pub struct WebhookReceived {
     pub event_id: WebhookEventId,
     /// What it reports.
     pub kind: WebhookKind,
-    /// Stands for the nonce under the signature, where its form has one.
+    /// Stands for what makes the delivery unlike every other one: the nonce under the signature, or,
+    /// where its form has none, event id and timestamp.
     pub nonce: Option<u64>,
     /// When the gateway says that it happened.
     pub happened_at: UnixMs,

@@ -538,6 +538,12 @@ impl WebhookFormat {
             Self::Stripe => "stripe",
         }
     }
+
+    /// The form with this word.
+    pub fn parse(word: &str) -> Option<Self> {
+        let known = [Self::Holdfast, Self::Standard, Self::Stripe];
+        known.into_iter().find(|format| format.as_str() == word)
+    }
 }
 
 /// What a gateway reports.

@@ -57,7 +57,7 @@ impl WebhookMemory {
     ) -> Self {
         Self {
             // A delivery may come first when its timestamp is still ahead by all of the tolerance,
-            // and again when it is behind by as much.
+            // and again when it is behind by as much; both are reckoned in whole seconds.
             nonce_retention_ms: 2 * tolerance_ms + 1_000,
             nonces_max,
             event_retention_ms,

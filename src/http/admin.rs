@@ -294,7 +294,7 @@ fn audit_query(query: Option<&str>) -> Result<AuditQuery, Vec<FieldError>> {
     })
 }
 
-fn by(call: &Call) -> AdminAct {
+pub(super) fn by(call: &Call) -> AdminAct {
     AdminAct {
         request: call.id,
         owner: caller_of(call).owner.clone(),

@@ -23,3 +23,5 @@ pub mod render;
 pub mod routes;
 pub mod server;
 mod shop;
+mod webhook_secrets;
+mod webhooks;

@@ -42,6 +42,14 @@ pub enum Resource {
     Config,
     /// What the sandbox gateway charged.
     SandboxCharges,
+    /// A gateway's webhooks.
+    PaymentWebhook,
+    /// Stripe's webhooks.
+    StripeWebhook,
+    /// The secrets that webhooks are signed with.
+    WebhookSecrets,
+    /// One of them.
+    WebhookSecret,
     /// Whether the process runs.
     Live,
     /// Whether it takes purchases.
@@ -52,7 +60,7 @@ pub enum Resource {
 
 impl Resource {
     /// Every one.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 23] = [
         Self::Holds,
         Self::Hold,
         Self::Buy,
@@ -69,6 +77,10 @@ impl Resource {
         Self::Audit,
         Self::Config,
         Self::SandboxCharges,
+        Self::PaymentWebhook,
+        Self::StripeWebhook,
+        Self::WebhookSecrets,
+        Self::WebhookSecret,
         Self::Live,
         Self::Ready,
         Self::Metrics,
@@ -93,6 +105,10 @@ impl Resource {
             Self::Audit => "/admin/audit",
             Self::Config => "/admin/config",
             Self::SandboxCharges => "/admin/sandbox/charges",
+            Self::PaymentWebhook => "/webhooks/payment",
+            Self::StripeWebhook => "/webhooks/stripe",
+            Self::WebhookSecrets => "/admin/webhooks/secrets",
+            Self::WebhookSecret => "/admin/webhooks/secrets/{secret_id}",
             Self::Live => "/livez",
             Self::Ready => "/readyz",
             Self::Metrics => "/metrics",
@@ -103,7 +119,9 @@ impl Resource {
     pub const fn allow(self) -> &'static str {
         match self {
             Self::Holds | Self::Buy | Self::VerifyReceipt | Self::Snapshot => "POST",
-            Self::Hold => "DELETE",
+            Self::PaymentWebhook | Self::StripeWebhook => "POST",
+            Self::WebhookSecrets => "GET, HEAD, POST",
+            Self::Hold | Self::WebhookSecret => "DELETE",
             Self::AdminProduct | Self::AdminPromotion => "GET, HEAD, PUT",
             Self::Product
             | Self::Purchase
@@ -168,6 +186,9 @@ pub fn resolve(path: &str) -> Option<(Resource, Cow<'_, str>)> {
         "/admin/audit" => return plain(Resource::Audit),
         "/admin/config" => return plain(Resource::Config),
         "/admin/sandbox/charges" => return plain(Resource::SandboxCharges),
+        "/webhooks/payment" => return plain(Resource::PaymentWebhook),
+        "/webhooks/stripe" => return plain(Resource::StripeWebhook),
+        "/admin/webhooks/secrets" => return plain(Resource::WebhookSecrets),
         "/livez" => return plain(Resource::Live),
         "/readyz" => return plain(Resource::Ready),
         "/metrics" => return plain(Resource::Metrics),
@@ -181,6 +202,7 @@ pub fn resolve(path: &str) -> Option<(Resource, Cow<'_, str>)> {
         "/limited/receipts" => Resource::Receipt,
         "/admin/products" => Resource::AdminProduct,
         "/admin/promotions" => Resource::AdminPromotion,
+        "/admin/webhooks/secrets" => Resource::WebhookSecret,
         _ => return None,
     };
     (!id.is_empty()).then_some(())?;

@@ -57,12 +57,19 @@ pub enum Attempt {
 
 /// Success, pending, and each reason.
 const ATTEMPTS: usize = Refusal::ALL.len() + 2;
-const FLOWS: [Flow; 2] = [Flow::Hold, Flow::Buy];
+/// By their numbers.
+const FLOWS: [Flow; 5] = [
+    Flow::Hold,
+    Flow::Buy,
+    Flow::Refund,
+    Flow::Webhook,
+    Flow::Reward,
+];
 
 /// One thread's counters.
 #[derive(Debug)]
 pub struct Shard {
-    attempts: [[AtomicU64; ATTEMPTS]; 2],
+    attempts: [[AtomicU64; ATTEMPTS]; FLOWS.len()],
     stages: [Histogram; 4],
     answers: [AtomicU64; 6],
     unauthorized: AtomicU64,
@@ -91,7 +98,7 @@ impl Default for Shard {
 }
 
 impl Shard {
-    /// Counts an attempt to hold or buy.
+    /// Counts an attempt, or a webhook.
     pub fn attempt(&self, flow: Flow, attempt: Attempt) {
         let place = match attempt {
             Attempt::Replayed => return,
@@ -278,11 +285,7 @@ impl Metrics {
 
     fn render_attempts(&self, out: &mut Exposition) {
         let name = "purchase_attempt_total";
-        out.family(
-            name,
-            "counter",
-            "Attempts to hold or buy, by how they ended.",
-        );
+        out.family(name, "counter", "Attempts and webhooks, by how they ended.");
         for flow in FLOWS {
             for place in 0..ATTEMPTS {
                 let count = self.sum(|shard| &shard.attempts[flow as usize][place]);

@@ -94,8 +94,9 @@ pub fn verify(
     let claim = claim.ok_or(Refusal::InvalidSignature)?;
     let secret = claim.signer(secrets, body);
     let secret = secret.ok_or(Refusal::InvalidSignature)?;
-    let sent_ms = claim.timestamp_s.saturating_mul(1_000);
-    if sent_ms.abs_diff(now.get()) > tolerance_ms {
+    // In whole seconds, as timestamps are: one that is as old as is allowed is good for all of its
+    // second.
+    if claim.timestamp_s.abs_diff(now.get() / 1_000) > tolerance_ms / 1_000 {
         return Err(Refusal::StaleTimestamp);
     }
     Ok(Genuine {

@@ -21,3 +21,6 @@ pub use key::{BadKey, Key, SECRET_BYTES_MIN};
 pub use message::{About, Malformed, Message, read};
 pub use scheme::{Delivery, Endpoint, Genuine, SIGNATURES_MAX, verify};
 pub use secrets::{NotAdded, Reloaded, SECRETS_MAX, Secret, Secrets, Source};
+
+#[cfg(test)]
+mod tests;

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use support::signing::{NEW, OLD, Own, SECRETS, event, now_s, standard, stripe};
-use support::{ADMIN, Request, Response, SHOP, Server, Setup};
+use support::{ADMIN, Request, Response, SHOP, Server, Setup, until};
 
 fn start() -> Server {
     Setup::demo().config(SECRETS).start()
@@ -712,6 +712,54 @@ fn what_was_let_in_is_known_after_a_crash() {
         assert_eq!(tell(&server, &again), "duplicate", "{id}");
     }
     assert_eq!(status_of(&server, id_of(&purchase)), "disputed");
+}
+
+#[test]
+fn a_dispute_before_the_capture_is_known_is_told_again() {
+    let config = "[payments]\nanswer_within_ms = 50";
+    let server = Setup::demo().config(SECRETS).config(config).start();
+    let answer = server.ask(&Request::buy(
+        "ana",
+        "drop-1",
+        "tok_slow_1500",
+        "key-slow-1",
+    ));
+    assert_eq!(answer.status, 202, "{answer:?}");
+    let purchase = answer.json();
+    let body = event("e-1", "dispute.opened", id_of(&purchase), 0);
+    let dispute = Own::new("n-1", &body).request();
+    assert_eq!(tell(&server, &dispute), "409 wrong_state");
+    until("the payment is captured", || {
+        (status_of(&server, id_of(&purchase)) == "captured").then_some(())
+    });
+    assert_eq!(tell(&server, &dispute), "processed");
+    assert_eq!(status_of(&server, id_of(&purchase)), "disputed");
+}
+
+/// The lines of shell in `docs/webhooks.md`, against the real binary.
+#[test]
+fn the_session_in_the_documentation_works_as_printed() {
+    let server = Setup::demo().start();
+    let session = include_str!("../docs/webhooks.md");
+    let session = session.split("```sh").nth(1).unwrap().split("```").next();
+    let address = server.address.to_string();
+    let script = session.unwrap().replace("127.0.0.1:8080", &address);
+    let output = std::process::Command::new("bash")
+        .args(["-euo", "pipefail", "-c", &script])
+        .output()
+        .unwrap();
+    let stdout = String::from_utf8_lossy(&output.stdout);
+    let expected = [
+        "{\"status\":\"processed\"}",
+        "\"replayed_nonce\"",
+        "\"status\":\"disputed\"",
+    ];
+    let mut rest = &*stdout;
+    for word in expected {
+        let at = rest.find(word);
+        let at = at.unwrap_or_else(|| panic!("`{word}` does not follow in\n{stdout}"));
+        rest = &rest[at + word.len()..];
+    }
 }
 
 /// 2,500 events, each delivered four times under nonces of their own, from 16 connections.

@@ -28,7 +28,7 @@ const EDGES: [(&str, &[&str]); 14] = [
         "webhooks",
         &["engine", "ids", "journal", "money", "payments", "time"],
     ),
-    ("telemetry", &["engine", "ids", "money", "time"]),
+    ("telemetry", &["engine", "ids", "money", "payments", "time"]),
     (
         "http",
         &[

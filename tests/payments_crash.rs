@@ -5,10 +5,13 @@ mod payments_stage;
 
 use holdfast::engine::command::PaymentStep;
 use holdfast::engine::event::VoidCause;
+use holdfast::engine::lifecycle::PurchaseState;
+use holdfast::engine::view::RefundStatus;
 use holdfast::ids::{AuthorizationId, CaptureId, CardToken, PurchaseId};
 use holdfast::money::Amount;
 use holdfast::payments::gateway::{
-    Answer, Authorization, Calling, Claim, Found, Gateway, Order, Reference, Refund, Trouble,
+    Answer, Authorization, Calling, Claim, Found, FoundRefund, Gateway, Inquiry, Order, Page,
+    PageMark, Refund, Trouble,
 };
 use holdfast::payments::sandbox::Sandbox;
 use payments_stage::{PRICE, Stage, copy_as_killed, offline, settings, usd};
@@ -72,6 +75,50 @@ fn whatever_a_crash_leaves_is_driven_to_its_end() {
     assert_eq!(stage.sandbox.charges(), offline(dir.path()));
 }
 
+/// What the gateway has of a refund that stands in the log, and what becomes of it.
+const REFUNDS_LEFT: [(&str, &str, &str); 4] = [
+    ("tok_ok", "nothing", "succeeded"),
+    ("tok_ok", "done", "succeeded"),
+    ("tok_refund_refused", "nothing", "failed"),
+    ("tok_refund_timeout", "nothing", "succeeded"),
+];
+
+#[test]
+fn a_refund_that_a_crash_leaves_ends_once() {
+    for (card, at_gateway, end) in REFUNDS_LEFT {
+        let what = format!("{card} {at_gateway}");
+        let dir = TempDir::new().unwrap();
+        let mut stage = Stage::open(dir.path());
+        let purchase = stage.buy(card).view().purchase;
+        let number = stage.start_refund(purchase, Some(700));
+        if at_gateway == "done" {
+            let refund = Refund {
+                reference: stage.reference(purchase),
+                capture: None,
+                authorization: None,
+                number,
+                amount: Amount::new(700).unwrap(),
+                currency: usd(),
+            };
+            let answer = stage.run(stage.sandbox.refund(refund));
+            assert_eq!(answer, Answer::Approved(()), "{what}");
+        }
+        stage.close();
+
+        let stage = Stage::open(dir.path());
+        assert_eq!(stage.journal.open_payments().len(), 1, "{what}");
+        stage.resume();
+        let (refund, _) = stage.journal.refund(purchase, number).unwrap();
+        let ended = match refund.status {
+            RefundStatus::Succeeded { .. } => "succeeded",
+            RefundStatus::Failed { .. } => "failed",
+            RefundStatus::Pending => "pending",
+        };
+        assert_eq!(ended, end, "{what}");
+        stage.check(&[purchase], &what);
+    }
+}
+
 /// Brings the gateway where the word says; its name for the authorization.
 fn at_gateway(stage: &Stage, purchase: PurchaseId, card: &str, word: &str) -> AuthorizationId {
     let reference = stage.reference(purchase);
@@ -93,7 +140,7 @@ fn at_gateway(stage: &Stage, purchase: PurchaseId, card: &str, word: &str) -> Au
         let authorization = authorization.id;
         let claim = Claim {
             reference,
-            authorization: authorization.clone(),
+            authorization: Some(authorization.clone()),
             amount,
             currency: usd(),
         };
@@ -122,7 +169,11 @@ fn in_log(stage: &Stage, purchase: PurchaseId, word: &str, authorization: Author
         "voiding" => vec![
             authorized,
             PaymentStep::StartCapture,
-            PaymentStep::StartVoid(VoidCause::CaptureRefused),
+            PaymentStep::StartVoid {
+                cause: VoidCause::CaptureRefused,
+                within_ms: 60_000,
+                by: None,
+            },
         ],
         other => panic!("{other}"),
     };
@@ -132,7 +183,7 @@ fn in_log(stage: &Stage, purchase: PurchaseId, word: &str, authorization: Author
 }
 
 /// Every card whose payment makes a call more, or another one, than the others do.
-const CARDS: [&str; 18] = [
+const CARDS: [&str; 23] = [
     "tok_ok",
     "tok_slow_3",
     "tok_declined",
@@ -151,6 +202,11 @@ const CARDS: [&str; 18] = [
     "tok_void_timeout",
     "tok_void_unknown",
     "tok_void_lost_1",
+    "tok_refund_timeout",
+    "tok_refund_unknown",
+    "tok_refund_lost_1",
+    "tok_refund_busy_1",
+    "tok_refund_refused",
 ];
 
 #[test]
@@ -167,6 +223,12 @@ fn killed_before_or_after_any_call_every_card_ends_right() {
         stage.resume();
         let purchase = stage.buy(card).view().purchase;
         stage.settle();
+        if stage.view(purchase).state == PurchaseState::Captured {
+            for amount in [Some(500), None] {
+                stage.refund(purchase, amount);
+                stage.settle();
+            }
+        }
         stage.check(&[purchase], card);
         let copies = killing.unwrap().copies.lock().unwrap().clone();
         assert!(copies.len() >= 2, "{card}: it was killed around each call");
@@ -246,7 +308,15 @@ impl Gateway for Killing {
         self.around_call("refund", || self.inner.refund(refund))
     }
 
-    fn look_up(&self, reference: Reference) -> Calling<'_, Result<Found, Trouble>> {
-        self.around_call("look_up", || self.inner.look_up(reference))
+    fn look_up(&self, inquiry: Inquiry) -> Calling<'_, Result<Found, Trouble>> {
+        self.around_call("look_up", || self.inner.look_up(inquiry))
+    }
+
+    fn look_up_refund(&self, refund: Refund) -> Calling<'_, Result<FoundRefund, Trouble>> {
+        self.around_call("look_up_refund", || self.inner.look_up_refund(refund))
+    }
+
+    fn list(&self, after: Option<PageMark>) -> Calling<'_, Result<Page, Trouble>> {
+        self.inner.list(after)
     }
 }

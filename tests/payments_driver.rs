@@ -3,10 +3,11 @@
 
 mod payments_stage;
 
+use holdfast::engine::refusal::Refusal;
 use holdfast::ids::CaptureId;
 use holdfast::payments::gateway::{
-    Answer, Authorization, Call, Calling, Claim, Class, Found, Gateway, Order, Reference, Refund,
-    Trouble,
+    Answer, Authorization, Call, Calling, Claim, Class, Found, FoundRefund, Gateway, Inquiry,
+    Order, Page, PageMark, Refund, Trouble,
 };
 use holdfast::payments::sandbox::Sandbox;
 use holdfast::payments::{PaymentSettings, Settled};
@@ -175,13 +176,13 @@ fn no_more_are_driven_at_once_than_allowed() {
             .map(|purchase| tokio::spawn(stage.payments.pay(*purchase, &stage.gate)))
             .collect();
         tokio::task::yield_now().await;
-        assert!(!stage.payments.has_room());
+        assert_eq!(stage.payments.admission(), Err(Refusal::Overloaded));
         for task in tasks {
             assert_eq!(told(&task.await.unwrap().unwrap()), "captured");
         }
     });
     assert_eq!(recording.unwrap().most.load(Ordering::SeqCst), 3);
-    assert!(stage.payments.has_room());
+    assert_eq!(stage.payments.admission(), Ok(()));
     stage.check(&purchases, "20 by 3");
 }
 
@@ -257,14 +258,26 @@ impl Gateway for Recording {
         self.note(Call::Refund, self.inner.refund(refund), Answer::class)
     }
 
-    fn look_up(&self, reference: Reference) -> Calling<'_, Result<Found, Trouble>> {
+    fn look_up(&self, inquiry: Inquiry) -> Calling<'_, Result<Found, Trouble>> {
+        self.note(Call::LookUp, self.inner.look_up(inquiry), class_of)
+    }
+
+    fn look_up_refund(&self, refund: Refund) -> Calling<'_, Result<FoundRefund, Trouble>> {
         self.note(
-            Call::LookUp,
-            self.inner.look_up(reference),
-            |answer| match answer {
-                Ok(_) => Class::Approved,
-                Err(_) => Class::Retriable,
-            },
+            Call::LookUpRefund,
+            self.inner.look_up_refund(refund),
+            class_of,
         )
+    }
+
+    fn list(&self, after: Option<PageMark>) -> Calling<'_, Result<Page, Trouble>> {
+        self.inner.list(after)
+    }
+}
+
+fn class_of<T>(answer: &Result<T, Trouble>) -> Class {
+    match answer {
+        Ok(_) => Class::Approved,
+        Err(_) => Class::Retriable,
     }
 }

@@ -1,9 +1,10 @@
 //! The sandbox gateway keeps its own books: idempotent by reference, over kill and torn lines.
 
-use holdfast::ids::{AuthorizationId, CardToken, PurchaseId, ShardId};
+use holdfast::ids::{AuthorizationId, CardToken, PurchaseId, RequestId, ShardId};
 use holdfast::money::{Amount, Currency};
 use holdfast::payments::gateway::{
-    Answer, Authorization, Claim, Decline, Found, Gateway, Order, Reference, Refund, Trouble,
+    Answer, Authorization, Claim, Decline, Found, FoundRefund, Gateway, Inquiry, Order, Reference,
+    Refund, Trouble,
 };
 use holdfast::payments::sandbox::{
     Charge, ChargeState, Sandbox, SandboxError, path_in, read_charges,
@@ -15,7 +16,18 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 fn reference(number: u64) -> Reference {
-    Reference::new(0xfeed, PurchaseId::new(ShardId::new(3), number))
+    let purchase = PurchaseId::new(ShardId::new(3), number);
+    Reference::new(0xfeed, purchase, RequestId(number))
+}
+
+fn inquiry(number: u64) -> Inquiry {
+    let claim = claim(number, &AuthorizationId::parse("sa_1").unwrap());
+    Inquiry {
+        reference: claim.reference,
+        authorization: None,
+        amount: claim.amount,
+        currency: claim.currency,
+    }
 }
 
 fn order(number: u64, card: &str) -> Order {
@@ -30,7 +42,7 @@ fn order(number: u64, card: &str) -> Order {
 fn claim(number: u64, authorization: &AuthorizationId) -> Claim {
     Claim {
         reference: reference(number),
-        authorization: authorization.clone(),
+        authorization: Some(authorization.clone()),
         amount: Amount::new(2_500).unwrap(),
         currency: Currency::parse("USD").unwrap(),
     }
@@ -39,6 +51,8 @@ fn claim(number: u64, authorization: &AuthorizationId) -> Claim {
 fn refund(number: u64, refund: u32, amount: i64) -> Refund {
     Refund {
         reference: reference(number),
+        capture: None,
+        authorization: None,
         number: refund,
         amount: Amount::new(amount).unwrap(),
         currency: Currency::parse("USD").unwrap(),
@@ -87,7 +101,7 @@ fn a_payment_is_charged_once_however_often_it_is_asked_for() {
         assert_eq!(sandbox.capture(claim(1, &first.id)).await, captured);
         assert_eq!(
             sandbox.void(claim(1, &first.id)).await,
-            Answer::Declined(Decline::ByGateway)
+            Answer::Declined(Decline::BY_GATEWAY)
         );
         for (number, amount, approved) in [
             (1, 500, true),
@@ -103,12 +117,12 @@ fn a_payment_is_charged_once_however_often_it_is_asked_for() {
                 "{number} {amount}"
             );
         }
-        assert_eq!(sandbox.look_up(reference(1)).await, Ok(Found::Refunded));
+        assert_eq!(sandbox.look_up(inquiry(1)).await, Ok(Found::Refunded));
         let mut other = order(1, "tok_ok");
         other.amount = Amount::new(1).unwrap();
         assert_eq!(
             sandbox.authorize(other).await,
-            Answer::Declined(Decline::ByGateway)
+            Answer::Declined(Decline::BY_GATEWAY)
         );
     });
     assert_eq!(states(dir.path()), [(ChargeState::Refunded, 0)]);
@@ -138,7 +152,7 @@ fn each_token_does_what_its_name_says() {
             let answer = soon(sandbox.authorize(order(number, card))).await;
             let word = answer.map_or("", |answer| answer.class().as_str());
             assert_eq!(word, told, "{card}");
-            let found = match sandbox.look_up(reference(number)).await {
+            let found = match sandbox.look_up(inquiry(number)).await {
                 Ok(Found::Nothing) => "nothing",
                 Ok(Found::Authorized(_)) => "authorized",
                 Ok(Found::Declined(_)) => "declined",
@@ -172,7 +186,7 @@ fn captures_and_voids_go_wrong_as_often_as_the_token_says() {
                 let answer = soon(sandbox.capture(claim(number, &authorization.id))).await;
                 assert_eq!(answer.map_or("", |a| a.class().as_str()), *word, "{card}");
             }
-            let found = sandbox.look_up(reference(number)).await.unwrap();
+            let found = sandbox.look_up(inquiry(number)).await.unwrap();
             assert_eq!(matches!(found, Found::Captured(..)), taken, "{card}");
         }
         let voids = [
@@ -185,15 +199,57 @@ fn captures_and_voids_go_wrong_as_often_as_the_token_says() {
         for (number, (card, told, done)) in (100..).zip(voids) {
             let authorization = authorized(&sandbox, number, card).await;
             let refused = sandbox.capture(claim(number, &authorization.id)).await;
-            assert_eq!(refused, Answer::Declined(Decline::ByGateway), "{card}");
+            assert_eq!(refused, Answer::Declined(Decline::BY_GATEWAY), "{card}");
             let answer = soon(sandbox.void(claim(number, &authorization.id))).await;
             assert_eq!(answer.map_or("", |a| a.class().as_str()), told, "{card}");
-            let found = sandbox.look_up(reference(number)).await.unwrap();
+            let found = sandbox.look_up(inquiry(number)).await.unwrap();
             assert_eq!(found == Found::Voided, done, "{card}");
             let again = sandbox.void(claim(number, &authorization.id)).await;
             assert_eq!(again, Answer::Approved(()), "{card}");
         }
     });
+}
+
+#[test]
+fn refunds_go_wrong_as_often_as_the_token_says() {
+    let dir = TempDir::new().unwrap();
+    let sandbox = Sandbox::open(dir.path()).unwrap();
+    run(async {
+        for (number, (card, told, there)) in (1..).zip([
+            ("tok_ok", "approved", FoundRefund::Succeeded),
+            ("tok_refund_timeout", "", FoundRefund::Succeeded),
+            ("tok_refund_unknown", "unknown", FoundRefund::Succeeded),
+            ("tok_refund_lost_1", "", FoundRefund::Nothing),
+            ("tok_refund_busy_1", "retriable", FoundRefund::Nothing),
+            ("tok_refund_refused", "declined", FoundRefund::Nothing),
+        ]) {
+            let authorization = authorized(&sandbox, number, card).await;
+            sandbox.capture(claim(number, &authorization.id)).await;
+            let answer = soon(sandbox.refund(refund(number, 1, 500))).await;
+            assert_eq!(answer.map_or("", |a| a.class().as_str()), told, "{card}");
+            let found = sandbox.look_up_refund(refund(number, 1, 500)).await;
+            assert_eq!(found, Ok(there), "{card}");
+        }
+    });
+}
+
+#[test]
+fn a_reference_that_is_closed_takes_nothing_any_more() {
+    let dir = TempDir::new().unwrap();
+    let close = Claim {
+        authorization: None,
+        ..claim(1, &AuthorizationId::parse("sa_1").unwrap())
+    };
+    for _ in 0..2 {
+        let sandbox = Sandbox::open(dir.path()).unwrap();
+        run(async {
+            assert_eq!(sandbox.void(close.clone()).await, Answer::Approved(()));
+            let late = sandbox.authorize(order(1, "tok_ok")).await;
+            assert_eq!(late, Answer::Declined(Decline::BY_GATEWAY));
+            assert_eq!(sandbox.look_up(inquiry(1)).await, Ok(Found::Voided));
+        });
+        assert_eq!(states(dir.path()), [(ChargeState::Voided, 0)]);
+    }
 }
 
 #[test]
@@ -232,7 +288,7 @@ fn its_books_outlive_it_and_a_torn_last_line() {
     let sandbox = Sandbox::open(dir.path()).unwrap();
     let authorization = run(authorized(&sandbox, 2, "tok_capture_refused"));
     let refused = run(sandbox.capture(claim(2, &authorization.id)));
-    assert_eq!(refused, Answer::Declined(Decline::ByGateway));
+    assert_eq!(refused, Answer::Declined(Decline::BY_GATEWAY));
 }
 
 #[test]

@@ -45,7 +45,7 @@ fn engine(config: &Config) -> EngineSettings {
             window_ms: sale.rate_per_s * 1_000,
         },
         idempotency_retention_ms: sale.idempotency_retention_s * 1_000,
-        card_retries: EngineSettings::default().card_retries,
+        card_retries: config.payments.card_retries,
         webhooks: config.webhooks.memory,
         bounds: Bounds {
             buyers_max: engine.buyers_max,
@@ -69,6 +69,12 @@ pub(super) fn payments(config: &PaymentsConfig) -> PaymentSettings {
         unknown_after_ms: config.unknown_after_ms,
         in_flight_max: config.in_flight_max,
         resume_parallel_max: config.resume_parallel_max,
+        give_up_after_ms: ms(config.give_up_after),
+        void_deadline_ms: ms(config.void_deadline),
+        sweep_every_ms: ms(config.sweep_every),
+        pending_after_ms: ms(config.pending_after),
+        breaker: config.breaker,
+        scheme: config.scheme.clone(),
     }
 }
 

@@ -10,10 +10,10 @@ use crate::config::{Config, Demo, Environment, Sources};
 use crate::engine::event::{Active, AdminAct, Discount, ProductSet, PromotionSet};
 use crate::http::front::{Aside, Core, Front, Parted};
 use crate::http::server::Server;
-use crate::ids::{KeyOwner, ProductId, PromotionCode, RequestId};
+use crate::ids::{KeyOwner, ProductId, PromotionCode, PurchaseId, RequestId};
 use crate::journal::{CommitGate, Journal, Progress};
 use crate::money::{Currency, Price};
-use crate::payments::driver::{Meter, Payments};
+use crate::payments::driver::{Meter, Payments, SealKeys};
 use crate::payments::gateway::{Call, Class};
 use crate::payments::sandbox::Sandbox;
 use crate::telemetry::logging::{self, Style};
@@ -170,7 +170,10 @@ fn parts(
         Arc::clone(journal),
         Arc::clone(&sandbox) as _,
         compose::payments(&config.payments),
-        sealer.newest().clone(),
+        SealKeys {
+            seal: sealer.newest().clone(),
+            sign: None,
+        },
         Arc::new(GatewayMeter(Arc::clone(&metrics))),
     )?;
     let parts = Parted {
@@ -201,8 +204,10 @@ fn fronts(config: &Config, core: &Arc<Core>, journal: &Arc<Journal>) -> Vec<Arc<
 struct GatewayMeter(Arc<Metrics>);
 
 impl Meter for GatewayMeter {
-    fn gateway_call(&self, _: Call, _: Class, took: Duration) {
-        self.0.of_thread().took(Stage::Gateway, took);
+    fn gateway_call(&self, call: Call, class: Class, took: Duration) {
+        let counters = self.0.of_thread();
+        counters.took(Stage::Gateway, took);
+        counters.gateway_call(call, class);
     }
 
     fn log_waited(&self, took: Duration) {
@@ -211,6 +216,23 @@ impl Meter for GatewayMeter {
 
     fn left_open(&self) {
         self.0.of_thread().left_open();
+    }
+
+    fn void_stuck(&self, purchase: PurchaseId) {
+        tracing::error!(
+            event = "void_stuck",
+            purchase_id = %purchase,
+            "an authorization could not be given back in time; it goes on being tried, but look at the gateway"
+        );
+    }
+
+    fn neglected(&self, purchase: PurchaseId) {
+        self.0.of_thread().neglected();
+        tracing::warn!(
+            event = "payment_neglected",
+            purchase_id = %purchase,
+            "a payment rested in a passing state and nobody had it in hand; it is driven on"
+        );
     }
 }
 

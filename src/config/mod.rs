@@ -16,8 +16,11 @@ pub use secret::HIDDEN;
 pub use source::{Demo, Environment, Sources};
 pub use webhooks::{WebhookSecret, WebhooksConfig};
 
-use crate::ids::{KeyOwner, ReceiptKeyId};
+use crate::engine::settings::CardRetries;
+use crate::ids::{GatewayCode, KeyOwner, ReceiptKeyId};
 use crate::money::Currency;
+use crate::payments::breaker::BreakerSettings;
+use crate::payments::scheme::SchemeRules;
 use read::{Reader, SecretDigests, entry_text, integer_in_range, invalid};
 use secrecy::{ExposeSecret, SecretString};
 use std::collections::BTreeSet;
@@ -257,6 +260,20 @@ pub struct PaymentsConfig {
     pub answer_within: Duration,
     /// Payments under way in all.
     pub in_flight_max: usize,
+    /// How long after its start a payment may still be authorized.
+    pub give_up_after: Duration,
+    /// How long a void may take before the operator is called.
+    pub void_deadline: Duration,
+    /// How long a payment may rest in nobody's hand.
+    pub pending_after: Duration,
+    /// How often that is looked for.
+    pub sweep_every: Duration,
+    /// When nothing is sent to the gateway for a while.
+    pub breaker: BreakerSettings,
+    /// What the card networks say about another try.
+    pub scheme: SchemeRules,
+    /// How often a limited try is allowed, and for how long any decline counts.
+    pub card_retries: CardRetries,
 }
 
 /// A key that seals receipts.
@@ -544,6 +561,36 @@ fn payments(reader: &mut Reader<'_>) -> Result<PaymentsConfig, ConfigError> {
         resume_parallel_max: reader.size("payments.resume_parallel_max")?,
         answer_within: milliseconds(reader, "payments.answer_within_ms")?,
         in_flight_max: reader.size("payments.in_flight_max")?,
+        give_up_after: seconds(reader, "payments.give_up_after_s")?,
+        void_deadline: seconds(reader, "payments.void_deadline_s")?,
+        pending_after: seconds(reader, "payments.pending_after_s")?,
+        sweep_every: milliseconds(reader, "payments.sweep_every_ms")?,
+        breaker: BreakerSettings {
+            failures: reader.small("payments.circuit.failures")?,
+            open_ms: reader.integer("payments.circuit.open_ms")?,
+        },
+        scheme: scheme(reader)?,
+        card_retries: CardRetries {
+            limited_max: reader.small("payments.scheme.limited_max")?,
+            window_ms: reader.integer("payments.scheme.window_s")? * 1_000,
+        },
+    })
+}
+
+fn scheme(reader: &mut Reader<'_>) -> Result<SchemeRules, ConfigError> {
+    let mut codes = |path| {
+        let texts = reader.texts(path)?;
+        let parsed = texts.iter().map(|text| GatewayCode::parse(text));
+        let parsed: Option<Vec<_>> = parsed.collect();
+        parsed.ok_or_else(|| invalid(path, ID_FORM))
+    };
+    let never = codes("payments.scheme.never_retry_codes")?;
+    let limited = codes("payments.scheme.limited_codes")?;
+    SchemeRules::new(never, limited).map_err(|error| {
+        invalid(
+            "payments.scheme.limited_codes",
+            format!("cannot be used: {error}"),
+        )
     })
 }
 
@@ -569,6 +616,10 @@ fn receipt_keys(reader: &mut Reader<'_>) -> Result<Vec<ReceiptKey>, ConfigError>
     }
     reader.show_entries("receipts.hmac_keys", shown);
     Ok(keys)
+}
+
+fn seconds(reader: &mut Reader<'_>, path: &'static str) -> Result<Duration, ConfigError> {
+    Ok(Duration::from_secs(reader.integer(path)?))
 }
 
 fn milliseconds(reader: &mut Reader<'_>, path: &'static str) -> Result<Duration, ConfigError> {

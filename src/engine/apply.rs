@@ -229,13 +229,20 @@ impl Shard {
             return Err("its purchase was never begun");
         }
         let purchase = &mut self.purchases[place];
-        let was_open = usize::from(purchase.is_open());
+        let was_open = purchase.is_open();
         let before = purchase
             .take(step, stamp.at, stamp.lsn)
             .ok_or("the life cycle has no such transition")?;
         self.apply_outcome(event, id, place, stamp, limits)?;
-        let is_open = usize::from(self.purchases[place].is_open());
-        self.open_payments = self.open_payments + is_open - was_open;
+        match (was_open, self.purchases[place].is_open()) {
+            (false, true) => {
+                self.open.insert(id.sequence());
+            }
+            (true, false) => {
+                self.open.remove(&id.sequence());
+            }
+            (true, true) | (false, false) => {}
+        }
         Ok(self.move_units(place, before))
     }
 

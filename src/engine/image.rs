@@ -104,9 +104,10 @@ impl Shard {
         for (sequence, aftermath) in more.purchases {
             let place = usize::try_from(sequence).ok()?;
             let purchase = self.purchases.get_mut(place)?;
-            let was_open = usize::from(purchase.is_open());
             purchase.aftermath = Some(Box::new(aftermath));
-            self.open_payments += usize::from(purchase.is_open()) - was_open;
+            if purchase.is_open() {
+                self.open.insert(sequence);
+            }
         }
         for (place, more) in more.buyers {
             self.buyers.get_mut(place as usize)?.more = Some(Box::new(more));
@@ -147,8 +148,9 @@ impl Shard {
                 shard.timers.push(Reverse((purchase.expires_at, sequence)));
             }
         }
-        let open = |it: &&Purchase| it.state.is_open_payment();
-        shard.open_payments = image.purchases.iter().filter(open).count();
+        let open = |(_, it): &(u64, &Purchase)| it.is_open();
+        let numbered = (0..).zip(&image.purchases).filter(open);
+        shard.open = numbered.map(|(sequence, _)| sequence).collect();
         shard.purchases = image.purchases;
         for key in image.keys {
             shard.names_what_is_there(&key.entry).then_some(())?;

@@ -22,7 +22,7 @@ use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 use rkyv::{Archive, Deserialize, Serialize};
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, VecDeque};
+use std::collections::{BTreeSet, BinaryHeap, VecDeque};
 
 /// One shard of buyers.
 #[derive(Debug)]
@@ -37,8 +37,8 @@ pub struct Shard {
     /// May name purchases that are no longer held: read over when due.
     pub(super) timers: BinaryHeap<Reverse<(UnixMs, u64)>>,
     pub(super) last_at: UnixMs,
-    /// Purchases whose payment is under way.
-    pub(super) open_payments: usize,
+    /// Purchases of which a payment or a refund is under way, by sequence: derived from them.
+    pub(super) open: BTreeSet<u64>,
 }
 
 /// A buyer's state beside their purchases.
@@ -129,7 +129,7 @@ impl Shard {
             key_expiries: VecDeque::new(),
             timers: BinaryHeap::new(),
             last_at: UnixMs::default(),
-            open_payments: 0,
+            open: BTreeSet::new(),
         }
     }
 
@@ -149,7 +149,11 @@ impl Shard {
             buyers: self.buyers.len(),
             purchases: self.purchases.len(),
             keys: self.keys.len(),
-            open_payments: self.open_payments,
+            open_payments: self.open.len(),
+            stuck_voids: self
+                .opened()
+                .filter(|(_, it)| it.state == PurchaseState::Stuck)
+                .count(),
         }
     }
 
@@ -363,15 +367,22 @@ impl Shard {
 
     /// Every purchase of which a payment or a refund is under way, and when it last changed.
     pub fn open_payments(&self) -> impl Iterator<Item = (PurchaseId, UnixMs)> + '_ {
-        let open = |(_, purchase): &(PurchaseId, &Purchase)| purchase.is_open();
-        let most = self.open_payments;
-        self.numbered()
-            .filter(open)
-            .take(most)
-            .map(|(id, purchase)| {
-                let last = purchase.history.last();
-                (id, last.map_or(UnixMs::default(), |last| last.at))
-            })
+        self.opened().map(|(id, purchase)| {
+            let last = purchase.history.last();
+            (id, last.map_or(UnixMs::default(), |last| last.at))
+        })
+    }
+
+    /// Whether a payment or a refund of this purchase is under way.
+    pub fn is_open(&self, id: PurchaseId) -> bool {
+        self.find(id).is_some_and(Purchase::is_open)
+    }
+
+    fn opened(&self) -> impl Iterator<Item = (PurchaseId, &Purchase)> + '_ {
+        self.open.iter().filter_map(|sequence| {
+            let id = PurchaseId::new(self.id, *sequence);
+            Some((id, self.find(id)?))
+        })
     }
 
     /// Every purchase that has been paid, and what of the money was not given back.
@@ -483,8 +494,10 @@ pub struct ShardSizes {
     pub purchases: usize,
     /// Idempotency keys remembered.
     pub keys: usize,
-    /// Payments under way.
+    /// Payments and refunds under way.
     pub open_payments: usize,
+    /// Voids among them that are overdue.
+    pub stuck_voids: usize,
 }
 
 pub(super) fn tally_of<K: PartialEq + Copy>(tallies: &[(K, u32)], key: K) -> u32 {

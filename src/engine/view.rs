@@ -168,6 +168,13 @@ impl PurchaseView {
             .map_or_else(UnixMs::default, |entry| entry.at)
     }
 
+    /// When its payment started; when it began, where none did.
+    pub fn payment_started_at(&self) -> UnixMs {
+        let started = |entry: &&HistoryEntry| entry.step == Step::PaymentStarted;
+        let started = self.history.iter().find(started);
+        started.map_or_else(|| self.created_at(), |entry| entry.at)
+    }
+
     /// When it was captured.
     pub fn captured_at(&self) -> Option<UnixMs> {
         let captured = |entry: &&HistoryEntry| entry.step == Step::PaymentCaptured;

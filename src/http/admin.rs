@@ -184,6 +184,11 @@ impl Front {
             "idempotency_keys": status.keys,
             "velocity_keys": status.velocity_keys,
             "open_payments": status.open_payments,
+            "stuck_voids": status.stuck_voids,
+            "gateway": {
+                "name": self.core.payments.gateway().name(),
+                "circuit": self.core.payments.circuit().as_str(),
+            },
             "connections": self.core.metrics.connections(),
             "conservation": status.products.iter().map(conservation).collect::<Vec<_>>(),
             "recovery": {

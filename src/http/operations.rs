@@ -5,6 +5,7 @@ use super::front::Front;
 use super::problem::{Reason, problem};
 use crate::ids::RequestId;
 use crate::journal::Readiness;
+use crate::payments::breaker::Circuit;
 use crate::telemetry::metrics::Exposition;
 use hyper::http::StatusCode;
 use std::sync::atomic::Ordering;
@@ -79,6 +80,20 @@ impl Front {
             .map(|view| u64::from(view.available()))
             .sum();
         out.family(
+            "holdfast_gateway_circuit",
+            "gauge",
+            "1 for where the circuit to the gateway stands: calls are sent only while it is closed.",
+        );
+        let circuit = self.core.payments.circuit();
+        for state in [Circuit::Closed, Circuit::Open, Circuit::HalfOpen] {
+            let labels = format!("state=\"{}\"", state.as_str());
+            out.sample(
+                "holdfast_gateway_circuit",
+                &labels,
+                u64::from(state == circuit),
+            );
+        }
+        out.family(
             "holdfast_units",
             "gauge",
             "Units of all products, by where they are.",
@@ -126,8 +141,13 @@ impl Front {
             ),
             (
                 "holdfast_open_payments",
-                "Payments whose outcome is not known yet.",
+                "Payments and refunds whose outcome is not known yet.",
                 status.open_payments as u64,
+            ),
+            (
+                "holdfast_stuck_voids",
+                "Authorizations that could not be given back in time; the operator is called.",
+                status.stuck_voids as u64,
             ),
         ] {
             out.single(name, "gauge", help, value);

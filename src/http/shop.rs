@@ -90,12 +90,12 @@ impl Front {
         let canonical = order.canonical(call.parts.method.as_str(), path);
         let owner = &caller_of(call).owner;
         let key = idempotency::digests(owner, order.hold.user.as_str(), key, canonical);
-        if !self.core.payments.has_room() {
+        if let Err(reason) = self.core.payments.admission() {
             // No new payment can begin; one that has ended is told all the same.
             if let Some(replay) = self.core.journal.replay(&order.hold.user, &key) {
                 return self.submitted(call, Ok(replay)).await;
             }
-            return self.refused_shape(call, Flow::Buy, Refusal::Overloaded, order.readable());
+            return self.refused_shape(call, Flow::Buy, reason, order.readable());
         }
         let command = Buy {
             origin: origin(call, Some(key), &order.readable()),

@@ -164,6 +164,11 @@ impl Journal {
         ShardId::all().flat_map(of_shard).collect()
     }
 
+    /// Whether a payment or a refund of this purchase is under way.
+    pub fn is_open(&self, purchase: PurchaseId) -> bool {
+        self.shard(purchase.shard()).is_open(purchase)
+    }
+
     /// Waits, blocking this thread, until everything before `lsn` is durable.
     pub fn wait_durable(&self, lsn: Lsn) -> Result<(), StorageFault> {
         Ok(self.log.wait_durable(wal::Lsn::new(lsn.0))?)

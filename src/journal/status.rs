@@ -28,8 +28,10 @@ pub struct Status {
     pub keys: usize,
     /// Things that attempts are counted by.
     pub velocity_keys: usize,
-    /// Payments under way.
+    /// Payments and refunds under way.
     pub open_payments: usize,
+    /// Voids among them that are overdue: the operator is called.
+    pub stuck_voids: usize,
     /// Every product with its units: `total = available + held + sold`.
     pub products: Vec<ProductView>,
 }
@@ -48,7 +50,8 @@ pub enum Readiness {
 impl Journal {
     /// Where the journal is. Looks at each shard in its turn.
     pub fn status(&self) -> Status {
-        let (mut buyers, mut purchases, mut keys, mut open_payments) = (0, 0, 0, 0);
+        let (mut buyers, mut purchases, mut keys) = (0, 0, 0);
+        let (mut open_payments, mut stuck_voids) = (0, 0);
         for id in ShardId::all() {
             let shard = self.shard(id);
             let sizes = shard.sizes();
@@ -56,6 +59,7 @@ impl Journal {
             purchases += sizes.purchases;
             keys += sizes.keys;
             open_payments += sizes.open_payments;
+            stuck_voids += sizes.stuck_voids;
         }
         Status {
             durable: self.durable(),
@@ -69,6 +73,7 @@ impl Journal {
             keys,
             velocity_keys: self.velocity.keys(),
             open_payments,
+            stuck_voids,
             products: self.products().0,
         }
     }

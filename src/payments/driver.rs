@@ -1,54 +1,58 @@
-//! Owns driving payments: for a caller who waits, after a crash, and again and again while a
-//! payment stays open.
+//! Owns driving payments and refunds: for a caller who waits, after a crash, because a webhook or
+//! the operator asks, and again and again while one stays open.
 //!
 //! Invariants:
 //! 1. The gateway is asked only once the intent is durable; an outcome is told only once it is.
 //! 2. One drive at a time has a payment. A payment that was driven before and did not end is in
 //!    doubt, whoever drives it next: it is looked up before anything is sent.
 //! 3. Every wait and every number at once is bounded by [`PaymentSettings`].
+//! 4. What is open stands in the log; the sweeper finds what nobody has in hand.
 //!
-//! The front end calls [`Payments::pay`], the start-up calls [`Payments::resume`]; nobody else
-//! calls a gateway. Deliberately absent: deadlines after which an operator is called, circuit
-//! breaking (a [`Gateway`] around another), webhooks.
+//! The front end calls [`Payments::pay`], [`Payments::refund`], [`Payments::void`] and
+//! [`Payments::look_again`], the start-up [`Payments::resume`]; nobody else calls a gateway.
 
-use crate::engine::view::PurchaseView;
+use crate::engine::command::PaymentStep;
+use crate::engine::event::{AdminAct, VoidCause};
+use crate::engine::lifecycle::PurchaseState;
+use crate::engine::refusal::Refusal;
+use crate::engine::view::{PurchaseView, RefundView};
 use crate::ids::{Lsn, PurchaseId, ReceiptKeyId};
 use crate::journal::{CommitGate, Journal, StorageFault};
+use crate::payments::breaker::Circuit;
+use crate::payments::calls::Calls;
 use crate::payments::drive::{Drive, Ended};
 use crate::payments::gateway::{Call, Class, Gateway};
 use crate::payments::handover::Paying;
-use crate::payments::registry::{Before, Registry};
+use crate::payments::later::{Again, Later};
+use crate::payments::refund::{End, KnownRefund, RefundDrive};
+use crate::payments::registry::{Asked, Before, Driving, Registry};
 use crate::payments::saga::{Known, Rest};
 use crate::payments::settings::{PaymentSettings, SettingsError};
-use parking_lot::Mutex;
-use std::cmp::Reverse;
-use std::collections::BinaryHeap;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 /// Drives payments. Shared by all threads.
 pub struct Payments {
     journal: Arc<Journal>,
-    gateway: Arc<dyn Gateway>,
+    calls: Calls,
     settings: PaymentSettings,
-    receipt_key: ReceiptKeyId,
+    keys: SealKeys,
     meter: Arc<dyn Meter>,
     registry: Registry,
     permits: Semaphore,
-    later: Mutex<BinaryHeap<Reverse<Again>>>,
-    later_changed: Notify,
+    later: Later,
 }
 
-/// A payment to try again.
-#[derive(Copy, Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Again {
-    at: Instant,
-    purchase: PurchaseId,
-    /// Drives that left it open.
-    rounds: u32,
+/// The keys that captures name, so that their receipts are always made with these.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SealKeys {
+    /// The key that seals receipts.
+    pub seal: ReceiptKeyId,
+    /// The key that signs them, where there is one.
+    pub sign: Option<ReceiptKeyId>,
 }
 
 /// What is measured of payments. Calls come from the hot path: count and return.
@@ -61,6 +65,12 @@ pub trait Meter: Send + Sync + 'static {
 
     /// A drive left a payment open; it is tried again later.
     fn left_open(&self);
+
+    /// Giving an authorization back is overdue: the operator is to be called.
+    fn void_stuck(&self, purchase: PurchaseId);
+
+    /// The sweeper found a payment in a passing state that nobody had in hand.
+    fn neglected(&self, purchase: PurchaseId);
 }
 
 /// Measures nothing.
@@ -70,6 +80,10 @@ impl Meter for () {
     fn log_waited(&self, _: Duration) {}
 
     fn left_open(&self) {}
+
+    fn void_stuck(&self, _: PurchaseId) {}
+
+    fn neglected(&self, _: PurchaseId) {}
 }
 
 /// How a payment stands when its caller is told. What it reveals is durable.
@@ -97,25 +111,24 @@ impl Settled {
 }
 
 impl Payments {
-    /// Drives payments of `journal` at `gateway`; captures name `receipt_key`.
+    /// Drives payments of `journal` at `gateway`; captures name `keys`.
     pub fn new(
         journal: Arc<Journal>,
         gateway: Arc<dyn Gateway>,
         settings: PaymentSettings,
-        receipt_key: ReceiptKeyId,
+        keys: SealKeys,
         meter: Arc<dyn Meter>,
     ) -> Result<Arc<Self>, SettingsError> {
         settings.check()?;
         Ok(Arc::new(Self {
             journal,
-            gateway,
+            calls: Calls::new(gateway, &settings, Arc::clone(&meter)),
             permits: Semaphore::new(settings.in_flight_max.min(Semaphore::MAX_PERMITS)),
             settings,
-            receipt_key,
+            keys,
             meter,
             registry: Registry::new(),
-            later: Mutex::default(),
-            later_changed: Notify::new(),
+            later: Later::default(),
         }))
     }
 
@@ -128,7 +141,64 @@ impl Payments {
         gate: &Arc<CommitGate>,
     ) -> Paying<Result<Settled, StorageFault>> {
         let (payments, gate) = (Arc::clone(self), Arc::clone(gate));
-        Paying::new(async move { payments.settle(purchase, 0, &gate).await })
+        Paying::new(async move { payments.settle(purchase, &gate).await })
+    }
+
+    /// Gives back what the refund with this number is of, whose intent was just written. Resolves
+    /// and goes on like [`Payments::pay`]; the refund is pending where its outcome is not known.
+    pub fn refund(
+        self: &Arc<Self>,
+        purchase: PurchaseId,
+        number: u32,
+        gate: &Arc<CommitGate>,
+    ) -> Paying<Result<RefundView, StorageFault>> {
+        let (payments, gate) = (Arc::clone(self), Arc::clone(gate));
+        Paying::new(async move {
+            payments.settle(purchase, &gate).await?;
+            let (view, durable_at) = payments
+                .journal
+                .refund(purchase, number)
+                .expect("a refund is driven only where the journal has it");
+            payments.durable(durable_at, &gate).await?;
+            Ok(view)
+        })
+    }
+
+    /// Gives an authorization back because the operator wants it, or tries again at once where
+    /// that is under way or stuck. Resolves and goes on like [`Payments::pay`], with the purchase
+    /// then; [`Refusal::WrongState`] where there is nothing to give back (any more).
+    pub fn void(
+        self: &Arc<Self>,
+        purchase: PurchaseId,
+        by: AdminAct,
+        gate: &Arc<CommitGate>,
+    ) -> Paying<Result<Result<PurchaseView, Refusal>, StorageFault>> {
+        let (payments, gate) = (Arc::clone(self), Arc::clone(gate));
+        Paying::new(async move {
+            let step = PaymentStep::StartVoid {
+                cause: VoidCause::Operator,
+                within_ms: payments.settings.void_deadline_ms,
+                by: Some(by),
+            };
+            if let Err(refusal) = payments.journal.record(purchase, step)? {
+                let state = payments.journal.purchase(purchase).map(|(it, _)| it.state);
+                if state != Some(PurchaseState::Voiding) {
+                    return Ok(Err(refusal));
+                }
+            }
+            // Whoever drives it just now knows nothing of this yet.
+            payments.put_down(purchase, Duration::ZERO);
+            let settled = payments.settle(purchase, &gate).await?;
+            Ok(Ok(settled.into_view()))
+        })
+    }
+
+    /// Has an open payment, or a refund under way, looked up at once: something was heard of it.
+    /// One that is neither is left alone.
+    pub fn look_again(&self, purchase: PurchaseId) {
+        if self.journal.is_open(purchase) {
+            self.put_down(purchase, Duration::ZERO);
+        }
     }
 
     /// Drives on, at a bounded number at once, every payment that the log says is open, and from
@@ -139,11 +209,15 @@ impl Payments {
         gate: &Arc<CommitGate>,
     ) -> impl Future<Output = ()> + Send + use<> {
         for (purchase, _) in self.journal.open_payments() {
-            self.registry.left_open(purchase);
-            self.try_again(purchase, 0, Duration::ZERO);
+            self.put_down(purchase, Duration::ZERO);
         }
         let (payments, gate) = (Arc::clone(self), Arc::clone(gate));
-        async move { payments.keep_trying(gate).await }
+        async move {
+            tokio::select! {
+                () = Arc::clone(&payments).keep_trying(gate) => {}
+                () = payments.keep_sweeping() => {}
+            }
+        }
     }
 
     /// Resolves once no payment is being driven; those left open are not waited for.
@@ -156,10 +230,22 @@ impl Payments {
         self.registry.driven()
     }
 
-    /// Whether another payment would be driven at once. The front end asks before it takes a buy
-    /// and answers `overloaded` otherwise; a buy that slips through waits for its turn.
-    pub fn has_room(&self) -> bool {
-        self.in_flight() < self.settings.in_flight_max
+    /// Whether another payment would be driven at once, asked before a buy is taken, while nothing
+    /// is held yet: [`Refusal::Overloaded`], or [`Refusal::GatewayUnavailable`] while nothing is
+    /// sent to the gateway. A buy that slips through waits for its turn, or is declined.
+    pub fn admission(&self) -> Result<(), Refusal> {
+        if self.in_flight() >= self.settings.in_flight_max {
+            Err(Refusal::Overloaded)
+        } else if self.circuit() == Circuit::Open {
+            Err(Refusal::GatewayUnavailable)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Whether calls go to the gateway.
+    pub fn circuit(&self) -> Circuit {
+        self.calls.circuit()
     }
 
     /// Payments that are being driven or were left open to be tried again.
@@ -169,7 +255,11 @@ impl Payments {
 
     /// The gateway that payments go to.
     pub fn gateway(&self) -> &dyn Gateway {
-        &*self.gateway
+        self.calls.gateway()
+    }
+
+    pub(super) fn calls(&self) -> &Calls {
+        &self.calls
     }
 
     pub(super) fn journal(&self) -> &Journal {
@@ -180,8 +270,8 @@ impl Payments {
         &self.settings
     }
 
-    pub(super) fn receipt_key(&self) -> &ReceiptKeyId {
-        &self.receipt_key
+    pub(super) fn seal_keys(&self) -> &SealKeys {
+        &self.keys
     }
 
     pub(super) fn meter(&self) -> &dyn Meter {
@@ -194,24 +284,36 @@ impl Payments {
         read.expect("a payment is driven only for a purchase that the journal has")
     }
 
+    /// Drives the payment, or tells how it stands where somebody else does.
     async fn settle(
         &self,
         purchase: PurchaseId,
-        rounds: u32,
         gate: &CommitGate,
     ) -> Result<Settled, StorageFault> {
         let Some(driving) = self.registry.enter(purchase) else {
-            // Somebody else drives it, and tries again if need be.
+            // Somebody else drives it, who may have looked before the last step was written.
+            self.look_again(purchase);
             let (view, durable_at) = self.read(purchase);
             gate.wait(durable_at).await?;
             return Ok(settled(None, view));
         };
+        self.drive(driving, purchase, 0, gate).await
+    }
+
+    async fn drive(
+        &self,
+        driving: Driving<'_>,
+        purchase: PurchaseId,
+        rounds: u32,
+        gate: &CommitGate,
+    ) -> Result<Settled, StorageFault> {
         let permit = self
             .permits
             .acquire()
             .await
             .expect("this semaphore is never closed");
-        let known = match driving.before() {
+        let before = driving.before();
+        let known = match before {
             Before::Nobody => Known::Unasked,
             Before::Somebody => Known::InDoubt,
         };
@@ -219,22 +321,55 @@ impl Payments {
         let intent = after_last_step(&view);
         self.durable(intent, gate).await?;
         let ended = Drive::new(self, gate, (view, intent), known).run().await?;
-        drop(permit);
         let Ended {
             rest,
-            view,
-            durable_at,
+            mut view,
+            mut durable_at,
         } = ended;
-        if rest.is_some() {
-            driving.end();
-        } else {
-            // First given free, then put down for later: whoever takes it up again finds it free.
-            drop(driving);
-            self.meter.left_open();
-            self.try_again(purchase, rounds + 1, self.settings.backoff(rounds + 1));
+        let mut end = match rest {
+            Some(_) => End::Reached,
+            None => End::Open,
+        };
+        if let Some(number) = view.pending_refund {
+            (end, durable_at) = self
+                .drive_refund((&view, durable_at), number, before, gate)
+                .await?;
+            (view, _) = self.read(purchase);
+        }
+        drop(permit);
+        match end {
+            End::Reached => {
+                if driving.end() == Asked::Again {
+                    self.look_again(purchase);
+                }
+            }
+            End::Open => {
+                self.meter.left_open();
+                self.leave_open(driving, &view, rounds + 1);
+            }
         }
         self.durable(durable_at, gate).await?;
         Ok(settled(rest, view))
+    }
+
+    async fn drive_refund(
+        &self,
+        (view, durable_at): (&PurchaseView, Lsn),
+        number: u32,
+        before: Before,
+        gate: &CommitGate,
+    ) -> Result<(End, Lsn), StorageFault> {
+        let (refund, _) = self
+            .journal
+            .refund(view.purchase, number)
+            .expect("the refund under way is one of the purchase's");
+        let known = match before {
+            Before::Nobody => KnownRefund::Unasked,
+            Before::Somebody => KnownRefund::InDoubt,
+        };
+        let drive = RefundDrive::new(self, (view.clone(), durable_at), refund, known);
+        let ended = drive.run(gate).await?;
+        Ok((ended.end, ended.durable_at))
     }
 
     pub(super) async fn durable(&self, lsn: Lsn, gate: &CommitGate) -> Result<(), StorageFault> {
@@ -244,47 +379,92 @@ impl Payments {
         waited
     }
 
-    fn try_again(&self, purchase: PurchaseId, rounds: u32, wait: Duration) {
-        let at = Instant::now() + wait;
-        self.later.lock().push(Reverse(Again {
-            at,
-            purchase,
+    /// Puts a payment down for later, in doubt; whoever drives it now has it driven once more.
+    fn put_down(&self, purchase: PurchaseId, wait: Duration) {
+        let due = Instant::now() + wait;
+        if let Some(ticket) = self.registry.put_down(purchase, due) {
+            self.later.put(Again {
+                due,
+                purchase,
+                ticket,
+                rounds: 0,
+            });
+        }
+    }
+
+    /// A drive puts its payment down: it is tried again with growing waits, and at the deadline of
+    /// a void, if that is earlier.
+    fn leave_open(&self, driving: Driving<'_>, view: &PurchaseView, rounds: u32) {
+        let mut wait = self.settings.backoff(rounds);
+        if view.state == PurchaseState::Voiding
+            && let Some(deadline) = view.void_deadline
+        {
+            let left_ms = deadline.since_ms(self.journal.now());
+            if left_ms > 0 {
+                wait = wait.min(Duration::from_millis(left_ms));
+            }
+        }
+        let (ticket, due) = driving.put_down(Instant::now() + wait);
+        self.later.put(Again {
+            due,
+            purchase: view.purchase,
+            ticket,
             rounds,
-        }));
-        self.later_changed.notify_one();
+        });
     }
 
     async fn keep_trying(self: Arc<Self>, gate: Arc<CommitGate>) {
         let parallel = Arc::new(Semaphore::new(self.settings.resume_parallel_max));
         while self.journal.fault().is_none() {
-            let again = self.next_due().await;
+            let again = self.later.next().await;
             let permit = Arc::clone(&parallel).acquire_owned().await;
             let permit = permit.expect("this semaphore is never closed");
             let (payments, gate) = (Arc::clone(&self), Arc::clone(&gate));
             tokio::spawn(async move {
-                // A fault of the log ends the loop above; its payments are open in the log.
-                let _ = payments.settle(again.purchase, again.rounds, &gate).await;
+                let Again {
+                    purchase,
+                    ticket,
+                    rounds,
+                    ..
+                } = again;
+                if let Some(driving) = payments.registry.enter_due(purchase, ticket) {
+                    // A fault of the log ends the loop above; its payments are open in the log.
+                    let _ = payments.drive(driving, purchase, rounds, &gate).await;
+                }
                 drop(permit);
             });
         }
     }
 
-    /// Waits for the next payment that is due.
-    async fn next_due(&self) -> Again {
-        loop {
-            let changed = self.later_changed.notified();
-            let first = self.later.lock().peek().map(|Reverse(first)| *first);
-            match first {
-                None => changed.await,
-                Some(first) if first.at > Instant::now() => {
-                    // Either it is due, or an earlier one may have come.
-                    let _ = tokio::time::timeout_at(first.at, changed).await;
-                }
-                Some(_) => {
-                    if let Some(Reverse(due)) = self.later.lock().pop() {
-                        return due;
-                    }
-                }
+    /// Looks over everything that is open, again and again: what has rested too long in a passing
+    /// state and is in nobody's hand is taken up. A healthy run finds none.
+    async fn keep_sweeping(&self) {
+        let every = Duration::from_millis(self.settings.sweep_every_ms);
+        while self.journal.fault().is_none() {
+            tokio::time::sleep(every).await;
+            self.sweep();
+        }
+    }
+
+    fn sweep(&self) {
+        let grace_ms = self.settings.pending_after_ms;
+        let now = self.journal.now();
+        for (purchase, changed) in self.journal.open_payments() {
+            let resting = now.since_ms(changed) >= grace_ms;
+            let grace = Duration::from_millis(grace_ms);
+            if resting && self.registry.is_neglected(purchase, grace) {
+                self.meter.neglected(purchase);
+                self.put_down(purchase, Duration::ZERO);
+            }
+        }
+    }
+}
+
+impl Settled {
+    fn into_view(self) -> PurchaseView {
+        match self {
+            Self::Captured(view) | Self::Declined(view) | Self::Voided(view) | Self::Open(view) => {
+                view
             }
         }
     }

@@ -226,6 +226,14 @@ pub enum Class {
 }
 
 impl Class {
+    /// Every one, by its number.
+    pub const ALL: [Self; 4] = [
+        Self::Approved,
+        Self::Declined,
+        Self::Retriable,
+        Self::Unknown,
+    ];
+
     /// The metric's word.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -378,6 +386,17 @@ pub enum Call {
 }
 
 impl Call {
+    /// Every one, by its number.
+    pub const ALL: [Self; 7] = [
+        Self::Authorize,
+        Self::Capture,
+        Self::Void,
+        Self::Refund,
+        Self::LookUp,
+        Self::LookUpRefund,
+        Self::List,
+    ];
+
     /// The metric's word.
     pub const fn as_str(self) -> &'static str {
         match self {

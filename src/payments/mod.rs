@@ -1,20 +1,26 @@
 //! Payments: moves a purchase from its written intent to an outcome, whatever happens between.
 //!
 //! The parts, in the order to read them: [`gateway`] is what any payment provider must offer and
-//! the one classification of its answers; [`saga`] says what to do next, and does nothing;
-//! [`driver`] does it, over crashes and disconnects; [`sandbox`] is a provider in process.
+//! the one classification of its answers; [`saga`] says what to do next with a payment, [`refund`]
+//! with a refund, and neither does anything; [`driver`] does it, over crashes and disconnects;
+//! [`sandbox`] is a provider in process.
 //! Invariant: captured with goods, or nothing charged and the stock back.
 //! Deliberately absent: HTTP, money arithmetic, and what a buyer is told.
 
+pub mod breaker;
+mod calls;
 mod drive;
 pub mod driver;
 pub mod gateway;
 mod handover;
+mod later;
+pub mod refund;
 mod registry;
 pub mod saga;
 pub mod sandbox;
+pub mod scheme;
 pub mod settings;
 
-pub use driver::{Meter, Payments, Settled};
+pub use driver::{Meter, Payments, SealKeys, Settled};
 pub use handover::Paying;
 pub use settings::{PaymentSettings, SettingsError};

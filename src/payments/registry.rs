@@ -1,17 +1,21 @@
-//! Owns who drives which payment, and which payments were left open by whoever drove them.
+//! Owns who drives which payment, which payments were left open by whoever drove them, and when
+//! these are to be taken up again.
 //!
 //! Invariants: one drive at a time has a payment; a payment that anybody has begun to drive and
-//! not ended stays marked, so that whoever drives it next knows that it is in doubt.
+//! not ended stays marked, so that whoever drives it next knows that it is in doubt; of all that
+//! was ever put down for later about a payment, the last alone counts (its [`Ticket`]).
 //! Bounded by the engine's bound on purchases: each is in here at most once.
-//! Deliberately absent: when to try again (`driver`).
+//! Deliberately absent: the queue of what is due (`later`), and what is done then (`driver`).
 
 use crate::ids::PurchaseId;
 use crossbeam_utils::CachePadded;
 use hashbrown::HashMap;
 use hashbrown::hash_map::Entry;
 use parking_lot::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 /// Parts that payments are spread over.
 const SHARDS: usize = 64;
@@ -21,15 +25,27 @@ const SHARDS: usize = 64;
 pub(super) struct Registry {
     shards: Box<[CachePadded<Marks>]>,
     driven: AtomicUsize,
+    tickets: AtomicU64,
     idle: Notify,
 }
 
 type Marks = Mutex<HashMap<PurchaseId, Mark>>;
 
+/// Names one putting down for later.
+#[derive(Copy, Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Ticket(u64);
+
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 enum Mark {
-    Driven,
-    LeftOpen,
+    Driven(Asked),
+    LeftOpen { ticket: Ticket, due: Instant },
+}
+
+/// Whether somebody asked for another drive while one was going on.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub(super) enum Asked {
+    No,
+    Again,
 }
 
 /// Whether anybody has driven a payment before, in this process or one that crashed.
@@ -46,6 +62,7 @@ impl Registry {
         Self {
             shards: (0..SHARDS).map(|_| CachePadded::default()).collect(),
             driven: AtomicUsize::new(0),
+            tickets: AtomicU64::new(0),
             idle: Notify::new(),
         }
     }
@@ -53,28 +70,76 @@ impl Registry {
     /// Takes the payment; `None` while somebody else drives it.
     pub(super) fn enter(&self, purchase: PurchaseId) -> Option<Driving<'_>> {
         let before = match self.shard(purchase).lock().entry(purchase) {
-            Entry::Occupied(mut entry) => match entry.insert(Mark::Driven) {
-                Mark::Driven => return None,
-                Mark::LeftOpen => Before::Somebody,
+            Entry::Occupied(mut entry) => match entry.get() {
+                Mark::Driven(_) => return None,
+                Mark::LeftOpen { .. } => {
+                    entry.insert(Mark::Driven(Asked::No));
+                    Before::Somebody
+                }
             },
             Entry::Vacant(entry) => {
-                entry.insert(Mark::Driven);
+                entry.insert(Mark::Driven(Asked::No));
                 Before::Nobody
             }
         };
+        Some(self.driving(purchase, before))
+    }
+
+    /// Takes the payment that was put down for later under `ticket`; `None` where it was taken up,
+    /// or put down anew, since.
+    pub(super) fn enter_due(&self, purchase: PurchaseId, ticket: Ticket) -> Option<Driving<'_>> {
+        let mut shard = self.shard(purchase).lock();
+        let mark = shard.get_mut(&purchase)?;
+        let current = matches!(mark, Mark::LeftOpen { ticket: current, .. } if *current == ticket);
+        current.then_some(())?;
+        *mark = Mark::Driven(Asked::No);
+        drop(shard);
+        Some(self.driving(purchase, Before::Somebody))
+    }
+
+    fn driving(&self, purchase: PurchaseId, before: Before) -> Driving<'_> {
         self.driven.fetch_add(1, Ordering::Relaxed);
-        Some(Driving {
+        Driving {
             registry: self,
             purchase,
             before,
             ended: false,
-        })
+        }
     }
 
-    /// Marks a payment that another process may have begun to drive.
-    pub(super) fn left_open(&self, purchase: PurchaseId) {
-        let mut shard = self.shard(purchase).lock();
-        shard.entry(purchase).or_insert(Mark::LeftOpen);
+    /// Puts a payment down to be taken up at `due`, in doubt. `None` where somebody drives it, who
+    /// is asked to have it driven once more.
+    pub(super) fn put_down(&self, purchase: PurchaseId, due: Instant) -> Option<Ticket> {
+        let ticket = self.ticket();
+        match self.shard(purchase).lock().entry(purchase) {
+            Entry::Occupied(mut entry) => match entry.get() {
+                Mark::Driven(_) => {
+                    entry.insert(Mark::Driven(Asked::Again));
+                    return None;
+                }
+                Mark::LeftOpen { .. } => {
+                    entry.insert(Mark::LeftOpen { ticket, due });
+                }
+            },
+            Entry::Vacant(entry) => {
+                entry.insert(Mark::LeftOpen { ticket, due });
+            }
+        }
+        Some(ticket)
+    }
+
+    /// Whether nobody has the payment in hand: it is neither driven nor to be taken up by now,
+    /// `grace` allowed.
+    pub(super) fn is_neglected(&self, purchase: PurchaseId, grace: Duration) -> bool {
+        match self.shard(purchase).lock().get(&purchase) {
+            None => true,
+            Some(Mark::Driven(_)) => false,
+            Some(Mark::LeftOpen { due, .. }) => due.elapsed() > grace,
+        }
+    }
+
+    fn ticket(&self) -> Ticket {
+        Ticket(self.tickets.fetch_add(1, Ordering::Relaxed))
     }
 
     /// How many are driven.
@@ -105,8 +170,8 @@ impl Registry {
     }
 }
 
-/// Nobody else drives the payment while this lives. Dropped before [`Driving::end`], it leaves the
-/// payment marked as open.
+/// Nobody else drives the payment while this lives. Dropped before [`Driving::end`] or
+/// [`Driving::put_down`], it leaves the payment marked as open, and the sweeper finds it.
 #[derive(Debug)]
 pub(super) struct Driving<'a> {
     registry: &'a Registry,
@@ -121,21 +186,40 @@ impl Driving<'_> {
         self.before
     }
 
-    /// The payment has ended: nothing is to be kept of it.
-    pub(super) fn end(mut self) {
+    /// The payment has ended: nothing is to be kept of it. Whether somebody asked for another
+    /// drive meanwhile.
+    pub(super) fn end(mut self) -> Asked {
         self.ended = true;
+        let mut shard = self.registry.shard(self.purchase).lock();
+        match shard.remove(&self.purchase) {
+            Some(Mark::Driven(asked)) => asked,
+            Some(Mark::LeftOpen { .. }) | None => Asked::No,
+        }
+    }
+
+    /// The payment is to be taken up again at `due`, or at once where somebody asked for it while
+    /// it was driven. Whoever takes it up finds it free.
+    pub(super) fn put_down(mut self, due: Instant) -> (Ticket, Instant) {
+        self.ended = true;
+        self.leave(due)
+    }
+
+    /// In one turn of the lock: whoever comes next finds it either driven or left open.
+    fn leave(&self, due: Instant) -> (Ticket, Instant) {
+        let ticket = self.registry.ticket();
+        let mut shard = self.registry.shard(self.purchase).lock();
+        let asked = shard.get(&self.purchase) == Some(&Mark::Driven(Asked::Again));
+        let due = if asked { Instant::now() } else { due };
+        shard.insert(self.purchase, Mark::LeftOpen { ticket, due });
+        (ticket, due)
     }
 }
 
 impl Drop for Driving<'_> {
     fn drop(&mut self) {
-        let mut shard = self.registry.shard(self.purchase).lock();
-        if self.ended {
-            shard.remove(&self.purchase);
-        } else {
-            shard.insert(self.purchase, Mark::LeftOpen);
+        if !self.ended {
+            self.leave(Instant::now());
         }
-        drop(shard);
         if self.registry.driven.fetch_sub(1, Ordering::AcqRel) == 1 {
             self.registry.idle.notify_waiters();
         }
@@ -158,10 +242,49 @@ mod tests {
         assert_eq!((registry.driven(), registry.open()), (0, 1));
         let second = registry.enter(id).expect("left open");
         assert_eq!(second.before(), Before::Somebody);
-        registry.left_open(id);
+        assert_eq!(registry.put_down(id, Instant::now()), None);
         assert!(registry.enter(id).is_none());
-        second.end();
+        assert_eq!(second.end(), Asked::Again);
         assert_eq!((registry.driven(), registry.open()), (0, 0));
         assert_eq!(registry.enter(id).map(|d| d.before()), Some(Before::Nobody));
+    }
+
+    #[test]
+    fn only_the_last_putting_down_counts() {
+        let registry = Registry::new();
+        let id = PurchaseId::new(ShardId::new(1), 1);
+        let later = Instant::now() + Duration::from_mins(1);
+        let first = registry.put_down(id, later).expect("nobody drives it");
+        let second = registry.put_down(id, later).expect("nobody drives it");
+        assert!(registry.enter_due(id, first).is_none());
+        let driving = registry.enter_due(id, second).expect("the last one");
+        assert_eq!(driving.before(), Before::Somebody);
+        assert!(registry.enter_due(id, second).is_none());
+        // Asked for meanwhile: due at once, whatever its driver says.
+        assert_eq!(registry.put_down(id, later), None);
+        let (third, due) = driving.put_down(later);
+        assert!(due < later);
+        assert_eq!(
+            registry.enter_due(id, third).map(Driving::end),
+            Some(Asked::No)
+        );
+        assert_eq!(registry.open(), 0);
+    }
+
+    #[test]
+    fn neglected_is_what_nobody_drives_or_takes_up_in_time() {
+        let registry = Registry::new();
+        let id = PurchaseId::new(ShardId::new(1), 1);
+        assert!(registry.is_neglected(id, Duration::ZERO));
+        let driving = registry.enter(id).expect("nobody has it");
+        assert!(!registry.is_neglected(id, Duration::ZERO));
+        let _ = driving.put_down(Instant::now() + Duration::from_mins(1));
+        assert!(!registry.is_neglected(id, Duration::ZERO));
+        // Its drive went away without a word.
+        drop(registry.enter(id).expect("left open"));
+        assert!(!registry.is_neglected(id, Duration::from_mins(1)));
+        while !registry.is_neglected(id, Duration::ZERO) {
+            std::hint::spin_loop();
+        }
     }
 }

@@ -7,11 +7,12 @@
 //! 3. Every pair of state and knowledge has its action; there is no fallback arm, so a new state
 //!    or a new thing to know has to be placed here.
 //!
-//! Deliberately absent: how often and how long to try (`driver`).
+//! Deliberately absent: how often and how long to try (`calls`, `driver`), and refunds of what was
+//! captured (`refund`).
 
 use crate::engine::event::{DeclineCause, VoidCause};
 use crate::engine::lifecycle::PurchaseState;
-use crate::ids::CaptureId;
+use crate::ids::{CaptureId, GatewayCode};
 use crate::payments::gateway::{Authorization, Found};
 
 /// What is known of the gateway about one purchase.
@@ -28,7 +29,16 @@ pub enum Known {
     /// The gateway will never capture.
     CaptureRefused,
     /// The gateway has nothing, and no further attempt to authorize is made.
-    GivenUp(DeclineCause),
+    GivenUp(DeclineCause, Late),
+}
+
+/// Whether an attempt to authorize whose answer never came may still take effect.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub enum Late {
+    /// None is under way, or the reference is closed.
+    Impossible,
+    /// One may be.
+    Possible,
 }
 
 /// What to do next.
@@ -40,14 +50,17 @@ pub enum Action {
     Authorize,
     /// Ask the gateway to take the money.
     Capture,
-    /// Ask the gateway to give the authorization back.
+    /// Ask the gateway to close the reference, under which it has nothing, so that no attempt that
+    /// is still on its way sets money aside later.
+    Close,
+    /// Ask the gateway to give the authorization back, and to close the reference.
     Void,
     /// Ask the gateway to give back all that it took.
     GiveBack,
     /// Write down that the money is set aside.
     RecordAuthorized(Authorization),
-    /// Write down that nothing was charged, and free the units.
-    RecordDeclined(DeclineCause),
+    /// Write down that nothing was charged, with the gateway's word for why, and free the units.
+    RecordDeclined(DeclineCause, Option<GatewayCode>),
     /// Write down that the money is about to be taken.
     StartCapture,
     /// Write down that the money is taken, and sell the units.
@@ -96,16 +109,19 @@ pub fn next(state: PurchaseState, known: &Known) -> Action {
 fn authorizing(known: &Known) -> Action {
     match known {
         Known::Unasked | Known::Has(Found::Nothing) => Action::Authorize,
-        Known::InDoubt => Action::LookUp,
+        Known::InDoubt | Known::CaptureRefused => Action::LookUp,
         // Captured already: its steps were lost in a crash, and are written again one by one.
         Known::Has(Found::Authorized(authorization) | Found::Captured(authorization, _)) => {
             Action::RecordAuthorized(authorization.clone())
         }
-        Known::Has(Found::Declined(decline)) => Action::RecordDeclined(decline.cause()),
-        Known::Has(Found::Voided | Found::Refunded) | Known::CaptureRefused => {
-            Action::RecordDeclined(DeclineCause::GatewayFailed)
+        Known::Has(Found::Declined(decline)) => {
+            Action::RecordDeclined(decline.cause(), decline.code.clone())
         }
-        Known::GivenUp(cause) => Action::RecordDeclined(*cause),
+        Known::Has(Found::Voided | Found::Refunded) => {
+            Action::RecordDeclined(DeclineCause::GatewayFailed, None)
+        }
+        Known::GivenUp(_, Late::Possible) => Action::Close,
+        Known::GivenUp(cause, Late::Impossible) => Action::RecordDeclined(*cause, None),
     }
 }
 
@@ -114,32 +130,34 @@ fn authorized(known: &Known) -> Action {
         Known::Unasked | Known::Has(Found::Authorized(_) | Found::Captured(..)) => {
             Action::StartCapture
         }
-        Known::InDoubt => Action::LookUp,
+        Known::InDoubt | Known::GivenUp(..) => Action::LookUp,
         Known::CaptureRefused => Action::StartVoid(VoidCause::CaptureRefused),
-        Known::Has(Found::Nothing | Found::Declined(_) | Found::Voided | Found::Refunded)
-        | Known::GivenUp(_) => Action::StartVoid(VoidCause::AuthorizationLapsed),
+        Known::Has(Found::Nothing | Found::Declined(_) | Found::Voided | Found::Refunded) => {
+            Action::StartVoid(VoidCause::AuthorizationLapsed)
+        }
     }
 }
 
 fn capturing(known: &Known) -> Action {
     match known {
         Known::Has(Found::Authorized(_)) => Action::Capture,
-        Known::Unasked | Known::InDoubt => Action::LookUp,
+        Known::Unasked | Known::InDoubt | Known::GivenUp(..) => Action::LookUp,
         Known::Has(Found::Captured(_, capture)) => Action::RecordCaptured(capture.clone()),
         Known::CaptureRefused => Action::StartVoid(VoidCause::CaptureRefused),
-        Known::Has(Found::Nothing | Found::Declined(_) | Found::Voided | Found::Refunded)
-        | Known::GivenUp(_) => Action::StartVoid(VoidCause::AuthorizationLapsed),
+        Known::Has(Found::Nothing | Found::Declined(_) | Found::Voided | Found::Refunded) => {
+            Action::StartVoid(VoidCause::AuthorizationLapsed)
+        }
     }
 }
 
 fn voiding(known: &Known) -> Action {
     match known {
-        Known::Has(Found::Authorized(_)) | Known::CaptureRefused => Action::Void,
-        Known::Unasked | Known::InDoubt => Action::LookUp,
+        // Where it has nothing, something may still be on its way: voiding closes the reference.
+        Known::Has(Found::Authorized(_) | Found::Nothing) | Known::CaptureRefused => Action::Void,
+        Known::Unasked | Known::InDoubt | Known::GivenUp(..) => Action::LookUp,
         // It said that it would not capture, and did: no money without goods.
         Known::Has(Found::Captured(..)) => Action::GiveBack,
-        Known::Has(Found::Nothing | Found::Declined(_) | Found::Voided | Found::Refunded)
-        | Known::GivenUp(_) => Action::RecordVoided,
+        Known::Has(Found::Declined(_) | Found::Voided | Found::Refunded) => Action::RecordVoided,
     }
 }
 
@@ -150,7 +168,7 @@ mod tests {
     use crate::payments::gateway::Decline;
 
     /// Everything that can be known, by the words of the table.
-    fn every_known() -> [(&'static str, Known); 10] {
+    fn every_known() -> [(&'static str, Known); 11] {
         let authorization = || Authorization {
             id: AuthorizationId::parse("a").expect("an id"),
             capture_before: None,
@@ -169,7 +187,14 @@ mod tests {
             ("voided", Known::Has(Found::Voided)),
             ("refunded", Known::Has(Found::Refunded)),
             ("refused", Known::CaptureRefused),
-            ("given-up", Known::GivenUp(DeclineCause::NeverReceived)),
+            (
+                "given-up",
+                Known::GivenUp(DeclineCause::NeverReceived, Late::Impossible),
+            ),
+            (
+                "late",
+                Known::GivenUp(DeclineCause::NeverReceived, Late::Possible),
+            ),
         ]
     }
 
@@ -178,10 +203,11 @@ mod tests {
             Action::LookUp => "LOOK-UP".into(),
             Action::Authorize => "AUTHORIZE".into(),
             Action::Capture => "CAPTURE".into(),
+            Action::Close => "CLOSE".into(),
             Action::Void => "VOID".into(),
             Action::GiveBack => "GIVE-BACK".into(),
             Action::RecordAuthorized(_) => "authorized".into(),
-            Action::RecordDeclined(cause) => format!("declined:{}", cause.as_str()),
+            Action::RecordDeclined(cause, _) => format!("declined:{}", cause.as_str()),
             Action::StartCapture => "start-capture".into(),
             Action::RecordCaptured(_) => "captured".into(),
             Action::StartVoid(cause) => format!("start-void:{}", cause.as_str()),
@@ -200,8 +226,9 @@ mod tests {
         authorizing  captured    authorized
         authorizing  voided      declined:gateway_failed
         authorizing  refunded    declined:gateway_failed
-        authorizing  refused     declined:gateway_failed
+        authorizing  refused     LOOK-UP
         authorizing  given-up    declined:never_received
+        authorizing  late        CLOSE
 
         authorized   unasked     start-capture
         authorized   doubt       LOOK-UP
@@ -212,7 +239,8 @@ mod tests {
         authorized   voided      start-void:authorization_lapsed
         authorized   refunded    start-void:authorization_lapsed
         authorized   refused     start-void:capture_refused
-        authorized   given-up    start-void:authorization_lapsed
+        authorized   given-up    LOOK-UP
+        authorized   late        LOOK-UP
 
         capturing    unasked     LOOK-UP
         capturing    doubt       LOOK-UP
@@ -223,24 +251,37 @@ mod tests {
         capturing    voided      start-void:authorization_lapsed
         capturing    refunded    start-void:authorization_lapsed
         capturing    refused     start-void:capture_refused
-        capturing    given-up    start-void:authorization_lapsed
+        capturing    given-up    LOOK-UP
+        capturing    late        LOOK-UP
 
         voiding      unasked     LOOK-UP
         voiding      doubt       LOOK-UP
-        voiding      nothing     voided
+        voiding      nothing     VOID
         voiding      declined    voided
         voiding      authorized  VOID
         voiding      captured    GIVE-BACK
         voiding      voided      voided
         voiding      refunded    voided
         voiding      refused     VOID
-        voiding      given-up    voided
+        voiding      given-up    LOOK-UP
+        voiding      late        LOOK-UP
+
+        stuck        unasked     LOOK-UP
+        stuck        doubt       LOOK-UP
+        stuck        nothing     VOID
+        stuck        declined    voided
+        stuck        authorized  VOID
+        stuck        captured    GIVE-BACK
+        stuck        voided      voided
+        stuck        refunded    voided
+        stuck        refused     VOID
+        stuck        given-up    LOOK-UP
+        stuck        late        LOOK-UP
 
         held                *    rest:NoPayment
         expired             *    rest:NoPayment
         released            *    rest:NoPayment
         under_review        *    rest:Waiting
-        stuck               *    rest:Waiting
         declined            *    rest:Declined
         voided              *    rest:Voided
         captured            *    rest:Captured

@@ -2,6 +2,8 @@
 //!
 //! Deliberately absent: which gateway, its address and its keys (`config`).
 
+use crate::payments::breaker::BreakerSettings;
+use crate::payments::scheme::SchemeRules;
 use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
 
@@ -14,8 +16,8 @@ pub struct PaymentSettings {
     /// How often a call that went wrong is followed by another before the payment is left for
     /// later, or, where the gateway has nothing of it, given up.
     pub retries_max: u32,
-    /// The first wait between two attempts, in milliseconds; at least 1. Each next one is twice as
-    /// long, less up to half of it at random.
+    /// The longest that the first wait between two attempts can be, in milliseconds; at least 1.
+    /// Each next one can be twice as long; how long it is, is drawn at random (full jitter).
     pub backoff_first_ms: u64,
     /// The longest wait between two attempts, in milliseconds; at least `backoff_first_ms`.
     pub backoff_max_ms: u64,
@@ -26,6 +28,21 @@ pub struct PaymentSettings {
     pub in_flight_max: usize,
     /// Payments among these that were left open and are tried again. At least 1.
     pub resume_parallel_max: usize,
+    /// How long after its start a payment may still be authorized, in milliseconds; at least 1.
+    /// Later than that nothing new is set aside for a buyer who no longer reckons with it.
+    pub give_up_after_ms: u64,
+    /// How long giving an authorization back may take before the operator is called, in
+    /// milliseconds; at least 1.
+    pub void_deadline_ms: u64,
+    /// How often all open payments are looked over, in milliseconds; at least 1.
+    pub sweep_every_ms: u64,
+    /// How long a payment may rest in a passing state without anybody having it in hand, in
+    /// milliseconds, before the sweeper takes it up.
+    pub pending_after_ms: u64,
+    /// When nothing is sent to the gateway for a while.
+    pub breaker: BreakerSettings,
+    /// What the card networks say about trying a declined card again.
+    pub scheme: SchemeRules,
 }
 
 impl Default for PaymentSettings {
@@ -38,6 +55,15 @@ impl Default for PaymentSettings {
             unknown_after_ms: 10_000,
             in_flight_max: 10_000,
             resume_parallel_max: 64,
+            give_up_after_ms: 900_000,
+            void_deadline_ms: 86_400_000,
+            sweep_every_ms: 10_000,
+            pending_after_ms: 60_000,
+            breaker: BreakerSettings {
+                failures: 20,
+                open_ms: 5_000,
+            },
+            scheme: SchemeRules::default(),
         }
     }
 }
@@ -61,6 +87,10 @@ impl PaymentSettings {
             ("backoff_first_ms", self.backoff_first_ms == 0),
             ("in_flight_max", self.in_flight_max == 0),
             ("resume_parallel_max", self.resume_parallel_max == 0),
+            ("give_up_after_s", self.give_up_after_ms == 0),
+            ("void_deadline_s", self.void_deadline_ms == 0),
+            ("sweep_every_ms", self.sweep_every_ms == 0),
+            ("circuit_open_ms", self.breaker.open_ms == 0),
         ];
         if let Some((name, _)) = at_least_one.into_iter().find(|(_, zero)| *zero) {
             return Err(SettingsError::Zero(name));
@@ -81,8 +111,8 @@ impl PaymentSettings {
         Duration::from_millis(self.unknown_after_ms)
     }
 
-    /// The wait after the `failed`-th failure (from 1): twice as long each time up to the longest,
-    /// less up to half of it at random, so that those who failed together do not come back
+    /// The wait after the `failed`-th failure (from 1): drawn at random between nothing and a bound
+    /// that doubles each time up to the longest, so that those who failed together do not come back
     /// together.
     pub fn backoff(&self, failed: u32) -> Duration {
         let doubled = self
@@ -95,7 +125,7 @@ impl PaymentSettings {
             .min(self.backoff_max_ms);
         // A new hasher of the standard library is seeded at random.
         let random = RandomState::new().hash_one(failed);
-        Duration::from_millis(doubled - random % (doubled / 2 + 1))
+        Duration::from_millis(random % (doubled + 1))
     }
 }
 
@@ -115,10 +145,11 @@ mod tests {
             (64, 30_000),
         ] {
             let longest = Duration::from_millis(longest);
-            for _ in 0..50 {
-                let wait = settings.backoff(failed);
-                assert!(wait <= longest && wait >= longest / 2, "{failed}: {wait:?}");
-            }
+            let waits: Vec<_> = (0..200).map(|_| settings.backoff(failed)).collect();
+            assert!(waits.iter().all(|wait| *wait <= longest), "{failed}");
+            // Full jitter: of 200 draws some fall into the lower and some into the upper half.
+            assert!(waits.iter().any(|wait| *wait < longest / 2), "{failed}");
+            assert!(waits.iter().any(|wait| *wait > longest / 2), "{failed}");
         }
     }
 

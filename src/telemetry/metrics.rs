@@ -9,6 +9,7 @@
 use super::histogram::{BOUNDS, Counts, Histogram, bound_ns};
 use crate::engine::event::Flow;
 use crate::engine::refusal::Refusal;
+use crate::payments::gateway::{Call, Class};
 use crossbeam_utils::CachePadded;
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -66,6 +67,9 @@ const FLOWS: [Flow; 5] = [
     Flow::Reward,
 ];
 
+const CALLS: [Call; 7] = Call::ALL;
+const CLASSES: [Class; 4] = Class::ALL;
+
 /// One thread's counters.
 #[derive(Debug)]
 pub struct Shard {
@@ -78,6 +82,8 @@ pub struct Shard {
     accepted: AtomicU64,
     turned_away: AtomicU64,
     payments_left_open: AtomicU64,
+    payments_neglected: AtomicU64,
+    gateway_calls: [[AtomicU64; CLASSES.len()]; CALLS.len()],
 }
 
 impl Default for Shard {
@@ -93,6 +99,8 @@ impl Default for Shard {
             accepted: zero(),
             turned_away: zero(),
             payments_left_open: zero(),
+            payments_neglected: zero(),
+            gateway_calls: std::array::from_fn(|_| std::array::from_fn(|_| zero())),
         }
     }
 }
@@ -127,6 +135,16 @@ impl Shard {
     /// Counts a payment that was left open, to be tried again later.
     pub fn left_open(&self) {
         self.payments_left_open.fetch_add(1, Relaxed);
+    }
+
+    /// Counts a payment that the sweeper found in nobody's hand.
+    pub fn neglected(&self) {
+        self.payments_neglected.fetch_add(1, Relaxed);
+    }
+
+    /// Counts a call to the gateway by how it ended.
+    pub fn gateway_call(&self, call: Call, class: Class) {
+        self.gateway_calls[call as usize][class as usize].fetch_add(1, Relaxed);
     }
 
     /// Counts a connection that was turned away because there were too many.
@@ -232,6 +250,7 @@ impl Metrics {
     pub fn render(&self, out: &mut Exposition) {
         self.render_attempts(out);
         self.render_stages(out);
+        self.render_gateway_calls(out);
         out.family(
             "holdfast_answers_total",
             "counter",
@@ -245,11 +264,16 @@ impl Metrics {
                 count,
             );
         }
-        let counters: [(&str, &str, Of); 4] = [
+        let counters: [(&str, &str, Of); 5] = [
             (
                 "holdfast_payments_left_open_total",
                 "Times a payment was left open, to be tried again later.",
                 |s| &s.payments_left_open,
+            ),
+            (
+                "holdfast_payments_neglected_total",
+                "Payments that rested in a passing state with nobody having them in hand.",
+                |s| &s.payments_neglected,
             ),
             (
                 "holdfast_unauthorized_total",
@@ -296,6 +320,18 @@ impl Metrics {
                     let labels = format!("flow=\"{flow}\",result=\"{result}\",reason=\"{reason}\"");
                     out.sample(name, &labels, count);
                 }
+            }
+        }
+    }
+
+    fn render_gateway_calls(&self, out: &mut Exposition) {
+        let name = "holdfast_gateway_calls_total";
+        out.family(name, "counter", "Calls to the gateway, by how they ended.");
+        for call in CALLS {
+            for class in CLASSES {
+                let count = self.sum(|shard| &shard.gateway_calls[call as usize][class as usize]);
+                let (call, class) = (call.as_str(), class.as_str());
+                out.sample(name, &format!("call=\"{call}\",class=\"{class}\""), count);
             }
         }
     }

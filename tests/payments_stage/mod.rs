@@ -2,18 +2,21 @@
 //! runtime. Opening a directory again is what a restart does.
 #![allow(dead_code, reason = "each test file uses its part of the stage")]
 
-use holdfast::engine::command::Buy;
-use holdfast::engine::event::{Active, AdminAct, IdempotencyKey, Origin, ProductSet};
+use holdfast::engine::command::{Buy, StartRefund};
+use holdfast::engine::event::{
+    Active, AdminAct, Discount, IdempotencyKey, Origin, ProductSet, PromotionSet,
+};
 use holdfast::engine::lifecycle::{PurchaseState, Units};
-use holdfast::engine::view::PurchaseView;
+use holdfast::engine::view::{PurchaseView, RefundView};
 use holdfast::ids::{
-    CardToken, Digest16, KeyOwner, ProductId, PurchaseId, ReceiptKeyId, RequestId, UserId,
+    CardToken, Digest16, KeyOwner, ProductId, PromotionCode, PurchaseId, ReceiptKeyId, RequestId,
+    UserId,
 };
 use holdfast::journal::{CommitGate, Journal, JournalOptions, Outcome};
-use holdfast::money::{Currency, Price};
+use holdfast::money::{Amount, Currency, Price};
 use holdfast::payments::gateway::{Gateway, Reference};
 use holdfast::payments::sandbox::{Charge, ChargeState, Sandbox, read_charges};
-use holdfast::payments::{PaymentSettings, Payments, Settled};
+use holdfast::payments::{Meter, PaymentSettings, Payments, SealKeys, Settled};
 use std::collections::HashMap;
 use std::fs;
 use std::future::Future;
@@ -62,16 +65,27 @@ impl Stage {
         settings: PaymentSettings,
         wrap: impl FnOnce(Arc<Sandbox>) -> Arc<G>,
     ) -> Self {
+        Self::open_measured(data_dir, settings, wrap, Arc::new(()))
+    }
+
+    pub fn open_measured<G: Gateway>(
+        data_dir: &Path,
+        settings: PaymentSettings,
+        wrap: impl FnOnce(Arc<Sandbox>) -> Arc<G>,
+        meter: Arc<dyn Meter>,
+    ) -> Self {
         let mut options = JournalOptions::new(data_dir);
         options.log.segment_bytes = 2 << 20;
         options.log.ring_bytes = 1 << 19;
         options.engine.rate.count = 1_000;
         let journal = Journal::open(options, &mut |_| {}).unwrap();
         let sandbox = Arc::new(Sandbox::open(data_dir).unwrap());
-        let key = ReceiptKeyId::parse("r1").unwrap();
+        let key = SealKeys {
+            seal: ReceiptKeyId::parse("r1").unwrap(),
+            sign: None,
+        };
         let gateway = wrap(Arc::clone(&sandbox));
-        let payments =
-            Payments::new(Arc::clone(&journal), gateway, settings, key, Arc::new(())).unwrap();
+        let payments = Payments::new(Arc::clone(&journal), gateway, settings, key, meter).unwrap();
         let gate = CommitGate::new(&journal);
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_time()
@@ -92,17 +106,22 @@ impl Stage {
     }
 
     fn put_product(&self) {
+        self.put_product_at(PRICE, 0);
+    }
+
+    /// Sets the product's price and the reward tokens that it brings.
+    pub fn put_product_at(&self, price: i64, reward_tokens: u32) {
         let set = ProductSet {
             product: product(),
             name: "Drop".to_owned(),
-            prices: vec![(usd(), Price::new(PRICE).unwrap())],
+            prices: vec![(usd(), Price::new(price).unwrap())],
             stock: STOCK,
             per_user_limit: None,
             starts_at: None,
             ends_at: None,
             active: Active::Yes,
             hold_ttl_ms: None,
-            reward_tokens: 0,
+            reward_tokens,
             by: AdminAct {
                 request: RequestId(0),
                 owner: owner(),
@@ -111,8 +130,29 @@ impl Stage {
         let _ = self.journal.put_product(set).unwrap().unwrap();
     }
 
+    /// Puts a promotion in force under which everything costs nothing.
+    pub fn put_free_promotion(&self) {
+        let set = PromotionSet {
+            code: PromotionCode::parse("FREE").unwrap(),
+            discount: Discount::Percent(100),
+            uses_max: 10,
+            uses_per_user_max: None,
+            products: vec![],
+            starts_at: None,
+            ends_at: None,
+            active: Active::Yes,
+            by: operator(),
+        };
+        let _ = self.journal.put_promotion(set).unwrap().unwrap();
+    }
+
     /// Writes the intent to buy one unit with this card.
     pub fn start(&mut self, card: &str) -> PurchaseId {
+        self.start_with(card, None)
+    }
+
+    /// The same, with a promotion.
+    pub fn start_with(&mut self, card: &str, promotion: Option<&str>) -> PurchaseId {
         self.number += 1;
         let mut scope = [0; 16];
         scope[..8].copy_from_slice(&self.number.to_le_bytes());
@@ -133,7 +173,7 @@ impl Stage {
             quantity: 1,
             currency: usd(),
             card: CardToken::parse(card).unwrap(),
-            promotion: None,
+            promotion: promotion.and_then(PromotionCode::parse),
             hold: None,
         };
         match self.journal.buy(&buy).unwrap().outcome {
@@ -147,6 +187,35 @@ impl Stage {
         let purchase = self.start(card);
         let paying = self.in_runtime(|stage| stage.payments.pay(purchase, &stage.gate));
         self.run(paying).unwrap()
+    }
+
+    /// Writes the intent to give back `amount` of a purchase; the refund's number.
+    pub fn start_refund(&mut self, purchase: PurchaseId, amount: Option<i64>) -> u32 {
+        self.number += 1;
+        let mut scope = [1; 16];
+        scope[..8].copy_from_slice(&self.number.to_le_bytes());
+        let command = StartRefund {
+            purchase,
+            amount: amount.and_then(Amount::new),
+            previously_refunded: self.view(purchase).refunded,
+            note: "asked for".to_owned(),
+            key: IdempotencyKey {
+                scope: Digest16(scope),
+                fingerprint: Digest16([8; 16]),
+            },
+            by: operator(),
+        };
+        match self.journal.start_refund(&command).unwrap().outcome {
+            Outcome::RefundStarted(view) => view.number,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Starts a refund and waits for what its caller is told.
+    pub fn refund(&mut self, purchase: PurchaseId, amount: Option<i64>) -> RefundView {
+        let number = self.start_refund(purchase, amount);
+        let refunding = self.in_runtime(|it| it.payments.refund(purchase, number, &it.gate));
+        self.run(refunding).unwrap()
     }
 
     pub fn in_runtime<T>(&self, act: impl FnOnce(&Self) -> T) -> T {
@@ -180,7 +249,8 @@ impl Stage {
     }
 
     pub fn reference(&self, purchase: PurchaseId) -> Reference {
-        Reference::new(self.journal.log_id(), purchase)
+        let request = self.view(purchase).request.unwrap();
+        Reference::new(self.journal.log_id(), purchase, request)
     }
 
     /// I1 and I8, once nothing is open: the units of `purchases` are sold exactly where their
@@ -201,7 +271,9 @@ impl Stage {
             assert!(!state.is_open_payment(), "{what}: {state:?} is no end");
             match state.units() {
                 Units::Sold => {
-                    assert_eq!(net, view.quote.amount.get(), "{what}: goods without money");
+                    let kept = view.quote.amount.get() - view.refunded.get();
+                    assert_eq!(net, kept, "{what}: goods without money");
+                    assert_eq!(view.pending_refund, None, "{what}: a refund is under way");
                     sold += view.quantity;
                 }
                 Units::None | Units::Held => assert_eq!(net, 0, "{what}: money without goods"),
@@ -272,6 +344,13 @@ pub fn usd() -> Currency {
 
 pub fn product() -> ProductId {
     ProductId::parse("drop-1").unwrap()
+}
+
+pub fn operator() -> AdminAct {
+    AdminAct {
+        request: RequestId(9),
+        owner: KeyOwner::parse("operator").unwrap(),
+    }
 }
 
 fn owner() -> KeyOwner {

@@ -49,7 +49,7 @@ pub enum ChargeState {
     Authorized,
     /// Taken.
     Captured,
-    /// Given back before it was taken.
+    /// Given back before it was taken, or closed before anything was set aside.
     Voided,
     /// Taken, and all of it given back.
     Refunded,
@@ -106,7 +106,7 @@ impl Book {
     pub fn allows(&self, reference: Reference, entry: &Entry) -> Result<(), Misfit> {
         let kept = self.payments.get(&reference);
         let fits = match (entry, kept.map(|kept| kept.state)) {
-            (Entry::Authorized { .. } | Entry::Declined { .. }, state) => {
+            (Entry::Authorized { .. } | Entry::Declined { .. } | Entry::Closed { .. }, state) => {
                 state.is_none() && !self.is_full()
             }
             (Entry::Captured | Entry::Voided, state) => state == Some(ChargeState::Authorized),
@@ -149,6 +149,15 @@ impl Book {
                     currency: *currency,
                     state,
                     behaviour: Behaviour::of(card.as_str()),
+                };
+                self.payments.insert(reference, kept);
+            }
+            Entry::Closed { amount, currency } => {
+                let kept = Kept {
+                    amount: *amount,
+                    currency: *currency,
+                    state: ChargeState::Voided,
+                    behaviour: Behaviour::Works,
                 };
                 self.payments.insert(reference, kept);
             }

@@ -55,6 +55,13 @@ pub enum Entry {
     Captured,
     /// What was set aside was given back.
     Voided,
+    /// Nothing was set aside under the reference, and nothing will be.
+    Closed {
+        /// How much was not set aside.
+        amount: Amount,
+        /// In which currency.
+        currency: Currency,
+    },
     /// Some of what was taken was given back.
     Refunded {
         /// Which refund, from 1.
@@ -259,6 +266,9 @@ fn encode(reference: Reference, entry: &Entry) -> Line {
         ),
         Entry::Captured => writeln!(rest, "captured {reference}"),
         Entry::Voided => writeln!(rest, "voided {reference}"),
+        Entry::Closed { amount, currency } => {
+            writeln!(rest, "closed {reference} {} {currency}", amount.get())
+        }
         Entry::Refunded { number, amount } => {
             writeln!(rest, "refunded {reference} {number} {}", amount.get())
         }
@@ -302,6 +312,10 @@ fn decode(line: &[u8]) -> Option<(Reference, Entry)> {
         }
         "captured" => Entry::Captured,
         "voided" => Entry::Voided,
+        "closed" => Entry::Closed {
+            amount: parse_amount(words.next()?)?,
+            currency: Currency::parse(words.next()?)?,
+        },
         "refunded" => Entry::Refunded {
             number: words.next()?.parse().ok()?,
             amount: parse_amount(words.next()?)?,
@@ -343,6 +357,7 @@ mod tests {
             },
             Entry::Captured,
             Entry::Voided,
+            Entry::Closed { amount, currency },
             Entry::Refunded {
                 number: u32::MAX,
                 amount,

@@ -11,11 +11,11 @@ pub mod charge;
 pub mod ledger;
 pub mod token;
 
-use crate::ids::{AuthorizationId, CaptureId};
+use crate::ids::{AuthorizationId, CaptureId, GatewayCode};
 use crate::money::Amount;
 use crate::payments::gateway::{
-    Answer, Authorization, Call, Calling, Charged, Claim, Decline, Found, FoundRefund, Gateway,
-    Inquiry, Order, Page, PageMark, Reference, Refund, Trouble,
+    Answer, Authorization, Call, Calling, Charged, Claim, Decline, DeclinedBy, Found, FoundRefund,
+    Gateway, Inquiry, Order, Page, PageMark, Reference, Refund, Trouble,
 };
 use charge::{Book, Kept};
 pub use charge::{Charge, ChargeState};
@@ -143,9 +143,16 @@ impl Sandbox {
     fn void_now(&self, claim: &Claim) -> Reply<()> {
         let reference = claim.reference;
         let mut shard = self.shard(reference).lock();
-        let Some(kept) = shard.book.get(reference).filter(|kept| goes(kept, claim)) else {
-            return Reply::Now(Answer::Declined(Decline::BY_GATEWAY));
+        let Some(kept) = shard.book.get(reference) else {
+            let entry = Entry::Closed {
+                amount: claim.amount,
+                currency: claim.currency,
+            };
+            return self.change(&mut shard, reference, &entry, None, Answer::Approved(()));
         };
+        if !goes(&kept, claim) {
+            return Reply::Now(Answer::Declined(Decline::BY_GATEWAY));
+        }
         let place = shard.count(reference, Call::Void, kept.behaviour);
         let how = kept.behaviour.void_wrong(place);
         let approved = Answer::Approved(());
@@ -160,28 +167,31 @@ impl Sandbox {
         }
     }
 
-    fn refund_now(&self, refund: &Refund) -> Answer<()> {
+    fn refund_now(&self, refund: &Refund) -> Reply<()> {
         let reference = refund.reference;
+        let refused = Reply::Now(Answer::Declined(Decline::BY_GATEWAY));
         let mut shard = self.shard(reference).lock();
+        let Some(kept) = shard.book.get(reference) else {
+            return refused;
+        };
+        if kept.currency != refund.currency || kept.behaviour == Behaviour::RefundRefused {
+            return refused;
+        }
+        let place = shard.count(reference, Call::Refund, kept.behaviour);
+        let how = kept.behaviour.wrong(Which::Refund, place);
+        let approved = Answer::Approved(());
         if let Some(made) = shard.book.refund(reference, refund.number) {
             return if made == refund.amount {
-                Answer::Approved(())
+                reply(how, approved)
             } else {
-                Answer::Declined(Decline::BY_GATEWAY)
+                refused
             };
         }
         let entry = Entry::Refunded {
             number: refund.number,
             amount: refund.amount,
         };
-        let kept = shard.book.get(reference);
-        if kept.is_none_or(|kept| kept.currency != refund.currency) {
-            return Answer::Declined(Decline::BY_GATEWAY);
-        }
-        match self.happen(&mut shard, reference, &entry) {
-            Ok(()) => Answer::Approved(()),
-            Err(unfit) => unfit.answer(),
-        }
+        self.change(&mut shard, reference, &entry, how, approved)
     }
 
     fn look_up_now(&self, reference: Reference) -> Result<Found, Trouble> {
@@ -271,7 +281,7 @@ impl Gateway for Sandbox {
     }
 
     fn refund(&self, refund: Refund) -> Calling<'_, Answer<()>> {
-        Box::pin(future::ready(self.refund_now(&refund)))
+        self.refund_now(&refund).calling()
     }
 
     fn look_up(&self, inquiry: Inquiry) -> Calling<'_, Result<Found, Trouble>> {
@@ -388,7 +398,7 @@ fn reply<T>(how: Option<How>, answer: Answer<T>) -> Reply<T> {
 fn first(order: &Order, behaviour: Behaviour) -> (Entry, Answer<Authorization>) {
     let (amount, currency, card) = (order.amount, order.currency, order.card.clone());
     match behaviour {
-        Behaviour::DeclinedByIssuer | Behaviour::NotAToken => (
+        Behaviour::DeclinedByIssuer(_) | Behaviour::NotAToken => (
             Entry::Declined {
                 amount,
                 currency,
@@ -400,6 +410,7 @@ fn first(order: &Order, behaviour: Behaviour) -> (Entry, Answer<Authorization>) 
         | Behaviour::Slow(_)
         | Behaviour::GoesWrong(..)
         | Behaviour::CaptureRefused
+        | Behaviour::RefundRefused
         | Behaviour::VoidGoesWrong(..)
         | Behaviour::LookUpDown(_) => (
             Entry::Authorized {
@@ -434,7 +445,10 @@ fn goes(kept: &Kept, claim: &Claim) -> bool {
 
 fn declines(behaviour: Behaviour) -> Decline {
     match behaviour {
-        Behaviour::DeclinedByIssuer => Decline::BY_ISSUER,
+        Behaviour::DeclinedByIssuer(why) => Decline {
+            by: DeclinedBy::Issuer,
+            code: GatewayCode::parse(why.code()),
+        },
         _ => Decline::BY_GATEWAY,
     }
 }

@@ -16,8 +16,8 @@ pub const TIMES_MAX: u32 = 99;
 pub enum Behaviour {
     /// Everything works at once.
     Works,
-    /// The issuer declines.
-    DeclinedByIssuer,
+    /// The issuer declines, for this reason.
+    DeclinedByIssuer(Why),
     /// No token of the sandbox's: the gateway declines.
     NotAToken,
     /// The authorization takes effect at once and is answered after this many milliseconds.
@@ -26,6 +26,8 @@ pub enum Behaviour {
     GoesWrong(Which, How, u32),
     /// The gateway will never capture.
     CaptureRefused,
+    /// What was captured is never given back.
+    RefundRefused,
     /// Like `CaptureRefused`, and the void goes wrong like this the first so many times.
     VoidGoesWrong(How, u32),
     /// The authorization takes effect, its answer is unknown, and the first so many look-ups fail.
@@ -39,6 +41,30 @@ pub enum Which {
     Authorize,
     /// The capture.
     Capture,
+    /// A refund.
+    Refund,
+}
+
+/// Why the issuer declines. The words are its codes.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub enum Why {
+    /// It does not say.
+    Generic,
+    /// There is not enough on it.
+    InsufficientFunds,
+    /// The card was stolen: its network forbids another try.
+    StolenCard,
+}
+
+impl Why {
+    /// The issuer's code.
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::Generic => "generic_decline",
+            Self::InsufficientFunds => "insufficient_funds",
+            Self::StolenCard => "stolen_card",
+        }
+    }
 }
 
 /// In which way a call goes wrong.
@@ -74,8 +100,11 @@ impl Behaviour {
         let rest = token.strip_prefix("tok_")?;
         Some(match rest {
             "ok" => Self::Works,
-            "declined" | "insufficient_funds" => Self::DeclinedByIssuer,
+            "declined" => Self::DeclinedByIssuer(Why::Generic),
+            "insufficient_funds" => Self::DeclinedByIssuer(Why::InsufficientFunds),
+            "stolen" => Self::DeclinedByIssuer(Why::StolenCard),
             "capture_refused" => Self::CaptureRefused,
+            "refund_refused" => Self::RefundRefused,
             // Without a count these go wrong for ever.
             "auth_lost" => Self::GoesWrong(Which::Authorize, How::Lost, u32::MAX),
             "auth_busy" => Self::GoesWrong(Which::Authorize, How::Busy, u32::MAX),
@@ -84,6 +113,8 @@ impl Behaviour {
             "auth_unknown" => Self::GoesWrong(Which::Authorize, How::Unknown, 1),
             "capture_timeout" => Self::GoesWrong(Which::Capture, How::Timeout, 1),
             "capture_unknown" => Self::GoesWrong(Which::Capture, How::Unknown, 1),
+            "refund_timeout" => Self::GoesWrong(Which::Refund, How::Timeout, 1),
+            "refund_unknown" => Self::GoesWrong(Which::Refund, How::Unknown, 1),
             "void_timeout" => Self::VoidGoesWrong(How::Timeout, 1),
             "void_unknown" => Self::VoidGoesWrong(How::Unknown, 1),
             _ => Self::numbered(rest)?,
@@ -103,6 +134,8 @@ impl Behaviour {
             "auth_busy" => Self::GoesWrong(Which::Authorize, How::Busy, times()?),
             "capture_lost" => Self::GoesWrong(Which::Capture, How::Lost, times()?),
             "capture_busy" => Self::GoesWrong(Which::Capture, How::Busy, times()?),
+            "refund_lost" => Self::GoesWrong(Which::Refund, How::Lost, times()?),
+            "refund_busy" => Self::GoesWrong(Which::Refund, How::Busy, times()?),
             "void_lost" => Self::VoidGoesWrong(How::Lost, times()?),
             "void_busy" => Self::VoidGoesWrong(How::Busy, times()?),
             "lookup_down" => Self::LookUpDown(times()?),
@@ -155,8 +188,16 @@ mod tests {
         use Behaviour as B;
         let cases = [
             ("tok_ok", B::Works),
-            ("tok_declined", B::DeclinedByIssuer),
-            ("tok_insufficient_funds", B::DeclinedByIssuer),
+            ("tok_declined", B::DeclinedByIssuer(Why::Generic)),
+            (
+                "tok_insufficient_funds",
+                B::DeclinedByIssuer(Why::InsufficientFunds),
+            ),
+            ("tok_stolen", B::DeclinedByIssuer(Why::StolenCard)),
+            (
+                "tok_refund_busy_3",
+                B::GoesWrong(Which::Refund, How::Busy, 3),
+            ),
             ("tok_slow_0", B::Slow(0)),
             ("tok_slow_250", B::Slow(250)),
             ("tok_slow_60001", B::NotAToken),

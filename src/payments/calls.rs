@@ -1,0 +1,172 @@
+//! Owns the one wrapper around every call to a gateway: how long an attempt may take, whether it is
+//! sent at all (the circuit breaker), how it is counted, and the waits between attempts.
+//!
+//! Invariants:
+//! 1. Nothing calls a gateway but through here.
+//! 2. An attempt that got no answer in time is unknown; one that was not sent had no effect.
+//! 3. Waits double up to a bound with full jitter, and their number is bounded.
+//!
+//! Deliberately absent: what to do after an answer (`saga`, `refund`), and the classification
+//! itself, which is `gateway::Answer`'s.
+
+use crate::payments::breaker::{Breaker, Circuit};
+use crate::payments::driver::Meter;
+use crate::payments::gateway::{Answer, Call, Calling, Class, Gateway, Trouble};
+use crate::payments::settings::PaymentSettings;
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::{Duration, Instant};
+
+/// The way to a gateway.
+pub(super) struct Calls {
+    gateway: Arc<dyn Gateway>,
+    breaker: Breaker,
+    attempt_timeout: Duration,
+    meter: Arc<dyn Meter>,
+}
+
+impl Calls {
+    pub(super) fn new(
+        gateway: Arc<dyn Gateway>,
+        settings: &PaymentSettings,
+        meter: Arc<dyn Meter>,
+    ) -> Self {
+        Self {
+            gateway,
+            breaker: Breaker::new(settings.breaker),
+            attempt_timeout: settings.attempt_timeout(),
+            meter,
+        }
+    }
+
+    pub(super) fn gateway(&self) -> &dyn Gateway {
+        &*self.gateway
+    }
+
+    pub(super) fn circuit(&self) -> Circuit {
+        self.breaker.circuit()
+    }
+
+    /// Makes a call that may have effect.
+    pub(super) async fn send<'a, T>(
+        &'a self,
+        name: Call,
+        call: impl FnOnce(&'a dyn Gateway) -> Calling<'a, Answer<T>>,
+    ) -> Answer<T> {
+        if !self.breaker.admits() {
+            return Answer::Retriable(Trouble::CircuitOpen);
+        }
+        let began = Instant::now();
+        let answered = within(self.attempt_timeout, call(&*self.gateway)).await;
+        let answer = answered.unwrap_or(Answer::Unknown(Trouble::Timeout));
+        self.ended(name, answer.class(), began);
+        answer
+    }
+
+    /// Makes a call that only asks.
+    pub(super) async fn ask<'a, T>(
+        &'a self,
+        name: Call,
+        call: impl FnOnce(&'a dyn Gateway) -> Calling<'a, Result<T, Trouble>>,
+    ) -> Result<T, Trouble> {
+        if !self.breaker.admits() {
+            return Err(Trouble::CircuitOpen);
+        }
+        let began = Instant::now();
+        let answered = within(self.attempt_timeout, call(&*self.gateway)).await;
+        let answer = answered.unwrap_or(Err(Trouble::Timeout));
+        let class = match answer {
+            Ok(_) => Class::Approved,
+            Err(_) => Class::Retriable,
+        };
+        self.ended(name, class, began);
+        answer
+    }
+
+    fn ended(&self, name: Call, class: Class, began: Instant) {
+        match class {
+            Class::Approved | Class::Declined => self.breaker.succeeded(),
+            Class::Retriable | Class::Unknown => self.breaker.failed(),
+        }
+        self.meter.gateway_call(name, class, began.elapsed());
+    }
+}
+
+/// What has gone wrong since the last step was recorded.
+pub(super) struct Tries {
+    began: Instant,
+    failed: u32,
+    circuit_open: bool,
+}
+
+/// Whether there is another attempt.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub(super) enum Next {
+    /// Now: the wait is over.
+    Attempt,
+    /// The attempts, or the time for them, are spent.
+    Spent,
+}
+
+impl Tries {
+    pub(super) fn new() -> Self {
+        Self {
+            began: Instant::now(),
+            failed: 0,
+            circuit_open: false,
+        }
+    }
+
+    /// How many attempts failed.
+    pub(super) fn failed(&self) -> u32 {
+        self.failed
+    }
+
+    /// A step was recorded: what failed before it counts no more.
+    pub(super) fn went_on(&mut self) {
+        self.failed = 0;
+    }
+
+    /// Counts a failure.
+    pub(super) fn fail(&mut self) {
+        self.failed = self.failed.saturating_add(1);
+    }
+
+    /// Counts an answer that was none.
+    pub(super) fn trouble(&mut self, trouble: Trouble) {
+        self.circuit_open |= trouble == Trouble::CircuitOpen;
+        self.fail();
+    }
+
+    /// Before an attempt: waits where others failed before it.
+    pub(super) async fn next(&self, settings: &PaymentSettings) -> Next {
+        if self.failed == 0 {
+            return Next::Attempt;
+        }
+        // While nothing is sent there is nothing to wait for here: it is tried again later.
+        if self.failed > settings.retries_max || self.circuit_open {
+            return Next::Spent;
+        }
+        let backoff = settings.backoff(self.failed);
+        if self.began.elapsed() + backoff > settings.unknown_after() {
+            return Next::Spent;
+        }
+        tokio::time::sleep(backoff).await;
+        Next::Attempt
+    }
+}
+
+/// The answer of `call`, or `None` where none comes in time. An answer that is there at once costs
+/// no timer.
+async fn within<T>(limit: Duration, mut call: Calling<'_, T>) -> Option<T> {
+    let at_once = poll_fn(|context| match call.as_mut().poll(context) {
+        Poll::Ready(answer) => Poll::Ready(Some(answer)),
+        Poll::Pending => Poll::Ready(None),
+    })
+    .await;
+    match at_once {
+        Some(answer) => Some(answer),
+        None => tokio::time::timeout(limit, call).await.ok(),
+    }
+}

@@ -1,0 +1,61 @@
+//! Owns the queue of payments that were left open, in the order in which they are due.
+//!
+//! Invariants: what is taken out is due; an entry says by its ticket which putting down it stands
+//! for, and whoever takes it out asks the registry whether that still counts. An entry that counts
+//! no more goes when it is due, so the queue holds at most what was put down within the longest
+//! wait. Deliberately absent: waits and limits (`driver`); the log is what survives a crash.
+
+use crate::ids::PurchaseId;
+use crate::payments::registry::Ticket;
+use parking_lot::Mutex;
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+/// A payment to take up again.
+#[derive(Copy, Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Again {
+    /// When.
+    pub(super) due: Instant,
+    /// Which.
+    pub(super) purchase: PurchaseId,
+    /// Which putting down this is.
+    pub(super) ticket: Ticket,
+    /// Drives that left it open.
+    pub(super) rounds: u32,
+}
+
+/// Payments to take up again.
+#[derive(Debug, Default)]
+pub(super) struct Later {
+    queue: Mutex<BinaryHeap<Reverse<Again>>>,
+    changed: Notify,
+}
+
+impl Later {
+    pub(super) fn put(&self, again: Again) {
+        self.queue.lock().push(Reverse(again));
+        self.changed.notify_one();
+    }
+
+    /// Waits for the next one that is due.
+    pub(super) async fn next(&self) -> Again {
+        loop {
+            let changed = self.changed.notified();
+            let first = self.queue.lock().peek().map(|Reverse(first)| *first);
+            match first {
+                None => changed.await,
+                Some(first) if first.due > Instant::now() => {
+                    // Either it is due, or an earlier one may have come.
+                    let _ = tokio::time::timeout_at(first.due, changed).await;
+                }
+                Some(_) => {
+                    if let Some(Reverse(due)) = self.queue.lock().pop() {
+                        return due;
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,234 @@
+//! Owns what to do next with a refund that is under way: a pure function of what is known of it at
+//! the gateway, and the drive that does it.
+//!
+//! Invariants:
+//! 1. In doubt, the one action is to look up. A refund is sent again only under its own number,
+//!    which makes it the same refund at the gateway.
+//! 2. A refusal is believed where no earlier attempt can have taken effect, or a look-up shows it.
+//! 3. A refund ends by succeeding or by the gateway's refusal; until then it stays open, however
+//!    long that takes: nobody knows better where the money is.
+//!
+//! Deliberately absent: whether money may go back (`engine`), and when to try again (`driver`).
+
+use crate::engine::command::PaymentStep;
+use crate::engine::view::{PurchaseView, RefundView};
+use crate::ids::{GatewayCode, Lsn};
+use crate::journal::{CommitGate, StorageFault};
+use crate::payments::calls::{Next, Tries};
+use crate::payments::drive::{Go, reference_of};
+use crate::payments::driver::Payments;
+use crate::payments::gateway::{Answer, Call, FoundRefund, Refund};
+
+/// What is known of a refund at the gateway.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum KnownRefund {
+    /// It was not asked for yet: true only for whoever wrote the intent and has not crashed since.
+    Unasked,
+    /// It may have been asked for.
+    InDoubt,
+    /// What the gateway has of it, by its answer or by a look-up.
+    Has(FoundRefund),
+    /// The gateway refused it, and has nothing of it.
+    Refused(Option<GatewayCode>),
+}
+
+/// What to do next.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RefundAction {
+    /// Ask the gateway what it has of it.
+    LookUp,
+    /// Ask the gateway to give the money back.
+    Send,
+    /// Write down that the money went back.
+    RecordSucceeded,
+    /// Write down that it did not, with the gateway's word for why.
+    RecordFailed(Option<GatewayCode>),
+    /// It is on its way: look again later.
+    Later,
+}
+
+/// What to do next with a refund of which this is `known`.
+pub fn next_refund(known: &KnownRefund) -> RefundAction {
+    match known {
+        KnownRefund::Unasked | KnownRefund::Has(FoundRefund::Nothing) => RefundAction::Send,
+        KnownRefund::InDoubt => RefundAction::LookUp,
+        KnownRefund::Has(FoundRefund::Pending) => RefundAction::Later,
+        KnownRefund::Has(FoundRefund::Succeeded) => RefundAction::RecordSucceeded,
+        KnownRefund::Has(FoundRefund::Failed) => RefundAction::RecordFailed(None),
+        KnownRefund::Refused(code) => RefundAction::RecordFailed(code.clone()),
+    }
+}
+
+/// How the drive of a refund ended.
+pub(super) struct RefundEnded {
+    /// Whether the refund did, too.
+    pub(super) end: End,
+    /// The LSN that must be durable before it is told.
+    pub(super) durable_at: Lsn,
+}
+
+/// Whether something ended.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub(super) enum End {
+    /// It did.
+    Reached,
+    /// It is to be taken up again.
+    Open,
+}
+
+/// One refund on its way.
+pub(super) struct RefundDrive<'a> {
+    payments: &'a Payments,
+    view: PurchaseView,
+    refund: RefundView,
+    durable_at: Lsn,
+    known: KnownRefund,
+    refused: Option<Option<GatewayCode>>,
+    tries: Tries,
+}
+
+impl<'a> RefundDrive<'a> {
+    pub(super) fn new(
+        payments: &'a Payments,
+        (view, durable_at): (PurchaseView, Lsn),
+        refund: RefundView,
+        known: KnownRefund,
+    ) -> Self {
+        Self {
+            payments,
+            view,
+            refund,
+            durable_at,
+            known,
+            refused: None,
+            tries: Tries::new(),
+        }
+    }
+
+    /// Does what the table says until the refund ends or the tries are spent.
+    pub(super) async fn run(mut self, gate: &CommitGate) -> Result<RefundEnded, StorageFault> {
+        loop {
+            let step = match next_refund(&self.known) {
+                RefundAction::LookUp => {
+                    if self.look_up().await == Go::Leave {
+                        return Ok(self.ended(End::Open));
+                    }
+                    continue;
+                }
+                RefundAction::Send => {
+                    // What a crash takes of the intent must not be gone from the gateway.
+                    self.payments.durable(self.durable_at, gate).await?;
+                    if self.send().await == Go::Leave {
+                        return Ok(self.ended(End::Open));
+                    }
+                    continue;
+                }
+                RefundAction::Later => return Ok(self.ended(End::Open)),
+                RefundAction::RecordSucceeded => PaymentStep::Refunded(self.refund.number),
+                RefundAction::RecordFailed(code) => PaymentStep::RefundFailed {
+                    number: self.refund.number,
+                    code,
+                },
+            };
+            // Refused where somebody else recorded it first: it has ended either way.
+            if let Ok(recorded) = self.payments.journal().record(self.view.purchase, step)? {
+                self.durable_at = recorded.durable_at;
+            } else {
+                (_, self.durable_at) = self.payments.read(self.view.purchase);
+            }
+            return Ok(self.ended(End::Reached));
+        }
+    }
+
+    fn ended(&self, end: End) -> RefundEnded {
+        RefundEnded {
+            end,
+            durable_at: self.durable_at,
+        }
+    }
+
+    async fn look_up(&mut self) -> Go {
+        if self.tries.next(self.payments.settings()).await == Next::Spent {
+            return Go::Leave;
+        }
+        let refund = self.order();
+        let asked = self
+            .payments
+            .calls()
+            .ask(Call::LookUpRefund, |gateway| gateway.look_up_refund(refund));
+        match (asked.await, self.refused.take()) {
+            (Ok(FoundRefund::Nothing), Some(code)) => self.known = KnownRefund::Refused(code),
+            (Ok(found), _) => self.known = KnownRefund::Has(found),
+            (Err(trouble), refused) => {
+                self.refused = refused;
+                self.tries.trouble(trouble);
+            }
+        }
+        Go::On
+    }
+
+    async fn send(&mut self) -> Go {
+        if self.tries.next(self.payments.settings()).await == Next::Spent {
+            return Go::Leave;
+        }
+        let refund = self.order();
+        let sent = self
+            .payments
+            .calls()
+            .send(Call::Refund, |gateway| gateway.refund(refund));
+        match sent.await {
+            Answer::Approved(()) => self.known = KnownRefund::Has(FoundRefund::Succeeded),
+            Answer::Declined(decline) => {
+                self.refused = Some(decline.code);
+                self.known = KnownRefund::InDoubt;
+            }
+            Answer::Retriable(trouble) => self.tries.trouble(trouble),
+            Answer::Unknown(trouble) => {
+                self.tries.trouble(trouble);
+                self.known = KnownRefund::InDoubt;
+            }
+        }
+        Go::On
+    }
+
+    fn order(&self) -> Refund {
+        Refund {
+            reference: reference_of(self.payments, &self.view),
+            capture: self.view.capture.clone(),
+            authorization: self.view.authorization.clone(),
+            number: self.refund.number,
+            amount: self.refund.amount,
+            currency: self.refund.currency,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_says_what_to_do_with_everything_known() {
+        let code = || GatewayCode::parse("expired_card");
+        for (known, action) in [
+            (KnownRefund::Unasked, RefundAction::Send),
+            (KnownRefund::InDoubt, RefundAction::LookUp),
+            (KnownRefund::Has(FoundRefund::Nothing), RefundAction::Send),
+            (KnownRefund::Has(FoundRefund::Pending), RefundAction::Later),
+            (
+                KnownRefund::Has(FoundRefund::Succeeded),
+                RefundAction::RecordSucceeded,
+            ),
+            (
+                KnownRefund::Has(FoundRefund::Failed),
+                RefundAction::RecordFailed(None),
+            ),
+            (
+                KnownRefund::Refused(code()),
+                RefundAction::RecordFailed(code()),
+            ),
+        ] {
+            assert_eq!(next_refund(&known), action, "{known:?}");
+        }
+    }
+}

@@ -140,7 +140,17 @@ impl Front {
         let began = Instant::now();
         let received = self.core.journal.receive_webhook(&command);
         self.counters.took(Stage::Shard, began.elapsed());
-        let let_in = received.map_err(|_| Refusal::StorageUnavailable)??;
+        let received = received.map_err(|_| Refusal::StorageUnavailable)?;
+        // A dispute of a payment whose capture is not known here says that there is one.
+        let look_at = match received {
+            Ok(let_in) => let_in.look_at,
+            Err(Refusal::WrongState) => purchase,
+            Err(_) => None,
+        };
+        if let Some(purchase) = look_at {
+            self.core.payments.look_again(purchase);
+        }
+        let let_in = received?;
         self.durable(Some(let_in.durable_at)).await?;
         let status = let_in.disposition.as_str();
         let body = format!("{{\"status\":\"{status}\"}}");

@@ -342,7 +342,7 @@ impl<'a> Drive<'a> {
         let Some(answer) = self.send_void().await else {
             return Go::Leave;
         };
-        self.gave_back(answer, Found::Voided);
+        self.gave_back(&answer, Found::Voided);
         Go::On
     }
 
@@ -374,15 +374,15 @@ impl<'a> Drive<'a> {
             .calls()
             .send(Call::Refund, |gateway| gateway.refund(refund));
         let answer = sent.await;
-        self.gave_back(answer, Found::Refunded);
+        self.gave_back(&answer, Found::Refunded);
         Go::On
     }
 
-    fn gave_back(&mut self, answer: Answer<()>, found: Found) {
+    fn gave_back(&mut self, answer: &Answer<()>, found: Found) {
         match answer {
             Answer::Approved(()) => self.known = Known::Has(found),
-            Answer::Retriable(trouble) => self.tries.trouble(trouble),
-            Answer::Unknown(trouble) => self.in_doubt(trouble),
+            Answer::Retriable(trouble) => self.tries.trouble(*trouble),
+            Answer::Unknown(trouble) => self.in_doubt(*trouble),
             // It is not there to give back in this way: see what there is.
             Answer::Declined(_) => {
                 self.known = Known::InDoubt;
@@ -432,10 +432,10 @@ pub(super) fn reference_of(payments: &Payments, view: &PurchaseView) -> Referenc
 /// What there is to know of a payment of nothing: no gateway takes it, so none is asked. It counts
 /// as captured, or given back where that is what is wanted.
 fn known_of_free(state: PurchaseState) -> Known {
+    const FREE: &str = "four letters are an id";
     if matches!(state, PurchaseState::Voiding | PurchaseState::Stuck) {
         return Known::Has(Found::Voided);
     }
-    const FREE: &str = "four letters are an id";
     let authorization = Authorization {
         id: AuthorizationId::parse("free").expect(FREE),
         capture_before: None,

@@ -439,6 +439,46 @@ pub const KEYS: &[Key] = &[
         Kind::Secret,
         "The secret, at least 32 bytes, used for nothing else.",
     ),
+    number(
+        "webhooks.tolerance_s",
+        "300",
+        (1, 3_600),
+        "How far a webhook's timestamp may lie from now, before or after; nonces are remembered for twice that and a second more.",
+    ),
+    number(
+        "webhooks.event_retention_s",
+        "604800",
+        (1, 365 * DAY_S),
+        "How long the ids of webhooks' events are remembered; at least as long as nonces.",
+    ),
+    number(
+        "webhooks.nonces_max",
+        "100000",
+        (1, 100_000_000),
+        "Nonces remembered in that time; with more the answer is 503.",
+    ),
+    number(
+        "webhooks.events_max",
+        "1000000",
+        (1, 100_000_000),
+        "Event ids remembered in that time; with more the answer is 503.",
+    ),
+    text(
+        "webhooks.secrets[].id",
+        "",
+        "The name of the secret, newest first; at most 16 entries. SIGHUP reads them again.",
+    ),
+    text(
+        "webhooks.secrets[].format",
+        "",
+        "`holdfast`, `standard` or `stripe`; left out: `standard` where the secret begins with `whsec_`, else `holdfast`.",
+    ),
+    other(
+        "webhooks.secrets[].key",
+        "",
+        Kind::Secret,
+        "The secret, at least 24 bytes; `whsec_BASE64` for Standard Webhooks, as it stands for the others.",
+    ),
     text(
         "telemetry.log",
         "\"info\"",

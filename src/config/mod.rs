@@ -10,9 +10,11 @@ pub mod keys;
 mod read;
 mod secret;
 mod source;
+mod webhooks;
 
 pub use secret::HIDDEN;
 pub use source::{Demo, Environment, Sources};
+pub use webhooks::{WebhookSecret, WebhooksConfig};
 
 use crate::engine::settings::CardRetries;
 use crate::ids::{GatewayCode, KeyOwner, ReceiptKeyId};
@@ -20,8 +22,9 @@ use crate::money::Currency;
 use crate::payments::breaker::BreakerSettings;
 use crate::payments::scheme::SchemeRules;
 use crate::payments::stripe::{ApiBase, Stripe, StripeSettings};
-use read::{Reader, entry_text, integer_in_range, invalid};
+use read::{Reader, SecretDigests, entry_text, integer_in_range, invalid};
 use secrecy::{ExposeSecret, SecretString};
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -93,11 +96,14 @@ pub struct Config {
     pub payments: PaymentsConfig,
     /// The first one seals; all verify.
     pub receipt_keys: Vec<ReceiptKey>,
+    /// Genuine webhooks.
+    pub webhooks: WebhooksConfig,
     /// What is logged, as a filter.
     pub log: String,
     /// Whether the demo's drop is put on sale.
     pub demo: Demo,
     shown: serde_json::Value,
+    secrets: SecretDigests,
 }
 
 /// Sockets and their bounds.
@@ -302,8 +308,10 @@ impl Config {
             engine: engine(&mut reader)?,
             payments: payments(&mut reader)?,
             receipt_keys: receipt_keys(&mut reader)?,
+            webhooks: webhooks::read(&mut reader)?,
             log: reader.text("telemetry.log")?,
             demo: sources.demo,
+            secrets: reader.secret_digests(),
             shown: reader.into_shown(),
         };
         let other_unit = |currency: &&Currency| !Stripe::takes(**currency);
@@ -328,6 +336,21 @@ impl Config {
     pub fn shown(&self) -> &serde_json::Value {
         &self.shown
     }
+
+    /// The keys, and lists of entries, that are not the same in `other`, secrets too.
+    pub fn changed(&self, other: &Self) -> BTreeSet<String> {
+        let shown = |config: &Self, key: &str| config.shown.get(key).cloned();
+        let keys = [&self.shown, &other.shown].into_iter();
+        let keys = keys.filter_map(|shown| shown.as_object());
+        let keys = keys.flat_map(|keys| keys.keys());
+        let mut changed: BTreeSet<String> = keys
+            .filter(|key| shown(self, key) != shown(other, key))
+            .cloned()
+            .collect();
+        let secrets = self.secrets.changed(&other.secrets);
+        changed.extend(secrets.map(|path| path.split("[]").next().unwrap_or(path).to_owned()));
+        changed
+    }
 }
 
 /// Sets what a demo needs and the table leaves out.
@@ -346,6 +369,9 @@ fn fill_for_demo(table: &mut Table) {
         [[receipts.hmac_keys]]
         id = "demo-r1"
         key = "demo-receipt-key-that-everybody-knows"
+        [[webhooks.secrets]]
+        id = "demo-w1"
+        key = "demo-webhook-secret-that-everybody-knows"
     "#;
     let demo: Table = DEMO.parse().expect("the demo's settings are TOML");
     for (section, values) in demo {

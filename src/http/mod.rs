@@ -26,3 +26,5 @@ mod rewards;
 pub mod routes;
 pub mod server;
 mod shop;
+mod webhook_secrets;
+mod webhooks;

@@ -58,6 +58,14 @@ pub enum Resource {
     SpendRewards,
     /// What the sandbox gateway charged.
     SandboxCharges,
+    /// A gateway's webhooks.
+    PaymentWebhook,
+    /// Stripe's webhooks.
+    StripeWebhook,
+    /// The secrets that webhooks are signed with.
+    WebhookSecrets,
+    /// One of them.
+    WebhookSecret,
     /// Whether the process runs.
     Live,
     /// Whether it takes purchases.
@@ -68,7 +76,7 @@ pub enum Resource {
 
 impl Resource {
     /// Every one.
-    pub const ALL: [Self; 27] = [
+    pub const ALL: &[Self] = &[
         Self::Holds,
         Self::Hold,
         Self::Buy,
@@ -93,6 +101,10 @@ impl Resource {
         Self::Rewards,
         Self::SpendRewards,
         Self::SandboxCharges,
+        Self::PaymentWebhook,
+        Self::StripeWebhook,
+        Self::WebhookSecrets,
+        Self::WebhookSecret,
         Self::Live,
         Self::Ready,
         Self::Metrics,
@@ -125,6 +137,10 @@ impl Resource {
             Self::Rewards => "/limited/rewards/{user_id}",
             Self::SpendRewards => "/limited/rewards/{user_id}/spend",
             Self::SandboxCharges => "/admin/sandbox/charges",
+            Self::PaymentWebhook => "/webhooks/payment",
+            Self::StripeWebhook => "/webhooks/stripe",
+            Self::WebhookSecrets => "/admin/webhooks/secrets",
+            Self::WebhookSecret => "/admin/webhooks/secrets/{secret_id}",
             Self::Live => "/livez",
             Self::Ready => "/readyz",
             Self::Metrics => "/metrics",
@@ -139,9 +155,12 @@ impl Resource {
             | Self::VerifyReceipt
             | Self::Snapshot
             | Self::Void
-            | Self::SpendRewards => "POST",
+            | Self::SpendRewards
+            | Self::PaymentWebhook
+            | Self::StripeWebhook => "POST",
             Self::Refunds => "GET, HEAD, POST",
-            Self::Hold => "DELETE",
+            Self::WebhookSecrets => "GET, HEAD, POST",
+            Self::Hold | Self::WebhookSecret => "DELETE",
             Self::AdminProduct | Self::AdminPromotion => "GET, HEAD, PUT",
             Self::Product
             | Self::Purchase
@@ -212,6 +231,9 @@ pub fn resolve(path: &str) -> Option<(Resource, Cow<'_, str>)> {
         "/admin/config" => return plain(Resource::Config),
         "/admin/payments" => return plain(Resource::OpenPayments),
         "/admin/sandbox/charges" => return plain(Resource::SandboxCharges),
+        "/webhooks/payment" => return plain(Resource::PaymentWebhook),
+        "/webhooks/stripe" => return plain(Resource::StripeWebhook),
+        "/admin/webhooks/secrets" => return plain(Resource::WebhookSecrets),
         "/livez" => return plain(Resource::Live),
         "/readyz" => return plain(Resource::Ready),
         "/metrics" => return plain(Resource::Metrics),
@@ -231,6 +253,7 @@ pub fn resolve(path: &str) -> Option<(Resource, Cow<'_, str>)> {
         "/admin/purchases" => Resource::AdminPurchase,
         "/admin/users" => Resource::AdminUser,
         "/limited/rewards" => Resource::Rewards,
+        "/admin/webhooks/secrets" => Resource::WebhookSecret,
         _ => return None,
     };
     (!id.is_empty()).then_some(())?;
@@ -288,7 +311,7 @@ mod tests {
 
     #[test]
     fn every_template_resolves_to_its_resource_and_unknown_paths_to_none() {
-        for resource in Resource::ALL {
+        for resource in Resource::ALL.iter().copied() {
             let template = resource.template();
             let is_id = |part: &&str| part.starts_with('{');
             let ids = template.split('/').filter(is_id).count();

@@ -9,6 +9,8 @@ mod aftermath;
 mod imported;
 pub mod types;
 
+pub use aftermath::clawback;
+
 use crate::engine::event::{
     Active, AdminAct, AttemptRefused, Discount, Event, HoldPlaced, Origin, PaymentAuthorized,
     PaymentStarted, PaysFor, ProductSet, PromotionSet, Quote, RetryAdvice,

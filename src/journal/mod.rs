@@ -16,6 +16,7 @@ mod check;
 mod clock;
 pub mod codec;
 mod fault;
+mod feed;
 mod gate;
 mod recovery;
 mod settings;
@@ -44,6 +45,7 @@ pub use catalogue::{Created, Set};
 pub use check::{CheckError, CheckReport, DigestFrom, check};
 pub use clock::{Clock, ManualClock};
 pub use fault::{JournalError, StorageFault};
+pub use feed::{Feed, Next, PurchaseAsOf, Retention};
 pub use gate::{CommitGate, Wait};
 pub use recovery::{Opened, Progress};
 pub use settings::{Disks, JournalOptions, LogSettings, Sync, Witness};
@@ -66,6 +68,7 @@ pub struct Journal {
     clock: Clock,
     log: Arc<wal::Log>,
     snapshots: snapshot::Snapshots,
+    retentions: feed::Retentions,
     background: sweeper::Background,
     opened: Opened,
     /// Held while the directory is open, so that no other process opens it.

@@ -4,7 +4,7 @@ use super::answer::{Answer, Kind};
 use super::front::Front;
 use super::problem::{Reason, problem};
 use crate::ids::RequestId;
-use crate::journal::Readiness;
+use crate::journal::{Readiness, Status};
 use crate::payments::breaker::Circuit;
 use crate::telemetry::metrics::Exposition;
 use hyper::http::StatusCode;
@@ -64,43 +64,8 @@ impl Front {
         ] {
             out.single(name, "counter", help, value);
         }
-        let held: u64 = status
-            .products
-            .iter()
-            .map(|view| u64::from(view.held))
-            .sum();
-        let sold: u64 = status
-            .products
-            .iter()
-            .map(|view| u64::from(view.sold))
-            .sum();
-        let available: u64 = status
-            .products
-            .iter()
-            .map(|view| u64::from(view.available()))
-            .sum();
-        out.family(
-            "holdfast_gateway_circuit",
-            "gauge",
-            "1 for where the circuit to the gateway stands: calls are sent only while it is closed.",
-        );
-        let circuit = self.core.payments.circuit();
-        for state in [Circuit::Closed, Circuit::Open, Circuit::HalfOpen] {
-            let labels = format!("state=\"{}\"", state.as_str());
-            out.sample(
-                "holdfast_gateway_circuit",
-                &labels,
-                u64::from(state == circuit),
-            );
-        }
-        out.family(
-            "holdfast_units",
-            "gauge",
-            "Units of all products, by where they are.",
-        );
-        out.sample("holdfast_units", "state=\"available\"", available);
-        out.sample("holdfast_units", "state=\"held\"", held);
-        out.sample("holdfast_units", "state=\"sold\"", sold);
+        self.circuit_metrics(out);
+        units_metrics(&status, out);
         for (name, help, value) in [
             (
                 "holdfast_ready",
@@ -153,4 +118,47 @@ impl Front {
             out.single(name, "gauge", help, value);
         }
     }
+
+    fn circuit_metrics(&self, out: &mut Exposition) {
+        out.family(
+            "holdfast_gateway_circuit",
+            "gauge",
+            "1 for where the circuit to the gateway stands: calls are sent only while it is closed.",
+        );
+        let circuit = self.core.payments.circuit();
+        for state in [Circuit::Closed, Circuit::Open, Circuit::HalfOpen] {
+            let labels = format!("state=\"{}\"", state.as_str());
+            out.sample(
+                "holdfast_gateway_circuit",
+                &labels,
+                u64::from(state == circuit),
+            );
+        }
+    }
+}
+
+fn units_metrics(status: &Status, out: &mut Exposition) {
+    let held: u64 = status
+        .products
+        .iter()
+        .map(|view| u64::from(view.held))
+        .sum();
+    let sold: u64 = status
+        .products
+        .iter()
+        .map(|view| u64::from(view.sold))
+        .sum();
+    let available: u64 = status
+        .products
+        .iter()
+        .map(|view| u64::from(view.available()))
+        .sum();
+    out.family(
+        "holdfast_units",
+        "gauge",
+        "Units of all products, by where they are.",
+    );
+    out.sample("holdfast_units", "state=\"available\"", available);
+    out.sample("holdfast_units", "state=\"held\"", held);
+    out.sample("holdfast_units", "state=\"sold\"", sold);
 }

@@ -12,7 +12,7 @@ use crate::engine::command::PaymentStep;
 use crate::engine::event::{DeclineCause, VoidCause};
 use crate::engine::lifecycle::PurchaseState;
 use crate::engine::view::PurchaseView;
-use crate::ids::{AuthorizationId, CaptureId, Lsn, PurchaseId};
+use crate::ids::{AuthorizationId, CaptureId, CardToken, Lsn, PurchaseId};
 use crate::journal::{CommitGate, StorageFault};
 use crate::money::Amount;
 use crate::payments::calls::{Next, Tries};
@@ -250,11 +250,8 @@ impl<'a> Drive<'a> {
             reference: self.reference(),
             amount: self.view.quote.amount,
             currency: self.view.quote.currency,
-            card: self
-                .view
-                .card
-                .clone()
-                .expect("a payment under way names its card"),
+            card: self.card(),
+            started_at: self.started_at(),
         };
         let sent = self
             .payments
@@ -276,9 +273,8 @@ impl<'a> Drive<'a> {
 
     /// Whether it is too late to authorize: the buyer no longer reckons with it.
     fn is_late(&self) -> bool {
-        let started = self.view.payment_started_at();
         let now = self.payments.journal().now();
-        now.since_ms(started) >= self.payments.settings().give_up_after_ms
+        now.since_ms(self.started_at()) >= self.payments.settings().give_up_after_ms
     }
 
     async fn capture(&mut self) -> Go {
@@ -342,7 +338,7 @@ impl<'a> Drive<'a> {
         let Some(answer) = self.send_void().await else {
             return Go::Leave;
         };
-        self.gave_back(answer, Found::Voided);
+        self.gave_back(&answer, Found::Voided);
         Go::On
     }
 
@@ -374,15 +370,15 @@ impl<'a> Drive<'a> {
             .calls()
             .send(Call::Refund, |gateway| gateway.refund(refund));
         let answer = sent.await;
-        self.gave_back(answer, Found::Refunded);
+        self.gave_back(&answer, Found::Refunded);
         Go::On
     }
 
-    fn gave_back(&mut self, answer: Answer<()>, found: Found) {
+    fn gave_back(&mut self, answer: &Answer<()>, found: Found) {
         match answer {
             Answer::Approved(()) => self.known = Known::Has(found),
-            Answer::Retriable(trouble) => self.tries.trouble(trouble),
-            Answer::Unknown(trouble) => self.in_doubt(trouble),
+            Answer::Retriable(trouble) => self.tries.trouble(*trouble),
+            Answer::Unknown(trouble) => self.in_doubt(*trouble),
             // It is not there to give back in this way: see what there is.
             Answer::Declined(_) => {
                 self.known = Known::InDoubt;
@@ -404,12 +400,24 @@ impl<'a> Drive<'a> {
         reference_of(self.payments, &self.view)
     }
 
+    fn card(&self) -> CardToken {
+        let card = self.view.card.clone();
+        card.expect("a payment under way names its card")
+    }
+
+    fn started_at(&self) -> UnixMs {
+        let started = self.view.payment_started_at();
+        started.expect("a payment's history has its start")
+    }
+
     fn inquiry(&self) -> Inquiry {
         Inquiry {
             reference: self.reference(),
             authorization: self.view.authorization.clone(),
             amount: self.view.quote.amount,
             currency: self.view.quote.currency,
+            card: self.card(),
+            started_at: self.started_at(),
         }
     }
 
@@ -419,6 +427,8 @@ impl<'a> Drive<'a> {
             authorization: self.view.authorization.clone(),
             amount: self.view.quote.amount,
             currency: self.view.quote.currency,
+            card: self.card(),
+            started_at: self.started_at(),
         }
     }
 }
@@ -432,10 +442,10 @@ pub(super) fn reference_of(payments: &Payments, view: &PurchaseView) -> Referenc
 /// What there is to know of a payment of nothing: no gateway takes it, so none is asked. It counts
 /// as captured, or given back where that is what is wanted.
 fn known_of_free(state: PurchaseState) -> Known {
+    const FREE: &str = "four letters are an id";
     if matches!(state, PurchaseState::Voiding | PurchaseState::Stuck) {
         return Known::Has(Found::Voided);
     }
-    const FREE: &str = "four letters are an id";
     let authorization = Authorization {
         id: AuthorizationId::parse("free").expect(FREE),
         capture_before: None,

@@ -17,7 +17,7 @@ use crate::journal::{CommitGate, StorageFault};
 use crate::payments::calls::{Next, Tries};
 use crate::payments::drive::{Go, reference_of};
 use crate::payments::driver::Payments;
-use crate::payments::gateway::{Answer, Call, FoundRefund, Refund};
+use crate::payments::gateway::{Answer, Call, Decline, FoundRefund, Refund};
 
 /// What is known of a refund at the gateway.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -83,7 +83,8 @@ pub(super) struct RefundDrive<'a> {
     refund: RefundView,
     durable_at: Lsn,
     known: KnownRefund,
-    refused: Option<Option<GatewayCode>>,
+    /// The gateway refused it; not yet looked up.
+    refused: Option<Decline>,
     tries: Tries,
 }
 
@@ -157,7 +158,9 @@ impl<'a> RefundDrive<'a> {
             .calls()
             .ask(Call::LookUpRefund, |gateway| gateway.look_up_refund(refund));
         match (asked.await, self.refused.take()) {
-            (Ok(FoundRefund::Nothing), Some(code)) => self.known = KnownRefund::Refused(code),
+            (Ok(FoundRefund::Nothing), Some(decline)) => {
+                self.known = KnownRefund::Refused(decline.code);
+            }
             (Ok(found), _) => self.known = KnownRefund::Has(found),
             (Err(trouble), refused) => {
                 self.refused = refused;
@@ -179,7 +182,7 @@ impl<'a> RefundDrive<'a> {
         match sent.await {
             Answer::Approved(()) => self.known = KnownRefund::Has(FoundRefund::Succeeded),
             Answer::Declined(decline) => {
-                self.refused = Some(decline.code);
+                self.refused = Some(decline);
                 self.known = KnownRefund::InDoubt;
             }
             Answer::Retriable(trouble) => self.tries.trouble(trouble),

@@ -32,6 +32,7 @@ pub(super) fn journal(config: &Config) -> JournalOptions {
         },
         snapshot_every_bytes: storage.snapshot_every_bytes,
         clock: Clock::System,
+        retentions: Vec::new(),
     }
 }
 

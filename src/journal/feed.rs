@@ -5,10 +5,9 @@
 //! anything; reading never wakes, locks out or waits for the log thread: a feed polls.
 //! Deliberately absent: who reads, and where cursors are kept.
 
+use super::Journal;
 use super::audit::{AuditEntry, entry_of};
 use super::fault::JournalError;
-use super::Journal;
-use crate::engine::event::Event;
 use crate::engine::lifecycle::Step;
 use crate::engine::view::PurchaseView;
 use crate::ids::{Lsn, PurchaseId};
@@ -152,9 +151,9 @@ impl Journal {
     }
 
     /// The one event at `lsn`, while the log has it.
-    pub fn event_at(&self, lsn: Lsn) -> Result<Option<Event>, JournalError> {
+    pub fn event_at(&self, lsn: Lsn) -> Result<Option<AuditEntry>, JournalError> {
         match self.feed(lsn)?.next()? {
-            Next::Event(entry, _) if entry.lsn == lsn => Ok(Some(entry.event)),
+            Next::Event(entry, _) if entry.lsn == lsn => Ok(Some(entry)),
             Next::Event(..) | Next::NotYet => Ok(None),
         }
     }

@@ -7,6 +7,7 @@
 
 mod aftermath;
 pub mod feed;
+pub mod jsonl;
 
 pub use aftermath::clawback;
 

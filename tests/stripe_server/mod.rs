@@ -11,8 +11,10 @@ pub mod books;
 mod cards;
 pub mod faults;
 pub mod hooks;
+mod shown;
+pub mod wire;
 
-use books::{Asked, Booked, Books, Op, Reply};
+use books::{Booked, Books};
 use bytes::Bytes;
 use faults::{Effect, Fault, Faults, Kept, Rates, Silence};
 use hooks::{Delivered, Hooks, Webhooks};
@@ -32,6 +34,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
+use wire::{Asked, Op, Reply};
 
 /// The key that it lets in.
 pub const SECRET_KEY: &str = "sk_test_of_the_server_in_the_test";

@@ -14,6 +14,8 @@ use holdfast::payments::stripe::{ApiBase, Stripe, StripeSettings};
 use holdfast::time::UnixMs;
 use secrecy::SecretString;
 use std::future::Future;
+use std::io::Read;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use stripe_server::faults::{Effect, Fault, Kept, Silence};
 use stripe_server::wire::Op;
@@ -562,6 +564,33 @@ fn what_cannot_be_reached_and_a_key_that_is_not_accepted_decline_nobody() {
         assert!(!format!("{stripe:?}").contains("sk_test"));
     }
     assert_eq!(stage.server.books().len(), 0);
+}
+
+#[test]
+fn a_server_that_cannot_prove_that_it_is_stripe_is_told_nothing() {
+    let signed = rcgen::generate_simple_self_signed(vec!["127.0.0.1".to_owned()]).unwrap();
+    let key = rustls::pki_types::PrivateKeyDer::try_from(signed.signing_key.serialize_der());
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let tls = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![signed.cert.der().clone()], key.unwrap())
+        .unwrap();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let base = format!("https://{}", listener.local_addr().unwrap());
+    let served = std::thread::spawn(move || {
+        let (stream, _) = listener.accept().unwrap();
+        let session = rustls::ServerConnection::new(Arc::new(tls)).unwrap();
+        let mut read = Vec::new();
+        let _ = rustls::StreamOwned::new(session, stream).read_to_end(&mut read);
+        read
+    });
+    let stripe = gateway(&base, SECRET_KEY);
+    let stage = Stage::new();
+    let answer = stage.run(stripe.authorize(order(1, "pm_card_visa")));
+    assert_eq!(answer, Answer::Retriable(Trouble::Unreachable));
+    assert_eq!(served.join().unwrap(), b"");
 }
 
 #[test]

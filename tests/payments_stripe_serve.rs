@@ -9,8 +9,9 @@ use sha2::Sha256;
 use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use stripe_server::books::Booked;
-use stripe_server::faults::{Effect, Fault, Kept};
+use stripe_server::faults::{Effect, Fault, Kept, Rates};
 use stripe_server::hooks::Webhooks;
 use stripe_server::wire::Op;
 use stripe_server::{SECRET_KEY, StripeServer};
@@ -150,6 +151,75 @@ fn killed(stripe: &StripeServer, dir: &Path, op: Op, effect: Effect) {
         (stripe.requests(op) == 1).then_some(())
     });
     server.kill();
+}
+
+/// A bad day, drawn with a seed: every purchase ends, and what was charged is what was sold.
+#[test]
+fn on_a_bad_day_what_was_charged_is_what_was_sold() {
+    use Effect::{After, Before};
+    const BUYERS: usize = 200;
+    let stripe = StripeServer::start();
+    stripe.rates(Rates {
+        seed: 7,
+        per_mille: vec![
+            (Fault::Error(Before, Kept::Yes), 20),
+            (Fault::Error(After, Kept::Yes), 20),
+            (Fault::Error(Before, Kept::No), 20),
+            (Fault::Error(After, Kept::No), 20),
+            (Fault::NoAnswer(Before), 10),
+            (Fault::NoAnswer(After), 10),
+            (Fault::Cut(Before), 20),
+            (Fault::Cut(After), 20),
+            (Fault::CutInTheMiddle, 20),
+            (Fault::TooMany, 20),
+            (Fault::Garbage, 20),
+            (Fault::Slow(40), 20),
+        ],
+    });
+    let server = config(&stripe).start();
+    server.put_product("bad-day", 1_000);
+    let next = AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                let mut client = server.connect();
+                loop {
+                    let number = next.fetch_add(1, Ordering::Relaxed);
+                    if number >= BUYERS {
+                        return;
+                    }
+                    let card = match number % 10 {
+                        3 => "pm_card_chargeDeclinedLostCard",
+                        7 => "pm_card_authenticationRequired",
+                        _ => CARD,
+                    };
+                    let user = format!("buyer-{number}");
+                    let key = format!("key-of-buyer-{number}");
+                    let answer = client.ask(&Request::buy(&user, "bad-day", card, &key));
+                    let known = matches!(answer.status, 201 | 202 | 402 | 502 | 503);
+                    assert!(known, "{}", answer.text());
+                }
+            });
+        }
+    });
+    stripe.rates(Rates {
+        seed: 0,
+        per_mille: Vec::new(),
+    });
+    let sold = until("every payment has ended", || {
+        let [_, held, sold, _] = server.stock("bad-day");
+        (held == 0).then_some(sold)
+    });
+    stripe.check();
+    let books = stripe.books();
+    let captured = books.iter().filter(|it| it.captures == 1).count();
+    assert_eq!(u64::try_from(captured), Ok(sold));
+    assert!(captured > BUYERS / 2, "{captured}");
+    let set_aside: Vec<&Booked> = books
+        .iter()
+        .filter(|it| it.status == "requires_capture" || it.status == "requires_action")
+        .collect();
+    assert!(set_aside.is_empty(), "{set_aside:#?}");
 }
 
 #[test]

@@ -55,6 +55,8 @@ pub(super) struct Books {
     in_use: HashSet<String>,
     events: Vec<Event>,
     events_ever: u64,
+    /// Whether the account has the search.
+    pub(super) searchable: bool,
 }
 
 const CREATE_FIELDS: [&str; 10] = [
@@ -154,6 +156,7 @@ impl Books {
                 Ok(Reply::ok(&self.intent(at, asked.expands("latest_charge"))))
             }
             Op::List => self.list(asked),
+            Op::Search => self.search(asked),
             Op::Refund => self.refund(asked),
             Op::ListRefunds => self.list_refunds(asked),
             Op::Other => Err(Reply::error(404, "invalid_request_error", "")),
@@ -303,6 +306,22 @@ impl Books {
         Ok(Reply::ok(&json!({
             "object": "list", "url": "/v1/payment_intents", "data": data,
             "has_more": rest.next().is_some(),
+        })))
+    }
+
+    /// By our metadata only.
+    fn search(&self, asked: &Asked) -> Ended {
+        let query = asked.field("query").unwrap_or_default();
+        let reference = query
+            .strip_prefix("metadata['holdfast_reference']:'")
+            .and_then(|rest| rest.strip_suffix('\''))
+            .filter(|_| self.searchable)
+            .ok_or_else(|| Reply::invalid(""))?;
+        let found = self.of_reference(reference);
+        let data: Vec<Value> = found.iter().map(|at| self.intent(*at, false)).collect();
+        Ok(Reply::ok(&json!({
+            "object": "search_result", "url": "/v1/payment_intents/search", "data": data,
+            "has_more": false, "next_page": null,
         })))
     }
 

@@ -115,6 +115,11 @@ impl StripeServer {
         self.state.books.lock().unwrap().forget_keys();
     }
 
+    /// From now on the account has Stripe's search.
+    pub fn searchable(&self) {
+        self.state.books.lock().unwrap().searchable = true;
+    }
+
     /// Whether a result is stored under a key for a request of this path.
     pub fn stored(&self, path: &str) -> bool {
         self.state.books.lock().unwrap().stored(path)

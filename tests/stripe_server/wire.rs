@@ -12,6 +12,7 @@ pub enum Op {
     Cancel,
     Get,
     List,
+    Search,
     Refund,
     ListRefunds,
     Other,
@@ -23,6 +24,7 @@ impl Op {
         match (method, parts.as_slice()) {
             ("POST", ["v1", "payment_intents"]) => Self::Create,
             ("GET", ["v1", "payment_intents"]) => Self::List,
+            ("GET", ["v1", "payment_intents", "search"]) => Self::Search,
             ("GET", ["v1", "payment_intents", _]) => Self::Get,
             ("POST", ["v1", "payment_intents", _, "confirm"]) => Self::Confirm,
             ("POST", ["v1", "payment_intents", _, "capture"]) => Self::Capture,

@@ -75,7 +75,11 @@ fn golden_events_and_examples_fit_their_schemas_and_nothing_in_them_is_undescrib
             validator(schema, Strict::No),
             validator(schema, Strict::Yes),
         );
-        assert_fits(&closed, &golden[name], &format!("a golden event of {name}"));
+        assert_fits(
+            &closed,
+            &golden[name.as_str()],
+            &format!("a golden event of {name}"),
+        );
         let examples = schema["examples"].as_array();
         let examples = examples.unwrap_or_else(|| panic!("{name} has no examples"));
         assert!(!examples.is_empty(), "{name} has no examples");
@@ -372,5 +376,9 @@ fn shallow(schema: &Value) -> Value {
 }
 #[test]
 fn dump() {
-    std::fs::write("/tmp/k/golden.json", serde_json::to_string_pretty(&golden()).unwrap()).unwrap();
+    std::fs::write(
+        "/tmp/k/golden.json",
+        serde_json::to_string_pretty(&golden()).unwrap(),
+    )
+    .unwrap();
 }

@@ -2,18 +2,21 @@
 
 use crate::config::{Config, PaymentsConfig, ReceiptKey, WebhooksConfig};
 use crate::engine::settings::{Bounds, EngineSettings, RateLimit};
-use crate::journal::{Clock, JournalOptions, LogSettings, Sync, Witness};
+use crate::journal::{Clock, Journal, JournalOptions, LogSettings, Sync, Witness};
 use crate::payments::settings::PaymentSettings;
 use crate::receipts::{self, Sealer, SealerError};
+use crate::report::feed::{self, CursorError, FeedError, FeedSettings, Sinks};
+use crate::report::{jsonl, kafka};
 use crate::time::UnixMs;
 use crate::webhooks::{Secret, Source};
 use secrecy::ExposeSecret;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// How the journal is opened.
-pub(super) fn journal(config: &Config) -> JournalOptions {
+pub(super) fn journal(config: &Config) -> Result<JournalOptions, CursorError> {
     let storage = &config.storage;
-    JournalOptions {
+    Ok(JournalOptions {
         data_dir: storage.data_dir.clone(),
         engine: engine(config),
         log: LogSettings {
@@ -32,7 +35,31 @@ pub(super) fn journal(config: &Config) -> JournalOptions {
         },
         snapshot_every_bytes: storage.snapshot_every_bytes,
         clock: Clock::System,
+        retentions: feed::retentions(&storage.data_dir, &config.report.sinks())?,
+    })
+}
+
+/// Starts every sink that is set up.
+pub(super) fn sinks(config: &Config, journal: &Arc<Journal>) -> Result<Sinks, FeedError> {
+    let (storage, report) = (&config.storage, &config.report);
+    let settings = FeedSettings {
+        data_dir: storage.data_dir.clone(),
+        backoff: report.backoff,
+        deliver_timeout: report.deliver_timeout,
+        dead_letters_bytes_max: report.dead_letters_bytes_max,
+        on_disk_full: report.on_disk_full.clone(),
+        give_up_below_bytes: report.give_up_below_bytes,
+        segment_bytes: storage.segment_bytes,
+    };
+    let sinks = Sinks::new(Arc::clone(journal), settings)?;
+    if let Some(settings) = &report.jsonl {
+        sinks.start(jsonl::sink(settings.clone(), report.batching))?;
     }
+    if let Some(settings) = &report.kafka {
+        let sink = kafka::sink(settings.clone(), report.batching, report.deliver_timeout);
+        sinks.start(sink)?;
+    }
+    Ok(sinks)
 }
 
 fn engine(config: &Config) -> EngineSettings {

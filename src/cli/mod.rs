@@ -1,13 +1,15 @@
-//! The command line: `serve`, `check`, `log`, `receipt verify`.
+//! The command line: `serve`, `check`, `log`, `receipt verify`, `import redis`, `schema`.
 //!
 //! Exit status: 0 done, 1 the work failed, 2 bad usage (of `check`: 1 damaged, 2 cannot read). A
 //! failure is one sentence on stderr: what, where, what to do. Figures and events go to stdout.
 //! Deliberately absent: work of its own; each command puts the modules below together.
 
 mod compose;
+mod import;
 mod inspect;
 mod receipt;
 mod reload;
+mod schema;
 mod serve;
 
 use clap::{Args, Parser, Subcommand};
@@ -39,6 +41,29 @@ enum Command {
         #[command(subcommand)]
         command: ReceiptCommand,
     },
+    /// Take over what another system sold before.
+    Import {
+        #[command(subcommand)]
+        command: ImportCommand,
+    },
+    /// Print what to create downstream.
+    Schema {
+        #[command(subcommand)]
+        command: SchemaCommand,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum ImportCommand {
+    /// Take over stock, counters, idempotency keys, nonces and promotion uses from a Redis; shows
+    /// what it would do, and does it with `--apply`.
+    Redis(import::Redis),
+}
+
+#[derive(Debug, Subcommand)]
+enum SchemaCommand {
+    /// Topics, how to create them, and the types of the events in them.
+    Kafka(schema::Kafka),
 }
 
 /// What `serve` takes.
@@ -114,6 +139,12 @@ pub fn run() -> ExitCode {
         Command::Receipt {
             command: ReceiptCommand::Verify(arguments),
         } => receipt::verify(&arguments),
+        Command::Import {
+            command: ImportCommand::Redis(arguments),
+        } => import::redis(&arguments),
+        Command::Schema {
+            command: SchemaCommand::Kafka(arguments),
+        } => schema::kafka(&arguments),
     }
 }
 

@@ -8,10 +8,12 @@
 
 pub mod keys;
 mod read;
+mod report;
 mod secret;
 mod source;
 mod webhooks;
 
+pub use report::ReportConfig;
 pub use secret::HIDDEN;
 pub use source::{Demo, Environment, Sources};
 pub use webhooks::{WebhookSecret, WebhooksConfig};
@@ -98,6 +100,8 @@ pub struct Config {
     pub receipt_keys: Vec<ReceiptKey>,
     /// Genuine webhooks.
     pub webhooks: WebhooksConfig,
+    /// Sinks and how they are run.
+    pub report: ReportConfig,
     /// What is logged, as a filter.
     pub log: String,
     /// Whether the demo's drop is put on sale.
@@ -309,6 +313,7 @@ impl Config {
             payments: payments(&mut reader)?,
             receipt_keys: receipt_keys(&mut reader)?,
             webhooks: webhooks::read(&mut reader)?,
+            report: report::read(&mut reader)?,
             log: reader.text("telemetry.log")?,
             demo: sources.demo,
             secrets: reader.secret_digests(),

@@ -66,6 +66,16 @@ pub enum Resource {
     WebhookSecrets,
     /// One of them.
     WebhookSecret,
+    /// What carries events out of the log.
+    Sinks,
+    /// Holding one of them.
+    PauseSink,
+    /// Letting it run.
+    ResumeSink,
+    /// Events that a sink refused for good.
+    DeadLetters,
+    /// Driving them again.
+    Redrive,
     /// Whether the process runs.
     Live,
     /// Whether it takes purchases.
@@ -105,6 +115,11 @@ impl Resource {
         Self::StripeWebhook,
         Self::WebhookSecrets,
         Self::WebhookSecret,
+        Self::Sinks,
+        Self::PauseSink,
+        Self::ResumeSink,
+        Self::DeadLetters,
+        Self::Redrive,
         Self::Live,
         Self::Ready,
         Self::Metrics,
@@ -141,6 +156,11 @@ impl Resource {
             Self::StripeWebhook => "/webhooks/stripe",
             Self::WebhookSecrets => "/admin/webhooks/secrets",
             Self::WebhookSecret => "/admin/webhooks/secrets/{secret_id}",
+            Self::Sinks => "/admin/sinks",
+            Self::PauseSink => "/admin/sinks/{name}/pause",
+            Self::ResumeSink => "/admin/sinks/{name}/resume",
+            Self::DeadLetters => "/admin/dead-letters",
+            Self::Redrive => "/admin/dead-letters/redrive",
             Self::Live => "/livez",
             Self::Ready => "/readyz",
             Self::Metrics => "/metrics",
@@ -155,6 +175,9 @@ impl Resource {
             | Self::VerifyReceipt
             | Self::Snapshot
             | Self::Void
+            | Self::PauseSink
+            | Self::ResumeSink
+            | Self::Redrive
             | Self::SpendRewards
             | Self::PaymentWebhook
             | Self::StripeWebhook => "POST",
@@ -176,6 +199,8 @@ impl Resource {
             | Self::AdminUser
             | Self::Rewards
             | Self::SandboxCharges
+            | Self::Sinks
+            | Self::DeadLetters
             | Self::Live
             | Self::Ready
             | Self::Metrics => "GET, HEAD",
@@ -234,6 +259,9 @@ pub fn resolve(path: &str) -> Option<(Resource, Cow<'_, str>)> {
         "/webhooks/payment" => return plain(Resource::PaymentWebhook),
         "/webhooks/stripe" => return plain(Resource::StripeWebhook),
         "/admin/webhooks/secrets" => return plain(Resource::WebhookSecrets),
+        "/admin/sinks" => return plain(Resource::Sinks),
+        "/admin/dead-letters" => return plain(Resource::DeadLetters),
+        "/admin/dead-letters/redrive" => return plain(Resource::Redrive),
         "/livez" => return plain(Resource::Live),
         "/readyz" => return plain(Resource::Ready),
         "/metrics" => return plain(Resource::Metrics),
@@ -260,10 +288,18 @@ pub fn resolve(path: &str) -> Option<(Resource, Cow<'_, str>)> {
     Some((resource, decoded(id)?))
 }
 
-/// What lies beneath one purchase or one buyer.
+/// What lies beneath one purchase, one buyer or one sink.
 fn beneath(path: &str) -> Option<(Resource, Cow<'_, str>)> {
     if let Some(rest) = path.strip_prefix("/limited/rewards/") {
         return Some((Resource::SpendRewards, alone(rest.strip_suffix("/spend")?)?));
+    }
+    if let Some(rest) = path.strip_prefix("/admin/sinks/") {
+        let (name, below) = rest.split_once('/')?;
+        return match below {
+            "pause" => Some((Resource::PauseSink, alone(name)?)),
+            "resume" => Some((Resource::ResumeSink, alone(name)?)),
+            _ => None,
+        };
     }
     let (id, below) = path.strip_prefix("/admin/purchases/")?.split_once('/')?;
     match below {

@@ -16,6 +16,7 @@ mod check;
 mod clock;
 pub mod codec;
 mod fault;
+mod feed;
 mod gate;
 mod import;
 mod recovery;
@@ -48,6 +49,7 @@ pub use catalogue::{Created, Set};
 pub use check::{CheckError, CheckReport, DigestFrom, check};
 pub use clock::{Clock, ManualClock};
 pub use fault::{JournalError, StorageFault};
+pub use feed::{Feed, Next, PurchaseAsOf, Retention};
 pub use gate::{CommitGate, Wait};
 pub use import::{Imported, NotImported, Standing, nonce_fingerprint};
 pub use recovery::{Opened, Progress};
@@ -71,6 +73,7 @@ pub struct Journal {
     clock: Clock,
     log: Arc<wal::Log>,
     snapshots: snapshot::Snapshots,
+    retentions: feed::Retentions,
     background: sweeper::Background,
     opened: Opened,
     /// Held while the directory is open, so that no other process opens it.

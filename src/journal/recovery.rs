@@ -8,6 +8,7 @@
 use super::clock::Clock;
 use super::codec::{self, Kind};
 use super::fault::{JournalError, describe, io};
+use super::feed::Retentions;
 use super::settings::{Disks, JournalOptions, LogSettings};
 use super::snapshot::format::SnapshotError;
 use super::snapshot::{Restored, Snapshots, digest, restore, store};
@@ -89,6 +90,7 @@ impl Journal {
             log: log_settings,
             snapshot_every_bytes,
             clock,
+            retentions,
             ..
         } = options;
         let Recovered { log, state, opened } = recover(&disks, &log_settings, &engine, progress)?;
@@ -96,6 +98,7 @@ impl Journal {
         let oldest_kept = store::list(&*disks.snapshots)?.last().map(|(lsn, _)| *lsn);
         let oldest_kept = oldest_kept.map_or(first, |lsn| wal::Lsn::new(lsn.0).max(first));
         let pin = log.pin("snapshots", oldest_kept);
+        let retentions = Retentions::of(&log, &retentions);
         let slots = state
             .shards
             .into_iter()
@@ -119,6 +122,7 @@ impl Journal {
                 failure: Mutex::new(None),
                 pin: Mutex::new(pin),
             },
+            retentions,
             background: Background::default(),
             opened,
             _lock: lock,

@@ -2,6 +2,7 @@
 
 use super::clock::Clock;
 use super::fault::{JournalError, io};
+use super::feed::Retention;
 use crate::engine::settings::EngineSettings;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -20,6 +21,8 @@ pub struct JournalOptions {
     pub snapshot_every_bytes: u64,
     /// Where instants come from.
     pub clock: Clock,
+    /// From where on the log is kept for its readers.
+    pub retentions: Vec<Retention>,
 }
 
 impl JournalOptions {
@@ -31,6 +34,7 @@ impl JournalOptions {
             log: LogSettings::default(),
             snapshot_every_bytes: 1 << 30,
             clock: Clock::System,
+            retentions: Vec::new(),
         }
     }
 }

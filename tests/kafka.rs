@@ -12,11 +12,19 @@ use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
 use support::{ADMIN, Request, Server, Setup, until};
 
 const TOPIC: &str = "holdfast.events";
 const DLQ: &str = "holdfast.events.dlq";
+
+/// A product whose event is larger than the small topics take.
+const LARGE: &str = "a-product-with-a-name-as-long-as-names-can-be-and-an-id-likewise";
+/// What those take: more than any ordinary event, less than two.
+const SMALL_BYTES: &str = "1180";
 
 /// A demo that reports to these brokers, impatiently.
 fn setup(brokers: &str, data_dir: &Path, more: &str) -> Setup {
@@ -167,38 +175,60 @@ fn the_sample_consumer_reads_it(broker: &Broker, log: &BTreeMap<u64, Value>) {
     assert!(told.contains("0 invalid"), "{told}");
 }
 
+/// A broker that goes and comes for as long as this lives: what is interrupted differs each time.
+struct Flapping {
+    broker: Arc<Broker>,
+    done: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Flapping {
+    fn start(broker: &Arc<Broker>) -> Self {
+        let (done, of_thread) = (Arc::new(AtomicBool::new(false)), Arc::clone(broker));
+        let until = Arc::clone(&done);
+        let thread = std::thread::spawn(move || {
+            while !until.load(Ordering::SeqCst) {
+                of_thread.cut();
+                std::thread::sleep(Duration::from_millis(15));
+                of_thread.mend();
+                std::thread::sleep(Duration::from_millis(60));
+            }
+        });
+        Self {
+            broker: Arc::clone(broker),
+            done,
+            thread: Some(thread),
+        }
+    }
+}
+
+impl Drop for Flapping {
+    fn drop(&mut self) {
+        self.done.store(true, Ordering::SeqCst);
+        let _ = self.thread.take().map(JoinHandle::join);
+        self.broker.mend();
+    }
+}
+
 #[test]
 fn nothing_is_lost_or_overtaken_while_the_broker_goes_and_the_core_is_killed() {
     const ROUNDS: usize = 3;
-    let (broker, dir) = (Broker::start(), tempfile::tempdir().unwrap());
+    let (broker, dir) = (Arc::new(Broker::start()), tempfile::tempdir().unwrap());
     broker.create(TOPIC, 4, &[]);
     let mut number = 0;
     for round in 0..ROUNDS {
         let mut server = setup(&broker.address(), dir.path(), "").start();
         server.put_product("drop-1", 100_000);
-        let done = AtomicBool::new(false);
-        std::thread::scope(|scope| {
-            let (broker, done) = (&broker, &done);
-            scope.spawn(move || {
-                // Up and down for as long as there is load: what is interrupted differs each time.
-                while !done.load(Ordering::SeqCst) {
-                    broker.cut();
-                    std::thread::sleep(std::time::Duration::from_millis(15));
-                    broker.mend();
-                    std::thread::sleep(std::time::Duration::from_millis(60));
-                }
-            });
-            for _ in 0..150 {
-                number += 1;
-                let user = format!("user-{}", number % 7);
-                let key = format!("key-{round}-{number}");
-                let held = server.ask(&Request::hold(&user, "drop-1", 1, &key));
-                assert!(matches!(held.status, 201 | 409), "{held:?}");
-            }
-            server.kill();
-            done.store(true, Ordering::SeqCst);
-        });
-        broker.mend();
+        let flapping = Flapping::start(&broker);
+        for _ in 0..150 {
+            number += 1;
+            let user = format!("user-{}", number % 7);
+            let key = format!("key-load-{round}-{number}");
+            let held = server.ask(&Request::hold(&user, "drop-1", 1, &key));
+            assert!(matches!(held.status, 201 | 409), "{held:?}");
+        }
+        server.kill();
+        drop(flapping);
     }
     let server = setup(&broker.address(), dir.path(), "").start();
     until_all_is_delivered(&server);
@@ -235,18 +265,15 @@ fn sales_go_on_without_a_broker_and_it_gets_everything_when_it_is_back() {
 
 /// A product whose event is larger than small topics take.
 fn put_large_product(server: &Server) {
-    let prices = [
-        "USD", "EUR", "KRW", "JPY", "GBP", "CHF", "SEK", "NOK", "DKK", "PLN",
-    ];
     let name: String = (0..200_u32)
         .map(|n| char::from_u32(0x4e00 + n * 37).unwrap())
         .collect();
     let product = json!({
         "name": name,
-        "price": prices.iter().map(|it| ((*it).to_owned(), json!(1_999))).collect::<serde_json::Map<_, _>>(),
+        "price": { "USD": 1_999, "EUR": 1_999, "KRW": 25_000 },
         "stock": 5, "per_user_limit": null, "starts_at": null, "ends_at": null, "active": true,
     });
-    let put = Request::put("/admin/products/large")
+    let put = Request::put(&format!("/admin/products/{LARGE}"))
         .key(ADMIN)
         .json(&product);
     let put = server.ask(&put);
@@ -254,15 +281,14 @@ fn put_large_product(server: &Server) {
 }
 
 fn lsn_of_large(log: &BTreeMap<u64, Value>) -> u64 {
-    let found = log.iter().find(|(_, it)| it["product_id"] == "large");
+    let found = log.iter().find(|(_, it)| it["product_id"] == LARGE);
     *found.expect("it was set").0
 }
 
 #[test]
 fn what_a_broker_refuses_for_good_goes_to_the_dead_letter_topic_and_the_rest_keeps_its_order() {
     let (broker, dir) = (Broker::start(), tempfile::tempdir().unwrap());
-    // Less than a batch of two and more than one ordinary event.
-    broker.create(TOPIC, 1, &[("max.message.bytes", "1100")]);
+    broker.create(TOPIC, 1, &[("max.message.bytes", SMALL_BYTES)]);
     broker.create(DLQ, 1, &[]);
     let config = "compression = \"none\"";
     let server = setup(&broker.address(), dir.path(), config).start();
@@ -309,8 +335,9 @@ fn what_a_broker_refuses_for_good_goes_to_the_dead_letter_topic_and_the_rest_kee
 fn without_a_dead_letter_topic_it_stays_in_the_data_directory_and_can_be_driven_again() {
     let (broker, dir) = (Broker::start(), tempfile::tempdir().unwrap());
     broker.create(TOPIC, 1, &[]);
-    let small = "dlq_topic = \"\"\nmessage_bytes_max = 1100\ncompression = \"none\"";
-    let server = setup(&broker.address(), dir.path(), small).start();
+    let small =
+        format!("dlq_topic = \"\"\nmessage_bytes_max = {SMALL_BYTES}\ncompression = \"none\"");
+    let server = setup(&broker.address(), dir.path(), &small).start();
     put_large_product(&server);
     until_all_is_delivered(&server);
     assert_eq!(sink(&server)["rejected"], 1);

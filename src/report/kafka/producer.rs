@@ -19,7 +19,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::time::timeout_at;
 
-/// How long the brokers may take to say what topics there are.
+/// How long the brokers may take to say what topics there are, at the longest.
 const METADATA_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How long to wait for room in the producer's queue before looking again.
@@ -283,9 +283,10 @@ impl Deliver for Producing {
         let producer = self.producer()?;
         let topic = self.settings.topic.clone();
         let asked = topic.clone();
+        let timeout = METADATA_TIMEOUT.min(self.patience);
         let metadata = tokio::task::spawn_blocking(move || {
             let client = producer.client();
-            client.fetch_metadata(Some(&asked), METADATA_TIMEOUT)
+            client.fetch_metadata(Some(&asked), timeout)
         });
         let metadata = metadata.await.map_err(|_| KafkaFailure::NotOpen)?;
         let metadata = metadata.map_err(|error| KafkaFailure::Ask {

@@ -24,7 +24,8 @@ const EDGES: [(&str, &[&str]); 14] = [
     (
         "config",
         &[
-            "engine", "ids", "journal", "money", "payments", "receipts", "report", "time", "webhooks",
+            "engine", "ids", "journal", "money", "payments", "receipts", "report", "time",
+            "webhooks",
         ],
     ),
     (

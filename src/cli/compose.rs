@@ -1,12 +1,13 @@
 //! Owns turning the configuration into the settings of the parts, each in its own words.
 
+use super::serve::Failure;
 use crate::config::{Config, PaymentsConfig, ReceiptKey, WebhooksConfig};
 use crate::engine::settings::{Bounds, EngineSettings, RateLimit};
 use crate::journal::{Clock, Journal, JournalOptions, LogSettings, Sync, Witness};
 use crate::payments::settings::PaymentSettings;
 use crate::receipts::{self, Sealer, SealerError};
-use crate::report::feed::{self, CursorError, FeedError, FeedSettings, Sinks};
-use crate::report::jsonl;
+use crate::report::feed::{self, CursorError, FeedSettings, Sinks};
+use crate::report::{jsonl, postgres};
 use crate::time::UnixMs;
 use crate::webhooks::{Secret, Source};
 use secrecy::ExposeSecret;
@@ -40,7 +41,7 @@ pub(super) fn journal(config: &Config) -> Result<JournalOptions, CursorError> {
 }
 
 /// Starts every sink that is set up.
-pub(super) fn sinks(config: &Config, journal: &Arc<Journal>) -> Result<Sinks, FeedError> {
+pub(super) fn sinks(config: &Config, journal: &Arc<Journal>) -> Result<Sinks, Failure> {
     let (storage, report) = (&config.storage, &config.report);
     let settings = FeedSettings {
         data_dir: storage.data_dir.clone(),
@@ -54,6 +55,11 @@ pub(super) fn sinks(config: &Config, journal: &Arc<Journal>) -> Result<Sinks, Fe
     let sinks = Sinks::new(Arc::clone(journal), settings)?;
     if let Some(settings) = &report.jsonl {
         sinks.start(jsonl::sink(settings.clone(), report.batching))?;
+    }
+    if let Some(settings) = &report.postgres {
+        let (journal, sealer) = (Arc::clone(journal), sealer(&config.receipt_keys)?);
+        let sink = postgres::sink(settings.clone(), report.batching, journal, sealer);
+        sinks.start(sink)?;
     }
     Ok(sinks)
 }

@@ -1,4 +1,4 @@
-//! The command line: `serve`, `check`, `log`, `receipt verify`.
+//! The command line: `serve`, `check`, `log`, `schema`, `receipt verify`.
 //!
 //! Exit status: 0 done, 1 the work failed, 2 bad usage (of `check`: 1 damaged, 2 cannot read). A
 //! failure is one sentence on stderr: what, where, what to do. Figures and events go to stdout.
@@ -34,6 +34,11 @@ enum Command {
     },
     /// Print the events of a stopped data directory as JSON lines.
     Log(Log),
+    /// Print what to create downstream.
+    Schema {
+        #[command(subcommand)]
+        of: SchemaOf,
+    },
     /// Work with receipts.
     Receipt {
         #[command(subcommand)]
@@ -75,6 +80,13 @@ struct Log {
     kind: Option<String>,
 }
 
+/// What `schema` prints.
+#[derive(Debug, Subcommand)]
+enum SchemaOf {
+    /// The tables, roles and views of the PostgreSQL sink, as SQL.
+    Postgres,
+}
+
 #[derive(Debug, Subcommand)]
 enum ReceiptCommand {
     /// Verify a receipt without the server; exit 0 genuine, 1 not.
@@ -111,6 +123,19 @@ pub fn run() -> ExitCode {
         Command::Serve(arguments) => serve::run(&arguments),
         Command::Check { dir } => inspect::check(&dir),
         Command::Log(arguments) => inspect::log(&arguments),
+        Command::Schema {
+            of: SchemaOf::Postgres,
+        } => {
+            use std::io::Write;
+            let written = std::io::stdout().write_all(crate::report::postgres::script().as_bytes());
+            match written {
+                // Whoever read has enough.
+                Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+                    fail(1, format_args!("stdout cannot be written: {error}"))
+                }
+                _ => ExitCode::SUCCESS,
+            }
+        }
         Command::Receipt {
             command: ReceiptCommand::Verify(arguments),
         } => receipt::verify(&arguments),

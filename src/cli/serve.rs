@@ -33,7 +33,7 @@ const FAULT_LOOK: Duration = Duration::from_millis(100);
 const FAULT_NOTICE: Duration = Duration::from_millis(500);
 
 /// Why the process ends.
-type Failure = Box<dyn std::error::Error + Send + Sync>;
+pub(super) type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 /// Runs until told to stop.
 pub(super) fn run(arguments: &Serve) -> ExitCode {

@@ -549,6 +549,28 @@ pub const KEYS: &[Key] = &[
         (0, 1_000_000),
         "Renamed files that are kept; the oldest go first.",
     ),
+    other(
+        "report.postgres.url",
+        "",
+        Kind::Secret,
+        "Where PostgreSQL is, as a URL with a user who is a member of `holdfast_writer`; nothing: no such sink. `sslmode=disable` or `require`; certificates are always verified.",
+    ),
+    other(
+        "report.postgres.migrator_url",
+        "",
+        Kind::Secret,
+        "The same for a user who may change the schema; left out: `report.postgres.url`.",
+    ),
+    text(
+        "report.postgres.migrate",
+        "\"auto\"",
+        "`auto`: the schema is brought up to date before anything is written; `off`: the operator does, with `holdfast schema postgres`.",
+    ),
+    text(
+        "report.postgres.ca_file",
+        "",
+        "PEM file of the authorities that sign the server's certificate; left out: those that browsers trust.",
+    ),
     text(
         "telemetry.log",
         "\"info\"",

@@ -5,7 +5,9 @@ use super::ConfigError;
 use super::read::{Reader, invalid};
 use crate::report::feed::sink::Batching;
 use crate::report::feed::{Backoff, OnDiskFull};
-use crate::report::jsonl::JsonlSettings;
+use crate::report::jsonl::{self, JsonlSettings};
+use crate::report::postgres::{self, Migrate, PostgresSettings};
+use secrecy::{ExposeSecret, SecretString};
 use std::time::Duration;
 use toml::Value;
 
@@ -26,13 +28,16 @@ pub struct ReportConfig {
     pub batching: Batching,
     /// The JSON Lines sink.
     pub jsonl: Option<JsonlSettings>,
+    /// The PostgreSQL sink.
+    pub postgres: Option<PostgresSettings>,
 }
 
 impl ReportConfig {
     /// The names of the sinks that are set up.
     pub fn sinks(&self) -> Vec<&'static str> {
-        let jsonl = self.jsonl.as_ref().map(|_| crate::report::jsonl::NAME);
-        jsonl.into_iter().collect()
+        let jsonl = self.jsonl.as_ref().map(|_| jsonl::NAME);
+        let postgres = self.postgres.as_ref().map(|_| postgres::NAME);
+        jsonl.into_iter().chain(postgres).collect()
     }
 }
 
@@ -51,7 +56,8 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Result<ReportConfig, ConfigError>
             bytes_max: reader.size("report.batch.bytes_max")?,
             wait_ms: reader.integer("report.batch.wait_ms")?,
         },
-        jsonl: jsonl(reader)?,
+        jsonl: jsonl_sink(reader)?,
+        postgres: postgres_sink(reader)?,
     };
     if let OnDiskFull::GiveUp(name) = &config.on_disk_full
         && !config.sinks().contains(&name.as_str())
@@ -82,7 +88,7 @@ fn on_disk_full(reader: &mut Reader<'_>) -> Result<OnDiskFull, ConfigError> {
     Ok(OnDiskFull::RefuseSales)
 }
 
-fn jsonl(reader: &mut Reader<'_>) -> Result<Option<JsonlSettings>, ConfigError> {
+fn jsonl_sink(reader: &mut Reader<'_>) -> Result<Option<JsonlSettings>, ConfigError> {
     let path = reader.text_if_given("report.jsonl.path")?;
     let rotate_bytes = reader.integer("report.jsonl.rotate_bytes")?;
     let keep = reader.size("report.jsonl.keep")?;
@@ -91,4 +97,37 @@ fn jsonl(reader: &mut Reader<'_>) -> Result<Option<JsonlSettings>, ConfigError> 
         rotate_bytes,
         keep,
     }))
+}
+
+/// A URL has a scheme, a host and a name.
+const URL_CHARS_MIN: usize = 12;
+
+fn postgres_sink(reader: &mut Reader<'_>) -> Result<Option<PostgresSettings>, ConfigError> {
+    let url = url(reader, "report.postgres.url")?;
+    let migrator_url = self::url(reader, "report.postgres.migrator_url")?;
+    let migrate = match reader.text("report.postgres.migrate")?.as_str() {
+        "auto" => Migrate::Auto,
+        "off" => Migrate::Off,
+        _ => return Err(invalid("report.postgres.migrate", "takes auto or off")),
+    };
+    let ca_file = reader.text_if_given("report.postgres.ca_file")?;
+    Ok(url.map(|url| PostgresSettings {
+        url,
+        migrator_url,
+        migrate,
+        ca_file: ca_file.map(Into::into),
+    }))
+}
+
+fn url(reader: &mut Reader<'_>, path: &'static str) -> Result<Option<SecretString>, ConfigError> {
+    let url = reader.secret_if_given(path, URL_CHARS_MIN)?;
+    if let Some(url) = &url
+        && !postgres::is_url(url.expose_secret())
+    {
+        return Err(invalid(
+            path,
+            "takes a URL such as postgres://NAME:PASSWORD@HOST:PORT/DATABASE?sslmode=require",
+        ));
+    }
+    Ok(url)
 }

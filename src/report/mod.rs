@@ -8,6 +8,7 @@
 mod aftermath;
 pub mod feed;
 pub mod jsonl;
+pub mod postgres;
 
 pub use aftermath::clawback;
 

@@ -89,18 +89,25 @@ struct Verify {
     keys: VerifyKeys,
 }
 
-/// Where the key is taken from: exactly one.
+/// Where keys are taken from. The HMAC and the signature may be checked together; a configuration
+/// has the keys of both.
 #[derive(Debug, Args)]
-#[group(required = true, multiple = false)]
+#[group(required = true, multiple = true)]
 struct VerifyKeys {
     /// A file with the HMAC secret of the key that the receipt names.
     #[arg(long, value_name = "FILE")]
     key_file: Option<PathBuf>,
-    /// A configuration with `receipts.hmac_keys`.
+    /// A file with the public keys, as `/.well-known/jwks.json` gives them.
+    #[arg(long, value_name = "FILE", conflicts_with = "public_key")]
+    jwks: Option<PathBuf>,
+    /// A file with the public key of the signature: PEM, or a JSON Web Key.
     #[arg(long, value_name = "FILE")]
+    public_key: Option<PathBuf>,
+    /// A configuration with `receipts.hmac_keys` and `receipts.ed25519_keys`.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["key_file", "jwks", "public_key"])]
     config: Option<PathBuf>,
-    /// The demo's key.
-    #[arg(long)]
+    /// The demo's keys.
+    #[arg(long, conflicts_with_all = ["key_file", "jwks", "public_key", "config"])]
     demo: bool,
 }
 

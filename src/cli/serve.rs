@@ -156,7 +156,7 @@ fn open(config: &Config) -> Result<Arc<Journal>, Failure> {
 fn parts(config: &Config, journal: &Arc<Journal>) -> Result<Arc<Core>, Failure> {
     // One more shard of counters for threads that serve no requests.
     let metrics = Arc::new(Metrics::new(config.server.workers + 1));
-    let sealer = compose::sealer(&config.receipt_keys)?;
+    let sealer = compose::sealer(config)?;
     let sandbox = Arc::new(Sandbox::open(&config.storage.data_dir)?);
     let payments = Payments::new(
         Arc::clone(journal),

@@ -351,6 +351,22 @@ pub const KEYS: &[Key] = &[
         "The secret, at least 32 bytes, used for nothing else.",
     ),
     text(
+        "receipts.ed25519_keys[].id",
+        "",
+        "The name of the key, written on receipts and in the key set; the first key signs, all of them verify; no key: receipts are not signed.",
+    ),
+    other(
+        "receipts.ed25519_keys[].key",
+        "",
+        Kind::Secret,
+        "The secret: the PEM of `openssl genpkey -algorithm ed25519`, or the 32 bytes of a seed in hexadecimal or base64.",
+    ),
+    text(
+        "receipts.ed25519_keys[].public",
+        "",
+        "In place of `key`: a retired key's public half, as PEM or 32 bytes in hexadecimal or base64, which still verifies.",
+    ),
+    text(
         "telemetry.log",
         "\"info\"",
         "What is logged: `error`, `warn`, `info`, `debug`, `trace`, or a filter such as `info,holdfast=debug`.",

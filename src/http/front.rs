@@ -203,6 +203,7 @@ impl Front {
             Resource::Purchase => self.purchase(call).await,
             Resource::Receipt => self.receipt(call).await,
             Resource::VerifyReceipt => self.verify_receipt(call, body).await,
+            Resource::Jwks => self.jwks(),
             Resource::AdminProducts => self.admin_products(call).await,
             Resource::AdminProduct => self.admin_product(call, body).await,
             Resource::AdminPromotions => self.admin_promotions(call).await,

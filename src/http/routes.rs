@@ -24,6 +24,8 @@ pub enum Resource {
     Receipt,
     /// Checking a receipt.
     VerifyReceipt,
+    /// The public keys of receipts.
+    Jwks,
     /// All products.
     AdminProducts,
     /// A product, for the operator.
@@ -52,7 +54,7 @@ pub enum Resource {
 
 impl Resource {
     /// Every one.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::Holds,
         Self::Hold,
         Self::Buy,
@@ -60,6 +62,7 @@ impl Resource {
         Self::Purchase,
         Self::Receipt,
         Self::VerifyReceipt,
+        Self::Jwks,
         Self::AdminProducts,
         Self::AdminProduct,
         Self::AdminPromotions,
@@ -84,6 +87,7 @@ impl Resource {
             Self::Purchase => "/limited/purchases/{purchase_id}",
             Self::Receipt => "/limited/receipts/{receipt_id}",
             Self::VerifyReceipt => "/receipts/verify",
+            Self::Jwks => "/.well-known/jwks.json",
             Self::AdminProducts => "/admin/products",
             Self::AdminProduct => "/admin/products/{product_id}",
             Self::AdminPromotions => "/admin/promotions",
@@ -108,6 +112,7 @@ impl Resource {
             Self::Product
             | Self::Purchase
             | Self::Receipt
+            | Self::Jwks
             | Self::AdminProducts
             | Self::AdminPromotions
             | Self::Status
@@ -161,6 +166,7 @@ pub fn resolve(path: &str) -> Option<(Resource, Cow<'_, str>)> {
         "/limited/holds" => return plain(Resource::Holds),
         "/limited/buy" => return plain(Resource::Buy),
         "/receipts/verify" => return plain(Resource::VerifyReceipt),
+        "/.well-known/jwks.json" => return plain(Resource::Jwks),
         "/admin/products" => return plain(Resource::AdminProducts),
         "/admin/promotions" => return plain(Resource::AdminPromotions),
         "/admin/snapshot" => return plain(Resource::Snapshot),

@@ -66,12 +66,6 @@ impl PublicKey {
         self.key.as_bytes()
     }
 
-    /// The same key under another name.
-    #[must_use]
-    pub fn renamed(self, id: ReceiptKeyId) -> Self {
-        Self { id, key: self.key }
-    }
-
     /// Whether `signed`, which names this key, is this key's signature of `integrity_hash`.
     pub(super) fn made(&self, signed: &Signed, integrity_hash: &[u8; 32]) -> bool {
         let signature = Signature::from_bytes(&signed.signature);

@@ -162,7 +162,7 @@ fn parts(config: &Config, journal: &Arc<Journal>) -> Result<Arc<Core>, Failure> 
         Arc::clone(journal),
         Arc::clone(&sandbox) as _,
         compose::payments(&config.payments),
-        sealer.newest().clone(),
+        sealer.capture_keys(),
         Arc::new(GatewayMeter(Arc::clone(&metrics))),
     )?;
     let parts = Parted {

@@ -109,11 +109,11 @@ impl<'a> Drive<'a> {
                 Action::RecordDeclined(cause) => self.record(PaymentStep::declined(cause))?,
                 Action::StartCapture => self.record(PaymentStep::StartCapture)?,
                 Action::RecordCaptured(capture) => {
-                    let receipt_key = self.payments.receipt_key().clone();
+                    let keys = self.payments.receipt_keys().clone();
                     self.record(PaymentStep::Captured {
                         capture,
-                        receipt_key,
-                        signing_key: None,
+                        receipt_key: keys.seal,
+                        signing_key: keys.sign,
                     })?
                 }
                 Action::StartVoid(cause) => self.record(PaymentStep::StartVoid {

@@ -12,7 +12,7 @@
 //! breaking (a [`Gateway`] around another), webhooks.
 
 use crate::engine::view::PurchaseView;
-use crate::ids::{Lsn, PurchaseId, ReceiptKeyId};
+use crate::ids::{Lsn, PurchaseId};
 use crate::journal::{CommitGate, Journal, StorageFault};
 use crate::payments::drive::{Drive, Ended};
 use crate::payments::gateway::{Call, Class, Gateway};
@@ -20,6 +20,7 @@ use crate::payments::handover::Paying;
 use crate::payments::registry::{Before, Registry};
 use crate::payments::saga::{Known, Rest};
 use crate::payments::settings::{PaymentSettings, SettingsError};
+use crate::receipts::CaptureKeys;
 use parking_lot::Mutex;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -34,7 +35,7 @@ pub struct Payments {
     journal: Arc<Journal>,
     gateway: Arc<dyn Gateway>,
     settings: PaymentSettings,
-    receipt_key: ReceiptKeyId,
+    receipt_keys: CaptureKeys,
     meter: Arc<dyn Meter>,
     registry: Registry,
     permits: Semaphore,
@@ -97,12 +98,12 @@ impl Settled {
 }
 
 impl Payments {
-    /// Drives payments of `journal` at `gateway`; captures name `receipt_key`.
+    /// Drives payments of `journal` at `gateway`; captures name `receipt_keys`.
     pub fn new(
         journal: Arc<Journal>,
         gateway: Arc<dyn Gateway>,
         settings: PaymentSettings,
-        receipt_key: ReceiptKeyId,
+        receipt_keys: impl Into<CaptureKeys>,
         meter: Arc<dyn Meter>,
     ) -> Result<Arc<Self>, SettingsError> {
         settings.check()?;
@@ -111,7 +112,7 @@ impl Payments {
             gateway,
             permits: Semaphore::new(settings.in_flight_max.min(Semaphore::MAX_PERMITS)),
             settings,
-            receipt_key,
+            receipt_keys: receipt_keys.into(),
             meter,
             registry: Registry::new(),
             later: Mutex::default(),
@@ -180,8 +181,8 @@ impl Payments {
         &self.settings
     }
 
-    pub(super) fn receipt_key(&self) -> &ReceiptKeyId {
-        &self.receipt_key
+    pub(super) fn receipt_keys(&self) -> &CaptureKeys {
+        &self.receipt_keys
     }
 
     pub(super) fn meter(&self) -> &dyn Meter {

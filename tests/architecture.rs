@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Each room of `src/`, and the rooms that it may use.
-const EDGES: [(&str, &[&str]); 13] = [
+const EDGES: [(&str, &[&str]); 14] = [
     ("time", &[]),
     ("money", &[]),
     ("ids", &[]),
@@ -17,6 +17,10 @@ const EDGES: [(&str, &[&str]); 13] = [
     (
         "payments",
         &["engine", "ids", "journal", "money", "receipts", "time"],
+    ),
+    (
+        "reconcile",
+        &["engine", "ids", "journal", "money", "payments", "time"],
     ),
     (
         "config",
@@ -35,6 +39,7 @@ const EDGES: [(&str, &[&str]); 13] = [
             "money",
             "payments",
             "receipts",
+            "reconcile",
             "report",
             "telemetry",
             "time",
@@ -51,6 +56,7 @@ const EDGES: [(&str, &[&str]); 13] = [
             "money",
             "payments",
             "receipts",
+            "reconcile",
             "report",
             "telemetry",
             "time",

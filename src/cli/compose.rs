@@ -6,6 +6,7 @@ use crate::ids::ReceiptKeyId;
 use crate::journal::{Clock, JournalOptions, LogSettings, Sync, Witness};
 use crate::payments::settings::PaymentSettings;
 use crate::receipts::{self, Ed25519Key, KeyUnread, PublicKey, Sealer, SealerError};
+use crate::reconcile::{JobSettings, Limits};
 use secrecy::ExposeSecret;
 use std::time::Duration;
 
@@ -68,6 +69,18 @@ pub(super) fn payments(config: &PaymentsConfig) -> PaymentSettings {
         unknown_after_ms: config.unknown_after_ms,
         in_flight_max: config.in_flight_max,
         resume_parallel_max: config.resume_parallel_max,
+    }
+}
+
+/// How the gateway's charges are compared with ours.
+pub(super) fn reconcile(config: &Config) -> JobSettings {
+    JobSettings {
+        every: config.reconcile.every,
+        limits: Limits {
+            pause: config.reconcile.pause,
+            call_timeout: config.payments.attempt_timeout,
+            differences_max: config.reconcile.differences_max,
+        },
     }
 }
 

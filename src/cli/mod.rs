@@ -1,12 +1,15 @@
-//! The command line: `serve`, `check`, `log`, `receipt verify`.
+//! The command line: `serve`, `check`, `log`, `reconcile`, `receipt verify`.
 //!
-//! Exit status: 0 done, 1 the work failed, 2 bad usage (of `check`: 1 damaged, 2 cannot read). A
+//! Exit status: 0 done, 1 the work failed, 2 bad usage (of `check`: 1 damaged, 2 cannot read;
+//! of `reconcile`: 1 differences, 2 cannot read). A
 //! failure is one sentence on stderr: what, where, what to do. Figures and events go to stdout.
 //! Deliberately absent: work of its own; each command puts the modules below together.
 
+mod ask;
 mod compose;
 mod inspect;
 mod receipt;
+mod reconcile;
 mod serve;
 
 use clap::{Args, Parser, Subcommand};
@@ -33,6 +36,9 @@ enum Command {
     },
     /// Print the events of a stopped data directory as JSON lines.
     Log(Log),
+    /// Compare the gateway's charges with ours; exit 0 no difference, 1 differences, 2 cannot
+    /// read.
+    Reconcile(Reconcile),
     /// Work with receipts.
     Receipt {
         #[command(subcommand)]
@@ -72,6 +78,23 @@ struct Log {
     /// Only events of this kind, such as `hold_placed`.
     #[arg(long, value_name = "KIND")]
     kind: Option<String>,
+}
+
+/// What `reconcile` takes: a stopped data directory, or a running core.
+#[derive(Debug, Args)]
+struct Reconcile {
+    /// A stopped data directory, compared with the sandbox gateway's file in it.
+    #[arg(required_unless_present = "url", conflicts_with = "url")]
+    dir: Option<PathBuf>,
+    /// A running core, which compares with its own gateway: `http://127.0.0.1:8080`.
+    #[arg(long, value_name = "URL", requires = "key")]
+    url: Option<String>,
+    /// A key of role admin for the running core.
+    #[arg(long, value_name = "KEY", env = "HOLDFAST_KEY", hide_env_values = true)]
+    key: Option<String>,
+    /// Print the report as JSON.
+    #[arg(long)]
+    json: bool,
 }
 
 #[derive(Debug, Subcommand)]
@@ -117,6 +140,7 @@ pub fn run() -> ExitCode {
         Command::Serve(arguments) => serve::run(&arguments),
         Command::Check { dir } => inspect::check(&dir),
         Command::Log(arguments) => inspect::log(&arguments),
+        Command::Reconcile(arguments) => reconcile::run(&arguments),
         Command::Receipt {
             command: ReceiptCommand::Verify(arguments),
         } => receipt::verify(&arguments),

@@ -15,6 +15,7 @@ use crate::money::{Currency, Price};
 use crate::payments::driver::{Meter, Payments};
 use crate::payments::gateway::{Call, Class};
 use crate::payments::sandbox::Sandbox;
+use crate::reconcile::Reconciler;
 use crate::telemetry::logging::{self, Style};
 use crate::telemetry::metrics::{Metrics, Stage};
 use std::process::ExitCode;
@@ -165,9 +166,16 @@ fn parts(config: &Config, journal: &Arc<Journal>) -> Result<Arc<Core>, Failure> 
         sealer.capture_keys(),
         Arc::new(GatewayMeter(Arc::clone(&metrics))),
     )?;
+    let reconciler = Reconciler::new(
+        Arc::clone(journal),
+        Arc::clone(&sandbox) as _,
+        compose::reconcile(config),
+    );
+    reconciler.start()?;
     let parts = Parted {
         journal: Arc::clone(journal),
         payments,
+        reconciler,
         sealer,
         sandbox: Some(sandbox),
         metrics,

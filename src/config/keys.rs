@@ -366,6 +366,24 @@ pub const KEYS: &[Key] = &[
         "",
         "In place of `key`: a retired key's public half, as PEM or 32 bytes in hexadecimal or base64, which still verifies.",
     ),
+    number(
+        "reconcile.every_s",
+        "3600",
+        (0, 30 * DAY_S),
+        "Time between two comparisons of the gateway's charges with ours; 0: only when asked.",
+    ),
+    number(
+        "reconcile.pause_ms",
+        "100",
+        (0, 60_000),
+        "Pause between two pages of the gateway's list, which keeps the comparison out of the way of purchases.",
+    ),
+    number(
+        "reconcile.differences_max",
+        "1000",
+        (1, 100_000),
+        "Differences in one report; a comparison that finds more ends early and says so.",
+    ),
     text(
         "telemetry.log",
         "\"info\"",

@@ -91,6 +91,8 @@ pub struct Config {
     pub receipt_keys: Vec<ReceiptKey>,
     /// Keys that sign receipts: the first one signs, all verify; may be empty.
     pub signing_keys: Vec<SigningKey>,
+    /// The comparison of the gateway's charges with ours.
+    pub reconcile: ReconcileConfig,
     /// What is logged, as a filter.
     pub log: String,
     /// Whether the demo's drop is put on sale.
@@ -264,6 +266,17 @@ pub struct ReceiptKey {
     pub secret: SecretString,
 }
 
+/// The comparison of the gateway's charges with ours.
+#[derive(Debug)]
+pub struct ReconcileConfig {
+    /// Between two runs; `None`: only when asked.
+    pub every: Option<Duration>,
+    /// Between two pages of the gateway's list.
+    pub pause: Duration,
+    /// Differences in one report.
+    pub differences_max: usize,
+}
+
 /// A key that signs receipts, or did.
 #[derive(Debug)]
 pub struct SigningKey {
@@ -304,6 +317,7 @@ impl Config {
             payments: payments(&mut reader)?,
             receipt_keys: receipt_keys(&mut reader)?,
             signing_keys: signing_keys(&mut reader)?,
+            reconcile: reconcile(&mut reader)?,
             log: reader.text("telemetry.log")?,
             demo: sources.demo,
             shown: reader.into_shown(),
@@ -597,6 +611,15 @@ fn signing_keys(reader: &mut Reader<'_>) -> Result<Vec<SigningKey>, ConfigError>
     }
     reader.show("receipts.ed25519_keys", shown.into());
     Ok(keys)
+}
+
+fn reconcile(reader: &mut Reader<'_>) -> Result<ReconcileConfig, ConfigError> {
+    let every_s = reader.integer("reconcile.every_s")?;
+    Ok(ReconcileConfig {
+        every: (every_s > 0).then(|| Duration::from_secs(every_s)),
+        pause: milliseconds(reader, "reconcile.pause_ms")?,
+        differences_max: reader.size("reconcile.differences_max")?,
+    })
 }
 
 fn milliseconds(reader: &mut Reader<'_>, path: &'static str) -> Result<Duration, ConfigError> {

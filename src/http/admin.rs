@@ -185,6 +185,7 @@ impl Front {
             "velocity_keys": status.velocity_keys,
             "open_payments": status.open_payments,
             "connections": self.core.metrics.connections(),
+            "reconcile": super::reconcile::short(&self.core.reconciler.status()),
             "conservation": status.products.iter().map(conservation).collect::<Vec<_>>(),
             "recovery": {
                 "events_replayed": opened.events_replayed,
@@ -294,7 +295,7 @@ fn audit_query(query: Option<&str>) -> Result<AuditQuery, Vec<FieldError>> {
     })
 }
 
-fn by(call: &Call) -> AdminAct {
+pub(super) fn by(call: &Call) -> AdminAct {
     AdminAct {
         request: call.id,
         owner: caller_of(call).owner.clone(),

@@ -19,6 +19,7 @@ use crate::money::Currency;
 use crate::payments::driver::Payments;
 use crate::payments::sandbox::Sandbox;
 use crate::receipts::Sealer;
+use crate::reconcile::Reconciler;
 use crate::telemetry::metrics::{Metrics, Shard, Stage};
 use bytes::Bytes;
 use hyper::body::Incoming;
@@ -38,6 +39,7 @@ pub struct Core {
     pub(super) payments: Arc<Payments>,
     pub(super) sealer: Sealer,
     pub(super) sandbox: Option<Arc<Sandbox>>,
+    pub(super) reconciler: Arc<Reconciler>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) keys: Keys,
     pub(super) currencies: Vec<Currency>,
@@ -59,6 +61,8 @@ pub struct Parted {
     pub sealer: Sealer,
     /// The gateway, where it is the sandbox.
     pub sandbox: Option<Arc<Sandbox>>,
+    /// Compares the gateway's charges with ours.
+    pub reconciler: Arc<Reconciler>,
     /// Counters, one shard for each worker and one more.
     pub metrics: Arc<Metrics>,
 }
@@ -73,6 +77,7 @@ impl Core {
             payments: parts.payments,
             sealer: parts.sealer,
             sandbox: parts.sandbox,
+            reconciler: parts.reconciler,
             metrics: parts.metrics,
             keys: Keys::new(&config.keys),
             currencies: config.sale.currencies.clone(),
@@ -100,6 +105,7 @@ impl Core {
     /// From now on the program says that it is not ready.
     pub fn stop(&self) {
         self.stopping.store(true, Ordering::Relaxed);
+        self.reconciler.stop();
     }
 }
 
@@ -213,6 +219,7 @@ impl Front {
             Resource::Audit => self.audit(call).await,
             Resource::Config => self.config(),
             Resource::SandboxCharges => self.sandbox_charges(&call),
+            Resource::Reconcile => self.reconcile(call).await,
             Resource::Live => Self::live(),
             Resource::Ready => self.ready(call.id),
             Resource::Metrics => self.metrics(),

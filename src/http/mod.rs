@@ -19,6 +19,7 @@ mod operations;
 pub mod orders;
 pub mod problem;
 pub mod query;
+mod reconcile;
 pub mod render;
 pub mod routes;
 pub mod server;

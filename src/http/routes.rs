@@ -44,6 +44,8 @@ pub enum Resource {
     Config,
     /// What the sandbox gateway charged.
     SandboxCharges,
+    /// The comparison of the gateway's charges with ours.
+    Reconcile,
     /// Whether the process runs.
     Live,
     /// Whether it takes purchases.
@@ -54,7 +56,7 @@ pub enum Resource {
 
 impl Resource {
     /// Every one.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::Holds,
         Self::Hold,
         Self::Buy,
@@ -72,6 +74,7 @@ impl Resource {
         Self::Audit,
         Self::Config,
         Self::SandboxCharges,
+        Self::Reconcile,
         Self::Live,
         Self::Ready,
         Self::Metrics,
@@ -97,6 +100,7 @@ impl Resource {
             Self::Audit => "/admin/audit",
             Self::Config => "/admin/config",
             Self::SandboxCharges => "/admin/sandbox/charges",
+            Self::Reconcile => "/admin/reconcile",
             Self::Live => "/livez",
             Self::Ready => "/readyz",
             Self::Metrics => "/metrics",
@@ -109,6 +113,7 @@ impl Resource {
             Self::Holds | Self::Buy | Self::VerifyReceipt | Self::Snapshot => "POST",
             Self::Hold => "DELETE",
             Self::AdminProduct | Self::AdminPromotion => "GET, HEAD, PUT",
+            Self::Reconcile => "GET, HEAD, POST",
             Self::Product
             | Self::Purchase
             | Self::Receipt
@@ -174,6 +179,7 @@ pub fn resolve(path: &str) -> Option<(Resource, Cow<'_, str>)> {
         "/admin/audit" => return plain(Resource::Audit),
         "/admin/config" => return plain(Resource::Config),
         "/admin/sandbox/charges" => return plain(Resource::SandboxCharges),
+        "/admin/reconcile" => return plain(Resource::Reconcile),
         "/livez" => return plain(Resource::Live),
         "/readyz" => return plain(Resource::Ready),
         "/metrics" => return plain(Resource::Metrics),

@@ -29,7 +29,9 @@ use crate::engine::catalogue::Catalogue;
 use crate::engine::settings::EngineSettings;
 use crate::engine::shard::{LATEST, Shard};
 use crate::engine::velocity::Velocity;
-use crate::engine::view::{BuyerView, ProductView, PromotionView, PurchaseView, RefundView};
+use crate::engine::view::{
+    BuyerView, PaymentView, PaymentsPage, ProductView, PromotionView, PurchaseView, RefundView,
+};
 use crate::ids::{Lsn, ProductId, PromotionCode, PurchaseId, ShardId, UserId};
 use crate::time::UnixMs;
 use arc_swap::ArcSwap;
@@ -155,6 +157,17 @@ impl Journal {
         let shard = self.shard(ShardId::of(user));
         let view = shard.buyer_view(user, &self.catalogue.load())?;
         Some((view, self.appended()))
+    }
+
+    /// What our books say of a purchase's payment; to be told once what is appended is durable.
+    pub fn payment(&self, id: PurchaseId) -> Option<PaymentView> {
+        self.shard(id.shard()).payment_view(id)
+    }
+
+    /// The payments of a shard from the sequence number `from` on; `most` purchases are looked at
+    /// in one turn.
+    pub fn payments_of(&self, shard: ShardId, from: u64, most: usize) -> PaymentsPage {
+        self.shard(shard).payments(from, most)
     }
 
     /// Every purchase of which a payment or a refund is under way, and when it last changed: to be

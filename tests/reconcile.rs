@@ -294,7 +294,7 @@ fn what_changes_while_it_looks_is_not_reported() {
             |books| {
                 books.captured(1);
                 books.charges(vec![]);
-                books.has.insert(purchase(1), Has::Taken);
+                books.has.insert(purchase(1), Has::Captured);
             },
             0,
         ),
@@ -345,6 +345,22 @@ fn what_differs_for_good_is_reported_once() {
         (report.outcome.clone(), report.agrees()),
         (Outcome::Complete, false)
     );
+
+    // Asked for what it does not list, the gateway says no amounts, but whether all went back.
+    let (report, _) = run(|books| {
+        for number in [1, 2, 4] {
+            books.captured(number);
+        }
+        books.refunded(2, PRICE);
+        books.refunded(4, PRICE);
+        books.charges(vec![]);
+        books.has.insert(purchase(1), Has::Refunded);
+        books.has.insert(purchase(2), Has::Refunded);
+        books.has.insert(purchase(4), Has::Captured);
+    });
+    let found = kinds(&report);
+    assert_eq!(found, [(Kind::AmountDiffers, 1), (Kind::AmountDiffers, 4)]);
+    assert_eq!(report.counts.unlisted, 1);
 
     // A second charge that was given back is none.
     let (report, _) = run(|books| {

@@ -23,7 +23,8 @@ impl Stopped {
     fn new() -> Self {
         let scratch = tempfile::tempdir().unwrap();
         let dir = scratch.path().join("data");
-        let server = Setup::demo().data_dir(&dir).start();
+        let small = "[storage]\nsegment_bytes = 2097152";
+        let server = Setup::demo().config(small).data_dir(&dir).start();
         let mut purchases = BTreeMap::new();
         for (user, card) in [
             ("ana", "tok_ok"),
@@ -398,7 +399,8 @@ fn a_running_core_reports_what_differs_everywhere_it_is_looked_for() {
     let scratch = tempfile::tempdir().unwrap();
     let dir = scratch.path().join("data");
     stopped.tampered(&dir, |lines| lines.push(format!("refunded {ana} 1 500")));
-    let server = Setup::demo().data_dir(&dir).start();
+    let small = "[storage]\nsegment_bytes = 2097152";
+    let server = Setup::demo().config(small).data_dir(&dir).start();
     let get = |path: &str| server.ask(&Request::get(path).key(ADMIN));
     let before = get("/admin/reconcile").json();
     let nothing = json!({"running": null, "last_success_at": null, "report": null});

@@ -88,6 +88,7 @@ fn serve(config: &Config) -> Result<(), Failure> {
     }
     let core = parts(config, &journal)?;
     let server = Server::start(&config.server, fronts(config, &core, &journal))?;
+    core.start_reconciling()?;
     tracing::info!(
         event = "listening",
         address = %server.address(),
@@ -171,7 +172,6 @@ fn parts(config: &Config, journal: &Arc<Journal>) -> Result<Arc<Core>, Failure> 
         Arc::clone(&sandbox) as _,
         compose::reconcile(config),
     );
-    reconciler.start()?;
     let parts = Parted {
         journal: Arc::clone(journal),
         payments,

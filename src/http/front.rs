@@ -102,6 +102,11 @@ impl Core {
         self.payments.resume(gate)
     }
 
+    /// From now on the gateway's charges are compared with ours, on a thread of their own.
+    pub fn start_reconciling(&self) -> std::io::Result<()> {
+        self.reconciler.start()
+    }
+
     /// From now on the program says that it is not ready.
     pub fn stop(&self) {
         self.stopping.store(true, Ordering::Relaxed);

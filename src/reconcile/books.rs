@@ -126,8 +126,10 @@ pub enum Has {
     Declined,
     /// Money is set aside.
     Authorized,
-    /// Money is taken, or was and is given back.
-    Taken,
+    /// Money is taken, at least some of which was not given back.
+    Captured,
+    /// All that was taken is given back.
+    Refunded,
     /// What was set aside is given back.
     Voided,
 }
@@ -139,7 +141,8 @@ impl Has {
             Self::Nothing => "nothing",
             Self::Declined => "declined",
             Self::Authorized => "authorized",
-            Self::Taken => "captured",
+            Self::Captured => "captured",
+            Self::Refunded => "refunded",
             Self::Voided => "voided",
         }
     }
@@ -165,7 +168,8 @@ impl<G: Gateway + ?Sized> TheirBooks for G {
                 Found::Nothing => Has::Nothing,
                 Found::Declined(_) => Has::Declined,
                 Found::Authorized(_) => Has::Authorized,
-                Found::Captured(..) | Found::Refunded => Has::Taken,
+                Found::Captured(..) => Has::Captured,
+                Found::Refunded => Has::Refunded,
                 Found::Voided => Has::Voided,
             })
         })
@@ -215,7 +219,8 @@ impl TheirBooks for SandboxFile {
             Err(_) => Has::Nothing,
             Ok(ChargeState::Declined) => Has::Declined,
             Ok(ChargeState::Authorized) => Has::Authorized,
-            Ok(ChargeState::Captured | ChargeState::Refunded) => Has::Taken,
+            Ok(ChargeState::Captured) => Has::Captured,
+            Ok(ChargeState::Refunded) => Has::Refunded,
             Ok(ChargeState::Voided) => Has::Voided,
         };
         Box::pin(future::ready(Ok(has)))

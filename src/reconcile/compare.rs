@@ -6,6 +6,7 @@
 use crate::engine::view::{PaymentView, Standing};
 use crate::money::Amount;
 use crate::payments::gateway::Charged;
+use crate::reconcile::books::Has;
 use crate::reconcile::report::Kind;
 
 /// What comparing gave.
@@ -29,6 +30,19 @@ pub fn moved(theirs: &Charged) -> bool {
 /// Whether money of the buyer's is with the shop or set aside for it.
 pub fn stands(theirs: &Charged) -> bool {
     theirs.captured > theirs.refunded || theirs.authorized > Amount::ZERO
+}
+
+/// Compares our capture with what the gateway says of it when asked, where it lists no charge.
+pub fn compare_unlisted(ours: &PaymentView, has: Has) -> Option<Kind> {
+    let given_back = ours.refunded == ours.amount;
+    match has {
+        Has::Captured if !given_back => None,
+        Has::Refunded if given_back => None,
+        Has::Captured | Has::Refunded => Some(Kind::AmountDiffers),
+        Has::Nothing | Has::Declined | Has::Authorized | Has::Voided => {
+            Some(Kind::MissingAtGateway)
+        }
+    }
 }
 
 /// Compares our payment, if there is one, with their charge under its reference.

@@ -11,7 +11,7 @@ use crate::ids::{Lsn, PurchaseId, ShardId};
 use crate::money::Amount;
 use crate::payments::gateway::{Calling, Charged, Inquiry, Page, PageMark, Reference, Trouble};
 use crate::reconcile::books::{Has, OurBooks, TheirBooks};
-use crate::reconcile::compare::{Comparison, compare, moved, stands};
+use crate::reconcile::compare::{Comparison, compare, compare_unlisted, moved, stands};
 use crate::reconcile::report::{Counts, Difference, Kind, Outcome, Report, Theirs};
 use std::time::Duration;
 
@@ -312,15 +312,15 @@ impl Run<'_> {
             if self.ours.payment(purchase).as_ref() != Some(&before) {
                 continue;
             }
-            if has == Has::Taken {
-                self.counts.unlisted += 1;
-                return Ok(());
-            }
             if before.standing == Standing::Open {
                 break;
             }
+            let Some(kind) = compare_unlisted(&before, has) else {
+                self.counts.unlisted += 1;
+                return Ok(());
+            };
             return self.differs(Difference {
-                kind: Kind::MissingAtGateway,
+                kind,
                 reference,
                 ours: Some((&before).into()),
                 theirs: Theirs::Unlisted(has),

@@ -548,7 +548,7 @@ fn the_key_set_reads_back_and_passes_over_what_is_not_ours() {
         (r#"{"kty":"EC","crv":"P-256","x":"a","y":"b"}"#, Ok(0)),
         (r#"{"kty":"RSA","n":"a","e":"AQAB"}"#, Ok(0)),
         (&ours.replace("\"sig\"", "\"enc\""), Ok(0)),
-        (&ours.replace("{", "{\"key_ops\":[\"verify\"],"), Ok(1)),
+        (&ours.replace('{', "{\"key_ops\":[\"verify\"],"), Ok(1)),
         (&format!("{ours},{ours}"), Err("two keys named e1")),
         (&ours.replace("\"e1\"", "\"\""), Err("without a kid")),
         (&ours.replace("11qY", "1"), Err("the key e1")),

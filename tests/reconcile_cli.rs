@@ -5,6 +5,7 @@ mod support;
 
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use support::{ADMIN, Request, SHOP, Server, Setup, binary, until};
@@ -18,6 +19,12 @@ struct Stopped {
 
 /// Lines of the gateway's ledger, without their checksums.
 type Lines = Vec<String>;
+
+/// A change of them.
+type Tamper<'a> = Box<dyn FnOnce(&mut Lines) + 'a>;
+
+/// The difference's kind, its reference, and what of the gateway's side it has to show.
+type Wanted<'a> = Option<(&'a str, &'a str, Value)>;
 
 impl Stopped {
     fn new() -> Self {
@@ -88,7 +95,7 @@ impl Stopped {
         let mut text = "holdfast sandbox ledger 1\n".to_owned();
         for line in lines {
             let rest = format!("{line}\n");
-            text.push_str(&format!("{:08x} {rest}", crc32c::crc32c(rest.as_bytes())));
+            write!(text, "{:08x} {rest}", crc32c::crc32c(rest.as_bytes())).unwrap();
         }
         std::fs::write(ledger(into), text).unwrap();
     }
@@ -194,8 +201,7 @@ fn each_way_in_which_the_books_can_differ_is_named() {
             *line = line.replacen(from, to, 1);
         }
     };
-    type Tamper<'a> = Box<dyn FnOnce(&mut Lines) + 'a>;
-    let cases: Vec<(&str, Tamper<'_>, Option<(&str, &str, Value)>)> = vec![
+    let cases: Vec<(&str, Tamper<'_>, Wanted<'_>)> = vec![
         ("nothing", Box::new(|_| {}), None),
         (
             "a charge that is gone",

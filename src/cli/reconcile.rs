@@ -64,7 +64,7 @@ fn of_directory(dir: &Path) -> Result<Value, String> {
     let charges = SandboxFile::read(dir).map_err(|why| named(&why))?;
     let limits = Limits {
         pause: Duration::ZERO,
-        call_timeout: Duration::from_secs(60),
+        call_timeout: Duration::from_mins(1),
         differences_max: DIFFERENCES_MAX,
     };
     let runtime = tokio::runtime::Builder::new_current_thread()

@@ -165,10 +165,10 @@ fn thirty_two_bytes(text: &str) -> Result<Zeroizing<[u8; ED25519_KEY_BYTES]>, Ke
     let mut bytes = Zeroizing::new([0; ED25519_KEY_BYTES]);
     let read = match text.len() {
         64 => hex::decode_to_slice(text, &mut *bytes).is_ok(),
-        44 => decodes::<Base64>(text, &mut *bytes),
+        44 => decodes::<Base64>(text, &mut bytes),
         43 => {
-            decodes::<Base64UrlUnpadded>(text, &mut *bytes)
-                || decodes::<base64ct::Base64Unpadded>(text, &mut *bytes)
+            decodes::<Base64UrlUnpadded>(text, &mut bytes)
+                || decodes::<base64ct::Base64Unpadded>(text, &mut bytes)
         }
         _ => false,
     };

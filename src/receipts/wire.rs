@@ -129,13 +129,13 @@ impl Receipt {
             integrity_hash: parse_hex(wire.integrity_hash).ok_or(field("integrity_hash"))?,
             key_id: ReceiptKeyId::parse(wire.key_id).ok_or(field("key_id"))?,
             hmac: parse_hex(wire.hmac).ok_or(field("hmac"))?,
-            ed25519: wire.ed25519.map(parse_signed).transpose()?,
+            ed25519: wire.ed25519.as_ref().map(parse_signed).transpose()?,
         };
         Ok(receipt)
     }
 }
 
-fn parse_signed(wire: WireSigned<'_>) -> Result<Signed, Malformed> {
+fn parse_signed(wire: &WireSigned<'_>) -> Result<Signed, Malformed> {
     let field = Malformed::Field;
     Ok(Signed {
         key_id: ReceiptKeyId::parse(wire.key_id).ok_or(field("ed25519.key_id"))?,

@@ -10,7 +10,7 @@ use crate::engine::view::{PaymentView, Standing};
 use crate::ids::{Lsn, PurchaseId, ShardId};
 use crate::money::Amount;
 use crate::payments::gateway::{Calling, Charged, Inquiry, Page, PageMark, Reference, Trouble};
-use crate::reconcile::books::{Has, OurBooks, TheirBooks};
+use crate::reconcile::books::{OurBooks, TheirBooks};
 use crate::reconcile::compare::{Comparison, compare, compare_unlisted, moved, stands};
 use crate::reconcile::report::{Counts, Difference, Kind, Outcome, Report, Theirs};
 use std::time::Duration;

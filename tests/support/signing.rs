@@ -1,8 +1,7 @@
 //! Webhooks as a gateway would sign and send them, in each of the three forms.
 
 use super::Request;
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
+use base64ct::{Base64, Encoding};
 use hmac::{Hmac, KeyInit, Mac};
 use serde_json::{Value, json};
 use sha2::Sha256;
@@ -102,10 +101,9 @@ impl Own {
 
 /// Standard Webhooks.
 pub fn standard(id: &str, timestamp: u64, body: &str) -> Request {
-    let secret = STANDARD
-        .decode(STANDARD_SECRET.strip_prefix("whsec_").unwrap())
+    let secret = Base64::decode_vec(STANDARD_SECRET.strip_prefix("whsec_").unwrap())
         .unwrap();
-    let signature = STANDARD.encode(mac(&secret, &format!("{id}.{timestamp}.{body}")));
+    let signature = Base64::encode_string(&mac(&secret, &format!("{id}.{timestamp}.{body}")));
     Request::post("/webhooks/payment")
         .header("webhook-id", id)
         .header("webhook-timestamp", &timestamp.to_string())

@@ -166,8 +166,7 @@ impl Resource {
             | Self::SpendRewards
             | Self::PaymentWebhook
             | Self::StripeWebhook => "POST",
-            Self::Refunds => "GET, HEAD, POST",
-            Self::WebhookSecrets => "GET, HEAD, POST",
+            Self::Refunds | Self::WebhookSecrets => "GET, HEAD, POST",
             Self::Hold | Self::WebhookSecret => "DELETE",
             Self::AdminProduct | Self::AdminPromotion => "GET, HEAD, PUT",
             Self::Reconcile => "GET, HEAD, POST",

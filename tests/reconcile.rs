@@ -3,7 +3,7 @@
 
 use holdfast::engine::lifecycle::PurchaseState;
 use holdfast::engine::view::{PaymentView, PaymentsPage, Standing};
-use holdfast::ids::{Lsn, PurchaseId, RequestId, ShardId};
+use holdfast::ids::{CardToken, Lsn, PurchaseId, RequestId, ShardId};
 use holdfast::journal::StorageFault;
 use holdfast::money::{Amount, Currency};
 use holdfast::payments::gateway::{Calling, Charged, Inquiry, Page, PageMark, Reference, Trouble};

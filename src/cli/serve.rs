@@ -16,8 +16,8 @@ use crate::money::{Currency, Price};
 use crate::payments::driver::{Meter, Payments};
 use crate::payments::gateway::{Call, Class, Gateway};
 use crate::payments::sandbox::Sandbox;
-use crate::reconcile::Reconciler;
 use crate::payments::stripe::Stripe;
+use crate::reconcile::Reconciler;
 use crate::telemetry::logging::{self, Style};
 use crate::telemetry::metrics::{Metrics, Stage};
 use crate::webhooks::Secrets;
@@ -176,11 +176,7 @@ fn parts(
         sealer.capture_keys(),
         Arc::new(GatewayMeter(Arc::clone(&metrics))),
     )?;
-    let reconciler = Reconciler::new(
-        Arc::clone(journal),
-        gateway,
-        compose::reconcile(config),
-    );
+    let reconciler = Reconciler::new(Arc::clone(journal), gateway, compose::reconcile(config));
     let parts = Parted {
         journal: Arc::clone(journal),
         payments,

@@ -101,8 +101,7 @@ impl Own {
 
 /// Standard Webhooks.
 pub fn standard(id: &str, timestamp: u64, body: &str) -> Request {
-    let secret = Base64::decode_vec(STANDARD_SECRET.strip_prefix("whsec_").unwrap())
-        .unwrap();
+    let secret = Base64::decode_vec(STANDARD_SECRET.strip_prefix("whsec_").unwrap()).unwrap();
     let signature = Base64::encode_string(&mac(&secret, &format!("{id}.{timestamp}.{body}")));
     Request::post("/webhooks/payment")
         .header("webhook-id", id)

@@ -13,8 +13,8 @@ pub mod token;
 
 use crate::ids::{AuthorizationId, CaptureId, GatewayCode};
 use crate::payments::gateway::{
-    Answer, Authorization, Call, Calling, Claim, Decline, DeclinedBy, Found, FoundRefund,
-    Gateway, Inquiry, Order, Page, PageMark, Reference, Refund, Trouble,
+    Answer, Authorization, Call, Calling, Claim, Decline, DeclinedBy, Found, FoundRefund, Gateway,
+    Inquiry, Order, Page, PageMark, Reference, Refund, Trouble,
 };
 use charge::{Book, Kept};
 pub use charge::{Charge, ChargeState};

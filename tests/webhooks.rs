@@ -72,7 +72,7 @@ fn what_is_not_genuine_is_refused_and_leaves_nothing_behind() {
     let good = own.request();
     let signature = own.signature();
     let huge = "9".repeat(30);
-    let resigned = |timestamp: &str| own.clone().at(timestamp).request();
+    let resigned = |timestamp: &str| own.clone().at(&timestamp).request();
     let swapped = {
         let request = with(good.clone(), "x-timestamp", &own.nonce);
         with(request, "x-nonce", &own.timestamp)
@@ -297,12 +297,12 @@ fn a_nonce_is_used_once_and_an_event_counts_once() {
         ),
         (
             "as old as may be",
-            Own::new("n-2", &body("e-2")).at(now_s() - 290),
+            Own::new("n-2", &body("e-2")).at(&(now_s() - 290)),
             "processed",
         ),
         (
             "as new as may be",
-            Own::new("n-3", &body("e-3")).at(now_s() + 290),
+            Own::new("n-3", &body("e-3")).at(&(now_s() + 290)),
             "processed",
         ),
         ("an event again", Own::new("n-4", &body("e-1")), "duplicate"),

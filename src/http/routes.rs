@@ -118,8 +118,12 @@ impl Resource {
     /// The methods that it takes, as `Allow` says them.
     pub const fn allow(self) -> &'static str {
         match self {
-            Self::Holds | Self::Buy | Self::VerifyReceipt | Self::Snapshot => "POST",
-            Self::PaymentWebhook | Self::StripeWebhook => "POST",
+            Self::Holds
+            | Self::Buy
+            | Self::VerifyReceipt
+            | Self::Snapshot
+            | Self::PaymentWebhook
+            | Self::StripeWebhook => "POST",
             Self::WebhookSecrets => "GET, HEAD, POST",
             Self::Hold | Self::WebhookSecret => "DELETE",
             Self::AdminProduct | Self::AdminPromotion => "GET, HEAD, PUT",

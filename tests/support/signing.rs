@@ -80,7 +80,7 @@ impl Own {
         self
     }
 
-    pub fn at(mut self, timestamp: impl ToString) -> Self {
+    pub fn at(mut self, timestamp: &impl ToString) -> Self {
         self.timestamp = timestamp.to_string();
         self
     }

@@ -6,7 +6,7 @@
 
 use super::reload::reload;
 use super::{Serve, compose};
-use crate::config::{Config, Demo, Environment, Sources};
+use crate::config::{Config, Demo, Environment, GatewayKind, Sources};
 use crate::engine::event::{Active, AdminAct, Discount, ProductSet, PromotionSet};
 use crate::http::front::{Aside, Core, Front, Parted};
 use crate::http::server::Server;
@@ -14,8 +14,9 @@ use crate::ids::{KeyOwner, ProductId, PromotionCode, PurchaseId, RequestId};
 use crate::journal::{CommitGate, Journal, Progress};
 use crate::money::{Currency, Price};
 use crate::payments::driver::{Meter, Payments, SealKeys};
-use crate::payments::gateway::{Call, Class};
+use crate::payments::gateway::{Call, Class, Gateway};
 use crate::payments::sandbox::Sandbox;
+use crate::payments::stripe::Stripe;
 use crate::telemetry::logging::{self, Style};
 use crate::telemetry::metrics::{Metrics, Stage};
 use crate::webhooks::Secrets;
@@ -165,10 +166,10 @@ fn parts(
     // One more shard of counters for threads that serve no requests.
     let metrics = Arc::new(Metrics::new(config.server.workers + 1));
     let sealer = compose::sealer(&config.receipt_keys)?;
-    let sandbox = Arc::new(Sandbox::open(&config.storage.data_dir)?);
+    let (gateway, sandbox) = gateway(config)?;
     let payments = Payments::new(
         Arc::clone(journal),
-        Arc::clone(&sandbox) as _,
+        gateway,
         compose::payments(&config.payments),
         SealKeys {
             seal: sealer.newest().clone(),
@@ -180,11 +181,25 @@ fn parts(
         journal: Arc::clone(journal),
         payments,
         sealer,
-        sandbox: Some(sandbox),
+        sandbox,
         metrics,
         webhook_secrets: Arc::clone(secrets),
     };
     Ok(Core::new(config, parts))
+}
+
+/// A gateway, and the sandbox where it is that.
+type Chosen = (Arc<dyn Gateway>, Option<Arc<Sandbox>>);
+
+/// The gateway that is configured.
+fn gateway(config: &Config) -> Result<Chosen, Failure> {
+    match &config.payments.gateway {
+        GatewayKind::Stripe(settings) => Ok((Arc::new(Stripe::new(settings.clone())?), None)),
+        GatewayKind::Sandbox => {
+            let sandbox = Arc::new(Sandbox::open(&config.storage.data_dir)?);
+            Ok((Arc::clone(&sandbox) as _, Some(sandbox)))
+        }
+    }
 }
 
 /// One handler a thread; the first one also drives on the payments that the log says are open.

@@ -289,7 +289,7 @@ pub const KEYS: &[Key] = &[
     text(
         "payments.gateway",
         "",
-        "`sandbox`: a gateway in this process that charges nobody.",
+        "`sandbox`: a gateway in this process that charges nobody; `stripe`.",
     ),
     number(
         "payments.attempt_timeout_ms",
@@ -398,6 +398,35 @@ pub const KEYS: &[Key] = &[
         "2592000",
         (1, 365 * DAY_S),
         "Length of that window, and how long a card stays refused that must never be tried again.",
+    ),
+    other(
+        "payments.stripe.secret_key",
+        "",
+        Kind::Secret,
+        "The account's secret key, `sk_…`, or a restricted one, `rk_…`; needed with `stripe`.",
+    ),
+    text(
+        "payments.stripe.api_base",
+        "\"https://api.stripe.com\"",
+        "Scheme, host and port of Stripe's interface; plain http only to a loopback address.",
+    ),
+    number(
+        "payments.stripe.connections_max",
+        "256",
+        (1, 100_000),
+        "Requests to Stripe under way, each on a connection of its own; further ones wait for at most the time to connect.",
+    ),
+    number(
+        "payments.stripe.connect_timeout_ms",
+        "3000",
+        (1, 600_000),
+        "Time to connect to Stripe; a call that has sent nothing by then is tried again.",
+    ),
+    number(
+        "payments.stripe.body_bytes_max",
+        "4194304",
+        (MIB, GIB),
+        "Size of an answer of Stripe; larger ones count as not read. A page of 100 payments has to fit.",
     ),
     text(
         "receipts.hmac_keys[].id",

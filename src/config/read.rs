@@ -156,11 +156,33 @@ impl<'a> Reader<'a> {
         let value = entry
             .get("key")
             .ok_or_else(|| invalid(path, "has an entry without its `key`"))?;
+        self.resolved(path, value, chars_min)
+    }
+
+    fn resolved(
+        &self,
+        path: &'static str,
+        value: &Value,
+        chars_min: usize,
+    ) -> Result<SecretString, ConfigError> {
         let secret = secret::resolve(path, value, self.environment, chars_min)?;
         let digest = Sha256::digest(secret.expose_secret().as_bytes()).into();
         let mut secrets = self.secrets.borrow_mut();
         secrets.0.entry(path).or_default().push(digest);
         Ok(secret)
+    }
+
+    /// The secret at `path`, where one is set.
+    pub(super) fn secret_if_given(
+        &mut self,
+        path: &'static str,
+        chars_min: usize,
+    ) -> Result<Option<SecretString>, ConfigError> {
+        let Some(value) = self.given(path) else {
+            return Ok(None);
+        };
+        self.show(path, Json::from(HIDDEN));
+        self.resolved(path, value, chars_min).map(Some)
     }
 
     /// Notes what is shown at `path`.

@@ -88,7 +88,7 @@ pub(super) enum KeyOutcome {
     Paid { purchase: PurchaseId, as_of: Lsn },
     Refused { reason: Refusal, request: RequestId },
     Refunded { purchase: PurchaseId, number: u32 },
-    Spent { as_of: Lsn },
+    Spent { balance: Tokens },
 }
 
 /// What a key says about a request that comes with it.
@@ -106,8 +106,8 @@ pub enum KeyAnswer {
     Paid(Box<PurchaseView>),
     /// It gave this money back.
     Refunded(Box<RefundView>),
-    /// It spent reward tokens, by the event at this LSN.
-    Spent(Lsn),
+    /// It spent reward tokens, and left this many.
+    Spent(Tokens),
     /// It was refused so, by the answer to this request.
     Refused {
         /// Why.
@@ -180,7 +180,7 @@ impl Shard {
             KeyOutcome::Refunded { purchase, number } => {
                 KeyAnswer::Refunded(Box::new(self.refund_view(purchase, number).expect(known)))
             }
-            KeyOutcome::Spent { as_of } => KeyAnswer::Spent(as_of),
+            KeyOutcome::Spent { balance } => KeyAnswer::Spent(balance),
         }
     }
 

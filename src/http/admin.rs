@@ -93,7 +93,12 @@ impl Front {
         }
     }
 
-    async fn read(&self, call: &Call, durable_at: Lsn, shown: impl Fn() -> Value) -> Answer {
+    pub(super) async fn read(
+        &self,
+        call: &Call,
+        durable_at: Lsn,
+        shown: impl Fn() -> Value,
+    ) -> Answer {
         match self.durable(Some(durable_at)).await {
             Ok(()) => Answer::value(StatusCode::OK, &shown()),
             Err(reason) => call.problem(reason),
@@ -306,7 +311,7 @@ pub(super) fn by(call: &Call) -> AdminAct {
     }
 }
 
-fn bad_path_id(call: &Call, field: &'static str) -> Answer {
+pub(super) fn bad_path_id(call: &Call, field: &'static str) -> Answer {
     let error = FieldError {
         field,
         message: catalogue::PATH_ID_FORM.to_owned(),

@@ -7,6 +7,8 @@
 
 mod aftermath;
 
+pub use aftermath::clawback;
+
 use crate::engine::event::{
     Active, AdminAct, AttemptRefused, Discount, Event, HoldPlaced, Origin, PaymentAuthorized,
     PaymentStarted, PaysFor, ProductSet, PromotionSet, Quote, RetryAdvice,

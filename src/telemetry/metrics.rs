@@ -46,7 +46,7 @@ impl Stage {
 /// How an attempt ended.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub enum Attempt {
-    /// Held or paid.
+    /// Held, paid, given back or spent.
     Success,
     /// A finished key's outcome told again: no new attempt, so not counted.
     Replayed,
@@ -58,7 +58,7 @@ pub enum Attempt {
 
 /// Success, pending, and each reason.
 const ATTEMPTS: usize = Refusal::ALL.len() + 2;
-/// By their numbers.
+/// In the order of their numbers.
 const FLOWS: [Flow; 5] = [
     Flow::Hold,
     Flow::Buy,
@@ -106,7 +106,7 @@ impl Default for Shard {
 }
 
 impl Shard {
-    /// Counts an attempt, or a webhook.
+    /// Counts an attempt.
     pub fn attempt(&self, flow: Flow, attempt: Attempt) {
         let place = match attempt {
             Attempt::Replayed => return,
@@ -309,7 +309,11 @@ impl Metrics {
 
     fn render_attempts(&self, out: &mut Exposition) {
         let name = "purchase_attempt_total";
-        out.family(name, "counter", "Attempts and webhooks, by how they ended.");
+        out.family(
+            name,
+            "counter",
+            "Attempts, by the call they came by and how they ended.",
+        );
         for flow in FLOWS {
             for place in 0..ATTEMPTS {
                 let count = self.sum(|shard| &shard.attempts[flow as usize][place]);
@@ -369,9 +373,9 @@ fn words_of(place: usize) -> (&'static str, &'static str) {
         0 => ("success", "none"),
         1 => ("pending", "none"),
         _ => match Refusal::ALL[place - 2] {
-            refusal @ (Refusal::PaymentDeclined | Refusal::StorageUnavailable) => {
-                ("failed", refusal.reason())
-            }
+            refusal @ (Refusal::PaymentDeclined
+            | Refusal::RefundFailed
+            | Refusal::StorageUnavailable) => ("failed", refusal.reason()),
             refusal => ("refused", refusal.reason()),
         },
     }

@@ -211,7 +211,7 @@ impl Stage {
             Outcome::PaymentStarted(id) => id,
             Outcome::Paid(view) => view.purchase,
             Outcome::RefundStarted(view) | Outcome::Refunded(view) => view.purchase,
-            Outcome::Spent | Outcome::Refused(_) => {
+            Outcome::Spent { .. } | Outcome::Refused(_) => {
                 PurchaseId::parse_hold("h_0000000000000000").expect("an id")
             }
         }

@@ -125,7 +125,7 @@ impl Setup {
         let log = Log::follow(child.stderr.take().unwrap());
         let Some(line) = log.wait_for("listening") else {
             let status = child.wait().unwrap();
-            return Err((status, log.lines()));
+            return Err((status, log.all_lines()));
         };
         let address = line["address"].as_str().unwrap().parse().unwrap();
         Ok(Server {
@@ -175,7 +175,7 @@ impl Server {
     pub fn stop(mut self) -> (ExitStatus, Vec<String>) {
         self.terminate();
         let status = self.wait();
-        (status, self.log.lines())
+        (status, self.log.all_lines())
     }
 
     /// SIGTERM, without waiting.
@@ -256,6 +256,18 @@ impl Log {
     /// All lines so far.
     pub fn lines(&self) -> Vec<String> {
         self.0.0.lock().unwrap().lines.clone()
+    }
+
+    /// All lines of a server that has ended: the last ones may still be on their way here.
+    fn all_lines(&self) -> Vec<String> {
+        let state = self.0.0.lock().unwrap();
+        let whole = self
+            .0
+            .1
+            .wait_timeout_while(state, PATIENCE, |state| !state.ended);
+        let (state, waited) = whole.unwrap();
+        assert!(!waited.timed_out(), "the log has no end: {:?}", state.lines);
+        state.lines.clone()
     }
 
     /// The first line of this event; `None` where the server ends without.

@@ -76,7 +76,7 @@ pub enum Resource {
 
 impl Resource {
     /// Every one.
-    pub const ALL: [Self; 31] = [
+    pub const ALL: &[Self] = &[
         Self::Holds,
         Self::Hold,
         Self::Buy,
@@ -154,10 +154,10 @@ impl Resource {
             | Self::Buy
             | Self::VerifyReceipt
             | Self::Snapshot
-            | Self::PaymentWebhook
-            | Self::StripeWebhook
             | Self::Void
-            | Self::SpendRewards => "POST",
+            | Self::SpendRewards
+            | Self::PaymentWebhook
+            | Self::StripeWebhook => "POST",
             Self::Refunds | Self::WebhookSecrets => "GET, HEAD, POST",
             Self::Hold | Self::WebhookSecret => "DELETE",
             Self::AdminProduct | Self::AdminPromotion => "GET, HEAD, PUT",
@@ -249,10 +249,10 @@ pub fn resolve(path: &str) -> Option<(Resource, Cow<'_, str>)> {
         "/limited/receipts" => Resource::Receipt,
         "/admin/products" => Resource::AdminProduct,
         "/admin/promotions" => Resource::AdminPromotion,
-        "/admin/webhooks/secrets" => Resource::WebhookSecret,
         "/admin/purchases" => Resource::AdminPurchase,
         "/admin/users" => Resource::AdminUser,
         "/limited/rewards" => Resource::Rewards,
+        "/admin/webhooks/secrets" => Resource::WebhookSecret,
         _ => return None,
     };
     (!id.is_empty()).then_some(())?;
@@ -310,7 +310,7 @@ mod tests {
 
     #[test]
     fn every_template_resolves_to_its_resource_and_unknown_paths_to_none() {
-        for resource in Resource::ALL {
+        for resource in Resource::ALL.iter().copied() {
             let template = resource.template();
             let is_id = |part: &&str| part.starts_with('{');
             let ids = template.split('/').filter(is_id).count();

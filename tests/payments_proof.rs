@@ -110,8 +110,8 @@ fn charges_at_the_gateway_are_captures_with_goods() {
     let (exit, _) = server.stop();
     assert!(exit.success());
     check(&data);
-    let (begun, books) = ours(&data);
-    assert_eq!(begun, payments, "every buy began one payment");
+    let (intended, books) = ours(&data);
+    assert_eq!(intended, payments, "every buy began one payment");
     assert_eq!(sold, books.len() as u64, "units sold are captures");
     compare(&world, &books);
     say(&format!(

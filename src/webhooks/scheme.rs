@@ -189,9 +189,9 @@ fn stripe(headers: &HeaderMap) -> Option<Claim> {
         let items = header.split(',').filter_map(|item| item.split_once('='));
         items.filter_map(move |(name, value)| (name.trim() == wanted).then_some(value.trim()))
     };
-    let mut timestamps = named("t");
-    let timestamp = timestamps.next()?;
-    timestamps.next().is_none().then_some(())?;
+    let mut times = named("t");
+    let timestamp = times.next()?;
+    times.next().is_none().then_some(())?;
     let timestamp_s = seconds(timestamp)?;
     Some(Claim {
         timestamp_s,

@@ -2,8 +2,7 @@
 //! answered.
 
 use super::{Request, Response, SHOP, Server, Setup};
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
+use base64ct::{Base64, Encoding};
 use hmac::{Hmac, KeyInit, Mac};
 use serde_json::{Value, json};
 use sha2::Sha256;
@@ -103,10 +102,8 @@ impl Own {
 
 /// Standard Webhooks.
 pub fn standard(id: &str, timestamp: u64, body: &str) -> Request {
-    let secret = STANDARD
-        .decode(STANDARD_SECRET.strip_prefix("whsec_").unwrap())
-        .unwrap();
-    let signature = STANDARD.encode(mac(&secret, &format!("{id}.{timestamp}.{body}")));
+    let secret = Base64::decode_vec(STANDARD_SECRET.strip_prefix("whsec_").unwrap()).unwrap();
+    let signature = Base64::encode_string(&mac(&secret, &format!("{id}.{timestamp}.{body}")));
     Request::post("/webhooks/payment")
         .header("webhook-id", id)
         .header("webhook-timestamp", &timestamp.to_string())

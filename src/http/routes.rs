@@ -166,10 +166,9 @@ impl Resource {
             | Self::SpendRewards
             | Self::PaymentWebhook
             | Self::StripeWebhook => "POST",
-            Self::Refunds | Self::WebhookSecrets => "GET, HEAD, POST",
+            Self::Refunds | Self::WebhookSecrets | Self::Reconcile => "GET, HEAD, POST",
             Self::Hold | Self::WebhookSecret => "DELETE",
             Self::AdminProduct | Self::AdminPromotion => "GET, HEAD, PUT",
-            Self::Reconcile => "GET, HEAD, POST",
             Self::Product
             | Self::Purchase
             | Self::Receipt

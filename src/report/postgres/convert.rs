@@ -333,7 +333,7 @@ impl ToRows {
             receipt_key: receipt.key_id.to_string(),
             hmac: receipt.hmac,
             signing_key: view.signing_key.as_ref().map(ToString::to_string),
-            signature: None,
+            signature: receipt.ed25519.map(|it| it.signature),
             refunded: 0,
             charged_back: 0,
             dispute: None,

@@ -263,7 +263,7 @@ pub(super) struct Transaction {
     pub(super) receipt_key: String,
     pub(super) hmac: [u8; 32],
     pub(super) signing_key: Option<String>,
-    pub(super) signature: Option<Vec<u8>>,
+    pub(super) signature: Option<[u8; 64]>,
     pub(super) refunded: i64,
     pub(super) charged_back: i64,
     pub(super) dispute: Option<(&'static str, Lsn)>,
@@ -301,7 +301,7 @@ impl Transaction {
             .text(&self.receipt_key)
             .bytes(&self.hmac)
             .text_or_null(self.signing_key.as_deref())
-            .bytes_or_null(self.signature.as_deref())
+            .bytes_or_null(self.signature.as_ref().map(<[u8; 64]>::as_slice))
             .bigint(self.refunded)
             .bigint(self.charged_back)
             .text_or_null(self.dispute.map(|it| it.0))

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Each room of `src/`, and the rooms that it may use.
-const EDGES: [(&str, &[&str]); 14] = [
+const EDGES: &[(&str, &[&str])] = &[
     ("time", &[]),
     ("money", &[]),
     ("ids", &[]),
@@ -20,6 +20,10 @@ const EDGES: [(&str, &[&str]); 14] = [
     (
         "payments",
         &["engine", "ids", "journal", "money", "receipts", "time"],
+    ),
+    (
+        "reconcile",
+        &["engine", "ids", "journal", "money", "payments", "time"],
     ),
     (
         "config",
@@ -43,6 +47,7 @@ const EDGES: [(&str, &[&str]); 14] = [
             "money",
             "payments",
             "receipts",
+            "reconcile",
             "report",
             "telemetry",
             "time",
@@ -60,6 +65,7 @@ const EDGES: [(&str, &[&str]); 14] = [
             "money",
             "payments",
             "receipts",
+            "reconcile",
             "report",
             "telemetry",
             "time",

@@ -5,8 +5,10 @@ use super::ConfigError;
 use super::read::{Reader, invalid};
 use crate::report::feed::sink::Batching;
 use crate::report::feed::{Backoff, OnDiskFull};
-use crate::report::jsonl::JsonlSettings;
-use crate::report::kafka::{Compression, KafkaSettings, Login};
+use crate::report::jsonl::{self, JsonlSettings};
+use crate::report::kafka::{self, KafkaSettings};
+use crate::report::postgres::{self, Migrate, PostgresSettings};
+use secrecy::{ExposeSecret, SecretString};
 use std::time::Duration;
 use toml::Value;
 
@@ -27,6 +29,8 @@ pub struct ReportConfig {
     pub batching: Batching,
     /// The JSON Lines sink.
     pub jsonl: Option<JsonlSettings>,
+    /// The PostgreSQL sink.
+    pub postgres: Option<PostgresSettings>,
     /// The Kafka sink.
     pub kafka: Option<KafkaSettings>,
 }
@@ -34,9 +38,10 @@ pub struct ReportConfig {
 impl ReportConfig {
     /// The names of the sinks that are set up.
     pub fn sinks(&self) -> Vec<&'static str> {
-        let jsonl = self.jsonl.as_ref().map(|_| crate::report::jsonl::NAME);
-        let kafka = self.kafka.as_ref().map(|_| crate::report::kafka::NAME);
-        jsonl.into_iter().chain(kafka).collect()
+        let jsonl = self.jsonl.as_ref().map(|_| jsonl::NAME);
+        let postgres = self.postgres.as_ref().map(|_| postgres::NAME);
+        let kafka = self.kafka.as_ref().map(|_| kafka::NAME);
+        jsonl.into_iter().chain(postgres).chain(kafka).collect()
     }
 }
 
@@ -55,8 +60,9 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Result<ReportConfig, ConfigError>
             bytes_max: reader.size("report.batch.bytes_max")?,
             wait_ms: reader.integer("report.batch.wait_ms")?,
         },
-        jsonl: jsonl(reader)?,
-        kafka: kafka(reader)?,
+        jsonl: jsonl_sink(reader)?,
+        postgres: postgres_sink(reader)?,
+        kafka: super::kafka::read(reader)?,
     };
     if let OnDiskFull::GiveUp(name) = &config.on_disk_full
         && !config.sinks().contains(&name.as_str())
@@ -87,7 +93,7 @@ fn on_disk_full(reader: &mut Reader<'_>) -> Result<OnDiskFull, ConfigError> {
     Ok(OnDiskFull::RefuseSales)
 }
 
-fn jsonl(reader: &mut Reader<'_>) -> Result<Option<JsonlSettings>, ConfigError> {
+fn jsonl_sink(reader: &mut Reader<'_>) -> Result<Option<JsonlSettings>, ConfigError> {
     let path = reader.text_if_given("report.jsonl.path")?;
     let rotate_bytes = reader.integer("report.jsonl.rotate_bytes")?;
     let keep = reader.size("report.jsonl.keep")?;
@@ -98,77 +104,35 @@ fn jsonl(reader: &mut Reader<'_>) -> Result<Option<JsonlSettings>, ConfigError> 
     }))
 }
 
-/// Shortest password that is taken.
-const PASSWORD_CHARS_MIN: usize = 1;
+/// A URL has a scheme, a host and a name.
+const URL_CHARS_MIN: usize = 12;
 
-fn kafka(reader: &mut Reader<'_>) -> Result<Option<KafkaSettings>, ConfigError> {
-    let brokers = reader.texts("report.kafka.brokers")?;
-    for broker in &brokers {
-        let port = broker.rsplit_once(':').map(|(_, port)| port.parse::<u16>());
-        if !matches!(port, Some(Ok(_))) || broker.contains([',', ' ']) {
-            let what = format!("takes HOST:PORT in each text, not {broker:?}");
-            return Err(invalid("report.kafka.brokers", what));
-        }
-    }
-    let topic = kafka_topic(reader, "report.kafka.topic")?
-        .ok_or_else(|| invalid("report.kafka.topic", "is empty"))?;
-    let dlq_topic = kafka_topic(reader, "report.kafka.dlq_topic")?;
-    if dlq_topic.as_ref() == Some(&topic) {
+fn postgres_sink(reader: &mut Reader<'_>) -> Result<Option<PostgresSettings>, ConfigError> {
+    let url = url(reader, "report.postgres.url")?;
+    let migrator_url = self::url(reader, "report.postgres.migrator_url")?;
+    let migrate = match reader.text("report.postgres.migrate")?.as_str() {
+        "auto" => Migrate::Auto,
+        "off" => Migrate::Off,
+        _ => return Err(invalid("report.postgres.migrate", "takes auto or off")),
+    };
+    let ca_file = reader.text_if_given("report.postgres.ca_file")?;
+    Ok(url.map(|url| PostgresSettings {
+        url,
+        migrator_url,
+        migrate,
+        ca_file: ca_file.map(Into::into),
+    }))
+}
+
+fn url(reader: &mut Reader<'_>, path: &'static str) -> Result<Option<SecretString>, ConfigError> {
+    let url = reader.secret_if_given(path, URL_CHARS_MIN)?;
+    if let Some(url) = &url
+        && !postgres::is_url(url.expose_secret())
+    {
         return Err(invalid(
-            "report.kafka.dlq_topic",
-            "is the topic of the events; readers could not tell them apart",
+            path,
+            "takes a URL such as postgres://NAME:PASSWORD@HOST:PORT/DATABASE?sslmode=require",
         ));
     }
-    let word = reader.text("report.kafka.compression")?;
-    let compression = Compression::ALL.into_iter().find(|it| it.as_str() == word);
-    let compression = compression.ok_or_else(|| {
-        invalid(
-            "report.kafka.compression",
-            "takes none, lz4, gzip or snappy",
-        )
-    })?;
-    let settings = KafkaSettings {
-        brokers,
-        topic,
-        dlq_topic,
-        client_id: reader.text("report.kafka.client_id")?,
-        source: reader.text_if_given("report.kafka.source")?,
-        compression,
-        linger_ms: reader.integer("report.kafka.linger_ms")?,
-        message_bytes_max: reader.size("report.kafka.message_bytes_max")?,
-        login: kafka_login(reader)?,
-    };
-    Ok((!settings.brokers.is_empty()).then_some(settings))
-}
-
-/// A topic's name; `None` where it is empty.
-fn kafka_topic(reader: &mut Reader<'_>, path: &'static str) -> Result<Option<String>, ConfigError> {
-    const TOPIC_CHARS_MAX: usize = 249;
-    let name = reader.text(path)?;
-    let fits = name.len() <= TOPIC_CHARS_MAX
-        && name
-            .chars()
-            .all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-'));
-    if !fits || name == "." || name == ".." {
-        let what = "takes at most 249 letters, digits, dots, underscores and hyphens";
-        return Err(invalid(path, what));
-    }
-    Ok(Some(name).filter(|name| !name.is_empty()))
-}
-
-fn kafka_login(reader: &mut Reader<'_>) -> Result<Option<Login>, ConfigError> {
-    let username = reader.text_if_given("report.kafka.username")?;
-    let password = reader.secret_if_given("report.kafka.password", PASSWORD_CHARS_MIN)?;
-    match (username, password) {
-        (None, None) => Ok(None),
-        (Some(username), Some(password)) => Ok(Some(Login { username, password })),
-        (Some(_), None) => Err(invalid(
-            "report.kafka.password",
-            "has to go with the username",
-        )),
-        (None, Some(_)) => Err(invalid(
-            "report.kafka.username",
-            "has to go with the password",
-        )),
-    }
+    Ok(url)
 }

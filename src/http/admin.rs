@@ -196,6 +196,7 @@ impl Front {
             },
             "sinks": self.core.sinks.status().iter().map(super::sinks::sink_json).collect::<Vec<_>>(),
             "connections": self.core.metrics.connections(),
+            "reconcile": super::reconcile::short(&self.core.reconciler.status()),
             "conservation": status.products.iter().map(conservation).collect::<Vec<_>>(),
             "recovery": {
                 "events_replayed": opened.events_replayed,

@@ -76,6 +76,16 @@ pub struct PurchaseAsOf {
     pub view: PurchaseView,
     /// What had been refunded.
     pub refunded: Amount,
+    /// What each refund that had been started is of, in their order.
+    pub refunds: Vec<Amount>,
+}
+
+impl PurchaseAsOf {
+    /// What the refund of this number, from 1, is of.
+    pub fn amount_of(&self, number: u32) -> Option<Amount> {
+        let place = usize::try_from(number).ok()?.checked_sub(1)?;
+        self.refunds.get(place).copied()
+    }
 }
 
 impl Journal {
@@ -136,18 +146,25 @@ impl Journal {
         let catalogue = self.catalogue.load();
         let shard = self.shard(id.shard());
         let view = shard.purchase_view(id, &catalogue, lsn)?;
-        let (mut number, mut refunded) = (0, Amount::ZERO);
+        let (mut refunds, mut refunded) = (Vec::new(), Amount::ZERO);
         for entry in &view.history {
             match entry.step {
-                Step::RefundStarted => number += 1,
+                Step::RefundStarted => {
+                    let number = u32::try_from(refunds.len() + 1).ok()?;
+                    refunds.push(shard.refund_view(id, number)?.amount);
+                }
                 Step::PartRefunded | Step::FullyRefunded => {
-                    let refund = shard.refund_view(id, number)?;
-                    refunded = Amount::new(refunded.get().checked_add(refund.amount.get())?)?;
+                    let sum = refunded.get().checked_add(refunds.last()?.get())?;
+                    refunded = Amount::new(sum)?;
                 }
                 _ => {}
             }
         }
-        Some(PurchaseAsOf { view, refunded })
+        Some(PurchaseAsOf {
+            view,
+            refunded,
+            refunds,
+        })
     }
 
     /// The one event at `lsn`, while the log has it.

@@ -10,6 +10,7 @@ pub mod feed;
 mod imported;
 pub mod jsonl;
 pub mod kafka;
+pub mod postgres;
 pub mod types;
 
 pub use aftermath::clawback;

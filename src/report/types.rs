@@ -1,4 +1,4 @@
-//! Owns the names that events have outside: a CloudEvents type for each kind.
+//! Owns the names that events have outside: a `CloudEvents` type for each kind.
 //!
 //! Invariants: a type ends in the version of its schema (`docs/events/`), and within a version a
 //! schema only grows; a change that breaks readers is a new version under a new name.
@@ -17,7 +17,7 @@ static TYPES: LazyLock<Vec<(&'static str, String)>> = LazyLock::new(|| {
         .collect()
 });
 
-/// The CloudEvents type of events of `kind`: `hold_placed` is `holdfast.hold.placed.v1`.
+/// The `CloudEvents` type of events of `kind`: `hold_placed` is `holdfast.hold.placed.v1`.
 ///
 /// # Panics
 /// Where `kind` is none of [`Event::KINDS`].

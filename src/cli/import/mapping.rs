@@ -274,7 +274,8 @@ mod tests {
 
     #[test]
     fn patterns_take_keys_apart() {
-        let table: [(&str, &str, Option<&[(&str, &str)]>); 7] = [
+        type Expected = Option<&'static [(&'static str, &'static str)]>;
+        let table: [(&str, &str, Expected); 7] = [
             (
                 "user:{user_id}:product:{product_id}:count",
                 "user:ana:product:drop:1:count",

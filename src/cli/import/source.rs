@@ -21,6 +21,9 @@ const MGET_KEYS: usize = 500;
 /// How long the server may take for one answer.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
+/// Fields with values, or members with scores.
+type Pairs = Vec<(Vec<u8>, Vec<u8>)>;
+
 /// What the Redis knows.
 #[derive(Debug, Default)]
 pub(super) struct Found {
@@ -153,7 +156,7 @@ fn fields(
     let mut entries: HashMap<Vec<u8>, Vec<u8>> = HashMap::new();
     let mut cursor = 0_u64;
     loop {
-        let (next, some): (u64, Vec<(Vec<u8>, Vec<u8>)>) = redis::cmd(scan)
+        let (next, some): (u64, Pairs) = redis::cmd(scan)
             .arg(key)
             .arg(cursor)
             .arg("COUNT")
@@ -170,12 +173,9 @@ fn fields(
         .as_ref()
         .expect("the mapping checks that there is one");
     for (field, value) in entries {
-        let (field, value) = match (String::from_utf8(field), String::from_utf8(value)) {
-            (Ok(field), Ok(value)) => (field, value),
-            _ => {
-                outcome.skip(rule.meaning, key, "a field or its value is no text");
-                continue;
-            }
+        let (Ok(field), Ok(value)) = (String::from_utf8(field), String::from_utf8(value)) else {
+            outcome.skip(rule.meaning, key, "a field or its value is no text");
+            continue;
         };
         let shown = format!("{key} / {field}");
         match pattern.matched(&field) {

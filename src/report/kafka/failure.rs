@@ -12,7 +12,7 @@ pub enum KafkaFailure {
     #[error("the Kafka producer cannot be set up: {0}; check [report.kafka]")]
     Setup(KafkaError),
     /// The brokers cannot be asked.
-    #[error("asking {brokers} about the topic {topic}: {code}{}", after(.last))]
+    #[error("asking {brokers} about the topic {topic}: {code}{}", after(.last.as_ref()))]
     Ask {
         /// Whom.
         brokers: String,
@@ -35,7 +35,7 @@ pub enum KafkaFailure {
         code: RDKafkaErrorCode,
     },
     /// A message was not taken.
-    #[error("{topic} did not take the event at LSN {lsn}: {code}{}", after(.last))]
+    #[error("{topic} did not take the event at LSN {lsn}: {code}{}", after(.last.as_ref()))]
     Message {
         /// Where to.
         topic: String,
@@ -47,7 +47,7 @@ pub enum KafkaFailure {
         last: Option<String>,
     },
     /// No answer came in time; the messages may have arrived.
-    #[error("{unanswered} messages to {topic} are not acknowledged after {waited_ms} ms{}", after(.last))]
+    #[error("{unanswered} messages to {topic} are not acknowledged after {waited_ms} ms{}", after(.last.as_ref()))]
     Silent {
         /// Where to.
         topic: String,
@@ -63,8 +63,8 @@ pub enum KafkaFailure {
     NotOpen,
 }
 
-fn after(last: &Option<String>) -> String {
-    last.as_ref().map_or(String::new(), |it| format!(" ({it})"))
+fn after(last: Option<&String>) -> String {
+    last.map_or(String::new(), |it| format!(" ({it})"))
 }
 
 impl KafkaFailure {

@@ -1,4 +1,4 @@
-//! The Kafka sink: every event as a CloudEvent in the binary content mode.
+//! The Kafka sink: every event as one of `CloudEvents`, in the binary content mode.
 //!
 //! Invariants: 1. each event reaches the topic at least once, and all that are about one buyer in
 //! the order of the log: their key is the user id, and nothing is sent past a message that the

@@ -161,7 +161,7 @@ fn parts(config: &Config, journal: &Arc<Journal>) -> Result<Arc<Core>, Failure> 
     let payments = Payments::new(
         Arc::clone(journal),
         Arc::clone(&sandbox) as _,
-        compose::payments(&config.payments),
+        compose::payments(config),
         SealKeys {
             seal: sealer.newest().clone(),
             sign: None,

@@ -18,3 +18,4 @@ pub mod receipts;
 pub mod report;
 pub mod telemetry;
 pub mod time;
+pub mod webhooks;

@@ -2,7 +2,9 @@
 
 mod support;
 
-use holdfast::config::{Config, ConfigError, Demo, Environment, HIDDEN, Sources, keys};
+use holdfast::config::{
+    Config, ConfigError, Demo, Environment, GatewayKind, HIDDEN, Sources, keys,
+};
 use support::Setup;
 
 const WHOLE: &str = r#"
@@ -123,6 +125,22 @@ fn values_out_of_range_are_refused_by_their_key() {
         ("[drop]\ncurrencies = [\"USD\", \"USD\"]", "drop.currencies"),
         ("[limits]\nrate = 5", "limits.rate"),
         (
+            "[payments.stripe]\nsecret_key = \"short\"",
+            "payments.stripe.secret_key",
+        ),
+        (
+            "[payments.stripe]\nsecret_key = \"sk_test_\\u00e9\"",
+            "payments.stripe.secret_key",
+        ),
+        (
+            "[payments.stripe]\napi_base = \"http://api.stripe.com\"",
+            "payments.stripe.api_base",
+        ),
+        (
+            "[payments.stripe]\nconnections_max = 0",
+            "payments.stripe.connections_max",
+        ),
+        (
             "[[auth.keys]]\nname = \"x\"\nrole = \"root\"\nkey = \"a-secret-of-root\"",
             "auth.keys[].role",
         ),
@@ -171,6 +189,32 @@ fn secrets_are_read_from_files_and_never_shown() {
         "[server]\nlisten = \"a-secret-of-a-shop\"",
     ] {
         assert!(!refusal(broken, &[]).contains("a-secret"), "{broken}");
+    }
+}
+
+#[test]
+fn stripe_needs_its_key_and_currencies_that_it_counts_alike() {
+    let file = WHOLE.replace("\"sandbox\"", "\"stripe\"");
+    let told = refusal(&file, &[]);
+    assert!(
+        told.contains("`payments.stripe.secret_key` is not set"),
+        "{told}"
+    );
+    let key = (
+        "HOLDFAST_PAYMENTS__STRIPE__SECRET_KEY",
+        "{ env = \"RECEIPT_KEY\" }",
+    );
+    let config = load(&file, &[key]).unwrap();
+    assert!(matches!(config.payments.gateway, GatewayKind::Stripe(_)));
+    assert_eq!(config.shown()["payments.stripe.secret_key"], HIDDEN);
+    assert!(!format!("{config:?}").contains("0123456789"));
+    for currency in ["ISK", "MGA", "UGX"] {
+        let currencies = format!("[\"USD\", \"{currency}\"]");
+        let told = refusal(&file, &[key, ("HOLDFAST_DROP__CURRENCIES", &currencies)]);
+        assert!(
+            told.contains("drop.currencies") && told.contains(currency),
+            "{told}"
+        );
     }
 }
 

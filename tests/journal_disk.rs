@@ -220,7 +220,7 @@ fn word(submitted: &Submitted) -> String {
         Outcome::Held(view) | Outcome::Released(view) => view.state.as_str().to_owned(),
         Outcome::PaymentStarted(_) => "started".to_owned(),
         Outcome::Paid(view) => view.state.as_str().to_owned(),
-        Outcome::RefundStarted(_) | Outcome::Refunded(_) | Outcome::Spent => {
+        Outcome::RefundStarted(_) | Outcome::Refunded(_) | Outcome::Spent { .. } => {
             unreachable!("nothing is refunded or spent here")
         }
         Outcome::Refused(refused) => refused.reason.reason().to_owned(),

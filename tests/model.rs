@@ -466,7 +466,7 @@ impl Pair {
             }
             Outcome::Released(view) => view.state.as_str().to_owned(),
             Outcome::Paid(view) => view.state.as_str().to_owned(),
-            Outcome::RefundStarted(_) | Outcome::Refunded(_) | Outcome::Spent => {
+            Outcome::RefundStarted(_) | Outcome::Refunded(_) | Outcome::Spent { .. } => {
                 unreachable!("the model neither refunds nor spends")
             }
             Outcome::Refused(refused) => refused.reason.reason().to_owned(),

@@ -1,10 +1,12 @@
 //! Owns turning the configuration into the settings of the parts, each in its own words.
 
-use crate::config::{Config, ReceiptKey};
+use crate::config::{Config, ReceiptKey, WebhooksConfig};
 use crate::engine::settings::{Bounds, EngineSettings, RateLimit};
 use crate::journal::{Clock, JournalOptions, LogSettings, Sync, Witness};
 use crate::payments::settings::{PaymentSettings, ReviewSettings};
 use crate::receipts::{self, Sealer, SealerError};
+use crate::time::UnixMs;
+use crate::webhooks::{Secret, Source};
 use secrecy::ExposeSecret;
 use std::time::Duration;
 
@@ -45,9 +47,9 @@ fn engine(config: &Config) -> EngineSettings {
         },
         idempotency_retention_ms: sale.idempotency_retention_s * 1_000,
         card_retries: config.payments.card_retries,
-        webhooks: EngineSettings::default().webhooks,
         amounts: config.limits.amounts.clone(),
         review: config.review.rules.clone(),
+        webhooks: config.webhooks.memory,
         bounds: Bounds {
             buyers_max: engine.buyers_max,
             purchases_max: engine.purchases_max,
@@ -84,6 +86,17 @@ pub(super) fn payments(config: &Config) -> PaymentSettings {
             on_deadline: review.on_deadline,
         },
     }
+}
+
+/// The secrets that webhooks are signed with, as of now.
+pub(super) fn webhook_secrets(config: &WebhooksConfig, now: UnixMs) -> Vec<Secret> {
+    let secrets = config.secrets.iter().map(|secret| Secret {
+        id: secret.id.clone(),
+        key: secret.key.clone(),
+        source: Source::Configuration,
+        added_at: now,
+    });
+    secrets.collect()
 }
 
 /// What seals receipts.

@@ -7,6 +7,7 @@
 mod compose;
 mod inspect;
 mod receipt;
+mod reload;
 mod serve;
 
 use clap::{Args, Parser, Subcommand};

@@ -2,10 +2,11 @@
 //!
 //! Invariants: it listens only once everything recovered can be answered from; on SIGTERM or
 //! SIGINT it stops accepting, lets what is under way end, syncs, exits 0; when the log stops, it
-//! says why and exits 1. Everything it says is a log line.
+//! says why and exits 1; on SIGHUP it reads its configuration again. Everything it says is a log line.
 
+use super::reload::reload;
 use super::{Serve, compose};
-use crate::config::{Config, Demo, Environment, Sources};
+use crate::config::{Config, Demo, Environment, GatewayKind, Sources};
 use crate::engine::event::{Active, AdminAct, Discount, ProductSet, PromotionSet};
 use crate::http::front::{Aside, Core, Front, Parted};
 use crate::http::server::Server;
@@ -13,10 +14,12 @@ use crate::ids::{KeyOwner, ProductId, PromotionCode, PurchaseId, RequestId};
 use crate::journal::{CommitGate, Journal, Progress};
 use crate::money::{Currency, Price};
 use crate::payments::driver::{Meter, Payments, SealKeys};
-use crate::payments::gateway::{Call, Class};
+use crate::payments::gateway::{Call, Class, Gateway};
 use crate::payments::sandbox::Sandbox;
+use crate::payments::stripe::Stripe;
 use crate::telemetry::logging::{self, Style};
 use crate::telemetry::metrics::{Metrics, Stage};
+use crate::webhooks::Secrets;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -41,7 +44,7 @@ pub(super) fn run(arguments: &Serve) -> ExitCode {
     report_panics();
     // No core dump: secrets are in memory, and so are buyers.
     let _ = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable);
-    match loaded.and_then(|config| serve(&config)) {
+    match loaded.and_then(|config| serve(arguments, &config)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             tracing::error!(event = "failed", "{failure}");
@@ -50,7 +53,7 @@ pub(super) fn run(arguments: &Serve) -> ExitCode {
     }
 }
 
-fn load(arguments: &Serve) -> Result<Config, Failure> {
+pub(super) fn load(arguments: &Serve) -> Result<Config, Failure> {
     let mut sources = Sources {
         environment: Environment::of_process(),
         listen: arguments.listen.clone(),
@@ -79,13 +82,15 @@ fn report_panics() {
     }));
 }
 
-fn serve(config: &Config) -> Result<(), Failure> {
+fn serve(arguments: &Serve, config: &Config) -> Result<(), Failure> {
     let signals = Signals::caught()?;
     let journal = open(config)?;
     if config.demo == Demo::Yes {
         put_demo(&journal)?;
     }
-    let core = parts(config, &journal)?;
+    let configured = compose::webhook_secrets(&config.webhooks, journal.now());
+    let secrets = Arc::new(Secrets::new(configured));
+    let core = parts(config, &journal, &secrets)?;
     let server = Server::start(&config.server, fronts(config, &core, &journal))?;
     tracing::info!(
         event = "listening",
@@ -96,7 +101,7 @@ fn serve(config: &Config) -> Result<(), Failure> {
         pid = std::process::id(),
         "taking requests"
     );
-    let end = signals.wait(&journal);
+    let end = signals.wait(&journal, || reload(arguments, config, &secrets, &journal));
     core.stop();
     if end == End::Fault {
         std::thread::sleep(FAULT_NOTICE);
@@ -153,14 +158,18 @@ fn open(config: &Config) -> Result<Arc<Journal>, Failure> {
 }
 
 /// What requests are answered from.
-fn parts(config: &Config, journal: &Arc<Journal>) -> Result<Arc<Core>, Failure> {
+fn parts(
+    config: &Config,
+    journal: &Arc<Journal>,
+    secrets: &Arc<Secrets>,
+) -> Result<Arc<Core>, Failure> {
     // One more shard of counters for threads that serve no requests.
     let metrics = Arc::new(Metrics::new(config.server.workers + 1));
     let sealer = compose::sealer(&config.receipt_keys)?;
-    let sandbox = Arc::new(Sandbox::open(&config.storage.data_dir)?);
+    let (gateway, sandbox) = gateway(config)?;
     let payments = Payments::new(
         Arc::clone(journal),
-        Arc::clone(&sandbox) as _,
+        gateway,
         compose::payments(config),
         SealKeys {
             seal: sealer.newest().clone(),
@@ -172,10 +181,25 @@ fn parts(config: &Config, journal: &Arc<Journal>) -> Result<Arc<Core>, Failure> 
         journal: Arc::clone(journal),
         payments,
         sealer,
-        sandbox: Some(sandbox),
+        sandbox,
         metrics,
+        webhook_secrets: Arc::clone(secrets),
     };
     Ok(Core::new(config, parts))
+}
+
+/// A gateway, and the sandbox where it is that.
+type Chosen = (Arc<dyn Gateway>, Option<Arc<Sandbox>>);
+
+/// The gateway that is configured.
+fn gateway(config: &Config) -> Result<Chosen, Failure> {
+    match &config.payments.gateway {
+        GatewayKind::Stripe(settings) => Ok((Arc::new(Stripe::new(settings.clone())?), None)),
+        GatewayKind::Sandbox => {
+            let sandbox = Arc::new(Sandbox::open(&config.storage.data_dir)?);
+            Ok((Arc::clone(&sandbox) as _, Some(sandbox)))
+        }
+    }
 }
 
 /// One handler a thread; the first one also drives on the payments that the log says are open.
@@ -236,11 +260,12 @@ enum End {
     Fault,
 }
 
-/// The signals that end the process, caught from the moment this is made.
+/// The signals that end the process or have it read its configuration again, caught from the moment this is made.
 struct Signals {
     runtime: tokio::runtime::Runtime,
     terminate: Signal,
     interrupt: Signal,
+    hangup: Signal,
     _file_size: Signal,
 }
 
@@ -252,6 +277,7 @@ impl Signals {
         let entered = runtime.enter();
         let terminate = signal(SignalKind::terminate())?;
         let interrupt = signal(SignalKind::interrupt())?;
+        let hangup = signal(SignalKind::hangup())?;
         // A limit on file sizes is to fail the write, which names the file and stops the log,
         // rather than to kill the process without a word.
         let file_size = signal(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw()))?;
@@ -260,18 +286,21 @@ impl Signals {
             runtime,
             terminate,
             interrupt,
+            hangup,
             _file_size: file_size,
         })
     }
 
-    /// Waits for one of them, or for the log to stop.
-    fn wait(mut self, journal: &Journal) -> End {
+    /// Waits for one that ends the process, or for the log to stop; meanwhile calls `reload` as
+    /// often as it is asked for.
+    fn wait(mut self, journal: &Journal, reload: impl Fn()) -> End {
         self.runtime.block_on(async {
             let mut look = tokio::time::interval(FAULT_LOOK);
             loop {
                 tokio::select! {
                     _ = self.terminate.recv() => return End::Told,
                     _ = self.interrupt.recv() => return End::Told,
+                    _ = self.hangup.recv() => reload(),
                     _ = look.tick() => if let Some(fault) = journal.fault() {
                         tracing::error!(event = "log_stopped", "{fault}");
                         return End::Fault;

@@ -328,7 +328,7 @@ pub const KEYS: &[Key] = &[
     text(
         "payments.gateway",
         "",
-        "`sandbox`: a gateway in this process that charges nobody.",
+        "`sandbox`: a gateway in this process that charges nobody; `stripe`.",
     ),
     number(
         "payments.attempt_timeout_ms",
@@ -438,6 +438,35 @@ pub const KEYS: &[Key] = &[
         (1, 365 * DAY_S),
         "Length of that window, and how long a card stays refused that must never be tried again.",
     ),
+    other(
+        "payments.stripe.secret_key",
+        "",
+        Kind::Secret,
+        "The account's secret key, `sk_…`, or a restricted one, `rk_…`; needed with `stripe`.",
+    ),
+    text(
+        "payments.stripe.api_base",
+        "\"https://api.stripe.com\"",
+        "Scheme, host and port of Stripe's interface; plain http only to a loopback address.",
+    ),
+    number(
+        "payments.stripe.connections_max",
+        "256",
+        (1, 100_000),
+        "Requests to Stripe under way, each on a connection of its own; further ones wait for at most the time to connect.",
+    ),
+    number(
+        "payments.stripe.connect_timeout_ms",
+        "3000",
+        (1, 600_000),
+        "Time to connect to Stripe; a call that has sent nothing by then is tried again.",
+    ),
+    number(
+        "payments.stripe.body_bytes_max",
+        "4194304",
+        (MIB, GIB),
+        "Size of an answer of Stripe; larger ones count as not read. A page of 100 payments has to fit.",
+    ),
     amounts(
         "review.amount_over",
         "A purchase of more than this waits for a person with the money authorized, by currency, in minor units.",
@@ -469,6 +498,46 @@ pub const KEYS: &[Key] = &[
         "",
         Kind::Secret,
         "The secret, at least 32 bytes, used for nothing else.",
+    ),
+    number(
+        "webhooks.tolerance_s",
+        "300",
+        (1, 3_600),
+        "How far a webhook's timestamp may lie from now, before or after; nonces are remembered for twice that and a second more.",
+    ),
+    number(
+        "webhooks.event_retention_s",
+        "604800",
+        (1, 365 * DAY_S),
+        "How long the ids of webhooks' events are remembered; at least as long as nonces.",
+    ),
+    number(
+        "webhooks.nonces_max",
+        "100000",
+        (1, 100_000_000),
+        "Nonces remembered in that time; with more the answer is 503.",
+    ),
+    number(
+        "webhooks.events_max",
+        "1000000",
+        (1, 100_000_000),
+        "Event ids remembered in that time; with more the answer is 503.",
+    ),
+    text(
+        "webhooks.secrets[].id",
+        "",
+        "The name of the secret, newest first; at most 16 entries. SIGHUP reads them again.",
+    ),
+    text(
+        "webhooks.secrets[].format",
+        "",
+        "`holdfast`, `standard` or `stripe`; left out: `standard` where the secret begins with `whsec_`, else `holdfast`.",
+    ),
+    other(
+        "webhooks.secrets[].key",
+        "",
+        Kind::Secret,
+        "The secret, at least 24 bytes; `whsec_BASE64` for Standard Webhooks, as it stands for the others.",
     ),
     text(
         "telemetry.log",

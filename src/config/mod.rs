@@ -10,9 +10,11 @@ pub mod keys;
 mod read;
 mod secret;
 mod source;
+mod webhooks;
 
 pub use secret::HIDDEN;
 pub use source::{Demo, Environment, Sources};
+pub use webhooks::{WebhookSecret, WebhooksConfig};
 
 use crate::engine::command::Verdict;
 use crate::engine::settings::{AmountLimits, CardRetries, ReviewRules, SharedBy};
@@ -21,8 +23,10 @@ use crate::journal::DayZone;
 use crate::money::Currency;
 use crate::payments::breaker::BreakerSettings;
 use crate::payments::scheme::SchemeRules;
-use read::{Reader, entry_text, integer_in_range, invalid};
+use crate::payments::stripe::{ApiBase, Stripe, StripeSettings};
+use read::{Reader, SecretDigests, entry_text, integer_in_range, invalid};
 use secrecy::{ExposeSecret, SecretString};
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -98,11 +102,14 @@ pub struct Config {
     pub payments: PaymentsConfig,
     /// The first one seals; all verify.
     pub receipt_keys: Vec<ReceiptKey>,
+    /// Genuine webhooks.
+    pub webhooks: WebhooksConfig,
     /// What is logged, as a filter.
     pub log: String,
     /// Whether the demo's drop is put on sale.
     pub demo: Demo,
     shown: serde_json::Value,
+    secrets: SecretDigests,
 }
 
 /// Sockets and their bounds.
@@ -257,10 +264,12 @@ pub struct EngineConfig {
 }
 
 /// The gateways there are.
-#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub enum GatewayKind {
     /// In this process; charges nobody.
     Sandbox,
+    /// Stripe.
+    Stripe(StripeSettings),
 }
 
 /// The gateway and its bounds.
@@ -310,6 +319,7 @@ pub struct ReceiptKey {
 }
 
 const API_KEY_CHARS_MIN: usize = 12;
+const STRIPE_KEY_CHARS_MIN: usize = 8;
 const RECEIPT_KEY_CHARS_MIN: usize = crate::receipts::SECRET_BYTES_MIN;
 
 impl Config {
@@ -330,10 +340,21 @@ impl Config {
             engine: engine(&mut reader)?,
             payments: payments(&mut reader)?,
             receipt_keys: receipt_keys(&mut reader)?,
+            webhooks: webhooks::read(&mut reader)?,
             log: reader.text("telemetry.log")?,
             demo: sources.demo,
+            secrets: reader.secret_digests(),
             shown: reader.into_shown(),
         };
+        let other_unit = |currency: &&Currency| !Stripe::takes(**currency);
+        if matches!(config.payments.gateway, GatewayKind::Stripe(_))
+            && let Some(currency) = config.sale.currencies.iter().find(other_unit)
+        {
+            return Err(invalid(
+                "drop.currencies",
+                format!("has {currency}, whose minor unit Stripe counts otherwise; leave it out"),
+            ));
+        }
         if config.demo == Demo::Yes && !config.server.listen.ip().is_loopback() {
             return Err(invalid(
                 "server.listen",
@@ -346,6 +367,21 @@ impl Config {
     /// Every key with its value in force; secrets are [`HIDDEN`].
     pub fn shown(&self) -> &serde_json::Value {
         &self.shown
+    }
+
+    /// The keys, and lists of entries, that are not the same in `other`, secrets too.
+    pub fn changed(&self, other: &Self) -> BTreeSet<String> {
+        let shown = |config: &Self, key: &str| config.shown.get(key).cloned();
+        let keys = [&self.shown, &other.shown].into_iter();
+        let keys = keys.filter_map(|shown| shown.as_object());
+        let keys = keys.flat_map(|keys| keys.keys());
+        let mut changed: BTreeSet<String> = keys
+            .filter(|key| shown(self, key) != shown(other, key))
+            .cloned()
+            .collect();
+        let secrets = self.secrets.changed(&other.secrets);
+        changed.extend(secrets.map(|path| path.split("[]").next().unwrap_or(path).to_owned()));
+        changed
     }
 }
 
@@ -365,6 +401,9 @@ fn fill_for_demo(table: &mut Table) {
         [[receipts.hmac_keys]]
         id = "demo-r1"
         key = "demo-receipt-key-that-everybody-knows"
+        [[webhooks.secrets]]
+        id = "demo-w1"
+        key = "demo-webhook-secret-that-everybody-knows"
     "#;
     let demo: Table = DEMO.parse().expect("the demo's settings are TOML");
     for (section, values) in demo {
@@ -600,12 +639,22 @@ fn engine(reader: &mut Reader<'_>) -> Result<EngineConfig, ConfigError> {
 
 fn payments(reader: &mut Reader<'_>) -> Result<PaymentsConfig, ConfigError> {
     let gateway = match reader.text_if_given("payments.gateway")?.as_deref() {
-        Some("sandbox") => GatewayKind::Sandbox,
-        Some(_) => return Err(invalid("payments.gateway", "takes sandbox")),
+        Some("sandbox") => {
+            // What is set for the other gateway is checked and shown all the same.
+            stripe(reader)?;
+            GatewayKind::Sandbox
+        }
+        Some("stripe") => GatewayKind::Stripe(stripe(reader)?.ok_or_else(|| {
+            invalid(
+                "payments.stripe.secret_key",
+                "is not set, and payments.gateway is \"stripe\"; set it, best with { env = \"…\" } or { file = \"…\" }",
+            )
+        })?),
+        Some(_) => return Err(invalid("payments.gateway", "takes sandbox or stripe")),
         None => {
             return Err(invalid(
                 "payments.gateway",
-                "is not set; set it to \"sandbox\", which charges nobody, or start with --demo",
+                "is not set; set it to \"stripe\", or to \"sandbox\", which charges nobody, or start with --demo",
             ));
         }
     };
@@ -650,6 +699,35 @@ fn scheme(reader: &mut Reader<'_>) -> Result<SchemeRules, ConfigError> {
             format!("cannot be used: {error}"),
         )
     })
+}
+
+/// How Stripe is reached; `None` where no key for it is set.
+fn stripe(reader: &mut Reader<'_>) -> Result<Option<StripeSettings>, ConfigError> {
+    let path = "payments.stripe.secret_key";
+    let secret_key = reader.secret_if_given(path, STRIPE_KEY_CHARS_MIN)?;
+    let visible = |key: &SecretString| {
+        let bytes = key.expose_secret().bytes();
+        bytes.into_iter().all(|b| (0x21..=0x7e).contains(&b))
+    };
+    if secret_key.as_ref().is_some_and(|key| !visible(key)) {
+        return Err(invalid(
+            path,
+            "has to be of visible ASCII, as Stripe shows it",
+        ));
+    }
+    let base = "payments.stripe.api_base";
+    let api_base =
+        ApiBase::parse(&reader.text(base)?).map_err(|error| invalid(base, error.to_string()))?;
+    let connections_max = reader.size("payments.stripe.connections_max")?;
+    let connect_timeout = milliseconds(reader, "payments.stripe.connect_timeout_ms")?;
+    let body_bytes_max = reader.size("payments.stripe.body_bytes_max")?;
+    Ok(secret_key.map(|secret_key| StripeSettings {
+        secret_key,
+        api_base,
+        connections_max,
+        connect_timeout,
+        body_bytes_max,
+    }))
 }
 
 fn receipt_keys(reader: &mut Reader<'_>) -> Result<Vec<ReceiptKey>, ConfigError> {

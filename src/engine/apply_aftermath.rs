@@ -39,7 +39,9 @@ impl Shard {
         let buyer = self.buyer_index(&spent.user);
         let more = self.buyer_more(buyer);
         more.tokens = more.tokens.minus(spent.tokens);
-        let outcome = KeyOutcome::Spent { as_of: stamp.lsn };
+        // Told again with the key, whatever the balance is by then.
+        let balance = more.tokens;
+        let outcome = KeyOutcome::Spent { balance };
         self.remember(spent.origin.key, outcome, stamp.at, limits);
     }
 

@@ -5,6 +5,7 @@
 //! Deliberately absent: I/O, async, the clock, logging, serde. Instants and LSNs come in from the
 //! journal with each call; `tests/architecture.rs` keeps it so.
 
+mod aftermath_view;
 pub mod apply;
 mod apply_aftermath;
 pub mod catalogue;

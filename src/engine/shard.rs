@@ -16,7 +16,9 @@ use crate::engine::view::{
     BuyerView, HistoryEntry, HoldView, Kept, PurchaseView, RefundStatus, RefundView, ReviewView,
     SpendingView,
 };
-use crate::ids::{CardToken, Digest16, Lsn, PurchaseId, RequestId, ShardId, UserId};
+use crate::ids::{
+    AuthorizationId, CardToken, Digest16, Lsn, PurchaseId, RequestId, ShardId, UserId,
+};
 use crate::money::{Amount, Currency, Tokens};
 use crate::time::UnixMs;
 use foldhash::fast::FixedState;
@@ -93,7 +95,7 @@ pub(super) enum KeyOutcome {
     Paid { purchase: PurchaseId, as_of: Lsn },
     Refused { reason: Refusal, request: RequestId },
     Refunded { purchase: PurchaseId, number: u32 },
-    Spent { as_of: Lsn },
+    Spent { balance: Tokens },
 }
 
 /// What a key says about a request that comes with it.
@@ -111,8 +113,8 @@ pub enum KeyAnswer {
     Paid(Box<PurchaseView>),
     /// It gave this money back.
     Refunded(Box<RefundView>),
-    /// It spent reward tokens, by the event at this LSN.
-    Spent(Lsn),
+    /// It spent reward tokens, and left this many.
+    Spent(Tokens),
     /// It was refused so, by the answer to this request.
     Refused {
         /// Why.
@@ -187,7 +189,7 @@ impl Shard {
             KeyOutcome::Refunded { purchase, number } => {
                 KeyAnswer::Refunded(Box::new(self.refund_view(purchase, number).expect(known)))
             }
-            KeyOutcome::Spent { as_of } => KeyAnswer::Spent(as_of),
+            KeyOutcome::Spent { balance } => KeyAnswer::Spent(balance),
         }
     }
 
@@ -373,6 +375,17 @@ impl Shard {
     pub fn owner_of(&self, id: PurchaseId) -> Option<&UserId> {
         self.find(id)
             .map(|purchase| &self.buyers[purchase.buyer.0 as usize].user)
+    }
+
+    /// The purchase whose payment the gateway calls `authorization`. Looks at every one.
+    pub fn purchase_of(&self, authorization: &AuthorizationId) -> Option<PurchaseId> {
+        let named = |purchase: &Purchase| {
+            let payment = purchase.payment.as_ref();
+            payment.and_then(|it| it.authorization.as_ref()) == Some(authorization)
+        };
+        self.numbered()
+            .find(|(_, purchase)| named(purchase))
+            .map(|(id, _)| id)
     }
 
     /// Every purchase of which a payment or a refund is under way, and when it last changed.

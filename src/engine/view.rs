@@ -149,6 +149,28 @@ pub enum RefundStatus {
     },
 }
 
+/// What became of a purchase beyond a plain capture.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AftermathView {
+    /// Its refunds, in the order of their numbers.
+    pub refunds: Vec<RefundView>,
+    /// When the last thing happened that was believed of a dispute, as the gateway says.
+    pub dispute_at: Option<UnixMs>,
+    /// Reward tokens that it brought.
+    pub tokens: Tokens,
+    /// How many of them were asked back.
+    pub tokens_asked_back: Tokens,
+}
+
+/// A purchase of which a payment or a refund is under way.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OpenView {
+    /// The purchase.
+    pub purchase: PurchaseView,
+    /// The refund under way; `None`: the payment is.
+    pub refund: Option<RefundView>,
+}
+
 /// What is known of a buyer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BuyerView {
@@ -194,11 +216,10 @@ impl PurchaseView {
             .map_or_else(UnixMs::default, |entry| entry.at)
     }
 
-    /// When its payment started; when it began, where none did.
-    pub fn payment_started_at(&self) -> UnixMs {
+    /// When its payment was started.
+    pub fn payment_started_at(&self) -> Option<UnixMs> {
         let started = |entry: &&HistoryEntry| entry.step == Step::PaymentStarted;
-        let started = self.history.iter().find(started);
-        started.map_or_else(|| self.created_at(), |entry| entry.at)
+        self.history.iter().find(started).map(|entry| entry.at)
     }
 
     /// When it was put before a person.

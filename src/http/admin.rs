@@ -93,7 +93,12 @@ impl Front {
         }
     }
 
-    async fn read(&self, call: &Call, durable_at: Lsn, shown: impl Fn() -> Value) -> Answer {
+    pub(super) async fn read(
+        &self,
+        call: &Call,
+        durable_at: Lsn,
+        shown: impl Fn() -> Value,
+    ) -> Answer {
         match self.durable(Some(durable_at)).await {
             Ok(()) => Answer::value(StatusCode::OK, &shown()),
             Err(reason) => call.problem(reason),
@@ -299,14 +304,14 @@ fn audit_query(query: Option<&str>) -> Result<AuditQuery, Vec<FieldError>> {
     })
 }
 
-fn by(call: &Call) -> AdminAct {
+pub(super) fn by(call: &Call) -> AdminAct {
     AdminAct {
         request: call.id,
         owner: caller_of(call).owner.clone(),
     }
 }
 
-fn bad_path_id(call: &Call, field: &'static str) -> Answer {
+pub(super) fn bad_path_id(call: &Call, field: &'static str) -> Answer {
     let error = FieldError {
         field,
         message: catalogue::PATH_ID_FORM.to_owned(),

@@ -11,6 +11,7 @@ use super::body::{self, BodyBounds};
 use super::problem::{self, RateTold, Reason, problem};
 use super::routes::{self, Resource};
 use super::server::Handler;
+use super::webhooks::WebhookDesk;
 use crate::config::Config;
 use crate::engine::refusal::Refusal;
 use crate::ids::{Lsn, RequestId};
@@ -20,6 +21,7 @@ use crate::payments::driver::Payments;
 use crate::payments::sandbox::Sandbox;
 use crate::receipts::Sealer;
 use crate::telemetry::metrics::{Metrics, Shard, Stage};
+use crate::webhooks::{Endpoint, Secrets};
 use bytes::Bytes;
 use hyper::body::Incoming;
 use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue, WWW_AUTHENTICATE};
@@ -45,6 +47,7 @@ pub struct Core {
     pub(super) body: BodyBounds,
     pub(super) answer_within: Duration,
     pub(super) config_shown: Vec<u8>,
+    pub(super) webhooks: WebhookDesk,
     pub(super) stopping: AtomicBool,
     in_flight_max_each: u64,
 }
@@ -61,6 +64,8 @@ pub struct Parted {
     pub sandbox: Option<Arc<Sandbox>>,
     /// Counters, one shard for each worker and one more.
     pub metrics: Arc<Metrics>,
+    /// The secrets that webhooks are signed with.
+    pub webhook_secrets: Arc<Secrets>,
 }
 
 impl Core {
@@ -86,6 +91,7 @@ impl Core {
             },
             answer_within: config.payments.answer_within,
             config_shown: config.shown().to_string().into_bytes(),
+            webhooks: WebhookDesk::new(parts.webhook_secrets, config.webhooks.tolerance_ms),
             stopping: AtomicBool::new(false),
             in_flight_max_each: in_flight_each as u64,
         })
@@ -211,7 +217,19 @@ impl Front {
             Resource::Status => self.status(call).await,
             Resource::Audit => self.audit(call).await,
             Resource::Config => self.config(),
+            Resource::AdminPurchase => self.admin_purchase(call).await,
+            Resource::Refunds => self.refunds(call, body).await,
+            Resource::Refund => self.refund(call).await,
+            Resource::Void => self.void(call, body).await,
+            Resource::OpenPayments => self.open_payments(call).await,
+            Resource::AdminUser => self.admin_user(call).await,
+            Resource::Rewards => self.rewards(call).await,
+            Resource::SpendRewards => self.spend_rewards(call, body).await,
             Resource::SandboxCharges => self.sandbox_charges(&call),
+            Resource::PaymentWebhook => self.webhook(call, body, Endpoint::Payment).await,
+            Resource::StripeWebhook => self.webhook(call, body, Endpoint::Stripe).await,
+            Resource::WebhookSecrets => self.webhook_secrets(call, body).await,
+            Resource::WebhookSecret => self.retire_webhook_secret(call).await,
             Resource::Live => Self::live(),
             Resource::Ready => self.ready(call.id),
             Resource::Metrics => self.metrics(),

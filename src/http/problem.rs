@@ -26,6 +26,10 @@ pub enum Reason {
     NotFound,
     /// No such receipt.
     ReceiptNotFound,
+    /// No such refund of this purchase.
+    RefundNotFound,
+    /// A buyer who has never tried anything.
+    UserNotFound,
     /// The key that sealed the receipt is not configured any more.
     ReceiptUnavailable,
     /// The path is there, the method is not.
@@ -69,11 +73,13 @@ impl From<Refusal> for Reason {
 
 impl Reason {
     /// Every reason but those that events know, too.
-    pub const ALL_OF_HTTP: [Self; 7] = [
+    pub const ALL_OF_HTTP: [Self; 9] = [
         Self::Unauthorized,
         Self::Forbidden,
         Self::NotFound,
         Self::ReceiptNotFound,
+        Self::RefundNotFound,
+        Self::UserNotFound,
         Self::ReceiptUnavailable,
         Self::MethodNotAllowed,
         Self::NotReady,
@@ -106,6 +112,18 @@ impl Reason {
                 "receipt_not_found",
                 "Receipt not found",
                 "There is no receipt with this id.",
+            ),
+            Self::RefundNotFound => told(
+                404,
+                "refund_not_found",
+                "Refund not found",
+                "This purchase has no refund with this number.",
+            ),
+            Self::UserNotFound => told(
+                404,
+                "user_not_found",
+                "User not found",
+                "This buyer has never tried to buy anything.",
             ),
             Self::ReceiptUnavailable => told(
                 503,

@@ -7,7 +7,7 @@ use super::auth::Access;
 use hyper::Method;
 use std::borrow::Cow;
 
-/// Something at a path. The words in braces of its template are its id.
+/// Something at a path. The words in braces of its template are its ids.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub enum Resource {
     /// Holds.
@@ -40,8 +40,32 @@ pub enum Resource {
     Audit,
     /// The settings in force.
     Config,
+    /// A purchase, for the operator.
+    AdminPurchase,
+    /// The refunds of a purchase.
+    Refunds,
+    /// One refund of a purchase; its ids are the purchase's and the refund's number.
+    Refund,
+    /// Giving an authorization back.
+    Void,
+    /// Payments and refunds under way.
+    OpenPayments,
+    /// A buyer, for the operator.
+    AdminUser,
+    /// A buyer's reward tokens.
+    Rewards,
+    /// Spending reward tokens.
+    SpendRewards,
     /// What the sandbox gateway charged.
     SandboxCharges,
+    /// A gateway's webhooks.
+    PaymentWebhook,
+    /// Stripe's webhooks.
+    StripeWebhook,
+    /// The secrets that webhooks are signed with.
+    WebhookSecrets,
+    /// One of them.
+    WebhookSecret,
     /// Whether the process runs.
     Live,
     /// Whether it takes purchases.
@@ -52,7 +76,7 @@ pub enum Resource {
 
 impl Resource {
     /// Every one.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: &[Self] = &[
         Self::Holds,
         Self::Hold,
         Self::Buy,
@@ -68,7 +92,19 @@ impl Resource {
         Self::Status,
         Self::Audit,
         Self::Config,
+        Self::AdminPurchase,
+        Self::Refunds,
+        Self::Refund,
+        Self::Void,
+        Self::OpenPayments,
+        Self::AdminUser,
+        Self::Rewards,
+        Self::SpendRewards,
         Self::SandboxCharges,
+        Self::PaymentWebhook,
+        Self::StripeWebhook,
+        Self::WebhookSecrets,
+        Self::WebhookSecret,
         Self::Live,
         Self::Ready,
         Self::Metrics,
@@ -92,7 +128,19 @@ impl Resource {
             Self::Status => "/admin/status",
             Self::Audit => "/admin/audit",
             Self::Config => "/admin/config",
+            Self::AdminPurchase => "/admin/purchases/{purchase_id}",
+            Self::Refunds => "/admin/purchases/{purchase_id}/refunds",
+            Self::Refund => "/admin/purchases/{purchase_id}/refunds/{number}",
+            Self::Void => "/admin/purchases/{purchase_id}/void",
+            Self::OpenPayments => "/admin/payments",
+            Self::AdminUser => "/admin/users/{user_id}",
+            Self::Rewards => "/limited/rewards/{user_id}",
+            Self::SpendRewards => "/limited/rewards/{user_id}/spend",
             Self::SandboxCharges => "/admin/sandbox/charges",
+            Self::PaymentWebhook => "/webhooks/payment",
+            Self::StripeWebhook => "/webhooks/stripe",
+            Self::WebhookSecrets => "/admin/webhooks/secrets",
+            Self::WebhookSecret => "/admin/webhooks/secrets/{secret_id}",
             Self::Live => "/livez",
             Self::Ready => "/readyz",
             Self::Metrics => "/metrics",
@@ -102,8 +150,17 @@ impl Resource {
     /// The methods that it takes, as `Allow` says them.
     pub const fn allow(self) -> &'static str {
         match self {
-            Self::Holds | Self::Buy | Self::VerifyReceipt | Self::Snapshot => "POST",
-            Self::Hold => "DELETE",
+            Self::Holds
+            | Self::Buy
+            | Self::VerifyReceipt
+            | Self::Snapshot
+            | Self::Void
+            | Self::SpendRewards
+            | Self::PaymentWebhook
+            | Self::StripeWebhook => "POST",
+            Self::Refunds => "GET, HEAD, POST",
+            Self::WebhookSecrets => "GET, HEAD, POST",
+            Self::Hold | Self::WebhookSecret => "DELETE",
             Self::AdminProduct | Self::AdminPromotion => "GET, HEAD, PUT",
             Self::Product
             | Self::Purchase
@@ -113,6 +170,11 @@ impl Resource {
             | Self::Status
             | Self::Audit
             | Self::Config
+            | Self::AdminPurchase
+            | Self::Refund
+            | Self::OpenPayments
+            | Self::AdminUser
+            | Self::Rewards
             | Self::SandboxCharges
             | Self::Live
             | Self::Ready
@@ -154,7 +216,7 @@ pub fn access(method: &Method, path: &str) -> Access {
     }
 }
 
-/// What is at `path`, with its id.
+/// What is at `path`, with its id; two ids have a slash between them, which none has in itself.
 pub fn resolve(path: &str) -> Option<(Resource, Cow<'_, str>)> {
     let plain = |resource| Some((resource, Cow::Borrowed("")));
     match path {
@@ -167,11 +229,18 @@ pub fn resolve(path: &str) -> Option<(Resource, Cow<'_, str>)> {
         "/admin/status" => return plain(Resource::Status),
         "/admin/audit" => return plain(Resource::Audit),
         "/admin/config" => return plain(Resource::Config),
+        "/admin/payments" => return plain(Resource::OpenPayments),
         "/admin/sandbox/charges" => return plain(Resource::SandboxCharges),
+        "/webhooks/payment" => return plain(Resource::PaymentWebhook),
+        "/webhooks/stripe" => return plain(Resource::StripeWebhook),
+        "/admin/webhooks/secrets" => return plain(Resource::WebhookSecrets),
         "/livez" => return plain(Resource::Live),
         "/readyz" => return plain(Resource::Ready),
         "/metrics" => return plain(Resource::Metrics),
         _ => {}
+    }
+    if let Some(found) = beneath(path) {
+        return Some(found);
     }
     let (parent, id) = path.rsplit_once('/')?;
     let resource = match parent {
@@ -181,10 +250,37 @@ pub fn resolve(path: &str) -> Option<(Resource, Cow<'_, str>)> {
         "/limited/receipts" => Resource::Receipt,
         "/admin/products" => Resource::AdminProduct,
         "/admin/promotions" => Resource::AdminPromotion,
+        "/admin/purchases" => Resource::AdminPurchase,
+        "/admin/users" => Resource::AdminUser,
+        "/limited/rewards" => Resource::Rewards,
+        "/admin/webhooks/secrets" => Resource::WebhookSecret,
         _ => return None,
     };
     (!id.is_empty()).then_some(())?;
     Some((resource, decoded(id)?))
+}
+
+/// What lies beneath one purchase or one buyer.
+fn beneath(path: &str) -> Option<(Resource, Cow<'_, str>)> {
+    if let Some(rest) = path.strip_prefix("/limited/rewards/") {
+        return Some((Resource::SpendRewards, alone(rest.strip_suffix("/spend")?)?));
+    }
+    let (id, below) = path.strip_prefix("/admin/purchases/")?.split_once('/')?;
+    match below {
+        "refunds" => Some((Resource::Refunds, alone(id)?)),
+        "void" => Some((Resource::Void, alone(id)?)),
+        _ => {
+            let number = alone(below.strip_prefix("refunds/")?)?;
+            let ids = format!("{}/{number}", alone(id)?);
+            Some((Resource::Refund, Cow::Owned(ids)))
+        }
+    }
+}
+
+/// One part of a path.
+fn alone(part: &str) -> Option<Cow<'_, str>> {
+    (!part.is_empty() && !part.contains('/')).then_some(())?;
+    decoded(part)
 }
 
 /// `text` with each `%41` made the byte it stands for; `None` where that is no text.
@@ -215,16 +311,17 @@ mod tests {
 
     #[test]
     fn every_template_resolves_to_its_resource_and_unknown_paths_to_none() {
-        for resource in Resource::ALL {
-            let (head, id) = match resource.template().split_once('{') {
-                Some((head, _)) => (head, "a%3Ab"),
-                None => (resource.template(), ""),
-            };
-            let path = format!("{head}{id}");
-            let wanted = if id.is_empty() { "" } else { "a:b" };
+        for resource in Resource::ALL.iter().copied() {
+            let template = resource.template();
+            let is_id = |part: &&str| part.starts_with('{');
+            let ids = template.split('/').filter(is_id).count();
+            let parts = template.split('/');
+            let parts = parts.map(|part| if is_id(&part) { "a%3Ab" } else { part });
+            let path = parts.collect::<Vec<_>>().join("/");
+            let wanted = vec!["a:b"; ids].join("/");
             assert_eq!(
                 resolve(&path),
-                Some((resource, Cow::Borrowed(wanted))),
+                Some((resource, Cow::Borrowed(wanted.as_str()))),
                 "{path}"
             );
         }
@@ -234,6 +331,13 @@ mod tests {
             "/limited",
             "/limited/holds/",
             "/limited/holds/a/b",
+            "/admin/purchases//refunds",
+            "/admin/purchases/a/refunds/",
+            "/admin/purchases/a/refunds/1/2",
+            "/admin/purchases/a/b/void",
+            "/admin/purchases/a/b",
+            "/limited/rewards//spend",
+            "/limited/rewards/a/b/spend",
             "/admin/products/%zz",
             "/limited/holds/%ff",
         ] {

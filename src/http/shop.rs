@@ -25,7 +25,7 @@ use hyper::http::StatusCode;
 use std::time::Instant;
 
 /// What the caller is told of an attempt, and how it is counted.
-type Told = (Answer, Attempt);
+pub(super) type Told = (Answer, Attempt);
 
 impl Front {
     pub(super) async fn place_hold(&self, call: Call, body: Incoming) -> Answer {
@@ -150,10 +150,8 @@ impl Front {
             | PurchaseState::Held
             | PurchaseState::Expired
             | PurchaseState::Released => {
-                let at = format!("/limited/purchases/{purchase}");
-                let at = HeaderValue::from_maybe_shared(bytes::Bytes::from(at))
-                    .expect("a purchase's path is of visible ASCII");
                 let answer = Answer::json(StatusCode::ACCEPTED, self.purchase_json(&view));
+                let at = location(format!("/limited/purchases/{purchase}"));
                 (answer.with(LOCATION, at), Attempt::Pending)
             }
             PurchaseState::Captured
@@ -169,6 +167,17 @@ impl Front {
 
     /// What came of a command, once it may be told.
     async fn submitted(&self, call: &Call, submitted: Result<Submitted, StorageFault>) -> Told {
+        let told = self.told_once_durable(call, submitted, |outcome| self.outcome(outcome));
+        told.await
+    }
+
+    /// What came of a command as `shown` tells it, once it may be told.
+    pub(super) async fn told_once_durable(
+        &self,
+        call: &Call,
+        submitted: Result<Submitted, StorageFault>,
+        shown: impl FnOnce(Outcome) -> Told,
+    ) -> Told {
         let submitted = match submitted {
             Ok(submitted) => submitted,
             Err(fault) => return Self::faulted(call, &fault),
@@ -176,7 +185,7 @@ impl Front {
         if let Err(reason) = self.durable(submitted.durable_at).await {
             return (call.problem(reason), Attempt::Refused(reason));
         }
-        let (mut answer, attempt) = self.outcome(submitted.outcome);
+        let (mut answer, attempt) = shown(submitted.outcome);
         if submitted.replay == Replay::First {
             return (answer, attempt);
         }
@@ -200,14 +209,14 @@ impl Front {
                 (answer, Attempt::Success)
             }
             Outcome::PaymentStarted(_) => unreachable!("a buy takes this outcome before"),
-            Outcome::RefundStarted(_) | Outcome::Refunded(_) | Outcome::Spent => {
+            Outcome::RefundStarted(_) | Outcome::Refunded(_) | Outcome::Spent { .. } => {
                 unreachable!("refunds and spendings tell their outcomes themselves")
             }
             Outcome::Refused(refused) => (self.refused(refused), Attempt::Refused(refused.reason)),
         }
     }
 
-    fn refused(&self, refused: Refused) -> Answer {
+    pub(super) fn refused(&self, refused: Refused) -> Answer {
         match refused.reason {
             Refusal::RateLimited => {
                 problem::rate_limited(refused.request, self.core.rate, refused.retry_after_ms)
@@ -224,7 +233,7 @@ impl Front {
         }
     }
 
-    fn faulted(call: &Call, _: &StorageFault) -> Told {
+    pub(super) fn faulted(call: &Call, _: &StorageFault) -> Told {
         // What the fault says is for the operator: the process logs it and stops.
         let refusal = Refusal::StorageUnavailable;
         (call.problem(refusal), Attempt::Refused(refusal))
@@ -241,7 +250,13 @@ impl Front {
     }
 
     /// Refuses an attempt for its shape and reports it for the audit trail.
-    fn refused_shape(&self, call: &Call, flow: Flow, reason: Refusal, readable: Readable) -> Told {
+    pub(super) fn refused_shape(
+        &self,
+        call: &Call,
+        flow: Flow,
+        reason: Refusal,
+        readable: Readable,
+    ) -> Told {
         let origin = origin(call, None, &readable);
         // Where the log has stopped there is no trail to add to, and the process stops.
         let _ = self.core.journal.refuse(AttemptRefused {
@@ -309,7 +324,7 @@ impl Front {
         }
     }
 
-    async fn durable_purchase(
+    pub(super) async fn durable_purchase(
         &self,
         id: Option<PurchaseId>,
     ) -> Result<Option<PurchaseView>, Refusal> {
@@ -320,7 +335,7 @@ impl Front {
         Ok(Some(view))
     }
 
-    fn purchase_json(&self, view: &PurchaseView) -> Vec<u8> {
+    pub(super) fn purchase_json(&self, view: &PurchaseView) -> Vec<u8> {
         let receipt = match self.core.sealer.receipt(view) {
             Ok(receipt) => receipt,
             Err(error) => {
@@ -351,7 +366,12 @@ impl Front {
     }
 }
 
-fn origin(call: &Call, key: Option<IdempotencyKey>, readable: &Readable) -> Origin {
+/// `path`, which is made of words of this program and ids, as the value of a header.
+pub(super) fn location(path: String) -> HeaderValue {
+    HeaderValue::from_maybe_shared(bytes::Bytes::from(path)).expect("a path is of visible ASCII")
+}
+
+pub(super) fn origin(call: &Call, key: Option<IdempotencyKey>, readable: &Readable) -> Origin {
     Origin {
         request: RequestId(call.id.0),
         owner: caller_of(call).owner.clone(),

@@ -31,8 +31,11 @@ use crate::engine::settings::EngineSettings;
 use crate::engine::shard::{LATEST, Shard};
 use crate::engine::shared::SharedAmounts;
 use crate::engine::velocity::Velocity;
-use crate::engine::view::{BuyerView, ProductView, PromotionView, PurchaseView, RefundView};
+use crate::engine::view::{
+    AftermathView, BuyerView, OpenView, ProductView, PromotionView, PurchaseView, RefundView,
+};
 use crate::ids::{Lsn, ProductId, PromotionCode, PurchaseId, ShardId, UserId};
+use crate::money::Tokens;
 use crate::time::UnixMs;
 use arc_swap::ArcSwap;
 use crossbeam_utils::CachePadded;
@@ -154,6 +157,33 @@ impl Journal {
     pub fn refund(&self, purchase: PurchaseId, number: u32) -> Option<(RefundView, Lsn)> {
         let view = self.shard(purchase.shard()).refund_view(purchase, number)?;
         Some((view, self.appended()))
+    }
+
+    /// The purchase with what became of it, and from which LSN on they may be told.
+    pub fn purchase_with_aftermath(
+        &self,
+        id: PurchaseId,
+    ) -> Option<(PurchaseView, AftermathView, Lsn)> {
+        let shard = self.shard(id.shard());
+        let view = shard.purchase_view(id, &self.catalogue.load(), LATEST)?;
+        let aftermath = shard.aftermath_view(id)?;
+        Some((view, aftermath, self.appended()))
+    }
+
+    /// Reward tokens that a buyer can spend and owes, none of one who is not known; and from which
+    /// LSN on they may be told.
+    pub fn tokens(&self, user: &UserId) -> (Tokens, Tokens, Lsn) {
+        let shard = self.shard(ShardId::of(user));
+        (shard.tokens(user), shard.token_debt(user), self.appended())
+    }
+
+    /// Every purchase of which a payment or a refund is under way, and from which LSN on they may
+    /// be told. Takes each shard's turn one after the other.
+    pub fn open_views(&self) -> (Vec<OpenView>, Lsn) {
+        let catalogue = self.catalogue.load();
+        let of_shard = |id| self.shard(id).open_views(&catalogue);
+        let views = ShardId::all().flat_map(of_shard).collect();
+        (views, self.appended())
     }
 
     /// What is known of a buyer, and from which LSN on it may be told.

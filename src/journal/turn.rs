@@ -21,6 +21,7 @@ use crate::engine::refusal::{Refusal, Trace};
 use crate::engine::shard::{KeyAnswer, LATEST, Shard};
 use crate::engine::view::{HoldView, PurchaseView, RefundView};
 use crate::ids::{CardToken, Lsn, ProductId, PurchaseId, RequestId, ShardId, UserId};
+use crate::money::Tokens;
 use crate::time::UnixMs;
 use arc_swap::Guard;
 use parking_lot::MutexGuard;
@@ -69,7 +70,10 @@ pub enum Outcome {
     /// The money that this key gave back.
     Refunded(Box<RefundView>),
     /// The reward tokens are taken.
-    Spent,
+    Spent {
+        /// What was left to spend then.
+        balance: Tokens,
+    },
     /// No.
     Refused(Refused),
 }
@@ -316,7 +320,7 @@ impl Journal {
             KeyAnswer::Held(view) => Outcome::Held(view),
             KeyAnswer::Paid(view) => Outcome::Paid(view),
             KeyAnswer::Refunded(view) => Outcome::Refunded(view),
-            KeyAnswer::Spent(_) => Outcome::Spent,
+            KeyAnswer::Spent(balance) => Outcome::Spent { balance },
             KeyAnswer::Refused { reason, request } => Outcome::Refused(Refused {
                 reason,
                 request,
@@ -493,14 +497,14 @@ impl Turn<'_> {
             Hold(PurchaseId),
             Payment(PurchaseId),
             Refund(PurchaseId, u32),
-            Spending,
+            Spending(UserId),
         }
         let last = decision.events.last().expect("a decision has an event");
         let made = match last {
             Event::HoldPlaced(placed) => Made::Hold(placed.purchase),
             Event::PaymentStarted(started) => Made::Payment(started.purchase),
             Event::RefundStarted(started) => Made::Refund(started.purchase, started.number),
-            Event::TokensSpent(_) => Made::Spending,
+            Event::TokensSpent(spent) => Made::Spending(spent.user.clone()),
             _ => unreachable!("an attempt ends in a hold, a payment, a refund or a spending"),
         };
         let told = self.commit(decision)?;
@@ -514,7 +518,9 @@ impl Turn<'_> {
                 let view = self.shard.refund_view(id, number);
                 Outcome::RefundStarted(Box::new(view.expect(applied)))
             }
-            Made::Spending => Outcome::Spent,
+            Made::Spending(user) => Outcome::Spent {
+                balance: self.shard.tokens(&user),
+            },
         };
         Ok(Submitted::first(outcome, told))
     }

@@ -12,7 +12,7 @@ use crate::engine::command::PaymentStep;
 use crate::engine::event::{Decider, DeclineCause, VoidCause};
 use crate::engine::lifecycle::PurchaseState;
 use crate::engine::view::PurchaseView;
-use crate::ids::{AuthorizationId, CaptureId, Lsn, PurchaseId};
+use crate::ids::{AuthorizationId, CaptureId, CardToken, Lsn, PurchaseId};
 use crate::journal::{CommitGate, StorageFault};
 use crate::money::Amount;
 use crate::payments::calls::{Next, Tries};
@@ -276,11 +276,8 @@ impl<'a> Drive<'a> {
             reference: self.reference(),
             amount: self.view.quote.amount,
             currency: self.view.quote.currency,
-            card: self
-                .view
-                .card
-                .clone()
-                .expect("a payment under way names its card"),
+            card: self.card(),
+            started_at: self.started_at(),
         };
         let sent = self
             .payments
@@ -302,9 +299,8 @@ impl<'a> Drive<'a> {
 
     /// Whether it is too late to authorize: the buyer no longer reckons with it.
     fn is_late(&self) -> bool {
-        let started = self.view.payment_started_at();
         let now = self.payments.journal().now();
-        now.since_ms(started) >= self.payments.settings().give_up_after_ms
+        now.since_ms(self.started_at()) >= self.payments.settings().give_up_after_ms
     }
 
     async fn capture(&mut self) -> Go {
@@ -430,12 +426,24 @@ impl<'a> Drive<'a> {
         reference_of(self.payments, &self.view)
     }
 
+    fn card(&self) -> CardToken {
+        let card = self.view.card.clone();
+        card.expect("a payment under way names its card")
+    }
+
+    fn started_at(&self) -> UnixMs {
+        let started = self.view.payment_started_at();
+        started.expect("a payment's history has its start")
+    }
+
     fn inquiry(&self) -> Inquiry {
         Inquiry {
             reference: self.reference(),
             authorization: self.view.authorization.clone(),
             amount: self.view.quote.amount,
             currency: self.view.quote.currency,
+            card: self.card(),
+            started_at: self.started_at(),
         }
     }
 
@@ -445,6 +453,8 @@ impl<'a> Drive<'a> {
             authorization: self.view.authorization.clone(),
             amount: self.view.quote.amount,
             currency: self.view.quote.currency,
+            card: self.card(),
+            started_at: self.started_at(),
         }
     }
 }

@@ -132,6 +132,8 @@ pub struct Order {
     pub currency: Currency,
     /// From which card.
     pub card: CardToken,
+    /// When the payment was started, by our log: what is idempotent only for a time goes by it.
+    pub started_at: UnixMs,
 }
 
 /// What was set aside, to be captured or voided as a whole.
@@ -146,6 +148,10 @@ pub struct Claim {
     pub amount: Amount,
     /// In which currency.
     pub currency: Currency,
+    /// From which card.
+    pub card: CardToken,
+    /// When the payment was started, by our log.
+    pub started_at: UnixMs,
 }
 
 /// Captured money to give back.
@@ -176,6 +182,10 @@ pub struct Inquiry {
     pub amount: Amount,
     /// In which currency.
     pub currency: Currency,
+    /// From which card.
+    pub card: CardToken,
+    /// When the payment was started, by our log.
+    pub started_at: UnixMs,
 }
 
 /// Money set aside, as the gateway names it.

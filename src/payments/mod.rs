@@ -3,7 +3,7 @@
 //! The parts, in the order to read them: [`gateway`] is what any payment provider must offer and
 //! the one classification of its answers; [`saga`] says what to do next with a payment, [`refund`]
 //! with a refund, and neither does anything; [`driver`] does it, over crashes and disconnects;
-//! [`sandbox`] is a provider in process.
+//! [`sandbox`] is a provider in process, [`stripe`] one elsewhere.
 //! Invariant: captured with goods, or nothing charged and the stock back.
 //! Deliberately absent: HTTP, money arithmetic, and what a buyer is told.
 
@@ -20,6 +20,7 @@ pub mod saga;
 pub mod sandbox;
 pub mod scheme;
 pub mod settings;
+pub mod stripe;
 
 pub use driver::{Meter, Payments, SealKeys, Settled};
 pub use handover::Paying;

@@ -8,6 +8,8 @@
 mod aftermath;
 mod review;
 
+pub use aftermath::clawback;
+
 use crate::engine::event::{
     Active, AdminAct, AttemptRefused, Discount, Event, HoldPlaced, Origin, PaymentAuthorized,
     PaymentStarted, PaysFor, ProductSet, PromotionSet, Quote, RetryAdvice,

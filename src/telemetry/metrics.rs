@@ -46,7 +46,7 @@ impl Stage {
 /// How an attempt ended.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub enum Attempt {
-    /// Held or paid.
+    /// Held, paid, given back or spent.
     Success,
     /// A finished key's outcome told again: no new attempt, so not counted.
     Replayed,
@@ -58,6 +58,7 @@ pub enum Attempt {
 
 /// Success, pending, and each reason.
 const ATTEMPTS: usize = Refusal::ALL.len() + 2;
+/// By their numbers.
 const FLOWS: [Flow; 5] = [
     Flow::Hold,
     Flow::Buy,
@@ -105,7 +106,7 @@ impl Default for Shard {
 }
 
 impl Shard {
-    /// Counts an attempt to hold or buy.
+    /// Counts an attempt.
     pub fn attempt(&self, flow: Flow, attempt: Attempt) {
         let place = match attempt {
             Attempt::Replayed => return,
@@ -311,7 +312,7 @@ impl Metrics {
         out.family(
             name,
             "counter",
-            "Attempts to hold or buy, by how they ended.",
+            "Attempts, by the call they came by and how they ended.",
         );
         for flow in FLOWS {
             for place in 0..ATTEMPTS {
@@ -372,9 +373,9 @@ fn words_of(place: usize) -> (&'static str, &'static str) {
         0 => ("success", "none"),
         1 => ("pending", "none"),
         _ => match Refusal::ALL[place - 2] {
-            refusal @ (Refusal::PaymentDeclined | Refusal::StorageUnavailable) => {
-                ("failed", refusal.reason())
-            }
+            refusal @ (Refusal::PaymentDeclined
+            | Refusal::RefundFailed
+            | Refusal::StorageUnavailable) => ("failed", refusal.reason()),
             refusal => ("refused", refusal.reason()),
         },
     }

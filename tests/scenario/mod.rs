@@ -256,7 +256,7 @@ impl Stage {
                 (view.state.as_str().to_owned(), Some(*id))
             }
             Outcome::Paid(view) => (view.state.as_str().to_owned(), Some(view.purchase)),
-            Outcome::RefundStarted(_) | Outcome::Refunded(_) | Outcome::Spent => {
+            Outcome::RefundStarted(_) | Outcome::Refunded(_) | Outcome::Spent { .. } => {
                 unreachable!("scenarios neither refund nor spend")
             }
             Outcome::Refused(refused) => (refused.reason.reason().to_owned(), None),

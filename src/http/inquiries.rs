@@ -1,0 +1,183 @@
+//! Owns what the operator looks up about money: one purchase with all that is known of it, one
+//! buyer, and every payment and refund that is under way.
+//!
+//! Invariants: nothing is changed; what is stuck comes first, then what has waited longest.
+//! Deliberately absent: acting on what is found (`refunds`).
+
+use super::admin::bad_path_id;
+use super::answer::Answer;
+use super::front::{Call, Front};
+use super::problem::{FieldError, Reason};
+use super::query::Query;
+use super::refunds::refund_json;
+use crate::engine::lifecycle::PurchaseState;
+use crate::engine::refusal::Refusal;
+use crate::engine::view::{AftermathView, OpenView, PurchaseView};
+use crate::ids::{PurchaseId, UserId};
+use crate::payments::gateway::Reference;
+use crate::time::UnixMs;
+use hyper::http::StatusCode;
+use serde_json::{Value, json};
+use std::cmp::Reverse;
+use std::sync::Arc;
+
+/// The most payments in one answer.
+const PAYMENTS_LIMIT_MAX: u64 = 1_000;
+const PAYMENTS_LIMIT_DEFAULT: u64 = 100;
+
+/// The word for a purchase that is settled but for a refund under way.
+const REFUND_PENDING: &str = "refund_pending";
+
+impl Front {
+    pub(super) async fn admin_purchase(&self, call: Call) -> Answer {
+        let id = PurchaseId::parse_purchase(&call.param);
+        let found = id.and_then(|id| self.core.journal.purchase_with_aftermath(id));
+        let Some((view, aftermath, durable_at)) = found else {
+            return call.problem(Refusal::PurchaseNotFound);
+        };
+        if let Err(reason) = self.durable(Some(durable_at)).await {
+            return call.problem(reason);
+        }
+        // As the shop sees it, and more behind it.
+        let mut shown = self.purchase_json(&view);
+        let more = self.for_operator(&view, &aftermath).to_string();
+        let brace = shown.pop();
+        debug_assert_eq!(brace, Some(b'}'), "a purchase is an object");
+        shown.push(b',');
+        shown.extend_from_slice(&more.as_bytes()[1..]);
+        Answer::json(StatusCode::OK, shown)
+    }
+
+    fn for_operator(&self, view: &PurchaseView, aftermath: &AftermathView) -> Value {
+        json!({
+            "gateway_reference": self.reference(view),
+            "request_id": view.request.map(|request| request.to_string()),
+            "capture_before": time(view.capture_before),
+            "void_deadline": time(view.void_deadline),
+            "refunds": aftermath.refunds.iter().map(refund_json).collect::<Vec<_>>(),
+            "dispute": aftermath.dispute_at.map(|at| json!({ "happened_at": at.to_string() })),
+            "reward_tokens": {
+                "granted": aftermath.tokens.get(),
+                "asked_back": aftermath.tokens_asked_back.get(),
+            },
+        })
+    }
+
+    /// What to search for at the gateway; nothing before a payment began.
+    fn reference(&self, view: &PurchaseView) -> Option<String> {
+        let request = view.request?;
+        let log_id = self.core.journal.log_id();
+        Some(Reference::new(log_id, view.purchase, request).to_string())
+    }
+
+    pub(super) async fn admin_user(&self, call: Call) -> Answer {
+        let Some(user) = UserId::parse(&call.param) else {
+            return bad_path_id(&call, "user_id");
+        };
+        let Some((view, durable_at)) = self.core.journal.buyer(&user) else {
+            return call.problem(Reason::UserNotFound);
+        };
+        let now = self.core.journal.now();
+        let window_ms = self.core.journal.settings().rate.window_ms;
+        let counted = |at: &&UnixMs| now.since_ms(**at) < window_ms;
+        let committed = view.committed.iter();
+        let committed = committed
+            .map(|(product, units)| json!({ "product_id": product.as_str(), "units": units }));
+        let shown = json!({
+            "user_id": view.user.as_str(),
+            "committed": committed.collect::<Vec<_>>(),
+            "attempts_in_window": view.attempts.iter().filter(counted).count(),
+            "tokens": { "balance": view.tokens.get(), "debt": view.token_debt.get() },
+        });
+        self.read(&call, durable_at, || shown.clone()).await
+    }
+
+    pub(super) async fn open_payments(&self, call: Call) -> Answer {
+        let (state, limit) = match open_query(call.parts.uri.query()) {
+            Ok(query) => query,
+            Err(errors) => return call.invalid(Refusal::InvalidRequest, &errors),
+        };
+        // It takes every shard's turn.
+        let journal = Arc::clone(&self.core.journal);
+        let Ok((mut open, durable_at)) =
+            tokio::task::spawn_blocking(move || journal.open_views()).await
+        else {
+            return call.problem(Reason::NotReady);
+        };
+        open.retain(|open| state.is_none_or(|state| state == state_of(open)));
+        open.sort_by_key(|open| (Reverse(is_stuck(open)), since(open), open.purchase.purchase));
+        let shown = json!({
+            "payments": open.iter().take(limit).map(|open| self.open_json(open)).collect::<Vec<_>>(),
+            "total": open.len(),
+            "more": open.len() > limit,
+        });
+        self.read(&call, durable_at, || shown.clone()).await
+    }
+
+    fn open_json(&self, open: &OpenView) -> Value {
+        let OpenView { purchase, refund } = open;
+        let amount = refund
+            .as_ref()
+            .map_or(purchase.quote.amount, |it| it.amount);
+        json!({
+            "purchase_id": purchase.purchase.to_string(),
+            "user_id": purchase.user.as_str(),
+            "state": state_of(open),
+            "stuck": is_stuck(open),
+            "since": since(open).to_string(),
+            "reason": match refund {
+                Some(refund) => Some(refund.note.as_str()),
+                None => purchase.reason,
+            },
+            "refund_number": refund.as_ref().map(|refund| refund.number),
+            "amount": amount.get(),
+            "currency": purchase.quote.currency.as_str(),
+            "void_deadline": time(purchase.void_deadline),
+            "gateway_reference": self.reference(purchase),
+        })
+    }
+}
+
+fn open_query(query: Option<&str>) -> Result<(Option<&'static str>, usize), Vec<FieldError>> {
+    let states = PurchaseState::ALL.into_iter();
+    let states = states.filter(|state| state.is_open_payment());
+    let words = states.map(PurchaseState::as_str).chain([REFUND_PENDING]);
+    let words: Vec<_> = words.collect();
+    let mut query = Query::of(query, &["state", "limit"]);
+    let form = format!("has to be one of {}", words.join(", "));
+    let state = query.parsed("state", &form, |text| {
+        words.iter().copied().find(|word| *word == text)
+    });
+    let limit = query
+        .integer("limit", 1, PAYMENTS_LIMIT_MAX)
+        .unwrap_or(PAYMENTS_LIMIT_DEFAULT);
+    let errors = query.into_errors();
+    if errors.is_empty() {
+        Ok((state, usize::try_from(limit).expect("at most a thousand")))
+    } else {
+        Err(errors)
+    }
+}
+
+fn state_of(open: &OpenView) -> &'static str {
+    match open.refund {
+        Some(_) => REFUND_PENDING,
+        None => open.purchase.state.as_str(),
+    }
+}
+
+fn is_stuck(open: &OpenView) -> bool {
+    open.purchase.state == PurchaseState::Stuck
+}
+
+/// Since when it is where it is.
+fn since(open: &OpenView) -> UnixMs {
+    match &open.refund {
+        Some(refund) => refund.started_at,
+        None => open.purchase.updated_at(),
+    }
+}
+
+fn time(at: Option<UnixMs>) -> Option<String> {
+    at.map(|at| at.to_string())
+}

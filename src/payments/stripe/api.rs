@@ -1,0 +1,143 @@
+//! Owns one exchange with Stripe: a request of ours, and what its answer means, read.
+//!
+//! Invariant: a good answer that cannot be read is as good as none: unknown where money may have
+//! moved. Says once, loudly, when Stripe does not accept the key, and once when it does again.
+//! Deliberately absent: which requests make up a call (`flow`, `find`, `refunds`).
+
+use super::classify::{Back, Moves, Verdict, classify};
+use super::client::{Call, Client, Reply, Told};
+use super::wire::{ApiError, Form, Refusing};
+use crate::payments::gateway::Trouble;
+use hyper::Method;
+use serde::de::DeserializeOwned;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Stripe's interface.
+pub(super) struct Api {
+    client: Client,
+    key_refused: AtomicBool,
+}
+
+impl Api {
+    pub(super) const fn new(client: Client) -> Self {
+        Self {
+            client,
+            key_refused: AtomicBool::new(false),
+        }
+    }
+
+    /// Asks for what is there.
+    pub(super) async fn get<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        form: Form,
+    ) -> Result<T, Verdict> {
+        let call = Call {
+            method: Method::GET,
+            path,
+            form,
+            idempotency_key: None,
+        };
+        let (read, _) = self.exchange(call, Moves::Nothing).await?;
+        Ok(read)
+    }
+
+    /// Asks for something to be done, under `key` where it has one.
+    pub(super) async fn post<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        form: Form,
+        key: Option<&str>,
+        moves: Moves,
+    ) -> Result<(T, Told), Verdict> {
+        let call = Call {
+            method: Method::POST,
+            path,
+            form,
+            idempotency_key: key,
+        };
+        self.exchange(call, moves).await
+    }
+
+    async fn exchange<T: DeserializeOwned>(
+        &self,
+        call: Call<'_>,
+        moves: Moves,
+    ) -> Result<(T, Told), Verdict> {
+        let reply = match self.client.send(call).await {
+            Ok(reply) => reply,
+            Err(lost) => return Err(classify(&Back::Lost(lost), moves)),
+        };
+        let error = error_in(&reply);
+        let back = Back::Answer {
+            status: reply.status,
+            told: reply.told,
+            error: error.as_ref(),
+        };
+        let verdict = classify(&back, moves);
+        self.note(&verdict, &reply);
+        if verdict != Verdict::Done {
+            return Err(verdict);
+        }
+        let read = reply
+            .body
+            .and_then(|body| serde_json::from_slice(&body).ok());
+        match (read, moves) {
+            (Some(read), _) => Ok((read, reply.told)),
+            (None, Moves::Money) => Err(Verdict::Unknown(Trouble::Internal)),
+            (None, Moves::Nothing) => Err(Verdict::Retriable(Trouble::Internal)),
+        }
+    }
+
+    fn note(&self, verdict: &Verdict, reply: &Reply) {
+        let request_id = reply.request_id.as_deref().unwrap_or("none");
+        match verdict {
+            Verdict::NotLetIn => {
+                if !self.key_refused.swap(true, Ordering::Relaxed) {
+                    tracing::error!(
+                        event = "stripe_key_refused",
+                        status = reply.status,
+                        request_id,
+                        "Stripe does not accept payments.stripe.secret_key, or not for this; no payment goes on before it does"
+                    );
+                }
+            }
+            Verdict::Done => {
+                if self.key_refused.load(Ordering::Relaxed)
+                    && self.key_refused.swap(false, Ordering::Relaxed)
+                {
+                    tracing::info!(
+                        event = "stripe_key_accepted",
+                        "Stripe accepts the key again"
+                    );
+                }
+            }
+            Verdict::KeyMismatch => {
+                tracing::error!(
+                    event = "stripe_key_mismatch",
+                    request_id,
+                    "an idempotency key of ours was used for something else; is another holdfast using a copy of this data directory?"
+                );
+            }
+            Verdict::Declined(_)
+            | Verdict::Retriable(_)
+            | Verdict::Unknown(_)
+            | Verdict::KeySpent => {
+                tracing::debug!(
+                    event = "stripe_answer",
+                    status = reply.status,
+                    request_id,
+                    ?verdict
+                );
+            }
+        }
+    }
+}
+
+fn error_in(reply: &Reply) -> Option<ApiError> {
+    if reply.status < 400 {
+        return None;
+    }
+    let refusing: Refusing = serde_json::from_slice(reply.body.as_ref()?).ok()?;
+    Some(refusing.error)
+}

@@ -1,0 +1,241 @@
+//! Owns the one classification of what came back from Stripe: a pure function.
+//!
+//! Invariants:
+//! 1. What may have moved money and has no readable answer is unknown, never retriable.
+//! 2. A request that moves no money, whatever became of it, is at worst retriable.
+//! 3. A key that Stripe does not accept is never a buyer's decline: nothing happened, and an
+//!    operator has to mend it.
+//!
+//! Deliberately absent: what to do next, and reading intents (`intent`).
+
+use super::client::{Lost, Told};
+use super::wire::ApiError;
+use crate::ids::GatewayCode;
+use crate::payments::gateway::{Answer, Decline, DeclinedBy, Trouble};
+
+/// Whether a request can move money.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub(super) enum Moves {
+    /// Making an intent that is not confirmed, and reading.
+    Nothing,
+    /// Confirming, capturing, canceling, refunding.
+    Money,
+}
+
+/// What came back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Back<'a> {
+    /// An answer; `error` is what it says of why, where it says.
+    Answer {
+        /// The HTTP status.
+        status: u16,
+        /// Whether it was stored.
+        told: Told,
+        /// Its `error`, where that could be read.
+        error: Option<&'a ApiError>,
+    },
+    /// None.
+    Lost(Lost),
+}
+
+/// What it means.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// It was done, now or earlier under the same key.
+    Done,
+    /// It was not done and will not be.
+    Declined(Decline),
+    /// It was not done; the same may be sent again.
+    Retriable(Trouble),
+    /// It may have been done.
+    Unknown(Trouble),
+    /// Something broke at Stripe when the key was first used, and that is what the key will say
+    /// for ever: it may have been done, and nothing more will come of this key.
+    KeySpent,
+    /// The key was used for something else.
+    KeyMismatch,
+    /// Nothing was done: Stripe does not accept our secret key, or not for this.
+    NotLetIn,
+}
+
+/// What `back` means for a request that moves what `moves` says.
+pub(super) fn classify(back: &Back<'_>, moves: Moves) -> Verdict {
+    let unknown = |trouble| match moves {
+        Moves::Money => Verdict::Unknown(trouble),
+        Moves::Nothing => Verdict::Retriable(trouble),
+    };
+    let (status, told, error) = match back {
+        Back::Lost(Lost::Unsent(trouble)) => return Verdict::Retriable(*trouble),
+        Back::Lost(Lost::Sent(trouble)) => return unknown(*trouble),
+        Back::Answer {
+            status,
+            told,
+            error,
+        } => (*status, *told, *error),
+    };
+    let is = |kind: &str| error.is_some_and(|error| error.kind.as_deref() == Some(kind));
+    let code = error.and_then(|error| error.code.as_deref());
+    match status {
+        200..=299 => Verdict::Done,
+        401 | 403 => Verdict::NotLetIn,
+        402 => Verdict::Declined(declined(DeclinedBy::Issuer, error)),
+        // Another request with this key, or about this object, is under way.
+        409 => unknown(Trouble::Busy),
+        429 if code == Some("lock_timeout") => unknown(Trouble::Busy),
+        429 => Verdict::Retriable(Trouble::Busy),
+        400..=499 if is("idempotency_error") => Verdict::KeyMismatch,
+        408 | 424 => unknown(Trouble::Internal),
+        400..=499 => Verdict::Declined(declined(DeclinedBy::Gateway, error)),
+        500..=599 if told == Told::Again => Verdict::KeySpent,
+        _ => unknown(Trouble::Internal),
+    }
+}
+
+/// A decline with Stripe's word for why: the issuer's where there is one.
+pub(super) fn declined(by: DeclinedBy, error: Option<&ApiError>) -> Decline {
+    let word = |error: &ApiError| {
+        let word = error.decline_code.as_deref().or(error.code.as_deref())?;
+        GatewayCode::parse(word)
+    };
+    Decline {
+        by,
+        code: error.and_then(word),
+    }
+}
+
+impl Verdict {
+    /// The answer to a call that ends with this. `Done` is no such end: its callers read what was
+    /// done.
+    pub(super) fn answer<T>(self) -> Answer<T> {
+        match self {
+            Self::Declined(decline) => Answer::Declined(decline),
+            Self::Retriable(trouble) => Answer::Retriable(trouble),
+            Self::NotLetIn => Answer::Retriable(Trouble::Internal),
+            Self::Unknown(trouble) => Answer::Unknown(trouble),
+            Self::Done | Self::KeySpent | Self::KeyMismatch => Answer::Unknown(Trouble::Internal),
+        }
+    }
+
+    /// The trouble of a look-up that ends with this.
+    pub(super) const fn trouble(&self) -> Trouble {
+        match self {
+            Self::Retriable(trouble) | Self::Unknown(trouble) => *trouble,
+            Self::Done
+            | Self::Declined(_)
+            | Self::KeySpent
+            | Self::KeyMismatch
+            | Self::NotLetIn => Trouble::Internal,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn word(verdict: &Verdict) -> String {
+        match verdict {
+            Verdict::Done => "done".to_owned(),
+            Verdict::Declined(Decline { by, code }) => {
+                let by = match by {
+                    DeclinedBy::Issuer => "issuer",
+                    DeclinedBy::Gateway => "gateway",
+                };
+                let code = code.as_ref().map_or("-", GatewayCode::as_str);
+                format!("declined:{by}:{code}")
+            }
+            Verdict::Retriable(trouble) => format!("retriable:{trouble:?}").to_lowercase(),
+            Verdict::Unknown(trouble) => format!("unknown:{trouble:?}").to_lowercase(),
+            Verdict::KeySpent => "key-spent".to_owned(),
+            Verdict::KeyMismatch => "key-mismatch".to_owned(),
+            Verdict::NotLetIn => "not-let-in".to_owned(),
+        }
+    }
+
+    // status, stored or now, type, code, decline code; of a request that moves money, and of one
+    // that does not.
+    const TABLE: &str = "
+        200 now   - - -                                     done  done
+        201 now   - - -                                     done  done
+        200 again - - -                                     done  done
+        400 now   invalid_request_error parameter_missing -  declined:gateway:parameter_missing =
+        400 now   invalid_request_error payment_intent_unexpected_state - declined:gateway:payment_intent_unexpected_state =
+        400 now   invalid_request_error - -                 declined:gateway:- =
+        400 now   - - -                                     declined:gateway:- =
+        400 now   idempotency_error - -                     key-mismatch =
+        401 now   invalid_request_error - -                 not-let-in =
+        403 now   invalid_request_error - -                 not-let-in =
+        402 now   card_error card_declined insufficient_funds declined:issuer:insufficient_funds =
+        402 again card_error card_declined insufficient_funds declined:issuer:insufficient_funds =
+        402 now   card_error expired_card -                 declined:issuer:expired_card =
+        402 now   - - -                                     declined:issuer:- =
+        404 now   invalid_request_error resource_missing -  declined:gateway:resource_missing =
+        408 now   - - -                                     unknown:internal retriable:internal
+        409 now   invalid_request_error idempotency_key_in_use - unknown:busy retriable:busy
+        424 now   api_error - -                             unknown:internal retriable:internal
+        429 now   invalid_request_error rate_limit -        retriable:busy =
+        429 now   invalid_request_error lock_timeout -      unknown:busy retriable:busy
+        429 now   - - -                                     retriable:busy =
+        500 now   api_error - -                             unknown:internal retriable:internal
+        500 again api_error - -                             key-spent =
+        503 again - - -                                     key-spent =
+        502 now   - - -                                     unknown:internal retriable:internal
+        301 now   - - -                                     unknown:internal retriable:internal
+        101 now   - - -                                     unknown:internal retriable:internal
+    ";
+
+    #[test]
+    fn every_answer_has_its_class() {
+        for line in TABLE.lines().filter(|line| !line.trim().is_empty()) {
+            let row: Vec<&str> = line.split_whitespace().collect();
+            let some = |text: &str| (text != "-").then(|| text.to_owned());
+            let error = ApiError {
+                kind: some(row[2]),
+                code: some(row[3]),
+                decline_code: some(row[4]),
+            };
+            let back = Back::Answer {
+                status: row[0].parse().expect("a status"),
+                told: if row[1] == "now" {
+                    Told::Now
+                } else {
+                    Told::Again
+                },
+                error: (error != ApiError::default()).then_some(&error),
+            };
+            let without = if row[6] == "=" { row[5] } else { row[6] };
+            assert_eq!(word(&classify(&back, Moves::Money)), row[5], "{line}");
+            assert_eq!(word(&classify(&back, Moves::Nothing)), without, "{line}");
+        }
+    }
+
+    #[test]
+    fn what_was_not_sent_had_no_effect_and_what_was_sent_may_have() {
+        for (lost, moves, expected) in [
+            (
+                Lost::Unsent(Trouble::Unreachable),
+                Moves::Money,
+                "retriable:unreachable",
+            ),
+            (Lost::Unsent(Trouble::Busy), Moves::Money, "retriable:busy"),
+            (
+                Lost::Sent(Trouble::Internal),
+                Moves::Money,
+                "unknown:internal",
+            ),
+            (
+                Lost::Unsent(Trouble::Unreachable),
+                Moves::Nothing,
+                "retriable:unreachable",
+            ),
+            (
+                Lost::Sent(Trouble::Internal),
+                Moves::Nothing,
+                "retriable:internal",
+            ),
+        ] {
+            let found = classify(&Back::Lost(lost), moves);
+            assert_eq!(word(&found), expected, "{lost:?} {moves:?}");
+        }
+    }
+}

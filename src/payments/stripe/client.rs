@@ -1,0 +1,201 @@
+//! Owns the way to Stripe: pooled connections, one request with its answer read whole.
+//!
+//! Invariants:
+//! 1. What failed is told apart by whether anything was sent: a connection that never came is not
+//!    a request whose answer was lost.
+//! 2. Connections, the wait for one, and the size of an answer are bounded.
+//! 3. The key is in one header, marked sensitive; no error here holds it, a path or a body.
+//!
+//! Deliberately absent: what an answer means (`classify`), time limits of a whole call (the
+//! driver's), proxies, HTTP/2.
+
+use super::settings::{ApiBase, StripeSettings};
+use super::wire::Form;
+use crate::payments::gateway::Trouble;
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
+use hyper::{Method, Request, Response};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use secrecy::ExposeSecret;
+use std::time::Duration;
+use tokio::sync::{Semaphore, SemaphorePermit};
+
+/// The version of Stripe's interface that requests and answers are written for.
+const STRIPE_VERSION: &str = "2025-10-29.clover";
+
+/// How long a connection is kept for the next request. Stripe closes idle ones later than this.
+const IDLE: Duration = Duration::from_secs(30);
+
+/// Why there is no answer.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub(super) enum Lost {
+    /// Nothing was sent.
+    Unsent(Trouble),
+    /// It may have arrived, and may have had effect.
+    Sent(Trouble),
+}
+
+/// Whether Stripe answered from what it had stored under the idempotency key.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub(super) enum Told {
+    /// The request was carried out, or refused, now.
+    Now,
+    /// An earlier request's answer, as it was then.
+    Again,
+}
+
+/// An answer, read whole.
+#[derive(Debug)]
+pub(super) struct Reply {
+    pub(super) status: u16,
+    pub(super) told: Told,
+    /// Stripe's name for the request, for its support.
+    pub(super) request_id: Option<String>,
+    /// `None`: it could not be read to its end.
+    pub(super) body: Option<Bytes>,
+}
+
+/// One request.
+pub(super) struct Call<'a> {
+    pub(super) method: Method,
+    /// Below the base, such as `/v1/refunds`.
+    pub(super) path: &'a str,
+    pub(super) form: Form,
+    pub(super) idempotency_key: Option<&'a str>,
+}
+
+/// Pooled connections to Stripe.
+pub(super) struct Client {
+    http: legacy::Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    base: ApiBase,
+    authorization: HeaderValue,
+    permits: Semaphore,
+    connect_timeout: Duration,
+    body_bytes_max: usize,
+}
+
+/// Why there is no client.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// The key cannot be a header.
+    #[error(
+        "payments.stripe.secret_key has characters that cannot stand in a header; use the key as Stripe shows it"
+    )]
+    SecretKey,
+    /// TLS cannot be set up.
+    #[error("TLS cannot be set up for Stripe: {0}")]
+    Tls(#[from] rustls::Error),
+}
+
+impl Client {
+    pub(super) fn new(settings: StripeSettings) -> Result<Self, ClientError> {
+        let bearer = format!("Bearer {}", settings.secret_key.expose_secret());
+        let mut authorization =
+            HeaderValue::try_from(bearer).map_err(|_| ClientError::SecretKey)?;
+        authorization.set_sensitive(true);
+        let mut tcp = HttpConnector::new();
+        tcp.enforce_http(false);
+        tcp.set_nodelay(true);
+        tcp.set_connect_timeout(Some(settings.connect_timeout));
+        let tls = HttpsConnectorBuilder::new()
+            .with_provider_and_webpki_roots(rustls::crypto::ring::default_provider())?;
+        // A base over plain HTTP is on loopback: `ApiBase` admits no other.
+        let connector = if settings.api_base.is_plain() {
+            tls.https_or_http().enable_http1().wrap_connector(tcp)
+        } else {
+            tls.https_only().enable_http1().wrap_connector(tcp)
+        };
+        let http = legacy::Client::builder(TokioExecutor::new())
+            .pool_timer(TokioTimer::new())
+            .pool_idle_timeout(IDLE)
+            .pool_max_idle_per_host(settings.connections_max)
+            .build(connector);
+        Ok(Self {
+            http,
+            base: settings.api_base,
+            authorization,
+            permits: Semaphore::new(settings.connections_max.min(Semaphore::MAX_PERMITS)),
+            connect_timeout: settings.connect_timeout,
+            body_bytes_max: settings.body_bytes_max,
+        })
+    }
+
+    /// Sends one request and reads its answer. A request on a kept connection that was closed
+    /// before anything was written is written on another; nothing else is sent again here.
+    pub(super) async fn send(&self, call: Call<'_>) -> Result<Reply, Lost> {
+        let _permit = self.permit().await?;
+        let request = self.request(call);
+        let response = self.http.request(request).await.map_err(|error| {
+            if error.is_connect() {
+                Lost::Unsent(Trouble::Unreachable)
+            } else {
+                Lost::Sent(Trouble::Internal)
+            }
+        })?;
+        Ok(self.read(response).await)
+    }
+
+    async fn permit(&self) -> Result<SemaphorePermit<'_>, Lost> {
+        if let Ok(permit) = self.permits.try_acquire() {
+            return Ok(permit);
+        }
+        match tokio::time::timeout(self.connect_timeout, self.permits.acquire()).await {
+            Ok(permit) => Ok(permit.expect("nobody closes the connections' permits")),
+            Err(_) => Err(Lost::Unsent(Trouble::Busy)),
+        }
+    }
+
+    fn request(&self, call: Call<'_>) -> Request<Full<Bytes>> {
+        let fields = call.form.into_encoded();
+        let (query, body) = if call.method == Method::GET {
+            (fields, String::new())
+        } else {
+            (String::new(), fields)
+        };
+        let separator = if query.is_empty() { "" } else { "?" };
+        let uri = format!("{}{}{separator}{query}", self.base.as_str(), call.path);
+        let mut request = Request::builder()
+            .method(call.method)
+            .uri(uri)
+            .header(AUTHORIZATION, self.authorization.clone())
+            .header("stripe-version", STRIPE_VERSION);
+        if let Some(key) = call.idempotency_key {
+            request = request.header("idempotency-key", key);
+        }
+        if !body.is_empty() {
+            request = request.header(CONTENT_TYPE, "application/x-www-form-urlencoded");
+        }
+        request
+            .body(Full::new(Bytes::from(body)))
+            .expect("base, ids and keys are checked to be of characters that a request may have")
+    }
+
+    async fn read(&self, response: Response<hyper::body::Incoming>) -> Reply {
+        let header = |name: &str| {
+            let value = response.headers().get(name)?.to_str().ok()?;
+            Some(value.to_owned())
+        };
+        let told = match header("idempotent-replayed").as_deref() {
+            Some("true") => Told::Again,
+            _ => Told::Now,
+        };
+        let request_id = header("request-id").filter(|id| crate::ids::is_id(id));
+        let status = response.status().as_u16();
+        let whole = Limited::new(response.into_body(), self.body_bytes_max);
+        let body = whole
+            .collect()
+            .await
+            .ok()
+            .map(http_body_util::Collected::to_bytes);
+        Reply {
+            status,
+            told,
+            request_id,
+            body,
+        }
+    }
+}

@@ -1,0 +1,190 @@
+//! Owns how the one intent of a reference is reached: made or found again by idempotency key, and,
+//! when keys are too old for that, found in the list by metadata.
+//!
+//! Invariants:
+//! 1. Walking the keys `REFERENCE:create:1`, `:2`, … reaches the same intent each time, as long as
+//!    Stripe keeps keys: it goes on to the next key only where Stripe says, from store, that
+//!    something broke under this one.
+//! 2. An intent made here is not confirmed: it asks no card for anything.
+//! 3. "Nothing" is only said once everything that could be it was seen.
+//!
+//! Deliberately absent: confirming (`flow`).
+
+use super::api::Api;
+use super::classify::{Moves, Verdict};
+use super::client::Told;
+use super::intent::{self, Stage};
+use super::wire::{Form, Intent, Listed, REFERENCE};
+use crate::ids::CardToken;
+use crate::money::{Amount, Currency};
+use crate::payments::gateway::{Claim, Decline, Inquiry, Order, Reference};
+use crate::time::UnixMs;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// Keys that are tried one after the other where Stripe broke under each.
+pub(super) const KEYS_MAX: u32 = 32;
+
+/// Stripe keeps keys for 24 hours at least; an hour less, for clocks that differ.
+const KEYS_KEPT_MS: u64 = 23 * 3_600_000;
+
+/// Intents of a reference are made between its start and when keys are too old to make one; and
+/// for clocks that differ.
+const CLOCKS_DIFFER_MS: u64 = 3_600_000;
+
+/// Pages of 100 that are read to find one intent.
+const PAGES_MAX: u32 = 100;
+
+/// What is paid, as every call has it: the same each time, or Stripe refuses the key.
+pub(super) struct Payment {
+    pub(super) reference: Reference,
+    pub(super) amount: Amount,
+    pub(super) currency: Currency,
+    pub(super) card: CardToken,
+    pub(super) started_at: UnixMs,
+}
+
+/// What came of going by key.
+pub(super) enum Made {
+    /// The intent of this reference; `Again` as it was then.
+    Intent(Box<Intent>, Told),
+    /// Stripe refuses to make one, so there is none.
+    Refused(Decline),
+    /// Not known now.
+    Trouble(Verdict),
+    /// Keys do not lead to it, today or ever.
+    NotByKey,
+}
+
+/// Whether keys still lead to what was made under them.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub(super) enum Age {
+    KeysKept,
+    TooOld,
+}
+
+impl Payment {
+    pub(super) fn age(&self) -> Age {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH);
+        let now_ms = now.map_or(0, |it| u64::try_from(it.as_millis()).unwrap_or(u64::MAX));
+        if UnixMs::new(now_ms).since_ms(self.started_at) < KEYS_KEPT_MS {
+            Age::KeysKept
+        } else {
+            Age::TooOld
+        }
+    }
+
+    fn form(&self) -> Form {
+        Form::new()
+            .with("amount", &self.amount.get().to_string())
+            .with("currency", &self.currency.as_str().to_ascii_lowercase())
+            .with("capture_method", "manual")
+            .with("payment_method", self.card.as_str())
+            .with("payment_method_types[]", "card")
+            .with(
+                &format!("metadata[{REFERENCE}]"),
+                &self.reference.to_string(),
+            )
+    }
+}
+
+/// Makes the intent of `payment`, not confirmed, or reaches the one that was made.
+pub(super) async fn by_key(api: &Api, payment: &Payment) -> Made {
+    for n in 1..=KEYS_MAX {
+        let key = format!("{}:create:{n}", payment.reference);
+        let made = api
+            .post(
+                "/v1/payment_intents",
+                payment.form(),
+                Some(&key),
+                Moves::Nothing,
+            )
+            .await;
+        match made {
+            Ok((intent, told)) => return Made::Intent(Box::new(intent), told),
+            Err(Verdict::KeySpent) => {}
+            Err(Verdict::Declined(decline)) => return Made::Refused(decline),
+            Err(Verdict::KeyMismatch) => return Made::NotByKey,
+            Err(verdict) => return Made::Trouble(verdict),
+        }
+    }
+    Made::NotByKey
+}
+
+/// The intent as it is now.
+pub(super) async fn by_id(api: &Api, id: &str) -> Result<Intent, Verdict> {
+    let form = Form::new().with("expand[]", "latest_charge");
+    api.get(&format!("/v1/payment_intents/{id}"), form).await
+}
+
+/// Every intent of `payment`'s reference that the list has from the time in which one can have
+/// been made, what there is most to know of first.
+pub(super) async fn in_list(api: &Api, payment: &Payment) -> Result<Vec<Intent>, Verdict> {
+    let from_s = payment.started_at.get().saturating_sub(CLOCKS_DIFFER_MS) / 1_000;
+    let until = payment.started_at.plus_ms(KEYS_KEPT_MS + CLOCKS_DIFFER_MS);
+    let until_s = until.get() / 1_000;
+    let mut found: Vec<Intent> = Vec::new();
+    let mut after: Option<String> = None;
+    for _ in 0..PAGES_MAX {
+        let mut form = Form::new()
+            .with("limit", "100")
+            .with("created[gte]", &from_s.to_string())
+            .with("created[lte]", &until_s.to_string())
+            .with("expand[]", "data.latest_charge");
+        if let Some(after) = &after {
+            form = form.with("starting_after", after);
+        }
+        let page: Listed<Intent> = api.get("/v1/payment_intents", form).await?;
+        after = page.data.last().map(|intent| intent.id.clone());
+        let ours = |it: &Intent| intent::reference(it) == Some(payment.reference);
+        found.extend(page.data.into_iter().filter(ours));
+        if !page.has_more || after.is_none() {
+            found.sort_by_key(|it| std::cmp::Reverse(Stage::of(it).weight()));
+            return Ok(found);
+        }
+    }
+    tracing::error!(
+        event = "stripe_list_too_long",
+        reference = %payment.reference,
+        pages = PAGES_MAX,
+        "the payment is not among the newest of its day; look its reference up at Stripe"
+    );
+    Err(Verdict::Retriable(
+        crate::payments::gateway::Trouble::Internal,
+    ))
+}
+
+impl From<Order> for Payment {
+    fn from(order: Order) -> Self {
+        Self {
+            reference: order.reference,
+            amount: order.amount,
+            currency: order.currency,
+            card: order.card,
+            started_at: order.started_at,
+        }
+    }
+}
+
+impl From<Claim> for Payment {
+    fn from(claim: Claim) -> Self {
+        Self {
+            reference: claim.reference,
+            amount: claim.amount,
+            currency: claim.currency,
+            card: claim.card,
+            started_at: claim.started_at,
+        }
+    }
+}
+
+impl From<Inquiry> for Payment {
+    fn from(inquiry: Inquiry) -> Self {
+        Self {
+            reference: inquiry.reference,
+            amount: inquiry.amount,
+            currency: inquiry.currency,
+            card: inquiry.card,
+            started_at: inquiry.started_at,
+        }
+    }
+}

@@ -1,0 +1,274 @@
+//! Owns what an intent says of a payment: where it is, and what was moved. Pure.
+//!
+//! Invariant: what cannot be told is [`Stage::Underway`], which nothing is concluded from.
+
+use super::classify::declined;
+use super::wire::{Intent, REFERENCE, Status};
+use crate::ids::{AuthorizationId, CaptureId, GatewayCode};
+use crate::money::{Amount, Currency};
+use crate::payments::gateway::{Authorization, Charged, Decline, DeclinedBy, Reference};
+use crate::time::UnixMs;
+
+/// Where a payment is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Stage {
+    /// Made and not confirmed: nothing was asked of the card.
+    Unconfirmed,
+    /// The issuer said no.
+    Declined(Decline),
+    /// The issuer wants to see the cardholder, whom we cannot ask.
+    NeedsAction,
+    /// Stripe is at it, or says what is not known here.
+    Underway,
+    /// Money is set aside.
+    Authorized(Authorization),
+    /// Money is taken.
+    Captured(Authorization, CaptureId),
+    /// All that was taken is given back.
+    Refunded,
+    /// What was set aside is given back, or nothing was and nothing will be.
+    Canceled,
+}
+
+impl Stage {
+    pub(super) fn of(intent: &Intent) -> Self {
+        match intent.status {
+            Status::RequiresPaymentMethod => match &intent.last_payment_error {
+                Some(error) => Self::Declined(declined(DeclinedBy::Issuer, Some(error))),
+                None => Self::Unconfirmed,
+            },
+            Status::RequiresConfirmation => Self::Unconfirmed,
+            Status::RequiresAction => Self::NeedsAction,
+            Status::Processing | Status::Other => Self::Underway,
+            Status::Canceled => Self::Canceled,
+            Status::RequiresCapture => {
+                authorization(intent).map_or(Self::Underway, Self::Authorized)
+            }
+            Status::Succeeded if is_refunded(intent) => Self::Refunded,
+            Status::Succeeded => match (authorization(intent), capture_id(intent)) {
+                (Some(authorization), Some(capture)) => Self::Captured(authorization, capture),
+                _ => Self::Underway,
+            },
+        }
+    }
+
+    /// How much there is to know of it: of two intents under one reference, of which one was lost
+    /// before it was confirmed, the higher one is the payment.
+    pub(super) const fn weight(&self) -> u8 {
+        match self {
+            Self::Unconfirmed => 0,
+            Self::Canceled => 1,
+            Self::Declined(_) => 2,
+            Self::NeedsAction => 3,
+            Self::Underway => 4,
+            Self::Refunded => 5,
+            Self::Authorized(_) => 6,
+            Self::Captured(..) => 7,
+        }
+    }
+}
+
+/// What the decline of a card is called that wants its holder to be asked.
+pub(super) fn authentication_required() -> Decline {
+    Decline {
+        by: DeclinedBy::Issuer,
+        code: GatewayCode::parse("authentication_required"),
+    }
+}
+
+/// The reference of ours that it was made for.
+pub(super) fn reference(intent: &Intent) -> Option<Reference> {
+    Reference::parse(intent.metadata.get(REFERENCE)?)
+}
+
+/// It as a line of the gateway's books; `None` where no card was ever asked for money, or where
+/// its currency is none of ISO 4217.
+pub(super) fn charged(intent: &Intent) -> Option<Charged> {
+    intent.charge_id()?;
+    let captured = captured(intent);
+    let refunded = match captured {
+        // What was set aside and let go counts as refunded at Stripe; no money moved.
+        0 => 0,
+        captured => refunded(intent).min(captured),
+    };
+    let authorized = match intent.status {
+        Status::RequiresCapture => intent.amount_capturable.unwrap_or(intent.amount),
+        _ => 0,
+    };
+    Some(Charged {
+        reference: reference(intent),
+        gateway_id: intent.id.clone(),
+        currency: Currency::parse(&intent.currency.to_ascii_uppercase())?,
+        authorized: Amount::new(authorized)?,
+        captured: Amount::new(captured)?,
+        refunded: Amount::new(refunded)?,
+    })
+}
+
+fn captured(intent: &Intent) -> i64 {
+    if intent.status != Status::Succeeded {
+        return 0;
+    }
+    let charge = intent.charge();
+    charge
+        .and_then(|charge| charge.amount_captured)
+        .or(intent.amount_received)
+        .or_else(|| charge.filter(|it| it.captured).map(|_| intent.amount))
+        .unwrap_or(0)
+}
+
+fn refunded(intent: &Intent) -> i64 {
+    let charge = intent.charge();
+    charge.and_then(|it| it.amount_refunded).unwrap_or(0)
+}
+
+fn is_refunded(intent: &Intent) -> bool {
+    let captured = captured(intent);
+    captured > 0 && refunded(intent) >= captured
+}
+
+fn authorization(intent: &Intent) -> Option<Authorization> {
+    let details = intent
+        .charge()
+        .and_then(|charge| charge.payment_method_details.as_ref());
+    let capture_before = details
+        .and_then(|details| details.card.as_ref()?.capture_before)
+        .map(|seconds| UnixMs::new(seconds.saturating_mul(1_000)));
+    Some(Authorization {
+        id: AuthorizationId::parse(&intent.id)?,
+        capture_before,
+    })
+}
+
+/// The charge's name, which is what a statement shows; the intent's where it is not told.
+pub(super) fn capture_id(intent: &Intent) -> Option<CaptureId> {
+    CaptureId::parse(intent.charge_id().unwrap_or(&intent.id))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    fn intent(changes: &Value) -> Intent {
+        let mut whole = json!({
+            "id": "pi_1", "object": "payment_intent", "amount": 2500, "currency": "usd",
+            "status": "requires_confirmation", "metadata": {}, "latest_charge": null,
+            "last_payment_error": null, "next_action": null, "what_comes_later": [1],
+        });
+        for (name, value) in changes.as_object().expect("an object") {
+            whole[name] = value.clone();
+        }
+        serde_json::from_value(whole).expect("an intent")
+    }
+
+    fn word(stage: &Stage) -> String {
+        match stage {
+            Stage::Declined(Decline { code, .. }) => {
+                format!(
+                    "declined:{}",
+                    code.as_ref().map_or("-", GatewayCode::as_str)
+                )
+            }
+            Stage::Authorized(Authorization { id, capture_before }) => {
+                format!("authorized:{id}:{}", capture_before.map_or(0, UnixMs::get))
+            }
+            Stage::Captured(authorization, capture) => {
+                format!("captured:{}:{capture}", authorization.id)
+            }
+            other => format!("{other:?}").to_lowercase(),
+        }
+    }
+
+    #[test]
+    fn each_status_says_where_a_payment_is() {
+        let charge = |captured: i64, refunded: i64| {
+            json!({"id": "ch_1", "captured": captured > 0, "amount_captured": captured,
+                "amount_refunded": refunded,
+                "payment_method_details": {"card": {"capture_before": 1_700_000_000}}})
+        };
+        let error = json!({"type": "card_error", "code": "card_declined",
+            "decline_code": "lost_card"});
+        for (changes, expected) in [
+            (json!({}), "unconfirmed"),
+            (json!({"status": "requires_payment_method"}), "unconfirmed"),
+            (
+                json!({"status": "requires_payment_method", "last_payment_error": error}),
+                "declined:lost_card",
+            ),
+            (json!({"status": "requires_action"}), "needsaction"),
+            (json!({"status": "processing"}), "underway"),
+            (json!({"status": "some_day"}), "underway"),
+            (json!({"status": "canceled"}), "canceled"),
+            (
+                json!({"status": "canceled", "latest_charge": charge(0, 2500)}),
+                "canceled",
+            ),
+            (
+                json!({"status": "requires_capture", "latest_charge": "ch_1"}),
+                "authorized:pi_1:0",
+            ),
+            (
+                json!({"status": "requires_capture", "latest_charge": charge(0, 0)}),
+                "authorized:pi_1:1700000000000",
+            ),
+            (
+                json!({"status": "requires_capture", "id": "no id"}),
+                "underway",
+            ),
+            (
+                json!({"status": "succeeded", "latest_charge": charge(2500, 0)}),
+                "captured:pi_1:ch_1",
+            ),
+            (
+                json!({"status": "succeeded", "latest_charge": charge(2500, 2499)}),
+                "captured:pi_1:ch_1",
+            ),
+            (
+                json!({"status": "succeeded", "latest_charge": charge(2500, 2500)}),
+                "refunded",
+            ),
+            (json!({"status": "succeeded"}), "captured:pi_1:pi_1"),
+        ] {
+            assert_eq!(word(&Stage::of(&intent(&changes))), expected, "{changes}");
+        }
+    }
+
+    #[test]
+    fn the_books_count_what_moved_and_not_what_was_let_go() {
+        let line = |changes: Value| {
+            let it = charged(&intent(&changes))?;
+            Some((it.authorized.get(), it.captured.get(), it.refunded.get()))
+        };
+        let charge = |captured: i64, refunded: i64| json!({"id": "ch_1", "amount_captured": captured, "amount_refunded": refunded});
+        for (changes, expected) in [
+            (json!({}), None),
+            (
+                json!({"latest_charge": charge(0, 0), "status": "requires_capture", "amount_capturable": 2400}),
+                Some((2400, 0, 0)),
+            ),
+            (
+                json!({"latest_charge": charge(0, 2500), "status": "canceled"}),
+                Some((0, 0, 0)),
+            ),
+            (
+                json!({"latest_charge": charge(2500, 100), "status": "succeeded"}),
+                Some((0, 2500, 100)),
+            ),
+            (
+                json!({"latest_charge": "ch_1", "status": "succeeded", "amount_received": 2500}),
+                Some((0, 2500, 0)),
+            ),
+            (
+                json!({"latest_charge": {"id": "ch_1", "captured": true}, "status": "succeeded"}),
+                Some((0, 2500, 0)),
+            ),
+            (
+                json!({"latest_charge": charge(2500, 0), "status": "succeeded", "currency": "zzz"}),
+                None,
+            ),
+        ] {
+            assert_eq!(line(changes.clone()), expected, "{changes}");
+        }
+    }
+}

@@ -1,0 +1,110 @@
+//! The Stripe gateway: payment intents with manual capture, over Stripe's HTTP
+//! interface. `docs/stripe.md` says what is sent when.
+//!
+//! The parts, in the order to read them: `flow` is the calls about one payment; `find` is how the
+//! one intent of a reference is reached, whatever was lost; `refunds`; `classify` is the one
+//! classification of answers; `intent` says what an intent means; `api`, `client` and `wire` are
+//! the exchange itself.
+//! Invariants: setting money aside takes two requests, of which the first moves none, so that a
+//! look-up can repeat it; a secret or a card's token is in no error and no line of the log.
+//! Deliberately absent: webhooks, saved customers, and asking cardholders anything (a card that
+//! wants that is declined).
+
+mod api;
+mod classify;
+mod client;
+mod find;
+mod flow;
+mod intent;
+mod refunds;
+mod settings;
+mod wire;
+
+pub use client::ClientError;
+pub use settings::{ApiBase, ApiBaseError, StripeSettings};
+
+use crate::ids::CaptureId;
+use crate::money::Currency;
+use crate::payments::gateway::{
+    Answer, Authorization, Calling, Claim, Found, FoundRefund, Gateway, Inquiry, Order, Page,
+    PageMark, Refund, Trouble,
+};
+use api::Api;
+use client::Client;
+use std::fmt;
+use wire::{Form, Intent, Listed};
+
+/// The Stripe gateway.
+pub struct Stripe {
+    api: Api,
+}
+
+impl Stripe {
+    /// A gateway with these settings. It connects when it is first asked.
+    pub fn new(settings: StripeSettings) -> Result<Self, ClientError> {
+        Ok(Self {
+            api: Api::new(Client::new(settings)?),
+        })
+    }
+
+    /// Whether sums in `currency` mean the same here and at Stripe.
+    pub fn takes(currency: Currency) -> bool {
+        !flow::has_other_minor_units(currency)
+    }
+
+    async fn page(&self, after: Option<PageMark>) -> Result<Page, Trouble> {
+        let mut form = Form::new()
+            .with("limit", "100")
+            .with("expand[]", "data.latest_charge");
+        if let Some(PageMark(after)) = &after {
+            form = form.with("starting_after", after);
+        }
+        let page: Result<Listed<Intent>, _> = self.api.get("/v1/payment_intents", form).await;
+        let page = page.map_err(|verdict| verdict.trouble())?;
+        let last = page.data.last().map(|it| PageMark(it.id.clone()));
+        Ok(Page {
+            charges: page.data.iter().filter_map(intent::charged).collect(),
+            next: last.filter(|_| page.has_more),
+        })
+    }
+}
+
+impl fmt::Debug for Stripe {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("Stripe").finish_non_exhaustive()
+    }
+}
+
+impl Gateway for Stripe {
+    fn name(&self) -> &'static str {
+        "stripe"
+    }
+
+    fn authorize(&self, order: Order) -> Calling<'_, Answer<Authorization>> {
+        Box::pin(flow::authorize(&self.api, order))
+    }
+
+    fn capture(&self, claim: Claim) -> Calling<'_, Answer<CaptureId>> {
+        Box::pin(flow::capture(&self.api, claim))
+    }
+
+    fn void(&self, claim: Claim) -> Calling<'_, Answer<()>> {
+        Box::pin(flow::void(&self.api, claim))
+    }
+
+    fn refund(&self, refund: Refund) -> Calling<'_, Answer<()>> {
+        Box::pin(async move { refunds::refund(&self.api, &refund).await })
+    }
+
+    fn look_up(&self, inquiry: Inquiry) -> Calling<'_, Result<Found, Trouble>> {
+        Box::pin(flow::look_up(&self.api, inquiry))
+    }
+
+    fn look_up_refund(&self, refund: Refund) -> Calling<'_, Result<FoundRefund, Trouble>> {
+        Box::pin(async move { refunds::look_up(&self.api, &refund).await })
+    }
+
+    fn list(&self, after: Option<PageMark>) -> Calling<'_, Result<Page, Trouble>> {
+        Box::pin(self.page(after))
+    }
+}

@@ -1,0 +1,131 @@
+//! Owns refunds: made once for each number, and found again.
+//!
+//! Invariants: a refund of ours carries its reference and number in its metadata; a further key is
+//! used only after the list of the payment's refunds, read since the earlier key was spent, has it
+//! not; a refund that Stripe has not finished is not a success.
+
+use super::api::Api;
+use super::classify::{Moves, Verdict};
+use super::find::KEYS_MAX;
+use super::wire::{Form, Listed, REFUND, RefundMade, RefundState};
+use crate::ids::{AuthorizationId, CaptureId, GatewayCode};
+use crate::payments::gateway::{Answer, Decline, DeclinedBy, FoundRefund, Refund, Trouble};
+
+/// Pages of 100 refunds of one payment that are read.
+const PAGES_MAX: u32 = 20;
+
+/// Gives back what `refund` says, once.
+pub(super) async fn refund(api: &Api, refund: &Refund) -> Answer<()> {
+    let Some(of) = of(refund) else {
+        return Answer::Declined(Decline::BY_GATEWAY);
+    };
+    for n in 1..=KEYS_MAX {
+        let key = format!("{}:refund:{}:{n}", refund.reference, refund.number);
+        let form = Form::new()
+            .with(of.0, of.1)
+            .with("amount", &refund.amount.get().to_string())
+            .with(&format!("metadata[{REFUND}]"), &name(refund));
+        let made = api
+            .post::<RefundMade>("/v1/refunds", form, Some(&key), Moves::Money)
+            .await;
+        match made {
+            Ok((made, _)) => return answer(&made),
+            // It may have been done before under a key that Stripe no longer keeps, or under this
+            // one when Stripe broke: the list knows.
+            Err(verdict @ (Verdict::KeySpent | Verdict::KeyMismatch | Verdict::Declined(_))) => {
+                match listed(api, refund).await {
+                    Ok(Some(made)) => return answer(&made),
+                    Ok(None) if verdict == Verdict::KeySpent => {}
+                    Ok(None) => return verdict.answer(),
+                    Err(listing) => return Answer::Unknown(listing.trouble()),
+                }
+            }
+            Err(verdict) => return verdict.answer(),
+        }
+    }
+    Answer::Unknown(Trouble::Internal)
+}
+
+/// What became of `refund`.
+pub(super) async fn look_up(api: &Api, refund: &Refund) -> Result<FoundRefund, Trouble> {
+    match listed(api, refund).await {
+        Ok(Some(made)) => Ok(found(&made)),
+        Ok(None) => Ok(FoundRefund::Nothing),
+        Err(verdict) => Err(verdict.trouble()),
+    }
+}
+
+/// The refund of this number: where it was made more than once, because earlier ones failed, the
+/// one that went furthest.
+async fn listed(api: &Api, refund: &Refund) -> Result<Option<RefundMade>, Verdict> {
+    let Some(of) = of(refund) else {
+        return Ok(None);
+    };
+    let name = name(refund);
+    let mut best: Option<RefundMade> = None;
+    let mut after: Option<String> = None;
+    for _ in 0..PAGES_MAX {
+        let mut form = Form::new().with(of.0, of.1).with("limit", "100");
+        if let Some(after) = &after {
+            form = form.with("starting_after", after);
+        }
+        let page: Listed<RefundMade> = api.get("/v1/refunds", form).await?;
+        after = page.data.last().map(|made| made.id.clone());
+        for made in page.data {
+            let better = best.as_ref().is_none_or(|it| weight(&made) > weight(it));
+            if made.metadata.get(REFUND) == Some(&name) && better {
+                best = Some(made);
+            }
+        }
+        if !page.has_more || after.is_none() {
+            return Ok(best);
+        }
+    }
+    Err(Verdict::Retriable(Trouble::Internal))
+}
+
+/// What is refunded, as Stripe names it.
+fn of(refund: &Refund) -> Option<(&'static str, &str)> {
+    let intent = refund.authorization.as_ref().map(AuthorizationId::as_str);
+    let capture = refund.capture.as_ref().map(CaptureId::as_str);
+    match (intent, capture) {
+        (Some(intent), _) => Some(("payment_intent", intent)),
+        (None, Some(id)) if id.starts_with("pi_") => Some(("payment_intent", id)),
+        (None, Some(charge)) => Some(("charge", charge)),
+        (None, None) => None,
+    }
+}
+
+fn name(refund: &Refund) -> String {
+    format!("{}:{}", refund.reference, refund.number)
+}
+
+fn weight(made: &RefundMade) -> u8 {
+    match found(made) {
+        FoundRefund::Nothing => 0,
+        FoundRefund::Failed => 1,
+        FoundRefund::Pending => 2,
+        FoundRefund::Succeeded => 3,
+    }
+}
+
+fn found(made: &RefundMade) -> FoundRefund {
+    match made.status {
+        Some(RefundState::Succeeded) => FoundRefund::Succeeded,
+        Some(RefundState::Failed | RefundState::Canceled) => FoundRefund::Failed,
+        Some(RefundState::Pending | RefundState::RequiresAction | RefundState::Other) | None => {
+            FoundRefund::Pending
+        }
+    }
+}
+
+fn answer(made: &RefundMade) -> Answer<()> {
+    match found(made) {
+        FoundRefund::Succeeded => Answer::Approved(()),
+        FoundRefund::Failed => Answer::Declined(Decline {
+            by: DeclinedBy::Gateway,
+            code: made.failure_reason.as_deref().and_then(GatewayCode::parse),
+        }),
+        FoundRefund::Pending | FoundRefund::Nothing => Answer::Unknown(Trouble::Busy),
+    }
+}

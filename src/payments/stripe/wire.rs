@@ -1,0 +1,169 @@
+//! Owns what is said to Stripe and what is read of its answers: forms out, narrow structures in.
+//!
+//! Invariants: only what is used is read, so that what Stripe adds changes nothing; a word that is
+//! not known reads as `Other`, never as an error or as a known one.
+
+use serde::Deserialize;
+use std::collections::HashMap;
+
+/// Where our reference is in an intent's metadata.
+pub(super) const REFERENCE: &str = "holdfast_reference";
+
+/// Where the reference and number of a refund of ours are in its metadata.
+pub(super) const REFUND: &str = "holdfast_refund";
+
+/// Fields of a request, in order, encoded.
+#[derive(Default)]
+pub(super) struct Form(String);
+
+impl Form {
+    pub(super) fn new() -> Self {
+        Self::default()
+    }
+
+    pub(super) fn with(self, name: &str, value: &str) -> Self {
+        let mut writer = form_urlencoded::Serializer::new(self.0);
+        writer.append_pair(name, value);
+        Self(writer.finish())
+    }
+
+    pub(super) fn into_encoded(self) -> String {
+        self.0
+    }
+}
+
+/// A payment as Stripe has it.
+#[derive(Clone, Debug, Deserialize)]
+pub(super) struct Intent {
+    pub(super) id: String,
+    pub(super) status: Status,
+    pub(super) amount: i64,
+    pub(super) currency: String,
+    #[serde(default)]
+    pub(super) amount_capturable: Option<i64>,
+    #[serde(default)]
+    pub(super) amount_received: Option<i64>,
+    #[serde(default)]
+    pub(super) latest_charge: Option<Expandable>,
+    #[serde(default)]
+    pub(super) last_payment_error: Option<ApiError>,
+    #[serde(default)]
+    pub(super) metadata: HashMap<String, String>,
+}
+
+/// Where an intent is.
+#[derive(Copy, Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Status {
+    RequiresPaymentMethod,
+    RequiresConfirmation,
+    RequiresAction,
+    RequiresCapture,
+    Processing,
+    Canceled,
+    Succeeded,
+    #[serde(other)]
+    Other,
+}
+
+/// A charge by its name only, or whole.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(untagged)]
+pub(super) enum Expandable {
+    Name(String),
+    Whole(Box<Charge>),
+}
+
+/// What an intent did with a card.
+#[derive(Clone, Debug, Deserialize)]
+pub(super) struct Charge {
+    pub(super) id: String,
+    #[serde(default)]
+    pub(super) captured: bool,
+    #[serde(default)]
+    pub(super) amount_captured: Option<i64>,
+    #[serde(default)]
+    pub(super) amount_refunded: Option<i64>,
+    #[serde(default)]
+    pub(super) payment_method_details: Option<Details>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub(super) struct Details {
+    #[serde(default)]
+    pub(super) card: Option<CardDetails>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub(super) struct CardDetails {
+    /// In seconds since the epoch.
+    #[serde(default)]
+    pub(super) capture_before: Option<u64>,
+}
+
+impl Intent {
+    /// The charge, where the answer has it whole.
+    pub(super) fn charge(&self) -> Option<&Charge> {
+        match &self.latest_charge {
+            Some(Expandable::Whole(charge)) => Some(charge),
+            Some(Expandable::Name(_)) | None => None,
+        }
+    }
+
+    pub(super) fn charge_id(&self) -> Option<&str> {
+        match &self.latest_charge {
+            Some(Expandable::Whole(charge)) => Some(&charge.id),
+            Some(Expandable::Name(id)) => Some(id),
+            None => None,
+        }
+    }
+}
+
+/// Why Stripe refused.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+pub(super) struct ApiError {
+    #[serde(default, rename = "type")]
+    pub(super) kind: Option<String>,
+    #[serde(default)]
+    pub(super) code: Option<String>,
+    #[serde(default)]
+    pub(super) decline_code: Option<String>,
+}
+
+/// An answer that refuses.
+#[derive(Debug, Deserialize)]
+pub(super) struct Refusing {
+    pub(super) error: ApiError,
+}
+
+/// Money on its way back.
+#[derive(Debug, Deserialize)]
+pub(super) struct RefundMade {
+    pub(super) id: String,
+    #[serde(default)]
+    pub(super) status: Option<RefundState>,
+    #[serde(default)]
+    pub(super) failure_reason: Option<String>,
+    #[serde(default)]
+    pub(super) metadata: HashMap<String, String>,
+}
+
+/// Where a refund is.
+#[derive(Copy, Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum RefundState {
+    Succeeded,
+    Pending,
+    RequiresAction,
+    Failed,
+    Canceled,
+    #[serde(other)]
+    Other,
+}
+
+/// A page of a list.
+#[derive(Debug, Deserialize)]
+pub(super) struct Listed<T> {
+    pub(super) data: Vec<T>,
+    pub(super) has_more: bool,
+}

@@ -1,0 +1,592 @@
+//! The company: intents, charges, refunds and stored results, and what each request does to them.
+
+use super::cards::{Issuer, issuer, refund_status};
+use super::hooks::Event;
+use bytes::Bytes;
+use serde_json::{Map, Value, json};
+use std::collections::{HashMap, HashSet};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// What a request asks for.
+#[derive(Copy, Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Op {
+    Create,
+    Confirm,
+    Capture,
+    Cancel,
+    Get,
+    List,
+    Refund,
+    ListRefunds,
+    Other,
+}
+
+impl Op {
+    pub(super) fn of(method: &str, path: &str) -> Self {
+        let parts: Vec<&str> = path.trim_matches('/').split('/').collect();
+        match (method, parts.as_slice()) {
+            ("POST", ["v1", "payment_intents"]) => Self::Create,
+            ("GET", ["v1", "payment_intents"]) => Self::List,
+            ("GET", ["v1", "payment_intents", _]) => Self::Get,
+            ("POST", ["v1", "payment_intents", _, "confirm"]) => Self::Confirm,
+            ("POST", ["v1", "payment_intents", _, "capture"]) => Self::Capture,
+            ("POST", ["v1", "payment_intents", _, "cancel"]) => Self::Cancel,
+            ("POST", ["v1", "refunds"]) => Self::Refund,
+            ("GET", ["v1", "refunds"]) => Self::ListRefunds,
+            _ => Self::Other,
+        }
+    }
+}
+
+/// A request.
+#[derive(Clone)]
+pub(super) struct Asked {
+    pub(super) op: Op,
+    pub(super) method: String,
+    pub(super) path: String,
+    pub(super) fields: Vec<(String, String)>,
+    pub(super) key: Option<String>,
+    pub(super) let_in: bool,
+}
+
+impl Asked {
+    fn field(&self, name: &str) -> Option<&str> {
+        let found = self.fields.iter().find(|(it, _)| it == name)?;
+        Some(&found.1)
+    }
+
+    fn number(&self, name: &str) -> Option<i64> {
+        self.field(name)?.parse().ok()
+    }
+
+    fn expands(&self, what: &str) -> bool {
+        let wanted = |(name, value): &(String, String)| name == "expand[]" && value == what;
+        self.fields.iter().any(wanted)
+    }
+
+    fn metadata(&self) -> Map<String, Value> {
+        let entry = |(name, value): &(String, String)| {
+            let name = name.strip_prefix("metadata[")?.strip_suffix(']')?;
+            Some((name.to_owned(), Value::from(value.clone())))
+        };
+        self.fields.iter().filter_map(entry).collect()
+    }
+
+    fn same_as(&self, other: &Self) -> bool {
+        (&self.method, &self.path, &self.fields) == (&other.method, &other.path, &other.fields)
+    }
+}
+
+/// An answer.
+#[derive(Clone, Debug)]
+pub(super) struct Reply {
+    pub(super) status: u16,
+    pub(super) body: Bytes,
+    pub(super) replayed: bool,
+}
+
+impl Reply {
+    fn ok(body: &Value) -> Self {
+        Self {
+            status: 200,
+            body: Bytes::from(body.to_string()),
+            replayed: false,
+        }
+    }
+
+    pub(super) fn error(status: u16, kind: &str, code: &str) -> Self {
+        let mut error = json!({"type": kind, "message": "said by the server in the test"});
+        if !code.is_empty() {
+            error["code"] = code.into();
+        }
+        Self {
+            status,
+            ..Self::ok(&json!({ "error": error }))
+        }
+    }
+
+    fn invalid(code: &str) -> Self {
+        Self::error(400, "invalid_request_error", code)
+    }
+}
+
+/// How a request ended: with an answer that its key stands for from now on, or refused before
+/// anything was done.
+type Ended = Result<Reply, Reply>;
+
+/// One intent, as the books have it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Booked {
+    pub id: String,
+    pub reference: Option<String>,
+    pub status: String,
+    pub currency: String,
+    pub amount: i64,
+    pub captured: i64,
+    pub refunded: i64,
+    /// How often money was set aside, taken, let go; and how often the card was declined.
+    pub authorizations: u32,
+    pub captures: u32,
+    pub cancels: u32,
+    pub declines: u32,
+}
+
+struct Intent {
+    booked: Booked,
+    payment_method: String,
+    created: u64,
+    metadata: Map<String, Value>,
+    charge: Option<String>,
+    error: Option<Value>,
+}
+
+struct RefundMade {
+    id: String,
+    intent: usize,
+    amount: i64,
+    status: String,
+    metadata: Map<String, Value>,
+    created: u64,
+}
+
+#[derive(Default)]
+pub(super) struct Books {
+    intents: Vec<Intent>,
+    by_id: HashMap<String, usize>,
+    refunds: Vec<RefundMade>,
+    stored: HashMap<String, (Asked, Reply)>,
+    in_use: HashSet<String>,
+    events: Vec<Event>,
+    events_ever: u64,
+}
+
+const CREATE_FIELDS: [&str; 10] = [
+    "amount",
+    "currency",
+    "capture_method",
+    "payment_method",
+    "payment_method_types[]",
+    "expand[]",
+    "description",
+    "confirm",
+    "off_session",
+    "error_on_requires_action",
+];
+
+impl Books {
+    /// Carries a request out, once for each key.
+    pub(super) fn answer(&mut self, asked: &Asked) -> Reply {
+        if !asked.let_in {
+            return Reply::error(401, "invalid_request_error", "");
+        }
+        if let Some(key) = &asked.key {
+            if self.in_use.contains(key) {
+                return Reply::error(409, "idempotency_error", "idempotency_key_in_use");
+            }
+            if let Some((first, reply)) = self.stored.get(key) {
+                if !first.same_as(asked) {
+                    return Reply::error(400, "idempotency_error", "");
+                }
+                let replayed = true;
+                return Reply {
+                    replayed,
+                    ..reply.clone()
+                };
+            }
+        }
+        match self.carry_out(asked) {
+            Ok(reply) => {
+                self.keep(asked, &reply);
+                reply
+            }
+            Err(refused) => refused,
+        }
+    }
+
+    /// Stores a result under the request's key, in place of any other.
+    pub(super) fn keep(&mut self, asked: &Asked, reply: &Reply) {
+        if let Some(key) = &asked.key {
+            self.stored
+                .insert(key.clone(), (asked.clone(), reply.clone()));
+        }
+    }
+
+    pub(super) fn knows(&self, asked: &Asked) -> bool {
+        let key = asked.key.as_ref();
+        key.is_some_and(|key| self.stored.contains_key(key) || self.in_use.contains(key))
+    }
+
+    /// Takes the request's key in use; `false` where it is already.
+    pub(super) fn begin(&mut self, asked: &Asked) -> bool {
+        asked
+            .key
+            .as_ref()
+            .is_none_or(|key| self.in_use.insert(key.clone()))
+    }
+
+    pub(super) fn end(&mut self, asked: &Asked) {
+        if let Some(key) = &asked.key {
+            self.in_use.remove(key);
+        }
+    }
+
+    pub(super) fn forget_keys(&mut self) {
+        self.stored.clear();
+    }
+
+    pub(super) fn stored(&self, path: &str) -> bool {
+        self.stored.values().any(|(asked, _)| asked.path == path)
+    }
+
+    pub(super) fn booked(&self) -> Vec<Booked> {
+        self.intents.iter().map(|it| it.booked.clone()).collect()
+    }
+
+    pub(super) fn take_events(&mut self) -> Vec<Event> {
+        std::mem::take(&mut self.events)
+    }
+
+    fn carry_out(&mut self, asked: &Asked) -> Ended {
+        match asked.op {
+            Op::Create => self.create(asked),
+            Op::Confirm => self.confirm(asked),
+            Op::Capture => self.capture(asked),
+            Op::Cancel => self.cancel(asked),
+            Op::Get => {
+                let at = self.find(asked)?;
+                Ok(Reply::ok(&self.intent(at, asked.expands("latest_charge"))))
+            }
+            Op::List => self.list(asked),
+            Op::Refund => self.refund(asked),
+            Op::ListRefunds => self.list_refunds(asked),
+            Op::Other => Err(Reply::error(404, "invalid_request_error", "")),
+        }
+    }
+
+    fn create(&mut self, asked: &Asked) -> Ended {
+        let known = |name: &str| CREATE_FIELDS.contains(&name) || name.starts_with("metadata[");
+        if asked.fields.iter().any(|(name, _)| !known(name)) {
+            return Err(Reply::invalid("parameter_unknown"));
+        }
+        let amount = asked.number("amount").filter(|amount| *amount > 0);
+        let amount = amount.ok_or_else(|| Reply::invalid("parameter_invalid_integer"))?;
+        let currency = asked.field("currency").filter(|it| it.len() == 3);
+        let currency = currency.ok_or_else(|| Reply::invalid("parameter_missing"))?;
+        let payment_method = asked.field("payment_method").unwrap_or_default();
+        if issuer(payment_method).is_none() {
+            return Err(Reply::invalid("resource_missing"));
+        }
+        assert_eq!(
+            asked.field("capture_method"),
+            Some("manual"),
+            "no other is served"
+        );
+        let metadata = asked.metadata();
+        let reference = metadata.get("holdfast_reference").and_then(Value::as_str);
+        let at = self.intents.len();
+        let id = format!("pi_{at:016x}");
+        self.by_id.insert(id.clone(), at);
+        self.intents.push(Intent {
+            booked: Booked {
+                id,
+                reference: reference.map(str::to_owned),
+                status: "requires_confirmation".to_owned(),
+                currency: currency.to_owned(),
+                amount,
+                captured: 0,
+                refunded: 0,
+                authorizations: 0,
+                captures: 0,
+                cancels: 0,
+                declines: 0,
+            },
+            payment_method: payment_method.to_owned(),
+            created: now_s(),
+            metadata,
+            charge: None,
+            error: None,
+        });
+        Ok(Reply::ok(&self.intent(at, false)))
+    }
+
+    fn confirm(&mut self, asked: &Asked) -> Ended {
+        let at = self.find(asked)?;
+        let it = &mut self.intents[at];
+        if !matches!(
+            it.booked.status.as_str(),
+            "requires_confirmation" | "requires_payment_method"
+        ) {
+            return Ok(Reply::invalid("payment_intent_unexpected_state"));
+        }
+        match issuer(&it.payment_method).expect("it was checked when it was made") {
+            Issuer::Approves => {
+                "requires_capture".clone_into(&mut it.booked.status);
+                it.booked.authorizations += 1;
+                it.charge = Some(format!("ch_{at:016x}"));
+                it.error = None;
+                self.happened(at, "payment_intent.amount_capturable_updated");
+                Ok(Reply::ok(&self.intent(at, asked.expands("latest_charge"))))
+            }
+            Issuer::WantsAuthentication => {
+                "requires_action".clone_into(&mut it.booked.status);
+                self.happened(at, "payment_intent.requires_action");
+                Ok(Reply::ok(&self.intent(at, asked.expands("latest_charge"))))
+            }
+            Issuer::Declines(code, decline_code) => {
+                let mut error = json!({"type": "card_error", "code": code});
+                if !decline_code.is_empty() {
+                    error["decline_code"] = decline_code.into();
+                }
+                "requires_payment_method".clone_into(&mut it.booked.status);
+                it.booked.declines += 1;
+                it.charge = Some(format!("ch_{at:016x}"));
+                it.error = Some(error.clone());
+                self.happened(at, "payment_intent.payment_failed");
+                error["payment_intent"] = self.intent(at, false);
+                let reply = Reply::ok(&json!({ "error": error }));
+                Ok(Reply {
+                    status: 402,
+                    ..reply
+                })
+            }
+        }
+    }
+
+    fn capture(&mut self, asked: &Asked) -> Ended {
+        let at = self.find(asked)?;
+        let it = &mut self.intents[at].booked;
+        if it.status != "requires_capture" {
+            return Ok(Reply::invalid("payment_intent_unexpected_state"));
+        }
+        "succeeded".clone_into(&mut it.status);
+        it.captures += 1;
+        it.captured = asked.number("amount_to_capture").unwrap_or(it.amount);
+        self.happened(at, "payment_intent.succeeded");
+        Ok(Reply::ok(&self.intent(at, asked.expands("latest_charge"))))
+    }
+
+    fn cancel(&mut self, asked: &Asked) -> Ended {
+        let at = self.find(asked)?;
+        let it = &mut self.intents[at].booked;
+        if matches!(it.status.as_str(), "canceled" | "succeeded" | "processing") {
+            return Ok(Reply::invalid("payment_intent_unexpected_state"));
+        }
+        "canceled".clone_into(&mut it.status);
+        it.cancels += 1;
+        self.happened(at, "payment_intent.canceled");
+        Ok(Reply::ok(&self.intent(at, asked.expands("latest_charge"))))
+    }
+
+    fn list(&self, asked: &Asked) -> Ended {
+        let bound = |name: &str| asked.number(&format!("created[{name}]"));
+        let (gte, lte) = (bound("gte"), bound("lte"));
+        let (gt, lt) = (bound("gt"), bound("lt"));
+        let inside = |created: u64| {
+            let created = i64::try_from(created).unwrap();
+            gte.is_none_or(|it| created >= it)
+                && lte.is_none_or(|it| created <= it)
+                && gt.is_none_or(|it| created > it)
+                && lt.is_none_or(|it| created < it)
+        };
+        let end = match asked.field("starting_after") {
+            Some(id) => *self
+                .by_id
+                .get(id)
+                .ok_or_else(|| Reply::invalid("resource_missing"))?,
+            None => self.intents.len(),
+        };
+        // Newest first.
+        let mut rest = (0..end)
+            .rev()
+            .filter(|at| inside(self.intents[*at].created));
+        let limit = usize::try_from(asked.number("limit").unwrap_or(10)).unwrap();
+        let expand = asked.expands("data.latest_charge");
+        let page = rest.by_ref().take(limit.min(100));
+        let data: Vec<Value> = page.map(|at| self.intent(at, expand)).collect();
+        Ok(Reply::ok(&json!({
+            "object": "list", "url": "/v1/payment_intents", "data": data,
+            "has_more": rest.next().is_some(),
+        })))
+    }
+
+    fn refund(&mut self, asked: &Asked) -> Ended {
+        let at = self.of_refund(asked)?;
+        let it = &mut self.intents[at];
+        let amount = asked.number("amount").unwrap_or(it.booked.captured);
+        if it.booked.captured == 0 {
+            return Ok(Reply::invalid("charge_not_refundable"));
+        }
+        if amount <= 0 || it.booked.refunded + amount > it.booked.captured {
+            return Ok(Reply::invalid("charge_already_refunded"));
+        }
+        let status = refund_status(&it.payment_method);
+        if status != "failed" {
+            it.booked.refunded += amount;
+        }
+        self.refunds.push(RefundMade {
+            id: format!("re_{:016x}", self.refunds.len()),
+            intent: at,
+            amount,
+            status: status.to_owned(),
+            metadata: asked.metadata(),
+            created: now_s(),
+        });
+        self.happened(at, "charge.refunded");
+        let made = self.refunds.last().expect("it was just made");
+        Ok(Reply::ok(&self.refund_shown(made)))
+    }
+
+    fn list_refunds(&self, asked: &Asked) -> Ended {
+        let at = self.of_refund(asked)?;
+        let mut rest = self
+            .refunds
+            .iter()
+            .rev()
+            .filter(|it| it.intent == at)
+            .peekable();
+        if let Some(after) = asked.field("starting_after") {
+            while rest.next_if(|it| it.id != after).is_some() {}
+            rest.next();
+        }
+        let limit = usize::try_from(asked.number("limit").unwrap_or(10)).unwrap();
+        let page = rest.by_ref().take(limit.min(100));
+        let data: Vec<Value> = page.map(|it| self.refund_shown(it)).collect();
+        Ok(Reply::ok(&json!({
+            "object": "list", "url": "/v1/refunds", "data": data,
+            "has_more": rest.next().is_some(),
+        })))
+    }
+
+    fn find(&self, asked: &Asked) -> Result<usize, Reply> {
+        let id = asked.path.split('/').nth(3).unwrap_or_default();
+        self.at(id)
+    }
+
+    fn of_refund(&self, asked: &Asked) -> Result<usize, Reply> {
+        let charge = |id: &str| id.replacen("ch_", "pi_", 1);
+        let id = asked.field("payment_intent").map(str::to_owned);
+        let id = id.or_else(|| asked.field("charge").map(charge));
+        self.at(&id.ok_or_else(|| Reply::invalid("parameter_missing"))?)
+    }
+
+    fn at(&self, id: &str) -> Result<usize, Reply> {
+        let missing = || Reply::error(404, "invalid_request_error", "resource_missing");
+        self.by_id.get(id).copied().ok_or_else(missing)
+    }
+
+    /// What was set aside under `reference` and not taken is let go by Stripe itself.
+    pub(super) fn lapse(&mut self, reference: &str) {
+        for at in self.of_reference(reference) {
+            if self.intents[at].booked.status == "requires_capture" {
+                "canceled".clone_into(&mut self.intents[at].booked.status);
+                self.happened(at, "payment_intent.canceled");
+            }
+        }
+    }
+
+    pub(super) fn settle_refunds(&mut self, status: &str) {
+        for made in self.refunds.iter_mut().filter(|it| it.status == "pending") {
+            status.clone_into(&mut made.status);
+            if status != "succeeded" {
+                self.intents[made.intent].booked.refunded -= made.amount;
+            }
+        }
+    }
+
+    pub(super) fn dispute(&mut self, reference: &str, status: &str) {
+        let kind = match status {
+            "needs_response" => "charge.dispute.created",
+            _ => "charge.dispute.closed",
+        };
+        for at in self.of_reference(reference) {
+            let it = &self.intents[at].booked;
+            if it.captured > 0 {
+                let object = json!({
+                    "id": format!("du_{at:016x}"), "object": "dispute", "amount": it.captured,
+                    "currency": it.currency, "charge": self.intents[at].charge,
+                    "payment_intent": it.id, "status": status, "reason": "fraudulent",
+                });
+                self.event(kind, object);
+            }
+        }
+    }
+
+    fn of_reference(&self, reference: &str) -> Vec<usize> {
+        let is = |at: &usize| self.intents[*at].booked.reference.as_deref() == Some(reference);
+        (0..self.intents.len()).filter(is).collect()
+    }
+
+    fn happened(&mut self, at: usize, kind: &'static str) {
+        let object = match kind {
+            "charge.refunded" => self.charge(at),
+            _ => self.intent(at, false),
+        };
+        self.event(kind, object);
+    }
+
+    fn event(&mut self, kind: &'static str, object: Value) {
+        self.events_ever += 1;
+        self.events.push(Event {
+            id: format!("evt_{:016x}", self.events_ever),
+            kind,
+            created: now_s(),
+            object,
+        });
+    }
+
+    fn intent(&self, at: usize, expand: bool) -> Value {
+        let it = &self.intents[at];
+        let charge = match &it.charge {
+            Some(_) if expand => self.charge(at),
+            other => json!(other),
+        };
+        let capturable = match it.booked.status.as_str() {
+            "requires_capture" => it.booked.amount,
+            _ => 0,
+        };
+        json!({
+            "id": it.booked.id, "object": "payment_intent", "amount": it.booked.amount,
+            "amount_capturable": capturable, "amount_received": it.booked.captured,
+            "capture_method": "manual", "created": it.created, "currency": it.booked.currency,
+            "last_payment_error": it.error, "latest_charge": charge, "livemode": false,
+            "metadata": it.metadata, "payment_method": it.payment_method,
+            "payment_method_types": ["card"], "status": it.booked.status,
+        })
+    }
+
+    fn charge(&self, at: usize) -> Value {
+        let it = &self.intents[at];
+        // What was let go counts as refunded.
+        let let_go = it.booked.status == "canceled" && it.booked.authorizations > 0;
+        let refunded = if let_go {
+            it.booked.amount
+        } else {
+            it.booked.refunded
+        };
+        json!({
+            "id": it.charge, "object": "charge", "amount": it.booked.amount,
+            "amount_captured": it.booked.captured, "amount_refunded": refunded,
+            "captured": it.booked.captured > 0, "currency": it.booked.currency,
+            "payment_intent": it.booked.id, "metadata": it.metadata,
+            "paid": it.error.is_none(), "refunded": refunded == it.booked.amount,
+            "payment_method_details": {
+                "type": "card", "card": { "capture_before": it.created + 7 * 86_400 },
+            },
+        })
+    }
+
+    fn refund_shown(&self, made: &RefundMade) -> Value {
+        let of = &self.intents[made.intent];
+        json!({
+            "id": made.id, "object": "refund", "amount": made.amount, "created": made.created,
+            "charge": of.charge, "currency": of.booked.currency, "metadata": made.metadata,
+            "payment_intent": of.booked.id, "status": made.status,
+            "failure_reason": (made.status == "failed").then_some("expired_or_canceled_card"),
+        })
+    }
+}
+
+fn now_s() -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    now.expect("the clock is set").as_secs()
+}

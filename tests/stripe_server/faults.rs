@@ -1,0 +1,122 @@
+//! The bad days: which request goes wrong, and how. Scripted rules first, in order; then silence;
+//! then at random, the same for the same seed and the n-th time of the same request.
+
+use super::books::{Asked, Op};
+use std::collections::HashMap;
+use xxhash_rust::xxh3::xxh3_64_with_seed;
+
+/// Whether the request was carried out before it went wrong.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// It went wrong before: no effect.
+    Before,
+    /// It went wrong after.
+    After,
+}
+
+/// Whether an error is stored under the request's idempotency key, as Stripe's own are, or not, as
+/// those of whatever stands in front of it.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub enum Kept {
+    Yes,
+    No,
+}
+
+/// How a request goes wrong.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// A 500.
+    Error(Effect, Kept),
+    /// The connection stays open and nothing comes.
+    NoAnswer(Effect),
+    /// The connection is closed without an answer.
+    Cut(Effect),
+    /// The connection is closed half-way through the answer.
+    CutInTheMiddle,
+    /// A 429, without effect.
+    TooMany,
+    /// A good status and a body that is no JSON, after the effect.
+    Garbage,
+    /// Done and answered so many milliseconds later, whether or not anybody still waits.
+    Slow(u64),
+}
+
+/// Nothing is answered.
+#[derive(Copy, Clone, Debug, Default, PartialEq, Eq)]
+pub enum Silence {
+    /// Everything is.
+    #[default]
+    Off,
+    /// And nothing is done.
+    Deaf,
+    /// And everything is done.
+    Mute,
+}
+
+/// Faults at random.
+#[derive(Clone, Debug)]
+pub struct Rates {
+    pub seed: u64,
+    /// Of 1,000 requests so many go wrong in this way.
+    pub per_mille: Vec<(Fault, u64)>,
+}
+
+#[derive(Default)]
+pub(super) struct Faults {
+    rules: Vec<(Op, Fault, u32)>,
+    silence: Silence,
+    rates: Option<Rates>,
+    times: HashMap<String, u64>,
+    seen: HashMap<Op, u32>,
+}
+
+impl Faults {
+    pub(super) fn script(&mut self, op: Op, fault: Fault, times: u32) {
+        self.rules.push((op, fault, times));
+    }
+
+    pub(super) fn rates(&mut self, rates: Rates) {
+        self.rates = Some(rates);
+    }
+
+    pub(super) fn silence(&mut self, silence: Silence) {
+        self.silence = silence;
+    }
+
+    pub(super) fn seen(&self, op: Op) -> u32 {
+        self.seen.get(&op).copied().unwrap_or_default()
+    }
+
+    pub(super) fn next(&mut self, asked: &Asked) -> Option<Fault> {
+        *self.seen.entry(asked.op).or_default() += 1;
+        let fits = |(op, _, left): &&mut (Op, Fault, u32)| *op == asked.op && *left > 0;
+        if let Some((_, fault, left)) = self.rules.iter_mut().find(fits) {
+            *left -= 1;
+            return Some(*fault);
+        }
+        match self.silence {
+            Silence::Off => {}
+            Silence::Deaf => return Some(Fault::NoAnswer(Effect::Before)),
+            Silence::Mute => return Some(Fault::NoAnswer(Effect::After)),
+        }
+        let rates = self.rates.as_ref()?;
+        let same = asked.key.as_deref().unwrap_or(&asked.path);
+        let times = self
+            .times
+            .entry(format!("{:?} {same}", asked.op))
+            .or_default();
+        *times += 1;
+        let drawn = xxh3_64_with_seed(
+            format!("{times} {:?} {same}", asked.op).as_bytes(),
+            rates.seed,
+        );
+        let mut drawn = drawn % 1_000;
+        for (fault, per_mille) in &rates.per_mille {
+            if drawn < *per_mille {
+                return Some(*fault);
+            }
+            drawn -= per_mille;
+        }
+        None
+    }
+}

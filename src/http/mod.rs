@@ -22,6 +22,7 @@ pub mod problem;
 pub mod query;
 mod refunds;
 pub mod render;
+mod reviews;
 mod rewards;
 pub mod routes;
 pub mod server;

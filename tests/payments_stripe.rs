@@ -14,9 +14,11 @@ use holdfast::payments::stripe::{ApiBase, Stripe, StripeSettings};
 use holdfast::time::UnixMs;
 use secrecy::SecretString;
 use std::future::Future;
+use std::io::Read;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
-use stripe_server::books::Op;
 use stripe_server::faults::{Effect, Fault, Kept, Silence};
+use stripe_server::wire::Op;
 use stripe_server::{SECRET_KEY, StripeServer};
 use support::until;
 use tokio::runtime::Runtime;
@@ -495,43 +497,71 @@ fn a_void_without_an_authorization_closes_what_nobody_heard_of_too() {
 }
 
 #[test]
-fn a_payment_too_old_for_its_keys_is_found_in_the_list_and_not_begun_again() {
-    let stage = Stage::new();
-    let stripe = &stage.stripe;
+fn a_payment_too_old_for_its_keys_is_found_by_metadata_and_not_begun_again() {
     let old = |number| Inquiry {
         started_at: hours_ago(23),
         ..inquiry(number, None)
     };
     let many = 120;
-    for number in 1..=many {
-        stage.authorized(number);
+    for searchable in [true, false] {
+        let stage = Stage::new();
+        let (stripe, server) = (&stage.stripe, &stage.server);
+        if searchable {
+            server.searchable();
+        }
+        for number in 1..=many {
+            stage.authorized(number);
+        }
+        server.forget_keys();
+        // The very first one: on the second page of the list.
+        let found = stage.run(stripe.look_up(old(1)));
+        assert!(matches!(found, Ok(Found::Authorized(_))), "{found:?}");
+        let found = stage.run(stripe.look_up(old(many + 1)));
+        assert_eq!(found, Ok(Found::Nothing));
+        let pages = if searchable { 0 } else { 4 };
+        assert_eq!(server.requests(Op::List), pages);
+        if !searchable {
+            // Outside the time in which it can have been made.
+            let long_ago = Inquiry {
+                started_at: hours_ago(72),
+                ..inquiry(1, None)
+            };
+            assert_eq!(stage.run(stripe.look_up(long_ago)), Ok(Found::Nothing));
+        }
+        for hours in [22, 23] {
+            let order = Order {
+                started_at: hours_ago(hours),
+                ..order(many + 1, "pm_card_visa")
+            };
+            let answer = stage.run(stripe.authorize(order));
+            let too_old = declined(DeclinedBy::Gateway, "started_too_long_ago");
+            assert_eq!(answer, Answer::Declined(too_old));
+        }
+        let void = Claim {
+            started_at: hours_ago(23),
+            ..claim(1, None)
+        };
+        assert_eq!(stage.run(stripe.void(void)), Answer::Approved(()));
+        assert_eq!(stage.run(stripe.look_up(old(1))), Ok(Found::Voided));
+        assert_eq!(server.books().len(), usize::try_from(many).unwrap());
     }
+}
+
+#[test]
+fn of_two_intents_that_forgotten_keys_made_the_one_with_money_is_the_payment() {
+    let stage = Stage::new();
+    stage.server.searchable();
+    let authorization = stage.authorized(1);
     stage.server.forget_keys();
-    // The very first one: on the second page.
-    assert!(matches!(
-        stage.run(stripe.look_up(old(1))),
-        Ok(Found::Authorized(_))
-    ));
-    assert_eq!(stage.run(stripe.look_up(old(many + 1))), Ok(Found::Nothing));
-    let long_ago = Inquiry {
-        started_at: hours_ago(72),
+    let again = stage.look_up(1, None);
+    assert_eq!(again, Found::Nothing, "another intent was made");
+    assert_eq!(stage.server.books().len(), 2);
+    let old = Inquiry {
+        started_at: hours_ago(23),
         ..inquiry(1, None)
     };
-    assert_eq!(stage.run(stripe.look_up(long_ago)), Ok(Found::Nothing));
-    let order = Order {
-        started_at: hours_ago(23),
-        ..order(many + 1, "pm_card_visa")
-    };
-    let answer = stage.run(stripe.authorize(order));
-    let too_old = declined(DeclinedBy::Gateway, "started_too_long_ago");
-    assert_eq!(answer, Answer::Declined(too_old));
-    let void = Claim {
-        started_at: hours_ago(23),
-        ..claim(1, None)
-    };
-    assert_eq!(stage.run(stripe.void(void)), Answer::Approved(()));
-    assert_eq!(stage.run(stripe.look_up(old(1))), Ok(Found::Voided));
-    assert_eq!(stage.server.books().len(), usize::try_from(many).unwrap());
+    let found = stage.run(stage.stripe.look_up(old));
+    assert_eq!(found, Ok(Found::Authorized(authorization)));
 }
 
 #[test]
@@ -562,6 +592,33 @@ fn what_cannot_be_reached_and_a_key_that_is_not_accepted_decline_nobody() {
         assert!(!format!("{stripe:?}").contains("sk_test"));
     }
     assert_eq!(stage.server.books().len(), 0);
+}
+
+#[test]
+fn a_server_that_cannot_prove_that_it_is_stripe_is_told_nothing() {
+    let signed = rcgen::generate_simple_self_signed(vec!["127.0.0.1".to_owned()]).unwrap();
+    let key = rustls::pki_types::PrivateKeyDer::try_from(signed.signing_key.serialize_der());
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let tls = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![signed.cert.der().clone()], key.unwrap())
+        .unwrap();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let base = format!("https://{}", listener.local_addr().unwrap());
+    let served = std::thread::spawn(move || {
+        let (stream, _) = listener.accept().unwrap();
+        let session = rustls::ServerConnection::new(Arc::new(tls)).unwrap();
+        let mut read = Vec::new();
+        let _ = rustls::StreamOwned::new(session, stream).read_to_end(&mut read);
+        read
+    });
+    let stripe = gateway(&base, SECRET_KEY);
+    let stage = Stage::new();
+    let answer = stage.run(stripe.authorize(order(1, "pm_card_visa")));
+    assert_eq!(answer, Answer::Retriable(Trouble::Unreachable));
+    assert_eq!(served.join().unwrap(), b"");
 }
 
 #[test]

@@ -249,6 +249,7 @@ impl Payments {
             tokio::select! {
                 () = Arc::clone(&payments).keep_trying(gate) => {}
                 () = payments.keep_sweeping() => {}
+                () = payments.keep_probing() => {}
             }
         }
     }
@@ -269,7 +270,7 @@ impl Payments {
     pub fn admission(&self) -> Result<(), Refusal> {
         if self.in_flight() >= self.settings.in_flight_max {
             Err(Refusal::Overloaded)
-        } else if self.circuit() == Circuit::Open {
+        } else if self.circuit() != Circuit::Closed {
             Err(Refusal::GatewayUnavailable)
         } else {
             Ok(())
@@ -494,6 +495,20 @@ impl Payments {
         while self.journal.fault().is_none() {
             tokio::time::sleep(every).await;
             self.sweep();
+        }
+    }
+
+    /// While nothing is sent to the gateway, asks it now and then for something that moves nothing:
+    /// no buyer's payment has to find out whether it is back.
+    async fn keep_probing(&self) {
+        let every = Duration::from_millis(self.settings.breaker.open_ms);
+        while self.journal.fault().is_none() {
+            tokio::time::sleep(every).await;
+            if self.circuit() == Circuit::HalfOpen {
+                let asked = self.calls.ask(Call::List, |gateway| gateway.list(None));
+                // Its end is the breaker's to note.
+                let _ = asked.await;
+            }
         }
     }
 

@@ -86,6 +86,12 @@ fn captured() -> PurchaseView {
         capture_before: None,
         capture: CaptureId::parse("cap_0001"),
         receipt_key: ReceiptKeyId::parse("r1"),
+        signing_key: None,
+        request: None,
+        review: None,
+        void_deadline: None,
+        refunds: 0,
+        pending_refund: None,
         history: history.collect(),
     }
 }

@@ -7,7 +7,7 @@
 
 use crate::engine::catalogue::{Catalogue, ProductIndex, PromotionIndex};
 use crate::engine::event::{
-    AttemptRefused, Event, HoldPlaced, PaymentStarted, PaysFor, Quote, ReviewVerdict,
+    AttemptRefused, DeviceKept, Event, HoldPlaced, PaymentStarted, PaysFor, Quote, ReviewVerdict,
 };
 use crate::engine::lifecycle::{PurchaseState, Step, Units, next_state};
 use crate::engine::purchase::{BuyerIndex, Happened, Payment, Purchase, Reason};
@@ -383,9 +383,11 @@ impl Shard {
         let purchase = &mut self.purchases[place];
         let buyer = purchase.buyer;
         purchase.payment = Some(new_payment(started, started.quote));
-        if started.origin.device.is_some() || !started.review.is_empty() {
+        let device = started.origin.device.as_ref();
+        let device = device.filter(|_| started.device == DeviceKept::Yes);
+        if device.is_some() || !started.review.is_empty() {
             let particulars = purchase.particulars_mut();
-            particulars.device.clone_from(&started.origin.device);
+            particulars.device = device.cloned();
             particulars.review_reasons.clone_from(&started.review);
         }
         if started.pays_for == PaysFor::EarlierHold {

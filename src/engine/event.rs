@@ -222,6 +222,18 @@ pub struct PaymentStarted {
     /// Why a person is to decide before the money is taken, each reason a word or the name of a
     /// rule; empty: nobody has to.
     pub review: Vec<String>,
+    /// Whether the origin's device is kept, for amounts to be counted by.
+    pub device: DeviceKept,
+}
+
+/// Whether the device of a payment is kept with it.
+#[derive(Copy, Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
+#[repr(u8)]
+pub enum DeviceKept {
+    /// It is not: the payment was started before amounts were counted by device.
+    No = 0,
+    /// It is, where there is one.
+    Yes = 1,
 }
 
 /// What a payment pays for.

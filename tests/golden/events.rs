@@ -4,12 +4,12 @@
 
 use holdfast::engine::event::{
     Active, AdminAct, AdminActed, AttemptRefused, CaptureStarted, Clawback, Decider, DeclineCause,
-    Discount, Disposition, DisputeClosed, DisputeOpened, DisputeOutcome, Event, Flow, HoldExpired,
-    HoldPlaced, HoldReleased, IdempotencyKey, Judgement, LimitsSet, Origin, PaymentAuthorized,
-    PaymentCaptured, PaymentDeclined, PaymentStarted, PaymentVoided, PaysFor, ProductSet,
-    PromotionSet, Quote, RefundExtent, RefundFailed, RefundStarted, RefundSucceeded, RetryAdvice,
-    ReviewDecided, ReviewOpened, ReviewVerdict, TokensSpent, VoidCause, VoidStarted, VoidStuck,
-    WebhookFormat, WebhookKind, WebhookReceived,
+    DeviceKept, Discount, Disposition, DisputeClosed, DisputeOpened, DisputeOutcome, Event, Flow,
+    HoldExpired, HoldPlaced, HoldReleased, IdempotencyKey, Judgement, LimitsSet, Origin,
+    PaymentAuthorized, PaymentCaptured, PaymentDeclined, PaymentStarted, PaymentVoided, PaysFor,
+    ProductSet, PromotionSet, Quote, RefundExtent, RefundFailed, RefundStarted, RefundSucceeded,
+    RetryAdvice, ReviewDecided, ReviewOpened, ReviewVerdict, TokensSpent, VoidCause, VoidStarted,
+    VoidStuck, WebhookFormat, WebhookKind, WebhookReceived,
 };
 use holdfast::engine::refusal::Refusal;
 use holdfast::engine::settings::Limits;
@@ -245,6 +245,7 @@ fn payment_started() -> PaymentStarted {
         pays_for: PaysFor::EarlierHold,
         origin: origin(2),
         review: vec!["amount_over".to_owned(), "card testing".to_owned()],
+        device: DeviceKept::Yes,
     }
 }
 

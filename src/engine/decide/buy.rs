@@ -5,7 +5,7 @@ use super::hold::{Wanted, place};
 use super::{Claims, Context, Decision};
 use crate::engine::catalogue::quote;
 use crate::engine::command::Buy;
-use crate::engine::event::{Event, Flow, PaymentStarted, PaysFor, Quote};
+use crate::engine::event::{DeviceKept, Event, Flow, PaymentStarted, PaysFor, Quote};
 use crate::engine::lifecycle::{PurchaseState, Step};
 use crate::engine::purchase::Purchase;
 use crate::engine::refusal::Refusal;
@@ -133,5 +133,6 @@ fn start(
         pays_for,
         origin: command.origin.clone(),
         review: review_reasons(context, &quote),
+        device: DeviceKept::Yes,
     })
 }

@@ -4,8 +4,8 @@
 //! Deliberately absent: writing them.
 
 use crate::engine::event::{
-    DeclineCause, Origin, PaymentCaptured, PaymentDeclined, PaymentStarted, PaysFor, Quote,
-    RetryAdvice, VoidCause, VoidStarted,
+    DeclineCause, DeviceKept, Origin, PaymentCaptured, PaymentDeclined, PaymentStarted, PaysFor,
+    Quote, RetryAdvice, VoidCause, VoidStarted,
 };
 use crate::ids::{CaptureId, CardToken, PurchaseId, ReceiptKeyId, UserId};
 use crate::money::Tokens;
@@ -23,7 +23,7 @@ pub(super) struct PaymentStartedV1 {
 }
 
 impl From<PaymentStartedV1> for PaymentStarted {
-    /// There were no reviews.
+    /// There were no reviews, and snapshots kept no device.
     fn from(old: PaymentStartedV1) -> Self {
         Self {
             purchase: old.purchase,
@@ -33,6 +33,7 @@ impl From<PaymentStartedV1> for PaymentStarted {
             pays_for: old.pays_for,
             origin: old.origin,
             review: Vec::new(),
+            device: DeviceKept::No,
         }
     }
 }

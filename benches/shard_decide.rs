@@ -48,12 +48,12 @@ fn shard_decide(criterion: &mut Criterion) {
     group.bench_function("sold_out", |bencher| {
         let catalogue = catalogue_of(&product, 0);
         let shard = Shard::new(ShardId::new(0));
-        let shared = SharedAmounts::new(&settings.amounts, 1);
+        let amounts = SharedAmounts::new(&settings.amounts, 1);
         let context = Context {
             shard: &shard,
             catalogue: &catalogue,
             settings: &settings,
-            shared: &shared,
+            shared: &amounts,
             at: AT,
             day_start: AT,
         };
@@ -70,14 +70,14 @@ fn shard_decide(criterion: &mut Criterion) {
 fn place(product: &ProductId, commands: &[PlaceHold], settings: &EngineSettings) -> Duration {
     let catalogue = catalogue_of(product, UNITS);
     let mut shard = Shard::new(ShardId::new(0));
-    let shared = SharedAmounts::new(&settings.amounts, 1);
+    let amounts = SharedAmounts::new(&settings.amounts, 1);
     let began = Instant::now();
     for (lsn, command) in (0..).step_by(256).zip(commands) {
         let context = Context {
             shard: &shard,
             catalogue: &catalogue,
             settings,
-            shared: &shared,
+            shared: &amounts,
             at: AT,
             day_start: AT,
         };

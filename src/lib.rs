@@ -15,6 +15,7 @@ pub mod journal;
 pub mod money;
 pub mod payments;
 pub mod receipts;
+pub mod reconcile;
 pub mod report;
 pub mod telemetry;
 pub mod time;

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Each room of `src/`, and the rooms that it may use.
-const EDGES: [(&str, &[&str]); 14] = [
+const EDGES: &[(&str, &[&str])] = &[
     ("time", &[]),
     ("money", &[]),
     ("ids", &[]),
@@ -17,6 +17,10 @@ const EDGES: [(&str, &[&str]); 14] = [
     (
         "payments",
         &["engine", "ids", "journal", "money", "receipts", "time"],
+    ),
+    (
+        "reconcile",
+        &["engine", "ids", "journal", "money", "payments", "time"],
     ),
     (
         "config",
@@ -39,6 +43,7 @@ const EDGES: [(&str, &[&str]); 14] = [
             "money",
             "payments",
             "receipts",
+            "reconcile",
             "report",
             "telemetry",
             "time",
@@ -56,6 +61,7 @@ const EDGES: [(&str, &[&str]); 14] = [
             "money",
             "payments",
             "receipts",
+            "reconcile",
             "report",
             "telemetry",
             "time",

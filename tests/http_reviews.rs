@@ -299,7 +299,11 @@ fn of_many_who_decide_at_once_each_purchase_has_one_decision() {
         let mut won = Vec::new();
         for place in 0..PURCHASES {
             let place = (place + thread / 2) % PURCHASES;
-            let verdict = if thread % 2 == 0 { "approve" } else { "reject" };
+            let verdict = if thread.is_multiple_of(2) {
+                "approve"
+            } else {
+                "reject"
+            };
             let answer = client.ask(&decision(&ids[place], verdict, "at once"));
             match answer.status {
                 200 | 202 => won.push((place, verdict)),

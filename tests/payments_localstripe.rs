@@ -2,31 +2,26 @@
 //! requests and answers are understood beyond our own idea of them. It knows no idempotency keys;
 //! `docs/stripe.md` lists what else it has not.
 
+mod stripe_calls;
 mod support;
 
-use holdfast::ids::{
-    AuthorizationId, CaptureId, CardToken, GatewayCode, PurchaseId, RequestId, ShardId,
-};
-use holdfast::money::{Amount, Currency};
+use holdfast::ids::{CaptureId, GatewayCode};
+use holdfast::money::Amount;
 use holdfast::payments::gateway::{
-    Answer, Authorization, Charged, Claim, Class, DeclinedBy, Found, FoundRefund, Gateway, Inquiry,
-    Order, Reference, Refund,
+    Answer, Authorization, Charged, Class, DeclinedBy, Found, FoundRefund, Gateway,
 };
-use holdfast::payments::stripe::{ApiBase, Stripe, StripeSettings};
-use holdfast::time::UnixMs;
-use secrecy::SecretString;
+use holdfast::payments::stripe::Stripe;
 use serde_json::json;
 use std::future::Future;
 use std::io::{BufRead, BufReader};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::process::{Child, ChildStdin, Command, Stdio};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use stripe_calls::*;
 use support::{Client, Request, Setup};
 use tokio::runtime::Runtime;
 
 const SECRET_KEY: &str = "sk_test_for_localstripe";
-const PRICE: i64 = 2_500;
 
 /// A running localstripe; it ends with its standard input.
 struct Localstripe {
@@ -94,14 +89,7 @@ struct Stage {
 impl Stage {
     fn new() -> Self {
         let localstripe = Localstripe::start();
-        let stripe = Stripe::new(StripeSettings {
-            secret_key: SecretString::from(SECRET_KEY),
-            api_base: ApiBase::parse(&localstripe.base()).unwrap(),
-            connections_max: 4,
-            connect_timeout: Duration::from_secs(5),
-            body_bytes_max: 4 << 20,
-        })
-        .unwrap();
+        let stripe = gateway(&localstripe.base(), SECRET_KEY);
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
@@ -126,76 +114,15 @@ impl Stage {
 
     fn captured(&self, number: u64) -> (Authorization, CaptureId) {
         let authorization = self.authorized(number);
-        match self.run(self.stripe.capture(claim(number, &authorization.id))) {
+        match self.run(self.stripe.capture(claim(number, Some(&authorization.id)))) {
             Answer::Approved(capture) => (authorization, capture),
             other => panic!("{other:?}"),
         }
     }
 
     fn found(&self, number: u64, authorization: &Authorization) -> Found {
-        let inquiry = inquiry(number, &authorization.id);
+        let inquiry = inquiry(number, Some(&authorization.id));
         self.run(self.stripe.look_up(inquiry)).unwrap()
-    }
-}
-
-fn reference(number: u64) -> Reference {
-    let purchase = PurchaseId::new(ShardId::new(3), number);
-    Reference::new(0xfeed, purchase, RequestId(number))
-}
-
-fn amount(minor_units: i64) -> Amount {
-    Amount::new(minor_units).unwrap()
-}
-
-fn usd() -> Currency {
-    Currency::parse("USD").unwrap()
-}
-
-fn now() -> UnixMs {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
-    UnixMs::new(u64::try_from(now.as_millis()).unwrap())
-}
-
-fn order(number: u64, card: &str) -> Order {
-    Order {
-        reference: reference(number),
-        amount: amount(PRICE),
-        currency: usd(),
-        card: CardToken::parse(card).unwrap(),
-        started_at: now(),
-    }
-}
-
-fn claim(number: u64, authorization: &AuthorizationId) -> Claim {
-    Claim {
-        reference: reference(number),
-        authorization: Some(authorization.clone()),
-        amount: amount(PRICE),
-        currency: usd(),
-        card: CardToken::parse("pm_card_visa").unwrap(),
-        started_at: now(),
-    }
-}
-
-fn inquiry(number: u64, authorization: &AuthorizationId) -> Inquiry {
-    Inquiry {
-        reference: reference(number),
-        authorization: Some(authorization.clone()),
-        amount: amount(PRICE),
-        currency: usd(),
-        card: CardToken::parse("pm_card_visa").unwrap(),
-        started_at: now(),
-    }
-}
-
-fn refund(payment: u64, authorization: &Authorization, number: u32, sum: i64) -> Refund {
-    Refund {
-        reference: reference(payment),
-        capture: None,
-        authorization: Some(authorization.id.clone()),
-        number,
-        amount: amount(sum),
-        currency: usd(),
     }
 }
 
@@ -205,19 +132,19 @@ fn money_is_set_aside_taken_given_back_and_listed() {
     let authorization = stage.authorized(1);
     let expected = Found::Authorized(authorization.clone());
     assert_eq!(stage.found(1, &authorization), expected);
-    let answer = stage.run(stage.stripe.capture(claim(1, &authorization.id)));
+    let answer = stage.run(stage.stripe.capture(claim(1, Some(&authorization.id))));
     let Answer::Approved(capture) = answer.clone() else {
         panic!("{answer:?}");
     };
     // A second time is refused there, and the intent says why.
     assert_eq!(
-        stage.run(stage.stripe.capture(claim(1, &authorization.id))),
+        stage.run(stage.stripe.capture(claim(1, Some(&authorization.id)))),
         answer
     );
     let expected = Found::Captured(authorization.clone(), capture);
     assert_eq!(stage.found(1, &authorization), expected);
 
-    let part = refund(1, &authorization, 1, 1_000);
+    let part = refund(1, &authorization.id, 1, 1_000);
     let look_up = || stage.run(stage.stripe.look_up_refund(part.clone()));
     assert_eq!(look_up(), Ok(FoundRefund::Nothing));
     let answer = stage.run(stage.stripe.refund(part.clone()));
@@ -235,11 +162,11 @@ fn money_is_set_aside_taken_given_back_and_listed() {
     assert_eq!(line(2), [PRICE, 0, 0]);
     assert_eq!(page.next, None);
 
-    let rest = stage.run(stage.stripe.refund(refund(1, &authorization, 2, 1_500)));
+    let rest = stage.run(stage.stripe.refund(refund(1, &authorization.id, 2, 1_500)));
     assert_eq!(rest, Answer::Approved(()));
     assert_eq!(stage.found(1, &authorization), Found::Refunded);
     for _ in 0..2 {
-        let void = stage.run(stage.stripe.void(claim(2, &let_go.id)));
+        let void = stage.run(stage.stripe.void(claim(2, Some(&let_go.id))));
         assert_eq!(void, Answer::Approved(()));
     }
     assert_eq!(stage.found(2, &let_go), Found::Voided);
@@ -271,7 +198,7 @@ fn cards_are_declined_by_their_issuer() {
 fn what_was_taken_cannot_be_let_go() {
     let stage = Stage::new();
     let (authorization, capture) = stage.captured(1);
-    let void = stage.run(stage.stripe.void(claim(1, &authorization.id)));
+    let void = stage.run(stage.stripe.void(claim(1, Some(&authorization.id))));
     assert_eq!(void.class(), Class::Declined);
     let expected = Found::Captured(authorization.clone(), capture);
     assert_eq!(stage.found(1, &authorization), expected);

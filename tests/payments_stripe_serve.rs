@@ -253,6 +253,7 @@ fn webhooks_are_signed_and_come_again_until_they_are_taken() {
         path: "/webhooks/stripe".to_owned(),
         secret: "whsec_of_the_test".to_owned(),
         seed: 1,
+        sent_per_mille: 1_000,
         twice_per_mille: 0,
         delay_ms_max: 5,
         tries_max: 5,

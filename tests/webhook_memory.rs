@@ -103,6 +103,8 @@ fn nonces_outlive_every_timestamp_and_events_a_week() {
             let again = receive(&journal, WebhookFormat::Holdfast, nonce, "e-1");
             assert_eq!(again, Ok(Disposition::Duplicate), "{offset_ms}");
             journal.snapshot().unwrap();
+            // Its background threads own it for moments, and with it the directory.
+            journal.close();
             drop(journal);
             journal = open(dir.path(), &clock, memory);
         }

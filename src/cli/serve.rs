@@ -13,10 +13,11 @@ use crate::http::server::Server;
 use crate::ids::{KeyOwner, ProductId, PromotionCode, PurchaseId, RequestId};
 use crate::journal::{CommitGate, Journal, Progress};
 use crate::money::{Currency, Price};
-use crate::payments::driver::{Meter, Payments, SealKeys};
+use crate::payments::driver::{Meter, Payments};
 use crate::payments::gateway::{Call, Class, Gateway};
 use crate::payments::sandbox::Sandbox;
 use crate::payments::stripe::Stripe;
+use crate::reconcile::Reconciler;
 use crate::telemetry::logging::{self, Style};
 use crate::telemetry::metrics::{Metrics, Stage};
 use crate::webhooks::Secrets;
@@ -92,6 +93,7 @@ fn serve(arguments: &Serve, config: &Config) -> Result<(), Failure> {
     let secrets = Arc::new(Secrets::new(configured));
     let core = parts(config, &journal, &secrets)?;
     let server = Server::start(&config.server, fronts(config, &core, &journal))?;
+    core.start_reconciling()?;
     tracing::info!(
         event = "listening",
         address = %server.address(),
@@ -165,21 +167,20 @@ fn parts(
 ) -> Result<Arc<Core>, Failure> {
     // One more shard of counters for threads that serve no requests.
     let metrics = Arc::new(Metrics::new(config.server.workers + 1));
-    let sealer = compose::sealer(&config.receipt_keys)?;
+    let sealer = compose::sealer(config)?;
     let (gateway, sandbox) = gateway(config)?;
     let payments = Payments::new(
         Arc::clone(journal),
-        gateway,
+        Arc::clone(&gateway),
         compose::payments(config),
-        SealKeys {
-            seal: sealer.newest().clone(),
-            sign: None,
-        },
+        sealer.capture_keys(),
         Arc::new(GatewayMeter(Arc::clone(&metrics))),
     )?;
+    let reconciler = Reconciler::new(Arc::clone(journal), gateway, compose::reconcile(config));
     let parts = Parted {
         journal: Arc::clone(journal),
         payments,
+        reconciler,
         sealer,
         sandbox,
         metrics,

@@ -540,6 +540,40 @@ pub const KEYS: &[Key] = &[
         "The secret, at least 24 bytes; `whsec_BASE64` for Standard Webhooks, as it stands for the others.",
     ),
     text(
+        "receipts.ed25519_keys[].id",
+        "",
+        "The name of the key, written on receipts and in the key set; the first key signs, all of them verify; no key: receipts are not signed.",
+    ),
+    other(
+        "receipts.ed25519_keys[].key",
+        "",
+        Kind::Secret,
+        "The secret: the PEM of `openssl genpkey -algorithm ed25519`, or the 32 bytes of a seed in hexadecimal or base64.",
+    ),
+    text(
+        "receipts.ed25519_keys[].public",
+        "",
+        "In place of `key`: a retired key's public half, as PEM or 32 bytes in hexadecimal or base64, which still verifies.",
+    ),
+    number(
+        "reconcile.every_s",
+        "3600",
+        (0, 30 * DAY_S),
+        "Time between two comparisons of the gateway's charges with ours; 0: only when asked.",
+    ),
+    number(
+        "reconcile.pause_ms",
+        "100",
+        (0, 60_000),
+        "Pause between two pages of the gateway's list, which keeps the comparison out of the way of purchases.",
+    ),
+    number(
+        "reconcile.differences_max",
+        "1000",
+        (1, 100_000),
+        "Differences in one report; a comparison that finds more ends early and says so.",
+    ),
+    text(
         "telemetry.log",
         "\"info\"",
         "What is logged: `error`, `warn`, `info`, `debug`, `trace`, or a filter such as `info,holdfast=debug`.",

@@ -104,6 +104,10 @@ pub struct Config {
     pub receipt_keys: Vec<ReceiptKey>,
     /// Genuine webhooks.
     pub webhooks: WebhooksConfig,
+    /// Keys that sign receipts: the first one signs, all verify; may be empty.
+    pub signing_keys: Vec<SigningKey>,
+    /// The comparison of the gateway's charges with ours.
+    pub reconcile: ReconcileConfig,
     /// What is logged, as a filter.
     pub log: String,
     /// Whether the demo's drop is put on sale.
@@ -318,9 +322,40 @@ pub struct ReceiptKey {
     pub secret: SecretString,
 }
 
+/// The comparison of the gateway's charges with ours.
+#[derive(Debug)]
+pub struct ReconcileConfig {
+    /// Between two runs; `None`: only when asked.
+    pub every: Option<Duration>,
+    /// Between two pages of the gateway's list.
+    pub pause: Duration,
+    /// Differences in one report.
+    pub differences_max: usize,
+}
+
+/// A key that signs receipts, or did.
+#[derive(Debug)]
+pub struct SigningKey {
+    /// Its name on the receipt.
+    pub id: ReceiptKeyId,
+    /// What is there of it.
+    pub half: KeyHalf,
+}
+
+/// Which half of a signing key is there; text that is read where the key is made.
+#[derive(Debug)]
+pub enum KeyHalf {
+    /// The secret: it signs and verifies.
+    Secret(SecretString),
+    /// The public one: it verifies.
+    Public(String),
+}
+
 const API_KEY_CHARS_MIN: usize = 12;
 const STRIPE_KEY_CHARS_MIN: usize = 8;
 const RECEIPT_KEY_CHARS_MIN: usize = crate::receipts::SECRET_BYTES_MIN;
+/// 32 bytes in base64, without padding.
+const SEED_CHARS_MIN: usize = 43;
 
 impl Config {
     /// The configuration that `sources` make together.
@@ -341,6 +376,8 @@ impl Config {
             payments: payments(&mut reader)?,
             receipt_keys: receipt_keys(&mut reader)?,
             webhooks: webhooks::read(&mut reader)?,
+            signing_keys: signing_keys(&mut reader)?,
+            reconcile: reconcile(&mut reader)?,
             log: reader.text("telemetry.log")?,
             demo: sources.demo,
             secrets: reader.secret_digests(),
@@ -404,6 +441,9 @@ fn fill_for_demo(table: &mut Table) {
         [[webhooks.secrets]]
         id = "demo-w1"
         key = "demo-webhook-secret-that-everybody-knows"
+        [[receipts.ed25519_keys]]
+        id = "demo-e1"
+        key = "64656d6f2d7365656420746861742065766572796f6e65206b6e6f7773212121"
     "#;
     let demo: Table = DEMO.parse().expect("the demo's settings are TOML");
     for (section, values) in demo {
@@ -752,6 +792,43 @@ fn receipt_keys(reader: &mut Reader<'_>) -> Result<Vec<ReceiptKey>, ConfigError>
     }
     reader.show_entries("receipts.hmac_keys", shown);
     Ok(keys)
+}
+
+fn signing_keys(reader: &mut Reader<'_>) -> Result<Vec<SigningKey>, ConfigError> {
+    let (named, secret) = ("receipts.ed25519_keys[].id", "receipts.ed25519_keys[].key");
+    let public = "receipts.ed25519_keys[].public";
+    let mut keys: Vec<SigningKey> = Vec::new();
+    let mut shown = Vec::new();
+    for entry in reader.entries("receipts.ed25519_keys")? {
+        let name = entry_text(named, entry, "id")?;
+        let id = ReceiptKeyId::parse(name).ok_or_else(|| invalid(named, ID_FORM))?;
+        let half = match (entry.contains_key("key"), entry.contains_key("public")) {
+            (true, true) => {
+                return Err(invalid(public, "stands beside `key`; give one of the two"));
+            }
+            (false, true) => {
+                let text = entry_text(public, entry, "public")?;
+                shown.push(serde_json::json!({ "id": name, "public": text }));
+                KeyHalf::Public(text.to_owned())
+            }
+            (true | false, false) => {
+                shown.push(serde_json::json!({ "id": name, "key": HIDDEN }));
+                KeyHalf::Secret(reader.secret(secret, entry, SEED_CHARS_MIN)?)
+            }
+        };
+        keys.push(SigningKey { id, half });
+    }
+    reader.show("receipts.ed25519_keys", shown.into());
+    Ok(keys)
+}
+
+fn reconcile(reader: &mut Reader<'_>) -> Result<ReconcileConfig, ConfigError> {
+    let every_s = reader.integer("reconcile.every_s")?;
+    Ok(ReconcileConfig {
+        every: (every_s > 0).then(|| Duration::from_secs(every_s)),
+        pause: milliseconds(reader, "reconcile.pause_ms")?,
+        differences_max: reader.size("reconcile.differences_max")?,
+    })
 }
 
 fn seconds(reader: &mut Reader<'_>, path: &'static str) -> Result<Duration, ConfigError> {

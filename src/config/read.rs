@@ -181,6 +181,15 @@ impl<'a> Reader<'a> {
         let value = entry
             .get("key")
             .ok_or_else(|| invalid(path, "has an entry without its `key`"))?;
+        self.resolved(path, value, chars_min)
+    }
+
+    fn resolved(
+        &self,
+        path: &'static str,
+        value: &Value,
+        chars_min: usize,
+    ) -> Result<SecretString, ConfigError> {
         let secret = secret::resolve(path, value, self.environment, chars_min)?;
         let digest = Sha256::digest(secret.expose_secret().as_bytes()).into();
         let mut secrets = self.secrets.borrow_mut();
@@ -198,7 +207,7 @@ impl<'a> Reader<'a> {
             return Ok(None);
         };
         self.show(path, Json::from(HIDDEN));
-        secret::resolve(path, value, self.environment, chars_min).map(Some)
+        self.resolved(path, value, chars_min).map(Some)
     }
 
     /// Notes what is shown at `path`.

@@ -94,13 +94,11 @@ fn secret(reader: &Reader<'_>, entry: &Table) -> Result<WebhookSecret, ConfigErr
     let id = entry_text(path, entry, "id")?;
     let id = WebhookSecretId::parse(id).ok_or_else(|| invalid(path, ID_FORM))?;
     let path = "webhooks.secrets[].format";
-    let format = match entry.get("format") {
-        None => None,
-        Some(_) => {
-            let word = entry_text(path, entry, "format")?;
-            let format = WebhookFormat::parse(word);
-            Some(format.ok_or_else(|| invalid(path, "takes holdfast, standard or stripe"))?)
-        }
+    let format = if entry.contains_key("format") {
+        let format = WebhookFormat::parse(entry_text(path, entry, "format")?);
+        Some(format.ok_or_else(|| invalid(path, "takes holdfast, standard or stripe"))?)
+    } else {
+        None
     };
     let path = "webhooks.secrets[].key";
     let text = reader.secret(path, entry, SECRET_BYTES_MIN)?;

@@ -13,8 +13,8 @@ use crate::engine::settings::{Bounds, CardRetries, RateLimit};
 use crate::engine::shared::SharedCount;
 use crate::engine::spending::Spending;
 use crate::engine::view::{
-    BuyerView, HistoryEntry, HoldView, Kept, PurchaseView, RefundStatus, RefundView, ReviewView,
-    SpendingView,
+    BuyerView, HistoryEntry, HoldView, Kept, PaymentView, PaymentsPage, PurchaseView, RefundStatus,
+    RefundView, ReviewView, SpendingView,
 };
 use crate::ids::{
     AuthorizationId, CardToken, Digest16, Lsn, PurchaseId, RequestId, ShardId, UserId,
@@ -460,6 +460,26 @@ impl Shard {
     /// What counts of each payment that stands or is under way, for the sums that buyers share.
     pub fn shared_counts(&self) -> impl Iterator<Item = SharedCount> + '_ {
         self.purchases.iter().filter_map(SharedCount::of)
+    }
+
+    /// What the books say of a purchase's payment; `None` where there is none.
+    pub fn payment_view(&self, id: PurchaseId) -> Option<PaymentView> {
+        self.find(id)?.payment_view(id)
+    }
+
+    /// The payments among the purchases from the sequence number `from` on, of which at most
+    /// `most` are looked at.
+    pub fn payments(&self, from: u64, most: usize) -> PaymentsPage {
+        let start = usize::try_from(from)
+            .map_or(self.purchases.len(), |from| from.min(self.purchases.len()));
+        let end = start.saturating_add(most).min(self.purchases.len());
+        let numbered = (from..).zip(&self.purchases[start..end]);
+        PaymentsPage {
+            payments: numbered
+                .filter_map(|(sequence, it)| it.payment_view(PurchaseId::new(self.id, sequence)))
+                .collect(),
+            next: (end < self.purchases.len()).then_some(end as u64),
+        }
     }
 
     /// When the next hold runs out, at the earliest.

@@ -164,7 +164,7 @@ impl SharedAmounts {
         now: UnixMs,
         day_start: impl Fn(UnixMs) -> UnixMs,
     ) -> bool {
-        let mut whole = true;
+        let mut fits = true;
         for SharedCount {
             card,
             device,
@@ -189,11 +189,11 @@ impl SharedAmounts {
                         currency,
                         day,
                     };
-                    whole &= self.table.enter(key).restore(minor(amount));
+                    fits &= self.table.enter(key).restore(minor(amount));
                 }
             }
         }
-        whole
+        fits
     }
 
     /// Forgets the sums of days that began long before `now`.
@@ -430,7 +430,7 @@ mod tests {
                         let Ok(claims) = sums.claim(payer(card, None, 7), DAY) else {
                             continue;
                         };
-                        if (round + thread) % 16 == 0 {
+                        if (round + thread).is_multiple_of(16) {
                             claims.keep();
                             kept.fetch_add(7, Ordering::Relaxed);
                         }

@@ -21,6 +21,7 @@ use crate::money::Currency;
 use crate::payments::driver::Payments;
 use crate::payments::sandbox::Sandbox;
 use crate::receipts::Sealer;
+use crate::reconcile::Reconciler;
 use crate::telemetry::metrics::{Metrics, Shard, Stage};
 use crate::webhooks::{Endpoint, Secrets};
 use bytes::Bytes;
@@ -41,6 +42,7 @@ pub struct Core {
     pub(super) payments: Arc<Payments>,
     pub(super) sealer: Sealer,
     pub(super) sandbox: Option<Arc<Sandbox>>,
+    pub(super) reconciler: Arc<Reconciler>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) keys: Keys,
     pub(super) currencies: Vec<Currency>,
@@ -63,6 +65,8 @@ pub struct Parted {
     pub sealer: Sealer,
     /// The gateway, where it is the sandbox.
     pub sandbox: Option<Arc<Sandbox>>,
+    /// Compares the gateway's charges with ours.
+    pub reconciler: Arc<Reconciler>,
     /// Counters, one shard for each worker and one more.
     pub metrics: Arc<Metrics>,
     /// The secrets that webhooks are signed with.
@@ -79,6 +83,7 @@ impl Core {
             payments: parts.payments,
             sealer: parts.sealer,
             sandbox: parts.sandbox,
+            reconciler: parts.reconciler,
             metrics: parts.metrics,
             keys: Keys::new(&config.keys),
             currencies: config.sale.currencies.clone(),
@@ -104,9 +109,15 @@ impl Core {
         self.payments.resume(gate)
     }
 
+    /// From now on the gateway's charges are compared with ours, on a thread of their own.
+    pub fn start_reconciling(&self) -> std::io::Result<()> {
+        self.reconciler.start()
+    }
+
     /// From now on the program says that it is not ready.
     pub fn stop(&self) {
         self.stopping.store(true, Ordering::Relaxed);
+        self.reconciler.stop();
     }
 }
 
@@ -210,6 +221,7 @@ impl Front {
             Resource::Purchase => self.purchase(call).await,
             Resource::Receipt => self.receipt(call).await,
             Resource::VerifyReceipt => self.verify_receipt(call, body).await,
+            Resource::Jwks => self.jwks(),
             Resource::AdminProducts => self.admin_products(call).await,
             Resource::AdminProduct => self.admin_product(call, body).await,
             Resource::AdminPromotions => self.admin_promotions(call).await,
@@ -234,6 +246,7 @@ impl Front {
             Resource::StripeWebhook => self.webhook(call, body, Endpoint::Stripe).await,
             Resource::WebhookSecrets => self.webhook_secrets(call, body).await,
             Resource::WebhookSecret => self.retire_webhook_secret(call).await,
+            Resource::Reconcile => self.reconcile(call).await,
             Resource::Live => Self::live(),
             Resource::Ready => self.ready(call.id),
             Resource::Metrics => self.metrics(),

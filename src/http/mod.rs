@@ -20,6 +20,7 @@ mod operations;
 pub mod orders;
 pub mod problem;
 pub mod query;
+mod reconcile;
 mod refunds;
 pub mod render;
 mod reviews;

@@ -24,6 +24,8 @@ pub enum Resource {
     Receipt,
     /// Checking a receipt.
     VerifyReceipt,
+    /// The public keys of receipts.
+    Jwks,
     /// All products.
     AdminProducts,
     /// A product, for the operator.
@@ -72,6 +74,8 @@ pub enum Resource {
     WebhookSecrets,
     /// One of them.
     WebhookSecret,
+    /// The comparison of the gateway's charges with ours.
+    Reconcile,
     /// Whether the process runs.
     Live,
     /// Whether it takes purchases.
@@ -90,6 +94,7 @@ impl Resource {
         Self::Purchase,
         Self::Receipt,
         Self::VerifyReceipt,
+        Self::Jwks,
         Self::AdminProducts,
         Self::AdminProduct,
         Self::AdminPromotions,
@@ -114,6 +119,7 @@ impl Resource {
         Self::StripeWebhook,
         Self::WebhookSecrets,
         Self::WebhookSecret,
+        Self::Reconcile,
         Self::Live,
         Self::Ready,
         Self::Metrics,
@@ -129,6 +135,7 @@ impl Resource {
             Self::Purchase => "/limited/purchases/{purchase_id}",
             Self::Receipt => "/limited/receipts/{receipt_id}",
             Self::VerifyReceipt => "/receipts/verify",
+            Self::Jwks => "/.well-known/jwks.json",
             Self::AdminProducts => "/admin/products",
             Self::AdminProduct => "/admin/products/{product_id}",
             Self::AdminPromotions => "/admin/promotions",
@@ -153,6 +160,7 @@ impl Resource {
             Self::StripeWebhook => "/webhooks/stripe",
             Self::WebhookSecrets => "/admin/webhooks/secrets",
             Self::WebhookSecret => "/admin/webhooks/secrets/{secret_id}",
+            Self::Reconcile => "/admin/reconcile",
             Self::Live => "/livez",
             Self::Ready => "/readyz",
             Self::Metrics => "/metrics",
@@ -172,13 +180,13 @@ impl Resource {
             | Self::SpendRewards
             | Self::PaymentWebhook
             | Self::StripeWebhook => "POST",
-            Self::Refunds => "GET, HEAD, POST",
-            Self::WebhookSecrets => "GET, HEAD, POST",
+            Self::Refunds | Self::WebhookSecrets | Self::Reconcile => "GET, HEAD, POST",
             Self::Hold | Self::WebhookSecret => "DELETE",
             Self::AdminProduct | Self::AdminPromotion => "GET, HEAD, PUT",
             Self::Product
             | Self::Purchase
             | Self::Receipt
+            | Self::Jwks
             | Self::AdminProducts
             | Self::AdminPromotions
             | Self::Status
@@ -238,6 +246,7 @@ pub fn resolve(path: &str) -> Option<(Resource, Cow<'_, str>)> {
         "/limited/holds" => return plain(Resource::Holds),
         "/limited/buy" => return plain(Resource::Buy),
         "/receipts/verify" => return plain(Resource::VerifyReceipt),
+        "/.well-known/jwks.json" => return plain(Resource::Jwks),
         "/admin/products" => return plain(Resource::AdminProducts),
         "/admin/promotions" => return plain(Resource::AdminPromotions),
         "/admin/snapshot" => return plain(Resource::Snapshot),
@@ -250,6 +259,7 @@ pub fn resolve(path: &str) -> Option<(Resource, Cow<'_, str>)> {
         "/webhooks/payment" => return plain(Resource::PaymentWebhook),
         "/webhooks/stripe" => return plain(Resource::StripeWebhook),
         "/admin/webhooks/secrets" => return plain(Resource::WebhookSecrets),
+        "/admin/reconcile" => return plain(Resource::Reconcile),
         "/livez" => return plain(Resource::Live),
         "/readyz" => return plain(Resource::Ready),
         "/metrics" => return plain(Resource::Metrics),

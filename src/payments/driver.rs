@@ -17,7 +17,7 @@ use crate::engine::event::{AdminAct, Decider, VoidCause};
 use crate::engine::lifecycle::PurchaseState;
 use crate::engine::refusal::Refusal;
 use crate::engine::view::{PurchaseView, RefundView};
-use crate::ids::{Lsn, PurchaseId, ReceiptKeyId};
+use crate::ids::{Lsn, PurchaseId};
 use crate::journal::{CommitGate, Journal, StorageFault};
 use crate::payments::breaker::Circuit;
 use crate::payments::calls::Calls;
@@ -29,6 +29,7 @@ use crate::payments::refund::{End, KnownRefund, RefundDrive};
 use crate::payments::registry::{Asked, Before, Driving, Registry};
 use crate::payments::saga::{Known, Rest};
 use crate::payments::settings::{PaymentSettings, SettingsError};
+use crate::receipts::CaptureKeys;
 use crate::time::UnixMs;
 use std::future::Future;
 use std::sync::Arc;
@@ -41,20 +42,11 @@ pub struct Payments {
     journal: Arc<Journal>,
     calls: Calls,
     settings: PaymentSettings,
-    keys: SealKeys,
+    keys: CaptureKeys,
     meter: Arc<dyn Meter>,
     registry: Registry,
     permits: Semaphore,
     later: Later,
-}
-
-/// The keys that captures name, so that their receipts are always made with these.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SealKeys {
-    /// The key that seals receipts.
-    pub seal: ReceiptKeyId,
-    /// The key that signs them, where there is one.
-    pub sign: Option<ReceiptKeyId>,
 }
 
 /// What is measured of payments. Calls come from the hot path: count and return.
@@ -118,7 +110,7 @@ impl Payments {
         journal: Arc<Journal>,
         gateway: Arc<dyn Gateway>,
         settings: PaymentSettings,
-        keys: SealKeys,
+        keys: CaptureKeys,
         meter: Arc<dyn Meter>,
     ) -> Result<Arc<Self>, SettingsError> {
         settings.check()?;
@@ -304,7 +296,7 @@ impl Payments {
         &self.settings
     }
 
-    pub(super) fn seal_keys(&self) -> &SealKeys {
+    pub(super) fn seal_keys(&self) -> &CaptureKeys {
         &self.keys
     }
 

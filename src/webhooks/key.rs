@@ -4,8 +4,7 @@
 //! kept only as a prepared HMAC state, which is wiped when dropped, and is never printed.
 
 use crate::engine::event::WebhookFormat;
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
+use base64ct::{Base64, Encoding};
 use hmac::{Hmac, KeyInit, Mac};
 use secrecy::{ExposeSecret, SecretSlice};
 use sha2::{Digest, Sha256};
@@ -53,7 +52,7 @@ impl Key {
             WebhookFormat::Holdfast | WebhookFormat::Stripe => Self::new(format, text.as_bytes()),
             WebhookFormat::Standard => {
                 let text = text.strip_prefix(STANDARD_PREFIX);
-                let bytes = text.and_then(|text| STANDARD.decode(text).ok());
+                let bytes = text.and_then(|text| Base64::decode_vec(text).ok());
                 let bytes = SecretSlice::from(bytes.ok_or(BadKey::NotBase64)?);
                 Self::new(format, bytes.expose_secret())
             }

@@ -15,8 +15,7 @@ use crate::engine::event::WebhookFormat;
 use crate::engine::refusal::Refusal;
 use crate::ids::{WebhookEventId, WebhookSecretId};
 use crate::time::UnixMs;
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
+use base64ct::{Base64, Encoding};
 use hyper::header::HeaderMap;
 use subtle::{Choice, ConditionallySelectable, ConstantTimeEq};
 
@@ -172,7 +171,7 @@ fn standard(headers: &HeaderMap) -> Option<Claim> {
     let signatures = single(headers, "webhook-signature")?
         .split(' ')
         .filter_map(|it| it.strip_prefix("v1,"))
-        .map(|text| STANDARD.decode(text).ok()?.try_into().ok());
+        .map(|text| Base64::decode_vec(text).ok()?.try_into().ok());
     Some(Claim {
         timestamp_s,
         prefix: format!("{id}.{timestamp}."),
@@ -190,9 +189,9 @@ fn stripe(headers: &HeaderMap) -> Option<Claim> {
         let items = header.split(',').filter_map(|item| item.split_once('='));
         items.filter_map(move |(name, value)| (name.trim() == wanted).then_some(value.trim()))
     };
-    let mut timestamps = named("t");
-    let timestamp = timestamps.next()?;
-    timestamps.next().is_none().then_some(())?;
+    let mut times = named("t");
+    let timestamp = times.next()?;
+    times.next().is_none().then_some(())?;
     let timestamp_s = seconds(timestamp)?;
     Some(Claim {
         timestamp_s,

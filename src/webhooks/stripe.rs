@@ -1,7 +1,7 @@
 //! Owns Stripe's events: which of them mean something here, and which purchase they are about.
 //!
 //! A payment is found by the reference that its `PaymentIntent` carries in its metadata, which
-//! Stripe copies to the charge. Disputes, and refunds made at Stripe itself, carry the name of the
+//! Stripe copies to the charge; a refund of ours by its own. Disputes, and refunds made at Stripe itself, carry the name of the
 //! `PaymentIntent` only: they are found by it, in the purchases, for there are few of them and an
 //! index of all payments would be kept for nothing else.
 
@@ -67,7 +67,13 @@ fn kind_of(kind: &str, status: Option<&str>) -> WebhookKind {
 }
 
 fn about(object: &Value) -> About {
-    if let Some(text) = object["metadata"]["holdfast_reference"].as_str() {
+    let metadata = &object["metadata"];
+    // A refund of ours carries the reference with its number behind it.
+    let ours = metadata["holdfast_reference"].as_str().or_else(|| {
+        let refund = metadata["holdfast_refund"].as_str()?;
+        refund.rsplit_once(':').map(|(reference, _)| reference)
+    });
+    if let Some(text) = ours {
         return Reference::parse(text).map_or(About::Nothing, About::Reference);
     }
     let intent = match object["object"].as_str() {

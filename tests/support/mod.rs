@@ -5,6 +5,7 @@
 //! operator would.
 #![allow(dead_code, reason = "each test uses a part of this")]
 
+pub mod money;
 pub mod signing;
 
 use serde_json::{Value, json};

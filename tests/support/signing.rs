@@ -1,8 +1,8 @@
-//! Webhooks as a gateway would sign and send them, in each of the three forms.
+//! Webhooks as a gateway would sign and send them, in each of the three forms, and what they are
+//! answered.
 
-use super::Request;
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
+use super::{Request, Response, SHOP, Server, Setup};
+use base64ct::{Base64, Encoding};
 use hmac::{Hmac, KeyInit, Mac};
 use serde_json::{Value, json};
 use sha2::Sha256;
@@ -80,7 +80,7 @@ impl Own {
         self
     }
 
-    pub fn at(mut self, timestamp: impl ToString) -> Self {
+    pub fn at(mut self, timestamp: &impl ToString) -> Self {
         self.timestamp = timestamp.to_string();
         self
     }
@@ -102,10 +102,8 @@ impl Own {
 
 /// Standard Webhooks.
 pub fn standard(id: &str, timestamp: u64, body: &str) -> Request {
-    let secret = STANDARD
-        .decode(STANDARD_SECRET.strip_prefix("whsec_").unwrap())
-        .unwrap();
-    let signature = STANDARD.encode(mac(&secret, &format!("{id}.{timestamp}.{body}")));
+    let secret = Base64::decode_vec(STANDARD_SECRET.strip_prefix("whsec_").unwrap()).unwrap();
+    let signature = Base64::encode_string(&mac(&secret, &format!("{id}.{timestamp}.{body}")));
     Request::post("/webhooks/payment")
         .header("webhook-id", id)
         .header("webhook-timestamp", &timestamp.to_string())
@@ -127,4 +125,59 @@ pub fn stripe(timestamp: u64, body: &Value) -> Request {
             &format!("t={timestamp},v1={signature},v0={zero}"),
         )
         .body(body.as_bytes())
+}
+
+/// The demo with all of the secrets.
+pub fn start() -> Server {
+    Setup::demo().config(SECRETS).start()
+}
+
+/// A captured purchase of 19.99 USD.
+pub fn bought(server: &Server, user: &str) -> Value {
+    let key = format!("key-of-{user}");
+    let answer = server.ask(&Request::buy(user, "drop-1", "tok_ok", &key));
+    assert_eq!(answer.status, 201, "{answer:?}");
+    answer.json()
+}
+
+pub fn id_of(purchase: &Value) -> &str {
+    purchase["purchase_id"].as_str().unwrap()
+}
+
+pub fn status_of(server: &Server, purchase: &str) -> String {
+    let path = format!("/limited/purchases/{purchase}");
+    let body = server.ask(&Request::get(&path).key(SHOP)).json();
+    body["status"].as_str().unwrap().to_owned()
+}
+
+/// What a webhook is answered, in a word: the status of a good one, the reason of another.
+pub fn word(answer: &Response) -> String {
+    match answer.status {
+        200 => {
+            let body = answer.json();
+            let status = body["status"].as_str().unwrap();
+            let whole = format!("{{\"status\":\"{status}\"}}");
+            assert_eq!(answer.text(), whole);
+            status.to_owned()
+        }
+        status => format!("{status} {}", answer.reason()),
+    }
+}
+
+pub fn tell(server: &Server, request: &Request) -> String {
+    word(&server.ask(request))
+}
+
+pub fn without(mut request: Request, header: &str) -> Request {
+    request.headers.retain(|(name, _)| name != header);
+    request
+}
+
+pub fn with(request: Request, header: &str, value: &str) -> Request {
+    without(request, header).header(header, value)
+}
+
+/// A capture of this purchase, told now.
+pub fn event_of(purchase: &Value, id: &str) -> String {
+    event(id, "payment.captured", id_of(purchase), 0)
 }

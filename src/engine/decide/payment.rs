@@ -68,32 +68,17 @@ fn event_of(
         PaymentStep::OpenReview {
             within_ms,
             margin_ms,
-        } => Event::ReviewOpened(ReviewOpened {
-            purchase,
-            user,
-            reasons: reasons_of(stored)?,
-            deadline: review_deadline(context.at, stored, within_ms, margin_ms),
-        }),
+        } => open_review(context.at, (purchase, stored), user, (within_ms, margin_ms))?,
         PaymentStep::DecideReview {
             verdict,
             decider,
             void_within_ms,
-        } => {
-            let due = stored.review_deadline().ok_or(Refusal::WrongState)?;
-            if decider == Decider::Deadline && context.at < due {
-                return Err(Refusal::WrongState);
-            }
-            let verdict = match verdict {
-                Verdict::Approve => ReviewVerdict::Approved,
-                Verdict::Reject => ReviewVerdict::Rejected(context.at.plus_ms(void_within_ms)),
-            };
-            Event::ReviewDecided(ReviewDecided {
-                purchase,
-                user,
-                verdict,
-                decider,
-            })
-        }
+        } => Event::ReviewDecided(ReviewDecided {
+            purchase,
+            user,
+            verdict: verdict_of(context.at, stored, (verdict, &decider), void_within_ms)?,
+            decider,
+        }),
         PaymentStep::Captured {
             capture,
             receipt_key,
@@ -156,12 +141,37 @@ fn event_of(
     })
 }
 
-fn reasons_of(stored: &Purchase) -> Result<Vec<String>, Refusal> {
+/// A person decides while it is under review; the deadline not before it comes.
+fn verdict_of(
+    at: UnixMs,
+    stored: &Purchase,
+    (verdict, decider): (Verdict, &Decider),
+    void_within_ms: u64,
+) -> Result<ReviewVerdict, Refusal> {
+    let due = stored.review_deadline().ok_or(Refusal::WrongState)?;
+    if *decider == Decider::Deadline && at < due {
+        return Err(Refusal::WrongState);
+    }
+    Ok(match verdict {
+        Verdict::Approve => ReviewVerdict::Approved,
+        Verdict::Reject => ReviewVerdict::Rejected(at.plus_ms(void_within_ms)),
+    })
+}
+
+fn open_review(
+    at: UnixMs,
+    (purchase, stored): (PurchaseId, &Purchase),
+    user: UserId,
+    (within_ms, margin_ms): (u64, u64),
+) -> Result<Event, Refusal> {
     let particulars = stored.particulars.as_ref();
-    let wanted = particulars.filter(|it| !it.review_reasons.is_empty());
-    wanted
-        .map(|it| it.review_reasons.clone())
-        .ok_or(Refusal::WrongState)
+    let wanted = particulars.filter(|_| stored.wants_review());
+    Ok(Event::ReviewOpened(ReviewOpened {
+        purchase,
+        user,
+        reasons: wanted.ok_or(Refusal::WrongState)?.review_reasons.clone(),
+        deadline: review_deadline(at, stored, within_ms, margin_ms),
+    }))
 }
 
 /// As long as the operator gives, but in time for the gateway.

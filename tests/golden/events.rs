@@ -3,12 +3,13 @@
 //! another value here.
 
 use holdfast::engine::event::{
-    Active, AdminAct, AdminActed, AttemptRefused, CaptureStarted, Clawback, DeclineCause, Discount,
-    Disposition, DisputeClosed, DisputeOpened, DisputeOutcome, Event, Flow, HoldExpired,
-    HoldPlaced, HoldReleased, IdempotencyKey, LimitsSet, Origin, PaymentAuthorized,
-    PaymentCaptured, PaymentDeclined, PaymentStarted, PaymentVoided, PaysFor, ProductSet,
-    PromotionSet, Quote, RefundExtent, RefundFailed, RefundStarted, RefundSucceeded, RetryAdvice,
-    TokensSpent, VoidCause, VoidStarted, VoidStuck, WebhookFormat, WebhookKind, WebhookReceived,
+    Active, AdminAct, AdminActed, AttemptRefused, CaptureStarted, Clawback, Decider, DeclineCause,
+    DeviceKept, Discount, Disposition, DisputeClosed, DisputeOpened, DisputeOutcome, Event, Flow,
+    HoldExpired, HoldPlaced, HoldReleased, IdempotencyKey, Judgement, LimitsSet, Origin,
+    PaymentAuthorized, PaymentCaptured, PaymentDeclined, PaymentStarted, PaymentVoided, PaysFor,
+    ProductSet, PromotionSet, Quote, RefundExtent, RefundFailed, RefundStarted, RefundSucceeded,
+    RetryAdvice, ReviewDecided, ReviewOpened, ReviewVerdict, TokensSpent, VoidCause, VoidStarted,
+    VoidStuck, WebhookFormat, WebhookKind, WebhookReceived,
 };
 use holdfast::engine::refusal::Refusal;
 use holdfast::engine::settings::Limits;
@@ -82,6 +83,21 @@ pub fn all() -> Vec<Event> {
             cause: VoidCause::Operator,
             deadline: AT.plus_ms(86_400_000),
             by: Some(admin()),
+        }),
+        Event::ReviewOpened(ReviewOpened {
+            purchase: purchase(),
+            user: user(),
+            reasons: vec!["amount_over".to_owned(), "card testing".to_owned()],
+            deadline: AT.plus_ms(86_400_000),
+        }),
+        Event::ReviewDecided(ReviewDecided {
+            purchase: purchase(),
+            user: user(),
+            verdict: ReviewVerdict::Rejected(AT.plus_ms(3_600_000)),
+            decider: Decider::Person(Judgement {
+                by: admin(),
+                note: "not who they say they are".to_owned(),
+            }),
         }),
         Event::PaymentVoided(PaymentVoided {
             purchase: purchase(),
@@ -229,6 +245,8 @@ fn payment_started() -> PaymentStarted {
         card: CardToken::parse("tok_ok").expect("a token"),
         pays_for: PaysFor::EarlierHold,
         origin: origin(2),
+        review: vec!["amount_over".to_owned(), "card testing".to_owned()],
+        device: DeviceKept::Yes,
     }
 }
 
@@ -273,7 +291,7 @@ pub fn origin(number: u8) -> Origin {
     }
 }
 
-fn admin() -> AdminAct {
+pub fn admin() -> AdminAct {
     AdminAct {
         request: RequestId(0xfeed),
         owner: KeyOwner::parse("admin").expect("an id"),

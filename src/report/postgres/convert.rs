@@ -409,7 +409,7 @@ fn refused(it: &AttemptRefused, place: Place, rows: &mut Rows) {
     );
     if it.reason.reason() == RISK_BLOCKED {
         rows.risk = Some(Risk {
-            risk_blocks: 1,
+            blocks: 1,
             ..Risk::none(user.as_str(), place.lsn)
         });
     }

@@ -374,3 +374,7 @@ fn shallow(schema: &Value) -> Value {
         other => other.clone(),
     }
 }
+#[test]
+fn dump() {
+    std::fs::write("/tmp/k/golden.json", serde_json::to_string_pretty(&golden()).unwrap()).unwrap();
+}

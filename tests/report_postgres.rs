@@ -6,9 +6,10 @@ mod postgres_server;
 mod support;
 
 use postgres_server::Postgres;
+use postgres_server::tables::{assert_tables_are_the_log, events};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
-use support::{ADMIN, Request, SHOP, Server, Setup, binary, until};
+use support::{ADMIN, Request, SHOP, Server, Setup, until};
 
 /// A demo with this sink, small segments and quick retries.
 fn setup(url: &str) -> Setup {
@@ -42,17 +43,6 @@ fn admin(server: &Server, path: &str, body: &Value) -> Value {
     let answer = server.ask(&Request::post(path).key(ADMIN).once(path).json(body));
     assert!(matches!(answer.status, 200 | 201), "{path}: {answer:?}");
     answer.json()
-}
-
-/// The events of a stopped directory.
-fn events(server: &Server) -> Vec<Value> {
-    let printed = binary().arg("log").arg(&server.data_dir).output().unwrap();
-    assert!(printed.status.success());
-    let lines = String::from_utf8(printed.stdout).unwrap();
-    lines
-        .lines()
-        .map(|it| serde_json::from_str(it).unwrap())
-        .collect()
 }
 
 /// Everything a shop does, once or more; the ids of purchases by what became of them.
@@ -166,7 +156,7 @@ fn every_event_becomes_rows_exactly_once_and_the_ledger_balances() {
     assert_eq!(balance("bo"), ("0".to_owned(), "0".to_owned()));
 
     let (status, _) = stopped(server, |server| {
-        assert_tables_are_the_log(&postgres, &events(server))
+        assert_tables_are_the_log(&postgres, &events(&server.data_dir))
     });
     assert!(status.success());
 }
@@ -180,59 +170,6 @@ fn stopped(
     let status = server.wait();
     look(&server);
     (status, server.log.lines())
-}
-
-/// Every event of the log once, in the audit log; what follows from it, in the other tables; and
-/// every sum as it has to be.
-fn assert_tables_are_the_log(postgres: &Postgres, events: &[Value]) {
-    let rows = postgres.query("SELECT lsn, event FROM holdfast.audit_log ORDER BY lsn");
-    let cursor: i64 = postgres.value("SELECT lsn FROM holdfast.sink_cursor");
-    let delivered = events
-        .iter()
-        .filter(|it| it["lsn"].as_i64().unwrap() < cursor);
-    let delivered: Vec<&Value> = delivered.collect();
-    assert_eq!(
-        rows.len(),
-        delivered.len(),
-        "I7: a prefix of the log, each event once"
-    );
-    for (row, event) in rows.iter().zip(&delivered) {
-        let text: i64 = row.get(0);
-        assert_eq!(text, event["lsn"].as_i64().unwrap());
-    }
-    let differing = postgres.query(
-        "SELECT lsn FROM holdfast.audit_log
-         WHERE (event->>'lsn')::bigint <> lsn OR event->>'kind' <> kind",
-    );
-    assert!(differing.is_empty());
-    let counted = |kind: &str| delivered.iter().filter(|it| it["kind"] == kind).count();
-    let count = |sql: &str| -> usize {
-        let count: i64 = postgres.value(&format!("SELECT count(*) FROM holdfast.{sql}"));
-        usize::try_from(count).unwrap()
-    };
-    assert_eq!(count("shop_transactions"), counted("payment_captured"));
-    let holds = delivered
-        .iter()
-        .filter(|it| it["kind"] == "hold_placed" && it["flow"] == "hold");
-    let begun = holds.count()
-        + [
-            "payment_started",
-            "attempt_refused",
-            "refund_started",
-            "tokens_spent",
-        ]
-        .map(counted)
-        .iter()
-        .sum::<usize>();
-    assert_eq!(
-        count("purchase_attempts"),
-        begun,
-        "every attempt, refused ones too"
-    );
-    assert_eq!(count("ledger_unbalanced"), 0, "the ledger sums to zero");
-    assert_eq!(count("revenue_mismatch"), 0, "I5");
-    let ended = "purchase_attempts WHERE (result = 'pending') <> (ended_lsn IS NULL)";
-    assert_eq!(count(ended), 0);
 }
 
 #[test]
@@ -354,7 +291,7 @@ fn what_the_database_refuses_goes_to_the_dead_letters_and_can_be_driven_again() 
     assert_eq!(bought, 60);
     stopped(server, |server| {
         caught_up_offline(&postgres);
-        assert_tables_are_the_log(&postgres, &events(server));
+        assert_tables_are_the_log(&postgres, &events(&server.data_dir));
     });
 }
 

@@ -12,7 +12,8 @@ use crate::engine::event::{
     HoldPlaced, HoldReleased, HoldingsImported, KeyImported, LimitsSet, NoncesImported,
     PaymentAuthorized, PaymentCaptured, PaymentDeclined, PaymentStarted, PaymentVoided, ProductSet,
     PromotionSet, PromotionUsesImported, RefundFailed, RefundStarted, RefundSucceeded,
-    StockImported, TokensSpent, VoidStarted, VoidStuck, WebhookReceived,
+    ReviewDecided, ReviewOpened, StockImported, TokensSpent, VoidStarted, VoidStuck,
+    WebhookReceived,
 };
 use crate::time::UnixMs;
 use rkyv::rancor;
@@ -113,7 +114,7 @@ kinds! {
     18 1 HoldReleased(HoldReleased);
     19 1 HoldExpired(HoldExpired);
     20 1 TokensSpent(TokensSpent);
-    32 1 PaymentStarted(PaymentStarted);
+    32 2 PaymentStarted(PaymentStarted);
     33 1 PaymentAuthorized(PaymentAuthorized);
     34 2 PaymentDeclined(PaymentDeclined);
     35 1 CaptureStarted(CaptureStarted);
@@ -126,7 +127,10 @@ kinds! {
     42 1 RefundFailed(RefundFailed);
     43 1 DisputeOpened(DisputeOpened);
     44 1 DisputeClosed(DisputeClosed);
+    45 1 ReviewOpened(ReviewOpened);
+    46 1 ReviewDecided(ReviewDecided);
     earlier:
+    32 1 PaymentStarted(earlier::PaymentStartedV1);
     34 1 PaymentDeclined(earlier::PaymentDeclinedV1);
     36 1 PaymentCaptured(earlier::PaymentCapturedV1);
     37 1 VoidStarted(earlier::VoidStartedV1);

@@ -42,6 +42,10 @@ pub struct Feed {
 
 /// What a feed has next.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(
+    clippy::large_enum_variant,
+    reason = "an event is what there nearly always is; a box for each would cost more"
+)]
 pub enum Next {
     /// An event, and where the one after it stands.
     Event(AuditEntry, Lsn),

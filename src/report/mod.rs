@@ -11,6 +11,7 @@ mod imported;
 pub mod jsonl;
 pub mod kafka;
 pub mod postgres;
+mod review;
 pub mod types;
 
 pub use aftermath::clawback;
@@ -59,6 +60,7 @@ fn fields_of(event: &Event) -> Value {
         | Event::PaymentVoided(_)
         | Event::VoidStuck(_) => json!({}),
         Event::PaymentStarted(started) => payment(started),
+        Event::ReviewOpened(_) | Event::ReviewDecided(_) => review::fields_of(event),
         Event::PaymentAuthorized(authorized) => authorization(authorized),
         Event::PaymentDeclined(declined) => json!({
             "reason": declined.cause.as_str(),
@@ -165,7 +167,11 @@ fn payment(started: &PaymentStarted) -> Value {
         PaysFor::OwnHold => "own_hold",
         PaysFor::EarlierHold => "earlier_hold",
     };
-    let fields = json!({ "card_token": started.card.as_str(), "pays_for": pays_for });
+    let fields = json!({
+        "card_token": started.card.as_str(),
+        "pays_for": pays_for,
+        "review": started.review,
+    });
     merged(
         merged(fields, quote(&started.quote)),
         origin(&started.origin),

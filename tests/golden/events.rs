@@ -3,13 +3,14 @@
 //! another value here.
 
 use holdfast::engine::event::{
-    Active, AdminAct, AdminActed, AttemptRefused, CaptureStarted, Clawback, DeclineCause, Discount,
-    Disposition, DisputeClosed, DisputeOpened, DisputeOutcome, Event, Flow, HoldExpired,
-    HoldPlaced, HoldReleased, HoldingsImported, IdempotencyKey, KeyImported, LimitsSet,
-    NoncesImported, Origin, PaymentAuthorized, PaymentCaptured, PaymentDeclined, PaymentStarted,
-    PaymentVoided, PaysFor, ProductSet, PromotionSet, PromotionUsesImported, Quote, RefundExtent,
-    RefundFailed, RefundStarted, RefundSucceeded, RetryAdvice, StockImported, TokensSpent,
-    VoidCause, VoidStarted, VoidStuck, WebhookFormat, WebhookKind, WebhookReceived,
+    Active, AdminAct, AdminActed, AttemptRefused, CaptureStarted, Clawback, Decider, DeclineCause,
+    DeviceKept, Discount, Disposition, DisputeClosed, DisputeOpened, DisputeOutcome, Event, Flow,
+    HoldExpired, HoldPlaced, HoldReleased, HoldingsImported, IdempotencyKey, Judgement,
+    KeyImported, LimitsSet, NoncesImported, Origin, PaymentAuthorized, PaymentCaptured,
+    PaymentDeclined, PaymentStarted, PaymentVoided, PaysFor, ProductSet, PromotionSet,
+    PromotionUsesImported, Quote, RefundExtent, RefundFailed, RefundStarted, RefundSucceeded,
+    RetryAdvice, ReviewDecided, ReviewOpened, ReviewVerdict, StockImported, TokensSpent, VoidCause,
+    VoidStarted, VoidStuck, WebhookFormat, WebhookKind, WebhookReceived,
 };
 use holdfast::engine::refusal::Refusal;
 use holdfast::engine::settings::Limits;
@@ -83,6 +84,21 @@ pub fn all() -> Vec<Event> {
             cause: VoidCause::Operator,
             deadline: AT.plus_ms(86_400_000),
             by: Some(admin()),
+        }),
+        Event::ReviewOpened(ReviewOpened {
+            purchase: purchase(),
+            user: user(),
+            reasons: vec!["amount_over".to_owned(), "card testing".to_owned()],
+            deadline: AT.plus_ms(86_400_000),
+        }),
+        Event::ReviewDecided(ReviewDecided {
+            purchase: purchase(),
+            user: user(),
+            verdict: ReviewVerdict::Rejected(AT.plus_ms(3_600_000)),
+            decider: Decider::Person(Judgement {
+                by: admin(),
+                note: "not who they say they are".to_owned(),
+            }),
         }),
         Event::PaymentVoided(PaymentVoided {
             purchase: purchase(),
@@ -250,6 +266,8 @@ fn payment_started() -> PaymentStarted {
         card: CardToken::parse("tok_ok").expect("a token"),
         pays_for: PaysFor::EarlierHold,
         origin: origin(2),
+        review: vec!["amount_over".to_owned(), "card testing".to_owned()],
+        device: DeviceKept::Yes,
     }
 }
 
@@ -294,7 +312,7 @@ pub fn origin(number: u8) -> Origin {
     }
 }
 
-fn admin() -> AdminAct {
+pub fn admin() -> AdminAct {
     AdminAct {
         request: RequestId(0xfeed),
         owner: KeyOwner::parse("admin").expect("an id"),

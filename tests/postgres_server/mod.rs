@@ -4,13 +4,15 @@
 //! Where PostgreSQL is not installed the test fails and says what to install.
 #![allow(dead_code, reason = "each test uses a part of this")]
 
+pub mod tables;
 mod wire;
 
+#[allow(unused_imports, reason = "each test uses a part of this")]
 pub use wire::Wire;
 
 use crate::support::until;
 use std::net::TcpListener;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use tokio_postgres::types::FromSqlOwned;
 use tokio_postgres::{Client, NoTls, Row};
@@ -199,9 +201,4 @@ fn run(command: &mut Command) {
         ended.status.success().then_some(ended)
     });
     drop(ended);
-}
-
-/// The folder of a data directory's dead letters.
-pub fn dead_letters(data_dir: &Path) -> PathBuf {
-    data_dir.join("dead-letters")
 }

@@ -4,12 +4,39 @@
 //! Deliberately absent: writing them.
 
 use crate::engine::event::{
-    DeclineCause, PaymentCaptured, PaymentDeclined, RetryAdvice, VoidCause, VoidStarted,
+    DeclineCause, DeviceKept, Origin, PaymentCaptured, PaymentDeclined, PaymentStarted, PaysFor,
+    Quote, RetryAdvice, VoidCause, VoidStarted,
 };
-use crate::ids::{CaptureId, PurchaseId, ReceiptKeyId, UserId};
+use crate::ids::{CaptureId, CardToken, PurchaseId, ReceiptKeyId, UserId};
 use crate::money::Tokens;
 use crate::time::UnixMs;
 use rkyv::{Archive, Deserialize, Serialize};
+
+#[derive(Archive, Serialize, Deserialize)]
+pub(super) struct PaymentStartedV1 {
+    purchase: PurchaseId,
+    user: UserId,
+    quote: Quote,
+    card: CardToken,
+    pays_for: PaysFor,
+    origin: Origin,
+}
+
+impl From<PaymentStartedV1> for PaymentStarted {
+    /// There were no reviews, and snapshots kept no device.
+    fn from(old: PaymentStartedV1) -> Self {
+        Self {
+            purchase: old.purchase,
+            user: old.user,
+            quote: old.quote,
+            card: old.card,
+            pays_for: old.pays_for,
+            origin: old.origin,
+            review: Vec::new(),
+            device: DeviceKept::No,
+        }
+    }
+}
 
 #[derive(Archive, Serialize, Deserialize)]
 pub(super) struct PaymentDeclinedV1 {

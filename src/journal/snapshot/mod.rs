@@ -13,7 +13,7 @@ use super::fault::JournalError;
 use super::webhooks::Seen;
 use crate::engine::catalogue::Catalogue;
 use crate::engine::event::{ProductSet, PromotionSet};
-use crate::engine::image::{ShardImage, ShardImported, ShardMore};
+use crate::engine::image::{ShardImage, ShardImported, ShardMore, ShardParticulars};
 use crate::engine::settings::{EngineSettings, Limits};
 use crate::engine::shard::Shard;
 use crate::engine::velocity::Velocity;
@@ -104,15 +104,20 @@ impl Journal {
             (self.seen.image(self.now()), self.appended())
         };
         for id in ShardId::all() {
-            let (image, more, imported, lsn) = {
+            let (image, more, particulars, imported, lsn) = {
                 let shard = self.shard(id);
-                let (image, more) = (shard.image(), shard.more());
-                (image, more, shard.imported(), self.appended())
+                let (more, particulars) = (shard.more(), shard.particulars());
+                let imported = shard.imported();
+                (shard.image(), more, particulars, imported, self.appended())
             };
             writing.purchases += image.purchases() as u64;
             writing.section(Tag::Shard(number_of(id)), lsn, &archived(&image))?;
             if !more.is_empty() {
                 writing.section(Tag::ShardMore(number_of(id)), lsn, &archived(&more))?;
+            }
+            if !particulars.is_empty() {
+                let tag = Tag::ShardParticulars(number_of(id));
+                writing.section(tag, lsn, &archived(&particulars))?;
             }
             if !imported.is_empty() {
                 let tag = Tag::ShardImported(number_of(id));
@@ -228,6 +233,7 @@ pub fn restore(
     let velocity = Velocity::new(engine.bounds.velocity_keys_max, log_id);
     let seen = Seen::new(engine.webhooks);
     let mut more: Vec<Option<ShardMore>> = (0..SHARD_COUNT).map(|_| None).collect();
+    let mut particulars: Vec<Option<ShardParticulars>> = (0..SHARD_COUNT).map(|_| None).collect();
     let mut imported: Vec<Option<ShardImported>> = (0..SHARD_COUNT).map(|_| None).collect();
     let mut sold_elsewhere = None;
     let mut catalogue = None;
@@ -261,6 +267,9 @@ pub fn restore(
                 imported[usize::from(number)] = Some(unarchived(&bytes)?);
             }
             Tag::ShardMore(number) => more[usize::from(number)] = Some(unarchived(&bytes)?),
+            Tag::ShardParticulars(number) => {
+                particulars[usize::from(number)] = Some(unarchived(&bytes)?);
+            }
             Tag::Shard(number) => {
                 images[usize::from(number)] = Some((unarchived(&bytes)?, lsn));
             }
@@ -273,11 +282,13 @@ pub fn restore(
             .ok_or(refused("what was sold elsewhere names what is not there"))?;
     }
     let mut shards = Vec::with_capacity(SHARD_COUNT);
-    for (((id, image), more), imported) in ShardId::all().zip(images).zip(more).zip(imported) {
+    let beside = more.into_iter().zip(particulars).zip(imported);
+    for ((id, image), ((more, particulars), imported)) in ShardId::all().zip(images).zip(beside) {
         let (image, lsn) = image.ok_or(refused("it has no section for some shard"))?;
         let shard = Shard::from_image(id, image, &catalogue);
         let mut shard = shard.ok_or(refused("a shard names what is not there"))?;
         let whole = shard.put_more(more.unwrap_or_default());
+        let whole = whole.and_then(|()| shard.put_particulars(particulars.unwrap_or_default()));
         whole.ok_or(refused(
             "what stands beside a shard names what is not there",
         ))?;
@@ -304,7 +315,7 @@ pub fn restore(
 pub fn digest(
     catalogue: &Catalogue,
     limits: Limits,
-    shards: impl Iterator<Item = (ShardImage, ShardMore, ShardImported)>,
+    shards: impl Iterator<Item = (ShardImage, ShardMore, ShardParticulars, ShardImported)>,
 ) -> String {
     let mut hash = Sha256::new();
     hash.update(Sha256::digest(archived(&catalogue_image(
@@ -314,10 +325,13 @@ pub fn digest(
     if !imported.is_empty() {
         hash.update(Sha256::digest(archived(&imported)));
     }
-    for (image, more, imported) in shards {
+    for (image, more, particulars, imported) in shards {
         hash.update(Sha256::digest(archived(&image)));
         if !more.is_empty() {
             hash.update(Sha256::digest(archived(&more)));
+        }
+        if !particulars.is_empty() {
+            hash.update(Sha256::digest(archived(&particulars)));
         }
         if !imported.is_empty() {
             hash.update(Sha256::digest(archived(&imported)));

@@ -110,15 +110,15 @@ fn gather<C: Convert>(
         sleep = POLL_FIRST;
         batch.events += 1;
         batch.to = end;
-        let fed = Fed { entry, end };
-        match convert.lock().convert(&fed) {
+        let event = Fed { entry, end };
+        match convert.lock().convert(&event) {
             Ok(Some(item)) => {
                 bytes += C::bytes(&item);
-                let lsn = fed.entry.lsn;
+                let lsn = event.entry.lsn;
                 batch.items.push(Placed { lsn, end, item });
             }
             Ok(None) => {}
-            Err(unfit) => batch.unfit.push((fed, unfit)),
+            Err(unfit) => batch.unfit.push((event, unfit)),
         }
     }
     Ok(Some(batch))

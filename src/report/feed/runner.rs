@@ -222,7 +222,7 @@ impl<C: Convert, D: Deliver<Item = C::Item>> Runner<C, D> {
         }
         let mut refused = batch.unfit.len();
         let mut from = batch.from;
-        let mut ranges = vec![0..batch.items.len()];
+        let mut ranges: Vec<_> = std::iter::once(0..batch.items.len()).collect();
         while let Some(range) = ranges.pop() {
             let items = &batch.items[range.clone()];
             let to = if ranges.is_empty() {
@@ -371,7 +371,7 @@ impl<C: Convert, D: Deliver<Item = C::Item>> Runner<C, D> {
             Failed::Told => return Err(Halt::Told),
             Failed::Rejected(cause) => return Err(Halt::Rejected(cause)),
             Failed::Misconfigured(why) => {
-                backoff.to_longest();
+                backoff.lengthen();
                 why
             }
             Failed::Later(why) => why,

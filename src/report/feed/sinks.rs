@@ -258,9 +258,9 @@ impl Sinks {
         let redrive = Redrive { from, to, answer };
         redrives.try_send(redrive).map_err(|_| busy())?;
         // A sink that is down comes to it once it is back.
-        let answered = tokio::time::timeout(self.settings.deliver_timeout, answered).await;
-        match answered {
-            Ok(Ok(redriven)) => redriven.map_err(SinkRefusal::Down),
+        let waited = tokio::time::timeout(self.settings.deliver_timeout, answered).await;
+        match waited {
+            Ok(Ok(result)) => result.map_err(SinkRefusal::Down),
             Ok(Err(_)) => Err(SinkRefusal::Down("the sink has ended".to_owned())),
             Err(_) => Err(SinkRefusal::Down(
                 "the sink does not answer; the letters stay and are tried once it is back"

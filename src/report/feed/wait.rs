@@ -8,35 +8,36 @@ use std::time::Duration;
 /// together do not come back together.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub struct Backoff {
-    first_ms: u64,
-    max_ms: u64,
-    next_ms: u64,
+    // All in milliseconds.
+    first: u64,
+    longest: u64,
+    upcoming: u64,
 }
 
 impl Backoff {
     /// Waits from `first_ms` to `max_ms`.
     pub const fn new(first_ms: u64, max_ms: u64) -> Self {
         Self {
-            first_ms,
-            max_ms,
-            next_ms: first_ms,
+            first: first_ms,
+            longest: max_ms,
+            upcoming: first_ms,
         }
     }
 
     /// Whether no wait has been asked for yet.
     pub(super) const fn is_first(&self) -> bool {
-        self.next_ms == self.first_ms
+        self.upcoming == self.first
     }
 
     /// The next wait is the longest there is.
-    pub(super) const fn to_longest(&mut self) {
-        self.next_ms = self.max_ms;
+    pub(super) const fn lengthen(&mut self) {
+        self.upcoming = self.longest;
     }
 
     /// The next wait.
     pub(super) fn next(&mut self) -> Duration {
-        let whole = self.next_ms.clamp(1, self.max_ms.max(1));
-        self.next_ms = whole.saturating_mul(2).min(self.max_ms);
+        let whole = self.upcoming.clamp(1, self.longest.max(1));
+        self.upcoming = whole.saturating_mul(2).min(self.longest);
         // `RandomState` is how the standard library hands out the system's randomness.
         let scattered = RandomState::new().hash_one(whole) % (whole / 2 + 1);
         Duration::from_millis(whole - scattered)
@@ -44,7 +45,7 @@ impl Backoff {
 }
 
 /// An error with what caused it, as one sentence.
-pub(super) fn chain(error: &dyn Error) -> String {
+pub fn chain(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(inner) = cause {

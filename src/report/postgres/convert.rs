@@ -12,7 +12,7 @@ use super::rows::{
 };
 use crate::engine::event::{
     AttemptRefused, Clawback, DisputeClosed, DisputeOutcome, Event, Flow, HoldPlaced, Origin,
-    PaymentCaptured, PaymentStarted, RefundStarted,
+    PaymentCaptured, PaymentStarted, RefundStarted, ReviewVerdict,
 };
 use crate::engine::lifecycle::Step;
 
@@ -118,6 +118,13 @@ impl ToRows {
                 let reason = it.cause.as_str().to_owned();
                 end_buy(&known, AttemptResult::Failed, Some(reason), place, rows)?;
             }
+            Event::ReviewDecided(it) => {
+                if let ReviewVerdict::Rejected(_) = it.verdict {
+                    let known = self.known(it.purchase, place)?;
+                    let reason = Some("review_rejected".to_owned());
+                    end_buy(&known, AttemptResult::Failed, reason, place, rows)?;
+                }
+            }
             Event::PaymentCaptured(it) => self.captured(it, place, rows)?,
             Event::RefundStarted(it) => self.refund_started(it, place, rows)?,
             Event::RefundSucceeded(it) => {
@@ -154,6 +161,7 @@ impl ToRows {
             | Event::PaymentAuthorized(_)
             | Event::CaptureStarted(_)
             | Event::VoidStuck(_)
+            | Event::ReviewOpened(_)
             | Event::WebhookReceived(_)
             | Event::LimitsSet(_)
             | Event::StockImported(_)
@@ -406,7 +414,7 @@ fn refused(it: &AttemptRefused, place: Place, rows: &mut Rows) {
     );
     if it.reason.reason() == RISK_BLOCKED {
         rows.risk = Some(Risk {
-            risk_blocks: 1,
+            blocks: 1,
             ..Risk::none(user.as_str(), place.lsn)
         });
     }
@@ -554,7 +562,8 @@ fn blank(place: Place, flow: Flow) -> Attempt {
     }
 }
 
-/// The row of a payment, ended by the event at `place`. It is written whole, so that it stands
+/// The row of a payment, if the event at `place` is what ended it: giving an authorization back may
+/// begin more than once. It is written whole, so that it stands
 /// even where its beginning does not, for one reason or another.
 fn end_buy(
     known: &PurchaseAsOf,
@@ -566,6 +575,18 @@ fn end_buy(
     let view = &known.view;
     let started = stepped(&view.history, Step::PaymentStarted, 1)
         .ok_or_else(|| Unfit(format!("the payment of {} never started", view.purchase)))?;
+    let ends = |entry: &&HistoryEntry| {
+        matches!(
+            entry.step,
+            Step::PaymentCaptured
+                | Step::PaymentDeclined
+                | Step::VoidStarted
+                | Step::ReviewRejected
+        )
+    };
+    if view.history.iter().find(ends).map(|entry| entry.lsn) != Some(place.lsn) {
+        return Ok(());
+    }
     rows.attempt = Some(Box::new(Attempt {
         result,
         reason,

@@ -104,19 +104,13 @@ fn class_of(code: &SqlState) -> Class {
 
 /// The database's own words where it said any, without the row it was about.
 fn told(error: &tokio_postgres::Error) -> String {
-    match error.as_db_error() {
-        Some(told) => {
-            let place = match (told.table(), told.constraint()) {
-                (Some(table), Some(constraint)) => format!(" ({table}, {constraint})"),
-                (Some(table), None) => format!(" ({table})"),
-                _ => String::new(),
-            };
-            format!("{} {}{place}", told.code().code(), told.message())
-        }
-        None => {
-            use std::error::Error;
-            let cause = error.source().map(|it| format!(": {it}"));
-            format!("{error}{}", cause.unwrap_or_default())
-        }
+    if let Some(told) = error.as_db_error() {
+        let place = match (told.table(), told.constraint()) {
+            (Some(table), Some(constraint)) => format!(" ({table}, {constraint})"),
+            (Some(table), None) => format!(" ({table})"),
+            _ => String::new(),
+        };
+        return format!("{} {}{place}", told.code().code(), told.message());
     }
+    super::super::feed::chain(error)
 }

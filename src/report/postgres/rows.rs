@@ -271,7 +271,7 @@ pub(super) struct Transaction {
 }
 
 impl Transaction {
-    fn merge(&mut self, later: Self) {
+    fn merge(&mut self, later: &Self) {
         self.refunded += later.refunded;
         self.charged_back += later.charged_back;
         if later.dispute.map(|it| it.1) > self.dispute.map(|it| it.1) {
@@ -321,7 +321,7 @@ pub(super) struct PromotionUse {
 }
 
 impl PromotionUse {
-    fn merge(&mut self, later: Self) {
+    fn merge(&mut self, later: &Self) {
         self.used = self.used.or(later.used);
         self.given_back = self.given_back.or(later.given_back);
     }
@@ -343,7 +343,7 @@ impl PromotionUse {
 pub(super) struct Risk {
     pub(super) user: String,
     pub(super) declines: i64,
-    pub(super) risk_blocks: i64,
+    pub(super) blocks: i64,
     pub(super) disputes: i64,
     pub(super) chargebacks: i64,
     pub(super) updated: Lsn,
@@ -354,7 +354,7 @@ impl Risk {
         Self {
             user: user.to_owned(),
             declines: 0,
-            risk_blocks: 0,
+            blocks: 0,
             disputes: 0,
             chargebacks: 0,
             updated,
@@ -363,7 +363,7 @@ impl Risk {
 
     fn merge(&mut self, later: &Self) {
         self.declines += later.declines;
-        self.risk_blocks += later.risk_blocks;
+        self.blocks += later.blocks;
         self.disputes += later.disputes;
         self.chargebacks += later.chargebacks;
         self.updated = self.updated.max(later.updated);
@@ -373,7 +373,7 @@ impl Risk {
         Tuple::new(into, RISK.columns.len())
             .text(&self.user)
             .bigint(self.declines)
-            .bigint(self.risk_blocks)
+            .bigint(self.blocks)
             .bigint(self.disputes)
             .bigint(self.chargebacks)
             .lsn(self.updated);
@@ -420,13 +420,13 @@ impl Written {
             }
             if let Some(it) = &row.transaction {
                 match transactions.get_mut(it.purchase.as_str()) {
-                    Some(there) => there.merge((**it).clone()),
+                    Some(there) => there.merge(it),
                     None => drop(transactions.insert(&it.purchase, (**it).clone())),
                 }
             }
             if let Some(it) = &row.promotion {
                 match uses.get_mut(it.purchase.as_str()) {
-                    Some(there) => there.merge(it.clone()),
+                    Some(there) => there.merge(it),
                     None => drop(uses.insert(&it.purchase, it.clone())),
                 }
             }
@@ -459,7 +459,9 @@ impl Written {
                 &mut written.uses
             });
         }
-        risks.values().for_each(|it| it.write(&mut written.risks));
+        for it in risks.values() {
+            it.write(&mut written.risks);
+        }
         written
     }
 }

@@ -8,7 +8,6 @@
 //! is new, and refuses what breaks the rule: that is a new version, under a new name.
 
 #[path = "golden/events.rs"]
-#[expect(dead_code, reason = "other tests use the rest")]
 mod events;
 
 use holdfast::engine::event::Event;
@@ -373,8 +372,4 @@ fn shallow(schema: &Value) -> Value {
         Value::Array(items) => items.iter().map(shallow).collect(),
         other => other.clone(),
     }
-}
-#[test]
-fn dump() {
-    std::fs::write("/tmp/k/golden.json", serde_json::to_string_pretty(&golden()).unwrap()).unwrap();
 }

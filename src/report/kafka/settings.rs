@@ -112,3 +112,41 @@ impl KafkaSettings {
 fn queue_kbytes(batch_bytes: usize) -> usize {
     (batch_bytes / 1024 * 2).clamp(1 << 14, 2_147_483_647)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rdkafka::producer::BaseProducer;
+
+    #[test]
+    fn the_library_that_is_built_with_this_has_every_setting() {
+        let batching = Batching {
+            events_max: 1_000_000,
+            bytes_max: 1 << 30,
+            wait_ms: 0,
+        };
+        let login = Login {
+            username: "holdfast".to_owned(),
+            password: "a-secret-of-kafka".into(),
+        };
+        for compression in Compression::ALL {
+            for login in [None, Some(login.clone())] {
+                let settings = KafkaSettings {
+                    brokers: vec!["127.0.0.1:1".to_owned()],
+                    topic: "t".to_owned(),
+                    dlq_topic: None,
+                    client_id: "holdfast".to_owned(),
+                    source: None,
+                    compression,
+                    linger_ms: 5,
+                    message_bytes_max: 1_000_000_000,
+                    login,
+                };
+                let shown = format!("{settings:?}");
+                assert!(!shown.contains("a-secret-of-kafka"), "{shown}");
+                let created = settings.client_config(batching).create::<BaseProducer>();
+                assert!(created.is_ok(), "{compression:?}: {:?}", created.err());
+            }
+        }
+    }
+}

@@ -290,27 +290,25 @@ fn what_a_broker_refuses_for_good_goes_to_the_dead_letter_topic_and_the_rest_kee
     let (broker, dir) = (Broker::start(), tempfile::tempdir().unwrap());
     broker.create(TOPIC, 1, &[("max.message.bytes", SMALL_BYTES)]);
     broker.create(DLQ, 1, &[]);
-    let config = "compression = \"none\"";
+    // Up to three messages go together, so that some fit and others behind or before them do not.
+    let config = "compression = \"none\"\nmessage_bytes_max = 2800\nlinger_ms = 0";
     let server = setup(&broker.address(), dir.path(), config).start();
-    for number in 0..6 {
-        let key = format!("key-before-{number}");
-        server.ask(&Request::hold(
-            &format!("user-{}", number % 2),
-            "drop-1",
-            1,
-            &key,
-        ));
-    }
+    let tell = |what: &str| {
+        let path = format!("/admin/sinks/kafka/{what}");
+        let told = server.ask(&Request::post(&path).key(ADMIN));
+        assert_eq!(told.status, 200, "{told:?}");
+    };
+    tell("pause");
+    let hold = |from: usize| {
+        for number in from..from + 20 {
+            let (user, key) = (format!("user-{}", number % 2), format!("key-hold-{number}"));
+            server.ask(&Request::hold(&user, "drop-1", 1, &key));
+        }
+    };
+    hold(0);
     put_large_product(&server);
-    for number in 0..6 {
-        let key = format!("key-behind-{number}");
-        server.ask(&Request::hold(
-            &format!("user-{}", number % 2),
-            "drop-1",
-            1,
-            &key,
-        ));
-    }
+    hold(100);
+    tell("resume");
     until_all_is_delivered(&server);
     server.stop();
     let log = log_of(dir.path());

@@ -73,6 +73,10 @@ fn assert_is_the_log(records: &[Record], log: &BTreeMap<u64, Value>, missing: &B
             .get(&lsn)
             .unwrap_or_else(|| panic!("LSN {lsn} is not in the log"));
         assert_eq!(&record.json, event);
+        let key = ["user_id", "purchase_id", "kind"]
+            .iter()
+            .find_map(|field| event[field].as_str());
+        assert_eq!(Some(record.key.as_str()), key, "{event}");
         let partition = partition_of.entry(&record.key).or_insert(record.partition);
         assert_eq!(
             *partition, record.partition,

@@ -80,7 +80,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
             .prop_map(|(user, product, quantity, key)| Step::Buy { user, product, quantity, key }),
         2 => (any::<u8>(), any::<u8>()).prop_map(|(purchase, key)| Step::PayHold { purchase, key }),
         2 => any::<u8>().prop_map(|purchase| Step::Release { purchase }),
-        8 => (any::<u8>(), 0..10u8).prop_map(|(purchase, step)| Step::Record { purchase, step }),
+        8 => (any::<u8>(), prop_oneof![Just(0u8), 1..6u8, 6..10u8]).prop_map(|(purchase, step)| Step::Record { purchase, step }),
         4 => prop_oneof![2 => 1..2_000u64, 2 => 5_000..25_000u64, 1 => HOUR_MS..26 * HOUR_MS].prop_map(|ms| Step::Tick { ms }),
         1 => (0..2u8, 0..8u32).prop_map(|(product, total)| Step::SetStock { product, total }),
         1 => Just(Step::Snapshot),

@@ -1,5 +1,5 @@
 //! `docs/events/` against the program: every kind of event has a schema, every golden event and
-//! every example fits its schema and shows nothing that the schema does not describe, the AsyncAPI
+//! every example fits its schema and shows nothing that the schema does not describe, the `AsyncAPI`
 //! document lists each type, and within a version a schema only grows.
 //!
 //! What was published stands in `docs/events/published.json`, a line for each field. A field that

@@ -120,8 +120,8 @@ fn baselines_count_at_once_and_after_a_restart_whichever_way_it_recovers() {
 
     let standing = Standing::read(dir.path(), &JournalOptions::new(dir.path()).engine);
     let standing = standing.expect("it reads");
-    let (units, imported) = standing.product(&product).expect("it is set");
-    assert_eq!((units.total, units.sold, imported), (100, 55, 55));
+    let (stock, imported) = standing.product(&product).expect("it is set");
+    assert_eq!((stock.total, stock.sold, imported), (100, 55, 55));
     let (uses, imported) = standing.promotion(&code).expect("it is set");
     assert_eq!((uses.max, uses.uses, imported), (10, 5, 5));
     assert_eq!(standing.holdings(&user, &product), 2);

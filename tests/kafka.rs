@@ -1,5 +1,5 @@
 //! The Kafka sink through the real binary, against a broker that speaks the real protocol and
-//! against a mock that answers with errors: every event arrives as a CloudEvent, in the order of
+//! against a mock that answers with errors: every event arrives as a `CloudEvent`, in the order of
 //! each buyer, whatever happens to broker and core meanwhile.
 
 mod kafka_broker;
@@ -90,8 +90,7 @@ fn assert_is_the_log(records: &[Record], log: &BTreeMap<u64, Value>, missing: &B
         let before = latest.insert((source, &record.key), lsn);
         assert!(
             before.is_none_or(|before| before < lsn),
-            "{} overtook {before:?}",
-            lsn
+            "{lsn} overtook {before:?}"
         );
     }
     let wanted: BTreeSet<u64> = log

@@ -6,6 +6,7 @@
 
 use crate::engine::apply::Stamp;
 use crate::engine::catalogue::Catalogue;
+use crate::engine::cells::UNITS_MAX;
 use crate::engine::event::{HoldingsImported, IdempotencyKey, KeyImported};
 use crate::engine::settings::Limits;
 use crate::engine::shard::{KeyOutcome, Shard, tally_add, tally_of, tally_take};
@@ -21,6 +22,9 @@ impl Shard {
             .product(&imported.product)
             .ok_or("its product was never set")?
             .index;
+        if imported.units > UNITS_MAX {
+            return Err("it is more than a product can have");
+        }
         let buyer = self.buyer_index(&imported.user);
         let place = (buyer, product);
         let before = if imported.units == 0 {

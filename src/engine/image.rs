@@ -5,6 +5,7 @@
 //! What can be derived is not in it: tallies, timers, places.
 
 use crate::engine::catalogue::{Catalogue, ProductIndex};
+use crate::engine::cells::UNITS_MAX;
 use crate::engine::lifecycle::{PurchaseState, Units, next_state};
 use crate::engine::purchase::{Aftermath, BuyerIndex, Particulars, Purchase};
 use crate::engine::shard::{Buyer, BuyerMore, KeyEntry, KeyOutcome, Shard, tally_add, tally_of};
@@ -165,7 +166,7 @@ impl Shard {
             catalogue.has_product(product).then_some(())?;
             tally_of(&known.committed, product).checked_add(units)?;
             let before = self.imported.insert((buyer, product), units);
-            (before.is_none() && units > 0).then_some(())?;
+            (before.is_none() && (1..=UNITS_MAX).contains(&units)).then_some(())?;
             tally_add(&mut known.committed, product, units);
         }
         Some(())

@@ -122,8 +122,8 @@ fn baselines_count_at_once_and_after_a_restart_whichever_way_it_recovers() {
     let standing = standing.expect("it reads");
     let (stock, imported) = standing.product(&product).expect("it is set");
     assert_eq!((stock.total, stock.sold, imported), (100, 55, 55));
-    let (uses, imported) = standing.promotion(&code).expect("it is set");
-    assert_eq!((uses.max, uses.uses, imported), (10, 5, 5));
+    let (promotion, imported) = standing.promotion(&code).expect("it is set");
+    assert_eq!((promotion.max, promotion.uses, imported), (10, 5, 5));
     assert_eq!(standing.holdings(&user, &product), 2);
     assert_eq!(standing.holdings(&other, &product), 0);
     assert!(standing.knows_key(&user, key) && !standing.knows_key(&other, key));

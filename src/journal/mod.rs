@@ -17,6 +17,7 @@ mod clock;
 pub mod codec;
 mod days;
 mod fault;
+mod feed;
 mod gate;
 mod recovery;
 mod settings;
@@ -52,6 +53,7 @@ pub use check::{CheckError, CheckReport, DigestFrom, check};
 pub use clock::{Clock, ManualClock};
 pub use days::DayZone;
 pub use fault::{JournalError, StorageFault};
+pub use feed::{Feed, Next, PurchaseAsOf, Retention};
 pub use gate::{CommitGate, Wait};
 pub use recovery::{Opened, Progress};
 pub use settings::{Disks, JournalOptions, LogSettings, Sync, Witness};
@@ -77,6 +79,7 @@ pub struct Journal {
     clock: Clock,
     log: Arc<wal::Log>,
     snapshots: snapshot::Snapshots,
+    retentions: feed::Retentions,
     background: sweeper::Background,
     opened: Opened,
     /// Held while the directory is open, so that no other process opens it.

@@ -9,6 +9,7 @@ use super::clock::Clock;
 use super::codec::{self, Kind};
 use super::days::Days;
 use super::fault::{JournalError, describe, io};
+use super::feed::Retentions;
 use super::settings::{Disks, JournalOptions, LogSettings};
 use super::snapshot::format::SnapshotError;
 use super::snapshot::{Restored, Snapshots, digest, restore, store};
@@ -93,6 +94,7 @@ impl Journal {
             snapshot_every_bytes,
             clock,
             day_zone,
+            retentions,
             ..
         } = options;
         let Recovered { log, state, opened } = recover(&disks, &log_settings, &engine, progress)?;
@@ -102,6 +104,7 @@ impl Journal {
         let pin = log.pin("snapshots", oldest_kept);
         let days = Days::new(day_zone);
         let shared = restore_shared(&state.shards, &engine, &days, clock.now())?;
+        let retentions = Retentions::of(&log, &retentions);
         let slots = state
             .shards
             .into_iter()
@@ -127,6 +130,7 @@ impl Journal {
                 failure: Mutex::new(None),
                 pin: Mutex::new(pin),
             },
+            retentions,
             background: Background::default(),
             opened,
             _lock: lock,

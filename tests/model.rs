@@ -326,10 +326,10 @@ impl Model {
                 S::UnderReview
             }
             (S::UnderReview, 7) => S::Capturing,
-            (S::UnderReview, 8) => S::Voiding,
             (S::UnderReview, 9) if now_ms >= sale.review_until_ms => S::Voiding,
             (S::Capturing, 3) => S::Captured,
-            (S::Authorizing | S::Authorized | S::UnderReview | S::Capturing, 4) => S::Voiding,
+            (S::UnderReview, 8)
+            | (S::Authorizing | S::Authorized | S::UnderReview | S::Capturing, 4) => S::Voiding,
             (S::Voiding, 5) => S::Voided,
             _ => return "wrong_state".to_owned(),
         };

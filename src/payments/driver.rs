@@ -184,8 +184,7 @@ impl Payments {
                     return Ok(Err(refusal));
                 }
             }
-            // Whoever drives it just now knows nothing of this yet.
-            payments.put_down(purchase, Duration::ZERO);
+            // Where somebody drives it just now, settling has it driven once more.
             let settled = payments.settle(purchase, &gate).await?;
             Ok(Ok(settled.into_view()))
         })

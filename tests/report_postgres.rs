@@ -13,10 +13,15 @@ use support::{ADMIN, Request, SHOP, Server, Setup, until};
 
 /// A demo with this sink, small segments and quick retries.
 fn setup(url: &str) -> Setup {
+    setup_with(url, "")
+}
+
+/// The same with more in the section `report`.
+fn setup_with(url: &str, report: &str) -> Setup {
     Setup::demo().config(&format!(
         "[storage]\nsegment_bytes = 1_049_088\nsnapshot_every_bytes = 1_048_576\n\
          [limits.rate]\ncount = 1000\nper_s = 1\n\
-         [report]\nbackoff_first_ms = 10\nbackoff_max_ms = 200\n\
+         [report]\nbackoff_first_ms = 10\nbackoff_max_ms = 200\n{report}\n\
          [report.batch]\nwait_ms = 5\n\
          [report.postgres]\nurl = \"{url}\"\n"
     ))
@@ -156,7 +161,7 @@ fn every_event_becomes_rows_exactly_once_and_the_ledger_balances() {
     assert_eq!(balance("bo"), ("0".to_owned(), "0".to_owned()));
 
     let (status, _) = stopped(server, |server| {
-        assert_tables_are_the_log(&postgres, &events(&server.data_dir))
+        assert_tables_are_the_log(&postgres, &events(&server.data_dir));
     });
     assert!(status.success());
 }
@@ -301,6 +306,78 @@ fn caught_up_offline(postgres: &Postgres) {
         let open: i64 = postgres
             .value("SELECT count(*) FROM pg_stat_activity WHERE application_name = 'holdfast'");
         (open == 0).then_some(())
+    });
+}
+
+#[test]
+fn a_capture_out_of_the_dead_letters_meets_its_refund_and_full_dead_letters_stop_the_sink() {
+    let postgres = Postgres::start();
+    let server = setup_with(&postgres.url(), "dead_letters_bytes_max = 8_192").start();
+    server.put_product("drop", 1_000);
+    caught_up(&server);
+    postgres.execute(
+        "ALTER TABLE holdfast.audit_log ADD CONSTRAINT poison
+         CHECK (user_id <> 'eve' OR kind NOT IN ('payment_captured', 'payment_started'))",
+    );
+    let bought = server.ask(&Request::buy("eve", "drop", "tok_ok", "buy-key-eve"));
+    let id = bought.json()["purchase_id"].as_str().unwrap().to_owned();
+    let refunds = format!("/admin/purchases/{id}/refunds");
+    let body = json!({"amount": 500, "previously_refunded": 0, "reason": "as asked"});
+    admin(&server, &refunds, &body);
+    caught_up(&server);
+    let row = || -> String {
+        postgres.value(
+            "SELECT format('%s %s %s', status, amount, refunded_amount)
+             FROM holdfast.shop_transactions",
+        )
+    };
+    assert_eq!(
+        row(),
+        "partially_refunded 1999 500",
+        "the refund says what it was of"
+    );
+    let mismatched: i64 = postgres.value("SELECT count(*) FROM holdfast.revenue_mismatch");
+    assert_eq!(mismatched, 1, "the capture's own entries are missing");
+
+    // Until nothing more fits; then the sink stands, and buyers go on.
+    let mut number = 0;
+    until("the dead letters are full", || {
+        number += 1;
+        let key = format!("buy-key-more-{number}");
+        assert_eq!(
+            server
+                .ask(&Request::buy("eve", "drop", "tok_ok", &key))
+                .status,
+            201
+        );
+        let sink = sink(&server);
+        let failure = sink["failure"].as_str()?;
+        failure
+            .contains("report.dead_letters_bytes_max")
+            .then_some(())
+    });
+    assert_eq!(sink(&server)["up"], false);
+    let stuck = sink(&server)["cursor_lsn"].clone();
+    postgres.execute("ALTER TABLE holdfast.audit_log DROP CONSTRAINT poison");
+    // The one in hand was refused already and needs room; so it goes on once there is some.
+    until("it is driven again", || {
+        let sent = json!({"sink": "postgres"});
+        let done = admin(&server, "/admin/dead-letters/redrive", &sent);
+        (done["status"] == "done" && done["delivered"].as_u64()? > 0).then_some(())
+    });
+    assert_ne!(caught_up(&server)["cursor_lsn"], stuck);
+    let _ = admin(
+        &server,
+        "/admin/dead-letters/redrive",
+        &json!({"sink": "postgres"}),
+    );
+    let rows: Vec<String> = postgres.column(&format!(
+        "SELECT format('%s %s %s', status, amount, refunded_amount)
+         FROM holdfast.shop_transactions WHERE purchase_id = '{id}'"
+    ));
+    assert_eq!(rows, ["partially_refunded 1999 500"]);
+    stopped(server, |server| {
+        assert_tables_are_the_log(&postgres, &events(&server.data_dir));
     });
 }
 

@@ -364,7 +364,8 @@ impl<C: Convert, D: Deliver<Item = C::Item>> Runner<C, D> {
         }
     }
 
-    /// Waits after a failure, unless it is one that no waiting mends.
+    /// Waits after a failure, unless it is one that no waiting mends; dead letters may be driven
+    /// meanwhile.
     async fn rest(&mut self, backoff: &mut Backoff, failed: Failed) -> Result<(), Halt> {
         let is_first = backoff.is_first();
         let why = match failed {
@@ -383,9 +384,14 @@ impl<C: Convert, D: Deliver<Item = C::Item>> Runner<C, D> {
         self.control.is_down(why);
         self.control.retries.fetch_add(1, Relaxed);
         self.note_oldest();
-        tokio::select! {
-            _ = self.wanted.changed() => Err(Halt::Told),
-            () = tokio::time::sleep(backoff.next()) => Ok(()),
+        let until = tokio::time::Instant::now() + backoff.next();
+        loop {
+            tokio::select! {
+                _ = self.wanted.changed() => return Err(Halt::Told),
+                // Where the dead letters are full, this is what makes room.
+                Some(redrive) = self.redrives.recv() => self.redrive(redrive).await,
+                () = tokio::time::sleep_until(until) => return Ok(()),
+            }
         }
     }
 

@@ -537,6 +537,8 @@ impl Turn<'_> {
             origin: attempt.origin.clone(),
         })?;
         let told = match reason.trace() {
+            // It says where the purchase is, which somebody may have written just now.
+            Trace::Nothing if reason == Refusal::WrongState => Some(end),
             Trace::Nothing => None,
             Trace::Attempt | Trace::AttemptAndKey | Trace::Key => Some(end),
         };

@@ -438,3 +438,55 @@ fn the_log_is_kept_for_a_paused_sink_and_goes_once_it_has_passed() {
     assert_eq!(answer.status, 404);
     stopped(server, |_| {});
 }
+
+#[test]
+fn tls_is_verified_and_the_schema_can_be_the_operators_own_work() {
+    let postgres = Postgres::start();
+    let signed = rcgen::generate_simple_self_signed(vec!["127.0.0.1".to_owned()]).unwrap();
+    postgres.take_tls(&signed.cert.pem(), &signed.signing_key.serialize_pem());
+    let dir = tempfile::tempdir().unwrap();
+    let (data_dir, ca_file) = (dir.path().join("data"), dir.path().join("ca.pem"));
+    std::fs::write(&ca_file, signed.cert.pem()).unwrap();
+    let url = format!(
+        "postgres://sink@127.0.0.1:{}/postgres?sslmode=verify-full",
+        postgres.port
+    );
+    let failure = |server: &Server, words: &str| {
+        until("it says what is wrong", || {
+            let failure = sink(server)["failure"].as_str()?.to_owned();
+            failure.contains(words).then_some(())
+        });
+        assert_eq!(sink(server)["up"], false);
+    };
+
+    // Nobody whom the world trusts has signed the certificate.
+    let server = setup(&url).data_dir(&data_dir).start();
+    failure(&server, "certificate");
+    stopped(server, |_| {});
+
+    let with_ca = format!("ca_file = \"{}\"\nmigrate = \"off\"", ca_file.display());
+    let server = setup(&url).data_dir(&data_dir).config(&with_ca).start();
+    failure(&server, "28000");
+    postgres.execute("CREATE ROLE sink LOGIN");
+    failure(&server, "holdfast_writer");
+    let printed = support::binary()
+        .args(["schema", "postgres"])
+        .output()
+        .unwrap();
+    assert!(printed.status.success());
+    postgres.execute(&String::from_utf8(printed.stdout).unwrap());
+    postgres.execute("GRANT holdfast_writer TO sink");
+    // Mended, it goes on by itself, and with no more rights than the writer's.
+    a_days_business(&server);
+    caught_up(&server);
+    let encrypted: bool = postgres.value(
+        "SELECT bool_and(ssl) FROM pg_stat_ssl JOIN pg_stat_activity USING (pid)
+         WHERE application_name = 'holdfast'",
+    );
+    assert!(encrypted);
+    let shown = server.ask(&Request::get("/admin/config").key(ADMIN)).text();
+    assert!(!shown.contains("sink@127.0.0.1"), "{shown}");
+    stopped(server, |server| {
+        assert_tables_are_the_log(&postgres, &events(&server.data_dir));
+    });
+}

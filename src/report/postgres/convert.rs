@@ -164,6 +164,11 @@ impl ToRows {
             | Event::ReviewOpened(_)
             | Event::WebhookReceived(_)
             | Event::LimitsSet(_)
+            | Event::StockImported(_)
+            | Event::PromotionUsesImported(_)
+            | Event::HoldingsImported(_)
+            | Event::KeyImported(_)
+            | Event::NoncesImported(_)
             | Event::AdminActed(_) => {}
         }
         Ok(())

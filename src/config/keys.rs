@@ -581,7 +581,7 @@ pub const KEYS: &[Key] = &[
     text(
         "report.on_disk_full.give_up",
         "",
-        "That sink's name: `jsonl` or `postgres`.",
+        "That sink's name: `jsonl`, `postgres` or `kafka`.",
     ),
     number(
         "report.give_up_below_bytes",

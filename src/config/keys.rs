@@ -578,6 +578,11 @@ pub const KEYS: &[Key] = &[
         "\"refuse_sales\"",
         "What goes first when the disk is nearly full: `\"refuse_sales\"`, and every sink gets everything, or `{ give_up = \"NAME\" }`, and the log is no longer kept for that sink.",
     ),
+    text(
+        "report.on_disk_full.give_up",
+        "",
+        "That sink's name: `jsonl`, `postgres` or `kafka`.",
+    ),
     number(
         "report.give_up_below_bytes",
         "2147483648",

@@ -61,6 +61,22 @@ impl Postgres {
         server
     }
 
+    /// Has it take TLS with this certificate and key, both PEM.
+    pub fn take_tls(&self, certificate: &str, key: &str) {
+        use std::os::unix::fs::PermissionsExt;
+        for (name, text) in [("server.crt", certificate), ("server.key", key)] {
+            let path = self.data().join(name);
+            std::fs::write(&path, text).unwrap();
+            std::fs::set_permissions(&path, PermissionsExt::from_mode(0o600)).unwrap();
+            if is_root() {
+                run(Command::new("chown").arg("postgres").arg(&path));
+            }
+        }
+        self.execute("ALTER SYSTEM SET ssl = on");
+        self.crash();
+        self.up();
+    }
+
     /// Starts it again.
     pub fn up(&self) {
         let mut start = self.program("pg_ctl");

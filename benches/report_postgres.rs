@@ -213,7 +213,9 @@ async fn bare(url: &str) -> (usize, f64) {
                 .expect("a stream");
             let mut sink = pin!(sink);
             let mut bytes = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0".to_vec();
-            part.iter().for_each(|it| bytes.extend_from_slice(it));
+            for it in part {
+                bytes.extend_from_slice(it);
+            }
             bytes.extend_from_slice(&[0xff, 0xff]);
             sink.send(Bytes::from(bytes)).await.expect("sent");
             sink.finish().await.expect("copied");

@@ -4,6 +4,7 @@
 mod support;
 
 use serde_json::{Value, json};
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use support::{ADMIN, Request, Server, Setup, binary, until};
 
@@ -110,7 +111,6 @@ fn the_lines_are_those_of_holdfast_log_and_what_a_crash_leaves_is_cut() {
     assert!(lines(&path).len() > 200);
 
     // What a crash in the middle of a batch leaves behind the last good line.
-    use std::io::Write;
     let mut file = std::fs::OpenOptions::new()
         .append(true)
         .open(&path)

@@ -84,8 +84,8 @@ fn a_days_business(server: &Server) -> BTreeMap<&'static str, String> {
     let hold =
         |user: &str, product: &str, key: &str| server.ask(&Request::hold(user, product, 1, key));
     assert_eq!(hold("ed", "nothing", "hold-ed-1").status, 404);
-    let held = hold("ed", "drop", "hold-ed-2").json();
-    let path = format!("/limited/holds/{}", held["hold_id"].as_str().unwrap());
+    let placed = hold("ed", "drop", "hold-ed-2").json();
+    let path = format!("/limited/holds/{}", placed["hold_id"].as_str().unwrap());
     assert_eq!(server.ask(&Request::delete(&path).key(SHOP)).status, 200);
     for (which, amount) in [("refunded", 3998), ("part", 1500)] {
         let path = format!("/admin/purchases/{}/refunds", made[which]);

@@ -183,6 +183,32 @@ fn a_payment_too_old_for_its_keys_is_found_by_metadata_and_not_begun_again() {
     }
 }
 
+/// What was made a moment ago is in the list, and not in the search yet.
+#[test]
+fn where_keys_do_not_lead_to_a_payment_of_today_the_list_has_it_and_not_the_search() {
+    let stage = Stage::new();
+    let (stripe, server) = (&stage.stripe, &stage.server);
+    server.searchable();
+    server.search_is_behind();
+    let authorization = stage.authorized(1);
+    let other = |hours| Inquiry {
+        started_at: hours_ago(hours),
+        ..inquiry_with(1, None, "pm_card_other")
+    };
+    for hours in [0, 21, 22] {
+        let found = stage.run(stripe.look_up(other(hours)));
+        let expected = Found::Authorized(authorization.clone());
+        assert_eq!(found, Ok(expected), "{hours}");
+    }
+    assert_eq!(server.requests(Op::Search), 0);
+    let claim = Claim {
+        card: card("pm_card_other"),
+        ..claim(1, None)
+    };
+    assert_eq!(stage.run(stripe.void(claim)), Answer::Approved(()));
+    assert_eq!(server.books()[0].status, "canceled");
+}
+
 #[test]
 fn of_two_intents_that_forgotten_keys_made_the_one_with_money_is_the_payment() {
     let stage = Stage::new();

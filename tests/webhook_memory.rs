@@ -24,28 +24,51 @@ fn open(dir: &Path, clock: &ManualClock, memory: WebhookMemory) -> Arc<Journal> 
     Journal::open(options, &mut |_| {}).unwrap()
 }
 
-fn receive(
-    journal: &Journal,
-    format: WebhookFormat,
-    nonce: u64,
-    event: &str,
-) -> Result<Disposition, Refusal> {
-    let command = ReceiveWebhook {
+fn command(journal: &Journal, format: WebhookFormat, nonce: u64, event: &str) -> ReceiveWebhook {
+    ReceiveWebhook {
         format,
         event_id: WebhookEventId::parse(event).unwrap(),
-        kind: WebhookKind::PaymentCaptured,
+        // Of no purchase of ours: nothing else of that kind is remembered.
+        kind: WebhookKind::DisputeOpened,
         nonce: Some(nonce),
         happened_at: journal.now(),
         purchase: None,
         amount: None,
         code: None,
         request: RequestId(1),
-    };
+    }
+}
+
+fn receive(
+    journal: &Journal,
+    format: WebhookFormat,
+    nonce: u64,
+    event: &str,
+) -> Result<Disposition, Refusal> {
+    let command = command(journal, format, nonce, event);
     let told = journal.receive_webhook(&command).unwrap();
+    let told = told.map_err(|not| not.refusal);
     told.map(|let_in| {
         journal.wait_durable(let_in.durable_at).unwrap();
         let_in.disposition
     })
+}
+
+/// Else a crash could take back what a sender was told has arrived.
+#[test]
+fn that_a_nonce_was_used_is_told_once_its_first_delivery_is_durable() {
+    let dir = tempfile::tempdir().unwrap();
+    let clock = ManualClock::new(START);
+    let memory = WebhookMemory::new(TOLERANCE_MS, 1_000, WEEK_MS, 1_000);
+    let journal = open(dir.path(), &clock, memory);
+    assert_eq!(journal.knows_nonce(1), None);
+    let delivery = command(&journal, WebhookFormat::Holdfast, 1, "e-1");
+    let first = journal.receive_webhook(&delivery).unwrap().unwrap();
+    assert!(first.durable_at > holdfast::ids::Lsn(0));
+    let again = journal.receive_webhook(&delivery).unwrap().unwrap_err();
+    assert_eq!(again.refusal, Refusal::ReplayedNonce);
+    assert!(again.durable_at >= Some(first.durable_at), "{again:?}");
+    assert!(journal.knows_nonce(1) >= Some(first.durable_at));
 }
 
 #[test]

@@ -191,7 +191,7 @@ fn what_is_not_genuine_is_refused_and_leaves_nothing_behind() {
         ),
         (
             "too large",
-            Own::new("nonce-3", &"x".repeat(20_000)).request(),
+            Own::new("nonce-3", &"x".repeat(600_000)).request(),
             "413 body_too_large",
         ),
     ];

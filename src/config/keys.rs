@@ -523,6 +523,12 @@ pub const KEYS: &[Key] = &[
         (1, 100_000_000),
         "Event ids remembered in that time; with more the answer is 503.",
     ),
+    number(
+        "webhooks.body_bytes_max",
+        "524288",
+        (16_384, 16_777_216),
+        "Bytes of a webhook's body; more is answered 413. A dispute comes with its evidence.",
+    ),
     text(
         "webhooks.secrets[].id",
         "",

@@ -21,6 +21,8 @@ pub struct WebhooksConfig {
     pub secrets: Vec<WebhookSecret>,
     /// How far a timestamp may lie from now, in milliseconds.
     pub tolerance_ms: u64,
+    /// Bytes of a body, at most.
+    pub body_bytes_max: usize,
     /// What is remembered.
     pub memory: WebhookMemory,
 }
@@ -51,6 +53,7 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Result<WebhooksConfig, ConfigErro
     Ok(WebhooksConfig {
         secrets: secrets(reader)?,
         tolerance_ms,
+        body_bytes_max: reader.size("webhooks.body_bytes_max")?,
         memory,
     })
 }

@@ -687,6 +687,19 @@ impl WebhookKind {
         }
     }
 
+    /// Whether it is about a dispute.
+    pub const fn is_dispute(self) -> bool {
+        matches!(
+            self,
+            Self::DisputeOpened | Self::DisputeWon | Self::DisputeLost
+        )
+    }
+
+    /// Whether it is about what can only happen after a capture.
+    pub const fn is_after_capture(self) -> bool {
+        self.is_dispute() || matches!(self, Self::RefundSucceeded | Self::RefundFailed)
+    }
+
     /// The kind with this word; [`WebhookKind::Other`] where there is none.
     pub fn parse(word: &str) -> Self {
         const KNOWN: [WebhookKind; 9] = [

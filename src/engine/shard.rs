@@ -26,6 +26,7 @@ use hashbrown::HashMap;
 use rkyv::{Archive, Deserialize, Serialize};
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap, VecDeque};
+use std::ops::ControlFlow;
 
 /// One shard of buyers.
 #[derive(Debug)]
@@ -400,15 +401,36 @@ impl Shard {
             .map(|purchase| &self.buyers[purchase.buyer.0 as usize].user)
     }
 
-    /// The purchase whose payment the gateway calls `authorization`. Looks at every one.
-    pub fn purchase_of(&self, authorization: &AuthorizationId) -> Option<PurchaseId> {
+    /// The purchase whose payment the gateway calls `authorization`, among `most` purchases from
+    /// the sequence number `from` on; where it is not one of them, where to go on.
+    pub fn purchase_of(
+        &self,
+        authorization: &AuthorizationId,
+        from: usize,
+        most: usize,
+    ) -> ControlFlow<Option<PurchaseId>, usize> {
         let named = |purchase: &Purchase| {
             let payment = purchase.payment.as_ref();
             payment.and_then(|it| it.authorization.as_ref()) == Some(authorization)
         };
-        self.numbered()
-            .find(|(_, purchase)| named(purchase))
-            .map(|(id, _)| id)
+        let start = from.min(self.purchases.len());
+        let end = start.saturating_add(most).min(self.purchases.len());
+        match self.purchases[start..end].iter().position(named) {
+            Some(place) => {
+                let sequence = (start + place) as u64;
+                ControlFlow::Break(Some(PurchaseId::new(self.id, sequence)))
+            }
+            None if end == self.purchases.len() => ControlFlow::Break(None),
+            None => ControlFlow::Continue(end),
+        }
+    }
+
+    /// Whether a payment is under way that was begun by this instant and of which it is not known
+    /// what the gateway calls it.
+    pub fn awaits_authorization(&self, begun_by: UnixMs) -> bool {
+        let payments = self.opened().filter_map(|(id, it)| it.payment_view(id));
+        let mut begun = payments.filter(|it| it.started_at <= begun_by);
+        begun.any(|it| it.authorization.is_none())
     }
 
     /// Every purchase of which a payment or a refund is under way, and when it last changed.

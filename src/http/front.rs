@@ -102,7 +102,7 @@ impl Core {
             answer_within: config.payments.answer_within,
             config_shown: config.shown().to_string().into_bytes(),
             sinks: parts.sinks,
-            webhooks: WebhookDesk::new(parts.webhook_secrets, config.webhooks.tolerance_ms),
+            webhooks: WebhookDesk::new(parts.webhook_secrets, config),
             stopping: AtomicBool::new(false),
             in_flight_max_each: in_flight_each as u64,
         })

@@ -1,20 +1,27 @@
 //! Owns letting webhooks in over HTTP: raw bytes verified first, read second, told once durable.
 //!
 //! Invariants: no key is asked for, so nothing of a webhook that is not genuine reaches the log of
-//! events: it is counted, and one a second is logged. Whatever is refused may be sent again.
+//! events: it is counted, and one a second is logged; and no body is taken in without headers that
+//! could hold its signature. Whatever is refused may be sent again.
 //! Deliberately absent: signatures and bodies (`webhooks`), and remembering (`journal`).
 
 use super::answer::Answer;
-use super::body;
+use super::body::{self, BodyBounds};
 use super::front::{Call, Front};
 use super::problem::FieldError;
+use crate::config::Config;
 use crate::engine::command::ReceiveWebhook;
-use crate::engine::event::Flow;
+use crate::engine::event::{Disposition, Flow};
+use crate::engine::lifecycle::Units;
 use crate::engine::refusal::Refusal;
 use crate::ids::PurchaseId;
+use crate::journal::LetIn;
+use crate::payments::gateway::Reference;
 use crate::telemetry::metrics::{Attempt, Stage};
 use crate::time::UnixMs;
-use crate::webhooks::{self, About, Endpoint, Genuine, Malformed, Secrets};
+use crate::webhooks::{
+    self, About, Claim, Delivery, Endpoint, Genuine, Malformed, Message, Secrets,
+};
 use hyper::body::Incoming;
 use hyper::http::StatusCode;
 use std::sync::Arc;
@@ -28,15 +35,20 @@ const SAMPLE_EVERY_MS: u64 = 1_000;
 pub(super) struct WebhookDesk {
     pub(super) secrets: Arc<Secrets>,
     tolerance_ms: u64,
+    body: BodyBounds,
     sampled_at_ms: AtomicU64,
     refused_since: AtomicU64,
 }
 
 impl WebhookDesk {
-    pub(super) fn new(secrets: Arc<Secrets>, tolerance_ms: u64) -> Self {
+    pub(super) fn new(secrets: Arc<Secrets>, config: &Config) -> Self {
         Self {
             secrets,
-            tolerance_ms,
+            tolerance_ms: config.webhooks.tolerance_ms,
+            body: BodyBounds {
+                bytes_max: config.webhooks.body_bytes_max,
+                timeout: config.server.body_read_timeout,
+            },
             sampled_at_ms: AtomicU64::new(0),
             refused_since: AtomicU64::new(0),
         }
@@ -105,76 +117,121 @@ impl Front {
         body: Incoming,
         endpoint: Endpoint,
     ) -> Result<Answer, Refused> {
-        let body = body::read(body, self.core.body).await?;
         let desk = &self.core.webhooks;
+        let claim = Claim::read(endpoint, &call.parts.headers)?;
+        let body = body::read(body, desk.body).await?;
         let (tolerance_ms, now) = (desk.tolerance_ms, self.core.journal.now());
-        let headers = &call.parts.headers;
-        let Genuine { delivery, secret } =
-            webhooks::verify(&desk.secrets, tolerance_ms, endpoint, headers, &body, now)?;
+        let Genuine { delivery, secret } = claim.verify(&desk.secrets, tolerance_ms, &body, now)?;
         tracing::debug!(event = "webhook_genuine", secret = %secret, "signed with a known secret");
         let message = match webhooks::read(&delivery, &body, tolerance_ms, now) {
             Ok(message) => message,
             Err(malformed) => {
                 // A nonce that was used is told of first, whatever came with it this time.
                 let nonce = delivery.nonce();
-                let seen = nonce.is_some_and(|nonce| self.core.journal.knows_nonce(nonce));
-                return Err(if seen {
-                    Refused::For(Refusal::ReplayedNonce)
-                } else {
-                    Refused::Malformed(malformed)
-                });
+                let known = nonce.and_then(|nonce| self.core.journal.knows_nonce(nonce));
+                let durable_at = known.ok_or(Refused::Malformed(malformed))?;
+                self.durable(Some(durable_at)).await?;
+                return Err(Refusal::ReplayedNonce.into());
             }
         };
-        let purchase = self.purchase_about(message.about.clone()).await;
-        let command = ReceiveWebhook {
-            format: delivery.format(),
-            event_id: message.event_id,
-            kind: message.kind,
-            nonce: Some(message.nonce),
-            happened_at: message.happened_at,
-            purchase,
-            amount: message.amount,
-            code: message.code,
-            request: call.id,
-        };
-        let began = Instant::now();
-        let received = self.core.journal.receive_webhook(&command);
-        self.counters.took(Stage::Shard, began.elapsed());
-        let received = received.map_err(|_| Refusal::StorageUnavailable)?;
-        // A dispute of a payment whose capture is not known here says that there is one.
-        let look_at = match received {
-            Ok(let_in) => let_in.look_at,
-            Err(Refusal::WrongState) => purchase,
-            Err(_) => None,
-        };
-        if let Some(purchase) = look_at {
-            self.core.payments.look_again(purchase);
-        }
-        let let_in = received?;
-        self.durable(Some(let_in.durable_at)).await?;
+        let let_in = self.let_in(call, &delivery, message).await?;
         let status = let_in.disposition.as_str();
         let body = format!("{{\"status\":\"{status}\"}}");
         Ok(Answer::json(StatusCode::OK, body.into_bytes()))
     }
 
-    /// The purchase of ours that a webhook is about.
-    async fn purchase_about(&self, about: About) -> Option<PurchaseId> {
+    /// Lets `message` in, durably, and has looked at what it hints at.
+    async fn let_in(
+        &self,
+        call: &Call,
+        delivery: &Delivery,
+        message: Message,
+    ) -> Result<LetIn, Refusal> {
+        let mut command = ReceiveWebhook {
+            format: delivery.format(),
+            event_id: message.event_id,
+            kind: message.kind,
+            nonce: Some(message.nonce),
+            happened_at: message.happened_at,
+            purchase: None,
+            amount: message.amount,
+            code: message.code,
+            request: call.id,
+        };
+        command.purchase = self.purchase_about(message.about, &command).await?;
+        let began = Instant::now();
+        let received = self.core.journal.receive_webhook(&command);
+        self.counters.took(Stage::Shard, began.elapsed());
+        let received = received.map_err(|_| Refusal::StorageUnavailable)?;
+        // A dispute of a payment whose capture is not known here says that there is one.
+        let (look_at, durable_at) = match &received {
+            Ok(let_in) => (let_in.look_at, Some(let_in.durable_at)),
+            Err(not) if not.refusal == Refusal::WrongState => (command.purchase, not.durable_at),
+            Err(not) => (None, not.durable_at),
+        };
+        if let Some(purchase) = look_at {
+            self.core.payments.look_again(purchase);
+        }
+        self.durable(durable_at).await?;
+        let let_in = received.map_err(|not| not.refusal)?;
+        self.tell_operator(&command, let_in.disposition);
+        Ok(let_in)
+    }
+
+    /// Names a dispute that says of money what our books do not.
+    fn tell_operator(&self, command: &ReceiveWebhook, disposition: Disposition) {
+        let unplaced = command.kind.is_dispute() && disposition == Disposition::Ignored;
+        let purchase = command.purchase.filter(|_| unplaced);
+        let view = purchase.and_then(|purchase| self.core.journal.purchase(purchase));
+        let Some((view, _)) = view else { return };
+        if view.state.units() == Units::None {
+            tracing::error!(
+                event = "dispute_unplaced",
+                purchase_id = %view.purchase,
+                status = view.state.as_str(),
+                kind = command.kind.as_str(),
+                "a payment is disputed that ended here without money; look it up at the gateway"
+            );
+        }
+    }
+
+    /// The purchase of ours that a webhook is about. Refused, to be told again, where it may be one
+    /// whose payment's name at the gateway is not known here yet.
+    async fn purchase_about(
+        &self,
+        about: About,
+        command: &ReceiveWebhook,
+    ) -> Result<Option<PurchaseId>, Refusal> {
         match about {
-            About::Nothing => None,
-            About::Purchase(purchase) => Some(purchase),
-            About::Reference(reference) => {
-                // Another data directory may share the gateway; and a purchase's number may have
-                // been given again, for another payment, after a copy of the log was restored.
-                (reference.log_id() == self.core.journal.log_id()).then_some(())?;
-                let (view, _) = self.core.journal.purchase(reference.purchase())?;
-                (view.request == Some(reference.request())).then_some(reference.purchase())
-            }
+            About::Nothing => Ok(None),
+            About::Purchase(purchase) => Ok(Some(purchase)),
+            About::Reference(reference) => Ok(self.purchase_under(reference)),
             About::Authorization(authorization) => {
                 let journal = Arc::clone(&self.core.journal);
-                let looked =
-                    tokio::task::spawn_blocking(move || journal.purchase_of(&authorization));
-                looked.await.ok().flatten()
+                if journal.knows_webhook(command) {
+                    return Ok(None);
+                }
+                let disputed = command.kind.is_dispute();
+                let tolerance_ms = self.core.webhooks.tolerance_ms;
+                let begun_by = command.happened_at.plus_ms(tolerance_ms);
+                let looked = tokio::task::spawn_blocking(move || {
+                    // Asked first: what has got its name meanwhile is found.
+                    let unnamed = disputed && journal.awaits_authorization(begun_by);
+                    (journal.purchase_of(&authorization), unnamed)
+                });
+                match looked.await.map_err(|_| Refusal::Overloaded)? {
+                    (None, true) => Err(Refusal::WrongState),
+                    (found, _) => Ok(found),
+                }
             }
         }
+    }
+
+    fn purchase_under(&self, reference: Reference) -> Option<PurchaseId> {
+        // Another data directory may share the gateway; and a purchase's number may have been
+        // given again, for another payment, after a copy of the log was restored.
+        (reference.log_id() == self.core.journal.log_id()).then_some(())?;
+        let (view, _) = self.core.journal.purchase(reference.purchase())?;
+        (view.request == Some(reference.request())).then_some(reference.purchase())
     }
 }

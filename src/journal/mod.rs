@@ -62,7 +62,7 @@ pub use settings::{Disks, JournalOptions, LogSettings, Sync, Witness};
 pub use snapshot::SnapshotReport;
 pub use status::{Readiness, Status};
 pub use turn::{Outcome, Recorded, Refused, Replay, Submitted};
-pub use webhooks::{LetIn, fingerprint_of};
+pub use webhooks::{LetIn, NotLetIn, fingerprint_of};
 
 /// The engine with its clock, log and snapshots. Shared by all threads.
 pub struct Journal {

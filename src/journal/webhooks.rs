@@ -4,7 +4,9 @@
 //! within the retention, across restarts: what is remembered follows from the log. One delivery at a
 //! time is decided, so that a duplicate is told only once the first one stands in the log before it.
 //! What is not let in leaves nothing behind: everything is looked at first and remembered last, so
-//! that a delivery that finds no room may be sent again as it is.
+//! that a delivery that finds no room may be sent again as it is. Nor does what could change nothing,
+//! however often it is told: gateways have many events that are none of ours, and the room for those
+//! that are is bounded.
 //! Deliberately absent: signatures and timestamps (`webhooks`), and asking the gateway (`payments`),
 //! which is what most webhooks lead to: they are hints, and its books are the truth.
 
@@ -20,6 +22,7 @@ use crate::ids::{AuthorizationId, Lsn, PurchaseId, ShardId, UserId, WebhookEvent
 use crate::time::UnixMs;
 use rkyv::{Archive, Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+use std::ops::ControlFlow;
 
 /// What became of a webhook, and from when on it may be told.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
@@ -31,6 +34,18 @@ pub struct LetIn {
     /// The LSN that must be durable before it is told.
     pub durable_at: Lsn,
 }
+
+/// Why a webhook is not let in, and from when on that may be told.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub struct NotLetIn {
+    /// Why.
+    pub refusal: Refusal,
+    /// The LSN that must be durable before it is told; `None`: it reveals nothing.
+    pub durable_at: Option<Lsn>,
+}
+
+/// Purchases that one turn of a shard looks at, while one is searched for.
+const PURCHASES_A_TURN: usize = 4_096;
 
 /// Nonces and event ids seen.
 pub(super) struct Seen {
@@ -176,13 +191,14 @@ impl Journal {
     /// Lets a webhook in whose signature and timestamp are good. Refused, with nothing left behind:
     /// [`Refusal::ReplayedNonce`]; [`Refusal::Overloaded`] where no more can be remembered just
     /// now; [`Refusal::WrongState`] for a dispute of a payment whose capture is not known yet.
+    /// What could change nothing leaves nothing behind either: it is [`Disposition::Ignored`].
     ///
     /// The same delivery again is refused where its form has nonces. Elsewhere it is a duplicate
     /// like any other, only that nothing is written: whoever caught one could send it for ever.
     pub fn receive_webhook(
         &self,
         command: &ReceiveWebhook,
-    ) -> Result<Result<LetIn, Refusal>, StorageFault> {
+    ) -> Result<Result<LetIn, NotLetIn>, StorageFault> {
         let _one_at_a_time = self.webhook_turn.lock();
         let at = self.now();
         let duplicate = |durable_at| LetIn {
@@ -191,36 +207,91 @@ impl Journal {
             durable_at,
         };
         match self.seen.look(command, at) {
+            Known::Nothing | Known::NoRoom if self.changes_nothing(command) => Ok(Ok(LetIn {
+                disposition: Disposition::Ignored,
+                look_at: None,
+                durable_at: self.appended(),
+            })),
             Known::Nothing => self.let_in(command, at),
             Known::Delivery if command.format == WebhookFormat::Holdfast => {
-                Ok(Err(Refusal::ReplayedNonce))
+                Ok(Err(self.not_let_in(Refusal::ReplayedNonce)))
             }
             Known::Delivery => Ok(Ok(duplicate(self.appended()))),
             Known::Event => {
                 let received = received(command, None, Disposition::Duplicate);
                 self.append_received(received, at).map(duplicate).map(Ok)
             }
-            Known::NoRoom => Ok(Err(Refusal::Overloaded)),
+            Known::NoRoom => Ok(Err(NotLetIn {
+                refusal: Refusal::Overloaded,
+                durable_at: None,
+            })),
         }
     }
 
-    /// Whether a webhook with this nonce was let in.
-    pub fn knows_nonce(&self, nonce: u64) -> bool {
+    /// Where a webhook with this nonce was let in: the LSN that must be durable before that is told.
+    pub fn knows_nonce(&self, nonce: u64) -> Option<Lsn> {
+        // Whoever remembers one appends it in the same turn.
+        let _one_at_a_time = self.webhook_turn.lock();
         let nonce = Fingerprint::new(nonce);
-        self.seen.nonces.look(nonce, self.now().get()) == Admission::Replayed
+        let seen = self.seen.nonces.look(nonce, self.now().get());
+        (seen == Admission::Replayed).then(|| self.appended())
+    }
+
+    /// Whether this delivery, or what it reports, was let in before.
+    pub fn knows_webhook(&self, command: &ReceiveWebhook) -> bool {
+        match self.seen.look(command, self.now()) {
+            Known::Delivery | Known::Event => true,
+            Known::Nothing | Known::NoRoom => false,
+        }
     }
 
     /// The purchase whose payment the gateway calls `authorization`. Looks at every purchase, one
-    /// shard after the other: for what is rare, on a thread that serves nobody.
+    /// shard after the other and some in each turn: for what is rare, on a thread that serves
+    /// nobody.
     pub fn purchase_of(&self, authorization: &AuthorizationId) -> Option<PurchaseId> {
-        ShardId::all().find_map(|id| self.shard(id).purchase_of(authorization))
+        ShardId::all().find_map(|id| {
+            let mut from = 0;
+            loop {
+                let turn = self.shard(id);
+                match turn.purchase_of(authorization, from, PURCHASES_A_TURN) {
+                    ControlFlow::Break(found) => return found,
+                    ControlFlow::Continue(next) => from = next,
+                }
+                drop(turn);
+                std::thread::yield_now();
+            }
+        })
+    }
+
+    /// Whether a payment is under way that was begun by this instant and of which it is not known
+    /// what the gateway calls it. Takes each shard's turn.
+    pub fn awaits_authorization(&self, begun_by: UnixMs) -> bool {
+        ShardId::all().any(|id| self.shard(id).awaits_authorization(begun_by))
+    }
+
+    /// Whether a webhook changes nothing, however often it is told: it means nothing here, or is a
+    /// hint about what is none of ours. A dispute that finds no purchase is worth a line of the log.
+    fn changes_nothing(&self, command: &ReceiveWebhook) -> bool {
+        let known = |id: PurchaseId| self.shard(id.shard()).owner_of(id).is_some();
+        match command.kind {
+            WebhookKind::Other => true,
+            kind if kind.is_dispute() => false,
+            _ => !command.purchase.is_some_and(known),
+        }
+    }
+
+    fn not_let_in(&self, refusal: Refusal) -> NotLetIn {
+        NotLetIn {
+            refusal,
+            durable_at: Some(self.appended()),
+        }
     }
 
     fn let_in(
         &self,
         command: &ReceiveWebhook,
         at: UnixMs,
-    ) -> Result<Result<LetIn, Refusal>, StorageFault> {
+    ) -> Result<Result<LetIn, NotLetIn>, StorageFault> {
         let ignored = |durable_at| LetIn {
             disposition: Disposition::Ignored,
             look_at: None,
@@ -240,7 +311,7 @@ impl Journal {
         };
         let changed = match decide_dispute(turn.context(), purchase, command) {
             Ok(changed) => changed,
-            Err(refusal) => return Ok(Err(refusal)),
+            Err(refusal) => return Ok(Err(self.not_let_in(refusal))),
         };
         let look_at = hints(command.kind).then_some(purchase);
         let disposition = if changed.is_some() || look_at.is_some() {

@@ -19,7 +19,7 @@ mod stripe;
 
 pub use key::{BadKey, Key, SECRET_BYTES_MIN};
 pub use message::{About, Malformed, Message, read};
-pub use scheme::{Delivery, Endpoint, Genuine, SIGNATURES_MAX, verify};
+pub use scheme::{Claim, Delivery, Endpoint, Genuine, SIGNATURES_MAX};
 pub use secrets::{NotAdded, Reloaded, SECRETS_MAX, Secret, Secrets, Source};
 
 #[cfg(test)]

@@ -76,36 +76,9 @@ impl Delivery {
     }
 }
 
-/// Whether a delivery is genuine and of now: [`Refusal::InvalidSignature`] or, where the signature
-/// is good, [`Refusal::StaleTimestamp`].
-pub fn verify(
-    secrets: &Secrets,
-    tolerance_ms: u64,
-    endpoint: Endpoint,
-    headers: &HeaderMap,
-    body: &[u8],
-    now: UnixMs,
-) -> Result<Genuine, Refusal> {
-    let claim = match endpoint {
-        Endpoint::Payment => payment(headers),
-        Endpoint::Stripe => stripe(headers),
-    };
-    let claim = claim.ok_or(Refusal::InvalidSignature)?;
-    let secret = claim.signer(secrets, body);
-    let secret = secret.ok_or(Refusal::InvalidSignature)?;
-    // In whole seconds, as timestamps are: one that is as old as is allowed is good for all of its
-    // second.
-    if claim.timestamp_s.abs_diff(now.get() / 1_000) > tolerance_ms / 1_000 {
-        return Err(Refusal::StaleTimestamp);
-    }
-    Ok(Genuine {
-        delivery: claim.delivery,
-        secret,
-    })
-}
-
-/// What a delivery's headers claim.
-struct Claim {
+/// What a delivery's headers claim: to be read before its body is.
+#[derive(Clone, Debug)]
+pub struct Claim {
     delivery: Delivery,
     timestamp_s: u64,
     /// What is signed before the body.
@@ -114,6 +87,38 @@ struct Claim {
 }
 
 impl Claim {
+    /// [`Refusal::InvalidSignature`] where the headers hold no signature that could be good,
+    /// whatever the body.
+    pub fn read(endpoint: Endpoint, headers: &HeaderMap) -> Result<Self, Refusal> {
+        let claim = match endpoint {
+            Endpoint::Payment => payment(headers),
+            Endpoint::Stripe => stripe(headers),
+        };
+        claim.ok_or(Refusal::InvalidSignature)
+    }
+
+    /// Whether the delivery is genuine and of now: [`Refusal::InvalidSignature`] or, where the
+    /// signature is good, [`Refusal::StaleTimestamp`].
+    pub fn verify(
+        self,
+        secrets: &Secrets,
+        tolerance_ms: u64,
+        body: &[u8],
+        now: UnixMs,
+    ) -> Result<Genuine, Refusal> {
+        let secret = self.signer(secrets, body);
+        let secret = secret.ok_or(Refusal::InvalidSignature)?;
+        // In whole seconds, as timestamps are: one that is as old as is allowed is good for all of
+        // its second.
+        if self.timestamp_s.abs_diff(now.get() / 1_000) > tolerance_ms / 1_000 {
+            return Err(Refusal::StaleTimestamp);
+        }
+        Ok(Genuine {
+            delivery: self.delivery,
+            secret,
+        })
+    }
+
     /// The secret that one of the signatures was made with. Every secret of the form is tried with
     /// every signature, whatever the earlier ones gave.
     fn signer(&self, secrets: &Secrets, body: &[u8]) -> Option<WebhookSecretId> {

@@ -1,9 +1,13 @@
 //! Owns Stripe's events: which of them mean something here, and which purchase they are about.
 //!
 //! A payment is found by the reference that its `PaymentIntent` carries in its metadata, which
-//! Stripe copies to the charge; a refund of ours by its own. Disputes, and refunds made at Stripe itself, carry the name of the
-//! `PaymentIntent` only: they are found by it, in the purchases, for there are few of them and an
-//! index of all payments would be kept for nothing else.
+//! Stripe copies to the charge; a refund of ours by its own. Disputes, and refunds made at Stripe
+//! itself, carry the name of the `PaymentIntent` only: they are found by it, in the purchases, for
+//! there are few of them and an index of all payments would be kept for nothing else. A payment
+//! without our reference is none of ours: an account may have many of those.
+//!
+//! An inquiry (a dispute whose status begins with `warning_`) takes no money and is no dispute; it
+//! becomes one when the funds are withdrawn.
 
 use super::message::{About, ID_FORM, Malformed, Message, malformed};
 use super::scheme::Delivery;
@@ -30,7 +34,7 @@ pub(super) fn read(body: &[u8], delivery: &Delivery) -> Result<Message, Malforme
     let kind = kind_of(kind, object["status"].as_str());
     let about = match kind {
         WebhookKind::Other => About::Nothing,
-        _ => about(object),
+        _ => about(object, kind),
     };
     Ok(Message {
         nonce: delivery.nonce_of(&event_id),
@@ -59,14 +63,24 @@ fn kind_of(kind: &str, status: Option<&str>) -> WebhookKind {
             "refund.created" | "refund.updated" | "charge.refund.updated",
             Some("failed" | "canceled"),
         ) => WebhookKind::RefundFailed,
-        ("charge.dispute.created", _) => WebhookKind::DisputeOpened,
-        ("charge.dispute.closed", Some("won")) => WebhookKind::DisputeWon,
+        ("charge.dispute.created", Some(status)) if takes_no_money(status) => WebhookKind::Other,
+        ("charge.dispute.created" | "charge.dispute.funds_withdrawn", _) => {
+            WebhookKind::DisputeOpened
+        }
+        ("charge.dispute.closed", Some("won" | "warning_closed" | "prevented")) => {
+            WebhookKind::DisputeWon
+        }
         ("charge.dispute.closed", Some("lost")) => WebhookKind::DisputeLost,
         _ => WebhookKind::Other,
     }
 }
 
-fn about(object: &Value) -> About {
+/// Whether a dispute of this status was settled, or asked about, before money was withdrawn.
+fn takes_no_money(status: &str) -> bool {
+    status.starts_with("warning_") || status == "prevented"
+}
+
+fn about(object: &Value, kind: WebhookKind) -> About {
     let metadata = &object["metadata"];
     // A refund of ours carries the reference with its number behind it.
     let ours = metadata["holdfast_reference"].as_str().or_else(|| {
@@ -76,13 +90,13 @@ fn about(object: &Value) -> About {
     if let Some(text) = ours {
         return Reference::parse(text).map_or(About::Nothing, About::Reference);
     }
-    let intent = match object["object"].as_str() {
-        Some("payment_intent") => &object["id"],
-        // Its name, or, where it was expanded, all of it.
-        _ => match &object["payment_intent"] {
-            whole @ Value::Object(_) => &whole["id"],
-            name => name,
-        },
+    if !kind.is_after_capture() {
+        return About::Nothing;
+    }
+    // Its name, or, where it was expanded, all of it.
+    let intent = match &object["payment_intent"] {
+        whole @ Value::Object(_) => &whole["id"],
+        name => name,
     };
     let intent = intent.as_str().and_then(AuthorizationId::parse);
     intent.map_or(About::Nothing, About::Authorization)

@@ -70,14 +70,7 @@ fn verified(headers: &[(&str, &str)], body: &str, now_ms: u64) -> Result<Genuine
         Endpoint::Payment
     };
     let now = UnixMs::new(now_ms);
-    verify(
-        &secrets(),
-        TOLERANCE_MS,
-        endpoint,
-        &map,
-        body.as_bytes(),
-        now,
-    )
+    Claim::read(endpoint, &map)?.verify(&secrets(), TOLERANCE_MS, body.as_bytes(), now)
 }
 
 #[test]

@@ -57,6 +57,8 @@ pub(super) struct Books {
     events_ever: u64,
     /// Whether the account has the search.
     pub(super) searchable: bool,
+    /// Whether the search has nothing yet of what was made.
+    pub(super) search_is_behind: bool,
 }
 
 const CREATE_FIELDS: [&str; 10] = [
@@ -317,7 +319,8 @@ impl Books {
             .and_then(|rest| rest.strip_suffix('\''))
             .filter(|_| self.searchable)
             .ok_or_else(|| Reply::invalid(""))?;
-        let found = self.of_reference(reference);
+        let mut found = self.of_reference(reference);
+        found.retain(|_| !self.search_is_behind);
         let data: Vec<Value> = found.iter().map(|at| self.intent(*at, false)).collect();
         Ok(Reply::ok(&json!({
             "object": "search_result", "url": "/v1/payment_intents/search", "data": data,

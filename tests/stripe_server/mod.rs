@@ -120,6 +120,11 @@ impl StripeServer {
         self.state.books.lock().unwrap().searchable = true;
     }
 
+    /// From now on the search does not have what is made, as for up to an hour.
+    pub fn search_is_behind(&self) {
+        self.state.books.lock().unwrap().search_is_behind = true;
+    }
+
     /// Whether a result is stored under a key for a request of this path.
     pub fn stored(&self, path: &str) -> bool {
         self.state.books.lock().unwrap().stored(path)

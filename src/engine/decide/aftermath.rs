@@ -9,7 +9,7 @@ use crate::engine::event::{
     Clawback, DisputeClosed, DisputeOpened, DisputeOutcome, Event, RefundExtent, RefundStarted,
     TokensSpent, WebhookKind,
 };
-use crate::engine::lifecycle::Step;
+use crate::engine::lifecycle::{PurchaseState, Step};
 use crate::engine::purchase::Purchase;
 use crate::engine::refusal::Refusal;
 use crate::ids::{PurchaseId, UserId};
@@ -57,8 +57,9 @@ pub fn decide_refund(context: Context<'_>, command: &StartRefund) -> Result<Deci
 }
 
 /// What a dispute's webhook does to its purchase; `None` where it comes too late or is about
-/// nothing that can be disputed. Refused where the payment is still under way here: the dispute
-/// says that there was a capture, and is to be told again once that stands in the log.
+/// nothing that can be disputed. Refused where the payment is still under way here, or waits for a
+/// person: the dispute says that there was a capture, and is to be told again once that stands in
+/// the log.
 pub fn decide_dispute(
     context: Context<'_>,
     purchase: PurchaseId,
@@ -70,7 +71,7 @@ pub fn decide_dispute(
     let may = event.step().is_some_and(|(_, step)| stored.may(step));
     if may {
         Ok(Some(event))
-    } else if stored.state.is_open_payment() {
+    } else if stored.state.is_open_payment() || stored.state == PurchaseState::UnderReview {
         Err(Refusal::WrongState)
     } else {
         Ok(None)

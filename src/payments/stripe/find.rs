@@ -7,7 +7,8 @@
 //!    something broke under this one.
 //! 2. An intent made here is not confirmed: it asks no card for anything.
 //! 3. "Nothing" is only said once everything that could be it was seen. The search is some time
-//!    behind: it is asked only an hour or more after the last moment at which a card was asked.
+//!    behind: it is asked only an hour or more after the last moment at which a card was asked;
+//!    before that, where keys do not lead to the intent, the list is read.
 //!
 //! Deliberately absent: confirming (`flow`).
 
@@ -128,10 +129,13 @@ pub(super) async fn by_id(api: &Api, id: &str) -> Result<Intent, Verdict> {
 
 /// Every intent of `payment`'s reference, as it is now, what there is most to know of first.
 pub(super) async fn by_metadata(api: &Api, payment: &Payment) -> Result<Vec<Intent>, Verdict> {
-    let mut found = match in_search(api, payment).await {
-        // Not every account has the search.
-        Err(Verdict::Declined(_)) => in_list(api, payment).await?,
-        searched => searched?,
+    let mut found = match payment.age() {
+        Age::Fresh | Age::KeysKept => in_list(api, payment).await?,
+        Age::TooOld => match in_search(api, payment).await {
+            // Not every account has the search.
+            Err(Verdict::Declined(_)) => in_list(api, payment).await?,
+            searched => searched?,
+        },
     };
     found.sort_by_key(|it| Reverse(Stage::of(it).weight()));
     Ok(found)

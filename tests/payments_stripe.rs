@@ -9,8 +9,8 @@ mod support;
 use holdfast::ids::AuthorizationId;
 use holdfast::money::Currency;
 use holdfast::payments::gateway::{
-    Answer, Charged, Claim, DeclinedBy, Found, FoundRefund, Gateway, Inquiry, Order, PageMark,
-    Trouble,
+    Answer, Charged, Claim, Class, DeclinedBy, Found, FoundRefund, Gateway, Inquiry, Order,
+    PageMark, Trouble,
 };
 use std::io::Read;
 use std::sync::Arc;
@@ -334,6 +334,11 @@ fn a_refund_that_is_not_finished_is_no_success() {
             let found = stage.run(stripe.look_up_refund(part.clone()));
             assert_eq!(found, Ok(FoundRefund::Pending));
             stage.server.settle_refunds(status);
+            // Asked again, the answer from store is the one of then.
+            let class = stage.run(stripe.refund(part.clone())).class();
+            let succeeded = expected == FoundRefund::Succeeded;
+            assert_eq!(class == Class::Approved, succeeded, "{status}");
+            assert_eq!(class == Class::Declined, !succeeded, "{status}");
         } else {
             let why = declined(DeclinedBy::Gateway, "expired_or_canceled_card");
             assert_eq!(answer, Answer::Declined(why));

@@ -6,6 +6,8 @@ mod support;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::io::{Read, Write};
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use support::{ADMIN, Request, SHOP, Server, Setup, binary, until};
@@ -361,7 +363,7 @@ fn what_cannot_be_read_or_asked_ends_with_2() {
     let running = Setup::demo().start();
     let url = format!("http://{}", running.address);
     let data = running.data_dir.clone();
-    let cases: [(&[&str], &str); 9] = [
+    let cases: [(&[&str], &str); 11] = [
         (&[], "required"),
         (&[text(&empty)], "no log"),
         (&["/nonexistent"], "no log"),
@@ -383,6 +385,15 @@ fn what_cannot_be_read_or_asked_ends_with_2() {
             &["--url", "http://127.0.0.1:1", "--key", ADMIN],
             "cannot be asked",
         ),
+        // The key would be readable on the way.
+        (
+            &["--url", "http://192.0.2.1:8080", "--key", ADMIN],
+            "loopback",
+        ),
+        (
+            &["--url", "http://holdfast.invalid", "--key", ADMIN],
+            "loopback",
+        ),
     ];
     for (arguments, told) in cases {
         let ended = reconcile(arguments);
@@ -398,6 +409,38 @@ fn what_cannot_be_read_or_asked_ends_with_2() {
     assert!(shop.stderr.contains("refuses with 403"), "{}", shop.stderr);
 }
 
+/// The numbers of runs begin again: the report that was asked for will never come.
+#[test]
+fn a_core_that_was_started_again_meanwhile_is_not_waited_for() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let core = std::thread::spawn(move || {
+        let nothing = r#"{"runs":1,"running":null,"last_success_at":null,"report":null}"#;
+        for body in [
+            r#"{"run":5,"runs":5}"#,
+            r#"{"runs":5,"report":null}"#,
+            nothing,
+        ] {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut read = Vec::new();
+            while !read.ends_with(b"\r\n\r\n") {
+                let mut part = [0; 1_024];
+                let length = stream.read(&mut part).unwrap();
+                assert!(length > 0);
+                read.extend_from_slice(&part[..length]);
+            }
+            let head = "HTTP/1.0 200 OK\r\ncontent-type: application/json\r\n\r\n";
+            stream
+                .write_all(format!("{head}{body}").as_bytes())
+                .unwrap();
+        }
+    });
+    let ended = reconcile(&["--url", &url, "--key", ADMIN]);
+    assert_eq!(ended.status, Some(2), "{}", ended.stdout);
+    assert!(ended.stderr.contains("started again"), "{}", ended.stderr);
+    core.join().unwrap();
+}
+
 #[test]
 fn a_running_core_reports_what_differs_everywhere_it_is_looked_for() {
     let stopped = Stopped::new();
@@ -409,7 +452,7 @@ fn a_running_core_reports_what_differs_everywhere_it_is_looked_for() {
     let server = Setup::demo().config(small).data_dir(&dir).start();
     let get = |path: &str| server.ask(&Request::get(path).key(ADMIN));
     let before = get("/admin/reconcile").json();
-    let nothing = json!({"running": null, "last_success_at": null, "report": null});
+    let nothing = json!({"runs": 0, "running": null, "last_success_at": null, "report": null});
     assert_eq!(before, nothing);
     let metric = "holdfast_reconcile_last_success_timestamp_seconds 0\n";
     assert!(get("/metrics").text().contains(metric));

@@ -55,6 +55,56 @@ fn retire(server: &Server, id: &str) -> u16 {
     server.ask(&Request::delete(&path).key(ADMIN)).status
 }
 
+/// Of several that are added at once under one name, one is: the trail has that one and no other.
+#[test]
+fn the_trail_has_what_was_added_and_nothing_else() {
+    let server = Setup::demo().config(SECRETS).start();
+    let added = std::sync::atomic::AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        for adder in 0..8 {
+            let (server, added) = (&server, &added);
+            scope.spawn(move || {
+                for round in 0..4 {
+                    let key = format!("a-secret-of-adder-{adder}-in-round-{round}");
+                    let id = format!("same-{round}");
+                    let (status, _) = add(server, &json!({"id": id, "key": key}));
+                    assert!(matches!(status, 201 | 400), "{status}");
+                    let one = usize::from(status == 201);
+                    added.fetch_add(one, std::sync::atomic::Ordering::Relaxed);
+                }
+            });
+        }
+    });
+    let audit = server.ask(&Request::get("/admin/audit?kind=admin_acted").key(ADMIN));
+    let acts = audit.json();
+    let acts = acts["events"].as_array().unwrap().len();
+    assert_eq!((added.into_inner(), acts), (4, 4), "{}", audit.text());
+}
+
+/// Its sender may be gone by the time the act is durable.
+#[test]
+fn a_secret_whose_sender_went_away_is_added_all_the_same() {
+    let server = Setup::demo().config(SECRETS).start();
+    for number in 0..20 {
+        let key = format!("a-secret-of-somebody-who-left-{number}");
+        let body = json!({"id": format!("left-{number}"), "key": key});
+        let request = Request::post("/admin/webhooks/secrets").key(ADMIN);
+        let mut client = server.connect();
+        client.send(&request.json(&body).bytes()).unwrap();
+        drop(client);
+    }
+    let trail = Request::get("/admin/audit?kind=admin_acted").key(ADMIN);
+    until("every act in the trail was done", || {
+        let acts = server.ask(&trail).json();
+        let acts = acts["events"].as_array().unwrap().len();
+        let added = known(&server)
+            .iter()
+            .filter(|it| it.starts_with("left-"))
+            .count();
+        (acts > 0 && acts == added).then_some(())
+    });
+}
+
 #[test]
 fn secrets_are_added_and_retired_while_running() {
     let dir = tempfile::tempdir().unwrap();

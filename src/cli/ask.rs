@@ -1,14 +1,15 @@
 //! Owns asking a running core from the command line: one request a connection, in plain HTTP/1.0,
 //! whose answers end with their connection.
 //!
-//! Invariants: every wait and size is bounded; the key is never shown. Deliberately absent: TLS; a
-//! core that has it is asked by `curl`, or from its own machine.
+//! Invariants: every wait and size is bounded; the key is never shown, and never leaves the
+//! machine, for it would be readable on the way. Deliberately absent: TLS; a core that has it, or
+//! is elsewhere, is asked by `curl`.
 
 use hyper::Uri;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 use std::io::{Read, Write};
-use std::net::{TcpStream, ToSocketAddrs};
+use std::net::{IpAddr, TcpStream, ToSocketAddrs};
 use std::time::Duration;
 
 /// For connecting, and for each read and write.
@@ -37,6 +38,13 @@ impl Core {
         }
         let host = uri.host().ok_or_else(form)?;
         let host = host.trim_start_matches('[').trim_end_matches(']');
+        if !host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback()) {
+            return Err(
+                "the URL has to have a loopback address, like http://127.0.0.1:8080: the key would \
+                 be readable on the way; elsewhere, POST and GET /admin/reconcile over https"
+                    .to_owned(),
+            );
+        }
         Ok(Self {
             host: host.to_owned(),
             port: uri.port_u16().unwrap_or(80),

@@ -120,6 +120,13 @@ fn of_core(url: &str, key: &str) -> Result<Value, String> {
             line.clear();
             return Ok(status["report"].take());
         }
+        // Their numbers begin again with the process.
+        if status["runs"].as_u64().is_some_and(|runs| runs < run) {
+            line.clear();
+            return Err(format!(
+                "the core at {url} was started again meanwhile; ask again"
+            ));
+        }
         let running = &status["running"];
         let count = |name: &str| running[name].as_u64().unwrap_or_default();
         line.show(count("charges"), count("payments"));

@@ -180,7 +180,13 @@ fn parts(
         sealer.capture_keys(),
         Arc::new(GatewayMeter(Arc::clone(&metrics))),
     )?;
-    let reconciler = Reconciler::new(Arc::clone(journal), gateway, compose::reconcile(config));
+    // Connections end with the runtime that opened them: the reconciler's are not those that
+    // payments still need when it has stopped.
+    let compared = match &sandbox {
+        Some(_) => gateway,
+        None => self::gateway(config)?.0,
+    };
+    let reconciler = Reconciler::new(Arc::clone(journal), compared, compose::reconcile(config));
     let parts = Parted {
         journal: Arc::clone(journal),
         payments,

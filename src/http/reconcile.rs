@@ -38,6 +38,7 @@ impl Front {
 
 fn shown(status: &JobStatus) -> Value {
     json!({
+        "runs": status.asked_for(),
         "running": status.running.map(|progress| json!({
             "run": status.runs,
             "charges": progress.charges,

@@ -3,7 +3,8 @@
 //! Invariants: no secret is ever told; what is done stands in the audit trail by the secret's name
 //! only; what is added or retired here lasts until the process ends, and the answers say so: a
 //! secret is written down in one place, the configuration, and neither log nor data directory
-//! holds one. A secret is added once the act is durable, and retired before it is.
+//! holds one. A secret is added once the act is durable, and retired before it is; what the trail
+//! says was added is, even where whoever asked is gone by then.
 
 use super::admin::by;
 use super::answer::Answer;
@@ -12,13 +13,14 @@ use super::front::{Call, Front};
 use super::problem::{FieldError, Reason};
 use crate::engine::event::{AdminActed, WebhookFormat};
 use crate::engine::refusal::Refusal;
-use crate::ids::WebhookSecretId;
+use crate::ids::{Lsn, WebhookSecretId};
 use crate::webhooks::{Key, NotAdded, SECRETS_MAX, Secret, Source};
 use hyper::Method;
 use hyper::body::Incoming;
 use hyper::http::StatusCode;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
+use std::sync::Arc;
 
 const ID_FORM: &str = "has to be 1 to 64 characters of A-Z a-z 0-9 _ . : -";
 
@@ -41,17 +43,24 @@ impl Front {
             Ok(secret) => secret,
             Err(errors) => return call.invalid(Refusal::InvalidRequest, &errors),
         };
-        let secrets = &self.core.webhooks.secrets;
-        if let Err(not_added) = secrets.may_add(&secret) {
-            return call.invalid(Refusal::InvalidRequest, &[told(not_added)]);
-        }
-        if let Err(reason) = self.acted(call, "webhook_secret_added", &secret.id).await {
-            return call.problem(reason);
-        }
-        let shown = shown(&secret);
-        match secrets.add(secret) {
-            Ok(()) => Answer::value(StatusCode::CREATED, &shown),
-            Err(not_added) => call.invalid(Refusal::InvalidRequest, &[told(not_added)]),
+        let (shown, id) = (shown(&secret), secret.id.clone());
+        let reserved = match self.core.webhooks.secrets.reserve(secret) {
+            Ok(reserved) => reserved,
+            Err(not_added) => return call.invalid(Refusal::InvalidRequest, &[told(not_added)]),
+        };
+        let durable_at = match self.acted(call, "webhook_secret_added", &id) {
+            Ok(durable_at) => durable_at,
+            Err(reason) => return call.problem(reason),
+        };
+        // The act is in the log: from here on it does not end with the connection.
+        let gate = Arc::clone(&self.gate);
+        let adding = tokio::spawn(async move {
+            let durable = gate.wait(durable_at).await.is_ok();
+            durable.then(|| reserved.admit())
+        });
+        match adding.await {
+            Ok(Some(())) => Answer::value(StatusCode::CREATED, &shown),
+            Ok(None) | Err(_) => call.problem(Refusal::StorageUnavailable),
         }
     }
 
@@ -61,10 +70,11 @@ impl Front {
         let Some(secret) = retired else {
             return call.problem(Reason::NotFound);
         };
-        match self
-            .acted(&call, "webhook_secret_retired", &secret.id)
-            .await
-        {
+        let durable = match self.acted(&call, "webhook_secret_retired", &secret.id) {
+            Ok(durable_at) => self.durable(Some(durable_at)).await,
+            Err(reason) => Err(reason),
+        };
+        match durable {
             Ok(()) => Answer::value(StatusCode::OK, &shown(&secret)),
             Err(reason) => call.problem(reason),
         }
@@ -92,14 +102,14 @@ impl Front {
         }
     }
 
-    /// Writes down what is done with the secret of this name, durably.
-    async fn acted(&self, call: &Call, what: &str, id: &WebhookSecretId) -> Result<(), Refusal> {
+    /// Writes down what is done with the secret of this name; the LSN that must be durable before
+    /// it is told.
+    fn acted(&self, call: &Call, what: &str, id: &WebhookSecretId) -> Result<Lsn, Refusal> {
         let acted = self.core.journal.admin_acted(AdminActed {
             act: format!("{what} {id}"),
             by: by(call),
         });
-        let durable_at = acted.map_err(|_| Refusal::StorageUnavailable)?;
-        self.durable(Some(durable_at)).await
+        acted.map_err(|_| Refusal::StorageUnavailable)
     }
 }
 
@@ -110,7 +120,10 @@ fn told(not_added: NotAdded) -> FieldError {
             "is the name of another secret, or was until that was retired; take a new one"
                 .to_owned(),
         ),
-        NotAdded::KeyTaken => ("key", "is there under another id".to_owned()),
+        NotAdded::KeyTaken => (
+            "key",
+            "is there under another id, or was until that was retired".to_owned(),
+        ),
         NotAdded::Full => (
             "id",
             format!("would be one of more than {SECRETS_MAX} that were added; retire one first"),

@@ -51,6 +51,13 @@ pub struct JobStatus {
     asked: bool,
 }
 
+impl JobStatus {
+    /// Runs begun or asked for in this process; the last one's number.
+    pub fn asked_for(&self) -> u64 {
+        self.runs + u64::from(self.asked)
+    }
+}
+
 impl Reconciler {
     /// Compares `journal` with `gateway`, once [`Reconciler::start`] is called.
     pub fn new(
@@ -100,7 +107,7 @@ impl Reconciler {
         }
         state.asked = true;
         self.woken.notify_one();
-        state.runs + 1
+        state.asked_for()
     }
 
     /// How it stands. Everything that it reveals is durable.

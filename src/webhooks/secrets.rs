@@ -2,8 +2,8 @@
 //! without a gap in which a good signature would not be known.
 //!
 //! Invariants: names are unique, and so are secrets; one that was retired stays so until the
-//! process ends, whatever the configuration says when it is read again; each of the two sources
-//! has at most [`SECRETS_MAX`]. Deliberately absent: keeping them across a restart, which the
+//! process ends, under whatever name, whatever the configuration says when it is read again; what
+//! is reserved is nobody else's to add; each of the two sources has at most [`SECRETS_MAX`]. Deliberately absent: keeping them across a restart, which the
 //! configuration does.
 
 use super::key::Key;
@@ -11,7 +11,7 @@ use crate::ids::WebhookSecretId;
 use crate::time::UnixMs;
 use arc_swap::{ArcSwap, Guard};
 use parking_lot::Mutex;
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// The most secrets of the configuration, and again of those added while running. Each costs an
@@ -55,7 +55,7 @@ impl Source {
 pub enum NotAdded {
     /// Another secret has the name, or had it until it was retired.
     NameTaken,
-    /// It is there under another name.
+    /// It is there under another name, or was until it was retired.
     KeyTaken,
     /// There are [`SECRETS_MAX`] already.
     Full,
@@ -76,8 +76,32 @@ pub struct Reloaded {
 #[derive(Debug)]
 pub struct Secrets {
     known: ArcSwap<Vec<Secret>>,
-    /// Taken by whoever changes `known`: the names retired so far.
-    retired: Mutex<BTreeSet<WebhookSecretId>>,
+    /// Taken by whoever changes `known`.
+    aside: Mutex<Aside>,
+}
+
+/// Secrets that are not in force.
+#[derive(Debug, Default)]
+struct Aside {
+    /// Those that were in force, and will not be again.
+    retired: BTreeMap<WebhookSecretId, Key>,
+    /// Those that are about to be.
+    reserved: Vec<Secret>,
+}
+
+impl Aside {
+    fn is_retired(&self, secret: &Secret) -> bool {
+        self.retired.contains_key(&secret.id)
+            || self.retired.values().any(|key| key.is_same(&secret.key))
+    }
+}
+
+/// The right to add one secret, whose name and key nobody else can take meanwhile; given up when
+/// dropped.
+#[derive(Debug)]
+pub struct Reservation {
+    secrets: Arc<Secrets>,
+    id: WebhookSecretId,
 }
 
 impl Secrets {
@@ -85,7 +109,7 @@ impl Secrets {
     pub fn new(configured: Vec<Secret>) -> Self {
         Self {
             known: ArcSwap::from_pointee(configured),
-            retired: Mutex::default(),
+            aside: Mutex::default(),
         }
     }
 
@@ -94,35 +118,29 @@ impl Secrets {
         self.known.load()
     }
 
-    /// Whether `secret` could be added.
-    pub fn may_add(&self, secret: &Secret) -> Result<(), NotAdded> {
-        self.addable(secret, &self.retired.lock())
+    /// Sets a place aside for `secret`, until the reservation is used or dropped.
+    pub fn reserve(self: &Arc<Self>, secret: Secret) -> Result<Reservation, NotAdded> {
+        let mut aside = self.aside.lock();
+        self.addable(&secret, &aside)?;
+        let id = secret.id.clone();
+        aside.reserved.push(secret);
+        Ok(Reservation {
+            secrets: Arc::clone(self),
+            id,
+        })
     }
 
-    /// From now on signatures made with `secret` are good.
-    pub fn add(&self, secret: Secret) -> Result<(), NotAdded> {
-        let retired = self.retired.lock();
-        self.addable(&secret, &retired)?;
-        let mut known = vec![secret];
-        known.extend(self.known.load().iter().cloned());
-        self.known.store(Arc::new(known));
-        Ok(())
-    }
-
-    fn addable(
-        &self,
-        secret: &Secret,
-        retired: &BTreeSet<WebhookSecretId>,
-    ) -> Result<(), NotAdded> {
+    fn addable(&self, secret: &Secret, aside: &Aside) -> Result<(), NotAdded> {
         let known = self.known.load();
-        if retired.contains(&secret.id) || known.iter().any(|it| it.id == secret.id) {
+        let mut all = known.iter().chain(&aside.reserved);
+        if aside.retired.contains_key(&secret.id) || all.clone().any(|it| it.id == secret.id) {
             return Err(NotAdded::NameTaken);
         }
-        if known.iter().any(|it| it.key.is_same(&secret.key)) {
+        if aside.is_retired(secret) || all.any(|it| it.key.is_same(&secret.key)) {
             return Err(NotAdded::KeyTaken);
         }
         let added = known.iter().filter(|it| it.source == Source::Admin);
-        if added.count() >= SECRETS_MAX {
+        if added.count() + aside.reserved.len() >= SECRETS_MAX {
             return Err(NotAdded::Full);
         }
         Ok(())
@@ -130,24 +148,24 @@ impl Secrets {
 
     /// From now on signatures made with this secret are not good; the secret as it was.
     pub fn retire(&self, id: &WebhookSecretId) -> Option<Secret> {
-        let mut retired = self.retired.lock();
+        let mut aside = self.aside.lock();
         let mut known = self.known.load().to_vec();
         let place = known.iter().position(|it| it.id == *id)?;
         let secret = known.remove(place);
         self.known.store(Arc::new(known));
-        retired.insert(id.clone());
+        aside.retired.insert(id.clone(), secret.key.clone());
         Some(secret)
     }
 
     /// The configuration has these secrets now, newest first. Where one has the name or the key
     /// of one that was added while running, the configuration's is taken.
     pub fn reload(&self, configured: Vec<Secret>) -> Reloaded {
-        let retired = self.retired.lock();
+        let aside = self.aside.lock();
         let before = self.known.load_full();
         let mut reloaded = Reloaded::default();
         let mut now = Vec::with_capacity(configured.len());
         for mut secret in configured {
-            if retired.contains(&secret.id) {
+            if aside.is_retired(&secret) {
                 reloaded.still_retired.push(secret.id);
                 continue;
             }
@@ -174,9 +192,44 @@ impl Secrets {
     }
 }
 
+impl Reservation {
+    /// From now on signatures made with the secret are good. Where the configuration got its name
+    /// or key meanwhile, the configuration's is taken.
+    pub fn admit(self) {
+        let mut aside = self.secrets.aside.lock();
+        let Some(secret) = self.take(&mut aside) else {
+            return;
+        };
+        let known = self.secrets.known.load();
+        let taken = |it: &Secret| it.id == secret.id || it.key.is_same(&secret.key);
+        if known.iter().any(taken) || aside.is_retired(&secret) {
+            return;
+        }
+        let mut now = vec![secret];
+        now.extend(known.iter().cloned());
+        self.secrets.known.store(Arc::new(now));
+    }
+
+    fn take(&self, aside: &mut Aside) -> Option<Secret> {
+        let place = aside.reserved.iter().position(|it| it.id == self.id)?;
+        Some(aside.reserved.swap_remove(place))
+    }
+}
+
+impl Drop for Reservation {
+    fn drop(&mut self) {
+        let secrets = Arc::clone(&self.secrets);
+        drop(self.take(&mut secrets.aside.lock()));
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn add(secrets: &Arc<Secrets>, secret: Secret) -> Result<(), NotAdded> {
+        secrets.reserve(secret).map(Reservation::admit)
+    }
 
     fn secret(id: &str, key: &str, source: Source, at: u64) -> Secret {
         Secret {
@@ -194,8 +247,9 @@ mod tests {
 
     #[test]
     fn names_and_keys_are_unique_and_additions_bounded() {
-        let secrets = Secrets::new(vec![secret("c1", "one", Source::Configuration, 0)]);
-        let add = |id: &str, key: &str| secrets.add(secret(id, key, Source::Admin, 1));
+        let configured = vec![secret("c1", "one", Source::Configuration, 0)];
+        let secrets = Arc::new(Secrets::new(configured));
+        let add = |id: &str, key: &str| add(&secrets, secret(id, key, Source::Admin, 1));
         assert_eq!(add("c1", "two"), Err(NotAdded::NameTaken));
         assert_eq!(add("a1", "one"), Err(NotAdded::KeyTaken));
         for number in 0..SECRETS_MAX {
@@ -213,14 +267,32 @@ mod tests {
     }
 
     #[test]
+    fn what_is_reserved_is_nobody_elses_until_it_is_given_up() {
+        let secrets = Arc::new(Secrets::new(Vec::new()));
+        let reserve = |id, key| secrets.reserve(secret(id, key, Source::Admin, 1));
+        let first = reserve("a1", "one").unwrap();
+        assert_eq!(reserve("a1", "two").unwrap_err(), NotAdded::NameTaken);
+        assert_eq!(reserve("a2", "one").unwrap_err(), NotAdded::KeyTaken);
+        assert!(names(&secrets).is_empty());
+        drop(first);
+        reserve("a2", "one").unwrap().admit();
+        assert_eq!(names(&secrets), ["a2"]);
+        // The configuration has it before it is admitted.
+        let late = reserve("a3", "three").unwrap();
+        secrets.reload(vec![secret("c3", "three", Source::Configuration, 2)]);
+        late.admit();
+        assert_eq!(names(&secrets), ["a2", "c3"]);
+    }
+
+    #[test]
     fn reading_again_keeps_what_was_added_and_revives_nothing() {
         let configured = |names: &[&str], at| {
             let secrets = names.iter();
             let secrets = secrets.map(|id| secret(id, id, Source::Configuration, at));
             secrets.collect::<Vec<_>>()
         };
-        let secrets = Secrets::new(configured(&["c2", "c1"], 1));
-        secrets.add(secret("a1", "a1", Source::Admin, 2)).unwrap();
+        let secrets = Arc::new(Secrets::new(configured(&["c2", "c1"], 1)));
+        add(&secrets, secret("a1", "a1", Source::Admin, 2)).unwrap();
         secrets.retire(&WebhookSecretId::parse("c1").unwrap());
         let id = |text| WebhookSecretId::parse(text).unwrap();
         let reloaded = secrets.reload(configured(&["c3", "c2", "c1"], 3));
@@ -234,6 +306,13 @@ mod tests {
                 still_retired: vec![id("c1")]
             }
         );
+        // Nor does another name, in the configuration or from an operator.
+        let mut renamed = configured(&["c3", "c2"], 3);
+        renamed.push(secret("c9", "c1", Source::Configuration, 3));
+        assert_eq!(secrets.reload(renamed).still_retired, [id("c9")]);
+        assert_eq!(names(&secrets), ["a1", "c3", "c2"]);
+        let again = add(&secrets, secret("a9", "c1", Source::Admin, 3));
+        assert_eq!(again, Err(NotAdded::KeyTaken));
         // What was added comes into the configuration; what the configuration drops goes.
         let reloaded = secrets.reload(configured(&["a1", "c3"], 4));
         assert_eq!(names(&secrets), ["a1", "c3"]);

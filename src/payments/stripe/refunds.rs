@@ -2,10 +2,12 @@
 //!
 //! Invariants: a refund of ours carries its reference and number in its metadata; a further key is
 //! used only after the list of the payment's refunds, read since the earlier key was spent, has it
-//! not; a refund that Stripe has not finished is not a success.
+//! not; a refund that Stripe has not finished is not a success, and what Stripe answers from store
+//! is not believed of it.
 
 use super::api::Api;
 use super::classify::{Moves, Verdict};
+use super::client::Told;
 use super::find::KEYS_MAX;
 use super::wire::{Form, Listed, REFUND, RefundMade, RefundState};
 use crate::ids::{AuthorizationId, CaptureId, GatewayCode};
@@ -29,7 +31,14 @@ pub(super) async fn refund(api: &Api, refund: &Refund) -> Answer<()> {
             .post::<RefundMade>("/v1/refunds", form, Some(&key), Moves::Money)
             .await;
         match made {
-            Ok((made, _)) => return answer(&made),
+            Ok((made, Told::Now)) => return answer(&made),
+            // As it was then: a refund that was pending may have ended since.
+            Ok((made, Told::Again)) => {
+                return match listed(api, refund).await {
+                    Ok(listed) => answer(&listed.unwrap_or(made)),
+                    Err(listing) => Answer::Unknown(listing.trouble()),
+                };
+            }
             // It may have been done before under a key that Stripe no longer keeps, or under this
             // one when Stripe broke: the list knows.
             Err(verdict @ (Verdict::KeySpent | Verdict::KeyMismatch | Verdict::Declined(_))) => {

@@ -51,6 +51,7 @@ fn shard_decide(criterion: &mut Criterion) {
             shard: &shard,
             catalogue: &catalogue,
             settings: &settings,
+            watch: None,
             at: AT,
         };
         let mut commands = commands.iter().cycle();
@@ -72,6 +73,7 @@ fn place(product: &ProductId, commands: &[PlaceHold], settings: &EngineSettings)
             shard: &shard,
             catalogue: &catalogue,
             settings,
+            watch: None,
             at: AT,
         };
         let decision = decide_hold(context, command).expect("units are left");

@@ -78,6 +78,8 @@ text_ids! {
     GatewayCode;
     /// What a gateway calls something that it reports by webhook.
     WebhookEventId;
+    /// A group of buyers, as the operator names it.
+    Segment;
 }
 
 /// The gateway's stand-in for a card. Never a card number: see [`CardToken::parse`].

@@ -10,6 +10,7 @@ use crate::engine::event::{AttemptRefused, Event, HoldPlaced, PaymentStarted, Pa
 use crate::engine::lifecycle::{PurchaseState, Step, Units, next_state};
 use crate::engine::purchase::{BuyerIndex, Happened, Payment, Purchase, Reason};
 use crate::engine::refusal::{Refusal, Trace};
+use crate::engine::scrutiny::scrutiny_of;
 use crate::engine::settings::Limits;
 use crate::engine::shard::{Buyer, KeyEntry, KeyOutcome, Shard, tally_add, tally_take};
 use crate::ids::{Lsn, PurchaseId, UserId};
@@ -114,10 +115,19 @@ impl Shard {
                 self.apply_spent(spent, stamp, limits);
                 Ok(Effects::default())
             }
+            Event::BuyerPaused(paused) => {
+                self.apply_paused(paused);
+                Ok(Effects::default())
+            }
+            Event::BuyerRated(rated) => {
+                self.apply_rated(rated);
+                Ok(Effects::default())
+            }
             Event::ProductSet(_)
             | Event::PromotionSet(_)
             | Event::LimitsSet(_)
             | Event::WebhookReceived(_)
+            | Event::RiskRulesSet(_)
             | Event::AdminActed(_) => Err(broken("it belongs to no shard")),
             Event::HoldReleased(_)
             | Event::HoldExpired(_)
@@ -267,6 +277,8 @@ impl Shard {
                 let payment = payment_of(purchase)?;
                 payment.capture = Some(captured.capture.clone());
                 payment.receipt_key = Some(captured.receipt_key.clone());
+                payment.scrutiny = None;
+                self.note_capture(place, stamp.at);
                 self.apply_captured_more(place, captured);
                 let outcome = KeyOutcome::Paid {
                     purchase: id,
@@ -276,6 +288,7 @@ impl Shard {
             }
             Event::PaymentDeclined(declined) => {
                 purchase.reason = Some(Reason::Declined(declined.cause));
+                payment_of(purchase)?.scrutiny = None;
                 self.note_decline(place, declined.advice, stamp.at);
                 self.settle_declined(place);
             }
@@ -288,6 +301,9 @@ impl Shard {
             }
             Event::PaymentVoided(_) => {
                 purchase.aftermath = None;
+                if let Some(payment) = &mut purchase.payment {
+                    payment.scrutiny = None;
+                }
                 self.settle_declined(place);
             }
             Event::RefundStarted(started) => {
@@ -424,7 +440,9 @@ impl Shard {
             attempts: VecDeque::new(),
             committed: Vec::new(),
             promotion_uses: Vec::new(),
+            captures: Vec::new(),
             more: None,
+            risk: None,
         });
         self.buyer_places.insert(user.clone(), BuyerIndex(place));
         BuyerIndex(place)
@@ -456,5 +474,6 @@ fn new_payment(started: &PaymentStarted, quote: Quote) -> Box<Payment> {
         capture_before: None,
         capture: None,
         receipt_key: None,
+        scrutiny: scrutiny_of(started),
     })
 }

@@ -5,6 +5,8 @@
 //! a new version beside the old one (`journal::codec` numbers kinds and versions).
 //! Deliberately absent: the instant and the LSN, which belong to the record around an event.
 
+mod risk;
+
 use crate::engine::lifecycle::Step;
 use crate::engine::refusal::Refusal;
 use crate::engine::settings::Limits;
@@ -16,6 +18,11 @@ use crate::money::{Amount, Currency, Price, Tokens};
 use crate::time::UnixMs;
 use rkyv::{Archive, Deserialize, Serialize};
 use std::net::IpAddr;
+
+pub use risk::{
+    BuyerPaused, BuyerRated, CounterKept, Pause, RULE_NAME_CHARS_MAX, Rating, ReviewWanted,
+    RiskRulesSet, RuleHit, RuleName, RuleOutcome, RulesSource, Whence,
+};
 
 /// An idempotency key as the engine knows it: digests, never the text.
 #[derive(Copy, Clone, Debug, PartialEq, Eq, Hash, Archive, Serialize, Deserialize)]
@@ -182,6 +189,8 @@ pub struct HoldPlaced {
     pub flow: Flow,
     /// Where it came from.
     pub origin: Origin,
+    /// The risk rules that it met.
+    pub hits: Vec<RuleHit>,
 }
 
 /// A hold was given up.
@@ -219,6 +228,10 @@ pub struct PaymentStarted {
     pub pays_for: PaysFor,
     /// Where it came from.
     pub origin: Origin,
+    /// The risk rules that it met; those that the same call's hold met, too.
+    pub hits: Vec<RuleHit>,
+    /// Whether one of them wants a person to decide.
+    pub review: ReviewWanted,
 }
 
 /// What a payment pays for.
@@ -292,6 +305,8 @@ pub struct PaymentDeclined {
     pub code: Option<GatewayCode>,
     /// What the card's network says about another try, by the rules of the configuration.
     pub advice: RetryAdvice,
+    /// Where the payment came from; `None` in records of earlier versions.
+    pub whence: Option<Whence>,
 }
 
 /// The intent to capture.
@@ -320,6 +335,8 @@ pub struct PaymentCaptured {
     pub tokens: Tokens,
     /// How many of them pay off debt.
     pub debt_paid: Tokens,
+    /// Where the payment came from; `None` in records of earlier versions.
+    pub whence: Option<Whence>,
 }
 
 /// Why an authorization is given back.
@@ -664,6 +681,8 @@ pub struct AttemptRefused {
     pub card: Option<CardToken>,
     /// Where it came from.
     pub origin: Origin,
+    /// The risk rules that it met; none where it was blocked because the buyer is paused.
+    pub hits: Vec<RuleHit>,
 }
 
 /// An administrative act that changes nothing that the engine keeps, for the audit trail.
@@ -731,11 +750,17 @@ pub enum Event {
     LimitsSet(LimitsSet),
     /// An administrative act beside the catalogue.
     AdminActed(AdminActed),
+    /// Risk rules were set.
+    RiskRulesSet(RiskRulesSet),
+    /// A buyer was paused, or is not any more.
+    BuyerPaused(BuyerPaused),
+    /// The operator rated a buyer.
+    BuyerRated(BuyerRated),
 }
 
 impl Event {
     /// The words for all kinds.
-    pub const KINDS: [&str; 23] = [
+    pub const KINDS: [&str; 26] = [
         "product_set",
         "promotion_set",
         "limits_set",
@@ -759,6 +784,9 @@ impl Event {
         "dispute_closed",
         "tokens_spent",
         "webhook_received",
+        "risk_rules_set",
+        "buyer_paused",
+        "buyer_rated",
     ];
 
     /// The word for its kind, as `holdfast log --kind` and `/admin/audit?kind=` take it.
@@ -787,6 +815,9 @@ impl Event {
             Self::DisputeClosed(_) => "dispute_closed",
             Self::TokensSpent(_) => "tokens_spent",
             Self::WebhookReceived(_) => "webhook_received",
+            Self::RiskRulesSet(_) => "risk_rules_set",
+            Self::BuyerPaused(_) => "buyer_paused",
+            Self::BuyerRated(_) => "buyer_rated",
         }
     }
 
@@ -821,6 +852,9 @@ impl Event {
             | Self::TokensSpent(_)
             | Self::WebhookReceived(_)
             | Self::LimitsSet(_)
+            | Self::RiskRulesSet(_)
+            | Self::BuyerPaused(_)
+            | Self::BuyerRated(_)
             | Self::AdminActed(_) => None,
         }
     }
@@ -847,7 +881,10 @@ impl Event {
             Self::TokensSpent(e) => Some(&e.user),
             Self::WebhookReceived(e) => e.user.as_ref(),
             Self::AttemptRefused(e) => e.user.as_ref(),
-            Self::ProductSet(_)
+            Self::BuyerPaused(e) => Some(&e.user),
+            Self::BuyerRated(e) => Some(&e.user),
+            Self::RiskRulesSet(_)
+            | Self::ProductSet(_)
             | Self::PromotionSet(_)
             | Self::LimitsSet(_)
             | Self::AdminActed(_) => None,

@@ -5,8 +5,9 @@
 //! What can be derived is not in it: tallies, timers, places.
 
 use crate::engine::catalogue::Catalogue;
-use crate::engine::lifecycle::{PurchaseState, Units, next_state};
-use crate::engine::purchase::{Aftermath, BuyerIndex, Purchase};
+use crate::engine::lifecycle::{PurchaseState, Step, Units, next_state};
+use crate::engine::purchase::{Aftermath, BuyerIndex, Purchase, Scrutiny};
+use crate::engine::scrutiny::BuyerRisk;
 use crate::engine::shard::{Buyer, BuyerMore, KeyEntry, KeyOutcome, Shard, tally_add, tally_of};
 use crate::ids::{Digest16, ShardId, UserId};
 use crate::time::UnixMs;
@@ -50,6 +51,23 @@ impl ShardMore {
     /// Whether there is nothing.
     pub fn is_empty(&self) -> bool {
         self.purchases.is_empty() && self.buyers.is_empty()
+    }
+}
+
+/// What a shard has for the risk rules, beside its image: of payments under way, and what the
+/// operator said of buyers.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Archive, Serialize, Deserialize)]
+pub struct ShardRisk {
+    /// By the purchase's sequence, in order.
+    payments: Vec<(u64, Scrutiny)>,
+    /// By the buyer's place, in order.
+    buyers: Vec<(u32, BuyerRisk)>,
+}
+
+impl ShardRisk {
+    /// Whether there is nothing.
+    pub fn is_empty(&self) -> bool {
+        self.payments.is_empty() && self.buyers.is_empty()
     }
 }
 
@@ -123,6 +141,34 @@ impl Shard {
             .then_some(())
     }
 
+    /// What the image leaves out for the risk rules.
+    pub fn risk(&self) -> ShardRisk {
+        let payments = (0..).zip(&self.purchases).filter_map(|(sequence, it)| {
+            let scrutiny = it.payment.as_deref()?.scrutiny.as_deref()?;
+            Some((sequence, scrutiny.clone()))
+        });
+        let buyers = (0..)
+            .zip(&self.buyers)
+            .filter_map(|(place, it)| Some((place, BuyerRisk::clone(it.risk.as_deref()?))));
+        ShardRisk {
+            payments: payments.collect(),
+            buyers: buyers.collect(),
+        }
+    }
+
+    /// Puts that back; `None` where it names what is not there.
+    pub fn put_risk(&mut self, risk: ShardRisk) -> Option<()> {
+        for (sequence, scrutiny) in risk.payments {
+            let place = usize::try_from(sequence).ok()?;
+            let payment = self.purchases.get_mut(place)?.payment.as_deref_mut()?;
+            payment.scrutiny = Some(Box::new(scrutiny));
+        }
+        for (place, risk) in risk.buyers {
+            self.buyers.get_mut(place as usize)?.risk = Some(Box::new(risk));
+        }
+        Some(())
+    }
+
     /// The shard that `image` is of; `None` where it names places that it does not have, or that
     /// `catalogue` has not, or holds what no events make.
     pub fn from_image(id: ShardId, image: ShardImage, catalogue: &Catalogue) -> Option<Self> {
@@ -144,9 +190,16 @@ impl Shard {
                     tally_add(&mut buyer.promotion_uses, promotion, 1);
                 }
             }
+            let mut steps = purchase.history.iter();
+            if let Some(paid) = steps.find(|it| it.step == Step::PaymentCaptured) {
+                buyer.captures.push((paid.at, sequence));
+            }
             if purchase.state == PurchaseState::Held {
                 shard.timers.push(Reverse((purchase.expires_at, sequence)));
             }
+        }
+        for buyer in &mut shard.buyers {
+            buyer.captures.sort_unstable();
         }
         let open = |(_, it): &(u64, &Purchase)| it.is_open();
         let numbered = (0..).zip(&image.purchases).filter(open);

@@ -5,14 +5,16 @@
 
 use crate::engine::catalogue::{ProductIndex, PromotionIndex};
 use crate::engine::event::Clawback;
-use crate::engine::event::{DeclineCause, Quote, VoidCause};
+use crate::engine::event::{DeclineCause, Quote, ReviewWanted, RuleHit, VoidCause};
 use crate::engine::lifecycle::{PurchaseState, Step, next_state};
 use crate::ids::{
-    AuthorizationId, CaptureId, CardToken, Digest16, GatewayCode, Lsn, ReceiptKeyId, RequestId,
+    AuthorizationId, CaptureId, CardToken, DeviceId, Digest16, GatewayCode, Lsn, ReceiptKeyId,
+    RequestId,
 };
 use crate::money::{Amount, Tokens};
 use crate::time::UnixMs;
 use rkyv::{Archive, Deserialize, Serialize};
+use std::net::IpAddr;
 
 /// A buyer's place in their shard.
 #[derive(Copy, Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
@@ -99,6 +101,18 @@ pub struct Payment {
     pub(super) capture_before: Option<UnixMs>,
     pub(super) capture: Option<CaptureId>,
     pub(super) receipt_key: Option<ReceiptKeyId>,
+    /// What is needed until its outcome is known. An image keeps it beside the purchases.
+    #[rkyv(with = rkyv::with::Skip)]
+    pub(super) scrutiny: Option<Box<Scrutiny>>,
+}
+
+/// Where a payment came from beside its card, and what the risk rules said of it.
+#[derive(Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
+pub struct Scrutiny {
+    pub(super) ip: Option<IpAddr>,
+    pub(super) device: Option<DeviceId>,
+    pub(super) review: ReviewWanted,
+    pub(super) hits: Vec<RuleHit>,
 }
 
 /// Why a purchase is where it is, where there is more to say than the state does.
@@ -162,6 +176,13 @@ impl Purchase {
 
     pub(super) fn aftermath_mut(&mut self) -> &mut Aftermath {
         self.aftermath.get_or_insert_default()
+    }
+
+    /// Whether a risk rule wants a person to decide on its payment.
+    pub fn review_wanted(&self) -> ReviewWanted {
+        let payment = self.payment.as_deref();
+        let scrutiny = payment.and_then(|it| it.scrutiny.as_deref());
+        scrutiny.map_or(ReviewWanted::No, |it| it.review)
     }
 
     /// Whether it may take `step` now.

@@ -86,11 +86,13 @@ pub enum Refusal {
     StaleTimestamp = 36,
     /// The webhook's nonce was used before.
     ReplayedNonce = 37,
+    /// A risk rule blocks it, or the operator paused the buyer.
+    RiskBlocked = 38,
 }
 
 impl Refusal {
     /// Every reason, by code.
-    pub const ALL: [Self; 38] = [
+    pub const ALL: [Self; 39] = [
         Self::InvalidRequest,
         Self::CurrencyNotAllowed,
         Self::InvalidCardToken,
@@ -129,6 +131,7 @@ impl Refusal {
         Self::InvalidSignature,
         Self::StaleTimestamp,
         Self::ReplayedNonce,
+        Self::RiskBlocked,
     ];
 
     /// The contract's word for this reason.
@@ -172,6 +175,7 @@ impl Refusal {
             Self::InvalidSignature => "invalid_signature",
             Self::StaleTimestamp => "stale_timestamp",
             Self::ReplayedNonce => "replayed_nonce",
+            Self::RiskBlocked => "risk_blocked",
         }
     }
 
@@ -216,6 +220,7 @@ impl Refusal {
             | Self::HoldExpired
             | Self::HoldClosed
             | Self::PaymentDeclined
+            | Self::RiskBlocked
             | Self::CardRetryForbidden => Trace::AttemptAndKey,
             Self::RefundConflict
             | Self::RefundExceedsCaptured

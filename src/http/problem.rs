@@ -294,6 +294,11 @@ const fn told_refusal(refusal: Refusal) -> Told {
             "Card retry forbidden",
             "The card was declined before, and its network does not allow another try yet; use another card.",
         ),
+        Refusal::RiskBlocked => (
+            403,
+            "Blocked",
+            "This attempt looks like abuse, or the buyer is paused; write to the shop if that is wrong.",
+        ),
         Refusal::NotEnoughTokens => (
             409,
             "Not enough tokens",

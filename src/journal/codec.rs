@@ -8,10 +8,11 @@
 mod earlier;
 
 use crate::engine::event::{
-    AdminActed, AttemptRefused, CaptureStarted, DisputeClosed, DisputeOpened, Event, HoldExpired,
-    HoldPlaced, HoldReleased, LimitsSet, PaymentAuthorized, PaymentCaptured, PaymentDeclined,
-    PaymentStarted, PaymentVoided, ProductSet, PromotionSet, RefundFailed, RefundStarted,
-    RefundSucceeded, TokensSpent, VoidStarted, VoidStuck, WebhookReceived,
+    AdminActed, AttemptRefused, BuyerPaused, BuyerRated, CaptureStarted, DisputeClosed,
+    DisputeOpened, Event, HoldExpired, HoldPlaced, HoldReleased, LimitsSet, PaymentAuthorized,
+    PaymentCaptured, PaymentDeclined, PaymentStarted, PaymentVoided, ProductSet, PromotionSet,
+    RefundFailed, RefundStarted, RefundSucceeded, RiskRulesSet, TokensSpent, VoidStarted,
+    VoidStuck, WebhookReceived,
 };
 use crate::time::UnixMs;
 use rkyv::rancor;
@@ -102,16 +103,19 @@ kinds! {
     3 1 AdminActed(AdminActed);
     4 1 LimitsSet(LimitsSet);
     5 1 WebhookReceived(WebhookReceived);
-    16 1 AttemptRefused(AttemptRefused);
-    17 1 HoldPlaced(HoldPlaced);
+    6 1 RiskRulesSet(RiskRulesSet);
+    16 2 AttemptRefused(AttemptRefused);
+    17 2 HoldPlaced(HoldPlaced);
     18 1 HoldReleased(HoldReleased);
     19 1 HoldExpired(HoldExpired);
     20 1 TokensSpent(TokensSpent);
-    32 1 PaymentStarted(PaymentStarted);
+    21 1 BuyerPaused(BuyerPaused);
+    22 1 BuyerRated(BuyerRated);
+    32 2 PaymentStarted(PaymentStarted);
     33 1 PaymentAuthorized(PaymentAuthorized);
-    34 2 PaymentDeclined(PaymentDeclined);
+    34 3 PaymentDeclined(PaymentDeclined);
     35 1 CaptureStarted(CaptureStarted);
-    36 2 PaymentCaptured(PaymentCaptured);
+    36 3 PaymentCaptured(PaymentCaptured);
     37 2 VoidStarted(VoidStarted);
     38 1 PaymentVoided(PaymentVoided);
     39 1 VoidStuck(VoidStuck);
@@ -121,6 +125,11 @@ kinds! {
     43 1 DisputeOpened(DisputeOpened);
     44 1 DisputeClosed(DisputeClosed);
     earlier:
+    16 1 AttemptRefused(earlier::AttemptRefusedV1);
+    17 1 HoldPlaced(earlier::HoldPlacedV1);
+    32 1 PaymentStarted(earlier::PaymentStartedV1);
+    34 2 PaymentDeclined(earlier::PaymentDeclinedV2);
+    36 2 PaymentCaptured(earlier::PaymentCapturedV2);
     34 1 PaymentDeclined(earlier::PaymentDeclinedV1);
     36 1 PaymentCaptured(earlier::PaymentCapturedV1);
     37 1 VoidStarted(earlier::VoidStartedV1);

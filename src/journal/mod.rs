@@ -6,7 +6,7 @@
 //! the disk but what says so. What an answer reveals, and from which LSN on it may be told, is
 //! returned together. Deliberately absent: HTTP, payments, receipts.
 //!
-//! `turn` runs commands, `catalogue` sets products and promotions, `recovery` and `snapshot` keep
+//! `turn` runs commands, `catalogue` sets products and promotions, `risk` sets risk rules, `recovery` and `snapshot` keep
 //! state across restarts, `sweeper` works in the background, `gate` waits for durability, `audit`
 //! and `check` read the log.
 
@@ -18,6 +18,7 @@ pub mod codec;
 mod fault;
 mod gate;
 mod recovery;
+mod risk;
 mod settings;
 pub mod snapshot;
 mod status;
@@ -26,6 +27,7 @@ mod turn;
 mod webhooks;
 
 use crate::engine::catalogue::Catalogue;
+use crate::engine::risk::program::RuleSet;
 use crate::engine::settings::EngineSettings;
 use crate::engine::shard::{LATEST, Shard};
 use crate::engine::velocity::Velocity;
@@ -49,6 +51,7 @@ pub use clock::{Clock, ManualClock};
 pub use fault::{JournalError, StorageFault};
 pub use gate::{CommitGate, Wait};
 pub use recovery::{Opened, Progress};
+pub use risk::{NewRules, Rules, RulesAt, digest_of};
 pub use settings::{Disks, JournalOptions, LogSettings, Sync, Witness};
 pub use snapshot::SnapshotReport;
 pub use status::{Readiness, Status};
@@ -62,6 +65,10 @@ pub struct Journal {
     /// One turn at a time over the catalogue, as each shard has its own.
     catalogue_turn: Mutex<()>,
     velocity: Velocity,
+    /// Compiled; what the log says of them is in `rules_turn`.
+    rules: ArcSwap<RuleSet>,
+    /// One change of the rules at a time.
+    rules_turn: Mutex<Rules>,
     seen: webhooks::Seen,
     /// One webhook at a time is let in.
     webhook_turn: Mutex<()>,
@@ -215,9 +222,11 @@ impl Journal {
     pub fn digest(&self) -> String {
         let shards = ShardId::all().map(|id| {
             let shard = self.shard(id);
-            (shard.image(), shard.more())
+            (shard.image(), shard.more(), shard.risk())
         });
-        snapshot::digest(&self.catalogue.load(), self.settings.limits(), shards)
+        let rules = self.rules_turn.lock().clone();
+        let catalogue = self.catalogue.load();
+        snapshot::digest(&catalogue, self.settings.limits(), &rules, shards)
     }
 
     /// Everything durable, background threads ended. Commands fail from now on. Blocks.

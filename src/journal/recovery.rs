@@ -8,6 +8,7 @@
 use super::clock::Clock;
 use super::codec::{self, Kind};
 use super::fault::{JournalError, describe, io};
+use super::risk::Rules;
 use super::settings::{Disks, JournalOptions, LogSettings};
 use super::snapshot::format::SnapshotError;
 use super::snapshot::{Restored, Snapshots, digest, restore, store};
@@ -107,6 +108,8 @@ impl Journal {
             catalogue: ArcSwap::from_pointee(state.catalogue),
             catalogue_turn: Mutex::new(()),
             velocity: state.velocity,
+            rules: ArcSwap::default(),
+            rules_turn: Mutex::new(state.rules),
             seen: state.seen,
             webhook_turn: Mutex::new(()),
             settings: engine,
@@ -298,6 +301,8 @@ pub(super) struct Folding {
     catalogue_lsn: Lsn,
     shards: Vec<(Shard, Lsn)>,
     pub(super) velocity: Velocity,
+    rules: Rules,
+    rules_lsn: Lsn,
     pub(super) seen: Seen,
     pub(super) events: u64,
 }
@@ -308,6 +313,7 @@ pub(super) struct Folded {
     pub(super) limits: Option<Limits>,
     pub(super) shards: Vec<Shard>,
     pub(super) velocity: Velocity,
+    pub(super) rules: Rules,
     pub(super) seen: Seen,
     pub(super) events: u64,
 }
@@ -315,8 +321,10 @@ pub(super) struct Folded {
 impl Folded {
     /// As [`Journal::digest`].
     pub(super) fn digest(&self) -> String {
-        let images = self.shards.iter().map(|it| (it.image(), it.more()));
-        digest(&self.catalogue, self.limits.unwrap_or_default(), images)
+        let images = self.shards.iter();
+        let images = images.map(|it| (it.image(), it.more(), it.risk()));
+        let limits = self.limits.unwrap_or_default();
+        digest(&self.catalogue, limits, &self.rules, images)
     }
 }
 
@@ -329,9 +337,13 @@ impl Folding {
                 catalogue_lsn,
                 shards,
                 velocity,
+                rules,
+                rules_lsn,
                 seen,
                 ..
             }) => Self {
+                rules,
+                rules_lsn,
                 seen,
                 catalogue,
                 limits: Some(limits),
@@ -346,6 +358,8 @@ impl Folding {
                 catalogue_lsn: Lsn(0),
                 shards: ShardId::all().map(|id| (Shard::new(id), Lsn(0))).collect(),
                 velocity: Velocity::new(settings.bounds.velocity_keys_max, log_id),
+                rules: Rules::default(),
+                rules_lsn: Lsn(0),
                 seen: Seen::new(settings.webhooks),
                 events: 0,
             },
@@ -387,6 +401,14 @@ impl Folding {
                 }
                 return Ok(());
             }
+            Event::RiskRulesSet(set) => {
+                if stamp.lsn >= self.rules_lsn {
+                    self.rules.apply(set, stamp, &self.velocity);
+                }
+                return Ok(());
+            }
+            Event::BuyerPaused(paused) => ShardId::of(&paused.user),
+            Event::BuyerRated(rated) => ShardId::of(&rated.user),
             Event::AdminActed(_) => return Ok(()),
             Event::WebhookReceived(received) => {
                 return self.seen.remember(received, stamp.at).map_err(seen_full);
@@ -422,6 +444,7 @@ impl Folding {
             limits,
             shards,
             velocity,
+            rules,
             seen,
             events,
             ..
@@ -434,6 +457,7 @@ impl Folding {
             limits,
             shards,
             velocity,
+            rules,
             seen,
             events,
         })

@@ -6,6 +6,7 @@
 //! Deliberately absent: where the objects go.
 
 mod aftermath;
+mod risk;
 
 pub use aftermath::clawback;
 
@@ -54,23 +55,29 @@ fn fields_of(event: &Event) -> Value {
         | Event::VoidStuck(_) => json!({}),
         Event::PaymentStarted(started) => payment(started),
         Event::PaymentAuthorized(authorized) => authorization(authorized),
-        Event::PaymentDeclined(declined) => json!({
-            "reason": declined.cause.as_str(),
-            "code": declined.code.as_ref().map(GatewayCode::as_str),
-            "retry_advice": match declined.advice {
-                RetryAdvice::Free => "free",
-                RetryAdvice::Limited => "limited",
-                RetryAdvice::Never => "never",
-            },
-        }),
-        Event::PaymentCaptured(captured) => json!({
-            "capture_id": captured.capture.as_str(),
-            "receipt_id": captured.purchase.receipt().to_string(),
-            "receipt_key_id": captured.receipt_key.as_str(),
-            "signing_key_id": captured.signing_key.as_ref().map(ReceiptKeyId::as_str),
-            "reward_tokens": captured.tokens.get(),
-            "reward_debt_paid": captured.debt_paid.get(),
-        }),
+        Event::PaymentDeclined(declined) => merged(
+            risk::whence(declined.whence.as_ref()),
+            json!({
+                "reason": declined.cause.as_str(),
+                "code": declined.code.as_ref().map(GatewayCode::as_str),
+                "retry_advice": match declined.advice {
+                    RetryAdvice::Free => "free",
+                    RetryAdvice::Limited => "limited",
+                    RetryAdvice::Never => "never",
+                },
+            }),
+        ),
+        Event::PaymentCaptured(captured) => merged(
+            risk::whence(captured.whence.as_ref()),
+            json!({
+                "capture_id": captured.capture.as_str(),
+                "receipt_id": captured.purchase.receipt().to_string(),
+                "receipt_key_id": captured.receipt_key.as_str(),
+                "signing_key_id": captured.signing_key.as_ref().map(ReceiptKeyId::as_str),
+                "reward_tokens": captured.tokens.get(),
+                "reward_debt_paid": captured.debt_paid.get(),
+            }),
+        ),
         Event::VoidStarted(voided) => {
             let fields = json!({
                 "reason": voided.cause.as_str(),
@@ -89,6 +96,9 @@ fn fields_of(event: &Event) -> Value {
         | Event::TokensSpent(_)
         | Event::WebhookReceived(_) => aftermath::fields_of(event),
         Event::AttemptRefused(refused) => refusal(refused),
+        Event::RiskRulesSet(_) | Event::BuyerPaused(_) | Event::BuyerRated(_) => {
+            risk::fields_of(event)
+        }
     }
 }
 
@@ -146,6 +156,7 @@ fn hold(placed: &HoldPlaced) -> Value {
         "promotion_code": placed.promotion.as_ref().map(crate::ids::PromotionCode::as_str),
         "expires_at": placed.expires_at.to_string(),
     });
+    let fields = merged(fields, risk::hits(&placed.hits));
     merged(merged(fields, quote(&placed.quote)), origin(&placed.origin))
 }
 
@@ -155,6 +166,8 @@ fn payment(started: &PaymentStarted) -> Value {
         PaysFor::EarlierHold => "earlier_hold",
     };
     let fields = json!({ "card_token": started.card.as_str(), "pays_for": pays_for });
+    let fields = merged(fields, risk::hits(&started.hits));
+    let fields = merged(fields, risk::review(started.review));
     merged(
         merged(fields, quote(&started.quote)),
         origin(&started.origin),
@@ -176,6 +189,7 @@ fn refusal(refused: &AttemptRefused) -> Value {
         "quantity": refused.quantity,
         "card_token": refused.card.as_ref().map(crate::ids::CardToken::as_str),
     });
+    let fields = merged(fields, risk::hits(&refused.hits));
     merged(fields, origin(&refused.origin))
 }
 

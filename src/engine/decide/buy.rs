@@ -1,10 +1,11 @@
 //! Decides `Buy`: a hold of its own or an earlier one, and the intent to charge for it.
 
 use super::hold::{Wanted, place};
-use super::{Claims, Context, Decision};
+use super::risk::{Asked, hits, judge};
+use super::{Claims, Context, Decision, Turned};
 use crate::engine::catalogue::quote;
 use crate::engine::command::Buy;
-use crate::engine::event::{Event, Flow, PaymentStarted, PaysFor, Quote};
+use crate::engine::event::{Event, Flow, PaymentStarted, PaysFor, Quote, ReviewWanted};
 use crate::engine::lifecycle::{PurchaseState, Step};
 use crate::engine::purchase::Purchase;
 use crate::engine::refusal::Refusal;
@@ -12,7 +13,7 @@ use crate::ids::PurchaseId;
 use smallvec::SmallVec;
 
 /// Whether the buy may go to the gateway, and the events that say so.
-pub fn decide_buy(context: Context<'_>, command: &Buy) -> Result<Decision, Refusal> {
+pub fn decide_buy(context: Context<'_>, command: &Buy) -> Result<Decision, Turned> {
     let decision = match command.hold {
         Some(hold) => pay_earlier_hold(context, command, hold),
         None => pay_own_hold(context, command),
@@ -21,32 +22,39 @@ pub fn decide_buy(context: Context<'_>, command: &Buy) -> Result<Decision, Refus
     let (rules, at) = (context.settings.card_retries, context.at);
     let shard = context.shard;
     if !shard.may_try_card(&command.user, &command.card, rules, at) {
-        return Err(Refusal::CardRetryForbidden);
+        return Err(decision.found.turned(Refusal::CardRetryForbidden));
     }
     Ok(decision)
 }
 
-fn pay_own_hold(context: Context<'_>, command: &Buy) -> Result<Decision, Refusal> {
+fn pay_own_hold(context: Context<'_>, command: &Buy) -> Result<Decision, Turned> {
     let wanted = Wanted {
         origin: &command.origin,
         user: &command.user,
         product: &command.product,
         quantity: command.quantity,
         currency: Some(command.currency),
+        card: Some(&command.card),
         promotion: command.promotion.as_ref(),
         flow: Flow::Buy,
     };
-    let (placed, claims) = place(context, &wanted)?;
-    let started = start(command, placed.purchase, placed.quote, PaysFor::OwnHold);
-    let events = SmallVec::from_iter([Event::HoldPlaced(placed), started]);
-    Ok(Decision { events, claims })
+    let (placed, claims, found) = place(context, &wanted)?;
+    let mut started = start(command, placed.purchase, placed.quote, PaysFor::OwnHold);
+    started.hits.clone_from(&placed.hits);
+    started.review = found.review();
+    let events = [Event::HoldPlaced(placed), Event::PaymentStarted(started)];
+    Ok(Decision {
+        events: SmallVec::from_iter(events),
+        claims,
+        found,
+    })
 }
 
 fn pay_earlier_hold(
     context: Context<'_>,
     command: &Buy,
     hold: PurchaseId,
-) -> Result<Decision, Refusal> {
+) -> Result<Decision, Turned> {
     let Context {
         shard,
         catalogue,
@@ -61,19 +69,36 @@ fn pay_earlier_hold(
         .ok_or(Refusal::HoldNotFound)?;
     let product = catalogue.product_at(purchase.product);
     if product.terms.product != command.product || purchase.quantity != command.quantity {
-        return Err(Refusal::InvalidRequest);
+        return Err(Refusal::InvalidRequest.into());
     }
     match purchase.state() {
-        PurchaseState::Expired => return Err(Refusal::HoldExpired),
-        PurchaseState::Held if at >= purchase.expires_at => return Err(Refusal::HoldExpired),
-        _ if !purchase.may(Step::PaymentStarted) => return Err(Refusal::HoldClosed),
+        PurchaseState::Expired => return Err(Refusal::HoldExpired.into()),
+        PurchaseState::Held if at >= purchase.expires_at => {
+            return Err(Refusal::HoldExpired.into());
+        }
+        _ if !purchase.may(Step::PaymentStarted) => return Err(Refusal::HoldClosed.into()),
         _ => {}
     }
     let quote = quote_of_hold(context, command, purchase)?;
-    let started = start(command, hold, quote, PaysFor::EarlierHold);
+    let found = judge(
+        context,
+        &Asked {
+            origin: &command.origin,
+            user: &command.user,
+            card: Some(&command.card),
+            product: &command.product,
+            quantity: purchase.quantity,
+            currency: command.currency,
+            amount: quote.unit_price.times(purchase.quantity),
+        },
+    )?;
+    let mut started = start(command, hold, quote, PaysFor::EarlierHold);
+    started.hits = hits(context, found);
+    started.review = found.review();
     Ok(Decision {
-        events: SmallVec::from_iter([started]),
+        events: SmallVec::from_iter([Event::PaymentStarted(started)]),
         claims: Claims::default(),
+        found,
     })
 }
 
@@ -104,13 +129,15 @@ fn quote_of_hold(
     )
 }
 
-fn start(command: &Buy, purchase: PurchaseId, quote: Quote, pays_for: PaysFor) -> Event {
-    Event::PaymentStarted(PaymentStarted {
+fn start(command: &Buy, purchase: PurchaseId, quote: Quote, pays_for: PaysFor) -> PaymentStarted {
+    PaymentStarted {
         purchase,
         user: command.user.clone(),
         quote,
         card: command.card.clone(),
         pays_for,
         origin: command.origin.clone(),
-    })
+        hits: Vec::new(),
+        review: ReviewWanted::No,
+    }
 }

@@ -10,10 +10,12 @@ mod buy;
 mod hold;
 mod payment;
 mod release;
+mod risk;
 
 use crate::engine::catalogue::Catalogue;
 use crate::engine::cells::{OwnedPromotionClaim, OwnedStockClaim};
 use crate::engine::event::Event;
+use crate::engine::risk::program::Found;
 use crate::engine::settings::EngineSettings;
 use crate::engine::shard::Shard;
 use crate::time::UnixMs;
@@ -24,6 +26,7 @@ pub use buy::decide_buy;
 pub use hold::decide_hold;
 pub use payment::decide_payment;
 pub use release::{decide_expiries, decide_release};
+pub use risk::{Turned, Watch};
 
 /// What deciding may look at beside the command.
 #[derive(Copy, Clone, Debug)]
@@ -34,6 +37,8 @@ pub struct Context<'a> {
     pub catalogue: &'a Catalogue,
     /// The operator's limits.
     pub settings: &'a EngineSettings,
+    /// The risk rules in force and their counters; `None`: no rules.
+    pub watch: Option<Watch<'a>>,
     /// Now.
     pub at: UnixMs,
 }
@@ -48,6 +53,8 @@ pub struct Decision {
     pub events: Events,
     /// Units and uses set aside meanwhile.
     pub claims: Claims,
+    /// The risk rules that were met.
+    pub found: Found,
 }
 
 /// Claims on shared cells. Dropped, they give back what they took.
@@ -75,6 +82,7 @@ impl Decision {
         Self {
             events: SmallVec::from_iter([event]),
             claims: Claims::default(),
+            found: Found::default(),
         }
     }
 }

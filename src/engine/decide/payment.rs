@@ -5,7 +5,7 @@ use super::{Context, Decision};
 use crate::engine::command::PaymentStep;
 use crate::engine::event::{
     CaptureStarted, Event, PaymentAuthorized, PaymentCaptured, PaymentDeclined, PaymentVoided,
-    RefundFailed, RefundSucceeded, VoidStarted, VoidStuck,
+    RefundFailed, RefundSucceeded, VoidStarted, VoidStuck, Whence,
 };
 use crate::engine::purchase::{Purchase, Refund};
 use crate::engine::refusal::Refusal;
@@ -31,6 +31,19 @@ pub fn decide_payment(
     } else {
         Err(Refusal::WrongState)
     }
+}
+
+/// Where the payment came from: what its outcome is counted by.
+fn whence(context: Context<'_>, stored: &Purchase) -> Option<Whence> {
+    let payment = stored.payment.as_deref()?;
+    let product = &context.catalogue.product_at(stored.product).terms.product;
+    let scrutiny = payment.scrutiny.as_deref();
+    Some(Whence {
+        card: payment.card.clone(),
+        product: product.clone(),
+        ip: scrutiny.and_then(|it| it.ip),
+        device: scrutiny.and_then(|it| it.device.clone()),
+    })
 }
 
 fn event_of(
@@ -59,6 +72,7 @@ fn event_of(
             cause,
             code,
             advice,
+            whence: whence(context, stored),
         }),
         PaymentStep::StartCapture => Event::CaptureStarted(CaptureStarted { purchase, user }),
         PaymentStep::Captured {
@@ -76,6 +90,7 @@ fn event_of(
                 signing_key,
                 tokens,
                 debt_paid,
+                whence: whence(context, stored),
             })
         }
         PaymentStep::StartVoid {

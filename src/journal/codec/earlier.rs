@@ -4,9 +4,13 @@
 //! Deliberately absent: writing them.
 
 use crate::engine::event::{
-    DeclineCause, PaymentCaptured, PaymentDeclined, RetryAdvice, VoidCause, VoidStarted,
+    AttemptRefused, DeclineCause, Flow, HoldPlaced, Origin, PaymentCaptured, PaymentDeclined,
+    PaymentStarted, PaysFor, Quote, RetryAdvice, ReviewWanted, VoidCause, VoidStarted,
 };
-use crate::ids::{CaptureId, PurchaseId, ReceiptKeyId, UserId};
+use crate::engine::refusal::Refusal;
+use crate::ids::{
+    CaptureId, CardToken, GatewayCode, ProductId, PromotionCode, PurchaseId, ReceiptKeyId, UserId,
+};
 use crate::money::Tokens;
 use crate::time::UnixMs;
 use rkyv::{Archive, Deserialize, Serialize};
@@ -26,6 +30,7 @@ impl From<PaymentDeclinedV1> for PaymentDeclined {
             cause: old.cause,
             code: None,
             advice: RetryAdvice::Free,
+            whence: None,
         }
     }
 }
@@ -48,6 +53,7 @@ impl From<PaymentCapturedV1> for PaymentCaptured {
             signing_key: None,
             tokens: Tokens::NONE,
             debt_paid: Tokens::NONE,
+            whence: None,
         }
     }
 }
@@ -68,6 +74,136 @@ impl From<VoidStartedV1> for VoidStarted {
             cause: old.cause,
             deadline: UnixMs::new(0),
             by: None,
+        }
+    }
+}
+
+/// Risk rules said nothing of attempts yet, and outcomes did not say where the payment came from.
+#[derive(Archive, Serialize, Deserialize)]
+pub(super) struct AttemptRefusedV1 {
+    flow: Flow,
+    reason: Refusal,
+    user: Option<UserId>,
+    product: Option<ProductId>,
+    quantity: u32,
+    card: Option<CardToken>,
+    origin: Origin,
+}
+
+impl From<AttemptRefusedV1> for AttemptRefused {
+    fn from(old: AttemptRefusedV1) -> Self {
+        Self {
+            flow: old.flow,
+            reason: old.reason,
+            user: old.user,
+            product: old.product,
+            quantity: old.quantity,
+            card: old.card,
+            origin: old.origin,
+            hits: Vec::new(),
+        }
+    }
+}
+
+#[derive(Archive, Serialize, Deserialize)]
+pub(super) struct HoldPlacedV1 {
+    purchase: PurchaseId,
+    user: UserId,
+    product: ProductId,
+    quantity: u32,
+    quote: Quote,
+    promotion: Option<PromotionCode>,
+    expires_at: UnixMs,
+    flow: Flow,
+    origin: Origin,
+}
+
+impl From<HoldPlacedV1> for HoldPlaced {
+    fn from(old: HoldPlacedV1) -> Self {
+        Self {
+            purchase: old.purchase,
+            user: old.user,
+            product: old.product,
+            quantity: old.quantity,
+            quote: old.quote,
+            promotion: old.promotion,
+            expires_at: old.expires_at,
+            flow: old.flow,
+            origin: old.origin,
+            hits: Vec::new(),
+        }
+    }
+}
+
+#[derive(Archive, Serialize, Deserialize)]
+pub(super) struct PaymentStartedV1 {
+    purchase: PurchaseId,
+    user: UserId,
+    quote: Quote,
+    card: CardToken,
+    pays_for: PaysFor,
+    origin: Origin,
+}
+
+impl From<PaymentStartedV1> for PaymentStarted {
+    fn from(old: PaymentStartedV1) -> Self {
+        Self {
+            purchase: old.purchase,
+            user: old.user,
+            quote: old.quote,
+            card: old.card,
+            pays_for: old.pays_for,
+            origin: old.origin,
+            hits: Vec::new(),
+            review: ReviewWanted::No,
+        }
+    }
+}
+
+#[derive(Archive, Serialize, Deserialize)]
+pub(super) struct PaymentDeclinedV2 {
+    purchase: PurchaseId,
+    user: UserId,
+    cause: DeclineCause,
+    code: Option<GatewayCode>,
+    advice: RetryAdvice,
+}
+
+impl From<PaymentDeclinedV2> for PaymentDeclined {
+    fn from(old: PaymentDeclinedV2) -> Self {
+        Self {
+            purchase: old.purchase,
+            user: old.user,
+            cause: old.cause,
+            code: old.code,
+            advice: old.advice,
+            whence: None,
+        }
+    }
+}
+
+#[derive(Archive, Serialize, Deserialize)]
+pub(super) struct PaymentCapturedV2 {
+    purchase: PurchaseId,
+    user: UserId,
+    capture: CaptureId,
+    receipt_key: ReceiptKeyId,
+    signing_key: Option<ReceiptKeyId>,
+    tokens: Tokens,
+    debt_paid: Tokens,
+}
+
+impl From<PaymentCapturedV2> for PaymentCaptured {
+    fn from(old: PaymentCapturedV2) -> Self {
+        Self {
+            purchase: old.purchase,
+            user: old.user,
+            capture: old.capture,
+            receipt_key: old.receipt_key,
+            signing_key: old.signing_key,
+            tokens: old.tokens,
+            debt_paid: old.debt_paid,
+            whence: None,
         }
     }
 }

@@ -10,10 +10,12 @@ pub(super) mod store;
 
 use super::Journal;
 use super::fault::JournalError;
+use super::risk::Rules;
 use super::webhooks::Seen;
 use crate::engine::catalogue::Catalogue;
 use crate::engine::event::{ProductSet, PromotionSet};
-use crate::engine::image::{ShardImage, ShardMore};
+use crate::engine::image::{ShardImage, ShardMore, ShardRisk};
+use crate::engine::risk::kept::depths_of;
 use crate::engine::settings::{EngineSettings, Limits};
 use crate::engine::shard::Shard;
 use crate::engine::velocity::Velocity;
@@ -63,6 +65,12 @@ struct VelocityImage {
     keys: Vec<(u128, Vec<u64>)>,
 }
 
+/// For each key its values, each with the instant at which it was seen last.
+#[derive(Archive, Serialize, Deserialize)]
+struct DistinctImage {
+    keys: Vec<(u128, Vec<(u64, u64)>)>,
+}
+
 impl Journal {
     /// Takes a snapshot, and lets go of the log behind the older of the two kept. Blocks this
     /// thread, but no command for longer than it takes to copy one shard.
@@ -83,22 +91,32 @@ impl Journal {
 
         // The counters first: what is counted meanwhile is counted again, which changes nothing.
         // Turns that were between appending and counting have counted once they end.
-        let velocity_lsn = self.appended();
-        ShardId::all().for_each(|id| drop(self.shard(id)));
-        let velocity = velocity_image(&self.velocity);
+        let (rules, velocity, distinct, velocity_lsn) = {
+            // Rules do not change meanwhile: how much is kept is as of this LSN.
+            let rules = self.rules_turn.lock();
+            let velocity_lsn = self.appended();
+            ShardId::all().for_each(|id| drop(self.shard(id)));
+            let velocity = velocity_image(&self.velocity);
+            let distinct = distinct_image(&self.velocity);
+            (rules.clone(), velocity, distinct, velocity_lsn)
+        };
         let (seen, seen_lsn) = {
             let _turn = self.webhook_turn.lock();
             (self.seen.image(self.now()), self.appended())
         };
         for id in ShardId::all() {
-            let (image, more, lsn) = {
+            let (image, more, risk, lsn) = {
                 let shard = self.shard(id);
-                (shard.image(), shard.more(), self.appended())
+                let (image, more, risk) = (shard.image(), shard.more(), shard.risk());
+                (image, more, risk, self.appended())
             };
             writing.purchases += image.purchases() as u64;
             writing.section(Tag::Shard(number_of(id)), lsn, &archived(&image))?;
             if !more.is_empty() {
                 writing.section(Tag::ShardMore(number_of(id)), lsn, &archived(&more))?;
+            }
+            if !risk.is_empty() {
+                writing.section(Tag::ShardRisk(number_of(id)), lsn, &archived(&risk))?;
             }
         }
         // The catalogue after the shards, so that it has every place that they name.
@@ -111,6 +129,8 @@ impl Journal {
         };
         writing.section(Tag::Catalogue, lsn, &archived(&catalogue))?;
         writing.section(Tag::Velocity, velocity_lsn, &archived(&velocity))?;
+        writing.section(Tag::Distinct, velocity_lsn, &archived(&distinct))?;
+        writing.section(Tag::Rules, velocity_lsn, &archived(&rules))?;
         writing.section(Tag::Webhooks, seen_lsn, &archived(&seen))?;
 
         self.wait_durable(writing.last)?;
@@ -189,6 +209,10 @@ pub struct Restored {
     pub shards: Vec<(Shard, Lsn)>,
     /// The counters; events from anywhere may be applied to them again.
     pub velocity: Velocity,
+    /// What the log says of risk rules, with how much is kept of the counters.
+    pub rules: Rules,
+    /// Rules set from here on are to be applied.
+    pub rules_lsn: Lsn,
     /// Nonces and event ids of webhooks; likewise.
     pub(in crate::journal) seen: Seen,
     /// Recovery reads the log from here on.
@@ -205,6 +229,8 @@ pub fn restore(
     let velocity = Velocity::new(engine.bounds.velocity_keys_max, log_id);
     let seen = Seen::new(engine.webhooks);
     let mut more: Vec<Option<ShardMore>> = (0..SHARD_COUNT).map(|_| None).collect();
+    let mut risk: Vec<Option<ShardRisk>> = (0..SHARD_COUNT).map(|_| None).collect();
+    let (mut rules, mut rules_lsn) = (Rules::default(), Lsn(0));
     let mut catalogue = None;
     let mut images: Vec<Option<(ShardImage, Lsn)>> = (0..SHARD_COUNT).map(|_| None).collect();
     let mut first = Lsn(u64::MAX);
@@ -228,6 +254,22 @@ pub fn restore(
                 let taken = seen.import(unarchived(&bytes)?);
                 taken.map_err(|_| refused("it remembers more webhooks than there is room for"))?;
             }
+            Tag::Distinct => {
+                let image: DistinctImage = unarchived(&bytes)?;
+                let taken = image
+                    .keys
+                    .iter()
+                    .try_for_each(|(key, it)| velocity.import_distinct(*key, it));
+                taken.ok_or(refused(
+                    "the section of distinct values holds what is no instant",
+                ))?;
+            }
+            Tag::Rules => {
+                rules = unarchived(&bytes)?;
+                rules_lsn = lsn;
+                velocity.keep(&depths_of(rules.kept()));
+            }
+            Tag::ShardRisk(number) => risk[usize::from(number)] = Some(unarchived(&bytes)?),
             Tag::ShardMore(number) => more[usize::from(number)] = Some(unarchived(&bytes)?),
             Tag::Shard(number) => {
                 images[usize::from(number)] = Some((unarchived(&bytes)?, lsn));
@@ -237,7 +279,7 @@ pub fn restore(
     let (catalogue, limits, catalogue_lsn) =
         catalogue.ok_or(refused("it has no section for the catalogue"))?;
     let mut shards = Vec::with_capacity(SHARD_COUNT);
-    for ((id, image), more) in ShardId::all().zip(images).zip(more) {
+    for (((id, image), more), risk) in ShardId::all().zip(images).zip(more).zip(risk) {
         let (image, lsn) = image.ok_or(refused("it has no section for some shard"))?;
         let shard = Shard::from_image(id, image, &catalogue);
         let mut shard = shard.ok_or(refused("a shard names what is not there"))?;
@@ -245,9 +287,15 @@ pub fn restore(
         whole.ok_or(refused(
             "what stands beside a shard names what is not there",
         ))?;
+        let whole = shard.put_risk(risk.unwrap_or_default());
+        whole.ok_or(refused(
+            "what a shard has for the risk rules names what is not there",
+        ))?;
         shards.push((shard, lsn));
     }
     Ok(Restored {
+        rules,
+        rules_lsn,
         log_id,
         catalogue,
         limits,
@@ -259,21 +307,28 @@ pub fn restore(
     })
 }
 
-/// SHA-256 over the catalogue, the limits and all shards, in hexadecimal. Units and uses are in it by way of
+/// SHA-256 over the catalogue, the limits, the risk rules and all shards, in hexadecimal. Units and uses are in it by way of
 /// the purchases; the velocity counters are not.
 pub fn digest(
     catalogue: &Catalogue,
     limits: Limits,
-    shards: impl Iterator<Item = (ShardImage, ShardMore)>,
+    rules: &Rules,
+    shards: impl Iterator<Item = (ShardImage, ShardMore, ShardRisk)>,
 ) -> String {
     let mut hash = Sha256::new();
     hash.update(Sha256::digest(archived(&catalogue_image(
         catalogue, limits,
     ))));
-    for (image, more) in shards {
+    if *rules != Rules::default() {
+        hash.update(Sha256::digest(archived(rules)));
+    }
+    for (image, more, risk) in shards {
         hash.update(Sha256::digest(archived(&image)));
         if !more.is_empty() {
             hash.update(Sha256::digest(archived(&more)));
+        }
+        if !risk.is_empty() {
+            hash.update(Sha256::digest(archived(&risk)));
         }
     }
     hex::encode(hash.finalize())
@@ -321,6 +376,12 @@ fn velocity_image(velocity: &Velocity) -> VelocityImage {
     let mut keys = Vec::new();
     velocity.export(|key, instants| keys.push((key, instants)));
     VelocityImage { keys }
+}
+
+fn distinct_image(velocity: &Velocity) -> DistinctImage {
+    let mut keys = Vec::new();
+    velocity.export_distinct(|key, seen| keys.push((key, seen)));
+    DistinctImage { keys }
 }
 
 fn archived<T>(image: &T) -> rkyv::util::AlignedVec

@@ -16,5 +16,6 @@ pub mod money;
 pub mod payments;
 pub mod receipts;
 pub mod report;
+pub mod risk;
 pub mod telemetry;
 pub mod time;

@@ -7,6 +7,7 @@
 mod compose;
 mod inspect;
 mod receipt;
+mod rules;
 mod serve;
 
 use clap::{Args, Parser, Subcommand};

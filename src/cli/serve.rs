@@ -4,7 +4,7 @@
 //! SIGINT it stops accepting, lets what is under way end, syncs, exits 0; when the log stops, it
 //! says why and exits 1. Everything it says is a log line.
 
-use super::{Serve, compose};
+use super::{Serve, compose, rules};
 use crate::config::{Config, Demo, Environment, GatewayKind, Sources};
 use crate::engine::event::{Active, AdminAct, Discount, ProductSet, PromotionSet};
 use crate::http::front::{Aside, Core, Front, Parted};
@@ -83,6 +83,7 @@ fn report_panics() {
 fn serve(config: &Config) -> Result<(), Failure> {
     let signals = Signals::caught()?;
     let journal = open(config)?;
+    rules::start(&config.risk, &journal)?;
     if config.demo == Demo::Yes {
         put_demo(&journal)?;
     }

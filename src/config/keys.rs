@@ -244,6 +244,17 @@ pub const KEYS: &[Key] = &[
         (1, DAY_S),
         "Length of that window.",
     ),
+    text(
+        "risk.rules_file",
+        "",
+        "TOML file with the risk rules, read at start and on SIGHUP; where it changed since it was last read it is put in force.",
+    ),
+    other(
+        "risk.default_rules",
+        "true",
+        Kind::Switch,
+        "Put the rules that are shipped in force where no file is named and none were ever set; `false` with `--demo`, whose test cards everybody shares.",
+    ),
     number(
         "idempotency.retention_s",
         "604800",

@@ -23,6 +23,7 @@ pub mod query;
 mod refunds;
 pub mod render;
 mod rewards;
+mod risk;
 pub mod routes;
 pub mod server;
 mod shop;

@@ -367,6 +367,17 @@ pub fn invalid(reason: Reason, request: RequestId, errors: &[FieldError]) -> Ans
     finish(reason, body)
 }
 
+/// A body that is refused at a line and column, both from 1.
+pub fn invalid_at(request: RequestId, line: usize, column: usize, message: &str) -> Answer {
+    let reason = Reason::Refusal(Refusal::InvalidRequest);
+    let list = json!([{"field": "body", "message": message, "line": line, "column": column}]);
+    let mut body = open(reason, request);
+    json::raw(&mut body, ",\"errors\":");
+    json::raw(&mut body, &list.to_string());
+    body.push(b'}');
+    finish(reason, body)
+}
+
 /// A rate limit as its headers tell it: at most `count` attempts in `per_s` seconds.
 #[derive(Copy, Clone, Debug)]
 pub struct RateTold {

@@ -56,6 +56,12 @@ pub enum Resource {
     Rewards,
     /// Spending reward tokens.
     SpendRewards,
+    /// The risk rules in force.
+    RiskRules,
+    /// A buyer's pause.
+    UserPause,
+    /// What the operator knows of a buyer that rules can speak of.
+    UserRating,
     /// What the sandbox gateway charged.
     SandboxCharges,
     /// Whether the process runs.
@@ -68,7 +74,7 @@ pub enum Resource {
 
 impl Resource {
     /// Every one.
-    pub const ALL: [Self; 27] = [
+    pub const ALL: [Self; 30] = [
         Self::Holds,
         Self::Hold,
         Self::Buy,
@@ -92,6 +98,9 @@ impl Resource {
         Self::AdminUser,
         Self::Rewards,
         Self::SpendRewards,
+        Self::RiskRules,
+        Self::UserPause,
+        Self::UserRating,
         Self::SandboxCharges,
         Self::Live,
         Self::Ready,
@@ -124,6 +133,9 @@ impl Resource {
             Self::AdminUser => "/admin/users/{user_id}",
             Self::Rewards => "/limited/rewards/{user_id}",
             Self::SpendRewards => "/limited/rewards/{user_id}/spend",
+            Self::RiskRules => "/admin/risk/rules",
+            Self::UserPause => "/admin/users/{user_id}/pause",
+            Self::UserRating => "/admin/users/{user_id}/rating",
             Self::SandboxCharges => "/admin/sandbox/charges",
             Self::Live => "/livez",
             Self::Ready => "/readyz",
@@ -142,7 +154,10 @@ impl Resource {
             | Self::SpendRewards => "POST",
             Self::Refunds => "GET, HEAD, POST",
             Self::Hold => "DELETE",
-            Self::AdminProduct | Self::AdminPromotion => "GET, HEAD, PUT",
+            Self::UserPause => "DELETE, POST",
+            Self::AdminProduct | Self::AdminPromotion | Self::RiskRules | Self::UserRating => {
+                "GET, HEAD, PUT"
+            }
             Self::Product
             | Self::Purchase
             | Self::Receipt
@@ -211,6 +226,7 @@ pub fn resolve(path: &str) -> Option<(Resource, Cow<'_, str>)> {
         "/admin/audit" => return plain(Resource::Audit),
         "/admin/config" => return plain(Resource::Config),
         "/admin/payments" => return plain(Resource::OpenPayments),
+        "/admin/risk/rules" => return plain(Resource::RiskRules),
         "/admin/sandbox/charges" => return plain(Resource::SandboxCharges),
         "/livez" => return plain(Resource::Live),
         "/readyz" => return plain(Resource::Ready),
@@ -241,6 +257,14 @@ pub fn resolve(path: &str) -> Option<(Resource, Cow<'_, str>)> {
 fn beneath(path: &str) -> Option<(Resource, Cow<'_, str>)> {
     if let Some(rest) = path.strip_prefix("/limited/rewards/") {
         return Some((Resource::SpendRewards, alone(rest.strip_suffix("/spend")?)?));
+    }
+    if let Some(rest) = path.strip_prefix("/admin/users/") {
+        let (id, below) = rest.split_once('/')?;
+        return match below {
+            "pause" => Some((Resource::UserPause, alone(id)?)),
+            "rating" => Some((Resource::UserRating, alone(id)?)),
+            _ => None,
+        };
     }
     let (id, below) = path.strip_prefix("/admin/purchases/")?.split_once('/')?;
     match below {

@@ -106,6 +106,11 @@ impl Journal {
             .collect()
     }
 
+    /// Keys of counters that went, or were not taken in, because there were too many.
+    pub fn velocity_given_up(&self) -> u64 {
+        self.velocity.given_up()
+    }
+
     /// Takes up the rules that the log has in force, compiled again after a restart.
     pub fn take_up_rules(&self, compiled: RuleSet) {
         let _turn = self.rules_turn.lock();

@@ -59,13 +59,16 @@ impl Written {
             place += usize::from(raw[place..].starts_with('\n'));
         }
         let mut decoded = 0;
-        while decoded < at && place < raw.len() {
+        while place < raw.len() {
             let rest = &raw[place..];
             let (written, read) = if literal {
                 one(rest)
             } else {
                 one_or_escape(rest)
             };
+            if decoded >= at && read > 0 {
+                break;
+            }
             place += written;
             decoded += read;
         }

@@ -246,7 +246,7 @@ fn places_are_found_through_escapes_and_long_strings() {
     }
     let json = "{\"rule\": [\n {\"then\":\"block\", \"name\":\"a\", \"when\":\"amount > 1\"},\n {\"name\":\"when\", \"when\":\"currency == \\\"USD\\\" amd\", \"then\":\"block\"}]}";
     let error = toml_of_json(json).expect_err("amd");
-    assert_eq!((error.line, error.column), (3, 45), "{error}");
+    assert_eq!((error.line, error.column), (3, 46), "{error}");
 }
 
 #[test]

@@ -1,5 +1,5 @@
 //! Receipts: making one from a captured purchase (canonical text, SHA-256, HMAC), writing it as
-//! JSON, and verifying it, from its fields and from its JSON.
+//! JSON, and verifying it, from its fields and from its JSON; and what an Ed25519 signature adds.
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use holdfast::engine::event::Quote;
@@ -10,7 +10,7 @@ use holdfast::ids::{
     UserId,
 };
 use holdfast::money::{Amount, Currency, Price};
-use holdfast::receipts::{ReceiptKey, Sealer};
+use holdfast::receipts::{Ed25519Key, ReceiptKey, Sealer};
 use holdfast::time::UnixMs;
 use std::hint::black_box;
 
@@ -46,6 +46,19 @@ fn receipt_hmac(criterion: &mut Criterion) {
     });
     group.bench_function("verify_json", |bencher| {
         bencher.iter(|| sealer.verify_json(black_box(&json)));
+    });
+    let id = ReceiptKeyId::parse("e1").expect("an id");
+    let key = Ed25519Key::from_seed(id, &[7; 32]).expect("every seed makes a key");
+    let key_id = ReceiptKeyId::parse("r1").expect("an id");
+    let seal_key = ReceiptKey::new(key_id, &[7; 32]).expect("the secret is long enough");
+    let sealer = Sealer::new(vec![seal_key]).expect("one key");
+    let both = sealer.with_signatures(vec![key]).expect("one key");
+    let sign = || both.receipt(black_box(&purchase)).expect("it is there");
+    let signed = sign().expect("it is captured");
+    assert!(signed.ed25519.is_some() && both.verify(&signed).valid);
+    group.bench_function("seal_and_sign", |bencher| bencher.iter(sign));
+    group.bench_function("verify_both", |bencher| {
+        bencher.iter(|| both.verify(black_box(&signed)));
     });
     group.finish();
 }
@@ -86,6 +99,11 @@ fn captured() -> PurchaseView {
         capture_before: None,
         capture: CaptureId::parse("cap_0001"),
         receipt_key: ReceiptKeyId::parse("r1"),
+        signing_key: ReceiptKeyId::parse("e1"),
+        request: None,
+        void_deadline: None,
+        refunds: 0,
+        pending_refund: None,
         history: history.collect(),
     }
 }

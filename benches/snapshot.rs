@@ -6,13 +6,13 @@ mod common;
 
 use common::{Bench, hold};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use holdfast::engine::settings::EngineSettings;
 use holdfast::journal::SnapshotReport;
 use holdfast::journal::snapshot::restore;
 use std::hint::black_box;
 use std::time::Duration;
 
 const PURCHASES: u64 = 100_000;
-const VELOCITY_KEYS_MAX: usize = 1_000;
 
 fn snapshot(criterion: &mut Criterion) {
     let bench = Bench::open();
@@ -33,6 +33,9 @@ fn snapshot(criterion: &mut Criterion) {
     let file = bench.snapshot_file(taken.lsn);
     let bytes = std::fs::read(file).expect("the snapshot is there");
 
+    let mut engine = EngineSettings::default();
+    engine.bounds.velocity_keys_max = 1_000;
+
     let mut group = criterion.benchmark_group("snapshot");
     group
         .sample_size(10)
@@ -42,7 +45,7 @@ fn snapshot(criterion: &mut Criterion) {
         bencher.iter(|| -> SnapshotReport { bench.journal.snapshot().expect("it is written") });
     });
     group.bench_function("restore", |bencher| {
-        bencher.iter(|| restore(black_box(&bytes[..]), VELOCITY_KEYS_MAX).expect("it is good"));
+        bencher.iter(|| restore(black_box(&bytes[..]), &engine).expect("it is good"));
     });
     group.finish();
 }

@@ -78,6 +78,8 @@ text_ids! {
     GatewayCode;
     /// What a gateway calls something that it reports by webhook.
     WebhookEventId;
+    /// The name of a secret that webhooks are signed with.
+    WebhookSecretId;
     /// A group of buyers, as the operator names it.
     Segment;
 }

@@ -74,7 +74,12 @@ fn a_purchase_is_captured_with_its_receipt_and_told_again() {
     };
     assert_eq!(
         verify(&receipt),
-        json!({"valid": true, "key_id": "demo-r1", "reason": "genuine"})
+        json!({
+            "valid": true,
+            "key_id": "demo-r1",
+            "reason": "genuine",
+            "seals": {"hmac": "genuine", "ed25519": "genuine"},
+        })
     );
     let mut forged = receipt.clone();
     forged["quantity"] = json!(2);

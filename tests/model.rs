@@ -479,6 +479,8 @@ impl Pair {
 
     fn reopen(&mut self) {
         let before = self.journal().digest();
+        // Its background threads own it for moments, and with it the directory.
+        self.journal().close();
         drop(self.journal.take());
         let journal = open(self.directory.path(), &self.clock);
         assert_eq!(journal.opened().digest, before, "I6");

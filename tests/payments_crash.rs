@@ -14,6 +14,7 @@ use holdfast::payments::gateway::{
     PageMark, Refund, Trouble,
 };
 use holdfast::payments::sandbox::Sandbox;
+use holdfast::time::UnixMs;
 use payments_stage::{PRICE, Stage, copy_as_killed, offline, settings, usd};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
@@ -128,6 +129,7 @@ fn at_gateway(stage: &Stage, purchase: PurchaseId, card: &str, word: &str) -> Au
         amount,
         currency: usd(),
         card: CardToken::parse(card).unwrap(),
+        started_at: UnixMs::new(1),
     };
     let unheard_of = AuthorizationId::parse("sa_unheard_of").unwrap();
     stage.run(async {
@@ -143,6 +145,8 @@ fn at_gateway(stage: &Stage, purchase: PurchaseId, card: &str, word: &str) -> Au
             authorization: Some(authorization.clone()),
             amount,
             currency: usd(),
+            card: CardToken::parse(card).unwrap(),
+            started_at: UnixMs::new(1),
         };
         match word {
             "captured" => assert!(matches!(

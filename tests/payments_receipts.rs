@@ -6,7 +6,8 @@ use holdfast::engine::view::{HistoryEntry, PurchaseView};
 use holdfast::ids::{Lsn, ProductId, PurchaseId, ReceiptKeyId, ShardId, UserId};
 use holdfast::money::{Amount, Currency, Price};
 use holdfast::receipts::{
-    Finding, KEYS_MAX, RECEIPT_BYTES_MAX, Receipt, ReceiptKey, Sealer, SealerError,
+    CaptureKeys, Ed25519Key, Finding, KEYS_MAX, KeyUnread, PublicKey, RECEIPT_BYTES_MAX, Receipt,
+    ReceiptKey, SealCheck, Sealer, SealerError, Verifier, jwks,
 };
 use holdfast::time::UnixMs;
 
@@ -54,6 +55,11 @@ fn captured() -> PurchaseView {
         capture_before: None,
         capture: None,
         receipt_key: Some(key_id("r1")),
+        signing_key: Some(key_id("e1")),
+        request: None,
+        void_deadline: None,
+        refunds: 0,
+        pending_refund: None,
         history: steps
             .into_iter()
             .map(|step| HistoryEntry {
@@ -270,4 +276,290 @@ fn keys_are_checked_once_and_never_printed() {
     assert_eq!(Sealer::new(many).unwrap_err(), SealerError::TooManyKeys);
     let printed = format!("{:?}", key("r1", SECRET));
     assert_eq!(printed, "ReceiptKey { id: r1, .. }");
+}
+
+/// Secret and public keys of RFC 8032, section 7.1, tests 1 and 2.
+const SEED: &str = "9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60";
+const PUBLIC: &str = "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a";
+const OTHER_SEED: &str = "4ccd089b28ff96da9db6c346ec114e0f5b8a319f35aba624da8cf6ed4fb8a6fb";
+const OTHER_PUBLIC: &str = "3d4017c3e843895a92b70aa74d1b7ebc9c982ccf2ec4968cc0cd55f12af4660c";
+
+/// The golden receipt's signature with [`SEED`] as key `e1`, made with Python's `cryptography`
+/// from the documented text.
+const GOLDEN_SIGNATURE: &str = concat!(
+    "03faed8cffdb51fb31d5b23f67e0f562257d2bfe623cf0938ec7c7fbd564c2e3",
+    "18feca7caead451b112d838e14be3a678642efcb59ac62a124b17019d4505c08",
+);
+
+fn signing(id: &str, seed: &str) -> Ed25519Key {
+    Ed25519Key::from_secret_text(key_id(id), seed).unwrap()
+}
+
+fn public(id: &str, text: &str) -> PublicKey {
+    PublicKey::from_text(key_id(id), text).unwrap()
+}
+
+fn signer() -> Sealer {
+    sealer().with_signatures(vec![signing("e1", SEED)]).unwrap()
+}
+
+fn signed() -> Receipt {
+    signer().receipt(&captured()).unwrap().unwrap()
+}
+
+fn offline(keys: &[PublicKey]) -> Verifier<'_> {
+    Verifier {
+        hmac: None,
+        ed25519: Some(keys),
+    }
+}
+
+#[test]
+fn the_golden_signature_is_made_written_read_and_genuine() {
+    let text = GOLDEN.strip_suffix('}').unwrap();
+    let ed25519 = format!(r#""ed25519":{{"key_id":"e1","signature":"{GOLDEN_SIGNATURE}"}}"#);
+    let golden = format!("{text},{ed25519}}}");
+    assert_eq!(json(&signed()), golden);
+    assert_eq!(Receipt::from_json(golden.as_bytes()), Ok(signed()));
+    let by_us = signer().verify_json(golden.as_bytes());
+    let anybody = [public("e1", PUBLIC)];
+    let by_anybody = offline(&anybody).verify_json(golden.as_bytes());
+    for (verdict, hmac) in [
+        (by_us, SealCheck::Genuine),
+        (by_anybody, SealCheck::NotChecked),
+    ] {
+        let found = (verdict.valid, verdict.hmac, verdict.ed25519);
+        assert_eq!(found, (true, hmac, SealCheck::Genuine));
+        assert_eq!(verdict.reason, Finding::Genuine);
+    }
+}
+
+#[test]
+fn public_keys_are_those_of_rfc_8032_in_every_form() {
+    let pem = "-----BEGIN PRIVATE KEY-----\n\
+               MC4CAQAwBQYDK2VwBCIEIJ1hsZ3v/VpguoRK9JLsLMREScVpezJpGXA7rAMcrn9g\n\
+               -----END PRIVATE KEY-----\n";
+    for secret in [
+        SEED,
+        "nWGxne/9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A=",
+        "nWGxne/9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A",
+        "nWGxne_9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A",
+        pem,
+    ] {
+        assert_eq!(signing("e1", secret).public(), &public("e1", PUBLIC));
+    }
+    let other = signing("e1", OTHER_SEED);
+    assert_eq!(other.public(), &public("e1", OTHER_PUBLIC));
+    let pem = "-----BEGIN PUBLIC KEY-----\n\
+               MCowBQYDK2VwAyEA11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=\n\
+               -----END PUBLIC KEY-----\n";
+    assert_eq!(public("e1", pem), public("e1", PUBLIC));
+    for (text, why) in [
+        ("", KeyUnread::Form),
+        (&SEED[1..], KeyUnread::Form),
+        (&"g".repeat(64), KeyUnread::Form),
+        (pem, KeyUnread::Pem),
+        ("-----BEGIN PRIVATE KEY-----\n", KeyUnread::Pem),
+    ] {
+        let read = Ed25519Key::from_secret_text(key_id("e1"), text);
+        assert_eq!(read.unwrap_err(), why, "{text}");
+    }
+    // The neutral element: everything would be signed by it.
+    let weak = format!("01{}", "0".repeat(62));
+    let read = PublicKey::from_text(key_id("e1"), &weak);
+    assert_eq!(read, Err(KeyUnread::NotAPoint));
+    let printed = format!("{:?}", signing("e1", SEED));
+    assert!(
+        printed.contains(PUBLIC) && !printed.contains(SEED),
+        "{printed}"
+    );
+}
+
+#[test]
+fn whoever_has_public_keys_only_finds_a_change_of_any_field() {
+    let keys = [public("e1", PUBLIC), public("e2", OTHER_PUBLIC)];
+    let cases: [(&str, Finding, Change); 11] = [
+        ("receipt_id", Finding::HashMismatch, |r| {
+            r.receipt = PurchaseId::new(ShardId::new(7), 301);
+        }),
+        ("purchase_id", Finding::HashMismatch, |r| {
+            r.purchase = PurchaseId::new(ShardId::new(8), 300);
+        }),
+        ("user_id", Finding::HashMismatch, |r| {
+            r.user = UserId::parse("bo").unwrap();
+        }),
+        ("product_id", Finding::HashMismatch, |r| {
+            r.product = ProductId::parse("drop-2").unwrap();
+        }),
+        ("quantity", Finding::HashMismatch, |r| r.quantity = 3),
+        ("amount", Finding::HashMismatch, |r| {
+            r.amount = Amount::new(1).unwrap();
+        }),
+        ("currency", Finding::HashMismatch, |r| {
+            r.currency = Currency::parse("USD").unwrap();
+        }),
+        ("captured_at", Finding::HashMismatch, |r| {
+            r.captured_at = r.captured_at.plus_ms(1);
+        }),
+        ("signature", Finding::SignatureMismatch, |r| {
+            r.ed25519.as_mut().unwrap().signature[63] ^= 1;
+        }),
+        ("another's name", Finding::SignatureMismatch, |r| {
+            r.ed25519.as_mut().unwrap().key_id = key_id("e2");
+        }),
+        ("nobody's name", Finding::UnknownSigningKey, |r| {
+            r.ed25519.as_mut().unwrap().key_id = key_id("e3");
+        }),
+    ];
+    for (field, finding, change) in cases {
+        let mut changed = signed();
+        change(&mut changed);
+        let verdict = offline(&keys).verify(&changed);
+        assert_eq!((verdict.valid, verdict.reason), (false, finding), "{field}");
+        // And whoever fixes the hash too still has not the signature.
+        changed.integrity_hash = changed.computed_hash();
+        assert!(!offline(&keys).verify(&changed).valid, "{field}");
+        // Nor does a genuine HMAC carry a signature that is not.
+        if finding != Finding::HashMismatch {
+            assert_eq!(signer().verify(&changed).hmac, SealCheck::Genuine);
+            assert!(!signer().verify(&changed).valid, "{field}");
+        }
+    }
+    // The HMAC is none of their business: it is not covered by the signature.
+    let mut resealed = signed();
+    resealed.hmac[0] ^= 1;
+    assert!(offline(&keys).verify(&resealed).valid);
+    assert_eq!(signer().verify(&resealed).reason, Finding::SealMismatch);
+}
+
+#[test]
+fn a_change_of_any_single_byte_of_a_signed_receipt_is_found() {
+    let genuine = json(&signed()).into_bytes();
+    let signer = signer();
+    for place in 0..genuine.len() {
+        for bit in 0..8 {
+            let mut changed = genuine.clone();
+            changed[place] ^= 1 << bit;
+            let verdict = signer.verify_json(&changed);
+            assert!(!verdict.valid, "byte {place}, bit {bit}");
+        }
+    }
+}
+
+#[test]
+fn a_receipt_without_its_signature_is_proven_by_its_hmac_only() {
+    let mut stripped = signed();
+    stripped.ed25519 = None;
+    assert_eq!(stripped, receipt(), "the signature changes nothing else");
+    let by_us = signer().verify(&stripped);
+    let found = (by_us.valid, by_us.hmac, by_us.ed25519);
+    assert_eq!(found, (true, SealCheck::Genuine, SealCheck::Absent));
+    let keys = [public("e1", PUBLIC)];
+    let by_anybody = offline(&keys).verify(&stripped);
+    let found = (by_anybody.valid, by_anybody.reason);
+    assert_eq!(found, (false, Finding::Unsigned));
+    // A secret alone does not look at the signature, and says so.
+    let seal = [key("r1", SECRET)];
+    let by_secret = Verifier {
+        hmac: Some(&seal),
+        ed25519: None,
+    };
+    let verdict = by_secret.verify(&signed());
+    let found = (verdict.valid, verdict.ed25519);
+    assert_eq!(found, (true, SealCheck::NotChecked));
+    for absent in ["null", "[]", "{}", r#"{"key_id":"e1"}"#] {
+        let text = json(&stripped);
+        let text = format!("{},\"ed25519\":{absent}}}", text.strip_suffix('}').unwrap());
+        let verdict = signer().verify_json(text.as_bytes());
+        assert_eq!(verdict.reason, Finding::Malformed, "{absent}");
+    }
+}
+
+#[test]
+fn the_capture_names_the_key_that_signs_and_a_new_one_changes_nothing() {
+    let rotated = sealer()
+        .with_signatures(vec![signing("e2", OTHER_SEED), signing("e1", SEED)])
+        .unwrap();
+    let keys = CaptureKeys {
+        seal: key_id("r1"),
+        sign: Some(key_id("e2")),
+    };
+    assert_eq!(rotated.capture_keys(), keys);
+    assert_eq!(rotated.receipt(&captured()), Ok(Some(signed())));
+    assert!(rotated.verify(&signed()).valid);
+    // Captured before there were signing keys: never signed.
+    let mut before = captured();
+    before.signing_key = None;
+    assert_eq!(rotated.receipt(&before), Ok(Some(receipt())));
+
+    // Without its secret it verifies what it signed, and signs nothing again.
+    let retired = Ed25519Key::retired(public("e1", PUBLIC));
+    let retired = sealer()
+        .with_signatures(vec![signing("e2", OTHER_SEED), retired])
+        .unwrap();
+    assert!(retired.verify(&signed()).valid);
+    assert_eq!(retired.receipt(&captured()), Ok(Some(receipt())));
+
+    let forgotten = sealer().with_signatures(vec![signing("e2", OTHER_SEED)]);
+    let verdict = forgotten.unwrap().verify(&signed());
+    let found = (verdict.valid, verdict.reason);
+    assert_eq!(found, (false, Finding::UnknownSigningKey));
+}
+
+#[test]
+fn signing_keys_are_checked_once() {
+    let with = |keys| sealer().with_signatures(keys).unwrap_err();
+    let twice = vec![signing("e1", SEED), signing("e1", OTHER_SEED)];
+    assert_eq!(with(twice), SealerError::SameName(key_id("e1")));
+    let retired_first = vec![
+        Ed25519Key::retired(public("e2", OTHER_PUBLIC)),
+        signing("e1", SEED),
+    ];
+    assert_eq!(
+        with(retired_first),
+        SealerError::FirstIsRetired(key_id("e2"))
+    );
+    let many = (0..=KEYS_MAX).map(|n| signing(&format!("e{n}"), SEED));
+    assert_eq!(with(many.collect()), SealerError::TooManyKeys);
+    let none = sealer().with_signatures(vec![]).unwrap();
+    assert_eq!(none.capture_keys(), CaptureKeys::from(key_id("r1")));
+}
+
+#[test]
+fn the_key_set_reads_back_and_passes_over_what_is_not_ours() {
+    let rotated = sealer()
+        .with_signatures(vec![signing("e2", OTHER_SEED), signing("e1", SEED)])
+        .unwrap();
+    let set = rotated.jwks();
+    // RFC 8037, appendix A.2, is the public key of the same test vector.
+    assert_eq!(
+        set["keys"][1],
+        serde_json::json!({
+            "kty": "OKP", "crv": "Ed25519", "kid": "e1", "use": "sig", "alg": "EdDSA",
+            "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo",
+        })
+    );
+    let keys = jwks::read_set(set.to_string().as_bytes()).unwrap();
+    assert_eq!(keys, [public("e2", OTHER_PUBLIC), public("e1", PUBLIC)]);
+    assert_eq!(sealer().jwks().to_string(), r#"{"keys":[]}"#);
+
+    let ours = &set["keys"][1].to_string();
+    let cases = [
+        (r#"{"kty":"EC","crv":"P-256","x":"a","y":"b"}"#, Ok(0)),
+        (r#"{"kty":"RSA","n":"a","e":"AQAB"}"#, Ok(0)),
+        (&ours.replace("\"sig\"", "\"enc\""), Ok(0)),
+        (&ours.replace('{', "{\"key_ops\":[\"verify\"],"), Ok(1)),
+        (&format!("{ours},{ours}"), Err("two keys named e1")),
+        (&ours.replace("\"e1\"", "\"\""), Err("without a kid")),
+        (&ours.replace("11qY", "1"), Err("the key e1")),
+        ("1", Err("not a JSON Web Key")),
+    ];
+    for (keys, wanted) in cases {
+        let read = jwks::read_set(format!(r#"{{"keys":[{keys}]}}"#).as_bytes());
+        match (read, wanted) {
+            (Ok(read), Ok(count)) => assert_eq!(read.len(), count, "{keys}"),
+            (Err(why), Err(wanted)) => assert!(why.to_string().contains(wanted), "{why}"),
+            (read, wanted) => panic!("{keys}: {read:?}, not {wanted:?}"),
+        }
+    }
 }

@@ -9,6 +9,7 @@ use holdfast::payments::gateway::{
 use holdfast::payments::sandbox::{
     Charge, ChargeState, Sandbox, SandboxError, path_in, read_charges,
 };
+use holdfast::time::UnixMs;
 use std::fs::{self, OpenOptions};
 use std::io::Write;
 use std::path::Path;
@@ -27,6 +28,8 @@ fn inquiry(number: u64) -> Inquiry {
         authorization: None,
         amount: claim.amount,
         currency: claim.currency,
+        card: claim.card,
+        started_at: claim.started_at,
     }
 }
 
@@ -36,6 +39,7 @@ fn order(number: u64, card: &str) -> Order {
         amount: Amount::new(2_500).unwrap(),
         currency: Currency::parse("USD").unwrap(),
         card: CardToken::parse(card).unwrap(),
+        started_at: UnixMs::new(1),
     }
 }
 
@@ -45,6 +49,8 @@ fn claim(number: u64, authorization: &AuthorizationId) -> Claim {
         authorization: Some(authorization.clone()),
         amount: Amount::new(2_500).unwrap(),
         currency: Currency::parse("USD").unwrap(),
+        card: CardToken::parse("tok_ok").unwrap(),
+        started_at: UnixMs::new(1),
     }
 }
 

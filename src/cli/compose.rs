@@ -1,10 +1,14 @@
 //! Owns turning the configuration into the settings of the parts, each in its own words.
 
-use crate::config::{Config, PaymentsConfig, ReceiptKey};
+use crate::config::{Config, KeyHalf, PaymentsConfig, SigningKey, WebhooksConfig};
 use crate::engine::settings::{Bounds, EngineSettings, RateLimit};
+use crate::ids::ReceiptKeyId;
 use crate::journal::{Clock, JournalOptions, LogSettings, Sync, Witness};
 use crate::payments::settings::PaymentSettings;
-use crate::receipts::{self, Sealer, SealerError};
+use crate::receipts::{self, Ed25519Key, KeyUnread, PublicKey, Sealer, SealerError};
+use crate::reconcile::{JobSettings, Limits};
+use crate::time::UnixMs;
+use crate::webhooks::{Secret, Source};
 use secrecy::ExposeSecret;
 use std::time::Duration;
 
@@ -44,7 +48,7 @@ fn engine(config: &Config) -> EngineSettings {
         },
         idempotency_retention_ms: sale.idempotency_retention_s * 1_000,
         card_retries: config.payments.card_retries,
-        webhooks: EngineSettings::default().webhooks,
+        webhooks: config.webhooks.memory,
         bounds: Bounds {
             buyers_max: engine.buyers_max,
             purchases_max: engine.purchases_max,
@@ -76,10 +80,69 @@ pub(super) fn payments(config: &PaymentsConfig) -> PaymentSettings {
     }
 }
 
-/// What seals receipts.
-pub(super) fn sealer(keys: &[ReceiptKey]) -> Result<Sealer, SealerError> {
-    let keys = keys.iter().map(|key| {
+/// The secrets that webhooks are signed with, as of now.
+pub(super) fn webhook_secrets(config: &WebhooksConfig, now: UnixMs) -> Vec<Secret> {
+    let secrets = config.secrets.iter().map(|secret| Secret {
+        id: secret.id.clone(),
+        key: secret.key.clone(),
+        source: Source::Configuration,
+        added_at: now,
+    });
+    secrets.collect()
+}
+
+/// How the gateway's charges are compared with ours.
+pub(super) fn reconcile(config: &Config) -> JobSettings {
+    JobSettings {
+        every: config.reconcile.every,
+        limits: Limits {
+            pause: config.reconcile.pause,
+            call_timeout: config.payments.attempt_timeout,
+            differences_max: config.reconcile.differences_max,
+        },
+    }
+}
+
+/// What seals and signs receipts.
+pub(super) fn sealer(config: &Config) -> Result<Sealer, KeysUnusable> {
+    let keys = config.receipt_keys.iter().map(|key| {
         receipts::ReceiptKey::new(key.id.clone(), key.secret.expose_secret().as_bytes())
     });
-    Sealer::new(keys.collect::<Result<_, _>>()?)
+    let sealer = Sealer::new(keys.collect::<Result<_, _>>()?)?;
+    let signing = config.signing_keys.iter().map(signing_key);
+    Ok(sealer.with_signatures(signing.collect::<Result<_, _>>()?)?)
+}
+
+fn signing_key(key: &SigningKey) -> Result<Ed25519Key, KeysUnusable> {
+    let id = || key.id.clone();
+    let (field, read) = match &key.half {
+        KeyHalf::Secret(text) => (
+            "key",
+            Ed25519Key::from_secret_text(id(), text.expose_secret()),
+        ),
+        KeyHalf::Public(text) => (
+            "public",
+            PublicKey::from_text(id(), text).map(Ed25519Key::retired),
+        ),
+    };
+    read.map_err(|why| KeysUnusable::Unread {
+        id: id(),
+        field,
+        why,
+    })
+}
+
+/// Why the keys of receipts cannot be used. It holds nothing of them.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum KeysUnusable {
+    /// As a whole.
+    #[error(transparent)]
+    Sealer(#[from] SealerError),
+    /// A signing key does not read.
+    #[error("in receipts.ed25519_keys, the `{field}` of {id} {why}")]
+    Unread {
+        id: ReceiptKeyId,
+        field: &'static str,
+        why: KeyUnread,
+    },
 }

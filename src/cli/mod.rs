@@ -1,12 +1,16 @@
-//! The command line: `serve`, `check`, `log`, `receipt verify`.
+//! The command line: `serve`, `check`, `log`, `reconcile`, `receipt verify`.
 //!
-//! Exit status: 0 done, 1 the work failed, 2 bad usage (of `check`: 1 damaged, 2 cannot read). A
+//! Exit status: 0 done, 1 the work failed, 2 bad usage (of `check`: 1 damaged, 2 cannot read;
+//! of `reconcile`: 1 differences, 2 cannot read). A
 //! failure is one sentence on stderr: what, where, what to do. Figures and events go to stdout.
 //! Deliberately absent: work of its own; each command puts the modules below together.
 
+mod ask;
 mod compose;
 mod inspect;
 mod receipt;
+mod reconcile;
+mod reload;
 mod rules;
 mod serve;
 
@@ -34,6 +38,9 @@ enum Command {
     },
     /// Print the events of a stopped data directory as JSON lines.
     Log(Log),
+    /// Compare the gateway's charges with ours; exit 0 no difference, 1 differences, 2 cannot
+    /// read.
+    Reconcile(Reconcile),
     /// Work with receipts.
     Receipt {
         #[command(subcommand)]
@@ -75,6 +82,23 @@ struct Log {
     kind: Option<String>,
 }
 
+/// What `reconcile` takes: a stopped data directory, or a running core.
+#[derive(Debug, Args)]
+struct Reconcile {
+    /// A stopped data directory, compared with the sandbox gateway's file in it.
+    #[arg(required_unless_present = "url", conflicts_with = "url")]
+    dir: Option<PathBuf>,
+    /// A running core, which compares with its own gateway: `http://127.0.0.1:8080`.
+    #[arg(long, value_name = "URL", requires = "key")]
+    url: Option<String>,
+    /// A key of role admin for the running core.
+    #[arg(long, value_name = "KEY", env = "HOLDFAST_KEY", hide_env_values = true)]
+    key: Option<String>,
+    /// Print the report as JSON.
+    #[arg(long)]
+    json: bool,
+}
+
 #[derive(Debug, Subcommand)]
 enum ReceiptCommand {
     /// Verify a receipt without the server; exit 0 genuine, 1 not.
@@ -90,18 +114,25 @@ struct Verify {
     keys: VerifyKeys,
 }
 
-/// Where the key is taken from: exactly one.
+/// Where keys are taken from. The HMAC and the signature may be checked together; a configuration
+/// has the keys of both.
 #[derive(Debug, Args)]
-#[group(required = true, multiple = false)]
+#[group(required = true, multiple = true)]
 struct VerifyKeys {
     /// A file with the HMAC secret of the key that the receipt names.
     #[arg(long, value_name = "FILE")]
     key_file: Option<PathBuf>,
-    /// A configuration with `receipts.hmac_keys`.
+    /// A file with the public keys, as `/.well-known/jwks.json` gives them.
+    #[arg(long, value_name = "FILE", conflicts_with = "public_key")]
+    jwks: Option<PathBuf>,
+    /// A file with the public key of the signature: PEM, or a JSON Web Key.
     #[arg(long, value_name = "FILE")]
+    public_key: Option<PathBuf>,
+    /// A configuration with `receipts.hmac_keys` and `receipts.ed25519_keys`.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["key_file", "jwks", "public_key"])]
     config: Option<PathBuf>,
-    /// The demo's key.
-    #[arg(long)]
+    /// The demo's keys.
+    #[arg(long, conflicts_with_all = ["key_file", "jwks", "public_key", "config"])]
     demo: bool,
 }
 
@@ -111,6 +142,7 @@ pub fn run() -> ExitCode {
         Command::Serve(arguments) => serve::run(&arguments),
         Command::Check { dir } => inspect::check(&dir),
         Command::Log(arguments) => inspect::log(&arguments),
+        Command::Reconcile(arguments) => reconcile::run(&arguments),
         Command::Receipt {
             command: ReceiptCommand::Verify(arguments),
         } => receipt::verify(&arguments),

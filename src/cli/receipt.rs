@@ -1,8 +1,9 @@
-//! Owns `receipt verify`: checking a receipt without the server.
+//! Owns `receipt verify`: checking a receipt without the server, by its HMAC with the secret, by its
+//! signature with public keys only, or by both. The verdict says which seals were checked.
 
 use super::{Verify, VerifyKeys, compose, fail};
 use crate::config::{Config, Demo, Environment, Sources};
-use crate::receipts::{Receipt, ReceiptKey, Sealer};
+use crate::receipts::{PublicKey, Receipt, ReceiptKey, Sealer, Verdict, Verifier, jwks};
 use secrecy::{ExposeSecret, SecretString};
 use std::path::Path;
 use std::process::ExitCode;
@@ -16,19 +17,24 @@ pub(super) fn verify(arguments: &Verify) -> ExitCode {
         Ok(receipt) => receipt,
         Err(why) => return fail(1, why),
     };
-    let sealer = match sealer(&arguments.keys, &receipt) {
-        Ok(sealer) => sealer,
+    let verdict = match verdict(&arguments.keys, &receipt) {
+        Ok(verdict) => verdict,
         Err(why) => return fail(1, why),
     };
-    let verdict = sealer.verify_json(&receipt);
     let key_id = verdict
         .key_id
         .as_ref()
         .map(crate::ids::ReceiptKeyId::as_str);
     let reason = verdict.reason.as_str();
+    let (hmac, ed25519) = (verdict.hmac.as_str(), verdict.ed25519.as_str());
     println!(
         "{}",
-        serde_json::json!({ "valid": verdict.valid, "key_id": key_id, "reason": reason })
+        serde_json::json!({
+            "valid": verdict.valid,
+            "key_id": key_id,
+            "reason": reason,
+            "seals": { "hmac": hmac, "ed25519": ed25519 },
+        })
     );
     if verdict.valid {
         ExitCode::SUCCESS
@@ -49,23 +55,63 @@ fn read(path: &Path) -> Result<Vec<u8>, String> {
     std::fs::read(path).map_err(|error| cannot(&error))
 }
 
-fn sealer(keys: &VerifyKeys, receipt: &[u8]) -> Result<Sealer, String> {
-    if let Some(path) = &keys.key_file {
-        let secret = String::from_utf8(read(path)?).map_err(|_| {
-            format!(
-                "{} is not text; name the file of the secret",
-                path.display()
-            )
-        })?;
-        let secret = SecretString::from(secret.trim_end_matches(['\r', '\n']).to_owned());
-        let named = Receipt::from_json(receipt)
-            .map_err(|error| format!("the file is no receipt: {error}"))?
-            .key_id;
-        let key = ReceiptKey::new(named, secret.expose_secret().as_bytes());
-        return key
-            .and_then(|key| Sealer::new(vec![key]))
-            .map_err(|error| error.to_string());
+fn verdict(keys: &VerifyKeys, receipt: &[u8]) -> Result<Verdict, String> {
+    if keys.config.is_some() || keys.demo {
+        return Ok(configured(keys)?.verify_json(receipt));
     }
+    let named = Receipt::from_json(receipt).map_err(|error| {
+        let what = error.finding().as_str();
+        format!("the file is no receipt ({what}): {error}")
+    })?;
+    let hmac = keys
+        .key_file
+        .as_deref()
+        .map(|path| hmac_key(path, &named))
+        .transpose()?;
+    let ed25519 = match (&keys.jwks, &keys.public_key) {
+        (Some(path), _) => Some(jwks::read_set(&read(path)?).map_err(|why| about(path, &why))?),
+        (None, Some(path)) => Some(public_key(path, &named)?),
+        (None, None) => None,
+    };
+    let verifier = Verifier {
+        hmac: hmac.as_ref().map(std::slice::from_ref),
+        ed25519: ed25519.as_deref(),
+    };
+    Ok(verifier.verify(&named))
+}
+
+/// The key of the name that the receipt's HMAC has.
+fn hmac_key(path: &Path, named: &Receipt) -> Result<ReceiptKey, String> {
+    let secret = SecretString::from(text(path)?.trim_end_matches(['\r', '\n']).to_owned());
+    let key = ReceiptKey::new(named.key_id.clone(), secret.expose_secret().as_bytes());
+    key.map_err(|error| error.to_string())
+}
+
+/// A JSON Web Key with its name, or a key without one, which is then the one that the receipt's
+/// signature names. None where the receipt has no signature to name one.
+fn public_key(path: &Path, named: &Receipt) -> Result<Vec<PublicKey>, String> {
+    let text = text(path)?;
+    let key = if text.trim_start().starts_with('{') {
+        jwks::read_key(text.as_bytes()).map_err(|why| about(path, &why))?
+    } else {
+        let Some(signed) = &named.ed25519 else {
+            return Ok(Vec::new());
+        };
+        PublicKey::from_text(signed.key_id.clone(), &text).map_err(|why| about(path, &why))?
+    };
+    Ok(vec![key])
+}
+
+fn text(path: &Path) -> Result<String, String> {
+    String::from_utf8(read(path)?)
+        .map_err(|_| about(path, &"is not text; name the file of the key"))
+}
+
+fn about(path: &Path, what: &dyn std::fmt::Display) -> String {
+    format!("{} {what}", path.display())
+}
+
+fn configured(keys: &VerifyKeys) -> Result<Sealer, String> {
     let mut sources = Sources {
         environment: Environment::of_process(),
         demo: if keys.demo { Demo::Yes } else { Demo::No },
@@ -75,5 +121,5 @@ fn sealer(keys: &VerifyKeys, receipt: &[u8]) -> Result<Sealer, String> {
         sources.read_file(path).map_err(|error| error.to_string())?;
     }
     let config = Config::load(&sources).map_err(|error| error.to_string())?;
-    compose::sealer(&config.receipt_keys).map_err(|error| error.to_string())
+    compose::sealer(&config).map_err(|error| error.to_string())
 }

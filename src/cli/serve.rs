@@ -2,8 +2,9 @@
 //!
 //! Invariants: it listens only once everything recovered can be answered from; on SIGTERM or
 //! SIGINT it stops accepting, lets what is under way end, syncs, exits 0; when the log stops, it
-//! says why and exits 1. Everything it says is a log line.
+//! says why and exits 1; on SIGHUP it reads its configuration again. Everything it says is a log line.
 
+use super::reload::reload;
 use super::{Serve, compose, rules};
 use crate::config::{Config, Demo, Environment, GatewayKind, Sources};
 use crate::engine::event::{Active, AdminAct, Discount, ProductSet, PromotionSet};
@@ -12,12 +13,14 @@ use crate::http::server::Server;
 use crate::ids::{KeyOwner, ProductId, PromotionCode, PurchaseId, RequestId};
 use crate::journal::{CommitGate, Journal, Progress};
 use crate::money::{Currency, Price};
-use crate::payments::driver::{Meter, Payments, SealKeys};
+use crate::payments::driver::{Meter, Payments};
 use crate::payments::gateway::{Call, Class, Gateway};
 use crate::payments::sandbox::Sandbox;
 use crate::payments::stripe::Stripe;
+use crate::reconcile::Reconciler;
 use crate::telemetry::logging::{self, Style};
 use crate::telemetry::metrics::{Metrics, Stage};
+use crate::webhooks::Secrets;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -42,7 +45,7 @@ pub(super) fn run(arguments: &Serve) -> ExitCode {
     report_panics();
     // No core dump: secrets are in memory, and so are buyers.
     let _ = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable);
-    match loaded.and_then(|config| serve(&config)) {
+    match loaded.and_then(|config| serve(arguments, &config)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             tracing::error!(event = "failed", "{failure}");
@@ -51,7 +54,7 @@ pub(super) fn run(arguments: &Serve) -> ExitCode {
     }
 }
 
-fn load(arguments: &Serve) -> Result<Config, Failure> {
+pub(super) fn load(arguments: &Serve) -> Result<Config, Failure> {
     let mut sources = Sources {
         environment: Environment::of_process(),
         listen: arguments.listen.clone(),
@@ -80,15 +83,18 @@ fn report_panics() {
     }));
 }
 
-fn serve(config: &Config) -> Result<(), Failure> {
+fn serve(arguments: &Serve, config: &Config) -> Result<(), Failure> {
     let signals = Signals::caught()?;
     let journal = open(config)?;
     rules::start(&config.risk, &journal)?;
     if config.demo == Demo::Yes {
         put_demo(&journal)?;
     }
-    let core = parts(config, &journal)?;
+    let configured = compose::webhook_secrets(&config.webhooks, journal.now());
+    let secrets = Arc::new(Secrets::new(configured));
+    let core = parts(config, &journal, &secrets)?;
     let server = Server::start(&config.server, fronts(config, &core, &journal))?;
+    core.start_reconciling()?;
     tracing::info!(
         event = "listening",
         address = %server.address(),
@@ -98,7 +104,7 @@ fn serve(config: &Config) -> Result<(), Failure> {
         pid = std::process::id(),
         "taking requests"
     );
-    let end = signals.wait(&journal);
+    let end = signals.wait(&journal, || reload(arguments, config, &secrets, &journal));
     core.stop();
     if end == End::Fault {
         std::thread::sleep(FAULT_NOTICE);
@@ -155,27 +161,31 @@ fn open(config: &Config) -> Result<Arc<Journal>, Failure> {
 }
 
 /// What requests are answered from.
-fn parts(config: &Config, journal: &Arc<Journal>) -> Result<Arc<Core>, Failure> {
+fn parts(
+    config: &Config,
+    journal: &Arc<Journal>,
+    secrets: &Arc<Secrets>,
+) -> Result<Arc<Core>, Failure> {
     // One more shard of counters for threads that serve no requests.
     let metrics = Arc::new(Metrics::new(config.server.workers + 1));
-    let sealer = compose::sealer(&config.receipt_keys)?;
+    let sealer = compose::sealer(config)?;
     let (gateway, sandbox) = gateway(config)?;
     let payments = Payments::new(
         Arc::clone(journal),
-        gateway,
+        Arc::clone(&gateway),
         compose::payments(&config.payments),
-        SealKeys {
-            seal: sealer.newest().clone(),
-            sign: None,
-        },
+        sealer.capture_keys(),
         Arc::new(GatewayMeter(Arc::clone(&metrics))),
     )?;
+    let reconciler = Reconciler::new(Arc::clone(journal), gateway, compose::reconcile(config));
     let parts = Parted {
         journal: Arc::clone(journal),
         payments,
+        reconciler,
         sealer,
         sandbox,
         metrics,
+        webhook_secrets: Arc::clone(secrets),
     };
     Ok(Core::new(config, parts))
 }
@@ -252,11 +262,12 @@ enum End {
     Fault,
 }
 
-/// The signals that end the process, caught from the moment this is made.
+/// The signals that end the process or have it read its configuration again, caught from the moment this is made.
 struct Signals {
     runtime: tokio::runtime::Runtime,
     terminate: Signal,
     interrupt: Signal,
+    hangup: Signal,
     _file_size: Signal,
 }
 
@@ -268,6 +279,7 @@ impl Signals {
         let entered = runtime.enter();
         let terminate = signal(SignalKind::terminate())?;
         let interrupt = signal(SignalKind::interrupt())?;
+        let hangup = signal(SignalKind::hangup())?;
         // A limit on file sizes is to fail the write, which names the file and stops the log,
         // rather than to kill the process without a word.
         let file_size = signal(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw()))?;
@@ -276,18 +288,21 @@ impl Signals {
             runtime,
             terminate,
             interrupt,
+            hangup,
             _file_size: file_size,
         })
     }
 
-    /// Waits for one of them, or for the log to stop.
-    fn wait(mut self, journal: &Journal) -> End {
+    /// Waits for one that ends the process, or for the log to stop; meanwhile calls `reload` as
+    /// often as it is asked for.
+    fn wait(mut self, journal: &Journal, reload: impl Fn()) -> End {
         self.runtime.block_on(async {
             let mut look = tokio::time::interval(FAULT_LOOK);
             loop {
                 tokio::select! {
                     _ = self.terminate.recv() => return End::Told,
                     _ = self.interrupt.recv() => return End::Told,
+                    _ = self.hangup.recv() => reload(),
                     _ = look.tick() => if let Some(fault) = journal.fault() {
                         tracing::error!(event = "log_stopped", "{fault}");
                         return End::Fault;

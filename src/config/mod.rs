@@ -10,9 +10,11 @@ pub mod keys;
 mod read;
 mod secret;
 mod source;
+mod webhooks;
 
 pub use secret::HIDDEN;
 pub use source::{Demo, Environment, Sources};
+pub use webhooks::{WebhookSecret, WebhooksConfig};
 
 use crate::engine::settings::CardRetries;
 use crate::ids::{GatewayCode, KeyOwner, ReceiptKeyId};
@@ -20,8 +22,9 @@ use crate::money::Currency;
 use crate::payments::breaker::BreakerSettings;
 use crate::payments::scheme::SchemeRules;
 use crate::payments::stripe::{ApiBase, Stripe, StripeSettings};
-use read::{Reader, entry_text, integer_in_range, invalid};
+use read::{Reader, SecretDigests, entry_text, integer_in_range, invalid};
 use secrecy::{ExposeSecret, SecretString};
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -95,11 +98,18 @@ pub struct Config {
     pub risk: RiskConfig,
     /// The first one seals; all verify.
     pub receipt_keys: Vec<ReceiptKey>,
+    /// Genuine webhooks.
+    pub webhooks: WebhooksConfig,
+    /// Keys that sign receipts: the first one signs, all verify; may be empty.
+    pub signing_keys: Vec<SigningKey>,
+    /// The comparison of the gateway's charges with ours.
+    pub reconcile: ReconcileConfig,
     /// What is logged, as a filter.
     pub log: String,
     /// Whether the demo's drop is put on sale.
     pub demo: Demo,
     shown: serde_json::Value,
+    secrets: SecretDigests,
 }
 
 /// Sockets and their bounds.
@@ -293,9 +303,40 @@ pub struct ReceiptKey {
     pub secret: SecretString,
 }
 
+/// The comparison of the gateway's charges with ours.
+#[derive(Debug)]
+pub struct ReconcileConfig {
+    /// Between two runs; `None`: only when asked.
+    pub every: Option<Duration>,
+    /// Between two pages of the gateway's list.
+    pub pause: Duration,
+    /// Differences in one report.
+    pub differences_max: usize,
+}
+
+/// A key that signs receipts, or did.
+#[derive(Debug)]
+pub struct SigningKey {
+    /// Its name on the receipt.
+    pub id: ReceiptKeyId,
+    /// What is there of it.
+    pub half: KeyHalf,
+}
+
+/// Which half of a signing key is there; text that is read where the key is made.
+#[derive(Debug)]
+pub enum KeyHalf {
+    /// The secret: it signs and verifies.
+    Secret(SecretString),
+    /// The public one: it verifies.
+    Public(String),
+}
+
 const API_KEY_CHARS_MIN: usize = 12;
 const STRIPE_KEY_CHARS_MIN: usize = 8;
 const RECEIPT_KEY_CHARS_MIN: usize = crate::receipts::SECRET_BYTES_MIN;
+/// 32 bytes in base64, without padding.
+const SEED_CHARS_MIN: usize = 43;
 
 impl Config {
     /// The configuration that `sources` make together.
@@ -317,8 +358,12 @@ impl Config {
                 default_rules: reader.switch("risk.default_rules")?,
             },
             receipt_keys: receipt_keys(&mut reader)?,
+            webhooks: webhooks::read(&mut reader)?,
+            signing_keys: signing_keys(&mut reader)?,
+            reconcile: reconcile(&mut reader)?,
             log: reader.text("telemetry.log")?,
             demo: sources.demo,
+            secrets: reader.secret_digests(),
             shown: reader.into_shown(),
         };
         let other_unit = |currency: &&Currency| !Stripe::takes(**currency);
@@ -343,6 +388,21 @@ impl Config {
     pub fn shown(&self) -> &serde_json::Value {
         &self.shown
     }
+
+    /// The keys, and lists of entries, that are not the same in `other`, secrets too.
+    pub fn changed(&self, other: &Self) -> BTreeSet<String> {
+        let shown = |config: &Self, key: &str| config.shown.get(key).cloned();
+        let keys = [&self.shown, &other.shown].into_iter();
+        let keys = keys.filter_map(|shown| shown.as_object());
+        let keys = keys.flat_map(|keys| keys.keys());
+        let mut changed: BTreeSet<String> = keys
+            .filter(|key| shown(self, key) != shown(other, key))
+            .cloned()
+            .collect();
+        let secrets = self.secrets.changed(&other.secrets);
+        changed.extend(secrets.map(|path| path.split("[]").next().unwrap_or(path).to_owned()));
+        changed
+    }
 }
 
 /// Sets what a demo needs and the table leaves out.
@@ -363,6 +423,12 @@ fn fill_for_demo(table: &mut Table) {
         [[receipts.hmac_keys]]
         id = "demo-r1"
         key = "demo-receipt-key-that-everybody-knows"
+        [[webhooks.secrets]]
+        id = "demo-w1"
+        key = "demo-webhook-secret-that-everybody-knows"
+        [[receipts.ed25519_keys]]
+        id = "demo-e1"
+        key = "64656d6f2d7365656420746861742065766572796f6e65206b6e6f7773212121"
     "#;
     let demo: Table = DEMO.parse().expect("the demo's settings are TOML");
     for (section, values) in demo {
@@ -659,6 +725,43 @@ fn receipt_keys(reader: &mut Reader<'_>) -> Result<Vec<ReceiptKey>, ConfigError>
     }
     reader.show_entries("receipts.hmac_keys", shown);
     Ok(keys)
+}
+
+fn signing_keys(reader: &mut Reader<'_>) -> Result<Vec<SigningKey>, ConfigError> {
+    let (named, secret) = ("receipts.ed25519_keys[].id", "receipts.ed25519_keys[].key");
+    let public = "receipts.ed25519_keys[].public";
+    let mut keys: Vec<SigningKey> = Vec::new();
+    let mut shown = Vec::new();
+    for entry in reader.entries("receipts.ed25519_keys")? {
+        let name = entry_text(named, entry, "id")?;
+        let id = ReceiptKeyId::parse(name).ok_or_else(|| invalid(named, ID_FORM))?;
+        let half = match (entry.contains_key("key"), entry.contains_key("public")) {
+            (true, true) => {
+                return Err(invalid(public, "stands beside `key`; give one of the two"));
+            }
+            (false, true) => {
+                let text = entry_text(public, entry, "public")?;
+                shown.push(serde_json::json!({ "id": name, "public": text }));
+                KeyHalf::Public(text.to_owned())
+            }
+            (true | false, false) => {
+                shown.push(serde_json::json!({ "id": name, "key": HIDDEN }));
+                KeyHalf::Secret(reader.secret(secret, entry, SEED_CHARS_MIN)?)
+            }
+        };
+        keys.push(SigningKey { id, half });
+    }
+    reader.show("receipts.ed25519_keys", shown.into());
+    Ok(keys)
+}
+
+fn reconcile(reader: &mut Reader<'_>) -> Result<ReconcileConfig, ConfigError> {
+    let every_s = reader.integer("reconcile.every_s")?;
+    Ok(ReconcileConfig {
+        every: (every_s > 0).then(|| Duration::from_secs(every_s)),
+        pause: milliseconds(reader, "reconcile.pause_ms")?,
+        differences_max: reader.size("reconcile.differences_max")?,
+    })
 }
 
 fn seconds(reader: &mut Reader<'_>, path: &'static str) -> Result<Duration, ConfigError> {

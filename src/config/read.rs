@@ -7,14 +7,39 @@ use super::ConfigError;
 use super::keys;
 use super::secret::{self, HIDDEN};
 use super::source::Environment;
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value as Json};
+use sha2::{Digest, Sha256};
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
 use toml::{Table, Value};
 
 pub(super) struct Reader<'a> {
     table: &'a Table,
     environment: &'a Environment,
     shown: Map<String, Json>,
+    secrets: RefCell<SecretDigests>,
+}
+
+/// For each key of secrets, a digest of each of them in order: tells whether one has changed.
+#[derive(Clone, Default)]
+pub(super) struct SecretDigests(BTreeMap<&'static str, Vec<[u8; 32]>>);
+
+impl SecretDigests {
+    /// The keys whose secrets are not the same in `other`.
+    pub(super) fn changed(&self, other: &Self) -> impl Iterator<Item = &'static str> {
+        let paths: BTreeSet<_> = self.0.keys().chain(other.0.keys()).copied().collect();
+        let (ours, theirs) = (self.0.clone(), other.0.clone());
+        paths
+            .into_iter()
+            .filter(move |path| ours.get(path) != theirs.get(path))
+    }
+}
+
+impl std::fmt::Debug for SecretDigests {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.write_str(HIDDEN)
+    }
 }
 
 impl<'a> Reader<'a> {
@@ -23,7 +48,13 @@ impl<'a> Reader<'a> {
             table,
             environment,
             shown: Map::new(),
+            secrets: RefCell::default(),
         }
+    }
+
+    /// Digests of the secrets taken so far.
+    pub(super) fn secret_digests(&self) -> SecretDigests {
+        self.secrets.borrow().clone()
     }
 
     /// Everything taken so far, by dotted path, secrets hidden.
@@ -125,7 +156,20 @@ impl<'a> Reader<'a> {
         let value = entry
             .get("key")
             .ok_or_else(|| invalid(path, "has an entry without its `key`"))?;
-        secret::resolve(path, value, self.environment, chars_min)
+        self.resolved(path, value, chars_min)
+    }
+
+    fn resolved(
+        &self,
+        path: &'static str,
+        value: &Value,
+        chars_min: usize,
+    ) -> Result<SecretString, ConfigError> {
+        let secret = secret::resolve(path, value, self.environment, chars_min)?;
+        let digest = Sha256::digest(secret.expose_secret().as_bytes()).into();
+        let mut secrets = self.secrets.borrow_mut();
+        secrets.0.entry(path).or_default().push(digest);
+        Ok(secret)
     }
 
     /// The secret at `path`, where one is set.
@@ -138,7 +182,7 @@ impl<'a> Reader<'a> {
             return Ok(None);
         };
         self.show(path, Json::from(HIDDEN));
-        secret::resolve(path, value, self.environment, chars_min).map(Some)
+        self.resolved(path, value, chars_min).map(Some)
     }
 
     /// Notes what is shown at `path`.

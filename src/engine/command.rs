@@ -165,7 +165,8 @@ pub struct ReceiveWebhook {
     pub event_id: WebhookEventId,
     /// What it reports.
     pub kind: WebhookKind,
-    /// Stands for the nonce under the signature, where the form has one.
+    /// Stands for what makes this delivery unlike every other one: the nonce under the signature,
+    /// or, where the form has none, event id and timestamp.
     pub nonce: Option<u64>,
     /// When the gateway says that it happened.
     pub happened_at: UnixMs,

@@ -555,6 +555,12 @@ impl WebhookFormat {
             Self::Stripe => "stripe",
         }
     }
+
+    /// The form with this word.
+    pub fn parse(word: &str) -> Option<Self> {
+        let known = [Self::Holdfast, Self::Standard, Self::Stripe];
+        known.into_iter().find(|format| format.as_str() == word)
+    }
 }
 
 /// What a gateway reports.
@@ -650,7 +656,8 @@ pub struct WebhookReceived {
     pub event_id: WebhookEventId,
     /// What it reports.
     pub kind: WebhookKind,
-    /// Stands for the nonce under the signature, where its form has one.
+    /// Stands for what makes the delivery unlike every other one: the nonce under the signature, or,
+    /// where its form has none, event id and timestamp.
     pub nonce: Option<u64>,
     /// When the gateway says that it happened.
     pub happened_at: UnixMs,

@@ -6,10 +6,11 @@
 use crate::engine::catalogue::{ProductIndex, PromotionIndex};
 use crate::engine::event::Clawback;
 use crate::engine::event::{DeclineCause, Quote, ReviewWanted, RuleHit, VoidCause};
-use crate::engine::lifecycle::{PurchaseState, Step, next_state};
+use crate::engine::lifecycle::{PurchaseState, Step, Units, next_state};
+use crate::engine::view::{PaymentView, Standing};
 use crate::ids::{
-    AuthorizationId, CaptureId, CardToken, DeviceId, Digest16, GatewayCode, Lsn, ReceiptKeyId,
-    RequestId,
+    AuthorizationId, CaptureId, CardToken, DeviceId, Digest16, GatewayCode, Lsn, PurchaseId,
+    ReceiptKeyId, RequestId,
 };
 use crate::money::{Amount, Tokens};
 use crate::time::UnixMs;
@@ -167,6 +168,43 @@ impl Purchase {
         let last = refunds.last()?;
         let number = u32::try_from(refunds.len()).ok()?;
         (last.state == RefundState::Pending).then_some((number, last))
+    }
+
+    /// What the books say of its payment.
+    pub(super) fn payment_view(&self, purchase: PurchaseId) -> Option<PaymentView> {
+        let payment = self.payment.as_deref()?;
+        let last = self.history.last()?;
+        let started = |it: &&Happened| it.step == Step::PaymentStarted;
+        let started = self.history.iter().find(started);
+        Some(PaymentView {
+            purchase,
+            request: payment.request,
+            state: self.state,
+            standing: self.standing(),
+            amount: payment.quote.amount,
+            refunded: self.refunded,
+            currency: payment.quote.currency,
+            card: payment.card.clone(),
+            started_at: started?.at,
+            authorization: payment.authorization.clone(),
+            last: last.lsn,
+        })
+    }
+
+    fn standing(&self) -> Standing {
+        if self.is_open() {
+            return Standing::Open;
+        }
+        match self.state.units() {
+            Units::Held => Standing::Open,
+            Units::None => Standing::NothingTaken,
+            Units::Sold => {
+                let captured = |it: &&Happened| it.step == Step::PaymentCaptured;
+                let step = self.history.iter().find(captured);
+                let step = step.expect("units are sold by a capture");
+                Standing::Captured(step.lsn)
+            }
+        }
     }
 
     /// Whether somebody has to drive a payment or a refund on.

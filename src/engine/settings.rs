@@ -38,14 +38,37 @@ pub struct CardRetries {
 /// How long nonces and event ids of webhooks are remembered, and how many.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub struct WebhookMemory {
-    /// How long a nonce is, in milliseconds.
-    pub nonce_retention_ms: u64,
-    /// Nonces in that time.
+    nonce_retention_ms: u64,
+    /// Nonces in [`WebhookMemory::nonce_retention_ms`].
     pub nonces_max: usize,
-    /// How long an event id is, in milliseconds.
+    /// How long an event id is remembered, in milliseconds.
     pub event_retention_ms: u64,
     /// Event ids in that time.
     pub events_max: usize,
+}
+
+impl WebhookMemory {
+    /// What is remembered where a timestamp may lie `tolerance_ms` before or after now.
+    pub const fn new(
+        tolerance_ms: u64,
+        nonces_max: usize,
+        event_retention_ms: u64,
+        events_max: usize,
+    ) -> Self {
+        Self {
+            // A delivery may come first when its timestamp is still ahead by all of the tolerance,
+            // and again when it is behind by as much; both are reckoned in whole seconds.
+            nonce_retention_ms: 2 * tolerance_ms + 1_000,
+            nonces_max,
+            event_retention_ms,
+            events_max,
+        }
+    }
+
+    /// How long a nonce is remembered, in milliseconds: longer than any timestamp stays good.
+    pub const fn nonce_retention_ms(self) -> u64 {
+        self.nonce_retention_ms
+    }
 }
 
 /// At most `count` attempts of a buyer in any window of `window_ms` milliseconds.
@@ -115,12 +138,7 @@ impl Default for EngineSettings {
                 limited_max: 15,
                 window_ms: 30 * 86_400_000,
             },
-            webhooks: WebhookMemory {
-                nonce_retention_ms: 600_000,
-                nonces_max: 100_000,
-                event_retention_ms: 7 * 86_400_000,
-                events_max: 1_000_000,
-            },
+            webhooks: WebhookMemory::new(300_000, 100_000, 7 * 86_400_000, 1_000_000),
             bounds: Bounds::default(),
         }
     }

@@ -12,9 +12,12 @@ use crate::engine::refusal::Refusal;
 use crate::engine::scrutiny::BuyerRisk;
 use crate::engine::settings::{Bounds, CardRetries, RateLimit};
 use crate::engine::view::{
-    BuyerView, HistoryEntry, HoldView, Kept, PurchaseView, RefundStatus, RefundView,
+    BuyerView, HistoryEntry, HoldView, Kept, PaymentView, PaymentsPage, PurchaseView, RefundStatus,
+    RefundView,
 };
-use crate::ids::{CardToken, Digest16, Lsn, PurchaseId, RequestId, ShardId, UserId};
+use crate::ids::{
+    AuthorizationId, CardToken, Digest16, Lsn, PurchaseId, RequestId, ShardId, UserId,
+};
 use crate::money::Tokens;
 use crate::time::UnixMs;
 use foldhash::fast::FixedState;
@@ -357,6 +360,17 @@ impl Shard {
             .map(|purchase| &self.buyers[purchase.buyer.0 as usize].user)
     }
 
+    /// The purchase whose payment the gateway calls `authorization`. Looks at every one.
+    pub fn purchase_of(&self, authorization: &AuthorizationId) -> Option<PurchaseId> {
+        let named = |purchase: &Purchase| {
+            let payment = purchase.payment.as_ref();
+            payment.and_then(|it| it.authorization.as_ref()) == Some(authorization)
+        };
+        self.numbered()
+            .find(|(_, purchase)| named(purchase))
+            .map(|(id, _)| id)
+    }
+
     /// Every purchase of which a payment or a refund is under way, and when it last changed.
     pub fn open_payments(&self) -> impl Iterator<Item = (PurchaseId, UnixMs)> + '_ {
         self.opened().map(|(id, purchase)| {
@@ -390,6 +404,26 @@ impl Shard {
             };
             (id, kept)
         })
+    }
+
+    /// What the books say of a purchase's payment; `None` where there is none.
+    pub fn payment_view(&self, id: PurchaseId) -> Option<PaymentView> {
+        self.find(id)?.payment_view(id)
+    }
+
+    /// The payments among the purchases from the sequence number `from` on, of which at most
+    /// `most` are looked at.
+    pub fn payments(&self, from: u64, most: usize) -> PaymentsPage {
+        let start = usize::try_from(from)
+            .map_or(self.purchases.len(), |from| from.min(self.purchases.len()));
+        let end = start.saturating_add(most).min(self.purchases.len());
+        let numbered = (from..).zip(&self.purchases[start..end]);
+        PaymentsPage {
+            payments: numbered
+                .filter_map(|(sequence, it)| it.payment_view(PurchaseId::new(self.id, sequence)))
+                .collect(),
+            next: (end < self.purchases.len()).then_some(end as u64),
+        }
     }
 
     /// When the next hold runs out, at the earliest.

@@ -74,6 +74,53 @@ pub struct PurchaseView {
     pub history: Vec<HistoryEntry>,
 }
 
+/// What our books say of one payment, for comparing with the gateway's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PaymentView {
+    /// Of which purchase.
+    pub purchase: PurchaseId,
+    /// The request that started it.
+    pub request: RequestId,
+    /// Where the purchase is.
+    pub state: PurchaseState,
+    /// What the state means for the money.
+    pub standing: Standing,
+    /// What it costs.
+    pub amount: Amount,
+    /// What went back.
+    pub refunded: Amount,
+    /// In which currency.
+    pub currency: Currency,
+    /// The card that it is charged to.
+    pub card: CardToken,
+    /// When it was started.
+    pub started_at: UnixMs,
+    /// The gateway's name for its authorization, where it is known.
+    pub authorization: Option<AuthorizationId>,
+    /// Where its last step stands in the log: the same for as long as nothing changes.
+    pub last: Lsn,
+}
+
+/// What became of a payment's money, as far as it is decided.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// Not decided: a payment or a refund is under way, or a person decides.
+    Open,
+    /// It ended with nothing taken.
+    NothingTaken,
+    /// The money was taken, by the step that stands there in the log.
+    Captured(Lsn),
+}
+
+/// Some of a shard's payments.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PaymentsPage {
+    /// They, in the order of their numbers.
+    pub payments: Vec<PaymentView>,
+    /// The sequence number from which to go on; `None`: these were the last.
+    pub next: Option<u64>,
+}
+
 /// Money that was captured and not given back.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub struct Kept {

@@ -195,6 +195,7 @@ impl Front {
                 "circuit": self.core.payments.circuit().as_str(),
             },
             "connections": self.core.metrics.connections(),
+            "reconcile": super::reconcile::short(&self.core.reconciler.status()),
             "conservation": status.products.iter().map(conservation).collect::<Vec<_>>(),
             "recovery": {
                 "events_replayed": opened.events_replayed,

@@ -50,6 +50,8 @@ pub enum Kind {
     Json,
     /// `application/problem+json`.
     Problem,
+    /// `application/jwk-set+json`.
+    JwkSet,
     /// Prometheus text.
     Metrics,
 }
@@ -59,6 +61,7 @@ impl Kind {
         match self {
             Self::Json => "application/json",
             Self::Problem => "application/problem+json",
+            Self::JwkSet => "application/jwk-set+json",
             Self::Metrics => "text/plain; version=0.0.4; charset=utf-8",
         }
     }

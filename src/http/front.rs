@@ -11,6 +11,7 @@ use super::body::{self, BodyBounds};
 use super::problem::{self, RateTold, Reason, problem};
 use super::routes::{self, Resource};
 use super::server::Handler;
+use super::webhooks::WebhookDesk;
 use crate::config::Config;
 use crate::engine::refusal::Refusal;
 use crate::ids::{Lsn, RequestId};
@@ -19,7 +20,9 @@ use crate::money::Currency;
 use crate::payments::driver::Payments;
 use crate::payments::sandbox::Sandbox;
 use crate::receipts::Sealer;
+use crate::reconcile::Reconciler;
 use crate::telemetry::metrics::{Metrics, Shard, Stage};
+use crate::webhooks::{Endpoint, Secrets};
 use bytes::Bytes;
 use hyper::body::Incoming;
 use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue, WWW_AUTHENTICATE};
@@ -38,6 +41,7 @@ pub struct Core {
     pub(super) payments: Arc<Payments>,
     pub(super) sealer: Sealer,
     pub(super) sandbox: Option<Arc<Sandbox>>,
+    pub(super) reconciler: Arc<Reconciler>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) keys: Keys,
     pub(super) currencies: Vec<Currency>,
@@ -45,6 +49,7 @@ pub struct Core {
     pub(super) body: BodyBounds,
     pub(super) answer_within: Duration,
     pub(super) config_shown: Vec<u8>,
+    pub(super) webhooks: WebhookDesk,
     pub(super) stopping: AtomicBool,
     in_flight_max_each: u64,
 }
@@ -59,8 +64,12 @@ pub struct Parted {
     pub sealer: Sealer,
     /// The gateway, where it is the sandbox.
     pub sandbox: Option<Arc<Sandbox>>,
+    /// Compares the gateway's charges with ours.
+    pub reconciler: Arc<Reconciler>,
     /// Counters, one shard for each worker and one more.
     pub metrics: Arc<Metrics>,
+    /// The secrets that webhooks are signed with.
+    pub webhook_secrets: Arc<Secrets>,
 }
 
 impl Core {
@@ -73,6 +82,7 @@ impl Core {
             payments: parts.payments,
             sealer: parts.sealer,
             sandbox: parts.sandbox,
+            reconciler: parts.reconciler,
             metrics: parts.metrics,
             keys: Keys::new(&config.keys),
             currencies: config.sale.currencies.clone(),
@@ -86,6 +96,7 @@ impl Core {
             },
             answer_within: config.payments.answer_within,
             config_shown: config.shown().to_string().into_bytes(),
+            webhooks: WebhookDesk::new(parts.webhook_secrets, config.webhooks.tolerance_ms),
             stopping: AtomicBool::new(false),
             in_flight_max_each: in_flight_each as u64,
         })
@@ -97,9 +108,15 @@ impl Core {
         self.payments.resume(gate)
     }
 
+    /// From now on the gateway's charges are compared with ours, on a thread of their own.
+    pub fn start_reconciling(&self) -> std::io::Result<()> {
+        self.reconciler.start()
+    }
+
     /// From now on the program says that it is not ready.
     pub fn stop(&self) {
         self.stopping.store(true, Ordering::Relaxed);
+        self.reconciler.stop();
     }
 }
 
@@ -203,6 +220,7 @@ impl Front {
             Resource::Purchase => self.purchase(call).await,
             Resource::Receipt => self.receipt(call).await,
             Resource::VerifyReceipt => self.verify_receipt(call, body).await,
+            Resource::Jwks => self.jwks(),
             Resource::AdminProducts => self.admin_products(call).await,
             Resource::AdminProduct => self.admin_product(call, body).await,
             Resource::AdminPromotions => self.admin_promotions(call).await,
@@ -223,6 +241,11 @@ impl Front {
             Resource::UserPause => self.pause_buyer(call, body).await,
             Resource::UserRating => self.rate_buyer(call, body).await,
             Resource::SandboxCharges => self.sandbox_charges(&call),
+            Resource::PaymentWebhook => self.webhook(call, body, Endpoint::Payment).await,
+            Resource::StripeWebhook => self.webhook(call, body, Endpoint::Stripe).await,
+            Resource::WebhookSecrets => self.webhook_secrets(call, body).await,
+            Resource::WebhookSecret => self.retire_webhook_secret(call).await,
+            Resource::Reconcile => self.reconcile(call).await,
             Resource::Live => Self::live(),
             Resource::Ready => self.ready(call.id),
             Resource::Metrics => self.metrics(),

@@ -31,6 +31,7 @@ impl Front {
         let mut out = Exposition::default();
         self.core.metrics.render(&mut out);
         self.log_metrics(&mut out);
+        super::reconcile::metrics(&self.core.reconciler.status(), &mut out);
         Answer {
             status: StatusCode::OK,
             kind: Kind::Metrics,

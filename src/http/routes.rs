@@ -24,6 +24,8 @@ pub enum Resource {
     Receipt,
     /// Checking a receipt.
     VerifyReceipt,
+    /// The public keys of receipts.
+    Jwks,
     /// All products.
     AdminProducts,
     /// A product, for the operator.
@@ -64,6 +66,16 @@ pub enum Resource {
     UserRating,
     /// What the sandbox gateway charged.
     SandboxCharges,
+    /// A gateway's webhooks.
+    PaymentWebhook,
+    /// Stripe's webhooks.
+    StripeWebhook,
+    /// The secrets that webhooks are signed with.
+    WebhookSecrets,
+    /// One of them.
+    WebhookSecret,
+    /// The comparison of the gateway's charges with ours.
+    Reconcile,
     /// Whether the process runs.
     Live,
     /// Whether it takes purchases.
@@ -74,7 +86,7 @@ pub enum Resource {
 
 impl Resource {
     /// Every one.
-    pub const ALL: [Self; 30] = [
+    pub const ALL: &[Self] = &[
         Self::Holds,
         Self::Hold,
         Self::Buy,
@@ -82,6 +94,7 @@ impl Resource {
         Self::Purchase,
         Self::Receipt,
         Self::VerifyReceipt,
+        Self::Jwks,
         Self::AdminProducts,
         Self::AdminProduct,
         Self::AdminPromotions,
@@ -102,6 +115,11 @@ impl Resource {
         Self::UserPause,
         Self::UserRating,
         Self::SandboxCharges,
+        Self::PaymentWebhook,
+        Self::StripeWebhook,
+        Self::WebhookSecrets,
+        Self::WebhookSecret,
+        Self::Reconcile,
         Self::Live,
         Self::Ready,
         Self::Metrics,
@@ -117,6 +135,7 @@ impl Resource {
             Self::Purchase => "/limited/purchases/{purchase_id}",
             Self::Receipt => "/limited/receipts/{receipt_id}",
             Self::VerifyReceipt => "/receipts/verify",
+            Self::Jwks => "/.well-known/jwks.json",
             Self::AdminProducts => "/admin/products",
             Self::AdminProduct => "/admin/products/{product_id}",
             Self::AdminPromotions => "/admin/promotions",
@@ -137,6 +156,11 @@ impl Resource {
             Self::UserPause => "/admin/users/{user_id}/pause",
             Self::UserRating => "/admin/users/{user_id}/rating",
             Self::SandboxCharges => "/admin/sandbox/charges",
+            Self::PaymentWebhook => "/webhooks/payment",
+            Self::StripeWebhook => "/webhooks/stripe",
+            Self::WebhookSecrets => "/admin/webhooks/secrets",
+            Self::WebhookSecret => "/admin/webhooks/secrets/{secret_id}",
+            Self::Reconcile => "/admin/reconcile",
             Self::Live => "/livez",
             Self::Ready => "/readyz",
             Self::Metrics => "/metrics",
@@ -151,9 +175,11 @@ impl Resource {
             | Self::VerifyReceipt
             | Self::Snapshot
             | Self::Void
-            | Self::SpendRewards => "POST",
-            Self::Refunds => "GET, HEAD, POST",
-            Self::Hold => "DELETE",
+            | Self::SpendRewards
+            | Self::PaymentWebhook
+            | Self::StripeWebhook => "POST",
+            Self::Refunds | Self::WebhookSecrets | Self::Reconcile => "GET, HEAD, POST",
+            Self::Hold | Self::WebhookSecret => "DELETE",
             Self::UserPause => "DELETE, POST",
             Self::AdminProduct | Self::AdminPromotion | Self::RiskRules | Self::UserRating => {
                 "GET, HEAD, PUT"
@@ -161,6 +187,7 @@ impl Resource {
             Self::Product
             | Self::Purchase
             | Self::Receipt
+            | Self::Jwks
             | Self::AdminProducts
             | Self::AdminPromotions
             | Self::Status
@@ -219,6 +246,7 @@ pub fn resolve(path: &str) -> Option<(Resource, Cow<'_, str>)> {
         "/limited/holds" => return plain(Resource::Holds),
         "/limited/buy" => return plain(Resource::Buy),
         "/receipts/verify" => return plain(Resource::VerifyReceipt),
+        "/.well-known/jwks.json" => return plain(Resource::Jwks),
         "/admin/products" => return plain(Resource::AdminProducts),
         "/admin/promotions" => return plain(Resource::AdminPromotions),
         "/admin/snapshot" => return plain(Resource::Snapshot),
@@ -228,6 +256,10 @@ pub fn resolve(path: &str) -> Option<(Resource, Cow<'_, str>)> {
         "/admin/payments" => return plain(Resource::OpenPayments),
         "/admin/risk/rules" => return plain(Resource::RiskRules),
         "/admin/sandbox/charges" => return plain(Resource::SandboxCharges),
+        "/webhooks/payment" => return plain(Resource::PaymentWebhook),
+        "/webhooks/stripe" => return plain(Resource::StripeWebhook),
+        "/admin/webhooks/secrets" => return plain(Resource::WebhookSecrets),
+        "/admin/reconcile" => return plain(Resource::Reconcile),
         "/livez" => return plain(Resource::Live),
         "/readyz" => return plain(Resource::Ready),
         "/metrics" => return plain(Resource::Metrics),
@@ -247,6 +279,7 @@ pub fn resolve(path: &str) -> Option<(Resource, Cow<'_, str>)> {
         "/admin/purchases" => Resource::AdminPurchase,
         "/admin/users" => Resource::AdminUser,
         "/limited/rewards" => Resource::Rewards,
+        "/admin/webhooks/secrets" => Resource::WebhookSecret,
         _ => return None,
     };
     (!id.is_empty()).then_some(())?;
@@ -312,7 +345,7 @@ mod tests {
 
     #[test]
     fn every_template_resolves_to_its_resource_and_unknown_paths_to_none() {
-        for resource in Resource::ALL {
+        for resource in Resource::ALL.iter().copied() {
             let template = resource.template();
             let is_id = |part: &&str| part.starts_with('{');
             let ids = template.split('/').filter(is_id).count();

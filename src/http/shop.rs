@@ -4,7 +4,7 @@
 //! trail with what of it could be read; everything else the engine decides. A payment goes on
 //! when its caller is gone or has waited long enough; the caller is then told where to look.
 
-use super::answer::{Answer, IDEMPOTENT_REPLAYED};
+use super::answer::{Answer, IDEMPOTENT_REPLAYED, Kind};
 use super::auth::Caller;
 use super::front::{Call, Front};
 use super::idempotency;
@@ -20,9 +20,13 @@ use crate::ids::{ProductId, PurchaseId, RequestId};
 use crate::journal::{Outcome, Refused, Replay, StorageFault, Submitted};
 use crate::telemetry::metrics::{Attempt, Stage};
 use hyper::body::Incoming;
-use hyper::header::{HeaderValue, LOCATION};
+use hyper::header::{CACHE_CONTROL, HeaderValue, LOCATION};
 use hyper::http::StatusCode;
 use std::time::Instant;
+
+/// How long a copy of the public keys may be used. A signature by a key that the copy does not
+/// have is a reason to fetch it again earlier.
+const JWKS_CACHED: &str = "public, max-age=3600";
 
 /// What the caller is told of an attempt, and how it is counted.
 pub(super) type Told = (Answer, Attempt);
@@ -362,8 +366,22 @@ impl Front {
             "valid": verdict.valid,
             "key_id": key_id,
             "reason": verdict.reason.as_str(),
+            "seals": {
+                "hmac": verdict.hmac.as_str(),
+                "ed25519": verdict.ed25519.as_str(),
+            },
         });
         Answer::value(StatusCode::OK, &shown)
+    }
+
+    /// The public keys, for whoever verifies receipts without us.
+    pub(super) fn jwks(&self) -> Answer {
+        Answer {
+            status: StatusCode::OK,
+            kind: Kind::JwkSet,
+            body: self.core.sealer.jwks().to_string().into_bytes(),
+            headers: vec![(CACHE_CONTROL, HeaderValue::from_static(JWKS_CACHED))],
+        }
     }
 }
 

@@ -10,7 +10,7 @@ use super::settings::Disks;
 use super::snapshot::{restore, store};
 use crate::engine::settings::EngineSettings;
 use crate::engine::shard::Shard;
-use crate::engine::view::Kept;
+use crate::engine::view::{Kept, PaymentView};
 use crate::ids::{Lsn, PurchaseId};
 use std::path::Path;
 
@@ -41,6 +41,8 @@ pub struct CheckReport {
     pub open: Vec<PurchaseId>,
     /// Purchases that were paid, and what was paid for each.
     pub captures: Vec<(PurchaseId, Kept)>,
+    /// Every payment, by purchase.
+    pub payments: Vec<PaymentView>,
     /// For each product: total, held, sold.
     pub products: Vec<(String, u32, u32, u32)>,
     /// For each promotion: maximum, uses.
@@ -248,6 +250,11 @@ fn report(
             .map(|(id, _)| id)
             .collect(),
         captures: state.shards.iter().flat_map(Shard::captures).collect(),
+        payments: state
+            .shards
+            .iter()
+            .flat_map(|shard| shard.payments(0, usize::MAX).payments)
+            .collect(),
         products: products.collect(),
         promotions: promotions.collect(),
         digest,
@@ -271,6 +278,7 @@ impl CheckReport {
             log_id: None,
             open: Vec::new(),
             captures: Vec::new(),
+            payments: Vec::new(),
             products: Vec::new(),
             promotions: Vec::new(),
             digest: String::new(),

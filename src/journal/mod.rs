@@ -32,7 +32,8 @@ use crate::engine::settings::EngineSettings;
 use crate::engine::shard::{LATEST, Shard};
 use crate::engine::velocity::Velocity;
 use crate::engine::view::{
-    AftermathView, BuyerView, OpenView, ProductView, PromotionView, PurchaseView, RefundView,
+    AftermathView, BuyerView, OpenView, PaymentView, PaymentsPage, ProductView, PromotionView,
+    PurchaseView, RefundView,
 };
 use crate::ids::{Lsn, ProductId, PromotionCode, PurchaseId, ShardId, UserId};
 use crate::money::Tokens;
@@ -192,6 +193,17 @@ impl Journal {
         let shard = self.shard(ShardId::of(user));
         let view = shard.buyer_view(user, &self.catalogue.load())?;
         Some((view, self.appended()))
+    }
+
+    /// What our books say of a purchase's payment; to be told once what is appended is durable.
+    pub fn payment(&self, id: PurchaseId) -> Option<PaymentView> {
+        self.shard(id.shard()).payment_view(id)
+    }
+
+    /// The payments of a shard from the sequence number `from` on; `most` purchases are looked at
+    /// in one turn.
+    pub fn payments_of(&self, shard: ShardId, from: u64, most: usize) -> PaymentsPage {
+        self.shard(shard).payments(from, most)
     }
 
     /// Every purchase of which a payment or a refund is under way, and when it last changed: to be

@@ -3,6 +3,8 @@
 //! Invariants: of all deliveries with one nonce, and of all with one event id, one at most is let in
 //! within the retention, across restarts: what is remembered follows from the log. One delivery at a
 //! time is decided, so that a duplicate is told only once the first one stands in the log before it.
+//! What is not let in leaves nothing behind: everything is looked at first and remembered last, so
+//! that a delivery that finds no room may be sent again as it is.
 //! Deliberately absent: signatures and timestamps (`webhooks`), and asking the gateway (`payments`),
 //! which is what most webhooks lead to: they are hints, and its books are the truth.
 
@@ -10,11 +12,11 @@ use super::Journal;
 use super::fault::StorageFault;
 use crate::engine::cells::{Admission, Fingerprint, GenerationExport, GuardFull, ReplayGuard};
 use crate::engine::command::ReceiveWebhook;
-use crate::engine::decide::decide_dispute;
-use crate::engine::event::{Disposition, Event, WebhookKind, WebhookReceived};
+use crate::engine::decide::{Claims, decide_dispute};
+use crate::engine::event::{Disposition, Event, WebhookFormat, WebhookKind, WebhookReceived};
 use crate::engine::refusal::Refusal;
 use crate::engine::settings::WebhookMemory;
-use crate::ids::{Lsn, PurchaseId, WebhookEventId};
+use crate::ids::{AuthorizationId, Lsn, PurchaseId, ShardId, UserId, WebhookEventId};
 use crate::time::UnixMs;
 use rkyv::{Archive, Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -53,7 +55,7 @@ struct GenerationImage {
 impl Seen {
     pub(super) fn new(memory: WebhookMemory) -> Self {
         Self {
-            nonces: ReplayGuard::new(memory.nonces_max, memory.nonce_retention_ms),
+            nonces: ReplayGuard::new(memory.nonces_max, memory.nonce_retention_ms()),
             events: ReplayGuard::new(memory.events_max, memory.event_retention_ms),
         }
     }
@@ -64,7 +66,25 @@ impl Seen {
             self.nonces.insert(Fingerprint::new(nonce), at.get())?;
         }
         self.events
-            .insert(fingerprint_of(seen.event_id.as_str()), at.get())
+            .insert(event_fingerprint(seen.format, &seen.event_id), at.get())
+    }
+
+    /// What is known of a delivery; nothing is remembered.
+    fn look(&self, command: &ReceiveWebhook, at: UnixMs) -> Known {
+        let nonce = command.nonce.map_or(Admission::Fresh, |nonce| {
+            self.nonces.look(Fingerprint::new(nonce), at.get())
+        });
+        match nonce {
+            Admission::Fresh => {}
+            Admission::Replayed => return Known::Delivery,
+            Admission::Full | Admission::Late => return Known::NoRoom,
+        }
+        let event = event_fingerprint(command.format, &command.event_id);
+        match self.events.look(event, at.get()) {
+            Admission::Fresh => Known::Nothing,
+            Admission::Replayed => Known::Event,
+            Admission::Full | Admission::Late => Known::NoRoom,
+        }
     }
 
     pub(super) fn image(&self, at: UnixMs) -> SeenImage {
@@ -100,6 +120,28 @@ impl Seen {
     }
 }
 
+/// What is known of a delivery.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+enum Known {
+    /// Neither it nor what it reports.
+    Nothing,
+    /// This very delivery.
+    Delivery,
+    /// What it reports, from another delivery.
+    Event,
+    /// That cannot be told, or not be remembered: no room is left, or the clock stands before the
+    /// time up to which has been forgotten.
+    NoRoom,
+}
+
+/// Gateways do not agree on names, so that Stripe's stand apart from those of a gateway of ours.
+fn event_fingerprint(format: WebhookFormat, event_id: &WebhookEventId) -> Fingerprint {
+    match format {
+        WebhookFormat::Holdfast | WebhookFormat::Standard => fingerprint_of(event_id.as_str()),
+        WebhookFormat::Stripe => fingerprint_of(&format!("stripe/{event_id}")),
+    }
+}
+
 /// Stands for a text in a [`ReplayGuard`]: the first 64 bits of its SHA-256.
 pub fn fingerprint_of(text: &str) -> Fingerprint {
     let digest = Sha256::digest(text.as_bytes());
@@ -110,70 +152,102 @@ pub fn fingerprint_of(text: &str) -> Fingerprint {
 }
 
 impl Journal {
-    /// Lets a webhook in whose signature and timestamp are good: [`Refusal::ReplayedNonce`], or
-    /// [`Refusal::Overloaded`] where no more can be remembered just now.
+    /// Lets a webhook in whose signature and timestamp are good. Refused, with nothing left behind:
+    /// [`Refusal::ReplayedNonce`]; [`Refusal::Overloaded`] where no more can be remembered just
+    /// now; [`Refusal::WrongState`] for a dispute of a payment whose capture is not known yet.
+    ///
+    /// The same delivery again is refused where its form has nonces. Elsewhere it is a duplicate
+    /// like any other, only that nothing is written: whoever caught one could send it for ever.
     pub fn receive_webhook(
         &self,
         command: &ReceiveWebhook,
     ) -> Result<Result<LetIn, Refusal>, StorageFault> {
         let _one_at_a_time = self.webhook_turn.lock();
-        if let Some(nonce) = command.nonce {
-            let admitted = self
-                .seen
-                .nonces
-                .admit(Fingerprint::new(nonce), self.now().get());
-            match admitted {
-                Admission::Fresh => {}
-                Admission::Replayed => return Ok(Err(Refusal::ReplayedNonce)),
-                Admission::Full | Admission::Late => return Ok(Err(Refusal::Overloaded)),
+        let at = self.now();
+        let duplicate = |durable_at| LetIn {
+            disposition: Disposition::Duplicate,
+            look_at: None,
+            durable_at,
+        };
+        match self.seen.look(command, at) {
+            Known::Nothing => self.let_in(command, at),
+            Known::Delivery if command.format == WebhookFormat::Holdfast => {
+                Ok(Err(Refusal::ReplayedNonce))
             }
-        }
-        let event = fingerprint_of(command.event_id.as_str());
-        match self.seen.events.admit(event, self.now().get()) {
-            Admission::Fresh => self.let_in(command).map(Ok),
-            Admission::Replayed => {
+            Known::Delivery => Ok(Ok(duplicate(self.appended()))),
+            Known::Event => {
                 let received = received(command, None, Disposition::Duplicate);
-                let durable_at = self.append_alone(&received, self.now())?;
-                Ok(Ok(LetIn {
-                    disposition: Disposition::Duplicate,
-                    look_at: None,
-                    durable_at,
-                }))
+                self.append_received(received, at).map(duplicate).map(Ok)
             }
-            Admission::Full | Admission::Late => Ok(Err(Refusal::Overloaded)),
+            Known::NoRoom => Ok(Err(Refusal::Overloaded)),
         }
     }
 
-    fn let_in(&self, command: &ReceiveWebhook) -> Result<LetIn, StorageFault> {
+    /// Whether a webhook with this nonce was let in.
+    pub fn knows_nonce(&self, nonce: u64) -> bool {
+        let nonce = Fingerprint::new(nonce);
+        self.seen.nonces.look(nonce, self.now().get()) == Admission::Replayed
+    }
+
+    /// The purchase whose payment the gateway calls `authorization`. Looks at every purchase, one
+    /// shard after the other: for what is rare, on a thread that serves nobody.
+    pub fn purchase_of(&self, authorization: &AuthorizationId) -> Option<PurchaseId> {
+        ShardId::all().find_map(|id| self.shard(id).purchase_of(authorization))
+    }
+
+    fn let_in(
+        &self,
+        command: &ReceiveWebhook,
+        at: UnixMs,
+    ) -> Result<Result<LetIn, Refusal>, StorageFault> {
         let ignored = |durable_at| LetIn {
             disposition: Disposition::Ignored,
             look_at: None,
             durable_at,
         };
-        let Some(purchase) = command.purchase else {
+        let unknown = || {
             let received = received(command, None, Disposition::Ignored);
-            return self.append_alone(&received, self.now()).map(ignored);
+            self.append_received(received, at).map(ignored).map(Ok)
+        };
+        let Some(purchase) = command.purchase else {
+            return unknown();
         };
         let mut turn = self.turn(purchase.shard())?;
         let Some(user) = turn.shard.owner_of(purchase).cloned() else {
-            let received = received(command, None, Disposition::Ignored);
-            return self.append_alone(&received, self.now()).map(ignored);
+            drop(turn);
+            return unknown();
         };
-        let changed = decide_dispute(turn.context(), purchase, command);
+        let changed = match decide_dispute(turn.context(), purchase, command) {
+            Ok(changed) => changed,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
         let look_at = hints(command.kind).then_some(purchase);
         let disposition = if changed.is_some() || look_at.is_some() {
             Disposition::Processed
         } else {
             Disposition::Ignored
         };
-        let mut events = vec![received(command, Some(user), disposition)];
+        let received = received(command, Some(user), disposition);
+        let mut events = vec![Event::WebhookReceived(received.clone())];
         events.extend(changed);
-        let durable_at = turn.commit_events(&events, crate::engine::decide::Claims::default())?;
-        Ok(LetIn {
+        let durable_at = turn.commit_events(&events, Claims::default())?;
+        self.remember(&received, at);
+        Ok(Ok(LetIn {
             disposition,
             look_at,
             durable_at,
-        })
+        }))
+    }
+
+    fn append_received(&self, received: WebhookReceived, at: UnixMs) -> Result<Lsn, StorageFault> {
+        self.remember(&received, at);
+        self.append_alone(&Event::WebhookReceived(received), at)
+    }
+
+    fn remember(&self, received: &WebhookReceived, at: UnixMs) {
+        self.seen
+            .remember(received, at)
+            .expect("there was room when this turn looked, and nobody else remembers in it");
     }
 }
 
@@ -195,13 +269,12 @@ const fn hints(kind: WebhookKind) -> bool {
 
 fn received(
     command: &ReceiveWebhook,
-    user: Option<crate::ids::UserId>,
+    user: Option<UserId>,
     disposition: Disposition,
-) -> Event {
-    let event_id: WebhookEventId = command.event_id.clone();
-    Event::WebhookReceived(WebhookReceived {
+) -> WebhookReceived {
+    WebhookReceived {
         format: command.format,
-        event_id,
+        event_id: command.event_id.clone(),
         kind: command.kind,
         nonce: command.nonce,
         happened_at: command.happened_at,
@@ -209,5 +282,5 @@ fn received(
         user,
         disposition,
         request: command.request,
-    })
+    }
 }

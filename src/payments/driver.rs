@@ -16,7 +16,7 @@ use crate::engine::event::{AdminAct, VoidCause};
 use crate::engine::lifecycle::PurchaseState;
 use crate::engine::refusal::Refusal;
 use crate::engine::view::{PurchaseView, RefundView};
-use crate::ids::{Lsn, PurchaseId, ReceiptKeyId};
+use crate::ids::{Lsn, PurchaseId};
 use crate::journal::{CommitGate, Journal, StorageFault};
 use crate::payments::breaker::Circuit;
 use crate::payments::calls::Calls;
@@ -28,6 +28,7 @@ use crate::payments::refund::{End, KnownRefund, RefundDrive};
 use crate::payments::registry::{Asked, Before, Driving, Registry};
 use crate::payments::saga::{Known, Rest};
 use crate::payments::settings::{PaymentSettings, SettingsError};
+use crate::receipts::CaptureKeys;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
@@ -39,20 +40,11 @@ pub struct Payments {
     journal: Arc<Journal>,
     calls: Calls,
     settings: PaymentSettings,
-    keys: SealKeys,
+    keys: CaptureKeys,
     meter: Arc<dyn Meter>,
     registry: Registry,
     permits: Semaphore,
     later: Later,
-}
-
-/// The keys that captures name, so that their receipts are always made with these.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SealKeys {
-    /// The key that seals receipts.
-    pub seal: ReceiptKeyId,
-    /// The key that signs them, where there is one.
-    pub sign: Option<ReceiptKeyId>,
 }
 
 /// What is measured of payments. Calls come from the hot path: count and return.
@@ -116,7 +108,7 @@ impl Payments {
         journal: Arc<Journal>,
         gateway: Arc<dyn Gateway>,
         settings: PaymentSettings,
-        keys: SealKeys,
+        keys: CaptureKeys,
         meter: Arc<dyn Meter>,
     ) -> Result<Arc<Self>, SettingsError> {
         settings.check()?;
@@ -216,6 +208,7 @@ impl Payments {
             tokio::select! {
                 () = Arc::clone(&payments).keep_trying(gate) => {}
                 () = payments.keep_sweeping() => {}
+                () = payments.keep_probing() => {}
             }
         }
     }
@@ -236,7 +229,7 @@ impl Payments {
     pub fn admission(&self) -> Result<(), Refusal> {
         if self.in_flight() >= self.settings.in_flight_max {
             Err(Refusal::Overloaded)
-        } else if self.circuit() == Circuit::Open {
+        } else if self.circuit() != Circuit::Closed {
             Err(Refusal::GatewayUnavailable)
         } else {
             Ok(())
@@ -270,7 +263,7 @@ impl Payments {
         &self.settings
     }
 
-    pub(super) fn seal_keys(&self) -> &SealKeys {
+    pub(super) fn seal_keys(&self) -> &CaptureKeys {
         &self.keys
     }
 
@@ -443,6 +436,20 @@ impl Payments {
         while self.journal.fault().is_none() {
             tokio::time::sleep(every).await;
             self.sweep();
+        }
+    }
+
+    /// While nothing is sent to the gateway, asks it now and then for something that moves nothing:
+    /// no buyer's payment has to find out whether it is back.
+    async fn keep_probing(&self) {
+        let every = Duration::from_millis(self.settings.breaker.open_ms);
+        while self.journal.fault().is_none() {
+            tokio::time::sleep(every).await;
+            if self.circuit() == Circuit::HalfOpen {
+                let asked = self.calls.ask(Call::List, |gateway| gateway.list(None));
+                // Its end is the breaker's to note.
+                let _ = asked.await;
+            }
         }
     }
 

@@ -22,6 +22,6 @@ pub mod scheme;
 pub mod settings;
 pub mod stripe;
 
-pub use driver::{Meter, Payments, SealKeys, Settled};
+pub use driver::{Meter, Payments, Settled};
 pub use handover::Paying;
 pub use settings::{PaymentSettings, SettingsError};

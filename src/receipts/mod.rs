@@ -1,16 +1,25 @@
 //! Receipts: what a buyer keeps, and how anybody tells a genuine one.
 //!
 //! A receipt is not stored: it follows from the purchase as captured and the key that the capture
-//! named, so a purchase has one, ever, whenever it is shown ([`seal`]). [`wire`] is its JSON.
+//! named, so a purchase has one, ever, whenever it is shown (`seal`). It carries an HMAC, which
+//! proves it to us, and, where there is a key for it, a signature, which proves it to anybody
+//! (`signature`). `wire` is its JSON, `verify` what checking it finds, [`jwks`] the public keys.
 //! Invariants: [`Receipt::canonical`] is unambiguous (one `name=value` a line, no value can hold
 //! an end of line); the keys here seal receipts and nothing else; a retired key stays listed, so
 //! that what it sealed is still known.
 //! Deliberately absent: where keys come from, HTTP, files.
 
+pub mod jwks;
 mod seal;
+mod signature;
+mod verify;
 mod wire;
 
-pub use seal::{KEYS_MAX, ReceiptKey, SECRET_BYTES_MIN, Sealer, SealerError, UnknownKey};
+pub use seal::{
+    CaptureKeys, KEYS_MAX, ReceiptKey, SECRET_BYTES_MIN, Sealer, SealerError, UnknownKey,
+};
+pub use signature::{ED25519_KEY_BYTES, Ed25519Key, KeyUnread, PublicKey, Signed};
+pub use verify::{Finding, SealCheck, Verdict, Verifier};
 pub use wire::{Malformed, RECEIPT_BYTES_MAX};
 
 use crate::ids::{ProductId, PurchaseId, ReceiptKeyId, UserId};
@@ -44,6 +53,8 @@ pub struct Receipt {
     pub key_id: ReceiptKeyId,
     /// HMAC-SHA-256 of the integrity hash and the key's id.
     pub hmac: [u8; 32],
+    /// The signature, where the capture named a key for it whose secret is here.
+    pub ed25519: Option<Signed>,
 }
 
 impl Receipt {
@@ -85,47 +96,5 @@ impl Receipt {
     /// SHA-256 of [`Receipt::canonical`].
     pub fn computed_hash(&self) -> [u8; 32] {
         Sha256::digest(self.canonical().as_bytes()).into()
-    }
-}
-
-/// Whether a receipt is genuine, and if not, why.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Verdict {
-    /// Whether it is exactly as it was sealed.
-    pub valid: bool,
-    /// The key that it names, where it could be read.
-    pub key_id: Option<ReceiptKeyId>,
-    /// What was found.
-    pub reason: Finding,
-}
-
-/// What verifying a receipt found.
-#[derive(Copy, Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Finding {
-    /// Everything is as it was sealed.
-    Genuine,
-    /// It has more than [`RECEIPT_BYTES_MAX`] bytes.
-    TooLarge,
-    /// It is not a receipt's JSON.
-    Malformed,
-    /// It names a key that is not listed here.
-    UnknownKey,
-    /// Its fields are not those that were hashed.
-    HashMismatch,
-    /// The hash was not sealed with the key it names.
-    SealMismatch,
-}
-
-impl Finding {
-    /// The word for it, as `/receipts/verify` and `holdfast receipt verify` say it.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Genuine => "genuine",
-            Self::TooLarge => "too_large",
-            Self::Malformed => "malformed",
-            Self::UnknownKey => "unknown_key",
-            Self::HashMismatch => "hash_mismatch",
-            Self::SealMismatch => "seal_mismatch",
-        }
     }
 }

@@ -1,13 +1,18 @@
-//! Owns the keys that seal receipts: making a receipt from a captured purchase, and verifying one.
+//! Owns the keys that seal receipts: making a receipt from a captured purchase.
 //!
 //! Invariants: the HMAC covers the integrity hash and the key's id, each of fixed or told length;
 //! secrets have at least [`SECRET_BYTES_MIN`] bytes, are kept only as prepared HMAC states, which
 //! are wiped when dropped, and are never printed; comparisons take the same time wherever they
-//! differ. Deliberately absent: key generation and rotation, which are the operator's.
+//! differ. Which keys seal a purchase's receipt its capture says, never the order of the keys now.
+//! Deliberately absent: key generation and rotation, which are the operator's; what a signature is
+//! (`signature`) and what verifying finds (`verify`).
 
 use crate::engine::view::PurchaseView;
 use crate::ids::{PurchaseId, ReceiptKeyId};
-use crate::receipts::{Finding, Receipt, Verdict};
+use crate::receipts::Receipt;
+use crate::receipts::jwks;
+use crate::receipts::signature::{Ed25519Key, PublicKey};
+use crate::receipts::verify::{Verdict, Verifier};
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 use std::fmt;
@@ -16,7 +21,7 @@ use subtle::ConstantTimeEq;
 /// The fewest bytes that a sealing key's secret may have: the length of the hash.
 pub const SECRET_BYTES_MIN: usize = 32;
 
-/// The most sealing keys, retired ones included.
+/// The most keys of a kind, retired ones included.
 pub const KEYS_MAX: usize = 32;
 
 /// A key that seals receipts and does nothing else.
@@ -33,6 +38,16 @@ impl ReceiptKey {
         }
         let prepared = Hmac::new_from_slice(secret).expect("HMAC takes keys of every length");
         Ok(Self { id, prepared })
+    }
+
+    /// Its name.
+    pub fn id(&self) -> &ReceiptKeyId {
+        &self.id
+    }
+
+    /// Whether `hmac` is this key's seal of `integrity_hash`.
+    pub(super) fn made(&self, hmac: &[u8; 32], integrity_hash: &[u8; 32]) -> bool {
+        self.mac(integrity_hash).ct_eq(hmac).into()
     }
 
     fn mac(&self, integrity_hash: &[u8; 32]) -> [u8; 32] {
@@ -52,36 +67,82 @@ impl fmt::Debug for ReceiptKey {
     }
 }
 
-/// All sealing keys, newest first.
+/// The keys that a capture writes down: those that its receipt is sealed with, ever.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CaptureKeys {
+    /// The key of the HMAC.
+    pub seal: ReceiptKeyId,
+    /// The key of the signature; `None`: receipts are not signed.
+    pub sign: Option<ReceiptKeyId>,
+}
+
+/// Sealed and not signed.
+impl From<ReceiptKeyId> for CaptureKeys {
+    fn from(seal: ReceiptKeyId) -> Self {
+        Self { seal, sign: None }
+    }
+}
+
+/// All keys of receipts, newest first.
 #[derive(Debug)]
 pub struct Sealer {
     keys: Vec<ReceiptKey>,
+    signing: Vec<Ed25519Key>,
+    public: Vec<PublicKey>,
 }
 
 impl Sealer {
     /// A sealer with these keys, newest first: the first one seals, the others only verify and
-    /// show what they sealed.
+    /// show what they sealed. Receipts are not signed.
     pub fn new(keys: Vec<ReceiptKey>) -> Result<Self, SealerError> {
         if keys.is_empty() {
             return Err(SealerError::NoKey);
         }
-        if keys.len() > KEYS_MAX {
-            return Err(SealerError::TooManyKeys);
-        }
-        for (place, key) in keys.iter().enumerate() {
-            if keys[..place].iter().any(|earlier| earlier.id == key.id) {
-                return Err(SealerError::SameName(key.id.clone()));
-            }
-        }
-        Ok(Self { keys })
+        check_names(keys.iter().map(ReceiptKey::id))?;
+        Ok(Self {
+            keys,
+            signing: Vec::new(),
+            public: Vec::new(),
+        })
     }
 
-    /// The key that seals from now on; a capture writes it down.
+    /// The same with these Ed25519 keys, newest first: the first one signs, the others show and
+    /// verify what they signed, or, where they are retired, only verify it. None: no signatures.
+    pub fn with_signatures(self, signing: Vec<Ed25519Key>) -> Result<Self, SealerError> {
+        check_names(signing.iter().map(|key| key.public().id()))?;
+        if let Some(first) = signing.first()
+            && !first.signs()
+        {
+            return Err(SealerError::FirstIsRetired(first.public().id().clone()));
+        }
+        let public = signing.iter().map(|key| key.public().clone()).collect();
+        Ok(Self {
+            keys: self.keys,
+            signing,
+            public,
+        })
+    }
+
+    /// The key that seals from now on.
     pub fn newest(&self) -> &ReceiptKeyId {
         &self.keys[0].id
     }
 
-    /// The receipt of `purchase`; `None` where it was not captured. The same whenever it is asked.
+    /// The keys that seal and sign from now on; a capture writes them down.
+    pub fn capture_keys(&self) -> CaptureKeys {
+        CaptureKeys {
+            seal: self.newest().clone(),
+            sign: self.public.first().map(|key| key.id().clone()),
+        }
+    }
+
+    /// The public keys as a JSON Web Key Set, newest first.
+    pub fn jwks(&self) -> serde_json::Value {
+        jwks::write(self.public.iter())
+    }
+
+    /// The receipt of `purchase`; `None` where it was not captured. The same whenever it is asked,
+    /// but that it stands without its signature where the secret that signed it is not here.
     pub fn receipt(&self, purchase: &PurchaseView) -> Result<Option<Receipt>, UnknownKey> {
         let (Some(captured_at), Some(key_id)) =
             (purchase.captured_at(), purchase.receipt_key.as_ref())
@@ -106,43 +167,34 @@ impl Sealer {
             integrity_hash: [0; 32],
             key_id: key_id.clone(),
             hmac: [0; 32],
+            ed25519: None,
         };
         receipt.integrity_hash = receipt.computed_hash();
         receipt.hmac = key.mac(&receipt.integrity_hash);
+        receipt.ed25519 = purchase
+            .signing_key
+            .as_ref()
+            .and_then(|id| self.signing.iter().find(|key| key.public().id() == id))
+            .and_then(|key| key.sign(&receipt.integrity_hash));
         Ok(Some(receipt))
+    }
+
+    /// What verifies receipts with all keys that are here.
+    pub fn verifier(&self) -> Verifier<'_> {
+        Verifier {
+            hmac: Some(&self.keys),
+            ed25519: Some(&self.public),
+        }
     }
 
     /// Whether `receipt` is exactly as it was sealed here.
     pub fn verify(&self, receipt: &Receipt) -> Verdict {
-        let reason = self
-            .find(&receipt.key_id)
-            .map_or(Finding::UnknownKey, |key| {
-                let hash = receipt.computed_hash();
-                let same_hash = hash.ct_eq(&receipt.integrity_hash);
-                let same_seal = key.mac(&receipt.integrity_hash).ct_eq(&receipt.hmac);
-                match (bool::from(same_hash), bool::from(same_seal)) {
-                    (true, true) => Finding::Genuine,
-                    (false, _) => Finding::HashMismatch,
-                    (true, false) => Finding::SealMismatch,
-                }
-            });
-        Verdict {
-            valid: reason == Finding::Genuine,
-            key_id: Some(receipt.key_id.clone()),
-            reason,
-        }
+        self.verifier().verify(receipt)
     }
 
     /// Whether these bytes are the JSON of a receipt that is exactly as it was sealed here.
     pub fn verify_json(&self, bytes: &[u8]) -> Verdict {
-        match Receipt::from_json(bytes) {
-            Ok(receipt) => self.verify(&receipt),
-            Err(malformed) => Verdict {
-                valid: false,
-                key_id: None,
-                reason: malformed.finding(),
-            },
-        }
+        self.verifier().verify_json(bytes)
     }
 
     fn find(&self, id: &ReceiptKeyId) -> Option<&ReceiptKey> {
@@ -150,19 +202,42 @@ impl Sealer {
     }
 }
 
-/// What is wrong with the sealing keys.
+/// Each name once, and not too many.
+fn check_names<'a>(
+    names: impl ExactSizeIterator<Item = &'a ReceiptKeyId>,
+) -> Result<(), SealerError> {
+    if names.len() > KEYS_MAX {
+        return Err(SealerError::TooManyKeys);
+    }
+    let mut seen: Vec<&ReceiptKeyId> = Vec::with_capacity(names.len());
+    for name in names {
+        if seen.contains(&name) {
+            return Err(SealerError::SameName(name.clone()));
+        }
+        seen.push(name);
+    }
+    Ok(())
+}
+
+/// What is wrong with the keys of receipts.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SealerError {
     /// There is none.
     #[error("no receipt key is configured: add one to receipts.hmac_keys")]
     NoKey,
-    /// There are more than [`KEYS_MAX`].
-    #[error("more than {KEYS_MAX} receipt keys are configured: drop the oldest")]
+    /// There are more than [`KEYS_MAX`] of a kind.
+    #[error("more than {KEYS_MAX} receipt keys of a kind are configured: drop the oldest")]
     TooManyKeys,
     /// A secret has fewer than [`SECRET_BYTES_MIN`] bytes.
     #[error("receipt key {0} has fewer than {SECRET_BYTES_MIN} bytes: make it longer")]
     SecretTooShort(ReceiptKeyId),
-    /// Two keys have one name.
+    /// The first Ed25519 key has no secret.
+    #[error(
+        "the first of receipts.ed25519_keys, {0}, has no secret, so nothing could be signed: put \
+         the key that signs first"
+    )]
+    FirstIsRetired(ReceiptKeyId),
+    /// Two keys of a kind have one name.
     #[error("two receipt keys are named {0}: a key's name is never used again")]
     SameName(ReceiptKeyId),
 }

@@ -8,9 +8,9 @@
 
 use crate::ids::{ProductId, PurchaseId, ReceiptKeyId, UserId};
 use crate::money::{Amount, Currency};
-use crate::receipts::{Finding, Receipt};
+use crate::receipts::{Receipt, Signed};
 use crate::time::UnixMs;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use std::io::Write;
 
 /// The most bytes that are read as a receipt.
@@ -30,16 +30,6 @@ pub enum Malformed {
     Field(&'static str),
 }
 
-impl Malformed {
-    /// What verifying makes of it.
-    pub const fn finding(self) -> Finding {
-        match self {
-            Self::TooLarge => Finding::TooLarge,
-            Self::Shape | Self::Field(_) => Finding::Malformed,
-        }
-    }
-}
-
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Wire<'a> {
@@ -55,6 +45,20 @@ struct Wire<'a> {
     integrity_hash: &'a str,
     key_id: &'a str,
     hmac: &'a str,
+    #[serde(borrow, default, deserialize_with = "present")]
+    ed25519: Option<WireSigned<'a>>,
+}
+
+/// What stands there has to be a signature: `null` is no way to write that there is none.
+fn present<'de, D: Deserializer<'de>>(from: D) -> Result<Option<WireSigned<'de>>, D::Error> {
+    WireSigned::deserialize(from).map(Some)
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WireSigned<'a> {
+    key_id: &'a str,
+    signature: &'a str,
 }
 
 #[derive(Deserialize)]
@@ -69,7 +73,7 @@ impl Receipt {
     /// ids are of `[A-Za-z0-9_.:-]`.
     pub fn write_json(&self, out: &mut Vec<u8>) {
         const INFALLIBLE: &str = "writing into memory does not fail";
-        out.reserve(512);
+        out.reserve(768);
         write!(
             out,
             "{{\"receipt_id\":\"{}\",\"purchase_id\":\"{}\",\"user_id\":\"{}\",\
@@ -90,7 +94,15 @@ impl Receipt {
         out.extend_from_slice(self.key_id.as_str().as_bytes());
         out.extend_from_slice(b"\",\"hmac\":\"");
         push_hex(out, &self.hmac);
-        out.extend_from_slice(b"\"}");
+        if let Some(Signed { key_id, signature }) = &self.ed25519 {
+            out.extend_from_slice(b"\",\"ed25519\":{\"key_id\":\"");
+            out.extend_from_slice(key_id.as_str().as_bytes());
+            out.extend_from_slice(b"\",\"signature\":\"");
+            push_hex(out, signature);
+            out.extend_from_slice(b"\"}}");
+        } else {
+            out.extend_from_slice(b"\"}");
+        }
     }
 
     /// Reads a receipt from at most [`RECEIPT_BYTES_MAX`] bytes of JSON.
@@ -114,26 +126,35 @@ impl Receipt {
             amount: Amount::new(wire.amount.value).ok_or(field("amount.value"))?,
             currency: Currency::parse(wire.amount.currency).ok_or(field("amount.currency"))?,
             captured_at: parse_instant(wire.captured_at).ok_or(field("captured_at"))?,
-            integrity_hash: parse_digest(wire.integrity_hash).ok_or(field("integrity_hash"))?,
+            integrity_hash: parse_hex(wire.integrity_hash).ok_or(field("integrity_hash"))?,
             key_id: ReceiptKeyId::parse(wire.key_id).ok_or(field("key_id"))?,
-            hmac: parse_digest(wire.hmac).ok_or(field("hmac"))?,
+            hmac: parse_hex(wire.hmac).ok_or(field("hmac"))?,
+            ed25519: wire.ed25519.as_ref().map(parse_signed).transpose()?,
         };
         Ok(receipt)
     }
 }
 
-fn push_hex(out: &mut Vec<u8>, digest: &[u8; 32]) {
-    let start = out.len();
-    out.resize(start + 64, 0);
-    hex::encode_to_slice(digest, &mut out[start..]).expect("32 bytes are 64 hexadecimal digits");
+fn parse_signed(wire: &WireSigned<'_>) -> Result<Signed, Malformed> {
+    let field = Malformed::Field;
+    Ok(Signed {
+        key_id: ReceiptKeyId::parse(wire.key_id).ok_or(field("ed25519.key_id"))?,
+        signature: parse_hex(wire.signature).ok_or(field("ed25519.signature"))?,
+    })
 }
 
-fn parse_digest(text: &str) -> Option<[u8; 32]> {
+fn push_hex(out: &mut Vec<u8>, bytes: &[u8]) {
+    let start = out.len();
+    out.resize(start + 2 * bytes.len(), 0);
+    hex::encode_to_slice(bytes, &mut out[start..]).expect("a byte is two hexadecimal digits");
+}
+
+fn parse_hex<const N: usize>(text: &str) -> Option<[u8; N]> {
     let lower = |b: u8| b.is_ascii_digit() || matches!(b, b'a'..=b'f');
     text.bytes().all(lower).then_some(())?;
-    let mut digest = [0; 32];
-    hex::decode_to_slice(text, &mut digest).ok()?;
-    Some(digest)
+    let mut bytes = [0; N];
+    hex::decode_to_slice(text, &mut bytes).ok()?;
+    Some(bytes)
 }
 
 /// An instant in exactly the form that [`UnixMs`] is written in.

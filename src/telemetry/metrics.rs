@@ -58,7 +58,7 @@ pub enum Attempt {
 
 /// Success, pending, and each reason.
 const ATTEMPTS: usize = Refusal::ALL.len() + 2;
-/// In the order of their numbers.
+/// By their numbers.
 const FLOWS: [Flow; 5] = [
     Flow::Hold,
     Flow::Buy,

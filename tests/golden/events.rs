@@ -23,6 +23,7 @@ use holdfast::time::UnixMs;
 pub const AT: UnixMs = UnixMs::new(1_800_000_000_123);
 
 /// One event of each kind.
+#[allow(clippy::too_many_lines, reason = "a table")]
 pub fn all() -> Vec<Event> {
     vec![
         Event::ProductSet(product_set()),

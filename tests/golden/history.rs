@@ -7,7 +7,7 @@
 use crate::events;
 use holdfast::engine::command::{Buy, PaymentStep, PlaceHold, ReleaseHold};
 use holdfast::engine::event::VoidCause;
-use holdfast::engine::settings::EngineSettings;
+use holdfast::engine::settings::{EngineSettings, WebhookMemory};
 use holdfast::ids::{AuthorizationId, CaptureId, CardToken, Lsn, PurchaseId, ReceiptKeyId, UserId};
 use holdfast::journal::{
     Clock, Disks, Journal, JournalOptions, ManualClock, Outcome, Recorded, StorageFault, Submitted,
@@ -72,6 +72,8 @@ impl Stage {
         let mut options = JournalOptions::new("memory");
         options.clock = Clock::Manual(clock.clone());
         options.engine = EngineSettings::default();
+        // As the golden directory was written: a snapshot tells when its nonces are forgotten.
+        options.engine.webhooks = WebhookMemory::new(299_500, 100_000, 7 * 86_400_000, 1_000_000);
         options.log.segment_bytes = SEGMENT_BYTES as u64;
         options.log.ring_bytes = 1 << 20;
         options.snapshot_every_bytes = 0;

@@ -16,7 +16,8 @@ use holdfast::journal::{CommitGate, Journal, JournalOptions, Outcome};
 use holdfast::money::{Amount, Currency, Price};
 use holdfast::payments::gateway::{Gateway, Reference};
 use holdfast::payments::sandbox::{Charge, ChargeState, Sandbox, read_charges};
-use holdfast::payments::{Meter, PaymentSettings, Payments, SealKeys, Settled};
+use holdfast::payments::{Meter, PaymentSettings, Payments, Settled};
+use holdfast::receipts::CaptureKeys;
 use std::collections::HashMap;
 use std::fs;
 use std::future::Future;
@@ -80,7 +81,7 @@ impl Stage {
         options.engine.rate.count = 1_000;
         let journal = Journal::open(options, &mut |_| {}).unwrap();
         let sandbox = Arc::new(Sandbox::open(data_dir).unwrap());
-        let key = SealKeys {
+        let key = CaptureKeys {
             seal: ReceiptKeyId::parse("r1").unwrap(),
             sign: None,
         };

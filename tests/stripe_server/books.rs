@@ -2,113 +2,10 @@
 
 use super::cards::{Issuer, issuer, refund_status};
 use super::hooks::Event;
-use bytes::Bytes;
+use super::wire::{Asked, Op, Reply};
 use serde_json::{Map, Value, json};
 use std::collections::{HashMap, HashSet};
 use std::time::{SystemTime, UNIX_EPOCH};
-
-/// What a request asks for.
-#[derive(Copy, Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Op {
-    Create,
-    Confirm,
-    Capture,
-    Cancel,
-    Get,
-    List,
-    Refund,
-    ListRefunds,
-    Other,
-}
-
-impl Op {
-    pub(super) fn of(method: &str, path: &str) -> Self {
-        let parts: Vec<&str> = path.trim_matches('/').split('/').collect();
-        match (method, parts.as_slice()) {
-            ("POST", ["v1", "payment_intents"]) => Self::Create,
-            ("GET", ["v1", "payment_intents"]) => Self::List,
-            ("GET", ["v1", "payment_intents", _]) => Self::Get,
-            ("POST", ["v1", "payment_intents", _, "confirm"]) => Self::Confirm,
-            ("POST", ["v1", "payment_intents", _, "capture"]) => Self::Capture,
-            ("POST", ["v1", "payment_intents", _, "cancel"]) => Self::Cancel,
-            ("POST", ["v1", "refunds"]) => Self::Refund,
-            ("GET", ["v1", "refunds"]) => Self::ListRefunds,
-            _ => Self::Other,
-        }
-    }
-}
-
-/// A request.
-#[derive(Clone)]
-pub(super) struct Asked {
-    pub(super) op: Op,
-    pub(super) method: String,
-    pub(super) path: String,
-    pub(super) fields: Vec<(String, String)>,
-    pub(super) key: Option<String>,
-    pub(super) let_in: bool,
-}
-
-impl Asked {
-    fn field(&self, name: &str) -> Option<&str> {
-        let found = self.fields.iter().find(|(it, _)| it == name)?;
-        Some(&found.1)
-    }
-
-    fn number(&self, name: &str) -> Option<i64> {
-        self.field(name)?.parse().ok()
-    }
-
-    fn expands(&self, what: &str) -> bool {
-        let wanted = |(name, value): &(String, String)| name == "expand[]" && value == what;
-        self.fields.iter().any(wanted)
-    }
-
-    fn metadata(&self) -> Map<String, Value> {
-        let entry = |(name, value): &(String, String)| {
-            let name = name.strip_prefix("metadata[")?.strip_suffix(']')?;
-            Some((name.to_owned(), Value::from(value.clone())))
-        };
-        self.fields.iter().filter_map(entry).collect()
-    }
-
-    fn same_as(&self, other: &Self) -> bool {
-        (&self.method, &self.path, &self.fields) == (&other.method, &other.path, &other.fields)
-    }
-}
-
-/// An answer.
-#[derive(Clone, Debug)]
-pub(super) struct Reply {
-    pub(super) status: u16,
-    pub(super) body: Bytes,
-    pub(super) replayed: bool,
-}
-
-impl Reply {
-    fn ok(body: &Value) -> Self {
-        Self {
-            status: 200,
-            body: Bytes::from(body.to_string()),
-            replayed: false,
-        }
-    }
-
-    pub(super) fn error(status: u16, kind: &str, code: &str) -> Self {
-        let mut error = json!({"type": kind, "message": "said by the server in the test"});
-        if !code.is_empty() {
-            error["code"] = code.into();
-        }
-        Self {
-            status,
-            ..Self::ok(&json!({ "error": error }))
-        }
-    }
-
-    fn invalid(code: &str) -> Self {
-        Self::error(400, "invalid_request_error", code)
-    }
-}
 
 /// How a request ended: with an answer that its key stands for from now on, or refused before
 /// anything was done.
@@ -131,33 +28,35 @@ pub struct Booked {
     pub declines: u32,
 }
 
-struct Intent {
-    booked: Booked,
-    payment_method: String,
-    created: u64,
-    metadata: Map<String, Value>,
-    charge: Option<String>,
-    error: Option<Value>,
+pub(super) struct Intent {
+    pub(super) booked: Booked,
+    pub(super) payment_method: String,
+    pub(super) created: u64,
+    pub(super) metadata: Map<String, Value>,
+    pub(super) charge: Option<String>,
+    pub(super) error: Option<Value>,
 }
 
-struct RefundMade {
-    id: String,
-    intent: usize,
-    amount: i64,
-    status: String,
-    metadata: Map<String, Value>,
-    created: u64,
+pub(super) struct RefundMade {
+    pub(super) id: String,
+    pub(super) intent: usize,
+    pub(super) amount: i64,
+    pub(super) status: String,
+    pub(super) metadata: Map<String, Value>,
+    pub(super) created: u64,
 }
 
 #[derive(Default)]
 pub(super) struct Books {
-    intents: Vec<Intent>,
+    pub(super) intents: Vec<Intent>,
     by_id: HashMap<String, usize>,
     refunds: Vec<RefundMade>,
     stored: HashMap<String, (Asked, Reply)>,
     in_use: HashSet<String>,
     events: Vec<Event>,
     events_ever: u64,
+    /// Whether the account has the search.
+    pub(super) searchable: bool,
 }
 
 const CREATE_FIELDS: [&str; 10] = [
@@ -257,6 +156,7 @@ impl Books {
                 Ok(Reply::ok(&self.intent(at, asked.expands("latest_charge"))))
             }
             Op::List => self.list(asked),
+            Op::Search => self.search(asked),
             Op::Refund => self.refund(asked),
             Op::ListRefunds => self.list_refunds(asked),
             Op::Other => Err(Reply::error(404, "invalid_request_error", "")),
@@ -409,6 +309,22 @@ impl Books {
         })))
     }
 
+    /// By our metadata only.
+    fn search(&self, asked: &Asked) -> Ended {
+        let query = asked.field("query").unwrap_or_default();
+        let reference = query
+            .strip_prefix("metadata['holdfast_reference']:'")
+            .and_then(|rest| rest.strip_suffix('\''))
+            .filter(|_| self.searchable)
+            .ok_or_else(|| Reply::invalid(""))?;
+        let found = self.of_reference(reference);
+        let data: Vec<Value> = found.iter().map(|at| self.intent(*at, false)).collect();
+        Ok(Reply::ok(&json!({
+            "object": "search_result", "url": "/v1/payment_intents/search", "data": data,
+            "has_more": false, "next_page": null,
+        })))
+    }
+
     fn refund(&mut self, asked: &Asked) -> Ended {
         let at = self.of_refund(asked)?;
         let it = &mut self.intents[at];
@@ -532,57 +448,6 @@ impl Books {
             created: now_s(),
             object,
         });
-    }
-
-    fn intent(&self, at: usize, expand: bool) -> Value {
-        let it = &self.intents[at];
-        let charge = match &it.charge {
-            Some(_) if expand => self.charge(at),
-            other => json!(other),
-        };
-        let capturable = match it.booked.status.as_str() {
-            "requires_capture" => it.booked.amount,
-            _ => 0,
-        };
-        json!({
-            "id": it.booked.id, "object": "payment_intent", "amount": it.booked.amount,
-            "amount_capturable": capturable, "amount_received": it.booked.captured,
-            "capture_method": "manual", "created": it.created, "currency": it.booked.currency,
-            "last_payment_error": it.error, "latest_charge": charge, "livemode": false,
-            "metadata": it.metadata, "payment_method": it.payment_method,
-            "payment_method_types": ["card"], "status": it.booked.status,
-        })
-    }
-
-    fn charge(&self, at: usize) -> Value {
-        let it = &self.intents[at];
-        // What was let go counts as refunded.
-        let let_go = it.booked.status == "canceled" && it.booked.authorizations > 0;
-        let refunded = if let_go {
-            it.booked.amount
-        } else {
-            it.booked.refunded
-        };
-        json!({
-            "id": it.charge, "object": "charge", "amount": it.booked.amount,
-            "amount_captured": it.booked.captured, "amount_refunded": refunded,
-            "captured": it.booked.captured > 0, "currency": it.booked.currency,
-            "payment_intent": it.booked.id, "metadata": it.metadata,
-            "paid": it.error.is_none(), "refunded": refunded == it.booked.amount,
-            "payment_method_details": {
-                "type": "card", "card": { "capture_before": it.created + 7 * 86_400 },
-            },
-        })
-    }
-
-    fn refund_shown(&self, made: &RefundMade) -> Value {
-        let of = &self.intents[made.intent];
-        json!({
-            "id": made.id, "object": "refund", "amount": made.amount, "created": made.created,
-            "charge": of.charge, "currency": of.booked.currency, "metadata": made.metadata,
-            "payment_intent": of.booked.id, "status": made.status,
-            "failure_reason": (made.status == "failed").then_some("expired_or_canceled_card"),
-        })
     }
 }
 

@@ -1,7 +1,7 @@
 //! The bad days: which request goes wrong, and how. Scripted rules first, in order; then silence;
 //! then at random, the same for the same seed and the n-th time of the same request.
 
-use super::books::{Asked, Op};
+use super::wire::{Asked, Op};
 use std::collections::HashMap;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 

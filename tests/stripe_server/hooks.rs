@@ -19,6 +19,8 @@ pub struct Webhooks {
     /// The endpoint's secret, `whsec_…`.
     pub secret: String,
     pub seed: u64,
+    /// Of 1,000 events so many are delivered at all.
+    pub sent_per_mille: u64,
     /// Of 1,000 events so many are delivered twice.
     pub twice_per_mille: u64,
     /// Each delivery comes up to so much later, by which they change places.
@@ -72,6 +74,9 @@ impl Hooks {
         };
         for event in events {
             let drawn = xxh3_64_with_seed(event.id.as_bytes(), webhooks.seed);
+            if (drawn >> 32) % 1_000 >= webhooks.sent_per_mille {
+                continue;
+            }
             let copies = 1 + u64::from(drawn % 1_000 < webhooks.twice_per_mille);
             let body = body(&event);
             for copy in 0..copies {

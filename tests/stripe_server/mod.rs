@@ -11,8 +11,10 @@ pub mod books;
 mod cards;
 pub mod faults;
 pub mod hooks;
+mod shown;
+pub mod wire;
 
-use books::{Asked, Booked, Books, Op, Reply};
+use books::{Booked, Books};
 use bytes::Bytes;
 use faults::{Effect, Fault, Faults, Kept, Rates, Silence};
 use hooks::{Delivered, Hooks, Webhooks};
@@ -32,6 +34,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
+use wire::{Asked, Op, Reply};
 
 /// The key that it lets in.
 pub const SECRET_KEY: &str = "sk_test_of_the_server_in_the_test";
@@ -110,6 +113,11 @@ impl StripeServer {
     /// Forgets stored results, as Stripe may after a day.
     pub fn forget_keys(&self) {
         self.state.books.lock().unwrap().forget_keys();
+    }
+
+    /// From now on the account has Stripe's search.
+    pub fn searchable(&self) {
+        self.state.books.lock().unwrap().searchable = true;
     }
 
     /// Whether a result is stored under a key for a request of this path.
@@ -220,12 +228,11 @@ async fn accept(listener: TcpListener, state: Arc<State>) {
 async fn serve(state: Arc<State>, request: Request<Incoming>) -> io::Result<Response<Sent>> {
     let asked = read(request).await?;
     let fault = state.faults.lock().unwrap().next(&asked);
-    let fault = match fault {
-        None => return Ok(sent(state.perform(&asked))),
-        Some(fault) => fault,
+    let Some(fault) = fault else {
+        return Ok(sent(&state.perform(&asked)));
     };
     match fault {
-        Fault::Error(effect, kept) => Ok(sent(state.fail(&asked, effect, kept))),
+        Fault::Error(effect, kept) => Ok(sent(&state.fail(&asked, effect, kept))),
         Fault::NoAnswer(effect) => {
             state.perform_if(effect, &asked);
             tokio::time::sleep(NEVER).await;
@@ -245,7 +252,7 @@ async fn serve(state: Arc<State>, request: Request<Incoming>) -> io::Result<Resp
             };
             Ok(response(&reply, body))
         }
-        Fault::TooMany => Ok(sent(Reply::error(
+        Fault::TooMany => Ok(sent(&Reply::error(
             429,
             "invalid_request_error",
             "rate_limit",
@@ -253,12 +260,12 @@ async fn serve(state: Arc<State>, request: Request<Incoming>) -> io::Result<Resp
         Fault::Garbage => {
             let mut reply = state.perform(&asked);
             reply.body = Bytes::from_static(b"{\"id\": \"pi_");
-            Ok(sent(reply))
+            Ok(sent(&reply))
         }
         // Done even where nobody waits for it any more; its key is in use until then.
         Fault::Slow(ms) => {
             if !state.books.lock().unwrap().begin(&asked) {
-                return Ok(sent(Reply::error(
+                return Ok(sent(&Reply::error(
                     409,
                     "idempotency_error",
                     "idempotency_key_in_use",
@@ -269,7 +276,7 @@ async fn serve(state: Arc<State>, request: Request<Incoming>) -> io::Result<Resp
                 state.books.lock().unwrap().end(&asked);
                 state.perform(&asked)
             });
-            Ok(sent(later.await.map_err(|_| cut())?))
+            Ok(sent(&later.await.map_err(|_| cut())?))
         }
     }
 }
@@ -328,10 +335,10 @@ fn cut() -> io::Error {
     io::Error::from(io::ErrorKind::ConnectionReset)
 }
 
-fn sent(reply: Reply) -> Response<Sent> {
+fn sent(reply: &Reply) -> Response<Sent> {
     let left = reply.body.len() as u64;
     let part = Some(reply.body.clone());
-    response(&reply, Sent { part, left })
+    response(reply, Sent { part, left })
 }
 
 fn response(reply: &Reply, body: Sent) -> Response<Sent> {

@@ -5,6 +5,9 @@
 //! operator would.
 #![allow(dead_code, reason = "each test uses a part of this")]
 
+pub mod money;
+pub mod signing;
+
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -131,6 +134,7 @@ impl Setup {
             address,
             data_dir,
             log,
+            config: scratch.path().join("holdfast.toml"),
             _scratch: scratch,
         })
     }
@@ -148,6 +152,8 @@ pub struct Server {
     pub address: SocketAddr,
     pub data_dir: PathBuf,
     pub log: Log,
+    /// Its configuration, to be changed before [`Server::hang_up`].
+    pub config: PathBuf,
     _scratch: tempfile::TempDir,
 }
 
@@ -176,6 +182,11 @@ impl Server {
     /// SIGTERM, without waiting.
     pub fn terminate(&self) {
         self.signal(rustix::process::Signal::TERM);
+    }
+
+    /// SIGHUP, without waiting.
+    pub fn hang_up(&self) {
+        self.signal(rustix::process::Signal::HUP);
     }
 
     /// SIGKILL, and waits until it is gone.

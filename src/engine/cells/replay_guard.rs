@@ -135,6 +135,28 @@ impl ReplayGuard {
         self.settle(fingerprint, at_ms, true)
     }
 
+    /// What [`ReplayGuard::admit`] would say, with nothing remembered. It holds until somebody is admitted: who lets in
+    /// what has more than one fingerprint looks at all of them, then admits them, under one lock of their own.
+    pub fn look(&self, fingerprint: Fingerprint, at_ms: u64) -> Admission {
+        let live = self.live.load();
+        if at_ms + CLOCK_SKEW_MS < live.generation * self.generation_ms {
+            return Admission::Late;
+        }
+        let (previous, current) = match (at_ms / self.generation_ms).saturating_sub(live.generation)
+        {
+            0 => (live.previous.as_ref(), Some(&live.current)),
+            1 => (Some(&live.current), None),
+            _ => (None, None),
+        };
+        if previous.is_some_and(|table| table.look(fingerprint) == Some(Admission::Replayed)) {
+            return Admission::Replayed;
+        }
+        // A table that is still to be made has room.
+        current.map_or(Admission::Fresh, |table| {
+            table.look(fingerprint).unwrap_or(Admission::Full)
+        })
+    }
+
     /// Remembers a fingerprint that was admitted at `at_ms` before a restart. Applying it twice changes nothing. One
     /// whose generation is gone is remembered a little longer than it needs.
     pub fn insert(&self, fingerprint: Fingerprint, at_ms: u64) -> Result<(), GuardFull> {
@@ -284,6 +306,16 @@ impl Table {
             }
         }
         Settled::Exhausted
+    }
+
+    /// Whether the fingerprint is here; `None` where it is not and finds no room.
+    fn look(&self, fingerprint: Fingerprint) -> Option<Admission> {
+        self.probe(fingerprint)
+            .find_map(|slot| match slot.load(Ordering::Acquire) {
+                EMPTY | SEALED => Some(Admission::Fresh),
+                seen if seen == fingerprint.0 => Some(Admission::Replayed),
+                _ => None,
+            })
     }
 
     fn probe(&self, fingerprint: Fingerprint) -> impl Iterator<Item = &AtomicU64> {

@@ -56,12 +56,31 @@ pub fn decide_refund(context: Context<'_>, command: &StartRefund) -> Result<Deci
 }
 
 /// What a dispute's webhook does to its purchase; `None` where it comes too late or is about
-/// nothing that can be disputed.
+/// nothing that can be disputed. Refused where the payment is still under way here: the dispute
+/// says that there was a capture, and is to be told again once that stands in the log.
 pub fn decide_dispute(
     context: Context<'_>,
     purchase: PurchaseId,
     command: &ReceiveWebhook,
-) -> Option<Event> {
+) -> Result<Option<Event>, Refusal> {
+    let Some((stored, event)) = dispute(context, purchase, command) else {
+        return Ok(None);
+    };
+    let may = event.step().is_some_and(|(_, step)| stored.may(step));
+    if may {
+        Ok(Some(event))
+    } else if stored.state.is_open_payment() {
+        Err(Refusal::WrongState)
+    } else {
+        Ok(None)
+    }
+}
+
+fn dispute<'a>(
+    context: Context<'a>,
+    purchase: PurchaseId,
+    command: &ReceiveWebhook,
+) -> Option<(&'a Purchase, Event)> {
     let stored = context.shard.find(purchase)?;
     let user = context.shard.owner_of(purchase)?.clone();
     let happened_at = command.happened_at;
@@ -99,8 +118,7 @@ pub fn decide_dispute(
         }
         _ => return None,
     };
-    let (_, step) = event.step()?;
-    stored.may(step).then_some(event)
+    Some((stored, event))
 }
 
 fn won(stored: &Purchase) -> DisputeOutcome {

@@ -252,7 +252,10 @@ pub fn restore(
             }
             Tag::Webhooks => {
                 let taken = seen.import(unarchived(&bytes)?);
-                taken.map_err(|_| refused("it remembers more webhooks than there is room for"))?;
+                taken.map_err(|_| refused(
+                    "it remembers more webhooks than there is room for; raise webhooks.events_max \
+                     and webhooks.nonces_max",
+                ))?;
             }
             Tag::Distinct => {
                 let image: DistinctImage = unarchived(&bytes)?;

@@ -5,7 +5,7 @@
 //! captured. Deliberately absent: files, behaviours of calls, locks.
 
 use crate::money::{Amount, Currency};
-use crate::payments::gateway::Reference;
+use crate::payments::gateway::{Charged, Reference};
 use crate::payments::sandbox::ledger::{Entry, Misfit};
 use crate::payments::sandbox::token::Behaviour;
 use hashbrown::HashMap;
@@ -37,6 +37,24 @@ impl Charge {
     /// What the buyer has paid in the end, in minor units.
     pub fn net(&self) -> Amount {
         self.captured.saturating_minus(self.refunded)
+    }
+
+    /// The same as a gateway's list has it.
+    pub fn listed(&self) -> Charged {
+        Charged {
+            reference: Some(self.reference),
+            gateway_id: self.reference.to_string(),
+            currency: self.currency,
+            authorized: match self.state {
+                ChargeState::Authorized => self.amount,
+                ChargeState::Declined
+                | ChargeState::Captured
+                | ChargeState::Voided
+                | ChargeState::Refunded => Amount::ZERO,
+            },
+            captured: self.captured,
+            refunded: self.refunded,
+        }
     }
 }
 

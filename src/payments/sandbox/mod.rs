@@ -12,10 +12,9 @@ pub mod ledger;
 pub mod token;
 
 use crate::ids::{AuthorizationId, CaptureId, GatewayCode};
-use crate::money::Amount;
 use crate::payments::gateway::{
-    Answer, Authorization, Call, Calling, Charged, Claim, Decline, DeclinedBy, Found, FoundRefund,
-    Gateway, Inquiry, Order, Page, PageMark, Reference, Refund, Trouble,
+    Answer, Authorization, Call, Calling, Claim, Decline, DeclinedBy, Found, FoundRefund, Gateway,
+    Inquiry, Order, Page, PageMark, Reference, Refund, Trouble,
 };
 use charge::{Book, Kept};
 pub use charge::{Charge, ChargeState};
@@ -228,19 +227,29 @@ impl Sandbox {
         })
     }
 
-    /// The charges behind `after`, in the order of their references.
+    /// The charges behind `after`, part by part, and within one in the order of their references:
+    /// a page looks at few parts, and no part is held for long.
     fn page(&self, after: Option<&PageMark>) -> Page {
         const PAGE: usize = 1_000;
-        let charges = self.charges();
-        let behind = |charge: &&Charge| {
-            after.is_none_or(|PageMark(after)| charge.reference.to_string() > *after)
-        };
-        let mut rest = charges.iter().filter(behind);
-        let page: Vec<Charged> = rest.by_ref().take(PAGE).map(charged).collect();
-        let more = rest.next().is_some();
-        let last = page.last().map(|it| PageMark(it.gateway_id.clone()));
+        let after = after.and_then(|PageMark(after)| Reference::parse(after));
+        let mut charges: Vec<Charge> = Vec::new();
+        for part in &self.shards[after.map_or(0, shard_of)..] {
+            if charges.len() > PAGE {
+                break;
+            }
+            let behind = |it: &Charge| {
+                let place = |reference| (shard_of(reference), reference);
+                after.is_none_or(|after| place(it.reference) > place(after))
+            };
+            let start = charges.len();
+            charges.extend(part.lock().book.charges().filter(behind));
+            charges[start..].sort_unstable_by_key(|it| it.reference);
+        }
+        let more = charges.len() > PAGE;
+        charges.truncate(PAGE);
+        let last = charges.last().map(|it| PageMark(it.reference.to_string()));
         Page {
-            charges: page,
+            charges: charges.iter().map(Charge::listed).collect(),
             next: last.filter(|_| more),
         }
     }
@@ -294,24 +303,6 @@ impl Gateway for Sandbox {
 
     fn list(&self, after: Option<PageMark>) -> Calling<'_, Result<Page, Trouble>> {
         Box::pin(future::ready(Ok(self.page(after.as_ref()))))
-    }
-}
-
-fn charged(charge: &Charge) -> Charged {
-    let authorized = match charge.state {
-        ChargeState::Authorized => charge.amount,
-        ChargeState::Declined
-        | ChargeState::Captured
-        | ChargeState::Voided
-        | ChargeState::Refunded => Amount::ZERO,
-    };
-    Charged {
-        reference: Some(charge.reference),
-        gateway_id: charge.reference.to_string(),
-        currency: charge.currency,
-        authorized,
-        captured: charge.captured,
-        refunded: charge.refunded,
     }
 }
 

@@ -78,6 +78,11 @@ pub(super) fn classify(back: &Back<'_>, moves: Moves) -> Verdict {
     match status {
         200..=299 => Verdict::Done,
         401 | 403 => Verdict::NotLetIn,
+        // A refusal that does not say why is not known to be one: it may be cut off, or said by
+        // something else on the way.
+        400 | 402 | 404..=408 | 410..=428 | 430..=499 if error.is_none() => {
+            unknown(Trouble::Internal)
+        }
         402 => Verdict::Declined(declined(DeclinedBy::Issuer, error)),
         // Another request with this key, or about this object, is under way.
         409 => unknown(Trouble::Busy),
@@ -161,14 +166,16 @@ mod tests {
         400 now   invalid_request_error parameter_missing -  declined:gateway:parameter_missing =
         400 now   invalid_request_error payment_intent_unexpected_state - declined:gateway:payment_intent_unexpected_state =
         400 now   invalid_request_error - -                 declined:gateway:- =
-        400 now   - - -                                     declined:gateway:- =
+        400 now   - - -                                     unknown:internal retriable:internal
+        404 now   - - -                                     unknown:internal retriable:internal
         400 now   idempotency_error - -                     key-mismatch =
         401 now   invalid_request_error - -                 not-let-in =
         403 now   invalid_request_error - -                 not-let-in =
         402 now   card_error card_declined insufficient_funds declined:issuer:insufficient_funds =
         402 again card_error card_declined insufficient_funds declined:issuer:insufficient_funds =
         402 now   card_error expired_card -                 declined:issuer:expired_card =
-        402 now   - - -                                     declined:issuer:- =
+        402 now   - - -                                     unknown:internal retriable:internal
+        402 now   card_error - -                            declined:issuer:- =
         404 now   invalid_request_error resource_missing -  declined:gateway:resource_missing =
         408 now   - - -                                     unknown:internal retriable:internal
         409 now   invalid_request_error idempotency_key_in_use - unknown:busy retriable:busy

@@ -6,7 +6,8 @@
 //!    Stripe keeps keys: it goes on to the next key only where Stripe says, from store, that
 //!    something broke under this one.
 //! 2. An intent made here is not confirmed: it asks no card for anything.
-//! 3. "Nothing" is only said once everything that could be it was seen.
+//! 3. "Nothing" is only said once everything that could be it was seen. The search is some time
+//!    behind: it is asked only an hour or more after the last moment at which a card was asked.
 //!
 //! Deliberately absent: confirming (`flow`).
 
@@ -17,8 +18,9 @@ use super::intent::{self, Stage};
 use super::wire::{Form, Intent, Listed, REFERENCE};
 use crate::ids::CardToken;
 use crate::money::{Amount, Currency};
-use crate::payments::gateway::{Claim, Decline, Inquiry, Order, Reference};
+use crate::payments::gateway::{Claim, Decline, Inquiry, Order, Reference, Trouble};
 use crate::time::UnixMs;
+use std::cmp::Reverse;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Keys that are tried one after the other where Stripe broke under each.
@@ -26,6 +28,10 @@ pub(super) const KEYS_MAX: u32 = 32;
 
 /// Stripe keeps keys for 24 hours at least; an hour less, for clocks that differ.
 const KEYS_KEPT_MS: u64 = 23 * 3_600_000;
+
+/// A card is asked no later than this after the payment's start: what Stripe's search shows is up
+/// to an hour behind.
+const ASKED_UNTIL_MS: u64 = 22 * 3_600_000;
 
 /// Intents of a reference are made between its start and when keys are too old to make one; and
 /// for clocks that differ.
@@ -55,10 +61,14 @@ pub(super) enum Made {
     NotByKey,
 }
 
-/// Whether keys still lead to what was made under them.
+/// How long ago a payment was started.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub(super) enum Age {
+    /// Its card may be asked.
+    Fresh,
+    /// Its card may not be asked any more; keys still lead to what was made under them.
     KeysKept,
+    /// Keys may be forgotten.
     TooOld,
 }
 
@@ -66,10 +76,10 @@ impl Payment {
     pub(super) fn age(&self) -> Age {
         let now = SystemTime::now().duration_since(UNIX_EPOCH);
         let now_ms = now.map_or(0, |it| u64::try_from(it.as_millis()).unwrap_or(u64::MAX));
-        if UnixMs::new(now_ms).since_ms(self.started_at) < KEYS_KEPT_MS {
-            Age::KeysKept
-        } else {
-            Age::TooOld
+        match UnixMs::new(now_ms).since_ms(self.started_at) {
+            ..ASKED_UNTIL_MS => Age::Fresh,
+            ASKED_UNTIL_MS..KEYS_KEPT_MS => Age::KeysKept,
+            KEYS_KEPT_MS.. => Age::TooOld,
         }
     }
 
@@ -116,9 +126,38 @@ pub(super) async fn by_id(api: &Api, id: &str) -> Result<Intent, Verdict> {
     api.get(&format!("/v1/payment_intents/{id}"), form).await
 }
 
+/// Every intent of `payment`'s reference, as it is now, what there is most to know of first.
+pub(super) async fn by_metadata(api: &Api, payment: &Payment) -> Result<Vec<Intent>, Verdict> {
+    let mut found = match in_search(api, payment).await {
+        // Not every account has the search.
+        Err(Verdict::Declined(_)) => in_list(api, payment).await?,
+        searched => searched?,
+    };
+    found.sort_by_key(|it| Reverse(Stage::of(it).weight()));
+    Ok(found)
+}
+
+async fn in_search(api: &Api, payment: &Payment) -> Result<Vec<Intent>, Verdict> {
+    let query = format!("metadata['{REFERENCE}']:'{}'", payment.reference);
+    let form = Form::new().with("query", &query).with("limit", "100");
+    let page: Listed<Intent> = api.get("/v1/payment_intents/search", form).await?;
+    if page.has_more {
+        return Err(Verdict::Retriable(Trouble::Internal));
+    }
+    let mut found = Vec::new();
+    for intent in page.data {
+        // What was searched is as it was when it was indexed, and may match in part only.
+        let intent = by_id(api, intent.id.as_str()).await?;
+        if intent::reference(&intent) == Some(payment.reference) {
+            found.push(intent);
+        }
+    }
+    Ok(found)
+}
+
 /// Every intent of `payment`'s reference that the list has from the time in which one can have
-/// been made, what there is most to know of first.
-pub(super) async fn in_list(api: &Api, payment: &Payment) -> Result<Vec<Intent>, Verdict> {
+/// been made.
+async fn in_list(api: &Api, payment: &Payment) -> Result<Vec<Intent>, Verdict> {
     let from_s = payment.started_at.get().saturating_sub(CLOCKS_DIFFER_MS) / 1_000;
     let until = payment.started_at.plus_ms(KEYS_KEPT_MS + CLOCKS_DIFFER_MS);
     let until_s = until.get() / 1_000;
@@ -134,11 +173,10 @@ pub(super) async fn in_list(api: &Api, payment: &Payment) -> Result<Vec<Intent>,
             form = form.with("starting_after", after);
         }
         let page: Listed<Intent> = api.get("/v1/payment_intents", form).await?;
-        after = page.data.last().map(|intent| intent.id.clone());
+        after = page.data.last().map(|intent| intent.id.to_string());
         let ours = |it: &Intent| intent::reference(it) == Some(payment.reference);
         found.extend(page.data.into_iter().filter(ours));
         if !page.has_more || after.is_none() {
-            found.sort_by_key(|it| std::cmp::Reverse(Stage::of(it).weight()));
             return Ok(found);
         }
     }
@@ -148,9 +186,7 @@ pub(super) async fn in_list(api: &Api, payment: &Payment) -> Result<Vec<Intent>,
         pages = PAGES_MAX,
         "the payment is not among the newest of its day; look its reference up at Stripe"
     );
-    Err(Verdict::Retriable(
-        crate::payments::gateway::Trouble::Internal,
-    ))
+    Err(Verdict::Retriable(Trouble::Internal))
 }
 
 impl From<Order> for Payment {

@@ -31,12 +31,12 @@ pub(super) async fn authorize(api: &Api, order: Order) -> Answer<Authorization> 
         return Answer::Declined(by_us("currency_not_supported"));
     }
     let payment = Payment::from(order);
-    if payment.age() == Age::TooOld {
+    if payment.age() != Age::Fresh {
         return Answer::Declined(by_us("started_too_long_ago"));
     }
     let intent = match find::by_key(api, &payment).await {
         Made::Intent(intent, Told::Now) => *intent,
-        Made::Intent(intent, Told::Again) => match find::by_id(api, &intent.id).await {
+        Made::Intent(intent, Told::Again) => match find::by_id(api, intent.id.as_str()).await {
             Ok(intent) => intent,
             // Nothing was asked of the card in this call.
             Err(verdict) => return Answer::Retriable(verdict.trouble()),
@@ -46,8 +46,8 @@ pub(super) async fn authorize(api: &Api, order: Order) -> Answer<Authorization> 
         Made::NotByKey => return Answer::Retriable(Trouble::Internal),
     };
     match Stage::of(&intent) {
-        Stage::Unconfirmed => confirm(api, payment.reference, &intent.id).await,
-        stage => authorized(api, &intent.id, stage).await,
+        Stage::Unconfirmed => confirm(api, payment.reference, intent.id.as_str()).await,
+        stage => authorized(api, intent.id.as_str(), stage).await,
     }
 }
 
@@ -119,9 +119,10 @@ pub(super) async fn capture(api: &Api, claim: Claim) -> Answer<CaptureId> {
             _ => Answer::Unknown(Trouble::Internal),
         },
         Err(Verdict::Declined(decline)) => match find::by_id(api, id.as_str()).await {
-            Ok(intent) => match (Stage::of(&intent), intent::capture_id(&intent)) {
-                (Stage::Captured(..) | Stage::Refunded, Some(capture)) => Answer::Approved(capture),
-                (Stage::Underway, _) => Answer::Unknown(Trouble::Busy),
+            Ok(intent) => match Stage::of(&intent) {
+                Stage::Captured(_, capture) => Answer::Approved(capture),
+                Stage::Refunded => Answer::Approved(intent::capture_id(&intent)),
+                Stage::Underway => Answer::Unknown(Trouble::Busy),
                 _ => Answer::Declined(decline),
             },
             Err(verdict) => Answer::Unknown(verdict.trouble()),
@@ -136,21 +137,21 @@ pub(super) async fn void(api: &Api, mut claim: Claim) -> Answer<()> {
         return cancel(api, id.as_str()).await;
     }
     let payment = Payment::from(claim);
-    if payment.age() == Age::KeysKept {
+    if payment.age() != Age::TooOld {
         match find::by_key(api, &payment).await {
-            Made::Intent(intent, _) => return cancel(api, &intent.id).await,
+            Made::Intent(intent, _) => return cancel(api, intent.id.as_str()).await,
             // Stripe makes none for it, now or when it was asked before.
             Made::Refused(_) => return Answer::Approved(()),
             Made::Trouble(verdict) => return Answer::Retriable(verdict.trouble()),
             Made::NotByKey => {}
         }
     }
-    let found = match find::in_list(api, &payment).await {
+    let found = match find::by_metadata(api, &payment).await {
         Ok(found) => found,
         Err(verdict) => return Answer::Retriable(verdict.trouble()),
     };
     for intent in found {
-        match cancel(api, &intent.id).await {
+        match cancel(api, intent.id.as_str()).await {
             Answer::Approved(()) => {}
             other => return other,
         }
@@ -188,18 +189,18 @@ pub(super) async fn look_up(api: &Api, mut inquiry: Inquiry) -> Result<Found, Tr
         return found(api, by_id(id.as_str()).await?).await;
     }
     let payment = Payment::from(inquiry);
-    if payment.age() == Age::KeysKept {
+    if payment.age() != Age::TooOld {
         match find::by_key(api, &payment).await {
             Made::Intent(intent, Told::Now) => return found(api, *intent).await,
             Made::Intent(intent, Told::Again) => {
-                return found(api, by_id(&intent.id).await?).await;
+                return found(api, by_id(intent.id.as_str()).await?).await;
             }
             Made::Refused(decline) => return Ok(Found::Declined(decline)),
             Made::Trouble(verdict) => return Err(verdict.trouble()),
             Made::NotByKey => {}
         }
     }
-    let listed = find::in_list(api, &payment).await;
+    let listed = find::by_metadata(api, &payment).await;
     let listed = listed.map_err(|verdict| verdict.trouble())?;
     match listed.into_iter().next() {
         Some(intent) => found(api, intent).await,
@@ -217,7 +218,7 @@ async fn found(api: &Api, intent: Intent) -> Result<Found, Trouble> {
         Stage::Canceled => Found::Voided,
         Stage::Underway => return Err(Trouble::Busy),
         // The answer that said so was lost, and with it the cancellation.
-        Stage::NeedsAction => match cancel(api, &intent.id).await {
+        Stage::NeedsAction => match cancel(api, intent.id.as_str()).await {
             Answer::Approved(()) => Found::Declined(authentication_required()),
             Answer::Declined(_) => return Err(Trouble::Busy),
             Answer::Retriable(trouble) | Answer::Unknown(trouble) => return Err(trouble),

@@ -4,7 +4,7 @@
 
 use super::classify::declined;
 use super::wire::{Intent, REFERENCE, Status};
-use crate::ids::{AuthorizationId, CaptureId, GatewayCode};
+use crate::ids::{CaptureId, GatewayCode};
 use crate::money::{Amount, Currency};
 use crate::payments::gateway::{Authorization, Charged, Decline, DeclinedBy, Reference};
 use crate::time::UnixMs;
@@ -41,14 +41,9 @@ impl Stage {
             Status::RequiresAction => Self::NeedsAction,
             Status::Processing | Status::Other => Self::Underway,
             Status::Canceled => Self::Canceled,
-            Status::RequiresCapture => {
-                authorization(intent).map_or(Self::Underway, Self::Authorized)
-            }
+            Status::RequiresCapture => Self::Authorized(authorization(intent)),
             Status::Succeeded if is_refunded(intent) => Self::Refunded,
-            Status::Succeeded => match (authorization(intent), capture_id(intent)) {
-                (Some(authorization), Some(capture)) => Self::Captured(authorization, capture),
-                _ => Self::Underway,
-            },
+            Status::Succeeded => Self::Captured(authorization(intent), capture_id(intent)),
         }
     }
 
@@ -97,7 +92,7 @@ pub(super) fn charged(intent: &Intent) -> Option<Charged> {
     };
     Some(Charged {
         reference: reference(intent),
-        gateway_id: intent.id.clone(),
+        gateway_id: intent.id.to_string(),
         currency: Currency::parse(&intent.currency.to_ascii_uppercase())?,
         authorized: Amount::new(authorized)?,
         captured: Amount::new(captured)?,
@@ -127,22 +122,25 @@ fn is_refunded(intent: &Intent) -> bool {
     captured > 0 && refunded(intent) >= captured
 }
 
-fn authorization(intent: &Intent) -> Option<Authorization> {
+fn authorization(intent: &Intent) -> Authorization {
     let details = intent
         .charge()
         .and_then(|charge| charge.payment_method_details.as_ref());
     let capture_before = details
         .and_then(|details| details.card.as_ref()?.capture_before)
         .map(|seconds| UnixMs::new(seconds.saturating_mul(1_000)));
-    Some(Authorization {
-        id: AuthorizationId::parse(&intent.id)?,
+    Authorization {
+        id: intent.id.clone(),
         capture_before,
-    })
+    }
 }
 
 /// The charge's name, which is what a statement shows; the intent's where it is not told.
-pub(super) fn capture_id(intent: &Intent) -> Option<CaptureId> {
-    CaptureId::parse(intent.charge_id().unwrap_or(&intent.id))
+pub(super) fn capture_id(intent: &Intent) -> CaptureId {
+    let charge = intent.charge_id().and_then(CaptureId::parse);
+    charge.unwrap_or_else(|| {
+        CaptureId::parse(intent.id.as_str()).expect("what is an id of one kind is one of another")
+    })
 }
 
 #[cfg(test)]
@@ -213,10 +211,6 @@ mod tests {
                 "authorized:pi_1:1700000000000",
             ),
             (
-                json!({"status": "requires_capture", "id": "no id"}),
-                "underway",
-            ),
-            (
                 json!({"status": "succeeded", "latest_charge": charge(2500, 0)}),
                 "captured:pi_1:ch_1",
             ),
@@ -231,6 +225,15 @@ mod tests {
             (json!({"status": "succeeded"}), "captured:pi_1:pi_1"),
         ] {
             assert_eq!(word(&Stage::of(&intent(&changes))), expected, "{changes}");
+        }
+    }
+
+    #[test]
+    fn what_has_no_id_for_a_name_is_not_read() {
+        for id in ["no id", "", "pi_1/../pi_2"] {
+            let text = json!({"id": id, "status": "canceled", "amount": 1, "currency": "usd"});
+            let read = serde_json::from_value::<Intent>(text);
+            assert!(read.is_err(), "{id}");
         }
     }
 

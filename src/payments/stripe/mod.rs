@@ -61,7 +61,7 @@ impl Stripe {
         }
         let page: Result<Listed<Intent>, _> = self.api.get("/v1/payment_intents", form).await;
         let page = page.map_err(|verdict| verdict.trouble())?;
-        let last = page.data.last().map(|it| PageMark(it.id.clone()));
+        let last = page.data.last().map(|it| PageMark(it.id.to_string()));
         Ok(Page {
             charges: page.data.iter().filter_map(intent::charged).collect(),
             next: last.filter(|_| page.has_more),

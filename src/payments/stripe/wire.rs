@@ -1,9 +1,12 @@
 //! Owns what is said to Stripe and what is read of its answers: forms out, narrow structures in.
 //!
 //! Invariants: only what is used is read, so that what Stripe adds changes nothing; a word that is
-//! not known reads as `Other`, never as an error or as a known one.
+//! not known reads as `Other`, never as an error or as a known one; an intent's name is an id, so
+//! that it can stand in a path.
 
-use serde::Deserialize;
+use crate::ids::AuthorizationId;
+use serde::de::Error;
+use serde::{Deserialize, Deserializer};
 use std::collections::HashMap;
 
 /// Where our reference is in an intent's metadata.
@@ -35,7 +38,8 @@ impl Form {
 /// A payment as Stripe has it.
 #[derive(Clone, Debug, Deserialize)]
 pub(super) struct Intent {
-    pub(super) id: String,
+    #[serde(deserialize_with = "id")]
+    pub(super) id: AuthorizationId,
     pub(super) status: Status,
     pub(super) amount: i64,
     pub(super) currency: String,
@@ -49,6 +53,11 @@ pub(super) struct Intent {
     pub(super) last_payment_error: Option<ApiError>,
     #[serde(default)]
     pub(super) metadata: HashMap<String, String>,
+}
+
+fn id<'de, D: Deserializer<'de>>(from: D) -> Result<AuthorizationId, D::Error> {
+    let text = String::deserialize(from)?;
+    AuthorizationId::parse(&text).ok_or_else(|| D::Error::custom("no id"))
 }
 
 /// Where an intent is.

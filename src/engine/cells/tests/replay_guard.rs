@@ -28,6 +28,34 @@ fn fresh_once_then_replayed_through_the_retention_then_fresh_again() {
 }
 
 #[test]
+fn a_look_says_what_admitting_would_and_remembers_nothing() {
+    let start = GENERATION * 1_000;
+    for at in [
+        start,
+        start + RETENTION,
+        start + GENERATION,
+        start + 2 * GENERATION - 1,
+        start + 2 * GENERATION,
+        start + 5 * GENERATION,
+    ] {
+        let guard = ReplayGuard::new(8, RETENTION);
+        assert_eq!(guard.admit(f(1), start), Admission::Fresh);
+        for fingerprint in [f(1), f(2)] {
+            let looked = [guard.look(fingerprint, at), guard.look(fingerprint, at)];
+            let admitted = guard.admit(fingerprint, at);
+            assert_eq!(looked, [admitted; 2], "{fingerprint:?} at {at}");
+        }
+    }
+    let guard = ReplayGuard::new(1, RETENTION);
+    assert_eq!(guard.admit(f(1), start), Admission::Fresh);
+    assert_eq!(guard.admit(f(2), start), Admission::Fresh);
+    assert_eq!(guard.look(f(3), start), Admission::Full);
+    assert_eq!(guard.look(f(1), start), Admission::Replayed);
+    assert_eq!(guard.look(f(3), start + GENERATION), Admission::Fresh);
+    assert_eq!(guard.look(f(3), start - CLOCK_SKEW_MS - 1), Admission::Late);
+}
+
+#[test]
 fn the_turn_of_a_generation_at_every_edge() {
     let start = GENERATION * 1_000;
     for admitted in [start, start + 1, start + GENERATION - 1] {

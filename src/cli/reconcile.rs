@@ -1,0 +1,206 @@
+//! Owns `reconcile`: the gateway's charges against ours, by a running core or for a stopped data
+//! directory, and the report for people.
+//!
+//! Invariants: a stopped directory is read and never written; the report is the same JSON in both
+//! ways, and the table is made of it; exit 0 no difference, 1 differences, 2 cannot read. Progress
+//! goes to stderr, where somebody looks.
+
+use super::{Reconcile, ask, fail};
+use crate::engine::settings::EngineSettings;
+use crate::journal;
+use crate::payments::sandbox;
+use crate::reconcile::{Limits, Progress, SandboxFile, StoppedBooks, reconcile};
+use serde_json::Value;
+use std::fmt::Write as _;
+use std::io::{IsTerminal, Write as _};
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Duration;
+
+/// Between two looks at a running core.
+const LOOK: Duration = Duration::from_millis(200);
+
+/// Differences in one report.
+const DIFFERENCES_MAX: usize = 1_000;
+
+/// Compares, and prints what differs.
+pub(super) fn run(arguments: &Reconcile) -> ExitCode {
+    let report = match (&arguments.dir, &arguments.url, &arguments.key) {
+        (Some(dir), _, _) => of_directory(dir),
+        (None, Some(url), Some(key)) => of_core(url, key),
+        (None, _, _) => Err("name a data directory, or --url and --key of a core".to_owned()),
+    };
+    let report = match report {
+        Ok(report) => report,
+        Err(why) => return fail(2, why),
+    };
+    if let Some(error) = report["error"].as_str() {
+        return fail(2, error);
+    }
+    let shown = if arguments.json {
+        format!("{report}\n")
+    } else {
+        table(&report)
+    };
+    // Whoever reads it may have enough: the exit status says the rest.
+    let _ = std::io::stdout().write_all(shown.as_bytes());
+    match report["differences"].as_array().map_or(0, Vec::len) {
+        0 => ExitCode::SUCCESS,
+        _ => ExitCode::FAILURE,
+    }
+}
+
+fn of_directory(dir: &Path) -> Result<Value, String> {
+    let named = |why: &dyn std::fmt::Display| format!("{}: {why}", dir.display());
+    if !dir.join("log").is_dir() {
+        return Err(named(&"there is no log in it; name a data directory"));
+    }
+    if !sandbox::path_in(dir).exists() {
+        return Err(named(
+            &"the sandbox gateway was not used; start the core and name it with --url",
+        ));
+    }
+    let checked = journal::check(dir, &EngineSettings::default()).map_err(|why| named(&why))?;
+    let charges = SandboxFile::read(dir).map_err(|why| named(&why))?;
+    let limits = Limits {
+        pause: Duration::ZERO,
+        call_timeout: Duration::from_mins(1),
+        differences_max: DIFFERENCES_MAX,
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build()
+        .map_err(|why| named(&why))?;
+    let books = StoppedBooks::new(checked);
+    let mut line = ProgressLine::new();
+    let mut progress = |at: Progress| line.show(at.charges, at.payments);
+    let report = runtime.block_on(reconcile(&books, &charges, limits, 1, &mut progress));
+    line.clear();
+    Ok(report.to_json())
+}
+
+/// Asks a running core for a run and waits for its report.
+fn of_core(url: &str, key: &str) -> Result<Value, String> {
+    const PATH: &str = "/admin/reconcile";
+    let core = ask::Core::new(url, key)?;
+    let asked = core.ask("POST", PATH)?;
+    let run = asked["run"]
+        .as_u64()
+        .ok_or_else(|| format!("{url} does not answer as a core does"))?;
+    let mut line = ProgressLine::new();
+    loop {
+        let mut status = core.ask("GET", PATH)?;
+        let done = status["report"]["run"].as_u64().is_some_and(|it| it >= run);
+        if done {
+            line.clear();
+            return Ok(status["report"].take());
+        }
+        let running = &status["running"];
+        let count = |name: &str| running[name].as_u64().unwrap_or_default();
+        line.show(count("charges"), count("payments"));
+        std::thread::sleep(LOOK);
+    }
+}
+
+/// One line on a terminal, written over again and again.
+struct ProgressLine {
+    terminal: bool,
+    shown: bool,
+}
+
+impl ProgressLine {
+    fn new() -> Self {
+        Self {
+            terminal: std::io::stderr().is_terminal(),
+            shown: false,
+        }
+    }
+
+    fn show(&mut self, charges: u64, payments: u64) {
+        if self.terminal {
+            eprint!("\r\x1b[K{charges} charges and {payments} payments compared");
+            self.shown = true;
+        }
+    }
+
+    fn clear(&mut self) {
+        if self.shown {
+            eprint!("\r\x1b[K");
+        }
+    }
+}
+
+/// The report for people.
+fn table(report: &Value) -> String {
+    const HEAD: [&str; 6] = [
+        "difference",
+        "purchase",
+        "we say",
+        "captured - refunded",
+        "gateway says",
+        "authorized, captured - refunded",
+    ];
+    let none = Vec::new();
+    let differences = report["differences"].as_array().unwrap_or(&none);
+    let mut rows = vec![HEAD.map(str::to_owned)];
+    rows.extend(differences.iter().map(row));
+    let widths: Vec<usize> = (0..HEAD.len())
+        .map(|column| rows.iter().map(|row| row[column].len()).max().unwrap_or(0))
+        .collect();
+    let mut text = String::new();
+    if !differences.is_empty() {
+        for row in &rows {
+            let cells = row.iter().zip(&widths);
+            let line: Vec<_> = cells
+                .map(|(cell, width)| format!("{cell:<width$}"))
+                .collect();
+            let _ = writeln!(text, "{}", line.join("  ").trim_end());
+        }
+        text.push('\n');
+    }
+    let counts = &report["counts"];
+    let count = |name: &str| counts[name].as_u64().unwrap_or_default();
+    let _ = writeln!(
+        text,
+        "{} differences in {} charges of the gateway's and {} payments of ours: {} agree, {} open, \
+         {} without money, {} of other logs, {} without a reference, {} confirmed but not listed",
+        differences.len(),
+        count("charges"),
+        count("payments"),
+        count("agree"),
+        count("open"),
+        count("empty"),
+        count("foreign"),
+        count("without_reference"),
+        count("unlisted"),
+    );
+    if report["complete"] == false {
+        text.push_str("There are more differences: the comparison ended early.\n");
+    }
+    text
+}
+
+fn row(difference: &Value) -> [String; 6] {
+    let word = |value: &Value| value.as_str().unwrap_or("-").to_owned();
+    let number = |value: &Value| value.as_i64().map_or("-".to_owned(), |it| it.to_string());
+    let (ours, theirs) = (&difference["ours"], &difference["gateway"]);
+    let money = |amount: &Value, side: &Value| {
+        if side["currency"].is_null() {
+            return "-".to_owned();
+        }
+        let (amount, refunded) = (number(amount), number(&side["refunded"]));
+        format!("{amount} - {refunded} {}", word(&side["currency"]))
+    };
+    let set_aside = match &theirs["authorized"] {
+        Value::Null => "-".to_owned(),
+        aside => format!("{}, {}", number(aside), money(&theirs["captured"], theirs)),
+    };
+    [
+        word(&difference["kind"]),
+        word(&difference["purchase_id"]),
+        word(&ours["status"]),
+        money(&ours["amount"], ours),
+        word(&theirs["status"]),
+        set_aside,
+    ]
+}

@@ -1,0 +1,108 @@
+//! Owns the section `webhooks`: the secrets that webhooks are signed with, and how much is
+//! remembered of them.
+//!
+//! Invariants: names are unique and so are secrets; event ids are remembered for at least as long
+//! as nonces, so that an event is known when its delivery comes once more under a nonce that is
+//! forgotten.
+
+use super::read::{Reader, entry_text, invalid};
+use super::{ConfigError, ID_FORM};
+use crate::engine::event::WebhookFormat;
+use crate::engine::settings::WebhookMemory;
+use crate::ids::WebhookSecretId;
+use crate::webhooks::{Key, SECRET_BYTES_MIN, SECRETS_MAX};
+use secrecy::ExposeSecret;
+use toml::Table;
+
+/// Genuine webhooks.
+#[derive(Debug)]
+pub struct WebhooksConfig {
+    /// Newest first.
+    pub secrets: Vec<WebhookSecret>,
+    /// How far a timestamp may lie from now, in milliseconds.
+    pub tolerance_ms: u64,
+    /// What is remembered.
+    pub memory: WebhookMemory,
+}
+
+/// A secret that webhooks are signed with.
+#[derive(Clone, Debug)]
+pub struct WebhookSecret {
+    /// Its name.
+    pub id: WebhookSecretId,
+    /// The secret.
+    pub key: Key,
+}
+
+pub(super) fn read(reader: &mut Reader<'_>) -> Result<WebhooksConfig, ConfigError> {
+    let tolerance_ms = reader.integer("webhooks.tolerance_s")? * 1_000;
+    let memory = WebhookMemory::new(
+        tolerance_ms,
+        reader.size("webhooks.nonces_max")?,
+        reader.integer("webhooks.event_retention_s")? * 1_000,
+        reader.size("webhooks.events_max")?,
+    );
+    if memory.event_retention_ms < memory.nonce_retention_ms() {
+        return Err(invalid(
+            "webhooks.event_retention_s",
+            "has to be more than twice webhooks.tolerance_s",
+        ));
+    }
+    Ok(WebhooksConfig {
+        secrets: secrets(reader)?,
+        tolerance_ms,
+        memory,
+    })
+}
+
+fn secrets(reader: &mut Reader<'_>) -> Result<Vec<WebhookSecret>, ConfigError> {
+    let list = "webhooks.secrets";
+    let mut secrets: Vec<WebhookSecret> = Vec::new();
+    let mut shown = Vec::new();
+    for entry in reader.entries(list)? {
+        let secret = secret(reader, entry)?;
+        if secrets.iter().any(|other| other.id == secret.id) {
+            return Err(invalid(
+                "webhooks.secrets[].id",
+                "is the same for two entries",
+            ));
+        }
+        if secrets.iter().any(|other| other.key.is_same(&secret.key)) {
+            return Err(invalid(
+                "webhooks.secrets[].key",
+                "is the same for two entries; give each its own",
+            ));
+        }
+        shown.push(vec![
+            ("id", secret.id.to_string()),
+            ("format", secret.key.format().as_str().to_owned()),
+        ]);
+        secrets.push(secret);
+    }
+    if secrets.len() > SECRETS_MAX {
+        return Err(invalid(
+            list,
+            format!("has more than {SECRETS_MAX} entries; take out those that nobody signs with"),
+        ));
+    }
+    reader.show_entries(list, shown);
+    Ok(secrets)
+}
+
+fn secret(reader: &Reader<'_>, entry: &Table) -> Result<WebhookSecret, ConfigError> {
+    let path = "webhooks.secrets[].id";
+    let id = entry_text(path, entry, "id")?;
+    let id = WebhookSecretId::parse(id).ok_or_else(|| invalid(path, ID_FORM))?;
+    let path = "webhooks.secrets[].format";
+    let format = if entry.contains_key("format") {
+        let format = WebhookFormat::parse(entry_text(path, entry, "format")?);
+        Some(format.ok_or_else(|| invalid(path, "takes holdfast, standard or stripe"))?)
+    } else {
+        None
+    };
+    let path = "webhooks.secrets[].key";
+    let text = reader.secret(path, entry, SECRET_BYTES_MIN)?;
+    let key = Key::parse(text.expose_secret(), format);
+    let key = key.map_err(|bad| invalid(path, bad.to_string()))?;
+    Ok(WebhookSecret { id, key })
+}

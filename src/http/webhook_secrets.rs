@@ -1,0 +1,130 @@
+//! Owns the operator's calls about the secrets that webhooks are signed with.
+//!
+//! Invariants: no secret is ever told; what is done stands in the audit trail by the secret's name
+//! only; what is added or retired here lasts until the process ends, and the answers say so: a
+//! secret is written down in one place, the configuration, and neither log nor data directory
+//! holds one. A secret is added once the act is durable, and retired before it is.
+
+use super::admin::by;
+use super::answer::Answer;
+use super::fields::{Fields, optional, required};
+use super::front::{Call, Front};
+use super::problem::{FieldError, Reason};
+use crate::engine::event::{AdminActed, WebhookFormat};
+use crate::engine::refusal::Refusal;
+use crate::ids::WebhookSecretId;
+use crate::webhooks::{Key, NotAdded, SECRETS_MAX, Secret, Source};
+use hyper::Method;
+use hyper::body::Incoming;
+use hyper::http::StatusCode;
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::{Value, json};
+
+const ID_FORM: &str = "has to be 1 to 64 characters of A-Z a-z 0-9 _ . : -";
+
+impl Front {
+    pub(super) async fn webhook_secrets(&self, call: Call, body: Incoming) -> Answer {
+        if call.parts.method == Method::POST {
+            return self.add_webhook_secret(&call, body).await;
+        }
+        let known = self.core.webhooks.secrets.known();
+        let secrets: Vec<_> = known.iter().map(shown).collect();
+        Answer::value(StatusCode::OK, &json!({ "secrets": secrets }))
+    }
+
+    async fn add_webhook_secret(&self, call: &Call, body: Incoming) -> Answer {
+        let body = match self.json_body(call, body).await {
+            Ok(body) => body,
+            Err(reason) => return call.problem(reason),
+        };
+        let secret = match self.secret_in(&body) {
+            Ok(secret) => secret,
+            Err(errors) => return call.invalid(Refusal::InvalidRequest, &errors),
+        };
+        let secrets = &self.core.webhooks.secrets;
+        if let Err(not_added) = secrets.may_add(&secret) {
+            return call.invalid(Refusal::InvalidRequest, &[told(not_added)]);
+        }
+        if let Err(reason) = self.acted(call, "webhook_secret_added", &secret.id).await {
+            return call.problem(reason);
+        }
+        let shown = shown(&secret);
+        match secrets.add(secret) {
+            Ok(()) => Answer::value(StatusCode::CREATED, &shown),
+            Err(not_added) => call.invalid(Refusal::InvalidRequest, &[told(not_added)]),
+        }
+    }
+
+    pub(super) async fn retire_webhook_secret(&self, call: Call) -> Answer {
+        let id = WebhookSecretId::parse(&call.param);
+        let retired = id.and_then(|id| self.core.webhooks.secrets.retire(&id));
+        let Some(secret) = retired else {
+            return call.problem(Reason::NotFound);
+        };
+        match self
+            .acted(&call, "webhook_secret_retired", &secret.id)
+            .await
+        {
+            Ok(()) => Answer::value(StatusCode::OK, &shown(&secret)),
+            Err(reason) => call.problem(reason),
+        }
+    }
+
+    fn secret_in(&self, body: &[u8]) -> Result<Secret, Vec<FieldError>> {
+        let mut fields = Fields::of(body, &["id", "key", "format"]);
+        let id = fields.parsed(required("id"), ID_FORM, WebhookSecretId::parse);
+        let text = fields.text(required("key")).map(SecretString::from);
+        let forms = "has to be holdfast, standard or stripe";
+        let format = fields.parsed(optional("format"), forms, WebhookFormat::parse);
+        let key = text.and_then(|text| {
+            let key = Key::parse(text.expose_secret(), format);
+            key.map_err(|bad| fields.wrong("key", bad.to_string())).ok()
+        });
+        let errors = fields.into_errors();
+        match (id, key) {
+            (Some(id), Some(key)) if errors.is_empty() => Ok(Secret {
+                id,
+                key,
+                source: Source::Admin,
+                added_at: self.core.journal.now(),
+            }),
+            _ => Err(errors),
+        }
+    }
+
+    /// Writes down what is done with the secret of this name, durably.
+    async fn acted(&self, call: &Call, what: &str, id: &WebhookSecretId) -> Result<(), Refusal> {
+        let acted = self.core.journal.admin_acted(AdminActed {
+            act: format!("{what} {id}"),
+            by: by(call),
+        });
+        let durable_at = acted.map_err(|_| Refusal::StorageUnavailable)?;
+        self.durable(Some(durable_at)).await
+    }
+}
+
+fn told(not_added: NotAdded) -> FieldError {
+    let (field, message) = match not_added {
+        NotAdded::NameTaken => (
+            "id",
+            "is the name of another secret, or was until that was retired; take a new one"
+                .to_owned(),
+        ),
+        NotAdded::KeyTaken => ("key", "is there under another id".to_owned()),
+        NotAdded::Full => (
+            "id",
+            format!("would be one of more than {SECRETS_MAX} that were added; retire one first"),
+        ),
+    };
+    FieldError { field, message }
+}
+
+fn shown(secret: &Secret) -> Value {
+    json!({
+        "id": secret.id.as_str(),
+        "format": secret.key.format().as_str(),
+        "source": secret.source.as_str(),
+        "added_at": secret.added_at.to_string(),
+        "persisted": secret.source == Source::Configuration,
+    })
+}

@@ -1,0 +1,187 @@
+//! Owns verifying: which seals of a receipt are checked with the keys at hand, and what follows.
+//!
+//! Invariants: a receipt is valid only where its hash is that of its fields, every seal that was
+//! checked is genuine, and at least one was. A receipt without a signature is valid where its HMAC
+//! proves it, and `unsigned` to whoever has public keys only.
+//! Deliberately absent: where keys come from.
+
+use crate::ids::ReceiptKeyId;
+use crate::receipts::seal::ReceiptKey;
+use crate::receipts::signature::PublicKey;
+use crate::receipts::{Malformed, Receipt};
+use subtle::ConstantTimeEq;
+
+/// Verifies receipts with the keys at hand. `None` in place of a list: that seal is not looked at.
+#[derive(Copy, Clone, Debug)]
+pub struct Verifier<'a> {
+    /// The keys of the HMAC.
+    pub hmac: Option<&'a [ReceiptKey]>,
+    /// The public keys of the signature.
+    pub ed25519: Option<&'a [PublicKey]>,
+}
+
+/// Whether a receipt is genuine, and if not, why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verdict {
+    /// Whether it is exactly as it was sealed.
+    pub valid: bool,
+    /// The key of the HMAC that it names, where it could be read.
+    pub key_id: Option<ReceiptKeyId>,
+    /// What was found.
+    pub reason: Finding,
+    /// What its HMAC was found to be.
+    pub hmac: SealCheck,
+    /// What its signature was found to be.
+    pub ed25519: SealCheck,
+}
+
+/// What checking one seal gave.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub enum SealCheck {
+    /// It was not looked at.
+    NotChecked,
+    /// The receipt does not have it.
+    Absent,
+    /// It names a key that is not listed here.
+    UnknownKey,
+    /// It was not made with the key it names for the hash that the receipt tells.
+    Mismatch,
+    /// It was made with the key it names for the hash that the receipt tells.
+    Genuine,
+}
+
+impl SealCheck {
+    /// The word for it, as `/receipts/verify` and `holdfast receipt verify` say it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::NotChecked => "not_checked",
+            Self::Absent => "absent",
+            Self::UnknownKey => "unknown_key",
+            Self::Mismatch => "mismatch",
+            Self::Genuine => "genuine",
+        }
+    }
+}
+
+/// What verifying a receipt found.
+#[derive(Copy, Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Finding {
+    /// Everything is as it was sealed.
+    Genuine,
+    /// It has more than [`crate::receipts::RECEIPT_BYTES_MAX`] bytes.
+    TooLarge,
+    /// It is not a receipt's JSON.
+    Malformed,
+    /// Its HMAC names a key that is not listed here.
+    UnknownKey,
+    /// Its fields are not those that were hashed.
+    HashMismatch,
+    /// The hash was not sealed with the key that its HMAC names.
+    SealMismatch,
+    /// It has no signature, and nothing else was checked.
+    Unsigned,
+    /// Its signature names a key that is not listed here.
+    UnknownSigningKey,
+    /// The hash was not signed with the key that its signature names.
+    SignatureMismatch,
+}
+
+impl Finding {
+    /// The word for it, as `/receipts/verify` and `holdfast receipt verify` say it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Genuine => "genuine",
+            Self::TooLarge => "too_large",
+            Self::Malformed => "malformed",
+            Self::UnknownKey => "unknown_key",
+            Self::HashMismatch => "hash_mismatch",
+            Self::SealMismatch => "seal_mismatch",
+            Self::Unsigned => "unsigned",
+            Self::UnknownSigningKey => "unknown_signing_key",
+            Self::SignatureMismatch => "signature_mismatch",
+        }
+    }
+}
+
+impl Verifier<'_> {
+    /// Whether `receipt` is exactly as it was sealed.
+    pub fn verify(&self, receipt: &Receipt) -> Verdict {
+        let hash = receipt.computed_hash();
+        let same_hash = bool::from(hash.ct_eq(&receipt.integrity_hash));
+        let hmac = self.check_hmac(receipt);
+        let ed25519 = self.check_signature(receipt);
+        let reason = finding(same_hash, hmac, ed25519);
+        Verdict {
+            valid: reason == Finding::Genuine,
+            key_id: Some(receipt.key_id.clone()),
+            reason,
+            hmac,
+            ed25519,
+        }
+    }
+
+    /// Whether these bytes are the JSON of a receipt that is exactly as it was sealed.
+    pub fn verify_json(&self, bytes: &[u8]) -> Verdict {
+        match Receipt::from_json(bytes) {
+            Ok(receipt) => self.verify(&receipt),
+            Err(malformed) => Verdict {
+                valid: false,
+                key_id: None,
+                reason: malformed.finding(),
+                hmac: SealCheck::NotChecked,
+                ed25519: SealCheck::NotChecked,
+            },
+        }
+    }
+
+    fn check_hmac(&self, receipt: &Receipt) -> SealCheck {
+        let Some(keys) = self.hmac else {
+            return SealCheck::NotChecked;
+        };
+        match keys.iter().find(|key| *key.id() == receipt.key_id) {
+            None => SealCheck::UnknownKey,
+            Some(key) if key.made(&receipt.hmac, &receipt.integrity_hash) => SealCheck::Genuine,
+            Some(_) => SealCheck::Mismatch,
+        }
+    }
+
+    fn check_signature(&self, receipt: &Receipt) -> SealCheck {
+        let Some(signed) = &receipt.ed25519 else {
+            return SealCheck::Absent;
+        };
+        let Some(keys) = self.ed25519 else {
+            return SealCheck::NotChecked;
+        };
+        match keys.iter().find(|key| *key.id() == signed.key_id) {
+            None => SealCheck::UnknownKey,
+            Some(key) if key.made(signed, &receipt.integrity_hash) => SealCheck::Genuine,
+            Some(_) => SealCheck::Mismatch,
+        }
+    }
+}
+
+/// The first thing wrong, of all that was looked at.
+const fn finding(same_hash: bool, hmac: SealCheck, ed25519: SealCheck) -> Finding {
+    use SealCheck::{Absent, Genuine, Mismatch, NotChecked, UnknownKey};
+    match (hmac, same_hash, ed25519) {
+        (UnknownKey, _, _) => Finding::UnknownKey,
+        (_, false, _) => Finding::HashMismatch,
+        (Mismatch, true, _) => Finding::SealMismatch,
+        (_, true, UnknownKey) => Finding::UnknownSigningKey,
+        (_, true, Mismatch) => Finding::SignatureMismatch,
+        (Genuine, true, Absent | NotChecked) | (_, true, Genuine) => Finding::Genuine,
+        // A receipt always has its HMAC; where only the signature counts, it has to be there and
+        // looked at.
+        (Absent | NotChecked, true, Absent | NotChecked) => Finding::Unsigned,
+    }
+}
+
+impl Malformed {
+    /// What verifying makes of it.
+    pub const fn finding(self) -> Finding {
+        match self {
+            Self::TooLarge => Finding::TooLarge,
+            Self::Shape | Self::Field(_) => Finding::Malformed,
+        }
+    }
+}

@@ -1,0 +1,228 @@
+//! Owns what reconciliation reads of either side, and where it comes from: a running journal and
+//! its gateway, or a stopped data directory and the sandbox's file.
+//!
+//! Invariant: nothing here writes or charges.
+
+use crate::engine::view::{PaymentView, PaymentsPage};
+use crate::ids::{Lsn, PurchaseId, ShardId};
+use crate::journal::{CheckReport, Clock, Journal, StorageFault};
+use crate::payments::gateway::{Calling, Found, Gateway, Inquiry, Page, PageMark, Trouble};
+use crate::payments::sandbox::{Charge, ChargeState, SandboxError, read_charges};
+use crate::time::UnixMs;
+use std::future;
+use std::path::Path;
+
+/// Our books.
+pub trait OurBooks: Send + Sync {
+    /// The log whose payments are ours.
+    fn log_id(&self) -> u64;
+
+    /// What time it is.
+    fn now(&self) -> UnixMs;
+
+    /// Everything that has happened stands before it.
+    fn end(&self) -> Lsn;
+
+    /// A payment.
+    fn payment(&self, id: PurchaseId) -> Option<PaymentView>;
+
+    /// The payments of a shard from the sequence number `from` on, looking at `most` purchases.
+    fn payments_of(&self, shard: ShardId, from: u64, most: usize) -> PaymentsPage;
+
+    /// Waits, blocking, until everything before `lsn` is durable, so that it may be told.
+    fn durable(&self, lsn: Lsn) -> Result<(), StorageFault>;
+}
+
+impl OurBooks for Journal {
+    fn log_id(&self) -> u64 {
+        self.log_id()
+    }
+
+    fn now(&self) -> UnixMs {
+        self.now()
+    }
+
+    fn end(&self) -> Lsn {
+        self.status().appended
+    }
+
+    fn payment(&self, id: PurchaseId) -> Option<PaymentView> {
+        self.payment(id)
+    }
+
+    fn payments_of(&self, shard: ShardId, from: u64, most: usize) -> PaymentsPage {
+        self.payments_of(shard, from, most)
+    }
+
+    fn durable(&self, lsn: Lsn) -> Result<(), StorageFault> {
+        self.wait_durable(lsn)
+    }
+}
+
+/// The books of a stopped data directory.
+#[derive(Clone, Debug)]
+pub struct StoppedBooks {
+    log_id: u64,
+    end: Lsn,
+    /// Of each shard, in the order of their numbers.
+    payments: Vec<Vec<PaymentView>>,
+}
+
+impl StoppedBooks {
+    /// What checking the directory found; a log without a segment has no payments.
+    pub fn new(checked: CheckReport) -> Self {
+        let mut payments: Vec<Vec<PaymentView>> = ShardId::all().map(|_| Vec::new()).collect();
+        for payment in checked.payments {
+            payments[payment.purchase.shard().index()].push(payment);
+        }
+        Self {
+            log_id: checked.log_id.unwrap_or_default(),
+            end: checked.end,
+            payments,
+        }
+    }
+}
+
+impl OurBooks for StoppedBooks {
+    fn log_id(&self) -> u64 {
+        self.log_id
+    }
+
+    fn now(&self) -> UnixMs {
+        Clock::System.now()
+    }
+
+    fn end(&self) -> Lsn {
+        self.end
+    }
+
+    fn payment(&self, id: PurchaseId) -> Option<PaymentView> {
+        let payments = &self.payments[id.shard().index()];
+        let found = payments.binary_search_by_key(&id.sequence(), |it| it.purchase.sequence());
+        Some(payments[found.ok()?].clone())
+    }
+
+    fn payments_of(&self, shard: ShardId, from: u64, most: usize) -> PaymentsPage {
+        let payments = &self.payments[shard.index()];
+        let start = payments.partition_point(|it| it.purchase.sequence() < from);
+        let end = start.saturating_add(most).min(payments.len());
+        PaymentsPage {
+            payments: payments[start..end].to_vec(),
+            next: payments.get(end).map(|it| it.purchase.sequence()),
+        }
+    }
+
+    fn durable(&self, _: Lsn) -> Result<(), StorageFault> {
+        Ok(())
+    }
+}
+
+/// What the gateway has of one payment, as its look-up says.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub enum Has {
+    /// It never heard of it.
+    Nothing,
+    /// It declined.
+    Declined,
+    /// Money is set aside.
+    Authorized,
+    /// Money is taken, at least some of which was not given back.
+    Captured,
+    /// All that was taken is given back.
+    Refunded,
+    /// What was set aside is given back.
+    Voided,
+}
+
+impl Has {
+    /// The word for it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Nothing => "nothing",
+            Self::Declined => "declined",
+            Self::Authorized => "authorized",
+            Self::Captured => "captured",
+            Self::Refunded => "refunded",
+            Self::Voided => "voided",
+        }
+    }
+}
+
+/// The gateway's books.
+pub trait TheirBooks: Send + Sync {
+    /// One page of its list.
+    fn page(&self, after: Option<PageMark>) -> Calling<'_, Result<Page, Trouble>>;
+
+    /// What it has of one payment.
+    fn has(&self, inquiry: Inquiry) -> Calling<'_, Result<Has, Trouble>>;
+}
+
+impl<G: Gateway + ?Sized> TheirBooks for G {
+    fn page(&self, after: Option<PageMark>) -> Calling<'_, Result<Page, Trouble>> {
+        self.list(after)
+    }
+
+    fn has(&self, inquiry: Inquiry) -> Calling<'_, Result<Has, Trouble>> {
+        Box::pin(async move {
+            Ok(match self.look_up(inquiry).await? {
+                Found::Nothing => Has::Nothing,
+                Found::Declined(_) => Has::Declined,
+                Found::Authorized(_) => Has::Authorized,
+                Found::Captured(..) => Has::Captured,
+                Found::Refunded => Has::Refunded,
+                Found::Voided => Has::Voided,
+            })
+        })
+    }
+}
+
+impl TheirBooks for std::sync::Arc<dyn Gateway> {
+    fn page(&self, after: Option<PageMark>) -> Calling<'_, Result<Page, Trouble>> {
+        TheirBooks::page(&**self, after)
+    }
+
+    fn has(&self, inquiry: Inquiry) -> Calling<'_, Result<Has, Trouble>> {
+        TheirBooks::has(&**self, inquiry)
+    }
+}
+
+/// The sandbox's file in a stopped data directory, as one page.
+#[derive(Clone, Debug)]
+pub struct SandboxFile {
+    /// In the order of their references.
+    charges: Vec<Charge>,
+}
+
+impl SandboxFile {
+    /// Reads it without changing it.
+    pub fn read(data_dir: &Path) -> Result<Self, SandboxError> {
+        let charges = read_charges(data_dir)?;
+        Ok(Self { charges })
+    }
+}
+
+impl TheirBooks for SandboxFile {
+    fn page(&self, _: Option<PageMark>) -> Calling<'_, Result<Page, Trouble>> {
+        let charges = self.charges.iter().map(Charge::listed).collect();
+        let page = Page {
+            charges,
+            next: None,
+        };
+        Box::pin(future::ready(Ok(page)))
+    }
+
+    fn has(&self, inquiry: Inquiry) -> Calling<'_, Result<Has, Trouble>> {
+        let found = self
+            .charges
+            .binary_search_by_key(&inquiry.reference, |it| it.reference);
+        let has = match found.map(|place| self.charges[place].state) {
+            Err(_) => Has::Nothing,
+            Ok(ChargeState::Declined) => Has::Declined,
+            Ok(ChargeState::Authorized) => Has::Authorized,
+            Ok(ChargeState::Captured) => Has::Captured,
+            Ok(ChargeState::Refunded) => Has::Refunded,
+            Ok(ChargeState::Voided) => Has::Voided,
+        };
+        Box::pin(future::ready(Ok(has)))
+    }
+}

@@ -1,0 +1,81 @@
+//! Owns the comparison of one payment in our books with one charge in the gateway's. Pure.
+//!
+//! Invariant: where both sides say the same, or there is nothing to say yet, nothing differs; a
+//! charge of which no money was moved or set aside never differs.
+
+use crate::engine::view::{PaymentView, Standing};
+use crate::money::Amount;
+use crate::payments::gateway::Charged;
+use crate::reconcile::books::Has;
+use crate::reconcile::report::Kind;
+
+/// What comparing gave.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub enum Comparison {
+    /// Both say the same.
+    Agrees,
+    /// The charge moved no money: there is nothing to compare.
+    Empty,
+    /// Our side has not decided yet.
+    Open,
+    /// They differ.
+    Differs(Kind),
+}
+
+/// Whether money was taken or is set aside.
+pub fn moved(theirs: &Charged) -> bool {
+    theirs.captured > Amount::ZERO || theirs.authorized > Amount::ZERO
+}
+
+/// Whether money of the buyer's is with the shop or set aside for it.
+pub fn stands(theirs: &Charged) -> bool {
+    theirs.captured > theirs.refunded || theirs.authorized > Amount::ZERO
+}
+
+/// Compares our capture with what the gateway says of it when asked, where it lists no charge.
+pub fn compare_unlisted(ours: &PaymentView, has: Has) -> Option<Kind> {
+    let given_back = ours.refunded == ours.amount;
+    match has {
+        Has::Captured if !given_back => None,
+        Has::Refunded if given_back => None,
+        Has::Captured | Has::Refunded => Some(Kind::AmountDiffers),
+        Has::Nothing | Has::Declined | Has::Authorized | Has::Voided => {
+            Some(Kind::MissingAtGateway)
+        }
+    }
+}
+
+/// Compares our payment, if there is one, with their charge under its reference.
+pub fn compare(ours: Option<&PaymentView>, theirs: &Charged) -> Comparison {
+    let Some(ours) = ours else {
+        return if moved(theirs) {
+            Comparison::Differs(Kind::UnknownHere)
+        } else {
+            Comparison::Empty
+        };
+    };
+    match ours.standing {
+        Standing::Open => Comparison::Open,
+        Standing::NothingTaken | Standing::Captured(_) if !moved(theirs) => Comparison::Empty,
+        Standing::NothingTaken => {
+            if theirs.authorized > Amount::ZERO {
+                Comparison::Differs(Kind::AuthorizedLeft)
+            } else if theirs.captured == theirs.refunded {
+                // Taken against what was agreed, and given back.
+                Comparison::Agrees
+            } else {
+                Comparison::Differs(Kind::AmountDiffers)
+            }
+        }
+        Standing::Captured(_) => {
+            let of_ours = (ours.amount, ours.refunded, ours.currency);
+            if of_ours != (theirs.captured, theirs.refunded, theirs.currency) {
+                Comparison::Differs(Kind::AmountDiffers)
+            } else if theirs.authorized > Amount::ZERO {
+                Comparison::Differs(Kind::AuthorizedLeft)
+            } else {
+                Comparison::Agrees
+            }
+        }
+    }
+}

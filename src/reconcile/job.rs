@@ -1,0 +1,209 @@
+//! Owns reconciliation in a running core: on a thread of its own, every so often and when asked.
+//!
+//! Invariants: one run at a time; whoever asks during a run waits for that one; the last report
+//! stays until there is another. A run that fails is tried again when its time comes, and leaves
+//! the instant of the last success as it was. Deliberately absent: what to do about a difference.
+
+use crate::journal::Journal;
+use crate::payments::gateway::Gateway;
+use crate::reconcile::report::{Kind, Report};
+use crate::reconcile::run::{Limits, Progress, reconcile};
+use parking_lot::Mutex;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::Notify;
+
+/// The first run comes this long after the start, so that payments left open have ended.
+const FIRST_AFTER: Duration = Duration::from_mins(1);
+
+/// When and how it runs.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub struct JobSettings {
+    /// Between two runs; `None`: only when asked.
+    pub every: Option<Duration>,
+    /// The bounds of each.
+    pub limits: Limits,
+}
+
+/// Reconciliation in a running core.
+pub struct Reconciler {
+    journal: Arc<Journal>,
+    gateway: Arc<dyn Gateway>,
+    settings: JobSettings,
+    state: Mutex<JobStatus>,
+    woken: Notify,
+    stopped: Notify,
+}
+
+/// How it stands.
+#[derive(Clone, Debug, Default)]
+pub struct JobStatus {
+    /// Runs begun in this process; the last one's number.
+    pub runs: u64,
+    /// Runs that failed.
+    pub failed: u64,
+    /// How far the run under way is.
+    pub running: Option<Progress>,
+    /// The latest report.
+    pub last: Option<Arc<Report>>,
+    /// The latest report of a run that did not fail.
+    pub last_good: Option<Arc<Report>>,
+    asked: bool,
+}
+
+impl Reconciler {
+    /// Compares `journal` with `gateway`, once [`Reconciler::start`] is called.
+    pub fn new(
+        journal: Arc<Journal>,
+        gateway: Arc<dyn Gateway>,
+        settings: JobSettings,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            journal,
+            gateway,
+            settings,
+            state: Mutex::default(),
+            woken: Notify::new(),
+            stopped: Notify::new(),
+        })
+    }
+
+    /// Starts the thread, which goes on until [`Reconciler::stop`].
+    pub fn start(self: &Arc<Self>) -> std::io::Result<()> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        let job = Arc::clone(self);
+        let thread = std::thread::Builder::new().name("reconcile".to_owned());
+        thread.spawn(move || {
+            runtime.block_on(async {
+                tokio::select! {
+                    () = job.go_on() => {}
+                    () = job.stopped.notified() => {}
+                }
+            });
+        })?;
+        Ok(())
+    }
+
+    /// Ends the thread; a run under way ends without a report.
+    pub fn stop(&self) {
+        self.stopped.notify_one();
+    }
+
+    /// Asks for a run; the number of the one whose report answers: the run under way, if there is
+    /// one, else the next.
+    pub fn ask(&self) -> u64 {
+        let mut state = self.state.lock();
+        if state.running.is_some() {
+            return state.runs;
+        }
+        state.asked = true;
+        self.woken.notify_one();
+        state.runs + 1
+    }
+
+    /// How it stands. Everything that it reveals is durable.
+    pub fn status(&self) -> JobStatus {
+        self.state.lock().clone()
+    }
+
+    async fn go_on(&self) {
+        let mut wait = self.settings.every.map(|every| every.min(FIRST_AFTER));
+        loop {
+            self.due(wait).await;
+            wait = self.settings.every;
+            self.run().await;
+        }
+    }
+
+    /// Waits until somebody asks, or the time has come.
+    async fn due(&self, wait: Option<Duration>) {
+        let asked = async {
+            while !self.state.lock().asked {
+                self.woken.notified().await;
+            }
+        };
+        match wait {
+            // Which of the two it was makes no difference.
+            Some(wait) => drop(tokio::time::timeout(wait, asked).await),
+            None => asked.await,
+        }
+    }
+
+    async fn run(&self) {
+        let number = {
+            let mut state = self.state.lock();
+            state.asked = false;
+            state.runs += 1;
+            state.running = Some(Progress::default());
+            state.runs
+        };
+        let mut progress = |progress| self.state.lock().running = Some(progress);
+        let report = reconcile(
+            &*self.journal,
+            &self.gateway,
+            self.settings.limits,
+            number,
+            &mut progress,
+        )
+        .await;
+        log(&report);
+        let mut state = self.state.lock();
+        state.running = None;
+        let report = Arc::new(report);
+        if report.succeeded() {
+            state.last_good = Some(Arc::clone(&report));
+        } else {
+            state.failed += 1;
+        }
+        state.last = Some(report);
+    }
+}
+
+fn log(report: &Report) {
+    let counts = &report.counts;
+    let (charges, payments, open) = (counts.charges, counts.payments, counts.open);
+    let elapsed_ms = report.ended_at.since_ms(report.started_at);
+    let result = report.word();
+    match &report.outcome {
+        super::Outcome::Failed(why) => tracing::error!(
+            event = "reconcile",
+            result,
+            run = report.run,
+            charges,
+            payments,
+            elapsed_ms,
+            "the gateway's charges could not be compared: {why}"
+        ),
+        _ if report.agrees() => tracing::info!(
+            event = "reconcile",
+            result,
+            run = report.run,
+            charges,
+            payments,
+            open,
+            elapsed_ms,
+            "the gateway's charges are our captures"
+        ),
+        _ => {
+            let kinds = Kind::ALL.map(|kind| (kind.as_str(), report.count(kind)));
+            let found = kinds.iter().filter(|(_, count)| *count > 0);
+            let found: Vec<_> = found
+                .map(|(kind, count)| format!("{count} {kind}"))
+                .collect();
+            tracing::error!(
+                event = "reconcile",
+                result,
+                run = report.run,
+                charges,
+                payments,
+                open,
+                elapsed_ms,
+                differences = report.differences.len(),
+                "the gateway's charges are not our captures: {}; see GET /admin/reconcile",
+                found.join(", ")
+            );
+        }
+    }
+}

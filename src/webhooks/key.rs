@@ -1,0 +1,99 @@
+//! Owns one secret that webhooks are signed with: how it is written, and what it signs.
+//!
+//! Invariants: it is good for one form of webhook, has at least [`SECRET_BYTES_MIN`] bytes, is
+//! kept only as a prepared HMAC state, which is wiped when dropped, and is never printed.
+
+use crate::engine::event::WebhookFormat;
+use base64ct::{Base64, Encoding};
+use hmac::{Hmac, KeyInit, Mac};
+use secrecy::{ExposeSecret, SecretSlice};
+use sha2::{Digest, Sha256};
+use std::fmt;
+use subtle::ConstantTimeEq;
+
+/// The fewest bytes of a secret, as Standard Webhooks has it.
+pub const SECRET_BYTES_MIN: usize = 24;
+
+/// What the secrets of Standard Webhooks begin with.
+const STANDARD_PREFIX: &str = "whsec_";
+
+/// A secret, ready to sign.
+#[derive(Clone)]
+pub struct Key {
+    format: WebhookFormat,
+    prepared: Hmac<Sha256>,
+    /// Tells whether two keys are the same.
+    digest: [u8; 32],
+}
+
+/// Why a text is no secret. Never holds the text.
+#[derive(Copy, Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BadKey {
+    /// It is too short to be one.
+    #[error("has to stand for at least {SECRET_BYTES_MIN} bytes")]
+    TooShort,
+    /// A secret of Standard Webhooks that is not base64 behind its prefix.
+    #[error("has to be `whsec_` and base64 behind it")]
+    NotBase64,
+}
+
+impl Key {
+    /// The secret written `text`, for webhooks of `format`: bytes of the text as they are, or, for
+    /// Standard Webhooks, what stands in base64 behind `whsec_`. Where no format is told, a secret
+    /// that begins so is one of Standard Webhooks, and another one of holdfast's own form. (Those
+    /// of Stripe begin so, too, but are no base64: they have to be told.)
+    pub fn parse(text: &str, format: Option<WebhookFormat>) -> Result<Self, BadKey> {
+        let format = format.unwrap_or(if text.starts_with(STANDARD_PREFIX) {
+            WebhookFormat::Standard
+        } else {
+            WebhookFormat::Holdfast
+        });
+        match format {
+            WebhookFormat::Holdfast | WebhookFormat::Stripe => Self::new(format, text.as_bytes()),
+            WebhookFormat::Standard => {
+                let text = text.strip_prefix(STANDARD_PREFIX);
+                let bytes = text.and_then(|text| Base64::decode_vec(text).ok());
+                let bytes = SecretSlice::from(bytes.ok_or(BadKey::NotBase64)?);
+                Self::new(format, bytes.expose_secret())
+            }
+        }
+    }
+
+    fn new(format: WebhookFormat, secret: &[u8]) -> Result<Self, BadKey> {
+        if secret.len() < SECRET_BYTES_MIN {
+            return Err(BadKey::TooShort);
+        }
+        Ok(Self {
+            format,
+            prepared: Hmac::new_from_slice(secret).expect("HMAC takes keys of every length"),
+            digest: Sha256::digest(secret).into(),
+        })
+    }
+
+    /// The form of webhook that it is good for.
+    pub const fn format(&self) -> WebhookFormat {
+        self.format
+    }
+
+    /// Whether the secret is the same, whatever it is good for.
+    pub fn is_same(&self, other: &Self) -> bool {
+        self.digest[..].ct_eq(&other.digest[..]).into()
+    }
+
+    /// HMAC-SHA-256 over `parts`, one behind the other.
+    pub(super) fn sign(&self, parts: &[&[u8]]) -> [u8; 32] {
+        let mut mac = self.prepared.clone();
+        for part in parts {
+            mac.update(part);
+        }
+        mac.finalize().into_bytes().into()
+    }
+}
+
+impl fmt::Debug for Key {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("Key")
+            .field("format", &self.format)
+            .finish_non_exhaustive()
+    }
+}

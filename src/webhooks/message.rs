@@ -1,0 +1,192 @@
+//! Owns what the body of a genuine webhook says, in holdfast's words.
+//!
+//! Invariants: only a body whose signature is good comes here; of it is taken what the journal
+//! asks for, and nothing else is kept or repeated. An event of a kind that is not known here is
+//! none that is wrong: gateways have many.
+
+use super::scheme::Delivery;
+use super::stripe;
+use crate::engine::event::WebhookKind;
+use crate::ids::{AuthorizationId, GatewayCode, PurchaseId, WebhookEventId};
+use crate::journal::fingerprint_of;
+use crate::money::{Amount, Currency};
+use crate::payments::gateway::Reference;
+use crate::time::UnixMs;
+use serde::Deserialize;
+
+/// What a webhook reports.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Message {
+    /// The gateway's name for what it reports.
+    pub event_id: WebhookEventId,
+    /// What it is.
+    pub kind: WebhookKind,
+    /// When the gateway says that it happened.
+    pub happened_at: UnixMs,
+    /// What it is about.
+    pub about: About,
+    /// An amount that it names, in minor units.
+    pub amount: Option<Amount>,
+    /// The gateway's word for why.
+    pub code: Option<GatewayCode>,
+    /// Stands for this delivery and no other.
+    pub nonce: u64,
+}
+
+/// What a webhook is about, as it names it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum About {
+    /// A purchase.
+    Purchase(PurchaseId),
+    /// A payment by our name for it.
+    Reference(Reference),
+    /// A payment by the gateway's name for it.
+    Authorization(AuthorizationId),
+    /// Nothing that could be one of ours.
+    Nothing,
+}
+
+/// What is wrong with a body; never what stands in it.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub struct Malformed {
+    /// The field.
+    pub field: &'static str,
+    /// What it should be.
+    pub message: &'static str,
+}
+
+pub(super) const fn malformed(field: &'static str, message: &'static str) -> Malformed {
+    Malformed { field, message }
+}
+
+pub(super) const ID_FORM: &str = "has to be 1 to 64 characters of A-Z a-z 0-9 _ . : -";
+
+/// What the body of a delivery says. What it says to have happened may lie ahead of `now` by
+/// `tolerance_ms`, as clocks do, and no more: the last word on a dispute is the latest one.
+pub fn read(
+    delivery: &Delivery,
+    body: &[u8],
+    tolerance_ms: u64,
+    now: UnixMs,
+) -> Result<Message, Malformed> {
+    let message = match delivery {
+        Delivery::Holdfast { .. } => own(body, None, delivery)?,
+        Delivery::Standard { event_id, .. } => own(body, Some(event_id), delivery)?,
+        Delivery::Stripe { .. } => stripe::read(body, delivery)?,
+    };
+    if message.happened_at > now.plus_ms(tolerance_ms) {
+        return Err(malformed("created_at", "must not lie in the future"));
+    }
+    Ok(message)
+}
+
+impl Delivery {
+    /// Stands for the nonce, where the form has one.
+    pub fn nonce(&self) -> Option<u64> {
+        match self {
+            Self::Holdfast { nonce } => Some(fingerprint_of(&format!("nonce/{nonce}")).get()),
+            Self::Standard { .. } | Self::Stripe { .. } => None,
+        }
+    }
+
+    /// Stands for this delivery of `event_id` and no other.
+    pub(super) fn nonce_of(&self, event_id: &WebhookEventId) -> u64 {
+        let text = match self {
+            Self::Holdfast { nonce } => format!("nonce/{nonce}"),
+            Self::Standard { timestamp_s, .. } => format!("standard/{timestamp_s}/{event_id}"),
+            Self::Stripe { timestamp_s } => format!("stripe/{timestamp_s}/{event_id}"),
+        };
+        fingerprint_of(&text).get()
+    }
+}
+
+/// The body of holdfast's own form, which Standard Webhooks carry here, too.
+#[derive(Deserialize)]
+struct Body {
+    event_id: Option<String>,
+    #[serde(rename = "type")]
+    kind: String,
+    created_at: Option<String>,
+    timestamp: Option<String>,
+    data: Option<Data>,
+}
+
+#[derive(Default, Deserialize)]
+struct Data {
+    purchase_id: Option<String>,
+    amount: Option<Money>,
+    reason: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Money {
+    MinorUnits(i64),
+    InCurrency { value: i64, currency: String },
+}
+
+impl Money {
+    fn amount(&self) -> Option<Amount> {
+        match self {
+            Self::MinorUnits(value) => Amount::new(*value),
+            Self::InCurrency { value, currency } => {
+                Currency::parse(currency).and_then(|_| Amount::new(*value))
+            }
+        }
+    }
+}
+
+fn own(
+    body: &[u8],
+    event_id: Option<&WebhookEventId>,
+    delivery: &Delivery,
+) -> Result<Message, Malformed> {
+    let body: Body = serde_json::from_slice(body).map_err(|_| {
+        malformed(
+            "body",
+            "has to be {event_id, type, created_at, data: {purchase_id, amount?, reason?}}, each field once",
+        )
+    })?;
+    let event_id = match event_id {
+        Some(event_id) => event_id.clone(),
+        None => body
+            .event_id
+            .and_then(|text| WebhookEventId::parse(&text))
+            .ok_or(malformed("event_id", ID_FORM))?,
+    };
+    let happened_at = body.created_at.or(body.timestamp);
+    let happened_at = happened_at
+        .and_then(|text| instant(&text))
+        .ok_or(malformed(
+            "created_at",
+            "has to be a time as RFC 3339 has it",
+        ))?;
+    let kind = WebhookKind::parse(&body.kind);
+    let data = body.data.unwrap_or_default();
+    let about = match &data.purchase_id {
+        // Whatever is no name of a purchase is none of ours.
+        Some(text) => PurchaseId::parse_purchase(text).map_or(About::Nothing, About::Purchase),
+        None if kind == WebhookKind::Other => About::Nothing,
+        None => return Err(malformed("data.purchase_id", "is missing")),
+    };
+    let amount = data.amount.map(|money| {
+        money.amount().ok_or(malformed(
+            "data.amount",
+            "has to be {value, currency}, with a whole number of minor units",
+        ))
+    });
+    Ok(Message {
+        nonce: delivery.nonce_of(&event_id),
+        event_id,
+        kind,
+        happened_at,
+        about,
+        amount: amount.transpose()?,
+        code: data.reason.and_then(|text| GatewayCode::parse(&text)),
+    })
+}
+
+fn instant(text: &str) -> Option<UnixMs> {
+    let at: jiff::Timestamp = text.parse().ok()?;
+    u64::try_from(at.as_millisecond()).ok().map(UnixMs::new)
+}

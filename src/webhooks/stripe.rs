@@ -1,0 +1,100 @@
+//! Owns Stripe's events: which of them mean something here, and which purchase they are about.
+//!
+//! A payment is found by the reference that its `PaymentIntent` carries in its metadata, which
+//! Stripe copies to the charge; a refund of ours by its own. Disputes, and refunds made at Stripe itself, carry the name of the
+//! `PaymentIntent` only: they are found by it, in the purchases, for there are few of them and an
+//! index of all payments would be kept for nothing else.
+
+use super::message::{About, ID_FORM, Malformed, Message, malformed};
+use super::scheme::Delivery;
+use crate::engine::event::WebhookKind;
+use crate::ids::{AuthorizationId, GatewayCode, WebhookEventId};
+use crate::money::Amount;
+use crate::payments::gateway::Reference;
+use crate::time::UnixMs;
+use serde_json::Value;
+
+pub(super) fn read(body: &[u8], delivery: &Delivery) -> Result<Message, Malformed> {
+    let event: Value =
+        serde_json::from_slice(body).map_err(|_| malformed("body", "has to be Stripe's event"))?;
+    let event_id = event["id"].as_str().and_then(WebhookEventId::parse);
+    let event_id = event_id.ok_or(malformed("id", ID_FORM))?;
+    let kind = event["type"].as_str();
+    let kind = kind.ok_or(malformed("type", "has to be a text"))?;
+    let created = event["created"].as_u64();
+    let created = created.ok_or(malformed("created", "has to be Unix seconds"))?;
+    let object = &event["data"]["object"];
+    if !object.is_object() {
+        return Err(malformed("data.object", "has to be an object"));
+    }
+    let kind = kind_of(kind, object["status"].as_str());
+    let about = match kind {
+        WebhookKind::Other => About::Nothing,
+        _ => about(object),
+    };
+    Ok(Message {
+        nonce: delivery.nonce_of(&event_id),
+        event_id,
+        kind,
+        happened_at: UnixMs::new(created.saturating_mul(1_000)),
+        about,
+        amount: object["amount"].as_i64().and_then(Amount::new),
+        code: code(object),
+    })
+}
+
+/// What an event of this type, about an object with this status, means here.
+fn kind_of(kind: &str, status: Option<&str>) -> WebhookKind {
+    match (kind, status) {
+        ("payment_intent.amount_capturable_updated", _) => WebhookKind::PaymentAuthorized,
+        ("payment_intent.succeeded", _) => WebhookKind::PaymentCaptured,
+        ("payment_intent.canceled", _) => WebhookKind::PaymentVoided,
+        ("payment_intent.payment_failed", _) => WebhookKind::PaymentFailed,
+        ("charge.refunded", _)
+        | ("refund.created" | "refund.updated" | "charge.refund.updated", Some("succeeded")) => {
+            WebhookKind::RefundSucceeded
+        }
+        ("refund.failed", _)
+        | (
+            "refund.created" | "refund.updated" | "charge.refund.updated",
+            Some("failed" | "canceled"),
+        ) => WebhookKind::RefundFailed,
+        ("charge.dispute.created", _) => WebhookKind::DisputeOpened,
+        ("charge.dispute.closed", Some("won")) => WebhookKind::DisputeWon,
+        ("charge.dispute.closed", Some("lost")) => WebhookKind::DisputeLost,
+        _ => WebhookKind::Other,
+    }
+}
+
+fn about(object: &Value) -> About {
+    let metadata = &object["metadata"];
+    // A refund of ours carries the reference with its number behind it.
+    let ours = metadata["holdfast_reference"].as_str().or_else(|| {
+        let refund = metadata["holdfast_refund"].as_str()?;
+        refund.rsplit_once(':').map(|(reference, _)| reference)
+    });
+    if let Some(text) = ours {
+        return Reference::parse(text).map_or(About::Nothing, About::Reference);
+    }
+    let intent = match object["object"].as_str() {
+        Some("payment_intent") => &object["id"],
+        // Its name, or, where it was expanded, all of it.
+        _ => match &object["payment_intent"] {
+            whole @ Value::Object(_) => &whole["id"],
+            name => name,
+        },
+    };
+    let intent = intent.as_str().and_then(AuthorizationId::parse);
+    intent.map_or(About::Nothing, About::Authorization)
+}
+
+fn code(object: &Value) -> Option<GatewayCode> {
+    let places = [
+        &object["last_payment_error"]["code"],
+        &object["failure_reason"],
+        &object["reason"],
+        &object["cancellation_reason"],
+    ];
+    let mut words = places.into_iter().filter_map(Value::as_str);
+    words.next().and_then(GatewayCode::parse)
+}

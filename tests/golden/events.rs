@@ -3,18 +3,20 @@
 //! another value here.
 
 use holdfast::engine::event::{
-    Active, AdminAct, AdminActed, AttemptRefused, CaptureStarted, Clawback, DeclineCause, Discount,
-    Disposition, DisputeClosed, DisputeOpened, DisputeOutcome, Event, Flow, HoldExpired,
-    HoldPlaced, HoldReleased, IdempotencyKey, LimitsSet, Origin, PaymentAuthorized,
-    PaymentCaptured, PaymentDeclined, PaymentStarted, PaymentVoided, PaysFor, ProductSet,
-    PromotionSet, Quote, RefundExtent, RefundFailed, RefundStarted, RefundSucceeded, RetryAdvice,
-    TokensSpent, VoidCause, VoidStarted, VoidStuck, WebhookFormat, WebhookKind, WebhookReceived,
+    Active, AdminAct, AdminActed, AttemptRefused, BuyerPaused, BuyerRated, CaptureStarted,
+    Clawback, CounterKept, DeclineCause, Discount, Disposition, DisputeClosed, DisputeOpened,
+    DisputeOutcome, Event, Flow, HoldExpired, HoldPlaced, HoldReleased, IdempotencyKey, LimitsSet,
+    Origin, Pause, PaymentAuthorized, PaymentCaptured, PaymentDeclined, PaymentStarted,
+    PaymentVoided, PaysFor, ProductSet, PromotionSet, Quote, Rating, RefundExtent, RefundFailed,
+    RefundStarted, RefundSucceeded, RetryAdvice, ReviewWanted, RiskRulesSet, RuleHit, RuleName,
+    RuleOutcome, RulesSource, TokensSpent, VoidCause, VoidStarted, VoidStuck, WebhookFormat,
+    WebhookKind, WebhookReceived, Whence,
 };
 use holdfast::engine::refusal::Refusal;
 use holdfast::engine::settings::Limits;
 use holdfast::ids::{
     AuthorizationId, CaptureId, CardToken, DeviceId, Digest16, GatewayCode, KeyOwner, ProductId,
-    PromotionCode, PurchaseId, ReceiptKeyId, RequestId, ShardId, UserId, WebhookEventId,
+    PromotionCode, PurchaseId, ReceiptKeyId, RequestId, Segment, ShardId, UserId, WebhookEventId,
 };
 use holdfast::money::{Amount, Currency, Price, Tokens};
 use holdfast::time::UnixMs;
@@ -62,6 +64,7 @@ pub fn all() -> Vec<Event> {
             cause: DeclineCause::GatewayFailed,
             code: GatewayCode::parse("insufficient_funds"),
             advice: RetryAdvice::Limited,
+            whence: Some(whence()),
         }),
         Event::CaptureStarted(CaptureStarted {
             purchase: purchase(),
@@ -75,6 +78,7 @@ pub fn all() -> Vec<Event> {
             signing_key: ReceiptKeyId::parse("e1"),
             tokens: Tokens::new(14),
             debt_paid: Tokens::new(3),
+            whence: Some(whence()),
         }),
         Event::VoidStarted(VoidStarted {
             purchase: purchase(),
@@ -126,7 +130,51 @@ pub fn all() -> Vec<Event> {
             origin: origin(4),
         }),
         Event::WebhookReceived(webhook_received()),
+        Event::RiskRulesSet(RiskRulesSet {
+            text: "[[rule]]\nname = \"ä\"\n".to_owned(),
+            digest: Digest16([0x5a; 16]),
+            source: RulesSource::Administration,
+            kept: vec![CounterKept {
+                counter: 11,
+                depth: 21,
+                since: AT,
+            }],
+            by: Some(admin()),
+        }),
+        Event::BuyerPaused(BuyerPaused {
+            user: user(),
+            pause: Some(Pause {
+                until: AT.plus_ms(86_400_000),
+                reason: "größere Mengen".to_owned(),
+            }),
+            by: admin(),
+        }),
+        Event::BuyerRated(BuyerRated {
+            user: user(),
+            rating: Rating {
+                segment: Segment::parse("vip"),
+                risk_score: Some(700),
+                account_since: Some(UnixMs::new(1_700_000_000_000)),
+            },
+            by: admin(),
+        }),
     ]
+}
+
+fn whence() -> Whence {
+    Whence {
+        card: CardToken::parse("tok_ok").expect("a token"),
+        product: product(),
+        ip: origin(2).ip,
+        device: origin(2).device,
+    }
+}
+
+fn hits() -> Vec<RuleHit> {
+    vec![RuleHit {
+        rule: RuleName::parse("card testing").expect("a name"),
+        outcome: RuleOutcome::Review,
+    }]
 }
 
 fn refund_started() -> RefundStarted {
@@ -218,6 +266,7 @@ fn hold_placed() -> HoldPlaced {
         expires_at: AT.plus_ms(300_000),
         flow: Flow::Buy,
         origin: origin(1),
+        hits: hits(),
     }
 }
 
@@ -229,6 +278,8 @@ fn payment_started() -> PaymentStarted {
         card: CardToken::parse("tok_ok").expect("a token"),
         pays_for: PaysFor::EarlierHold,
         origin: origin(2),
+        hits: hits(),
+        review: ReviewWanted::Yes,
     }
 }
 
@@ -241,6 +292,7 @@ fn attempt_refused() -> AttemptRefused {
         quantity: 3,
         card: Some(CardToken::parse("tok_ok").expect("a token")),
         origin: origin(4),
+        hits: hits(),
     }
 }
 

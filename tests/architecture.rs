@@ -13,6 +13,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("engine", &["ids", "money", "time"]),
     ("journal", &["engine", "ids", "money", "time"]),
     ("report", &["engine", "ids", "journal", "money", "time"]),
+    ("risk", &["engine", "ids", "money", "time"]),
     ("receipts", &["engine", "ids", "money", "time"]),
     (
         "payments",
@@ -45,6 +46,7 @@ const EDGES: &[(&str, &[&str])] = &[
             "receipts",
             "reconcile",
             "report",
+            "risk",
             "telemetry",
             "time",
             "webhooks",
@@ -63,6 +65,7 @@ const EDGES: &[(&str, &[&str])] = &[
             "receipts",
             "reconcile",
             "report",
+            "risk",
             "telemetry",
             "time",
             "webhooks",

@@ -69,10 +69,20 @@ pub fn run(mut input: &[u8]) {
         put.expect("what stands beside a shard goes with its image");
         assert_eq!(again.image(), image);
         assert_eq!(again.more(), more);
-        images.push((image, more));
+        let risk = shard.risk();
+        let put = again.put_risk(risk.clone());
+        put.expect("what a shard has for the risk rules goes with its image");
+        assert_eq!(again.risk(), risk);
+        images.push((image, more, risk));
     }
     assert_eq!(
-        digest(catalogue, Limits::default(), images.into_iter()).len(),
+        digest(
+            catalogue,
+            Limits::default(),
+            &restored.rules,
+            images.into_iter()
+        )
+        .len(),
         64
     );
     for (mut shard, _) in restored.shards {
@@ -141,7 +151,7 @@ fn golden_sections() -> &'static [Section] {
 }
 
 fn golden_file() -> Vec<u8> {
-    let mut files = files_in("tests/golden/data-v2/written/snapshots");
+    let mut files = files_in("tests/golden/data-v3/written/snapshots");
     let (_, bytes) = files.pop().expect("there is a golden snapshot");
     bytes
 }

@@ -12,9 +12,10 @@ use crate::engine::decide::Claims;
 use crate::engine::event::{BuyerPaused, BuyerRated, CounterKept, Event, RiskRulesSet};
 use crate::engine::event::{Pause, Rating, RuleName, RuleOutcome, RulesSource};
 use crate::engine::refusal::Refusal;
+use crate::engine::risk::counter::Counter;
 use crate::engine::risk::kept::{depths_of, kept_for};
 use crate::engine::risk::program::RuleSet;
-use crate::engine::velocity::Velocity;
+use crate::engine::velocity::{Named, Velocity};
 use crate::ids::{Digest16, Lsn, ShardId, UserId};
 use crate::time::UnixMs;
 use rkyv::{Archive, Deserialize, Serialize};
@@ -175,6 +176,11 @@ impl Journal {
         let pause = shard.paused(user, self.now()).cloned();
         let rating = shard.rating(user).cloned();
         (pause, rating, self.appended())
+    }
+
+    /// A counter of what `named` names, at `since_ms` or later; exact up to `cap` where as much is kept.
+    pub fn count(&self, counter: Counter, named: &Named<'_>, since_ms: u64, cap: u32) -> u32 {
+        self.velocity.count(counter, named, since_ms, cap)
     }
 
     /// SHA-256 over every counter that buyers share, in hexadecimal: the same after recovery.

@@ -86,7 +86,7 @@ fn a_rule_blocks_and_the_answer_the_audit_trail_and_the_metrics_say_so() {
     let observed = json!([{"rule": "all", "then": "observe"}]);
     assert_eq!(of("hold_placed")[0]["risk"], observed);
     assert_eq!(of("payment_started")[0]["risk"], observed);
-    assert_eq!(of("payment_started")[0]["review_wanted"], false);
+    assert_eq!(of("payment_started")[0]["review"], json!([]));
     assert_eq!(
         of("payment_declined")[0]["whence"]["card_token"],
         "tok_declined"
@@ -116,7 +116,7 @@ fn hits_are_counted_by_rule_and_a_review_is_wanted_of_the_payment() {
     let path = "/admin/audit?kind=payment_started";
     let events = server.ask(&Request::get(path).key(ADMIN)).json();
     let started = &events["events"][0];
-    assert_eq!(started["review_wanted"], true);
+    assert_eq!(started["review"], json!(["look"]));
     assert_eq!(started["risk"], json!([{"rule": "look", "then": "review"}]));
 }
 

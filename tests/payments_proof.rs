@@ -110,6 +110,7 @@ fn charges_at_the_gateway_are_captures_with_goods() {
     let (exit, _) = server.stop();
     assert!(exit.success());
     check(&data);
+    reconcile(&world, &data);
     let (intended, books) = ours(&data);
     assert_eq!(intended, payments, "every buy began one payment");
     assert_eq!(sold, books.len() as u64, "units sold are captures");
@@ -296,6 +297,32 @@ fn settle(server: &Server) -> u64 {
         .lines()
         .find_map(|line| line.strip_prefix("holdfast_payments_neglected_total "));
     line.expect("the metric is there").parse().unwrap()
+}
+
+/// `holdfast reconcile` finds no difference either, as the operator would ask.
+fn reconcile(world: &World, data: &Path) {
+    let file = data.with_file_name("reconcile.toml");
+    std::fs::write(&file, plain_config(world)).unwrap();
+    let mut command = binary();
+    command.arg("reconcile").arg(data).arg("--json");
+    let output = command.arg("--config").arg(file).output().unwrap();
+    let out = String::from_utf8_lossy(&output.stdout);
+    let err = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{out}{err}");
+    let report: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(report["complete"], true, "{report}");
+    assert!(report["counts"]["agree"].as_u64().unwrap() > 0, "{report}");
+    assert_eq!(report["counts"]["open"], 0, "{report}");
+}
+
+fn plain_config(world: &World) -> String {
+    format!(
+        "[[auth.keys]]\nname = \"a\"\nrole = \"admin\"\nkey = \"a-key-of-the-proof\"\n\
+         [[receipts.hmac_keys]]\nid = \"r\"\nkey = \"a-receipt-key-of-the-proof-0123456789\"\n\
+         [payments]\ngateway = \"stripe\"\n\
+         [payments.stripe]\nsecret_key = \"{SECRET_KEY}\"\napi_base = \"{}\"\n",
+        world.stripe.base()
+    )
 }
 
 /// How many payments the log says were begun, and what was captured and given back, by purchase.

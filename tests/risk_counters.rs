@@ -3,8 +3,8 @@
 
 use holdfast::engine::apply::Stamp;
 use holdfast::engine::event::{
-    AttemptRefused, DeclineCause, Event, Flow, HoldPlaced, Origin, PaymentCaptured,
-    PaymentDeclined, PaymentStarted, PaysFor, Quote, RetryAdvice, ReviewWanted, Whence,
+    AttemptRefused, DeclineCause, DeviceKept, Event, Flow, HoldPlaced, Origin, PaymentCaptured,
+    PaymentDeclined, PaymentStarted, PaysFor, Quote, RetryAdvice, Whence,
 };
 use holdfast::engine::refusal::Refusal;
 use holdfast::engine::risk::counter::{By, Counted, Counter};
@@ -160,7 +160,8 @@ fn events(it: &Happening) -> Vec<Event> {
             pays_for,
             origin: origin.clone(),
             hits: Vec::new(),
-            review: ReviewWanted::No,
+            review: Vec::new(),
+            device: DeviceKept::AndAddress,
         })
     };
     let refused = |reason| {

@@ -12,6 +12,7 @@ use crate::{files_in, take, within};
 use holdfast::engine::apply::Stamp;
 use holdfast::engine::catalogue::Catalogue;
 use holdfast::engine::event::{Event, HoldExpired, IdempotencyKey};
+use holdfast::engine::image::Beside;
 use holdfast::engine::lifecycle::PurchaseState;
 use holdfast::engine::settings::{EngineSettings, Limits};
 use holdfast::engine::shard::{LATEST, Shard};
@@ -64,16 +65,12 @@ pub fn run(mut input: &[u8]) {
         let image = shard.image();
         let again = Shard::from_image(shard.id(), image.clone(), catalogue);
         let mut again = again.expect("a shard's own image is one");
-        let more = shard.more();
-        let put = again.put_more(more.clone());
+        let beside = Beside::of(shard);
+        let put = again.put_beside(beside.clone());
         put.expect("what stands beside a shard goes with its image");
         assert_eq!(again.image(), image);
-        assert_eq!(again.more(), more);
-        let risk = shard.risk();
-        let put = again.put_risk(risk.clone());
-        put.expect("what a shard has for the risk rules goes with its image");
-        assert_eq!(again.risk(), risk);
-        images.push((image, more, risk));
+        assert_eq!(Beside::of(&again), beside);
+        images.push((image, beside));
     }
     assert_eq!(
         digest(
@@ -151,7 +148,7 @@ fn golden_sections() -> &'static [Section] {
 }
 
 fn golden_file() -> Vec<u8> {
-    let mut files = files_in("tests/golden/data-v3/written/snapshots");
+    let mut files = files_in("tests/golden/data-v4/written/snapshots");
     let (_, bytes) = files.pop().expect("there is a golden snapshot");
     bytes
 }

@@ -1,10 +1,10 @@
 //! Owns turning the configuration into the settings of the parts, each in its own words.
 
-use crate::config::{Config, KeyHalf, PaymentsConfig, SigningKey, WebhooksConfig};
+use crate::config::{Config, KeyHalf, SigningKey, WebhooksConfig};
 use crate::engine::settings::{Bounds, EngineSettings, RateLimit};
 use crate::ids::ReceiptKeyId;
 use crate::journal::{Clock, JournalOptions, LogSettings, Sync, Witness};
-use crate::payments::settings::PaymentSettings;
+use crate::payments::settings::{PaymentSettings, ReviewSettings};
 use crate::receipts::{self, Ed25519Key, KeyUnread, PublicKey, Sealer, SealerError};
 use crate::reconcile::{JobSettings, Limits};
 use crate::time::UnixMs;
@@ -34,6 +34,7 @@ pub(super) fn journal(config: &Config) -> JournalOptions {
         },
         snapshot_every_bytes: storage.snapshot_every_bytes,
         clock: Clock::System,
+        day_zone: config.limits.zone.clone(),
     }
 }
 
@@ -48,12 +49,15 @@ fn engine(config: &Config) -> EngineSettings {
         },
         idempotency_retention_ms: sale.idempotency_retention_s * 1_000,
         card_retries: config.payments.card_retries,
+        amounts: config.limits.amounts.clone(),
+        review: config.review.rules.clone(),
         webhooks: config.webhooks.memory,
         bounds: Bounds {
             buyers_max: engine.buyers_max,
             purchases_max: engine.purchases_max,
             keys_max: engine.keys_max,
             velocity_keys_max: engine.velocity_keys_max,
+            amount_keys_max: engine.amount_keys_max,
             products_max: engine.products_max,
             promotions_max: engine.promotions_max,
         },
@@ -61,7 +65,8 @@ fn engine(config: &Config) -> EngineSettings {
 }
 
 /// How payments are driven.
-pub(super) fn payments(config: &PaymentsConfig) -> PaymentSettings {
+pub(super) fn payments(config: &Config) -> PaymentSettings {
+    let (config, review) = (&config.payments, &config.review);
     let ms = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
     PaymentSettings {
         attempt_timeout_ms: ms(config.attempt_timeout),
@@ -77,6 +82,11 @@ pub(super) fn payments(config: &PaymentsConfig) -> PaymentSettings {
         pending_after_ms: ms(config.pending_after),
         breaker: config.breaker,
         scheme: config.scheme.clone(),
+        review: ReviewSettings {
+            deadline_ms: ms(review.deadline),
+            capture_margin_ms: ms(review.capture_margin),
+            on_deadline: review.on_deadline,
+        },
     }
 }
 

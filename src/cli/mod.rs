@@ -85,9 +85,13 @@ struct Log {
 /// What `reconcile` takes: a stopped data directory, or a running core.
 #[derive(Debug, Args)]
 struct Reconcile {
-    /// A stopped data directory, compared with the sandbox gateway's file in it.
+    /// A stopped data directory, compared with the sandbox gateway's file in it, or with the gateway
+    /// that --config names.
     #[arg(required_unless_present = "url", conflicts_with = "url")]
     dir: Option<PathBuf>,
+    /// The configuration of the core that used the directory: its gateway is asked.
+    #[arg(long, value_name = "FILE", conflicts_with = "url")]
+    config: Option<PathBuf>,
     /// A running core, which compares with its own gateway: `http://127.0.0.1:8080`.
     #[arg(long, value_name = "URL", requires = "key")]
     url: Option<String>,

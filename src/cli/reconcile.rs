@@ -6,9 +6,11 @@
 //! goes to stderr, where somebody looks.
 
 use super::{Reconcile, ask, fail};
+use crate::config::{Config, Environment, GatewayKind, Sources};
 use crate::engine::settings::EngineSettings;
 use crate::journal;
 use crate::payments::sandbox;
+use crate::payments::stripe::Stripe;
 use crate::reconcile::{Limits, Progress, SandboxFile, StoppedBooks, reconcile};
 use serde_json::Value;
 use std::fmt::Write as _;
@@ -26,7 +28,7 @@ const DIFFERENCES_MAX: usize = 1_000;
 /// Compares, and prints what differs.
 pub(super) fn run(arguments: &Reconcile) -> ExitCode {
     let report = match (&arguments.dir, &arguments.url, &arguments.key) {
-        (Some(dir), _, _) => of_directory(dir),
+        (Some(dir), _, _) => of_directory(dir, arguments.config.as_deref()),
         (None, Some(url), Some(key)) => of_core(url, key),
         (None, _, _) => Err("name a data directory, or --url and --key of a core".to_owned()),
     };
@@ -50,33 +52,56 @@ pub(super) fn run(arguments: &Reconcile) -> ExitCode {
     }
 }
 
-fn of_directory(dir: &Path) -> Result<Value, String> {
+fn of_directory(dir: &Path, config: Option<&Path>) -> Result<Value, String> {
     let named = |why: &dyn std::fmt::Display| format!("{}: {why}", dir.display());
     if !dir.join("log").is_dir() {
         return Err(named(&"there is no log in it; name a data directory"));
     }
-    if !sandbox::path_in(dir).exists() {
+    let stripe = match config {
+        Some(path) => stripe_of(dir, path).map_err(|why| format!("{}: {why}", path.display()))?,
+        None => None,
+    };
+    if stripe.is_none() && !sandbox::path_in(dir).exists() {
         return Err(named(
-            &"the sandbox gateway was not used; start the core and name it with --url",
+            &"the sandbox gateway was not used; name the configuration with --config",
         ));
     }
     let checked = journal::check(dir, &EngineSettings::default()).map_err(|why| named(&why))?;
-    let charges = SandboxFile::read(dir).map_err(|why| named(&why))?;
     let limits = Limits {
         pause: Duration::ZERO,
         call_timeout: Duration::from_mins(1),
         differences_max: DIFFERENCES_MAX,
     };
     let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_time()
+        .enable_all()
         .build()
         .map_err(|why| named(&why))?;
     let books = StoppedBooks::new(checked);
     let mut line = ProgressLine::new();
     let mut progress = |at: Progress| line.show(at.charges, at.payments);
-    let report = runtime.block_on(reconcile(&books, &charges, limits, 1, &mut progress));
+    let report = if let Some(stripe) = &stripe {
+        runtime.block_on(reconcile(&books, stripe, limits, 1, &mut progress))
+    } else {
+        let charges = SandboxFile::read(dir).map_err(|why| named(&why))?;
+        runtime.block_on(reconcile(&books, &charges, limits, 1, &mut progress))
+    };
     line.clear();
     Ok(report.to_json())
+}
+
+/// The gateway that the configuration at `path` names; `None` where that is the sandbox, whose file
+/// is in the directory.
+fn stripe_of(dir: &Path, path: &Path) -> Result<Option<Stripe>, Box<dyn std::error::Error>> {
+    let mut sources = Sources {
+        environment: Environment::of_process(),
+        data_dir: Some(dir.to_owned()),
+        ..Sources::default()
+    };
+    sources.read_file(path)?;
+    Ok(match Config::load(&sources)?.payments.gateway {
+        GatewayKind::Stripe(settings) => Some(Stripe::new(settings)?),
+        GatewayKind::Sandbox => None,
+    })
 }
 
 /// Asks a running core for a run and waits for its report.

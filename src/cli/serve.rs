@@ -173,7 +173,7 @@ fn parts(
     let payments = Payments::new(
         Arc::clone(journal),
         Arc::clone(&gateway),
-        compose::payments(&config.payments),
+        compose::payments(config),
         sealer.capture_keys(),
         Arc::new(GatewayMeter(Arc::clone(&metrics))),
     )?;

@@ -30,6 +30,8 @@ pub enum Kind {
     Switch,
     /// An array of texts.
     Texts,
+    /// A table from currency codes to minor units.
+    Amounts,
     /// A secret: text, `{ file = "…" }` or `{ env = "…" }`.
     Secret,
 }
@@ -69,6 +71,18 @@ const fn other(path: &'static str, default: &'static str, kind: Kind, what: &'st
     }
 }
 
+const fn amounts(path: &'static str, what: &'static str) -> Key {
+    Key {
+        path,
+        default: "{}",
+        range: Some((1, AMOUNT_MAX)),
+        kind: Kind::Amounts,
+        what,
+    }
+}
+
+/// Above any sum that is meant, and far below what overflows.
+const AMOUNT_MAX: u64 = 1_000_000_000_000_000;
 const DAY_S: u64 = 86_400;
 const MIB: u64 = 1 << 20;
 const GIB: u64 = 1 << 30;
@@ -244,6 +258,25 @@ pub const KEYS: &[Key] = &[
         (1, DAY_S),
         "Length of that window.",
     ),
+    amounts(
+        "limits.daily",
+        "Minor units that one buyer may spend in a day, by currency, such as `{ USD = 500000 }`; without a currency, no limit in it.",
+    ),
+    amounts(
+        "limits.lifetime",
+        "Minor units that one buyer may ever spend, by currency.",
+    ),
+    text(
+        "limits.zone",
+        "\"UTC\"",
+        "Time zone whose days are counted, by its IANA name, such as `Asia/Seoul`.",
+    ),
+    other(
+        "limits.by",
+        "[\"user\"]",
+        Kind::Texts,
+        "What amounts are counted by: `user`, and also `card_token` or `device` where one person's accounts are to be counted together.",
+    ),
     text(
         "risk.rules_file",
         "",
@@ -284,6 +317,12 @@ pub const KEYS: &[Key] = &[
         "1000000",
         (1, 1 << 32),
         "Cards, addresses, devices and products whose attempts are counted.",
+    ),
+    number(
+        "engine.amount_keys_max",
+        "1000000",
+        (1, 1 << 32),
+        "Cards and devices whose amounts are counted, for each currency and day; a new one beyond it is answered 503.",
     ),
     number(
         "engine.products_max",
@@ -438,6 +477,27 @@ pub const KEYS: &[Key] = &[
         "4194304",
         (MIB, GIB),
         "Size of an answer of Stripe; larger ones count as not read. A page of 100 payments has to fit.",
+    ),
+    amounts(
+        "review.amount_over",
+        "A purchase of more than this waits for a person with the money authorized, by currency, in minor units.",
+    ),
+    text(
+        "review.on_deadline",
+        "\"reject\"",
+        "What becomes of it where nobody has decided in time: `reject` or `approve`.",
+    ),
+    number(
+        "review.capture_margin_s",
+        "3600",
+        (0, 7 * DAY_S),
+        "How long before the gateway's authorization lapses a review ends at the latest.",
+    ),
+    number(
+        "payments.review_deadline_s",
+        "86400",
+        (1, 30 * DAY_S),
+        "How long a person has to decide about a purchase under review.",
     ),
     text(
         "receipts.hmac_keys[].id",

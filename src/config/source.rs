@@ -187,7 +187,9 @@ fn refuse_unknown_value(path: &mut String, value: &Value) -> Result<(), ConfigEr
             nearest: keys::nearest(path),
         });
     }
-    if keys::find(path).is_some_and(|key| key.kind == Kind::Secret) {
+    // What stands in these is checked where it is taken.
+    let whole = |key: &keys::Key| matches!(key.kind, Kind::Secret | Kind::Amounts);
+    if keys::find(path).is_some_and(whole) {
         return Ok(());
     }
     let is_list = keys::leads_somewhere(&format!("{path}[]"));

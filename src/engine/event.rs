@@ -20,8 +20,8 @@ use rkyv::{Archive, Deserialize, Serialize};
 use std::net::IpAddr;
 
 pub use risk::{
-    BuyerPaused, BuyerRated, CounterKept, Pause, RULE_NAME_CHARS_MAX, Rating, ReviewWanted,
-    RiskRulesSet, RuleHit, RuleName, RuleOutcome, RulesSource, Whence,
+    BuyerPaused, BuyerRated, CounterKept, Pause, RULE_NAME_CHARS_MAX, Rating, RiskRulesSet,
+    RuleHit, RuleName, RuleOutcome, RulesSource, Whence,
 };
 
 /// An idempotency key as the engine knows it: digests, never the text.
@@ -230,8 +230,23 @@ pub struct PaymentStarted {
     pub origin: Origin,
     /// The risk rules that it met; those that the same call's hold met, too.
     pub hits: Vec<RuleHit>,
-    /// Whether one of them wants a person to decide.
-    pub review: ReviewWanted,
+    /// Why a person is to decide before the money is taken, each reason a word or the name of a
+    /// rule; empty: nobody has to.
+    pub review: Vec<String>,
+    /// Whether the origin's device is kept, for amounts to be counted by.
+    pub device: DeviceKept,
+}
+
+/// Whether the device of a payment is kept with it.
+#[derive(Copy, Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
+#[repr(u8)]
+pub enum DeviceKept {
+    /// It is not: the payment was started before amounts were counted by device.
+    No = 0,
+    /// It is, where there is one.
+    Yes = 1,
+    /// It is, and the address until the payment's outcome is known, for both to be counted by.
+    AndAddress = 2,
 }
 
 /// What a payment pays for.
@@ -309,6 +324,78 @@ pub struct PaymentDeclined {
     pub whence: Option<Whence>,
 }
 
+/// A purchase waits for a person, its money set aside and not taken.
+#[derive(Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
+pub struct ReviewOpened {
+    /// Which purchase.
+    pub purchase: PurchaseId,
+    /// Whose it is.
+    pub user: UserId,
+    /// Why, each reason a word or the name of a rule.
+    pub reasons: Vec<String>,
+    /// When the configuration decides where nobody has.
+    pub deadline: UnixMs,
+}
+
+/// A purchase under review was decided about: the intent to capture, or to give back.
+#[derive(Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
+pub struct ReviewDecided {
+    /// Which purchase.
+    pub purchase: PurchaseId,
+    /// Whose it is.
+    pub user: UserId,
+    /// How.
+    pub verdict: ReviewVerdict,
+    /// By whom.
+    pub decider: Decider,
+}
+
+/// How a review was decided.
+#[derive(Copy, Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
+pub enum ReviewVerdict {
+    /// The money is to be taken.
+    Approved,
+    /// The authorization is to be given back, by this instant; after it, it is stuck and the
+    /// operator is called.
+    Rejected(UnixMs),
+}
+
+/// Who decided a review.
+#[derive(Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
+pub enum Decider {
+    /// A person.
+    Person(Judgement),
+    /// The configuration, at the deadline.
+    Deadline,
+}
+
+/// What a person decided by.
+#[derive(Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
+pub struct Judgement {
+    /// Who.
+    pub by: AdminAct,
+    /// Why, in their words; at most 500 characters.
+    pub note: String,
+}
+
+impl ReviewDecided {
+    /// The step in the purchase's life.
+    pub const fn step(&self) -> Step {
+        match self.verdict {
+            ReviewVerdict::Approved => Step::ReviewApproved,
+            ReviewVerdict::Rejected(_) => Step::ReviewRejected,
+        }
+    }
+
+    /// Why the authorization is given back, where it is.
+    pub const fn void_cause(&self) -> VoidCause {
+        match self.decider {
+            Decider::Person(_) => VoidCause::ReviewRejected,
+            Decider::Deadline => VoidCause::ReviewTimedOut,
+        }
+    }
+}
+
 /// The intent to capture.
 #[derive(Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
 pub struct CaptureStarted {
@@ -349,6 +436,10 @@ pub enum VoidCause {
     AuthorizationLapsed = 1,
     /// The operator wanted it back.
     Operator = 2,
+    /// A person decided against the purchase.
+    ReviewRejected = 3,
+    /// Nobody decided about the purchase in time.
+    ReviewTimedOut = 4,
 }
 
 impl VoidCause {
@@ -358,6 +449,8 @@ impl VoidCause {
             Self::CaptureRefused => "capture_refused",
             Self::AuthorizationLapsed => "authorization_lapsed",
             Self::Operator => "operator",
+            Self::ReviewRejected => "review_rejected",
+            Self::ReviewTimedOut => "review_timed_out",
         }
     }
 }
@@ -727,6 +820,10 @@ pub enum Event {
     PaymentAuthorized(PaymentAuthorized),
     /// The payment ended with nothing charged.
     PaymentDeclined(PaymentDeclined),
+    /// A purchase waits for a person.
+    ReviewOpened(ReviewOpened),
+    /// A purchase under review was decided about.
+    ReviewDecided(ReviewDecided),
     /// The intent to capture.
     CaptureStarted(CaptureStarted),
     /// The gateway took the money.
@@ -767,7 +864,7 @@ pub enum Event {
 
 impl Event {
     /// The words for all kinds.
-    pub const KINDS: [&str; 26] = [
+    pub const KINDS: [&str; 28] = [
         "product_set",
         "promotion_set",
         "limits_set",
@@ -779,6 +876,8 @@ impl Event {
         Step::PaymentStarted.as_str(),
         Step::PaymentAuthorized.as_str(),
         Step::PaymentDeclined.as_str(),
+        Step::ReviewOpened.as_str(),
+        "review_decided",
         Step::CaptureStarted.as_str(),
         Step::PaymentCaptured.as_str(),
         Step::VoidStarted.as_str(),
@@ -810,6 +909,8 @@ impl Event {
             Self::PaymentStarted(_) => Step::PaymentStarted.as_str(),
             Self::PaymentAuthorized(_) => Step::PaymentAuthorized.as_str(),
             Self::PaymentDeclined(_) => Step::PaymentDeclined.as_str(),
+            Self::ReviewOpened(_) => Step::ReviewOpened.as_str(),
+            Self::ReviewDecided(_) => "review_decided",
             Self::CaptureStarted(_) => Step::CaptureStarted.as_str(),
             Self::PaymentCaptured(_) => Step::PaymentCaptured.as_str(),
             Self::VoidStarted(_) => Step::VoidStarted.as_str(),
@@ -837,6 +938,8 @@ impl Event {
             Self::PaymentStarted(e) => Some((e.purchase, Step::PaymentStarted)),
             Self::PaymentAuthorized(e) => Some((e.purchase, Step::PaymentAuthorized)),
             Self::PaymentDeclined(e) => Some((e.purchase, Step::PaymentDeclined)),
+            Self::ReviewOpened(e) => Some((e.purchase, Step::ReviewOpened)),
+            Self::ReviewDecided(e) => Some((e.purchase, e.step())),
             Self::CaptureStarted(e) => Some((e.purchase, Step::CaptureStarted)),
             Self::PaymentCaptured(e) => Some((e.purchase, Step::PaymentCaptured)),
             Self::VoidStarted(e) => Some((e.purchase, Step::VoidStarted)),
@@ -875,6 +978,8 @@ impl Event {
             Self::PaymentStarted(e) => Some(&e.user),
             Self::PaymentAuthorized(e) => Some(&e.user),
             Self::PaymentDeclined(e) => Some(&e.user),
+            Self::ReviewOpened(e) => Some(&e.user),
+            Self::ReviewDecided(e) => Some(&e.user),
             Self::CaptureStarted(e) => Some(&e.user),
             Self::PaymentCaptured(e) => Some(&e.user),
             Self::VoidStarted(e) => Some(&e.user),

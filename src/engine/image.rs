@@ -6,7 +6,7 @@
 
 use crate::engine::catalogue::Catalogue;
 use crate::engine::lifecycle::{PurchaseState, Step, Units, next_state};
-use crate::engine::purchase::{Aftermath, BuyerIndex, Purchase, Scrutiny};
+use crate::engine::purchase::{Aftermath, BuyerIndex, Particulars, Purchase};
 use crate::engine::scrutiny::BuyerRisk;
 use crate::engine::shard::{Buyer, BuyerMore, KeyEntry, KeyOutcome, Shard, tally_add, tally_of};
 use crate::ids::{Digest16, ShardId, UserId};
@@ -14,6 +14,7 @@ use crate::time::UnixMs;
 use rkyv::{Archive, Deserialize, Serialize};
 use std::cmp::Reverse;
 use std::collections::VecDeque;
+use std::net::IpAddr;
 
 /// A shard's whole state.
 #[derive(Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
@@ -47,6 +48,19 @@ pub struct ShardMore {
     buyers: Vec<(u32, BuyerMore)>,
 }
 
+/// What some of a shard's payments have, by the purchase's sequence, in order.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Archive, Serialize, Deserialize)]
+pub struct ShardParticulars {
+    payments: Vec<(u64, Particulars)>,
+}
+
+impl ShardParticulars {
+    /// Whether there is nothing.
+    pub fn is_empty(&self) -> bool {
+        self.payments.is_empty()
+    }
+}
+
 impl ShardMore {
     /// Whether there is nothing.
     pub fn is_empty(&self) -> bool {
@@ -59,7 +73,7 @@ impl ShardMore {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Archive, Serialize, Deserialize)]
 pub struct ShardRisk {
     /// By the purchase's sequence, in order.
-    payments: Vec<(u64, Scrutiny)>,
+    payments: Vec<(u64, IpAddr)>,
     /// By the buyer's place, in order.
     buyers: Vec<(u32, BuyerRisk)>,
 }
@@ -68,6 +82,28 @@ impl ShardRisk {
     /// Whether there is nothing.
     pub fn is_empty(&self) -> bool {
         self.payments.is_empty() && self.buyers.is_empty()
+    }
+}
+
+/// All that stands beside a shard's image.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Beside {
+    /// Of the few purchases and buyers that have more.
+    pub more: ShardMore,
+    /// Of some payments.
+    pub particulars: ShardParticulars,
+    /// For the risk rules.
+    pub risk: ShardRisk,
+}
+
+impl Beside {
+    /// What stands beside the image of `shard`.
+    pub fn of(shard: &Shard) -> Self {
+        Self {
+            more: shard.more(),
+            particulars: shard.particulars(),
+            risk: shard.risk(),
+        }
     }
 }
 
@@ -117,6 +153,28 @@ impl Shard {
         }
     }
 
+    /// What the image and what stands beside it leave out of payments.
+    pub fn particulars(&self) -> ShardParticulars {
+        let payments = (0..).zip(&self.purchases).filter_map(|(sequence, it)| {
+            let particulars = it.particulars.as_deref()?;
+            Some((sequence, particulars.clone()))
+        });
+        ShardParticulars {
+            payments: payments.collect(),
+        }
+    }
+
+    /// Puts it back; `None` where it names what is not there, or a purchase under review is not in
+    /// it with its deadline.
+    pub fn put_particulars(&mut self, particulars: ShardParticulars) -> Option<()> {
+        for (sequence, particulars) in particulars.payments {
+            let purchase = self.purchases.get_mut(usize::try_from(sequence).ok()?)?;
+            purchase.payment.as_ref()?;
+            purchase.particulars = Some(Box::new(particulars));
+        }
+        (self.reviews().count() == self.reviews.len()).then_some(())
+    }
+
     /// Puts back what the image left out; `None` where it names what is not there.
     pub fn put_more(&mut self, more: ShardMore) -> Option<()> {
         for (sequence, aftermath) in more.purchases {
@@ -141,12 +199,18 @@ impl Shard {
             .then_some(())
     }
 
+    /// Puts all of it back; `None` where it names what is not there.
+    pub fn put_beside(&mut self, beside: Beside) -> Option<()> {
+        self.put_more(beside.more)?;
+        self.put_particulars(beside.particulars)?;
+        self.put_risk(beside.risk)
+    }
+
     /// What the image leaves out for the risk rules.
     pub fn risk(&self) -> ShardRisk {
-        let payments = (0..).zip(&self.purchases).filter_map(|(sequence, it)| {
-            let scrutiny = it.payment.as_deref()?.scrutiny.as_deref()?;
-            Some((sequence, scrutiny.clone()))
-        });
+        let payments = (0..)
+            .zip(&self.purchases)
+            .filter_map(|(sequence, it)| Some((sequence, it.payment.as_deref()?.ip?)));
         let buyers = (0..)
             .zip(&self.buyers)
             .filter_map(|(place, it)| Some((place, BuyerRisk::clone(it.risk.as_deref()?))));
@@ -158,10 +222,10 @@ impl Shard {
 
     /// Puts that back; `None` where it names what is not there.
     pub fn put_risk(&mut self, risk: ShardRisk) -> Option<()> {
-        for (sequence, scrutiny) in risk.payments {
+        for (sequence, ip) in risk.payments {
             let place = usize::try_from(sequence).ok()?;
             let payment = self.purchases.get_mut(place)?.payment.as_deref_mut()?;
-            payment.scrutiny = Some(Box::new(scrutiny));
+            payment.ip = Some(ip);
         }
         for (place, risk) in risk.buyers {
             self.buyers.get_mut(place as usize)?.risk = Some(Box::new(risk));
@@ -189,6 +253,12 @@ impl Shard {
                 if let Some(promotion) = purchase.promotion {
                     tally_add(&mut buyer.promotion_uses, promotion, 1);
                 }
+            }
+            if let Some(counted) = purchase.counted() {
+                buyer.spending.add(counted);
+            }
+            if purchase.state == PurchaseState::UnderReview {
+                shard.reviews.insert(sequence);
             }
             let mut steps = purchase.history.iter();
             if let Some(paid) = steps.find(|it| it.step == Step::PaymentCaptured) {

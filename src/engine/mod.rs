@@ -21,5 +21,7 @@ pub mod risk;
 pub mod scrutiny;
 pub mod settings;
 pub mod shard;
+pub mod shared;
+pub mod spending;
 pub mod velocity;
 pub mod view;

@@ -5,7 +5,7 @@
 
 use crate::engine::catalogue::{ProductIndex, PromotionIndex};
 use crate::engine::event::Clawback;
-use crate::engine::event::{DeclineCause, Quote, ReviewWanted, RuleHit, VoidCause};
+use crate::engine::event::{DeclineCause, Quote, VoidCause};
 use crate::engine::lifecycle::{PurchaseState, Step, Units, next_state};
 use crate::engine::view::{PaymentView, Standing};
 use crate::ids::{
@@ -38,6 +38,20 @@ pub struct Purchase {
     /// What only few purchases have. An image keeps it beside the purchases.
     #[rkyv(with = rkyv::with::Skip)]
     pub(super) aftermath: Option<Box<Aftermath>>,
+    /// What only some payments have. An image keeps it beside the purchases, too.
+    #[rkyv(with = rkyv::with::Skip)]
+    pub(super) particulars: Option<Box<Particulars>>,
+}
+
+/// What only some payments have.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Archive, Serialize, Deserialize)]
+pub struct Particulars {
+    /// The device that the shop says it came from.
+    pub(super) device: Option<DeviceId>,
+    /// Why a person decides before the money is taken; empty: nobody does.
+    pub(super) review_reasons: Vec<String>,
+    /// Until when they have to.
+    pub(super) review_deadline: Option<UnixMs>,
 }
 
 /// What becomes of a purchase beyond a plain capture.
@@ -102,18 +116,9 @@ pub struct Payment {
     pub(super) capture_before: Option<UnixMs>,
     pub(super) capture: Option<CaptureId>,
     pub(super) receipt_key: Option<ReceiptKeyId>,
-    /// What is needed until its outcome is known. An image keeps it beside the purchases.
+    /// The buyer's address, until its outcome is known. An image keeps it beside the purchases.
     #[rkyv(with = rkyv::with::Skip)]
-    pub(super) scrutiny: Option<Box<Scrutiny>>,
-}
-
-/// Where a payment came from beside its card, and what the risk rules said of it.
-#[derive(Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
-pub struct Scrutiny {
     pub(super) ip: Option<IpAddr>,
-    pub(super) device: Option<DeviceId>,
-    pub(super) review: ReviewWanted,
-    pub(super) hits: Vec<RuleHit>,
 }
 
 /// Why a purchase is where it is, where there is more to say than the state does.
@@ -212,15 +217,25 @@ impl Purchase {
         self.state.is_open_payment() || self.pending_refund().is_some()
     }
 
-    pub(super) fn aftermath_mut(&mut self) -> &mut Aftermath {
-        self.aftermath.get_or_insert_default()
+    pub(super) fn particulars_mut(&mut self) -> &mut Particulars {
+        self.particulars.get_or_insert_default()
     }
 
-    /// Whether a risk rule wants a person to decide on its payment.
-    pub fn review_wanted(&self) -> ReviewWanted {
-        let payment = self.payment.as_deref();
-        let scrutiny = payment.and_then(|it| it.scrutiny.as_deref());
-        scrutiny.map_or(ReviewWanted::No, |it| it.review)
+    /// Whether a person has to decide, or had to, before the money is taken.
+    pub(super) fn wants_review(&self) -> bool {
+        let particulars = self.particulars.as_ref();
+        particulars.is_some_and(|it| !it.review_reasons.is_empty())
+    }
+
+    /// When the configuration decides where no person has, while it is under review.
+    pub(super) fn review_deadline(&self) -> Option<UnixMs> {
+        let under_review = self.state == PurchaseState::UnderReview;
+        let particulars = self.particulars.as_ref().filter(|_| under_review);
+        particulars.and_then(|it| it.review_deadline)
+    }
+
+    pub(super) fn aftermath_mut(&mut self) -> &mut Aftermath {
+        self.aftermath.get_or_insert_default()
     }
 
     /// Whether it may take `step` now.

@@ -86,13 +86,18 @@ pub enum Refusal {
     StaleTimestamp = 36,
     /// The webhook's nonce was used before.
     ReplayedNonce = 37,
+    /// The buyer's purchases of today, or those by the same card or device, leave no room for this
+    /// amount.
+    DailyLimit = 38,
+    /// All of the buyer's purchases, or those by the same card or device, leave no room for it.
+    LifetimeLimit = 39,
     /// A risk rule blocks it, or the operator paused the buyer.
-    RiskBlocked = 38,
+    RiskBlocked = 40,
 }
 
 impl Refusal {
     /// Every reason, by code.
-    pub const ALL: [Self; 39] = [
+    pub const ALL: [Self; 41] = [
         Self::InvalidRequest,
         Self::CurrencyNotAllowed,
         Self::InvalidCardToken,
@@ -131,6 +136,8 @@ impl Refusal {
         Self::InvalidSignature,
         Self::StaleTimestamp,
         Self::ReplayedNonce,
+        Self::DailyLimit,
+        Self::LifetimeLimit,
         Self::RiskBlocked,
     ];
 
@@ -175,6 +182,8 @@ impl Refusal {
             Self::InvalidSignature => "invalid_signature",
             Self::StaleTimestamp => "stale_timestamp",
             Self::ReplayedNonce => "replayed_nonce",
+            Self::DailyLimit => "daily_limit",
+            Self::LifetimeLimit => "lifetime_limit",
             Self::RiskBlocked => "risk_blocked",
         }
     }
@@ -215,6 +224,8 @@ impl Refusal {
             | Self::SaleEnded
             | Self::SaleInactive
             | Self::PerUserLimit
+            | Self::DailyLimit
+            | Self::LifetimeLimit
             | Self::PromotionExhausted
             | Self::PromotionNotApplicable
             | Self::HoldExpired

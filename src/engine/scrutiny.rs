@@ -1,12 +1,11 @@
-//! Owns what a shard keeps for the risk rules: where payments under way came from, what a buyer paid
-//! and when, and what the operator said of buyers.
+//! Owns what a shard keeps for the risk rules: what a buyer paid and when, and what the operator said
+//! of buyers.
 //!
 //! Invariants: a pause ends by itself; what a buyer paid is counted from the purchases, so that it is
 //! the same after any recovery. Changed by `apply` alone.
 //! Deliberately absent: the rules, and what buyers share (`engine::velocity`).
 
-use crate::engine::event::{BuyerPaused, BuyerRated, Pause, PaymentStarted, Rating, ReviewWanted};
-use crate::engine::purchase::Scrutiny;
+use crate::engine::event::{BuyerPaused, BuyerRated, Pause, Rating};
 use crate::engine::shard::Shard;
 use crate::ids::UserId;
 use crate::money::Currency;
@@ -70,19 +69,4 @@ impl Shard {
         change(&mut risk);
         *kept = (*risk != BuyerRisk::default()).then_some(risk);
     }
-}
-
-/// What a payment that begins is to keep until its outcome is known, if anything.
-pub(super) fn scrutiny_of(started: &PaymentStarted) -> Option<Box<Scrutiny>> {
-    let scrutiny = Scrutiny {
-        ip: started.origin.ip,
-        device: started.origin.device.clone(),
-        review: started.review,
-        hits: started.hits.clone(),
-    };
-    let nothing = scrutiny.ip.is_none()
-        && scrutiny.device.is_none()
-        && scrutiny.review == ReviewWanted::No
-        && scrutiny.hits.is_empty();
-    (!nothing).then(|| Box::new(scrutiny))
 }

@@ -286,6 +286,8 @@ fn told_by(event: &Event) -> Option<(Counted, Named<'_>, bool)> {
         | Event::HoldReleased(_)
         | Event::HoldExpired(_)
         | Event::PaymentAuthorized(_)
+        | Event::ReviewOpened(_)
+        | Event::ReviewDecided(_)
         | Event::CaptureStarted(_)
         | Event::VoidStarted(_)
         | Event::PaymentVoided(_) => None,

@@ -190,6 +190,7 @@ impl Front {
             "velocity_keys": status.velocity_keys,
             "open_payments": status.open_payments,
             "stuck_voids": status.stuck_voids,
+            "reviews": status.reviews,
             "gateway": {
                 "name": self.core.payments.gateway().name(),
                 "circuit": self.core.payments.circuit().as_str(),

@@ -13,6 +13,7 @@ use super::routes::{self, Resource};
 use super::server::Handler;
 use super::webhooks::WebhookDesk;
 use crate::config::Config;
+use crate::engine::command::Verdict;
 use crate::engine::refusal::Refusal;
 use crate::ids::{Lsn, RequestId};
 use crate::journal::{CommitGate, Journal};
@@ -233,6 +234,9 @@ impl Front {
             Resource::Refunds => self.refunds(call, body).await,
             Resource::Refund => self.refund(call).await,
             Resource::Void => self.void(call, body).await,
+            Resource::Reviews => self.reviews(call).await,
+            Resource::ApproveReview => self.decide_review(call, body, Verdict::Approve).await,
+            Resource::RejectReview => self.decide_review(call, body, Verdict::Reject).await,
             Resource::OpenPayments => self.open_payments(call).await,
             Resource::AdminUser => self.admin_user(call).await,
             Resource::Rewards => self.rewards(call).await,

@@ -23,6 +23,7 @@ pub mod query;
 mod reconcile;
 mod refunds;
 pub mod render;
+mod reviews;
 mod rewards;
 mod risk;
 pub mod routes;

@@ -50,6 +50,12 @@ pub enum Resource {
     Refund,
     /// Giving an authorization back.
     Void,
+    /// Purchases that wait for a person.
+    Reviews,
+    /// Deciding for one of them.
+    ApproveReview,
+    /// Deciding against one of them.
+    RejectReview,
     /// Payments and refunds under way.
     OpenPayments,
     /// A buyer, for the operator.
@@ -107,6 +113,9 @@ impl Resource {
         Self::Refunds,
         Self::Refund,
         Self::Void,
+        Self::Reviews,
+        Self::ApproveReview,
+        Self::RejectReview,
         Self::OpenPayments,
         Self::AdminUser,
         Self::Rewards,
@@ -148,6 +157,9 @@ impl Resource {
             Self::Refunds => "/admin/purchases/{purchase_id}/refunds",
             Self::Refund => "/admin/purchases/{purchase_id}/refunds/{number}",
             Self::Void => "/admin/purchases/{purchase_id}/void",
+            Self::Reviews => "/admin/reviews",
+            Self::ApproveReview => "/admin/reviews/{purchase_id}/approve",
+            Self::RejectReview => "/admin/reviews/{purchase_id}/reject",
             Self::OpenPayments => "/admin/payments",
             Self::AdminUser => "/admin/users/{user_id}",
             Self::Rewards => "/limited/rewards/{user_id}",
@@ -175,6 +187,8 @@ impl Resource {
             | Self::VerifyReceipt
             | Self::Snapshot
             | Self::Void
+            | Self::ApproveReview
+            | Self::RejectReview
             | Self::SpendRewards
             | Self::PaymentWebhook
             | Self::StripeWebhook => "POST",
@@ -196,6 +210,7 @@ impl Resource {
             | Self::AdminPurchase
             | Self::Refund
             | Self::OpenPayments
+            | Self::Reviews
             | Self::AdminUser
             | Self::Rewards
             | Self::SandboxCharges
@@ -254,6 +269,7 @@ pub fn resolve(path: &str) -> Option<(Resource, Cow<'_, str>)> {
         "/admin/audit" => return plain(Resource::Audit),
         "/admin/config" => return plain(Resource::Config),
         "/admin/payments" => return plain(Resource::OpenPayments),
+        "/admin/reviews" => return plain(Resource::Reviews),
         "/admin/risk/rules" => return plain(Resource::RiskRules),
         "/admin/sandbox/charges" => return plain(Resource::SandboxCharges),
         "/webhooks/payment" => return plain(Resource::PaymentWebhook),
@@ -290,6 +306,15 @@ pub fn resolve(path: &str) -> Option<(Resource, Cow<'_, str>)> {
 fn beneath(path: &str) -> Option<(Resource, Cow<'_, str>)> {
     if let Some(rest) = path.strip_prefix("/limited/rewards/") {
         return Some((Resource::SpendRewards, alone(rest.strip_suffix("/spend")?)?));
+    }
+    if let Some(rest) = path.strip_prefix("/admin/reviews/") {
+        let (id, verdict) = rest.split_once('/')?;
+        let resource = match verdict {
+            "approve" => Resource::ApproveReview,
+            "reject" => Resource::RejectReview,
+            _ => return None,
+        };
+        return Some((resource, alone(id)?));
     }
     if let Some(rest) = path.strip_prefix("/admin/users/") {
         let (id, below) = rest.split_once('/')?;

@@ -11,8 +11,8 @@ use crate::engine::event::{
     AdminActed, AttemptRefused, BuyerPaused, BuyerRated, CaptureStarted, DisputeClosed,
     DisputeOpened, Event, HoldExpired, HoldPlaced, HoldReleased, LimitsSet, PaymentAuthorized,
     PaymentCaptured, PaymentDeclined, PaymentStarted, PaymentVoided, ProductSet, PromotionSet,
-    RefundFailed, RefundStarted, RefundSucceeded, RiskRulesSet, TokensSpent, VoidStarted,
-    VoidStuck, WebhookReceived,
+    RefundFailed, RefundStarted, RefundSucceeded, ReviewDecided, ReviewOpened, RiskRulesSet,
+    TokensSpent, VoidStarted, VoidStuck, WebhookReceived,
 };
 use crate::time::UnixMs;
 use rkyv::rancor;
@@ -111,7 +111,7 @@ kinds! {
     20 1 TokensSpent(TokensSpent);
     21 1 BuyerPaused(BuyerPaused);
     22 1 BuyerRated(BuyerRated);
-    32 2 PaymentStarted(PaymentStarted);
+    32 3 PaymentStarted(PaymentStarted);
     33 1 PaymentAuthorized(PaymentAuthorized);
     34 3 PaymentDeclined(PaymentDeclined);
     35 1 CaptureStarted(CaptureStarted);
@@ -124,14 +124,17 @@ kinds! {
     42 1 RefundFailed(RefundFailed);
     43 1 DisputeOpened(DisputeOpened);
     44 1 DisputeClosed(DisputeClosed);
+    45 1 ReviewOpened(ReviewOpened);
+    46 1 ReviewDecided(ReviewDecided);
     earlier:
     16 1 AttemptRefused(earlier::AttemptRefusedV1);
     17 1 HoldPlaced(earlier::HoldPlacedV1);
     32 1 PaymentStarted(earlier::PaymentStartedV1);
-    34 2 PaymentDeclined(earlier::PaymentDeclinedV2);
-    36 2 PaymentCaptured(earlier::PaymentCapturedV2);
+    32 2 PaymentStarted(earlier::PaymentStartedV2);
     34 1 PaymentDeclined(earlier::PaymentDeclinedV1);
+    34 2 PaymentDeclined(earlier::PaymentDeclinedV2);
     36 1 PaymentCaptured(earlier::PaymentCapturedV1);
+    36 2 PaymentCaptured(earlier::PaymentCapturedV2);
     37 1 VoidStarted(earlier::VoidStartedV1);
 }
 

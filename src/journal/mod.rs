@@ -15,6 +15,7 @@ mod catalogue;
 mod check;
 mod clock;
 pub mod codec;
+mod days;
 mod fault;
 mod gate;
 mod recovery;
@@ -27,9 +28,11 @@ mod turn;
 mod webhooks;
 
 use crate::engine::catalogue::Catalogue;
+use crate::engine::image::Beside;
 use crate::engine::risk::program::RuleSet;
 use crate::engine::settings::EngineSettings;
 use crate::engine::shard::{LATEST, Shard};
+use crate::engine::shared::SharedAmounts;
 use crate::engine::velocity::Velocity;
 use crate::engine::view::{
     AftermathView, BuyerView, OpenView, PaymentView, PaymentsPage, ProductView, PromotionView,
@@ -49,6 +52,7 @@ pub use audit::{AuditEntry, AuditPage, AuditQuery, LogEnd, read_log};
 pub use catalogue::{Created, Set};
 pub use check::{CheckError, CheckReport, DigestFrom, check};
 pub use clock::{Clock, ManualClock};
+pub use days::DayZone;
 pub use fault::{JournalError, StorageFault};
 pub use gate::{CommitGate, Wait};
 pub use recovery::{Opened, Progress};
@@ -70,6 +74,9 @@ pub struct Journal {
     rules: ArcSwap<RuleSet>,
     /// One change of the rules at a time.
     rules_turn: Mutex<Rules>,
+    /// What was bought with each card and from each device.
+    shared: SharedAmounts,
+    days: days::Days,
     seen: webhooks::Seen,
     /// One webhook at a time is let in.
     webhook_turn: Mutex<()>,
@@ -191,7 +198,8 @@ impl Journal {
     /// What is known of a buyer, and from which LSN on it may be told.
     pub fn buyer(&self, user: &UserId) -> Option<(BuyerView, Lsn)> {
         let shard = self.shard(ShardId::of(user));
-        let view = shard.buyer_view(user, &self.catalogue.load())?;
+        let today = self.days.start_of(self.now());
+        let view = shard.buyer_view(user, &self.catalogue.load(), today)?;
         Some((view, self.appended()))
     }
 
@@ -218,6 +226,30 @@ impl Journal {
         self.shard(purchase.shard()).is_open(purchase)
     }
 
+    /// Every purchase that waits for a person, and when the configuration decides: to be decided
+    /// in time after a restart, too.
+    pub fn reviews(&self) -> Vec<(PurchaseId, UnixMs)> {
+        let of_shard = |id| self.shard(id).reviews().collect::<Vec<_>>();
+        ShardId::all().flat_map(of_shard).collect()
+    }
+
+    /// The purchases that wait for a person, with what is known of their buyers, and from which LSN
+    /// on they may be told. Takes each shard's turn.
+    pub fn review_views(&self) -> (Vec<(PurchaseView, BuyerView)>, Lsn) {
+        let catalogue = self.catalogue.load();
+        let today = self.days.start_of(self.now());
+        let mut views = Vec::new();
+        for id in ShardId::all() {
+            let shard = self.shard(id);
+            views.extend(shard.reviews().filter_map(|(purchase, _)| {
+                let view = shard.purchase_view(purchase, &catalogue, LATEST)?;
+                let buyer = shard.buyer_view(&view.user, &catalogue, today)?;
+                Some((view, buyer))
+            }));
+        }
+        (views, self.appended())
+    }
+
     /// Waits, blocking this thread, until everything before `lsn` is durable.
     pub fn wait_durable(&self, lsn: Lsn) -> Result<(), StorageFault> {
         Ok(self.log.wait_durable(wal::Lsn::new(lsn.0))?)
@@ -234,7 +266,7 @@ impl Journal {
     pub fn digest(&self) -> String {
         let shards = ShardId::all().map(|id| {
             let shard = self.shard(id);
-            (shard.image(), shard.more(), shard.risk())
+            (shard.image(), Beside::of(&shard))
         });
         let rules = self.rules_turn.lock().clone();
         let catalogue = self.catalogue.load();

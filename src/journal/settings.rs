@@ -1,6 +1,7 @@
 //! Owns how a journal is set up: where, how large, how durable. All sizes are in bytes.
 
 use super::clock::Clock;
+use super::days::DayZone;
 use super::fault::{JournalError, io};
 use crate::engine::settings::EngineSettings;
 use std::path::{Path, PathBuf};
@@ -20,6 +21,8 @@ pub struct JournalOptions {
     pub snapshot_every_bytes: u64,
     /// Where instants come from.
     pub clock: Clock,
+    /// Whose days daily limits are counted in.
+    pub day_zone: DayZone,
 }
 
 impl JournalOptions {
@@ -31,6 +34,7 @@ impl JournalOptions {
             log: LogSettings::default(),
             snapshot_every_bytes: 1 << 30,
             clock: Clock::System,
+            day_zone: DayZone::default(),
         }
     }
 }

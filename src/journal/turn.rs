@@ -457,11 +457,13 @@ impl Turn<'_> {
             shard: &self.shard,
             catalogue: &self.catalogue,
             settings: &self.journal.settings,
+            shared: &self.journal.shared,
             watch: Some(Watch {
                 rules: &self.rules,
                 velocity: &self.journal.velocity,
             }),
             at: self.at,
+            day_start: self.journal.days.start_of(self.at),
         }
     }
 
@@ -497,7 +499,10 @@ impl Turn<'_> {
                 self.journal.settings.limits(),
             );
             match effects {
-                Ok(effects) => effects.carry_out(&self.catalogue),
+                Ok(effects) => {
+                    let day_start = |at| self.journal.days.start_of(at);
+                    effects.carry_out(&self.catalogue, &self.journal.shared, day_start);
+                }
                 Err(broken) => panic!("decided and applied under one lock, yet {broken}"),
             }
             self.journal.velocity.record(event, stamp);

@@ -8,11 +8,12 @@
 //! 3. Every wait and every number at once is bounded by [`PaymentSettings`].
 //! 4. What is open stands in the log; the sweeper finds what nobody has in hand.
 //!
-//! The front end calls [`Payments::pay`], [`Payments::refund`], [`Payments::void`] and
+//! The front end calls [`Payments::pay`], [`Payments::refund`], [`Payments::void`],
+//! [`Payments::decide_review`] and
 //! [`Payments::look_again`], the start-up [`Payments::resume`]; nobody else calls a gateway.
 
-use crate::engine::command::PaymentStep;
-use crate::engine::event::{AdminAct, VoidCause};
+use crate::engine::command::{PaymentStep, Verdict};
+use crate::engine::event::{AdminAct, Decider, VoidCause};
 use crate::engine::lifecycle::PurchaseState;
 use crate::engine::refusal::Refusal;
 use crate::engine::view::{PurchaseView, RefundView};
@@ -29,6 +30,7 @@ use crate::payments::registry::{Asked, Before, Driving, Registry};
 use crate::payments::saga::{Known, Rest};
 use crate::payments::settings::{PaymentSettings, SettingsError};
 use crate::receipts::CaptureKeys;
+use crate::time::UnixMs;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
@@ -185,6 +187,34 @@ impl Payments {
         })
     }
 
+    /// Decides about a purchase under review because a person does. Resolves and goes on like
+    /// [`Payments::pay`], with the purchase then; [`Refusal::WrongState`] where it is not under
+    /// review, so of two who decide at once one does.
+    pub fn decide_review(
+        self: &Arc<Self>,
+        purchase: PurchaseId,
+        verdict: Verdict,
+        decider: Decider,
+        gate: &Arc<CommitGate>,
+    ) -> Paying<Result<Result<PurchaseView, Refusal>, StorageFault>> {
+        let (payments, gate) = (Arc::clone(self), Arc::clone(gate));
+        Paying::new(async move {
+            let step = PaymentStep::DecideReview {
+                verdict,
+                decider,
+                void_within_ms: payments.settings.void_deadline_ms,
+            };
+            if let Err(refusal) = payments.journal.record(purchase, step)? {
+                // What it is refused for was written by somebody else, perhaps just now.
+                let (_, durable_at) = payments.read(purchase);
+                gate.wait(durable_at).await?;
+                return Ok(Err(refusal));
+            }
+            let settled = payments.settle(purchase, &gate).await?;
+            Ok(Ok(settled.into_view()))
+        })
+    }
+
     /// Has an open payment, or a refund under way, looked up at once: something was heard of it.
     /// One that is neither is left alone.
     pub fn look_again(&self, purchase: PurchaseId) {
@@ -202,6 +232,9 @@ impl Payments {
     ) -> impl Future<Output = ()> + Send + use<> {
         for (purchase, _) in self.journal.open_payments() {
             self.put_down(purchase, Duration::ZERO);
+        }
+        for (purchase, deadline) in self.journal.reviews() {
+            self.put_down(purchase, self.until(deadline));
         }
         let (payments, gate) = (Arc::clone(self), Arc::clone(gate));
         async move {
@@ -331,6 +364,9 @@ impl Payments {
         }
         drop(permit);
         match end {
+            End::Reached if let Some(deadline) = deadline_of(rest, &view) => {
+                self.leave_waiting(driving, purchase, deadline);
+            }
             End::Reached => {
                 if driving.end() == Asked::Again {
                     self.look_again(purchase);
@@ -383,6 +419,21 @@ impl Payments {
                 rounds: 0,
             });
         }
+    }
+
+    /// A purchase waits for a person until its deadline.
+    fn leave_waiting(&self, driving: Driving<'_>, purchase: PurchaseId, deadline: UnixMs) {
+        let (ticket, due) = driving.put_down(Instant::now() + self.until(deadline));
+        self.later.put(Again {
+            due,
+            purchase,
+            ticket,
+            rounds: 0,
+        });
+    }
+
+    fn until(&self, deadline: UnixMs) -> Duration {
+        Duration::from_millis(deadline.since_ms(self.journal.now()))
     }
 
     /// A drive puts its payment down: it is tried again with growing waits, and at the deadline of
@@ -464,6 +515,19 @@ impl Payments {
                 self.put_down(purchase, Duration::ZERO);
             }
         }
+        // Deadlines are told by the clock on the wall, which can be set.
+        for (purchase, deadline) in self.journal.reviews() {
+            if deadline > now {
+                continue;
+            }
+            let grace = Duration::from_millis(grace_ms);
+            if self.registry.is_neglected(purchase, grace) {
+                self.meter.neglected(purchase);
+                self.put_down(purchase, Duration::ZERO);
+            } else if self.registry.rests(purchase) {
+                self.put_down(purchase, Duration::ZERO);
+            }
+        }
     }
 }
 
@@ -486,6 +550,12 @@ fn after_last_step(view: &PurchaseView) -> Lsn {
         .last()
         .expect("a purchase has at least its first step");
     Lsn(last.lsn.0 + 1)
+}
+
+/// Until when a person has to decide, where the drive rests for that.
+fn deadline_of(rest: Option<Rest>, view: &PurchaseView) -> Option<UnixMs> {
+    (rest == Some(Rest::Waiting)).then_some(())?;
+    view.review.as_ref()?.deadline
 }
 
 fn settled(rest: Option<Rest>, view: PurchaseView) -> Settled {

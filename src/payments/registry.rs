@@ -138,6 +138,15 @@ impl Registry {
         }
     }
 
+    /// Whether the payment is to be taken up later than now.
+    pub(super) fn rests(&self, purchase: PurchaseId) -> bool {
+        let now = Instant::now();
+        match self.shard(purchase).lock().get(&purchase) {
+            Some(Mark::LeftOpen { due, .. }) => *due > now,
+            Some(Mark::Driven(_)) | None => false,
+        }
+    }
+
     fn ticket(&self) -> Ticket {
         Ticket(self.tickets.fetch_add(1, Ordering::Relaxed))
     }

@@ -6,6 +6,7 @@
 //! Deliberately absent: where the objects go.
 
 mod aftermath;
+mod review;
 mod risk;
 
 pub use aftermath::clawback;
@@ -54,6 +55,7 @@ fn fields_of(event: &Event) -> Value {
         | Event::PaymentVoided(_)
         | Event::VoidStuck(_) => json!({}),
         Event::PaymentStarted(started) => payment(started),
+        Event::ReviewOpened(_) | Event::ReviewDecided(_) => review::fields_of(event),
         Event::PaymentAuthorized(authorized) => authorization(authorized),
         Event::PaymentDeclined(declined) => merged(
             risk::whence(declined.whence.as_ref()),
@@ -165,9 +167,12 @@ fn payment(started: &PaymentStarted) -> Value {
         PaysFor::OwnHold => "own_hold",
         PaysFor::EarlierHold => "earlier_hold",
     };
-    let fields = json!({ "card_token": started.card.as_str(), "pays_for": pays_for });
+    let fields = json!({
+        "card_token": started.card.as_str(),
+        "pays_for": pays_for,
+        "review": started.review,
+    });
     let fields = merged(fields, risk::hits(&started.hits));
-    let fields = merged(fields, risk::review(started.review));
     merged(
         merged(fields, quote(&started.quote)),
         origin(&started.origin),

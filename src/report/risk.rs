@@ -1,9 +1,7 @@
 //! Owns how risk looks outside: rules that were met, rules that were set, what is said of buyers.
 
 use super::{by, instant, merged};
-use crate::engine::event::{
-    BuyerPaused, BuyerRated, Event, ReviewWanted, RiskRulesSet, RuleHit, Whence,
-};
+use crate::engine::event::{BuyerPaused, BuyerRated, Event, RiskRulesSet, RuleHit, Whence};
 use crate::engine::risk::counter::Counter;
 use serde_json::{Value, json};
 
@@ -20,10 +18,6 @@ pub(super) fn fields_of(event: &Event) -> Value {
 pub(super) fn hits(hits: &[RuleHit]) -> Value {
     let hit = |hit: &RuleHit| json!({ "rule": hit.rule.as_str(), "then": hit.outcome.as_str() });
     json!({ "risk": hits.iter().map(hit).collect::<Vec<_>>() })
-}
-
-pub(super) fn review(review: ReviewWanted) -> Value {
-    json!({ "review_wanted": review == ReviewWanted::Yes })
 }
 
 pub(super) fn whence(whence: Option<&Whence>) -> Value {

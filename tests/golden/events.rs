@@ -4,13 +4,14 @@
 
 use holdfast::engine::event::{
     Active, AdminAct, AdminActed, AttemptRefused, BuyerPaused, BuyerRated, CaptureStarted,
-    Clawback, CounterKept, DeclineCause, Discount, Disposition, DisputeClosed, DisputeOpened,
-    DisputeOutcome, Event, Flow, HoldExpired, HoldPlaced, HoldReleased, IdempotencyKey, LimitsSet,
-    Origin, Pause, PaymentAuthorized, PaymentCaptured, PaymentDeclined, PaymentStarted,
-    PaymentVoided, PaysFor, ProductSet, PromotionSet, Quote, Rating, RefundExtent, RefundFailed,
-    RefundStarted, RefundSucceeded, RetryAdvice, ReviewWanted, RiskRulesSet, RuleHit, RuleName,
-    RuleOutcome, RulesSource, TokensSpent, VoidCause, VoidStarted, VoidStuck, WebhookFormat,
-    WebhookKind, WebhookReceived, Whence,
+    Clawback, CounterKept, Decider, DeclineCause, DeviceKept, Discount, Disposition, DisputeClosed,
+    DisputeOpened, DisputeOutcome, Event, Flow, HoldExpired, HoldPlaced, HoldReleased,
+    IdempotencyKey, Judgement, LimitsSet, Origin, Pause, PaymentAuthorized, PaymentCaptured,
+    PaymentDeclined, PaymentStarted, PaymentVoided, PaysFor, ProductSet, PromotionSet, Quote,
+    Rating, RefundExtent, RefundFailed, RefundStarted, RefundSucceeded, RetryAdvice, ReviewDecided,
+    ReviewOpened, ReviewVerdict, RiskRulesSet, RuleHit, RuleName, RuleOutcome, RulesSource,
+    TokensSpent, VoidCause, VoidStarted, VoidStuck, WebhookFormat, WebhookKind, WebhookReceived,
+    Whence,
 };
 use holdfast::engine::refusal::Refusal;
 use holdfast::engine::settings::Limits;
@@ -130,6 +131,21 @@ pub fn all() -> Vec<Event> {
             origin: origin(4),
         }),
         Event::WebhookReceived(webhook_received()),
+        Event::ReviewOpened(ReviewOpened {
+            purchase: purchase(),
+            user: user(),
+            reasons: vec!["amount_over".to_owned(), "card testing".to_owned()],
+            deadline: AT.plus_ms(86_400_000),
+        }),
+        Event::ReviewDecided(ReviewDecided {
+            purchase: purchase(),
+            user: user(),
+            verdict: ReviewVerdict::Rejected(AT.plus_ms(3_600_000)),
+            decider: Decider::Person(Judgement {
+                by: admin(),
+                note: "not who they say they are".to_owned(),
+            }),
+        }),
         Event::RiskRulesSet(RiskRulesSet {
             text: "[[rule]]\nname = \"ä\"\n".to_owned(),
             digest: Digest16([0x5a; 16]),
@@ -279,7 +295,8 @@ fn payment_started() -> PaymentStarted {
         pays_for: PaysFor::EarlierHold,
         origin: origin(2),
         hits: hits(),
-        review: ReviewWanted::Yes,
+        review: vec!["amount_over".to_owned(), "card testing".to_owned()],
+        device: DeviceKept::AndAddress,
     }
 }
 
@@ -325,7 +342,7 @@ pub fn origin(number: u8) -> Origin {
     }
 }
 
-fn admin() -> AdminAct {
+pub fn admin() -> AdminAct {
     AdminAct {
         request: RequestId(0xfeed),
         owner: KeyOwner::parse("admin").expect("an id"),

@@ -1,11 +1,12 @@
 //! Decides `Buy`: a hold of its own or an earlier one, and the intent to charge for it.
 
+use super::amounts::{Paying, review_reasons, within_limits};
 use super::hold::{Wanted, place};
-use super::risk::{Asked, hits, judge};
+use super::risk::{Asked, hits, judge, reviews};
 use super::{Claims, Context, Decision, Turned};
 use crate::engine::catalogue::quote;
 use crate::engine::command::Buy;
-use crate::engine::event::{Event, Flow, PaymentStarted, PaysFor, Quote, ReviewWanted};
+use crate::engine::event::{DeviceKept, Event, Flow, PaymentStarted, PaysFor, Quote, RuleHit};
 use crate::engine::lifecycle::{PurchaseState, Step};
 use crate::engine::purchase::Purchase;
 use crate::engine::refusal::Refusal;
@@ -34,17 +35,15 @@ fn pay_own_hold(context: Context<'_>, command: &Buy) -> Result<Decision, Turned>
         product: &command.product,
         quantity: command.quantity,
         currency: Some(command.currency),
-        card: Some(&command.card),
         promotion: command.promotion.as_ref(),
         flow: Flow::Buy,
+        paying: Some(paying(command)),
     };
     let (placed, claims, found) = place(context, &wanted)?;
-    let mut started = start(command, placed.purchase, placed.quote, PaysFor::OwnHold);
-    started.hits.clone_from(&placed.hits);
-    started.review = found.review();
-    let events = [Event::HoldPlaced(placed), Event::PaymentStarted(started)];
+    let pays = (placed.purchase, PaysFor::OwnHold);
+    let started = start(context, command, pays, placed.quote, placed.hits.clone());
     Ok(Decision {
-        events: SmallVec::from_iter(events),
+        events: SmallVec::from_iter([Event::HoldPlaced(placed), started]),
         claims,
         found,
     })
@@ -80,24 +79,26 @@ fn pay_earlier_hold(
         _ => {}
     }
     let quote = quote_of_hold(context, command, purchase)?;
-    let found = judge(
-        context,
-        &Asked {
-            origin: &command.origin,
-            user: &command.user,
-            card: Some(&command.card),
-            product: &command.product,
-            quantity: purchase.quantity,
-            currency: command.currency,
-            amount: quote.unit_price.times(purchase.quantity),
-        },
-    )?;
-    let mut started = start(command, hold, quote, PaysFor::EarlierHold);
-    started.hits = hits(context, found);
-    started.review = found.review();
+    let asked = Asked {
+        origin: &command.origin,
+        user: &command.user,
+        card: Some(&command.card),
+        product: &command.product,
+        quantity: purchase.quantity,
+        currency: command.currency,
+        amount: quote.unit_price.times(purchase.quantity),
+    };
+    let found = judge(context, &asked)?;
+    let amounts = within_limits(context, paying(command), &quote);
+    let amounts = amounts.map_err(|reason| found.turned(reason))?;
+    let pays = (hold, PaysFor::EarlierHold);
+    let started = start(context, command, pays, quote, hits(context, found));
     Ok(Decision {
-        events: SmallVec::from_iter([Event::PaymentStarted(started)]),
-        claims: Claims::default(),
+        events: SmallVec::from_iter([started]),
+        claims: Claims {
+            amounts,
+            ..Claims::default()
+        },
         found,
     })
 }
@@ -129,15 +130,32 @@ fn quote_of_hold(
     )
 }
 
-fn start(command: &Buy, purchase: PurchaseId, quote: Quote, pays_for: PaysFor) -> PaymentStarted {
-    PaymentStarted {
+fn paying(command: &Buy) -> Paying<'_> {
+    Paying {
+        user: &command.user,
+        card: &command.card,
+        origin: &command.origin,
+    }
+}
+
+fn start(
+    context: Context<'_>,
+    command: &Buy,
+    (purchase, pays_for): (PurchaseId, PaysFor),
+    quote: Quote,
+    hits: Vec<RuleHit>,
+) -> Event {
+    let mut review = review_reasons(context, &quote);
+    review.extend(reviews(&hits));
+    Event::PaymentStarted(PaymentStarted {
         purchase,
         user: command.user.clone(),
         quote,
         card: command.card.clone(),
         pays_for,
         origin: command.origin.clone(),
-        hits: Vec::new(),
-        review: ReviewWanted::No,
-    }
+        review,
+        device: DeviceKept::AndAddress,
+        hits,
+    })
 }

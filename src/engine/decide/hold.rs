@@ -1,5 +1,6 @@
 //! Decides `PlaceHold`, and the placing half of a buy.
 
+use super::amounts::{Paying, within_limits};
 use super::risk::{Asked, hits, judge};
 use super::{Claims, Context, Decision, Turned};
 use crate::engine::catalogue::{Product, Promotion, quote};
@@ -7,7 +8,7 @@ use crate::engine::command::PlaceHold;
 use crate::engine::event::{Event, Flow, HoldPlaced, Origin};
 use crate::engine::refusal::Refusal;
 use crate::engine::risk::program::Found;
-use crate::ids::{CardToken, ProductId, PromotionCode, UserId};
+use crate::ids::{ProductId, PromotionCode, UserId};
 use crate::money::Currency;
 use std::sync::Arc;
 
@@ -19,9 +20,9 @@ pub fn decide_hold(context: Context<'_>, command: &PlaceHold) -> Result<Decision
         product: &command.product,
         quantity: command.quantity,
         currency: command.currency,
-        card: None,
         promotion: command.promotion.as_ref(),
         flow: Flow::Hold,
+        paying: None,
     };
     let (placed, claims, found) = place(context, &wanted)?;
     Ok(Decision {
@@ -38,9 +39,10 @@ pub(super) struct Wanted<'a> {
     pub(super) product: &'a ProductId,
     pub(super) quantity: u32,
     pub(super) currency: Option<Currency>,
-    pub(super) card: Option<&'a CardToken>,
     pub(super) promotion: Option<&'a PromotionCode>,
     pub(super) flow: Flow,
+    /// Who pays for it at once; amounts are limited then.
+    pub(super) paying: Option<Paying<'a>>,
 }
 
 /// The checks from product to stock, in the contract's order.
@@ -75,7 +77,7 @@ pub(super) fn place(
     let asked = Asked {
         origin: wanted.origin,
         user: wanted.user,
-        card: wanted.card,
+        card: wanted.paying.map(|paying| paying.card),
         product: wanted.product,
         quantity: wanted.quantity,
         currency,
@@ -111,13 +113,16 @@ fn set_aside(
     let promotion = wanted
         .promotion
         .map(|code| usable(context, wanted, code))
-        .transpose()?;
-    let quote = quote(
-        product,
-        wanted.quantity,
-        currency,
-        promotion.map(AsRef::as_ref),
-    )?;
+        .transpose();
+    // What is to be paid decides about the limits, which refuse before a promotion does.
+    let applied = promotion.ok().flatten().map(AsRef::as_ref);
+    let quoted = quote(product, wanted.quantity, currency, applied);
+    let mut claims = Claims::default();
+    if let Some(paying) = wanted.paying {
+        let whole = quote(product, wanted.quantity, currency, None)?;
+        claims.amounts = within_limits(context, paying, quoted.as_ref().unwrap_or(&whole))?;
+    }
+    let (promotion, quote) = (promotion?, quoted?);
     // Looked at before anything is claimed: a use that is claimed and given back because the stock
     // is gone would meanwhile be refused to somebody else.
     if promotion.is_some_and(|it| it.uses.read().available() == 0) {
@@ -126,7 +131,6 @@ fn set_aside(
     if product.stock.read().available() < wanted.quantity {
         return Err(Refusal::SoldOut);
     }
-    let mut claims = Claims::default();
     if let Some(promotion) = promotion {
         let claim = promotion
             .uses

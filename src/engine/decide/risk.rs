@@ -5,7 +5,7 @@
 //! rules that it met go with it.
 
 use super::Context;
-use crate::engine::event::{Origin, ReviewWanted, RuleHit, RuleOutcome};
+use crate::engine::event::{Origin, RuleHit, RuleOutcome};
 use crate::engine::refusal::Refusal;
 use crate::engine::risk::program::{Facts, Found, LiveCounts, RuleSet};
 use crate::engine::velocity::{Named, Velocity};
@@ -43,13 +43,6 @@ impl Found {
         Turned {
             reason,
             found: self,
-        }
-    }
-
-    pub(super) fn review(self) -> ReviewWanted {
-        match self.strictest() {
-            Some(RuleOutcome::Review | RuleOutcome::Block) => ReviewWanted::Yes,
-            Some(RuleOutcome::Observe) | None => ReviewWanted::No,
         }
     }
 }
@@ -99,6 +92,12 @@ pub(super) fn judge(context: Context<'_>, asked: &Asked<'_>) -> Result<Found, Tu
         return Err(found.turned(Refusal::RiskBlocked));
     }
     Ok(found)
+}
+
+/// The names of the rules that want a person to decide.
+pub(super) fn reviews(hits: &[RuleHit]) -> impl Iterator<Item = String> + '_ {
+    let wanted = hits.iter().filter(|hit| hit.outcome >= RuleOutcome::Review);
+    wanted.map(|hit| hit.rule.as_str().to_owned())
 }
 
 /// What was found, by name.

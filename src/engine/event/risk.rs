@@ -76,17 +76,6 @@ pub struct RuleHit {
     pub outcome: RuleOutcome,
 }
 
-/// Whether a person is to decide once the money is set aside.
-#[derive(Copy, Clone, Debug, Default, PartialEq, Eq, Archive, Serialize, Deserialize)]
-#[repr(u8)]
-pub enum ReviewWanted {
-    /// It is taken at once.
-    #[default]
-    No = 0,
-    /// A person decides.
-    Yes = 1,
-}
-
 /// Where a payment came from: what its outcome is counted by.
 #[derive(Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
 pub struct Whence {

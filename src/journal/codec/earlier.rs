@@ -4,8 +4,8 @@
 //! Deliberately absent: writing them.
 
 use crate::engine::event::{
-    AttemptRefused, DeclineCause, Flow, HoldPlaced, Origin, PaymentCaptured, PaymentDeclined,
-    PaymentStarted, PaysFor, Quote, RetryAdvice, ReviewWanted, VoidCause, VoidStarted,
+    AttemptRefused, DeclineCause, DeviceKept, Flow, HoldPlaced, Origin, PaymentCaptured,
+    PaymentDeclined, PaymentStarted, PaysFor, Quote, RetryAdvice, VoidCause, VoidStarted,
 };
 use crate::engine::refusal::Refusal;
 use crate::ids::{
@@ -14,6 +14,33 @@ use crate::ids::{
 use crate::money::Tokens;
 use crate::time::UnixMs;
 use rkyv::{Archive, Deserialize, Serialize};
+
+#[derive(Archive, Serialize, Deserialize)]
+pub(super) struct PaymentStartedV1 {
+    purchase: PurchaseId,
+    user: UserId,
+    quote: Quote,
+    card: CardToken,
+    pays_for: PaysFor,
+    origin: Origin,
+}
+
+impl From<PaymentStartedV1> for PaymentStarted {
+    /// There were no reviews, and snapshots kept no device.
+    fn from(old: PaymentStartedV1) -> Self {
+        Self {
+            purchase: old.purchase,
+            user: old.user,
+            quote: old.quote,
+            card: old.card,
+            pays_for: old.pays_for,
+            origin: old.origin,
+            review: Vec::new(),
+            device: DeviceKept::No,
+            hits: Vec::new(),
+        }
+    }
+}
 
 #[derive(Archive, Serialize, Deserialize)]
 pub(super) struct PaymentDeclinedV1 {
@@ -136,17 +163,19 @@ impl From<HoldPlacedV1> for HoldPlaced {
 }
 
 #[derive(Archive, Serialize, Deserialize)]
-pub(super) struct PaymentStartedV1 {
+pub(super) struct PaymentStartedV2 {
     purchase: PurchaseId,
     user: UserId,
     quote: Quote,
     card: CardToken,
     pays_for: PaysFor,
     origin: Origin,
+    review: Vec<String>,
+    device: DeviceKept,
 }
 
-impl From<PaymentStartedV1> for PaymentStarted {
-    fn from(old: PaymentStartedV1) -> Self {
+impl From<PaymentStartedV2> for PaymentStarted {
+    fn from(old: PaymentStartedV2) -> Self {
         Self {
             purchase: old.purchase,
             user: old.user,
@@ -154,8 +183,9 @@ impl From<PaymentStartedV1> for PaymentStarted {
             card: old.card,
             pays_for: old.pays_for,
             origin: old.origin,
+            review: old.review,
+            device: old.device,
             hits: Vec::new(),
-            review: ReviewWanted::No,
         }
     }
 }

@@ -11,9 +11,9 @@ use std::io::Read;
 pub const MAGIC: [u8; 8] = *b"HFSNAP\r\n";
 /// The last bytes of every snapshot.
 pub const TRAILER: [u8; 8] = *b"\r\nPANSFH";
-/// The shape that is written today. Version 1 had no webhooks and nothing beside the shards' images;
-/// version 2 had no risk rules and counted attempts only.
-pub const VERSION: u32 = 3;
+/// The shape that is written today. Version 1 had no webhooks and nothing beside the shards' images,
+/// version 2 no particulars of payments, version 3 no risk rules, and counted attempts only.
+pub const VERSION: u32 = 4;
 /// The oldest shape that is read.
 pub const VERSION_MIN: u32 = 1;
 /// The largest section, in bytes: nothing larger is allocated, whatever a file says.
@@ -36,6 +36,8 @@ pub enum Tag {
     Webhooks,
     /// What one shard has beside its image; only where it has any.
     ShardMore(u8),
+    /// What some of one shard's payments have beside both; only where there is any.
+    ShardParticulars(u8),
     /// Risk rules.
     Rules,
     /// Distinct values that are counted.
@@ -54,7 +56,8 @@ impl Tag {
             Self::ShardMore(shard) => 0x200 + shard as u32,
             Self::Rules => 4,
             Self::Distinct => 5,
-            Self::ShardRisk(shard) => 0x300 + shard as u32,
+            Self::ShardRisk(shard) => 0x400 + shard as u32,
+            Self::ShardParticulars(shard) => 0x300 + shard as u32,
         }
     }
 
@@ -63,9 +66,10 @@ impl Tag {
             1 => Some(Self::Catalogue),
             2 => Some(Self::Velocity),
             3 => Some(Self::Webhooks),
+            0x300..=0x3ff => Some(Self::ShardParticulars(number.to_le_bytes()[0])),
             4 => Some(Self::Rules),
             5 => Some(Self::Distinct),
-            0x300..=0x3ff => Some(Self::ShardRisk(number.to_le_bytes()[0])),
+            0x400..=0x4ff => Some(Self::ShardRisk(number.to_le_bytes()[0])),
             0x200..=0x2ff => Some(Self::ShardMore(number.to_le_bytes()[0])),
             0x100..=0x1ff => Some(Self::Shard(number.to_le_bytes()[0])),
             _ => None,

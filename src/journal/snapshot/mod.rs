@@ -14,7 +14,7 @@ use super::risk::Rules;
 use super::webhooks::Seen;
 use crate::engine::catalogue::Catalogue;
 use crate::engine::event::{ProductSet, PromotionSet};
-use crate::engine::image::{ShardImage, ShardMore, ShardRisk};
+use crate::engine::image::{Beside, ShardImage};
 use crate::engine::risk::kept::depths_of;
 use crate::engine::settings::{EngineSettings, Limits};
 use crate::engine::shard::Shard;
@@ -105,18 +105,14 @@ impl Journal {
             (self.seen.image(self.now()), self.appended())
         };
         for id in ShardId::all() {
-            let (image, more, risk, lsn) = {
+            let (image, beside, lsn) = {
                 let shard = self.shard(id);
-                let (image, more, risk) = (shard.image(), shard.more(), shard.risk());
-                (image, more, risk, self.appended())
+                (shard.image(), Beside::of(&shard), self.appended())
             };
             writing.purchases += image.purchases() as u64;
             writing.section(Tag::Shard(number_of(id)), lsn, &archived(&image))?;
-            if !more.is_empty() {
-                writing.section(Tag::ShardMore(number_of(id)), lsn, &archived(&more))?;
-            }
-            if !risk.is_empty() {
-                writing.section(Tag::ShardRisk(number_of(id)), lsn, &archived(&risk))?;
+            for (tag, bytes) in sections_of(&beside, number_of(id)) {
+                writing.section(tag, lsn, &bytes)?;
             }
         }
         // The catalogue after the shards, so that it has every place that they name.
@@ -228,8 +224,7 @@ pub fn restore(
     let log_id = reader.log_id();
     let velocity = Velocity::new(engine.bounds.velocity_keys_max, log_id);
     let seen = Seen::new(engine.webhooks);
-    let mut more: Vec<Option<ShardMore>> = (0..SHARD_COUNT).map(|_| None).collect();
-    let mut risk: Vec<Option<ShardRisk>> = (0..SHARD_COUNT).map(|_| None).collect();
+    let mut beside: Vec<Beside> = (0..SHARD_COUNT).map(|_| Beside::default()).collect();
     let (mut rules, mut rules_lsn) = (Rules::default(), Lsn(0));
     let mut catalogue = None;
     let mut images: Vec<Option<(ShardImage, Lsn)>> = (0..SHARD_COUNT).map(|_| None).collect();
@@ -272,8 +267,11 @@ pub fn restore(
                 rules_lsn = lsn;
                 velocity.keep(&depths_of(rules.kept()));
             }
-            Tag::ShardRisk(number) => risk[usize::from(number)] = Some(unarchived(&bytes)?),
-            Tag::ShardMore(number) => more[usize::from(number)] = Some(unarchived(&bytes)?),
+            Tag::ShardRisk(number) => beside[usize::from(number)].risk = unarchived(&bytes)?,
+            Tag::ShardMore(number) => beside[usize::from(number)].more = unarchived(&bytes)?,
+            Tag::ShardParticulars(number) => {
+                beside[usize::from(number)].particulars = unarchived(&bytes)?;
+            }
             Tag::Shard(number) => {
                 images[usize::from(number)] = Some((unarchived(&bytes)?, lsn));
             }
@@ -282,17 +280,12 @@ pub fn restore(
     let (catalogue, limits, catalogue_lsn) =
         catalogue.ok_or(refused("it has no section for the catalogue"))?;
     let mut shards = Vec::with_capacity(SHARD_COUNT);
-    for (((id, image), more), risk) in ShardId::all().zip(images).zip(more).zip(risk) {
+    for ((id, image), beside) in ShardId::all().zip(images).zip(beside) {
         let (image, lsn) = image.ok_or(refused("it has no section for some shard"))?;
         let shard = Shard::from_image(id, image, &catalogue);
         let mut shard = shard.ok_or(refused("a shard names what is not there"))?;
-        let whole = shard.put_more(more.unwrap_or_default());
-        whole.ok_or(refused(
+        shard.put_beside(beside).ok_or(refused(
             "what stands beside a shard names what is not there",
-        ))?;
-        let whole = shard.put_risk(risk.unwrap_or_default());
-        whole.ok_or(refused(
-            "what a shard has for the risk rules names what is not there",
         ))?;
         shards.push((shard, lsn));
     }
@@ -310,13 +303,13 @@ pub fn restore(
     })
 }
 
-/// SHA-256 over the catalogue, the limits, the risk rules and all shards, in hexadecimal. Units and uses are in it by way of
-/// the purchases; the velocity counters are not.
+/// SHA-256 over the catalogue, the limits, the risk rules and all shards, in hexadecimal. Units and
+/// uses are in it by way of the purchases; the velocity counters are not.
 pub fn digest(
     catalogue: &Catalogue,
     limits: Limits,
     rules: &Rules,
-    shards: impl Iterator<Item = (ShardImage, ShardMore, ShardRisk)>,
+    shards: impl Iterator<Item = (ShardImage, Beside)>,
 ) -> String {
     let mut hash = Sha256::new();
     hash.update(Sha256::digest(archived(&catalogue_image(
@@ -325,16 +318,33 @@ pub fn digest(
     if *rules != Rules::default() {
         hash.update(Sha256::digest(archived(rules)));
     }
-    for (image, more, risk) in shards {
+    for (image, beside) in shards {
         hash.update(Sha256::digest(archived(&image)));
-        if !more.is_empty() {
-            hash.update(Sha256::digest(archived(&more)));
-        }
-        if !risk.is_empty() {
-            hash.update(Sha256::digest(archived(&risk)));
+        for (_, bytes) in sections_of(&beside, 0) {
+            hash.update(Sha256::digest(bytes));
         }
     }
     hex::encode(hash.finalize())
+}
+
+/// The sections of what stands beside the image of shard `number`: only of what there is.
+fn sections_of(beside: &Beside, number: u8) -> Vec<(Tag, rkyv::util::AlignedVec)> {
+    let Beside {
+        more,
+        particulars,
+        risk,
+    } = beside;
+    let mut sections = Vec::new();
+    if !more.is_empty() {
+        sections.push((Tag::ShardMore(number), archived(more)));
+    }
+    if !particulars.is_empty() {
+        sections.push((Tag::ShardParticulars(number), archived(particulars)));
+    }
+    if !risk.is_empty() {
+        sections.push((Tag::ShardRisk(number), archived(risk)));
+    }
+    sections
 }
 
 fn number_of(id: ShardId) -> u8 {

@@ -29,5 +29,6 @@ mod risk;
 pub mod routes;
 pub mod server;
 mod shop;
+mod sinks;
 mod webhook_secrets;
 mod webhooks;

@@ -17,6 +17,7 @@ mod clock;
 pub mod codec;
 mod days;
 mod fault;
+mod feed;
 mod gate;
 mod recovery;
 mod risk;
@@ -29,6 +30,7 @@ mod webhooks;
 
 use crate::engine::catalogue::Catalogue;
 use crate::engine::image::Beside;
+use crate::engine::lifecycle::PurchaseState;
 use crate::engine::risk::program::RuleSet;
 use crate::engine::settings::EngineSettings;
 use crate::engine::shard::{LATEST, Shard};
@@ -54,6 +56,7 @@ pub use check::{CheckError, CheckReport, DigestFrom, check};
 pub use clock::{Clock, ManualClock};
 pub use days::DayZone;
 pub use fault::{JournalError, StorageFault};
+pub use feed::{Feed, Next, PurchaseAsOf, Retention};
 pub use gate::{CommitGate, Wait};
 pub use recovery::{Opened, Progress};
 pub use risk::{NewRules, Rules, RulesAt, digest_of};
@@ -84,6 +87,7 @@ pub struct Journal {
     clock: Clock,
     log: Arc<wal::Log>,
     snapshots: snapshot::Snapshots,
+    retentions: feed::Retentions,
     background: sweeper::Background,
     opened: Opened,
     /// Held while the directory is open, so that no other process opens it.
@@ -233,21 +237,23 @@ impl Journal {
         ShardId::all().flat_map(of_shard).collect()
     }
 
-    /// The purchases that wait for a person, with what is known of their buyers, and from which LSN
-    /// on they may be told. Takes each shard's turn.
-    pub fn review_views(&self) -> (Vec<(PurchaseView, BuyerView)>, Lsn) {
+    /// Of the purchases that wait for a person, those with the oldest deadlines, at most `most`,
+    /// with what is known of their buyers; how many wait; and from which LSN on that may be told.
+    /// Takes each shard's turn.
+    pub fn review_views(&self, most: usize) -> (Vec<(PurchaseView, BuyerView)>, usize, Lsn) {
+        let mut waiting = self.reviews();
+        waiting.sort_unstable_by_key(|(purchase, deadline)| (*deadline, *purchase));
         let catalogue = self.catalogue.load();
         let today = self.days.start_of(self.now());
-        let mut views = Vec::new();
-        for id in ShardId::all() {
-            let shard = self.shard(id);
-            views.extend(shard.reviews().filter_map(|(purchase, _)| {
-                let view = shard.purchase_view(purchase, &catalogue, LATEST)?;
-                let buyer = shard.buyer_view(&view.user, &catalogue, today)?;
-                Some((view, buyer))
-            }));
-        }
-        (views, self.appended())
+        let first = waiting.iter().take(most);
+        let views = first.filter_map(|(purchase, _)| {
+            let shard = self.shard(purchase.shard());
+            let view = shard.purchase_view(*purchase, &catalogue, LATEST)?;
+            let buyer = shard.buyer_view(&view.user, &catalogue, today)?;
+            // It may have been decided since it was found.
+            (view.state == PurchaseState::UnderReview).then_some((view, buyer))
+        });
+        (views.collect(), waiting.len(), self.appended())
     }
 
     /// Waits, blocking this thread, until everything before `lsn` is durable.

@@ -9,6 +9,7 @@ use super::clock::Clock;
 use super::codec::{self, Kind};
 use super::days::Days;
 use super::fault::{JournalError, describe, io};
+use super::feed::Retentions;
 use super::risk::Rules;
 use super::settings::{Disks, JournalOptions, LogSettings};
 use super::snapshot::format::SnapshotError;
@@ -95,6 +96,7 @@ impl Journal {
             snapshot_every_bytes,
             clock,
             day_zone,
+            retentions,
             ..
         } = options;
         let Recovered { log, state, opened } = recover(&disks, &log_settings, &engine, progress)?;
@@ -104,6 +106,7 @@ impl Journal {
         let pin = log.pin("snapshots", oldest_kept);
         let days = Days::new(day_zone);
         let shared = restore_shared(&state.shards, &engine, &days, clock.now())?;
+        let retentions = Retentions::of(&log, &retentions);
         let slots = state
             .shards
             .into_iter()
@@ -131,6 +134,7 @@ impl Journal {
                 failure: Mutex::new(None),
                 pin: Mutex::new(pin),
             },
+            retentions,
             background: Background::default(),
             opened,
             _lock: lock,

@@ -569,6 +569,8 @@ impl Turn<'_> {
         })?;
         self.rules.count(found);
         let told = match reason.trace() {
+            // It says where the purchase is, which somebody may have written just now.
+            Trace::Nothing if reason == Refusal::WrongState => Some(end),
             Trace::Nothing => None,
             Trace::Attempt | Trace::AttemptAndKey | Trace::Key => Some(end),
         };

@@ -3,9 +3,12 @@
 //!
 //! Invariants: every field of an event is shown, none is made up; a card is shown as its token,
 //! which is no card number; idempotency keys are shown as the digests that the log has.
-//! Deliberately absent: where the objects go.
+//! Deliberately absent: where the objects go: that is the feed's and its sinks'.
 
 mod aftermath;
+pub mod feed;
+pub mod jsonl;
+pub mod postgres;
 mod review;
 mod risk;
 

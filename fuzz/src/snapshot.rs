@@ -66,7 +66,7 @@ pub fn run(mut input: &[u8]) {
         let again = Shard::from_image(shard.id(), image.clone(), catalogue);
         let mut again = again.expect("a shard's own image is one");
         let beside = Beside::of(shard);
-        let put = again.put_beside(beside.clone());
+        let put = again.put_beside(beside.clone(), catalogue);
         put.expect("what stands beside a shard goes with its image");
         assert_eq!(again.image(), image);
         assert_eq!(Beside::of(&again), beside);

@@ -5,6 +5,7 @@
 //! a new version beside the old one (`journal::codec` numbers kinds and versions).
 //! Deliberately absent: the instant and the LSN, which belong to the record around an event.
 
+mod imported;
 mod risk;
 
 use crate::engine::lifecycle::Step;
@@ -22,6 +23,10 @@ use std::net::IpAddr;
 pub use risk::{
     BuyerPaused, BuyerRated, CounterKept, Pause, RULE_NAME_CHARS_MAX, Rating, RiskRulesSet,
     RuleHit, RuleName, RuleOutcome, RulesSource, Whence,
+};
+
+pub use imported::{
+    HoldingsImported, KeyImported, NoncesImported, PromotionUsesImported, StockImported,
 };
 
 /// An idempotency key as the engine knows it: digests, never the text.
@@ -860,11 +865,21 @@ pub enum Event {
     BuyerPaused(BuyerPaused),
     /// The operator rated a buyer.
     BuyerRated(BuyerRated),
+    /// Units of a product were sold elsewhere before.
+    StockImported(StockImported),
+    /// A promotion was used elsewhere before.
+    PromotionUsesImported(PromotionUsesImported),
+    /// A buyer bought units elsewhere before.
+    HoldingsImported(HoldingsImported),
+    /// An idempotency key was used elsewhere before.
+    KeyImported(KeyImported),
+    /// Webhook nonces were used elsewhere before.
+    NoncesImported(NoncesImported),
 }
 
 impl Event {
     /// The words for all kinds.
-    pub const KINDS: [&str; 28] = [
+    pub const KINDS: [&str; 33] = [
         "product_set",
         "promotion_set",
         "limits_set",
@@ -893,6 +908,11 @@ impl Event {
         "risk_rules_set",
         "buyer_paused",
         "buyer_rated",
+        "stock_imported",
+        "promotion_uses_imported",
+        "holdings_imported",
+        "key_imported",
+        "nonces_imported",
     ];
 
     /// The word for its kind, as `holdfast log --kind` and `/admin/audit?kind=` take it.
@@ -926,6 +946,11 @@ impl Event {
             Self::RiskRulesSet(_) => "risk_rules_set",
             Self::BuyerPaused(_) => "buyer_paused",
             Self::BuyerRated(_) => "buyer_rated",
+            Self::StockImported(_) => "stock_imported",
+            Self::PromotionUsesImported(_) => "promotion_uses_imported",
+            Self::HoldingsImported(_) => "holdings_imported",
+            Self::KeyImported(_) => "key_imported",
+            Self::NoncesImported(_) => "nonces_imported",
         }
     }
 
@@ -961,6 +986,11 @@ impl Event {
             | Self::AttemptRefused(_)
             | Self::TokensSpent(_)
             | Self::WebhookReceived(_)
+            | Self::StockImported(_)
+            | Self::PromotionUsesImported(_)
+            | Self::HoldingsImported(_)
+            | Self::KeyImported(_)
+            | Self::NoncesImported(_)
             | Self::LimitsSet(_)
             | Self::RiskRulesSet(_)
             | Self::BuyerPaused(_)
@@ -991,6 +1021,8 @@ impl Event {
             Self::DisputeOpened(e) => Some(&e.user),
             Self::DisputeClosed(e) => Some(&e.user),
             Self::TokensSpent(e) => Some(&e.user),
+            Self::HoldingsImported(e) => Some(&e.user),
+            Self::KeyImported(e) => Some(&e.user),
             Self::WebhookReceived(e) => e.user.as_ref(),
             Self::AttemptRefused(e) => e.user.as_ref(),
             Self::BuyerPaused(e) => Some(&e.user),
@@ -998,6 +1030,9 @@ impl Event {
             Self::RiskRulesSet(_)
             | Self::ProductSet(_)
             | Self::PromotionSet(_)
+            | Self::StockImported(_)
+            | Self::PromotionUsesImported(_)
+            | Self::NoncesImported(_)
             | Self::LimitsSet(_)
             | Self::AdminActed(_) => None,
         }

@@ -4,7 +4,7 @@
 //! same events have equal images, byte for byte once archived (maps are written in order).
 //! What can be derived is not in it: tallies, timers, places.
 
-use crate::engine::catalogue::Catalogue;
+use crate::engine::catalogue::{Catalogue, ProductIndex};
 use crate::engine::lifecycle::{PurchaseState, Step, Units, next_state};
 use crate::engine::purchase::{Aftermath, BuyerIndex, Particulars, Purchase};
 use crate::engine::scrutiny::BuyerRisk;
@@ -68,6 +68,20 @@ impl ShardMore {
     }
 }
 
+/// Units that a shard's buyers bought elsewhere, before.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Archive, Serialize, Deserialize)]
+pub struct ShardImported {
+    /// By the buyer's place and the product's, in order.
+    units: Vec<(BuyerIndex, ProductIndex, u32)>,
+}
+
+impl ShardImported {
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.units.is_empty()
+    }
+}
+
 /// What a shard has for the risk rules, beside its image: of payments under way, and what the
 /// operator said of buyers.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Archive, Serialize, Deserialize)]
@@ -92,6 +106,8 @@ pub struct Beside {
     pub more: ShardMore,
     /// Of some payments.
     pub particulars: ShardParticulars,
+    /// Bought elsewhere, before.
+    pub imported: ShardImported,
     /// For the risk rules.
     pub risk: ShardRisk,
 }
@@ -102,6 +118,7 @@ impl Beside {
         Self {
             more: shard.more(),
             particulars: shard.particulars(),
+            imported: shard.imported(),
             risk: shard.risk(),
         }
     }
@@ -175,6 +192,29 @@ impl Shard {
         (self.reviews().count() == self.reviews.len()).then_some(())
     }
 
+    /// What its buyers bought elsewhere.
+    pub fn imported(&self) -> ShardImported {
+        let units = self.imported.iter();
+        ShardImported {
+            units: units
+                .map(|((buyer, product), it)| (*buyer, *product, *it))
+                .collect(),
+        }
+    }
+
+    /// Puts that back; `None` where it names what is not there.
+    pub fn put_imported(&mut self, imported: ShardImported, catalogue: &Catalogue) -> Option<()> {
+        for (buyer, product, units) in imported.units {
+            let known = self.buyers.get_mut(buyer.0 as usize)?;
+            catalogue.has_product(product).then_some(())?;
+            tally_of(&known.committed, product).checked_add(units)?;
+            let before = self.imported.insert((buyer, product), units);
+            (before.is_none() && units > 0).then_some(())?;
+            tally_add(&mut known.committed, product, units);
+        }
+        Some(())
+    }
+
     /// Puts back what the image left out; `None` where it names what is not there.
     pub fn put_more(&mut self, more: ShardMore) -> Option<()> {
         for (sequence, aftermath) in more.purchases {
@@ -200,9 +240,10 @@ impl Shard {
     }
 
     /// Puts all of it back; `None` where it names what is not there.
-    pub fn put_beside(&mut self, beside: Beside) -> Option<()> {
+    pub fn put_beside(&mut self, beside: Beside, catalogue: &Catalogue) -> Option<()> {
         self.put_more(beside.more)?;
         self.put_particulars(beside.particulars)?;
+        self.put_imported(beside.imported, catalogue)?;
         self.put_risk(beside.risk)
     }
 
@@ -291,7 +332,10 @@ impl Shard {
                 .find(purchase)
                 .is_some_and(|it| it.history.first().is_some_and(|first| first.lsn <= as_of)),
             KeyOutcome::Refunded { purchase, .. } => self.find(purchase).is_some(),
-            KeyOutcome::InFlight | KeyOutcome::Refused { .. } | KeyOutcome::Spent { .. } => true,
+            KeyOutcome::InFlight
+            | KeyOutcome::Refused { .. }
+            | KeyOutcome::Spent { .. }
+            | KeyOutcome::Elsewhere => true,
         }
     }
 }

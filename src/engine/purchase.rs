@@ -18,7 +18,7 @@ use rkyv::{Archive, Deserialize, Serialize};
 use std::net::IpAddr;
 
 /// A buyer's place in their shard.
-#[derive(Copy, Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
+#[derive(Copy, Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Archive, Serialize, Deserialize)]
 pub struct BuyerIndex(pub(super) u32);
 
 /// A purchase, from its hold on.

@@ -91,13 +91,15 @@ pub enum Refusal {
     DailyLimit = 38,
     /// All of the buyer's purchases, or those by the same card or device, leave no room for it.
     LifetimeLimit = 39,
+    /// The key was used in the system that sold before; its outcome is known there.
+    IdempotencyOutcomeElsewhere = 40,
     /// A risk rule blocks it, or the operator paused the buyer.
-    RiskBlocked = 40,
+    RiskBlocked = 41,
 }
 
 impl Refusal {
     /// Every reason, by code.
-    pub const ALL: [Self; 41] = [
+    pub const ALL: [Self; 42] = [
         Self::InvalidRequest,
         Self::CurrencyNotAllowed,
         Self::InvalidCardToken,
@@ -138,6 +140,7 @@ impl Refusal {
         Self::ReplayedNonce,
         Self::DailyLimit,
         Self::LifetimeLimit,
+        Self::IdempotencyOutcomeElsewhere,
         Self::RiskBlocked,
     ];
 
@@ -184,6 +187,7 @@ impl Refusal {
             Self::ReplayedNonce => "replayed_nonce",
             Self::DailyLimit => "daily_limit",
             Self::LifetimeLimit => "lifetime_limit",
+            Self::IdempotencyOutcomeElsewhere => "idempotency_outcome_elsewhere",
             Self::RiskBlocked => "risk_blocked",
         }
     }
@@ -201,6 +205,7 @@ impl Refusal {
             | Self::IdempotencyKeyMissing
             | Self::IdempotencyInFlight
             | Self::IdempotencyKeyReused
+            | Self::IdempotencyOutcomeElsewhere
             | Self::RateLimited
             | Self::Overloaded
             | Self::StorageUnavailable

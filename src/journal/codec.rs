@@ -9,10 +9,11 @@ mod earlier;
 
 use crate::engine::event::{
     AdminActed, AttemptRefused, BuyerPaused, BuyerRated, CaptureStarted, DisputeClosed,
-    DisputeOpened, Event, HoldExpired, HoldPlaced, HoldReleased, LimitsSet, PaymentAuthorized,
-    PaymentCaptured, PaymentDeclined, PaymentStarted, PaymentVoided, ProductSet, PromotionSet,
-    RefundFailed, RefundStarted, RefundSucceeded, ReviewDecided, ReviewOpened, RiskRulesSet,
-    TokensSpent, VoidStarted, VoidStuck, WebhookReceived,
+    DisputeOpened, Event, HoldExpired, HoldPlaced, HoldReleased, HoldingsImported, KeyImported,
+    LimitsSet, NoncesImported, PaymentAuthorized, PaymentCaptured, PaymentDeclined, PaymentStarted,
+    PaymentVoided, ProductSet, PromotionSet, PromotionUsesImported, RefundFailed, RefundStarted,
+    RefundSucceeded, ReviewDecided, ReviewOpened, RiskRulesSet, StockImported, TokensSpent,
+    VoidStarted, VoidStuck, WebhookReceived,
 };
 use crate::time::UnixMs;
 use rkyv::rancor;
@@ -106,6 +107,11 @@ kinds! {
     6 1 RiskRulesSet(RiskRulesSet);
     16 2 AttemptRefused(AttemptRefused);
     17 2 HoldPlaced(HoldPlaced);
+    64 1 StockImported(StockImported);
+    65 1 PromotionUsesImported(PromotionUsesImported);
+    66 1 HoldingsImported(HoldingsImported);
+    67 1 KeyImported(KeyImported);
+    68 1 NoncesImported(NoncesImported);
     18 1 HoldReleased(HoldReleased);
     19 1 HoldExpired(HoldExpired);
     20 1 TokensSpent(TokensSpent);

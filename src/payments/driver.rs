@@ -361,9 +361,8 @@ impl Payments {
             None => End::Open,
         };
         if let Some(number) = view.pending_refund {
-            (end, durable_at) = self
-                .drive_refund((&view, durable_at), number, before, gate)
-                .await?;
+            let of = (&view, durable_at);
+            end = self.drive_refund(of, number, before, gate).await?;
             (view, durable_at) = self.read(purchase);
         }
         drop(permit);
@@ -397,7 +396,7 @@ impl Payments {
         number: u32,
         before: Before,
         gate: &CommitGate,
-    ) -> Result<(End, Lsn), StorageFault> {
+    ) -> Result<End, StorageFault> {
         let (refund, _) = self
             .journal
             .refund(view.purchase, number)
@@ -407,8 +406,7 @@ impl Payments {
             Before::Somebody => KnownRefund::InDoubt,
         };
         let drive = RefundDrive::new(self, (view.clone(), durable_at), refund, known);
-        let ended = drive.run(gate).await?;
-        Ok((ended.end, ended.durable_at))
+        drive.run(gate).await
     }
 
     pub(super) async fn durable(&self, lsn: Lsn, gate: &CommitGate) -> Result<(), StorageFault> {

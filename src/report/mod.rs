@@ -7,10 +7,13 @@
 
 mod aftermath;
 pub mod feed;
+mod imported;
 pub mod jsonl;
+pub mod kafka;
 pub mod postgres;
 mod review;
 mod risk;
+pub mod types;
 
 pub use aftermath::clawback;
 
@@ -104,6 +107,11 @@ fn fields_of(event: &Event) -> Value {
         Event::RiskRulesSet(_) | Event::BuyerPaused(_) | Event::BuyerRated(_) => {
             risk::fields_of(event)
         }
+        Event::StockImported(_)
+        | Event::PromotionUsesImported(_)
+        | Event::HoldingsImported(_)
+        | Event::KeyImported(_)
+        | Event::NoncesImported(_) => imported::fields_of(event),
     }
 }
 

@@ -6,10 +6,11 @@ use holdfast::engine::event::{
     Active, AdminAct, AdminActed, AttemptRefused, BuyerPaused, BuyerRated, CaptureStarted,
     Clawback, CounterKept, Decider, DeclineCause, DeviceKept, Discount, Disposition, DisputeClosed,
     DisputeOpened, DisputeOutcome, Event, Flow, HoldExpired, HoldPlaced, HoldReleased,
-    IdempotencyKey, Judgement, LimitsSet, Origin, Pause, PaymentAuthorized, PaymentCaptured,
-    PaymentDeclined, PaymentStarted, PaymentVoided, PaysFor, ProductSet, PromotionSet, Quote,
-    Rating, RefundExtent, RefundFailed, RefundStarted, RefundSucceeded, RetryAdvice, ReviewDecided,
-    ReviewOpened, ReviewVerdict, RiskRulesSet, RuleHit, RuleName, RuleOutcome, RulesSource,
+    HoldingsImported, IdempotencyKey, Judgement, KeyImported, LimitsSet, NoncesImported, Origin,
+    Pause, PaymentAuthorized, PaymentCaptured, PaymentDeclined, PaymentStarted, PaymentVoided,
+    PaysFor, ProductSet, PromotionSet, PromotionUsesImported, Quote, Rating, RefundExtent,
+    RefundFailed, RefundStarted, RefundSucceeded, RetryAdvice, ReviewDecided, ReviewOpened,
+    ReviewVerdict, RiskRulesSet, RuleHit, RuleName, RuleOutcome, RulesSource, StockImported,
     TokensSpent, VoidCause, VoidStarted, VoidStuck, WebhookFormat, WebhookKind, WebhookReceived,
     Whence,
 };
@@ -173,6 +174,26 @@ pub fn all() -> Vec<Event> {
                 account_since: Some(UnixMs::new(1_700_000_000_000)),
             },
             by: admin(),
+        }),
+        Event::StockImported(StockImported {
+            product: product(),
+            sold: 1_500_000,
+        }),
+        Event::PromotionUsesImported(PromotionUsesImported {
+            code: promotion(),
+            uses: 17,
+        }),
+        Event::HoldingsImported(HoldingsImported {
+            user: user(),
+            product: product(),
+            units: 2,
+        }),
+        Event::KeyImported(KeyImported {
+            user: user(),
+            scope: Digest16([7; 16]),
+        }),
+        Event::NoncesImported(NoncesImported {
+            nonces: vec![0x0123_4567_89ab_cdef, 1],
         }),
     ]
 }

@@ -44,6 +44,10 @@ pub enum Tag {
     Distinct,
     /// What one shard has for the risk rules; only where it has any.
     ShardRisk(u8),
+    /// What was sold and used elsewhere, before; only where there is any.
+    Imported,
+    /// What one shard's buyers bought elsewhere, before; likewise.
+    ShardImported(u8),
 }
 
 impl Tag {
@@ -54,10 +58,12 @@ impl Tag {
             Self::Velocity => 2,
             Self::Webhooks => 3,
             Self::ShardMore(shard) => 0x200 + shard as u32,
-            Self::Rules => 4,
-            Self::Distinct => 5,
-            Self::ShardRisk(shard) => 0x400 + shard as u32,
+            Self::Rules => 5,
+            Self::Distinct => 6,
+            Self::ShardRisk(shard) => 0x500 + shard as u32,
             Self::ShardParticulars(shard) => 0x300 + shard as u32,
+            Self::Imported => 4,
+            Self::ShardImported(shard) => 0x400 + shard as u32,
         }
     }
 
@@ -67,9 +73,11 @@ impl Tag {
             2 => Some(Self::Velocity),
             3 => Some(Self::Webhooks),
             0x300..=0x3ff => Some(Self::ShardParticulars(number.to_le_bytes()[0])),
-            4 => Some(Self::Rules),
-            5 => Some(Self::Distinct),
-            0x400..=0x4ff => Some(Self::ShardRisk(number.to_le_bytes()[0])),
+            5 => Some(Self::Rules),
+            6 => Some(Self::Distinct),
+            0x500..=0x5ff => Some(Self::ShardRisk(number.to_le_bytes()[0])),
+            4 => Some(Self::Imported),
+            0x400..=0x4ff => Some(Self::ShardImported(number.to_le_bytes()[0])),
             0x200..=0x2ff => Some(Self::ShardMore(number.to_le_bytes()[0])),
             0x100..=0x1ff => Some(Self::Shard(number.to_le_bytes()[0])),
             _ => None,

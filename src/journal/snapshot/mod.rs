@@ -60,6 +60,19 @@ struct CatalogueImage {
     limits: Limits,
 }
 
+/// What was sold and used elsewhere, before: by place, no zeroes.
+#[derive(Archive, Serialize, Deserialize)]
+struct ImportedImage {
+    sold: Vec<(u32, u32)>,
+    uses: Vec<(u32, u32)>,
+}
+
+impl ImportedImage {
+    fn is_empty(&self) -> bool {
+        self.sold.is_empty() && self.uses.is_empty()
+    }
+}
+
 #[derive(Archive, Serialize, Deserialize)]
 struct VelocityImage {
     keys: Vec<(u128, Vec<u64>)>,
@@ -116,14 +129,19 @@ impl Journal {
             }
         }
         // The catalogue after the shards, so that it has every place that they name.
-        let (catalogue, lsn) = {
+        let (catalogue, imported, lsn) = {
             let _turn = self.catalogue_turn.lock();
+            let catalogue = self.catalogue.load();
             (
-                catalogue_image(&self.catalogue.load(), self.settings.limits()),
+                catalogue_image(&catalogue, self.settings.limits()),
+                imported_image(&catalogue),
                 self.appended(),
             )
         };
         writing.section(Tag::Catalogue, lsn, &archived(&catalogue))?;
+        if !imported.is_empty() {
+            writing.section(Tag::Imported, lsn, &archived(&imported))?;
+        }
         writing.section(Tag::Velocity, velocity_lsn, &archived(&velocity))?;
         writing.section(Tag::Distinct, velocity_lsn, &archived(&distinct))?;
         writing.section(Tag::Rules, velocity_lsn, &archived(&rules))?;
@@ -226,6 +244,7 @@ pub fn restore(
     let seen = Seen::new(engine.webhooks);
     let mut beside: Vec<Beside> = (0..SHARD_COUNT).map(|_| Beside::default()).collect();
     let (mut rules, mut rules_lsn) = (Rules::default(), Lsn(0));
+    let mut sold_elsewhere = None;
     let mut catalogue = None;
     let mut images: Vec<Option<(ShardImage, Lsn)>> = (0..SHARD_COUNT).map(|_| None).collect();
     let mut first = Lsn(u64::MAX);
@@ -267,6 +286,10 @@ pub fn restore(
                 rules_lsn = lsn;
                 velocity.keep(&depths_of(rules.kept()));
             }
+            Tag::Imported => sold_elsewhere = Some(unarchived::<ImportedImage>(&bytes)?),
+            Tag::ShardImported(number) => {
+                beside[usize::from(number)].imported = unarchived(&bytes)?;
+            }
             Tag::ShardRisk(number) => beside[usize::from(number)].risk = unarchived(&bytes)?,
             Tag::ShardMore(number) => beside[usize::from(number)].more = unarchived(&bytes)?,
             Tag::ShardParticulars(number) => {
@@ -277,14 +300,19 @@ pub fn restore(
             }
         }
     }
-    let (catalogue, limits, catalogue_lsn) =
+    let (mut catalogue, limits, catalogue_lsn) =
         catalogue.ok_or(refused("it has no section for the catalogue"))?;
+    if let Some(image) = sold_elsewhere {
+        put_imported(&mut catalogue, image)
+            .ok_or(refused("what was sold elsewhere names what is not there"))?;
+    }
     let mut shards = Vec::with_capacity(SHARD_COUNT);
     for ((id, image), beside) in ShardId::all().zip(images).zip(beside) {
         let (image, lsn) = image.ok_or(refused("it has no section for some shard"))?;
         let shard = Shard::from_image(id, image, &catalogue);
         let mut shard = shard.ok_or(refused("a shard names what is not there"))?;
-        shard.put_beside(beside).ok_or(refused(
+        let whole = shard.put_beside(beside, &catalogue);
+        whole.ok_or(refused(
             "what stands beside a shard names what is not there",
         ))?;
         shards.push((shard, lsn));
@@ -315,6 +343,10 @@ pub fn digest(
     hash.update(Sha256::digest(archived(&catalogue_image(
         catalogue, limits,
     ))));
+    let imported = imported_image(catalogue);
+    if !imported.is_empty() {
+        hash.update(Sha256::digest(archived(&imported)));
+    }
     if *rules != Rules::default() {
         hash.update(Sha256::digest(archived(rules)));
     }
@@ -332,6 +364,7 @@ fn sections_of(beside: &Beside, number: u8) -> Vec<(Tag, rkyv::util::AlignedVec)
     let Beside {
         more,
         particulars,
+        imported,
         risk,
     } = beside;
     let mut sections = Vec::new();
@@ -340,6 +373,9 @@ fn sections_of(beside: &Beside, number: u8) -> Vec<(Tag, rkyv::util::AlignedVec)
     }
     if !particulars.is_empty() {
         sections.push((Tag::ShardParticulars(number), archived(particulars)));
+    }
+    if !imported.is_empty() {
+        sections.push((Tag::ShardImported(number), archived(imported)));
     }
     if !risk.is_empty() {
         sections.push((Tag::ShardRisk(number), archived(risk)));
@@ -365,6 +401,35 @@ fn catalogue_image(catalogue: &Catalogue, limits: Limits) -> CatalogueImage {
             .collect(),
         limits,
     }
+}
+
+fn imported_image(catalogue: &Catalogue) -> ImportedImage {
+    let products = (0..).zip(catalogue.products());
+    let promotions = (0..).zip(catalogue.promotions());
+    ImportedImage {
+        sold: products
+            .filter(|(_, it)| it.imported_sold > 0)
+            .map(|(place, it)| (place, it.imported_sold))
+            .collect(),
+        uses: promotions
+            .filter(|(_, it)| it.imported_uses > 0)
+            .map(|(place, it)| (place, it.imported_uses))
+            .collect(),
+    }
+}
+
+fn put_imported(catalogue: &mut Catalogue, image: ImportedImage) -> Option<()> {
+    for (place, sold) in image.sold {
+        let product = catalogue.products().get(place as usize)?;
+        let product = product.terms.product.clone();
+        catalogue.set_imported_sold(&product, sold)?;
+    }
+    for (place, uses) in image.uses {
+        let promotion = catalogue.promotions().get(place as usize)?;
+        let code = promotion.terms.code.clone();
+        catalogue.set_imported_uses(&code, uses)?;
+    }
+    Some(())
 }
 
 fn catalogue_of(image: CatalogueImage) -> Result<Catalogue, SnapshotError> {

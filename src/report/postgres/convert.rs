@@ -167,6 +167,11 @@ impl ToRows {
             | Event::RiskRulesSet(_)
             | Event::BuyerPaused(_)
             | Event::BuyerRated(_)
+            | Event::StockImported(_)
+            | Event::PromotionUsesImported(_)
+            | Event::HoldingsImported(_)
+            | Event::KeyImported(_)
+            | Event::NoncesImported(_)
             | Event::AdminActed(_) => {}
         }
         Ok(())

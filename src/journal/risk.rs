@@ -161,13 +161,13 @@ impl Journal {
     /// Pauses a buyer or lifts the pause; the LSN that must be durable before that is told.
     pub fn pause_buyer(&self, paused: BuyerPaused) -> Result<Result<Lsn, Refusal>, StorageFault> {
         let user = paused.user.clone();
-        self.say_of_buyer(&user, Event::BuyerPaused(paused))
+        self.say_of_buyer(&user, &Event::BuyerPaused(paused))
     }
 
     /// Rates a buyer, likewise.
     pub fn rate_buyer(&self, rated: BuyerRated) -> Result<Result<Lsn, Refusal>, StorageFault> {
         let user = rated.user.clone();
-        self.say_of_buyer(&user, Event::BuyerRated(rated))
+        self.say_of_buyer(&user, &Event::BuyerRated(rated))
     }
 
     /// A buyer's pause, while it lasts, and rating, and from which LSN on they may be told.
@@ -209,13 +209,13 @@ impl Journal {
     fn say_of_buyer(
         &self,
         user: &UserId,
-        event: Event,
+        event: &Event,
     ) -> Result<Result<Lsn, Refusal>, StorageFault> {
         let mut turn = self.turn(ShardId::of(user))?;
         if let Err(refusal) = turn.shard.room_for_buyer(user, &self.settings.bounds) {
             return Ok(Err(refusal));
         }
-        let told = turn.commit_events(std::slice::from_ref(&event), Claims::default())?;
+        let told = turn.commit_events(std::slice::from_ref(event), Claims::default())?;
         Ok(Ok(told))
     }
 }

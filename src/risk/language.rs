@@ -220,14 +220,14 @@ impl<'a> Parser<'a> {
     fn count(&mut self, kinds: &[Counted]) -> Result<Node, Wrong> {
         self.expect(&Token::Open, "`(`")?;
         let words: Vec<&str> = kinds.iter().map(|it| it.as_str()).collect();
-        let (place, at) = self.one_of(&words)?;
+        let (place, _) = self.one_of(&words)?;
         let counted = kinds[place];
         self.one_of(&["by"])?;
         let allowed = By::ALL.into_iter();
         let allowed: Vec<Counter> = allowed.filter_map(|by| Counter::new(counted, by)).collect();
         let words: Vec<&str> = allowed.iter().map(|it| it.by().as_str()).collect();
         let (place, _) = self.one_of(&words)?;
-        let counter = allowed[place];
+        let chosen = allowed[place];
         let window_ms = self.window()?;
         let compare = self.compare()?;
         let (than_at, than) = self.integer()?;
@@ -235,9 +235,8 @@ impl<'a> Parser<'a> {
             let message = format!("a counter is compared with at most {THRESHOLD_MAX}");
             return wrong(than_at, message);
         }
-        debug_assert!(at > 0);
         let probe = Probe::Count {
-            counter,
+            counter: chosen,
             window_ms,
             than,
         };

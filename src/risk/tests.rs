@@ -122,22 +122,36 @@ fn conditions_mean_what_they_say() {
 fn and_or_not_agree_with_logic_on_every_assignment() {
     // Three facts that are each true or false, in every shape of two operators.
     for bits in 0..8_u32 {
-        let fact = |place: u32| bits >> place & 1 == 1;
-        let text = |place: u32| {
-            if fact(place) {
+        let is = |place: u32| bits >> place & 1 == 1;
+        let said = [0, 1, 2].map(|place| {
+            if is(place) {
                 "quantity == 2"
             } else {
                 "quantity == 1"
             }
-        };
-        let (a, b, c) = (fact(0), fact(1), fact(2));
-        let (x, y, z) = (text(0), text(1), text(2));
+        });
+        let [first, second, third] = said;
         for (when, expected) in [
-            (format!("{x} and {y} or {z}"), a && b || c),
-            (format!("{x} or {y} and {z}"), a || b && c),
-            (format!("({x} or {y}) and {z}"), (a || b) && c),
-            (format!("not ({x} and {y}) or {z}"), !(a && b) || c),
-            (format!("not {x} and not ({y} or {z})"), !a && !(b || c)),
+            (
+                format!("{first} and {second} or {third}"),
+                is(0) && is(1) || is(2),
+            ),
+            (
+                format!("{first} or {second} and {third}"),
+                is(0) || is(1) && is(2),
+            ),
+            (
+                format!("({first} or {second}) and {third}"),
+                (is(0) || is(1)) && is(2),
+            ),
+            (
+                format!("not ({first} and {second}) or {third}"),
+                !(is(0) && is(1)) || is(2),
+            ),
+            (
+                format!("not {first} and not ({second} or {third})"),
+                bits == 0,
+            ),
         ] {
             assert_eq!(holds(&when, 0), expected, "{when}");
         }
@@ -258,9 +272,11 @@ fn documents_are_refused_with_their_place() {
     let many = "amount > 1 or ".repeat(64) + "amount > 1";
     let deep = format!("{}amount > 1{}", "(".repeat(17), ")".repeat(17));
     let (many, deep) = (rule(&many), rule(&deep));
-    let crowd: String = (0..129)
-        .map(|n| format!("[[rule]]\nname = 'r{n}'\nwhen = 'amount > 1'\nthen = 'observe'\n"))
+    let one = "[[rule]]\nname = 'rNUMBER'\nwhen = 'amount > 1'\nthen = 'observe'\n";
+    let crowd: Vec<String> = (0..129)
+        .map(|number| one.replace("NUMBER", &number.to_string()))
         .collect();
+    let crowd = crowd.concat();
     let huge = "#".repeat(TEXT_BYTES_MAX + 1);
     let cases: [(&str, usize, &str); 14] = [
         ("[[rules]]", 1, "did you mean `rule`?"),

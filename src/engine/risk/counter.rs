@@ -12,7 +12,7 @@ pub const WINDOW_MS_MIN: u64 = 10_000;
 pub const WINDOW_MS_MAX: u64 = 30 * 86_400_000;
 /// The largest number that a counter may be compared with.
 pub const THRESHOLD_MAX: i64 = 1_000;
-const _: () = assert!(THRESHOLD_MAX < DEPTH_MAX as i64);
+const _: () = assert!(THRESHOLD_MAX.unsigned_abs() < DEPTH_MAX as u64);
 
 /// Instants that the attempts by card, address, device and product always keep.
 pub const DEPTH_ALWAYS: u16 = 16;

@@ -318,14 +318,14 @@ pub fn restore(
         shards.push((shard, lsn));
     }
     Ok(Restored {
-        rules,
-        rules_lsn,
         log_id,
         catalogue,
         limits,
         catalogue_lsn,
         shards,
         velocity,
+        rules,
+        rules_lsn,
         seen,
         first,
     })

@@ -299,6 +299,26 @@ fn two_records_keep_the_largest() {
     });
 }
 
+/// A cell begins with six slots; the seventh and eighth instants add more, once, whoever comes first.
+#[test]
+fn two_records_that_need_more_slots_keep_all() {
+    bounded(2, || {
+        let cell = Arc::new(VelocityCell::default());
+        for ms in 1..=6 {
+            cell.record(at(ms), 8);
+        }
+        let (a, b) = (Arc::clone(&cell), Arc::clone(&cell));
+        both(
+            move || a.record(at(8), 8),
+            move || {
+                b.record(at(7), 8);
+                b.record(at(8), 8);
+            },
+        );
+        assert_eq!(sorted(&cell), [1, 2, 3, 4, 5, 6, 7, 8]);
+    });
+}
+
 #[test]
 fn three_records_in_two_slots_keep_the_largest() {
     bounded(2, || {

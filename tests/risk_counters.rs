@@ -247,7 +247,7 @@ fn by_hand(happenings: &[Happening], counter: Counter, key: u8, since: u64) -> u
             Counted::User if counts_as(it.what) == Some(Counted::Attempt) => {
                 values.insert(it.user, at);
             }
-            counted => instants += usize::from(counts_as(it.what) == Some(counted)),
+            kind => instants += usize::from(counts_as(it.what) == Some(kind)),
         }
     }
     if counter.counted().is_distinct() {

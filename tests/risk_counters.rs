@@ -21,7 +21,6 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 const BEGIN: u64 = 1_800_000_000_000;
-const DEPTH: u16 = 20;
 
 /// One thing that happens, in small numbers that stand for names.
 #[derive(Clone, Debug)]
@@ -257,18 +256,18 @@ fn by_hand(happenings: &[Happening], counter: Counter, key: u8, since: u64) -> u
     }
 }
 
-fn everything_kept() -> Velocity {
+fn everything_kept(depth: u16) -> Velocity {
     let velocity = Velocity::new(1_024, 7);
-    velocity.keep(&depths());
+    velocity.keep(&depths(depth));
     velocity
 }
 
-fn depths() -> Depths {
-    std::array::from_fn(|place| Counter::from_index(place).map_or(0, |_| DEPTH))
+fn depths(depth: u16) -> Depths {
+    std::array::from_fn(|place| Counter::from_index(place).map_or(0, |_| depth))
 }
 
 /// Each counter of each key, at windows that end at and beside every instant that there is.
-fn agrees(velocity: &Velocity, happenings: &[Happening]) {
+fn agrees(velocity: &Velocity, happenings: &[Happening], depth: u16) {
     let now = BEGIN + happenings.iter().map(|it| it.later).sum::<u64>();
     let mut edges = vec![0, now, now + 1, now.saturating_sub(10_000) + 1];
     let mut at = BEGIN;
@@ -278,7 +277,7 @@ fn agrees(velocity: &Velocity, happenings: &[Happening]) {
     }
     edges.sort_unstable();
     edges.dedup();
-    let cap = u32::from(DEPTH);
+    let cap = u32::from(depth);
     for counter in Counter::all() {
         for key in 0..4_u8 {
             let (user, card, device, product) = (user(key), card(key), device(key), product(key));
@@ -309,8 +308,8 @@ fn exported(velocity: &Velocity) -> Vec<(u128, Vec<(u64, u64)>)> {
     all
 }
 
-fn taken_over(from: &Velocity) -> Velocity {
-    let velocity = everything_kept();
+fn taken_over(from: &Velocity, depth: u16) -> Velocity {
+    let velocity = everything_kept(depth);
     from.export(|key, instants| velocity.import(key, &instants).expect("instants"));
     from.export_distinct(|key, seen| velocity.import_distinct(key, &seen).expect("instants"));
     velocity
@@ -320,27 +319,28 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
-    fn counters_are_what_counting_by_hand_says(happenings in happenings(60)) {
-        let velocity = everything_kept();
+    fn counters_are_what_counting_by_hand_says(happenings in happenings(60), depth in 1..22_u16) {
+        let velocity = everything_kept(depth);
         for (event, stamp, _) in records(&happenings) {
             velocity.record(&event, stamp);
             velocity.record(&event, stamp);
         }
-        agrees(&velocity, &happenings);
+        agrees(&velocity, &happenings, depth);
     }
 
     #[test]
     fn a_snapshot_half_way_and_the_log_from_anywhere_before_lead_to_the_same(
         happenings in happenings(60),
         (cut, back) in (0..60_usize, 0..60_usize),
+        depth in 1..22_u16,
     ) {
         let records = records(&happenings);
         let cut = cut.min(records.len());
-        let straight = everything_kept();
+        let straight = everything_kept(depth);
         for (event, stamp, _) in &records[..cut] {
             straight.record(event, *stamp);
         }
-        let recovered = taken_over(&straight);
+        let recovered = taken_over(&straight, depth);
         for (event, stamp, _) in &records[cut..] {
             straight.record(event, *stamp);
         }
@@ -349,17 +349,17 @@ proptest! {
             recovered.record(event, *stamp);
         }
         prop_assert_eq!(exported(&recovered), exported(&straight));
-        agrees(&recovered, &happenings);
+        agrees(&recovered, &happenings, depth);
     }
 
     #[test]
-    fn threads_in_any_order_count_the_same(happenings in happenings(120)) {
+    fn threads_in_any_order_count_the_same(happenings in happenings(120), depth in 1..22_u16) {
         let records = records(&happenings);
-        let straight = everything_kept();
+        let straight = everything_kept(depth);
         for (event, stamp, _) in &records {
             straight.record(event, *stamp);
         }
-        let shared = everything_kept();
+        let shared = everything_kept(depth);
         std::thread::scope(|scope| {
             for start in 0..4 {
                 let (shared, records) = (&shared, &records);
@@ -377,7 +377,7 @@ proptest! {
             }
         });
         prop_assert_eq!(exported(&shared), exported(&straight));
-        agrees(&shared, &happenings);
+        agrees(&shared, &happenings, depth);
     }
 }
 
@@ -386,7 +386,7 @@ fn a_counter_grows_with_its_depth_and_keeps_what_it_has_where_the_depth_falls() 
     let attempts = Counter::new(Counted::Attempt, By::User).expect("there is one");
     let velocity = Velocity::new(1_024, 7);
     let keep = |depth| {
-        let mut depths = depths().map(|_| 0);
+        let mut depths = depths(0);
         depths[attempts.index()] = depth;
         velocity.keep(&depths);
     };

@@ -6,8 +6,10 @@
 //!
 //! [`Shared`] is a pointer that is read often and swapped rarely: `arc_swap` live, a loom mutex in the models (a
 //! coarser stand-in: it orders the pointer's reads and swaps, and leaves what hangs on the pointer to loom).
+//! [`OnceBox`] is a box that is set once: `once_cell`'s, whose publication loom does not see; in the models a flag of
+//! loom's stands beside it, stored after the box is set and loaded before it is read, as release and acquire do.
 
-pub(crate) use imp::{AtomicBool, AtomicU64, Shared, fence, zeroed};
+pub(crate) use imp::{AtomicBool, AtomicU64, OnceBox, Shared, fence, zeroed};
 pub(crate) use std::sync::atomic::Ordering;
 
 #[cfg(not(holdfast_loom))]
@@ -16,6 +18,7 @@ mod imp {
     pub(crate) use std::sync::atomic::{AtomicBool, AtomicU64, fence};
 
     use arc_swap::{ArcSwap, Guard};
+    pub(crate) use once_cell::race::OnceBox;
     use zerocopy::FromZeros;
 
     /// `len` words of zero, straight from the allocator: a large table costs no pass over its memory.
@@ -52,6 +55,43 @@ mod imp {
 
     use loom::sync::Mutex;
     pub(crate) use loom::sync::atomic::{AtomicBool, fence};
+
+    /// A box that is set once, and whose setting loom sees.
+    #[derive(Debug)]
+    pub(crate) struct OnceBox<T> {
+        set: AtomicBool,
+        inner: once_cell::race::OnceBox<T>,
+    }
+
+    impl<T> OnceBox<T> {
+        pub(crate) fn new() -> Self {
+            Self {
+                set: AtomicBool::new(false),
+                inner: once_cell::race::OnceBox::new(),
+            }
+        }
+
+        pub(crate) fn get(&self) -> Option<&T> {
+            if self.set.load(Ordering::Acquire) {
+                self.inner.get()
+            } else {
+                None
+            }
+        }
+
+        /// Whoever comes second goes on once the first one's box can be read.
+        pub(crate) fn set(&self, value: Box<T>) -> Result<(), Box<T>> {
+            let put = self.inner.set(value);
+            if put.is_ok() {
+                self.set.store(true, Ordering::Release);
+            } else {
+                while !self.set.load(Ordering::Acquire) {
+                    loom::thread::yield_now();
+                }
+            }
+            put
+        }
+    }
 
     /// Loom's word, with a turnstile before every access.
     ///

@@ -8,10 +8,9 @@
 //!
 //! "More than N in W" is exactly "the (N+1)th latest is younger than W", so a depth of N+1 answers it for every W.
 
-use once_cell::race::OnceBox;
 use smallvec::SmallVec;
 
-use super::sync::{AtomicU64, Ordering};
+use super::sync::{AtomicU64, OnceBox, Ordering};
 use super::velocity::Cell;
 
 /// The most instants one key can keep.

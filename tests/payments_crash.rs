@@ -4,7 +4,7 @@
 mod payments_stage;
 
 use holdfast::engine::command::{PaymentStep, Verdict};
-use holdfast::engine::event::VoidCause;
+use holdfast::engine::event::{Decider, VoidCause};
 use holdfast::engine::lifecycle::{PurchaseState, Step};
 use holdfast::engine::refusal::Refusal;
 use holdfast::engine::view::RefundStatus;
@@ -246,6 +246,23 @@ fn a_review_ends_in_time_before_the_authorization_lapses() {
             _ => opened.plus_ms(expected_ms),
         };
         assert_eq!(deadline, expected, "{capture_in_ms:?}");
+        let by_deadline = PaymentStep::DecideReview {
+            verdict: Verdict::Approve,
+            decider: Decider::Deadline,
+            void_within_ms: 60_000,
+        };
+        if stage.journal.now().plus_ms(100) < deadline {
+            let early = stage.journal.record(purchase, by_deadline).unwrap();
+            assert_eq!(early.unwrap_err(), Refusal::WrongState, "nobody is hurried");
+        } else {
+            stage.run(async {
+                while stage.journal.now() < deadline {
+                    tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+                }
+            });
+            let due = stage.journal.record(purchase, by_deadline).unwrap();
+            assert_eq!(due.unwrap().view.state, PurchaseState::Capturing);
+        }
     }
 }
 
@@ -489,7 +506,7 @@ fn killed_around_any_call_of_a_review_it_ends_as_it_was_decided_or_waits() {
                 let resumed = stage.in_runtime(|it| it.payments.resume(&it.gate));
                 stage.runtime.spawn(resumed);
                 // Before the decision it waits; after, nobody is asked again.
-                let state = stage.run(async {
+                let reached = stage.run(async {
                     loop {
                         let view = stage.view(purchase);
                         let waits = view.state == PurchaseState::UnderReview;
@@ -499,7 +516,7 @@ fn killed_around_any_call_of_a_review_it_ends_as_it_was_decided_or_waits() {
                         tokio::time::sleep(std::time::Duration::from_millis(1)).await;
                     }
                 });
-                if state == PurchaseState::UnderReview {
+                if reached == PurchaseState::UnderReview {
                     stage.decide(purchase, verdict).unwrap();
                     stage.settle();
                 }

@@ -1,21 +1,25 @@
 //! Owns turning the configuration into the settings of the parts, each in its own words.
 
+use super::serve::Failure;
 use crate::config::{Config, KeyHalf, SigningKey, WebhooksConfig};
 use crate::engine::settings::{Bounds, EngineSettings, RateLimit};
 use crate::ids::ReceiptKeyId;
-use crate::journal::{Clock, JournalOptions, LogSettings, Sync, Witness};
+use crate::journal::{Clock, Journal, JournalOptions, LogSettings, Sync, Witness};
 use crate::payments::settings::{PaymentSettings, ReviewSettings};
 use crate::receipts::{self, Ed25519Key, KeyUnread, PublicKey, Sealer, SealerError};
 use crate::reconcile::{JobSettings, Limits};
+use crate::report::feed::{self, CursorError, FeedSettings, Sinks};
+use crate::report::{jsonl, kafka, postgres};
 use crate::time::UnixMs;
 use crate::webhooks::{Secret, Source};
 use secrecy::ExposeSecret;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// How the journal is opened.
-pub(super) fn journal(config: &Config) -> JournalOptions {
+pub(super) fn journal(config: &Config) -> Result<JournalOptions, CursorError> {
     let storage = &config.storage;
-    JournalOptions {
+    Ok(JournalOptions {
         data_dir: storage.data_dir.clone(),
         engine: engine(config),
         log: LogSettings {
@@ -35,7 +39,36 @@ pub(super) fn journal(config: &Config) -> JournalOptions {
         snapshot_every_bytes: storage.snapshot_every_bytes,
         clock: Clock::System,
         day_zone: config.limits.zone.clone(),
+        retentions: feed::retentions(&storage.data_dir, &config.report.sinks())?,
+    })
+}
+
+/// Starts every sink that is set up.
+pub(super) fn sinks(config: &Config, journal: &Arc<Journal>) -> Result<Sinks, Failure> {
+    let (storage, report) = (&config.storage, &config.report);
+    let settings = FeedSettings {
+        data_dir: storage.data_dir.clone(),
+        backoff: report.backoff,
+        deliver_timeout: report.deliver_timeout,
+        dead_letters_bytes_max: report.dead_letters_bytes_max,
+        on_disk_full: report.on_disk_full.clone(),
+        give_up_below_bytes: report.give_up_below_bytes,
+        segment_bytes: storage.segment_bytes,
+    };
+    let sinks = Sinks::new(Arc::clone(journal), settings)?;
+    if let Some(settings) = &report.jsonl {
+        sinks.start(jsonl::sink(settings.clone(), report.batching))?;
     }
+    if let Some(settings) = &report.postgres {
+        let (journal, sealer) = (Arc::clone(journal), sealer(config)?);
+        let sink = postgres::sink(settings.clone(), report.batching, journal, sealer);
+        sinks.start(sink)?;
+    }
+    if let Some(settings) = &report.kafka {
+        let sink = kafka::sink(settings.clone(), report.batching, report.deliver_timeout);
+        sinks.start(sink)?;
+    }
+    Ok(sinks)
 }
 
 fn engine(config: &Config) -> EngineSettings {

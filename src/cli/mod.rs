@@ -1,4 +1,4 @@
-//! The command line: `serve`, `check`, `log`, `reconcile`, `receipt verify`.
+//! The command line: `serve`, `check`, `log`, `reconcile`, `schema`, `import redis`, `receipt verify`.
 //!
 //! Exit status: 0 done, 1 the work failed, 2 bad usage (of `check`: 1 damaged, 2 cannot read;
 //! of `reconcile`: 1 differences, 2 cannot read). A
@@ -7,10 +7,12 @@
 
 mod ask;
 mod compose;
+mod import;
 mod inspect;
 mod receipt;
 mod reconcile;
 mod reload;
+mod schema;
 mod serve;
 
 use clap::{Args, Parser, Subcommand};
@@ -40,11 +42,28 @@ enum Command {
     /// Compare the gateway's charges with ours; exit 0 no difference, 1 differences, 2 cannot
     /// read.
     Reconcile(Reconcile),
+    /// Print what to create downstream.
+    Schema {
+        #[command(subcommand)]
+        of: SchemaOf,
+    },
     /// Work with receipts.
     Receipt {
         #[command(subcommand)]
         command: ReceiptCommand,
     },
+    /// Take over what another system sold before.
+    Import {
+        #[command(subcommand)]
+        command: ImportCommand,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum ImportCommand {
+    /// Take over stock, counters, idempotency keys, nonces and promotion uses from a Redis; shows
+    /// what it would do, and does it with `--apply`.
+    Redis(import::Redis),
 }
 
 /// What `serve` takes.
@@ -102,6 +121,15 @@ struct Reconcile {
     json: bool,
 }
 
+/// What `schema` prints.
+#[derive(Debug, Subcommand)]
+enum SchemaOf {
+    /// The tables, roles and views of the PostgreSQL sink, as SQL.
+    Postgres,
+    /// The topics of the Kafka sink, how to create them, and the types of the events in them.
+    Kafka(schema::Kafka),
+}
+
 #[derive(Debug, Subcommand)]
 enum ReceiptCommand {
     /// Verify a receipt without the server; exit 0 genuine, 1 not.
@@ -146,9 +174,28 @@ pub fn run() -> ExitCode {
         Command::Check { dir } => inspect::check(&dir),
         Command::Log(arguments) => inspect::log(&arguments),
         Command::Reconcile(arguments) => reconcile::run(&arguments),
+        Command::Schema {
+            of: SchemaOf::Postgres,
+        } => {
+            use std::io::Write;
+            let written = std::io::stdout().write_all(crate::report::postgres::script().as_bytes());
+            match written {
+                // Whoever read has enough.
+                Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+                    fail(1, format_args!("stdout cannot be written: {error}"))
+                }
+                _ => ExitCode::SUCCESS,
+            }
+        }
         Command::Receipt {
             command: ReceiptCommand::Verify(arguments),
         } => receipt::verify(&arguments),
+        Command::Import {
+            command: ImportCommand::Redis(arguments),
+        } => import::redis(&arguments),
+        Command::Schema {
+            of: SchemaOf::Kafka(arguments),
+        } => schema::kafka(&arguments),
     }
 }
 

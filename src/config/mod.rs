@@ -6,12 +6,15 @@
 //! and listens on loopback only. Deliberately absent: what the settings do. Used by `cli` and
 //! `http`; nothing below them reads configuration.
 
+mod kafka;
 pub mod keys;
 mod read;
+mod report;
 mod secret;
 mod source;
 mod webhooks;
 
+pub use report::ReportConfig;
 pub use secret::HIDDEN;
 pub use source::{Demo, Environment, Sources};
 pub use webhooks::{WebhookSecret, WebhooksConfig};
@@ -108,6 +111,8 @@ pub struct Config {
     pub signing_keys: Vec<SigningKey>,
     /// The comparison of the gateway's charges with ours.
     pub reconcile: ReconcileConfig,
+    /// Sinks and how they are run.
+    pub report: ReportConfig,
     /// What is logged, as a filter.
     pub log: String,
     /// Whether the demo's drop is put on sale.
@@ -378,6 +383,7 @@ impl Config {
             webhooks: webhooks::read(&mut reader)?,
             signing_keys: signing_keys(&mut reader)?,
             reconcile: reconcile(&mut reader)?,
+            report: report::read(&mut reader)?,
             log: reader.text("telemetry.log")?,
             demo: sources.demo,
             secrets: reader.secret_digests(),

@@ -139,8 +139,10 @@ fn set_from_variable(
     };
     let kind = keys::find(path).map(|key| key.kind);
     let value = match kind {
-        // `storage.sync` is text or a table; all other text stands as it is.
-        Some(Kind::Text) if path != "storage.sync" => Value::String(raw.to_owned()),
+        // These two are text or a table; all other text stands as it is.
+        Some(Kind::Text) if path != "storage.sync" && path != "report.on_disk_full" => {
+            Value::String(raw.to_owned())
+        }
         _ => as_toml().unwrap_or_else(|| Value::String(raw.to_owned())),
     };
     set(table, path, value);

@@ -299,9 +299,11 @@ impl Table {
     fn enter(&self, key: Key) -> Arc<AmountCell> {
         let sums = self.sums.pin();
         let new = Arc::new(AmountCell::new());
+        // Counted before it is there: whoever takes it out again must not be first.
+        self.kept.fetch_add(1, Ordering::Relaxed);
         let cell = Arc::clone(sums.get_or_insert(key, Arc::clone(&new)));
-        if Arc::ptr_eq(&cell, &new) {
-            self.kept.fetch_add(1, Ordering::Relaxed);
+        if !Arc::ptr_eq(&cell, &new) {
+            self.kept.fetch_sub(1, Ordering::Relaxed);
         }
         cell
     }

@@ -22,6 +22,7 @@ use crate::payments::driver::Payments;
 use crate::payments::sandbox::Sandbox;
 use crate::receipts::Sealer;
 use crate::reconcile::Reconciler;
+use crate::report::feed::{Mode, Sinks};
 use crate::telemetry::metrics::{Metrics, Shard, Stage};
 use crate::webhooks::{Endpoint, Secrets};
 use bytes::Bytes;
@@ -51,6 +52,7 @@ pub struct Core {
     pub(super) answer_within: Duration,
     pub(super) config_shown: Vec<u8>,
     pub(super) webhooks: WebhookDesk,
+    pub(super) sinks: Arc<Sinks>,
     pub(super) stopping: AtomicBool,
     in_flight_max_each: u64,
 }
@@ -69,6 +71,8 @@ pub struct Parted {
     pub reconciler: Arc<Reconciler>,
     /// Counters, one shard for each worker and one more.
     pub metrics: Arc<Metrics>,
+    /// What carries events out of the log.
+    pub sinks: Arc<Sinks>,
     /// The secrets that webhooks are signed with.
     pub webhook_secrets: Arc<Secrets>,
 }
@@ -97,6 +101,7 @@ impl Core {
             },
             answer_within: config.payments.answer_within,
             config_shown: config.shown().to_string().into_bytes(),
+            sinks: parts.sinks,
             webhooks: WebhookDesk::new(parts.webhook_secrets, config),
             stopping: AtomicBool::new(false),
             in_flight_max_each: in_flight_each as u64,
@@ -247,6 +252,11 @@ impl Front {
             Resource::WebhookSecrets => self.webhook_secrets(call, body).await,
             Resource::WebhookSecret => self.retire_webhook_secret(call).await,
             Resource::Reconcile => self.reconcile(call).await,
+            Resource::Sinks => self.sinks(),
+            Resource::PauseSink => self.set_sink(call, Mode::Paused).await,
+            Resource::ResumeSink => self.set_sink(call, Mode::Run).await,
+            Resource::DeadLetters => self.dead_letters(call).await,
+            Resource::Redrive => self.redrive(call, body).await,
             Resource::Live => Self::live(),
             Resource::Ready => self.ready(call.id),
             Resource::Metrics => self.metrics(),

@@ -28,5 +28,6 @@ mod rewards;
 pub mod routes;
 pub mod server;
 mod shop;
+mod sinks;
 mod webhook_secrets;
 mod webhooks;

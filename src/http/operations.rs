@@ -32,6 +32,7 @@ impl Front {
         self.core.metrics.render(&mut out);
         self.log_metrics(&mut out);
         super::reconcile::metrics(&self.core.reconciler.status(), &mut out);
+        self.sink_metrics(&mut out);
         Answer {
             status: StatusCode::OK,
             kind: Kind::Metrics,

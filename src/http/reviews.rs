@@ -41,19 +41,18 @@ impl Front {
         };
         // It takes every shard's turn.
         let journal = Arc::clone(&self.core.journal);
-        let Ok((mut waiting, durable_at)) =
-            tokio::task::spawn_blocking(move || journal.review_views()).await
+        let Ok((waiting, total, durable_at)) =
+            tokio::task::spawn_blocking(move || journal.review_views(limit)).await
         else {
             return call.problem(Reason::NotReady);
         };
-        waiting.sort_by_key(|(view, _)| (deadline(view), view.purchase));
         let now = self.core.journal.now();
-        let shown = waiting.iter().take(limit);
+        let shown = waiting.iter();
         let shown = shown.map(|(view, buyer)| self.review_json(view, buyer, now));
         let shown = json!({
             "reviews": shown.collect::<Vec<_>>(),
-            "total": waiting.len(),
-            "more": waiting.len() > limit,
+            "total": total,
+            "more": total > limit,
         });
         self.read(&call, durable_at, || shown.clone()).await
     }

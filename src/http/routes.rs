@@ -76,6 +76,16 @@ pub enum Resource {
     WebhookSecret,
     /// The comparison of the gateway's charges with ours.
     Reconcile,
+    /// What carries events out of the log.
+    Sinks,
+    /// Holding one of them.
+    PauseSink,
+    /// Letting it run.
+    ResumeSink,
+    /// Events that a sink refused for good.
+    DeadLetters,
+    /// Driving them again.
+    Redrive,
     /// Whether the process runs.
     Live,
     /// Whether it takes purchases.
@@ -120,6 +130,11 @@ impl Resource {
         Self::WebhookSecrets,
         Self::WebhookSecret,
         Self::Reconcile,
+        Self::Sinks,
+        Self::PauseSink,
+        Self::ResumeSink,
+        Self::DeadLetters,
+        Self::Redrive,
         Self::Live,
         Self::Ready,
         Self::Metrics,
@@ -161,6 +176,11 @@ impl Resource {
             Self::WebhookSecrets => "/admin/webhooks/secrets",
             Self::WebhookSecret => "/admin/webhooks/secrets/{secret_id}",
             Self::Reconcile => "/admin/reconcile",
+            Self::Sinks => "/admin/sinks",
+            Self::PauseSink => "/admin/sinks/{name}/pause",
+            Self::ResumeSink => "/admin/sinks/{name}/resume",
+            Self::DeadLetters => "/admin/dead-letters",
+            Self::Redrive => "/admin/dead-letters/redrive",
             Self::Live => "/livez",
             Self::Ready => "/readyz",
             Self::Metrics => "/metrics",
@@ -177,6 +197,9 @@ impl Resource {
             | Self::Void
             | Self::ApproveReview
             | Self::RejectReview
+            | Self::PauseSink
+            | Self::ResumeSink
+            | Self::Redrive
             | Self::SpendRewards
             | Self::PaymentWebhook
             | Self::StripeWebhook => "POST",
@@ -199,6 +222,8 @@ impl Resource {
             | Self::AdminUser
             | Self::Rewards
             | Self::SandboxCharges
+            | Self::Sinks
+            | Self::DeadLetters
             | Self::Live
             | Self::Ready
             | Self::Metrics => "GET, HEAD",
@@ -260,6 +285,9 @@ pub fn resolve(path: &str) -> Option<(Resource, Cow<'_, str>)> {
         "/webhooks/stripe" => return plain(Resource::StripeWebhook),
         "/admin/webhooks/secrets" => return plain(Resource::WebhookSecrets),
         "/admin/reconcile" => return plain(Resource::Reconcile),
+        "/admin/sinks" => return plain(Resource::Sinks),
+        "/admin/dead-letters" => return plain(Resource::DeadLetters),
+        "/admin/dead-letters/redrive" => return plain(Resource::Redrive),
         "/livez" => return plain(Resource::Live),
         "/readyz" => return plain(Resource::Ready),
         "/metrics" => return plain(Resource::Metrics),
@@ -286,7 +314,7 @@ pub fn resolve(path: &str) -> Option<(Resource, Cow<'_, str>)> {
     Some((resource, decoded(id)?))
 }
 
-/// What lies beneath one purchase or one buyer.
+/// What lies beneath one purchase, one buyer or one sink.
 fn beneath(path: &str) -> Option<(Resource, Cow<'_, str>)> {
     if let Some(rest) = path.strip_prefix("/limited/rewards/") {
         return Some((Resource::SpendRewards, alone(rest.strip_suffix("/spend")?)?));
@@ -299,6 +327,14 @@ fn beneath(path: &str) -> Option<(Resource, Cow<'_, str>)> {
             _ => return None,
         };
         return Some((resource, alone(id)?));
+    }
+    if let Some(rest) = path.strip_prefix("/admin/sinks/") {
+        let (name, below) = rest.split_once('/')?;
+        return match below {
+            "pause" => Some((Resource::PauseSink, alone(name)?)),
+            "resume" => Some((Resource::ResumeSink, alone(name)?)),
+            _ => None,
+        };
     }
     let (id, below) = path.strip_prefix("/admin/purchases/")?.split_once('/')?;
     match below {

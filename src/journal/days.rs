@@ -184,4 +184,23 @@ mod tests {
         }
         assert_eq!(DayZone::parse("Mars/Olympus"), None);
     }
+    /// What `engine::spending` relies on.
+    #[test]
+    fn days_begin_at_a_quarter_of_an_hour_in_every_zone() {
+        let names: Vec<_> = jiff::tz::db().available().collect();
+        assert!(names.len() > 400, "only {} zones", names.len());
+        for name in names {
+            let days = Days::new(DayZone::parse(name.as_str()).expect("a zone that is listed"));
+            let mut at = instant("2026-01-01T12:00:00Z");
+            while at < instant("2028-01-01T00:00:00Z") {
+                let start = days.start_of(at);
+                assert_eq!(start.get() % 900_000, 0, "{name} {start}");
+                assert!(
+                    start <= at && at.since_ms(start) < 25 * 3_600_000,
+                    "{name} {at}"
+                );
+                at = at.plus_ms(10 * 86_400_000);
+            }
+        }
+    }
 }

@@ -17,7 +17,9 @@ mod clock;
 pub mod codec;
 mod days;
 mod fault;
+mod feed;
 mod gate;
+mod import;
 mod recovery;
 mod settings;
 pub mod snapshot;
@@ -27,6 +29,7 @@ mod turn;
 mod webhooks;
 
 use crate::engine::catalogue::Catalogue;
+use crate::engine::lifecycle::PurchaseState;
 use crate::engine::settings::EngineSettings;
 use crate::engine::shard::{LATEST, Shard};
 use crate::engine::shared::SharedAmounts;
@@ -51,7 +54,9 @@ pub use check::{CheckError, CheckReport, DigestFrom, check};
 pub use clock::{Clock, ManualClock};
 pub use days::DayZone;
 pub use fault::{JournalError, StorageFault};
+pub use feed::{Feed, Next, PurchaseAsOf, Retention};
 pub use gate::{CommitGate, Wait};
+pub use import::{Imported, NotImported, Standing, nonce_fingerprint};
 pub use recovery::{Opened, Progress};
 pub use settings::{Disks, JournalOptions, LogSettings, Sync, Witness};
 pub use snapshot::SnapshotReport;
@@ -76,6 +81,7 @@ pub struct Journal {
     clock: Clock,
     log: Arc<wal::Log>,
     snapshots: snapshot::Snapshots,
+    retentions: feed::Retentions,
     background: sweeper::Background,
     opened: Opened,
     /// Held while the directory is open, so that no other process opens it.
@@ -225,21 +231,23 @@ impl Journal {
         ShardId::all().flat_map(of_shard).collect()
     }
 
-    /// The purchases that wait for a person, with what is known of their buyers, and from which LSN
-    /// on they may be told. Takes each shard's turn.
-    pub fn review_views(&self) -> (Vec<(PurchaseView, BuyerView)>, Lsn) {
+    /// Of the purchases that wait for a person, those with the oldest deadlines, at most `most`,
+    /// with what is known of their buyers; how many wait; and from which LSN on that may be told.
+    /// Takes each shard's turn.
+    pub fn review_views(&self, most: usize) -> (Vec<(PurchaseView, BuyerView)>, usize, Lsn) {
+        let mut waiting = self.reviews();
+        waiting.sort_unstable_by_key(|(purchase, deadline)| (*deadline, *purchase));
         let catalogue = self.catalogue.load();
         let today = self.days.start_of(self.now());
-        let mut views = Vec::new();
-        for id in ShardId::all() {
-            let shard = self.shard(id);
-            views.extend(shard.reviews().filter_map(|(purchase, _)| {
-                let view = shard.purchase_view(purchase, &catalogue, LATEST)?;
-                let buyer = shard.buyer_view(&view.user, &catalogue, today)?;
-                Some((view, buyer))
-            }));
-        }
-        (views, self.appended())
+        let first = waiting.iter().take(most);
+        let views = first.filter_map(|(purchase, _)| {
+            let shard = self.shard(purchase.shard());
+            let view = shard.purchase_view(*purchase, &catalogue, LATEST)?;
+            let buyer = shard.buyer_view(&view.user, &catalogue, today)?;
+            // It may have been decided since it was found.
+            (view.state == PurchaseState::UnderReview).then_some((view, buyer))
+        });
+        (views.collect(), waiting.len(), self.appended())
     }
 
     /// Waits, blocking this thread, until everything before `lsn` is durable.
@@ -258,7 +266,12 @@ impl Journal {
     pub fn digest(&self) -> String {
         let shards = ShardId::all().map(|id| {
             let shard = self.shard(id);
-            (shard.image(), shard.more(), shard.particulars())
+            (
+                shard.image(),
+                shard.more(),
+                shard.particulars(),
+                shard.imported(),
+            )
         });
         snapshot::digest(&self.catalogue.load(), self.settings.limits(), shards)
     }

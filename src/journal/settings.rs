@@ -3,6 +3,7 @@
 use super::clock::Clock;
 use super::days::DayZone;
 use super::fault::{JournalError, io};
+use super::feed::Retention;
 use crate::engine::settings::EngineSettings;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -23,6 +24,8 @@ pub struct JournalOptions {
     pub clock: Clock,
     /// Whose days daily limits are counted in.
     pub day_zone: DayZone,
+    /// From where on the log is kept for its readers.
+    pub retentions: Vec<Retention>,
 }
 
 impl JournalOptions {
@@ -35,6 +38,7 @@ impl JournalOptions {
             snapshot_every_bytes: 1 << 30,
             clock: Clock::System,
             day_zone: DayZone::default(),
+            retentions: Vec::new(),
         }
     }
 }

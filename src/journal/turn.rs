@@ -265,6 +265,9 @@ impl Journal {
                 KeyAnswer::Free => {}
                 KeyAnswer::InFlight => return turn.refuse(attempt, Refusal::IdempotencyInFlight),
                 KeyAnswer::Reused => return turn.refuse(attempt, Refusal::IdempotencyKeyReused),
+                KeyAnswer::Elsewhere => {
+                    return turn.refuse(attempt, Refusal::IdempotencyOutcomeElsewhere);
+                }
                 answered => return Ok(self.replayed(answered)),
             }
         }
@@ -310,7 +313,9 @@ impl Journal {
     pub fn replay(&self, user: &UserId, key: &IdempotencyKey) -> Option<Submitted> {
         let shard = self.shard(ShardId::of(user));
         match shard.key_answer(key, &self.catalogue.load()) {
-            KeyAnswer::Free | KeyAnswer::InFlight | KeyAnswer::Reused => None,
+            KeyAnswer::Free | KeyAnswer::InFlight | KeyAnswer::Reused | KeyAnswer::Elsewhere => {
+                None
+            }
             answered => Some(self.replayed(answered)),
         }
     }
@@ -326,7 +331,7 @@ impl Journal {
                 request,
                 retry_after_ms: None,
             }),
-            KeyAnswer::Free | KeyAnswer::InFlight | KeyAnswer::Reused => {
+            KeyAnswer::Free | KeyAnswer::InFlight | KeyAnswer::Reused | KeyAnswer::Elsewhere => {
                 unreachable!("the caller answers these itself")
             }
         };
@@ -537,6 +542,8 @@ impl Turn<'_> {
             origin: attempt.origin.clone(),
         })?;
         let told = match reason.trace() {
+            // It says where the purchase is, which somebody may have written just now.
+            Trace::Nothing if reason == Refusal::WrongState => Some(end),
             Trace::Nothing => None,
             Trace::Attempt | Trace::AttemptAndKey | Trace::Key => Some(end),
         };

@@ -346,13 +346,11 @@ impl<'a> Drive<'a> {
                 };
                 self.known = Known::GivenUp(cause, Late::Impossible);
             }
-            // It has come after all, or nobody knows: see what there is.
-            Some(Answer::Declined(_)) => {
-                self.tries.fail();
-                self.known = Known::InDoubt;
+            // It has come after all, or nobody knows. The tries are spent: whoever takes it up again
+            // sees what there is.
+            Some(Answer::Declined(_) | Answer::Unknown(_) | Answer::Retriable(_)) | None => {
+                return Go::Leave;
             }
-            Some(Answer::Unknown(trouble)) => self.in_doubt(trouble),
-            Some(Answer::Retriable(_)) | None => return Go::Leave,
         }
         Go::On
     }

@@ -175,13 +175,16 @@ impl Payments {
                 by: Some(by),
             };
             if let Err(refusal) = payments.journal.record(purchase, step)? {
-                let state = payments.journal.purchase(purchase).map(|(it, _)| it.state);
-                if state != Some(PurchaseState::Voiding) {
+                let Some((view, durable_at)) = payments.journal.purchase(purchase) else {
+                    return Ok(Err(refusal));
+                };
+                if view.state != PurchaseState::Voiding {
+                    // It says where the purchase is, too.
+                    payments.durable(durable_at, &gate).await?;
                     return Ok(Err(refusal));
                 }
             }
-            // Whoever drives it just now knows nothing of this yet.
-            payments.put_down(purchase, Duration::ZERO);
+            // Where somebody drives it just now, settling has it driven once more.
             let settled = payments.settle(purchase, &gate).await?;
             Ok(Ok(settled.into_view()))
         })
@@ -357,10 +360,9 @@ impl Payments {
             None => End::Open,
         };
         if let Some(number) = view.pending_refund {
-            (end, durable_at) = self
-                .drive_refund((&view, durable_at), number, before, gate)
-                .await?;
-            (view, _) = self.read(purchase);
+            let of = (&view, durable_at);
+            end = self.drive_refund(of, number, before, gate).await?;
+            (view, durable_at) = self.read(purchase);
         }
         drop(permit);
         match end {
@@ -374,7 +376,13 @@ impl Payments {
             }
             End::Open => {
                 self.meter.left_open();
-                self.leave_open(driving, &view, rounds + 1);
+                let wait = self.settings.backoff(rounds + 1);
+                self.leave_open(driving, &view, wait, rounds + 1);
+            }
+            // A webhook has it looked at earlier.
+            End::Pending => {
+                let wait = Duration::from_millis(self.settings.pending_after_ms);
+                self.leave_open(driving, &view, wait, rounds + 1);
             }
         }
         self.durable(durable_at, gate).await?;
@@ -387,7 +395,7 @@ impl Payments {
         number: u32,
         before: Before,
         gate: &CommitGate,
-    ) -> Result<(End, Lsn), StorageFault> {
+    ) -> Result<End, StorageFault> {
         let (refund, _) = self
             .journal
             .refund(view.purchase, number)
@@ -397,8 +405,7 @@ impl Payments {
             Before::Somebody => KnownRefund::InDoubt,
         };
         let drive = RefundDrive::new(self, (view.clone(), durable_at), refund, known);
-        let ended = drive.run(gate).await?;
-        Ok((ended.end, ended.durable_at))
+        drive.run(gate).await
     }
 
     pub(super) async fn durable(&self, lsn: Lsn, gate: &CommitGate) -> Result<(), StorageFault> {
@@ -436,10 +443,15 @@ impl Payments {
         Duration::from_millis(deadline.since_ms(self.journal.now()))
     }
 
-    /// A drive puts its payment down: it is tried again with growing waits, and at the deadline of
-    /// a void, if that is earlier.
-    fn leave_open(&self, driving: Driving<'_>, view: &PurchaseView, rounds: u32) {
-        let mut wait = self.settings.backoff(rounds);
+    /// A drive puts its payment down: it is taken up again after `wait`, and at the deadline of a
+    /// void, if that is earlier.
+    fn leave_open(
+        &self,
+        driving: Driving<'_>,
+        view: &PurchaseView,
+        mut wait: Duration,
+        rounds: u32,
+    ) {
         if view.state == PurchaseState::Voiding
             && let Some(deadline) = view.void_deadline
         {
@@ -460,9 +472,10 @@ impl Payments {
     async fn keep_trying(self: Arc<Self>, gate: Arc<CommitGate>) {
         let parallel = Arc::new(Semaphore::new(self.settings.resume_parallel_max));
         while self.journal.fault().is_none() {
-            let again = self.later.next().await;
             let permit = Arc::clone(&parallel).acquire_owned().await;
             let permit = permit.expect("this semaphore is never closed");
+            // Taken out only once it can be driven: the sweeper goes by what stands in the queue.
+            let again = self.later.next().await;
             let (payments, gate) = (Arc::clone(&self), Arc::clone(&gate));
             tokio::spawn(async move {
                 let Again {
@@ -507,10 +520,11 @@ impl Payments {
     fn sweep(&self) {
         let grace_ms = self.settings.pending_after_ms;
         let now = self.journal.now();
+        let next_due = self.later.first_due();
         for (purchase, changed) in self.journal.open_payments() {
             let resting = now.since_ms(changed) >= grace_ms;
             let grace = Duration::from_millis(grace_ms);
-            if resting && self.registry.is_neglected(purchase, grace) {
+            if resting && self.registry.is_neglected(purchase, grace, next_due) {
                 self.meter.neglected(purchase);
                 self.put_down(purchase, Duration::ZERO);
             }
@@ -521,7 +535,7 @@ impl Payments {
                 continue;
             }
             let grace = Duration::from_millis(grace_ms);
-            if self.registry.is_neglected(purchase, grace) {
+            if self.registry.is_neglected(purchase, grace, next_due) {
                 self.meter.neglected(purchase);
                 self.put_down(purchase, Duration::ZERO);
             } else if self.registry.rests(purchase) {

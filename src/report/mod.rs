@@ -3,10 +3,16 @@
 //!
 //! Invariants: every field of an event is shown, none is made up; a card is shown as its token,
 //! which is no card number; idempotency keys are shown as the digests that the log has.
-//! Deliberately absent: where the objects go.
+//! Deliberately absent: where the objects go: that is the feed's and its sinks'.
 
 mod aftermath;
+pub mod feed;
+mod imported;
+pub mod jsonl;
+pub mod kafka;
+pub mod postgres;
 mod review;
+pub mod types;
 
 pub use aftermath::clawback;
 
@@ -91,6 +97,11 @@ fn fields_of(event: &Event) -> Value {
         | Event::TokensSpent(_)
         | Event::WebhookReceived(_) => aftermath::fields_of(event),
         Event::AttemptRefused(refused) => refusal(refused),
+        Event::StockImported(_)
+        | Event::PromotionUsesImported(_)
+        | Event::HoldingsImported(_)
+        | Event::KeyImported(_)
+        | Event::NoncesImported(_) => imported::fields_of(event),
     }
 }
 

@@ -13,7 +13,7 @@ use super::api::Api;
 use super::classify::{Moves, Verdict};
 use super::client::Told;
 use super::find::{self, Age, KEYS_MAX, Made, Payment};
-use super::intent::{self, Stage, authentication_required};
+use super::intent::{Stage, authentication_required};
 use super::wire::{Form, Intent};
 use crate::ids::{CaptureId, GatewayCode};
 use crate::money::Currency;
@@ -121,7 +121,6 @@ pub(super) async fn capture(api: &Api, claim: Claim) -> Answer<CaptureId> {
         Err(Verdict::Declined(decline)) => match find::by_id(api, id.as_str()).await {
             Ok(intent) => match Stage::of(&intent) {
                 Stage::Captured(_, capture) => Answer::Approved(capture),
-                Stage::Refunded => Answer::Approved(intent::capture_id(&intent)),
                 Stage::Underway => Answer::Unknown(Trouble::Busy),
                 _ => Answer::Declined(decline),
             },

@@ -54,6 +54,7 @@ fn shard_decide(criterion: &mut Criterion) {
             catalogue: &catalogue,
             settings: &settings,
             shared: &amounts,
+            watch: None,
             at: AT,
             day_start: AT,
         };
@@ -78,6 +79,7 @@ fn place(product: &ProductId, commands: &[PlaceHold], settings: &EngineSettings)
             catalogue: &catalogue,
             settings,
             shared: &amounts,
+            watch: None,
             at: AT,
             day_start: AT,
         };

@@ -80,6 +80,8 @@ text_ids! {
     WebhookEventId;
     /// The name of a secret that webhooks are signed with.
     WebhookSecretId;
+    /// A group of buyers, as the operator names it.
+    Segment;
 }
 
 /// The gateway's stand-in for a card. Never a card number: see [`CardToken::parse`].

@@ -17,6 +17,7 @@ pub mod payments;
 pub mod receipts;
 pub mod reconcile;
 pub mod report;
+pub mod risk;
 pub mod telemetry;
 pub mod time;
 pub mod webhooks;

@@ -16,6 +16,7 @@ const EDGES: &[(&str, &[&str])] = &[
         "report",
         &["engine", "ids", "journal", "money", "receipts", "time"],
     ),
+    ("risk", &["engine", "ids", "money", "time"]),
     ("receipts", &["engine", "ids", "money", "time"]),
     (
         "payments",
@@ -49,6 +50,7 @@ const EDGES: &[(&str, &[&str])] = &[
             "receipts",
             "reconcile",
             "report",
+            "risk",
             "telemetry",
             "time",
             "webhooks",
@@ -67,6 +69,7 @@ const EDGES: &[(&str, &[&str])] = &[
             "receipts",
             "reconcile",
             "report",
+            "risk",
             "telemetry",
             "time",
             "webhooks",

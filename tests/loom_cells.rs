@@ -11,7 +11,7 @@
 use std::sync::Arc;
 
 use holdfast::engine::cells::{
-    Admission, AmountCell, AttemptInstant, CLOCK_SKEW_MS, Claim, Fingerprint, PromotionCell,
+    Admission, AmountCell, AttemptInstant, CLOCK_SKEW_MS, Cell, Claim, Fingerprint, PromotionCell,
     ReplayGuard, StockCell, Taken, VelocityCell,
 };
 use loom::sync::atomic::{AtomicU64, Ordering};
@@ -271,10 +271,10 @@ fn sorted(cell: &VelocityCell) -> Vec<u64> {
 #[test]
 fn two_records_of_the_same_instant_are_one() {
     loom::model(|| {
-        let cell = Arc::new(VelocityCell::new(2));
-        cell.record(at(1));
+        let cell = Arc::new(VelocityCell::default());
+        cell.record(at(1), 2);
         let (a, b) = (Arc::clone(&cell), Arc::clone(&cell));
-        both(move || a.record(at(5)), move || b.record(at(5)));
+        both(move || a.record(at(5), 2), move || b.record(at(5), 2));
         assert_eq!(sorted(&cell), [1, 5]);
     });
 }
@@ -282,34 +282,54 @@ fn two_records_of_the_same_instant_are_one() {
 #[test]
 fn two_records_keep_the_largest() {
     bounded(4, || {
-        let cell = Arc::new(VelocityCell::new(2));
-        cell.record(at(2));
+        let cell = Arc::new(VelocityCell::default());
+        cell.record(at(2), 2);
         let (a, b) = (Arc::clone(&cell), Arc::clone(&cell));
         both(
             move || {
-                a.record(at(5));
-                a.record(at(1));
+                a.record(at(5), 2);
+                a.record(at(1), 2);
             },
             move || {
-                b.record(at(3));
-                b.record(at(5));
+                b.record(at(3), 2);
+                b.record(at(5), 2);
             },
         );
         assert_eq!(sorted(&cell), [3, 5]);
     });
 }
 
+/// A cell begins with six slots; the seventh and eighth instants add more, once, whoever comes first.
+#[test]
+fn two_records_that_need_more_slots_keep_all() {
+    bounded(2, || {
+        let cell = Arc::new(VelocityCell::default());
+        for ms in 1..=6 {
+            cell.record(at(ms), 8);
+        }
+        let (a, b) = (Arc::clone(&cell), Arc::clone(&cell));
+        both(
+            move || a.record(at(8), 8),
+            move || {
+                b.record(at(7), 8);
+                b.record(at(8), 8);
+            },
+        );
+        assert_eq!(sorted(&cell), [1, 2, 3, 4, 5, 6, 7, 8]);
+    });
+}
+
 #[test]
 fn three_records_in_two_slots_keep_the_largest() {
     bounded(2, || {
-        let cell = Arc::new(VelocityCell::new(2));
+        let cell = Arc::new(VelocityCell::default());
         let (a, b, c) = (Arc::clone(&cell), Arc::clone(&cell), Arc::clone(&cell));
-        let third = thread::spawn(move || c.record(at(4)));
+        let third = thread::spawn(move || c.record(at(4), 2));
         both(
-            move || a.record(at(4)),
+            move || a.record(at(4), 2),
             move || {
-                b.record(at(6));
-                b.record(at(5));
+                b.record(at(6), 2);
+                b.record(at(5), 2);
             },
         );
         third.join().expect("a model's thread does not panic");

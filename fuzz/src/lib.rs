@@ -10,6 +10,7 @@ pub mod event;
 pub mod frame;
 pub mod mutate;
 pub mod request;
+pub mod rules;
 pub mod snapshot;
 
 use peak_alloc::PeakAlloc;
@@ -48,6 +49,12 @@ pub const TARGETS: &[Target] = &[
         name: "request_parser",
         run: request::run,
         seeds: request::seeds,
+        mutations: 10_000,
+    },
+    Target {
+        name: "rules_parser",
+        run: rules::run,
+        seeds: rules::seeds,
         mutations: 10_000,
     },
     Target {

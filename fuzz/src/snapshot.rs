@@ -12,6 +12,7 @@ use crate::{files_in, take, within};
 use holdfast::engine::apply::Stamp;
 use holdfast::engine::catalogue::Catalogue;
 use holdfast::engine::event::{Event, HoldExpired, IdempotencyKey};
+use holdfast::engine::image::Beside;
 use holdfast::engine::lifecycle::PurchaseState;
 use holdfast::engine::settings::{EngineSettings, Limits};
 use holdfast::engine::shard::{LATEST, Shard};
@@ -64,23 +65,21 @@ pub fn run(mut input: &[u8]) {
         let image = shard.image();
         let again = Shard::from_image(shard.id(), image.clone(), catalogue);
         let mut again = again.expect("a shard's own image is one");
-        let more = shard.more();
-        let put = again.put_more(more.clone());
+        let beside = Beside::of(shard);
+        let put = again.put_beside(beside.clone(), catalogue);
         put.expect("what stands beside a shard goes with its image");
-        let particulars = shard.particulars();
-        let put = again.put_particulars(particulars.clone());
-        put.expect("so do the particulars of its payments");
-        let imported = shard.imported();
-        let put = again.put_imported(imported.clone(), catalogue);
-        put.expect("so does what its buyers bought elsewhere");
         assert_eq!(again.image(), image);
-        assert_eq!(again.more(), more);
-        assert_eq!(again.particulars(), particulars);
-        assert_eq!(again.imported(), imported);
-        images.push((image, more, particulars, imported));
+        assert_eq!(Beside::of(&again), beside);
+        images.push((image, beside));
     }
     assert_eq!(
-        digest(catalogue, Limits::default(), images.into_iter()).len(),
+        digest(
+            catalogue,
+            Limits::default(),
+            &restored.rules,
+            images.into_iter()
+        )
+        .len(),
         64
     );
     for (mut shard, _) in restored.shards {
@@ -149,7 +148,7 @@ fn golden_sections() -> &'static [Section] {
 }
 
 fn golden_file() -> Vec<u8> {
-    let mut files = files_in("tests/golden/data-v2/written/snapshots");
+    let mut files = files_in("tests/golden/data-v4/written/snapshots");
     let (_, bytes) = files.pop().expect("there is a golden snapshot");
     bytes
 }

@@ -12,6 +12,7 @@ mod inspect;
 mod receipt;
 mod reconcile;
 mod reload;
+mod rules;
 mod schema;
 mod serve;
 

@@ -1,10 +1,10 @@
 //! Owns reading the configuration again on SIGHUP, while requests go on.
 //!
-//! Invariants: only what may change without a restart does (the secrets of webhooks); of what else
+//! Invariants: only what may change without a restart does (the secrets of webhooks, the risk rules); of what else
 //! has changed, the keys are logged, never the values; a configuration that cannot be used changes
 //! nothing.
 
-use super::{Serve, compose, serve};
+use super::{Serve, compose, rules, serve};
 use crate::config::Config;
 use crate::engine::event::{AdminAct, AdminActed};
 use crate::ids::{KeyOwner, RequestId};
@@ -28,6 +28,7 @@ pub(super) fn reload(arguments: &Serve, running: &Config, secrets: &Secrets, jou
             return;
         }
     };
+    rules::reload(&running.risk, journal);
     let mut changed = running.changed(&config);
     changed.remove(RELOADABLE);
     let configured = compose::webhook_secrets(&config.webhooks, journal.now());

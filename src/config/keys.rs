@@ -277,6 +277,17 @@ pub const KEYS: &[Key] = &[
         Kind::Texts,
         "What amounts are counted by: `user`, and also `card_token` or `device` where one person's accounts are to be counted together.",
     ),
+    text(
+        "risk.rules_file",
+        "",
+        "TOML file with the risk rules, read at start and on SIGHUP; where it changed since it was last read it is put in force.",
+    ),
+    other(
+        "risk.default_rules",
+        "true",
+        Kind::Switch,
+        "Put the rules that are shipped in force where no file is named and none were ever set; `false` with `--demo`, whose test cards everybody shares.",
+    ),
     number(
         "idempotency.retention_s",
         "604800",

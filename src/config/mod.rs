@@ -103,6 +103,8 @@ pub struct Config {
     pub engine: EngineConfig,
     /// The gateway.
     pub payments: PaymentsConfig,
+    /// The risk rules.
+    pub risk: RiskConfig,
     /// The first one seals; all verify.
     pub receipt_keys: Vec<ReceiptKey>,
     /// Genuine webhooks.
@@ -272,6 +274,15 @@ pub struct EngineConfig {
     pub promotions_max: usize,
 }
 
+/// Where the risk rules come from.
+#[derive(Debug)]
+pub struct RiskConfig {
+    /// The file that says them.
+    pub rules_file: Option<PathBuf>,
+    /// Whether those that are shipped are put in force where nobody says otherwise.
+    pub default_rules: bool,
+}
+
 /// The gateways there are.
 #[derive(Debug)]
 pub enum GatewayKind {
@@ -381,6 +392,10 @@ impl Config {
             review: review(&mut reader)?,
             engine: engine(&mut reader)?,
             payments: payments(&mut reader)?,
+            risk: RiskConfig {
+                rules_file: reader.text_if_given("risk.rules_file")?.map(PathBuf::from),
+                default_rules: reader.switch("risk.default_rules")?,
+            },
             receipt_keys: receipt_keys(&mut reader)?,
             webhooks: webhooks::read(&mut reader)?,
             signing_keys: signing_keys(&mut reader)?,
@@ -443,6 +458,8 @@ fn fill_for_demo(table: &mut Table) {
         key = "demo-admin-key"
         [payments]
         gateway = "sandbox"
+        [risk]
+        default_rules = false
         [[receipts.hmac_keys]]
         id = "demo-r1"
         key = "demo-receipt-key-that-everybody-knows"

@@ -129,6 +129,14 @@ impl Shard {
                 self.apply_spent(spent, stamp, limits);
                 Ok(Effects::default())
             }
+            Event::BuyerPaused(paused) => {
+                self.apply_paused(paused);
+                Ok(Effects::default())
+            }
+            Event::BuyerRated(rated) => {
+                self.apply_rated(rated);
+                Ok(Effects::default())
+            }
             Event::HoldingsImported(imported) => {
                 self.apply_holdings(imported, catalogue).map_err(broken)?;
                 Ok(Effects::default())
@@ -144,6 +152,7 @@ impl Shard {
             | Event::PromotionSet(_)
             | Event::LimitsSet(_)
             | Event::WebhookReceived(_)
+            | Event::RiskRulesSet(_)
             | Event::AdminActed(_) => Err(broken("it belongs to no shard")),
             Event::HoldReleased(_)
             | Event::HoldExpired(_)
@@ -328,6 +337,8 @@ impl Shard {
                 let payment = payment_of(purchase)?;
                 payment.capture = Some(captured.capture.clone());
                 payment.receipt_key = Some(captured.receipt_key.clone());
+                payment.ip = None;
+                self.note_capture(place, stamp.at);
                 self.apply_captured_more(place, captured);
                 let outcome = KeyOutcome::Paid {
                     purchase: id,
@@ -337,6 +348,7 @@ impl Shard {
             }
             Event::PaymentDeclined(declined) => {
                 purchase.reason = Some(Reason::Declined(declined.cause));
+                payment_of(purchase)?.ip = None;
                 self.note_decline(place, declined.advice, stamp.at);
                 self.settle_declined(place);
             }
@@ -360,6 +372,9 @@ impl Shard {
             }
             Event::PaymentVoided(_) => {
                 purchase.aftermath = None;
+                if let Some(payment) = &mut purchase.payment {
+                    payment.ip = None;
+                }
                 self.settle_declined(place);
             }
             Event::RefundStarted(started) => {
@@ -395,7 +410,7 @@ impl Shard {
         let buyer = purchase.buyer;
         purchase.payment = Some(new_payment(started, started.quote));
         let device = started.origin.device.as_ref();
-        let device = device.filter(|_| started.device == DeviceKept::Yes);
+        let device = device.filter(|_| started.device != DeviceKept::No);
         if device.is_some() || !started.review.is_empty() {
             let particulars = purchase.particulars_mut();
             particulars.device = device.cloned();
@@ -505,7 +520,9 @@ impl Shard {
             committed: Vec::new(),
             promotion_uses: Vec::new(),
             spending: Spending::default(),
+            captures: Vec::new(),
             more: None,
+            risk: None,
         });
         self.buyer_places.insert(user.clone(), BuyerIndex(place));
         BuyerIndex(place)
@@ -537,5 +554,9 @@ fn new_payment(started: &PaymentStarted, quote: Quote) -> Box<Payment> {
         capture_before: None,
         capture: None,
         receipt_key: None,
+        ip: match started.device {
+            DeviceKept::AndAddress => started.origin.ip,
+            DeviceKept::Yes | DeviceKept::No => None,
+        },
     })
 }

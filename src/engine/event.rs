@@ -5,6 +5,9 @@
 //! a new version beside the old one (`journal::codec` numbers kinds and versions).
 //! Deliberately absent: the instant and the LSN, which belong to the record around an event.
 
+mod imported;
+mod risk;
+
 use crate::engine::lifecycle::Step;
 use crate::engine::refusal::Refusal;
 use crate::engine::settings::Limits;
@@ -17,7 +20,11 @@ use crate::time::UnixMs;
 use rkyv::{Archive, Deserialize, Serialize};
 use std::net::IpAddr;
 
-mod imported;
+pub use risk::{
+    BuyerPaused, BuyerRated, CounterKept, Pause, RULE_NAME_CHARS_MAX, Rating, RiskRulesSet,
+    RuleHit, RuleName, RuleOutcome, RulesSource, Whence,
+};
+
 pub use imported::{
     HoldingsImported, KeyImported, NoncesImported, PromotionUsesImported, StockImported,
 };
@@ -187,6 +194,8 @@ pub struct HoldPlaced {
     pub flow: Flow,
     /// Where it came from.
     pub origin: Origin,
+    /// The risk rules that it met.
+    pub hits: Vec<RuleHit>,
 }
 
 /// A hold was given up.
@@ -224,6 +233,8 @@ pub struct PaymentStarted {
     pub pays_for: PaysFor,
     /// Where it came from.
     pub origin: Origin,
+    /// The risk rules that it met; those that the same call's hold met, too.
+    pub hits: Vec<RuleHit>,
     /// Why a person is to decide before the money is taken, each reason a word or the name of a
     /// rule; empty: nobody has to.
     pub review: Vec<String>,
@@ -239,6 +250,8 @@ pub enum DeviceKept {
     No = 0,
     /// It is, where there is one.
     Yes = 1,
+    /// It is, and the address until the payment's outcome is known, for both to be counted by.
+    AndAddress = 2,
 }
 
 /// What a payment pays for.
@@ -312,6 +325,8 @@ pub struct PaymentDeclined {
     pub code: Option<GatewayCode>,
     /// What the card's network says about another try, by the rules of the configuration.
     pub advice: RetryAdvice,
+    /// Where the payment came from; `None` in records of earlier versions.
+    pub whence: Option<Whence>,
 }
 
 /// A purchase waits for a person, its money set aside and not taken.
@@ -412,6 +427,8 @@ pub struct PaymentCaptured {
     pub tokens: Tokens,
     /// How many of them pay off debt.
     pub debt_paid: Tokens,
+    /// Where the payment came from; `None` in records of earlier versions.
+    pub whence: Option<Whence>,
 }
 
 /// Why an authorization is given back.
@@ -782,6 +799,8 @@ pub struct AttemptRefused {
     pub card: Option<CardToken>,
     /// Where it came from.
     pub origin: Origin,
+    /// The risk rules that it met; none where it was blocked because the buyer is paused.
+    pub hits: Vec<RuleHit>,
 }
 
 /// An administrative act that changes nothing that the engine keeps, for the audit trail.
@@ -853,6 +872,12 @@ pub enum Event {
     LimitsSet(LimitsSet),
     /// An administrative act beside the catalogue.
     AdminActed(AdminActed),
+    /// Risk rules were set.
+    RiskRulesSet(RiskRulesSet),
+    /// A buyer was paused, or is not any more.
+    BuyerPaused(BuyerPaused),
+    /// The operator rated a buyer.
+    BuyerRated(BuyerRated),
     /// Units of a product were sold elsewhere before.
     StockImported(StockImported),
     /// A promotion was used elsewhere before.
@@ -867,7 +892,7 @@ pub enum Event {
 
 impl Event {
     /// The words for all kinds.
-    pub const KINDS: [&str; 30] = [
+    pub const KINDS: [&str; 33] = [
         "product_set",
         "promotion_set",
         "limits_set",
@@ -893,6 +918,9 @@ impl Event {
         "dispute_closed",
         "tokens_spent",
         "webhook_received",
+        "risk_rules_set",
+        "buyer_paused",
+        "buyer_rated",
         "stock_imported",
         "promotion_uses_imported",
         "holdings_imported",
@@ -928,6 +956,9 @@ impl Event {
             Self::DisputeClosed(_) => "dispute_closed",
             Self::TokensSpent(_) => "tokens_spent",
             Self::WebhookReceived(_) => "webhook_received",
+            Self::RiskRulesSet(_) => "risk_rules_set",
+            Self::BuyerPaused(_) => "buyer_paused",
+            Self::BuyerRated(_) => "buyer_rated",
             Self::StockImported(_) => "stock_imported",
             Self::PromotionUsesImported(_) => "promotion_uses_imported",
             Self::HoldingsImported(_) => "holdings_imported",
@@ -974,6 +1005,9 @@ impl Event {
             | Self::KeyImported(_)
             | Self::NoncesImported(_)
             | Self::LimitsSet(_)
+            | Self::RiskRulesSet(_)
+            | Self::BuyerPaused(_)
+            | Self::BuyerRated(_)
             | Self::AdminActed(_) => None,
         }
     }
@@ -1004,7 +1038,10 @@ impl Event {
             Self::KeyImported(e) => Some(&e.user),
             Self::WebhookReceived(e) => e.user.as_ref(),
             Self::AttemptRefused(e) => e.user.as_ref(),
-            Self::ProductSet(_)
+            Self::BuyerPaused(e) => Some(&e.user),
+            Self::BuyerRated(e) => Some(&e.user),
+            Self::RiskRulesSet(_)
+            | Self::ProductSet(_)
             | Self::PromotionSet(_)
             | Self::StockImported(_)
             | Self::PromotionUsesImported(_)

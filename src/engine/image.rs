@@ -6,14 +6,16 @@
 
 use crate::engine::catalogue::{Catalogue, ProductIndex};
 use crate::engine::cells::UNITS_MAX;
-use crate::engine::lifecycle::{PurchaseState, Units, next_state};
+use crate::engine::lifecycle::{PurchaseState, Step, Units, next_state};
 use crate::engine::purchase::{Aftermath, BuyerIndex, Particulars, Purchase};
+use crate::engine::scrutiny::BuyerRisk;
 use crate::engine::shard::{Buyer, BuyerMore, KeyEntry, KeyOutcome, Shard, tally_add, tally_of};
 use crate::ids::{Digest16, ShardId, UserId};
 use crate::time::UnixMs;
 use rkyv::{Archive, Deserialize, Serialize};
 use std::cmp::Reverse;
 use std::collections::VecDeque;
+use std::net::IpAddr;
 
 /// A shard's whole state.
 #[derive(Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
@@ -78,6 +80,48 @@ impl ShardImported {
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.units.is_empty()
+    }
+}
+
+/// What a shard has for the risk rules, beside its image: of payments under way, and what the
+/// operator said of buyers.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Archive, Serialize, Deserialize)]
+pub struct ShardRisk {
+    /// By the purchase's sequence, in order.
+    payments: Vec<(u64, IpAddr)>,
+    /// By the buyer's place, in order.
+    buyers: Vec<(u32, BuyerRisk)>,
+}
+
+impl ShardRisk {
+    /// Whether there is nothing.
+    pub fn is_empty(&self) -> bool {
+        self.payments.is_empty() && self.buyers.is_empty()
+    }
+}
+
+/// All that stands beside a shard's image.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Beside {
+    /// Of the few purchases and buyers that have more.
+    pub more: ShardMore,
+    /// Of some payments.
+    pub particulars: ShardParticulars,
+    /// Bought elsewhere, before.
+    pub imported: ShardImported,
+    /// For the risk rules.
+    pub risk: ShardRisk,
+}
+
+impl Beside {
+    /// What stands beside the image of `shard`.
+    pub fn of(shard: &Shard) -> Self {
+        Self {
+            more: shard.more(),
+            particulars: shard.particulars(),
+            imported: shard.imported(),
+            risk: shard.risk(),
+        }
     }
 }
 
@@ -196,6 +240,41 @@ impl Shard {
             .then_some(())
     }
 
+    /// Puts all of it back; `None` where it names what is not there.
+    pub fn put_beside(&mut self, beside: Beside, catalogue: &Catalogue) -> Option<()> {
+        self.put_more(beside.more)?;
+        self.put_particulars(beside.particulars)?;
+        self.put_imported(beside.imported, catalogue)?;
+        self.put_risk(beside.risk)
+    }
+
+    /// What the image leaves out for the risk rules.
+    pub fn risk(&self) -> ShardRisk {
+        let payments = (0..)
+            .zip(&self.purchases)
+            .filter_map(|(sequence, it)| Some((sequence, it.payment.as_deref()?.ip?)));
+        let buyers = (0..)
+            .zip(&self.buyers)
+            .filter_map(|(place, it)| Some((place, BuyerRisk::clone(it.risk.as_deref()?))));
+        ShardRisk {
+            payments: payments.collect(),
+            buyers: buyers.collect(),
+        }
+    }
+
+    /// Puts that back; `None` where it names what is not there.
+    pub fn put_risk(&mut self, risk: ShardRisk) -> Option<()> {
+        for (sequence, ip) in risk.payments {
+            let place = usize::try_from(sequence).ok()?;
+            let payment = self.purchases.get_mut(place)?.payment.as_deref_mut()?;
+            payment.ip = Some(ip);
+        }
+        for (place, risk) in risk.buyers {
+            self.buyers.get_mut(place as usize)?.risk = Some(Box::new(risk));
+        }
+        Some(())
+    }
+
     /// The shard that `image` is of; `None` where it names places that it does not have, or that
     /// `catalogue` has not, or holds what no events make.
     pub fn from_image(id: ShardId, image: ShardImage, catalogue: &Catalogue) -> Option<Self> {
@@ -223,9 +302,16 @@ impl Shard {
             if purchase.state == PurchaseState::UnderReview {
                 shard.reviews.insert(sequence);
             }
+            let mut steps = purchase.history.iter();
+            if let Some(paid) = steps.find(|it| it.step == Step::PaymentCaptured) {
+                buyer.captures.push((paid.at, sequence));
+            }
             if purchase.state == PurchaseState::Held {
                 shard.timers.push(Reverse((purchase.expires_at, sequence)));
             }
+        }
+        for buyer in &mut shard.buyers {
+            buyer.captures.sort_unstable();
         }
         let open = |(_, it): &(u64, &Purchase)| it.is_open();
         let numbered = (0..).zip(&image.purchases).filter(open);

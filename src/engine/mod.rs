@@ -18,6 +18,8 @@ pub mod image;
 pub mod lifecycle;
 pub mod purchase;
 pub mod refusal;
+pub mod risk;
+pub mod scrutiny;
 pub mod settings;
 pub mod shard;
 pub mod shared;

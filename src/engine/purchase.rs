@@ -15,6 +15,7 @@ use crate::ids::{
 use crate::money::{Amount, Tokens};
 use crate::time::UnixMs;
 use rkyv::{Archive, Deserialize, Serialize};
+use std::net::IpAddr;
 
 /// A buyer's place in their shard.
 #[derive(Copy, Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Archive, Serialize, Deserialize)]
@@ -115,6 +116,9 @@ pub struct Payment {
     pub(super) capture_before: Option<UnixMs>,
     pub(super) capture: Option<CaptureId>,
     pub(super) receipt_key: Option<ReceiptKeyId>,
+    /// The buyer's address, until its outcome is known. An image keeps it beside the purchases.
+    #[rkyv(with = rkyv::with::Skip)]
+    pub(super) ip: Option<IpAddr>,
 }
 
 /// Why a purchase is where it is, where there is more to say than the state does.

@@ -93,11 +93,13 @@ pub enum Refusal {
     LifetimeLimit = 39,
     /// The key was used in the system that sold before; its outcome is known there.
     IdempotencyOutcomeElsewhere = 40,
+    /// A risk rule blocks it, or the operator paused the buyer.
+    RiskBlocked = 41,
 }
 
 impl Refusal {
     /// Every reason, by code.
-    pub const ALL: [Self; 41] = [
+    pub const ALL: [Self; 42] = [
         Self::InvalidRequest,
         Self::CurrencyNotAllowed,
         Self::InvalidCardToken,
@@ -139,6 +141,7 @@ impl Refusal {
         Self::DailyLimit,
         Self::LifetimeLimit,
         Self::IdempotencyOutcomeElsewhere,
+        Self::RiskBlocked,
     ];
 
     /// The contract's word for this reason.
@@ -185,6 +188,7 @@ impl Refusal {
             Self::DailyLimit => "daily_limit",
             Self::LifetimeLimit => "lifetime_limit",
             Self::IdempotencyOutcomeElsewhere => "idempotency_outcome_elsewhere",
+            Self::RiskBlocked => "risk_blocked",
         }
     }
 
@@ -232,6 +236,7 @@ impl Refusal {
             | Self::HoldExpired
             | Self::HoldClosed
             | Self::PaymentDeclined
+            | Self::RiskBlocked
             | Self::CardRetryForbidden => Trace::AttemptAndKey,
             Self::RefundConflict
             | Self::RefundExceedsCaptured

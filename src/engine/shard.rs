@@ -9,6 +9,7 @@ use crate::engine::event::{IdempotencyKey, RetryAdvice};
 use crate::engine::lifecycle::{PurchaseState, Units, next_state};
 use crate::engine::purchase::{BuyerIndex, Purchase, RefundState};
 use crate::engine::refusal::Refusal;
+use crate::engine::scrutiny::BuyerRisk;
 use crate::engine::settings::{Bounds, CardRetries, RateLimit};
 use crate::engine::shared::SharedCount;
 use crate::engine::spending::Spending;
@@ -61,8 +62,12 @@ pub(super) struct Buyer {
     pub(super) promotion_uses: Vec<(PromotionIndex, u32)>,
     /// What was bought, in money: derived from the purchases.
     pub(super) spending: Spending,
+    /// When each of the buyer's purchases was paid, by sequence, oldest first: derived from them.
+    pub(super) captures: Vec<(UnixMs, u64)>,
     /// What only few buyers have. An image keeps it beside the buyers.
     pub(super) more: Option<Box<BuyerMore>>,
+    /// What the operator said of the buyer. An image keeps it beside the buyers.
+    pub(super) risk: Option<Box<BuyerRisk>>,
 }
 
 /// What only some buyers have: reward tokens, and cards whose networks limit another try.
@@ -558,6 +563,14 @@ impl Shard {
     /// Whether there is room for one more purchase.
     pub fn room_for_purchase(&self, bounds: &Bounds) -> Result<(), Refusal> {
         if self.purchases.len() >= bounds.purchases_max {
+            return Err(Refusal::Overloaded);
+        }
+        Ok(())
+    }
+
+    /// Whether there is room for one more buyer, where `user` is new.
+    pub fn room_for_buyer(&self, user: &UserId, bounds: &Bounds) -> Result<(), Refusal> {
+        if self.buyer(user).is_none() && self.buyers.len() >= bounds.buyers_max {
             return Err(Refusal::Overloaded);
         }
         Ok(())

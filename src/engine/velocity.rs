@@ -1,177 +1,325 @@
-//! Owns who is counted together: which attempts count towards which card, address, device and
-//! product, across buyers.
+//! Owns who is counted together: which events count towards which counter of which buyer, card,
+//! address, device and product, and how much of each counter is kept.
 //!
 //! Invariants: every attempt counts once for each thing it names, whoever makes it and however it
-//! ends; applying an event twice counts it once (the cells are sets of instants); which key a
-//! value has depends on the log alone, so snapshots of one log can be read back.
+//! ends; a request that comes again while its first is running is no attempt of its own; applying an
+//! event twice counts it once (the cells are sets); which key a value has depends on the log alone,
+//! so snapshots of one log can be read back; a counter that is not kept counts nothing.
 //! Deliberately absent: thresholds and what follows from them.
 
 use crate::engine::apply::Stamp;
-use crate::engine::cells::{AttemptInstant, KeyDigest, VelocityTable};
-use crate::engine::event::{Event, Origin, PaysFor};
+use crate::engine::cells::{
+    AttemptInstant, DistinctCell, KeyDigest, ValueSeen, VelocityCell, VelocityTable,
+};
+use crate::engine::event::{DeclineCause, Event, Flow, Origin, PaysFor, Whence};
 use crate::engine::refusal::Refusal;
-use crate::ids::{CardToken, ProductId};
+use crate::engine::risk::counter::{By, COUNTERS, Counted, Counter, DEPTH_ALWAYS};
+use crate::engine::risk::kept::{Depths, depths_always};
+use crate::ids::{CardToken, DeviceId, ProductId, UserId};
 use std::net::IpAddr;
-use xxhash_rust::xxh3::xxh3_128_with_seed;
+use std::sync::atomic::{AtomicU16, Ordering};
+use xxhash_rust::xxh3::{xxh3_64_with_seed, xxh3_128_with_seed};
 
-/// Instants kept a key: windows with thresholds below this are exact.
-pub const INSTANTS_KEPT: usize = 16;
+/// Instants of attempts that are always kept a card, address, device and product: windows with
+/// thresholds up to this are exact.
+pub const INSTANTS_KEPT: usize = DEPTH_ALWAYS as usize;
 
-/// What attempts are counted by.
-#[derive(Copy, Clone, Debug)]
-pub enum Dimension<'a> {
-    /// A card token.
-    Card(&'a CardToken),
-    /// An address.
-    Ip(IpAddr),
-    /// A device.
-    Device(&'a str),
-    /// A product.
-    Product(&'a ProductId),
+/// What an attempt or a payment names.
+#[derive(Copy, Clone, Debug, Default, PartialEq, Eq)]
+pub struct Named<'a> {
+    /// The buyer.
+    pub user: Option<&'a UserId>,
+    /// The card.
+    pub card: Option<&'a CardToken>,
+    /// The address.
+    pub ip: Option<IpAddr>,
+    /// The device.
+    pub device: Option<&'a DeviceId>,
+    /// The product.
+    pub product: Option<&'a ProductId>,
 }
 
-/// The latest attempts by card, address, device and product.
+/// The counters that buyers share.
 #[derive(Debug)]
 pub struct Velocity {
-    table: VelocityTable,
+    instants: VelocityTable<VelocityCell>,
+    distinct: VelocityTable<DistinctCell>,
+    depths: [AtomicU16; COUNTERS],
     seed: u64,
 }
 
+type NamedBytes = smallvec::SmallVec<[u8; 72]>;
+
 impl Velocity {
-    /// Counters for up to `keys_max` things; `log_id` seeds their keys, so that nobody outside
+    /// Counters for up to `keys_max` things each; `log_id` seeds their keys, so that nobody outside
     /// can choose a value that shares another's counter.
     pub fn new(keys_max: usize, log_id: u64) -> Self {
         Self {
-            table: VelocityTable::new(keys_max, INSTANTS_KEPT),
+            instants: VelocityTable::new(keys_max),
+            distinct: VelocityTable::new(keys_max),
+            depths: depths_always().map(AtomicU16::new),
             seed: log_id,
         }
     }
 
-    /// Counts the attempt that `event` tells of, if it tells of one.
-    pub fn record(&self, event: &Event, stamp: Stamp) {
-        let instant = AttemptInstant::at_lsn(stamp.at.get(), stamp.lsn.0);
-        match event {
-            Event::HoldPlaced(placed) => {
-                self.count(Dimension::Product(&placed.product), instant);
-                self.count_origin(&placed.origin, instant);
-            }
-            Event::PaymentStarted(started) => {
-                self.count(Dimension::Card(&started.card), instant);
-                // The hold of the same call has counted where it came from.
-                if started.pays_for == PaysFor::EarlierHold {
-                    self.count_origin(&started.origin, instant);
-                }
-            }
-            Event::AttemptRefused(refused) if refused.reason != Refusal::InvalidRequest => {
-                if let Some(product) = &refused.product {
-                    self.count(Dimension::Product(product), instant);
-                }
-                if let Some(card) = &refused.card {
-                    self.count(Dimension::Card(card), instant);
-                }
-                self.count_origin(&refused.origin, instant);
-            }
-            Event::AttemptRefused(_)
-            | Event::VoidStuck(_)
-            | Event::RefundStarted(_)
-            | Event::RefundSucceeded(_)
-            | Event::RefundFailed(_)
-            | Event::DisputeOpened(_)
-            | Event::DisputeClosed(_)
-            | Event::TokensSpent(_)
-            | Event::WebhookReceived(_)
-            | Event::StockImported(_)
-            | Event::PromotionUsesImported(_)
-            | Event::HoldingsImported(_)
-            | Event::KeyImported(_)
-            | Event::NoncesImported(_)
-            | Event::ProductSet(_)
-            | Event::PromotionSet(_)
-            | Event::LimitsSet(_)
-            | Event::AdminActed(_)
-            | Event::HoldReleased(_)
-            | Event::HoldExpired(_)
-            | Event::PaymentAuthorized(_)
-            | Event::PaymentDeclined(_)
-            | Event::ReviewOpened(_)
-            | Event::ReviewDecided(_)
-            | Event::CaptureStarted(_)
-            | Event::PaymentCaptured(_)
-            | Event::VoidStarted(_)
-            | Event::PaymentVoided(_) => {}
+    /// Keeps so many of each counter from now on. Only while no shard has its turn, so that the log
+    /// tells which events were counted before and which after.
+    pub fn keep(&self, depths: &Depths) {
+        for (kept, depth) in self.depths.iter().zip(depths) {
+            kept.store(*depth, Ordering::Relaxed);
         }
     }
 
-    /// Attempts by `dimension` at `since_ms` or later; exact below [`INSTANTS_KEPT`], else "at
-    /// least".
-    pub fn attempts_since(&self, dimension: Dimension<'_>, since_ms: u64) -> u32 {
-        self.table
-            .count_since(self.key(dimension), since_ms, u32::MAX)
+    /// Counts what `event` tells of.
+    pub fn record(&self, event: &Event, stamp: Stamp) {
+        let Some((counted, named, again)) = told_by(event) else {
+            return;
+        };
+        let instant = AttemptInstant::at_lsn(stamp.at.get(), stamp.lsn.0);
+        for by in By::ALL {
+            // The hold of the same call has counted all but the card.
+            if again && by != By::Card {
+                continue;
+            }
+            self.count_one(counted, by, &named, instant);
+        }
+        if counted == Counted::Attempt {
+            self.see_values(&named, instant);
+        }
+    }
+
+    /// A counter, of what `named` names, at `since_ms` or later; exact up to `cap` where as much is
+    /// kept, and 0 where `named` has nothing that is counted by.
+    pub fn count(&self, counter: Counter, named: &Named<'_>, since_ms: u64, cap: u32) -> u32 {
+        let Some(key) = self.key(counter, named) else {
+            return 0;
+        };
+        if counter.counted().is_distinct() {
+            self.distinct.distinct_since(key, since_ms, cap)
+        } else {
+            self.instants.count_since(key, since_ms, cap)
+        }
     }
 
     /// Things that are counted by.
     pub fn keys(&self) -> usize {
-        self.table.keys()
+        self.instants.keys() + self.distinct.keys()
+    }
+
+    /// Keys that had to go, or were not taken in, because there were too many.
+    pub fn given_up(&self) -> u64 {
+        self.instants.given_up() + self.distinct.given_up()
     }
 
     /// Every key and its packed instants, for a snapshot.
     pub fn export(&self, mut visit: impl FnMut(KeyDigest, Vec<u64>)) {
-        self.table.export(|key, instants| {
-            visit(
-                key,
-                instants.iter().map(|instant| instant.to_bits()).collect(),
-            );
+        self.instants.export(|key, instants| {
+            visit(key, instants.iter().map(|it| it.to_bits()).collect());
+        });
+    }
+
+    /// Every key and its distinct values, each with its packed instant, for a snapshot.
+    pub fn export_distinct(&self, mut visit: impl FnMut(KeyDigest, Vec<(u64, u64)>)) {
+        self.distinct.export(|key, seen| {
+            let packed = seen.iter().map(|it| (it.value, it.instant.to_bits()));
+            visit(key, packed.collect());
         });
     }
 
     /// Takes over one key of an export; `None` where the instants are none.
     pub fn import(&self, key: KeyDigest, packed: &[u64]) -> Option<()> {
-        let instants: Option<Vec<_>> = packed
-            .iter()
-            .map(|bits| AttemptInstant::from_bits(*bits))
-            .collect();
-        self.table.import(key, &instants?);
+        let instants = packed.iter().map(|bits| AttemptInstant::from_bits(*bits));
+        let instants: Option<Vec<_>> = instants.collect();
+        self.instants.import(key, &instants?);
         Some(())
     }
 
-    fn count_origin(&self, origin: &Origin, instant: AttemptInstant) {
-        if let Some(ip) = origin.ip {
-            self.count(Dimension::Ip(ip), instant);
-        }
-        if let Some(device) = &origin.device {
-            self.count(Dimension::Device(device.as_str()), instant);
+    /// Takes over one key of an export of distinct values; `None` where the instants are none.
+    pub fn import_distinct(&self, key: KeyDigest, packed: &[(u64, u64)]) -> Option<()> {
+        let seen = packed.iter().map(|(value, bits)| {
+            let instant = AttemptInstant::from_bits(*bits)?;
+            Some(ValueSeen {
+                instant,
+                value: *value,
+            })
+        });
+        let seen: Option<Vec<_>> = seen.collect();
+        self.distinct.import(key, &seen?);
+        Some(())
+    }
+
+    fn count_one(&self, counted: Counted, by: By, named: &Named<'_>, instant: AttemptInstant) {
+        if let Some(counter) = Counter::new(counted, by)
+            && let Some(depth) = self.depth(counter)
+            && let Some(key) = self.key(counter, named)
+        {
+            self.instants.record(key, instant, depth);
         }
     }
 
-    fn count(&self, dimension: Dimension<'_>, instant: AttemptInstant) {
-        self.table.record(self.key(dimension), instant);
-    }
-
-    /// The first byte says which dimension, so that no value of one is a value of another.
-    fn key(&self, dimension: Dimension<'_>) -> KeyDigest {
-        let mut named = smallvec::SmallVec::<[u8; 72]>::new();
-        match dimension {
-            Dimension::Card(card) => {
-                named.push(b'c');
-                named.extend_from_slice(card.as_str().as_bytes());
-            }
-            Dimension::Ip(IpAddr::V4(ip)) => {
-                named.push(b'4');
-                named.extend_from_slice(&ip.octets());
-            }
-            Dimension::Ip(IpAddr::V6(ip)) => {
-                named.push(b'6');
-                named.extend_from_slice(&ip.octets());
-            }
-            Dimension::Device(device) => {
-                named.push(b'd');
-                named.extend_from_slice(device.as_bytes());
-            }
-            Dimension::Product(product) => {
-                named.push(b'p');
-                named.extend_from_slice(product.as_str().as_bytes());
+    /// The buyer and the card, as seen by whatever else is named.
+    fn see_values(&self, named: &Named<'_>, instant: AttemptInstant) {
+        let card = named.card.map(|it| (Counted::Card, it.as_str()));
+        let user = named.user.map(|it| (Counted::User, it.as_str()));
+        for (counted, value) in [card, user].into_iter().flatten() {
+            for by in By::ALL {
+                if let Some(counter) = Counter::new(counted, by)
+                    && let Some(depth) = self.depth(counter)
+                    && let Some(key) = self.key(counter, named)
+                {
+                    let value = xxh3_64_with_seed(value.as_bytes(), self.seed);
+                    let seen = ValueSeen { instant, value };
+                    self.distinct.record(key, seen, depth);
+                }
             }
         }
-        xxh3_128_with_seed(&named, self.seed)
     }
+
+    fn depth(&self, counter: Counter) -> Option<usize> {
+        let depth = self.depths[counter.index()].load(Ordering::Relaxed);
+        (depth > 0).then_some(usize::from(depth))
+    }
+
+    /// The first byte says which dimension, and one before it what is counted unless it is
+    /// attempts, so that no value of one is a value of another.
+    fn key(&self, counter: Counter, named: &Named<'_>) -> Option<KeyDigest> {
+        let mut bytes = NamedBytes::new();
+        match counter.counted() {
+            Counted::Attempt => {}
+            Counted::Purchase => bytes.push(0x81),
+            Counted::Declined => bytes.push(0x82),
+            Counted::Card => bytes.push(0x91),
+            Counted::User => bytes.push(0x92),
+        }
+        match counter.by() {
+            By::User => {
+                bytes.push(b'u');
+                bytes.extend_from_slice(named.user?.as_str().as_bytes());
+            }
+            By::Card => {
+                bytes.push(b'c');
+                bytes.extend_from_slice(named.card?.as_str().as_bytes());
+            }
+            By::Ip => match named.ip? {
+                IpAddr::V4(ip) => {
+                    bytes.push(b'4');
+                    bytes.extend_from_slice(&ip.octets());
+                }
+                IpAddr::V6(ip) => {
+                    bytes.push(b'6');
+                    bytes.extend_from_slice(&ip.octets());
+                }
+            },
+            By::Device => {
+                bytes.push(b'd');
+                bytes.extend_from_slice(named.device?.as_str().as_bytes());
+            }
+            By::Product => {
+                bytes.push(b'p');
+                bytes.extend_from_slice(named.product?.as_str().as_bytes());
+            }
+        }
+        Some(xxh3_128_with_seed(&bytes, self.seed))
+    }
+}
+
+/// What `event` counts as, what it names, and whether only its card is new.
+fn told_by(event: &Event) -> Option<(Counted, Named<'_>, bool)> {
+    match event {
+        Event::HoldPlaced(placed) => {
+            let named = Named {
+                user: Some(&placed.user),
+                product: Some(&placed.product),
+                ..of_origin(&placed.origin)
+            };
+            Some((Counted::Attempt, named, false))
+        }
+        Event::PaymentStarted(started) => {
+            let named = Named {
+                user: Some(&started.user),
+                card: Some(&started.card),
+                ..of_origin(&started.origin)
+            };
+            let again = started.pays_for == PaysFor::OwnHold;
+            Some((Counted::Attempt, named, again))
+        }
+        Event::AttemptRefused(refused) => {
+            let counts = !matches!(
+                refused.reason,
+                Refusal::InvalidRequest | Refusal::IdempotencyInFlight
+            ) && matches!(refused.flow, Flow::Hold | Flow::Buy)
+                && refused.user.is_some()
+                && refused.product.is_some();
+            let named = Named {
+                user: refused.user.as_ref(),
+                card: refused.card.as_ref(),
+                product: refused.product.as_ref(),
+                ..of_origin(&refused.origin)
+            };
+            counts.then_some((Counted::Attempt, named, false))
+        }
+        Event::PaymentCaptured(captured) => {
+            let named = of_whence(&captured.user, captured.whence.as_ref());
+            Some((Counted::Purchase, named, false))
+        }
+        Event::PaymentDeclined(declined) => {
+            let named = of_whence(&declined.user, declined.whence.as_ref());
+            // What the gateway could not process says nothing of the card.
+            let by_issuer = declined.cause == DeclineCause::DeclinedByIssuer;
+            by_issuer.then_some((Counted::Declined, named, false))
+        }
+        Event::VoidStuck(_)
+        | Event::RefundStarted(_)
+        | Event::RefundSucceeded(_)
+        | Event::RefundFailed(_)
+        | Event::DisputeOpened(_)
+        | Event::DisputeClosed(_)
+        | Event::TokensSpent(_)
+        | Event::WebhookReceived(_)
+        | Event::ProductSet(_)
+        | Event::PromotionSet(_)
+        | Event::LimitsSet(_)
+        | Event::AdminActed(_)
+        | Event::StockImported(_)
+        | Event::PromotionUsesImported(_)
+        | Event::HoldingsImported(_)
+        | Event::KeyImported(_)
+        | Event::NoncesImported(_)
+        | Event::RiskRulesSet(_)
+        | Event::BuyerPaused(_)
+        | Event::BuyerRated(_)
+        | Event::HoldReleased(_)
+        | Event::HoldExpired(_)
+        | Event::PaymentAuthorized(_)
+        | Event::ReviewOpened(_)
+        | Event::ReviewDecided(_)
+        | Event::CaptureStarted(_)
+        | Event::VoidStarted(_)
+        | Event::PaymentVoided(_) => None,
+    }
+}
+
+fn of_origin(origin: &Origin) -> Named<'_> {
+    Named {
+        ip: origin.ip,
+        device: origin.device.as_ref(),
+        ..Named::default()
+    }
+}
+
+fn of_whence<'a>(user: &'a UserId, whence: Option<&'a Whence>) -> Named<'a> {
+    let user = Some(user);
+    whence.map_or(
+        Named {
+            user,
+            ..Named::default()
+        },
+        |whence| Named {
+            user,
+            card: Some(&whence.card),
+            ip: whence.ip,
+            device: whence.device.as_ref(),
+            product: Some(&whence.product),
+        },
+    )
 }

@@ -25,6 +25,7 @@ mod refunds;
 pub mod render;
 mod reviews;
 mod rewards;
+mod risk;
 pub mod routes;
 pub mod server;
 mod shop;

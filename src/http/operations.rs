@@ -41,6 +41,26 @@ impl Front {
         }
     }
 
+    /// A rule's name is the operator's, of a closed alphabet, and there are few: see the rules.
+    fn risk_metrics(&self, out: &mut Exposition) {
+        let name = "holdfast_risk_hits_total";
+        out.family(name, "counter", "Attempts that met a risk rule in force.");
+        for (rule, outcome, held) in self.core.journal.rule_counts() {
+            let (rule, outcome) = (rule.as_str(), outcome.as_str());
+            out.sample(
+                name,
+                &format!("rule=\"{rule}\",outcome=\"{outcome}\""),
+                held,
+            );
+        }
+        out.single(
+            "holdfast_velocity_keys_given_up_total",
+            "counter",
+            "Counters that went, or were not taken in, because there were too many.",
+            self.core.journal.velocity_given_up(),
+        );
+    }
+
     /// The journal's figures. It looks at each shard in its turn, once a scrape.
     fn log_metrics(&self, out: &mut Exposition) {
         let status = self.core.journal.status();
@@ -67,6 +87,7 @@ impl Front {
             out.single(name, "counter", help, value);
         }
         self.circuit_metrics(out);
+        self.risk_metrics(out);
         units_metrics(&status, out);
         for (name, help, value) in [
             (

@@ -309,6 +309,11 @@ const fn told_refusal(refusal: Refusal) -> Told {
             "Card retry forbidden",
             "The card was declined before, and its network does not allow another try yet; use another card.",
         ),
+        Refusal::RiskBlocked => (
+            403,
+            "Blocked",
+            "This attempt looks like abuse, or the buyer is paused; write to the shop if that is wrong.",
+        ),
         Refusal::NotEnoughTokens => (
             409,
             "Not enough tokens",
@@ -370,6 +375,17 @@ pub fn invalid(reason: Reason, request: RequestId, errors: &[FieldError]) -> Ans
         .iter()
         .map(|error| json!({"field": error.field, "message": error.message}));
     let list = serde_json::Value::Array(list.collect());
+    let mut body = open(reason, request);
+    json::raw(&mut body, ",\"errors\":");
+    json::raw(&mut body, &list.to_string());
+    body.push(b'}');
+    finish(reason, body)
+}
+
+/// A body that is refused at a line and column, both from 1.
+pub fn invalid_at(request: RequestId, line: usize, column: usize, message: &str) -> Answer {
+    let reason = Reason::Refusal(Refusal::InvalidRequest);
+    let list = json!([{"field": "body", "message": message, "line": line, "column": column}]);
     let mut body = open(reason, request);
     json::raw(&mut body, ",\"errors\":");
     json::raw(&mut body, &list.to_string());

@@ -64,6 +64,12 @@ pub enum Resource {
     Rewards,
     /// Spending reward tokens.
     SpendRewards,
+    /// The risk rules in force.
+    RiskRules,
+    /// A buyer's pause.
+    UserPause,
+    /// What the operator knows of a buyer that rules can speak of.
+    UserRating,
     /// What the sandbox gateway charged.
     SandboxCharges,
     /// A gateway's webhooks.
@@ -124,6 +130,9 @@ impl Resource {
         Self::AdminUser,
         Self::Rewards,
         Self::SpendRewards,
+        Self::RiskRules,
+        Self::UserPause,
+        Self::UserRating,
         Self::SandboxCharges,
         Self::PaymentWebhook,
         Self::StripeWebhook,
@@ -170,6 +179,9 @@ impl Resource {
             Self::AdminUser => "/admin/users/{user_id}",
             Self::Rewards => "/limited/rewards/{user_id}",
             Self::SpendRewards => "/limited/rewards/{user_id}/spend",
+            Self::RiskRules => "/admin/risk/rules",
+            Self::UserPause => "/admin/users/{user_id}/pause",
+            Self::UserRating => "/admin/users/{user_id}/rating",
             Self::SandboxCharges => "/admin/sandbox/charges",
             Self::PaymentWebhook => "/webhooks/payment",
             Self::StripeWebhook => "/webhooks/stripe",
@@ -205,7 +217,10 @@ impl Resource {
             | Self::StripeWebhook => "POST",
             Self::Refunds | Self::WebhookSecrets | Self::Reconcile => "GET, HEAD, POST",
             Self::Hold | Self::WebhookSecret => "DELETE",
-            Self::AdminProduct | Self::AdminPromotion => "GET, HEAD, PUT",
+            Self::UserPause => "DELETE, POST",
+            Self::AdminProduct | Self::AdminPromotion | Self::RiskRules | Self::UserRating => {
+                "GET, HEAD, PUT"
+            }
             Self::Product
             | Self::Purchase
             | Self::Receipt
@@ -280,6 +295,7 @@ pub fn resolve(path: &str) -> Option<(Resource, Cow<'_, str>)> {
         "/admin/config" => return plain(Resource::Config),
         "/admin/payments" => return plain(Resource::OpenPayments),
         "/admin/reviews" => return plain(Resource::Reviews),
+        "/admin/risk/rules" => return plain(Resource::RiskRules),
         "/admin/sandbox/charges" => return plain(Resource::SandboxCharges),
         "/webhooks/payment" => return plain(Resource::PaymentWebhook),
         "/webhooks/stripe" => return plain(Resource::StripeWebhook),
@@ -327,6 +343,14 @@ fn beneath(path: &str) -> Option<(Resource, Cow<'_, str>)> {
             _ => return None,
         };
         return Some((resource, alone(id)?));
+    }
+    if let Some(rest) = path.strip_prefix("/admin/users/") {
+        let (id, below) = rest.split_once('/')?;
+        return match below {
+            "pause" => Some((Resource::UserPause, alone(id)?)),
+            "rating" => Some((Resource::UserRating, alone(id)?)),
+            _ => None,
+        };
     }
     if let Some(rest) = path.strip_prefix("/admin/sinks/") {
         let (name, below) = rest.split_once('/')?;

@@ -271,6 +271,7 @@ impl Front {
             quantity: readable.quantity,
             card: readable.card,
             origin,
+            hits: Vec::new(),
         });
         (call.problem(reason), Attempt::Refused(reason))
     }

@@ -8,12 +8,12 @@
 mod earlier;
 
 use crate::engine::event::{
-    AdminActed, AttemptRefused, CaptureStarted, DisputeClosed, DisputeOpened, Event, HoldExpired,
-    HoldPlaced, HoldReleased, HoldingsImported, KeyImported, LimitsSet, NoncesImported,
-    PaymentAuthorized, PaymentCaptured, PaymentDeclined, PaymentStarted, PaymentVoided, ProductSet,
-    PromotionSet, PromotionUsesImported, RefundFailed, RefundStarted, RefundSucceeded,
-    ReviewDecided, ReviewOpened, StockImported, TokensSpent, VoidStarted, VoidStuck,
-    WebhookReceived,
+    AdminActed, AttemptRefused, BuyerPaused, BuyerRated, CaptureStarted, DisputeClosed,
+    DisputeOpened, Event, HoldExpired, HoldPlaced, HoldReleased, HoldingsImported, KeyImported,
+    LimitsSet, NoncesImported, PaymentAuthorized, PaymentCaptured, PaymentDeclined, PaymentStarted,
+    PaymentVoided, ProductSet, PromotionSet, PromotionUsesImported, RefundFailed, RefundStarted,
+    RefundSucceeded, ReviewDecided, ReviewOpened, RiskRulesSet, StockImported, TokensSpent,
+    VoidStarted, VoidStuck, WebhookReceived,
 };
 use crate::time::UnixMs;
 use rkyv::rancor;
@@ -104,21 +104,24 @@ kinds! {
     3 1 AdminActed(AdminActed);
     4 1 LimitsSet(LimitsSet);
     5 1 WebhookReceived(WebhookReceived);
+    6 1 RiskRulesSet(RiskRulesSet);
+    16 2 AttemptRefused(AttemptRefused);
+    17 2 HoldPlaced(HoldPlaced);
     64 1 StockImported(StockImported);
     65 1 PromotionUsesImported(PromotionUsesImported);
     66 1 HoldingsImported(HoldingsImported);
     67 1 KeyImported(KeyImported);
     68 1 NoncesImported(NoncesImported);
-    16 1 AttemptRefused(AttemptRefused);
-    17 1 HoldPlaced(HoldPlaced);
     18 1 HoldReleased(HoldReleased);
     19 1 HoldExpired(HoldExpired);
     20 1 TokensSpent(TokensSpent);
-    32 2 PaymentStarted(PaymentStarted);
+    21 1 BuyerPaused(BuyerPaused);
+    22 1 BuyerRated(BuyerRated);
+    32 3 PaymentStarted(PaymentStarted);
     33 1 PaymentAuthorized(PaymentAuthorized);
-    34 2 PaymentDeclined(PaymentDeclined);
+    34 3 PaymentDeclined(PaymentDeclined);
     35 1 CaptureStarted(CaptureStarted);
-    36 2 PaymentCaptured(PaymentCaptured);
+    36 3 PaymentCaptured(PaymentCaptured);
     37 2 VoidStarted(VoidStarted);
     38 1 PaymentVoided(PaymentVoided);
     39 1 VoidStuck(VoidStuck);
@@ -130,9 +133,14 @@ kinds! {
     45 1 ReviewOpened(ReviewOpened);
     46 1 ReviewDecided(ReviewDecided);
     earlier:
+    16 1 AttemptRefused(earlier::AttemptRefusedV1);
+    17 1 HoldPlaced(earlier::HoldPlacedV1);
     32 1 PaymentStarted(earlier::PaymentStartedV1);
+    32 2 PaymentStarted(earlier::PaymentStartedV2);
     34 1 PaymentDeclined(earlier::PaymentDeclinedV1);
+    34 2 PaymentDeclined(earlier::PaymentDeclinedV2);
     36 1 PaymentCaptured(earlier::PaymentCapturedV1);
+    36 2 PaymentCaptured(earlier::PaymentCapturedV2);
     37 1 VoidStarted(earlier::VoidStartedV1);
 }
 

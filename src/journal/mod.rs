@@ -6,7 +6,7 @@
 //! the disk but what says so. What an answer reveals, and from which LSN on it may be told, is
 //! returned together. Deliberately absent: HTTP, payments, receipts.
 //!
-//! `turn` runs commands, `catalogue` sets products and promotions, `recovery` and `snapshot` keep
+//! `turn` runs commands, `catalogue` sets products and promotions, `risk` sets risk rules, `recovery` and `snapshot` keep
 //! state across restarts, `sweeper` works in the background, `gate` waits for durability, `audit`
 //! and `check` read the log.
 
@@ -21,6 +21,7 @@ mod feed;
 mod gate;
 mod import;
 mod recovery;
+mod risk;
 mod settings;
 pub mod snapshot;
 mod status;
@@ -29,7 +30,9 @@ mod turn;
 mod webhooks;
 
 use crate::engine::catalogue::Catalogue;
+use crate::engine::image::Beside;
 use crate::engine::lifecycle::PurchaseState;
+use crate::engine::risk::program::RuleSet;
 use crate::engine::settings::EngineSettings;
 use crate::engine::shard::{LATEST, Shard};
 use crate::engine::shared::SharedAmounts;
@@ -58,6 +61,7 @@ pub use feed::{Feed, Next, PurchaseAsOf, Retention};
 pub use gate::{CommitGate, Wait};
 pub use import::{Imported, NotImported, Standing, nonce_fingerprint};
 pub use recovery::{Opened, Progress};
+pub use risk::{NewRules, Rules, RulesAt, digest_of};
 pub use settings::{Disks, JournalOptions, LogSettings, Sync, Witness};
 pub use snapshot::SnapshotReport;
 pub use status::{Readiness, Status};
@@ -71,6 +75,10 @@ pub struct Journal {
     /// One turn at a time over the catalogue, as each shard has its own.
     catalogue_turn: Mutex<()>,
     velocity: Velocity,
+    /// Compiled; what the log says of them is in `rules_turn`.
+    rules: ArcSwap<RuleSet>,
+    /// One change of the rules at a time.
+    rules_turn: Mutex<Rules>,
     /// What was bought with each card and from each device.
     shared: SharedAmounts,
     days: days::Days,
@@ -266,14 +274,11 @@ impl Journal {
     pub fn digest(&self) -> String {
         let shards = ShardId::all().map(|id| {
             let shard = self.shard(id);
-            (
-                shard.image(),
-                shard.more(),
-                shard.particulars(),
-                shard.imported(),
-            )
+            (shard.image(), Beside::of(&shard))
         });
-        snapshot::digest(&self.catalogue.load(), self.settings.limits(), shards)
+        let rules = self.rules_turn.lock().clone();
+        let catalogue = self.catalogue.load();
+        snapshot::digest(&catalogue, self.settings.limits(), &rules, shards)
     }
 
     /// Everything durable, background threads ended. Commands fail from now on. Blocks.

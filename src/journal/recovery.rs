@@ -10,6 +10,7 @@ use super::codec::{self, Kind};
 use super::days::Days;
 use super::fault::{JournalError, describe, io};
 use super::feed::Retentions;
+use super::risk::Rules;
 use super::settings::{Disks, JournalOptions, LogSettings};
 use super::snapshot::format::SnapshotError;
 use super::snapshot::{Restored, Snapshots, digest, restore, store};
@@ -20,6 +21,7 @@ use crate::engine::apply::{BrokenLog, Stamp};
 use crate::engine::catalogue::Catalogue;
 use crate::engine::cells::GuardFull;
 use crate::engine::event::{Event, LimitsSet};
+use crate::engine::image::Beside;
 use crate::engine::lifecycle::Units;
 use crate::engine::settings::{EngineSettings, Limits};
 use crate::engine::shard::Shard;
@@ -116,6 +118,8 @@ impl Journal {
             catalogue: ArcSwap::from_pointee(state.catalogue),
             catalogue_turn: Mutex::new(()),
             velocity: state.velocity,
+            rules: ArcSwap::default(),
+            rules_turn: Mutex::new(state.rules),
             shared,
             days,
             seen: state.seen,
@@ -330,6 +334,8 @@ pub(super) struct Folding {
     catalogue_lsn: Lsn,
     shards: Vec<(Shard, Lsn)>,
     pub(super) velocity: Velocity,
+    rules: Rules,
+    rules_lsn: Lsn,
     pub(super) seen: Seen,
     pub(super) events: u64,
 }
@@ -340,6 +346,7 @@ pub(super) struct Folded {
     pub(super) limits: Option<Limits>,
     pub(super) shards: Vec<Shard>,
     pub(super) velocity: Velocity,
+    pub(super) rules: Rules,
     pub(super) seen: Seen,
     pub(super) events: u64,
 }
@@ -348,8 +355,9 @@ impl Folded {
     /// As [`Journal::digest`].
     pub(super) fn digest(&self) -> String {
         let shards = self.shards.iter();
-        let images = shards.map(|it| (it.image(), it.more(), it.particulars(), it.imported()));
-        digest(&self.catalogue, self.limits.unwrap_or_default(), images)
+        let images = shards.map(|it| (it.image(), Beside::of(it)));
+        let limits = self.limits.unwrap_or_default();
+        digest(&self.catalogue, limits, &self.rules, images)
     }
 }
 
@@ -362,9 +370,13 @@ impl Folding {
                 catalogue_lsn,
                 shards,
                 velocity,
+                rules,
+                rules_lsn,
                 seen,
                 ..
             }) => Self {
+                rules,
+                rules_lsn,
                 seen,
                 catalogue,
                 limits: Some(limits),
@@ -379,6 +391,8 @@ impl Folding {
                 catalogue_lsn: Lsn(0),
                 shards: ShardId::all().map(|id| (Shard::new(id), Lsn(0))).collect(),
                 velocity: Velocity::new(settings.bounds.velocity_keys_max, log_id),
+                rules: Rules::default(),
+                rules_lsn: Lsn(0),
                 seen: Seen::new(settings.webhooks),
                 events: 0,
             },
@@ -420,6 +434,14 @@ impl Folding {
                 }
                 return Ok(());
             }
+            Event::RiskRulesSet(set) => {
+                if stamp.lsn >= self.rules_lsn {
+                    self.rules.apply(set, stamp, &self.velocity);
+                }
+                return Ok(());
+            }
+            Event::BuyerPaused(paused) => ShardId::of(&paused.user),
+            Event::BuyerRated(rated) => ShardId::of(&rated.user),
             Event::StockImported(_) | Event::PromotionUsesImported(_) => {
                 return self.apply_baseline(event, stamp);
             }
@@ -481,6 +503,7 @@ impl Folding {
             limits,
             shards,
             velocity,
+            rules,
             seen,
             events,
             ..
@@ -493,6 +516,7 @@ impl Folding {
             limits,
             shards,
             velocity,
+            rules,
             seen,
             events,
         })

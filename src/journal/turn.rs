@@ -13,11 +13,12 @@ use crate::engine::apply::Stamp;
 use crate::engine::catalogue::Catalogue;
 use crate::engine::command::{Buy, PaymentStep, PlaceHold, ReleaseHold, SpendTokens, StartRefund};
 use crate::engine::decide::{
-    Claims, Context, Decision, decide_buy, decide_expiries, decide_hold, decide_payment,
-    decide_refund, decide_release, decide_spending,
+    Claims, Context, Decision, Turned, Watch, decide_buy, decide_expiries, decide_hold,
+    decide_payment, decide_refund, decide_release, decide_spending,
 };
 use crate::engine::event::{AdminActed, AttemptRefused, Event, Flow, IdempotencyKey, Origin};
 use crate::engine::refusal::{Refusal, Trace};
+use crate::engine::risk::program::RuleSet;
 use crate::engine::shard::{KeyAnswer, LATEST, Shard};
 use crate::engine::view::{HoldView, PurchaseView, RefundView};
 use crate::ids::{CardToken, Lsn, ProductId, PurchaseId, RequestId, ShardId, UserId};
@@ -156,6 +157,7 @@ impl Journal {
                 quantity: 0,
                 card: None,
                 origin,
+                hits: Vec::new(),
             };
             self.refuse(refused)?;
             let reason = Refusal::PurchaseNotFound;
@@ -169,7 +171,9 @@ impl Journal {
             quantity: 0,
             card: None,
         };
-        self.attempt(&attempt, |context| decide_refund(context, command))
+        self.attempt(&attempt, |context| {
+            decide_refund(context, command).map_err(Turned::from)
+        })
     }
 
     /// Takes reward tokens that a buyer spends in the shop.
@@ -182,7 +186,9 @@ impl Journal {
             quantity: 0,
             card: None,
         };
-        self.attempt(&attempt, |context| decide_spending(context, command))
+        self.attempt(&attempt, |context| {
+            decide_spending(context, command).map_err(Turned::from)
+        })
     }
 
     /// Gives a hold up.
@@ -200,6 +206,7 @@ impl Journal {
                     quantity: 0,
                     card: None,
                     origin: command.origin.clone(),
+                    hits: Vec::new(),
                 };
                 let told = turn.commit_refused(refused)?;
                 return Ok(Submitted::refused(
@@ -257,7 +264,7 @@ impl Journal {
     fn attempt(
         &self,
         attempt: &Attempt<'_>,
-        decide: impl FnOnce(Context<'_>) -> Result<Decision, Refusal>,
+        decide: impl FnOnce(Context<'_>) -> Result<Decision, Turned>,
     ) -> Result<Submitted, StorageFault> {
         let turn = self.turn(ShardId::of(attempt.user))?;
         if let Some(key) = &attempt.origin.key {
@@ -279,7 +286,7 @@ impl Journal {
             }
             return match decide(turn.context()) {
                 Ok(decision) => turn.accept(decision),
-                Err(reason) => turn.refuse(attempt, reason),
+                Err(turned) => turn.turn_away(attempt, turned),
             };
         }
         // Not written down: there is no room left to write.
@@ -305,7 +312,7 @@ impl Journal {
         }
         match decide(turn.context()) {
             Ok(decision) => turn.accept(decision),
-            Err(reason) => turn.refuse(attempt, reason),
+            Err(turned) => turn.turn_away(attempt, turned),
         }
     }
 
@@ -353,6 +360,7 @@ impl Journal {
             slot,
             shard,
             catalogue: self.catalogue.load(),
+            rules: self.rules.load(),
             at,
         };
         turn.expire_due(EXPIRIES_BEFORE_COMMAND)?;
@@ -369,6 +377,7 @@ impl Journal {
             slot,
             shard,
             catalogue: self.catalogue.load(),
+            rules: self.rules.load(),
             at,
         };
         let expired = turn.expire_due(EXPIRIES_A_SWEEP)?;
@@ -443,6 +452,7 @@ pub(super) struct Turn<'a> {
     slot: &'a Slot,
     pub(super) shard: MutexGuard<'a, Shard>,
     catalogue: Guard<Arc<Catalogue>>,
+    rules: Guard<Arc<RuleSet>>,
     pub(super) at: UnixMs,
 }
 
@@ -453,6 +463,10 @@ impl Turn<'_> {
             catalogue: &self.catalogue,
             settings: &self.journal.settings,
             shared: &self.journal.shared,
+            watch: Some(Watch {
+                rules: &self.rules,
+                velocity: &self.journal.velocity,
+            }),
             at: self.at,
             day_start: self.journal.days.start_of(self.at),
         }
@@ -460,8 +474,14 @@ impl Turn<'_> {
 
     /// Appends, applies, keeps the claims, gives back what the events free; where they end.
     fn commit(&mut self, decision: Decision) -> Result<Lsn, StorageFault> {
-        let Decision { events, claims } = decision;
-        self.commit_events(&events, claims)
+        let Decision {
+            events,
+            claims,
+            found,
+        } = decision;
+        let end = self.commit_events(&events, claims)?;
+        self.rules.count(found);
+        Ok(end)
     }
 
     pub(super) fn commit_events(
@@ -530,8 +550,18 @@ impl Turn<'_> {
         Ok(Submitted::first(outcome, told))
     }
 
+    /// Writes down a refusal before anything was decided.
+    fn refuse(self, attempt: &Attempt<'_>, reason: Refusal) -> Result<Submitted, StorageFault> {
+        self.turn_away(attempt, reason.into())
+    }
+
     /// Writes the refusal down; it is told once durable where it leaves something behind.
-    fn refuse(mut self, attempt: &Attempt<'_>, reason: Refusal) -> Result<Submitted, StorageFault> {
+    fn turn_away(
+        mut self,
+        attempt: &Attempt<'_>,
+        turned: Turned,
+    ) -> Result<Submitted, StorageFault> {
+        let Turned { reason, found } = turned;
         let end = self.commit_refused(AttemptRefused {
             flow: attempt.flow,
             reason,
@@ -540,7 +570,9 @@ impl Turn<'_> {
             quantity: attempt.quantity,
             card: attempt.card.cloned(),
             origin: attempt.origin.clone(),
+            hits: self.rules.hits(found),
         })?;
+        self.rules.count(found);
         let told = match reason.trace() {
             // It says where the purchase is, which somebody may have written just now.
             Trace::Nothing if reason == Refusal::WrongState => Some(end),

@@ -12,6 +12,7 @@ pub mod jsonl;
 pub mod kafka;
 pub mod postgres;
 mod review;
+mod risk;
 pub mod types;
 
 pub use aftermath::clawback;
@@ -62,23 +63,29 @@ fn fields_of(event: &Event) -> Value {
         Event::PaymentStarted(started) => payment(started),
         Event::ReviewOpened(_) | Event::ReviewDecided(_) => review::fields_of(event),
         Event::PaymentAuthorized(authorized) => authorization(authorized),
-        Event::PaymentDeclined(declined) => json!({
-            "reason": declined.cause.as_str(),
-            "code": declined.code.as_ref().map(GatewayCode::as_str),
-            "retry_advice": match declined.advice {
-                RetryAdvice::Free => "free",
-                RetryAdvice::Limited => "limited",
-                RetryAdvice::Never => "never",
-            },
-        }),
-        Event::PaymentCaptured(captured) => json!({
-            "capture_id": captured.capture.as_str(),
-            "receipt_id": captured.purchase.receipt().to_string(),
-            "receipt_key_id": captured.receipt_key.as_str(),
-            "signing_key_id": captured.signing_key.as_ref().map(ReceiptKeyId::as_str),
-            "reward_tokens": captured.tokens.get(),
-            "reward_debt_paid": captured.debt_paid.get(),
-        }),
+        Event::PaymentDeclined(declined) => merged(
+            risk::whence(declined.whence.as_ref()),
+            json!({
+                "reason": declined.cause.as_str(),
+                "code": declined.code.as_ref().map(GatewayCode::as_str),
+                "retry_advice": match declined.advice {
+                    RetryAdvice::Free => "free",
+                    RetryAdvice::Limited => "limited",
+                    RetryAdvice::Never => "never",
+                },
+            }),
+        ),
+        Event::PaymentCaptured(captured) => merged(
+            risk::whence(captured.whence.as_ref()),
+            json!({
+                "capture_id": captured.capture.as_str(),
+                "receipt_id": captured.purchase.receipt().to_string(),
+                "receipt_key_id": captured.receipt_key.as_str(),
+                "signing_key_id": captured.signing_key.as_ref().map(ReceiptKeyId::as_str),
+                "reward_tokens": captured.tokens.get(),
+                "reward_debt_paid": captured.debt_paid.get(),
+            }),
+        ),
         Event::VoidStarted(voided) => {
             let fields = json!({
                 "reason": voided.cause.as_str(),
@@ -97,6 +104,9 @@ fn fields_of(event: &Event) -> Value {
         | Event::TokensSpent(_)
         | Event::WebhookReceived(_) => aftermath::fields_of(event),
         Event::AttemptRefused(refused) => refusal(refused),
+        Event::RiskRulesSet(_) | Event::BuyerPaused(_) | Event::BuyerRated(_) => {
+            risk::fields_of(event)
+        }
         Event::StockImported(_)
         | Event::PromotionUsesImported(_)
         | Event::HoldingsImported(_)
@@ -159,6 +169,7 @@ fn hold(placed: &HoldPlaced) -> Value {
         "promotion_code": placed.promotion.as_ref().map(crate::ids::PromotionCode::as_str),
         "expires_at": placed.expires_at.to_string(),
     });
+    let fields = merged(fields, risk::hits(&placed.hits));
     merged(merged(fields, quote(&placed.quote)), origin(&placed.origin))
 }
 
@@ -172,6 +183,7 @@ fn payment(started: &PaymentStarted) -> Value {
         "pays_for": pays_for,
         "review": started.review,
     });
+    let fields = merged(fields, risk::hits(&started.hits));
     merged(
         merged(fields, quote(&started.quote)),
         origin(&started.origin),
@@ -193,6 +205,7 @@ fn refusal(refused: &AttemptRefused) -> Value {
         "quantity": refused.quantity,
         "card_token": refused.card.as_ref().map(crate::ids::CardToken::as_str),
     });
+    let fields = merged(fields, risk::hits(&refused.hits));
     merged(fields, origin(&refused.origin))
 }
 

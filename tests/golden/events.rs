@@ -3,20 +3,22 @@
 //! another value here.
 
 use holdfast::engine::event::{
-    Active, AdminAct, AdminActed, AttemptRefused, CaptureStarted, Clawback, Decider, DeclineCause,
-    DeviceKept, Discount, Disposition, DisputeClosed, DisputeOpened, DisputeOutcome, Event, Flow,
-    HoldExpired, HoldPlaced, HoldReleased, HoldingsImported, IdempotencyKey, Judgement,
-    KeyImported, LimitsSet, NoncesImported, Origin, PaymentAuthorized, PaymentCaptured,
-    PaymentDeclined, PaymentStarted, PaymentVoided, PaysFor, ProductSet, PromotionSet,
-    PromotionUsesImported, Quote, RefundExtent, RefundFailed, RefundStarted, RefundSucceeded,
-    RetryAdvice, ReviewDecided, ReviewOpened, ReviewVerdict, StockImported, TokensSpent, VoidCause,
-    VoidStarted, VoidStuck, WebhookFormat, WebhookKind, WebhookReceived,
+    Active, AdminAct, AdminActed, AttemptRefused, BuyerPaused, BuyerRated, CaptureStarted,
+    Clawback, CounterKept, Decider, DeclineCause, DeviceKept, Discount, Disposition, DisputeClosed,
+    DisputeOpened, DisputeOutcome, Event, Flow, HoldExpired, HoldPlaced, HoldReleased,
+    HoldingsImported, IdempotencyKey, Judgement, KeyImported, LimitsSet, NoncesImported, Origin,
+    Pause, PaymentAuthorized, PaymentCaptured, PaymentDeclined, PaymentStarted, PaymentVoided,
+    PaysFor, ProductSet, PromotionSet, PromotionUsesImported, Quote, Rating, RefundExtent,
+    RefundFailed, RefundStarted, RefundSucceeded, RetryAdvice, ReviewDecided, ReviewOpened,
+    ReviewVerdict, RiskRulesSet, RuleHit, RuleName, RuleOutcome, RulesSource, StockImported,
+    TokensSpent, VoidCause, VoidStarted, VoidStuck, WebhookFormat, WebhookKind, WebhookReceived,
+    Whence,
 };
 use holdfast::engine::refusal::Refusal;
 use holdfast::engine::settings::Limits;
 use holdfast::ids::{
     AuthorizationId, CaptureId, CardToken, DeviceId, Digest16, GatewayCode, KeyOwner, ProductId,
-    PromotionCode, PurchaseId, ReceiptKeyId, RequestId, ShardId, UserId, WebhookEventId,
+    PromotionCode, PurchaseId, ReceiptKeyId, RequestId, Segment, ShardId, UserId, WebhookEventId,
 };
 use holdfast::money::{Amount, Currency, Price, Tokens};
 use holdfast::time::UnixMs;
@@ -64,6 +66,7 @@ pub fn all() -> Vec<Event> {
             cause: DeclineCause::GatewayFailed,
             code: GatewayCode::parse("insufficient_funds"),
             advice: RetryAdvice::Limited,
+            whence: Some(whence()),
         }),
         Event::CaptureStarted(CaptureStarted {
             purchase: purchase(),
@@ -77,6 +80,7 @@ pub fn all() -> Vec<Event> {
             signing_key: ReceiptKeyId::parse("e1"),
             tokens: Tokens::new(14),
             debt_paid: Tokens::new(3),
+            whence: Some(whence()),
         }),
         Event::VoidStarted(VoidStarted {
             purchase: purchase(),
@@ -84,21 +88,6 @@ pub fn all() -> Vec<Event> {
             cause: VoidCause::Operator,
             deadline: AT.plus_ms(86_400_000),
             by: Some(admin()),
-        }),
-        Event::ReviewOpened(ReviewOpened {
-            purchase: purchase(),
-            user: user(),
-            reasons: vec!["amount_over".to_owned(), "card testing".to_owned()],
-            deadline: AT.plus_ms(86_400_000),
-        }),
-        Event::ReviewDecided(ReviewDecided {
-            purchase: purchase(),
-            user: user(),
-            verdict: ReviewVerdict::Rejected(AT.plus_ms(3_600_000)),
-            decider: Decider::Person(Judgement {
-                by: admin(),
-                note: "not who they say they are".to_owned(),
-            }),
         }),
         Event::PaymentVoided(PaymentVoided {
             purchase: purchase(),
@@ -143,6 +132,49 @@ pub fn all() -> Vec<Event> {
             origin: origin(4),
         }),
         Event::WebhookReceived(webhook_received()),
+        Event::ReviewOpened(ReviewOpened {
+            purchase: purchase(),
+            user: user(),
+            reasons: vec!["amount_over".to_owned(), "card testing".to_owned()],
+            deadline: AT.plus_ms(86_400_000),
+        }),
+        Event::ReviewDecided(ReviewDecided {
+            purchase: purchase(),
+            user: user(),
+            verdict: ReviewVerdict::Rejected(AT.plus_ms(3_600_000)),
+            decider: Decider::Person(Judgement {
+                by: admin(),
+                note: "not who they say they are".to_owned(),
+            }),
+        }),
+        Event::RiskRulesSet(RiskRulesSet {
+            text: "[[rule]]\nname = \"ä\"\n".to_owned(),
+            digest: Digest16([0x5a; 16]),
+            source: RulesSource::Administration,
+            kept: vec![CounterKept {
+                counter: 11,
+                depth: 21,
+                since: AT,
+            }],
+            by: Some(admin()),
+        }),
+        Event::BuyerPaused(BuyerPaused {
+            user: user(),
+            pause: Some(Pause {
+                until: AT.plus_ms(86_400_000),
+                reason: "größere Mengen".to_owned(),
+            }),
+            by: admin(),
+        }),
+        Event::BuyerRated(BuyerRated {
+            user: user(),
+            rating: Rating {
+                segment: Segment::parse("vip"),
+                risk_score: Some(700),
+                account_since: Some(UnixMs::new(1_700_000_000_000)),
+            },
+            by: admin(),
+        }),
         Event::StockImported(StockImported {
             product: product(),
             sold: 1_500_000,
@@ -164,6 +196,22 @@ pub fn all() -> Vec<Event> {
             nonces: vec![0x0123_4567_89ab_cdef, 1],
         }),
     ]
+}
+
+fn whence() -> Whence {
+    Whence {
+        card: CardToken::parse("tok_ok").expect("a token"),
+        product: product(),
+        ip: origin(2).ip,
+        device: origin(2).device,
+    }
+}
+
+fn hits() -> Vec<RuleHit> {
+    vec![RuleHit {
+        rule: RuleName::parse("card testing").expect("a name"),
+        outcome: RuleOutcome::Review,
+    }]
 }
 
 fn refund_started() -> RefundStarted {
@@ -255,6 +303,7 @@ fn hold_placed() -> HoldPlaced {
         expires_at: AT.plus_ms(300_000),
         flow: Flow::Buy,
         origin: origin(1),
+        hits: hits(),
     }
 }
 
@@ -266,8 +315,9 @@ fn payment_started() -> PaymentStarted {
         card: CardToken::parse("tok_ok").expect("a token"),
         pays_for: PaysFor::EarlierHold,
         origin: origin(2),
+        hits: hits(),
         review: vec!["amount_over".to_owned(), "card testing".to_owned()],
-        device: DeviceKept::Yes,
+        device: DeviceKept::AndAddress,
     }
 }
 
@@ -280,6 +330,7 @@ fn attempt_refused() -> AttemptRefused {
         quantity: 3,
         card: Some(CardToken::parse("tok_ok").expect("a token")),
         origin: origin(4),
+        hits: hits(),
     }
 }
 

@@ -5,13 +5,14 @@
 //!
 //! 1. A claim never passes its bound ([`StockCell`], [`PromotionCell`], [`AmountCell`]).
 //! 2. A fingerprint is fresh to exactly one caller within the retention ([`ReplayGuard`]).
-//! 3. Of a key's instants the largest are kept, whatever the order and however often they are applied
-//!    ([`VelocityTable`]).
+//! 3. Of a key's instants, or of its distinct values, the latest are kept, whatever the order and however often they
+//!    are applied ([`VelocityTable`]).
 //!
 //! Left out on purpose: who may claim what, and when a claim becomes an event. That is the shard's `decide`.
 
 mod amount;
 mod claim;
+mod distinct_cell;
 mod promotion;
 mod replay_guard;
 mod stock;
@@ -24,6 +25,7 @@ mod tests;
 
 pub use amount::{AmountCell, Taken};
 pub use claim::{BoundedCounter, Claim};
+pub use distinct_cell::{DistinctCell, ValueSeen};
 pub use promotion::{
     MaxBelowUses, OwnedPromotionClaim, PromotionCell, PromotionClaim, PromotionLevels,
 };
@@ -34,5 +36,5 @@ pub use replay_guard::{
 pub use stock::{
     OwnedStockClaim, StockCell, StockClaim, StockLevels, TotalRefused, UNITS_MAX, UnitsOutOfRange,
 };
-pub use velocity::{KEYS_MIN, KeyDigest, VelocityTable};
+pub use velocity::{Cell, KEYS_MIN, KeyDigest, VelocityTable};
 pub use velocity_cell::{AT_MS_MAX, AttemptInstant, DEPTH_MAX, VelocityCell};

@@ -173,8 +173,9 @@ impl ReplayGuard {
         loop {
             let live = self.live.load();
             if live.generation < generation {
-                self.live
-                    .replace(&live, live.turned_to(generation, self.slots));
+                // Whoever turned it, it is turned.
+                let next = live.turned_to(generation, self.slots);
+                let _ = self.live.replace(&live, next);
                 continue;
             }
             if refuse_late && at_ms + CLOCK_SKEW_MS < live.generation * self.generation_ms {

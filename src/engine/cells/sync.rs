@@ -37,9 +37,10 @@ mod imp {
             self.0.load()
         }
 
-        /// Puts `new` in the place of `seen`, if that is still there.
-        pub(crate) fn replace(&self, seen: &Arc<T>, new: T) {
-            let _ = self.0.compare_and_swap(seen, Arc::new(new));
+        /// Puts `new` in the place of `seen`, if that is still there; whether it was.
+        pub(crate) fn replace(&self, seen: &Arc<T>, new: T) -> bool {
+            let there = self.0.compare_and_swap(seen, Arc::new(new));
+            Arc::ptr_eq(&there, seen)
         }
     }
 }
@@ -138,14 +139,16 @@ mod imp {
             )
         }
 
-        pub(crate) fn replace(&self, seen: &Arc<T>, new: T) {
+        pub(crate) fn replace(&self, seen: &Arc<T>, new: T) -> bool {
             let mut at = self
                 .0
                 .lock()
                 .expect("no model panics while it holds the pointer");
-            if Arc::ptr_eq(&at, seen) {
+            let there = Arc::ptr_eq(&at, seen);
+            if there {
                 *at = Arc::new(new);
             }
+            there
         }
     }
 }

@@ -1,22 +1,26 @@
-//! Attempts counted across buyers: for each key (a card token, an address, a device, a product) its last instants.
+//! What is counted across buyers: for each key (of a card token, an address, a device, a product, a buyer) its last
+//! instants, or its last distinct values.
 //!
-//! 1. A key's answer is exact for every window, as long as the key is in the table: see [`VelocityCell`].
+//! 1. A key's answer is exact for every window, as long as the key is in the table: see [`VelocityCell`] and
+//!    [`DistinctCell`].
 //! 2. At most `keys_max` keys, and one more for each thread that is just adding one.
 //! 3. An instant recorded while its key goes out is not lost: whoever comes second, the recorder or the one who takes
 //!    the key out, carries it over.
 //!
 //! **At the bound** a new key takes the place of the one whose latest instant is the oldest among [`SAMPLE`] keys next
-//! to each other at a random place. So a key that is being tried right now is all but never the one to go, unless more
-//! than `keys_max` keys are.
+//! to each other at a random place, and only of one whose latest instant is of an earlier millisecond than its own: the
+//! keys that one attempt names never push each other out. Where none such is found the newcomer is not taken in. Both
+//! are counted ([`VelocityTable::given_up`]).
 //!
-//! **Memory.** For a key with a depth of up to 6 about 150 bytes: 96 for the entry, 16 for its place, the rest for the
-//! map; 8 bytes for each further instant.
+//! **Memory.** For a key with up to 6 instants about 150 bytes: 96 for the entry, 16 for its place, the rest for the
+//! map; 8 bytes for each further slot, of which there are 16, 32, 64 and so on up to the depth as they are needed.
 //!
 //! Left out: which dimensions there are, which windows and thresholds rules ask for, and the digest of a key.
 
 use foldhash::fast::FixedState;
 use papaya::HashMap;
 
+use super::distinct_cell::DistinctCell;
 use super::sync::{AtomicBool, AtomicU64, Ordering, fence};
 use super::velocity_cell::{AttemptInstant, DEPTH_MAX, VelocityCell};
 
@@ -37,19 +41,39 @@ const RECORD_ROUNDS_MAX: usize = 64;
 /// A key: 128 bits of a digest over dimension and value.
 pub type KeyDigest = u128;
 
-/// Instants by key, bounded in keys and in instants for each.
-pub struct VelocityTable {
-    depth: usize,
-    cells: HashMap<KeyDigest, Entry, FixedState>,
+/// What stands under one key: a set that keeps the largest of what is recorded, and in which recording again changes
+/// nothing.
+pub trait Cell: Default {
+    /// What is recorded.
+    type Item: Copy + Ord;
+
+    /// Adds `item`. It stays unless `depth` (1 to [`DEPTH_MAX`]) later ones are there.
+    fn record(&self, item: Self::Item, depth: usize);
+
+    /// The latest instant.
+    fn newest(&self) -> Option<AttemptInstant>;
+
+    /// When an item is from.
+    fn instant_of(item: Self::Item) -> AttemptInstant;
+
+    /// All items, in no order.
+    fn items(&self) -> Vec<Self::Item>;
+}
+
+/// Cells by key, bounded in keys and, by what is asked for with each record, in items for each.
+pub struct VelocityTable<C: Cell = VelocityCell> {
+    cells: HashMap<KeyDigest, Entry<C>, FixedState>,
     /// Which key stands at which place, for drawing samples. A place is written by its owner alone; a reader may see
     /// the halves of two keys, and finds no such key in the map.
     places: Box<[[AtomicU64; 2]]>,
     places_given: AtomicU64,
     draws: AtomicU64,
+    /// Keys that had to go, and newcomers that had to give way.
+    given_up: AtomicU64,
 }
 
-struct Entry {
-    cell: VelocityCell,
+struct Entry<C> {
+    cell: C,
     /// The entry's place plus one; zero while it has none and cannot be taken out.
     place: AtomicU64,
     /// The entry is being taken out of the map, or has been.
@@ -58,17 +82,13 @@ struct Entry {
 
 // What the head of this file says about memory.
 #[cfg(all(target_pointer_width = "64", not(holdfast_loom)))]
-const _: () = assert!(size_of::<(KeyDigest, Entry)>() == 96);
+const _: () = assert!(size_of::<(KeyDigest, Entry<VelocityCell>)>() == 96);
 
-impl Entry {
-    fn new(
-        depth: usize,
-        instants: impl IntoIterator<Item = AttemptInstant>,
-        place: Option<usize>,
-    ) -> Self {
-        let cell = VelocityCell::new(depth);
-        for instant in instants {
-            cell.record(instant);
+impl<C: Cell> Entry<C> {
+    fn new(depth: usize, items: impl IntoIterator<Item = C::Item>, place: Option<usize>) -> Self {
+        let cell = C::default();
+        for item in items {
+            cell.record(item, depth);
         }
         Self {
             cell,
@@ -82,7 +102,7 @@ impl Entry {
     }
 
     fn latest(&self) -> Option<AttemptInstant> {
-        self.cell.latest(1)
+        self.cell.newest()
     }
 
     fn place(&self) -> Option<usize> {
@@ -91,17 +111,11 @@ impl Entry {
     }
 }
 
-impl VelocityTable {
-    /// A table for up to `keys_max` keys (at least [`KEYS_MIN`]; fewer are taken as that many) which keeps `depth`
-    /// instants for each (1 to [`DEPTH_MAX`]): one more than the largest threshold any rule asks for.
-    pub fn new(keys_max: usize, depth: usize) -> Self {
-        assert!(
-            (1..=DEPTH_MAX).contains(&depth),
-            "a velocity table keeps 1..={DEPTH_MAX} instants, not {depth}"
-        );
+impl<C: Cell> VelocityTable<C> {
+    /// A table for up to `keys_max` keys (at least [`KEYS_MIN`]; fewer are taken as that many).
+    pub fn new(keys_max: usize) -> Self {
         let keys_max = keys_max.max(KEYS_MIN);
         Self {
-            depth,
             // Keys are digests already: a fixed seed takes nothing from an attacker's work.
             cells: HashMap::builder().hasher(FixedState::default()).build(),
             places: (0..keys_max)
@@ -109,12 +123,13 @@ impl VelocityTable {
                 .collect(),
             places_given: AtomicU64::new(0),
             draws: AtomicU64::new(0),
+            given_up: AtomicU64::new(0),
         }
     }
 
-    /// How many instants a key keeps: counts are exact below it.
-    pub fn depth(&self) -> usize {
-        self.depth
+    /// Keys that had to go because the table was full, and newcomers that had to give way.
+    pub fn given_up(&self) -> u64 {
+        self.given_up.load(Ordering::Relaxed)
     }
 
     /// Keys in the table.
@@ -122,20 +137,20 @@ impl VelocityTable {
         self.cells.len()
     }
 
-    /// Adds an instant to a key. Applying it again changes nothing.
+    /// Adds an item to a key, which keeps `depth` (1 to [`DEPTH_MAX`]). Applying it again changes nothing.
     ///
     /// It is given up only where other threads have come first in each of 64 rounds or samples,
     /// which takes more threads that add keys than the table has keys.
-    pub fn record(&self, key: KeyDigest, instant: AttemptInstant) {
+    pub fn record(&self, key: KeyDigest, item: C::Item, depth: usize) {
         for _ in 0..RECORD_ROUNDS_MAX {
             let cells = self.cells.pin();
             let Some(entry) = cells.get(&key) else {
-                if self.add(key, instant) {
+                if self.add(key, item, depth) {
                     return;
                 }
                 continue;
             };
-            entry.cell.record(instant);
+            entry.cell.record(item, depth);
             // Pairs with the fence in `take_out`: it sees the instant, or this sees `gone`.
             fence(Ordering::SeqCst);
             if !entry.gone.load(Ordering::Relaxed) {
@@ -146,55 +161,42 @@ impl VelocityTable {
         }
     }
 
-    /// How many of a key's instants lie at `since_ms` or later, at most `cap`. Exact as long as the answer is below
-    /// both `cap` and the depth; otherwise it means "at least".
-    pub fn count_since(&self, key: KeyDigest, since_ms: u64, cap: u32) -> u32 {
-        self.cells
-            .pin()
-            .get(&key)
-            .map_or(0, |entry| entry.cell.count_since(since_ms))
-            .min(cap)
-    }
-
-    /// Whether a key has more than `n` instants younger than `window_ms` at `now_ms`; exact for every `n` below the
-    /// depth. An instant exactly `window_ms` old is out; one from after `now_ms` is in.
-    pub fn more_than(&self, key: KeyDigest, n: usize, window_ms: u64, now_ms: u64) -> bool {
-        let younger = |instant: AttemptInstant| instant.at_ms().saturating_add(window_ms) > now_ms;
-        self.latest(key, n + 1).is_some_and(younger)
-    }
-
-    /// A key's `n`th latest instant, counting from 1; `None` when there are fewer or `n` is beyond the depth.
-    pub fn latest(&self, key: KeyDigest, n: usize) -> Option<AttemptInstant> {
-        self.cells.pin().get(&key)?.cell.latest(n)
-    }
-
-    /// Calls `visit` with every key and its instants (in no order), for a snapshot. What is recorded meanwhile may or
+    /// Calls `visit` with every key and its items (in their order), for a snapshot. What is recorded meanwhile may or
     /// may not be in it; all that was recorded before the call is.
-    pub fn export(&self, mut visit: impl FnMut(KeyDigest, &[AttemptInstant])) {
-        let mut instants = Vec::with_capacity(self.depth);
+    pub fn export(&self, mut visit: impl FnMut(KeyDigest, &[C::Item])) {
         for (key, entry) in &self.cells.pin() {
-            instants.clear();
-            instants.extend(entry.cell.instants());
-            visit(*key, &instants);
+            let mut items = entry.cell.items();
+            items.sort_unstable();
+            visit(*key, &items);
         }
     }
 
-    /// Takes over one key of an export; importing twice changes nothing.
-    pub fn import(&self, key: KeyDigest, instants: &[AttemptInstant]) {
-        for instant in instants {
-            self.record(key, *instant);
+    /// Takes over one key of an export, all of it; importing twice changes nothing.
+    pub fn import(&self, key: KeyDigest, items: &[C::Item]) {
+        let depth = items.len().clamp(1, DEPTH_MAX);
+        for item in items {
+            self.record(key, *item, depth);
         }
     }
 
-    /// Adds a key with its first instant; false when another thread was first.
-    fn add(&self, key: KeyDigest, instant: AttemptInstant) -> bool {
-        let fresh = Entry::new(self.depth, [instant], None);
+    /// What `read` makes of the cell under `key`; `None` where there is none.
+    fn read<T>(&self, key: KeyDigest, read: impl FnOnce(&C) -> T) -> Option<T> {
+        self.cells.pin().get(&key).map(|entry| read(&entry.cell))
+    }
+
+    /// Adds a key with its first item; false when another thread was first.
+    fn add(&self, key: KeyDigest, item: C::Item, depth: usize) -> bool {
+        let fresh = Entry::new(depth, [item], None);
         let cells = self.cells.pin();
         let Ok(entry) = cells.try_insert(key, fresh) else {
             return false;
         };
-        let Some(place) = self.new_place().or_else(|| self.vacate()) else {
-            // Everything in reach is in other hands: the newcomer gives way, and the bound stands.
+        let Some(place) = self
+            .new_place()
+            .or_else(|| self.vacate(C::instant_of(item)))
+        else {
+            // Everything in reach is newer or in other hands: the newcomer gives way, and the bound stands.
+            self.given_up.fetch_add(1, Ordering::Relaxed);
             entry.gone.store(true, Ordering::Relaxed);
             let _ = cells.remove_if(&key, |_, found| std::ptr::eq(found, entry));
             return true;
@@ -204,7 +206,7 @@ impl VelocityTable {
         }
         entry
             .place
-            .store(Entry::mark(Some(place)), Ordering::Release);
+            .store(Entry::<C>::mark(Some(place)), Ordering::Release);
         true
     }
 
@@ -220,24 +222,33 @@ impl VelocityTable {
             .filter(|place| *place < self.places.len())
     }
 
-    /// Takes out the oldest key of a sample and hands over its place.
-    fn vacate(&self) -> Option<usize> {
-        (0..SAMPLES_MAX).find_map(|_| {
-            let (judged_by, victim) = self.oldest_of_a_sample()?;
+    /// Takes out the oldest key of a sample and hands over its place, which a newcomer of `instant` wants.
+    fn vacate(&self, instant: AttemptInstant) -> Option<usize> {
+        let place = (0..SAMPLES_MAX).find_map(|_| {
+            let (judged_by, victim) = self.oldest_of_a_sample(instant)?;
             self.take_out(victim, judged_by)
-        })
+        })?;
+        self.given_up.fetch_add(1, Ordering::Relaxed);
+        Some(place)
     }
 
-    /// The key whose latest instant is the oldest, with that instant.
-    fn oldest_of_a_sample(&self) -> Option<(Option<AttemptInstant>, KeyDigest)> {
+    /// The key whose latest instant is the oldest, with that instant; only of an earlier millisecond than the
+    /// newcomer's, so that no key that the same attempt names is ever the one to go.
+    fn oldest_of_a_sample(
+        &self,
+        newcomer: AttemptInstant,
+    ) -> Option<(Option<AttemptInstant>, KeyDigest)> {
         let cells = self.cells.pin();
         let start = self.draw();
+        let older =
+            |latest: Option<AttemptInstant>| latest.is_none_or(|it| it.at_ms() < newcomer.at_ms());
         let sampled = (0..SAMPLE).filter_map(|step| {
             let place = (start + step) % self.places.len();
             let [low, high] = &self.places[place];
             let key = joined([low.load(Ordering::Relaxed), high.load(Ordering::Relaxed)]);
             let entry = cells.get(&key)?;
-            (entry.place() == Some(place)).then(|| (entry.latest(), key))
+            let latest = entry.latest();
+            (entry.place() == Some(place) && older(latest)).then_some((latest, key))
         });
         sampled.min()
     }
@@ -257,13 +268,15 @@ impl VelocityTable {
         if entry.latest() == judged_by {
             return Some(place);
         }
-        let back = Entry::new(self.depth, entry.cell.instants(), Some(place));
+        let items = entry.cell.items();
+        let depth = items.len().clamp(1, DEPTH_MAX);
+        let back = Entry::new(depth, items.iter().copied(), Some(place));
         if cells.try_insert(key, back).is_ok() {
             return None;
         }
         // Another recorder has brought the key back already, with a place of its own.
-        for instant in entry.cell.instants() {
-            self.record(key, instant);
+        for item in items {
+            self.record(key, item, depth);
         }
         Some(place)
     }
@@ -280,10 +293,41 @@ impl VelocityTable {
     }
 }
 
-impl std::fmt::Debug for VelocityTable {
+impl VelocityTable {
+    /// How many of a key's instants lie at `since_ms` or later, at most `cap`. Exact as long as the answer is below
+    /// both `cap` and the depth; otherwise it means "at least".
+    pub fn count_since(&self, key: KeyDigest, since_ms: u64, cap: u32) -> u32 {
+        self.read(key, |cell| cell.count_since(since_ms))
+            .unwrap_or(0)
+            .min(cap)
+    }
+
+    /// Whether a key has more than `n` instants younger than `window_ms` at `now_ms`; exact for every `n` below the
+    /// depth. An instant exactly `window_ms` old is out; one from after `now_ms` is in.
+    pub fn more_than(&self, key: KeyDigest, n: usize, window_ms: u64, now_ms: u64) -> bool {
+        let younger = |instant: AttemptInstant| instant.at_ms().saturating_add(window_ms) > now_ms;
+        self.latest(key, n + 1).is_some_and(younger)
+    }
+
+    /// A key's `n`th latest instant, counting from 1; `None` when there are fewer or `n` is beyond the depth.
+    pub fn latest(&self, key: KeyDigest, n: usize) -> Option<AttemptInstant> {
+        self.read(key, |cell| cell.latest(n))?
+    }
+}
+
+impl VelocityTable<DistinctCell> {
+    /// How many distinct values a key has seen at `since_ms` or later, at most `cap`. Exact as long as the answer is
+    /// below both `cap` and the depth; otherwise it means "at least".
+    pub fn distinct_since(&self, key: KeyDigest, since_ms: u64, cap: u32) -> u32 {
+        self.read(key, |cell| cell.distinct_since(since_ms))
+            .unwrap_or(0)
+            .min(cap)
+    }
+}
+
+impl<C: Cell> std::fmt::Debug for VelocityTable<C> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("VelocityTable")
-            .field("depth", &self.depth)
             .field("keys_max", &self.places.len())
             .finish_non_exhaustive()
     }

@@ -1,15 +1,18 @@
 //! The last instants of one key: a small set of numbers that keeps the largest.
 //!
 //! 1. Of all instants ever recorded the cell holds the `depth` largest distinct ones, whatever the order, the threads,
-//!    and however often each was recorded.
+//!    and however often each was recorded. The depth comes with each record; where it falls, what is held beyond it
+//!    stays; where it grows, more is kept from then on.
 //! 2. A slot only ever grows, and the smallest slot (the first of equals) is the only one that is replaced. So two
 //!    threads with the same instant meet at the same slot, and an instant that once fell out finds every slot larger.
 //!
 //! "More than N in W" is exactly "the (N+1)th latest is younger than W", so a depth of N+1 answers it for every W.
 
+use once_cell::race::OnceBox;
 use smallvec::SmallVec;
 
 use super::sync::{AtomicU64, Ordering};
+use super::velocity::Cell;
 
 /// The most instants one key can keep.
 pub const DEPTH_MAX: usize = 1_024;
@@ -60,40 +63,74 @@ impl AttemptInstant {
     }
 }
 
+/// Slots that a cell has from the start.
+const SLOTS_FIRST: usize = 6;
+
 /// The largest instants recorded under one key.
+///
+/// A cell has few slots and gets more, up to the depth, when it needs them: most keys are tried a few times only.
 #[derive(Debug)]
 pub struct VelocityCell {
-    slots: SmallVec<[AtomicU64; 6]>,
+    first: [AtomicU64; SLOTS_FIRST],
+    more: OnceBox<Chunk>,
 }
 
-impl VelocityCell {
-    /// A cell that keeps `depth` instants (1 to [`DEPTH_MAX`]) and has none yet.
-    pub fn new(depth: usize) -> Self {
-        assert!(
-            (1..=DEPTH_MAX).contains(&depth),
-            "a velocity cell keeps 1..={DEPTH_MAX} instants, not {depth}"
-        );
+/// Further slots.
+#[derive(Debug)]
+struct Chunk {
+    slots: Box<[AtomicU64]>,
+    more: OnceBox<Chunk>,
+}
+
+impl Default for VelocityCell {
+    fn default() -> Self {
         Self {
-            slots: (0..depth).map(|_| AtomicU64::new(EMPTY)).collect(),
+            first: std::array::from_fn(|_| AtomicU64::new(EMPTY)),
+            more: OnceBox::new(),
         }
     }
+}
 
-    /// Adds an instant. It stays unless `depth` later ones are there.
-    pub fn record(&self, instant: AttemptInstant) {
-        // Lock-free: a round that fails has seen another thread put a larger instant into the slot. The bound on the
-        // rounds is the number of larger instants that arrive meanwhile.
+impl Cell for VelocityCell {
+    type Item = AttemptInstant;
+
+    fn record(&self, instant: AttemptInstant, depth: usize) {
+        check_depth(depth);
+        // Lock-free: a round that fails has seen another thread put a larger instant into the slot, or add slots. The
+        // bound on the rounds is the number of larger instants that arrive meanwhile, and of chunks up to the depth.
         loop {
-            let Some((slot, smallest)) = self.place_for(instant) else {
-                return;
-            };
-            let replaced =
-                slot.compare_exchange(smallest, instant.0, Ordering::AcqRel, Ordering::Acquire);
-            if replaced.is_ok() {
-                return;
+            match self.place_for(instant, depth) {
+                Place::None => return,
+                Place::More => self.add_chunk(),
+                Place::Slot(slot, smallest) => {
+                    let replaced = slot.compare_exchange(
+                        smallest,
+                        instant.0,
+                        Ordering::AcqRel,
+                        Ordering::Acquire,
+                    );
+                    if replaced.is_ok() {
+                        return;
+                    }
+                }
             }
         }
     }
 
+    fn newest(&self) -> Option<AttemptInstant> {
+        self.latest(1)
+    }
+
+    fn instant_of(instant: AttemptInstant) -> AttemptInstant {
+        instant
+    }
+
+    fn items(&self) -> Vec<AttemptInstant> {
+        self.instants().collect()
+    }
+}
+
+impl VelocityCell {
     /// How many instants lie at `since_ms` or later. Exact below the depth; at the depth it means "at least".
     pub fn count_since(&self, since_ms: u64) -> u32 {
         let younger = self
@@ -105,7 +142,7 @@ impl VelocityCell {
 
     /// The `n`th latest instant, counting from 1; `None` when fewer are there.
     pub fn latest(&self, n: usize) -> Option<AttemptInstant> {
-        if n == 0 || n > self.slots.len() {
+        if n == 0 {
             return None;
         }
         if n == 1 {
@@ -118,22 +155,76 @@ impl VelocityCell {
 
     /// All instants, in no order.
     pub fn instants(&self) -> impl Iterator<Item = AttemptInstant> {
-        let values = self.slots.iter().map(|slot| slot.load(Ordering::Acquire));
-        values.filter(|value| *value != EMPTY).map(AttemptInstant)
+        let values = self.slots().map(|slot| slot.load(Ordering::Acquire));
+        values
+            .take_while(|value| *value != EMPTY)
+            .map(AttemptInstant)
     }
 
-    /// The first of the smallest slots and its value; `None` when the instant is there or too old to be.
-    fn place_for(&self, instant: AttemptInstant) -> Option<(&AtomicU64, u64)> {
+    fn slots(&self) -> impl Iterator<Item = &AtomicU64> {
+        let chunks = std::iter::successors(self.more.get(), |chunk| chunk.more.get());
+        self.first
+            .iter()
+            .chain(chunks.flat_map(|chunk| chunk.slots.iter()))
+    }
+
+    /// The first of the smallest slots and its value, among as many slots as the depth says, and those beyond that are
+    /// in use since the depth was larger. An empty slot is the smallest, and slots are filled in their order.
+    fn place_for(&self, instant: AttemptInstant, depth: usize) -> Place<'_> {
         let mut smallest: Option<(&AtomicU64, u64)> = None;
-        for slot in &self.slots {
+        let mut seen = 0;
+        for slot in self.slots() {
             let value = slot.load(Ordering::Acquire);
+            if value == EMPTY && seen >= depth {
+                break;
+            }
             if value == instant.0 {
-                return None;
+                return Place::None;
             }
             if smallest.is_none_or(|(_, least)| value < least) {
                 smallest = Some((slot, value));
             }
+            seen += 1;
         }
-        smallest.filter(|(_, least)| *least < instant.0)
+        match smallest {
+            Some((slot, EMPTY)) => Place::Slot(slot, EMPTY),
+            Some(_) if seen < depth => Place::More,
+            Some((slot, least)) if least < instant.0 => Place::Slot(slot, least),
+            Some(_) | None => Place::None,
+        }
     }
+
+    /// Doubles the slots, about; whoever comes second finds the other's.
+    fn add_chunk(&self) {
+        let slots = match self.slots().count() {
+            SLOTS_FIRST => 10,
+            slots => slots,
+        };
+        let chunk = Chunk {
+            slots: (0..slots).map(|_| AtomicU64::new(EMPTY)).collect(),
+            more: OnceBox::new(),
+        };
+        let mut last = &self.more;
+        while let Some(chunk) = last.get() {
+            last = &chunk.more;
+        }
+        let _ = last.set(Box::new(chunk));
+    }
+}
+
+/// Where an instant goes.
+enum Place<'a> {
+    /// It is there, or too old to be.
+    None,
+    /// All slots are taken, and the depth allows more.
+    More,
+    /// There, in the place of this value.
+    Slot(&'a AtomicU64, u64),
+}
+
+pub(super) fn check_depth(depth: usize) {
+    assert!(
+        (1..=DEPTH_MAX).contains(&depth),
+        "a velocity cell keeps 1..={DEPTH_MAX} instants, not {depth}"
+    );
 }

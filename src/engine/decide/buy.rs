@@ -2,10 +2,11 @@
 
 use super::amounts::{Paying, review_reasons, within_limits};
 use super::hold::{Wanted, place};
-use super::{Claims, Context, Decision};
+use super::risk::{Asked, hits, judge, reviews};
+use super::{Claims, Context, Decision, Turned};
 use crate::engine::catalogue::quote;
 use crate::engine::command::Buy;
-use crate::engine::event::{DeviceKept, Event, Flow, PaymentStarted, PaysFor, Quote};
+use crate::engine::event::{DeviceKept, Event, Flow, PaymentStarted, PaysFor, Quote, RuleHit};
 use crate::engine::lifecycle::{PurchaseState, Step};
 use crate::engine::purchase::Purchase;
 use crate::engine::refusal::Refusal;
@@ -13,7 +14,7 @@ use crate::ids::PurchaseId;
 use smallvec::SmallVec;
 
 /// Whether the buy may go to the gateway, and the events that say so.
-pub fn decide_buy(context: Context<'_>, command: &Buy) -> Result<Decision, Refusal> {
+pub fn decide_buy(context: Context<'_>, command: &Buy) -> Result<Decision, Turned> {
     let decision = match command.hold {
         Some(hold) => pay_earlier_hold(context, command, hold),
         None => pay_own_hold(context, command),
@@ -22,12 +23,12 @@ pub fn decide_buy(context: Context<'_>, command: &Buy) -> Result<Decision, Refus
     let (rules, at) = (context.settings.card_retries, context.at);
     let shard = context.shard;
     if !shard.may_try_card(&command.user, &command.card, rules, at) {
-        return Err(Refusal::CardRetryForbidden);
+        return Err(decision.found.turned(Refusal::CardRetryForbidden));
     }
     Ok(decision)
 }
 
-fn pay_own_hold(context: Context<'_>, command: &Buy) -> Result<Decision, Refusal> {
+fn pay_own_hold(context: Context<'_>, command: &Buy) -> Result<Decision, Turned> {
     let wanted = Wanted {
         origin: &command.origin,
         user: &command.user,
@@ -38,18 +39,21 @@ fn pay_own_hold(context: Context<'_>, command: &Buy) -> Result<Decision, Refusal
         flow: Flow::Buy,
         paying: Some(paying(command)),
     };
-    let (placed, claims) = place(context, &wanted)?;
+    let (placed, claims, found) = place(context, &wanted)?;
     let pays = (placed.purchase, PaysFor::OwnHold);
-    let started = start(context, command, pays, placed.quote);
-    let events = SmallVec::from_iter([Event::HoldPlaced(placed), started]);
-    Ok(Decision { events, claims })
+    let started = start(context, command, pays, placed.quote, placed.hits.clone());
+    Ok(Decision {
+        events: SmallVec::from_iter([Event::HoldPlaced(placed), started]),
+        claims,
+        found,
+    })
 }
 
 fn pay_earlier_hold(
     context: Context<'_>,
     command: &Buy,
     hold: PurchaseId,
-) -> Result<Decision, Refusal> {
+) -> Result<Decision, Turned> {
     let Context {
         shard,
         catalogue,
@@ -64,23 +68,38 @@ fn pay_earlier_hold(
         .ok_or(Refusal::HoldNotFound)?;
     let product = catalogue.product_at(purchase.product);
     if product.terms.product != command.product || purchase.quantity != command.quantity {
-        return Err(Refusal::InvalidRequest);
+        return Err(Refusal::InvalidRequest.into());
     }
     match purchase.state() {
-        PurchaseState::Expired => return Err(Refusal::HoldExpired),
-        PurchaseState::Held if at >= purchase.expires_at => return Err(Refusal::HoldExpired),
-        _ if !purchase.may(Step::PaymentStarted) => return Err(Refusal::HoldClosed),
+        PurchaseState::Expired => return Err(Refusal::HoldExpired.into()),
+        PurchaseState::Held if at >= purchase.expires_at => {
+            return Err(Refusal::HoldExpired.into());
+        }
+        _ if !purchase.may(Step::PaymentStarted) => return Err(Refusal::HoldClosed.into()),
         _ => {}
     }
     let quote = quote_of_hold(context, command, purchase)?;
-    let amounts = within_limits(context, paying(command), &quote)?;
-    let started = start(context, command, (hold, PaysFor::EarlierHold), quote);
+    let asked = Asked {
+        origin: &command.origin,
+        user: &command.user,
+        card: Some(&command.card),
+        product: &command.product,
+        quantity: purchase.quantity,
+        currency: command.currency,
+        amount: quote.unit_price.times(purchase.quantity),
+    };
+    let found = judge(context, &asked)?;
+    let amounts = within_limits(context, paying(command), &quote);
+    let amounts = amounts.map_err(|reason| found.turned(reason))?;
+    let pays = (hold, PaysFor::EarlierHold);
+    let started = start(context, command, pays, quote, hits(context, found));
     Ok(Decision {
         events: SmallVec::from_iter([started]),
         claims: Claims {
             amounts,
             ..Claims::default()
         },
+        found,
     })
 }
 
@@ -124,7 +143,10 @@ fn start(
     command: &Buy,
     (purchase, pays_for): (PurchaseId, PaysFor),
     quote: Quote,
+    hits: Vec<RuleHit>,
 ) -> Event {
+    let mut review = review_reasons(context, &quote);
+    review.extend(reviews(&hits));
     Event::PaymentStarted(PaymentStarted {
         purchase,
         user: command.user.clone(),
@@ -132,7 +154,8 @@ fn start(
         card: command.card.clone(),
         pays_for,
         origin: command.origin.clone(),
-        review: review_reasons(context, &quote),
-        device: DeviceKept::Yes,
+        review,
+        device: DeviceKept::AndAddress,
+        hits,
     })
 }

@@ -1,17 +1,19 @@
 //! Decides `PlaceHold`, and the placing half of a buy.
 
 use super::amounts::{Paying, within_limits};
-use super::{Claims, Context, Decision};
-use crate::engine::catalogue::{Promotion, quote};
+use super::risk::{Asked, hits, judge};
+use super::{Claims, Context, Decision, Turned};
+use crate::engine::catalogue::{Product, Promotion, quote};
 use crate::engine::command::PlaceHold;
 use crate::engine::event::{Event, Flow, HoldPlaced, Origin};
 use crate::engine::refusal::Refusal;
+use crate::engine::risk::program::Found;
 use crate::ids::{ProductId, PromotionCode, UserId};
 use crate::money::Currency;
 use std::sync::Arc;
 
 /// Whether units may be set aside, and the event that says so.
-pub fn decide_hold(context: Context<'_>, command: &PlaceHold) -> Result<Decision, Refusal> {
+pub fn decide_hold(context: Context<'_>, command: &PlaceHold) -> Result<Decision, Turned> {
     let wanted = Wanted {
         origin: &command.origin,
         user: &command.user,
@@ -22,9 +24,10 @@ pub fn decide_hold(context: Context<'_>, command: &PlaceHold) -> Result<Decision
         flow: Flow::Hold,
         paying: None,
     };
-    let (placed, claims) = place(context, &wanted)?;
+    let (placed, claims, found) = place(context, &wanted)?;
     Ok(Decision {
         claims,
+        found,
         ..Decision::without_claims(Event::HoldPlaced(placed))
     })
 }
@@ -46,9 +49,8 @@ pub(super) struct Wanted<'a> {
 pub(super) fn place(
     context: Context<'_>,
     wanted: &Wanted<'_>,
-) -> Result<(HoldPlaced, Claims), Refusal> {
+) -> Result<(HoldPlaced, Claims, Found), Turned> {
     let Context {
-        shard,
         catalogue,
         settings,
         at,
@@ -72,6 +74,35 @@ pub(super) fn place(
     let priced = product.price(currency).ok_or(Refusal::CurrencyNotAllowed)?;
     debug_assert!(priced.get() > 0);
 
+    let asked = Asked {
+        origin: wanted.origin,
+        user: wanted.user,
+        card: wanted.paying.map(|paying| paying.card),
+        product: wanted.product,
+        quantity: wanted.quantity,
+        currency,
+        amount: priced.times(wanted.quantity),
+    };
+    let found = judge(context, &asked)?;
+    let set_aside = set_aside(context, wanted, product, currency);
+    let (mut placed, claims) = set_aside.map_err(|reason| found.turned(reason))?;
+    placed.hits = hits(context, found);
+    Ok((placed, claims, found))
+}
+
+/// The checks from the limits to stock.
+fn set_aside(
+    context: Context<'_>,
+    wanted: &Wanted<'_>,
+    product: &Product,
+    currency: Currency,
+) -> Result<(HoldPlaced, Claims), Refusal> {
+    let Context {
+        shard,
+        settings,
+        at,
+        ..
+    } = context;
     shard.room_for_purchase(&settings.bounds)?;
     let committed = shard.committed(wanted.user, product.index);
     let limit = product.terms.per_user_limit.unwrap_or(u32::MAX);
@@ -124,6 +155,7 @@ pub(super) fn place(
         expires_at: at.plus_ms(hold_ttl_ms),
         flow: wanted.flow,
         origin: wanted.origin.clone(),
+        hits: Vec::new(),
     };
     Ok((placed, claims))
 }

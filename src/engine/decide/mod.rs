@@ -11,10 +11,12 @@ mod buy;
 mod hold;
 mod payment;
 mod release;
+mod risk;
 
 use crate::engine::catalogue::Catalogue;
 use crate::engine::cells::{OwnedPromotionClaim, OwnedStockClaim};
 use crate::engine::event::Event;
+use crate::engine::risk::program::Found;
 use crate::engine::settings::EngineSettings;
 use crate::engine::shard::Shard;
 use crate::engine::shared::{AmountClaims, SharedAmounts};
@@ -26,6 +28,7 @@ pub use buy::decide_buy;
 pub use hold::decide_hold;
 pub use payment::decide_payment;
 pub use release::{decide_expiries, decide_release};
+pub use risk::{Turned, Watch};
 
 /// What deciding may look at beside the command.
 #[derive(Copy, Clone, Debug)]
@@ -38,6 +41,8 @@ pub struct Context<'a> {
     pub settings: &'a EngineSettings,
     /// What was bought with each card and from each device.
     pub shared: &'a SharedAmounts,
+    /// The risk rules in force and their counters; `None`: no rules.
+    pub watch: Option<Watch<'a>>,
     /// Now.
     pub at: UnixMs,
     /// When today began.
@@ -54,6 +59,8 @@ pub struct Decision {
     pub events: Events,
     /// Units and uses set aside meanwhile.
     pub claims: Claims,
+    /// The risk rules that were met.
+    pub found: Found,
 }
 
 /// Claims on shared cells. Dropped, they give back what they took.
@@ -83,6 +90,7 @@ impl Decision {
         Self {
             events: SmallVec::from_iter([event]),
             claims: Claims::default(),
+            found: Found::default(),
         }
     }
 }

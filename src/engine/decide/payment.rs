@@ -6,7 +6,7 @@ use crate::engine::command::{PaymentStep, Verdict};
 use crate::engine::event::{
     CaptureStarted, Decider, Event, PaymentAuthorized, PaymentCaptured, PaymentDeclined,
     PaymentVoided, RefundFailed, RefundSucceeded, ReviewDecided, ReviewOpened, ReviewVerdict,
-    VoidStarted, VoidStuck,
+    VoidStarted, VoidStuck, Whence,
 };
 use crate::engine::purchase::{Purchase, Refund};
 use crate::engine::refusal::Refusal;
@@ -35,6 +35,19 @@ pub fn decide_payment(
     }
 }
 
+/// Where the payment came from: what its outcome is counted by.
+fn whence(context: Context<'_>, stored: &Purchase) -> Option<Whence> {
+    let payment = stored.payment.as_deref()?;
+    let product = &context.catalogue.product_at(stored.product).terms.product;
+    let particulars = stored.particulars.as_deref();
+    Some(Whence {
+        card: payment.card.clone(),
+        product: product.clone(),
+        ip: payment.ip,
+        device: particulars.and_then(|it| it.device.clone()),
+    })
+}
+
 fn event_of(
     context: Context<'_>,
     (purchase, stored): (PurchaseId, &Purchase),
@@ -61,6 +74,7 @@ fn event_of(
             cause,
             code,
             advice,
+            whence: whence(context, stored),
         }),
         // A person decides first.
         PaymentStep::StartCapture if stored.wants_review() => return Err(Refusal::WrongState),
@@ -94,6 +108,7 @@ fn event_of(
                 signing_key,
                 tokens,
                 debt_paid,
+                whence: whence(context, stored),
             })
         }
         PaymentStep::StartVoid {

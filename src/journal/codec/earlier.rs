@@ -4,10 +4,13 @@
 //! Deliberately absent: writing them.
 
 use crate::engine::event::{
-    DeclineCause, DeviceKept, Origin, PaymentCaptured, PaymentDeclined, PaymentStarted, PaysFor,
-    Quote, RetryAdvice, VoidCause, VoidStarted,
+    AttemptRefused, DeclineCause, DeviceKept, Flow, HoldPlaced, Origin, PaymentCaptured,
+    PaymentDeclined, PaymentStarted, PaysFor, Quote, RetryAdvice, VoidCause, VoidStarted,
 };
-use crate::ids::{CaptureId, CardToken, PurchaseId, ReceiptKeyId, UserId};
+use crate::engine::refusal::Refusal;
+use crate::ids::{
+    CaptureId, CardToken, GatewayCode, ProductId, PromotionCode, PurchaseId, ReceiptKeyId, UserId,
+};
 use crate::money::Tokens;
 use crate::time::UnixMs;
 use rkyv::{Archive, Deserialize, Serialize};
@@ -34,6 +37,7 @@ impl From<PaymentStartedV1> for PaymentStarted {
             origin: old.origin,
             review: Vec::new(),
             device: DeviceKept::No,
+            hits: Vec::new(),
         }
     }
 }
@@ -53,6 +57,7 @@ impl From<PaymentDeclinedV1> for PaymentDeclined {
             cause: old.cause,
             code: None,
             advice: RetryAdvice::Free,
+            whence: None,
         }
     }
 }
@@ -75,6 +80,7 @@ impl From<PaymentCapturedV1> for PaymentCaptured {
             signing_key: None,
             tokens: Tokens::NONE,
             debt_paid: Tokens::NONE,
+            whence: None,
         }
     }
 }
@@ -95,6 +101,139 @@ impl From<VoidStartedV1> for VoidStarted {
             cause: old.cause,
             deadline: UnixMs::new(0),
             by: None,
+        }
+    }
+}
+
+/// Risk rules said nothing of attempts yet, and outcomes did not say where the payment came from.
+#[derive(Archive, Serialize, Deserialize)]
+pub(super) struct AttemptRefusedV1 {
+    flow: Flow,
+    reason: Refusal,
+    user: Option<UserId>,
+    product: Option<ProductId>,
+    quantity: u32,
+    card: Option<CardToken>,
+    origin: Origin,
+}
+
+impl From<AttemptRefusedV1> for AttemptRefused {
+    fn from(old: AttemptRefusedV1) -> Self {
+        Self {
+            flow: old.flow,
+            reason: old.reason,
+            user: old.user,
+            product: old.product,
+            quantity: old.quantity,
+            card: old.card,
+            origin: old.origin,
+            hits: Vec::new(),
+        }
+    }
+}
+
+#[derive(Archive, Serialize, Deserialize)]
+pub(super) struct HoldPlacedV1 {
+    purchase: PurchaseId,
+    user: UserId,
+    product: ProductId,
+    quantity: u32,
+    quote: Quote,
+    promotion: Option<PromotionCode>,
+    expires_at: UnixMs,
+    flow: Flow,
+    origin: Origin,
+}
+
+impl From<HoldPlacedV1> for HoldPlaced {
+    fn from(old: HoldPlacedV1) -> Self {
+        Self {
+            purchase: old.purchase,
+            user: old.user,
+            product: old.product,
+            quantity: old.quantity,
+            quote: old.quote,
+            promotion: old.promotion,
+            expires_at: old.expires_at,
+            flow: old.flow,
+            origin: old.origin,
+            hits: Vec::new(),
+        }
+    }
+}
+
+#[derive(Archive, Serialize, Deserialize)]
+pub(super) struct PaymentStartedV2 {
+    purchase: PurchaseId,
+    user: UserId,
+    quote: Quote,
+    card: CardToken,
+    pays_for: PaysFor,
+    origin: Origin,
+    review: Vec<String>,
+    device: DeviceKept,
+}
+
+impl From<PaymentStartedV2> for PaymentStarted {
+    fn from(old: PaymentStartedV2) -> Self {
+        Self {
+            purchase: old.purchase,
+            user: old.user,
+            quote: old.quote,
+            card: old.card,
+            pays_for: old.pays_for,
+            origin: old.origin,
+            review: old.review,
+            device: old.device,
+            hits: Vec::new(),
+        }
+    }
+}
+
+#[derive(Archive, Serialize, Deserialize)]
+pub(super) struct PaymentDeclinedV2 {
+    purchase: PurchaseId,
+    user: UserId,
+    cause: DeclineCause,
+    code: Option<GatewayCode>,
+    advice: RetryAdvice,
+}
+
+impl From<PaymentDeclinedV2> for PaymentDeclined {
+    fn from(old: PaymentDeclinedV2) -> Self {
+        Self {
+            purchase: old.purchase,
+            user: old.user,
+            cause: old.cause,
+            code: old.code,
+            advice: old.advice,
+            whence: None,
+        }
+    }
+}
+
+#[derive(Archive, Serialize, Deserialize)]
+pub(super) struct PaymentCapturedV2 {
+    purchase: PurchaseId,
+    user: UserId,
+    capture: CaptureId,
+    receipt_key: ReceiptKeyId,
+    signing_key: Option<ReceiptKeyId>,
+    tokens: Tokens,
+    debt_paid: Tokens,
+}
+
+impl From<PaymentCapturedV2> for PaymentCaptured {
+    fn from(old: PaymentCapturedV2) -> Self {
+        Self {
+            purchase: old.purchase,
+            user: old.user,
+            capture: old.capture,
+            receipt_key: old.receipt_key,
+            signing_key: old.signing_key,
+            tokens: old.tokens,
+            debt_paid: old.debt_paid,
+            whence: None,
         }
     }
 }

@@ -12,8 +12,8 @@ pub const MAGIC: [u8; 8] = *b"HFSNAP\r\n";
 /// The last bytes of every snapshot.
 pub const TRAILER: [u8; 8] = *b"\r\nPANSFH";
 /// The shape that is written today. Version 1 had no webhooks and nothing beside the shards' images,
-/// version 2 no particulars of payments.
-pub const VERSION: u32 = 3;
+/// version 2 no particulars of payments, version 3 no risk rules, and counted attempts only.
+pub const VERSION: u32 = 4;
 /// The oldest shape that is read.
 pub const VERSION_MIN: u32 = 1;
 /// The largest section, in bytes: nothing larger is allocated, whatever a file says.
@@ -38,6 +38,12 @@ pub enum Tag {
     ShardMore(u8),
     /// What some of one shard's payments have beside both; only where there is any.
     ShardParticulars(u8),
+    /// Risk rules.
+    Rules,
+    /// Distinct values that are counted.
+    Distinct,
+    /// What one shard has for the risk rules; only where it has any.
+    ShardRisk(u8),
     /// What was sold and used elsewhere, before; only where there is any.
     Imported,
     /// What one shard's buyers bought elsewhere, before; likewise.
@@ -52,6 +58,9 @@ impl Tag {
             Self::Velocity => 2,
             Self::Webhooks => 3,
             Self::ShardMore(shard) => 0x200 + shard as u32,
+            Self::Rules => 5,
+            Self::Distinct => 6,
+            Self::ShardRisk(shard) => 0x500 + shard as u32,
             Self::ShardParticulars(shard) => 0x300 + shard as u32,
             Self::Imported => 4,
             Self::ShardImported(shard) => 0x400 + shard as u32,
@@ -64,6 +73,9 @@ impl Tag {
             2 => Some(Self::Velocity),
             3 => Some(Self::Webhooks),
             0x300..=0x3ff => Some(Self::ShardParticulars(number.to_le_bytes()[0])),
+            5 => Some(Self::Rules),
+            6 => Some(Self::Distinct),
+            0x500..=0x5ff => Some(Self::ShardRisk(number.to_le_bytes()[0])),
             4 => Some(Self::Imported),
             0x400..=0x4ff => Some(Self::ShardImported(number.to_le_bytes()[0])),
             0x200..=0x2ff => Some(Self::ShardMore(number.to_le_bytes()[0])),

@@ -10,10 +10,12 @@ pub(super) mod store;
 
 use super::Journal;
 use super::fault::JournalError;
+use super::risk::Rules;
 use super::webhooks::Seen;
 use crate::engine::catalogue::Catalogue;
 use crate::engine::event::{ProductSet, PromotionSet};
-use crate::engine::image::{ShardImage, ShardImported, ShardMore, ShardParticulars};
+use crate::engine::image::{Beside, ShardImage};
+use crate::engine::risk::kept::depths_of;
 use crate::engine::settings::{EngineSettings, Limits};
 use crate::engine::shard::Shard;
 use crate::engine::velocity::Velocity;
@@ -76,6 +78,12 @@ struct VelocityImage {
     keys: Vec<(u128, Vec<u64>)>,
 }
 
+/// For each key its values, each with the instant at which it was seen last.
+#[derive(Archive, Serialize, Deserialize)]
+struct DistinctImage {
+    keys: Vec<(u128, Vec<(u64, u64)>)>,
+}
+
 impl Journal {
     /// Takes a snapshot, and lets go of the log behind the older of the two kept. Blocks this
     /// thread, but no command for longer than it takes to copy one shard.
@@ -96,32 +104,28 @@ impl Journal {
 
         // The counters first: what is counted meanwhile is counted again, which changes nothing.
         // Turns that were between appending and counting have counted once they end.
-        let velocity_lsn = self.appended();
-        ShardId::all().for_each(|id| drop(self.shard(id)));
-        let velocity = velocity_image(&self.velocity);
+        let (rules, velocity, distinct, velocity_lsn) = {
+            // Rules do not change meanwhile: how much is kept is as of this LSN.
+            let rules = self.rules_turn.lock();
+            let velocity_lsn = self.appended();
+            ShardId::all().for_each(|id| drop(self.shard(id)));
+            let velocity = velocity_image(&self.velocity);
+            let distinct = distinct_image(&self.velocity);
+            (rules.clone(), velocity, distinct, velocity_lsn)
+        };
         let (seen, seen_lsn) = {
             let _turn = self.webhook_turn.lock();
             (self.seen.image(self.now()), self.appended())
         };
         for id in ShardId::all() {
-            let (image, more, particulars, imported, lsn) = {
+            let (image, beside, lsn) = {
                 let shard = self.shard(id);
-                let (more, particulars) = (shard.more(), shard.particulars());
-                let imported = shard.imported();
-                (shard.image(), more, particulars, imported, self.appended())
+                (shard.image(), Beside::of(&shard), self.appended())
             };
             writing.purchases += image.purchases() as u64;
             writing.section(Tag::Shard(number_of(id)), lsn, &archived(&image))?;
-            if !more.is_empty() {
-                writing.section(Tag::ShardMore(number_of(id)), lsn, &archived(&more))?;
-            }
-            if !particulars.is_empty() {
-                let tag = Tag::ShardParticulars(number_of(id));
-                writing.section(tag, lsn, &archived(&particulars))?;
-            }
-            if !imported.is_empty() {
-                let tag = Tag::ShardImported(number_of(id));
-                writing.section(tag, lsn, &archived(&imported))?;
+            for (tag, bytes) in sections_of(&beside, number_of(id)) {
+                writing.section(tag, lsn, &bytes)?;
             }
         }
         // The catalogue after the shards, so that it has every place that they name.
@@ -139,6 +143,8 @@ impl Journal {
             writing.section(Tag::Imported, lsn, &archived(&imported))?;
         }
         writing.section(Tag::Velocity, velocity_lsn, &archived(&velocity))?;
+        writing.section(Tag::Distinct, velocity_lsn, &archived(&distinct))?;
+        writing.section(Tag::Rules, velocity_lsn, &archived(&rules))?;
         writing.section(Tag::Webhooks, seen_lsn, &archived(&seen))?;
 
         self.wait_durable(writing.last)?;
@@ -217,6 +223,10 @@ pub struct Restored {
     pub shards: Vec<(Shard, Lsn)>,
     /// The counters; events from anywhere may be applied to them again.
     pub velocity: Velocity,
+    /// What the log says of risk rules, with how much is kept of the counters.
+    pub rules: Rules,
+    /// Rules set from here on are to be applied.
+    pub rules_lsn: Lsn,
     /// Nonces and event ids of webhooks; likewise.
     pub(in crate::journal) seen: Seen,
     /// Recovery reads the log from here on.
@@ -232,9 +242,8 @@ pub fn restore(
     let log_id = reader.log_id();
     let velocity = Velocity::new(engine.bounds.velocity_keys_max, log_id);
     let seen = Seen::new(engine.webhooks);
-    let mut more: Vec<Option<ShardMore>> = (0..SHARD_COUNT).map(|_| None).collect();
-    let mut particulars: Vec<Option<ShardParticulars>> = (0..SHARD_COUNT).map(|_| None).collect();
-    let mut imported: Vec<Option<ShardImported>> = (0..SHARD_COUNT).map(|_| None).collect();
+    let mut beside: Vec<Beside> = (0..SHARD_COUNT).map(|_| Beside::default()).collect();
+    let (mut rules, mut rules_lsn) = (Rules::default(), Lsn(0));
     let mut sold_elsewhere = None;
     let mut catalogue = None;
     let mut images: Vec<Option<(ShardImage, Lsn)>> = (0..SHARD_COUNT).map(|_| None).collect();
@@ -262,13 +271,29 @@ pub fn restore(
                      and webhooks.nonces_max",
                 ))?;
             }
+            Tag::Distinct => {
+                let image: DistinctImage = unarchived(&bytes)?;
+                let taken = image
+                    .keys
+                    .iter()
+                    .try_for_each(|(key, it)| velocity.import_distinct(*key, it));
+                taken.ok_or(refused(
+                    "the section of distinct values holds what is no instant",
+                ))?;
+            }
+            Tag::Rules => {
+                rules = unarchived(&bytes)?;
+                rules_lsn = lsn;
+                velocity.keep(&depths_of(rules.kept()));
+            }
             Tag::Imported => sold_elsewhere = Some(unarchived::<ImportedImage>(&bytes)?),
             Tag::ShardImported(number) => {
-                imported[usize::from(number)] = Some(unarchived(&bytes)?);
+                beside[usize::from(number)].imported = unarchived(&bytes)?;
             }
-            Tag::ShardMore(number) => more[usize::from(number)] = Some(unarchived(&bytes)?),
+            Tag::ShardRisk(number) => beside[usize::from(number)].risk = unarchived(&bytes)?,
+            Tag::ShardMore(number) => beside[usize::from(number)].more = unarchived(&bytes)?,
             Tag::ShardParticulars(number) => {
-                particulars[usize::from(number)] = Some(unarchived(&bytes)?);
+                beside[usize::from(number)].particulars = unarchived(&bytes)?;
             }
             Tag::Shard(number) => {
                 images[usize::from(number)] = Some((unarchived(&bytes)?, lsn));
@@ -282,19 +307,13 @@ pub fn restore(
             .ok_or(refused("what was sold elsewhere names what is not there"))?;
     }
     let mut shards = Vec::with_capacity(SHARD_COUNT);
-    let beside = more.into_iter().zip(particulars).zip(imported);
-    for ((id, image), ((more, particulars), imported)) in ShardId::all().zip(images).zip(beside) {
+    for ((id, image), beside) in ShardId::all().zip(images).zip(beside) {
         let (image, lsn) = image.ok_or(refused("it has no section for some shard"))?;
         let shard = Shard::from_image(id, image, &catalogue);
         let mut shard = shard.ok_or(refused("a shard names what is not there"))?;
-        let whole = shard.put_more(more.unwrap_or_default());
-        let whole = whole.and_then(|()| shard.put_particulars(particulars.unwrap_or_default()));
+        let whole = shard.put_beside(beside, &catalogue);
         whole.ok_or(refused(
             "what stands beside a shard names what is not there",
-        ))?;
-        let whole = shard.put_imported(imported.unwrap_or_default(), &catalogue);
-        whole.ok_or(refused(
-            "what buyers bought elsewhere names what is not there",
         ))?;
         shards.push((shard, lsn));
     }
@@ -305,17 +324,20 @@ pub fn restore(
         catalogue_lsn,
         shards,
         velocity,
+        rules,
+        rules_lsn,
         seen,
         first,
     })
 }
 
-/// SHA-256 over the catalogue, the limits and all shards, in hexadecimal. Units and uses are in it by way of
-/// the purchases; the velocity counters are not.
+/// SHA-256 over the catalogue, the limits, the risk rules and all shards, in hexadecimal. Units and
+/// uses are in it by way of the purchases; the velocity counters are not.
 pub fn digest(
     catalogue: &Catalogue,
     limits: Limits,
-    shards: impl Iterator<Item = (ShardImage, ShardMore, ShardParticulars, ShardImported)>,
+    rules: &Rules,
+    shards: impl Iterator<Item = (ShardImage, Beside)>,
 ) -> String {
     let mut hash = Sha256::new();
     hash.update(Sha256::digest(archived(&catalogue_image(
@@ -325,19 +347,40 @@ pub fn digest(
     if !imported.is_empty() {
         hash.update(Sha256::digest(archived(&imported)));
     }
-    for (image, more, particulars, imported) in shards {
+    if *rules != Rules::default() {
+        hash.update(Sha256::digest(archived(rules)));
+    }
+    for (image, beside) in shards {
         hash.update(Sha256::digest(archived(&image)));
-        if !more.is_empty() {
-            hash.update(Sha256::digest(archived(&more)));
-        }
-        if !particulars.is_empty() {
-            hash.update(Sha256::digest(archived(&particulars)));
-        }
-        if !imported.is_empty() {
-            hash.update(Sha256::digest(archived(&imported)));
+        for (_, bytes) in sections_of(&beside, 0) {
+            hash.update(Sha256::digest(bytes));
         }
     }
     hex::encode(hash.finalize())
+}
+
+/// The sections of what stands beside the image of shard `number`: only of what there is.
+fn sections_of(beside: &Beside, number: u8) -> Vec<(Tag, rkyv::util::AlignedVec)> {
+    let Beside {
+        more,
+        particulars,
+        imported,
+        risk,
+    } = beside;
+    let mut sections = Vec::new();
+    if !more.is_empty() {
+        sections.push((Tag::ShardMore(number), archived(more)));
+    }
+    if !particulars.is_empty() {
+        sections.push((Tag::ShardParticulars(number), archived(particulars)));
+    }
+    if !imported.is_empty() {
+        sections.push((Tag::ShardImported(number), archived(imported)));
+    }
+    if !risk.is_empty() {
+        sections.push((Tag::ShardRisk(number), archived(risk)));
+    }
+    sections
 }
 
 fn number_of(id: ShardId) -> u8 {
@@ -411,6 +454,12 @@ fn velocity_image(velocity: &Velocity) -> VelocityImage {
     let mut keys = Vec::new();
     velocity.export(|key, instants| keys.push((key, instants)));
     VelocityImage { keys }
+}
+
+fn distinct_image(velocity: &Velocity) -> DistinctImage {
+    let mut keys = Vec::new();
+    velocity.export_distinct(|key, seen| keys.push((key, seen)));
+    DistinctImage { keys }
 }
 
 fn archived<T>(image: &T) -> rkyv::util::AlignedVec

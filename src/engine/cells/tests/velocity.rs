@@ -6,7 +6,9 @@ use std::thread;
 
 use proptest::prelude::*;
 
-use crate::engine::cells::{AT_MS_MAX, AttemptInstant, KEYS_MIN, VelocityCell, VelocityTable};
+use crate::engine::cells::{
+    AT_MS_MAX, AttemptInstant, Cell, KEYS_MIN, VelocityCell, VelocityTable,
+};
 
 fn at(at_ms: u64, tiebreak: u64) -> AttemptInstant {
     AttemptInstant::new(at_ms, tiebreak)
@@ -36,15 +38,15 @@ fn an_instant_keeps_its_millisecond_and_tells_apart_what_happened_in_it() {
 
 #[test]
 fn exactly_n_and_exactly_w() {
-    let table = VelocityTable::new(KEYS_MIN, 4);
+    let table = <VelocityTable>::new(KEYS_MIN);
     for ms in [100, 200, 300] {
-        table.record(9, at(ms, 0));
+        table.record(9, at(ms, 0), 4);
     }
     assert!(
         !table.more_than(9, 3, 1_000, 300),
         "three are not more than three"
     );
-    table.record(9, at(400, 0));
+    table.record(9, at(400, 0), 4);
     assert!(table.more_than(9, 3, 1_000, 400));
     assert!(table.more_than(9, 3, 301, 400), "the first is 300 ms old");
     assert!(!table.more_than(9, 3, 300, 400), "exactly W old is out");
@@ -55,18 +57,18 @@ fn exactly_n_and_exactly_w() {
     assert_eq!(table.latest(9, 1), Some(at(400, 0)));
     assert_eq!(table.latest(9, 4), Some(at(100, 0)));
     assert_eq!((table.latest(9, 0), table.latest(9, 5)), (None, None));
-    table.record(9, at(350, 0));
+    table.record(9, at(350, 0), 4);
     assert_eq!(table.latest(9, 4), Some(at(200, 0)), "the oldest went");
     assert_eq!(table.count_since(9, 0, 10), 4, "at least the depth");
 }
 
 #[test]
 fn an_export_taken_over_twice_is_the_same_table() {
-    let table = VelocityTable::new(KEYS_MIN, 3);
+    let table = <VelocityTable>::new(KEYS_MIN);
     for n in 0..200 {
-        table.record(u128::from(n % 20), at(n * 37 % 101, n));
+        table.record(u128::from(n % 20), at(n * 37 % 101, n), 3);
     }
-    let recovered = VelocityTable::new(KEYS_MIN, 3);
+    let recovered = <VelocityTable>::new(KEYS_MIN);
     for _ in 0..2 {
         table.export(|key, instants| recovered.import(key, instants));
     }
@@ -90,10 +92,10 @@ proptest! {
         recorded in proptest::collection::vec((0..40_u64, 0..3_u64), 0..60),
         since in 0..42_u64,
     ) {
-        let cell = VelocityCell::new(depth);
+        let cell = VelocityCell::default();
         let mut model = BTreeSet::new();
         for (ms, tiebreak) in recorded {
-            cell.record(at(ms, tiebreak));
+            cell.record(at(ms, tiebreak), depth);
             model.insert(at(ms, tiebreak));
             let expected: Vec<_> = model.iter().rev().take(depth).rev().copied().collect();
             prop_assert_eq!(contents(&cell), expected);
@@ -113,9 +115,9 @@ proptest! {
         past in 0..20_u64,
     ) {
         let now = recorded.iter().next_back().map_or(0, |(ms, _)| *ms) + past;
-        let table = VelocityTable::new(KEYS_MIN, 6);
+        let table = <VelocityTable>::new(KEYS_MIN);
         for (ms, tiebreak) in recorded.iter().rev() {
-            table.record(1, at(*ms, *tiebreak));
+            table.record(1, at(*ms, *tiebreak), 6);
         }
         let younger = recorded.iter().filter(|(ms, _)| now - ms < window).count();
         prop_assert_eq!(table.more_than(1, n, window, now), younger > n);
@@ -126,7 +128,7 @@ proptest! {
         recorded in proptest::collection::vec((0..500_u64, 0..2_u64), 1..400),
         depth in 1..7_usize,
     ) {
-        let table = VelocityTable::new(KEYS_MIN, depth);
+        let table = <VelocityTable>::new(KEYS_MIN);
         thread::scope(|scope| {
             // Each records everything, from another place and in another direction.
             for start in 0..4 {
@@ -138,7 +140,7 @@ proptest! {
                         turned.reverse();
                     }
                     for (ms, tiebreak) in turned {
-                        table.record(u128::from(ms % 3), at(*ms, *tiebreak));
+                        table.record(u128::from(ms % 3), at(*ms, *tiebreak), depth);
                     }
                 });
             }
@@ -155,16 +157,16 @@ proptest! {
 
 #[test]
 fn at_the_bound_old_keys_go_and_young_ones_stay() {
-    let table = VelocityTable::new(KEYS_MIN, 2);
+    let table = <VelocityTable>::new(KEYS_MIN);
     let bound = KEYS_MIN as u64;
     for n in 0..bound {
-        table.record(n.into(), at(n, 0));
+        table.record(n.into(), at(n, 0), 2);
     }
     assert_eq!(table.keys(), KEYS_MIN);
     // A key that is tried all the time outlives ten tables full of others.
     for n in bound..10 * bound {
-        table.record(7, at(n, 1));
-        table.record(n.into(), at(n, 0));
+        table.record(7, at(n, 1), 2);
+        table.record(n.into(), at(n, 0), 2);
         assert!(table.keys() <= KEYS_MIN, "{} keys", table.keys());
         assert_eq!(table.latest(7, 1), Some(at(n, 1)));
     }
@@ -185,17 +187,17 @@ fn a_key_written_to_while_it_goes_out_stays() {
     const OLD: u64 = 0;
     const OLD_KEYS: u128 = KEYS_MIN as u128 / 16;
     for round in 1..=200 {
-        let table = VelocityTable::new(KEYS_MIN, 3);
+        let table = <VelocityTable>::new(KEYS_MIN);
         for key in 0..KEYS_MIN as u128 {
             // Old and young side by side, so that no sample holds old ones alone.
-            table.record(key, at(if key % 16 == 0 { OLD } else { 1_000 }, 0));
+            table.record(key, at(if key % 16 == 0 { OLD } else { 1_000 }, 0), 3);
         }
         let start = Barrier::new(3);
         thread::scope(|scope| {
             scope.spawn(|| {
                 start.wait();
                 for key in 0..4 * OLD_KEYS {
-                    table.record(u128::MAX - key, at(2_000, round));
+                    table.record(u128::MAX - key, at(2_000, round), 3);
                     let keys = table.keys();
                     assert!(keys <= KEYS_MIN + 3, "{keys} keys");
                 }
@@ -205,7 +207,7 @@ fn a_key_written_to_while_it_goes_out_stays() {
                 scope.spawn(move || {
                     start.wait();
                     for key in 0..OLD_KEYS {
-                        table.record(key * 16, at(3_000, writer));
+                        table.record(key * 16, at(3_000, writer), 3);
                     }
                 });
             }

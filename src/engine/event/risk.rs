@@ -1,0 +1,196 @@
+//! Owns the facts about risk: which rules an attempt met, rules that the operator set, buyers that
+//! the operator paused or rated.
+
+use super::AdminAct;
+use crate::ids::{CardToken, DeviceId, Digest16, ProductId, Segment, UserId};
+use crate::time::UnixMs;
+use compact_str::CompactString;
+use rkyv::{Archive, Deserialize, Serialize};
+use std::net::IpAddr;
+
+/// The longest name of a rule, in characters.
+pub const RULE_NAME_CHARS_MAX: usize = 64;
+
+/// The name of a risk rule: 1 to [`RULE_NAME_CHARS_MAX`] characters of `[A-Za-z0-9_.:-]` and, between
+/// them, single spaces. It is a label of a metric.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Archive, Serialize, Deserialize)]
+pub struct RuleName(CompactString);
+
+impl RuleName {
+    /// The name written `text`; `None` where that is none.
+    pub fn parse(text: &str) -> Option<Self> {
+        let word = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b':' | b'-');
+        let words = |text: &str| {
+            text.split(' ')
+                .all(|part| !part.is_empty() && part.bytes().all(word))
+        };
+        (text.len() <= RULE_NAME_CHARS_MAX && words(text)).then(|| Self(CompactString::new(text)))
+    }
+
+    /// The name.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::fmt::Debug for RuleName {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.write_str(&self.0)
+    }
+}
+
+/// What follows from a rule that holds, the strictest last.
+#[derive(
+    Copy, Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Archive, Serialize, Deserialize,
+)]
+#[repr(u8)]
+pub enum RuleOutcome {
+    /// The hit is written down, and the buyer passes.
+    Observe = 0,
+    /// The money is set aside, and a person decides whether to take it.
+    Review = 1,
+    /// The attempt is refused.
+    Block = 2,
+}
+
+impl RuleOutcome {
+    /// Every one, the strictest last.
+    pub const ALL: [Self; 3] = [Self::Observe, Self::Review, Self::Block];
+
+    /// The language's word.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Observe => "observe",
+            Self::Review => "review",
+            Self::Block => "block",
+        }
+    }
+}
+
+/// A rule that an attempt met.
+#[derive(Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
+pub struct RuleHit {
+    /// Its name.
+    pub rule: RuleName,
+    /// What follows from it.
+    pub outcome: RuleOutcome,
+}
+
+/// Where a payment came from: what its outcome is counted by.
+#[derive(Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
+pub struct Whence {
+    /// The card.
+    pub card: CardToken,
+    /// What it paid for.
+    pub product: ProductId,
+    /// The buyer's address, where the shop said it.
+    pub ip: Option<IpAddr>,
+    /// The buyer's device, where the shop said it.
+    pub device: Option<DeviceId>,
+}
+
+/// Where a set of rules comes from.
+#[derive(Copy, Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
+#[repr(u8)]
+pub enum RulesSource {
+    /// They are shipped with the program.
+    Shipped = 0,
+    /// The file that the configuration names.
+    File = 1,
+    /// `PUT /admin/risk/rules`.
+    Administration = 2,
+}
+
+impl RulesSource {
+    /// The word for it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Shipped => "shipped",
+            Self::File => "file",
+            Self::Administration => "administration",
+        }
+    }
+}
+
+/// How much of a counter is kept, and since when.
+#[derive(Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
+pub struct CounterKept {
+    /// The counter's index.
+    pub counter: u8,
+    /// How many of its instants or values are kept.
+    pub depth: u16,
+    /// Since when; the epoch where there was nothing to count before.
+    pub since: UnixMs,
+}
+
+/// These risk rules are in force from here on.
+#[derive(Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
+pub struct RiskRulesSet {
+    /// As TOML.
+    pub text: String,
+    /// The first half of the text's SHA-256.
+    pub digest: Digest16,
+    /// Where they come from.
+    pub source: RulesSource,
+    /// What is kept for them, beyond what always is.
+    pub kept: Vec<CounterKept>,
+    /// Who set them, where it was the operator.
+    pub by: Option<AdminAct>,
+}
+
+/// A buyer was paused, or is not any more.
+#[derive(Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
+pub struct BuyerPaused {
+    /// Who.
+    pub user: UserId,
+    /// Until when and why; `None`: the pause is lifted.
+    pub pause: Option<Pause>,
+    /// Who did it.
+    pub by: AdminAct,
+}
+
+/// A buyer's attempts are refused for a while.
+#[derive(Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
+pub struct Pause {
+    /// From then on they are not.
+    pub until: UnixMs,
+    /// Why, in the operator's words; at most 500 characters.
+    pub reason: String,
+}
+
+/// The operator rated a buyer.
+#[derive(Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
+pub struct BuyerRated {
+    /// Who.
+    pub user: UserId,
+    /// How; what it does not say is not known any more.
+    pub rating: Rating,
+    /// Who did it.
+    pub by: AdminAct,
+}
+
+/// What the operator knows of a buyer that rules can speak of.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Archive, Serialize, Deserialize)]
+pub struct Rating {
+    /// Which segment the buyer is in.
+    pub segment: Option<Segment>,
+    /// How risky the buyer is, 0 to 1,000.
+    pub risk_score: Option<u32>,
+    /// Since when the buyer's account is there.
+    pub account_since: Option<UnixMs>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_rules_are_words_with_single_spaces() {
+        for good in ["card testing", "a", "ip: 10.0-x_1", &"a".repeat(64)] {
+            assert!(RuleName::parse(good).is_some(), "{good}");
+        }
+        for bad in ["", " a", "a ", "a  b", "ä", "a\"b", "a\nb", &"a".repeat(65)] {
+            assert!(RuleName::parse(bad).is_none(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,392 @@
+//! Owns compiled risk rules: flat tests that lead on to each other, and how they are evaluated.
+//!
+//! Invariants: a test leads to a later one or to the end, so evaluating a rule takes at most as many
+//! steps as it has tests, needs no stack and allocates nothing; there are at most [`RULES_MAX`]
+//! rules, which a set of bits names. A rule speaks of what was before the attempt: the attempt itself
+//! is in no counter yet. What an attempt does not name has a count of zero; a comparison with a fact
+//! that is not known does not hold.
+//! Deliberately absent: the language (`risk`) and the counts (`engine::velocity`).
+
+use super::counter::Counter;
+use crate::engine::event::{RuleHit, RuleName, RuleOutcome};
+use crate::engine::velocity::{Named, Velocity};
+use crate::ids::Segment;
+use crate::money::Currency;
+use crate::time::UnixMs;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// The most rules in force.
+pub const RULES_MAX: usize = 128;
+/// The most tests in all rules together: a place of two bytes names each.
+pub const TESTS_MAX: usize = 16_384;
+
+/// Which way a comparison goes.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub enum Compare {
+    /// `<`
+    Less,
+    /// `<=`
+    AtMost,
+    /// `==`
+    Equal,
+    /// `!=`
+    Unequal,
+    /// `>=`
+    AtLeast,
+    /// `>`
+    More,
+}
+
+impl Compare {
+    fn holds(self, left: i64, right: i64) -> bool {
+        match self {
+            Self::Less => left < right,
+            Self::AtMost => left <= right,
+            Self::Equal => left == right,
+            Self::Unequal => left != right,
+            Self::AtLeast => left >= right,
+            Self::More => left > right,
+        }
+    }
+}
+
+/// What is compared, with what.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Probe {
+    /// A counter over a window.
+    Count {
+        /// Which.
+        counter: Counter,
+        /// Its window.
+        window_ms: u64,
+        /// The threshold.
+        than: i64,
+    },
+    /// What the buyer paid in the attempt's currency over a window.
+    Captured {
+        /// The window.
+        window_ms: u64,
+        /// In minor units.
+        than: i64,
+    },
+    /// What is asked for, in minor units, before any discount.
+    Amount(i64),
+    /// How many units are asked for.
+    Quantity(i64),
+    /// The operator's score of the buyer.
+    RiskScore(i64),
+    /// How long the buyer's account is there, in milliseconds.
+    AccountAge(i64),
+    /// The currency to pay in.
+    Currency(Currency),
+    /// The operator's segment of the buyer.
+    Segment(Segment),
+}
+
+/// Where a test leads to.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// Another test, at this place.
+    Test(u16),
+    /// The rule holds.
+    Hit,
+    /// It does not.
+    Miss,
+}
+
+/// One comparison.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Test {
+    /// What is compared, with what.
+    pub probe: Probe,
+    /// How.
+    pub compare: Compare,
+    /// Where it leads to if it holds.
+    pub yes: Next,
+    /// Where it leads to if it does not.
+    pub no: Next,
+}
+
+/// One rule: its tests stand together, the first one first.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rule {
+    /// Its name.
+    pub name: RuleName,
+    /// What follows from it.
+    pub outcome: RuleOutcome,
+    /// Its tests; places in them count from the rule's own first test.
+    pub tests: Vec<Test>,
+}
+
+/// Compiled rules.
+#[derive(Debug, Default)]
+pub struct RuleSet {
+    rules: Vec<Head>,
+    tests: Vec<Test>,
+}
+
+#[derive(Debug)]
+struct Head {
+    name: RuleName,
+    outcome: RuleOutcome,
+    first: usize,
+    /// How often it held.
+    held: Arc<AtomicU64>,
+}
+
+/// What the rules may look at.
+#[derive(Clone, Copy, Debug)]
+pub struct Facts<'a> {
+    /// Who and what is named.
+    pub named: Named<'a>,
+    /// Now.
+    pub at: UnixMs,
+    /// In minor units, before any discount.
+    pub amount: i64,
+    /// The currency to pay in.
+    pub currency: Currency,
+    /// Units.
+    pub quantity: u32,
+    /// The operator's score of the buyer, where there is one.
+    pub risk_score: Option<u32>,
+    /// Since when the buyer's account is there, where that is known.
+    pub account_since: Option<UnixMs>,
+    /// The operator's segment of the buyer, where there is one.
+    pub segment: Option<&'a Segment>,
+}
+
+/// Where counts and sums come from.
+pub trait Counts {
+    /// A counter, of what `named` names, at `since_ms` or later; exact up to `cap`.
+    fn count(&self, counter: Counter, named: &Named<'_>, since_ms: u64, cap: u32) -> u32;
+
+    /// What the buyer paid in `currency` since then, in minor units.
+    fn captured(&self, named: &Named<'_>, currency: Currency, since_ms: u64) -> i64;
+}
+
+/// The rules that hold, and the strictest outcome among them.
+#[derive(Copy, Clone, Debug, Default, PartialEq, Eq)]
+pub struct Found {
+    hits: u128,
+    strictest: Option<RuleOutcome>,
+}
+
+impl Found {
+    /// The strictest outcome of the rules that hold; `None` where none does.
+    pub const fn strictest(self) -> Option<RuleOutcome> {
+        self.strictest
+    }
+}
+
+impl RuleSet {
+    /// The rules in their order; `None` where there are too many, a name is there twice, or a test
+    /// does not lead on.
+    pub fn new(rules: Vec<Rule>) -> Option<Self> {
+        let tests: usize = rules.iter().map(|rule| rule.tests.len()).sum();
+        (rules.len() <= RULES_MAX && tests <= TESTS_MAX).then_some(())?;
+        let mut set = Self::default();
+        for rule in rules {
+            let twice = set.rules.iter().any(|head| head.name == rule.name);
+            let first = set.tests.len();
+            let count = rule.tests.len();
+            let leads_on = |(place, test): (usize, &Test)| {
+                [test.yes, test.no].iter().all(|next| match next {
+                    Next::Test(next) => (place + 1..count).contains(&usize::from(*next)),
+                    Next::Hit | Next::Miss => true,
+                })
+            };
+            let sound = count > 0 && !twice && rule.tests.iter().enumerate().all(leads_on);
+            sound.then_some(())?;
+            set.tests.extend(rule.tests);
+            set.rules.push(Head {
+                name: rule.name,
+                outcome: rule.outcome,
+                first,
+                held: Arc::default(),
+            });
+        }
+        Some(set)
+    }
+
+    /// Whether there are no rules.
+    pub fn is_empty(&self) -> bool {
+        self.rules.is_empty()
+    }
+
+    /// The names and outcomes, in order.
+    pub fn rules(&self) -> impl Iterator<Item = (&RuleName, RuleOutcome)> {
+        self.rules.iter().map(|head| (&head.name, head.outcome))
+    }
+
+    /// Goes on counting where `before` stands, for rules of the same name and outcome.
+    pub fn count_on_from(&mut self, before: &Self) {
+        for head in &mut self.rules {
+            let same = |it: &&Head| it.name == head.name && it.outcome == head.outcome;
+            if let Some(earlier) = before.rules.iter().find(same) {
+                head.held = Arc::clone(&earlier.held);
+            }
+        }
+    }
+
+    /// Counts the rules that were found.
+    pub fn count(&self, found: Found) {
+        let mut left = found.hits;
+        while left != 0 {
+            let place = left.trailing_zeros() as usize;
+            self.rules[place].held.fetch_add(1, Ordering::Relaxed);
+            left &= left - 1;
+        }
+    }
+
+    /// Each rule with its outcome and how often it held.
+    pub fn counts(&self) -> impl Iterator<Item = (&RuleName, RuleOutcome, u64)> {
+        self.rules.iter().map(|head| {
+            let held = head.held.load(Ordering::Relaxed);
+            (&head.name, head.outcome, held)
+        })
+    }
+
+    /// For each rule, the counters that it asks for: how many have to be kept, over which window.
+    pub fn asks(&self) -> impl Iterator<Item = (usize, Ask)> + '_ {
+        let ends = self.rules.iter().skip(1).map(|head| head.first);
+        let ends = ends.chain([self.tests.len()]);
+        let ranges = self.rules.iter().map(|head| head.first).zip(ends);
+        ranges.enumerate().flat_map(|(rule, (first, end))| {
+            let tests = self.tests[first..end].iter();
+            tests.filter_map(move |test| Some((rule, ask(test)?)))
+        })
+    }
+
+    /// Which rules hold.
+    pub fn evaluate(&self, facts: &Facts<'_>, counts: &impl Counts) -> Found {
+        let mut found = Found::default();
+        for (place, head) in self.rules.iter().enumerate() {
+            if self.holds(head.first, facts, counts) {
+                found.hits |= 1 << place;
+                found.strictest = found.strictest.max(Some(head.outcome));
+            }
+        }
+        found
+    }
+
+    /// The rules that were found, by name.
+    pub fn hits(&self, found: Found) -> Vec<RuleHit> {
+        if found.hits == 0 {
+            return Vec::new();
+        }
+        let hit = |(place, head): (usize, &Head)| {
+            (found.hits >> place & 1 == 1).then(|| RuleHit {
+                rule: head.name.clone(),
+                outcome: head.outcome,
+            })
+        };
+        self.rules.iter().enumerate().filter_map(hit).collect()
+    }
+
+    fn holds(&self, first: usize, facts: &Facts<'_>, counts: &impl Counts) -> bool {
+        let mut place = first;
+        loop {
+            let test = &self.tests[place];
+            let next = if test.holds(facts, counts) {
+                test.yes
+            } else {
+                test.no
+            };
+            match next {
+                Next::Test(next) => place = first + usize::from(next),
+                Next::Hit => return true,
+                Next::Miss => return false,
+            }
+        }
+    }
+}
+
+impl Test {
+    fn holds(&self, facts: &Facts<'_>, counts: &impl Counts) -> bool {
+        // More than `window_ms` ago and exactly as long ago is outside.
+        let since = |window_ms: u64| (facts.at.get() + 1).saturating_sub(window_ms);
+        let (known, than) = match &self.probe {
+            Probe::Count {
+                counter,
+                window_ms,
+                than,
+            } => {
+                let cap = u32::from(self.depth(*than));
+                let count = counts.count(*counter, &facts.named, since(*window_ms), cap);
+                (Some(i64::from(count)), *than)
+            }
+            Probe::Captured { window_ms, than } => {
+                let paid = counts.captured(&facts.named, facts.currency, since(*window_ms));
+                (Some(paid), *than)
+            }
+            Probe::Amount(than) => (Some(facts.amount), *than),
+            Probe::Quantity(than) => (Some(i64::from(facts.quantity)), *than),
+            Probe::RiskScore(than) => (facts.risk_score.map(i64::from), *than),
+            Probe::AccountAge(than) => {
+                let age = |since| i64::try_from(facts.at.since_ms(since)).unwrap_or(i64::MAX);
+                (facts.account_since.map(age), *than)
+            }
+            Probe::Currency(than) => (Some(i64::from(facts.currency != *than)), 0),
+            Probe::Segment(than) => (facts.segment.map(|it| i64::from(it != than)), 0),
+        };
+        known.is_some_and(|known| self.compare.holds(known, than))
+    }
+
+    /// How many have to be kept so that comparing with `than` is exact.
+    fn depth(&self, than: i64) -> u16 {
+        let needed = match self.compare {
+            Compare::AtLeast | Compare::Less => than,
+            Compare::More | Compare::AtMost | Compare::Equal | Compare::Unequal => than + 1,
+        };
+        u16::try_from(needed.max(1)).unwrap_or(u16::MAX)
+    }
+}
+
+/// What a test asks of a counter.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub struct Ask {
+    /// Which.
+    pub counter: Counter,
+    /// How many are to be kept.
+    pub depth: u16,
+    /// For how long.
+    pub window_ms: u64,
+}
+
+fn ask(test: &Test) -> Option<Ask> {
+    match test.probe {
+        Probe::Count {
+            counter,
+            window_ms,
+            than,
+        } => Some(Ask {
+            counter,
+            depth: test.depth(than),
+            window_ms,
+        }),
+        _ => None,
+    }
+}
+
+/// The live counters: what buyers share, and what the buyer's shard sums up itself.
+#[derive(Clone, Copy, Debug)]
+pub struct LiveCounts<'a> {
+    /// What buyers share.
+    pub velocity: &'a Velocity,
+    /// The buyer's shard.
+    pub shard: &'a crate::engine::shard::Shard,
+}
+
+impl Counts for LiveCounts<'_> {
+    fn count(&self, counter: Counter, named: &Named<'_>, since_ms: u64, cap: u32) -> u32 {
+        self.velocity.count(counter, named, since_ms, cap)
+    }
+
+    fn captured(&self, named: &Named<'_>, currency: Currency, since_ms: u64) -> i64 {
+        let since = UnixMs::new(since_ms);
+        named
+            .user
+            .map_or(0, |user| self.shard.captured_since(user, currency, since))
+    }
+}

@@ -1,0 +1,277 @@
+//! Owns the operator's calls about risk: the rules in force, pauses of buyers, ratings of buyers.
+//!
+//! Invariants: rules that do not parse change nothing and are answered with line and column; what is
+//! changed is told once durable; a reason that looks like it has a card number in it is refused and
+//! neither kept nor repeated. Deliberately absent: the language, and what rules lead to.
+
+use super::admin::by;
+use super::answer::Answer;
+use super::body;
+use super::catalogue;
+use super::fields::{Fields, optional, required};
+use super::front::{Call, Front};
+use super::problem::{FieldError, invalid_at};
+use crate::engine::event::{BuyerPaused, BuyerRated, Pause, Rating, RulesSource};
+use crate::engine::refusal::Refusal;
+use crate::ids::{Lsn, Segment, UserId, holds_card_number};
+use crate::journal::{NewRules, Rules, RulesAt, StorageFault};
+use crate::risk::{self, RulesError};
+use crate::time::UnixMs;
+use hyper::Method;
+use hyper::body::Incoming;
+use hyper::header::CONTENT_TYPE;
+use serde_json::{Value, json};
+
+/// The longest reason of a pause.
+const REASON_CHARS_MAX: usize = 500;
+/// The largest score of a buyer.
+const RISK_SCORE_MAX: u32 = 1_000;
+
+impl Front {
+    pub(super) async fn risk_rules(&self, call: Call, body: Incoming) -> Answer {
+        if call.parts.method == Method::PUT
+            && let Err(answer) = self.put_rules(&call, body).await
+        {
+            return answer;
+        }
+        let (rules, durable_at) = self.core.journal.risk_rules();
+        let held = self.core.journal.rule_counts();
+        let held = |name: &str| held.iter().find(|it| it.0.as_str() == name).map(|it| it.2);
+        let shown = rules_json(&rules, self.core.journal.now(), held);
+        self.read(&call, durable_at, || shown.clone()).await
+    }
+
+    async fn put_rules(&self, call: &Call, body: Incoming) -> Result<(), Answer> {
+        let form = form_of(call).ok_or_else(|| call.problem(Refusal::UnsupportedMediaType))?;
+        let read = body::read(body, self.core.body).await;
+        let body = read.map_err(|reason| call.problem(reason))?;
+        let (text, compiled) = understood(form, &body)
+            .map_err(|wrong| invalid_at(call.id, wrong.line, wrong.column, &wrong.message))?;
+        let new = NewRules {
+            compiled: compiled.set,
+            text,
+            source: RulesSource::Administration,
+            by: Some(by(call)),
+        };
+        // It takes every shard's turn.
+        let journal = std::sync::Arc::clone(&self.core.journal);
+        let put = tokio::task::spawn_blocking(move || journal.put_rules(new)).await;
+        let told = put.map_err(|_| call.problem(super::problem::Reason::NotReady))?;
+        self.told(call, told.map(Ok)).await
+    }
+
+    pub(super) async fn pause_buyer(&self, call: Call, body: Incoming) -> Answer {
+        let Some(user) = UserId::parse(&call.param) else {
+            return bad_user(&call);
+        };
+        let pause = if call.parts.method == Method::POST {
+            let body = match self.json_body(&call, body).await {
+                Ok(body) => body,
+                Err(reason) => return call.problem(reason),
+            };
+            match pause_of(&body, self.core.journal.now()) {
+                Ok(pause) => Some(pause),
+                Err(errors) => return call.invalid(Refusal::InvalidRequest, &errors),
+            }
+        } else {
+            None
+        };
+        let paused = BuyerPaused {
+            user: user.clone(),
+            pause,
+            by: by(&call),
+        };
+        let told = self.core.journal.pause_buyer(paused);
+        match self.told(&call, told).await {
+            Ok(()) => self.buyer_risk_told(&call, &user).await,
+            Err(answer) => answer,
+        }
+    }
+
+    pub(super) async fn rate_buyer(&self, call: Call, body: Incoming) -> Answer {
+        let Some(user) = UserId::parse(&call.param) else {
+            return bad_user(&call);
+        };
+        if call.parts.method == Method::PUT {
+            let body = match self.json_body(&call, body).await {
+                Ok(body) => body,
+                Err(reason) => return call.problem(reason),
+            };
+            let rating = match rating_of(&body) {
+                Ok(rating) => rating,
+                Err(errors) => return call.invalid(Refusal::InvalidRequest, &errors),
+            };
+            let rated = BuyerRated {
+                user: user.clone(),
+                rating,
+                by: by(&call),
+            };
+            let told = self.core.journal.rate_buyer(rated);
+            if let Err(answer) = self.told(&call, told).await {
+                return answer;
+            }
+        }
+        self.buyer_risk_told(&call, &user).await
+    }
+
+    async fn buyer_risk_told(&self, call: &Call, user: &UserId) -> Answer {
+        let (pause, rating, durable_at) = self.core.journal.buyer_risk(user);
+        let rating = rating.unwrap_or_default();
+        let shown = json!({
+            "user_id": user.as_str(),
+            "pause": pause.map(|pause| json!({
+                "until": pause.until.to_string(),
+                "reason": pause.reason,
+            })),
+            "segment": rating.segment.as_ref().map(Segment::as_str),
+            "risk_score": rating.risk_score,
+            "account_since": rating.account_since.map(|at| at.to_string()),
+        });
+        self.read(call, durable_at, || shown.clone()).await
+    }
+
+    /// Waits until what was recorded is durable.
+    async fn told(
+        &self,
+        call: &Call,
+        recorded: Result<Result<Lsn, Refusal>, StorageFault>,
+    ) -> Result<(), Answer> {
+        let durable_at = match recorded {
+            Ok(Ok(lsn)) => lsn,
+            Ok(Err(refusal)) => return Err(call.problem(refusal)),
+            Err(_) => return Err(call.problem(Refusal::StorageUnavailable)),
+        };
+        let durable = self.durable(Some(durable_at)).await;
+        durable.map_err(|reason| call.problem(reason))
+    }
+}
+
+/// How rules are written in a body.
+#[derive(Copy, Clone)]
+enum Form {
+    Toml,
+    Json,
+}
+
+fn form_of(call: &Call) -> Option<Form> {
+    let mut types = call.parts.headers.get_all(CONTENT_TYPE).iter();
+    let kind = types.next()?.to_str().ok()?;
+    types.next().is_none().then_some(())?;
+    let kind = kind.split(';').next()?.trim();
+    match kind.to_ascii_lowercase().as_str() {
+        "application/toml" => Some(Form::Toml),
+        "application/json" => Some(Form::Json),
+        _ => None,
+    }
+}
+
+fn understood(form: Form, body: &[u8]) -> Result<(String, risk::Compiled), RulesError> {
+    let text = std::str::from_utf8(body).map_err(|error| {
+        let before = String::from_utf8_lossy(&body[..error.valid_up_to()]);
+        RulesError {
+            line: before.matches('\n').count() + 1,
+            column: before
+                .rsplit('\n')
+                .next()
+                .map_or(0, |it| it.chars().count())
+                + 1,
+            message: "this is not UTF-8".to_owned(),
+        }
+    })?;
+    let text = match form {
+        Form::Toml => text.to_owned(),
+        Form::Json => risk::toml_of_json(text)?,
+    };
+    let compiled = risk::compile(&text)?;
+    Ok((text, compiled))
+}
+
+fn rules_json(rules: &Rules, now: UnixMs, held: impl Fn(&str) -> Option<u64>) -> Value {
+    let Some(in_force) = &rules.in_force else {
+        return json!({ "version": null, "rules": [], "previous": null });
+    };
+    let mut shown = version_json(in_force);
+    let listed = match risk::compile(&in_force.set.text) {
+        Ok(compiled) => {
+            let until = risk::warms_up_until(&compiled.set, &in_force.set.kept, now);
+            let rules = compiled.shown.iter().zip(until).map(|(rule, until)| {
+                json!({
+                    "name": rule.name,
+                    "when": rule.when,
+                    "then": rule.then.as_str(),
+                    "warms_up_until": until.map(|at| at.to_string()),
+                    "hits": held(&rule.name).unwrap_or(0),
+                })
+            });
+            rules.collect()
+        }
+        // It was understood when it was put in force; it says so itself otherwise.
+        Err(_) => Vec::new(),
+    };
+    if let Value::Object(shown) = &mut shown {
+        shown.insert("rules".to_owned(), Value::Array(listed));
+        let previous = rules.previous.as_ref().map(version_json);
+        shown.insert("previous".to_owned(), previous.unwrap_or(Value::Null));
+    }
+    shown
+}
+
+fn version_json(rules: &RulesAt) -> Value {
+    let by = rules.set.by.as_ref();
+    json!({
+        "version": rules.lsn.0,
+        "set_at": rules.at.to_string(),
+        "set_by": by.map(|act| act.owner.as_str().to_owned()),
+        "source": rules.set.source.as_str(),
+        "text": rules.set.text,
+    })
+}
+
+fn pause_of(body: &[u8], now: UnixMs) -> Result<Pause, Vec<FieldError>> {
+    let mut fields = Fields::of(body, &["until", "reason"]);
+    let until = fields.time(required("until"));
+    if until.is_some_and(|until| until <= now) {
+        fields.wrong("until", "has to be in the future");
+    }
+    let reason = fields.text(required("reason"));
+    let reason = reason.filter(|reason| {
+        let fits = (1..=REASON_CHARS_MAX).contains(&reason.chars().count());
+        if !fits {
+            fields.wrong("reason", "has to be 1 to 500 characters");
+        } else if holds_card_number(reason) {
+            fields.wrong("reason", "looks like it has a card number in it");
+        }
+        fits
+    });
+    match (until, reason) {
+        (Some(until), Some(reason)) if fields.are_fine() => Ok(Pause { until, reason }),
+        _ => Err(fields.into_errors()),
+    }
+}
+
+fn rating_of(body: &[u8]) -> Result<Rating, Vec<FieldError>> {
+    let mut fields = Fields::of(body, &["segment", "risk_score", "account_since"]);
+    let segment = fields.parsed(
+        optional("segment"),
+        "has to be 1 to 64 characters of A-Z a-z 0-9 _ . : -",
+        Segment::parse,
+    );
+    let rating = Rating {
+        segment,
+        risk_score: fields.small(optional("risk_score"), 0, RISK_SCORE_MAX),
+        account_since: fields.time(optional("account_since")),
+    };
+    if fields.are_fine() {
+        Ok(rating)
+    } else {
+        Err(fields.into_errors())
+    }
+}
+
+fn bad_user(call: &Call) -> Answer {
+    let error = FieldError {
+        field: "user_id",
+        message: catalogue::PATH_ID_FORM.to_owned(),
+    };
+    call.invalid(Refusal::InvalidRequest, &[error])
+}

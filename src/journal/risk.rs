@@ -1,0 +1,221 @@
+//! Owns the risk rules in force, what is kept for them, and what the operator says of buyers.
+//!
+//! Invariants: rules change while no shard has its turn, so the log tells which attempts were counted
+//! before and which after, and recovery keeps exactly the same counters; the compiled rules and the
+//! event that they came with are swapped together; the set before is remembered.
+//! Deliberately absent: the language (`risk`), which turns text into compiled rules.
+
+use super::Journal;
+use super::fault::StorageFault;
+use crate::engine::apply::Stamp;
+use crate::engine::decide::Claims;
+use crate::engine::event::{BuyerPaused, BuyerRated, CounterKept, Event, RiskRulesSet};
+use crate::engine::event::{Pause, Rating, RuleName, RuleOutcome, RulesSource};
+use crate::engine::refusal::Refusal;
+use crate::engine::risk::counter::Counter;
+use crate::engine::risk::kept::{depths_of, kept_for};
+use crate::engine::risk::program::RuleSet;
+use crate::engine::velocity::{Named, Velocity};
+use crate::ids::{Digest16, Lsn, ShardId, UserId};
+use crate::time::UnixMs;
+use rkyv::{Archive, Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use std::sync::Arc;
+
+/// A set of rules that the log has, and where.
+#[derive(Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
+pub struct RulesAt {
+    /// The rules.
+    pub set: RiskRulesSet,
+    /// Since when they are in force.
+    pub at: UnixMs,
+    /// Where that stands in the log: their version.
+    pub lsn: Lsn,
+}
+
+/// What the log says of risk rules.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Archive, Serialize, Deserialize)]
+pub struct Rules {
+    /// Those in force, where any were ever set.
+    pub in_force: Option<RulesAt>,
+    /// Those before.
+    pub previous: Option<RulesAt>,
+    /// The digest of the rules that a file said last.
+    pub file: Option<Digest16>,
+}
+
+impl Rules {
+    pub(super) fn apply(&mut self, set: &RiskRulesSet, stamp: Stamp, velocity: &Velocity) {
+        if set.source == RulesSource::File {
+            self.file = Some(set.digest);
+        }
+        let now = RulesAt {
+            set: set.clone(),
+            at: stamp.at,
+            lsn: stamp.lsn,
+        };
+        self.previous = self.in_force.replace(now);
+        velocity.keep(&depths_of(&set.kept));
+    }
+
+    /// What is kept of the counters, beyond what always is.
+    pub fn kept(&self) -> &[CounterKept] {
+        self.in_force.as_ref().map_or(&[], |it| &it.set.kept)
+    }
+}
+
+/// Rules to be put in force.
+#[derive(Debug)]
+pub struct NewRules {
+    /// Compiled from the text.
+    pub compiled: RuleSet,
+    /// As TOML.
+    pub text: String,
+    /// Where they come from.
+    pub source: RulesSource,
+    /// Who sets them, where it is the operator.
+    pub by: Option<crate::engine::event::AdminAct>,
+}
+
+/// The first half of a text's SHA-256.
+pub fn digest_of(text: &str) -> Digest16 {
+    let digest = Sha256::digest(text.as_bytes());
+    let (half, _) = digest
+        .split_first_chunk()
+        .expect("a digest has 32 bytes, of which the first 16 are taken");
+    Digest16(*half)
+}
+
+impl Journal {
+    /// The rules in force as the log has them, and from which LSN on they may be told.
+    pub fn risk_rules(&self) -> (Rules, Lsn) {
+        let rules = self.rules_turn.lock().clone();
+        (rules, self.appended())
+    }
+
+    /// The compiled rules in force.
+    pub fn compiled_rules(&self) -> Arc<RuleSet> {
+        self.rules.load_full()
+    }
+
+    /// Each rule in force with its outcome and how often it held since the process started.
+    pub fn rule_counts(&self) -> Vec<(RuleName, RuleOutcome, u64)> {
+        let rules = self.rules.load();
+        let counts = rules.counts();
+        counts
+            .map(|(name, outcome, held)| (name.clone(), outcome, held))
+            .collect()
+    }
+
+    /// Keys of counters that went, or were not taken in, because there were too many.
+    pub fn velocity_given_up(&self) -> u64 {
+        self.velocity.given_up()
+    }
+
+    /// Takes up the rules that the log has in force, compiled again after a restart.
+    pub fn take_up_rules(&self, compiled: RuleSet) {
+        let _turn = self.rules_turn.lock();
+        self.rules.store(Arc::new(compiled));
+    }
+
+    /// Puts `new` in force; the LSN that must be durable before that is told. Takes the turns of all
+    /// shards for a moment.
+    pub fn put_rules(&self, new: NewRules) -> Result<Lsn, StorageFault> {
+        let NewRules {
+            mut compiled,
+            text,
+            source,
+            by,
+        } = new;
+        let mut rules = self.rules_turn.lock();
+        let shards: Vec<_> = ShardId::all().map(|id| self.shard(id)).collect();
+        let latest = shards.iter().map(|shard| shard.last_at()).max();
+        let at = self.now().max(latest.unwrap_or_default());
+        let nobody = shards.iter().all(|shard| shard.sizes().buyers == 0);
+        // Where nothing was there to be counted, nothing was missed.
+        let since = if nobody && self.velocity.keys() == 0 {
+            UnixMs::default()
+        } else {
+            at
+        };
+        let set = RiskRulesSet {
+            digest: digest_of(&text),
+            text,
+            source,
+            kept: kept_for(&compiled, rules.kept(), since),
+            by,
+        };
+        let event = Event::RiskRulesSet(set);
+        let (end, begins) = self.append(std::slice::from_ref(&event), at)?;
+        let lsn = begins[0];
+        let Event::RiskRulesSet(set) = &event else {
+            unreachable!("it was made here")
+        };
+        rules.apply(set, Stamp { at, lsn }, &self.velocity);
+        compiled.count_on_from(&self.rules.load());
+        self.rules.store(Arc::new(compiled));
+        drop(shards);
+        Ok(end)
+    }
+
+    /// Pauses a buyer or lifts the pause; the LSN that must be durable before that is told.
+    pub fn pause_buyer(&self, paused: BuyerPaused) -> Result<Result<Lsn, Refusal>, StorageFault> {
+        let user = paused.user.clone();
+        self.say_of_buyer(&user, &Event::BuyerPaused(paused))
+    }
+
+    /// Rates a buyer, likewise.
+    pub fn rate_buyer(&self, rated: BuyerRated) -> Result<Result<Lsn, Refusal>, StorageFault> {
+        let user = rated.user.clone();
+        self.say_of_buyer(&user, &Event::BuyerRated(rated))
+    }
+
+    /// A buyer's pause, while it lasts, and rating, and from which LSN on they may be told.
+    pub fn buyer_risk(&self, user: &UserId) -> (Option<Pause>, Option<Rating>, Lsn) {
+        let shard = self.shard(ShardId::of(user));
+        let pause = shard.paused(user, self.now()).cloned();
+        let rating = shard.rating(user).cloned();
+        (pause, rating, self.appended())
+    }
+
+    /// A counter of what `named` names, at `since_ms` or later; exact up to `cap` where as much is kept.
+    pub fn count(&self, counter: Counter, named: &Named<'_>, since_ms: u64, cap: u32) -> u32 {
+        self.velocity.count(counter, named, since_ms, cap)
+    }
+
+    /// SHA-256 over every counter that buyers share, in hexadecimal: the same after recovery.
+    /// Means something only while nothing changes.
+    pub fn counters_digest(&self) -> String {
+        let mut keys = Vec::new();
+        self.velocity.export(|key, instants| {
+            let values = instants.into_iter().map(|instant| (0, instant));
+            keys.push((0_u8, key, values.collect::<Vec<_>>()));
+        });
+        self.velocity
+            .export_distinct(|key, seen| keys.push((1, key, seen)));
+        keys.sort_unstable();
+        let mut hash = Sha256::new();
+        for (table, key, values) in keys {
+            hash.update([table]);
+            hash.update(key.to_le_bytes());
+            for (value, instant) in values {
+                hash.update(value.to_le_bytes());
+                hash.update(instant.to_le_bytes());
+            }
+        }
+        hex::encode(hash.finalize())
+    }
+
+    fn say_of_buyer(
+        &self,
+        user: &UserId,
+        event: &Event,
+    ) -> Result<Result<Lsn, Refusal>, StorageFault> {
+        let mut turn = self.turn(ShardId::of(user))?;
+        if let Err(refusal) = turn.shard.room_for_buyer(user, &self.settings.bounds) {
+            return Ok(Err(refusal));
+        }
+        let told = turn.commit_events(std::slice::from_ref(event), Claims::default())?;
+        Ok(Ok(told))
+    }
+}

@@ -1,0 +1,87 @@
+//! Evaluating rules allocates nothing, whatever holds: every allocation of this process is counted.
+//! One test for all: the count is the process's.
+
+use holdfast::engine::risk::counter::{By, Counted, Counter};
+use holdfast::engine::risk::kept::{depths_of, kept_for};
+use holdfast::engine::risk::program::{Facts, LiveCounts};
+use holdfast::engine::shard::Shard;
+use holdfast::engine::velocity::{Named, Velocity};
+use holdfast::ids::{CardToken, DeviceId, ProductId, Segment, ShardId, UserId};
+use holdfast::money::Currency;
+use holdfast::risk::{SHIPPED, compile};
+use holdfast::time::UnixMs;
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+struct Counting;
+
+static ALLOCATIONS: AtomicU64 = AtomicU64::new(0);
+
+// SAFETY: every call goes on to the system's allocator as it came.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
+        // SAFETY: as above.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        // SAFETY: as above.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+const MORE: &str = "
+[[rule]]
+name = \"long\"
+when = \"not (amount > 1 and quantity > 9 or currency == 'EUR') and (segment == 'vip' or account_age < 1d) and amount(captured by user last 1h) >= 0\"
+then = \"observe\"
+";
+
+#[test]
+fn evaluating_allocates_nothing() {
+    let compiled = compile(&format!("{SHIPPED}{MORE}")).expect("they are fine");
+    let velocity = Velocity::new(1_024, 7);
+    velocity.keep(&depths_of(&kept_for(&compiled.set, &[], UnixMs::default())));
+    let shard = Shard::new(ShardId::new(0));
+    let user = UserId::parse("ana-with-a-long-name-that-does-not-fit-inline").expect("an id");
+    let card = CardToken::parse("tok_with_a_long_name_that_does_not_fit_inline").expect("a token");
+    let device = DeviceId::parse("device-1").expect("an id");
+    let product = ProductId::parse("drop-1").expect("an id");
+    let segment = Segment::parse("vip").expect("an id");
+    let facts = Facts {
+        named: Named {
+            user: Some(&user),
+            card: Some(&card),
+            ip: Some("2001:db8::7".parse().expect("an address")),
+            device: Some(&device),
+            product: Some(&product),
+        },
+        at: UnixMs::new(1_800_000_000_000),
+        amount: 5_000,
+        currency: Currency::parse("USD").expect("listed"),
+        quantity: 1,
+        risk_score: Some(1),
+        account_since: Some(UnixMs::new(0)),
+        segment: Some(&segment),
+    };
+    let counts = LiveCounts {
+        velocity: &velocity,
+        shard: &shard,
+    };
+    // What is kept a thread, such as for reading lock-free maps, is made once.
+    let declined = Counter::new(Counted::Declined, By::Card).expect("there is one");
+    velocity.count(declined, &facts.named, 0, 9);
+    let _ = compiled.set.evaluate(&facts, &counts);
+    let before = ALLOCATIONS.load(Ordering::Relaxed);
+    let mut met = 0;
+    for _ in 0..1_000 {
+        let found = compiled.set.evaluate(&facts, &counts);
+        met += u32::from(found.strictest().is_some());
+    }
+    let allocated = ALLOCATIONS.load(Ordering::Relaxed) - before;
+    assert_eq!((met, allocated), (1_000, 0));
+}

@@ -12,6 +12,7 @@ use holdfast::payments::gateway::{
     Answer, Charged, Claim, Class, DeclinedBy, Found, FoundRefund, Gateway, Inquiry, Order,
     PageMark, Trouble,
 };
+use holdfast::time::UnixMs;
 use std::io::Read;
 use std::sync::Arc;
 use stripe_calls::*;
@@ -345,6 +346,18 @@ fn a_refund_that_is_not_finished_is_no_success() {
         }
         assert_eq!(stage.run(stripe.look_up_refund(part)), Ok(expected));
     }
+}
+
+#[test]
+fn a_list_since_an_instant_leaves_out_what_is_older() {
+    let stage = Stage::new();
+    stage.authorized(1);
+    let listed = |since_ms| {
+        let page = stage.stripe.list_since(UnixMs::new(since_ms), None);
+        stage.run(page).unwrap().charges.len()
+    };
+    assert_eq!(listed(now().get() - HOUR_MS), 1);
+    assert_eq!(listed(now().get() + HOUR_MS), 0);
 }
 
 #[test]

@@ -31,6 +31,9 @@ struct Books {
     asked: u32,
     fails: u32,
     circle: bool,
+    window: Option<Duration>,
+    /// What the latest page was asked for.
+    since: Option<UnixMs>,
 }
 
 type Happening = Box<dyn FnOnce(&mut Books) + Send>;
@@ -163,8 +166,13 @@ impl OurBooks for Stage {
 }
 
 impl TheirBooks for Stage {
-    fn page(&self, after: Option<PageMark>) -> Calling<'_, Result<Page, Trouble>> {
+    fn page(
+        &self,
+        since: Option<UnixMs>,
+        after: Option<PageMark>,
+    ) -> Calling<'_, Result<Page, Trouble>> {
         let mut books = self.0.lock().unwrap();
+        books.since = since;
         let place = after.map_or(0, |PageMark(place)| place.parse().unwrap());
         // What was read is on its way while something happens.
         let charges = books.pages.get(place).cloned().unwrap_or_default();
@@ -193,8 +201,10 @@ impl TheirBooks for Stage {
 fn run(set_up: impl FnOnce(&mut Books)) -> (Report, u32) {
     let mut books = Books::default();
     set_up(&mut books);
+    let window = books.window;
     let stage = Stage(Mutex::new(books));
     let limits = Limits {
+        window,
         pause: Duration::ZERO,
         call_timeout: Duration::from_secs(5),
         differences_max: 3,
@@ -219,6 +229,33 @@ fn kinds(report: &Report) -> Vec<(Kind, u64)> {
     found
         .map(|it| (it.kind, it.reference.purchase().sequence()))
         .collect()
+}
+
+#[test]
+fn a_window_leaves_out_what_was_begun_before_it() {
+    const DAY: Duration = Duration::from_hours(24);
+    const DAY_MS: u64 = 86_400_000;
+    let now_ms = Stage(Mutex::default()).now().get();
+    let begun = |books: &mut Books, number: u64, at_ms: u64| {
+        books.captured(number);
+        let payment = books.ours.get_mut(&purchase(number)).unwrap();
+        payment.started_at = UnixMs::new(at_ms);
+    };
+    // Neither of the three is listed; the gateway lists another from before, which is compared.
+    let set_up = |books: &mut Books, window| {
+        books.window = window;
+        begun(books, 1, now_ms - 15 * DAY_MS);
+        begun(books, 2, now_ms - 14 * DAY_MS - 1);
+        begun(books, 3, now_ms - 14 * DAY_MS);
+        begun(books, 4, now_ms - 15 * DAY_MS);
+        books.charges(vec![charge(4, PRICE)]);
+    };
+    let (report, _) = run(|books| set_up(books, Some(14 * DAY)));
+    assert_eq!(kinds(&report), [(Kind::MissingAtGateway, 3)]);
+    assert_eq!((report.counts.agree, report.counts.payments), (1, 4));
+    assert_eq!(report.since, Some(UnixMs::new(now_ms - 14 * DAY_MS)));
+    let (report, _) = run(|books| set_up(books, None));
+    assert_eq!((report.differences.len(), report.since), (3, None));
 }
 
 #[test]

@@ -490,6 +490,47 @@ fn a_running_core_reports_what_differs_everywhere_it_is_looked_for() {
 }
 
 #[test]
+fn a_run_on_demand_may_be_over_everything_or_the_window() {
+    let server = Setup::demo().config("[reconcile]\nevery_s = 0").start();
+    for (query, whole) in [("", false), ("?full=false", false), ("?full=true", true)] {
+        let path = format!("/admin/reconcile{query}");
+        let asked = server.ask(&Request::post(&path).key(ADMIN));
+        assert_eq!(asked.status, 202, "{query}");
+        let run = asked.json()["run"].as_u64().unwrap();
+        let report = until("it has run", || {
+            let status = server.ask(&Request::get("/admin/reconcile").key(ADMIN));
+            let report = status.json()["report"].clone();
+            (report["run"] == run).then_some(report)
+        });
+        assert_eq!(report["since"].is_null(), whole, "{query}: {report}");
+    }
+    let wrong = Request::post("/admin/reconcile?full=yes").key(ADMIN);
+    assert_eq!(server.ask(&wrong).status, 400);
+    let url = format!("http://{}", server.address);
+    let report = reconcile(&["--url", &url, "--key", ADMIN, "--json"]).report();
+    assert!(report["since"].is_null(), "{report}");
+}
+
+#[test]
+fn what_is_due_while_the_circuit_is_open_is_left_out() {
+    let config = "[payments]\nretries_max = 0\nattempt_timeout_ms = 50\n\
+                  [payments.circuit]\nfailures = 1\nopen_ms = 600000\n\
+                  [reconcile]\nevery_s = 1";
+    let server = Setup::demo().config(config).start();
+    server.ask(&Request::buy(
+        "ana",
+        "drop-1",
+        "tok_slow_1500",
+        "key-of-ana",
+    ));
+    server.log.wait_for("reconcile_skipped").unwrap();
+    // Who asks is answered.
+    let url = format!("http://{}", server.address);
+    let asked = reconcile(&["--url", &url, "--key", ADMIN, "--json"]);
+    assert!(asked.report()["run"].is_u64(), "{}", asked.stderr);
+}
+
+#[test]
 fn it_runs_by_itself_every_so_often() {
     let server = Setup::demo().config("[reconcile]\nevery_s = 1").start();
     let line = server.log.wait_for("reconcile").unwrap();

@@ -110,6 +110,51 @@ fn an_inquiry_is_no_dispute_until_the_money_is_withdrawn() {
     }
 }
 
+/// Banks send money back days after a refund was made.
+#[test]
+fn a_refund_that_fails_after_it_was_told_as_done_is_an_error_in_the_log() {
+    let server = start();
+    let purchase = bought(&server, "ana");
+    let id = id_of(&purchase);
+    let charges = server.ask(&Request::get("/admin/sandbox/charges").key(ADMIN));
+    let charges = charges.json();
+    let reference = charges["charges"][0]["reference"].as_str().unwrap();
+    let refund = Request::post(&format!("/admin/purchases/{id}/refunds"))
+        .key(ADMIN)
+        .once("key-refund-1")
+        .json(&json!({"amount": 500, "previously_refunded": 0, "reason": "late"}));
+    let refunded = server.ask(&refund);
+    assert_eq!(refunded.status, 201, "{refunded:?}");
+    let failed = |event: &str, name: &str| {
+        let object = json!({
+            "object": "refund", "id": "re_1", "status": "failed", "amount": 500,
+            "metadata": {"holdfast_refund": format!("{reference}:{name}")},
+        });
+        tell(
+            &server,
+            &stripe_event(event, "refund.failed", now_s(), &object),
+        )
+    };
+    let count = || {
+        let metrics = server.ask(&Request::get("/metrics")).text();
+        let mut lines = metrics.lines();
+        let line = lines.find_map(|it| it.strip_prefix("holdfast_refunds_failed_late_total "));
+        line.unwrap().to_owned()
+    };
+    // One that we never heard of is none that was told as done.
+    assert_eq!(failed("evt_2", "2"), "processed");
+    assert_eq!(failed("evt_0", "0"), "processed");
+    assert_eq!(count(), "0");
+    assert_eq!(failed("evt_1", "1"), "processed");
+    assert_eq!(failed("evt_1", "1"), "duplicate");
+    assert_eq!(count(), "1");
+    let line = server.log.wait_for("refund_failed_late").unwrap();
+    assert_eq!(
+        (&line["purchase_id"], &line["number"]),
+        (&json!(id), &json!(1))
+    );
+}
+
 #[test]
 fn what_changes_nothing_is_ignored_and_leaves_nothing_behind() {
     let room_for_two = "[webhooks]\nevents_max = 1";

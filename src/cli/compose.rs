@@ -139,6 +139,7 @@ pub(super) fn reconcile(config: &Config) -> JobSettings {
     JobSettings {
         every: config.reconcile.every,
         limits: Limits {
+            window: config.reconcile.window,
             pause: config.reconcile.pause,
             call_timeout: config.payments.attempt_timeout,
             differences_max: config.reconcile.differences_max,

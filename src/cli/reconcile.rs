@@ -68,6 +68,7 @@ fn of_directory(dir: &Path, config: Option<&Path>) -> Result<Value, String> {
     }
     let checked = journal::check(dir, &EngineSettings::default()).map_err(|why| named(&why))?;
     let limits = Limits {
+        window: None,
         pause: Duration::ZERO,
         call_timeout: Duration::from_mins(1),
         differences_max: DIFFERENCES_MAX,
@@ -108,7 +109,7 @@ fn stripe_of(dir: &Path, path: &Path) -> Result<Option<Stripe>, Box<dyn std::err
 fn of_core(url: &str, key: &str) -> Result<Value, String> {
     const PATH: &str = "/admin/reconcile";
     let core = ask::Core::new(url, key)?;
-    let asked = core.ask("POST", PATH)?;
+    let asked = core.ask("POST", &format!("{PATH}?full=true"))?;
     let run = asked["run"]
         .as_u64()
         .ok_or_else(|| format!("{url} does not answer as a core does"))?;

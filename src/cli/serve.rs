@@ -13,6 +13,7 @@ use crate::http::server::Server;
 use crate::ids::{KeyOwner, ProductId, PromotionCode, PurchaseId, RequestId};
 use crate::journal::{CommitGate, Journal, Progress};
 use crate::money::{Currency, Price};
+use crate::payments::breaker::Circuit;
 use crate::payments::driver::{Meter, Payments};
 use crate::payments::gateway::{Call, Class, Gateway};
 use crate::payments::sandbox::Sandbox;
@@ -187,7 +188,13 @@ fn parts(
         Some(_) => gateway,
         None => self::gateway(config)?.0,
     };
-    let reconciler = Reconciler::new(Arc::clone(journal), compared, compose::reconcile(config));
+    let driven = Arc::clone(&payments);
+    let reconciler = Reconciler::new(
+        Arc::clone(journal),
+        compared,
+        compose::reconcile(config),
+        Box::new(move || driven.circuit() == Circuit::Closed),
+    );
     let parts = Parted {
         journal: Arc::clone(journal),
         payments,

@@ -579,6 +579,12 @@ pub const KEYS: &[Key] = &[
         "Time between two comparisons of the gateway's charges with ours; 0: only when asked.",
     ),
     number(
+        "reconcile.window_s",
+        "1209600",
+        (0, 365 * DAY_S),
+        "Payments begun so long ago at most are compared, longer than money stays set aside; 0: all. `full=true` and `holdfast reconcile` compare all, too.",
+    ),
+    number(
         "reconcile.pause_ms",
         "100",
         (0, 60_000),

@@ -343,6 +343,8 @@ pub struct ReceiptKey {
 pub struct ReconcileConfig {
     /// Between two runs; `None`: only when asked.
     pub every: Option<Duration>,
+    /// Payments begun so long ago at most are compared; `None`: all.
+    pub window: Option<Duration>,
     /// Between two pages of the gateway's list.
     pub pause: Duration,
     /// Differences in one report.
@@ -847,8 +849,10 @@ fn signing_keys(reader: &mut Reader<'_>) -> Result<Vec<SigningKey>, ConfigError>
 
 fn reconcile(reader: &mut Reader<'_>) -> Result<ReconcileConfig, ConfigError> {
     let every_s = reader.integer("reconcile.every_s")?;
+    let window_s = reader.integer("reconcile.window_s")?;
     Ok(ReconcileConfig {
         every: (every_s > 0).then(|| Duration::from_secs(every_s)),
+        window: (window_s > 0).then(|| Duration::from_secs(window_s)),
         pause: milliseconds(reader, "reconcile.pause_ms")?,
         differences_max: reader.size("reconcile.differences_max")?,
     })

@@ -430,6 +430,19 @@ impl Shard {
         }
     }
 
+    /// Whether the refund of this number, or the last one, succeeded by our books.
+    pub fn refund_succeeded(&self, id: PurchaseId, number: Option<u32>) -> bool {
+        let aftermath = self.find(id).and_then(|it| it.aftermath.as_ref());
+        let refunds = aftermath.map_or(&[][..], |it| &it.refunds);
+        let refund = match number {
+            Some(number) => (number as usize)
+                .checked_sub(1)
+                .and_then(|place| refunds.get(place)),
+            None => refunds.last(),
+        };
+        refund.is_some_and(|it| matches!(it.state, RefundState::Succeeded { .. }))
+    }
+
     /// Whether a payment is under way that was begun by this instant and of which it is not known
     /// what the gateway calls it.
     pub fn awaits_authorization(&self, begun_by: UnixMs) -> bool {

@@ -4,9 +4,10 @@
 use super::admin::by;
 use super::answer::Answer;
 use super::front::{Call, Front};
+use super::query::Query;
 use crate::engine::event::AdminActed;
 use crate::engine::refusal::Refusal;
-use crate::reconcile::{JobStatus, Kind, Report};
+use crate::reconcile::{JobStatus, Kind, Report, Scope};
 use crate::telemetry::metrics::Exposition;
 use hyper::Method;
 use hyper::http::StatusCode;
@@ -19,6 +20,16 @@ impl Front {
             let shown = shown(&self.core.reconciler.status());
             return Answer::value(StatusCode::OK, &shown);
         }
+        let mut query = Query::of(call.parts.uri.query(), &["full"]);
+        let full = query.parsed("full", "has to be true or false", |it| it.parse().ok());
+        let errors = query.into_errors();
+        if !errors.is_empty() {
+            return call.invalid(Refusal::InvalidRequest, &errors);
+        }
+        let scope = match full {
+            Some(true) => Scope::All,
+            Some(false) | None => Scope::Window,
+        };
         let acted = self.core.journal.admin_acted(AdminActed {
             act: "reconcile".to_owned(),
             by: by(&call),
@@ -29,7 +40,7 @@ impl Front {
         if let Err(reason) = self.durable(Some(durable_at)).await {
             return call.problem(reason);
         }
-        let run = self.core.reconciler.ask();
+        let run = self.core.reconciler.ask(scope);
         let mut shown = shown(&self.core.reconciler.status());
         shown["run"] = run.into();
         Answer::value(StatusCode::ACCEPTED, &shown)

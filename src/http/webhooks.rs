@@ -11,7 +11,7 @@ use super::front::{Call, Front};
 use super::problem::FieldError;
 use crate::config::Config;
 use crate::engine::command::ReceiveWebhook;
-use crate::engine::event::{Disposition, Flow};
+use crate::engine::event::{Disposition, Flow, WebhookKind};
 use crate::engine::lifecycle::Units;
 use crate::engine::refusal::Refusal;
 use crate::ids::PurchaseId;
@@ -158,6 +158,8 @@ impl Front {
             code: message.code,
             request: call.id,
         };
+        // A refund that the gateway names otherwise was made there, and is in none of our books.
+        let by_us = !matches!(message.about, About::Authorization(_));
         command.purchase = self.purchase_about(message.about, &command).await?;
         let began = Instant::now();
         let received = self.core.journal.receive_webhook(&command);
@@ -174,12 +176,15 @@ impl Front {
         }
         self.durable(durable_at).await?;
         let let_in = received.map_err(|not| not.refusal)?;
-        self.tell_operator(&command, let_in.disposition);
+        self.tell_of_dispute(&command, let_in.disposition);
+        if by_us {
+            self.tell_of_refund(&command, message.refund, let_in.disposition);
+        }
         Ok(let_in)
     }
 
     /// Names a dispute that says of money what our books do not.
-    fn tell_operator(&self, command: &ReceiveWebhook, disposition: Disposition) {
+    fn tell_of_dispute(&self, command: &ReceiveWebhook, disposition: Disposition) {
         let unplaced = command.kind.is_dispute() && disposition == Disposition::Ignored;
         let purchase = command.purchase.filter(|_| unplaced);
         let view = purchase.and_then(|purchase| self.core.journal.purchase(purchase));
@@ -191,6 +196,23 @@ impl Front {
                 status = view.state.as_str(),
                 kind = command.kind.as_str(),
                 "a payment is disputed that ended here without money; look it up at the gateway"
+            );
+        }
+    }
+
+    /// Names a refund that failed after it was told as done: the buyer has nothing of it.
+    fn tell_of_refund(&self, command: &ReceiveWebhook, number: Option<u32>, told: Disposition) {
+        let failed = command.kind == WebhookKind::RefundFailed && told == Disposition::Processed;
+        let Some(purchase) = command.purchase.filter(|_| failed) else {
+            return;
+        };
+        if self.core.journal.refund_succeeded(purchase, number) {
+            self.counters.refund_failed_late();
+            tracing::error!(
+                event = "refund_failed_late",
+                purchase_id = %purchase,
+                number,
+                "the gateway says that a refund failed which it had made; look it up there and pay the buyer by another way"
             );
         }
     }

@@ -263,6 +263,12 @@ impl Journal {
         })
     }
 
+    /// Whether the refund of this number, or the last one, succeeded by our books.
+    pub fn refund_succeeded(&self, purchase: PurchaseId, number: Option<u32>) -> bool {
+        let shard = self.shard(purchase.shard());
+        shard.refund_succeeded(purchase, number)
+    }
+
     /// Whether a payment is under way that was begun by this instant and of which it is not known
     /// what the gateway calls it. Takes each shard's turn.
     pub fn awaits_authorization(&self, begun_by: UnixMs) -> bool {

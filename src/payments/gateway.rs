@@ -48,6 +48,16 @@ pub trait Gateway: Send + Sync + 'static {
     /// One page of every payment that the provider has of ours, in an order of its own that does
     /// not change; for reconciliation.
     fn list(&self, after: Option<PageMark>) -> Calling<'_, Result<Page, Trouble>>;
+
+    /// The same, of which payments that were made before `since` may be left out.
+    fn list_since(
+        &self,
+        since: UnixMs,
+        after: Option<PageMark>,
+    ) -> Calling<'_, Result<Page, Trouble>> {
+        let _ = since;
+        self.list(after)
+    }
 }
 
 /// Our name for a payment at a gateway: `hf-`, the log's id in 16 hexadecimal digits, `-`, the

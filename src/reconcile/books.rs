@@ -150,16 +150,27 @@ impl Has {
 
 /// The gateway's books.
 pub trait TheirBooks: Send + Sync {
-    /// One page of its list.
-    fn page(&self, after: Option<PageMark>) -> Calling<'_, Result<Page, Trouble>>;
+    /// One page of its list, of which payments made before `since` may be left out.
+    fn page(
+        &self,
+        since: Option<UnixMs>,
+        after: Option<PageMark>,
+    ) -> Calling<'_, Result<Page, Trouble>>;
 
     /// What it has of one payment.
     fn has(&self, inquiry: Inquiry) -> Calling<'_, Result<Has, Trouble>>;
 }
 
 impl<G: Gateway + ?Sized> TheirBooks for G {
-    fn page(&self, after: Option<PageMark>) -> Calling<'_, Result<Page, Trouble>> {
-        self.list(after)
+    fn page(
+        &self,
+        since: Option<UnixMs>,
+        after: Option<PageMark>,
+    ) -> Calling<'_, Result<Page, Trouble>> {
+        match since {
+            Some(since) => self.list_since(since, after),
+            None => self.list(after),
+        }
     }
 
     fn has(&self, inquiry: Inquiry) -> Calling<'_, Result<Has, Trouble>> {
@@ -177,8 +188,12 @@ impl<G: Gateway + ?Sized> TheirBooks for G {
 }
 
 impl TheirBooks for std::sync::Arc<dyn Gateway> {
-    fn page(&self, after: Option<PageMark>) -> Calling<'_, Result<Page, Trouble>> {
-        TheirBooks::page(&**self, after)
+    fn page(
+        &self,
+        since: Option<UnixMs>,
+        after: Option<PageMark>,
+    ) -> Calling<'_, Result<Page, Trouble>> {
+        TheirBooks::page(&**self, since, after)
     }
 
     fn has(&self, inquiry: Inquiry) -> Calling<'_, Result<Has, Trouble>> {
@@ -202,7 +217,7 @@ impl SandboxFile {
 }
 
 impl TheirBooks for SandboxFile {
-    fn page(&self, _: Option<PageMark>) -> Calling<'_, Result<Page, Trouble>> {
+    fn page(&self, _: Option<UnixMs>, _: Option<PageMark>) -> Calling<'_, Result<Page, Trouble>> {
         let charges = self.charges.iter().map(Charge::listed).collect();
         let page = Page {
             charges,

@@ -1,7 +1,7 @@
 //! Owns reconciliation in a running core: on a thread of its own, every so often and when asked.
 //!
-//! Invariants: one run at a time; whoever asks during a run waits for that one; the last report
-//! stays until there is another. A run that fails is tried again when its time comes, and leaves
+//! Invariants: one run at a time; whoever asks during a run waits for that one, or, where it compares
+//! less than was asked for, for the next; the last report stays until there is another. A run that fails is tried again when its time comes, and leaves
 //! the instant of the last success as it was. Deliberately absent: what to do about a difference.
 
 use crate::journal::Journal;
@@ -25,11 +25,24 @@ pub struct JobSettings {
     pub limits: Limits,
 }
 
+/// Which payments a run compares.
+#[derive(Copy, Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Scope {
+    /// Those of the window in [`Limits`].
+    Window,
+    /// All.
+    All,
+}
+
+/// Whether it makes sense to ask the gateway just now.
+pub type Reachable = Box<dyn Fn() -> bool + Send + Sync>;
+
 /// Reconciliation in a running core.
 pub struct Reconciler {
     journal: Arc<Journal>,
     gateway: Arc<dyn Gateway>,
     settings: JobSettings,
+    reachable: Reachable,
     state: Mutex<JobStatus>,
     woken: Notify,
     stopped: Notify,
@@ -48,27 +61,33 @@ pub struct JobStatus {
     pub last: Option<Arc<Report>>,
     /// The latest report of a run that did not fail.
     pub last_good: Option<Arc<Report>>,
-    asked: bool,
+    /// What the run under way compares.
+    scope: Option<Scope>,
+    /// What the next run is asked to compare.
+    asked: Option<Scope>,
 }
 
 impl JobStatus {
     /// Runs begun or asked for in this process; the last one's number.
     pub fn asked_for(&self) -> u64 {
-        self.runs + u64::from(self.asked)
+        self.runs + u64::from(self.asked.is_some())
     }
 }
 
 impl Reconciler {
-    /// Compares `journal` with `gateway`, once [`Reconciler::start`] is called.
+    /// Compares `journal` with `gateway`, once [`Reconciler::start`] is called. A run that is due
+    /// while the gateway is not `reachable` is left out.
     pub fn new(
         journal: Arc<Journal>,
         gateway: Arc<dyn Gateway>,
         settings: JobSettings,
+        reachable: Reachable,
     ) -> Arc<Self> {
         Arc::new(Self {
             journal,
             gateway,
             settings,
+            reachable,
             state: Mutex::default(),
             woken: Notify::new(),
             stopped: Notify::new(),
@@ -99,13 +118,13 @@ impl Reconciler {
     }
 
     /// Asks for a run; the number of the one whose report answers: the run under way, if there is
-    /// one, else the next.
-    pub fn ask(&self) -> u64 {
+    /// one that compares as much, else the next.
+    pub fn ask(&self, scope: Scope) -> u64 {
         let mut state = self.state.lock();
-        if state.running.is_some() {
+        if state.scope >= Some(scope) {
             return state.runs;
         }
-        state.asked = true;
+        state.asked = state.asked.max(Some(scope));
         self.woken.notify_one();
         state.asked_for()
     }
@@ -120,14 +139,21 @@ impl Reconciler {
         loop {
             self.due(wait).await;
             wait = self.settings.every;
-            self.run().await;
+            if self.state.lock().asked.is_some() || (self.reachable)() {
+                self.run().await;
+            } else {
+                tracing::info!(
+                    event = "reconcile_skipped",
+                    "the circuit to the gateway is not closed; the gateway's charges are compared another time"
+                );
+            }
         }
     }
 
     /// Waits until somebody asks, or the time has come.
     async fn due(&self, wait: Option<Duration>) {
         let asked = async {
-            while !self.state.lock().asked {
+            while self.state.lock().asked.is_none() {
                 self.woken.notified().await;
             }
         };
@@ -139,25 +165,28 @@ impl Reconciler {
     }
 
     async fn run(&self) {
-        let number = {
+        let (number, scope) = {
             let mut state = self.state.lock();
-            state.asked = false;
+            let scope = state.asked.take().unwrap_or(Scope::Window);
+            state.scope = Some(scope);
             state.runs += 1;
             state.running = Some(Progress::default());
-            state.runs
+            (state.runs, scope)
+        };
+        let window = match scope {
+            Scope::Window => self.settings.limits.window,
+            Scope::All => None,
+        };
+        let limits = Limits {
+            window,
+            ..self.settings.limits
         };
         let mut progress = |progress| self.state.lock().running = Some(progress);
-        let report = reconcile(
-            &*self.journal,
-            &self.gateway,
-            self.settings.limits,
-            number,
-            &mut progress,
-        )
-        .await;
+        let report = reconcile(&*self.journal, &self.gateway, limits, number, &mut progress).await;
         log(&report);
         let mut state = self.state.lock();
         state.running = None;
+        state.scope = None;
         let report = Arc::new(report);
         if report.succeeded() {
             state.last_good = Some(Arc::clone(&report));

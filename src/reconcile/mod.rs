@@ -10,6 +10,9 @@
 //! 2. Nothing is written, here or at the gateway, and nothing is held in memory that grows with
 //!    more than the number of our purchases (four bytes each).
 //! 3. The gateway's pages are asked one at a time, with pauses; our books are read in short turns.
+//! 4. The gateway is asked past the payments' calls: nothing of this is counted there, opens their
+//!    circuit or takes a connection of theirs. While that circuit is not closed, no run begins by
+//!    itself.
 //!
 //! Deliberately absent: repairing a difference, which is the operator's.
 
@@ -20,6 +23,6 @@ pub mod report;
 pub mod run;
 
 pub use books::{OurBooks, SandboxFile, StoppedBooks, TheirBooks};
-pub use job::{JobSettings, JobStatus, Reconciler};
+pub use job::{JobSettings, JobStatus, Reachable, Reconciler, Scope};
 pub use report::{Counts, Difference, Kind, Outcome, Report};
 pub use run::{Limits, Progress, reconcile};

@@ -138,6 +138,8 @@ pub struct Report {
     pub started_at: UnixMs,
     /// When it ended.
     pub ended_at: UnixMs,
+    /// Payments begun before were not compared; `None`: all were.
+    pub since: Option<UnixMs>,
     /// Our side as it was before the first page; what was captured later is for the next run.
     pub as_of: Lsn,
     /// How it ended.
@@ -187,6 +189,7 @@ impl Report {
             "log_id": format!("{:016x}", self.log_id),
             "started_at": self.started_at.to_string(),
             "ended_at": self.ended_at.to_string(),
+            "since": self.since.map(|since| since.to_string()),
             "as_of_lsn": self.as_of.0,
             "counts": {
                 "charges": counts.charges,

@@ -3,7 +3,8 @@
 //! Invariants: our side is read after the page, so a charge that is there before its purchase was
 //! written down cannot be met; what differs is looked at again, ours before and after theirs, and
 //! reported only where ours stood still; a capture is missing only where it stood in our books
-//! before the first page was asked for. A run ends: pages go on, looks again are counted, calls
+//! before the first page was asked for. A run with a window asks for no charge, and misses no
+//! capture, of a payment begun before it; what the gateway lists nevertheless is compared. A run ends: pages go on, looks again are counted, calls
 //! have a time limit, differences a bound. Dropping the future ends it at once.
 
 use crate::engine::view::{PaymentView, Standing};
@@ -13,6 +14,7 @@ use crate::payments::gateway::{Calling, Charged, Inquiry, Page, PageMark, Refere
 use crate::reconcile::books::{OurBooks, TheirBooks};
 use crate::reconcile::compare::{Comparison, compare, compare_unlisted, moved, stands};
 use crate::reconcile::report::{Counts, Difference, Kind, Outcome, Report, Theirs};
+use crate::time::UnixMs;
 use std::time::Duration;
 
 /// Purchases that one turn of a shard looks at.
@@ -26,9 +28,14 @@ const TRIES_MAX: u32 = 5;
 /// The first pause after a failed call; each next one is twice as long.
 const RETRY_PAUSE: Duration = Duration::from_millis(200);
 
+/// How far the clocks of the two sides are apart at most, where a window begins.
+const CLOCKS_DIFFER_MS: u64 = 3_600_000;
+
 /// The bounds of a run.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
+    /// Payments begun so long ago at most are compared; `None`: all.
+    pub window: Option<Duration>,
     /// Between two pages of the gateway's.
     pub pause: Duration,
     /// For one call to the gateway.
@@ -56,17 +63,22 @@ pub async fn reconcile(
     run: u64,
     progress: &mut (dyn FnMut(Progress) + Send),
 ) -> Report {
+    let started_at = ours.now();
+    let since = limits.window.map(|window| {
+        let window_ms = u64::try_from(window.as_millis()).unwrap_or(u64::MAX);
+        UnixMs::new(started_at.get().saturating_sub(window_ms))
+    });
     let mut going = Run {
         ours,
         theirs,
         limits,
+        since,
         as_of: ours.end(),
         counts: Counts::default(),
         differences: Vec::new(),
         seen: Seen::new(),
         progress,
     };
-    let started_at = ours.now();
     let ended = match going.listed().await {
         Ok(()) => going.captured().await,
         Err(stopped) => Err(stopped),
@@ -89,6 +101,7 @@ pub async fn reconcile(
         log_id: ours.log_id(),
         started_at,
         ended_at: ours.now(),
+        since,
         as_of: going.as_of,
         outcome,
         counts: going.counts,
@@ -110,6 +123,7 @@ struct Run<'a> {
     ours: &'a dyn OurBooks,
     theirs: &'a dyn TheirBooks,
     limits: Limits,
+    since: Option<UnixMs>,
     as_of: Lsn,
     counts: Counts,
     differences: Vec<Difference>,
@@ -288,7 +302,8 @@ impl Run<'_> {
 
     /// What costs nothing is captured without a charge.
     fn should_be_listed(&self, payment: &PaymentView) -> bool {
-        matches!(payment.standing, Standing::Captured(at) if at < self.as_of)
+        self.since.is_none_or(|since| payment.started_at >= since)
+            && matches!(payment.standing, Standing::Captured(at) if at < self.as_of)
             && payment.amount > Amount::ZERO
             && !self.seen.has(payment.purchase)
     }
@@ -349,7 +364,9 @@ impl Run<'_> {
 
     async fn page(&self, after: Option<PageMark>) -> Result<Page, Stopped> {
         let theirs = self.theirs;
-        self.ask("for its list", || theirs.page(after.clone()))
+        let earlier = |since: UnixMs| UnixMs::new(since.get().saturating_sub(CLOCKS_DIFFER_MS));
+        let since = self.since.map(earlier);
+        self.ask("for its list", || theirs.page(since, after.clone()))
             .await
     }
 

@@ -83,6 +83,7 @@ pub struct Shard {
     turned_away: AtomicU64,
     payments_left_open: AtomicU64,
     payments_neglected: AtomicU64,
+    refunds_failed_late: AtomicU64,
     gateway_calls: [[AtomicU64; CLASSES.len()]; CALLS.len()],
 }
 
@@ -100,6 +101,7 @@ impl Default for Shard {
             turned_away: zero(),
             payments_left_open: zero(),
             payments_neglected: zero(),
+            refunds_failed_late: zero(),
             gateway_calls: std::array::from_fn(|_| std::array::from_fn(|_| zero())),
         }
     }
@@ -140,6 +142,11 @@ impl Shard {
     /// Counts a payment that the sweeper found in nobody's hand.
     pub fn neglected(&self) {
         self.payments_neglected.fetch_add(1, Relaxed);
+    }
+
+    /// Counts a refund that failed at the gateway after it was told as done.
+    pub fn refund_failed_late(&self) {
+        self.refunds_failed_late.fetch_add(1, Relaxed);
     }
 
     /// Counts a call to the gateway by how it ended.
@@ -264,7 +271,7 @@ impl Metrics {
                 count,
             );
         }
-        let counters: [(&str, &str, Of); 5] = [
+        let counters: [(&str, &str, Of); 6] = [
             (
                 "holdfast_payments_left_open_total",
                 "Times a payment was left open, to be tried again later.",
@@ -274,6 +281,11 @@ impl Metrics {
                 "holdfast_payments_neglected_total",
                 "Payments that rested in a passing state with nobody having them in hand.",
                 |s| &s.payments_neglected,
+            ),
+            (
+                "holdfast_refunds_failed_late_total",
+                "Refunds of which the gateway said that they failed after they were told as done.",
+                |s| &s.refunds_failed_late,
             ),
             (
                 "holdfast_unauthorized_total",

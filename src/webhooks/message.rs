@@ -29,6 +29,8 @@ pub struct Message {
     pub amount: Option<Amount>,
     /// The gateway's word for why.
     pub code: Option<GatewayCode>,
+    /// The number of the refund that it is about, where it names one of ours.
+    pub refund: Option<u32>,
     /// Stands for this delivery and no other.
     pub nonce: u64,
 }
@@ -183,6 +185,7 @@ fn own(
         about,
         amount: amount.transpose()?,
         code: data.reason.and_then(|text| GatewayCode::parse(&text)),
+        refund: None,
     })
 }
 

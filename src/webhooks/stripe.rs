@@ -44,6 +44,7 @@ pub(super) fn read(body: &[u8], delivery: &Delivery) -> Result<Message, Malforme
         about,
         amount: object["amount"].as_i64().and_then(Amount::new),
         code: code(object),
+        refund: refund_of(object).and_then(|(_, number)| number.parse().ok()),
     })
 }
 
@@ -83,10 +84,9 @@ fn takes_no_money(status: &str) -> bool {
 fn about(object: &Value, kind: WebhookKind) -> About {
     let metadata = &object["metadata"];
     // A refund of ours carries the reference with its number behind it.
-    let ours = metadata["holdfast_reference"].as_str().or_else(|| {
-        let refund = metadata["holdfast_refund"].as_str()?;
-        refund.rsplit_once(':').map(|(reference, _)| reference)
-    });
+    let ours = metadata["holdfast_reference"]
+        .as_str()
+        .or_else(|| refund_of(object).map(|(reference, _)| reference));
     if let Some(text) = ours {
         return Reference::parse(text).map_or(About::Nothing, About::Reference);
     }
@@ -100,6 +100,12 @@ fn about(object: &Value, kind: WebhookKind) -> About {
     };
     let intent = intent.as_str().and_then(AuthorizationId::parse);
     intent.map_or(About::Nothing, About::Authorization)
+}
+
+/// The reference and the number that a refund of ours carries.
+fn refund_of(object: &Value) -> Option<(&str, &str)> {
+    let name = object["metadata"]["holdfast_refund"].as_str()?;
+    name.rsplit_once(':')
 }
 
 fn code(object: &Value) -> Option<GatewayCode> {

@@ -29,6 +29,7 @@ use crate::payments::gateway::{
     Answer, Authorization, Calling, Claim, Found, FoundRefund, Gateway, Inquiry, Order, Page,
     PageMark, Refund, Trouble,
 };
+use crate::time::UnixMs;
 use api::Api;
 use client::Client;
 use std::fmt;
@@ -52,10 +53,13 @@ impl Stripe {
         !flow::has_other_minor_units(currency)
     }
 
-    async fn page(&self, after: Option<PageMark>) -> Result<Page, Trouble> {
+    async fn page(&self, since: Option<UnixMs>, after: Option<PageMark>) -> Result<Page, Trouble> {
         let mut form = Form::new()
             .with("limit", "100")
             .with("expand[]", "data.latest_charge");
+        if let Some(since) = since {
+            form = form.with("created[gte]", &(since.get() / 1_000).to_string());
+        }
         if let Some(PageMark(after)) = &after {
             form = form.with("starting_after", after);
         }
@@ -105,6 +109,14 @@ impl Gateway for Stripe {
     }
 
     fn list(&self, after: Option<PageMark>) -> Calling<'_, Result<Page, Trouble>> {
-        Box::pin(self.page(after))
+        Box::pin(self.page(None, after))
+    }
+
+    fn list_since(
+        &self,
+        since: UnixMs,
+        after: Option<PageMark>,
+    ) -> Calling<'_, Result<Page, Trouble>> {
+        Box::pin(self.page(Some(since), after))
     }
 }

@@ -2,7 +2,7 @@
 //! sent at all (the circuit breaker), how it is counted, and the waits between attempts.
 //!
 //! Invariants:
-//! 1. Nothing calls a gateway but through here.
+//! 1. Nothing moves money at a gateway but through here; reconciliation, which only reads, asks past it.
 //! 2. An attempt that got no answer in time is unknown; one that was not sent had no effect.
 //! 3. Waits double up to a bound with full jitter, and their number is bounded.
 //!

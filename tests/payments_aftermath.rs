@@ -11,9 +11,10 @@ use holdfast::engine::view::RefundStatus;
 use holdfast::ids::{AuthorizationId, CaptureId, PurchaseId};
 use holdfast::payments::breaker::{BreakerSettings, Circuit};
 use holdfast::payments::gateway::{
-    Answer, Authorization, Call, Calling, Claim, Class, Found, FoundRefund, Gateway, Inquiry,
-    Order, Page, PageMark, Refund, Trouble,
+    Answer, Authorization, Call, Calling, Claim, Class, Decline, Found, FoundRefund, Gateway,
+    Inquiry, Order, Page, PageMark, Refund, Trouble,
 };
+use holdfast::payments::sandbox::Sandbox;
 use holdfast::payments::{Meter, PaymentSettings, Settled};
 use payments_stage::{Stage, operator, settings};
 use std::sync::Arc;
@@ -251,6 +252,97 @@ fn too_late_to_authorize_is_declined_and_closed_at_the_gateway() {
     stage.check(&[purchase], "late");
     // An attempt that was on its way all the time comes too late.
     assert_eq!(stage.sandbox.charges().len(), 1);
+}
+
+/// The sandbox, at which the first refund of every payment fails, for good.
+struct FirstRefundFails(Arc<Sandbox>);
+
+impl Gateway for FirstRefundFails {
+    fn name(&self) -> &'static str {
+        "first_refund_fails"
+    }
+
+    fn authorize(&self, order: Order) -> Calling<'_, Answer<Authorization>> {
+        self.0.authorize(order)
+    }
+
+    fn capture(&self, claim: Claim) -> Calling<'_, Answer<CaptureId>> {
+        self.0.capture(claim)
+    }
+
+    fn void(&self, claim: Claim) -> Calling<'_, Answer<()>> {
+        self.0.void(claim)
+    }
+
+    fn refund(&self, refund: Refund) -> Calling<'_, Answer<()>> {
+        if refund.number == 1 {
+            return Box::pin(std::future::ready(Answer::Declined(Decline::BY_GATEWAY)));
+        }
+        self.0.refund(refund)
+    }
+
+    fn look_up(&self, inquiry: Inquiry) -> Calling<'_, Result<Found, Trouble>> {
+        self.0.look_up(inquiry)
+    }
+
+    fn look_up_refund(&self, refund: Refund) -> Calling<'_, Result<FoundRefund, Trouble>> {
+        if refund.number == 1 {
+            return Box::pin(std::future::ready(Ok(FoundRefund::Failed)));
+        }
+        self.0.look_up_refund(refund)
+    }
+
+    fn list(&self, after: Option<PageMark>) -> Calling<'_, Result<Page, Trouble>> {
+        self.0.list(after)
+    }
+}
+
+#[test]
+fn money_taken_without_goods_goes_back_though_a_refund_failed() {
+    let dir = TempDir::new().unwrap();
+    let wrap = |sandbox| Arc::new(FirstRefundFails(sandbox));
+    let mut stage = Stage::open_with(dir.path(), settings(), wrap);
+    let purchase = stage.start("tok_ok");
+    let view = stage.view(purchase);
+    let (reference, card) = (stage.reference(purchase), view.card.clone().unwrap());
+    let started_at = view.payment_started_at().unwrap();
+    let (amount, currency) = (view.quote.amount, view.quote.currency);
+    let order = Order {
+        reference,
+        amount,
+        currency,
+        card: card.clone(),
+        started_at,
+    };
+    let Answer::Approved(authorization) = stage.run(stage.sandbox.authorize(order)) else {
+        panic!("the card works");
+    };
+    let claim = Claim {
+        reference,
+        authorization: Some(authorization.id.clone()),
+        amount,
+        currency,
+        card,
+        started_at,
+    };
+    let captured = stage.run(stage.sandbox.capture(claim));
+    assert!(matches!(captured, Answer::Approved(_)));
+    for step in [
+        PaymentStep::Authorized {
+            authorization: authorization.id,
+            capture_before: None,
+        },
+        PaymentStep::StartVoid {
+            cause: VoidCause::CaptureRefused,
+            within_ms: 60_000,
+            by: None,
+        },
+    ] {
+        stage.journal.record(purchase, step).unwrap().unwrap();
+    }
+    stage.resume();
+    assert_eq!(stage.view(purchase).state, PurchaseState::Voided);
+    stage.check(&[purchase], "given back by the second refund");
 }
 
 /// Nothing ever arrives there, and closing a reference has no answer that says so.

@@ -176,8 +176,10 @@ impl SharedAmounts {
                 currency,
                 amount,
             } = counted;
-            let recent = now.since_ms(at) < DAYS_KEPT_MS;
-            let day_start = if recent { day_start(at) } else { at };
+            // By the day's beginning, as it is forgotten: a day counts whole or not at all.
+            let kept = |instant| now.since_ms(instant) <= DAYS_KEPT_MS;
+            let day_start = if kept(at) { day_start(at) } else { at };
+            let recent = kept(day_start);
             for whose in self.whose(&card, device.as_ref()) {
                 for (day, _, _) in self.bounds(currency, day_start) {
                     if day.is_some() && !recent || amount == Amount::ZERO {
@@ -397,6 +399,33 @@ mod tests {
             refused(payer(&card, None, 1), tomorrow),
             Some(Refusal::LifetimeLimit)
         );
+    }
+
+    #[test]
+    fn a_day_is_counted_again_whole_or_not_at_all() {
+        let card = CardToken::parse("tok_1").unwrap();
+        let count = |at: UnixMs, sum| SharedCount {
+            card: card.clone(),
+            device: None,
+            counted: Counted {
+                at,
+                currency: usd(),
+                amount: Amount::new(sum).expect("an amount"),
+            },
+        };
+        // Two purchases of one day, between which the time that days are kept runs out.
+        let (early, late) = (count(DAY, 70), count(DAY.plus_ms(7_200_000), 20));
+        for after_ms in [0, 1, 3_600_000, 7_200_001, 86_400_000] {
+            let now = DAY.plus_ms(DAYS_KEPT_MS + after_ms);
+            let sums = SharedAmounts::new(&limits(100, 150), 100);
+            let both = [early.clone(), late.clone()].into_iter();
+            assert!(sums.restore(both, now, |_| DAY));
+            let days = if after_ms == 0 { 1 } else { 0 };
+            assert_eq!(sums.keys(), 1 + days, "{after_ms} ms later");
+            sums.give_back(&early, |_| DAY);
+            sums.give_back(&late, |_| DAY);
+            assert_eq!(sums.keys(), 0, "{after_ms} ms later");
+        }
     }
 
     #[test]

@@ -18,13 +18,15 @@ use crate::money::Amount;
 use crate::payments::calls::{Next, Tries};
 use crate::payments::driver::Payments;
 use crate::payments::gateway::{
-    Answer, Authorization, Call, Claim, Found, Inquiry, Order, Reference, Refund, Trouble,
+    Answer, Authorization, Call, Claim, Found, FoundRefund, Inquiry, Order, Reference, Refund,
+    Trouble,
 };
 use crate::payments::saga::{Action, Known, Late, Rest, Review, next};
 use crate::time::UnixMs;
 
-/// The number of the refund that gives back what was captured against what the gateway said.
-const GIVE_BACK_NUMBER: u32 = 1;
+/// Refunds that are made of one payment to give back what was captured against what the gateway
+/// said: each one after the first because those before it failed.
+const GIVE_BACKS_MAX: u32 = 100;
 
 /// How a drive ended.
 pub(super) struct Ended {
@@ -381,14 +383,11 @@ impl<'a> Drive<'a> {
         if self.next_attempt().await == Next::Spent {
             return Go::Leave;
         }
-        let refund = Refund {
-            reference: self.reference(),
-            capture: self.view.capture.clone(),
-            authorization: self.view.authorization.clone(),
-            number: GIVE_BACK_NUMBER,
-            amount: self.view.quote.amount,
-            currency: self.view.quote.currency,
+        let number = match self.next_give_back().await {
+            Ok(number) => number,
+            Err(go) => return go,
         };
+        let refund = self.whole_refund(number);
         let sent = self
             .payments
             .calls()
@@ -396,6 +395,44 @@ impl<'a> Drive<'a> {
         let answer = sent.await;
         self.gave_back(&answer, Found::Refunded);
         Go::On
+    }
+
+    /// The number of the refund to send: the first that the gateway has nothing of, where those
+    /// before it failed. What failed is kept under its number for ever, so sending that again would
+    /// give nothing back. `Err`: there is none to send now.
+    async fn next_give_back(&mut self) -> Result<u32, Go> {
+        for number in 1..=GIVE_BACKS_MAX {
+            let refund = self.whole_refund(number);
+            let asked = self
+                .payments
+                .calls()
+                .ask(Call::LookUpRefund, |gateway| gateway.look_up_refund(refund));
+            match asked.await {
+                Ok(FoundRefund::Nothing) => return Ok(number),
+                Ok(FoundRefund::Failed) => {}
+                Ok(FoundRefund::Pending) => return Err(Go::Leave),
+                Ok(FoundRefund::Succeeded) => {
+                    self.known = Known::Has(Found::Refunded);
+                    return Err(Go::On);
+                }
+                Err(trouble) => {
+                    self.tries.trouble(trouble);
+                    return Err(Go::On);
+                }
+            }
+        }
+        Err(Go::Leave)
+    }
+
+    fn whole_refund(&self, number: u32) -> Refund {
+        Refund {
+            reference: self.reference(),
+            capture: self.view.capture.clone(),
+            authorization: self.view.authorization.clone(),
+            number,
+            amount: self.view.quote.amount,
+            currency: self.view.quote.currency,
+        }
     }
 
     fn gave_back(&mut self, answer: &Answer<()>, found: Found) {

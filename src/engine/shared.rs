@@ -420,7 +420,7 @@ mod tests {
             let sums = SharedAmounts::new(&limits(100, 150), 100);
             let both = [early.clone(), late.clone()].into_iter();
             assert!(sums.restore(both, now, |_| DAY));
-            let days = if after_ms == 0 { 1 } else { 0 };
+            let days = usize::from(after_ms == 0);
             assert_eq!(sums.keys(), 1 + days, "{after_ms} ms later");
             sums.give_back(&early, |_| DAY);
             sums.give_back(&late, |_| DAY);

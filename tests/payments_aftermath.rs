@@ -4,10 +4,10 @@
 mod payments_stage;
 
 use holdfast::engine::command::PaymentStep;
-use holdfast::engine::event::{DeclineCause, VoidCause};
+use holdfast::engine::event::{Act, Actor, ActorRole, AdminActed, DeclineCause, VoidCause};
 use holdfast::engine::lifecycle::{PurchaseState, Step};
 use holdfast::engine::refusal::Refusal;
-use holdfast::engine::view::RefundStatus;
+use holdfast::engine::view::{PurchaseView, RefundStatus};
 use holdfast::ids::{AuthorizationId, PurchaseId};
 use holdfast::payments::breaker::{BreakerSettings, Circuit};
 use holdfast::payments::gateway::{Call, Class};
@@ -41,8 +41,18 @@ impl Meter for Told {
     }
 }
 
+fn acted(_: &PurchaseView) -> AdminActed {
+    AdminActed {
+        act: Act::Void.as_str().to_owned(),
+        target: None,
+        before: None,
+        after: None,
+        by: Actor::of(operator(), ActorRole::Admin),
+    }
+}
+
 fn void(stage: &Stage, purchase: PurchaseId) -> Result<PurchaseState, Refusal> {
-    let voiding = stage.in_runtime(|it| it.payments.void(purchase, operator(), &it.gate));
+    let voiding = stage.in_runtime(|it| it.payments.void(purchase, operator(), acted, &it.gate));
     stage.run(voiding).unwrap().map(|view| view.state)
 }
 

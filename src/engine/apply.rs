@@ -118,6 +118,7 @@ impl Shard {
             | Event::PromotionSet(_)
             | Event::LimitsSet(_)
             | Event::WebhookReceived(_)
+            | Event::AdminRefused(_)
             | Event::AdminActed(_) => Err(broken("it belongs to no shard")),
             Event::HoldReleased(_)
             | Event::HoldExpired(_)

@@ -5,6 +5,10 @@
 //! a new version beside the old one (`journal::codec` numbers kinds and versions).
 //! Deliberately absent: the instant and the LSN, which belong to the record around an event.
 
+mod audited;
+
+pub use audited::{Act, Actor, ActorRole, AdminActed, AdminRefused, Shown, Target};
+
 use crate::engine::lifecycle::Step;
 use crate::engine::refusal::Refusal;
 use crate::engine::settings::Limits;
@@ -673,15 +677,6 @@ pub struct AttemptRefused {
     pub origin: Origin,
 }
 
-/// An administrative act that changes nothing that the engine keeps, for the audit trail.
-#[derive(Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
-pub struct AdminActed {
-    /// What was done: a word such as `snapshot`.
-    pub act: String,
-    /// Who did it.
-    pub by: AdminAct,
-}
-
 /// The settings that applying depends on are these from here on.
 #[derive(Copy, Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
 pub struct LimitsSet {
@@ -736,17 +731,20 @@ pub enum Event {
     AttemptRefused(AttemptRefused),
     /// The process started with other limits than before.
     LimitsSet(LimitsSet),
-    /// An administrative act beside the catalogue.
+    /// An administrative act.
     AdminActed(AdminActed),
+    /// An administrative act was refused.
+    AdminRefused(AdminRefused),
 }
 
 impl Event {
     /// The words for all kinds.
-    pub const KINDS: [&str; 23] = [
+    pub const KINDS: [&str; 24] = [
         "product_set",
         "promotion_set",
         "limits_set",
         "admin_acted",
+        "admin_refused",
         "attempt_refused",
         Step::HoldPlaced.as_str(),
         Step::HoldReleased.as_str(),
@@ -776,6 +774,7 @@ impl Event {
             Self::AttemptRefused(_) => "attempt_refused",
             Self::LimitsSet(_) => "limits_set",
             Self::AdminActed(_) => "admin_acted",
+            Self::AdminRefused(_) => "admin_refused",
             Self::HoldPlaced(_) => Step::HoldPlaced.as_str(),
             Self::HoldReleased(_) => Step::HoldReleased.as_str(),
             Self::HoldExpired(_) => Step::HoldExpired.as_str(),
@@ -828,6 +827,7 @@ impl Event {
             | Self::TokensSpent(_)
             | Self::WebhookReceived(_)
             | Self::LimitsSet(_)
+            | Self::AdminRefused(_)
             | Self::AdminActed(_) => None,
         }
     }
@@ -857,6 +857,7 @@ impl Event {
             Self::ProductSet(_)
             | Self::PromotionSet(_)
             | Self::LimitsSet(_)
+            | Self::AdminRefused(_)
             | Self::AdminActed(_) => None,
         }
     }

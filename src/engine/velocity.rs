@@ -84,6 +84,7 @@ impl Velocity {
             | Event::PromotionSet(_)
             | Event::LimitsSet(_)
             | Event::AdminActed(_)
+            | Event::AdminRefused(_)
             | Event::HoldReleased(_)
             | Event::HoldExpired(_)
             | Event::PaymentAuthorized(_)

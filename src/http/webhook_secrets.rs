@@ -5,12 +5,11 @@
 //! secret is written down in one place, the configuration, and neither log nor data directory
 //! holds one. A secret is added once the act is durable, and retired before it is.
 
-use super::admin::by;
 use super::answer::Answer;
 use super::fields::{Fields, optional, required};
 use super::front::{Call, Front};
 use super::problem::{FieldError, Reason};
-use crate::engine::event::{AdminActed, WebhookFormat};
+use crate::engine::event::WebhookFormat;
 use crate::engine::refusal::Refusal;
 use crate::ids::WebhookSecretId;
 use crate::webhooks::{Key, NotAdded, SECRETS_MAX, Secret, Source};
@@ -45,10 +44,12 @@ impl Front {
         if let Err(not_added) = secrets.may_add(&secret) {
             return call.invalid(Refusal::InvalidRequest, &[told(not_added)]);
         }
-        if let Err(reason) = self.acted(call, "webhook_secret_added", &secret.id).await {
+        let shown = shown(&secret);
+        let target = Some(secret.id.as_str());
+        let acted = call.acting().acted(target, None, Some(&shown));
+        if let Err(reason) = self.write_down(acted).await {
             return call.problem(reason);
         }
-        let shown = shown(&secret);
         match secrets.add(secret) {
             Ok(()) => Answer::value(StatusCode::CREATED, &shown),
             Err(not_added) => call.invalid(Refusal::InvalidRequest, &[told(not_added)]),
@@ -61,11 +62,11 @@ impl Front {
         let Some(secret) = retired else {
             return call.problem(Reason::NotFound);
         };
-        match self
-            .acted(&call, "webhook_secret_retired", &secret.id)
-            .await
-        {
-            Ok(()) => Answer::value(StatusCode::OK, &shown(&secret)),
+        let shown = shown(&secret);
+        let target = Some(secret.id.as_str());
+        let acted = call.acting().acted(target, Some(&shown), None);
+        match self.write_down(acted).await {
+            Ok(()) => Answer::value(StatusCode::OK, &shown),
             Err(reason) => call.problem(reason),
         }
     }
@@ -90,16 +91,6 @@ impl Front {
             }),
             _ => Err(errors),
         }
-    }
-
-    /// Writes down what is done with the secret of this name, durably.
-    async fn acted(&self, call: &Call, what: &str, id: &WebhookSecretId) -> Result<(), Refusal> {
-        let acted = self.core.journal.admin_acted(AdminActed {
-            act: format!("{what} {id}"),
-            by: by(call),
-        });
-        let durable_at = acted.map_err(|_| Refusal::StorageUnavailable)?;
-        self.durable(Some(durable_at)).await
     }
 }
 

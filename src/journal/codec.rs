@@ -8,10 +8,10 @@
 mod earlier;
 
 use crate::engine::event::{
-    AdminActed, AttemptRefused, CaptureStarted, DisputeClosed, DisputeOpened, Event, HoldExpired,
-    HoldPlaced, HoldReleased, LimitsSet, PaymentAuthorized, PaymentCaptured, PaymentDeclined,
-    PaymentStarted, PaymentVoided, ProductSet, PromotionSet, RefundFailed, RefundStarted,
-    RefundSucceeded, TokensSpent, VoidStarted, VoidStuck, WebhookReceived,
+    AdminActed, AdminRefused, AttemptRefused, CaptureStarted, DisputeClosed, DisputeOpened, Event,
+    HoldExpired, HoldPlaced, HoldReleased, LimitsSet, PaymentAuthorized, PaymentCaptured,
+    PaymentDeclined, PaymentStarted, PaymentVoided, ProductSet, PromotionSet, RefundFailed,
+    RefundStarted, RefundSucceeded, TokensSpent, VoidStarted, VoidStuck, WebhookReceived,
 };
 use crate::time::UnixMs;
 use rkyv::rancor;
@@ -99,9 +99,10 @@ macro_rules! kinds {
 kinds! {
     1 1 ProductSet(ProductSet);
     2 1 PromotionSet(PromotionSet);
-    3 1 AdminActed(AdminActed);
+    3 2 AdminActed(AdminActed);
     4 1 LimitsSet(LimitsSet);
     5 1 WebhookReceived(WebhookReceived);
+    7 1 AdminRefused(AdminRefused);
     16 1 AttemptRefused(AttemptRefused);
     17 1 HoldPlaced(HoldPlaced);
     18 1 HoldReleased(HoldReleased);
@@ -121,6 +122,7 @@ kinds! {
     43 1 DisputeOpened(DisputeOpened);
     44 1 DisputeClosed(DisputeClosed);
     earlier:
+    3 1 AdminActed(earlier::AdminActedV1);
     34 1 PaymentDeclined(earlier::PaymentDeclinedV1);
     36 1 PaymentCaptured(earlier::PaymentCapturedV1);
     37 1 VoidStarted(earlier::VoidStartedV1);

@@ -387,7 +387,7 @@ impl Folding {
                 }
                 return Ok(());
             }
-            Event::AdminActed(_) => return Ok(()),
+            Event::AdminActed(_) | Event::AdminRefused(_) => return Ok(()),
             Event::WebhookReceived(received) => {
                 return self.seen.remember(received, stamp.at).map_err(seen_full);
             }

@@ -12,7 +12,7 @@
 //! [`Payments::look_again`], the start-up [`Payments::resume`]; nobody else calls a gateway.
 
 use crate::engine::command::PaymentStep;
-use crate::engine::event::{AdminAct, VoidCause};
+use crate::engine::event::{AdminAct, AdminActed, VoidCause};
 use crate::engine::lifecycle::PurchaseState;
 use crate::engine::refusal::Refusal;
 use crate::engine::view::{PurchaseView, RefundView};
@@ -159,10 +159,14 @@ impl Payments {
     /// Gives an authorization back because the operator wants it, or tries again at once where
     /// that is under way or stuck. Resolves and goes on like [`Payments::pay`], with the purchase
     /// then; [`Refusal::WrongState`] where there is nothing to give back (any more).
+    ///
+    /// What `acted` makes of the purchase as it was stands in the log, with the intent where that is
+    /// new.
     pub fn void(
         self: &Arc<Self>,
         purchase: PurchaseId,
         by: AdminAct,
+        acted: impl Fn(&PurchaseView) -> AdminActed + Send + 'static,
         gate: &Arc<CommitGate>,
     ) -> Paying<Result<Result<PurchaseView, Refusal>, StorageFault>> {
         let (payments, gate) = (Arc::clone(self), Arc::clone(gate));
@@ -172,10 +176,13 @@ impl Payments {
                 within_ms: payments.settings.void_deadline_ms,
                 by: Some(by),
             };
-            if let Err(refusal) = payments.journal.record(purchase, step)? {
-                let state = payments.journal.purchase(purchase).map(|(it, _)| it.state);
-                if state != Some(PurchaseState::Voiding) {
-                    return Ok(Err(refusal));
+            let journal = &payments.journal;
+            if let Err(refusal) = journal.record_acted(purchase, step, &acted)? {
+                match journal.purchase(purchase) {
+                    Some((view, _)) if view.state == PurchaseState::Voiding => {
+                        journal.admin_acted(acted(&view))?;
+                    }
+                    _ => return Ok(Err(refusal)),
                 }
             }
             // Whoever drives it just now knows nothing of this yet.

@@ -4,12 +4,41 @@
 //! Deliberately absent: writing them.
 
 use crate::engine::event::{
-    DeclineCause, PaymentCaptured, PaymentDeclined, RetryAdvice, VoidCause, VoidStarted,
+    Actor, ActorRole, AdminAct, AdminActed, DeclineCause, PaymentCaptured, PaymentDeclined,
+    RetryAdvice, Shown, Target, VoidCause, VoidStarted,
 };
-use crate::ids::{CaptureId, PurchaseId, ReceiptKeyId, UserId};
+use crate::ids::{CaptureId, PurchaseId, ReceiptKeyId, RequestId, UserId};
 use crate::money::Tokens;
 use crate::time::UnixMs;
 use rkyv::{Archive, Deserialize, Serialize};
+
+#[derive(Archive, Serialize, Deserialize)]
+pub(super) struct AdminActedV1 {
+    act: String,
+    by: AdminAct,
+}
+
+impl From<AdminActedV1> for AdminActed {
+    /// What it was done to stood behind the word: an id, or several. Only administrators could act,
+    /// and signals, which have no request.
+    fn from(old: AdminActedV1) -> Self {
+        let (act, rest) = old.act.split_once(' ').unwrap_or((&old.act, ""));
+        let target = Target::parse(rest);
+        let several = target.is_none() && !rest.is_empty();
+        let role = if old.by.request == RequestId(0) {
+            ActorRole::Process
+        } else {
+            ActorRole::Admin
+        };
+        Self {
+            act: act.to_owned(),
+            target,
+            before: None,
+            after: several.then(|| Shown::new(format!("\"{rest}\""))),
+            by: Actor::of(old.by, role),
+        }
+    }
+}
 
 #[derive(Archive, Serialize, Deserialize)]
 pub(super) struct PaymentDeclinedV1 {

@@ -13,6 +13,7 @@ use holdfast::engine::command::PlaceHold;
 use holdfast::engine::decide::{Context, decide_hold};
 use holdfast::engine::settings::EngineSettings;
 use holdfast::engine::shard::Shard;
+use holdfast::engine::shared::SharedAmounts;
 use holdfast::ids::{Lsn, ProductId, ShardId};
 use holdfast::time::UnixMs;
 use std::hint::black_box;
@@ -47,11 +48,14 @@ fn shard_decide(criterion: &mut Criterion) {
     group.bench_function("sold_out", |bencher| {
         let catalogue = catalogue_of(&product, 0);
         let shard = Shard::new(ShardId::new(0));
+        let amounts = SharedAmounts::new(&settings.amounts, 1);
         let context = Context {
             shard: &shard,
             catalogue: &catalogue,
             settings: &settings,
+            shared: &amounts,
             at: AT,
+            day_start: AT,
         };
         let mut commands = commands.iter().cycle();
         bencher.iter(|| {
@@ -66,13 +70,16 @@ fn shard_decide(criterion: &mut Criterion) {
 fn place(product: &ProductId, commands: &[PlaceHold], settings: &EngineSettings) -> Duration {
     let catalogue = catalogue_of(product, UNITS);
     let mut shard = Shard::new(ShardId::new(0));
+    let amounts = SharedAmounts::new(&settings.amounts, 1);
     let began = Instant::now();
     for (lsn, command) in (0..).step_by(256).zip(commands) {
         let context = Context {
             shard: &shard,
             catalogue: &catalogue,
             settings,
+            shared: &amounts,
             at: AT,
+            day_start: AT,
         };
         let decision = decide_hold(context, command).expect("units are left");
         decision.claims.keep();

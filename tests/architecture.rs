@@ -12,7 +12,10 @@ const EDGES: &[(&str, &[&str])] = &[
     ("ids", &[]),
     ("engine", &["ids", "money", "time"]),
     ("journal", &["engine", "ids", "money", "time"]),
-    ("report", &["engine", "ids", "journal", "money", "time"]),
+    (
+        "report",
+        &["engine", "ids", "journal", "money", "receipts", "time"],
+    ),
     ("receipts", &["engine", "ids", "money", "time"]),
     (
         "payments",
@@ -25,7 +28,8 @@ const EDGES: &[(&str, &[&str])] = &[
     (
         "config",
         &[
-            "engine", "ids", "journal", "money", "payments", "receipts", "time", "webhooks",
+            "engine", "ids", "journal", "money", "payments", "receipts", "report", "time",
+            "webhooks",
         ],
     ),
     (

@@ -95,7 +95,7 @@ fn unknown_keys_name_the_nearest_known_one() {
             "storage.sync.interval",
             "storage.sync.interval_ms",
         ),
-        ("[report.postgres]\nurl = \"x\"", "report", ""),
+        ("[colours]\nred = 1", "colours", ""),
     ] {
         let told = refusal(&format!("{WHOLE}\n{line}"), &[]);
         assert!(told.contains(&format!("`{unknown}`")), "{told}");

@@ -75,6 +75,21 @@ fn product(name: &str, stock: i64) -> Value {
     json!({"name": name, "price": {"USD": 1999}, "stock": stock})
 }
 
+/// A purchase that waits for a person.
+fn under_review(server: &Server, user: &str) -> String {
+    let body = json!({
+        "user_id": user, "product_id": "drop-1", "quantity": 2, "currency": "USD",
+        "card_token": "tok_ok",
+    });
+    let buy = Request::post("/limited/buy").key(SHOP);
+    let bought = server.ask(&buy.once(&format!("key-review-{user}")).json(&body));
+    assert_eq!(
+        (bought.status, &bought.json()["status"]),
+        (202, &json!("under_review"))
+    );
+    id_of(&bought.json())
+}
+
 /// The case of writing at `resource`; a new one has to be added here.
 fn case(server: &Server, resource: Resource) -> Case {
     let case = |act, target: &str, done: Request, refused| Case {
@@ -135,6 +150,35 @@ fn case(server: &Server, resource: Resource) -> Case {
                 Some(refused),
             )
         }
+        Resource::ApproveReview | Resource::RejectReview => {
+            let (act, word) = if resource == Resource::ApproveReview {
+                ("review_approved", "approve")
+            } else {
+                ("review_rejected", "reject")
+            };
+            let id = under_review(server, word);
+            let decide = |note: &Value| {
+                Request::post(&format!("/admin/reviews/{id}/{word}")).json(&json!({ "note": note }))
+            };
+            let (done, refused) = (decide(&"called back".into()), decide(&"again".into()));
+            case(act, &id, done, Some(refused))
+        }
+        Resource::PauseSink | Resource::ResumeSink => {
+            let (act, word) = if resource == Resource::PauseSink {
+                ("sink_paused", "pause")
+            } else {
+                ("sink_resumed", "resume")
+            };
+            let path = |sink: &str| Request::post(&format!("/admin/sinks/{sink}/{word}"));
+            case(act, "jsonl", path("jsonl"), Some(path("none")))
+        }
+        Resource::Redrive => {
+            let redrive = |sink: &str| {
+                Request::post("/admin/dead-letters/redrive").json(&json!({ "sink": sink }))
+            };
+            let refused = Some(redrive("none"));
+            case("dead_letters_redriven", "jsonl", redrive("jsonl"), refused)
+        }
         other => panic!("{other:?} writes under /admin and has no case here"),
     }
 }
@@ -147,8 +191,13 @@ fn writes(resource: Resource) -> bool {
 
 #[test]
 fn every_writing_route_leaves_one_event_when_it_succeeds_and_one_when_it_is_refused() {
-    let server =
-        start("[payments]\nanswer_within_ms = 50\nretries_max = 1\n[audit]\nrefusals_per_s = 1000");
+    let kept = tempfile::tempdir().unwrap();
+    let lines = kept.path().join("events.jsonl");
+    let server = start(&format!(
+        "[payments]\nanswer_within_ms = 50\nretries_max = 1\n[audit]\nrefusals_per_s = 1000\n\
+         [review]\namount_over = {{ USD = 3000 }}\n[report.jsonl]\npath = \"{}\"",
+        lines.display()
+    ));
     let mut cases = 0;
     for resource in Resource::ALL.iter().copied().filter(|it| writes(*it)) {
         let case = case(&server, resource);
@@ -192,7 +241,7 @@ fn every_writing_route_leaves_one_event_when_it_succeeds_and_one_when_it_is_refu
         }
         cases += 1;
     }
-    assert_eq!(cases, 8);
+    assert_eq!(cases, 13);
     // Told again under its key, a refund is the same act.
     let (_, from) = events(&server, 0);
     let trail = events(&server, 0).0;

@@ -555,7 +555,12 @@ fn verify_replay(client: &mut Client, asked: &Asked) {
 
 /// One charge against the purchase as it is shown; the units that it paid for.
 fn compare(state: &str, captured: i64, shown: &Value) -> u64 {
-    assert_eq!(shown["status"], state, "the gateway has {state}: {shown}");
+    // What was given up is closed there, so that nothing arrives late.
+    let closed = state == "voided" && shown["status"] == "declined";
+    assert!(
+        closed || shown["status"] == state,
+        "the gateway has {state}: {shown}"
+    );
     let units = shown["quantity"].as_u64().unwrap();
     let due = PRICE * i64::try_from(units).unwrap();
     if state == "captured" {

@@ -16,7 +16,9 @@ const TABLE: &str = "
     PaymentAuthorized       authorizing:authorized
     PaymentDeclined         authorizing:declined
     ReviewOpened            authorized:under_review
-    CaptureStarted          authorized:capturing under_review:capturing
+    CaptureStarted          authorized:capturing
+    ReviewApproved          under_review:capturing
+    ReviewRejected          under_review:voiding
     PaymentCaptured         capturing:captured
     VoidStarted             authorizing:voiding authorized:voiding under_review:voiding capturing:voiding stuck:voiding
     PaymentVoided           voiding:voided stuck:voided
@@ -66,7 +68,7 @@ fn every_pair_of_state_and_step_is_legal_or_refused_as_the_table_says() {
             }
         }
     }
-    assert_eq!(pairs, 17 * 21);
+    assert_eq!(pairs, 17 * 23);
     assert_eq!(found, expected());
 }
 

@@ -11,8 +11,8 @@
 use std::sync::Arc;
 
 use holdfast::engine::cells::{
-    Admission, AttemptInstant, CLOCK_SKEW_MS, Claim, Fingerprint, PromotionCell, ReplayGuard,
-    StockCell, VelocityCell,
+    Admission, AmountCell, AttemptInstant, CLOCK_SKEW_MS, Claim, Fingerprint, PromotionCell,
+    ReplayGuard, StockCell, Taken, VelocityCell,
 };
 use loom::sync::atomic::{AtomicU64, Ordering};
 use loom::thread;
@@ -129,6 +129,34 @@ fn uses_never_pass_the_maximum_also_while_it_is_lowered() {
         assert!(!(lowered && second) || !first || end.max == 0);
         assert_eq!(end.uses, u32::from(first));
         assert_eq!(end.max, if lowered { 0 } else { 2 });
+    });
+}
+
+#[test]
+fn a_sum_never_passes_its_bound_and_a_retired_one_takes_nothing() {
+    loom::model(|| {
+        let cell = Arc::new(AmountCell::new());
+        let (payer, other) = (Arc::clone(&cell), Arc::clone(&cell));
+        let (first, second) = both(
+            move || {
+                let taken = payer.take(6, 10);
+                if taken == Taken::Yes {
+                    payer.give_back(6);
+                    payer.retire_empty();
+                }
+                taken
+            },
+            move || other.take(5, 10),
+        );
+        // Whoever kept its amount, the cell lives and has it; nothing is taken from a retired one.
+        match second {
+            Taken::Yes => assert_eq!(cell.read(), 5),
+            Taken::NoRoom => assert_eq!((first, cell.read()), (Taken::Yes, 0)),
+            Taken::Retired => {
+                assert_eq!(first, Taken::Yes);
+                assert_eq!(cell.take(1, 10), Taken::Retired);
+            }
+        }
     });
 }
 

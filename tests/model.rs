@@ -2,17 +2,19 @@
 //! buyers on few units, with the clock moving, snapshots, and the directory closed and opened
 //! again in between. Every outcome has to be the model's, and so has the stock after every step.
 
-use holdfast::engine::command::{Buy, PaymentStep, PlaceHold, ReleaseHold};
+use holdfast::engine::command::{Buy, PaymentStep, PlaceHold, ReleaseHold, Verdict};
 use holdfast::engine::event::{
-    Active, AdminAct, DeclineCause, IdempotencyKey, Origin, ProductSet, VoidCause,
+    Active, AdminAct, Decider, DeclineCause, IdempotencyKey, Judgement, Origin, ProductSet,
+    VoidCause,
 };
 use holdfast::engine::lifecycle::PurchaseState as S;
+use holdfast::engine::settings::SharedBy;
 use holdfast::ids::{
     AuthorizationId, CaptureId, CardToken, Digest16, KeyOwner, ProductId, PurchaseId, ReceiptKeyId,
     RequestId, UserId,
 };
-use holdfast::journal::{Clock, Journal, JournalOptions, ManualClock, Outcome, Submitted};
-use holdfast::money::{Currency, Price};
+use holdfast::journal::{Clock, DayZone, Journal, JournalOptions, ManualClock, Outcome, Submitted};
+use holdfast::money::{Amount, Currency, Price};
 use holdfast::time::UnixMs;
 use proptest::prelude::*;
 use std::collections::HashMap;
@@ -21,6 +23,14 @@ use std::sync::Arc;
 const BEGIN_MS: u64 = 1_800_000_000_000;
 const HOLD_TTL_MS: u64 = 20_000;
 const LIMIT: u32 = 3;
+const PRICE: u32 = 500;
+/// What one buyer, and one card, may spend; two buyers share a card.
+const DAILY: u32 = 4 * PRICE;
+const LIFETIME: u32 = 7 * PRICE;
+/// Above this a person decides: two units and more.
+const REVIEW_OVER: u32 = PRICE;
+const REVIEW_MS: u64 = 10_000;
+const HOUR_MS: u64 = 3_600_000;
 const RATE_COUNT: usize = 5;
 const RATE_WINDOW_MS: u64 = 10_000;
 const PRODUCTS: [&str; 2] = ["drop-a", "drop-b"];
@@ -70,8 +80,8 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
             .prop_map(|(user, product, quantity, key)| Step::Buy { user, product, quantity, key }),
         2 => (any::<u8>(), any::<u8>()).prop_map(|(purchase, key)| Step::PayHold { purchase, key }),
         2 => any::<u8>().prop_map(|purchase| Step::Release { purchase }),
-        8 => (any::<u8>(), 0..6u8).prop_map(|(purchase, step)| Step::Record { purchase, step }),
-        4 => prop_oneof![1..2_000u64, 5_000..25_000u64].prop_map(|ms| Step::Tick { ms }),
+        8 => (any::<u8>(), prop_oneof![Just(0u8), 1..6u8, 6..10u8]).prop_map(|(purchase, step)| Step::Record { purchase, step }),
+        4 => prop_oneof![2 => 1..2_000u64, 2 => 5_000..25_000u64, 1 => HOUR_MS..26 * HOUR_MS].prop_map(|ms| Step::Tick { ms }),
         1 => (0..2u8, 0..8u32).prop_map(|(product, total)| Step::SetStock { product, total }),
         1 => Just(Step::Snapshot),
         1 => Just(Step::Reopen),
@@ -111,6 +121,9 @@ struct Sale {
     state: S,
     expires_ms: u64,
     key: Option<u8>,
+    /// When its payment started.
+    paid_ms: Option<u64>,
+    review_until_ms: u64,
 }
 
 /// What a key was used for, and what came of it; `None`: it still runs.
@@ -150,7 +163,42 @@ impl Model {
         Ok(())
     }
 
-    fn place(&mut self, user: u8, product: u8, quantity: u32) -> Result<usize, &'static str> {
+    /// What counts of what `whose` bought, from `since_ms` on.
+    fn spent(&self, whose: impl Fn(&Sale) -> bool, since_ms: u64) -> u32 {
+        let counts = |it: &&Sale| {
+            let stands = has_units(it.state) && it.state != S::Held;
+            whose(it) && stands && it.paid_ms.is_some_and(|at| at >= since_ms)
+        };
+        let sales = self.purchases.iter().filter(counts);
+        sales.map(|it| it.quantity * PRICE).sum()
+    }
+
+    /// The buyer's limits, then those of the card, which another buyer has, too.
+    fn may_pay(&self, user: u8, quantity: u32) -> Result<(), &'static str> {
+        // Seoul is nine hours ahead, all year.
+        let day_ms = 24 * HOUR_MS;
+        let ahead_ms = 9 * HOUR_MS;
+        let today_ms = (self.now_ms + ahead_ms) / day_ms * day_ms - ahead_ms;
+        for by_card in [false, true] {
+            let whose = |it: &Sale| it.user == user || by_card && card_of(it.user) == card_of(user);
+            let amount = quantity * PRICE;
+            if self.spent(whose, today_ms) + amount > DAILY {
+                return Err("daily_limit");
+            }
+            if self.spent(whose, 0) + amount > LIFETIME {
+                return Err("lifetime_limit");
+            }
+        }
+        Ok(())
+    }
+
+    fn place(
+        &mut self,
+        user: u8,
+        product: u8,
+        quantity: u32,
+        pays: bool,
+    ) -> Result<usize, &'static str> {
         let stands = |it: &&Sale| it.user == user && it.product == product && has_units(it.state);
         let has: u32 = self
             .purchases
@@ -160,6 +208,9 @@ impl Model {
             .sum();
         if has + quantity > LIMIT {
             return Err("per_user_limit");
+        }
+        if pays {
+            self.may_pay(user, quantity)?;
         }
         let (held, sold) = self.committed(product);
         if held + sold + quantity > self.totals[usize::from(product)] {
@@ -173,6 +224,8 @@ impl Model {
             state: S::Held,
             expires_ms,
             key: None,
+            paid_ms: None,
+            review_until_ms: 0,
         };
         self.purchases.push(sale);
         Ok(self.purchases.len() - 1)
@@ -198,7 +251,7 @@ impl Model {
             return answered;
         }
         self.count(user);
-        let outcome = match self.place(user, product, quantity) {
+        let outcome = match self.place(user, product, quantity, false) {
             Ok(_) => "held".to_owned(),
             Err(refused) => refused.to_owned(),
         };
@@ -211,8 +264,9 @@ impl Model {
             return answered;
         }
         self.count(user);
-        match self.place(user, product, quantity) {
+        match self.place(user, product, quantity, true) {
             Ok(place) => {
+                self.purchases[place].paid_ms = Some(self.now_ms);
                 self.purchases[place].state = S::Authorizing;
                 self.purchases[place].key = Some(key);
                 self.remember(key, request, None);
@@ -232,7 +286,7 @@ impl Model {
         }
         self.count(user);
         let refused = match self.purchases[place].state {
-            S::Held => None,
+            S::Held => self.may_pay(user, self.purchases[place].quantity).err(),
             S::Expired => Some("hold_expired"),
             _ => Some("hold_closed"),
         };
@@ -240,6 +294,7 @@ impl Model {
             self.remember(key, request, Some(refused.to_owned()));
             return refused.to_owned();
         }
+        self.purchases[place].paid_ms = Some(self.now_ms);
         self.purchases[place].state = S::Authorizing;
         self.purchases[place].key = Some(key);
         self.remember(key, request, None);
@@ -259,13 +314,22 @@ impl Model {
     }
 
     fn record(&mut self, place: usize, step: u8) -> String {
+        let now_ms = self.now_ms;
         let sale = &mut self.purchases[place];
+        let reviewed = sale.quantity * PRICE > REVIEW_OVER;
         let next = match (sale.state, step) {
             (S::Authorizing, 0) => S::Authorized,
             (S::Authorizing, 1) => S::Declined,
-            (S::Authorized, 2) => S::Capturing,
+            (S::Authorized, 2) if !reviewed => S::Capturing,
+            (S::Authorized, 6) if reviewed => {
+                sale.review_until_ms = now_ms + REVIEW_MS;
+                S::UnderReview
+            }
+            (S::UnderReview, 7) => S::Capturing,
+            (S::UnderReview, 8) => S::Voiding,
+            (S::UnderReview, 9) if now_ms >= sale.review_until_ms => S::Voiding,
             (S::Capturing, 3) => S::Captured,
-            (S::Authorizing | S::Authorized | S::Capturing, 4) => S::Voiding,
+            (S::Authorizing | S::Authorized | S::UnderReview | S::Capturing, 4) => S::Voiding,
             (S::Voiding, 5) => S::Voided,
             _ => return "wrong_state".to_owned(),
         };
@@ -304,8 +368,12 @@ impl Model {
 fn is_held(state: S) -> bool {
     matches!(
         state,
-        S::Held | S::Authorizing | S::Authorized | S::Capturing | S::Voiding
+        S::Held | S::Authorizing | S::Authorized | S::UnderReview | S::Capturing | S::Voiding
     )
+}
+
+fn card_of(user: u8) -> &'static str {
+    ["tok_one", "tok_two"][usize::from(user % 2)]
 }
 
 fn has_units(state: S) -> bool {
@@ -500,6 +568,13 @@ impl Pair {
             let found = (found.total, found.held, found.sold, found.available());
             assert_eq!(found, expected, "stock after step {number}: {step:?}");
         }
+        let waiting = self.model.purchases.iter();
+        let waiting = waiting.filter(|it| it.state == S::UnderReview).count();
+        assert_eq!(
+            self.journal().reviews().len(),
+            waiting,
+            "after {number}: {step:?}"
+        );
         for (place, sale) in self.model.purchases.iter().enumerate() {
             let view = self
                 .journal()
@@ -518,6 +593,14 @@ fn open(path: &std::path::Path, clock: &ManualClock) -> Arc<Journal> {
     let mut options = JournalOptions::new(path);
     options.clock = Clock::Manual(clock.clone());
     options.engine.hold_ttl_ms = HOLD_TTL_MS;
+    options.engine.idempotency_retention_ms = 365 * 24 * HOUR_MS;
+    let usd = Currency::parse("USD").expect("listed");
+    let limit = |sum: u32| vec![(usd, Amount::new(i64::from(sum)).expect("an amount"))];
+    options.engine.amounts.daily = limit(DAILY);
+    options.engine.amounts.lifetime = limit(LIFETIME);
+    options.engine.amounts.shared = vec![SharedBy::Card];
+    options.engine.review.amount_over = limit(REVIEW_OVER);
+    options.day_zone = DayZone::parse("Asia/Seoul").expect("a zone");
     options.log.segment_bytes = 2 << 20;
     options.log.ring_bytes = 1 << 20;
     Journal::open(options, &mut |_| {}).expect("the directory opens")
@@ -549,7 +632,7 @@ fn buy(user: u8, product: u8, quantity: u32, origin: Origin, hold: Option<Purcha
         product: product_id(product),
         quantity,
         currency: Currency::parse("USD").expect("listed"),
-        card: CardToken::parse("tok_ok").expect("a token"),
+        card: CardToken::parse(card_of(user)).expect("a token"),
         promotion: None,
         hold,
     }
@@ -573,8 +656,33 @@ fn payment_step(step: u8) -> PaymentStep {
             within_ms: 60_000,
             by: None,
         },
-        _ => PaymentStep::Voided,
+        5 => PaymentStep::Voided,
+        6 => PaymentStep::OpenReview {
+            within_ms: REVIEW_MS,
+            margin_ms: 0,
+        },
+        7 => decide(Verdict::Approve, person()),
+        8 => decide(Verdict::Reject, person()),
+        _ => decide(Verdict::Reject, Decider::Deadline),
     }
+}
+
+fn decide(verdict: Verdict, decider: Decider) -> PaymentStep {
+    PaymentStep::DecideReview {
+        verdict,
+        decider,
+        void_within_ms: 60_000,
+    }
+}
+
+fn person() -> Decider {
+    Decider::Person(Judgement {
+        by: AdminAct {
+            request: RequestId(2),
+            owner: KeyOwner::parse("admin").expect("a name"),
+        },
+        note: "looked at it".to_owned(),
+    })
 }
 
 fn product_set(product: u8, total: u32) -> ProductSet {
@@ -583,7 +691,7 @@ fn product_set(product: u8, total: u32) -> ProductSet {
         name: "drop".to_owned(),
         prices: vec![(
             Currency::parse("USD").expect("listed"),
-            Price::new(500).expect("a price"),
+            Price::new(i64::from(PRICE)).expect("a price"),
         )],
         stock: total,
         per_user_limit: Some(LIMIT),

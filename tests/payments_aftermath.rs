@@ -4,15 +4,18 @@
 mod payments_stage;
 
 use holdfast::engine::command::PaymentStep;
-use holdfast::engine::event::{Act, Actor, ActorRole, AdminActed, DeclineCause, VoidCause};
+use holdfast::engine::event::{DeclineCause, VoidCause};
 use holdfast::engine::lifecycle::{PurchaseState, Step};
 use holdfast::engine::refusal::Refusal;
-use holdfast::engine::view::{PurchaseView, RefundStatus};
-use holdfast::ids::{AuthorizationId, PurchaseId};
+use holdfast::engine::view::RefundStatus;
+use holdfast::ids::{AuthorizationId, CaptureId, PurchaseId};
 use holdfast::payments::breaker::{BreakerSettings, Circuit};
-use holdfast::payments::gateway::{Call, Class};
+use holdfast::payments::gateway::{
+    Answer, Authorization, Call, Calling, Claim, Class, Found, FoundRefund, Gateway, Inquiry,
+    Order, Page, PageMark, Refund, Trouble,
+};
 use holdfast::payments::{Meter, PaymentSettings, Settled};
-use payments_stage::{Stage, operator, settings};
+use payments_stage::{Stage, acted, operator, settings};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -38,16 +41,6 @@ impl Meter for Told {
 
     fn neglected(&self, _: PurchaseId) {
         self.neglected.fetch_add(1, Ordering::SeqCst);
-    }
-}
-
-fn acted(_: &PurchaseView) -> AdminActed {
-    AdminActed {
-        act: Act::Void.as_str().to_owned(),
-        target: None,
-        before: None,
-        after: None,
-        by: Actor::of(operator(), ActorRole::Admin),
     }
 }
 
@@ -204,24 +197,28 @@ fn while_the_gateway_is_down_nothing_is_sent_and_nothing_new_is_taken() {
     let mut stage = Stage::open_with(dir.path(), touchy, |sandbox| sandbox);
     stage.resume();
     assert_eq!(stage.payments.circuit(), Circuit::Closed);
-    let busy = stage.buy("tok_auth_busy");
-    assert!(matches!(busy, Settled::Declined(_)));
+    let down = stage.buy("tok_lookup_down_3");
+    assert!(matches!(down, Settled::Open(_)));
     assert_eq!(stage.payments.circuit(), Circuit::Open);
     assert_eq!(stage.payments.admission(), Err(Refusal::GatewayUnavailable));
     // One that slipped through is declined: nothing of it was ever sent.
     let slipped = stage.buy("tok_ok");
     assert!(matches!(slipped, Settled::Declined(_)));
     assert_eq!(slipped.view().reason, Some("gateway_failed"));
-    assert!(stage.sandbox.charges().is_empty());
+    assert_eq!(stage.sandbox.charges().len(), 1, "the first one's alone");
+    stage.settle();
     stage.run(async {
         while stage.payments.admission().is_err() {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
     });
+    // A gateway that asks for a slower pace is there: the circuit stays closed.
+    let busy = stage.buy("tok_auth_busy");
+    assert!(matches!(busy, Settled::Declined(_)));
+    assert_eq!(stage.payments.circuit(), Circuit::Closed);
     let back = stage.buy("tok_ok");
     assert!(matches!(back, Settled::Captured(_)));
-    assert_eq!(stage.payments.circuit(), Circuit::Closed);
-    let purchases = [&busy, &slipped, &back].map(|it| it.view().purchase);
+    let purchases = [&down, &slipped, &busy, &back].map(|it| it.view().purchase);
     stage.check(&purchases, "down and up");
 }
 
@@ -254,6 +251,58 @@ fn too_late_to_authorize_is_declined_and_closed_at_the_gateway() {
     stage.check(&[purchase], "late");
     // An attempt that was on its way all the time comes too late.
     assert_eq!(stage.sandbox.charges().len(), 1);
+}
+
+/// Nothing ever arrives there, and closing a reference has no answer that says so.
+struct Silent(std::sync::atomic::AtomicU32);
+
+impl Gateway for Silent {
+    fn name(&self) -> &'static str {
+        "silent"
+    }
+
+    fn authorize(&self, _: Order) -> Calling<'_, Answer<Authorization>> {
+        self.0.fetch_add(1, Ordering::SeqCst);
+        Box::pin(std::future::ready(Answer::Unknown(Trouble::Internal)))
+    }
+
+    fn capture(&self, _: Claim) -> Calling<'_, Answer<CaptureId>> {
+        unreachable!("nothing was authorized")
+    }
+
+    fn void(&self, _: Claim) -> Calling<'_, Answer<()>> {
+        self.0.fetch_add(1, Ordering::SeqCst);
+        Box::pin(std::future::ready(Answer::Unknown(Trouble::Internal)))
+    }
+
+    fn refund(&self, _: Refund) -> Calling<'_, Answer<()>> {
+        unreachable!("nothing was captured")
+    }
+
+    fn look_up(&self, _: Inquiry) -> Calling<'_, Result<Found, Trouble>> {
+        self.0.fetch_add(1, Ordering::SeqCst);
+        Box::pin(std::future::ready(Ok(Found::Nothing)))
+    }
+
+    fn look_up_refund(&self, _: Refund) -> Calling<'_, Result<FoundRefund, Trouble>> {
+        unreachable!("nothing was captured")
+    }
+
+    fn list(&self, _: Option<PageMark>) -> Calling<'_, Result<Page, Trouble>> {
+        unreachable!("nobody asks")
+    }
+}
+
+#[test]
+fn a_drive_ends_where_nothing_can_be_closed() {
+    let dir = TempDir::new().unwrap();
+    let silent = Arc::new(Silent(std::sync::atomic::AtomicU32::new(0)));
+    let mut stage = Stage::open_with(dir.path(), settings(), |_| Arc::clone(&silent));
+    let settled = stage.buy("tok_ok");
+    assert!(matches!(settled, Settled::Open(_)), "it may still arrive");
+    assert_eq!(settled.view().state, PurchaseState::Authorizing);
+    let calls = silent.0.load(Ordering::SeqCst);
+    assert!(calls <= 12, "{calls} calls in one drive");
 }
 
 /// Card, and what the first refund's caller is told, and what becomes of it.

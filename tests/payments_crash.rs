@@ -3,9 +3,10 @@
 
 mod payments_stage;
 
-use holdfast::engine::command::PaymentStep;
-use holdfast::engine::event::VoidCause;
-use holdfast::engine::lifecycle::PurchaseState;
+use holdfast::engine::command::{PaymentStep, Verdict};
+use holdfast::engine::event::{Decider, VoidCause};
+use holdfast::engine::lifecycle::{PurchaseState, Step};
+use holdfast::engine::refusal::Refusal;
 use holdfast::engine::view::RefundStatus;
 use holdfast::ids::{AuthorizationId, CaptureId, CardToken, PurchaseId};
 use holdfast::money::Amount;
@@ -14,8 +15,9 @@ use holdfast::payments::gateway::{
     PageMark, Refund, Trouble,
 };
 use holdfast::payments::sandbox::Sandbox;
+use holdfast::payments::settings::ReviewSettings;
 use holdfast::time::UnixMs;
-use payments_stage::{PRICE, Stage, copy_as_killed, offline, settings, usd};
+use payments_stage::{PRICE, Stage, copy_as_killed, judgement, offline, settings, usd};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use tempfile::TempDir;
@@ -74,6 +76,202 @@ fn whatever_a_crash_leaves_is_driven_to_its_end() {
     }
     stage.check(&left, "every state");
     assert_eq!(stage.sandbox.charges(), offline(dir.path()));
+}
+
+/// The same where a person decides: what the log says, what the gateway has, how it is decided
+/// (`-`: not needed), where it has to end, and its `reason` there.
+const REVIEWS_LEFT: &str = "
+    started    nothing     approve captured
+    started    authorized  reject  voided    review_rejected
+    started    captured    approve captured
+    started    captured    reject  voided    review_rejected
+    started    declined    -       declined  declined_by_issuer
+    started    voided      -       declined  gateway_failed
+    authorized nothing     -       voided    authorization_lapsed
+    authorized authorized  approve captured
+    authorized authorized  reject  voided    review_rejected
+    authorized captured    approve captured
+    authorized captured    reject  voided    review_rejected
+    authorized voided      -       voided    authorization_lapsed
+    opened     nothing     approve voided    authorization_lapsed
+    opened     nothing     reject  voided    review_rejected
+    opened     authorized  approve captured
+    opened     authorized  reject  voided    review_rejected
+    opened     captured    approve captured
+    opened     captured    reject  voided    review_rejected
+    opened     voided      approve voided    authorization_lapsed
+    opened     voided      reject  voided    review_rejected
+    approved   nothing     -       voided    authorization_lapsed
+    approved   authorized  -       captured
+    approved   captured    -       captured
+    approved   voided      -       voided    authorization_lapsed
+    rejected   nothing     -       voided    review_rejected
+    rejected   authorized  -       voided    review_rejected
+    rejected   captured    -       voided    review_rejected
+    rejected   voided      -       voided    review_rejected
+";
+
+#[test]
+fn whatever_a_crash_leaves_of_a_review_waits_for_a_person_and_is_driven_to_its_end() {
+    let dir = TempDir::new().unwrap();
+    let open = || Stage::open_reviewing(dir.path(), settings(), |sandbox| sandbox);
+    let mut stage = open();
+    let rows: Vec<Vec<&str>> = REVIEWS_LEFT
+        .lines()
+        .map(|line| line.split_whitespace().collect::<Vec<_>>())
+        .filter(|row| !row.is_empty())
+        .collect();
+    let mut left = Vec::new();
+    for row in &rows {
+        let card = if row[1] == "declined" {
+            "tok_declined"
+        } else {
+            "tok_ok"
+        };
+        let purchase = stage.start(card);
+        let authorization = at_gateway(&stage, purchase, card, row[1]);
+        in_log(&stage, purchase, row[0], authorization);
+        left.push(purchase);
+    }
+    let digest = stage.journal.digest();
+    stage.close();
+
+    let stage = open();
+    assert_eq!(stage.journal.opened().digest, digest);
+    let resumed = stage.in_runtime(|it| it.payments.resume(&it.gate));
+    stage.runtime.spawn(resumed);
+    for (row, purchase) in rows.iter().zip(&left) {
+        if row[2] != "-" {
+            stage.until(*purchase, PurchaseState::UnderReview);
+            stage.decide(*purchase, verdict(row[2])).unwrap();
+        }
+    }
+    stage.settle();
+    for (row, purchase) in rows.iter().zip(&left) {
+        let view = stage.view(*purchase);
+        let expected = (row[3], row.get(4).copied());
+        assert_eq!((view.state.as_str(), view.reason), expected, "{row:?}");
+        let again = stage.decide(*purchase, Verdict::Approve);
+        assert_eq!(again, Err(Refusal::WrongState), "{row:?}");
+    }
+    stage.check(&left, "every review");
+    assert_eq!(stage.sandbox.charges(), offline(dir.path()));
+    let digest = stage.journal.digest();
+    stage.close();
+    assert_eq!(open().journal.opened().digest, digest);
+}
+
+#[test]
+fn a_review_that_nobody_decides_is_decided_at_its_deadline_also_over_a_crash() {
+    for (on_deadline, end, reason) in [
+        (Verdict::Approve, "captured", None),
+        (Verdict::Reject, "voided", Some("review_timed_out")),
+    ] {
+        for killed in [false, true] {
+            let what = format!("{on_deadline:?}, killed: {killed}");
+            let (dir, copy) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+            let mut settings = settings();
+            settings.review = ReviewSettings {
+                deadline_ms: 300,
+                capture_margin_ms: 0,
+                on_deadline,
+            };
+            settings.sweep_every_ms = 5_000;
+            let open = |at: &Path| Stage::open_reviewing(at, settings.clone(), |it| it);
+            let mut stage = open(dir.path());
+            let resumed = stage.in_runtime(|it| it.payments.resume(&it.gate));
+            stage.runtime.spawn(resumed);
+            let purchases: Vec<_> = (0..80)
+                .map(|_| stage.buy("tok_ok").view().purchase)
+                .collect();
+            let waiting = stage.journal.reviews().len();
+            if killed {
+                assert_eq!(waiting, purchases.len(), "{what}: the machine is too slow");
+                let copied = copy.path().join("data");
+                copy_as_killed(dir.path(), &copied);
+                stage.close();
+                stage = open(&copied);
+                stage.resume();
+            }
+            stage.settle();
+            for purchase in &purchases {
+                let view = stage.view(*purchase);
+                assert_eq!((view.state.as_str(), view.reason), (end, reason), "{what}");
+                let deadline = view.review_opened_at().unwrap().plus_ms(300);
+                let decided = view.history.iter().find(|entry| {
+                    matches!(entry.step, Step::ReviewApproved | Step::ReviewRejected)
+                });
+                assert!(decided.unwrap().at >= deadline, "{what}");
+            }
+            stage.check(&purchases, &what);
+        }
+    }
+}
+
+#[test]
+fn a_review_ends_in_time_before_the_authorization_lapses() {
+    let dir = TempDir::new().unwrap();
+    let mut stage = Stage::open_reviewing(dir.path(), settings(), |it| it);
+    for (capture_in_ms, expected_ms) in [
+        (None, 1_000),
+        (Some(5_000), 1_000),
+        (Some(900), 800),
+        (Some(50), 0),
+    ] {
+        let purchase = stage.start("tok_ok");
+        let started = stage.view(purchase).payment_started_at().unwrap();
+        let authorized = PaymentStep::Authorized {
+            authorization: AuthorizationId::parse("sa_1").unwrap(),
+            capture_before: capture_in_ms.map(|ms| started.plus_ms(ms)),
+        };
+        stage.journal.record(purchase, authorized).unwrap().unwrap();
+        let start = stage
+            .journal
+            .record(purchase, PaymentStep::StartCapture)
+            .unwrap();
+        assert_eq!(
+            start.unwrap_err(),
+            Refusal::WrongState,
+            "a person decides first"
+        );
+        let open = PaymentStep::OpenReview {
+            within_ms: 1_000,
+            margin_ms: 100,
+        };
+        let view = stage.journal.record(purchase, open).unwrap().unwrap().view;
+        let deadline = view.review.clone().unwrap().deadline.unwrap();
+        let opened = view.review_opened_at().unwrap();
+        let expected = match capture_in_ms {
+            Some(ms) if ms < 1_000 => started.plus_ms(expected_ms).max(opened),
+            _ => opened.plus_ms(expected_ms),
+        };
+        assert_eq!(deadline, expected, "{capture_in_ms:?}");
+        let by_deadline = PaymentStep::DecideReview {
+            verdict: Verdict::Approve,
+            decider: Decider::Deadline,
+            void_within_ms: 60_000,
+        };
+        if stage.journal.now().plus_ms(100) < deadline {
+            let early = stage.journal.record(purchase, by_deadline).unwrap();
+            assert_eq!(early.unwrap_err(), Refusal::WrongState, "nobody is hurried");
+        } else {
+            stage.run(async {
+                while stage.journal.now() < deadline {
+                    tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+                }
+            });
+            let due = stage.journal.record(purchase, by_deadline).unwrap();
+            assert_eq!(due.unwrap().view.state, PurchaseState::Capturing);
+        }
+    }
+}
+
+fn verdict(word: &str) -> Verdict {
+    match word {
+        "approve" => Verdict::Approve,
+        "reject" => Verdict::Reject,
+        other => panic!("{other}"),
+    }
 }
 
 /// What the gateway has of a refund that stands in the log, and what becomes of it.
@@ -179,10 +377,28 @@ fn in_log(stage: &Stage, purchase: PurchaseId, word: &str, authorization: Author
                 by: None,
             },
         ],
+        "opened" => vec![authorized, open_review()],
+        "approved" => vec![authorized, open_review(), decide(Verdict::Approve)],
+        "rejected" => vec![authorized, open_review(), decide(Verdict::Reject)],
         other => panic!("{other}"),
     };
     for step in steps {
         stage.journal.record(purchase, step).unwrap().unwrap();
+    }
+}
+
+fn open_review() -> PaymentStep {
+    PaymentStep::OpenReview {
+        within_ms: 3_600_000,
+        margin_ms: 0,
+    }
+}
+
+fn decide(verdict: Verdict) -> PaymentStep {
+    PaymentStep::DecideReview {
+        verdict,
+        decider: judgement(),
+        void_within_ms: 60_000,
     }
 }
 
@@ -254,6 +470,63 @@ fn killed_before_or_after_any_call_every_card_ends_right() {
         }
     }
     println!("{killed} kills over {} cards", CARDS.len());
+}
+
+#[test]
+fn killed_around_any_call_of_a_review_it_ends_as_it_was_decided_or_waits() {
+    let mut killed = 0;
+    for card in [
+        "tok_ok",
+        "tok_auth_timeout",
+        "tok_capture_timeout",
+        "tok_capture_refused",
+        "tok_void_timeout",
+    ] {
+        for verdict in [Verdict::Approve, Verdict::Reject] {
+            let (dir, copies) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+            let mut killing = None;
+            let mut stage = Stage::open_reviewing(dir.path(), settings(), |sandbox| {
+                let around = Killing::around(sandbox, dir.path(), copies.path());
+                killing = Some(Arc::clone(&around));
+                around
+            });
+            let resumed = stage.in_runtime(|it| it.payments.resume(&it.gate));
+            stage.runtime.spawn(resumed);
+            let purchase = stage.buy(card).view().purchase;
+            stage.until(purchase, PurchaseState::UnderReview);
+            stage.decide(purchase, verdict).unwrap();
+            stage.settle();
+            let end = stage.view(purchase).state;
+            stage.check(&[purchase], card);
+            let copies = killing.unwrap().copies.lock().unwrap().clone();
+            assert!(copies.len() >= 4, "{card}: it was killed around each call");
+            for copy in copies {
+                let what = format!("{card} {verdict:?} killed at {}", copy.display());
+                let stage = Stage::open_reviewing(&copy, settings(), |it| it);
+                let resumed = stage.in_runtime(|it| it.payments.resume(&it.gate));
+                stage.runtime.spawn(resumed);
+                // Before the decision it waits; after, nobody is asked again.
+                let state = stage.run(async {
+                    loop {
+                        let view = stage.view(purchase);
+                        let waits = view.state == PurchaseState::UnderReview;
+                        if waits || !view.state.is_open_payment() {
+                            return view.state;
+                        }
+                        tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+                    }
+                });
+                if state == PurchaseState::UnderReview {
+                    stage.decide(purchase, verdict).unwrap();
+                    stage.settle();
+                }
+                assert_eq!(stage.view(purchase).state, end, "{what}");
+                stage.check(&[purchase], &what);
+                killed += 1;
+            }
+        }
+    }
+    println!("{killed} kills around reviews");
 }
 
 /// A gateway around which the process is killed: copies what would be left of the data directory

@@ -67,9 +67,13 @@ pub fn run(mut input: &[u8]) {
         let more = shard.more();
         let put = again.put_more(more.clone());
         put.expect("what stands beside a shard goes with its image");
+        let particulars = shard.particulars();
+        let put = again.put_particulars(particulars.clone());
+        put.expect("so do the particulars of its payments");
         assert_eq!(again.image(), image);
         assert_eq!(again.more(), more);
-        images.push((image, more));
+        assert_eq!(again.particulars(), particulars);
+        images.push((image, more, particulars));
     }
     assert_eq!(
         digest(catalogue, Limits::default(), images.into_iter()).len(),

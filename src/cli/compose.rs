@@ -1,21 +1,25 @@
 //! Owns turning the configuration into the settings of the parts, each in its own words.
 
-use crate::config::{Config, KeyHalf, PaymentsConfig, SigningKey, WebhooksConfig};
+use super::serve::Failure;
+use crate::config::{Config, KeyHalf, SigningKey, WebhooksConfig};
 use crate::engine::settings::{Bounds, EngineSettings, RateLimit};
 use crate::ids::ReceiptKeyId;
-use crate::journal::{Clock, JournalOptions, LogSettings, Sync, Witness};
-use crate::payments::settings::PaymentSettings;
+use crate::journal::{Clock, Journal, JournalOptions, LogSettings, Sync, Witness};
+use crate::payments::settings::{PaymentSettings, ReviewSettings};
 use crate::receipts::{self, Ed25519Key, KeyUnread, PublicKey, Sealer, SealerError};
 use crate::reconcile::{JobSettings, Limits};
+use crate::report::feed::{self, CursorError, FeedSettings, Sinks};
+use crate::report::{jsonl, postgres};
 use crate::time::UnixMs;
 use crate::webhooks::{Secret, Source};
 use secrecy::ExposeSecret;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// How the journal is opened.
-pub(super) fn journal(config: &Config) -> JournalOptions {
+pub(super) fn journal(config: &Config) -> Result<JournalOptions, CursorError> {
     let storage = &config.storage;
-    JournalOptions {
+    Ok(JournalOptions {
         data_dir: storage.data_dir.clone(),
         engine: engine(config),
         log: LogSettings {
@@ -34,7 +38,33 @@ pub(super) fn journal(config: &Config) -> JournalOptions {
         },
         snapshot_every_bytes: storage.snapshot_every_bytes,
         clock: Clock::System,
+        day_zone: config.limits.zone.clone(),
+        retentions: feed::retentions(&storage.data_dir, &config.report.sinks())?,
+    })
+}
+
+/// Starts every sink that is set up.
+pub(super) fn sinks(config: &Config, journal: &Arc<Journal>) -> Result<Sinks, Failure> {
+    let (storage, report) = (&config.storage, &config.report);
+    let settings = FeedSettings {
+        data_dir: storage.data_dir.clone(),
+        backoff: report.backoff,
+        deliver_timeout: report.deliver_timeout,
+        dead_letters_bytes_max: report.dead_letters_bytes_max,
+        on_disk_full: report.on_disk_full.clone(),
+        give_up_below_bytes: report.give_up_below_bytes,
+        segment_bytes: storage.segment_bytes,
+    };
+    let sinks = Sinks::new(Arc::clone(journal), settings)?;
+    if let Some(settings) = &report.jsonl {
+        sinks.start(jsonl::sink(settings.clone(), report.batching))?;
     }
+    if let Some(settings) = &report.postgres {
+        let (journal, sealer) = (Arc::clone(journal), sealer(config)?);
+        let sink = postgres::sink(settings.clone(), report.batching, journal, sealer);
+        sinks.start(sink)?;
+    }
+    Ok(sinks)
 }
 
 fn engine(config: &Config) -> EngineSettings {
@@ -48,12 +78,15 @@ fn engine(config: &Config) -> EngineSettings {
         },
         idempotency_retention_ms: sale.idempotency_retention_s * 1_000,
         card_retries: config.payments.card_retries,
+        amounts: config.limits.amounts.clone(),
+        review: config.review.rules.clone(),
         webhooks: config.webhooks.memory,
         bounds: Bounds {
             buyers_max: engine.buyers_max,
             purchases_max: engine.purchases_max,
             keys_max: engine.keys_max,
             velocity_keys_max: engine.velocity_keys_max,
+            amount_keys_max: engine.amount_keys_max,
             products_max: engine.products_max,
             promotions_max: engine.promotions_max,
         },
@@ -61,7 +94,8 @@ fn engine(config: &Config) -> EngineSettings {
 }
 
 /// How payments are driven.
-pub(super) fn payments(config: &PaymentsConfig) -> PaymentSettings {
+pub(super) fn payments(config: &Config) -> PaymentSettings {
+    let (config, review) = (&config.payments, &config.review);
     let ms = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
     PaymentSettings {
         attempt_timeout_ms: ms(config.attempt_timeout),
@@ -77,6 +111,11 @@ pub(super) fn payments(config: &PaymentsConfig) -> PaymentSettings {
         pending_after_ms: ms(config.pending_after),
         breaker: config.breaker,
         scheme: config.scheme.clone(),
+        review: ReviewSettings {
+            deadline_ms: ms(review.deadline),
+            capture_margin_ms: ms(review.capture_margin),
+            on_deadline: review.on_deadline,
+        },
     }
 }
 

@@ -1,4 +1,4 @@
-//! The command line: `serve`, `check`, `log`, `reconcile`, `receipt verify`.
+//! The command line: `serve`, `check`, `log`, `reconcile`, `schema`, `receipt verify`.
 //!
 //! Exit status: 0 done, 1 the work failed, 2 bad usage (of `check`: 1 damaged, 2 cannot read;
 //! of `reconcile`: 1 differences, 2 cannot read). A
@@ -40,6 +40,11 @@ enum Command {
     /// Compare the gateway's charges with ours; exit 0 no difference, 1 differences, 2 cannot
     /// read.
     Reconcile(Reconcile),
+    /// Print what to create downstream.
+    Schema {
+        #[command(subcommand)]
+        of: SchemaOf,
+    },
     /// Work with receipts.
     Receipt {
         #[command(subcommand)]
@@ -102,6 +107,13 @@ struct Reconcile {
     json: bool,
 }
 
+/// What `schema` prints.
+#[derive(Debug, Subcommand)]
+enum SchemaOf {
+    /// The tables, roles and views of the PostgreSQL sink, as SQL.
+    Postgres,
+}
+
 #[derive(Debug, Subcommand)]
 enum ReceiptCommand {
     /// Verify a receipt without the server; exit 0 genuine, 1 not.
@@ -146,6 +158,19 @@ pub fn run() -> ExitCode {
         Command::Check { dir } => inspect::check(&dir),
         Command::Log(arguments) => inspect::log(&arguments),
         Command::Reconcile(arguments) => reconcile::run(&arguments),
+        Command::Schema {
+            of: SchemaOf::Postgres,
+        } => {
+            use std::io::Write;
+            let written = std::io::stdout().write_all(crate::report::postgres::script().as_bytes());
+            match written {
+                // Whoever read has enough.
+                Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+                    fail(1, format_args!("stdout cannot be written: {error}"))
+                }
+                _ => ExitCode::SUCCESS,
+            }
+        }
         Command::Receipt {
             command: ReceiptCommand::Verify(arguments),
         } => receipt::verify(&arguments),

@@ -18,6 +18,7 @@ use crate::payments::gateway::{Call, Class, Gateway};
 use crate::payments::sandbox::Sandbox;
 use crate::payments::stripe::Stripe;
 use crate::reconcile::Reconciler;
+use crate::report::feed::Sinks;
 use crate::telemetry::logging::{self, Style};
 use crate::telemetry::metrics::{Metrics, Stage};
 use crate::webhooks::Secrets;
@@ -33,7 +34,7 @@ const FAULT_LOOK: Duration = Duration::from_millis(100);
 const FAULT_NOTICE: Duration = Duration::from_millis(500);
 
 /// Why the process ends.
-type Failure = Box<dyn std::error::Error + Send + Sync>;
+pub(super) type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 /// Runs until told to stop.
 pub(super) fn run(arguments: &Serve) -> ExitCode {
@@ -91,7 +92,8 @@ fn serve(arguments: &Serve, config: &Config) -> Result<(), Failure> {
     }
     let configured = compose::webhook_secrets(&config.webhooks, journal.now());
     let secrets = Arc::new(Secrets::new(configured));
-    let core = parts(config, &journal, &secrets)?;
+    let sinks = Arc::new(compose::sinks(config, &journal)?);
+    let core = parts(config, &journal, &secrets, &sinks)?;
     let server = Server::start(&config.server, fronts(config, &core, &journal))?;
     core.start_reconciling()?;
     tracing::info!(
@@ -113,6 +115,7 @@ fn serve(arguments: &Serve, config: &Config) -> Result<(), Failure> {
         "no new connections; ending what is under way"
     );
     server.drain();
+    sinks.stop();
     let fault = journal.fault();
     journal.close();
     if let Some(fault) = fault {
@@ -131,7 +134,7 @@ fn open(config: &Config) -> Result<Arc<Journal>, Failure> {
             tracing::info!(event = "recovering", stage, done, total, "recovery goes on");
         }
     };
-    let journal = Journal::open(compose::journal(config), &mut progress)?;
+    let journal = Journal::open(compose::journal(config)?, &mut progress)?;
     let opened = journal.opened();
     for problem in &opened.bad_snapshots {
         tracing::warn!(
@@ -164,6 +167,7 @@ fn parts(
     config: &Config,
     journal: &Arc<Journal>,
     secrets: &Arc<Secrets>,
+    sinks: &Arc<Sinks>,
 ) -> Result<Arc<Core>, Failure> {
     // One more shard of counters for threads that serve no requests.
     let metrics = Arc::new(Metrics::new(config.server.workers + 1));
@@ -172,7 +176,7 @@ fn parts(
     let payments = Payments::new(
         Arc::clone(journal),
         Arc::clone(&gateway),
-        compose::payments(&config.payments),
+        compose::payments(config),
         sealer.capture_keys(),
         Arc::new(GatewayMeter(Arc::clone(&metrics))),
     )?;
@@ -185,6 +189,7 @@ fn parts(
         sandbox,
         metrics,
         webhook_secrets: Arc::clone(secrets),
+        sinks: Arc::clone(sinks),
     };
     Ok(Core::new(config, parts))
 }

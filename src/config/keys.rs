@@ -30,6 +30,8 @@ pub enum Kind {
     Switch,
     /// An array of texts.
     Texts,
+    /// A table from currency codes to minor units.
+    Amounts,
     /// A secret: text, `{ file = "…" }` or `{ env = "…" }`.
     Secret,
 }
@@ -69,6 +71,18 @@ const fn other(path: &'static str, default: &'static str, kind: Kind, what: &'st
     }
 }
 
+const fn amounts(path: &'static str, what: &'static str) -> Key {
+    Key {
+        path,
+        default: "{}",
+        range: Some((1, AMOUNT_MAX)),
+        kind: Kind::Amounts,
+        what,
+    }
+}
+
+/// Above any sum that is meant, and far below what overflows.
+const AMOUNT_MAX: u64 = 1_000_000_000_000_000;
 const DAY_S: u64 = 86_400;
 const MIB: u64 = 1 << 20;
 const GIB: u64 = 1 << 30;
@@ -244,6 +258,25 @@ pub const KEYS: &[Key] = &[
         (1, DAY_S),
         "Length of that window.",
     ),
+    amounts(
+        "limits.daily",
+        "Minor units that one buyer may spend in a day, by currency, such as `{ USD = 500000 }`; without a currency, no limit in it.",
+    ),
+    amounts(
+        "limits.lifetime",
+        "Minor units that one buyer may ever spend, by currency.",
+    ),
+    text(
+        "limits.zone",
+        "\"UTC\"",
+        "Time zone whose days are counted, by its IANA name, such as `Asia/Seoul`.",
+    ),
+    other(
+        "limits.by",
+        "[\"user\"]",
+        Kind::Texts,
+        "What amounts are counted by: `user`, and also `card_token` or `device` where one person's accounts are to be counted together.",
+    ),
     number(
         "idempotency.retention_s",
         "604800",
@@ -273,6 +306,12 @@ pub const KEYS: &[Key] = &[
         "1000000",
         (1, 1 << 32),
         "Cards, addresses, devices and products whose attempts are counted.",
+    ),
+    number(
+        "engine.amount_keys_max",
+        "1000000",
+        (1, 1 << 32),
+        "Cards and devices whose amounts are counted, for each currency and day; a new one beyond it is answered 503.",
     ),
     number(
         "engine.products_max",
@@ -428,6 +467,27 @@ pub const KEYS: &[Key] = &[
         (MIB, GIB),
         "Size of an answer of Stripe; larger ones count as not read. A page of 100 payments has to fit.",
     ),
+    amounts(
+        "review.amount_over",
+        "A purchase of more than this waits for a person with the money authorized, by currency, in minor units.",
+    ),
+    text(
+        "review.on_deadline",
+        "\"reject\"",
+        "What becomes of it where nobody has decided in time: `reject` or `approve`.",
+    ),
+    number(
+        "review.capture_margin_s",
+        "3600",
+        (0, 7 * DAY_S),
+        "How long before the gateway's authorization lapses a review ends at the latest.",
+    ),
+    number(
+        "payments.review_deadline_s",
+        "86400",
+        (1, 30 * DAY_S),
+        "How long a person has to decide about a purchase under review.",
+    ),
     text(
         "receipts.hmac_keys[].id",
         "",
@@ -518,6 +578,98 @@ pub const KEYS: &[Key] = &[
         "10",
         (0, 10_000),
         "Refused administrative acts of keys of one name that are written down in a second; further ones are counted, and the next one written down says how many.",
+    ),
+    text(
+        "report.on_disk_full",
+        "\"refuse_sales\"",
+        "What goes first when the disk is nearly full: `\"refuse_sales\"`, and every sink gets everything, or `{ give_up = \"NAME\" }`, and the log is no longer kept for that sink.",
+    ),
+    number(
+        "report.give_up_below_bytes",
+        "2147483648",
+        (0, 1 << 50),
+        "Free room on the disk below which that sink is given up; more than `storage.disk_free_bytes_min`, so that sales go on.",
+    ),
+    number(
+        "report.dead_letters_bytes_max",
+        "67108864",
+        (4_096, 1 << 40),
+        "Room for the dead letters of all sinks; without any left, a sink stops where it is and tries again.",
+    ),
+    number(
+        "report.backoff_first_ms",
+        "100",
+        (1, 600_000),
+        "First wait before a sink is tried again; each further one is twice as long.",
+    ),
+    number(
+        "report.backoff_max_ms",
+        "10000",
+        (1, 3_600_000),
+        "Longest such wait.",
+    ),
+    number(
+        "report.deliver_timeout_ms",
+        "30000",
+        (10, 3_600_000),
+        "Time for one delivery to a sink; it is tried again after.",
+    ),
+    number(
+        "report.batch.events_max",
+        "10000",
+        (1, 1_000_000),
+        "Events delivered at once.",
+    ),
+    number(
+        "report.batch.bytes_max",
+        "8388608",
+        (1_024, GIB),
+        "Bytes delivered at once, give or take one event.",
+    ),
+    number(
+        "report.batch.wait_ms",
+        "50",
+        (0, 60_000),
+        "How long a batch that is not full waits for more events.",
+    ),
+    text(
+        "report.jsonl.path",
+        "",
+        "File that every event is appended to as a line of JSON; nothing: no such file.",
+    ),
+    number(
+        "report.jsonl.rotate_bytes",
+        "268435456",
+        (1_024, 1 << 50),
+        "Size after which the file is renamed and a new one begun.",
+    ),
+    number(
+        "report.jsonl.keep",
+        "8",
+        (0, 1_000_000),
+        "Renamed files that are kept; the oldest go first.",
+    ),
+    other(
+        "report.postgres.url",
+        "",
+        Kind::Secret,
+        "Where PostgreSQL is, as a URL with a user who is a member of `holdfast_writer`; nothing: no such sink. `sslmode=disable` or `require`; certificates are always verified.",
+    ),
+    other(
+        "report.postgres.migrator_url",
+        "",
+        Kind::Secret,
+        "The same for a user who may change the schema; left out: `report.postgres.url`.",
+    ),
+    text(
+        "report.postgres.migrate",
+        "\"auto\"",
+        "`auto`: the schema is brought up to date before anything is written; `off`: the operator does, with `holdfast schema postgres`.",
+    ),
+    text(
+        "report.postgres.ca_file",
+        "",
+        "PEM file of the authorities that sign the server's certificate; left out: those that browsers trust.",
     ),
     text(
         "telemetry.log",

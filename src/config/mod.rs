@@ -8,16 +8,20 @@
 
 pub mod keys;
 mod read;
+mod report;
 mod secret;
 mod source;
 mod webhooks;
 
+pub use report::ReportConfig;
 pub use secret::HIDDEN;
 pub use source::{Demo, Environment, Sources};
 pub use webhooks::{WebhookSecret, WebhooksConfig};
 
-use crate::engine::settings::CardRetries;
+use crate::engine::command::Verdict;
+use crate::engine::settings::{AmountLimits, CardRetries, ReviewRules, SharedBy};
 use crate::ids::{GatewayCode, KeyOwner, ReceiptKeyId};
+use crate::journal::DayZone;
 use crate::money::Currency;
 use crate::payments::breaker::BreakerSettings;
 use crate::payments::scheme::SchemeRules;
@@ -90,6 +94,10 @@ pub struct Config {
     pub keys: Vec<ApiKey>,
     /// The sale.
     pub sale: SaleConfig,
+    /// How much may be bought.
+    pub limits: LimitsConfig,
+    /// What a person decides about.
+    pub review: ReviewConfig,
     /// What the engine may keep.
     pub engine: EngineConfig,
     /// The gateway.
@@ -104,6 +112,8 @@ pub struct Config {
     pub reconcile: ReconcileConfig,
     /// Refused administrative acts of one key that are written down in a second.
     pub audit_refusals_per_s: u32,
+    /// Sinks and how they are run.
+    pub report: ReportConfig,
     /// What is logged, as a filter.
     pub log: String,
     /// Whether the demo's drop is put on sale.
@@ -222,6 +232,28 @@ pub struct SaleConfig {
     pub idempotency_retention_s: u64,
 }
 
+/// How much may be bought.
+#[derive(Debug)]
+pub struct LimitsConfig {
+    /// In a day and ever.
+    pub amounts: AmountLimits,
+    /// Whose days are counted.
+    pub zone: DayZone,
+}
+
+/// What a person decides about, and what becomes of it without one.
+#[derive(Debug)]
+pub struct ReviewConfig {
+    /// Which purchases.
+    pub rules: ReviewRules,
+    /// How it is decided at the deadline.
+    pub on_deadline: Verdict,
+    /// How long before the authorization lapses it ends.
+    pub capture_margin: Duration,
+    /// How long a person has.
+    pub deadline: Duration,
+}
+
 /// What the engine may keep; the first three for each shard.
 #[derive(Debug)]
 pub struct EngineConfig {
@@ -233,6 +265,8 @@ pub struct EngineConfig {
     pub keys_max: usize,
     /// Velocity counters' keys.
     pub velocity_keys_max: usize,
+    /// Cards and devices whose amounts are counted.
+    pub amount_keys_max: usize,
     /// Products.
     pub products_max: usize,
     /// Promotions.
@@ -342,6 +376,8 @@ impl Config {
             storage: storage(&mut reader)?,
             keys: api_keys(&mut reader)?,
             sale: sale(&mut reader)?,
+            limits: limits(&mut reader)?,
+            review: review(&mut reader)?,
             engine: engine(&mut reader)?,
             payments: payments(&mut reader)?,
             receipt_keys: receipt_keys(&mut reader)?,
@@ -349,6 +385,7 @@ impl Config {
             signing_keys: signing_keys(&mut reader)?,
             reconcile: reconcile(&mut reader)?,
             audit_refusals_per_s: reader.small("audit.refusals_per_s")?,
+            report: report::read(&mut reader)?,
             log: reader.text("telemetry.log")?,
             demo: sources.demo,
             secrets: reader.secret_digests(),
@@ -585,12 +622,64 @@ fn sale(reader: &mut Reader<'_>) -> Result<SaleConfig, ConfigError> {
     })
 }
 
+fn limits(reader: &mut Reader<'_>) -> Result<LimitsConfig, ConfigError> {
+    const BY: &str = "takes a list with user, and card_token and device where these count too";
+    let mut shared = Vec::new();
+    let by = reader.texts("limits.by")?;
+    for word in &by {
+        let more = match word.as_str() {
+            "user" => continue,
+            "card_token" => SharedBy::Card,
+            "device" => SharedBy::Device,
+            _ => return Err(invalid("limits.by", BY)),
+        };
+        if shared.contains(&more) {
+            return Err(invalid("limits.by", "names something twice"));
+        }
+        shared.push(more);
+    }
+    if !by.iter().any(|word| word == "user") {
+        return Err(invalid("limits.by", BY));
+    }
+    let zone = DayZone::parse(&reader.text("limits.zone")?);
+    Ok(LimitsConfig {
+        amounts: AmountLimits {
+            daily: reader.amounts("limits.daily")?,
+            lifetime: reader.amounts("limits.lifetime")?,
+            shared,
+        },
+        zone: zone.ok_or_else(|| {
+            invalid(
+                "limits.zone",
+                "takes the IANA name of a time zone, such as \"Asia/Seoul\"",
+            )
+        })?,
+    })
+}
+
+fn review(reader: &mut Reader<'_>) -> Result<ReviewConfig, ConfigError> {
+    let on_deadline = match reader.text("review.on_deadline")?.as_str() {
+        "reject" => Verdict::Reject,
+        "approve" => Verdict::Approve,
+        _ => return Err(invalid("review.on_deadline", "takes reject or approve")),
+    };
+    Ok(ReviewConfig {
+        rules: ReviewRules {
+            amount_over: reader.amounts("review.amount_over")?,
+        },
+        on_deadline,
+        capture_margin: seconds(reader, "review.capture_margin_s")?,
+        deadline: seconds(reader, "payments.review_deadline_s")?,
+    })
+}
+
 fn engine(reader: &mut Reader<'_>) -> Result<EngineConfig, ConfigError> {
     Ok(EngineConfig {
         buyers_max: reader.size("engine.buyers_max")?,
         purchases_max: reader.size("engine.purchases_max")?,
         keys_max: reader.size("engine.keys_max")?,
         velocity_keys_max: reader.size("engine.velocity_keys_max")?,
+        amount_keys_max: reader.size("engine.amount_keys_max")?,
         products_max: reader.size("engine.products_max")?,
         promotions_max: reader.size("engine.promotions_max")?,
     })

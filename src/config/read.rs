@@ -7,6 +7,7 @@ use super::ConfigError;
 use super::keys;
 use super::secret::{self, HIDDEN};
 use super::source::Environment;
+use crate::money::{Amount, Currency};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value as Json};
 use sha2::{Digest, Sha256};
@@ -131,6 +132,30 @@ impl<'a> Reader<'a> {
         });
         let taken = entries.ok_or_else(|| invalid(path, "takes a list of texts in quotes"))?;
         self.show(path, Json::from(taken.clone()));
+        Ok(taken)
+    }
+
+    /// Minor units by currency.
+    pub(super) fn amounts(
+        &mut self,
+        path: &'static str,
+    ) -> Result<Vec<(Currency, Amount)>, ConfigError> {
+        let value = self.given_or_default(path)?;
+        let table = value
+            .as_table()
+            .ok_or_else(|| invalid(path, "takes a table such as { USD = 500000 }"))?;
+        let mut taken = Vec::new();
+        let mut shown = Map::new();
+        for (code, value) in table {
+            let currency = Currency::parse(code)
+                .ok_or_else(|| invalid(path, "takes ISO 4217 codes in capitals, such as USD"))?;
+            let minor_units = integer_in_range(path, path, value)?;
+            let amount = i64::try_from(minor_units).ok().and_then(Amount::new);
+            let amount = amount.ok_or_else(|| invalid(path, "takes smaller amounts"))?;
+            shown.insert(code.clone(), Json::from(minor_units));
+            taken.push((currency, amount));
+        }
+        self.show(path, Json::Object(shown));
         Ok(taken)
     }
 

@@ -139,8 +139,10 @@ fn set_from_variable(
     };
     let kind = keys::find(path).map(|key| key.kind);
     let value = match kind {
-        // `storage.sync` is text or a table; all other text stands as it is.
-        Some(Kind::Text) if path != "storage.sync" => Value::String(raw.to_owned()),
+        // These two are text or a table; all other text stands as it is.
+        Some(Kind::Text) if path != "storage.sync" && path != "report.on_disk_full" => {
+            Value::String(raw.to_owned())
+        }
         _ => as_toml().unwrap_or_else(|| Value::String(raw.to_owned())),
     };
     set(table, path, value);
@@ -187,7 +189,9 @@ fn refuse_unknown_value(path: &mut String, value: &Value) -> Result<(), ConfigEr
             nearest: keys::nearest(path),
         });
     }
-    if keys::find(path).is_some_and(|key| key.kind == Kind::Secret) {
+    // What stands in these is checked where it is taken.
+    let whole = |key: &keys::Key| matches!(key.kind, Kind::Secret | Kind::Amounts);
+    if keys::find(path).is_some_and(whole) {
         return Ok(());
     }
     let is_list = keys::leads_somewhere(&format!("{path}[]"));

@@ -6,12 +6,16 @@
 //! An event that does not go with the state is a [`BrokenLog`]: nobody may continue on it.
 
 use crate::engine::catalogue::{Catalogue, ProductIndex, PromotionIndex};
-use crate::engine::event::{AttemptRefused, Event, HoldPlaced, PaymentStarted, PaysFor, Quote};
+use crate::engine::event::{
+    AttemptRefused, DeviceKept, Event, HoldPlaced, PaymentStarted, PaysFor, Quote, ReviewVerdict,
+};
 use crate::engine::lifecycle::{PurchaseState, Step, Units, next_state};
 use crate::engine::purchase::{BuyerIndex, Happened, Payment, Purchase, Reason};
 use crate::engine::refusal::{Refusal, Trace};
 use crate::engine::settings::Limits;
 use crate::engine::shard::{Buyer, KeyEntry, KeyOutcome, Shard, tally_add, tally_take};
+use crate::engine::shared::{SharedAmounts, SharedCount};
+use crate::engine::spending::{Counted, Spending};
 use crate::ids::{Lsn, PurchaseId, UserId};
 use crate::money::Amount;
 use crate::time::UnixMs;
@@ -19,12 +23,14 @@ use std::cmp::Reverse;
 use std::collections::VecDeque;
 
 /// What an event moves in the shared cells, beside the claims that it took over.
-#[derive(Copy, Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Effects {
     /// Units of a product.
     pub stock: Option<StockMove>,
     /// A use of a promotion to give back.
     pub promotion: Option<PromotionIndex>,
+    /// What of a payment counts no more.
+    pub uncounted: Option<Box<SharedCount>>,
 }
 
 /// How units move.
@@ -37,8 +43,14 @@ pub enum StockMove {
 }
 
 impl Effects {
-    /// Moves the cells. Only once the event stands in the log: give back after it.
-    pub fn carry_out(self, catalogue: &Catalogue) {
+    /// Moves the cells. Only once the event stands in the log: give back after it. `day_start`
+    /// says when the day of an instant began.
+    pub fn carry_out(
+        self,
+        catalogue: &Catalogue,
+        shared: &SharedAmounts,
+        day_start: impl Fn(UnixMs) -> UnixMs,
+    ) {
         match self.stock {
             Some(StockMove::GiveBack(product, units)) => {
                 catalogue.product_at(product).stock.give_back(units);
@@ -50,6 +62,9 @@ impl Effects {
         }
         if let Some(promotion) = self.promotion {
             catalogue.promotion_at(promotion).uses.give_back(1);
+        }
+        if let Some(count) = self.uncounted {
+            shared.give_back(&count, day_start);
         }
     }
 }
@@ -125,6 +140,8 @@ impl Shard {
             | Event::PaymentStarted(_)
             | Event::PaymentAuthorized(_)
             | Event::PaymentDeclined(_)
+            | Event::ReviewOpened(_)
+            | Event::ReviewDecided(_)
             | Event::CaptureStarted(_)
             | Event::PaymentCaptured(_)
             | Event::VoidStarted(_)
@@ -188,6 +205,7 @@ impl Shard {
                 step: Step::HoldPlaced,
             }],
             aftermath: None,
+            particulars: None,
         });
         if placed.flow == crate::engine::event::Flow::Hold {
             let key = placed.origin.key;
@@ -231,6 +249,7 @@ impl Shard {
         }
         let purchase = &mut self.purchases[place];
         let was_open = purchase.is_open();
+        let counted = purchase.counted();
         let before = purchase
             .take(step, stamp.at, stamp.lsn)
             .ok_or("the life cycle has no such transition")?;
@@ -244,7 +263,38 @@ impl Shard {
             }
             (true, true) | (false, false) => {}
         }
-        Ok(self.move_units(place, before))
+        self.keep_reviews(id.sequence(), before, place);
+        Ok(Effects {
+            uncounted: self.recount(place, counted),
+            ..self.move_units(place, before)
+        })
+    }
+
+    fn keep_reviews(&mut self, sequence: u64, before: PurchaseState, place: usize) {
+        let under_review = |state| state == PurchaseState::UnderReview;
+        let now = self.purchases[place].state;
+        match (under_review(before), under_review(now)) {
+            (false, true) => {
+                self.reviews.insert(sequence);
+            }
+            (true, false) => {
+                self.reviews.remove(&sequence);
+            }
+            (true, true) | (false, false) => {}
+        }
+    }
+
+    /// The buyer's sums follow the purchase; what of it counts no more.
+    fn recount(&mut self, place: usize, before: Option<Counted>) -> Option<Box<SharedCount>> {
+        let purchase = &self.purchases[place];
+        let after = purchase.counted();
+        let spending = &mut self.buyers[purchase.buyer.0 as usize].spending;
+        spending.change(before, after);
+        let before = before?;
+        let left = after.map_or(Amount::ZERO, |it| it.amount);
+        let amount = before.amount.saturating_minus(left);
+        let gone = Counted { amount, ..before };
+        (amount > Amount::ZERO).then(|| SharedCount::new(purchase, gone).map(Box::new))?
     }
 
     /// What a step brings beside the new state.
@@ -279,6 +329,17 @@ impl Shard {
                 purchase.reason = Some(Reason::Declined(declined.cause));
                 self.note_decline(place, declined.advice, stamp.at);
                 self.settle_declined(place);
+            }
+            Event::ReviewOpened(opened) => {
+                let particulars = purchase.particulars_mut();
+                particulars.review_reasons.clone_from(&opened.reasons);
+                particulars.review_deadline = Some(opened.deadline);
+            }
+            Event::ReviewDecided(decided) => {
+                if let ReviewVerdict::Rejected(void_by) = decided.verdict {
+                    purchase.reason = Some(Reason::Void(decided.void_cause()));
+                    purchase.aftermath_mut().void_deadline = Some(void_by);
+                }
             }
             Event::VoidStarted(voided) => {
                 purchase.reason = Some(Reason::Void(voided.cause));
@@ -323,6 +384,13 @@ impl Shard {
         let purchase = &mut self.purchases[place];
         let buyer = purchase.buyer;
         purchase.payment = Some(new_payment(started, started.quote));
+        let device = started.origin.device.as_ref();
+        let device = device.filter(|_| started.device == DeviceKept::Yes);
+        if device.is_some() || !started.review.is_empty() {
+            let particulars = purchase.particulars_mut();
+            particulars.device = device.cloned();
+            particulars.review_reasons.clone_from(&started.review);
+        }
         if started.pays_for == PaysFor::EarlierHold {
             self.count_attempt(buyer, stamp.at, limits);
         }
@@ -336,7 +404,7 @@ impl Shard {
         match (before.units(), purchase.state.units()) {
             (Units::Held, Units::Sold) => Effects {
                 stock: Some(StockMove::Sell(product, units)),
-                promotion: None,
+                ..Effects::default()
             },
             (Units::Held, Units::None) => {
                 let promotion = purchase.promotion;
@@ -348,6 +416,7 @@ impl Shard {
                 Effects {
                     stock: Some(StockMove::GiveBack(product, units)),
                     promotion,
+                    ..Effects::default()
                 }
             }
             (Units::Held | Units::Sold | Units::None, _) => Effects::default(),
@@ -425,6 +494,7 @@ impl Shard {
             attempts: VecDeque::new(),
             committed: Vec::new(),
             promotion_uses: Vec::new(),
+            spending: Spending::default(),
             more: None,
         });
         self.buyer_places.insert(user.clone(), BuyerIndex(place));

@@ -2,7 +2,7 @@
 //! shape kept. Imperative names; the facts that come of them are `event`'s.
 
 use crate::engine::event::{
-    AdminAct, DeclineCause, IdempotencyKey, Origin, RetryAdvice, VoidCause, WebhookFormat,
+    AdminAct, Decider, DeclineCause, IdempotencyKey, Origin, RetryAdvice, VoidCause, WebhookFormat,
     WebhookKind,
 };
 use crate::ids::{
@@ -82,6 +82,22 @@ pub enum PaymentStep {
         /// What the card's network says about another try.
         advice: RetryAdvice,
     },
+    /// A person is to decide before the money is taken.
+    OpenReview {
+        /// How long they have, in milliseconds.
+        within_ms: u64,
+        /// How long before the authorization lapses they have to have decided, in milliseconds.
+        margin_ms: u64,
+    },
+    /// It was decided whether the money is to be taken.
+    DecideReview {
+        /// How.
+        verdict: Verdict,
+        /// By whom; refused before its time where it is the deadline.
+        decider: Decider,
+        /// How long giving the authorization back may take, in milliseconds.
+        void_within_ms: u64,
+    },
     /// The money is about to be taken.
     StartCapture,
     /// The money is taken.
@@ -115,6 +131,15 @@ pub enum PaymentStep {
         /// The gateway's word for why.
         code: Option<GatewayCode>,
     },
+}
+
+/// How a review is to be decided.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// The money is to be taken.
+    Approve,
+    /// The authorization is to be given back.
+    Reject,
 }
 
 impl PaymentStep {

@@ -223,6 +223,21 @@ pub struct PaymentStarted {
     pub pays_for: PaysFor,
     /// Where it came from.
     pub origin: Origin,
+    /// Why a person is to decide before the money is taken, each reason a word or the name of a
+    /// rule; empty: nobody has to.
+    pub review: Vec<String>,
+    /// Whether the origin's device is kept, for amounts to be counted by.
+    pub device: DeviceKept,
+}
+
+/// Whether the device of a payment is kept with it.
+#[derive(Copy, Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
+#[repr(u8)]
+pub enum DeviceKept {
+    /// It is not: the payment was started before amounts were counted by device.
+    No = 0,
+    /// It is, where there is one.
+    Yes = 1,
 }
 
 /// What a payment pays for.
@@ -298,6 +313,78 @@ pub struct PaymentDeclined {
     pub advice: RetryAdvice,
 }
 
+/// A purchase waits for a person, its money set aside and not taken.
+#[derive(Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
+pub struct ReviewOpened {
+    /// Which purchase.
+    pub purchase: PurchaseId,
+    /// Whose it is.
+    pub user: UserId,
+    /// Why, each reason a word or the name of a rule.
+    pub reasons: Vec<String>,
+    /// When the configuration decides where nobody has.
+    pub deadline: UnixMs,
+}
+
+/// A purchase under review was decided about: the intent to capture, or to give back.
+#[derive(Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
+pub struct ReviewDecided {
+    /// Which purchase.
+    pub purchase: PurchaseId,
+    /// Whose it is.
+    pub user: UserId,
+    /// How.
+    pub verdict: ReviewVerdict,
+    /// By whom.
+    pub decider: Decider,
+}
+
+/// How a review was decided.
+#[derive(Copy, Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
+pub enum ReviewVerdict {
+    /// The money is to be taken.
+    Approved,
+    /// The authorization is to be given back, by this instant; after it, it is stuck and the
+    /// operator is called.
+    Rejected(UnixMs),
+}
+
+/// Who decided a review.
+#[derive(Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
+pub enum Decider {
+    /// A person.
+    Person(Judgement),
+    /// The configuration, at the deadline.
+    Deadline,
+}
+
+/// What a person decided by.
+#[derive(Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
+pub struct Judgement {
+    /// Who.
+    pub by: AdminAct,
+    /// Why, in their words; at most 500 characters.
+    pub note: String,
+}
+
+impl ReviewDecided {
+    /// The step in the purchase's life.
+    pub const fn step(&self) -> Step {
+        match self.verdict {
+            ReviewVerdict::Approved => Step::ReviewApproved,
+            ReviewVerdict::Rejected(_) => Step::ReviewRejected,
+        }
+    }
+
+    /// Why the authorization is given back, where it is.
+    pub const fn void_cause(&self) -> VoidCause {
+        match self.decider {
+            Decider::Person(_) => VoidCause::ReviewRejected,
+            Decider::Deadline => VoidCause::ReviewTimedOut,
+        }
+    }
+}
+
 /// The intent to capture.
 #[derive(Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
 pub struct CaptureStarted {
@@ -336,6 +423,10 @@ pub enum VoidCause {
     AuthorizationLapsed = 1,
     /// The operator wanted it back.
     Operator = 2,
+    /// A person decided against the purchase.
+    ReviewRejected = 3,
+    /// Nobody decided about the purchase in time.
+    ReviewTimedOut = 4,
 }
 
 impl VoidCause {
@@ -345,6 +436,8 @@ impl VoidCause {
             Self::CaptureRefused => "capture_refused",
             Self::AuthorizationLapsed => "authorization_lapsed",
             Self::Operator => "operator",
+            Self::ReviewRejected => "review_rejected",
+            Self::ReviewTimedOut => "review_timed_out",
         }
     }
 }
@@ -703,6 +796,10 @@ pub enum Event {
     PaymentAuthorized(PaymentAuthorized),
     /// The payment ended with nothing charged.
     PaymentDeclined(PaymentDeclined),
+    /// A purchase waits for a person.
+    ReviewOpened(ReviewOpened),
+    /// A purchase under review was decided about.
+    ReviewDecided(ReviewDecided),
     /// The intent to capture.
     CaptureStarted(CaptureStarted),
     /// The gateway took the money.
@@ -739,7 +836,7 @@ pub enum Event {
 
 impl Event {
     /// The words for all kinds.
-    pub const KINDS: [&str; 24] = [
+    pub const KINDS: [&str; 26] = [
         "product_set",
         "promotion_set",
         "limits_set",
@@ -752,6 +849,8 @@ impl Event {
         Step::PaymentStarted.as_str(),
         Step::PaymentAuthorized.as_str(),
         Step::PaymentDeclined.as_str(),
+        Step::ReviewOpened.as_str(),
+        "review_decided",
         Step::CaptureStarted.as_str(),
         Step::PaymentCaptured.as_str(),
         Step::VoidStarted.as_str(),
@@ -781,6 +880,8 @@ impl Event {
             Self::PaymentStarted(_) => Step::PaymentStarted.as_str(),
             Self::PaymentAuthorized(_) => Step::PaymentAuthorized.as_str(),
             Self::PaymentDeclined(_) => Step::PaymentDeclined.as_str(),
+            Self::ReviewOpened(_) => Step::ReviewOpened.as_str(),
+            Self::ReviewDecided(_) => "review_decided",
             Self::CaptureStarted(_) => Step::CaptureStarted.as_str(),
             Self::PaymentCaptured(_) => Step::PaymentCaptured.as_str(),
             Self::VoidStarted(_) => Step::VoidStarted.as_str(),
@@ -805,6 +906,8 @@ impl Event {
             Self::PaymentStarted(e) => Some((e.purchase, Step::PaymentStarted)),
             Self::PaymentAuthorized(e) => Some((e.purchase, Step::PaymentAuthorized)),
             Self::PaymentDeclined(e) => Some((e.purchase, Step::PaymentDeclined)),
+            Self::ReviewOpened(e) => Some((e.purchase, Step::ReviewOpened)),
+            Self::ReviewDecided(e) => Some((e.purchase, e.step())),
             Self::CaptureStarted(e) => Some((e.purchase, Step::CaptureStarted)),
             Self::PaymentCaptured(e) => Some((e.purchase, Step::PaymentCaptured)),
             Self::VoidStarted(e) => Some((e.purchase, Step::VoidStarted)),
@@ -841,6 +944,8 @@ impl Event {
             Self::PaymentStarted(e) => Some(&e.user),
             Self::PaymentAuthorized(e) => Some(&e.user),
             Self::PaymentDeclined(e) => Some(&e.user),
+            Self::ReviewOpened(e) => Some(&e.user),
+            Self::ReviewDecided(e) => Some(&e.user),
             Self::CaptureStarted(e) => Some(&e.user),
             Self::PaymentCaptured(e) => Some(&e.user),
             Self::VoidStarted(e) => Some(&e.user),

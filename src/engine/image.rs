@@ -6,7 +6,7 @@
 
 use crate::engine::catalogue::Catalogue;
 use crate::engine::lifecycle::{PurchaseState, Units, next_state};
-use crate::engine::purchase::{Aftermath, BuyerIndex, Purchase};
+use crate::engine::purchase::{Aftermath, BuyerIndex, Particulars, Purchase};
 use crate::engine::shard::{Buyer, BuyerMore, KeyEntry, KeyOutcome, Shard, tally_add, tally_of};
 use crate::ids::{Digest16, ShardId, UserId};
 use crate::time::UnixMs;
@@ -44,6 +44,19 @@ pub struct ShardMore {
     purchases: Vec<(u64, Aftermath)>,
     /// By the buyer's place, in order.
     buyers: Vec<(u32, BuyerMore)>,
+}
+
+/// What some of a shard's payments have, by the purchase's sequence, in order.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Archive, Serialize, Deserialize)]
+pub struct ShardParticulars {
+    payments: Vec<(u64, Particulars)>,
+}
+
+impl ShardParticulars {
+    /// Whether there is nothing.
+    pub fn is_empty(&self) -> bool {
+        self.payments.is_empty()
+    }
 }
 
 impl ShardMore {
@@ -99,6 +112,28 @@ impl Shard {
         }
     }
 
+    /// What the image and what stands beside it leave out of payments.
+    pub fn particulars(&self) -> ShardParticulars {
+        let payments = (0..).zip(&self.purchases).filter_map(|(sequence, it)| {
+            let particulars = it.particulars.as_deref()?;
+            Some((sequence, particulars.clone()))
+        });
+        ShardParticulars {
+            payments: payments.collect(),
+        }
+    }
+
+    /// Puts it back; `None` where it names what is not there, or a purchase under review is not in
+    /// it with its deadline.
+    pub fn put_particulars(&mut self, particulars: ShardParticulars) -> Option<()> {
+        for (sequence, particulars) in particulars.payments {
+            let purchase = self.purchases.get_mut(usize::try_from(sequence).ok()?)?;
+            purchase.payment.as_ref()?;
+            purchase.particulars = Some(Box::new(particulars));
+        }
+        (self.reviews().count() == self.reviews.len()).then_some(())
+    }
+
     /// Puts back what the image left out; `None` where it names what is not there.
     pub fn put_more(&mut self, more: ShardMore) -> Option<()> {
         for (sequence, aftermath) in more.purchases {
@@ -143,6 +178,12 @@ impl Shard {
                 if let Some(promotion) = purchase.promotion {
                     tally_add(&mut buyer.promotion_uses, promotion, 1);
                 }
+            }
+            if let Some(counted) = purchase.counted() {
+                buyer.spending.add(counted);
+            }
+            if purchase.state == PurchaseState::UnderReview {
+                shard.reviews.insert(sequence);
             }
             if purchase.state == PurchaseState::Held {
                 shard.timers.push(Reverse((purchase.expires_at, sequence)));

@@ -113,6 +113,10 @@ pub enum Step {
     DisputeWonPartRefunded = 19,
     /// The dispute was decided for the shop, after all of the money went back.
     DisputeWonRefunded = 20,
+    /// The money is to be taken: a person, or the deadline of the review, decided so.
+    ReviewApproved = 21,
+    /// The authorization is to be given back: a person, or the deadline of the review, decided so.
+    ReviewRejected = 22,
 }
 
 /// The state after `step` in `state`; `None` where the step cannot happen there.
@@ -139,7 +143,9 @@ pub const fn next_state(state: Option<PurchaseState>, step: Step) -> Option<Purc
         (S::Authorizing, Step::PaymentDeclined) => Some(S::Declined),
 
         (S::Authorized, Step::ReviewOpened) => Some(S::UnderReview),
-        (S::Authorized | S::UnderReview, Step::CaptureStarted) => Some(S::Capturing),
+        (S::UnderReview, Step::ReviewApproved) => Some(S::Capturing),
+        (S::UnderReview, Step::ReviewRejected) => Some(S::Voiding),
+        (S::Authorized, Step::CaptureStarted) => Some(S::Capturing),
         (
             S::Authorizing | S::Authorized | S::UnderReview | S::Capturing | S::Stuck,
             Step::VoidStarted,
@@ -217,7 +223,9 @@ pub const fn next_state(state: Option<PurchaseState>, step: Step) -> Option<Purc
             | Step::RefundStarted
             | Step::RefundFailed
             | Step::DisputeWonPartRefunded
-            | Step::DisputeWonRefunded,
+            | Step::DisputeWonRefunded
+            | Step::ReviewApproved
+            | Step::ReviewRejected,
         ) => None,
     }
 }
@@ -322,7 +330,7 @@ impl PurchaseState {
 
 impl Step {
     /// Every step, by its number.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 23] = [
         Self::HoldPlaced,
         Self::HoldReleased,
         Self::HoldExpired,
@@ -344,6 +352,8 @@ impl Step {
         Self::RefundFailed,
         Self::DisputeWonPartRefunded,
         Self::DisputeWonRefunded,
+        Self::ReviewApproved,
+        Self::ReviewRejected,
     ];
 
     /// The word for it in a purchase's history, the log and the events downstream.
@@ -369,6 +379,8 @@ impl Step {
             Self::DisputeLost => "dispute_lost",
             Self::RefundStarted => "refund_started",
             Self::RefundFailed => "refund_failed",
+            Self::ReviewApproved => "review_approved",
+            Self::ReviewRejected => "review_rejected",
         }
     }
 }

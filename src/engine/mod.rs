@@ -19,5 +19,7 @@ pub mod purchase;
 pub mod refusal;
 pub mod settings;
 pub mod shard;
+pub mod shared;
+pub mod spending;
 pub mod velocity;
 pub mod view;

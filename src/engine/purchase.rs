@@ -9,8 +9,8 @@ use crate::engine::event::{DeclineCause, Quote, VoidCause};
 use crate::engine::lifecycle::{PurchaseState, Step, Units, next_state};
 use crate::engine::view::{PaymentView, Standing};
 use crate::ids::{
-    AuthorizationId, CaptureId, CardToken, Digest16, GatewayCode, Lsn, PurchaseId, ReceiptKeyId,
-    RequestId,
+    AuthorizationId, CaptureId, CardToken, DeviceId, Digest16, GatewayCode, Lsn, PurchaseId,
+    ReceiptKeyId, RequestId,
 };
 use crate::money::{Amount, Tokens};
 use crate::time::UnixMs;
@@ -37,6 +37,20 @@ pub struct Purchase {
     /// What only few purchases have. An image keeps it beside the purchases.
     #[rkyv(with = rkyv::with::Skip)]
     pub(super) aftermath: Option<Box<Aftermath>>,
+    /// What only some payments have. An image keeps it beside the purchases, too.
+    #[rkyv(with = rkyv::with::Skip)]
+    pub(super) particulars: Option<Box<Particulars>>,
+}
+
+/// What only some payments have.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Archive, Serialize, Deserialize)]
+pub struct Particulars {
+    /// The device that the shop says it came from.
+    pub(super) device: Option<DeviceId>,
+    /// Why a person decides before the money is taken; empty: nobody does.
+    pub(super) review_reasons: Vec<String>,
+    /// Until when they have to.
+    pub(super) review_deadline: Option<UnixMs>,
 }
 
 /// What becomes of a purchase beyond a plain capture.
@@ -197,6 +211,23 @@ impl Purchase {
     /// Whether somebody has to drive a payment or a refund on.
     pub(super) fn is_open(&self) -> bool {
         self.state.is_open_payment() || self.pending_refund().is_some()
+    }
+
+    pub(super) fn particulars_mut(&mut self) -> &mut Particulars {
+        self.particulars.get_or_insert_default()
+    }
+
+    /// Whether a person has to decide, or had to, before the money is taken.
+    pub(super) fn wants_review(&self) -> bool {
+        let particulars = self.particulars.as_ref();
+        particulars.is_some_and(|it| !it.review_reasons.is_empty())
+    }
+
+    /// When the configuration decides where no person has, while it is under review.
+    pub(super) fn review_deadline(&self) -> Option<UnixMs> {
+        let under_review = self.state == PurchaseState::UnderReview;
+        let particulars = self.particulars.as_ref().filter(|_| under_review);
+        particulars.and_then(|it| it.review_deadline)
     }
 
     pub(super) fn aftermath_mut(&mut self) -> &mut Aftermath {

@@ -86,11 +86,16 @@ pub enum Refusal {
     StaleTimestamp = 36,
     /// The webhook's nonce was used before.
     ReplayedNonce = 37,
+    /// The buyer's purchases of today, or those by the same card or device, leave no room for this
+    /// amount.
+    DailyLimit = 38,
+    /// All of the buyer's purchases, or those by the same card or device, leave no room for it.
+    LifetimeLimit = 39,
 }
 
 impl Refusal {
     /// Every reason, by code.
-    pub const ALL: [Self; 38] = [
+    pub const ALL: [Self; 40] = [
         Self::InvalidRequest,
         Self::CurrencyNotAllowed,
         Self::InvalidCardToken,
@@ -129,6 +134,8 @@ impl Refusal {
         Self::InvalidSignature,
         Self::StaleTimestamp,
         Self::ReplayedNonce,
+        Self::DailyLimit,
+        Self::LifetimeLimit,
     ];
 
     /// The contract's word for this reason.
@@ -172,6 +179,8 @@ impl Refusal {
             Self::InvalidSignature => "invalid_signature",
             Self::StaleTimestamp => "stale_timestamp",
             Self::ReplayedNonce => "replayed_nonce",
+            Self::DailyLimit => "daily_limit",
+            Self::LifetimeLimit => "lifetime_limit",
         }
     }
 
@@ -211,6 +220,8 @@ impl Refusal {
             | Self::SaleEnded
             | Self::SaleInactive
             | Self::PerUserLimit
+            | Self::DailyLimit
+            | Self::LifetimeLimit
             | Self::PromotionExhausted
             | Self::PromotionNotApplicable
             | Self::HoldExpired

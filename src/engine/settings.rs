@@ -2,7 +2,7 @@
 //!
 //! Deliberately absent: where they come from (`config`) and everything about disks and sockets.
 
-use crate::money::Currency;
+use crate::money::{Amount, Currency};
 
 /// The most attempts a rate window may allow; a buyer's instants are kept in memory.
 pub const RATE_COUNT_MAX: u32 = 1_000;
@@ -22,8 +22,63 @@ pub struct EngineSettings {
     pub card_retries: CardRetries,
     /// What is remembered of webhooks.
     pub webhooks: WebhookMemory,
+    /// How much may be bought.
+    pub amounts: AmountLimits,
+    /// Which purchases a person decides about.
+    pub review: ReviewRules,
     /// Bounds on what one shard keeps.
     pub bounds: Bounds,
+}
+
+/// How much may be bought in a day and in all. A currency that is not named has no limit.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AmountLimits {
+    /// In one day of the configured zone.
+    pub daily: Vec<(Currency, Amount)>,
+    /// Ever.
+    pub lifetime: Vec<(Currency, Amount)>,
+    /// What amounts are counted by, beside each buyer's.
+    pub shared: Vec<SharedBy>,
+}
+
+/// What amounts may be counted by across buyers: one person may have several accounts.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub enum SharedBy {
+    /// The card that pays.
+    Card,
+    /// The device that the shop says it came from.
+    Device,
+}
+
+impl AmountLimits {
+    /// The most in one day.
+    pub fn daily_in(&self, currency: Currency) -> Option<Amount> {
+        limit_in(&self.daily, currency)
+    }
+
+    /// The most ever.
+    pub fn lifetime_in(&self, currency: Currency) -> Option<Amount> {
+        limit_in(&self.lifetime, currency)
+    }
+}
+
+/// Which purchases a person decides about before the money is taken.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ReviewRules {
+    /// Those of more than this. A currency that is not named has no such amount.
+    pub amount_over: Vec<(Currency, Amount)>,
+}
+
+impl ReviewRules {
+    /// The amount above which a purchase is reviewed.
+    pub fn amount_over_in(&self, currency: Currency) -> Option<Amount> {
+        limit_in(&self.amount_over, currency)
+    }
+}
+
+fn limit_in(limits: &[(Currency, Amount)], currency: Currency) -> Option<Amount> {
+    let limit = limits.iter().find(|(known, _)| *known == currency);
+    limit.map(|(_, limit)| *limit)
 }
 
 /// When a declined card may be tried again, by the rules of its network.
@@ -117,6 +172,8 @@ pub struct Bounds {
     pub keys_max: usize,
     /// Keys of velocity counters in all.
     pub velocity_keys_max: usize,
+    /// Cards and devices whose amounts are counted, by currency and day.
+    pub amount_keys_max: usize,
     /// Products in the catalogue.
     pub products_max: usize,
     /// Promotions in the catalogue.
@@ -138,6 +195,8 @@ impl Default for EngineSettings {
                 limited_max: 15,
                 window_ms: 30 * 86_400_000,
             },
+            amounts: AmountLimits::default(),
+            review: ReviewRules::default(),
             webhooks: WebhookMemory::new(300_000, 100_000, 7 * 86_400_000, 1_000_000),
             bounds: Bounds::default(),
         }
@@ -152,6 +211,7 @@ impl Default for Bounds {
             purchases_max: 100_000,
             keys_max: 200_000,
             velocity_keys_max: 1_000_000,
+            amount_keys_max: 1_000_000,
             products_max: 10_000,
             promotions_max: 10_000,
         }

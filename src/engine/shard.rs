@@ -10,14 +10,16 @@ use crate::engine::lifecycle::{PurchaseState, Units, next_state};
 use crate::engine::purchase::{BuyerIndex, Purchase, RefundState};
 use crate::engine::refusal::Refusal;
 use crate::engine::settings::{Bounds, CardRetries, RateLimit};
+use crate::engine::shared::SharedCount;
+use crate::engine::spending::Spending;
 use crate::engine::view::{
     BuyerView, HistoryEntry, HoldView, Kept, PaymentView, PaymentsPage, PurchaseView, RefundStatus,
-    RefundView,
+    RefundView, ReviewView, SpendingView,
 };
 use crate::ids::{
     AuthorizationId, CardToken, Digest16, Lsn, PurchaseId, RequestId, ShardId, UserId,
 };
-use crate::money::Tokens;
+use crate::money::{Amount, Currency, Tokens};
 use crate::time::UnixMs;
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
@@ -40,6 +42,8 @@ pub struct Shard {
     pub(super) last_at: UnixMs,
     /// Purchases of which a payment or a refund is under way, by sequence: derived from them.
     pub(super) open: BTreeSet<u64>,
+    /// Purchases under review, by sequence: derived from them.
+    pub(super) reviews: BTreeSet<u64>,
 }
 
 /// A buyer's state beside their purchases.
@@ -52,6 +56,8 @@ pub(super) struct Buyer {
     pub(super) committed: Vec<(ProductIndex, u32)>,
     /// Promotion uses by promotion; no zeroes.
     pub(super) promotion_uses: Vec<(PromotionIndex, u32)>,
+    /// What was bought, in money: derived from the purchases.
+    pub(super) spending: Spending,
     /// What only few buyers have. An image keeps it beside the buyers.
     pub(super) more: Option<Box<BuyerMore>>,
 }
@@ -131,6 +137,7 @@ impl Shard {
             timers: BinaryHeap::new(),
             last_at: UnixMs::default(),
             open: BTreeSet::new(),
+            reviews: BTreeSet::new(),
         }
     }
 
@@ -151,6 +158,7 @@ impl Shard {
             purchases: self.purchases.len(),
             keys: self.keys.len(),
             open_payments: self.open.len(),
+            reviews: self.reviews.len(),
             stuck_voids: self
                 .opened()
                 .filter(|(_, it)| it.state == PurchaseState::Stuck)
@@ -214,12 +222,23 @@ impl Shard {
         })
     }
 
-    /// What the shard knows of a buyer.
-    pub fn buyer_view(&self, user: &UserId, catalogue: &Catalogue) -> Option<BuyerView> {
+    /// What the shard knows of a buyer; `day_start` is when today began.
+    pub fn buyer_view(
+        &self,
+        user: &UserId,
+        catalogue: &Catalogue,
+        day_start: UnixMs,
+    ) -> Option<BuyerView> {
         let buyer = self.buyer(user)?;
         let committed = buyer.committed.iter().map(|(product, units)| {
             let terms = &catalogue.product_at(*product).terms;
             (terms.product.clone(), *units)
+        });
+        let spending = buyer.spending.currencies();
+        let spending = spending.map(|currency| SpendingView {
+            currency,
+            today: buyer.spending.since(day_start, currency),
+            lifetime: buyer.spending.lifetime(currency),
         });
         Some(BuyerView {
             user: user.clone(),
@@ -227,6 +246,8 @@ impl Shard {
             token_debt: self.token_debt(user),
             committed: committed.collect(),
             attempts: buyer.attempts.iter().copied().collect(),
+            spending: spending.collect(),
+            purchases: buyer.spending.purchases(),
         })
     }
 
@@ -311,7 +332,7 @@ impl Shard {
             refunded: if whole {
                 purchase.refunded
             } else {
-                crate::money::Amount::ZERO
+                Amount::ZERO
             },
             promotion: purchase
                 .promotion
@@ -332,6 +353,7 @@ impl Shard {
                 .as_ref()
                 .and_then(|aftermath| aftermath.signing_key.clone()),
             request: payment.map(|payment| payment.request),
+            review: review_of(purchase),
             void_deadline: purchase
                 .aftermath
                 .as_ref()
@@ -399,6 +421,45 @@ impl Shard {
             };
             (id, kept)
         })
+    }
+
+    /// Every purchase that waits for a person, and when the configuration decides.
+    pub fn reviews(&self) -> impl Iterator<Item = (PurchaseId, UnixMs)> + '_ {
+        self.reviews.iter().filter_map(|sequence| {
+            let id = PurchaseId::new(self.id, *sequence);
+            Some((id, self.find(id)?.review_deadline()?))
+        })
+    }
+
+    /// When the purchase that waits longest for a person was put before one.
+    pub fn oldest_review(&self) -> Option<UnixMs> {
+        let purchases = self.reviews.iter().filter_map(|sequence| {
+            let purchase = self.find(PurchaseId::new(self.id, *sequence))?;
+            purchase.history.last().map(|last| last.at)
+        });
+        purchases.min()
+    }
+
+    /// What `user` has bought in `currency` since `day_start`, and ever.
+    pub(super) fn spent(
+        &self,
+        user: &UserId,
+        currency: Currency,
+        day_start: UnixMs,
+    ) -> (Amount, Amount) {
+        self.buyer(user)
+            .map_or((Amount::ZERO, Amount::ZERO), |buyer| {
+                let spending = &buyer.spending;
+                (
+                    spending.since(day_start, currency),
+                    spending.lifetime(currency),
+                )
+            })
+    }
+
+    /// What counts of each payment that stands or is under way, for the sums that buyers share.
+    pub fn shared_counts(&self) -> impl Iterator<Item = SharedCount> + '_ {
+        self.purchases.iter().filter_map(SharedCount::of)
     }
 
     /// What the books say of a purchase's payment; `None` where there is none.
@@ -503,6 +564,15 @@ impl Shard {
     }
 }
 
+fn review_of(purchase: &Purchase) -> Option<ReviewView> {
+    purchase.wants_review().then_some(())?;
+    let particulars = purchase.particulars.as_ref()?;
+    Some(ReviewView {
+        reasons: particulars.review_reasons.clone(),
+        deadline: purchase.review_deadline(),
+    })
+}
+
 /// As of no record in particular: now.
 pub const LATEST: Lsn = Lsn(u64::MAX);
 
@@ -517,6 +587,8 @@ pub struct ShardSizes {
     pub keys: usize,
     /// Payments and refunds under way.
     pub open_payments: usize,
+    /// Purchases that wait for a person.
+    pub reviews: usize,
     /// Voids among them that are overdue.
     pub stuck_voids: usize,
 }

@@ -89,6 +89,8 @@ impl Velocity {
             | Event::HoldExpired(_)
             | Event::PaymentAuthorized(_)
             | Event::PaymentDeclined(_)
+            | Event::ReviewOpened(_)
+            | Event::ReviewDecided(_)
             | Event::CaptureStarted(_)
             | Event::PaymentCaptured(_)
             | Event::VoidStarted(_)

@@ -64,6 +64,8 @@ pub struct PurchaseView {
     pub signing_key: Option<ReceiptKeyId>,
     /// The request that started its payment.
     pub request: Option<RequestId>,
+    /// Why a person decides before its money is taken, where one does.
+    pub review: Option<ReviewView>,
     /// When a void under way is to be done.
     pub void_deadline: Option<UnixMs>,
     /// How many refunds it has, whatever became of them; they are numbered from 1.
@@ -72,6 +74,26 @@ pub struct PurchaseView {
     pub pending_refund: Option<u32>,
     /// What happened to it, oldest first; never empty.
     pub history: Vec<HistoryEntry>,
+}
+
+/// Why a person decides about a purchase, or did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReviewView {
+    /// Each a word or the name of a rule; never empty.
+    pub reasons: Vec<String>,
+    /// When the configuration decides, while it is under review.
+    pub deadline: Option<UnixMs>,
+}
+
+/// What a buyer has bought in one currency.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub struct SpendingView {
+    /// Which.
+    pub currency: Currency,
+    /// Today.
+    pub today: Amount,
+    /// Ever.
+    pub lifetime: Amount,
 }
 
 /// What our books say of one payment, for comparing with the gateway's.
@@ -209,6 +231,10 @@ pub struct BuyerView {
     pub committed: Vec<(ProductId, u32)>,
     /// The latest attempts, oldest first.
     pub attempts: Vec<UnixMs>,
+    /// What was bought, payments under way included, by currency.
+    pub spending: Vec<SpendingView>,
+    /// Purchases that are paid or being paid.
+    pub purchases: u32,
 }
 
 /// One step in a purchase's life.
@@ -241,6 +267,12 @@ impl PurchaseView {
     pub fn payment_started_at(&self) -> Option<UnixMs> {
         let started = |entry: &&HistoryEntry| entry.step == Step::PaymentStarted;
         self.history.iter().find(started).map(|entry| entry.at)
+    }
+
+    /// When it was put before a person.
+    pub fn review_opened_at(&self) -> Option<UnixMs> {
+        let opened = |entry: &&HistoryEntry| entry.step == Step::ReviewOpened;
+        self.history.iter().find(opened).map(|entry| entry.at)
     }
 
     /// When it was captured.

@@ -194,10 +194,12 @@ impl Front {
             "velocity_keys": status.velocity_keys,
             "open_payments": status.open_payments,
             "stuck_voids": status.stuck_voids,
+            "reviews": status.reviews,
             "gateway": {
                 "name": self.core.payments.gateway().name(),
                 "circuit": self.core.payments.circuit().as_str(),
             },
+            "sinks": self.core.sinks.status().iter().map(super::sinks::sink_json).collect::<Vec<_>>(),
             "connections": self.core.metrics.connections(),
             "reconcile": super::reconcile::short(&self.core.reconciler.status()),
             "conservation": status.products.iter().map(conservation).collect::<Vec<_>>(),

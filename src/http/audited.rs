@@ -40,6 +40,11 @@ const fn act_of(resource: Resource) -> Option<Act> {
         Resource::WebhookSecrets => Some(Act::WebhookSecretAdded),
         Resource::WebhookSecret => Some(Act::WebhookSecretRetired),
         Resource::Reconcile => Some(Act::Reconcile),
+        Resource::ApproveReview => Some(Act::ReviewApproved),
+        Resource::RejectReview => Some(Act::ReviewRejected),
+        Resource::PauseSink => Some(Act::SinkPaused),
+        Resource::ResumeSink => Some(Act::SinkResumed),
+        Resource::Redrive => Some(Act::DeadLettersRedriven),
         Resource::Holds
         | Resource::Hold
         | Resource::Buy
@@ -57,6 +62,9 @@ const fn act_of(resource: Resource) -> Option<Act> {
         | Resource::Refund
         | Resource::OpenPayments
         | Resource::AdminUser
+        | Resource::Reviews
+        | Resource::Sinks
+        | Resource::DeadLetters
         | Resource::Rewards
         | Resource::SpendRewards
         | Resource::SandboxCharges

@@ -14,6 +14,7 @@ use super::routes::{self, Resource};
 use super::server::Handler;
 use super::webhooks::WebhookDesk;
 use crate::config::Config;
+use crate::engine::command::Verdict;
 use crate::engine::refusal::Refusal;
 use crate::ids::{Lsn, RequestId};
 use crate::journal::{CommitGate, Journal};
@@ -22,6 +23,7 @@ use crate::payments::driver::Payments;
 use crate::payments::sandbox::Sandbox;
 use crate::receipts::Sealer;
 use crate::reconcile::Reconciler;
+use crate::report::feed::{Mode, Sinks};
 use crate::telemetry::metrics::{Metrics, Shard, Stage};
 use crate::webhooks::{Endpoint, Secrets};
 use bytes::Bytes;
@@ -52,6 +54,7 @@ pub struct Core {
     pub(super) config_shown: Vec<u8>,
     pub(super) webhooks: WebhookDesk,
     pub(super) trail: RefusalsKept,
+    pub(super) sinks: Arc<Sinks>,
     pub(super) stopping: AtomicBool,
     in_flight_max_each: u64,
 }
@@ -70,6 +73,8 @@ pub struct Parted {
     pub reconciler: Arc<Reconciler>,
     /// Counters, one shard for each worker and one more.
     pub metrics: Arc<Metrics>,
+    /// What carries events out of the log.
+    pub sinks: Arc<Sinks>,
     /// The secrets that webhooks are signed with.
     pub webhook_secrets: Arc<Secrets>,
 }
@@ -98,6 +103,7 @@ impl Core {
             },
             answer_within: config.payments.answer_within,
             config_shown: config.shown().to_string().into_bytes(),
+            sinks: parts.sinks,
             webhooks: WebhookDesk::new(parts.webhook_secrets, config.webhooks.tolerance_ms),
             trail: RefusalsKept::new(&config.keys, config.audit_refusals_per_s),
             stopping: AtomicBool::new(false),
@@ -246,6 +252,9 @@ impl Front {
             Resource::Refunds => self.refunds(call, body).await,
             Resource::Refund => self.refund(call).await,
             Resource::Void => self.void(call, body).await,
+            Resource::Reviews => self.reviews(call).await,
+            Resource::ApproveReview => self.decide_review(call, body, Verdict::Approve).await,
+            Resource::RejectReview => self.decide_review(call, body, Verdict::Reject).await,
             Resource::OpenPayments => self.open_payments(call).await,
             Resource::AdminUser => self.admin_user(call).await,
             Resource::Rewards => self.rewards(call).await,
@@ -256,6 +265,11 @@ impl Front {
             Resource::WebhookSecrets => self.webhook_secrets(call, body).await,
             Resource::WebhookSecret => self.retire_webhook_secret(call).await,
             Resource::Reconcile => self.reconcile(call).await,
+            Resource::Sinks => self.sinks(),
+            Resource::PauseSink => self.set_sink(call, Mode::Paused).await,
+            Resource::ResumeSink => self.set_sink(call, Mode::Run).await,
+            Resource::DeadLetters => self.dead_letters(call).await,
+            Resource::Redrive => self.redrive(call, body).await,
             Resource::Live => Self::live(),
             Resource::Ready => self.ready(call.id),
             Resource::Metrics => self.metrics(),

@@ -12,13 +12,16 @@ use super::query::Query;
 use super::refunds::refund_json;
 use crate::engine::lifecycle::PurchaseState;
 use crate::engine::refusal::Refusal;
-use crate::engine::view::{AftermathView, OpenView, PurchaseView};
+use crate::engine::settings::AmountLimits;
+use crate::engine::view::{AftermathView, BuyerView, OpenView, PurchaseView};
 use crate::ids::{PurchaseId, UserId};
+use crate::money::Amount;
 use crate::payments::gateway::Reference;
 use crate::time::UnixMs;
 use hyper::http::StatusCode;
 use serde_json::{Value, json};
 use std::cmp::Reverse;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// The most payments in one answer.
@@ -54,6 +57,10 @@ impl Front {
             "request_id": view.request.map(|request| request.to_string()),
             "capture_before": time(view.capture_before),
             "void_deadline": time(view.void_deadline),
+            "review": view.review.as_ref().map(|review| json!({
+                "reasons": review.reasons,
+                "deadline": time(review.deadline),
+            })),
             "refunds": aftermath.refunds.iter().map(refund_json).collect::<Vec<_>>(),
             "dispute": aftermath.dispute_at.map(|at| json!({ "happened_at": at.to_string() })),
             "reward_tokens": {
@@ -77,19 +84,27 @@ impl Front {
         let Some((view, durable_at)) = self.core.journal.buyer(&user) else {
             return call.problem(Reason::UserNotFound);
         };
+        let shown = self.buyer_json(&view);
+        self.read(&call, durable_at, || shown.clone()).await
+    }
+
+    /// What is known of a buyer.
+    pub(super) fn buyer_json(&self, view: &BuyerView) -> Value {
         let now = self.core.journal.now();
-        let window_ms = self.core.journal.settings().rate.window_ms;
+        let settings = self.core.journal.settings();
+        let window_ms = settings.rate.window_ms;
         let counted = |at: &&UnixMs| now.since_ms(**at) < window_ms;
         let committed = view.committed.iter();
         let committed = committed
             .map(|(product, units)| json!({ "product_id": product.as_str(), "units": units }));
-        let shown = json!({
+        json!({
             "user_id": view.user.as_str(),
             "committed": committed.collect::<Vec<_>>(),
             "attempts_in_window": view.attempts.iter().filter(counted).count(),
             "tokens": { "balance": view.tokens.get(), "debt": view.token_debt.get() },
-        });
-        self.read(&call, durable_at, || shown.clone()).await
+            "purchases": view.purchases,
+            "spending": spending(view, &settings.amounts),
+        })
     }
 
     pub(super) async fn open_payments(&self, call: Call) -> Answer {
@@ -136,6 +151,27 @@ impl Front {
             "gateway_reference": self.reference(purchase),
         })
     }
+}
+
+/// By currency, what was bought and how much may be: of those that were, and those with a limit.
+fn spending(view: &BuyerView, limits: &AmountLimits) -> Value {
+    let bought = view.spending.iter().map(|it| it.currency);
+    let limited = limits.daily.iter().chain(&limits.lifetime);
+    let currencies: BTreeSet<_> = bought
+        .chain(limited.map(|(currency, _)| *currency))
+        .collect();
+    let of = |currency| {
+        let known = view.spending.iter().find(|it| it.currency == currency);
+        let (today, ever) = known.map_or((0, 0), |it| (it.today.get(), it.lifetime.get()));
+        json!({
+            "currency": currency.as_str(),
+            "today": today,
+            "daily_limit": limits.daily_in(currency).map(Amount::get),
+            "lifetime": ever,
+            "lifetime_limit": limits.lifetime_in(currency).map(Amount::get),
+        })
+    };
+    currencies.into_iter().map(of).collect()
 }
 
 fn open_query(query: Option<&str>) -> Result<(Option<&'static str>, usize), Vec<FieldError>> {

@@ -38,6 +38,7 @@ impl Front {
             self.core.trail.left_out(),
         );
         super::reconcile::metrics(&self.core.reconciler.status(), &mut out);
+        self.sink_metrics(&mut out);
         Answer {
             status: StatusCode::OK,
             kind: Kind::Metrics,
@@ -120,6 +121,18 @@ impl Front {
                 "holdfast_stuck_voids",
                 "Authorizations that could not be given back in time; the operator is called.",
                 status.stuck_voids as u64,
+            ),
+            (
+                "holdfast_reviews_open",
+                "Purchases that wait for a person.",
+                status.reviews as u64,
+            ),
+            (
+                "holdfast_reviews_oldest_age_seconds",
+                "How long the purchase has waited that has waited longest; 0: none waits.",
+                status
+                    .oldest_review
+                    .map_or(0, |at| self.core.journal.now().since_ms(at) / 1_000),
             ),
         ] {
             out.single(name, "gauge", help, value);

@@ -208,6 +208,16 @@ const fn told_refusal(refusal: Refusal) -> Told {
             "Limit per buyer",
             "This buyer's holds and purchases leave no room for this quantity.",
         ),
+        Refusal::DailyLimit => (
+            409,
+            "Daily limit",
+            "What was bought today, by this buyer or with the same card or device, leaves no room for this amount.",
+        ),
+        Refusal::LifetimeLimit => (
+            409,
+            "Lifetime limit",
+            "What was ever bought, by this buyer or with the same card or device, leaves no room for this amount.",
+        ),
         Refusal::PromotionExhausted => (
             409,
             "Promotion exhausted",

@@ -276,7 +276,7 @@ impl Front {
 }
 
 /// What the audit trail shows of a purchase's money, in whole minor units.
-fn money_of(view: &PurchaseView) -> Value {
+pub(super) fn money_of(view: &PurchaseView) -> Value {
     json!({
         "status": view.state.as_str(),
         "amount": view.quote.amount.get(),
@@ -335,12 +335,7 @@ impl RefundOrder {
         let mut fields = Fields::of(body, &["amount", "previously_refunded", "reason"]);
         let amount = fields.integer(optional("amount"), 1, Price::MAX);
         let before = fields.integer(required("previously_refunded"), 0, Price::MAX);
-        let form = "has to be a text of 1 to 500 characters, none of them a control character";
-        let reason = fields.parsed(required("reason"), form, |text| {
-            let fits = (1..=REASON_CHARS_MAX).contains(&text.chars().count());
-            let plain = !text.trim().is_empty() && !text.chars().any(char::is_control);
-            (fits && plain).then(|| text.to_owned())
-        });
+        let reason = fields.parsed(required("reason"), REASON_FORM, plain_reason);
         let card = reason.as_deref().is_some_and(shows_card_number);
         if card {
             fields.wrong("reason", "must not hold what looks like a card number");
@@ -367,6 +362,17 @@ impl RefundOrder {
             .text(Some(&self.previously_refunded.get().to_string()))
             .text(Some(&self.reason))
     }
+}
+
+/// What an operator's words have to be.
+pub(super) const REASON_FORM: &str =
+    "has to be a text of 1 to 500 characters, none of them a control character";
+
+/// An operator's words for why.
+pub(super) fn plain_reason(text: &str) -> Option<String> {
+    let fits = (1..=REASON_CHARS_MAX).contains(&text.chars().count());
+    let plain = !text.trim().is_empty() && !text.chars().any(char::is_control);
+    (fits && plain).then(|| text.to_owned())
 }
 
 /// Whether `text` shows a card number in any way that people write one.

@@ -50,6 +50,12 @@ pub enum Resource {
     Refund,
     /// Giving an authorization back.
     Void,
+    /// Purchases that wait for a person.
+    Reviews,
+    /// Deciding for one of them.
+    ApproveReview,
+    /// Deciding against one of them.
+    RejectReview,
     /// Payments and refunds under way.
     OpenPayments,
     /// A buyer, for the operator.
@@ -70,6 +76,16 @@ pub enum Resource {
     WebhookSecret,
     /// The comparison of the gateway's charges with ours.
     Reconcile,
+    /// What carries events out of the log.
+    Sinks,
+    /// Holding one of them.
+    PauseSink,
+    /// Letting it run.
+    ResumeSink,
+    /// Events that a sink refused for good.
+    DeadLetters,
+    /// Driving them again.
+    Redrive,
     /// Whether the process runs.
     Live,
     /// Whether it takes purchases.
@@ -101,6 +117,9 @@ impl Resource {
         Self::Refunds,
         Self::Refund,
         Self::Void,
+        Self::Reviews,
+        Self::ApproveReview,
+        Self::RejectReview,
         Self::OpenPayments,
         Self::AdminUser,
         Self::Rewards,
@@ -111,6 +130,11 @@ impl Resource {
         Self::WebhookSecrets,
         Self::WebhookSecret,
         Self::Reconcile,
+        Self::Sinks,
+        Self::PauseSink,
+        Self::ResumeSink,
+        Self::DeadLetters,
+        Self::Redrive,
         Self::Live,
         Self::Ready,
         Self::Metrics,
@@ -139,6 +163,9 @@ impl Resource {
             Self::Refunds => "/admin/purchases/{purchase_id}/refunds",
             Self::Refund => "/admin/purchases/{purchase_id}/refunds/{number}",
             Self::Void => "/admin/purchases/{purchase_id}/void",
+            Self::Reviews => "/admin/reviews",
+            Self::ApproveReview => "/admin/reviews/{purchase_id}/approve",
+            Self::RejectReview => "/admin/reviews/{purchase_id}/reject",
             Self::OpenPayments => "/admin/payments",
             Self::AdminUser => "/admin/users/{user_id}",
             Self::Rewards => "/limited/rewards/{user_id}",
@@ -149,6 +176,11 @@ impl Resource {
             Self::WebhookSecrets => "/admin/webhooks/secrets",
             Self::WebhookSecret => "/admin/webhooks/secrets/{secret_id}",
             Self::Reconcile => "/admin/reconcile",
+            Self::Sinks => "/admin/sinks",
+            Self::PauseSink => "/admin/sinks/{name}/pause",
+            Self::ResumeSink => "/admin/sinks/{name}/resume",
+            Self::DeadLetters => "/admin/dead-letters",
+            Self::Redrive => "/admin/dead-letters/redrive",
             Self::Live => "/livez",
             Self::Ready => "/readyz",
             Self::Metrics => "/metrics",
@@ -163,6 +195,11 @@ impl Resource {
             | Self::VerifyReceipt
             | Self::Snapshot
             | Self::Void
+            | Self::ApproveReview
+            | Self::RejectReview
+            | Self::PauseSink
+            | Self::ResumeSink
+            | Self::Redrive
             | Self::SpendRewards
             | Self::PaymentWebhook
             | Self::StripeWebhook => "POST",
@@ -181,9 +218,12 @@ impl Resource {
             | Self::AdminPurchase
             | Self::Refund
             | Self::OpenPayments
+            | Self::Reviews
             | Self::AdminUser
             | Self::Rewards
             | Self::SandboxCharges
+            | Self::Sinks
+            | Self::DeadLetters
             | Self::Live
             | Self::Ready
             | Self::Metrics => "GET, HEAD",
@@ -239,11 +279,15 @@ pub fn resolve(path: &str) -> Option<(Resource, Cow<'_, str>)> {
         "/admin/audit" => return plain(Resource::Audit),
         "/admin/config" => return plain(Resource::Config),
         "/admin/payments" => return plain(Resource::OpenPayments),
+        "/admin/reviews" => return plain(Resource::Reviews),
         "/admin/sandbox/charges" => return plain(Resource::SandboxCharges),
         "/webhooks/payment" => return plain(Resource::PaymentWebhook),
         "/webhooks/stripe" => return plain(Resource::StripeWebhook),
         "/admin/webhooks/secrets" => return plain(Resource::WebhookSecrets),
         "/admin/reconcile" => return plain(Resource::Reconcile),
+        "/admin/sinks" => return plain(Resource::Sinks),
+        "/admin/dead-letters" => return plain(Resource::DeadLetters),
+        "/admin/dead-letters/redrive" => return plain(Resource::Redrive),
         "/livez" => return plain(Resource::Live),
         "/readyz" => return plain(Resource::Ready),
         "/metrics" => return plain(Resource::Metrics),
@@ -270,10 +314,27 @@ pub fn resolve(path: &str) -> Option<(Resource, Cow<'_, str>)> {
     Some((resource, decoded(id)?))
 }
 
-/// What lies beneath one purchase or one buyer.
+/// What lies beneath one purchase, one buyer or one sink.
 fn beneath(path: &str) -> Option<(Resource, Cow<'_, str>)> {
     if let Some(rest) = path.strip_prefix("/limited/rewards/") {
         return Some((Resource::SpendRewards, alone(rest.strip_suffix("/spend")?)?));
+    }
+    if let Some(rest) = path.strip_prefix("/admin/reviews/") {
+        let (id, verdict) = rest.split_once('/')?;
+        let resource = match verdict {
+            "approve" => Resource::ApproveReview,
+            "reject" => Resource::RejectReview,
+            _ => return None,
+        };
+        return Some((resource, alone(id)?));
+    }
+    if let Some(rest) = path.strip_prefix("/admin/sinks/") {
+        let (name, below) = rest.split_once('/')?;
+        return match below {
+            "pause" => Some((Resource::PauseSink, alone(name)?)),
+            "resume" => Some((Resource::ResumeSink, alone(name)?)),
+            _ => None,
+        };
     }
     let (id, below) = path.strip_prefix("/admin/purchases/")?.split_once('/')?;
     match below {

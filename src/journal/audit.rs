@@ -153,7 +153,7 @@ pub fn read_log(
     }
 }
 
-fn entry_of(record: &wal::Record<'_>) -> Result<AuditEntry, JournalError> {
+pub(super) fn entry_of(record: &wal::Record<'_>) -> Result<AuditEntry, JournalError> {
     let lsn = Lsn(record.lsn.get());
     let kind = Kind {
         number: record.kind,

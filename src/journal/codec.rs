@@ -11,7 +11,8 @@ use crate::engine::event::{
     AdminActed, AdminRefused, AttemptRefused, CaptureStarted, DisputeClosed, DisputeOpened, Event,
     HoldExpired, HoldPlaced, HoldReleased, LimitsSet, PaymentAuthorized, PaymentCaptured,
     PaymentDeclined, PaymentStarted, PaymentVoided, ProductSet, PromotionSet, RefundFailed,
-    RefundStarted, RefundSucceeded, TokensSpent, VoidStarted, VoidStuck, WebhookReceived,
+    RefundStarted, RefundSucceeded, ReviewDecided, ReviewOpened, TokensSpent, VoidStarted,
+    VoidStuck, WebhookReceived,
 };
 use crate::time::UnixMs;
 use rkyv::rancor;
@@ -108,7 +109,7 @@ kinds! {
     18 1 HoldReleased(HoldReleased);
     19 1 HoldExpired(HoldExpired);
     20 1 TokensSpent(TokensSpent);
-    32 1 PaymentStarted(PaymentStarted);
+    32 2 PaymentStarted(PaymentStarted);
     33 1 PaymentAuthorized(PaymentAuthorized);
     34 2 PaymentDeclined(PaymentDeclined);
     35 1 CaptureStarted(CaptureStarted);
@@ -121,8 +122,11 @@ kinds! {
     42 1 RefundFailed(RefundFailed);
     43 1 DisputeOpened(DisputeOpened);
     44 1 DisputeClosed(DisputeClosed);
+    45 1 ReviewOpened(ReviewOpened);
+    46 1 ReviewDecided(ReviewDecided);
     earlier:
     3 1 AdminActed(earlier::AdminActedV1);
+    32 1 PaymentStarted(earlier::PaymentStartedV1);
     34 1 PaymentDeclined(earlier::PaymentDeclinedV1);
     36 1 PaymentCaptured(earlier::PaymentCapturedV1);
     37 1 VoidStarted(earlier::VoidStartedV1);

@@ -15,7 +15,9 @@ mod catalogue;
 mod check;
 mod clock;
 pub mod codec;
+mod days;
 mod fault;
+mod feed;
 mod gate;
 mod recovery;
 mod settings;
@@ -26,8 +28,10 @@ mod turn;
 mod webhooks;
 
 use crate::engine::catalogue::Catalogue;
+use crate::engine::lifecycle::PurchaseState;
 use crate::engine::settings::EngineSettings;
 use crate::engine::shard::{LATEST, Shard};
+use crate::engine::shared::SharedAmounts;
 use crate::engine::velocity::Velocity;
 use crate::engine::view::{
     AftermathView, BuyerView, OpenView, PaymentView, PaymentsPage, ProductView, PromotionView,
@@ -47,7 +51,9 @@ pub use audit::{AuditEntry, AuditPage, AuditQuery, LogEnd, read_log};
 pub use catalogue::{Created, Set};
 pub use check::{CheckError, CheckReport, DigestFrom, check};
 pub use clock::{Clock, ManualClock};
+pub use days::DayZone;
 pub use fault::{JournalError, StorageFault};
+pub use feed::{Feed, Next, PurchaseAsOf, Retention};
 pub use gate::{CommitGate, Wait};
 pub use recovery::{Opened, Progress};
 pub use settings::{Disks, JournalOptions, LogSettings, Sync, Witness};
@@ -63,6 +69,9 @@ pub struct Journal {
     /// One turn at a time over the catalogue, as each shard has its own.
     catalogue_turn: Mutex<()>,
     velocity: Velocity,
+    /// What was bought with each card and from each device.
+    shared: SharedAmounts,
+    days: days::Days,
     seen: webhooks::Seen,
     /// One webhook at a time is let in.
     webhook_turn: Mutex<()>,
@@ -70,6 +79,7 @@ pub struct Journal {
     clock: Clock,
     log: Arc<wal::Log>,
     snapshots: snapshot::Snapshots,
+    retentions: feed::Retentions,
     background: sweeper::Background,
     opened: Opened,
     /// Held while the directory is open, so that no other process opens it.
@@ -184,7 +194,8 @@ impl Journal {
     /// What is known of a buyer, and from which LSN on it may be told.
     pub fn buyer(&self, user: &UserId) -> Option<(BuyerView, Lsn)> {
         let shard = self.shard(ShardId::of(user));
-        let view = shard.buyer_view(user, &self.catalogue.load())?;
+        let today = self.days.start_of(self.now());
+        let view = shard.buyer_view(user, &self.catalogue.load(), today)?;
         Some((view, self.appended()))
     }
 
@@ -211,6 +222,32 @@ impl Journal {
         self.shard(purchase.shard()).is_open(purchase)
     }
 
+    /// Every purchase that waits for a person, and when the configuration decides: to be decided
+    /// in time after a restart, too.
+    pub fn reviews(&self) -> Vec<(PurchaseId, UnixMs)> {
+        let of_shard = |id| self.shard(id).reviews().collect::<Vec<_>>();
+        ShardId::all().flat_map(of_shard).collect()
+    }
+
+    /// Of the purchases that wait for a person, those with the oldest deadlines, at most `most`,
+    /// with what is known of their buyers; how many wait; and from which LSN on that may be told.
+    /// Takes each shard's turn.
+    pub fn review_views(&self, most: usize) -> (Vec<(PurchaseView, BuyerView)>, usize, Lsn) {
+        let mut waiting = self.reviews();
+        waiting.sort_unstable_by_key(|(purchase, deadline)| (*deadline, *purchase));
+        let catalogue = self.catalogue.load();
+        let today = self.days.start_of(self.now());
+        let first = waiting.iter().take(most);
+        let views = first.filter_map(|(purchase, _)| {
+            let shard = self.shard(purchase.shard());
+            let view = shard.purchase_view(*purchase, &catalogue, LATEST)?;
+            let buyer = shard.buyer_view(&view.user, &catalogue, today)?;
+            // It may have been decided since it was found.
+            (view.state == PurchaseState::UnderReview).then_some((view, buyer))
+        });
+        (views.collect(), waiting.len(), self.appended())
+    }
+
     /// Waits, blocking this thread, until everything before `lsn` is durable.
     pub fn wait_durable(&self, lsn: Lsn) -> Result<(), StorageFault> {
         Ok(self.log.wait_durable(wal::Lsn::new(lsn.0))?)
@@ -227,7 +264,7 @@ impl Journal {
     pub fn digest(&self) -> String {
         let shards = ShardId::all().map(|id| {
             let shard = self.shard(id);
-            (shard.image(), shard.more())
+            (shard.image(), shard.more(), shard.particulars())
         });
         snapshot::digest(&self.catalogue.load(), self.settings.limits(), shards)
     }

@@ -7,7 +7,9 @@
 
 use super::clock::Clock;
 use super::codec::{self, Kind};
+use super::days::Days;
 use super::fault::{JournalError, describe, io};
+use super::feed::Retentions;
 use super::settings::{Disks, JournalOptions, LogSettings};
 use super::snapshot::format::SnapshotError;
 use super::snapshot::{Restored, Snapshots, digest, restore, store};
@@ -21,8 +23,10 @@ use crate::engine::event::{Event, LimitsSet};
 use crate::engine::lifecycle::Units;
 use crate::engine::settings::{EngineSettings, Limits};
 use crate::engine::shard::Shard;
+use crate::engine::shared::SharedAmounts;
 use crate::engine::velocity::Velocity;
 use crate::ids::{Lsn, ShardId};
+use crate::time::UnixMs;
 use arc_swap::ArcSwap;
 use crossbeam_utils::CachePadded;
 use parking_lot::Mutex;
@@ -89,6 +93,8 @@ impl Journal {
             log: log_settings,
             snapshot_every_bytes,
             clock,
+            day_zone,
+            retentions,
             ..
         } = options;
         let Recovered { log, state, opened } = recover(&disks, &log_settings, &engine, progress)?;
@@ -96,6 +102,9 @@ impl Journal {
         let oldest_kept = store::list(&*disks.snapshots)?.last().map(|(lsn, _)| *lsn);
         let oldest_kept = oldest_kept.map_or(first, |lsn| wal::Lsn::new(lsn.0).max(first));
         let pin = log.pin("snapshots", oldest_kept);
+        let days = Days::new(day_zone);
+        let shared = restore_shared(&state.shards, &engine, &days, clock.now())?;
+        let retentions = Retentions::of(&log, &retentions);
         let slots = state
             .shards
             .into_iter()
@@ -107,6 +116,8 @@ impl Journal {
             catalogue: ArcSwap::from_pointee(state.catalogue),
             catalogue_turn: Mutex::new(()),
             velocity: state.velocity,
+            shared,
+            days,
             seen: state.seen,
             webhook_turn: Mutex::new(()),
             settings: engine,
@@ -119,6 +130,7 @@ impl Journal {
                 failure: Mutex::new(None),
                 pin: Mutex::new(pin),
             },
+            retentions,
             background: Background::default(),
             opened,
             _lock: lock,
@@ -130,6 +142,26 @@ impl Journal {
         }
         Background::start(&journal, snapshot_every_bytes, manual)?;
         Ok(journal)
+    }
+}
+
+/// What was bought with each card and from each device follows from the purchases.
+fn restore_shared(
+    shards: &[Shard],
+    engine: &EngineSettings,
+    days: &Days,
+    now: UnixMs,
+) -> Result<SharedAmounts, JournalError> {
+    let shared = SharedAmounts::new(&engine.amounts, engine.bounds.amount_keys_max);
+    if engine.amounts.shared.is_empty() {
+        return Ok(shared);
+    }
+    let counts = shards.iter().flat_map(Shard::shared_counts);
+    if shared.restore(counts, now, |at| days.start_of(at)) {
+        Ok(shared)
+    } else {
+        let what = "more was bought with one card or device than can be counted";
+        Err(JournalError::Setting(what.to_owned()))
     }
 }
 
@@ -315,7 +347,8 @@ pub(super) struct Folded {
 impl Folded {
     /// As [`Journal::digest`].
     pub(super) fn digest(&self) -> String {
-        let images = self.shards.iter().map(|it| (it.image(), it.more()));
+        let shards = self.shards.iter();
+        let images = shards.map(|it| (it.image(), it.more(), it.particulars()));
         digest(&self.catalogue, self.limits.unwrap_or_default(), images)
     }
 }

@@ -1,7 +1,9 @@
 //! Owns how a journal is set up: where, how large, how durable. All sizes are in bytes.
 
 use super::clock::Clock;
+use super::days::DayZone;
 use super::fault::{JournalError, io};
+use super::feed::Retention;
 use crate::engine::settings::EngineSettings;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -20,6 +22,10 @@ pub struct JournalOptions {
     pub snapshot_every_bytes: u64,
     /// Where instants come from.
     pub clock: Clock,
+    /// Whose days daily limits are counted in.
+    pub day_zone: DayZone,
+    /// From where on the log is kept for its readers.
+    pub retentions: Vec<Retention>,
 }
 
 impl JournalOptions {
@@ -31,6 +37,8 @@ impl JournalOptions {
             log: LogSettings::default(),
             snapshot_every_bytes: 1 << 30,
             clock: Clock::System,
+            day_zone: DayZone::default(),
+            retentions: Vec::new(),
         }
     }
 }

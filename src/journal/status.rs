@@ -4,6 +4,7 @@ use super::Journal;
 use super::fault::StorageFault;
 use crate::engine::view::ProductView;
 use crate::ids::{Lsn, ShardId};
+use crate::time::UnixMs;
 
 /// Where the journal is.
 #[derive(Clone, Debug)]
@@ -32,6 +33,10 @@ pub struct Status {
     pub open_payments: usize,
     /// Voids among them that are overdue: the operator is called.
     pub stuck_voids: usize,
+    /// Purchases that wait for a person.
+    pub reviews: usize,
+    /// When the one that waits longest was put before a person.
+    pub oldest_review: Option<UnixMs>,
     /// Every product with its units: `total = available + held + sold`.
     pub products: Vec<ProductView>,
 }
@@ -52,6 +57,7 @@ impl Journal {
     pub fn status(&self) -> Status {
         let (mut buyers, mut purchases, mut keys) = (0, 0, 0);
         let (mut open_payments, mut stuck_voids) = (0, 0);
+        let (mut reviews, mut oldest_review) = (0, None::<UnixMs>);
         for id in ShardId::all() {
             let shard = self.shard(id);
             let sizes = shard.sizes();
@@ -60,6 +66,11 @@ impl Journal {
             keys += sizes.keys;
             open_payments += sizes.open_payments;
             stuck_voids += sizes.stuck_voids;
+            reviews += sizes.reviews;
+            oldest_review = [oldest_review, shard.oldest_review()]
+                .into_iter()
+                .flatten()
+                .min();
         }
         Status {
             durable: self.durable(),
@@ -74,6 +85,8 @@ impl Journal {
             velocity_keys: self.velocity.keys(),
             open_payments,
             stuck_voids,
+            reviews,
+            oldest_review,
             products: self.products().0,
         }
     }

@@ -20,6 +20,9 @@ use std::time::Duration;
 /// The longest that either thread sleeps before it looks again.
 const SLEEP_MAX: Duration = Duration::from_millis(500);
 
+/// How often sums of days gone by are looked for.
+const FORGET_DAYS_EVERY_MS: u64 = 3_600_000;
+
 /// How long after a snapshot that failed the next is tried.
 const SNAPSHOT_RETRY: Duration = Duration::from_secs(30);
 
@@ -114,6 +117,7 @@ impl Journal {
 }
 
 fn sweep_forever(journal: &Weak<Journal>) {
+    let mut forgot_at = UnixMs::default();
     loop {
         let Some(journal) = journal.upgrade() else {
             return;
@@ -122,6 +126,10 @@ fn sweep_forever(journal: &Weak<Journal>) {
             return;
         }
         let now = journal.now();
+        if now.since_ms(forgot_at) >= FORGET_DAYS_EVERY_MS {
+            journal.shared.forget_days(now);
+            forgot_at = now;
+        }
         let sleep = Duration::from_millis(journal.next_expiry().since_ms(now)).min(SLEEP_MAX);
         let wakes = now.plus_ms(u64::try_from(sleep.as_millis()).unwrap_or(0));
         journal

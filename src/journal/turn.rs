@@ -512,7 +512,9 @@ impl Turn<'_> {
             shard: &self.shard,
             catalogue: &self.catalogue,
             settings: &self.journal.settings,
+            shared: &self.journal.shared,
             at: self.at,
+            day_start: self.journal.days.start_of(self.at),
         }
     }
 
@@ -543,7 +545,10 @@ impl Turn<'_> {
                 self.journal.settings.limits(),
             );
             match effects {
-                Ok(effects) => effects.carry_out(&self.catalogue),
+                Ok(effects) => {
+                    let day_start = |at| self.journal.days.start_of(at);
+                    effects.carry_out(&self.catalogue, &self.journal.shared, day_start);
+                }
                 Err(broken) => panic!("decided and applied under one lock, yet {broken}"),
             }
             self.journal.velocity.record(event, stamp);
@@ -598,6 +603,8 @@ impl Turn<'_> {
             origin: attempt.origin.clone(),
         })?;
         let told = match reason.trace() {
+            // It says where the purchase is, which somebody may have written just now.
+            Trace::Nothing if reason == Refusal::WrongState => Some(end),
             Trace::Nothing => None,
             Trace::Attempt | Trace::AttemptAndKey | Trace::Key => Some(end),
         };

@@ -60,7 +60,11 @@ impl Calls {
         let began = Instant::now();
         let answered = within(self.attempt_timeout, call(&*self.gateway)).await;
         let answer = answered.unwrap_or(Answer::Unknown(Trouble::Timeout));
-        self.ended(name, answer.class(), began);
+        let trouble = match &answer {
+            Answer::Approved(_) | Answer::Declined(_) => None,
+            Answer::Retriable(trouble) | Answer::Unknown(trouble) => Some(*trouble),
+        };
+        self.ended(name, answer.class(), trouble, began);
         answer
     }
 
@@ -76,18 +80,23 @@ impl Calls {
         let began = Instant::now();
         let answered = within(self.attempt_timeout, call(&*self.gateway)).await;
         let answer = answered.unwrap_or(Err(Trouble::Timeout));
-        let class = match answer {
-            Ok(_) => Class::Approved,
-            Err(_) => Class::Retriable,
+        let (class, trouble) = match answer {
+            Ok(_) => (Class::Approved, None),
+            Err(trouble) => (Class::Retriable, Some(trouble)),
         };
-        self.ended(name, class, began);
+        self.ended(name, class, trouble, began);
         answer
     }
 
-    fn ended(&self, name: Call, class: Class, began: Instant) {
-        match class {
-            Class::Approved | Class::Declined => self.breaker.succeeded(),
-            Class::Retriable | Class::Unknown => self.breaker.failed(),
+    fn ended(&self, name: Call, class: Class, trouble: Option<Trouble>, began: Instant) {
+        match trouble {
+            None => self.breaker.succeeded(),
+            Some(Trouble::Timeout | Trouble::Unreachable | Trouble::Internal) => {
+                self.breaker.failed();
+            }
+            // It is there and asks for a slower pace, or we are: to send nothing would decline
+            // buyers for our own haste.
+            Some(Trouble::Busy | Trouble::CircuitOpen) => {}
         }
         self.meter.gateway_call(name, class, began.elapsed());
     }

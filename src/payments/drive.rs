@@ -9,7 +9,7 @@
 //! Deliberately absent: who drives, and when to try again what was left open (`driver`).
 
 use crate::engine::command::PaymentStep;
-use crate::engine::event::{DeclineCause, VoidCause};
+use crate::engine::event::{Decider, DeclineCause, VoidCause};
 use crate::engine::lifecycle::PurchaseState;
 use crate::engine::view::PurchaseView;
 use crate::ids::{AuthorizationId, CaptureId, CardToken, Lsn, PurchaseId};
@@ -20,7 +20,7 @@ use crate::payments::driver::Payments;
 use crate::payments::gateway::{
     Answer, Authorization, Call, Claim, Found, Inquiry, Order, Reference, Refund, Trouble,
 };
-use crate::payments::saga::{Action, Known, Late, Rest, next};
+use crate::payments::saga::{Action, Known, Late, Rest, Review, next};
 use crate::time::UnixMs;
 
 /// The number of the refund that gives back what was captured against what the gateway said.
@@ -90,7 +90,7 @@ impl<'a> Drive<'a> {
             if self.view.quote.amount == Amount::ZERO {
                 self.known = known_of_free(self.view.state);
             }
-            let go = match next(self.view.state, &self.known) {
+            let go = match next(self.view.state, self.review(), &self.known) {
                 Action::Rest(rest) => return Ok(self.ended(Some(rest))),
                 Action::LookUp => self.look_up().await,
                 Action::Authorize => self.authorize().await,
@@ -132,6 +132,18 @@ impl<'a> Drive<'a> {
                 code,
             },
             Action::StartCapture => PaymentStep::StartCapture,
+            Action::OpenReview => {
+                let review = self.payments.settings().review;
+                PaymentStep::OpenReview {
+                    within_ms: review.deadline_ms,
+                    margin_ms: review.capture_margin_ms,
+                }
+            }
+            Action::DecideReview(verdict) => PaymentStep::DecideReview {
+                verdict,
+                decider: Decider::Deadline,
+                void_within_ms: self.payments.settings().void_deadline_ms,
+            },
             Action::RecordCaptured(capture) => {
                 let keys = self.payments.seal_keys();
                 PaymentStep::Captured {
@@ -149,6 +161,20 @@ impl<'a> Drive<'a> {
             | Action::Void
             | Action::GiveBack
             | Action::Rest(_) => unreachable!("the caller does these itself"),
+        }
+    }
+
+    /// What a person has to do with it.
+    fn review(&self) -> Review {
+        let Some(wanted) = &self.view.review else {
+            return Review::No;
+        };
+        let now = self.payments.journal().now();
+        match wanted.deadline {
+            Some(deadline) if now >= deadline => {
+                Review::Due(self.payments.settings().review.on_deadline)
+            }
+            Some(_) | None => Review::Wanted,
         }
     }
 
@@ -320,13 +346,11 @@ impl<'a> Drive<'a> {
                 };
                 self.known = Known::GivenUp(cause, Late::Impossible);
             }
-            // It has come after all, or nobody knows: see what there is.
-            Some(Answer::Declined(_)) => {
-                self.tries.fail();
-                self.known = Known::InDoubt;
+            // It has come after all, or nobody knows. The tries are spent: whoever takes it up again
+            // sees what there is.
+            Some(Answer::Declined(_) | Answer::Unknown(_) | Answer::Retriable(_)) | None => {
+                return Go::Leave;
             }
-            Some(Answer::Unknown(trouble)) => self.in_doubt(trouble),
-            Some(Answer::Retriable(_)) | None => return Go::Leave,
         }
         Go::On
     }

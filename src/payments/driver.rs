@@ -8,11 +8,12 @@
 //! 3. Every wait and every number at once is bounded by [`PaymentSettings`].
 //! 4. What is open stands in the log; the sweeper finds what nobody has in hand.
 //!
-//! The front end calls [`Payments::pay`], [`Payments::refund`], [`Payments::void`] and
+//! The front end calls [`Payments::pay`], [`Payments::refund`], [`Payments::void`],
+//! [`Payments::decide_review`] and
 //! [`Payments::look_again`], the start-up [`Payments::resume`]; nobody else calls a gateway.
 
-use crate::engine::command::PaymentStep;
-use crate::engine::event::{AdminAct, AdminActed, VoidCause};
+use crate::engine::command::{PaymentStep, Verdict};
+use crate::engine::event::{AdminAct, AdminActed, Decider, VoidCause};
 use crate::engine::lifecycle::PurchaseState;
 use crate::engine::refusal::Refusal;
 use crate::engine::view::{PurchaseView, RefundView};
@@ -29,6 +30,7 @@ use crate::payments::registry::{Asked, Before, Driving, Registry};
 use crate::payments::saga::{Known, Rest};
 use crate::payments::settings::{PaymentSettings, SettingsError};
 use crate::receipts::CaptureKeys;
+use crate::time::UnixMs;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
@@ -178,15 +180,49 @@ impl Payments {
             };
             let journal = &payments.journal;
             if let Err(refusal) = journal.record_acted(purchase, step, &acted)? {
-                match journal.purchase(purchase) {
-                    Some((view, _)) if view.state == PurchaseState::Voiding => {
-                        journal.admin_acted(acted(&view))?;
-                    }
-                    _ => return Ok(Err(refusal)),
+                let Some((view, durable_at)) = journal.purchase(purchase) else {
+                    return Ok(Err(refusal));
+                };
+                if view.state != PurchaseState::Voiding {
+                    // It says where the purchase is, too.
+                    payments.durable(durable_at, &gate).await?;
+                    return Ok(Err(refusal));
                 }
+                journal.admin_acted(acted(&view))?;
             }
             // Whoever drives it just now knows nothing of this yet.
             payments.put_down(purchase, Duration::ZERO);
+            let settled = payments.settle(purchase, &gate).await?;
+            Ok(Ok(settled.into_view()))
+        })
+    }
+
+    /// Decides about a purchase under review because a person does. Resolves and goes on like
+    /// [`Payments::pay`], with the purchase then; [`Refusal::WrongState`] where it is not under
+    /// review, so of two who decide at once one does. What `acted` makes of the purchase as it was
+    /// stands in the log with the decision.
+    pub fn decide_review(
+        self: &Arc<Self>,
+        purchase: PurchaseId,
+        verdict: Verdict,
+        decider: Decider,
+        acted: impl FnOnce(&PurchaseView) -> AdminActed + Send + 'static,
+        gate: &Arc<CommitGate>,
+    ) -> Paying<Result<Result<PurchaseView, Refusal>, StorageFault>> {
+        let (payments, gate) = (Arc::clone(self), Arc::clone(gate));
+        Paying::new(async move {
+            let step = PaymentStep::DecideReview {
+                verdict,
+                decider,
+                void_within_ms: payments.settings.void_deadline_ms,
+            };
+            let journal = &payments.journal;
+            if let Err(refusal) = journal.record_acted(purchase, step, acted)? {
+                // What it is refused for was written by somebody else, perhaps just now.
+                let (_, durable_at) = payments.read(purchase);
+                gate.wait(durable_at).await?;
+                return Ok(Err(refusal));
+            }
             let settled = payments.settle(purchase, &gate).await?;
             Ok(Ok(settled.into_view()))
         })
@@ -209,6 +245,9 @@ impl Payments {
     ) -> impl Future<Output = ()> + Send + use<> {
         for (purchase, _) in self.journal.open_payments() {
             self.put_down(purchase, Duration::ZERO);
+        }
+        for (purchase, deadline) in self.journal.reviews() {
+            self.put_down(purchase, self.until(deadline));
         }
         let (payments, gate) = (Arc::clone(self), Arc::clone(gate));
         async move {
@@ -334,10 +373,13 @@ impl Payments {
             (end, durable_at) = self
                 .drive_refund((&view, durable_at), number, before, gate)
                 .await?;
-            (view, _) = self.read(purchase);
+            (view, durable_at) = self.read(purchase);
         }
         drop(permit);
         match end {
+            End::Reached if let Some(deadline) = deadline_of(rest, &view) => {
+                self.leave_waiting(driving, purchase, deadline);
+            }
             End::Reached => {
                 if driving.end() == Asked::Again {
                     self.look_again(purchase);
@@ -345,7 +387,13 @@ impl Payments {
             }
             End::Open => {
                 self.meter.left_open();
-                self.leave_open(driving, &view, rounds + 1);
+                let wait = self.settings.backoff(rounds + 1);
+                self.leave_open(driving, &view, wait, rounds + 1);
+            }
+            // A webhook has it looked at earlier.
+            End::Pending => {
+                let wait = Duration::from_millis(self.settings.pending_after_ms);
+                self.leave_open(driving, &view, wait, rounds + 1);
             }
         }
         self.durable(durable_at, gate).await?;
@@ -392,10 +440,30 @@ impl Payments {
         }
     }
 
-    /// A drive puts its payment down: it is tried again with growing waits, and at the deadline of
-    /// a void, if that is earlier.
-    fn leave_open(&self, driving: Driving<'_>, view: &PurchaseView, rounds: u32) {
-        let mut wait = self.settings.backoff(rounds);
+    /// A purchase waits for a person until its deadline.
+    fn leave_waiting(&self, driving: Driving<'_>, purchase: PurchaseId, deadline: UnixMs) {
+        let (ticket, due) = driving.put_down(Instant::now() + self.until(deadline));
+        self.later.put(Again {
+            due,
+            purchase,
+            ticket,
+            rounds: 0,
+        });
+    }
+
+    fn until(&self, deadline: UnixMs) -> Duration {
+        Duration::from_millis(deadline.since_ms(self.journal.now()))
+    }
+
+    /// A drive puts its payment down: it is taken up again after `wait`, and at the deadline of a
+    /// void, if that is earlier.
+    fn leave_open(
+        &self,
+        driving: Driving<'_>,
+        view: &PurchaseView,
+        mut wait: Duration,
+        rounds: u32,
+    ) {
         if view.state == PurchaseState::Voiding
             && let Some(deadline) = view.void_deadline
         {
@@ -416,9 +484,10 @@ impl Payments {
     async fn keep_trying(self: Arc<Self>, gate: Arc<CommitGate>) {
         let parallel = Arc::new(Semaphore::new(self.settings.resume_parallel_max));
         while self.journal.fault().is_none() {
-            let again = self.later.next().await;
             let permit = Arc::clone(&parallel).acquire_owned().await;
             let permit = permit.expect("this semaphore is never closed");
+            // Taken out only once it can be driven: the sweeper goes by what stands in the queue.
+            let again = self.later.next().await;
             let (payments, gate) = (Arc::clone(&self), Arc::clone(&gate));
             tokio::spawn(async move {
                 let Again {
@@ -463,11 +532,25 @@ impl Payments {
     fn sweep(&self) {
         let grace_ms = self.settings.pending_after_ms;
         let now = self.journal.now();
+        let next_due = self.later.first_due();
         for (purchase, changed) in self.journal.open_payments() {
             let resting = now.since_ms(changed) >= grace_ms;
             let grace = Duration::from_millis(grace_ms);
-            if resting && self.registry.is_neglected(purchase, grace) {
+            if resting && self.registry.is_neglected(purchase, grace, next_due) {
                 self.meter.neglected(purchase);
+                self.put_down(purchase, Duration::ZERO);
+            }
+        }
+        // Deadlines are told by the clock on the wall, which can be set.
+        for (purchase, deadline) in self.journal.reviews() {
+            if deadline > now {
+                continue;
+            }
+            let grace = Duration::from_millis(grace_ms);
+            if self.registry.is_neglected(purchase, grace, next_due) {
+                self.meter.neglected(purchase);
+                self.put_down(purchase, Duration::ZERO);
+            } else if self.registry.rests(purchase) {
                 self.put_down(purchase, Duration::ZERO);
             }
         }
@@ -493,6 +576,12 @@ fn after_last_step(view: &PurchaseView) -> Lsn {
         .last()
         .expect("a purchase has at least its first step");
     Lsn(last.lsn.0 + 1)
+}
+
+/// Until when a person has to decide, where the drive rests for that.
+fn deadline_of(rest: Option<Rest>, view: &PurchaseView) -> Option<UnixMs> {
+    (rest == Some(Rest::Waiting)).then_some(())?;
+    view.review.as_ref()?.deadline
 }
 
 fn settled(rest: Option<Rest>, view: PurchaseView) -> Settled {

@@ -39,6 +39,11 @@ impl Later {
         self.changed.notify_one();
     }
 
+    /// When the first one is due, or was.
+    pub(super) fn first_due(&self) -> Option<Instant> {
+        self.queue.lock().peek().map(|Reverse(first)| first.due)
+    }
+
     /// Waits for the next one that is due.
     pub(super) async fn next(&self) -> Again {
         loop {

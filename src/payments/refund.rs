@@ -74,6 +74,8 @@ pub(super) enum End {
     Reached,
     /// It is to be taken up again.
     Open,
+    /// It is on its way at the gateway, which may take days.
+    Pending,
 }
 
 /// One refund on its way.
@@ -124,7 +126,7 @@ impl<'a> RefundDrive<'a> {
                     }
                     continue;
                 }
-                RefundAction::Later => return Ok(self.ended(End::Open)),
+                RefundAction::Later => return Ok(self.ended(End::Pending)),
                 RefundAction::RecordSucceeded => PaymentStep::Refunded(self.refund.number),
                 RefundAction::RecordFailed(code) => PaymentStep::RefundFailed {
                     number: self.refund.number,

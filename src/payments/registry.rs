@@ -128,13 +128,30 @@ impl Registry {
         Some(ticket)
     }
 
-    /// Whether nobody has the payment in hand: it is neither driven nor to be taken up by now,
-    /// `grace` allowed.
-    pub(super) fn is_neglected(&self, purchase: PurchaseId, grace: Duration) -> bool {
+    /// Whether nobody has the payment in hand: it is neither driven nor waiting for its turn in the
+    /// queue, whose first entry is due at `next_due`; `grace` allowed.
+    pub(super) fn is_neglected(
+        &self,
+        purchase: PurchaseId,
+        grace: Duration,
+        next_due: Option<Instant>,
+    ) -> bool {
         match self.shard(purchase).lock().get(&purchase) {
             None => true,
             Some(Mark::Driven(_)) => false,
-            Some(Mark::LeftOpen { due, .. }) => due.elapsed() > grace,
+            Some(Mark::LeftOpen { due, .. }) => {
+                let may_be_queued = next_due.is_some_and(|next_due| next_due <= *due);
+                !may_be_queued && due.elapsed() > grace
+            }
+        }
+    }
+
+    /// Whether the payment is to be taken up later than now.
+    pub(super) fn rests(&self, purchase: PurchaseId) -> bool {
+        let now = Instant::now();
+        match self.shard(purchase).lock().get(&purchase) {
+            Some(Mark::LeftOpen { due, .. }) => *due > now,
+            Some(Mark::Driven(_)) | None => false,
         }
     }
 
@@ -275,16 +292,19 @@ mod tests {
     fn neglected_is_what_nobody_drives_or_takes_up_in_time() {
         let registry = Registry::new();
         let id = PurchaseId::new(ShardId::new(1), 1);
-        assert!(registry.is_neglected(id, Duration::ZERO));
+        assert!(registry.is_neglected(id, Duration::ZERO, None));
         let driving = registry.enter(id).expect("nobody has it");
-        assert!(!registry.is_neglected(id, Duration::ZERO));
+        assert!(!registry.is_neglected(id, Duration::ZERO, None));
         let _ = driving.put_down(Instant::now() + Duration::from_mins(1));
-        assert!(!registry.is_neglected(id, Duration::ZERO));
+        assert!(!registry.is_neglected(id, Duration::ZERO, None));
         // Its drive went away without a word.
         drop(registry.enter(id).expect("left open"));
-        assert!(!registry.is_neglected(id, Duration::from_mins(1)));
-        while !registry.is_neglected(id, Duration::ZERO) {
+        assert!(!registry.is_neglected(id, Duration::from_mins(1), None));
+        while !registry.is_neglected(id, Duration::ZERO, None) {
             std::hint::spin_loop();
         }
+        // It may still wait behind others that are overdue, too.
+        let long_due = Instant::now().checked_sub(Duration::from_mins(1));
+        assert!(!registry.is_neglected(id, Duration::ZERO, long_due));
     }
 }

@@ -10,6 +10,7 @@
 //! Deliberately absent: how often and how long to try (`calls`, `driver`), and refunds of what was
 //! captured (`refund`).
 
+use crate::engine::command::Verdict;
 use crate::engine::event::{DeclineCause, VoidCause};
 use crate::engine::lifecycle::PurchaseState;
 use crate::ids::{CaptureId, GatewayCode};
@@ -30,6 +31,17 @@ pub enum Known {
     CaptureRefused,
     /// The gateway has nothing, and no further attempt to authorize is made.
     GivenUp(DeclineCause, Late),
+}
+
+/// What a person has to do with a payment.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub enum Review {
+    /// Nothing.
+    No,
+    /// They decide before the money is taken.
+    Wanted,
+    /// They had until now; it is decided so without them.
+    Due(Verdict),
 }
 
 /// Whether an attempt to authorize whose answer never came may still take effect.
@@ -61,6 +73,10 @@ pub enum Action {
     RecordAuthorized(Authorization),
     /// Write down that nothing was charged, with the gateway's word for why, and free the units.
     RecordDeclined(DeclineCause, Option<GatewayCode>),
+    /// Write down that a person is to decide.
+    OpenReview,
+    /// Write down how it is decided because nobody has.
+    DecideReview(Verdict),
     /// Write down that the money is about to be taken.
     StartCapture,
     /// Write down that the money is taken, and sell the units.
@@ -88,12 +104,13 @@ pub enum Rest {
     NoPayment,
 }
 
-/// What to do next with a purchase in `state`, given what is `known` of the gateway.
-pub fn next(state: PurchaseState, known: &Known) -> Action {
+/// What to do next with a purchase in `state`, given what is `known` of the gateway, and what a
+/// person has to do with it.
+pub fn next(state: PurchaseState, review: Review, known: &Known) -> Action {
     use PurchaseState as S;
     match state {
         S::Authorizing => authorizing(known),
-        S::Authorized => authorized(known),
+        S::Authorized => authorized(review, known),
         S::Capturing => capturing(known),
         S::Voiding | S::Stuck => voiding(known),
         S::Captured | S::PartiallyRefunded | S::Refunded | S::Disputed | S::ChargedBack => {
@@ -101,7 +118,10 @@ pub fn next(state: PurchaseState, known: &Known) -> Action {
         }
         S::Declined => Action::Rest(Rest::Declined),
         S::Voided => Action::Rest(Rest::Voided),
-        S::UnderReview => Action::Rest(Rest::Waiting),
+        S::UnderReview => match review {
+            Review::Due(verdict) => Action::DecideReview(verdict),
+            Review::No | Review::Wanted => Action::Rest(Rest::Waiting),
+        },
         S::Held | S::Expired | S::Released => Action::Rest(Rest::NoPayment),
     }
 }
@@ -125,11 +145,13 @@ fn authorizing(known: &Known) -> Action {
     }
 }
 
-fn authorized(known: &Known) -> Action {
+fn authorized(review: Review, known: &Known) -> Action {
     match known {
-        Known::Unasked | Known::Has(Found::Authorized(_) | Found::Captured(..)) => {
-            Action::StartCapture
-        }
+        Known::Unasked | Known::Has(Found::Authorized(_) | Found::Captured(..)) => match review {
+            Review::No => Action::StartCapture,
+            // Whoever took the money already, a person decides whether it stays.
+            Review::Wanted | Review::Due(_) => Action::OpenReview,
+        },
         Known::InDoubt | Known::GivenUp(..) => Action::LookUp,
         Known::CaptureRefused => Action::StartVoid(VoidCause::CaptureRefused),
         Known::Has(Found::Nothing | Found::Declined(_) | Found::Voided | Found::Refunded) => {
@@ -208,6 +230,8 @@ mod tests {
             Action::GiveBack => "GIVE-BACK".into(),
             Action::RecordAuthorized(_) => "authorized".into(),
             Action::RecordDeclined(cause, _) => format!("declined:{}", cause.as_str()),
+            Action::OpenReview => "open-review".into(),
+            Action::DecideReview(verdict) => format!("decide:{verdict:?}"),
             Action::StartCapture => "start-capture".into(),
             Action::RecordCaptured(_) => "captured".into(),
             Action::StartVoid(cause) => format!("start-void:{}", cause.as_str()),
@@ -304,7 +328,7 @@ mod tests {
                     .iter()
                     .find(|row| row[0] == state.as_str() && ["*", known_word].contains(&row[1]))
                     .unwrap_or_else(|| panic!("no row for {} {known_word}", state.as_str()));
-                let found = word(&next(state, &known));
+                let found = word(&next(state, Review::No, &known));
                 assert_eq!(found, row[2], "{} {known_word}", state.as_str());
             }
         }
@@ -313,8 +337,34 @@ mod tests {
     #[test]
     fn what_is_driven_is_what_the_life_cycle_calls_open() {
         for state in PurchaseState::ALL {
-            let rests = matches!(next(state, &Known::InDoubt), Action::Rest(_));
+            let rests = matches!(next(state, Review::No, &Known::InDoubt), Action::Rest(_));
             assert_eq!(rests, !state.is_open_payment(), "{}", state.as_str());
+        }
+    }
+    /// Where a person decides, only these differ from the table above.
+    #[test]
+    fn what_is_to_be_reviewed_is_never_captured_before_it_is_decided() {
+        use PurchaseState as S;
+        let due = Review::Due;
+        let reviews = [Review::Wanted, due(Verdict::Approve), due(Verdict::Reject)];
+        for state in PurchaseState::ALL {
+            for (known_word, known) in every_known() {
+                let plain = next(state, Review::No, &known);
+                for review in reviews {
+                    let expected = match (state, review, &plain) {
+                        (S::Authorized, _, Action::StartCapture) => Action::OpenReview,
+                        (S::UnderReview, Review::Due(verdict), _) => Action::DecideReview(verdict),
+                        _ => plain.clone(),
+                    };
+                    let found = next(state, review, &known);
+                    assert_eq!(
+                        found,
+                        expected,
+                        "{} {known_word} {review:?}",
+                        state.as_str()
+                    );
+                }
+            }
         }
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! Deliberately absent: which gateway, its address and its keys (`config`).
 
+use crate::engine::command::Verdict;
 use crate::payments::breaker::BreakerSettings;
 use crate::payments::scheme::SchemeRules;
 use std::hash::{BuildHasher, RandomState};
@@ -43,6 +44,29 @@ pub struct PaymentSettings {
     pub breaker: BreakerSettings,
     /// What the card networks say about trying a declined card again.
     pub scheme: SchemeRules,
+    /// How long purchases wait for a person, and what becomes of them then.
+    pub review: ReviewSettings,
+}
+
+/// How long purchases wait for a person, and what becomes of them then.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub struct ReviewSettings {
+    /// How long a person has, in milliseconds; at least 1.
+    pub deadline_ms: u64,
+    /// How long before the authorization lapses the review ends at the latest, in milliseconds.
+    pub capture_margin_ms: u64,
+    /// How it is decided then.
+    pub on_deadline: Verdict,
+}
+
+impl Default for ReviewSettings {
+    fn default() -> Self {
+        Self {
+            deadline_ms: 86_400_000,
+            capture_margin_ms: 3_600_000,
+            on_deadline: Verdict::Reject,
+        }
+    }
 }
 
 impl Default for PaymentSettings {
@@ -64,6 +88,7 @@ impl Default for PaymentSettings {
                 open_ms: 5_000,
             },
             scheme: SchemeRules::default(),
+            review: ReviewSettings::default(),
         }
     }
 }
@@ -89,6 +114,7 @@ impl PaymentSettings {
             ("resume_parallel_max", self.resume_parallel_max == 0),
             ("give_up_after_s", self.give_up_after_ms == 0),
             ("void_deadline_s", self.void_deadline_ms == 0),
+            ("review_deadline_s", self.review.deadline_ms == 0),
             ("sweep_every_ms", self.sweep_every_ms == 0),
             ("circuit_open_ms", self.breaker.open_ms == 0),
         ];

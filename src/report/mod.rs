@@ -3,10 +3,14 @@
 //!
 //! Invariants: every field of an event is shown, none is made up; a card is shown as its token,
 //! which is no card number; idempotency keys are shown as the digests that the log has.
-//! Deliberately absent: where the objects go.
+//! Deliberately absent: where the objects go: that is the feed's and its sinks'.
 
 mod aftermath;
 mod audited;
+pub mod feed;
+pub mod jsonl;
+pub mod postgres;
+mod review;
 
 pub use aftermath::clawback;
 
@@ -54,6 +58,7 @@ fn fields_of(event: &Event) -> Value {
         | Event::PaymentVoided(_)
         | Event::VoidStuck(_) => json!({}),
         Event::PaymentStarted(started) => payment(started),
+        Event::ReviewOpened(_) | Event::ReviewDecided(_) => review::fields_of(event),
         Event::PaymentAuthorized(authorized) => authorization(authorized),
         Event::PaymentDeclined(declined) => json!({
             "reason": declined.cause.as_str(),
@@ -155,7 +160,11 @@ fn payment(started: &PaymentStarted) -> Value {
         PaysFor::OwnHold => "own_hold",
         PaysFor::EarlierHold => "earlier_hold",
     };
-    let fields = json!({ "card_token": started.card.as_str(), "pays_for": pays_for });
+    let fields = json!({
+        "card_token": started.card.as_str(),
+        "pays_for": pays_for,
+        "review": started.review,
+    });
     merged(
         merged(fields, quote(&started.quote)),
         origin(&started.origin),

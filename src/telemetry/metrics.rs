@@ -402,6 +402,12 @@ impl Exposition {
         };
     }
 
+    /// One sample of the family begun last, in seconds.
+    pub fn sample_ms(&mut self, name: &str, labels: &str, value_ms: u64) {
+        let seconds = Seconds(value_ms.saturating_mul(1_000_000));
+        let _ = writeln!(self.text, "{name}{{{labels}}} {seconds}");
+    }
+
     /// A family of one sample without labels.
     pub fn single(&mut self, name: &str, kind: &str, help: &str, value: u64) {
         self.family(name, kind, help);

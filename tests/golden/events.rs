@@ -4,11 +4,12 @@
 
 use holdfast::engine::event::{
     Act, Active, Actor, ActorRole, AdminAct, AdminActed, AdminRefused, AttemptRefused,
-    CaptureStarted, Clawback, DeclineCause, Discount, Disposition, DisputeClosed, DisputeOpened,
-    DisputeOutcome, Event, Flow, HoldExpired, HoldPlaced, HoldReleased, IdempotencyKey, LimitsSet,
-    Origin, PaymentAuthorized, PaymentCaptured, PaymentDeclined, PaymentStarted, PaymentVoided,
-    PaysFor, ProductSet, PromotionSet, Quote, RefundExtent, RefundFailed, RefundStarted,
-    RefundSucceeded, RetryAdvice, Shown, Target, TokensSpent, VoidCause, VoidStarted, VoidStuck,
+    CaptureStarted, Clawback, Decider, DeclineCause, DeviceKept, Discount, Disposition,
+    DisputeClosed, DisputeOpened, DisputeOutcome, Event, Flow, HoldExpired, HoldPlaced,
+    HoldReleased, IdempotencyKey, Judgement, LimitsSet, Origin, PaymentAuthorized, PaymentCaptured,
+    PaymentDeclined, PaymentStarted, PaymentVoided, PaysFor, ProductSet, PromotionSet, Quote,
+    RefundExtent, RefundFailed, RefundStarted, RefundSucceeded, RetryAdvice, ReviewDecided,
+    ReviewOpened, ReviewVerdict, Shown, Target, TokensSpent, VoidCause, VoidStarted, VoidStuck,
     WebhookFormat, WebhookKind, WebhookReceived,
 };
 use holdfast::engine::refusal::Refusal;
@@ -93,6 +94,21 @@ pub fn all() -> Vec<Event> {
             cause: VoidCause::Operator,
             deadline: AT.plus_ms(86_400_000),
             by: Some(admin()),
+        }),
+        Event::ReviewOpened(ReviewOpened {
+            purchase: purchase(),
+            user: user(),
+            reasons: vec!["amount_over".to_owned(), "card testing".to_owned()],
+            deadline: AT.plus_ms(86_400_000),
+        }),
+        Event::ReviewDecided(ReviewDecided {
+            purchase: purchase(),
+            user: user(),
+            verdict: ReviewVerdict::Rejected(AT.plus_ms(3_600_000)),
+            decider: Decider::Person(Judgement {
+                by: admin(),
+                note: "not who they say they are".to_owned(),
+            }),
         }),
         Event::PaymentVoided(PaymentVoided {
             purchase: purchase(),
@@ -240,6 +256,8 @@ fn payment_started() -> PaymentStarted {
         card: CardToken::parse("tok_ok").expect("a token"),
         pays_for: PaysFor::EarlierHold,
         origin: origin(2),
+        review: vec!["amount_over".to_owned(), "card testing".to_owned()],
+        device: DeviceKept::Yes,
     }
 }
 
@@ -284,7 +302,7 @@ pub fn origin(number: u8) -> Origin {
     }
 }
 
-fn admin() -> AdminAct {
+pub fn admin() -> AdminAct {
     AdminAct {
         request: RequestId(0xfeed),
         owner: KeyOwner::parse("admin").expect("an id"),

@@ -5,13 +5,14 @@
 //! log's identity, which `begun` has.
 
 use crate::events;
-use holdfast::engine::command::{Buy, PaymentStep, PlaceHold, ReleaseHold};
-use holdfast::engine::event::VoidCause;
+use holdfast::engine::command::{Buy, PaymentStep, PlaceHold, ReleaseHold, Verdict};
+use holdfast::engine::event::{Decider, Judgement, VoidCause};
 use holdfast::engine::settings::{EngineSettings, WebhookMemory};
 use holdfast::ids::{AuthorizationId, CaptureId, CardToken, Lsn, PurchaseId, ReceiptKeyId, UserId};
 use holdfast::journal::{
     Clock, Disks, Journal, JournalOptions, ManualClock, Outcome, Recorded, StorageFault, Submitted,
 };
+use holdfast::money::Amount;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
@@ -41,9 +42,13 @@ pub fn write(begun: &Directory) -> (Directory, String) {
     stage.tick(1_000);
     stage.pay(5, "ana", Some(paid), 1);
     stage.captured(paid);
+    let reviewed = stage.pay(9, "dee", None, 2);
+    stage.authorized(reviewed);
+    stage.review(reviewed);
     stage.journal.snapshot().expect("a snapshot");
     let voided = stage.pay(6, "cho", None, 2);
     stage.voided(voided);
+    stage.approve(reviewed);
     stage.hold(7, "bo", 3);
     stage.tick(300_000);
     stage.hold(8, "bo", 3);
@@ -72,6 +77,9 @@ impl Stage {
         let mut options = JournalOptions::new("memory");
         options.clock = Clock::Manual(clock.clone());
         options.engine = EngineSettings::default();
+        // Two units are reviewed, one is not.
+        let over = Amount::new(2_500).expect("an amount");
+        options.engine.review.amount_over = vec![(events::currency("USD"), over)];
         // As the golden directory was written: a snapshot tells when its nonces are forgotten.
         options.engine.webhooks = WebhookMemory::new(299_500, 100_000, 7 * 86_400_000, 1_000_000);
         options.log.segment_bytes = SEGMENT_BYTES as u64;
@@ -161,6 +169,26 @@ impl Stage {
                 signing_key: None,
             },
         );
+    }
+
+    fn review(&self, id: PurchaseId) {
+        let step = PaymentStep::OpenReview {
+            within_ms: 86_400_000,
+            margin_ms: 3_600_000,
+        };
+        self.record(id, step);
+    }
+
+    fn approve(&self, id: PurchaseId) {
+        let step = PaymentStep::DecideReview {
+            verdict: Verdict::Approve,
+            decider: Decider::Person(Judgement {
+                by: events::admin(),
+                note: "known to the shop".to_owned(),
+            }),
+            void_within_ms: 60_000,
+        };
+        self.record(id, step);
     }
 
     fn voided(&self, id: PurchaseId) {

@@ -2,11 +2,13 @@
 //! runtime. Opening a directory again is what a restart does.
 #![allow(dead_code, reason = "each test file uses its part of the stage")]
 
-use holdfast::engine::command::{Buy, StartRefund};
+use holdfast::engine::command::{Buy, StartRefund, Verdict};
 use holdfast::engine::event::{
-    Active, AdminAct, Discount, IdempotencyKey, Origin, ProductSet, PromotionSet,
+    Act, Active, Actor, ActorRole, AdminAct, AdminActed, Decider, Discount, IdempotencyKey,
+    Judgement, Origin, ProductSet, PromotionSet,
 };
 use holdfast::engine::lifecycle::{PurchaseState, Units};
+use holdfast::engine::refusal::Refusal;
 use holdfast::engine::view::{PurchaseView, RefundView};
 use holdfast::ids::{
     CardToken, Digest16, KeyOwner, ProductId, PromotionCode, PurchaseId, ReceiptKeyId, RequestId,
@@ -69,16 +71,39 @@ impl Stage {
         Self::open_measured(data_dir, settings, wrap, Arc::new(()))
     }
 
+    /// Every purchase is reviewed.
+    pub fn open_reviewing<G: Gateway>(
+        data_dir: &Path,
+        settings: PaymentSettings,
+        wrap: impl FnOnce(Arc<Sandbox>) -> Arc<G>,
+    ) -> Self {
+        let tune = |options: &mut JournalOptions| {
+            options.engine.review.amount_over = vec![(usd(), Amount::new(1).unwrap())];
+        };
+        Self::open_tuned(data_dir, settings, wrap, Arc::new(()), tune)
+    }
+
     pub fn open_measured<G: Gateway>(
         data_dir: &Path,
         settings: PaymentSettings,
         wrap: impl FnOnce(Arc<Sandbox>) -> Arc<G>,
         meter: Arc<dyn Meter>,
     ) -> Self {
+        Self::open_tuned(data_dir, settings, wrap, meter, |_| {})
+    }
+
+    fn open_tuned<G: Gateway>(
+        data_dir: &Path,
+        settings: PaymentSettings,
+        wrap: impl FnOnce(Arc<Sandbox>) -> Arc<G>,
+        meter: Arc<dyn Meter>,
+        tune: impl FnOnce(&mut JournalOptions),
+    ) -> Self {
         let mut options = JournalOptions::new(data_dir);
         options.log.segment_bytes = 2 << 20;
         options.log.ring_bytes = 1 << 19;
         options.engine.rate.count = 1_000;
+        tune(&mut options);
         let journal = Journal::open(options, &mut |_| {}).unwrap();
         let sandbox = Arc::new(Sandbox::open(data_dir).unwrap());
         let key = CaptureKeys {
@@ -219,6 +244,24 @@ impl Stage {
         self.run(refunding).unwrap()
     }
 
+    /// Decides about a purchase under review, and waits for what the decider is told.
+    pub fn decide(&self, purchase: PurchaseId, verdict: Verdict) -> Result<PurchaseView, Refusal> {
+        let deciding = self.in_runtime(|it| {
+            let payments = &it.payments;
+            payments.decide_review(purchase, verdict, judgement(), acted, &it.gate)
+        });
+        self.run(deciding).unwrap()
+    }
+
+    /// Waits until the purchase is in this state.
+    pub fn until(&self, purchase: PurchaseId, state: PurchaseState) {
+        self.run(async {
+            while self.view(purchase).state != state {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        });
+    }
+
     pub fn in_runtime<T>(&self, act: impl FnOnce(&Self) -> T) -> T {
         let _guard = self.runtime.enter();
         act(self)
@@ -345,6 +388,24 @@ pub fn usd() -> Currency {
 
 pub fn product() -> ProductId {
     ProductId::parse("drop-1").unwrap()
+}
+
+pub fn judgement() -> Decider {
+    Decider::Person(Judgement {
+        by: operator(),
+        note: "looked at it".to_owned(),
+    })
+}
+
+/// What the trail has of an act; which one makes no difference here.
+pub fn acted(_: &PurchaseView) -> AdminActed {
+    AdminActed {
+        act: Act::Void.as_str().to_owned(),
+        target: None,
+        before: None,
+        after: None,
+        by: Actor::of(operator(), ActorRole::Admin),
+    }
 }
 
 pub fn operator() -> AdminAct {

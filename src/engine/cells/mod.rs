@@ -3,13 +3,14 @@
 //! Every cell here is lock-free: a call finishes in a bounded number of its own steps or because another call got
 //! through. None of them knows events, shards, clocks or the log; instants come in as milliseconds.
 //!
-//! 1. A claim never passes its bound ([`StockCell`], [`PromotionCell`]).
+//! 1. A claim never passes its bound ([`StockCell`], [`PromotionCell`], [`AmountCell`]).
 //! 2. A fingerprint is fresh to exactly one caller within the retention ([`ReplayGuard`]).
 //! 3. Of a key's instants the largest are kept, whatever the order and however often they are applied
 //!    ([`VelocityTable`]).
 //!
 //! Left out on purpose: who may claim what, and when a claim becomes an event. That is the shard's `decide`.
 
+mod amount;
 mod claim;
 mod promotion;
 mod replay_guard;
@@ -21,6 +22,7 @@ mod velocity_cell;
 #[cfg(all(test, not(holdfast_loom)))]
 mod tests;
 
+pub use amount::{AmountCell, Taken};
 pub use claim::{BoundedCounter, Claim};
 pub use promotion::{
     MaxBelowUses, OwnedPromotionClaim, PromotionCell, PromotionClaim, PromotionLevels,

@@ -37,8 +37,9 @@ pub fn decide_refund(context: Context<'_>, command: &StartRefund) -> Result<Deci
         return Err(Refusal::RefundExceedsCaptured);
     }
     let before = stored.aftermath.as_ref().map_or(0, |it| it.refunds.len());
+    // None after it would do better.
     if before >= REFUNDS_MAX {
-        return Err(Refusal::Overloaded);
+        return Err(Refusal::RefundConflict);
     }
     let number = u32::try_from(before + 1).expect("there are at most a hundred");
     Ok(Decision::without_claims(Event::RefundStarted(

@@ -1,10 +1,11 @@
 //! Decides `Buy`: a hold of its own or an earlier one, and the intent to charge for it.
 
+use super::amounts::{Paying, review_reasons, within_limits};
 use super::hold::{Wanted, place};
 use super::{Claims, Context, Decision};
 use crate::engine::catalogue::quote;
 use crate::engine::command::Buy;
-use crate::engine::event::{Event, Flow, PaymentStarted, PaysFor, Quote};
+use crate::engine::event::{DeviceKept, Event, Flow, PaymentStarted, PaysFor, Quote};
 use crate::engine::lifecycle::{PurchaseState, Step};
 use crate::engine::purchase::Purchase;
 use crate::engine::refusal::Refusal;
@@ -35,9 +36,11 @@ fn pay_own_hold(context: Context<'_>, command: &Buy) -> Result<Decision, Refusal
         currency: Some(command.currency),
         promotion: command.promotion.as_ref(),
         flow: Flow::Buy,
+        paying: Some(paying(command)),
     };
     let (placed, claims) = place(context, &wanted)?;
-    let started = start(command, placed.purchase, placed.quote, PaysFor::OwnHold);
+    let pays = (placed.purchase, PaysFor::OwnHold);
+    let started = start(context, command, pays, placed.quote);
     let events = SmallVec::from_iter([Event::HoldPlaced(placed), started]);
     Ok(Decision { events, claims })
 }
@@ -70,10 +73,14 @@ fn pay_earlier_hold(
         _ => {}
     }
     let quote = quote_of_hold(context, command, purchase)?;
-    let started = start(command, hold, quote, PaysFor::EarlierHold);
+    let amounts = within_limits(context, paying(command), &quote)?;
+    let started = start(context, command, (hold, PaysFor::EarlierHold), quote);
     Ok(Decision {
         events: SmallVec::from_iter([started]),
-        claims: Claims::default(),
+        claims: Claims {
+            amounts,
+            ..Claims::default()
+        },
     })
 }
 
@@ -104,7 +111,20 @@ fn quote_of_hold(
     )
 }
 
-fn start(command: &Buy, purchase: PurchaseId, quote: Quote, pays_for: PaysFor) -> Event {
+fn paying(command: &Buy) -> Paying<'_> {
+    Paying {
+        user: &command.user,
+        card: &command.card,
+        origin: &command.origin,
+    }
+}
+
+fn start(
+    context: Context<'_>,
+    command: &Buy,
+    (purchase, pays_for): (PurchaseId, PaysFor),
+    quote: Quote,
+) -> Event {
     Event::PaymentStarted(PaymentStarted {
         purchase,
         user: command.user.clone(),
@@ -112,5 +132,7 @@ fn start(command: &Buy, purchase: PurchaseId, quote: Quote, pays_for: PaysFor) -
         card: command.card.clone(),
         pays_for,
         origin: command.origin.clone(),
+        review: review_reasons(context, &quote),
+        device: DeviceKept::Yes,
     })
 }

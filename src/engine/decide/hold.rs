@@ -1,5 +1,6 @@
 //! Decides `PlaceHold`, and the placing half of a buy.
 
+use super::amounts::{Paying, within_limits};
 use super::{Claims, Context, Decision};
 use crate::engine::catalogue::{Promotion, quote};
 use crate::engine::command::PlaceHold;
@@ -19,6 +20,7 @@ pub fn decide_hold(context: Context<'_>, command: &PlaceHold) -> Result<Decision
         currency: command.currency,
         promotion: command.promotion.as_ref(),
         flow: Flow::Hold,
+        paying: None,
     };
     let (placed, claims) = place(context, &wanted)?;
     Ok(Decision {
@@ -36,6 +38,8 @@ pub(super) struct Wanted<'a> {
     pub(super) currency: Option<Currency>,
     pub(super) promotion: Option<&'a PromotionCode>,
     pub(super) flow: Flow,
+    /// Who pays for it at once; amounts are limited then.
+    pub(super) paying: Option<Paying<'a>>,
 }
 
 /// The checks from product to stock, in the contract's order.
@@ -48,6 +52,7 @@ pub(super) fn place(
         catalogue,
         settings,
         at,
+        ..
     } = context;
     let product = catalogue
         .product(wanted.product)
@@ -77,13 +82,16 @@ pub(super) fn place(
     let promotion = wanted
         .promotion
         .map(|code| usable(context, wanted, code))
-        .transpose()?;
-    let quote = quote(
-        product,
-        wanted.quantity,
-        currency,
-        promotion.map(AsRef::as_ref),
-    )?;
+        .transpose();
+    // What is to be paid decides about the limits, which refuse before a promotion does.
+    let applied = promotion.ok().flatten().map(AsRef::as_ref);
+    let quoted = quote(product, wanted.quantity, currency, applied);
+    let mut claims = Claims::default();
+    if let Some(paying) = wanted.paying {
+        let whole = quote(product, wanted.quantity, currency, None)?;
+        claims.amounts = within_limits(context, paying, quoted.as_ref().unwrap_or(&whole))?;
+    }
+    let (promotion, quote) = (promotion?, quoted?);
     // Looked at before anything is claimed: a use that is claimed and given back because the stock
     // is gone would meanwhile be refused to somebody else.
     if promotion.is_some_and(|it| it.uses.read().available() == 0) {
@@ -92,7 +100,6 @@ pub(super) fn place(
     if product.stock.read().available() < wanted.quantity {
         return Err(Refusal::SoldOut);
     }
-    let mut claims = Claims::default();
     if let Some(promotion) = promotion {
         let claim = promotion
             .uses

@@ -6,6 +6,7 @@
 //! (`apply`, the journal). One file a command.
 
 mod aftermath;
+mod amounts;
 mod buy;
 mod hold;
 mod payment;
@@ -16,6 +17,7 @@ use crate::engine::cells::{OwnedPromotionClaim, OwnedStockClaim};
 use crate::engine::event::Event;
 use crate::engine::settings::EngineSettings;
 use crate::engine::shard::Shard;
+use crate::engine::shared::{AmountClaims, SharedAmounts};
 use crate::time::UnixMs;
 use smallvec::SmallVec;
 
@@ -34,8 +36,12 @@ pub struct Context<'a> {
     pub catalogue: &'a Catalogue,
     /// The operator's limits.
     pub settings: &'a EngineSettings,
+    /// What was bought with each card and from each device.
+    pub shared: &'a SharedAmounts,
     /// Now.
     pub at: UnixMs,
+    /// When today began.
+    pub day_start: UnixMs,
 }
 
 /// The events that come of one command, to be appended as one.
@@ -56,6 +62,7 @@ pub struct Decision {
 pub struct Claims {
     stock: Option<OwnedStockClaim>,
     promotion: Option<OwnedPromotionClaim>,
+    amounts: AmountClaims,
 }
 
 impl Claims {
@@ -67,6 +74,7 @@ impl Claims {
         if let Some(promotion) = self.promotion {
             promotion.keep();
         }
+        self.amounts.keep();
     }
 }
 

@@ -2,15 +2,17 @@
 
 use super::aftermath::{clawback, extent_after};
 use super::{Context, Decision};
-use crate::engine::command::PaymentStep;
+use crate::engine::command::{PaymentStep, Verdict};
 use crate::engine::event::{
-    CaptureStarted, Event, PaymentAuthorized, PaymentCaptured, PaymentDeclined, PaymentVoided,
-    RefundFailed, RefundSucceeded, VoidStarted, VoidStuck,
+    CaptureStarted, Decider, Event, PaymentAuthorized, PaymentCaptured, PaymentDeclined,
+    PaymentVoided, RefundFailed, RefundSucceeded, ReviewDecided, ReviewOpened, ReviewVerdict,
+    VoidStarted, VoidStuck,
 };
 use crate::engine::purchase::{Purchase, Refund};
 use crate::engine::refusal::Refusal;
 use crate::ids::{PurchaseId, UserId};
 use crate::money::{Amount, Tokens};
+use crate::time::UnixMs;
 
 /// Whether `step` goes with the state of `purchase`, and the event that records it.
 pub fn decide_payment(
@@ -60,7 +62,23 @@ fn event_of(
             code,
             advice,
         }),
+        // A person decides first.
+        PaymentStep::StartCapture if stored.wants_review() => return Err(Refusal::WrongState),
         PaymentStep::StartCapture => Event::CaptureStarted(CaptureStarted { purchase, user }),
+        PaymentStep::OpenReview {
+            within_ms,
+            margin_ms,
+        } => open_review(context.at, (purchase, stored), user, (within_ms, margin_ms))?,
+        PaymentStep::DecideReview {
+            verdict,
+            decider,
+            void_within_ms,
+        } => Event::ReviewDecided(ReviewDecided {
+            purchase,
+            user,
+            verdict: verdict_of(context.at, stored, (verdict, &decider), void_within_ms)?,
+            decider,
+        }),
         PaymentStep::Captured {
             capture,
             receipt_key,
@@ -120,6 +138,50 @@ fn event_of(
                 code,
             })
         }
+    })
+}
+
+/// A person decides while it is under review; the deadline not before it comes.
+fn verdict_of(
+    at: UnixMs,
+    stored: &Purchase,
+    (verdict, decider): (Verdict, &Decider),
+    void_within_ms: u64,
+) -> Result<ReviewVerdict, Refusal> {
+    let due = stored.review_deadline().ok_or(Refusal::WrongState)?;
+    if *decider == Decider::Deadline && at < due {
+        return Err(Refusal::WrongState);
+    }
+    Ok(match verdict {
+        Verdict::Approve => ReviewVerdict::Approved,
+        Verdict::Reject => ReviewVerdict::Rejected(at.plus_ms(void_within_ms)),
+    })
+}
+
+fn open_review(
+    at: UnixMs,
+    (purchase, stored): (PurchaseId, &Purchase),
+    user: UserId,
+    (within_ms, margin_ms): (u64, u64),
+) -> Result<Event, Refusal> {
+    let particulars = stored.particulars.as_ref();
+    let wanted = particulars.filter(|_| stored.wants_review());
+    Ok(Event::ReviewOpened(ReviewOpened {
+        purchase,
+        user,
+        reasons: wanted.ok_or(Refusal::WrongState)?.review_reasons.clone(),
+        deadline: review_deadline(at, stored, within_ms, margin_ms),
+    }))
+}
+
+/// As long as the operator gives, but in time for the gateway.
+fn review_deadline(at: UnixMs, stored: &Purchase, within_ms: u64, margin_ms: u64) -> UnixMs {
+    let payment = stored.payment.as_ref();
+    let lapses = payment.and_then(|it| it.capture_before);
+    let given = at.plus_ms(within_ms);
+    lapses.map_or(given, |lapses| {
+        let in_time = UnixMs::new(lapses.get().saturating_sub(margin_ms));
+        given.min(in_time).max(at)
     })
 }
 

@@ -5,7 +5,7 @@
 //! who leaves out secrets and card numbers. Applying any of these changes nothing.
 //! Deliberately absent: what was done itself, which is the event beside it in the same append.
 
-use super::{AdminAct, Event};
+use super::{AdminAct, Decider, Event};
 use crate::ids::{KeyOwner, RequestId, holds_card_number};
 use rkyv::{Archive, Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -30,6 +30,16 @@ pub enum Act {
     WebhookSecretRetired,
     /// The gateway's charges are compared with ours.
     Reconcile,
+    /// A purchase under review is approved.
+    ReviewApproved,
+    /// A purchase under review is rejected.
+    ReviewRejected,
+    /// A sink is paused.
+    SinkPaused,
+    /// A sink goes on.
+    SinkResumed,
+    /// A sink's dead letters are delivered again.
+    DeadLettersRedriven,
     /// The configuration is read again.
     ConfigurationReloaded,
     /// Something is read; in the trail only where that was refused.
@@ -50,6 +60,11 @@ impl Act {
             Self::WebhookSecretAdded => "webhook_secret_added",
             Self::WebhookSecretRetired => "webhook_secret_retired",
             Self::Reconcile => "reconcile",
+            Self::ReviewApproved => "review_approved",
+            Self::ReviewRejected => "review_rejected",
+            Self::SinkPaused => "sink_paused",
+            Self::SinkResumed => "sink_resumed",
+            Self::DeadLettersRedriven => "dead_letters_redriven",
             Self::ConfigurationReloaded => "configuration_reloaded",
             Self::Read => "read",
             Self::Unknown => "unknown",
@@ -206,7 +221,12 @@ impl Event {
                 Some(by) => Some(&by.owner),
                 None => None,
             },
+            Self::ReviewDecided(e) => match &e.decider {
+                Decider::Person(judgement) => Some(&judgement.by.owner),
+                Decider::Deadline => None,
+            },
             Self::LimitsSet(_)
+            | Self::ReviewOpened(_)
             | Self::HoldExpired(_)
             | Self::PaymentAuthorized(_)
             | Self::PaymentDeclined(_)

@@ -4,10 +4,11 @@
 //! Deliberately absent: writing them.
 
 use crate::engine::event::{
-    Actor, ActorRole, AdminAct, AdminActed, DeclineCause, PaymentCaptured, PaymentDeclined,
-    RetryAdvice, Shown, Target, VoidCause, VoidStarted,
+    Actor, ActorRole, AdminAct, AdminActed, DeclineCause, DeviceKept, Origin, PaymentCaptured,
+    PaymentDeclined, PaymentStarted, PaysFor, Quote, RetryAdvice, Shown, Target, VoidCause,
+    VoidStarted,
 };
-use crate::ids::{CaptureId, PurchaseId, ReceiptKeyId, RequestId, UserId};
+use crate::ids::{CaptureId, CardToken, PurchaseId, ReceiptKeyId, RequestId, UserId};
 use crate::money::Tokens;
 use crate::time::UnixMs;
 use rkyv::{Archive, Deserialize, Serialize};
@@ -36,6 +37,32 @@ impl From<AdminActedV1> for AdminActed {
             before: None,
             after: several.then(|| Shown::new(format!("\"{rest}\""))),
             by: Actor::of(old.by, role),
+        }
+    }
+}
+
+#[derive(Archive, Serialize, Deserialize)]
+pub(super) struct PaymentStartedV1 {
+    purchase: PurchaseId,
+    user: UserId,
+    quote: Quote,
+    card: CardToken,
+    pays_for: PaysFor,
+    origin: Origin,
+}
+
+impl From<PaymentStartedV1> for PaymentStarted {
+    /// There were no reviews, and snapshots kept no device.
+    fn from(old: PaymentStartedV1) -> Self {
+        Self {
+            purchase: old.purchase,
+            user: old.user,
+            quote: old.quote,
+            card: old.card,
+            pays_for: old.pays_for,
+            origin: old.origin,
+            review: Vec::new(),
+            device: DeviceKept::No,
         }
     }
 }

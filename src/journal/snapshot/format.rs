@@ -11,8 +11,9 @@ use std::io::Read;
 pub const MAGIC: [u8; 8] = *b"HFSNAP\r\n";
 /// The last bytes of every snapshot.
 pub const TRAILER: [u8; 8] = *b"\r\nPANSFH";
-/// The shape that is written today. Version 1 had no webhooks and nothing beside the shards' images.
-pub const VERSION: u32 = 2;
+/// The shape that is written today. Version 1 had no webhooks and nothing beside the shards' images,
+/// version 2 no particulars of payments.
+pub const VERSION: u32 = 3;
 /// The oldest shape that is read.
 pub const VERSION_MIN: u32 = 1;
 /// The largest section, in bytes: nothing larger is allocated, whatever a file says.
@@ -35,6 +36,8 @@ pub enum Tag {
     Webhooks,
     /// What one shard has beside its image; only where it has any.
     ShardMore(u8),
+    /// What some of one shard's payments have beside both; only where there is any.
+    ShardParticulars(u8),
 }
 
 impl Tag {
@@ -45,6 +48,7 @@ impl Tag {
             Self::Velocity => 2,
             Self::Webhooks => 3,
             Self::ShardMore(shard) => 0x200 + shard as u32,
+            Self::ShardParticulars(shard) => 0x300 + shard as u32,
         }
     }
 
@@ -53,6 +57,7 @@ impl Tag {
             1 => Some(Self::Catalogue),
             2 => Some(Self::Velocity),
             3 => Some(Self::Webhooks),
+            0x300..=0x3ff => Some(Self::ShardParticulars(number.to_le_bytes()[0])),
             0x200..=0x2ff => Some(Self::ShardMore(number.to_le_bytes()[0])),
             0x100..=0x1ff => Some(Self::Shard(number.to_le_bytes()[0])),
             _ => None,

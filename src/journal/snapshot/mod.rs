@@ -13,7 +13,7 @@ use super::fault::JournalError;
 use super::webhooks::Seen;
 use crate::engine::catalogue::Catalogue;
 use crate::engine::event::{ProductSet, PromotionSet};
-use crate::engine::image::{ShardImage, ShardMore};
+use crate::engine::image::{ShardImage, ShardMore, ShardParticulars};
 use crate::engine::settings::{EngineSettings, Limits};
 use crate::engine::shard::Shard;
 use crate::engine::velocity::Velocity;
@@ -91,14 +91,19 @@ impl Journal {
             (self.seen.image(self.now()), self.appended())
         };
         for id in ShardId::all() {
-            let (image, more, lsn) = {
+            let (image, more, particulars, lsn) = {
                 let shard = self.shard(id);
-                (shard.image(), shard.more(), self.appended())
+                let (more, particulars) = (shard.more(), shard.particulars());
+                (shard.image(), more, particulars, self.appended())
             };
             writing.purchases += image.purchases() as u64;
             writing.section(Tag::Shard(number_of(id)), lsn, &archived(&image))?;
             if !more.is_empty() {
                 writing.section(Tag::ShardMore(number_of(id)), lsn, &archived(&more))?;
+            }
+            if !particulars.is_empty() {
+                let tag = Tag::ShardParticulars(number_of(id));
+                writing.section(tag, lsn, &archived(&particulars))?;
             }
         }
         // The catalogue after the shards, so that it has every place that they name.
@@ -205,6 +210,7 @@ pub fn restore(
     let velocity = Velocity::new(engine.bounds.velocity_keys_max, log_id);
     let seen = Seen::new(engine.webhooks);
     let mut more: Vec<Option<ShardMore>> = (0..SHARD_COUNT).map(|_| None).collect();
+    let mut particulars: Vec<Option<ShardParticulars>> = (0..SHARD_COUNT).map(|_| None).collect();
     let mut catalogue = None;
     let mut images: Vec<Option<(ShardImage, Lsn)>> = (0..SHARD_COUNT).map(|_| None).collect();
     let mut first = Lsn(u64::MAX);
@@ -232,6 +238,9 @@ pub fn restore(
                 ))?;
             }
             Tag::ShardMore(number) => more[usize::from(number)] = Some(unarchived(&bytes)?),
+            Tag::ShardParticulars(number) => {
+                particulars[usize::from(number)] = Some(unarchived(&bytes)?);
+            }
             Tag::Shard(number) => {
                 images[usize::from(number)] = Some((unarchived(&bytes)?, lsn));
             }
@@ -240,11 +249,13 @@ pub fn restore(
     let (catalogue, limits, catalogue_lsn) =
         catalogue.ok_or(refused("it has no section for the catalogue"))?;
     let mut shards = Vec::with_capacity(SHARD_COUNT);
-    for ((id, image), more) in ShardId::all().zip(images).zip(more) {
+    let beside = more.into_iter().zip(particulars);
+    for ((id, image), (more, particulars)) in ShardId::all().zip(images).zip(beside) {
         let (image, lsn) = image.ok_or(refused("it has no section for some shard"))?;
         let shard = Shard::from_image(id, image, &catalogue);
         let mut shard = shard.ok_or(refused("a shard names what is not there"))?;
         let whole = shard.put_more(more.unwrap_or_default());
+        let whole = whole.and_then(|()| shard.put_particulars(particulars.unwrap_or_default()));
         whole.ok_or(refused(
             "what stands beside a shard names what is not there",
         ))?;
@@ -267,16 +278,19 @@ pub fn restore(
 pub fn digest(
     catalogue: &Catalogue,
     limits: Limits,
-    shards: impl Iterator<Item = (ShardImage, ShardMore)>,
+    shards: impl Iterator<Item = (ShardImage, ShardMore, ShardParticulars)>,
 ) -> String {
     let mut hash = Sha256::new();
     hash.update(Sha256::digest(archived(&catalogue_image(
         catalogue, limits,
     ))));
-    for (image, more) in shards {
+    for (image, more, particulars) in shards {
         hash.update(Sha256::digest(archived(&image)));
         if !more.is_empty() {
             hash.update(Sha256::digest(archived(&more)));
+        }
+        if !particulars.is_empty() {
+            hash.update(Sha256::digest(archived(&particulars)));
         }
     }
     hex::encode(hash.finalize())

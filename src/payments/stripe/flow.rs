@@ -121,7 +121,6 @@ pub(super) async fn capture(api: &Api, claim: Claim) -> Answer<CaptureId> {
         Err(Verdict::Declined(decline)) => match find::by_id(api, id.as_str()).await {
             Ok(intent) => match Stage::of(&intent) {
                 Stage::Captured(_, capture) => Answer::Approved(capture),
-                Stage::Refunded => Answer::Approved(intent::capture_id(&intent)),
                 Stage::Underway => Answer::Unknown(Trouble::Busy),
                 _ => Answer::Declined(decline),
             },

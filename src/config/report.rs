@@ -1,0 +1,133 @@
+//! Owns the section `report`: what carries events out of the log, and what goes first when the
+//! disk is nearly full.
+
+use super::ConfigError;
+use super::read::{Reader, invalid};
+use crate::report::feed::sink::Batching;
+use crate::report::feed::{Backoff, OnDiskFull};
+use crate::report::jsonl::{self, JsonlSettings};
+use crate::report::postgres::{self, Migrate, PostgresSettings};
+use secrecy::{ExposeSecret, SecretString};
+use std::time::Duration;
+use toml::Value;
+
+/// Sinks and how they are run.
+#[derive(Debug)]
+pub struct ReportConfig {
+    /// What goes first when the disk is nearly full.
+    pub on_disk_full: OnDiskFull,
+    /// Free bytes below which a sink is given up, where one is.
+    pub give_up_below_bytes: u64,
+    /// Bytes of all dead letters.
+    pub dead_letters_bytes_max: u64,
+    /// Waits between tries.
+    pub backoff: Backoff,
+    /// For one delivery.
+    pub deliver_timeout: Duration,
+    /// How events are gathered.
+    pub batching: Batching,
+    /// The JSON Lines sink.
+    pub jsonl: Option<JsonlSettings>,
+    /// The PostgreSQL sink.
+    pub postgres: Option<PostgresSettings>,
+}
+
+impl ReportConfig {
+    /// The names of the sinks that are set up.
+    pub fn sinks(&self) -> Vec<&'static str> {
+        let jsonl = self.jsonl.as_ref().map(|_| jsonl::NAME);
+        let postgres = self.postgres.as_ref().map(|_| postgres::NAME);
+        jsonl.into_iter().chain(postgres).collect()
+    }
+}
+
+pub(super) fn read(reader: &mut Reader<'_>) -> Result<ReportConfig, ConfigError> {
+    let config = ReportConfig {
+        on_disk_full: on_disk_full(reader)?,
+        give_up_below_bytes: reader.integer("report.give_up_below_bytes")?,
+        dead_letters_bytes_max: reader.integer("report.dead_letters_bytes_max")?,
+        backoff: Backoff::new(
+            reader.integer("report.backoff_first_ms")?,
+            reader.integer("report.backoff_max_ms")?,
+        ),
+        deliver_timeout: Duration::from_millis(reader.integer("report.deliver_timeout_ms")?),
+        batching: Batching {
+            events_max: reader.size("report.batch.events_max")?,
+            bytes_max: reader.size("report.batch.bytes_max")?,
+            wait_ms: reader.integer("report.batch.wait_ms")?,
+        },
+        jsonl: jsonl_sink(reader)?,
+        postgres: postgres_sink(reader)?,
+    };
+    if let OnDiskFull::GiveUp(name) = &config.on_disk_full
+        && !config.sinks().contains(&name.as_str())
+    {
+        return Err(invalid(
+            "report.on_disk_full",
+            "names a sink that is not set up",
+        ));
+    }
+    Ok(config)
+}
+
+fn on_disk_full(reader: &mut Reader<'_>) -> Result<OnDiskFull, ConfigError> {
+    const FORMS: &str = "takes \"refuse_sales\" or { give_up = \"NAME\" }";
+    let path = "report.on_disk_full";
+    match reader.given(path) {
+        None => {}
+        Some(Value::String(word)) if word == "refuse_sales" => {}
+        Some(Value::Table(table)) if table.len() == 1 => {
+            let name = table.get("give_up").and_then(Value::as_str);
+            let name = name.ok_or_else(|| invalid(path, FORMS))?;
+            reader.show(path, serde_json::json!({ "give_up": name }));
+            return Ok(OnDiskFull::GiveUp(name.to_owned()));
+        }
+        Some(_) => return Err(invalid(path, FORMS)),
+    }
+    reader.show(path, "refuse_sales".into());
+    Ok(OnDiskFull::RefuseSales)
+}
+
+fn jsonl_sink(reader: &mut Reader<'_>) -> Result<Option<JsonlSettings>, ConfigError> {
+    let path = reader.text_if_given("report.jsonl.path")?;
+    let rotate_bytes = reader.integer("report.jsonl.rotate_bytes")?;
+    let keep = reader.size("report.jsonl.keep")?;
+    Ok(path.map(|path| JsonlSettings {
+        path: path.into(),
+        rotate_bytes,
+        keep,
+    }))
+}
+
+/// A URL has a scheme, a host and a name.
+const URL_CHARS_MIN: usize = 12;
+
+fn postgres_sink(reader: &mut Reader<'_>) -> Result<Option<PostgresSettings>, ConfigError> {
+    let url = url(reader, "report.postgres.url")?;
+    let migrator_url = self::url(reader, "report.postgres.migrator_url")?;
+    let migrate = match reader.text("report.postgres.migrate")?.as_str() {
+        "auto" => Migrate::Auto,
+        "off" => Migrate::Off,
+        _ => return Err(invalid("report.postgres.migrate", "takes auto or off")),
+    };
+    let ca_file = reader.text_if_given("report.postgres.ca_file")?;
+    Ok(url.map(|url| PostgresSettings {
+        url,
+        migrator_url,
+        migrate,
+        ca_file: ca_file.map(Into::into),
+    }))
+}
+
+fn url(reader: &mut Reader<'_>, path: &'static str) -> Result<Option<SecretString>, ConfigError> {
+    let url = reader.secret_if_given(path, URL_CHARS_MIN)?;
+    if let Some(url) = &url
+        && !postgres::is_url(url.expose_secret())
+    {
+        return Err(invalid(
+            path,
+            "takes a URL such as postgres://NAME:PASSWORD@HOST:PORT/DATABASE?sslmode=require",
+        ));
+    }
+    Ok(url)
+}

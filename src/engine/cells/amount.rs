@@ -1,0 +1,101 @@
+//! A sum of money with an upper bound, which many buyers add to: what was bought with one card, say.
+//!
+//! 1. A claim never takes the sum past the bound that it is claimed under. The bound may be another the next time;
+//!    a sum may stand above it, and then nothing more is taken.
+//! 2. A cell that is retired stays so: nothing is taken from it or given back to it any more, so that whoever keeps
+//!    cells in a table can take one out while others still look at it.
+//! 3. Only a cell whose sum is zero is retired, unless by force.
+//!
+//! Which currency it is, whose sum, and for how long it counts, it does not know.
+
+use super::sync::{AtomicU64, Ordering};
+
+/// The word of a retired cell; sums stay below.
+const RETIRED: u64 = u64::MAX;
+
+/// A sum of minor units in one atomic word.
+#[derive(Debug)]
+pub struct AmountCell {
+    word: AtomicU64,
+}
+
+/// What came of a claim.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Taken {
+    /// The amount is added.
+    Yes,
+    /// It does not fit under the bound.
+    NoRoom,
+    /// The cell is retired: there is, or will be, another in its place.
+    Retired,
+}
+
+impl Default for AmountCell {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl AmountCell {
+    /// A sum of nothing.
+    pub fn new() -> Self {
+        Self {
+            word: AtomicU64::new(0),
+        }
+    }
+
+    /// Adds `amount` if the sum then is at most `bound`.
+    pub fn take(&self, amount: u64, bound: u64) -> Taken {
+        let taken = self
+            .word
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |sum| {
+                if sum == RETIRED {
+                    return None;
+                }
+                let more = sum.checked_add(amount)?;
+                (more <= bound && more < RETIRED).then_some(more)
+            });
+        match taken {
+            Ok(_) => Taken::Yes,
+            Err(RETIRED) => Taken::Retired,
+            Err(_) => Taken::NoRoom,
+        }
+    }
+
+    /// Gives an amount back that was taken before.
+    pub fn give_back(&self, amount: u64) {
+        let given = self
+            .word
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |sum| {
+                (sum != RETIRED).then(|| sum.checked_sub(amount)).flatten()
+            });
+        match given {
+            Ok(_) | Err(RETIRED) => {}
+            Err(sum) => panic!("more is given back than was taken ({amount} of {sum})"),
+        }
+    }
+
+    /// Adds what the recovered state says was taken, whatever the bound is by now. `false` where the cell is retired
+    /// or no word holds the sum.
+    pub fn restore(&self, amount: u64) -> bool {
+        self.take(amount, RETIRED - 1) == Taken::Yes
+    }
+
+    /// Retires the cell if its sum is zero; says whether this call did.
+    pub fn retire_empty(&self) -> bool {
+        self.word
+            .compare_exchange(0, RETIRED, Ordering::AcqRel, Ordering::Acquire)
+            .is_ok()
+    }
+
+    /// Retires the cell whatever its sum is: nothing counts in it any more.
+    pub fn retire(&self) {
+        self.word.store(RETIRED, Ordering::Release);
+    }
+
+    /// The sum; nothing once retired.
+    pub fn read(&self) -> u64 {
+        let word = self.word.load(Ordering::Acquire);
+        if word == RETIRED { 0 } else { word }
+    }
+}

@@ -1,0 +1,61 @@
+//! Decides whether an amount fits under the limits of its buyer, and of its card and device where
+//! they are counted, and whether a person has to look at it.
+//!
+//! What counts is the amount to be paid, discount taken off.
+
+use super::Context;
+use crate::engine::event::{Origin, Quote};
+use crate::engine::refusal::Refusal;
+use crate::engine::shared::{AmountClaims, Payer};
+use crate::ids::{CardToken, UserId};
+use crate::money::Amount;
+
+/// The reason of a review for its amount.
+const AMOUNT_OVER: &str = "amount_over";
+
+/// Who is to pay.
+#[derive(Copy, Clone)]
+pub(super) struct Paying<'a> {
+    pub(super) user: &'a UserId,
+    pub(super) card: &'a CardToken,
+    pub(super) origin: &'a Origin,
+}
+
+/// The claims on what buyers share, where the amount fits.
+pub(super) fn within_limits(
+    context: Context<'_>,
+    paying: Paying<'_>,
+    quote: &Quote,
+) -> Result<AmountClaims, Refusal> {
+    let limits = &context.settings.amounts;
+    let (currency, amount) = (quote.currency, quote.amount);
+    if amount == Amount::ZERO {
+        return Ok(AmountClaims::default());
+    }
+    let (today, ever) = context
+        .shard
+        .spent(paying.user, currency, context.day_start);
+    let over = |spent: Amount, limit: Option<Amount>| {
+        limit.is_some_and(|limit| amount > limit.saturating_minus(spent))
+    };
+    if over(today, limits.daily_in(currency)) {
+        return Err(Refusal::DailyLimit);
+    }
+    if over(ever, limits.lifetime_in(currency)) {
+        return Err(Refusal::LifetimeLimit);
+    }
+    let payer = Payer {
+        card: paying.card,
+        device: paying.origin.device.as_ref(),
+        currency,
+        amount,
+    };
+    context.shared.claim(payer, context.day_start)
+}
+
+/// Why a person has to decide before this is charged; empty: nobody has to.
+pub(super) fn review_reasons(context: Context<'_>, quote: &Quote) -> Vec<String> {
+    let over = context.settings.review.amount_over_in(quote.currency);
+    let over = over.filter(|over| quote.amount > *over);
+    over.map(|_| AMOUNT_OVER.to_owned()).into_iter().collect()
+}

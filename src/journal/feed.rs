@@ -1,0 +1,181 @@
+//! Owns what readers of the whole log need: events from a cursor on, and the log kept from there.
+//!
+//! Invariants: a feed shows durable events only, each once and in order; the log is kept from where
+//! every named reader is, from before the first snapshot of this process could let go of
+//! anything; reading never wakes, locks out or waits for the log thread: a feed polls.
+//! Deliberately absent: who reads, and where cursors are kept.
+
+use super::Journal;
+use super::audit::{AuditEntry, entry_of};
+use super::fault::JournalError;
+use crate::engine::lifecycle::Step;
+use crate::engine::view::PurchaseView;
+use crate::ids::{Lsn, PurchaseId};
+use crate::money::Amount;
+use parking_lot::Mutex;
+
+/// That the log is kept from an LSN on, for somebody by name, made as the journal opens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Retention {
+    /// Whose.
+    pub name: String,
+    /// From where on; what is gone already is gone.
+    pub from: Lsn,
+}
+
+/// What a running journal retains.
+pub(super) struct Retentions(Mutex<Vec<wal::Pin>>);
+
+impl Retentions {
+    pub(super) fn of(log: &wal::Log, retentions: &[Retention]) -> Self {
+        let pins = retentions
+            .iter()
+            .map(|it| log.pin(&it.name, wal::Lsn::new(it.from.0)));
+        Self(Mutex::new(pins.collect()))
+    }
+}
+
+/// Reads events in order, up to the durable end and on as it moves.
+pub struct Feed {
+    reader: wal::Reader,
+}
+
+/// What a feed has next.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(
+    clippy::large_enum_variant,
+    reason = "an event is what there nearly always is; a box for each would cost more"
+)]
+pub enum Next {
+    /// An event, and where the one after it stands.
+    Event(AuditEntry, Lsn),
+    /// Nothing that is durable yet.
+    NotYet,
+}
+
+impl Feed {
+    /// The next event. Reads the disk: not for a thread that serves requests.
+    #[allow(clippy::should_implement_trait, reason = "it can fail and go on later")]
+    pub fn next(&mut self) -> Result<Next, JournalError> {
+        match self.reader.next()? {
+            Some(record) => {
+                let end = Lsn(record.end.get());
+                Ok(Next::Event(entry_of(&record)?, end))
+            }
+            None => Ok(Next::NotYet),
+        }
+    }
+
+    /// Where the next event stands.
+    pub fn position(&self) -> Lsn {
+        Lsn(self.reader.position().get())
+    }
+}
+
+/// How far a purchase's money had come at one place of the log: what a report says of an event is
+/// what was so then, whenever it is written.
+#[derive(Clone, Debug)]
+pub struct PurchaseAsOf {
+    /// The purchase; only what never changes once it is captured is to be taken from it.
+    pub view: PurchaseView,
+    /// What had been refunded.
+    pub refunded: Amount,
+    /// What each refund that had been started is of, in their order.
+    pub refunds: Vec<Amount>,
+}
+
+impl PurchaseAsOf {
+    /// What the refund of this number, from 1, is of.
+    pub fn amount_of(&self, number: u32) -> Option<Amount> {
+        let place = usize::try_from(number).ok()?.checked_sub(1)?;
+        self.refunds.get(place).copied()
+    }
+}
+
+impl Journal {
+    /// Events from `from` on, or from where the log begins if that is later: see
+    /// [`Feed::position`].
+    pub fn feed(&self, from: Lsn) -> Result<Feed, JournalError> {
+        let from = wal::Lsn::new(from.0).max(self.log.first_lsn());
+        let reader = self.log.reader(from)?;
+        Ok(Feed { reader })
+    }
+
+    /// Everything before is durable.
+    pub fn durable_lsn(&self) -> Lsn {
+        self.durable()
+    }
+
+    /// Where the log begins.
+    pub fn first_lsn(&self) -> Lsn {
+        Lsn(self.log.first_lsn().get())
+    }
+
+    /// Moves the retention of this name forward, so that the log before may go.
+    pub fn retention_moves(&self, name: &str, lsn: Lsn) {
+        let retained = self.retentions.0.lock();
+        if let Some(pin) = retained.iter().find(|pin| pin.name() == name) {
+            pin.advance(wal::Lsn::new(lsn.0));
+        }
+    }
+
+    /// Ends the retention of this name.
+    pub fn retention_ends(&self, name: &str) {
+        self.retentions.0.lock().retain(|pin| pin.name() != name);
+    }
+
+    /// Retains the log from where it begins, under a name that retains nothing any more.
+    pub fn retain_again(&self, name: &str) {
+        let mut retained = self.retentions.0.lock();
+        if !retained.iter().any(|pin| pin.name() == name) {
+            retained.push(self.log.pin(name, self.log.first_lsn()));
+        }
+    }
+
+    /// Removes what neither a snapshot nor a retention needs; how many bytes that gives back. Removes
+    /// files: not for a thread that serves requests.
+    pub fn let_go(&self) -> Result<u64, JournalError> {
+        let needed = self.snapshots.pin.lock().lsn();
+        let removed = self.log.remove_before(needed)?;
+        Ok(removed.bytes)
+    }
+
+    /// Bytes that can still be written to the disk of the data directory; `None`: it does not say.
+    pub fn disk_free_bytes(&self) -> Option<u64> {
+        self.snapshots.storage.free_bytes().ok()
+    }
+
+    /// The purchase with its money as of the event at `lsn`, that one included.
+    pub fn purchase_as_of(&self, id: PurchaseId, lsn: Lsn) -> Option<PurchaseAsOf> {
+        let catalogue = self.catalogue.load();
+        let shard = self.shard(id.shard());
+        let view = shard.purchase_view(id, &catalogue, lsn)?;
+        let (mut refunds, mut refunded) = (Vec::new(), Amount::ZERO);
+        for entry in &view.history {
+            match entry.step {
+                Step::RefundStarted => {
+                    let number = u32::try_from(refunds.len() + 1).ok()?;
+                    refunds.push(shard.refund_view(id, number)?.amount);
+                }
+                Step::PartRefunded | Step::FullyRefunded => {
+                    let sum = refunded.get().checked_add(refunds.last()?.get())?;
+                    refunded = Amount::new(sum)?;
+                }
+                _ => {}
+            }
+        }
+        Some(PurchaseAsOf {
+            view,
+            refunded,
+            refunds,
+        })
+    }
+
+    /// The one event at `lsn`, while the log has it.
+    pub fn event_at(&self, lsn: Lsn) -> Result<Option<AuditEntry>, JournalError> {
+        match self.feed(lsn)?.next()? {
+            Next::Event(entry, _) if entry.lsn == lsn => Ok(Some(entry)),
+            Next::Event(..) | Next::NotYet => Ok(None),
+        }
+    }
+}

@@ -1,0 +1,222 @@
+//! Owns the small file that a sink has in the data directory: where it has come to, whether it is
+//! to run, and what it has missed.
+//!
+//! Invariants: the file is replaced whole (written aside, synced, renamed, directory synced) and
+//! carries its own checksum, so a crash leaves the old one or the new one; a file that does not
+//! check is an error, never a beginning from zero.
+
+use crate::ids::Lsn;
+use serde::{Deserialize, Serialize};
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+/// The folder in the data directory.
+pub const FOLDER: &str = "sinks";
+
+/// Gaps that are remembered, the newest.
+const GAPS_KEPT: usize = 16;
+
+/// What is known of a sink across restarts.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SinkState {
+    /// Which sink.
+    pub sink: String,
+    /// Of which log, in hexadecimal.
+    pub log_id: String,
+    /// Everything before is delivered, or among the dead letters, or in a gap.
+    pub cursor: u64,
+    /// Whether it is to run.
+    pub mode: Mode,
+    /// What it never got: it was given up, or added when the log no longer began at the beginning.
+    pub gaps: Vec<Gap>,
+}
+
+/// Whether a sink is to run.
+#[derive(Copy, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Mode {
+    /// It is.
+    Run,
+    /// The operator holds it; the log is kept for it.
+    Paused,
+    /// The disk was nearly full and the settings say that this sink goes first; the log is no
+    /// longer kept for it.
+    GivenUp,
+}
+
+impl Mode {
+    /// The word for it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Run => "run",
+            Self::Paused => "paused",
+            Self::GivenUp => "given_up",
+        }
+    }
+}
+
+/// A run of events that a sink never got.
+#[derive(Copy, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Gap {
+    /// From here on.
+    pub from: u64,
+    /// To before here.
+    pub to: u64,
+}
+
+/// Why a sink's file cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum CursorError {
+    /// The file system refused.
+    #[error("{operation} {path}: {source}")]
+    Io {
+        /// What was tried.
+        operation: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// It does not check.
+    #[error(
+        "{path} is damaged; restore it from a copy, or remove it to have the sink start from where \
+         the log begins"
+    )]
+    Damaged {
+        /// Which file.
+        path: PathBuf,
+    },
+}
+
+impl SinkState {
+    /// A sink that has got nothing yet.
+    pub fn new(sink: &str, log_id: u64) -> Self {
+        Self {
+            sink: sink.to_owned(),
+            log_id: log_id_text(log_id),
+            cursor: 0,
+            mode: Mode::Run,
+            gaps: Vec::new(),
+        }
+    }
+
+    /// The cursor.
+    pub fn cursor(&self) -> Lsn {
+        Lsn(self.cursor)
+    }
+
+    /// Notes what was missed.
+    pub fn missed(&mut self, from: Lsn, to: Lsn) {
+        self.gaps.push(Gap {
+            from: from.0,
+            to: to.0,
+        });
+        let surplus = self.gaps.len().saturating_sub(GAPS_KEPT);
+        self.gaps.drain(..surplus);
+    }
+
+    /// Reads the file of `sink` below `data_dir`; `None` where there is none.
+    pub fn read(data_dir: &Path, sink: &str) -> Result<Option<Self>, CursorError> {
+        let path = path_of(data_dir, sink);
+        let text = match fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(source) if source.kind() == io::ErrorKind::InvalidData => {
+                return Err(CursorError::Damaged { path });
+            }
+            Err(source) => {
+                return Err(CursorError::Io {
+                    operation: "reading",
+                    path,
+                    source,
+                });
+            }
+        };
+        unsealed(&text)
+            .and_then(|json| serde_json::from_str::<Self>(json).ok())
+            .filter(|state| state.sink == sink)
+            .map(Some)
+            .ok_or(CursorError::Damaged { path })
+    }
+
+    /// Replaces the file below `data_dir`.
+    pub fn save(&self, data_dir: &Path) -> Result<(), CursorError> {
+        let path = path_of(data_dir, &self.sink);
+        let json = serde_json::to_string(self).expect("it is numbers and words");
+        replace(&path, sealed(&json).as_bytes()).map_err(|source| CursorError::Io {
+            operation: "writing",
+            path,
+            source,
+        })
+    }
+}
+
+/// A log's name as text.
+pub fn log_id_text(log_id: u64) -> String {
+    format!("{log_id:016x}")
+}
+
+/// One line with its checksum on the next.
+pub fn sealed(json: &str) -> String {
+    format!("{json}\n{:08x}\n", crc32c::crc32c(json.as_bytes()))
+}
+
+/// The line, where its checksum is right.
+pub fn unsealed(text: &str) -> Option<&str> {
+    let (json, checksum) = text.strip_suffix('\n')?.split_once('\n')?;
+    let sum = u32::from_str_radix(checksum, 16).ok()?;
+    (sum == crc32c::crc32c(json.as_bytes())).then_some(json)
+}
+
+/// Replaces a file whole and durably.
+pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let folder = path.parent().unwrap_or(Path::new("."));
+    fs::create_dir_all(folder)?;
+    let mut aside = path.as_os_str().to_owned();
+    aside.push(".aside");
+    let aside = PathBuf::from(aside);
+    let mut file = File::create(&aside)?;
+    file.write_all(bytes)?;
+    file.sync_data()?;
+    fs::rename(&aside, path)?;
+    sync_folder(folder)
+}
+
+/// Makes creations, renames and removals in a folder durable.
+pub fn sync_folder(folder: &Path) -> io::Result<()> {
+    File::open(folder)?.sync_all()
+}
+
+fn path_of(data_dir: &Path, sink: &str) -> PathBuf {
+    data_dir.join(FOLDER).join(format!("{sink}.cursor"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_state_is_read_back_and_a_changed_byte_is_damage() {
+        let dir = tempfile::tempdir().unwrap();
+        assert_eq!(SinkState::read(dir.path(), "kept").unwrap(), None);
+        let mut state = SinkState::new("kept", 7);
+        state.cursor = 4096;
+        state.missed(Lsn(8), Lsn(64));
+        state.save(dir.path()).unwrap();
+        assert_eq!(SinkState::read(dir.path(), "kept").unwrap(), Some(state));
+
+        let path = path_of(dir.path(), "kept");
+        let whole = fs::read(&path).unwrap();
+        for at in 0..whole.len() {
+            let mut bad = whole.clone();
+            bad[at] ^= 1;
+            fs::write(&path, &bad).unwrap();
+            let read = SinkState::read(dir.path(), "kept");
+            assert!(
+                matches!(read, Err(CursorError::Damaged { .. })),
+                "byte {at}"
+            );
+        }
+    }
+}

@@ -1,0 +1,249 @@
+//! Owns dead letters: events that a sink refused for good, kept in the data directory until they
+//! are driven again.
+//!
+//! Invariants: a letter is synced before its sink's cursor passes it; it holds the whole event, so
+//! that it can be delivered when the log has long let go of it; the folder is bounded, and at the
+//! bound a sink stops where it is rather than lose anything. A letter may be written twice over a
+//! crash; it is shown once. Deliberately absent: delivering them, which the runner does.
+
+use super::cursor::{replace, sync_folder};
+use super::sink::Fed;
+use crate::engine::event::Event;
+use crate::ids::Lsn;
+use crate::journal::AuditEntry;
+use crate::journal::codec::{self, Kind};
+use crate::report::event_json;
+use crate::time::UnixMs;
+use parking_lot::Mutex;
+use serde_json::{Value, json};
+use std::collections::{BTreeMap, HashSet};
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+/// The folder in the data directory.
+pub const FOLDER: &str = "dead-letters";
+
+/// An event that a sink refused for good.
+#[derive(Clone, Debug)]
+pub struct Letter {
+    /// The event.
+    pub fed: Fed,
+    /// Why.
+    pub cause: String,
+    /// When.
+    pub refused_at: UnixMs,
+}
+
+/// Why dead letters cannot be kept or read.
+#[derive(Debug, thiserror::Error)]
+pub enum LetterError {
+    /// The file system refused.
+    #[error("{path}: {source}")]
+    Io {
+        /// On what.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// There is no room left.
+    #[error(
+        "the dead letters have reached {bytes_max} bytes (report.dead_letters_bytes_max); mend \
+         what refuses them and drive them again, or move the bound"
+    )]
+    Full {
+        /// The bound.
+        bytes_max: u64,
+    },
+    /// A line is none.
+    #[error("{path}, line {line}: not a dead letter; restore the file from a copy")]
+    Damaged {
+        /// Which file.
+        path: PathBuf,
+        /// From 1.
+        line: usize,
+    },
+}
+
+/// The dead letters of all sinks.
+#[derive(Debug)]
+pub struct DeadLetters {
+    folder: PathBuf,
+    bytes_max: u64,
+    /// Bytes of each sink's file; held while files change.
+    bytes: Mutex<BTreeMap<String, u64>>,
+}
+
+impl DeadLetters {
+    /// The folder below `data_dir`, made where it is missing; what a crash left of a line is cut.
+    pub fn open(data_dir: &Path, bytes_max: u64) -> Result<Self, LetterError> {
+        let folder = data_dir.join(FOLDER);
+        fs::create_dir_all(&folder).map_err(at(&folder))?;
+        let mut bytes = BTreeMap::new();
+        for entry in fs::read_dir(&folder).map_err(at(&folder))? {
+            let path = entry.map_err(at(&folder))?.path();
+            if path.extension().is_none_or(|it| it != "jsonl") {
+                continue;
+            }
+            let Some(sink) = path.file_stem().and_then(|it| it.to_str()) else {
+                continue;
+            };
+            let kept = cut_torn_line(&path).map_err(at(&path))?;
+            bytes.insert(sink.to_owned(), kept);
+        }
+        Ok(Self {
+            folder,
+            bytes_max,
+            bytes: Mutex::new(bytes),
+        })
+    }
+
+    /// Keeps the letters, durably.
+    pub fn keep(&self, sink: &str, letters: &[Letter]) -> Result<(), LetterError> {
+        let mut lines = Vec::new();
+        for letter in letters {
+            lines.extend_from_slice(line(sink, letter).to_string().as_bytes());
+            lines.push(b'\n');
+        }
+        let mut bytes = self.bytes.lock();
+        let all = bytes.values().sum::<u64>() + lines.len() as u64;
+        if all > self.bytes_max {
+            let bytes_max = self.bytes_max;
+            return Err(LetterError::Full { bytes_max });
+        }
+        let path = self.path(sink);
+        let file_bytes = bytes.entry(sink.to_owned()).or_default();
+        *file_bytes = append(&path, &lines, *file_bytes).map_err(at(&path))?;
+        sync_folder(&self.folder).map_err(at(&self.folder))
+    }
+
+    /// The letters of a sink from `from` to before `to`, each once, in the order of the log.
+    pub fn of(&self, sink: &str, from: Lsn, to: Option<Lsn>) -> Result<Vec<Letter>, LetterError> {
+        let _unchanged = self.bytes.lock();
+        self.read(sink, from, to)
+    }
+
+    /// Every sink with letters, and how many bytes.
+    pub fn sizes(&self) -> BTreeMap<String, u64> {
+        self.bytes.lock().clone()
+    }
+
+    /// Strikes out the letters at these places, durably.
+    pub fn strike(&self, sink: &str, done: &HashSet<Lsn>) -> Result<(), LetterError> {
+        let mut bytes = self.bytes.lock();
+        let kept = self.read(sink, Lsn(0), None)?;
+        let mut lines = Vec::new();
+        for letter in kept.iter().filter(|it| !done.contains(&it.fed.entry.lsn)) {
+            lines.extend_from_slice(line(sink, letter).to_string().as_bytes());
+            lines.push(b'\n');
+        }
+        let path = self.path(sink);
+        replace(&path, &lines).map_err(at(&path))?;
+        bytes.insert(sink.to_owned(), lines.len() as u64);
+        Ok(())
+    }
+
+    fn read(&self, sink: &str, from: Lsn, to: Option<Lsn>) -> Result<Vec<Letter>, LetterError> {
+        let path = self.path(sink);
+        let text = match fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(source) => return Err(at(&path)(source)),
+        };
+        let mut letters = BTreeMap::new();
+        for (place, text) in text.lines().enumerate() {
+            let letter = parsed(text).ok_or_else(|| LetterError::Damaged {
+                path: path.clone(),
+                line: place + 1,
+            })?;
+            let lsn = letter.fed.entry.lsn;
+            if lsn >= from && to.is_none_or(|to| lsn < to) {
+                letters.insert(lsn, letter);
+            }
+        }
+        Ok(letters.into_values().collect())
+    }
+
+    fn path(&self, sink: &str) -> PathBuf {
+        self.folder.join(format!("{sink}.jsonl"))
+    }
+}
+
+/// A letter as it is shown.
+pub fn letter_json(sink: &str, letter: &Letter) -> Value {
+    json!({
+        "sink": sink,
+        "lsn": letter.fed.entry.lsn.0,
+        "cause": letter.cause,
+        "refused_at": letter.refused_at.to_string(),
+        "event": event_json(&letter.fed.entry),
+    })
+}
+
+/// A letter as it is kept: as it is shown, and the event's bytes as the log has them.
+fn line(sink: &str, letter: &Letter) -> Value {
+    let AuditEntry { at, event, .. } = &letter.fed.entry;
+    let Kind { number, version } = codec::kind_of(event);
+    let mut payload = Vec::new();
+    codec::encode(event, *at, &mut payload);
+    let mut shown = letter_json(sink, letter);
+    shown["record"] = json!({
+        "end": letter.fed.end.0,
+        "kind": number,
+        "version": version,
+        "payload": hex::encode(payload),
+        "refused_at_ms": letter.refused_at.get(),
+    });
+    shown
+}
+
+fn parsed(text: &str) -> Option<Letter> {
+    let value: Value = serde_json::from_str(text).ok()?;
+    let record = &value["record"];
+    let small = |name: &str| u16::try_from(record[name].as_u64()?).ok();
+    let kind = Kind {
+        number: small("kind")?,
+        version: small("version")?,
+    };
+    let payload = hex::decode(record["payload"].as_str()?).ok()?;
+    let (at, event): (UnixMs, Event) = codec::decode(kind, &payload).ok()?;
+    let lsn = Lsn(value["lsn"].as_u64()?);
+    Some(Letter {
+        fed: Fed {
+            entry: AuditEntry { lsn, at, event },
+            end: Lsn(record["end"].as_u64()?),
+        },
+        cause: value["cause"].as_str()?.to_owned(),
+        refused_at: UnixMs::new(record["refused_at_ms"].as_u64()?),
+    })
+}
+
+/// Appends to a file that has `length` good bytes; how many it has then. What an append that
+/// failed left behind them is cut.
+fn append(path: &Path, lines: &[u8], length: u64) -> io::Result<u64> {
+    let mut file = OpenOptions::new().create(true).append(true).open(path)?;
+    file.set_len(length)?;
+    file.write_all(lines)?;
+    file.sync_data()?;
+    Ok(length + lines.len() as u64)
+}
+
+/// Cuts what stands after the last end of line; how many bytes are left.
+fn cut_torn_line(path: &Path) -> io::Result<u64> {
+    let bytes = fs::read(path)?;
+    let whole = bytes
+        .iter()
+        .rposition(|b| *b == b'\n')
+        .map_or(0, |at| at + 1);
+    if whole < bytes.len() {
+        let file = File::options().write(true).open(path)?;
+        file.set_len(whole as u64)?;
+        file.sync_data()?;
+    }
+    Ok(whole as u64)
+}
+
+fn at(path: &Path) -> impl FnOnce(io::Error) -> LetterError {
+    let path = path.to_owned();
+    move |source| LetterError::Io { path, source }
+}

@@ -1,0 +1,125 @@
+//! Owns reading for one sink: a thread that follows the log, converts, and gathers batches, one
+//! ahead of the one that is being delivered.
+//!
+//! Invariant: it holds at most the batch it gathers and the one that waits to be taken; it ends
+//! once nobody takes any.
+
+use super::sink::{Batching, Convert, Fed, Placed, Unfit};
+use crate::ids::Lsn;
+use crate::journal::{Feed, JournalError, Next};
+use crate::time::UnixMs;
+use parking_lot::Mutex;
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+use tokio::sync::mpsc;
+
+/// How long the reader sleeps before it looks for more: it polls, so that the log thread is never
+/// asked to wake anybody for a sink.
+const POLL_FIRST: Duration = Duration::from_millis(1);
+const POLL_MAX: Duration = Duration::from_millis(16);
+
+/// Events on their way.
+#[derive(Debug)]
+pub(super) struct Gathered<I> {
+    /// Where the cursor stands before.
+    pub from: Lsn,
+    /// Where it stands after.
+    pub to: Lsn,
+    /// When the first event happened.
+    pub first_at: UnixMs,
+    /// How many events there are, those that the sink has no use for included.
+    pub events: usize,
+    /// What they became.
+    pub items: Vec<Placed<I>>,
+    /// Those that can become nothing.
+    pub unfit: Vec<(Fed, Unfit)>,
+}
+
+/// What the reader hands on.
+pub(super) type Read<I> = Result<Gathered<I>, JournalError>;
+
+/// Starts reading.
+pub(super) fn start<C: Convert>(
+    name: &'static str,
+    feed: Feed,
+    convert: Arc<Mutex<C>>,
+    batching: Batching,
+) -> std::io::Result<mpsc::Receiver<Read<C::Item>>> {
+    let (out, taken) = mpsc::channel(1);
+    thread::Builder::new()
+        .name(format!("feed-{name}"))
+        .spawn(move || read(feed, &convert, batching, &out))?;
+    Ok(taken)
+}
+
+fn read<C: Convert>(
+    mut feed: Feed,
+    convert: &Mutex<C>,
+    batching: Batching,
+    out: &mpsc::Sender<Read<C::Item>>,
+) {
+    loop {
+        let gathered = gather(&mut feed, convert, batching, out);
+        let ended = matches!(gathered, Ok(None) | Err(_));
+        if let Some(read) = gathered.transpose()
+            && out.blocking_send(read).is_err()
+        {
+            return;
+        }
+        if ended {
+            return;
+        }
+    }
+}
+
+/// A batch; `None` once nobody wants one.
+fn gather<C: Convert>(
+    feed: &mut Feed,
+    convert: &Mutex<C>,
+    batching: Batching,
+    out: &mpsc::Sender<Read<C::Item>>,
+) -> Result<Option<Gathered<C::Item>>, JournalError> {
+    let mut batch = Gathered {
+        from: feed.position(),
+        to: feed.position(),
+        first_at: UnixMs::default(),
+        events: 0,
+        items: Vec::new(),
+        unfit: Vec::new(),
+    };
+    let (mut bytes, mut sleep) = (0, POLL_FIRST);
+    let mut began = Instant::now();
+    while batch.events < batching.events_max && bytes < batching.bytes_max {
+        let Next::Event(entry, end) = feed.next()? else {
+            let wait = Duration::from_millis(batching.wait_ms);
+            if batch.events > 0 && began.elapsed() >= wait {
+                break;
+            }
+            if out.is_closed() {
+                return Ok(None);
+            }
+            thread::sleep(sleep);
+            sleep = (sleep * 2).min(POLL_MAX);
+            continue;
+        };
+        if batch.events == 0 {
+            batch.first_at = entry.at;
+            began = Instant::now();
+        }
+        sleep = POLL_FIRST;
+        batch.events += 1;
+        batch.to = end;
+        let event = Fed { entry, end };
+        match convert.lock().convert(&event) {
+            Ok(Some(item)) => {
+                bytes += C::bytes(&item);
+                let lsn = event.entry.lsn;
+                batch.items.push(Placed { lsn, end, item });
+            }
+            Ok(None) => {}
+            Err(unfit) => batch.unfit.push((event, unfit)),
+        }
+    }
+    Ok(Some(batch))
+}

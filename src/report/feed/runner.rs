@@ -1,0 +1,519 @@
+//! Owns running one sink: opening, delivering, trying again, halving what is refused, and moving
+//! the cursor.
+//!
+//! Invariants: 1. the cursor passes an event only once it is delivered or durably among the dead
+//! letters; 2. a delivery that may have arrived is repeated with the very same batch or its parts;
+//! 3. what can be tried again is, for ever, with waits that grow and are scattered; 4. a pause
+//! takes effect between two deliveries, an end or a giving up at once.
+//! Deliberately absent: what is delivered, and reading the log.
+
+use super::control::{Control, Redrive, Redriven, Wanted};
+use super::cursor::{Mode, SinkState};
+use super::dead_letters::{DeadLetters, Letter};
+use super::reader::{self, Gathered};
+use super::sink::{
+    Batch, Batching, Class, Convert, Deliver, Delivered, Fed, Kept, Placed, Purpose,
+};
+use super::wait::Backoff;
+use crate::ids::Lsn;
+use crate::journal::Journal;
+use parking_lot::Mutex;
+use std::collections::HashSet;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::{Duration, Instant};
+use tokio::sync::{mpsc, watch};
+
+/// How often a sink that stands still looks how far it is behind.
+const STANDSTILL_LOOK: Duration = Duration::from_secs(1);
+
+/// How often at least the file of a sink that keeps its cursor itself follows.
+const FILE_FOLLOWS_EVERY: Duration = Duration::from_secs(1);
+
+/// How a sink is run.
+#[derive(Clone, Debug)]
+pub(super) struct RunSettings {
+    pub(super) data_dir: PathBuf,
+    pub(super) backoff: Backoff,
+    pub(super) deliver_timeout: Duration,
+}
+
+/// One sink being run.
+pub(super) struct Runner<C: Convert, D: Deliver<Item = C::Item>> {
+    pub(super) journal: Arc<Journal>,
+    pub(super) control: Arc<Control>,
+    pub(super) letters: Arc<DeadLetters>,
+    pub(super) settings: RunSettings,
+    pub(super) convert: Arc<Mutex<C>>,
+    pub(super) deliver: D,
+    pub(super) batching: Batching,
+    pub(super) state: SinkState,
+    pub(super) saved: Instant,
+    pub(super) opened: bool,
+    pub(super) wanted: watch::Receiver<Wanted>,
+    pub(super) redrives: mpsc::Receiver<Redrive>,
+}
+
+/// Why something was not carried through.
+enum Halt {
+    /// The sink is to do something else now.
+    Told,
+    /// The sink refuses it for good.
+    Rejected(String),
+}
+
+/// Why one try failed.
+enum Failed {
+    Told,
+    Rejected(String),
+    Later(String),
+    Misconfigured(String),
+}
+
+impl<C: Convert, D: Deliver<Item = C::Item>> Runner<C, D> {
+    /// Runs until told to end.
+    pub(super) async fn run(mut self) {
+        loop {
+            let wanted = *self.wanted.borrow_and_update();
+            match wanted {
+                Wanted::Stop => break,
+                Wanted::Mode(mode @ Mode::Run) => {
+                    self.note_mode(mode);
+                    if let Err(Halt::Rejected(cause)) = self.follow().await {
+                        let why = format!("its cursor cannot be moved: {cause}");
+                        let mut backoff = self.settings.backoff;
+                        // Told otherwise or rested: either way it is begun anew.
+                        let _ = self.rest(&mut backoff, Failed::Misconfigured(why)).await;
+                    }
+                }
+                Wanted::Mode(mode) => {
+                    self.note_mode(mode);
+                    self.stand_still().await;
+                }
+            }
+        }
+        self.save_state();
+    }
+
+    fn note_mode(&mut self, mode: Mode) {
+        if self.state.mode != mode {
+            self.state.mode = mode;
+            self.save_state();
+        }
+        if mode != Mode::Run {
+            self.control.up.store(false, Relaxed);
+        }
+    }
+
+    /// Until told otherwise; dead letters may be driven meanwhile.
+    async fn stand_still(&mut self) {
+        loop {
+            self.note_oldest();
+            tokio::select! {
+                _ = self.wanted.changed() => return,
+                Some(redrive) = self.redrives.recv() => self.redrive(redrive).await,
+                () = tokio::time::sleep(STANDSTILL_LOOK) => {}
+            }
+        }
+    }
+
+    /// Delivers what comes, until told otherwise.
+    async fn follow(&mut self) -> Result<(), Halt> {
+        let mut backoff = self.settings.backoff;
+        let cursor = loop {
+            match self.open().await {
+                Ok(cursor) => break cursor,
+                Err(failed) => self.rest(&mut backoff, failed).await?,
+            }
+        };
+        let feed = match self.journal.feed(cursor) {
+            Ok(feed) => feed,
+            Err(error) => {
+                let why = format!("the log cannot be read from the cursor {cursor} on: {error}");
+                return self.rest(&mut backoff, Failed::Misconfigured(why)).await;
+            }
+        };
+        if feed.position() > cursor {
+            self.pass_gap(cursor, feed.position()).await?;
+        } else {
+            self.passed(cursor);
+        }
+        let convert = Arc::clone(&self.convert);
+        let reading = reader::start(self.control.name, feed, convert, self.batching);
+        let mut reading = match reading {
+            Ok(reading) => reading,
+            Err(error) => {
+                let why = format!("no thread to read the log with: {error}");
+                return self.rest(&mut backoff, Failed::Later(why)).await;
+            }
+        };
+        loop {
+            tokio::select! {
+                biased;
+                _ = self.wanted.changed() => return Err(Halt::Told),
+                Some(redrive) = self.redrives.recv() => self.redrive(redrive).await,
+                read = reading.recv() => match read {
+                    Some(Ok(batch)) => self.hand_over(&batch).await?,
+                    Some(Err(error)) => {
+                        let failed = Failed::Later(format!("reading the log: {error}"));
+                        return self.rest(&mut backoff, failed).await;
+                    }
+                    None => return Ok(()),
+                }
+            }
+        }
+    }
+
+    /// Opens the sink; where its cursor stands.
+    async fn open(&mut self) -> Result<Lsn, Failed> {
+        let log_id = self.journal.log_id();
+        let opening =
+            tokio::time::timeout(self.settings.deliver_timeout, self.deliver.open(log_id));
+        let told = tokio::select! {
+            told = opening => told,
+            () = told_to_drop(&self.wanted) => return Err(Failed::Told),
+        };
+        let own = match told {
+            Ok(Ok(own)) => own,
+            Ok(Err(error)) => return Err(failed::<D>(&error)),
+            Err(_) => return Err(Failed::Later("opening took too long".to_owned())),
+        };
+        self.opened = true;
+        let cursor = match self.control.kept {
+            Kept::InSink => own.unwrap_or_default(),
+            Kept::InFile => self.state.cursor(),
+        };
+        let durable = self.journal.durable_lsn();
+        if cursor > durable {
+            return Err(Failed::Misconfigured(format!(
+                "its cursor {cursor} is ahead of the log, which ends at {durable}: the data \
+                 directory is an older copy than what the sink has"
+            )));
+        }
+        self.control.is_up();
+        Ok(cursor)
+    }
+
+    /// Says loudly that events are gone that the sink never got, and goes on behind them.
+    async fn pass_gap(&mut self, from: Lsn, to: Lsn) -> Result<(), Halt> {
+        tracing::error!(
+            event = "sink_gap",
+            sink = self.control.name,
+            from_lsn = from.0,
+            to_lsn = to.0,
+            "the log no longer has what this sink was to get next; it goes on where the log begins"
+        );
+        self.state.missed(from, to);
+        self.control.told.lock().gaps.clone_from(&self.state.gaps);
+        self.attempt(&[], Purpose::Feed { from, to }).await?;
+        self.passed(to);
+        self.save_state();
+        Ok(())
+    }
+
+    /// Delivers a batch, in halves where something in it is refused.
+    async fn hand_over(&mut self, batch: &Gathered<C::Item>) -> Result<(), Halt> {
+        self.control.oldest_ms.store(batch.first_at.get(), Relaxed);
+        if !batch.unfit.is_empty() {
+            let letter = |(fed, unfit): &(Fed, _)| self.letter(fed.clone(), format!("{unfit}"));
+            let letters: Vec<_> = batch.unfit.iter().map(letter).collect();
+            self.bury(&letters).await?;
+        }
+        let mut refused = batch.unfit.len();
+        let mut from = batch.from;
+        let mut ranges: Vec<_> = std::iter::once(0..batch.items.len()).collect();
+        while let Some(range) = ranges.pop() {
+            let items = &batch.items[range.clone()];
+            let to = if ranges.is_empty() {
+                batch.to
+            } else {
+                batch.items[range.end].lsn
+            };
+            let purpose = Purpose::Feed { from, to };
+            match self.attempt(items, purpose).await {
+                Ok(delivered) => {
+                    refused += delivered.rejected.len();
+                    self.bury_rejected(items, &delivered).await?;
+                }
+                Err(Halt::Rejected(_)) if items.len() > 1 => {
+                    let middle = range.start + items.len() / 2;
+                    ranges.push(middle..range.end);
+                    ranges.push(range.start..middle);
+                    continue;
+                }
+                Err(Halt::Rejected(cause)) if items.len() == 1 => {
+                    let fed = self.fed_of(&items[0]).await?;
+                    self.bury(&[self.letter(fed, cause)]).await?;
+                    refused += 1;
+                    self.attempt(&[], purpose).await?;
+                }
+                Err(halt) => return Err(halt),
+            }
+            from = to;
+            self.passed(to);
+        }
+        let delivered = batch.events.saturating_sub(refused);
+        self.control.delivered.fetch_add(delivered as u64, Relaxed);
+        self.control.oldest_ms.store(0, Relaxed);
+        self.save_cursor().await
+    }
+
+    async fn bury_rejected(
+        &mut self,
+        items: &[Placed<C::Item>],
+        delivered: &Delivered,
+    ) -> Result<(), Halt> {
+        let mut letters = Vec::with_capacity(delivered.rejected.len());
+        for rejection in &delivered.rejected {
+            let fed = self.fed_of(&items[rejection.index]).await?;
+            letters.push(self.letter(fed, rejection.cause.clone()));
+        }
+        self.bury(&letters).await
+    }
+
+    /// The event that an item was made of, from the log, which is kept until the cursor passes.
+    async fn fed_of(&mut self, placed: &Placed<C::Item>) -> Result<Fed, Halt> {
+        let mut backoff = self.settings.backoff;
+        loop {
+            let why = match self.journal.event_at(placed.lsn) {
+                Ok(Some(entry)) => {
+                    let end = placed.end;
+                    return Ok(Fed { entry, end });
+                }
+                Ok(None) => format!("the log has no event at {}", placed.lsn),
+                Err(error) => format!("reading the log at {}: {error}", placed.lsn),
+            };
+            self.rest(&mut backoff, Failed::Later(why)).await?;
+        }
+    }
+
+    fn letter(&self, fed: Fed, cause: String) -> Letter {
+        Letter {
+            fed,
+            cause,
+            refused_at: self.journal.now(),
+        }
+    }
+
+    /// Keeps dead letters; where they find no room, waits until they do.
+    async fn bury(&mut self, letters: &[Letter]) -> Result<(), Halt> {
+        if letters.is_empty() {
+            return Ok(());
+        }
+        let mut backoff = self.settings.backoff;
+        while let Err(error) = self.letters.keep(self.control.name, letters) {
+            self.rest(&mut backoff, Failed::Later(error.to_string()))
+                .await?;
+        }
+        for letter in letters {
+            tracing::error!(
+                event = "dead_letter",
+                sink = self.control.name,
+                lsn = letter.fed.entry.lsn.0,
+                kind = letter.fed.entry.event.kind(),
+                cause = letter.cause,
+                "a sink refused an event for good; it lies among the dead letters"
+            );
+        }
+        let count = letters.len() as u64;
+        self.control.rejected.fetch_add(count, Relaxed);
+        Ok(())
+    }
+
+    /// Delivers, for as long as it takes.
+    async fn attempt(
+        &mut self,
+        items: &[Placed<C::Item>],
+        purpose: Purpose,
+    ) -> Result<Delivered, Halt> {
+        let mut backoff = self.settings.backoff;
+        loop {
+            match self.try_once(items, purpose).await {
+                Ok(delivered) => {
+                    self.control.is_up();
+                    return Ok(delivered);
+                }
+                Err(failed) => self.rest(&mut backoff, failed).await?,
+            }
+        }
+    }
+
+    async fn try_once(
+        &mut self,
+        items: &[Placed<C::Item>],
+        purpose: Purpose,
+    ) -> Result<Delivered, Failed> {
+        if !self.opened {
+            self.open().await?;
+        }
+        let batch = Batch { items, purpose };
+        let delivering =
+            tokio::time::timeout(self.settings.deliver_timeout, self.deliver.deliver(batch));
+        let ended = tokio::select! {
+            ended = delivering => ended,
+            () = told_to_drop(&self.wanted) => {
+                self.opened = false;
+                return Err(Failed::Told);
+            }
+        };
+        match ended {
+            Ok(Ok(delivered)) => Ok(delivered),
+            Ok(Err(error)) => Err(failed::<D>(&error)),
+            Err(_) => Err(Failed::Later("delivering took too long".to_owned())),
+        }
+    }
+
+    /// Waits after a failure, unless it is one that no waiting mends.
+    async fn rest(&mut self, backoff: &mut Backoff, failed: Failed) -> Result<(), Halt> {
+        let is_first = backoff.is_first();
+        let why = match failed {
+            Failed::Told => return Err(Halt::Told),
+            Failed::Rejected(cause) => return Err(Halt::Rejected(cause)),
+            Failed::Misconfigured(why) => {
+                backoff.lengthen();
+                why
+            }
+            Failed::Later(why) => why,
+        };
+        self.opened = false;
+        if is_first {
+            tracing::warn!(event = "sink_down", sink = self.control.name, "{why}");
+        }
+        self.control.is_down(why);
+        self.control.retries.fetch_add(1, Relaxed);
+        self.note_oldest();
+        tokio::select! {
+            _ = self.wanted.changed() => Err(Halt::Told),
+            () = tokio::time::sleep(backoff.next()) => Ok(()),
+        }
+    }
+
+    fn passed(&mut self, to: Lsn) {
+        self.state.cursor = to.0;
+        self.control.cursor_at(to);
+    }
+
+    /// Saves the cursor, then lets the log go up to it.
+    async fn save_cursor(&mut self) -> Result<(), Halt> {
+        let follows = self.control.kept == Kept::InSink;
+        if !follows || self.saved.elapsed() >= FILE_FOLLOWS_EVERY {
+            let mut backoff = self.settings.backoff;
+            while let Err(error) = self.state.save(&self.settings.data_dir) {
+                self.rest(&mut backoff, Failed::Later(error.to_string()))
+                    .await?;
+            }
+            self.saved = Instant::now();
+        }
+        let name = self.control.name;
+        self.journal.retention_moves(name, self.state.cursor());
+        if let Err(error) = self.journal.let_go() {
+            tracing::warn!(event = "log_not_tidied", "{error}");
+        }
+        Ok(())
+    }
+
+    fn save_state(&mut self) {
+        if let Err(error) = self.state.save(&self.settings.data_dir) {
+            tracing::error!(
+                event = "sink_state_not_saved",
+                sink = self.control.name,
+                "{error}"
+            );
+        }
+        self.saved = Instant::now();
+    }
+
+    /// While nothing is delivered: since when something waits to be.
+    fn note_oldest(&self) {
+        let cursor = Lsn(self.control.cursor.load(Relaxed));
+        let at = match self.journal.feed(cursor).and_then(|mut feed| feed.next()) {
+            Ok(crate::journal::Next::Event(entry, _)) => entry.at.get(),
+            Ok(crate::journal::Next::NotYet) | Err(_) => 0,
+        };
+        self.control.oldest_ms.store(at, Relaxed);
+    }
+
+    async fn redrive(&mut self, redrive: Redrive) {
+        let redriven = self.redrive_now(redrive.from, redrive.to).await;
+        // Whoever asked may have gone; the letters say what became of it.
+        let _ = redrive.answer.send(redriven);
+    }
+
+    async fn redrive_now(&mut self, from: Lsn, to: Option<Lsn>) -> Result<Redriven, String> {
+        let name = self.control.name;
+        let letters = self
+            .letters
+            .of(name, from, to)
+            .map_err(|it| it.to_string())?;
+        let mut result = Redriven::default();
+        let mut done = HashSet::new();
+        let mut failure = None;
+        let mut items = Vec::new();
+        for letter in letters {
+            let fed = &letter.fed;
+            let (lsn, end) = (fed.entry.lsn, fed.end);
+            match self.convert.lock().convert(fed) {
+                Ok(Some(item)) => items.push(Placed { lsn, end, item }),
+                Ok(None) => drop(done.insert(lsn)),
+                Err(_) => result.refused += 1,
+            }
+        }
+        let mut ranges: Vec<_> = (0..items.len())
+            .step_by(self.batching.events_max)
+            .map(|at| at..items.len().min(at + self.batching.events_max))
+            .collect();
+        ranges.reverse();
+        while let Some(range) = ranges.pop() {
+            let part = &items[range.clone()];
+            match self.try_once(part, Purpose::Redrive).await {
+                Ok(delivered) => {
+                    let refused: HashSet<_> =
+                        delivered.rejected.iter().map(|it| it.index).collect();
+                    result.refused += refused.len();
+                    let places = part.iter().enumerate();
+                    let arrived = places.filter(|(place, _)| !refused.contains(place));
+                    done.extend(arrived.map(|(_, it)| it.lsn));
+                }
+                Err(Failed::Rejected(_)) if part.len() > 1 => {
+                    let middle = range.start + part.len() / 2;
+                    ranges.push(middle..range.end);
+                    ranges.push(range.start..middle);
+                }
+                Err(Failed::Rejected(_)) => result.refused += 1,
+                Err(Failed::Later(why) | Failed::Misconfigured(why)) => {
+                    self.opened = false;
+                    failure = Some(why);
+                    break;
+                }
+                Err(Failed::Told) => {
+                    failure = Some("the sink was told to stop".to_owned());
+                    break;
+                }
+            }
+        }
+        result.delivered = done.len();
+        if !done.is_empty() {
+            self.letters
+                .strike(name, &done)
+                .map_err(|it| it.to_string())?;
+        }
+        failure.map_or(Ok(result), Err)
+    }
+}
+
+/// Until the sink is to drop what it has in hand: at an end, or when it is given up.
+async fn told_to_drop(wanted: &watch::Receiver<Wanted>) {
+    let drops = |wanted: &Wanted| matches!(wanted, Wanted::Stop | Wanted::Mode(Mode::GivenUp));
+    // Whoever tells outlives the sink; where not, it is to end.
+    let _ = wanted.clone().wait_for(drops).await;
+}
+
+fn failed<D: Deliver>(error: &D::Error) -> Failed {
+    let why = super::wait::chain(error);
+    match D::classify(error) {
+        Class::Retriable => Failed::Later(why),
+        Class::Rejected => Failed::Rejected(why),
+        Class::Misconfigured => Failed::Misconfigured(why),
+    }
+}

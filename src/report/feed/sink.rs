@@ -1,0 +1,164 @@
+//! Owns what a sink is: three parts that every one has, so that one runner drives them all.
+//!
+//! [`Convert`] makes of an event what the sink takes (a row, a message, a line), [`Deliver`] hands
+//! a batch over, and [`Deliver::classify`] says what an error means. Invariants: converting is a
+//! function of the event and of what never changes about its purchase, so that doing it again
+//! makes the same; a batch is delivered whole or not at all where the sink can; an event that a
+//! sink refuses for good is named, never dropped.
+//! Deliberately absent: reading the log, retries, cursors in files, dead letters: the runner's.
+
+use crate::ids::Lsn;
+use crate::journal::AuditEntry;
+use std::error::Error;
+use std::future::Future;
+
+/// One durable event on its way to a sink.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fed {
+    /// The event at its place.
+    pub entry: AuditEntry,
+    /// Where the next event stands: the cursor once this one is delivered.
+    pub end: Lsn,
+}
+
+/// Makes of each event what its sink takes. Runs on the thread that reads the log.
+pub trait Convert: Send + 'static {
+    /// What the sink takes.
+    type Item: Send + 'static;
+
+    /// What becomes of the event; `None` where the sink has no use for it.
+    fn convert(&mut self, fed: &Fed) -> Result<Option<Self::Item>, Unfit>;
+
+    /// About how many bytes it takes, for the bound of a batch.
+    fn bytes(item: &Self::Item) -> usize;
+}
+
+/// An event that cannot be converted, ever: it becomes a dead letter.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Unfit(pub String);
+
+/// Hands batches over. Runs on a thread and a runtime of the sink's own.
+pub trait Deliver: Send + 'static {
+    /// What it takes.
+    type Item: Send + 'static;
+    /// What can go wrong.
+    type Error: Error + Send + 'static;
+
+    /// Connects, where it has to, and says where the sink has come to if it keeps that itself
+    /// ([`Kept::InSink`]; `None`: nothing was ever delivered). Called at the start, and again after
+    /// an error. `log_id` names the log: what stands there of another log is an error.
+    fn open(
+        &mut self,
+        log_id: u64,
+    ) -> impl Future<Output = Result<Option<Lsn>, Self::Error>> + Send;
+
+    /// Delivers the batch; once it returns, nothing of it can be lost. After an error the runner
+    /// calls with the same batch again, or with parts of it: what had arrived nevertheless must
+    /// not do harm. An empty batch only moves the cursor.
+    fn deliver(
+        &mut self,
+        batch: Batch<'_, Self::Item>,
+    ) -> impl Future<Output = Result<Delivered, Self::Error>> + Send;
+
+    /// Whether to try again.
+    fn classify(error: &Self::Error) -> Class;
+}
+
+/// A run of events, in the order of the log.
+#[derive(Debug)]
+pub struct Batch<'a, I> {
+    /// What to deliver.
+    pub items: &'a [Placed<I>],
+    /// Why.
+    pub purpose: Purpose,
+}
+
+/// Why a batch is delivered.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// It comes from the log: the cursor goes from `from` to `to` with it.
+    Feed {
+        /// Where the cursor stands before.
+        from: Lsn,
+        /// Where it stands after.
+        to: Lsn,
+    },
+    /// It was refused before and is tried again; the cursor stays.
+    Redrive,
+}
+
+/// An item with the place of its event.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Placed<I> {
+    /// Where the event stands.
+    pub lsn: Lsn,
+    /// Where the next one does.
+    pub end: Lsn,
+    /// What became of it.
+    pub item: I,
+}
+
+/// A batch that was delivered, but for what is named.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Delivered {
+    /// What was refused for good, where the sink can say so of each by itself.
+    pub rejected: Vec<Rejection>,
+}
+
+/// An item that was refused for good.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rejection {
+    /// Its index in the batch.
+    pub index: usize,
+    /// Why.
+    pub cause: String,
+}
+
+/// What an error means.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub enum Class {
+    /// It may work later: the runner opens the sink anew and tries again, for as long as it takes.
+    Retriable,
+    /// Something in the batch is refused for good: the runner halves the batch until it is found.
+    Rejected,
+    /// The sink is set up wrong (of another log, without rights): tried again rarely, told loudly.
+    Misconfigured,
+}
+
+/// Where a sink's cursor is kept.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub enum Kept {
+    /// In the sink's own store, in one transaction with what it delivers. The file beside the log
+    /// follows, so that the log is kept from there on while the sink cannot be reached.
+    InSink,
+    /// In a file in the data directory, written after each delivery: after a crash the last batch
+    /// is delivered again.
+    InFile,
+}
+
+/// A sink, ready to be run.
+#[derive(Debug)]
+pub struct Sink<C, D> {
+    /// Its name: in settings, metrics, `/admin/sinks`, file names. `[a-z_]+`.
+    pub name: &'static str,
+    /// Makes items.
+    pub convert: C,
+    /// Delivers them.
+    pub deliver: D,
+    /// Where its cursor is kept.
+    pub cursor: Kept,
+    /// How its events are gathered.
+    pub batching: Batching,
+}
+
+/// How events are gathered into batches: whichever bound is reached first ends one.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub struct Batching {
+    /// Events.
+    pub events_max: usize,
+    /// Bytes, by [`Convert::bytes`].
+    pub bytes_max: usize,
+    /// How long a batch that is not full waits for more, in milliseconds.
+    pub wait_ms: u64,
+}

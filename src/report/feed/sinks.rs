@@ -1,0 +1,407 @@
+//! Owns all sinks of a process: starting and ending them, what the operator asks of them, and what
+//! happens when the disk is nearly full.
+//!
+//! Invariants: each sink has two threads and a runtime of its own, so that none waits for another
+//! and no request waits for any; the log is retained for every sink but those given up, which is
+//! said aloud. Deliberately absent: what the sinks are.
+
+use super::control::{Control, Redrive, Redriven, SinkStatus, Wanted};
+use super::cursor::{CursorError, Mode, SinkState, log_id_text};
+use super::dead_letters::{DeadLetters, Letter, LetterError};
+use super::runner::{RunSettings, Runner};
+use super::sink::{Convert, Deliver, Sink};
+use super::wait::Backoff;
+use crate::ids::Lsn;
+use crate::journal::{Journal, Retention};
+use parking_lot::Mutex;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::mpsc as blocking;
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+use tokio::sync::{mpsc, oneshot};
+
+/// How often the disk is looked at.
+const DISK_LOOK: Duration = Duration::from_millis(500);
+
+/// How sinks are run.
+#[derive(Clone, Debug)]
+pub struct FeedSettings {
+    /// The data directory.
+    pub data_dir: PathBuf,
+    /// Waits between tries.
+    pub backoff: Backoff,
+    /// How long one delivery may take.
+    pub deliver_timeout: Duration,
+    /// Bytes that all dead letters together may take.
+    pub dead_letters_bytes_max: u64,
+    /// What goes first when the disk is nearly full.
+    pub on_disk_full: OnDiskFull,
+    /// Free bytes below which a sink is given up, where one is.
+    pub give_up_below_bytes: u64,
+    /// Bytes of one segment of the log: a sink that is less behind holds nothing back.
+    pub segment_bytes: u64,
+}
+
+/// What goes first when the disk is nearly full.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum OnDiskFull {
+    /// New sales are refused; every sink gets everything.
+    RefuseSales,
+    /// This sink is no longer waited for.
+    GiveUp(String),
+}
+
+/// Why sinks cannot be run.
+#[derive(Debug, thiserror::Error)]
+pub enum FeedError {
+    /// A sink's file cannot be used.
+    #[error(transparent)]
+    Cursor(#[from] CursorError),
+    /// Dead letters cannot be kept.
+    #[error("the dead letters: {0}")]
+    Letters(#[from] LetterError),
+    /// A sink's file is of another log.
+    #[error(
+        "the cursor of the sink {sink} is of log {theirs}, and this is log {ours}; put the files of \
+         one data directory back together, or remove sinks/{sink}.cursor"
+    )]
+    OtherLog {
+        /// Which sink.
+        sink: String,
+        /// Of which log the file is.
+        theirs: String,
+        /// Which log this is.
+        ours: String,
+    },
+    /// No thread could be started.
+    #[error("starting the sink {sink}: {source}")]
+    Spawn {
+        /// Which sink.
+        sink: &'static str,
+        /// What the system said.
+        source: std::io::Error,
+    },
+}
+
+/// Why a wish was not granted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SinkRefusal {
+    /// There is no sink of that name.
+    Unknown,
+    /// It cannot take anything now, for this reason.
+    Down(String),
+}
+
+/// From where on the log is to be kept for these sinks, told to the journal as it opens.
+pub fn retentions(data_dir: &Path, sinks: &[&str]) -> Result<Vec<Retention>, CursorError> {
+    let mut kept = Vec::new();
+    for sink in sinks {
+        let state = SinkState::read(data_dir, sink)?;
+        if state.as_ref().is_some_and(|it| it.mode == Mode::GivenUp) {
+            continue;
+        }
+        kept.push(Retention {
+            name: (*sink).to_owned(),
+            from: state.map_or(Lsn(0), |it| it.cursor()),
+        });
+    }
+    Ok(kept)
+}
+
+/// The sinks of a process.
+pub struct Sinks {
+    journal: Arc<Journal>,
+    settings: FeedSettings,
+    letters: Arc<DeadLetters>,
+    running: Arc<Mutex<Vec<Running>>>,
+    /// Dropped to end the look at the disk.
+    disk: Mutex<Option<(blocking::Sender<()>, JoinHandle<()>)>>,
+}
+
+#[derive(Debug)]
+struct Running {
+    control: Arc<Control>,
+    redrives: mpsc::Sender<Redrive>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Sinks {
+    /// None yet.
+    pub fn new(journal: Arc<Journal>, settings: FeedSettings) -> Result<Self, FeedError> {
+        let letters = DeadLetters::open(&settings.data_dir, settings.dead_letters_bytes_max)?;
+        Ok(Self {
+            journal,
+            settings,
+            letters: Arc::new(letters),
+            running: Arc::default(),
+            disk: Mutex::default(),
+        })
+    }
+
+    /// Starts a sink. The journal retains the log for it already: see [`retentions`].
+    pub fn start<C, D>(&self, sink: Sink<C, D>) -> Result<(), FeedError>
+    where
+        C: Convert,
+        D: Deliver<Item = C::Item>,
+    {
+        let name = sink.name;
+        let state = self.state_of(name)?;
+        let control = Arc::new(Control::new(name, sink.cursor, state.mode));
+        control.cursor_at(state.cursor());
+        control.told.lock().gaps.clone_from(&state.gaps);
+        let (redrives, asked) = mpsc::channel(1);
+        let runner = Runner {
+            journal: Arc::clone(&self.journal),
+            control: Arc::clone(&control),
+            letters: Arc::clone(&self.letters),
+            settings: RunSettings {
+                data_dir: self.settings.data_dir.clone(),
+                backoff: self.settings.backoff,
+                deliver_timeout: self.settings.deliver_timeout,
+            },
+            convert: Arc::new(Mutex::new(sink.convert)),
+            deliver: sink.deliver,
+            batching: sink.batching,
+            state,
+            saved: Instant::now(),
+            opened: false,
+            wanted: control.wanted.subscribe(),
+            redrives: asked,
+        };
+        let spawn = |source| FeedError::Spawn { sink: name, source };
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(spawn)?;
+        let thread = thread::Builder::new()
+            .name(format!("sink-{name}"))
+            .spawn(move || runtime.block_on(runner.run()))
+            .map_err(spawn)?;
+        self.running.lock().push(Running {
+            control,
+            redrives,
+            thread: Some(thread),
+        });
+        self.watch_disk()
+    }
+
+    fn state_of(&self, name: &'static str) -> Result<SinkState, FeedError> {
+        let log_id = self.journal.log_id();
+        let state = SinkState::read(&self.settings.data_dir, name)?
+            .unwrap_or_else(|| SinkState::new(name, log_id));
+        let ours = log_id_text(log_id);
+        if state.log_id == ours {
+            Ok(state)
+        } else {
+            Err(FeedError::OtherLog {
+                sink: name.to_owned(),
+                theirs: state.log_id,
+                ours,
+            })
+        }
+    }
+
+    /// Every sink, in the order of starting.
+    pub fn status(&self) -> Vec<SinkStatus> {
+        let durable = self.journal.durable_lsn();
+        let (now, sizes) = (self.journal.now(), self.letters.sizes());
+        let running = self.running.lock();
+        let status = |it: &Running| {
+            let bytes = sizes.get(it.control.name).copied().unwrap_or(0);
+            it.control.status(durable, now, bytes)
+        };
+        running.iter().map(status).collect()
+    }
+
+    /// Holds a sink; the log is kept for it.
+    pub fn pause(&self, name: &str) -> Result<SinkStatus, SinkRefusal> {
+        self.tell(name, Mode::Paused)
+    }
+
+    /// Lets a sink run, also one that was given up: it goes on where the log begins.
+    pub fn resume(&self, name: &str) -> Result<SinkStatus, SinkRefusal> {
+        self.tell(name, Mode::Run)
+    }
+
+    fn tell(&self, name: &str, mode: Mode) -> Result<SinkStatus, SinkRefusal> {
+        let control = self.control_of(name)?;
+        if control.mode() == Some(Mode::GivenUp) {
+            self.journal.retain_again(name);
+        }
+        control.wanted.send_if_modified(|wanted| {
+            let changes = *wanted != Wanted::Stop && *wanted != Wanted::Mode(mode);
+            if changes {
+                *wanted = Wanted::Mode(mode);
+            }
+            changes
+        });
+        let bytes = self.letters.sizes().get(name).copied().unwrap_or(0);
+        Ok(control.status(self.journal.durable_lsn(), self.journal.now(), bytes))
+    }
+
+    /// Drives a sink's dead letters from `from` to before `to` again.
+    pub async fn redrive(
+        &self,
+        name: &str,
+        from: Lsn,
+        to: Option<Lsn>,
+    ) -> Result<Redriven, SinkRefusal> {
+        let redrives = {
+            let running = self.running.lock();
+            let found = running.iter().find(|it| it.control.name == name);
+            found.ok_or(SinkRefusal::Unknown)?.redrives.clone()
+        };
+        let (answer, answered) = oneshot::channel();
+        let busy =
+            || SinkRefusal::Down("another redrive waits; try again once it is done".to_owned());
+        let redrive = Redrive { from, to, answer };
+        redrives.try_send(redrive).map_err(|_| busy())?;
+        // A sink that is down comes to it once it is back.
+        let waited = tokio::time::timeout(self.settings.deliver_timeout, answered).await;
+        match waited {
+            Ok(Ok(result)) => result.map_err(SinkRefusal::Down),
+            Ok(Err(_)) => Err(SinkRefusal::Down("the sink has ended".to_owned())),
+            Err(_) => Err(SinkRefusal::Down(
+                "the sink does not answer; the letters stay and are tried once it is back"
+                    .to_owned(),
+            )),
+        }
+    }
+
+    /// The dead letters of a sink from `from` to before `to`. Reads a file.
+    pub fn letters(
+        &self,
+        sink: &str,
+        from: Lsn,
+        to: Option<Lsn>,
+    ) -> Result<Vec<Letter>, LetterError> {
+        self.letters.of(sink, from, to)
+    }
+
+    /// The sinks that have dead letters, running or not.
+    pub fn with_letters(&self) -> Vec<String> {
+        let sizes = self.letters.sizes().into_iter();
+        sizes.filter(|it| it.1 > 0).map(|it| it.0).collect()
+    }
+
+    /// Whether there is a sink of this name.
+    pub fn has(&self, name: &str) -> bool {
+        self.control_of(name).is_ok()
+    }
+
+    fn control_of(&self, name: &str) -> Result<Arc<Control>, SinkRefusal> {
+        let running = self.running.lock();
+        let found = running.iter().find(|it| it.control.name == name);
+        let found = found.ok_or(SinkRefusal::Unknown)?;
+        Ok(Arc::clone(&found.control))
+    }
+
+    fn watch_disk(&self) -> Result<(), FeedError> {
+        let OnDiskFull::GiveUp(name) = &self.settings.on_disk_full else {
+            return Ok(());
+        };
+        let mut disk = self.disk.lock();
+        if disk.is_some() {
+            return Ok(());
+        }
+        let (stop, stopped) = blocking::channel();
+        let watch = DiskWatch {
+            name: name.clone(),
+            below_bytes: self.settings.give_up_below_bytes,
+            segment_bytes: self.settings.segment_bytes,
+            journal: Arc::clone(&self.journal),
+            running: Arc::clone(&self.running),
+        };
+        let thread = thread::Builder::new()
+            .name("sinks-disk".to_owned())
+            .spawn(move || watch.run(&stopped))
+            .map_err(|source| FeedError::Spawn {
+                sink: "(disk)",
+                source,
+            })?;
+        *disk = Some((stop, thread));
+        Ok(())
+    }
+
+    /// Ends every sink where it is; each goes on from there at the next start. Blocks.
+    pub fn stop(&self) {
+        if let Some((stop, thread)) = self.disk.lock().take() {
+            drop(stop);
+            let _ = thread.join();
+        }
+        let mut running = self.running.lock();
+        for sink in running.iter() {
+            sink.control.wanted.send_replace(Wanted::Stop);
+        }
+        for sink in running.iter_mut() {
+            if let Some(thread) = sink.thread.take() {
+                // A panic has stopped the process already.
+                let _ = thread.join();
+            }
+        }
+    }
+}
+
+impl Drop for Sinks {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+/// Gives a sink up when the disk is nearly full.
+struct DiskWatch {
+    name: String,
+    below_bytes: u64,
+    segment_bytes: u64,
+    journal: Arc<Journal>,
+    running: Arc<Mutex<Vec<Running>>>,
+}
+
+impl DiskWatch {
+    fn run(&self, stopped: &blocking::Receiver<()>) {
+        while stopped.recv_timeout(DISK_LOOK) == Err(blocking::RecvTimeoutError::Timeout) {
+            let free = self.journal.disk_free_bytes();
+            if free.is_some_and(|free| free < self.below_bytes) {
+                self.give_up(free.unwrap_or(0));
+            }
+        }
+    }
+
+    fn give_up(&self, free_bytes: u64) {
+        let control = {
+            let running = self.running.lock();
+            let found = running.iter().find(|it| it.control.name == self.name);
+            found.map(|it| Arc::clone(&it.control))
+        };
+        let Some(control) = control else { return };
+        let cursor = Lsn(control.cursor.load(std::sync::atomic::Ordering::Acquire));
+        let behind = self.journal.durable_lsn().0.saturating_sub(cursor.0);
+        if behind < self.segment_bytes {
+            return;
+        }
+        let given_up = control.wanted.send_if_modified(|wanted| {
+            let gives_up = matches!(wanted, Wanted::Mode(Mode::Run | Mode::Paused));
+            if gives_up {
+                *wanted = Wanted::Mode(Mode::GivenUp);
+            }
+            gives_up
+        });
+        if !given_up {
+            return;
+        }
+        self.journal.retention_ends(&self.name);
+        tracing::error!(
+            event = "sink_given_up",
+            sink = self.name,
+            cursor = cursor.0,
+            behind_bytes = behind,
+            free_bytes,
+            "the disk is nearly full and the log is no longer kept for this sink, as \
+             report.on_disk_full says; resume it once there is room, and it goes on where the log begins"
+        );
+        if let Err(error) = self.journal.let_go() {
+            tracing::warn!(event = "log_not_tidied", "{error}");
+        }
+    }
+}

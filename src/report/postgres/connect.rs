@@ -1,0 +1,94 @@
+//! Owns connections: TLS by rustls, and what every session is set to.
+//!
+//! Invariants: a server's certificate is always verified where TLS is used; the session ends by
+//! itself where this process has gone in the middle of a transaction.
+
+use super::fault::PostgresError;
+use super::settings::PostgresSettings;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use rustls::{ClientConfig, RootCertStore};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::task::JoinHandle;
+use tokio_postgres::{Client, Config};
+use tokio_postgres_rustls::MakeRustlsConnect;
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A connection.
+pub(super) struct Connected {
+    pub(super) client: Client,
+    driver: JoinHandle<()>,
+}
+
+impl Drop for Connected {
+    fn drop(&mut self) {
+        // A connection that hangs does not end by itself.
+        self.driver.abort();
+    }
+}
+
+/// What a URL says; `verify-ca` and `verify-full` are what `require` does here anyway.
+pub(super) fn config_of(url: &str) -> Option<Config> {
+    let url = url
+        .replace("sslmode=verify-full", "sslmode=require")
+        .replace("sslmode=verify-ca", "sslmode=require");
+    url.parse().ok()
+}
+
+/// Connects.
+pub(super) async fn connect(
+    settings: &PostgresSettings,
+    url: &str,
+) -> Result<Connected, PostgresError> {
+    let mut config = config_of(url).ok_or(PostgresError::Url)?;
+    config
+        .application_name("holdfast")
+        .connect_timeout(CONNECT_TIMEOUT)
+        .keepalives_idle(Duration::from_secs(10))
+        .keepalives_interval(Duration::from_secs(5))
+        .keepalives_retries(3);
+    let tls = MakeRustlsConnect::new(tls_config(settings.ca_file.as_deref())?);
+    let connected = config.connect(tls).await;
+    let (client, connection) = connected.map_err(PostgresError::doing("connecting"))?;
+    let driver = tokio::spawn(async move {
+        if let Err(error) = connection.await {
+            tracing::debug!(event = "postgres_connection_ended", "{error}");
+        }
+    });
+    let connected = Connected { client, driver };
+    connected
+        .client
+        .batch_execute(
+            "SET idle_in_transaction_session_timeout = '30s'; SET TIME ZONE 'UTC'; \
+             SET client_min_messages = 'warning'",
+        )
+        .await
+        .map_err(PostgresError::doing("setting the session up"))?;
+    Ok(connected)
+}
+
+fn tls_config(ca_file: Option<&Path>) -> Result<ClientConfig, PostgresError> {
+    let mut roots = RootCertStore::empty();
+    match ca_file {
+        None => roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned()),
+        Some(path) => {
+            let unusable =
+                |what: String| PostgresError::Authorities(format!("{}: {what}", path.display()));
+            let certificates =
+                CertificateDer::pem_file_iter(path).map_err(|error| unusable(error.to_string()))?;
+            for certificate in certificates {
+                let certificate = certificate.map_err(|error| unusable(error.to_string()))?;
+                let added = roots.add(certificate);
+                added.map_err(|error| unusable(error.to_string()))?;
+            }
+        }
+    }
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .expect("the provider has what the default versions need");
+    Ok(builder.with_root_certificates(roots).with_no_client_auth())
+}

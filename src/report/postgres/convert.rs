@@ -1,0 +1,659 @@
+//! Owns what becomes of an event in PostgreSQL: its rows.
+//!
+//! Invariant: rows are a function of the event, and of what of its purchase had happened up to the
+//! event and cannot change any more ([`Journal::purchase_as_of`]): the same event makes the same
+//! rows, today, after a crash, and out of the dead letters. The sink needs no state of its own for
+//! it, and can begin in the middle of a purchase's life.
+
+use super::encode::Tuple;
+use super::rows::{
+    ACTIONS, AUDIT, Attempt, AttemptResult, Booking, Entry, PromotionUse, REWARDS, Risk, Rows,
+    Transaction,
+};
+use crate::engine::event::{
+    AttemptRefused, Clawback, DisputeClosed, DisputeOutcome, Event, Flow, HoldPlaced, Origin,
+    PaymentCaptured, PaymentStarted, RefundStarted, ReviewVerdict,
+};
+use crate::engine::lifecycle::Step;
+
+use crate::engine::view::HistoryEntry;
+use crate::ids::{Lsn, PurchaseId};
+use crate::journal::{Journal, PurchaseAsOf};
+use crate::money::Amount;
+use crate::receipts::Sealer;
+use crate::report::event_json;
+use crate::report::feed::sink::{Convert, Fed, Unfit};
+use crate::time::UnixMs;
+use std::sync::Arc;
+
+/// The currency of reward tokens in the ledger.
+const TOKENS: &str = "TOKENS";
+
+/// The reason of attempts that a risk rule blocked.
+const RISK_BLOCKED: &str = "risk_blocked";
+
+/// Makes rows.
+pub struct ToRows {
+    journal: Arc<Journal>,
+    sealer: Sealer,
+}
+
+impl ToRows {
+    pub(super) fn new(journal: Arc<Journal>, sealer: Sealer) -> Self {
+        Self { journal, sealer }
+    }
+}
+
+impl Convert for ToRows {
+    type Item = Rows;
+
+    fn convert(&mut self, fed: &Fed) -> Result<Option<Rows>, Unfit> {
+        let at = Place {
+            lsn: fed.entry.lsn,
+            at: fed.entry.at,
+        };
+        let mut rows = Rows::default();
+        audit(fed, &mut rows.audit);
+        self.fill(&fed.entry.event, at, &mut rows)?;
+        Ok(Some(rows))
+    }
+
+    fn bytes(rows: &Rows) -> usize {
+        rows.bytes()
+    }
+}
+
+/// Where and when an event happened.
+#[derive(Copy, Clone)]
+struct Place {
+    lsn: Lsn,
+    at: UnixMs,
+}
+
+fn audit(fed: &Fed, into: &mut Vec<u8>) {
+    let event = &fed.entry.event;
+    let json = event_json(&fed.entry).to_string();
+    into.reserve(json.len() + 160);
+    let purchase = event.step().map(|(purchase, _)| purchase.to_string());
+    Tuple::new(into, AUDIT.columns.len())
+        .lsn(fed.entry.lsn)
+        .instant(fed.entry.at)
+        .text(event.kind())
+        .text_or_null(event.user().map(crate::ids::UserId::as_str))
+        .text_or_null(purchase.as_deref())
+        .json(&json);
+}
+
+impl ToRows {
+    fn fill(&self, event: &Event, place: Place, rows: &mut Rows) -> Result<(), Unfit> {
+        match event {
+            Event::HoldPlaced(it) => hold_placed(it, place, rows),
+            Event::HoldReleased(it) => {
+                action(
+                    place,
+                    it.user.as_str(),
+                    "hold_released",
+                    &it.origin,
+                    None,
+                    Some(it.purchase),
+                    rows,
+                );
+                self.promotion_back(it.purchase, place, rows)?;
+            }
+            Event::HoldExpired(it) => self.promotion_back(it.purchase, place, rows)?,
+            Event::PaymentVoided(it) => self.promotion_back(it.purchase, place, rows)?,
+            Event::PaymentStarted(it) => self.payment_started(it, place, rows)?,
+            Event::PaymentDeclined(it) => {
+                let known = self.known(it.purchase, place)?;
+                let reason = it.cause.as_str().to_owned();
+                end_buy(&known, AttemptResult::Failed, Some(reason), place, rows)?;
+                rows.risk = Some(Risk {
+                    declines: 1,
+                    ..Risk::none(it.user.as_str(), place.lsn)
+                });
+                self.promotion_back(it.purchase, place, rows)?;
+            }
+            Event::VoidStarted(it) => {
+                let known = self.known(it.purchase, place)?;
+                let reason = it.cause.as_str().to_owned();
+                end_buy(&known, AttemptResult::Failed, Some(reason), place, rows)?;
+            }
+            Event::ReviewDecided(it) => {
+                if let ReviewVerdict::Rejected(_) = it.verdict {
+                    let known = self.known(it.purchase, place)?;
+                    let reason = Some("review_rejected".to_owned());
+                    end_buy(&known, AttemptResult::Failed, reason, place, rows)?;
+                }
+            }
+            Event::PaymentCaptured(it) => self.captured(it, place, rows)?,
+            Event::RefundStarted(it) => self.refund_started(it, place, rows)?,
+            Event::RefundSucceeded(it) => {
+                let known = self.known(it.purchase, place)?;
+                end_refund(&known, it.number, AttemptResult::Success, None, place, rows)?;
+                self.refunded(&known, it.amount, it.clawback, place, rows)?;
+            }
+            Event::RefundFailed(it) => {
+                let known = self.known(it.purchase, place)?;
+                let reason = it.code.as_ref().map(ToString::to_string);
+                end_refund(
+                    &known,
+                    it.number,
+                    AttemptResult::Failed,
+                    reason,
+                    place,
+                    rows,
+                )?;
+            }
+            Event::DisputeOpened(it) => {
+                let mut row = self.transaction(&self.known(it.purchase, place)?, place)?;
+                row.dispute = Some(("opened", place.lsn));
+                rows.transaction = Some(Box::new(row));
+                rows.risk = Some(Risk {
+                    disputes: 1,
+                    ..Risk::none(it.user.as_str(), place.lsn)
+                });
+            }
+            Event::DisputeClosed(it) => self.dispute_closed(it, place, rows)?,
+            Event::TokensSpent(it) => tokens_spent(it, place, rows),
+            Event::AttemptRefused(it) => refused(it, place, rows),
+            Event::ProductSet(_)
+            | Event::PromotionSet(_)
+            | Event::PaymentAuthorized(_)
+            | Event::CaptureStarted(_)
+            | Event::VoidStuck(_)
+            | Event::ReviewOpened(_)
+            | Event::WebhookReceived(_)
+            | Event::LimitsSet(_)
+            | Event::AdminRefused(_)
+            | Event::AdminActed(_) => {}
+        }
+        Ok(())
+    }
+
+    fn known(&self, purchase: PurchaseId, place: Place) -> Result<PurchaseAsOf, Unfit> {
+        let known = self.journal.purchase_as_of(purchase, place.lsn);
+        known.ok_or_else(|| Unfit(format!("the purchase {purchase} is not known")))
+    }
+
+    fn promotion_back(&self, id: PurchaseId, place: Place, rows: &mut Rows) -> Result<(), Unfit> {
+        let known = self.known(id, place)?;
+        rows.promotion = known.view.promotion.map(|code| PromotionUse {
+            purchase: id.to_string(),
+            code: code.to_string(),
+            user: known.view.user.to_string(),
+            used: None,
+            given_back: Some((place.lsn, place.at)),
+        });
+        Ok(())
+    }
+
+    fn payment_started(
+        &self,
+        it: &PaymentStarted,
+        place: Place,
+        rows: &mut Rows,
+    ) -> Result<(), Unfit> {
+        let known = self.known(it.purchase, place)?;
+        let view = &known.view;
+        rows.attempt = Some(Box::new(Attempt {
+            result: AttemptResult::Pending,
+            user: Some(it.user.to_string()),
+            product: Some(view.product.to_string()),
+            quantity: Some(view.quantity),
+            purchase: Some(it.purchase.to_string()),
+            amount: Some(it.quote.amount.get()),
+            currency: Some(it.quote.currency.to_string()),
+            promotion: view.promotion.as_ref().map(ToString::to_string),
+            card: Some(it.card.as_str().to_owned()),
+            ..from_origin(place, Flow::Buy, &it.origin)
+        }));
+        let (user, product) = (it.user.as_str(), Some(view.product.as_str()));
+        action(
+            place,
+            user,
+            "payment_started",
+            &it.origin,
+            product,
+            Some(it.purchase),
+            rows,
+        );
+        Ok(())
+    }
+
+    fn captured(&self, it: &PaymentCaptured, place: Place, rows: &mut Rows) -> Result<(), Unfit> {
+        let known = self.known(it.purchase, place)?;
+        end_buy(&known, AttemptResult::Success, None, place, rows)?;
+        rows.transaction = Some(Box::new(self.transaction(&known, place)?));
+        let (granted, paid) = (count(it.tokens.get())?, count(it.debt_paid.get())?);
+        let purchase = it.purchase.to_string();
+        let currency = known.view.quote.currency.to_string();
+        let amount = known.view.quote.amount.get();
+        let booking = Booking {
+            lsn: place.lsn,
+            at: place.at,
+            purchase: Some(&purchase),
+            user: it.user.as_str(),
+        };
+        let entries = [
+            entry("cash_clearing", &currency, amount),
+            entry("revenue", &currency, -amount),
+            entry("token_grants", TOKENS, granted),
+            entry("token_liability", TOKENS, paid - granted),
+            entry("token_receivable", TOKENS, -paid),
+        ];
+        booking.write(&entries, &mut rows.ledger);
+        if granted != 0 {
+            reward(&booking, "granted", granted - paid, -paid, &mut rows.reward);
+        }
+        Ok(())
+    }
+
+    fn refund_started(
+        &self,
+        it: &RefundStarted,
+        place: Place,
+        rows: &mut Rows,
+    ) -> Result<(), Unfit> {
+        let known = self.known(it.purchase, place)?;
+        let row = refund_attempt(&known, it.amount, place);
+        rows.attempt = Some(Box::new(Attempt {
+            request: Some(it.by.request.to_string()),
+            owner: Some(it.by.owner.to_string()),
+            ..row
+        }));
+        Ok(())
+    }
+
+    fn refunded(
+        &self,
+        known: &PurchaseAsOf,
+        amount: Amount,
+        clawback: Clawback,
+        place: Place,
+        rows: &mut Rows,
+    ) -> Result<(), Unfit> {
+        let mut row = self.transaction(known, place)?;
+        row.refunded = amount.get();
+        let amount = row.refunded;
+        let moved = [
+            entry("refunds", &row.currency, amount),
+            entry("cash_clearing", &row.currency, -amount),
+        ];
+        goes_back(&row, moved, clawback, place, rows)?;
+        rows.transaction = Some(Box::new(row));
+        Ok(())
+    }
+
+    fn dispute_closed(
+        &self,
+        it: &DisputeClosed,
+        place: Place,
+        rows: &mut Rows,
+    ) -> Result<(), Unfit> {
+        let known = self.known(it.purchase, place)?;
+        let mut row = self.transaction(&known, place)?;
+        if it.outcome == DisputeOutcome::Lost {
+            row.dispute = Some(("lost", place.lsn));
+            // What a lost dispute takes is what was left of the purchase by then.
+            row.charged_back = row.amount - known.refunded.get();
+            let amount = row.charged_back;
+            let moved = [
+                entry("chargebacks", &row.currency, amount),
+                entry("cash_clearing", &row.currency, -amount),
+            ];
+            goes_back(&row, moved, it.clawback, place, rows)?;
+            rows.risk = Some(Risk {
+                chargebacks: 1,
+                ..Risk::none(it.user.as_str(), place.lsn)
+            });
+        } else {
+            row.dispute = Some(("won", place.lsn));
+        }
+        rows.transaction = Some(Box::new(row));
+        Ok(())
+    }
+
+    /// The purchase as captured; what an event adds is the caller's.
+    fn transaction(&self, known: &PurchaseAsOf, place: Place) -> Result<Transaction, Unfit> {
+        let view = &known.view;
+        let unfit = |what: &str| Unfit(format!("the purchase {} {what}", view.purchase));
+        let sealed = self.sealer.receipt(view);
+        let sealed = sealed.map_err(|error| Unfit(error.to_string()))?;
+        let receipt = sealed.ok_or_else(|| unfit("was not captured"))?;
+        let captured = stepped(&view.history, Step::PaymentCaptured, 1);
+        let captured = captured.ok_or_else(|| unfit("has no capture in its history"))?;
+        Ok(Transaction {
+            purchase: view.purchase.to_string(),
+            user: view.user.to_string(),
+            product: view.product.to_string(),
+            quantity: view.quantity,
+            currency: view.quote.currency.to_string(),
+            unit_price: view.quote.unit_price.get(),
+            discount: view.quote.discount.get(),
+            amount: view.quote.amount.get(),
+            promotion: view.promotion.as_ref().map(ToString::to_string),
+            card: view.card.as_ref().map(|it| it.as_str().to_owned()),
+            authorization: view.authorization.as_ref().map(ToString::to_string),
+            capture: view.capture.as_ref().map(ToString::to_string),
+            captured_lsn: captured.lsn,
+            captured_at: captured.at,
+            receipt: receipt.receipt.receipt().to_string(),
+            integrity_hash: receipt.integrity_hash,
+            receipt_key: receipt.key_id.to_string(),
+            hmac: receipt.hmac,
+            signing_key: view.signing_key.as_ref().map(ToString::to_string),
+            signature: receipt.ed25519.map(|it| it.signature),
+            refunded: 0,
+            charged_back: 0,
+            dispute: None,
+            updated: place.lsn,
+        })
+    }
+}
+
+fn hold_placed(it: &HoldPlaced, place: Place, rows: &mut Rows) {
+    // A buy's hold is a part of the buy, whose attempt is its payment.
+    if it.flow == Flow::Hold {
+        rows.attempt = Some(Box::new(Attempt {
+            result: AttemptResult::Success,
+            user: Some(it.user.to_string()),
+            product: Some(it.product.to_string()),
+            quantity: Some(it.quantity),
+            purchase: Some(it.purchase.to_string()),
+            amount: Some(it.quote.amount.get()),
+            currency: Some(it.quote.currency.to_string()),
+            promotion: it.promotion.as_ref().map(ToString::to_string),
+            ended: Some((place.lsn, place.at)),
+            ..from_origin(place, it.flow, &it.origin)
+        }));
+        let (user, product) = (it.user.as_str(), Some(it.product.as_str()));
+        action(
+            place,
+            user,
+            "hold_placed",
+            &it.origin,
+            product,
+            Some(it.purchase),
+            rows,
+        );
+    }
+    rows.promotion = it.promotion.as_ref().map(|code| PromotionUse {
+        purchase: it.purchase.to_string(),
+        code: code.to_string(),
+        user: it.user.to_string(),
+        used: Some((place.lsn, place.at)),
+        given_back: None,
+    });
+}
+
+fn refused(it: &AttemptRefused, place: Place, rows: &mut Rows) {
+    rows.attempt = Some(Box::new(Attempt {
+        result: AttemptResult::Refused,
+        reason: Some(it.reason.reason().to_owned()),
+        user: it.user.as_ref().map(ToString::to_string),
+        product: it.product.as_ref().map(ToString::to_string),
+        quantity: Some(it.quantity),
+        card: it.card.as_ref().map(|it| it.as_str().to_owned()),
+        ended: Some((place.lsn, place.at)),
+        ..from_origin(place, it.flow, &it.origin)
+    }));
+    let Some(user) = &it.user else { return };
+    let product = it.product.as_ref().map(crate::ids::ProductId::as_str);
+    action(
+        place,
+        user.as_str(),
+        "attempt_refused",
+        &it.origin,
+        product,
+        None,
+        rows,
+    );
+    if it.reason.reason() == RISK_BLOCKED {
+        rows.risk = Some(Risk {
+            blocks: 1,
+            ..Risk::none(user.as_str(), place.lsn)
+        });
+    }
+}
+
+fn tokens_spent(it: &crate::engine::event::TokensSpent, place: Place, rows: &mut Rows) {
+    rows.attempt = Some(Box::new(Attempt {
+        result: AttemptResult::Success,
+        user: Some(it.user.to_string()),
+        ended: Some((place.lsn, place.at)),
+        ..from_origin(place, Flow::Reward, &it.origin)
+    }));
+    action(
+        place,
+        it.user.as_str(),
+        "tokens_spent",
+        &it.origin,
+        None,
+        None,
+        rows,
+    );
+    let tokens = i64::try_from(it.tokens.get()).unwrap_or(i64::MAX);
+    let booking = Booking {
+        lsn: place.lsn,
+        at: place.at,
+        purchase: None,
+        user: it.user.as_str(),
+    };
+    let entries = [
+        entry("token_liability", TOKENS, tokens),
+        entry("token_redemptions", TOKENS, -tokens),
+    ];
+    booking.write(&entries, &mut rows.ledger);
+    reward(&booking, "spent", -tokens, 0, &mut rows.reward);
+}
+
+/// Books money that goes back, and the reward tokens that are asked back with it.
+fn goes_back(
+    row: &Transaction,
+    [to, from]: [Entry<'_>; 2],
+    clawback: Clawback,
+    place: Place,
+    rows: &mut Rows,
+) -> Result<(), Unfit> {
+    let (recovered, shortfall) = (
+        count(clawback.recovered.get())?,
+        count(clawback.shortfall.get())?,
+    );
+    let booking = Booking {
+        lsn: place.lsn,
+        at: place.at,
+        purchase: Some(&row.purchase),
+        user: &row.user,
+    };
+    let entries = [
+        to,
+        from,
+        entry("token_liability", TOKENS, recovered),
+        entry("token_receivable", TOKENS, shortfall),
+        entry("token_grants", TOKENS, -recovered - shortfall),
+    ];
+    booking.write(&entries, &mut rows.ledger);
+    if recovered != 0 || shortfall != 0 {
+        reward(
+            &booking,
+            "clawed_back",
+            -recovered,
+            shortfall,
+            &mut rows.reward,
+        );
+    }
+    Ok(())
+}
+
+const fn entry<'e>(account: &'static str, currency: &'e str, amount: i64) -> Entry<'e> {
+    Entry {
+        account,
+        currency,
+        amount,
+    }
+}
+
+fn reward(booking: &Booking<'_>, reason: &str, tokens: i64, debt: i64, into: &mut Vec<u8>) {
+    Tuple::new(into, REWARDS.columns.len())
+        .lsn(booking.lsn)
+        .instant(booking.at)
+        .text(booking.user)
+        .text(reason)
+        .text_or_null(booking.purchase)
+        .bigint(tokens)
+        .bigint(debt);
+}
+
+fn action(
+    place: Place,
+    user: &str,
+    action: &str,
+    origin: &Origin,
+    product: Option<&str>,
+    purchase: Option<PurchaseId>,
+    rows: &mut Rows,
+) {
+    Tuple::new(&mut rows.action, ACTIONS.columns.len())
+        .lsn(place.lsn)
+        .instant(place.at)
+        .text(user)
+        .text(action)
+        .text_or_null(product)
+        .text_or_null(purchase.map(|it| it.to_string()).as_deref())
+        .text_or_null(origin.ip.map(|it| it.to_string()).as_deref())
+        .text_or_null(origin.device.as_ref().map(crate::ids::DeviceId::as_str));
+}
+
+/// An attempt of which only where it came from is known.
+fn from_origin(place: Place, flow: Flow, origin: &Origin) -> Attempt {
+    Attempt {
+        ip: origin.ip.map(|it| it.to_string()),
+        device: origin.device.as_ref().map(ToString::to_string),
+        request: Some(origin.request.to_string()),
+        owner: Some(origin.owner.to_string()),
+        ..blank(place, flow)
+    }
+}
+
+fn blank(place: Place, flow: Flow) -> Attempt {
+    Attempt {
+        lsn: place.lsn,
+        at: place.at,
+        flow: flow.as_str(),
+        result: AttemptResult::Pending,
+        reason: None,
+        user: None,
+        product: None,
+        quantity: None,
+        purchase: None,
+        amount: None,
+        currency: None,
+        promotion: None,
+        card: None,
+        ip: None,
+        device: None,
+        request: None,
+        owner: None,
+        ended: None,
+    }
+}
+
+/// The row of a payment, if the event at `place` is what ended it: giving an authorization back may
+/// begin more than once. It is written whole, so that it stands
+/// even where its beginning does not, for one reason or another.
+fn end_buy(
+    known: &PurchaseAsOf,
+    result: AttemptResult,
+    reason: Option<String>,
+    place: Place,
+    rows: &mut Rows,
+) -> Result<(), Unfit> {
+    let view = &known.view;
+    let started = stepped(&view.history, Step::PaymentStarted, 1)
+        .ok_or_else(|| Unfit(format!("the payment of {} never started", view.purchase)))?;
+    let ends = |entry: &&HistoryEntry| {
+        matches!(
+            entry.step,
+            Step::PaymentCaptured
+                | Step::PaymentDeclined
+                | Step::VoidStarted
+                | Step::ReviewRejected
+        )
+    };
+    if view.history.iter().find(ends).map(|entry| entry.lsn) != Some(place.lsn) {
+        return Ok(());
+    }
+    rows.attempt = Some(Box::new(Attempt {
+        result,
+        reason,
+        user: Some(view.user.to_string()),
+        product: Some(view.product.to_string()),
+        quantity: Some(view.quantity),
+        purchase: Some(view.purchase.to_string()),
+        amount: Some(view.quote.amount.get()),
+        currency: Some(view.quote.currency.to_string()),
+        promotion: view.promotion.as_ref().map(ToString::to_string),
+        card: view.card.as_ref().map(|it| it.as_str().to_owned()),
+        request: view.request.map(|it| it.to_string()),
+        ended: Some((place.lsn, place.at)),
+        ..blank(of(started), Flow::Buy)
+    }));
+    Ok(())
+}
+
+fn end_refund(
+    known: &PurchaseAsOf,
+    number: u32,
+    result: AttemptResult,
+    reason: Option<String>,
+    place: Place,
+    rows: &mut Rows,
+) -> Result<(), Unfit> {
+    let view = &known.view;
+    let nth = usize::try_from(number).unwrap_or(usize::MAX);
+    let started = stepped(&view.history, Step::RefundStarted, nth).ok_or_else(|| {
+        Unfit(format!(
+            "refund {number} of {} never started",
+            view.purchase
+        ))
+    })?;
+    let amount = known.amount_of(number);
+    let amount = amount.ok_or_else(|| Unfit(format!("refund {number} has no amount")))?;
+    rows.attempt = Some(Box::new(Attempt {
+        result,
+        reason,
+        ended: Some((place.lsn, place.at)),
+        ..refund_attempt(known, amount, of(started))
+    }));
+    Ok(())
+}
+
+fn refund_attempt(known: &PurchaseAsOf, amount: Amount, place: Place) -> Attempt {
+    let view = &known.view;
+    Attempt {
+        user: Some(view.user.to_string()),
+        product: Some(view.product.to_string()),
+        quantity: Some(view.quantity),
+        purchase: Some(view.purchase.to_string()),
+        amount: Some(amount.get()),
+        currency: Some(view.quote.currency.to_string()),
+        ..blank(place, Flow::Refund)
+    }
+}
+
+/// The `nth` time that this step was taken, from 1.
+fn stepped(history: &[HistoryEntry], step: Step, nth: usize) -> Option<&HistoryEntry> {
+    let mut taken = history.iter().filter(|entry| entry.step == step);
+    taken.nth(nth.checked_sub(1)?)
+}
+
+fn of(entry: &HistoryEntry) -> Place {
+    Place {
+        lsn: entry.lsn,
+        at: entry.at,
+    }
+}
+
+fn count(tokens: u64) -> Result<i64, Unfit> {
+    i64::try_from(tokens).map_err(|_| Unfit("more tokens than can be counted".to_owned()))
+}

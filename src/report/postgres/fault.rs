@@ -1,0 +1,116 @@
+//! Owns what can go wrong with PostgreSQL, and what it means.
+
+use crate::report::feed::sink::Class;
+use tokio_postgres::error::SqlState;
+
+/// Why something did not work.
+#[derive(Debug, thiserror::Error)]
+pub enum PostgresError {
+    /// The database, or the way to it.
+    #[error("{doing}: {}", told(.source))]
+    Database {
+        /// What was tried.
+        doing: &'static str,
+        /// What the driver says.
+        source: tokio_postgres::Error,
+    },
+    /// The URL cannot be used.
+    #[error("report.postgres.url is no URL of a PostgreSQL server")]
+    Url,
+    /// The authorities' certificates cannot be used.
+    #[error("report.postgres.ca_file: {0}")]
+    Authorities(String),
+    /// A migration failed.
+    #[error(
+        "the schema cannot be brought up to date: {0}; run what `holdfast schema postgres` prints as its owner, or correct report.postgres.migrator_url"
+    )]
+    Migration(String),
+    /// The way to the database broke during a migration.
+    #[error("bringing the schema up to date: {0}")]
+    MigrationCutOff(String),
+    /// The tables are another log's.
+    #[error(
+        "the tables are of log {theirs}, and this is log {ours}; give this one a database of its own"
+    )]
+    OtherLog {
+        /// Whose they are.
+        theirs: String,
+        /// Which log this is.
+        ours: String,
+    },
+    /// Somebody else moved the cursor.
+    #[error("the cursor stands at {found}, and {expected} was expected; somebody else writes, too")]
+    CursorElsewhere {
+        /// Where it stands.
+        found: i64,
+        /// Where it was left.
+        expected: i64,
+    },
+    /// It was not opened after an error.
+    #[error("there is no connection")]
+    NotOpen,
+}
+
+impl PostgresError {
+    pub(super) fn doing(doing: &'static str) -> impl FnOnce(tokio_postgres::Error) -> Self {
+        move |source| Self::Database { doing, source }
+    }
+
+    pub(super) fn of_migration(error: &refinery::Error) -> Self {
+        use std::error::Error;
+        let mut text = error.to_string();
+        let mut inner = error.source();
+        let mut refused = inner.is_none();
+        while let Some(cause) = inner {
+            if let Some(cause) = cause.downcast_ref::<tokio_postgres::Error>() {
+                refused |= cause
+                    .code()
+                    .is_some_and(|code| class_of(code) != Class::Retriable);
+                text = format!("{text}: {}", told(cause));
+            }
+            inner = cause.source();
+        }
+        if refused {
+            Self::Migration(text)
+        } else {
+            Self::MigrationCutOff(text)
+        }
+    }
+
+    /// What it means.
+    pub(super) fn class(&self) -> Class {
+        match self {
+            Self::Database { source, .. } => source.code().map_or(Class::Retriable, class_of),
+            Self::Url | Self::Authorities(_) | Self::Migration(_) | Self::OtherLog { .. } => {
+                Class::Misconfigured
+            }
+            Self::CursorElsewhere { .. } | Self::NotOpen | Self::MigrationCutOff(_) => {
+                Class::Retriable
+            }
+        }
+    }
+}
+
+/// By the first two characters, PostgreSQL says what kind of error it is.
+fn class_of(code: &SqlState) -> Class {
+    match code.code().get(..2).unwrap_or_default() {
+        // The data: a value, a constraint, a check of a view, a limit of a row.
+        "22" | "23" | "44" | "54" | "P0" => Class::Rejected,
+        // Who may, what there is: no row is at fault.
+        "28" | "3D" | "3F" | "42" | "0A" | "0L" | "0P" => Class::Misconfigured,
+        _ => Class::Retriable,
+    }
+}
+
+/// The database's own words where it said any, without the row it was about.
+fn told(error: &tokio_postgres::Error) -> String {
+    if let Some(told) = error.as_db_error() {
+        let place = match (told.table(), told.constraint()) {
+            (Some(table), Some(constraint)) => format!(" ({table}, {constraint})"),
+            (Some(table), None) => format!(" ({table})"),
+            _ => String::new(),
+        };
+        return format!("{} {}{place}", told.code().code(), told.message());
+    }
+    super::super::feed::chain(error)
+}

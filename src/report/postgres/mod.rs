@@ -1,0 +1,45 @@
+//! The PostgreSQL sink: every event as rows of the schema `holdfast`, exactly once.
+//!
+//! `convert` makes rows, `deliver` writes them with the cursor in one transaction, `fault` says
+//! what an error means; `rows` and `encode` are the rows' shapes, `schema` the migrations,
+//! `connect` connections and TLS. What the tables mean is told in `docs/reporting.md`.
+
+mod connect;
+mod convert;
+mod deliver;
+mod encode;
+mod fault;
+mod rows;
+mod schema;
+mod settings;
+
+use super::feed::sink::{Batching, Kept, Sink};
+use crate::journal::Journal;
+use crate::receipts::Sealer;
+use std::sync::Arc;
+
+pub use convert::ToRows;
+pub use deliver::Writer;
+pub use fault::PostgresError;
+pub use rows::Rows;
+pub use schema::{is_url, script};
+pub use settings::{Migrate, PostgresSettings};
+
+/// The sink's name.
+pub const NAME: &str = "postgres";
+
+/// The sink. It shows purchases as `journal` knows them, with receipts as `sealer` seals them.
+pub fn sink(
+    settings: PostgresSettings,
+    batching: Batching,
+    journal: Arc<Journal>,
+    sealer: Sealer,
+) -> Sink<ToRows, Writer> {
+    Sink {
+        name: NAME,
+        convert: ToRows::new(journal, sealer),
+        deliver: Writer::new(settings),
+        cursor: Kept::InSink,
+        batching,
+    }
+}

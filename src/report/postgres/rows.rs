@@ -1,0 +1,512 @@
+//! Owns the rows: what stands in each table, how rows of one batch come together, and their order
+//! of columns.
+//!
+//! Invariants: what is written of an event never changes (audit, actions, rewards, ledger) or
+//! commutes: sums are added, an end is set once, a dispute's later word wins by its LSN. So an
+//! event may come late, out of the dead letters, and the tables end up the same.
+
+use super::encode::{Tuple, bigint};
+use crate::ids::Lsn;
+use crate::time::UnixMs;
+use std::collections::BTreeMap;
+
+/// A table with its columns, in the order in which tuples have them.
+#[derive(Debug)]
+pub(super) struct Table {
+    pub(super) name: &'static str,
+    pub(super) columns: &'static [&'static str],
+}
+
+pub(super) const AUDIT: Table = Table {
+    name: "audit_log",
+    columns: &["lsn", "at", "kind", "user_id", "purchase_id", "event"],
+};
+pub(super) const ACTIONS: Table = Table {
+    name: "user_actions",
+    columns: &[
+        "lsn",
+        "at",
+        "user_id",
+        "action",
+        "product_id",
+        "purchase_id",
+        "ip",
+        "device_id",
+    ],
+};
+pub(super) const REWARDS: Table = Table {
+    name: "user_rewards",
+    columns: &[
+        "lsn",
+        "at",
+        "user_id",
+        "reason",
+        "purchase_id",
+        "tokens",
+        "debt",
+    ],
+};
+pub(super) const LEDGER: Table = Table {
+    name: "ledger_entries",
+    columns: &[
+        "lsn",
+        "entry",
+        "at",
+        "purchase_id",
+        "user_id",
+        "account",
+        "currency",
+        "amount",
+    ],
+};
+pub(super) const ATTEMPTS: Table = Table {
+    name: "purchase_attempts",
+    columns: &[
+        "lsn",
+        "at",
+        "flow",
+        "result",
+        "reason",
+        "user_id",
+        "product_id",
+        "quantity",
+        "purchase_id",
+        "amount",
+        "currency",
+        "promotion_code",
+        "card_token",
+        "ip",
+        "device_id",
+        "request_id",
+        "key_owner",
+        "ended_lsn",
+        "ended_at",
+    ],
+};
+pub(super) const TRANSACTIONS: Table = Table {
+    name: "shop_transactions",
+    columns: &[
+        "purchase_id",
+        "user_id",
+        "product_id",
+        "quantity",
+        "currency",
+        "unit_price",
+        "discount",
+        "amount",
+        "promotion_code",
+        "card_token",
+        "authorization_id",
+        "capture_id",
+        "captured_lsn",
+        "captured_at",
+        "receipt_id",
+        "integrity_hash",
+        "receipt_key_id",
+        "receipt_hmac",
+        "signing_key_id",
+        "receipt_signature",
+        "refunded_amount",
+        "charged_back_amount",
+        "dispute",
+        "dispute_lsn",
+        "updated_lsn",
+    ],
+};
+pub(super) const USES: Table = Table {
+    name: "promotion_uses",
+    columns: &[
+        "purchase_id",
+        "promotion_code",
+        "user_id",
+        "used_lsn",
+        "used_at",
+        "given_back_lsn",
+        "given_back_at",
+    ],
+};
+pub(super) const RISK: Table = Table {
+    name: "risk_profiles",
+    columns: &[
+        "user_id",
+        "declines",
+        "risk_blocks",
+        "disputes",
+        "chargebacks",
+        "updated_lsn",
+    ],
+};
+
+/// What becomes of one event.
+#[derive(Debug, Default)]
+pub struct Rows {
+    /// Tuples of the tables to which rows are only added.
+    pub(super) audit: Vec<u8>,
+    pub(super) action: Vec<u8>,
+    pub(super) reward: Vec<u8>,
+    pub(super) ledger: Vec<u8>,
+    /// Rows that other events add to.
+    pub(super) attempt: Option<Box<Attempt>>,
+    pub(super) transaction: Option<Box<Transaction>>,
+    pub(super) promotion: Option<PromotionUse>,
+    pub(super) risk: Option<Risk>,
+}
+
+impl Rows {
+    /// About how many bytes it takes.
+    pub(super) fn bytes(&self) -> usize {
+        let encoded = self.audit.len() + self.action.len() + self.reward.len() + self.ledger.len();
+        let boxed = usize::from(self.attempt.is_some()) + usize::from(self.transaction.is_some());
+        encoded + 256 * boxed
+    }
+}
+
+/// How an attempt stands.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub(super) enum AttemptResult {
+    Pending,
+    Success,
+    Refused,
+    Failed,
+}
+
+impl AttemptResult {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Success => "success",
+            Self::Refused => "refused",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+/// A row of `purchase_attempts`.
+#[derive(Clone, Debug)]
+pub(super) struct Attempt {
+    pub(super) lsn: Lsn,
+    pub(super) at: UnixMs,
+    pub(super) flow: &'static str,
+    pub(super) result: AttemptResult,
+    pub(super) reason: Option<String>,
+    pub(super) user: Option<String>,
+    pub(super) product: Option<String>,
+    pub(super) quantity: Option<u32>,
+    pub(super) purchase: Option<String>,
+    pub(super) amount: Option<i64>,
+    pub(super) currency: Option<String>,
+    pub(super) promotion: Option<String>,
+    pub(super) card: Option<String>,
+    pub(super) ip: Option<String>,
+    pub(super) device: Option<String>,
+    pub(super) request: Option<String>,
+    pub(super) owner: Option<String>,
+    pub(super) ended: Option<(Lsn, UnixMs)>,
+}
+
+impl Attempt {
+    /// Another event's part of the same row.
+    fn merge(&mut self, later: Self) {
+        if later.result != AttemptResult::Pending {
+            self.result = later.result;
+            self.reason = later.reason.or(self.reason.take());
+        }
+        self.ended = later.ended.or(self.ended);
+        self.ip = self.ip.take().or(later.ip);
+        self.device = self.device.take().or(later.device);
+        self.owner = self.owner.take().or(later.owner);
+    }
+
+    pub(super) fn write(&self, into: &mut Vec<u8>) {
+        Tuple::new(into, ATTEMPTS.columns.len())
+            .lsn(self.lsn)
+            .instant(self.at)
+            .text(self.flow)
+            .text(self.result.as_str())
+            .text_or_null(self.reason.as_deref())
+            .text_or_null(self.user.as_deref())
+            .text_or_null(self.product.as_deref())
+            .integer_or_null(self.quantity.map(integer))
+            .text_or_null(self.purchase.as_deref())
+            .bigint_or_null(self.amount)
+            .text_or_null(self.currency.as_deref())
+            .text_or_null(self.promotion.as_deref())
+            .text_or_null(self.card.as_deref())
+            .text_or_null(self.ip.as_deref())
+            .text_or_null(self.device.as_deref())
+            .text_or_null(self.request.as_deref())
+            .text_or_null(self.owner.as_deref())
+            .lsn_or_null(self.ended.map(|it| it.0))
+            .instant_or_null(self.ended.map(|it| it.1));
+    }
+}
+
+/// A row of `shop_transactions`: the purchase as captured, and what the event adds to it.
+#[derive(Clone, Debug)]
+pub(super) struct Transaction {
+    pub(super) purchase: String,
+    pub(super) user: String,
+    pub(super) product: String,
+    pub(super) quantity: u32,
+    pub(super) currency: String,
+    pub(super) unit_price: i64,
+    pub(super) discount: i64,
+    pub(super) amount: i64,
+    pub(super) promotion: Option<String>,
+    pub(super) card: Option<String>,
+    pub(super) authorization: Option<String>,
+    pub(super) capture: Option<String>,
+    pub(super) captured_lsn: Lsn,
+    pub(super) captured_at: UnixMs,
+    pub(super) receipt: String,
+    pub(super) integrity_hash: [u8; 32],
+    pub(super) receipt_key: String,
+    pub(super) hmac: [u8; 32],
+    pub(super) signing_key: Option<String>,
+    pub(super) signature: Option<[u8; 64]>,
+    pub(super) refunded: i64,
+    pub(super) charged_back: i64,
+    pub(super) dispute: Option<(&'static str, Lsn)>,
+    pub(super) updated: Lsn,
+}
+
+impl Transaction {
+    fn merge(&mut self, later: &Self) {
+        self.refunded += later.refunded;
+        self.charged_back += later.charged_back;
+        if later.dispute.map(|it| it.1) > self.dispute.map(|it| it.1) {
+            self.dispute = later.dispute;
+        }
+        self.updated = self.updated.max(later.updated);
+    }
+
+    pub(super) fn write(&self, into: &mut Vec<u8>) {
+        Tuple::new(into, TRANSACTIONS.columns.len())
+            .text(&self.purchase)
+            .text(&self.user)
+            .text(&self.product)
+            .integer_or_null(Some(integer(self.quantity)))
+            .text(&self.currency)
+            .bigint(self.unit_price)
+            .bigint(self.discount)
+            .bigint(self.amount)
+            .text_or_null(self.promotion.as_deref())
+            .text_or_null(self.card.as_deref())
+            .text_or_null(self.authorization.as_deref())
+            .text_or_null(self.capture.as_deref())
+            .lsn(self.captured_lsn)
+            .instant(self.captured_at)
+            .text(&self.receipt)
+            .bytes(&self.integrity_hash)
+            .text(&self.receipt_key)
+            .bytes(&self.hmac)
+            .text_or_null(self.signing_key.as_deref())
+            .bytes_or_null(self.signature.as_ref().map(<[u8; 64]>::as_slice))
+            .bigint(self.refunded)
+            .bigint(self.charged_back)
+            .text_or_null(self.dispute.map(|it| it.0))
+            .lsn_or_null(self.dispute.map(|it| it.1))
+            .lsn(self.updated);
+    }
+}
+
+/// A row of `promotion_uses`.
+#[derive(Clone, Debug)]
+pub(super) struct PromotionUse {
+    pub(super) purchase: String,
+    pub(super) code: String,
+    pub(super) user: String,
+    pub(super) used: Option<(Lsn, UnixMs)>,
+    pub(super) given_back: Option<(Lsn, UnixMs)>,
+}
+
+impl PromotionUse {
+    fn merge(&mut self, later: &Self) {
+        self.used = self.used.or(later.used);
+        self.given_back = self.given_back.or(later.given_back);
+    }
+
+    pub(super) fn write(&self, into: &mut Vec<u8>) {
+        Tuple::new(into, USES.columns.len())
+            .text(&self.purchase)
+            .text(&self.code)
+            .text(&self.user)
+            .lsn_or_null(self.used.map(|it| it.0))
+            .instant_or_null(self.used.map(|it| it.1))
+            .lsn_or_null(self.given_back.map(|it| it.0))
+            .instant_or_null(self.given_back.map(|it| it.1));
+    }
+}
+
+/// What an event adds to a row of `risk_profiles`.
+#[derive(Clone, Debug)]
+pub(super) struct Risk {
+    pub(super) user: String,
+    pub(super) declines: i64,
+    pub(super) blocks: i64,
+    pub(super) disputes: i64,
+    pub(super) chargebacks: i64,
+    pub(super) updated: Lsn,
+}
+
+impl Risk {
+    pub(super) fn none(user: &str, updated: Lsn) -> Self {
+        Self {
+            user: user.to_owned(),
+            declines: 0,
+            blocks: 0,
+            disputes: 0,
+            chargebacks: 0,
+            updated,
+        }
+    }
+
+    fn merge(&mut self, later: &Self) {
+        self.declines += later.declines;
+        self.blocks += later.blocks;
+        self.disputes += later.disputes;
+        self.chargebacks += later.chargebacks;
+        self.updated = self.updated.max(later.updated);
+    }
+
+    fn write(&self, into: &mut Vec<u8>) {
+        Tuple::new(into, RISK.columns.len())
+            .text(&self.user)
+            .bigint(self.declines)
+            .bigint(self.blocks)
+            .bigint(self.disputes)
+            .bigint(self.chargebacks)
+            .lsn(self.updated);
+    }
+}
+
+/// The rows of a batch, ready to be written.
+#[derive(Debug, Default)]
+pub(super) struct Written {
+    /// Tuples to be added: for each table, with how many.
+    pub(super) audit: Vec<u8>,
+    pub(super) actions: Vec<u8>,
+    pub(super) rewards: Vec<u8>,
+    pub(super) ledger: Vec<u8>,
+    pub(super) new_attempts: Vec<u8>,
+    pub(super) new_transactions: Vec<u8>,
+    pub(super) new_uses: Vec<u8>,
+    /// Tuples to be merged into what is there.
+    pub(super) attempts: Vec<u8>,
+    pub(super) transactions: Vec<u8>,
+    pub(super) uses: Vec<u8>,
+    pub(super) risks: Vec<u8>,
+}
+
+impl Written {
+    /// Brings the rows of a batch together. `from`: rows that begin here or later are new, so that
+    /// they can be added without looking; `None`: none is known to be.
+    pub(super) fn of<'r>(rows: impl Iterator<Item = &'r Rows>, from: Option<Lsn>) -> Self {
+        let mut written = Self::default();
+        let mut attempts: BTreeMap<Lsn, Attempt> = BTreeMap::new();
+        let mut transactions: BTreeMap<&str, Transaction> = BTreeMap::new();
+        let mut uses: BTreeMap<&str, PromotionUse> = BTreeMap::new();
+        let mut risks: BTreeMap<&str, Risk> = BTreeMap::new();
+        for row in rows {
+            written.audit.extend_from_slice(&row.audit);
+            written.actions.extend_from_slice(&row.action);
+            written.rewards.extend_from_slice(&row.reward);
+            written.ledger.extend_from_slice(&row.ledger);
+            if let Some(it) = &row.attempt {
+                match attempts.get_mut(&it.lsn) {
+                    Some(there) => there.merge((**it).clone()),
+                    None => drop(attempts.insert(it.lsn, (**it).clone())),
+                }
+            }
+            if let Some(it) = &row.transaction {
+                match transactions.get_mut(it.purchase.as_str()) {
+                    Some(there) => there.merge(it),
+                    None => drop(transactions.insert(&it.purchase, (**it).clone())),
+                }
+            }
+            if let Some(it) = &row.promotion {
+                match uses.get_mut(it.purchase.as_str()) {
+                    Some(there) => there.merge(it),
+                    None => drop(uses.insert(&it.purchase, it.clone())),
+                }
+            }
+            if let Some(it) = &row.risk {
+                match risks.get_mut(it.user.as_str()) {
+                    Some(there) => there.merge(it),
+                    None => drop(risks.insert(&it.user, it.clone())),
+                }
+            }
+        }
+        let is_new = |lsn: Lsn| from.is_some_and(|from| lsn >= from);
+        for it in attempts.values() {
+            it.write(if is_new(it.lsn) {
+                &mut written.new_attempts
+            } else {
+                &mut written.attempts
+            });
+        }
+        for it in transactions.values() {
+            it.write(if is_new(it.captured_lsn) {
+                &mut written.new_transactions
+            } else {
+                &mut written.transactions
+            });
+        }
+        for it in uses.values() {
+            it.write(if it.used.is_some_and(|it| is_new(it.0)) {
+                &mut written.new_uses
+            } else {
+                &mut written.uses
+            });
+        }
+        for it in risks.values() {
+            it.write(&mut written.risks);
+        }
+        written
+    }
+}
+
+fn integer(value: u32) -> i32 {
+    i32::try_from(value).unwrap_or(i32::MAX)
+}
+
+/// One side of a ledger entry.
+pub(super) struct Entry<'e> {
+    pub(super) account: &'static str,
+    pub(super) currency: &'e str,
+    pub(super) amount: i64,
+}
+
+/// What all entries of one event have in common.
+pub(super) struct Booking<'e> {
+    pub(super) lsn: Lsn,
+    pub(super) at: UnixMs,
+    pub(super) purchase: Option<&'e str>,
+    pub(super) user: &'e str,
+}
+
+impl Booking<'_> {
+    /// Writes the entries, which sum to zero in each currency; those of nothing are left out.
+    pub(super) fn write(&self, entries: &[Entry<'_>], into: &mut Vec<u8>) {
+        let mut sums: BTreeMap<&str, i64> = BTreeMap::new();
+        let mut number = 0;
+        for entry in entries.iter().filter(|it| it.amount != 0) {
+            *sums.entry(entry.currency).or_default() += entry.amount;
+            number += 1;
+            Tuple::new(into, LEDGER.columns.len())
+                .bigint(bigint(self.lsn))
+                .smallint(number)
+                .instant(self.at)
+                .text_or_null(self.purchase)
+                .text(self.user)
+                .text(entry.account)
+                .text(entry.currency)
+                .bigint(entry.amount);
+        }
+        assert!(
+            sums.values().all(|sum| *sum == 0),
+            "the entries of the event at {} do not sum to zero",
+            self.lsn
+        );
+    }
+}

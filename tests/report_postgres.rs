@@ -1,0 +1,363 @@
+//! The PostgreSQL sink of the real program: what its tables say, who may change them, what it
+//! refuses, how it is paused and how far the log is kept for it.
+
+mod clients;
+mod postgres_server;
+mod support;
+
+use postgres_server::Postgres;
+use postgres_server::tables::{assert_tables_are_the_log, events};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use support::{ADMIN, Request, SHOP, Server, Setup, until};
+
+/// A demo with this sink, small segments and quick retries.
+fn setup(url: &str) -> Setup {
+    Setup::demo().config(&format!(
+        "[storage]\nsegment_bytes = 1_049_088\nsnapshot_every_bytes = 1_048_576\n\
+         [limits.rate]\ncount = 1000\nper_s = 1\n\
+         [report]\nbackoff_first_ms = 10\nbackoff_max_ms = 200\n\
+         [report.batch]\nwait_ms = 5\n\
+         [report.postgres]\nurl = \"{url}\"\n"
+    ))
+}
+
+fn sink(server: &Server) -> Value {
+    let body = server.ask(&Request::get("/admin/sinks").key(ADMIN)).json();
+    let sinks = body["sinks"].as_array().unwrap();
+    let found = sinks.iter().find(|it| it["name"] == "postgres");
+    found.unwrap().clone()
+}
+
+/// Waits until everything that is durable now is delivered.
+fn caught_up(server: &Server) -> Value {
+    let status = server.ask(&Request::get("/admin/status").key(ADMIN)).json();
+    let durable = status["durable_lsn"].as_u64().unwrap();
+    until("the sink has caught up", || {
+        let sink = sink(server);
+        (sink["cursor_lsn"].as_u64().unwrap() >= durable).then_some(sink)
+    })
+}
+
+fn admin(server: &Server, path: &str, body: &Value) -> Value {
+    let answer = server.ask(&Request::post(path).key(ADMIN).once(path).json(body));
+    assert!(matches!(answer.status, 200 | 201), "{path}: {answer:?}");
+    answer.json()
+}
+
+/// Everything a shop does, once or more; the ids of purchases by what became of them.
+fn a_days_business(server: &Server) -> BTreeMap<&'static str, String> {
+    let product = json!({
+        "name": "Drop", "price": {"USD": 1999, "KRW": 25000}, "stock": 1000, "reward_tokens": 7,
+    });
+    let put = Request::put("/admin/products/drop")
+        .key(ADMIN)
+        .json(&product);
+    assert!(matches!(server.ask(&put).status, 200 | 201));
+    let buy = |user: &str, card: &str, promotion: Option<&str>| {
+        let mut body = json!({
+            "user_id": user, "product_id": "drop", "quantity": 2, "currency": "USD",
+            "card_token": card, "ip": "203.0.113.7", "device_id": "phone-1",
+        });
+        if let Some(code) = promotion {
+            body["promotion_code"] = json!(code);
+        }
+        let key = format!("buy-{user}-key");
+        server.ask(
+            &Request::post("/limited/buy")
+                .key(SHOP)
+                .once(&key)
+                .json(&body),
+        )
+    };
+    let id = |answer: &support::Response| answer.json()["purchase_id"].as_str().unwrap().to_owned();
+    let mut made = BTreeMap::new();
+    made.insert("kept", id(&buy("ana", "tok_ok", None)));
+    made.insert("refunded", id(&buy("bo", "tok_ok", None)));
+    made.insert("part", id(&buy("cy", "tok_ok", None)));
+    assert_eq!(buy("di", "tok_declined", None).status, 402);
+    let hold =
+        |user: &str, product: &str, key: &str| server.ask(&Request::hold(user, product, 1, key));
+    assert_eq!(hold("ed", "nothing", "hold-ed-1").status, 404);
+    let held = hold("ed", "drop", "hold-ed-2").json();
+    let path = format!("/limited/holds/{}", held["hold_id"].as_str().unwrap());
+    assert_eq!(server.ask(&Request::delete(&path).key(SHOP)).status, 200);
+    for (which, amount) in [("refunded", 3998), ("part", 1500)] {
+        let path = format!("/admin/purchases/{}/refunds", made[which]);
+        let body = json!({"amount": amount, "previously_refunded": 0, "reason": "as asked"});
+        admin(server, &path, &body);
+    }
+    made
+}
+
+#[test]
+fn every_event_becomes_rows_exactly_once_and_the_ledger_balances() {
+    let postgres = Postgres::start();
+    let server = setup(&postgres.url()).start();
+    let made = a_days_business(&server);
+    let sink = caught_up(&server);
+    assert_eq!((&sink["up"], &sink["lag_bytes"]), (&json!(true), &json!(0)));
+
+    let row = |id: &str, column: &str| -> String {
+        postgres.value(&format!(
+            "SELECT {column}::text FROM holdfast.shop_transactions WHERE purchase_id = '{id}'"
+        ))
+    };
+    for (which, status, refunded) in [
+        ("kept", "captured", "0"),
+        ("refunded", "refunded", "3998"),
+        ("part", "partially_refunded", "1500"),
+    ] {
+        assert_eq!(row(&made[which], "status"), status);
+        assert_eq!(row(&made[which], "refunded_amount"), refunded);
+    }
+    let path = format!("/limited/purchases/{}", made["kept"]);
+    let receipt = server.ask(&Request::get(&path).key(SHOP)).json()["receipt"].clone();
+    assert_eq!(
+        row(&made["kept"], "encode(integrity_hash, 'hex')"),
+        receipt["integrity_hash"]
+    );
+    assert_eq!(
+        row(&made["kept"], "encode(receipt_hmac, 'hex')"),
+        receipt["hmac"]
+    );
+
+    let attempts: Vec<String> = postgres.column(
+        "SELECT flow || ' ' || result || ' ' || coalesce(reason, '-') || ' ' || coalesce(user_id, '-')
+            || ' ' || coalesce(ip, '-')
+         FROM holdfast.purchase_attempts WHERE flow <> 'refund' ORDER BY lsn",
+    );
+    assert_eq!(
+        attempts,
+        [
+            "buy success - ana 203.0.113.7",
+            "buy success - bo 203.0.113.7",
+            "buy success - cy 203.0.113.7",
+            "buy failed declined_by_issuer di 203.0.113.7",
+            "hold refused product_not_found ed -",
+            "hold success - ed -",
+        ]
+    );
+    let refunds: Vec<i64> = postgres.column(
+        "SELECT amount FROM holdfast.purchase_attempts
+         WHERE flow = 'refund' AND result = 'success' ORDER BY lsn",
+    );
+    assert_eq!(refunds, [3998, 1500]);
+    let declines: i64 =
+        postgres.value("SELECT declines FROM holdfast.risk_profiles WHERE user_id = 'di'");
+    assert_eq!(declines, 1);
+    let balance = |user: &str| -> (String, String) {
+        let rows = postgres.query(&format!(
+            "SELECT tokens::text, debt::text FROM holdfast.reward_balances WHERE user_id = '{user}'"
+        ));
+        (rows[0].get(0), rows[0].get(1))
+    };
+    assert_eq!(balance("ana"), ("14".to_owned(), "0".to_owned()));
+    assert_eq!(balance("bo"), ("0".to_owned(), "0".to_owned()));
+
+    let (status, _) = stopped(server, |server| {
+        assert_tables_are_the_log(&postgres, &events(&server.data_dir))
+    });
+    assert!(status.success());
+}
+
+/// Stops the server, then looks at its directory.
+fn stopped(
+    mut server: Server,
+    look: impl FnOnce(&Server),
+) -> (std::process::ExitStatus, Vec<String>) {
+    server.terminate();
+    let status = server.wait();
+    look(&server);
+    (status, server.log.lines())
+}
+
+#[test]
+fn the_writer_deletes_nothing_and_changes_nothing_that_is_closed() {
+    let postgres = Postgres::start();
+    let server = setup(&postgres.url()).start();
+    a_days_business(&server);
+    caught_up(&server);
+    postgres.execute("CREATE ROLE sink LOGIN IN ROLE holdfast_writer");
+    for (statement, state) in [
+        ("DELETE FROM holdfast.audit_log", "42501"),
+        ("DELETE FROM holdfast.ledger_entries", "42501"),
+        ("TRUNCATE holdfast.purchase_attempts", "42501"),
+        ("UPDATE holdfast.audit_log SET kind = 'x'", "42501"),
+        ("UPDATE holdfast.ledger_entries SET amount = 1", "42501"),
+        ("UPDATE holdfast.shop_transactions SET amount = 1", "42501"),
+        (
+            "UPDATE holdfast.purchase_attempts SET user_id = 'x'",
+            "42501",
+        ),
+        (
+            "UPDATE holdfast.purchase_attempts SET result = 'failed' WHERE result = 'success'",
+            "23000",
+        ),
+        (
+            "UPDATE holdfast.shop_transactions SET refunded_amount = 0 WHERE refunded_amount > 0",
+            "23000",
+        ),
+        ("UPDATE holdfast.sink_cursor SET lsn = 0", "23000"),
+        ("CREATE TABLE holdfast.mine (a int)", "42501"),
+        ("CREATE TABLE public.mine (a int)", "42501"),
+        ("DROP TABLE holdfast.audit_log", "42501"),
+    ] {
+        let refused = postgres
+            .try_query_as("sink", statement)
+            .expect_err(statement);
+        assert_eq!(
+            refused.code().unwrap().code(),
+            state,
+            "{statement}: {refused}"
+        );
+    }
+    assert!(
+        postgres
+            .try_query_as("sink", "SELECT count(*) FROM holdfast.audit_log")
+            .is_ok()
+    );
+    postgres.execute("CREATE ROLE analyst LOGIN IN ROLE holdfast_reader");
+    assert!(
+        postgres
+            .try_query_as("analyst", "SELECT * FROM holdfast.ledger_revenue")
+            .is_ok()
+    );
+    let refused = postgres.try_query_as("analyst", "DELETE FROM holdfast.audit_log");
+    assert_eq!(refused.unwrap_err().code().unwrap().code(), "42501");
+}
+
+#[test]
+fn what_the_database_refuses_goes_to_the_dead_letters_and_can_be_driven_again() {
+    let postgres = Postgres::start();
+    let server = setup(&postgres.url()).start();
+    server.put_product("drop", 1_000);
+    caught_up(&server);
+    // `eve` cannot be written: neither what she does nor what is later known of it.
+    postgres
+        .execute("ALTER TABLE holdfast.audit_log ADD CONSTRAINT poison CHECK (user_id <> 'eve')");
+    let mut connection = server.connect();
+    for number in 0..60 {
+        let user = if number == 30 {
+            "eve".to_owned()
+        } else {
+            format!("user-{number}")
+        };
+        let key = format!("buy-key-{number}");
+        let answer = connection.ask(&Request::buy(&user, "drop", "tok_ok", &key));
+        assert_eq!(answer.status, 201, "{answer:?}");
+    }
+    let sink = caught_up(&server);
+    assert_eq!(sink["up"], true);
+    let listed = server
+        .ask(&Request::get("/admin/dead-letters?sink=postgres").key(ADMIN))
+        .json();
+    let letters = listed["dead_letters"].as_array().unwrap();
+    assert_eq!(
+        listed["total"].as_u64().unwrap(),
+        sink["rejected"].as_u64().unwrap()
+    );
+    assert!(letters.len() >= 4, "{listed}");
+    for letter in letters {
+        assert_eq!(letter["event"]["user_id"], "eve");
+        assert!(
+            letter["cause"].as_str().unwrap().contains("poison"),
+            "{letter}"
+        );
+    }
+    let bought: i64 = postgres.value("SELECT count(*) FROM holdfast.shop_transactions");
+    assert_eq!(bought, 59, "the rest has passed");
+
+    let redrive = |body: &Value| admin(&server, "/admin/dead-letters/redrive", body);
+    let refused = redrive(&json!({"sink": "postgres"}));
+    assert_eq!(
+        (&refused["delivered"], &refused["refused"]),
+        (&json!(0), &listed["total"])
+    );
+    postgres.execute("ALTER TABLE holdfast.audit_log DROP CONSTRAINT poison");
+    let done = redrive(&json!({"sink": "postgres"}));
+    assert_eq!(
+        (&done["delivered"], &done["refused"]),
+        (&listed["total"], &json!(0)),
+        "{done}"
+    );
+    let again = redrive(&json!({"sink": "postgres"}));
+    assert_eq!(again["delivered"], 0);
+    let listed = server
+        .ask(&Request::get("/admin/dead-letters").key(ADMIN))
+        .json();
+    assert_eq!(listed["total"], 0);
+    let bought: i64 = postgres.value("SELECT count(*) FROM holdfast.shop_transactions");
+    assert_eq!(bought, 60);
+    stopped(server, |server| {
+        caught_up_offline(&postgres);
+        assert_tables_are_the_log(&postgres, &events(&server.data_dir));
+    });
+}
+
+/// Nothing of the sink is under way any more.
+fn caught_up_offline(postgres: &Postgres) {
+    until("the sink has let go", || {
+        let open: i64 = postgres
+            .value("SELECT count(*) FROM pg_stat_activity WHERE application_name = 'holdfast'");
+        (open == 0).then_some(())
+    });
+}
+
+#[test]
+fn the_log_is_kept_for_a_paused_sink_and_goes_once_it_has_passed() {
+    let postgres = Postgres::start();
+    let server = setup(&postgres.url()).start();
+    server.put_product("drop", 1_000_000);
+    caught_up(&server);
+    let paused = admin(&server, "/admin/sinks/postgres/pause", &json!({}));
+    assert_eq!(paused["mode"], "paused");
+    let before: i64 = postgres.value("SELECT lsn FROM holdfast.sink_cursor");
+    let status = || server.ask(&Request::get("/admin/status").key(ADMIN)).json();
+    let mut connection = server.connect();
+    let mut number = 0;
+    while status()["log"]["segments"].as_u64().unwrap() < 4 {
+        for _ in 0..500 {
+            number += 1;
+            let user = format!("user-{}", number % 100);
+            let hold = Request::hold(&user, "drop", 1, &format!("hold-key-{number}"));
+            assert_eq!(connection.ask(&hold).status, 201);
+        }
+        let snapshot = connection.ask(&Request::post("/admin/snapshot").key(ADMIN));
+        assert_eq!(snapshot.status, 200, "{snapshot:?}");
+    }
+    let kept = status();
+    assert!(
+        kept["first_lsn"].as_i64().unwrap() <= before,
+        "kept for the sink: {kept}"
+    );
+    let shown = sink(&server);
+    assert_eq!(shown["mode"], "paused");
+    assert!(shown["lag_bytes"].as_u64().unwrap() > 0);
+    until("its age is told", || {
+        (sink(&server)["age_ms"].as_u64()? > 0).then_some(())
+    });
+    let still: i64 = postgres.value("SELECT lsn FROM holdfast.sink_cursor");
+    assert_eq!(still, before);
+
+    let resumed = admin(&server, "/admin/sinks/postgres/resume", &json!({}));
+    assert_eq!(resumed["mode"], "run");
+    caught_up(&server);
+    until("the log behind it goes", || {
+        (status()["first_lsn"].as_i64().unwrap() > before).then_some(())
+    });
+    let metrics = server.ask(&Request::get("/metrics").key(ADMIN)).text();
+    for line in [
+        "holdfast_sink_up{sink=\"postgres\"} 1",
+        "holdfast_sink_rejected_total{sink=\"postgres\"} 0",
+    ] {
+        assert!(metrics.contains(line), "{line} is not in\n{metrics}");
+    }
+    let answer = server.ask(
+        &Request::post("/admin/sinks/nobody/pause")
+            .key(ADMIN)
+            .json(&json!({})),
+    );
+    assert_eq!(answer.status, 404);
+    stopped(server, |_| {});
+}

@@ -326,10 +326,10 @@ impl Model {
                 S::UnderReview
             }
             (S::UnderReview, 7) => S::Capturing,
-            (S::UnderReview, 8) => S::Voiding,
             (S::UnderReview, 9) if now_ms >= sale.review_until_ms => S::Voiding,
             (S::Capturing, 3) => S::Captured,
-            (S::Authorizing | S::Authorized | S::UnderReview | S::Capturing, 4) => S::Voiding,
+            (S::UnderReview, 8)
+            | (S::Authorizing | S::Authorized | S::UnderReview | S::Capturing, 4) => S::Voiding,
             (S::Voiding, 5) => S::Voided,
             _ => return "wrong_state".to_owned(),
         };
@@ -482,7 +482,7 @@ impl Pair {
                 (found, self.model.release(place).to_owned())
             }
             Step::Record { purchase, step } => {
-                let Some(place) = self.place(purchase) else {
+                let Some(place) = self.open_place(purchase) else {
                     return;
                 };
                 let recorded = self.journal().record(self.ids[place], payment_step(step));
@@ -543,6 +543,19 @@ impl Pair {
 
     fn place(&self, purchase: u8) -> Option<usize> {
         (!self.ids.is_empty()).then(|| usize::from(purchase) % self.ids.len())
+    }
+
+    /// Mostly one whose payment is under way, so that payments get on.
+    fn open_place(&self, purchase: u8) -> Option<usize> {
+        let open = |place: &usize| {
+            let state = self.model.purchases[*place].state;
+            state.is_open_payment() || state == S::UnderReview
+        };
+        let open: Vec<_> = (0..self.ids.len()).filter(open).collect();
+        if open.is_empty() || purchase.is_multiple_of(8) {
+            return self.place(purchase);
+        }
+        Some(open[usize::from(purchase) % open.len()])
     }
 
     fn reopen(&mut self) {

@@ -506,7 +506,7 @@ fn killed_around_any_call_of_a_review_it_ends_as_it_was_decided_or_waits() {
                 let resumed = stage.in_runtime(|it| it.payments.resume(&it.gate));
                 stage.runtime.spawn(resumed);
                 // Before the decision it waits; after, nobody is asked again.
-                let state = stage.run(async {
+                let reached = stage.run(async {
                     loop {
                         let view = stage.view(purchase);
                         let waits = view.state == PurchaseState::UnderReview;
@@ -516,7 +516,7 @@ fn killed_around_any_call_of_a_review_it_ends_as_it_was_decided_or_waits() {
                         tokio::time::sleep(std::time::Duration::from_millis(1)).await;
                     }
                 });
-                if state == PurchaseState::UnderReview {
+                if reached == PurchaseState::UnderReview {
                     stage.decide(purchase, verdict).unwrap();
                     stage.settle();
                 }

@@ -59,7 +59,7 @@ fn every_event_arrives_exactly_once_whatever_happens_on_the_way() {
     let mut dice = Dice::new(clients::seed("report"));
     let postgres = Postgres::start();
     let wire = Wire::to(postgres.port);
-    let url = postgres.url_at(wire.port);
+    let url = postgres_server::url_at(wire.port);
     let dir = tempfile::tempdir().unwrap();
     let data_dir = dir.path().join("data");
     let mut server = start(&url, &data_dir);

@@ -13,10 +13,15 @@ use support::{ADMIN, Request, SHOP, Server, Setup, until};
 
 /// A demo with this sink, small segments and quick retries.
 fn setup(url: &str) -> Setup {
+    setup_with(url, "")
+}
+
+/// The same with more in the section `report`.
+fn setup_with(url: &str, report: &str) -> Setup {
     Setup::demo().config(&format!(
         "[storage]\nsegment_bytes = 1_049_088\nsnapshot_every_bytes = 1_048_576\n\
          [limits.rate]\ncount = 1000\nper_s = 1\n\
-         [report]\nbackoff_first_ms = 10\nbackoff_max_ms = 200\n\
+         [report]\nbackoff_first_ms = 10\nbackoff_max_ms = 200\n{report}\n\
          [report.batch]\nwait_ms = 5\n\
          [report.postgres]\nurl = \"{url}\"\n"
     ))
@@ -79,8 +84,8 @@ fn a_days_business(server: &Server) -> BTreeMap<&'static str, String> {
     let hold =
         |user: &str, product: &str, key: &str| server.ask(&Request::hold(user, product, 1, key));
     assert_eq!(hold("ed", "nothing", "hold-ed-1").status, 404);
-    let held = hold("ed", "drop", "hold-ed-2").json();
-    let path = format!("/limited/holds/{}", held["hold_id"].as_str().unwrap());
+    let placed = hold("ed", "drop", "hold-ed-2").json();
+    let path = format!("/limited/holds/{}", placed["hold_id"].as_str().unwrap());
     assert_eq!(server.ask(&Request::delete(&path).key(SHOP)).status, 200);
     for (which, amount) in [("refunded", 3998), ("part", 1500)] {
         let path = format!("/admin/purchases/{}/refunds", made[which]);
@@ -156,7 +161,7 @@ fn every_event_becomes_rows_exactly_once_and_the_ledger_balances() {
     assert_eq!(balance("bo"), ("0".to_owned(), "0".to_owned()));
 
     let (status, _) = stopped(server, |server| {
-        assert_tables_are_the_log(&postgres, &events(&server.data_dir))
+        assert_tables_are_the_log(&postgres, &events(&server.data_dir));
     });
     assert!(status.success());
 }
@@ -305,6 +310,78 @@ fn caught_up_offline(postgres: &Postgres) {
 }
 
 #[test]
+fn a_capture_out_of_the_dead_letters_meets_its_refund_and_full_dead_letters_stop_the_sink() {
+    let postgres = Postgres::start();
+    let server = setup_with(&postgres.url(), "dead_letters_bytes_max = 8_192").start();
+    server.put_product("drop", 1_000);
+    caught_up(&server);
+    postgres.execute(
+        "ALTER TABLE holdfast.audit_log ADD CONSTRAINT poison
+         CHECK (user_id <> 'eve' OR kind NOT IN ('payment_captured', 'payment_started'))",
+    );
+    let bought = server.ask(&Request::buy("eve", "drop", "tok_ok", "buy-key-eve"));
+    let id = bought.json()["purchase_id"].as_str().unwrap().to_owned();
+    let refunds = format!("/admin/purchases/{id}/refunds");
+    let body = json!({"amount": 500, "previously_refunded": 0, "reason": "as asked"});
+    admin(&server, &refunds, &body);
+    caught_up(&server);
+    let row = || -> String {
+        postgres.value(
+            "SELECT format('%s %s %s', status, amount, refunded_amount)
+             FROM holdfast.shop_transactions",
+        )
+    };
+    assert_eq!(
+        row(),
+        "partially_refunded 1999 500",
+        "the refund says what it was of"
+    );
+    let mismatched: i64 = postgres.value("SELECT count(*) FROM holdfast.revenue_mismatch");
+    assert_eq!(mismatched, 1, "the capture's own entries are missing");
+
+    // Until nothing more fits; then the sink stands, and buyers go on.
+    let mut number = 0;
+    until("the dead letters are full", || {
+        number += 1;
+        let key = format!("buy-key-more-{number}");
+        assert_eq!(
+            server
+                .ask(&Request::buy("eve", "drop", "tok_ok", &key))
+                .status,
+            201
+        );
+        let sink = sink(&server);
+        let failure = sink["failure"].as_str()?;
+        failure
+            .contains("report.dead_letters_bytes_max")
+            .then_some(())
+    });
+    assert_eq!(sink(&server)["up"], false);
+    let stuck = sink(&server)["cursor_lsn"].clone();
+    postgres.execute("ALTER TABLE holdfast.audit_log DROP CONSTRAINT poison");
+    // The one in hand was refused already and needs room; so it goes on once there is some.
+    until("it is driven again", || {
+        let sent = json!({"sink": "postgres"});
+        let done = admin(&server, "/admin/dead-letters/redrive", &sent);
+        (done["status"] == "done" && done["delivered"].as_u64()? > 0).then_some(())
+    });
+    assert_ne!(caught_up(&server)["cursor_lsn"], stuck);
+    let _ = admin(
+        &server,
+        "/admin/dead-letters/redrive",
+        &json!({"sink": "postgres"}),
+    );
+    let rows: Vec<String> = postgres.column(&format!(
+        "SELECT format('%s %s %s', status, amount, refunded_amount)
+         FROM holdfast.shop_transactions WHERE purchase_id = '{id}'"
+    ));
+    assert_eq!(rows, ["partially_refunded 1999 500"]);
+    stopped(server, |server| {
+        assert_tables_are_the_log(&postgres, &events(&server.data_dir));
+    });
+}
+
+#[test]
 fn the_log_is_kept_for_a_paused_sink_and_goes_once_it_has_passed() {
     let postgres = Postgres::start();
     let server = setup(&postgres.url()).start();
@@ -360,4 +437,56 @@ fn the_log_is_kept_for_a_paused_sink_and_goes_once_it_has_passed() {
     );
     assert_eq!(answer.status, 404);
     stopped(server, |_| {});
+}
+
+#[test]
+fn tls_is_verified_and_the_schema_can_be_the_operators_own_work() {
+    let postgres = Postgres::start();
+    let signed = rcgen::generate_simple_self_signed(vec!["127.0.0.1".to_owned()]).unwrap();
+    postgres.take_tls(&signed.cert.pem(), &signed.signing_key.serialize_pem());
+    let dir = tempfile::tempdir().unwrap();
+    let (data_dir, ca_file) = (dir.path().join("data"), dir.path().join("ca.pem"));
+    std::fs::write(&ca_file, signed.cert.pem()).unwrap();
+    let url = format!(
+        "postgres://sink@127.0.0.1:{}/postgres?sslmode=verify-full",
+        postgres.port
+    );
+    let failure = |server: &Server, words: &str| {
+        until("it says what is wrong", || {
+            let failure = sink(server)["failure"].as_str()?.to_owned();
+            failure.contains(words).then_some(())
+        });
+        assert_eq!(sink(server)["up"], false);
+    };
+
+    // Nobody whom the world trusts has signed the certificate.
+    let server = setup(&url).data_dir(&data_dir).start();
+    failure(&server, "certificate");
+    stopped(server, |_| {});
+
+    let with_ca = format!("ca_file = \"{}\"\nmigrate = \"off\"", ca_file.display());
+    let server = setup(&url).data_dir(&data_dir).config(&with_ca).start();
+    failure(&server, "28000");
+    postgres.execute("CREATE ROLE sink LOGIN");
+    failure(&server, "holdfast_writer");
+    let printed = support::binary()
+        .args(["schema", "postgres"])
+        .output()
+        .unwrap();
+    assert!(printed.status.success());
+    postgres.execute(&String::from_utf8(printed.stdout).unwrap());
+    postgres.execute("GRANT holdfast_writer TO sink");
+    // Mended, it goes on by itself, and with no more rights than the writer's.
+    a_days_business(&server);
+    caught_up(&server);
+    let encrypted: bool = postgres.value(
+        "SELECT bool_and(ssl) FROM pg_stat_ssl JOIN pg_stat_activity USING (pid)
+         WHERE application_name = 'holdfast'",
+    );
+    assert!(encrypted);
+    let shown = server.ask(&Request::get("/admin/config").key(ADMIN)).text();
+    assert!(!shown.contains("sink@127.0.0.1"), "{shown}");
+    stopped(server, |server| {
+        assert_tables_are_the_log(&postgres, &events(&server.data_dir));
+    });
 }

@@ -70,10 +70,14 @@ pub fn run(mut input: &[u8]) {
         let particulars = shard.particulars();
         let put = again.put_particulars(particulars.clone());
         put.expect("so do the particulars of its payments");
+        let imported = shard.imported();
+        let put = again.put_imported(imported.clone(), catalogue);
+        put.expect("so does what its buyers bought elsewhere");
         assert_eq!(again.image(), image);
         assert_eq!(again.more(), more);
         assert_eq!(again.particulars(), particulars);
-        images.push((image, more, particulars));
+        assert_eq!(again.imported(), imported);
+        images.push((image, more, particulars, imported));
     }
     assert_eq!(
         digest(catalogue, Limits::default(), images.into_iter()).len(),

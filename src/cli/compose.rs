@@ -9,7 +9,7 @@ use crate::payments::settings::{PaymentSettings, ReviewSettings};
 use crate::receipts::{self, Ed25519Key, KeyUnread, PublicKey, Sealer, SealerError};
 use crate::reconcile::{JobSettings, Limits};
 use crate::report::feed::{self, CursorError, FeedSettings, Sinks};
-use crate::report::{jsonl, postgres};
+use crate::report::{jsonl, kafka, postgres};
 use crate::time::UnixMs;
 use crate::webhooks::{Secret, Source};
 use secrecy::ExposeSecret;
@@ -62,6 +62,10 @@ pub(super) fn sinks(config: &Config, journal: &Arc<Journal>) -> Result<Sinks, Fa
     if let Some(settings) = &report.postgres {
         let (journal, sealer) = (Arc::clone(journal), sealer(config)?);
         let sink = postgres::sink(settings.clone(), report.batching, journal, sealer);
+        sinks.start(sink)?;
+    }
+    if let Some(settings) = &report.kafka {
+        let sink = kafka::sink(settings.clone(), report.batching, report.deliver_timeout);
         sinks.start(sink)?;
     }
     Ok(sinks)

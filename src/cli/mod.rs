@@ -1,4 +1,4 @@
-//! The command line: `serve`, `check`, `log`, `reconcile`, `schema`, `receipt verify`.
+//! The command line: `serve`, `check`, `log`, `reconcile`, `schema`, `import redis`, `receipt verify`.
 //!
 //! Exit status: 0 done, 1 the work failed, 2 bad usage (of `check`: 1 damaged, 2 cannot read;
 //! of `reconcile`: 1 differences, 2 cannot read). A
@@ -7,10 +7,12 @@
 
 mod ask;
 mod compose;
+mod import;
 mod inspect;
 mod receipt;
 mod reconcile;
 mod reload;
+mod schema;
 mod serve;
 
 use clap::{Args, Parser, Subcommand};
@@ -50,6 +52,18 @@ enum Command {
         #[command(subcommand)]
         command: ReceiptCommand,
     },
+    /// Take over what another system sold before.
+    Import {
+        #[command(subcommand)]
+        command: ImportCommand,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum ImportCommand {
+    /// Take over stock, counters, idempotency keys, nonces and promotion uses from a Redis; shows
+    /// what it would do, and does it with `--apply`.
+    Redis(import::Redis),
 }
 
 /// What `serve` takes.
@@ -112,6 +126,8 @@ struct Reconcile {
 enum SchemaOf {
     /// The tables, roles and views of the PostgreSQL sink, as SQL.
     Postgres,
+    /// The topics of the Kafka sink, how to create them, and the types of the events in them.
+    Kafka(schema::Kafka),
 }
 
 #[derive(Debug, Subcommand)]
@@ -174,6 +190,12 @@ pub fn run() -> ExitCode {
         Command::Receipt {
             command: ReceiptCommand::Verify(arguments),
         } => receipt::verify(&arguments),
+        Command::Import {
+            command: ImportCommand::Redis(arguments),
+        } => import::redis(&arguments),
+        Command::Schema {
+            of: SchemaOf::Kafka(arguments),
+        } => schema::kafka(&arguments),
     }
 }
 

@@ -584,6 +584,11 @@ pub const KEYS: &[Key] = &[
         "\"refuse_sales\"",
         "What goes first when the disk is nearly full: `\"refuse_sales\"`, and every sink gets everything, or `{ give_up = \"NAME\" }`, and the log is no longer kept for that sink.",
     ),
+    text(
+        "report.on_disk_full.give_up",
+        "",
+        "That sink's name: `jsonl`, `postgres` or `kafka`.",
+    ),
     number(
         "report.give_up_below_bytes",
         "2147483648",
@@ -671,6 +676,55 @@ pub const KEYS: &[Key] = &[
         "",
         "PEM file of the authorities that sign the server's certificate; left out: those that browsers trust.",
     ),
+    other(
+        "report.kafka.brokers",
+        "[]",
+        Kind::Texts,
+        "`HOST:PORT` of some of the Kafka brokers; none: no Kafka sink.",
+    ),
+    text(
+        "report.kafka.topic",
+        "\"holdfast.events\"",
+        "Topic that every event goes to.",
+    ),
+    text(
+        "report.kafka.dlq_topic",
+        "\"holdfast.events.dlq\"",
+        "Topic for events that the broker refuses for good; empty: they stay in the data directory.",
+    ),
+    text(
+        "report.kafka.client_id",
+        "\"holdfast\"",
+        "What the brokers know the producer as.",
+    ),
+    text(
+        "report.kafka.source",
+        "",
+        "The events' `ce_source`; nothing: `urn:holdfast:log:` and the log's id.",
+    ),
+    text(
+        "report.kafka.compression",
+        "\"lz4\"",
+        "How messages are compressed: `\"none\"`, `\"lz4\"`, `\"gzip\"` or `\"snappy\"`.",
+    ),
+    number(
+        "report.kafka.linger_ms",
+        "5",
+        (0, 10_000),
+        "How long a message waits for others that go with it.",
+    ),
+    number(
+        "report.kafka.message_bytes_max",
+        "1000000",
+        (1000, 1_000_000_000),
+        "The largest message that is sent; the topic's `max.message.bytes` has to be as large.",
+    ),
+    text(
+        "report.kafka.username",
+        "",
+        "User name for SASL/PLAIN; nothing: no login.",
+    ),
+    other("report.kafka.password", "", Kind::Secret, "Its password."),
     text(
         "telemetry.log",
         "\"info\"",

@@ -6,6 +6,7 @@
 //! and listens on loopback only. Deliberately absent: what the settings do. Used by `cli` and
 //! `http`; nothing below them reads configuration.
 
+mod kafka;
 pub mod keys;
 mod read;
 mod report;

@@ -6,6 +6,7 @@ use super::read::{Reader, invalid};
 use crate::report::feed::sink::Batching;
 use crate::report::feed::{Backoff, OnDiskFull};
 use crate::report::jsonl::{self, JsonlSettings};
+use crate::report::kafka::{self, KafkaSettings};
 use crate::report::postgres::{self, Migrate, PostgresSettings};
 use secrecy::{ExposeSecret, SecretString};
 use std::time::Duration;
@@ -30,6 +31,8 @@ pub struct ReportConfig {
     pub jsonl: Option<JsonlSettings>,
     /// The PostgreSQL sink.
     pub postgres: Option<PostgresSettings>,
+    /// The Kafka sink.
+    pub kafka: Option<KafkaSettings>,
 }
 
 impl ReportConfig {
@@ -37,7 +40,8 @@ impl ReportConfig {
     pub fn sinks(&self) -> Vec<&'static str> {
         let jsonl = self.jsonl.as_ref().map(|_| jsonl::NAME);
         let postgres = self.postgres.as_ref().map(|_| postgres::NAME);
-        jsonl.into_iter().chain(postgres).collect()
+        let kafka = self.kafka.as_ref().map(|_| kafka::NAME);
+        jsonl.into_iter().chain(postgres).chain(kafka).collect()
     }
 }
 
@@ -58,6 +62,7 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Result<ReportConfig, ConfigError>
         },
         jsonl: jsonl_sink(reader)?,
         postgres: postgres_sink(reader)?,
+        kafka: super::kafka::read(reader)?,
     };
     if let OnDiskFull::GiveUp(name) = &config.on_disk_full
         && !config.sinks().contains(&name.as_str())

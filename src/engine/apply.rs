@@ -129,7 +129,18 @@ impl Shard {
                 self.apply_spent(spent, stamp, limits);
                 Ok(Effects::default())
             }
+            Event::HoldingsImported(imported) => {
+                self.apply_holdings(imported, catalogue).map_err(broken)?;
+                Ok(Effects::default())
+            }
+            Event::KeyImported(imported) => {
+                self.apply_key(imported, stamp, limits);
+                Ok(Effects::default())
+            }
             Event::ProductSet(_)
+            | Event::StockImported(_)
+            | Event::PromotionUsesImported(_)
+            | Event::NoncesImported(_)
             | Event::PromotionSet(_)
             | Event::LimitsSet(_)
             | Event::WebhookReceived(_)

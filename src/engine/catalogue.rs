@@ -71,6 +71,8 @@ pub struct Product {
     pub terms: ProductSet,
     /// Its units, shared by all terms it ever had.
     pub stock: Arc<StockCell>,
+    /// Units among the sold ones that were sold elsewhere, before.
+    pub imported_sold: u32,
 }
 
 /// A promotion: its terms and its uses.
@@ -82,6 +84,8 @@ pub struct Promotion {
     pub terms: PromotionSet,
     /// Its uses, shared by all terms it ever had.
     pub uses: Arc<PromotionCell>,
+    /// Uses among them that were made elsewhere, before.
+    pub imported_uses: u32,
 }
 
 /// Every product and promotion, as of one instant.
@@ -167,6 +171,7 @@ impl Catalogue {
             let stock = Arc::clone(&known.stock);
             *known = Arc::new(Product {
                 index: *index,
+                imported_sold: known.imported_sold,
                 terms: set,
                 stock,
             });
@@ -180,7 +185,36 @@ impl Catalogue {
             index,
             terms: set,
             stock,
+            imported_sold: 0,
         }));
+    }
+
+    /// Sets how many units of a product were sold elsewhere; `None` where there is no such product.
+    ///
+    /// The cell's units are the caller's, as with its total.
+    pub fn set_imported_sold(&mut self, product: &ProductId, sold: u32) -> Option<()> {
+        let index = *self.product_places.get(product)?;
+        let known = &mut self.products[index.0 as usize];
+        *known = Arc::new(Product {
+            index,
+            terms: known.terms.clone(),
+            stock: Arc::clone(&known.stock),
+            imported_sold: sold,
+        });
+        Some(())
+    }
+
+    /// Sets how many uses of a promotion were made elsewhere; likewise.
+    pub fn set_imported_uses(&mut self, code: &PromotionCode, uses: u32) -> Option<()> {
+        let index = *self.promotion_places.get(code)?;
+        let known = &mut self.promotions[index.0 as usize];
+        *known = Arc::new(Promotion {
+            index,
+            terms: known.terms.clone(),
+            uses: Arc::clone(&known.uses),
+            imported_uses: uses,
+        });
+        Some(())
     }
 
     /// Sets the terms of a promotion; likewise.
@@ -190,6 +224,7 @@ impl Catalogue {
             let uses = Arc::clone(&known.uses);
             *known = Arc::new(Promotion {
                 index: *index,
+                imported_uses: known.imported_uses,
                 terms: set,
                 uses,
             });
@@ -202,6 +237,7 @@ impl Catalogue {
             index,
             terms: set,
             uses,
+            imported_uses: 0,
         }));
     }
 }

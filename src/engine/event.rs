@@ -21,6 +21,11 @@ use crate::time::UnixMs;
 use rkyv::{Archive, Deserialize, Serialize};
 use std::net::IpAddr;
 
+mod imported;
+pub use imported::{
+    HoldingsImported, KeyImported, NoncesImported, PromotionUsesImported, StockImported,
+};
+
 /// An idempotency key as the engine knows it: digests, never the text.
 #[derive(Copy, Clone, Debug, PartialEq, Eq, Hash, Archive, Serialize, Deserialize)]
 pub struct IdempotencyKey {
@@ -832,11 +837,21 @@ pub enum Event {
     AdminActed(AdminActed),
     /// An administrative act was refused.
     AdminRefused(AdminRefused),
+    /// Units of a product were sold elsewhere before.
+    StockImported(StockImported),
+    /// A promotion was used elsewhere before.
+    PromotionUsesImported(PromotionUsesImported),
+    /// A buyer bought units elsewhere before.
+    HoldingsImported(HoldingsImported),
+    /// An idempotency key was used elsewhere before.
+    KeyImported(KeyImported),
+    /// Webhook nonces were used elsewhere before.
+    NoncesImported(NoncesImported),
 }
 
 impl Event {
     /// The words for all kinds.
-    pub const KINDS: [&str; 26] = [
+    pub const KINDS: [&str; 31] = [
         "product_set",
         "promotion_set",
         "limits_set",
@@ -863,6 +878,11 @@ impl Event {
         "dispute_closed",
         "tokens_spent",
         "webhook_received",
+        "stock_imported",
+        "promotion_uses_imported",
+        "holdings_imported",
+        "key_imported",
+        "nonces_imported",
     ];
 
     /// The word for its kind, as `holdfast log --kind` and `/admin/audit?kind=` take it.
@@ -894,6 +914,11 @@ impl Event {
             Self::DisputeClosed(_) => "dispute_closed",
             Self::TokensSpent(_) => "tokens_spent",
             Self::WebhookReceived(_) => "webhook_received",
+            Self::StockImported(_) => "stock_imported",
+            Self::PromotionUsesImported(_) => "promotion_uses_imported",
+            Self::HoldingsImported(_) => "holdings_imported",
+            Self::KeyImported(_) => "key_imported",
+            Self::NoncesImported(_) => "nonces_imported",
         }
     }
 
@@ -929,6 +954,11 @@ impl Event {
             | Self::AttemptRefused(_)
             | Self::TokensSpent(_)
             | Self::WebhookReceived(_)
+            | Self::StockImported(_)
+            | Self::PromotionUsesImported(_)
+            | Self::HoldingsImported(_)
+            | Self::KeyImported(_)
+            | Self::NoncesImported(_)
             | Self::LimitsSet(_)
             | Self::AdminRefused(_)
             | Self::AdminActed(_) => None,
@@ -957,10 +987,15 @@ impl Event {
             Self::DisputeOpened(e) => Some(&e.user),
             Self::DisputeClosed(e) => Some(&e.user),
             Self::TokensSpent(e) => Some(&e.user),
+            Self::HoldingsImported(e) => Some(&e.user),
+            Self::KeyImported(e) => Some(&e.user),
             Self::WebhookReceived(e) => e.user.as_ref(),
             Self::AttemptRefused(e) => e.user.as_ref(),
             Self::ProductSet(_)
             | Self::PromotionSet(_)
+            | Self::StockImported(_)
+            | Self::PromotionUsesImported(_)
+            | Self::NoncesImported(_)
             | Self::LimitsSet(_)
             | Self::AdminRefused(_)
             | Self::AdminActed(_) => None,

@@ -4,7 +4,8 @@
 //! same events have equal images, byte for byte once archived (maps are written in order).
 //! What can be derived is not in it: tallies, timers, places.
 
-use crate::engine::catalogue::Catalogue;
+use crate::engine::catalogue::{Catalogue, ProductIndex};
+use crate::engine::cells::UNITS_MAX;
 use crate::engine::lifecycle::{PurchaseState, Units, next_state};
 use crate::engine::purchase::{Aftermath, BuyerIndex, Particulars, Purchase};
 use crate::engine::shard::{Buyer, BuyerMore, KeyEntry, KeyOutcome, Shard, tally_add, tally_of};
@@ -63,6 +64,20 @@ impl ShardMore {
     /// Whether there is nothing.
     pub fn is_empty(&self) -> bool {
         self.purchases.is_empty() && self.buyers.is_empty()
+    }
+}
+
+/// Units that a shard's buyers bought elsewhere, before.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Archive, Serialize, Deserialize)]
+pub struct ShardImported {
+    /// By the buyer's place and the product's, in order.
+    units: Vec<(BuyerIndex, ProductIndex, u32)>,
+}
+
+impl ShardImported {
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.units.is_empty()
     }
 }
 
@@ -132,6 +147,29 @@ impl Shard {
             purchase.particulars = Some(Box::new(particulars));
         }
         (self.reviews().count() == self.reviews.len()).then_some(())
+    }
+
+    /// What its buyers bought elsewhere.
+    pub fn imported(&self) -> ShardImported {
+        let units = self.imported.iter();
+        ShardImported {
+            units: units
+                .map(|((buyer, product), it)| (*buyer, *product, *it))
+                .collect(),
+        }
+    }
+
+    /// Puts that back; `None` where it names what is not there.
+    pub fn put_imported(&mut self, imported: ShardImported, catalogue: &Catalogue) -> Option<()> {
+        for (buyer, product, units) in imported.units {
+            let known = self.buyers.get_mut(buyer.0 as usize)?;
+            catalogue.has_product(product).then_some(())?;
+            tally_of(&known.committed, product).checked_add(units)?;
+            let before = self.imported.insert((buyer, product), units);
+            (before.is_none() && (1..=UNITS_MAX).contains(&units)).then_some(())?;
+            tally_add(&mut known.committed, product, units);
+        }
+        Some(())
     }
 
     /// Puts back what the image left out; `None` where it names what is not there.
@@ -209,7 +247,10 @@ impl Shard {
                 .find(purchase)
                 .is_some_and(|it| it.history.first().is_some_and(|first| first.lsn <= as_of)),
             KeyOutcome::Refunded { purchase, .. } => self.find(purchase).is_some(),
-            KeyOutcome::InFlight | KeyOutcome::Refused { .. } | KeyOutcome::Spent { .. } => true,
+            KeyOutcome::InFlight
+            | KeyOutcome::Refused { .. }
+            | KeyOutcome::Spent { .. }
+            | KeyOutcome::Elsewhere => true,
         }
     }
 }

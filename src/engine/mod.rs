@@ -8,6 +8,7 @@
 mod aftermath_view;
 pub mod apply;
 mod apply_aftermath;
+mod apply_imported;
 pub mod catalogue;
 pub mod cells;
 pub mod command;

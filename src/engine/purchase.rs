@@ -17,7 +17,7 @@ use crate::time::UnixMs;
 use rkyv::{Archive, Deserialize, Serialize};
 
 /// A buyer's place in their shard.
-#[derive(Copy, Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
+#[derive(Copy, Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Archive, Serialize, Deserialize)]
 pub struct BuyerIndex(pub(super) u32);
 
 /// A purchase, from its hold on.

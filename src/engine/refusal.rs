@@ -91,11 +91,13 @@ pub enum Refusal {
     DailyLimit = 38,
     /// All of the buyer's purchases, or those by the same card or device, leave no room for it.
     LifetimeLimit = 39,
+    /// The key was used in the system that sold before; its outcome is known there.
+    IdempotencyOutcomeElsewhere = 40,
 }
 
 impl Refusal {
     /// Every reason, by code.
-    pub const ALL: [Self; 40] = [
+    pub const ALL: [Self; 41] = [
         Self::InvalidRequest,
         Self::CurrencyNotAllowed,
         Self::InvalidCardToken,
@@ -136,6 +138,7 @@ impl Refusal {
         Self::ReplayedNonce,
         Self::DailyLimit,
         Self::LifetimeLimit,
+        Self::IdempotencyOutcomeElsewhere,
     ];
 
     /// The contract's word for this reason.
@@ -181,6 +184,7 @@ impl Refusal {
             Self::ReplayedNonce => "replayed_nonce",
             Self::DailyLimit => "daily_limit",
             Self::LifetimeLimit => "lifetime_limit",
+            Self::IdempotencyOutcomeElsewhere => "idempotency_outcome_elsewhere",
         }
     }
 
@@ -197,6 +201,7 @@ impl Refusal {
             | Self::IdempotencyKeyMissing
             | Self::IdempotencyInFlight
             | Self::IdempotencyKeyReused
+            | Self::IdempotencyOutcomeElsewhere
             | Self::RateLimited
             | Self::Overloaded
             | Self::StorageUnavailable

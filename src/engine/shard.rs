@@ -25,7 +25,7 @@ use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 use rkyv::{Archive, Deserialize, Serialize};
 use std::cmp::Reverse;
-use std::collections::{BTreeSet, BinaryHeap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap, VecDeque};
 
 /// One shard of buyers.
 #[derive(Debug)]
@@ -44,6 +44,8 @@ pub struct Shard {
     pub(super) open: BTreeSet<u64>,
     /// Purchases under review, by sequence: derived from them.
     pub(super) reviews: BTreeSet<u64>,
+    /// Units that buyers bought elsewhere, before: part of what they have committed.
+    pub(super) imported: BTreeMap<(BuyerIndex, ProductIndex), u32>,
 }
 
 /// A buyer's state beside their purchases.
@@ -92,10 +94,23 @@ pub struct KeyEntry {
 pub(super) enum KeyOutcome {
     InFlight,
     Held(PurchaseId),
-    Paid { purchase: PurchaseId, as_of: Lsn },
-    Refused { reason: Refusal, request: RequestId },
-    Refunded { purchase: PurchaseId, number: u32 },
-    Spent { balance: Tokens },
+    Paid {
+        purchase: PurchaseId,
+        as_of: Lsn,
+    },
+    Refused {
+        reason: Refusal,
+        request: RequestId,
+    },
+    Refunded {
+        purchase: PurchaseId,
+        number: u32,
+    },
+    Spent {
+        balance: Tokens,
+    },
+    /// In the system that sold before.
+    Elsewhere,
 }
 
 /// What a key says about a request that comes with it.
@@ -107,6 +122,8 @@ pub enum KeyAnswer {
     InFlight,
     /// It was used for another request.
     Reused,
+    /// It was used in the system that sold before.
+    Elsewhere,
     /// It placed this hold.
     Held(HoldView),
     /// It made this purchase, shown as of its capture.
@@ -138,6 +155,7 @@ impl Shard {
             last_at: UnixMs::default(),
             open: BTreeSet::new(),
             reviews: BTreeSet::new(),
+            imported: BTreeMap::new(),
         }
     }
 
@@ -171,6 +189,10 @@ impl Shard {
         let Some(entry) = self.keys.get(&key.scope) else {
             return KeyAnswer::Free;
         };
+        if entry.outcome == KeyOutcome::Elsewhere {
+            // Which request it was used for is not known here.
+            return KeyAnswer::Elsewhere;
+        }
         if entry.fingerprint != key.fingerprint {
             return KeyAnswer::Reused;
         }
@@ -190,6 +212,7 @@ impl Shard {
                 KeyAnswer::Refunded(Box::new(self.refund_view(purchase, number).expect(known)))
             }
             KeyOutcome::Spent { balance } => KeyAnswer::Spent(balance),
+            KeyOutcome::Elsewhere => unreachable!("answered above"),
         }
     }
 

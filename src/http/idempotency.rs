@@ -33,16 +33,21 @@ pub fn key_in(headers: &HeaderMap) -> Option<&[u8]> {
 
 /// What identifies a request under its key.
 pub fn digests(owner: &KeyOwner, user: &str, key: &[u8], canonical: Canonical) -> IdempotencyKey {
+    IdempotencyKey {
+        scope: scope(owner, user, key),
+        fingerprint: first_half(canonical.0),
+    }
+}
+
+/// What stands for a key of this owner and user.
+pub fn scope(owner: &KeyOwner, user: &str, key: &[u8]) -> Digest16 {
     let mut scope = Sha256::new();
     scope.update(owner.as_str());
     scope.update([0]);
     scope.update(user);
     scope.update([0]);
     scope.update(key);
-    IdempotencyKey {
-        scope: first_half(scope),
-        fingerprint: first_half(canonical.0),
-    }
+    first_half(scope)
 }
 
 /// The fields of a request in a fixed order and form.

@@ -274,6 +274,11 @@ const fn told_refusal(refusal: Refusal) -> Told {
             "Idempotency key reused",
             "This idempotency key was used for another request.",
         ),
+        Refusal::IdempotencyOutcomeElsewhere => (
+            409,
+            "Outcome known elsewhere",
+            "This idempotency key was used in the system that sold before; its outcome is known there, and nothing was done here.",
+        ),
         Refusal::RateLimited => (
             429,
             "Rate limited",

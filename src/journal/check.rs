@@ -288,7 +288,7 @@ impl CheckReport {
 }
 
 /// A running process changes the files under the reader.
-fn refuse_running(data_dir: &Path) -> Result<(), JournalError> {
+pub(super) fn refuse_running(data_dir: &Path) -> Result<(), JournalError> {
     let path = data_dir.join("lock");
     let Ok(file) = std::fs::File::open(&path) else {
         return Ok(());

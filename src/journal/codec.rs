@@ -9,9 +9,10 @@ mod earlier;
 
 use crate::engine::event::{
     AdminActed, AdminRefused, AttemptRefused, CaptureStarted, DisputeClosed, DisputeOpened, Event,
-    HoldExpired, HoldPlaced, HoldReleased, LimitsSet, PaymentAuthorized, PaymentCaptured,
-    PaymentDeclined, PaymentStarted, PaymentVoided, ProductSet, PromotionSet, RefundFailed,
-    RefundStarted, RefundSucceeded, ReviewDecided, ReviewOpened, TokensSpent, VoidStarted,
+    HoldExpired, HoldPlaced, HoldReleased, HoldingsImported, KeyImported, LimitsSet,
+    NoncesImported, PaymentAuthorized, PaymentCaptured, PaymentDeclined, PaymentStarted,
+    PaymentVoided, ProductSet, PromotionSet, PromotionUsesImported, RefundFailed, RefundStarted,
+    RefundSucceeded, ReviewDecided, ReviewOpened, StockImported, TokensSpent, VoidStarted,
     VoidStuck, WebhookReceived,
 };
 use crate::time::UnixMs;
@@ -104,6 +105,11 @@ kinds! {
     4 1 LimitsSet(LimitsSet);
     5 1 WebhookReceived(WebhookReceived);
     7 1 AdminRefused(AdminRefused);
+    64 1 StockImported(StockImported);
+    65 1 PromotionUsesImported(PromotionUsesImported);
+    66 1 HoldingsImported(HoldingsImported);
+    67 1 KeyImported(KeyImported);
+    68 1 NoncesImported(NoncesImported);
     16 1 AttemptRefused(AttemptRefused);
     17 1 HoldPlaced(HoldPlaced);
     18 1 HoldReleased(HoldReleased);

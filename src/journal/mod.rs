@@ -19,6 +19,7 @@ mod days;
 mod fault;
 mod feed;
 mod gate;
+mod import;
 mod recovery;
 mod settings;
 pub mod snapshot;
@@ -55,6 +56,7 @@ pub use days::DayZone;
 pub use fault::{JournalError, StorageFault};
 pub use feed::{Feed, Next, PurchaseAsOf, Retention};
 pub use gate::{CommitGate, Wait};
+pub use import::{Imported, NotImported, Standing, nonce_fingerprint};
 pub use recovery::{Opened, Progress};
 pub use settings::{Disks, JournalOptions, LogSettings, Sync, Witness};
 pub use snapshot::SnapshotReport;
@@ -264,7 +266,12 @@ impl Journal {
     pub fn digest(&self) -> String {
         let shards = ShardId::all().map(|id| {
             let shard = self.shard(id);
-            (shard.image(), shard.more(), shard.particulars())
+            (
+                shard.image(),
+                shard.more(),
+                shard.particulars(),
+                shard.imported(),
+            )
         });
         snapshot::digest(&self.catalogue.load(), self.settings.limits(), shards)
     }

@@ -16,7 +16,7 @@ use super::snapshot::{Restored, Snapshots, digest, restore, store};
 use super::sweeper::Background;
 use super::webhooks::Seen;
 use super::{Journal, Slot};
-use crate::engine::apply::Stamp;
+use crate::engine::apply::{BrokenLog, Stamp};
 use crate::engine::catalogue::Catalogue;
 use crate::engine::cells::GuardFull;
 use crate::engine::event::{Event, LimitsSet};
@@ -348,7 +348,7 @@ impl Folded {
     /// As [`Journal::digest`].
     pub(super) fn digest(&self) -> String {
         let shards = self.shards.iter();
-        let images = shards.map(|it| (it.image(), it.more(), it.particulars()));
+        let images = shards.map(|it| (it.image(), it.more(), it.particulars(), it.imported()));
         digest(&self.catalogue, self.limits.unwrap_or_default(), images)
     }
 }
@@ -420,6 +420,15 @@ impl Folding {
                 }
                 return Ok(());
             }
+            Event::StockImported(_) | Event::PromotionUsesImported(_) => {
+                return self.apply_baseline(event, stamp);
+            }
+            Event::NoncesImported(imported) => {
+                let remembered = self.seen.remember_nonces(&imported.nonces, stamp.at);
+                return remembered.map_err(seen_full);
+            }
+            Event::HoldingsImported(imported) => ShardId::of(&imported.user),
+            Event::KeyImported(imported) => ShardId::of(&imported.user),
             Event::AdminActed(_) | Event::AdminRefused(_) => return Ok(()),
             Event::WebhookReceived(received) => {
                 return self.seen.remember(received, stamp.at).map_err(seen_full);
@@ -446,6 +455,23 @@ impl Folding {
                 .map_err(JournalError::Broken)?;
         }
         Ok(())
+    }
+
+    /// What was sold or used elsewhere: it stands beside the terms in the catalogue.
+    fn apply_baseline(&mut self, event: &Event, stamp: Stamp) -> Result<(), JournalError> {
+        if stamp.lsn < self.catalogue_lsn {
+            return Ok(());
+        }
+        let put = match event {
+            Event::StockImported(it) => self.catalogue.set_imported_sold(&it.product, it.sold),
+            Event::PromotionUsesImported(it) => self.catalogue.set_imported_uses(&it.code, it.uses),
+            _ => unreachable!("the caller asks for baselines only"),
+        };
+        put.ok_or(JournalError::Broken(BrokenLog {
+            lsn: stamp.lsn,
+            kind: event.kind(),
+            what: "what it is about was never set",
+        }))
     }
 
     /// Derives the shared sums, and checks them against their bounds.
@@ -475,7 +501,10 @@ impl Folding {
 
 /// I1 and I4: the units of all purchases of a product are within its total.
 fn derive_stock(catalogue: &Catalogue, shards: &[Shard]) -> Result<(), JournalError> {
-    let mut sums = vec![(0u64, 0u64); catalogue.products().len()];
+    let products = catalogue.products().iter();
+    let mut sums: Vec<(u64, u64)> = products
+        .map(|it| (0, u64::from(it.imported_sold)))
+        .collect();
     for (product, units, quantity) in shards.iter().flat_map(Shard::claimed_units) {
         let (held, sold) = &mut sums[product.place()];
         match units {
@@ -508,7 +537,8 @@ fn derive_stock(catalogue: &Catalogue, shards: &[Shard]) -> Result<(), JournalEr
 
 /// I2: the uses of a promotion are within its maximum.
 fn derive_uses(catalogue: &Catalogue, shards: &[Shard]) -> Result<(), JournalError> {
-    let mut uses = vec![0u64; catalogue.promotions().len()];
+    let promotions = catalogue.promotions().iter();
+    let mut uses: Vec<u64> = promotions.map(|it| u64::from(it.imported_uses)).collect();
     for promotion in shards.iter().flat_map(Shard::claimed_uses) {
         uses[promotion.place()] += 1;
     }

@@ -324,6 +324,9 @@ impl Journal {
                 KeyAnswer::Free => {}
                 KeyAnswer::InFlight => return turn.refuse(attempt, Refusal::IdempotencyInFlight),
                 KeyAnswer::Reused => return turn.refuse(attempt, Refusal::IdempotencyKeyReused),
+                KeyAnswer::Elsewhere => {
+                    return turn.refuse(attempt, Refusal::IdempotencyOutcomeElsewhere);
+                }
                 answered => return Ok(self.replayed(answered)),
             }
         }
@@ -369,7 +372,9 @@ impl Journal {
     pub fn replay(&self, user: &UserId, key: &IdempotencyKey) -> Option<Submitted> {
         let shard = self.shard(ShardId::of(user));
         match shard.key_answer(key, &self.catalogue.load()) {
-            KeyAnswer::Free | KeyAnswer::InFlight | KeyAnswer::Reused => None,
+            KeyAnswer::Free | KeyAnswer::InFlight | KeyAnswer::Reused | KeyAnswer::Elsewhere => {
+                None
+            }
             answered => Some(self.replayed(answered)),
         }
     }
@@ -385,7 +390,7 @@ impl Journal {
                 request,
                 retry_after_ms: None,
             }),
-            KeyAnswer::Free | KeyAnswer::InFlight | KeyAnswer::Reused => {
+            KeyAnswer::Free | KeyAnswer::InFlight | KeyAnswer::Reused | KeyAnswer::Elsewhere => {
                 unreachable!("the caller answers these itself")
             }
         };

@@ -87,6 +87,27 @@ impl Seen {
         }
     }
 
+    /// Remembers nonces that were used elsewhere; likewise.
+    pub(super) fn remember_nonces(&self, nonces: &[u64], at: UnixMs) -> Result<(), GuardFull> {
+        nonces
+            .iter()
+            .try_for_each(|nonce| self.nonces.insert(Fingerprint::new(*nonce), at.get()))
+    }
+
+    /// Those of `nonces` that were not known, which are from now on; `None` where there is no room.
+    pub(super) fn fresh_nonces(&self, nonces: &[String], at: UnixMs) -> Option<Vec<u64>> {
+        let mut fresh = Vec::new();
+        for nonce in nonces {
+            let nonce = super::import::nonce_fingerprint(nonce);
+            match self.nonces.admit(Fingerprint::new(nonce), at.get()) {
+                Admission::Fresh => fresh.push(nonce),
+                Admission::Replayed => {}
+                Admission::Full | Admission::Late => return None,
+            }
+        }
+        Some(fresh)
+    }
+
     pub(super) fn image(&self, at: UnixMs) -> SeenImage {
         let image = |guard: &ReplayGuard| -> Vec<GenerationImage> {
             let generations = guard.export().into_iter();

@@ -190,8 +190,7 @@ impl Payments {
                 }
                 journal.admin_acted(acted(&view))?;
             }
-            // Whoever drives it just now knows nothing of this yet.
-            payments.put_down(purchase, Duration::ZERO);
+            // Where somebody drives it just now, settling has it driven once more.
             let settled = payments.settle(purchase, &gate).await?;
             Ok(Ok(settled.into_view()))
         })
@@ -370,9 +369,8 @@ impl Payments {
             None => End::Open,
         };
         if let Some(number) = view.pending_refund {
-            (end, durable_at) = self
-                .drive_refund((&view, durable_at), number, before, gate)
-                .await?;
+            let of = (&view, durable_at);
+            end = self.drive_refund(of, number, before, gate).await?;
             (view, durable_at) = self.read(purchase);
         }
         drop(permit);
@@ -406,7 +404,7 @@ impl Payments {
         number: u32,
         before: Before,
         gate: &CommitGate,
-    ) -> Result<(End, Lsn), StorageFault> {
+    ) -> Result<End, StorageFault> {
         let (refund, _) = self
             .journal
             .refund(view.purchase, number)
@@ -416,8 +414,7 @@ impl Payments {
             Before::Somebody => KnownRefund::InDoubt,
         };
         let drive = RefundDrive::new(self, (view.clone(), durable_at), refund, known);
-        let ended = drive.run(gate).await?;
-        Ok((ended.end, ended.durable_at))
+        drive.run(gate).await
     }
 
     pub(super) async fn durable(&self, lsn: Lsn, gate: &CommitGate) -> Result<(), StorageFault> {

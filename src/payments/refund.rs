@@ -59,14 +59,6 @@ pub fn next_refund(known: &KnownRefund) -> RefundAction {
     }
 }
 
-/// How the drive of a refund ended.
-pub(super) struct RefundEnded {
-    /// Whether the refund did, too.
-    pub(super) end: End,
-    /// The LSN that must be durable before it is told.
-    pub(super) durable_at: Lsn,
-}
-
 /// Whether something ended.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub(super) enum End {
@@ -109,12 +101,12 @@ impl<'a> RefundDrive<'a> {
     }
 
     /// Does what the table says until the refund ends or the tries are spent.
-    pub(super) async fn run(mut self, gate: &CommitGate) -> Result<RefundEnded, StorageFault> {
+    pub(super) async fn run(mut self, gate: &CommitGate) -> Result<End, StorageFault> {
         loop {
             let step = match next_refund(&self.known) {
                 RefundAction::LookUp => {
                     if self.look_up().await == Go::Leave {
-                        return Ok(self.ended(End::Open));
+                        return Ok(End::Open);
                     }
                     continue;
                 }
@@ -122,11 +114,11 @@ impl<'a> RefundDrive<'a> {
                     // What a crash takes of the intent must not be gone from the gateway.
                     self.payments.durable(self.durable_at, gate).await?;
                     if self.send().await == Go::Leave {
-                        return Ok(self.ended(End::Open));
+                        return Ok(End::Open);
                     }
                     continue;
                 }
-                RefundAction::Later => return Ok(self.ended(End::Pending)),
+                RefundAction::Later => return Ok(End::Pending),
                 RefundAction::RecordSucceeded => PaymentStep::Refunded(self.refund.number),
                 RefundAction::RecordFailed(code) => PaymentStep::RefundFailed {
                     number: self.refund.number,
@@ -134,19 +126,8 @@ impl<'a> RefundDrive<'a> {
                 },
             };
             // Refused where somebody else recorded it first: it has ended either way.
-            if let Ok(recorded) = self.payments.journal().record(self.view.purchase, step)? {
-                self.durable_at = recorded.durable_at;
-            } else {
-                (_, self.durable_at) = self.payments.read(self.view.purchase);
-            }
-            return Ok(self.ended(End::Reached));
-        }
-    }
-
-    fn ended(&self, end: End) -> RefundEnded {
-        RefundEnded {
-            end,
-            durable_at: self.durable_at,
+            let _ = self.payments.journal().record(self.view.purchase, step)?;
+            return Ok(End::Reached);
         }
     }
 

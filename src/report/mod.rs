@@ -8,9 +8,12 @@
 mod aftermath;
 mod audited;
 pub mod feed;
+mod imported;
 pub mod jsonl;
+pub mod kafka;
 pub mod postgres;
 mod review;
+pub mod types;
 
 pub use aftermath::clawback;
 
@@ -95,6 +98,11 @@ fn fields_of(event: &Event) -> Value {
         | Event::TokensSpent(_)
         | Event::WebhookReceived(_) => aftermath::fields_of(event),
         Event::AttemptRefused(refused) => refusal(refused),
+        Event::StockImported(_)
+        | Event::PromotionUsesImported(_)
+        | Event::HoldingsImported(_)
+        | Event::KeyImported(_)
+        | Event::NoncesImported(_) => imported::fields_of(event),
     }
 }
 

@@ -6,10 +6,11 @@ use holdfast::engine::event::{
     Act, Active, Actor, ActorRole, AdminAct, AdminActed, AdminRefused, AttemptRefused,
     CaptureStarted, Clawback, Decider, DeclineCause, DeviceKept, Discount, Disposition,
     DisputeClosed, DisputeOpened, DisputeOutcome, Event, Flow, HoldExpired, HoldPlaced,
-    HoldReleased, IdempotencyKey, Judgement, LimitsSet, Origin, PaymentAuthorized, PaymentCaptured,
-    PaymentDeclined, PaymentStarted, PaymentVoided, PaysFor, ProductSet, PromotionSet, Quote,
-    RefundExtent, RefundFailed, RefundStarted, RefundSucceeded, RetryAdvice, ReviewDecided,
-    ReviewOpened, ReviewVerdict, Shown, Target, TokensSpent, VoidCause, VoidStarted, VoidStuck,
+    HoldReleased, HoldingsImported, IdempotencyKey, Judgement, KeyImported, LimitsSet,
+    NoncesImported, Origin, PaymentAuthorized, PaymentCaptured, PaymentDeclined, PaymentStarted,
+    PaymentVoided, PaysFor, ProductSet, PromotionSet, PromotionUsesImported, Quote, RefundExtent,
+    RefundFailed, RefundStarted, RefundSucceeded, RetryAdvice, ReviewDecided, ReviewOpened,
+    ReviewVerdict, Shown, StockImported, Target, TokensSpent, VoidCause, VoidStarted, VoidStuck,
     WebhookFormat, WebhookKind, WebhookReceived,
 };
 use holdfast::engine::refusal::Refusal;
@@ -153,6 +154,26 @@ pub fn all() -> Vec<Event> {
             origin: origin(4),
         }),
         Event::WebhookReceived(webhook_received()),
+        Event::StockImported(StockImported {
+            product: product(),
+            sold: 1_500_000,
+        }),
+        Event::PromotionUsesImported(PromotionUsesImported {
+            code: promotion(),
+            uses: 17,
+        }),
+        Event::HoldingsImported(HoldingsImported {
+            user: user(),
+            product: product(),
+            units: 2,
+        }),
+        Event::KeyImported(KeyImported {
+            user: user(),
+            scope: Digest16([7; 16]),
+        }),
+        Event::NoncesImported(NoncesImported {
+            nonces: vec![0x0123_4567_89ab_cdef, 1],
+        }),
     ]
 }
 

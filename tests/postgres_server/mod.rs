@@ -61,6 +61,22 @@ impl Postgres {
         server
     }
 
+    /// Has it take TLS with this certificate and key, both PEM.
+    pub fn take_tls(&self, certificate: &str, key: &str) {
+        use std::os::unix::fs::PermissionsExt;
+        for (name, text) in [("server.crt", certificate), ("server.key", key)] {
+            let path = self.data().join(name);
+            std::fs::write(&path, text).unwrap();
+            std::fs::set_permissions(&path, PermissionsExt::from_mode(0o600)).unwrap();
+            if is_root() {
+                run(Command::new("chown").arg("postgres").arg(&path));
+            }
+        }
+        self.execute("ALTER SYSTEM SET ssl = on");
+        self.crash();
+        self.up();
+    }
+
     /// Starts it again.
     pub fn up(&self) {
         let mut start = self.program("pg_ctl");
@@ -89,22 +105,12 @@ impl Postgres {
 
     /// The URL of the superuser.
     pub fn url(&self) -> String {
-        self.url_at(self.port)
-    }
-
-    /// The same by way of another port.
-    pub fn url_at(&self, port: u16) -> String {
-        self.url_of("app", port)
-    }
-
-    /// The URL of another user.
-    pub fn url_of(&self, user: &str, port: u16) -> String {
-        format!("postgres://{user}@127.0.0.1:{port}/postgres?sslmode=disable")
+        url_of("app", self.port)
     }
 
     /// Rows, as `user`.
     pub fn try_query_as(&self, user: &str, sql: &str) -> Result<Vec<Row>, tokio_postgres::Error> {
-        let url = self.url_of(user, self.port);
+        let url = url_of(user, self.port);
         self.runtime.block_on(async {
             let client = connect(&url).await;
             client.query(sql, &[]).await
@@ -201,4 +207,14 @@ fn run(command: &mut Command) {
         ended.status.success().then_some(ended)
     });
     drop(ended);
+}
+
+/// The URL of the superuser by way of another port.
+pub fn url_at(port: u16) -> String {
+    url_of("app", port)
+}
+
+/// The URL of a user.
+fn url_of(user: &str, port: u16) -> String {
+    format!("postgres://{user}@127.0.0.1:{port}/postgres?sslmode=disable")
 }

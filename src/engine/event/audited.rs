@@ -42,6 +42,8 @@ pub enum Act {
     DeadLettersRedriven,
     /// The configuration is read again.
     ConfigurationReloaded,
+    /// What another system kept is taken over.
+    Imported,
     /// Something is read; in the trail only where that was refused.
     Read,
     /// Something that there is not; in the trail only because it was refused.
@@ -66,6 +68,8 @@ impl Act {
             Self::SinkResumed => "sink_resumed",
             Self::DeadLettersRedriven => "dead_letters_redriven",
             Self::ConfigurationReloaded => "configuration_reloaded",
+            // The word that stood in logs before acts had targets.
+            Self::Imported => "import",
             Self::Read => "read",
             Self::Unknown => "unknown",
         }
@@ -84,7 +88,7 @@ pub enum ActorRole {
     Auditor = 2,
     /// With a key for metrics.
     Metrics = 3,
-    /// With no key, from the machine itself: a signal.
+    /// With no key, from the machine itself: a signal, a command.
     Process = 4,
 }
 
@@ -227,6 +231,11 @@ impl Event {
             },
             Self::LimitsSet(_)
             | Self::ReviewOpened(_)
+            | Self::StockImported(_)
+            | Self::PromotionUsesImported(_)
+            | Self::HoldingsImported(_)
+            | Self::KeyImported(_)
+            | Self::NoncesImported(_)
             | Self::HoldExpired(_)
             | Self::PaymentAuthorized(_)
             | Self::PaymentDeclined(_)

@@ -38,6 +38,10 @@ pub enum Tag {
     ShardMore(u8),
     /// What some of one shard's payments have beside both; only where there is any.
     ShardParticulars(u8),
+    /// What was sold and used elsewhere, before; only where there is any.
+    Imported,
+    /// What one shard's buyers bought elsewhere, before; likewise.
+    ShardImported(u8),
 }
 
 impl Tag {
@@ -49,6 +53,8 @@ impl Tag {
             Self::Webhooks => 3,
             Self::ShardMore(shard) => 0x200 + shard as u32,
             Self::ShardParticulars(shard) => 0x300 + shard as u32,
+            Self::Imported => 4,
+            Self::ShardImported(shard) => 0x400 + shard as u32,
         }
     }
 
@@ -58,6 +64,8 @@ impl Tag {
             2 => Some(Self::Velocity),
             3 => Some(Self::Webhooks),
             0x300..=0x3ff => Some(Self::ShardParticulars(number.to_le_bytes()[0])),
+            4 => Some(Self::Imported),
+            0x400..=0x4ff => Some(Self::ShardImported(number.to_le_bytes()[0])),
             0x200..=0x2ff => Some(Self::ShardMore(number.to_le_bytes()[0])),
             0x100..=0x1ff => Some(Self::Shard(number.to_le_bytes()[0])),
             _ => None,

@@ -13,7 +13,7 @@ use super::fault::JournalError;
 use super::webhooks::Seen;
 use crate::engine::catalogue::Catalogue;
 use crate::engine::event::{ProductSet, PromotionSet};
-use crate::engine::image::{ShardImage, ShardMore, ShardParticulars};
+use crate::engine::image::{ShardImage, ShardImported, ShardMore, ShardParticulars};
 use crate::engine::settings::{EngineSettings, Limits};
 use crate::engine::shard::Shard;
 use crate::engine::velocity::Velocity;
@@ -58,6 +58,19 @@ struct CatalogueImage {
     limits: Limits,
 }
 
+/// What was sold and used elsewhere, before: by place, no zeroes.
+#[derive(Archive, Serialize, Deserialize)]
+struct ImportedImage {
+    sold: Vec<(u32, u32)>,
+    uses: Vec<(u32, u32)>,
+}
+
+impl ImportedImage {
+    fn is_empty(&self) -> bool {
+        self.sold.is_empty() && self.uses.is_empty()
+    }
+}
+
 #[derive(Archive, Serialize, Deserialize)]
 struct VelocityImage {
     keys: Vec<(u128, Vec<u64>)>,
@@ -91,10 +104,11 @@ impl Journal {
             (self.seen.image(self.now()), self.appended())
         };
         for id in ShardId::all() {
-            let (image, more, particulars, lsn) = {
+            let (image, more, particulars, imported, lsn) = {
                 let shard = self.shard(id);
                 let (more, particulars) = (shard.more(), shard.particulars());
-                (shard.image(), more, particulars, self.appended())
+                let imported = shard.imported();
+                (shard.image(), more, particulars, imported, self.appended())
             };
             writing.purchases += image.purchases() as u64;
             writing.section(Tag::Shard(number_of(id)), lsn, &archived(&image))?;
@@ -105,16 +119,25 @@ impl Journal {
                 let tag = Tag::ShardParticulars(number_of(id));
                 writing.section(tag, lsn, &archived(&particulars))?;
             }
+            if !imported.is_empty() {
+                let tag = Tag::ShardImported(number_of(id));
+                writing.section(tag, lsn, &archived(&imported))?;
+            }
         }
         // The catalogue after the shards, so that it has every place that they name.
-        let (catalogue, lsn) = {
+        let (catalogue, imported, lsn) = {
             let _turn = self.catalogue_turn.lock();
+            let catalogue = self.catalogue.load();
             (
-                catalogue_image(&self.catalogue.load(), self.settings.limits()),
+                catalogue_image(&catalogue, self.settings.limits()),
+                imported_image(&catalogue),
                 self.appended(),
             )
         };
         writing.section(Tag::Catalogue, lsn, &archived(&catalogue))?;
+        if !imported.is_empty() {
+            writing.section(Tag::Imported, lsn, &archived(&imported))?;
+        }
         writing.section(Tag::Velocity, velocity_lsn, &archived(&velocity))?;
         writing.section(Tag::Webhooks, seen_lsn, &archived(&seen))?;
 
@@ -211,6 +234,8 @@ pub fn restore(
     let seen = Seen::new(engine.webhooks);
     let mut more: Vec<Option<ShardMore>> = (0..SHARD_COUNT).map(|_| None).collect();
     let mut particulars: Vec<Option<ShardParticulars>> = (0..SHARD_COUNT).map(|_| None).collect();
+    let mut imported: Vec<Option<ShardImported>> = (0..SHARD_COUNT).map(|_| None).collect();
+    let mut sold_elsewhere = None;
     let mut catalogue = None;
     let mut images: Vec<Option<(ShardImage, Lsn)>> = (0..SHARD_COUNT).map(|_| None).collect();
     let mut first = Lsn(u64::MAX);
@@ -237,6 +262,10 @@ pub fn restore(
                      and webhooks.nonces_max",
                 ))?;
             }
+            Tag::Imported => sold_elsewhere = Some(unarchived::<ImportedImage>(&bytes)?),
+            Tag::ShardImported(number) => {
+                imported[usize::from(number)] = Some(unarchived(&bytes)?);
+            }
             Tag::ShardMore(number) => more[usize::from(number)] = Some(unarchived(&bytes)?),
             Tag::ShardParticulars(number) => {
                 particulars[usize::from(number)] = Some(unarchived(&bytes)?);
@@ -246,11 +275,15 @@ pub fn restore(
             }
         }
     }
-    let (catalogue, limits, catalogue_lsn) =
+    let (mut catalogue, limits, catalogue_lsn) =
         catalogue.ok_or(refused("it has no section for the catalogue"))?;
+    if let Some(image) = sold_elsewhere {
+        put_imported(&mut catalogue, image)
+            .ok_or(refused("what was sold elsewhere names what is not there"))?;
+    }
     let mut shards = Vec::with_capacity(SHARD_COUNT);
-    let beside = more.into_iter().zip(particulars);
-    for ((id, image), (more, particulars)) in ShardId::all().zip(images).zip(beside) {
+    let beside = more.into_iter().zip(particulars).zip(imported);
+    for ((id, image), ((more, particulars), imported)) in ShardId::all().zip(images).zip(beside) {
         let (image, lsn) = image.ok_or(refused("it has no section for some shard"))?;
         let shard = Shard::from_image(id, image, &catalogue);
         let mut shard = shard.ok_or(refused("a shard names what is not there"))?;
@@ -258,6 +291,10 @@ pub fn restore(
         let whole = whole.and_then(|()| shard.put_particulars(particulars.unwrap_or_default()));
         whole.ok_or(refused(
             "what stands beside a shard names what is not there",
+        ))?;
+        let whole = shard.put_imported(imported.unwrap_or_default(), &catalogue);
+        whole.ok_or(refused(
+            "what buyers bought elsewhere names what is not there",
         ))?;
         shards.push((shard, lsn));
     }
@@ -278,19 +315,26 @@ pub fn restore(
 pub fn digest(
     catalogue: &Catalogue,
     limits: Limits,
-    shards: impl Iterator<Item = (ShardImage, ShardMore, ShardParticulars)>,
+    shards: impl Iterator<Item = (ShardImage, ShardMore, ShardParticulars, ShardImported)>,
 ) -> String {
     let mut hash = Sha256::new();
     hash.update(Sha256::digest(archived(&catalogue_image(
         catalogue, limits,
     ))));
-    for (image, more, particulars) in shards {
+    let imported = imported_image(catalogue);
+    if !imported.is_empty() {
+        hash.update(Sha256::digest(archived(&imported)));
+    }
+    for (image, more, particulars, imported) in shards {
         hash.update(Sha256::digest(archived(&image)));
         if !more.is_empty() {
             hash.update(Sha256::digest(archived(&more)));
         }
         if !particulars.is_empty() {
             hash.update(Sha256::digest(archived(&particulars)));
+        }
+        if !imported.is_empty() {
+            hash.update(Sha256::digest(archived(&imported)));
         }
     }
     hex::encode(hash.finalize())
@@ -314,6 +358,35 @@ fn catalogue_image(catalogue: &Catalogue, limits: Limits) -> CatalogueImage {
             .collect(),
         limits,
     }
+}
+
+fn imported_image(catalogue: &Catalogue) -> ImportedImage {
+    let products = (0..).zip(catalogue.products());
+    let promotions = (0..).zip(catalogue.promotions());
+    ImportedImage {
+        sold: products
+            .filter(|(_, it)| it.imported_sold > 0)
+            .map(|(place, it)| (place, it.imported_sold))
+            .collect(),
+        uses: promotions
+            .filter(|(_, it)| it.imported_uses > 0)
+            .map(|(place, it)| (place, it.imported_uses))
+            .collect(),
+    }
+}
+
+fn put_imported(catalogue: &mut Catalogue, image: ImportedImage) -> Option<()> {
+    for (place, sold) in image.sold {
+        let product = catalogue.products().get(place as usize)?;
+        let product = product.terms.product.clone();
+        catalogue.set_imported_sold(&product, sold)?;
+    }
+    for (place, uses) in image.uses {
+        let promotion = catalogue.promotions().get(place as usize)?;
+        let code = promotion.terms.code.clone();
+        catalogue.set_imported_uses(&code, uses)?;
+    }
+    Some(())
 }
 
 fn catalogue_of(image: CatalogueImage) -> Result<Catalogue, SnapshotError> {

@@ -13,7 +13,7 @@ use super::api::Api;
 use super::classify::{Moves, Verdict};
 use super::client::Told;
 use super::find::{self, Age, KEYS_MAX, Made, Payment};
-use super::intent::{self, Stage, authentication_required};
+use super::intent::{Stage, authentication_required};
 use super::wire::{Form, Intent};
 use crate::ids::{CaptureId, GatewayCode};
 use crate::money::Currency;

@@ -4,7 +4,7 @@
 //! is saved only after what it has passed is delivered or lies among the dead letters; the log is
 //! kept from every cursor on. No sink is ever waited for by a buyer.
 //!
-//! `sink` says what a sink is, `sinks` runs them all, `runner` runs one, `reader` gathers its
+//! `sink` says what a sink is, `sinks` runs them all, `runner` runs one (`redrive` its dead letters), `reader` gathers its
 //! batches, `cursor` and `dead_letters` keep what has to outlive the process, `control` is what
 //! the outside sees.
 
@@ -12,6 +12,7 @@ mod control;
 pub mod cursor;
 mod dead_letters;
 mod reader;
+mod redrive;
 mod runner;
 pub mod sink;
 mod sinks;

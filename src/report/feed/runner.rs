@@ -7,7 +7,7 @@
 //! takes effect between two deliveries, an end or a giving up at once.
 //! Deliberately absent: what is delivered, and reading the log.
 
-use super::control::{Control, Redrive, Redriven, Wanted};
+use super::control::{Control, Redrive, Wanted};
 use super::cursor::{Mode, SinkState};
 use super::dead_letters::{DeadLetters, Letter};
 use super::reader::{self, Gathered};
@@ -18,7 +18,6 @@ use super::wait::Backoff;
 use crate::ids::Lsn;
 use crate::journal::Journal;
 use parking_lot::Mutex;
-use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -64,7 +63,7 @@ enum Halt {
 }
 
 /// Why one try failed.
-enum Failed {
+pub(super) enum Failed {
     Told,
     Rejected(String),
     Later(String),
@@ -339,7 +338,7 @@ impl<C: Convert, D: Deliver<Item = C::Item>> Runner<C, D> {
         }
     }
 
-    async fn try_once(
+    pub(super) async fn try_once(
         &mut self,
         items: &[Placed<C::Item>],
         purpose: Purpose,
@@ -364,7 +363,8 @@ impl<C: Convert, D: Deliver<Item = C::Item>> Runner<C, D> {
         }
     }
 
-    /// Waits after a failure, unless it is one that no waiting mends.
+    /// Waits after a failure, unless it is one that no waiting mends; dead letters may be driven
+    /// meanwhile.
     async fn rest(&mut self, backoff: &mut Backoff, failed: Failed) -> Result<(), Halt> {
         let is_first = backoff.is_first();
         let why = match failed {
@@ -383,9 +383,14 @@ impl<C: Convert, D: Deliver<Item = C::Item>> Runner<C, D> {
         self.control.is_down(why);
         self.control.retries.fetch_add(1, Relaxed);
         self.note_oldest();
-        tokio::select! {
-            _ = self.wanted.changed() => Err(Halt::Told),
-            () = tokio::time::sleep(backoff.next()) => Ok(()),
+        let until = tokio::time::Instant::now() + backoff.next();
+        loop {
+            tokio::select! {
+                _ = self.wanted.changed() => return Err(Halt::Told),
+                // Where the dead letters are full, this is what makes room.
+                Some(redrive) = self.redrives.recv() => self.redrive(redrive).await,
+                () = tokio::time::sleep_until(until) => return Ok(()),
+            }
         }
     }
 
@@ -432,73 +437,6 @@ impl<C: Convert, D: Deliver<Item = C::Item>> Runner<C, D> {
             Ok(crate::journal::Next::NotYet) | Err(_) => 0,
         };
         self.control.oldest_ms.store(at, Relaxed);
-    }
-
-    async fn redrive(&mut self, redrive: Redrive) {
-        let redriven = self.redrive_now(redrive.from, redrive.to).await;
-        // Whoever asked may have gone; the letters say what became of it.
-        let _ = redrive.answer.send(redriven);
-    }
-
-    async fn redrive_now(&mut self, from: Lsn, to: Option<Lsn>) -> Result<Redriven, String> {
-        let name = self.control.name;
-        let letters = self
-            .letters
-            .of(name, from, to)
-            .map_err(|it| it.to_string())?;
-        let mut result = Redriven::default();
-        let mut done = HashSet::new();
-        let mut failure = None;
-        let mut items = Vec::new();
-        for letter in letters {
-            let fed = &letter.fed;
-            let (lsn, end) = (fed.entry.lsn, fed.end);
-            match self.convert.lock().convert(fed) {
-                Ok(Some(item)) => items.push(Placed { lsn, end, item }),
-                Ok(None) => drop(done.insert(lsn)),
-                Err(_) => result.refused += 1,
-            }
-        }
-        let mut ranges: Vec<_> = (0..items.len())
-            .step_by(self.batching.events_max)
-            .map(|at| at..items.len().min(at + self.batching.events_max))
-            .collect();
-        ranges.reverse();
-        while let Some(range) = ranges.pop() {
-            let part = &items[range.clone()];
-            match self.try_once(part, Purpose::Redrive).await {
-                Ok(delivered) => {
-                    let refused: HashSet<_> =
-                        delivered.rejected.iter().map(|it| it.index).collect();
-                    result.refused += refused.len();
-                    let places = part.iter().enumerate();
-                    let arrived = places.filter(|(place, _)| !refused.contains(place));
-                    done.extend(arrived.map(|(_, it)| it.lsn));
-                }
-                Err(Failed::Rejected(_)) if part.len() > 1 => {
-                    let middle = range.start + part.len() / 2;
-                    ranges.push(middle..range.end);
-                    ranges.push(range.start..middle);
-                }
-                Err(Failed::Rejected(_)) => result.refused += 1,
-                Err(Failed::Later(why) | Failed::Misconfigured(why)) => {
-                    self.opened = false;
-                    failure = Some(why);
-                    break;
-                }
-                Err(Failed::Told) => {
-                    failure = Some("the sink was told to stop".to_owned());
-                    break;
-                }
-            }
-        }
-        result.delivered = done.len();
-        if !done.is_empty() {
-            self.letters
-                .strike(name, &done)
-                .map_err(|it| it.to_string())?;
-        }
-        failure.map_or(Ok(result), Err)
     }
 }
 

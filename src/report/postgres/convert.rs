@@ -5,6 +5,7 @@
 //! rows, today, after a crash, and out of the dead letters. The sink needs no state of its own for
 //! it, and can begin in the middle of a purchase's life.
 
+use super::attempts::{Place, end_buy, end_refund, from_origin, refund_attempt, stepped};
 use super::encode::Tuple;
 use super::rows::{
     ACTIONS, AUDIT, Attempt, AttemptResult, Booking, Entry, PromotionUse, REWARDS, Risk, Rows,
@@ -15,15 +16,12 @@ use crate::engine::event::{
     PaymentCaptured, PaymentStarted, RefundStarted, ReviewVerdict,
 };
 use crate::engine::lifecycle::Step;
-
-use crate::engine::view::HistoryEntry;
-use crate::ids::{Lsn, PurchaseId};
+use crate::ids::PurchaseId;
 use crate::journal::{Journal, PurchaseAsOf};
 use crate::money::Amount;
 use crate::receipts::Sealer;
 use crate::report::event_json;
 use crate::report::feed::sink::{Convert, Fed, Unfit};
-use crate::time::UnixMs;
 use std::sync::Arc;
 
 /// The currency of reward tokens in the ledger.
@@ -61,13 +59,6 @@ impl Convert for ToRows {
     fn bytes(rows: &Rows) -> usize {
         rows.bytes()
     }
-}
-
-/// Where and when an event happened.
-#[derive(Copy, Clone)]
-struct Place {
-    lsn: Lsn,
-    at: UnixMs,
 }
 
 fn audit(fed: &Fed, into: &mut Vec<u8>) {
@@ -165,6 +156,11 @@ impl ToRows {
             | Event::WebhookReceived(_)
             | Event::LimitsSet(_)
             | Event::AdminRefused(_)
+            | Event::StockImported(_)
+            | Event::PromotionUsesImported(_)
+            | Event::HoldingsImported(_)
+            | Event::KeyImported(_)
+            | Event::NoncesImported(_)
             | Event::AdminActed(_) => {}
         }
         Ok(())
@@ -522,136 +518,6 @@ fn action(
         .text_or_null(purchase.map(|it| it.to_string()).as_deref())
         .text_or_null(origin.ip.map(|it| it.to_string()).as_deref())
         .text_or_null(origin.device.as_ref().map(crate::ids::DeviceId::as_str));
-}
-
-/// An attempt of which only where it came from is known.
-fn from_origin(place: Place, flow: Flow, origin: &Origin) -> Attempt {
-    Attempt {
-        ip: origin.ip.map(|it| it.to_string()),
-        device: origin.device.as_ref().map(ToString::to_string),
-        request: Some(origin.request.to_string()),
-        owner: Some(origin.owner.to_string()),
-        ..blank(place, flow)
-    }
-}
-
-fn blank(place: Place, flow: Flow) -> Attempt {
-    Attempt {
-        lsn: place.lsn,
-        at: place.at,
-        flow: flow.as_str(),
-        result: AttemptResult::Pending,
-        reason: None,
-        user: None,
-        product: None,
-        quantity: None,
-        purchase: None,
-        amount: None,
-        currency: None,
-        promotion: None,
-        card: None,
-        ip: None,
-        device: None,
-        request: None,
-        owner: None,
-        ended: None,
-    }
-}
-
-/// The row of a payment, if the event at `place` is what ended it: giving an authorization back may
-/// begin more than once. It is written whole, so that it stands
-/// even where its beginning does not, for one reason or another.
-fn end_buy(
-    known: &PurchaseAsOf,
-    result: AttemptResult,
-    reason: Option<String>,
-    place: Place,
-    rows: &mut Rows,
-) -> Result<(), Unfit> {
-    let view = &known.view;
-    let started = stepped(&view.history, Step::PaymentStarted, 1)
-        .ok_or_else(|| Unfit(format!("the payment of {} never started", view.purchase)))?;
-    let ends = |entry: &&HistoryEntry| {
-        matches!(
-            entry.step,
-            Step::PaymentCaptured
-                | Step::PaymentDeclined
-                | Step::VoidStarted
-                | Step::ReviewRejected
-        )
-    };
-    if view.history.iter().find(ends).map(|entry| entry.lsn) != Some(place.lsn) {
-        return Ok(());
-    }
-    rows.attempt = Some(Box::new(Attempt {
-        result,
-        reason,
-        user: Some(view.user.to_string()),
-        product: Some(view.product.to_string()),
-        quantity: Some(view.quantity),
-        purchase: Some(view.purchase.to_string()),
-        amount: Some(view.quote.amount.get()),
-        currency: Some(view.quote.currency.to_string()),
-        promotion: view.promotion.as_ref().map(ToString::to_string),
-        card: view.card.as_ref().map(|it| it.as_str().to_owned()),
-        request: view.request.map(|it| it.to_string()),
-        ended: Some((place.lsn, place.at)),
-        ..blank(of(started), Flow::Buy)
-    }));
-    Ok(())
-}
-
-fn end_refund(
-    known: &PurchaseAsOf,
-    number: u32,
-    result: AttemptResult,
-    reason: Option<String>,
-    place: Place,
-    rows: &mut Rows,
-) -> Result<(), Unfit> {
-    let view = &known.view;
-    let nth = usize::try_from(number).unwrap_or(usize::MAX);
-    let started = stepped(&view.history, Step::RefundStarted, nth).ok_or_else(|| {
-        Unfit(format!(
-            "refund {number} of {} never started",
-            view.purchase
-        ))
-    })?;
-    let amount = known.amount_of(number);
-    let amount = amount.ok_or_else(|| Unfit(format!("refund {number} has no amount")))?;
-    rows.attempt = Some(Box::new(Attempt {
-        result,
-        reason,
-        ended: Some((place.lsn, place.at)),
-        ..refund_attempt(known, amount, of(started))
-    }));
-    Ok(())
-}
-
-fn refund_attempt(known: &PurchaseAsOf, amount: Amount, place: Place) -> Attempt {
-    let view = &known.view;
-    Attempt {
-        user: Some(view.user.to_string()),
-        product: Some(view.product.to_string()),
-        quantity: Some(view.quantity),
-        purchase: Some(view.purchase.to_string()),
-        amount: Some(amount.get()),
-        currency: Some(view.quote.currency.to_string()),
-        ..blank(place, Flow::Refund)
-    }
-}
-
-/// The `nth` time that this step was taken, from 1.
-fn stepped(history: &[HistoryEntry], step: Step, nth: usize) -> Option<&HistoryEntry> {
-    let mut taken = history.iter().filter(|entry| entry.step == step);
-    taken.nth(nth.checked_sub(1)?)
-}
-
-fn of(entry: &HistoryEntry) -> Place {
-    Place {
-        lsn: entry.lsn,
-        at: entry.at,
-    }
 }
 
 fn count(tokens: u64) -> Result<i64, Unfit> {

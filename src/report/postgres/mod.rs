@@ -4,6 +4,7 @@
 //! what an error means; `rows` and `encode` are the rows' shapes, `schema` the migrations,
 //! `connect` connections and TLS. What the tables mean is told in `docs/reporting.md`.
 
+mod attempts;
 mod connect;
 mod convert;
 mod deliver;

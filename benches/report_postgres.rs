@@ -1,0 +1,250 @@
+//! The PostgreSQL sink beside bare `COPY` into temporary tables and `INSERT … ON CONFLICT` of the
+//! same rows, in one run, against a server of its own: rows and events a second while catching up.
+//!
+//! `HOLDFAST_BENCH_EVENTS` sets how many events there are (1,000,000 where it is not set).
+
+mod common;
+#[path = "../tests/postgres_server/mod.rs"]
+mod postgres_server;
+#[path = "../tests/support/mod.rs"]
+mod support;
+
+use bytes::Bytes;
+use common::{Bench, hold};
+use futures_util::{SinkExt, TryStreamExt};
+use holdfast::engine::command::{Buy, PaymentStep};
+use holdfast::ids::{AuthorizationId, CaptureId, CardToken, ReceiptKeyId};
+use holdfast::journal::Outcome;
+use holdfast::money::Currency;
+use holdfast::receipts::{ReceiptKey, Sealer};
+use holdfast::report::feed::sink::Batching;
+use holdfast::report::feed::{Backoff, FeedSettings, OnDiskFull, Sinks};
+use holdfast::report::postgres::{self, Migrate, PostgresSettings};
+use postgres_server::Postgres;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio_postgres::NoTls;
+
+const EVENTS: u64 = 1_000_000;
+/// Rows of one transaction of the bare contender, as the sink has events.
+const BATCH: usize = 10_000;
+const TABLES: [&str; 7] = [
+    "audit_log",
+    "user_actions",
+    "user_rewards",
+    "ledger_entries",
+    "purchase_attempts",
+    "shop_transactions",
+    "promotion_uses",
+];
+
+fn main() {
+    let wanted = std::env::var("HOLDFAST_BENCH_EVENTS").ok();
+    let wanted = wanted.map_or(EVENTS, |text| text.parse().expect("a whole number"));
+    let postgres = Postgres::start();
+    let bench = Bench::open();
+    let events = fill(&bench, wanted);
+    let sink_s = catch_up(&bench, &postgres);
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    let (rows, bare_s) = runtime.block_on(bare(&postgres.url()));
+    let a_second = |count: f64, seconds: f64| (count / seconds).round();
+    #[allow(clippy::cast_precision_loss, reason = "figures for people")]
+    let (events, rows) = (events as f64, rows as f64);
+    println!("sink: {events} events, {rows} rows in {sink_s:.1} s");
+    println!(
+        "  {} events/s, {} rows/s",
+        a_second(events, sink_s),
+        a_second(rows, sink_s)
+    );
+    println!("bare COPY and INSERT … ON CONFLICT of the same rows: {bare_s:.1} s");
+    println!("  {} rows/s", a_second(rows, bare_s));
+    println!("the sink has {:.2} of it", bare_s / sink_s);
+}
+
+/// A sale: of ten attempts six buy, two hold, two are refused; how many events that makes.
+fn fill(bench: &Bench, wanted: u64) -> u64 {
+    let journal = &bench.journal;
+    let nothing = holdfast::ids::ProductId::parse("nothing").expect("an id");
+    let mut product = bench.fresh_product();
+    let mut number = 0_u64;
+    while journal.status().log.records < wanted {
+        for _ in 0..10_000 {
+            number += 1;
+            if number.is_multiple_of(2_000_000) {
+                product = bench.fresh_product();
+            }
+            match number % 10 {
+                0..6 => buy(bench, &product, number),
+                6..8 => drop(journal.place_hold(&hold(&product, number))),
+                _ => drop(journal.place_hold(&hold(&nothing, number))),
+            }
+        }
+    }
+    let (_, appended) = journal.products();
+    journal.wait_durable(appended).expect("the log is well");
+    journal.status().log.records
+}
+
+fn buy(bench: &Bench, product: &holdfast::ids::ProductId, number: u64) {
+    let held = hold(product, number);
+    let command = Buy {
+        origin: held.origin,
+        user: held.user,
+        product: held.product,
+        quantity: 1,
+        currency: Currency::parse("USD").expect("listed"),
+        card: CardToken::parse("tok_ok").expect("a token"),
+        promotion: None,
+        hold: None,
+    };
+    let submitted = bench.journal.buy(&command).expect("the log is well");
+    let Outcome::PaymentStarted(purchase) = submitted.outcome else {
+        panic!("it was bought: {:?}", submitted.outcome);
+    };
+    let steps = [
+        PaymentStep::Authorized {
+            authorization: AuthorizationId::parse(&format!("auth_{number}")).expect("an id"),
+            capture_before: None,
+        },
+        PaymentStep::StartCapture,
+        PaymentStep::Captured {
+            capture: CaptureId::parse(&format!("cap_{number}")).expect("an id"),
+            receipt_key: ReceiptKeyId::parse("r1").expect("an id"),
+            signing_key: None,
+        },
+    ];
+    for step in steps {
+        let recorded = bench.journal.record(purchase, step);
+        recorded.expect("the log is well").expect("it goes");
+    }
+}
+
+/// Seconds until the sink has everything.
+fn catch_up(bench: &Bench, postgres: &Postgres) -> f64 {
+    let scratch = tempfile::tempdir().expect("a directory");
+    let settings = FeedSettings {
+        data_dir: scratch.path().to_owned(),
+        backoff: Backoff::new(100, 1_000),
+        deliver_timeout: Duration::from_secs(30),
+        dead_letters_bytes_max: 1 << 20,
+        on_disk_full: OnDiskFull::RefuseSales,
+        give_up_below_bytes: 0,
+        segment_bytes: 64 << 20,
+    };
+    let key = ReceiptKey::new(ReceiptKeyId::parse("r1").expect("an id"), &[7; 32]);
+    let sealer = Sealer::new(vec![key.expect("long enough")]).expect("one key");
+    let batching = Batching {
+        events_max: BATCH,
+        bytes_max: 8 << 20,
+        wait_ms: 50,
+    };
+    let to = PostgresSettings {
+        url: postgres.url().into(),
+        migrator_url: None,
+        migrate: Migrate::Auto,
+        ca_file: None,
+    };
+    let sinks = Sinks::new(Arc::clone(&bench.journal), settings).expect("an empty directory");
+    let began = Instant::now();
+    let sink = postgres::sink(to, batching, Arc::clone(&bench.journal), sealer);
+    sinks.start(sink).expect("threads");
+    let durable = bench.journal.durable_lsn();
+    loop {
+        let status = sinks.status().remove(0);
+        if status.cursor >= durable {
+            assert_eq!(status.rejected, 0, "{status:?}");
+            return began.elapsed().as_secs_f64();
+        }
+        assert!(status.failure.is_none(), "{status:?}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// The rows that there are, written once more by hand; how many, and in how many seconds.
+async fn bare(url: &str) -> (usize, f64) {
+    let (mut client, connection) = tokio_postgres::connect(url, NoTls).await.expect("it is up");
+    tokio::spawn(connection);
+    let mut work = Vec::new();
+    for table in TABLES {
+        let columns = client
+            .query_one(
+                "SELECT string_agg(quote_ident(column_name), ', ' ORDER BY ordinal_position)
+                 FROM information_schema.columns
+                 WHERE table_schema = 'holdfast' AND table_name = $1 AND is_generated = 'NEVER'",
+                &[&table],
+            )
+            .await
+            .expect("its columns");
+        let columns: String = columns.get(0);
+        let sql = format!("COPY (SELECT {columns} FROM holdfast.{table}) TO STDOUT BINARY");
+        let out = client.copy_out(&sql).await.expect("its rows");
+        let chunks: Vec<Bytes> = pin!(out).try_collect().await.expect("its rows");
+        work.push((table, columns, tuples(&chunks.concat())));
+        let setup = format!(
+            "TRUNCATE holdfast.{table}; CREATE TEMPORARY TABLE bare_{table} ON COMMIT DELETE ROWS
+             AS SELECT * FROM holdfast.{table} WITH NO DATA"
+        );
+        client.batch_execute(&setup).await.expect("empty tables");
+    }
+    let rows = work.iter().map(|it| it.2.len()).sum();
+    let batches = work
+        .iter()
+        .map(|it| it.2.len())
+        .max()
+        .unwrap_or(0)
+        .div_ceil(BATCH);
+    let began = Instant::now();
+    for batch in 0..batches {
+        let transaction = client.transaction().await.expect("a transaction");
+        for (table, columns, tuples) in &work {
+            let share = tuples.len().div_ceil(batches);
+            let part = tuples.chunks(share.max(1)).nth(batch).unwrap_or_default();
+            if part.is_empty() {
+                continue;
+            }
+            let copy = format!("COPY bare_{table} ({columns}) FROM STDIN BINARY");
+            let sink = transaction
+                .copy_in::<_, Bytes>(&copy)
+                .await
+                .expect("a stream");
+            let mut sink = pin!(sink);
+            let mut bytes = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0".to_vec();
+            for it in part {
+                bytes.extend_from_slice(it);
+            }
+            bytes.extend_from_slice(&[0xff, 0xff]);
+            sink.send(Bytes::from(bytes)).await.expect("sent");
+            sink.finish().await.expect("copied");
+            let insert = format!(
+                "INSERT INTO holdfast.{table} ({columns}) SELECT {columns} FROM bare_{table}
+                 ON CONFLICT DO NOTHING"
+            );
+            transaction.execute(&insert, &[]).await.expect("inserted");
+        }
+        transaction.commit().await.expect("committed");
+    }
+    (rows, began.elapsed().as_secs_f64())
+}
+
+/// The tuples of a binary copy.
+fn tuples(copied: &[u8]) -> Vec<Vec<u8>> {
+    let mut tuples = Vec::new();
+    let mut at = 19;
+    loop {
+        let start = at;
+        let count = i16::from_be_bytes(copied[at..at + 2].try_into().expect("two bytes"));
+        if count < 0 {
+            return tuples;
+        }
+        at += 2;
+        for _ in 0..count {
+            let length = i32::from_be_bytes(copied[at..at + 4].try_into().expect("four bytes"));
+            at += 4 + usize::try_from(length.max(0)).expect("not negative");
+        }
+        tuples.push(copied[start..at].to_vec());
+    }
+}

@@ -1,0 +1,112 @@
+//! Owns writing a plan into the data directory.
+//!
+//! Invariants: the directory is this process's alone meanwhile; once this returns, everything that
+//! the report calls taken is durable.
+
+use super::mapping::Meaning;
+use super::outcome::Outcome;
+use super::plan::Plan;
+use crate::engine::event::{
+    Act, Active, Actor, ActorRole, AdminAct, AdminActed, ProductSet, Target,
+};
+use crate::ids::{KeyOwner, Lsn, ProductId, RequestId};
+use crate::journal::{Imported, Journal, JournalOptions, NotImported, StorageFault};
+
+/// Carries `plan` out.
+pub(super) fn carry_out(
+    plan: &Plan,
+    options: JournalOptions,
+    outcome: &mut Outcome,
+) -> Result<(), String> {
+    if plan.is_empty() {
+        return Ok(());
+    }
+    let journal = Journal::open(options, &mut |_| {}).map_err(|error| error.to_string())?;
+    let written = write(plan, &journal, outcome).and_then(|end| journal.wait_durable(end));
+    journal.close();
+    written.map_err(|fault| fault.to_string())
+}
+
+fn write(plan: &Plan, journal: &Journal, outcome: &mut Outcome) -> Result<Lsn, StorageFault> {
+    let mut end = journal.admin_acted(AdminActed {
+        act: Act::Imported.as_str().to_owned(),
+        target: Target::parse("redis"),
+        before: None,
+        after: None,
+        by: Actor::of(by(), ActorRole::Process),
+    })?;
+    let mut taken = |meaning, key: &str, result: Result<Imported, NotImported>| match result {
+        Ok(Imported::Stands(lsn)) => end = end.max(lsn),
+        Ok(Imported::There) => {}
+        Err(why) => outcome.not_taken(meaning, key, words(why)),
+    };
+    for (product, units) in &plan.products {
+        let set = journal.put_product(unknown_product(product, *units))?;
+        let set = set.map(|set| Imported::Stands(set.durable_at));
+        let set = set.map_err(|_| NotImported::Full);
+        taken(Meaning::Stock, product.as_str(), set);
+    }
+    for (product, sold) in &plan.sold {
+        let result = journal.import_sold(product, *sold)?;
+        taken(Meaning::Stock, product.as_str(), result);
+    }
+    for (user, product, units) in &plan.holdings {
+        let result = journal.import_holdings(user, product, *units)?;
+        taken(Meaning::Holdings, &format!("{user} {product}"), result);
+    }
+    for (code, uses) in &plan.uses {
+        let result = journal.import_uses(code, *uses)?;
+        taken(Meaning::Promotions, code.as_str(), result);
+    }
+    for (user, scope) in &plan.keys {
+        let result = journal.import_key(user, *scope)?;
+        taken(Meaning::Keys, user.as_str(), result);
+    }
+    let nonces = journal.import_nonces(&plan.nonces)?;
+    let nonces = nonces.map(|(_, lsn)| lsn.map_or(Imported::There, Imported::Stands));
+    taken(Meaning::Nonces, "all of them", nonces);
+    Ok(end)
+}
+
+/// A product of which only the units are known: not for sale until the operator sets it.
+fn unknown_product(product: &ProductId, units: u32) -> ProductSet {
+    ProductSet {
+        product: product.clone(),
+        name: product.to_string(),
+        prices: Vec::new(),
+        stock: units,
+        per_user_limit: None,
+        starts_at: None,
+        ends_at: None,
+        active: Active::No,
+        hold_ttl_ms: None,
+        reward_tokens: 0,
+        by: by(),
+    }
+}
+
+fn by() -> AdminAct {
+    AdminAct {
+        request: RequestId(0),
+        owner: KeyOwner::parse("import").expect("it is an id"),
+    }
+}
+
+fn words(why: NotImported) -> &'static str {
+    match why {
+        NotImported::Unknown => "the core has no such product or promotion",
+        NotImported::BeyondTotal => "it is more than the product or promotion has",
+        NotImported::Full => "a bound of [engine] or [webhooks] is reached; raise it, then repeat",
+    }
+}
+
+impl Plan {
+    fn is_empty(&self) -> bool {
+        self.products.is_empty()
+            && self.sold.is_empty()
+            && self.holdings.is_empty()
+            && self.uses.is_empty()
+            && self.keys.is_empty()
+            && self.nonces.is_empty()
+    }
+}

@@ -1,0 +1,285 @@
+//! Owns reading a Redis: one `SCAN` over all keys, the values of those that mean something.
+//!
+//! Invariants: nothing is written; nothing is asked that keeps the server from others (`SCAN`,
+//! `HSCAN`, `ZSCAN` in steps, `MGET` of a few hundred); what cannot be understood is named with
+//! its reason. A key that `SCAN` gives twice counts once.
+
+use super::mapping::{Mapping, Meaning, Names, Rule, ValueType};
+use super::outcome::Outcome;
+use indicatif::{ProgressBar, ProgressStyle};
+use redis::{Connection, RedisResult};
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::time::Duration;
+
+/// Keys in one step of a `SCAN`.
+const SCAN_COUNT: usize = 1000;
+
+/// Keys in one `MGET`.
+const MGET_KEYS: usize = 500;
+
+/// How long the server may take for one answer.
+const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Fields with values, or members with scores.
+type Pairs = Vec<(Vec<u8>, Vec<u8>)>;
+
+/// What the Redis knows.
+#[derive(Debug, Default)]
+pub(super) struct Found {
+    /// Units left, by product.
+    pub(super) stock: BTreeMap<String, u64>,
+    /// Units sold, by product.
+    pub(super) sold: BTreeMap<String, u64>,
+    /// Units by buyer and product.
+    pub(super) holdings: BTreeMap<(String, String), u64>,
+    /// Uses by promotion.
+    pub(super) uses: BTreeMap<String, u64>,
+    /// Idempotency keys, and whose they are where that is known.
+    pub(super) keys: BTreeMap<String, Option<String>>,
+    /// Webhook nonces.
+    pub(super) nonces: BTreeSet<String>,
+    pub(super) key_owner: String,
+}
+
+/// Reads what `mapping` speaks of.
+pub(super) fn read(url: &str, mapping: &Mapping, outcome: &mut Outcome) -> Result<Found, String> {
+    let mut redis = connect(url)?;
+    reading(&mut redis, mapping, outcome).map_err(|error| {
+        format!("reading the Redis: {error}; nothing was changed, try again once it answers")
+    })
+}
+
+/// The URL may hold a password, so no error shows it.
+fn connect(url: &str) -> Result<Connection, String> {
+    let told = |error: redis::RedisError| {
+        format!(
+            "the Redis at --url cannot be reached: {error}; check address, password and network"
+        )
+    };
+    let client = redis::Client::open(url).map_err(told)?;
+    let connection = client.get_connection_with_timeout(TIMEOUT).map_err(told)?;
+    connection.set_read_timeout(Some(TIMEOUT)).map_err(told)?;
+    connection.set_write_timeout(Some(TIMEOUT)).map_err(told)?;
+    Ok(connection)
+}
+
+fn reading(redis: &mut Connection, mapping: &Mapping, outcome: &mut Outcome) -> RedisResult<Found> {
+    let mut found = Found {
+        key_owner: mapping.key_owner.clone(),
+        ..Found::default()
+    };
+    let total: u64 = redis::cmd("DBSIZE").query(redis)?;
+    // Drawn on a terminal only.
+    let progress = ProgressBar::new(total);
+    let style = ProgressStyle::with_template("{bar:40} {pos} of {len} keys, {eta} left");
+    progress.set_style(style.expect("the template is a constant"));
+    let mut seen = BTreeSet::new();
+    let mut cursor = 0_u64;
+    loop {
+        let (next, keys): (u64, Vec<Vec<u8>>) = redis::cmd("SCAN")
+            .arg(cursor)
+            .arg("COUNT")
+            .arg(SCAN_COUNT)
+            .query(redis)?;
+        progress.inc(keys.len() as u64);
+        let mut strings = Vec::new();
+        for key in keys {
+            // Keys that are not text mean nothing here.
+            let Ok(key) = String::from_utf8(key) else {
+                continue;
+            };
+            let Some((rule, names)) = mapping.rule_for(&key) else {
+                continue;
+            };
+            if !seen.insert(key.clone()) {
+                continue;
+            }
+            match rule.value {
+                ValueType::String => strings.push((key, rule, names)),
+                ValueType::Hash | ValueType::Zset => {
+                    fields(redis, &key, rule, &names, &mut found, outcome)?;
+                }
+            }
+        }
+        for some in strings.chunks(MGET_KEYS) {
+            values(redis, some, &mut found, outcome)?;
+        }
+        cursor = next;
+        if cursor == 0 {
+            break;
+        }
+    }
+    progress.finish_and_clear();
+    Ok(found)
+}
+
+fn values(
+    redis: &mut Connection,
+    some: &[(String, &Rule, Names)],
+    found: &mut Found,
+    outcome: &mut Outcome,
+) -> RedisResult<()> {
+    let mut asking = redis::cmd("MGET");
+    for (key, _, _) in some {
+        asking.arg(key);
+    }
+    let values: Vec<Option<Vec<u8>>> = asking.query(redis)?;
+    for ((key, rule, names), value) in some.iter().zip(values) {
+        match value.map(String::from_utf8) {
+            Some(Ok(value)) => found.take(key, rule.meaning, names, &value, outcome),
+            Some(Err(_)) => outcome.skip(rule.meaning, key, "its value is no text"),
+            None => outcome.skip(rule.meaning, key, "it is gone, or no string"),
+        }
+    }
+    Ok(())
+}
+
+fn fields(
+    redis: &mut Connection,
+    key: &str,
+    rule: &Rule,
+    names: &Names,
+    found: &mut Found,
+    outcome: &mut Outcome,
+) -> RedisResult<()> {
+    let (kind, scan) = match rule.value {
+        ValueType::Hash => ("hash", "HSCAN"),
+        ValueType::Zset => ("zset", "ZSCAN"),
+        ValueType::String => unreachable!("strings are read together"),
+    };
+    let is: String = redis::cmd("TYPE").arg(key).query(redis)?;
+    if is != kind {
+        outcome.skip(rule.meaning, key, &format!("it is a {is}, not a {kind}"));
+        return Ok(());
+    }
+    let mut entries: HashMap<Vec<u8>, Vec<u8>> = HashMap::new();
+    let mut cursor = 0_u64;
+    loop {
+        let (next, some): (u64, Pairs) = redis::cmd(scan)
+            .arg(key)
+            .arg(cursor)
+            .arg("COUNT")
+            .arg(SCAN_COUNT)
+            .query(redis)?;
+        entries.extend(some);
+        cursor = next;
+        if cursor == 0 {
+            break;
+        }
+    }
+    let pattern = rule
+        .field
+        .as_ref()
+        .expect("the mapping checks that there is one");
+    for (field, value) in entries {
+        let (Ok(field), Ok(value)) = (String::from_utf8(field), String::from_utf8(value)) else {
+            outcome.skip(rule.meaning, key, "a field or its value is no text");
+            continue;
+        };
+        let shown = format!("{key} / {field}");
+        match pattern.matched(&field) {
+            None => outcome.skip(rule.meaning, &shown, "the field does not fit its pattern"),
+            Some(more) => {
+                let mut names = names.clone();
+                names.extend(more);
+                found.take(&shown, rule.meaning, &names, &value, outcome);
+            }
+        }
+    }
+    Ok(())
+}
+
+impl Found {
+    fn take(
+        &mut self,
+        key: &str,
+        meaning: Meaning,
+        names: &Names,
+        value: &str,
+        outcome: &mut Outcome,
+    ) {
+        let name = |name: &str| names.get(name).cloned().unwrap_or_default();
+        let number = match meaning {
+            Meaning::Keys | Meaning::Nonces => 0,
+            Meaning::Stock | Meaning::Sold | Meaning::Holdings | Meaning::Promotions => {
+                match whole(value) {
+                    Ok(number) => number,
+                    Err(why) => return outcome.skip(meaning, key, why),
+                }
+            }
+        };
+        match meaning {
+            Meaning::Stock => drop(self.stock.insert(name("product_id"), number)),
+            Meaning::Sold => drop(self.sold.insert(name("product_id"), number)),
+            Meaning::Holdings => {
+                let of = (name("user_id"), name("product_id"));
+                self.holdings.insert(of, number);
+            }
+            Meaning::Promotions => drop(self.uses.insert(name("code"), number)),
+            Meaning::Keys => {
+                let user = names.get("user_id").cloned().or_else(|| user_in(value));
+                self.keys.insert(name("key"), user);
+            }
+            Meaning::Nonces => drop(self.nonces.insert(name("nonce"))),
+        }
+    }
+}
+
+/// A whole number; the score of a sorted set is one, too, where nothing stands behind the point.
+fn whole(text: &str) -> Result<u64, &'static str> {
+    let text = text.trim();
+    if text.starts_with('-') {
+        return Err("it is below zero");
+    }
+    let digits = text.split_once('.').map_or(text, |(whole, behind)| {
+        if behind.bytes().all(|b| b == b'0') {
+            whole
+        } else {
+            text
+        }
+    });
+    digits.parse().map_err(|_| "it is no whole number")
+}
+
+/// The buyer in an idempotency key's JSON, where it says.
+fn user_in(value: &str) -> Option<String> {
+    let value: Value = serde_json::from_str(value).ok()?;
+    let places = [
+        "/user_id",
+        "/request/user_id",
+        "/response/user_id",
+        "/body/user_id",
+    ];
+    let found = places.iter().find_map(|place| value.pointer(place))?;
+    found
+        .as_str()
+        .map(str::to_owned)
+        .or_else(|| found.as_u64().map(|number| number.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_and_users_are_read_from_what_shops_write() {
+        for (text, expected) in [
+            ("12", Ok(12)),
+            (" 3 ", Ok(3)),
+            ("7.0", Ok(7)),
+            ("7.5", Err("it is no whole number")),
+            ("-1", Err("it is below zero")),
+            ("", Err("it is no whole number")),
+        ] {
+            assert_eq!(whole(text), expected, "{text:?}");
+        }
+        let user = |text| user_in(text);
+        assert_eq!(user(r#"{"user_id": "ana"}"#).as_deref(), Some("ana"));
+        assert_eq!(
+            user(r#"{"response": {"user_id": 7}}"#).as_deref(),
+            Some("7")
+        );
+        assert_eq!(user("done"), None);
+    }
+}

@@ -1,0 +1,54 @@
+//! `schema`: prints what to create downstream.
+//!
+//! Deliberately absent: creating it, for which this program need not have the rights.
+
+use crate::report::types::event_types;
+use clap::Args;
+use std::process::ExitCode;
+
+/// What `schema kafka` takes.
+#[derive(Debug, Args)]
+pub(super) struct Kafka {
+    /// As `report.kafka.topic`.
+    #[arg(long, default_value = "holdfast.events")]
+    topic: String,
+    /// As `report.kafka.dlq_topic`.
+    #[arg(long, default_value = "holdfast.events.dlq")]
+    dlq_topic: String,
+    /// Partitions of the topic. Choose once: more of them later put a buyer's events in two places.
+    #[arg(long, default_value_t = 12)]
+    partitions: u32,
+    /// Copies of each partition.
+    #[arg(long, default_value_t = 3)]
+    replication: u32,
+}
+
+/// Prints topics, commands and types.
+pub(super) fn kafka(arguments: &Kafka) -> ExitCode {
+    let Kafka {
+        topic,
+        dlq_topic,
+        partitions,
+        replication,
+    } = arguments;
+    let in_sync = replication.saturating_sub(1).max(1);
+    println!(
+        "# Topics. min.insync.replicas and acks=all together keep what was acknowledged.\n\
+         kafka-topics.sh --bootstrap-server \"$BROKERS\" --create --topic {topic} --partitions \
+         {partitions} --replication-factor {replication} --config min.insync.replicas={in_sync} \
+         --config retention.ms=604800000 --config max.message.bytes=1048588\n\
+         kafka-topics.sh --bootstrap-server \"$BROKERS\" --create --topic {dlq_topic} --partitions \
+         1 --replication-factor {replication} --config min.insync.replicas={in_sync} \
+         --config retention.ms=-1 --config max.message.bytes=10485760\n\n\
+         # Rights of holdfast's producer.\n\
+         kafka-acls.sh --bootstrap-server \"$BROKERS\" --add --allow-principal User:holdfast \
+         --operation Write --operation Describe --topic {topic} --topic {dlq_topic}\n\
+         kafka-acls.sh --bootstrap-server \"$BROKERS\" --add --allow-principal User:holdfast \
+         --operation IdempotentWrite --cluster\n\n\
+         # Types of the events (ce_type); docs/events/ has a schema for each."
+    );
+    for (_, name) in event_types() {
+        println!("{name}");
+    }
+    ExitCode::SUCCESS
+}

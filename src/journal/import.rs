@@ -1,0 +1,242 @@
+//! Owns taking over what another system sold before: the state to compare with, and the events.
+//!
+//! Invariants: units and uses are taken before their event and given back after it, as everywhere,
+//! so I1 and I2 hold with baselines in them; what is there already makes no event.
+//! Deliberately absent: where it is read from, and what to do about conflicts (`cli`).
+
+use super::Journal;
+use super::check::refuse_running;
+use super::fault::{JournalError, StorageFault};
+use super::recovery::{Folded, Folding, newest_good};
+use super::settings::Disks;
+use super::webhooks::fingerprint_of;
+use crate::engine::catalogue::Catalogue;
+use crate::engine::cells::{PromotionLevels, StockLevels};
+use crate::engine::decide::Claims;
+use crate::engine::event::{
+    Event, HoldingsImported, KeyImported, NoncesImported, PromotionUsesImported, StockImported,
+};
+use crate::engine::settings::EngineSettings;
+use crate::ids::{Digest16, Lsn, ProductId, PromotionCode, ShardId, UserId};
+use std::path::Path;
+use std::sync::Arc;
+
+/// Nonces in one event, so that none grows beyond what a record may be.
+const NONCES_AN_EVENT: usize = 4096;
+
+/// Why something was not taken over; nothing has changed.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub enum NotImported {
+    /// No such product or promotion.
+    Unknown,
+    /// It would be more than the product or the promotion has.
+    BeyondTotal,
+    /// There is no room for another buyer, key or nonce.
+    Full,
+}
+
+/// What taking over did.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub enum Imported {
+    /// It stands in the log; nothing may be told before this LSN is durable.
+    Stands(Lsn),
+    /// It was there.
+    There,
+}
+
+/// A fault of the disk outside, a reason inside.
+type Taken<T> = Result<Result<T, NotImported>, StorageFault>;
+
+impl Journal {
+    /// Takes over how many units of `product` were sold elsewhere, in all.
+    pub fn import_sold(&self, product: &ProductId, sold: u32) -> Taken<Imported> {
+        let _turn = self.catalogue_turn.lock();
+        let before = self.catalogue.load_full();
+        let Some(known) = before.product(product) else {
+            return Ok(Err(NotImported::Unknown));
+        };
+        let (was, stock) = (known.imported_sold, &known.stock);
+        if was == sold {
+            return Ok(Ok(Imported::There));
+        }
+        let Some(claim) = stock.claim(sold.saturating_sub(was)) else {
+            return Ok(Err(NotImported::BeyondTotal));
+        };
+        let event = Event::StockImported(StockImported {
+            product: product.clone(),
+            sold,
+        });
+        let durable_at = self.append_alone(&event, self.now())?;
+        claim.keep();
+        stock.sell(sold.saturating_sub(was));
+        stock.take_back(was.saturating_sub(sold));
+        self.change_catalogue(&before, |after| after.set_imported_sold(product, sold));
+        Ok(Ok(Imported::Stands(durable_at)))
+    }
+
+    /// Takes over how many uses of a promotion were made elsewhere, in all.
+    pub fn import_uses(&self, code: &PromotionCode, uses: u32) -> Taken<Imported> {
+        let _turn = self.catalogue_turn.lock();
+        let before = self.catalogue.load_full();
+        let Some(known) = before.promotion(code) else {
+            return Ok(Err(NotImported::Unknown));
+        };
+        let (was, cell) = (known.imported_uses, &known.uses);
+        if was == uses {
+            return Ok(Ok(Imported::There));
+        }
+        let Some(claim) = cell.claim(uses.saturating_sub(was)) else {
+            return Ok(Err(NotImported::BeyondTotal));
+        };
+        let event = Event::PromotionUsesImported(PromotionUsesImported {
+            code: code.clone(),
+            uses,
+        });
+        let durable_at = self.append_alone(&event, self.now())?;
+        claim.keep();
+        cell.give_back(was.saturating_sub(uses));
+        self.change_catalogue(&before, |after| after.set_imported_uses(code, uses));
+        Ok(Ok(Imported::Stands(durable_at)))
+    }
+
+    fn change_catalogue(
+        &self,
+        before: &Catalogue,
+        change: impl FnOnce(&mut Catalogue) -> Option<()>,
+    ) {
+        let mut after = before.clone();
+        change(&mut after).expect("it was found in this turn");
+        self.catalogue.store(Arc::new(after));
+    }
+
+    /// Takes over how many units of `product` a buyer bought elsewhere, in all.
+    pub fn import_holdings(
+        &self,
+        user: &UserId,
+        product: &ProductId,
+        units: u32,
+    ) -> Taken<Imported> {
+        let mut turn = self.turn(ShardId::of(user))?;
+        let context = turn.context();
+        if context.catalogue.product(product).is_none() {
+            return Ok(Err(NotImported::Unknown));
+        }
+        let was = turn.shard.imported_units(user, product, context.catalogue);
+        if was == units {
+            return Ok(Ok(Imported::There));
+        }
+        if units > crate::engine::cells::UNITS_MAX {
+            return Ok(Err(NotImported::BeyondTotal));
+        }
+        if turn.shard.room_for(user, &self.settings.bounds).is_err() {
+            return Ok(Err(NotImported::Full));
+        }
+        let event = Event::HoldingsImported(HoldingsImported {
+            user: user.clone(),
+            product: product.clone(),
+            units,
+        });
+        let durable_at = turn.commit_events(&[event], Claims::default())?;
+        Ok(Ok(Imported::Stands(durable_at)))
+    }
+
+    /// Takes over that an idempotency key was used elsewhere.
+    pub fn import_key(&self, user: &UserId, scope: Digest16) -> Taken<Imported> {
+        let mut turn = self.turn(ShardId::of(user))?;
+        if turn.shard.knows_key(scope) {
+            return Ok(Ok(Imported::There));
+        }
+        if turn.shard.room_for(user, &self.settings.bounds).is_err() {
+            return Ok(Err(NotImported::Full));
+        }
+        let event = Event::KeyImported(KeyImported {
+            user: user.clone(),
+            scope,
+        });
+        let durable_at = turn.commit_events(&[event], Claims::default())?;
+        Ok(Ok(Imported::Stands(durable_at)))
+    }
+
+    /// Takes over webhook nonces that were used elsewhere; how many are new, and where they stand.
+    pub fn import_nonces(&self, nonces: &[String]) -> Taken<(usize, Option<Lsn>)> {
+        let _one_at_a_time = self.webhook_turn.lock();
+        let Some(fresh) = self.seen.fresh_nonces(nonces, self.now()) else {
+            return Ok(Err(NotImported::Full));
+        };
+        let mut durable_at = None;
+        for nonces in fresh.chunks(NONCES_AN_EVENT) {
+            let event = Event::NoncesImported(NoncesImported {
+                nonces: nonces.to_vec(),
+            });
+            durable_at = Some(self.append_alone(&event, self.now())?);
+        }
+        Ok(Ok((fresh.len(), durable_at)))
+    }
+}
+
+/// What stands for a nonce of a webhook in holdfast's own form.
+pub fn nonce_fingerprint(nonce: &str) -> u64 {
+    fingerprint_of(&format!("nonce/{nonce}")).get()
+}
+
+/// The state of a stopped directory, to compare with; nothing is written.
+pub struct Standing(Folded);
+
+impl Standing {
+    /// Reads `data_dir`; an empty state where there is no log yet.
+    pub fn read(data_dir: &Path, settings: &EngineSettings) -> Result<Self, JournalError> {
+        if !data_dir.join("log").is_dir() {
+            return Folding::from(None, settings, 0).finish().map(Self);
+        }
+        refuse_running(data_dir)?;
+        let disks = Disks::open_read_only(data_dir)?;
+        let newest = newest_good(&*disks.snapshots, settings)?.restored;
+        let from = newest.as_ref().map_or(Lsn(0), |it| it.first);
+        let mut folding = Folding::from(newest, settings, 0);
+        let mut failed = None;
+        let scan = wal::scan(&*disks.log, wal::Lsn::ZERO, |record| {
+            if failed.is_none() && record.lsn.get() >= from.0 {
+                failed = folding.fold(record).err();
+            }
+        })?;
+        if let wal::Verdict::Damaged(damage) = scan.verdict {
+            return Err(wal::OpenError::Damaged(damage).into());
+        }
+        match failed {
+            Some(error) => Err(error),
+            None => folding.finish().map(Self),
+        }
+    }
+
+    /// A product's units, and how many of them were sold elsewhere.
+    pub fn product(&self, id: &ProductId) -> Option<(StockLevels, u32)> {
+        let product = self.0.catalogue.product(id)?;
+        Some((product.stock.read(), product.imported_sold))
+    }
+
+    /// A promotion's uses, and how many of them were made elsewhere.
+    pub fn promotion(&self, code: &PromotionCode) -> Option<(PromotionLevels, u32)> {
+        let promotion = self.0.catalogue.promotion(code)?;
+        Some((promotion.uses.read(), promotion.imported_uses))
+    }
+
+    /// Units that a buyer bought elsewhere.
+    pub fn holdings(&self, user: &UserId, product: &ProductId) -> u32 {
+        let shard = &self.0.shards[ShardId::of(user).index()];
+        shard.imported_units(user, product, &self.0.catalogue)
+    }
+
+    /// Whether something stands under an idempotency key.
+    pub fn knows_key(&self, user: &UserId, scope: Digest16) -> bool {
+        self.0.shards[ShardId::of(user).index()].knows_key(scope)
+    }
+
+    /// How many of `nonces` are not known; `None` where there is no room for them. They are known
+    /// to this copy afterwards.
+    pub fn unknown_nonces(&self, nonces: &[String], at: crate::time::UnixMs) -> Option<usize> {
+        self.0
+            .seen
+            .fresh_nonces(nonces, at)
+            .map(|fresh| fresh.len())
+    }
+}

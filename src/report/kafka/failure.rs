@@ -1,0 +1,140 @@
+//! Owns what can go wrong with a broker, and what it means: one function says so.
+//!
+//! Invariant: what is not known is tried again; only what speaks of one message refuses it.
+
+use super::super::feed::sink::Class;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+
+/// Why a batch was not delivered.
+#[derive(Debug, thiserror::Error)]
+pub enum KafkaFailure {
+    /// The producer cannot be set up so.
+    #[error("the Kafka producer cannot be set up: {0}; check [report.kafka]")]
+    Setup(KafkaError),
+    /// The brokers cannot be asked.
+    #[error("asking {brokers} about the topic {topic}: {code}{}", after(.last.as_ref()))]
+    Ask {
+        /// Whom.
+        brokers: String,
+        /// What for.
+        topic: String,
+        /// What the library said.
+        code: RDKafkaErrorCode,
+        /// What went wrong with a connection last.
+        last: Option<String>,
+    },
+    /// The topic is not there, or may not be written to.
+    #[error(
+        "the topic {topic}: {code}; create it (`holdfast schema kafka` prints how) and allow this \
+         client to write to it"
+    )]
+    Topic {
+        /// Which.
+        topic: String,
+        /// What the broker said.
+        code: RDKafkaErrorCode,
+    },
+    /// A message was not taken.
+    #[error("{topic} did not take the event at LSN {lsn}: {code}{}", after(.last.as_ref()))]
+    Message {
+        /// Where to.
+        topic: String,
+        /// Which event.
+        lsn: u64,
+        /// What the broker or the library said.
+        code: RDKafkaErrorCode,
+        /// What went wrong with a connection last, or fatally.
+        last: Option<String>,
+    },
+    /// No answer came in time; the messages may have arrived.
+    #[error("{unanswered} messages to {topic} are not acknowledged after {waited_ms} ms{}", after(.last.as_ref()))]
+    Silent {
+        /// Where to.
+        topic: String,
+        /// How many.
+        unanswered: usize,
+        /// How long was waited.
+        waited_ms: u128,
+        /// What went wrong with a connection last.
+        last: Option<String>,
+    },
+    /// The producer is gone, as after an error.
+    #[error("the Kafka producer is not open")]
+    NotOpen,
+}
+
+fn after(last: Option<&String>) -> String {
+    last.map_or(String::new(), |it| format!(" ({it})"))
+}
+
+impl KafkaFailure {
+    /// Whether to try again.
+    pub(super) fn class(&self) -> Class {
+        match self {
+            Self::Setup(_) => Class::Misconfigured,
+            Self::Ask { code, .. } | Self::Topic { code, .. } => match class_of(*code) {
+                // A question refuses no message.
+                Class::Rejected => Class::Misconfigured,
+                class => class,
+            },
+            Self::Message { code, .. } => class_of(*code),
+            Self::Silent { .. } | Self::NotOpen => Class::Retriable,
+        }
+    }
+}
+
+/// What an error of broker or library means for a message.
+pub(super) fn class_of(code: RDKafkaErrorCode) -> Class {
+    use RDKafkaErrorCode as Code;
+    match code {
+        Code::MessageSizeTooLarge
+        | Code::InvalidMessageSize
+        | Code::MessageBatchTooLarge
+        | Code::InvalidTimestamp
+        | Code::InvalidRecord
+        | Code::PolicyViolation => Class::Rejected,
+        Code::UnknownTopic
+        | Code::UnknownTopicOrPartition
+        | Code::UnknownPartition
+        | Code::InvalidTopic
+        | Code::TopicAuthorizationFailed
+        | Code::ClusterAuthorizationFailed
+        | Code::SaslAuthenticationFailed
+        | Code::Authentication
+        | Code::IllegalSASLState
+        | Code::UnsupportedSASLMechanism
+        | Code::UnsupportedVersion
+        | Code::UnsupportedFeature
+        | Code::UnsupportedCompressionType
+        | Code::UnsupportedForMessageFormat
+        | Code::InvalidRequiredAcks => Class::Misconfigured,
+        _ => Class::Retriable,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_are_of_their_class() {
+        use RDKafkaErrorCode as Code;
+        for (code, class) in [
+            (Code::MessageSizeTooLarge, Class::Rejected),
+            (Code::InvalidRecord, Class::Rejected),
+            (Code::TopicAuthorizationFailed, Class::Misconfigured),
+            (Code::UnknownTopicOrPartition, Class::Misconfigured),
+            (Code::AllBrokersDown, Class::Retriable),
+            (Code::NotEnoughReplicas, Class::Retriable),
+            (Code::Fatal, Class::Retriable),
+            (Code::OutOfOrderSequenceNumber, Class::Retriable),
+        ] {
+            assert_eq!(class_of(code), class, "{code}");
+        }
+        let topic = KafkaFailure::Topic {
+            topic: "t".to_owned(),
+            code: Code::PolicyViolation,
+        };
+        assert_eq!(topic.class(), Class::Misconfigured);
+    }
+}

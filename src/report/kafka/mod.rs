@@ -1,0 +1,84 @@
+//! The Kafka sink: every event as one of `CloudEvents`, in the binary content mode.
+//!
+//! Invariants: 1. each event reaches the topic at least once, and all that are about one buyer in
+//! the order of the log: their key is the user id, and nothing is sent past a message that the
+//! broker has not taken; 2. repeats have the same `ce_id`, the LSN, and stand behind the first; 3. an
+//! event that the broker refuses for good goes to the dead-letter topic with its cause, else to the
+//! dead letters of the data directory.
+//! `settings` says where to, `failure` what errors mean, `producer` delivers.
+//! Deliberately absent: reading the log, waiting and trying again, which the runner does.
+
+mod failure;
+mod producer;
+mod settings;
+
+use super::event_json;
+use super::feed::sink::{Batching, Convert, Fed, Kept, Sink, Unfit};
+use super::types::event_type;
+use std::time::Duration;
+
+pub use failure::KafkaFailure;
+pub use producer::Producing;
+pub use settings::{Compression, KafkaSettings, Login};
+
+/// The sink's name.
+pub const NAME: &str = "kafka";
+
+/// What a message has beside key and value, for the bound of a batch.
+const OVERHEAD_BYTES: usize = 256;
+
+/// The sink. Of the runner's time for one delivery it takes nine tenths, so that it can say itself
+/// what it waited for.
+pub fn sink(
+    settings: KafkaSettings,
+    batching: Batching,
+    deliver_timeout: Duration,
+) -> Sink<Messages, Producing> {
+    let patience = deliver_timeout * 9 / 10;
+    Sink {
+        name: NAME,
+        convert: Messages,
+        deliver: Producing::new(settings, batching, patience),
+        cursor: Kept::InFile,
+        batching,
+    }
+}
+
+/// An event as it goes to the broker; its LSN stands beside it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Message {
+    /// Events with the same key keep their order.
+    pub(super) key: String,
+    pub(super) ce_type: &'static str,
+    pub(super) ce_time: String,
+    pub(super) at_ms: u64,
+    pub(super) json: Vec<u8>,
+}
+
+/// Makes a message of each event.
+#[derive(Debug)]
+pub struct Messages;
+
+impl Convert for Messages {
+    type Item = Message;
+
+    fn convert(&mut self, fed: &Fed) -> Result<Option<Message>, Unfit> {
+        let (event, at) = (&fed.entry.event, fed.entry.at);
+        let key = match (event.user(), event.step()) {
+            (Some(user), _) => user.as_str().to_owned(),
+            (None, Some((purchase, _))) => purchase.to_string(),
+            (None, None) => event.kind().to_owned(),
+        };
+        Ok(Some(Message {
+            key,
+            ce_type: event_type(event.kind()),
+            ce_time: at.to_string(),
+            at_ms: at.get(),
+            json: event_json(&fed.entry).to_string().into_bytes(),
+        }))
+    }
+
+    fn bytes(message: &Message) -> usize {
+        message.key.len() + message.json.len() + OVERHEAD_BYTES
+    }
+}

@@ -1,0 +1,151 @@
+//! Owns the rows of `purchase_attempts`: how each begins, and which event ends it.
+//!
+//! Invariant: an attempt is ended by the first event that can end it, and by no other; the row of
+//! its end is written whole, so that it stands even where its beginning does not.
+
+use super::rows::{Attempt, AttemptResult, Rows};
+use crate::engine::event::{Flow, Origin};
+use crate::engine::lifecycle::Step;
+use crate::engine::view::HistoryEntry;
+use crate::ids::Lsn;
+use crate::journal::PurchaseAsOf;
+use crate::money::Amount;
+use crate::report::feed::sink::Unfit;
+use crate::time::UnixMs;
+
+/// Where and when an event happened.
+#[derive(Copy, Clone)]
+pub(super) struct Place {
+    pub(super) lsn: Lsn,
+    pub(super) at: UnixMs,
+}
+
+/// An attempt of which only where it came from is known.
+pub(super) fn from_origin(place: Place, flow: Flow, origin: &Origin) -> Attempt {
+    Attempt {
+        ip: origin.ip.map(|it| it.to_string()),
+        device: origin.device.as_ref().map(ToString::to_string),
+        request: Some(origin.request.to_string()),
+        owner: Some(origin.owner.to_string()),
+        ..blank(place, flow)
+    }
+}
+
+fn blank(place: Place, flow: Flow) -> Attempt {
+    Attempt {
+        lsn: place.lsn,
+        at: place.at,
+        flow: flow.as_str(),
+        result: AttemptResult::Pending,
+        reason: None,
+        user: None,
+        product: None,
+        quantity: None,
+        purchase: None,
+        amount: None,
+        currency: None,
+        promotion: None,
+        card: None,
+        ip: None,
+        device: None,
+        request: None,
+        owner: None,
+        ended: None,
+    }
+}
+
+/// The row of a payment, if the event at `place` is what ended it: giving an authorization back may
+/// begin more than once. It is written whole, so that it stands
+/// even where its beginning does not, for one reason or another.
+pub(super) fn end_buy(
+    known: &PurchaseAsOf,
+    result: AttemptResult,
+    reason: Option<String>,
+    place: Place,
+    rows: &mut Rows,
+) -> Result<(), Unfit> {
+    let view = &known.view;
+    let started = stepped(&view.history, Step::PaymentStarted, 1)
+        .ok_or_else(|| Unfit(format!("the payment of {} never started", view.purchase)))?;
+    let ends = |entry: &&HistoryEntry| {
+        matches!(
+            entry.step,
+            Step::PaymentCaptured
+                | Step::PaymentDeclined
+                | Step::VoidStarted
+                | Step::ReviewRejected
+        )
+    };
+    if view.history.iter().find(ends).map(|entry| entry.lsn) != Some(place.lsn) {
+        return Ok(());
+    }
+    rows.attempt = Some(Box::new(Attempt {
+        result,
+        reason,
+        user: Some(view.user.to_string()),
+        product: Some(view.product.to_string()),
+        quantity: Some(view.quantity),
+        purchase: Some(view.purchase.to_string()),
+        amount: Some(view.quote.amount.get()),
+        currency: Some(view.quote.currency.to_string()),
+        promotion: view.promotion.as_ref().map(ToString::to_string),
+        card: view.card.as_ref().map(|it| it.as_str().to_owned()),
+        request: view.request.map(|it| it.to_string()),
+        ended: Some((place.lsn, place.at)),
+        ..blank(of(started), Flow::Buy)
+    }));
+    Ok(())
+}
+
+pub(super) fn end_refund(
+    known: &PurchaseAsOf,
+    number: u32,
+    result: AttemptResult,
+    reason: Option<String>,
+    place: Place,
+    rows: &mut Rows,
+) -> Result<(), Unfit> {
+    let view = &known.view;
+    let nth = usize::try_from(number).unwrap_or(usize::MAX);
+    let started = stepped(&view.history, Step::RefundStarted, nth).ok_or_else(|| {
+        Unfit(format!(
+            "refund {number} of {} never started",
+            view.purchase
+        ))
+    })?;
+    let amount = known.amount_of(number);
+    let amount = amount.ok_or_else(|| Unfit(format!("refund {number} has no amount")))?;
+    rows.attempt = Some(Box::new(Attempt {
+        result,
+        reason,
+        ended: Some((place.lsn, place.at)),
+        ..refund_attempt(known, amount, of(started))
+    }));
+    Ok(())
+}
+
+pub(super) fn refund_attempt(known: &PurchaseAsOf, amount: Amount, place: Place) -> Attempt {
+    let view = &known.view;
+    Attempt {
+        user: Some(view.user.to_string()),
+        product: Some(view.product.to_string()),
+        quantity: Some(view.quantity),
+        purchase: Some(view.purchase.to_string()),
+        amount: Some(amount.get()),
+        currency: Some(view.quote.currency.to_string()),
+        ..blank(place, Flow::Refund)
+    }
+}
+
+/// The `nth` time that this step was taken, from 1.
+pub(super) fn stepped(history: &[HistoryEntry], step: Step, nth: usize) -> Option<&HistoryEntry> {
+    let mut taken = history.iter().filter(|entry| entry.step == step);
+    taken.nth(nth.checked_sub(1)?)
+}
+
+fn of(entry: &HistoryEntry) -> Place {
+    Place {
+        lsn: entry.lsn,
+        at: entry.at,
+    }
+}

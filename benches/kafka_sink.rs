@@ -5,7 +5,7 @@
 //! The broker runs in this process and shares its cores with both, so the figures say how the two
 //! compare, not what a cluster takes.
 
-use holdfast::engine::event::{AdminAct, AdminActed, Event, HoldExpired};
+use holdfast::engine::event::{Actor, ActorRole, AdminActed, Event, HoldExpired};
 use holdfast::ids::{KeyOwner, Lsn, PurchaseId, RequestId, ShardId, UserId};
 use holdfast::journal::AuditEntry;
 use holdfast::report::feed::sink::{Batch, Batching, Convert, Deliver, Fed, Placed, Purpose};
@@ -53,9 +53,13 @@ fn events(batch: usize) -> Vec<Fed> {
         let event = if number.is_multiple_of(50) {
             Event::AdminActed(AdminActed {
                 act: "snapshot".to_owned(),
-                by: AdminAct {
+                target: None,
+                before: None,
+                after: None,
+                by: Actor {
                     request: RequestId(7),
                     owner: KeyOwner::parse("admin").expect("an id"),
+                    role: ActorRole::Admin,
                 },
             })
         } else {

@@ -119,12 +119,13 @@ fn golden_directories_are_read_to_their_digests_from_snapshot_and_log() {
 
 /// How many kinds there are. The match has no default arm: a new kind has to be counted here, and
 /// then needs its golden event.
-const KINDS: usize = 33;
+const KINDS: usize = 34;
 const _: fn(&Event) = |event| match event {
     Event::ProductSet(_)
     | Event::PromotionSet(_)
     | Event::LimitsSet(_)
     | Event::AdminActed(_)
+    | Event::AdminRefused(_)
     | Event::AttemptRefused(_)
     | Event::HoldPlaced(_)
     | Event::HoldReleased(_)

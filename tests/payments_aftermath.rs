@@ -16,7 +16,7 @@ use holdfast::payments::gateway::{
 };
 use holdfast::payments::sandbox::Sandbox;
 use holdfast::payments::{Meter, PaymentSettings, Settled};
-use payments_stage::{Stage, operator, settings};
+use payments_stage::{Stage, acted, operator, settings};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -46,7 +46,7 @@ impl Meter for Told {
 }
 
 fn void(stage: &Stage, purchase: PurchaseId) -> Result<PurchaseState, Refusal> {
-    let voiding = stage.in_runtime(|it| it.payments.void(purchase, operator(), &it.gate));
+    let voiding = stage.in_runtime(|it| it.payments.void(purchase, operator(), acted, &it.gate));
     stage.run(voiding).unwrap().map(|view| view.state)
 }
 

@@ -161,7 +161,7 @@ fn secrets_are_added_and_retired_while_running() {
         .as_array()
         .unwrap()
         .iter()
-        .map(|it| it["act"].as_str().unwrap())
+        .map(|it| format!("{} {}", it["act"], it["target"]).replace('"', ""))
         .collect();
     assert_eq!(
         acts,

@@ -2,14 +2,15 @@
 //!
 //! Invariants: only what may change without a restart does (the secrets of webhooks, the risk rules); of what else
 //! has changed, the keys are logged, never the values; a configuration that cannot be used changes
-//! nothing.
+//! nothing. Either is in the audit trail before it is logged as done.
 
 use super::{Serve, compose, rules, serve};
 use crate::config::Config;
-use crate::engine::event::{AdminAct, AdminActed};
-use crate::ids::{KeyOwner, RequestId};
-use crate::journal::Journal;
+use crate::engine::event::{Act, Actor, ActorRole, AdminActed, AdminRefused, Shown};
+use crate::ids::{KeyOwner, Lsn, RequestId};
+use crate::journal::{Journal, StorageFault};
 use crate::webhooks::Secrets;
+use serde_json::json;
 use std::fmt::Display;
 
 /// What takes effect without a restart.
@@ -25,6 +26,14 @@ pub(super) fn reload(arguments: &Serve, running: &Config, secrets: &Secrets, jou
                 event = "reload_failed",
                 "nothing is changed by the configuration read again: {failure}"
             );
+            let refused = AdminRefused {
+                act: Act::ConfigurationReloaded.as_str().to_owned(),
+                target: None,
+                reason: "invalid_configuration".to_owned(),
+                left_out: 0,
+                by: by_signal(),
+            };
+            written(journal, journal.admin_refused(refused));
             return;
         }
     };
@@ -33,16 +42,19 @@ pub(super) fn reload(arguments: &Serve, running: &Config, secrets: &Secrets, jou
     changed.remove(RELOADABLE);
     let configured = compose::webhook_secrets(&config.webhooks, journal.now());
     let reloaded = secrets.reload(configured);
-    if reloaded.added.len() + reloaded.removed.len() > 0 {
-        let by = AdminAct {
-            request: RequestId(0),
-            owner: KeyOwner::parse("sighup").expect("it keeps to the alphabet of ids"),
-        };
-        let names = reloaded.added.iter().chain(&reloaded.removed);
-        let act = format!("webhook_secrets_reloaded {}", listed(names));
-        // A log that has stopped stops the process, which says why.
-        let _ = journal.admin_acted(AdminActed { act, by });
-    }
+    let after = json!({
+        "webhook_secrets_added": texts(&reloaded.added),
+        "webhook_secrets_removed": texts(&reloaded.removed),
+        "restart_needed": texts(&changed),
+    });
+    let acted = AdminActed {
+        act: Act::ConfigurationReloaded.as_str().to_owned(),
+        target: None,
+        before: None,
+        after: Some(Shown::new(after.to_string())),
+        by: by_signal(),
+    };
+    written(journal, journal.admin_acted(acted));
     if !reloaded.still_retired.is_empty() {
         tracing::warn!(
             event = "webhook_secret_retired",
@@ -66,7 +78,23 @@ pub(super) fn reload(arguments: &Serve, running: &Config, secrets: &Secrets, jou
     );
 }
 
+fn by_signal() -> Actor {
+    Actor {
+        request: RequestId(0),
+        owner: KeyOwner::parse("sighup").expect("it keeps to the alphabet of ids"),
+        role: ActorRole::Process,
+    }
+}
+
+/// Waits until the trail has it. A log that has stopped stops the process, which says why.
+fn written(journal: &Journal, appended: Result<Lsn, StorageFault>) {
+    let _ = appended.and_then(|end| journal.wait_durable(end));
+}
+
 fn listed(names: impl IntoIterator<Item = impl Display>) -> String {
-    let names = names.into_iter().map(|name| name.to_string());
-    names.collect::<Vec<_>>().join(", ")
+    texts(names).join(", ")
+}
+
+fn texts(names: impl IntoIterator<Item = impl Display>) -> Vec<String> {
+    names.into_iter().map(|name| name.to_string()).collect()
 }

@@ -596,6 +596,12 @@ pub const KEYS: &[Key] = &[
         (1, 100_000),
         "Differences in one report; a comparison that finds more ends early and says so.",
     ),
+    number(
+        "audit.refusals_per_s",
+        "10",
+        (0, 10_000),
+        "Refused administrative acts of keys of one name that are written down in a second; further ones are counted, and the next one written down says how many.",
+    ),
     text(
         "report.on_disk_full",
         "\"refuse_sales\"",

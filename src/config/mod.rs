@@ -113,6 +113,8 @@ pub struct Config {
     pub signing_keys: Vec<SigningKey>,
     /// The comparison of the gateway's charges with ours.
     pub reconcile: ReconcileConfig,
+    /// Refused administrative acts of one key that are written down in a second.
+    pub audit_refusals_per_s: u32,
     /// Sinks and how they are run.
     pub report: ReportConfig,
     /// What is logged, as a filter.
@@ -400,6 +402,7 @@ impl Config {
             webhooks: webhooks::read(&mut reader)?,
             signing_keys: signing_keys(&mut reader)?,
             reconcile: reconcile(&mut reader)?,
+            audit_refusals_per_s: reader.small("audit.refusals_per_s")?,
             report: report::read(&mut reader)?,
             log: reader.text("telemetry.log")?,
             demo: sources.demo,

@@ -153,6 +153,7 @@ impl Shard {
             | Event::LimitsSet(_)
             | Event::WebhookReceived(_)
             | Event::RiskRulesSet(_)
+            | Event::AdminRefused(_)
             | Event::AdminActed(_) => Err(broken("it belongs to no shard")),
             Event::HoldReleased(_)
             | Event::HoldExpired(_)

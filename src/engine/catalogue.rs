@@ -5,7 +5,7 @@
 //! order of the log, so recovery gives the same ones.
 //! Deliberately absent: who may change it and when (the journal's catalogue turn).
 
-use crate::engine::cells::{PromotionCell, StockCell};
+use crate::engine::cells::{PromotionCell, StockCell, StockLevels};
 use crate::engine::event::{Active, Discount, ProductSet, PromotionSet, Quote};
 use crate::engine::refusal::Refusal;
 use crate::engine::settings::Bounds;
@@ -268,7 +268,19 @@ impl Product {
 
     /// What it shows of itself at `at`.
     pub fn view(&self, at: UnixMs) -> ProductView {
-        let levels = self.stock.read();
+        self.view_with(self.stock.read(), at)
+    }
+
+    /// The same once its units are what its terms say, which the caller sees to later.
+    pub fn view_to_be(&self, at: UnixMs) -> ProductView {
+        let levels = StockLevels {
+            total: self.terms.stock,
+            ..self.stock.read()
+        };
+        self.view_with(levels, at)
+    }
+
+    fn view_with(&self, levels: StockLevels, at: UnixMs) -> ProductView {
         let status = match self.window(at) {
             SaleStatus::Open if levels.available() == 0 => SaleStatus::SoldOut,
             status => status,

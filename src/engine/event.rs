@@ -5,8 +5,11 @@
 //! a new version beside the old one (`journal::codec` numbers kinds and versions).
 //! Deliberately absent: the instant and the LSN, which belong to the record around an event.
 
+mod audited;
 mod imported;
 mod risk;
+
+pub use audited::{Act, Actor, ActorRole, AdminActed, AdminRefused, Shown, Target};
 
 use crate::engine::lifecycle::Step;
 use crate::engine::refusal::Refusal;
@@ -803,15 +806,6 @@ pub struct AttemptRefused {
     pub hits: Vec<RuleHit>,
 }
 
-/// An administrative act that changes nothing that the engine keeps, for the audit trail.
-#[derive(Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
-pub struct AdminActed {
-    /// What was done: a word such as `snapshot`.
-    pub act: String,
-    /// Who did it.
-    pub by: AdminAct,
-}
-
 /// The settings that applying depends on are these from here on.
 #[derive(Copy, Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
 pub struct LimitsSet {
@@ -870,7 +864,7 @@ pub enum Event {
     AttemptRefused(AttemptRefused),
     /// The process started with other limits than before.
     LimitsSet(LimitsSet),
-    /// An administrative act beside the catalogue.
+    /// An administrative act.
     AdminActed(AdminActed),
     /// Risk rules were set.
     RiskRulesSet(RiskRulesSet),
@@ -878,6 +872,8 @@ pub enum Event {
     BuyerPaused(BuyerPaused),
     /// The operator rated a buyer.
     BuyerRated(BuyerRated),
+    /// An administrative act was refused.
+    AdminRefused(AdminRefused),
     /// Units of a product were sold elsewhere before.
     StockImported(StockImported),
     /// A promotion was used elsewhere before.
@@ -892,11 +888,12 @@ pub enum Event {
 
 impl Event {
     /// The words for all kinds.
-    pub const KINDS: [&str; 33] = [
+    pub const KINDS: [&str; 34] = [
         "product_set",
         "promotion_set",
         "limits_set",
         "admin_acted",
+        "admin_refused",
         "attempt_refused",
         Step::HoldPlaced.as_str(),
         Step::HoldReleased.as_str(),
@@ -936,6 +933,7 @@ impl Event {
             Self::AttemptRefused(_) => "attempt_refused",
             Self::LimitsSet(_) => "limits_set",
             Self::AdminActed(_) => "admin_acted",
+            Self::AdminRefused(_) => "admin_refused",
             Self::HoldPlaced(_) => Step::HoldPlaced.as_str(),
             Self::HoldReleased(_) => Step::HoldReleased.as_str(),
             Self::HoldExpired(_) => Step::HoldExpired.as_str(),
@@ -1008,6 +1006,7 @@ impl Event {
             | Self::RiskRulesSet(_)
             | Self::BuyerPaused(_)
             | Self::BuyerRated(_)
+            | Self::AdminRefused(_)
             | Self::AdminActed(_) => None,
         }
     }
@@ -1047,6 +1046,7 @@ impl Event {
             | Self::PromotionUsesImported(_)
             | Self::NoncesImported(_)
             | Self::LimitsSet(_)
+            | Self::AdminRefused(_)
             | Self::AdminActed(_) => None,
         }
     }

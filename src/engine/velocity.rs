@@ -280,6 +280,7 @@ fn told_by(event: &Event) -> Option<(Counted, Named<'_>, bool)> {
         | Event::PromotionSet(_)
         | Event::LimitsSet(_)
         | Event::AdminActed(_)
+        | Event::AdminRefused(_)
         | Event::StockImported(_)
         | Event::PromotionUsesImported(_)
         | Event::HoldingsImported(_)

@@ -1,6 +1,6 @@
 //! Owns the operator's calls: catalogue, snapshots, status, audit trail, settings.
 //!
-//! Invariants: what changes something is an event with the name of the key that did it; what
+//! Invariants: what changes something is an act in the audit trail (`audited`); what
 //! reads the disk does so on a thread that serves nobody.
 
 use super::answer::Answer;
@@ -9,10 +9,10 @@ use super::front::{Call, Front};
 use super::problem::{FieldError, Reason};
 use super::query::Query;
 use super::shop::caller_of;
-use crate::engine::event::{AdminAct, AdminActed};
+use crate::engine::event::AdminAct;
 use crate::engine::refusal::Refusal;
 use crate::engine::view::ProductView;
-use crate::ids::{Lsn, ProductId, PromotionCode, UserId};
+use crate::ids::{KeyOwner, Lsn, ProductId, PromotionCode, UserId};
 use crate::journal::{AuditQuery, Created, LogEnd, Set, StorageFault};
 use crate::report::event_json;
 use hyper::Method;
@@ -53,7 +53,12 @@ impl Front {
         };
         match catalogue::product(&body, id, &self.core.currencies, by(&call)) {
             Ok(set) => {
-                let put = self.core.journal.put_product(set);
+                let put = self.core.journal.put_product_acted(set, |before, after| {
+                    let before = before.map(catalogue::product_for_admin);
+                    let after = catalogue::product_for_admin(after);
+                    let acting = call.acting();
+                    acting.acted(Some(&call.param), before.as_ref(), Some(&after))
+                });
                 self.put(&call, put, catalogue::product_for_admin).await
             }
             Err((reason, errors)) => call.invalid(reason, &errors),
@@ -86,7 +91,12 @@ impl Front {
         };
         match catalogue::promotion(&body, code, &self.core.currencies, by(&call)) {
             Ok(set) => {
-                let put = self.core.journal.put_promotion(set);
+                let put = self.core.journal.put_promotion_acted(set, |before, after| {
+                    let before = before.map(catalogue::promotion_for_admin);
+                    let after = catalogue::promotion_for_admin(after);
+                    let acting = call.acting();
+                    acting.acted(Some(&call.param), before.as_ref(), Some(&after))
+                });
                 self.put(&call, put, catalogue::promotion_for_admin).await
             }
             Err((reason, errors)) => call.invalid(reason, &errors),
@@ -127,14 +137,8 @@ impl Front {
     }
 
     pub(super) async fn snapshot(&self, call: Call) -> Answer {
-        let acted = self.core.journal.admin_acted(AdminActed {
-            act: "snapshot".to_owned(),
-            by: by(&call),
-        });
-        let Ok(durable_at) = acted else {
-            return call.problem(Refusal::StorageUnavailable);
-        };
-        if let Err(reason) = self.durable(Some(durable_at)).await {
+        let acted = call.acting().acted(None, None, None);
+        if let Err(reason) = self.write_down(acted).await {
             return call.problem(reason);
         }
         let journal = std::sync::Arc::clone(&self.core.journal);
@@ -288,13 +292,18 @@ fn charge(charge: &crate::payments::sandbox::Charge) -> Value {
 }
 
 fn audit_query(query: Option<&str>) -> Result<AuditQuery, Vec<FieldError>> {
-    let mut query = Query::of(query, &["from_lsn", "kind", "user_id", "limit"]);
+    let mut query = Query::of(
+        query,
+        &["from_lsn", "kind", "user_id", "act", "by", "limit"],
+    );
     let from = query.integer("from_lsn", 0, u64::MAX).unwrap_or(0);
     let limit = query
         .integer("limit", 1, AUDIT_LIMIT_MAX)
         .unwrap_or(AUDIT_LIMIT_DEFAULT);
     let kind = query.text("kind");
     let user = query.parsed("user_id", "has to be a buyer's id", UserId::parse);
+    let act = query.text("act");
+    let by = query.parsed("by", "has to be the name of a key", KeyOwner::parse);
     let errors = query.into_errors();
     if !errors.is_empty() {
         return Err(errors);
@@ -303,6 +312,8 @@ fn audit_query(query: Option<&str>) -> Result<AuditQuery, Vec<FieldError>> {
         from: Lsn(from),
         kind,
         user,
+        act,
+        by,
         limit: usize::try_from(limit).expect("at most a thousand"),
     })
 }

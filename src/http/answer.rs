@@ -48,8 +48,8 @@ impl Body for AnswerBody {
 pub enum Kind {
     /// `application/json`.
     Json,
-    /// `application/problem+json`.
-    Problem,
+    /// `application/problem+json`, with its reason.
+    Problem(&'static str),
     /// `application/jwk-set+json`.
     JwkSet,
     /// Prometheus text.
@@ -60,7 +60,7 @@ impl Kind {
     const fn content_type(self) -> &'static str {
         match self {
             Self::Json => "application/json",
-            Self::Problem => "application/problem+json",
+            Self::Problem(_) => "application/problem+json",
             Self::JwkSet => "application/jwk-set+json",
             Self::Metrics => "text/plain; version=0.0.4; charset=utf-8",
         }
@@ -94,6 +94,14 @@ impl Answer {
     /// JSON with this status, written from a value.
     pub fn value(status: StatusCode, value: &serde_json::Value) -> Self {
         Self::json(status, value.to_string().into_bytes())
+    }
+
+    /// Why the answer is no, where it is.
+    pub const fn reason(&self) -> Option<&'static str> {
+        match self.kind {
+            Kind::Problem(reason) => Some(reason),
+            Kind::Json | Kind::JwkSet | Kind::Metrics => None,
+        }
     }
 
     /// The same with one more header.

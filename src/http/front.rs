@@ -6,6 +6,7 @@
 //! Deliberately absent: the calls themselves (`shop`, `admin`, `operations`).
 
 use super::answer::{Answer, AnswerBody};
+use super::audited::{Acting, RefusalsKept};
 use super::auth::{Access, Caller, Keys};
 use super::body::{self, BodyBounds};
 use super::problem::{self, RateTold, Reason, problem};
@@ -52,6 +53,7 @@ pub struct Core {
     pub(super) answer_within: Duration,
     pub(super) config_shown: Vec<u8>,
     pub(super) webhooks: WebhookDesk,
+    pub(super) trail: RefusalsKept,
     pub(super) sinks: Arc<Sinks>,
     pub(super) stopping: AtomicBool,
     in_flight_max_each: u64,
@@ -103,6 +105,7 @@ impl Core {
             config_shown: config.shown().to_string().into_bytes(),
             sinks: parts.sinks,
             webhooks: WebhookDesk::new(parts.webhook_secrets, config),
+            trail: RefusalsKept::new(&config.keys, config.audit_refusals_per_s),
             stopping: AtomicBool::new(false),
             in_flight_max_each: in_flight_each as u64,
         })
@@ -173,7 +176,7 @@ impl Front {
         let access = routes::access(&parts.method, parts.uri.path());
         let caller = match self.admit(access, &parts) {
             Ok(caller) => caller.cloned(),
-            Err(reason) => return self.turned_down(reason, id),
+            Err(reason) => return self.turned_down(reason, access, &parts, id).await,
         };
         let Some((resource, param)) = routes::resolve(parts.uri.path()) else {
             return problem(Reason::NotFound, id);
@@ -185,11 +188,12 @@ impl Front {
         let param = param.into_owned();
         let call = Call {
             id,
+            acting: Acting::at(resource, &parts.method, caller.as_ref(), id),
             caller,
             parts,
             param,
         };
-        self.dispatch(resource, call, body).await
+        self.audited(resource, call, body).await
     }
 
     /// Who calls, where that is asked for and they may.
@@ -208,8 +212,17 @@ impl Front {
         }
     }
 
-    fn turned_down(&self, reason: Reason, id: RequestId) -> Answer {
+    async fn turned_down(
+        &self,
+        reason: Reason,
+        access: Access,
+        parts: &Parts,
+        id: RequestId,
+    ) -> Answer {
         let answer = problem(reason, id);
+        if let (Reason::Forbidden, Some(caller)) = (reason, self.core.keys.caller(&parts.headers)) {
+            self.forbidden(access, caller, parts, id).await;
+        }
         if reason == Reason::Unauthorized {
             self.counters.unauthorized();
             return answer.with(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
@@ -217,7 +230,7 @@ impl Front {
         answer
     }
 
-    async fn dispatch(&self, resource: Resource, call: Call, body: Incoming) -> Answer {
+    pub(super) async fn dispatch(&self, resource: Resource, call: Call, body: Incoming) -> Answer {
         match resource {
             Resource::Holds => self.place_hold(call, body).await,
             Resource::Buy => self.buy(call, body).await,
@@ -334,12 +347,20 @@ pub(super) struct Call {
     pub(super) id: RequestId,
     /// Who calls; there is one wherever the path asks for a key.
     pub(super) caller: Option<Caller>,
+    /// The administrative act that it is.
+    pub(super) acting: Option<Arc<Acting>>,
     pub(super) parts: Parts,
     /// The id in the path.
     pub(super) param: String,
 }
 
 impl Call {
+    /// The administrative act that it is.
+    pub(super) fn acting(&self) -> &Arc<Acting> {
+        let acting = self.acting.as_ref();
+        acting.expect("every path under /admin that writes is an act, which a test holds")
+    }
+
     pub(super) fn problem(&self, reason: impl Into<Reason>) -> Answer {
         problem(reason.into(), self.id)
     }

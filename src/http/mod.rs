@@ -7,6 +7,7 @@
 
 mod admin;
 pub mod answer;
+mod audited;
 pub mod auth;
 pub mod body;
 pub mod catalogue;

@@ -31,6 +31,12 @@ impl Front {
         let mut out = Exposition::default();
         self.core.metrics.render(&mut out);
         self.log_metrics(&mut out);
+        out.single(
+            "holdfast_audit_refusals_left_out_total",
+            "counter",
+            "Refused administrative acts that were not written down, because a key had more than `audit.refusals_per_s`.",
+            self.core.trail.left_out(),
+        );
         super::reconcile::metrics(&self.core.reconciler.status(), &mut out);
         self.sink_metrics(&mut out);
         Answer {

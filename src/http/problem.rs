@@ -465,7 +465,7 @@ fn finish(reason: Reason, body: Vec<u8>) -> Answer {
     };
     Answer {
         status,
-        kind: Kind::Problem,
+        kind: Kind::Problem(reason.told().reason),
         body,
         headers,
     }

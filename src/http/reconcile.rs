@@ -1,11 +1,9 @@
 //! Owns what an operator sees of reconciliation: asking for a run, the latest report, its short
 //! form, its metrics. Deliberately absent: comparing, which happens on a thread of its own.
 
-use super::admin::by;
 use super::answer::Answer;
 use super::front::{Call, Front};
 use super::query::Query;
-use crate::engine::event::AdminActed;
 use crate::engine::refusal::Refusal;
 use crate::reconcile::{JobStatus, Kind, Report, Scope};
 use crate::telemetry::metrics::Exposition;
@@ -30,14 +28,8 @@ impl Front {
             Some(true) => Scope::All,
             Some(false) | None => Scope::Window,
         };
-        let acted = self.core.journal.admin_acted(AdminActed {
-            act: "reconcile".to_owned(),
-            by: by(&call),
-        });
-        let Ok(durable_at) = acted else {
-            return call.problem(Refusal::StorageUnavailable);
-        };
-        if let Err(reason) = self.durable(Some(durable_at)).await {
+        let acted = call.acting().acted(None, None, None);
+        if let Err(reason) = self.write_down(acted).await {
             return call.problem(reason);
         }
         let run = self.core.reconciler.ask(scope);

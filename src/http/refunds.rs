@@ -32,6 +32,7 @@ use hyper::body::Incoming;
 use hyper::header::{CONTENT_TYPE, LOCATION};
 use hyper::http::StatusCode;
 use serde_json::{Value, json};
+use std::sync::Arc;
 use std::time::Instant;
 
 /// The longest reason of a refund.
@@ -111,7 +112,16 @@ impl Front {
             by: by(call),
         };
         let began = Instant::now();
-        let submitted = self.core.journal.start_refund(&command);
+        let acting = call.acting();
+        let submitted = self
+            .core
+            .journal
+            .start_refund_acted(&command, |view, started| {
+                let (before, mut after) = (money_of(view), money_of(view));
+                after["refund"] = started.number.into();
+                after["refund_amount"] = started.amount.get().into();
+                acting.acted(Some(&call.param), Some(&before), Some(&after))
+            });
         self.counters.took(Stage::Shard, began.elapsed());
         match submitted {
             Ok(Submitted {
@@ -184,11 +194,26 @@ impl Front {
         let Some(found) = found else {
             return call.problem(Refusal::PurchaseNotFound);
         };
+        let acting = Arc::clone(call.acting());
+        let acted = move |view: &PurchaseView| {
+            let (before, mut after) = (money_of(view), money_of(view));
+            if view.state != PurchaseState::Voided {
+                after["status"] = PurchaseState::Voiding.as_str().into();
+            }
+            let target = view.purchase.to_string();
+            acting.acted(Some(&target), Some(&before), Some(&after))
+        };
         if found.state == PurchaseState::Voided {
-            return self.void_told(&call, &found);
+            return match self.write_down(acted(&found)).await {
+                Ok(()) => self.void_told(&call, &found),
+                Err(reason) => call.problem(reason),
+            };
         }
         let purchase = found.purchase;
-        let voiding = self.core.payments.void(purchase, by(&call), &self.gate);
+        let voiding = self
+            .core
+            .payments
+            .void(purchase, by(&call), acted, &self.gate);
         let view = match tokio::time::timeout(self.core.answer_within, voiding).await {
             Ok(Ok(Ok(view))) => view,
             Ok(Ok(Err(refusal))) => return call.problem(refusal),
@@ -248,6 +273,16 @@ impl Front {
             Err(bare(Refusal::UnsupportedMediaType))
         }
     }
+}
+
+/// What the audit trail shows of a purchase's money, in whole minor units.
+pub(super) fn money_of(view: &PurchaseView) -> Value {
+    json!({
+        "status": view.state.as_str(),
+        "amount": view.quote.amount.get(),
+        "currency": view.quote.currency.as_str(),
+        "refunded_amount": view.refunded.get(),
+    })
 }
 
 /// A refund. Its amounts are whole minor units, as its request has them.

@@ -13,7 +13,7 @@ use super::fields::{Fields, required};
 use super::front::{Call, Front};
 use super::problem::{FieldError, Reason};
 use super::query::Query;
-use super::refunds::{REASON_FORM, plain_reason, shows_card_number};
+use super::refunds::{REASON_FORM, money_of, plain_reason, shows_card_number};
 use super::shop::location;
 use crate::engine::command::Verdict;
 use crate::engine::event::{Decider, Judgement};
@@ -98,8 +98,19 @@ impl Front {
             by: by(&call),
             note,
         });
+        let acting = Arc::clone(call.acting());
+        let acted = move |view: &PurchaseView| {
+            let (before, mut after) = (money_of(view), money_of(view));
+            let next = match verdict {
+                Verdict::Approve => PurchaseState::Capturing,
+                Verdict::Reject => PurchaseState::Voiding,
+            };
+            after["status"] = next.as_str().into();
+            let target = view.purchase.to_string();
+            acting.acted(Some(&target), Some(&before), Some(&after))
+        };
         let payments = &self.core.payments;
-        let deciding = payments.decide_review(id, verdict, decider, &self.gate);
+        let deciding = payments.decide_review(id, verdict, decider, acted, &self.gate);
         let view = match tokio::time::timeout(self.core.answer_within, deciding).await {
             Ok(Ok(Ok(view))) => view,
             Ok(Ok(Err(refusal))) => return call.problem(refusal),

@@ -11,7 +11,7 @@ use super::catalogue;
 use super::fields::{Fields, optional, required};
 use super::front::{Call, Front};
 use super::problem::{FieldError, invalid_at};
-use crate::engine::event::{BuyerPaused, BuyerRated, Pause, Rating, RulesSource};
+use crate::engine::event::{BuyerPaused, BuyerRated, Pause, Rating, RiskRulesSet, RulesSource};
 use crate::engine::refusal::Refusal;
 use crate::ids::{Lsn, Segment, UserId, holds_card_number};
 use crate::journal::{NewRules, Rules, RulesAt, StorageFault};
@@ -21,6 +21,7 @@ use hyper::Method;
 use hyper::body::Incoming;
 use hyper::header::CONTENT_TYPE;
 use serde_json::{Value, json};
+use std::sync::Arc;
 
 /// The longest reason of a pause.
 const REASON_CHARS_MAX: usize = 500;
@@ -54,8 +55,13 @@ impl Front {
             by: Some(by(call)),
         };
         // It takes every shard's turn.
-        let journal = std::sync::Arc::clone(&self.core.journal);
-        let put = tokio::task::spawn_blocking(move || journal.put_rules(new)).await;
+        let journal = Arc::clone(&self.core.journal);
+        let acting = Arc::clone(call.acting());
+        let acted = move |before: Option<&RiskRulesSet>, after: &RiskRulesSet| {
+            let before = before.map(shown_in_trail);
+            acting.acted(None, before.as_ref(), Some(&shown_in_trail(after)))
+        };
+        let put = tokio::task::spawn_blocking(move || journal.put_rules_acted(new, acted)).await;
         let told = put.map_err(|_| call.problem(super::problem::Reason::NotReady))?;
         self.told(call, told.map(Ok)).await
     }
@@ -81,7 +87,12 @@ impl Front {
             pause,
             by: by(&call),
         };
-        let told = self.core.journal.pause_buyer(paused);
+        let after = paused.pause.as_ref().map(pause_json);
+        let told = self.core.journal.pause_buyer_acted(paused, |before| {
+            let before = before.map(pause_json);
+            let target = Some(user.as_str());
+            call.acting().acted(target, before.as_ref(), after.as_ref())
+        });
         match self.told(&call, told).await {
             Ok(()) => self.buyer_risk_told(&call, &user).await,
             Err(answer) => answer,
@@ -106,7 +117,12 @@ impl Front {
                 rating,
                 by: by(&call),
             };
-            let told = self.core.journal.rate_buyer(rated);
+            let after = rating_json(&rated.rating);
+            let told = self.core.journal.rate_buyer_acted(rated, |before| {
+                let before = before.map(rating_json);
+                let target = Some(user.as_str());
+                call.acting().acted(target, before.as_ref(), Some(&after))
+            });
             if let Err(answer) = self.told(&call, told).await {
                 return answer;
             }
@@ -116,17 +132,9 @@ impl Front {
 
     async fn buyer_risk_told(&self, call: &Call, user: &UserId) -> Answer {
         let (pause, rating, durable_at) = self.core.journal.buyer_risk(user);
-        let rating = rating.unwrap_or_default();
-        let shown = json!({
-            "user_id": user.as_str(),
-            "pause": pause.map(|pause| json!({
-                "until": pause.until.to_string(),
-                "reason": pause.reason,
-            })),
-            "segment": rating.segment.as_ref().map(Segment::as_str),
-            "risk_score": rating.risk_score,
-            "account_since": rating.account_since.map(|at| at.to_string()),
-        });
+        let mut shown = rating_json(&rating.unwrap_or_default());
+        shown["user_id"] = user.as_str().into();
+        shown["pause"] = pause.as_ref().map(pause_json).unwrap_or_default();
         self.read(call, durable_at, || shown.clone()).await
     }
 
@@ -214,6 +222,23 @@ fn rules_json(rules: &Rules, now: UnixMs, held: impl Fn(&str) -> Option<u64>) ->
         shown.insert("previous".to_owned(), previous.unwrap_or(Value::Null));
     }
     shown
+}
+
+/// Rules as the audit trail shows them; their version is the LSN of the event beside the act.
+fn shown_in_trail(set: &RiskRulesSet) -> Value {
+    json!({ "source": set.source.as_str(), "text": set.text })
+}
+
+fn pause_json(pause: &Pause) -> Value {
+    json!({ "until": pause.until.to_string(), "reason": pause.reason })
+}
+
+fn rating_json(rating: &Rating) -> Value {
+    json!({
+        "segment": rating.segment.as_ref().map(Segment::as_str),
+        "risk_score": rating.risk_score,
+        "account_since": rating.account_since.map(|at| at.to_string()),
+    })
 }
 
 fn version_json(rules: &RulesAt) -> Value {

@@ -3,13 +3,11 @@
 //! Invariants: what is done to a sink stands in the audit trail before it is done; nothing here
 //! waits for a sink but a redrive, whose waiting is bounded and holds no thread.
 
-use super::admin::by;
 use super::answer::Answer;
 use super::fields::{Fields, optional, required};
 use super::front::{Call, Front};
 use super::problem::{FieldError, Reason};
 use super::query::Query;
-use crate::engine::event::AdminActed;
 use crate::engine::refusal::Refusal;
 use crate::ids::Lsn;
 use crate::report::feed::{Gap, Mode, SinkRefusal, SinkStatus, letter_json};
@@ -34,11 +32,13 @@ impl Front {
         if !self.core.sinks.has(&name) {
             return call.problem(Reason::NotFound);
         }
-        let act = match mode {
-            Mode::Paused => format!("sink_paused {name}"),
-            Mode::Run | Mode::GivenUp => format!("sink_resumed {name}"),
-        };
-        if let Err(reason) = self.sink_acted(&call, act).await {
+        let status = self.core.sinks.status();
+        let known = status.iter().find(|sink| sink.name == name);
+        let before = known.map(|sink| json!({ "mode": sink.mode.as_str() }));
+        let after = json!({ "mode": mode.as_str() });
+        let acting = call.acting();
+        let acted = acting.acted(Some(&name), before.as_ref(), Some(&after));
+        if let Err(reason) = self.write_down(acted).await {
             return call.problem(reason);
         }
         let sinks = &self.core.sinks;
@@ -101,10 +101,9 @@ impl Front {
             Ok(asked) => asked,
             Err(errors) => return call.invalid(Refusal::InvalidRequest, &errors),
         };
-        if let Err(reason) = self
-            .sink_acted(&call, format!("dead_letters_redriven {sink}"))
-            .await
-        {
+        let after = json!({ "from": from.0, "to": to.map(|lsn| lsn.0) });
+        let acted = call.acting().acted(Some(&sink), None, Some(&after));
+        if let Err(reason) = self.write_down(acted).await {
             return call.problem(reason);
         }
         let shown = match self.core.sinks.redrive(&sink, from, to).await {
@@ -133,15 +132,6 @@ impl Front {
             Some(sink) if fields.are_fine() => Ok((sink, lsn(from.unwrap_or(0)), to.map(lsn))),
             _ => Err(fields.into_errors()),
         }
-    }
-
-    async fn sink_acted(&self, call: &Call, act: String) -> Result<(), Refusal> {
-        let acted = self
-            .core
-            .journal
-            .admin_acted(AdminActed { act, by: by(call) });
-        let durable_at = acted.map_err(|_| Refusal::StorageUnavailable)?;
-        self.durable(Some(durable_at)).await
     }
 
     pub(super) fn sink_metrics(&self, out: &mut Exposition) {

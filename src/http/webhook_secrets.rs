@@ -6,14 +6,13 @@
 //! holds one. A secret is added once the act is durable, and retired before it is; what the trail
 //! says was added is, even where whoever asked is gone by then.
 
-use super::admin::by;
 use super::answer::Answer;
 use super::fields::{Fields, optional, required};
 use super::front::{Call, Front};
 use super::problem::{FieldError, Reason};
-use crate::engine::event::{AdminActed, WebhookFormat};
+use crate::engine::event::WebhookFormat;
 use crate::engine::refusal::Refusal;
-use crate::ids::{Lsn, WebhookSecretId};
+use crate::ids::WebhookSecretId;
 use crate::webhooks::{Key, NotAdded, SECRETS_MAX, Secret, Source};
 use hyper::Method;
 use hyper::body::Incoming;
@@ -48,9 +47,9 @@ impl Front {
             Ok(reserved) => reserved,
             Err(not_added) => return call.invalid(Refusal::InvalidRequest, &[told(not_added)]),
         };
-        let durable_at = match self.acted(call, "webhook_secret_added", &id) {
-            Ok(durable_at) => durable_at,
-            Err(reason) => return call.problem(reason),
+        let acted = call.acting().acted(Some(id.as_str()), None, Some(&shown));
+        let Ok(durable_at) = self.core.journal.admin_acted(acted) else {
+            return call.problem(Refusal::StorageUnavailable);
         };
         // The act is in the log: from here on it does not end with the connection.
         let gate = Arc::clone(&self.gate);
@@ -70,12 +69,11 @@ impl Front {
         let Some(secret) = retired else {
             return call.problem(Reason::NotFound);
         };
-        let durable = match self.acted(&call, "webhook_secret_retired", &secret.id) {
-            Ok(durable_at) => self.durable(Some(durable_at)).await,
-            Err(reason) => Err(reason),
-        };
-        match durable {
-            Ok(()) => Answer::value(StatusCode::OK, &shown(&secret)),
+        let shown = shown(&secret);
+        let target = Some(secret.id.as_str());
+        let acted = call.acting().acted(target, Some(&shown), None);
+        match self.write_down(acted).await {
+            Ok(()) => Answer::value(StatusCode::OK, &shown),
             Err(reason) => call.problem(reason),
         }
     }
@@ -100,16 +98,6 @@ impl Front {
             }),
             _ => Err(errors),
         }
-    }
-
-    /// Writes down what is done with the secret of this name; the LSN that must be durable before
-    /// it is told.
-    fn acted(&self, call: &Call, what: &str, id: &WebhookSecretId) -> Result<Lsn, Refusal> {
-        let acted = self.core.journal.admin_acted(AdminActed {
-            act: format!("{what} {id}"),
-            by: by(call),
-        });
-        acted.map_err(|_| Refusal::StorageUnavailable)
     }
 }
 

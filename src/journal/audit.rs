@@ -8,7 +8,7 @@ use super::codec::{self, Kind};
 use super::fault::JournalError;
 use super::settings::Disks;
 use crate::engine::event::Event;
-use crate::ids::{Lsn, UserId};
+use crate::ids::{KeyOwner, Lsn, UserId};
 use crate::time::UnixMs;
 use std::ops::ControlFlow;
 use std::path::Path;
@@ -25,6 +25,10 @@ pub struct AuditQuery {
     pub kind: Option<String>,
     /// Only events about this buyer.
     pub user: Option<UserId>,
+    /// Only administrative acts with this word, done or refused: see [`Event::act`].
+    pub act: Option<String>,
+    /// Only events that came by keys of this name: see [`Event::owner`].
+    pub by: Option<KeyOwner>,
     /// At most so many.
     pub limit: usize,
 }
@@ -67,6 +71,11 @@ impl AuditQuery {
                 .user
                 .as_ref()
                 .is_none_or(|user| event.user() == Some(user))
+            && self.act.as_ref().is_none_or(|act| event.act() == Some(act))
+            && self
+                .by
+                .as_ref()
+                .is_none_or(|owner| event.owner() == Some(owner))
     }
 }
 

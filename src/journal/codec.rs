@@ -8,12 +8,12 @@
 mod earlier;
 
 use crate::engine::event::{
-    AdminActed, AttemptRefused, BuyerPaused, BuyerRated, CaptureStarted, DisputeClosed,
-    DisputeOpened, Event, HoldExpired, HoldPlaced, HoldReleased, HoldingsImported, KeyImported,
-    LimitsSet, NoncesImported, PaymentAuthorized, PaymentCaptured, PaymentDeclined, PaymentStarted,
-    PaymentVoided, ProductSet, PromotionSet, PromotionUsesImported, RefundFailed, RefundStarted,
-    RefundSucceeded, ReviewDecided, ReviewOpened, RiskRulesSet, StockImported, TokensSpent,
-    VoidStarted, VoidStuck, WebhookReceived,
+    AdminActed, AdminRefused, AttemptRefused, BuyerPaused, BuyerRated, CaptureStarted,
+    DisputeClosed, DisputeOpened, Event, HoldExpired, HoldPlaced, HoldReleased, HoldingsImported,
+    KeyImported, LimitsSet, NoncesImported, PaymentAuthorized, PaymentCaptured, PaymentDeclined,
+    PaymentStarted, PaymentVoided, ProductSet, PromotionSet, PromotionUsesImported, RefundFailed,
+    RefundStarted, RefundSucceeded, ReviewDecided, ReviewOpened, RiskRulesSet, StockImported,
+    TokensSpent, VoidStarted, VoidStuck, WebhookReceived,
 };
 use crate::time::UnixMs;
 use rkyv::rancor;
@@ -101,10 +101,11 @@ macro_rules! kinds {
 kinds! {
     1 1 ProductSet(ProductSet);
     2 1 PromotionSet(PromotionSet);
-    3 1 AdminActed(AdminActed);
+    3 2 AdminActed(AdminActed);
     4 1 LimitsSet(LimitsSet);
     5 1 WebhookReceived(WebhookReceived);
     6 1 RiskRulesSet(RiskRulesSet);
+    7 1 AdminRefused(AdminRefused);
     16 2 AttemptRefused(AttemptRefused);
     17 2 HoldPlaced(HoldPlaced);
     64 1 StockImported(StockImported);
@@ -133,6 +134,7 @@ kinds! {
     45 1 ReviewOpened(ReviewOpened);
     46 1 ReviewDecided(ReviewDecided);
     earlier:
+    3 1 AdminActed(earlier::AdminActedV1);
     16 1 AttemptRefused(earlier::AttemptRefusedV1);
     17 1 HoldPlaced(earlier::HoldPlacedV1);
     32 1 PaymentStarted(earlier::PaymentStartedV1);

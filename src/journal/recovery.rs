@@ -451,7 +451,7 @@ impl Folding {
             }
             Event::HoldingsImported(imported) => ShardId::of(&imported.user),
             Event::KeyImported(imported) => ShardId::of(&imported.user),
-            Event::AdminActed(_) => return Ok(()),
+            Event::AdminActed(_) | Event::AdminRefused(_) => return Ok(()),
             Event::WebhookReceived(received) => {
                 return self.seen.remember(received, stamp.at).map_err(seen_full);
             }

@@ -9,17 +9,19 @@ use super::Journal;
 use super::fault::StorageFault;
 use crate::engine::apply::Stamp;
 use crate::engine::decide::Claims;
-use crate::engine::event::{BuyerPaused, BuyerRated, CounterKept, Event, RiskRulesSet};
+use crate::engine::event::{AdminActed, BuyerPaused, BuyerRated, CounterKept, Event, RiskRulesSet};
 use crate::engine::event::{Pause, Rating, RuleName, RuleOutcome, RulesSource};
 use crate::engine::refusal::Refusal;
 use crate::engine::risk::counter::Counter;
 use crate::engine::risk::kept::{depths_of, kept_for};
 use crate::engine::risk::program::RuleSet;
+use crate::engine::shard::Shard;
 use crate::engine::velocity::{Named, Velocity};
 use crate::ids::{Digest16, Lsn, ShardId, UserId};
 use crate::time::UnixMs;
 use rkyv::{Archive, Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+use smallvec::SmallVec;
 use std::sync::Arc;
 
 /// A set of rules that the log has, and where.
@@ -121,6 +123,24 @@ impl Journal {
     /// Puts `new` in force; the LSN that must be durable before that is told. Takes the turns of all
     /// shards for a moment.
     pub fn put_rules(&self, new: NewRules) -> Result<Lsn, StorageFault> {
+        self.set_rules(new, |_, _| None)
+    }
+
+    /// The same as an administrative act: what `acted` makes of the rules before and of those that
+    /// will be stands in the same append.
+    pub fn put_rules_acted(
+        &self,
+        new: NewRules,
+        acted: impl FnOnce(Option<&RiskRulesSet>, &RiskRulesSet) -> AdminActed,
+    ) -> Result<Lsn, StorageFault> {
+        self.set_rules(new, |before, after| Some(acted(before, after)))
+    }
+
+    fn set_rules(
+        &self,
+        new: NewRules,
+        acted: impl FnOnce(Option<&RiskRulesSet>, &RiskRulesSet) -> Option<AdminActed>,
+    ) -> Result<Lsn, StorageFault> {
         let NewRules {
             mut compiled,
             text,
@@ -145,10 +165,12 @@ impl Journal {
             kept: kept_for(&compiled, rules.kept(), since),
             by,
         };
-        let event = Event::RiskRulesSet(set);
-        let (end, begins) = self.append(std::slice::from_ref(&event), at)?;
+        let acted = acted(rules.in_force.as_ref().map(|it| &it.set), &set);
+        let mut events = SmallVec::<[Event; 2]>::from_iter([Event::RiskRulesSet(set)]);
+        events.extend(acted.map(Event::AdminActed));
+        let (end, begins) = self.append(&events, at)?;
         let lsn = begins[0];
-        let Event::RiskRulesSet(set) = &event else {
+        let Event::RiskRulesSet(set) = &events[0] else {
             unreachable!("it was made here")
         };
         rules.apply(set, Stamp { at, lsn }, &self.velocity);
@@ -161,13 +183,40 @@ impl Journal {
     /// Pauses a buyer or lifts the pause; the LSN that must be durable before that is told.
     pub fn pause_buyer(&self, paused: BuyerPaused) -> Result<Result<Lsn, Refusal>, StorageFault> {
         let user = paused.user.clone();
-        self.say_of_buyer(&user, &Event::BuyerPaused(paused))
+        self.say_of_buyer(&user, Event::BuyerPaused(paused), |_| None)
+    }
+
+    /// The same as an administrative act: what `acted` makes of the pause before stands in the same
+    /// append.
+    pub fn pause_buyer_acted(
+        &self,
+        paused: BuyerPaused,
+        acted: impl FnOnce(Option<&Pause>) -> AdminActed,
+    ) -> Result<Result<Lsn, Refusal>, StorageFault> {
+        let user = paused.user.clone();
+        let now = self.now();
+        self.say_of_buyer(&user, Event::BuyerPaused(paused), |shard| {
+            Some(acted(shard.paused(&user, now)))
+        })
     }
 
     /// Rates a buyer, likewise.
     pub fn rate_buyer(&self, rated: BuyerRated) -> Result<Result<Lsn, Refusal>, StorageFault> {
         let user = rated.user.clone();
-        self.say_of_buyer(&user, &Event::BuyerRated(rated))
+        self.say_of_buyer(&user, Event::BuyerRated(rated), |_| None)
+    }
+
+    /// The same as an administrative act: what `acted` makes of the rating before stands in the same
+    /// append.
+    pub fn rate_buyer_acted(
+        &self,
+        rated: BuyerRated,
+        acted: impl FnOnce(Option<&Rating>) -> AdminActed,
+    ) -> Result<Result<Lsn, Refusal>, StorageFault> {
+        let user = rated.user.clone();
+        self.say_of_buyer(&user, Event::BuyerRated(rated), |shard| {
+            Some(acted(shard.rating(&user)))
+        })
     }
 
     /// A buyer's pause, while it lasts, and rating, and from which LSN on they may be told.
@@ -209,13 +258,17 @@ impl Journal {
     fn say_of_buyer(
         &self,
         user: &UserId,
-        event: &Event,
+        event: Event,
+        acted: impl FnOnce(&Shard) -> Option<AdminActed>,
     ) -> Result<Result<Lsn, Refusal>, StorageFault> {
         let mut turn = self.turn(ShardId::of(user))?;
         if let Err(refusal) = turn.shard.room_for_buyer(user, &self.settings.bounds) {
             return Ok(Err(refusal));
         }
-        let told = turn.commit_events(std::slice::from_ref(event), Claims::default())?;
+        let acted = acted(&turn.shard);
+        let mut events = SmallVec::<[Event; 2]>::from_iter([event]);
+        events.extend(acted.map(Event::AdminActed));
+        let told = turn.commit_events(&events, Claims::default())?;
         Ok(Ok(told))
     }
 }

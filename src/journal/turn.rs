@@ -16,7 +16,9 @@ use crate::engine::decide::{
     Claims, Context, Decision, Turned, Watch, decide_buy, decide_expiries, decide_hold,
     decide_payment, decide_refund, decide_release, decide_spending,
 };
-use crate::engine::event::{AdminActed, AttemptRefused, Event, Flow, IdempotencyKey, Origin};
+use crate::engine::event::{
+    AdminActed, AdminRefused, AttemptRefused, Event, Flow, IdempotencyKey, Origin, RefundStarted,
+};
 use crate::engine::refusal::{Refusal, Trace};
 use crate::engine::risk::program::RuleSet;
 use crate::engine::shard::{KeyAnswer, LATEST, Shard};
@@ -138,6 +140,33 @@ impl Journal {
 
     /// Writes down the intent to give captured money back.
     pub fn start_refund(&self, command: &StartRefund) -> Result<Submitted, StorageFault> {
+        self.refund_decided(command, |context| decide_refund(context, command))
+    }
+
+    /// The same as an administrative act: what `acted` makes of the purchase before it and of the
+    /// refund stands in the same append.
+    pub fn start_refund_acted(
+        &self,
+        command: &StartRefund,
+        acted: impl FnOnce(&PurchaseView, &RefundStarted) -> AdminActed,
+    ) -> Result<Submitted, StorageFault> {
+        self.refund_decided(command, |context| {
+            let before = view_before(context, command.purchase);
+            let mut decision = decide_refund(context, command)?;
+            if let Some(Event::RefundStarted(started)) = decision.events.last() {
+                let before = before.expect("deciding found the purchase");
+                let acted = acted(&before, started);
+                decision.events.insert(0, Event::AdminActed(acted));
+            }
+            Ok(decision)
+        })
+    }
+
+    fn refund_decided(
+        &self,
+        command: &StartRefund,
+        decide: impl FnOnce(Context<'_>) -> Result<Decision, Refusal>,
+    ) -> Result<Submitted, StorageFault> {
         let found = self.shard(command.purchase.shard());
         let user = found.owner_of(command.purchase).cloned();
         drop(found);
@@ -171,9 +200,7 @@ impl Journal {
             quantity: 0,
             card: None,
         };
-        self.attempt(&attempt, |context| {
-            decide_refund(context, command).map_err(Turned::from)
-        })
+        self.attempt(&attempt, |context| decide(context).map_err(Turned::from))
     }
 
     /// Takes reward tokens that a buyer spends in the shop.
@@ -242,6 +269,11 @@ impl Journal {
         self.append_alone(&Event::AdminActed(act), self.now())
     }
 
+    /// Writes down an administrative act that was refused; the LSN of its end.
+    pub fn admin_refused(&self, refused: AdminRefused) -> Result<Lsn, StorageFault> {
+        self.append_alone(&Event::AdminRefused(refused), self.now())
+    }
+
     /// Records what the saga learned or intends; [`Refusal::WrongState`] where that does not go
     /// with the purchase's state (somebody else recorded first: read it again).
     pub fn record(
@@ -249,8 +281,33 @@ impl Journal {
         purchase: PurchaseId,
         step: PaymentStep,
     ) -> Result<Result<Recorded, Refusal>, StorageFault> {
+        self.record_decided(purchase, |context| decide_payment(context, purchase, step))
+    }
+
+    /// The same as an administrative act: what `acted` makes of the purchase before the step stands
+    /// in the same append.
+    pub fn record_acted(
+        &self,
+        purchase: PurchaseId,
+        step: PaymentStep,
+        acted: impl FnOnce(&PurchaseView) -> AdminActed,
+    ) -> Result<Result<Recorded, Refusal>, StorageFault> {
+        self.record_decided(purchase, |context| {
+            let before = view_before(context, purchase);
+            let mut decision = decide_payment(context, purchase, step)?;
+            let acted = acted(&before.expect("deciding found the purchase"));
+            decision.events.insert(0, Event::AdminActed(acted));
+            Ok(decision)
+        })
+    }
+
+    fn record_decided(
+        &self,
+        purchase: PurchaseId,
+        decide: impl FnOnce(Context<'_>) -> Result<Decision, Refusal>,
+    ) -> Result<Result<Recorded, Refusal>, StorageFault> {
         let mut turn = self.turn(purchase.shard())?;
-        let decision = match decide_payment(turn.context(), purchase, step) {
+        let decision = match decide(turn.context()) {
             Ok(decision) => decision,
             Err(refusal) => return Ok(Err(refusal)),
         };
@@ -439,6 +496,12 @@ impl Journal {
     }
 }
 
+/// A purchase as it is before what is being decided.
+fn view_before(context: Context<'_>, purchase: PurchaseId) -> Option<PurchaseView> {
+    let shard = context.shard;
+    shard.purchase_view(purchase, context.catalogue, LATEST)
+}
+
 /// Whether holds are left that are due.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub(super) enum More {
@@ -493,8 +556,9 @@ impl Turn<'_> {
         claims.keep();
         for (event, lsn) in events.iter().zip(begins) {
             let stamp = Stamp { at: self.at, lsn };
-            // It changes what is remembered of webhooks, which its caller sees to.
-            if matches!(event, Event::WebhookReceived(_)) {
+            // The one changes what is remembered of webhooks, which its caller sees to, the other
+            // nothing.
+            if matches!(event, Event::WebhookReceived(_) | Event::AdminActed(_)) {
                 continue;
             }
             let effects = self.shard.apply(

@@ -13,7 +13,7 @@
 //! [`Payments::look_again`], the start-up [`Payments::resume`]; nobody else calls a gateway.
 
 use crate::engine::command::{PaymentStep, Verdict};
-use crate::engine::event::{AdminAct, Decider, VoidCause};
+use crate::engine::event::{AdminAct, AdminActed, Decider, VoidCause};
 use crate::engine::lifecycle::PurchaseState;
 use crate::engine::refusal::Refusal;
 use crate::engine::view::{PurchaseView, RefundView};
@@ -161,10 +161,14 @@ impl Payments {
     /// Gives an authorization back because the operator wants it, or tries again at once where
     /// that is under way or stuck. Resolves and goes on like [`Payments::pay`], with the purchase
     /// then; [`Refusal::WrongState`] where there is nothing to give back (any more).
+    ///
+    /// What `acted` makes of the purchase as it was stands in the log, with the intent where that is
+    /// new.
     pub fn void(
         self: &Arc<Self>,
         purchase: PurchaseId,
         by: AdminAct,
+        acted: impl Fn(&PurchaseView) -> AdminActed + Send + 'static,
         gate: &Arc<CommitGate>,
     ) -> Paying<Result<Result<PurchaseView, Refusal>, StorageFault>> {
         let (payments, gate) = (Arc::clone(self), Arc::clone(gate));
@@ -174,8 +178,9 @@ impl Payments {
                 within_ms: payments.settings.void_deadline_ms,
                 by: Some(by),
             };
-            if let Err(refusal) = payments.journal.record(purchase, step)? {
-                let Some((view, durable_at)) = payments.journal.purchase(purchase) else {
+            let journal = &payments.journal;
+            if let Err(refusal) = journal.record_acted(purchase, step, &acted)? {
+                let Some((view, durable_at)) = journal.purchase(purchase) else {
                     return Ok(Err(refusal));
                 };
                 if view.state != PurchaseState::Voiding {
@@ -183,6 +188,7 @@ impl Payments {
                     payments.durable(durable_at, &gate).await?;
                     return Ok(Err(refusal));
                 }
+                journal.admin_acted(acted(&view))?;
             }
             // Where somebody drives it just now, settling has it driven once more.
             let settled = payments.settle(purchase, &gate).await?;
@@ -192,12 +198,14 @@ impl Payments {
 
     /// Decides about a purchase under review because a person does. Resolves and goes on like
     /// [`Payments::pay`], with the purchase then; [`Refusal::WrongState`] where it is not under
-    /// review, so of two who decide at once one does.
+    /// review, so of two who decide at once one does. What `acted` makes of the purchase as it was
+    /// stands in the log with the decision.
     pub fn decide_review(
         self: &Arc<Self>,
         purchase: PurchaseId,
         verdict: Verdict,
         decider: Decider,
+        acted: impl FnOnce(&PurchaseView) -> AdminActed + Send + 'static,
         gate: &Arc<CommitGate>,
     ) -> Paying<Result<Result<PurchaseView, Refusal>, StorageFault>> {
         let (payments, gate) = (Arc::clone(self), Arc::clone(gate));
@@ -207,7 +215,8 @@ impl Payments {
                 decider,
                 void_within_ms: payments.settings.void_deadline_ms,
             };
-            if let Err(refusal) = payments.journal.record(purchase, step)? {
+            let journal = &payments.journal;
+            if let Err(refusal) = journal.record_acted(purchase, step, acted)? {
                 // What it is refused for was written by somebody else, perhaps just now.
                 let (_, durable_at) = payments.read(purchase);
                 gate.wait(durable_at).await?;

@@ -6,6 +6,7 @@
 //! Deliberately absent: where the objects go: that is the feed's and its sinks'.
 
 mod aftermath;
+mod audited;
 pub mod feed;
 mod imported;
 pub mod jsonl;
@@ -53,7 +54,7 @@ fn fields_of(event: &Event) -> Value {
             "rate_count": set.limits.rate_count,
             "idempotency_retention_ms": set.limits.idempotency_retention_ms,
         }),
-        Event::AdminActed(acted) => merged(json!({ "act": acted.act }), by(&acted.by)),
+        Event::AdminActed(_) | Event::AdminRefused(_) => audited::fields_of(event),
         Event::HoldPlaced(placed) => hold(placed),
         Event::HoldReleased(released) => origin(&released.origin),
         Event::HoldExpired(_)

@@ -3,16 +3,16 @@
 //! another value here.
 
 use holdfast::engine::event::{
-    Active, AdminAct, AdminActed, AttemptRefused, BuyerPaused, BuyerRated, CaptureStarted,
-    Clawback, CounterKept, Decider, DeclineCause, DeviceKept, Discount, Disposition, DisputeClosed,
-    DisputeOpened, DisputeOutcome, Event, Flow, HoldExpired, HoldPlaced, HoldReleased,
-    HoldingsImported, IdempotencyKey, Judgement, KeyImported, LimitsSet, NoncesImported, Origin,
-    Pause, PaymentAuthorized, PaymentCaptured, PaymentDeclined, PaymentStarted, PaymentVoided,
-    PaysFor, ProductSet, PromotionSet, PromotionUsesImported, Quote, Rating, RefundExtent,
-    RefundFailed, RefundStarted, RefundSucceeded, RetryAdvice, ReviewDecided, ReviewOpened,
-    ReviewVerdict, RiskRulesSet, RuleHit, RuleName, RuleOutcome, RulesSource, StockImported,
-    TokensSpent, VoidCause, VoidStarted, VoidStuck, WebhookFormat, WebhookKind, WebhookReceived,
-    Whence,
+    Act, Active, Actor, ActorRole, AdminAct, AdminActed, AdminRefused, AttemptRefused, BuyerPaused,
+    BuyerRated, CaptureStarted, Clawback, CounterKept, Decider, DeclineCause, DeviceKept, Discount,
+    Disposition, DisputeClosed, DisputeOpened, DisputeOutcome, Event, Flow, HoldExpired,
+    HoldPlaced, HoldReleased, HoldingsImported, IdempotencyKey, Judgement, KeyImported, LimitsSet,
+    NoncesImported, Origin, Pause, PaymentAuthorized, PaymentCaptured, PaymentDeclined,
+    PaymentStarted, PaymentVoided, PaysFor, ProductSet, PromotionSet, PromotionUsesImported, Quote,
+    Rating, RefundExtent, RefundFailed, RefundStarted, RefundSucceeded, RetryAdvice, ReviewDecided,
+    ReviewOpened, ReviewVerdict, RiskRulesSet, RuleHit, RuleName, RuleOutcome, RulesSource, Shown,
+    StockImported, Target, TokensSpent, VoidCause, VoidStarted, VoidStuck, WebhookFormat,
+    WebhookKind, WebhookReceived, Whence,
 };
 use holdfast::engine::refusal::Refusal;
 use holdfast::engine::settings::Limits;
@@ -39,8 +39,18 @@ pub fn all() -> Vec<Event> {
             },
         }),
         Event::AdminActed(AdminActed {
-            act: "snapshot".to_owned(),
-            by: admin(),
+            act: Act::Refund.as_str().to_owned(),
+            target: Target::parse("p_0000000000000107"),
+            before: Some(Shown::new(r#"{"status":"captured"}"#.to_owned())),
+            after: Some(Shown::new(r#"{"refund":1}"#.to_owned())),
+            by: Actor::of(admin(), ActorRole::Admin),
+        }),
+        Event::AdminRefused(AdminRefused {
+            act: Act::ProductSet.as_str().to_owned(),
+            target: Target::parse("drop-1"),
+            reason: "forbidden".to_owned(),
+            left_out: 3,
+            by: Actor::of(admin(), ActorRole::Auditor),
         }),
         Event::AttemptRefused(attempt_refused()),
         Event::HoldPlaced(hold_placed()),

@@ -4,8 +4,8 @@
 
 use holdfast::engine::command::{Buy, StartRefund, Verdict};
 use holdfast::engine::event::{
-    Active, AdminAct, Decider, Discount, IdempotencyKey, Judgement, Origin, ProductSet,
-    PromotionSet,
+    Act, Active, Actor, ActorRole, AdminAct, AdminActed, Decider, Discount, IdempotencyKey,
+    Judgement, Origin, ProductSet, PromotionSet,
 };
 use holdfast::engine::lifecycle::{PurchaseState, Units};
 use holdfast::engine::refusal::Refusal;
@@ -248,7 +248,7 @@ impl Stage {
     pub fn decide(&self, purchase: PurchaseId, verdict: Verdict) -> Result<PurchaseView, Refusal> {
         let deciding = self.in_runtime(|it| {
             let payments = &it.payments;
-            payments.decide_review(purchase, verdict, judgement(), &it.gate)
+            payments.decide_review(purchase, verdict, judgement(), acted, &it.gate)
         });
         self.run(deciding).unwrap()
     }
@@ -395,6 +395,17 @@ pub fn judgement() -> Decider {
         by: operator(),
         note: "looked at it".to_owned(),
     })
+}
+
+/// What the trail has of an act; which one makes no difference here.
+pub fn acted(_: &PurchaseView) -> AdminActed {
+    AdminActed {
+        act: Act::Void.as_str().to_owned(),
+        target: None,
+        before: None,
+        after: None,
+        by: Actor::of(operator(), ActorRole::Admin),
+    }
 }
 
 pub fn operator() -> AdminAct {

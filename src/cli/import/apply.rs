@@ -6,7 +6,9 @@
 use super::mapping::Meaning;
 use super::outcome::Outcome;
 use super::plan::Plan;
-use crate::engine::event::{Active, AdminAct, AdminActed, ProductSet};
+use crate::engine::event::{
+    Act, Active, Actor, ActorRole, AdminAct, AdminActed, ProductSet, Target,
+};
 use crate::ids::{KeyOwner, Lsn, ProductId, RequestId};
 use crate::journal::{Imported, Journal, JournalOptions, NotImported, StorageFault};
 
@@ -27,8 +29,11 @@ pub(super) fn carry_out(
 
 fn write(plan: &Plan, journal: &Journal, outcome: &mut Outcome) -> Result<Lsn, StorageFault> {
     let mut end = journal.admin_acted(AdminActed {
-        act: "import redis".to_owned(),
-        by: by(),
+        act: Act::Imported.as_str().to_owned(),
+        target: Target::parse("redis"),
+        before: None,
+        after: None,
+        by: Actor::of(by(), ActorRole::Process),
     })?;
     let mut taken = |meaning, key: &str, result: Result<Imported, NotImported>| match result {
         Ok(Imported::Stands(lsn)) => end = end.max(lsn),

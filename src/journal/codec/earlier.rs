@@ -4,16 +4,46 @@
 //! Deliberately absent: writing them.
 
 use crate::engine::event::{
-    AttemptRefused, DeclineCause, DeviceKept, Flow, HoldPlaced, Origin, PaymentCaptured,
-    PaymentDeclined, PaymentStarted, PaysFor, Quote, RetryAdvice, VoidCause, VoidStarted,
+    Actor, ActorRole, AdminAct, AdminActed, AttemptRefused, DeclineCause, DeviceKept, Flow,
+    HoldPlaced, Origin, PaymentCaptured, PaymentDeclined, PaymentStarted, PaysFor, Quote,
+    RetryAdvice, Shown, Target, VoidCause, VoidStarted,
 };
 use crate::engine::refusal::Refusal;
 use crate::ids::{
-    CaptureId, CardToken, GatewayCode, ProductId, PromotionCode, PurchaseId, ReceiptKeyId, UserId,
+    CaptureId, CardToken, GatewayCode, ProductId, PromotionCode, PurchaseId, ReceiptKeyId,
+    RequestId, UserId,
 };
 use crate::money::Tokens;
 use crate::time::UnixMs;
 use rkyv::{Archive, Deserialize, Serialize};
+
+#[derive(Archive, Serialize, Deserialize)]
+pub(super) struct AdminActedV1 {
+    act: String,
+    by: AdminAct,
+}
+
+impl From<AdminActedV1> for AdminActed {
+    /// What it was done to stood behind the word: an id, or several. Only administrators could act,
+    /// and signals, which have no request.
+    fn from(old: AdminActedV1) -> Self {
+        let (act, rest) = old.act.split_once(' ').unwrap_or((&old.act, ""));
+        let target = Target::parse(rest);
+        let several = target.is_none() && !rest.is_empty();
+        let role = if old.by.request == RequestId(0) {
+            ActorRole::Process
+        } else {
+            ActorRole::Admin
+        };
+        Self {
+            act: act.to_owned(),
+            target,
+            before: None,
+            after: several.then(|| Shown::new(format!("\"{rest}\""))),
+            by: Actor::of(old.by, role),
+        }
+    }
+}
 
 #[derive(Archive, Serialize, Deserialize)]
 pub(super) struct PaymentStartedV1 {

@@ -1,0 +1,43 @@
+//! Owns how administrative acts look outside, done and refused.
+
+use super::merged;
+use crate::engine::event::{Actor, Event, Shown, Target};
+use serde_json::{Value, json};
+
+pub(super) fn fields_of(event: &Event) -> Value {
+    match event {
+        Event::AdminActed(acted) => {
+            let fields = json!({
+                "act": acted.act,
+                "target": acted.target.as_ref().map(Target::as_str),
+                "before": acted.before.as_ref().map(shown),
+                "after": acted.after.as_ref().map(shown),
+            });
+            merged(fields, actor(&acted.by))
+        }
+        Event::AdminRefused(refused) => {
+            let fields = json!({
+                "act": refused.act,
+                "target": refused.target.as_ref().map(Target::as_str),
+                "reason": refused.reason,
+                "left_out": refused.left_out,
+            });
+            merged(fields, actor(&refused.by))
+        }
+        _ => json!({}),
+    }
+}
+
+fn actor(actor: &Actor) -> Value {
+    json!({
+        "request_id": actor.request.to_string(),
+        "key_owner": actor.owner.as_str(),
+        "role": actor.role.as_str(),
+    })
+}
+
+/// The JSON as it was written, or as a text where it is none.
+fn shown(shown: &Shown) -> Value {
+    let text = shown.as_str();
+    serde_json::from_str(text).unwrap_or_else(|_| text.into())
+}

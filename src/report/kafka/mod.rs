@@ -5,14 +5,16 @@
 //! broker has not taken; 2. repeats have the same `ce_id`, the LSN, and stand behind the first; 3. an
 //! event that the broker refuses for good goes to the dead-letter topic with its cause, else to the
 //! dead letters of the data directory.
-//! `settings` says where to, `failure` what errors mean, `producer` delivers.
+//! `settings` says where to, `failure` what errors mean, `producer` delivers, `flight` counts what is
+//! under way.
 //! Deliberately absent: reading the log, waiting and trying again, which the runner does.
 
 mod failure;
+mod flight;
 mod producer;
 mod settings;
 
-use super::event_json;
+use super::event_bytes;
 use super::feed::sink::{Batching, Convert, Fed, Kept, Sink, Unfit};
 use super::types::event_type;
 use std::time::Duration;
@@ -74,7 +76,7 @@ impl Convert for Messages {
             ce_type: event_type(event.kind()),
             ce_time: at.to_string(),
             at_ms: at.get(),
-            json: event_json(&fed.entry).to_string().into_bytes(),
+            json: event_bytes(&fed.entry),
         }))
     }
 

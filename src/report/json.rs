@@ -4,6 +4,7 @@
 //! who puts it to see to. Written by hand, because a tree of values costs more than all else that is
 //! done with an event.
 
+use crate::ids::Digest16;
 use serde::{Serialize, Serializer};
 use std::fmt::Display;
 
@@ -45,6 +46,17 @@ impl<'b> Object<'b> {
         self.put(name, &value.map(Text))
     }
 
+    /// A field with a digest, in hexadecimal.
+    pub(super) fn hex(&mut self, name: &str, value: &Digest16) -> &mut Self {
+        let mut digits = [0; 32];
+        hex::encode_to_slice(value.0, &mut digits).expect("16 bytes have 32 hexadecimal digits");
+        self.name(name);
+        self.into.push(b'"');
+        self.into.extend_from_slice(&digits);
+        self.into.push(b'"');
+        self
+    }
+
     /// A field with an object of its own.
     pub(super) fn object(&mut self, name: &str, fill: impl FnOnce(&mut Object<'_>)) -> &mut Self {
         self.name(name);
@@ -83,13 +95,14 @@ mod tests {
         let mut bytes = b">".to_vec();
         Object::write(&mut bytes, |object| {
             object.text("z", "a \"b\"\n").put("a", &1);
+            object.hex("h", &Digest16([0x0f; 16]));
             object.object("none", |_| {});
             object.object("some", |some| {
                 some.text_or_null("x", None::<&str>)
                     .put("y", &json!([1, null]));
             });
         });
-        let text = r#">{"z":"a \"b\"\n","a":1,"none":{},"some":{"x":null,"y":[1,null]}}"#;
+        let text = r#">{"z":"a \"b\"\n","a":1,"h":"0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f","none":{},"some":{"x":null,"y":[1,null]}}"#;
         assert_eq!(String::from_utf8(bytes.clone()).unwrap(), text);
         let value: Value = serde_json::from_slice(&bytes[1..]).unwrap();
         assert_eq!(value["z"], "a \"b\"\n");

@@ -178,8 +178,8 @@ fn put_origin(object: &mut Object<'_>, origin: &Origin) {
 
 fn put_key(object: &mut Object<'_>, key: &IdempotencyKey) {
     object
-        .put("scope", &hex::encode(key.scope.0))
-        .put("fingerprint", &hex::encode(key.fingerprint.0));
+        .hex("scope", &key.scope)
+        .hex("fingerprint", &key.fingerprint);
 }
 
 fn put_sum(object: &mut Object<'_>, name: &str, minor_units: i64, currency: Currency) {

@@ -17,6 +17,7 @@ mod settings;
 use super::event_bytes;
 use super::feed::sink::{Batching, Convert, Fed, Kept, Sink, Unfit};
 use super::types::event_type;
+use compact_str::{CompactString, ToCompactString};
 use std::time::Duration;
 
 pub use failure::KafkaFailure;
@@ -50,9 +51,9 @@ pub fn sink(
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Message {
     /// Events with the same key keep their order.
-    pub(super) key: String,
+    pub(super) key: CompactString,
     pub(super) ce_type: &'static str,
-    pub(super) ce_time: String,
+    pub(super) ce_time: CompactString,
     pub(super) at_ms: u64,
     pub(super) json: Vec<u8>,
 }
@@ -67,14 +68,14 @@ impl Convert for Messages {
     fn convert(&mut self, fed: &Fed) -> Result<Option<Message>, Unfit> {
         let (event, at) = (&fed.entry.event, fed.entry.at);
         let key = match (event.user(), event.step()) {
-            (Some(user), _) => user.as_str().to_owned(),
-            (None, Some((purchase, _))) => purchase.to_string(),
-            (None, None) => event.kind().to_owned(),
+            (Some(user), _) => user.as_str().into(),
+            (None, Some((purchase, _))) => purchase.to_compact_string(),
+            (None, None) => event.kind().into(),
         };
         Ok(Some(Message {
             key,
             ce_type: event_type(event.kind()),
-            ce_time: at.to_string(),
+            ce_time: at.to_compact_string(),
             at_ms: at.get(),
             json: event_bytes(&fed.entry),
         }))

@@ -11,6 +11,7 @@ use super::{Batching, Message};
 use crate::ids::Lsn;
 use crate::report::feed::cursor::log_id_text;
 use crate::report::feed::sink::{Batch, Class, Deliver, Delivered, Placed, Rejection};
+use compact_str::ToCompactString;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, Producer, ThreadedProducer};
@@ -53,7 +54,7 @@ impl Producing {
         more: &[(&str, &str)],
     ) -> Result<(), RDKafkaErrorCode> {
         let message = &placed.item;
-        let id = placed.lsn.0.to_string();
+        let id = placed.lsn.0.to_compact_string();
         let fields = [
             ("ce_specversion", "1.0"),
             ("ce_id", id.as_str()),
@@ -70,7 +71,7 @@ impl Producing {
             });
         }
         let record = BaseRecord::with_opaque_to(topic, index)
-            .key(&message.key)
+            .key(message.key.as_str())
             .payload(&message.json)
             .timestamp(i64::try_from(message.at_ms).unwrap_or(i64::MAX))
             .headers(headers);

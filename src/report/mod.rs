@@ -95,9 +95,10 @@ fn fields_of(event: &Event) -> Value {
         | Event::DisputeClosed(_)
         | Event::TokensSpent(_)
         | Event::WebhookReceived(_) => aftermath::fields_of(event),
-        Event::RiskRulesSet(_) | Event::BuyerPaused(_) | Event::BuyerRated(_) => {
-            risk::fields_of(event)
-        }
+        Event::RiskRulesSet(_)
+        | Event::BuyerPaused(_)
+        | Event::BuyerRated(_)
+        | Event::BuyerSegmented(_) => risk::fields_of(event),
         Event::StockImported(_)
         | Event::PromotionUsesImported(_)
         | Event::HoldingsImported(_)
@@ -155,6 +156,7 @@ fn promotion(set: &PromotionSet) -> Value {
         "uses_max": set.uses_max,
         "uses_per_user_max": set.uses_per_user_max,
         "product_ids": set.products.iter().map(crate::ids::ProductId::as_str).collect::<Vec<_>>(),
+        "segments": set.segments.iter().map(crate::ids::Segment::as_str).collect::<Vec<_>>(),
         "starts_at": instant(set.starts_at),
         "ends_at": instant(set.ends_at),
         "active": set.active == Active::Yes,

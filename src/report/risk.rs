@@ -11,6 +11,12 @@ pub(super) fn fields_of(event: &Event) -> Value {
         Event::RiskRulesSet(set) => rules(set),
         Event::BuyerPaused(paused) => pause(paused),
         Event::BuyerRated(rated) => rating(rated),
+        Event::BuyerSegmented(it) => json!({
+            "segment": it.segment.as_str(),
+            "series": format!("{:016x}", it.series),
+            "change": it.change,
+            "run": it.run,
+        }),
         _ => json!({}),
     }
 }

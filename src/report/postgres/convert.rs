@@ -158,6 +158,7 @@ impl ToRows {
             | Event::RiskRulesSet(_)
             | Event::BuyerPaused(_)
             | Event::BuyerRated(_)
+            | Event::BuyerSegmented(_)
             | Event::AdminRefused(_)
             | Event::StockImported(_)
             | Event::PromotionUsesImported(_)

@@ -13,6 +13,7 @@ pub use audited::{Act, Actor, ActorRole, AdminActed, AdminRefused, Shown, Target
 
 use crate::engine::lifecycle::Step;
 use crate::engine::refusal::Refusal;
+use crate::engine::risk::score::Appraisal;
 use crate::engine::settings::Limits;
 use crate::ids::{
     AuthorizationId, CaptureId, CardToken, DeviceId, Digest16, GatewayCode, KeyOwner, ProductId,
@@ -24,8 +25,8 @@ use rkyv::{Archive, Deserialize, Serialize};
 use std::net::IpAddr;
 
 pub use risk::{
-    BuyerPaused, BuyerRated, CounterKept, Pause, RULE_NAME_CHARS_MAX, Rating, RiskRulesSet,
-    RuleHit, RuleName, RuleOutcome, RulesSource, Whence,
+    BuyerPaused, BuyerRated, CounterKept, ModelInForce, Pause, RULE_NAME_CHARS_MAX, Rating,
+    RiskRulesSet, RiskScoringSet, RuleHit, RuleName, RuleOutcome, RulesSource, Whence,
 };
 
 pub use imported::{
@@ -199,6 +200,8 @@ pub struct HoldPlaced {
     pub origin: Origin,
     /// The risk rules that it met.
     pub hits: Vec<RuleHit>,
+    /// What it was scored by; of a buy's hold, its payment says it.
+    pub appraisal: Appraisal,
 }
 
 /// A hold was given up.
@@ -243,6 +246,8 @@ pub struct PaymentStarted {
     pub review: Vec<String>,
     /// Whether the origin's device is kept, for amounts to be counted by.
     pub device: DeviceKept,
+    /// What it was scored by.
+    pub appraisal: Appraisal,
 }
 
 /// Whether the device of a payment is kept with it.
@@ -804,6 +809,8 @@ pub struct AttemptRefused {
     pub origin: Origin,
     /// The risk rules that it met; none where it was blocked because the buyer is paused.
     pub hits: Vec<RuleHit>,
+    /// What it was scored by, where it came as far as the rules.
+    pub appraisal: Appraisal,
 }
 
 /// The settings that applying depends on are these from here on.
@@ -868,6 +875,8 @@ pub enum Event {
     AdminActed(AdminActed),
     /// Risk rules were set.
     RiskRulesSet(RiskRulesSet),
+    /// Attempts are scored in another way.
+    RiskScoringSet(RiskScoringSet),
     /// A buyer was paused, or is not any more.
     BuyerPaused(BuyerPaused),
     /// The operator rated a buyer.
@@ -888,7 +897,7 @@ pub enum Event {
 
 impl Event {
     /// The words for all kinds.
-    pub const KINDS: [&str; 34] = [
+    pub const KINDS: [&str; 35] = [
         "product_set",
         "promotion_set",
         "limits_set",
@@ -916,6 +925,7 @@ impl Event {
         "tokens_spent",
         "webhook_received",
         "risk_rules_set",
+        "risk_scoring_set",
         "buyer_paused",
         "buyer_rated",
         "stock_imported",
@@ -955,6 +965,7 @@ impl Event {
             Self::TokensSpent(_) => "tokens_spent",
             Self::WebhookReceived(_) => "webhook_received",
             Self::RiskRulesSet(_) => "risk_rules_set",
+            Self::RiskScoringSet(_) => "risk_scoring_set",
             Self::BuyerPaused(_) => "buyer_paused",
             Self::BuyerRated(_) => "buyer_rated",
             Self::StockImported(_) => "stock_imported",
@@ -1004,6 +1015,7 @@ impl Event {
             | Self::NoncesImported(_)
             | Self::LimitsSet(_)
             | Self::RiskRulesSet(_)
+            | Self::RiskScoringSet(_)
             | Self::BuyerPaused(_)
             | Self::BuyerRated(_)
             | Self::AdminRefused(_)
@@ -1040,6 +1052,7 @@ impl Event {
             Self::BuyerPaused(e) => Some(&e.user),
             Self::BuyerRated(e) => Some(&e.user),
             Self::RiskRulesSet(_)
+            | Self::RiskScoringSet(_)
             | Self::ProductSet(_)
             | Self::PromotionSet(_)
             | Self::StockImported(_)

@@ -7,6 +7,7 @@
 use crate::engine::catalogue::{Catalogue, ProductIndex};
 use crate::engine::cells::UNITS_MAX;
 use crate::engine::lifecycle::{PurchaseState, Step, Units, next_state};
+use crate::engine::profile::Profile;
 use crate::engine::purchase::{Aftermath, BuyerIndex, Particulars, Purchase};
 use crate::engine::scrutiny::BuyerRisk;
 use crate::engine::shard::{Buyer, BuyerMore, KeyEntry, KeyOutcome, Shard, tally_add, tally_of};
@@ -100,6 +101,20 @@ impl ShardRisk {
     }
 }
 
+/// What is remembered of a shard's buyers for judging, beside its image.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Archive, Serialize, Deserialize)]
+pub struct ShardProfiles {
+    /// By the buyer's place, in order.
+    buyers: Vec<(u32, Profile)>,
+}
+
+impl ShardProfiles {
+    /// Whether there is nothing.
+    pub fn is_empty(&self) -> bool {
+        self.buyers.is_empty()
+    }
+}
+
 /// All that stands beside a shard's image.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Beside {
@@ -111,6 +126,8 @@ pub struct Beside {
     pub imported: ShardImported,
     /// For the risk rules.
     pub risk: ShardRisk,
+    /// For judging buyers.
+    pub profiles: ShardProfiles,
 }
 
 impl Beside {
@@ -121,6 +138,7 @@ impl Beside {
             particulars: shard.particulars(),
             imported: shard.imported(),
             risk: shard.risk(),
+            profiles: shard.profiles(),
         }
     }
 }
@@ -245,7 +263,8 @@ impl Shard {
         self.put_more(beside.more)?;
         self.put_particulars(beside.particulars)?;
         self.put_imported(beside.imported, catalogue)?;
-        self.put_risk(beside.risk)
+        self.put_risk(beside.risk)?;
+        self.put_profiles(beside.profiles)
     }
 
     /// What the image leaves out for the risk rules.
@@ -271,6 +290,24 @@ impl Shard {
         }
         for (place, risk) in risk.buyers {
             self.buyers.get_mut(place as usize)?.risk = Some(Box::new(risk));
+        }
+        Some(())
+    }
+
+    /// What is remembered of its buyers for judging.
+    pub fn profiles(&self) -> ShardProfiles {
+        let buyers = (0..)
+            .zip(&self.buyers)
+            .filter_map(|(place, it)| Some((place, Profile::clone(it.profile.as_deref()?))));
+        ShardProfiles {
+            buyers: buyers.collect(),
+        }
+    }
+
+    /// Puts that back; `None` where it names what is not there.
+    pub fn put_profiles(&mut self, profiles: ShardProfiles) -> Option<()> {
+        for (place, profile) in profiles.buyers {
+            self.buyers.get_mut(place as usize)?.profile = Some(Box::new(profile));
         }
         Some(())
     }

@@ -7,6 +7,7 @@
 use crate::engine::catalogue::{Catalogue, ProductIndex, PromotionIndex};
 use crate::engine::event::{IdempotencyKey, RetryAdvice};
 use crate::engine::lifecycle::{PurchaseState, Units, next_state};
+use crate::engine::profile::Profile;
 use crate::engine::purchase::{BuyerIndex, Purchase, RefundState};
 use crate::engine::refusal::Refusal;
 use crate::engine::scrutiny::BuyerRisk;
@@ -68,6 +69,8 @@ pub(super) struct Buyer {
     pub(super) more: Option<Box<BuyerMore>>,
     /// What the operator said of the buyer. An image keeps it beside the buyers.
     pub(super) risk: Option<Box<BuyerRisk>>,
+    /// What is remembered of the buyer for judging. An image keeps it beside the buyers.
+    pub(super) profile: Option<Box<Profile>>,
 }
 
 /// What only some buyers have: reward tokens, and cards whose networks limit another try.
@@ -277,6 +280,8 @@ impl Shard {
             attempts: buyer.attempts.iter().copied().collect(),
             spending: spending.collect(),
             purchases: buyer.spending.purchases(),
+            rating: self.rating(user).cloned().unwrap_or_default(),
+            profile: buyer.profile.as_deref().cloned(),
         })
     }
 

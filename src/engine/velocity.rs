@@ -287,6 +287,7 @@ fn told_by(event: &Event) -> Option<(Counted, Named<'_>, bool)> {
         | Event::KeyImported(_)
         | Event::NoncesImported(_)
         | Event::RiskRulesSet(_)
+        | Event::RiskScoringSet(_)
         | Event::BuyerPaused(_)
         | Event::BuyerRated(_)
         | Event::HoldReleased(_)

@@ -105,9 +105,10 @@ fn fields_of(event: &Event) -> Value {
         | Event::TokensSpent(_)
         | Event::WebhookReceived(_) => aftermath::fields_of(event),
         Event::AttemptRefused(refused) => refusal(refused),
-        Event::RiskRulesSet(_) | Event::BuyerPaused(_) | Event::BuyerRated(_) => {
-            risk::fields_of(event)
-        }
+        Event::RiskRulesSet(_)
+        | Event::RiskScoringSet(_)
+        | Event::BuyerPaused(_)
+        | Event::BuyerRated(_) => risk::fields_of(event),
         Event::StockImported(_)
         | Event::PromotionUsesImported(_)
         | Event::HoldingsImported(_)
@@ -171,6 +172,7 @@ fn hold(placed: &HoldPlaced) -> Value {
         "expires_at": placed.expires_at.to_string(),
     });
     let fields = merged(fields, risk::hits(&placed.hits));
+    let fields = merged(fields, risk::appraisal(&placed.appraisal));
     merged(merged(fields, quote(&placed.quote)), origin(&placed.origin))
 }
 
@@ -185,6 +187,7 @@ fn payment(started: &PaymentStarted) -> Value {
         "review": started.review,
     });
     let fields = merged(fields, risk::hits(&started.hits));
+    let fields = merged(fields, risk::appraisal(&started.appraisal));
     merged(
         merged(fields, quote(&started.quote)),
         origin(&started.origin),
@@ -207,6 +210,7 @@ fn refusal(refused: &AttemptRefused) -> Value {
         "card_token": refused.card.as_ref().map(crate::ids::CardToken::as_str),
     });
     let fields = merged(fields, risk::hits(&refused.hits));
+    let fields = merged(fields, risk::appraisal(&refused.appraisal));
     merged(fields, origin(&refused.origin))
 }
 

@@ -1,13 +1,18 @@
 //! Owns how risk looks outside: rules that were met, rules that were set, what is said of buyers.
 
 use super::{by, instant, merged};
-use crate::engine::event::{BuyerPaused, BuyerRated, Event, RiskRulesSet, RuleHit, Whence};
+use crate::engine::event::{
+    BuyerPaused, BuyerRated, CounterKept, Event, RiskRulesSet, RiskScoringSet, RuleHit, Whence,
+};
 use crate::engine::risk::counter::Counter;
-use serde_json::{Value, json};
+use crate::engine::risk::features::FEATURES_VERSION;
+use crate::engine::risk::score::Appraisal;
+use serde_json::{Map, Value, json};
 
 pub(super) fn fields_of(event: &Event) -> Value {
     match event {
         Event::RiskRulesSet(set) => rules(set),
+        Event::RiskScoringSet(set) => scoring(set),
         Event::BuyerPaused(paused) => pause(paused),
         Event::BuyerRated(rated) => rating(rated),
         _ => json!({}),
@@ -32,8 +37,36 @@ pub(super) fn whence(whence: Option<&Whence>) -> Value {
     } })
 }
 
-fn rules(set: &RiskRulesSet) -> Value {
-    let kept = set.kept.iter().map(|kept| {
+/// What an attempt was scored by.
+pub(super) fn appraisal(appraisal: &Appraisal) -> Value {
+    let scored = appraisal.scored();
+    let features = scored.map(|it| {
+        let mut features = Map::new();
+        features.insert("version".to_owned(), json!(FEATURES_VERSION));
+        let named = it.features.iter();
+        features.extend(named.map(|(feature, value)| (feature.as_str().to_owned(), json!(value))));
+        features
+    });
+    let score = scored
+        .and_then(|it| it.score)
+        .map(|it| json!({ "value": it.score.get(), "model": hex::encode(it.model.0) }));
+    json!({ "features": features, "score": score })
+}
+
+fn scoring(set: &RiskScoringSet) -> Value {
+    json!({
+        "features": set.features,
+        "model": set.model.as_ref().map(|model| json!({
+            "digest": hex::encode(model.digest.0),
+            "kind": model.kind,
+            "name": model.name,
+        })),
+        "kept": kept(&set.kept),
+    })
+}
+
+fn kept(kept: &[CounterKept]) -> Value {
+    let kept = kept.iter().map(|kept| {
         let counter = Counter::from_index(usize::from(kept.counter));
         json!({
             "counter": counter.map(|counter| counter.to_string()),
@@ -41,11 +74,15 @@ fn rules(set: &RiskRulesSet) -> Value {
             "since": kept.since.to_string(),
         })
     });
+    kept.collect()
+}
+
+fn rules(set: &RiskRulesSet) -> Value {
     let fields = json!({
         "source": set.source.as_str(),
         "digest": hex::encode(set.digest.0),
         "text": set.text,
-        "kept": kept.collect::<Vec<_>>(),
+        "kept": kept(&set.kept),
     });
     let act = set.by.as_ref();
     act.map_or(fields.clone(), |act| merged(fields, by(act)))

@@ -226,7 +226,11 @@ impl Features {
             };
             // What is exactly as old as the window is outside, as for rules.
             let since_ms = (facts.at.get() + 1).saturating_sub(window_ms);
-            let count = || counts.count(counter, names, since_ms, COUNT_MAX).min(COUNT_MAX);
+            let count = || {
+                counts
+                    .count(counter, names, since_ms, COUNT_MAX)
+                    .min(COUNT_MAX)
+            };
             taken = taken.with(feature, named.then(count).map(u64::from));
         }
         taken

@@ -175,13 +175,11 @@ impl Model {
 
     fn log_odds(&self, features: &Features) -> f64 {
         match &self.0 {
-            Kind::Logistic { intercept, inputs } => {
-                inputs.iter().fold(*intercept, |sum, input| {
-                    let known = features.get(input.feature).map(f64::from);
-                    let value = known.unwrap_or(input.missing);
-                    sum + input.weight * ((value - input.mean) / input.scale)
-                })
-            }
+            Kind::Logistic { intercept, inputs } => inputs.iter().fold(*intercept, |sum, input| {
+                let known = features.get(input.feature).map(f64::from);
+                let value = known.unwrap_or(input.missing);
+                sum + input.weight * ((value - input.mean) / input.scale)
+            }),
             Kind::Trees { base, nodes, roots } => roots
                 .iter()
                 .fold(*base, |sum, root| sum + leaf(&nodes[*root..], features)),

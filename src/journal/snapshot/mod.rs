@@ -10,12 +10,11 @@ pub(super) mod store;
 
 use super::Journal;
 use super::fault::JournalError;
-use super::risk::Rules;
+use super::risk::{InForce, Rules};
 use super::webhooks::Seen;
 use crate::engine::catalogue::Catalogue;
 use crate::engine::event::{ProductSet, PromotionSet};
 use crate::engine::image::{Beside, ShardImage};
-use crate::engine::risk::kept::depths_of;
 use crate::engine::settings::{EngineSettings, Limits};
 use crate::engine::shard::Shard;
 use crate::engine::velocity::Velocity;
@@ -104,7 +103,7 @@ impl Journal {
 
         // The counters first: what is counted meanwhile is counted again, which changes nothing.
         // Turns that were between appending and counting have counted once they end.
-        let (rules, velocity, distinct, velocity_lsn) = {
+        let (in_force, velocity, distinct, velocity_lsn) = {
             // Rules do not change meanwhile: how much is kept is as of this LSN.
             let rules = self.rules_turn.lock();
             let velocity_lsn = self.appended();
@@ -144,7 +143,10 @@ impl Journal {
         }
         writing.section(Tag::Velocity, velocity_lsn, &archived(&velocity))?;
         writing.section(Tag::Distinct, velocity_lsn, &archived(&distinct))?;
-        writing.section(Tag::Rules, velocity_lsn, &archived(&rules))?;
+        writing.section(Tag::Rules, velocity_lsn, &archived(&in_force.rules))?;
+        if let Some(scoring) = &in_force.scoring {
+            writing.section(Tag::Scoring, velocity_lsn, &archived(scoring))?;
+        }
         writing.section(Tag::Webhooks, seen_lsn, &archived(&seen))?;
 
         self.wait_durable(writing.last)?;
@@ -223,9 +225,9 @@ pub struct Restored {
     pub shards: Vec<(Shard, Lsn)>,
     /// The counters; events from anywhere may be applied to them again.
     pub velocity: Velocity,
-    /// What the log says of risk rules, with how much is kept of the counters.
-    pub rules: Rules,
-    /// Rules set from here on are to be applied.
+    /// What the log says of risk rules and scoring, with how much is kept of the counters.
+    pub(in crate::journal) rules: InForce,
+    /// Rules and scoring set from here on are to be applied.
     pub rules_lsn: Lsn,
     /// Nonces and event ids of webhooks; likewise.
     pub(in crate::journal) seen: Seen,
@@ -243,7 +245,7 @@ pub fn restore(
     let velocity = Velocity::new(engine.bounds.velocity_keys_max, log_id);
     let seen = Seen::new(engine.webhooks);
     let mut beside: Vec<Beside> = (0..SHARD_COUNT).map(|_| Beside::default()).collect();
-    let (mut rules, mut rules_lsn) = (Rules::default(), Lsn(0));
+    let (mut rules, mut rules_lsn) = (InForce::default(), Lsn(0));
     let mut sold_elsewhere = None;
     let mut catalogue = None;
     let mut images: Vec<Option<(ShardImage, Lsn)>> = (0..SHARD_COUNT).map(|_| None).collect();
@@ -282,9 +284,12 @@ pub fn restore(
                 ))?;
             }
             Tag::Rules => {
-                rules = unarchived(&bytes)?;
+                rules.rules = unarchived(&bytes)?;
                 rules_lsn = lsn;
-                velocity.keep(&depths_of(rules.kept()));
+            }
+            Tag::Scoring => rules.scoring = Some(unarchived(&bytes)?),
+            Tag::ShardProfiles(number) => {
+                beside[usize::from(number)].profiles = unarchived(&bytes)?;
             }
             Tag::Imported => sold_elsewhere = Some(unarchived::<ImportedImage>(&bytes)?),
             Tag::ShardImported(number) => {
@@ -300,6 +305,7 @@ pub fn restore(
             }
         }
     }
+    velocity.keep(&rules.depths());
     let (mut catalogue, limits, catalogue_lsn) =
         catalogue.ok_or(refused("it has no section for the catalogue"))?;
     if let Some(image) = sold_elsewhere {
@@ -331,12 +337,12 @@ pub fn restore(
     })
 }
 
-/// SHA-256 over the catalogue, the limits, the risk rules and all shards, in hexadecimal. Units and
+/// SHA-256 over the catalogue, the limits, the risk rules, the scoring and all shards, in hexadecimal. Units and
 /// uses are in it by way of the purchases; the velocity counters are not.
 pub fn digest(
     catalogue: &Catalogue,
     limits: Limits,
-    rules: &Rules,
+    in_force: &InForce,
     shards: impl Iterator<Item = (ShardImage, Beside)>,
 ) -> String {
     let mut hash = Sha256::new();
@@ -347,8 +353,11 @@ pub fn digest(
     if !imported.is_empty() {
         hash.update(Sha256::digest(archived(&imported)));
     }
-    if *rules != Rules::default() {
-        hash.update(Sha256::digest(archived(rules)));
+    if in_force.rules != Rules::default() {
+        hash.update(Sha256::digest(archived(&in_force.rules)));
+    }
+    if let Some(scoring) = &in_force.scoring {
+        hash.update(Sha256::digest(archived(scoring)));
     }
     for (image, beside) in shards {
         hash.update(Sha256::digest(archived(&image)));
@@ -366,6 +375,7 @@ fn sections_of(beside: &Beside, number: u8) -> Vec<(Tag, rkyv::util::AlignedVec)
         particulars,
         imported,
         risk,
+        profiles,
     } = beside;
     let mut sections = Vec::new();
     if !more.is_empty() {
@@ -379,6 +389,9 @@ fn sections_of(beside: &Beside, number: u8) -> Vec<(Tag, rkyv::util::AlignedVec)
     }
     if !risk.is_empty() {
         sections.push((Tag::ShardRisk(number), archived(risk)));
+    }
+    if !profiles.is_empty() {
+        sections.push((Tag::ShardProfiles(number), archived(profiles)));
     }
     sections
 }

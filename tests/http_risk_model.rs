@@ -31,8 +31,8 @@ fn with_model(data: &Path, model: &Path) -> Setup {
 }
 
 fn put_rules(server: &Server, text: &str) {
-    let request = Request::put("/admin/risk/rules").key(ADMIN);
-    let request = request.body(text.as_bytes());
+    let mut request = Request::put("/admin/risk/rules").key(ADMIN);
+    request.body = text.as_bytes().to_vec();
     let answer = server.ask(&request.header("content-type", "application/toml"));
     assert_eq!(answer.status, 200, "{answer:?}");
 }

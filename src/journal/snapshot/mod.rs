@@ -226,7 +226,7 @@ pub struct Restored {
     /// The counters; events from anywhere may be applied to them again.
     pub velocity: Velocity,
     /// What the log says of risk rules and scoring, with how much is kept of the counters.
-    pub(in crate::journal) rules: InForce,
+    pub rules: InForce,
     /// Rules and scoring set from here on are to be applied.
     pub rules_lsn: Lsn,
     /// Nonces and event ids of webhooks; likewise.

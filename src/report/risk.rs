@@ -1,13 +1,14 @@
 //! Owns how risk looks outside: rules that were met, rules that were set, what is said of buyers.
 
+use super::json::Object;
 use super::{by, instant, merged};
 use crate::engine::event::{
-    BuyerPaused, BuyerRated, CounterKept, Event, RiskRulesSet, RiskScoringSet, RuleHit, Whence,
+    BuyerPaused, BuyerRated, CounterKept, Event, RiskRulesSet, RiskScoringSet, RuleHit,
 };
 use crate::engine::risk::counter::Counter;
 use crate::engine::risk::features::FEATURES_VERSION;
 use crate::engine::risk::score::Appraisal;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 pub(super) fn fields_of(event: &Event) -> Value {
     match event {
@@ -20,37 +21,30 @@ pub(super) fn fields_of(event: &Event) -> Value {
 }
 
 /// The rules that an attempt met.
-pub(super) fn hits(hits: &[RuleHit]) -> Value {
+pub(super) fn put_hits(object: &mut Object<'_>, hits: &[RuleHit]) {
     let hit = |hit: &RuleHit| json!({ "rule": hit.rule.as_str(), "then": hit.outcome.as_str() });
-    json!({ "risk": hits.iter().map(hit).collect::<Vec<_>>() })
-}
-
-pub(super) fn whence(whence: Option<&Whence>) -> Value {
-    let Some(whence) = whence else {
-        return json!({ "whence": null });
-    };
-    json!({ "whence": {
-        "card_token": whence.card.as_str(),
-        "product_id": whence.product.as_str(),
-        "ip": whence.ip.map(|ip| ip.to_string()),
-        "device_id": whence.device.as_ref().map(crate::ids::DeviceId::as_str),
-    } })
+    object.put("risk", &hits.iter().map(hit).collect::<Vec<_>>());
 }
 
 /// What an attempt was scored by.
-pub(super) fn appraisal(appraisal: &Appraisal) -> Value {
-    let scored = appraisal.scored();
-    let features = scored.map(|it| {
-        let mut features = Map::new();
-        features.insert("version".to_owned(), json!(FEATURES_VERSION));
-        let named = it.features.iter();
-        features.extend(named.map(|(feature, value)| (feature.as_str().to_owned(), json!(value))));
-        features
+pub(super) fn put_appraisal(object: &mut Object<'_>, appraisal: &Appraisal) {
+    let Some(scored) = appraisal.scored() else {
+        object.put("features", &()).put("score", &());
+        return;
+    };
+    object.object("features", |object| {
+        object.put("version", &FEATURES_VERSION);
+        for (feature, value) in scored.features.iter() {
+            object.put(feature.as_str(), &value);
+        }
     });
-    let score = scored
-        .and_then(|it| it.score)
-        .map(|it| json!({ "value": it.score.get(), "model": hex::encode(it.model.0) }));
-    json!({ "features": features, "score": score })
+    match &scored.score {
+        Some(score) => object.object("score", |object| {
+            object.put("value", &score.score.get());
+            object.hex("model", &score.model);
+        }),
+        None => object.put("score", &()),
+    };
 }
 
 fn scoring(set: &RiskScoringSet) -> Value {

@@ -51,6 +51,9 @@ pub struct Profile {
     pub(super) marks: Option<Box<Marks>>,
 }
 
+/// Every buyer who ever tried has one: it is to stay small.
+const _: () = assert!(size_of::<Profile>() <= 40);
+
 /// What gives cause for a second look at a buyer.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Archive, Serialize, Deserialize)]
 pub struct Marks {
@@ -260,11 +263,9 @@ impl Shard {
         };
         match event {
             Event::PaymentCaptured(_) => profile.purchases += 1,
-            Event::PaymentDeclined(declined) => {
-                // What the gateway could not process says nothing of the buyer.
-                if declined.cause == DeclineCause::DeclinedByIssuer {
-                    profile.marks_mut().declines += 1;
-                }
+            // What the gateway could not process says nothing of the buyer.
+            Event::PaymentDeclined(it) if it.cause == DeclineCause::DeclinedByIssuer => {
+                profile.marks_mut().declines += 1;
             }
             Event::ReviewDecided(decided) => {
                 let by = match decided.decider {

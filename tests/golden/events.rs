@@ -370,13 +370,13 @@ fn appraisal() -> Appraisal {
         let known = feature != Feature::AccountAgeS;
         features.with(feature, known.then_some(number))
     });
-    Appraisal::Taken(Scored {
+    Appraisal::Taken(Box::new(Scored {
         features,
         score: Some(ModelScore {
             model: Digest16([0x6b; 16]),
             score: Score::new(437).expect("it is at most a thousand"),
         }),
-    })
+    }))
 }
 
 fn quote() -> Quote {

@@ -216,22 +216,13 @@ impl Features {
             let Some((counter, window_ms)) = feature.counter() else {
                 continue;
             };
-            let names = &facts.named;
-            let named = match counter.by() {
-                By::User => names.user.is_some(),
-                By::Card => names.card.is_some(),
-                By::Ip => names.ip.is_some(),
-                By::Device => names.device.is_some(),
-                By::Product => names.product.is_some(),
-            };
+            if !facts.named.has(counter.by()) {
+                continue;
+            }
             // What is exactly as old as the window is outside, as for rules.
             let since_ms = (facts.at.get() + 1).saturating_sub(window_ms);
-            let count = || {
-                counts
-                    .count(counter, names, since_ms, COUNT_MAX)
-                    .min(COUNT_MAX)
-            };
-            taken = taken.with(feature, named.then(count).map(u64::from));
+            let count = counts.count(counter, &facts.named, since_ms, COUNT_MAX);
+            taken = taken.with(feature, Some(u64::from(count.min(COUNT_MAX))));
         }
         taken
     }

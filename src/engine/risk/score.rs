@@ -51,20 +51,20 @@ pub struct Scored {
 }
 
 /// What was taken of an attempt for scoring it.
-#[derive(Copy, Clone, Debug, Default, PartialEq, Eq, Archive, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Archive, Serialize, Deserialize)]
 pub enum Appraisal {
     /// The record is of a version that knew neither features nor profiles: it begins no profile.
     #[default]
     Earlier,
     /// No features were taken: none were wanted, or it was refused before rules were asked.
     Plain,
-    /// Features, and a score where a model was loaded.
-    Taken(Scored),
+    /// Features, and a score where a model was loaded; apart, so that records without are short.
+    Taken(Box<Scored>),
 }
 
 impl Appraisal {
     /// What was taken, where anything was.
-    pub const fn scored(&self) -> Option<&Scored> {
+    pub fn scored(&self) -> Option<&Scored> {
         match self {
             Self::Taken(scored) => Some(scored),
             Self::Plain | Self::Earlier => None,
@@ -79,7 +79,7 @@ impl Appraisal {
 
 impl From<Option<Scored>> for Appraisal {
     fn from(scored: Option<Scored>) -> Self {
-        scored.map_or(Self::Plain, Self::Taken)
+        scored.map_or(Self::Plain, |it| Self::Taken(Box::new(it)))
     }
 }
 

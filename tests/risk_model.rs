@@ -153,6 +153,7 @@ fn wrong(fine: &Value, pointer: &str, value: Value) -> String {
 }
 
 #[test]
+#[allow(clippy::too_many_lines, reason = "a table")]
 fn a_logistic_model_that_is_wrong_is_refused_and_says_where() {
     let inputs = json!([
         input("amount", 1.0, 0.0, 1.0, 0.0),
@@ -276,6 +277,7 @@ fn a_logistic_model_that_is_wrong_is_refused_and_says_where() {
 }
 
 #[test]
+#[allow(clippy::too_many_lines, reason = "a table")]
 fn trees_that_are_none_are_refused_and_say_where() {
     let fine = trees(
         0.0,

@@ -165,23 +165,23 @@ impl Windows<'_> {
     fn fill(&self, features: Features) -> Features {
         let now = self.now;
         let features = features
-            .with(
+            .counted(
                 Feature::AttemptsUser10m,
                 self.whole(10 * MINUTE, &|it| it.user == now.user),
             )
-            .with(
+            .counted(
                 Feature::AttemptsUser1h,
                 self.whole(HOUR, &|it| it.user == now.user),
             )
-            .with(
+            .counted(
                 Feature::AttemptsUser24h,
                 self.whole(DAY, &|it| it.user == now.user),
             )
-            .with(
+            .counted(
                 Feature::DeclinesUser24h,
                 self.declines(&|it| Some(&it.user) == now.user.as_ref()),
             )
-            .with(Feature::CardsUser24h, self.cards());
+            .counted(Feature::CardsUser24h, self.cards());
         let features = match &now.card {
             None => features,
             Some(card) => {
@@ -192,12 +192,12 @@ impl Windows<'_> {
                         .is_some_and(|it| it.card.as_str() == card)
                 };
                 features
-                    .with(
+                    .counted(
                         Feature::AttemptsCard24h,
                         capped(self.attempts(DAY).filter(same).count()),
                     )
-                    .with(Feature::DeclinesCard24h, self.declines(&of_card))
-                    .with(Feature::UsersCard24h, self.users(DAY, &same))
+                    .counted(Feature::DeclinesCard24h, self.declines(&of_card))
+                    .counted(Feature::UsersCard24h, self.users(DAY, &same))
             }
         };
         let features = match &now.device {
@@ -205,8 +205,8 @@ impl Windows<'_> {
             Some(device) => {
                 let same = |it: &Naming| it.device.as_ref() == Some(device);
                 features
-                    .with(Feature::AttemptsDevice24h, self.whole(DAY, &same))
-                    .with(Feature::UsersDevice24h, self.users(DAY, &same))
+                    .counted(Feature::AttemptsDevice24h, self.whole(DAY, &same))
+                    .counted(Feature::UsersDevice24h, self.users(DAY, &same))
             }
         };
         match &now.ip {
@@ -214,9 +214,9 @@ impl Windows<'_> {
             Some(ip) => {
                 let same = |it: &Naming| it.ip.as_ref() == Some(ip);
                 features
-                    .with(Feature::AttemptsIp10m, self.whole(10 * MINUTE, &same))
-                    .with(Feature::AttemptsIp1h, self.whole(HOUR, &same))
-                    .with(Feature::UsersIp1h, self.users(HOUR, &same))
+                    .counted(Feature::AttemptsIp10m, self.whole(10 * MINUTE, &same))
+                    .counted(Feature::AttemptsIp1h, self.whole(HOUR, &same))
+                    .counted(Feature::UsersIp1h, self.users(HOUR, &same))
             }
         }
     }
@@ -232,12 +232,12 @@ impl Windows<'_> {
     }
 
     /// Attempts, a buy with its own hold once.
-    fn whole(&self, window: u64, alike: &dyn Fn(&Naming) -> bool) -> Option<u64> {
+    fn whole(&self, window: u64, alike: &dyn Fn(&Naming) -> bool) -> u64 {
         let attempts = self.attempts(window).filter(|it| !it.again);
         capped(attempts.filter(|it| alike(it)).count())
     }
 
-    fn declines(&self, alike: &dyn Fn(&PaymentDeclined) -> bool) -> Option<u64> {
+    fn declines(&self, alike: &dyn Fn(&PaymentDeclined) -> bool) -> u64 {
         let declines = self.within(DAY).filter(|it| match it {
             Event::PaymentDeclined(it) => it.cause == DeclineCause::DeclinedByIssuer && alike(it),
             _ => false,
@@ -245,12 +245,12 @@ impl Windows<'_> {
         capped(declines.count())
     }
 
-    fn users(&self, window: u64, alike: &dyn Fn(&Naming) -> bool) -> Option<u64> {
+    fn users(&self, window: u64, alike: &dyn Fn(&Naming) -> bool) -> u64 {
         let alike = self.attempts(window).filter(|it| alike(it));
         capped(alike.map(|it| it.user).collect::<BTreeSet<_>>().len())
     }
 
-    fn cards(&self) -> Option<u64> {
+    fn cards(&self) -> u64 {
         let theirs = self.attempts(DAY).filter(|it| it.user == self.now.user);
         capped(
             theirs
@@ -261,8 +261,19 @@ impl Windows<'_> {
     }
 }
 
-fn capped(count: usize) -> Option<u64> {
-    Some((count as u64).min(u64::from(COUNT_MAX)))
+fn capped(count: usize) -> u64 {
+    (count as u64).min(u64::from(COUNT_MAX))
+}
+
+trait CountedFeatures {
+    /// The same with a feature that is a count.
+    fn counted(self, feature: Feature, count: u64) -> Self;
+}
+
+impl CountedFeatures for Features {
+    fn counted(self, feature: Feature, count: u64) -> Self {
+        self.with(feature, Some(count))
+    }
 }
 
 /// A profile in numbers.

@@ -1,18 +1,23 @@
 //! What the shipped risk rules cost: the whole way of a hold (turn, decide, append, apply) and of a
-//! payment's intent, with all of them in force and with none. Each buyer tries once, so every counter
-//! that the rules ask for is a new key: the dearest case.
+//! payment's intent, with all of them in force and with none; and what features and models cost beside
+//! them. Each buyer tries once, so every counter that the rules ask for is a new key: the dearest
+//! case. Prints how long the records of each are.
 
 mod common;
 
 use common::{Bench, hold};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use holdfast::engine::command::{Buy, PlaceHold};
-use holdfast::engine::event::RulesSource;
+use holdfast::engine::event::{ModelInForce, RulesSource};
+use holdfast::engine::risk::features::{FEATURES_VERSION, Feature, Features};
+use holdfast::engine::risk::score::{FeaturesWritten, LoadedModel};
 use holdfast::ids::{CardToken, DeviceId, Lsn};
-use holdfast::journal::NewRules;
+use holdfast::journal::{NewRules, NewScoring, digest_of};
 use holdfast::money::Currency;
-use holdfast::risk::{SHIPPED, compile};
+use holdfast::risk::{SHIPPED, compile, model};
+use serde_json::json;
 use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Attempts in one measured round, and how many before the disk is waited for.
@@ -25,19 +30,120 @@ fn risk_rules(criterion: &mut Criterion) {
         .sample_size(10)
         .warm_up_time(Duration::from_secs(1))
         .throughput(Throughput::Elements(ATTEMPTS));
-    for (name, text) in [("none", ""), ("shipped", SHIPPED)] {
+    let scored = format!("{SHIPPED}{ON_SCORE}");
+    let cases: [(&str, &str, Option<&Scored>); 5] = [
+        ("none", "", None),
+        ("shipped", SHIPPED, None),
+        ("shipped+features", SHIPPED, Some(&Scored::Features)),
+        ("shipped+logistic", &scored, Some(&Scored::Logistic)),
+        ("shipped+trees", &scored, Some(&Scored::Trees)),
+    ];
+    for (name, text, scored) in cases {
         group.bench_function(BenchmarkId::new("hold", name), |bencher| {
-            bencher.iter_custom(|rounds| (0..rounds).map(|_| holds(text)).sum());
+            bencher.iter_custom(|rounds| (0..rounds).map(|_| holds(text, scored)).sum());
         });
         group.bench_function(BenchmarkId::new("buy", name), |bencher| {
-            bencher.iter_custom(|rounds| (0..rounds).map(|_| buys(text)).sum());
+            bencher.iter_custom(|rounds| (0..rounds).map(|_| buys(text, scored)).sum());
         });
     }
     group.finish();
 }
 
-fn with_rules(text: &str) -> Bench {
+/// Models alone, over features of which half are known.
+fn models(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("risk_models");
+    let known = (0..).zip(Feature::ALL);
+    let features = known.fold(Features::unknown(), |features, (number, feature)| {
+        features.with(feature, (number % 2 == 0).then_some(number))
+    });
+    for (name, text) in [("logistic", logistic()), ("trees", trees())] {
+        let model = model::parse(&text).expect("it is fine").model;
+        group.bench_function(name, |bencher| {
+            bencher.iter(|| model.score(std::hint::black_box(&features)));
+        });
+    }
+    group.finish();
+}
+
+/// What is done beside rules.
+#[derive(Debug)]
+enum Scored {
+    /// Features are written.
+    Features,
+    /// And every feature has a weight.
+    Logistic,
+    /// Or a hundred trees of depth five are asked.
+    Trees,
+}
+
+const ON_SCORE: &str = "
+[[rule]]
+name = \"scored\"
+when = \"risk_score >= 1000\"
+then = \"block\"
+";
+
+fn logistic() -> String {
+    let inputs = Feature::ALL.map(|feature| {
+        let name = feature.as_str();
+        json!({ "feature": name, "weight": 0.01, "mean": 1, "scale": 100, "missing": 0 })
+    });
+    json!({
+        "format": "holdfast-risk-model/1", "features": FEATURES_VERSION, "kind": "logistic",
+        "intercept": -2, "inputs": inputs,
+    })
+    .to_string()
+}
+
+fn trees() -> String {
+    let node = |tree: usize, place: usize| {
+        if place >= 31 {
+            return json!({ "leaf": 0.01 });
+        }
+        let feature = Feature::ALL[(tree + place) % Feature::ALL.len()].as_str();
+        json!({
+            "feature": feature, "threshold": place % 7, "below": 2 * place + 1,
+            "otherwise": 2 * place + 2, "missing": "below",
+        })
+    };
+    let tree = |tree: usize| (0..63).map(|place| node(tree, place)).collect::<Vec<_>>();
+    json!({
+        "format": "holdfast-risk-model/1", "features": FEATURES_VERSION,
+        "kind": "gradient_boosted_trees", "base_score": -2,
+        "trees": (0..100).map(tree).collect::<Vec<_>>(),
+    })
+    .to_string()
+}
+
+fn scoring(scored: &Scored) -> NewScoring {
+    let text = match scored {
+        Scored::Features => None,
+        Scored::Logistic => Some(logistic()),
+        Scored::Trees => Some(trees()),
+    };
+    let model = text.map(|text| {
+        let parsed = model::parse(&text).expect("it is fine");
+        let digest = digest_of(&text);
+        let named = ModelInForce {
+            digest,
+            kind: parsed.model.kind().to_owned(),
+            name: None,
+        };
+        let model = Arc::new(parsed.model);
+        (LoadedModel { model, digest }, named)
+    });
+    NewScoring {
+        features: FeaturesWritten::Always,
+        model,
+    }
+}
+
+fn with_rules(text: &str, scored: Option<&Scored>) -> Bench {
     let bench = Bench::open();
+    if let Some(scored) = scored {
+        let put = bench.journal.put_scoring(scoring(scored));
+        put.expect("the log takes it");
+    }
     let compiled = compile(text).expect("the rules are fine");
     let new = NewRules {
         compiled: compiled.set,
@@ -49,8 +155,8 @@ fn with_rules(text: &str) -> Bench {
     bench
 }
 
-fn holds(text: &str) -> Duration {
-    let bench = with_rules(text);
+fn holds(text: &str, scored: Option<&Scored>) -> Duration {
+    let bench = with_rules(text, scored);
     let product = bench.fresh_product();
     let commands: Vec<PlaceHold> = (0..ATTEMPTS)
         .map(|number| {
@@ -68,8 +174,8 @@ fn holds(text: &str) -> Duration {
     })
 }
 
-fn buys(text: &str) -> Duration {
-    let bench = with_rules(text);
+fn buys(text: &str, scored: Option<&Scored>) -> Duration {
+    let bench = with_rules(text, scored);
     let product = bench.fresh_product();
     let commands: Vec<Buy> = (0..ATTEMPTS)
         .map(|number| {
@@ -112,8 +218,11 @@ fn timed<C>(bench: &Bench, commands: &[C], submit: impl Fn(&C) -> Lsn) -> Durati
         }
     }
     bench.journal.wait_durable(last).expect("durable");
-    began.elapsed()
+    let elapsed = began.elapsed();
+    let bytes = last.0 / commands.len() as u64;
+    eprintln!("{bytes} bytes of log an attempt");
+    elapsed
 }
 
-criterion_group!(benches, risk_rules);
+criterion_group!(benches, risk_rules, models);
 criterion_main!(benches);

@@ -119,7 +119,7 @@ fn golden_directories_are_read_to_their_digests_from_snapshot_and_log() {
 
 /// How many kinds there are. The match has no default arm: a new kind has to be counted here, and
 /// then needs its golden event.
-const KINDS: usize = 35;
+const KINDS: usize = 36;
 const _: fn(&Event) = |event| match event {
     Event::ProductSet(_)
     | Event::PromotionSet(_)
@@ -147,6 +147,7 @@ const _: fn(&Event) = |event| match event {
     | Event::ReviewOpened(_)
     | Event::ReviewDecided(_)
     | Event::RiskRulesSet(_)
+    | Event::RiskScoringSet(_)
     | Event::BuyerPaused(_)
     | Event::BuyerRated(_)
     | Event::BuyerSegmented(_)

@@ -1,13 +1,16 @@
-//! Evaluating rules allocates nothing, whatever holds: every allocation of this process is counted.
+//! Evaluating rules, taking features and asking a model allocates nothing, whatever holds: every
+//! allocation of this process is counted.
 //! One test for all: the count is the process's.
 
 use holdfast::engine::risk::counter::{By, Counted, Counter};
+use holdfast::engine::risk::features::{Features, Past};
 use holdfast::engine::risk::kept::{depths_of, kept_for};
 use holdfast::engine::risk::program::{Facts, LiveCounts};
 use holdfast::engine::shard::Shard;
 use holdfast::engine::velocity::{Named, Velocity};
 use holdfast::ids::{CardToken, DeviceId, ProductId, Segment, ShardId, UserId};
 use holdfast::money::Currency;
+use holdfast::risk::model::parse;
 use holdfast::risk::{SHIPPED, compile};
 use holdfast::time::UnixMs;
 use std::alloc::{GlobalAlloc, Layout, System};
@@ -40,6 +43,13 @@ name = \"long\"
 when = \"not (amount > 1 and quantity > 9 or currency == 'EUR') and (segment == 'vip' or account_age < 1d) and amount(captured by user last 1h) >= 0\"
 then = \"observe\"
 ";
+
+const LOGISTIC: &str = r#"{"format": "holdfast-risk-model/1", "features": 1, "kind": "logistic",
+ "intercept": 0, "inputs": [{"feature": "users_ip_1h", "weight": 1, "mean": 0, "scale": 1, "missing": 9}]}"#;
+const TREES: &str = r#"{"format": "holdfast-risk-model/1", "features": 1, "base_score": -1,
+ "kind": "gradient_boosted_trees", "trees": [[
+  {"feature": "amount", "threshold": 5000, "below": 1, "otherwise": 2, "missing": "below"},
+  {"leaf": 0}, {"leaf": 1}]]}"#;
 
 #[test]
 fn evaluating_allocates_nothing() {
@@ -84,4 +94,17 @@ fn evaluating_allocates_nothing() {
     }
     let allocated = ALLOCATIONS.load(Ordering::Relaxed) - before;
     assert_eq!((met, allocated), (1_000, 0));
+
+    let models = [LOGISTIC, TREES].map(|text| parse(text).expect("it is fine").model);
+    let before = ALLOCATIONS.load(Ordering::Relaxed);
+    let mut sum = 0;
+    for _ in 0..1_000 {
+        let features = Features::take(&facts, Past::default(), &counts);
+        sum += models
+            .iter()
+            .map(|model| model.score(&features).get())
+            .sum::<u32>();
+    }
+    let allocated = ALLOCATIONS.load(Ordering::Relaxed) - before;
+    assert_eq!((sum, allocated), (1_000_000, 0), "each half and half");
 }

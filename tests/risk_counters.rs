@@ -9,6 +9,7 @@ use holdfast::engine::event::{
 use holdfast::engine::refusal::Refusal;
 use holdfast::engine::risk::counter::{By, Counted, Counter};
 use holdfast::engine::risk::kept::Depths;
+use holdfast::engine::risk::score::Appraisal;
 use holdfast::engine::velocity::{Named, Velocity};
 use holdfast::ids::{
     CaptureId, CardToken, DeviceId, KeyOwner, Lsn, ProductId, PurchaseId, ReceiptKeyId, RequestId,
@@ -148,6 +149,7 @@ fn events(it: &Happening) -> Vec<Event> {
             flow: Flow::Buy,
             origin: origin.clone(),
             hits: Vec::new(),
+            appraisal: Appraisal::Plain,
         })
     };
     let started = |pays_for| {
@@ -159,6 +161,7 @@ fn events(it: &Happening) -> Vec<Event> {
             pays_for,
             origin: origin.clone(),
             hits: Vec::new(),
+            appraisal: Appraisal::Plain,
             review: Vec::new(),
             device: DeviceKept::AndAddress,
         })
@@ -173,6 +176,7 @@ fn events(it: &Happening) -> Vec<Event> {
             card: Some(card(it.card)),
             origin: origin.clone(),
             hits: Vec::new(),
+            appraisal: Appraisal::Plain,
         })
     };
     let declined = |cause| {

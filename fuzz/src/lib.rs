@@ -8,6 +8,7 @@
 
 pub mod event;
 pub mod frame;
+pub mod model;
 pub mod mutate;
 pub mod request;
 pub mod rules;
@@ -44,6 +45,12 @@ pub const TARGETS: &[Target] = &[
         run: frame::run,
         seeds: frame::seeds,
         mutations: 5_000,
+    },
+    Target {
+        name: "model_parser",
+        run: model::run,
+        seeds: model::seeds,
+        mutations: 10_000,
     },
     Target {
         name: "request_parser",

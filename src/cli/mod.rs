@@ -14,6 +14,7 @@ mod reconcile;
 mod reload;
 mod rules;
 mod schema;
+mod scoring;
 mod serve;
 
 use clap::{Args, Parser, Subcommand};

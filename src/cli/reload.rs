@@ -1,10 +1,10 @@
 //! Owns reading the configuration again on SIGHUP, while requests go on.
 //!
-//! Invariants: only what may change without a restart does (the secrets of webhooks, the risk rules); of what else
+//! Invariants: only what may change without a restart does (the secrets of webhooks, the risk rules, the risk model); of what else
 //! has changed, the keys are logged, never the values; a configuration that cannot be used changes
 //! nothing. Either is in the audit trail before it is logged as done.
 
-use super::{Serve, compose, rules, serve};
+use super::{Serve, compose, rules, scoring, serve};
 use crate::config::Config;
 use crate::engine::event::{Act, Actor, ActorRole, AdminActed, AdminRefused, Shown};
 use crate::ids::{KeyOwner, Lsn, RequestId};
@@ -38,6 +38,7 @@ pub(super) fn reload(arguments: &Serve, running: &Config, secrets: &Secrets, jou
         }
     };
     rules::reload(&running.risk, journal);
+    scoring::reload(&running.risk, journal);
     let mut changed = running.changed(&config);
     changed.remove(RELOADABLE);
     let configured = compose::webhook_secrets(&config.webhooks, journal.now());

@@ -5,7 +5,7 @@
 //! says why and exits 1; on SIGHUP it reads its configuration again. Everything it says is a log line.
 
 use super::reload::reload;
-use super::{Serve, compose, rules};
+use super::{Serve, compose, rules, scoring};
 use crate::config::{Config, Demo, Environment, GatewayKind, Sources};
 use crate::engine::event::{Active, AdminAct, Discount, ProductSet, PromotionSet};
 use crate::http::front::{Aside, Core, Front, Parted};
@@ -89,6 +89,7 @@ fn serve(arguments: &Serve, config: &Config) -> Result<(), Failure> {
     let signals = Signals::caught()?;
     let journal = open(config)?;
     rules::start(&config.risk, &journal)?;
+    scoring::start(&config.risk, &journal)?;
     if config.demo == Demo::Yes {
         put_demo(&journal)?;
     }

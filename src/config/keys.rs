@@ -288,6 +288,17 @@ pub const KEYS: &[Key] = &[
         Kind::Switch,
         "Put the rules that are shipped in force where no file is named and none were ever set; `false` with `--demo`, whose test cards everybody shares.",
     ),
+    other(
+        "risk.features",
+        "false",
+        Kind::Switch,
+        "Write the features of every attempt into its event, to train a model on; without it they are written where a rule asks for a model's score.",
+    ),
+    text(
+        "risk.model_file",
+        "",
+        "JSON file with the model that scores attempts, read at start and on SIGHUP.",
+    ),
     number(
         "idempotency.retention_s",
         "604800",

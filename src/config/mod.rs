@@ -20,6 +20,7 @@ pub use source::{Demo, Environment, Sources};
 pub use webhooks::{WebhookSecret, WebhooksConfig};
 
 use crate::engine::command::Verdict;
+use crate::engine::risk::score::FeaturesWritten;
 use crate::engine::settings::{AmountLimits, CardRetries, ReviewRules, SharedBy};
 use crate::ids::{GatewayCode, KeyOwner, ReceiptKeyId};
 use crate::journal::DayZone;
@@ -283,6 +284,10 @@ pub struct RiskConfig {
     pub rules_file: Option<PathBuf>,
     /// Whether those that are shipped are put in force where nobody says otherwise.
     pub default_rules: bool,
+    /// Whether the features of every attempt are written.
+    pub features: FeaturesWritten,
+    /// The file with the model that scores attempts.
+    pub model_file: Option<PathBuf>,
 }
 
 /// The gateways there are.
@@ -397,6 +402,12 @@ impl Config {
             risk: RiskConfig {
                 rules_file: reader.text_if_given("risk.rules_file")?.map(PathBuf::from),
                 default_rules: reader.switch("risk.default_rules")?,
+                features: if reader.switch("risk.features")? {
+                    FeaturesWritten::Always
+                } else {
+                    FeaturesWritten::WithScores
+                },
+                model_file: reader.text_if_given("risk.model_file")?.map(PathBuf::from),
             },
             receipt_keys: receipt_keys(&mut reader)?,
             webhooks: webhooks::read(&mut reader)?,

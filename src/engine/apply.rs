@@ -7,7 +7,8 @@
 
 use crate::engine::catalogue::{Catalogue, ProductIndex, PromotionIndex};
 use crate::engine::event::{
-    AttemptRefused, DeviceKept, Event, HoldPlaced, PaymentStarted, PaysFor, Quote, ReviewVerdict,
+    AttemptRefused, DeviceKept, Event, Flow, HoldPlaced, PaymentStarted, PaysFor, Quote,
+    ReviewVerdict,
 };
 use crate::engine::lifecycle::{PurchaseState, Step, Units, next_state};
 use crate::engine::purchase::{BuyerIndex, Happened, Payment, Purchase, Reason};
@@ -157,6 +158,7 @@ impl Shard {
             | Event::LimitsSet(_)
             | Event::WebhookReceived(_)
             | Event::RiskRulesSet(_)
+            | Event::RiskScoringSet(_)
             | Event::AdminRefused(_)
             | Event::AdminActed(_) => Err(broken("it belongs to no shard")),
             Event::HoldReleased(_)
@@ -210,6 +212,7 @@ impl Shard {
             tally_add(&mut standing.promotion_uses, promotion, 1);
         }
         self.count_attempt(buyer, stamp.at, limits);
+        self.profile_placed(buyer, placed, stamp);
         self.timers
             .push(Reverse((placed.expires_at, placed.purchase.sequence())));
         self.purchases.push(Purchase {
@@ -231,7 +234,7 @@ impl Shard {
             aftermath: None,
             particulars: None,
         });
-        if placed.flow == crate::engine::event::Flow::Hold {
+        if placed.flow == Flow::Hold {
             let key = placed.origin.key;
             self.remember(key, KeyOutcome::Held(placed.purchase), stamp.at, limits);
         }
@@ -249,6 +252,9 @@ impl Shard {
         if counts && refused.origin.key.is_some() {
             let buyer = self.buyer_index(user);
             self.count_attempt(buyer, stamp.at, limits);
+            if matches!(refused.flow, Flow::Hold | Flow::Buy) {
+                self.profile_refused(buyer, refused, stamp);
+            }
         }
         if remembers {
             let outcome = KeyOutcome::Refused {
@@ -278,6 +284,7 @@ impl Shard {
             .take(step, stamp.at, stamp.lsn)
             .ok_or("the life cycle has no such transition")?;
         self.apply_outcome(event, id, place, stamp, limits)?;
+        self.profile_step(place, event, stamp);
         match (was_open, self.purchases[place].is_open()) {
             (false, true) => {
                 self.open.insert(id.sequence());
@@ -424,6 +431,7 @@ impl Shard {
         if started.pays_for == PaysFor::EarlierHold {
             self.count_attempt(buyer, stamp.at, limits);
         }
+        self.profile_started(buyer, started, stamp);
         self.remember(started.origin.key, KeyOutcome::InFlight, stamp.at, limits);
     }
 
@@ -529,6 +537,7 @@ impl Shard {
             more: None,
             risk: None,
             segmented: None,
+            profile: None,
         });
         self.buyer_places.insert(user.clone(), BuyerIndex(place));
         BuyerIndex(place)

@@ -14,6 +14,7 @@ pub use audited::{Act, Actor, ActorRole, AdminActed, AdminRefused, Shown, Target
 
 use crate::engine::lifecycle::Step;
 use crate::engine::refusal::Refusal;
+use crate::engine::risk::score::Appraisal;
 use crate::engine::settings::Limits;
 use crate::ids::{
     AuthorizationId, CaptureId, CardToken, DeviceId, Digest16, GatewayCode, KeyOwner, ProductId,
@@ -25,8 +26,8 @@ use rkyv::{Archive, Deserialize, Serialize};
 use std::net::IpAddr;
 
 pub use risk::{
-    BuyerPaused, BuyerRated, CounterKept, Pause, RULE_NAME_CHARS_MAX, Rating, RiskRulesSet,
-    RuleHit, RuleName, RuleOutcome, RulesSource, Whence,
+    BuyerPaused, BuyerRated, CounterKept, ModelInForce, Pause, RULE_NAME_CHARS_MAX, Rating,
+    RiskRulesSet, RiskScoringSet, RuleHit, RuleName, RuleOutcome, RulesSource, Whence,
 };
 
 pub use segment::BuyerSegmented;
@@ -204,6 +205,8 @@ pub struct HoldPlaced {
     pub origin: Origin,
     /// The risk rules that it met.
     pub hits: Vec<RuleHit>,
+    /// What it was scored by; of a buy's hold, its payment says it.
+    pub appraisal: Appraisal,
 }
 
 /// A hold was given up.
@@ -248,6 +251,8 @@ pub struct PaymentStarted {
     pub review: Vec<String>,
     /// Whether the origin's device is kept, for amounts to be counted by.
     pub device: DeviceKept,
+    /// What it was scored by.
+    pub appraisal: Appraisal,
 }
 
 /// Whether the device of a payment is kept with it.
@@ -809,6 +814,8 @@ pub struct AttemptRefused {
     pub origin: Origin,
     /// The risk rules that it met; none where it was blocked because the buyer is paused.
     pub hits: Vec<RuleHit>,
+    /// What it was scored by, where it came as far as the rules.
+    pub appraisal: Appraisal,
 }
 
 /// The settings that applying depends on are these from here on.
@@ -873,6 +880,8 @@ pub enum Event {
     AdminActed(AdminActed),
     /// Risk rules were set.
     RiskRulesSet(RiskRulesSet),
+    /// Attempts are scored in another way.
+    RiskScoringSet(RiskScoringSet),
     /// A buyer was paused, or is not any more.
     BuyerPaused(BuyerPaused),
     /// The operator rated a buyer.
@@ -895,7 +904,7 @@ pub enum Event {
 
 impl Event {
     /// The words for all kinds.
-    pub const KINDS: [&str; 35] = [
+    pub const KINDS: [&str; 36] = [
         "product_set",
         "promotion_set",
         "limits_set",
@@ -923,6 +932,7 @@ impl Event {
         "tokens_spent",
         "webhook_received",
         "risk_rules_set",
+        "risk_scoring_set",
         "buyer_paused",
         "buyer_rated",
         "buyer_segmented",
@@ -963,6 +973,7 @@ impl Event {
             Self::TokensSpent(_) => "tokens_spent",
             Self::WebhookReceived(_) => "webhook_received",
             Self::RiskRulesSet(_) => "risk_rules_set",
+            Self::RiskScoringSet(_) => "risk_scoring_set",
             Self::BuyerPaused(_) => "buyer_paused",
             Self::BuyerRated(_) => "buyer_rated",
             Self::BuyerSegmented(_) => "buyer_segmented",
@@ -1013,6 +1024,7 @@ impl Event {
             | Self::NoncesImported(_)
             | Self::LimitsSet(_)
             | Self::RiskRulesSet(_)
+            | Self::RiskScoringSet(_)
             | Self::BuyerPaused(_)
             | Self::BuyerRated(_)
             | Self::BuyerSegmented(_)
@@ -1051,6 +1063,7 @@ impl Event {
             Self::BuyerRated(e) => Some(&e.user),
             Self::BuyerSegmented(e) => Some(&e.user),
             Self::RiskRulesSet(_)
+            | Self::RiskScoringSet(_)
             | Self::ProductSet(_)
             | Self::PromotionSet(_)
             | Self::StockImported(_)

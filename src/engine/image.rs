@@ -7,6 +7,7 @@
 use crate::engine::catalogue::{Catalogue, ProductIndex};
 use crate::engine::cells::UNITS_MAX;
 use crate::engine::lifecycle::{PurchaseState, Step, Units, next_state};
+use crate::engine::profile::Profile;
 use crate::engine::purchase::{Aftermath, BuyerIndex, Particulars, Purchase};
 use crate::engine::scrutiny::BuyerRisk;
 use crate::engine::segments::Segmented;
@@ -115,6 +116,20 @@ impl ShardSegments {
     }
 }
 
+/// What is remembered of a shard's buyers for judging, beside its image.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Archive, Serialize, Deserialize)]
+pub struct ShardProfiles {
+    /// By the buyer's place, in order.
+    buyers: Vec<(u32, Profile)>,
+}
+
+impl ShardProfiles {
+    /// Whether there is nothing.
+    pub fn is_empty(&self) -> bool {
+        self.buyers.is_empty()
+    }
+}
+
 /// All that stands beside a shard's image.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Beside {
@@ -128,6 +143,8 @@ pub struct Beside {
     pub risk: ShardRisk,
     /// Computed from what was bought.
     pub segments: ShardSegments,
+    /// For judging buyers.
+    pub profiles: ShardProfiles,
 }
 
 impl Beside {
@@ -139,6 +156,7 @@ impl Beside {
             imported: shard.imported(),
             risk: shard.risk(),
             segments: shard.segments(),
+            profiles: shard.profiles(),
         }
     }
 }
@@ -264,7 +282,8 @@ impl Shard {
         self.put_particulars(beside.particulars)?;
         self.put_imported(beside.imported, catalogue)?;
         self.put_risk(beside.risk)?;
-        self.put_segments(beside.segments)
+        self.put_segments(beside.segments)?;
+        self.put_profiles(beside.profiles)
     }
 
     /// The segments that were computed.
@@ -308,6 +327,24 @@ impl Shard {
         }
         for (place, risk) in risk.buyers {
             self.buyers.get_mut(place as usize)?.risk = Some(Box::new(risk));
+        }
+        Some(())
+    }
+
+    /// What is remembered of its buyers for judging.
+    pub fn profiles(&self) -> ShardProfiles {
+        let buyers = (0..)
+            .zip(&self.buyers)
+            .filter_map(|(place, it)| Some((place, Profile::clone(it.profile.as_deref()?))));
+        ShardProfiles {
+            buyers: buyers.collect(),
+        }
+    }
+
+    /// Puts that back; `None` where it names what is not there.
+    pub fn put_profiles(&mut self, profiles: ShardProfiles) -> Option<()> {
+        for (place, profile) in profiles.buyers {
+            self.buyers.get_mut(place as usize)?.profile = Some(Box::new(profile));
         }
         Some(())
     }

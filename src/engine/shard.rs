@@ -7,6 +7,7 @@
 use crate::engine::catalogue::{Catalogue, ProductIndex, PromotionIndex};
 use crate::engine::event::{IdempotencyKey, RetryAdvice};
 use crate::engine::lifecycle::{PurchaseState, Units, next_state};
+use crate::engine::profile::Profile;
 use crate::engine::purchase::{BuyerIndex, Purchase, RefundState};
 use crate::engine::refusal::Refusal;
 use crate::engine::scrutiny::BuyerRisk;
@@ -71,6 +72,8 @@ pub(super) struct Buyer {
     pub(super) risk: Option<Box<BuyerRisk>>,
     /// The segment that was computed from what the buyer bought. Likewise.
     pub(super) segmented: Option<Box<Segmented>>,
+    /// What is remembered of the buyer for judging. An image keeps it beside the buyers.
+    pub(super) profile: Option<Box<Profile>>,
 }
 
 /// What only some buyers have: reward tokens, and cards whose networks limit another try.
@@ -281,6 +284,8 @@ impl Shard {
             spending: spending.collect(),
             purchases: buyer.spending.purchases(),
             segment: self.segment(user).cloned(),
+            rating: self.rating(user).cloned().unwrap_or_default(),
+            profile: buyer.profile.as_deref().cloned(),
         })
     }
 

@@ -39,6 +39,19 @@ pub struct Named<'a> {
     pub product: Option<&'a ProductId>,
 }
 
+impl Named<'_> {
+    /// Whether it names what is counted by.
+    pub const fn has(&self, by: By) -> bool {
+        match by {
+            By::User => self.user.is_some(),
+            By::Card => self.card.is_some(),
+            By::Ip => self.ip.is_some(),
+            By::Device => self.device.is_some(),
+            By::Product => self.product.is_some(),
+        }
+    }
+}
+
 /// The counters that buyers share.
 #[derive(Debug)]
 pub struct Velocity {
@@ -287,6 +300,7 @@ fn told_by(event: &Event) -> Option<(Counted, Named<'_>, bool)> {
         | Event::KeyImported(_)
         | Event::NoncesImported(_)
         | Event::RiskRulesSet(_)
+        | Event::RiskScoringSet(_)
         | Event::BuyerPaused(_)
         | Event::BuyerRated(_)
         | Event::BuyerSegmented(_)

@@ -1,8 +1,9 @@
 //! Owns what the engine shows of itself: owned copies, taken within a shard's turn, that the
 //! front end writes out. Deliberately absent: JSON, and anything a buyer may not see.
 
-use crate::engine::event::{Active, Clawback, Discount, Quote};
+use crate::engine::event::{Active, Clawback, Discount, Quote, Rating};
 use crate::engine::lifecycle::{PurchaseState, Step};
+use crate::engine::profile::Profile;
 use crate::ids::{
     AuthorizationId, CaptureId, CardToken, GatewayCode, Lsn, ProductId, PromotionCode, PurchaseId,
     ReceiptKeyId, RequestId, Segment, UserId,
@@ -237,6 +238,10 @@ pub struct BuyerView {
     pub purchases: u32,
     /// The segment that the buyer is in, as rules and promotions see it.
     pub segment: Option<Segment>,
+    /// What the operator said of the buyer.
+    pub rating: Rating,
+    /// What is remembered of the buyer for judging.
+    pub profile: Option<Profile>,
 }
 
 /// One step in a purchase's life.

@@ -10,11 +10,15 @@ use super::front::{Call, Front};
 use super::problem::{FieldError, Reason};
 use super::query::Query;
 use super::refunds::refund_json;
+use crate::engine::event::RuleName;
 use crate::engine::lifecycle::PurchaseState;
+use crate::engine::profile::{Judged, JudgedAs, Marks, Profile};
 use crate::engine::refusal::Refusal;
+use crate::engine::risk::score::Score;
 use crate::engine::settings::AmountLimits;
 use crate::engine::view::{AftermathView, BuyerView, OpenView, PurchaseView};
-use crate::ids::{PurchaseId, UserId};
+use crate::ids::{PurchaseId, Segment, UserId};
+use crate::journal::UserCount;
 use crate::money::Amount;
 use crate::payments::gateway::Reference;
 use crate::time::UnixMs;
@@ -84,7 +88,8 @@ impl Front {
         let Some((view, durable_at)) = self.core.journal.buyer(&user) else {
             return call.problem(Reason::UserNotFound);
         };
-        let shown = self.buyer_json(&view);
+        let mut shown = self.buyer_json(&view);
+        shown["velocity"] = velocity(&self.core.journal.user_counts(&user));
         self.read(&call, durable_at, || shown.clone()).await
     }
 
@@ -103,8 +108,10 @@ impl Front {
             "attempts_in_window": view.attempts.iter().filter(counted).count(),
             "tokens": { "balance": view.tokens.get(), "debt": view.token_debt.get() },
             "purchases": view.purchases,
-            "segment": view.segment.as_ref().map(crate::ids::Segment::as_str),
             "spending": spending(view, &settings.amounts),
+            "segment": view.segment.as_ref().map(Segment::as_str),
+            "account_since": time(view.rating.account_since),
+            "risk": risk_json(view),
         })
     }
 
@@ -173,6 +180,72 @@ fn spending(view: &BuyerView, limits: &AmountLimits) -> Value {
         })
     };
     currencies.into_iter().map(of).collect()
+}
+
+/// How risky a buyer is, by the model where one has scored an attempt, else by the operator's word,
+/// and what is remembered for judging the next attempt.
+fn risk_json(view: &BuyerView) -> Value {
+    let profile = view.profile.as_ref();
+    let by_model = profile.and_then(|it| it.score).map(Score::get);
+    let source = match (by_model, view.rating.risk_score) {
+        (Some(_), _) => Some("model"),
+        (None, Some(_)) => Some("operator"),
+        (None, None) => None,
+    };
+    json!({
+        "score": by_model.or(view.rating.risk_score),
+        "score_source": source,
+        "profile": profile.map(profile_json),
+    })
+}
+
+fn profile_json(profile: &Profile) -> Value {
+    let none = Marks::default();
+    let marks = profile.marks().unwrap_or(&none);
+    json!({
+        "first_seen": profile.first_seen.to_string(),
+        "last_seen": profile.last_seen.to_string(),
+        "attempts": profile.attempts,
+        "refused": profile.refused,
+        "purchases": profile.purchases,
+        "declines": marks.declines,
+        "blocked": marks.blocked,
+        "reviews_approved": marks.reviews_approved,
+        "reviews_rejected": marks.reviews_rejected,
+        "disputes": marks.disputes,
+        "chargebacks": marks.chargebacks,
+        "token_shortfalls": marks.shortfalls,
+        "tokens_short": marks.shortfall_tokens.get(),
+        "decisions": marks.decisions.iter().rev().map(judged_json).collect::<Vec<_>>(),
+    })
+}
+
+fn judged_json(judged: &Judged) -> Value {
+    let reason = match judged.outcome {
+        JudgedAs::Refused(reason) => Some(reason.reason()),
+        JudgedAs::Approved(by) | JudgedAs::Rejected(by) => Some(by.as_str()),
+        JudgedAs::Passed | JudgedAs::ToReview => None,
+    };
+    json!({
+        "at": judged.at.to_string(),
+        "outcome": judged.outcome.as_str(),
+        "reason": reason,
+        "score": judged.score.map(Score::get),
+        "rules": judged.rules.iter().map(RuleName::as_str).collect::<Vec<_>>(),
+    })
+}
+
+/// The counters of the buyer that the rules in force keep.
+fn velocity(counts: &[UserCount]) -> Value {
+    let counts = counts.iter().map(|it| {
+        json!({
+            "counter": it.counter.to_string(),
+            "last_s": it.window_ms / 1_000,
+            "count": it.count,
+            "counted_up_to": it.up_to,
+        })
+    });
+    counts.collect()
 }
 
 fn open_query(query: Option<&str>) -> Result<(Option<&'static str>, usize), Vec<FieldError>> {

@@ -15,7 +15,7 @@ use crate::engine::event::{BuyerPaused, BuyerRated, Pause, Rating, RiskRulesSet,
 use crate::engine::refusal::Refusal;
 use crate::engine::segments::Segmented;
 use crate::ids::{Lsn, Segment, UserId, holds_card_number};
-use crate::journal::{NewRules, Rules, RulesAt, StorageFault};
+use crate::journal::{NewRules, Rules, RulesAt, ScoringAt, StorageFault};
 use crate::risk::{self, RulesError};
 use crate::time::UnixMs;
 use hyper::Method;
@@ -39,7 +39,9 @@ impl Front {
         let (rules, durable_at) = self.core.journal.risk_rules();
         let held = self.core.journal.rule_counts();
         let held = |name: &str| held.iter().find(|it| it.0.as_str() == name).map(|it| it.2);
-        let shown = rules_json(&rules, self.core.journal.now(), held);
+        let mut shown = rules_json(&rules, self.core.journal.now(), held);
+        let (scoring, _) = self.core.journal.risk_scoring();
+        shown["scoring"] = scoring_json(scoring.as_ref());
         self.read(&call, durable_at, || shown.clone()).await
     }
 
@@ -226,6 +228,21 @@ fn rules_json(rules: &Rules, now: UnixMs, held: impl Fn(&str) -> Option<u64>) ->
         shown.insert("previous".to_owned(), previous.unwrap_or(Value::Null));
     }
     shown
+}
+
+/// How attempts are scored; `version` is the LSN of the event that says so.
+fn scoring_json(scoring: Option<&ScoringAt>) -> Value {
+    let model = scoring.and_then(|it| it.set.model.as_ref());
+    json!({
+        "version": scoring.map(|it| it.lsn.0),
+        "set_at": scoring.map(|it| it.at.to_string()),
+        "features_of_every_attempt": scoring.is_some_and(|it| it.set.features.is_some()),
+        "model": model.map(|model| json!({
+            "digest": hex::encode(model.digest.0),
+            "kind": model.kind,
+            "name": model.name,
+        })),
+    })
 }
 
 /// Rules as the audit trail shows them; their version is the LSN of the event beside the act.

@@ -15,6 +15,7 @@ use crate::engine::command::{Buy, PlaceHold, ReleaseHold};
 use crate::engine::event::{AttemptRefused, Flow, IdempotencyKey, Origin};
 use crate::engine::lifecycle::PurchaseState;
 use crate::engine::refusal::Refusal;
+use crate::engine::risk::score::Appraisal;
 use crate::engine::view::PurchaseView;
 use crate::ids::{ProductId, PurchaseId, RequestId};
 use crate::journal::{Outcome, Refused, Replay, StorageFault, Submitted};
@@ -272,6 +273,7 @@ impl Front {
             card: readable.card,
             origin,
             hits: Vec::new(),
+            appraisal: Appraisal::Plain,
         });
         (call.problem(reason), Attempt::Refused(reason))
     }

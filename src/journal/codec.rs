@@ -15,7 +15,7 @@ use crate::engine::event::{
     HoldingsImported, KeyImported, LimitsSet, NoncesImported, PaymentAuthorized, PaymentCaptured,
     PaymentDeclined, PaymentStarted, PaymentVoided, ProductSet, PromotionSet,
     PromotionUsesImported, RefundFailed, RefundStarted, RefundSucceeded, ReviewDecided,
-    ReviewOpened, RiskRulesSet, StockImported, TokensSpent, VoidStarted, VoidStuck,
+    ReviewOpened, RiskRulesSet, RiskScoringSet, StockImported, TokensSpent, VoidStarted, VoidStuck,
     WebhookReceived,
 };
 use crate::time::UnixMs;
@@ -109,8 +109,9 @@ kinds! {
     5 1 WebhookReceived(WebhookReceived);
     6 1 RiskRulesSet(RiskRulesSet);
     7 1 AdminRefused(AdminRefused);
-    16 2 AttemptRefused(AttemptRefused);
-    17 2 HoldPlaced(HoldPlaced);
+    9 1 RiskScoringSet(RiskScoringSet);
+    16 3 AttemptRefused(AttemptRefused);
+    17 3 HoldPlaced(HoldPlaced);
     64 1 StockImported(StockImported);
     65 1 PromotionUsesImported(PromotionUsesImported);
     66 1 HoldingsImported(HoldingsImported);
@@ -122,7 +123,7 @@ kinds! {
     21 1 BuyerPaused(BuyerPaused);
     22 1 BuyerRated(BuyerRated);
     52 1 BuyerSegmented(BuyerSegmented);
-    32 3 PaymentStarted(PaymentStarted);
+    32 4 PaymentStarted(PaymentStarted);
     33 1 PaymentAuthorized(PaymentAuthorized);
     34 3 PaymentDeclined(PaymentDeclined);
     35 1 CaptureStarted(CaptureStarted);
@@ -141,9 +142,12 @@ kinds! {
     2 1 PromotionSet(earlier::PromotionSetV1);
     3 1 AdminActed(earlier::AdminActedV1);
     16 1 AttemptRefused(earlier::AttemptRefusedV1);
+    16 2 AttemptRefused(earlier::AttemptRefusedV2);
     17 1 HoldPlaced(earlier::HoldPlacedV1);
+    17 2 HoldPlaced(earlier::HoldPlacedV2);
     32 1 PaymentStarted(earlier::PaymentStartedV1);
     32 2 PaymentStarted(earlier::PaymentStartedV2);
+    32 3 PaymentStarted(earlier::PaymentStartedV3);
     34 1 PaymentDeclined(earlier::PaymentDeclinedV1);
     34 2 PaymentDeclined(earlier::PaymentDeclinedV2);
     36 1 PaymentCaptured(earlier::PaymentCapturedV1);

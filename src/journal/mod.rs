@@ -6,7 +6,7 @@
 //! the disk but what says so. What an answer reveals, and from which LSN on it may be told, is
 //! returned together. Deliberately absent: HTTP, payments, receipts.
 //!
-//! `turn` runs commands, `catalogue` sets products and promotions, `risk` sets risk rules, `recovery` and `snapshot` keep
+//! `turn` runs commands, `catalogue` sets products and promotions, `risk` sets risk rules, `scoring` how attempts are scored, `recovery` and `snapshot` keep
 //! state across restarts, `sweeper` works in the background, `gate` waits for durability, `audit`
 //! and `check` read the log.
 
@@ -22,6 +22,7 @@ mod gate;
 mod import;
 mod recovery;
 mod risk;
+mod scoring;
 mod segments;
 mod settings;
 pub mod snapshot;
@@ -34,6 +35,7 @@ use crate::engine::catalogue::Catalogue;
 use crate::engine::image::Beside;
 use crate::engine::lifecycle::PurchaseState;
 use crate::engine::risk::program::RuleSet;
+use crate::engine::risk::score::Scoring;
 use crate::engine::settings::EngineSettings;
 use crate::engine::shard::{LATEST, Shard};
 use crate::engine::shared::SharedAmounts;
@@ -62,7 +64,8 @@ pub use feed::{Feed, Next, PurchaseAsOf, Retention};
 pub use gate::{CommitGate, Wait};
 pub use import::{Imported, NotImported, Standing, nonce_fingerprint};
 pub use recovery::{Opened, Progress};
-pub use risk::{NewRules, Rules, RulesAt, digest_of};
+pub use risk::{InForce, NewRules, Rules, RulesAt, UserCount, digest_of};
+pub use scoring::{NewScoring, ScoringAt};
 pub use segments::SegmentTaken;
 pub use settings::{Disks, JournalOptions, LogSettings, Sync, Witness};
 pub use snapshot::SnapshotReport;
@@ -79,8 +82,10 @@ pub struct Journal {
     velocity: Velocity,
     /// Compiled; what the log says of them is in `rules_turn`.
     rules: ArcSwap<RuleSet>,
-    /// One change of the rules at a time.
-    rules_turn: Mutex<Rules>,
+    /// Likewise how attempts are scored.
+    scoring: ArcSwap<Scoring>,
+    /// One change of the rules or of the scoring at a time.
+    rules_turn: Mutex<InForce>,
     /// What was bought with each card and from each device.
     shared: SharedAmounts,
     days: days::Days,
@@ -278,9 +283,9 @@ impl Journal {
             let shard = self.shard(id);
             (shard.image(), Beside::of(&shard))
         });
-        let rules = self.rules_turn.lock().clone();
+        let in_force = self.rules_turn.lock().clone();
         let catalogue = self.catalogue.load();
-        snapshot::digest(&catalogue, self.settings.limits(), &rules, shards)
+        snapshot::digest(&catalogue, self.settings.limits(), &in_force, shards)
     }
 
     /// Everything durable, background threads ended. Commands fail from now on. Blocks.

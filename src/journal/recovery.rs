@@ -10,7 +10,7 @@ use super::codec::{self, Kind};
 use super::days::Days;
 use super::fault::{JournalError, describe, io};
 use super::feed::Retentions;
-use super::risk::Rules;
+use super::risk::InForce;
 use super::settings::{Disks, JournalOptions, LogSettings};
 use super::snapshot::format::SnapshotError;
 use super::snapshot::{Restored, Snapshots, digest, restore, store};
@@ -119,6 +119,7 @@ impl Journal {
             catalogue_turn: Mutex::new(()),
             velocity: state.velocity,
             rules: ArcSwap::default(),
+            scoring: ArcSwap::default(),
             rules_turn: Mutex::new(state.rules),
             shared,
             days,
@@ -334,7 +335,7 @@ pub(super) struct Folding {
     catalogue_lsn: Lsn,
     shards: Vec<(Shard, Lsn)>,
     pub(super) velocity: Velocity,
-    rules: Rules,
+    rules: InForce,
     rules_lsn: Lsn,
     pub(super) seen: Seen,
     pub(super) events: u64,
@@ -346,7 +347,7 @@ pub(super) struct Folded {
     pub(super) limits: Option<Limits>,
     pub(super) shards: Vec<Shard>,
     pub(super) velocity: Velocity,
-    pub(super) rules: Rules,
+    pub(super) rules: InForce,
     pub(super) seen: Seen,
     pub(super) events: u64,
 }
@@ -391,7 +392,7 @@ impl Folding {
                 catalogue_lsn: Lsn(0),
                 shards: ShardId::all().map(|id| (Shard::new(id), Lsn(0))).collect(),
                 velocity: Velocity::new(settings.bounds.velocity_keys_max, log_id),
-                rules: Rules::default(),
+                rules: InForce::default(),
                 rules_lsn: Lsn(0),
                 seen: Seen::new(settings.webhooks),
                 events: 0,
@@ -436,7 +437,13 @@ impl Folding {
             }
             Event::RiskRulesSet(set) => {
                 if stamp.lsn >= self.rules_lsn {
-                    self.rules.apply(set, stamp, &self.velocity);
+                    self.rules.apply_rules(set, stamp, &self.velocity);
+                }
+                return Ok(());
+            }
+            Event::RiskScoringSet(set) => {
+                if stamp.lsn >= self.rules_lsn {
+                    self.rules.apply_scoring(set, stamp, &self.velocity);
                 }
                 return Ok(());
             }

@@ -7,18 +7,20 @@
 
 use super::Journal;
 use super::fault::StorageFault;
+use super::scoring::ScoringAt;
 use crate::engine::apply::Stamp;
 use crate::engine::decide::Claims;
 use crate::engine::event::{AdminActed, BuyerPaused, BuyerRated, CounterKept, Event, RiskRulesSet};
-use crate::engine::event::{Pause, Rating, RuleName, RuleOutcome, RulesSource};
+use crate::engine::event::{Pause, Rating, RiskScoringSet, RuleName, RuleOutcome, RulesSource};
 use crate::engine::refusal::Refusal;
-use crate::engine::risk::counter::Counter;
-use crate::engine::risk::kept::{depths_of, kept_for};
+use crate::engine::risk::counter::{By, Counter};
+use crate::engine::risk::kept::{Depths, depths_of, kept_for};
 use crate::engine::risk::program::RuleSet;
 use crate::engine::shard::Shard;
 use crate::engine::velocity::{Named, Velocity};
 use crate::ids::{Digest16, Lsn, ShardId, UserId};
 use crate::time::UnixMs;
+use parking_lot::MutexGuard;
 use rkyv::{Archive, Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use smallvec::SmallVec;
@@ -46,8 +48,47 @@ pub struct Rules {
     pub file: Option<Digest16>,
 }
 
+/// What the log says of rules and scoring.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct InForce {
+    pub(super) rules: Rules,
+    /// How attempts are scored, where that was ever set.
+    pub(super) scoring: Option<ScoringAt>,
+}
+
+impl InForce {
+    pub(super) fn apply_rules(&mut self, set: &RiskRulesSet, stamp: Stamp, velocity: &Velocity) {
+        self.rules.apply(set, stamp);
+        velocity.keep(&self.depths());
+    }
+
+    pub(super) fn apply_scoring(
+        &mut self,
+        set: &RiskScoringSet,
+        stamp: Stamp,
+        velocity: &Velocity,
+    ) {
+        self.scoring = Some(ScoringAt {
+            set: set.clone(),
+            at: stamp.at,
+            lsn: stamp.lsn,
+        });
+        velocity.keep(&self.depths());
+    }
+
+    /// How much is kept of each counter: the most that rules or features need.
+    pub(super) fn depths(&self) -> Depths {
+        let scoring = self.scoring.as_ref().map_or(&[][..], |it| &it.set.kept);
+        let (mut depths, more) = (depths_of(self.rules.kept()), depths_of(scoring));
+        for (depth, more) in depths.iter_mut().zip(more) {
+            *depth = more.max(*depth);
+        }
+        depths
+    }
+}
+
 impl Rules {
-    pub(super) fn apply(&mut self, set: &RiskRulesSet, stamp: Stamp, velocity: &Velocity) {
+    fn apply(&mut self, set: &RiskRulesSet, stamp: Stamp) {
         if set.source == RulesSource::File {
             self.file = Some(set.digest);
         }
@@ -57,7 +98,6 @@ impl Rules {
             lsn: stamp.lsn,
         };
         self.previous = self.in_force.replace(now);
-        velocity.keep(&depths_of(&set.kept));
     }
 
     /// What is kept of the counters, beyond what always is.
@@ -79,6 +119,19 @@ pub struct NewRules {
     pub by: Option<crate::engine::event::AdminAct>,
 }
 
+/// One counter of a buyer, as the rules in force see it.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub struct UserCount {
+    /// Which.
+    pub counter: Counter,
+    /// Over which window.
+    pub window_ms: u64,
+    /// How far it is counted: so many, or more.
+    pub up_to: u32,
+    /// The count.
+    pub count: u32,
+}
+
 /// The first half of a text's SHA-256.
 pub fn digest_of(text: &str) -> Digest16 {
     let digest = Sha256::digest(text.as_bytes());
@@ -88,10 +141,19 @@ pub fn digest_of(text: &str) -> Digest16 {
     Digest16(*half)
 }
 
+/// The turns of all shards.
+pub(super) struct AllTurns<'a> {
+    pub(super) shards: Vec<MutexGuard<'a, Shard>>,
+    /// Now.
+    pub(super) at: UnixMs,
+    /// Since when a counter is kept that is kept from now on.
+    pub(super) since: UnixMs,
+}
+
 impl Journal {
     /// The rules in force as the log has them, and from which LSN on they may be told.
     pub fn risk_rules(&self) -> (Rules, Lsn) {
-        let rules = self.rules_turn.lock().clone();
+        let rules = self.rules_turn.lock().rules.clone();
         (rules, self.appended())
     }
 
@@ -147,17 +209,9 @@ impl Journal {
             source,
             by,
         } = new;
-        let mut rules = self.rules_turn.lock();
-        let shards: Vec<_> = ShardId::all().map(|id| self.shard(id)).collect();
-        let latest = shards.iter().map(|shard| shard.last_at()).max();
-        let at = self.now().max(latest.unwrap_or_default());
-        let nobody = shards.iter().all(|shard| shard.sizes().buyers == 0);
-        // Where nothing was there to be counted, nothing was missed.
-        let since = if nobody && self.velocity.keys() == 0 {
-            UnixMs::default()
-        } else {
-            at
-        };
+        let mut in_force = self.rules_turn.lock();
+        let AllTurns { shards, at, since } = self.all_turns();
+        let rules = &in_force.rules;
         let set = RiskRulesSet {
             digest: digest_of(&text),
             text,
@@ -173,11 +227,26 @@ impl Journal {
         let Event::RiskRulesSet(set) = &events[0] else {
             unreachable!("it was made here")
         };
-        rules.apply(set, Stamp { at, lsn }, &self.velocity);
+        in_force.apply_rules(set, Stamp { at, lsn }, &self.velocity);
         compiled.count_on_from(&self.rules.load());
         self.rules.store(Arc::new(compiled));
         drop(shards);
         Ok(end)
+    }
+
+    /// Takes the turns of all shards, so that nothing is counted until they are given back.
+    pub(super) fn all_turns(&self) -> AllTurns<'_> {
+        let shards: Vec<_> = ShardId::all().map(|id| self.shard(id)).collect();
+        let latest = shards.iter().map(|shard| shard.last_at()).max();
+        let at = self.now().max(latest.unwrap_or_default());
+        let nobody = shards.iter().all(|shard| shard.sizes().buyers == 0);
+        // Where nothing was there to be counted, nothing was missed.
+        let since = if nobody && self.velocity.keys() == 0 {
+            UnixMs::default()
+        } else {
+            at
+        };
+        AllTurns { shards, at, since }
     }
 
     /// Pauses a buyer or lifts the pause; the LSN that must be durable before that is told.
@@ -230,6 +299,38 @@ impl Journal {
     /// A counter of what `named` names, at `since_ms` or later; exact up to `cap` where as much is kept.
     pub fn count(&self, counter: Counter, named: &Named<'_>, since_ms: u64, cap: u32) -> u32 {
         self.velocity.count(counter, named, since_ms, cap)
+    }
+
+    /// The counters of `user` that the rules in force keep, each with its window in milliseconds,
+    /// how far it is counted, and the count now.
+    pub fn user_counts(&self, user: &UserId) -> Vec<UserCount> {
+        let rules = self.rules.load();
+        let now_ms = self.now().get();
+        let named = Named {
+            user: Some(user),
+            ..Named::default()
+        };
+        let mut counts: Vec<UserCount> = Vec::new();
+        for (_, ask) in rules.asks().filter(|(_, ask)| ask.counter.by() == By::User) {
+            let since_ms = (now_ms + 1).saturating_sub(ask.window_ms);
+            let up_to = u32::from(ask.depth);
+            let count = self.velocity.count(ask.counter, &named, since_ms, up_to);
+            let same =
+                |it: &&mut UserCount| it.counter == ask.counter && it.window_ms == ask.window_ms;
+            match counts.iter_mut().find(same) {
+                Some(known) => {
+                    known.up_to = known.up_to.max(up_to);
+                    known.count = known.count.max(count);
+                }
+                None => counts.push(UserCount {
+                    counter: ask.counter,
+                    window_ms: ask.window_ms,
+                    up_to,
+                    count,
+                }),
+            }
+        }
+        counts
     }
 
     /// SHA-256 over every counter that buyers share, in hexadecimal: the same after recovery.

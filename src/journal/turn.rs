@@ -21,6 +21,7 @@ use crate::engine::event::{
 };
 use crate::engine::refusal::{Refusal, Trace};
 use crate::engine::risk::program::RuleSet;
+use crate::engine::risk::score::{Appraisal, Scoring};
 use crate::engine::shard::{KeyAnswer, LATEST, Shard};
 use crate::engine::view::{HoldView, PurchaseView, RefundView};
 use crate::ids::{CardToken, Lsn, ProductId, PurchaseId, RequestId, ShardId, UserId};
@@ -187,6 +188,7 @@ impl Journal {
                 card: None,
                 origin,
                 hits: Vec::new(),
+                appraisal: Appraisal::Plain,
             };
             self.refuse(refused)?;
             let reason = Refusal::PurchaseNotFound;
@@ -234,6 +236,7 @@ impl Journal {
                     card: None,
                     origin: command.origin.clone(),
                     hits: Vec::new(),
+                    appraisal: Appraisal::Plain,
                 };
                 let told = turn.commit_refused(refused)?;
                 return Ok(Submitted::refused(
@@ -418,6 +421,7 @@ impl Journal {
             shard,
             catalogue: self.catalogue.load(),
             rules: self.rules.load(),
+            scoring: self.scoring.load(),
             at,
         };
         turn.expire_due(EXPIRIES_BEFORE_COMMAND)?;
@@ -435,6 +439,7 @@ impl Journal {
             shard,
             catalogue: self.catalogue.load(),
             rules: self.rules.load(),
+            scoring: self.scoring.load(),
             at,
         };
         let expired = turn.expire_due(EXPIRIES_A_SWEEP)?;
@@ -516,6 +521,7 @@ pub(super) struct Turn<'a> {
     pub(super) shard: MutexGuard<'a, Shard>,
     catalogue: Guard<Arc<Catalogue>>,
     rules: Guard<Arc<RuleSet>>,
+    scoring: Guard<Arc<Scoring>>,
     pub(super) at: UnixMs,
 }
 
@@ -528,6 +534,7 @@ impl Turn<'_> {
             shared: &self.journal.shared,
             watch: Some(Watch {
                 rules: &self.rules,
+                scoring: &self.scoring,
                 velocity: &self.journal.velocity,
             }),
             at: self.at,
@@ -635,6 +642,7 @@ impl Turn<'_> {
             card: attempt.card.cloned(),
             origin: attempt.origin.clone(),
             hits: self.rules.hits(found),
+            appraisal: found.scored().into(),
         })?;
         self.rules.count(found);
         let told = match reason.trace() {

@@ -2,7 +2,7 @@
 //! detour.
 
 use super::json::Object;
-use super::risk::put_hits;
+use super::risk::{put_appraisal, put_hits};
 use super::{put_origin, put_sum};
 use crate::engine::event::{
     AttemptRefused, Event, HoldPlaced, PaymentAuthorized, PaymentCaptured, PaymentDeclined,
@@ -37,6 +37,7 @@ fn hold(object: &mut Object<'_>, placed: &HoldPlaced) {
         .text_or_null("promotion_code", placed.promotion.as_ref())
         .text("expires_at", placed.expires_at);
     put_hits(object, &placed.hits);
+    put_appraisal(object, &placed.appraisal);
     put_quote(object, &placed.quote);
     put_origin(object, &placed.origin);
 }
@@ -51,6 +52,7 @@ fn payment(object: &mut Object<'_>, started: &PaymentStarted) {
         .put("pays_for", pays_for)
         .put("review", &started.review);
     put_hits(object, &started.hits);
+    put_appraisal(object, &started.appraisal);
     put_quote(object, &started.quote);
     put_origin(object, &started.origin);
 }
@@ -94,6 +96,7 @@ fn refusal(object: &mut Object<'_>, refused: &AttemptRefused) {
         .put("quantity", &refused.quantity)
         .put("card_token", &card.map(crate::ids::CardToken::as_str));
     put_hits(object, &refused.hits);
+    put_appraisal(object, &refused.appraisal);
     put_origin(object, &refused.origin);
 }
 

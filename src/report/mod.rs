@@ -96,6 +96,7 @@ fn fields_of(event: &Event) -> Value {
         | Event::TokensSpent(_)
         | Event::WebhookReceived(_) => aftermath::fields_of(event),
         Event::RiskRulesSet(_)
+        | Event::RiskScoringSet(_)
         | Event::BuyerPaused(_)
         | Event::BuyerRated(_)
         | Event::BuyerSegmented(_) => risk::fields_of(event),

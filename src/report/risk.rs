@@ -2,13 +2,18 @@
 
 use super::json::Object;
 use super::{by, instant, merged};
-use crate::engine::event::{BuyerPaused, BuyerRated, Event, RiskRulesSet, RuleHit};
+use crate::engine::event::{
+    BuyerPaused, BuyerRated, CounterKept, Event, RiskRulesSet, RiskScoringSet, RuleHit,
+};
 use crate::engine::risk::counter::Counter;
+use crate::engine::risk::features::FEATURES_VERSION;
+use crate::engine::risk::score::Appraisal;
 use serde_json::{Value, json};
 
 pub(super) fn fields_of(event: &Event) -> Value {
     match event {
         Event::RiskRulesSet(set) => rules(set),
+        Event::RiskScoringSet(set) => scoring(set),
         Event::BuyerPaused(paused) => pause(paused),
         Event::BuyerRated(rated) => rating(rated),
         Event::BuyerSegmented(it) => json!({
@@ -27,8 +32,41 @@ pub(super) fn put_hits(object: &mut Object<'_>, hits: &[RuleHit]) {
     object.put("risk", &hits.iter().map(hit).collect::<Vec<_>>());
 }
 
-fn rules(set: &RiskRulesSet) -> Value {
-    let kept = set.kept.iter().map(|kept| {
+/// What an attempt was scored by.
+pub(super) fn put_appraisal(object: &mut Object<'_>, appraisal: &Appraisal) {
+    let Some(scored) = appraisal.scored() else {
+        object.put("features", &()).put("score", &());
+        return;
+    };
+    object.object("features", |object| {
+        object.put("version", &FEATURES_VERSION);
+        for (feature, value) in scored.features.iter() {
+            object.put(feature.as_str(), &value);
+        }
+    });
+    match &scored.score {
+        Some(score) => object.object("score", |object| {
+            object.put("value", &score.score.get());
+            object.hex("model", &score.model);
+        }),
+        None => object.put("score", &()),
+    };
+}
+
+fn scoring(set: &RiskScoringSet) -> Value {
+    json!({
+        "features": set.features,
+        "model": set.model.as_ref().map(|model| json!({
+            "digest": hex::encode(model.digest.0),
+            "kind": model.kind,
+            "name": model.name,
+        })),
+        "kept": kept(&set.kept),
+    })
+}
+
+fn kept(kept: &[CounterKept]) -> Value {
+    let kept = kept.iter().map(|kept| {
         let counter = Counter::from_index(usize::from(kept.counter));
         json!({
             "counter": counter.map(|counter| counter.to_string()),
@@ -36,11 +74,15 @@ fn rules(set: &RiskRulesSet) -> Value {
             "since": kept.since.to_string(),
         })
     });
+    kept.collect()
+}
+
+fn rules(set: &RiskRulesSet) -> Value {
     let fields = json!({
         "source": set.source.as_str(),
         "digest": hex::encode(set.digest.0),
         "text": set.text,
-        "kept": kept.collect::<Vec<_>>(),
+        "kept": kept(&set.kept),
     });
     let act = set.by.as_ref();
     act.map_or(fields.clone(), |act| merged(fields, by(act)))

@@ -1,4 +1,5 @@
-//! The language of risk rules: from text, TOML or JSON, to what the engine evaluates.
+//! The language of risk rules: from text, TOML or JSON, to what the engine evaluates; and the files of
+//! models that score attempts (`model`).
 //!
 //! Invariants: a text is taken whole or refused with line and column of the first thing that is
 //! wrong, what was expected and, for a word, the nearest that is known; everything is bounded: the
@@ -9,6 +10,7 @@
 mod document;
 mod language;
 mod lexer;
+pub mod model;
 mod place;
 mod warmup;
 

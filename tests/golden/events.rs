@@ -7,14 +7,17 @@ use holdfast::engine::event::{
     BuyerRated, BuyerSegmented, CaptureStarted, Clawback, CounterKept, Decider, DeclineCause,
     DeviceKept, Discount, Disposition, DisputeClosed, DisputeOpened, DisputeOutcome, Event, Flow,
     HoldExpired, HoldPlaced, HoldReleased, HoldingsImported, IdempotencyKey, Judgement,
-    KeyImported, LimitsSet, NoncesImported, Origin, Pause, PaymentAuthorized, PaymentCaptured,
-    PaymentDeclined, PaymentStarted, PaymentVoided, PaysFor, ProductSet, PromotionSet,
-    PromotionUsesImported, Quote, Rating, RefundExtent, RefundFailed, RefundStarted,
+    KeyImported, LimitsSet, ModelInForce, NoncesImported, Origin, Pause, PaymentAuthorized,
+    PaymentCaptured, PaymentDeclined, PaymentStarted, PaymentVoided, PaysFor, ProductSet,
+    PromotionSet, PromotionUsesImported, Quote, Rating, RefundExtent, RefundFailed, RefundStarted,
     RefundSucceeded, RetryAdvice, ReviewDecided, ReviewOpened, ReviewVerdict, RiskRulesSet,
-    RuleHit, RuleName, RuleOutcome, RulesSource, Shown, StockImported, Target, TokensSpent,
-    VoidCause, VoidStarted, VoidStuck, WebhookFormat, WebhookKind, WebhookReceived, Whence,
+    RiskScoringSet, RuleHit, RuleName, RuleOutcome, RulesSource, Shown, StockImported, Target,
+    TokensSpent, VoidCause, VoidStarted, VoidStuck, WebhookFormat, WebhookKind, WebhookReceived,
+    Whence,
 };
 use holdfast::engine::refusal::Refusal;
+use holdfast::engine::risk::features::{Feature, Features};
+use holdfast::engine::risk::score::{Appraisal, ModelScore, Score, Scored};
 use holdfast::engine::settings::Limits;
 use holdfast::ids::{
     AuthorizationId, CaptureId, CardToken, DeviceId, Digest16, GatewayCode, KeyOwner, ProductId,
@@ -167,6 +170,19 @@ pub fn all() -> Vec<Event> {
                 since: AT,
             }],
             by: Some(admin()),
+        }),
+        Event::RiskScoringSet(RiskScoringSet {
+            features: Some(1),
+            model: Some(ModelInForce {
+                digest: Digest16([0x6b; 16]),
+                kind: "logistic".to_owned(),
+                name: Some("spring drops".to_owned()),
+            }),
+            kept: vec![CounterKept {
+                counter: 10,
+                depth: 16,
+                since: AT,
+            }],
         }),
         Event::BuyerPaused(BuyerPaused {
             user: user(),
@@ -338,6 +354,7 @@ fn hold_placed() -> HoldPlaced {
         flow: Flow::Buy,
         origin: origin(1),
         hits: hits(),
+        appraisal: appraisal(),
     }
 }
 
@@ -350,6 +367,7 @@ fn payment_started() -> PaymentStarted {
         pays_for: PaysFor::EarlierHold,
         origin: origin(2),
         hits: hits(),
+        appraisal: appraisal(),
         review: vec!["amount_over".to_owned(), "card testing".to_owned()],
         device: DeviceKept::AndAddress,
     }
@@ -365,7 +383,24 @@ fn attempt_refused() -> AttemptRefused {
         card: Some(CardToken::parse("tok_ok").expect("a token")),
         origin: origin(4),
         hits: hits(),
+        appraisal: appraisal(),
     }
+}
+
+/// Features from 1 up in the order of the list, but for one that is not known, and a score.
+fn appraisal() -> Appraisal {
+    let numbered = (1..).zip(Feature::ALL);
+    let features = numbered.fold(Features::unknown(), |features, (number, feature)| {
+        let known = feature != Feature::AccountAgeS;
+        features.with(feature, known.then_some(number))
+    });
+    Appraisal::Taken(Box::new(Scored {
+        features,
+        score: Some(ModelScore {
+            model: Digest16([0x6b; 16]),
+            score: Score::new(437).expect("it is at most a thousand"),
+        }),
+    }))
 }
 
 fn quote() -> Quote {

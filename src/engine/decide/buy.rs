@@ -10,6 +10,7 @@ use crate::engine::event::{DeviceKept, Event, Flow, PaymentStarted, PaysFor, Quo
 use crate::engine::lifecycle::{PurchaseState, Step};
 use crate::engine::purchase::Purchase;
 use crate::engine::refusal::Refusal;
+use crate::engine::risk::score::Appraisal;
 use crate::ids::PurchaseId;
 use smallvec::SmallVec;
 
@@ -41,7 +42,8 @@ fn pay_own_hold(context: Context<'_>, command: &Buy) -> Result<Decision, Turned>
     };
     let (placed, claims, found) = place(context, &wanted)?;
     let pays = (placed.purchase, PaysFor::OwnHold);
-    let started = start(context, command, pays, placed.quote, placed.hits.clone());
+    let met = (placed.hits.clone(), found.scored().into());
+    let started = start(context, command, pays, placed.quote, met);
     Ok(Decision {
         events: SmallVec::from_iter([Event::HoldPlaced(placed), started]),
         claims,
@@ -92,7 +94,8 @@ fn pay_earlier_hold(
     let amounts = within_limits(context, paying(command), &quote);
     let amounts = amounts.map_err(|reason| found.turned(reason))?;
     let pays = (hold, PaysFor::EarlierHold);
-    let started = start(context, command, pays, quote, hits(context, found));
+    let met = (hits(context, found), found.scored().into());
+    let started = start(context, command, pays, quote, met);
     Ok(Decision {
         events: SmallVec::from_iter([started]),
         claims: Claims {
@@ -143,7 +146,7 @@ fn start(
     command: &Buy,
     (purchase, pays_for): (PurchaseId, PaysFor),
     quote: Quote,
-    hits: Vec<RuleHit>,
+    (hits, appraisal): (Vec<RuleHit>, Appraisal),
 ) -> Event {
     let mut review = review_reasons(context, &quote);
     review.extend(reviews(&hits));
@@ -157,5 +160,6 @@ fn start(
         review,
         device: DeviceKept::AndAddress,
         hits,
+        appraisal,
     })
 }

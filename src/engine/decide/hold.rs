@@ -8,6 +8,7 @@ use crate::engine::command::PlaceHold;
 use crate::engine::event::{Event, Flow, HoldPlaced, Origin};
 use crate::engine::refusal::Refusal;
 use crate::engine::risk::program::Found;
+use crate::engine::risk::score::Appraisal;
 use crate::ids::{ProductId, PromotionCode, UserId};
 use crate::money::Currency;
 use std::sync::Arc;
@@ -87,6 +88,9 @@ pub(super) fn place(
     let set_aside = set_aside(context, wanted, product, currency);
     let (mut placed, claims) = set_aside.map_err(|reason| found.turned(reason))?;
     placed.hits = hits(context, found);
+    if wanted.flow == Flow::Hold {
+        placed.appraisal = found.scored().into();
+    }
     Ok((placed, claims, found))
 }
 
@@ -156,6 +160,7 @@ fn set_aside(
         flow: wanted.flow,
         origin: wanted.origin.clone(),
         hits: Vec::new(),
+        appraisal: Appraisal::Plain,
     };
     Ok((placed, claims))
 }

@@ -41,7 +41,7 @@ pub struct Context<'a> {
     pub settings: &'a EngineSettings,
     /// What was bought with each card and from each device.
     pub shared: &'a SharedAmounts,
-    /// The risk rules in force and their counters; `None`: no rules.
+    /// The risk rules in force, how attempts are scored, and the counters; `None`: neither.
     pub watch: Option<Watch<'a>>,
     /// Now.
     pub at: UnixMs,

@@ -2,21 +2,25 @@
 //!
 //! Invariants: asked after product and window and before any limit; a paused buyer is blocked and no
 //! rule is asked; the strictest rule that holds wins; whatever comes of the attempt afterwards, the
-//! rules that it met go with it.
+//! rules that it met and what it was scored by go with it; a model is asked at most once.
 
 use super::Context;
 use crate::engine::event::{Origin, RuleHit, RuleOutcome};
 use crate::engine::refusal::Refusal;
+use crate::engine::risk::features::Features;
 use crate::engine::risk::program::{Facts, Found, LiveCounts, RuleSet};
+use crate::engine::risk::score::Scoring;
 use crate::engine::velocity::{Named, Velocity};
 use crate::ids::{CardToken, ProductId, UserId};
 use crate::money::{Amount, Currency};
 
-/// The rules in force and what they count.
+/// The rules in force, how attempts are scored, and what is counted for both.
 #[derive(Copy, Clone, Debug)]
 pub struct Watch<'a> {
     /// The rules.
     pub rules: &'a RuleSet,
+    /// How attempts are scored.
+    pub scoring: &'a Scoring,
     /// What buyers share.
     pub velocity: &'a Velocity,
 }
@@ -67,11 +71,20 @@ pub(super) fn judge(context: Context<'_>, asked: &Asked<'_>) -> Result<Found, Tu
     if shard.paused(asked.user, at).is_some() {
         return Err(Refusal::RiskBlocked.into());
     }
-    let Some(Watch { rules, velocity }) = watch.filter(|watch| !watch.rules.is_empty()) else {
+    let Some(Watch {
+        rules,
+        scoring,
+        velocity,
+    }) = watch
+    else {
         return Ok(Found::default());
     };
+    let wants_features = scoring.wants_features(rules.uses_score());
+    if rules.is_empty() && !wants_features {
+        return Ok(Found::default());
+    }
     let rating = shard.rating(asked.user);
-    let facts = Facts {
+    let mut facts = Facts {
         named: Named {
             user: Some(asked.user),
             card: asked.card,
@@ -87,7 +100,16 @@ pub(super) fn judge(context: Context<'_>, asked: &Asked<'_>) -> Result<Found, Tu
         account_since: rating.and_then(|it| it.account_since),
         segment: shard.segment(asked.user),
     };
-    let found = rules.evaluate(&facts, &LiveCounts { velocity, shard });
+    let counts = LiveCounts { velocity, shard };
+    let scored = wants_features.then(|| {
+        let features = Features::take(&facts, shard.past(asked.user), &counts);
+        scoring.score(features)
+    });
+    // A model's word is about this attempt, the operator's about the buyer: the nearer one counts.
+    if let Some(score) = scored.and_then(|it| it.score) {
+        facts.risk_score = Some(score.score.get());
+    }
+    let found = rules.evaluate(&facts, &counts).with_scored(scored);
     if found.strictest() == Some(RuleOutcome::Block) {
         return Err(found.turned(Refusal::RiskBlocked));
     }

@@ -269,6 +269,7 @@ impl Event {
             | Self::RefundFailed(_)
             | Self::DisputeOpened(_)
             | Self::DisputeClosed(_)
+            | Self::RiskScoringSet(_)
             | Self::WebhookReceived(_) => None,
         }
     }

@@ -138,6 +138,29 @@ pub struct RiskRulesSet {
     pub by: Option<AdminAct>,
 }
 
+/// From here on attempts are scored so.
+#[derive(Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
+pub struct RiskScoringSet {
+    /// The version of the list of features that are written into the events of all attempts;
+    /// `None`: of those alone that a model scores.
+    pub features: Option<u16>,
+    /// The model in force, where there is one.
+    pub model: Option<ModelInForce>,
+    /// What is kept of counters for features, beyond what always is.
+    pub kept: Vec<CounterKept>,
+}
+
+/// Which model scores attempts.
+#[derive(Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
+pub struct ModelInForce {
+    /// The first half of the SHA-256 of its file.
+    pub digest: Digest16,
+    /// Its kind, as the file says it.
+    pub kind: String,
+    /// What the file calls it, where it does.
+    pub name: Option<String>,
+}
+
 /// A buyer was paused, or is not any more.
 #[derive(Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
 pub struct BuyerPaused {

@@ -40,6 +40,11 @@ pub fn kept_for(rules: &RuleSet, before: &[CounterKept], since: UnixMs) -> Vec<C
         let depth = &mut asked[ask.counter.index()];
         *depth = ask.depth.max(*depth);
     }
+    kept_to(&asked, before, since)
+}
+
+/// What is kept once this much is asked for, likewise.
+pub fn kept_to(asked: &Depths, before: &[CounterKept], since: UnixMs) -> Vec<CounterKept> {
     let mut kept = Vec::new();
     for counter in Counter::all() {
         let wanted = asked[counter.index()];

@@ -8,6 +8,7 @@
 //! Deliberately absent: the language (`risk`) and the counts (`engine::velocity`).
 
 use super::counter::Counter;
+use super::score::Scored;
 use crate::engine::event::{RuleHit, RuleName, RuleOutcome};
 use crate::engine::velocity::{Named, Velocity};
 use crate::ids::Segment;
@@ -74,7 +75,7 @@ pub enum Probe {
     Amount(i64),
     /// How many units are asked for.
     Quantity(i64),
-    /// The operator's score of the buyer.
+    /// The model's score of the attempt; without a model, the operator's of the buyer.
     RiskScore(i64),
     /// How long the buyer's account is there, in milliseconds.
     AccountAge(i64),
@@ -124,6 +125,8 @@ pub struct Rule {
 pub struct RuleSet {
     rules: Vec<Head>,
     tests: Vec<Test>,
+    /// Whether any asks for the score.
+    uses_score: bool,
 }
 
 #[derive(Debug)]
@@ -148,7 +151,7 @@ pub struct Facts<'a> {
     pub currency: Currency,
     /// Units.
     pub quantity: u32,
-    /// The operator's score of the buyer, where there is one.
+    /// The model's score of the attempt, or the operator's of the buyer, where there is one.
     pub risk_score: Option<u32>,
     /// Since when the buyer's account is there, where that is known.
     pub account_since: Option<UnixMs>,
@@ -165,14 +168,27 @@ pub trait Counts {
     fn captured(&self, named: &Named<'_>, currency: Currency, since_ms: u64) -> i64;
 }
 
-/// The rules that hold, and the strictest outcome among them.
+/// The rules that hold, the strictest outcome among them, and what the attempt was scored by.
 #[derive(Copy, Clone, Debug, Default, PartialEq, Eq)]
 pub struct Found {
     hits: u128,
     strictest: Option<RuleOutcome>,
+    scored: Option<Scored>,
 }
 
 impl Found {
+    /// The same with what the attempt was scored by.
+    #[must_use]
+    pub const fn with_scored(mut self, scored: Option<Scored>) -> Self {
+        self.scored = scored;
+        self
+    }
+
+    /// What the attempt was scored by, where features were taken.
+    pub const fn scored(self) -> Option<Scored> {
+        self.scored
+    }
+
     /// The strictest outcome of the rules that hold; `None` where none does.
     pub const fn strictest(self) -> Option<RuleOutcome> {
         self.strictest
@@ -198,6 +214,8 @@ impl RuleSet {
             };
             let sound = count > 0 && !twice && rule.tests.iter().enumerate().all(leads_on);
             sound.then_some(())?;
+            let asks_score = |test: &Test| matches!(test.probe, Probe::RiskScore(_));
+            set.uses_score |= rule.tests.iter().any(asks_score);
             set.tests.extend(rule.tests);
             set.rules.push(Head {
                 name: rule.name,
@@ -212,6 +230,11 @@ impl RuleSet {
     /// Whether there are no rules.
     pub fn is_empty(&self) -> bool {
         self.rules.is_empty()
+    }
+
+    /// Whether any rule asks for the score.
+    pub const fn uses_score(&self) -> bool {
+        self.uses_score
     }
 
     /// The names and outcomes, in order.

@@ -6,9 +6,10 @@
 use crate::engine::event::{
     Active, Actor, ActorRole, AdminAct, AdminActed, AttemptRefused, DeclineCause, DeviceKept,
     Discount, Flow, HoldPlaced, Origin, PaymentCaptured, PaymentDeclined, PaymentStarted, PaysFor,
-    PromotionSet, Quote, RetryAdvice, Shown, Target, VoidCause, VoidStarted,
+    PromotionSet, Quote, RetryAdvice, RuleHit, Shown, Target, VoidCause, VoidStarted,
 };
 use crate::engine::refusal::Refusal;
+use crate::engine::risk::score::Appraisal;
 use crate::ids::{
     CaptureId, CardToken, GatewayCode, ProductId, PromotionCode, PurchaseId, ReceiptKeyId,
     RequestId, UserId,
@@ -117,6 +118,7 @@ impl From<PaymentStartedV1> for PaymentStarted {
             review: Vec::new(),
             device: DeviceKept::No,
             hits: Vec::new(),
+            appraisal: Appraisal::Earlier,
         }
     }
 }
@@ -207,6 +209,7 @@ impl From<AttemptRefusedV1> for AttemptRefused {
             card: old.card,
             origin: old.origin,
             hits: Vec::new(),
+            appraisal: Appraisal::Earlier,
         }
     }
 }
@@ -237,6 +240,7 @@ impl From<HoldPlacedV1> for HoldPlaced {
             flow: old.flow,
             origin: old.origin,
             hits: Vec::new(),
+            appraisal: Appraisal::Earlier,
         }
     }
 }
@@ -265,6 +269,7 @@ impl From<PaymentStartedV2> for PaymentStarted {
             review: old.review,
             device: old.device,
             hits: Vec::new(),
+            appraisal: Appraisal::Earlier,
         }
     }
 }
@@ -313,6 +318,97 @@ impl From<PaymentCapturedV2> for PaymentCaptured {
             tokens: old.tokens,
             debt_paid: old.debt_paid,
             whence: None,
+        }
+    }
+}
+
+#[derive(Archive, Serialize, Deserialize)]
+pub(super) struct AttemptRefusedV2 {
+    flow: Flow,
+    reason: Refusal,
+    user: Option<UserId>,
+    product: Option<ProductId>,
+    quantity: u32,
+    card: Option<CardToken>,
+    origin: Origin,
+    hits: Vec<RuleHit>,
+}
+
+impl From<AttemptRefusedV2> for AttemptRefused {
+    /// Nothing was scored yet, and buyers had no profiles.
+    fn from(old: AttemptRefusedV2) -> Self {
+        Self {
+            flow: old.flow,
+            reason: old.reason,
+            user: old.user,
+            product: old.product,
+            quantity: old.quantity,
+            card: old.card,
+            origin: old.origin,
+            hits: old.hits,
+            appraisal: Appraisal::Earlier,
+        }
+    }
+}
+
+#[derive(Archive, Serialize, Deserialize)]
+pub(super) struct HoldPlacedV2 {
+    purchase: PurchaseId,
+    user: UserId,
+    product: ProductId,
+    quantity: u32,
+    quote: Quote,
+    promotion: Option<PromotionCode>,
+    expires_at: UnixMs,
+    flow: Flow,
+    origin: Origin,
+    hits: Vec<RuleHit>,
+}
+
+impl From<HoldPlacedV2> for HoldPlaced {
+    fn from(old: HoldPlacedV2) -> Self {
+        Self {
+            purchase: old.purchase,
+            user: old.user,
+            product: old.product,
+            quantity: old.quantity,
+            quote: old.quote,
+            promotion: old.promotion,
+            expires_at: old.expires_at,
+            flow: old.flow,
+            origin: old.origin,
+            hits: old.hits,
+            appraisal: Appraisal::Earlier,
+        }
+    }
+}
+
+#[derive(Archive, Serialize, Deserialize)]
+pub(super) struct PaymentStartedV3 {
+    purchase: PurchaseId,
+    user: UserId,
+    quote: Quote,
+    card: CardToken,
+    pays_for: PaysFor,
+    origin: Origin,
+    hits: Vec<RuleHit>,
+    review: Vec<String>,
+    device: DeviceKept,
+}
+
+impl From<PaymentStartedV3> for PaymentStarted {
+    fn from(old: PaymentStartedV3) -> Self {
+        Self {
+            purchase: old.purchase,
+            user: old.user,
+            quote: old.quote,
+            card: old.card,
+            pays_for: old.pays_for,
+            origin: old.origin,
+            hits: old.hits,
+            review: old.review,
+            device: old.device,
+            appraisal: Appraisal::Earlier,
         }
     }
 }

@@ -12,7 +12,8 @@ pub const MAGIC: [u8; 8] = *b"HFSNAP\r\n";
 /// The last bytes of every snapshot.
 pub const TRAILER: [u8; 8] = *b"\r\nPANSFH";
 /// The shape that is written today. Version 1 had no webhooks and nothing beside the shards' images,
-/// version 2 no particulars of payments, version 3 no risk rules, and counted attempts only, version 4 no segments.
+/// version 2 no particulars of payments, version 3 no risk rules, and counted attempts only, version 4
+/// no scoring, no profiles and no segments.
 pub const VERSION: u32 = 5;
 /// The oldest shape that is read.
 pub const VERSION_MIN: u32 = 1;
@@ -44,6 +45,10 @@ pub enum Tag {
     Distinct,
     /// What one shard has for the risk rules; only where it has any.
     ShardRisk(u8),
+    /// How attempts are scored; only where that was ever set.
+    Scoring,
+    /// What is remembered of one shard's buyers for judging; only where there is any.
+    ShardProfiles(u8),
     /// What was sold and used elsewhere, before; only where there is any.
     Imported,
     /// What one shard's buyers bought elsewhere, before; likewise.
@@ -66,6 +71,8 @@ impl Tag {
             Self::Distinct => 6,
             Self::ShardRisk(shard) => 0x500 + shard as u32,
             Self::ShardParticulars(shard) => 0x300 + shard as u32,
+            Self::Scoring => 7,
+            Self::ShardProfiles(shard) => 0x600 + shard as u32,
             Self::Imported => 4,
             Self::ShardImported(shard) => 0x400 + shard as u32,
             Self::PromotionSegments => 8,
@@ -82,6 +89,8 @@ impl Tag {
             5 => Some(Self::Rules),
             6 => Some(Self::Distinct),
             0x500..=0x5ff => Some(Self::ShardRisk(number.to_le_bytes()[0])),
+            7 => Some(Self::Scoring),
+            0x600..=0x6ff => Some(Self::ShardProfiles(number.to_le_bytes()[0])),
             4 => Some(Self::Imported),
             8 => Some(Self::PromotionSegments),
             0x700..=0x7ff => Some(Self::ShardSegments(number.to_le_bytes()[0])),

@@ -10,12 +10,11 @@ pub(super) mod store;
 
 use super::Journal;
 use super::fault::JournalError;
-use super::risk::Rules;
+use super::risk::{InForce, Rules};
 use super::webhooks::Seen;
 use crate::engine::catalogue::Catalogue;
 use crate::engine::event::{ProductSet, PromotionSet};
 use crate::engine::image::{Beside, ShardImage};
-use crate::engine::risk::kept::depths_of;
 use crate::engine::settings::{EngineSettings, Limits};
 use crate::engine::shard::Shard;
 use crate::engine::velocity::Velocity;
@@ -112,7 +111,7 @@ impl Journal {
 
         // The counters first: what is counted meanwhile is counted again, which changes nothing.
         // Turns that were between appending and counting have counted once they end.
-        let (rules, velocity, distinct, velocity_lsn) = {
+        let (in_force, velocity, distinct, velocity_lsn) = {
             // Rules do not change meanwhile: how much is kept is as of this LSN.
             let rules = self.rules_turn.lock();
             let velocity_lsn = self.appended();
@@ -156,7 +155,10 @@ impl Journal {
         }
         writing.section(Tag::Velocity, velocity_lsn, &archived(&velocity))?;
         writing.section(Tag::Distinct, velocity_lsn, &archived(&distinct))?;
-        writing.section(Tag::Rules, velocity_lsn, &archived(&rules))?;
+        writing.section(Tag::Rules, velocity_lsn, &archived(&in_force.rules))?;
+        if let Some(scoring) = &in_force.scoring {
+            writing.section(Tag::Scoring, velocity_lsn, &archived(scoring))?;
+        }
         writing.section(Tag::Webhooks, seen_lsn, &archived(&seen))?;
 
         self.wait_durable(writing.last)?;
@@ -235,9 +237,9 @@ pub struct Restored {
     pub shards: Vec<(Shard, Lsn)>,
     /// The counters; events from anywhere may be applied to them again.
     pub velocity: Velocity,
-    /// What the log says of risk rules, with how much is kept of the counters.
-    pub rules: Rules,
-    /// Rules set from here on are to be applied.
+    /// What the log says of risk rules and scoring, with how much is kept of the counters.
+    pub rules: InForce,
+    /// Rules and scoring set from here on are to be applied.
     pub rules_lsn: Lsn,
     /// Nonces and event ids of webhooks; likewise.
     pub(in crate::journal) seen: Seen,
@@ -255,7 +257,7 @@ pub fn restore(
     let velocity = Velocity::new(engine.bounds.velocity_keys_max, log_id);
     let seen = Seen::new(engine.webhooks);
     let mut beside: Vec<Beside> = (0..SHARD_COUNT).map(|_| Beside::default()).collect();
-    let (mut rules, mut rules_lsn) = (Rules::default(), Lsn(0));
+    let (mut rules, mut rules_lsn) = (InForce::default(), Lsn(0));
     let mut sold_elsewhere = None;
     let mut for_segments = None;
     let mut catalogue = None;
@@ -295,9 +297,12 @@ pub fn restore(
                 ))?;
             }
             Tag::Rules => {
-                rules = unarchived(&bytes)?;
+                rules.rules = unarchived(&bytes)?;
                 rules_lsn = lsn;
-                velocity.keep(&depths_of(rules.kept()));
+            }
+            Tag::Scoring => rules.scoring = Some(unarchived(&bytes)?),
+            Tag::ShardProfiles(number) => {
+                beside[usize::from(number)].profiles = unarchived(&bytes)?;
             }
             Tag::PromotionSegments => {
                 for_segments = Some(unarchived::<PromotionSegmentsImage>(&bytes)?);
@@ -319,6 +324,7 @@ pub fn restore(
             }
         }
     }
+    velocity.keep(&rules.depths());
     let (mut catalogue, limits, catalogue_lsn) =
         catalogue.ok_or(refused("it has no section for the catalogue"))?;
     put_beside_catalogue(&mut catalogue, for_segments, sold_elsewhere)?;
@@ -347,12 +353,12 @@ pub fn restore(
     })
 }
 
-/// SHA-256 over the catalogue, the limits, the risk rules and all shards, in hexadecimal. Units and
+/// SHA-256 over the catalogue, the limits, the risk rules, the scoring and all shards, in hexadecimal. Units and
 /// uses are in it by way of the purchases; the velocity counters are not.
 pub fn digest(
     catalogue: &Catalogue,
     limits: Limits,
-    rules: &Rules,
+    in_force: &InForce,
     shards: impl Iterator<Item = (ShardImage, Beside)>,
 ) -> String {
     let mut hash = Sha256::new();
@@ -367,8 +373,11 @@ pub fn digest(
     if !segments.promotions.is_empty() {
         hash.update(Sha256::digest(archived(&segments)));
     }
-    if *rules != Rules::default() {
-        hash.update(Sha256::digest(archived(rules)));
+    if in_force.rules != Rules::default() {
+        hash.update(Sha256::digest(archived(&in_force.rules)));
+    }
+    if let Some(scoring) = &in_force.scoring {
+        hash.update(Sha256::digest(archived(scoring)));
     }
     for (image, beside) in shards {
         hash.update(Sha256::digest(archived(&image)));
@@ -387,6 +396,7 @@ fn sections_of(beside: &Beside, number: u8) -> Vec<(Tag, rkyv::util::AlignedVec)
         imported,
         risk,
         segments,
+        profiles,
     } = beside;
     let mut sections = Vec::new();
     if !more.is_empty() {
@@ -403,6 +413,9 @@ fn sections_of(beside: &Beside, number: u8) -> Vec<(Tag, rkyv::util::AlignedVec)
     }
     if !segments.is_empty() {
         sections.push((Tag::ShardSegments(number), archived(segments)));
+    }
+    if !profiles.is_empty() {
+        sections.push((Tag::ShardProfiles(number), archived(profiles)));
     }
     sections
 }

@@ -156,6 +156,7 @@ impl ToRows {
             | Event::WebhookReceived(_)
             | Event::LimitsSet(_)
             | Event::RiskRulesSet(_)
+            | Event::RiskScoringSet(_)
             | Event::BuyerPaused(_)
             | Event::BuyerRated(_)
             | Event::BuyerSegmented(_)

@@ -1,0 +1,109 @@
+//! Owns how attempts are scored: whether features are written, and the model of the file that the
+//! configuration names.
+//!
+//! Invariants: a model that is wrong stops a start, because rules on `risk_score` would pass whom
+//! they are to stop; read again later, it is logged and the model in force stays. What is in force
+//! stands in the log. Deliberately absent: the format of models.
+
+use crate::config::RiskConfig;
+use crate::engine::event::ModelInForce;
+use crate::engine::risk::score::{FeaturesWritten, LoadedModel};
+use crate::journal::{Journal, NewScoring, StorageFault, digest_of};
+use crate::risk::model::{self, MODEL_BYTES_MAX, ModelError};
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Why attempts cannot be scored as the configuration says.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ScoringFault {
+    /// The file cannot be read.
+    #[error("the risk model `{}` cannot be read: {source}; check risk.model_file", path.display())]
+    Unreadable {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The file is wrong.
+    #[error(
+        "the risk model `{}` is wrong at {error}; correct it there, or take risk.model_file out of the configuration", path.display()
+    )]
+    Wrong {
+        /// Which file.
+        path: PathBuf,
+        /// Where and what.
+        error: ModelError,
+    },
+    /// The log failed.
+    #[error(transparent)]
+    Storage(#[from] StorageFault),
+}
+
+/// Scores attempts from now on as `config` says.
+pub(super) fn start(config: &RiskConfig, journal: &Journal) -> Result<(), ScoringFault> {
+    let model = match &config.model_file {
+        Some(path) => Some(load(path)?),
+        None => None,
+    };
+    let kind = model.as_ref().map(|(_, named)| named.kind.clone());
+    let digest = model.as_ref().map(|(it, _)| hex::encode(it.digest.0));
+    let new = NewScoring {
+        features: config.features,
+        model,
+    };
+    let put = journal.put_scoring(new)?;
+    if let Some(put) = put {
+        journal.wait_durable(put)?;
+    }
+    if put.is_some() || kind.is_some() {
+        tracing::info!(
+            event = "risk_scoring",
+            model = kind.as_deref().unwrap_or("none"),
+            digest = digest.as_deref().unwrap_or("none"),
+            features_always = config.features == FeaturesWritten::Always,
+            changed = put.is_some(),
+            "attempts are scored so"
+        );
+    }
+    Ok(())
+}
+
+/// Reads the model again; what is wrong with it is said, and nothing changes then.
+pub(super) fn reload(config: &RiskConfig, journal: &Journal) {
+    if config.model_file.is_none() {
+        return;
+    }
+    if let Err(fault) = start(config, journal) {
+        tracing::error!(
+            event = "risk_model_refused",
+            "{fault}; the model in force stays as it is"
+        );
+    }
+}
+
+/// The model in a file, and what the log says of it.
+pub(crate) fn load(path: &Path) -> Result<(LoadedModel, ModelInForce), ScoringFault> {
+    let unreadable = |source| ScoringFault::Unreadable {
+        path: path.to_owned(),
+        source,
+    };
+    let mut text = String::new();
+    let most = u64::try_from(MODEL_BYTES_MAX).unwrap_or(u64::MAX);
+    // One more, so that what is too long is told from what is just long enough.
+    let mut file = File::open(path).map_err(unreadable)?.take(most + 1);
+    file.read_to_string(&mut text).map_err(unreadable)?;
+    let parsed = model::parse(&text).map_err(|error| ScoringFault::Wrong {
+        path: path.to_owned(),
+        error,
+    })?;
+    let digest = digest_of(&text);
+    let named = ModelInForce {
+        digest,
+        kind: parsed.model.kind().to_owned(),
+        name: parsed.name,
+    };
+    let model = Arc::new(parsed.model);
+    Ok((LoadedModel { model, digest }, named))
+}

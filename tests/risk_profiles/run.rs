@@ -1,0 +1,535 @@
+//! A run of attempts and what becomes of them: a journal with rules, a model and a product, and random
+//! steps over it.
+
+use holdfast::engine::command::{
+    Buy, PaymentStep, PlaceHold, ReceiveWebhook, SpendTokens, StartRefund, Verdict,
+};
+use holdfast::engine::event::{
+    Active, AdminAct, BuyerPaused, BuyerRated, Decider, DeclineCause, IdempotencyKey, Judgement,
+    ModelInForce, Origin, Pause, ProductSet, Rating, RulesSource, WebhookFormat, WebhookKind,
+};
+use holdfast::engine::profile::Profile;
+use holdfast::engine::risk::score::{FeaturesWritten, LoadedModel};
+use holdfast::engine::settings::{EngineSettings, RateLimit};
+use holdfast::ids::{
+    AuthorizationId, CaptureId, CardToken, DeviceId, Digest16, KeyOwner, ProductId, PurchaseId,
+    ReceiptKeyId, RequestId, UserId, WebhookEventId,
+};
+use holdfast::journal::{
+    Clock, Journal, JournalOptions, LogSettings, ManualClock, NewRules, NewScoring, Outcome,
+    digest_of,
+};
+use holdfast::money::{Amount, Currency, Price, Tokens};
+use holdfast::risk::compile;
+use holdfast::time::UnixMs;
+use proptest::prelude::*;
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+pub const BEGIN: UnixMs = UnixMs::new(1_800_000_000_000);
+pub const MINUTE: u64 = 60_000;
+pub const HOUR: u64 = 60 * MINUTE;
+pub const DAY: u64 = 24 * HOUR;
+pub const USERS: u8 = 4;
+
+pub const RULES: &str = "
+[[rule]]
+name = \"declines\"
+when = \"count(declined by user last 1h) >= 3\"
+then = \"block\"
+[[rule]]
+name = \"two at once\"
+when = \"quantity >= 2\"
+then = \"review\"
+[[rule]]
+name = \"scored\"
+when = \"risk_score >= 600\"
+then = \"observe\"
+";
+
+pub const MODEL: &str = "{
+ \"format\": \"holdfast-risk-model/1\", \"features\": 1, \"kind\": \"logistic\", \"intercept\": -1.0,
+ \"inputs\": [
+  {\"feature\": \"attempts_user_1h\", \"weight\": 0.5, \"mean\": 1.0, \"scale\": 1.0, \"missing\": 0.0},
+  {\"feature\": \"users_ip_1h\", \"weight\": 0.7, \"mean\": 1.0, \"scale\": 1.0, \"missing\": 1.5}
+ ]
+}";
+
+pub fn open(directory: &Path, clock: &ManualClock) -> Arc<Journal> {
+    let options = JournalOptions {
+        clock: Clock::Manual(clock.clone()),
+        snapshot_every_bytes: 0,
+        log: LogSettings {
+            disk_free_bytes_min: 0,
+            segment_bytes: 4 << 20,
+            ring_bytes: 4 << 20,
+            ..LogSettings::default()
+        },
+        engine: EngineSettings {
+            rate: RateLimit {
+                count: 4,
+                window_ms: 1_000,
+            },
+            ..EngineSettings::default()
+        },
+        ..JournalOptions::new(directory)
+    };
+    let journal = Journal::open(options, &mut |_| {}).expect("it opens");
+    let new = NewScoring {
+        features: FeaturesWritten::Always,
+        model: Some(model()),
+    };
+    journal.put_scoring(new).expect("the log takes it");
+    if journal.risk_rules().0.in_force.is_some() {
+        journal.take_up_rules(compile(RULES).expect("they are fine").set);
+    }
+    journal
+}
+
+pub fn model() -> (LoadedModel, ModelInForce) {
+    let parsed = holdfast::risk::model::parse(MODEL).expect("it is fine");
+    let digest = digest_of(MODEL);
+    let named = ModelInForce {
+        digest,
+        kind: parsed.model.kind().to_owned(),
+        name: parsed.name,
+    };
+    let model = Arc::new(parsed.model);
+    (LoadedModel { model, digest }, named)
+}
+
+/// A new journal with rules, scoring and a product in force.
+pub fn begin(directory: &Path, clock: &ManualClock) -> Arc<Journal> {
+    let journal = open(directory, clock);
+    let new = NewRules {
+        compiled: compile(RULES).expect("they are fine").set,
+        text: RULES.to_owned(),
+        source: RulesSource::Administration,
+        by: None,
+    };
+    journal.put_rules(new).expect("the log takes it");
+    let set = ProductSet {
+        product: product(),
+        name: "drop".to_owned(),
+        prices: vec![(usd(), Price::new(2_000).expect("in range"))],
+        stock: 1_000_000,
+        per_user_limit: Some(12),
+        starts_at: None,
+        ends_at: None,
+        active: Active::Yes,
+        hold_ttl_ms: None,
+        reward_tokens: 5,
+        by: admin(),
+    };
+    let put = journal.put_product(set).expect("the log takes it");
+    put.expect("it is fine");
+    journal
+}
+
+/// What a restart does.
+pub fn reopen(journal: Arc<Journal>, directory: &Path, clock: &ManualClock) -> Arc<Journal> {
+    let (digest, counters) = (journal.digest(), journal.counters_digest());
+    let before = profiles(&journal);
+    journal.close();
+    drop(journal);
+    let journal = open(directory, clock);
+    assert_eq!(journal.digest(), digest, "the state");
+    assert_eq!(journal.counters_digest(), counters, "the counters");
+    assert_eq!(profiles(&journal), before, "the profiles");
+    journal
+}
+
+pub fn profiles(journal: &Journal) -> Vec<Option<Profile>> {
+    (0..USERS)
+        .map(|number| journal.buyer(&user(number))?.0.profile)
+        .collect()
+}
+
+pub fn admin() -> AdminAct {
+    AdminAct {
+        request: RequestId(9),
+        owner: KeyOwner::parse("admin").expect("an id"),
+    }
+}
+
+pub fn usd() -> Currency {
+    Currency::parse("USD").expect("listed")
+}
+
+pub fn product() -> ProductId {
+    ProductId::parse("drop-1").expect("an id")
+}
+
+pub fn user(number: u8) -> UserId {
+    UserId::parse(&format!("u{number}")).expect("an id")
+}
+
+static KEYS: AtomicU64 = AtomicU64::new(1);
+
+pub fn key() -> IdempotencyKey {
+    let mut digest = [0; 16];
+    let number = KEYS.fetch_add(1, Ordering::Relaxed);
+    digest[..8].copy_from_slice(&number.to_le_bytes());
+    IdempotencyKey {
+        scope: Digest16(digest),
+        fingerprint: Digest16(digest),
+    }
+}
+
+pub fn origin(ip: Option<u8>, device: Option<u8>) -> Origin {
+    Origin {
+        request: RequestId(1),
+        owner: KeyOwner::parse("shop").expect("an id"),
+        key: Some(key()),
+        ip: ip.map(|ip| std::net::Ipv4Addr::new(192, 0, 2, ip).into()),
+        device: device.and_then(|device| DeviceId::parse(&format!("d{device}"))),
+    }
+}
+
+/// How an attempt is made.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum How {
+    Hold,
+    Buy,
+    BuyTwo,
+    BuyHeld,
+    BuyTooMany,
+    BuyUnknown,
+}
+
+/// How its payment ends, where one begins.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Ends {
+    Captured,
+    Declined,
+    Failed,
+    Open,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct Attempt {
+    pub user: u8,
+    pub card: u8,
+    pub ip: Option<u8>,
+    pub device: Option<u8>,
+    pub how: How,
+    pub ends: Ends,
+}
+
+#[derive(Clone, Debug)]
+pub enum Step {
+    Attempt(Attempt),
+    Decide(bool, bool),
+    Dispute(Option<bool>),
+    Refund,
+    Spend(u8),
+    Rate(u8, u64),
+    Pause(u8),
+    Snapshot,
+    Restart,
+    Later(u64),
+}
+
+/// A run under way: purchases that something can be done to.
+pub struct Run {
+    pub journal: Arc<Journal>,
+    pub holds: BTreeMap<u8, Vec<PurchaseId>>,
+    pub captured: Vec<PurchaseId>,
+    pub disputed: Vec<PurchaseId>,
+    pub waiting: Vec<PurchaseId>,
+    pub webhooks: u64,
+}
+
+impl Run {
+    pub fn begin(directory: &Path, clock: &ManualClock) -> Self {
+        Self {
+            journal: begin(directory, clock),
+            holds: BTreeMap::new(),
+            captured: Vec::new(),
+            disputed: Vec::new(),
+            waiting: Vec::new(),
+            webhooks: 0,
+        }
+    }
+
+    pub fn step(&mut self, step: &Step, at: UnixMs) {
+        match *step {
+            Step::Attempt(attempt) => self.attempt(attempt),
+            Step::Decide(approve, person) => self.decide(approve, person),
+            Step::Dispute(lost) => self.dispute(lost, at),
+            Step::Refund => self.refund(),
+            Step::Spend(number) => {
+                let tokens = self.journal.tokens(&user(number)).0;
+                if tokens > Tokens::NONE {
+                    let command = SpendTokens {
+                        user: user(number),
+                        tokens,
+                        origin: origin(None, None),
+                    };
+                    self.journal
+                        .spend_tokens(&command)
+                        .expect("the log takes it");
+                }
+            }
+            Step::Rate(number, age_ms) => {
+                let rated = BuyerRated {
+                    user: user(number),
+                    rating: Rating {
+                        segment: None,
+                        risk_score: Some(1_000),
+                        account_since: Some(UnixMs::new(at.get() - age_ms)),
+                    },
+                    by: admin(),
+                };
+                let rated = self.journal.rate_buyer(rated).expect("the log takes it");
+                rated.expect("there is room");
+            }
+            Step::Pause(number) => {
+                let paused = BuyerPaused {
+                    user: user(number),
+                    pause: Some(Pause {
+                        until: at.plus_ms(5_000),
+                        reason: "resale".to_owned(),
+                    }),
+                    by: admin(),
+                };
+                let paused = self.journal.pause_buyer(paused).expect("the log takes it");
+                paused.expect("there is room");
+            }
+            Step::Snapshot => drop(self.journal.snapshot().expect("a snapshot")),
+            Step::Restart | Step::Later(_) => unreachable!("the caller does these"),
+        }
+    }
+
+    fn attempt(&mut self, it: Attempt) {
+        let product = if it.how == How::BuyUnknown {
+            ProductId::parse("none").expect("an id")
+        } else {
+            product()
+        };
+        let quantity = match it.how {
+            How::BuyTwo => 2,
+            How::BuyTooMany => 13,
+            _ => 1,
+        };
+        if it.how == How::Hold {
+            let command = PlaceHold {
+                origin: origin(it.ip, it.device),
+                user: user(it.user),
+                product,
+                quantity,
+                currency: None,
+                promotion: None,
+            };
+            let submitted = self.journal.place_hold(&command).expect("the log takes it");
+            if let Outcome::Held(view) = submitted.outcome {
+                self.holds.entry(it.user).or_default().push(view.purchase);
+            }
+            return;
+        }
+        let held = self.holds.entry(it.user).or_default();
+        let command = Buy {
+            origin: origin(it.ip, it.device),
+            user: user(it.user),
+            product,
+            quantity,
+            currency: usd(),
+            card: CardToken::parse(&format!("tok_{}x", it.card)).expect("a token"),
+            promotion: None,
+            hold: if it.how == How::BuyHeld {
+                held.pop()
+            } else {
+                None
+            },
+        };
+        let submitted = self.journal.buy(&command).expect("the log takes it");
+        let Outcome::PaymentStarted(purchase) = submitted.outcome else {
+            return;
+        };
+        match it.ends {
+            Ends::Open => {}
+            Ends::Declined => {
+                let cause = DeclineCause::DeclinedByIssuer;
+                self.record(purchase, PaymentStep::declined(cause));
+            }
+            Ends::Failed => {
+                let cause = DeclineCause::GatewayFailed;
+                self.record(purchase, PaymentStep::declined(cause));
+            }
+            Ends::Captured => {
+                let authorization = AuthorizationId::parse("auth").expect("an id");
+                self.record(
+                    purchase,
+                    PaymentStep::Authorized {
+                        authorization,
+                        capture_before: None,
+                    },
+                );
+                if quantity == 2 {
+                    self.record(
+                        purchase,
+                        PaymentStep::OpenReview {
+                            within_ms: HOUR,
+                            margin_ms: 0,
+                        },
+                    );
+                    self.waiting.push(purchase);
+                } else {
+                    self.capture(purchase);
+                }
+            }
+        }
+    }
+
+    fn capture(&mut self, purchase: PurchaseId) {
+        self.record(purchase, PaymentStep::StartCapture);
+        self.captured(purchase);
+    }
+
+    fn captured(&mut self, purchase: PurchaseId) {
+        self.record(
+            purchase,
+            PaymentStep::Captured {
+                capture: CaptureId::parse("cap").expect("an id"),
+                receipt_key: ReceiptKeyId::parse("r1").expect("an id"),
+                signing_key: None,
+            },
+        );
+        self.captured.push(purchase);
+    }
+
+    fn record(&self, purchase: PurchaseId, step: PaymentStep) {
+        let recorded = self
+            .journal
+            .record(purchase, step)
+            .expect("the log takes it");
+        recorded.expect("it goes with the state");
+    }
+
+    fn decide(&mut self, approve: bool, person: bool) {
+        let Some(purchase) = self.waiting.pop() else {
+            return;
+        };
+        let decider = if person {
+            Decider::Person(Judgement {
+                by: admin(),
+                note: "looked at".to_owned(),
+            })
+        } else {
+            Decider::Deadline
+        };
+        let verdict = if approve {
+            Verdict::Approve
+        } else {
+            Verdict::Reject
+        };
+        let step = PaymentStep::DecideReview {
+            verdict,
+            decider,
+            void_within_ms: HOUR,
+        };
+        let recorded = self
+            .journal
+            .record(purchase, step)
+            .expect("the log takes it");
+        // The deadline may not have come yet.
+        if recorded.is_ok() && approve {
+            self.captured(purchase);
+        }
+    }
+
+    fn dispute(&mut self, lost: Option<bool>, at: UnixMs) {
+        let (from, kind) = match lost {
+            None => (&mut self.captured, WebhookKind::DisputeOpened),
+            Some(true) => (&mut self.disputed, WebhookKind::DisputeLost),
+            Some(false) => (&mut self.disputed, WebhookKind::DisputeWon),
+        };
+        let Some(purchase) = from.pop() else { return };
+        if lost.is_none() {
+            self.disputed.push(purchase);
+        }
+        self.webhooks += 1;
+        let command = ReceiveWebhook {
+            format: WebhookFormat::Holdfast,
+            event_id: WebhookEventId::parse(&format!("e{}", self.webhooks)).expect("an id"),
+            kind,
+            nonce: Some(self.webhooks),
+            happened_at: at,
+            purchase: Some(purchase),
+            amount: None,
+            code: None,
+            request: RequestId(2),
+        };
+        let _ = self
+            .journal
+            .receive_webhook(&command)
+            .expect("the log takes it");
+    }
+
+    fn refund(&mut self) {
+        let Some(purchase) = self.captured.pop() else {
+            return;
+        };
+        let command = StartRefund {
+            purchase,
+            amount: None,
+            previously_refunded: Amount::ZERO,
+            note: "wrong size".to_owned(),
+            key: key(),
+            by: admin(),
+        };
+        let submitted = self
+            .journal
+            .start_refund(&command)
+            .expect("the log takes it");
+        if let Outcome::RefundStarted(view) = submitted.outcome {
+            self.record(purchase, PaymentStep::Refunded(view.number));
+        }
+    }
+}
+
+pub fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let how = prop_oneof![
+        1 => Just(How::Hold),
+        4 => Just(How::Buy),
+        2 => Just(How::BuyTwo),
+        1 => Just(How::BuyHeld),
+        1 => Just(How::BuyTooMany),
+        1 => Just(How::BuyUnknown),
+    ];
+    let ends = prop_oneof![
+        3 => Just(Ends::Captured),
+        2 => Just(Ends::Declined),
+        1 => Just(Ends::Failed),
+        1 => Just(Ends::Open),
+    ];
+    let some = || proptest::option::of(0..3_u8);
+    let attempt = (0..USERS, 0..5_u8, some(), some(), how, ends).prop_map(
+        |(user, card, ip, device, how, ends)| {
+            Step::Attempt(Attempt {
+                user,
+                card,
+                ip,
+                device,
+                how,
+                ends,
+            })
+        },
+    );
+    let step = prop_oneof![
+        24 => attempt,
+        3 => (any::<bool>(), any::<bool>()).prop_map(|(approve, person)| Step::Decide(approve, person)),
+        3 => prop_oneof![2 => Just(None), 1 => any::<bool>().prop_map(Some)].prop_map(Step::Dispute),
+        1 => Just(Step::Refund),
+        2 => (0..USERS).prop_map(Step::Spend),
+        1 => (0..USERS, 0..40 * DAY).prop_map(|(user, age)| Step::Rate(user, age)),
+        1 => (0..USERS).prop_map(Step::Pause),
+        1 => Just(Step::Snapshot),
+        1 => Just(Step::Restart),
+        8 => prop_oneof![0..2_000_u64, 0..20 * MINUTE, Just(10 * MINUTE), Just(HOUR), 0..DAY]
+            .prop_map(Step::Later),
+    ];
+    proptest::collection::vec(step, 40..200)
+}

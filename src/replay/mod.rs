@@ -85,8 +85,9 @@ impl Side {
         match (strictest, pays) {
             (Some(RuleOutcome::Block), _) => Self::Blocked,
             (Some(RuleOutcome::Review), Pays::Now) => Self::Reviewed,
-            (Some(RuleOutcome::Review), Pays::Later)
-            | (Some(RuleOutcome::Observe) | None, _) => Self::Passed,
+            (Some(RuleOutcome::Review), Pays::Later) | (Some(RuleOutcome::Observe) | None, _) => {
+                Self::Passed
+            }
         }
     }
 }

@@ -22,6 +22,7 @@ use replay_stage::{
 use serde_json::Value;
 use std::ops::ControlFlow;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use support::{Request, Setup, binary};
 
 fn settings() -> EngineSettings {
@@ -233,8 +234,8 @@ fn met(report: &Report) -> u64 {
 #[test]
 fn with_the_rules_in_force_nothing_changes_side_whatever_was_going_on() {
     let mut blocked = 0;
-    for seed in 0..6 {
-        let stage = driven(seed, 1_200, 170);
+    for seed in 0..4 {
+        let stage = driven(seed, 900, 130);
         let dir = stage.directory.path();
         for history in [History::WithoutBlocked, History::AsRecorded] {
             let (report, changes) = replay(dir, Trial::AsInForce, history);
@@ -252,12 +253,12 @@ fn with_the_rules_in_force_nothing_changes_side_whatever_was_going_on() {
             blocked += report.matrix.get(Side::Blocked, Side::Blocked);
         }
     }
-    assert!(blocked > 500, "{blocked}");
+    assert!(blocked > 300, "{blocked}");
 }
 
 #[test]
 fn rules_that_never_changed_are_tried_from_a_file_with_the_same_end() {
-    for seed in 20..23 {
+    for seed in 20..22 {
         let stage = driven(seed, 1_000, u64::MAX);
         let dir = stage.directory.path();
         let (_, changes) = replay(dir, trial(&some_rules(seed)), History::WithoutBlocked);
@@ -536,6 +537,35 @@ fn the_command_reads_a_running_core_and_a_stopped_one_alike() {
     let (status, text, _) = command(&dir, &["--json"]);
     let report: Value = serde_json::from_str(&text).unwrap();
     assert_eq!((status, &report["attempts"]["changed"]), (0, &0.into()));
+}
+
+/// What is being written looks unfinished to a reader; what was durable when it began does not.
+#[test]
+fn a_log_is_read_whole_while_it_is_written() {
+    let mut stage = stage();
+    let dir = stage.directory.path().to_owned();
+    let over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let writer = scope.spawn(|| {
+            for number in 0..2_000 {
+                let it = Try::new(&format!("u{number}"), "tok_x");
+                stage.buy(&it, None, Issuer::Accepts);
+            }
+            stage.settle();
+            over.store(true, Ordering::Relaxed);
+        });
+        let (mut before, mut reads) = (0, 0);
+        while !over.load(Ordering::Relaxed) && !writer.is_finished() {
+            let text = rule("r", "quantity >= 1", "observe");
+            let (report, _) = replay(&dir, trial(&text), History::WithoutBlocked);
+            assert!(report.events >= before, "{} after {before}", report.events);
+            (before, reads) = (report.events, reads + 1);
+        }
+        assert!(reads > 1, "it was read while it was written");
+        writer.join().expect("it says why it failed");
+    });
+    let (report, _) = replay(&dir, trial(""), History::WithoutBlocked);
+    assert_eq!(report.matrix.total(), 2_000);
 }
 
 #[test]

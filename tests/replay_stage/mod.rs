@@ -13,8 +13,8 @@ use holdfast::ids::{
     ReceiptKeyId, RequestId, UserId,
 };
 use holdfast::journal::{
-    Clock, Journal, JournalOptions, LogSettings, ManualClock, NewRules, Outcome, log_extent,
-    read_durable,
+    Clock, Journal, JournalError, JournalOptions, LogSettings, ManualClock, NewRules, Outcome,
+    log_extent, read_durable,
 };
 use holdfast::money::{Currency, Price};
 use holdfast::replay::{Change, History, Replay, Report, Trial};
@@ -23,6 +23,7 @@ use holdfast::time::UnixMs;
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 /// When everything begins.
 pub const BEGIN: UnixMs = UnixMs::new(1_800_000_000_000);
@@ -245,20 +246,33 @@ impl Stage {
     }
 }
 
+/// Opens it. A command that another test is just starting has this process's files, and their locks,
+/// until it runs: that is waited for.
 pub fn open(directory: &Path, clock: &ManualClock, settings: EngineSettings) -> Arc<Journal> {
-    let options = JournalOptions {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    loop {
+        match Journal::open(options(directory, clock, settings.clone()), &mut |_| {}) {
+            Err(JournalError::InUse { .. }) if Instant::now() < deadline => {
+                std::thread::yield_now();
+            }
+            opened => return opened.expect("it opens"),
+        }
+    }
+}
+
+fn options(directory: &Path, clock: &ManualClock, settings: EngineSettings) -> JournalOptions {
+    JournalOptions {
         clock: Clock::Manual(clock.clone()),
         snapshot_every_bytes: 0,
         log: LogSettings {
             disk_free_bytes_min: 0,
-            segment_bytes: 8 << 20,
-            ring_bytes: 4 << 20,
+            segment_bytes: 2 << 20,
+            ring_bytes: 1 << 20,
             ..LogSettings::default()
         },
         engine: settings,
         ..JournalOptions::new(directory)
-    };
-    Journal::open(options, &mut |_| {}).expect("it opens")
+    }
 }
 
 pub fn admin() -> AdminAct {

@@ -165,6 +165,7 @@ type Verdict = BTreeMap<String, [u64; 2]>;
 #[derive(Default)]
 struct Ran {
     honest: Tally,
+    honest_buyers: HashSet<String>,
     honest_buyers_reviewed: HashSet<String>,
     campaigns: Vec<Tally>,
 }
@@ -334,7 +335,8 @@ fn report(script: &Script, ran: &Ran) -> String {
     line("all abuse", abuse);
     let _ = write!(
         text,
-        "honest buyers stopped: {} blocked attempts, {} buyers asked to wait for a person; {} holds placed, {} refused otherwise",
+        "of {} honest buyers stopped: {} blocked attempts, {} buyers asked to wait for a person; {} holds placed, {} refused otherwise",
+        ran.honest_buyers.len(),
         ran.honest.blocked,
         ran.honest_buyers_reviewed.len(),
         ran.honest.held,
@@ -419,6 +421,9 @@ impl Ran {
             },
         };
         tally.attempts += 1;
+        if it.who == Who::Honest && !self.honest_buyers.contains(&it.it.user) {
+            self.honest_buyers.insert(it.it.user.clone());
+        }
         tally.after_threshold += u64::from(after);
         match came {
             Came::Held(_) => tally.held += 1,

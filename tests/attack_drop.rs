@@ -220,7 +220,7 @@ fn a_hundred_thousand_attempts_and_no_honest_buyer_blocked() {
 }
 
 fn stage() -> Stage {
-    let stage = Stage::new(EngineSettings::default());
+    let stage = Stage::new(&EngineSettings::default());
     stage.put_product("drop-1", 2_000_000, &[("USD", 12_000)]);
     for drop in 0..DROPS {
         stage.put_product(&format!("scarce-{drop}"), 250, &[("USD", 30_000)]);
@@ -384,8 +384,8 @@ impl Script {
             };
             stage.at(it.ms);
             let what = if matches!(it.call, Call::Hold) {
-                let held = stage.hold(&it.it);
-                held.map_or_else(|why| Came::Ended(Ended::Refused(why)), Came::Held)
+                let placed = stage.hold(&it.it);
+                placed.map_or_else(|why| Came::Ended(Ended::Refused(why)), Came::Held)
             } else {
                 Came::Ended(stage.buy(&it.it, hold, it.issuer))
             };
@@ -563,7 +563,7 @@ impl Script {
                 ..base.clone()
             };
             let mut last = self.push(ms, Who::Honest, scarce.clone(), Call::Buy, Issuer::Accepts);
-            for _ in 0..1 + self.dice.below(3) {
+            for _ in 0..=self.dice.below(3) {
                 ms += self.dice.between(15 * SECOND, 40 * SECOND);
                 let call = Call::AgainAfter(last);
                 last = self.push(ms, Who::Honest, scarce.clone(), call, Issuer::Accepts);

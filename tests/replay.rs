@@ -37,7 +37,7 @@ fn settings() -> EngineSettings {
 
 /// A stage with one product of which there is plenty.
 fn stage() -> Stage {
-    let stage = Stage::new(settings());
+    let stage = Stage::new(&settings());
     stage.put_product("drop-1", 1_000_000, &[("USD", 2_000)]);
     stage
 }

@@ -6,9 +6,10 @@
 //!    nothing.
 //! 2. **What a log cannot tell.** An attempt that the new rules block would have led to no decline, no
 //!    purchase and no payment for its hold: by default these are left out of what later attempts see
-//!    ([`History::WithoutBlocked`]), while the attempt itself counts, as a refused one does. An attempt that
-//!    the new rules let through leads to nothing here: what it would have come to is not in the log. Nor
-//!    is who would have got the units that a blocked buyer leaves, or what a blocked one tries next.
+//!    ([`History::WithoutBlocked`]), while the attempt itself counts, as a refused one does. What is reviewed
+//!    now goes on as recorded. An attempt that the new rules let through leads to nothing here: what it
+//!    would have come to is not in the log. Nor is who would have got the units that a blocked buyer
+//!    leaves, or what a blocked one tries next.
 //! 3. What was refused before the rules (rate, product, window), and what a paused buyer tried, is not
 //!    asked about. What was refused after them is: it may change side, and costs nothing.
 //!

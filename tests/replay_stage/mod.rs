@@ -84,7 +84,7 @@ impl Try {
 }
 
 impl Stage {
-    pub fn new(settings: EngineSettings) -> Self {
+    pub fn new(settings: &EngineSettings) -> Self {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let clock = ManualClock::new(BEGIN);
         let journal = open(directory.path(), &clock, settings);
@@ -101,7 +101,7 @@ impl Stage {
         let settings = self.journal().settings().clone();
         self.journal().close();
         drop(self.open.take());
-        let journal = open(self.directory.path(), &self.clock, settings);
+        let journal = open(self.directory.path(), &self.clock, &settings);
         let (rules, _) = journal.risk_rules();
         if let Some(in_force) = &rules.in_force {
             let compiled = compile(&in_force.set.text).expect("it was understood before");
@@ -248,7 +248,7 @@ impl Stage {
 
 /// Opens it. A command that another test is just starting has this process's files, and their locks,
 /// until it runs: that is waited for.
-pub fn open(directory: &Path, clock: &ManualClock, settings: EngineSettings) -> Arc<Journal> {
+pub fn open(directory: &Path, clock: &ManualClock, settings: &EngineSettings) -> Arc<Journal> {
     let deadline = Instant::now() + Duration::from_secs(30);
     loop {
         match Journal::open(options(directory, clock, settings.clone()), &mut |_| {}) {

@@ -16,8 +16,7 @@ use holdfast::money::{Amount, Tokens};
 use holdfast::replay::{Exact, History, Replay, Report, Side, Trial};
 use holdfast::time::UnixMs;
 use replay_stage::{
-    BEGIN, Dice, Ended, HOUR, Issuer, MINUTE, SECOND, Stage, Try, admin, currency, replay, rule,
-    trial,
+    BEGIN, Dice, Ended, HOUR, Issuer, SECOND, Stage, Try, admin, currency, replay, rule, trial,
 };
 use serde_json::Value;
 use std::ops::ControlFlow;
@@ -127,11 +126,11 @@ impl Drive {
             }
             31..=50 if !self.held.is_empty() => {
                 let place = self.dice.below(self.held.len() as u64);
-                let (held, hold) = self.held[usize::try_from(place).unwrap()].clone();
+                let (earlier, hold) = self.held[usize::try_from(place).unwrap()].clone();
                 let it = Try {
-                    user: held.user,
-                    product: held.product,
-                    quantity: held.quantity,
+                    user: earlier.user,
+                    product: earlier.product,
+                    quantity: earlier.quantity,
                     ..self.any_try()
                 };
                 let issuer = self.issuer();
@@ -188,7 +187,7 @@ impl Drive {
     fn rate(&mut self) {
         let rating = Rating {
             segment: Segment::parse(["risky", "loyal"][usize::from(self.dice.percent(50))]),
-            risk_score: self.dice.percent(50).then(|| 900),
+            risk_score: self.dice.percent(50).then_some(900),
             account_since: self.dice.percent(50).then_some(BEGIN),
         };
         let rated = BuyerRated {
@@ -297,8 +296,9 @@ fn a_blocked_attempt_counts_and_what_it_led_to_does_not() {
             let ended = match number % 4 {
                 3 => {
                     let hold = stage.hold(&it);
-                    hold.map(|hold| stage.buy(&it, Some(hold), Issuer::Declines))
-                        .unwrap_or_else(Ended::Refused)
+                    hold.map_or_else(Ended::Refused, |hold| {
+                        stage.buy(&it, Some(hold), Issuer::Declines)
+                    })
                 }
                 _ => stage.buy(&it, None, Issuer::Declines),
             };
@@ -399,9 +399,9 @@ fn money_is_counted_once_and_by_each_rule_that_would_have_blocked_it() {
     stage.settle();
     let text = rule("two", "quantity >= 2", "block") + &rule("three", "amount >= 6000", "block");
     let mut lab = Replay::new(trial(&text), History::WithoutBlocked, Lsn(0), 1_000);
-    let mut last = (Lsn(0), UnixMs::default());
+    let mut end = (Lsn(0), UnixMs::default());
     let read = read_log(stage.directory.path(), Lsn(0), None, &mut |entry| {
-        last = (entry.lsn, entry.at);
+        end = (entry.lsn, entry.at);
         lab.read(entry, &mut |_| {}).unwrap();
         ControlFlow::Continue(())
     });
@@ -425,7 +425,7 @@ fn money_is_counted_once_and_by_each_rule_that_would_have_blocked_it() {
         purchase: lost,
         user: user("cy"),
         outcome: DisputeOutcome::Lost,
-        happened_at: last.1,
+        happened_at: end.1,
         clawback: nothing,
     });
     let later = [
@@ -436,8 +436,8 @@ fn money_is_counted_once_and_by_each_rule_that_would_have_blocked_it() {
     ];
     for event in later {
         let entry = AuditEntry {
-            lsn: Lsn(last.0.0 + 8),
-            at: last.1,
+            lsn: Lsn(end.0.0 + 8),
+            at: end.1,
             event,
         };
         lab.read(entry, &mut |_| {}).unwrap();

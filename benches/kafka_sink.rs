@@ -1,82 +1,71 @@
 //! The Kafka sink beside a bare producer that sends the same messages, with the same settings of the
-//! library, to the same broker in the same run: what making a `CloudEvent` of each event, keeping the
-//! order and waiting for every acknowledgement cost.
+//! library, to the same broker in the same run, catching up with a whole sale: what reading the log,
+//! making a `CloudEvent` of each event, keeping the order and waiting for every acknowledgement cost.
 //!
 //! The broker runs in this process and shares its cores with both, so the figures say how the two
-//! compare, not what a cluster takes.
+//! compare, not what a cluster takes. `HOLDFAST_BENCH_EVENTS` sets how many events there are
+//! (1,000,000 where it is not set).
 
-use holdfast::engine::event::{Actor, ActorRole, AdminActed, Event, HoldExpired};
-use holdfast::ids::{KeyOwner, Lsn, PurchaseId, RequestId, ShardId, UserId};
-use holdfast::journal::AuditEntry;
-use holdfast::report::feed::sink::{Batch, Batching, Convert, Deliver, Fed, Placed, Purpose};
+mod common;
+
+use common::Bench;
+use common::sale::{events_wanted, feed_settings, fill, until_caught_up};
+use holdfast::ids::Lsn;
+use holdfast::journal::{AuditEntry, AuditQuery, LogEnd};
+use holdfast::report::feed::Sinks;
+use holdfast::report::feed::sink::Batching;
 use holdfast::report::kafka::{Compression, KafkaSettings, sink};
 use holdfast::report::types::event_type;
-use holdfast::time::UnixMs;
 use rdkafka::ClientConfig;
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer, ThreadedProducer};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-const BATCH: usize = 10_000;
-const BATCHES: usize = 20;
-const ROUNDS: usize = 5;
+const ROUNDS: usize = 3;
+
+/// As `report.kafka` has it where nothing is said.
+const BATCHING: Batching = Batching {
+    events_max: 10_000,
+    bytes_max: 8 << 20,
+    wait_ms: 50,
+};
+const LINGER_MS: u64 = 5;
+
+/// What the bare producer sends.
+struct Message {
+    id: String,
+    at: String,
+    kind: &'static str,
+    key: String,
+    json: Vec<u8>,
+}
 
 fn main() {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .expect("a runtime");
     let broker = noida::kafka::spawn("127.0.0.1:0").expect("a broker");
     let brokers = broker.to_string();
-    println!("{BATCHES} batches of {BATCH} events, {ROUNDS} rounds, events a second:");
+    let bench = Bench::open();
+    let events = fill(&bench, events_wanted());
+    let began = Instant::now();
+    let messages = messages(&bench);
+    let made_s = began.elapsed().as_secs_f64();
+    assert_eq!(messages.len() as u64, events);
+    println!(
+        "{events} events; reading and making messages of them alone: {:.0} events/s",
+        per_second(events, made_s)
+    );
     for round in 1..=ROUNDS {
-        let by_sink = run_sink(&runtime, &brokers, round);
-        let bare = run_bare(&brokers, round);
+        let by_sink = per_second(events, run_sink(&bench, &brokers, round));
+        let bare = per_second(events, run_bare(&messages, &brokers, round));
         println!(
-            "round {round}: sink {by_sink:.0}, bare producer {bare:.0}, ratio {:.2}",
+            "round {round}: sink {by_sink:.0} events/s, bare producer {bare:.0}, ratio {:.2}",
             by_sink / bare
         );
     }
 }
 
-fn batching() -> Batching {
-    Batching {
-        events_max: BATCH,
-        bytes_max: 64 << 20,
-        wait_ms: 0,
-    }
-}
-
-fn events(batch: usize) -> Vec<Fed> {
-    let event = |number: usize| {
-        let user = UserId::parse(&format!("user-{}", number % 1_000)).expect("an id");
-        let event = if number.is_multiple_of(50) {
-            Event::AdminActed(AdminActed {
-                act: "snapshot".to_owned(),
-                target: None,
-                before: None,
-                after: None,
-                by: Actor {
-                    request: RequestId(7),
-                    owner: KeyOwner::parse("admin").expect("an id"),
-                    role: ActorRole::Admin,
-                },
-            })
-        } else {
-            let purchase = PurchaseId::new(ShardId::of(&user), number as u64);
-            Event::HoldExpired(HoldExpired { purchase, user })
-        };
-        let lsn = Lsn(((batch * BATCH + number) * 64) as u64);
-        let at = UnixMs::new(1_800_000_000_000 + number as u64);
-        Fed {
-            entry: AuditEntry { lsn, at, event },
-            end: Lsn(lsn.0 + 64),
-        }
-    };
-    (0..BATCH).map(event).collect()
-}
-
-fn run_sink(runtime: &tokio::runtime::Runtime, brokers: &str, round: usize) -> f64 {
+fn run_sink(bench: &Bench, brokers: &str, round: usize) -> f64 {
+    let scratch = tempfile::tempdir().expect("a directory");
     let settings = KafkaSettings {
         brokers: vec![brokers.to_owned()],
         topic: format!("sink-{round}"),
@@ -84,89 +73,77 @@ fn run_sink(runtime: &tokio::runtime::Runtime, brokers: &str, round: usize) -> f
         client_id: "bench".to_owned(),
         source: None,
         compression: Compression::Lz4,
-        linger_ms: 5,
+        linger_ms: LINGER_MS,
         message_bytes_max: 1_000_000,
         login: None,
     };
-    let mut sink = sink(settings, batching(), Duration::from_mins(1));
-    let batches: Vec<_> = (0..BATCHES).map(events).collect();
-    runtime.block_on(async {
-        sink.deliver.open(1).await.expect("the broker is there");
-        let began = Instant::now();
-        for fed in &batches {
-            let place = |fed: &Fed| Placed {
-                lsn: fed.entry.lsn,
-                end: fed.end,
-                item: sink
-                    .convert
-                    .convert(fed)
-                    .expect("it fits")
-                    .expect("it is wanted"),
-            };
-            let items: Vec<_> = fed.iter().map(place).collect();
-            let purpose = Purpose::Feed {
-                from: items[0].lsn,
-                to: items[BATCH - 1].end,
-            };
-            let batch = Batch {
-                items: &items,
-                purpose,
-            };
-            let delivered = sink.deliver.deliver(batch).await.expect("delivered");
-            assert!(delivered.rejected.is_empty());
-        }
-        per_second(began)
-    })
+    let journal = Arc::clone(&bench.journal);
+    let sinks = Sinks::new(journal, feed_settings(scratch.path())).expect("an empty directory");
+    let sink = sink(settings, BATCHING, Duration::from_secs(30));
+    let began = Instant::now();
+    sinks.start(sink).expect("threads");
+    until_caught_up(&sinks, &bench.journal);
+    began.elapsed().as_secs_f64()
 }
 
-fn run_bare(brokers: &str, round: usize) -> f64 {
+fn messages(bench: &Bench) -> Vec<Message> {
+    let mut query = AuditQuery {
+        from: Lsn(0),
+        kind: None,
+        user: None,
+        act: None,
+        by: None,
+        limit: 10_000,
+    };
+    let mut messages = Vec::new();
+    loop {
+        let page = bench.journal.audit(&query).expect("the log is well");
+        messages.extend(page.entries.iter().map(message));
+        query.from = page.next;
+        if page.end == LogEnd::Reached {
+            return messages;
+        }
+    }
+}
+
+fn message(entry: &AuditEntry) -> Message {
+    let user = entry.event.user();
+    Message {
+        id: entry.lsn.0.to_string(),
+        at: entry.at.to_string(),
+        kind: event_type(entry.event.kind()),
+        key: user.map_or("none", |it| it.as_str()).to_owned(),
+        json: holdfast::report::event_bytes(entry),
+    }
+}
+
+fn run_bare(messages: &[Message], brokers: &str, round: usize) -> f64 {
     let producer: ThreadedProducer<DefaultProducerContext> = ClientConfig::new()
         .set("bootstrap.servers", brokers)
         .set("enable.idempotence", "true")
         .set("acks", "all")
         .set("compression.type", "lz4")
-        .set("linger.ms", "5")
-        .set("queue.buffering.max.messages", (BATCH * 10).to_string())
+        .set("linger.ms", LINGER_MS.to_string())
+        .set(
+            "queue.buffering.max.messages",
+            (BATCHING.events_max * 10).to_string(),
+        )
         .create()
         .expect("a producer");
     let topic = format!("bare-{round}");
-    let batches: Vec<Vec<_>> = (0..BATCHES)
-        .map(|batch| {
-            let events = events(batch).into_iter();
-            events
-                .map(|fed| {
-                    let key = fed
-                        .entry
-                        .event
-                        .user()
-                        .map_or("none", UserId::as_str)
-                        .to_owned();
-                    let kind = event_type(fed.entry.event.kind());
-                    let json = holdfast::report::event_json(&fed.entry).to_string();
-                    (
-                        fed.entry.lsn.0.to_string(),
-                        fed.entry.at.to_string(),
-                        kind,
-                        key,
-                        json,
-                    )
-                })
-                .collect()
-        })
-        .collect();
     producer
         .client()
         .fetch_metadata(Some(&topic), Duration::from_secs(5))
         .expect("the broker is there");
     let began = Instant::now();
-    for (id, at, kind, key, json) in batches.iter().flatten() {
+    for message in messages {
         let mut headers = OwnedHeaders::new_with_capacity(6);
         for (key, value) in [
             ("ce_specversion", "1.0"),
-            ("ce_id", id.as_str()),
-            ("ce_type", kind),
+            ("ce_id", &message.id),
+            ("ce_type", message.kind),
             ("ce_source", "urn:holdfast:log:0000000000000001"),
-            ("ce_time", at.as_str()),
+            ("ce_time", &message.at),
             ("content-type", "application/json"),
         ] {
             headers = headers.insert(Header {
@@ -175,8 +152,8 @@ fn run_bare(brokers: &str, round: usize) -> f64 {
             });
         }
         let mut record = BaseRecord::to(&topic)
-            .key(key)
-            .payload(json)
+            .key(&message.key)
+            .payload(&message.json)
             .headers(headers);
         while let Err((_, again)) = producer.send(record) {
             record = again;
@@ -184,10 +161,10 @@ fn run_bare(brokers: &str, round: usize) -> f64 {
         }
     }
     producer.flush(Duration::from_mins(1)).expect("flushed");
-    per_second(began)
+    began.elapsed().as_secs_f64()
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a figure for people")]
-fn per_second(began: Instant) -> f64 {
-    (BATCH * BATCHES) as f64 / began.elapsed().as_secs_f64()
+fn per_second(count: u64, seconds: f64) -> f64 {
+    count as f64 / seconds
 }

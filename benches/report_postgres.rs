@@ -10,23 +10,20 @@ mod postgres_server;
 mod support;
 
 use bytes::Bytes;
-use common::{Bench, hold};
+use common::Bench;
+use common::sale::{events_wanted, feed_settings, fill, until_caught_up};
 use futures_util::{SinkExt, TryStreamExt};
-use holdfast::engine::command::{Buy, PaymentStep};
-use holdfast::ids::{AuthorizationId, CaptureId, CardToken, ReceiptKeyId};
-use holdfast::journal::Outcome;
-use holdfast::money::Currency;
+use holdfast::ids::ReceiptKeyId;
 use holdfast::receipts::{ReceiptKey, Sealer};
+use holdfast::report::feed::Sinks;
 use holdfast::report::feed::sink::Batching;
-use holdfast::report::feed::{Backoff, FeedSettings, OnDiskFull, Sinks};
 use holdfast::report::postgres::{self, Migrate, PostgresSettings};
 use postgres_server::Postgres;
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use tokio_postgres::NoTls;
 
-const EVENTS: u64 = 1_000_000;
 /// Rows of one transaction of the bare contender, as the sink has events.
 const BATCH: usize = 10_000;
 const TABLES: [&str; 7] = [
@@ -40,11 +37,9 @@ const TABLES: [&str; 7] = [
 ];
 
 fn main() {
-    let wanted = std::env::var("HOLDFAST_BENCH_EVENTS").ok();
-    let wanted = wanted.map_or(EVENTS, |text| text.parse().expect("a whole number"));
     let postgres = Postgres::start();
     let bench = Bench::open();
-    let events = fill(&bench, wanted);
+    let events = fill(&bench, events_wanted());
     let sink_s = catch_up(&bench, &postgres);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -65,76 +60,9 @@ fn main() {
     println!("the sink has {:.2} of it", bare_s / sink_s);
 }
 
-/// A sale: of ten attempts six buy, two hold, two are refused; how many events that makes.
-fn fill(bench: &Bench, wanted: u64) -> u64 {
-    let journal = &bench.journal;
-    let nothing = holdfast::ids::ProductId::parse("nothing").expect("an id");
-    let mut product = bench.fresh_product();
-    let mut number = 0_u64;
-    while journal.status().log.records < wanted {
-        for _ in 0..10_000 {
-            number += 1;
-            if number.is_multiple_of(2_000_000) {
-                product = bench.fresh_product();
-            }
-            match number % 10 {
-                0..6 => buy(bench, &product, number),
-                6..8 => drop(journal.place_hold(&hold(&product, number))),
-                _ => drop(journal.place_hold(&hold(&nothing, number))),
-            }
-        }
-    }
-    let (_, appended) = journal.products();
-    journal.wait_durable(appended).expect("the log is well");
-    journal.status().log.records
-}
-
-fn buy(bench: &Bench, product: &holdfast::ids::ProductId, number: u64) {
-    let held = hold(product, number);
-    let command = Buy {
-        origin: held.origin,
-        user: held.user,
-        product: held.product,
-        quantity: 1,
-        currency: Currency::parse("USD").expect("listed"),
-        card: CardToken::parse("tok_ok").expect("a token"),
-        promotion: None,
-        hold: None,
-    };
-    let submitted = bench.journal.buy(&command).expect("the log is well");
-    let Outcome::PaymentStarted(purchase) = submitted.outcome else {
-        panic!("it was bought: {:?}", submitted.outcome);
-    };
-    let steps = [
-        PaymentStep::Authorized {
-            authorization: AuthorizationId::parse(&format!("auth_{number}")).expect("an id"),
-            capture_before: None,
-        },
-        PaymentStep::StartCapture,
-        PaymentStep::Captured {
-            capture: CaptureId::parse(&format!("cap_{number}")).expect("an id"),
-            receipt_key: ReceiptKeyId::parse("r1").expect("an id"),
-            signing_key: None,
-        },
-    ];
-    for step in steps {
-        let recorded = bench.journal.record(purchase, step);
-        recorded.expect("the log is well").expect("it goes");
-    }
-}
-
 /// Seconds until the sink has everything.
 fn catch_up(bench: &Bench, postgres: &Postgres) -> f64 {
     let scratch = tempfile::tempdir().expect("a directory");
-    let settings = FeedSettings {
-        data_dir: scratch.path().to_owned(),
-        backoff: Backoff::new(100, 1_000),
-        deliver_timeout: Duration::from_secs(30),
-        dead_letters_bytes_max: 1 << 20,
-        on_disk_full: OnDiskFull::RefuseSales,
-        give_up_below_bytes: 0,
-        segment_bytes: 64 << 20,
-    };
     let key = ReceiptKey::new(ReceiptKeyId::parse("r1").expect("an id"), &[7; 32]);
     let sealer = Sealer::new(vec![key.expect("long enough")]).expect("one key");
     let batching = Batching {
@@ -148,20 +76,13 @@ fn catch_up(bench: &Bench, postgres: &Postgres) -> f64 {
         migrate: Migrate::Auto,
         ca_file: None,
     };
-    let sinks = Sinks::new(Arc::clone(&bench.journal), settings).expect("an empty directory");
+    let sinks = Sinks::new(Arc::clone(&bench.journal), feed_settings(scratch.path()))
+        .expect("an empty directory");
     let began = Instant::now();
     let sink = postgres::sink(to, batching, Arc::clone(&bench.journal), sealer);
     sinks.start(sink).expect("threads");
-    let durable = bench.journal.durable_lsn();
-    loop {
-        let status = sinks.status().remove(0);
-        if status.cursor >= durable {
-            assert_eq!(status.rejected, 0, "{status:?}");
-            return began.elapsed().as_secs_f64();
-        }
-        assert!(status.failure.is_none(), "{status:?}");
-        std::thread::sleep(Duration::from_millis(10));
-    }
+    until_caught_up(&sinks, &bench.journal);
+    began.elapsed().as_secs_f64()
 }
 
 /// The rows that there are, written once more by hand; how many, and in how many seconds.

@@ -116,6 +116,12 @@ fn case(server: &Server, resource: Resource) -> Case {
         }
         Resource::Snapshot => case("snapshot", "", Request::post("/admin/snapshot"), None),
         Resource::Reconcile => case("reconcile", "", Request::post("/admin/reconcile"), None),
+        Resource::Segments => case(
+            "segments_refreshed",
+            "",
+            Request::post("/admin/segments"),
+            None,
+        ),
         Resource::Refunds => {
             let id = id_of(&buy(server, "ana", "drop-1", "key-audit-1"));
             let refund = |key, before| {
@@ -277,7 +283,8 @@ fn every_writing_route_leaves_one_event_when_it_succeeds_and_one_when_it_is_refu
     let lines = kept.path().join("events.jsonl");
     let server = start(&format!(
         "[payments]\nanswer_within_ms = 50\nretries_max = 1\n[audit]\nrefusals_per_s = 1000\n\
-         [review]\namount_over = {{ USD = 3000 }}\n[report.jsonl]\npath = \"{}\"",
+         [review]\namount_over = {{ USD = 3000 }}\n[report.jsonl]\npath = \"{}\"\n\
+         [report.postgres]\nurl = \"postgres://nobody@127.0.0.1:1/none?sslmode=disable\"",
         lines.display()
     ));
     let mut done = 0;
@@ -287,7 +294,7 @@ fn every_writing_route_leaves_one_event_when_it_succeeds_and_one_when_it_is_refu
             done += 1;
         }
     }
-    assert_eq!(done, 17);
+    assert_eq!(done, 18);
     // Told again under its key, a refund is the same act.
     let (_, from) = events(&server, 0);
     let trail = events(&server, 0).0;

@@ -170,9 +170,11 @@ fn a_review_that_nobody_decides_is_decided_at_its_deadline_also_over_a_crash() {
         for killed in [false, true] {
             let what = format!("{on_deadline:?}, killed: {killed}");
             let (dir, copy) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+            // Long enough that the kill finds reviews open, however slow the machine.
+            let deadline_ms = if killed { 1_500 } else { 300 };
             let mut settings = settings();
             settings.review = ReviewSettings {
-                deadline_ms: 300,
+                deadline_ms,
                 capture_margin_ms: 0,
                 on_deadline,
             };
@@ -186,7 +188,7 @@ fn a_review_that_nobody_decides_is_decided_at_its_deadline_also_over_a_crash() {
                 .collect();
             let waiting = stage.journal.reviews().len();
             if killed {
-                assert_eq!(waiting, purchases.len(), "{what}: the machine is too slow");
+                assert_ne!(waiting, 0, "{what}: reviews are open when it is killed");
                 let copied = copy.path().join("data");
                 copy_as_killed(dir.path(), &copied);
                 stage.close();
@@ -197,7 +199,7 @@ fn a_review_that_nobody_decides_is_decided_at_its_deadline_also_over_a_crash() {
             for purchase in &purchases {
                 let view = stage.view(*purchase);
                 assert_eq!((view.state.as_str(), view.reason), (end, reason), "{what}");
-                let deadline = view.review_opened_at().unwrap().plus_ms(300);
+                let deadline = view.review_opened_at().unwrap().plus_ms(deadline_ms);
                 let decided = view.history.iter().find(|entry| {
                     matches!(entry.step, Step::ReviewApproved | Step::ReviewRejected)
                 });

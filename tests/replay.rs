@@ -5,8 +5,8 @@ mod replay_stage;
 mod support;
 
 use holdfast::engine::event::{
-    BuyerPaused, BuyerRated, Clawback, DisputeClosed, DisputeOutcome, Event, Pause, Rating,
-    RefundExtent, RefundSucceeded,
+    BuyerPaused, BuyerRated, BuyerSegmented, Clawback, DisputeClosed, DisputeOutcome, Event, Pause,
+    Rating, RefundExtent, RefundSucceeded,
 };
 use holdfast::engine::refusal::Refusal;
 use holdfast::engine::settings::{EngineSettings, RateLimit};
@@ -201,6 +201,17 @@ impl Drive {
         };
         let done = self.stage.journal().rate_buyer(rated);
         done.expect("the log takes it").expect("there is room");
+        // What was computed of buyers who are known counts where the operator says nothing.
+        let segmented = BuyerSegmented {
+            user: user(&format!("u{}", self.dice.below(9))),
+            segment: Segment::parse(["risky", "loyal"][usize::from(self.dice.percent(50))])
+                .expect("a name"),
+            series: 1,
+            change: self.ms,
+            run: 1,
+        };
+        let done = self.stage.journal().segment_buyer(segmented);
+        done.expect("the log takes it");
     }
 }
 

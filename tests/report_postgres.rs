@@ -288,6 +288,9 @@ fn what_the_database_refuses_goes_to_the_dead_letters_and_can_be_driven_again() 
     );
     let again = redrive(&json!({"sink": "postgres"}));
     assert_eq!(again["delivered"], 0);
+    // Segments are computed by LSN: who came late is named.
+    let late: Vec<String> = postgres.column("SELECT DISTINCT user_id FROM holdfast.segment_late");
+    assert_eq!(late, ["eve"]);
     let listed = server
         .ask(&Request::get("/admin/dead-letters").key(ADMIN))
         .json();

@@ -5,6 +5,8 @@
     reason = "each bench is a crate of its own and uses a part of this"
 )]
 
+pub mod sale;
+
 use holdfast::engine::command::PlaceHold;
 use holdfast::engine::event::{Active, AdminAct, IdempotencyKey, Origin, ProductSet};
 use holdfast::ids::{Digest16, KeyOwner, Lsn, ProductId, RequestId, UserId};

@@ -148,7 +148,7 @@ fn golden_sections() -> &'static [Section] {
 }
 
 fn golden_file() -> Vec<u8> {
-    let mut files = files_in("tests/golden/data-v4/written/snapshots");
+    let mut files = files_in("tests/golden/data-v5/written/snapshots");
     let (_, bytes) = files.pop().expect("there is a golden snapshot");
     bytes
 }

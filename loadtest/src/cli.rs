@@ -19,7 +19,8 @@ use crate::workload::Flow;
         loadtest drive --rate 20000 --duration 10 --product sneaker --stock 2000000 --svg latency.svg\n  \
         loadtest drive --closed --connections 64 --flow buy --product sneaker --stock 2000000\n  \
         loadtest drop --buyers 2000 --stock 100\n  \
-        loadtest compare --quick --holdfast target/release/holdfast\n\n\
+        loadtest compare --quick --holdfast target/release/holdfast\n  \
+        loadtest sinks --holdfast target/release/holdfast\n\n\
         Measure with the release profile: cargo build --release -p loadtest"
 )]
 pub(crate) struct Cli {
@@ -37,6 +38,8 @@ pub(crate) enum Command {
     Drop(DropArgs),
     /// Measure limits, peers and holdfast in one run, interleaved, and print ratios
     Compare(CompareArgs),
+    /// Measure what buyers notice of PostgreSQL being away and of the sink catching up, in one run
+    Sinks(SinksArgs),
     /// Measure fdatasync of 4 KiB into written zeroes: what the disk allows
     Fdatasync(FdatasyncArgs),
     /// Serve the hyper ceiling: JSON in, JSON out, no work
@@ -187,6 +190,29 @@ pub(crate) struct CompareArgs {
     /// Write all rounds and medians here
     #[arg(long)]
     pub(crate) json: Option<PathBuf>,
+}
+
+/// Arguments of `sinks`.
+#[derive(Debug, Args)]
+pub(crate) struct SinksArgs {
+    /// The holdfast binary
+    #[arg(long)]
+    pub(crate) holdfast: PathBuf,
+    /// Rounds; each has every phase once
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=99))]
+    pub(crate) rounds: u32,
+    /// Measured time of each phase, seconds
+    #[arg(long, default_value_t = 5.0, value_parser = seconds)]
+    pub(crate) duration: f64,
+    /// Open loop: requests a second, sent on schedule whatever the server does
+    #[arg(long, default_value = "2000")]
+    pub(crate) rate: NonZeroU32,
+    /// What buyers do
+    #[arg(long, value_enum, default_value = "buy")]
+    pub(crate) flow: Flow,
+    /// Where temporary data goes; must be on the disk to be measured, never a tmpfs
+    #[arg(long)]
+    pub(crate) dir: Option<PathBuf>,
 }
 
 /// Arguments of `fdatasync`.

@@ -4,12 +4,13 @@
 //! 2. It runs on the same cores as what it measures, so its hot loop (`generator`) allocates nothing and shares nothing.
 //! 3. Ratios count, not absolute figures: `compare` measures limits, peers and holdfast interleaved in one run.
 //!
-//! `cli` says what can be asked, `drive` measures, `dropcheck` judges, `compare` sets side by side, `serve` holds the
+//! `cli` says what can be asked, `drive` measures, `dropcheck` judges, `compare` sets side by side, `sinks` looks at what a sink costs, `serve` holds the
 //! yardstick servers. `docs/performance.md` tells how to read the figures.
 #![forbid(unsafe_code)]
 
 mod admin;
 mod cli;
+mod cluster;
 mod compare;
 mod drive;
 mod dropcheck;
@@ -17,9 +18,11 @@ mod error;
 mod fdatasync;
 mod generator;
 mod http;
+mod process;
 mod progress;
 mod schedule;
 mod serve;
+mod sinks;
 mod stats;
 mod svg;
 mod terminal;
@@ -39,6 +42,7 @@ fn main() -> ExitCode {
         Command::Drive(args) => drive::command(&args),
         Command::Drop(args) => dropcheck::command(&args),
         Command::Compare(args) => compare::command(&args),
+        Command::Sinks(args) => sinks::command(&args),
         Command::Fdatasync(args) => fdatasync::command(&args),
         Command::ServeCeiling(args) => serve::ceiling::command(&args),
         Command::ServeBare(args) => serve::bare::command(&args),

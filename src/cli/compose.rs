@@ -9,6 +9,7 @@ use crate::payments::settings::{PaymentSettings, ReviewSettings};
 use crate::receipts::{self, Ed25519Key, KeyUnread, PublicKey, Sealer, SealerError};
 use crate::reconcile::{JobSettings, Limits};
 use crate::report::feed::{self, CursorError, FeedSettings, Sinks};
+use crate::report::postgres::segments::SegmentJob;
 use crate::report::{jsonl, kafka, postgres};
 use crate::time::UnixMs;
 use crate::webhooks::{Secret, Source};
@@ -145,6 +146,13 @@ pub(super) fn reconcile(config: &Config) -> JobSettings {
             differences_max: config.reconcile.differences_max,
         },
     }
+}
+
+/// What computes segments of buyers, where there is a database that it can be done in.
+pub(super) fn segments(config: &Config, journal: &Arc<Journal>) -> Option<Arc<SegmentJob>> {
+    let postgres = config.report.postgres.clone()?;
+    let settings = config.report.segments;
+    Some(SegmentJob::new(Arc::clone(journal), postgres, settings))
 }
 
 /// What seals and signs receipts.

@@ -8,7 +8,7 @@ use crate::ids::{Lsn, PurchaseId};
 use crate::journal::{self, CheckError, CheckReport, JournalError};
 use crate::money::Amount;
 use crate::payments::sandbox::{self, SandboxError};
-use crate::report::event_json;
+use crate::report::write_event;
 use serde_json::{Value, json};
 use std::collections::{HashMap, HashSet};
 use std::io::{BufWriter, ErrorKind, Write};
@@ -146,11 +146,15 @@ pub(super) fn log(arguments: &Log) -> ExitCode {
     }
     let mut out = BufWriter::new(std::io::stdout().lock());
     let mut written = Ok(());
+    let mut line = Vec::new();
     let to = arguments.to.map(Lsn);
     let read = journal::read_log(dir, Lsn(arguments.from), to, &mut |entry| {
         let wanted = arguments.kind.as_ref();
         if wanted.is_none_or(|kind| entry.event.kind() == kind) {
-            written = writeln!(out, "{}", event_json(&entry));
+            line.clear();
+            write_event(&entry, &mut line);
+            line.push(b'\n');
+            written = out.write_all(&line);
         }
         if written.is_ok() {
             ControlFlow::Continue(())

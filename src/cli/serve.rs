@@ -98,6 +98,7 @@ fn serve(arguments: &Serve, config: &Config) -> Result<(), Failure> {
     let core = parts(config, &journal, &secrets, &sinks)?;
     let server = Server::start(&config.server, fronts(config, &core, &journal))?;
     core.start_reconciling()?;
+    core.start_segmenting()?;
     tracing::info!(
         event = "listening",
         address = %server.address(),
@@ -199,6 +200,7 @@ fn parts(
         journal: Arc::clone(journal),
         payments,
         reconciler,
+        segments: compose::segments(config, journal),
         sealer,
         sandbox,
         metrics,
@@ -371,6 +373,7 @@ fn put_demo(journal: &Journal) -> Result<(), Failure> {
             uses_max: 50,
             uses_per_user_max: Some(1),
             products: vec![product],
+            segments: Vec::new(),
             starts_at: None,
             ends_at: None,
             active: Active::Yes,

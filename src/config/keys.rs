@@ -699,6 +699,24 @@ pub const KEYS: &[Key] = &[
         "",
         "PEM file of the authorities that sign the server's certificate; left out: those that browsers trust.",
     ),
+    number(
+        "report.postgres.segments.every_s",
+        "3600",
+        (0, 30 * DAY_S),
+        "Time between two runs that bring the segments of buyers up to date; 0: only when asked.",
+    ),
+    number(
+        "report.postgres.segments.batch",
+        "1000",
+        (1, 100_000),
+        "Buyers that are computed in one transaction of such a run.",
+    ),
+    number(
+        "report.postgres.segments.feedback_per_s",
+        "200",
+        (1, 100_000),
+        "Changed segments that the core takes over in a second, so that a sale is not disturbed.",
+    ),
     other(
         "report.kafka.brokers",
         "[]",

@@ -7,6 +7,7 @@ use crate::report::feed::sink::Batching;
 use crate::report::feed::{Backoff, OnDiskFull};
 use crate::report::jsonl::{self, JsonlSettings};
 use crate::report::kafka::{self, KafkaSettings};
+use crate::report::postgres::segments::SegmentSettings;
 use crate::report::postgres::{self, Migrate, PostgresSettings};
 use secrecy::{ExposeSecret, SecretString};
 use std::time::Duration;
@@ -31,6 +32,8 @@ pub struct ReportConfig {
     pub jsonl: Option<JsonlSettings>,
     /// The PostgreSQL sink.
     pub postgres: Option<PostgresSettings>,
+    /// How segments of buyers are computed there.
+    pub segments: SegmentSettings,
     /// The Kafka sink.
     pub kafka: Option<KafkaSettings>,
 }
@@ -62,6 +65,7 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Result<ReportConfig, ConfigError>
         },
         jsonl: jsonl_sink(reader)?,
         postgres: postgres_sink(reader)?,
+        segments: segments(reader)?,
         kafka: super::kafka::read(reader)?,
     };
     if let OnDiskFull::GiveUp(name) = &config.on_disk_full
@@ -122,6 +126,17 @@ fn postgres_sink(reader: &mut Reader<'_>) -> Result<Option<PostgresSettings>, Co
         migrate,
         ca_file: ca_file.map(Into::into),
     }))
+}
+
+fn segments(reader: &mut Reader<'_>) -> Result<SegmentSettings, ConfigError> {
+    let every_s = reader.integer("report.postgres.segments.every_s")?;
+    let small = |it: u64| u32::try_from(it).unwrap_or(u32::MAX);
+    Ok(SegmentSettings {
+        every: (every_s > 0).then(|| Duration::from_secs(every_s)),
+        batch: small(reader.integer("report.postgres.segments.batch")?),
+        feedback_per_s: small(reader.integer("report.postgres.segments.feedback_per_s")?),
+        timeout: Duration::from_millis(reader.integer("report.deliver_timeout_ms")?),
+    })
 }
 
 fn url(reader: &mut Reader<'_>, path: &'static str) -> Result<Option<SecretString>, ConfigError> {

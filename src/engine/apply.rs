@@ -137,6 +137,10 @@ impl Shard {
                 self.apply_rated(rated);
                 Ok(Effects::default())
             }
+            Event::BuyerSegmented(segmented) => {
+                self.apply_segmented(segmented, stamp);
+                Ok(Effects::default())
+            }
             Event::HoldingsImported(imported) => {
                 self.apply_holdings(imported, catalogue).map_err(broken)?;
                 Ok(Effects::default())
@@ -524,6 +528,7 @@ impl Shard {
             captures: Vec::new(),
             more: None,
             risk: None,
+            segmented: None,
         });
         self.buyer_places.insert(user.clone(), BuyerIndex(place));
         BuyerIndex(place)

@@ -10,7 +10,7 @@ use crate::engine::event::{Active, Discount, ProductSet, PromotionSet, Quote};
 use crate::engine::refusal::Refusal;
 use crate::engine::settings::Bounds;
 use crate::engine::view::{ProductView, PromotionView, SaleStatus};
-use crate::ids::{ProductId, PromotionCode};
+use crate::ids::{ProductId, PromotionCode, Segment};
 use crate::money::{Amount, Currency, Price};
 use crate::time::UnixMs;
 use hashbrown::HashMap;
@@ -328,6 +328,16 @@ impl Promotion {
         }
     }
 
+    /// Whether it is for buyers in `segment`.
+    pub fn is_for(&self, segment: Option<&Segment>) -> Result<(), Refusal> {
+        let named = &self.terms.segments;
+        if named.is_empty() || segment.is_some_and(|it| named.contains(it)) {
+            Ok(())
+        } else {
+            Err(Refusal::PromotionNotApplicable)
+        }
+    }
+
     /// What it takes off `whole` in `currency`.
     pub fn discount(&self, whole: Amount, currency: Currency) -> Result<Amount, Refusal> {
         match &self.terms.discount {
@@ -350,6 +360,7 @@ impl Promotion {
             uses: self.uses.read().uses,
             uses_per_user_max: terms.uses_per_user_max,
             products: terms.products.clone(),
+            segments: terms.segments.clone(),
             starts_at: terms.starts_at,
             ends_at: terms.ends_at,
             active: terms.active,

@@ -8,6 +8,7 @@
 mod audited;
 mod imported;
 mod risk;
+mod segment;
 
 pub use audited::{Act, Actor, ActorRole, AdminActed, AdminRefused, Shown, Target};
 
@@ -16,7 +17,7 @@ use crate::engine::refusal::Refusal;
 use crate::engine::settings::Limits;
 use crate::ids::{
     AuthorizationId, CaptureId, CardToken, DeviceId, Digest16, GatewayCode, KeyOwner, ProductId,
-    PromotionCode, PurchaseId, ReceiptKeyId, RequestId, UserId, WebhookEventId,
+    PromotionCode, PurchaseId, ReceiptKeyId, RequestId, Segment, UserId, WebhookEventId,
 };
 use crate::money::{Amount, Currency, Price, Tokens};
 use crate::time::UnixMs;
@@ -27,6 +28,8 @@ pub use risk::{
     BuyerPaused, BuyerRated, CounterKept, Pause, RULE_NAME_CHARS_MAX, Rating, RiskRulesSet,
     RuleHit, RuleName, RuleOutcome, RulesSource, Whence,
 };
+
+pub use segment::BuyerSegmented;
 
 pub use imported::{
     HoldingsImported, KeyImported, NoncesImported, PromotionUsesImported, StockImported,
@@ -166,6 +169,8 @@ pub struct PromotionSet {
     pub uses_per_user_max: Option<u32>,
     /// The products it applies to; empty: all.
     pub products: Vec<ProductId>,
+    /// The segments of buyers it applies to; empty: all buyers.
+    pub segments: Vec<Segment>,
     /// When it begins; `None`: it always has.
     pub starts_at: Option<UnixMs>,
     /// When it ends; `None`: never.
@@ -872,6 +877,8 @@ pub enum Event {
     BuyerPaused(BuyerPaused),
     /// The operator rated a buyer.
     BuyerRated(BuyerRated),
+    /// A buyer's segment was computed from what they bought.
+    BuyerSegmented(BuyerSegmented),
     /// An administrative act was refused.
     AdminRefused(AdminRefused),
     /// Units of a product were sold elsewhere before.
@@ -888,7 +895,7 @@ pub enum Event {
 
 impl Event {
     /// The words for all kinds.
-    pub const KINDS: [&str; 34] = [
+    pub const KINDS: [&str; 35] = [
         "product_set",
         "promotion_set",
         "limits_set",
@@ -918,6 +925,7 @@ impl Event {
         "risk_rules_set",
         "buyer_paused",
         "buyer_rated",
+        "buyer_segmented",
         "stock_imported",
         "promotion_uses_imported",
         "holdings_imported",
@@ -957,6 +965,7 @@ impl Event {
             Self::RiskRulesSet(_) => "risk_rules_set",
             Self::BuyerPaused(_) => "buyer_paused",
             Self::BuyerRated(_) => "buyer_rated",
+            Self::BuyerSegmented(_) => "buyer_segmented",
             Self::StockImported(_) => "stock_imported",
             Self::PromotionUsesImported(_) => "promotion_uses_imported",
             Self::HoldingsImported(_) => "holdings_imported",
@@ -1006,6 +1015,7 @@ impl Event {
             | Self::RiskRulesSet(_)
             | Self::BuyerPaused(_)
             | Self::BuyerRated(_)
+            | Self::BuyerSegmented(_)
             | Self::AdminRefused(_)
             | Self::AdminActed(_) => None,
         }
@@ -1039,6 +1049,7 @@ impl Event {
             Self::AttemptRefused(e) => e.user.as_ref(),
             Self::BuyerPaused(e) => Some(&e.user),
             Self::BuyerRated(e) => Some(&e.user),
+            Self::BuyerSegmented(e) => Some(&e.user),
             Self::RiskRulesSet(_)
             | Self::ProductSet(_)
             | Self::PromotionSet(_)

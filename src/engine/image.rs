@@ -9,6 +9,7 @@ use crate::engine::cells::UNITS_MAX;
 use crate::engine::lifecycle::{PurchaseState, Step, Units, next_state};
 use crate::engine::purchase::{Aftermath, BuyerIndex, Particulars, Purchase};
 use crate::engine::scrutiny::BuyerRisk;
+use crate::engine::segments::Segmented;
 use crate::engine::shard::{Buyer, BuyerMore, KeyEntry, KeyOutcome, Shard, tally_add, tally_of};
 use crate::ids::{Digest16, ShardId, UserId};
 use crate::time::UnixMs;
@@ -100,6 +101,20 @@ impl ShardRisk {
     }
 }
 
+/// The segments that were computed for a shard's buyers.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Archive, Serialize, Deserialize)]
+pub struct ShardSegments {
+    /// By the buyer's place, in order.
+    buyers: Vec<(u32, Segmented)>,
+}
+
+impl ShardSegments {
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.buyers.is_empty()
+    }
+}
+
 /// All that stands beside a shard's image.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Beside {
@@ -111,6 +126,8 @@ pub struct Beside {
     pub imported: ShardImported,
     /// For the risk rules.
     pub risk: ShardRisk,
+    /// Computed from what was bought.
+    pub segments: ShardSegments,
 }
 
 impl Beside {
@@ -121,6 +138,7 @@ impl Beside {
             particulars: shard.particulars(),
             imported: shard.imported(),
             risk: shard.risk(),
+            segments: shard.segments(),
         }
     }
 }
@@ -245,7 +263,26 @@ impl Shard {
         self.put_more(beside.more)?;
         self.put_particulars(beside.particulars)?;
         self.put_imported(beside.imported, catalogue)?;
-        self.put_risk(beside.risk)
+        self.put_risk(beside.risk)?;
+        self.put_segments(beside.segments)
+    }
+
+    /// The segments that were computed.
+    pub fn segments(&self) -> ShardSegments {
+        let buyers = (0..)
+            .zip(&self.buyers)
+            .filter_map(|(place, it)| Some((place, Segmented::clone(it.segmented.as_deref()?))));
+        ShardSegments {
+            buyers: buyers.collect(),
+        }
+    }
+
+    /// Puts them back; `None` where they name who is not there.
+    pub fn put_segments(&mut self, segments: ShardSegments) -> Option<()> {
+        for (place, segmented) in segments.buyers {
+            self.buyers.get_mut(place as usize)?.segmented = Some(Box::new(segmented));
+        }
+        Some(())
     }
 
     /// What the image leaves out for the risk rules.

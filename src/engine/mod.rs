@@ -20,6 +20,7 @@ pub mod purchase;
 pub mod refusal;
 pub mod risk;
 pub mod scrutiny;
+pub mod segments;
 pub mod settings;
 pub mod shard;
 pub mod shared;

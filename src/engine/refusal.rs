@@ -38,7 +38,7 @@ pub enum Refusal {
     PerUserLimit = 12,
     /// The promotion's uses, or this buyer's, are used up.
     PromotionExhausted = 13,
-    /// The promotion does not apply: other product, window, currency, or switched off.
+    /// The promotion does not apply: other product, segment, window, currency, or switched off.
     PromotionNotApplicable = 14,
     /// The hold's time ran out.
     HoldExpired = 15,

@@ -10,6 +10,7 @@ use crate::engine::lifecycle::{PurchaseState, Units, next_state};
 use crate::engine::purchase::{BuyerIndex, Purchase, RefundState};
 use crate::engine::refusal::Refusal;
 use crate::engine::scrutiny::BuyerRisk;
+use crate::engine::segments::Segmented;
 use crate::engine::settings::{Bounds, CardRetries, RateLimit};
 use crate::engine::shared::SharedCount;
 use crate::engine::spending::Spending;
@@ -68,6 +69,8 @@ pub(super) struct Buyer {
     pub(super) more: Option<Box<BuyerMore>>,
     /// What the operator said of the buyer. An image keeps it beside the buyers.
     pub(super) risk: Option<Box<BuyerRisk>>,
+    /// The segment that was computed from what the buyer bought. Likewise.
+    pub(super) segmented: Option<Box<Segmented>>,
 }
 
 /// What only some buyers have: reward tokens, and cards whose networks limit another try.
@@ -277,6 +280,7 @@ impl Shard {
             attempts: buyer.attempts.iter().copied().collect(),
             spending: spending.collect(),
             purchases: buyer.spending.purchases(),
+            segment: self.segment(user).cloned(),
         })
     }
 

@@ -289,6 +289,7 @@ fn told_by(event: &Event) -> Option<(Counted, Named<'_>, bool)> {
         | Event::RiskRulesSet(_)
         | Event::BuyerPaused(_)
         | Event::BuyerRated(_)
+        | Event::BuyerSegmented(_)
         | Event::HoldReleased(_)
         | Event::HoldExpired(_)
         | Event::PaymentAuthorized(_)

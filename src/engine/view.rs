@@ -5,7 +5,7 @@ use crate::engine::event::{Active, Clawback, Discount, Quote};
 use crate::engine::lifecycle::{PurchaseState, Step};
 use crate::ids::{
     AuthorizationId, CaptureId, CardToken, GatewayCode, Lsn, ProductId, PromotionCode, PurchaseId,
-    ReceiptKeyId, RequestId, UserId,
+    ReceiptKeyId, RequestId, Segment, UserId,
 };
 use crate::money::{Amount, Currency, Price, Tokens};
 use crate::time::UnixMs;
@@ -235,6 +235,8 @@ pub struct BuyerView {
     pub spending: Vec<SpendingView>,
     /// Purchases that are paid or being paid.
     pub purchases: u32,
+    /// The segment that the buyer is in, as rules and promotions see it.
+    pub segment: Option<Segment>,
 }
 
 /// One step in a purchase's life.
@@ -363,6 +365,8 @@ pub struct PromotionView {
     pub uses_per_user_max: Option<u32>,
     /// The products it applies to; empty: all.
     pub products: Vec<ProductId>,
+    /// The segments of buyers it applies to; empty: all buyers.
+    pub segments: Vec<Segment>,
     /// When it begins.
     pub starts_at: Option<UnixMs>,
     /// When it ends.

@@ -40,6 +40,7 @@ fn act_of(resource: Resource, method: &Method) -> Option<Act> {
         Resource::WebhookSecrets => Some(Act::WebhookSecretAdded),
         Resource::WebhookSecret => Some(Act::WebhookSecretRetired),
         Resource::Reconcile => Some(Act::Reconcile),
+        Resource::Segments => Some(Act::SegmentsRefreshed),
         Resource::ApproveReview => Some(Act::ReviewApproved),
         Resource::RejectReview => Some(Act::ReviewRejected),
         Resource::PauseSink => Some(Act::SinkPaused),

@@ -9,7 +9,7 @@ use super::problem::FieldError;
 use crate::engine::event::{Active, AdminAct, Discount, ProductSet, PromotionSet};
 use crate::engine::refusal::Refusal;
 use crate::engine::view::{ProductView, PromotionView};
-use crate::ids::{ProductId, PromotionCode};
+use crate::ids::{ProductId, PromotionCode, Segment};
 use crate::money::{Amount, Currency, Price};
 use crate::time::UnixMs;
 use serde_json::{Map, Value, json};
@@ -18,6 +18,8 @@ use serde_json::{Map, Value, json};
 const STOCK_MAX: u32 = 2_097_151;
 const NAME_CHARS_MAX: usize = 200;
 const PRODUCTS_OF_A_PROMOTION_MAX: usize = 100;
+/// Segments that a promotion can name.
+const SEGMENTS_OF_A_PROMOTION_MAX: usize = 20;
 const TTL_S_MAX: u32 = 30 * 86_400;
 
 /// Why a body was refused.
@@ -103,6 +105,7 @@ pub fn promotion(
             "uses_max",
             "uses_per_user_max",
             "product_ids",
+            "segments",
             "starts_at",
             "ends_at",
             "active",
@@ -144,6 +147,12 @@ pub fn promotion(
         "1 to 64 characters of A-Z a-z 0-9 _ . : -",
         ProductId::parse,
     );
+    let segments = fields.list(
+        optional("segments"),
+        SEGMENTS_OF_A_PROMOTION_MAX,
+        "1 to 64 characters of A-Z a-z 0-9 _ . : -",
+        Segment::parse,
+    );
     let (starts_at, ends_at, active) = window(&mut fields);
     match (finish(fields, not_allowed), discount.zip(uses_max)) {
         (Ok(()), Some((discount, uses_max))) => Ok(PromotionSet {
@@ -152,6 +161,7 @@ pub fn promotion(
             uses_max,
             uses_per_user_max,
             products: products.unwrap_or_default(),
+            segments: segments.unwrap_or_default(),
             starts_at,
             ends_at,
             active,
@@ -267,6 +277,7 @@ pub fn promotion_for_admin(view: &PromotionView) -> Value {
         "uses": view.uses,
         "uses_per_user_max": view.uses_per_user_max,
         "product_ids": view.products.iter().map(ProductId::as_str).collect::<Vec<_>>(),
+        "segments": view.segments.iter().map(Segment::as_str).collect::<Vec<_>>(),
         "starts_at": time(view.starts_at),
         "ends_at": time(view.ends_at),
         "active": view.active == Active::Yes,

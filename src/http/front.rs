@@ -24,6 +24,7 @@ use crate::payments::sandbox::Sandbox;
 use crate::receipts::Sealer;
 use crate::reconcile::Reconciler;
 use crate::report::feed::{Mode, Sinks};
+use crate::report::postgres::segments::SegmentJob;
 use crate::telemetry::metrics::{Metrics, Shard, Stage};
 use crate::webhooks::{Endpoint, Secrets};
 use bytes::Bytes;
@@ -45,6 +46,7 @@ pub struct Core {
     pub(super) sealer: Sealer,
     pub(super) sandbox: Option<Arc<Sandbox>>,
     pub(super) reconciler: Arc<Reconciler>,
+    pub(super) segments: Option<Arc<SegmentJob>>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) keys: Keys,
     pub(super) currencies: Vec<Currency>,
@@ -71,6 +73,8 @@ pub struct Parted {
     pub sandbox: Option<Arc<Sandbox>>,
     /// Compares the gateway's charges with ours.
     pub reconciler: Arc<Reconciler>,
+    /// Computes segments of buyers, where that is set up.
+    pub segments: Option<Arc<SegmentJob>>,
     /// Counters, one shard for each worker and one more.
     pub metrics: Arc<Metrics>,
     /// What carries events out of the log.
@@ -90,6 +94,7 @@ impl Core {
             sealer: parts.sealer,
             sandbox: parts.sandbox,
             reconciler: parts.reconciler,
+            segments: parts.segments,
             metrics: parts.metrics,
             keys: Keys::new(&config.keys),
             currencies: config.sale.currencies.clone(),
@@ -122,10 +127,18 @@ impl Core {
         self.reconciler.start()
     }
 
+    /// From now on segments of buyers are computed, on a thread of their own.
+    pub fn start_segmenting(&self) -> std::io::Result<()> {
+        self.segments.as_ref().map_or(Ok(()), SegmentJob::start)
+    }
+
     /// From now on the program says that it is not ready.
     pub fn stop(&self) {
         self.stopping.store(true, Ordering::Relaxed);
         self.reconciler.stop();
+        if let Some(segments) = &self.segments {
+            segments.stop();
+        }
     }
 }
 
@@ -268,6 +281,7 @@ impl Front {
             Resource::WebhookSecrets => self.webhook_secrets(call, body).await,
             Resource::WebhookSecret => self.retire_webhook_secret(call).await,
             Resource::Reconcile => self.reconcile(call).await,
+            Resource::Segments => self.segments(call).await,
             Resource::Sinks => self.sinks(),
             Resource::PauseSink => self.set_sink(call, Mode::Paused).await,
             Resource::ResumeSink => self.set_sink(call, Mode::Run).await,

@@ -103,6 +103,7 @@ impl Front {
             "attempts_in_window": view.attempts.iter().filter(counted).count(),
             "tokens": { "balance": view.tokens.get(), "debt": view.token_debt.get() },
             "purchases": view.purchases,
+            "segment": view.segment.as_ref().map(crate::ids::Segment::as_str),
             "spending": spending(view, &settings.amounts),
         })
     }

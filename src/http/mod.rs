@@ -28,6 +28,7 @@ mod reviews;
 mod rewards;
 mod risk;
 pub mod routes;
+mod segments;
 pub mod server;
 mod shop;
 mod sinks;

@@ -38,6 +38,9 @@ impl Front {
             self.core.trail.left_out(),
         );
         super::reconcile::metrics(&self.core.reconciler.status(), &mut out);
+        if let Some(job) = &self.core.segments {
+            super::segments::metrics(&job.status(), &mut out);
+        }
         self.sink_metrics(&mut out);
         Answer {
             status: StatusCode::OK,

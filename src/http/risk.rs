@@ -13,6 +13,7 @@ use super::front::{Call, Front};
 use super::problem::{FieldError, invalid_at};
 use crate::engine::event::{BuyerPaused, BuyerRated, Pause, Rating, RiskRulesSet, RulesSource};
 use crate::engine::refusal::Refusal;
+use crate::engine::segments::Segmented;
 use crate::ids::{Lsn, Segment, UserId, holds_card_number};
 use crate::journal::{NewRules, Rules, RulesAt, StorageFault};
 use crate::risk::{self, RulesError};
@@ -131,9 +132,12 @@ impl Front {
     }
 
     async fn buyer_risk_told(&self, call: &Call, user: &UserId) -> Answer {
-        let (pause, rating, durable_at) = self.core.journal.buyer_risk(user);
+        let (pause, rating, _) = self.core.journal.buyer_risk(user);
         let mut shown = rating_json(&rating.unwrap_or_default());
         shown["user_id"] = user.as_str().into();
+        let (segment, computed, durable_at) = self.core.journal.buyer_segment(user);
+        shown["effective_segment"] = segment.as_ref().map(Segment::as_str).into();
+        shown["computed"] = computed.as_ref().map(computed_json).unwrap_or_default();
         shown["pause"] = pause.as_ref().map(pause_json).unwrap_or_default();
         self.read(call, durable_at, || shown.clone()).await
     }
@@ -238,6 +242,14 @@ fn rating_json(rating: &Rating) -> Value {
         "segment": rating.segment.as_ref().map(Segment::as_str),
         "risk_score": rating.risk_score,
         "account_since": rating.account_since.map(|at| at.to_string()),
+    })
+}
+
+fn computed_json(computed: &Segmented) -> Value {
+    json!({
+        "segment": computed.segment().as_str(),
+        "run": computed.run(),
+        "at": computed.at().to_string(),
     })
 }
 

@@ -82,6 +82,8 @@ pub enum Resource {
     WebhookSecret,
     /// The comparison of the gateway's charges with ours.
     Reconcile,
+    /// The segments of buyers that are computed in PostgreSQL.
+    Segments,
     /// What carries events out of the log.
     Sinks,
     /// Holding one of them.
@@ -139,6 +141,7 @@ impl Resource {
         Self::WebhookSecrets,
         Self::WebhookSecret,
         Self::Reconcile,
+        Self::Segments,
         Self::Sinks,
         Self::PauseSink,
         Self::ResumeSink,
@@ -188,6 +191,7 @@ impl Resource {
             Self::WebhookSecrets => "/admin/webhooks/secrets",
             Self::WebhookSecret => "/admin/webhooks/secrets/{secret_id}",
             Self::Reconcile => "/admin/reconcile",
+            Self::Segments => "/admin/segments",
             Self::Sinks => "/admin/sinks",
             Self::PauseSink => "/admin/sinks/{name}/pause",
             Self::ResumeSink => "/admin/sinks/{name}/resume",
@@ -215,7 +219,9 @@ impl Resource {
             | Self::SpendRewards
             | Self::PaymentWebhook
             | Self::StripeWebhook => "POST",
-            Self::Refunds | Self::WebhookSecrets | Self::Reconcile => "GET, HEAD, POST",
+            Self::Refunds | Self::WebhookSecrets | Self::Reconcile | Self::Segments => {
+                "GET, HEAD, POST"
+            }
             Self::Hold | Self::WebhookSecret => "DELETE",
             Self::UserPause => "DELETE, POST",
             Self::AdminProduct | Self::AdminPromotion | Self::RiskRules | Self::UserRating => {
@@ -301,6 +307,7 @@ pub fn resolve(path: &str) -> Option<(Resource, Cow<'_, str>)> {
         "/webhooks/stripe" => return plain(Resource::StripeWebhook),
         "/admin/webhooks/secrets" => return plain(Resource::WebhookSecrets),
         "/admin/reconcile" => return plain(Resource::Reconcile),
+        "/admin/segments" => return plain(Resource::Segments),
         "/admin/sinks" => return plain(Resource::Sinks),
         "/admin/dead-letters" => return plain(Resource::DeadLetters),
         "/admin/dead-letters/redrive" => return plain(Resource::Redrive),

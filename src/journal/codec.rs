@@ -7,13 +7,16 @@
 
 mod earlier;
 
+pub(super) use earlier::PromotionSetV1;
+
 use crate::engine::event::{
-    AdminActed, AdminRefused, AttemptRefused, BuyerPaused, BuyerRated, CaptureStarted,
-    DisputeClosed, DisputeOpened, Event, HoldExpired, HoldPlaced, HoldReleased, HoldingsImported,
-    KeyImported, LimitsSet, NoncesImported, PaymentAuthorized, PaymentCaptured, PaymentDeclined,
-    PaymentStarted, PaymentVoided, ProductSet, PromotionSet, PromotionUsesImported, RefundFailed,
-    RefundStarted, RefundSucceeded, ReviewDecided, ReviewOpened, RiskRulesSet, StockImported,
-    TokensSpent, VoidStarted, VoidStuck, WebhookReceived,
+    AdminActed, AdminRefused, AttemptRefused, BuyerPaused, BuyerRated, BuyerSegmented,
+    CaptureStarted, DisputeClosed, DisputeOpened, Event, HoldExpired, HoldPlaced, HoldReleased,
+    HoldingsImported, KeyImported, LimitsSet, NoncesImported, PaymentAuthorized, PaymentCaptured,
+    PaymentDeclined, PaymentStarted, PaymentVoided, ProductSet, PromotionSet,
+    PromotionUsesImported, RefundFailed, RefundStarted, RefundSucceeded, ReviewDecided,
+    ReviewOpened, RiskRulesSet, StockImported, TokensSpent, VoidStarted, VoidStuck,
+    WebhookReceived,
 };
 use crate::time::UnixMs;
 use rkyv::rancor;
@@ -100,7 +103,7 @@ macro_rules! kinds {
 
 kinds! {
     1 1 ProductSet(ProductSet);
-    2 1 PromotionSet(PromotionSet);
+    2 2 PromotionSet(PromotionSet);
     3 2 AdminActed(AdminActed);
     4 1 LimitsSet(LimitsSet);
     5 1 WebhookReceived(WebhookReceived);
@@ -118,6 +121,7 @@ kinds! {
     20 1 TokensSpent(TokensSpent);
     21 1 BuyerPaused(BuyerPaused);
     22 1 BuyerRated(BuyerRated);
+    52 1 BuyerSegmented(BuyerSegmented);
     32 3 PaymentStarted(PaymentStarted);
     33 1 PaymentAuthorized(PaymentAuthorized);
     34 3 PaymentDeclined(PaymentDeclined);
@@ -134,6 +138,7 @@ kinds! {
     45 1 ReviewOpened(ReviewOpened);
     46 1 ReviewDecided(ReviewDecided);
     earlier:
+    2 1 PromotionSet(earlier::PromotionSetV1);
     3 1 AdminActed(earlier::AdminActedV1);
     16 1 AttemptRefused(earlier::AttemptRefusedV1);
     17 1 HoldPlaced(earlier::HoldPlacedV1);

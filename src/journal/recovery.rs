@@ -442,6 +442,7 @@ impl Folding {
             }
             Event::BuyerPaused(paused) => ShardId::of(&paused.user),
             Event::BuyerRated(rated) => ShardId::of(&rated.user),
+            Event::BuyerSegmented(segmented) => ShardId::of(&segmented.user),
             Event::StockImported(_) | Event::PromotionUsesImported(_) => {
                 return self.apply_baseline(event, stamp);
             }

@@ -3,9 +3,10 @@
 //! Invariant: the facts are those that `engine::decide` had; of a refused attempt the log does not name
 //! the currency, so it may have been any that the product has a price in.
 
+use super::known::Known;
 use super::{Change, Side};
 use crate::engine::apply::Stamp;
-use crate::engine::event::{AttemptRefused, Flow, Origin, Rating, RuleHit};
+use crate::engine::event::{AttemptRefused, Flow, Origin, RuleHit};
 use crate::engine::refusal::Refusal;
 use crate::engine::risk::program::Facts;
 use crate::engine::velocity::Named;
@@ -54,12 +55,8 @@ impl<'a> Attempt<'a> {
         }
     }
 
-    pub(super) fn facts(
-        &self,
-        rating: Option<&'a Rating>,
-        currency: Currency,
-        amount: i64,
-    ) -> Facts<'a> {
+    pub(super) fn facts(&self, known: &'a Known, currency: Currency, amount: i64) -> Facts<'a> {
+        let rating = known.rating(self.user);
         Facts {
             named: Named {
                 user: Some(self.user),
@@ -74,7 +71,7 @@ impl<'a> Attempt<'a> {
             quantity: self.quantity,
             risk_score: rating.and_then(|it| it.risk_score),
             account_since: rating.and_then(|it| it.account_since),
-            segment: rating.and_then(|it| it.segment.as_ref()),
+            segment: known.segment_of(self.user),
         }
     }
 

@@ -3,11 +3,13 @@
 //! Invariant: what a buyer paid is summed as the buyer's shard does it (`engine::scrutiny`).
 
 use super::Lines;
-use crate::engine::event::{BuyerRated, Flow, HoldPlaced, ProductSet, Quote, Rating};
+use crate::engine::event::{
+    BuyerRated, BuyerSegmented, Flow, HoldPlaced, ProductSet, Quote, Rating,
+};
 use crate::engine::risk::counter::Counter;
 use crate::engine::risk::program::Counts;
 use crate::engine::velocity::{Named, Velocity};
-use crate::ids::{ProductId, PurchaseId, UserId};
+use crate::ids::{ProductId, PurchaseId, Segment, UserId};
 use crate::money::{Amount, Currency, Price};
 use crate::time::UnixMs;
 use hashbrown::HashMap;
@@ -18,6 +20,8 @@ pub(super) struct Known {
     pub purchases: HashMap<PurchaseId, Purchase>,
     prices: HashMap<ProductId, Prices>,
     ratings: HashMap<UserId, Rating>,
+    /// Those that were computed.
+    segments: HashMap<UserId, Segment>,
     /// What each buyer paid: when, in which currency, how much.
     captures: HashMap<UserId, Vec<(UnixMs, Currency, i64)>>,
 }
@@ -78,6 +82,17 @@ impl Known {
 
     pub(super) fn rating(&self, user: &UserId) -> Option<&Rating> {
         self.ratings.get(user)
+    }
+
+    pub(super) fn segment(&mut self, segmented: &BuyerSegmented) {
+        self.segments
+            .insert(segmented.user.clone(), segmented.segment.clone());
+    }
+
+    /// What the operator said of a buyer, else what was computed (`engine::segments`).
+    pub(super) fn segment_of(&self, user: &UserId) -> Option<&Segment> {
+        let said = self.rating(user).and_then(|it| it.segment.as_ref());
+        said.or_else(|| self.segments.get(user))
     }
 
     pub(super) fn set_prices(&mut self, set: &ProductSet) {

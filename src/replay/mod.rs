@@ -187,6 +187,7 @@ impl Replay {
             Event::RiskRulesSet(set) => self.rules_set(set, stamp)?,
             Event::ProductSet(set) => self.known.set_prices(set),
             Event::BuyerRated(rated) => self.known.rate(rated),
+            Event::BuyerSegmented(segmented) => self.known.segment(segmented),
             _ => self.came_of(&entry.event, stamp),
         }
         Ok(())
@@ -381,9 +382,8 @@ impl Replay {
             velocity: &self.velocity,
             known: &self.known,
         };
-        let rating = self.known.rating(attempt.user);
         let found = |(currency, amount)| {
-            let facts = attempt.facts(rating, currency, amount);
+            let facts = attempt.facts(&self.known, currency, amount);
             self.rules.evaluate(&facts, &counters)
         };
         if !self.rules.looks_at_money() {

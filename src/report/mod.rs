@@ -6,9 +6,11 @@
 //! Deliberately absent: where the objects go: that is the feed's and its sinks'.
 
 mod aftermath;
+mod attempt;
 mod audited;
 pub mod feed;
 mod imported;
+mod json;
 pub mod jsonl;
 pub mod kafka;
 pub mod postgres;
@@ -18,32 +20,52 @@ pub mod types;
 
 pub use aftermath::clawback;
 
+use self::json::Object;
+
 use crate::engine::event::{
-    Active, AdminAct, AttemptRefused, Discount, Event, HoldPlaced, Origin, PaymentAuthorized,
-    PaymentStarted, PaysFor, ProductSet, PromotionSet, Quote, RetryAdvice,
+    Active, AdminAct, Discount, Event, IdempotencyKey, Origin, ProductSet, PromotionSet,
 };
-use crate::ids::{GatewayCode, PurchaseId, ReceiptKeyId};
 use crate::journal::AuditEntry;
-use crate::money::{Amount, Currency};
+use crate::money::Currency;
 use crate::time::UnixMs;
 use serde_json::{Map, Value, json};
 
-/// The event at its place as one JSON object: `lsn`, `at`, `kind`, then what the kind has.
+/// Writes the event at its place as one JSON object to the end of `into`: `lsn`, `at`, `kind`, then
+/// what the kind has.
+pub fn write_event(entry: &AuditEntry, into: &mut Vec<u8>) {
+    Object::write(into, |object| {
+        object
+            .put("lsn", &entry.lsn.0)
+            .text("at", entry.at)
+            .put("kind", entry.event.kind());
+        if let Some((purchase, _)) = entry.event.step() {
+            object.text("purchase_id", purchase);
+        }
+        if let Some(user) = entry.event.user() {
+            object.put("user_id", user.as_str());
+        }
+        if attempt::put(object, &entry.event) {
+            return;
+        }
+        if let Value::Object(fields) = fields_of(&entry.event) {
+            for (name, value) in &fields {
+                object.put(name, value);
+            }
+        }
+    });
+}
+
+/// The same bytes, alone.
+pub fn event_bytes(entry: &AuditEntry) -> Vec<u8> {
+    // What most events take.
+    let mut bytes = Vec::with_capacity(640);
+    write_event(entry, &mut bytes);
+    bytes
+}
+
+/// The same as a value.
 pub fn event_json(entry: &AuditEntry) -> Value {
-    let mut object = Map::new();
-    object.insert("lsn".to_owned(), json!(entry.lsn.0));
-    object.insert("at".to_owned(), json!(entry.at.to_string()));
-    object.insert("kind".to_owned(), json!(entry.event.kind()));
-    if let Some((purchase, _)) = entry.event.step() {
-        object.insert("purchase_id".to_owned(), json!(purchase.to_string()));
-    }
-    if let Some(user) = entry.event.user() {
-        object.insert("user_id".to_owned(), json!(user.as_str()));
-    }
-    if let Value::Object(fields) = fields_of(&entry.event) {
-        object.extend(fields);
-    }
-    Value::Object(object)
+    serde_json::from_slice(&event_bytes(entry)).expect("it was written as JSON just now")
 }
 
 fn fields_of(event: &Event) -> Value {
@@ -55,38 +77,7 @@ fn fields_of(event: &Event) -> Value {
             "idempotency_retention_ms": set.limits.idempotency_retention_ms,
         }),
         Event::AdminActed(_) | Event::AdminRefused(_) => audited::fields_of(event),
-        Event::HoldPlaced(placed) => hold(placed),
-        Event::HoldReleased(released) => origin(&released.origin),
-        Event::HoldExpired(_)
-        | Event::CaptureStarted(_)
-        | Event::PaymentVoided(_)
-        | Event::VoidStuck(_) => json!({}),
-        Event::PaymentStarted(started) => payment(started),
         Event::ReviewOpened(_) | Event::ReviewDecided(_) => review::fields_of(event),
-        Event::PaymentAuthorized(authorized) => authorization(authorized),
-        Event::PaymentDeclined(declined) => merged(
-            risk::whence(declined.whence.as_ref()),
-            json!({
-                "reason": declined.cause.as_str(),
-                "code": declined.code.as_ref().map(GatewayCode::as_str),
-                "retry_advice": match declined.advice {
-                    RetryAdvice::Free => "free",
-                    RetryAdvice::Limited => "limited",
-                    RetryAdvice::Never => "never",
-                },
-            }),
-        ),
-        Event::PaymentCaptured(captured) => merged(
-            risk::whence(captured.whence.as_ref()),
-            json!({
-                "capture_id": captured.capture.as_str(),
-                "receipt_id": captured.purchase.receipt().to_string(),
-                "receipt_key_id": captured.receipt_key.as_str(),
-                "signing_key_id": captured.signing_key.as_ref().map(ReceiptKeyId::as_str),
-                "reward_tokens": captured.tokens.get(),
-                "reward_debt_paid": captured.debt_paid.get(),
-            }),
-        ),
         Event::VoidStarted(voided) => {
             let fields = json!({
                 "reason": voided.cause.as_str(),
@@ -104,15 +95,26 @@ fn fields_of(event: &Event) -> Value {
         | Event::DisputeClosed(_)
         | Event::TokensSpent(_)
         | Event::WebhookReceived(_) => aftermath::fields_of(event),
-        Event::AttemptRefused(refused) => refusal(refused),
-        Event::RiskRulesSet(_) | Event::BuyerPaused(_) | Event::BuyerRated(_) => {
-            risk::fields_of(event)
-        }
+        Event::RiskRulesSet(_)
+        | Event::BuyerPaused(_)
+        | Event::BuyerRated(_)
+        | Event::BuyerSegmented(_) => risk::fields_of(event),
         Event::StockImported(_)
         | Event::PromotionUsesImported(_)
         | Event::HoldingsImported(_)
         | Event::KeyImported(_)
         | Event::NoncesImported(_) => imported::fields_of(event),
+        Event::HoldPlaced(_)
+        | Event::HoldReleased(_)
+        | Event::HoldExpired(_)
+        | Event::PaymentStarted(_)
+        | Event::PaymentAuthorized(_)
+        | Event::PaymentDeclined(_)
+        | Event::CaptureStarted(_)
+        | Event::PaymentCaptured(_)
+        | Event::PaymentVoided(_)
+        | Event::VoidStuck(_)
+        | Event::AttemptRefused(_) => unreachable!("`attempt` has put its fields"),
     }
 }
 
@@ -154,6 +156,7 @@ fn promotion(set: &PromotionSet) -> Value {
         "uses_max": set.uses_max,
         "uses_per_user_max": set.uses_per_user_max,
         "product_ids": set.products.iter().map(crate::ids::ProductId::as_str).collect::<Vec<_>>(),
+        "segments": set.segments.iter().map(crate::ids::Segment::as_str).collect::<Vec<_>>(),
         "starts_at": instant(set.starts_at),
         "ends_at": instant(set.ends_at),
         "active": set.active == Active::Yes,
@@ -161,94 +164,46 @@ fn promotion(set: &PromotionSet) -> Value {
     merged(fields, by(&set.by))
 }
 
-fn hold(placed: &HoldPlaced) -> Value {
-    let fields = json!({
-        "hold_id": hold_id(placed.purchase),
-        "flow": placed.flow.as_str(),
-        "product_id": placed.product.as_str(),
-        "quantity": placed.quantity,
-        "promotion_code": placed.promotion.as_ref().map(crate::ids::PromotionCode::as_str),
-        "expires_at": placed.expires_at.to_string(),
-    });
-    let fields = merged(fields, risk::hits(&placed.hits));
-    merged(merged(fields, quote(&placed.quote)), origin(&placed.origin))
-}
-
-fn payment(started: &PaymentStarted) -> Value {
-    let pays_for = match started.pays_for {
-        PaysFor::OwnHold => "own_hold",
-        PaysFor::EarlierHold => "earlier_hold",
+/// Where something came from.
+fn put_origin(object: &mut Object<'_>, origin: &Origin) {
+    object
+        .text("request_id", origin.request)
+        .put("key_owner", origin.owner.as_str());
+    match &origin.key {
+        Some(key) => object.object("idempotency", |object| put_key(object, key)),
+        None => object.put("idempotency", &()),
     };
-    let fields = json!({
-        "card_token": started.card.as_str(),
-        "pays_for": pays_for,
-        "review": started.review,
-    });
-    let fields = merged(fields, risk::hits(&started.hits));
-    merged(
-        merged(fields, quote(&started.quote)),
-        origin(&started.origin),
-    )
+    object
+        .text_or_null("ip", origin.ip)
+        .text_or_null("device_id", origin.device.as_ref());
 }
 
-fn authorization(authorized: &PaymentAuthorized) -> Value {
-    json!({
-        "authorization_id": authorized.authorization.as_str(),
-        "capture_before": instant(authorized.capture_before),
-    })
+fn put_key(object: &mut Object<'_>, key: &IdempotencyKey) {
+    object
+        .hex("scope", &key.scope)
+        .hex("fingerprint", &key.fingerprint);
 }
 
-fn refusal(refused: &AttemptRefused) -> Value {
-    let fields = json!({
-        "flow": refused.flow.as_str(),
-        "reason": refused.reason.reason(),
-        "product_id": refused.product.as_ref().map(crate::ids::ProductId::as_str),
-        "quantity": refused.quantity,
-        "card_token": refused.card.as_ref().map(crate::ids::CardToken::as_str),
+fn put_sum(object: &mut Object<'_>, name: &str, minor_units: i64, currency: Currency) {
+    object.object(name, |object| {
+        object
+            .put("value", &minor_units)
+            .put("currency", currency.as_str());
     });
-    let fields = merged(fields, risk::hits(&refused.hits));
-    merged(fields, origin(&refused.origin))
 }
 
 fn origin(origin: &Origin) -> Value {
-    json!({
-        "request_id": origin.request.to_string(),
-        "key_owner": origin.owner.as_str(),
-        "idempotency": origin.key.map(|key| json!({
-            "scope": hex::encode(key.scope.0),
-            "fingerprint": hex::encode(key.fingerprint.0),
-        })),
-        "ip": origin.ip.map(|ip| ip.to_string()),
-        "device_id": origin.device.as_ref().map(crate::ids::DeviceId::as_str),
-    })
+    let mut bytes = Vec::new();
+    Object::write(&mut bytes, |object| put_origin(object, origin));
+    serde_json::from_slice(&bytes).expect("it was written as JSON just now")
 }
 
 fn by(act: &AdminAct) -> Value {
     json!({ "request_id": act.request.to_string(), "key_owner": act.owner.as_str() })
 }
 
-fn quote(quote: &Quote) -> Value {
-    json!({
-        "unit_price": money(quote.unit_price.get(), quote.currency),
-        "discount": sum(quote.discount, quote.currency),
-        "amount": sum(quote.amount, quote.currency),
-    })
-}
-
-fn sum(amount: Amount, currency: Currency) -> Value {
-    money(amount.get(), currency)
-}
-
-fn money(minor_units: i64, currency: Currency) -> Value {
-    json!({ "value": minor_units, "currency": currency.as_str() })
-}
-
 fn instant(at: Option<UnixMs>) -> Value {
     at.map_or(Value::Null, |at| json!(at.to_string()))
-}
-
-fn hold_id(purchase: PurchaseId) -> String {
-    purchase.hold().to_string()
 }
 
 fn merged(mut fields: Value, more: Value) -> Value {

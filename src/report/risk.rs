@@ -1,7 +1,8 @@
 //! Owns how risk looks outside: rules that were met, rules that were set, what is said of buyers.
 
+use super::json::Object;
 use super::{by, instant, merged};
-use crate::engine::event::{BuyerPaused, BuyerRated, Event, RiskRulesSet, RuleHit, Whence};
+use crate::engine::event::{BuyerPaused, BuyerRated, Event, RiskRulesSet, RuleHit};
 use crate::engine::risk::counter::Counter;
 use serde_json::{Value, json};
 
@@ -10,26 +11,20 @@ pub(super) fn fields_of(event: &Event) -> Value {
         Event::RiskRulesSet(set) => rules(set),
         Event::BuyerPaused(paused) => pause(paused),
         Event::BuyerRated(rated) => rating(rated),
+        Event::BuyerSegmented(it) => json!({
+            "segment": it.segment.as_str(),
+            "series": format!("{:016x}", it.series),
+            "change": it.change,
+            "run": it.run,
+        }),
         _ => json!({}),
     }
 }
 
 /// The rules that an attempt met.
-pub(super) fn hits(hits: &[RuleHit]) -> Value {
+pub(super) fn put_hits(object: &mut Object<'_>, hits: &[RuleHit]) {
     let hit = |hit: &RuleHit| json!({ "rule": hit.rule.as_str(), "then": hit.outcome.as_str() });
-    json!({ "risk": hits.iter().map(hit).collect::<Vec<_>>() })
-}
-
-pub(super) fn whence(whence: Option<&Whence>) -> Value {
-    let Some(whence) = whence else {
-        return json!({ "whence": null });
-    };
-    json!({ "whence": {
-        "card_token": whence.card.as_str(),
-        "product_id": whence.product.as_str(),
-        "ip": whence.ip.map(|ip| ip.to_string()),
-        "device_id": whence.device.as_ref().map(crate::ids::DeviceId::as_str),
-    } })
+    object.put("risk", &hits.iter().map(hit).collect::<Vec<_>>());
 }
 
 fn rules(set: &RiskRulesSet) -> Value {

@@ -4,15 +4,15 @@
 
 use holdfast::engine::event::{
     Act, Active, Actor, ActorRole, AdminAct, AdminActed, AdminRefused, AttemptRefused, BuyerPaused,
-    BuyerRated, CaptureStarted, Clawback, CounterKept, Decider, DeclineCause, DeviceKept, Discount,
-    Disposition, DisputeClosed, DisputeOpened, DisputeOutcome, Event, Flow, HoldExpired,
-    HoldPlaced, HoldReleased, HoldingsImported, IdempotencyKey, Judgement, KeyImported, LimitsSet,
-    NoncesImported, Origin, Pause, PaymentAuthorized, PaymentCaptured, PaymentDeclined,
-    PaymentStarted, PaymentVoided, PaysFor, ProductSet, PromotionSet, PromotionUsesImported, Quote,
-    Rating, RefundExtent, RefundFailed, RefundStarted, RefundSucceeded, RetryAdvice, ReviewDecided,
-    ReviewOpened, ReviewVerdict, RiskRulesSet, RuleHit, RuleName, RuleOutcome, RulesSource, Shown,
-    StockImported, Target, TokensSpent, VoidCause, VoidStarted, VoidStuck, WebhookFormat,
-    WebhookKind, WebhookReceived, Whence,
+    BuyerRated, BuyerSegmented, CaptureStarted, Clawback, CounterKept, Decider, DeclineCause,
+    DeviceKept, Discount, Disposition, DisputeClosed, DisputeOpened, DisputeOutcome, Event, Flow,
+    HoldExpired, HoldPlaced, HoldReleased, HoldingsImported, IdempotencyKey, Judgement,
+    KeyImported, LimitsSet, NoncesImported, Origin, Pause, PaymentAuthorized, PaymentCaptured,
+    PaymentDeclined, PaymentStarted, PaymentVoided, PaysFor, ProductSet, PromotionSet,
+    PromotionUsesImported, Quote, Rating, RefundExtent, RefundFailed, RefundStarted,
+    RefundSucceeded, RetryAdvice, ReviewDecided, ReviewOpened, ReviewVerdict, RiskRulesSet,
+    RuleHit, RuleName, RuleOutcome, RulesSource, Shown, StockImported, Target, TokensSpent,
+    VoidCause, VoidStarted, VoidStuck, WebhookFormat, WebhookKind, WebhookReceived, Whence,
 };
 use holdfast::engine::refusal::Refusal;
 use holdfast::engine::settings::Limits;
@@ -31,7 +31,7 @@ pub const AT: UnixMs = UnixMs::new(1_800_000_000_123);
 pub fn all() -> Vec<Event> {
     vec![
         Event::ProductSet(product_set()),
-        Event::PromotionSet(promotion_set()),
+        Event::PromotionSet(promotion_for_segments()),
         Event::LimitsSet(LimitsSet {
             limits: Limits {
                 rate_count: 5,
@@ -185,6 +185,7 @@ pub fn all() -> Vec<Event> {
             },
             by: admin(),
         }),
+        Event::BuyerSegmented(buyer_segmented()),
         Event::StockImported(StockImported {
             product: product(),
             sold: 1_500_000,
@@ -295,10 +296,33 @@ pub fn promotion_set() -> PromotionSet {
         uses_max: 1_000,
         uses_per_user_max: Some(2),
         products: vec![product()],
+        segments: Vec::new(),
         starts_at: None,
         ends_at: Some(UnixMs::new(1_900_000_000_000)),
         active: Active::Yes,
         by: admin(),
+    }
+}
+
+/// The same for some buyers only.
+pub fn promotion_for_segments() -> PromotionSet {
+    PromotionSet {
+        code: PromotionCode::parse("REGULARS").expect("an id"),
+        segments: ["champion", "loyal"]
+            .map(|it| Segment::parse(it).expect("an id"))
+            .into(),
+        ..promotion_set()
+    }
+}
+
+/// A segment that was computed for that buyer.
+pub fn buyer_segmented() -> BuyerSegmented {
+    BuyerSegmented {
+        user: user(),
+        segment: Segment::parse("loyal").expect("an id"),
+        series: 0x0123_4567_89ab_cdef,
+        change: 41,
+        run: 7,
     }
 }
 

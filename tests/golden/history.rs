@@ -6,11 +6,12 @@
 
 use crate::events;
 use holdfast::engine::command::{Buy, PaymentStep, PlaceHold, ReleaseHold, Verdict};
-use holdfast::engine::event::{Decider, Judgement, VoidCause};
+use holdfast::engine::event::{BuyerSegmented, Decider, Judgement, VoidCause};
 use holdfast::engine::settings::{EngineSettings, WebhookMemory};
 use holdfast::ids::{AuthorizationId, CaptureId, CardToken, Lsn, PurchaseId, ReceiptKeyId, UserId};
 use holdfast::journal::{
-    Clock, Disks, Journal, JournalOptions, ManualClock, Outcome, Recorded, StorageFault, Submitted,
+    Clock, Disks, Journal, JournalOptions, ManualClock, Outcome, Recorded, SegmentTaken,
+    StorageFault, Submitted,
 };
 use holdfast::money::Amount;
 use std::collections::BTreeMap;
@@ -38,6 +39,7 @@ pub fn write(begun: &Directory) -> (Directory, String) {
     let released = stage.hold(1, "ana", 2);
     stage.release(2, released);
     let paid = stage.hold(3, "ana", 1);
+    stage.segment("ana");
     stage.hold(4, "bo", 5); // More than one buyer may have: refused.
     stage.tick(1_000);
     stage.pay(5, "ana", Some(paid), 1);
@@ -115,13 +117,22 @@ impl Stage {
     fn set_catalogue(&self) {
         let product = self.journal.put_product(events::product_set());
         self.durable(product.expect("the log takes it").expect("room").durable_at);
-        let promotion = self.journal.put_promotion(events::promotion_set());
-        self.durable(
-            promotion
-                .expect("the log takes it")
-                .expect("room")
-                .durable_at,
-        );
+        for set in [events::promotion_set(), events::promotion_for_segments()] {
+            let promotion = self.journal.put_promotion(set);
+            let promotion = promotion.expect("the log takes it").expect("room");
+            self.durable(promotion.durable_at);
+        }
+    }
+
+    fn segment(&self, who: &str) {
+        let segmented = BuyerSegmented {
+            user: user(who),
+            ..events::buyer_segmented()
+        };
+        match self.journal.segment_buyer(segmented) {
+            Ok(SegmentTaken::Stands(told)) => self.durable(told),
+            other => panic!("{other:?}"),
+        }
     }
 
     fn hold(&self, number: u8, who: &str, quantity: u32) -> PurchaseId {

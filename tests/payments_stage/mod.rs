@@ -164,6 +164,7 @@ impl Stage {
             uses_max: 10,
             uses_per_user_max: None,
             products: vec![],
+            segments: Vec::new(),
             starts_at: None,
             ends_at: None,
             active: Active::Yes,

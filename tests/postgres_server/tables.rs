@@ -65,6 +65,11 @@ pub fn assert_tables_are_the_log(postgres: &Postgres, events: &[Value]) {
     );
     assert_eq!(count("ledger_unbalanced"), 0, "the ledger sums to zero");
     assert_eq!(count("revenue_mismatch"), 0, "I5");
+    assert_eq!(
+        count("unlinked"),
+        0,
+        "actions and rewards hang on purchases"
+    );
     let ended = "purchase_attempts WHERE (result = 'pending') <> (ended_lsn IS NULL)";
     assert_eq!(count(ended), 0);
 }

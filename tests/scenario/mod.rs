@@ -159,6 +159,7 @@ impl Stage {
             uses_max: 0,
             uses_per_user_max: None,
             products: Vec::new(),
+            segments: Vec::new(),
             starts_at: None,
             ends_at: None,
             active: Active::Yes,

@@ -8,7 +8,6 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use super::process::{self, Server};
 use super::{Figures, Measure, PRODUCTS_A_MEASURE, PRODUCTS_MAX, Setup, postgres};
 use crate::admin::{Offer, STOCK_MAX, put_product};
 use crate::drive::{measure, run_number};
@@ -16,6 +15,7 @@ use crate::error::{During as _, Fault};
 use crate::fdatasync;
 use crate::http::Target;
 use crate::http::client::Client;
+use crate::process::{self, Server};
 use crate::workload::{CARD_OK, Flow, Plan};
 
 const SHOP_KEY: &str = "demo-shop-key";

@@ -9,7 +9,6 @@
 
 mod contender;
 mod postgres;
-mod process;
 mod report;
 
 use std::num::NonZeroU32;

@@ -170,6 +170,7 @@ fn usable<'a>(
         .promotion(code)
         .ok_or(Refusal::PromotionNotFound)?;
     promotion.applies(wanted.product, context.at)?;
+    promotion.is_for(context.shard.segment(wanted.user))?;
     let used = context.shard.promotion_uses(wanted.user, promotion.index);
     match promotion.terms.uses_per_user_max {
         Some(most) if used >= most => Err(Refusal::PromotionExhausted),

@@ -85,7 +85,7 @@ pub(super) fn judge(context: Context<'_>, asked: &Asked<'_>) -> Result<Found, Tu
         quantity: asked.quantity,
         risk_score: rating.and_then(|it| it.risk_score),
         account_since: rating.and_then(|it| it.account_since),
-        segment: rating.and_then(|it| it.segment.as_ref()),
+        segment: shard.segment(asked.user),
     };
     let found = rules.evaluate(&facts, &LiveCounts { velocity, shard });
     if found.strictest() == Some(RuleOutcome::Block) {

@@ -50,6 +50,8 @@ pub enum Act {
     BuyerUnpaused,
     /// A buyer is rated.
     BuyerRated,
+    /// Segments are computed again.
+    SegmentsRefreshed,
     /// What another system kept is taken over.
     Imported,
     /// Something is read; in the trail only where that was refused.
@@ -80,6 +82,7 @@ impl Act {
             Self::BuyerPaused => "buyer_paused",
             Self::BuyerUnpaused => "buyer_unpaused",
             Self::BuyerRated => "buyer_rated",
+            Self::SegmentsRefreshed => "segments_refreshed",
             // The word that stood in logs before acts had targets.
             Self::Imported => "import",
             Self::Read => "read",
@@ -248,6 +251,7 @@ impl Event {
                 Decider::Deadline => None,
             },
             Self::LimitsSet(_)
+            | Self::BuyerSegmented(_)
             | Self::ReviewOpened(_)
             | Self::StockImported(_)
             | Self::PromotionUsesImported(_)

@@ -1,12 +1,12 @@
 //! Owns the shapes that events had in earlier versions, and what they are today.
 //!
 //! Invariants: a shape here is never changed; what it did not say yet becomes what was true then.
-//! Deliberately absent: writing them.
+//! Deliberately absent: writing them to the log.
 
 use crate::engine::event::{
-    Actor, ActorRole, AdminAct, AdminActed, AttemptRefused, DeclineCause, DeviceKept, Flow,
-    HoldPlaced, Origin, PaymentCaptured, PaymentDeclined, PaymentStarted, PaysFor, Quote,
-    RetryAdvice, Shown, Target, VoidCause, VoidStarted,
+    Active, Actor, ActorRole, AdminAct, AdminActed, AttemptRefused, DeclineCause, DeviceKept,
+    Discount, Flow, HoldPlaced, Origin, PaymentCaptured, PaymentDeclined, PaymentStarted, PaysFor,
+    PromotionSet, Quote, RetryAdvice, Shown, Target, VoidCause, VoidStarted,
 };
 use crate::engine::refusal::Refusal;
 use crate::ids::{
@@ -16,6 +16,55 @@ use crate::ids::{
 use crate::money::Tokens;
 use crate::time::UnixMs;
 use rkyv::{Archive, Deserialize, Serialize};
+
+/// A promotion as it was before it could name segments. Snapshots keep promotions in this shape,
+/// and the segments beside them.
+#[derive(Archive, Serialize, Deserialize)]
+pub(in crate::journal) struct PromotionSetV1 {
+    code: PromotionCode,
+    discount: Discount,
+    uses_max: u32,
+    uses_per_user_max: Option<u32>,
+    products: Vec<ProductId>,
+    starts_at: Option<UnixMs>,
+    ends_at: Option<UnixMs>,
+    active: Active,
+    by: AdminAct,
+}
+
+impl From<PromotionSetV1> for PromotionSet {
+    /// It was for all buyers.
+    fn from(old: PromotionSetV1) -> Self {
+        Self {
+            code: old.code,
+            discount: old.discount,
+            uses_max: old.uses_max,
+            uses_per_user_max: old.uses_per_user_max,
+            products: old.products,
+            segments: Vec::new(),
+            starts_at: old.starts_at,
+            ends_at: old.ends_at,
+            active: old.active,
+            by: old.by,
+        }
+    }
+}
+
+impl From<PromotionSet> for PromotionSetV1 {
+    fn from(set: PromotionSet) -> Self {
+        Self {
+            code: set.code,
+            discount: set.discount,
+            uses_max: set.uses_max,
+            uses_per_user_max: set.uses_per_user_max,
+            products: set.products,
+            starts_at: set.starts_at,
+            ends_at: set.ends_at,
+            active: set.active,
+            by: set.by,
+        }
+    }
+}
 
 #[derive(Archive, Serialize, Deserialize)]
 pub(super) struct AdminActedV1 {

@@ -12,8 +12,8 @@ pub const MAGIC: [u8; 8] = *b"HFSNAP\r\n";
 /// The last bytes of every snapshot.
 pub const TRAILER: [u8; 8] = *b"\r\nPANSFH";
 /// The shape that is written today. Version 1 had no webhooks and nothing beside the shards' images,
-/// version 2 no particulars of payments, version 3 no risk rules, and counted attempts only.
-pub const VERSION: u32 = 4;
+/// version 2 no particulars of payments, version 3 no risk rules, and counted attempts only, version 4 no segments.
+pub const VERSION: u32 = 5;
 /// The oldest shape that is read.
 pub const VERSION_MIN: u32 = 1;
 /// The largest section, in bytes: nothing larger is allocated, whatever a file says.
@@ -48,6 +48,10 @@ pub enum Tag {
     Imported,
     /// What one shard's buyers bought elsewhere, before; likewise.
     ShardImported(u8),
+    /// The segments that promotions are for; only where there are any.
+    PromotionSegments,
+    /// The segments that were computed for one shard's buyers; likewise.
+    ShardSegments(u8),
 }
 
 impl Tag {
@@ -64,6 +68,8 @@ impl Tag {
             Self::ShardParticulars(shard) => 0x300 + shard as u32,
             Self::Imported => 4,
             Self::ShardImported(shard) => 0x400 + shard as u32,
+            Self::PromotionSegments => 8,
+            Self::ShardSegments(shard) => 0x700 + shard as u32,
         }
     }
 
@@ -77,6 +83,8 @@ impl Tag {
             6 => Some(Self::Distinct),
             0x500..=0x5ff => Some(Self::ShardRisk(number.to_le_bytes()[0])),
             4 => Some(Self::Imported),
+            8 => Some(Self::PromotionSegments),
+            0x700..=0x7ff => Some(Self::ShardSegments(number.to_le_bytes()[0])),
             0x400..=0x4ff => Some(Self::ShardImported(number.to_le_bytes()[0])),
             0x200..=0x2ff => Some(Self::ShardMore(number.to_le_bytes()[0])),
             0x100..=0x1ff => Some(Self::Shard(number.to_le_bytes()[0])),

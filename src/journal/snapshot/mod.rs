@@ -19,7 +19,8 @@ use crate::engine::risk::kept::depths_of;
 use crate::engine::settings::{EngineSettings, Limits};
 use crate::engine::shard::Shard;
 use crate::engine::velocity::Velocity;
-use crate::ids::{Lsn, SHARD_COUNT, ShardId};
+use crate::ids::{Lsn, SHARD_COUNT, Segment, ShardId};
+use crate::journal::codec::PromotionSetV1;
 use format::{Section, SnapshotError, SnapshotReader, Tag};
 use parking_lot::Mutex;
 use rkyv::{Archive, Deserialize, Serialize, rancor};
@@ -56,8 +57,15 @@ pub(super) struct Snapshots {
 #[derive(Archive, Serialize, Deserialize)]
 struct CatalogueImage {
     products: Vec<ProductSet>,
-    promotions: Vec<PromotionSet>,
+    /// As before they could name segments, which stand beside the catalogue.
+    promotions: Vec<PromotionSetV1>,
     limits: Limits,
+}
+
+/// The segments that promotions are for: by the promotion's place, in order, no empty lists.
+#[derive(Archive, Serialize, Deserialize)]
+struct PromotionSegmentsImage {
+    promotions: Vec<(u32, Vec<Segment>)>,
 }
 
 /// What was sold and used elsewhere, before: by place, no zeroes.
@@ -129,18 +137,22 @@ impl Journal {
             }
         }
         // The catalogue after the shards, so that it has every place that they name.
-        let (catalogue, imported, lsn) = {
+        let (catalogue, imported, segments, lsn) = {
             let _turn = self.catalogue_turn.lock();
             let catalogue = self.catalogue.load();
             (
                 catalogue_image(&catalogue, self.settings.limits()),
                 imported_image(&catalogue),
+                promotion_segments_image(&catalogue),
                 self.appended(),
             )
         };
         writing.section(Tag::Catalogue, lsn, &archived(&catalogue))?;
         if !imported.is_empty() {
             writing.section(Tag::Imported, lsn, &archived(&imported))?;
+        }
+        if !segments.promotions.is_empty() {
+            writing.section(Tag::PromotionSegments, lsn, &archived(&segments))?;
         }
         writing.section(Tag::Velocity, velocity_lsn, &archived(&velocity))?;
         writing.section(Tag::Distinct, velocity_lsn, &archived(&distinct))?;
@@ -245,6 +257,7 @@ pub fn restore(
     let mut beside: Vec<Beside> = (0..SHARD_COUNT).map(|_| Beside::default()).collect();
     let (mut rules, mut rules_lsn) = (Rules::default(), Lsn(0));
     let mut sold_elsewhere = None;
+    let mut for_segments = None;
     let mut catalogue = None;
     let mut images: Vec<Option<(ShardImage, Lsn)>> = (0..SHARD_COUNT).map(|_| None).collect();
     let mut first = Lsn(u64::MAX);
@@ -286,6 +299,12 @@ pub fn restore(
                 rules_lsn = lsn;
                 velocity.keep(&depths_of(rules.kept()));
             }
+            Tag::PromotionSegments => {
+                for_segments = Some(unarchived::<PromotionSegmentsImage>(&bytes)?);
+            }
+            Tag::ShardSegments(number) => {
+                beside[usize::from(number)].segments = unarchived(&bytes)?;
+            }
             Tag::Imported => sold_elsewhere = Some(unarchived::<ImportedImage>(&bytes)?),
             Tag::ShardImported(number) => {
                 beside[usize::from(number)].imported = unarchived(&bytes)?;
@@ -302,10 +321,7 @@ pub fn restore(
     }
     let (mut catalogue, limits, catalogue_lsn) =
         catalogue.ok_or(refused("it has no section for the catalogue"))?;
-    if let Some(image) = sold_elsewhere {
-        put_imported(&mut catalogue, image)
-            .ok_or(refused("what was sold elsewhere names what is not there"))?;
-    }
+    put_beside_catalogue(&mut catalogue, for_segments, sold_elsewhere)?;
     let mut shards = Vec::with_capacity(SHARD_COUNT);
     for ((id, image), beside) in ShardId::all().zip(images).zip(beside) {
         let (image, lsn) = image.ok_or(refused("it has no section for some shard"))?;
@@ -347,6 +363,10 @@ pub fn digest(
     if !imported.is_empty() {
         hash.update(Sha256::digest(archived(&imported)));
     }
+    let segments = promotion_segments_image(catalogue);
+    if !segments.promotions.is_empty() {
+        hash.update(Sha256::digest(archived(&segments)));
+    }
     if *rules != Rules::default() {
         hash.update(Sha256::digest(archived(rules)));
     }
@@ -366,6 +386,7 @@ fn sections_of(beside: &Beside, number: u8) -> Vec<(Tag, rkyv::util::AlignedVec)
         particulars,
         imported,
         risk,
+        segments,
     } = beside;
     let mut sections = Vec::new();
     if !more.is_empty() {
@@ -379,6 +400,9 @@ fn sections_of(beside: &Beside, number: u8) -> Vec<(Tag, rkyv::util::AlignedVec)
     }
     if !risk.is_empty() {
         sections.push((Tag::ShardRisk(number), archived(risk)));
+    }
+    if !segments.is_empty() {
+        sections.push((Tag::ShardSegments(number), archived(segments)));
     }
     sections
 }
@@ -397,10 +421,32 @@ fn catalogue_image(catalogue: &Catalogue, limits: Limits) -> CatalogueImage {
         promotions: catalogue
             .promotions()
             .iter()
-            .map(|it| it.terms.clone())
+            .map(|it| it.terms.clone().into())
             .collect(),
         limits,
     }
+}
+
+fn promotion_segments_image(catalogue: &Catalogue) -> PromotionSegmentsImage {
+    let promotions = (0..).zip(catalogue.promotions());
+    PromotionSegmentsImage {
+        promotions: promotions
+            .filter(|(_, it)| !it.terms.segments.is_empty())
+            .map(|(place, it)| (place, it.terms.segments.clone()))
+            .collect(),
+    }
+}
+
+fn put_promotion_segments(catalogue: &mut Catalogue, image: PromotionSegmentsImage) -> Option<()> {
+    for (place, segments) in image.promotions {
+        let promotion = catalogue.promotions().get(place as usize)?;
+        let terms = PromotionSet {
+            segments,
+            ..promotion.terms.clone()
+        };
+        catalogue.add_promotion(terms);
+    }
+    Some(())
 }
 
 fn imported_image(catalogue: &Catalogue) -> ImportedImage {
@@ -416,6 +462,24 @@ fn imported_image(catalogue: &Catalogue) -> ImportedImage {
             .map(|(place, it)| (place, it.imported_uses))
             .collect(),
     }
+}
+
+/// What stands beside the catalogue, where there is any.
+fn put_beside_catalogue(
+    catalogue: &mut Catalogue,
+    segments: Option<PromotionSegmentsImage>,
+    sold_elsewhere: Option<ImportedImage>,
+) -> Result<(), SnapshotError> {
+    if let Some(image) = segments {
+        put_promotion_segments(catalogue, image).ok_or(refused(
+            "segments are named for a promotion that is not there",
+        ))?;
+    }
+    if let Some(image) = sold_elsewhere {
+        put_imported(catalogue, image)
+            .ok_or(refused("what was sold elsewhere names what is not there"))?;
+    }
+    Ok(())
 }
 
 fn put_imported(catalogue: &mut Catalogue, image: ImportedImage) -> Option<()> {
@@ -441,7 +505,7 @@ fn catalogue_of(image: CatalogueImage) -> Result<Catalogue, SnapshotError> {
         }
         catalogue.add_product(set);
     }
-    for set in image.promotions {
+    for set in image.promotions.into_iter().map(PromotionSet::from) {
         if catalogue.promotion(&set.code).is_some() {
             return Err(refused("the catalogue holds a promotion twice"));
         }

@@ -7,7 +7,7 @@
 
 mod file;
 
-use super::event_json;
+use super::event_bytes;
 use super::feed::sink::{
     Batch, Batching, Class, Convert, Deliver, Delivered, Fed, Kept, Purpose, Sink, Unfit,
 };
@@ -53,7 +53,7 @@ impl Convert for Lines {
     type Item = Vec<u8>;
 
     fn convert(&mut self, fed: &Fed) -> Result<Option<Vec<u8>>, Unfit> {
-        let mut line = event_json(&fed.entry).to_string().into_bytes();
+        let mut line = event_bytes(&fed.entry);
         line.push(b'\n');
         Ok(Some(line))
     }

@@ -5,16 +5,19 @@
 //! broker has not taken; 2. repeats have the same `ce_id`, the LSN, and stand behind the first; 3. an
 //! event that the broker refuses for good goes to the dead-letter topic with its cause, else to the
 //! dead letters of the data directory.
-//! `settings` says where to, `failure` what errors mean, `producer` delivers.
+//! `settings` says where to, `failure` what errors mean, `producer` delivers, `flight` counts what is
+//! under way.
 //! Deliberately absent: reading the log, waiting and trying again, which the runner does.
 
 mod failure;
+mod flight;
 mod producer;
 mod settings;
 
-use super::event_json;
+use super::event_bytes;
 use super::feed::sink::{Batching, Convert, Fed, Kept, Sink, Unfit};
 use super::types::event_type;
+use compact_str::{CompactString, ToCompactString};
 use std::time::Duration;
 
 pub use failure::KafkaFailure;
@@ -48,9 +51,9 @@ pub fn sink(
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Message {
     /// Events with the same key keep their order.
-    pub(super) key: String,
+    pub(super) key: CompactString,
     pub(super) ce_type: &'static str,
-    pub(super) ce_time: String,
+    pub(super) ce_time: CompactString,
     pub(super) at_ms: u64,
     pub(super) json: Vec<u8>,
 }
@@ -65,16 +68,16 @@ impl Convert for Messages {
     fn convert(&mut self, fed: &Fed) -> Result<Option<Message>, Unfit> {
         let (event, at) = (&fed.entry.event, fed.entry.at);
         let key = match (event.user(), event.step()) {
-            (Some(user), _) => user.as_str().to_owned(),
-            (None, Some((purchase, _))) => purchase.to_string(),
-            (None, None) => event.kind().to_owned(),
+            (Some(user), _) => user.as_str().into(),
+            (None, Some((purchase, _))) => purchase.to_compact_string(),
+            (None, None) => event.kind().into(),
         };
         Ok(Some(Message {
             key,
             ce_type: event_type(event.kind()),
-            ce_time: at.to_string(),
+            ce_time: at.to_compact_string(),
             at_ms: at.get(),
-            json: event_json(&fed.entry).to_string().into_bytes(),
+            json: event_bytes(&fed.entry),
         }))
     }
 

@@ -5,19 +5,18 @@
 //! delivered only when every message of it is acknowledged by all replicas in sync.
 
 use super::failure::{KafkaFailure, class_of};
+use super::flight::Flight;
 use super::settings::KafkaSettings;
 use super::{Batching, Message};
 use crate::ids::Lsn;
 use crate::report::feed::cursor::log_id_text;
 use crate::report::feed::sink::{Batch, Class, Deliver, Delivered, Placed, Rejection};
-use parking_lot::Mutex;
-use rdkafka::ClientContext;
+use compact_str::ToCompactString;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Header, OwnedHeaders};
-use rdkafka::producer::{DeliveryFuture, FutureProducer, FutureRecord, Producer};
+use rdkafka::producer::{BaseRecord, Producer, ThreadedProducer};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tokio::time::timeout_at;
 
 /// How long the brokers may take to say what topics there are, at the longest.
 const METADATA_TIMEOUT: Duration = Duration::from_secs(5);
@@ -31,20 +30,7 @@ pub struct Producing {
     batching: Batching,
     patience: Duration,
     source: String,
-    last_error: Arc<Mutex<Option<String>>>,
-    producer: Option<FutureProducer<Watching>>,
-}
-
-/// Keeps what went wrong with connections, to be told with the failure that comes of it.
-struct Watching {
-    last_error: Arc<Mutex<Option<String>>>,
-}
-
-impl ClientContext for Watching {
-    fn error(&self, error: KafkaError, reason: &str) {
-        tracing::debug!(event = "kafka_client_error", %error, reason);
-        *self.last_error.lock() = Some(reason.to_owned());
-    }
+    producer: Option<Arc<ThreadedProducer<Flight>>>,
 }
 
 impl Producing {
@@ -54,25 +40,21 @@ impl Producing {
             batching,
             patience,
             source: String::new(),
-            last_error: Arc::default(),
             producer: None,
         }
     }
 
-    fn last_error(&self) -> Option<String> {
-        self.last_error.lock().clone()
-    }
-
-    /// Sends `placed` to `topic`, with `more` headers beside the event's own.
+    /// Sends `placed`, the batch's message number `index`, to `topic`, with `more` headers beside
+    /// the event's own.
     fn send(
         &self,
-        producer: &FutureProducer<Watching>,
+        producer: &ThreadedProducer<Flight>,
         topic: &str,
-        placed: &Placed<Message>,
+        (index, placed): (usize, &Placed<Message>),
         more: &[(&str, &str)],
-    ) -> Result<DeliveryFuture, RDKafkaErrorCode> {
+    ) -> Result<(), RDKafkaErrorCode> {
         let message = &placed.item;
-        let id = placed.lsn.0.to_string();
+        let id = placed.lsn.0.to_compact_string();
         let fields = [
             ("ce_specversion", "1.0"),
             ("ce_id", id.as_str()),
@@ -88,30 +70,31 @@ impl Producing {
                 value: Some(*value),
             });
         }
-        let record = FutureRecord::to(topic)
-            .key(&message.key)
+        let record = BaseRecord::with_opaque_to(topic, index)
+            .key(message.key.as_str())
             .payload(&message.json)
             .timestamp(i64::try_from(message.at_ms).unwrap_or(i64::MAX))
             .headers(headers);
         producer
-            .send_result(record)
-            .map_err(|(error, _)| code_of(&error))
+            .send(record)
+            .map_err(|(error, _)| code_of(&error))?;
+        producer.context().sent();
+        Ok(())
     }
 
     /// Sends the batch; what the library refuses by itself is left out and named.
     async fn send_all(
         &self,
-        producer: &FutureProducer<Watching>,
+        producer: &ThreadedProducer<Flight>,
         items: &[Placed<Message>],
         until: Instant,
     ) -> Result<Vec<Rejection>, KafkaFailure> {
         let topic = &self.settings.topic;
-        let mut pending = Vec::with_capacity(items.len());
         let mut refused = Vec::new();
         for (index, placed) in items.iter().enumerate() {
             loop {
-                match self.send(producer, topic, placed, &[]) {
-                    Ok(sent) => pending.push((placed.lsn, sent)),
+                match self.send(producer, topic, (index, placed), &[]) {
+                    Ok(()) => {}
                     Err(RDKafkaErrorCode::QueueFull) if Instant::now() < until => {
                         tokio::time::sleep(QUEUE_FULL_WAIT).await;
                         continue;
@@ -120,63 +103,35 @@ impl Producing {
                         index,
                         cause: code.to_string(),
                     }),
-                    Err(code) => return Err(self.not_taken(producer, topic, placed.lsn, code)),
+                    Err(code) => return Err(not_taken(producer, topic, placed.lsn, code)),
                 }
                 break;
             }
         }
-        self.acknowledged(producer, topic, pending, until).await?;
+        self.acknowledged(producer, topic, items, until).await?;
         Ok(refused)
     }
 
-    /// Waits for every message; of several failures the one that says most.
+    /// Waits for every message that was sent of `items`.
     async fn acknowledged(
         &self,
-        producer: &FutureProducer<Watching>,
+        producer: &ThreadedProducer<Flight>,
         topic: &str,
-        pending: Vec<(Lsn, DeliveryFuture)>,
+        items: &[Placed<Message>],
         until: Instant,
     ) -> Result<(), KafkaFailure> {
-        let mut worst: Option<(Lsn, RDKafkaErrorCode)> = None;
-        let count = pending.len();
-        for (done, (lsn, sent)) in pending.into_iter().enumerate() {
-            let code = match timeout_at(until.into(), sent).await {
-                Ok(Ok(Ok(_))) => continue,
-                Ok(Ok(Err((error, _)))) => code_of(&error),
-                Ok(Err(_)) => RDKafkaErrorCode::Fail,
-                Err(_) => {
-                    return Err(KafkaFailure::Silent {
-                        topic: topic.to_owned(),
-                        unanswered: count - done,
-                        waited_ms: self.patience.as_millis(),
-                        last: self.last_error(),
-                    });
-                }
-            };
-            let says_more = worst.is_none_or(|(_, before)| weight(code) > weight(before));
-            if says_more {
-                worst = Some((lsn, code));
-            }
+        let flight = producer.context();
+        if let Err(unanswered) = flight.landed(until).await {
+            return Err(KafkaFailure::Silent {
+                topic: topic.to_owned(),
+                unanswered,
+                waited_ms: self.patience.as_millis(),
+                last: flight.last_error(),
+            });
         }
-        match worst {
+        match flight.failure() {
             None => Ok(()),
-            Some((lsn, code)) => Err(self.not_taken(producer, topic, lsn, code)),
-        }
-    }
-
-    fn not_taken(
-        &self,
-        producer: &FutureProducer<Watching>,
-        topic: &str,
-        lsn: Lsn,
-        code: RDKafkaErrorCode,
-    ) -> KafkaFailure {
-        let fatal = producer.client().fatal_error();
-        KafkaFailure::Message {
-            topic: topic.to_owned(),
-            lsn: lsn.0,
-            code,
-            last: fatal.map(|(_, why)| why).or_else(|| self.last_error()),
+            Some((index, code)) => Err(not_taken(producer, topic, items[index].lsn, code)),
         }
     }
 
@@ -198,12 +153,9 @@ impl Producing {
                 ("holdfast_cause", rejection.cause.as_str()),
                 ("holdfast_topic", self.settings.topic.as_str()),
             ];
-            let sent = match self.send(&producer, &topic, placed, &causes) {
-                Ok(sent) => {
-                    let pending = vec![(placed.lsn, sent)];
-                    self.acknowledged(&producer, &topic, pending, until).await
-                }
-                Err(code) => Err(self.not_taken(&producer, &topic, placed.lsn, code)),
+            let sent = match self.send(&producer, &topic, (rejection.index, placed), &causes) {
+                Ok(()) => self.acknowledged(&producer, &topic, items, until).await,
+                Err(code) => Err(not_taken(&producer, &topic, placed.lsn, code)),
             };
             match sent {
                 Ok(()) => tracing::error!(
@@ -228,18 +180,16 @@ impl Producing {
     }
 
     /// The producer, set up anew where a failure took it.
-    fn producer(&mut self) -> Result<FutureProducer<Watching>, KafkaFailure> {
+    fn producer(&mut self) -> Result<Arc<ThreadedProducer<Flight>>, KafkaFailure> {
         if let Some(producer) = &self.producer {
-            return Ok(producer.clone());
+            return Ok(Arc::clone(producer));
         }
-        let watching = Watching {
-            last_error: Arc::clone(&self.last_error),
-        };
         let config = self.settings.client_config(self.batching);
-        let producer: FutureProducer<Watching> = config
-            .create_with_context(watching)
+        let producer: ThreadedProducer<Flight> = config
+            .create_with_context(Flight::default())
             .map_err(KafkaFailure::Setup)?;
-        self.producer = Some(producer.clone());
+        let producer = Arc::new(producer);
+        self.producer = Some(Arc::clone(&producer));
         Ok(producer)
     }
 
@@ -279,13 +229,12 @@ impl Deliver for Producing {
         };
         // What an earlier one still has in hand would be sent beside what comes.
         self.producer = None;
-        *self.last_error.lock() = None;
         let producer = self.producer()?;
         let topic = self.settings.topic.clone();
-        let asked = topic.clone();
+        let (asked, asking) = (topic.clone(), Arc::clone(&producer));
         let timeout = METADATA_TIMEOUT.min(self.patience);
         let metadata = tokio::task::spawn_blocking(move || {
-            let client = producer.client();
+            let client = asking.client();
             client.fetch_metadata(Some(&asked), timeout)
         });
         let metadata = metadata.await.map_err(|_| KafkaFailure::NotOpen)?;
@@ -293,7 +242,7 @@ impl Deliver for Producing {
             brokers: self.settings.brokers.join(","),
             topic: topic.clone(),
             code: code_of(&error),
-            last: self.last_error(),
+            last: producer.context().last_error(),
         })?;
         let found = metadata.topics().iter().find(|it| it.name() == topic);
         match found.map(|it| (it.error(), it.partitions().is_empty())) {
@@ -322,15 +271,23 @@ impl Deliver for Producing {
     }
 }
 
-fn code_of(error: &KafkaError) -> RDKafkaErrorCode {
-    error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Fail)
+fn not_taken(
+    producer: &ThreadedProducer<Flight>,
+    topic: &str,
+    lsn: Lsn,
+    code: RDKafkaErrorCode,
+) -> KafkaFailure {
+    let fatal = producer.client().fatal_error();
+    KafkaFailure::Message {
+        topic: topic.to_owned(),
+        lsn: lsn.0,
+        code,
+        last: fatal
+            .map(|(_, why)| why)
+            .or_else(|| producer.context().last_error()),
+    }
 }
 
-/// How much a failure says: what speaks of the message, then of the set-up, then the rest.
-fn weight(code: RDKafkaErrorCode) -> u8 {
-    match class_of(code) {
-        Class::Rejected => 2,
-        Class::Misconfigured => 1,
-        Class::Retriable => 0,
-    }
+fn code_of(error: &KafkaError) -> RDKafkaErrorCode {
+    error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Fail)
 }

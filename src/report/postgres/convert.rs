@@ -20,7 +20,7 @@ use crate::ids::PurchaseId;
 use crate::journal::{Journal, PurchaseAsOf};
 use crate::money::Amount;
 use crate::receipts::Sealer;
-use crate::report::event_json;
+use crate::report::event_bytes;
 use crate::report::feed::sink::{Convert, Fed, Unfit};
 use std::sync::Arc;
 
@@ -63,7 +63,7 @@ impl Convert for ToRows {
 
 fn audit(fed: &Fed, into: &mut Vec<u8>) {
     let event = &fed.entry.event;
-    let json = event_json(&fed.entry).to_string();
+    let json = event_bytes(&fed.entry);
     into.reserve(json.len() + 160);
     let purchase = event.step().map(|(purchase, _)| purchase.to_string());
     Tuple::new(into, AUDIT.columns.len())
@@ -158,6 +158,7 @@ impl ToRows {
             | Event::RiskRulesSet(_)
             | Event::BuyerPaused(_)
             | Event::BuyerRated(_)
+            | Event::BuyerSegmented(_)
             | Event::AdminRefused(_)
             | Event::StockImported(_)
             | Event::PromotionUsesImported(_)

@@ -201,10 +201,18 @@ impl Session {
         let missing = items.iter().filter(|it| !there.contains(&bigint(it.lsn)));
         let written = Written::of(missing.map(|it| &it.item), None);
         self.statements.write(&transaction, written).await?;
+        // Their LSNs are behind the one that segments are computed up to.
+        transaction
+            .execute(LATE, &[&places])
+            .await
+            .map_err(doing("noting who came late"))?;
         let committed = transaction.commit().await;
         committed.map_err(doing("committing"))
     }
 }
+
+const LATE: &str = "INSERT INTO holdfast.segment_late (user_id) \
+    SELECT DISTINCT user_id FROM holdfast.audit_log WHERE lsn = ANY($1) AND user_id IS NOT NULL";
 
 impl Statements {
     async fn prepare(connected: &Connected) -> Result<Self, PostgresError> {

@@ -93,8 +93,8 @@ impl<'b> Tuple<'b> {
         }
     }
 
-    pub(super) fn json(&mut self, value: &str) -> &mut Self {
-        self.parts(&[1], value.as_bytes())
+    pub(super) fn json(&mut self, value: &[u8]) -> &mut Self {
+        self.parts(&[1], value)
     }
 
     pub(super) fn instant(&mut self, value: UnixMs) -> &mut Self {

@@ -2,7 +2,7 @@
 //!
 //! `convert` makes rows, `deliver` writes them with the cursor in one transaction, `fault` says
 //! what an error means; `rows` and `encode` are the rows' shapes, `schema` the migrations,
-//! `connect` connections and TLS. What the tables mean is told in `docs/reporting.md`.
+//! `connect` connections and TLS; `segments` has segments of buyers computed there. What the tables mean is told in `docs/reporting.md`.
 
 mod attempts;
 mod connect;
@@ -12,6 +12,7 @@ mod encode;
 mod fault;
 mod rows;
 mod schema;
+pub mod segments;
 mod settings;
 
 use super::feed::sink::{Batching, Kept, Sink};

@@ -11,7 +11,10 @@ use refinery::{Migration, Runner};
 const HISTORY: &str = "holdfast.schema_history";
 
 /// Every migration: its name, `V`, number, two underscores and what it is, and its SQL.
-const MIGRATIONS: [(&str, &str); 1] = [("V1__tables", include_str!("sql/V1__tables.sql"))];
+const MIGRATIONS: [(&str, &str); 2] = [
+    ("V1__tables", include_str!("sql/V1__tables.sql")),
+    ("V2__segments", include_str!("sql/V2__segments.sql")),
+];
 
 /// All migrations as one script.
 pub fn script() -> String {

@@ -1,0 +1,118 @@
+//! Owns how attempts and payments look outside: what most of a drop's events are, written without a
+//! detour.
+
+use super::json::Object;
+use super::risk::put_hits;
+use super::{put_origin, put_sum};
+use crate::engine::event::{
+    AttemptRefused, Event, HoldPlaced, PaymentAuthorized, PaymentCaptured, PaymentDeclined,
+    PaymentStarted, PaysFor, Quote, RetryAdvice, Whence,
+};
+
+/// Puts the fields of `event`, where it is one of these; whether it is.
+pub(super) fn put(object: &mut Object<'_>, event: &Event) -> bool {
+    match event {
+        Event::HoldPlaced(placed) => hold(object, placed),
+        Event::HoldReleased(released) => put_origin(object, &released.origin),
+        Event::HoldExpired(_)
+        | Event::CaptureStarted(_)
+        | Event::PaymentVoided(_)
+        | Event::VoidStuck(_) => {}
+        Event::PaymentStarted(started) => payment(object, started),
+        Event::PaymentAuthorized(authorized) => authorization(object, authorized),
+        Event::PaymentDeclined(declined) => decline(object, declined),
+        Event::PaymentCaptured(captured) => capture(object, captured),
+        Event::AttemptRefused(refused) => refusal(object, refused),
+        _ => return false,
+    }
+    true
+}
+
+fn hold(object: &mut Object<'_>, placed: &HoldPlaced) {
+    object
+        .text("hold_id", placed.purchase.hold())
+        .put("flow", placed.flow.as_str())
+        .put("product_id", placed.product.as_str())
+        .put("quantity", &placed.quantity)
+        .text_or_null("promotion_code", placed.promotion.as_ref())
+        .text("expires_at", placed.expires_at);
+    put_hits(object, &placed.hits);
+    put_quote(object, &placed.quote);
+    put_origin(object, &placed.origin);
+}
+
+fn payment(object: &mut Object<'_>, started: &PaymentStarted) {
+    let pays_for = match started.pays_for {
+        PaysFor::OwnHold => "own_hold",
+        PaysFor::EarlierHold => "earlier_hold",
+    };
+    object
+        .put("card_token", started.card.as_str())
+        .put("pays_for", pays_for)
+        .put("review", &started.review);
+    put_hits(object, &started.hits);
+    put_quote(object, &started.quote);
+    put_origin(object, &started.origin);
+}
+
+fn authorization(object: &mut Object<'_>, authorized: &PaymentAuthorized) {
+    object
+        .put("authorization_id", authorized.authorization.as_str())
+        .text_or_null("capture_before", authorized.capture_before);
+}
+
+fn decline(object: &mut Object<'_>, declined: &PaymentDeclined) {
+    let advice = match declined.advice {
+        RetryAdvice::Free => "free",
+        RetryAdvice::Limited => "limited",
+        RetryAdvice::Never => "never",
+    };
+    object
+        .put("reason", declined.cause.as_str())
+        .text_or_null("code", declined.code.as_ref())
+        .put("retry_advice", advice);
+    put_whence(object, declined.whence.as_ref());
+}
+
+fn capture(object: &mut Object<'_>, captured: &PaymentCaptured) {
+    object
+        .put("capture_id", captured.capture.as_str())
+        .text("receipt_id", captured.purchase.receipt())
+        .put("receipt_key_id", captured.receipt_key.as_str())
+        .text_or_null("signing_key_id", captured.signing_key.as_ref())
+        .put("reward_tokens", &captured.tokens.get())
+        .put("reward_debt_paid", &captured.debt_paid.get());
+    put_whence(object, captured.whence.as_ref());
+}
+
+fn refusal(object: &mut Object<'_>, refused: &AttemptRefused) {
+    let card = refused.card.as_ref();
+    object
+        .put("flow", refused.flow.as_str())
+        .put("reason", refused.reason.reason())
+        .text_or_null("product_id", refused.product.as_ref())
+        .put("quantity", &refused.quantity)
+        .put("card_token", &card.map(crate::ids::CardToken::as_str));
+    put_hits(object, &refused.hits);
+    put_origin(object, &refused.origin);
+}
+
+fn put_quote(object: &mut Object<'_>, quote: &Quote) {
+    put_sum(object, "unit_price", quote.unit_price.get(), quote.currency);
+    put_sum(object, "discount", quote.discount.get(), quote.currency);
+    put_sum(object, "amount", quote.amount.get(), quote.currency);
+}
+
+fn put_whence(object: &mut Object<'_>, whence: Option<&Whence>) {
+    let Some(whence) = whence else {
+        object.put("whence", &());
+        return;
+    };
+    object.object("whence", |object| {
+        object
+            .put("card_token", whence.card.as_str())
+            .put("product_id", whence.product.as_str())
+            .text_or_null("ip", whence.ip)
+            .text_or_null("device_id", whence.device.as_ref());
+    });
+}

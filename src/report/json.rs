@@ -1,0 +1,110 @@
+//! Owns writing JSON objects field by field, straight into bytes.
+//!
+//! Invariant: fields stand in the order in which they are put; each name is put once, which is for
+//! who puts it to see to. Written by hand, because a tree of values costs more than all else that is
+//! done with an event.
+
+use crate::ids::Digest16;
+use serde::{Serialize, Serializer};
+use std::fmt::Display;
+
+/// An object in the making.
+pub(super) struct Object<'b> {
+    into: &'b mut Vec<u8>,
+    separator: u8,
+}
+
+impl<'b> Object<'b> {
+    /// Writes an object with the fields that `fill` puts to the end of `into`.
+    pub(super) fn write(into: &'b mut Vec<u8>, fill: impl FnOnce(&mut Self)) {
+        let mut object = Self {
+            into,
+            separator: b'{',
+        };
+        fill(&mut object);
+        if object.separator == b'{' {
+            object.into.push(b'{');
+        }
+        object.into.push(b'}');
+    }
+
+    /// A field with a value that writes itself.
+    pub(super) fn put<T: Serialize + ?Sized>(&mut self, name: &str, value: &T) -> &mut Self {
+        self.name(name);
+        serde_json::to_writer(&mut *self.into, value)
+            .expect("bytes in memory are always written, and no value here has keys but texts");
+        self
+    }
+
+    /// A field with the text that `value` is shown as.
+    pub(super) fn text(&mut self, name: &str, value: impl Display) -> &mut Self {
+        self.put(name, &Text(value))
+    }
+
+    /// The same, or `null`.
+    pub(super) fn text_or_null(&mut self, name: &str, value: Option<impl Display>) -> &mut Self {
+        self.put(name, &value.map(Text))
+    }
+
+    /// A field with a digest, in hexadecimal.
+    pub(super) fn hex(&mut self, name: &str, value: &Digest16) -> &mut Self {
+        let mut digits = [0; 32];
+        hex::encode_to_slice(value.0, &mut digits).expect("16 bytes have 32 hexadecimal digits");
+        self.name(name);
+        self.into.push(b'"');
+        self.into.extend_from_slice(&digits);
+        self.into.push(b'"');
+        self
+    }
+
+    /// A field with an object of its own.
+    pub(super) fn object(&mut self, name: &str, fill: impl FnOnce(&mut Object<'_>)) -> &mut Self {
+        self.name(name);
+        Object::write(self.into, fill);
+        self
+    }
+
+    fn name(&mut self, name: &str) {
+        debug_assert!(
+            name.bytes()
+                .all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'\\')),
+            "{name:?} would have to be escaped"
+        );
+        self.into.extend([self.separator, b'"']);
+        self.into.extend_from_slice(name.as_bytes());
+        self.into.extend_from_slice(b"\":");
+        self.separator = b',';
+    }
+}
+
+struct Text<T>(T);
+
+impl<T: Display> Serialize for Text<T> {
+    fn serialize<S: Serializer>(&self, into: S) -> Result<S::Ok, S::Error> {
+        into.collect_str(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    #[test]
+    fn fields_stand_in_their_order_and_texts_are_escaped() {
+        let mut bytes = b">".to_vec();
+        Object::write(&mut bytes, |object| {
+            object.text("z", "a \"b\"\n").put("a", &1);
+            object.hex("h", &Digest16([0x0f; 16]));
+            object.object("none", |_| {});
+            object.object("some", |some| {
+                some.text_or_null("x", None::<&str>)
+                    .put("y", &json!([1, null]));
+            });
+        });
+        let text = r#">{"z":"a \"b\"\n","a":1,"h":"0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f","none":{},"some":{"x":null,"y":[1,null]}}"#;
+        assert_eq!(String::from_utf8(bytes.clone()).unwrap(), text);
+        let value: Value = serde_json::from_slice(&bytes[1..]).unwrap();
+        assert_eq!(value["z"], "a \"b\"\n");
+    }
+}

@@ -1,0 +1,118 @@
+//! Owns what is under way to the brokers with one producer: how many messages were sent, how many
+//! came to an end, and what failed.
+//!
+//! Invariants: counts go on for the life of the producer, whose failure ends it, so nothing is ever
+//! reset; an end is counted once for each message, by the one thread that polls the producer; whoever
+//! waits is woken once, by the last one. Counting costs no allocation: a message is known by its index
+//! in the batch.
+//! Deliberately absent: what a failure leads to.
+
+use super::super::feed::sink::Class;
+use super::failure::class_of;
+use parking_lot::Mutex;
+use rdkafka::ClientContext;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::producer::{DeliveryResult, ProducerContext};
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::time::Instant;
+use tokio::sync::Notify;
+use tokio::time::timeout_at;
+
+/// Nobody waits.
+const NOBODY: usize = usize::MAX;
+
+/// Messages of one producer.
+pub(super) struct Flight {
+    sent: AtomicUsize,
+    ended: AtomicUsize,
+    /// How many have to have ended for whoever waits to be woken.
+    awaited: AtomicUsize,
+    all_ended: Notify,
+    failure: Mutex<Option<(usize, RDKafkaErrorCode)>>,
+    last_error: Mutex<Option<String>>,
+}
+
+impl Default for Flight {
+    fn default() -> Self {
+        Self {
+            sent: AtomicUsize::new(0),
+            ended: AtomicUsize::new(0),
+            awaited: AtomicUsize::new(NOBODY),
+            all_ended: Notify::new(),
+            failure: Mutex::new(None),
+            last_error: Mutex::new(None),
+        }
+    }
+}
+
+impl Flight {
+    /// One more was sent.
+    pub(super) fn sent(&self) {
+        self.sent.fetch_add(1, SeqCst);
+    }
+
+    /// Waits until every message that was sent has come to an end; where that is not so by `until`,
+    /// how many have not.
+    pub(super) async fn landed(&self, until: Instant) -> Result<(), usize> {
+        let sent = self.sent.load(SeqCst);
+        // Set before looking, as an end is counted before it looks here: one of both sees the other.
+        self.awaited.store(sent, SeqCst);
+        while self.ended.load(SeqCst) < sent {
+            let woken = timeout_at(until.into(), self.all_ended.notified()).await;
+            let left = sent - self.ended.load(SeqCst).min(sent);
+            if woken.is_err() && left > 0 {
+                return Err(left);
+            }
+        }
+        self.awaited.store(NOBODY, SeqCst);
+        Ok(())
+    }
+
+    /// Of several failures the one that says most, with the message's index in its batch.
+    pub(super) fn failure(&self) -> Option<(usize, RDKafkaErrorCode)> {
+        *self.failure.lock()
+    }
+
+    /// What went wrong with a connection last.
+    pub(super) fn last_error(&self) -> Option<String> {
+        self.last_error.lock().clone()
+    }
+
+    fn failed(&self, index: usize, code: RDKafkaErrorCode) {
+        let mut failure = self.failure.lock();
+        if failure.is_none_or(|(_, before)| weight(code) > weight(before)) {
+            *failure = Some((index, code));
+        }
+    }
+}
+
+impl ClientContext for Flight {
+    fn error(&self, error: KafkaError, reason: &str) {
+        tracing::debug!(event = "kafka_client_error", %error, reason);
+        *self.last_error.lock() = Some(reason.to_owned());
+    }
+}
+
+impl ProducerContext for Flight {
+    type DeliveryOpaque = usize;
+
+    fn delivery(&self, ended: &DeliveryResult<'_>, index: usize) {
+        if let Err((error, _)) = ended {
+            let code = error.rdkafka_error_code();
+            self.failed(index, code.unwrap_or(RDKafkaErrorCode::Fail));
+        }
+        let ended = self.ended.fetch_add(1, SeqCst) + 1;
+        if ended == self.awaited.load(SeqCst) {
+            self.all_ended.notify_one();
+        }
+    }
+}
+
+/// How much a failure says: what speaks of the message, then of the set-up, then the rest.
+fn weight(code: RDKafkaErrorCode) -> u8 {
+    match class_of(code) {
+        Class::Rejected => 2,
+        Class::Misconfigured => 1,
+        Class::Retriable => 0,
+    }
+}

@@ -1,0 +1,122 @@
+//! Owns taking changed segments over into the core, in the order in which they changed.
+//!
+//! Invariants: what stands in the log says from where on to go on, so that a run that ended anywhere,
+//! or that comes twice, leads to the same; at most `feedback_per_s` changes in a second, each in its
+//! buyer's turn, and a slice of them is durable before the next; none while the disk is nearly full.
+//! Deliberately absent: deciding what is in force, where the operator has said something else.
+
+use super::SegmentSettings;
+use super::run::{Progress, RunError, Session, signed};
+use crate::engine::event::BuyerSegmented;
+use crate::engine::segments::Fed;
+use crate::ids::{Segment, UserId};
+use crate::journal::{Journal, Readiness, SegmentTaken};
+use std::time::Duration;
+use tokio_postgres::Row;
+
+/// Slices in a second: short enough that a sale does not notice one.
+const SLICES_PER_S: u32 = 20;
+/// Rows that are read at once.
+const PAGE: i64 = 1_000;
+
+/// What taking over works with.
+#[derive(Copy, Clone)]
+pub(super) struct Feed<'a> {
+    pub(super) journal: &'a Journal,
+    pub(super) settings: SegmentSettings,
+    pub(super) session: &'a Session,
+}
+
+/// Takes over what has changed since `fed`.
+pub(super) async fn feed(
+    with: Feed<'_>,
+    fed: &mut Option<Fed>,
+    at: &mut Progress,
+    told: &mut (dyn FnMut(Progress) + Send),
+) -> Result<(), RunError> {
+    let row = with
+        .session
+        .row(
+            "reading the series of changes",
+            "SELECT series FROM holdfast.segment_state",
+            &[],
+        )
+        .await?;
+    let text: &str = row.get(0);
+    let unread = || RunError::Unread(format!("the series {text:?}"));
+    let series = u64::from_str_radix(text, 16).map_err(|_| unread())?;
+    let mut after = fed
+        .filter(|it| it.series == series)
+        .map_or(0, |it| it.change);
+    loop {
+        let rows = with
+            .session
+            .rows(
+                "reading changed segments",
+                "SELECT user_id, segment, change, run FROM holdfast.user_segments \
+                 WHERE change > $1 ORDER BY change LIMIT $2",
+                &[&signed(after), &PAGE],
+            )
+            .await?;
+        let Some(last) = rows.last() else {
+            return Ok(());
+        };
+        after = last.get::<_, i64>(2).unsigned_abs();
+        let slice = (with.settings.feedback_per_s / SLICES_PER_S).max(1);
+        for rows in rows.chunks(slice as usize) {
+            let taken = with.slice(rows, series, fed)?;
+            at.fed += u64::from(taken);
+            told(*at);
+            let pause = Duration::from_secs(1) * taken / with.settings.feedback_per_s;
+            tokio::time::sleep(pause).await;
+        }
+    }
+}
+
+impl Feed<'_> {
+    /// Takes these over; how many left an event. They are durable then.
+    fn slice(&self, rows: &[Row], series: u64, fed: &mut Option<Fed>) -> Result<u32, RunError> {
+        match self.journal.readiness() {
+            Readiness::Ready => {}
+            Readiness::DiskFull => return Err(RunError::NoRoom),
+            Readiness::Failed(_) => return Err(RunError::Stopped),
+        }
+        let mut taken = 0;
+        let mut durable_at = None;
+        let mut last = None;
+        for row in rows {
+            let segmented = read(row, series)?;
+            let now_fed = Fed {
+                series,
+                change: segmented.change,
+            };
+            let segmented = self.journal.segment_buyer(segmented);
+            match segmented.map_err(|_| RunError::Stopped)? {
+                SegmentTaken::Stands(lsn) => {
+                    durable_at = Some(lsn);
+                    taken += 1;
+                }
+                SegmentTaken::There | SegmentTaken::Unknown => {}
+            }
+            last = Some(now_fed);
+        }
+        if let Some(lsn) = durable_at {
+            let durable = self.journal.wait_durable(lsn);
+            durable.map_err(|_| RunError::Stopped)?;
+        }
+        *fed = last.or(*fed);
+        Ok(taken)
+    }
+}
+
+fn read(row: &Row, series: u64) -> Result<BuyerSegmented, RunError> {
+    let (user, segment): (&str, &str) = (row.get(0), row.get(1));
+    let unread = |what: &str, text: &str| RunError::Unread(format!("the {what} {text:?}"));
+    Ok(BuyerSegmented {
+        user: UserId::parse(user).ok_or_else(|| unread("buyer", user))?,
+        segment: Segment::parse(segment).ok_or_else(|| unread("segment", segment))?,
+        series,
+        change: row.get::<_, i64>(2).unsigned_abs(),
+        run: row.get::<_, i64>(3).unsigned_abs(),
+    })
+}

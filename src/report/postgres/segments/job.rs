@@ -1,0 +1,212 @@
+//! Owns the job in a running core: on a thread of its own, every so often and when asked.
+//!
+//! Invariants: one run at a time; whoever asks during a run has it followed by another one, so that
+//! what was delivered before asking is in; the last report stays until there is another. A run that
+//! fails is tried again soon, goes on where it was, and leaves the instant of the last success.
+//! Deliberately absent: what a run does.
+
+use super::SegmentSettings;
+use super::run::{Bounds, Progress, Report};
+use crate::engine::segments::Fed;
+use crate::journal::Journal;
+use crate::report::postgres::PostgresSettings;
+use parking_lot::Mutex;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::Notify;
+
+/// The first run comes this long after the start, and one that failed is tried again after it.
+const SOON: Duration = Duration::from_mins(1);
+
+/// Segments in a running core.
+pub struct SegmentJob {
+    journal: Arc<Journal>,
+    postgres: PostgresSettings,
+    settings: SegmentSettings,
+    state: Mutex<JobStatus>,
+    woken: Notify,
+    stopped: Notify,
+}
+
+/// How it stands.
+#[derive(Clone, Debug, Default)]
+pub struct JobStatus {
+    /// Runs begun in this process; the last one's number.
+    pub runs: u64,
+    /// Runs that failed.
+    pub failed: u64,
+    /// Changes taken over in this process.
+    pub fed: u64,
+    /// How far the run under way is.
+    pub running: Option<Progress>,
+    /// The latest report.
+    pub last: Option<Arc<Report>>,
+    /// The latest report of a run that did not fail.
+    pub last_good: Option<Arc<Report>>,
+    asked: bool,
+}
+
+impl JobStatus {
+    /// Runs begun or asked for in this process; the last one's number.
+    pub fn asked_for(&self) -> u64 {
+        self.runs + u64::from(self.asked)
+    }
+}
+
+/// Who wants a run.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub(super) enum By {
+    Schedule,
+    Request,
+}
+
+impl By {
+    pub(super) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Schedule => "schedule",
+            Self::Request => "request",
+        }
+    }
+}
+
+impl SegmentJob {
+    /// Has segments computed where `postgres` says, and takes them over into `journal`, once
+    /// [`SegmentJob::start`] is called.
+    pub fn new(
+        journal: Arc<Journal>,
+        postgres: PostgresSettings,
+        settings: SegmentSettings,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            journal,
+            postgres,
+            settings,
+            state: Mutex::default(),
+            woken: Notify::new(),
+            stopped: Notify::new(),
+        })
+    }
+
+    /// Starts the thread, which goes on until [`SegmentJob::stop`].
+    pub fn start(self: &Arc<Self>) -> std::io::Result<()> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        let job = Arc::clone(self);
+        let thread = std::thread::Builder::new().name("segments".to_owned());
+        thread.spawn(move || {
+            runtime.block_on(async {
+                tokio::select! {
+                    () = job.go_on() => {}
+                    () = job.stopped.notified() => {}
+                }
+            });
+        })?;
+        Ok(())
+    }
+
+    /// Ends the thread; a run under way ends where it is, and the next one goes on from there.
+    pub fn stop(&self) {
+        self.stopped.notify_one();
+    }
+
+    /// Asks for a run that begins after this; its number.
+    pub fn ask(&self) -> u64 {
+        let mut state = self.state.lock();
+        state.asked = true;
+        self.woken.notify_one();
+        state.asked_for()
+    }
+
+    /// How it stands. Everything that it reveals is durable.
+    pub fn status(&self) -> JobStatus {
+        self.state.lock().clone()
+    }
+
+    async fn go_on(&self) {
+        // What stands in the log is the truth about what was taken over; from here on it is known.
+        let mut fed = self.journal.segments_fed();
+        let every = self.settings.every;
+        let mut wait = every.map(|every| every.min(SOON));
+        loop {
+            self.due(wait).await;
+            let failed = self.run(&mut fed).await;
+            wait = every.map(|every| if failed { every.min(SOON) } else { every });
+        }
+    }
+
+    /// Waits until somebody asks, or the time has come.
+    async fn due(&self, wait: Option<Duration>) {
+        let asked = async {
+            while !self.state.lock().asked {
+                self.woken.notified().await;
+            }
+        };
+        match wait {
+            // Which of the two it was makes no difference.
+            Some(wait) => drop(tokio::time::timeout(wait, asked).await),
+            None => asked.await,
+        }
+    }
+
+    /// One run; whether it failed.
+    async fn run(&self, fed: &mut Option<Fed>) -> bool {
+        let (number, by) = {
+            let mut state = self.state.lock();
+            let by = if std::mem::take(&mut state.asked) {
+                By::Request
+            } else {
+                By::Schedule
+            };
+            state.runs += 1;
+            state.running = Some(Progress::default());
+            (state.runs, by)
+        };
+        let bounds = Bounds {
+            journal: &self.journal,
+            postgres: &self.postgres,
+            settings: self.settings,
+        };
+        let mut progress = |progress| self.state.lock().running = Some(progress);
+        let report = super::run::run(bounds, number, by, fed, &mut progress).await;
+        log(&report);
+        let failed = report.failure.is_some();
+        let report = Arc::new(report);
+        let mut state = self.state.lock();
+        state.running = None;
+        state.fed += report.progress.fed;
+        state.failed += u64::from(failed);
+        if !failed {
+            state.last_good = Some(Arc::clone(&report));
+        }
+        state.last = Some(report);
+        failed
+    }
+}
+
+fn log(report: &Report) {
+    let Progress {
+        seen, changed, fed, ..
+    } = report.progress;
+    let elapsed_ms = report.ended_at.since_ms(report.started_at);
+    match &report.failure {
+        None => tracing::info!(
+            event = "segments",
+            run = report.progress.run,
+            seen,
+            changed,
+            fed,
+            elapsed_ms,
+            "segments are up to date"
+        ),
+        Some(why) => tracing::error!(
+            event = "segments",
+            run = report.progress.run,
+            seen,
+            changed,
+            fed,
+            elapsed_ms,
+            "segments could not be brought up to date, and are tried again: {why}"
+        ),
+    }
+}

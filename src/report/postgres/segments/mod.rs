@@ -1,0 +1,27 @@
+//! Segments of buyers: computed in the database that the events are carried to, and taken back over
+//! into the core, where rules and promotions name them.
+//!
+//! `job` is the thread that runs every so often and when asked, `run` one run, `feed` its second
+//! half. The computing is SQL (`sql/V2__segments.sql`); what it means is told in `docs/segments.md`.
+
+mod feed;
+mod job;
+mod run;
+
+pub use job::{JobStatus, SegmentJob};
+pub use run::{Progress, Report};
+
+use std::time::Duration;
+
+/// When and how segments are computed.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub struct SegmentSettings {
+    /// Between two runs; `None`: only when asked.
+    pub every: Option<Duration>,
+    /// Buyers of one batch, which is one transaction.
+    pub batch: u32,
+    /// Changes that are taken over in a second, so that a sale is not disturbed.
+    pub feedback_per_s: u32,
+    /// For one statement.
+    pub timeout: Duration,
+}

@@ -1,0 +1,268 @@
+//! Owns one run: the database computes, batch by batch, then what has changed is taken over.
+//!
+//! Invariants: each batch is one transaction of the database's, with how far the job has come in it,
+//! so that a run may end anywhere and the next one goes on; it reads what the sink has delivered and
+//! no further; no other run is under way in that database meanwhile. How it went stands in
+//! `segment_runs`. Deliberately absent: how segments are computed.
+
+use super::SegmentSettings;
+use super::feed::{Feed, feed};
+use super::job::By;
+use crate::engine::segments::Fed;
+use crate::journal::Journal;
+use crate::report::feed::cursor::log_id_text;
+use crate::report::postgres::connect::{Connected, connect};
+use crate::report::postgres::{PostgresError, PostgresSettings};
+use crate::time::UnixMs;
+use serde_json::{Value, json};
+use std::future::Future;
+use std::time::Duration;
+use tokio_postgres::Row;
+use tokio_postgres::types::ToSql;
+
+/// What a run works with.
+#[derive(Copy, Clone)]
+pub(super) struct Bounds<'a> {
+    pub(super) journal: &'a Journal,
+    pub(super) postgres: &'a PostgresSettings,
+    pub(super) settings: SegmentSettings,
+}
+
+/// How far a run is.
+#[derive(Copy, Clone, Debug, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// Its row in `segment_runs`, once there is one.
+    pub run: Option<u64>,
+    /// Buyers that were computed, some of them more than once.
+    pub seen: u64,
+    /// Changes of segments.
+    pub changed: u64,
+    /// Changes taken over into the core, of earlier runs, too.
+    pub fed: u64,
+}
+
+/// What came of a run.
+#[derive(Clone, Debug)]
+pub struct Report {
+    /// Its number in this process.
+    pub number: u64,
+    /// When it began.
+    pub started_at: UnixMs,
+    /// When it ended.
+    pub ended_at: UnixMs,
+    /// How far it came.
+    pub progress: Progress,
+    /// Why it ended early, where it did.
+    pub failure: Option<String>,
+}
+
+impl Report {
+    /// As the operator sees it.
+    pub fn to_json(&self) -> Value {
+        json!({
+            "number": self.number,
+            "run": self.progress.run,
+            "result": self.word(),
+            "started_at": self.started_at.to_string(),
+            "ended_at": self.ended_at.to_string(),
+            "seen": self.progress.seen,
+            "changed": self.progress.changed,
+            "fed": self.progress.fed,
+            "failure": self.failure,
+        })
+    }
+
+    /// The word for how it went.
+    pub fn word(&self) -> &'static str {
+        match self.failure {
+            None => "done",
+            Some(_) => "failed",
+        }
+    }
+}
+
+/// Why a run ends early.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum RunError {
+    #[error(transparent)]
+    Database(#[from] PostgresError),
+    #[error("{0} took longer than report.deliver_timeout_ms")]
+    TimedOut(&'static str),
+    #[error("another process has a run under way in this database")]
+    Busy,
+    #[error("the database has {0}, which is none; correct it there")]
+    Unread(String),
+    #[error("the disk is nearly full; segments are taken over once there is room")]
+    NoRoom,
+    #[error("the log has stopped")]
+    Stopped,
+}
+
+/// Runs once. `fed` is how far changes have been taken over.
+pub(super) async fn run(
+    bounds: Bounds<'_>,
+    number: u64,
+    by: By,
+    fed: &mut Option<Fed>,
+    progress: &mut (dyn FnMut(Progress) + Send),
+) -> Report {
+    let started_at = bounds.journal.now();
+    let mut came = Progress::default();
+    let mut told = |at: Progress| {
+        came = at;
+        progress(at);
+    };
+    let ended = carry_out(bounds, by, fed, &mut told).await;
+    Report {
+        number,
+        started_at,
+        ended_at: bounds.journal.now(),
+        progress: came,
+        failure: ended.err().map(|error| error.to_string()),
+    }
+}
+
+async fn carry_out(
+    bounds: Bounds<'_>,
+    by: By,
+    fed: &mut Option<Fed>,
+    told: &mut (dyn FnMut(Progress) + Send),
+) -> Result<(), RunError> {
+    let session = Session::open(bounds).await?;
+    let run = session.begin(bounds.journal, by, *fed).await?;
+    let mut at = Progress {
+        run: Some(run.unsigned_abs()),
+        ..Progress::default()
+    };
+    told(at);
+    let worked = session.work(bounds, run, fed, &mut at, told).await;
+    let failure = worked.as_ref().err().map(ToString::to_string);
+    let ended = session.end(run, at.fed, failure.as_deref()).await;
+    // What went wrong first says more than that it could not be written down.
+    worked.and(ended)
+}
+
+/// A connection in the writer's role, and how long anything may take on it.
+pub(super) struct Session {
+    connected: Connected,
+    timeout: Duration,
+}
+
+impl Session {
+    async fn open(bounds: Bounds<'_>) -> Result<Self, RunError> {
+        let timeout = bounds.settings.timeout;
+        let connecting = connect(bounds.postgres, bounds.postgres.writer());
+        let connected = within(timeout, "connecting", connecting).await??;
+        let role = format!(
+            "SET ROLE holdfast_writer; SET statement_timeout = {}",
+            timeout.as_millis()
+        );
+        let doing = "taking on the role holdfast_writer";
+        let taken = within(timeout, doing, connected.client.batch_execute(&role)).await?;
+        taken.map_err(PostgresError::doing(doing))?;
+        Ok(Self { connected, timeout })
+    }
+
+    /// The number of the run that begins.
+    async fn begin(&self, journal: &Journal, by: By, fed: Option<Fed>) -> Result<i64, RunError> {
+        let log = log_id_text(journal.log_id());
+        let durable = signed(journal.durable_lsn().0);
+        let now_ms = signed(journal.now().get());
+        let series = fed.map(|fed| series_text(fed.series));
+        let change = fed.map(|fed| signed(fed.change));
+        let row = self
+            .row(
+                "beginning a run",
+                "SELECT holdfast.segments_begin($1, $2, $3, $4, $5, $6)",
+                &[&log, &durable, &now_ms, &by.as_str(), &series, &change],
+            )
+            .await?;
+        row.get::<_, Option<i64>>(0).ok_or(RunError::Busy)
+    }
+
+    async fn work(
+        &self,
+        bounds: Bounds<'_>,
+        run: i64,
+        fed: &mut Option<Fed>,
+        at: &mut Progress,
+        told: &mut (dyn FnMut(Progress) + Send),
+    ) -> Result<(), RunError> {
+        let most = i32::try_from(bounds.settings.batch).unwrap_or(i32::MAX);
+        loop {
+            let row = self
+                .row(
+                    "computing segments",
+                    "SELECT phase, seen, changed FROM holdfast.segments_step($1, $2)",
+                    &[&run, &most],
+                )
+                .await?;
+            if row.get::<_, &str>(0) == "done" {
+                break;
+            }
+            at.seen += row.get::<_, i64>(1).unsigned_abs();
+            at.changed += row.get::<_, i64>(2).unsigned_abs();
+            told(*at);
+        }
+        let feeding = Feed {
+            journal: bounds.journal,
+            settings: bounds.settings,
+            session: self,
+        };
+        feed(feeding, fed, at, told).await
+    }
+
+    async fn end(&self, run: i64, fed: u64, failure: Option<&str>) -> Result<(), RunError> {
+        let fed = signed(fed);
+        self.row(
+            "ending a run",
+            "SELECT holdfast.segments_end($1, $2, $3)",
+            &[&run, &fed, &failure],
+        )
+        .await
+        .map(drop)
+    }
+
+    /// The one row of `sql`.
+    pub(super) async fn row(
+        &self,
+        doing: &'static str,
+        sql: &str,
+        parameters: &[&(dyn ToSql + Sync)],
+    ) -> Result<Row, RunError> {
+        let asked = self.connected.client.query_one(sql, parameters);
+        let row = within(self.timeout, doing, asked).await?;
+        Ok(row.map_err(PostgresError::doing(doing))?)
+    }
+
+    /// The rows of `sql`.
+    pub(super) async fn rows(
+        &self,
+        doing: &'static str,
+        sql: &str,
+        parameters: &[&(dyn ToSql + Sync)],
+    ) -> Result<Vec<Row>, RunError> {
+        let asked = self.connected.client.query(sql, parameters);
+        let rows = within(self.timeout, doing, asked).await?;
+        Ok(rows.map_err(PostgresError::doing(doing))?)
+    }
+}
+
+async fn within<T>(
+    timeout: Duration,
+    doing: &'static str,
+    work: impl Future<Output = T>,
+) -> Result<T, RunError> {
+    let worked = tokio::time::timeout(timeout, work).await;
+    worked.map_err(|_| RunError::TimedOut(doing))
+}
+
+/// A series as the database writes it.
+pub(super) fn series_text(series: u64) -> String {
+    format!("{series:016x}")
+}
+
+/// A number as the database keeps it: none comes near 2⁶³.
+pub(super) fn signed(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}

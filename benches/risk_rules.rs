@@ -2,6 +2,9 @@
 //! payment's intent, with all of them in force and with none; and what features and models cost beside
 //! them. Each buyer tries once, so every counter that the rules ask for is a new key: the dearest
 //! case. Prints how long the records of each are.
+//!
+//! Beside criterion's figures it prints how the throughput with the rules stands to that without, from rounds
+//! that alternate, so that what else the machine does meets both alike.
 
 mod common;
 
@@ -47,6 +50,34 @@ fn risk_rules(criterion: &mut Criterion) {
         });
     }
     group.finish();
+    ratio("hold", |rules| holds(rules, None));
+    ratio("buy", |rules| buys(rules, None));
+}
+
+/// Pairs of rounds that are compared.
+const PAIRS: usize = 15;
+
+/// Prints the throughput with the shipped rules against none: the median of pairs, and the range of their
+/// middle half.
+fn ratio(name: &str, timed: fn(&str) -> Duration) {
+    let mut ratios: Vec<f64> = (0..PAIRS)
+        .map(|pair| {
+            // Neither is always the first.
+            let (none, shipped) = if pair % 2 == 0 {
+                let none = timed("");
+                (none, timed(SHIPPED))
+            } else {
+                let shipped = timed(SHIPPED);
+                (timed(""), shipped)
+            };
+            none.as_secs_f64() / shipped.as_secs_f64()
+        })
+        .collect();
+    ratios.sort_by(f64::total_cmp);
+    let [low, median, high] = [PAIRS / 4, PAIRS / 2, PAIRS - 1 - PAIRS / 4].map(|at| ratios[at]);
+    println!(
+        "risk_rules/{name}: throughput with the shipped rules / without: {median:.3} ({low:.3} to {high:.3}), {PAIRS} pairs of {ATTEMPTS}"
+    );
 }
 
 /// Models alone, over features of which half are known.

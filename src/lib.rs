@@ -16,6 +16,7 @@ pub mod money;
 pub mod payments;
 pub mod receipts;
 pub mod reconcile;
+pub mod replay;
 pub mod report;
 pub mod risk;
 pub mod telemetry;

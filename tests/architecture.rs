@@ -17,6 +17,10 @@ const EDGES: &[(&str, &[&str])] = &[
         &["engine", "ids", "journal", "money", "receipts", "time"],
     ),
     ("risk", &["engine", "ids", "money", "time"]),
+    (
+        "replay",
+        &["engine", "ids", "journal", "money", "risk", "time"],
+    ),
     ("receipts", &["engine", "ids", "money", "time"]),
     (
         "payments",
@@ -68,6 +72,7 @@ const EDGES: &[(&str, &[&str])] = &[
             "payments",
             "receipts",
             "reconcile",
+            "replay",
             "report",
             "risk",
             "telemetry",

@@ -1,7 +1,7 @@
-//! The command line: `serve`, `check`, `log`, `reconcile`, `schema`, `import redis`, `receipt verify`.
+//! The command line: `serve`, `check`, `log`, `replay`, `reconcile`, `schema`, `import redis`, `receipt verify`.
 //!
 //! Exit status: 0 done, 1 the work failed, 2 bad usage (of `check`: 1 damaged, 2 cannot read;
-//! of `reconcile`: 1 differences, 2 cannot read). A
+//! of `reconcile`: 1 differences, 2 cannot read; of `replay`: 2 rules that do not parse, too). A
 //! failure is one sentence on stderr: what, where, what to do. Figures and events go to stdout.
 //! Deliberately absent: work of its own; each command puts the modules below together.
 
@@ -12,6 +12,7 @@ mod inspect;
 mod receipt;
 mod reconcile;
 mod reload;
+mod replay;
 mod rules;
 mod schema;
 mod scoring;
@@ -41,6 +42,9 @@ enum Command {
     },
     /// Print the events of a stopped data directory as JSON lines.
     Log(Log),
+    /// Run the attempts recorded in a data directory against other risk rules: who would have been
+    /// blocked, reviewed or let through, and what it would have cost.
+    Replay(replay::Replay),
     /// Compare the gateway's charges with ours; exit 0 no difference, 1 differences, 2 cannot
     /// read.
     Reconcile(Reconcile),
@@ -175,6 +179,7 @@ pub fn run() -> ExitCode {
         Command::Serve(arguments) => serve::run(&arguments),
         Command::Check { dir } => inspect::check(&dir),
         Command::Log(arguments) => inspect::log(&arguments),
+        Command::Replay(arguments) => replay::run(&arguments),
         Command::Reconcile(arguments) => reconcile::run(&arguments),
         Command::Schema {
             of: SchemaOf::Postgres,

@@ -1,9 +1,10 @@
-//! Owns reading events back from the log: of a running journal, and of a stopped directory.
+//! Owns reading events back from the log: of a running journal, and of a directory.
 //!
 //! Invariants: only durable records are shown; a page is bounded in entries shown and in records
 //! looked at, so that a narrow question over a long log answers in pieces and blocks nobody.
 
 use super::Journal;
+use super::check::refuse_running;
 use super::codec::{self, Kind};
 use super::fault::JournalError;
 use super::settings::Disks;
@@ -150,6 +151,61 @@ pub fn read_log(
         (Some(error), _) => Err(error),
         (None, wal::Verdict::Damaged(damage)) => Err(wal::OpenError::Damaged(damage).into()),
         (None, wal::Verdict::Clean | wal::Verdict::TornTail(_)) => Ok(()),
+    }
+}
+
+/// How far the log of a directory goes, for who is about to read it.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub struct LogExtent {
+    /// Where it begins: later than at 0 where snapshots made its beginning superfluous.
+    pub first: Lsn,
+    /// Up to here it is known to be durable.
+    pub durable: Lsn,
+    writer: Writer,
+}
+
+/// Whether a process has the directory open.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+enum Writer {
+    Running,
+    Stopped,
+}
+
+/// How far the log of `data_dir` goes, whether a core is running on it or not.
+pub fn log_extent(data_dir: &Path) -> Result<LogExtent, JournalError> {
+    let writer = match refuse_running(data_dir) {
+        Ok(()) => Writer::Stopped,
+        Err(JournalError::InUse { .. }) => Writer::Running,
+        Err(error) => return Err(error),
+    };
+    let disks = Disks::open_read_only(data_dir)?;
+    let wal::Extent { first, durable } = wal::extent(&*disks.log)?;
+    Ok(LogExtent {
+        first: Lsn(first.get()),
+        durable: Lsn(durable.get()),
+        writer,
+    })
+}
+
+/// Shows each event of a directory, until `each` breaks off: of a stopped one all of them, of one
+/// that a core is running on those that were durable when `extent` was taken.
+pub fn read_durable(
+    data_dir: &Path,
+    extent: &LogExtent,
+    each: &mut dyn FnMut(AuditEntry) -> ControlFlow<()>,
+) -> Result<(), JournalError> {
+    if extent.writer == Writer::Stopped {
+        return read_log(data_dir, extent.first, None, each);
+    }
+    let read = read_log(data_dir, extent.first, Some(extent.durable), each);
+    match read {
+        // What is being written while it is read looks unfinished, and proves nothing.
+        Err(JournalError::Log(wal::OpenError::Damaged(damage)))
+            if damage.lsn.get() >= extent.durable.0 =>
+        {
+            Ok(())
+        }
+        read => read,
     }
 }
 

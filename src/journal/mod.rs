@@ -54,7 +54,9 @@ use std::fs::File;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-pub use audit::{AuditEntry, AuditPage, AuditQuery, LogEnd, read_log};
+pub use audit::{
+    AuditEntry, AuditPage, AuditQuery, LogEnd, LogExtent, log_extent, read_durable, read_log,
+};
 pub use catalogue::{Created, Set};
 pub use check::{CheckError, CheckReport, DigestFrom, check};
 pub use clock::{Clock, ManualClock};

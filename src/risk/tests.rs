@@ -333,7 +333,7 @@ fn json_becomes_the_toml_that_says_the_same() {
 #[test]
 fn the_shipped_rules_compile_and_block_nobody_by_address() {
     let compiled = compile(SHIPPED).unwrap_or_else(|error| panic!("{error}"));
-    assert_eq!(compiled.shown.len(), 10);
+    assert_eq!(compiled.shown.len(), 14);
     for (rule, ask) in compiled.set.asks() {
         let shown = &compiled.shown[rule];
         let by_address = ask.counter.by() == By::Ip;

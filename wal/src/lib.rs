@@ -78,7 +78,7 @@ pub use log::{Appended, CommitListener, Entry, Log};
 pub use lsn::Lsn;
 pub use reader::Reader;
 pub use recovery::{RecoveryReport, TORN_COPIES_MAX};
-pub use scan::{Scan, Verdict, scan};
+pub use scan::{Extent, Scan, Verdict, extent, scan};
 pub use segments::{PINS_MAX, Pin, Removed};
 pub use stats::{LATENCY_BUCKETS, LogStats, SyncLatency};
 pub use storage::{Access, DiskStorage, Storage, StorageFile};

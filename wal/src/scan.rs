@@ -39,6 +39,28 @@ pub struct Scan {
     pub records: u64,
 }
 
+/// How far a log goes, without reading its frames.
+#[derive(Copy, Clone, Eq, PartialEq, Debug)]
+pub struct Extent {
+    /// Where it begins.
+    pub first: Lsn,
+    /// Up to here it is known to be durable: there may be more, never less.
+    pub durable: Lsn,
+}
+
+/// Reads how far a log goes. One that is being written stands at least there when this returns.
+pub fn extent(storage: &dyn Storage) -> Result<Extent, OpenError> {
+    let mut survey = Survey::default();
+    survey.look_over(storage, false)?;
+    let first = survey.segments.first().map_or(0, |it| it.header.first);
+    // A segment is only begun when the one before is durable.
+    let last = survey.segments.last().map_or(0, |it| it.header.first);
+    Ok(Extent {
+        first: Lsn::new(first),
+        durable: Lsn::new(survey.witness.durable.max(last)),
+    })
+}
+
 /// Reads a whole log and shows every record that lies in a verified frame, in order.
 ///
 /// Frames of segments that end at or before `from` are skipped; [`Lsn::ZERO`] verifies everything.

@@ -85,6 +85,23 @@ impl Survey {
         options: Options,
         visit: &mut dyn FnMut(&Record<'_>),
     ) -> Result<(), OpenError> {
+        self.look_over(storage, options.sync)?;
+        for i in 0..self.segments.len() {
+            let sealed_end = self.segments.get(i + 1).map(|next| next.header.first);
+            if sealed_end.is_some_and(|end| end <= options.verify_from) {
+                continue;
+            }
+            let mut walker = self.walker(storage, i)?;
+            match sealed_end {
+                Some(_) => self.walk_sealed(&mut walker, i + 1, visit)?,
+                None => self.walk_last(&mut walker, visit)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads names, headers and the witness, and holds them against each other; no frames.
+    pub(crate) fn look_over(&mut self, storage: &dyn Storage, sync: bool) -> Result<(), OpenError> {
         let mut names = storage.list().at(Operation::List, ".", 0)?;
         names.sort_unstable();
         self.has_witness = names.iter().any(|name| name == names::WITNESS);
@@ -98,21 +115,9 @@ impl Survey {
             .filter(|n| names::is_torn(n))
             .cloned()
             .collect();
-        self.read_headers(storage, &names, options.sync)?;
+        self.read_headers(storage, &names, sync)?;
         self.witness = witness::read(storage, &names)?;
-        self.check_witness()?;
-        for i in 0..self.segments.len() {
-            let sealed_end = self.segments.get(i + 1).map(|next| next.header.first);
-            if sealed_end.is_some_and(|end| end <= options.verify_from) {
-                continue;
-            }
-            let mut walker = self.walker(storage, i)?;
-            match sealed_end {
-                Some(_) => self.walk_sealed(&mut walker, i + 1, visit)?,
-                None => self.walk_last(&mut walker, visit)?,
-            }
-        }
-        Ok(())
+        self.check_witness()
     }
 
     /// Reads and holds against each other the headers of all segments.

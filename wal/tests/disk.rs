@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use wal::{
     AppendError, CommitListener, DiskStorage, Entry, Fault, Log, LogConfig, Lsn, OpenError,
-    Operation, ReadError, Storage, SyncPolicy, Verdict, Witness, scan,
+    Operation, ReadError, Storage, SyncPolicy, Verdict, Witness, extent, scan,
 };
 
 /// Segments of a few blocks: every test rolls over.
@@ -83,6 +83,31 @@ fn what_was_durable_is_there_after_reopening() {
         (scan.verdict, scan.records, kinds),
         (Verdict::Clean, 301, 301 * 7)
     );
+}
+
+#[test]
+fn how_far_a_log_goes_is_known_without_reading_it_and_while_it_is_written() {
+    for witness in [Witness::On, Witness::Off] {
+        let directory = tempfile::tempdir().unwrap();
+        let config = LogConfig { witness, ..small() };
+        let (log, _) = Log::open(storage(&directory), config).unwrap();
+        let read_only = DiskStorage::open_read_only(directory.path()).unwrap();
+        for _ in 0..40 {
+            let appended = log.append(&[entry(&[9; 700])]).unwrap();
+            log.wait_durable(appended.end).unwrap();
+            let known = extent(&read_only).unwrap();
+            assert_eq!(known.first, Lsn::ZERO);
+            assert!(known.durable <= log.durable());
+            if witness == Witness::On {
+                assert_eq!(known.durable, appended.end);
+            }
+        }
+        assert!(extent(&read_only).unwrap().durable > Lsn::ZERO, "it rolled");
+        log.close().unwrap();
+    }
+    let empty = tempfile::tempdir().unwrap();
+    let known = extent(&*storage(&empty)).unwrap();
+    assert_eq!((known.first, known.durable), (Lsn::ZERO, Lsn::ZERO));
 }
 
 #[test]

@@ -281,6 +281,25 @@ impl RuleSet {
         })
     }
 
+    /// Whether any rule looks at how much is to be paid, or in which currency.
+    pub fn looks_at_money(&self) -> bool {
+        self.tests.iter().any(|test| {
+            matches!(
+                test.probe,
+                Probe::Captured { .. } | Probe::Amount(_) | Probe::Currency(_)
+            )
+        })
+    }
+
+    /// The longest window that any rule looks back over; 0 where none looks back.
+    pub fn window_ms_max(&self) -> u64 {
+        let windows = self.tests.iter().map(|test| match test.probe {
+            Probe::Count { window_ms, .. } | Probe::Captured { window_ms, .. } => window_ms,
+            _ => 0,
+        });
+        windows.max().unwrap_or(0)
+    }
+
     /// Which rules hold.
     pub fn evaluate(&self, facts: &Facts<'_>, counts: &impl Counts) -> Found {
         let mut found = Found::default();

@@ -1,0 +1,205 @@
+//! Owns `replay`: a data directory, stopped or of a running core, read against risk rules.
+//!
+//! Invariants: nothing is written but to stdout and stderr; the report, its JSON and the list of changes
+//! are each alone on stdout. Deliberately absent: the replay itself (`replay`).
+
+mod show;
+
+use super::fail;
+use super::scoring::{self, ScoringFault};
+use crate::engine::risk::model::Model;
+use crate::engine::settings::EngineSettings;
+use crate::ids::Lsn;
+use crate::journal::{LogExtent, log_extent, read_durable};
+use crate::replay::{self, Change, History, Report, Trial};
+use crate::risk;
+use clap::Args;
+use indicatif::{ProgressBar, ProgressStyle};
+use std::io::{BufWriter, ErrorKind, Write};
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+
+/// Events between two movements of the progress bar.
+const EVENTS_A_MOVE: u64 = 4_096;
+
+/// What `replay` takes.
+#[derive(Debug, Args)]
+pub(super) struct Replay {
+    /// The data directory. A core may be running on it: what is durable when this begins is read.
+    dir: PathBuf,
+    /// The risk rules to try, in TOML. Without it those that were in force, as they changed: then
+    /// nothing changes side but what was decided in the same instant on several threads.
+    #[arg(long, value_name = "FILE")]
+    rules: Option<PathBuf>,
+    /// The model that scores attempts, from the features that the log has of them. Without it the
+    /// scores are those of the log.
+    #[arg(long, value_name = "FILE")]
+    model: Option<PathBuf>,
+    /// Count what blocked attempts led to, too: their declines, purchases and later payments stay in
+    /// what the rules see, as they were recorded.
+    #[arg(long)]
+    as_recorded: bool,
+    /// Print the report as one JSON object.
+    #[arg(long)]
+    json: bool,
+    /// Print each attempt that changes side as a line of JSON, and no report.
+    #[arg(long, conflicts_with = "json")]
+    list: bool,
+    /// Count up to so many cards, addresses, devices and buyers, and as many sets of distinct ones;
+    /// like `engine.velocity_keys_max`.
+    #[arg(long, value_name = "N", default_value_t = EngineSettings::default().bounds.velocity_keys_max)]
+    keys_max: usize,
+}
+
+/// Why it comes to nothing: the exit status, and a sentence.
+type Failure = (u8, String);
+
+/// Replays; exit 0 done, 1 the directory cannot be read, 2 the rules cannot.
+pub(super) fn run(arguments: &Replay) -> ExitCode {
+    let mut out = BufWriter::new(std::io::stdout().lock());
+    let written = match replayed(arguments, &mut out) {
+        Ok(written) => written.and_then(|()| out.flush()),
+        Err((status, why)) => {
+            // What was listed before stays.
+            let _ = out.flush();
+            return fail(status, why);
+        }
+    };
+    match written {
+        // Whoever read has enough: `holdfast replay … --list | head`.
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            fail(1, format_args!("stdout cannot be written: {error}"))
+        }
+        _ => ExitCode::SUCCESS,
+    }
+}
+
+fn replayed(arguments: &Replay, out: &mut impl Write) -> Result<std::io::Result<()>, Failure> {
+    let dir = &arguments.dir;
+    let trial = trial(arguments)?;
+    if !dir.join("log").is_dir() {
+        let why = format!("{} has no log; name a data directory", dir.display());
+        return Err((1, why));
+    }
+    let unreadable = |error| (1, format!("{}: {error}", dir.display()));
+    let extent = log_extent(dir).map_err(unreadable)?;
+    if extent.first > Lsn(0) && arguments.rules.is_none() {
+        let why = format!(
+            "{}: the log begins at LSN {}, behind the rules that were in force then; name rules with --rules",
+            dir.display(),
+            extent.first
+        );
+        return Err((2, why));
+    }
+    let mut written = Ok(());
+    let mut list = |change: Change| {
+        if arguments.list && written.is_ok() {
+            written = writeln!(out, "{}", show::change(&change));
+        }
+    };
+    let report = read(arguments, trial, &extent, &mut list)?;
+    if written.is_err() || arguments.list {
+        return Ok(written);
+    }
+    let shown = if arguments.json {
+        show::json(&report).to_string()
+    } else {
+        show::text(&report, &heading(arguments))
+    };
+    Ok(writeln!(out, "{shown}"))
+}
+
+fn trial(arguments: &Replay) -> Result<Trial, Failure> {
+    let Some(path) = &arguments.rules else {
+        return Ok(Trial::AsInForce);
+    };
+    let text = std::fs::read_to_string(path).map_err(|error| {
+        let path = path.display();
+        (
+            2,
+            format!("the risk rules `{path}` cannot be read: {error}; check --rules"),
+        )
+    })?;
+    let compiled = risk::compile(&text).map_err(|error| {
+        let path = path.display();
+        (
+            2,
+            format!("the risk rules `{path}` are wrong at {error}; correct them there"),
+        )
+    })?;
+    Ok(Trial::Rules(compiled.set))
+}
+
+fn model(path: &Path) -> Result<Model, Failure> {
+    let shown = path.display();
+    match scoring::load(path) {
+        Ok((loaded, _)) => Ok(Arc::unwrap_or_clone(loaded.model)),
+        Err(ScoringFault::Unreadable { source, .. }) => Err((
+            2,
+            format!("the risk model `{shown}` cannot be read: {source}; check --model"),
+        )),
+        Err(ScoringFault::Wrong { error, .. }) => Err((
+            2,
+            format!("the risk model `{shown}` is wrong at {error}; correct it there"),
+        )),
+        Err(fault @ ScoringFault::Storage(_)) => Err((1, fault.to_string())),
+    }
+}
+
+fn heading(arguments: &Replay) -> String {
+    let rules = arguments.rules.as_ref().map_or_else(
+        || "the rules that were in force, as they changed".to_owned(),
+        |path| format!("the rules of {}", path.display()),
+    );
+    let history = if arguments.as_recorded {
+        "what blocked attempts led to still counts"
+    } else {
+        "what blocked attempts led to no longer counts"
+    };
+    format!("{} against {rules}; {history}", arguments.dir.display())
+}
+
+fn read(
+    arguments: &Replay,
+    trial: Trial,
+    extent: &LogExtent,
+    list: &mut dyn FnMut(Change),
+) -> Result<Report, Failure> {
+    let history = if arguments.as_recorded {
+        History::AsRecorded
+    } else {
+        History::WithoutBlocked
+    };
+    let mut replay = replay::Replay::new(trial, history, extent.first, arguments.keys_max);
+    if let Some(path) = &arguments.model {
+        replay = replay.scored_by(model(path)?);
+    }
+    // Drawn on a terminal only.
+    let progress = ProgressBar::new(extent.durable.0.saturating_sub(extent.first.0));
+    let style = ProgressStyle::with_template("{bar:40} {bytes} of {total_bytes}, {eta} left");
+    progress.set_style(style.expect("the template is a constant"));
+    let mut events = 0_u64;
+    let mut failed = None;
+    let done = read_durable(&arguments.dir, extent, &mut |entry| {
+        events += 1;
+        if events.is_multiple_of(EVENTS_A_MOVE) {
+            progress.set_position(entry.lsn.0.saturating_sub(extent.first.0));
+        }
+        match replay.read(entry, list) {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(error) => {
+                failed = Some(error);
+                ControlFlow::Break(())
+            }
+        }
+    });
+    progress.finish_and_clear();
+    let dir = arguments.dir.display();
+    match (failed, done) {
+        (Some(error), _) => Err((1, format!("{dir}: {error}"))),
+        (None, Err(error)) => Err((1, format!("{dir}: {error}"))),
+        (None, Ok(())) => Ok(replay.finish(list)),
+    }
+}

@@ -1,0 +1,165 @@
+//! Owns what a recorded attempt is to the rules, and whether they had been asked about it.
+//!
+//! Invariant: the facts are those that `engine::decide` had; of a refused attempt the log does not name
+//! the currency, so it may have been any that the product has a price in.
+
+use super::known::Known;
+use super::{Change, Side};
+use crate::engine::apply::Stamp;
+use crate::engine::event::{AttemptRefused, Flow, Origin, RuleHit};
+use crate::engine::refusal::Refusal;
+use crate::engine::risk::program::Facts;
+use crate::engine::risk::score::Appraisal;
+use crate::engine::velocity::Named;
+use crate::ids::{CardToken, ProductId, PurchaseId, UserId};
+use crate::money::Currency;
+
+/// Whether an attempt is to charge a card at once.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub(super) enum Pays {
+    Now,
+    /// A hold alone: a review is asked for when it is paid for.
+    Later,
+}
+
+static NOTHING_TAKEN: Appraisal = Appraisal::Plain;
+
+/// One recorded attempt.
+#[derive(Copy, Clone, Debug)]
+pub(super) struct Attempt<'a> {
+    pub stamp: Stamp,
+    pub user: &'a UserId,
+    pub origin: &'a Origin,
+    pub card: Option<&'a CardToken>,
+    pub product: Option<&'a ProductId>,
+    pub purchase: Option<PurchaseId>,
+    pub quantity: u32,
+    /// What was to be paid before any discount: one, unless the log does not say.
+    pub money: &'a [(Currency, i64)],
+    pub recorded: &'a [RuleHit],
+    pub appraisal: &'a Appraisal,
+    pub pays: Pays,
+    pub refused: Option<Refusal>,
+}
+
+impl<'a> Attempt<'a> {
+    pub(super) fn new(stamp: Stamp, user: &'a UserId, origin: &'a Origin) -> Self {
+        Self {
+            stamp,
+            user,
+            origin,
+            card: None,
+            product: None,
+            purchase: None,
+            quantity: 0,
+            money: &[],
+            recorded: &[],
+            appraisal: &NOTHING_TAKEN,
+            pays: Pays::Later,
+            refused: None,
+        }
+    }
+
+    /// All but the score.
+    pub(super) fn facts(&self, known: &'a Known, currency: Currency, amount: i64) -> Facts<'a> {
+        let rating = known.rating(self.user);
+        Facts {
+            named: Named {
+                user: Some(self.user),
+                card: self.card,
+                ip: self.origin.ip,
+                device: self.origin.device.as_ref(),
+                product: self.product,
+            },
+            at: self.stamp.at,
+            amount,
+            currency,
+            quantity: self.quantity,
+            risk_score: None,
+            account_since: rating.and_then(|it| it.account_since),
+            segment: known.segment_of(self.user),
+        }
+    }
+
+    pub(super) fn changed(&self, (from, to): (Side, Side), rules: Vec<RuleHit>) -> Change {
+        Change {
+            at: self.stamp.at,
+            lsn: self.stamp.lsn,
+            user: self.user.clone(),
+            product: self.product.cloned(),
+            purchase: self.purchase,
+            refused: self.refused,
+            from,
+            to,
+            rules,
+        }
+    }
+}
+
+/// How far a refused attempt had come.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub(super) enum Reached {
+    /// The rules were asked.
+    Rules,
+    /// The buyer was paused: no rule was asked.
+    Pause,
+    /// It was refused before, or it was no attempt to buy, or nobody can tell.
+    NoRule,
+}
+
+/// How far `refused` had come, by the order of checks.
+pub(super) fn reached(refused: &AttemptRefused) -> Reached {
+    if !matches!(refused.flow, Flow::Hold | Flow::Buy) {
+        return Reached::NoRule;
+    }
+    if !refused.hits.is_empty() {
+        return Reached::Rules;
+    }
+    match refused.reason {
+        // A rule that blocks leaves its name.
+        Refusal::RiskBlocked => Reached::Pause,
+        Refusal::PerUserLimit
+        | Refusal::DailyLimit
+        | Refusal::LifetimeLimit
+        | Refusal::PromotionNotFound
+        | Refusal::PromotionExhausted
+        | Refusal::SoldOut
+        | Refusal::CardRetryForbidden => Reached::Rules,
+        // Of a payment for an earlier hold it is found out before the rules are asked.
+        Refusal::PromotionNotApplicable if refused.flow == Flow::Hold => Reached::Rules,
+        Refusal::PromotionNotApplicable
+        | Refusal::InvalidRequest
+        | Refusal::CurrencyNotAllowed
+        | Refusal::InvalidCardToken
+        | Refusal::IdempotencyKeyMissing
+        | Refusal::ProductNotFound
+        | Refusal::HoldNotFound
+        | Refusal::PurchaseNotFound
+        | Refusal::SaleNotStarted
+        | Refusal::SaleEnded
+        | Refusal::SaleInactive
+        | Refusal::HoldExpired
+        | Refusal::HoldClosed
+        | Refusal::IdempotencyInFlight
+        | Refusal::IdempotencyKeyReused
+        | Refusal::IdempotencyOutcomeElsewhere
+        | Refusal::StockBelowCommitted
+        | Refusal::RateLimited
+        | Refusal::PaymentDeclined
+        | Refusal::Overloaded
+        | Refusal::StorageUnavailable
+        | Refusal::WrongState
+        | Refusal::PromotionBelowUsed
+        | Refusal::BodyTooLarge
+        | Refusal::RequestTimeout
+        | Refusal::UnsupportedMediaType
+        | Refusal::RefundConflict
+        | Refusal::RefundExceedsCaptured
+        | Refusal::RefundFailed
+        | Refusal::NotEnoughTokens
+        | Refusal::GatewayUnavailable
+        | Refusal::InvalidSignature
+        | Refusal::StaleTimestamp
+        | Refusal::ReplayedNonce => Reached::NoRule,
+    }
+}

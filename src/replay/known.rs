@@ -1,0 +1,162 @@
+//! Owns what the log has said so far of buyers, prices and purchases, as far as rules ask for it.
+//!
+//! Invariant: what a buyer paid is summed as the buyer's shard does it (`engine::scrutiny`).
+
+use super::Lines;
+use crate::engine::event::{
+    BuyerRated, BuyerSegmented, Flow, HoldPlaced, ProductSet, Quote, Rating,
+};
+use crate::engine::risk::counter::Counter;
+use crate::engine::risk::program::Counts;
+use crate::engine::velocity::{Named, Velocity};
+use crate::ids::{ProductId, PurchaseId, Segment, UserId};
+use crate::money::{Amount, Currency, Price};
+use crate::time::UnixMs;
+use hashbrown::HashMap;
+
+/// What is known.
+#[derive(Debug, Default)]
+pub(super) struct Known {
+    pub purchases: HashMap<PurchaseId, Purchase>,
+    prices: HashMap<ProductId, Prices>,
+    ratings: HashMap<UserId, Rating>,
+    /// Those that were computed.
+    segments: HashMap<UserId, Segment>,
+    /// What each buyer paid: when, in which currency, how much.
+    captures: HashMap<UserId, Vec<(UnixMs, Currency, i64)>>,
+}
+
+#[derive(Debug, Default)]
+struct Prices {
+    now: Vec<(Currency, Price)>,
+    /// Those that a hold may still have been placed at.
+    earlier: Vec<(Currency, Price)>,
+}
+
+/// A hold, and what it became.
+#[derive(Debug)]
+pub(super) struct Purchase {
+    pub product: ProductId,
+    pub quantity: u32,
+    /// The payment's, once there is one.
+    pub quote: Quote,
+    /// The tried rules block it, and it had passed.
+    pub blocked: Option<Box<Blocked>>,
+}
+
+/// What the tried rules would have prevented.
+#[derive(Debug)]
+pub(super) struct Blocked {
+    /// The report's lines of the rules.
+    pub lines: Lines,
+    pub captured: bool,
+    pub refunded: Amount,
+}
+
+impl Blocked {
+    pub(super) fn by(lines: Lines) -> Self {
+        Self {
+            lines,
+            captured: false,
+            refunded: Amount::ZERO,
+        }
+    }
+}
+
+impl Purchase {
+    pub(super) fn held(placed: &HoldPlaced, blocked: Option<Box<Blocked>>) -> Self {
+        Self {
+            product: placed.product.clone(),
+            quantity: placed.quantity,
+            quote: placed.quote,
+            blocked,
+        }
+    }
+}
+
+impl Known {
+    pub(super) fn rate(&mut self, rated: &BuyerRated) {
+        self.ratings
+            .insert(rated.user.clone(), rated.rating.clone());
+    }
+
+    pub(super) fn rating(&self, user: &UserId) -> Option<&Rating> {
+        self.ratings.get(user)
+    }
+
+    pub(super) fn segment(&mut self, segmented: &BuyerSegmented) {
+        self.segments
+            .insert(segmented.user.clone(), segmented.segment.clone());
+    }
+
+    /// What the operator said of a buyer, else what was computed (`engine::segments`).
+    pub(super) fn segment_of(&self, user: &UserId) -> Option<&Segment> {
+        let said = self.rating(user).and_then(|it| it.segment.as_ref());
+        said.or_else(|| self.segments.get(user))
+    }
+
+    pub(super) fn set_prices(&mut self, set: &ProductSet) {
+        let prices = self.prices.entry(set.product.clone()).or_default();
+        for gone in std::mem::replace(&mut prices.now, set.prices.clone()) {
+            if !prices.earlier.contains(&gone) {
+                prices.earlier.push(gone);
+            }
+        }
+        prices.earlier.retain(|it| !prices.now.contains(it));
+    }
+
+    /// What an attempt whose currency the log does not name may have been about to pay.
+    pub(super) fn moneys(
+        &self,
+        product: &ProductId,
+        quantity: u32,
+        flow: Flow,
+    ) -> Vec<(Currency, i64)> {
+        let Some(prices) = self.prices.get(product) else {
+            return Vec::new();
+        };
+        // Only a buy can be for a hold from before the prices changed.
+        let earlier = prices.earlier.iter().filter(|_| flow == Flow::Buy);
+        let all = prices.now.iter().chain(earlier);
+        all.map(|(currency, price)| (*currency, price.times(quantity).get()))
+            .collect()
+    }
+
+    /// What was asked for is paid. Of a purchase from before the log begins nobody knows how much.
+    pub(super) fn capture(&mut self, user: &UserId, id: PurchaseId, at: UnixMs) {
+        if let Some(purchase) = self.purchases.get(&id) {
+            let Quote {
+                currency, amount, ..
+            } = purchase.quote;
+            let captures = self.captures.entry_ref(user).or_default();
+            captures.push((at, currency, amount.get()));
+        }
+    }
+}
+
+/// A currency for rules that ask for none.
+pub(super) fn any_currency() -> Currency {
+    Currency::parse("USD").expect("it is three capital letters")
+}
+
+/// The counters of a replay.
+#[derive(Copy, Clone, Debug)]
+pub(super) struct Counters<'a> {
+    pub velocity: &'a Velocity,
+    pub known: &'a Known,
+}
+
+impl Counts for Counters<'_> {
+    fn count(&self, counter: Counter, named: &Named<'_>, since_ms: u64, cap: u32) -> u32 {
+        self.velocity.count(counter, named, since_ms, cap)
+    }
+
+    fn captured(&self, named: &Named<'_>, currency: Currency, since_ms: u64) -> i64 {
+        let captures = named.user.and_then(|user| self.known.captures.get(user));
+        let captures = captures.map_or(&[][..], Vec::as_slice);
+        let recent = captures.iter().rev();
+        let recent = recent.take_while(|(at, _, _)| at.get() >= since_ms);
+        let same = recent.filter(|(_, it, _)| *it == currency);
+        same.fold(0, |sum, (_, _, amount)| i64::saturating_add(sum, *amount))
+    }
+}

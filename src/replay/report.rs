@@ -1,0 +1,356 @@
+//! Owns the figures of a replay.
+//!
+//! Invariants: each attempt that the rules were asked about is in one place of the matrix, or among those
+//! that are unclear; a line of a rule has each attempt once, and so have the figures over all rules, which are
+//! therefore no sums of the lines: several rules may meet one attempt.
+
+use super::known::Blocked;
+use super::{Lines, Side};
+use crate::engine::apply::Stamp;
+use crate::engine::event::{Quote, RuleHit, RuleName, RuleOutcome};
+use crate::engine::risk::program::RuleSet;
+use crate::ids::{Lsn, UserId};
+use crate::money::{Amount, Currency};
+use crate::time::UnixMs;
+use hashbrown::{HashMap, HashSet};
+use std::collections::BTreeMap;
+
+/// What came of a replay.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Report {
+    /// Where the log begins.
+    pub first: Lsn,
+    /// The first and the last event's place and instant; `None` where there is none.
+    pub span: Option<(Stamp, Stamp)>,
+    /// Events read.
+    pub events: u64,
+    /// From where on the counters are exact.
+    pub exact: Exact,
+    /// The attempts that the rules were asked about: as recorded, and with the tried rules.
+    pub matrix: Matrix,
+    /// Attempts refused before the rules, or of which it cannot be told.
+    pub refused_before: u64,
+    /// Attempts of paused buyers.
+    pub paused: u64,
+    /// Attempts of which the log does not say enough for the tried rules: they stay as recorded.
+    pub unclear: u64,
+    /// Attempts that the tried model could not score, because the log has no features of them.
+    pub unscored: u64,
+    /// Payments for holds that are blocked now: there is nothing to pay for.
+    pub fell_away: u64,
+    /// The attempts that change side, over all rules.
+    pub moved: Moved,
+    /// What had become of those that are blocked now.
+    pub fates: Fates,
+    /// The tried rules in their order, then those that only the log has.
+    pub rules: Vec<RuleLine>,
+    /// Keys of counters that went because there were too many: near that bound rules see less.
+    pub keys_given_up: u64,
+}
+
+/// From where on the tried rules' counters are what they would have been.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub enum Exact {
+    /// The log has everything.
+    Always,
+    /// From here on the longest window of the rules lies within the log.
+    From(Lsn),
+    /// The log is shorter than the longest window.
+    Never,
+}
+
+/// Attempts by side: as recorded, then with the tried rules.
+#[derive(Copy, Clone, Debug, Default, PartialEq, Eq)]
+pub struct Matrix([[u64; 3]; 3]);
+
+impl Matrix {
+    pub(super) fn count(&mut self, from: Side, to: Side) {
+        self.0[from as usize][to as usize] += 1;
+    }
+
+    /// How many were `from`, and are `to` with the tried rules.
+    pub const fn get(&self, from: Side, to: Side) -> u64 {
+        self.0[from as usize][to as usize]
+    }
+
+    /// All of them.
+    pub fn total(&self) -> u64 {
+        self.0.iter().flatten().sum()
+    }
+
+    /// Those that change side.
+    pub fn changed(&self) -> u64 {
+        let kept: u64 = (0..3).map(|side| self.0[side][side]).sum();
+        self.total() - kept
+    }
+}
+
+/// Attempts that change side.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Moved {
+    /// Blocked now.
+    pub blocked: u64,
+    /// For a person to decide now.
+    pub reviewed: u64,
+    /// Let through now.
+    pub passed: u64,
+    /// Of how many buyers.
+    pub buyers: u64,
+    /// The money of those that are blocked now.
+    pub money: BTreeMap<Currency, Money>,
+}
+
+/// What would not have been taken, in minor units.
+#[derive(Copy, Clone, Debug, Default, PartialEq, Eq)]
+pub struct Money {
+    /// What was captured: sales that the rules would have cost.
+    pub captured: i64,
+    /// Of it, what was refunded later.
+    pub refunded: i64,
+    /// Of it, what was lost in disputes later: what they would have saved.
+    pub charged_back: i64,
+}
+
+/// What had become of the attempts that are blocked now.
+#[derive(Copy, Clone, Debug, Default, PartialEq, Eq)]
+pub struct Fates {
+    /// Paid.
+    pub captured: u64,
+    /// The payment was declined.
+    pub declined: u64,
+    /// Refused for another reason: nothing is lost or saved.
+    pub refused: u64,
+    /// Expired, given up, voided, or still under way.
+    pub under_way: u64,
+}
+
+impl Fates {
+    /// One of those under way ended so.
+    pub(super) fn end(&mut self, how: impl FnOnce(&mut Self) -> &mut u64) {
+        self.under_way = self.under_way.saturating_sub(1);
+        *how(self) += 1;
+    }
+}
+
+/// What one rule does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RuleLine {
+    /// Its name.
+    pub name: RuleName,
+    /// What follows from it.
+    pub outcome: RuleOutcome,
+    /// Whether it is one of the tried rules; otherwise only the log has it.
+    pub is_tried: bool,
+    /// Attempts that met it as recorded.
+    pub hits_recorded: u64,
+    /// Attempts that meet it now.
+    pub hits: u64,
+    /// Attempts that change side by it: for those let through, the rule that had stopped them.
+    pub moved: Moved,
+}
+
+/// The figures while they grow.
+#[derive(Debug)]
+pub(super) struct Tally {
+    pub matrix: Matrix,
+    pub refused_before: u64,
+    pub paused: u64,
+    pub unclear: u64,
+    pub unscored: u64,
+    pub fell_away: u64,
+    pub fates: Fates,
+    first: Lsn,
+    span: Option<(Stamp, Stamp)>,
+    events: u64,
+    /// Where the last events of each instant begin that is a candidate for [`Exact::From`].
+    instants: Vec<Stamp>,
+    lines: Vec<Line>,
+    places: HashMap<(RuleName, RuleOutcome), u16>,
+    all: Line,
+}
+
+#[derive(Debug)]
+struct Line {
+    shown: RuleLine,
+    buyers: HashSet<UserId>,
+}
+
+/// How fine [`Exact::From`] is told for a log that was cut.
+const INSTANTS_EVERY_MS: u64 = 60_000;
+
+impl Tally {
+    pub(super) fn new(rules: &RuleSet, first: Lsn) -> Self {
+        let all = RuleName::parse("all").expect("it is a word");
+        let mut tally = Self {
+            matrix: Matrix::default(),
+            refused_before: 0,
+            paused: 0,
+            unclear: 0,
+            unscored: 0,
+            fell_away: 0,
+            fates: Fates::default(),
+            first,
+            span: None,
+            events: 0,
+            instants: Vec::new(),
+            lines: Vec::new(),
+            places: HashMap::new(),
+            all: Line::new(all, RuleOutcome::Block),
+        };
+        tally.name(rules);
+        tally
+    }
+
+    /// These are tried now.
+    pub(super) fn name(&mut self, rules: &RuleSet) {
+        for (name, outcome) in rules.rules() {
+            let place = self.place(name, outcome);
+            self.lines[usize::from(place)].shown.is_tried = true;
+        }
+    }
+
+    pub(super) fn saw(&mut self, stamp: Stamp) {
+        self.events += 1;
+        self.span = Some((self.span.map_or(stamp, |(first, _)| first), stamp));
+        let since = self.instants.last().map(|it| stamp.at.since_ms(it.at));
+        if self.first > Lsn(0) && since.is_none_or(|ms| ms >= INSTANTS_EVERY_MS) {
+            self.instants.push(stamp);
+        }
+    }
+
+    pub(super) fn met_then(&mut self, hits: &[RuleHit]) {
+        for hit in hits {
+            self.line(hit).shown.hits_recorded += 1;
+        }
+    }
+
+    pub(super) fn met_now(&mut self, hits: &[RuleHit]) {
+        for hit in hits {
+            self.line(hit).shown.hits += 1;
+        }
+    }
+
+    /// An attempt of `user` goes `to` another side, by `rules`; their lines.
+    pub(super) fn moved(&mut self, user: &UserId, to: Side, rules: &[RuleHit]) -> Lines {
+        self.all.moves(user, to);
+        let places = rules.iter().map(|hit| self.place(&hit.rule, hit.outcome));
+        let places: Lines = places.collect();
+        for place in &places {
+            self.lines[usize::from(*place)].moves(user, to);
+        }
+        places
+    }
+
+    pub(super) fn captured(&mut self, blocked: &mut Blocked, quote: Quote) {
+        blocked.captured = true;
+        let amount = quote.amount.get();
+        self.money(blocked, quote.currency, |money| money.captured += amount);
+    }
+
+    pub(super) fn refunded(&mut self, blocked: &mut Blocked, currency: Currency, amount: Amount) {
+        let sum = blocked.refunded.get().saturating_add(amount.get());
+        blocked.refunded = Amount::new(sum).unwrap_or(blocked.refunded);
+        self.money(blocked, currency, |money| money.refunded += amount.get());
+    }
+
+    /// A dispute takes all that did not go back before.
+    pub(super) fn charged_back(&mut self, blocked: &Blocked, quote: Quote) {
+        if blocked.captured {
+            let left = quote.amount.saturating_minus(blocked.refunded).get();
+            self.money(blocked, quote.currency, |money| money.charged_back += left);
+        }
+    }
+
+    fn money(&mut self, blocked: &Blocked, currency: Currency, add: impl Fn(&mut Money)) {
+        for place in &blocked.lines {
+            let moved = &mut self.lines[usize::from(*place)].shown.moved;
+            add(moved.money.entry(currency).or_default());
+        }
+        add(self.all.shown.moved.money.entry(currency).or_default());
+    }
+
+    fn line(&mut self, hit: &RuleHit) -> &mut Line {
+        let place = self.place(&hit.rule, hit.outcome);
+        &mut self.lines[usize::from(place)]
+    }
+
+    fn place(&mut self, name: &RuleName, outcome: RuleOutcome) -> u16 {
+        if let Some(place) = self.places.get(&(name.clone(), outcome)) {
+            return *place;
+        }
+        let place = u16::try_from(self.lines.len()).unwrap_or(u16::MAX);
+        if place == u16::MAX {
+            // A log in which so many rules came and went: the last line has what is left of them.
+            return place - 1;
+        }
+        self.places.insert((name.clone(), outcome), place);
+        self.lines.push(Line::new(name.clone(), outcome));
+        place
+    }
+
+    /// The report on rules that look back over `window_ms`.
+    pub(super) fn report(self, window_ms: u64, keys_given_up: u64) -> Report {
+        let exact = if self.first == Lsn(0) {
+            Exact::Always
+        } else {
+            let begun = self.span.map_or(UnixMs::default(), |(first, _)| first.at);
+            let mut instants = self.instants.iter();
+            let enough = instants.find(|it| it.at.since_ms(begun) >= window_ms);
+            enough.map_or(Exact::Never, |it| Exact::From(it.lsn))
+        };
+        let (tried, recorded): (Vec<_>, Vec<_>) = self
+            .lines
+            .into_iter()
+            .map(Line::finish)
+            .partition(|line| line.is_tried);
+        Report {
+            first: self.first,
+            span: self.span,
+            events: self.events,
+            exact,
+            matrix: self.matrix,
+            refused_before: self.refused_before,
+            paused: self.paused,
+            unclear: self.unclear,
+            unscored: self.unscored,
+            fell_away: self.fell_away,
+            moved: self.all.finish().moved,
+            fates: self.fates,
+            rules: tried.into_iter().chain(recorded).collect(),
+            keys_given_up,
+        }
+    }
+}
+
+impl Line {
+    fn new(name: RuleName, outcome: RuleOutcome) -> Self {
+        Self {
+            shown: RuleLine {
+                name,
+                outcome,
+                is_tried: false,
+                hits_recorded: 0,
+                hits: 0,
+                moved: Moved::default(),
+            },
+            buyers: HashSet::new(),
+        }
+    }
+
+    fn moves(&mut self, user: &UserId, to: Side) {
+        let moved = &mut self.shown.moved;
+        match to {
+            Side::Blocked => moved.blocked += 1,
+            Side::Reviewed => moved.reviewed += 1,
+            Side::Passed => moved.passed += 1,
+        }
+        if !self.buyers.contains(user) {
+            self.buyers.insert(user.clone());
+        }
+    }
+
+    fn finish(mut self) -> RuleLine {
+        self.shown.moved.buyers = self.buyers.len() as u64;
+        self.shown
+    }
+}

@@ -50,8 +50,8 @@ fn risk_rules(criterion: &mut Criterion) {
         });
     }
     group.finish();
-    ratio("hold", |rules| holds(rules, None));
-    ratio("buy", |rules| buys(rules, None));
+    ratio("hold", |text| holds(text, None));
+    ratio("buy", |text| buys(text, None));
 }
 
 /// Pairs of rounds that are compared.

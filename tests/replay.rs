@@ -5,23 +5,26 @@ mod replay_stage;
 mod support;
 
 use holdfast::engine::event::{
-    BuyerPaused, BuyerRated, BuyerSegmented, Clawback, DisputeClosed, DisputeOutcome, Event, Pause,
-    Rating, RefundExtent, RefundSucceeded,
+    BuyerPaused, BuyerRated, BuyerSegmented, Clawback, DisputeClosed, DisputeOutcome, Event,
+    ModelInForce, Pause, Rating, RefundExtent, RefundSucceeded,
 };
 use holdfast::engine::refusal::Refusal;
+use holdfast::engine::risk::score::{FeaturesWritten, LoadedModel};
 use holdfast::engine::settings::{EngineSettings, RateLimit};
 use holdfast::ids::{Lsn, PurchaseId, Segment, UserId};
-use holdfast::journal::{AuditEntry, read_log};
+use holdfast::journal::{AuditEntry, NewScoring, digest_of, read_log};
 use holdfast::money::{Amount, Tokens};
-use holdfast::replay::{Exact, History, Replay, Report, Side, Trial};
+use holdfast::replay::{Exact, History, Plan, Replay, Report, Side, Trial};
+use holdfast::risk::model;
 use holdfast::time::UnixMs;
 use replay_stage::{
-    BEGIN, Dice, Ended, HOUR, Issuer, SECOND, Stage, Try, admin, currency, replay, replay_scored,
-    rule, trial,
+    BEGIN, Dice, Ended, HOUR, Issuer, SECOND, Stage, Try, admin, currency, plan, replay, rule, run,
+    trial,
 };
 use serde_json::Value;
 use std::ops::ControlFlow;
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use support::{Request, Setup, binary};
 
@@ -95,19 +98,39 @@ fn some_rules(n: u64) -> String {
 /// A drive of everything that can happen, by dice.
 struct Drive {
     stage: Stage,
+    /// What a restart puts in force again.
+    scoring: Option<NewScoring>,
     dice: Dice,
     ms: u64,
     held: Vec<(Try, PurchaseId)>,
 }
 
 impl Drive {
+    fn new(stage: Stage, seed: u64) -> Self {
+        stage.put_product("drop-2", 1_000_000, &[("USD", 2_500), ("EUR", 2_900)]);
+        stage.put_product("scarce", 3, &[("USD", 500)]);
+        Self {
+            stage,
+            scoring: None,
+            dice: Dice::new(seed),
+            ms: 0,
+            held: Vec::new(),
+        }
+    }
+
     fn step(&mut self, number: u64) {
         if self.dice.percent(60) {
             self.ms += self.dice.below(8 * SECOND);
         }
         self.stage.at(self.ms);
         match self.dice.below(100) {
-            0 => self.stage.reopen(),
+            0 => {
+                self.stage.reopen();
+                if let Some(scoring) = &self.scoring {
+                    let again = self.stage.journal().put_scoring(scoring.clone());
+                    assert_eq!(again.unwrap(), None, "the log has it");
+                }
+            }
             1 => {
                 self.stage.journal().snapshot().expect("a snapshot");
             }
@@ -218,15 +241,7 @@ impl Drive {
 
 /// A drive of `steps`; rules change every `rules_every` of them.
 fn driven(seed: u64, steps: u64, rules_every: u64) -> Stage {
-    let stage = stage();
-    stage.put_product("drop-2", 1_000_000, &[("USD", 2_500), ("EUR", 2_900)]);
-    stage.put_product("scarce", 3, &[("USD", 500)]);
-    let mut drive = Drive {
-        stage,
-        dice: Dice::new(seed),
-        ms: 0,
-        held: Vec::new(),
-    };
+    let mut drive = Drive::new(stage(), seed);
     for number in 0..steps {
         if number % rules_every == 0 {
             drive.stage.put_rules(&some_rules(seed + number));
@@ -235,6 +250,92 @@ fn driven(seed: u64, steps: u64, rules_every: u64) -> Stage {
     }
     drive.stage.settle();
     drive.stage
+}
+
+/// A model in which many features have a say, about as often for a payment as against it.
+const MODEL: &str = r#"{
+    "format": "holdfast-risk-model/1", "features": 1, "kind": "logistic", "intercept": -1.5,
+    "inputs": [
+        {"feature": "amount", "weight": 0.5, "mean": 4000, "scale": 4000, "missing": 0},
+        {"feature": "known_for_s", "weight": -0.6, "mean": 1500, "scale": 1500, "missing": 1},
+        {"feature": "account_age_s", "weight": -0.5, "mean": 1500, "scale": 1500, "missing": 0.2},
+        {"feature": "purchases_before", "weight": -0.2, "mean": 2, "scale": 2, "missing": 0},
+        {"feature": "attempts_user_10m", "weight": 0.7, "mean": 3, "scale": 3, "missing": 0},
+        {"feature": "declines_card_24h", "weight": 0.9, "mean": 5, "scale": 5, "missing": 0},
+        {"feature": "users_device_24h", "weight": 0.6, "mean": 4, "scale": 4, "missing": 0}
+    ]
+}"#;
+
+const ON_SCORE: &str = "
+[[rule]]
+name = \"likely\"
+when = \"risk_score >= 350\"
+then = \"review\"
+[[rule]]
+name = \"surely\"
+when = \"risk_score >= 600\"
+then = \"block\"
+";
+
+#[test]
+fn a_model_scores_what_it_scored_then() {
+    let model = Arc::new(model::parse(MODEL).expect("it is fine").model);
+    for seed in 40..42 {
+        let stage = stage();
+        let digest = digest_of(MODEL);
+        let named = ModelInForce {
+            digest,
+            kind: "logistic".to_owned(),
+            name: None,
+        };
+        let loaded = LoadedModel {
+            model: Arc::clone(&model),
+            digest,
+        };
+        let scoring = NewScoring {
+            features: FeaturesWritten::Always,
+            model: Some((loaded, named)),
+        };
+        stage.journal().put_scoring(scoring.clone()).unwrap();
+        let mut drive = Drive::new(stage, seed);
+        drive.scoring = Some(scoring);
+        drive.stage.put_rules(&(some_rules(seed) + ON_SCORE));
+        for number in 0..900 {
+            drive.step(number);
+        }
+        drive.stage.settle();
+        let dir = drive.stage.directory.path();
+        // With the scores of the log, and with the same model asked again.
+        for model in [None, Some(Arc::clone(&model))] {
+            let asked_again = model.is_some();
+            let plan = Plan {
+                model,
+                ..plan(Trial::AsInForce, History::WithoutBlocked)
+            };
+            let (report, changes) = run(dir, plan);
+            assert_eq!(changes, [], "seed {seed}, asked again: {asked_again}");
+            // Features name the amount of what was refused.
+            assert_eq!(report.unclear, 0);
+            let on_score = report.rules.iter().filter(|it| {
+                let name = it.name.as_str();
+                name == "likely" || name == "surely"
+            });
+            let hits: Vec<_> = on_score.map(|it| (it.hits, it.hits_recorded)).collect();
+            assert_eq!(hits.len(), 2);
+            for (now, then) in hits {
+                assert_eq!(now, then);
+                assert!((20..850).contains(&now), "{report:?}");
+            }
+        }
+        // Another model puts others on the other side.
+        let other = MODEL.replace("-1.5", "-2.5");
+        let plan = Plan {
+            model: Some(Arc::new(model::parse(&other).unwrap().model)),
+            ..plan(Trial::AsInForce, History::WithoutBlocked)
+        };
+        let (report, _) = run(dir, plan);
+        assert!(report.moved.passed > 20, "{report:?}");
+    }
 }
 
 /// Attempts that met a rule, as recorded.
@@ -265,88 +366,6 @@ fn with_the_rules_in_force_nothing_changes_side_whatever_was_going_on() {
         }
     }
     assert!(blocked > 300, "{blocked}");
-}
-
-/// A model that gives 500 to an attempt for one unit, and 100 more for about each further one.
-fn by_quantity(weight: f64) -> String {
-    serde_json::json!({
-        "format": "holdfast-risk-model/1", "features": 1, "kind": "logistic", "intercept": 0,
-        "inputs": [{ "feature": "quantity", "weight": weight, "mean": 1, "scale": 1, "missing": 0 }],
-    })
-    .to_string()
-}
-
-#[test]
-fn scores_are_those_of_the_log_or_of_the_model_that_is_tried() {
-    let mut stage = stage();
-    let risky = rule("risky", "risk_score > 600", "block");
-    let three = Try {
-        quantity: 3,
-        ..Try::new("cy", "tok_c")
-    };
-    // Nobody is scored yet, and one buyer is rated.
-    let rated = BuyerRated {
-        user: user("ana"),
-        rating: Rating {
-            risk_score: Some(900),
-            ..Rating::default()
-        },
-        by: admin(),
-    };
-    let done = stage.journal().rate_buyer(rated);
-    done.expect("the log takes it").expect("there is room");
-    stage.put_rules(&risky);
-    let of_ana = stage.buy(&Try::new("ana", "tok_a"), None, Issuer::Accepts);
-    assert_eq!(of_ana, Ended::Refused(Refusal::RiskBlocked));
-    stage.buy(&three, None, Issuer::Accepts);
-    // The model's word goes before the rating.
-    stage.put_model(&by_quantity(0.5));
-    stage.buy(&Try::new("ana", "tok_a"), None, Issuer::Accepts);
-    let of_cy = stage.buy(&three, None, Issuer::Accepts);
-    assert_eq!(of_cy, Ended::Refused(Refusal::RiskBlocked));
-    stage.settle();
-    let dir = stage.directory.path();
-    let without = History::WithoutBlocked;
-    for trial in [Trial::AsInForce, trial(&risky)] {
-        let (report, changes) = replay(dir, trial, without);
-        assert_eq!((changes, report.unscored), (vec![], 0));
-    }
-    // Of the first two there are no features: what is not known compares as false.
-    let (report, changes) = replay_scored(dir, trial(&risky), without, Some(&by_quantity(-0.5)));
-    let sides: Vec<_> = changes
-        .iter()
-        .map(|change| (change.user.as_str(), change.from, change.to))
-        .collect();
-    let passed = (Side::Blocked, Side::Passed);
-    assert_eq!(
-        sides,
-        [("ana", passed.0, passed.1), ("cy", passed.0, passed.1)]
-    );
-    assert_eq!((report.unscored, report.matrix.total()), (2, 4));
-    let (report, changes) = replay_scored(dir, trial(&risky), without, Some(&by_quantity(0.5)));
-    assert_eq!(
-        (changes.len(), report.unscored),
-        (1, 2),
-        "the rated one passes"
-    );
-    let file = dir.join("model.json");
-    let rules = dir.join("rules.toml");
-    std::fs::write(&rules, &risky).unwrap();
-    let arguments = [
-        "--rules",
-        rules.to_str().unwrap(),
-        "--model",
-        file.to_str().unwrap(),
-    ];
-    for (text, status, words) in [
-        (by_quantity(0.5), 0, "2 without a score"),
-        ("{}".to_owned(), 2, "is wrong at"),
-    ] {
-        std::fs::write(&file, text).unwrap();
-        let (code, out, error) = command(dir, &arguments);
-        assert_eq!(code, status, "{error}");
-        assert!(format!("{out}{error}").contains(words), "{out}{error}");
-    }
 }
 
 #[test]
@@ -494,7 +513,7 @@ fn money_is_counted_once_and_by_each_rule_that_would_have_blocked_it() {
     ));
     stage.settle();
     let text = rule("two", "quantity >= 2", "block") + &rule("three", "amount >= 6000", "block");
-    let mut lab = Replay::new(trial(&text), History::WithoutBlocked, Lsn(0), 1_000);
+    let mut lab = Replay::new(plan(trial(&text), History::WithoutBlocked), Lsn(0));
     let mut end = (Lsn(0), UnixMs::default());
     let read = read_log(stage.directory.path(), Lsn(0), None, &mut |entry| {
         end = (entry.lsn, entry.at);
@@ -644,7 +663,9 @@ fn the_command_reads_a_running_core_and_a_stopped_one_alike() {
         assert!(text.contains(word), "{word} is not in\n{text}");
     }
     // Without rules: those in force, which the demo has none of.
-    let (status, text, _) = command(&dir, &["--json"]);
+    let model = scratch.path().join("model.json");
+    std::fs::write(&model, MODEL).unwrap();
+    let (status, text, _) = command(&dir, &["--json", "--model", model.to_str().unwrap()]);
     let report: Value = serde_json::from_str(&text).unwrap();
     assert_eq!((status, &report["attempts"]["changed"]), (0, &0.into()));
 }
@@ -727,17 +748,16 @@ fn the_command_says_what_is_wrong_and_where() {
     std::fs::write(&good, "").unwrap();
     let good = good.to_str().unwrap();
     let empty = scratch.path().join("empty");
-    for (dir, arguments, status, words) in [
-        (dir, ["--rules", name], 2, "line 3, column"),
-        (
-            dir,
-            ["--rules", missing.to_str().unwrap()],
-            2,
-            "cannot be read",
-        ),
-        (&*empty, ["--rules", good], 1, "name a data directory"),
-    ] {
-        let (code, out, error) = command(dir, &arguments);
+    let missing = missing.to_str().unwrap();
+    let cases: [(&Path, &[&str], i32, &str); 5] = [
+        (dir, &["--rules", name], 2, "line 3, column"),
+        (dir, &["--rules", missing], 2, "cannot be read"),
+        (dir, &["--model", missing], 2, "check --model"),
+        (dir, &["--model", good], 2, "is wrong at"),
+        (&empty, &["--rules", good], 1, "name a data directory"),
+    ];
+    for (dir, arguments, status, words) in cases {
+        let (code, out, error) = command(dir, arguments);
         assert_eq!((code, out.as_str()), (status, ""), "{error}");
         assert!(error.contains(words), "{error}");
     }

@@ -1,13 +1,14 @@
 //! Owns what a recorded attempt is to the rules, and whether they had been asked about it.
 //!
 //! Invariant: the facts are those that `engine::decide` had; of a refused attempt the log does not name
-//! the currency, so it may have been any that the product has a price in.
+//! the currency, so it may have been any that the product has a price in, unless its features name the amount.
 
 use super::known::Known;
 use super::{Change, Side};
 use crate::engine::apply::Stamp;
 use crate::engine::event::{AttemptRefused, Flow, Origin, RuleHit};
 use crate::engine::refusal::Refusal;
+use crate::engine::risk::features::Feature;
 use crate::engine::risk::program::Facts;
 use crate::engine::risk::score::Appraisal;
 use crate::engine::velocity::Named;
@@ -21,8 +22,6 @@ pub(super) enum Pays {
     /// A hold alone: a review is asked for when it is paid for.
     Later,
 }
-
-static NOTHING_TAKEN: Appraisal = Appraisal::Plain;
 
 /// One recorded attempt.
 #[derive(Copy, Clone, Debug)]
@@ -54,13 +53,21 @@ impl<'a> Attempt<'a> {
             quantity: 0,
             money: &[],
             recorded: &[],
-            appraisal: &NOTHING_TAKEN,
+            appraisal: &Appraisal::Plain,
             pays: Pays::Later,
             refused: None,
         }
     }
 
-    /// All but the score.
+    /// What may have been to be paid, as far as the attempt's features do not say otherwise.
+    pub(super) fn moneys(&self) -> impl Iterator<Item = (Currency, i64)> + '_ {
+        let scored = self.appraisal.scored();
+        let said = scored.and_then(|it| it.features.get(Feature::Amount));
+        let may = move |amount: i64| said.is_none_or(|said| i64::from(said) == amount);
+        let all = self.money.iter().copied();
+        all.filter(move |(_, amount)| self.money.len() == 1 || may(*amount))
+    }
+
     pub(super) fn facts(&self, known: &'a Known, currency: Currency, amount: i64) -> Facts<'a> {
         let rating = known.rating(self.user);
         Facts {
@@ -75,7 +82,11 @@ impl<'a> Attempt<'a> {
             amount,
             currency,
             quantity: self.quantity,
-            risk_score: None,
+            // The score that was given then, where one was: as live, it is nearer than the operator's.
+            risk_score: match self.appraisal.score() {
+                Some(score) => Some(score.get()),
+                None => rating.and_then(|it| it.risk_score),
+            },
             account_since: rating.and_then(|it| it.account_since),
             segment: known.segment_of(self.user),
         }

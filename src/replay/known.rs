@@ -7,6 +7,7 @@ use crate::engine::event::{
     BuyerRated, BuyerSegmented, Flow, HoldPlaced, ProductSet, Quote, Rating,
 };
 use crate::engine::risk::counter::Counter;
+use crate::engine::risk::features::Past;
 use crate::engine::risk::program::Counts;
 use crate::engine::velocity::{Named, Velocity};
 use crate::ids::{ProductId, PurchaseId, Segment, UserId};
@@ -22,8 +23,16 @@ pub(super) struct Known {
     ratings: HashMap<UserId, Rating>,
     /// Those that were computed.
     segments: HashMap<UserId, Segment>,
-    /// What each buyer paid: when, in which currency, how much.
-    captures: HashMap<UserId, Vec<(UnixMs, Currency, i64)>>,
+    histories: HashMap<UserId, History>,
+}
+
+/// What a buyer did before.
+#[derive(Debug, Default)]
+struct History {
+    first_seen: Option<UnixMs>,
+    chargebacks: u64,
+    /// What was paid: when, in which currency, how much.
+    captures: Vec<(UnixMs, Currency, i64)>,
 }
 
 #[derive(Debug, Default)]
@@ -95,6 +104,27 @@ impl Known {
         said.or_else(|| self.segments.get(user))
     }
 
+    /// `user` tried something that leaves a trace.
+    pub(super) fn saw(&mut self, user: &UserId, at: UnixMs) {
+        let history = self.histories.entry_ref(user).or_default();
+        history.first_seen.get_or_insert(at);
+    }
+
+    /// A cardholder won a dispute.
+    pub(super) fn charge_back(&mut self, user: &UserId) {
+        self.histories.entry_ref(user).or_default().chargebacks += 1;
+    }
+
+    /// What `user` did before, for features.
+    pub(super) fn past(&self, user: &UserId) -> Past {
+        let history = self.histories.get(user);
+        history.map_or_else(Past::default, |it| Past {
+            first_seen: it.first_seen,
+            purchases: it.captures.len() as u64,
+            chargebacks: it.chargebacks,
+        })
+    }
+
     pub(super) fn set_prices(&mut self, set: &ProductSet) {
         let prices = self.prices.entry(set.product.clone()).or_default();
         for gone in std::mem::replace(&mut prices.now, set.prices.clone()) {
@@ -128,8 +158,8 @@ impl Known {
             let Quote {
                 currency, amount, ..
             } = purchase.quote;
-            let captures = self.captures.entry_ref(user).or_default();
-            captures.push((at, currency, amount.get()));
+            let history = self.histories.entry_ref(user).or_default();
+            history.captures.push((at, currency, amount.get()));
         }
     }
 }
@@ -152,8 +182,8 @@ impl Counts for Counters<'_> {
     }
 
     fn captured(&self, named: &Named<'_>, currency: Currency, since_ms: u64) -> i64 {
-        let captures = named.user.and_then(|user| self.known.captures.get(user));
-        let captures = captures.map_or(&[][..], Vec::as_slice);
+        let history = named.user.and_then(|user| self.known.histories.get(user));
+        let captures = history.map_or(&[][..], |it| &it.captures);
         let recent = captures.iter().rev();
         let recent = recent.take_while(|(at, _, _)| at.get() >= since_ms);
         let same = recent.filter(|(_, it, _)| *it == currency);

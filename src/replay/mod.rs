@@ -12,6 +12,8 @@
 //!    leaves, or what a blocked one tries next.
 //! 3. What was refused before the rules (rate, product, window), and what a paused buyer tried, is not
 //!    asked about. What was refused after them is: it may change side, and costs nothing.
+//! 4. With a model every attempt is scored anew, from features taken of the same counters; without one the scores
+//!    that stand in the log count.
 //!
 //! Deliberately absent: reading files and showing the report (`cli`); deciding anything that is not the
 //! rules' (limits, stock and gateways stay as they were).
@@ -23,10 +25,11 @@ mod report;
 use crate::engine::apply::Stamp;
 use crate::engine::event::{
     AttemptRefused, DisputeOutcome, Event, Flow, HoldPlaced, Origin, PaymentStarted, PaysFor,
-    RiskRulesSet, RuleHit, RuleOutcome,
+    RiskRulesSet, RiskScoringSet, RuleHit, RuleOutcome,
 };
-use crate::engine::refusal::Refusal;
-use crate::engine::risk::kept::{depths_of, kept_for};
+use crate::engine::refusal::{Refusal, Trace};
+use crate::engine::risk::features::{Features, depths_for_features};
+use crate::engine::risk::kept::{Depths, depths_always, depths_of, kept_for};
 use crate::engine::risk::model::Model;
 use crate::engine::risk::program::{Found, RuleSet};
 use crate::engine::risk::score::Appraisal;
@@ -39,8 +42,23 @@ use attempt::{Attempt, Pays, Reached, reached};
 use known::{Blocked, Counters, Known, Purchase};
 use report::Tally;
 use smallvec::SmallVec;
+use std::sync::Arc;
 
 pub use report::{Exact, Fates, Matrix, Money, Moved, Report, RuleLine};
+
+/// What is tried, and how.
+#[derive(Debug)]
+pub struct Plan {
+    /// The rules.
+    pub trial: Trial,
+    /// A model for what rules call `risk_score`; `None`: the score that stands in the log, or else the
+    /// operator's.
+    pub model: Option<Arc<Model>>,
+    /// What later attempts see.
+    pub history: History,
+    /// How many things are counted at most, and as many for distinct values.
+    pub keys_max: usize,
+}
 
 /// Which rules are tried.
 #[derive(Debug)]
@@ -135,11 +153,12 @@ pub enum ReplayError {
 #[derive(Debug)]
 pub struct Replay {
     rules: RuleSet,
-    /// What scores attempts; where there is none, the scores are those of the log.
-    model: Option<Model>,
     follows_log: bool,
+    model: Option<Arc<Model>>,
     history: History,
     velocity: Velocity,
+    /// How much of each counter is kept for rules, and how much for features.
+    kept: [Depths; 2],
     known: Known,
     tally: Tally,
     /// A hold of a buy, whose payment is the next event.
@@ -147,32 +166,31 @@ pub struct Replay {
 }
 
 impl Replay {
-    /// A replay of a log that begins at `first`, with counters of up to `keys_max` things each.
-    pub fn new(trial: Trial, history: History, first: Lsn, keys_max: usize) -> Self {
-        let (rules, follows_log) = match trial {
+    /// A replay of a log that begins at `first`.
+    pub fn new(plan: Plan, first: Lsn) -> Self {
+        let (rules, follows_log) = match plan.trial {
             Trial::Rules(rules) => (rules, false),
             Trial::AsInForce => (RuleSet::default(), true),
         };
-        let velocity = Velocity::new(keys_max, 0);
-        velocity.keep(&depths_of(&kept_for(&rules, &[], UnixMs::default())));
-        Self {
+        let for_rules = depths_of(&kept_for(&rules, &[], UnixMs::default()));
+        let for_features = if plan.model.is_some() {
+            depths_for_features()
+        } else {
+            depths_always()
+        };
+        let replay = Self {
             tally: Tally::new(&rules, first),
             rules,
-            model: None,
             follows_log,
-            history,
-            velocity,
+            model: plan.model,
+            history: plan.history,
+            velocity: Velocity::new(plan.keys_max, 0),
+            kept: [for_rules, for_features],
             known: Known::default(),
             waiting: None,
-        }
-    }
-
-    /// Has `model` score the attempts, from the features that the log has of them; of one that it has
-    /// none of, no score is known.
-    #[must_use]
-    pub fn scored_by(mut self, model: Model) -> Self {
-        self.model = Some(model);
-        self
+        };
+        replay.keep();
+        replay
     }
 
     /// Takes the next event; `changed` is told of each attempt that changes side.
@@ -198,6 +216,7 @@ impl Replay {
             Event::PaymentStarted(started) => self.paid_for_hold(started, &entry, changed),
             Event::AttemptRefused(refused) => self.refused(refused, &entry, changed),
             Event::RiskRulesSet(set) => self.rules_set(set, stamp)?,
+            Event::RiskScoringSet(set) => self.scoring_set(set),
             Event::ProductSet(set) => self.known.set_prices(set),
             Event::BuyerRated(rated) => self.known.rate(rated),
             Event::BuyerSegmented(segmented) => self.known.segment(segmented),
@@ -233,6 +252,7 @@ impl Replay {
         let blocked = self.judge(&attempt, changed);
         let purchase = Purchase::held(placed, blocked);
         self.known.purchases.insert(placed.purchase, purchase);
+        self.known.saw(&placed.user, entry.at);
         self.velocity.record(&entry.event, stamp_of(entry));
     }
 
@@ -256,7 +276,6 @@ impl Replay {
             quantity: placed.quantity,
             money: &money,
             recorded: &placed.hits,
-            // A buy's hold has nothing of it: it is the same attempt.
             appraisal: &started.appraisal,
             pays: Pays::Now,
             ..Attempt::new(stamp_of(hold), &placed.user, &placed.origin)
@@ -267,6 +286,7 @@ impl Replay {
             ..Purchase::held(placed, blocked)
         };
         self.known.purchases.insert(placed.purchase, purchase);
+        self.known.saw(&placed.user, hold.at);
         self.velocity.record(&hold.event, stamp_of(hold));
         self.velocity.record(&payment.event, stamp_of(payment));
     }
@@ -347,6 +367,9 @@ impl Replay {
             // Of no buyer or for no product: no attempt to buy.
             (Reached::Rules | Reached::NoRule, ..) => {}
         }
+        if let Some(user) = refused.user.as_ref().filter(|_| leaves_trace(refused)) {
+            self.known.saw(user, entry.at);
+        }
         self.velocity.record(&entry.event, stamp_of(entry));
     }
 
@@ -359,9 +382,6 @@ impl Replay {
         let recorded = attempt.recorded.iter().map(|hit| hit.outcome).max();
         let from = Side::of(recorded, attempt.pays);
         self.tally.met_then(attempt.recorded);
-        if self.model.is_some() && attempt.appraisal.scored().is_none() {
-            self.tally.unscored += 1;
-        }
         let Some(found) = self.ask(attempt) else {
             self.tally.unclear += 1;
             return None;
@@ -403,31 +423,23 @@ impl Replay {
             velocity: &self.velocity,
             known: &self.known,
         };
+        let model = self.model.as_ref().filter(|_| self.rules.uses_score());
         let found = |(currency, amount)| {
             let mut facts = attempt.facts(&self.known, currency, amount);
-            facts.risk_score = self.score_of(attempt);
+            if let Some(model) = model {
+                let past = self.known.past(attempt.user);
+                let features = Features::take(&facts, past, &counters);
+                facts.risk_score = Some(model.score(&features).get());
+            }
             self.rules.evaluate(&facts, &counters)
         };
-        if !self.rules.looks_at_money() {
+        // The amount is one of a model's features.
+        if !self.rules.looks_at_money() && model.is_none() {
             return Some(found((known::any_currency(), 0)));
         }
-        let mut all = attempt.money.iter().map(|money| found(*money));
+        let mut all = attempt.moneys().map(found);
         let first = all.next()?;
         all.all(|it| it == first).then_some(first)
-    }
-
-    /// The score that rules on one see: the tried model's; where none is tried, as it was then.
-    fn score_of(&self, attempt: &Attempt<'_>) -> Option<u32> {
-        match &self.model {
-            Some(model) => {
-                let scored = attempt.appraisal.scored()?;
-                Some(model.score(&scored.features).get())
-            }
-            None => match attempt.appraisal.score() {
-                Some(score) => Some(score.get()),
-                None => self.known.rating(attempt.user)?.risk_score,
-            },
-        }
     }
 
     fn rules_set(&mut self, set: &RiskRulesSet, stamp: Stamp) -> Result<(), ReplayError> {
@@ -437,9 +449,26 @@ impl Replay {
                 compile(&set.text).map_err(|error| ReplayError::Logged { lsn, error })?;
             self.tally.name(&compiled.set);
             self.rules = compiled.set;
-            self.velocity.keep(&depths_of(&set.kept));
+            self.kept[0] = depths_of(&set.kept);
+            self.keep();
         }
         Ok(())
+    }
+
+    fn scoring_set(&mut self, set: &RiskScoringSet) {
+        if self.follows_log && self.model.is_none() {
+            self.kept[1] = depths_of(&set.kept);
+            self.keep();
+        }
+    }
+
+    /// Keeps as much of each counter as rules or features need.
+    fn keep(&self) {
+        let [mut depths, more] = self.kept;
+        for (depth, more) in depths.iter_mut().zip(more) {
+            *depth = more.max(*depth);
+        }
+        self.velocity.keep(&depths);
     }
 
     /// What attempts led to.
@@ -468,8 +497,14 @@ impl Replay {
                 return;
             }
         }
-        if let Event::PaymentCaptured(captured) = event {
-            self.known.capture(&captured.user, id, stamp.at);
+        match event {
+            Event::PaymentCaptured(captured) => {
+                self.known.capture(&captured.user, id, stamp.at);
+            }
+            Event::DisputeClosed(closed) if closed.outcome == DisputeOutcome::Lost => {
+                self.known.charge_back(&closed.user);
+            }
+            _ => {}
         }
         self.velocity.record(event, stamp);
     }
@@ -508,6 +543,16 @@ fn refused_instead(started: &PaymentStarted, product: &ProductId, quantity: u32)
         hits: Vec::new(),
         appraisal: Appraisal::Plain,
     })
+}
+
+/// Whether a refused attempt is one that is remembered of its buyer (`engine::apply`).
+fn leaves_trace(refused: &AttemptRefused) -> bool {
+    matches!(refused.flow, Flow::Hold | Flow::Buy)
+        && refused.origin.key.is_some()
+        && matches!(
+            refused.reason.trace(),
+            Trace::Attempt | Trace::AttemptAndKey
+        )
 }
 
 /// Lines of the report that something belongs to.

@@ -34,8 +34,6 @@ pub struct Report {
     pub paused: u64,
     /// Attempts of which the log does not say enough for the tried rules: they stay as recorded.
     pub unclear: u64,
-    /// Attempts that the tried model could not score, because the log has no features of them.
-    pub unscored: u64,
     /// Payments for holds that are blocked now: there is nothing to pay for.
     pub fell_away: u64,
     /// The attempts that change side, over all rules.
@@ -156,7 +154,6 @@ pub(super) struct Tally {
     pub refused_before: u64,
     pub paused: u64,
     pub unclear: u64,
-    pub unscored: u64,
     pub fell_away: u64,
     pub fates: Fates,
     first: Lsn,
@@ -186,7 +183,6 @@ impl Tally {
             refused_before: 0,
             paused: 0,
             unclear: 0,
-            unscored: 0,
             fell_away: 0,
             fates: Fates::default(),
             first,
@@ -312,7 +308,6 @@ impl Tally {
             refused_before: self.refused_before,
             paused: self.paused,
             unclear: self.unclear,
-            unscored: self.unscored,
             fell_away: self.fell_away,
             moved: self.all.finish().moved,
             fates: self.fates,

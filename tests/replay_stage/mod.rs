@@ -4,22 +4,21 @@
 
 use holdfast::engine::command::{Buy, PaymentStep, PlaceHold};
 use holdfast::engine::event::{
-    Active, AdminAct, DeclineCause, IdempotencyKey, ModelInForce, Origin, ProductSet, RulesSource,
+    Active, AdminAct, DeclineCause, IdempotencyKey, Origin, ProductSet, RulesSource,
 };
 use holdfast::engine::refusal::Refusal;
-use holdfast::engine::risk::score::{FeaturesWritten, LoadedModel};
 use holdfast::engine::settings::EngineSettings;
 use holdfast::ids::{
     AuthorizationId, CaptureId, CardToken, DeviceId, Digest16, KeyOwner, ProductId, PurchaseId,
     ReceiptKeyId, RequestId, UserId,
 };
 use holdfast::journal::{
-    Clock, Journal, JournalError, JournalOptions, LogSettings, ManualClock, NewRules, NewScoring,
-    Outcome, digest_of, log_extent, read_durable,
+    Clock, Journal, JournalError, JournalOptions, LogSettings, ManualClock, NewRules, Outcome,
+    log_extent, read_durable,
 };
 use holdfast::money::{Currency, Price};
-use holdfast::replay::{Change, History, Replay, Report, Trial};
-use holdfast::risk::{compile, model};
+use holdfast::replay::{Change, History, Plan, Replay, Report, Trial};
+use holdfast::risk::compile;
 use holdfast::time::UnixMs;
 use std::ops::ControlFlow;
 use std::path::Path;
@@ -119,23 +118,6 @@ impl Stage {
     pub fn at(&self, ms: u64) {
         let now = Clock::Manual(self.clock.clone()).now();
         self.clock.advance_ms(BEGIN.plus_ms(ms).since_ms(now));
-    }
-
-    /// Attempts are scored by this model from now on, until a restart.
-    pub fn put_model(&self, text: &str) {
-        let parsed = model::parse(text).unwrap_or_else(|error| panic!("{text}: {error}"));
-        let digest = digest_of(text);
-        let named = ModelInForce {
-            digest,
-            kind: parsed.model.kind().to_owned(),
-            name: parsed.name,
-        };
-        let model = Arc::new(parsed.model);
-        let new = NewScoring {
-            features: FeaturesWritten::WithScores,
-            model: Some((LoadedModel { model, digest }, named)),
-        };
-        self.journal().put_scoring(new).expect("the log takes it");
     }
 
     pub fn put_rules(&self, text: &str) {
@@ -315,24 +297,25 @@ pub fn trial(text: &str) -> Trial {
     Trial::Rules(compiled.set)
 }
 
-/// What a replay of the log in `directory` says, and each attempt that changes side.
-pub fn replay(directory: &Path, trial: Trial, history: History) -> (Report, Vec<Change>) {
-    replay_scored(directory, trial, history, None)
+/// A replay without a model.
+pub fn plan(trial: Trial, history: History) -> Plan {
+    Plan {
+        trial,
+        model: None,
+        history,
+        keys_max: 1_000_000,
+    }
 }
 
-/// The same, with attempts scored by the model of this text.
-pub fn replay_scored(
-    directory: &Path,
-    trial: Trial,
-    history: History,
-    scored_by: Option<&str>,
-) -> (Report, Vec<Change>) {
+/// What a replay of the log in `directory` says, and each attempt that changes side.
+pub fn replay(directory: &Path, trial: Trial, history: History) -> (Report, Vec<Change>) {
+    run(directory, plan(trial, history))
+}
+
+/// The same of any plan.
+pub fn run(directory: &Path, plan: Plan) -> (Report, Vec<Change>) {
     let extent = log_extent(directory).expect("it can be read");
-    let mut replay = Replay::new(trial, history, extent.first, 1_000_000);
-    if let Some(text) = scored_by {
-        let parsed = model::parse(text).unwrap_or_else(|error| panic!("{text}: {error}"));
-        replay = replay.scored_by(parsed.model);
-    }
+    let mut replay = Replay::new(plan, extent.first);
     let mut changes = Vec::new();
     let mut keep = |change| changes.push(change);
     read_durable(directory, &extent, &mut |entry| {

@@ -11,13 +11,13 @@ use crate::engine::risk::model::Model;
 use crate::engine::settings::EngineSettings;
 use crate::ids::Lsn;
 use crate::journal::{LogExtent, log_extent, read_durable};
-use crate::replay::{self, Change, History, Report, Trial};
+use crate::replay::{self, Change, History, Plan, Report, Trial};
 use crate::risk;
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use std::io::{BufWriter, ErrorKind, Write};
 use std::ops::ControlFlow;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -33,8 +33,8 @@ pub(super) struct Replay {
     /// nothing changes side but what was decided in the same instant on several threads.
     #[arg(long, value_name = "FILE")]
     rules: Option<PathBuf>,
-    /// The model that scores attempts, from the features that the log has of them. Without it the
-    /// scores are those of the log.
+    /// A model to score each attempt with, for rules that speak of `risk_score`; without it the scores
+    /// count that stand in the log, or else the operator's.
     #[arg(long, value_name = "FILE")]
     model: Option<PathBuf>,
     /// Count what blocked attempts led to, too: their declines, purchases and later payments stay in
@@ -78,7 +78,16 @@ pub(super) fn run(arguments: &Replay) -> ExitCode {
 
 fn replayed(arguments: &Replay, out: &mut impl Write) -> Result<std::io::Result<()>, Failure> {
     let dir = &arguments.dir;
-    let trial = trial(arguments)?;
+    let plan = Plan {
+        trial: trial(arguments)?,
+        model: model(arguments)?,
+        history: if arguments.as_recorded {
+            History::AsRecorded
+        } else {
+            History::WithoutBlocked
+        },
+        keys_max: arguments.keys_max,
+    };
     if !dir.join("log").is_dir() {
         let why = format!("{} has no log; name a data directory", dir.display());
         return Err((1, why));
@@ -99,7 +108,7 @@ fn replayed(arguments: &Replay, out: &mut impl Write) -> Result<std::io::Result<
             written = writeln!(out, "{}", show::change(&change));
         }
     };
-    let report = read(arguments, trial, &extent, &mut list)?;
+    let report = read(arguments, plan, &extent, &mut list)?;
     if written.is_err() || arguments.list {
         return Ok(written);
     }
@@ -132,18 +141,22 @@ fn trial(arguments: &Replay) -> Result<Trial, Failure> {
     Ok(Trial::Rules(compiled.set))
 }
 
-fn model(path: &Path) -> Result<Model, Failure> {
-    let shown = path.display();
+fn model(arguments: &Replay) -> Result<Option<Arc<Model>>, Failure> {
+    let Some(path) = &arguments.model else {
+        return Ok(None);
+    };
     match scoring::load(path) {
-        Ok((loaded, _)) => Ok(Arc::unwrap_or_clone(loaded.model)),
-        Err(ScoringFault::Unreadable { source, .. }) => Err((
-            2,
-            format!("the risk model `{shown}` cannot be read: {source}; check --model"),
-        )),
-        Err(ScoringFault::Wrong { error, .. }) => Err((
-            2,
-            format!("the risk model `{shown}` is wrong at {error}; correct it there"),
-        )),
+        Ok((loaded, _)) => Ok(Some(loaded.model)),
+        Err(ScoringFault::Wrong { path, error }) => {
+            let path = path.display();
+            let why = format!("the risk model `{path}` is wrong at {error}; correct it there");
+            Err((2, why))
+        }
+        Err(ScoringFault::Unreadable { path, source }) => {
+            let path = path.display();
+            let why = format!("the risk model `{path}` cannot be read: {source}; check --model");
+            Err((2, why))
+        }
         Err(fault @ ScoringFault::Storage(_)) => Err((1, fault.to_string())),
     }
 }
@@ -158,24 +171,20 @@ fn heading(arguments: &Replay) -> String {
     } else {
         "what blocked attempts led to no longer counts"
     };
-    format!("{} against {rules}; {history}", arguments.dir.display())
+    let model = arguments.model.as_ref().map_or_else(String::new, |path| {
+        format!(" and the model of {}", path.display())
+    });
+    let dir = arguments.dir.display();
+    format!("{dir} against {rules}{model}; {history}")
 }
 
 fn read(
     arguments: &Replay,
-    trial: Trial,
+    plan: Plan,
     extent: &LogExtent,
     list: &mut dyn FnMut(Change),
 ) -> Result<Report, Failure> {
-    let history = if arguments.as_recorded {
-        History::AsRecorded
-    } else {
-        History::WithoutBlocked
-    };
-    let mut replay = replay::Replay::new(trial, history, extent.first, arguments.keys_max);
-    if let Some(path) = &arguments.model {
-        replay = replay.scored_by(model(path)?);
-    }
+    let mut replay = replay::Replay::new(plan, extent.first);
     // Drawn on a terminal only.
     let progress = ProgressBar::new(extent.durable.0.saturating_sub(extent.first.0));
     let style = ProgressStyle::with_template("{bar:40} {bytes} of {total_bytes}, {eta} left");

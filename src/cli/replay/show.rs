@@ -80,13 +80,6 @@ fn attempts(report: &Report) -> String {
             report.unclear
         );
     }
-    if report.unscored > 0 {
-        let _ = write!(
-            text,
-            "; {} without a score, because the log has no features of them (`risk.features`)",
-            report.unscored
-        );
-    }
     text
 }
 
@@ -219,7 +212,6 @@ pub(super) fn json(report: &Report) -> Value {
             "refused_before": report.refused_before,
             "paused": report.paused,
             "unclear": report.unclear,
-            "unscored": report.unscored,
             "fell_away": report.fell_away,
         },
         "sides": Value::Object(sides.into_iter().collect()),

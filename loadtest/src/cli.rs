@@ -20,7 +20,8 @@ use crate::workload::Flow;
         loadtest drive --closed --connections 64 --flow buy --product sneaker --stock 2000000\n  \
         loadtest drop --buyers 2000 --stock 100\n  \
         loadtest compare --quick --holdfast target/release/holdfast\n  \
-        loadtest sinks --holdfast target/release/holdfast\n\n\
+        loadtest sinks --holdfast target/release/holdfast\n  \
+        loadtest rules --holdfast target/release/holdfast\n\n\
         Measure with the release profile: cargo build --release -p loadtest"
 )]
 pub(crate) struct Cli {
@@ -40,6 +41,8 @@ pub(crate) enum Command {
     Compare(CompareArgs),
     /// Measure what buyers notice of PostgreSQL being away and of the sink catching up, in one run
     Sinks(SinksArgs),
+    /// Measure what risk rules cost: throughput with them and without any, in turns
+    Rules(RulesArgs),
     /// Measure fdatasync of 4 KiB into written zeroes: what the disk allows
     Fdatasync(FdatasyncArgs),
     /// Serve the hyper ceiling: JSON in, JSON out, no work
@@ -210,6 +213,29 @@ pub(crate) struct SinksArgs {
     /// What buyers do
     #[arg(long, value_enum, default_value = "buy")]
     pub(crate) flow: Flow,
+    /// Where temporary data goes; must be on the disk to be measured, never a tmpfs
+    #[arg(long)]
+    pub(crate) dir: Option<PathBuf>,
+}
+
+/// Arguments of `rules`.
+#[derive(Debug, Args)]
+pub(crate) struct RulesArgs {
+    /// The holdfast binary
+    #[arg(long)]
+    pub(crate) holdfast: PathBuf,
+    /// The rules
+    #[arg(long, default_value = "rules/default.toml")]
+    pub(crate) rules: PathBuf,
+    /// Rounds; in each both are measured
+    #[arg(long, default_value_t = 7, value_parser = clap::value_parser!(u32).range(1..=99))]
+    pub(crate) rounds: u32,
+    /// Measured time of each, seconds
+    #[arg(long, default_value_t = 3.0, value_parser = seconds)]
+    pub(crate) duration: f64,
+    /// Connections
+    #[arg(long, default_value_t = 64, value_parser = connections)]
+    pub(crate) connections: usize,
     /// Where temporary data goes; must be on the disk to be measured, never a tmpfs
     #[arg(long)]
     pub(crate) dir: Option<PathBuf>,

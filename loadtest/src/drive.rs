@@ -14,6 +14,7 @@ use crate::error::{During as _, Fault};
 use crate::generator::{Generator, Pace, SLICE, Span};
 use crate::http::Target;
 use crate::http::client::Client;
+use crate::http::request::Whence;
 use crate::progress::Progress;
 use crate::schedule::Share;
 use crate::stats::Summary;
@@ -156,6 +157,7 @@ fn plan(args: &DriveArgs) -> Plan {
         products,
         spread: args.spread,
         buyers: args.buyers,
+        whence: Whence::Unsaid,
         currency: args.currency.clone(),
         run: run_number(),
     }

@@ -4,7 +4,7 @@
 //! 2. It runs on the same cores as what it measures, so its hot loop (`generator`) allocates nothing and shares nothing.
 //! 3. Ratios count, not absolute figures: `compare` measures limits, peers and holdfast interleaved in one run.
 //!
-//! `cli` says what can be asked, `drive` measures, `dropcheck` judges, `compare` sets side by side, `sinks` looks at what a sink costs, `serve` holds the
+//! `cli` says what can be asked, `drive` measures, `dropcheck` judges, `compare` sets side by side, `sinks` and `rules` look at what these cost, `serve` holds the
 //! yardstick servers. `docs/performance.md` tells how to read the figures.
 #![forbid(unsafe_code)]
 
@@ -12,6 +12,7 @@ mod admin;
 mod cli;
 mod cluster;
 mod compare;
+mod demo;
 mod drive;
 mod dropcheck;
 mod error;
@@ -20,6 +21,7 @@ mod generator;
 mod http;
 mod process;
 mod progress;
+mod rules;
 mod schedule;
 mod serve;
 mod sinks;
@@ -42,6 +44,7 @@ fn main() -> ExitCode {
         Command::Drive(args) => drive::command(&args),
         Command::Drop(args) => dropcheck::command(&args),
         Command::Compare(args) => compare::command(&args),
+        Command::Rules(args) => rules::command(&args),
         Command::Sinks(args) => sinks::command(&args),
         Command::Fdatasync(args) => fdatasync::command(&args),
         Command::ServeCeiling(args) => serve::ceiling::command(&args),

@@ -7,9 +7,6 @@
 //! 3. Answers that are not as meant are told, and the sink has everything in the end, or the run fails.
 
 use std::fmt;
-use std::fs;
-use std::path::Path;
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use comfy_table::presets::UTF8_FULL_CONDENSED;
@@ -18,16 +15,15 @@ use comfy_table::{Cell, CellAlignment, Table};
 use crate::admin::{Offer, STOCK_MAX, put_product};
 use crate::cli::SinksArgs;
 use crate::cluster::Cluster;
+use crate::demo::{self, ADMIN_KEY, SHOP_KEY};
 use crate::drive::{Load, measure, run_number};
 use crate::error::{During as _, Fault};
 use crate::generator::Span;
 use crate::http::Target;
 use crate::http::client::Client;
-use crate::process::{self, Server};
+use crate::http::request::Whence;
 use crate::workload::{Flow, Plan};
 
-const SHOP_KEY: &str = "demo-shop-key";
-const ADMIN_KEY: &str = "demo-admin-key";
 const PER_USER_LIMIT: u32 = 1_000;
 /// So large a space that a buyer hardly ever meets the rate limit.
 const BUYERS: u64 = 50_000_000;
@@ -72,7 +68,12 @@ pub(crate) fn command(args: &SinksArgs) -> Result<(), Fault> {
     let dir = tempfile::tempdir_in(base.path()).during(inside)?;
     let cluster = Cluster::create(dir.path(), base.path())?;
     let mut database = Some(cluster.start()?);
-    let (_holdfast, target) = holdfast(args, &cluster, dir.path())?;
+    let port = cluster.port();
+    let config = format!(
+        "[report.postgres]\nurl = \"postgresql://app@127.0.0.1:{port}/postgres\"\n\
+         [report]\nbackoff_max_ms = 1000\n"
+    );
+    let (_holdfast, target) = demo::start(&args.holdfast, dir.path(), &config)?;
     let mut admin = Client::new(&target, ADMIN_KEY);
     let mut rounds = Vec::new();
     for round in 1..=args.rounds {
@@ -100,29 +101,6 @@ pub(crate) fn command(args: &SinksArgs) -> Result<(), Fault> {
     Ok(())
 }
 
-fn holdfast(args: &SinksArgs, cluster: &Cluster, dir: &Path) -> Result<(Server, Target), Fault> {
-    let target = Target::at(process::free_address()?);
-    let config = dir.join("holdfast.toml");
-    let port = cluster.port();
-    let text = format!(
-        "[report.postgres]\nurl = \"postgresql://app@127.0.0.1:{port}/postgres\"\n\
-         [report]\nbackoff_max_ms = 1000\n"
-    );
-    fs::write(&config, text).during(|| format!("write {}", config.display()))?;
-    let mut command = Command::new(&args.holdfast);
-    command
-        .args(["serve", "--demo", "--listen", &target.host, "--config"])
-        .arg(config)
-        .arg("--data-dir")
-        .arg(dir.join("data"));
-    let mut server = Server::start("holdfast", command, &dir.join("holdfast.log"))?;
-    server.wait_until(|| {
-        let answer = Client::new(&target, SHOP_KEY).get("/readyz");
-        answer.is_ok_and(|a| a.status == 200)
-    })?;
-    Ok((server, target))
-}
-
 fn drive(
     args: &SinksArgs,
     target: &Target,
@@ -141,6 +119,7 @@ fn drive(
         products: vec![product.to_owned()],
         spread: false,
         buyers: BUYERS,
+        whence: Whence::Unsaid,
         currency: "USD".to_owned(),
         run: run_number(),
     };
@@ -242,11 +221,11 @@ fn table(rounds: &[Vec<Figures>]) -> String {
     format!("medians of {count} rounds\n{table}")
 }
 
-fn right(text: &str) -> Cell {
+pub(crate) fn right(text: &str) -> Cell {
     Cell::new(text).set_alignment(CellAlignment::Right)
 }
 
-fn median(values: impl Iterator<Item = f64>) -> f64 {
+pub(crate) fn median(values: impl Iterator<Item = f64>) -> f64 {
     let mut values: Vec<f64> = values.collect();
     values.sort_by(f64::total_cmp);
     let middle = values.len() / 2;

@@ -9,7 +9,7 @@
 use clap::ValueEnum;
 
 use crate::http::Target;
-use crate::http::request::{KeyParts, Template};
+use crate::http::request::{KeyParts, Template, Whence};
 
 /// Requests for one product before the next becomes the hot one; below the largest stock, 2,097,151.
 pub(crate) const UNITS_PER_PRODUCT: u64 = 2_000_000;
@@ -40,6 +40,8 @@ pub(crate) struct Plan {
     pub(crate) spread: bool,
     /// Number of different buyers, at least one.
     pub(crate) buyers: u64,
+    /// Whether a buy says where it comes from.
+    pub(crate) whence: Whence,
     /// Currency of a buy.
     pub(crate) currency: String,
     /// Unlike in any other run against the same server.
@@ -63,7 +65,14 @@ impl Workload {
         let templates = plan.products.iter().map(|product| {
             [
                 Template::hold(target, &plan.key, product),
-                Template::buy(target, &plan.key, product, &plan.currency, CARD_OK),
+                Template::buy(
+                    target,
+                    &plan.key,
+                    product,
+                    &plan.currency,
+                    CARD_OK,
+                    plan.whence,
+                ),
                 Template::product(target, &plan.key, product),
             ]
         });
@@ -134,6 +143,7 @@ mod tests {
             products: (0..products).map(|n| format!("p-{n}")).collect(),
             spread,
             buyers: 1_000,
+            whence: Whence::Unsaid,
             currency: "USD".into(),
             run: 7,
         };

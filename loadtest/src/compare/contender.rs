@@ -15,6 +15,7 @@ use crate::error::{During as _, Fault};
 use crate::fdatasync;
 use crate::http::Target;
 use crate::http::client::Client;
+use crate::http::request::Whence;
 use crate::process::{self, Server};
 use crate::workload::{CARD_OK, Flow, Plan};
 
@@ -185,6 +186,7 @@ impl Contender {
                 products,
                 spread: false,
                 buyers: BUYERS,
+                whence: Whence::Unsaid,
                 currency: "USD".to_owned(),
                 run: run_number(),
             };

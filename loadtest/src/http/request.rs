@@ -8,6 +8,8 @@ use super::Target;
 
 const USER_DIGITS: usize = 11;
 const USER_SLOT: &str = "u00000000000";
+const DEVICE_SLOT: &str = "d00000000000";
+const IP_SLOT: &str = "fd00::0000:0000";
 const KEY_SLOT: &str = "k00000000-00-000000000000";
 const RUN_HEX: usize = 8;
 const THREAD_HEX: usize = 2;
@@ -18,8 +20,22 @@ const SEQUENCE_HEX: usize = 12;
 pub(crate) struct Template {
     bytes: Vec<u8>,
     user_at: Option<usize>,
+    ip_at: Option<usize>,
+    device_at: Option<usize>,
     key_at: Option<usize>,
 }
+
+/// Whether a buy says where it comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Whence {
+    /// It does not.
+    Unsaid,
+    /// From a device of the buyer's own, at one of `ADDRESSES` addresses.
+    Said,
+}
+
+/// Addresses that buyers come from.
+const ADDRESSES: u64 = 65_536;
 
 /// What makes an idempotency key unlike any other.
 #[derive(Debug, Clone, Copy)]
@@ -46,9 +62,14 @@ impl Template {
         product: &str,
         currency: &str,
         card: &str,
+        whence: Whence,
     ) -> Self {
+        let whence = match whence {
+            Whence::Unsaid => String::new(),
+            Whence::Said => format!(r#","ip":"{IP_SLOT}","device_id":"{DEVICE_SLOT}""#),
+        };
         let body = format!(
-            r#"{{"user_id":"{USER_SLOT}","product_id":"{product}","quantity":1,"currency":"{currency}","card_token":"{card}"}}"#
+            r#"{{"user_id":"{USER_SLOT}","product_id":"{product}","quantity":1,"currency":"{currency}","card_token":"{card}"{whence}}}"#
         );
         Self::post(target, key, "/limited/buy", &body)
     }
@@ -68,6 +89,13 @@ impl Template {
         out.extend_from_slice(&self.bytes);
         if let Some(at) = self.user_at {
             decimal(&mut out[at + 1..=at + USER_DIGITS], user);
+        }
+        if let Some(at) = self.device_at {
+            decimal(&mut out[at + 1..=at + USER_DIGITS], user);
+        }
+        if let Some(at) = self.ip_at {
+            let last = at + IP_SLOT.len();
+            hex(&mut out[last - 4..last], user % ADDRESSES);
         }
         if let Some(at) = self.key_at {
             let run = at + 1;
@@ -94,6 +122,8 @@ impl Template {
     fn new(text: String) -> Self {
         Self {
             user_at: text.find(USER_SLOT),
+            ip_at: text.find(IP_SLOT),
+            device_at: text.find(DEVICE_SLOT),
             key_at: text.find(KEY_SLOT),
             bytes: text.into_bytes(),
         }
@@ -121,7 +151,7 @@ mod tests {
     #[test]
     fn buyer_and_key_are_patched_and_the_length_stays_true() {
         let target = Target::parse("http://127.0.0.1:8080").unwrap();
-        let template = Template::buy(&target, "secret", "drop-1", "USD", "tok_ok");
+        let template = Template::buy(&target, "secret", "drop-1", "USD", "tok_ok", Whence::Said);
         let mut out = Vec::new();
         let parts = KeyParts {
             run: 0xabcd,
@@ -136,6 +166,8 @@ mod tests {
         let body: serde_json::Value = serde_json::from_str(body).unwrap();
         assert_eq!(body["user_id"], "u00000000042");
         assert_eq!(body["card_token"], "tok_ok");
+        assert_eq!(body["device_id"], "d00000000042");
+        assert_eq!(body["ip"], "fd00::0000:002a");
     }
 
     #[test]

@@ -1,0 +1,139 @@
+//! `loadtest rules`: what risk rules cost a buyer, in one run.
+//!
+//! 1. Two processes, one with the rules and one without any, are measured in turns, in every round in another order: closed
+//!    loop, so that throughput is what differs. The one that is not measured stands idle.
+//! 2. A ratio is taken within a round; the median of the rounds is shown, and their range.
+//! 3. Buyers are drawn at random, each with a device of its own, so that most counters are new ones; a buy says address
+//!    and device.
+
+use std::time::Duration;
+
+use comfy_table::presets::UTF8_FULL_CONDENSED;
+use comfy_table::{Cell, Table};
+
+use crate::admin::{Offer, STOCK_MAX, put_product};
+use crate::cli::RulesArgs;
+use crate::demo::{self, ADMIN_KEY, SHOP_KEY};
+use crate::drive::{Load, measure, run_number};
+use crate::error::{During as _, Fault};
+use crate::generator::Span;
+use crate::http::Target;
+use crate::http::client::Client;
+use crate::http::request::Whence;
+use crate::sinks::{median, right};
+use crate::workload::{Flow, Plan};
+
+const PER_USER_LIMIT: u32 = 1_000;
+/// So large a space that a buyer hardly ever meets the rate limit.
+const BUYERS: u64 = 50_000_000;
+const WARMUP: Duration = Duration::from_secs(1);
+const FLOWS: [(Flow, &str); 2] = [(Flow::Hold, "hold"), (Flow::Buy, "buy")];
+
+/// Answers a second without rules and with them, a pair for each round.
+type Pairs = Vec<[f64; 2]>;
+
+/// Runs `rules` as asked on the command line.
+pub(crate) fn command(args: &RulesArgs) -> Result<(), Fault> {
+    let base = args.dir.clone().unwrap_or_else(std::env::temp_dir);
+    let made = || format!("make a directory in {}", base.display());
+    let dirs = [
+        tempfile::tempdir_in(&base).during(made)?,
+        tempfile::tempdir_in(&base).during(made)?,
+    ];
+    let file = std::path::absolute(&args.rules).during(|| args.rules.display().to_string())?;
+    let configs = [
+        String::new(),
+        format!("[risk]\nrules_file = {:?}\n", file.display().to_string()),
+    ];
+    let mut running = Vec::new();
+    for (dir, config) in dirs.iter().zip(&configs) {
+        running.push(demo::start(&args.holdfast, dir.path(), config)?);
+    }
+    let mut table = Table::new();
+    table.load_style(UTF8_FULL_CONDENSED);
+    table.set_header(["", "without rules", "with them", "ratio", "range"]);
+    for (flow, name) in FLOWS {
+        let mut pairs = Pairs::new();
+        for round in 0..args.rounds {
+            let mut pair = [0.0; 2];
+            let mut order = [0, 1];
+            order.rotate_left(round as usize % 2);
+            for side in order {
+                let product = format!("{name}-{round}");
+                pair[side] = drive(args, &running[side].1, flow, &product)?;
+            }
+            eprintln!(
+                "{name}, round {}: {:.0}/s, {:.0}/s",
+                round + 1,
+                pair[0],
+                pair[1]
+            );
+            pairs.push(pair);
+        }
+        table.add_row(row(name, &pairs));
+    }
+    println!(
+        "medians of {} rounds, answers a second\n{table}",
+        args.rounds
+    );
+    Ok(())
+}
+
+fn row(name: &str, pairs: &Pairs) -> Vec<Cell> {
+    let ratios = || pairs.iter().map(|[without, with]| with / without);
+    let least = ratios().fold(f64::INFINITY, f64::min);
+    let most = ratios().fold(0.0, f64::max);
+    vec![
+        Cell::new(name),
+        right(&format!("{:.0}", median(pairs.iter().map(|pair| pair[0])))),
+        right(&format!("{:.0}", median(pairs.iter().map(|pair| pair[1])))),
+        right(&format!("{:.2}", median(ratios()))),
+        right(&format!("{least:.2}–{most:.2}")),
+    ]
+}
+
+fn drive(args: &RulesArgs, target: &Target, flow: Flow, product: &str) -> Result<f64, Fault> {
+    let offer = Offer {
+        stock: STOCK_MAX,
+        per_user_limit: PER_USER_LIMIT,
+        hold_ttl_s: None,
+    };
+    put_product(&mut Client::new(target, ADMIN_KEY), product, offer)?;
+    let plan = Plan {
+        flow,
+        key: SHOP_KEY.to_owned(),
+        products: vec![product.to_owned()],
+        spread: false,
+        buyers: BUYERS,
+        whence: Whence::Said,
+        currency: "USD".to_owned(),
+        run: run_number(),
+    };
+    let load = Load {
+        rate: None,
+        connections: args.connections,
+        threads: 1,
+        span: Span {
+            warmup: WARMUP,
+            measured: Duration::from_secs_f64(args.duration),
+        },
+    };
+    let summary = measure(target, &plan, load, &mut |_| {})?;
+    let outcomes = summary.total.outcomes.sorted();
+    for (kind, count) in outcomes.iter().filter(|(kind, _)| kind != "201") {
+        eprintln!("not as meant: {count} × {kind}");
+    }
+    Ok(summary.rate())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ratios_are_taken_within_a_round() {
+        let cells = row("hold", &vec![[100.0, 90.0], [10.0, 9.5], [50.0, 40.0]]);
+        let shown: Vec<String> = cells.iter().map(Cell::content).collect();
+        assert_eq!(shown, ["hold", "50", "40", "0.90", "0.80–0.95"]);
+    }
+}

@@ -3,8 +3,8 @@
 //! 1. Two processes, one with the rules and one without any, are measured in turns, in every round in another order: closed
 //!    loop, so that throughput is what differs. The one that is not measured stands idle.
 //! 2. A ratio is taken within a round; the median of the rounds is shown, and their range.
-//! 3. Buyers are drawn at random, each with a device of its own, so that most counters are new ones; a buy says address
-//!    and device.
+//! 3. Buyers are drawn at random, each with a device and a card of its own, so that most counters are new ones; a buy says
+//!    address, device and card.
 
 use std::time::Duration;
 

@@ -9,6 +9,7 @@ use super::Target;
 const USER_DIGITS: usize = 11;
 const USER_SLOT: &str = "u00000000000";
 const DEVICE_SLOT: &str = "d00000000000";
+const CARD_SLOT: &str = "c00000000000";
 const IP_SLOT: &str = "fd00::0000:0000";
 const KEY_SLOT: &str = "k00000000-00-000000000000";
 const RUN_HEX: usize = 8;
@@ -22,6 +23,7 @@ pub(crate) struct Template {
     user_at: Option<usize>,
     ip_at: Option<usize>,
     device_at: Option<usize>,
+    card_at: Option<usize>,
     key_at: Option<usize>,
 }
 
@@ -30,7 +32,7 @@ pub(crate) struct Template {
 pub(crate) enum Whence {
     /// It does not.
     Unsaid,
-    /// From a device of the buyer's own, at one of `ADDRESSES` addresses.
+    /// From a device of the buyer's own, at one of `ADDRESSES` addresses, with a card of the buyer's own.
     Said,
 }
 
@@ -62,14 +64,19 @@ impl Template {
         product: &str,
         currency: &str,
         card: &str,
-        whence: Whence,
+        origin: Whence,
     ) -> Self {
-        let whence = match whence {
+        let whence = match origin {
             Whence::Unsaid => String::new(),
             Whence::Said => format!(r#","ip":"{IP_SLOT}","device_id":"{DEVICE_SLOT}""#),
         };
+        // The sandbox has a card of each name.
+        let own_card = match origin {
+            Whence::Unsaid => String::new(),
+            Whence::Said => format!("_{CARD_SLOT}"),
+        };
         let body = format!(
-            r#"{{"user_id":"{USER_SLOT}","product_id":"{product}","quantity":1,"currency":"{currency}","card_token":"{card}"{whence}}}"#
+            r#"{{"user_id":"{USER_SLOT}","product_id":"{product}","quantity":1,"currency":"{currency}","card_token":"{card}{own_card}"{whence}}}"#
         );
         Self::post(target, key, "/limited/buy", &body)
     }
@@ -90,7 +97,7 @@ impl Template {
         if let Some(at) = self.user_at {
             decimal(&mut out[at + 1..=at + USER_DIGITS], user);
         }
-        if let Some(at) = self.device_at {
+        for at in [self.device_at, self.card_at].into_iter().flatten() {
             decimal(&mut out[at + 1..=at + USER_DIGITS], user);
         }
         if let Some(at) = self.ip_at {
@@ -124,6 +131,7 @@ impl Template {
             user_at: text.find(USER_SLOT),
             ip_at: text.find(IP_SLOT),
             device_at: text.find(DEVICE_SLOT),
+            card_at: text.find(CARD_SLOT),
             key_at: text.find(KEY_SLOT),
             bytes: text.into_bytes(),
         }
@@ -165,7 +173,7 @@ mod tests {
         assert!(head.contains(&format!("content-length: {}", body.len())));
         let body: serde_json::Value = serde_json::from_str(body).unwrap();
         assert_eq!(body["user_id"], "u00000000042");
-        assert_eq!(body["card_token"], "tok_ok");
+        assert_eq!(body["card_token"], "tok_ok_c00000000042");
         assert_eq!(body["device_id"], "d00000000042");
         assert_eq!(body["ip"], "fd00::0000:002a");
     }

@@ -11,6 +11,9 @@ pub const SLOW_MS_MAX: u32 = 60_000;
 /// The most times that a `_N` token may go wrong.
 pub const TIMES_MAX: u32 = 99;
 
+/// The longest name of a card of its own.
+const NAME_CHARS_MAX: usize = 32;
+
 /// What the sandbox does for a card.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub enum Behaviour {
@@ -117,8 +120,21 @@ impl Behaviour {
             "refund_unknown" => Self::GoesWrong(Which::Refund, How::Unknown, 1),
             "void_timeout" => Self::VoidGoesWrong(How::Timeout, 1),
             "void_unknown" => Self::VoidGoesWrong(How::Unknown, 1),
-            _ => Self::numbered(rest)?,
+            _ => Self::named(rest).or_else(|| Self::numbered(rest))?,
         })
+    }
+
+    /// A card of its own among those that behave alike: what counts by card tells them apart.
+    fn named(rest: &str) -> Option<Self> {
+        let (word, name) = rest.split_once('_')?;
+        let fits = (1..=NAME_CHARS_MAX).contains(&name.len());
+        let plain = name.bytes().all(|b| b.is_ascii_alphanumeric());
+        (fits && plain).then_some(())?;
+        match word {
+            "ok" => Some(Self::Works),
+            "declined" => Some(Self::DeclinedByIssuer(Why::Generic)),
+            _ => None,
+        }
     }
 
     fn numbered(rest: &str) -> Option<Self> {
@@ -188,7 +204,13 @@ mod tests {
         use Behaviour as B;
         let cases = [
             ("tok_ok", B::Works),
+            ("tok_ok_ana1", B::Works),
+            ("tok_ok_", B::NotAToken),
+            ("tok_ok_a-b", B::NotAToken),
+            ("tok_ok_0123456789012345678901234567890123", B::NotAToken),
             ("tok_declined", B::DeclinedByIssuer(Why::Generic)),
+            ("tok_declined_bo", B::DeclinedByIssuer(Why::Generic)),
+            ("tok_stolen_bo", B::NotAToken),
             (
                 "tok_insufficient_funds",
                 B::DeclinedByIssuer(Why::InsufficientFunds),

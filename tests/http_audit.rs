@@ -6,7 +6,7 @@ mod support;
 use holdfast::http::routes::Resource;
 use serde_json::{Value, json};
 use support::money::{NOBODY, assert_checks_clean, buy, id_of, part, refunds_of};
-use support::{ADMIN, Request, Response, SHOP, Server, Setup, binary, until};
+use support::{ADMIN, Client, Request, Response, SHOP, Server, Setup, binary, until};
 
 const KEYS: &str = r#"
     [[auth.keys]]
@@ -415,6 +415,30 @@ fn an_act_stands_beside_its_change_with_how_it_was_before_and_after() {
         assert_eq!(act["before"], before);
         assert_eq!(act["after"]["refund"], number);
         assert_eq!(act["after"]["refund_amount"], 500);
+    }
+}
+
+/// Whoever asks may be gone before the act is durable; what the trail says was done is done.
+#[test]
+fn an_act_that_has_begun_does_not_end_with_its_connection() {
+    let kept = tempfile::tempdir().unwrap();
+    let lines = kept.path().join("events.jsonl");
+    let server = start(&format!("[report.jsonl]\npath = \"{}\"", lines.display()));
+    for round in 0..10 {
+        let (word, mode) = [("pause", "paused"), ("resume", "run")][round % 2];
+        let path = format!("/admin/sinks/jsonl/{word}");
+        let mut client = Client::connect(server.address);
+        let request = Request::post(&path).key(ADMIN);
+        client.send(&request.bytes()).unwrap();
+        drop(client);
+        until(&format!("round {round}: the act is in the trail"), || {
+            let trail = events(&server, 0).0;
+            (acts(&trail).len() == round + 1).then_some(())
+        });
+        until(&format!("round {round}: the sink is {mode}"), || {
+            let sinks = server.ask(&Request::get("/admin/sinks").key(ADMIN)).json();
+            (sinks["sinks"][0]["mode"] == mode).then_some(())
+        });
     }
 }
 

@@ -485,6 +485,30 @@ fn what_was_refused_before_the_rules_or_by_a_pause_is_not_asked_about() {
     assert_eq!(refused, [None, Some(Refusal::SoldOut)]);
 }
 
+/// A hold and its payment that are both blocked are one purchase, which ends once, and its money
+/// belongs to the rules of both.
+#[test]
+fn a_blocked_hold_whose_payment_is_blocked_too_ends_once() {
+    let mut stage = stage();
+    let ana = Try::new("ana", "tok_a");
+    let hold = stage.hold(&ana).unwrap();
+    let paid = stage.buy(&ana, Some(hold), Issuer::Accepts);
+    assert!(matches!(paid, Ended::Captured(_)), "{paid:?}");
+    stage.settle();
+    // A hold names no card, its payment does.
+    let carded = "not count(attempt by card_token last 1h) >= 9 and distinct(user by card_token last 1h) == 0";
+    let text = rule("one", "quantity == 1", "block") + &rule("card", carded, "block");
+    let dir = stage.directory.path();
+    let (report, changes) = replay(dir, trial(&text), History::AsRecorded);
+    assert_eq!(changes.len(), 2, "{changes:?}");
+    assert_eq!((report.fates.captured, report.fates.under_way), (1, 0));
+    let usd = currency("USD");
+    assert_eq!(report.moved.money[&usd].captured, 2_000);
+    for line in &report.rules {
+        assert_eq!(line.moved.money[&usd].captured, 2_000, "{line:?}");
+    }
+}
+
 #[test]
 fn money_is_counted_once_and_by_each_rule_that_would_have_blocked_it() {
     let mut stage = stage();

@@ -12,6 +12,7 @@
 use super::answer::{Answer, IDEMPOTENT_REPLAYED};
 use super::auth::{Access, Caller};
 use super::front::{Call, Front};
+use super::problem::{Reason, problem};
 use super::refunds::shows_card_number;
 use super::routes::{self, Resource};
 use crate::config::{ApiKey, Role};
@@ -125,11 +126,28 @@ impl Acting {
 }
 
 impl Front {
-    /// Sends `call` on its way. Where it is an act, it is in the trail before this returns.
-    pub(super) async fn audited(&self, resource: Resource, call: Call, body: Incoming) -> Answer {
+    /// Sends `call` on its way. Where it is an act, it is in the trail before this returns, and goes
+    /// on where whoever asked is gone: what the trail says was done is done.
+    pub(super) async fn audited(
+        self: &Arc<Self>,
+        resource: Resource,
+        call: Call,
+        body: Incoming,
+    ) -> Answer {
         let Some(acting) = call.acting.clone() else {
             return self.dispatch(resource, call, body).await;
         };
+        let (front, id) = (Arc::clone(self), call.id);
+        let doing = tokio::spawn(async move { front.act(&acting, resource, call, body).await });
+        match doing.await {
+            Ok(answer) => answer,
+            Err(ended) if ended.is_panic() => std::panic::resume_unwind(ended.into_panic()),
+            // The process ends.
+            Err(_) => problem(Reason::NotReady, id),
+        }
+    }
+
+    async fn act(&self, acting: &Acting, resource: Resource, call: Call, body: Incoming) -> Answer {
         let target = Target::parse(&call.param);
         let answer = self.dispatch(resource, call, body).await;
         if let Some(reason) = answer.reason() {
@@ -176,7 +194,7 @@ impl Front {
             (Access::Admin, _) => (Act::Unknown, None),
             (Access::Open | Access::Shop | Access::ShopRead | Access::Metrics, _) => return,
         };
-        let reason = super::problem::Reason::Forbidden.told().reason;
+        let reason = Reason::Forbidden.told().reason;
         self.refused_act(act, target, reason, actor(caller, id))
             .await;
     }

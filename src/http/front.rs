@@ -174,7 +174,7 @@ impl Front {
     }
 
     /// The answer to one request.
-    async fn answer(&self, id: RequestId, request: Request<Incoming>) -> Answer {
+    async fn answer(self: &Arc<Self>, id: RequestId, request: Request<Incoming>) -> Answer {
         let (parts, body) = request.into_parts();
         // A probe is answered under any load: whoever asks would else stop the process mid-sale.
         let probe = matches!(parts.uri.path(), "/livez" | "/readyz" | "/metrics");

@@ -85,11 +85,13 @@ impl Front {
         let Some(user) = UserId::parse(&call.param) else {
             return bad_path_id(&call, "user_id");
         };
-        let Some((view, durable_at)) = self.core.journal.buyer(&user) else {
+        let Some((view, _)) = self.core.journal.buyer(&user) else {
             return call.problem(Reason::UserNotFound);
         };
+        // What is read last waits for all that was read before.
+        let (counts, durable_at) = self.core.journal.user_counts(&user);
         let mut shown = self.buyer_json(&view);
-        shown["velocity"] = velocity(&self.core.journal.user_counts(&user));
+        shown["velocity"] = velocity(&counts);
         self.read(&call, durable_at, || shown.clone()).await
     }
 

@@ -36,11 +36,12 @@ impl Front {
         {
             return answer;
         }
-        let (rules, durable_at) = self.core.journal.risk_rules();
+        let (rules, _) = self.core.journal.risk_rules();
         let held = self.core.journal.rule_counts();
         let held = |name: &str| held.iter().find(|it| it.0.as_str() == name).map(|it| it.2);
         let mut shown = rules_json(&rules, self.core.journal.now(), held);
-        let (scoring, _) = self.core.journal.risk_scoring();
+        // What is read last waits for all that was read before.
+        let (scoring, durable_at) = self.core.journal.risk_scoring();
         shown["scoring"] = scoring_json(scoring.as_ref());
         self.read(&call, durable_at, || shown.clone()).await
     }

@@ -19,7 +19,6 @@ use hyper::body::Incoming;
 use hyper::http::StatusCode;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
-use std::sync::Arc;
 
 const ID_FORM: &str = "has to be 1 to 64 characters of A-Z a-z 0-9 _ . : -";
 
@@ -51,15 +50,12 @@ impl Front {
         let Ok(durable_at) = self.core.journal.admin_acted(acted) else {
             return call.problem(Refusal::StorageUnavailable);
         };
-        // The act is in the log: from here on it does not end with the connection.
-        let gate = Arc::clone(&self.gate);
-        let adding = tokio::spawn(async move {
-            let durable = gate.wait(durable_at).await.is_ok();
-            durable.then(|| reserved.admit())
-        });
-        match adding.await {
-            Ok(Some(())) => Answer::value(StatusCode::CREATED, &shown),
-            Ok(None) | Err(_) => call.problem(Refusal::StorageUnavailable),
+        match self.durable(Some(durable_at)).await {
+            Ok(()) => {
+                reserved.admit();
+                Answer::value(StatusCode::CREATED, &shown)
+            }
+            Err(reason) => call.problem(reason),
         }
     }
 

@@ -161,7 +161,16 @@ pub struct LogExtent {
     pub first: Lsn,
     /// Up to here it is known to be durable.
     pub durable: Lsn,
+    is_witnessed: bool,
     writer: Writer,
+}
+
+impl LogExtent {
+    /// Whether the last segment is left out: a core is writing it, and without a witness
+    /// (`storage.witness`) nothing says how much of it is durable.
+    pub fn leaves_out_last_segment(&self) -> bool {
+        self.writer == Writer::Running && !self.is_witnessed
+    }
 }
 
 /// Whether a process has the directory open.
@@ -179,10 +188,15 @@ pub fn log_extent(data_dir: &Path) -> Result<LogExtent, JournalError> {
         Err(error) => return Err(error),
     };
     let disks = Disks::open_read_only(data_dir)?;
-    let wal::Extent { first, durable } = wal::extent(&*disks.log)?;
+    let wal::Extent {
+        first,
+        durable,
+        is_witnessed,
+    } = wal::extent(&*disks.log)?;
     Ok(LogExtent {
         first: Lsn(first.get()),
         durable: Lsn(durable.get()),
+        is_witnessed,
         writer,
     })
 }

@@ -303,7 +303,7 @@ impl Journal {
 
     /// The counters of `user` that the rules in force keep, each with its window in milliseconds,
     /// how far it is counted, and the count now.
-    pub fn user_counts(&self, user: &UserId) -> Vec<UserCount> {
+    pub fn user_counts(&self, user: &UserId) -> (Vec<UserCount>, Lsn) {
         let rules = self.rules.load();
         let now_ms = self.now().get();
         let named = Named {
@@ -330,7 +330,7 @@ impl Journal {
                 }),
             }
         }
-        counts
+        (counts, self.appended())
     }
 
     /// SHA-256 over every counter that buyers share, in hexadecimal: the same after recovery.

@@ -123,7 +123,7 @@ pub(super) fn reached(refused: &AttemptRefused) -> Reached {
     if !matches!(refused.flow, Flow::Hold | Flow::Buy) {
         return Reached::NoRule;
     }
-    if !refused.hits.is_empty() {
+    if !refused.hits.is_empty() || refused.appraisal.scored().is_some() {
         return Reached::Rules;
     }
     match refused.reason {

@@ -63,6 +63,15 @@ pub(super) struct Blocked {
 }
 
 impl Blocked {
+    /// These lines are concerned, too.
+    pub(super) fn also_by(&mut self, lines: Lines) {
+        for line in lines {
+            if !self.lines.contains(&line) {
+                self.lines.push(line);
+            }
+        }
+    }
+
     pub(super) fn by(lines: Lines) -> Self {
         Self {
             lines,

@@ -28,7 +28,7 @@ use crate::engine::event::{
     RiskRulesSet, RiskScoringSet, RuleHit, RuleOutcome,
 };
 use crate::engine::refusal::{Refusal, Trace};
-use crate::engine::risk::features::{Features, depths_for_features};
+use crate::engine::risk::features::{self, Features, depths_for_features};
 use crate::engine::risk::kept::{Depths, depths_always, depths_of, kept_for};
 use crate::engine::risk::model::Model;
 use crate::engine::risk::program::{Found, RuleSet};
@@ -230,7 +230,12 @@ impl Replay {
         if let Some(hold) = self.waiting.take() {
             self.held(&hold, changed);
         }
-        let window_ms = self.rules.window_ms_max();
+        let by_model = if self.model.is_some() && self.rules.uses_score() {
+            features::WINDOW_MS_MAX
+        } else {
+            0
+        };
+        let window_ms = self.rules.window_ms_max().max(by_model);
         self.tally.report(window_ms, self.velocity.given_up())
     }
 
@@ -331,8 +336,16 @@ impl Replay {
         } else {
             self.velocity.record(&entry.event, stamp_of(entry));
         }
-        if let Some(hold) = self.known.purchases.get_mut(&started.purchase) {
-            hold.blocked = hold.blocked.take().or(blocked);
+        let hold = self.known.purchases.get_mut(&started.purchase);
+        if let (Some(hold), Some(blocked)) = (hold, blocked) {
+            match &mut hold.blocked {
+                // One purchase, which ends once.
+                Some(earlier) => {
+                    earlier.also_by(blocked.lines);
+                    self.tally.fates.under_way -= 1;
+                }
+                none => *none = Some(blocked),
+            }
         }
     }
 

@@ -46,6 +46,8 @@ pub struct Extent {
     pub first: Lsn,
     /// Up to here it is known to be durable: there may be more, never less.
     pub durable: Lsn,
+    /// Whether a witness says so; without one it is where the last segment begins, and what that has is left out.
+    pub is_witnessed: bool,
 }
 
 /// Reads how far a log goes. One that is being written stands at least there when this returns.
@@ -58,6 +60,7 @@ pub fn extent(storage: &dyn Storage) -> Result<Extent, OpenError> {
     Ok(Extent {
         first: Lsn::new(first),
         durable: Lsn::new(survey.witness.durable.max(last)),
+        is_witnessed: survey.has_witness,
     })
 }
 

@@ -102,6 +102,13 @@ fn replayed(arguments: &Replay, out: &mut impl Write) -> Result<std::io::Result<
         );
         return Err((2, why));
     }
+    if extent.leaves_out_last_segment() {
+        eprintln!(
+            "{}: a core is running without a witness (storage.witness = false), so the newest segment is left out; \
+             stop it to have all",
+            dir.display()
+        );
+    }
     let mut written = Ok(());
     let mut list = |change: Change| {
         if arguments.list && written.is_ok() {

@@ -28,6 +28,9 @@ const MINUTE_MS: u64 = 60_000;
 const HOUR_MS: u64 = 60 * MINUTE_MS;
 const DAY_MS: u64 = 24 * HOUR_MS;
 
+/// The longest window that a feature counts over; some look at all that the buyer ever did.
+pub const WINDOW_MS_MAX: u64 = DAY_MS;
+
 /// One feature.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub enum Feature {

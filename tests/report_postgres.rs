@@ -472,12 +472,7 @@ fn tls_is_verified_and_the_schema_can_be_the_operators_own_work() {
     failure(&server, "28000");
     postgres.execute("CREATE ROLE sink LOGIN");
     failure(&server, "holdfast_writer");
-    let printed = support::binary()
-        .args(["schema", "postgres"])
-        .output()
-        .unwrap();
-    assert!(printed.status.success());
-    postgres.execute(&String::from_utf8(printed.stdout).unwrap());
+    postgres.execute(&printed());
     postgres.execute("GRANT holdfast_writer TO sink");
     // Mended, it goes on by itself, and with no more rights than the writer's.
     a_days_business(&server);
@@ -492,4 +487,103 @@ fn tls_is_verified_and_the_schema_can_be_the_operators_own_work() {
     stopped(server, |server| {
         assert_tables_are_the_log(&postgres, &events(&server.data_dir));
     });
+}
+
+/// What `holdfast schema postgres` prints.
+fn printed() -> String {
+    let printed = support::binary()
+        .args(["schema", "postgres"])
+        .output()
+        .unwrap();
+    assert!(printed.status.success());
+    String::from_utf8(printed.stdout).unwrap()
+}
+
+#[test]
+fn the_printed_schema_may_be_run_on_whatever_is_there_and_auto_goes_on_from_it() {
+    let postgres = Postgres::start();
+    let kept = tempfile::tempdir().unwrap();
+    let start = || setup(&postgres.url()).data_dir(kept.path()).start();
+    let script = printed();
+    let (first, _) = script.split_once("-- V2__segments\n").unwrap();
+    let history = || -> Vec<String> {
+        postgres.column(
+            "SELECT concat_ws(' ', version, name, checksum) FROM holdfast.schema_history
+             ORDER BY version",
+        )
+    };
+    let owner = || -> String {
+        postgres.value(
+            "SELECT tableowner::text FROM pg_tables
+             WHERE schemaname = 'holdfast' AND tablename = 'schema_history'",
+        )
+    };
+    // What `auto` makes of an empty database is what the script is held against.
+    let server = start();
+    caught_up(&server);
+    stopped(server, |_| {});
+    let expected = history();
+    assert_eq!(expected.len(), 2);
+    let tables = || -> Vec<String> {
+        postgres.column(
+            "SELECT concat_ws(' ', table_name, column_name, data_type)
+             FROM information_schema.columns WHERE table_schema = 'holdfast' ORDER BY 1",
+        )
+    };
+    let made_by_auto = tables();
+
+    let first_unnoted = include_str!("../src/report/postgres/sql/V1__tables.sql");
+    let second_unnoted = include_str!("../src/report/postgres/sql/V2__segments.sql");
+    let a_row = "INSERT INTO holdfast.user_segments VALUES
+        ('ana', 'new', now(), 64, 5, 1, 1, 1, now(), now(), NULL, 1, 1)";
+    let empty_history = "CREATE SCHEMA holdfast; CREATE TABLE holdfast.schema_history
+        (version int4 PRIMARY KEY, name varchar(255), applied_on varchar(255), checksum varchar(255));";
+    let after_auto_failed = format!("{empty_history}{first_unnoted}");
+    for (there, before) in [
+        ("what auto made", None),
+        ("nothing", Some("")),
+        ("the first, noted", Some(first)),
+        (
+            "the first, by a script that noted nothing",
+            Some(first_unnoted),
+        ),
+        ("the first, and an empty history", Some(&after_auto_failed)),
+    ] {
+        if let Some(before) = before {
+            postgres.execute("DROP SCHEMA holdfast CASCADE");
+            postgres.psql(before);
+        }
+        postgres.psql(&script);
+        assert_eq!(tables(), made_by_auto, "{there}");
+        postgres.execute(a_row);
+        // The next upgrade runs it again, by whichever client; what was computed stays.
+        postgres.psql(&script);
+        postgres.execute(&script);
+        let computed: i64 = postgres.value("SELECT count(*) FROM holdfast.user_segments");
+        assert_eq!(computed, 1, "{there}");
+        assert_eq!(history(), expected, "{there}");
+        assert_eq!(owner(), "holdfast_migrator", "{there}");
+        let server = start();
+        until("it is up", || (sink(&server)["up"] == true).then_some(()));
+        caught_up(&server);
+        stopped(server, |_| {});
+        assert_eq!(history(), expected, "{there}");
+    }
+
+    // Tables of another version's second step: nothing is changed.
+    postgres.execute("UPDATE holdfast.schema_history SET checksum = '1' WHERE version = 2");
+    let refused = postgres.try_execute(&script).unwrap_err();
+    assert_eq!(refused.code().unwrap().code(), "55000", "{refused}");
+    // The second one without a note is not taken for anything, and loses nothing.
+    postgres.execute("DROP SCHEMA holdfast CASCADE");
+    postgres.execute(&format!("{first_unnoted};{second_unnoted};{a_row}"));
+    let refused = postgres.try_execute(&script).unwrap_err();
+    assert_eq!(refused.code().unwrap().code(), "42P07", "{refused}");
+    let computed: i64 = postgres.value("SELECT count(*) FROM holdfast.user_segments");
+    assert_eq!(computed, 1);
+    // Nothing but the second step is there, as far as is noted: it is not run before the first.
+    postgres.execute("DROP SCHEMA holdfast CASCADE");
+    let second = script.replace(first, first.split("-- V1__tables\n").next().unwrap());
+    let refused = postgres.try_execute(&second).unwrap_err();
+    assert_eq!(refused.code().unwrap().code(), "55000", "{refused}");
 }

@@ -14,8 +14,6 @@ use tokio_postgres::{Client, NoTls, Row};
 const DAY_MS: i64 = 86_400_000;
 const T0_MS: i64 = 1_700_000_000_000;
 const LOG: &str = "00000000000000aa";
-/// Further than any LSN here.
-const DURABLE: i64 = 1 << 40;
 
 /// A database with the schema and a sink's cursor, and no core.
 fn database() -> Postgres {
@@ -60,7 +58,8 @@ impl Session {
 
     fn begin(&self, now_ms: i64, fed: &str) -> Option<i64> {
         self.row(&format!(
-            "SELECT holdfast.segments_begin('{LOG}', {DURABLE}, {now_ms}, 'request', {fed})"
+            "SELECT holdfast.segments_begin('{LOG}', (SELECT lsn FROM holdfast.sink_cursor), {now_ms},
+                'request', {fed})"
         ))
         .get(0)
     }
@@ -94,6 +93,7 @@ fn run(postgres: &Postgres, now_ms: i64, batch: i32) -> (Vec<String>, i64, i64) 
         }
         assert!(some_seen > 0 && some_seen <= i64::from(batch), "{phase}");
         phases.push(phase);
+        assert!(phases.len() < 1_000, "a run comes to an end");
     }
 }
 
@@ -439,6 +439,39 @@ fn a_buyer_lapses_by_time_alone_and_only_who_is_touched_is_computed_again() {
 }
 
 #[test]
+fn a_buyer_whose_purchases_are_erased_is_in_no_segment_and_not_due_for_ever() {
+    let postgres = database();
+    let mut history = History::new(&postgres, 1);
+    let mut rows: Vec<String> = ["ana", "bo", "cy"]
+        .map(|user| history.buy(user, "USD", 1_000, T0_MS))
+        .into();
+    rows.push(history.buy("cy", "KRW", 1_000, T0_MS));
+    history.deliver(&rows);
+    assert_eq!(run(&postgres, T0_MS, 10).1, 3);
+    postgres.execute(
+        "DELETE FROM holdfast.shop_transactions
+         WHERE user_id = 'ana' OR (user_id = 'cy' AND currency = 'KRW')",
+    );
+    // Fewer in a batch than are due: those who are erased do not stand before the others.
+    let (phases, seen, _) = run(&postgres, T0_MS + 65 * DAY_MS, 1);
+    assert_eq!((phases, seen), (vec!["aged".to_owned(); 3], 3));
+    let left = (
+        vec![
+            "bo one_time 4 1 1 1".to_owned(),
+            "cy one_time 4 1 1 1".to_owned(),
+        ],
+        vec![
+            "bo USD 1 1000 0 0 1000 1".to_owned(),
+            "cy USD 1 1000 0 0 1000 1".to_owned(),
+        ],
+    );
+    assert_eq!(computed(&postgres), left);
+    forget(&postgres);
+    run(&postgres, T0_MS + 65 * DAY_MS, 10);
+    assert_eq!(computed(&postgres), left, "from scratch");
+}
+
+#[test]
 fn other_rules_are_a_walk_over_everybody_that_goes_on_where_it_was_cut_off() {
     let postgres = database();
     let mut history = History::new(&postgres, 1);
@@ -488,11 +521,11 @@ fn other_rules_are_a_walk_over_everybody_that_goes_on_where_it_was_cut_off() {
         session.end(run);
         assert_eq!(series() == before, kept, "{change}");
     }
-    // Of another log, or ahead of it: nothing.
-    for (log, durable) in [("00000000000000bb", DURABLE), (LOG, 0)] {
+    // Of another log, or further than the sink has come: nothing.
+    for (log, delivered) in [("00000000000000bb", 0), (LOG, history.lsn + 65)] {
         let begun = session.runtime.block_on(session.client.query_one(
             &format!(
-                "SELECT holdfast.segments_begin('{log}', {durable}, 0, 'request', NULL, NULL)"
+                "SELECT holdfast.segments_begin('{log}', {delivered}, 0, 'request', NULL, NULL)"
             ),
             &[],
         ));

@@ -371,3 +371,80 @@ fn it_runs_by_itself_every_so_often() {
     let by: Vec<String> = postgres.column("SELECT DISTINCT by FROM holdfast.segment_runs");
     assert_eq!(by, ["schedule"]);
 }
+
+#[test]
+fn a_sink_that_catches_up_while_a_run_begins_is_not_ahead_of_the_log() {
+    let postgres = Postgres::start();
+    let server = setup(&postgres.url(), 1_000).start();
+    server.put_product("drop", 1_000);
+    buy(&server, "ana", 1);
+    refreshed(&server);
+    // The test is the sink from here on.
+    let pause = Request::post("/admin/sinks/postgres/pause").key(ADMIN);
+    let paused = server.ask(&pause.once("pause-key").json(&json!({})));
+    assert_eq!(paused.status, 200, "{paused:?}");
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .unwrap();
+    let url = postgres.url();
+    let sink = runtime.block_on(async {
+        let connecting = tokio_postgres::connect(&url, tokio_postgres::NoTls);
+        let (client, connection) = connecting.await.unwrap();
+        tokio::spawn(connection);
+        let lock = "BEGIN; LOCK TABLE holdfast.sink_cursor IN ACCESS EXCLUSIVE MODE";
+        client.batch_execute(lock).await.unwrap();
+        client
+    });
+    let asked = server.ask(&Request::post("/admin/segments").key(ADMIN));
+    let number = asked.json()["number"].as_u64().unwrap();
+    until("the run waits for the cursor", || {
+        let waiting: i64 = postgres.value(
+            "SELECT count(*) FROM pg_locks
+             WHERE NOT granted AND relation = 'holdfast.sink_cursor'::regclass",
+        );
+        (waiting == 1).then_some(())
+    });
+    buy(&server, "bo", 1);
+    let durable = get(&server, "/admin/status")["durable_lsn"]
+        .as_u64()
+        .unwrap();
+    let caught_up = format!("UPDATE holdfast.sink_cursor SET lsn = {durable}; COMMIT");
+    runtime.block_on(sink.batch_execute(&caught_up)).unwrap();
+    let report = until("the run has ended", || {
+        let report = get(&server, "/admin/segments")["report"].clone();
+        (report["number"].as_u64() >= Some(number)).then_some(report)
+    });
+    assert_eq!(report["result"], "done", "{report}");
+    // A sink that really is further than the log is refused.
+    postgres.execute("UPDATE holdfast.sink_cursor SET lsn = lsn + 1048576");
+    let report = refresh(&server);
+    let failure = report["failure"].as_str().unwrap();
+    assert!(failure.contains("ahead of the log"), "{report}");
+}
+
+#[test]
+fn a_run_of_more_batches_than_it_may_have_fails_and_the_next_one_goes_on() {
+    let postgres = Postgres::start();
+    let bounded = setup(&postgres.url(), 1_000).config("batches_max = 2");
+    let server = bounded.start();
+    server.put_product("drop", 1_000);
+    // Batches of three: two for the buyers, and one that finds nothing left.
+    for number in 0..5 {
+        buy(&server, &format!("u{number}"), 1);
+    }
+    delivered(&server);
+    let report = refresh(&server);
+    assert_eq!(
+        (&report["result"], &report["seen"]),
+        (&json!("failed"), &json!(5))
+    );
+    let failure = report["failure"].as_str().unwrap();
+    assert!(failure.contains("batches_max"), "{report}");
+    let report = refreshed(&server);
+    assert_eq!((&report["seen"], &report["fed"]), (&json!(0), &json!(5)));
+    let trail: Vec<String> =
+        postgres.column("SELECT outcome || ' ' || seen FROM holdfast.segment_runs ORDER BY run");
+    assert_eq!(trail, ["failed 5", "done 0"]);
+}

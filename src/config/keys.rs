@@ -723,6 +723,12 @@ pub const KEYS: &[Key] = &[
         "Buyers that are computed in one transaction of such a run.",
     ),
     number(
+        "report.postgres.segments.batches_max",
+        "100000",
+        (2, 1_000_000_000),
+        "Such transactions of one run, with the one that finds nothing left to do; one that needs more fails, and the next one goes on from there.",
+    ),
+    number(
         "report.postgres.segments.feedback_per_s",
         "200",
         (1, 100_000),

@@ -134,6 +134,7 @@ fn segments(reader: &mut Reader<'_>) -> Result<SegmentSettings, ConfigError> {
     Ok(SegmentSettings {
         every: (every_s > 0).then(|| Duration::from_secs(every_s)),
         batch: small(reader.integer("report.postgres.segments.batch")?),
+        batches_max: reader.integer("report.postgres.segments.batches_max")?,
         feedback_per_s: small(reader.integer("report.postgres.segments.feedback_per_s")?),
         timeout: Duration::from_millis(reader.integer("report.deliver_timeout_ms")?),
     })

@@ -11,6 +11,7 @@ mod wire;
 pub use wire::Wire;
 
 use crate::support::until;
+use std::io::Write;
 use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
@@ -119,10 +120,31 @@ impl Postgres {
 
     /// Statements, as the superuser.
     pub fn execute(&self, sql: &str) {
+        self.try_execute(sql).unwrap();
+    }
+
+    /// Statements that may be refused, as the superuser.
+    pub fn try_execute(&self, sql: &str) -> Result<(), tokio_postgres::Error> {
         let url = self.url();
         self.runtime
             .block_on(async { connect(&url).await.batch_execute(sql).await })
-            .unwrap();
+    }
+
+    /// A script by way of psql, as an operator runs it: it stops at the first error, each statement is
+    /// a transaction.
+    pub fn psql(&self, script: &str) {
+        let mut psql = self.program("psql");
+        psql.args(["-X", "-q", "-v", "ON_ERROR_STOP=1", "-d"]);
+        psql.arg(self.url()).stdin(Stdio::piped());
+        psql.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut running = psql.spawn().unwrap();
+        let mut input = running.stdin.take().unwrap();
+        // Where it stops early it reads no further, and its own words say why.
+        let _ = input.write_all(script.as_bytes());
+        drop(input);
+        let ended = running.wait_with_output().unwrap();
+        let said = String::from_utf8_lossy(&ended.stderr);
+        assert!(ended.status.success(), "{said}");
     }
 
     /// Rows, as the superuser.

@@ -1,6 +1,9 @@
 //! Owns the schema: its migrations, printing them, and running them.
 //!
-//! Invariant: a migration that was released is never changed; what has to change comes as the next.
+//! Invariants:
+//! 1. A migration that was released is never changed; what has to change comes as the next.
+//! 2. A migration runs once, with its note in the history in the same transaction, whether it is run
+//!    here or as printed: either goes on from where the other one left off.
 
 use super::connect::connect;
 use super::fault::PostgresError;
@@ -16,17 +19,101 @@ const MIGRATIONS: [(&str, &str); 2] = [
     ("V2__segments", include_str!("sql/V2__segments.sql")),
 ];
 
-/// All migrations as one script.
+fn migrations() -> [Migration; 2] {
+    MIGRATIONS.map(|(name, sql)| {
+        Migration::unapplied(name, sql)
+            .expect("names are `V`, a number, two underscores and a word")
+    })
+}
+
+/// All migrations as one script, which runs those that have not run yet.
+///
+/// A `DO` is one statement, so that a migration and its note are one transaction whoever runs them.
 pub fn script() -> String {
-    let mut script = String::new();
-    for (name, sql) in MIGRATIONS {
-        script.push_str("-- ");
-        script.push_str(name);
-        script.push('\n');
-        script.push_str(sql);
-        script.push('\n');
+    let migrations = migrations();
+    let mut script = prologue(&migrations[0]);
+    for migration in &migrations {
+        script.push_str(&guarded(migration));
     }
     script
+}
+
+/// The history as `refinery` has it. Earlier versions printed the first migration without a note of it:
+/// where the last thing that it makes is there, it has run.
+fn prologue(first: &Migration) -> String {
+    format!(
+        "-- Brings the schema holdfast up to date: what has run already is left out, so that this may be
+-- run again at any time. Each step is one transaction.
+
+DO $migration$
+BEGIN
+    IF to_regnamespace('holdfast') IS NULL THEN
+        CREATE SCHEMA holdfast;
+    END IF;
+    IF to_regclass('{HISTORY}') IS NULL THEN
+        CREATE TABLE {HISTORY} (
+            version int4 PRIMARY KEY,
+            name varchar(255),
+            applied_on varchar(255),
+            checksum varchar(255)
+        );
+    END IF;
+    IF to_regprocedure('holdfast.cursor_moves_on()') IS NOT NULL
+            AND NOT EXISTS (SELECT FROM {HISTORY}) THEN
+        ALTER TABLE {HISTORY} OWNER TO holdfast_migrator;
+        {note}
+    END IF;
+END
+$migration$;
+",
+        note = note(first),
+    )
+}
+
+/// One migration, where it is the next.
+fn guarded(migration: &Migration) -> String {
+    let version = migration.version();
+    let before = version - 1;
+    let checksum = migration.checksum();
+    format!(
+        "
+-- {migration}
+DO $migration$
+DECLARE
+    reached integer := (SELECT coalesce(max(version), 0) FROM {HISTORY});
+BEGIN
+    IF reached < {before} THEN
+        RAISE EXCEPTION '{migration} comes after V{before}, and V% is the last that has run', reached
+            USING ERRCODE = 'object_not_in_prerequisite_state';
+    ELSIF reached >= {version} THEN
+        IF NOT EXISTS (
+            SELECT FROM {HISTORY} WHERE version = {version} AND checksum = '{checksum}'
+        ) THEN
+            RAISE EXCEPTION '{migration} has run here as something else'
+                USING ERRCODE = 'object_not_in_prerequisite_state';
+        END IF;
+        RETURN;
+    END IF;
+    EXECUTE $statements$
+{sql}$statements$;
+    {note}
+END
+$migration$;
+",
+        sql = migration.sql().unwrap_or_default(),
+        note = note(migration),
+    )
+}
+
+/// That it has run, as `refinery` notes it: it reads the instant as RFC 3339.
+fn note(migration: &Migration) -> String {
+    format!(
+        "INSERT INTO {HISTORY} (version, name, applied_on, checksum) VALUES ({}, '{}',
+            to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"'), '{}');",
+        migration.version(),
+        migration.name(),
+        migration.checksum()
+    )
 }
 
 /// Runs the migrations that have not run yet.
@@ -43,10 +130,7 @@ pub(super) async fn migrate(settings: &PostgresSettings) -> Result<(), PostgresE
             .await
             .map_err(PostgresError::doing("creating the schema"))?;
     }
-    let migrations = MIGRATIONS.map(|(name, sql)| Migration::unapplied(name, sql));
-    let migrations = migrations.into_iter().collect::<Result<Vec<_>, _>>();
-    let migrations = migrations.map_err(|error| PostgresError::Migration(error.to_string()))?;
-    let mut runner = Runner::new(&migrations);
+    let mut runner = Runner::new(&migrations());
     runner.set_migration_table_name(HISTORY);
     let report = runner.run_async(client).await;
     let report = report.map_err(|error| PostgresError::of_migration(&error))?;

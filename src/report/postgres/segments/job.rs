@@ -2,7 +2,8 @@
 //!
 //! Invariants: one run at a time; whoever asks during a run has it followed by another one, so that
 //! what was delivered before asking is in; the last report stays until there is another. A run that
-//! fails is tried again soon, goes on where it was, and leaves the instant of the last success.
+//! fails leaves the instant of the last success; the next one goes on where it was, and comes soon
+//! where runs come by themselves.
 //! Deliberately absent: what a run does.
 
 use super::SegmentSettings;
@@ -15,7 +16,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Notify;
 
-/// The first run comes this long after the start, and one that failed is tried again after it.
+/// Where runs come by themselves, the first one does this long after the start, and another one this
+/// long after one that failed.
 const SOON: Duration = Duration::from_mins(1);
 
 /// Segments in a running core.
@@ -206,7 +208,7 @@ fn log(report: &Report) {
             changed,
             fed,
             elapsed_ms,
-            "segments could not be brought up to date, and are tried again: {why}"
+            "segments could not be brought up to date; the next run goes on from there: {why}"
         ),
     }
 }

@@ -20,6 +20,8 @@ pub struct SegmentSettings {
     pub every: Option<Duration>,
     /// Buyers of one batch, which is one transaction.
     pub batch: u32,
+    /// Batches of one run.
+    pub batches_max: u64,
     /// Changes that are taken over in a second, so that a sale is not disturbed.
     pub feedback_per_s: u32,
     /// For one statement.

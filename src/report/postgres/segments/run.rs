@@ -2,8 +2,9 @@
 //!
 //! Invariants: each batch is one transaction of the database's, with how far the job has come in it,
 //! so that a run may end anywhere and the next one goes on; it reads what the sink has delivered and
-//! no further; no other run is under way in that database meanwhile. How it went stands in
-//! `segment_runs`. Deliberately absent: how segments are computed.
+//! no further; no other run is under way in that database meanwhile; it has `batches_max` batches at
+//! most, and fails where more is to do. How it went stands in `segment_runs`. Deliberately absent: how
+//! segments are computed.
 
 use super::SegmentSettings;
 use super::feed::{Feed, feed};
@@ -90,6 +91,14 @@ pub(super) enum RunError {
     TimedOut(&'static str),
     #[error("another process has a run under way in this database")]
     Busy,
+    #[error(
+        "the tables are ahead of the log: delivered up to {delivered}, durable up to {durable}; the data directory is an older copy"
+    )]
+    AheadOfLog { delivered: i64, durable: i64 },
+    #[error(
+        "more is to do than report.postgres.segments.batches_max batches; the next run goes on from here"
+    )]
+    TooLong,
     #[error("the database has {0}, which is none; correct it there")]
     Unread(String),
     #[error("the disk is nearly full; segments are taken over once there is room")]
@@ -166,7 +175,20 @@ impl Session {
     /// The number of the run that begins.
     async fn begin(&self, journal: &Journal, by: By, fed: Option<Fed>) -> Result<i64, RunError> {
         let log = log_id_text(journal.log_id());
+        let cursor = self
+            .row(
+                "reading the sink's cursor",
+                "SELECT (SELECT lsn FROM holdfast.sink_cursor \
+                 WHERE sink = 'postgres' AND log_id = $1)",
+                &[&log],
+            )
+            .await?;
+        let delivered: Option<i64> = cursor.get(0);
+        // In this order: the sink goes on meanwhile, and never beyond what is durable by then.
         let durable = signed(journal.durable_lsn().0);
+        if let Some(delivered) = delivered.filter(|it| *it > durable) {
+            return Err(RunError::AheadOfLog { delivered, durable });
+        }
         let now_ms = signed(journal.now().get());
         let series = fed.map(|fed| series_text(fed.series));
         let change = fed.map(|fed| signed(fed.change));
@@ -174,7 +196,7 @@ impl Session {
             .row(
                 "beginning a run",
                 "SELECT holdfast.segments_begin($1, $2, $3, $4, $5, $6)",
-                &[&log, &durable, &now_ms, &by.as_str(), &series, &change],
+                &[&log, &delivered, &now_ms, &by.as_str(), &series, &change],
             )
             .await?;
         row.get::<_, Option<i64>>(0).ok_or(RunError::Busy)
@@ -189,7 +211,12 @@ impl Session {
         told: &mut (dyn FnMut(Progress) + Send),
     ) -> Result<(), RunError> {
         let most = i32::try_from(bounds.settings.batch).unwrap_or(i32::MAX);
+        let mut batches = 0;
         loop {
+            if batches == bounds.settings.batches_max {
+                return Err(RunError::TooLong);
+            }
+            batches += 1;
             let row = self
                 .row(
                     "computing segments",

@@ -139,14 +139,14 @@ $$;
 
 -- Begins a run: its number; NULL where another one is under way. `log` is the core's log, `fed` up to
 -- where the core has taken changes over: where this database knows of fewer, it went back, and its
--- numbers mean something else from here on. Nothing is computed of what is not `durable` in the log:
--- then the log went back.
+-- numbers mean something else from here on. The run goes as far as what was `delivered` when the core
+-- last looked, and knew it to be durable in its log.
 CREATE FUNCTION holdfast.segments_begin(
-    log text, durable bigint, now_ms bigint, begun_by text, fed_series text, fed_change bigint
+    log text, delivered bigint, now_ms bigint, begun_by text, fed_series text, fed_change bigint
 ) RETURNS bigint
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = holdfast, pg_temp AS $$
 DECLARE
-    delivered bigint;
+    reached bigint;
     state segment_state;
     begun bigint;
     now_is timestamptz := to_timestamp(now_ms / 1000.0);
@@ -155,13 +155,13 @@ BEGIN
     IF NOT pg_try_advisory_lock(segments_lock()) THEN
         RETURN NULL;
     END IF;
-    SELECT lsn INTO delivered FROM sink_cursor WHERE sink = 'postgres' AND log_id = log;
+    SELECT lsn INTO reached FROM sink_cursor WHERE sink = 'postgres' AND log_id = log;
     IF NOT FOUND THEN
         RAISE EXCEPTION 'these are not the tables of log %', log
             USING ERRCODE = 'object_not_in_prerequisite_state';
     END IF;
-    IF delivered > durable THEN
-        RAISE EXCEPTION 'the tables are ahead of the log, at %', delivered
+    IF delivered > reached THEN
+        RAISE EXCEPTION 'the sink has come to %, and not to %', reached, delivered
             USING ERRCODE = 'object_not_in_prerequisite_state';
     END IF;
     UPDATE segment_runs SET outcome = 'abandoned', finished_at = clock_timestamp()
@@ -190,6 +190,12 @@ LANGUAGE plpgsql SET search_path = holdfast, pg_temp AS $$
 DECLARE
     changed bigint;
 BEGIN
+    -- Of whom nothing is left (somebody erased it) is in no segment, worth nothing, and never due again.
+    DELETE FROM user_segments s WHERE s.user_id = ANY (users)
+        AND NOT EXISTS (SELECT FROM shop_transactions t WHERE t.user_id = s.user_id);
+    DELETE FROM user_values v WHERE v.user_id = ANY (users) AND NOT EXISTS (
+        SELECT FROM shop_transactions t WHERE t.user_id = v.user_id AND t.currency = v.currency
+    );
     WITH bought AS (
         SELECT t.user_id, t.currency,
             count(*) FILTER (WHERE t.status NOT IN ('refunded', 'charged_back')) AS purchases,

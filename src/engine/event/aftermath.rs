@@ -1,0 +1,147 @@
+//! Owns the facts about what becomes of a captured purchase: refunds, disputes, reward tokens.
+
+use super::{AdminAct, IdempotencyKey, Origin};
+use crate::engine::lifecycle::Step;
+use crate::ids::{GatewayCode, PurchaseId, UserId};
+use crate::money::{Amount, Tokens};
+use crate::time::UnixMs;
+use rkyv::{Archive, Deserialize, Serialize};
+
+/// Reward tokens taken back because money went back.
+#[derive(Copy, Clone, Debug, Default, PartialEq, Eq, Archive, Serialize, Deserialize)]
+pub struct Clawback {
+    /// What the money that went back stands for.
+    pub requested: Tokens,
+    /// What was taken from the balance.
+    pub recovered: Tokens,
+    /// What was not there any more; the buyer owes it.
+    pub shortfall: Tokens,
+}
+
+/// The intent to give captured money back; the gateway is asked once this is durable.
+#[derive(Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
+pub struct RefundStarted {
+    /// Which purchase.
+    pub purchase: PurchaseId,
+    /// Whose it is.
+    pub user: UserId,
+    /// Which refund of this purchase it is, from 1.
+    pub number: u32,
+    /// How much.
+    pub amount: Amount,
+    /// What had gone back before, as the operator knew it.
+    pub previously_refunded: Amount,
+    /// Why, in the operator's words; at most 500 characters.
+    pub note: String,
+    /// The idempotency key that it came with.
+    pub key: IdempotencyKey,
+    /// Who wanted it.
+    pub by: AdminAct,
+}
+
+/// The gateway gave money back.
+#[derive(Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
+pub struct RefundSucceeded {
+    /// Which purchase.
+    pub purchase: PurchaseId,
+    /// Whose it is.
+    pub user: UserId,
+    /// Which refund of this purchase.
+    pub number: u32,
+    /// How much.
+    pub amount: Amount,
+    /// Whether money is left that could go back.
+    pub extent: RefundExtent,
+    /// The reward tokens that went with it.
+    pub clawback: Clawback,
+}
+
+/// How much of the captured money has gone back.
+#[derive(Copy, Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
+#[repr(u8)]
+pub enum RefundExtent {
+    /// Some of it.
+    Part = 0,
+    /// All of it.
+    Full = 1,
+}
+
+/// The gateway refused to give the money back.
+#[derive(Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
+pub struct RefundFailed {
+    /// Which purchase.
+    pub purchase: PurchaseId,
+    /// Whose it is.
+    pub user: UserId,
+    /// Which refund of this purchase.
+    pub number: u32,
+    /// The gateway's word for why, where it gave one.
+    pub code: Option<GatewayCode>,
+}
+
+/// The cardholder disputes the payment.
+#[derive(Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
+pub struct DisputeOpened {
+    /// Which purchase.
+    pub purchase: PurchaseId,
+    /// Whose it is.
+    pub user: UserId,
+    /// How much of it, where the gateway says.
+    pub amount: Option<Amount>,
+    /// The gateway's word for why, where it gave one.
+    pub code: Option<GatewayCode>,
+    /// When the gateway says that it happened.
+    pub happened_at: UnixMs,
+}
+
+/// A dispute was decided.
+#[derive(Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
+pub struct DisputeClosed {
+    /// Which purchase.
+    pub purchase: PurchaseId,
+    /// Whose it is.
+    pub user: UserId,
+    /// For whom, and what the purchase is then.
+    pub outcome: DisputeOutcome,
+    /// When the gateway says that it happened.
+    pub happened_at: UnixMs,
+    /// The reward tokens that went with the money.
+    pub clawback: Clawback,
+}
+
+/// How a dispute was decided.
+#[derive(Copy, Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
+#[repr(u8)]
+pub enum DisputeOutcome {
+    /// For the shop; nothing was refunded before.
+    Won = 0,
+    /// For the shop; part was refunded before.
+    WonPartRefunded = 1,
+    /// For the shop; all was refunded before.
+    WonRefunded = 2,
+    /// For the cardholder: the money is gone.
+    Lost = 3,
+}
+
+impl DisputeOutcome {
+    /// The step in the purchase's life.
+    pub const fn step(self) -> Step {
+        match self {
+            Self::Won => Step::DisputeWon,
+            Self::WonPartRefunded => Step::DisputeWonPartRefunded,
+            Self::WonRefunded => Step::DisputeWonRefunded,
+            Self::Lost => Step::DisputeLost,
+        }
+    }
+}
+
+/// A buyer spent reward tokens in the shop.
+#[derive(Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
+pub struct TokensSpent {
+    /// Who.
+    pub user: UserId,
+    /// How many.
+    pub tokens: Tokens,
+    /// Where it came from.
+    pub origin: Origin,
+}

@@ -1,0 +1,215 @@
+//! Owns the facts about payments: intents, what the gateway said, captures and voids.
+
+use super::{AdminAct, Origin, Quote, RuleHit, Whence};
+use crate::engine::risk::score::Appraisal;
+use crate::ids::{
+    AuthorizationId, CaptureId, CardToken, GatewayCode, PurchaseId, ReceiptKeyId, UserId,
+};
+use crate::money::Tokens;
+use crate::time::UnixMs;
+use rkyv::{Archive, Deserialize, Serialize};
+
+/// The intent to authorize and capture; the gateway is asked once this is durable.
+#[derive(Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
+pub struct PaymentStarted {
+    /// Which purchase.
+    pub purchase: PurchaseId,
+    /// Whose it is.
+    pub user: UserId,
+    /// What is to be paid; it may be in another currency than the hold was quoted in.
+    pub quote: Quote,
+    /// The card.
+    pub card: CardToken,
+    /// Whether this pays for an earlier hold or the same call placed it.
+    pub pays_for: PaysFor,
+    /// Where it came from.
+    pub origin: Origin,
+    /// The risk rules that it met; those that the same call's hold met, too.
+    pub hits: Vec<RuleHit>,
+    /// Why a person is to decide before the money is taken, each reason a word or the name of a
+    /// rule; empty: nobody has to.
+    pub review: Vec<String>,
+    /// Whether the origin's device is kept, for amounts to be counted by.
+    pub device: DeviceKept,
+    /// What it was scored by.
+    pub appraisal: Appraisal,
+}
+
+/// Whether the device of a payment is kept with it.
+#[derive(Copy, Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
+#[repr(u8)]
+pub enum DeviceKept {
+    /// It is not: the payment was started before amounts were counted by device.
+    No = 0,
+    /// It is, where there is one.
+    Yes = 1,
+    /// It is, and the address until the payment's outcome is known, for both to be counted by.
+    AndAddress = 2,
+}
+
+/// What a payment pays for.
+#[derive(Copy, Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
+#[repr(u8)]
+pub enum PaysFor {
+    /// A hold that the same call placed.
+    OwnHold = 0,
+    /// A hold that an earlier call placed.
+    EarlierHold = 1,
+}
+
+/// The gateway set the money aside.
+#[derive(Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
+pub struct PaymentAuthorized {
+    /// Which purchase.
+    pub purchase: PurchaseId,
+    /// Whose it is.
+    pub user: UserId,
+    /// The gateway's name for it.
+    pub authorization: AuthorizationId,
+    /// Until when the gateway lets it be captured, where it says so.
+    pub capture_before: Option<UnixMs>,
+}
+
+/// Why a payment ended with nothing charged.
+#[derive(Copy, Clone, Debug, PartialEq, Eq, Hash, Archive, Serialize, Deserialize)]
+#[repr(u8)]
+pub enum DeclineCause {
+    /// The card's issuer said no.
+    DeclinedByIssuer = 0,
+    /// The gateway could not process it and holds nothing of it.
+    GatewayFailed = 1,
+    /// The gateway never received it, as a look-up by our reference showed.
+    NeverReceived = 2,
+}
+
+impl DeclineCause {
+    /// The word in a purchase's `reason`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::DeclinedByIssuer => "declined_by_issuer",
+            Self::GatewayFailed => "gateway_failed",
+            Self::NeverReceived => "never_received",
+        }
+    }
+}
+
+/// What the card's network says about trying the same card again.
+#[derive(Copy, Clone, Debug, PartialEq, Eq, Hash, Archive, Serialize, Deserialize)]
+#[repr(u8)]
+pub enum RetryAdvice {
+    /// It may be tried again.
+    Free = 0,
+    /// It may be tried again a limited number of times in a window.
+    Limited = 1,
+    /// It must not be tried again.
+    Never = 2,
+}
+
+/// The payment ended with nothing charged.
+#[derive(Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
+pub struct PaymentDeclined {
+    /// Which purchase.
+    pub purchase: PurchaseId,
+    /// Whose it is.
+    pub user: UserId,
+    /// Why.
+    pub cause: DeclineCause,
+    /// The gateway's word for why, where it gave one.
+    pub code: Option<GatewayCode>,
+    /// What the card's network says about another try, by the rules of the configuration.
+    pub advice: RetryAdvice,
+    /// Where the payment came from; `None` in records of earlier versions.
+    pub whence: Option<Whence>,
+}
+
+/// The intent to capture.
+#[derive(Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
+pub struct CaptureStarted {
+    /// Which purchase.
+    pub purchase: PurchaseId,
+    /// Whose it is.
+    pub user: UserId,
+}
+
+/// The gateway took the money.
+#[derive(Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
+pub struct PaymentCaptured {
+    /// Which purchase.
+    pub purchase: PurchaseId,
+    /// Whose it is.
+    pub user: UserId,
+    /// The gateway's name for it.
+    pub capture: CaptureId,
+    /// The key that seals its receipt.
+    pub receipt_key: ReceiptKeyId,
+    /// The key that signs its receipt, where there is one.
+    pub signing_key: Option<ReceiptKeyId>,
+    /// Reward tokens that the buyer gets for it, debt paid off with them included.
+    pub tokens: Tokens,
+    /// How many of them pay off debt.
+    pub debt_paid: Tokens,
+    /// Where the payment came from; `None` in records of earlier versions.
+    pub whence: Option<Whence>,
+}
+
+/// Why an authorization is given back.
+#[derive(Copy, Clone, Debug, PartialEq, Eq, Hash, Archive, Serialize, Deserialize)]
+#[repr(u8)]
+pub enum VoidCause {
+    /// The gateway refused to capture for good.
+    CaptureRefused = 0,
+    /// The authorization may no longer be captured.
+    AuthorizationLapsed = 1,
+    /// The operator wanted it back.
+    Operator = 2,
+    /// A person decided against the purchase.
+    ReviewRejected = 3,
+    /// Nobody decided about the purchase in time.
+    ReviewTimedOut = 4,
+}
+
+impl VoidCause {
+    /// The word in a purchase's `reason`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::CaptureRefused => "capture_refused",
+            Self::AuthorizationLapsed => "authorization_lapsed",
+            Self::Operator => "operator",
+            Self::ReviewRejected => "review_rejected",
+            Self::ReviewTimedOut => "review_timed_out",
+        }
+    }
+}
+
+/// The intent to give an authorization back.
+#[derive(Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
+pub struct VoidStarted {
+    /// Which purchase.
+    pub purchase: PurchaseId,
+    /// Whose it is.
+    pub user: UserId,
+    /// Why.
+    pub cause: VoidCause,
+    /// When it is to be done; after that it is stuck and the operator is called.
+    pub deadline: UnixMs,
+    /// Who wanted it, where it was the operator.
+    pub by: Option<AdminAct>,
+}
+
+/// The gateway gave the authorization back, or holds none.
+#[derive(Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
+pub struct PaymentVoided {
+    /// Which purchase.
+    pub purchase: PurchaseId,
+    /// Whose it is.
+    pub user: UserId,
+}
+
+/// Giving the authorization back did not succeed by its deadline. It goes on being tried.
+#[derive(Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
+pub struct VoidStuck {
+    /// Which purchase.
+    pub purchase: PurchaseId,
+    /// Whose it is.
+    pub user: UserId,
+}

@@ -116,12 +116,8 @@ impl<C: Cell> VelocityTable<C> {
     pub fn new(keys_max: usize) -> Self {
         let keys_max = keys_max.max(KEYS_MIN);
         Self {
-            // Keys are digests already: a fixed seed takes nothing from an attacker's work. Room for all from the
-            // start: growing would copy the whole map while buyers wait.
-            cells: HashMap::builder()
-                .capacity(keys_max)
-                .hasher(FixedState::default())
-                .build(),
+            // Keys are digests already: a fixed seed takes nothing from an attacker's work.
+            cells: HashMap::builder().hasher(FixedState::default()).build(),
             places: (0..keys_max)
                 .map(|_| [AtomicU64::new(0), AtomicU64::new(0)])
                 .collect(),

@@ -247,7 +247,7 @@ const fn told_refusal(refusal: Refusal) -> Told {
         Refusal::WrongState => (
             409,
             "Wrong state",
-            "The purchase's state does not allow this.",
+            "The state of what this is about does not allow it.",
         ),
         Refusal::PromotionBelowUsed => (
             409,
@@ -267,7 +267,7 @@ const fn told_refusal(refusal: Refusal) -> Told {
         Refusal::UnsupportedMediaType => (
             415,
             "Unsupported media type",
-            "The body has to be application/json.",
+            "The body has to be application/json; risk rules may be application/toml, too.",
         ),
         Refusal::IdempotencyKeyReused => (
             422,

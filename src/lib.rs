@@ -11,6 +11,7 @@ pub mod config;
 pub mod engine;
 pub mod http;
 pub mod ids;
+pub mod job;
 pub mod journal;
 pub mod money;
 pub mod payments;

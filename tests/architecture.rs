@@ -10,11 +10,14 @@ const EDGES: &[(&str, &[&str])] = &[
     ("time", &[]),
     ("money", &[]),
     ("ids", &[]),
+    ("job", &[]),
     ("engine", &["ids", "money", "time"]),
     ("journal", &["engine", "ids", "money", "time"]),
     (
         "report",
-        &["engine", "ids", "journal", "money", "receipts", "time"],
+        &[
+            "engine", "ids", "job", "journal", "money", "receipts", "time",
+        ],
     ),
     ("risk", &["engine", "ids", "money", "time"]),
     (
@@ -28,7 +31,9 @@ const EDGES: &[(&str, &[&str])] = &[
     ),
     (
         "reconcile",
-        &["engine", "ids", "journal", "money", "payments", "time"],
+        &[
+            "engine", "ids", "job", "journal", "money", "payments", "time",
+        ],
     ),
     (
         "config",

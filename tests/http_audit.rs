@@ -6,33 +6,19 @@ mod support;
 use holdfast::http::routes::Resource;
 use serde_json::{Value, json};
 use support::money::{NOBODY, assert_checks_clean, buy, id_of, part, refunds_of};
-use support::{ADMIN, Client, Request, Response, SHOP, Server, Setup, binary, until};
+use support::{
+    ADMIN, Client, KEYS_OF_EACH_ROLE, READER, Request, Response, SCRAPER, SHOP, Server, Setup,
+    binary, until,
+};
 
-const KEYS: &str = r#"
-    [[auth.keys]]
-    name = "shop"
-    role = "shop"
-    key = "demo-shop-key"
-    [[auth.keys]]
-    name = "boss"
-    role = "admin"
-    key = "demo-admin-key"
-    [[auth.keys]]
-    name = "reader"
-    role = "auditor"
-    key = "a-key-of-a-reader"
-    [[auth.keys]]
-    name = "scraper"
-    role = "metrics"
-    key = "a-key-of-a-scraper"
-"#;
-const READER: &str = "a-key-of-a-reader";
-const SCRAPER: &str = "a-key-of-a-scraper";
 const STRANGER: &str = "a-key-of-nobody-at-all";
 const SECRET: &str = "a-secret-for-webhooks-of-32-bytes";
 
 fn start(settings: &str) -> Server {
-    Setup::demo().config(settings).config(KEYS).start()
+    Setup::demo()
+        .config(settings)
+        .config(KEYS_OF_EACH_ROLE)
+        .start()
 }
 
 /// Every event from `from` on, and where the log ends.
@@ -581,7 +567,7 @@ fn a_key_gone_mad_is_counted_and_does_not_fill_the_log_nor_hide_others() {
 fn the_trail_is_asked_by_act_and_by_key_also_when_it_has_stopped() {
     let kept = tempfile::tempdir().unwrap();
     let data_dir = kept.path().join("data");
-    let setup = || Setup::demo().config(KEYS).data_dir(&data_dir);
+    let setup = || Setup::demo().config(KEYS_OF_EACH_ROLE).data_dir(&data_dir);
     let server = setup().start();
     server.put_product("one", 5);
     server.ask(&Request::post("/admin/snapshot").key(ADMIN));

@@ -8,7 +8,7 @@ use support::money::{
     NOBODY, OFTEN, RARELY, admin, asked, assert_checks_clean, buy, charges, id_of,
     paid_and_declined, part, put_rewarded, refund, refunds_of, rewards, spend, told,
 };
-use support::{ADMIN, Request, SHOP, Setup, until};
+use support::{ADMIN, KEYS_OF_EACH_ROLE, READER, Request, SHOP, Setup, until};
 
 #[test]
 fn what_is_not_set_aside_cannot_be_voided() {
@@ -141,21 +141,7 @@ fn reward_tokens_are_granted_spent_clawed_back_and_owed() {
 
 #[test]
 fn an_auditor_reads_and_changes_nothing() {
-    let roles = r#"
-        [[auth.keys]]
-        name = "shop"
-        role = "shop"
-        key = "demo-shop-key"
-        [[auth.keys]]
-        name = "boss"
-        role = "admin"
-        key = "demo-admin-key"
-        [[auth.keys]]
-        name = "reader"
-        role = "auditor"
-        key = "a-key-of-a-reader"
-    "#;
-    let server = Setup::demo().config(roles).start();
+    let server = Setup::demo().config(KEYS_OF_EACH_ROLE).start();
     let id = id_of(&buy(&server, "ana", "drop-1", "key-role-buy"));
     let made = server.ask(&refund(&id, "key-role-1", &part(1, 0)));
     assert_eq!(made.status, 201);
@@ -169,7 +155,7 @@ fn an_auditor_reads_and_changes_nothing() {
     for path in reads {
         let request = Request::get(&path);
         let ask = |key| server.ask(&request.clone().key(key)).status;
-        assert_eq!(ask("a-key-of-a-reader"), 200, "{path}");
+        assert_eq!(ask(READER), 200, "{path}");
         assert_eq!(ask(SHOP), 403, "{path}");
     }
     let body = part(1, 1);
@@ -180,7 +166,7 @@ fn an_auditor_reads_and_changes_nothing() {
     let spend = Request::post("/limited/rewards/ana/spend").once("key-role-3");
     let spend = spend.json(&json!({"tokens": 1}));
     for request in [&refund, &void, &spend] {
-        let answer = server.ask(&request.clone().key("a-key-of-a-reader"));
+        let answer = server.ask(&request.clone().key(READER));
         assert_eq!(answer.status, 403, "{}", request.path);
     }
     for request in [&refund, &void] {

@@ -4,6 +4,7 @@
 //! less than was asked for, for the next; the last report stays until there is another. A run that fails is tried again when its time comes, and leaves
 //! the instant of the last success as it was. Deliberately absent: what to do about a difference.
 
+use crate::job::Alarm;
 use crate::journal::Journal;
 use crate::payments::gateway::Gateway;
 use crate::reconcile::report::{Kind, Report};
@@ -11,7 +12,6 @@ use crate::reconcile::run::{Limits, Progress, reconcile};
 use parking_lot::Mutex;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::Notify;
 
 /// The first run comes this long after the start, so that payments left open have ended.
 const FIRST_AFTER: Duration = Duration::from_mins(1);
@@ -44,8 +44,7 @@ pub struct Reconciler {
     settings: JobSettings,
     reachable: Reachable,
     state: Mutex<JobStatus>,
-    woken: Notify,
-    stopped: Notify,
+    alarm: Arc<Alarm>,
 }
 
 /// How it stands.
@@ -89,32 +88,20 @@ impl Reconciler {
             settings,
             reachable,
             state: Mutex::default(),
-            woken: Notify::new(),
-            stopped: Notify::new(),
+            alarm: Arc::default(),
         })
     }
 
     /// Starts the thread, which goes on until [`Reconciler::stop`].
     pub fn start(self: &Arc<Self>) -> std::io::Result<()> {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()?;
         let job = Arc::clone(self);
-        let thread = std::thread::Builder::new().name("reconcile".to_owned());
-        thread.spawn(move || {
-            runtime.block_on(async {
-                tokio::select! {
-                    () = job.go_on() => {}
-                    () = job.stopped.notified() => {}
-                }
-            });
-        })?;
-        Ok(())
+        self.alarm
+            .start("reconcile", move || async move { job.go_on().await })
     }
 
     /// Ends the thread; a run under way ends without a report.
     pub fn stop(&self) {
-        self.stopped.notify_one();
+        self.alarm.stop();
     }
 
     /// Asks for a run; the number of the one whose report answers: the run under way, if there is
@@ -125,7 +112,7 @@ impl Reconciler {
             return state.runs;
         }
         state.asked = state.asked.max(Some(scope));
-        self.woken.notify_one();
+        self.alarm.wake();
         state.asked_for()
     }
 
@@ -137,7 +124,8 @@ impl Reconciler {
     async fn go_on(&self) {
         let mut wait = self.settings.every.map(|every| every.min(FIRST_AFTER));
         loop {
-            self.due(wait).await;
+            let asked = || self.state.lock().asked.is_some();
+            self.alarm.due(wait, asked).await;
             wait = self.settings.every;
             if self.state.lock().asked.is_some() || (self.reachable)() {
                 self.run().await;
@@ -147,20 +135,6 @@ impl Reconciler {
                     "the circuit to the gateway is not closed; the gateway's charges are compared another time"
                 );
             }
-        }
-    }
-
-    /// Waits until somebody asks, or the time has come.
-    async fn due(&self, wait: Option<Duration>) {
-        let asked = async {
-            while self.state.lock().asked.is_none() {
-                self.woken.notified().await;
-            }
-        };
-        match wait {
-            // Which of the two it was makes no difference.
-            Some(wait) => drop(tokio::time::timeout(wait, asked).await),
-            None => asked.await,
         }
     }
 

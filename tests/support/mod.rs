@@ -22,6 +22,30 @@ use std::time::{Duration, Instant};
 pub const SHOP: &str = "demo-shop-key";
 pub const ADMIN: &str = "demo-admin-key";
 
+/// The keys of those who only read: an auditor's, and one for metrics.
+pub const READER: &str = "a-key-of-a-reader";
+pub const SCRAPER: &str = "a-key-of-a-scraper";
+
+/// A key of each role, in place of the demo's.
+pub const KEYS_OF_EACH_ROLE: &str = r#"
+    [[auth.keys]]
+    name = "shop"
+    role = "shop"
+    key = "demo-shop-key"
+    [[auth.keys]]
+    name = "boss"
+    role = "admin"
+    key = "demo-admin-key"
+    [[auth.keys]]
+    name = "reader"
+    role = "auditor"
+    key = "a-key-of-a-reader"
+    [[auth.keys]]
+    name = "scraper"
+    role = "metrics"
+    key = "a-key-of-a-scraper"
+"#;
+
 /// How long anything may take before a test gives up.
 pub const PATIENCE: Duration = Duration::from_mins(1);
 

@@ -9,12 +9,12 @@
 use super::SegmentSettings;
 use super::run::{Bounds, Progress, Report};
 use crate::engine::segments::Fed;
+use crate::job::Alarm;
 use crate::journal::Journal;
 use crate::report::postgres::PostgresSettings;
 use parking_lot::Mutex;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::Notify;
 
 /// Where runs come by themselves, the first one does this long after the start, and another one this
 /// long after one that failed.
@@ -26,8 +26,7 @@ pub struct SegmentJob {
     postgres: PostgresSettings,
     settings: SegmentSettings,
     state: Mutex<JobStatus>,
-    woken: Notify,
-    stopped: Notify,
+    alarm: Arc<Alarm>,
 }
 
 /// How it stands.
@@ -84,39 +83,27 @@ impl SegmentJob {
             postgres,
             settings,
             state: Mutex::default(),
-            woken: Notify::new(),
-            stopped: Notify::new(),
+            alarm: Arc::default(),
         })
     }
 
     /// Starts the thread, which goes on until [`SegmentJob::stop`].
     pub fn start(self: &Arc<Self>) -> std::io::Result<()> {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()?;
         let job = Arc::clone(self);
-        let thread = std::thread::Builder::new().name("segments".to_owned());
-        thread.spawn(move || {
-            runtime.block_on(async {
-                tokio::select! {
-                    () = job.go_on() => {}
-                    () = job.stopped.notified() => {}
-                }
-            });
-        })?;
-        Ok(())
+        self.alarm
+            .start("segments", move || async move { job.go_on().await })
     }
 
     /// Ends the thread; a run under way ends where it is, and the next one goes on from there.
     pub fn stop(&self) {
-        self.stopped.notify_one();
+        self.alarm.stop();
     }
 
     /// Asks for a run that begins after this; its number.
     pub fn ask(&self) -> u64 {
         let mut state = self.state.lock();
         state.asked = true;
-        self.woken.notify_one();
+        self.alarm.wake();
         state.asked_for()
     }
 
@@ -131,23 +118,10 @@ impl SegmentJob {
         let every = self.settings.every;
         let mut wait = every.map(|every| every.min(SOON));
         loop {
-            self.due(wait).await;
+            let asked = || self.state.lock().asked;
+            self.alarm.due(wait, asked).await;
             let failed = self.run(&mut fed).await;
             wait = every.map(|every| if failed { every.min(SOON) } else { every });
-        }
-    }
-
-    /// Waits until somebody asks, or the time has come.
-    async fn due(&self, wait: Option<Duration>) {
-        let asked = async {
-            while !self.state.lock().asked {
-                self.woken.notified().await;
-            }
-        };
-        match wait {
-            // Which of the two it was makes no difference.
-            Some(wait) => drop(tokio::time::timeout(wait, asked).await),
-            None => asked.await,
         }
     }
 

@@ -8,12 +8,16 @@
 
 mod kafka;
 pub mod keys;
+mod payments;
 mod read;
+mod receipts;
 mod report;
 mod secret;
 mod source;
 mod webhooks;
 
+pub use payments::{GatewayKind, PaymentsConfig};
+pub use receipts::{KeyHalf, ReceiptKey, SigningKey};
 pub use report::ReportConfig;
 pub use secret::HIDDEN;
 pub use source::{Demo, Environment, Sources};
@@ -21,13 +25,11 @@ pub use webhooks::{WebhookSecret, WebhooksConfig};
 
 use crate::engine::command::Verdict;
 use crate::engine::risk::score::FeaturesWritten;
-use crate::engine::settings::{AmountLimits, CardRetries, ReviewRules, SharedBy};
-use crate::ids::{GatewayCode, KeyOwner, ReceiptKeyId};
+use crate::engine::settings::{AmountLimits, ReviewRules, SharedBy};
+use crate::ids::KeyOwner;
 use crate::journal::DayZone;
 use crate::money::Currency;
-use crate::payments::breaker::BreakerSettings;
-use crate::payments::scheme::SchemeRules;
-use crate::payments::stripe::{ApiBase, Stripe, StripeSettings};
+use crate::payments::stripe::Stripe;
 use read::{Reader, SecretDigests, entry_text, integer_in_range, invalid};
 use secrecy::{ExposeSecret, SecretString};
 use std::collections::BTreeSet;
@@ -290,61 +292,6 @@ pub struct RiskConfig {
     pub model_file: Option<PathBuf>,
 }
 
-/// The gateways there are.
-#[derive(Debug)]
-pub enum GatewayKind {
-    /// In this process; charges nobody.
-    Sandbox,
-    /// Stripe.
-    Stripe(StripeSettings),
-}
-
-/// The gateway and its bounds.
-#[derive(Debug)]
-pub struct PaymentsConfig {
-    /// Which.
-    pub gateway: GatewayKind,
-    /// For one call.
-    pub attempt_timeout: Duration,
-    /// Further attempts.
-    pub retries_max: u32,
-    /// First wait between two attempts, in milliseconds.
-    pub backoff_first_ms: u64,
-    /// Longest wait between two attempts, in milliseconds.
-    pub backoff_max_ms: u64,
-    /// After this a payment without an outcome is left open, in milliseconds.
-    pub unknown_after_ms: u64,
-    /// Payments left open that are tried again at once.
-    pub resume_parallel_max: usize,
-    /// After this a buy is answered 202.
-    pub answer_within: Duration,
-    /// Payments under way in all.
-    pub in_flight_max: usize,
-    /// How long after its start a payment may still be authorized.
-    pub give_up_after: Duration,
-    /// How long a void may take before the operator is called.
-    pub void_deadline: Duration,
-    /// How long a payment may rest in nobody's hand.
-    pub pending_after: Duration,
-    /// How often that is looked for.
-    pub sweep_every: Duration,
-    /// When nothing is sent to the gateway for a while.
-    pub breaker: BreakerSettings,
-    /// What the card networks say about another try.
-    pub scheme: SchemeRules,
-    /// How often a limited try is allowed, and for how long any decline counts.
-    pub card_retries: CardRetries,
-}
-
-/// A key that seals receipts.
-#[derive(Debug)]
-pub struct ReceiptKey {
-    /// Its name on the receipt.
-    pub id: ReceiptKeyId,
-    /// The secret.
-    pub secret: SecretString,
-}
-
 /// The comparison of the gateway's charges with ours.
 #[derive(Debug)]
 pub struct ReconcileConfig {
@@ -358,29 +305,7 @@ pub struct ReconcileConfig {
     pub differences_max: usize,
 }
 
-/// A key that signs receipts, or did.
-#[derive(Debug)]
-pub struct SigningKey {
-    /// Its name on the receipt.
-    pub id: ReceiptKeyId,
-    /// What is there of it.
-    pub half: KeyHalf,
-}
-
-/// Which half of a signing key is there; text that is read where the key is made.
-#[derive(Debug)]
-pub enum KeyHalf {
-    /// The secret: it signs and verifies.
-    Secret(SecretString),
-    /// The public one: it verifies.
-    Public(String),
-}
-
 const API_KEY_CHARS_MIN: usize = 12;
-const STRIPE_KEY_CHARS_MIN: usize = 8;
-const RECEIPT_KEY_CHARS_MIN: usize = crate::receipts::SECRET_BYTES_MIN;
-/// 32 bytes in base64, without padding.
-const SEED_CHARS_MIN: usize = 43;
 
 impl Config {
     /// The configuration that `sources` make together.
@@ -398,7 +323,7 @@ impl Config {
             limits: limits(&mut reader)?,
             review: review(&mut reader)?,
             engine: engine(&mut reader)?,
-            payments: payments(&mut reader)?,
+            payments: payments::read(&mut reader)?,
             risk: RiskConfig {
                 rules_file: reader.text_if_given("risk.rules_file")?.map(PathBuf::from),
                 default_rules: reader.switch("risk.default_rules")?,
@@ -409,9 +334,9 @@ impl Config {
                 },
                 model_file: reader.text_if_given("risk.model_file")?.map(PathBuf::from),
             },
-            receipt_keys: receipt_keys(&mut reader)?,
+            receipt_keys: receipts::sealing(&mut reader)?,
             webhooks: webhooks::read(&mut reader)?,
-            signing_keys: signing_keys(&mut reader)?,
+            signing_keys: receipts::signing(&mut reader)?,
             reconcile: reconcile(&mut reader)?,
             audit_refusals_per_s: reader.small("audit.refusals_per_s")?,
             report: report::read(&mut reader)?,
@@ -714,151 +639,6 @@ fn engine(reader: &mut Reader<'_>) -> Result<EngineConfig, ConfigError> {
         products_max: reader.size("engine.products_max")?,
         promotions_max: reader.size("engine.promotions_max")?,
     })
-}
-
-fn payments(reader: &mut Reader<'_>) -> Result<PaymentsConfig, ConfigError> {
-    let gateway = match reader.text_if_given("payments.gateway")?.as_deref() {
-        Some("sandbox") => {
-            // What is set for the other gateway is checked and shown all the same.
-            stripe(reader)?;
-            GatewayKind::Sandbox
-        }
-        Some("stripe") => GatewayKind::Stripe(stripe(reader)?.ok_or_else(|| {
-            invalid(
-                "payments.stripe.secret_key",
-                "is not set, and payments.gateway is \"stripe\"; set it, best with { env = \"…\" } or { file = \"…\" }",
-            )
-        })?),
-        Some(_) => return Err(invalid("payments.gateway", "takes sandbox or stripe")),
-        None => {
-            return Err(invalid(
-                "payments.gateway",
-                "is not set; set it to \"stripe\", or to \"sandbox\", which charges nobody, or start with --demo",
-            ));
-        }
-    };
-    Ok(PaymentsConfig {
-        gateway,
-        attempt_timeout: milliseconds(reader, "payments.attempt_timeout_ms")?,
-        retries_max: reader.small("payments.retries_max")?,
-        backoff_first_ms: reader.integer("payments.backoff_first_ms")?,
-        backoff_max_ms: reader.integer("payments.backoff_max_ms")?,
-        unknown_after_ms: reader.integer("payments.unknown_after_ms")?,
-        resume_parallel_max: reader.size("payments.resume_parallel_max")?,
-        answer_within: milliseconds(reader, "payments.answer_within_ms")?,
-        in_flight_max: reader.size("payments.in_flight_max")?,
-        give_up_after: seconds(reader, "payments.give_up_after_s")?,
-        void_deadline: seconds(reader, "payments.void_deadline_s")?,
-        pending_after: seconds(reader, "payments.pending_after_s")?,
-        sweep_every: milliseconds(reader, "payments.sweep_every_ms")?,
-        breaker: BreakerSettings {
-            failures: reader.small("payments.circuit.failures")?,
-            open_ms: reader.integer("payments.circuit.open_ms")?,
-        },
-        scheme: scheme(reader)?,
-        card_retries: CardRetries {
-            limited_max: reader.small("payments.scheme.limited_max")?,
-            window_ms: reader.integer("payments.scheme.window_s")? * 1_000,
-        },
-    })
-}
-
-fn scheme(reader: &mut Reader<'_>) -> Result<SchemeRules, ConfigError> {
-    let mut codes = |path| {
-        let texts = reader.texts(path)?;
-        let parsed = texts.iter().map(|text| GatewayCode::parse(text));
-        let parsed: Option<Vec<_>> = parsed.collect();
-        parsed.ok_or_else(|| invalid(path, ID_FORM))
-    };
-    let never = codes("payments.scheme.never_retry_codes")?;
-    let limited = codes("payments.scheme.limited_codes")?;
-    SchemeRules::new(never, limited).map_err(|error| {
-        invalid(
-            "payments.scheme.limited_codes",
-            format!("cannot be used: {error}"),
-        )
-    })
-}
-
-/// How Stripe is reached; `None` where no key for it is set.
-fn stripe(reader: &mut Reader<'_>) -> Result<Option<StripeSettings>, ConfigError> {
-    let path = "payments.stripe.secret_key";
-    let secret_key = reader.secret_if_given(path, STRIPE_KEY_CHARS_MIN)?;
-    let visible = |key: &SecretString| {
-        let bytes = key.expose_secret().bytes();
-        bytes.into_iter().all(|b| (0x21..=0x7e).contains(&b))
-    };
-    if secret_key.as_ref().is_some_and(|key| !visible(key)) {
-        return Err(invalid(
-            path,
-            "has to be of visible ASCII, as Stripe shows it",
-        ));
-    }
-    let base = "payments.stripe.api_base";
-    let api_base =
-        ApiBase::parse(&reader.text(base)?).map_err(|error| invalid(base, error.to_string()))?;
-    let connections_max = reader.size("payments.stripe.connections_max")?;
-    let connect_timeout = milliseconds(reader, "payments.stripe.connect_timeout_ms")?;
-    let body_bytes_max = reader.size("payments.stripe.body_bytes_max")?;
-    Ok(secret_key.map(|secret_key| StripeSettings {
-        secret_key,
-        api_base,
-        connections_max,
-        connect_timeout,
-        body_bytes_max,
-    }))
-}
-
-fn receipt_keys(reader: &mut Reader<'_>) -> Result<Vec<ReceiptKey>, ConfigError> {
-    let path = "receipts.hmac_keys[].id";
-    let mut keys: Vec<ReceiptKey> = Vec::new();
-    let mut shown = Vec::new();
-    for entry in reader.entries("receipts.hmac_keys")? {
-        let name = entry_text(path, entry, "id")?;
-        let id = ReceiptKeyId::parse(name).ok_or_else(|| invalid(path, ID_FORM))?;
-        if keys.iter().any(|other| other.id == id) {
-            return Err(invalid(path, "is the same for two keys"));
-        }
-        let secret = reader.secret("receipts.hmac_keys[].key", entry, RECEIPT_KEY_CHARS_MIN)?;
-        shown.push(vec![("id", name.to_owned())]);
-        keys.push(ReceiptKey { id, secret });
-    }
-    if keys.is_empty() {
-        return Err(invalid(
-            "receipts.hmac_keys",
-            "has no entry, so receipts could not be sealed; add [[receipts.hmac_keys]] with id and key, or start with --demo",
-        ));
-    }
-    reader.show_entries("receipts.hmac_keys", shown);
-    Ok(keys)
-}
-
-fn signing_keys(reader: &mut Reader<'_>) -> Result<Vec<SigningKey>, ConfigError> {
-    let (named, secret) = ("receipts.ed25519_keys[].id", "receipts.ed25519_keys[].key");
-    let public = "receipts.ed25519_keys[].public";
-    let mut keys: Vec<SigningKey> = Vec::new();
-    let mut shown = Vec::new();
-    for entry in reader.entries("receipts.ed25519_keys")? {
-        let name = entry_text(named, entry, "id")?;
-        let id = ReceiptKeyId::parse(name).ok_or_else(|| invalid(named, ID_FORM))?;
-        let half = match (entry.contains_key("key"), entry.contains_key("public")) {
-            (true, true) => {
-                return Err(invalid(public, "stands beside `key`; give one of the two"));
-            }
-            (false, true) => {
-                let text = entry_text(public, entry, "public")?;
-                shown.push(serde_json::json!({ "id": name, "public": text }));
-                KeyHalf::Public(text.to_owned())
-            }
-            (true | false, false) => {
-                shown.push(serde_json::json!({ "id": name, "key": HIDDEN }));
-                KeyHalf::Secret(reader.secret(secret, entry, SEED_CHARS_MIN)?)
-            }
-        };
-        keys.push(SigningKey { id, half });
-    }
-    reader.show("receipts.ed25519_keys", shown.into());
-    Ok(keys)
 }
 
 fn reconcile(reader: &mut Reader<'_>) -> Result<ReconcileConfig, ConfigError> {

@@ -20,6 +20,7 @@ mod fault;
 mod feed;
 mod gate;
 mod import;
+mod money;
 mod recovery;
 mod risk;
 mod scoring;
@@ -65,6 +66,7 @@ pub use fault::{JournalError, StorageFault};
 pub use feed::{Feed, Next, PurchaseAsOf, Retention};
 pub use gate::{CommitGate, Wait};
 pub use import::{Imported, NotImported, Standing, nonce_fingerprint};
+pub use money::Recorded;
 pub use recovery::{Opened, Progress};
 pub use risk::{InForce, NewRules, Rules, RulesAt, UserCount, digest_of};
 pub use scoring::{NewScoring, ScoringAt};
@@ -72,7 +74,7 @@ pub use segments::SegmentTaken;
 pub use settings::{Disks, JournalOptions, LogSettings, Sync, Witness};
 pub use snapshot::SnapshotReport;
 pub use status::{Readiness, Status};
-pub use turn::{Outcome, Recorded, Refused, Replay, Submitted};
+pub use turn::{Outcome, Refused, Replay, Submitted};
 pub use webhooks::{LetIn, NotLetIn, fingerprint_of};
 
 /// The engine with its clock, log and snapshots. Shared by all threads.

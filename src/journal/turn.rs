@@ -11,18 +11,18 @@ use super::fault::StorageFault;
 use super::{Journal, Slot};
 use crate::engine::apply::Stamp;
 use crate::engine::catalogue::Catalogue;
-use crate::engine::command::{Buy, PaymentStep, PlaceHold, ReleaseHold, SpendTokens, StartRefund};
+use crate::engine::command::{Buy, PlaceHold, ReleaseHold, SpendTokens};
 use crate::engine::decide::{
     Claims, Context, Decision, Turned, Watch, decide_buy, decide_expiries, decide_hold,
-    decide_payment, decide_refund, decide_release, decide_spending,
+    decide_release, decide_spending,
 };
 use crate::engine::event::{
-    AdminActed, AdminRefused, AttemptRefused, Event, Flow, IdempotencyKey, Origin, RefundStarted,
+    AdminActed, AdminRefused, AttemptRefused, Event, Flow, IdempotencyKey, Origin,
 };
 use crate::engine::refusal::{Refusal, Trace};
 use crate::engine::risk::program::RuleSet;
 use crate::engine::risk::score::{Appraisal, Scoring};
-use crate::engine::shard::{KeyAnswer, LATEST, Shard};
+use crate::engine::shard::{KeyAnswer, Shard};
 use crate::engine::view::{HoldView, PurchaseView, RefundView};
 use crate::ids::{CardToken, Lsn, ProductId, PurchaseId, RequestId, ShardId, UserId};
 use crate::money::Tokens;
@@ -93,23 +93,14 @@ pub struct Refused {
     pub retry_after_ms: Option<u64>,
 }
 
-/// A step that was recorded.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Recorded {
-    /// The purchase after it.
-    pub view: PurchaseView,
-    /// The LSN that must be durable before it is told.
-    pub durable_at: Lsn,
-}
-
 /// What a command is about, for its refusal's event.
-struct Attempt<'a> {
-    flow: Flow,
-    origin: &'a Origin,
-    user: &'a UserId,
-    product: Option<&'a ProductId>,
-    quantity: u32,
-    card: Option<&'a CardToken>,
+pub(super) struct Attempt<'a> {
+    pub(super) flow: Flow,
+    pub(super) origin: &'a Origin,
+    pub(super) user: &'a UserId,
+    pub(super) product: Option<&'a ProductId>,
+    pub(super) quantity: u32,
+    pub(super) card: Option<&'a CardToken>,
 }
 
 impl Journal {
@@ -137,72 +128,6 @@ impl Journal {
             card: Some(&command.card),
         };
         self.attempt(&attempt, |context| decide_buy(context, command))
-    }
-
-    /// Writes down the intent to give captured money back.
-    pub fn start_refund(&self, command: &StartRefund) -> Result<Submitted, StorageFault> {
-        self.refund_decided(command, |context| decide_refund(context, command))
-    }
-
-    /// The same as an administrative act: what `acted` makes of the purchase before it and of the
-    /// refund stands in the same append.
-    pub fn start_refund_acted(
-        &self,
-        command: &StartRefund,
-        acted: impl FnOnce(&PurchaseView, &RefundStarted) -> AdminActed,
-    ) -> Result<Submitted, StorageFault> {
-        self.refund_decided(command, |context| {
-            let before = view_before(context, command.purchase);
-            let mut decision = decide_refund(context, command)?;
-            if let Some(Event::RefundStarted(started)) = decision.events.last() {
-                let before = before.expect("deciding found the purchase");
-                let acted = acted(&before, started);
-                decision.events.insert(0, Event::AdminActed(acted));
-            }
-            Ok(decision)
-        })
-    }
-
-    fn refund_decided(
-        &self,
-        command: &StartRefund,
-        decide: impl FnOnce(Context<'_>) -> Result<Decision, Refusal>,
-    ) -> Result<Submitted, StorageFault> {
-        let found = self.shard(command.purchase.shard());
-        let user = found.owner_of(command.purchase).cloned();
-        drop(found);
-        let origin = Origin {
-            request: command.by.request,
-            owner: command.by.owner.clone(),
-            key: Some(command.key),
-            ip: None,
-            device: None,
-        };
-        let Some(user) = user else {
-            let refused = AttemptRefused {
-                flow: Flow::Refund,
-                reason: Refusal::PurchaseNotFound,
-                user: None,
-                product: None,
-                quantity: 0,
-                card: None,
-                origin,
-                hits: Vec::new(),
-                appraisal: Appraisal::Plain,
-            };
-            self.refuse(refused)?;
-            let reason = Refusal::PurchaseNotFound;
-            return Ok(Submitted::refused(reason, command.by.request, None));
-        };
-        let attempt = Attempt {
-            flow: Flow::Refund,
-            origin: &origin,
-            user: &user,
-            product: None,
-            quantity: 0,
-            card: None,
-        };
-        self.attempt(&attempt, |context| decide(context).map_err(Turned::from))
     }
 
     /// Takes reward tokens that a buyer spends in the shop.
@@ -277,51 +202,8 @@ impl Journal {
         self.append_alone(&Event::AdminRefused(refused), self.now())
     }
 
-    /// Records what the saga learned or intends; [`Refusal::WrongState`] where that does not go
-    /// with the purchase's state (somebody else recorded first: read it again).
-    pub fn record(
-        &self,
-        purchase: PurchaseId,
-        step: PaymentStep,
-    ) -> Result<Result<Recorded, Refusal>, StorageFault> {
-        self.record_decided(purchase, |context| decide_payment(context, purchase, step))
-    }
-
-    /// The same as an administrative act: what `acted` makes of the purchase before the step stands
-    /// in the same append.
-    pub fn record_acted(
-        &self,
-        purchase: PurchaseId,
-        step: PaymentStep,
-        acted: impl FnOnce(&PurchaseView) -> AdminActed,
-    ) -> Result<Result<Recorded, Refusal>, StorageFault> {
-        self.record_decided(purchase, |context| {
-            let before = view_before(context, purchase);
-            let mut decision = decide_payment(context, purchase, step)?;
-            let acted = acted(&before.expect("deciding found the purchase"));
-            decision.events.insert(0, Event::AdminActed(acted));
-            Ok(decision)
-        })
-    }
-
-    fn record_decided(
-        &self,
-        purchase: PurchaseId,
-        decide: impl FnOnce(Context<'_>) -> Result<Decision, Refusal>,
-    ) -> Result<Result<Recorded, Refusal>, StorageFault> {
-        let mut turn = self.turn(purchase.shard())?;
-        let decision = match decide(turn.context()) {
-            Ok(decision) => decision,
-            Err(refusal) => return Ok(Err(refusal)),
-        };
-        let durable_at = turn.commit(decision)?;
-        let view = turn.shard.purchase_view(purchase, &turn.catalogue, LATEST);
-        let view = view.expect("deciding found the purchase");
-        Ok(Ok(Recorded { view, durable_at }))
-    }
-
     /// The order of checks that every attempt shares: idempotency, rate limit, then its own.
-    fn attempt(
+    pub(super) fn attempt(
         &self,
         attempt: &Attempt<'_>,
         decide: impl FnOnce(Context<'_>) -> Result<Decision, Turned>,
@@ -501,12 +383,6 @@ impl Journal {
     }
 }
 
-/// A purchase as it is before what is being decided.
-fn view_before(context: Context<'_>, purchase: PurchaseId) -> Option<PurchaseView> {
-    let shard = context.shard;
-    shard.purchase_view(purchase, context.catalogue, LATEST)
-}
-
 /// Whether holds are left that are due.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub(super) enum More {
@@ -519,7 +395,7 @@ pub(super) struct Turn<'a> {
     journal: &'a Journal,
     slot: &'a Slot,
     pub(super) shard: MutexGuard<'a, Shard>,
-    catalogue: Guard<Arc<Catalogue>>,
+    pub(super) catalogue: Guard<Arc<Catalogue>>,
     rules: Guard<Arc<RuleSet>>,
     scoring: Guard<Arc<Scoring>>,
     pub(super) at: UnixMs,
@@ -543,7 +419,7 @@ impl Turn<'_> {
     }
 
     /// Appends, applies, keeps the claims, gives back what the events free; where they end.
-    fn commit(&mut self, decision: Decision) -> Result<Lsn, StorageFault> {
+    pub(super) fn commit(&mut self, decision: Decision) -> Result<Lsn, StorageFault> {
         let Decision {
             events,
             claims,
@@ -686,7 +562,7 @@ impl Submitted {
         }
     }
 
-    fn refused(reason: Refusal, request: RequestId, durable_at: Option<Lsn>) -> Self {
+    pub(super) fn refused(reason: Refusal, request: RequestId, durable_at: Option<Lsn>) -> Self {
         let outcome = Outcome::Refused(Refused {
             reason,
             request,

@@ -1,0 +1,154 @@
+//! Owns the section `payments`: which gateway, how it is reached, and every bound of a payment.
+//!
+//! Invariant: a gateway is named, always; nobody is charged, or not charged, by default.
+
+use super::read::{Reader, invalid};
+use super::{ConfigError, ID_FORM, milliseconds, seconds};
+use crate::engine::settings::CardRetries;
+use crate::ids::GatewayCode;
+use crate::payments::breaker::BreakerSettings;
+use crate::payments::scheme::SchemeRules;
+use crate::payments::stripe::{ApiBase, StripeSettings};
+use secrecy::{ExposeSecret, SecretString};
+use std::time::Duration;
+
+const STRIPE_KEY_CHARS_MIN: usize = 8;
+
+/// The gateways there are.
+#[derive(Debug)]
+pub enum GatewayKind {
+    /// In this process; charges nobody.
+    Sandbox,
+    /// Stripe.
+    Stripe(StripeSettings),
+}
+
+/// The gateway and its bounds.
+#[derive(Debug)]
+pub struct PaymentsConfig {
+    /// Which.
+    pub gateway: GatewayKind,
+    /// For one call.
+    pub attempt_timeout: Duration,
+    /// Further attempts.
+    pub retries_max: u32,
+    /// First wait between two attempts, in milliseconds.
+    pub backoff_first_ms: u64,
+    /// Longest wait between two attempts, in milliseconds.
+    pub backoff_max_ms: u64,
+    /// After this a payment without an outcome is left open, in milliseconds.
+    pub unknown_after_ms: u64,
+    /// Payments left open that are tried again at once.
+    pub resume_parallel_max: usize,
+    /// After this a buy is answered 202.
+    pub answer_within: Duration,
+    /// Payments under way in all.
+    pub in_flight_max: usize,
+    /// How long after its start a payment may still be authorized.
+    pub give_up_after: Duration,
+    /// How long a void may take before the operator is called.
+    pub void_deadline: Duration,
+    /// How long a payment may rest in nobody's hand.
+    pub pending_after: Duration,
+    /// How often that is looked for.
+    pub sweep_every: Duration,
+    /// When nothing is sent to the gateway for a while.
+    pub breaker: BreakerSettings,
+    /// What the card networks say about another try.
+    pub scheme: SchemeRules,
+    /// How often a limited try is allowed, and for how long any decline counts.
+    pub card_retries: CardRetries,
+}
+
+pub(super) fn read(reader: &mut Reader<'_>) -> Result<PaymentsConfig, ConfigError> {
+    let gateway = match reader.text_if_given("payments.gateway")?.as_deref() {
+        Some("sandbox") => {
+            // What is set for the other gateway is checked and shown all the same.
+            stripe(reader)?;
+            GatewayKind::Sandbox
+        }
+        Some("stripe") => GatewayKind::Stripe(stripe(reader)?.ok_or_else(|| {
+            invalid(
+                "payments.stripe.secret_key",
+                "is not set, and payments.gateway is \"stripe\"; set it, best with { env = \"…\" } or { file = \"…\" }",
+            )
+        })?),
+        Some(_) => return Err(invalid("payments.gateway", "takes sandbox or stripe")),
+        None => {
+            return Err(invalid(
+                "payments.gateway",
+                "is not set; set it to \"stripe\", or to \"sandbox\", which charges nobody, or start with --demo",
+            ));
+        }
+    };
+    Ok(PaymentsConfig {
+        gateway,
+        attempt_timeout: milliseconds(reader, "payments.attempt_timeout_ms")?,
+        retries_max: reader.small("payments.retries_max")?,
+        backoff_first_ms: reader.integer("payments.backoff_first_ms")?,
+        backoff_max_ms: reader.integer("payments.backoff_max_ms")?,
+        unknown_after_ms: reader.integer("payments.unknown_after_ms")?,
+        resume_parallel_max: reader.size("payments.resume_parallel_max")?,
+        answer_within: milliseconds(reader, "payments.answer_within_ms")?,
+        in_flight_max: reader.size("payments.in_flight_max")?,
+        give_up_after: seconds(reader, "payments.give_up_after_s")?,
+        void_deadline: seconds(reader, "payments.void_deadline_s")?,
+        pending_after: seconds(reader, "payments.pending_after_s")?,
+        sweep_every: milliseconds(reader, "payments.sweep_every_ms")?,
+        breaker: BreakerSettings {
+            failures: reader.small("payments.circuit.failures")?,
+            open_ms: reader.integer("payments.circuit.open_ms")?,
+        },
+        scheme: scheme(reader)?,
+        card_retries: CardRetries {
+            limited_max: reader.small("payments.scheme.limited_max")?,
+            window_ms: reader.integer("payments.scheme.window_s")? * 1_000,
+        },
+    })
+}
+
+fn scheme(reader: &mut Reader<'_>) -> Result<SchemeRules, ConfigError> {
+    let mut codes = |path| {
+        let texts = reader.texts(path)?;
+        let parsed = texts.iter().map(|text| GatewayCode::parse(text));
+        let parsed: Option<Vec<_>> = parsed.collect();
+        parsed.ok_or_else(|| invalid(path, ID_FORM))
+    };
+    let never = codes("payments.scheme.never_retry_codes")?;
+    let limited = codes("payments.scheme.limited_codes")?;
+    SchemeRules::new(never, limited).map_err(|error| {
+        invalid(
+            "payments.scheme.limited_codes",
+            format!("cannot be used: {error}"),
+        )
+    })
+}
+
+/// How Stripe is reached; `None` where no key for it is set.
+fn stripe(reader: &mut Reader<'_>) -> Result<Option<StripeSettings>, ConfigError> {
+    let path = "payments.stripe.secret_key";
+    let secret_key = reader.secret_if_given(path, STRIPE_KEY_CHARS_MIN)?;
+    let visible = |key: &SecretString| {
+        let bytes = key.expose_secret().bytes();
+        bytes.into_iter().all(|b| (0x21..=0x7e).contains(&b))
+    };
+    if secret_key.as_ref().is_some_and(|key| !visible(key)) {
+        return Err(invalid(
+            path,
+            "has to be of visible ASCII, as Stripe shows it",
+        ));
+    }
+    let base = "payments.stripe.api_base";
+    let api_base =
+        ApiBase::parse(&reader.text(base)?).map_err(|error| invalid(base, error.to_string()))?;
+    let connections_max = reader.size("payments.stripe.connections_max")?;
+    let connect_timeout = milliseconds(reader, "payments.stripe.connect_timeout_ms")?;
+    let body_bytes_max = reader.size("payments.stripe.body_bytes_max")?;
+    Ok(secret_key.map(|secret_key| StripeSettings {
+        secret_key,
+        api_base,
+        connections_max,
+        connect_timeout,
+        body_bytes_max,
+    }))
+}

@@ -1,0 +1,91 @@
+//! Owns the section `receipts`: the keys that seal receipts, and those that sign them.
+//!
+//! Invariants: there is a key to seal with; secrets are long enough, and shown as `***`.
+
+use super::read::{Reader, entry_text, invalid};
+use super::{ConfigError, HIDDEN, ID_FORM};
+use crate::ids::ReceiptKeyId;
+use secrecy::SecretString;
+
+const RECEIPT_KEY_CHARS_MIN: usize = crate::receipts::SECRET_BYTES_MIN;
+/// 32 bytes in base64, without padding.
+const SEED_CHARS_MIN: usize = 43;
+
+/// A key that seals receipts.
+#[derive(Debug)]
+pub struct ReceiptKey {
+    /// Its name on the receipt.
+    pub id: ReceiptKeyId,
+    /// The secret.
+    pub secret: SecretString,
+}
+
+/// A key that signs receipts, or did.
+#[derive(Debug)]
+pub struct SigningKey {
+    /// Its name on the receipt.
+    pub id: ReceiptKeyId,
+    /// What is there of it.
+    pub half: KeyHalf,
+}
+
+/// Which half of a signing key is there; text that is read where the key is made.
+#[derive(Debug)]
+pub enum KeyHalf {
+    /// The secret: it signs and verifies.
+    Secret(SecretString),
+    /// The public one: it verifies.
+    Public(String),
+}
+
+pub(super) fn sealing(reader: &mut Reader<'_>) -> Result<Vec<ReceiptKey>, ConfigError> {
+    let path = "receipts.hmac_keys[].id";
+    let mut keys: Vec<ReceiptKey> = Vec::new();
+    let mut shown = Vec::new();
+    for entry in reader.entries("receipts.hmac_keys")? {
+        let name = entry_text(path, entry, "id")?;
+        let id = ReceiptKeyId::parse(name).ok_or_else(|| invalid(path, ID_FORM))?;
+        if keys.iter().any(|other| other.id == id) {
+            return Err(invalid(path, "is the same for two keys"));
+        }
+        let secret = reader.secret("receipts.hmac_keys[].key", entry, RECEIPT_KEY_CHARS_MIN)?;
+        shown.push(vec![("id", name.to_owned())]);
+        keys.push(ReceiptKey { id, secret });
+    }
+    if keys.is_empty() {
+        return Err(invalid(
+            "receipts.hmac_keys",
+            "has no entry, so receipts could not be sealed; add [[receipts.hmac_keys]] with id and key, or start with --demo",
+        ));
+    }
+    reader.show_entries("receipts.hmac_keys", shown);
+    Ok(keys)
+}
+
+pub(super) fn signing(reader: &mut Reader<'_>) -> Result<Vec<SigningKey>, ConfigError> {
+    let (named, secret) = ("receipts.ed25519_keys[].id", "receipts.ed25519_keys[].key");
+    let public = "receipts.ed25519_keys[].public";
+    let mut keys: Vec<SigningKey> = Vec::new();
+    let mut shown = Vec::new();
+    for entry in reader.entries("receipts.ed25519_keys")? {
+        let name = entry_text(named, entry, "id")?;
+        let id = ReceiptKeyId::parse(name).ok_or_else(|| invalid(named, ID_FORM))?;
+        let half = match (entry.contains_key("key"), entry.contains_key("public")) {
+            (true, true) => {
+                return Err(invalid(public, "stands beside `key`; give one of the two"));
+            }
+            (false, true) => {
+                let text = entry_text(public, entry, "public")?;
+                shown.push(serde_json::json!({ "id": name, "public": text }));
+                KeyHalf::Public(text.to_owned())
+            }
+            (true | false, false) => {
+                shown.push(serde_json::json!({ "id": name, "key": HIDDEN }));
+                KeyHalf::Secret(reader.secret(secret, entry, SEED_CHARS_MIN)?)
+            }
+        };
+        keys.push(SigningKey { id, half });
+    }
+    reader.show("receipts.ed25519_keys", shown.into());
+    Ok(keys)
+}

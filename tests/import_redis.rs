@@ -5,11 +5,10 @@ mod support;
 
 use redis::Commands;
 use serde_json::{Value, json};
-use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use support::signing::{self, SECRETS};
-use support::{ADMIN, Request, Setup, until};
+use support::{ADMIN, Request, Setup, free_port, until};
 
 /// A private Redis.
 struct Redis {
@@ -21,10 +20,7 @@ struct Redis {
 impl Redis {
     fn start() -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let port = {
-            let free = TcpListener::bind("127.0.0.1:0").unwrap();
-            free.local_addr().unwrap().port()
-        };
+        let port = free_port();
         let child = Command::new("redis-server")
             .args(["--bind", "127.0.0.1", "--save", "", "--appendonly", "no"])
             .args([

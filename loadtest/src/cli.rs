@@ -255,7 +255,7 @@ pub(crate) struct FdatasyncArgs {
 /// Arguments of `serve-ceiling`.
 #[derive(Debug, Args)]
 pub(crate) struct ServeArgs {
-    /// Address to listen on, port not zero
+    /// Address to listen on; with port 0 a free one, which stdout names
     #[arg(long)]
     pub(crate) listen: SocketAddr,
     /// Runtimes, each with its own listener (`SO_REUSEPORT`)

@@ -2,10 +2,9 @@
 //!
 //! The servers end with the test, whatever happens: their stdin is a pipe held here.
 
-use std::net::{TcpListener, TcpStream};
+use std::io::{BufRead as _, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
-use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
@@ -17,29 +16,26 @@ struct Server {
 }
 
 impl Server {
+    /// Started on a port of its own choice: one picked here could be somebody else's by the time it binds.
     fn start(command: &str, more: &[&str]) -> Self {
-        let free = TcpListener::bind("127.0.0.1:0").unwrap();
-        let addr = free.local_addr().unwrap();
-        drop(free);
-        let child = Command::new(BINARY)
-            .args([
-                command,
-                "--until-stdin-closes",
-                "--listen",
-                &addr.to_string(),
-            ])
+        let mut child = Command::new(BINARY)
+            .args([command, "--until-stdin-closes", "--listen", "127.0.0.1:0"])
             .args(more)
             .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
             .spawn()
             .unwrap();
-        let deadline = Instant::now() + Duration::from_secs(30);
-        while TcpStream::connect(addr).is_err() {
-            assert!(Instant::now() < deadline, "{command} did not come up");
-            std::thread::yield_now();
-        }
+        let mut said = String::new();
+        BufReader::new(child.stdout.take().unwrap())
+            .read_line(&mut said)
+            .unwrap();
+        let address = said
+            .trim_end()
+            .strip_prefix("listening on ")
+            .unwrap_or_else(|| panic!("{command} did not come up: {said:?}"));
         Self {
             child,
-            url: format!("http://{addr}"),
+            url: format!("http://{address}"),
         }
     }
 }

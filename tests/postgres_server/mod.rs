@@ -10,9 +10,8 @@ mod wire;
 #[allow(unused_imports, reason = "each test uses a part of this")]
 pub use wire::Wire;
 
-use crate::support::until;
+use crate::support::{free_port, until};
 use std::io::Write;
-use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use tokio_postgres::types::FromSqlOwned;
@@ -215,11 +214,6 @@ fn programs() -> PathBuf {
     found
         .pop()
         .expect("PostgreSQL is not installed: run `./dev servers`, or apt-get install postgresql")
-}
-
-fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap().port()
 }
 
 fn run(command: &mut Command) {

@@ -102,6 +102,8 @@ pub(crate) trait Handler: Clone + Send + 'static {
 }
 
 /// Serves on `args.listen` with as many runtimes as asked; `make` is called inside each of them.
+///
+/// Says on stdout where it listens, once every listener takes connections: with port 0 nobody else can know.
 pub(crate) fn serve<H, F>(args: &ServeArgs, make: impl Fn(usize) -> F + Sync) -> Result<(), Fault>
 where
     H: Handler,
@@ -115,12 +117,15 @@ where
             std::process::exit(0);
         });
     }
+    let listeners = listeners(args).during(|| format!("listen on {}", args.listen))?;
     std::thread::scope(|scope| {
-        let workers: Vec<_> = (0..usize::from(args.workers))
-            .map(|n| {
+        let workers: Vec<_> = listeners
+            .into_iter()
+            .enumerate()
+            .map(|(n, listener)| {
                 scope.spawn({
                     let make = &make;
-                    move || worker(args.listen, make(n))
+                    move || worker(listener, make(n))
                 })
             })
             .collect();
@@ -134,7 +139,7 @@ where
 }
 
 fn worker<H: Handler>(
-    listen: SocketAddr,
+    listener: std::net::TcpListener,
     make: impl Future<Output = Result<H, Fault>>,
 ) -> Result<(), Fault> {
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -143,12 +148,13 @@ fn worker<H: Handler>(
         .during(|| "start a runtime".to_owned())?;
     runtime.block_on(async {
         let handler = make.await?;
-        let listener = listener(listen).during(|| format!("listen on {listen}"))?;
+        let listener =
+            TcpListener::from_std(listener).during(|| "watch the listener".to_owned())?;
         loop {
             let (stream, _) = listener
                 .accept()
                 .await
-                .during(|| format!("accept on {listen}"))?;
+                .during(|| "accept a connection".to_owned())?;
             // Latency is worse without it, nothing breaks.
             let _ = stream.set_nodelay(true);
             let handler = handler.clone();
@@ -181,7 +187,19 @@ async fn respond<H: Handler>(
     Ok(response)
 }
 
-fn listener(listen: SocketAddr) -> std::io::Result<TcpListener> {
+/// One listener a worker, all on one address, which is said on stdout.
+fn listeners(args: &ServeArgs) -> std::io::Result<Vec<std::net::TcpListener>> {
+    let first = listener(args.listen)?;
+    let address = first.local_addr()?;
+    let mut all = vec![first];
+    for _ in 1..args.workers {
+        all.push(listener(address)?);
+    }
+    println!("listening on {address}");
+    Ok(all)
+}
+
+fn listener(listen: SocketAddr) -> std::io::Result<std::net::TcpListener> {
     let socket = socket2::Socket::new(
         socket2::Domain::for_address(listen),
         socket2::Type::STREAM,
@@ -192,5 +210,5 @@ fn listener(listen: SocketAddr) -> std::io::Result<TcpListener> {
     socket.set_nonblocking(true)?;
     socket.bind(&listen.into())?;
     socket.listen(LISTEN_BACKLOG)?;
-    TcpListener::from_std(socket.into())
+    Ok(socket.into())
 }

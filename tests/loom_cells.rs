@@ -11,8 +11,8 @@
 use std::sync::Arc;
 
 use holdfast::engine::cells::{
-    Admission, AmountCell, AttemptInstant, CLOCK_SKEW_MS, Cell, Claim, Fingerprint, PromotionCell,
-    ReplayGuard, StockCell, Taken, VelocityCell,
+    Admission, AmountCell, AttemptInstant, CLOCK_SKEW_MS, Cell, Claim, DistinctCell, Fingerprint,
+    PromotionCell, ReplayGuard, StockCell, Taken, ValueSeen, VelocityCell,
 };
 use loom::sync::atomic::{AtomicU64, Ordering};
 use loom::thread;
@@ -334,5 +334,61 @@ fn three_records_in_two_slots_keep_the_largest() {
         );
         third.join().expect("a model's thread does not panic");
         assert_eq!(sorted(&cell), [5, 6]);
+    });
+}
+
+fn seen(value: u64, ms: u64) -> ValueSeen {
+    let instant = at(ms);
+    ValueSeen { instant, value }
+}
+
+fn values(cell: &DistinctCell) -> Vec<(u64, u64)> {
+    let mut all = Vec::new();
+    cell.items(&mut all);
+    let mut all: Vec<_> = all
+        .iter()
+        .map(|it| (it.value, it.instant.at_ms()))
+        .collect();
+    all.sort_unstable();
+    all
+}
+
+/// One thread sees the one value again while another makes the list of two.
+fn seen_again_while_the_list_is_made(depth: usize, other_ms: u64, left: &'static [(u64, u64)]) {
+    loom::model(move || {
+        let cell = Arc::new(DistinctCell::of(seen(7, 1)));
+        let (a, b) = (Arc::clone(&cell), Arc::clone(&cell));
+        both(
+            move || a.record(seen(7, 5), depth),
+            move || b.record(seen(8, other_ms), depth),
+        );
+        assert_eq!(values(&cell), left);
+    });
+}
+
+#[test]
+fn the_one_value_seen_again_while_the_list_is_made_keeps_its_instant() {
+    seen_again_while_the_list_is_made(2, 3, &[(7, 5), (8, 3)]);
+}
+
+#[test]
+fn of_two_values_the_later_one_stays_where_one_is_kept() {
+    seen_again_while_the_list_is_made(1, 3, &[(7, 5)]);
+    seen_again_while_the_list_is_made(1, 9, &[(8, 9)]);
+}
+
+#[test]
+fn two_threads_that_make_the_list_leave_all_three_values() {
+    bounded(3, || {
+        let cell = Arc::new(DistinctCell::of(seen(7, 1)));
+        let (a, b) = (Arc::clone(&cell), Arc::clone(&cell));
+        both(
+            move || {
+                a.record(seen(8, 2), 3);
+                a.record(seen(7, 4), 3);
+            },
+            move || b.record(seen(9, 3), 3),
+        );
+        assert_eq!(values(&cell), [(7, 4), (8, 2), (9, 3)]);
     });
 }

@@ -85,19 +85,17 @@ impl Velocity {
 
     /// Counts what `event` tells of.
     pub fn record(&self, event: &Event, stamp: Stamp) {
-        let Some((counted, named, again)) = told_by(event) else {
+        let Some((counted, named, new)) = told_by(event) else {
             return;
         };
         let instant = AttemptInstant::at_lsn(stamp.at.get(), stamp.lsn.0);
         for by in By::ALL {
-            // The hold of the same call has counted all but the card.
-            if again && by != By::Card {
-                continue;
+            if new.concerns(counted, by) {
+                self.count_one(counted, by, &named, instant);
             }
-            self.count_one(counted, by, &named, instant);
         }
         if counted == Counted::Attempt {
-            self.see_values(&named, instant);
+            self.see_values(&named, instant, new);
         }
     }
 
@@ -171,12 +169,13 @@ impl Velocity {
     }
 
     /// The buyer and the card, as seen by whatever else is named.
-    fn see_values(&self, named: &Named<'_>, instant: AttemptInstant) {
+    fn see_values(&self, named: &Named<'_>, instant: AttemptInstant, new: New) {
         let card = named.card.map(|it| (Counted::Card, it.as_str()));
         let user = named.user.map(|it| (Counted::User, it.as_str()));
         for (counted, value) in [card, user].into_iter().flatten() {
             for by in By::ALL {
-                if let Some(counter) = Counter::new(counted, by)
+                if new.concerns(counted, by)
+                    && let Some(counter) = Counter::new(counted, by)
                     && let Some(depth) = self.depth(counter)
                     && let Some(key) = self.key(counter, named)
                 {
@@ -236,8 +235,24 @@ impl Velocity {
     }
 }
 
-/// What `event` counts as, what it names, and whether only its card is new.
-fn told_by(event: &Event) -> Option<(Counted, Named<'_>, bool)> {
+/// What of an event has not been counted yet.
+#[derive(Copy, Clone, PartialEq, Eq)]
+enum New {
+    /// All that it names.
+    All,
+    /// Only its card: the hold of the same call has counted the rest.
+    Card,
+}
+
+impl New {
+    /// Whether counting by this, or what is counted, has to do with what is new.
+    fn concerns(self, counted: Counted, by: By) -> bool {
+        self == Self::All || by == By::Card || counted == Counted::Card
+    }
+}
+
+/// What `event` counts as, what it names, and what of that is new.
+fn told_by(event: &Event) -> Option<(Counted, Named<'_>, New)> {
     match event {
         Event::HoldPlaced(placed) => {
             let named = Named {
@@ -245,7 +260,7 @@ fn told_by(event: &Event) -> Option<(Counted, Named<'_>, bool)> {
                 product: Some(&placed.product),
                 ..of_origin(&placed.origin)
             };
-            Some((Counted::Attempt, named, false))
+            Some((Counted::Attempt, named, New::All))
         }
         Event::PaymentStarted(started) => {
             let named = Named {
@@ -253,8 +268,11 @@ fn told_by(event: &Event) -> Option<(Counted, Named<'_>, bool)> {
                 card: Some(&started.card),
                 ..of_origin(&started.origin)
             };
-            let again = started.pays_for == PaysFor::OwnHold;
-            Some((Counted::Attempt, named, again))
+            let new = match started.pays_for {
+                PaysFor::OwnHold => New::Card,
+                PaysFor::EarlierHold => New::All,
+            };
+            Some((Counted::Attempt, named, new))
         }
         Event::AttemptRefused(refused) => {
             let counts = !matches!(
@@ -269,17 +287,17 @@ fn told_by(event: &Event) -> Option<(Counted, Named<'_>, bool)> {
                 product: refused.product.as_ref(),
                 ..of_origin(&refused.origin)
             };
-            counts.then_some((Counted::Attempt, named, false))
+            counts.then_some((Counted::Attempt, named, New::All))
         }
         Event::PaymentCaptured(captured) => {
             let named = of_whence(&captured.user, captured.whence.as_ref());
-            Some((Counted::Purchase, named, false))
+            Some((Counted::Purchase, named, New::All))
         }
         Event::PaymentDeclined(declined) => {
             let named = of_whence(&declined.user, declined.whence.as_ref());
             // What the gateway could not process says nothing of the card.
             let by_issuer = declined.cause == DeclineCause::DeclinedByIssuer;
-            by_issuer.then_some((Counted::Declined, named, false))
+            by_issuer.then_some((Counted::Declined, named, New::All))
         }
         Event::VoidStuck(_)
         | Event::RefundStarted(_)

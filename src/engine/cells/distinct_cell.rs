@@ -2,14 +2,18 @@
 //!
 //! 1. Of all values ever recorded the cell holds the `depth` whose latest instants are the largest, each with that
 //!    instant, whatever the order, the threads, and however often each was recorded.
-//! 2. What readers see was whole at one moment: a record replaces the list, it never changes one.
+//! 2. Most keys only ever see one value: it stands in the cell itself, and its instant only grows. The second value makes
+//!    a list of both, which is the truth from then on.
+//! 3. An instant recorded for the one value while the list is made is not lost: whoever comes second, the recorder or the
+//!    one who made the list, carries it over.
+//! 4. What readers see of a list was whole at one moment: a record replaces the list, it never changes one.
 //!
 //! "More than N distinct values in W" is exactly "of the (N+1)th latest value the latest instant is younger than W".
 //! Values are digests of 64 bits under a seed of the log's: two of the few that one key keeps are never the same.
 
 use smallvec::SmallVec;
 
-use super::sync::Shared;
+use super::sync::{AtomicU64, OnceBox, Ordering, Shared, fence};
 use super::velocity::Cell;
 use super::velocity_cell::{AttemptInstant, check_depth};
 
@@ -26,56 +30,112 @@ type Seen = SmallVec<[ValueSeen; 4]>;
 
 /// The latest distinct values under one key.
 pub struct DistinctCell {
-    seen: Shared<Seen>,
-}
-
-impl Default for DistinctCell {
-    fn default() -> Self {
-        Self {
-            seen: Shared::new(Seen::new()),
-        }
-    }
+    /// The first value, until there is a list.
+    only: u64,
+    /// When it was last seen, packed.
+    only_at: AtomicU64,
+    list: OnceBox<Shared<Seen>>,
 }
 
 impl Cell for DistinctCell {
     type Item = ValueSeen;
 
+    fn of(item: ValueSeen) -> Self {
+        Self {
+            only: item.value,
+            only_at: AtomicU64::new(item.instant.to_bits()),
+            list: OnceBox::new(),
+        }
+    }
+
     fn record(&self, item: ValueSeen, depth: usize) {
         check_depth(depth);
-        // Lock-free: a round that fails has seen another thread's record go through.
-        loop {
-            let seen = self.seen.load();
-            let Some(next) = with(&seen, item, depth) else {
-                return;
-            };
-            if self.seen.replace(&seen, next) {
-                return;
+        if let Some(list) = self.list.get() {
+            return put(list, item, depth);
+        }
+        if item.value == self.only {
+            self.only_at
+                .fetch_max(item.instant.to_bits(), Ordering::Relaxed);
+            // Pairs with the fence in `make_list`: it sees the instant, or this sees the list.
+            fence(Ordering::SeqCst);
+            if let Some(list) = self.list.get() {
+                put(list, item, depth);
             }
+            return;
+        }
+        if let Some(list) = self.make_list(item, depth) {
+            put(list, item, depth);
         }
     }
 
     fn newest(&self) -> Option<AttemptInstant> {
-        self.seen.load().iter().map(|it| it.instant).max()
+        match self.list.get() {
+            Some(list) => list.load().iter().map(|it| it.instant).max(),
+            None => Some(self.only().instant),
+        }
     }
 
     fn instant_of(item: ValueSeen) -> AttemptInstant {
         item.instant
     }
 
-    fn items(&self) -> Vec<ValueSeen> {
-        self.seen.load().to_vec()
+    fn items(&self, all: &mut Vec<ValueSeen>) {
+        match self.list.get() {
+            Some(list) => all.extend_from_slice(&list.load()),
+            None => all.push(self.only()),
+        }
     }
 }
 
 impl DistinctCell {
     /// How many values were seen at `since_ms` or later. Exact below the depth; at the depth it means "at least".
     pub fn distinct_since(&self, since_ms: u64) -> u32 {
-        let seen = self.seen.load();
-        let younger = seen
-            .iter()
-            .filter(|it| it.instant.at_ms() >= since_ms)
-            .count();
+        let young = |it: &&ValueSeen| it.instant.at_ms() >= since_ms;
+        let younger = match self.list.get() {
+            Some(list) => list.load().iter().filter(young).count(),
+            None => usize::from(young(&&self.only())),
+        };
         u32::try_from(younger).expect("a cell has at most DEPTH_MAX values")
+    }
+
+    fn only(&self) -> ValueSeen {
+        let at = AttemptInstant::from_bits(self.only_at.load(Ordering::Relaxed));
+        ValueSeen {
+            instant: at.expect("it was an instant when the cell was made, and only grows"),
+            value: self.only,
+        }
+    }
+
+    /// Makes the list, of the one value and `item`, or finds that another thread has; `None` where `item` changes
+    /// nothing.
+    fn make_list(&self, item: ValueSeen, depth: usize) -> Option<&Shared<Seen>> {
+        let before = self.only();
+        let both = with(&Seen::from_slice(&[before]), item, depth)?;
+        let made = self.list.set(Box::new(Shared::new(both))).is_ok();
+        let list = self.list.get()?;
+        if made {
+            // Pairs with the fence in `record`.
+            fence(Ordering::SeqCst);
+            let now = self.only();
+            if now.instant > before.instant {
+                put(list, now, depth);
+            }
+        }
+        Some(list)
+    }
+}
+
+/// Adds `item` to a list.
+fn put(list: &Shared<Seen>, item: ValueSeen, depth: usize) {
+    // Lock-free: a round that fails has seen another thread's record go through.
+    loop {
+        let seen = list.load();
+        let Some(next) = with(&seen, item, depth) else {
+            return;
+        };
+        if list.replace(&seen, next) {
+            return;
+        }
     }
 }
 

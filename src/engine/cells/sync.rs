@@ -9,13 +9,13 @@
 //! [`OnceBox`] is a box that is set once: `once_cell`'s, whose publication loom does not see; in the models a flag of
 //! loom's stands beside it, stored after the box is set and loaded before it is read, as release and acquire do.
 
-pub(crate) use imp::{AtomicBool, AtomicU64, OnceBox, Shared, fence, zeroed};
+pub(crate) use imp::{AtomicU64, OnceBox, Shared, fence, zeroed};
 pub(crate) use std::sync::atomic::Ordering;
 
 #[cfg(not(holdfast_loom))]
 mod imp {
     use std::sync::Arc;
-    pub(crate) use std::sync::atomic::{AtomicBool, AtomicU64, fence};
+    pub(crate) use std::sync::atomic::{AtomicU64, fence};
 
     use arc_swap::{ArcSwap, Guard};
     pub(crate) use once_cell::race::OnceBox;
@@ -54,7 +54,8 @@ mod imp {
     use std::sync::atomic::Ordering;
 
     use loom::sync::Mutex;
-    pub(crate) use loom::sync::atomic::{AtomicBool, fence};
+    use loom::sync::atomic::AtomicBool;
+    pub(crate) use loom::sync::atomic::fence;
 
     /// A box that is set once, and whose setting loom sees.
     #[derive(Debug)]
@@ -129,6 +130,10 @@ mod imp {
 
         pub(crate) fn fetch_add(&self, value: u64, order: Ordering) -> u64 {
             self.enter().fetch_add(value, order)
+        }
+
+        pub(crate) fn fetch_max(&self, value: u64, order: Ordering) -> u64 {
+            self.enter().fetch_max(value, order)
         }
 
         pub(crate) fn compare_exchange(

@@ -4,24 +4,26 @@
 //! 1. A key's answer is exact for every window, as long as the key is in the table: see [`VelocityCell`] and
 //!    [`DistinctCell`].
 //! 2. At most `keys_max` keys, and one more for each thread that is just adding one.
-//! 3. An instant recorded while its key goes out is not lost: whoever comes second, the recorder or the one who takes
-//!    the key out, carries it over.
+//! 3. An instant is recorded under a lock that readers share and that taking the key out needs alone, so none is lost
+//!    with its key. The lock is that of one bucket of the map, and held for as long as a cell is written or read: cells
+//!    themselves know no locks, and no table ever stops to copy itself.
 //!
 //! **At the bound** a new key takes the place of the one whose latest instant is the oldest among [`SAMPLE`] keys next
 //! to each other at a random place, and only of one whose latest instant is of an earlier millisecond than its own: the
 //! keys that one attempt names never push each other out. Where none such is found the newcomer is not taken in. Both
 //! are counted ([`VelocityTable::given_up`]).
 //!
-//! **Memory.** For a key with up to 6 instants about 150 bytes: 96 for the entry, 16 for its place, the rest for the
-//! map; 8 bytes for each further slot, of which there are 16, 32, 64 and so on up to the depth as they are needed.
+//! **Memory.** For a key with up to 6 instants about 130 bytes: 80 for key and entry, 24 for its place, the rest for
+//! the map; 8 bytes for each further slot, of which there are 16, 32, 64 and so on up to the depth as they are needed.
+//! For a key with one distinct value about 90; with more of them a list on the heap is added.
 //!
 //! Left out: which dimensions there are, which windows and thresholds rules ask for, and the digest of a key.
 
 use foldhash::fast::FixedState;
-use papaya::HashMap;
+use scc::HashMap;
 
 use super::distinct_cell::DistinctCell;
-use super::sync::{AtomicBool, AtomicU64, Ordering, fence};
+use super::sync::{AtomicU64, Ordering};
 use super::velocity_cell::{AttemptInstant, DEPTH_MAX, VelocityCell};
 
 /// The smallest bound on the number of keys: many more than there are threads.
@@ -30,22 +32,25 @@ pub const KEYS_MIN: usize = 1_024;
 /// How many keys are compared to choose the one that goes.
 const SAMPLE: usize = 8;
 
-/// How many samples are drawn for one that can go. A sample fails only where all its keys are just coming or going in
-/// other threads' hands.
-const SAMPLES_MAX: usize = 64;
+/// How many looks at keys of one sample find its oldest. Where each look finds a key that was just written to, another
+/// sample is drawn.
+const LOOKS_MAX: usize = 2 * SAMPLE;
 
-/// How often a record starts over because its key was taken out under it. Each time the key had been the oldest of a
-/// sample a moment after it was written to.
-const RECORD_ROUNDS_MAX: usize = 64;
+/// How many samples are drawn for one that can go. A sample fails only where all its keys are as young as the newcomer,
+/// or just coming or going in other threads' hands.
+const SAMPLES_MAX: usize = 64;
 
 /// A key: 128 bits of a digest over dimension and value.
 pub type KeyDigest = u128;
 
 /// What stands under one key: a set that keeps the largest of what is recorded, and in which recording again changes
 /// nothing.
-pub trait Cell: Default {
+pub trait Cell {
     /// What is recorded.
     type Item: Copy + Ord;
+
+    /// With this item.
+    fn of(item: Self::Item) -> Self;
 
     /// Adds `item`. It stays unless `depth` (1 to [`DEPTH_MAX`]) later ones are there.
     fn record(&self, item: Self::Item, depth: usize);
@@ -56,58 +61,94 @@ pub trait Cell: Default {
     /// When an item is from.
     fn instant_of(item: Self::Item) -> AttemptInstant;
 
-    /// All items, in no order.
-    fn items(&self) -> Vec<Self::Item>;
+    /// Adds all items to `all`, in no order.
+    fn items(&self, all: &mut Vec<Self::Item>);
 }
 
 /// Cells by key, bounded in keys and, by what is asked for with each record, in items for each.
 pub struct VelocityTable<C: Cell = VelocityCell> {
     cells: HashMap<KeyDigest, Entry<C>, FixedState>,
-    /// Which key stands at which place, for drawing samples. A place is written by its owner alone; a reader may see
-    /// the halves of two keys, and finds no such key in the map.
-    places: Box<[[AtomicU64; 2]]>,
+    places: Box<[Place]>,
     places_given: AtomicU64,
     draws: AtomicU64,
     /// Keys that had to go, and newcomers that had to give way.
     given_up: AtomicU64,
 }
 
+/// Which key stands at a place, for drawing samples. The key is written by its owner alone; a reader may see the halves
+/// of two keys, and finds no such key in the map.
+struct Place {
+    key: [AtomicU64; 2],
+    /// The key's latest instant when it was last looked at, packed: its latest is this or a later one. So the oldest of
+    /// a sample is found by looking at one or two keys, not at all. Wrong for a moment where a place changes hands just
+    /// while somebody writes what the earlier key had: that key is taken for younger than it is.
+    seen: AtomicU64,
+}
+
 struct Entry<C> {
     cell: C,
     /// The entry's place plus one; zero while it has none and cannot be taken out.
     place: AtomicU64,
-    /// The entry is being taken out of the map, or has been.
-    gone: AtomicBool,
 }
 
 // What the head of this file says about memory.
 #[cfg(all(target_pointer_width = "64", not(holdfast_loom)))]
-const _: () = assert!(size_of::<(KeyDigest, Entry<VelocityCell>)>() == 96);
+const _: () = {
+    assert!(size_of::<(KeyDigest, Entry<VelocityCell>)>() == 80);
+    assert!(size_of::<(KeyDigest, Entry<DistinctCell>)>() == 48);
+    assert!(size_of::<Place>() == 24);
+};
+
+impl Place {
+    fn empty() -> Self {
+        Self {
+            key: [AtomicU64::new(0), AtomicU64::new(0)],
+            seen: AtomicU64::new(0),
+        }
+    }
+
+    /// Its owner's: `key`, whose latest instant is `latest`, stands here now.
+    fn take(&self, key: KeyDigest, latest: AttemptInstant) {
+        for (half, word) in self.key.iter().zip(halves(key)) {
+            half.store(word, Ordering::Relaxed);
+        }
+        self.seen.store(latest.to_bits(), Ordering::Relaxed);
+    }
+
+    fn key(&self) -> KeyDigest {
+        joined(self.key.each_ref().map(|half| half.load(Ordering::Relaxed)))
+    }
+
+    fn seen(&self) -> Option<AttemptInstant> {
+        AttemptInstant::from_bits(self.seen.load(Ordering::Relaxed))
+    }
+
+    /// Its key's latest instant is `latest`, no longer `seen`.
+    fn look_again(&self, seen: AttemptInstant, latest: AttemptInstant) {
+        // Where it fails, somebody else has looked again, or the place has another key.
+        let _ = self.seen.compare_exchange(
+            seen.to_bits(),
+            latest.to_bits(),
+            Ordering::Relaxed,
+            Ordering::Relaxed,
+        );
+    }
+}
 
 impl<C: Cell> Entry<C> {
-    fn new(depth: usize, items: impl IntoIterator<Item = C::Item>, place: Option<usize>) -> Self {
-        let cell = C::default();
-        for item in items {
-            cell.record(item, depth);
-        }
+    fn new(item: C::Item) -> Self {
         Self {
-            cell,
-            place: AtomicU64::new(Self::mark(place)),
-            gone: AtomicBool::new(false),
+            cell: C::of(item),
+            place: AtomicU64::new(0),
         }
     }
 
-    fn mark(place: Option<usize>) -> u64 {
-        place.map_or(0, |place| place as u64 + 1)
+    fn stand_at(&self, place: usize) {
+        self.place.store(place as u64 + 1, Ordering::Relaxed);
     }
 
-    fn latest(&self) -> Option<AttemptInstant> {
-        self.cell.newest()
-    }
-
-    fn place(&self) -> Option<usize> {
-        let place = self.place.load(Ordering::Acquire).checked_sub(1)?;
-        Some(usize::try_from(place).expect("a place is an index into `places`"))
+    fn stands_at(&self, place: usize) -> bool {
+        self.place.load(Ordering::Relaxed) == place as u64 + 1
     }
 }
 
@@ -117,10 +158,8 @@ impl<C: Cell> VelocityTable<C> {
         let keys_max = keys_max.max(KEYS_MIN);
         Self {
             // Keys are digests already: a fixed seed takes nothing from an attacker's work.
-            cells: HashMap::builder().hasher(FixedState::default()).build(),
-            places: (0..keys_max)
-                .map(|_| [AtomicU64::new(0), AtomicU64::new(0)])
-                .collect(),
+            cells: HashMap::with_hasher(FixedState::default()),
+            places: (0..keys_max).map(|_| Place::empty()).collect(),
             places_given: AtomicU64::new(0),
             draws: AtomicU64::new(0),
             given_up: AtomicU64::new(0),
@@ -134,41 +173,35 @@ impl<C: Cell> VelocityTable<C> {
 
     /// Keys in the table.
     pub fn keys(&self) -> usize {
-        self.cells.len()
+        let given = self.places_given.load(Ordering::Relaxed);
+        usize::try_from(given).map_or(self.places.len(), |given| given.min(self.places.len()))
     }
 
     /// Adds an item to a key, which keeps `depth` (1 to [`DEPTH_MAX`]). Applying it again changes nothing.
     ///
-    /// It is given up only where other threads have come first in each of 64 rounds or samples,
-    /// which takes more threads that add keys than the table has keys.
+    /// It is given up only where other threads have come first in each of 64 samples, which takes more threads that add
+    /// keys than the table has keys.
     pub fn record(&self, key: KeyDigest, item: C::Item, depth: usize) {
-        for _ in 0..RECORD_ROUNDS_MAX {
-            let cells = self.cells.pin();
-            let Some(entry) = cells.get(&key) else {
-                if self.add(key, item, depth) {
-                    return;
-                }
-                continue;
-            };
-            entry.cell.record(item, depth);
-            // Pairs with the fence in `take_out`: it sees the instant, or this sees `gone`.
-            fence(Ordering::SeqCst);
-            if !entry.gone.load(Ordering::Relaxed) {
-                return;
-            }
-            // The entry may still be in the map for a moment; the next round must not find it there.
-            let _ = cells.remove_if(&key, |_, found| std::ptr::eq(found, entry));
+        while self
+            .read(key, |cell| cell.record(item, depth))
+            .or_else(|| self.add(key, item))
+            .is_none()
+        {
+            // Another thread has just added the key.
         }
     }
 
     /// Calls `visit` with every key and its items (in their order), for a snapshot. What is recorded meanwhile may or
     /// may not be in it; all that was recorded before the call is.
     pub fn export(&self, mut visit: impl FnMut(KeyDigest, &[C::Item])) {
-        for (key, entry) in &self.cells.pin() {
-            let mut items = entry.cell.items();
+        let mut items = Vec::new();
+        self.cells.iter_sync(|key, entry| {
+            items.clear();
+            entry.cell.items(&mut items);
             items.sort_unstable();
             visit(*key, &items);
-        }
+            true
+        });
     }
 
     /// Takes over one key of an export, all of it; importing twice changes nothing.
@@ -181,33 +214,26 @@ impl<C: Cell> VelocityTable<C> {
 
     /// What `read` makes of the cell under `key`; `None` where there is none.
     fn read<T>(&self, key: KeyDigest, read: impl FnOnce(&C) -> T) -> Option<T> {
-        self.cells.pin().get(&key).map(|entry| read(&entry.cell))
+        self.cells.read_sync(&key, |_, entry| read(&entry.cell))
     }
 
-    /// Adds a key with its first item; false when another thread was first.
-    fn add(&self, key: KeyDigest, item: C::Item, depth: usize) -> bool {
-        let fresh = Entry::new(depth, [item], None);
-        let cells = self.cells.pin();
-        let Ok(entry) = cells.try_insert(key, fresh) else {
-            return false;
-        };
+    /// Adds a key with its first item; `None` when another thread was first.
+    fn add(&self, key: KeyDigest, item: C::Item) -> Option<()> {
+        self.cells.insert_sync(key, Entry::new(item)).ok()?;
         let Some(place) = self
             .new_place()
             .or_else(|| self.vacate(C::instant_of(item)))
         else {
             // Everything in reach is newer or in other hands: the newcomer gives way, and the bound stands.
             self.given_up.fetch_add(1, Ordering::Relaxed);
-            entry.gone.store(true, Ordering::Relaxed);
-            let _ = cells.remove_if(&key, |_, found| std::ptr::eq(found, entry));
-            return true;
+            self.cells.remove_sync(&key);
+            return Some(());
         };
-        for (half, word) in self.places[place].iter().zip(halves(key)) {
-            half.store(word, Ordering::Relaxed);
-        }
-        entry
-            .place
-            .store(Entry::<C>::mark(Some(place)), Ordering::Release);
-        true
+        self.places[place].take(key, C::instant_of(item));
+        self.cells
+            .read_sync(&key, |_, entry| entry.stand_at(place))
+            .expect("a key without a place is taken out only by the thread that added it");
+        Some(())
     }
 
     /// A place nobody has had yet.
@@ -224,61 +250,44 @@ impl<C: Cell> VelocityTable<C> {
 
     /// Takes out the oldest key of a sample and hands over its place, which a newcomer of `instant` wants.
     fn vacate(&self, instant: AttemptInstant) -> Option<usize> {
-        let place = (0..SAMPLES_MAX).find_map(|_| {
-            let (judged_by, victim) = self.oldest_of_a_sample(instant)?;
-            self.take_out(victim, judged_by)
-        })?;
+        let place = (0..SAMPLES_MAX).find_map(|_| self.take_out_the_oldest(instant))?;
         self.given_up.fetch_add(1, Ordering::Relaxed);
         Some(place)
     }
 
-    /// The key whose latest instant is the oldest, with that instant; only of an earlier millisecond than the
-    /// newcomer's, so that no key that the same attempt names is ever the one to go.
-    fn oldest_of_a_sample(
-        &self,
-        newcomer: AttemptInstant,
-    ) -> Option<(Option<AttemptInstant>, KeyDigest)> {
-        let cells = self.cells.pin();
+    /// Takes out the key of a sample whose latest instant is the oldest; its place now belongs to the caller. Only a key
+    /// whose latest instant is of an earlier millisecond than the newcomer's goes, so none that the same attempt names.
+    fn take_out_the_oldest(&self, newcomer: AttemptInstant) -> Option<usize> {
         let start = self.draw();
-        let older =
-            |latest: Option<AttemptInstant>| latest.is_none_or(|it| it.at_ms() < newcomer.at_ms());
-        let sampled = (0..SAMPLE).filter_map(|step| {
+        let mut sample: [_; SAMPLE] = std::array::from_fn(|step| {
             let place = (start + step) % self.places.len();
-            let [low, high] = &self.places[place];
-            let key = joined([low.load(Ordering::Relaxed), high.load(Ordering::Relaxed)]);
-            let entry = cells.get(&key)?;
-            let latest = entry.latest();
-            (entry.place() == Some(place) && older(latest)).then_some((latest, key))
+            self.places[place].seen().map(|seen| (seen, place))
         });
-        sampled.min()
-    }
-
-    /// Takes a key out of the map; its place now belongs to the caller. `None` when another thread was first, or when
-    /// the key was written to since its latest instant was `judged_by`: it is not the oldest after all, and stays.
-    fn take_out(&self, key: KeyDigest, judged_by: Option<AttemptInstant>) -> Option<usize> {
-        let cells = self.cells.pin();
-        let entry = cells.get(&key)?;
-        let place = entry.place()?;
-        if entry.latest() != judged_by || entry.gone.swap(true, Ordering::Relaxed) {
-            return None;
+        for _ in 0..LOOKS_MAX {
+            let oldest = sample.iter_mut().filter(|it| it.is_some()).min()?;
+            let (seen, place) = (*oldest)?;
+            if seen.at_ms() >= newcomer.at_ms() {
+                return None;
+            }
+            let mut latest = None;
+            let taken = self
+                .cells
+                .remove_if_sync(&self.places[place].key(), |entry| {
+                    if entry.stands_at(place) {
+                        latest = entry.cell.newest();
+                    }
+                    latest == Some(seen)
+                });
+            if taken.is_some() {
+                return Some(place);
+            }
+            // Written to since it was last looked at, or in another thread's hands.
+            *oldest = latest.map(|latest| {
+                self.places[place].look_again(seen, latest);
+                (latest, place)
+            });
         }
-        let _ = cells.remove_if(&key, |_, found| std::ptr::eq(found, entry));
-        // Pairs with the fence in `record`.
-        fence(Ordering::SeqCst);
-        if entry.latest() == judged_by {
-            return Some(place);
-        }
-        let items = entry.cell.items();
-        let depth = items.len().clamp(1, DEPTH_MAX);
-        let back = Entry::new(depth, items.iter().copied(), Some(place));
-        if cells.try_insert(key, back).is_ok() {
-            return None;
-        }
-        // Another recorder has brought the key back already, with a place of its own.
-        for item in items {
-            self.record(key, item, depth);
-        }
-        Some(place)
+        None
     }
 
     /// A random place. Splitmix over a counter: no thread-local state, no clock, and the same in every run.

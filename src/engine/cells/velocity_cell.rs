@@ -93,6 +93,12 @@ impl Default for VelocityCell {
 impl Cell for VelocityCell {
     type Item = AttemptInstant;
 
+    fn of(instant: AttemptInstant) -> Self {
+        let cell = Self::default();
+        cell.first[0].store(instant.0, Ordering::Relaxed);
+        cell
+    }
+
     fn record(&self, instant: AttemptInstant, depth: usize) {
         check_depth(depth);
         // Lock-free: a round that fails has seen another thread put a larger instant into the slot, or add slots. The
@@ -124,8 +130,8 @@ impl Cell for VelocityCell {
         instant
     }
 
-    fn items(&self) -> Vec<AttemptInstant> {
-        self.instants().collect()
+    fn items(&self, all: &mut Vec<AttemptInstant>) {
+        all.extend(self.instants());
     }
 }
 

@@ -64,6 +64,39 @@ fn whatever_a_crash_leaves_every_answer_is_given_again() {
     );
 }
 
+/// Snapshots never write more than the log does: the next is due once the log has grown by as much as
+/// is wanted between two, and by as much as the last one took.
+#[test]
+fn a_snapshot_is_due_when_the_log_has_grown_by_as_much_as_the_last_one_took() {
+    let disk = SimStorage::new();
+    let mut journal = open(&disk).expect("a healthy disk");
+    let set = journal
+        .put_product(product_set())
+        .expect("the log takes it");
+    let begun = set.expect("there is room").durable_at;
+    assert!(journal.snapshot_due(1));
+    assert!(!journal.snapshot_due(1 << 20));
+    let taken = journal.snapshot().expect("a snapshot");
+    assert!(taken.bytes > 10 * begun.0, "{taken:?}");
+    // The size of the last one is remembered over a restart.
+    journal.close();
+    journal = open(&disk).expect("a healthy disk");
+    let mut numbers = (0..=u8::MAX).cycle();
+    let mut last = taken.lsn;
+    while !journal.snapshot_due(1) {
+        assert!(last.0 < taken.lsn.0 + taken.bytes, "{last:?} {taken:?}");
+        let submitted = submit(
+            &journal,
+            &Command::Hold(hold(numbers.next().expect("endless"))),
+        );
+        last = submitted.durable_at.unwrap_or(last);
+    }
+    assert!(
+        last.0 > taken.lsn.0 + taken.bytes - 1_000,
+        "{last:?} {taken:?}"
+    );
+}
+
 /// Tears within a write are proven where the format is.
 fn matters(loss: Loss) -> bool {
     !matches!(loss, Loss::TornAfter(..) | Loss::TornBefore(..))

@@ -193,7 +193,7 @@ pub const KEYS: &[Key] = &[
         "storage.snapshot_every_bytes",
         "268435456",
         (MIB, 1 << 40),
-        "Log written between two snapshots.",
+        "Log written between two snapshots; as much as the newest snapshot where that is larger, so that snapshots never write more than the log.",
     ),
     text(
         "storage.sync",

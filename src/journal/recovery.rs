@@ -35,6 +35,7 @@ use parking_lot::Mutex;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Instant;
 
 /// How far opening is.
@@ -129,6 +130,7 @@ impl Journal {
             clock,
             log: Arc::new(log),
             snapshots: Snapshots {
+                newest_bytes: AtomicU64::new(store::newest_bytes(&*disks.snapshots)?),
                 storage: disks.snapshots,
                 taking: Mutex::new(()),
                 newest: Mutex::new(opened.snapshot),

@@ -150,8 +150,7 @@ fn snapshot_forever(journal: &Weak<Journal>, every_bytes: u64) {
             return;
         }
         let mut pause = SLEEP_MAX;
-        let newest = journal.status_snapshot().unwrap_or_default();
-        if journal.appended().0.saturating_sub(newest.0) >= every_bytes {
+        if journal.snapshot_due(every_bytes) {
             // A snapshot that fails leaves the log longer; the status says why, and a disk that
             // fails the log as well stops the process there.
             if journal.snapshot().is_err() {

@@ -25,7 +25,7 @@ mod imp {
     pub(crate) fn zeroed(len: usize) -> Box<[AtomicU64]> {
         // Out of memory ends the process like any failing allocation of `std` does.
         <[AtomicU64]>::new_box_zeroed_with_elems(len)
-            .expect("a table's length is checked against its maximum when the guard is made")
+            .expect("a table's length is checked against its maximum when its settings are read")
     }
 
     /// A pointer read often, swapped rarely.

@@ -23,11 +23,14 @@ use foldhash::fast::FixedState;
 use scc::HashMap;
 
 use super::distinct_cell::DistinctCell;
-use super::sync::{AtomicU64, Ordering};
+use super::sync::{AtomicU64, Ordering, zeroed};
 use super::velocity_cell::{AttemptInstant, DEPTH_MAX, VelocityCell};
 
 /// The smallest bound on the number of keys: many more than there are threads.
 pub const KEYS_MIN: usize = 1_024;
+
+/// What a place takes.
+const PLACE_WORDS: usize = 3;
 
 /// How many keys are compared to choose the one that goes.
 const SAMPLE: usize = 8;
@@ -68,21 +71,23 @@ pub trait Cell {
 /// Cells by key, bounded in keys and, by what is asked for with each record, in items for each.
 pub struct VelocityTable<C: Cell = VelocityCell> {
     cells: HashMap<KeyDigest, Entry<C>, FixedState>,
-    places: Box<[Place]>,
+    /// Three words for each place, see [`Place`]. Memory that no key has needed yet is never touched.
+    places: Box<[AtomicU64]>,
     places_given: AtomicU64,
     draws: AtomicU64,
     /// Keys that had to go, and newcomers that had to give way.
     given_up: AtomicU64,
 }
 
-/// Which key stands at a place, for drawing samples. The key is written by its owner alone; a reader may see the halves
-/// of two keys, and finds no such key in the map.
-struct Place {
-    key: [AtomicU64; 2],
-    /// The key's latest instant when it was last looked at, packed: its latest is this or a later one. So the oldest of
-    /// a sample is found by looking at one or two keys, not at all. Wrong for a moment where a place changes hands just
-    /// while somebody writes what the earlier key had: that key is taken for younger than it is.
-    seen: AtomicU64,
+/// Which key stands at a place, for drawing samples.
+///
+/// The key is written by its owner alone; a reader may see the halves of two keys, and finds no such key in the map. Beside
+/// it stands the key's latest instant when it was last looked at, packed: its latest is this or a later one, so the oldest
+/// of a sample is found by looking at one or two keys, not at all. It is wrong for a moment where a place changes hands
+/// just while somebody writes what the earlier key had: that key is taken for younger than it is.
+struct Place<'a> {
+    key: [&'a AtomicU64; 2],
+    seen: &'a AtomicU64,
 }
 
 struct Entry<C> {
@@ -96,17 +101,9 @@ struct Entry<C> {
 const _: () = {
     assert!(size_of::<(KeyDigest, Entry<VelocityCell>)>() == 80);
     assert!(size_of::<(KeyDigest, Entry<DistinctCell>)>() == 48);
-    assert!(size_of::<Place>() == 24);
 };
 
-impl Place {
-    fn empty() -> Self {
-        Self {
-            key: [AtomicU64::new(0), AtomicU64::new(0)],
-            seen: AtomicU64::new(0),
-        }
-    }
-
+impl Place<'_> {
     /// Its owner's: `key`, whose latest instant is `latest`, stands here now.
     fn take(&self, key: KeyDigest, latest: AttemptInstant) {
         for (half, word) in self.key.iter().zip(halves(key)) {
@@ -116,7 +113,7 @@ impl Place {
     }
 
     fn key(&self) -> KeyDigest {
-        joined(self.key.each_ref().map(|half| half.load(Ordering::Relaxed)))
+        joined(self.key.map(|half| half.load(Ordering::Relaxed)))
     }
 
     fn seen(&self) -> Option<AttemptInstant> {
@@ -159,7 +156,7 @@ impl<C: Cell> VelocityTable<C> {
         Self {
             // Keys are digests already: a fixed seed takes nothing from an attacker's work.
             cells: HashMap::with_hasher(FixedState::default()),
-            places: (0..keys_max).map(|_| Place::empty()).collect(),
+            places: zeroed(keys_max * PLACE_WORDS),
             places_given: AtomicU64::new(0),
             draws: AtomicU64::new(0),
             given_up: AtomicU64::new(0),
@@ -174,7 +171,7 @@ impl<C: Cell> VelocityTable<C> {
     /// Keys in the table.
     pub fn keys(&self) -> usize {
         let given = self.places_given.load(Ordering::Relaxed);
-        usize::try_from(given).map_or(self.places.len(), |given| given.min(self.places.len()))
+        usize::try_from(given).map_or(self.keys_max(), |given| given.min(self.keys_max()))
     }
 
     /// Adds an item to a key, which keeps `depth` (1 to [`DEPTH_MAX`]). Applying it again changes nothing.
@@ -229,7 +226,7 @@ impl<C: Cell> VelocityTable<C> {
             self.cells.remove_sync(&key);
             return Some(());
         };
-        self.places[place].take(key, C::instant_of(item));
+        self.place(place).take(key, C::instant_of(item));
         self.cells
             .read_sync(&key, |_, entry| entry.stand_at(place))
             .expect("a key without a place is taken out only by the thread that added it");
@@ -238,14 +235,25 @@ impl<C: Cell> VelocityTable<C> {
 
     /// A place nobody has had yet.
     fn new_place(&self) -> Option<usize> {
-        let places = self.places.len() as u64;
-        if self.places_given.load(Ordering::Relaxed) >= places {
+        let in_range = |place: &usize| *place < self.keys_max();
+        if self.places_given.load(Ordering::Relaxed) >= self.keys_max() as u64 {
             return None;
         }
         let place = self.places_given.fetch_add(1, Ordering::Relaxed);
-        usize::try_from(place)
-            .ok()
-            .filter(|place| *place < self.places.len())
+        usize::try_from(place).ok().filter(in_range)
+    }
+
+    fn keys_max(&self) -> usize {
+        self.places.len() / PLACE_WORDS
+    }
+
+    fn place(&self, place: usize) -> Place<'_> {
+        let (places, _) = self.places.as_chunks::<PLACE_WORDS>();
+        let [low, high, seen] = &places[place];
+        Place {
+            key: [low, high],
+            seen,
+        }
     }
 
     /// Takes out the oldest key of a sample and hands over its place, which a newcomer of `instant` wants.
@@ -260,8 +268,8 @@ impl<C: Cell> VelocityTable<C> {
     fn take_out_the_oldest(&self, newcomer: AttemptInstant) -> Option<usize> {
         let start = self.draw();
         let mut sample: [_; SAMPLE] = std::array::from_fn(|step| {
-            let place = (start + step) % self.places.len();
-            self.places[place].seen().map(|seen| (seen, place))
+            let place = (start + step) % self.keys_max();
+            self.place(place).seen().map(|seen| (seen, place))
         });
         for _ in 0..LOOKS_MAX {
             let oldest = sample.iter_mut().filter(|it| it.is_some()).min()?;
@@ -272,7 +280,7 @@ impl<C: Cell> VelocityTable<C> {
             let mut latest = None;
             let taken = self
                 .cells
-                .remove_if_sync(&self.places[place].key(), |entry| {
+                .remove_if_sync(&self.place(place).key(), |entry| {
                     if entry.stands_at(place) {
                         latest = entry.cell.newest();
                     }
@@ -283,7 +291,7 @@ impl<C: Cell> VelocityTable<C> {
             }
             // Written to since it was last looked at, or in another thread's hands.
             *oldest = latest.map(|latest| {
-                self.places[place].look_again(seen, latest);
+                self.place(place).look_again(seen, latest);
                 (latest, place)
             });
         }
@@ -297,7 +305,7 @@ impl<C: Cell> VelocityTable<C> {
             .fetch_add(0x9E37_79B9_7F4A_7C15, Ordering::Relaxed);
         bits = (bits ^ (bits >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
         bits = (bits ^ (bits >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        let place = (bits ^ (bits >> 31)) % self.places.len() as u64;
+        let place = (bits ^ (bits >> 31)) % self.keys_max() as u64;
         usize::try_from(place).expect("less than the number of places")
     }
 }
@@ -337,7 +345,7 @@ impl VelocityTable<DistinctCell> {
 impl<C: Cell> std::fmt::Debug for VelocityTable<C> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("VelocityTable")
-            .field("keys_max", &self.places.len())
+            .field("keys_max", &self.keys_max())
             .finish_non_exhaustive()
     }
 }

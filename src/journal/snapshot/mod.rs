@@ -25,6 +25,7 @@ use parking_lot::Mutex;
 use rkyv::{Archive, Deserialize, Serialize, rancor};
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 /// What a snapshot took.
@@ -46,6 +47,8 @@ pub(super) struct Snapshots {
     /// Held while one is taken: one at a time.
     pub(super) taking: Mutex<()>,
     pub(super) newest: Mutex<Option<Lsn>>,
+    /// The size of the newest; 0 where there is none.
+    pub(super) newest_bytes: AtomicU64,
     /// Why the last one was not taken.
     pub(super) failure: Mutex<Option<String>>,
     /// Keeps the log from where recovery would read it.
@@ -98,6 +101,16 @@ impl Journal {
         let taken = self.take_snapshot();
         *self.snapshots.failure.lock() = taken.as_ref().err().map(ToString::to_string);
         taken
+    }
+
+    /// Whether a snapshot is to be taken where one is wanted for every `every_bytes` of log.
+    ///
+    /// Where the newest is larger than that, only once the log behind it is as long: so snapshots never write more than
+    /// the log does, however much there is to copy, and recovery reads about as much log as snapshot at most.
+    pub fn snapshot_due(&self, every_bytes: u64) -> bool {
+        let newest = self.status_snapshot().unwrap_or_default();
+        let behind = self.appended().0.saturating_sub(newest.0);
+        behind >= every_bytes.max(self.snapshots.newest_bytes.load(Ordering::Relaxed))
     }
 
     fn take_snapshot(&self) -> Result<SnapshotReport, JournalError> {
@@ -165,6 +178,7 @@ impl Journal {
         let (lsn, purchases) = (writing.first, writing.purchases);
         let bytes = writing.finish()?;
         *self.snapshots.newest.lock() = Some(lsn);
+        self.snapshots.newest_bytes.store(bytes, Ordering::Relaxed);
         store::remove_old(storage)?;
         if let Some((oldest, _)) = store::list(storage)?.last() {
             let oldest = wal::Lsn::new(oldest.0);

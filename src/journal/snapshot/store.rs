@@ -34,6 +34,16 @@ pub fn list(storage: &dyn wal::Storage) -> Result<Vec<(Lsn, String)>, JournalErr
     Ok(found)
 }
 
+/// The size of the newest; 0 where there is none.
+pub fn newest_bytes(storage: &dyn wal::Storage) -> Result<u64, JournalError> {
+    let Some((_, name)) = list(storage)?.into_iter().next() else {
+        return Ok(0);
+    };
+    let file = storage.open(&name, wal::Access::Read);
+    file.and_then(|file| file.len())
+        .map_err(failed("measuring", &name))
+}
+
 /// A file that is being written aside.
 pub struct Aside<'a> {
     storage: &'a dyn wal::Storage,

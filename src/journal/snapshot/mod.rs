@@ -83,12 +83,13 @@ impl ImportedImage {
     }
 }
 
+/// In the order of the keys, whatever the order in which they came.
 #[derive(Archive, Serialize, Deserialize)]
 struct VelocityImage {
     keys: Vec<(u128, Vec<u64>)>,
 }
 
-/// For each key its values, each with the instant at which it was seen last.
+/// For each key its values, each with the instant at which it was seen last; in the order of the keys.
 #[derive(Archive, Serialize, Deserialize)]
 struct DistinctImage {
     keys: Vec<(u128, Vec<(u64, u64)>)>,
@@ -544,12 +545,14 @@ fn catalogue_of(image: CatalogueImage) -> Result<Catalogue, SnapshotError> {
 fn velocity_image(velocity: &Velocity) -> VelocityImage {
     let mut keys = Vec::new();
     velocity.export(|key, instants| keys.push((key, instants)));
+    keys.sort_unstable_by_key(|(key, _)| *key);
     VelocityImage { keys }
 }
 
 fn distinct_image(velocity: &Velocity) -> DistinctImage {
     let mut keys = Vec::new();
     velocity.export_distinct(|key, seen| keys.push((key, seen)));
+    keys.sort_unstable_by_key(|(key, _)| *key);
     DistinctImage { keys }
 }
 

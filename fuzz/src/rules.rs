@@ -53,9 +53,9 @@ fn refused(text: &str, error: &RulesError) {
 struct Fixed(u32);
 
 impl Counts for Fixed {
-    fn count(&self, _: Counter, _: &Named<'_>, _: u64, cap: u32) -> u32 {
+    fn count(&self, _: Counter, _: &Named<'_>, _: u64, cap: u32) -> Option<u32> {
         assert!(cap <= 1_001);
-        self.0.min(cap)
+        (self.0 > 0).then(|| self.0.min(cap))
     }
 
     fn captured(&self, _: &Named<'_>, _: Currency, _: u64) -> i64 {

@@ -102,9 +102,18 @@ impl Velocity {
     /// A counter, of what `named` names, at `since_ms` or later; exact up to `cap` where as much is
     /// kept, and 0 where `named` has nothing that is counted by.
     pub fn count(&self, counter: Counter, named: &Named<'_>, since_ms: u64, cap: u32) -> u32 {
-        let Some(key) = self.key(counter, named) else {
-            return 0;
-        };
+        self.look(counter, named, since_ms, cap).unwrap_or(0)
+    }
+
+    /// The same; `None` where there is nothing in any window.
+    pub fn look(
+        &self,
+        counter: Counter,
+        named: &Named<'_>,
+        since_ms: u64,
+        cap: u32,
+    ) -> Option<u32> {
+        let key = self.key(counter, named)?;
         if counter.counted().is_distinct() {
             self.distinct.distinct_since(key, since_ms, cap)
         } else {

@@ -186,8 +186,8 @@ pub(super) struct Counters<'a> {
 }
 
 impl Counts for Counters<'_> {
-    fn count(&self, counter: Counter, named: &Named<'_>, since_ms: u64, cap: u32) -> u32 {
-        self.velocity.count(counter, named, since_ms, cap)
+    fn count(&self, counter: Counter, named: &Named<'_>, since_ms: u64, cap: u32) -> Option<u32> {
+        self.velocity.look(counter, named, since_ms, cap)
     }
 
     fn captured(&self, named: &Named<'_>, currency: Currency, since_ms: u64) -> i64 {

@@ -18,9 +18,9 @@ struct Fixed {
 }
 
 impl Counts for Fixed {
-    fn count(&self, _: Counter, _: &Named<'_>, since_ms: u64, cap: u32) -> u32 {
+    fn count(&self, _: Counter, _: &Named<'_>, since_ms: u64, cap: u32) -> Option<u32> {
         self.asked_since.set(since_ms);
-        self.count.min(cap)
+        Some(self.count.min(cap))
     }
 
     fn captured(&self, _: &Named<'_>, currency: Currency, since_ms: u64) -> i64 {

@@ -311,12 +311,10 @@ impl<C: Cell> VelocityTable<C> {
 }
 
 impl VelocityTable {
-    /// How many of a key's instants lie at `since_ms` or later, at most `cap`. Exact as long as the answer is below
+    /// How many of a key's instants lie at `since_ms` or later, at most `cap`; `None` where there is no such key. Exact as long as the answer is below
     /// both `cap` and the depth; otherwise it means "at least".
-    pub fn count_since(&self, key: KeyDigest, since_ms: u64, cap: u32) -> u32 {
-        self.read(key, |cell| cell.count_since(since_ms))
-            .unwrap_or(0)
-            .min(cap)
+    pub fn count_since(&self, key: KeyDigest, since_ms: u64, cap: u32) -> Option<u32> {
+        self.read(key, |cell| cell.count_since(since_ms).min(cap))
     }
 
     /// Whether a key has more than `n` instants younger than `window_ms` at `now_ms`; exact for every `n` below the
@@ -333,12 +331,10 @@ impl VelocityTable {
 }
 
 impl VelocityTable<DistinctCell> {
-    /// How many distinct values a key has seen at `since_ms` or later, at most `cap`. Exact as long as the answer is
+    /// How many distinct values a key has seen at `since_ms` or later, at most `cap`; `None` where there is no such key. Exact as long as the answer is
     /// below both `cap` and the depth; otherwise it means "at least".
-    pub fn distinct_since(&self, key: KeyDigest, since_ms: u64, cap: u32) -> u32 {
-        self.read(key, |cell| cell.distinct_since(since_ms))
-            .unwrap_or(0)
-            .min(cap)
+    pub fn distinct_since(&self, key: KeyDigest, since_ms: u64, cap: u32) -> Option<u32> {
+        self.read(key, |cell| cell.distinct_since(since_ms).min(cap))
     }
 }
 

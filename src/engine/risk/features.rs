@@ -225,7 +225,8 @@ impl Features {
             // What is exactly as old as the window is outside, as for rules.
             let since_ms = (facts.at.get() + 1).saturating_sub(window_ms);
             let count = counts.count(counter, &facts.named, since_ms, COUNT_MAX);
-            taken = taken.with(feature, Some(u64::from(count.min(COUNT_MAX))));
+            let count = count.unwrap_or(0).min(COUNT_MAX);
+            taken = taken.with(feature, Some(u64::from(count)));
         }
         taken
     }

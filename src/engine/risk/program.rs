@@ -7,7 +7,7 @@
 //! that is not known does not hold.
 //! Deliberately absent: the language (`risk`) and the counts (`engine::velocity`).
 
-use super::counter::Counter;
+use super::counter::{COUNTERS, Counter};
 use super::score::Scored;
 use crate::engine::event::{RuleHit, RuleName, RuleOutcome};
 use crate::engine::velocity::{Named, Velocity};
@@ -161,8 +161,9 @@ pub struct Facts<'a> {
 
 /// Where counts and sums come from.
 pub trait Counts {
-    /// A counter, of what `named` names, at `since_ms` or later; exact up to `cap`.
-    fn count(&self, counter: Counter, named: &Named<'_>, since_ms: u64, cap: u32) -> u32;
+    /// A counter, of what `named` names, at `since_ms` or later; exact up to `cap`. `None` where there is nothing of it
+    /// in any window.
+    fn count(&self, counter: Counter, named: &Named<'_>, since_ms: u64, cap: u32) -> Option<u32>;
 
     /// What the buyer paid in `currency` since then, in minor units.
     fn captured(&self, named: &Named<'_>, currency: Currency, since_ms: u64) -> i64;
@@ -303,8 +304,9 @@ impl RuleSet {
     /// Which rules hold.
     pub fn evaluate(&self, facts: &Facts<'_>, counts: &impl Counts) -> Found {
         let mut found = Found::default();
+        let mut absent = Absent::default();
         for (place, head) in self.rules.iter().enumerate() {
-            if self.holds(head.first, facts, counts) {
+            if self.holds(head.first, facts, counts, &mut absent) {
                 found.hits |= 1 << place;
                 found.strictest = found.strictest.max(Some(head.outcome));
             }
@@ -326,11 +328,17 @@ impl RuleSet {
         self.rules.iter().enumerate().filter_map(hit).collect()
     }
 
-    fn holds(&self, first: usize, facts: &Facts<'_>, counts: &impl Counts) -> bool {
+    fn holds(
+        &self,
+        first: usize,
+        facts: &Facts<'_>,
+        counts: &impl Counts,
+        absent: &mut Absent,
+    ) -> bool {
         let mut place = first;
         loop {
             let test = &self.tests[place];
-            let next = if test.holds(facts, counts) {
+            let next = if test.holds(facts, counts, absent) {
                 test.yes
             } else {
                 test.no
@@ -344,8 +352,29 @@ impl RuleSet {
     }
 }
 
+/// Counters, by their index, of which the attempt has nothing in any window. Rules ask for the same few again and again,
+/// and most attempts are a stranger's: looking them up once is most of what rules cost.
+#[derive(Default)]
+struct Absent(u32);
+
+const _: () = assert!(COUNTERS <= u32::BITS as usize);
+
+impl Absent {
+    /// The count of `counter`, which `look` looks up unless it is known to be absent.
+    fn or_count(&mut self, counter: Counter, look: impl FnOnce() -> Option<u32>) -> u32 {
+        let bit = 1 << counter.index();
+        if self.0 & bit != 0 {
+            return 0;
+        }
+        look().unwrap_or_else(|| {
+            self.0 |= bit;
+            0
+        })
+    }
+}
+
 impl Test {
-    fn holds(&self, facts: &Facts<'_>, counts: &impl Counts) -> bool {
+    fn holds(&self, facts: &Facts<'_>, counts: &impl Counts, absent: &mut Absent) -> bool {
         // More than `window_ms` ago and exactly as long ago is outside.
         let since = |window_ms: u64| (facts.at.get() + 1).saturating_sub(window_ms);
         let (known, than) = match &self.probe {
@@ -355,7 +384,9 @@ impl Test {
                 than,
             } => {
                 let cap = u32::from(self.depth(*than));
-                let count = counts.count(*counter, &facts.named, since(*window_ms), cap);
+                let count = absent.or_count(*counter, || {
+                    counts.count(*counter, &facts.named, since(*window_ms), cap)
+                });
                 (Some(i64::from(count)), *than)
             }
             Probe::Captured { window_ms, than } => {
@@ -421,8 +452,8 @@ pub struct LiveCounts<'a> {
 }
 
 impl Counts for LiveCounts<'_> {
-    fn count(&self, counter: Counter, named: &Named<'_>, since_ms: u64, cap: u32) -> u32 {
-        self.velocity.count(counter, named, since_ms, cap)
+    fn count(&self, counter: Counter, named: &Named<'_>, since_ms: u64, cap: u32) -> Option<u32> {
+        self.velocity.look(counter, named, since_ms, cap)
     }
 
     fn captured(&self, named: &Named<'_>, currency: Currency, since_ms: u64) -> i64 {

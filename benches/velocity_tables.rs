@@ -129,6 +129,10 @@ struct Round {
     latency: Histogram<u64>,
 }
 
+fn histogram() -> Histogram<u64> {
+    Histogram::new_with_bounds(1, 1_000_000_000, 3).expect("a second and three digits are allowed")
+}
+
 type Run = fn(usize, u64) -> Round;
 
 fn round<T: Table>(keys_max: usize, threads: u64) -> Round {
@@ -149,7 +153,7 @@ fn round<T: Table>(keys_max: usize, threads: u64) -> Round {
                     };
                     (0..kept).for_each(record);
                     start.wait();
-                    let mut latency = Histogram::new(3).expect("three digits");
+                    let mut latency = histogram();
                     let began = Instant::now();
                     for n in kept..kept + records {
                         let at = Instant::now();
@@ -166,7 +170,7 @@ fn round<T: Table>(keys_max: usize, threads: u64) -> Round {
             .map(|worker| worker.join().expect("it does not panic"));
         done.collect::<Vec<_>>()
     });
-    let mut latency = Histogram::new(3).expect("three digits");
+    let mut latency = histogram();
     for (_, of_thread) in &timed {
         latency.add(of_thread).expect("the same digits");
     }

@@ -3,7 +3,7 @@
 //!
 //! 1. A key's answer is exact for every window, as long as the key is in the table: see [`VelocityCell`] and
 //!    [`DistinctCell`].
-//! 2. At most `keys_max` keys, and one more for each thread that is just adding one.
+//! 2. At most `keys_max` keys: a key is added only with a place of its own.
 //! 3. An instant is recorded under a lock that readers share and that taking the key out needs alone, so none is lost
 //!    with its key. The lock is that of one bucket of the map, and held for as long as a cell is written or read: cells
 //!    themselves know no locks, and no table ever stops to copy itself.
@@ -19,6 +19,7 @@
 //!
 //! Left out: which dimensions there are, which windows and thresholds rules ask for, and the digest of a key.
 
+use crossbeam_utils::CachePadded;
 use foldhash::fast::FixedState;
 use scc::HashMap;
 
@@ -28,6 +29,12 @@ use super::velocity_cell::{AttemptInstant, DEPTH_MAX, VelocityCell};
 
 /// The smallest bound on the number of keys: many more than there are threads.
 pub const KEYS_MIN: usize = 1_024;
+
+/// What stands at a place that no key had yet, or that is just being taken; no instant packs to it.
+const EMPTY: u64 = 0;
+
+/// What stands at a place that was taken for a key that another thread had added meanwhile; no instant packs to it.
+const SPARE: u64 = 1;
 
 /// What a place takes.
 const PLACE_WORDS: usize = 3;
@@ -74,6 +81,11 @@ pub struct VelocityTable<C: Cell = VelocityCell> {
     /// Three words for each place, see [`Place`]. Memory that no key has needed yet is never touched.
     places: Box<[AtomicU64]>,
     places_given: AtomicU64,
+    turnover: CachePadded<Turnover>,
+}
+
+/// What every newcomer to a full table counts; away from what all threads read.
+struct Turnover {
     draws: AtomicU64,
     /// Keys that had to go, and newcomers that had to give way.
     given_up: AtomicU64,
@@ -92,8 +104,7 @@ struct Place<'a> {
 
 struct Entry<C> {
     cell: C,
-    /// The entry's place plus one; zero while it has none and cannot be taken out.
-    place: AtomicU64,
+    place: usize,
 }
 
 // What the head of this file says about memory.
@@ -116,6 +127,20 @@ impl Place<'_> {
         joined(self.key.map(|half| half.load(Ordering::Relaxed)))
     }
 
+    /// Its owner's, who does not need it: whoever picks it up owns it.
+    fn put_back(&self) {
+        self.seen.store(SPARE, Ordering::Relaxed);
+    }
+
+    /// Whether it was put back and is the caller's now.
+    fn pick_up(&self) -> bool {
+        self.seen.load(Ordering::Relaxed) == SPARE
+            && self
+                .seen
+                .compare_exchange(SPARE, EMPTY, Ordering::Relaxed, Ordering::Relaxed)
+                .is_ok()
+    }
+
     fn seen(&self) -> Option<AttemptInstant> {
         AttemptInstant::from_bits(self.seen.load(Ordering::Relaxed))
     }
@@ -132,23 +157,6 @@ impl Place<'_> {
     }
 }
 
-impl<C: Cell> Entry<C> {
-    fn new(item: C::Item) -> Self {
-        Self {
-            cell: C::of(item),
-            place: AtomicU64::new(0),
-        }
-    }
-
-    fn stand_at(&self, place: usize) {
-        self.place.store(place as u64 + 1, Ordering::Relaxed);
-    }
-
-    fn stands_at(&self, place: usize) -> bool {
-        self.place.load(Ordering::Relaxed) == place as u64 + 1
-    }
-}
-
 impl<C: Cell> VelocityTable<C> {
     /// A table for up to `keys_max` keys (at least [`KEYS_MIN`]; fewer are taken as that many).
     pub fn new(keys_max: usize) -> Self {
@@ -158,14 +166,16 @@ impl<C: Cell> VelocityTable<C> {
             cells: HashMap::with_hasher(FixedState::default()),
             places: zeroed(keys_max * PLACE_WORDS),
             places_given: AtomicU64::new(0),
-            draws: AtomicU64::new(0),
-            given_up: AtomicU64::new(0),
+            turnover: CachePadded::new(Turnover {
+                draws: AtomicU64::new(0),
+                given_up: AtomicU64::new(0),
+            }),
         }
     }
 
     /// Keys that had to go because the table was full, and newcomers that had to give way.
     pub fn given_up(&self) -> u64 {
-        self.given_up.load(Ordering::Relaxed)
+        self.turnover.given_up.load(Ordering::Relaxed)
     }
 
     /// Keys in the table.
@@ -216,21 +226,19 @@ impl<C: Cell> VelocityTable<C> {
 
     /// Adds a key with its first item; `None` when another thread was first.
     fn add(&self, key: KeyDigest, item: C::Item) -> Option<()> {
-        self.cells.insert_sync(key, Entry::new(item)).ok()?;
-        let Some(place) = self
-            .new_place()
-            .or_else(|| self.vacate(C::instant_of(item)))
-        else {
+        let instant = C::instant_of(item);
+        let Some(place) = self.new_place().or_else(|| self.vacate(instant)) else {
             // Everything in reach is newer or in other hands: the newcomer gives way, and the bound stands.
-            self.given_up.fetch_add(1, Ordering::Relaxed);
-            self.cells.remove_sync(&key);
+            self.turnover.given_up.fetch_add(1, Ordering::Relaxed);
             return Some(());
         };
-        self.place(place).take(key, C::instant_of(item));
-        self.cells
-            .read_sync(&key, |_, entry| entry.stand_at(place))
-            .expect("a key without a place is taken out only by the thread that added it");
-        Some(())
+        let cell = C::of(item);
+        let added = self.cells.insert_sync(key, Entry { cell, place });
+        match added {
+            Ok(()) => self.place(place).take(key, instant),
+            Err(_) => self.place(place).put_back(),
+        }
+        added.ok()
     }
 
     /// A place nobody has had yet.
@@ -256,21 +264,21 @@ impl<C: Cell> VelocityTable<C> {
         }
     }
 
-    /// Takes out the oldest key of a sample and hands over its place, which a newcomer of `instant` wants.
+    /// A place for a newcomer of `instant`, at which another key stood until now.
     fn vacate(&self, instant: AttemptInstant) -> Option<usize> {
-        let place = (0..SAMPLES_MAX).find_map(|_| self.take_out_the_oldest(instant))?;
-        self.given_up.fetch_add(1, Ordering::Relaxed);
-        Some(place)
+        (0..SAMPLES_MAX).find_map(|_| self.take_out_the_oldest(instant))
     }
 
     /// Takes out the key of a sample whose latest instant is the oldest; its place now belongs to the caller. Only a key
     /// whose latest instant is of an earlier millisecond than the newcomer's goes, so none that the same attempt names.
     fn take_out_the_oldest(&self, newcomer: AttemptInstant) -> Option<usize> {
-        let start = self.draw();
-        let mut sample: [_; SAMPLE] = std::array::from_fn(|step| {
-            let place = (start + step) % self.keys_max();
-            self.place(place).seen().map(|seen| (seen, place))
-        });
+        let first = self.draw() * SAMPLE;
+        let places: [usize; SAMPLE] = std::array::from_fn(|step| (first + step) % self.keys_max());
+        let spare = places.into_iter().find(|it| self.place(*it).pick_up());
+        if spare.is_some() {
+            return spare;
+        }
+        let mut sample = places.map(|it| self.place(it).seen().map(|seen| (seen, it)));
         for _ in 0..LOOKS_MAX {
             let oldest = sample.iter_mut().filter(|it| it.is_some()).min()?;
             let (seen, place) = (*oldest)?;
@@ -281,12 +289,13 @@ impl<C: Cell> VelocityTable<C> {
             let taken = self
                 .cells
                 .remove_if_sync(&self.place(place).key(), |entry| {
-                    if entry.stands_at(place) {
+                    if entry.place == place {
                         latest = entry.cell.newest();
                     }
                     latest == Some(seen)
                 });
             if taken.is_some() {
+                self.turnover.given_up.fetch_add(1, Ordering::Relaxed);
                 return Some(place);
             }
             // Written to since it was last looked at, or in another thread's hands.
@@ -298,21 +307,25 @@ impl<C: Cell> VelocityTable<C> {
         None
     }
 
-    /// A random place. Splitmix over a counter: no thread-local state, no clock, and the same in every run.
+    /// A random one of the samples that the places divide into, the last of which may begin again with the first places:
+    /// so a sample lies in few cache lines. Splitmix over a counter: no thread-local state, no clock, and the same in
+    /// every run.
     fn draw(&self) -> usize {
         let mut bits = self
+            .turnover
             .draws
             .fetch_add(0x9E37_79B9_7F4A_7C15, Ordering::Relaxed);
         bits = (bits ^ (bits >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
         bits = (bits ^ (bits >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        let place = (bits ^ (bits >> 31)) % self.keys_max() as u64;
-        usize::try_from(place).expect("less than the number of places")
+        let samples = self.keys_max().div_ceil(SAMPLE) as u64;
+        let sample = (bits ^ (bits >> 31)) % samples;
+        usize::try_from(sample).expect("less than the number of places")
     }
 }
 
 impl VelocityTable {
-    /// How many of a key's instants lie at `since_ms` or later, at most `cap`; `None` where there is no such key. Exact as long as the answer is below
-    /// both `cap` and the depth; otherwise it means "at least".
+    /// How many of a key's instants lie at `since_ms` or later, at most `cap`; `None` where there is no such key. Exact
+    /// as long as the answer is below both `cap` and the depth; otherwise it means "at least".
     pub fn count_since(&self, key: KeyDigest, since_ms: u64, cap: u32) -> Option<u32> {
         self.read(key, |cell| cell.count_since(since_ms).min(cap))
     }
@@ -331,8 +344,8 @@ impl VelocityTable {
 }
 
 impl VelocityTable<DistinctCell> {
-    /// How many distinct values a key has seen at `since_ms` or later, at most `cap`; `None` where there is no such key. Exact as long as the answer is
-    /// below both `cap` and the depth; otherwise it means "at least".
+    /// How many distinct values a key has seen at `since_ms` or later, at most `cap`; `None` where there is no such key.
+    /// Exact as long as the answer is below both `cap` and the depth; otherwise it means "at least".
     pub fn distinct_since(&self, key: KeyDigest, since_ms: u64, cap: u32) -> Option<u32> {
         self.read(key, |cell| cell.distinct_since(since_ms).min(cap))
     }

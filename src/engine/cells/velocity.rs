@@ -186,8 +186,8 @@ impl<C: Cell> VelocityTable<C> {
 
     /// Adds an item to a key, which keeps `depth` (1 to [`DEPTH_MAX`]). Applying it again changes nothing.
     ///
-    /// It is given up only where other threads have come first in each of 64 samples, which takes more threads that add
-    /// keys than the table has keys.
+    /// It is given up only where the table is full and no key of 64 samples may go: each is as young as the item, or in
+    /// another thread's hands.
     pub fn record(&self, key: KeyDigest, item: C::Item, depth: usize) {
         while self
             .read(key, |cell| cell.record(item, depth))
@@ -199,7 +199,7 @@ impl<C: Cell> VelocityTable<C> {
     }
 
     /// Calls `visit` with every key and its items (in their order), for a snapshot. What is recorded meanwhile may or
-    /// may not be in it; all that was recorded before the call is.
+    /// may not be in it; all that was recorded before the call is. While the map grows, a key may come twice.
     pub fn export(&self, mut visit: impl FnMut(KeyDigest, &[C::Item])) {
         let mut items = Vec::new();
         self.cells.iter_sync(|key, entry| {

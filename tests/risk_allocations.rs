@@ -82,7 +82,7 @@ fn evaluating_allocates_nothing() {
         velocity: &velocity,
         shard: &shard,
     };
-    // What is kept a thread, such as for reading lock-free maps, is made once.
+    // What is kept a thread, such as for reading shared maps, is made once.
     let declined = Counter::new(Counted::Declined, By::Card).expect("there is one");
     velocity.count(declined, &facts.named, 0, 9);
     let _ = compiled.set.evaluate(&facts, &counts);

@@ -25,7 +25,7 @@ mod imp {
     pub(crate) fn zeroed(len: usize) -> Box<[AtomicU64]> {
         // Out of memory ends the process like any failing allocation of `std` does.
         <[AtomicU64]>::new_box_zeroed_with_elems(len)
-            .expect("a table's length is checked against its maximum when its settings are read")
+            .expect("whoever makes a table has checked its length against a maximum")
     }
 
     /// A pointer read often, swapped rarely.

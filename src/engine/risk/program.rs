@@ -353,7 +353,7 @@ impl RuleSet {
 }
 
 /// Counters, by their index, of which the attempt has nothing in any window. Rules ask for the same few again and again,
-/// and most attempts are a stranger's: looking them up once is most of what rules cost.
+/// and most attempts are a stranger's: each of those is looked up once.
 #[derive(Default)]
 struct Absent(u32);
 

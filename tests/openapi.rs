@@ -77,3 +77,25 @@ fn every_reference_leads_somewhere() {
     }
     assert!(seen > 50, "only {seen} references were found");
 }
+
+/// An unquoted comma inside `{…}` ends a description and makes the rest of it a key without value.
+#[test]
+fn no_description_is_split_at_a_comma() {
+    let document = document();
+    let mut open = vec![&document];
+    while let Some(value) = open.pop() {
+        match value {
+            Value::Object(fields) => {
+                for (key, value) in fields {
+                    assert!(
+                        !value.is_null(),
+                        "`{key}` has no value: quote the description"
+                    );
+                    open.push(value);
+                }
+            }
+            Value::Array(entries) => open.extend(entries),
+            _ => {}
+        }
+    }
+}

@@ -3,7 +3,7 @@
 
 use holdfast::engine::apply::Stamp;
 use holdfast::engine::event::{
-    AttemptRefused, DeclineCause, DeviceKept, Event, Flow, HoldPlaced, Origin, PaymentCaptured,
+    AttemptRefused, DeclineCause, Event, Flow, HoldPlaced, Origin, PaymentCaptured,
     PaymentDeclined, PaymentStarted, PaysFor, Quote, RetryAdvice, Whence,
 };
 use holdfast::engine::refusal::Refusal;
@@ -131,12 +131,12 @@ fn events(it: &Happening) -> Vec<Event> {
         discount: Amount::ZERO,
         amount: Amount::new(100).expect("not negative"),
     };
-    let whence = Some(Whence {
+    let whence = Whence {
         card: card(it.card),
         product: product(it.product),
         ip: it.ip.map(ip),
         device: it.device.map(device),
-    });
+    };
     let hold = || {
         Event::HoldPlaced(HoldPlaced {
             purchase,
@@ -163,7 +163,6 @@ fn events(it: &Happening) -> Vec<Event> {
             hits: Vec::new(),
             appraisal: Appraisal::Plain,
             review: Vec::new(),
-            device: DeviceKept::AndAddress,
         })
     };
     let refused = |reason| {

@@ -7,8 +7,7 @@
 
 use crate::engine::catalogue::{Catalogue, ProductIndex, PromotionIndex};
 use crate::engine::event::{
-    AttemptRefused, DeviceKept, Event, Flow, HoldPlaced, PaymentStarted, PaysFor, Quote,
-    ReviewVerdict,
+    AttemptRefused, Event, Flow, HoldPlaced, PaymentStarted, PaysFor, Quote, ReviewVerdict,
 };
 use crate::engine::lifecycle::{PurchaseState, Step, Units, next_state};
 use crate::engine::purchase::{BuyerIndex, Happened, Payment, Purchase, Reason};
@@ -377,10 +376,7 @@ impl Shard {
             }
             Event::VoidStarted(voided) => {
                 purchase.reason = Some(Reason::Void(voided.cause));
-                // Voids had no deadlines once; then nothing is kept, as nothing was.
-                if voided.deadline > UnixMs::default() {
-                    purchase.aftermath_mut().void_deadline = Some(voided.deadline);
-                }
+                purchase.aftermath_mut().void_deadline = Some(voided.deadline);
             }
             Event::PaymentVoided(_) => {
                 purchase.aftermath = None;
@@ -422,7 +418,6 @@ impl Shard {
         let buyer = purchase.buyer;
         purchase.payment = Some(new_payment(started, started.quote));
         let device = started.origin.device.as_ref();
-        let device = device.filter(|_| started.device != DeviceKept::No);
         if device.is_some() || !started.review.is_empty() {
             let particulars = purchase.particulars_mut();
             particulars.device = device.cloned();
@@ -569,9 +564,6 @@ fn new_payment(started: &PaymentStarted, quote: Quote) -> Box<Payment> {
         capture_before: None,
         capture: None,
         receipt_key: None,
-        ip: match started.device {
-            DeviceKept::AndAddress => started.origin.ip,
-            DeviceKept::Yes | DeviceKept::No => None,
-        },
+        ip: started.origin.ip,
     })
 }

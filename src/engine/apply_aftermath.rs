@@ -149,8 +149,7 @@ impl Shard {
     }
 
     fn buyer_more(&mut self, buyer: BuyerIndex) -> &mut BuyerMore {
-        let buyer = &mut self.buyers[buyer.0 as usize];
-        buyer.more.get_or_insert_default()
+        self.buyers[buyer.0 as usize].more_mut()
     }
 }
 

@@ -25,23 +25,21 @@ impl Shard {
         if imported.units > UNITS_MAX {
             return Err("it is more than a product can have");
         }
-        let buyer = self.buyer_index(&imported.user);
-        let place = (buyer, product);
-        let before = if imported.units == 0 {
-            self.imported.remove(&place)
-        } else {
-            self.imported.insert(place, imported.units)
-        };
-        let committed = &mut self.buyers[buyer.0 as usize].committed;
-        let others = tally_of(committed, product) - before.unwrap_or(0);
+        let index = self.buyer_index(&imported.user);
+        let buyer = &mut self.buyers[index.0 as usize];
+        let elsewhere = buyer.more.as_ref().map_or(&[][..], |it| &it.imported);
+        let before = tally_of(elsewhere, product);
+        let others = tally_of(&buyer.committed, product) - before;
         if others.checked_add(imported.units).is_none() {
             return Err("it is more than can be counted");
         }
-        if let Some(before) = before {
-            tally_take(committed, product, before);
+        if before > 0 {
+            tally_take(&mut buyer.committed, product, before);
+            tally_take(&mut buyer.more_mut().imported, product, before);
         }
         if imported.units > 0 {
-            tally_add(committed, product, imported.units);
+            tally_add(&mut buyer.committed, product, imported.units);
+            tally_add(&mut buyer.more_mut().imported, product, imported.units);
         }
         Ok(())
     }
@@ -65,8 +63,8 @@ impl Shard {
 
     /// Units of `product` that `user` bought elsewhere.
     pub fn imported_units(&self, user: &UserId, product: &ProductId, catalogue: &Catalogue) -> u32 {
-        let found = self.buyer_places.get(user).zip(catalogue.product(product));
-        let units = found.and_then(|(buyer, product)| self.imported.get(&(*buyer, product.index)));
-        units.copied().unwrap_or(0)
+        let more = self.buyer(user).and_then(|buyer| buyer.more.as_ref());
+        let found = more.zip(catalogue.product(product));
+        found.map_or(0, |(more, product)| tally_of(&more.imported, product.index))
     }
 }

@@ -38,7 +38,7 @@ pub use imported::{
     HoldingsImported, KeyImported, NoncesImported, PromotionUsesImported, StockImported,
 };
 pub use payment::{
-    CaptureStarted, DeclineCause, DeviceKept, PaymentAuthorized, PaymentCaptured, PaymentDeclined,
+    CaptureStarted, DeclineCause, PaymentAuthorized, PaymentCaptured, PaymentDeclined,
     PaymentStarted, PaymentVoided, PaysFor, RetryAdvice, VoidCause, VoidStarted, VoidStuck,
 };
 pub use review::{Decider, Judgement, ReviewDecided, ReviewOpened, ReviewVerdict};

@@ -1,23 +1,23 @@
 //! Owns a shard's image: an owned copy of all that its events made, for snapshots and digests.
 //!
 //! Invariants: `Shard::from_image(shard.image())` behaves like `shard`; two shards that saw the
-//! same events have equal images, byte for byte once archived (maps are written in order).
+//! same events have equal images, byte for byte once archived (maps are written in order). An image
+//! that no events could have made is refused, with the buyer, purchase or key that shows it.
 //! What can be derived is not in it: tallies, timers, places.
 
-use crate::engine::catalogue::{Catalogue, ProductIndex};
+use crate::engine::catalogue::Catalogue;
 use crate::engine::cells::UNITS_MAX;
 use crate::engine::lifecycle::{PurchaseState, Step, Units, next_state};
 use crate::engine::profile::Profile;
-use crate::engine::purchase::{Aftermath, BuyerIndex, Particulars, Purchase};
+use crate::engine::purchase::Purchase;
 use crate::engine::scrutiny::BuyerRisk;
 use crate::engine::segments::Segmented;
 use crate::engine::shard::{Buyer, BuyerMore, KeyEntry, KeyOutcome, Shard, tally_add, tally_of};
-use crate::ids::{Digest16, ShardId, UserId};
+use crate::ids::{Digest16, PurchaseId, ShardId, UserId};
 use crate::time::UnixMs;
 use rkyv::{Archive, Deserialize, Serialize};
 use std::cmp::Reverse;
 use std::collections::VecDeque;
-use std::net::IpAddr;
 
 /// A shard's whole state.
 #[derive(Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
@@ -29,10 +29,15 @@ pub struct ShardImage {
     last_at: UnixMs,
 }
 
+/// A buyer; what only some have is boxed, so that the others take four bytes for it.
 #[derive(Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
 struct BuyerImage {
     user: UserId,
     attempts: Vec<UnixMs>,
+    more: Option<Box<BuyerMore>>,
+    risk: Option<Box<BuyerRisk>>,
+    segmented: Option<Box<Segmented>>,
+    profile: Option<Box<Profile>>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
@@ -42,121 +47,35 @@ struct KeyImage {
     entry: KeyEntry,
 }
 
-/// What a shard has beside its image: of the few purchases and buyers that have more.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Archive, Serialize, Deserialize)]
-pub struct ShardMore {
-    /// By the purchase's sequence, in order.
-    purchases: Vec<(u64, Aftermath)>,
-    /// By the buyer's place, in order.
-    buyers: Vec<(u32, BuyerMore)>,
+/// Something in an image that no events could have made.
+#[derive(Copy, Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("shard {}, {part}: {what}", .shard.index())]
+pub struct ImageError {
+    /// The shard.
+    pub shard: ShardId,
+    /// Where in it.
+    pub part: ImagePart,
+    /// Which field, and what is wrong with it.
+    pub what: &'static str,
 }
 
-/// What some of a shard's payments have, by the purchase's sequence, in order.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Archive, Serialize, Deserialize)]
-pub struct ShardParticulars {
-    payments: Vec<(u64, Particulars)>,
+/// A part of a shard's image.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub enum ImagePart {
+    /// The buyer at this place.
+    Buyer(usize),
+    /// This purchase.
+    Purchase(PurchaseId),
+    /// The idempotency key at this place.
+    Key(usize),
 }
 
-impl ShardParticulars {
-    /// Whether there is nothing.
-    pub fn is_empty(&self) -> bool {
-        self.payments.is_empty()
-    }
-}
-
-impl ShardMore {
-    /// Whether there is nothing.
-    pub fn is_empty(&self) -> bool {
-        self.purchases.is_empty() && self.buyers.is_empty()
-    }
-}
-
-/// Units that a shard's buyers bought elsewhere, before.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Archive, Serialize, Deserialize)]
-pub struct ShardImported {
-    /// By the buyer's place and the product's, in order.
-    units: Vec<(BuyerIndex, ProductIndex, u32)>,
-}
-
-impl ShardImported {
-    /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.units.is_empty()
-    }
-}
-
-/// What a shard has for the risk rules, beside its image: of payments under way, and what the
-/// operator said of buyers.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Archive, Serialize, Deserialize)]
-pub struct ShardRisk {
-    /// By the purchase's sequence, in order.
-    payments: Vec<(u64, IpAddr)>,
-    /// By the buyer's place, in order.
-    buyers: Vec<(u32, BuyerRisk)>,
-}
-
-impl ShardRisk {
-    /// Whether there is nothing.
-    pub fn is_empty(&self) -> bool {
-        self.payments.is_empty() && self.buyers.is_empty()
-    }
-}
-
-/// The segments that were computed for a shard's buyers.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Archive, Serialize, Deserialize)]
-pub struct ShardSegments {
-    /// By the buyer's place, in order.
-    buyers: Vec<(u32, Segmented)>,
-}
-
-impl ShardSegments {
-    /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.buyers.is_empty()
-    }
-}
-
-/// What is remembered of a shard's buyers for judging, beside its image.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Archive, Serialize, Deserialize)]
-pub struct ShardProfiles {
-    /// By the buyer's place, in order.
-    buyers: Vec<(u32, Profile)>,
-}
-
-impl ShardProfiles {
-    /// Whether there is nothing.
-    pub fn is_empty(&self) -> bool {
-        self.buyers.is_empty()
-    }
-}
-
-/// All that stands beside a shard's image.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Beside {
-    /// Of the few purchases and buyers that have more.
-    pub more: ShardMore,
-    /// Of some payments.
-    pub particulars: ShardParticulars,
-    /// Bought elsewhere, before.
-    pub imported: ShardImported,
-    /// For the risk rules.
-    pub risk: ShardRisk,
-    /// Computed from what was bought.
-    pub segments: ShardSegments,
-    /// For judging buyers.
-    pub profiles: ShardProfiles,
-}
-
-impl Beside {
-    /// What stands beside the image of `shard`.
-    pub fn of(shard: &Shard) -> Self {
-        Self {
-            more: shard.more(),
-            particulars: shard.particulars(),
-            imported: shard.imported(),
-            risk: shard.risk(),
-            segments: shard.segments(),
-            profiles: shard.profiles(),
+impl std::fmt::Display for ImagePart {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Buyer(place) => write!(out, "buyer {place}"),
+            Self::Purchase(id) => write!(out, "purchase {id}"),
+            Self::Key(place) => write!(out, "key {place}"),
         }
     }
 }
@@ -171,10 +90,13 @@ impl ShardImage {
 impl Shard {
     /// A copy of everything, to be written outside the shard's turn.
     pub fn image(&self) -> ShardImage {
-        // What `more` keeps is skipped by the archive.
         let buyers = self.buyers.iter().map(|buyer| BuyerImage {
             user: buyer.user.clone(),
             attempts: buyer.attempts.iter().copied().collect(),
+            more: buyer.more.clone(),
+            risk: buyer.risk.clone(),
+            segmented: buyer.segmented.clone(),
+            profile: buyer.profile.clone(),
         });
         let keys = self.key_expiries.iter().filter_map(|(forget_at, scope)| {
             let entry = *self.keys.get(scope)?;
@@ -192,238 +114,213 @@ impl Shard {
         }
     }
 
-    /// What the image leaves out.
-    pub fn more(&self) -> ShardMore {
-        let purchases = (0..).zip(&self.purchases).filter_map(|(sequence, it)| {
-            let aftermath = it.aftermath.as_deref()?;
-            Some((sequence, aftermath.clone()))
-        });
-        let buyers = (0..)
-            .zip(&self.buyers)
-            .filter_map(|(place, it)| Some((place, BuyerMore::clone(it.more.as_deref()?))));
-        ShardMore {
-            purchases: purchases.collect(),
-            buyers: buyers.collect(),
-        }
-    }
-
-    /// What the image and what stands beside it leave out of payments.
-    pub fn particulars(&self) -> ShardParticulars {
-        let payments = (0..).zip(&self.purchases).filter_map(|(sequence, it)| {
-            let particulars = it.particulars.as_deref()?;
-            Some((sequence, particulars.clone()))
-        });
-        ShardParticulars {
-            payments: payments.collect(),
-        }
-    }
-
-    /// Puts it back; `None` where it names what is not there, or a purchase under review is not in
-    /// it with its deadline.
-    pub fn put_particulars(&mut self, particulars: ShardParticulars) -> Option<()> {
-        for (sequence, particulars) in particulars.payments {
-            let purchase = self.purchases.get_mut(usize::try_from(sequence).ok()?)?;
-            purchase.payment.as_ref()?;
-            purchase.particulars = Some(Box::new(particulars));
-        }
-        (self.reviews().count() == self.reviews.len()).then_some(())
-    }
-
-    /// What its buyers bought elsewhere.
-    pub fn imported(&self) -> ShardImported {
-        let units = self.imported.iter();
-        ShardImported {
-            units: units
-                .map(|((buyer, product), it)| (*buyer, *product, *it))
-                .collect(),
-        }
-    }
-
-    /// Puts that back; `None` where it names what is not there.
-    pub fn put_imported(&mut self, imported: ShardImported, catalogue: &Catalogue) -> Option<()> {
-        for (buyer, product, units) in imported.units {
-            let known = self.buyers.get_mut(buyer.0 as usize)?;
-            catalogue.has_product(product).then_some(())?;
-            tally_of(&known.committed, product).checked_add(units)?;
-            let before = self.imported.insert((buyer, product), units);
-            (before.is_none() && (1..=UNITS_MAX).contains(&units)).then_some(())?;
-            tally_add(&mut known.committed, product, units);
-        }
-        Some(())
-    }
-
-    /// Puts back what the image left out; `None` where it names what is not there.
-    pub fn put_more(&mut self, more: ShardMore) -> Option<()> {
-        for (sequence, aftermath) in more.purchases {
-            let place = usize::try_from(sequence).ok()?;
-            let purchase = self.purchases.get_mut(place)?;
-            purchase.aftermath = Some(Box::new(aftermath));
-            if purchase.is_open() {
-                self.open.insert(sequence);
-            }
-        }
-        for (place, more) in more.buyers {
-            self.buyers.get_mut(place as usize)?.more = Some(Box::new(more));
-        }
-        let mut outcomes = self.keys.values().map(|entry| entry.outcome);
-        outcomes
-            .all(|outcome| match outcome {
-                KeyOutcome::Refunded { purchase, number } => {
-                    self.refund_view(purchase, number).is_some()
-                }
-                _ => true,
-            })
-            .then_some(())
-    }
-
-    /// Puts all of it back; `None` where it names what is not there.
-    pub fn put_beside(&mut self, beside: Beside, catalogue: &Catalogue) -> Option<()> {
-        self.put_more(beside.more)?;
-        self.put_particulars(beside.particulars)?;
-        self.put_imported(beside.imported, catalogue)?;
-        self.put_risk(beside.risk)?;
-        self.put_segments(beside.segments)?;
-        self.put_profiles(beside.profiles)
-    }
-
-    /// The segments that were computed.
-    pub fn segments(&self) -> ShardSegments {
-        let buyers = (0..)
-            .zip(&self.buyers)
-            .filter_map(|(place, it)| Some((place, Segmented::clone(it.segmented.as_deref()?))));
-        ShardSegments {
-            buyers: buyers.collect(),
-        }
-    }
-
-    /// Puts them back; `None` where they name who is not there.
-    pub fn put_segments(&mut self, segments: ShardSegments) -> Option<()> {
-        for (place, segmented) in segments.buyers {
-            self.buyers.get_mut(place as usize)?.segmented = Some(Box::new(segmented));
-        }
-        Some(())
-    }
-
-    /// What the image leaves out for the risk rules.
-    pub fn risk(&self) -> ShardRisk {
-        let payments = (0..)
-            .zip(&self.purchases)
-            .filter_map(|(sequence, it)| Some((sequence, it.payment.as_deref()?.ip?)));
-        let buyers = (0..)
-            .zip(&self.buyers)
-            .filter_map(|(place, it)| Some((place, BuyerRisk::clone(it.risk.as_deref()?))));
-        ShardRisk {
-            payments: payments.collect(),
-            buyers: buyers.collect(),
-        }
-    }
-
-    /// Puts that back; `None` where it names what is not there.
-    pub fn put_risk(&mut self, risk: ShardRisk) -> Option<()> {
-        for (sequence, ip) in risk.payments {
-            let place = usize::try_from(sequence).ok()?;
-            let payment = self.purchases.get_mut(place)?.payment.as_deref_mut()?;
-            payment.ip = Some(ip);
-        }
-        for (place, risk) in risk.buyers {
-            self.buyers.get_mut(place as usize)?.risk = Some(Box::new(risk));
-        }
-        Some(())
-    }
-
-    /// What is remembered of its buyers for judging.
-    pub fn profiles(&self) -> ShardProfiles {
-        let buyers = (0..)
-            .zip(&self.buyers)
-            .filter_map(|(place, it)| Some((place, Profile::clone(it.profile.as_deref()?))));
-        ShardProfiles {
-            buyers: buyers.collect(),
-        }
-    }
-
-    /// Puts that back; `None` where it names what is not there.
-    pub fn put_profiles(&mut self, profiles: ShardProfiles) -> Option<()> {
-        for (place, profile) in profiles.buyers {
-            self.buyers.get_mut(place as usize)?.profile = Some(Box::new(profile));
-        }
-        Some(())
-    }
-
-    /// The shard that `image` is of; `None` where it names places that it does not have, or that
-    /// `catalogue` has not, or holds what no events make.
-    pub fn from_image(id: ShardId, image: ShardImage, catalogue: &Catalogue) -> Option<Self> {
+    /// The shard that `image` is of, whose products and promotions are in `catalogue`.
+    pub fn from_image(
+        id: ShardId,
+        image: ShardImage,
+        catalogue: &Catalogue,
+    ) -> Result<Self, ImageError> {
+        let error = |part, what| ImageError {
+            shard: id,
+            part,
+            what,
+        };
         let mut shard = Self::new(id);
         shard.last_at = image.last_at;
-        for (number, buyer) in image.buyers.into_iter().enumerate() {
-            let BuyerIndex(place) = shard.buyer_index(&buyer.user);
-            // A buyer who is there twice would move every place behind.
-            (place as usize == number).then_some(())?;
-            shard.buyers[number].attempts = VecDeque::from(buyer.attempts);
+        for (place, buyer) in image.buyers.into_iter().enumerate() {
+            let taken = shard.take_buyer(place, buyer, catalogue);
+            taken.map_err(|what| error(ImagePart::Buyer(place), what))?;
         }
-        for (sequence, purchase) in (0..).zip(&image.purchases) {
-            let buyer: &mut Buyer = shard.buyers.get_mut(purchase.buyer.0 as usize)?;
-            is_whole(purchase, catalogue).then_some(())?;
-            if purchase.state.units() != Units::None {
-                tally_of(&buyer.committed, purchase.product).checked_add(purchase.quantity)?;
-                tally_add(&mut buyer.committed, purchase.product, purchase.quantity);
-                if let Some(promotion) = purchase.promotion {
-                    tally_add(&mut buyer.promotion_uses, promotion, 1);
-                }
-            }
-            if let Some(counted) = purchase.counted() {
-                buyer.spending.add(counted);
-            }
-            if purchase.state == PurchaseState::UnderReview {
-                shard.reviews.insert(sequence);
-            }
-            let mut steps = purchase.history.iter();
-            if let Some(paid) = steps.find(|it| it.step == Step::PaymentCaptured) {
-                buyer.captures.push((paid.at, sequence));
-            }
-            if purchase.state == PurchaseState::Held {
-                shard.timers.push(Reverse((purchase.expires_at, sequence)));
-            }
+        for (sequence, purchase) in (0..).zip(image.purchases) {
+            let part = ImagePart::Purchase(PurchaseId::new(id, sequence));
+            let taken = shard.take_purchase(sequence, purchase, catalogue);
+            taken.map_err(|what| error(part, what))?;
         }
         for buyer in &mut shard.buyers {
             buyer.captures.sort_unstable();
         }
-        let open = |(_, it): &(u64, &Purchase)| it.is_open();
-        let numbered = (0..).zip(&image.purchases).filter(open);
-        shard.open = numbered.map(|(sequence, _)| sequence).collect();
-        shard.purchases = image.purchases;
-        for key in image.keys {
-            shard.names_what_is_there(&key.entry).then_some(())?;
+        for (place, key) in image.keys.into_iter().enumerate() {
+            let names = shard.names_what_is_there(&key.entry);
+            names.map_err(|what| error(ImagePart::Key(place), what))?;
             shard.key_expiries.push_back((key.forget_at, key.scope));
             shard.keys.insert(key.scope, key.entry);
         }
-        Some(shard)
+        Ok(shard)
+    }
+
+    fn take_buyer(
+        &mut self,
+        place: usize,
+        image: BuyerImage,
+        catalogue: &Catalogue,
+    ) -> Result<(), &'static str> {
+        let index = self.buyer_index(&image.user);
+        // A buyer who is there twice would move every place behind.
+        if index.0 as usize != place {
+            return Err("user: it is there twice");
+        }
+        let buyer = &mut self.buyers[place];
+        for (product, units) in image.more.iter().flat_map(|it| &it.imported) {
+            if !catalogue.has_product(*product) {
+                return Err("imported: a product that is not in the catalogue");
+            }
+            if !(1..=UNITS_MAX).contains(units) {
+                return Err("imported: units that no product can have");
+            }
+            if tally_of(&buyer.committed, *product) > 0 {
+                return Err("imported: a product is there twice");
+            }
+            tally_add(&mut buyer.committed, *product, *units);
+        }
+        buyer.attempts = VecDeque::from(image.attempts);
+        buyer.more = image.more;
+        buyer.risk = image.risk;
+        buyer.segmented = image.segmented;
+        buyer.profile = image.profile;
+        Ok(())
+    }
+
+    fn take_purchase(
+        &mut self,
+        sequence: u64,
+        purchase: Purchase,
+        catalogue: &Catalogue,
+    ) -> Result<(), &'static str> {
+        check_whole(&purchase, catalogue)?;
+        let buyer: &mut Buyer = self
+            .buyers
+            .get_mut(purchase.buyer.0 as usize)
+            .ok_or("buyer: there is none at this place")?;
+        if purchase.state.units() != Units::None {
+            let committed = tally_of(&buyer.committed, purchase.product);
+            if committed.checked_add(purchase.quantity).is_none() {
+                return Err("quantity: the buyer's units are more than can be counted");
+            }
+            tally_add(&mut buyer.committed, purchase.product, purchase.quantity);
+            if let Some(promotion) = purchase.promotion {
+                tally_add(&mut buyer.promotion_uses, promotion, 1);
+            }
+        }
+        if let Some(counted) = purchase.counted() {
+            buyer.spending.add(counted);
+        }
+        let mut steps = purchase.history.iter();
+        if let Some(paid) = steps.find(|it| it.step == Step::PaymentCaptured) {
+            buyer.captures.push((paid.at, sequence));
+        }
+        if purchase.state == PurchaseState::Held {
+            self.timers.push(Reverse((purchase.expires_at, sequence)));
+        }
+        if purchase.state == PurchaseState::UnderReview {
+            self.reviews.insert(sequence);
+        }
+        if purchase.is_open() {
+            self.open.insert(sequence);
+        }
+        self.purchases.push(purchase);
+        Ok(())
     }
 
     /// Whether the purchase that a key names, if it names one, is there, as far as it says.
-    fn names_what_is_there(&self, entry: &KeyEntry) -> bool {
-        match entry.outcome {
-            KeyOutcome::Held(id) => self.find(id).is_some(),
-            KeyOutcome::Paid { purchase, as_of } => self
-                .find(purchase)
-                .is_some_and(|it| it.history.first().is_some_and(|first| first.lsn <= as_of)),
-            KeyOutcome::Refunded { purchase, .. } => self.find(purchase).is_some(),
+    fn names_what_is_there(&self, entry: &KeyEntry) -> Result<(), &'static str> {
+        let (there, what) = match entry.outcome {
+            KeyOutcome::Held(id) => (self.find(id).is_some(), "held: no such purchase"),
+            KeyOutcome::Paid { purchase, as_of } => (
+                self.find(purchase).is_some_and(|it| {
+                    let first = it.history.first();
+                    first.is_some_and(|first| first.lsn <= as_of)
+                }),
+                "paid: no such purchase as of then",
+            ),
+            KeyOutcome::Refunded { purchase, number } => (
+                self.refund_view(purchase, number).is_some(),
+                "refunded: no such refund",
+            ),
             KeyOutcome::InFlight
             | KeyOutcome::Refused { .. }
             | KeyOutcome::Spent { .. }
-            | KeyOutcome::Elsewhere => true,
-        }
+            | KeyOutcome::Elsewhere => (true, ""),
+        };
+        if there { Ok(()) } else { Err(what) }
     }
 }
 
-/// Whether its history leads to its state, and its places are in the catalogue.
-fn is_whole(purchase: &Purchase, catalogue: &Catalogue) -> bool {
+/// Its history leads to its state, its places are in the catalogue, and it has what goes with both.
+fn check_whole(purchase: &Purchase, catalogue: &Catalogue) -> Result<(), &'static str> {
     let history = purchase.history.iter();
     let lived = history
         .map(|happened| happened.step)
         .try_fold(None, |state, step| next_state(state, step).map(Some));
-    lived == Some(Some(purchase.state))
-        && catalogue.has_product(purchase.product)
-        && purchase
-            .promotion
-            .is_none_or(|index| catalogue.has_promotion(index))
+    if lived != Some(Some(purchase.state)) {
+        return Err("state: it is not what the history leads to");
+    }
+    if !catalogue.has_product(purchase.product) {
+        return Err("product: it is not in the catalogue");
+    }
+    if let Some(promotion) = purchase.promotion
+        && !catalogue.has_promotion(promotion)
+    {
+        return Err("promotion: it is not in the catalogue");
+    }
+    if purchase.particulars.is_some() && purchase.payment.is_none() {
+        return Err("particulars: there is no payment that they are of");
+    }
+    if purchase.state == PurchaseState::UnderReview && purchase.review_deadline().is_none() {
+        return Err("review_deadline: it is under review without one");
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::refusal::Refusal;
+    use crate::ids::RequestId;
+
+    fn refused_as(image: ShardImage) -> String {
+        let taken = Shard::from_image(ShardId::new(7), image, &Catalogue::default());
+        taken.expect_err("no events make it").to_string()
+    }
+
+    fn image(users: &[&str], outcomes: &[KeyOutcome]) -> ShardImage {
+        let buyer = |user: &&str| BuyerImage {
+            user: UserId::parse(user).expect("an id"),
+            attempts: Vec::new(),
+            more: None,
+            risk: None,
+            segmented: None,
+            profile: None,
+        };
+        let key = |outcome: &KeyOutcome| KeyImage {
+            forget_at: UnixMs::new(1),
+            scope: Digest16([1; 16]),
+            entry: KeyEntry {
+                fingerprint: Digest16([2; 16]),
+                outcome: *outcome,
+            },
+        };
+        ShardImage {
+            buyers: users.iter().map(buyer).collect(),
+            purchases: Vec::new(),
+            keys: outcomes.iter().map(key).collect(),
+            last_at: UnixMs::new(1),
+        }
+    }
+
+    #[test]
+    fn an_image_that_no_events_make_is_refused_with_the_place_that_shows_it() {
+        assert_eq!(
+            refused_as(image(&["ana", "bo", "ana"], &[])),
+            "shard 7, buyer 2: user: it is there twice"
+        );
+        let refused = KeyOutcome::Refused {
+            reason: Refusal::SoldOut,
+            request: RequestId(1),
+        };
+        let held = KeyOutcome::Held(PurchaseId::new(ShardId::new(7), 0));
+        assert_eq!(
+            refused_as(image(&["ana"], &[refused, held])),
+            "shard 7, key 1: held: no such purchase"
+        );
+    }
 }

@@ -2,9 +2,8 @@
 //! to do with risk.
 //!
 //! Invariants:
-//! 1. A profile begins with the buyer's first attempt whose record is of a version that knows
-//!    profiles, and counts what happens from then on; so a snapshot that has none, and the log
-//!    behind it, lead to the same profiles as the whole log.
+//! 1. A profile begins with the buyer's first attempt that leaves something behind, and counts what
+//!    happens from then on.
 //! 2. It is bounded: [`DECISIONS_KEPT`] decisions with [`RULES_NAMED`] names each. What gives no
 //!    cause for a second look takes no room: a buyer who has only bought has counts alone.
 //! 3. A refusal that leaves nothing behind (429, 503 and the like) is not in it.
@@ -179,7 +178,7 @@ impl Profile {
 }
 
 impl Shard {
-    /// What is remembered of `user`; `None` where no attempt was seen since profiles are kept.
+    /// What is remembered of `user`; `None` where there was no attempt.
     pub fn profile(&self, user: &UserId) -> Option<&Profile> {
         self.buyer(user)?.profile.as_deref()
     }
@@ -200,9 +199,7 @@ impl Shard {
 
     /// A hold is an attempt of its own, or the first half of a buy, which its payment tells of.
     pub(super) fn profile_placed(&mut self, buyer: BuyerIndex, placed: &HoldPlaced, stamp: Stamp) {
-        let Some(profile) = self.seen(buyer, &placed.appraisal, stamp) else {
-            return;
-        };
+        let profile = self.seen(buyer, &placed.appraisal, stamp);
         profile.attempts += 1;
         if placed.flow == Flow::Hold && !placed.hits.is_empty() {
             let outcome = JudgedAs::Passed;
@@ -217,9 +214,7 @@ impl Shard {
         started: &PaymentStarted,
         stamp: Stamp,
     ) {
-        let Some(profile) = self.seen(buyer, &started.appraisal, stamp) else {
-            return;
-        };
+        let profile = self.seen(buyer, &started.appraisal, stamp);
         profile.attempts += u32::from(started.pays_for == PaysFor::EarlierHold);
         let outcome = if started.review.is_empty() {
             JudgedAs::Passed
@@ -239,9 +234,7 @@ impl Shard {
         refused: &AttemptRefused,
         stamp: Stamp,
     ) {
-        let Some(profile) = self.seen(buyer, &refused.appraisal, stamp) else {
-            return;
-        };
+        let profile = self.seen(buyer, &refused.appraisal, stamp);
         profile.attempts += 1;
         profile.refused += 1;
         let blocked = refused.reason == Refusal::RiskBlocked;
@@ -296,20 +289,12 @@ impl Shard {
     }
 
     /// The profile that an attempt is noted in, begun where there is none yet.
-    fn seen(
-        &mut self,
-        buyer: BuyerIndex,
-        appraisal: &Appraisal,
-        stamp: Stamp,
-    ) -> Option<&mut Profile> {
-        if *appraisal == Appraisal::Earlier {
-            return None;
-        }
+    fn seen(&mut self, buyer: BuyerIndex, appraisal: &Appraisal, stamp: Stamp) -> &mut Profile {
         let profile = &mut self.buyers[buyer.0 as usize].profile;
         let profile = profile.get_or_insert_with(|| Box::new(Profile::begun(stamp.at)));
         profile.last_seen = stamp.at;
         profile.score = appraisal.score().or(profile.score);
-        Some(profile)
+        profile
     }
 }
 

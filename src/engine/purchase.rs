@@ -35,11 +35,9 @@ pub struct Purchase {
     pub(super) expires_at: UnixMs,
     pub(super) payment: Option<Box<Payment>>,
     pub(super) history: Vec<Happened>,
-    /// What only few purchases have. An image keeps it beside the purchases.
-    #[rkyv(with = rkyv::with::Skip)]
+    /// What only few purchases have.
     pub(super) aftermath: Option<Box<Aftermath>>,
-    /// What only some payments have. An image keeps it beside the purchases, too.
-    #[rkyv(with = rkyv::with::Skip)]
+    /// What only some payments have.
     pub(super) particulars: Option<Box<Particulars>>,
 }
 
@@ -116,8 +114,9 @@ pub struct Payment {
     pub(super) capture_before: Option<UnixMs>,
     pub(super) capture: Option<CaptureId>,
     pub(super) receipt_key: Option<ReceiptKeyId>,
-    /// The buyer's address, until its outcome is known. An image keeps it beside the purchases.
-    #[rkyv(with = rkyv::with::Skip)]
+    /// The buyer's address, until its outcome is known. Most have none any more: archived, that
+    /// takes four bytes.
+    #[rkyv(with = rkyv::with::MapNiche<rkyv::with::AsBox, rkyv::niche::niching::Null>)]
     pub(super) ip: Option<IpAddr>,
 }
 

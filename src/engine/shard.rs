@@ -28,7 +28,7 @@ use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 use rkyv::{Archive, Deserialize, Serialize};
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet, BinaryHeap, VecDeque};
+use std::collections::{BTreeSet, BinaryHeap, VecDeque};
 use std::ops::ControlFlow;
 
 /// One shard of buyers.
@@ -48,8 +48,6 @@ pub struct Shard {
     pub(super) open: BTreeSet<u64>,
     /// Purchases under review, by sequence: derived from them.
     pub(super) reviews: BTreeSet<u64>,
-    /// Units that buyers bought elsewhere, before: part of what they have committed.
-    pub(super) imported: BTreeMap<(BuyerIndex, ProductIndex), u32>,
 }
 
 /// A buyer's state beside their purchases.
@@ -66,17 +64,18 @@ pub(super) struct Buyer {
     pub(super) spending: Spending,
     /// When each of the buyer's purchases was paid, by sequence, oldest first: derived from them.
     pub(super) captures: Vec<(UnixMs, u64)>,
-    /// What only few buyers have. An image keeps it beside the buyers.
+    /// What only few buyers have.
     pub(super) more: Option<Box<BuyerMore>>,
-    /// What the operator said of the buyer. An image keeps it beside the buyers.
+    /// What the operator said of the buyer.
     pub(super) risk: Option<Box<BuyerRisk>>,
-    /// The segment that was computed from what the buyer bought. Likewise.
+    /// The segment that was computed from what the buyer bought.
     pub(super) segmented: Option<Box<Segmented>>,
-    /// What is remembered of the buyer for judging. An image keeps it beside the buyers.
+    /// What is remembered of the buyer for judging.
     pub(super) profile: Option<Box<Profile>>,
 }
 
-/// What only some buyers have: reward tokens, and cards whose networks limit another try.
+/// What only some buyers have: reward tokens, cards whose networks limit another try, and what they
+/// bought elsewhere.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Archive, Serialize, Deserialize)]
 pub struct BuyerMore {
     pub(super) tokens: Tokens,
@@ -84,6 +83,14 @@ pub struct BuyerMore {
     pub(super) debt: Tokens,
     /// Oldest first, bounded.
     pub(super) declines: Vec<CardDecline>,
+    /// Units that the buyer bought elsewhere, before: part of what is committed. No zeroes.
+    pub(super) imported: Vec<(ProductIndex, u32)>,
+}
+
+impl Buyer {
+    pub(super) fn more_mut(&mut self) -> &mut BuyerMore {
+        self.more.get_or_insert_default()
+    }
 }
 
 /// A decline that says something about another try.
@@ -167,7 +174,6 @@ impl Shard {
             last_at: UnixMs::default(),
             open: BTreeSet::new(),
             reviews: BTreeSet::new(),
-            imported: BTreeMap::new(),
         }
     }
 

@@ -299,11 +299,11 @@ fn told_by(event: &Event) -> Option<(Counted, Named<'_>, New)> {
             counts.then_some((Counted::Attempt, named, New::All))
         }
         Event::PaymentCaptured(captured) => {
-            let named = of_whence(&captured.user, captured.whence.as_ref());
+            let named = of_whence(&captured.user, &captured.whence);
             Some((Counted::Purchase, named, New::All))
         }
         Event::PaymentDeclined(declined) => {
-            let named = of_whence(&declined.user, declined.whence.as_ref());
+            let named = of_whence(&declined.user, &declined.whence);
             // What the gateway could not process says nothing of the card.
             let by_issuer = declined.cause == DeclineCause::DeclinedByIssuer;
             by_issuer.then_some((Counted::Declined, named, New::All))
@@ -350,19 +350,12 @@ fn of_origin(origin: &Origin) -> Named<'_> {
     }
 }
 
-fn of_whence<'a>(user: &'a UserId, whence: Option<&'a Whence>) -> Named<'a> {
-    let user = Some(user);
-    whence.map_or(
-        Named {
-            user,
-            ..Named::default()
-        },
-        |whence| Named {
-            user,
-            card: Some(&whence.card),
-            ip: whence.ip,
-            device: whence.device.as_ref(),
-            product: Some(&whence.product),
-        },
-    )
+fn of_whence<'a>(user: &'a UserId, whence: &'a Whence) -> Named<'a> {
+    Named {
+        user: Some(user),
+        card: Some(&whence.card),
+        ip: whence.ip,
+        device: whence.device.as_ref(),
+        product: Some(&whence.product),
+    }
 }

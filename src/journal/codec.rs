@@ -2,12 +2,9 @@
 //!
 //! Invariants: a payload is the instant (8 bytes, little endian, milliseconds) and the archived
 //! event (`rkyv`, little endian, unaligned), checked whole before it is believed; numbers are
-//! never given twice; every version ever written is read for ever (`tests/golden/` holds one of
-//! each). Deliberately absent: the record around it, which is the log's.
-
-mod earlier;
-
-pub(super) use earlier::PromotionSetV1;
+//! never given twice (`tests/golden/` holds one payload of each). Until the tag 0.1.0 each kind has
+//! one version, whose shape may change; from then on every version that was written is read for ever.
+//! Deliberately absent: the record around it, which is the log's.
 
 use crate::engine::event::{
     AdminActed, AdminRefused, AttemptRefused, BuyerPaused, BuyerRated, BuyerSegmented,
@@ -59,7 +56,6 @@ pub enum DecodeError {
 macro_rules! kinds {
     (
         $($number:literal $version:literal $variant:ident($shape:ty);)*
-        earlier: $($old_number:literal $old_version:literal $old_variant:ident($old_shape:ty);)*
     ) => {
         /// The kind of `event`, in the version that is written today.
         pub fn kind_of(event: &Event) -> Kind {
@@ -89,11 +85,6 @@ macro_rules! kinds {
                     let shape = rkyv::from_bytes::<$shape, rancor::Error>(archived);
                     Event::$variant(shape.map_err(|problem| malformed(problem.to_string()))?)
                 })*
-                $(($old_number, $old_version) => {
-                    let shape = rkyv::from_bytes::<$old_shape, rancor::Error>(archived);
-                    let shape = shape.map_err(|problem| malformed(problem.to_string()))?;
-                    Event::$old_variant(shape.into())
-                })*
                 _ => return Err(DecodeError::UnknownKind { number, version }),
             };
             Ok((at, event))
@@ -103,15 +94,15 @@ macro_rules! kinds {
 
 kinds! {
     1 1 ProductSet(ProductSet);
-    2 2 PromotionSet(PromotionSet);
-    3 2 AdminActed(AdminActed);
+    2 1 PromotionSet(PromotionSet);
+    3 1 AdminActed(AdminActed);
     4 1 LimitsSet(LimitsSet);
     5 1 WebhookReceived(WebhookReceived);
     6 1 RiskRulesSet(RiskRulesSet);
     7 1 AdminRefused(AdminRefused);
     9 1 RiskScoringSet(RiskScoringSet);
-    16 3 AttemptRefused(AttemptRefused);
-    17 3 HoldPlaced(HoldPlaced);
+    16 1 AttemptRefused(AttemptRefused);
+    17 1 HoldPlaced(HoldPlaced);
     64 1 StockImported(StockImported);
     65 1 PromotionUsesImported(PromotionUsesImported);
     66 1 HoldingsImported(HoldingsImported);
@@ -123,12 +114,12 @@ kinds! {
     21 1 BuyerPaused(BuyerPaused);
     22 1 BuyerRated(BuyerRated);
     52 1 BuyerSegmented(BuyerSegmented);
-    32 4 PaymentStarted(PaymentStarted);
+    32 1 PaymentStarted(PaymentStarted);
     33 1 PaymentAuthorized(PaymentAuthorized);
-    34 3 PaymentDeclined(PaymentDeclined);
+    34 1 PaymentDeclined(PaymentDeclined);
     35 1 CaptureStarted(CaptureStarted);
-    36 3 PaymentCaptured(PaymentCaptured);
-    37 2 VoidStarted(VoidStarted);
+    36 1 PaymentCaptured(PaymentCaptured);
+    37 1 VoidStarted(VoidStarted);
     38 1 PaymentVoided(PaymentVoided);
     39 1 VoidStuck(VoidStuck);
     40 1 RefundStarted(RefundStarted);
@@ -138,21 +129,6 @@ kinds! {
     44 1 DisputeClosed(DisputeClosed);
     45 1 ReviewOpened(ReviewOpened);
     46 1 ReviewDecided(ReviewDecided);
-    earlier:
-    2 1 PromotionSet(earlier::PromotionSetV1);
-    3 1 AdminActed(earlier::AdminActedV1);
-    16 1 AttemptRefused(earlier::AttemptRefusedV1);
-    16 2 AttemptRefused(earlier::AttemptRefusedV2);
-    17 1 HoldPlaced(earlier::HoldPlacedV1);
-    17 2 HoldPlaced(earlier::HoldPlacedV2);
-    32 1 PaymentStarted(earlier::PaymentStartedV1);
-    32 2 PaymentStarted(earlier::PaymentStartedV2);
-    32 3 PaymentStarted(earlier::PaymentStartedV3);
-    34 1 PaymentDeclined(earlier::PaymentDeclinedV1);
-    34 2 PaymentDeclined(earlier::PaymentDeclinedV2);
-    36 1 PaymentCaptured(earlier::PaymentCapturedV1);
-    36 2 PaymentCaptured(earlier::PaymentCapturedV2);
-    37 1 VoidStarted(earlier::VoidStartedV1);
 }
 
 fn archive<T>(shape: &T, into: &mut Vec<u8>)

@@ -33,7 +33,6 @@ mod turn;
 mod webhooks;
 
 use crate::engine::catalogue::Catalogue;
-use crate::engine::image::Beside;
 use crate::engine::lifecycle::PurchaseState;
 use crate::engine::risk::program::RuleSet;
 use crate::engine::risk::score::Scoring;
@@ -283,10 +282,7 @@ impl Journal {
     /// histories (I6). Takes each shard's turn one after the other, so it means something only
     /// while nothing changes.
     pub fn digest(&self) -> String {
-        let shards = ShardId::all().map(|id| {
-            let shard = self.shard(id);
-            (shard.image(), Beside::of(&shard))
-        });
+        let shards = ShardId::all().map(|id| self.shard(id).image());
         let in_force = self.rules_turn.lock().clone();
         let catalogue = self.catalogue.load();
         snapshot::digest(&catalogue, self.settings.limits(), &in_force, shards)

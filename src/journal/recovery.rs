@@ -21,7 +21,6 @@ use crate::engine::apply::{BrokenLog, Stamp};
 use crate::engine::catalogue::Catalogue;
 use crate::engine::cells::GuardFull;
 use crate::engine::event::{Event, LimitsSet};
-use crate::engine::image::Beside;
 use crate::engine::lifecycle::Units;
 use crate::engine::settings::{EngineSettings, Limits};
 use crate::engine::shard::Shard;
@@ -358,7 +357,7 @@ impl Folded {
     /// As [`Journal::digest`].
     pub(super) fn digest(&self) -> String {
         let shards = self.shards.iter();
-        let images = shards.map(|it| (it.image(), Beside::of(it)));
+        let images = shards.map(Shard::image);
         let limits = self.limits.unwrap_or_default();
         digest(&self.catalogue, limits, &self.rules, images)
     }

@@ -49,7 +49,7 @@ pub struct Rules {
 }
 
 /// What the log says of rules and scoring.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Archive, Serialize, Deserialize)]
 pub struct InForce {
     pub(super) rules: Rules,
     /// How attempts are scored, where that was ever set.

@@ -73,7 +73,7 @@ fn decline(object: &mut Object<'_>, declined: &PaymentDeclined) {
         .put("reason", declined.cause.as_str())
         .text_or_null("code", declined.code.as_ref())
         .put("retry_advice", advice);
-    put_whence(object, declined.whence.as_ref());
+    put_whence(object, &declined.whence);
 }
 
 fn capture(object: &mut Object<'_>, captured: &PaymentCaptured) {
@@ -84,7 +84,7 @@ fn capture(object: &mut Object<'_>, captured: &PaymentCaptured) {
         .text_or_null("signing_key_id", captured.signing_key.as_ref())
         .put("reward_tokens", &captured.tokens.get())
         .put("reward_debt_paid", &captured.debt_paid.get());
-    put_whence(object, captured.whence.as_ref());
+    put_whence(object, &captured.whence);
 }
 
 fn refusal(object: &mut Object<'_>, refused: &AttemptRefused) {
@@ -106,11 +106,7 @@ fn put_quote(object: &mut Object<'_>, quote: &Quote) {
     put_sum(object, "amount", quote.amount.get(), quote.currency);
 }
 
-fn put_whence(object: &mut Object<'_>, whence: Option<&Whence>) {
-    let Some(whence) = whence else {
-        object.put("whence", &());
-        return;
-    };
+fn put_whence(object: &mut Object<'_>, whence: &Whence) {
     object.object("whence", |object| {
         object
             .put("card_token", whence.card.as_str())

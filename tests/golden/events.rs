@@ -5,11 +5,11 @@
 use holdfast::engine::event::{
     Act, Active, Actor, ActorRole, AdminAct, AdminActed, AdminRefused, AttemptRefused, BuyerPaused,
     BuyerRated, BuyerSegmented, CaptureStarted, Clawback, CounterKept, Decider, DeclineCause,
-    DeviceKept, Discount, Disposition, DisputeClosed, DisputeOpened, DisputeOutcome, Event, Flow,
-    HoldExpired, HoldPlaced, HoldReleased, HoldingsImported, IdempotencyKey, Judgement,
-    KeyImported, LimitsSet, ModelInForce, NoncesImported, Origin, Pause, PaymentAuthorized,
-    PaymentCaptured, PaymentDeclined, PaymentStarted, PaymentVoided, PaysFor, ProductSet,
-    PromotionSet, PromotionUsesImported, Quote, Rating, RefundExtent, RefundFailed, RefundStarted,
+    Discount, Disposition, DisputeClosed, DisputeOpened, DisputeOutcome, Event, Flow, HoldExpired,
+    HoldPlaced, HoldReleased, HoldingsImported, IdempotencyKey, Judgement, KeyImported, LimitsSet,
+    ModelInForce, NoncesImported, Origin, Pause, PaymentAuthorized, PaymentCaptured,
+    PaymentDeclined, PaymentStarted, PaymentVoided, PaysFor, ProductSet, PromotionSet,
+    PromotionUsesImported, Quote, Rating, RefundExtent, RefundFailed, RefundStarted,
     RefundSucceeded, RetryAdvice, ReviewDecided, ReviewOpened, ReviewVerdict, RiskRulesSet,
     RiskScoringSet, RuleHit, RuleName, RuleOutcome, RulesSource, Shown, StockImported, Target,
     TokensSpent, VoidCause, VoidStarted, VoidStuck, WebhookFormat, WebhookKind, WebhookReceived,
@@ -79,7 +79,7 @@ pub fn all() -> Vec<Event> {
             cause: DeclineCause::GatewayFailed,
             code: GatewayCode::parse("insufficient_funds"),
             advice: RetryAdvice::Limited,
-            whence: Some(whence()),
+            whence: whence(),
         }),
         Event::CaptureStarted(CaptureStarted {
             purchase: purchase(),
@@ -93,7 +93,7 @@ pub fn all() -> Vec<Event> {
             signing_key: ReceiptKeyId::parse("e1"),
             tokens: Tokens::new(14),
             debt_paid: Tokens::new(3),
-            whence: Some(whence()),
+            whence: whence(),
         }),
         Event::VoidStarted(VoidStarted {
             purchase: purchase(),
@@ -369,7 +369,6 @@ fn payment_started() -> PaymentStarted {
         hits: hits(),
         appraisal: appraisal(),
         review: vec!["amount_over".to_owned(), "card testing".to_owned()],
-        device: DeviceKept::AndAddress,
     }
 }
 

@@ -6,7 +6,7 @@ use super::risk::{Asked, hits, judge, reviews};
 use super::{Claims, Context, Decision, Turned};
 use crate::engine::catalogue::quote;
 use crate::engine::command::Buy;
-use crate::engine::event::{DeviceKept, Event, Flow, PaymentStarted, PaysFor, Quote, RuleHit};
+use crate::engine::event::{Event, Flow, PaymentStarted, PaysFor, Quote, RuleHit};
 use crate::engine::lifecycle::{PurchaseState, Step};
 use crate::engine::purchase::Purchase;
 use crate::engine::refusal::Refusal;
@@ -158,7 +158,6 @@ fn start(
         pays_for,
         origin: command.origin.clone(),
         review,
-        device: DeviceKept::AndAddress,
         hits,
         appraisal,
     })

@@ -36,11 +36,12 @@ pub fn decide_payment(
 }
 
 /// Where the payment came from: what its outcome is counted by.
-fn whence(context: Context<'_>, stored: &Purchase) -> Option<Whence> {
-    let payment = stored.payment.as_deref()?;
+fn whence(context: Context<'_>, stored: &Purchase) -> Result<Whence, Refusal> {
+    // A purchase without a payment is at no step of one.
+    let payment = stored.payment.as_deref().ok_or(Refusal::WrongState)?;
     let product = &context.catalogue.product_at(stored.product).terms.product;
     let particulars = stored.particulars.as_deref();
-    Some(Whence {
+    Ok(Whence {
         card: payment.card.clone(),
         product: product.clone(),
         ip: payment.ip,
@@ -74,7 +75,7 @@ fn event_of(
             cause,
             code,
             advice,
-            whence: whence(context, stored),
+            whence: whence(context, stored)?,
         }),
         // A person decides first.
         PaymentStep::StartCapture if stored.wants_review() => return Err(Refusal::WrongState),
@@ -108,7 +109,7 @@ fn event_of(
                 signing_key,
                 tokens,
                 debt_paid,
-                whence: whence(context, stored),
+                whence: whence(context, stored)?,
             })
         }
         PaymentStep::StartVoid {

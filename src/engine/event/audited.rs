@@ -194,7 +194,7 @@ impl Shown {
 /// An administrative act. What it changed is another event in the same append.
 #[derive(Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
 pub struct AdminActed {
-    /// What was done: [`Act::as_str`], or a word of an earlier version.
+    /// What was done: [`Act::as_str`].
     pub act: String,
     /// What it was done to.
     pub target: Option<Target>,

@@ -29,22 +29,8 @@ pub struct PaymentStarted {
     /// Why a person is to decide before the money is taken, each reason a word or the name of a
     /// rule; empty: nobody has to.
     pub review: Vec<String>,
-    /// Whether the origin's device is kept, for amounts to be counted by.
-    pub device: DeviceKept,
     /// What it was scored by.
     pub appraisal: Appraisal,
-}
-
-/// Whether the device of a payment is kept with it.
-#[derive(Copy, Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
-#[repr(u8)]
-pub enum DeviceKept {
-    /// It is not: the payment was started before amounts were counted by device.
-    No = 0,
-    /// It is, where there is one.
-    Yes = 1,
-    /// It is, and the address until the payment's outcome is known, for both to be counted by.
-    AndAddress = 2,
 }
 
 /// What a payment pays for.
@@ -118,8 +104,8 @@ pub struct PaymentDeclined {
     pub code: Option<GatewayCode>,
     /// What the card's network says about another try, by the rules of the configuration.
     pub advice: RetryAdvice,
-    /// Where the payment came from; `None` in records of earlier versions.
-    pub whence: Option<Whence>,
+    /// Where the payment came from.
+    pub whence: Whence,
 }
 
 /// The intent to capture.
@@ -148,8 +134,8 @@ pub struct PaymentCaptured {
     pub tokens: Tokens,
     /// How many of them pay off debt.
     pub debt_paid: Tokens,
-    /// Where the payment came from; `None` in records of earlier versions.
-    pub whence: Option<Whence>,
+    /// Where the payment came from.
+    pub whence: Whence,
 }
 
 /// Why an authorization is given back.

@@ -53,10 +53,8 @@ pub struct Scored {
 /// What was taken of an attempt for scoring it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Archive, Serialize, Deserialize)]
 pub enum Appraisal {
-    /// The record is of a version that knew neither features nor profiles: it begins no profile.
-    #[default]
-    Earlier,
     /// No features were taken: none were wanted, or it was refused before rules were asked.
+    #[default]
     Plain,
     /// Features, and a score where a model was loaded; apart, so that records without are short.
     Taken(Box<Scored>),
@@ -67,7 +65,7 @@ impl Appraisal {
     pub fn scored(&self) -> Option<&Scored> {
         match self {
             Self::Taken(scored) => Some(scored),
-            Self::Plain | Self::Earlier => None,
+            Self::Plain => None,
         }
     }
 

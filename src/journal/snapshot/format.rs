@@ -4,6 +4,7 @@
 //! a file without its trailer is no snapshot. All numbers are little endian; checksums are CRC32C.
 //! Deliberately absent: files and names (`store`), and what sections mean to the engine (`mod`).
 
+use crate::engine::image::ImageError;
 use crate::ids::Lsn;
 use std::io::Read;
 
@@ -11,12 +12,8 @@ use std::io::Read;
 pub const MAGIC: [u8; 8] = *b"HFSNAP\r\n";
 /// The last bytes of every snapshot.
 pub const TRAILER: [u8; 8] = *b"\r\nPANSFH";
-/// The shape that is written today. Version 1 had no webhooks and nothing beside the shards' images,
-/// version 2 no particulars of payments, version 3 no risk rules, and counted attempts only, version 4
-/// no scoring, no profiles and no segments.
-pub const VERSION: u32 = 5;
-/// The oldest shape that is read.
-pub const VERSION_MIN: u32 = 1;
+/// The version of what sections hold. Until the tag 0.1.0 there is one, whose shape may change.
+pub const VERSION: u32 = 1;
 /// The largest section, in bytes: nothing larger is allocated, whatever a file says.
 pub const SECTION_BYTES_MAX: u64 = 1 << 32;
 
@@ -27,56 +24,29 @@ const TRAILER_BYTES: usize = 24;
 /// What a section holds.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub enum Tag {
-    /// Products and promotions.
+    /// Products, promotions and the settings that applying depends on.
     Catalogue,
-    /// One shard.
-    Shard(u8),
     /// Velocity counters.
     Velocity,
     /// Nonces and event ids of webhooks.
     Webhooks,
-    /// What one shard has beside its image; only where it has any.
-    ShardMore(u8),
-    /// What some of one shard's payments have beside both; only where there is any.
-    ShardParticulars(u8),
-    /// Risk rules.
+    /// Risk rules, and how attempts are scored.
     Rules,
     /// Distinct values that are counted.
     Distinct,
-    /// What one shard has for the risk rules; only where it has any.
-    ShardRisk(u8),
-    /// How attempts are scored; only where that was ever set.
-    Scoring,
-    /// What is remembered of one shard's buyers for judging; only where there is any.
-    ShardProfiles(u8),
-    /// What was sold and used elsewhere, before; only where there is any.
-    Imported,
-    /// What one shard's buyers bought elsewhere, before; likewise.
-    ShardImported(u8),
-    /// The segments that promotions are for; only where there are any.
-    PromotionSegments,
-    /// The segments that were computed for one shard's buyers; likewise.
-    ShardSegments(u8),
+    /// One shard.
+    Shard(u8),
 }
 
 impl Tag {
     const fn number(self) -> u32 {
         match self {
             Self::Catalogue => 1,
-            Self::Shard(shard) => 0x100 + shard as u32,
             Self::Velocity => 2,
             Self::Webhooks => 3,
-            Self::ShardMore(shard) => 0x200 + shard as u32,
-            Self::Rules => 5,
-            Self::Distinct => 6,
-            Self::ShardRisk(shard) => 0x500 + shard as u32,
-            Self::ShardParticulars(shard) => 0x300 + shard as u32,
-            Self::Scoring => 7,
-            Self::ShardProfiles(shard) => 0x600 + shard as u32,
-            Self::Imported => 4,
-            Self::ShardImported(shard) => 0x400 + shard as u32,
-            Self::PromotionSegments => 8,
-            Self::ShardSegments(shard) => 0x700 + shard as u32,
+            Self::Rules => 4,
+            Self::Distinct => 5,
+            Self::Shard(shard) => 0x100 + shard as u32,
         }
     }
 
@@ -85,17 +55,8 @@ impl Tag {
             1 => Some(Self::Catalogue),
             2 => Some(Self::Velocity),
             3 => Some(Self::Webhooks),
-            0x300..=0x3ff => Some(Self::ShardParticulars(number.to_le_bytes()[0])),
-            5 => Some(Self::Rules),
-            6 => Some(Self::Distinct),
-            0x500..=0x5ff => Some(Self::ShardRisk(number.to_le_bytes()[0])),
-            7 => Some(Self::Scoring),
-            0x600..=0x6ff => Some(Self::ShardProfiles(number.to_le_bytes()[0])),
-            4 => Some(Self::Imported),
-            8 => Some(Self::PromotionSegments),
-            0x700..=0x7ff => Some(Self::ShardSegments(number.to_le_bytes()[0])),
-            0x400..=0x4ff => Some(Self::ShardImported(number.to_le_bytes()[0])),
-            0x200..=0x2ff => Some(Self::ShardMore(number.to_le_bytes()[0])),
+            4 => Some(Self::Rules),
+            5 => Some(Self::Distinct),
             0x100..=0x1ff => Some(Self::Shard(number.to_le_bytes()[0])),
             _ => None,
         }
@@ -132,10 +93,11 @@ pub enum SnapshotError {
         /// What does not fit.
         what: &'static str,
     },
-    /// Written by a later program.
-    #[error(
-        "it has version {found}, and this program reads {VERSION_MIN} to {VERSION}; use the one that wrote it"
-    )]
+    /// A shard's section holds what no events make.
+    #[error(transparent)]
+    Image(#[from] ImageError),
+    /// Written by another program.
+    #[error("it has version {found}, and this program reads {VERSION}; use the one that wrote it")]
     Version {
         /// The file's version.
         found: u32,
@@ -204,7 +166,7 @@ impl<R: Read> SnapshotReader<R> {
             return Err(malformed("the header's checksum does not agree"));
         }
         let found = u32_at(&bytes, 8);
-        if !(VERSION_MIN..=VERSION).contains(&found) {
+        if found != VERSION {
             return Err(SnapshotError::Version { found });
         }
         Ok(Self {

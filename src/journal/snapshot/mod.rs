@@ -10,16 +10,16 @@ pub(super) mod store;
 
 use super::Journal;
 use super::fault::JournalError;
-use super::risk::{InForce, Rules};
+use super::risk::InForce;
 use super::webhooks::Seen;
 use crate::engine::catalogue::Catalogue;
+use crate::engine::cells::UNITS_MAX;
 use crate::engine::event::{ProductSet, PromotionSet};
-use crate::engine::image::{Beside, ShardImage};
+use crate::engine::image::ShardImage;
 use crate::engine::settings::{EngineSettings, Limits};
 use crate::engine::shard::Shard;
 use crate::engine::velocity::Velocity;
-use crate::ids::{Lsn, SHARD_COUNT, Segment, ShardId};
-use crate::journal::codec::PromotionSetV1;
+use crate::ids::{Lsn, SHARD_COUNT, ShardId};
 use format::{Section, SnapshotError, SnapshotReader, Tag};
 use parking_lot::Mutex;
 use rkyv::{Archive, Deserialize, Serialize, rancor};
@@ -58,29 +58,21 @@ pub(super) struct Snapshots {
 /// Products and promotions in the order of their places.
 #[derive(Archive, Serialize, Deserialize)]
 struct CatalogueImage {
-    products: Vec<ProductSet>,
-    /// As before they could name segments, which stand beside the catalogue.
-    promotions: Vec<PromotionSetV1>,
+    products: Vec<ProductImage>,
+    promotions: Vec<PromotionImage>,
     limits: Limits,
 }
 
-/// The segments that promotions are for: by the promotion's place, in order, no empty lists.
 #[derive(Archive, Serialize, Deserialize)]
-struct PromotionSegmentsImage {
-    promotions: Vec<(u32, Vec<Segment>)>,
+struct ProductImage {
+    terms: ProductSet,
+    sold_elsewhere: u32,
 }
 
-/// What was sold and used elsewhere, before: by place, no zeroes.
 #[derive(Archive, Serialize, Deserialize)]
-struct ImportedImage {
-    sold: Vec<(u32, u32)>,
-    uses: Vec<(u32, u32)>,
-}
-
-impl ImportedImage {
-    fn is_empty(&self) -> bool {
-        self.sold.is_empty() && self.uses.is_empty()
-    }
+struct PromotionImage {
+    terms: PromotionSet,
+    used_elsewhere: u32,
 }
 
 /// In the order of the keys, whatever the order in which they came.
@@ -139,40 +131,26 @@ impl Journal {
             (self.seen.image(self.now()), self.appended())
         };
         for id in ShardId::all() {
-            let (image, beside, lsn) = {
+            let (image, lsn) = {
                 let shard = self.shard(id);
-                (shard.image(), Beside::of(&shard), self.appended())
+                (shard.image(), self.appended())
             };
             writing.purchases += image.purchases() as u64;
             writing.section(Tag::Shard(number_of(id)), lsn, &archived(&image))?;
-            for (tag, bytes) in sections_of(&beside, number_of(id)) {
-                writing.section(tag, lsn, &bytes)?;
-            }
         }
         // The catalogue after the shards, so that it has every place that they name.
-        let (catalogue, imported, segments, lsn) = {
+        let (catalogue, lsn) = {
             let _turn = self.catalogue_turn.lock();
             let catalogue = self.catalogue.load();
             (
                 catalogue_image(&catalogue, self.settings.limits()),
-                imported_image(&catalogue),
-                promotion_segments_image(&catalogue),
                 self.appended(),
             )
         };
         writing.section(Tag::Catalogue, lsn, &archived(&catalogue))?;
-        if !imported.is_empty() {
-            writing.section(Tag::Imported, lsn, &archived(&imported))?;
-        }
-        if !segments.promotions.is_empty() {
-            writing.section(Tag::PromotionSegments, lsn, &archived(&segments))?;
-        }
         writing.section(Tag::Velocity, velocity_lsn, &archived(&velocity))?;
         writing.section(Tag::Distinct, velocity_lsn, &archived(&distinct))?;
-        writing.section(Tag::Rules, velocity_lsn, &archived(&in_force.rules))?;
-        if let Some(scoring) = &in_force.scoring {
-            writing.section(Tag::Scoring, velocity_lsn, &archived(scoring))?;
-        }
+        writing.section(Tag::Rules, velocity_lsn, &archived(&in_force))?;
         writing.section(Tag::Webhooks, seen_lsn, &archived(&seen))?;
 
         self.wait_durable(writing.last)?;
@@ -271,10 +249,7 @@ pub fn restore(
     let log_id = reader.log_id();
     let velocity = Velocity::new(engine.bounds.velocity_keys_max, log_id);
     let seen = Seen::new(engine.webhooks);
-    let mut beside: Vec<Beside> = (0..SHARD_COUNT).map(|_| Beside::default()).collect();
     let (mut rules, mut rules_lsn) = (InForce::default(), Lsn(0));
-    let mut sold_elsewhere = None;
-    let mut for_segments = None;
     let mut catalogue = None;
     let mut images: Vec<Option<(ShardImage, Lsn)>> = (0..SHARD_COUNT).map(|_| None).collect();
     let mut first = Lsn(u64::MAX);
@@ -312,27 +287,8 @@ pub fn restore(
                 ))?;
             }
             Tag::Rules => {
-                rules.rules = unarchived(&bytes)?;
+                rules = unarchived(&bytes)?;
                 rules_lsn = lsn;
-            }
-            Tag::Scoring => rules.scoring = Some(unarchived(&bytes)?),
-            Tag::ShardProfiles(number) => {
-                beside[usize::from(number)].profiles = unarchived(&bytes)?;
-            }
-            Tag::PromotionSegments => {
-                for_segments = Some(unarchived::<PromotionSegmentsImage>(&bytes)?);
-            }
-            Tag::ShardSegments(number) => {
-                beside[usize::from(number)].segments = unarchived(&bytes)?;
-            }
-            Tag::Imported => sold_elsewhere = Some(unarchived::<ImportedImage>(&bytes)?),
-            Tag::ShardImported(number) => {
-                beside[usize::from(number)].imported = unarchived(&bytes)?;
-            }
-            Tag::ShardRisk(number) => beside[usize::from(number)].risk = unarchived(&bytes)?,
-            Tag::ShardMore(number) => beside[usize::from(number)].more = unarchived(&bytes)?,
-            Tag::ShardParticulars(number) => {
-                beside[usize::from(number)].particulars = unarchived(&bytes)?;
             }
             Tag::Shard(number) => {
                 images[usize::from(number)] = Some((unarchived(&bytes)?, lsn));
@@ -340,19 +296,12 @@ pub fn restore(
         }
     }
     velocity.keep(&rules.depths());
-    let (mut catalogue, limits, catalogue_lsn) =
+    let (catalogue, limits, catalogue_lsn) =
         catalogue.ok_or(refused("it has no section for the catalogue"))?;
-    put_beside_catalogue(&mut catalogue, for_segments, sold_elsewhere)?;
     let mut shards = Vec::with_capacity(SHARD_COUNT);
-    for ((id, image), beside) in ShardId::all().zip(images).zip(beside) {
+    for (id, image) in ShardId::all().zip(images) {
         let (image, lsn) = image.ok_or(refused("it has no section for some shard"))?;
-        let shard = Shard::from_image(id, image, &catalogue);
-        let mut shard = shard.ok_or(refused("a shard names what is not there"))?;
-        let whole = shard.put_beside(beside, &catalogue);
-        whole.ok_or(refused(
-            "what stands beside a shard names what is not there",
-        ))?;
-        shards.push((shard, lsn));
+        shards.push((Shard::from_image(id, image, &catalogue)?, lsn));
     }
     Ok(Restored {
         log_id,
@@ -374,65 +323,17 @@ pub fn digest(
     catalogue: &Catalogue,
     limits: Limits,
     in_force: &InForce,
-    shards: impl Iterator<Item = (ShardImage, Beside)>,
+    shards: impl Iterator<Item = ShardImage>,
 ) -> String {
     let mut hash = Sha256::new();
     hash.update(Sha256::digest(archived(&catalogue_image(
         catalogue, limits,
     ))));
-    let imported = imported_image(catalogue);
-    if !imported.is_empty() {
-        hash.update(Sha256::digest(archived(&imported)));
-    }
-    let segments = promotion_segments_image(catalogue);
-    if !segments.promotions.is_empty() {
-        hash.update(Sha256::digest(archived(&segments)));
-    }
-    if in_force.rules != Rules::default() {
-        hash.update(Sha256::digest(archived(&in_force.rules)));
-    }
-    if let Some(scoring) = &in_force.scoring {
-        hash.update(Sha256::digest(archived(scoring)));
-    }
-    for (image, beside) in shards {
+    hash.update(Sha256::digest(archived(in_force)));
+    for image in shards {
         hash.update(Sha256::digest(archived(&image)));
-        for (_, bytes) in sections_of(&beside, 0) {
-            hash.update(Sha256::digest(bytes));
-        }
     }
     hex::encode(hash.finalize())
-}
-
-/// The sections of what stands beside the image of shard `number`: only of what there is.
-fn sections_of(beside: &Beside, number: u8) -> Vec<(Tag, rkyv::util::AlignedVec)> {
-    let Beside {
-        more,
-        particulars,
-        imported,
-        risk,
-        segments,
-        profiles,
-    } = beside;
-    let mut sections = Vec::new();
-    if !more.is_empty() {
-        sections.push((Tag::ShardMore(number), archived(more)));
-    }
-    if !particulars.is_empty() {
-        sections.push((Tag::ShardParticulars(number), archived(particulars)));
-    }
-    if !imported.is_empty() {
-        sections.push((Tag::ShardImported(number), archived(imported)));
-    }
-    if !risk.is_empty() {
-        sections.push((Tag::ShardRisk(number), archived(risk)));
-    }
-    if !segments.is_empty() {
-        sections.push((Tag::ShardSegments(number), archived(segments)));
-    }
-    if !profiles.is_empty() {
-        sections.push((Tag::ShardProfiles(number), archived(profiles)));
-    }
-    sections
 }
 
 fn number_of(id: ShardId) -> u8 {
@@ -440,104 +341,40 @@ fn number_of(id: ShardId) -> u8 {
 }
 
 fn catalogue_image(catalogue: &Catalogue, limits: Limits) -> CatalogueImage {
+    let products = catalogue.products().iter().map(|it| ProductImage {
+        terms: it.terms.clone(),
+        sold_elsewhere: it.imported_sold,
+    });
+    let promotions = catalogue.promotions().iter().map(|it| PromotionImage {
+        terms: it.terms.clone(),
+        used_elsewhere: it.imported_uses,
+    });
     CatalogueImage {
-        products: catalogue
-            .products()
-            .iter()
-            .map(|it| it.terms.clone())
-            .collect(),
-        promotions: catalogue
-            .promotions()
-            .iter()
-            .map(|it| it.terms.clone().into())
-            .collect(),
+        products: products.collect(),
+        promotions: promotions.collect(),
         limits,
     }
 }
 
-fn promotion_segments_image(catalogue: &Catalogue) -> PromotionSegmentsImage {
-    let promotions = (0..).zip(catalogue.promotions());
-    PromotionSegmentsImage {
-        promotions: promotions
-            .filter(|(_, it)| !it.terms.segments.is_empty())
-            .map(|(place, it)| (place, it.terms.segments.clone()))
-            .collect(),
-    }
-}
-
-fn put_promotion_segments(catalogue: &mut Catalogue, image: PromotionSegmentsImage) -> Option<()> {
-    for (place, segments) in image.promotions {
-        let promotion = catalogue.promotions().get(place as usize)?;
-        let terms = PromotionSet {
-            segments,
-            ..promotion.terms.clone()
-        };
-        catalogue.add_promotion(terms);
-    }
-    Some(())
-}
-
-fn imported_image(catalogue: &Catalogue) -> ImportedImage {
-    let products = (0..).zip(catalogue.products());
-    let promotions = (0..).zip(catalogue.promotions());
-    ImportedImage {
-        sold: products
-            .filter(|(_, it)| it.imported_sold > 0)
-            .map(|(place, it)| (place, it.imported_sold))
-            .collect(),
-        uses: promotions
-            .filter(|(_, it)| it.imported_uses > 0)
-            .map(|(place, it)| (place, it.imported_uses))
-            .collect(),
-    }
-}
-
-/// What stands beside the catalogue, where there is any.
-fn put_beside_catalogue(
-    catalogue: &mut Catalogue,
-    segments: Option<PromotionSegmentsImage>,
-    sold_elsewhere: Option<ImportedImage>,
-) -> Result<(), SnapshotError> {
-    if let Some(image) = segments {
-        put_promotion_segments(catalogue, image).ok_or(refused(
-            "segments are named for a promotion that is not there",
-        ))?;
-    }
-    if let Some(image) = sold_elsewhere {
-        put_imported(catalogue, image)
-            .ok_or(refused("what was sold elsewhere names what is not there"))?;
-    }
-    Ok(())
-}
-
-fn put_imported(catalogue: &mut Catalogue, image: ImportedImage) -> Option<()> {
-    for (place, sold) in image.sold {
-        let product = catalogue.products().get(place as usize)?;
-        let product = product.terms.product.clone();
-        catalogue.set_imported_sold(&product, sold)?;
-    }
-    for (place, uses) in image.uses {
-        let promotion = catalogue.promotions().get(place as usize)?;
-        let code = promotion.terms.code.clone();
-        catalogue.set_imported_uses(&code, uses)?;
-    }
-    Some(())
-}
-
 fn catalogue_of(image: CatalogueImage) -> Result<Catalogue, SnapshotError> {
     let mut catalogue = Catalogue::default();
-    for set in image.products {
-        if set.stock > crate::engine::cells::UNITS_MAX || catalogue.product(&set.product).is_some()
-        {
+    for image in image.products {
+        let id = image.terms.product.clone();
+        if image.terms.stock > UNITS_MAX || catalogue.product(&id).is_some() {
             return Err(refused("the catalogue holds what is no product"));
         }
-        catalogue.add_product(set);
+        catalogue.add_product(image.terms);
+        let set = catalogue.set_imported_sold(&id, image.sold_elsewhere);
+        set.expect("the product was just added");
     }
-    for set in image.promotions.into_iter().map(PromotionSet::from) {
-        if catalogue.promotion(&set.code).is_some() {
+    for image in image.promotions {
+        let code = image.terms.code.clone();
+        if catalogue.promotion(&code).is_some() {
             return Err(refused("the catalogue holds a promotion twice"));
         }
-        catalogue.add_promotion(set);
+        catalogue.add_promotion(image.terms);
+        let set = catalogue.set_imported_uses(&code, image.used_elsewhere);
+        set.expect("the promotion was just added");
     }
     Ok(catalogue)
 }

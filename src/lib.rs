@@ -5,6 +5,8 @@
 //! durable log and snapshots. `docs/architecture.md` has the picture and the rules of who may use
 //! whom; `tests/architecture.rs` enforces them.
 #![forbid(unsafe_code)]
+// They panic where a pipe was closed; `cli` writes without them.
+#![deny(clippy::print_stdout, clippy::print_stderr)]
 
 pub mod cli;
 pub mod config;

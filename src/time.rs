@@ -1,4 +1,5 @@
-//! Owns the instants holdfast reckons in: whole milliseconds since the Unix epoch.
+//! Owns the instants holdfast reckons in: whole milliseconds since the Unix epoch, and their text
+//! (RFC 3339, and nothing else).
 //!
 //! Nothing here reads a clock; only the journal does, once per turn of a shard.
 
@@ -49,6 +50,121 @@ impl UnixMs {
     pub const fn since_ms(self, earlier: Self) -> u64 {
         self.0.saturating_sub(earlier.0)
     }
+
+    /// The instant that an RFC 3339 `date-time` says, in any offset; digits beyond milliseconds
+    /// are dropped. `None` for every other text, and for instants before 1970 or after
+    /// [`UnixMs::MAX`].
+    pub fn parse(text: &str) -> Option<Self> {
+        parse(text).map(|(instant, _)| instant)
+    }
+
+    /// The same, but `None` also where the text is finer than milliseconds.
+    pub fn parse_exact(text: &str) -> Option<Self> {
+        parse(text).and_then(|(instant, fits)| fits.then_some(instant))
+    }
+}
+
+/// The most bytes of a time: 32 digits of a second's fraction are more than anybody writes.
+const TEXT_BYTES_MAX: usize = 58;
+
+/// The instant, and whether it is in whole milliseconds.
+fn parse(text: &str) -> Option<(UnixMs, bool)> {
+    let bytes = text.as_bytes();
+    if bytes.len() > TEXT_BYTES_MAX {
+        return None;
+    }
+    // The fixed part: `2026-11-22T10:00:00`.
+    let (fixed, rest) = bytes.split_at_checked(19)?;
+    let marks = [(4, b'-'), (7, b'-'), (10, b'T'), (13, b':'), (16, b':')];
+    if !marks
+        .iter()
+        .all(|(at, mark)| fixed[*at].to_ascii_uppercase() == *mark)
+    {
+        return None;
+    }
+    let (year, month, day) = (
+        digits(&fixed[..4])?,
+        digits(&fixed[5..7])?,
+        digits(&fixed[8..10])?,
+    );
+    let (hour, minute, second) = (
+        digits(&fixed[11..13])?,
+        digits(&fixed[14..16])?,
+        digits(&fixed[17..])?,
+    );
+    if !(1..=12).contains(&month) || !(1..=days_of_month(year, month)).contains(&day) {
+        return None;
+    }
+    let (fraction_ms, fits, offset) = fraction(rest)?;
+    let offset_minutes = offset_minutes(offset)?;
+    if hour > 23 || minute > 59 || second > 60 {
+        return None;
+    }
+    let minutes = days_from_civil(year, month, day) * 1_440 + hour * 60 + minute - offset_minutes;
+    // A leap second ends a day of UTC; Unix time counts it as the next second.
+    if second == 60 && minutes.rem_euclid(1_440) != 1_439 {
+        return None;
+    }
+    let ms = u64::try_from((minutes * 60 + second) * 1_000 + fraction_ms).ok()?;
+    (ms <= UnixMs::MAX.0).then_some((UnixMs(ms), fits))
+}
+
+/// `.123456` before the offset: milliseconds, whether that is all of it, and what follows.
+fn fraction(rest: &[u8]) -> Option<(i64, bool, &[u8])> {
+    let Some(rest) = rest.strip_prefix(b".") else {
+        return Some((0, true, rest));
+    };
+    let count = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    let (all, rest) = rest.split_at(count);
+    let mut ms = [b'0'; 3];
+    let kept = all.len().min(ms.len());
+    ms[..kept].copy_from_slice(&all[..kept]);
+    let finer = all[kept..].iter().any(|digit| *digit != b'0');
+    (count > 0).then_some((digits(&ms)?, !finer, rest))
+}
+
+/// `Z`, `+09:00` or `-05:30`, in minutes east of UTC.
+fn offset_minutes(text: &[u8]) -> Option<i64> {
+    let sign = match text {
+        b"Z" | b"z" => return Some(0),
+        [b'+', ..] => 1,
+        [b'-', ..] => -1,
+        _ => return None,
+    };
+    let [_, h1, h2, b':', m1, m2] = text else {
+        return None;
+    };
+    let (hours, minutes) = (digits(&[*h1, *h2])?, digits(&[*m1, *m2])?);
+    (hours <= 23 && minutes <= 59).then_some(sign * (hours * 60 + minutes))
+}
+
+/// Decimal digits and nothing else; few enough for any `i64`.
+fn digits(text: &[u8]) -> Option<i64> {
+    text.iter().try_fold(0, |number, byte| {
+        let digit = byte.is_ascii_digit().then(|| i64::from(byte - b'0'));
+        digit.map(|digit| number * 10 + digit)
+    })
+}
+
+const fn days_of_month(year: i64, month: i64) -> i64 {
+    match month {
+        2 if year % 4 == 0 && (year % 100 != 0 || year % 400 == 0) => 29,
+        2 => 28,
+        4 | 6 | 9 | 11 => 30,
+        _ => 31,
+    }
+}
+
+/// Days from 1970-01-01 to a day of the proleptic Gregorian calendar; the inverse of
+/// [`civil_from_days`], by the same source.
+const fn days_from_civil(year: i64, month: i64, day: i64) -> i64 {
+    let year = if month <= 2 { year - 1 } else { year };
+    let era = year.div_euclid(400);
+    let year_of_era = year.rem_euclid(400);
+    let shifted_month = (month + 9) % 12;
+    let day_of_year = (153 * shifted_month + 2) / 5 + day - 1;
+    let day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
+    era * 146_097 + day_of_era - 719_468
 }
 
 impl fmt::Display for UnixMs {
@@ -106,12 +222,70 @@ mod tests {
     }
 
     #[test]
+    fn reads_rfc_3339_and_nothing_else() {
+        let at = 1_796_000_400_000;
+        let cases: &[(&str, Option<u64>)] = &[
+            ("2026-11-30T01:00:00.000Z", Some(at)),
+            ("2026-11-30T01:00:00Z", Some(at)),
+            ("2026-11-30t01:00:00z", Some(at)),
+            ("2026-11-30T01:00:00.0Z", Some(at)),
+            ("2026-11-30T01:00:00.000000000Z", Some(at)),
+            ("2026-11-30T01:00:00+00:00", Some(at)),
+            ("2026-11-30T01:00:00-00:00", Some(at)),
+            ("2026-11-30T10:00:00.000+09:00", Some(at)),
+            ("2026-11-29T19:30:00-05:30", Some(at)),
+            ("2026-11-30T01:00:00.1239Z", Some(at + 123)),
+            ("2026-12-31T23:59:60Z", Some(1_798_761_600_000)),
+            ("2024-02-29T00:00:00Z", Some(1_709_164_800_000)),
+            ("1970-01-01T00:00:00Z", Some(0)),
+            ("9999-12-31T23:59:59.999Z", Some(UnixMs::MAX.get())),
+            ("9999-12-31T23:59:59-00:01", None),
+            ("1970-01-01T00:00:00+00:01", None),
+            ("1969-12-31T23:59:59Z", None),
+            ("2026-02-29T00:00:00Z", None),
+            ("2026-13-01T00:00:00Z", None),
+            ("2026-11-31T00:00:00Z", None),
+            ("2026-11-30T24:00:00Z", None),
+            ("2026-11-30T01:60:00Z", None),
+            ("2026-11-30T01:00:60Z", None),
+            ("2026-11-30T01:00:00.Z", None),
+            ("2026-11-30T01:00:00,5Z", None),
+            ("2026-11-30T01:00:00", None),
+            ("2026-11-30T01:00Z", None),
+            ("2026-11-30 01:00:00Z", None),
+            ("2026-11-30", None),
+            ("2026-11-30T01:00:00+09", None),
+            ("2026-11-30T01:00:00+0900", None),
+            ("2026-11-30T01:00:00+24:00", None),
+            ("2026-11-30T01:00:00[UTC]", None),
+            ("2026-11-30T01:00:00Z[UTC]", None),
+            ("20261130T010000Z", None),
+            ("+02026-11-30T01:00:00Z", None),
+            (" 2026-11-30T01:00:00Z", None),
+            ("2026-11-30T01:00:00Z ", None),
+            ("２026-11-30T01:00:00Z", None),
+            ("", None),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(UnixMs::parse(text).map(UnixMs::get), *expected, "{text}");
+        }
+        assert_eq!(
+            UnixMs::parse(&format!("2026-11-30T01:00:00.{}Z", "0".repeat(60))),
+            None
+        );
+        assert_eq!(UnixMs::parse_exact("2026-11-30T01:00:00.0001Z"), None);
+        let exact = UnixMs::parse_exact("2026-11-30T01:00:00.001000Z");
+        assert_eq!(exact, Some(UnixMs::new(at + 1)));
+    }
+
+    #[test]
     fn agrees_with_a_calendar_library_on_every_day_of_four_centuries() {
         for day in 0..146_097 {
             let ms = day * 86_400_000;
             let expected = jiff::Timestamp::from_millisecond(ms).expect("in range");
-            let ours = UnixMs::new(u64::try_from(ms).expect("positive")).to_string();
-            assert_eq!(ours, format!("{expected:.3}"));
+            let ours = UnixMs::new(u64::try_from(ms).expect("positive"));
+            assert_eq!(ours.to_string(), format!("{expected:.3}"));
+            assert_eq!(UnixMs::parse_exact(&ours.to_string()), Some(ours));
         }
     }
 }

@@ -254,7 +254,9 @@ fn signing_keys_that_do_not_read_stop_the_start_without_being_shown() {
     for (keys, told) in [
         (format!("id = \"e1\"\nkey = \"{wrong}\""), "the `key` of e1"),
         (
-            format!("id = \"e1\"\npublic = \"{public}\""),
+            format!(
+                "id = \"e1\"\npublic = \"{public}\"\n[[receipts.ed25519_keys]]\nid = \"e2\"\nkey = \"{seed}\""
+            ),
             "has no secret",
         ),
         (
@@ -271,5 +273,159 @@ fn signing_keys_that_do_not_read_stop_the_start_without_being_shown() {
         assert_eq!(ended.status.code(), Some(1), "{keys}: {log}");
         assert!(log.contains(told), "{keys}: {log}");
         assert!(!log.contains(seed) && !log.contains(&wrong), "{log}");
+    }
+}
+
+/// Two regions: each seals with keys of its own, and has the other's public keys.
+#[test]
+fn a_region_with_the_public_keys_only_verifies_as_well() {
+    let home = Setup::demo().start();
+    let receipt = buy(&home, "ana");
+    let jwk = &jwks(&home)["keys"][0];
+    let (kid, x) = (jwk["kid"].as_str().unwrap(), jwk["x"].as_str().unwrap());
+    let public = format!("[[receipts.ed25519_keys]]\nid = \"{kid}\"\npublic = \"{x}\"\n");
+    let seed = "4ccd089b28ff96da9db6c346ec114e0f5b8a319f35aba624da8cf6ed4fb8a6fb";
+    let own_signature = format!("[[receipts.ed25519_keys]]\nid = \"e9\"\nkey = \"{seed}\"\n");
+    let own_seal =
+        "[[receipts.hmac_keys]]\nid = \"r9\"\nkey = \"0123456789abcdef0123456789abcdef\"\n";
+    let check = |server: &Server, receipt: &Value| {
+        let asked = Request::post("/receipts/verify").json(receipt);
+        let answer = server.ask(&asked);
+        assert_eq!(answer.status, 200, "{answer:?}");
+        answer.json()
+    };
+    for keys in [
+        format!("{own_seal}{own_signature}{public}"),
+        format!("{own_seal}{public}"),
+    ] {
+        let abroad = Setup::demo().config(&keys).start();
+        let expected = json!({
+            "valid": true,
+            "key_id": "demo-r1",
+            "reason": "genuine",
+            "seals": {"hmac": "unknown_key", "ed25519": "genuine"},
+        });
+        assert_eq!(check(&abroad, &receipt), expected, "{keys}");
+        let mut changed = receipt.clone();
+        changed["amount"]["value"] = json!(1);
+        let verdict = check(&abroad, &changed);
+        assert_eq!(
+            (&verdict["valid"], &verdict["reason"]),
+            (&json!(false), &json!("hash_mismatch"))
+        );
+        let mut forged = receipt.clone();
+        forged["ed25519"]["signature"] = json!("0".repeat(128));
+        let verdict = check(&abroad, &forged);
+        assert_eq!(
+            (&verdict["valid"], &verdict["reason"]),
+            (&json!(false), &json!("signature_mismatch"))
+        );
+        let mut stripped = receipt.clone();
+        stripped.as_object_mut().unwrap().remove("ed25519");
+        let verdict = check(&abroad, &stripped);
+        assert_eq!(
+            (&verdict["valid"], &verdict["reason"]),
+            (&json!(false), &json!("unknown_key"))
+        );
+        // What it seals itself is its own.
+        assert_eq!(buy(&abroad, "bo")["key_id"], "r9");
+    }
+}
+
+/// However a client writes the instant, here and offline; and whatever else is sent is no receipt.
+#[test]
+fn a_receipt_is_verified_by_its_instant_and_hostile_ones_are_not_valid() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    let server = Setup::demo().start();
+    let receipt = buy(&server, "ana");
+    let at = receipt["captured_at"].as_str().unwrap();
+    let bare = at.strip_suffix('Z').unwrap();
+    for spelled in [
+        format!("{bare}+00:00"),
+        format!("{bare}000Z"),
+        format!("{bare}000-00:00"),
+    ] {
+        let mut same = receipt.clone();
+        same["captured_at"] = json!(spelled);
+        let verdict = server.ask(&Request::post("/receipts/verify").json(&same));
+        assert_eq!(verdict.json()["reason"], "genuine", "{spelled}");
+        assert_eq!(verify(&same, &["--demo"], dir).status, Some(0), "{spelled}");
+    }
+    let text = receipt.to_string();
+    let quantity = "\"quantity\":1";
+    let mut hostile = vec![
+        String::new(),
+        "null".to_owned(),
+        "[]".to_owned(),
+        "1e999".to_owned(),
+        "\"receipt\"".to_owned(),
+        format!("[{text}]"),
+        text.replace(quantity, "\"quantity\":1,\"quantity\":1"),
+        text.replace(quantity, "\"quantity\":1,\"quantit\\u0079\":1"),
+        text.replace(at, "2026-02-30T00:00:00.000Z"),
+        text.replace(at, &"9".repeat(3_000)),
+        text[..text.len() - 1].to_owned(),
+        "[".repeat(4_000),
+        format!("{}{text}", " ".repeat(4_096)),
+    ];
+    for number in [
+        "1.0",
+        "1e0",
+        "-1",
+        "1e400",
+        "18446744073709551616",
+        "\"1\"",
+        "null",
+        "true",
+        "[1]",
+        "{}",
+    ] {
+        hostile.push(text.replace(quantity, &format!("\"quantity\":{number}")));
+        hostile.push(text.replace("\"value\":1999", &format!("\"value\":{number}")));
+    }
+    for field in [
+        "receipt_id",
+        "captured_at",
+        "integrity_hash",
+        "hmac",
+        "amount",
+        "ed25519",
+    ] {
+        for value in [
+            json!(null),
+            json!(1),
+            json!([]),
+            json!({}),
+            json!("\u{0}"),
+            json!("é"),
+        ] {
+            let mut changed = receipt.clone();
+            changed[field] = value;
+            hostile.push(changed.to_string());
+        }
+    }
+    assert!(
+        text.contains(quantity) && text.contains("\"value\":1999"),
+        "{text}"
+    );
+    for body in hostile {
+        let answer = server.ask(&Request::post("/receipts/verify").body(body.as_bytes()));
+        match answer.status {
+            200 => assert_eq!(answer.json()["valid"], false, "{body}"),
+            status => assert_eq!(status, 400, "{body}: {answer:?}"),
+        }
+    }
+    let not_utf8 = Request::post("/receipts/verify").body(&[0xff, 0xfe, 0x00]);
+    assert!(matches!(server.ask(&not_utf8).status, 200 | 400));
+    // Offline, too, a file that is no receipt gets its verdict.
+    let verdict = verify(&json!({"receipt_id": 1}), &["--demo"], dir);
+    let by_key = {
+        std::fs::write(dir.join("jwks.json"), jwks(&server).to_string()).unwrap();
+        verify(&json!({"receipt_id": 1}), &["--jwks", "jwks.json"], dir)
+    };
+    for verdict in [verdict, by_key] {
+        assert_eq!(verdict.status, Some(1));
+        assert_eq!(verdict.shown["reason"], "malformed");
     }
 }

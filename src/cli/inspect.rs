@@ -1,6 +1,6 @@
 //! Owns `check` and `log`: reading a stopped data directory.
 
-use super::{Log, fail};
+use super::{Log, fail, print, written};
 use crate::engine::event::Event;
 use crate::engine::settings::EngineSettings;
 use crate::engine::view::Kept;
@@ -11,7 +11,7 @@ use crate::payments::sandbox::{self, SandboxError};
 use crate::report::write_event;
 use serde_json::{Value, json};
 use std::collections::{HashMap, HashSet};
-use std::io::{BufWriter, ErrorKind, Write};
+use std::io::{BufWriter, Write};
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::process::ExitCode;
@@ -25,23 +25,23 @@ pub(super) fn check(dir: &Path) -> ExitCode {
     match journal::check(dir, &EngineSettings::default()) {
         Ok(report) => match gateway_agrees(dir, &report) {
             Ok(gateway) => {
-                println!("{}", figures(&report, &gateway));
-                ExitCode::SUCCESS
+                let figures = figures(&report, &gateway);
+                print(format_args!("{figures}\n"), ExitCode::SUCCESS)
             }
             Err(Disagreement::Unreadable(why)) => fail(2, format_args!("{}: {why}", dir.display())),
-            Err(Disagreement::Found(why)) => {
-                println!("{}", json!({ "clean": false, "error": why }));
-                fail(1, format_args!("{}: {why}", dir.display()))
-            }
+            Err(Disagreement::Found(why)) => damaged(dir, &why),
         },
-        Err(error @ CheckError::Damaged(_)) => {
-            println!("{}", json!({ "clean": false, "error": error.to_string() }));
-            fail(1, format_args!("{}: {error}", dir.display()))
-        }
+        Err(error @ CheckError::Damaged(_)) => damaged(dir, &error.to_string()),
         Err(error @ CheckError::Unreadable(_)) => {
             fail(2, format_args!("{}: {error}", dir.display()))
         }
     }
+}
+
+fn damaged(dir: &Path, why: &str) -> ExitCode {
+    let status = fail(1, format_args!("{}: {why}", dir.display()));
+    let figures = json!({ "clean": false, "error": why });
+    print(format_args!("{figures}\n"), status)
 }
 
 /// Why the gateway's charges are not confirmed.
@@ -168,13 +168,10 @@ pub(super) fn log(arguments: &Log) -> ExitCode {
 fn finish(
     dir: &Path,
     read: Result<(), JournalError>,
-    written: Result<(), std::io::Error>,
+    result: Result<(), std::io::Error>,
 ) -> ExitCode {
-    match (read, written) {
-        // Whoever read has enough: `holdfast log DIR | head`.
-        (_, Err(error)) if error.kind() == ErrorKind::BrokenPipe => ExitCode::SUCCESS,
-        (_, Err(error)) => fail(1, format_args!("stdout cannot be written: {error}")),
-        (Err(error), Ok(())) => fail(1, format_args!("{}: {error}", dir.display())),
-        (Ok(()), Ok(())) => ExitCode::SUCCESS,
+    match read {
+        Err(error) if result.is_ok() => fail(1, format_args!("{}: {error}", dir.display())),
+        _ => written(result, ExitCode::SUCCESS),
     }
 }

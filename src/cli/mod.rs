@@ -19,6 +19,7 @@ mod scoring;
 mod serve;
 
 use clap::{Args, Parser, Subcommand};
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -183,17 +184,7 @@ pub fn run() -> ExitCode {
         Command::Reconcile(arguments) => reconcile::run(&arguments),
         Command::Schema {
             of: SchemaOf::Postgres,
-        } => {
-            use std::io::Write;
-            let written = std::io::stdout().write_all(crate::report::postgres::script().as_bytes());
-            match written {
-                // Whoever read has enough.
-                Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
-                    fail(1, format_args!("stdout cannot be written: {error}"))
-                }
-                _ => ExitCode::SUCCESS,
-            }
-        }
+        } => print(crate::report::postgres::script(), ExitCode::SUCCESS),
         Command::Receipt {
             command: ReceiptCommand::Verify(arguments),
         } => receipt::verify(&arguments),
@@ -206,8 +197,31 @@ pub fn run() -> ExitCode {
     }
 }
 
+/// Writes to stdout and ends with `status`. The macros of the standard library would panic where
+/// the reader of a pipe has closed it.
+fn print(text: impl std::fmt::Display, status: ExitCode) -> ExitCode {
+    let mut out = std::io::stdout().lock();
+    written(write!(out, "{text}").and_then(|()| out.flush()), status)
+}
+
+/// Ends with `status` after stdout was written. A reader that closed its end, as `head` does, has
+/// what it wanted: that is no failure.
+fn written(written: std::io::Result<()>, status: ExitCode) -> ExitCode {
+    match written {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            fail(1, format_args!("stdout cannot be written: {error}"))
+        }
+        _ => status,
+    }
+}
+
 /// Says why on stderr and fails with `status`.
 fn fail(status: u8, why: impl std::fmt::Display) -> ExitCode {
-    eprintln!("holdfast: {why}");
+    say(format_args!("holdfast: {why}\n"));
     ExitCode::from(status)
+}
+
+/// Writes to stderr; that nobody reads it changes nothing.
+fn say(text: impl std::fmt::Display) {
+    let _ = write!(std::io::stderr(), "{text}");
 }

@@ -1,10 +1,12 @@
 //! Owns `receipt verify`: checking a receipt without the server, by its HMAC with the secret, by its
 //! signature with public keys only, or by both. The verdict says which seals were checked.
 
-use super::{Verify, VerifyKeys, compose, fail};
+use super::{Verify, VerifyKeys, compose, fail, print};
 use crate::config::{Config, Demo, Environment, Sources};
 use crate::receipts::{PublicKey, Receipt, ReceiptKey, Sealer, Verdict, Verifier, jwks};
 use secrecy::{ExposeSecret, SecretString};
+use std::fs::File;
+use std::io::Read;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -21,48 +23,38 @@ pub(super) fn verify(arguments: &Verify) -> ExitCode {
         Ok(verdict) => verdict,
         Err(why) => return fail(1, why),
     };
-    let key_id = verdict
-        .key_id
-        .as_ref()
-        .map(crate::ids::ReceiptKeyId::as_str);
     let reason = verdict.reason.as_str();
-    let (hmac, ed25519) = (verdict.hmac.as_str(), verdict.ed25519.as_str());
-    println!(
-        "{}",
-        serde_json::json!({
-            "valid": verdict.valid,
-            "key_id": key_id,
-            "reason": reason,
-            "seals": { "hmac": hmac, "ed25519": ed25519 },
-        })
-    );
-    if verdict.valid {
+    let status = if verdict.valid {
         ExitCode::SUCCESS
     } else {
         let file = arguments.file.display();
         fail(1, format_args!("{file} is not a genuine receipt: {reason}"))
-    }
+    };
+    print(format_args!("{}\n", verdict.to_json()), status)
 }
 
+/// Bounded in what is read, not in what the file says of its size: a pipe says nothing.
 fn read(path: &Path) -> Result<Vec<u8>, String> {
     let cannot = |why: &dyn std::fmt::Display| format!("{} cannot be read: {why}", path.display());
-    let size = std::fs::metadata(path)
-        .map_err(|error| cannot(&error))?
-        .len();
-    if size > FILE_BYTES_MAX {
+    let file = File::open(path).map_err(|error| cannot(&error))?;
+    let mut bytes = Vec::new();
+    file.take(FILE_BYTES_MAX + 1)
+        .read_to_end(&mut bytes)
+        .map_err(|error| cannot(&error))?;
+    if bytes.len() as u64 > FILE_BYTES_MAX {
         return Err(cannot(&"it is larger than any receipt or key"));
     }
-    std::fs::read(path).map_err(|error| cannot(&error))
+    Ok(bytes)
 }
 
 fn verdict(keys: &VerifyKeys, receipt: &[u8]) -> Result<Verdict, String> {
     if keys.config.is_some() || keys.demo {
         return Ok(configured(keys)?.verify_json(receipt));
     }
-    let named = Receipt::from_json(receipt).map_err(|error| {
-        let what = error.finding().as_str();
-        format!("the file is no receipt ({what}): {error}")
-    })?;
+    let named = match Receipt::from_json(receipt) {
+        Ok(named) => named,
+        Err(malformed) => return Ok(Verdict::of_malformed(malformed)),
+    };
     let hmac = keys
         .key_file
         .as_deref()

@@ -5,7 +5,7 @@
 //! ways, and the table is made of it; exit 0 no difference, 1 differences, 2 cannot read. Progress
 //! goes to stderr, where somebody looks.
 
-use super::{Reconcile, ask, fail};
+use super::{Reconcile, ask, fail, print, say};
 use crate::config::{Config, Environment, GatewayKind, Sources};
 use crate::engine::settings::EngineSettings;
 use crate::journal;
@@ -14,7 +14,7 @@ use crate::payments::stripe::Stripe;
 use crate::reconcile::{Limits, Progress, SandboxFile, StoppedBooks, reconcile};
 use serde_json::Value;
 use std::fmt::Write as _;
-use std::io::{IsTerminal, Write as _};
+use std::io::IsTerminal;
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -44,12 +44,11 @@ pub(super) fn run(arguments: &Reconcile) -> ExitCode {
     } else {
         table(&report)
     };
-    // Whoever reads it may have enough: the exit status says the rest.
-    let _ = std::io::stdout().write_all(shown.as_bytes());
-    match report["differences"].as_array().map_or(0, Vec::len) {
+    let status = match report["differences"].as_array().map_or(0, Vec::len) {
         0 => ExitCode::SUCCESS,
         _ => ExitCode::FAILURE,
-    }
+    };
+    print(shown, status)
 }
 
 fn of_directory(dir: &Path, config: Option<&Path>) -> Result<Value, String> {
@@ -151,14 +150,16 @@ impl ProgressLine {
 
     fn show(&mut self, charges: u64, payments: u64) {
         if self.terminal {
-            eprint!("\r\x1b[K{charges} charges and {payments} payments compared");
+            say(format_args!(
+                "\r\x1b[K{charges} charges and {payments} payments compared"
+            ));
             self.shown = true;
         }
     }
 
     fn clear(&mut self) {
         if self.shown {
-            eprint!("\r\x1b[K");
+            say("\r\x1b[K");
         }
     }
 }

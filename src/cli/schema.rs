@@ -2,6 +2,7 @@
 //!
 //! Deliberately absent: creating it, for which this program need not have the rights.
 
+use super::print;
 use crate::report::types::event_types;
 use clap::Args;
 use std::process::ExitCode;
@@ -32,7 +33,7 @@ pub(super) fn kafka(arguments: &Kafka) -> ExitCode {
         replication,
     } = arguments;
     let in_sync = replication.saturating_sub(1).max(1);
-    println!(
+    let mut text = format!(
         "# Topics. min.insync.replicas and acks=all together keep what was acknowledged.\n\
          kafka-topics.sh --bootstrap-server \"$BROKERS\" --create --topic {topic} --partitions \
          {partitions} --replication-factor {replication} --config min.insync.replicas={in_sync} \
@@ -45,10 +46,11 @@ pub(super) fn kafka(arguments: &Kafka) -> ExitCode {
          --operation Write --operation Describe --topic {topic} --topic {dlq_topic}\n\
          kafka-acls.sh --bootstrap-server \"$BROKERS\" --add --allow-principal User:holdfast \
          --operation IdempotentWrite --cluster\n\n\
-         # Types of the events (ce_type); docs/events/ has a schema for each."
+         # Types of the events (ce_type); docs/events/ has a schema for each.\n"
     );
     for (_, name) in event_types() {
-        println!("{name}");
+        text.push_str(name);
+        text.push('\n');
     }
-    ExitCode::SUCCESS
+    print(text, ExitCode::SUCCESS)
 }

@@ -164,10 +164,7 @@ impl Fields {
     /// An instant, written by RFC 3339.
     pub fn time(&mut self, asked: Asked) -> Option<UnixMs> {
         let form = "has to be a time such as 2026-11-22T10:00:00.000Z, not before 1970";
-        self.parsed(asked, form, |text| {
-            let at: jiff::Timestamp = text.parse().ok()?;
-            u64::try_from(at.as_millisecond()).ok().map(UnixMs::new)
-        })
+        self.parsed(asked, form, UnixMs::parse)
     }
 
     /// An object.

@@ -360,20 +360,7 @@ impl Front {
             Err(reason) => return call.problem(reason),
         };
         let verdict = self.core.sealer.verify_json(&body);
-        let key_id = verdict
-            .key_id
-            .as_ref()
-            .map(crate::ids::ReceiptKeyId::as_str);
-        let shown = serde_json::json!({
-            "valid": verdict.valid,
-            "key_id": key_id,
-            "reason": verdict.reason.as_str(),
-            "seals": {
-                "hmac": verdict.hmac.as_str(),
-                "ed25519": verdict.ed25519.as_str(),
-            },
-        });
-        Answer::value(StatusCode::OK, &shown)
+        Answer::value(StatusCode::OK, &verdict.to_json())
     }
 
     /// The public keys, for whoever verifies receipts without us.

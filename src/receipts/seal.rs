@@ -107,11 +107,13 @@ impl Sealer {
     }
 
     /// The same with these Ed25519 keys, newest first: the first one signs, the others show and
-    /// verify what they signed, or, where they are retired, only verify it. None: no signatures.
+    /// verify what they signed, or, where they are retired, only verify it. Receipts are not signed
+    /// where there is none, or none with a secret: public keys of another region only verify.
     pub fn with_signatures(self, signing: Vec<Ed25519Key>) -> Result<Self, SealerError> {
         check_names(signing.iter().map(|key| key.public().id()))?;
         if let Some(first) = signing.first()
             && !first.signs()
+            && signing.iter().any(Ed25519Key::signs)
         {
             return Err(SealerError::FirstIsRetired(first.public().id().clone()));
         }
@@ -132,7 +134,11 @@ impl Sealer {
     pub fn capture_keys(&self) -> CaptureKeys {
         CaptureKeys {
             seal: self.newest().clone(),
-            sign: self.public.first().map(|key| key.id().clone()),
+            sign: self
+                .signing
+                .first()
+                .filter(|key| key.signs())
+                .map(|key| key.public().id().clone()),
         }
     }
 
@@ -231,10 +237,10 @@ pub enum SealerError {
     /// A secret has fewer than [`SECRET_BYTES_MIN`] bytes.
     #[error("receipt key {0} has fewer than {SECRET_BYTES_MIN} bytes: make it longer")]
     SecretTooShort(ReceiptKeyId),
-    /// The first Ed25519 key has no secret.
+    /// The first Ed25519 key has no secret, but another one has.
     #[error(
-        "the first of receipts.ed25519_keys, {0}, has no secret, so nothing could be signed: put \
-         the key that signs first"
+        "the first of receipts.ed25519_keys, {0}, has no secret, but another one has: put the key \
+         that signs first"
     )]
     FirstIsRetired(ReceiptKeyId),
     /// Two keys of a kind have one name.

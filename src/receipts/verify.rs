@@ -1,14 +1,15 @@
 //! Owns verifying: which seals of a receipt are checked with the keys at hand, and what follows.
 //!
-//! Invariants: a receipt is valid only where its hash is that of its fields, every seal that was
-//! checked is genuine, and at least one was. A receipt without a signature is valid where its HMAC
-//! proves it, and `unsigned` to whoever has public keys only.
+//! Invariant: a receipt is valid exactly where its hash is that of its fields, at least one seal is
+//! genuine and none is a mismatch. A key that is not here proves nothing, for or against: a region
+//! that has the public keys only verifies as well.
 //! Deliberately absent: where keys come from.
 
 use crate::ids::ReceiptKeyId;
 use crate::receipts::seal::ReceiptKey;
 use crate::receipts::signature::PublicKey;
 use crate::receipts::{Malformed, Receipt};
+use serde_json::{Value, json};
 use subtle::ConstantTimeEq;
 
 /// Verifies receipts with the keys at hand. `None` in place of a list: that seal is not looked at.
@@ -78,7 +79,7 @@ pub enum Finding {
     HashMismatch,
     /// The hash was not sealed with the key that its HMAC names.
     SealMismatch,
-    /// It has no signature, and nothing else was checked.
+    /// It has no signature, and its HMAC was not checked.
     Unsigned,
     /// Its signature names a key that is not listed here.
     UnknownSigningKey,
@@ -103,6 +104,29 @@ impl Finding {
     }
 }
 
+impl Verdict {
+    /// Of bytes that are no receipt.
+    pub const fn of_malformed(malformed: Malformed) -> Self {
+        Self {
+            valid: false,
+            key_id: None,
+            reason: malformed.finding(),
+            hmac: SealCheck::NotChecked,
+            ed25519: SealCheck::NotChecked,
+        }
+    }
+
+    /// As `/receipts/verify` and `holdfast receipt verify` show it.
+    pub fn to_json(&self) -> Value {
+        json!({
+            "valid": self.valid,
+            "key_id": self.key_id.as_ref().map(ReceiptKeyId::as_str),
+            "reason": self.reason.as_str(),
+            "seals": { "hmac": self.hmac.as_str(), "ed25519": self.ed25519.as_str() },
+        })
+    }
+}
+
 impl Verifier<'_> {
     /// Whether `receipt` is exactly as it was sealed.
     pub fn verify(&self, receipt: &Receipt) -> Verdict {
@@ -124,13 +148,7 @@ impl Verifier<'_> {
     pub fn verify_json(&self, bytes: &[u8]) -> Verdict {
         match Receipt::from_json(bytes) {
             Ok(receipt) => self.verify(&receipt),
-            Err(malformed) => Verdict {
-                valid: false,
-                key_id: None,
-                reason: malformed.finding(),
-                hmac: SealCheck::NotChecked,
-                ed25519: SealCheck::NotChecked,
-            },
+            Err(malformed) => Verdict::of_malformed(malformed),
         }
     }
 
@@ -163,16 +181,14 @@ impl Verifier<'_> {
 /// The first thing wrong, of all that was looked at.
 const fn finding(same_hash: bool, hmac: SealCheck, ed25519: SealCheck) -> Finding {
     use SealCheck::{Absent, Genuine, Mismatch, NotChecked, UnknownKey};
-    match (hmac, same_hash, ed25519) {
-        (UnknownKey, _, _) => Finding::UnknownKey,
-        (_, false, _) => Finding::HashMismatch,
-        (Mismatch, true, _) => Finding::SealMismatch,
-        (_, true, UnknownKey) => Finding::UnknownSigningKey,
-        (_, true, Mismatch) => Finding::SignatureMismatch,
-        (Genuine, true, Absent | NotChecked) | (_, true, Genuine) => Finding::Genuine,
-        // A receipt always has its HMAC; where only the signature counts, it has to be there and
-        // looked at.
-        (Absent | NotChecked, true, Absent | NotChecked) => Finding::Unsigned,
+    match (same_hash, hmac, ed25519) {
+        (false, _, _) => Finding::HashMismatch,
+        (true, Mismatch, _) => Finding::SealMismatch,
+        (true, _, Mismatch) => Finding::SignatureMismatch,
+        (true, Genuine, _) | (true, _, Genuine) => Finding::Genuine,
+        (true, UnknownKey, _) => Finding::UnknownKey,
+        (true, Absent | NotChecked, UnknownKey) => Finding::UnknownSigningKey,
+        (true, Absent | NotChecked, Absent | NotChecked) => Finding::Unsigned,
     }
 }
 

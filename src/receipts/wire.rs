@@ -1,9 +1,10 @@
 //! Owns the JSON of a receipt: writing it without a serializer on the hot path, and reading it
 //! strictly.
 //!
-//! Invariants: what is written reads back as the same receipt; what reads is in exactly the form
-//! that is written, but for white space and the order of fields: no unknown, missing or double
-//! field, no other way to write a number, an instant or a digest.
+//! Invariants: what is written reads back as the same receipt; what reads says the same receipt,
+//! however JSON spaces, orders or escapes it and in whatever offset or precision `captured_at`
+//! says its instant. No unknown, missing or double field, no other way to write a number, an id or
+//! a digest.
 //! Deliberately absent: whether it is genuine (`seal`).
 
 use crate::ids::{ProductId, PurchaseId, ReceiptKeyId, UserId};
@@ -11,6 +12,7 @@ use crate::money::{Amount, Currency};
 use crate::receipts::{Receipt, Signed};
 use crate::time::UnixMs;
 use serde::{Deserialize, Deserializer};
+use std::borrow::Cow;
 use std::io::Write;
 
 /// The most bytes that are read as a receipt.
@@ -30,21 +32,26 @@ pub enum Malformed {
     Field(&'static str),
 }
 
+/// A text, copied only where it has escapes: .NET writes a `+` as `\u002B`.
+#[derive(Deserialize)]
+#[serde(transparent)]
+struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Wire<'a> {
     #[serde(borrow)]
-    receipt_id: &'a str,
-    purchase_id: &'a str,
-    user_id: &'a str,
-    product_id: &'a str,
+    receipt_id: Text<'a>,
+    purchase_id: Text<'a>,
+    user_id: Text<'a>,
+    product_id: Text<'a>,
     quantity: u32,
     #[serde(borrow)]
     amount: WireAmount<'a>,
-    captured_at: &'a str,
-    integrity_hash: &'a str,
-    key_id: &'a str,
-    hmac: &'a str,
+    captured_at: Text<'a>,
+    integrity_hash: Text<'a>,
+    key_id: Text<'a>,
+    hmac: Text<'a>,
     #[serde(borrow, default, deserialize_with = "present")]
     ed25519: Option<WireSigned<'a>>,
 }
@@ -57,15 +64,17 @@ fn present<'de, D: Deserializer<'de>>(from: D) -> Result<Option<WireSigned<'de>>
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct WireSigned<'a> {
-    key_id: &'a str,
-    signature: &'a str,
+    #[serde(borrow)]
+    key_id: Text<'a>,
+    signature: Text<'a>,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct WireAmount<'a> {
     value: i64,
-    currency: &'a str,
+    #[serde(borrow)]
+    currency: Text<'a>,
 }
 
 impl Receipt {
@@ -114,21 +123,21 @@ impl Receipt {
         if bytes.contains(&b'[') {
             return Err(Malformed::Shape);
         }
-        // Borrowed strings refuse escapes: nothing that is written here has any.
         let wire: Wire<'_> = serde_json::from_slice(bytes).map_err(|_| Malformed::Shape)?;
         let field = Malformed::Field;
         let receipt = Self {
-            receipt: PurchaseId::parse_receipt(wire.receipt_id).ok_or(field("receipt_id"))?,
-            purchase: PurchaseId::parse_purchase(wire.purchase_id).ok_or(field("purchase_id"))?,
-            user: UserId::parse(wire.user_id).ok_or(field("user_id"))?,
-            product: ProductId::parse(wire.product_id).ok_or(field("product_id"))?,
+            receipt: PurchaseId::parse_receipt(&wire.receipt_id.0).ok_or(field("receipt_id"))?,
+            purchase: PurchaseId::parse_purchase(&wire.purchase_id.0)
+                .ok_or(field("purchase_id"))?,
+            user: UserId::parse(&wire.user_id.0).ok_or(field("user_id"))?,
+            product: ProductId::parse(&wire.product_id.0).ok_or(field("product_id"))?,
             quantity: wire.quantity,
             amount: Amount::new(wire.amount.value).ok_or(field("amount.value"))?,
-            currency: Currency::parse(wire.amount.currency).ok_or(field("amount.currency"))?,
-            captured_at: parse_instant(wire.captured_at).ok_or(field("captured_at"))?,
-            integrity_hash: parse_hex(wire.integrity_hash).ok_or(field("integrity_hash"))?,
-            key_id: ReceiptKeyId::parse(wire.key_id).ok_or(field("key_id"))?,
-            hmac: parse_hex(wire.hmac).ok_or(field("hmac"))?,
+            currency: Currency::parse(&wire.amount.currency.0).ok_or(field("amount.currency"))?,
+            captured_at: UnixMs::parse_exact(&wire.captured_at.0).ok_or(field("captured_at"))?,
+            integrity_hash: parse_hex(&wire.integrity_hash.0).ok_or(field("integrity_hash"))?,
+            key_id: ReceiptKeyId::parse(&wire.key_id.0).ok_or(field("key_id"))?,
+            hmac: parse_hex(&wire.hmac.0).ok_or(field("hmac"))?,
             ed25519: wire.ed25519.as_ref().map(parse_signed).transpose()?,
         };
         Ok(receipt)
@@ -138,8 +147,8 @@ impl Receipt {
 fn parse_signed(wire: &WireSigned<'_>) -> Result<Signed, Malformed> {
     let field = Malformed::Field;
     Ok(Signed {
-        key_id: ReceiptKeyId::parse(wire.key_id).ok_or(field("ed25519.key_id"))?,
-        signature: parse_hex(wire.signature).ok_or(field("ed25519.signature"))?,
+        key_id: ReceiptKeyId::parse(&wire.key_id.0).ok_or(field("ed25519.key_id"))?,
+        signature: parse_hex(&wire.signature.0).ok_or(field("ed25519.signature"))?,
     })
 }
 
@@ -155,11 +164,4 @@ fn parse_hex<const N: usize>(text: &str) -> Option<[u8; N]> {
     let mut bytes = [0; N];
     hex::decode_to_slice(text, &mut bytes).ok()?;
     Some(bytes)
-}
-
-/// An instant in exactly the form that [`UnixMs`] is written in.
-fn parse_instant(text: &str) -> Option<UnixMs> {
-    let instant: jiff::Timestamp = text.parse().ok()?;
-    let instant = UnixMs::new(u64::try_from(instant.as_millisecond()).ok()?);
-    (instant.to_string() == text).then_some(instant)
 }

@@ -158,7 +158,7 @@ fn own(
     };
     let happened_at = body.created_at.or(body.timestamp);
     let happened_at = happened_at
-        .and_then(|text| instant(&text))
+        .and_then(|text| UnixMs::parse(&text))
         .ok_or(malformed(
             "created_at",
             "has to be a time as RFC 3339 has it",
@@ -187,9 +187,4 @@ fn own(
         code: data.reason.and_then(|text| GatewayCode::parse(&text)),
         refund: None,
     })
-}
-
-fn instant(text: &str) -> Option<UnixMs> {
-    let at: jiff::Timestamp = text.parse().ok()?;
-    u64::try_from(at.as_millisecond()).ok().map(UnixMs::new)
 }

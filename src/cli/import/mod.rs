@@ -11,7 +11,7 @@ mod outcome;
 mod plan;
 mod source;
 
-use super::{Serve, compose, fail, serve};
+use super::{Serve, compose, fail, print, serve};
 use crate::journal::Standing;
 use clap::Args;
 use mapping::Mapping;
@@ -55,16 +55,17 @@ pub(super) struct Redis {
 pub(super) fn redis(arguments: &Redis) -> ExitCode {
     match run(arguments) {
         Ok(outcome) => {
-            if arguments.json {
-                println!("{}", outcome.json());
+            let shown = if arguments.json {
+                outcome.json().to_string()
             } else {
-                println!("{}", outcome.text());
-            }
-            if outcome.has_conflicts() {
+                outcome.text()
+            };
+            let status = if outcome.has_conflicts() {
                 fail(1, "conflicts were left out; see the report")
             } else {
                 ExitCode::SUCCESS
-            }
+            };
+            print(format_args!("{shown}\n"), status)
         }
         Err(why) => fail(1, why),
     }

@@ -5,8 +5,8 @@
 
 mod show;
 
-use super::fail;
 use super::scoring::{self, ScoringFault};
+use super::{fail, say, written};
 use crate::engine::risk::model::Model;
 use crate::engine::settings::EngineSettings;
 use crate::ids::Lsn;
@@ -15,7 +15,7 @@ use crate::replay::{self, Change, History, Plan, Report, Trial};
 use crate::risk;
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
-use std::io::{BufWriter, ErrorKind, Write};
+use std::io::{BufWriter, Write};
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -59,20 +59,13 @@ type Failure = (u8, String);
 /// Replays; exit 0 done, 1 the directory cannot be read, 2 the rules cannot.
 pub(super) fn run(arguments: &Replay) -> ExitCode {
     let mut out = BufWriter::new(std::io::stdout().lock());
-    let written = match replayed(arguments, &mut out) {
-        Ok(written) => written.and_then(|()| out.flush()),
+    match replayed(arguments, &mut out) {
+        Ok(result) => written(result.and_then(|()| out.flush()), ExitCode::SUCCESS),
         Err((status, why)) => {
             // What was listed before stays.
             let _ = out.flush();
-            return fail(status, why);
+            fail(status, why)
         }
-    };
-    match written {
-        // Whoever read has enough: `holdfast replay … --list | head`.
-        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
-            fail(1, format_args!("stdout cannot be written: {error}"))
-        }
-        _ => ExitCode::SUCCESS,
     }
 }
 
@@ -103,11 +96,11 @@ fn replayed(arguments: &Replay, out: &mut impl Write) -> Result<std::io::Result<
         return Err((2, why));
     }
     if extent.leaves_out_last_segment() {
-        eprintln!(
+        say(format_args!(
             "{}: a core is running without a witness (storage.witness = false), so the newest segment is left out; \
-             stop it to have all",
+             stop it to have all\n",
             dir.display()
-        );
+        ));
     }
     let mut written = Ok(());
     let mut list = |change: Change| {

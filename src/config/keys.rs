@@ -581,7 +581,7 @@ pub const KEYS: &[Key] = &[
     text(
         "receipts.ed25519_keys[].public",
         "",
-        "In place of `key`: a retired key's public half, as PEM or 32 bytes in hexadecimal or base64, which still verifies.",
+        "In place of `key`: the public half of a retired key or of another region's, as PEM or 32 bytes in hexadecimal, base64 or base64url, which only verifies.",
     ),
     number(
         "reconcile.every_s",

@@ -6,8 +6,8 @@ use holdfast::engine::event::Quote;
 use holdfast::engine::lifecycle::{PurchaseState, Step};
 use holdfast::engine::view::{HistoryEntry, PurchaseView};
 use holdfast::ids::{
-    AuthorizationId, CaptureId, CardToken, Lsn, ProductId, PurchaseId, ReceiptKeyId, ShardId,
-    UserId,
+    AuthorizationId, CaptureId, CardToken, Lsn, ProductId, PurchaseId, PurchaseTag, ReceiptKeyId,
+    ShardId, UserId,
 };
 use holdfast::money::{Amount, Currency, Price};
 use holdfast::receipts::{Ed25519Key, ReceiptKey, Sealer};
@@ -79,7 +79,7 @@ fn captured() -> PurchaseView {
         lsn: Lsn(number * 256),
     });
     PurchaseView {
-        purchase: PurchaseId::new(ShardId::new(7), 1),
+        purchase: PurchaseId::new(ShardId::new(7), 1, PurchaseTag(0x5a17_c0de_5a17_c0de)),
         user: UserId::parse("buyer-0001").expect("an id"),
         product: ProductId::parse("drop-1").expect("an id"),
         quantity: 2,

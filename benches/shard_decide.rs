@@ -14,7 +14,7 @@ use holdfast::engine::decide::{Context, decide_hold};
 use holdfast::engine::settings::EngineSettings;
 use holdfast::engine::shard::Shard;
 use holdfast::engine::shared::SharedAmounts;
-use holdfast::ids::{Lsn, ProductId, ShardId};
+use holdfast::ids::{Lsn, ProductId, PurchaseTag, ShardId};
 use holdfast::time::UnixMs;
 use std::hint::black_box;
 use std::time::{Duration, Instant};
@@ -57,6 +57,7 @@ fn shard_decide(criterion: &mut Criterion) {
             watch: None,
             at: AT,
             day_start: AT,
+            tag: PurchaseTag(7),
         };
         let mut commands = commands.iter().cycle();
         bencher.iter(|| {
@@ -82,6 +83,7 @@ fn place(product: &ProductId, commands: &[PlaceHold], settings: &EngineSettings)
             watch: None,
             at: AT,
             day_start: AT,
+            tag: PurchaseTag(7),
         };
         let decision = decide_hold(context, command).expect("units are left");
         decision.claims.keep();

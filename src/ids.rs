@@ -2,11 +2,12 @@
 //!
 //! Invariants: a text id is 1 to 64 characters of `[A-Za-z0-9_.:-]`; a [`CardToken`] is such a
 //! text that does not look like a card number; a [`PurchaseId`] carries the shard of its buyer,
-//! so that a hold or purchase is found without asking whose it is.
+//! so that a hold or purchase is found without asking whose it is, and a random tag.
 //! Deliberately absent: making ids up (the shard counts, the front end draws request ids).
 
 use compact_str::CompactString;
 use std::fmt;
+use subtle::ConstantTimeEq;
 
 /// The longest text id, in characters.
 pub const ID_CHARS_MAX: usize = 64;
@@ -212,8 +213,7 @@ impl ShardId {
     }
 }
 
-/// A purchase, from its hold on: one number, written `h_…` as a hold, `p_…` as a purchase and
-/// `r_…` as its receipt. The lowest byte is the shard.
+/// What makes a purchase's id one that nobody guesses: drawn at random when its hold is placed.
 #[derive(
     Copy,
     Clone,
@@ -227,41 +227,90 @@ impl ShardId {
     rkyv::Serialize,
     rkyv::Deserialize,
 )]
-pub struct PurchaseId(u64);
+pub struct PurchaseTag(pub u64);
+
+impl PurchaseTag {
+    /// Whether it is `other`, compared in a time that says nothing about either.
+    pub fn is(self, other: Self) -> bool {
+        self.0.ct_eq(&other.0).into()
+    }
+}
+
+/// A purchase, from its hold on: one number, written `h_…` as a hold, `p_…` as a purchase and
+/// `r_…` as its receipt.
+///
+/// The text has the place (the shard's count, then the shard in the lowest byte) in 16 hexadecimal
+/// digits and the tag in 16 more. The place finds the purchase; only with its tag is it that
+/// purchase. So nobody who has one id can guess another.
+#[derive(
+    Copy,
+    Clone,
+    Debug,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    rkyv::Archive,
+    rkyv::Serialize,
+    rkyv::Deserialize,
+)]
+pub struct PurchaseId {
+    place: u64,
+    tag: PurchaseTag,
+}
 
 impl PurchaseId {
     /// The purchase numbered `sequence` in `shard`; sequences stay below 2⁵⁶.
-    pub fn new(shard: ShardId, sequence: u64) -> Self {
+    pub fn new(shard: ShardId, sequence: u64, tag: PurchaseTag) -> Self {
         assert!(
             sequence < 1 << 56,
             "a shard's sequence outlives 2^56 purchases"
         );
-        Self(sequence << 8 | u64::from(shard.0))
+        Self {
+            place: sequence << 8 | u64::from(shard.0),
+            tag,
+        }
     }
 
     /// The shard of the buyer.
     pub const fn shard(self) -> ShardId {
-        ShardId(self.0.to_le_bytes()[0])
+        ShardId(self.place.to_le_bytes()[0])
     }
 
     /// The place in the shard's count.
     pub const fn sequence(self) -> u64 {
-        self.0 >> 8
+        self.place >> 8
     }
 
-    /// The whole number.
-    pub const fn get(self) -> u64 {
-        self.0
+    /// The number that finds it: its sequence, then its shard.
+    pub const fn place(self) -> u64 {
+        self.place
     }
 
-    /// `h_` and 16 hexadecimal digits.
+    /// Its random part.
+    pub const fn tag(self) -> PurchaseTag {
+        self.tag
+    }
+
+    /// The 32 hexadecimal digits that all its names have in common.
+    pub fn digits(self) -> [u8; PURCHASE_DIGITS] {
+        let mut digits = [0; PURCHASE_DIGITS];
+        let (place, tag) = digits.split_at_mut(PURCHASE_DIGITS / 2);
+        let whole = "eight bytes are 16 hexadecimal digits";
+        hex::encode_to_slice(self.place.to_be_bytes(), place).expect(whole);
+        hex::encode_to_slice(self.tag.0.to_be_bytes(), tag).expect(whole);
+        digits
+    }
+
+    /// `h_` and 32 hexadecimal digits.
     pub fn hold(self) -> impl fmt::Display {
-        Prefixed("h_", self.0)
+        Prefixed("h_", self)
     }
 
-    /// `r_` and 16 hexadecimal digits.
+    /// `r_` and 32 hexadecimal digits.
     pub fn receipt(self) -> impl fmt::Display {
-        Prefixed("r_", self.0)
+        Prefixed("r_", self)
     }
 
     /// The purchase behind a hold's id.
@@ -280,17 +329,22 @@ impl PurchaseId {
     }
 }
 
+/// Hexadecimal digits in a purchase's id.
+pub const PURCHASE_DIGITS: usize = 32;
+
 impl fmt::Display for PurchaseId {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        Prefixed("p_", self.0).fmt(out)
+        Prefixed("p_", *self).fmt(out)
     }
 }
 
-struct Prefixed(&'static str, u64);
+struct Prefixed(&'static str, PurchaseId);
 
 impl fmt::Display for Prefixed {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "{}{:016x}", self.0, self.1)
+        let digits = self.1.digits();
+        out.write_str(self.0)?;
+        out.write_str(std::str::from_utf8(&digits).expect("hexadecimal digits are ASCII"))
     }
 }
 
@@ -299,8 +353,12 @@ fn parse_prefixed(prefix: &str, text: &str) -> Option<PurchaseId> {
     let lower = digits
         .bytes()
         .all(|b| b.is_ascii_digit() || matches!(b, b'a'..=b'f'));
-    (digits.len() == 16 && lower).then_some(())?;
-    u64::from_str_radix(digits, 16).ok().map(PurchaseId)
+    (digits.len() == PURCHASE_DIGITS && lower).then_some(())?;
+    let (place, tag) = digits.split_at(PURCHASE_DIGITS / 2);
+    Some(PurchaseId {
+        place: u64::from_str_radix(place, 16).ok()?,
+        tag: PurchaseTag(u64::from_str_radix(tag, 16).ok()?),
+    })
 }
 
 /// A place in the log: the byte position at which a record begins, or the end that has to be
@@ -375,8 +433,8 @@ mod tests {
 
     #[test]
     fn a_purchase_is_read_back_under_each_of_its_names() {
-        let id = PurchaseId::new(ShardId::new(7), 300);
-        assert_eq!(id.to_string(), "p_0000000000012c07");
+        let id = PurchaseId::new(ShardId::new(7), 300, PurchaseTag(0xa5));
+        assert_eq!(id.to_string(), "p_0000000000012c0700000000000000a5");
         assert_eq!(PurchaseId::parse_purchase(&id.to_string()), Some(id));
         assert_eq!(PurchaseId::parse_hold(&id.hold().to_string()), Some(id));
         assert_eq!(
@@ -386,9 +444,11 @@ mod tests {
         assert_eq!((id.shard(), id.sequence()), (ShardId::new(7), 300));
         for bad in [
             "p_12c07",
-            "h_0000000000012C07",
-            "0000000000012c07",
-            "p_+000000000012c07",
+            "p_0000000000012c07",
+            "p_0000000000012C0700000000000000a5",
+            "0000000000012c0700000000000000a5",
+            "p_+000000000012c0700000000000000a5",
+            "p_0000000000012c070000000000000é5",
         ] {
             assert_eq!(PurchaseId::parse_purchase(bad), None, "{bad}");
         }

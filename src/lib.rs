@@ -17,6 +17,7 @@ pub mod job;
 pub mod journal;
 pub mod money;
 pub mod payments;
+pub mod random;
 pub mod receipts;
 pub mod reconcile;
 pub mod replay;

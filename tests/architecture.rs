@@ -11,8 +11,9 @@ const EDGES: &[(&str, &[&str])] = &[
     ("money", &[]),
     ("ids", &[]),
     ("job", &[]),
+    ("random", &[]),
     ("engine", &["ids", "money", "time"]),
-    ("journal", &["engine", "ids", "money", "time"]),
+    ("journal", &["engine", "ids", "money", "random", "time"]),
     (
         "report",
         &[
@@ -56,6 +57,7 @@ const EDGES: &[(&str, &[&str])] = &[
             "journal",
             "money",
             "payments",
+            "random",
             "receipts",
             "reconcile",
             "report",
@@ -75,6 +77,7 @@ const EDGES: &[(&str, &[&str])] = &[
             "journal",
             "money",
             "payments",
+            "random",
             "receipts",
             "reconcile",
             "replay",

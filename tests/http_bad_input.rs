@@ -185,12 +185,12 @@ fn every_malformed_body_is_refused_by_its_shape() {
         ),
         (
             "a hold by another name",
-            with("}", ",\"hold_id\":\"p_0000000000000001\"}"),
+            with("}", ",\"hold_id\":\"p_00000000000000015a17c0de5a17c0de\"}"),
             invalid,
         ),
         (
             "a hold in capitals",
-            with("}", ",\"hold_id\":\"h_000000000000000A\"}"),
+            with("}", ",\"hold_id\":\"h_000000000000000A5a17c0de5a17c0de\"}"),
             invalid,
         ),
         (
@@ -323,7 +323,7 @@ fn headers_paths_and_methods_are_refused_in_order() {
         ),
         (
             "no such hold",
-            Request::delete("/limited/holds/h_00000000000000ff").key(SHOP),
+            Request::delete("/limited/holds/h_00000000000000ff5a17c0de5a17c0de").key(SHOP),
             404,
             "hold_not_found",
         ),
@@ -335,13 +335,13 @@ fn headers_paths_and_methods_are_refused_in_order() {
         ),
         (
             "no such purchase",
-            Request::get("/limited/purchases/p_00000000000000ff").key(SHOP),
+            Request::get("/limited/purchases/p_00000000000000ff5a17c0de5a17c0de").key(SHOP),
             404,
             "purchase_not_found",
         ),
         (
             "no such receipt",
-            Request::get("/limited/receipts/r_00000000000000ff").key(SHOP),
+            Request::get("/limited/receipts/r_00000000000000ff5a17c0de5a17c0de").key(SHOP),
             404,
             "receipt_not_found",
         ),

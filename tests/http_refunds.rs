@@ -24,7 +24,7 @@ fn money_goes_back_in_parts_until_none_is_left() {
     let body = first.json();
     let request_id = first.header("x-request-id").unwrap();
     let expected = json!({
-        "refund_id": format!("f_{}-1", &id[2..]),
+        "refund_id": format!("f_{}", &request_id[4..]),
         "purchase_id": id,
         "number": 1,
         "amount": 500,

@@ -258,7 +258,7 @@ fn the_queue_shows_what_a_person_needs_and_takes_decisions_from_administrators_o
         let answer = server.ask(&Request::post(&path).key(ADMIN).json(&body));
         assert_eq!((answer.status, answer.reason().as_str()), (400, reason));
     }
-    for (id, status) in [("p_00000000000fff00", 404), ("h_0", 404)] {
+    for (id, status) in [("p_00000000000fff005a17c0de5a17c0de", 404), ("h_0", 404)] {
         assert_eq!(server.ask(&decision(id, "approve", "x")).status, status);
     }
     let bought = first.json()["purchase_id"].as_str().unwrap().to_owned();

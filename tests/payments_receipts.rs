@@ -3,7 +3,7 @@
 use holdfast::engine::event::Quote;
 use holdfast::engine::lifecycle::{PurchaseState, Step};
 use holdfast::engine::view::{HistoryEntry, PurchaseView};
-use holdfast::ids::{Lsn, ProductId, PurchaseId, ReceiptKeyId, ShardId, UserId};
+use holdfast::ids::{Lsn, ProductId, PurchaseId, PurchaseTag, ReceiptKeyId, ShardId, UserId};
 use holdfast::money::{Amount, Currency, Price};
 use holdfast::receipts::{
     CaptureKeys, Ed25519Key, Finding, KEYS_MAX, KeyUnread, PublicKey, RECEIPT_BYTES_MAX, Receipt,
@@ -35,7 +35,7 @@ fn captured() -> PurchaseView {
         Step::PaymentCaptured,
     ];
     PurchaseView {
-        purchase: PurchaseId::new(ShardId::new(7), 300),
+        purchase: PurchaseId::new(ShardId::new(7), 300, PurchaseTag(0x5a17_c0de_5a17_c0de)),
         user: UserId::parse("ana").unwrap(),
         product: ProductId::parse("drop-1").unwrap(),
         quantity: 2,
@@ -84,12 +84,12 @@ fn json(receipt: &Receipt) -> String {
 
 /// Computed with Python's hashlib and hmac from the documented text.
 const GOLDEN: &str = concat!(
-    r#"{"receipt_id":"r_0000000000012c07","purchase_id":"p_0000000000012c07","user_id":"ana","#,
+    r#"{"receipt_id":"r_0000000000012c075a17c0de5a17c0de","purchase_id":"p_0000000000012c075a17c0de5a17c0de","user_id":"ana","#,
     r#""product_id":"drop-1","quantity":2,"amount":{"value":50000,"currency":"KRW"},"#,
     r#""captured_at":"2026-11-22T00:00:00.001Z","#,
-    r#""integrity_hash":"1656bff870a8a411ed6c6df2ae6c949f3afeb757e14de5f6b3edf074eec6bf24","#,
+    r#""integrity_hash":"4eb2eb175363b63861f0de53c5a6e8da7d4445aac50a46f3c2d77a000e564249","#,
     r#""key_id":"r1","#,
-    r#""hmac":"c3a31461baffb80b0b376c45dc8bdde168d6c8dad256c763a071be6968d10e2b"}"#,
+    r#""hmac":"b724beba15af94d659d644011d9eaca22c72c5e5c3b761b60c5f1e790102c91d"}"#,
 );
 
 #[test]
@@ -127,10 +127,10 @@ fn what_was_not_captured_has_no_receipt() {
 fn a_change_of_any_field_is_found() {
     let cases: [(&str, Finding, Change); 11] = [
         ("receipt_id", Finding::HashMismatch, |r| {
-            r.receipt = PurchaseId::new(ShardId::new(7), 301);
+            r.receipt = PurchaseId::new(ShardId::new(7), 301, PurchaseTag(0x5a17_c0de_5a17_c0de));
         }),
         ("purchase_id", Finding::HashMismatch, |r| {
-            r.purchase = PurchaseId::new(ShardId::new(8), 300);
+            r.purchase = PurchaseId::new(ShardId::new(8), 300, PurchaseTag(0x5a17_c0de_5a17_c0de));
         }),
         ("user_id", Finding::HashMismatch, |r| {
             r.user = UserId::parse("bo").unwrap();
@@ -217,7 +217,10 @@ fn only_a_receipts_own_json_is_read() {
     let cases = [
         ("nothing", String::new()),
         ("no object", "[]".to_owned()),
-        ("an array", r#"["r_0000000000012c07"]"#.to_owned()),
+        (
+            "an array",
+            r#"["r_0000000000012c075a17c0de5a17c0de"]"#.to_owned(),
+        ),
         ("something after", format!("{genuine} x")),
         (
             "an unknown field",
@@ -250,7 +253,10 @@ fn only_a_receipts_own_json_is_read() {
         ("a time without its zone", genuine.replace(".001Z", ".001")),
         (
             "capital digits",
-            genuine.replace("r_0000000000012c07", "r_0000000000012C07"),
+            genuine.replace(
+                "r_0000000000012c075a17c0de5a17c0de",
+                "r_0000000000012C075a17c0de5a17c0de",
+            ),
         ),
     ];
     for (what, text) in cases {
@@ -290,8 +296,8 @@ const OTHER_PUBLIC: &str = "3d4017c3e843895a92b70aa74d1b7ebc9c982ccf2ec4968cc0cd
 /// The golden receipt's signature with [`SEED`] as key `e1`, made with Python's `cryptography`
 /// from the documented text.
 const GOLDEN_SIGNATURE: &str = concat!(
-    "03faed8cffdb51fb31d5b23f67e0f562257d2bfe623cf0938ec7c7fbd564c2e3",
-    "18feca7caead451b112d838e14be3a678642efcb59ac62a124b17019d4505c08",
+    "180e76c462dadb59c2a2d9873c22e69564c466236c878ad1745e7033f21f7fe1",
+    "1889e4f31a1dcea48c978d55ad89b67dd3e066bef4f6183f95bc2a2587266603",
 );
 
 fn signing(id: &str, seed: &str) -> Ed25519Key {
@@ -383,10 +389,10 @@ fn whoever_has_public_keys_only_finds_a_change_of_any_field() {
     let keys = [public("e1", PUBLIC), public("e2", OTHER_PUBLIC)];
     let cases: [(&str, Finding, Change); 11] = [
         ("receipt_id", Finding::HashMismatch, |r| {
-            r.receipt = PurchaseId::new(ShardId::new(7), 301);
+            r.receipt = PurchaseId::new(ShardId::new(7), 301, PurchaseTag(0x5a17_c0de_5a17_c0de));
         }),
         ("purchase_id", Finding::HashMismatch, |r| {
-            r.purchase = PurchaseId::new(ShardId::new(8), 300);
+            r.purchase = PurchaseId::new(ShardId::new(8), 300, PurchaseTag(0x5a17_c0de_5a17_c0de));
         }),
         ("user_id", Finding::HashMismatch, |r| {
             r.user = UserId::parse("bo").unwrap();

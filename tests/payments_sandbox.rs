@@ -1,6 +1,6 @@
 //! The sandbox gateway keeps its own books: idempotent by reference, over kill and torn lines.
 
-use holdfast::ids::{AuthorizationId, CardToken, PurchaseId, RequestId, ShardId};
+use holdfast::ids::{AuthorizationId, CardToken, PurchaseId, PurchaseTag, RequestId, ShardId};
 use holdfast::money::{Amount, Currency};
 use holdfast::payments::gateway::{
     Answer, Authorization, Claim, Decline, Found, FoundRefund, Gateway, Inquiry, Order, Reference,
@@ -17,7 +17,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 fn reference(number: u64) -> Reference {
-    let purchase = PurchaseId::new(ShardId::new(3), number);
+    let purchase = PurchaseId::new(ShardId::new(3), number, PurchaseTag(0x5a17_c0de_5a17_c0de));
     Reference::new(0xfeed, purchase, RequestId(number))
 }
 

@@ -3,7 +3,7 @@
 
 use holdfast::engine::lifecycle::PurchaseState;
 use holdfast::engine::view::{PaymentView, PaymentsPage, Standing};
-use holdfast::ids::{CardToken, Lsn, PurchaseId, RequestId, ShardId};
+use holdfast::ids::{CardToken, Lsn, PurchaseId, PurchaseTag, RequestId, ShardId};
 use holdfast::journal::StorageFault;
 use holdfast::money::{Amount, Currency};
 use holdfast::payments::gateway::{Calling, Charged, Inquiry, Page, PageMark, Reference, Trouble};
@@ -41,7 +41,11 @@ type Happening = Box<dyn FnOnce(&mut Books) + Send>;
 struct Stage(Mutex<Books>);
 
 fn purchase(number: u64) -> PurchaseId {
-    PurchaseId::new(ShardId::new(u8::try_from(number % 3).unwrap()), number)
+    PurchaseId::new(
+        ShardId::new(u8::try_from(number % 3).unwrap()),
+        number,
+        PurchaseTag(0x5a17_c0de_5a17_c0de),
+    )
 }
 
 fn reference(number: u64) -> Reference {

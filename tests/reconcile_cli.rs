@@ -170,8 +170,8 @@ fn each_way_in_which_the_books_can_differ_is_named() {
     let stopped = Stopped::new();
     let [ana, cy, eve] = ["ana", "cy", "eve"].map(|user| stopped.reference(user));
     let log = &ana[..20];
-    let other_request = format!("{}{:016x}", &ana[..39], 7);
-    let unknown = format!("{log}p_{:016x}-{:016x}", 0x00ff_ffff_0000_u64, 7);
+    let other_request = format!("{}{:016x}", &ana[..55], 7);
+    let unknown = format!("{log}p_{:032x}-{:016x}", 0x00ff_ffff_0000_u64, 7);
     let foreign = format!("hf-{:016x}{}", 7, &ana[19..]);
     let replaced = |reference: &str, from: &str, to: &str| {
         let (from, to) = (format!("{from} {reference}"), format!("{to} {reference}"));

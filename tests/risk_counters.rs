@@ -12,8 +12,8 @@ use holdfast::engine::risk::kept::Depths;
 use holdfast::engine::risk::score::Appraisal;
 use holdfast::engine::velocity::{Named, Velocity};
 use holdfast::ids::{
-    CaptureId, CardToken, DeviceId, KeyOwner, Lsn, ProductId, PurchaseId, ReceiptKeyId, RequestId,
-    ShardId, UserId,
+    CaptureId, CardToken, DeviceId, KeyOwner, Lsn, ProductId, PurchaseId, PurchaseTag,
+    ReceiptKeyId, RequestId, ShardId, UserId,
 };
 use holdfast::money::{Amount, Currency, Price, Tokens};
 use holdfast::time::UnixMs;
@@ -117,7 +117,7 @@ fn records(happenings: &[Happening]) -> Vec<(Event, Stamp, usize)> {
 }
 
 fn events(it: &Happening) -> Vec<Event> {
-    let purchase = PurchaseId::new(ShardId::new(0), 0);
+    let purchase = PurchaseId::new(ShardId::new(0), 0, PurchaseTag(0x5a17_c0de_5a17_c0de));
     let origin = Origin {
         request: RequestId(1),
         owner: KeyOwner::parse("shop").expect("an id"),

@@ -178,7 +178,12 @@ fn what_changes_nothing_is_ignored_and_leaves_nothing_behind() {
         let nonce = format!("n-{place}");
         let body = event(&nonce, "payout.paid", id_of(&purchase), 0);
         assert_eq!(tell(&server, &Own::new(&nonce, &body).request()), "ignored");
-        let body = event(&nonce, "payment.captured", "p_00000000000fff07", 0);
+        let body = event(
+            &nonce,
+            "payment.captured",
+            "p_00000000000fff075a17c0de5a17c0de",
+            0,
+        );
         assert_eq!(tell(&server, &Own::new(&nonce, &body).request()), "ignored");
     }
     assert_eq!(appended(&server), before, "noise reached the log");

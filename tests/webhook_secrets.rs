@@ -7,7 +7,7 @@ use support::signing::{NEW, OLD, Own, SECRETS, event, now_s, stripe};
 use support::{ADMIN, Request, Server, Setup, until};
 
 const ADDED: &str = "a-secret-that-is-added-while-running";
-const UNKNOWN: &str = "p_00000000000fff07";
+const UNKNOWN: &str = "p_00000000000fff075a17c0de5a17c0de";
 
 /// Whether webhooks signed with `secret` are taken; each call is an event of its own.
 fn is_good(server: &Server, secret: &str) -> bool {

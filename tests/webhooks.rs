@@ -298,7 +298,7 @@ fn each_kind_says_what_it_does() {
     let server = start();
     let purchase = bought(&server, "ana");
     let ours = id_of(&purchase).to_owned();
-    let unknown = "p_00000000000fff07";
+    let unknown = "p_00000000000fff075a17c0de5a17c0de";
     let cases = [
         ("payment.authorized", ours.as_str(), "processed", "captured"),
         ("payment.captured", &ours, "processed", "captured"),

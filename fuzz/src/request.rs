@@ -195,7 +195,7 @@ fn admin() -> AdminAct {
 pub fn seeds() -> Vec<(String, Vec<u8>)> {
     let digest = "5f".repeat(32);
     let receipt = format!(
-        r#"{{"receipt_id":"r_0000000000000107","purchase_id":"p_0000000000000107","user_id":"ana","product_id":"drop-1","quantity":2,"amount":{{"value":50000,"currency":"KRW"}},"captured_at":"2026-11-22T00:00:00.001Z","integrity_hash":"{digest}","key_id":"r1","hmac":"{digest}"}}"#
+        r#"{{"receipt_id":"r_00000000000001075a17c0de5a17c0de","purchase_id":"p_00000000000001075a17c0de5a17c0de","user_id":"ana","product_id":"drop-1","quantity":2,"amount":{{"value":50000,"currency":"KRW"}},"captured_at":"2026-11-22T00:00:00.001Z","integrity_hash":"{digest}","key_id":"r1","hmac":"{digest}"}}"#
     );
     let seeds: [(&str, u8, &str); 13] = [
         (
@@ -216,7 +216,7 @@ pub fn seeds() -> Vec<(String, Vec<u8>)> {
         (
             "buy",
             1,
-            r#"{"user_id":"ana","product_id":"drop-1","quantity":1,"currency":"USD","card_token":"tok_ok","hold_id":"h_0000000000000107","ip":"2001:db8::7","device_id":"d-1"}"#,
+            r#"{"user_id":"ana","product_id":"drop-1","quantity":1,"currency":"USD","card_token":"tok_ok","hold_id":"h_00000000000001075a17c0de5a17c0de","ip":"2001:db8::7","device_id":"d-1"}"#,
         ),
         (
             "buy-card",
@@ -245,7 +245,11 @@ pub fn seeds() -> Vec<(String, Vec<u8>)> {
             5,
             "from=0&kind=hold_placed&user_id=an%61&limit=100",
         ),
-        ("path", 6, "/limited/holds/h_0000000000000107%C3%A9"),
+        (
+            "path",
+            6,
+            "/limited/holds/h_00000000000001075a17c0de5a17c0de%C3%A9",
+        ),
         ("receipt", 7, &receipt),
     ];
     let seed = |(name, which, text): (&str, u8, &str)| {

@@ -93,8 +93,8 @@ fn show_and_expire(shard: &mut Shard, catalogue: &Catalogue) {
         };
         let _ = shard.key_answer(&key, catalogue);
     }
-    for sequence in 0..shard.sizes().purchases as u64 {
-        let id = PurchaseId::new(shard.id(), sequence);
+    let purchases: Vec<PurchaseId> = shard.purchases().collect();
+    for id in purchases {
         let hold = shard.hold_view(id, catalogue).expect("it is there");
         let view = shard.purchase_view(id, catalogue, LATEST);
         let view = view.expect("its history is a life");

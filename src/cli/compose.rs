@@ -6,6 +6,7 @@ use crate::engine::settings::{Bounds, EngineSettings, RateLimit};
 use crate::ids::ReceiptKeyId;
 use crate::journal::{Clock, Journal, JournalOptions, LogSettings, Sync, Witness};
 use crate::payments::settings::{PaymentSettings, ReviewSettings};
+use crate::random::Random;
 use crate::receipts::{self, Ed25519Key, KeyUnread, PublicKey, Sealer, SealerError};
 use crate::reconcile::{JobSettings, Limits};
 use crate::report::feed::{self, CursorError, FeedSettings, Sinks};
@@ -39,6 +40,7 @@ pub(super) fn journal(config: &Config) -> Result<JournalOptions, CursorError> {
         },
         snapshot_every_bytes: storage.snapshot_every_bytes,
         clock: Clock::System,
+        random: Random::System,
         day_zone: config.limits.zone.clone(),
         retentions: feed::retentions(&storage.data_dir, &config.report.sinks())?,
     })

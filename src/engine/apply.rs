@@ -187,7 +187,7 @@ impl Shard {
         catalogue: &Catalogue,
         limits: Limits,
     ) -> Result<(), &'static str> {
-        if placed.purchase != self.next_id() {
+        if placed.purchase != self.next_id(placed.purchase.tag()) {
             return Err("its purchase is not the shard's next");
         }
         let product = catalogue
@@ -215,6 +215,7 @@ impl Shard {
         self.timers
             .push(Reverse((placed.expires_at, placed.purchase.sequence())));
         self.purchases.push(Purchase {
+            tag: placed.purchase.tag(),
             buyer,
             product,
             promotion,
@@ -272,10 +273,7 @@ impl Shard {
     ) -> Result<Effects, &'static str> {
         let (id, step) = event.step().ok_or("it is no step of a purchase")?;
         let place = usize::try_from(id.sequence()).map_err(|_| "its purchase cannot be counted")?;
-        let known = id.shard() == self.id && place < self.purchases.len();
-        if !known {
-            return Err("its purchase was never begun");
-        }
+        self.find(id).ok_or("its purchase was never begun")?;
         let purchase = &mut self.purchases[place];
         let was_open = purchase.is_open();
         let counted = purchase.counted();

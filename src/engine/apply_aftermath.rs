@@ -12,7 +12,6 @@ use crate::engine::purchase::{BuyerIndex, Purchase, Refund, RefundState};
 use crate::engine::refusal::Refusal;
 use crate::engine::settings::Limits;
 use crate::engine::shard::{BuyerMore, CardDecline, KeyOutcome, Shard};
-use crate::ids::PurchaseId;
 use crate::money::{Amount, Tokens};
 use crate::time::UnixMs;
 
@@ -76,7 +75,7 @@ impl Shard {
         done: &RefundSucceeded,
         stamp: Stamp,
     ) -> Result<(), &'static str> {
-        let id = PurchaseId::new(self.id, place as u64);
+        let id = self.id_of(place as u64, &self.purchases[place]);
         let purchase = &mut self.purchases[place];
         let sum = purchase.refunded.get().checked_add(done.amount.get());
         let refunded = sum.and_then(Amount::new).ok_or("it gives back too much")?;

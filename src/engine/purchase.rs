@@ -10,7 +10,7 @@ use crate::engine::lifecycle::{PurchaseState, Step, Units, next_state};
 use crate::engine::view::{PaymentView, Standing};
 use crate::ids::{
     AuthorizationId, CaptureId, CardToken, DeviceId, Digest16, GatewayCode, Lsn, PurchaseId,
-    ReceiptKeyId, RequestId,
+    PurchaseTag, ReceiptKeyId, RequestId,
 };
 use crate::money::{Amount, Tokens};
 use crate::time::UnixMs;
@@ -24,6 +24,8 @@ pub struct BuyerIndex(pub(super) u32);
 /// A purchase, from its hold on.
 #[derive(Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
 pub struct Purchase {
+    /// The random part of its id.
+    pub(super) tag: PurchaseTag,
     pub(super) buyer: BuyerIndex,
     pub(super) product: ProductIndex,
     pub(super) promotion: Option<PromotionIndex>,

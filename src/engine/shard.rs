@@ -20,7 +20,7 @@ use crate::engine::view::{
     RefundView, ReviewView, SpendingView,
 };
 use crate::ids::{
-    AuthorizationId, CardToken, Digest16, Lsn, PurchaseId, RequestId, ShardId, UserId,
+    AuthorizationId, CardToken, Digest16, Lsn, PurchaseId, PurchaseTag, RequestId, ShardId, UserId,
 };
 use crate::money::{Amount, Currency, Tokens};
 use crate::time::UnixMs;
@@ -437,8 +437,9 @@ impl Shard {
         let end = start.saturating_add(most).min(self.purchases.len());
         match self.purchases[start..end].iter().position(named) {
             Some(place) => {
-                let sequence = (start + place) as u64;
-                ControlFlow::Break(Some(PurchaseId::new(self.id, sequence)))
+                let place = start + place;
+                let id = self.id_of(place as u64, &self.purchases[place]);
+                ControlFlow::Break(Some(id))
             }
             None if end == self.purchases.len() => ControlFlow::Break(None),
             None => ControlFlow::Continue(end),
@@ -481,8 +482,8 @@ impl Shard {
 
     fn opened(&self) -> impl Iterator<Item = (PurchaseId, &Purchase)> + '_ {
         self.open.iter().filter_map(|sequence| {
-            let id = PurchaseId::new(self.id, *sequence);
-            Some((id, self.find(id)?))
+            let purchase = self.at_place(*sequence)?;
+            Some((self.id_of(*sequence, purchase), purchase))
         })
     }
 
@@ -504,15 +505,16 @@ impl Shard {
     /// Every purchase that waits for a person, and when the configuration decides.
     pub fn reviews(&self) -> impl Iterator<Item = (PurchaseId, UnixMs)> + '_ {
         self.reviews.iter().filter_map(|sequence| {
-            let id = PurchaseId::new(self.id, *sequence);
-            Some((id, self.find(id)?.review_deadline()?))
+            let purchase = self.at_place(*sequence)?;
+            let id = self.id_of(*sequence, purchase);
+            Some((id, purchase.review_deadline()?))
         })
     }
 
     /// When the purchase that waits longest for a person was put before one.
     pub fn oldest_review(&self) -> Option<UnixMs> {
         let purchases = self.reviews.iter().filter_map(|sequence| {
-            let purchase = self.find(PurchaseId::new(self.id, *sequence))?;
+            let purchase = self.at_place(*sequence)?;
             purchase.history.last().map(|last| last.at)
         });
         purchases.min()
@@ -554,7 +556,7 @@ impl Shard {
         let numbered = (from..).zip(&self.purchases[start..end]);
         PaymentsPage {
             payments: numbered
-                .filter_map(|(sequence, it)| it.payment_view(PurchaseId::new(self.id, sequence)))
+                .filter_map(|(sequence, it)| it.payment_view(self.id_of(sequence, it)))
                 .collect(),
             next: (end < self.purchases.len()).then_some(end as u64),
         }
@@ -604,13 +606,27 @@ impl Shard {
 
     pub(super) fn find(&self, id: PurchaseId) -> Option<&Purchase> {
         (id.shard() == self.id).then_some(())?;
-        self.purchases.get(usize::try_from(id.sequence()).ok()?)
+        let purchase = self.at_place(id.sequence())?;
+        purchase.tag.is(id.tag()).then_some(purchase)
+    }
+
+    pub(super) fn at_place(&self, sequence: u64) -> Option<&Purchase> {
+        self.purchases.get(usize::try_from(sequence).ok()?)
+    }
+
+    pub(super) fn id_of(&self, sequence: u64, purchase: &Purchase) -> PurchaseId {
+        PurchaseId::new(self.id, sequence, purchase.tag)
+    }
+
+    /// Every hold and purchase, in order.
+    pub fn purchases(&self) -> impl Iterator<Item = PurchaseId> {
+        self.numbered().map(|(id, _)| id)
     }
 
     pub(super) fn numbered(&self) -> impl Iterator<Item = (PurchaseId, &Purchase)> {
         (0..)
             .zip(&self.purchases)
-            .map(|(sequence, it)| (PurchaseId::new(self.id, sequence), it))
+            .map(|(sequence, it)| (self.id_of(sequence, it), it))
     }
 
     pub(super) fn buyer(&self, user: &UserId) -> Option<&Buyer> {
@@ -619,8 +635,8 @@ impl Shard {
             .map(|index| &self.buyers[index.0 as usize])
     }
 
-    pub(super) fn next_id(&self) -> PurchaseId {
-        PurchaseId::new(self.id, self.purchases.len() as u64)
+    pub(super) fn next_id(&self, tag: PurchaseTag) -> PurchaseId {
+        PurchaseId::new(self.id, self.purchases.len() as u64, tag)
     }
 
     pub(super) fn committed(&self, user: &UserId, product: ProductIndex) -> u32 {

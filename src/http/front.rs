@@ -21,6 +21,7 @@ use crate::journal::{CommitGate, Journal};
 use crate::money::Currency;
 use crate::payments::driver::Payments;
 use crate::payments::sandbox::Sandbox;
+use crate::random::Random;
 use crate::receipts::Sealer;
 use crate::reconcile::Reconciler;
 use crate::report::feed::{Mode, Sinks};
@@ -36,7 +37,7 @@ use parking_lot::Mutex;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 /// What all threads answer from.
@@ -151,7 +152,6 @@ pub struct Front {
     pub(super) gate: Arc<CommitGate>,
     pub(super) counters: Arc<Shard>,
     place: usize,
-    ids: RequestIds,
     aside: Mutex<Vec<Aside>>,
 }
 
@@ -168,7 +168,6 @@ impl Front {
             gate,
             counters: Arc::clone(core.metrics.shard(place)),
             place,
-            ids: RequestIds::seeded(),
             aside: Mutex::new(aside),
         })
     }
@@ -331,7 +330,7 @@ impl Handler for Front {
     }
 
     fn request_id(&self) -> RequestId {
-        self.ids.next()
+        RequestId(Random::System.draw())
     }
 
     fn start(self: &Arc<Self>) {
@@ -384,25 +383,5 @@ impl Call {
             return self.problem(reason);
         }
         problem::invalid(reason.into(), self.id, errors)
-    }
-}
-
-/// Draws request ids: a counter that starts anywhere, scrambled so that neighbours look unlike.
-/// Each is drawn once in 2⁶⁴ times.
-struct RequestIds(AtomicU64);
-
-impl RequestIds {
-    fn seeded() -> Self {
-        use std::hash::{BuildHasher, RandomState};
-        // `RandomState` is how the standard library hands out the system's randomness.
-        Self(AtomicU64::new(RandomState::new().hash_one(0_u8)))
-    }
-
-    fn next(&self) -> RequestId {
-        // SplitMix64.
-        let mut z = self.0.fetch_add(0x9e37_79b9_7f4a_7c15, Ordering::Relaxed);
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        RequestId(z ^ (z >> 31))
     }
 }

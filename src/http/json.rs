@@ -4,7 +4,7 @@
 //! program); free text goes through [`text`]. Deliberately absent: the shape of answers.
 
 use crate::engine::event::Quote;
-use crate::ids::RequestId;
+use crate::ids::{PurchaseId, RequestId};
 use crate::money::Currency;
 use crate::time::UnixMs;
 use std::io::Write as _;
@@ -15,6 +15,11 @@ const HEX: &[u8; 16] = b"0123456789abcdef";
 pub fn request_id(out: &mut Vec<u8>, request: RequestId) {
     out.extend_from_slice(b"req_");
     hex(out, request.0);
+}
+
+/// A purchase's hexadecimal digits.
+pub fn digits(out: &mut Vec<u8>, purchase: PurchaseId) {
+    out.extend_from_slice(&purchase.digits());
 }
 
 /// 16 hexadecimal digits.

@@ -301,7 +301,7 @@ pub(super) fn refund_json(view: &RefundView) -> Value {
         RefundStatus::Pending | RefundStatus::Failed { .. } => before,
     };
     json!({
-        "refund_id": format!("f_{:016x}-{}", view.purchase.get(), view.number),
+        "refund_id": format!("f_{:016x}", view.request.0),
         "purchase_id": view.purchase.to_string(),
         "number": view.number,
         "amount": view.amount.get(),

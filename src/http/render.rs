@@ -10,7 +10,7 @@ use crate::receipts::Receipt;
 pub fn hold(view: &HoldView) -> Vec<u8> {
     let mut out = Vec::with_capacity(384);
     json::raw(&mut out, "{\"hold_id\":\"h_");
-    json::hex(&mut out, view.purchase.get());
+    json::digits(&mut out, view.purchase);
     json::raw(&mut out, "\",\"product_id\":");
     json::id(&mut out, view.product.as_str());
     json::raw(&mut out, ",\"quantity\":");
@@ -29,7 +29,7 @@ pub fn hold(view: &HoldView) -> Vec<u8> {
 pub fn purchase(view: &PurchaseView, gateway: &str, receipt: Option<&Receipt>) -> Vec<u8> {
     let mut out = Vec::with_capacity(1_536);
     json::raw(&mut out, "{\"purchase_id\":\"p_");
-    json::hex(&mut out, view.purchase.get());
+    json::digits(&mut out, view.purchase);
     json::raw(&mut out, "\",\"user_id\":");
     json::id(&mut out, view.user.as_str());
     json::raw(&mut out, ",\"product_id\":");

@@ -46,6 +46,7 @@ use crate::engine::view::{
 };
 use crate::ids::{Lsn, ProductId, PromotionCode, PurchaseId, ShardId, UserId};
 use crate::money::Tokens;
+use crate::random::Random;
 use crate::time::UnixMs;
 use arc_swap::ArcSwap;
 use crossbeam_utils::CachePadded;
@@ -97,6 +98,7 @@ pub struct Journal {
     webhook_turn: Mutex<()>,
     settings: EngineSettings,
     clock: Clock,
+    random: Random,
     log: Arc<wal::Log>,
     snapshots: snapshot::Snapshots,
     retentions: feed::Retentions,

@@ -95,6 +95,7 @@ impl Journal {
             log: log_settings,
             snapshot_every_bytes,
             clock,
+            random,
             day_zone,
             retentions,
             ..
@@ -127,6 +128,7 @@ impl Journal {
             webhook_turn: Mutex::new(()),
             settings: engine,
             clock,
+            random,
             log: Arc::new(log),
             snapshots: Snapshots {
                 newest_bytes: AtomicU64::new(store::newest_bytes(&*disks.snapshots)?),

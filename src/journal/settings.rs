@@ -5,6 +5,7 @@ use super::days::DayZone;
 use super::fault::{JournalError, io};
 use super::feed::Retention;
 use crate::engine::settings::EngineSettings;
+use crate::random::Random;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,6 +23,8 @@ pub struct JournalOptions {
     pub snapshot_every_bytes: u64,
     /// Where instants come from.
     pub clock: Clock,
+    /// Where the random part of each purchase's id comes from.
+    pub random: Random,
     /// Whose days daily limits are counted in.
     pub day_zone: DayZone,
     /// From where on the log is kept for its readers.
@@ -37,6 +40,7 @@ impl JournalOptions {
             log: LogSettings::default(),
             snapshot_every_bytes: 1 << 30,
             clock: Clock::System,
+            random: Random::System,
             day_zone: DayZone::default(),
             retentions: Vec::new(),
         }

@@ -24,7 +24,7 @@ use crate::engine::risk::program::RuleSet;
 use crate::engine::risk::score::{Appraisal, Scoring};
 use crate::engine::shard::{KeyAnswer, Shard};
 use crate::engine::view::{HoldView, PurchaseView, RefundView};
-use crate::ids::{CardToken, Lsn, ProductId, PurchaseId, RequestId, ShardId, UserId};
+use crate::ids::{CardToken, Lsn, ProductId, PurchaseId, PurchaseTag, RequestId, ShardId, UserId};
 use crate::money::Tokens;
 use crate::time::UnixMs;
 use arc_swap::Guard;
@@ -415,6 +415,7 @@ impl Turn<'_> {
             }),
             at: self.at,
             day_start: self.journal.days.start_of(self.at),
+            tag: PurchaseTag(self.journal.random.draw()),
         }
     }
 

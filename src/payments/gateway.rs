@@ -11,7 +11,9 @@
 //! Deliberately absent: time limits, retries and what to do next, which `calls` and `saga` own.
 
 use crate::engine::event::DeclineCause;
-use crate::ids::{AuthorizationId, CaptureId, CardToken, GatewayCode, PurchaseId, RequestId};
+use crate::ids::{
+    AuthorizationId, CaptureId, CardToken, GatewayCode, PURCHASE_DIGITS, PurchaseId, RequestId,
+};
 use crate::money::{Amount, Currency};
 use crate::time::UnixMs;
 use std::fmt;
@@ -61,7 +63,7 @@ pub trait Gateway: Send + Sync + 'static {
 }
 
 /// Our name for a payment at a gateway: `hf-`, the log's id in 16 hexadecimal digits, `-`, the
-/// purchase, `-`, the request that started the payment in 16 hexadecimal digits. Two data
+/// purchase's id, `-`, the request that started the payment in 16 hexadecimal digits. Two data
 /// directories never use the same one, so they may share a gateway; and a purchase whose number is
 /// given again, after an older copy of the log was restored, has another.
 #[derive(Copy, Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -117,16 +119,12 @@ fn sixteen_digits(text: &str) -> Option<u64> {
 impl fmt::Display for Reference {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         // `hf-{log_id:016x}-{purchase}-{request:016x}` by hand: every call at the gateway writes it.
-        let mut text = *b"hf-0000000000000000-p_0000000000000000-0000000000000000";
-        let parts = [
-            (3, self.log_id),
-            (22, self.purchase.get()),
-            (39, self.request.0),
-        ];
-        for (place, number) in parts {
+        let mut text = *b"hf-0000000000000000-p_00000000000000000000000000000000-0000000000000000";
+        for (place, number) in [(3, self.log_id), (55, self.request.0)] {
             hex::encode_to_slice(number.to_be_bytes(), &mut text[place..place + 16])
                 .expect("eight bytes are 16 hexadecimal digits");
         }
+        text[22..22 + PURCHASE_DIGITS].copy_from_slice(&self.purchase.digits());
         out.write_str(std::str::from_utf8(&text).expect("it is made of ASCII only"))
     }
 }
@@ -434,26 +432,26 @@ impl Call {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ids::ShardId;
+    use crate::ids::{PurchaseTag, ShardId};
 
     #[test]
     fn a_reference_names_log_purchase_and_request_and_reads_back() {
-        let purchase = PurchaseId::new(ShardId::new(7), 300);
+        let purchase = PurchaseId::new(ShardId::new(7), 300, PurchaseTag(0xef));
         let reference = Reference::new(0xab, purchase, RequestId(0xcd));
-        let text = "hf-00000000000000ab-p_0000000000012c07-00000000000000cd";
+        let text = "hf-00000000000000ab-p_0000000000012c0700000000000000ef-00000000000000cd";
         assert_eq!(reference.to_string(), text);
         assert_eq!(Reference::parse(text), Some(reference));
         for bad in [
             "",
             "hf-",
-            "hf-00000000000000ab-p_0000000000012c07",
-            "hf-00000000000000AB-p_0000000000012c07-00000000000000cd",
-            "hf-00000000000000ab-h_0000000000012c07-00000000000000cd",
-            "hf-00000000000000abp_0000000000012c07-00000000000000cd",
-            "hf-000000000000000é-p_0000000000012c07-00000000000000cd",
-            "hf-+0000000000000ab-p_0000000000012c07-00000000000000cd",
-            "hf-00000000000000ab-p_0000000000012c07-0000000000000cd",
-            "hf-00000000000000ab-p_0000000000012c07-00000000000000cd-",
+            "hf-00000000000000ab-p_0000000000012c0700000000000000ef",
+            "hf-00000000000000AB-p_0000000000012c0700000000000000ef-00000000000000cd",
+            "hf-00000000000000ab-h_0000000000012c0700000000000000ef-00000000000000cd",
+            "hf-00000000000000abp_0000000000012c0700000000000000ef-00000000000000cd",
+            "hf-000000000000000é-p_0000000000012c0700000000000000ef-00000000000000cd",
+            "hf-+0000000000000ab-p_0000000000012c0700000000000000ef-00000000000000cd",
+            "hf-00000000000000ab-p_0000000000012c0700000000000000ef-0000000000000cd",
+            "hf-00000000000000ab-p_0000000000012c0700000000000000ef-00000000000000cd-",
         ] {
             assert_eq!(Reference::parse(bad), None, "{bad}");
         }

@@ -182,7 +182,7 @@ impl Registry {
 
     fn shard(&self, purchase: PurchaseId) -> &Marks {
         // Purchases are numbered shard by shard of the engine: mixed, so that few spread too.
-        let mixed = purchase.get().wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let mixed = purchase.place().wrapping_mul(0x9e37_79b9_7f4a_7c15);
         &self.shards[usize::from(mixed.to_be_bytes()[0]) % SHARDS]
     }
 }
@@ -246,12 +246,12 @@ impl Drop for Driving<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ids::ShardId;
+    use crate::ids::{PurchaseTag, ShardId};
 
     #[test]
     fn one_at_a_time_and_whoever_comes_after_an_open_end_knows() {
         let registry = Registry::new();
-        let id = PurchaseId::new(ShardId::new(1), 1);
+        let id = PurchaseId::new(ShardId::new(1), 1, PurchaseTag(1));
         let first = registry.enter(id).expect("nobody has it");
         assert_eq!(first.before(), Before::Nobody);
         assert!(registry.enter(id).is_none());
@@ -269,7 +269,7 @@ mod tests {
     #[test]
     fn only_the_last_putting_down_counts() {
         let registry = Registry::new();
-        let id = PurchaseId::new(ShardId::new(1), 1);
+        let id = PurchaseId::new(ShardId::new(1), 1, PurchaseTag(1));
         let later = Instant::now() + Duration::from_mins(1);
         let first = registry.put_down(id, later).expect("nobody drives it");
         let second = registry.put_down(id, later).expect("nobody drives it");
@@ -291,7 +291,7 @@ mod tests {
     #[test]
     fn neglected_is_what_nobody_drives_or_takes_up_in_time() {
         let registry = Registry::new();
-        let id = PurchaseId::new(ShardId::new(1), 1);
+        let id = PurchaseId::new(ShardId::new(1), 1, PurchaseTag(1));
         assert!(registry.is_neglected(id, Duration::ZERO, None));
         let driving = registry.enter(id).expect("nobody has it");
         assert!(!registry.is_neglected(id, Duration::ZERO, None));

@@ -63,8 +63,8 @@ impl Receipt {
     ///
     /// ```text
     /// holdfast-receipt-v1
-    /// receipt_id=r_0000000000000107
-    /// purchase_id=p_0000000000000107
+    /// receipt_id=r_00000000000001075a17c0de5a17c0de
+    /// purchase_id=p_00000000000001075a17c0de5a17c0de
     /// user_id=ana
     /// product_id=drop-1
     /// quantity=2

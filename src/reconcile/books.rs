@@ -99,7 +99,8 @@ impl OurBooks for StoppedBooks {
     fn payment(&self, id: PurchaseId) -> Option<PaymentView> {
         let payments = &self.payments[id.shard().index()];
         let found = payments.binary_search_by_key(&id.sequence(), |it| it.purchase.sequence());
-        Some(payments[found.ok()?].clone())
+        let payment = &payments[found.ok()?];
+        (payment.purchase == id).then(|| payment.clone())
     }
 
     fn payments_of(&self, shard: ShardId, from: u64, most: usize) -> PaymentsPage {

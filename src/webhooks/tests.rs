@@ -28,10 +28,10 @@ const OWN: [(&str, &str); 3] = [
     ("x-nonce", "nonce-1"),
     (
         "x-signature",
-        "sha256=5a476817d617c650290480d8938ed5d59f18fd7c9fc0adc673f3dc4942455707",
+        "sha256=65ed3db1bef21d73b42bb3b6919991a0eb4439b18bb77b804095c0ea365433c9",
     ),
 ];
-const OWN_BODY: &str = r#"{"event_id":"evt_1","type":"payment.captured","created_at":"2026-11-22T00:00:00.001Z","data":{"purchase_id":"p_0000000000012c07"}}"#;
+const OWN_BODY: &str = r#"{"event_id":"evt_1","type":"payment.captured","created_at":"2026-11-22T00:00:00.001Z","data":{"purchase_id":"p_0000000000012c075a17c0de5a17c0de"}}"#;
 const OWN_AT_S: u64 = 1_795_305_600;
 
 /// From Python's `hmac`.

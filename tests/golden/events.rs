@@ -21,7 +21,8 @@ use holdfast::engine::risk::score::{Appraisal, ModelScore, Score, Scored};
 use holdfast::engine::settings::Limits;
 use holdfast::ids::{
     AuthorizationId, CaptureId, CardToken, DeviceId, Digest16, GatewayCode, KeyOwner, ProductId,
-    PromotionCode, PurchaseId, ReceiptKeyId, RequestId, Segment, ShardId, UserId, WebhookEventId,
+    PromotionCode, PurchaseId, PurchaseTag, ReceiptKeyId, RequestId, Segment, ShardId, UserId,
+    WebhookEventId,
 };
 use holdfast::money::{Amount, Currency, Price, Tokens};
 use holdfast::time::UnixMs;
@@ -43,7 +44,7 @@ pub fn all() -> Vec<Event> {
         }),
         Event::AdminActed(AdminActed {
             act: Act::Refund.as_str().to_owned(),
-            target: Target::parse("p_0000000000000107"),
+            target: Target::parse("p_00000000000001075a17c0de5a17c0de"),
             before: Some(Shown::new(r#"{"status":"captured"}"#.to_owned())),
             after: Some(Shown::new(r#"{"refund":1}"#.to_owned())),
             by: Actor::of(admin(), ActorRole::Admin),
@@ -459,5 +460,9 @@ pub fn currency(code: &str) -> Currency {
 }
 
 fn purchase() -> PurchaseId {
-    PurchaseId::new(ShardId::of(&user()), 300)
+    PurchaseId::new(
+        ShardId::of(&user()),
+        300,
+        PurchaseTag(0x5a17_c0de_5a17_c0de),
+    )
 }

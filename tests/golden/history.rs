@@ -14,6 +14,7 @@ use holdfast::journal::{
     StorageFault, Submitted,
 };
 use holdfast::money::Amount;
+use holdfast::random::Random;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
@@ -78,6 +79,7 @@ impl Stage {
         let clock = ManualClock::new(events::AT);
         let mut options = JournalOptions::new("memory");
         options.clock = Clock::Manual(clock.clone());
+        options.random = Random::Counted(Arc::default());
         options.engine = EngineSettings::default();
         // Two units are reviewed, one is not.
         let over = Amount::new(2_500).expect("an amount");
@@ -251,7 +253,7 @@ impl Stage {
             Outcome::Paid(view) => view.purchase,
             Outcome::RefundStarted(view) | Outcome::Refunded(view) => view.purchase,
             Outcome::Spent { .. } | Outcome::Refused(_) => {
-                PurchaseId::parse_hold("h_0000000000000000").expect("an id")
+                PurchaseId::parse_hold("h_00000000000000005a17c0de5a17c0de").expect("an id")
             }
         }
     }

@@ -1,7 +1,9 @@
 //! Calls at a Stripe gateway, as the driver makes them, for payments that go by a number.
 #![allow(dead_code, reason = "each test uses a part of this")]
 
-use holdfast::ids::{AuthorizationId, CardToken, GatewayCode, PurchaseId, RequestId, ShardId};
+use holdfast::ids::{
+    AuthorizationId, CardToken, GatewayCode, PurchaseId, PurchaseTag, RequestId, ShardId,
+};
 use holdfast::money::{Amount, Currency};
 use holdfast::payments::gateway::{Claim, Decline, DeclinedBy, Inquiry, Order, Reference, Refund};
 use holdfast::payments::stripe::{ApiBase, Stripe, StripeSettings};
@@ -26,7 +28,7 @@ pub fn gateway(base: &str, key: &str) -> Stripe {
 }
 
 pub fn reference(number: u64) -> Reference {
-    let purchase = PurchaseId::new(ShardId::new(3), number);
+    let purchase = PurchaseId::new(ShardId::new(3), number, PurchaseTag(0x5a17_c0de_5a17_c0de));
     Reference::new(0xfeed, purchase, RequestId(number))
 }
 

@@ -78,7 +78,7 @@ pub fn assert_checks_clean(data_dir: &Path) {
 }
 
 /// A purchase that there is not.
-pub const NOBODY: &str = "p_00000000000fff00";
+pub const NOBODY: &str = "p_00000000000fff005a17c0de5a17c0de";
 
 /// A purchase that is paid and one that was declined.
 pub fn paid_and_declined(server: &Server) -> (String, String) {

@@ -150,7 +150,7 @@ fn set_aside(
 
     let hold_ttl_ms = product.terms.hold_ttl_ms.unwrap_or(settings.hold_ttl_ms);
     let placed = HoldPlaced {
-        purchase: shard.next_id(),
+        purchase: shard.next_id(context.tag),
         user: wanted.user.clone(),
         product: wanted.product.clone(),
         quantity: wanted.quantity,

@@ -20,6 +20,7 @@ use crate::engine::risk::program::Found;
 use crate::engine::settings::EngineSettings;
 use crate::engine::shard::Shard;
 use crate::engine::shared::{AmountClaims, SharedAmounts};
+use crate::ids::PurchaseTag;
 use crate::time::UnixMs;
 use smallvec::SmallVec;
 
@@ -47,6 +48,8 @@ pub struct Context<'a> {
     pub at: UnixMs,
     /// When today began.
     pub day_start: UnixMs,
+    /// The random part of a new purchase's id.
+    pub tag: PurchaseTag,
 }
 
 /// The events that come of one command, to be appended as one.

@@ -40,10 +40,10 @@ pub fn decide_expiries(shard: &mut Shard, at: UnixMs, most: usize) -> Events {
         && due <= at
     {
         shard.timers.pop();
-        let id = crate::ids::PurchaseId::new(shard.id, sequence);
-        let Some(purchase) = shard.find(id) else {
+        let Some(purchase) = shard.at_place(sequence) else {
             continue;
         };
+        let id = shard.id_of(sequence, purchase);
         // A hold that was paid or given up leaves its timer behind; so does none other.
         if purchase.state() != PurchaseState::Held || purchase.expires_at != due {
             continue;

@@ -300,7 +300,12 @@ mod tests {
 
     #[test]
     fn a_target_is_an_id_or_a_path_and_no_card_number() {
-        for text in ["drop-1", "/admin/audit", "p_0000000000000107", "a:b"] {
+        for text in [
+            "drop-1",
+            "/admin/audit",
+            "p_00000000000001075a17c0de5a17c0de",
+            "a:b",
+        ] {
             assert_eq!(Target::parse(text).unwrap().as_str(), text);
         }
         let long = "a".repeat(129);

@@ -332,13 +332,13 @@ fn parse_amount(text: &str) -> Option<Amount> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ids::{PurchaseId, RequestId, ShardId};
+    use crate::ids::{PurchaseId, PurchaseTag, RequestId, ShardId};
 
     #[test]
     fn every_entry_reads_back_and_the_longest_fits() {
         let reference = Reference::new(
             u64::MAX,
-            PurchaseId::new(ShardId::new(255), (1 << 56) - 1),
+            PurchaseId::new(ShardId::new(255), (1 << 56) - 1, PurchaseTag(u64::MAX)),
             RequestId(u64::MAX),
         );
         let amount = Amount::new(i64::MAX).expect("positive");

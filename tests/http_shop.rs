@@ -219,6 +219,89 @@ fn answers_survive_a_restart() {
     assert_eq!(server.stock("drop-1"), [100, 1, 1, 98]);
 }
 
+/// The place and the random part of an id: 16 hexadecimal digits each.
+fn halves(id: &str) -> (u64, u64) {
+    let digits = &id[2..];
+    assert_eq!(digits.len(), 32, "{id}");
+    let half = |text| u64::from_str_radix(text, 16).unwrap();
+    (half(&digits[..16]), half(&digits[16..]))
+}
+
+#[test]
+fn ids_cannot_be_guessed_from_one_another() {
+    let server = Setup::demo().start();
+    server.put_product("many", 100);
+    let users: Vec<String> = (0..4).map(|number| format!("user-{number}")).collect();
+    let mut known = Vec::new();
+    for (number, user) in users.iter().enumerate() {
+        let bought = server.ask(&Request::buy(
+            user,
+            "many",
+            "tok_ok",
+            &format!("key-ids-{number}"),
+        ));
+        let id = bought.json()["purchase_id"].as_str().unwrap().to_owned();
+        let path = format!("/limited/purchases/{id}");
+        assert_eq!(server.ask(&Request::get(&path).key(SHOP)).status, 200);
+        known.push(halves(&id));
+    }
+    let held = server
+        .ask(&Request::hold("ana", "many", 1, "key-ids-hold"))
+        .json();
+    let (place, tag) = halves(held["hold_id"].as_str().unwrap());
+    known.push((place, tag));
+
+    // Whoever knows every place and all tags but one finds nothing.
+    let mut client = server.connect();
+    for (place, own) in &known {
+        let others = known.iter().map(|(_, tag)| *tag).filter(|tag| tag != own);
+        for tag in others.chain([0, own ^ 1, own ^ (1 << 63), own.wrapping_add(1)]) {
+            let digits = format!("{place:016x}{tag:016x}");
+            let asked = [
+                Request::get(&format!("/limited/purchases/p_{digits}")).key(SHOP),
+                Request::get(&format!("/limited/receipts/r_{digits}")).key(SHOP),
+                Request::delete(&format!("/limited/holds/h_{digits}")).key(SHOP),
+                Request::get(&format!("/admin/purchases/p_{digits}")).key(ADMIN),
+            ];
+            for request in asked {
+                assert_eq!(client.ask(&request).status, 404, "{request:?}");
+            }
+        }
+    }
+    assert_eq!(server.stock("many"), [100, 1, 4, 95]);
+}
+
+#[test]
+fn a_request_id_does_not_tell_the_next() {
+    // One connection is served by one thread, which draws its ids one after the other.
+    let server = Setup::demo().start();
+    let mut client = server.connect();
+    let mut draw = || {
+        let answer = client.ask(&Request::get("/livez"));
+        let id = answer.header("x-request-id").unwrap().to_owned();
+        u64::from_str_radix(&id[4..], 16).unwrap()
+    };
+    // SplitMix64, a counter in disguise: undone, counted on, done again.
+    let undo_shift = |mixed: u64, by: u32| {
+        let mut plain = mixed;
+        for _ in 0..64 / by {
+            plain = mixed ^ (plain >> by);
+        }
+        plain
+    };
+    let undone = |id: u64| {
+        let z = undo_shift(id, 31).wrapping_mul(0x3196_42b2_d24d_8ec3);
+        let z = undo_shift(z, 27).wrapping_mul(0x96de_1b17_3f11_9089);
+        undo_shift(z, 30)
+    };
+    let ids: Vec<u64> = (0..3).map(|_| draw()).collect();
+    let steps: Vec<u64> = ids
+        .windows(2)
+        .map(|pair| undone(pair[1]).wrapping_sub(undone(pair[0])))
+        .collect();
+    assert_ne!(steps[0], steps[1], "{ids:x?}");
+}
+
 #[test]
 fn pipelined_requests_are_answered_in_order() {
     let server = Setup::demo().start();

@@ -132,7 +132,7 @@ impl Shard {
             taken.map_err(|what| error(ImagePart::Buyer(place), what))?;
         }
         for (sequence, purchase) in (0..).zip(image.purchases) {
-            let part = ImagePart::Purchase(PurchaseId::new(id, sequence));
+            let part = ImagePart::Purchase(PurchaseId::new(id, sequence, purchase.tag));
             let taken = shard.take_purchase(sequence, purchase, catalogue);
             taken.map_err(|what| error(part, what))?;
         }
@@ -275,7 +275,7 @@ fn check_whole(purchase: &Purchase, catalogue: &Catalogue) -> Result<(), &'stati
 mod tests {
     use super::*;
     use crate::engine::refusal::Refusal;
-    use crate::ids::RequestId;
+    use crate::ids::{PurchaseTag, RequestId};
 
     fn refused_as(image: ShardImage) -> String {
         let taken = Shard::from_image(ShardId::new(7), image, &Catalogue::default());
@@ -317,7 +317,7 @@ mod tests {
             reason: Refusal::SoldOut,
             request: RequestId(1),
         };
-        let held = KeyOutcome::Held(PurchaseId::new(ShardId::new(7), 0));
+        let held = KeyOutcome::Held(PurchaseId::new(ShardId::new(7), 0, PurchaseTag(0)));
         assert_eq!(
             refused_as(image(&["ana"], &[refused, held])),
             "shard 7, key 1: held: no such purchase"

@@ -320,9 +320,16 @@ fn what_a_broker_refuses_for_good_goes_to_the_dead_letter_topic_and_the_rest_kee
     hold(100);
     tell("resume");
     until_all_is_delivered(&server);
+    let figures = sink(&server);
+    assert_eq!(figures["rejected"], 2, "{figures}");
+    assert_eq!(figures["dead_letter_bytes"], 0, "{figures}");
+    let metrics = server.ask(&Request::get("/metrics")).text();
+    let counted = "holdfast_sink_rejected_total{sink=\"kafka\"} 2";
+    assert!(metrics.contains(counted), "{metrics}");
     server.stop();
     let log = log_of(dir.path());
     let large = lsns_of_large(&log);
+    assert_eq!(figures["delivered"], log.len() - large.len());
     assert_is_the_log(&broker.read(TOPIC), &log, &large);
     let dead = broker.read(DLQ);
     assert!(!dead.is_empty());
@@ -337,6 +344,48 @@ fn what_a_broker_refuses_for_good_goes_to_the_dead_letter_topic_and_the_rest_kee
             "{letter:?}"
         );
     }
+}
+
+/// The topic takes a hundredth of what the sink is set to send at once. It is learned once: nothing
+/// that comes later is refused again.
+#[test]
+fn a_smaller_limit_of_the_topic_is_learned_once_and_then_everything_goes_at_full_speed() {
+    let (broker, dir) = (Broker::start(), tempfile::tempdir().unwrap());
+    broker.create(TOPIC, 2, &[("max.message.bytes", "9000")]);
+    broker.create(DLQ, 1, &[]);
+    let server = setup(&broker.address(), dir.path(), "compression = \"none\"").start();
+    server.put_product("drop-1", 100_000);
+    let tell = |what: &str| {
+        let path = format!("/admin/sinks/kafka/{what}");
+        let told = server.ask(&Request::post(&path).key(ADMIN));
+        assert_eq!(told.status, 200, "{told:?}");
+    };
+    // So much at once that the library makes batches as large as it may.
+    let mut number = 0;
+    let mut round = || {
+        tell("pause");
+        let mut client = server.connect();
+        for _ in 0..300 {
+            number += 1;
+            let (user, key) = (format!("user-{}", number % 7), format!("key-hold-{number}"));
+            let held = client.ask(&Request::hold(&user, "drop-1", 1, &key));
+            assert!(matches!(held.status, 201 | 409), "{held:?}");
+        }
+        let before = broker.accepted();
+        tell("resume");
+        until_all_is_delivered(&server);
+        broker.accepted() - before
+    };
+    let rounds: Vec<usize> = (0..4).map(|_| round()).collect();
+    let told = server.log.wait_for("kafka_batches_smaller").unwrap();
+    server.stop();
+    println!("connections of each round {rounds:?}, told {told}");
+    let learned = told["batch_bytes"].as_u64().unwrap();
+    assert!((2_000..9_000).contains(&learned), "{told}");
+    for later in &rounds[1..] {
+        assert!(*later <= 4, "one producer each round: {rounds:?}");
+    }
+    assert_is_the_log(&broker.read(TOPIC), &log_of(dir.path()), &BTreeSet::new());
 }
 
 #[test]

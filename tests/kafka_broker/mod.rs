@@ -12,7 +12,7 @@ use rdkafka::{Offset, TopicPartitionList};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -29,6 +29,7 @@ pub struct Broker {
 #[derive(Default)]
 struct Line {
     cut: AtomicBool,
+    accepted: AtomicUsize,
     streams: Mutex<Vec<TcpStream>>,
 }
 
@@ -63,6 +64,7 @@ impl Broker {
                 if of_thread.cut.load(Ordering::SeqCst) {
                     continue;
                 }
+                of_thread.accepted.fetch_add(1, Ordering::SeqCst);
                 streams.push(stream.try_clone().expect("a second handle"));
                 drop(streams);
                 std::thread::spawn(move || handle_connection(stream, engine));
@@ -74,6 +76,11 @@ impl Broker {
     /// `HOST:PORT`.
     pub fn address(&self) -> String {
         self.address.to_string()
+    }
+
+    /// Connections that it ever accepted: a producer that was refused comes back with new ones.
+    pub fn accepted(&self) -> usize {
+        self.line.accepted.load(Ordering::SeqCst)
     }
 
     /// Nobody reaches it any more; what it has, it keeps.

@@ -24,6 +24,8 @@ impl<C: Convert, D: Deliver<Item = C::Item>> Runner<C, D> {
             .map_err(|it| it.to_string())?;
         let mut result = Redriven::default();
         let mut done = HashSet::new();
+        // Refused again, and kept by the sink from now on: struck out here, too.
+        let mut buried = 0;
         let mut failure = None;
         let mut items = Vec::new();
         for letter in letters {
@@ -46,7 +48,8 @@ impl<C: Convert, D: Deliver<Item = C::Item>> Runner<C, D> {
                 Ok(delivered) => {
                     let refused: HashSet<_> =
                         delivered.rejected.iter().map(|it| it.index).collect();
-                    result.refused += refused.len();
+                    result.refused += refused.len() + delivered.buried;
+                    buried += delivered.buried;
                     let places = part.iter().enumerate();
                     let arrived = places.filter(|(place, _)| !refused.contains(place));
                     done.extend(arrived.map(|(_, it)| it.lsn));
@@ -68,7 +71,7 @@ impl<C: Convert, D: Deliver<Item = C::Item>> Runner<C, D> {
                 }
             }
         }
-        result.delivered = done.len();
+        result.delivered = done.len() - buried;
         if !done.is_empty() {
             self.letters
                 .strike(name, &done)

@@ -232,7 +232,10 @@ impl<C: Convert, D: Deliver<Item = C::Item>> Runner<C, D> {
             let purpose = Purpose::Feed { from, to };
             match self.attempt(items, purpose).await {
                 Ok(delivered) => {
-                    refused += delivered.rejected.len();
+                    refused += delivered.rejected.len() + delivered.buried;
+                    self.control
+                        .rejected
+                        .fetch_add(delivered.buried as u64, Relaxed);
                     self.bury_rejected(items, &delivered).await?;
                 }
                 Err(Halt::Rejected(_)) if items.len() > 1 => {

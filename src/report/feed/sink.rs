@@ -104,6 +104,8 @@ pub struct Placed<I> {
 pub struct Delivered {
     /// What was refused for good, where the sink can say so of each by itself.
     pub rejected: Vec<Rejection>,
+    /// How many more were refused for good, which the sink keeps among dead letters of its own.
+    pub buried: usize,
 }
 
 /// An item that was refused for good.

@@ -41,6 +41,8 @@ pub enum KafkaFailure {
         topic: String,
         /// Which event.
         lsn: u64,
+        /// Its index among those that were sent.
+        index: usize,
         /// What the broker or the library said.
         code: RDKafkaErrorCode,
         /// What went wrong with a connection last, or fatally.
@@ -81,6 +83,14 @@ impl KafkaFailure {
             Self::Silent { .. } | Self::NotOpen => Class::Retriable,
         }
     }
+}
+
+/// Whether a message, or the batch that it was packed in, is larger than the brokers take.
+pub(super) const fn is_too_large(code: RDKafkaErrorCode) -> bool {
+    matches!(
+        code,
+        RDKafkaErrorCode::MessageSizeTooLarge | RDKafkaErrorCode::MessageBatchTooLarge
+    )
 }
 
 /// What an error of broker or library means for a message.

@@ -5,14 +5,15 @@
 //! broker has not taken; 2. repeats have the same `ce_id`, the LSN, and stand behind the first; 3. an
 //! event that the broker refuses for good goes to the dead-letter topic with its cause, else to the
 //! dead letters of the data directory.
-//! `settings` says where to, `failure` what errors mean, `producer` delivers, `flight` counts what is
-//! under way.
+//! `settings` says where to, `failure` what errors mean, `producer` delivers, `sizes` knows what the
+//! brokers take, `flight` counts what is under way.
 //! Deliberately absent: reading the log, waiting and trying again, which the runner does.
 
 mod failure;
 mod flight;
 mod producer;
 mod settings;
+mod sizes;
 
 use super::event_bytes;
 use super::feed::sink::{Batching, Convert, Fed, Kept, Sink, Unfit};

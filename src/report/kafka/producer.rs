@@ -2,11 +2,13 @@
 //!
 //! Invariants: after any failure the producer is dropped with what it still has in hand, and the
 //! next one begins with the batch again, so nothing is sent twice at once; a batch counts as
-//! delivered only when every message of it is acknowledged by all replicas in sync.
+//! delivered only when every message of it is acknowledged by all replicas in sync; what is larger
+//! than the brokers take costs a few refusals once, not each time (`sizes`).
 
-use super::failure::{KafkaFailure, class_of};
+use super::failure::{KafkaFailure, class_of, is_too_large};
 use super::flight::Flight;
 use super::settings::KafkaSettings;
+use super::sizes::{Sizes, size_of};
 use super::{Batching, Message};
 use crate::ids::Lsn;
 use crate::report::feed::cursor::log_id_text;
@@ -24,18 +26,24 @@ const METADATA_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long to wait for room in the producer's queue before looking again.
 const QUEUE_FULL_WAIT: Duration = Duration::from_millis(5);
 
+/// Refusals that one delivery settles by itself; with more, the runner halves it, so that each part
+/// has the whole time.
+const REFUSALS_MAX: usize = 48;
+
 /// Delivers messages.
 pub struct Producing {
     settings: KafkaSettings,
     batching: Batching,
     patience: Duration,
     source: String,
+    sizes: Sizes,
     producer: Option<Arc<ThreadedProducer<Flight>>>,
 }
 
 impl Producing {
     pub(super) fn new(settings: KafkaSettings, batching: Batching, patience: Duration) -> Self {
         Self {
+            sizes: Sizes::new(settings.message_bytes_max),
             settings,
             batching,
             patience,
@@ -103,7 +111,7 @@ impl Producing {
                         index,
                         cause: code.to_string(),
                     }),
-                    Err(code) => return Err(not_taken(producer, topic, placed.lsn, code)),
+                    Err(code) => return Err(not_taken(producer, topic, (index, placed.lsn), code)),
                 }
                 break;
             }
@@ -131,7 +139,7 @@ impl Producing {
         }
         match flight.failure() {
             None => Ok(()),
-            Some((index, code)) => Err(not_taken(producer, topic, items[index].lsn, code)),
+            Some((index, code)) => Err(not_taken(producer, topic, (index, items[index].lsn), code)),
         }
     }
 
@@ -155,7 +163,10 @@ impl Producing {
             ];
             let sent = match self.send(&producer, &topic, (rejection.index, placed), &causes) {
                 Ok(()) => self.acknowledged(&producer, &topic, items, until).await,
-                Err(code) => Err(not_taken(&producer, &topic, placed.lsn, code)),
+                Err(code) => {
+                    let at = (rejection.index, placed.lsn);
+                    Err(not_taken(&producer, &topic, at, code))
+                }
             };
             match sent {
                 Ok(()) => tracing::error!(
@@ -184,7 +195,8 @@ impl Producing {
         if let Some(producer) = &self.producer {
             return Ok(Arc::clone(producer));
         }
-        let config = self.settings.client_config(self.batching);
+        let settings = &self.settings;
+        let config = settings.client_config(self.batching, self.sizes.batch_bytes());
         let producer: ThreadedProducer<Flight> = config
             .create_with_context(Flight::default())
             .map_err(KafkaFailure::Setup)?;
@@ -194,27 +206,65 @@ impl Producing {
     }
 
     async fn try_deliver(&mut self, batch: &Batch<'_, Message>) -> Result<Delivered, KafkaFailure> {
-        if batch.items.is_empty() {
-            return Ok(Delivered::default());
-        }
+        let items = batch.items;
         let until = Instant::now() + self.patience;
-        let producer = self.producer()?;
-        let refused = match self.send_all(&producer, batch.items, until).await {
-            // Alone, it is the one that is refused; among others, the runner finds it by halving.
-            Err(failure @ KafkaFailure::Message { .. })
-                if failure.class() == Class::Rejected && batch.items.len() == 1 =>
-            {
-                self.producer = None;
-                vec![Rejection {
-                    index: 0,
-                    cause: failure.to_string(),
-                }]
+        let halfway = until - self.patience / 2;
+        let sizes: Vec<usize> = items.iter().map(|it| size_of(&it.item)).collect();
+        let mut refused = Vec::new();
+        let (mut start, mut refusals) = (0, 0);
+        while start < items.len() {
+            let together = self.sizes.together(sizes[start..].iter().copied());
+            let end = start + together;
+            let producer = self.producer()?;
+            let failure = match self.send_all(&producer, &items[start..end], until).await {
+                Ok(by_library) => {
+                    refused.extend(by_library.into_iter().map(|it| Rejection {
+                        index: start + it.index,
+                        ..it
+                    }));
+                    start = end;
+                    continue;
+                }
+                Err(failure) => failure,
+            };
+            let KafkaFailure::Message { code, index, .. } = &failure else {
+                return Err(failure);
+            };
+            self.producer = None;
+            if is_too_large(*code) {
+                self.sizes.refused(&sizes[start..end], *index);
             }
-            sent => sent?,
-        };
-        drop(producer);
-        let rejected = self.bury(batch.items, refused, until).await?;
-        Ok(Delivered { rejected })
+            refusals += 1;
+            let has_time = refusals <= REFUSALS_MAX && Instant::now() < halfway;
+            let is_known = together == 1 || is_too_large(*code);
+            if failure.class() != Class::Rejected || items.len() > 1 && !(has_time && is_known) {
+                // Among others, the runner finds what is refused by halving.
+                return Err(failure);
+            }
+            // Alone, it is the one that is refused; together, they go again in smaller batches.
+            if together == 1 {
+                refused.push(Rejection {
+                    index: start,
+                    cause: failure.to_string(),
+                });
+                start = end;
+            }
+        }
+        if let Some(batch_bytes) = self.sizes.news() {
+            tracing::warn!(
+                event = "kafka_batches_smaller",
+                batch_bytes,
+                topic = self.settings.topic,
+                "the brokers take smaller batches than report.kafka.message_bytes_max; raise the \
+                 topic's max.message.bytes, or lower that"
+            );
+        }
+        let count = refused.len();
+        let rejected = self.bury(items, refused, until).await?;
+        Ok(Delivered {
+            buried: count - rejected.len(),
+            rejected,
+        })
     }
 }
 
@@ -274,13 +324,14 @@ impl Deliver for Producing {
 fn not_taken(
     producer: &ThreadedProducer<Flight>,
     topic: &str,
-    lsn: Lsn,
+    (index, lsn): (usize, Lsn),
     code: RDKafkaErrorCode,
 ) -> KafkaFailure {
     let fatal = producer.client().fatal_error();
     KafkaFailure::Message {
         topic: topic.to_owned(),
         lsn: lsn.0,
+        index,
         code,
         last: fatal
             .map(|(_, why)| why)

@@ -68,8 +68,8 @@ pub struct KafkaSettings {
 }
 
 impl KafkaSettings {
-    /// How a producer is set up.
-    pub(super) fn client_config(&self, batching: Batching) -> ClientConfig {
+    /// How a producer is set up that packs messages up to `batch_bytes` together.
+    pub(super) fn client_config(&self, batching: Batching, batch_bytes: usize) -> ClientConfig {
         let mut config = ClientConfig::new();
         config
             .set("bootstrap.servers", self.brokers.join(","))
@@ -86,6 +86,7 @@ impl KafkaSettings {
             .set("compression.type", self.compression.as_str())
             .set("linger.ms", self.linger_ms.to_string())
             .set("message.max.bytes", self.message_bytes_max.to_string())
+            .set("batch.size", batch_bytes.to_string())
             .set(
                 "queue.buffering.max.messages",
                 (batching.events_max + 1).to_string(),
@@ -144,7 +145,7 @@ mod tests {
                 };
                 let shown = format!("{settings:?}");
                 assert!(!shown.contains("a-secret-of-kafka"), "{shown}");
-                let created = settings.client_config(batching).create::<BaseProducer>();
+                let created = settings.client_config(batching, 1).create::<BaseProducer>();
                 assert!(created.is_ok(), "{compression:?}: {:?}", created.err());
             }
         }

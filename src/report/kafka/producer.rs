@@ -207,8 +207,8 @@ impl Producing {
 
     async fn try_deliver(&mut self, batch: &Batch<'_, Message>) -> Result<Delivered, KafkaFailure> {
         let items = batch.items;
-        let until = Instant::now() + self.patience;
-        let halfway = until - self.patience / 2;
+        let begun = Instant::now();
+        let until = begun + self.patience;
         let sizes: Vec<usize> = items.iter().map(|it| size_of(&it.item)).collect();
         let mut refused = Vec::new();
         let (mut start, mut refusals) = (0, 0);
@@ -235,7 +235,7 @@ impl Producing {
                 self.sizes.refused(&sizes[start..end], *index);
             }
             refusals += 1;
-            let has_time = refusals <= REFUSALS_MAX && Instant::now() < halfway;
+            let has_time = refusals <= REFUSALS_MAX && begun.elapsed() < self.patience / 2;
             let is_known = together == 1 || is_too_large(*code);
             if failure.class() != Class::Rejected || items.len() > 1 && !(has_time && is_known) {
                 // Among others, the runner finds what is refused by halving.

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use support::money::{NOBODY, assert_checks_clean, buy, id_of, part, refunds_of};
 use support::{
     ADMIN, Client, KEYS_OF_EACH_ROLE, READER, Request, Response, SCRAPER, SHOP, Server, Setup,
-    binary, until,
+    binary, product_terms, promotion_terms, rating_terms, until,
 };
 
 const STRANGER: &str = "a-key-of-nobody-at-all";
@@ -58,7 +58,7 @@ struct Case {
 }
 
 fn product(name: &str, stock: i64) -> Value {
-    json!({"name": name, "price": {"USD": 1999}, "stock": stock})
+    product_terms(&json!({"name": name, "price": {"USD": 1999}, "stock": stock}))
 }
 
 /// A purchase that waits for a person.
@@ -95,9 +95,16 @@ fn case(server: &Server, resource: Resource) -> Case {
             let (good, bad) = (put(&product("one", 1)), put(&product("one", -1)));
             case("product_set", "one", good, Some(bad))
         }
+        Resource::ProductStock => {
+            server.put_product("counted", 3);
+            let add = |add: i64| {
+                Request::post("/admin/products/counted/stock").json(&json!({ "add": add }))
+            };
+            case("stock_changed", "counted", add(2), Some(add(-9)))
+        }
         Resource::AdminPromotion => {
             let put = |body: &Value| Request::put("/admin/promotions/TEN").json(body);
-            let good = put(&json!({"percent_off": 10, "uses_max": 5}));
+            let good = put(&promotion_terms(&json!({"percent_off": 10, "uses_max": 5})));
             case("promotion_set", "TEN", good, Some(put(&json!({}))))
         }
         Resource::Snapshot => case("snapshot", "", Request::post("/admin/snapshot"), None),
@@ -191,7 +198,8 @@ fn case(server: &Server, resource: Resource) -> Case {
         }
         Resource::UserRating => {
             let rate = |score: u32| {
-                Request::put("/admin/users/ana/rating").json(&json!({ "risk_score": score }))
+                let body = rating_terms(&json!({ "risk_score": score }));
+                Request::put("/admin/users/ana/rating").json(&body)
             };
             case("buyer_rated", "ana", rate(7), Some(rate(1_001)))
         }
@@ -328,8 +336,8 @@ fn an_act_stands_beside_its_change_with_how_it_was_before_and_after() {
         (
             "/admin/promotions/TEN",
             "promotion_set",
-            json!({"percent_off": 10, "uses_max": 5}),
-            json!({"amount_off": {"USD": 100}, "uses_max": 3}),
+            promotion_terms(&json!({"percent_off": 10, "uses_max": 5})),
+            promotion_terms(&json!({"amount_off": {"USD": 100}, "uses_max": 3})),
         ),
     ];
     for (path, kind, first, second) in catalogue {
@@ -359,7 +367,8 @@ fn an_act_stands_beside_its_change_with_how_it_was_before_and_after() {
         (put, "buyer_paused", body)
     };
     let rated = |score: u32| {
-        let put = Request::put("/admin/users/cy/rating").json(&json!({ "risk_score": score }));
+        let put = rating_terms(&json!({ "risk_score": score }));
+        let put = Request::put("/admin/users/cy/rating").json(&put);
         let after = json!({ "segment": null, "risk_score": score, "account_since": null });
         (put, "buyer_rated", after)
     };

@@ -665,28 +665,87 @@ fn connections_and_requests_under_way_are_bounded() {
 #[test]
 fn bad_products_and_promotions_are_refused() {
     let server = Setup::demo().start();
-    let product = r#"{"name":"n","price":{"USD":1},"stock":1}"#;
-    let promotion = r#"{"percent_off":10,"uses_max":1}"#;
+    let product = r#"{"name":"n","price":{"USD":1},"stock":1,"per_user_limit":null,"starts_at":null,"ends_at":null,"active":true}"#;
+    let promotion = r#"{"percent_off":10,"uses_max":1,"uses_per_user_max":null,"starts_at":null,"ends_at":null,"active":true}"#;
     let no_sums = promotion.replace("\"percent_off\":10", "\"amount_off\":{}");
     let invalid = "invalid_request";
     let cases = [
         ("/admin/promotions/P", no_sums, invalid),
         ("/admin/products/p", product.replace("1}", "1.5}"), invalid),
-        ("/admin/products/p", product.replace("\"n\"", "\"\""), invalid),
-        ("/admin/products/p", product.replace("{\"USD\":1}", "{}"), invalid),
-        ("/admin/products/p", product.replace("{\"USD\":1}", "{\"USD\":1,\"USD\":2}"), invalid),
-        ("/admin/products/p", product.replace("\"USD\":1", "\"USD\":0"), invalid),
-        ("/admin/products/p", product.replace("\"USD\":1", "\"USD\":9999999999999"), invalid),
-        ("/admin/products/p", product.replace("USD", "JPY"), "currency_not_allowed"),
-        ("/admin/products/p", product.replace("\"stock\":1", "\"stock\":2097152"), invalid),
-        ("/admin/products/p", product.replace("\"stock\":1", "\"stock\":1,\"starts_at\":\"tomorrow\""), invalid),
-        ("/admin/products/p", product.replace("\"stock\":1", "\"stock\":1,\"starts_at\":\"2026-01-02T00:00:00Z\",\"ends_at\":\"2026-01-01T00:00:00Z\""), invalid),
-        ("/admin/products/p", product.replace("\"stock\":1", "\"stock\":1,\"active\":1"), invalid),
+        (
+            "/admin/products/p",
+            product.replace("\"n\"", "\"\""),
+            invalid,
+        ),
+        (
+            "/admin/products/p",
+            product.replace("{\"USD\":1}", "{}"),
+            invalid,
+        ),
+        (
+            "/admin/products/p",
+            product.replace("{\"USD\":1}", "{\"USD\":1,\"USD\":2}"),
+            invalid,
+        ),
+        (
+            "/admin/products/p",
+            product.replace("\"USD\":1", "\"USD\":0"),
+            invalid,
+        ),
+        (
+            "/admin/products/p",
+            product.replace("\"USD\":1", "\"USD\":9999999999999"),
+            invalid,
+        ),
+        (
+            "/admin/products/p",
+            product.replace("USD", "JPY"),
+            "currency_not_allowed",
+        ),
+        (
+            "/admin/products/p",
+            product.replace("\"stock\":1", "\"stock\":2097152"),
+            invalid,
+        ),
+        (
+            "/admin/products/p",
+            product.replace("\"starts_at\":null", "\"starts_at\":\"tomorrow\""),
+            invalid,
+        ),
+        (
+            "/admin/products/p",
+            product.replace(
+                "\"starts_at\":null,\"ends_at\":null",
+                "\"starts_at\":\"2026-01-02T00:00:00Z\",\"ends_at\":\"2026-01-01T00:00:00Z\"",
+            ),
+            invalid,
+        ),
+        (
+            "/admin/products/p",
+            product.replace("\"active\":true", "\"active\":1"),
+            invalid,
+        ),
         ("/admin/products/a%20b", product.to_owned(), invalid),
-        ("/admin/promotions/c", promotion.replace("10", "101"), invalid),
-        ("/admin/promotions/c", promotion.replace("10", "10,\"amount_off\":{\"USD\":1}"), invalid),
-        ("/admin/promotions/c", promotion.replace("\"percent_off\":10,", ""), invalid),
-        ("/admin/promotions/c", promotion.replace("1}", "1,\"product_ids\":[7]}"), invalid),
+        (
+            "/admin/promotions/c",
+            promotion.replace("10", "101"),
+            invalid,
+        ),
+        (
+            "/admin/promotions/c",
+            promotion.replace("10", "10,\"amount_off\":{\"USD\":1}"),
+            invalid,
+        ),
+        (
+            "/admin/promotions/c",
+            promotion.replace("\"percent_off\":10,", ""),
+            invalid,
+        ),
+        (
+            "/admin/promotions/c",
+            promotion.replace("true}", "true,\"product_ids\":[7]}"),
+            invalid,
+        ),
     ];
     for (path, body, reason) in cases {
         let answer = server.ask(&Request::put(path).key(ADMIN).body(body.as_bytes()));

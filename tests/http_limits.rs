@@ -6,7 +6,7 @@ mod support;
 use serde_json::{Value, json};
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
-use support::{ADMIN, Request, Response, SHOP, Server, Setup, until};
+use support::{ADMIN, Request, Response, SHOP, Server, Setup, promotion_terms, until};
 
 const PRICE: u64 = 1_999;
 
@@ -139,7 +139,7 @@ fn refusals_come_in_the_contract_order_and_what_is_to_be_paid_counts() {
     let kept = tempfile::tempdir().unwrap();
     let server = start(&kept.path().join("data"), "daily = { USD = 1500 }");
     let promotion = |code: &str, percent: u64| {
-        let body = json!({"percent_off": percent, "uses_max": 10});
+        let body = promotion_terms(&json!({"percent_off": percent, "uses_max": 10}));
         let path = format!("/admin/promotions/{code}");
         let put = server.ask(&Request::put(&path).key(ADMIN).json(&body));
         assert_eq!(put.status, 201, "{put:?}");

@@ -7,12 +7,14 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::process::Stdio;
-use support::{ADMIN, KEYS_OF_EACH_ROLE, READER, Request, SCRAPER, SHOP, Setup, binary, until};
+use support::{
+    ADMIN, KEYS_OF_EACH_ROLE, READER, Request, SCRAPER, SHOP, Setup, binary, product_terms, until,
+};
 
 #[test]
 fn each_role_may_do_what_it_is_for() {
     let server = Setup::demo().config(KEYS_OF_EACH_ROLE).start();
-    let product = json!({"name": "n", "price": {"USD": 1}, "stock": 1});
+    let product = product_terms(&json!({"name": "n", "price": {"USD": 1}, "stock": 1}));
     let requests = [
         Request::get("/limited/products/drop-1"),
         Request::hold("ana", "drop-1", 1, "key-role-1"),

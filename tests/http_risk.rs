@@ -5,7 +5,7 @@ mod support;
 
 use serde_json::{Value, json};
 use std::path::Path;
-use support::{ADMIN, Request, Response, SHOP, Server, Setup, binary, until};
+use support::{ADMIN, Request, Response, SHOP, Server, Setup, binary, rating_terms, until};
 
 const TESTING: &str = "# three declines are enough\n[[rule]]\nname = \"card testing\"\nwhen = \"count(declined by card_token last 10m) >= 2\"\nthen = \"block\"\n";
 
@@ -63,7 +63,10 @@ fn a_rule_blocks_and_the_answer_the_audit_trail_and_the_metrics_say_so() {
     }
     assert_eq!(buy(&server, "cy", "tok_declined", "key-c-001"), blocked());
     // Remembered: lifting the rule changes nothing under this key.
-    put_toml(&server, "");
+    let emptied = put(&server, "application/toml", "# nothing\n");
+    assert_eq!(emptied.status, 400, "{emptied:?}");
+    let observes = TESTING.replace("\"block\"", "\"observe\"");
+    put_toml(&server, &observes);
     let again = server.ask(&Request::buy("cy", "drop-1", "tok_declined", "key-c-001"));
     assert_eq!((again.status, again.reason()), blocked());
     assert_eq!(again.header("idempotent-replayed"), Some("true"));
@@ -281,9 +284,12 @@ fn a_rated_buyer_is_what_rules_speak_of() {
         server.ask(
             &Request::put("/admin/users/ana/rating")
                 .key(ADMIN)
-                .json(&body),
+                .json(&rating_terms(&body)),
         )
     };
+    let partly = Request::put("/admin/users/ana/rating").key(ADMIN);
+    let partly = server.ask(&partly.json(&json!({"risk_score": 7})));
+    assert_eq!(partly.status, 400, "{partly:?}");
     assert_eq!(rate(json!({"risk_score": 1001})).status, 400);
     assert_eq!(rate(json!({"segment": "a b"})).status, 400);
     assert_eq!(buy(&server, "ana", "tok_ok", "key-a-001").0, 201);

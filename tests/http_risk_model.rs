@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use support::signing::{Own, SECRETS, event, tell};
-use support::{ADMIN, Request, Response, SHOP, Server, Setup, binary, until};
+use support::{ADMIN, Request, Response, SHOP, Server, Setup, binary, rating_terms, until};
 
 /// Scores a buyer's first attempt in an hour 269, the second 500, the third 731.
 const BY_ATTEMPTS: &str = r#"{
@@ -69,7 +69,9 @@ fn a_model_is_what_rules_speak_of_and_events_say_what_it_saw() {
     let server = with_model(&data, &file).start();
     // The operator's word counts for nothing beside a model's.
     let rated = Request::put("/admin/users/ana/rating").key(ADMIN);
-    let rated = server.ask(&rated.json(&json!({"risk_score": 1000, "segment": "vip"})));
+    let rated = server.ask(&rated.json(&rating_terms(
+        &json!({"risk_score": 1000, "segment": "vip"}),
+    )));
     assert_eq!(rated.status, 200, "{rated:?}");
     // No rule asks for the score yet, so the model is not asked.
     assert_eq!(buy(&server, "bo", "tok_ok", "key-b-001").status, 201);

@@ -146,7 +146,7 @@ fn checked(dir: &Path) -> Value {
 fn a_core(dir: &Path) {
     let server = Setup::demo().data_dir(dir).start();
     let promotion = json!({
-        "percent_off": 10, "uses_max": 6, "uses_per_user_max": null, "product_ids": [],
+        "percent_off": 10, "uses_max": 6, "uses_per_user_max": null,
         "starts_at": null, "ends_at": null, "active": true,
     });
     let set = Request::put("/admin/promotions/EARLY")

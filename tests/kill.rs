@@ -18,7 +18,9 @@ use std::process::Stdio;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
-use support::{ADMIN, Client, Request, Response, SHOP, Server, Setup, binary, until};
+use support::{
+    ADMIN, Client, Request, Response, SHOP, Server, Setup, binary, product_terms, until,
+};
 
 const KILLS: u64 = 25;
 const THREADS: usize = 8;
@@ -537,7 +539,9 @@ impl Visitor<'_> {
 }
 
 fn put(server: &Server, product: &str, stock: u64) {
-    let body = json!({"name": product, "price": {"USD": PRICE}, "stock": stock, "hold_ttl_s": 2});
+    let body = product_terms(
+        &json!({"name": product, "price": {"USD": PRICE}, "stock": stock, "hold_ttl_s": 2}),
+    );
     let request = Request::put(&format!("/admin/products/{product}")).key(ADMIN);
     let answer = server.ask(&request.json(&body));
     assert!(matches!(answer.status, 200 | 201), "{answer:?}");

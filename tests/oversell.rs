@@ -17,7 +17,10 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
-use support::{ADMIN, Client, PATIENCE, Request, Response, SHOP, Server, Setup, until};
+use support::{
+    ADMIN, Client, PATIENCE, Request, Response, SHOP, Server, Setup, product_terms,
+    promotion_terms, until,
+};
 
 const BUYERS: usize = 2_000;
 const UNITS: u64 = 100;
@@ -109,16 +112,18 @@ fn put_on_sale(server: &Server) {
         let answer = server.ask(&Request::put(path).key(ADMIN).json(body));
         assert_eq!(answer.status, 201, "{answer:?}");
     };
-    let drop = json!({
+    let drop = product_terms(&json!({
         "name": "Drop", "price": {"USD": 1999}, "stock": UNITS, "per_user_limit": PER_BUYER,
         "hold_ttl_s": 1,
-    });
+    }));
     put(&format!("/admin/products/{DROP}"), &drop);
-    let quiet = json!({"name": "Quiet", "price": {"USD": 100}, "stock": 10, "hold_ttl_s": 3600});
+    let quiet = product_terms(
+        &json!({"name": "Quiet", "price": {"USD": 100}, "stock": 10, "hold_ttl_s": 3600}),
+    );
     put(&format!("/admin/products/{QUIET}"), &quiet);
-    let promotion = json!({
+    let promotion = promotion_terms(&json!({
         "percent_off": 50, "uses_max": PROMOTION_USES, "uses_per_user_max": 1, "product_ids": [DROP],
-    });
+    }));
     put(&format!("/admin/promotions/{CODE}"), &promotion);
 }
 

@@ -17,7 +17,7 @@ use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
-use support::{ADMIN, Client, Request, SHOP, Server, Setup, until};
+use support::{ADMIN, Client, Request, SHOP, Server, Setup, product_terms, promotion_terms, until};
 
 const ROUNDS: u64 = 14;
 const THREADS: u64 = 3;
@@ -154,15 +154,15 @@ fn some_load(load: &Load, answers: u64) {
 }
 
 fn put_on_sale(server: &Server) {
-    let product = json!({
+    let product = product_terms(&json!({
         "name": "Drop", "price": {"USD": 1999, "KRW": 25000}, "stock": 1_000_000,
         "reward_tokens": 3,
-    });
+    }));
     let put = Request::put("/admin/products/drop")
         .key(ADMIN)
         .json(&product);
     assert!(matches!(server.ask(&put).status, 200 | 201));
-    let promotion = json!({"percent_off": 10, "uses_max": 100_000, "active": true});
+    let promotion = promotion_terms(&json!({"percent_off": 10, "uses_max": 100_000}));
     let put = Request::put("/admin/promotions/TEN")
         .key(ADMIN)
         .json(&promotion);

@@ -9,7 +9,7 @@ use postgres_server::Postgres;
 use postgres_server::tables::{assert_tables_are_the_log, events};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
-use support::{ADMIN, Request, SHOP, Server, Setup, until};
+use support::{ADMIN, Request, SHOP, Server, Setup, product_terms, until};
 
 /// A demo with this sink, small segments and quick retries.
 fn setup(url: &str) -> Setup {
@@ -52,9 +52,9 @@ fn admin(server: &Server, path: &str, body: &Value) -> Value {
 
 /// Everything a shop does, once or more; the ids of purchases by what became of them.
 fn a_days_business(server: &Server) -> BTreeMap<&'static str, String> {
-    let product = json!({
+    let product = product_terms(&json!({
         "name": "Drop", "price": {"USD": 1999, "KRW": 25000}, "stock": 1000, "reward_tokens": 7,
-    });
+    }));
     let put = Request::put("/admin/products/drop")
         .key(ADMIN)
         .json(&product);

@@ -9,7 +9,9 @@ use postgres_server::tables::events;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::path::Path;
-use support::{ADMIN, Request, Response, SHOP, Server, Setup, binary, until};
+use support::{
+    ADMIN, Request, Response, SHOP, Server, Setup, binary, promotion_terms, rating_terms, until,
+};
 
 fn setup(url: &str, feedback_per_s: u32) -> Setup {
     Setup::demo().config(&format!(
@@ -83,7 +85,7 @@ fn rating(server: &Server, user: &str) -> Value {
 
 fn rate(server: &Server, user: &str, body: &Value) {
     let path = format!("/admin/users/{user}/rating");
-    let put = server.ask(&Request::put(&path).key(ADMIN).json(body));
+    let put = server.ask(&Request::put(&path).key(ADMIN).json(&rating_terms(body)));
     assert_eq!(put.status, 200, "{put:?}");
 }
 
@@ -115,7 +117,9 @@ fn open_shop(server: &Server) {
     for (user, times) in [("ana", 1), ("bo", 3), ("cy", 2)] {
         buy(server, user, times);
     }
-    let promotion = json!({"percent_off": 50, "uses_max": 100, "segments": ["loyal", "vip"]});
+    let segments = json!(["loyal", "vip"]);
+    let promotion = json!({"percent_off": 50, "uses_max": 100, "segments": segments});
+    let promotion = promotion_terms(&promotion);
     let answer = put(server, "/admin/promotions/REGULARS", &promotion);
     assert_eq!(answer.status, 201, "{answer:?}");
     assert_eq!(answer.json()["segments"], json!(["loyal", "vip"]));
@@ -140,6 +144,7 @@ fn promotions_are_for_segments_and_the_operators_word_goes_before_what_was_compu
     let server = setup(&postgres.url(), 1_000).start();
     open_shop(&server);
     let twisted = json!({"percent_off": 50, "uses_max": 100, "segments": ["a b"]});
+    let twisted = promotion_terms(&twisted);
     let answer = put(&server, "/admin/promotions/REGULARS", &twisted);
     assert_eq!(answer.status, 400);
     // Nothing is computed yet: nobody is in any segment.

@@ -11,7 +11,8 @@ use holdfast::http::idempotency::{IDEMPOTENCY_KEY, digests, key_in};
 use holdfast::http::orders::{BuyOrder, HoldOrder, Malformed};
 use holdfast::http::problem::FieldError;
 use holdfast::http::query::Query;
-use holdfast::http::{catalogue, routes};
+use holdfast::http::routes;
+use holdfast::http::terms::{self, Terms, Written};
 use holdfast::ids::{KeyOwner, ProductId, PromotionCode, RequestId, holds_card_number};
 use holdfast::money::Currency;
 use holdfast::receipts::Receipt;
@@ -104,7 +105,8 @@ fn told(reason: Refusal, errors: &[FieldError]) {
 
 fn product(body: &[u8]) {
     let id = ProductId::parse("drop-1").expect("an id");
-    match catalogue::product(body, id, &currencies(), admin()) {
+    let written = Written::whole(body, Terms::Product);
+    match terms::product(written, (&id, None), &currencies(), admin()) {
         Ok(set) => {
             assert!(set.stock <= holdfast::engine::cells::UNITS_MAX);
             assert!(set.prices.is_sorted() && !set.prices.is_empty());
@@ -116,7 +118,9 @@ fn product(body: &[u8]) {
 
 fn promotion(body: &[u8]) {
     let code = PromotionCode::parse("EARLY").expect("an id");
-    if let Err((reason, errors)) = catalogue::promotion(body, code, &currencies(), admin()) {
+    let written = Written::whole(body, Terms::Promotion);
+    let read = terms::promotion(written, (&code, None), &currencies(), admin());
+    if let Err((reason, errors)) = read {
         told(reason, &errors);
     }
 }
@@ -231,12 +235,12 @@ pub fn seeds() -> Vec<(String, Vec<u8>)> {
         (
             "promotion",
             3,
-            r#"{"percent_off":10,"uses_max":100,"uses_per_user_max":1,"product_ids":["drop-1","drop-2"],"active":false}"#,
+            r#"{"percent_off":10,"uses_max":100,"uses_per_user_max":1,"product_ids":["drop-1","drop-2"],"starts_at":null,"ends_at":null,"active":false}"#,
         ),
         (
             "promotion-sums",
             3,
-            r#"{"amount_off":{"USD":100,"EUR":90},"uses_max":100}"#,
+            r#"{"amount_off":{"USD":100,"EUR":90},"uses_max":100,"uses_per_user_max":null,"starts_at":null,"ends_at":null,"active":true}"#,
         ),
         ("key", 4, "0f9d7c1e-5b1a-4a57-9a55-0123456789ab"),
         ("key-quoted", 4, "\"8e03978e-40d5-43dd-bc93-6894a57f9324\""),

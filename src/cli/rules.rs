@@ -136,7 +136,7 @@ enum PutFault {
 }
 
 fn put(journal: &Journal, text: String, source: RulesSource) -> Result<(), PutFault> {
-    let compiled = risk::compile(&text).map_err(PutFault::Wrong)?;
+    let compiled = risk::compile_to_enforce(&text).map_err(PutFault::Wrong)?;
     let rules = compiled.shown.len();
     let new = NewRules {
         compiled: compiled.set,

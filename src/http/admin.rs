@@ -1,22 +1,20 @@
-//! Owns the operator's calls: catalogue, snapshots, status, audit trail, settings.
+//! Owns the operator's calls: snapshots, status, audit trail, settings.
 //!
 //! Invariants: what changes something is an act in the audit trail (`audited`); what
 //! reads the disk does so on a thread that serves nobody.
 
 use super::answer::Answer;
-use super::catalogue;
 use super::front::{Call, Front};
 use super::problem::{FieldError, Reason};
 use super::query::Query;
 use super::shop::caller_of;
+use super::terms::ID_FORM;
 use crate::engine::event::AdminAct;
 use crate::engine::refusal::Refusal;
 use crate::engine::view::ProductView;
-use crate::ids::{KeyOwner, Lsn, ProductId, PromotionCode, UserId};
-use crate::journal::{AuditQuery, Created, LogEnd, Set, StorageFault};
+use crate::ids::{KeyOwner, Lsn, UserId};
+use crate::journal::{AuditQuery, LogEnd};
 use crate::report::event_json;
-use hyper::Method;
-use hyper::body::Incoming;
 use hyper::http::StatusCode;
 use serde_json::{Value, json};
 
@@ -28,81 +26,6 @@ const CHARGES_LIMIT_MAX: u64 = 100_000;
 const CHARGES_LIMIT_DEFAULT: u64 = 1_000;
 
 impl Front {
-    pub(super) async fn admin_products(&self, call: Call) -> Answer {
-        let (views, durable_at) = self.core.journal.products();
-        let products: Vec<_> = views.iter().map(catalogue::product_for_admin).collect();
-        self.read(&call, durable_at, || json!({ "products": products }))
-            .await
-    }
-
-    pub(super) async fn admin_product(&self, call: Call, body: Incoming) -> Answer {
-        let id = ProductId::parse(&call.param);
-        if call.parts.method != Method::PUT {
-            let Some((view, durable_at)) = id.and_then(|id| self.core.journal.product(&id)) else {
-                return call.problem(Refusal::ProductNotFound);
-            };
-            let shown = || catalogue::product_for_admin(&view);
-            return self.read(&call, durable_at, shown).await;
-        }
-        let Some(id) = id else {
-            return bad_path_id(&call, "product_id");
-        };
-        let body = match self.json_body(&call, body).await {
-            Ok(body) => body,
-            Err(reason) => return call.problem(reason),
-        };
-        match catalogue::product(&body, id, &self.core.currencies, by(&call)) {
-            Ok(set) => {
-                let put = self.core.journal.put_product_acted(set, |before, after| {
-                    let before = before.map(catalogue::product_for_admin);
-                    let after = catalogue::product_for_admin(after);
-                    let acting = call.acting();
-                    acting.acted(Some(&call.param), before.as_ref(), Some(&after))
-                });
-                self.put(&call, put, catalogue::product_for_admin).await
-            }
-            Err((reason, errors)) => call.invalid(reason, &errors),
-        }
-    }
-
-    pub(super) async fn admin_promotions(&self, call: Call) -> Answer {
-        let (views, durable_at) = self.core.journal.promotions();
-        let promotions: Vec<_> = views.iter().map(catalogue::promotion_for_admin).collect();
-        self.read(&call, durable_at, || json!({ "promotions": promotions }))
-            .await
-    }
-
-    pub(super) async fn admin_promotion(&self, call: Call, body: Incoming) -> Answer {
-        let code = PromotionCode::parse(&call.param);
-        if call.parts.method != Method::PUT {
-            let found = code.and_then(|code| self.core.journal.promotion(&code));
-            let Some((view, durable_at)) = found else {
-                return call.problem(Refusal::PromotionNotFound);
-            };
-            let shown = || catalogue::promotion_for_admin(&view);
-            return self.read(&call, durable_at, shown).await;
-        }
-        let Some(code) = code else {
-            return bad_path_id(&call, "code");
-        };
-        let body = match self.json_body(&call, body).await {
-            Ok(body) => body,
-            Err(reason) => return call.problem(reason),
-        };
-        match catalogue::promotion(&body, code, &self.core.currencies, by(&call)) {
-            Ok(set) => {
-                let put = self.core.journal.put_promotion_acted(set, |before, after| {
-                    let before = before.map(catalogue::promotion_for_admin);
-                    let after = catalogue::promotion_for_admin(after);
-                    let acting = call.acting();
-                    acting.acted(Some(&call.param), before.as_ref(), Some(&after))
-                });
-                self.put(&call, put, catalogue::promotion_for_admin).await
-            }
-            Err((reason, errors)) => call.invalid(reason, &errors),
-        }
-    }
-
     pub(super) async fn read(
         &self,
         call: &Call,
@@ -111,27 +34,6 @@ impl Front {
     ) -> Answer {
         match self.durable(Some(durable_at)).await {
             Ok(()) => Answer::value(StatusCode::OK, &shown()),
-            Err(reason) => call.problem(reason),
-        }
-    }
-
-    async fn put<V>(
-        &self,
-        call: &Call,
-        put: Result<Result<Set<V>, Refusal>, StorageFault>,
-        shown: impl Fn(&V) -> Value,
-    ) -> Answer {
-        let set = match put {
-            Ok(Ok(set)) => set,
-            Ok(Err(refusal)) => return call.problem(refusal),
-            Err(_) => return call.problem(Refusal::StorageUnavailable),
-        };
-        let status = match set.created {
-            Created::Yes => StatusCode::CREATED,
-            Created::No => StatusCode::OK,
-        };
-        match self.durable(Some(set.durable_at)).await {
-            Ok(()) => Answer::value(status, &shown(&set.view)),
             Err(reason) => call.problem(reason),
         }
     }
@@ -328,7 +230,7 @@ pub(super) fn by(call: &Call) -> AdminAct {
 pub(super) fn bad_path_id(call: &Call, field: &'static str) -> Answer {
     let error = FieldError {
         field,
-        message: catalogue::PATH_ID_FORM.to_owned(),
+        message: ID_FORM.to_owned(),
     };
     call.invalid(Refusal::InvalidRequest, &[error])
 }

@@ -46,6 +46,8 @@ impl Body for AnswerBody {
 /// What a body is.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub enum Kind {
+    /// There is none.
+    Nothing,
     /// `application/json`.
     Json,
     /// `application/problem+json`, with its reason.
@@ -57,12 +59,13 @@ pub enum Kind {
 }
 
 impl Kind {
-    const fn content_type(self) -> &'static str {
+    const fn content_type(self) -> Option<&'static str> {
         match self {
-            Self::Json => "application/json",
-            Self::Problem(_) => "application/problem+json",
-            Self::JwkSet => "application/jwk-set+json",
-            Self::Metrics => "text/plain; version=0.0.4; charset=utf-8",
+            Self::Nothing => None,
+            Self::Json => Some("application/json"),
+            Self::Problem(_) => Some("application/problem+json"),
+            Self::JwkSet => Some("application/jwk-set+json"),
+            Self::Metrics => Some("text/plain; version=0.0.4; charset=utf-8"),
         }
     }
 }
@@ -96,11 +99,21 @@ impl Answer {
         Self::json(status, value.to_string().into_bytes())
     }
 
+    /// No body, as 304 has none.
+    pub const fn empty(status: StatusCode) -> Self {
+        Self {
+            status,
+            kind: Kind::Nothing,
+            body: Vec::new(),
+            headers: Vec::new(),
+        }
+    }
+
     /// Why the answer is no, where it is.
     pub const fn reason(&self) -> Option<&'static str> {
         match self.kind {
             Kind::Problem(reason) => Some(reason),
-            Kind::Json | Kind::JwkSet | Kind::Metrics => None,
+            Kind::Nothing | Kind::Json | Kind::JwkSet | Kind::Metrics => None,
         }
     }
 
@@ -116,8 +129,9 @@ impl Answer {
         let mut response = Response::new(AnswerBody::new(self.body));
         *response.status_mut() = self.status;
         let headers = response.headers_mut();
-        let kind = HeaderValue::from_static(self.kind.content_type());
-        headers.insert(CONTENT_TYPE, kind);
+        if let Some(kind) = self.kind.content_type() {
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+        }
         headers.insert(X_REQUEST_ID, id_value(request));
         for (name, value) in self.headers {
             headers.insert(name, value);

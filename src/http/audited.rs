@@ -34,6 +34,7 @@ use std::time::Instant;
 fn act_of(resource: Resource, method: &Method) -> Option<Act> {
     match resource {
         Resource::AdminProduct => Some(Act::ProductSet),
+        Resource::ProductStock => Some(Act::StockChanged),
         Resource::AdminPromotion => Some(Act::PromotionSet),
         Resource::Snapshot => Some(Act::Snapshot),
         Resource::Refunds => Some(Act::Refund),

@@ -1,292 +1,360 @@
-//! Owns the bodies of products and promotions as the operator puts them, and how both are shown.
+//! Owns the operator's calls about products and promotions: reading them, setting them as a whole,
+//! changing a part of them, changing a total by a number.
 //!
-//! Invariant: what comes out of parsing is whole and within the engine's ranges; what rules hold
-//! between it and what is there already (stock and committed units) the engine decides.
+//! Invariants: a change is made of what stands under the catalogue's turn, and its preconditions
+//! are looked at there, so none is lost between two callers; each is an act in the audit trail;
+//! every answer about one product or promotion carries the entity tag of its terms.
+//! Deliberately absent: the form of the terms (`terms`).
 
-use super::fields::{Fields, optional, required};
-use super::orders::ID_FORM;
-use super::problem::FieldError;
-use crate::engine::event::{Active, AdminAct, Discount, ProductSet, PromotionSet};
+use super::admin::{bad_path_id, by};
+use super::answer::Answer;
+use super::front::{Call, Front};
+use super::preconditions::{ETag, Preconditions, Reading};
+use super::problem::{FieldError, Reason};
+use super::query::Query;
+use super::terms::{self, Terms, Written};
+use crate::engine::event::ProductSet;
 use crate::engine::refusal::Refusal;
-use crate::engine::view::{ProductView, PromotionView};
-use crate::ids::{ProductId, PromotionCode, Segment};
-use crate::money::{Amount, Currency, Price};
-use crate::time::UnixMs;
-use serde_json::{Map, Value, json};
+use crate::engine::view::{More, Page, ProductView};
+use crate::ids::{Lsn, ProductId, PromotionCode};
+use crate::journal::{Created, NotSet, Set, StorageFault};
+use hyper::Method;
+use hyper::body::Incoming;
+use hyper::header::{ETAG, HeaderName, HeaderValue};
+use hyper::http::StatusCode;
+use serde_json::{Value, json};
 
-/// The most units of one product: what a stock cell can count.
-const STOCK_MAX: u32 = 2_097_151;
-const NAME_CHARS_MAX: usize = 200;
-const PRODUCTS_OF_A_PROMOTION_MAX: usize = 100;
-/// Segments that a promotion can name.
-const SEGMENTS_OF_A_PROMOTION_MAX: usize = 20;
-const TTL_S_MAX: u32 = 30 * 86_400;
+/// The most products or promotions in one answer.
+const LIMIT_MAX: u64 = 1_000;
+const LIMIT_DEFAULT: u64 = 100;
+const ACCEPT_PATCH: HeaderName = HeaderName::from_static("accept-patch");
+/// What a patch may be by its content type.
+const PATCHES: HeaderValue =
+    HeaderValue::from_static("application/merge-patch+json, application/json");
 
-/// Why a body was refused.
-pub type Refused = (Refusal, Vec<FieldError>);
+/// Why nothing was changed.
+enum NotChanged {
+    /// There is no such product or promotion.
+    Absent,
+    /// It is not in the state that the caller names; it is in this one.
+    Precondition(Option<ETag>),
+    /// What is asked for is not of the form.
+    Invalid(terms::Refused),
+    /// It does not go with what is held, sold or used, or there is no room.
+    NotSet(NotSet),
+}
 
-/// The product that `body` describes.
-pub fn product(
-    body: &[u8],
-    product: ProductId,
-    currencies: &[Currency],
-    by: AdminAct,
-) -> Result<ProductSet, Refused> {
-    let mut fields = Fields::of(
-        body,
-        &[
-            "name",
-            "price",
-            "stock",
-            "per_user_limit",
-            "starts_at",
-            "ends_at",
-            "active",
-            "hold_ttl_s",
-            "reward_tokens",
-        ],
-    );
-    let form = "has to be a text of 1 to 200 characters";
-    let name = fields.parsed(required("name"), form, |text| {
-        (1..=NAME_CHARS_MAX)
-            .contains(&text.chars().count())
-            .then(|| text.to_owned())
-    });
-    let price = fields.object(required("price"));
-    let mut not_allowed = false;
-    let prices = price.map(|price| sums(&mut fields, "price", price, currencies, &mut not_allowed));
-    if prices.as_ref().is_some_and(Vec::is_empty) && fields.are_fine() && !not_allowed {
-        fields.wrong("price", "has to have at least one currency");
-    }
-    let stock = fields.small(required("stock"), 0, STOCK_MAX);
-    let per_user_limit = fields.small(optional("per_user_limit"), 1, STOCK_MAX);
-    let (starts_at, ends_at, active) = window(&mut fields);
-    let hold_ttl_s = fields.small(optional("hold_ttl_s"), 1, TTL_S_MAX);
-    let reward_tokens = fields
-        .small(optional("reward_tokens"), 0, 1_000_000)
-        .unwrap_or(0);
-    let prices = prices.map(|prices| {
-        let each = prices
-            .into_iter()
-            .filter_map(|(currency, sum)| Price::new(sum).map(|price| (currency, price)));
-        each.collect::<Vec<_>>()
-    });
-    match (finish(fields, not_allowed), name.zip(prices).zip(stock)) {
-        (Ok(()), Some(((name, prices), stock))) => Ok(ProductSet {
-            product,
-            name,
-            prices,
-            stock,
-            per_user_limit,
-            starts_at,
-            ends_at,
-            active,
-            hold_ttl_ms: hold_ttl_s.map(|s| u64::from(s) * 1_000),
-            reward_tokens,
-            by,
-        }),
-        (Err(refused), _) => Err(refused),
-        (Ok(()), None) => Err((Refusal::InvalidRequest, Vec::new())),
+impl From<NotSet> for NotChanged {
+    fn from(why: NotSet) -> Self {
+        Self::NotSet(why)
     }
 }
 
-/// The promotion that `body` describes.
-pub fn promotion(
-    body: &[u8],
-    code: PromotionCode,
-    currencies: &[Currency],
-    by: AdminAct,
-) -> Result<PromotionSet, Refused> {
-    let mut fields = Fields::of(
-        body,
-        &[
-            "percent_off",
-            "amount_off",
-            "uses_max",
-            "uses_per_user_max",
-            "product_ids",
-            "segments",
-            "starts_at",
-            "ends_at",
-            "active",
-        ],
-    );
-    let mut not_allowed = false;
-    let percent = fields.small(optional("percent_off"), 1, 100);
-    let amount = fields.object(optional("amount_off"));
-    let discount = match (percent, amount) {
-        (Some(percent), None) => u8::try_from(percent).ok().map(Discount::Percent),
-        (None, Some(amount)) => {
-            let sums = sums(
-                &mut fields,
-                "amount_off",
-                amount,
-                currencies,
-                &mut not_allowed,
-            );
-            if sums.is_empty() && fields.are_fine() && !not_allowed {
-                fields.wrong("amount_off", "has to have at least one currency");
-            }
-            let each = sums
-                .into_iter()
-                .filter_map(|(currency, sum)| Amount::new(sum).map(|sum| (currency, sum)));
-            Some(Discount::Fixed(each.collect()))
-        }
-        _ => {
-            if fields.are_fine() {
-                fields.wrong("percent_off", "or amount_off has to be given, and not both");
-            }
-            None
-        }
-    };
-    let uses_max = fields.small(required("uses_max"), 0, u32::MAX >> 1);
-    let uses_per_user_max = fields.small(optional("uses_per_user_max"), 1, u32::MAX >> 1);
-    let products = fields.list(
-        optional("product_ids"),
-        PRODUCTS_OF_A_PROMOTION_MAX,
-        "1 to 64 characters of A-Z a-z 0-9 _ . : -",
-        ProductId::parse,
-    );
-    let segments = fields.list(
-        optional("segments"),
-        SEGMENTS_OF_A_PROMOTION_MAX,
-        "1 to 64 characters of A-Z a-z 0-9 _ . : -",
-        Segment::parse,
-    );
-    let (starts_at, ends_at, active) = window(&mut fields);
-    match (finish(fields, not_allowed), discount.zip(uses_max)) {
-        (Ok(()), Some((discount, uses_max))) => Ok(PromotionSet {
-            code,
-            discount,
-            uses_max,
-            uses_per_user_max,
-            products: products.unwrap_or_default(),
-            segments: segments.unwrap_or_default(),
-            starts_at,
-            ends_at,
-            active,
-            by,
-        }),
-        (Err(refused), _) => Err(refused),
-        (Ok(()), None) => Err((Refusal::InvalidRequest, Vec::new())),
+impl From<terms::Refused> for NotChanged {
+    fn from(refused: terms::Refused) -> Self {
+        Self::Invalid(refused)
     }
 }
 
-/// A sum in minor units for each currency, in the order of the codes.
-fn sums(
-    fields: &mut Fields,
-    field: &'static str,
-    object: Map<String, Value>,
-    currencies: &[Currency],
-    not_allowed: &mut bool,
-) -> Vec<(Currency, i64)> {
-    let mut sums = Vec::with_capacity(object.len().min(currencies.len()));
-    for (code, value) in object {
-        let Some(currency) = currencies.iter().find(|known| known.as_str() == code) else {
-            *not_allowed = true;
-            continue;
+impl Front {
+    pub(super) async fn admin_products(&self, call: Call) -> Answer {
+        let (after, limit) = match page_query(&call) {
+            Ok(asked) => asked,
+            Err(errors) => return call.invalid(Refusal::InvalidRequest, &errors),
         };
-        match value.as_i64().filter(|sum| (1..=Price::MAX).contains(sum)) {
-            Some(sum) => sums.push((*currency, sum)),
-            None => fields.wrong(
-                field,
-                format!(
-                    "has to be whole minor units from 1 to {} a currency",
-                    Price::MAX
-                ),
-            ),
+        let (page, durable_at) = self.core.journal.products_after(&after, limit);
+        let next = next_of(&page, |it| it.product.as_str());
+        let products: Vec<_> = page.entries.iter().map(terms::product_for_admin).collect();
+        let shown = json!({ "products": products, "next": next });
+        self.read(&call, durable_at, || shown.clone()).await
+    }
+
+    pub(super) async fn admin_promotions(&self, call: Call) -> Answer {
+        let (after, limit) = match page_query(&call) {
+            Ok(asked) => asked,
+            Err(errors) => return call.invalid(Refusal::InvalidRequest, &errors),
+        };
+        let (page, durable_at) = self.core.journal.promotions_after(&after, limit);
+        let next = next_of(&page, |it| it.code.as_str());
+        let promotions: Vec<_> = page
+            .entries
+            .iter()
+            .map(terms::promotion_for_admin)
+            .collect();
+        let shown = json!({ "promotions": promotions, "next": next });
+        self.read(&call, durable_at, || shown.clone()).await
+    }
+
+    pub(super) async fn admin_product(&self, call: Call, body: Incoming) -> Answer {
+        let id = ProductId::parse(&call.param);
+        let conditions = match Preconditions::of(&call.parts.headers) {
+            Ok(conditions) => conditions,
+            Err(error) => return call.invalid(Refusal::InvalidRequest, &[error]),
+        };
+        let changes = matches!(call.parts.method, Method::PUT | Method::PATCH);
+        if !changes {
+            let found = id.and_then(|id| self.core.journal.product(&id));
+            let Some((view, durable_at)) = found else {
+                return call.problem(Refusal::ProductNotFound);
+            };
+            let (tag, shown) = (terms::product_tag(&view), terms::product_for_admin(&view));
+            return self
+                .state(&call, &conditions, durable_at, (&tag, &shown))
+                .await;
+        }
+        let Some(id) = id else {
+            return bad_path_id(&call, "product_id");
+        };
+        let written = match self.written(&call, body, Terms::Product).await {
+            Ok(written) => written,
+            Err(answer) => return answer,
+        };
+        let patches = matches!(written, Written::Patch(_));
+        let change = |standing: Option<&ProductView>| {
+            go_on(&conditions, patches, standing.map(terms::product_tag))?;
+            let of = (&id, standing);
+            Ok(terms::product(
+                written,
+                of,
+                &self.core.currencies,
+                by(&call),
+            )?)
+        };
+        self.change_product(&call, &id, change).await
+    }
+
+    pub(super) async fn product_stock(&self, call: Call, body: Incoming) -> Answer {
+        let Some(id) = ProductId::parse(&call.param) else {
+            return bad_path_id(&call, "product_id");
+        };
+        let conditions = match Preconditions::of(&call.parts.headers) {
+            Ok(conditions) => conditions,
+            Err(error) => return call.invalid(Refusal::InvalidRequest, &[error]),
+        };
+        let body = match self.json_body(&call, body).await {
+            Ok(body) => body,
+            Err(reason) => return call.problem(reason),
+        };
+        let add = match terms::added(&body) {
+            Ok(add) => add,
+            Err((reason, errors)) => return call.invalid(reason, &errors),
+        };
+        let change = |standing: Option<&ProductView>| {
+            go_on(&conditions, true, standing.map(terms::product_tag))?;
+            let standing = standing.ok_or(NotChanged::Absent)?;
+            Ok(terms::with_stock(standing, add, by(&call))?)
+        };
+        self.change_product(&call, &id, change).await
+    }
+
+    async fn change_product(
+        &self,
+        call: &Call,
+        id: &ProductId,
+        change: impl FnOnce(Option<&ProductView>) -> Result<ProductSet, NotChanged>,
+    ) -> Answer {
+        let changed = self
+            .core
+            .journal
+            .change_product(id, change, |before, after| {
+                let before = before.map(terms::product_for_admin);
+                let after = terms::product_for_admin(after);
+                let target = Some(id.as_str());
+                call.acting().acted(target, before.as_ref(), Some(&after))
+            });
+        let shown = |view: &_| (terms::product_tag(view), terms::product_for_admin(view));
+        self.changed(call, Refusal::ProductNotFound, changed, shown)
+            .await
+    }
+
+    pub(super) async fn admin_promotion(&self, call: Call, body: Incoming) -> Answer {
+        let code = PromotionCode::parse(&call.param);
+        let conditions = match Preconditions::of(&call.parts.headers) {
+            Ok(conditions) => conditions,
+            Err(error) => return call.invalid(Refusal::InvalidRequest, &[error]),
+        };
+        let changes = matches!(call.parts.method, Method::PUT | Method::PATCH);
+        if !changes {
+            let found = code.and_then(|code| self.core.journal.promotion(&code));
+            let Some((view, durable_at)) = found else {
+                return call.problem(Refusal::PromotionNotFound);
+            };
+            let (tag, shown) = (
+                terms::promotion_tag(&view),
+                terms::promotion_for_admin(&view),
+            );
+            return self
+                .state(&call, &conditions, durable_at, (&tag, &shown))
+                .await;
+        }
+        let Some(code) = code else {
+            return bad_path_id(&call, "code");
+        };
+        let written = match self.written(&call, body, Terms::Promotion).await {
+            Ok(written) => written,
+            Err(answer) => return answer,
+        };
+        let patches = matches!(written, Written::Patch(_));
+        let changed = self.core.journal.change_promotion(
+            &code,
+            |standing| {
+                go_on(&conditions, patches, standing.map(terms::promotion_tag))?;
+                let of = (&code, standing);
+                let set = terms::promotion(written, of, &self.core.currencies, by(&call));
+                set.map_err(NotChanged::from)
+            },
+            |before, after| {
+                let before = before.map(terms::promotion_for_admin);
+                let target = Some(after.code.as_str());
+                let after = terms::promotion_for_admin(after);
+                call.acting().acted(target, before.as_ref(), Some(&after))
+            },
+        );
+        let shown = |view: &_| (terms::promotion_tag(view), terms::promotion_for_admin(view));
+        self.changed(&call, Refusal::PromotionNotFound, changed, shown)
+            .await
+    }
+
+    /// The body of PUT or PATCH.
+    async fn written(&self, call: &Call, body: Incoming, terms: Terms) -> Result<Written, Answer> {
+        if call.parts.method == Method::PATCH {
+            let body = self.patch_body(call, body).await.map_err(|reason| {
+                let answer = call.problem(reason);
+                if reason == Refusal::UnsupportedMediaType {
+                    return answer.with(ACCEPT_PATCH, PATCHES);
+                }
+                answer
+            })?;
+            let patch = Written::patch(&body, terms);
+            return patch.map_err(|(reason, errors)| call.invalid(reason, &errors));
+        }
+        let body = self.json_body(call, body).await;
+        let body = body.map_err(|reason| call.problem(reason))?;
+        Ok(Written::whole(&body, terms))
+    }
+
+    /// Answers a read, once it may be told, with the state or with why not.
+    async fn state(
+        &self,
+        call: &Call,
+        conditions: &Preconditions,
+        durable_at: Lsn,
+        (tag, shown): (&ETag, &Value),
+    ) -> Answer {
+        if let Err(reason) = self.durable(Some(durable_at)).await {
+            return call.problem(reason);
+        }
+        match conditions.reading(tag) {
+            Reading::Whole => Answer::value(StatusCode::OK, shown),
+            Reading::NotModified => Answer::empty(StatusCode::NOT_MODIFIED),
+            Reading::Failed => return failed_precondition(call, Some(tag)),
+        }
+        .with(ETAG, tag.header())
+    }
+
+    /// Answers a change, once it is durable.
+    async fn changed<V>(
+        &self,
+        call: &Call,
+        absent: Refusal,
+        changed: Result<Result<Set<V>, NotChanged>, StorageFault>,
+        shown: impl Fn(&V) -> (ETag, Value),
+    ) -> Answer {
+        let set = match changed {
+            Ok(Ok(set)) => set,
+            Ok(Err(why)) => return not_changed(call, absent, why),
+            Err(_) => return call.problem(Refusal::StorageUnavailable),
+        };
+        let status = match set.created {
+            Created::Yes => StatusCode::CREATED,
+            Created::No => StatusCode::OK,
+        };
+        if let Err(reason) = self.durable(Some(set.durable_at)).await {
+            return call.problem(reason);
+        }
+        let (tag, shown) = shown(&set.view);
+        Answer::value(status, &shown).with(ETAG, tag.header())
+    }
+}
+
+/// Whether a change may be made to what stands with this tag.
+fn go_on(
+    conditions: &Preconditions,
+    needs_standing: bool,
+    standing: Option<ETag>,
+) -> Result<(), NotChanged> {
+    if needs_standing && standing.is_none() {
+        return Err(NotChanged::Absent);
+    }
+    if conditions.allow_change(standing.as_ref()) {
+        Ok(())
+    } else {
+        Err(NotChanged::Precondition(standing))
+    }
+}
+
+fn not_changed(call: &Call, absent: Refusal, why: NotChanged) -> Answer {
+    match why {
+        NotChanged::Absent => call.problem(absent),
+        NotChanged::Precondition(tag) => failed_precondition(call, tag.as_ref()),
+        NotChanged::Invalid((reason, errors)) => call.invalid(reason, &errors),
+        NotChanged::NotSet(why) => {
+            let facts = match why {
+                NotSet::Full => return call.problem(Refusal::from(why)),
+                NotSet::TooManyUnits => {
+                    let message = format!("would make more than {} units in all", terms::STOCK_MAX);
+                    let error = FieldError {
+                        field: "add",
+                        message,
+                    };
+                    return call.invalid(Refusal::from(why), &[error]);
+                }
+                NotSet::BelowCommitted(levels) => json!({
+                    "committed": levels.held + levels.sold,
+                    "stock": {
+                        "total": levels.total,
+                        "held": levels.held,
+                        "sold": levels.sold,
+                        "available": levels.total - levels.held - levels.sold,
+                    },
+                }),
+                NotSet::BelowUsed(levels) => json!({
+                    "uses": levels.uses,
+                    "uses_max": levels.max,
+                }),
+            };
+            call.problem_about(Refusal::from(why), &facts)
         }
     }
-    sums.sort_unstable();
-    sums
 }
 
-fn window(fields: &mut Fields) -> (Option<UnixMs>, Option<UnixMs>, Active) {
-    let starts_at = fields.time(optional("starts_at"));
-    let ends_at = fields.time(optional("ends_at"));
-    if starts_at
-        .zip(ends_at)
-        .is_some_and(|(starts, ends)| ends <= starts)
-    {
-        fields.wrong("ends_at", "has to be after starts_at");
-    }
-    let active = match fields.switch(optional("active")) {
-        Some(false) => Active::No,
-        Some(true) | None => Active::Yes,
-    };
-    (starts_at, ends_at, active)
-}
-
-fn finish(fields: Fields, not_allowed: bool) -> Result<(), Refused> {
-    let errors = fields.into_errors();
-    match (errors.is_empty(), not_allowed) {
-        (true, false) => Ok(()),
-        (true, true) => Err((Refusal::CurrencyNotAllowed, errors)),
-        (false, _) => Err((Refusal::InvalidRequest, errors)),
+fn failed_precondition(call: &Call, current: Option<&ETag>) -> Answer {
+    let facts = json!({ "etag": current.map(ETag::as_str) });
+    let answer = call.problem_about(Reason::PreconditionFailed, &facts);
+    match current {
+        Some(tag) => answer.with(ETAG, tag.header()),
+        None => answer,
     }
 }
 
-/// A product as a shop sees it.
-pub fn product_for_shop(view: &ProductView) -> Value {
-    let price = view
-        .prices
-        .iter()
-        .map(|(currency, price)| (currency.to_string(), json!(price.get())));
-    json!({
-        "product_id": view.product.as_str(),
-        "name": view.name,
-        "price": price.collect::<Map<_, _>>(),
-        "starts_at": time(view.starts_at),
-        "ends_at": time(view.ends_at),
-        "active": view.active == Active::Yes,
-        "status": view.status.as_str(),
-        "stock": {
-            "total": view.total,
-            "held": view.held,
-            "sold": view.sold,
-            "available": view.available(),
-        },
-        "per_user_limit": view.per_user_limit,
-    })
+/// From where on, and how many.
+fn page_query(call: &Call) -> Result<(String, usize), Vec<FieldError>> {
+    let mut query = Query::of(call.parts.uri.query(), &["after", "limit"]);
+    let after = query.text("after").unwrap_or_default();
+    let limit = query
+        .integer("limit", 1, LIMIT_MAX)
+        .unwrap_or(LIMIT_DEFAULT);
+    let errors = query.into_errors();
+    if errors.is_empty() {
+        Ok((after, usize::try_from(limit).expect("at most a thousand")))
+    } else {
+        Err(errors)
+    }
 }
 
-/// A product as the operator sees it.
-pub fn product_for_admin(view: &ProductView) -> Value {
-    let mut shown = product_for_shop(view);
-    shown["hold_ttl_s"] = json!(view.hold_ttl_ms.map(|ms| ms / 1_000));
-    shown["reward_tokens"] = json!(view.reward_tokens);
-    shown
+fn next_of<T>(page: &Page<T>, name: impl Fn(&T) -> &str) -> Option<&str> {
+    match page.more {
+        More::Yes => page.entries.last().map(name),
+        More::No => None,
+    }
 }
-
-/// A promotion as the operator sees it.
-pub fn promotion_for_admin(view: &PromotionView) -> Value {
-    let (percent_off, amount_off) = match &view.discount {
-        Discount::Percent(percent) => (json!(percent), Value::Null),
-        Discount::Fixed(sums) => {
-            let sums = sums
-                .iter()
-                .map(|(currency, sum)| (currency.to_string(), json!(sum.get())));
-            (Value::Null, Value::Object(sums.collect()))
-        }
-    };
-    json!({
-        "code": view.code.as_str(),
-        "percent_off": percent_off,
-        "amount_off": amount_off,
-        "uses_max": view.uses_max,
-        "uses": view.uses,
-        "uses_per_user_max": view.uses_per_user_max,
-        "product_ids": view.products.iter().map(ProductId::as_str).collect::<Vec<_>>(),
-        "segments": view.segments.iter().map(Segment::as_str).collect::<Vec<_>>(),
-        "starts_at": time(view.starts_at),
-        "ends_at": time(view.ends_at),
-        "active": view.active == Active::Yes,
-    })
-}
-
-fn time(at: Option<UnixMs>) -> Option<String> {
-    at.map(|at| at.to_string())
-}
-
-/// What a path's id has to be, for messages.
-pub const PATH_ID_FORM: &str = ID_FORM;

@@ -17,6 +17,8 @@ use std::fmt;
 pub enum Need {
     /// It has to.
     Required,
+    /// It has to, and null means none.
+    Nullable,
     /// It may be left out, or null.
     Optional,
 }
@@ -42,6 +44,14 @@ pub const fn required(name: &'static str) -> Asked {
     Asked {
         name,
         need: Need::Required,
+    }
+}
+
+/// Asks for a field that has to be there and may be null, which means none.
+pub const fn nullable(name: &'static str) -> Asked {
+    Asked {
+        name,
+        need: Need::Nullable,
     }
 }
 
@@ -80,6 +90,23 @@ impl Fields {
             }
         }
         fields
+    }
+
+    /// The fields of `values`, each of which the call knows.
+    pub const fn of_values(values: Map<String, Value>) -> Self {
+        Self {
+            values,
+            errors: Vec::new(),
+        }
+    }
+
+    /// The fields as they came, where nothing is wrong with them.
+    pub fn into_values(self) -> Result<Map<String, Value>, Vec<FieldError>> {
+        if self.errors.is_empty() {
+            Ok(self.values)
+        } else {
+            Err(self.errors)
+        }
     }
 
     fn take_in(&mut self, known: &'static [&'static str], name: String, value: Value) {
@@ -133,6 +160,17 @@ impl Fields {
         self.parsed(asked, "has to be a text", |text| Some(text.to_owned()))
     }
 
+    /// A name for people to read: 1 to `chars_max` characters that show, in the order in which they
+    /// stand.
+    pub fn name(&mut self, asked: Asked, chars_max: usize) -> Option<String> {
+        let form = format!(
+            "has to be 1 to {chars_max} characters, not blank, without control or bidirectional formatting characters"
+        );
+        self.parsed(asked, &form, |text| {
+            is_name(text, chars_max).then(|| text.to_owned())
+        })
+    }
+
     /// A whole number from `least` to `most`.
     pub fn integer(&mut self, asked: Asked, least: i64, most: i64) -> Option<i64> {
         let value = self.value(asked)?;
@@ -163,7 +201,8 @@ impl Fields {
 
     /// An instant, written by RFC 3339.
     pub fn time(&mut self, asked: Asked) -> Option<UnixMs> {
-        let form = "has to be a time such as 2026-11-22T10:00:00.000Z, not before 1970";
+        let form =
+            "has to be a time by RFC 3339 such as 2026-11-22T10:00:00.000Z, from 1970 to 9999";
         self.parsed(asked, form, UnixMs::parse)
     }
 
@@ -176,7 +215,8 @@ impl Fields {
         None
     }
 
-    /// A list of texts that `parse` takes, at most `most` of them.
+    /// A list of texts that `parse` takes, at least one and at most `most` of them: an empty list
+    /// could be meant as "none" or as "all".
     pub fn list<T>(
         &mut self,
         asked: Asked,
@@ -187,7 +227,7 @@ impl Fields {
         let value = self.value(asked)?;
         let taken = value
             .as_array()
-            .filter(|entries| entries.len() <= most)
+            .filter(|entries| (1..=most).contains(&entries.len()))
             .and_then(|entries| {
                 let each = entries.iter().map(|entry| entry.as_str().and_then(&parse));
                 each.collect::<Option<Vec<T>>>()
@@ -195,7 +235,7 @@ impl Fields {
         if taken.is_none() {
             self.wrong(
                 asked.name,
-                format!("has to be a list of at most {most}, each {form}"),
+                format!("has to be a list of 1 to {most}, each {form}"),
             );
         }
         taken
@@ -211,19 +251,59 @@ impl Fields {
         self.errors.is_empty()
     }
 
-    /// The value; null is left out. A field that is missing is an error unless the body is wrong
-    /// as a whole, of which that would be noise.
+    /// The value; null is none. A field that is missing is an error unless the body is wrong as a
+    /// whole, of which that would be noise.
     fn value(&mut self, asked: Asked) -> Option<Value> {
-        let value = self
-            .values
-            .remove(asked.name)
-            .filter(|value| !value.is_null());
+        let value = self.values.remove(asked.name);
+        let missing = match (asked.need, &value) {
+            (Need::Required, None | Some(Value::Null)) => Some("is missing"),
+            (Need::Nullable, None) => Some("is missing; null means none"),
+            (Need::Required | Need::Nullable | Need::Optional, _) => None,
+        };
         let body_is_wrong = self.errors.iter().any(|error| error.field == "body");
-        if value.is_none() && asked.need == Need::Required && !body_is_wrong {
-            self.wrong(asked.name, "is missing");
+        if let Some(missing) = missing.filter(|_| !body_is_wrong) {
+            self.wrong(asked.name, missing);
         }
-        value
+        value.filter(|value| !value.is_null())
     }
+}
+
+/// Whether `text` can stand as a name on a page: it shows something, and nothing in it turns the
+/// text around it.
+fn is_name(text: &str, chars_max: usize) -> bool {
+    (1..=chars_max).contains(&text.chars().count())
+        && text.chars().any(shows)
+        && !text.chars().any(|c| c.is_control() || turns_text(c))
+}
+
+/// Unicode's bidirectional formatting characters, and the line and paragraph separators.
+const fn turns_text(c: char) -> bool {
+    matches!(
+        c,
+        '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}'
+    )
+}
+
+/// Whether a character leaves a mark: neither space nor one of those that are drawn as nothing.
+fn shows(c: char) -> bool {
+    let invisible = matches!(
+        c,
+        '\u{ad}'
+            | '\u{34f}'
+            | '\u{115f}'..='\u{1160}'
+            | '\u{17b4}'..='\u{17b5}'
+            | '\u{180b}'..='\u{180f}'
+            | '\u{200b}'..='\u{200f}'
+            | '\u{2060}'..='\u{206f}'
+            | '\u{2800}'
+            | '\u{3164}'
+            | '\u{fe00}'..='\u{fe0f}'
+            | '\u{feff}'
+            | '\u{ffa0}'
+            | '\u{fff0}'..='\u{fffb}'
+            | '\u{e0000}'..='\u{e0fff}'
+    );
+    !c.is_whitespace() && !c.is_control() && !invisible
 }
 
 /// An object as it stands, with fields that are given twice; below it, that is an error.

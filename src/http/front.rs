@@ -254,6 +254,7 @@ impl Front {
             Resource::Jwks => self.jwks(),
             Resource::AdminProducts => self.admin_products(call).await,
             Resource::AdminProduct => self.admin_product(call, body).await,
+            Resource::ProductStock => self.product_stock(call, body).await,
             Resource::AdminPromotions => self.admin_promotions(call).await,
             Resource::AdminPromotion => self.admin_promotion(call, body).await,
             Resource::Snapshot => self.snapshot(call).await,
@@ -303,24 +304,35 @@ impl Front {
 
     /// The body, which has to be JSON by its content type.
     pub(super) async fn json_body(&self, call: &Call, body: Incoming) -> Result<Bytes, Refusal> {
+        self.body_of(call, body, &["application/json"]).await
+    }
+
+    /// The body, which has to be a JSON merge patch, or JSON, by its content type.
+    pub(super) async fn patch_body(&self, call: &Call, body: Incoming) -> Result<Bytes, Refusal> {
+        let kinds = ["application/merge-patch+json", "application/json"];
+        self.body_of(call, body, &kinds).await
+    }
+
+    async fn body_of(&self, call: &Call, body: Incoming, kinds: &[&str]) -> Result<Bytes, Refusal> {
         let mut types = call.parts.headers.get_all(CONTENT_TYPE).iter();
-        let json = types.next().is_some_and(is_json) && types.next().is_none();
-        if !json {
+        let known = types.next().is_some_and(|it| is_one_of(it, kinds)) && types.next().is_none();
+        if !known {
             return Err(Refusal::UnsupportedMediaType);
         }
         body::read(body, self.core.body).await
     }
 }
 
-/// `application/json`, with or without `charset=utf-8`.
-fn is_json(value: &HeaderValue) -> bool {
+/// One of these kinds of JSON, with or without `charset=utf-8`.
+fn is_one_of(value: &HeaderValue, kinds: &[&str]) -> bool {
     let Ok(text) = value.to_str() else {
         return false;
     };
     let (kind, rest) = text.split_once(';').unwrap_or((text, ""));
     let rest = rest.trim();
     let utf8 = ["charset=utf-8", "charset=\"utf-8\""];
-    kind.trim().eq_ignore_ascii_case("application/json")
+    let kind = kind.trim();
+    kinds.iter().any(|known| kind.eq_ignore_ascii_case(known))
         && (rest.is_empty() || utf8.iter().any(|known| rest.eq_ignore_ascii_case(known)))
 }
 
@@ -376,6 +388,15 @@ impl Call {
 
     pub(super) fn problem(&self, reason: impl Into<Reason>) -> Answer {
         problem(reason.into(), self.id)
+    }
+
+    /// The problem with what it is about.
+    pub(super) fn problem_about(
+        &self,
+        reason: impl Into<Reason>,
+        facts: &serde_json::Value,
+    ) -> Answer {
+        problem::problem_about(reason.into(), self.id, facts)
     }
 
     pub(super) fn invalid(&self, reason: Refusal, errors: &[problem::FieldError]) -> Answer {

@@ -34,6 +34,8 @@ pub enum Reason {
     ReceiptUnavailable,
     /// The path is there, the method is not.
     MethodNotAllowed,
+    /// `If-Match` or `If-None-Match` does not hold.
+    PreconditionFailed,
     /// The program is starting or stopping, or cannot take purchases.
     NotReady,
 }
@@ -73,7 +75,7 @@ impl From<Refusal> for Reason {
 
 impl Reason {
     /// Every reason but those that events know, too.
-    pub const ALL_OF_HTTP: [Self; 9] = [
+    pub const ALL_OF_HTTP: [Self; 10] = [
         Self::Unauthorized,
         Self::Forbidden,
         Self::NotFound,
@@ -82,6 +84,7 @@ impl Reason {
         Self::UserNotFound,
         Self::ReceiptUnavailable,
         Self::MethodNotAllowed,
+        Self::PreconditionFailed,
         Self::NotReady,
     ];
 
@@ -136,6 +139,12 @@ impl Reason {
                 "method_not_allowed",
                 "Method not allowed",
                 "This path does not take this method; see Allow.",
+            ),
+            Self::PreconditionFailed => told(
+                412,
+                "precondition_failed",
+                "Precondition failed",
+                "If-Match or If-None-Match does not hold for the present state; nothing was changed. Read it again.",
             ),
             Self::NotReady => told(
                 503,
@@ -242,7 +251,7 @@ const fn told_refusal(refusal: Refusal) -> Told {
         Refusal::StockBelowCommitted => (
             409,
             "Stock below committed",
-            "More units are held and sold than the new stock has.",
+            "More units are held and sold than the new stock would have; see committed.",
         ),
         Refusal::WrongState => (
             409,
@@ -365,6 +374,19 @@ pub struct FieldError {
 /// The problem details of `reason`, of the request that was first refused so.
 pub fn problem(reason: Reason, request: RequestId) -> Answer {
     let mut body = open(reason, request);
+    body.push(b'}');
+    finish(reason, body)
+}
+
+/// The same with what it is about: the fields of the object `facts`.
+pub fn problem_about(reason: Reason, request: RequestId, facts: &serde_json::Value) -> Answer {
+    let mut body = open(reason, request);
+    for (name, value) in facts.as_object().into_iter().flatten() {
+        json::raw(&mut body, ",");
+        json::id(&mut body, name);
+        json::raw(&mut body, ":");
+        json::raw(&mut body, &value.to_string());
+    }
     body.push(b'}');
     finish(reason, body)
 }

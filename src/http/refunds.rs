@@ -10,13 +10,13 @@
 use super::admin::by;
 use super::answer::Answer;
 use super::body::read;
-use super::catalogue::Refused;
 use super::fields::{Fields, optional, required};
 use super::front::{Call, Front};
 use super::idempotency::{self, Canonical};
 use super::orders::Readable;
 use super::problem::{Reason, problem};
 use super::shop::{Told, caller_of, location};
+use super::terms::Refused;
 use crate::engine::command::StartRefund;
 use crate::engine::event::Flow;
 use crate::engine::lifecycle::PurchaseState;

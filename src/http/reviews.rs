@@ -8,13 +8,13 @@
 
 use super::admin::by;
 use super::answer::Answer;
-use super::catalogue::Refused;
 use super::fields::{Fields, required};
 use super::front::{Call, Front};
 use super::problem::{FieldError, Reason};
 use super::query::Query;
 use super::refunds::{REASON_FORM, money_of, plain_reason, shows_card_number};
 use super::shop::location;
+use super::terms::Refused;
 use crate::engine::command::Verdict;
 use crate::engine::event::{Decider, Judgement};
 use crate::engine::lifecycle::PurchaseState;

@@ -7,10 +7,10 @@
 use super::admin::by;
 use super::answer::Answer;
 use super::body;
-use super::catalogue;
-use super::fields::{Fields, optional, required};
+use super::fields::{Fields, nullable, required};
 use super::front::{Call, Front};
 use super::problem::{FieldError, invalid_at};
+use super::terms::ID_FORM;
 use crate::engine::event::{BuyerPaused, BuyerRated, Pause, Rating, RiskRulesSet, RulesSource};
 use crate::engine::refusal::Refusal;
 use crate::engine::segments::Segmented;
@@ -197,7 +197,7 @@ fn understood(form: Form, body: &[u8]) -> Result<(String, risk::Compiled), Rules
         Form::Toml => text.to_owned(),
         Form::Json => risk::toml_of_json(text)?,
     };
-    let compiled = risk::compile(&text)?;
+    let compiled = risk::compile_to_enforce(&text)?;
     Ok((text, compiled))
 }
 
@@ -307,14 +307,14 @@ fn pause_of(body: &[u8], now: UnixMs) -> Result<Pause, Vec<FieldError>> {
 fn rating_of(body: &[u8]) -> Result<Rating, Vec<FieldError>> {
     let mut fields = Fields::of(body, &["segment", "risk_score", "account_since"]);
     let segment = fields.parsed(
-        optional("segment"),
+        nullable("segment"),
         "has to be 1 to 64 characters of A-Z a-z 0-9 _ . : -",
         Segment::parse,
     );
     let rating = Rating {
         segment,
-        risk_score: fields.small(optional("risk_score"), 0, RISK_SCORE_MAX),
-        account_since: fields.time(optional("account_since")),
+        risk_score: fields.small(nullable("risk_score"), 0, RISK_SCORE_MAX),
+        account_since: fields.time(nullable("account_since")),
     };
     if fields.are_fine() {
         Ok(rating)
@@ -326,7 +326,7 @@ fn rating_of(body: &[u8]) -> Result<Rating, Vec<FieldError>> {
 fn bad_user(call: &Call) -> Answer {
     let error = FieldError {
         field: "user_id",
-        message: catalogue::PATH_ID_FORM.to_owned(),
+        message: ID_FORM.to_owned(),
     };
     call.invalid(Refusal::InvalidRequest, &[error])
 }

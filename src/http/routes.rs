@@ -30,6 +30,8 @@ pub enum Resource {
     AdminProducts,
     /// A product, for the operator.
     AdminProduct,
+    /// The units of a product in all.
+    ProductStock,
     /// All promotions.
     AdminPromotions,
     /// A promotion.
@@ -115,6 +117,7 @@ impl Resource {
         Self::Jwks,
         Self::AdminProducts,
         Self::AdminProduct,
+        Self::ProductStock,
         Self::AdminPromotions,
         Self::AdminPromotion,
         Self::Snapshot,
@@ -165,6 +168,7 @@ impl Resource {
             Self::Jwks => "/.well-known/jwks.json",
             Self::AdminProducts => "/admin/products",
             Self::AdminProduct => "/admin/products/{product_id}",
+            Self::ProductStock => "/admin/products/{product_id}/stock",
             Self::AdminPromotions => "/admin/promotions",
             Self::AdminPromotion => "/admin/promotions/{code}",
             Self::Snapshot => "/admin/snapshot",
@@ -209,6 +213,7 @@ impl Resource {
             Self::Holds
             | Self::Buy
             | Self::VerifyReceipt
+            | Self::ProductStock
             | Self::Snapshot
             | Self::Void
             | Self::ApproveReview
@@ -224,9 +229,8 @@ impl Resource {
             }
             Self::Hold | Self::WebhookSecret => "DELETE",
             Self::UserPause => "DELETE, POST",
-            Self::AdminProduct | Self::AdminPromotion | Self::RiskRules | Self::UserRating => {
-                "GET, HEAD, PUT"
-            }
+            Self::AdminProduct | Self::AdminPromotion => "GET, HEAD, PATCH, PUT",
+            Self::RiskRules | Self::UserRating => "GET, HEAD, PUT",
             Self::Product
             | Self::Purchase
             | Self::Receipt
@@ -337,10 +341,13 @@ pub fn resolve(path: &str) -> Option<(Resource, Cow<'_, str>)> {
     Some((resource, decoded(id)?))
 }
 
-/// What lies beneath one purchase, one buyer or one sink.
+/// What lies beneath one product, one purchase, one buyer or one sink.
 fn beneath(path: &str) -> Option<(Resource, Cow<'_, str>)> {
     if let Some(rest) = path.strip_prefix("/limited/rewards/") {
         return Some((Resource::SpendRewards, alone(rest.strip_suffix("/spend")?)?));
+    }
+    if let Some(rest) = path.strip_prefix("/admin/products/") {
+        return Some((Resource::ProductStock, alone(rest.strip_suffix("/stock")?)?));
     }
     if let Some(rest) = path.strip_prefix("/admin/reviews/") {
         let (id, verdict) = rest.split_once('/')?;

@@ -10,7 +10,7 @@ use super::front::{Call, Front};
 use super::idempotency;
 use super::orders::{BuyOrder, HoldOrder, Malformed, Readable};
 use super::problem::{self, Reason, problem};
-use super::{catalogue, render};
+use super::{render, terms};
 use crate::engine::command::{Buy, PlaceHold, ReleaseHold};
 use crate::engine::event::{AttemptRefused, Flow, IdempotencyKey, Origin};
 use crate::engine::lifecycle::PurchaseState;
@@ -296,7 +296,7 @@ impl Front {
             return call.problem(Refusal::ProductNotFound);
         };
         match self.durable(Some(durable_at)).await {
-            Ok(()) => Answer::value(StatusCode::OK, &catalogue::product_for_shop(&view)),
+            Ok(()) => Answer::value(StatusCode::OK, &terms::product_for_shop(&view)),
             Err(reason) => call.problem(reason),
         }
     }

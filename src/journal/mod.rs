@@ -41,8 +41,8 @@ use crate::engine::shard::{LATEST, Shard};
 use crate::engine::shared::SharedAmounts;
 use crate::engine::velocity::Velocity;
 use crate::engine::view::{
-    AftermathView, BuyerView, OpenView, PaymentView, PaymentsPage, ProductView, PromotionView,
-    PurchaseView, RefundView,
+    AftermathView, BuyerView, OpenView, Page, PaymentView, PaymentsPage, ProductView,
+    PromotionView, PurchaseView, RefundView,
 };
 use crate::ids::{Lsn, ProductId, PromotionCode, PurchaseId, ShardId, UserId};
 use crate::money::Tokens;
@@ -58,7 +58,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 pub use audit::{
     AuditEntry, AuditPage, AuditQuery, LogEnd, LogExtent, log_extent, read_durable, read_log,
 };
-pub use catalogue::{Created, Set};
+pub use catalogue::{Created, NotSet, Set};
 pub use check::{CheckError, CheckReport, DigestFrom, check};
 pub use clock::{Clock, ManualClock};
 pub use days::DayZone;
@@ -151,15 +151,18 @@ impl Journal {
 
     /// All products, and from which LSN on they may be told.
     pub fn products(&self) -> (Vec<ProductView>, Lsn) {
+        let (page, durable_at) = self.products_after("", usize::MAX);
+        (page.entries, durable_at)
+    }
+
+    /// The first `limit` products whose ids come after `after` in the order of their text, and
+    /// from which LSN on they may be told.
+    pub fn products_after(&self, after: &str, limit: usize) -> (Page<ProductView>, Lsn) {
         let at = self.now();
-        let views = self
-            .catalogue
-            .load()
-            .products()
-            .iter()
-            .map(|it| it.view(at))
-            .collect();
-        (views, self.appended())
+        let catalogue = self.catalogue.load();
+        let products = catalogue.products().iter();
+        let page = Page::after(products, after, limit, |it| it.terms.product.as_str());
+        (page.map(|it| it.view(at)), self.appended())
     }
 
     /// The promotion, and from which LSN on it may be told.
@@ -168,16 +171,12 @@ impl Journal {
         Some((view, self.appended()))
     }
 
-    /// All promotions, and from which LSN on they may be told.
-    pub fn promotions(&self) -> (Vec<PromotionView>, Lsn) {
-        let views = self
-            .catalogue
-            .load()
-            .promotions()
-            .iter()
-            .map(|it| it.view())
-            .collect();
-        (views, self.appended())
+    /// The first `limit` promotions whose codes come after `after`, likewise.
+    pub fn promotions_after(&self, after: &str, limit: usize) -> (Page<PromotionView>, Lsn) {
+        let catalogue = self.catalogue.load();
+        let promotions = catalogue.promotions().iter();
+        let page = Page::after(promotions, after, limit, |it| it.terms.code.as_str());
+        (page.map(|it| it.view()), self.appended())
     }
 
     /// One refund of a purchase, and from which LSN on it may be told.

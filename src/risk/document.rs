@@ -65,6 +65,17 @@ pub fn compile(text: &str) -> Result<Compiled, RulesError> {
     build(text, &rules)
 }
 
+/// The same of rules that are to be put in force: at least one. A text that was emptied by accident
+/// must not switch all rules off.
+pub fn compile_to_enforce(text: &str) -> Result<Compiled, RulesError> {
+    let compiled = compile(text)?;
+    if compiled.shown.is_empty() {
+        let message = "there is no rule; to let everything through, put one that only observes";
+        return Err(RulesError::at(text, 0, message));
+    }
+    Ok(compiled)
+}
+
 fn rule_written(text: &str, entry: &Spanned<DeValue<'_>>) -> Result<RuleWritten, RulesError> {
     let at = entry.span().start;
     let DeValue::Table(table) = entry.get_ref() else {

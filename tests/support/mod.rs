@@ -240,11 +240,40 @@ impl Server {
 
     /// Puts a product on sale with this stock, at 19.99 USD and without a limit per buyer.
     pub fn put_product(&self, id: &str, stock: u64) {
-        let body = json!({"name": id, "price": {"USD": 1999, "KRW": 25000}, "stock": stock});
+        let price = json!({"USD": 1999, "KRW": 25000});
+        let body = product_terms(&json!({"name": id, "price": price, "stock": stock}));
         let path = format!("/admin/products/{id}");
         let answer = self.ask(&Request::put(&path).key(ADMIN).json(&body));
         assert!(matches!(answer.status, 200 | 201), "{answer:?}");
     }
+}
+
+/// A product's terms as PUT takes them, with what `given` says and else without limits.
+pub fn product_terms(given: &Value) -> Value {
+    let open = json!({"per_user_limit": null, "starts_at": null, "ends_at": null, "active": true});
+    over(open, given)
+}
+
+/// A promotion's terms, likewise.
+pub fn promotion_terms(given: &Value) -> Value {
+    let open =
+        json!({"uses_per_user_max": null, "starts_at": null, "ends_at": null, "active": true});
+    over(open, given)
+}
+
+/// What is known of a buyer as PUT takes it, with what `given` says and else nothing.
+pub fn rating_terms(given: &Value) -> Value {
+    over(
+        json!({"segment": null, "risk_score": null, "account_since": null}),
+        given,
+    )
+}
+
+fn over(mut all: Value, given: &Value) -> Value {
+    for (name, value) in given.as_object().expect("an object") {
+        all[name] = value.clone();
+    }
+    all
 }
 
 impl Drop for Server {

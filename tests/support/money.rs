@@ -96,9 +96,9 @@ pub fn paid_and_declined(server: &Server) -> (String, String) {
 
 /// Puts the product `gift` on sale, of which each unit grants so many tokens.
 pub fn put_rewarded(server: &Server, tokens: u64) {
-    let body = json!({
+    let body = super::product_terms(&json!({
         "name": "gift", "price": {"USD": 1999}, "stock": 100, "reward_tokens": tokens,
-    });
+    }));
     let put = Request::put("/admin/products/gift").key(ADMIN).json(&body);
     assert_eq!(server.ask(&put).status, 201);
     let seen = admin(server, "/admin/products/gift").json();

@@ -16,6 +16,8 @@ use sha2::{Digest, Sha256};
 pub enum Act {
     /// A product is set.
     ProductSet,
+    /// A product's units are changed by a number.
+    StockChanged,
     /// A promotion is set.
     PromotionSet,
     /// A snapshot is taken.
@@ -65,6 +67,7 @@ impl Act {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::ProductSet => "product_set",
+            Self::StockChanged => "stock_changed",
             Self::PromotionSet => "promotion_set",
             Self::Snapshot => "snapshot",
             Self::Refund => "refund",

@@ -1,0 +1,271 @@
+//! Owns entity tags and the preconditions of requests (RFC 9110, sections 8.8.3 and 13): which
+//! state of a resource a caller has seen, and whether a request may go on from there.
+//!
+//! Invariants: a tag is strong and follows from the state alone, so it is the same after a restart;
+//! a header that is not of the standard's form is an error and never a condition that holds.
+//! Deliberately absent: when they are looked at, which is under the turn that changes the state.
+
+use super::problem::FieldError;
+use hyper::HeaderMap;
+use hyper::header::{HeaderName, HeaderValue, IF_MATCH, IF_NONE_MATCH};
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+
+/// What stands for one state of a resource: 32 hexadecimal digits in quotes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ETag(String);
+
+impl ETag {
+    /// The tag of this state.
+    pub fn of(state: &Value) -> Self {
+        let digest = Sha256::digest(state.to_string().as_bytes());
+        Self(format!("\"{}\"", hex::encode(&digest[..16])))
+    }
+
+    /// The tag as it stands in a header.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The value of the header `ETag`.
+    pub fn header(&self) -> HeaderValue {
+        HeaderValue::from_str(&self.0).expect("quotes and hexadecimal digits are visible ASCII")
+    }
+}
+
+/// What a request says of the state that it was made for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Preconditions {
+    must_match: Option<Tags>,
+    must_not_match: Option<Tags>,
+}
+
+/// The tags of one header.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Tags {
+    /// `*`: whatever there is.
+    Any,
+    /// These.
+    Listed(Vec<Listed>),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Listed {
+    strength: Strength,
+    /// With its quotes.
+    tag: String,
+}
+
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+enum Strength {
+    Strong,
+    Weak,
+}
+
+/// What comes of the preconditions of a read.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub enum Reading {
+    /// The state is answered.
+    Whole,
+    /// The caller has it already.
+    NotModified,
+    /// It is not the state that the caller asks for.
+    Failed,
+}
+
+impl Preconditions {
+    /// What `headers` say.
+    pub fn of(headers: &HeaderMap) -> Result<Self, FieldError> {
+        Ok(Self {
+            must_match: tags(headers, &IF_MATCH, "If-Match")?,
+            must_not_match: tags(headers, &IF_NONE_MATCH, "If-None-Match")?,
+        })
+    }
+
+    /// Whether a change may be made to a resource that is in this state now; `None`: there is none.
+    pub fn allow_change(&self, current: Option<&ETag>) -> bool {
+        let matches = self.must_match.as_ref().is_none_or(|it| it.is(current));
+        let differs = self.must_not_match.as_ref();
+        matches && differs.is_none_or(|it| !it.is_weakly(current))
+    }
+
+    /// What a read of a resource in this state answers.
+    pub fn reading(&self, current: &ETag) -> Reading {
+        let current = Some(current);
+        if self.must_match.as_ref().is_some_and(|it| !it.is(current)) {
+            return Reading::Failed;
+        }
+        let known = self.must_not_match.as_ref();
+        if known.is_some_and(|it| it.is_weakly(current)) {
+            return Reading::NotModified;
+        }
+        Reading::Whole
+    }
+}
+
+impl Tags {
+    fn is(&self, current: Option<&ETag>) -> bool {
+        self.has(current, |it| it.strength == Strength::Strong)
+    }
+
+    fn is_weakly(&self, current: Option<&ETag>) -> bool {
+        self.has(current, |_| true)
+    }
+
+    fn has(&self, current: Option<&ETag>, counts: impl Fn(&Listed) -> bool) -> bool {
+        let Some(current) = current else { return false };
+        match self {
+            Self::Any => true,
+            Self::Listed(listed) => listed.iter().any(|it| counts(it) && it.tag == current.0),
+        }
+    }
+}
+
+fn tags(
+    headers: &HeaderMap,
+    name: &HeaderName,
+    field: &'static str,
+) -> Result<Option<Tags>, FieldError> {
+    let mut listed = Vec::new();
+    let mut any = false;
+    let mut lines = headers.get_all(name).iter().peekable();
+    if lines.peek().is_none() {
+        return Ok(None);
+    }
+    let wrong = || FieldError {
+        field,
+        message: "has to be * or a list of entity tags in quotes, as ETag gives them".to_owned(),
+    };
+    for line in lines {
+        let line = line.to_str().map_err(|_| wrong())?.trim();
+        if line == "*" {
+            any = true;
+        } else {
+            listed_in(line, &mut listed).ok_or_else(wrong)?;
+        }
+    }
+    match (any, listed.is_empty()) {
+        (true, true) => Ok(Some(Tags::Any)),
+        (false, false) => Ok(Some(Tags::Listed(listed))),
+        (true, false) | (false, true) => Err(wrong()),
+    }
+}
+
+/// Adds the tags of one header line: a list in which empty entries are read over.
+fn listed_in(line: &str, listed: &mut Vec<Listed>) -> Option<()> {
+    let mut rest = line;
+    loop {
+        rest = rest.trim_start_matches([' ', '\t', ',']);
+        if rest.is_empty() {
+            return Some(());
+        }
+        let (strength, quoted) = match rest.strip_prefix("W/") {
+            Some(quoted) => (Strength::Weak, quoted),
+            None => (Strength::Strong, rest),
+        };
+        let end = quoted.strip_prefix('"')?.find('"')? + 2;
+        let (tag, after) = quoted.split_at(end);
+        let plain = tag[1..end - 1]
+            .bytes()
+            .all(|byte| byte > b' ' && byte != 0x7f);
+        plain.then_some(())?;
+        listed.push(Listed {
+            strength,
+            tag: tag.to_owned(),
+        });
+        rest = after.trim_start_matches([' ', '\t']);
+        (rest.is_empty() || rest.starts_with(',')).then_some(())?;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn given(pairs: &[(HeaderName, &str)]) -> Result<Preconditions, FieldError> {
+        let mut headers = HeaderMap::new();
+        for (name, value) in pairs {
+            headers.append(name, HeaderValue::from_str(value).unwrap());
+        }
+        Preconditions::of(&headers)
+    }
+
+    #[test]
+    fn a_tag_follows_from_the_state() {
+        let (one, other) = (ETag::of(&json!({"a": 1})), ETag::of(&json!({"a": 2})));
+        assert_eq!(one, ETag::of(&json!({"a": 1})));
+        assert_ne!(one, other);
+        assert_eq!(one.as_str().len(), 34);
+    }
+
+    #[test]
+    fn a_change_goes_on_from_the_state_that_it_names() {
+        let current = ETag::of(&json!(1));
+        let (tag, weak) = (current.as_str(), format!("W/{}", current.as_str()));
+        let many = format!("\"x\", ,{tag} , \"y,z\"");
+        for (name, value, there, absent) in [
+            (IF_MATCH, "*", true, false),
+            (IF_MATCH, tag, true, false),
+            (IF_MATCH, many.as_str(), true, false),
+            (IF_MATCH, "\"other\"", false, false),
+            // The comparison is a strong one.
+            (IF_MATCH, weak.as_str(), false, false),
+            (IF_NONE_MATCH, "*", false, true),
+            (IF_NONE_MATCH, tag, false, true),
+            (IF_NONE_MATCH, weak.as_str(), false, true),
+            (IF_NONE_MATCH, "\"other\"", true, true),
+        ] {
+            let conditions = given(&[(name, value)]).unwrap();
+            assert_eq!(conditions.allow_change(Some(&current)), there, "{value}");
+            assert_eq!(conditions.allow_change(None), absent, "{value}");
+        }
+        assert!(given(&[]).unwrap().allow_change(None));
+    }
+
+    #[test]
+    fn a_read_is_whole_known_or_of_another_state() {
+        let current = ETag::of(&json!(1));
+        let tag = current.as_str();
+        for (headers, expected) in [
+            (vec![], Reading::Whole),
+            (vec![(IF_NONE_MATCH, tag)], Reading::NotModified),
+            (
+                vec![(IF_NONE_MATCH, "\"x\""), (IF_NONE_MATCH, tag)],
+                Reading::NotModified,
+            ),
+            (vec![(IF_NONE_MATCH, "*")], Reading::NotModified),
+            (vec![(IF_NONE_MATCH, "\"x\"")], Reading::Whole),
+            (vec![(IF_MATCH, "\"x\"")], Reading::Failed),
+            (
+                vec![(IF_MATCH, "\"x\""), (IF_NONE_MATCH, tag)],
+                Reading::Failed,
+            ),
+            (
+                vec![(IF_MATCH, tag), (IF_NONE_MATCH, tag)],
+                Reading::NotModified,
+            ),
+        ] {
+            assert_eq!(given(&headers).unwrap().reading(&current), expected);
+        }
+    }
+
+    #[test]
+    fn a_header_of_another_form_is_an_error() {
+        for value in [
+            "",
+            ",",
+            "x",
+            "\"x",
+            "\"x\"y",
+            "\"x\" \"y\"",
+            "W/x",
+            "w/\"x\"",
+            "*, \"x\"",
+            "\"a b\"",
+        ] {
+            assert!(given(&[(IF_MATCH, value)]).is_err(), "{value}");
+        }
+        assert!(given(&[(IF_MATCH, "*"), (IF_MATCH, "\"x\"")]).is_err());
+    }
+}

@@ -288,7 +288,7 @@ fn every_writing_route_leaves_one_event_when_it_succeeds_and_one_when_it_is_refu
             done += 1;
         }
     }
-    assert_eq!(done, 18);
+    assert_eq!(done, 19);
     // Told again under its key, a refund is the same act.
     let (_, from) = events(&server, 0);
     let trail = events(&server, 0).0;

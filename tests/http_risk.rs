@@ -65,8 +65,8 @@ fn a_rule_blocks_and_the_answer_the_audit_trail_and_the_metrics_say_so() {
     // Remembered: lifting the rule changes nothing under this key.
     let emptied = put(&server, "application/toml", "# nothing\n");
     assert_eq!(emptied.status, 400, "{emptied:?}");
-    let observes = TESTING.replace("\"block\"", "\"observe\"");
-    put_toml(&server, &observes);
+    let lenient = TESTING.replace("\"block\"", "\"observe\"");
+    put_toml(&server, &lenient);
     let again = server.ask(&Request::buy("cy", "drop-1", "tok_declined", "key-c-001"));
     assert_eq!((again.status, again.reason()), blocked());
     assert_eq!(again.header("idempotent-replayed"), Some("true"));

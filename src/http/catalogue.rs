@@ -91,8 +91,7 @@ impl Front {
             Ok(conditions) => conditions,
             Err(error) => return call.invalid(Refusal::InvalidRequest, &[error]),
         };
-        let changes = matches!(call.parts.method, Method::PUT | Method::PATCH);
-        if !changes {
+        if !matches!(call.parts.method, Method::PUT | Method::PATCH) {
             let found = id.and_then(|id| self.core.journal.product(&id));
             let Some((view, durable_at)) = found else {
                 return call.problem(Refusal::ProductNotFound);
@@ -173,8 +172,7 @@ impl Front {
             Ok(conditions) => conditions,
             Err(error) => return call.invalid(Refusal::InvalidRequest, &[error]),
         };
-        let changes = matches!(call.parts.method, Method::PUT | Method::PATCH);
-        if !changes {
+        if !matches!(call.parts.method, Method::PUT | Method::PATCH) {
             let found = code.and_then(|code| self.core.journal.promotion(&code));
             let Some((view, durable_at)) = found else {
                 return call.problem(Refusal::PromotionNotFound);

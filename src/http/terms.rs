@@ -310,14 +310,12 @@ impl<'a> Reader<'a> {
                 continue;
             };
             let in_range = value.as_i64().filter(|sum| (1..=Price::MAX).contains(sum));
-            match in_range.and_then(&sum_of) {
-                Some(sum) => sums.push((*currency, sum)),
-                None => {
-                    let most = Price::MAX;
-                    let message =
-                        format!("has to be whole minor units from 1 to {most} a currency");
-                    self.fields.wrong(field, message);
-                }
+            if let Some(sum) = in_range.and_then(&sum_of) {
+                sums.push((*currency, sum));
+            } else {
+                let most = Price::MAX;
+                let message = format!("has to be whole minor units from 1 to {most} a currency");
+                self.fields.wrong(field, message);
             }
         }
         sums.sort_unstable_by_key(|(currency, _)| *currency);
@@ -359,9 +357,10 @@ impl<'a> Reader<'a> {
         if both.is_some_and(|(starts, ends)| ends <= starts) {
             self.fields.wrong("ends_at", "has to be after starts_at");
         }
-        let active = match self.fields.switch(required("active"))? {
-            false => Active::No,
-            true => Active::Yes,
+        let active = if self.fields.switch(required("active"))? {
+            Active::Yes
+        } else {
+            Active::No
         };
         Some(Window {
             starts_at,

@@ -5,7 +5,8 @@ mod support;
 use http_body_util::{BodyExt, Full};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use serde_json::{Value, json};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use support::{
     ADMIN, KEYS_OF_EACH_ROLE, READER, Request, SCRAPER, SHOP, Setup, binary, product_terms, until,
@@ -162,6 +163,162 @@ fn metrics_count_attempts_and_stages() {
             assert!(!line.contains("drop-1") && !line.contains("tok_"), "{line}");
         }
     }
+}
+
+/// The rows of the first table below `heading` in `docs/operations.md`: what is in backquotes in
+/// each of the first two cells.
+fn documented(heading: &str) -> Vec<[Vec<String>; 2]> {
+    let text = include_str!("../docs/operations.md");
+    let (_, below) = text.split_once(heading).expect("the heading is there");
+    let rows = below.lines().skip_while(|line| !line.starts_with('|'));
+    let quoted = |cell: &str| {
+        cell.split('`')
+            .skip(1)
+            .step_by(2)
+            .map(str::to_owned)
+            .collect()
+    };
+    rows.take_while(|line| line.starts_with('|'))
+        .skip(2)
+        .map(|row| {
+            let mut cells = row.split('|').skip(1);
+            [cells.next(), cells.next()].map(|cell| quoted(cell.expect("a row has cells")))
+        })
+        .collect()
+}
+
+#[test]
+fn the_documentation_has_exactly_the_metrics_there_are_with_their_labels() {
+    let dir = tempfile::tempdir().unwrap();
+    // Everything that has metrics of its own; nothing listens where PostgreSQL should.
+    let config = format!(
+        "[risk]\ndefault_rules = true\n[report.jsonl]\npath = {:?}\n\
+         [report.postgres]\nurl = \"postgres://nobody@127.0.0.1:{}/nothing?sslmode=disable\"",
+        dir.path().join("events"),
+        support::free_port(),
+    );
+    let server = Setup::demo().config(&config).start();
+    let bought = server.ask(&Request::buy("ana", "drop-1", "tok_ok", "key-buy-01"));
+    assert_eq!(bought.status, 201, "{bought:?}");
+    let compared = server.ask(&Request::post("/admin/reconcile").key(ADMIN));
+    assert_eq!(compared.status, 202, "{compared:?}");
+    let text = until("a comparison is counted", || {
+        let text = server.ask(&Request::get("/metrics")).text();
+        let done = "holdfast_reconcile_differences{";
+        text.contains(done).then_some(text)
+    });
+
+    let mut exposed: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for line in text.lines() {
+        if let Some(family) = line.strip_prefix("# TYPE ") {
+            exposed
+                .entry(family.split(' ').next().unwrap().to_owned())
+                .or_default();
+        } else if let Some((name, rest)) = line.split_once('{') {
+            let (labels, _) = rest.rsplit_once('}').unwrap();
+            let names = labels
+                .split("\",")
+                .filter_map(|label| label.split_once('='));
+            let names = names
+                .map(|(name, _)| name.to_owned())
+                .filter(|it| it != "le");
+            let family = ["_bucket", "_sum", "_count"]
+                .iter()
+                .find_map(|end| {
+                    name.strip_suffix(end)
+                        .filter(|it| exposed.contains_key(*it))
+                })
+                .unwrap_or(name)
+                .to_owned();
+            exposed
+                .get_mut(&family)
+                .expect("its type is above")
+                .extend(names);
+        }
+    }
+    let mut rows: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for [names, labels] in documented("### Metrics") {
+        for name in names {
+            let twice = rows.insert(name, labels.iter().cloned().collect());
+            assert!(twice.is_none(), "a metric has one row");
+        }
+    }
+    assert_eq!(exposed, rows);
+}
+
+#[test]
+fn the_documentation_has_exactly_the_log_events_there_are() {
+    let mut logged: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for path in sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src")) {
+        let text = std::fs::read_to_string(&path).unwrap();
+        for call in text.split("tracing::").skip(1) {
+            let Some((level, fields)) = call.split_once("!(") else {
+                continue;
+            };
+            if !["error", "warn", "info", "debug", "trace"].contains(&level) {
+                continue;
+            }
+            let word = fields.trim_start().strip_prefix("event = \"");
+            let word = word.and_then(|it| it.split_once('"'));
+            let Some((word, _)) = word else {
+                panic!("{}: a line without its event: {fields:.80}", path.display())
+            };
+            logged
+                .entry(word.to_owned())
+                .or_default()
+                .insert(level.to_owned());
+        }
+    }
+    assert!(logged.len() > 40, "{logged:?}");
+    let text = include_str!("../docs/operations.md");
+    let mut rows: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for [words, _] in documented("## Logs") {
+        let row = format!(
+            "| {} |",
+            words
+                .iter()
+                .map(|it| format!("`{it}`"))
+                .collect::<Vec<_>>()
+                .join(", ")
+        );
+        let line = text
+            .lines()
+            .find(|line| line.starts_with(&row))
+            .expect("a row lists words");
+        let levels: BTreeSet<String> = line[row.len()..]
+            .split('|')
+            .next()
+            .unwrap()
+            .split(',')
+            .map(|level| level.trim().to_owned())
+            .collect();
+        let used: BTreeSet<String> = words
+            .iter()
+            .filter_map(|it| logged.get(it))
+            .flatten()
+            .cloned()
+            .collect();
+        assert_eq!(levels, used, "{row}");
+        for word in words {
+            let twice = rows.insert(word, levels.clone());
+            assert!(twice.is_none(), "an event has one row");
+        }
+    }
+    let names = |of: &BTreeMap<String, _>| of.keys().cloned().collect::<BTreeSet<_>>();
+    assert_eq!(names(&logged), names(&rows));
+}
+
+fn sources(folder: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(sources(&path));
+        } else if path.extension().is_some_and(|it| it == "rs") {
+            found.push(path);
+        }
+    }
+    found
 }
 
 #[test]

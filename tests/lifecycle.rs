@@ -15,6 +15,7 @@ const TABLE: &str = "
     PaymentStarted          held:authorizing
     PaymentAuthorized       authorizing:authorized
     PaymentDeclined         authorizing:declined
+    PaymentDeclinedHoldKept authorizing:held
     ReviewOpened            authorized:under_review
     CaptureStarted          authorized:capturing
     ReviewApproved          under_review:capturing
@@ -68,7 +69,7 @@ fn every_pair_of_state_and_step_is_legal_or_refused_as_the_table_says() {
             }
         }
     }
-    assert_eq!(pairs, 17 * 23);
+    assert_eq!(pairs, 17 * 24);
     assert_eq!(found, expected());
 }
 

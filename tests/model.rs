@@ -19,6 +19,7 @@ use holdfast::time::UnixMs;
 use proptest::prelude::*;
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 const BEGIN_MS: u64 = 1_800_000_000_000;
 const HOLD_TTL_MS: u64 = 20_000;
@@ -31,6 +32,7 @@ const LIFETIME: u32 = 7 * PRICE;
 const REVIEW_OVER: u32 = PRICE;
 const REVIEW_MS: u64 = 10_000;
 const HOUR_MS: u64 = 3_600_000;
+const TRIES_MAX: u32 = 3;
 const RATE_COUNT: usize = 5;
 const RATE_WINDOW_MS: u64 = 10_000;
 const PRODUCTS: [&str; 2] = ["drop-a", "drop-b"];
@@ -80,7 +82,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
             .prop_map(|(user, product, quantity, key)| Step::Buy { user, product, quantity, key }),
         2 => (any::<u8>(), any::<u8>()).prop_map(|(purchase, key)| Step::PayHold { purchase, key }),
         2 => any::<u8>().prop_map(|purchase| Step::Release { purchase }),
-        8 => (any::<u8>(), prop_oneof![Just(0u8), 1..6u8, 6..10u8]).prop_map(|(purchase, step)| Step::Record { purchase, step }),
+        8 => (any::<u8>(), prop_oneof![Just(0u8), 1..6u8, 6..10u8, Just(10u8), Just(1u8)]).prop_map(|(purchase, step)| Step::Record { purchase, step }),
         4 => prop_oneof![2 => 1..2_000u64, 2 => 5_000..25_000u64, 1 => HOUR_MS..26 * HOUR_MS].prop_map(|ms| Step::Tick { ms }),
         1 => (0..2u8, 0..8u32).prop_map(|(product, total)| Step::SetStock { product, total }),
         1 => Just(Step::Snapshot),
@@ -123,6 +125,10 @@ struct Sale {
     key: Option<u8>,
     /// When its payment started.
     paid_ms: Option<u64>,
+    /// Whether that is for a hold that was there before.
+    earlier: bool,
+    /// Payments that were declined.
+    declined: u32,
     review_until_ms: u64,
 }
 
@@ -225,6 +231,8 @@ impl Model {
             expires_ms,
             key: None,
             paid_ms: None,
+            earlier: false,
+            declined: 0,
             review_until_ms: 0,
         };
         self.purchases.push(sale);
@@ -295,10 +303,32 @@ impl Model {
             return refused.to_owned();
         }
         self.purchases[place].paid_ms = Some(self.now_ms);
+        self.purchases[place].earlier = true;
         self.purchases[place].state = S::Authorizing;
         self.purchases[place].key = Some(key);
         self.remember(key, request, None);
         "authorizing".to_owned()
+    }
+
+    /// The payment ended with nothing charged: an earlier hold lives on, for so many declines.
+    fn declined(&mut self, place: usize, refused: bool) -> S {
+        let now_ms = self.now_ms;
+        let sale = &mut self.purchases[place];
+        sale.declined += u32::from(refused);
+        let key = sale.key.take().expect("a payment has a key");
+        sale.state = match sale.earlier && sale.declined < TRIES_MAX {
+            false => S::Declined,
+            true if sale.expires_ms <= now_ms => S::Expired,
+            true => S::Held,
+        };
+        let state = sale.state;
+        if refused {
+            let known = self.keys.get_mut(&key).expect("it was remembered");
+            known.outcome = Some("payment_declined".to_owned());
+        } else {
+            self.keys.remove(&key);
+        }
+        state
     }
 
     fn release(&mut self, place: usize) -> &'static str {
@@ -319,7 +349,9 @@ impl Model {
         let reviewed = sale.quantity * PRICE > REVIEW_OVER;
         let next = match (sale.state, step) {
             (S::Authorizing, 0) => S::Authorized,
-            (S::Authorizing, 1) => S::Declined,
+            (S::Authorizing, 1 | 10) => {
+                return self.declined(place, step == 1).as_str().to_owned();
+            }
             (S::Authorized, 2) if !reviewed => S::Capturing,
             (S::Authorized, 6) if reviewed => {
                 sale.review_until_ms = now_ms + REVIEW_MS;
@@ -336,7 +368,7 @@ impl Model {
         sale.state = next;
         let outcome = match next {
             S::Captured => Some("captured"),
-            S::Declined | S::Voided => Some("payment_declined"),
+            S::Voided => Some("payment_declined"),
             _ => None,
         };
         if let (Some(outcome), Some(key)) = (outcome, sale.key) {
@@ -537,6 +569,7 @@ impl Pair {
             Outcome::RefundStarted(_) | Outcome::Refunded(_) | Outcome::Spent { .. } => {
                 unreachable!("the model neither refunds nor spends")
             }
+            Outcome::Declined(view) => view.reason.reason().to_owned(),
             Outcome::Refused(refused) => refused.reason.reason().to_owned(),
         }
     }
@@ -606,6 +639,7 @@ fn open(path: &std::path::Path, clock: &ManualClock) -> Arc<Journal> {
     let mut options = JournalOptions::new(path);
     options.clock = Clock::Manual(clock.clone());
     options.engine.hold_ttl_ms = HOLD_TTL_MS;
+    options.engine.tries_per_hold_max = TRIES_MAX;
     options.engine.idempotency_retention_ms = 365 * 24 * HOUR_MS;
     let usd = Currency::parse("USD").expect("listed");
     let limit = |sum: u32| vec![(usd, Amount::new(i64::from(sum)).expect("an amount"))];
@@ -622,12 +656,13 @@ fn open(path: &std::path::Path, clock: &ManualClock) -> Arc<Journal> {
 /// A key belongs to one of four buyers, as the front end's scope has the user in it; here the
 /// model's key stands for the whole scope, so every buyer shares the small set of keys.
 fn origin(key: u8, request: &str) -> Origin {
+    static REQUESTS: AtomicU64 = AtomicU64::new(7);
     let mut fingerprint = [0u8; 16];
     for (place, byte) in request.bytes().enumerate() {
         fingerprint[place % 16] = fingerprint[place % 16].wrapping_mul(31).wrapping_add(byte);
     }
     Origin {
-        request: RequestId(7),
+        request: RequestId(REQUESTS.fetch_add(1, Relaxed)),
         owner: KeyOwner::parse("shop").expect("a name"),
         key: Some(IdempotencyKey {
             scope: Digest16([key; 16]),
@@ -676,6 +711,7 @@ fn payment_step(step: u8) -> PaymentStep {
         },
         7 => decide(Verdict::Approve, person()),
         8 => decide(Verdict::Reject, person()),
+        10 => PaymentStep::declined(DeclineCause::GatewayUnavailable),
         _ => decide(Verdict::Reject, Decider::Deadline),
     }
 }

@@ -248,7 +248,7 @@ fn too_late_to_authorize_is_declined_and_closed_at_the_gateway() {
     let stage = Stage::open_with(dir.path(), late, |sandbox| sandbox);
     stage.resume();
     let view = stage.view(purchase);
-    assert_eq!(view.reason, Some(DeclineCause::NeverReceived.as_str()));
+    assert_eq!(view.reason, Some(DeclineCause::GatewayUnavailable.as_str()));
     stage.check(&[purchase], "late");
     // An attempt that was on its way all the time comes too late.
     assert_eq!(stage.sandbox.charges().len(), 1);

@@ -184,7 +184,7 @@ fn events(it: &Happening) -> Vec<Event> {
             user: user(it.user),
             cause,
             code: None,
-            advice: RetryAdvice::Free,
+            advice: RetryAdvice::OtherCard,
             whence: whence.clone(),
         })
     };

@@ -47,7 +47,7 @@ fn steps_that_the_state_does_not_allow_are_refused() {
     check(
         "stock drop-1 1 · hold h1 ana drop-1 1 → held · captured h1 → wrong_state · \
          voided h1 → wrong_state · pay h1 → authorizing · pay h1 → hold_closed · \
-         release h1 → hold_closed · declined h1 → declined · authorized h1 → wrong_state",
+         release h1 → hold_closed · declined h1 → held · authorized h1 → wrong_state",
     );
 }
 
@@ -57,6 +57,86 @@ fn a_hold_under_payment_does_not_expire() {
         "stock drop-1 1 · hold h1 ana drop-1 1 → held · pay h1 → authorizing · tick 900000 · \
          show h1 → authorizing · authorized h1 → authorized · capturing h1 → capturing · \
          captured h1 → captured · levels drop-1 0/0/1",
+    );
+}
+
+#[test]
+fn a_decline_ends_the_payment_and_not_the_earlier_hold() {
+    check(
+        "stock drop-1 1 · hold h1 ana drop-1 1 → held · pay h1 named t1 → authorizing · \
+         declined h1 → held · levels drop-1 0/1/0 · replay t1 → payment_declined · \
+         tick 60000 · pay h1 named t2 → authorizing · authorized h1 → authorized · \
+         capturing h1 → capturing · captured h1 → captured · levels drop-1 0/0/1 · \
+         replay t1 → payment_declined · replay t2 → captured · reopen · \
+         replay t1 → payment_declined · snapshot · reopen · replay t1 → payment_declined · \
+         replay t2 → captured",
+    );
+}
+
+#[test]
+fn a_hold_that_outlived_a_decline_runs_out_at_its_own_time() {
+    check(
+        "stock drop-1 1 · hold h1 ana drop-1 1 → held · pay h1 → authorizing · tick 1000 · \
+         declined h1 → held · tick 298999 · show h1 → held · tick 1 · show h1 → expired · \
+         levels drop-1 1/0/0 · replay paid → payment_declined",
+    );
+    // The time passed while it was being paid: the timer that its placing set went off then.
+    check(
+        "stock drop-1 1 · hold h1 ana drop-1 1 → held · pay h1 → authorizing · tick 300000 · \
+         show h1 → authorizing · declined h1 → expired · levels drop-1 1/0/0 · \
+         replay paid → payment_declined · pay h1 → hold_expired",
+    );
+    check(
+        "stock drop-1 1 · hold h1 ana drop-1 1 → held · pay h1 → authorizing · snapshot · reopen · \
+         declined h1 → held · snapshot · reopen · tick 300000 · show h1 → expired",
+    );
+}
+
+#[test]
+fn a_hold_can_be_given_up_between_two_payments() {
+    check(
+        "stock drop-1 1 · hold h1 ana drop-1 1 → held · pay h1 → authorizing · \
+         declined h1 → held · release h1 → released · levels drop-1 1/0/0 · \
+         release h1 → released · pay h1 → hold_closed · tick 300000 · show h1 → released",
+    );
+}
+
+#[test]
+fn the_last_decline_that_a_hold_may_have_ends_it() {
+    check(
+        "stock drop-1 1 · hold h1 ana drop-1 1 → held · pay h1 named t1 → authorizing · \
+         declined h1 → held · pay h1 → authorizing · declined h1 → held · pay h1 → authorizing · \
+         declined h1 → held · pay h1 → authorizing · unavailable h1 → held · tick 10000 · \
+         pay h1 → authorizing · declined h1 → held · reopen · pay h1 → authorizing · \
+         declined h1 → declined · levels drop-1 1/0/0 · pay h1 → hold_closed · \
+         replay t1 → payment_declined",
+    );
+}
+
+#[test]
+fn what_nobody_declined_frees_its_key() {
+    check(
+        "stock drop-1 1 · buy p1 ana drop-1 1 → authorizing · unavailable p1 → declined · \
+         levels drop-1 1/0/0 · replay p1 → authorizing · declined p1 → wrong_state",
+    );
+    // The freed key's second use is remembered for its own seven days.
+    check(
+        "stock drop-1 1 · hold h1 ana drop-1 1 → held · pay h1 named t1 → authorizing · \
+         tick 1000 · unavailable h1 → held · replay t1 → authorizing · declined h1 → held · \
+         replay t1 → payment_declined · snapshot · reopen · replay t1 → payment_declined · \
+         tick 604799000 · hold x1 ana drop-1 1 → held · replay t1 → payment_declined · \
+         tick 1000 · hold x2 ana drop-1 1 → sold_out · reopen · replay t1 → hold_expired",
+    );
+}
+
+#[test]
+fn a_promotion_use_stays_with_a_hold_that_a_decline_leaves() {
+    check(
+        "stock drop-1 2 · promo HALF 50% uses 1 · hold h1 ana drop-1 1 HALF → held · \
+         pay h1 → authorizing · declined h1 → held · amount h1 1000 · \
+         hold b1 bo drop-1 1 HALF → promotion_exhausted · pay h1 → authorizing · \
+         amount h1 1000 · declined h1 → held · release h1 → released · \
+         hold b2 bo drop-1 1 HALF → held",
     );
 }
 

@@ -85,6 +85,7 @@ fn engine(config: &Config) -> EngineSettings {
         },
         idempotency_retention_ms: sale.idempotency_retention_s * 1_000,
         card_retries: config.payments.card_retries,
+        tries_per_hold_max: config.payments.tries_per_hold_max,
         amounts: config.limits.amounts.clone(),
         review: config.review.rules.clone(),
         webhooks: config.webhooks.memory,

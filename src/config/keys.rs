@@ -407,6 +407,12 @@ pub const KEYS: &[Key] = &[
         "How long after its start a payment may still be authorized; later, nothing new is set aside.",
     ),
     number(
+        "payments.tries_per_hold_max",
+        "5",
+        (1, 50),
+        "Declined payments after which an earlier hold ends; until then it lives on until it expires.",
+    ),
+    number(
         "payments.void_deadline_s",
         "86400",
         (1, 30 * DAY_S),

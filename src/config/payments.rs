@@ -56,6 +56,8 @@ pub struct PaymentsConfig {
     pub breaker: BreakerSettings,
     /// What the card networks say about another try.
     pub scheme: SchemeRules,
+    /// Declined payments after which an earlier hold ends.
+    pub tries_per_hold_max: u32,
     /// How often a limited try is allowed, and for how long any decline counts.
     pub card_retries: CardRetries,
 }
@@ -100,6 +102,7 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Result<PaymentsConfig, ConfigErro
             open_ms: reader.integer("payments.circuit.open_ms")?,
         },
         scheme: scheme(reader)?,
+        tries_per_hold_max: reader.small("payments.tries_per_hold_max")?,
         card_retries: CardRetries {
             limited_max: reader.small("payments.scheme.limited_max")?,
             window_ms: reader.integer("payments.scheme.window_s")? * 1_000,

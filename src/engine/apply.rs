@@ -7,11 +7,12 @@
 
 use crate::engine::catalogue::{Catalogue, ProductIndex, PromotionIndex};
 use crate::engine::event::{
-    AttemptRefused, Event, Flow, HoldPlaced, PaymentStarted, PaysFor, Quote, ReviewVerdict,
+    AttemptRefused, Event, Flow, HoldAfter, HoldPlaced, PaymentStarted, PaysFor, Quote,
+    ReviewVerdict,
 };
 use crate::engine::lifecycle::{PurchaseState, Step, Units, next_state};
 use crate::engine::purchase::{BuyerIndex, Happened, Payment, Purchase, Reason};
-use crate::engine::refusal::{Refusal, Trace};
+use crate::engine::refusal::Trace;
 use crate::engine::settings::Limits;
 use crate::engine::shard::{Buyer, KeyEntry, KeyOutcome, Shard, tally_add, tally_take};
 use crate::engine::shared::{SharedAmounts, SharedCount};
@@ -226,6 +227,7 @@ impl Shard {
             refunded: Amount::ZERO,
             expires_at: placed.expires_at,
             payment: None,
+            tries: None,
             history: vec![Happened {
                 at: stamp.at,
                 lsn: stamp.lsn,
@@ -292,8 +294,13 @@ impl Shard {
             (true, true) | (false, false) => {}
         }
         self.keep_reviews(id.sequence(), before, place);
+        let uncounted = self.recount(place, counted);
+        if let Event::PaymentDeclined(declined) = event {
+            // Only now: what counts no more was counted by the payment's card and device.
+            self.purchases[place].end_payment(declined, stamp.at, stamp.lsn);
+        }
         Ok(Effects {
-            uncounted: self.recount(place, counted),
+            uncounted,
             ..self.move_units(place, before)
         })
     }
@@ -356,11 +363,22 @@ impl Shard {
                 self.settle_key(place, outcome);
             }
             Event::PaymentDeclined(declined) => {
+                payment_of(purchase)?;
                 purchase.reason = Some(Reason::Declined(declined.cause));
-                payment_of(purchase)?.ip = None;
-                self.note_decline(place, declined.advice, stamp.at);
-                self.settle_declined(place);
+                if declined.cause.is_refusal() {
+                    self.note_decline(place, declined.advice, stamp.at);
+                    self.settle_declined(id, place);
+                } else {
+                    self.free_key(place);
+                }
+                if declined.hold == HoldAfter::Kept {
+                    // The one that its placing set may have gone off while it was being paid.
+                    let due = self.purchases[place].expires_at;
+                    self.timers.push(Reverse((due, id.sequence())));
+                }
             }
+            // What a payment was declined for says nothing of how the hold ends.
+            Event::HoldReleased(_) | Event::HoldExpired(_) => purchase.reason = None,
             Event::ReviewOpened(opened) => {
                 let particulars = purchase.particulars_mut();
                 particulars.review_reasons.clone_from(&opened.reasons);
@@ -381,7 +399,7 @@ impl Shard {
                 if let Some(payment) = &mut purchase.payment {
                     payment.ip = None;
                 }
-                self.settle_declined(place);
+                self.settle_declined(id, place);
             }
             Event::RefundStarted(started) => {
                 self.apply_refund_started(place, started, stamp, limits)?;
@@ -414,6 +432,7 @@ impl Shard {
         let place = usize::try_from(id.sequence()).expect("the caller found it at this place");
         let purchase = &mut self.purchases[place];
         let buyer = purchase.buyer;
+        purchase.reason = None;
         purchase.payment = Some(new_payment(started, started.quote));
         let device = started.origin.device.as_ref();
         if device.is_some() || !started.review.is_empty() {
@@ -455,12 +474,19 @@ impl Shard {
     }
 
     /// The outcome of a payment that charged nothing: the key's request was declined.
-    fn settle_declined(&mut self, place: usize) {
+    fn settle_declined(&mut self, purchase: PurchaseId, place: usize) {
         let Some(request) = self.purchases[place].payment.as_ref().map(|it| it.request) else {
             return;
         };
-        let reason = Refusal::PaymentDeclined;
-        self.settle_key(place, KeyOutcome::Refused { reason, request });
+        self.settle_key(place, KeyOutcome::Declined { purchase, request });
+    }
+
+    /// The payment has no outcome that anybody decided: its key may begin another.
+    fn free_key(&mut self, place: usize) {
+        let payment = self.purchases[place].payment.as_mut();
+        if let Some(scope) = payment.and_then(|payment| payment.key.take()) {
+            self.keys.remove(&scope);
+        }
     }
 
     fn settle_key(&mut self, place: usize, outcome: KeyOutcome) {
@@ -481,13 +507,14 @@ impl Shard {
         limits: Limits,
     ) {
         let Some(key) = key else { return };
+        let forget_at = at.plus_ms(limits.idempotency_retention_ms);
         let entry = KeyEntry {
             fingerprint: key.fingerprint,
             outcome,
+            forget_at,
         };
         self.keys.insert(key.scope, entry);
-        self.key_expiries
-            .push_back((at.plus_ms(limits.idempotency_retention_ms), key.scope));
+        self.key_expiries.push_back((forget_at, key.scope));
     }
 
     /// Forgets keys whose time is up, a few at each event, so that none pays for many. A key
@@ -502,13 +529,13 @@ impl Shard {
                 return;
             }
             self.key_expiries.pop_front();
-            if self
-                .keys
-                .get(&scope)
-                .is_some_and(|it| it.outcome == KeyOutcome::InFlight)
-            {
-                let again = at.plus_ms(limits.idempotency_retention_ms);
-                self.key_expiries.push_back((again, scope));
+            // A key that was freed and used again is forgotten at its own time.
+            let Some(entry) = self.keys.get_mut(&scope).filter(|it| it.forget_at == due) else {
+                continue;
+            };
+            if entry.outcome == KeyOutcome::InFlight {
+                entry.forget_at = at.plus_ms(limits.idempotency_retention_ms);
+                self.key_expiries.push_back((entry.forget_at, scope));
             } else {
                 self.keys.remove(&scope);
             }
@@ -555,6 +582,7 @@ fn payment_of(purchase: &mut Purchase) -> Result<&mut Payment, &'static str> {
 fn new_payment(started: &PaymentStarted, quote: Quote) -> Box<Payment> {
     Box::new(Payment {
         quote,
+        pays_for: started.pays_for,
         card: started.card.clone(),
         key: started.origin.key.map(|key| key.scope),
         request: started.origin.request,

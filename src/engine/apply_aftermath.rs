@@ -136,7 +136,7 @@ impl Shard {
     pub(super) fn note_decline(&mut self, place: usize, advice: RetryAdvice, at: UnixMs) {
         let purchase = &self.purchases[place];
         let (buyer, payment) = (purchase.buyer, purchase.payment.as_ref());
-        let (Some(payment), RetryAdvice::Limited | RetryAdvice::Never) = (payment, advice) else {
+        let (Some(payment), RetryAdvice::Later | RetryAdvice::Never) = (payment, advice) else {
             return;
         };
         let card = payment.card.clone();

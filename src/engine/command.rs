@@ -148,7 +148,7 @@ impl PaymentStep {
         Self::Declined {
             cause,
             code: None,
-            advice: RetryAdvice::Free,
+            advice: RetryAdvice::OtherCard,
         }
     }
 }

@@ -38,7 +38,7 @@ pub use imported::{
     HoldingsImported, KeyImported, NoncesImported, PromotionUsesImported, StockImported,
 };
 pub use payment::{
-    CaptureStarted, DeclineCause, PaymentAuthorized, PaymentCaptured, PaymentDeclined,
+    CaptureStarted, DeclineCause, HoldAfter, PaymentAuthorized, PaymentCaptured, PaymentDeclined,
     PaymentStarted, PaymentVoided, PaysFor, RetryAdvice, VoidCause, VoidStarted, VoidStuck,
 };
 pub use review::{Decider, Judgement, ReviewDecided, ReviewOpened, ReviewVerdict};
@@ -322,7 +322,13 @@ impl Event {
             Self::HoldExpired(e) => Some((e.purchase, Step::HoldExpired)),
             Self::PaymentStarted(e) => Some((e.purchase, Step::PaymentStarted)),
             Self::PaymentAuthorized(e) => Some((e.purchase, Step::PaymentAuthorized)),
-            Self::PaymentDeclined(e) => Some((e.purchase, Step::PaymentDeclined)),
+            Self::PaymentDeclined(e) => Some((
+                e.purchase,
+                match e.hold {
+                    HoldAfter::Ended => Step::PaymentDeclined,
+                    HoldAfter::Kept => Step::PaymentDeclinedHoldKept,
+                },
+            )),
             Self::ReviewOpened(e) => Some((e.purchase, Step::ReviewOpened)),
             Self::ReviewDecided(e) => Some((e.purchase, e.step())),
             Self::CaptureStarted(e) => Some((e.purchase, Step::CaptureStarted)),

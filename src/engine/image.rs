@@ -42,7 +42,6 @@ struct BuyerImage {
 
 #[derive(Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
 struct KeyImage {
-    forget_at: UnixMs,
     scope: Digest16,
     entry: KeyEntry,
 }
@@ -100,8 +99,9 @@ impl Shard {
         });
         let keys = self.key_expiries.iter().filter_map(|(forget_at, scope)| {
             let entry = *self.keys.get(scope)?;
+            // Not of a key that was freed and used again.
+            (entry.forget_at == *forget_at).then_some(())?;
             Some(KeyImage {
-                forget_at: *forget_at,
                 scope: *scope,
                 entry,
             })
@@ -142,7 +142,9 @@ impl Shard {
         for (place, key) in image.keys.into_iter().enumerate() {
             let names = shard.names_what_is_there(&key.entry);
             names.map_err(|what| error(ImagePart::Key(place), what))?;
-            shard.key_expiries.push_back((key.forget_at, key.scope));
+            shard
+                .key_expiries
+                .push_back((key.entry.forget_at, key.scope));
             shard.keys.insert(key.scope, key.entry);
         }
         Ok(shard)
@@ -236,6 +238,10 @@ impl Shard {
                 self.refund_view(purchase, number).is_some(),
                 "refunded: no such refund",
             ),
+            KeyOutcome::Declined { purchase, request } => (
+                self.decline_view(purchase, request).is_some(),
+                "declined: no such payment",
+            ),
             KeyOutcome::InFlight
             | KeyOutcome::Refused { .. }
             | KeyOutcome::Spent { .. }
@@ -265,6 +271,12 @@ fn check_whole(purchase: &Purchase, catalogue: &Catalogue) -> Result<(), &'stati
     if purchase.particulars.is_some() && purchase.payment.is_none() {
         return Err("particulars: there is no payment that they are of");
     }
+    if purchase.payment.is_none() && purchase.state.is_open_payment() {
+        return Err("payment: it is being paid without one");
+    }
+    if purchase.payment.is_some() && purchase.state == PurchaseState::Held {
+        return Err("payment: it is a hold with one");
+    }
     if purchase.state == PurchaseState::UnderReview && purchase.review_deadline().is_none() {
         return Err("review_deadline: it is under review without one");
     }
@@ -292,11 +304,11 @@ mod tests {
             profile: None,
         };
         let key = |outcome: &KeyOutcome| KeyImage {
-            forget_at: UnixMs::new(1),
             scope: Digest16([1; 16]),
             entry: KeyEntry {
                 fingerprint: Digest16([2; 16]),
                 outcome: *outcome,
+                forget_at: UnixMs::new(1),
             },
         };
         ShardImage {

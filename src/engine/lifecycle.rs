@@ -81,7 +81,7 @@ pub enum Step {
     PaymentStarted = 3,
     /// The gateway authorized.
     PaymentAuthorized = 4,
-    /// The gateway declined, or the payment failed with nothing charged.
+    /// The payment ended with nothing charged, and the purchase with it.
     PaymentDeclined = 5,
     /// The purchase was put before a person.
     ReviewOpened = 6,
@@ -117,6 +117,8 @@ pub enum Step {
     ReviewApproved = 21,
     /// The authorization is to be given back: a person, or the deadline of the review, decided so.
     ReviewRejected = 22,
+    /// The payment ended with nothing charged; the earlier hold that it was for lives on.
+    PaymentDeclinedHoldKept = 23,
 }
 
 /// The state after `step` in `state`; `None` where the step cannot happen there.
@@ -141,6 +143,7 @@ pub const fn next_state(state: Option<PurchaseState>, step: Step) -> Option<Purc
 
         (S::Authorizing, Step::PaymentAuthorized) => Some(S::Authorized),
         (S::Authorizing, Step::PaymentDeclined) => Some(S::Declined),
+        (S::Authorizing, Step::PaymentDeclinedHoldKept) => Some(S::Held),
 
         (S::Authorized, Step::ReviewOpened) => Some(S::UnderReview),
         (S::UnderReview, Step::ReviewApproved) => Some(S::Capturing),
@@ -209,6 +212,7 @@ pub const fn next_state(state: Option<PurchaseState>, step: Step) -> Option<Purc
             | Step::PaymentStarted
             | Step::PaymentAuthorized
             | Step::PaymentDeclined
+            | Step::PaymentDeclinedHoldKept
             | Step::ReviewOpened
             | Step::CaptureStarted
             | Step::PaymentCaptured
@@ -330,7 +334,7 @@ impl PurchaseState {
 
 impl Step {
     /// Every step, by its number.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 24] = [
         Self::HoldPlaced,
         Self::HoldReleased,
         Self::HoldExpired,
@@ -354,6 +358,7 @@ impl Step {
         Self::DisputeWonRefunded,
         Self::ReviewApproved,
         Self::ReviewRejected,
+        Self::PaymentDeclinedHoldKept,
     ];
 
     /// The word for it in a purchase's history, the log and the events downstream.
@@ -364,7 +369,7 @@ impl Step {
             Self::HoldExpired => "hold_expired",
             Self::PaymentStarted => "payment_started",
             Self::PaymentAuthorized => "payment_authorized",
-            Self::PaymentDeclined => "payment_declined",
+            Self::PaymentDeclined | Self::PaymentDeclinedHoldKept => "payment_declined",
             Self::ReviewOpened => "review_opened",
             Self::CaptureStarted => "capture_started",
             Self::PaymentCaptured => "payment_captured",

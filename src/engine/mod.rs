@@ -26,5 +26,6 @@ pub mod settings;
 pub mod shard;
 pub mod shared;
 pub mod spending;
+mod tries;
 pub mod velocity;
 pub mod view;

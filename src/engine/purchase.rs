@@ -5,9 +5,11 @@
 
 use crate::engine::catalogue::{ProductIndex, PromotionIndex};
 use crate::engine::event::Clawback;
-use crate::engine::event::{DeclineCause, Quote, VoidCause};
+use crate::engine::event::{DeclineCause, PaysFor, Quote, VoidCause};
 use crate::engine::lifecycle::{PurchaseState, Step, Units, next_state};
-use crate::engine::view::{PaymentView, Standing};
+use crate::engine::shard::LATEST;
+use crate::engine::tries::Tries;
+use crate::engine::view::{PaymentOf, PaymentView, Standing};
 use crate::ids::{
     AuthorizationId, CaptureId, CardToken, DeviceId, Digest16, GatewayCode, Lsn, PurchaseId,
     PurchaseTag, ReceiptKeyId, RequestId,
@@ -35,7 +37,10 @@ pub struct Purchase {
     pub(super) hold_quote: Quote,
     pub(super) refunded: Amount,
     pub(super) expires_at: UnixMs,
+    /// The payment under way, or the one that was made or given back.
     pub(super) payment: Option<Box<Payment>>,
+    /// Payments that ended with nothing charged.
+    pub(super) tries: Option<Box<Tries>>,
     pub(super) history: Vec<Happened>,
     /// What only few purchases have.
     pub(super) aftermath: Option<Box<Aftermath>>,
@@ -108,6 +113,7 @@ pub(super) enum RefundState {
 #[derive(Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
 pub struct Payment {
     pub(super) quote: Quote,
+    pub(super) pays_for: PaysFor,
     pub(super) card: CardToken,
     /// The key that the outcome will stand under, and the request that brought it.
     pub(super) key: Option<Digest16>,
@@ -155,9 +161,12 @@ impl Purchase {
     }
 
     pub(super) fn quote(&self) -> Quote {
-        self.payment
-            .as_ref()
-            .map_or(self.hold_quote, |payment| payment.quote)
+        match &self.payment {
+            Some(payment) => payment.quote,
+            None => self
+                .shown_as_of(LATEST)
+                .map_or(self.hold_quote, |shown| shown.quote),
+        }
     }
 
     /// Takes `step`; what it was before, or `None` with nothing changed where the table refuses.
@@ -176,15 +185,15 @@ impl Purchase {
         (last.state == RefundState::Pending).then_some((number, last))
     }
 
-    /// What the books say of its payment.
+    /// What the books say of the payment under way, made or given back.
     pub(super) fn payment_view(&self, purchase: PurchaseId) -> Option<PaymentView> {
         let payment = self.payment.as_deref()?;
         let last = self.history.last()?;
-        let started = |it: &&Happened| it.step == Step::PaymentStarted;
-        let started = self.history.iter().find(started);
+        let started = self.payment_start();
         Some(PaymentView {
             purchase,
             request: payment.request,
+            which: PaymentOf::Purchase,
             state: self.state,
             standing: self.standing(),
             amount: payment.quote.amount,

@@ -20,6 +20,8 @@ pub struct EngineSettings {
     pub idempotency_retention_ms: u64,
     /// When a card's network allows a declined card to be tried again.
     pub card_retries: CardRetries,
+    /// Declined payments after which an earlier hold ends; at least 1.
+    pub tries_per_hold_max: u32,
     /// What is remembered of webhooks.
     pub webhooks: WebhookMemory,
     /// How much may be bought.
@@ -195,6 +197,7 @@ impl Default for EngineSettings {
                 limited_max: 15,
                 window_ms: 30 * 86_400_000,
             },
+            tries_per_hold_max: 5,
             amounts: AmountLimits::default(),
             review: ReviewRules::default(),
             webhooks: WebhookMemory::new(300_000, 100_000, 7 * 86_400_000, 1_000_000),

@@ -16,7 +16,7 @@ use crate::engine::settings::{Bounds, CardRetries, RateLimit};
 use crate::engine::shared::SharedCount;
 use crate::engine::spending::Spending;
 use crate::engine::view::{
-    BuyerView, HistoryEntry, HoldView, Kept, PaymentView, PaymentsPage, PurchaseView, RefundStatus,
+    BuyerView, DeclineView, HistoryEntry, HoldView, Kept, PaymentView, PaymentsPage, PurchaseView, RefundStatus,
     RefundView, ReviewView, SpendingView,
 };
 use crate::ids::{
@@ -106,6 +106,8 @@ pub(super) struct CardDecline {
 pub struct KeyEntry {
     pub(super) fingerprint: Digest16,
     pub(super) outcome: KeyOutcome,
+    /// When it is forgotten, unless its request still runs then.
+    pub(super) forget_at: UnixMs,
 }
 
 /// The outcome under a key.
@@ -119,6 +121,11 @@ pub(super) enum KeyOutcome {
     },
     Refused {
         reason: Refusal,
+        request: RequestId,
+    },
+    /// The payment of `purchase` that this request brought was not made.
+    Declined {
+        purchase: PurchaseId,
         request: RequestId,
     },
     Refunded {
@@ -147,6 +154,8 @@ pub enum KeyAnswer {
     Held(HoldView),
     /// It made this purchase, shown as of its capture.
     Paid(Box<PurchaseView>),
+    /// Its payment was not made.
+    Declined(Box<DeclineView>),
     /// It gave this money back.
     Refunded(Box<RefundView>),
     /// It spent reward tokens, and left this many.
@@ -226,12 +235,20 @@ impl Shard {
                 self.purchase_view(purchase, catalogue, as_of).expect(known),
             )),
             KeyOutcome::Refused { reason, request } => KeyAnswer::Refused { reason, request },
+            KeyOutcome::Declined { purchase, request } => {
+                KeyAnswer::Declined(Box::new(self.decline_view(purchase, request).expect(known)))
+            }
             KeyOutcome::Refunded { purchase, number } => {
                 KeyAnswer::Refunded(Box::new(self.refund_view(purchase, number).expect(known)))
             }
             KeyOutcome::Spent { balance } => KeyAnswer::Spent(balance),
             KeyOutcome::Elsewhere => unreachable!("answered above"),
         }
+    }
+
+    /// The answer of the payment of a purchase that `request` brought, where it was not made.
+    pub fn decline_view(&self, id: PurchaseId, request: RequestId) -> Option<DeclineView> {
+        self.find(id)?.decline_view(id, request)
     }
 
     /// One refund of a purchase.
@@ -323,8 +340,8 @@ impl Shard {
         for decline in more.declines.iter().filter(counts) {
             match decline.advice {
                 RetryAdvice::Never => return false,
-                RetryAdvice::Limited => limited += 1,
-                RetryAdvice::Free => {}
+                RetryAdvice::Later => limited += 1,
+                RetryAdvice::OtherCard => {}
             }
         }
         limited < rules.limited_max
@@ -367,12 +384,13 @@ impl Shard {
             .fold(None, |state, entry| next_state(state, entry.step))?;
         let whole = history.len() == purchase.history.len();
         let payment = purchase.payment.as_deref();
+        let shown = purchase.shown_as_of(as_of);
         Some(PurchaseView {
             purchase: id,
             user: self.buyers[purchase.buyer.0 as usize].user.clone(),
             product: catalogue.product_at(purchase.product).terms.product.clone(),
             quantity: purchase.quantity,
-            quote: purchase.quote(),
+            quote: shown.as_ref().map_or(purchase.hold_quote, |it| it.quote),
             refunded: if whole {
                 purchase.refunded
             } else {
@@ -387,7 +405,7 @@ impl Shard {
                 .filter(|_| whole)
                 .map(super::purchase::Reason::as_str),
             expires_at: purchase.expires_at,
-            card: payment.map(|payment| payment.card.clone()),
+            card: shown.as_ref().map(|it| it.card.clone()),
             authorization: payment.and_then(|payment| payment.authorization.clone()),
             capture_before: payment.and_then(|payment| payment.capture_before),
             capture: payment.and_then(|payment| payment.capture.clone()),
@@ -396,7 +414,8 @@ impl Shard {
                 .aftermath
                 .as_ref()
                 .and_then(|aftermath| aftermath.signing_key.clone()),
-            request: payment.map(|payment| payment.request),
+            request: shown.as_ref().map(|it| it.request),
+            declines: purchase.decline_views(id, as_of),
             review: review_of(purchase),
             void_deadline: purchase
                 .aftermath
@@ -542,9 +561,10 @@ impl Shard {
         self.purchases.iter().filter_map(SharedCount::of)
     }
 
-    /// What the books say of a purchase's payment; `None` where there is none.
-    pub fn payment_view(&self, id: PurchaseId) -> Option<PaymentView> {
-        self.find(id)?.payment_view(id)
+    /// What the books say of the payment of a purchase that `request` brought.
+    pub fn payment_view(&self, id: PurchaseId, request: RequestId) -> Option<PaymentView> {
+        let mut payments = self.find(id)?.payment_views(id);
+        payments.find(|it| it.request == request)
     }
 
     /// The payments among the purchases from the sequence number `from` on, of which at most
@@ -556,7 +576,7 @@ impl Shard {
         let numbered = (from..).zip(&self.purchases[start..end]);
         PaymentsPage {
             payments: numbered
-                .filter_map(|(sequence, it)| it.payment_view(self.id_of(sequence, it)))
+                .flat_map(|(sequence, it)| it.payment_views(self.id_of(sequence, it)))
                 .collect(),
             next: (end < self.purchases.len()).then_some(end as u64),
         }

@@ -10,7 +10,7 @@
 //!
 //! Deliberately absent: when a day begins (the journal knows zones), and the limits (`decide`).
 
-use crate::engine::lifecycle::{PurchaseState, Step};
+use crate::engine::lifecycle::PurchaseState;
 use crate::engine::purchase::Purchase;
 use crate::money::{Amount, Currency};
 use crate::time::UnixMs;
@@ -53,8 +53,7 @@ impl Purchase {
             | PurchaseState::ChargedBack => {}
         }
         let quote = self.quote();
-        let started = |it: &&super::purchase::Happened| it.step == Step::PaymentStarted;
-        let at = self.history.iter().find(started)?.at;
+        let at = self.payment_start()?.at;
         Some(Counted {
             at,
             currency: quote.currency,

@@ -1,9 +1,10 @@
 //! Owns what the engine shows of itself: owned copies, taken within a shard's turn, that the
 //! front end writes out. Deliberately absent: JSON, and anything a buyer may not see.
 
-use crate::engine::event::{Active, Clawback, Discount, Quote, Rating};
+use crate::engine::event::{Active, Clawback, Discount, Quote, Rating, RetryAdvice};
 use crate::engine::lifecycle::{PurchaseState, Step};
 use crate::engine::profile::Profile;
+use crate::engine::refusal::Refusal;
 use crate::ids::{
     AuthorizationId, CaptureId, CardToken, GatewayCode, Lsn, ProductId, PromotionCode, PurchaseId,
     ReceiptKeyId, RequestId, Segment, UserId,
@@ -65,6 +66,8 @@ pub struct PurchaseView {
     pub signing_key: Option<ReceiptKeyId>,
     /// The request that started its payment.
     pub request: Option<RequestId>,
+    /// The answers of its payments that were not made, oldest first.
+    pub declines: Vec<DeclineView>,
     /// Why a person decides before its money is taken, where one does.
     pub review: Option<ReviewView>,
     /// When a void under way is to be done.
@@ -75,6 +78,23 @@ pub struct PurchaseView {
     pub pending_refund: Option<u32>,
     /// What happened to it, oldest first; never empty.
     pub history: Vec<HistoryEntry>,
+}
+
+/// What the request is answered whose payment was not made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeclineView {
+    /// Of which purchase.
+    pub purchase: PurchaseId,
+    /// The request.
+    pub request: RequestId,
+    /// [`Refusal::PaymentDeclined`], or [`Refusal::GatewayUnavailable`] where nobody declined.
+    pub reason: Refusal,
+    /// The gateway's word for why, where it gave one.
+    pub code: Option<GatewayCode>,
+    /// What to do about another try.
+    pub advice: RetryAdvice,
+    /// Until when the hold that it was for lives on, where it does.
+    pub hold: Option<UnixMs>,
 }
 
 /// Why a person decides about a purchase, or did.
@@ -104,7 +124,9 @@ pub struct PaymentView {
     pub purchase: PurchaseId,
     /// The request that started it.
     pub request: RequestId,
-    /// Where the purchase is.
+    /// Whether it is the purchase's, or an earlier try.
+    pub which: PaymentOf,
+    /// Where the payment is.
     pub state: PurchaseState,
     /// What the state means for the money.
     pub standing: Standing,
@@ -122,6 +144,15 @@ pub struct PaymentView {
     pub authorization: Option<AuthorizationId>,
     /// Where its last step stands in the log: the same for as long as nothing changes.
     pub last: Lsn,
+}
+
+/// Which of a purchase's payments one is.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub enum PaymentOf {
+    /// The one that is under way, was made or was given back.
+    Purchase,
+    /// One that ended with nothing charged.
+    EarlierTry,
 }
 
 /// What became of a payment's money, as far as it is decided.
@@ -316,10 +347,15 @@ impl PurchaseView {
             .map_or_else(UnixMs::default, |entry| entry.at)
     }
 
-    /// When its payment was started.
+    /// When its latest payment was started.
     pub fn payment_started_at(&self) -> Option<UnixMs> {
         let started = |entry: &&HistoryEntry| entry.step == Step::PaymentStarted;
-        self.history.iter().find(started).map(|entry| entry.at)
+        self.history.iter().rfind(started).map(|entry| entry.at)
+    }
+
+    /// The answer of the payment that `request` brought, where it was not made.
+    pub fn decline_of(&self, request: RequestId) -> Option<&DeclineView> {
+        self.declines.iter().find(|it| it.request == request)
     }
 
     /// When it was put before a person.

@@ -8,7 +8,8 @@
 use super::answer::{Answer, Kind};
 use super::json;
 use crate::engine::refusal::Refusal;
-use crate::ids::RequestId;
+use crate::engine::view::DeclineView;
+use crate::ids::{GatewayCode, RequestId};
 use hyper::header::{HeaderName, HeaderValue, RETRY_AFTER};
 use hyper::http::StatusCode;
 use serde_json::json;
@@ -400,6 +401,27 @@ pub fn invalid(reason: Reason, request: RequestId, errors: &[FieldError]) -> Ans
     let mut body = open(reason, request);
     json::raw(&mut body, ",\"errors\":");
     json::raw(&mut body, &list.to_string());
+    body.push(b'}');
+    finish(reason, body)
+}
+
+/// The answer of a payment that was not made, with what the buyer needs for another try.
+pub fn declined(view: &DeclineView) -> Answer {
+    let reason = Reason::Refusal(view.reason);
+    let mut body = open(reason, view.request);
+    json::raw(&mut body, ",\"purchase_id\":\"p_");
+    json::hex(&mut body, view.purchase.get());
+    json::raw(&mut body, "\",\"code\":");
+    json::id_or_null(&mut body, view.code.as_ref().map(GatewayCode::as_str));
+    json::raw(&mut body, ",\"retry_advice\":");
+    json::id(&mut body, view.advice.as_str());
+    if let Some(expires_at) = view.hold {
+        json::raw(&mut body, ",\"hold\":{\"hold_id\":\"h_");
+        json::hex(&mut body, view.purchase.get());
+        json::raw(&mut body, "\",\"expires_at\":");
+        json::shown(&mut body, expires_at);
+        body.push(b'}');
+    }
     body.push(b'}');
     finish(reason, body)
 }

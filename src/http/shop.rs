@@ -141,6 +141,11 @@ impl Front {
                 view
             }
         };
+        // The purchase may be somewhere else by now: the hold may be paid for once more.
+        if let Some(declined) = view.decline_of(RequestId(call.id.0)) {
+            let answer = problem::declined(declined);
+            return (answer, Attempt::Refused(declined.reason));
+        }
         match view.state {
             PurchaseState::Declined | PurchaseState::Voided => {
                 let refusal = Refusal::PaymentDeclined;
@@ -212,6 +217,10 @@ impl Front {
             Outcome::Paid(view) => {
                 let answer = Answer::json(StatusCode::CREATED, self.purchase_json(&view));
                 (answer, Attempt::Success)
+            }
+            Outcome::Declined(view) => {
+                let answer = problem::declined(&view);
+                (answer, Attempt::Refused(view.reason))
             }
             Outcome::PaymentStarted(_) => unreachable!("a buy takes this outcome before"),
             Outcome::RefundStarted(_) | Outcome::Refunded(_) | Outcome::Spent { .. } => {

@@ -44,7 +44,7 @@ use crate::engine::view::{
     AftermathView, BuyerView, OpenView, Page, PaymentView, PaymentsPage, ProductView,
     PromotionView, PurchaseView, RefundView,
 };
-use crate::ids::{Lsn, ProductId, PromotionCode, PurchaseId, ShardId, UserId};
+use crate::ids::{Lsn, ProductId, PromotionCode, PurchaseId, RequestId, ShardId, UserId};
 use crate::money::Tokens;
 use crate::random::Random;
 use crate::time::UnixMs;
@@ -220,9 +220,10 @@ impl Journal {
         Some((view, self.appended()))
     }
 
-    /// What our books say of a purchase's payment; to be told once what is appended is durable.
-    pub fn payment(&self, id: PurchaseId) -> Option<PaymentView> {
-        self.shard(id.shard()).payment_view(id)
+    /// What our books say of the payment of a purchase that `request` brought; to be told once what
+    /// is appended is durable.
+    pub fn payment(&self, id: PurchaseId, request: RequestId) -> Option<PaymentView> {
+        self.shard(id.shard()).payment_view(id, request)
     }
 
     /// The payments of a shard from the sequence number `from` on; `most` purchases are looked at

@@ -23,7 +23,7 @@ use crate::engine::refusal::{Refusal, Trace};
 use crate::engine::risk::program::RuleSet;
 use crate::engine::risk::score::{Appraisal, Scoring};
 use crate::engine::shard::{KeyAnswer, Shard};
-use crate::engine::view::{HoldView, PurchaseView, RefundView};
+use crate::engine::view::{DeclineView, HoldView, PurchaseView, RefundView};
 use crate::ids::{CardToken, Lsn, ProductId, PurchaseId, PurchaseTag, RequestId, ShardId, UserId};
 use crate::money::Tokens;
 use crate::time::UnixMs;
@@ -78,6 +78,8 @@ pub enum Outcome {
         /// What was left to spend then.
         balance: Tokens,
     },
+    /// The payment that this key brought was not made.
+    Declined(Box<DeclineView>),
     /// No.
     Refused(Refused),
 }
@@ -273,6 +275,7 @@ impl Journal {
         let outcome = match answered {
             KeyAnswer::Held(view) => Outcome::Held(view),
             KeyAnswer::Paid(view) => Outcome::Paid(view),
+            KeyAnswer::Declined(view) => Outcome::Declined(view),
             KeyAnswer::Refunded(view) => Outcome::Refunded(view),
             KeyAnswer::Spent(balance) => Outcome::Spent { balance },
             KeyAnswer::Refused { reason, request } => Outcome::Refused(Refused {

@@ -221,7 +221,13 @@ impl<'a> Drive<'a> {
             }
             // Somebody else recorded first. What they know of the gateway is not known here.
             Err(_wrong_state) => {
+                let payment = self.view.request;
                 (self.view, self.durable_at) = self.payments.read(self.purchase);
+                // The hold is being paid for once more, which is a drive of its own: its intent may
+                // not be durable yet.
+                if self.view.request != payment {
+                    return Ok(Go::Leave);
+                }
                 self.known = Known::InDoubt;
                 self.tries.fail();
                 if self.tries.failed() > self.payments.settings().retries_max {
@@ -269,7 +275,7 @@ impl<'a> Drive<'a> {
             // The saga only authorizes where the gateway has nothing.
             let cause = match self.late {
                 Late::Impossible => DeclineCause::GatewayFailed,
-                Late::Possible => DeclineCause::NeverReceived,
+                Late::Possible => DeclineCause::GatewayUnavailable,
             };
             self.known = Known::GivenUp(cause, self.late);
             return Go::On;

@@ -85,7 +85,7 @@ impl Meter for () {
 pub enum Settled {
     /// The money is taken and the goods are the buyer's.
     Captured(PurchaseView),
-    /// Nothing was charged; the units are back.
+    /// Nothing was charged; the units are back, or with the hold that lives on.
     Declined(PurchaseView),
     /// What was set aside is given back, and the units are.
     Voided(PurchaseView),
@@ -586,6 +586,8 @@ fn settled(rest: Option<Rest>, view: PurchaseView) -> Settled {
         Some(Rest::Captured) => Settled::Captured(view),
         Some(Rest::Declined) => Settled::Declined(view),
         Some(Rest::Voided) => Settled::Voided(view),
+        // The hold lives on.
+        Some(Rest::NoPayment) if !view.declines.is_empty() => Settled::Declined(view),
         Some(Rest::Waiting | Rest::NoPayment) | None => Settled::Open(view),
     }
 }

@@ -211,11 +211,11 @@ mod tests {
             ("refused", Known::CaptureRefused),
             (
                 "given-up",
-                Known::GivenUp(DeclineCause::NeverReceived, Late::Impossible),
+                Known::GivenUp(DeclineCause::GatewayUnavailable, Late::Impossible),
             ),
             (
                 "late",
-                Known::GivenUp(DeclineCause::NeverReceived, Late::Possible),
+                Known::GivenUp(DeclineCause::GatewayUnavailable, Late::Possible),
             ),
         ]
     }

@@ -71,16 +71,16 @@ impl SchemeRules {
     /// What is said about another try after a decline for `cause` with the gateway's `code`.
     pub fn advice(&self, cause: DeclineCause, code: Option<&GatewayCode>) -> RetryAdvice {
         match (cause, code) {
-            (DeclineCause::GatewayFailed | DeclineCause::NeverReceived, _) | (_, None) => {
-                RetryAdvice::Free
+            (DeclineCause::GatewayFailed | DeclineCause::GatewayUnavailable, _) | (_, None) => {
+                RetryAdvice::OtherCard
             }
             (DeclineCause::DeclinedByIssuer, Some(code)) => {
                 if self.never.contains(code) {
                     RetryAdvice::Never
                 } else if self.limited.contains(code) {
-                    RetryAdvice::Limited
+                    RetryAdvice::Later
                 } else {
-                    RetryAdvice::Free
+                    RetryAdvice::OtherCard
                 }
             }
         }
@@ -110,22 +110,22 @@ mod tests {
         let issuer = DeclineCause::DeclinedByIssuer;
         for (cause, word, advice) in [
             (issuer, "stolen_card", RetryAdvice::Never),
-            (issuer, "insufficient_funds", RetryAdvice::Limited),
-            (issuer, "incorrect_cvc", RetryAdvice::Free),
+            (issuer, "insufficient_funds", RetryAdvice::Later),
+            (issuer, "incorrect_cvc", RetryAdvice::OtherCard),
             (
                 DeclineCause::GatewayFailed,
                 "stolen_card",
-                RetryAdvice::Free,
+                RetryAdvice::OtherCard,
             ),
             (
-                DeclineCause::NeverReceived,
+                DeclineCause::GatewayUnavailable,
                 "stolen_card",
-                RetryAdvice::Free,
+                RetryAdvice::OtherCard,
             ),
         ] {
             assert_eq!(rules.advice(cause, Some(&code(word))), advice, "{word}");
         }
-        assert_eq!(rules.advice(issuer, None), RetryAdvice::Free);
+        assert_eq!(rules.advice(issuer, None), RetryAdvice::OtherCard);
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! Invariant: nothing here writes or charges.
 
 use crate::engine::view::{PaymentView, PaymentsPage};
-use crate::ids::{Lsn, PurchaseId, ShardId};
+use crate::ids::{Lsn, PurchaseId, RequestId, ShardId};
 use crate::journal::{CheckReport, Clock, Journal, StorageFault};
 use crate::payments::gateway::{Calling, Found, Gateway, Inquiry, Page, PageMark, Trouble};
 use crate::payments::sandbox::{Charge, ChargeState, SandboxError, read_charges};
@@ -23,8 +23,8 @@ pub trait OurBooks: Send + Sync {
     /// Everything that has happened stands before it.
     fn end(&self) -> Lsn;
 
-    /// A payment.
-    fn payment(&self, id: PurchaseId) -> Option<PaymentView>;
+    /// The payment of a purchase that `request` brought.
+    fn payment(&self, id: PurchaseId, request: RequestId) -> Option<PaymentView>;
 
     /// The payments of a shard from the sequence number `from` on, looking at `most` purchases.
     fn payments_of(&self, shard: ShardId, from: u64, most: usize) -> PaymentsPage;
@@ -46,8 +46,8 @@ impl OurBooks for Journal {
         self.status().appended
     }
 
-    fn payment(&self, id: PurchaseId) -> Option<PaymentView> {
-        self.payment(id)
+    fn payment(&self, id: PurchaseId, request: RequestId) -> Option<PaymentView> {
+        self.payment(id, request)
     }
 
     fn payments_of(&self, shard: ShardId, from: u64, most: usize) -> PaymentsPage {
@@ -96,17 +96,25 @@ impl OurBooks for StoppedBooks {
         self.end
     }
 
-    fn payment(&self, id: PurchaseId) -> Option<PaymentView> {
+    fn payment(&self, id: PurchaseId, request: RequestId) -> Option<PaymentView> {
         let payments = &self.payments[id.shard().index()];
-        let found = payments.binary_search_by_key(&id.sequence(), |it| it.purchase.sequence());
-        let payment = &payments[found.ok()?];
-        (payment.purchase == id).then(|| payment.clone())
+        let start = payments.partition_point(|it| it.purchase.sequence() < id.sequence());
+        let of_purchase = payments[start..].iter().take_while(|it| it.purchase == id);
+        let mut of_request = of_purchase.filter(|it| it.request == request);
+        of_request.next().cloned()
     }
 
     fn payments_of(&self, shard: ShardId, from: u64, most: usize) -> PaymentsPage {
         let payments = &self.payments[shard.index()];
         let start = payments.partition_point(|it| it.purchase.sequence() < from);
-        let end = start.saturating_add(most).min(payments.len());
+        let mut end = start.saturating_add(most).min(payments.len());
+        // A page goes on with a purchase: it does not end between two payments of one.
+        while end > start
+            && let Some(next) = payments.get(end)
+            && next.purchase == payments[end - 1].purchase
+        {
+            end += 1;
+        }
         PaymentsPage {
             payments: payments[start..end].to_vec(),
             next: payments.get(end).map(|it| it.purchase.sequence()),

@@ -7,7 +7,7 @@
 //! capture, of a payment begun before it; what the gateway lists nevertheless is compared. A run ends: pages go on, looks again are counted, calls
 //! have a time limit, differences a bound. Dropping the future ends it at once.
 
-use crate::engine::view::{PaymentView, Standing};
+use crate::engine::view::{PaymentOf, PaymentView, Standing};
 use crate::ids::{Lsn, PurchaseId, ShardId};
 use crate::money::Amount;
 use crate::payments::gateway::{Calling, Charged, Inquiry, Page, PageMark, Reference, Trouble};
@@ -15,6 +15,7 @@ use crate::reconcile::books::{OurBooks, TheirBooks};
 use crate::reconcile::compare::{Comparison, compare, compare_unlisted, moved, stands};
 use crate::reconcile::report::{Counts, Difference, Kind, Outcome, Report, Theirs};
 use crate::time::UnixMs;
+use hashbrown::HashMap;
 use std::time::Duration;
 
 /// Purchases that one turn of a shard looks at.
@@ -172,7 +173,7 @@ impl Run<'_> {
             }
             let ours = self.ours_of(reference);
             let sight = match &ours {
-                Some(_) if moved(&charge) => self.seen.note(reference.purchase(), &charge),
+                Some(it) if moved(&charge) => self.seen.note(reference, it.which, &charge),
                 Some(_) | None => Sight::First,
             };
             match (sight, compare(ours.as_ref(), &charge)) {
@@ -285,7 +286,7 @@ impl Run<'_> {
                 self.counts.payments += page.payments.len() as u64;
                 for payment in page.payments {
                     if self.should_be_listed(&payment) {
-                        self.look_for(payment.purchase).await?;
+                        self.look_for(&payment).await?;
                     }
                 }
                 since_pause += PAYMENTS_A_TURN;
@@ -308,12 +309,12 @@ impl Run<'_> {
             && !self.seen.has(payment.purchase)
     }
 
-    async fn look_for(&mut self, purchase: PurchaseId) -> Result<(), Stopped> {
+    async fn look_for(&mut self, payment: &PaymentView) -> Result<(), Stopped> {
+        let reference = Reference::new(self.ours.log_id(), payment.purchase, payment.request);
         for _ in 0..LOOKS_MAX {
-            let Some(before) = self.ours.payment(purchase) else {
+            let Some(before) = self.ours_of(reference) else {
                 return Ok(());
             };
-            let reference = Reference::new(self.ours.log_id(), purchase, before.request);
             let inquiry = Inquiry {
                 reference,
                 authorization: before.authorization.clone(),
@@ -326,7 +327,7 @@ impl Run<'_> {
             let has = self
                 .ask("what it has of a payment", || theirs.has(inquiry.clone()))
                 .await?;
-            if self.ours.payment(purchase).as_ref() != Some(&before) {
+            if self.ours_of(reference).as_ref() != Some(&before) {
                 continue;
             }
             if before.standing == Standing::Open {
@@ -358,8 +359,7 @@ impl Run<'_> {
     /// Our payment under exactly this reference.
     fn ours_of(&self, reference: Reference) -> Option<PaymentView> {
         self.ours
-            .payment(reference.purchase())
-            .filter(|it| it.request == reference.request())
+            .payment(reference.purchase(), reference.request())
     }
 
     async fn page(&self, after: Option<PageMark>) -> Result<Page, Stopped> {
@@ -408,33 +408,50 @@ enum Sight {
     Another,
 }
 
-/// Which of our purchases a charge was listed for: for each shard, by place, a mark that tells one
-/// charge from another; 0: none.
-struct Seen(Vec<Vec<u32>>);
+/// Which of our payments a charge that moved money was listed for, with a mark that tells one charge
+/// from another.
+struct Seen {
+    /// Of the payments that purchases have: for each shard, by place; 0: none.
+    purchases: Vec<Vec<u32>>,
+    /// Of earlier tries. Each is a difference, unless all of it went back: there are few.
+    tries: HashMap<Reference, u32>,
+}
 
 impl Seen {
     fn new() -> Self {
-        Self(ShardId::all().map(|_| Vec::new()).collect())
+        Self {
+            purchases: ShardId::all().map(|_| Vec::new()).collect(),
+            tries: HashMap::new(),
+        }
     }
 
     /// Notes a charge for a purchase that we know, so that places stay as few as our purchases.
-    fn note(&mut self, purchase: PurchaseId, charge: &Charged) -> Sight {
-        let places = &mut self.0[purchase.shard().index()];
-        let place = usize::try_from(purchase.sequence())
-            .expect("purchases that we have are numbered in memory");
-        if places.len() <= place {
-            places.resize(place + 1, 0);
-        }
+    fn note(&mut self, reference: Reference, which: PaymentOf, charge: &Charged) -> Sight {
         let mark = crc32c::crc32c(charge.gateway_id.as_bytes()).max(1);
-        match std::mem::replace(&mut places[place], mark) {
+        match std::mem::replace(self.place(reference, which), mark) {
             0 => Sight::First,
             before if before == mark => Sight::Again,
             _ => Sight::Another,
         }
     }
 
+    fn place(&mut self, reference: Reference, which: PaymentOf) -> &mut u32 {
+        if which == PaymentOf::EarlierTry {
+            return self.tries.entry(reference).or_default();
+        }
+        let purchase = reference.purchase();
+        let places = &mut self.purchases[purchase.shard().index()];
+        let place = usize::try_from(purchase.sequence())
+            .expect("purchases that we have are numbered in memory");
+        if places.len() <= place {
+            places.resize(place + 1, 0);
+        }
+        &mut places[place]
+    }
+
+    /// Whether a charge was listed for the payment that the purchase has.
     fn has(&self, purchase: PurchaseId) -> bool {
-        let places = &self.0[purchase.shard().index()];
+        let places = &self.purchases[purchase.shard().index()];
         usize::try_from(purchase.sequence())
             .ok()
             .and_then(|place| places.get(place))

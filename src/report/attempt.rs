@@ -6,7 +6,7 @@ use super::risk::{put_appraisal, put_hits};
 use super::{put_origin, put_sum};
 use crate::engine::event::{
     AttemptRefused, Event, HoldPlaced, PaymentAuthorized, PaymentCaptured, PaymentDeclined,
-    PaymentStarted, PaysFor, Quote, RetryAdvice, Whence,
+    PaymentStarted, PaysFor, Quote, Whence,
 };
 
 /// Puts the fields of `event`, where it is one of these; whether it is.
@@ -64,15 +64,11 @@ fn authorization(object: &mut Object<'_>, authorized: &PaymentAuthorized) {
 }
 
 fn decline(object: &mut Object<'_>, declined: &PaymentDeclined) {
-    let advice = match declined.advice {
-        RetryAdvice::Free => "free",
-        RetryAdvice::Limited => "limited",
-        RetryAdvice::Never => "never",
-    };
     object
         .put("reason", declined.cause.as_str())
         .text_or_null("code", declined.code.as_ref())
-        .put("retry_advice", advice);
+        .put("retry_advice", declined.advice.as_str())
+        .put("hold", declined.hold.as_str());
     put_whence(object, &declined.whence);
 }
 

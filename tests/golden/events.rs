@@ -79,7 +79,8 @@ pub fn all() -> Vec<Event> {
             user: user(),
             cause: DeclineCause::GatewayFailed,
             code: GatewayCode::parse("insufficient_funds"),
-            advice: RetryAdvice::Limited,
+            advice: RetryAdvice::Later,
+            hold: HoldAfter::Kept,
             whence: whence(),
         }),
         Event::CaptureStarted(CaptureStarted {

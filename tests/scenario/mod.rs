@@ -206,7 +206,8 @@ impl Stage {
         self.submit(words[0], Command::Buy(command))
     }
 
-    /// `pay h1` or `pay h1 as bo`: buys what the hold h1 holds.
+    /// `pay h1` or `pay h1 as bo`: buys what the hold h1 holds; afterwards `paid` is that buy, and
+    /// with `pay h1 named t1`, `t1` is.
     fn pay(&mut self, words: &[&str]) -> String {
         let Attempt {
             command: Command::Hold(held),
@@ -217,7 +218,10 @@ impl Stage {
         };
         let command = Buy {
             origin: self.origin(),
-            user: words.get(2).map_or(held.user, |name| user(name)),
+            user: match words {
+                [_, "as", name] => user(name),
+                _ => held.user,
+            },
             product: held.product,
             quantity: held.quantity,
             currency: usd(),
@@ -225,7 +229,11 @@ impl Stage {
             promotion: None,
             hold: purchase,
         };
-        self.submit("paid", Command::Buy(command))
+        let name = match words {
+            [_, "named", name] => name,
+            _ => "paid",
+        };
+        self.submit(name, Command::Buy(command))
     }
 
     fn submit(&mut self, name: &str, command: Command) -> String {
@@ -260,6 +268,7 @@ impl Stage {
             Outcome::RefundStarted(_) | Outcome::Refunded(_) | Outcome::Spent { .. } => {
                 unreachable!("scenarios neither refund nor spend")
             }
+            Outcome::Declined(view) => (view.reason.reason().to_owned(), Some(view.purchase)),
             Outcome::Refused(refused) => (refused.reason.reason().to_owned(), None),
         }
     }
@@ -272,8 +281,14 @@ impl Stage {
         self.told(&submitted.expect("the log takes it")).0
     }
 
+    /// The same under the same key, as a request of its own.
     fn replay(&mut self, name: &str) -> String {
-        let attempt = self.attempts[name].clone();
+        let request = self.origin().request;
+        let mut attempt = self.attempts[name].clone();
+        match &mut attempt.command {
+            Command::Hold(command) => command.origin.request = request,
+            Command::Buy(command) => command.origin.request = request,
+        }
         self.told(&self.send(&attempt.command)).0
     }
 
@@ -295,6 +310,7 @@ impl Stage {
                 capture_before: None,
             },
             "declined" => PaymentStep::declined(DeclineCause::DeclinedByIssuer),
+            "unavailable" => PaymentStep::declined(DeclineCause::GatewayUnavailable),
             "capturing" => PaymentStep::StartCapture,
             "captured" => PaymentStep::Captured {
                 capture: CaptureId::parse("cap-1").expect("an id"),

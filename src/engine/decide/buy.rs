@@ -11,6 +11,7 @@ use crate::engine::lifecycle::{PurchaseState, Step};
 use crate::engine::purchase::Purchase;
 use crate::engine::refusal::Refusal;
 use crate::engine::risk::score::Appraisal;
+use crate::engine::tries::PAYMENTS_PER_PURCHASE_MAX;
 use crate::ids::PurchaseId;
 use smallvec::SmallVec;
 
@@ -78,6 +79,10 @@ fn pay_earlier_hold(
             return Err(Refusal::HoldExpired.into());
         }
         _ if !purchase.may(Step::PaymentStarted) => return Err(Refusal::HoldClosed.into()),
+        // Each of them is kept.
+        _ if purchase.ended_payments() >= PAYMENTS_PER_PURCHASE_MAX => {
+            return Err(Refusal::Overloaded.into());
+        }
         _ => {}
     }
     let quote = quote_of_hold(context, command, purchase)?;

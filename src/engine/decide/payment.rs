@@ -4,10 +4,11 @@ use super::aftermath::{clawback, extent_after};
 use super::{Context, Decision};
 use crate::engine::command::{PaymentStep, Verdict};
 use crate::engine::event::{
-    CaptureStarted, Decider, Event, PaymentAuthorized, PaymentCaptured, PaymentDeclined,
-    PaymentVoided, RefundFailed, RefundSucceeded, ReviewDecided, ReviewOpened, ReviewVerdict,
+    CaptureStarted, Decider, DeclineCause, Event, HoldAfter, HoldExpired, PaymentAuthorized,
+    PaymentCaptured, PaymentDeclined, PaymentVoided, PaysFor, RefundFailed, RefundSucceeded, ReviewDecided, ReviewOpened, ReviewVerdict,
     VoidStarted, VoidStuck, Whence,
 };
+use crate::engine::lifecycle::Step;
 use crate::engine::purchase::{Purchase, Refund};
 use crate::engine::refusal::Refusal;
 use crate::ids::{PurchaseId, UserId};
@@ -28,10 +29,30 @@ pub fn decide_payment(
     let (_, taken) = event
         .step()
         .expect("every payment step is a step of a purchase");
-    if stored.may(taken) {
-        Ok(Decision::without_claims(event))
-    } else {
-        Err(Refusal::WrongState)
+    if !stored.may(taken) {
+        return Err(Refusal::WrongState);
+    }
+    let mut decision = Decision::without_claims(event);
+    // A hold whose time passed while it was being paid runs out now.
+    if taken == Step::PaymentDeclinedHoldKept && context.at >= stored.expires_at {
+        let user = context.shard.owner_of(purchase);
+        let user = user.ok_or(Refusal::PurchaseNotFound)?.clone();
+        let expired = HoldExpired { purchase, user };
+        decision.events.push(Event::HoldExpired(expired));
+    }
+    Ok(decision)
+}
+
+/// Whether the hold of a payment that charged nothing lives on: it does where it was there before
+/// the payment, and has tries left. What nobody declined was no try.
+fn hold_after(context: Context<'_>, stored: &Purchase, cause: DeclineCause) -> HoldAfter {
+    let pays_for = stored.payment.as_ref().map(|payment| payment.pays_for);
+    let tries_max = context.settings.tries_per_hold_max as usize;
+    match pays_for {
+        None | Some(PaysFor::OwnHold) => HoldAfter::Ended,
+        Some(PaysFor::EarlierHold) if !cause.is_refusal() => HoldAfter::Kept,
+        Some(PaysFor::EarlierHold) if stored.declined_payments() + 1 < tries_max => HoldAfter::Kept,
+        Some(PaysFor::EarlierHold) => HoldAfter::Ended,
     }
 }
 
@@ -75,6 +96,7 @@ fn event_of(
             cause,
             code,
             advice,
+            hold: hold_after(context, stored, cause),
             whence: whence(context, stored)?,
         }),
         // A person decides first.

@@ -39,7 +39,10 @@ pub fn decide_expiries(shard: &mut Shard, at: UnixMs, most: usize) -> Events {
         && let Some(Reverse((due, sequence))) = shard.timers.peek().copied()
         && due <= at
     {
-        shard.timers.pop();
+        // Each payment that a hold outlived has set its timer once more.
+        while shard.timers.peek() == Some(&Reverse((due, sequence))) {
+            shard.timers.pop();
+        }
         let Some(purchase) = shard.at_place(sequence) else {
             continue;
         };

@@ -62,10 +62,11 @@ pub struct PaymentAuthorized {
 pub enum DeclineCause {
     /// The card's issuer said no.
     DeclinedByIssuer = 0,
-    /// The gateway could not process it and holds nothing of it.
+    /// The gateway itself said no for good, and holds nothing of it.
     GatewayFailed = 1,
-    /// The gateway never received it, as a look-up by our reference showed.
-    NeverReceived = 2,
+    /// The gateway was busy, refused our key or could not be reached until the payment was given
+    /// up; it holds nothing of it. Nobody declined.
+    GatewayUnavailable = 2,
 }
 
 impl DeclineCause {
@@ -74,21 +75,62 @@ impl DeclineCause {
         match self {
             Self::DeclinedByIssuer => "declined_by_issuer",
             Self::GatewayFailed => "gateway_failed",
-            Self::NeverReceived => "never_received",
+            Self::GatewayUnavailable => "gateway_unavailable",
+        }
+    }
+
+    /// Whether somebody said no: only such a payment counts as one of a hold's tries, and only
+    /// such a one is told as a decline.
+    pub const fn is_refusal(self) -> bool {
+        match self {
+            Self::DeclinedByIssuer | Self::GatewayFailed => true,
+            Self::GatewayUnavailable => false,
         }
     }
 }
 
-/// What the card's network says about trying the same card again.
+/// What becomes of the hold whose payment ended with nothing charged.
+#[derive(Copy, Clone, Debug, PartialEq, Eq, Hash, Archive, Serialize, Deserialize)]
+#[repr(u8)]
+pub enum HoldAfter {
+    /// It ends with the payment, and its units are free: the buy had placed it itself, or this was
+    /// its last try.
+    Ended = 0,
+    /// It lives on until it runs out.
+    Kept = 1,
+}
+
+impl HoldAfter {
+    /// The word for it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Ended => "ended",
+            Self::Kept => "kept",
+        }
+    }
+}
+
+/// What to do about another try after a payment that was not made.
 #[derive(Copy, Clone, Debug, PartialEq, Eq, Hash, Archive, Serialize, Deserialize)]
 #[repr(u8)]
 pub enum RetryAdvice {
-    /// It may be tried again.
-    Free = 0,
-    /// It may be tried again a limited number of times in a window.
-    Limited = 1,
-    /// It must not be tried again.
+    /// Another card, or this one entered anew.
+    OtherCard = 0,
+    /// The same card later; its network limits how often.
+    Later = 1,
+    /// The same card must not be tried again.
     Never = 2,
+}
+
+impl RetryAdvice {
+    /// The contract's word.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::OtherCard => "other_card",
+            Self::Later => "later",
+            Self::Never => "never",
+        }
+    }
 }
 
 /// The payment ended with nothing charged.
@@ -102,8 +144,10 @@ pub struct PaymentDeclined {
     pub cause: DeclineCause,
     /// The gateway's word for why, where it gave one.
     pub code: Option<GatewayCode>,
-    /// What the card's network says about another try, by the rules of the configuration.
+    /// What to do about another try, by the rules of the configuration.
     pub advice: RetryAdvice,
+    /// What becomes of the hold.
+    pub hold: HoldAfter,
     /// Where the payment came from.
     pub whence: Whence,
 }

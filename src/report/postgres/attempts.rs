@@ -65,18 +65,23 @@ pub(super) fn end_buy(
     rows: &mut Rows,
 ) -> Result<(), Unfit> {
     let view = &known.view;
-    let started = stepped(&view.history, Step::PaymentStarted, 1)
+    // Of a hold that was paid for more than once, what ends now was begun last.
+    let mut begun = view.history.iter().enumerate();
+    let (place_of_start, started) = begun
+        .rfind(|(_, entry)| entry.step == Step::PaymentStarted)
         .ok_or_else(|| Unfit(format!("the payment of {} never started", view.purchase)))?;
     let ends = |entry: &&HistoryEntry| {
         matches!(
             entry.step,
             Step::PaymentCaptured
                 | Step::PaymentDeclined
+                | Step::PaymentDeclinedHoldKept
                 | Step::VoidStarted
                 | Step::ReviewRejected
         )
     };
-    if view.history.iter().find(ends).map(|entry| entry.lsn) != Some(place.lsn) {
+    let mut since = view.history[place_of_start..].iter();
+    if since.find(ends).map(|entry| entry.lsn) != Some(place.lsn) {
         return Ok(());
     }
     rows.attempt = Some(Box::new(Attempt {

@@ -12,7 +12,8 @@ use super::rows::{
     Transaction,
 };
 use crate::engine::event::{
-    AttemptRefused, Clawback, DisputeClosed, DisputeOutcome, Event, Flow, HoldPlaced, Origin,
+    AttemptRefused, Clawback, DeclineCause, DisputeClosed, DisputeOutcome, Event, Flow, HoldAfter,
+    HoldPlaced, Origin,
     PaymentCaptured, PaymentStarted, RefundStarted, ReviewVerdict,
 };
 use crate::engine::lifecycle::Step;
@@ -98,11 +99,17 @@ impl ToRows {
                 let known = self.known(it.purchase, place)?;
                 let reason = it.cause.as_str().to_owned();
                 end_buy(&known, AttemptResult::Failed, Some(reason), place, rows)?;
-                rows.risk = Some(Risk {
-                    declines: 1,
-                    ..Risk::none(it.user.as_str(), place.lsn)
-                });
-                self.promotion_back(it.purchase, place, rows)?;
+                // What nobody declined says nothing of the buyer.
+                if it.cause == DeclineCause::DeclinedByIssuer {
+                    rows.risk = Some(Risk {
+                        declines: 1,
+                        ..Risk::none(it.user.as_str(), place.lsn)
+                    });
+                }
+                match it.hold {
+                    HoldAfter::Ended => self.promotion_back(it.purchase, place, rows)?,
+                    HoldAfter::Kept => {}
+                }
             }
             Event::VoidStarted(it) => {
                 let known = self.known(it.purchase, place)?;

@@ -101,6 +101,7 @@ fn captured() -> PurchaseView {
         receipt_key: ReceiptKeyId::parse("r1"),
         signing_key: ReceiptKeyId::parse("e1"),
         request: None,
+        declines: Vec::new(),
         review: None,
         void_deadline: None,
         refunds: 0,

@@ -110,6 +110,120 @@ fn a_declined_card_pays_nothing_and_gives_the_units_back() {
     assert_eq!(server.stock("drop-1"), [100, 0, 0, 100]);
 }
 
+/// A buy of drop-1 that pays for the hold with this id.
+fn pay(user: &str, hold: &str, card: &str, key: &str) -> Request {
+    Request::post("/limited/buy")
+        .key(SHOP)
+        .once(key)
+        .json(&json!({
+            "user_id": user, "product_id": "drop-1", "quantity": 1, "currency": "USD",
+            "card_token": card, "hold_id": hold,
+        }))
+}
+
+fn events_of(purchase: &serde_json::Value) -> Vec<&str> {
+    let history = purchase["history"].as_array().unwrap();
+    history
+        .iter()
+        .map(|it| it["event"].as_str().unwrap())
+        .collect()
+}
+
+#[test]
+fn a_decline_leaves_the_earlier_hold_to_another_card() {
+    let dir = tempfile::tempdir().unwrap();
+    let start = || Setup::demo().data_dir(dir.path()).start();
+    let server = start();
+    let hold = server.ask(&Request::hold("ana", "drop-1", 1, "key-hold-1"));
+    let hold = hold.json();
+    let id = hold["hold_id"].as_str().unwrap();
+    let purchase_id = id.replacen("h_", "p_", 1);
+    let path = format!("/limited/purchases/{purchase_id}");
+    let wrong_card = pay("ana", id, "tok_insufficient_funds", "key-pay-1");
+    let declined = server.ask(&wrong_card);
+    assert_eq!(declined.status, 402, "{declined:?}");
+    let body = declined.json();
+    assert_eq!(body["reason"], "payment_declined");
+    assert_eq!(body["purchase_id"], purchase_id.as_str());
+    assert_eq!(body["code"], "insufficient_funds");
+    assert_eq!(body["retry_advice"], "later");
+    let kept = json!({"hold_id": id, "expires_at": hold["expires_at"]});
+    assert_eq!(body["hold"], kept);
+    assert_eq!(server.stock("drop-1"), [100, 1, 0, 99]);
+
+    let between = server.ask(&Request::get(&path).key(SHOP)).json();
+    assert_eq!(between["status"], "held");
+    assert_eq!(between["gateway"]["authorization_id"], json!(null));
+    let tried = ["hold_placed", "payment_started", "payment_declined"];
+    assert_eq!(events_of(&between), tried);
+    // Whoever asks under the same key hears the same, and the hold waits for another one.
+    let again = server.ask(&wrong_card);
+    assert_eq!((again.status, &again.body), (402, &declined.body));
+
+    let stolen = server.ask(&pay("ana", id, "tok_stolen", "key-pay-2"));
+    assert_eq!(stolen.json()["retry_advice"], "never");
+    let paid = server.ask(&pay("ana", id, "tok_ok", "key-pay-3"));
+    assert_eq!(paid.status, 201, "{paid:?}");
+    assert_eq!(paid.json()["purchase_id"], purchase_id.as_str());
+    assert_eq!(paid.json()["status"], "captured");
+    assert_eq!(server.stock("drop-1"), [100, 0, 1, 99]);
+
+    // The first key's answer stays what it was, after the hold was paid and after a restart.
+    assert_eq!(server.ask(&wrong_card).body, declined.body);
+    let (status, _) = server.stop();
+    assert_eq!(status.code(), Some(0));
+    let server = start();
+    let again = server.ask(&wrong_card);
+    assert_eq!((again.status, &again.body), (402, &declined.body));
+    assert_eq!(again.header("idempotent-replayed"), Some("true"));
+    let ended = server.ask(&Request::get(&path).key(SHOP)).json();
+    assert_eq!(ended, paid.json());
+    // Each try has a charge of its own at the gateway, and all are known here.
+    let charges = Request::get("/admin/sandbox/charges").key(ADMIN);
+    assert_eq!(server.ask(&charges).json()["total"], 3);
+    let asked = server.ask(&Request::post("/admin/reconcile").key(ADMIN));
+    assert_eq!(asked.status, 202, "{asked:?}");
+    let report = until("the comparison has ended", || {
+        let status = server.ask(&Request::get("/admin/reconcile").key(ADMIN));
+        let report = status.json()["report"].clone();
+        (report["run"] == asked.json()["run"]).then_some(report)
+    });
+    assert_eq!(report["differences"], json!([]), "{report}");
+}
+
+#[test]
+fn the_last_decline_ends_the_hold_and_a_buy_of_its_own_has_none() {
+    let server = Setup::demo()
+        .config("[payments]\ntries_per_hold_max = 2")
+        .start();
+    let held = |user: &str, key: &str| {
+        let hold = server.ask(&Request::hold(user, "drop-1", 1, key)).json();
+        hold["hold_id"].as_str().unwrap().to_owned()
+    };
+    let id = held("ana", "key-hold-1");
+    let first = server.ask(&pay("ana", &id, "tok_declined", "key-pay-1"));
+    assert_eq!(first.json()["hold"]["hold_id"], id.as_str());
+    let last = server.ask(&pay("ana", &id, "tok_declined", "key-pay-2"));
+    assert_eq!(last.status, 402);
+    assert_eq!(last.json().get("hold"), None);
+    assert_eq!(server.stock("drop-1"), [100, 0, 0, 100]);
+    let closed = server.ask(&pay("ana", &id, "tok_ok", "key-pay-3"));
+    assert_eq!(closed.reason(), "hold_closed");
+    let path = format!("/limited/purchases/{}", id.replacen("h_", "p_", 1));
+    let purchase = server.ask(&Request::get(&path).key(SHOP)).json();
+    assert_eq!(purchase["status"], "declined");
+
+    // A buy without a hold has none to live on.
+    let own = server.ask(&Request::buy("bo", "drop-1", "tok_declined", "key-own-1"));
+    assert_eq!((own.status, own.json().get("hold")), (402, None));
+    let purchase_id = own.json()["purchase_id"].as_str().unwrap().to_owned();
+    let path = format!("/limited/purchases/{purchase_id}");
+    let purchase = server.ask(&Request::get(&path).key(SHOP)).json();
+    assert_eq!(purchase["status"], "declined");
+    assert_eq!(purchase["reason"], "declined_by_issuer");
+    assert_eq!(server.stock("drop-1"), [100, 0, 0, 100]);
+}
+
 #[test]
 fn a_slow_payment_is_answered_202_and_ends_by_itself() {
     let server = Setup::demo()

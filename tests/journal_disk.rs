@@ -256,6 +256,7 @@ fn word(submitted: &Submitted) -> String {
         Outcome::RefundStarted(_) | Outcome::Refunded(_) | Outcome::Spent { .. } => {
             unreachable!("nothing is refunded or spent here")
         }
+        Outcome::Declined(view) => view.reason.reason().to_owned(),
         Outcome::Refused(refused) => refused.reason.reason().to_owned(),
     }
 }

@@ -57,6 +57,7 @@ fn captured() -> PurchaseView {
         receipt_key: Some(key_id("r1")),
         signing_key: Some(key_id("e1")),
         request: None,
+        declines: Vec::new(),
         review: None,
         void_deadline: None,
         refunds: 0,

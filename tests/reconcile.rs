@@ -2,8 +2,13 @@
 //! and every bound has its answer.
 
 use holdfast::engine::lifecycle::PurchaseState;
+<<<<<<< HEAD
 use holdfast::engine::view::{PaymentView, PaymentsPage, Standing};
 use holdfast::ids::{CardToken, Lsn, PurchaseId, PurchaseTag, RequestId, ShardId};
+=======
+use holdfast::engine::view::{PaymentOf, PaymentView, PaymentsPage, Standing};
+use holdfast::ids::{CardToken, Lsn, PurchaseId, RequestId, ShardId};
+>>>>>>> f9c2a08 (feat(http): a 402 says what to do next, and tests and docs of tries)
 use holdfast::journal::StorageFault;
 use holdfast::money::{Amount, Currency};
 use holdfast::payments::gateway::{Calling, Charged, Inquiry, Page, PageMark, Reference, Trouble};
@@ -77,6 +82,7 @@ impl Books {
         let view = PaymentView {
             purchase: purchase(number),
             request: RequestId(number),
+            which: PaymentOf::Purchase,
             state,
             standing,
             amount: amount(PRICE),
@@ -147,8 +153,13 @@ impl OurBooks for Stage {
         Lsn(self.0.lock().unwrap().end)
     }
 
-    fn payment(&self, id: PurchaseId) -> Option<PaymentView> {
-        self.0.lock().unwrap().ours.get(&id).cloned()
+    fn payment(&self, id: PurchaseId, request: RequestId) -> Option<PaymentView> {
+        let books = self.0.lock().unwrap();
+        books
+            .ours
+            .get(&id)
+            .filter(|it| it.request == request)
+            .cloned()
     }
 
     fn payments_of(&self, shard: ShardId, from: u64, most: usize) -> PaymentsPage {

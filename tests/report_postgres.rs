@@ -177,6 +177,64 @@ fn stopped(
     (status, server.log.lines())
 }
 
+/// The sink begins once everything has happened: each row says what was so then.
+#[test]
+fn each_payment_of_a_hold_is_an_attempt_of_its_own() {
+    let dir = tempfile::tempdir().unwrap();
+    let small = "[storage]\nsegment_bytes = 1_049_088\n";
+    let server = Setup::demo().config(small).data_dir(dir.path()).start();
+    let promotion = json!({"percent_off": 50, "uses_max": 1, "active": true});
+    let put = Request::put("/admin/promotions/HALF")
+        .key(ADMIN)
+        .json(&promotion);
+    assert!(matches!(server.ask(&put).status, 200 | 201));
+    let hold = json!({
+        "user_id": "ana", "product_id": "drop-1", "quantity": 1, "promotion_code": "HALF",
+    });
+    let place = Request::post("/limited/holds").key(SHOP).once("key-hold-1");
+    let hold = server.ask(&place.json(&hold)).json();
+    let id = hold["hold_id"].as_str().unwrap();
+    let pay = |currency: &str, card: &str, key: &str| {
+        let body = json!({
+            "user_id": "ana", "product_id": "drop-1", "quantity": 1, "currency": currency,
+            "card_token": card, "hold_id": id,
+        });
+        let request = Request::post("/limited/buy").key(SHOP).once(key);
+        server.ask(&request.json(&body)).status
+    };
+    assert_eq!(pay("USD", "tok_declined_one", "key-pay-1"), 402);
+    assert_eq!(pay("KRW", "tok_declined_two", "key-pay-2"), 402);
+    assert_eq!(pay("USD", "tok_ok", "key-pay-3"), 201);
+    server.stop();
+
+    let postgres = Postgres::start();
+    let server = setup(&postgres.url()).data_dir(dir.path()).start();
+    caught_up(&server);
+    let attempts: Vec<String> = postgres.column(
+        "SELECT result || ' ' || coalesce(reason, '-') || ' ' || card_token || ' ' || currency
+            || ' ' || (ended_lsn IS NOT NULL)::text
+         FROM holdfast.purchase_attempts WHERE flow = 'buy' ORDER BY lsn",
+    );
+    assert_eq!(
+        attempts,
+        [
+            "failed declined_by_issuer tok_declined_one USD true",
+            "failed declined_by_issuer tok_declined_two KRW true",
+            "success - tok_ok USD true",
+        ]
+    );
+    let given_back = "SELECT count(*) FROM holdfast.promotion_uses WHERE given_back_at IS NOT NULL";
+    let given_back: i64 = postgres.value(given_back);
+    assert_eq!(given_back, 0);
+    let declines = "SELECT declines FROM holdfast.risk_profiles WHERE user_id = 'ana'";
+    let declines: i64 = postgres.value(declines);
+    assert_eq!(declines, 2);
+    let (status, _) = stopped(server, |server| {
+        assert_tables_are_the_log(&postgres, &events(&server.data_dir));
+    });
+    assert!(status.success());
+}
+
 #[test]
 fn the_writer_deletes_nothing_and_changes_nothing_that_is_closed() {
     let postgres = Postgres::start();

@@ -3,7 +3,7 @@
 
 use holdfast::engine::apply::Stamp;
 use holdfast::engine::event::{
-    AttemptRefused, DeclineCause, Event, Flow, HoldPlaced, Origin, PaymentCaptured,
+    AttemptRefused, DeclineCause, Event, Flow, HoldAfter, HoldPlaced, Origin, PaymentCaptured,
     PaymentDeclined, PaymentStarted, PaysFor, Quote, RetryAdvice, Whence,
 };
 use holdfast::engine::refusal::Refusal;
@@ -185,6 +185,7 @@ fn events(it: &Happening) -> Vec<Event> {
             cause,
             code: None,
             advice: RetryAdvice::OtherCard,
+            hold: HoldAfter::Ended,
             whence: whence.clone(),
         })
     };

@@ -16,8 +16,8 @@ use crate::engine::settings::{Bounds, CardRetries, RateLimit};
 use crate::engine::shared::SharedCount;
 use crate::engine::spending::Spending;
 use crate::engine::view::{
-    BuyerView, DeclineView, HistoryEntry, HoldView, Kept, PaymentView, PaymentsPage, PurchaseView, RefundStatus,
-    RefundView, ReviewView, SpendingView,
+    BuyerView, DeclineView, HistoryEntry, HoldView, Kept, PaymentView, PaymentsPage, PurchaseView,
+    RefundStatus, RefundView, ReviewView, SpendingView,
 };
 use crate::ids::{
     AuthorizationId, CardToken, Digest16, Lsn, PurchaseId, PurchaseTag, RequestId, ShardId, UserId,

@@ -6,7 +6,9 @@
 //! [`PAYMENTS_PER_PURCHASE_MAX`] stand here.
 //! Deliberately absent: whether a hold lives on after a try (`decide`), and the payment under way.
 
-use crate::engine::event::{DeclineCause, HoldAfter, PaymentDeclined, Quote, RetryAdvice, VoidCause};
+use crate::engine::event::{
+    DeclineCause, HoldAfter, PaymentDeclined, Quote, RetryAdvice, VoidCause,
+};
 use crate::engine::lifecycle::{PurchaseState, Step};
 use crate::engine::purchase::{Happened, Payment, Purchase, Reason};
 use crate::engine::refusal::Refusal;

@@ -410,14 +410,14 @@ pub fn declined(view: &DeclineView) -> Answer {
     let reason = Reason::Refusal(view.reason);
     let mut body = open(reason, view.request);
     json::raw(&mut body, ",\"purchase_id\":\"p_");
-    json::hex(&mut body, view.purchase.get());
+    json::digits(&mut body, view.purchase);
     json::raw(&mut body, "\",\"code\":");
     json::id_or_null(&mut body, view.code.as_ref().map(GatewayCode::as_str));
     json::raw(&mut body, ",\"retry_advice\":");
     json::id(&mut body, view.advice.as_str());
     if let Some(expires_at) = view.hold {
         json::raw(&mut body, ",\"hold\":{\"hold_id\":\"h_");
-        json::hex(&mut body, view.purchase.get());
+        json::digits(&mut body, view.purchase);
         json::raw(&mut body, "\",\"expires_at\":");
         json::shown(&mut body, expires_at);
         body.push(b'}');

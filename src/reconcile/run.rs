@@ -358,8 +358,7 @@ impl Run<'_> {
 
     /// Our payment under exactly this reference.
     fn ours_of(&self, reference: Reference) -> Option<PaymentView> {
-        self.ours
-            .payment(reference.purchase(), reference.request())
+        self.ours.payment(reference.purchase(), reference.request())
     }
 
     async fn page(&self, after: Option<PageMark>) -> Result<Page, Stopped> {

@@ -251,6 +251,7 @@ impl Stage {
             Outcome::Held(view) | Outcome::Released(view) => view.purchase,
             Outcome::PaymentStarted(id) => id,
             Outcome::Paid(view) => view.purchase,
+            Outcome::Declined(view) => view.purchase,
             Outcome::RefundStarted(view) | Outcome::Refunded(view) => view.purchase,
             Outcome::Spent { .. } | Outcome::Refused(_) => {
                 PurchaseId::parse_hold("h_00000000000000005a17c0de5a17c0de").expect("an id")

@@ -5,8 +5,8 @@ use super::{Context, Decision};
 use crate::engine::command::{PaymentStep, Verdict};
 use crate::engine::event::{
     CaptureStarted, Decider, DeclineCause, Event, HoldAfter, HoldExpired, PaymentAuthorized,
-    PaymentCaptured, PaymentDeclined, PaymentVoided, PaysFor, RefundFailed, RefundSucceeded, ReviewDecided, ReviewOpened, ReviewVerdict,
-    VoidStarted, VoidStuck, Whence,
+    PaymentCaptured, PaymentDeclined, PaymentVoided, PaysFor, RefundFailed, RefundSucceeded,
+    ReviewDecided, ReviewOpened, ReviewVerdict, VoidStarted, VoidStuck, Whence,
 };
 use crate::engine::lifecycle::Step;
 use crate::engine::purchase::{Purchase, Refund};

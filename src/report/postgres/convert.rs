@@ -13,8 +13,7 @@ use super::rows::{
 };
 use crate::engine::event::{
     AttemptRefused, Clawback, DeclineCause, DisputeClosed, DisputeOutcome, Event, Flow, HoldAfter,
-    HoldPlaced, Origin,
-    PaymentCaptured, PaymentStarted, RefundStarted, ReviewVerdict,
+    HoldPlaced, Origin, PaymentCaptured, PaymentStarted, RefundStarted, ReviewVerdict,
 };
 use crate::engine::lifecycle::Step;
 use crate::ids::PurchaseId;

@@ -2,13 +2,8 @@
 //! and every bound has its answer.
 
 use holdfast::engine::lifecycle::PurchaseState;
-<<<<<<< HEAD
-use holdfast::engine::view::{PaymentView, PaymentsPage, Standing};
-use holdfast::ids::{CardToken, Lsn, PurchaseId, PurchaseTag, RequestId, ShardId};
-=======
 use holdfast::engine::view::{PaymentOf, PaymentView, PaymentsPage, Standing};
-use holdfast::ids::{CardToken, Lsn, PurchaseId, RequestId, ShardId};
->>>>>>> f9c2a08 (feat(http): a 402 says what to do next, and tests and docs of tries)
+use holdfast::ids::{CardToken, Lsn, PurchaseId, PurchaseTag, RequestId, ShardId};
 use holdfast::journal::StorageFault;
 use holdfast::money::{Amount, Currency};
 use holdfast::payments::gateway::{Calling, Charged, Inquiry, Page, PageMark, Reference, Trouble};

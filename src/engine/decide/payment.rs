@@ -48,11 +48,10 @@ pub fn decide_payment(
 fn hold_after(context: Context<'_>, stored: &Purchase, cause: DeclineCause) -> HoldAfter {
     let pays_for = stored.payment.as_ref().map(|payment| payment.pays_for);
     let tries_max = context.settings.tries_per_hold_max as usize;
+    let has_tries_left = !cause.is_refusal() || stored.declined_payments() + 1 < tries_max;
     match pays_for {
-        None | Some(PaysFor::OwnHold) => HoldAfter::Ended,
-        Some(PaysFor::EarlierHold) if !cause.is_refusal() => HoldAfter::Kept,
-        Some(PaysFor::EarlierHold) if stored.declined_payments() + 1 < tries_max => HoldAfter::Kept,
-        Some(PaysFor::EarlierHold) => HoldAfter::Ended,
+        Some(PaysFor::EarlierHold) if has_tries_left => HoldAfter::Kept,
+        None | Some(PaysFor::OwnHold | PaysFor::EarlierHold) => HoldAfter::Ended,
     }
 }
 

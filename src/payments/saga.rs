@@ -251,7 +251,7 @@ mod tests {
         authorizing  voided      declined:gateway_failed
         authorizing  refunded    declined:gateway_failed
         authorizing  refused     LOOK-UP
-        authorizing  given-up    declined:never_received
+        authorizing  given-up    declined:gateway_unavailable
         authorizing  late        CLOSE
 
         authorized   unasked     start-capture

@@ -10,7 +10,14 @@ import sys
 from holdfast_client import AuthenticatedClient, Client
 from holdfast_client.api.admin import refund
 from holdfast_client.api.shop import buy, product, purchase, verify_receipt
-from holdfast_client.models import BuyOrder, Problem, ProblemReason, PurchaseStatus, RefundOrder
+from holdfast_client.models import (
+    BuyOrder,
+    Declined,
+    DeclinedRetryAdvice,
+    ProblemReason,
+    PurchaseStatus,
+    RefundOrder,
+)
 
 BASE_URL = sys.argv[1]
 shop = AuthenticatedClient(base_url=BASE_URL, token="demo-shop-key", raise_on_unexpected_status=True)
@@ -35,7 +42,9 @@ assert again.headers["Idempotent-Replayed"] == "true", again
 assert again.parsed == bought
 
 declined = buy.sync(client=shop, body=order("tok_declined"), idempotency_key="python-buy-2")
-assert isinstance(declined, Problem) and declined.status == 402, declined
+assert isinstance(declined, Declined) and declined.status == 402, declined
+assert declined.retry_advice is DeclinedRetryAdvice.LATER, declined
+assert declined.code == "generic_decline", declined
 assert declined.reason is ProblemReason.PAYMENT_DECLINED, declined
 
 verdict = verify_receipt.sync(client=anybody, body=bought.receipt)

@@ -47,6 +47,7 @@ check(JSON.stringify(again.data) === JSON.stringify(bought), "the same answer", 
 const declined = await buy("tok_declined", "typescript-buy-2");
 check(declined.error?.reason === "payment_declined", "declined", declined);
 check(declined.error.status === 402, "its status", declined.error);
+check("retry_advice" in declined.error, "what to do next", declined.error);
 
 const verified = await anybody.POST("/receipts/verify", { body: bought.receipt });
 check(verified.data?.valid === true && verified.data.reason === "genuine", "verified", verified);

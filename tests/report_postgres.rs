@@ -183,7 +183,10 @@ fn each_payment_of_a_hold_is_an_attempt_of_its_own() {
     let dir = tempfile::tempdir().unwrap();
     let small = "[storage]\nsegment_bytes = 1_049_088\n";
     let server = Setup::demo().config(small).data_dir(dir.path()).start();
-    let promotion = json!({"percent_off": 50, "uses_max": 1, "active": true});
+    let promotion = json!({
+        "percent_off": 50, "uses_max": 1, "uses_per_user_max": null, "starts_at": null,
+        "ends_at": null, "active": true,
+    });
     let put = Request::put("/admin/promotions/HALF")
         .key(ADMIN)
         .json(&promotion);

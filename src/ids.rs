@@ -7,6 +7,7 @@
 
 use compact_str::CompactString;
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use subtle::ConstantTimeEq;
 
 /// The longest text id, in characters.
@@ -63,8 +64,6 @@ text_ids! {
     UserId;
     /// A product, as the operator names it.
     ProductId;
-    /// A promotion's code, as buyers type it.
-    PromotionCode;
     /// A buyer's device, as the shop names it.
     DeviceId;
     /// The name of the API key that a request came with (never the key itself).
@@ -83,6 +82,58 @@ text_ids! {
     WebhookSecretId;
     /// A group of buyers, as the operator names it.
     Segment;
+}
+
+/// A promotion's code. Two codes that differ in the case of ASCII letters only are the same code;
+/// the text is the one that was given.
+#[derive(Clone, rkyv::Archive, rkyv::Serialize, rkyv::Deserialize)]
+pub struct PromotionCode(CompactString);
+
+impl PromotionCode {
+    /// The code written `text`; `None` where that is no id.
+    pub fn parse(text: &str) -> Option<Self> {
+        is_id(text).then(|| Self(CompactString::new(text)))
+    }
+
+    /// The code as it was given.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The text that all spellings of the code share.
+    pub fn folded(&self) -> String {
+        self.0.as_str().to_ascii_lowercase()
+    }
+}
+
+impl PartialEq for PromotionCode {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.eq_ignore_ascii_case(&other.0)
+    }
+}
+
+impl Eq for PromotionCode {}
+
+impl Hash for PromotionCode {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        for byte in self.0.bytes() {
+            state.write_u8(byte.to_ascii_lowercase());
+        }
+        // No id has this byte: it ends the text, as with `str`.
+        state.write_u8(0xff);
+    }
+}
+
+impl fmt::Display for PromotionCode {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for PromotionCode {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(&self.0)
+    }
 }
 
 /// The gateway's stand-in for a card. Never a card number: see [`CardToken::parse`].
@@ -452,6 +503,21 @@ mod tests {
         ] {
             assert_eq!(PurchaseId::parse_purchase(bad), None, "{bad}");
         }
+    }
+
+    #[test]
+    fn a_code_is_the_same_in_every_case_and_shown_as_given() {
+        use std::hash::{BuildHasher, RandomState};
+        let code = |text: &str| PromotionCode::parse(text).unwrap();
+        let hashes = RandomState::new();
+        for text in ["early-Bird", "EARLY-BIRD", "Early-bird"] {
+            assert_eq!(code(text), code("early-bird"), "{text}");
+            let (one, other) = (code(text), code("early-bird"));
+            assert_eq!(hashes.hash_one(&one), hashes.hash_one(&other), "{text}");
+            assert_eq!((one.as_str(), one.folded()), (text, other.folded()));
+        }
+        assert_ne!(code("early_bird"), code("early-bird"));
+        assert_ne!(code("early"), code("early1"));
     }
 
     #[test]

@@ -665,3 +665,96 @@ fn times_are_of_rfc_3339_up_to_the_end_of_9999() {
         (400, ["ends_at".to_owned()].into())
     );
 }
+
+#[test]
+fn codes_match_in_every_case_and_are_shown_as_they_were_set() {
+    let kept = tempfile::tempdir().unwrap();
+    let server = Setup::demo().data_dir(kept.path()).start();
+    let at = |code: &str| format!("/admin/promotions/{code}");
+    let terms = |uses: u64| {
+        promotion_terms(&json!({"percent_off": 10, "uses_max": uses, "uses_per_user_max": 1}))
+    };
+    let set = admin(&server, Request::put(&at("Early-Bird")).json(&terms(2)));
+    assert_eq!(
+        (set.status, &set.json()["code"]),
+        (201, &json!("Early-Bird"))
+    );
+    // The same promotion, with the name that it has.
+    let again = admin(&server, Request::put(&at("EARLY-BIRD")).json(&terms(5)));
+    assert_eq!(
+        (again.status, &again.json()["code"]),
+        (200, &json!("Early-Bird"))
+    );
+    let made = Request::put(&at("early-bird")).json(&terms(5));
+    assert_eq!(
+        admin(&server, made.header("if-none-match", "*")).status,
+        412
+    );
+    let order = |path: &str, user: &str, code: &str, key: &str, hold: Option<&str>| {
+        let mut body = json!({
+            "user_id": user, "product_id": "drop-1", "quantity": 1, "promotion_code": code,
+        });
+        if path.ends_with("buy") {
+            body["currency"] = "USD".into();
+            body["card_token"] = "tok_ok".into();
+        }
+        if let Some(hold) = hold {
+            body["hold_id"] = hold.into();
+        }
+        server.ask(&Request::post(path).key(SHOP).once(key).json(&body))
+    };
+    let bought = order("/limited/buy", "ana", "EARLY-BIRD", "key-code-01", None);
+    assert_eq!(bought.status, 201, "{bought:?}");
+    assert_eq!(bought.json()["promotion_code"], "Early-Bird");
+    assert_eq!(bought.json()["discount"]["value"], 199);
+    // Under its key, another case is the same order.
+    let replayed = order("/limited/buy", "ana", "early-bird", "key-code-01", None);
+    assert_eq!((replayed.status, &replayed.body), (201, &bought.body));
+    assert_eq!(replayed.header("idempotent-replayed"), Some("true"));
+    // The buyer's one use is used, whatever the case.
+    let second = order("/limited/buy", "ana", "Early-bird", "key-code-02", None);
+    assert_eq!(second.reason(), "promotion_exhausted");
+    let placed = order("/limited/holds", "bo", "eARLY-bIRD", "key-code-03", None);
+    let hold = placed.json()["hold_id"].as_str().unwrap().to_owned();
+    let paid = order(
+        "/limited/buy",
+        "bo",
+        "EARLY-bird",
+        "key-code-04",
+        Some(&hold),
+    );
+    assert_eq!(
+        (paid.status, &paid.json()["promotion_code"]),
+        (201, &json!("Early-Bird"))
+    );
+    let events = admin(&server, Request::get("/admin/audit?limit=1000")).json();
+    let events = events["events"].as_array().unwrap().clone();
+    let of = |kind: &str, field: &str| -> BTreeSet<String> {
+        let named = |it: &&Value| it["kind"] == kind && !it[field].is_null();
+        let named = events.iter().filter(named);
+        named
+            .map(|it| it[field].as_str().unwrap().to_owned())
+            .collect()
+    };
+    assert_eq!(
+        of("hold_placed", "promotion_code"),
+        ["Early-Bird".to_owned()].into()
+    );
+    assert_eq!(
+        of("admin_acted", "target"),
+        ["Early-Bird".to_owned()].into()
+    );
+    server.stop();
+    let server = Setup::demo().data_dir(kept.path()).start();
+    let shown = admin(&server, Request::get(&at("early-BIRD"))).json();
+    assert_eq!(
+        (&shown["code"], &shown["uses"]),
+        (&json!("Early-Bird"), &json!(2))
+    );
+    let listed = admin(&server, Request::get("/admin/promotions")).json();
+    assert_eq!(
+        listed["promotions"].as_array().unwrap().len(),
+        2,
+        "DEMO10 and this one"
+    );
+}

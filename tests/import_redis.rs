@@ -319,6 +319,22 @@ fn stock_that_contradicts_the_core_is_a_conflict_and_nothing_of_it_is_taken() {
 }
 
 #[test]
+fn codes_that_differ_in_case_only_are_a_conflict() {
+    let (redis, dir) = (Redis::start(), tempfile::tempdir().unwrap());
+    let dir = dir.path().join("data");
+    a_core(&dir);
+    redis.set(&[("promo:early:uses", "1"), ("promo:Early:uses", "2")]);
+    let both = import(&redis, &dir, &["--apply"]);
+    assert_eq!(both.status.code(), Some(1));
+    assert_eq!(row(&report(&both), "promotions"), [0, 0, 0, 2]);
+    // One spelling of the code that the core has is that code.
+    let redis = Redis::start();
+    redis.set(&[("promo:early:uses", "2")]);
+    let one = import(&redis, &dir, &["--apply"]);
+    assert_eq!(row(&report(&one), "promotions"), [1, 0, 0, 0]);
+}
+
+#[test]
 fn a_mapping_says_which_keys_mean_what() {
     let (redis, dir) = (Redis::start(), tempfile::tempdir().unwrap());
     let mut connection = redis.connect();

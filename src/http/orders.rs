@@ -90,7 +90,12 @@ impl HoldOrder {
             .text(Some(self.user.as_str()))
             .text(Some(self.product.as_str()))
             .number(self.quantity)
-            .text(self.promotion.as_ref().map(PromotionCode::as_str))
+            .text(
+                self.promotion
+                    .as_ref()
+                    .map(PromotionCode::folded)
+                    .as_deref(),
+            )
     }
 
     /// What the audit trail shows of it when it is refused before the engine sees it.

@@ -52,7 +52,17 @@ impl Plan {
             let is_known = known.contains(product.as_str());
             plan.holding(user, product, *units, is_known, standing, outcome);
         }
+        let mut spellings: BTreeMap<String, u32> = BTreeMap::new();
+        for code in found.uses.keys() {
+            *spellings.entry(code.to_ascii_lowercase()).or_default() += 1;
+        }
         for (code, uses) in &found.uses {
+            if spellings[&code.to_ascii_lowercase()] > 1 {
+                let why =
+                    "another code differs from it in upper and lower case only: one promotion here";
+                outcome.conflict(Meaning::Promotions, code, why);
+                continue;
+            }
             plan.promotion(code, *uses, standing, outcome);
         }
         for (key, user) in &found.keys {

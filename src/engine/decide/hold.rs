@@ -155,7 +155,8 @@ fn set_aside(
         product: wanted.product.clone(),
         quantity: wanted.quantity,
         quote,
-        promotion: wanted.promotion.cloned(),
+        // As it was set, whatever case the buyer wrote it in.
+        promotion: promotion.map(|it| it.terms.code.clone()),
         expires_at: at.plus_ms(hold_ttl_ms),
         flow: wanted.flow,
         origin: wanted.origin.clone(),

@@ -188,6 +188,75 @@ fn only_the_journal_uses_the_log_and_the_log_uses_nobody() {
     assert!(!manifest.contains("holdfast"), "the log knows bytes only");
 }
 
+/// A new kind of event has to be placed wherever events are told apart: nothing may leave it out
+/// without a word.
+#[test]
+fn no_match_over_events_has_a_default_arm() {
+    let mut wrong = Vec::new();
+    for file in files_below(&root().join("src")) {
+        let of_events = file.ends_with("engine/event.rs") || file.parent().is_some_and(ends_event);
+        let code = code_of(&file);
+        for line in default_arms(&code, of_events) {
+            wrong.push(format!("{}:{line}", file.display()));
+        }
+    }
+    assert!(
+        wrong.is_empty(),
+        "a default arm beside arms of events; name every kind:\n{}",
+        wrong.join("\n")
+    );
+}
+
+#[test]
+fn a_default_arm_over_events_is_found_and_others_are_not() {
+    let over_events = "match event {\n    Event::HoldPlaced(it) => a(it),\n    _ => {}\n}";
+    assert_eq!(default_arms(over_events, false), [3]);
+    let named = over_events.replace('_', "other");
+    assert_eq!(default_arms(&named, false), [3]);
+    let within = over_events.replace("Event::", "Self::");
+    assert_eq!(default_arms(&within, true), [3]);
+    assert_eq!(default_arms(&within, false), [0; 0]);
+    let refused = over_events.replace("{}", "unreachable!(\"it was made here\"),");
+    assert_eq!(default_arms(&refused, false), [0; 0]);
+    let other = over_events.replace("Event::HoldPlaced(it)", "1");
+    assert_eq!(default_arms(&other, false), [0; 0]);
+}
+
+fn ends_event(folder: &Path) -> bool {
+    folder.ends_with("engine/event")
+}
+
+/// The lines of arms that take any event, in code as `rustfmt` leaves it: an arm's siblings stand
+/// at its own depth. One that stops the process is none.
+fn default_arms(code: &str, of_events: bool) -> Vec<usize> {
+    let lines: Vec<&str> = code.lines().collect();
+    let depth = |line: &str| line.len() - line.trim_start().len();
+    let takes_all = |line: &str| {
+        let pattern = line.trim_start().split(" =>").next().unwrap_or_default();
+        let pattern = pattern.split(" if ").next().unwrap_or_default();
+        let word = |it: char| it.is_ascii_lowercase() || it == '_';
+        line.contains(" =>") && !pattern.is_empty() && pattern.chars().all(word)
+    };
+    let names_event = |line: &str| {
+        let arm = line.trim_start().trim_start_matches("| ");
+        arm.starts_with("Event::") || of_events && arm.starts_with("Self::")
+    };
+    let mut found = Vec::new();
+    for (place, line) in lines.iter().enumerate() {
+        if !takes_all(line) || line.contains("unreachable!") {
+            continue;
+        }
+        let within = lines[..place].iter().rev();
+        let mut siblings = within
+            .take_while(|it| it.trim().is_empty() || depth(it) >= depth(line))
+            .filter(|it| depth(it) == depth(line));
+        if siblings.any(|it| names_event(it)) {
+            found.push(place + 1);
+        }
+    }
+    found
+}
+
 #[test]
 fn every_file_says_what_it_owns() {
     let mut silent = Vec::new();

@@ -2,6 +2,9 @@
 //! buyers on few units, with the clock moving, snapshots, and the directory closed and opened
 //! again in between. Every outcome has to be the model's, and so has the stock after every step.
 
+#[path = "model/kinds.rs"]
+mod kinds;
+
 use holdfast::engine::command::{Buy, PaymentStep, PlaceHold, ReleaseHold, Verdict};
 use holdfast::engine::event::{
     Active, AdminAct, Decider, DeclineCause, IdempotencyKey, Judgement, Origin, ProductSet,

@@ -7,8 +7,8 @@
 
 use crate::engine::catalogue::{Catalogue, ProductIndex, PromotionIndex};
 use crate::engine::event::{
-    AttemptRefused, Event, Flow, HoldAfter, HoldPlaced, PaymentStarted, PaysFor, Quote,
-    ReviewVerdict,
+    AttemptRefused, Event, Flow, HoldAfter, HoldPlaced, Part, PaymentStarted, PaysFor, Quote,
+    ReviewVerdict, ShardChange,
 };
 use crate::engine::lifecycle::{PurchaseState, Step, Units, next_state};
 use crate::engine::purchase::{BuyerIndex, Happened, Payment, Purchase, Reason};
@@ -116,69 +116,34 @@ impl Shard {
             kind: event.kind(),
             what,
         };
-        match event {
-            Event::HoldPlaced(placed) => {
-                self.apply_placed(placed, stamp, catalogue, limits)
-                    .map_err(broken)?;
-                Ok(Effects::default())
+        let change = match event.part() {
+            Part::Shard(shard, change) if shard == self.id => change,
+            Part::Shard(..) => return Err(broken("it belongs to another shard")),
+            Part::Nothing
+            | Part::Limits(_)
+            | Part::Catalogue(_)
+            | Part::Risk(_)
+            | Part::Webhooks(_) => return Err(broken("it belongs to no shard")),
+        };
+        match change {
+            ShardChange::Placed(placed) => self
+                .apply_placed(placed, stamp, catalogue, limits)
+                .map_err(broken)?,
+            ShardChange::Step(purchase, step) => {
+                let taken = self.apply_step(event, (purchase, step), stamp, limits);
+                return taken.map_err(broken);
             }
-            Event::AttemptRefused(refused) => {
-                self.apply_refused(refused, stamp, limits);
-                Ok(Effects::default())
-            }
-            Event::TokensSpent(spent) => {
-                self.apply_spent(spent, stamp, limits);
-                Ok(Effects::default())
-            }
-            Event::BuyerPaused(paused) => {
-                self.apply_paused(paused);
-                Ok(Effects::default())
-            }
-            Event::BuyerRated(rated) => {
-                self.apply_rated(rated);
-                Ok(Effects::default())
-            }
-            Event::BuyerSegmented(segmented) => {
-                self.apply_segmented(segmented, stamp);
-                Ok(Effects::default())
-            }
-            Event::HoldingsImported(imported) => {
+            ShardChange::Refused(refused) => self.apply_refused(refused, stamp, limits),
+            ShardChange::Spent(spent) => self.apply_spent(spent, stamp, limits),
+            ShardChange::Paused(paused) => self.apply_paused(paused),
+            ShardChange::Rated(rated) => self.apply_rated(rated),
+            ShardChange::Segmented(segmented) => self.apply_segmented(segmented, stamp),
+            ShardChange::Holdings(imported) => {
                 self.apply_holdings(imported, catalogue).map_err(broken)?;
-                Ok(Effects::default())
             }
-            Event::KeyImported(imported) => {
-                self.apply_key(imported, stamp, limits);
-                Ok(Effects::default())
-            }
-            Event::ProductSet(_)
-            | Event::StockImported(_)
-            | Event::PromotionUsesImported(_)
-            | Event::NoncesImported(_)
-            | Event::PromotionSet(_)
-            | Event::LimitsSet(_)
-            | Event::WebhookReceived(_)
-            | Event::RiskRulesSet(_)
-            | Event::RiskScoringSet(_)
-            | Event::AdminRefused(_)
-            | Event::AdminActed(_) => Err(broken("it belongs to no shard")),
-            Event::HoldReleased(_)
-            | Event::HoldExpired(_)
-            | Event::PaymentStarted(_)
-            | Event::PaymentAuthorized(_)
-            | Event::PaymentDeclined(_)
-            | Event::ReviewOpened(_)
-            | Event::ReviewDecided(_)
-            | Event::CaptureStarted(_)
-            | Event::PaymentCaptured(_)
-            | Event::VoidStarted(_)
-            | Event::PaymentVoided(_)
-            | Event::VoidStuck(_)
-            | Event::RefundStarted(_)
-            | Event::RefundSucceeded(_)
-            | Event::RefundFailed(_)
-            | Event::DisputeOpened(_)
-            | Event::DisputeClosed(_) => self.apply_step(event, stamp, limits).map_err(broken),
+            ShardChange::Key(imported) => self.apply_key(imported, stamp, limits),
         }
+        Ok(Effects::default())
     }
 
     fn apply_placed(
@@ -270,10 +235,10 @@ impl Shard {
     fn apply_step(
         &mut self,
         event: &Event,
+        (id, step): (PurchaseId, Step),
         stamp: Stamp,
         limits: Limits,
     ) -> Result<Effects, &'static str> {
-        let (id, step) = event.step().ok_or("it is no step of a purchase")?;
         let place = usize::try_from(id.sequence()).map_err(|_| "its purchase cannot be counted")?;
         self.find(id).ok_or("its purchase was never begun")?;
         let purchase = &mut self.purchases[place];
@@ -417,7 +382,30 @@ impl Shard {
                 aftermath.tokens_asked_back = asked_back;
                 self.claw_back(buyer, closed.clawback);
             }
-            _ => {}
+            // They bring the new state alone.
+            Event::HoldReleased(_)
+            | Event::HoldExpired(_)
+            | Event::CaptureStarted(_)
+            | Event::VoidStuck(_) => {}
+            Event::ProductSet(_)
+            | Event::PromotionSet(_)
+            | Event::HoldPlaced(_)
+            | Event::TokensSpent(_)
+            | Event::WebhookReceived(_)
+            | Event::AttemptRefused(_)
+            | Event::LimitsSet(_)
+            | Event::AdminActed(_)
+            | Event::AdminRefused(_)
+            | Event::RiskRulesSet(_)
+            | Event::RiskScoringSet(_)
+            | Event::BuyerPaused(_)
+            | Event::BuyerRated(_)
+            | Event::BuyerSegmented(_)
+            | Event::StockImported(_)
+            | Event::PromotionUsesImported(_)
+            | Event::HoldingsImported(_)
+            | Event::KeyImported(_)
+            | Event::NoncesImported(_) => return Err("it is no step of a purchase"),
         }
         Ok(())
     }

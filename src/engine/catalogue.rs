@@ -6,7 +6,7 @@
 //! Deliberately absent: who may change it and when (the journal's catalogue turn).
 
 use crate::engine::cells::{PromotionCell, StockCell, StockLevels};
-use crate::engine::event::{Active, Discount, ProductSet, PromotionSet, Quote};
+use crate::engine::event::{Active, CatalogueChange, Discount, ProductSet, PromotionSet, Quote};
 use crate::engine::refusal::Refusal;
 use crate::engine::settings::Bounds;
 use crate::engine::view::{ProductView, PromotionView, SaleStatus};
@@ -160,6 +160,18 @@ impl Catalogue {
         } else {
             Err(Refusal::Overloaded)
         }
+    }
+
+    /// Applies what an event changes in it; `None` where it is about what was never set. Live and
+    /// recovery alike; the cells are the caller's.
+    pub fn apply(&mut self, change: CatalogueChange<'_>) -> Option<()> {
+        match change {
+            CatalogueChange::Product(set) => self.add_product(set.clone()),
+            CatalogueChange::Promotion(set) => self.add_promotion(set.clone()),
+            CatalogueChange::Sold(it) => self.set_imported_sold(&it.product, it.sold)?,
+            CatalogueChange::Used(it) => self.set_imported_uses(&it.code, it.uses)?,
+        }
+        Some(())
     }
 
     /// Sets the terms of a product.

@@ -10,6 +10,7 @@ mod audited;
 mod catalogue;
 mod hold;
 mod imported;
+mod part;
 mod payment;
 mod review;
 mod risk;
@@ -37,6 +38,7 @@ pub use hold::{HoldExpired, HoldPlaced, HoldReleased};
 pub use imported::{
     HoldingsImported, KeyImported, NoncesImported, PromotionUsesImported, StockImported,
 };
+pub use part::{CatalogueChange, Part, RiskChange, ShardChange, WebhookChange};
 pub use payment::{
     CaptureStarted, DeclineCause, HoldAfter, PaymentAuthorized, PaymentCaptured, PaymentDeclined,
     PaymentStarted, PaymentVoided, PaysFor, RetryAdvice, VoidCause, VoidStarted, VoidStuck,

@@ -265,15 +265,17 @@ impl Shard {
                     Decider::Person(_) => JudgedBy::Person,
                     Decider::Deadline => JudgedBy::Deadline,
                 };
-                let outcome = match decided.verdict {
-                    ReviewVerdict::Approved => JudgedAs::Approved(by),
-                    ReviewVerdict::Rejected(_) => JudgedAs::Rejected(by),
-                };
                 let marks = profile.marks_mut();
-                match outcome {
-                    JudgedAs::Approved(_) => marks.reviews_approved += 1,
-                    _ => marks.reviews_rejected += 1,
-                }
+                let outcome = match decided.verdict {
+                    ReviewVerdict::Approved => {
+                        marks.reviews_approved += 1;
+                        JudgedAs::Approved(by)
+                    }
+                    ReviewVerdict::Rejected(_) => {
+                        marks.reviews_rejected += 1;
+                        JudgedAs::Rejected(by)
+                    }
+                };
                 profile.judged(judged(stamp, outcome, None, &[]));
             }
             Event::RefundSucceeded(done) => profile.shortfall(done.clawback),
@@ -284,7 +286,38 @@ impl Shard {
                 }
                 profile.shortfall(closed.clawback);
             }
-            _ => {}
+            // These say nothing of the buyer. How attempts begin is noted where they are applied.
+            Event::HoldReleased(_)
+            | Event::HoldExpired(_)
+            | Event::PaymentStarted(_)
+            | Event::PaymentAuthorized(_)
+            | Event::PaymentDeclined(_)
+            | Event::ReviewOpened(_)
+            | Event::CaptureStarted(_)
+            | Event::VoidStarted(_)
+            | Event::PaymentVoided(_)
+            | Event::VoidStuck(_)
+            | Event::RefundStarted(_)
+            | Event::RefundFailed(_)
+            | Event::ProductSet(_)
+            | Event::PromotionSet(_)
+            | Event::HoldPlaced(_)
+            | Event::TokensSpent(_)
+            | Event::WebhookReceived(_)
+            | Event::AttemptRefused(_)
+            | Event::LimitsSet(_)
+            | Event::AdminActed(_)
+            | Event::AdminRefused(_)
+            | Event::RiskRulesSet(_)
+            | Event::RiskScoringSet(_)
+            | Event::BuyerPaused(_)
+            | Event::BuyerRated(_)
+            | Event::BuyerSegmented(_)
+            | Event::StockImported(_)
+            | Event::PromotionUsesImported(_)
+            | Event::HoldingsImported(_)
+            | Event::KeyImported(_)
+            | Event::NoncesImported(_) => {}
         }
     }
 

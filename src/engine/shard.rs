@@ -288,23 +288,28 @@ impl Shard {
         day_start: UnixMs,
     ) -> Option<BuyerView> {
         let buyer = self.buyer(user)?;
+        // Sums stand in the order in which they came, which a restart changes: shown sorted.
         let committed = buyer.committed.iter().map(|(product, units)| {
             let terms = &catalogue.product_at(*product).terms;
             (terms.product.clone(), *units)
         });
+        let mut committed: Vec<_> = committed.collect();
+        committed.sort_unstable();
         let spending = buyer.spending.currencies();
         let spending = spending.map(|currency| SpendingView {
             currency,
             today: buyer.spending.since(day_start, currency),
             lifetime: buyer.spending.lifetime(currency),
         });
+        let mut spending: Vec<_> = spending.collect();
+        spending.sort_unstable_by_key(|it| it.currency);
         Some(BuyerView {
             user: user.clone(),
             tokens: self.tokens(user),
             token_debt: self.token_debt(user),
-            committed: committed.collect(),
+            committed,
             attempts: buyer.attempts.iter().copied().collect(),
-            spending: spending.collect(),
+            spending,
             purchases: buyer.spending.purchases(),
             segment: self.segment(user).cloned(),
             rating: self.rating(user).cloned().unwrap_or_default(),

@@ -138,9 +138,10 @@ impl Spending {
         narrow(sum.map_or(0, |(_, sum)| *sum))
     }
 
-    /// The currencies in which anything was bought.
+    /// The currencies in which anything counts.
     pub(super) fn currencies(&self) -> impl Iterator<Item = Currency> {
-        self.lifetime.iter().map(|(currency, _)| *currency)
+        let counting = self.lifetime.iter().filter(|(_, sum)| *sum > 0);
+        counting.map(|(currency, _)| *currency)
     }
 
     /// Purchases that count.

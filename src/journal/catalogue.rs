@@ -9,7 +9,7 @@ use super::Journal;
 use super::fault::StorageFault;
 use crate::engine::catalogue::Catalogue;
 use crate::engine::cells::{PromotionLevels, StockLevels, UNITS_MAX};
-use crate::engine::event::{AdminActed, Event, ProductSet, PromotionSet};
+use crate::engine::event::{AdminActed, Event, Part, ProductSet, PromotionSet};
 use crate::engine::refusal::Refusal;
 use crate::engine::view::{ProductView, PromotionView};
 use crate::ids::{Lsn, ProductId, PromotionCode};
@@ -120,9 +120,8 @@ impl Journal {
             return Ok(Err(NotSet::BelowCommitted(product.stock.read()).into()));
         }
         // 3. The event, with the act that made it.
-        let event = Event::ProductSet(set.clone());
-        let mut after = Catalogue::clone(&before);
-        after.add_product(set);
+        let event = Event::ProductSet(set);
+        let after = changed(&before, &event);
         let product_after = after.product(id).expect("it was set in this turn");
         let acted = acted(view_before.as_ref(), &product_after.view_to_be(at));
         let durable_at = self.append_change(event, acted, at)?;
@@ -187,9 +186,8 @@ impl Journal {
         {
             return Ok(Err(NotSet::BelowUsed(promotion.uses.read()).into()));
         }
-        let event = Event::PromotionSet(set.clone());
-        let mut after = Catalogue::clone(&before);
-        after.add_promotion(set);
+        let event = Event::PromotionSet(set);
+        let after = changed(&before, &event);
         let promotion_after = after.promotion(code).expect("it was set in this turn");
         let acted = acted(view_before.as_ref(), &promotion_after.view());
         let durable_at = self.append_change(event, acted, self.now())?;
@@ -217,4 +215,19 @@ impl Journal {
         events.extend(acted.map(Event::AdminActed));
         self.append(&events, at).map(|(end, _)| end)
     }
+}
+
+/// The catalogue once `event`, made in this turn, is applied to `before`.
+pub(super) fn changed(before: &Catalogue, event: &Event) -> Catalogue {
+    let mut after = before.clone();
+    match event.part() {
+        Part::Catalogue(change) => {
+            let applied = after.apply(change);
+            applied.expect("what it is about is new, or was found in this turn");
+        }
+        Part::Nothing | Part::Limits(_) | Part::Risk(_) | Part::Webhooks(_) | Part::Shard(..) => {
+            unreachable!("{} changes no catalogue", event.kind())
+        }
+    }
+    after
 }

@@ -161,7 +161,26 @@ impl Journal {
                     let sum = refunded.get().checked_add(refunds.last()?.get())?;
                     refunded = Amount::new(sum)?;
                 }
-                _ => {}
+                Step::HoldPlaced
+                | Step::HoldReleased
+                | Step::HoldExpired
+                | Step::PaymentStarted
+                | Step::PaymentAuthorized
+                | Step::PaymentDeclined
+                | Step::ReviewOpened
+                | Step::ReviewApproved
+                | Step::ReviewRejected
+                | Step::CaptureStarted
+                | Step::PaymentCaptured
+                | Step::VoidStarted
+                | Step::PaymentVoided
+                | Step::VoidStuck
+                | Step::RefundFailed
+                | Step::DisputeOpened
+                | Step::DisputeWon
+                | Step::DisputeWonPartRefunded
+                | Step::DisputeWonRefunded
+                | Step::DisputeLost => {}
             }
         }
         Some(PurchaseAsOf {

@@ -5,12 +5,12 @@
 //! Deliberately absent: where it is read from, and what to do about conflicts (`cli`).
 
 use super::Journal;
+use super::catalogue::changed;
 use super::check::refuse_running;
 use super::fault::{JournalError, StorageFault};
 use super::recovery::{Folded, Folding, newest_good};
 use super::settings::Disks;
 use super::webhooks::fingerprint_of;
-use crate::engine::catalogue::Catalogue;
 use crate::engine::cells::{PromotionLevels, StockLevels};
 use crate::engine::decide::Claims;
 use crate::engine::event::{
@@ -66,11 +66,12 @@ impl Journal {
             product: product.clone(),
             sold,
         });
-        let durable_at = self.append_alone(&event, self.now())?;
+        let after = changed(&before, &event);
+        let durable_at = self.append_one(&event, self.now())?;
         claim.keep();
         stock.sell(sold.saturating_sub(was));
         stock.take_back(was.saturating_sub(sold));
-        self.change_catalogue(&before, |after| after.set_imported_sold(product, sold));
+        self.catalogue.store(Arc::new(after));
         Ok(Ok(Imported::Stands(durable_at)))
     }
 
@@ -92,21 +93,12 @@ impl Journal {
             code: code.clone(),
             uses,
         });
-        let durable_at = self.append_alone(&event, self.now())?;
+        let after = changed(&before, &event);
+        let durable_at = self.append_one(&event, self.now())?;
         claim.keep();
         cell.give_back(was.saturating_sub(uses));
-        self.change_catalogue(&before, |after| after.set_imported_uses(code, uses));
-        Ok(Ok(Imported::Stands(durable_at)))
-    }
-
-    fn change_catalogue(
-        &self,
-        before: &Catalogue,
-        change: impl FnOnce(&mut Catalogue) -> Option<()>,
-    ) {
-        let mut after = before.clone();
-        change(&mut after).expect("it was found in this turn");
         self.catalogue.store(Arc::new(after));
+        Ok(Ok(Imported::Stands(durable_at)))
     }
 
     /// Takes over how many units of `product` a buyer bought elsewhere, in all.
@@ -160,7 +152,9 @@ impl Journal {
     /// Takes over webhook nonces that were used elsewhere; how many are new, and where they stand.
     pub fn import_nonces(&self, nonces: &[String]) -> Taken<(usize, Option<Lsn>)> {
         let _one_at_a_time = self.webhook_turn.lock();
-        let Some(fresh) = self.seen.fresh_nonces(nonces, self.now()) else {
+        // Remembered here and in recovery as of the same instant.
+        let at = self.now();
+        let Some(fresh) = self.seen.fresh_nonces(nonces, at) else {
             return Ok(Err(NotImported::Full));
         };
         let mut durable_at = None;
@@ -168,7 +162,7 @@ impl Journal {
             let event = Event::NoncesImported(NoncesImported {
                 nonces: nonces.to_vec(),
             });
-            durable_at = Some(self.append_alone(&event, self.now())?);
+            durable_at = Some(self.append_one(&event, at)?);
         }
         Ok(Ok((fresh.len(), durable_at)))
     }

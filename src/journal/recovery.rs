@@ -20,7 +20,7 @@ use super::{Journal, Slot};
 use crate::engine::apply::{BrokenLog, Stamp};
 use crate::engine::catalogue::Catalogue;
 use crate::engine::cells::GuardFull;
-use crate::engine::event::{Event, LimitsSet};
+use crate::engine::event::{Event, LimitsSet, Part};
 use crate::engine::lifecycle::Units;
 use crate::engine::settings::{EngineSettings, Limits};
 use crate::engine::shard::Shard;
@@ -145,7 +145,7 @@ impl Journal {
         });
         if before != Some(limits) {
             let event = Event::LimitsSet(LimitsSet { limits });
-            let lsn = journal.append_alone(&event, journal.now())?;
+            let lsn = journal.append_one(&event, journal.now())?;
             journal.wait_durable(lsn)?;
         }
         Background::start(&journal, snapshot_every_bytes, manual)?;
@@ -418,93 +418,43 @@ impl Folding {
         Ok(())
     }
 
+    /// Each part of the state takes what its image does not have yet. What is remembered of webhooks
+    /// takes everything: remembering again changes nothing.
     fn apply(&mut self, event: &Event, stamp: Stamp) -> Result<(), JournalError> {
-        let shard = match event {
-            Event::ProductSet(set) => {
-                if stamp.lsn >= self.catalogue_lsn {
-                    self.catalogue.add_product(set.clone());
-                }
-                return Ok(());
-            }
-            Event::PromotionSet(set) => {
-                if stamp.lsn >= self.catalogue_lsn {
-                    self.catalogue.add_promotion(set.clone());
-                }
-                return Ok(());
-            }
-            Event::LimitsSet(set) => {
+        match event.part() {
+            Part::Nothing => {}
+            Part::Limits(set) => {
                 if stamp.lsn >= self.catalogue_lsn {
                     self.limits = Some(set.limits);
                 }
-                return Ok(());
             }
-            Event::RiskRulesSet(set) => {
-                if stamp.lsn >= self.rules_lsn {
-                    self.rules.apply_rules(set, stamp, &self.velocity);
+            Part::Catalogue(change) => {
+                if stamp.lsn >= self.catalogue_lsn {
+                    let applied = self.catalogue.apply(change);
+                    applied.ok_or(JournalError::Broken(BrokenLog {
+                        lsn: stamp.lsn,
+                        kind: event.kind(),
+                        what: "what it is about was never set",
+                    }))?;
                 }
-                return Ok(());
             }
-            Event::RiskScoringSet(set) => {
+            Part::Risk(change) => {
                 if stamp.lsn >= self.rules_lsn {
-                    self.rules.apply_scoring(set, stamp, &self.velocity);
+                    self.rules.apply(change, stamp, &self.velocity);
                 }
-                return Ok(());
             }
-            Event::BuyerPaused(paused) => ShardId::of(&paused.user),
-            Event::BuyerRated(rated) => ShardId::of(&rated.user),
-            Event::BuyerSegmented(segmented) => ShardId::of(&segmented.user),
-            Event::StockImported(_) | Event::PromotionUsesImported(_) => {
-                return self.apply_baseline(event, stamp);
+            Part::Webhooks(change) => self.seen.apply(change, stamp.at).map_err(seen_full)?,
+            Part::Shard(shard, _) => {
+                let (shard, from) = &mut self.shards[shard.index()];
+                if stamp.lsn >= *from {
+                    let limits = self.limits.unwrap_or_default();
+                    shard
+                        .apply(event, stamp, &self.catalogue, limits)
+                        .map_err(JournalError::Broken)?;
+                }
             }
-            Event::NoncesImported(imported) => {
-                let remembered = self.seen.remember_nonces(&imported.nonces, stamp.at);
-                return remembered.map_err(seen_full);
-            }
-            Event::HoldingsImported(imported) => ShardId::of(&imported.user),
-            Event::KeyImported(imported) => ShardId::of(&imported.user),
-            Event::AdminActed(_) | Event::AdminRefused(_) => return Ok(()),
-            Event::WebhookReceived(received) => {
-                return self.seen.remember(received, stamp.at).map_err(seen_full);
-            }
-            Event::TokensSpent(spent) => ShardId::of(&spent.user),
-            Event::AttemptRefused(refused) => match &refused.user {
-                Some(user) => ShardId::of(user),
-                None => return Ok(()),
-            },
-            other => match other.step() {
-                Some((purchase, _)) => purchase.shard(),
-                None => return Ok(()),
-            },
-        };
-        let (shard, from) = &mut self.shards[shard.index()];
-        if stamp.lsn >= *from {
-            shard
-                .apply(
-                    event,
-                    stamp,
-                    &self.catalogue,
-                    self.limits.unwrap_or_default(),
-                )
-                .map_err(JournalError::Broken)?;
         }
         Ok(())
-    }
-
-    /// What was sold or used elsewhere: it stands beside the terms in the catalogue.
-    fn apply_baseline(&mut self, event: &Event, stamp: Stamp) -> Result<(), JournalError> {
-        if stamp.lsn < self.catalogue_lsn {
-            return Ok(());
-        }
-        let put = match event {
-            Event::StockImported(it) => self.catalogue.set_imported_sold(&it.product, it.sold),
-            Event::PromotionUsesImported(it) => self.catalogue.set_imported_uses(&it.code, it.uses),
-            _ => unreachable!("the caller asks for baselines only"),
-        };
-        put.ok_or(JournalError::Broken(BrokenLog {
-            lsn: stamp.lsn,
-            kind: event.kind(),
-            what: "what it is about was never set",
-        }))
     }
 
     /// Derives the shared sums, and checks them against their bounds.

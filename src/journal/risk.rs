@@ -11,7 +11,7 @@ use super::scoring::ScoringAt;
 use crate::engine::apply::Stamp;
 use crate::engine::decide::Claims;
 use crate::engine::event::{AdminActed, BuyerPaused, BuyerRated, CounterKept, Event, RiskRulesSet};
-use crate::engine::event::{Pause, Rating, RiskScoringSet, RuleName, RuleOutcome, RulesSource};
+use crate::engine::event::{Part, Pause, Rating, RiskChange, RuleName, RuleOutcome, RulesSource};
 use crate::engine::refusal::Refusal;
 use crate::engine::risk::counter::{By, Counter};
 use crate::engine::risk::kept::{Depths, depths_of, kept_for};
@@ -57,22 +57,18 @@ pub struct InForce {
 }
 
 impl InForce {
-    pub(super) fn apply_rules(&mut self, set: &RiskRulesSet, stamp: Stamp, velocity: &Velocity) {
-        self.rules.apply(set, stamp);
-        velocity.keep(&self.depths());
-    }
-
-    pub(super) fn apply_scoring(
-        &mut self,
-        set: &RiskScoringSet,
-        stamp: Stamp,
-        velocity: &Velocity,
-    ) {
-        self.scoring = Some(ScoringAt {
-            set: set.clone(),
-            at: stamp.at,
-            lsn: stamp.lsn,
-        });
+    /// Applies what an event changes in it. Live and recovery alike.
+    pub(super) fn apply(&mut self, change: RiskChange<'_>, stamp: Stamp, velocity: &Velocity) {
+        match change {
+            RiskChange::Rules(set) => self.rules.apply(set, stamp),
+            RiskChange::Scoring(set) => {
+                self.scoring = Some(ScoringAt {
+                    set: set.clone(),
+                    at: stamp.at,
+                    lsn: stamp.lsn,
+                });
+            }
+        }
         velocity.keep(&self.depths());
     }
 
@@ -139,6 +135,18 @@ pub fn digest_of(text: &str) -> Digest16 {
         .split_first_chunk()
         .expect("a digest has 32 bytes, of which the first 16 are taken");
     Digest16(*half)
+}
+
+/// What an event that was made here changes.
+pub(super) fn change_in(event: &Event) -> RiskChange<'_> {
+    match event.part() {
+        Part::Risk(change) => change,
+        Part::Nothing
+        | Part::Limits(_)
+        | Part::Catalogue(_)
+        | Part::Webhooks(_)
+        | Part::Shard(..) => unreachable!("rules or a scoring were set, not {}", event.kind()),
+    }
 }
 
 /// The turns of all shards.
@@ -223,11 +231,8 @@ impl Journal {
         let mut events = SmallVec::<[Event; 2]>::from_iter([Event::RiskRulesSet(set)]);
         events.extend(acted.map(Event::AdminActed));
         let (end, begins) = self.append(&events, at)?;
-        let lsn = begins[0];
-        let Event::RiskRulesSet(set) = &events[0] else {
-            unreachable!("it was made here")
-        };
-        in_force.apply_rules(set, Stamp { at, lsn }, &self.velocity);
+        let stamp = Stamp { at, lsn: begins[0] };
+        in_force.apply(change_in(&events[0]), stamp, &self.velocity);
         compiled.count_on_from(&self.rules.load());
         self.rules.store(Arc::new(compiled));
         drop(shards);

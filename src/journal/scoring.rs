@@ -8,7 +8,7 @@
 
 use super::Journal;
 use super::fault::StorageFault;
-use super::risk::AllTurns;
+use super::risk::{AllTurns, change_in};
 use crate::engine::apply::Stamp;
 use crate::engine::event::{Event, ModelInForce, RiskScoringSet};
 use crate::engine::risk::features::{FEATURES_VERSION, depths_for_features};
@@ -78,11 +78,8 @@ impl Journal {
         };
         let event = Event::RiskScoringSet(set);
         let (end, begins) = self.append(std::slice::from_ref(&event), at)?;
-        let Event::RiskScoringSet(set) = &event else {
-            unreachable!("it was made here")
-        };
-        let lsn = begins[0];
-        in_force.apply_scoring(set, Stamp { at, lsn }, &self.velocity);
+        let stamp = Stamp { at, lsn: begins[0] };
+        in_force.apply(change_in(&event), stamp, &self.velocity);
         self.scoring.store(Arc::new(compiled));
         drop(shards);
         Ok(Some(end))

@@ -17,7 +17,7 @@ use crate::engine::decide::{
     decide_release, decide_spending,
 };
 use crate::engine::event::{
-    AdminActed, AdminRefused, AttemptRefused, Event, Flow, IdempotencyKey, Origin,
+    AdminActed, AdminRefused, AttemptRefused, Event, Flow, IdempotencyKey, Origin, Part,
 };
 use crate::engine::refusal::{Refusal, Trace};
 use crate::engine::risk::program::RuleSet;
@@ -191,17 +191,17 @@ impl Journal {
             return turn.commit_refused(refused).map(drop);
         }
         let event = Event::AttemptRefused(refused);
-        self.append_alone(&event, self.now()).map(drop)
+        self.append_fact(&event).map(drop)
     }
 
     /// Writes down an administrative act; the LSN that must be durable before it is confirmed.
     pub fn admin_acted(&self, act: AdminActed) -> Result<Lsn, StorageFault> {
-        self.append_alone(&Event::AdminActed(act), self.now())
+        self.append_fact(&Event::AdminActed(act))
     }
 
     /// Writes down an administrative act that was refused; the LSN of its end.
     pub fn admin_refused(&self, refused: AdminRefused) -> Result<Lsn, StorageFault> {
-        self.append_alone(&Event::AdminRefused(refused), self.now())
+        self.append_fact(&Event::AdminRefused(refused))
     }
 
     /// The order of checks that every attempt shares: idempotency, rate limit, then its own.
@@ -335,8 +335,18 @@ impl Journal {
         })
     }
 
-    /// Appends an event that changes no shard.
-    pub(super) fn append_alone(&self, event: &Event, at: UnixMs) -> Result<Lsn, StorageFault> {
+    /// Appends an event that changes nothing; where it ends.
+    fn append_fact(&self, event: &Event) -> Result<Lsn, StorageFault> {
+        assert!(
+            matches!(event.part(), Part::Nothing),
+            "{} is appended by the turn that applies it",
+            event.kind()
+        );
+        self.append_one(event, self.now())
+    }
+
+    /// Appends one event, which the caller applies; where it ends.
+    pub(super) fn append_one(&self, event: &Event, at: UnixMs) -> Result<Lsn, StorageFault> {
         self.append(std::slice::from_ref(event), at)
             .map(|(end, _)| end)
     }
@@ -443,29 +453,30 @@ impl Turn<'_> {
         claims.keep();
         for (event, lsn) in events.iter().zip(begins) {
             let stamp = Stamp { at: self.at, lsn };
-            // The one changes what is remembered of webhooks, which its caller sees to, the other
-            // nothing.
-            if matches!(event, Event::WebhookReceived(_) | Event::AdminActed(_)) {
-                continue;
-            }
-            let effects = self.shard.apply(
-                event,
-                stamp,
-                &self.catalogue,
-                self.journal.settings.limits(),
-            );
-            match effects {
-                Ok(effects) => {
-                    let day_start = |at| self.journal.days.start_of(at);
-                    effects.carry_out(&self.catalogue, &self.journal.shared, day_start);
+            match event.part() {
+                Part::Shard(..) => self.apply(event, stamp),
+                Part::Webhooks(change) => self.journal.remember(change, stamp.at),
+                Part::Nothing => {}
+                Part::Limits(_) | Part::Catalogue(_) | Part::Risk(_) => {
+                    unreachable!("{} is not appended in a shard's turn", event.kind())
                 }
-                Err(broken) => panic!("decided and applied under one lock, yet {broken}"),
             }
             self.journal.velocity.record(event, stamp);
         }
         self.slot.note_next_expiry(&self.shard);
         self.journal.background.expiry_moved(&self.shard);
         Ok(end)
+    }
+
+    /// Changes the shard, and gives back in the shared cells what that frees.
+    fn apply(&mut self, event: &Event, stamp: Stamp) {
+        let limits = self.journal.settings.limits();
+        let effects = self.shard.apply(event, stamp, &self.catalogue, limits);
+        let effects = effects.unwrap_or_else(|broken| {
+            panic!("it was decided and applied under one lock, yet {broken}")
+        });
+        let day_start = |at| self.journal.days.start_of(at);
+        effects.carry_out(&self.catalogue, &self.journal.shared, day_start);
     }
 
     fn accept(mut self, decision: Decision) -> Result<Submitted, StorageFault> {
@@ -534,13 +545,9 @@ impl Turn<'_> {
         Ok(Submitted::refused(reason, attempt.origin.request, told))
     }
 
-    /// A refusal of a known buyer is applied to their shard like any event, live as in recovery.
     fn commit_refused(&mut self, refused: AttemptRefused) -> Result<Lsn, StorageFault> {
         let event = Event::AttemptRefused(refused);
-        match event.user() {
-            Some(_) => self.commit_events(std::slice::from_ref(&event), Claims::default()),
-            None => self.journal.append_alone(&event, self.at),
-        }
+        self.commit_events(std::slice::from_ref(&event), Claims::default())
     }
 
     fn expire_due(&mut self, most: usize) -> Result<usize, StorageFault> {

@@ -15,7 +15,9 @@ use super::fault::StorageFault;
 use crate::engine::cells::{Admission, Fingerprint, GenerationExport, GuardFull, ReplayGuard};
 use crate::engine::command::ReceiveWebhook;
 use crate::engine::decide::{Claims, decide_dispute};
-use crate::engine::event::{Disposition, Event, WebhookFormat, WebhookKind, WebhookReceived};
+use crate::engine::event::{
+    Disposition, Event, WebhookChange, WebhookFormat, WebhookKind, WebhookReceived,
+};
 use crate::engine::refusal::Refusal;
 use crate::engine::settings::WebhookMemory;
 use crate::ids::{AuthorizationId, Lsn, PurchaseId, ShardId, UserId, WebhookEventId};
@@ -75,8 +77,18 @@ impl Seen {
         }
     }
 
-    /// Remembers what a webhook in the log had; doing so again changes nothing.
-    pub(super) fn remember(&self, seen: &WebhookReceived, at: UnixMs) -> Result<(), GuardFull> {
+    /// Applies what an event changes in it; doing so again changes nothing. Live and recovery alike.
+    pub(super) fn apply(&self, change: WebhookChange<'_>, at: UnixMs) -> Result<(), GuardFull> {
+        match change {
+            WebhookChange::Received(received) => self.remember(received, at),
+            WebhookChange::Nonces(imported) => imported
+                .nonces
+                .iter()
+                .try_for_each(|nonce| self.nonces.insert(Fingerprint::new(*nonce), at.get())),
+        }
+    }
+
+    fn remember(&self, seen: &WebhookReceived, at: UnixMs) -> Result<(), GuardFull> {
         if let Some(nonce) = seen.nonce {
             self.nonces.insert(Fingerprint::new(nonce), at.get())?;
         }
@@ -100,13 +112,6 @@ impl Seen {
             Admission::Replayed => Known::Event,
             Admission::Full | Admission::Late => Known::NoRoom,
         }
-    }
-
-    /// Remembers nonces that were used elsewhere; likewise.
-    pub(super) fn remember_nonces(&self, nonces: &[u64], at: UnixMs) -> Result<(), GuardFull> {
-        nonces
-            .iter()
-            .try_for_each(|nonce| self.nonces.insert(Fingerprint::new(*nonce), at.get()))
     }
 
     /// Those of `nonces` that were not known, which are from now on; `None` where there is no room.
@@ -326,10 +331,9 @@ impl Journal {
             Disposition::Ignored
         };
         let received = received(command, Some(user), disposition);
-        let mut events = vec![Event::WebhookReceived(received.clone())];
+        let mut events = vec![Event::WebhookReceived(received)];
         events.extend(changed);
         let durable_at = turn.commit_events(&events, Claims::default())?;
-        self.remember(&received, at);
         Ok(Ok(LetIn {
             disposition,
             look_at,
@@ -338,13 +342,14 @@ impl Journal {
     }
 
     fn append_received(&self, received: WebhookReceived, at: UnixMs) -> Result<Lsn, StorageFault> {
-        self.remember(&received, at);
-        self.append_alone(&Event::WebhookReceived(received), at)
+        self.remember(WebhookChange::Received(&received), at);
+        self.append_one(&Event::WebhookReceived(received), at)
     }
 
-    fn remember(&self, received: &WebhookReceived, at: UnixMs) {
+    /// Within the turn of the webhooks that found room for it.
+    pub(super) fn remember(&self, change: WebhookChange<'_>, at: UnixMs) {
         self.seen
-            .remember(received, at)
+            .apply(change, at)
             .expect("there was room when this turn looked, and nobody else remembers in it");
     }
 }

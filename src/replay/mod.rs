@@ -220,7 +220,35 @@ impl Replay {
             Event::ProductSet(set) => self.known.set_prices(set),
             Event::BuyerRated(rated) => self.known.rate(rated),
             Event::BuyerSegmented(segmented) => self.known.segment(segmented),
-            _ => self.came_of(&entry.event, stamp),
+            Event::HoldReleased(_)
+            | Event::HoldExpired(_)
+            | Event::PaymentAuthorized(_)
+            | Event::PaymentDeclined(_)
+            | Event::ReviewOpened(_)
+            | Event::ReviewDecided(_)
+            | Event::CaptureStarted(_)
+            | Event::PaymentCaptured(_)
+            | Event::VoidStarted(_)
+            | Event::PaymentVoided(_)
+            | Event::VoidStuck(_)
+            | Event::RefundStarted(_)
+            | Event::RefundSucceeded(_)
+            | Event::RefundFailed(_)
+            | Event::DisputeOpened(_)
+            | Event::DisputeClosed(_) => self.came_of(&entry.event, stamp),
+            // No rule asks about what these say, and none of them is an attempt or comes of one.
+            Event::PromotionSet(_)
+            | Event::LimitsSet(_)
+            | Event::TokensSpent(_)
+            | Event::WebhookReceived(_)
+            | Event::AdminActed(_)
+            | Event::AdminRefused(_)
+            | Event::BuyerPaused(_)
+            | Event::StockImported(_)
+            | Event::PromotionUsesImported(_)
+            | Event::HoldingsImported(_)
+            | Event::KeyImported(_)
+            | Event::NoncesImported(_) => {}
         }
         Ok(())
     }
@@ -504,20 +532,52 @@ impl Replay {
                 Event::DisputeClosed(closed) if closed.outcome == DisputeOutcome::Lost => {
                     self.tally.charged_back(blocked, quote);
                 }
-                _ => {}
+                // No money moves for good.
+                Event::HoldReleased(_)
+                | Event::HoldExpired(_)
+                | Event::PaymentStarted(_)
+                | Event::PaymentAuthorized(_)
+                | Event::ReviewOpened(_)
+                | Event::ReviewDecided(_)
+                | Event::CaptureStarted(_)
+                | Event::VoidStarted(_)
+                | Event::PaymentVoided(_)
+                | Event::VoidStuck(_)
+                | Event::RefundStarted(_)
+                | Event::RefundFailed(_)
+                | Event::DisputeOpened(_)
+                | Event::DisputeClosed(_)
+                | Event::ProductSet(_)
+                | Event::PromotionSet(_)
+                | Event::HoldPlaced(_)
+                | Event::TokensSpent(_)
+                | Event::WebhookReceived(_)
+                | Event::AttemptRefused(_)
+                | Event::LimitsSet(_)
+                | Event::AdminActed(_)
+                | Event::AdminRefused(_)
+                | Event::RiskRulesSet(_)
+                | Event::RiskScoringSet(_)
+                | Event::BuyerPaused(_)
+                | Event::BuyerRated(_)
+                | Event::BuyerSegmented(_)
+                | Event::StockImported(_)
+                | Event::PromotionUsesImported(_)
+                | Event::HoldingsImported(_)
+                | Event::KeyImported(_)
+                | Event::NoncesImported(_) => {}
             }
             if self.history == History::WithoutBlocked {
                 return;
             }
         }
-        match event {
-            Event::PaymentCaptured(captured) => {
-                self.known.capture(&captured.user, id, stamp.at);
-            }
-            Event::DisputeClosed(closed) if closed.outcome == DisputeOutcome::Lost => {
-                self.known.charge_back(&closed.user);
-            }
-            _ => {}
+        if let Event::PaymentCaptured(captured) = event {
+            self.known.capture(&captured.user, id, stamp.at);
+        }
+        if let Event::DisputeClosed(closed) = event
+            && closed.outcome == DisputeOutcome::Lost
+        {
+            self.known.charge_back(&closed.user);
         }
         self.velocity.record(event, stamp);
     }

@@ -1,60 +1,81 @@
-//! Owns how refunds, disputes, reward tokens and webhooks look outside.
+//! Owns how voids, refunds, disputes, reward tokens and webhooks look outside.
 
 use super::{by, instant, merged, origin};
-use crate::engine::event::{Clawback, DisputeOutcome, Event, RefundExtent, WebhookReceived};
+use crate::engine::event::{
+    Clawback, DisputeClosed, DisputeOpened, DisputeOutcome, RefundExtent, RefundFailed,
+    RefundStarted, RefundSucceeded, TokensSpent, VoidStarted, WebhookReceived,
+};
 use crate::ids::GatewayCode;
 use serde_json::{Value, json};
 
-pub(super) fn fields_of(event: &Event) -> Value {
-    match event {
-        Event::RefundStarted(started) => {
-            let fields = json!({
-                "refund": started.number,
-                "amount": started.amount.get(),
-                "previously_refunded": started.previously_refunded.get(),
-                "reason": started.note,
-                "idempotency": {
-                    "scope": hex::encode(started.key.scope.0),
-                    "fingerprint": hex::encode(started.key.fingerprint.0),
-                },
-            });
-            merged(fields, by(&started.by))
-        }
-        Event::RefundSucceeded(done) => json!({
-            "refund": done.number,
-            "amount": done.amount.get(),
-            "extent": match done.extent {
-                RefundExtent::Part => "part",
-                RefundExtent::Full => "full",
-            },
-            "clawback": clawback(done.clawback),
-        }),
-        Event::RefundFailed(failed) => json!({
-            "refund": failed.number,
-            "code": failed.code.as_ref().map(GatewayCode::as_str),
-        }),
-        Event::DisputeOpened(opened) => json!({
-            "amount": opened.amount.map(crate::money::Amount::get),
-            "code": opened.code.as_ref().map(GatewayCode::as_str),
-            "happened_at": opened.happened_at.to_string(),
-        }),
-        Event::DisputeClosed(closed) => json!({
-            "outcome": match closed.outcome {
-                DisputeOutcome::Won
-                | DisputeOutcome::WonPartRefunded
-                | DisputeOutcome::WonRefunded => "won",
-                DisputeOutcome::Lost => "lost",
-            },
-            "happened_at": closed.happened_at.to_string(),
-            "clawback": clawback(closed.clawback),
-        }),
-        Event::TokensSpent(spent) => merged(
-            json!({ "reward_tokens": spent.tokens.get() }),
-            origin(&spent.origin),
-        ),
-        Event::WebhookReceived(received) => webhook(received),
-        _ => json!({}),
+pub(super) fn void_started(started: &VoidStarted) -> Value {
+    let fields = json!({
+        "reason": started.cause.as_str(),
+        "deadline": started.deadline.to_string(),
+    });
+    match &started.by {
+        Some(act) => merged(fields, by(act)),
+        None => fields,
     }
+}
+
+pub(super) fn refund_started(started: &RefundStarted) -> Value {
+    let fields = json!({
+        "refund": started.number,
+        "amount": started.amount.get(),
+        "previously_refunded": started.previously_refunded.get(),
+        "reason": started.note,
+        "idempotency": {
+            "scope": hex::encode(started.key.scope.0),
+            "fingerprint": hex::encode(started.key.fingerprint.0),
+        },
+    });
+    merged(fields, by(&started.by))
+}
+
+pub(super) fn refund_succeeded(done: &RefundSucceeded) -> Value {
+    json!({
+        "refund": done.number,
+        "amount": done.amount.get(),
+        "extent": match done.extent {
+            RefundExtent::Part => "part",
+            RefundExtent::Full => "full",
+        },
+        "clawback": clawback(done.clawback),
+    })
+}
+
+pub(super) fn refund_failed(failed: &RefundFailed) -> Value {
+    json!({
+        "refund": failed.number,
+        "code": failed.code.as_ref().map(GatewayCode::as_str),
+    })
+}
+
+pub(super) fn dispute_opened(opened: &DisputeOpened) -> Value {
+    json!({
+        "amount": opened.amount.map(crate::money::Amount::get),
+        "code": opened.code.as_ref().map(GatewayCode::as_str),
+        "happened_at": opened.happened_at.to_string(),
+    })
+}
+
+pub(super) fn dispute_closed(closed: &DisputeClosed) -> Value {
+    json!({
+        "outcome": match closed.outcome {
+            DisputeOutcome::Won
+            | DisputeOutcome::WonPartRefunded
+            | DisputeOutcome::WonRefunded => "won",
+            DisputeOutcome::Lost => "lost",
+        },
+        "happened_at": closed.happened_at.to_string(),
+        "clawback": clawback(closed.clawback),
+    })
+}
+
+pub(super) fn tokens_spent(spent: &TokensSpent) -> Value {
+    let fields = json!({ "reward_tokens": spent.tokens.get() });
+    merged(fields, origin(&spent.origin))
 }
 
 /// How reward tokens that were asked back look.
@@ -66,7 +87,7 @@ pub fn clawback(clawback: Clawback) -> Value {
     })
 }
 
-fn webhook(received: &WebhookReceived) -> Value {
+pub(super) fn webhook(received: &WebhookReceived) -> Value {
     json!({
         "format": received.format.as_str(),
         "event_id": received.event_id.as_str(),

@@ -5,30 +5,11 @@ use super::json::Object;
 use super::risk::{put_appraisal, put_hits};
 use super::{put_origin, put_sum};
 use crate::engine::event::{
-    AttemptRefused, Event, HoldPlaced, PaymentAuthorized, PaymentCaptured, PaymentDeclined,
+    AttemptRefused, HoldPlaced, PaymentAuthorized, PaymentCaptured, PaymentDeclined,
     PaymentStarted, PaysFor, Quote, Whence,
 };
 
-/// Puts the fields of `event`, where it is one of these; whether it is.
-pub(super) fn put(object: &mut Object<'_>, event: &Event) -> bool {
-    match event {
-        Event::HoldPlaced(placed) => hold(object, placed),
-        Event::HoldReleased(released) => put_origin(object, &released.origin),
-        Event::HoldExpired(_)
-        | Event::CaptureStarted(_)
-        | Event::PaymentVoided(_)
-        | Event::VoidStuck(_) => {}
-        Event::PaymentStarted(started) => payment(object, started),
-        Event::PaymentAuthorized(authorized) => authorization(object, authorized),
-        Event::PaymentDeclined(declined) => decline(object, declined),
-        Event::PaymentCaptured(captured) => capture(object, captured),
-        Event::AttemptRefused(refused) => refusal(object, refused),
-        _ => return false,
-    }
-    true
-}
-
-fn hold(object: &mut Object<'_>, placed: &HoldPlaced) {
+pub(super) fn hold(object: &mut Object<'_>, placed: &HoldPlaced) {
     object
         .text("hold_id", placed.purchase.hold())
         .put("flow", placed.flow.as_str())
@@ -42,7 +23,7 @@ fn hold(object: &mut Object<'_>, placed: &HoldPlaced) {
     put_origin(object, &placed.origin);
 }
 
-fn payment(object: &mut Object<'_>, started: &PaymentStarted) {
+pub(super) fn payment(object: &mut Object<'_>, started: &PaymentStarted) {
     let pays_for = match started.pays_for {
         PaysFor::OwnHold => "own_hold",
         PaysFor::EarlierHold => "earlier_hold",
@@ -57,13 +38,13 @@ fn payment(object: &mut Object<'_>, started: &PaymentStarted) {
     put_origin(object, &started.origin);
 }
 
-fn authorization(object: &mut Object<'_>, authorized: &PaymentAuthorized) {
+pub(super) fn authorization(object: &mut Object<'_>, authorized: &PaymentAuthorized) {
     object
         .put("authorization_id", authorized.authorization.as_str())
         .text_or_null("capture_before", authorized.capture_before);
 }
 
-fn decline(object: &mut Object<'_>, declined: &PaymentDeclined) {
+pub(super) fn decline(object: &mut Object<'_>, declined: &PaymentDeclined) {
     object
         .put("reason", declined.cause.as_str())
         .text_or_null("code", declined.code.as_ref())
@@ -72,7 +53,7 @@ fn decline(object: &mut Object<'_>, declined: &PaymentDeclined) {
     put_whence(object, &declined.whence);
 }
 
-fn capture(object: &mut Object<'_>, captured: &PaymentCaptured) {
+pub(super) fn capture(object: &mut Object<'_>, captured: &PaymentCaptured) {
     object
         .put("capture_id", captured.capture.as_str())
         .text("receipt_id", captured.purchase.receipt())
@@ -83,7 +64,7 @@ fn capture(object: &mut Object<'_>, captured: &PaymentCaptured) {
     put_whence(object, &captured.whence);
 }
 
-fn refusal(object: &mut Object<'_>, refused: &AttemptRefused) {
+pub(super) fn refusal(object: &mut Object<'_>, refused: &AttemptRefused) {
     let card = refused.card.as_ref();
     object
         .put("flow", refused.flow.as_str())

@@ -1,31 +1,27 @@
 //! Owns how administrative acts look outside, done and refused.
 
 use super::merged;
-use crate::engine::event::{Actor, Event, Shown, Target};
+use crate::engine::event::{Actor, AdminActed, AdminRefused, Shown, Target};
 use serde_json::{Value, json};
 
-pub(super) fn fields_of(event: &Event) -> Value {
-    match event {
-        Event::AdminActed(acted) => {
-            let fields = json!({
-                "act": acted.act,
-                "target": acted.target.as_ref().map(Target::as_str),
-                "before": acted.before.as_ref().map(shown),
-                "after": acted.after.as_ref().map(shown),
-            });
-            merged(fields, actor(&acted.by))
-        }
-        Event::AdminRefused(refused) => {
-            let fields = json!({
-                "act": refused.act,
-                "target": refused.target.as_ref().map(Target::as_str),
-                "reason": refused.reason,
-                "left_out": refused.left_out,
-            });
-            merged(fields, actor(&refused.by))
-        }
-        _ => json!({}),
-    }
+pub(super) fn acted(acted: &AdminActed) -> Value {
+    let fields = json!({
+        "act": acted.act,
+        "target": acted.target.as_ref().map(Target::as_str),
+        "before": acted.before.as_ref().map(shown),
+        "after": acted.after.as_ref().map(shown),
+    });
+    merged(fields, actor(&acted.by))
+}
+
+pub(super) fn refused(refused: &AdminRefused) -> Value {
+    let fields = json!({
+        "act": refused.act,
+        "target": refused.target.as_ref().map(Target::as_str),
+        "reason": refused.reason,
+        "left_out": refused.left_out,
+    });
+    merged(fields, actor(&refused.by))
 }
 
 fn actor(actor: &Actor) -> Value {

@@ -1,24 +1,35 @@
 //! Owns how what was taken over from the system that sold before looks outside.
 
-use crate::engine::event::Event;
+use crate::engine::event::{
+    HoldingsImported, KeyImported, NoncesImported, PromotionUsesImported, StockImported,
+};
 use serde_json::{Value, json};
 
-pub(super) fn fields_of(event: &Event) -> Value {
-    match event {
-        Event::StockImported(imported) => json!({
-            "product_id": imported.product.as_str(),
-            "sold": imported.sold,
-        }),
-        Event::PromotionUsesImported(imported) => json!({
-            "promotion_code": imported.code.as_str(),
-            "uses": imported.uses,
-        }),
-        Event::HoldingsImported(imported) => json!({
-            "product_id": imported.product.as_str(),
-            "units": imported.units,
-        }),
-        Event::KeyImported(imported) => json!({ "scope": hex::encode(imported.scope.0) }),
-        Event::NoncesImported(imported) => json!({ "nonces": imported.nonces.len() }),
-        _ => json!({}),
-    }
+pub(super) fn stock(imported: &StockImported) -> Value {
+    json!({
+        "product_id": imported.product.as_str(),
+        "sold": imported.sold,
+    })
+}
+
+pub(super) fn uses(imported: &PromotionUsesImported) -> Value {
+    json!({
+        "promotion_code": imported.code.as_str(),
+        "uses": imported.uses,
+    })
+}
+
+pub(super) fn holdings(imported: &HoldingsImported) -> Value {
+    json!({
+        "product_id": imported.product.as_str(),
+        "units": imported.units,
+    })
+}
+
+pub(super) fn key(imported: &KeyImported) -> Value {
+    json!({ "scope": hex::encode(imported.scope.0) })
+}
+
+pub(super) fn nonces(imported: &NoncesImported) -> Value {
+    json!({ "nonces": imported.nonces.len() })
 }

@@ -23,7 +23,7 @@ pub use aftermath::clawback;
 use self::json::Object;
 
 use crate::engine::event::{
-    Active, AdminAct, Discount, Event, IdempotencyKey, Origin, ProductSet, PromotionSet,
+    Active, AdminAct, Discount, Event, IdempotencyKey, LimitsSet, Origin, ProductSet, PromotionSet,
 };
 use crate::journal::AuditEntry;
 use crate::money::Currency;
@@ -44,14 +44,7 @@ pub fn write_event(entry: &AuditEntry, into: &mut Vec<u8>) {
         if let Some(user) = entry.event.user() {
             object.put("user_id", user.as_str());
         }
-        if attempt::put(object, &entry.event) {
-            return;
-        }
-        if let Value::Object(fields) = fields_of(&entry.event) {
-            for (name, value) in &fields {
-                object.put(name, value);
-            }
-        }
+        put_fields(object, &entry.event);
     });
 }
 
@@ -68,55 +61,59 @@ pub fn event_json(entry: &AuditEntry) -> Value {
     serde_json::from_slice(&event_bytes(entry)).expect("it was written as JSON just now")
 }
 
-fn fields_of(event: &Event) -> Value {
-    match event {
-        Event::ProductSet(set) => product(set),
-        Event::PromotionSet(set) => promotion(set),
-        Event::LimitsSet(set) => json!({
-            "rate_count": set.limits.rate_count,
-            "idempotency_retention_ms": set.limits.idempotency_retention_ms,
-        }),
-        Event::AdminActed(_) | Event::AdminRefused(_) => audited::fields_of(event),
-        Event::ReviewOpened(_) | Event::ReviewDecided(_) => review::fields_of(event),
-        Event::VoidStarted(voided) => {
-            let fields = json!({
-                "reason": voided.cause.as_str(),
-                "deadline": voided.deadline.to_string(),
-            });
-            voided
-                .by
-                .as_ref()
-                .map_or(fields.clone(), |act| merged(fields, by(act)))
-        }
-        Event::RefundStarted(_)
-        | Event::RefundSucceeded(_)
-        | Event::RefundFailed(_)
-        | Event::DisputeOpened(_)
-        | Event::DisputeClosed(_)
-        | Event::TokensSpent(_)
-        | Event::WebhookReceived(_) => aftermath::fields_of(event),
-        Event::RiskRulesSet(_)
-        | Event::RiskScoringSet(_)
-        | Event::BuyerPaused(_)
-        | Event::BuyerRated(_)
-        | Event::BuyerSegmented(_) => risk::fields_of(event),
-        Event::StockImported(_)
-        | Event::PromotionUsesImported(_)
-        | Event::HoldingsImported(_)
-        | Event::KeyImported(_)
-        | Event::NoncesImported(_) => imported::fields_of(event),
-        Event::HoldPlaced(_)
-        | Event::HoldReleased(_)
-        | Event::HoldExpired(_)
-        | Event::PaymentStarted(_)
-        | Event::PaymentAuthorized(_)
-        | Event::PaymentDeclined(_)
+/// Puts what the kind of `event` has. What most of a drop's events are is written without a detour.
+fn put_fields(object: &mut Object<'_>, event: &Event) {
+    let fields = match event {
+        Event::HoldPlaced(it) => return attempt::hold(object, it),
+        Event::HoldReleased(it) => return put_origin(object, &it.origin),
+        Event::PaymentStarted(it) => return attempt::payment(object, it),
+        Event::PaymentAuthorized(it) => return attempt::authorization(object, it),
+        Event::PaymentDeclined(it) => return attempt::decline(object, it),
+        Event::PaymentCaptured(it) => return attempt::capture(object, it),
+        Event::AttemptRefused(it) => return attempt::refusal(object, it),
+        // Whose and which purchase it is says all.
+        Event::HoldExpired(_)
         | Event::CaptureStarted(_)
-        | Event::PaymentCaptured(_)
         | Event::PaymentVoided(_)
-        | Event::VoidStuck(_)
-        | Event::AttemptRefused(_) => unreachable!("`attempt` has put its fields"),
+        | Event::VoidStuck(_) => return,
+        Event::ProductSet(it) => product(it),
+        Event::PromotionSet(it) => promotion(it),
+        Event::LimitsSet(it) => limits(it),
+        Event::AdminActed(it) => audited::acted(it),
+        Event::AdminRefused(it) => audited::refused(it),
+        Event::ReviewOpened(it) => review::opened(it),
+        Event::ReviewDecided(it) => review::decided(it),
+        Event::VoidStarted(it) => aftermath::void_started(it),
+        Event::RefundStarted(it) => aftermath::refund_started(it),
+        Event::RefundSucceeded(it) => aftermath::refund_succeeded(it),
+        Event::RefundFailed(it) => aftermath::refund_failed(it),
+        Event::DisputeOpened(it) => aftermath::dispute_opened(it),
+        Event::DisputeClosed(it) => aftermath::dispute_closed(it),
+        Event::TokensSpent(it) => aftermath::tokens_spent(it),
+        Event::WebhookReceived(it) => aftermath::webhook(it),
+        Event::RiskRulesSet(it) => risk::rules(it),
+        Event::RiskScoringSet(it) => risk::scoring(it),
+        Event::BuyerPaused(it) => risk::pause(it),
+        Event::BuyerRated(it) => risk::rating(it),
+        Event::BuyerSegmented(it) => risk::segmented(it),
+        Event::StockImported(it) => imported::stock(it),
+        Event::PromotionUsesImported(it) => imported::uses(it),
+        Event::HoldingsImported(it) => imported::holdings(it),
+        Event::KeyImported(it) => imported::key(it),
+        Event::NoncesImported(it) => imported::nonces(it),
+    };
+    if let Value::Object(fields) = fields {
+        for (name, value) in &fields {
+            object.put(name, value);
+        }
     }
+}
+
+fn limits(set: &LimitsSet) -> Value {
+    json!({
+        "rate_count": set.limits.rate_count,
+        "idempotency_retention_ms": set.limits.idempotency_retention_ms,
+    })
 }
 
 fn product(set: &ProductSet) -> Value {

@@ -1,21 +1,17 @@
 //! Owns how reviews look outside: opened, and decided with who and why.
 
 use super::{by, merged};
-use crate::engine::event::{Decider, Event, ReviewDecided, ReviewVerdict};
+use crate::engine::event::{Decider, ReviewDecided, ReviewOpened, ReviewVerdict};
 use serde_json::{Value, json};
 
-pub(super) fn fields_of(event: &Event) -> Value {
-    match event {
-        Event::ReviewOpened(opened) => json!({
-            "reasons": opened.reasons,
-            "deadline": opened.deadline.to_string(),
-        }),
-        Event::ReviewDecided(decided) => decision(decided),
-        _ => json!({}),
-    }
+pub(super) fn opened(opened: &ReviewOpened) -> Value {
+    json!({
+        "reasons": opened.reasons,
+        "deadline": opened.deadline.to_string(),
+    })
 }
 
-fn decision(decided: &ReviewDecided) -> Value {
+pub(super) fn decided(decided: &ReviewDecided) -> Value {
     let (verdict, void_deadline) = match decided.verdict {
         ReviewVerdict::Approved => ("approved", None),
         ReviewVerdict::Rejected(void_by) => ("rejected", Some(void_by.to_string())),

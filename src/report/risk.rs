@@ -3,28 +3,12 @@
 use super::json::Object;
 use super::{by, instant, merged};
 use crate::engine::event::{
-    BuyerPaused, BuyerRated, CounterKept, Event, RiskRulesSet, RiskScoringSet, RuleHit,
+    BuyerPaused, BuyerRated, BuyerSegmented, CounterKept, RiskRulesSet, RiskScoringSet, RuleHit,
 };
 use crate::engine::risk::counter::Counter;
 use crate::engine::risk::features::FEATURES_VERSION;
 use crate::engine::risk::score::Appraisal;
 use serde_json::{Value, json};
-
-pub(super) fn fields_of(event: &Event) -> Value {
-    match event {
-        Event::RiskRulesSet(set) => rules(set),
-        Event::RiskScoringSet(set) => scoring(set),
-        Event::BuyerPaused(paused) => pause(paused),
-        Event::BuyerRated(rated) => rating(rated),
-        Event::BuyerSegmented(it) => json!({
-            "segment": it.segment.as_str(),
-            "series": format!("{:016x}", it.series),
-            "change": it.change,
-            "run": it.run,
-        }),
-        _ => json!({}),
-    }
-}
 
 /// The rules that an attempt met.
 pub(super) fn put_hits(object: &mut Object<'_>, hits: &[RuleHit]) {
@@ -53,7 +37,7 @@ pub(super) fn put_appraisal(object: &mut Object<'_>, appraisal: &Appraisal) {
     };
 }
 
-fn scoring(set: &RiskScoringSet) -> Value {
+pub(super) fn scoring(set: &RiskScoringSet) -> Value {
     json!({
         "features": set.features,
         "model": set.model.as_ref().map(|model| json!({
@@ -77,7 +61,7 @@ fn kept(kept: &[CounterKept]) -> Value {
     kept.collect()
 }
 
-fn rules(set: &RiskRulesSet) -> Value {
+pub(super) fn rules(set: &RiskRulesSet) -> Value {
     let fields = json!({
         "source": set.source.as_str(),
         "digest": hex::encode(set.digest.0),
@@ -88,7 +72,7 @@ fn rules(set: &RiskRulesSet) -> Value {
     act.map_or(fields.clone(), |act| merged(fields, by(act)))
 }
 
-fn pause(paused: &BuyerPaused) -> Value {
+pub(super) fn pause(paused: &BuyerPaused) -> Value {
     let pause = paused.pause.as_ref();
     let fields = json!({
         "until": pause.map(|pause| pause.until.to_string()),
@@ -97,7 +81,7 @@ fn pause(paused: &BuyerPaused) -> Value {
     merged(fields, by(&paused.by))
 }
 
-fn rating(rated: &BuyerRated) -> Value {
+pub(super) fn rating(rated: &BuyerRated) -> Value {
     let rating = &rated.rating;
     let fields = json!({
         "segment": rating.segment.as_ref().map(crate::ids::Segment::as_str),
@@ -105,4 +89,13 @@ fn rating(rated: &BuyerRated) -> Value {
         "account_since": instant(rating.account_since),
     });
     merged(fields, by(&rated.by))
+}
+
+pub(super) fn segmented(segmented: &BuyerSegmented) -> Value {
+    json!({
+        "segment": segmented.segment.as_str(),
+        "series": format!("{:016x}", segmented.series),
+        "change": segmented.change,
+        "run": segmented.run,
+    })
 }

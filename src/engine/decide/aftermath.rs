@@ -118,7 +118,13 @@ fn dispute<'a>(
                 clawback,
             })
         }
-        _ => return None,
+        WebhookKind::PaymentAuthorized
+        | WebhookKind::PaymentCaptured
+        | WebhookKind::PaymentVoided
+        | WebhookKind::PaymentFailed
+        | WebhookKind::RefundSucceeded
+        | WebhookKind::RefundFailed
+        | WebhookKind::Other => return None,
     };
     Some((stored, event))
 }

@@ -282,7 +282,40 @@ impl Event {
         match self {
             Self::AdminActed(e) => Some(&e.act),
             Self::AdminRefused(e) => Some(&e.act),
-            _ => None,
+            Self::ProductSet(_)
+            | Self::PromotionSet(_)
+            | Self::LimitsSet(_)
+            | Self::AttemptRefused(_)
+            | Self::HoldPlaced(_)
+            | Self::HoldReleased(_)
+            | Self::HoldExpired(_)
+            | Self::PaymentStarted(_)
+            | Self::PaymentAuthorized(_)
+            | Self::PaymentDeclined(_)
+            | Self::ReviewOpened(_)
+            | Self::ReviewDecided(_)
+            | Self::CaptureStarted(_)
+            | Self::PaymentCaptured(_)
+            | Self::VoidStarted(_)
+            | Self::PaymentVoided(_)
+            | Self::VoidStuck(_)
+            | Self::RefundStarted(_)
+            | Self::RefundSucceeded(_)
+            | Self::RefundFailed(_)
+            | Self::DisputeOpened(_)
+            | Self::DisputeClosed(_)
+            | Self::TokensSpent(_)
+            | Self::WebhookReceived(_)
+            | Self::RiskRulesSet(_)
+            | Self::RiskScoringSet(_)
+            | Self::BuyerPaused(_)
+            | Self::BuyerRated(_)
+            | Self::BuyerSegmented(_)
+            | Self::StockImported(_)
+            | Self::PromotionUsesImported(_)
+            | Self::HoldingsImported(_)
+            | Self::KeyImported(_)
+            | Self::NoncesImported(_) => None,
         }
     }
 }

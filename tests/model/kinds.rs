@@ -429,7 +429,7 @@ impl World {
                 };
                 let paused = BuyerPaused {
                     user,
-                    pause: (what % 2 == 0).then_some(pause),
+                    pause: what.is_multiple_of(2).then_some(pause),
                     by: admin(),
                 };
                 let said = self.journal().pause_buyer(paused);
@@ -439,7 +439,7 @@ impl World {
                 let rated = BuyerRated {
                     user,
                     rating: Rating {
-                        segment: (what % 2 == 0).then(|| segment("vip")),
+                        segment: what.is_multiple_of(2).then(|| segment("vip")),
                         risk_score: Some(u32::from(what)),
                         account_since: None,
                     },
@@ -587,7 +587,7 @@ impl World {
             journal.digest(),
             journal.counters_digest(),
             format!("{:?}", journal.products().0),
-            format!("{:?}", journal.promotions().0),
+            format!("{:?}", journal.promotion(&promotion_code()).map(|it| it.0)),
             format!("{:?}", journal.risk_rules().0),
             format!("{:?}", journal.risk_scoring().0),
             format!("{:?}", journal.open_payments()),
@@ -682,7 +682,7 @@ fn payment_step(state: S, way: u8) -> PaymentStep {
         cause: VoidCause::CaptureRefused,
         // At once overdue, or never.
         within_ms: u64::from(way % 2) * 60_000,
-        by: (way % 3 == 0).then(admin),
+        by: way.is_multiple_of(3).then(admin),
     };
     match (state, way % 8) {
         (S::Authorizing, 0) => PaymentStep::declined(DeclineCause::DeclinedByIssuer),

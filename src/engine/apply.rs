@@ -383,10 +383,7 @@ impl Shard {
                 self.claw_back(buyer, closed.clawback);
             }
             // They bring the new state alone.
-            Event::HoldReleased(_)
-            | Event::HoldExpired(_)
-            | Event::CaptureStarted(_)
-            | Event::VoidStuck(_) => {}
+            Event::CaptureStarted(_) | Event::VoidStuck(_) => {}
             Event::ProductSet(_)
             | Event::PromotionSet(_)
             | Event::HoldPlaced(_)

@@ -167,6 +167,7 @@ impl Journal {
                 | Step::PaymentStarted
                 | Step::PaymentAuthorized
                 | Step::PaymentDeclined
+                | Step::PaymentDeclinedHoldKept
                 | Step::ReviewOpened
                 | Step::ReviewApproved
                 | Step::ReviewRejected

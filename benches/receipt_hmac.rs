@@ -4,6 +4,7 @@
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use holdfast::engine::event::Quote;
 use holdfast::engine::lifecycle::{PurchaseState, Step};
+use holdfast::engine::metadata::Metadata;
 use holdfast::engine::view::{HistoryEntry, PurchaseView};
 use holdfast::ids::{
     AuthorizationId, CaptureId, CardToken, Lsn, ProductId, PurchaseId, PurchaseTag, ReceiptKeyId,
@@ -107,6 +108,7 @@ fn captured() -> PurchaseView {
         refunds: 0,
         pending_refund: None,
         history: history.collect(),
+        metadata: Metadata::default(),
     }
 }
 

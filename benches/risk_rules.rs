@@ -15,6 +15,7 @@ use common::{Bench, hold};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use holdfast::engine::command::{Buy, PlaceHold};
 use holdfast::engine::event::{ModelInForce, RulesSource};
+use holdfast::engine::metadata::Metadata;
 use holdfast::engine::risk::features::{FEATURES_VERSION, Feature, Features};
 use holdfast::engine::risk::score::{FeaturesWritten, LoadedModel};
 use holdfast::ids::{CardToken, DeviceId, Lsn};
@@ -227,6 +228,7 @@ fn buys(text: &str, scored: Option<&Scored>) -> Duration {
                 card: CardToken::parse(&format!("tok_{number}x")).expect("a token"),
                 promotion: None,
                 hold: None,
+                metadata: Metadata::default(),
             }
         })
         .collect();

@@ -1,5 +1,8 @@
 //! The shop's calls through the real binary: what each answers, and that it answers so again.
 
+#[path = "http_shop/terms.rs"]
+mod terms;
+
 mod support;
 
 use serde_json::json;

@@ -5,6 +5,7 @@
 
 use holdfast::engine::command::{Buy, PaymentStep, PlaceHold};
 use holdfast::engine::event::{Active, AdminAct, DeclineCause, IdempotencyKey, Origin, ProductSet};
+use holdfast::engine::metadata::Metadata;
 use holdfast::engine::settings::EngineSettings;
 use holdfast::ids::{
     AuthorizationId, CaptureId, CardToken, Digest16, KeyOwner, Lsn, ProductId, PurchaseId,
@@ -352,6 +353,7 @@ fn hold(number: u8) -> PlaceHold {
         quantity: 1,
         currency: None,
         promotion: None,
+        metadata: Metadata::default(),
     }
 }
 
@@ -365,6 +367,7 @@ fn buy(number: u8) -> Buy {
         card: CardToken::parse("tok_ok").expect("a token"),
         promotion: None,
         hold: None,
+        metadata: Metadata::default(),
     }
 }
 

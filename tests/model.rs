@@ -11,6 +11,7 @@ use holdfast::engine::event::{
     VoidCause,
 };
 use holdfast::engine::lifecycle::PurchaseState as S;
+use holdfast::engine::metadata::Metadata;
 use holdfast::engine::settings::SharedBy;
 use holdfast::ids::{
     AuthorizationId, CaptureId, CardToken, Digest16, KeyOwner, ProductId, PurchaseId, ReceiptKeyId,
@@ -466,6 +467,7 @@ impl Pair {
                     quantity,
                     currency: None,
                     promotion: None,
+                    metadata: Metadata::default(),
                 };
                 let submitted = self.journal().place_hold(&command);
                 let found = self.told(submitted.expect("the log takes it"));
@@ -686,6 +688,7 @@ fn buy(user: u8, product: u8, quantity: u32, origin: Origin, hold: Option<Purcha
         card: CardToken::parse(card_of(user)).expect("a token"),
         promotion: None,
         hold,
+        metadata: Metadata::default(),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use holdfast::engine::event::Quote;
 use holdfast::engine::lifecycle::{PurchaseState, Step};
+use holdfast::engine::metadata::Metadata;
 use holdfast::engine::view::{HistoryEntry, PurchaseView};
 use holdfast::ids::{Lsn, ProductId, PurchaseId, PurchaseTag, ReceiptKeyId, ShardId, UserId};
 use holdfast::money::{Amount, Currency, Price};
@@ -70,6 +71,7 @@ fn captured() -> PurchaseView {
                 lsn: Lsn(64),
             })
             .collect(),
+        metadata: Metadata::default(),
     }
 }
 

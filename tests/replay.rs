@@ -11,7 +11,7 @@ use holdfast::engine::event::{
 use holdfast::engine::refusal::Refusal;
 use holdfast::engine::risk::score::{FeaturesWritten, LoadedModel};
 use holdfast::engine::settings::{EngineSettings, RateLimit};
-use holdfast::ids::{Lsn, PurchaseId, Segment, UserId};
+use holdfast::ids::{Lsn, ProductId, PurchaseId, Segment, UserId};
 use holdfast::journal::{AuditEntry, NewScoring, digest_of, read_log};
 use holdfast::money::{Amount, Tokens};
 use holdfast::replay::{Exact, History, Plan, Replay, Report, Side, Trial};
@@ -558,6 +558,9 @@ fn money_is_counted_once_and_by_each_rule_that_would_have_blocked_it() {
             amount: Amount::new(amount).unwrap(),
             extent: RefundExtent::Part,
             clawback: nothing,
+            product: ProductId::parse("drop-1").unwrap(),
+            quantity: 2,
+            currency: currency("USD"),
         })
     };
     let dispute = Event::DisputeClosed(DisputeClosed {

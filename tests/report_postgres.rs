@@ -63,6 +63,7 @@ fn a_days_business(server: &Server) -> BTreeMap<&'static str, String> {
         let mut body = json!({
             "user_id": user, "product_id": "drop", "quantity": 2, "currency": "USD",
             "card_token": card, "ip": "203.0.113.7", "device_id": "phone-1",
+            "metadata": {"order": format!("of {user}")},
         });
         if let Some(code) = promotion {
             body["promotion_code"] = json!(code);
@@ -116,6 +117,7 @@ fn every_event_becomes_rows_exactly_once_and_the_ledger_balances() {
         assert_eq!(row(&made[which], "status"), status);
         assert_eq!(row(&made[which], "refunded_amount"), refunded);
     }
+    assert_eq!(row(&made["kept"], "metadata"), r#"{"order": "of ana"}"#);
     let path = format!("/limited/purchases/{}", made["kept"]);
     let receipt = server.ask(&Request::get(&path).key(SHOP)).json()["receipt"].clone();
     assert_eq!(

@@ -6,6 +6,7 @@ use holdfast::engine::event::{
     AttemptRefused, DeclineCause, Event, Flow, HoldAfter, HoldPlaced, Origin, PaymentCaptured,
     PaymentDeclined, PaymentStarted, PaysFor, Quote, RetryAdvice, Whence,
 };
+use holdfast::engine::metadata::Metadata;
 use holdfast::engine::refusal::Refusal;
 use holdfast::engine::risk::counter::{By, Counted, Counter};
 use holdfast::engine::risk::kept::Depths;
@@ -150,6 +151,9 @@ fn events(it: &Happening) -> Vec<Event> {
             origin: origin.clone(),
             hits: Vec::new(),
             appraisal: Appraisal::Plain,
+            other_quotes: Vec::new(),
+            reward_tokens: 0,
+            metadata: Metadata::default(),
         })
     };
     let started = |pays_for| {
@@ -163,6 +167,7 @@ fn events(it: &Happening) -> Vec<Event> {
             hits: Vec::new(),
             appraisal: Appraisal::Plain,
             review: Vec::new(),
+            metadata: Metadata::default(),
         })
     };
     let refused = |reason| {
@@ -204,6 +209,9 @@ fn events(it: &Happening) -> Vec<Event> {
             tokens: Tokens::NONE,
             debt_paid: Tokens::NONE,
             whence,
+            quantity: 1,
+            quote,
+            metadata: Metadata::default(),
         })],
         What::Declined => vec![declined(DeclineCause::DeclinedByIssuer)],
         What::Failed => vec![declined(DeclineCause::GatewayFailed)],

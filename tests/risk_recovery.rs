@@ -6,6 +6,7 @@ use holdfast::engine::event::{
     Active, AdminAct, BuyerPaused, BuyerRated, DeclineCause, IdempotencyKey, Origin, Pause,
     ProductSet, Rating, RulesSource,
 };
+use holdfast::engine::metadata::Metadata;
 use holdfast::engine::refusal::Refusal;
 use holdfast::engine::settings::EngineSettings;
 use holdfast::ids::{
@@ -139,6 +140,7 @@ fn buy_command(user: &str, card: &str, ip: Option<&str>, device: Option<&str>) -
         card: CardToken::parse(card).expect("a token"),
         promotion: None,
         hold: None,
+        metadata: Metadata::default(),
     }
 }
 
@@ -302,6 +304,7 @@ fn pauses_end_by_themselves_and_outlive_restarts_with_ratings() {
             quantity: 1,
             currency: None,
             promotion: None,
+            metadata: Metadata::default(),
         };
         match journal.place_hold(&hold).expect("the log takes it").outcome {
             Outcome::Refused(refused) => Some(refused.reason),

@@ -9,6 +9,7 @@ pub mod sale;
 
 use holdfast::engine::command::PlaceHold;
 use holdfast::engine::event::{Active, AdminAct, IdempotencyKey, Origin, ProductSet};
+use holdfast::engine::metadata::Metadata;
 use holdfast::ids::{Digest16, KeyOwner, Lsn, ProductId, RequestId, UserId};
 use holdfast::journal::{Journal, JournalOptions};
 use holdfast::money::{Currency, Price};
@@ -102,5 +103,6 @@ pub fn hold(product: &ProductId, number: u64) -> PlaceHold {
         quantity: 1,
         currency: None,
         promotion: None,
+        metadata: Metadata::default(),
     }
 }

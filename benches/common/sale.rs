@@ -2,6 +2,7 @@
 
 use super::{Bench, hold};
 use holdfast::engine::command::{Buy, PaymentStep};
+use holdfast::engine::metadata::Metadata;
 use holdfast::ids::{AuthorizationId, CaptureId, CardToken, ProductId, ReceiptKeyId};
 use holdfast::journal::{Journal, Outcome};
 use holdfast::money::Currency;
@@ -52,6 +53,7 @@ fn buy(bench: &Bench, product: &ProductId, number: u64) {
         card: CardToken::parse("tok_ok").expect("a token"),
         promotion: None,
         hold: None,
+        metadata: Metadata::default(),
     };
     let submitted = bench.journal.buy(&command).expect("the log is well");
     let Outcome::PaymentStarted(purchase) = submitted.outcome else {

@@ -8,7 +8,7 @@ use crate::{take, within};
 use holdfast::engine::event::AdminAct;
 use holdfast::engine::refusal::Refusal;
 use holdfast::http::idempotency::{IDEMPOTENCY_KEY, digests, key_in};
-use holdfast::http::orders::{BuyOrder, HoldOrder, Malformed};
+use holdfast::http::orders::{BuyOrder, HoldOrder, Malformed, Order};
 use holdfast::http::problem::FieldError;
 use holdfast::http::query::Query;
 use holdfast::http::routes;
@@ -17,6 +17,7 @@ use holdfast::ids::{KeyOwner, ProductId, PromotionCode, RequestId, holds_card_nu
 use holdfast::money::Currency;
 use holdfast::receipts::Receipt;
 use hyper::header::{HeaderMap, HeaderValue};
+use std::collections::BTreeMap;
 use std::fmt::Write;
 
 /// What parsing takes beside a few times its input.
@@ -39,12 +40,18 @@ pub fn run(mut input: &[u8]) {
 }
 
 fn hold(body: &[u8]) {
-    match HoldOrder::parse(body) {
+    match HoldOrder::parse(body, &currencies()) {
         Ok(order) => {
             let mut plain = String::from("{");
-            plain_hold(&order, &mut plain);
+            plain_order(&order.order, &mut plain);
+            if let Some(currency) = order.currency {
+                let _ = write!(plain, r#","currency":"{currency}""#);
+            }
             plain.push('}');
-            assert_eq!(HoldOrder::parse(plain.as_bytes()).ok(), Some(order));
+            assert_eq!(
+                HoldOrder::parse(plain.as_bytes(), &currencies()).ok(),
+                Some(order)
+            );
         }
         Err(malformed) => refused(&malformed),
     }
@@ -54,18 +61,12 @@ fn buy(body: &[u8]) {
     match BuyOrder::parse(body, &currencies()) {
         Ok(order) => {
             let mut plain = String::from("{");
-            plain_hold(&order.hold, &mut plain);
+            plain_order(&order.order, &mut plain);
             let (currency, card) = (order.currency.as_str(), order.card.as_str());
             let _ = write!(plain, r#","currency":"{currency}","card_token":"{card}""#);
             assert!(!holds_card_number(card), "no card number is a token");
             if let Some(hold) = order.pays_for {
                 let _ = write!(plain, r#","hold_id":"{}""#, hold.hold());
-            }
-            if let Some(ip) = order.ip {
-                let _ = write!(plain, r#","ip":"{ip}""#);
-            }
-            if let Some(device) = &order.device {
-                let _ = write!(plain, r#","device_id":"{device}""#);
             }
             plain.push('}');
             let again = BuyOrder::parse(plain.as_bytes(), &currencies());
@@ -75,12 +76,15 @@ fn buy(body: &[u8]) {
     }
 }
 
-fn plain_hold(order: &HoldOrder, into: &mut String) {
-    let HoldOrder {
+fn plain_order(order: &Order, into: &mut String) {
+    let Order {
         user,
         product,
         quantity,
         promotion,
+        ip,
+        device,
+        metadata,
     } = order;
     let _ = write!(
         into,
@@ -88,6 +92,20 @@ fn plain_hold(order: &HoldOrder, into: &mut String) {
     );
     if let Some(code) = promotion {
         let _ = write!(into, r#","promotion_code":"{code}""#);
+    }
+    if let Some(ip) = ip {
+        let _ = write!(into, r#","ip":"{ip}""#);
+    }
+    if let Some(device) = device {
+        let _ = write!(into, r#","device_id":"{device}""#);
+    }
+    if !metadata.is_empty() {
+        let pairs = metadata.pairs();
+        let pairs: BTreeMap<&str, &str> = pairs.collect();
+        let _ = write!(into, r#","metadata":{}"#, serde_json::json!(pairs));
+        for (key, value) in pairs {
+            assert!(!holds_card_number(key) && !holds_card_number(value));
+        }
     }
 }
 
@@ -143,7 +161,10 @@ fn key(value: &[u8]) {
     again.insert(IDEMPOTENCY_KEY, quoted);
     assert_eq!(key_in(&again), Some(key), "quotes are no part of a key");
     let owner = KeyOwner::parse("shop").expect("an id");
-    let order = HoldOrder::parse(br#"{"user_id":"u","product_id":"p","quantity":1}"#);
+    let order = HoldOrder::parse(
+        br#"{"user_id":"u","product_id":"p","quantity":1}"#,
+        &currencies(),
+    );
     let canonical = || {
         order
             .as_ref()

@@ -11,7 +11,7 @@ use crate::engine::event::{
     ReviewVerdict, ShardChange,
 };
 use crate::engine::lifecycle::{PurchaseState, Step, Units, next_state};
-use crate::engine::purchase::{BuyerIndex, Happened, Payment, Purchase, Reason};
+use crate::engine::purchase::{BuyerIndex, Extras, Happened, Payment, Purchase, Reason};
 use crate::engine::refusal::Trace;
 use crate::engine::settings::Limits;
 use crate::engine::shard::{Buyer, KeyEntry, KeyOutcome, Shard, tally_add, tally_take};
@@ -189,6 +189,7 @@ impl Shard {
             state,
             reason: None,
             hold_quote: placed.quote,
+            reward_tokens: placed.reward_tokens,
             refunded: Amount::ZERO,
             expires_at: placed.expires_at,
             payment: None,
@@ -200,6 +201,7 @@ impl Shard {
             }],
             aftermath: None,
             particulars: None,
+            extras: Extras::of(placed.other_quotes.clone(), placed.metadata.clone()),
         });
         if placed.flow == Flow::Hold {
             let key = placed.origin.key;
@@ -419,6 +421,7 @@ impl Shard {
         let buyer = purchase.buyer;
         purchase.reason = None;
         purchase.payment = Some(new_payment(started, started.quote));
+        purchase.set_metadata(&started.metadata);
         let device = started.origin.device.as_ref();
         if device.is_some() || !started.review.is_empty() {
             let particulars = purchase.particulars_mut();
@@ -434,8 +437,11 @@ impl Shard {
 
     /// Units follow the state: what leaves `Held` is given back or sold, once.
     fn move_units(&mut self, place: usize, before: PurchaseState) -> Effects {
-        let purchase = &self.purchases[place];
+        let purchase = &mut self.purchases[place];
         let (product, units) = (purchase.product, purchase.quantity);
+        if before.units() == Units::Held && purchase.state.units() != Units::Held {
+            purchase.forget_other_quotes();
+        }
         match (before.units(), purchase.state.units()) {
             (Units::Held, Units::Sold) => Effects {
                 stock: Some(StockMove::Sell(product, units)),

@@ -350,16 +350,17 @@ impl Promotion {
         }
     }
 
-    /// What it takes off `whole` in `currency`.
+    /// What it takes off `whole` in `currency`; refused where that is nothing.
     pub fn discount(&self, whole: Amount, currency: Currency) -> Result<Amount, Refusal> {
-        match &self.terms.discount {
-            Discount::Percent(percent) => Ok(whole.percent(*percent)),
+        let off = match &self.terms.discount {
+            Discount::Percent(percent) => Some(whole.percent(*percent)),
             Discount::Fixed(sums) => sums
                 .iter()
                 .find(|(listed, _)| *listed == currency)
-                .map(|(_, sum)| (*sum).min(whole))
-                .ok_or(Refusal::PromotionNotApplicable),
-        }
+                .map(|(_, sum)| (*sum).min(whole)),
+        };
+        off.filter(|off| *off > Amount::ZERO)
+            .ok_or(Refusal::PromotionNotApplicable)
     }
 
     /// What it shows of itself.

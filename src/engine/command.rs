@@ -5,6 +5,7 @@ use crate::engine::event::{
     AdminAct, Decider, DeclineCause, IdempotencyKey, Origin, RetryAdvice, VoidCause, WebhookFormat,
     WebhookKind,
 };
+use crate::engine::metadata::Metadata;
 use crate::ids::{
     AuthorizationId, CaptureId, CardToken, GatewayCode, ProductId, PromotionCode, PurchaseId,
     ReceiptKeyId, RequestId, UserId, WebhookEventId,
@@ -26,10 +27,13 @@ pub struct PlaceHold {
     pub product: ProductId,
     /// 1 to [`QUANTITY_MAX`].
     pub quantity: u32,
-    /// The currency to quote in; `None`: the first of the drop's that the product has a price in.
+    /// The currency to quote in; `None`: the first of the drop's that the product has a price in and
+    /// that the promotion applies to.
     pub currency: Option<Currency>,
     /// A promotion to use.
     pub promotion: Option<PromotionCode>,
+    /// What the shop attached to it.
+    pub metadata: Metadata,
 }
 
 /// Hold (or take an earlier hold), authorize and capture.
@@ -52,6 +56,8 @@ pub struct Buy {
     pub promotion: Option<PromotionCode>,
     /// The earlier hold to pay for.
     pub hold: Option<PurchaseId>,
+    /// What the shop attached to it; empty: what the earlier hold has stays.
+    pub metadata: Metadata,
 }
 
 /// Give a hold up.

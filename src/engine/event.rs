@@ -117,6 +117,25 @@ pub struct Quote {
     pub amount: Amount,
 }
 
+/// What a hold costs in one more currency, by the terms when it was placed.
+#[derive(Copy, Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
+pub enum HeldQuote {
+    /// It can be paid in this currency.
+    Payable(Quote),
+    /// The product has a price in this currency, but it cannot be paid in it, for this reason.
+    Refused(Currency, Refusal),
+}
+
+impl HeldQuote {
+    /// The currency.
+    pub const fn currency(&self) -> Currency {
+        match self {
+            Self::Payable(quote) => quote.currency,
+            Self::Refused(currency, _) => *currency,
+        }
+    }
+}
+
 /// Who did an administrative act.
 #[derive(Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
 pub struct AdminAct {

@@ -16,6 +16,7 @@ pub mod decide;
 pub mod event;
 pub mod image;
 pub mod lifecycle;
+pub mod metadata;
 pub mod profile;
 pub mod purchase;
 pub mod refusal;

@@ -5,8 +5,10 @@
 
 use crate::engine::catalogue::{ProductIndex, PromotionIndex};
 use crate::engine::event::Clawback;
-use crate::engine::event::{DeclineCause, PaysFor, Quote, VoidCause};
+use crate::engine::event::{DeclineCause, HeldQuote, PaysFor, Quote, VoidCause};
 use crate::engine::lifecycle::{PurchaseState, Step, Units, next_state};
+use crate::engine::metadata::Metadata;
+use crate::engine::refusal::Refusal;
 use crate::engine::shard::LATEST;
 use crate::engine::tries::Tries;
 use crate::engine::view::{PaymentOf, PaymentView, Standing};
@@ -14,7 +16,7 @@ use crate::ids::{
     AuthorizationId, CaptureId, CardToken, DeviceId, Digest16, GatewayCode, Lsn, PurchaseId,
     PurchaseTag, ReceiptKeyId, RequestId,
 };
-use crate::money::{Amount, Tokens};
+use crate::money::{Amount, Currency, Tokens};
 use crate::time::UnixMs;
 use rkyv::{Archive, Deserialize, Serialize};
 use std::net::IpAddr;
@@ -35,6 +37,8 @@ pub struct Purchase {
     pub(super) state: PurchaseState,
     pub(super) reason: Option<Reason>,
     pub(super) hold_quote: Quote,
+    /// Reward tokens that each unit brings once it is paid.
+    pub(super) reward_tokens: u32,
     pub(super) refunded: Amount,
     pub(super) expires_at: UnixMs,
     /// The payment under way, or the one that was made or given back.
@@ -46,6 +50,30 @@ pub struct Purchase {
     pub(super) aftermath: Option<Box<Aftermath>>,
     /// What only some payments have.
     pub(super) particulars: Option<Box<Particulars>>,
+    /// What only some holds and purchases have.
+    pub(super) extras: Option<Box<Extras>>,
+}
+
+/// What only some holds and purchases have. Never empty.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Archive, Serialize, Deserialize)]
+pub struct Extras {
+    /// What it costs in other currencies, until it is paid.
+    pub(super) other_quotes: Vec<HeldQuote>,
+    /// What the shop attached.
+    pub(super) metadata: Metadata,
+}
+
+impl Extras {
+    /// These, where there is anything.
+    pub(super) fn of(other_quotes: Vec<HeldQuote>, metadata: Metadata) -> Option<Box<Self>> {
+        let some = !other_quotes.is_empty() || !metadata.is_empty();
+        some.then(|| {
+            Box::new(Self {
+                other_quotes,
+                metadata,
+            })
+        })
+    }
 }
 
 /// What only some payments have.
@@ -167,6 +195,38 @@ impl Purchase {
                 .shown_as_of(LATEST)
                 .map_or(self.hold_quote, |shown| shown.quote),
         }
+    }
+
+    /// What it costs in `currency`, by the terms when the hold was placed.
+    pub(super) fn held_quote(&self, currency: Currency) -> Result<Quote, Refusal> {
+        if self.hold_quote.currency == currency {
+            return Ok(self.hold_quote);
+        }
+        let others = self.extras.as_ref().map(|it| &it.other_quotes[..]);
+        let mut others = others.unwrap_or_default().iter();
+        match others.find(|it| it.currency() == currency) {
+            Some(HeldQuote::Payable(quote)) => Ok(*quote),
+            Some(HeldQuote::Refused(_, reason)) => Err(*reason),
+            None => Err(Refusal::CurrencyNotAllowed),
+        }
+    }
+
+    /// What the shop attached.
+    pub(super) fn metadata(&self) -> Metadata {
+        let extras = self.extras.as_ref();
+        extras.map_or_else(Metadata::default, |it| it.metadata.clone())
+    }
+
+    /// From now on this is attached; quotes in other currencies stay.
+    pub(super) fn set_metadata(&mut self, metadata: &Metadata) {
+        let others = self.extras.take().map(|it| it.other_quotes);
+        self.extras = Extras::of(others.unwrap_or_default(), metadata.clone());
+    }
+
+    /// It is paid or over: what it would have cost in other currencies is of no use any more.
+    pub(super) fn forget_other_quotes(&mut self) {
+        let metadata = self.extras.take().map(|it| it.metadata);
+        self.extras = Extras::of(Vec::new(), metadata.unwrap_or_default());
     }
 
     /// Takes `step`; what it was before, or `None` with nothing changed where the table refuses.

@@ -404,6 +404,7 @@ impl Shard {
             promotion: purchase
                 .promotion
                 .map(|index| catalogue.promotion_at(index).terms.code.clone()),
+            metadata: purchase.metadata(),
             state,
             reason: purchase
                 .reason

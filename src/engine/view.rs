@@ -3,6 +3,7 @@
 
 use crate::engine::event::{Active, Clawback, Discount, Quote, Rating, RetryAdvice};
 use crate::engine::lifecycle::{PurchaseState, Step};
+use crate::engine::metadata::Metadata;
 use crate::engine::profile::Profile;
 use crate::engine::refusal::Refusal;
 use crate::ids::{
@@ -46,6 +47,8 @@ pub struct PurchaseView {
     pub refunded: Amount,
     /// The promotion used.
     pub promotion: Option<PromotionCode>,
+    /// What the shop attached.
+    pub metadata: Metadata,
     /// Where it is.
     pub state: PurchaseState,
     /// Why it is there, where there is more to say than the state does.

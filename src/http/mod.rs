@@ -22,6 +22,7 @@ pub mod orders;
 pub mod preconditions;
 pub mod problem;
 pub mod query;
+mod raw;
 mod reconcile;
 mod refunds;
 pub mod render;

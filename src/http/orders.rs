@@ -8,19 +8,19 @@
 use super::fields::{Fields, optional, required};
 use super::idempotency::Canonical;
 use super::problem::FieldError;
+use super::raw::{Pairs, Text, fast};
 use crate::engine::command::QUANTITY_MAX;
+use crate::engine::metadata::Metadata;
 use crate::engine::refusal::Refusal;
 use crate::ids::{CardToken, DeviceId, ID_CHARS_MAX, ProductId, PromotionCode, PurchaseId, UserId};
 use crate::money::Currency;
 use serde::Deserialize;
-use serde::de::{Deserializer, Error, Visitor};
-use std::borrow::Cow;
-use std::fmt;
+use serde_json::Value;
 use std::net::IpAddr;
 
-/// A hold that is asked for.
+/// What holds and purchases that are asked for have in common.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct HoldOrder {
+pub struct Order {
     /// For whom.
     pub user: UserId,
     /// Of what.
@@ -29,23 +29,34 @@ pub struct HoldOrder {
     pub quantity: u32,
     /// A promotion to use.
     pub promotion: Option<PromotionCode>,
+    /// The buyer's address.
+    pub ip: Option<IpAddr>,
+    /// The buyer's device.
+    pub device: Option<DeviceId>,
+    /// What the shop attached.
+    pub metadata: Metadata,
+}
+
+/// A hold that is asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HoldOrder {
+    /// Of what, and for whom.
+    pub order: Order,
+    /// What to quote in.
+    pub currency: Option<Currency>,
 }
 
 /// A purchase that is asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BuyOrder {
-    /// What a hold says, too.
-    pub hold: HoldOrder,
+    /// Of what, and for whom.
+    pub order: Order,
     /// What to pay in.
     pub currency: Currency,
     /// With which card.
     pub card: CardToken,
     /// The earlier hold to pay for.
     pub pays_for: Option<PurchaseId>,
-    /// The buyer's address.
-    pub ip: Option<IpAddr>,
-    /// The buyer's device.
-    pub device: Option<DeviceId>,
 }
 
 /// An order whose shape is wrong: why, and what of it could be read.
@@ -76,17 +87,13 @@ pub struct Readable {
     pub device: Option<DeviceId>,
 }
 
-impl HoldOrder {
-    /// The order in `body`.
-    pub fn parse(body: &[u8]) -> Result<Self, Box<Malformed>> {
-        fast::<RawHold<'_>>(body)
-            .and_then(|raw| raw.checked())
-            .map_or_else(|| slow_hold(body), Ok)
-    }
-
-    /// The fields that make two requests the same.
-    pub fn canonical(&self, method: &str, path: &str) -> Canonical {
-        Canonical::new(method, path)
+impl Order {
+    /// The fields that make two requests the same. Address and device are not among them: they
+    /// say where a request came from, and a buyer who tries again may have moved.
+    fn canonical(&self, method: &str, path: &str) -> Canonical {
+        let pairs = self.metadata.pairs();
+        let count = u32::try_from(pairs.len()).expect("metadata has at most ten pairs");
+        let canonical = Canonical::new(method, path)
             .text(Some(self.user.as_str()))
             .text(Some(self.product.as_str()))
             .number(self.quantity)
@@ -96,16 +103,42 @@ impl HoldOrder {
                     .map(PromotionCode::folded)
                     .as_deref(),
             )
+            .number(count);
+        pairs.fold(canonical, |canonical, (key, value)| {
+            canonical.text(Some(key)).text(Some(value))
+        })
     }
 
     /// What the audit trail shows of it when it is refused before the engine sees it.
-    pub fn readable(&self) -> Readable {
+    fn readable(&self) -> Readable {
         Readable {
             user: Some(self.user.clone()),
             product: Some(self.product.clone()),
             quantity: self.quantity,
-            ..Readable::default()
+            card: None,
+            ip: self.ip,
+            device: self.device.clone(),
         }
+    }
+}
+
+impl HoldOrder {
+    /// The order in `body`, quoted in one of `currencies`.
+    pub fn parse(body: &[u8], currencies: &[Currency]) -> Result<Self, Box<Malformed>> {
+        fast::<RawHold<'_>>(body)
+            .and_then(|raw| raw.checked(currencies))
+            .map_or_else(|| slow_hold(body, currencies), Ok)
+    }
+
+    /// The fields that make two requests the same.
+    pub fn canonical(&self, method: &str, path: &str) -> Canonical {
+        let currency = self.currency.as_ref().map(Currency::as_str);
+        self.order.canonical(method, path).text(currency)
+    }
+
+    /// What the audit trail shows of it when it is refused before the engine sees it.
+    pub fn readable(&self) -> Readable {
+        self.order.readable()
     }
 }
 
@@ -117,11 +150,10 @@ impl BuyOrder {
             .map_or_else(|| slow_buy(body, currencies), Ok)
     }
 
-    /// The fields that make two requests the same. Address and device are not among them: they
-    /// say where a request came from, and a buyer who tries again may have moved.
+    /// The fields that make two requests the same.
     pub fn canonical(&self, method: &str, path: &str) -> Canonical {
         let pays_for = self.pays_for.map(|hold| hold.hold().to_string());
-        self.hold
+        self.order
             .canonical(method, path)
             .text(Some(self.currency.as_str()))
             .text(Some(self.card.as_str()))
@@ -132,35 +164,8 @@ impl BuyOrder {
     pub fn readable(&self) -> Readable {
         Readable {
             card: Some(self.card.clone()),
-            ip: self.ip,
-            device: self.device.clone(),
-            ..self.hold.readable()
+            ..self.order.readable()
         }
-    }
-}
-
-/// A text of the body, borrowed where it has no escapes.
-struct Text<'a>(Cow<'a, str>);
-
-impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Borrow;
-        impl<'de> Visitor<'de> for Borrow {
-            type Value = Text<'de>;
-
-            fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-                out.write_str("a text")
-            }
-
-            fn visit_borrowed_str<E: Error>(self, text: &'de str) -> Result<Text<'de>, E> {
-                Ok(Text(Cow::Borrowed(text)))
-            }
-
-            fn visit_str<E: Error>(self, text: &str) -> Result<Text<'de>, E> {
-                Ok(Text(Cow::Owned(text.to_owned())))
-            }
-        }
-        deserializer.deserialize_str(Borrow)
     }
 }
 
@@ -173,7 +178,14 @@ struct RawHold<'a> {
     product_id: Text<'a>,
     quantity: u32,
     #[serde(borrow)]
+    currency: Option<Text<'a>>,
+    #[serde(borrow)]
     promotion_code: Option<Text<'a>>,
+    #[serde(borrow)]
+    ip: Option<Text<'a>>,
+    #[serde(borrow)]
+    device_id: Option<Text<'a>>,
+    metadata: Option<Pairs>,
 }
 
 #[derive(Deserialize)]
@@ -196,13 +208,35 @@ struct RawBuy<'a> {
     ip: Option<Text<'a>>,
     #[serde(borrow)]
     device_id: Option<Text<'a>>,
+    metadata: Option<Pairs>,
 }
 
-/// The object in `body`, or nothing. Serde would take an array for a structure by position, so
-/// the first character is looked at.
-fn fast<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Option<T> {
-    body.trim_ascii_start().starts_with(b"{").then_some(())?;
-    serde_json::from_slice(body).ok()
+/// What the fields that holds and buys share hold.
+struct RawOrder<'r, 'a> {
+    user: &'r Text<'a>,
+    product: &'r Text<'a>,
+    quantity: u32,
+    promotion: Option<&'r Text<'a>>,
+    ip: Option<&'r Text<'a>>,
+    device: Option<&'r Text<'a>>,
+    metadata: Option<Pairs>,
+}
+
+impl RawOrder<'_, '_> {
+    fn checked(self) -> Option<Order> {
+        Some(Order {
+            user: UserId::parse(&self.user.0)?,
+            product: ProductId::parse(&self.product.0)?,
+            quantity: quantity(self.quantity)?,
+            promotion: optionally(self.promotion, PromotionCode::parse)?,
+            ip: optionally(self.ip, |text| text.parse().ok())?,
+            device: optionally(self.device, DeviceId::parse)?,
+            metadata: match self.metadata {
+                Some(Pairs(pairs)) => Metadata::new(pairs).ok()?,
+                None => Metadata::default(),
+            },
+        })
+    }
 }
 
 /// `Some(None)` where the field is left out, `None` where it is wrong.
@@ -221,30 +255,39 @@ fn optionally<T>(
 }
 
 impl RawHold<'_> {
-    fn checked(&self) -> Option<HoldOrder> {
+    fn checked(self, currencies: &[Currency]) -> Option<HoldOrder> {
+        let order = RawOrder {
+            user: &self.user_id,
+            product: &self.product_id,
+            quantity: self.quantity,
+            promotion: self.promotion_code.as_ref(),
+            ip: self.ip.as_ref(),
+            device: self.device_id.as_ref(),
+            metadata: self.metadata,
+        };
         Some(HoldOrder {
-            user: UserId::parse(&self.user_id.0)?,
-            product: ProductId::parse(&self.product_id.0)?,
-            quantity: quantity(self.quantity)?,
-            promotion: optionally(self.promotion_code.as_ref(), PromotionCode::parse)?,
+            order: order.checked()?,
+            currency: optionally(self.currency.as_ref(), |code| listed(code, currencies))?,
         })
     }
 }
 
 impl RawBuy<'_> {
-    fn checked(&self, currencies: &[Currency]) -> Option<BuyOrder> {
+    fn checked(self, currencies: &[Currency]) -> Option<BuyOrder> {
+        let order = RawOrder {
+            user: &self.user_id,
+            product: &self.product_id,
+            quantity: self.quantity,
+            promotion: self.promotion_code.as_ref(),
+            ip: self.ip.as_ref(),
+            device: self.device_id.as_ref(),
+            metadata: self.metadata,
+        };
         Some(BuyOrder {
-            hold: HoldOrder {
-                user: UserId::parse(&self.user_id.0)?,
-                product: ProductId::parse(&self.product_id.0)?,
-                quantity: quantity(self.quantity)?,
-                promotion: optionally(self.promotion_code.as_ref(), PromotionCode::parse)?,
-            },
+            order: order.checked()?,
             currency: listed(&self.currency.0, currencies)?,
             card: CardToken::parse(&self.card_token.0)?,
             pays_for: optionally(self.hold_id.as_ref(), PurchaseId::parse_hold)?,
-            ip: optionally(self.ip.as_ref(), |text| text.parse().ok())?,
-            device: optionally(self.device_id.as_ref(), DeviceId::parse)?,
         })
     }
 }
@@ -266,36 +309,72 @@ fn listed(code: &str, currencies: &[Currency]) -> Option<Currency> {
 pub(super) const ID_FORM: &str = "has to be 1 to 64 characters of A-Z a-z 0-9 _ . : -";
 const _: () = assert!(ID_CHARS_MAX == 64, "the sentence above says so");
 
-fn slow_hold(body: &[u8]) -> Result<HoldOrder, Box<Malformed>> {
-    let known = &["user_id", "product_id", "quantity", "promotion_code"];
+fn slow_hold(body: &[u8], currencies: &[Currency]) -> Result<HoldOrder, Box<Malformed>> {
+    let known = &[
+        "user_id",
+        "product_id",
+        "quantity",
+        "currency",
+        "promotion_code",
+        "ip",
+        "device_id",
+        "metadata",
+    ];
     let mut fields = Fields::of(body, known);
-    let order = hold_of(&mut fields);
-    finish(fields, None, order.1, order.0)
+    let (order, readable) = order_of(&mut fields);
+    let code = fields.text(optional("currency"));
+    let currency = code.as_deref().and_then(|code| listed(code, currencies));
+    let not_allowed = (code.is_some() && currency.is_none()).then_some(Refusal::CurrencyNotAllowed);
+    let order = order.map(|order| HoldOrder { order, currency });
+    finish(fields, not_allowed, readable, order)
 }
 
-/// The fields of a hold, and what could be read of them.
-fn hold_of(fields: &mut Fields) -> (Option<HoldOrder>, Readable) {
+/// The fields that holds and buys share, and what could be read of them.
+fn order_of(fields: &mut Fields) -> (Option<Order>, Readable) {
     let user = fields.parsed(required("user_id"), ID_FORM, UserId::parse);
     let product = fields.parsed(required("product_id"), ID_FORM, ProductId::parse);
     let quantity = fields.small(required("quantity"), 1, QUANTITY_MAX);
     let promotion = fields.parsed(optional("promotion_code"), ID_FORM, PromotionCode::parse);
+    let ip_form = "has to be an IPv4 or IPv6 address";
+    let ip = fields.parsed(optional("ip"), ip_form, |text| text.parse().ok());
+    let device = fields.parsed(optional("device_id"), ID_FORM, DeviceId::parse);
+    let metadata = metadata_of(fields);
     let readable = Readable {
         user: user.clone(),
         product: product.clone(),
         quantity: quantity.unwrap_or(0),
-        ..Readable::default()
+        card: None,
+        ip,
+        device: device.clone(),
     };
-    let whole = |(user, product, quantity)| HoldOrder {
+    let named = user.zip(product).zip(quantity);
+    let order = named.map(|((user, product), quantity)| Order {
         user,
         product,
         quantity,
         promotion,
-    };
-    let order = user
-        .zip(product)
-        .zip(quantity)
-        .map(|((user, product), quantity)| whole((user, product, quantity)));
+        ip,
+        device,
+        metadata,
+    });
     (order, readable)
+}
+
+fn metadata_of(fields: &mut Fields) -> Metadata {
+    const NAME: &str = "metadata";
+    let given = fields.object(optional(NAME)).unwrap_or_default();
+    let texts = given.into_iter().map(|(key, value)| match value {
+        Value::String(value) => Some((key, value)),
+        _ => None,
+    });
+    let checked = match texts.collect::<Option<Vec<_>>>() {
+        Some(pairs) => Metadata::new(pairs),
+        None => Err("has to be an object whose values are texts"),
+    };
+    checked.unwrap_or_else(|form| {
+        fields.wrong(NAME, form);
+        Metadata::default()
+    })
 }
 
 fn slow_buy(body: &[u8], currencies: &[Currency]) -> Result<BuyOrder, Box<Malformed>> {
@@ -309,14 +388,12 @@ fn slow_buy(body: &[u8], currencies: &[Currency]) -> Result<BuyOrder, Box<Malfor
         "hold_id",
         "ip",
         "device_id",
+        "metadata",
     ];
     let mut fields = Fields::of(body, known);
-    let (hold, mut readable) = hold_of(&mut fields);
+    let (order, mut readable) = order_of(&mut fields);
     let hold_form = "has to be the hold_id of a hold";
     let pays_for = fields.parsed(optional("hold_id"), hold_form, PurchaseId::parse_hold);
-    let ip_form = "has to be an IPv4 or IPv6 address";
-    readable.ip = fields.parsed(optional("ip"), ip_form, |text| text.parse().ok());
-    readable.device = fields.parsed(optional("device_id"), ID_FORM, DeviceId::parse);
     let currency = fields.text(required("currency"));
     let card = fields.text(required("card_token"));
     // What is wrong so far is so by its shape; a text that is no allowed currency or no card
@@ -336,14 +413,12 @@ fn slow_buy(body: &[u8], currencies: &[Currency]) -> Result<BuyOrder, Box<Malfor
         }
         token
     });
-    let order = hold.zip(currency).zip(readable.card.clone());
-    let order = order.map(|((hold, currency), card)| BuyOrder {
-        hold,
+    let order = order.zip(currency).zip(readable.card.clone());
+    let order = order.map(|((order, currency), card)| BuyOrder {
+        order,
         currency,
         card,
         pays_for,
-        ip: readable.ip,
-        device: readable.device.clone(),
     });
     finish(fields, own_reason, readable, order)
 }
@@ -387,13 +462,15 @@ mod tests {
             BUY,
             &BUY.replace("\"u\"", "\"\\u0075\""),
             &BUY.replace('}', ",\"ip\":null}"),
+            &BUY.replace('}', ",\"metadata\":{\"b\":\"\",\"a\":\"1\"}}"),
+            &BUY.replace('}', ",\"metadata\":null}"),
         ] {
             let fast = fast::<RawBuy<'_>>(body.as_bytes())
                 .unwrap()
                 .checked(&usd())
                 .unwrap();
             assert_eq!(fast, slow_buy(body.as_bytes(), &usd()).unwrap());
-            assert_eq!(fast.hold.user.as_str(), "u");
+            assert_eq!(fast.order.user.as_str(), "u");
         }
     }
 
@@ -414,6 +491,11 @@ mod tests {
             ("}", ",\"user_id\":\"u\"}", invalid),
             ("}", ",\"4111111111111111\":1}", invalid),
             ("}", "}}", invalid),
+            ("}", ",\"metadata\":{\"a\":1}}", invalid),
+            ("}", ",\"metadata\":[]}", invalid),
+            ("}", ",\"metadata\":{\"a\":\"1\",\"a\":\"1\"}}", invalid),
+            ("}", ",\"metadata\":{\"\":\"1\"}}", invalid),
+            ("}", ",\"metadata\":{\"a\":\"4111111111111111\"}}", invalid),
         ] {
             let body = BUY.replacen(from, to, 1);
             let refused = BuyOrder::parse(body.as_bytes(), &usd()).unwrap_err();
@@ -422,6 +504,6 @@ mod tests {
             assert_eq!(refused.errors.is_empty(), reason != invalid, "{body}");
         }
         let array = br#"["u","p",1,null]"#;
-        assert_eq!(HoldOrder::parse(array).unwrap_err().reason, invalid);
+        assert_eq!(HoldOrder::parse(array, &usd()).unwrap_err().reason, invalid);
     }
 }

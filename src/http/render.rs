@@ -3,6 +3,7 @@
 //! Invariant: the same view gives the same bytes, so that an answer told again is the same.
 
 use super::json;
+use crate::engine::metadata::Metadata;
 use crate::engine::view::{HoldView, PurchaseView};
 use crate::receipts::Receipt;
 
@@ -45,6 +46,8 @@ pub fn purchase(view: &PurchaseView, gateway: &str, receipt: Option<&Receipt>) -
     json::raw(&mut out, ",\"promotion_code\":");
     let promotion = view.promotion.as_ref();
     json::id_or_null(&mut out, promotion.map(crate::ids::PromotionCode::as_str));
+    json::raw(&mut out, ",\"metadata\":");
+    metadata(&mut out, &view.metadata);
     json::raw(&mut out, ",\"status\":");
     json::id(&mut out, view.state.as_str());
     json::raw(&mut out, ",\"reason\":");
@@ -75,6 +78,19 @@ pub fn purchase(view: &PurchaseView, gateway: &str, receipt: Option<&Receipt>) -
     }
     json::raw(&mut out, "]}");
     out
+}
+
+fn metadata(out: &mut Vec<u8>, metadata: &Metadata) {
+    json::raw(out, "{");
+    for (place, (key, value)) in metadata.pairs().enumerate() {
+        if place > 0 {
+            json::raw(out, ",");
+        }
+        json::text(out, key);
+        json::raw(out, ":");
+        json::text(out, value);
+    }
+    json::raw(out, "}");
 }
 
 fn gateway_names(out: &mut Vec<u8>, view: &PurchaseView, gateway: &str) {

@@ -46,7 +46,7 @@ impl Front {
                 return self.refused_shape(call, Flow::Hold, reason, Readable::default());
             }
         };
-        let order = match HoldOrder::parse(&body) {
+        let order = match HoldOrder::parse(&body, &self.core.currencies) {
             Ok(order) => order,
             Err(malformed) => return self.refused_malformed(call, Flow::Hold, *malformed),
         };
@@ -57,14 +57,17 @@ impl Front {
         let path = call.parts.uri.path();
         let canonical = order.canonical(call.parts.method.as_str(), path);
         let owner = &caller_of(call).owner;
-        let key = idempotency::digests(owner, order.user.as_str(), key, canonical);
+        let key = idempotency::digests(owner, order.order.user.as_str(), key, canonical);
+        let origin = origin(call, Some(key), &order.readable());
+        let HoldOrder { order, currency } = order;
         let command = PlaceHold {
-            origin: origin(call, Some(key), &Readable::default()),
+            origin,
             user: order.user,
             product: order.product,
             quantity: order.quantity,
-            currency: None,
+            currency,
             promotion: order.promotion,
+            metadata: order.metadata,
         };
         let began = Instant::now();
         let submitted = self.core.journal.place_hold(&command);
@@ -94,23 +97,24 @@ impl Front {
         let path = call.parts.uri.path();
         let canonical = order.canonical(call.parts.method.as_str(), path);
         let owner = &caller_of(call).owner;
-        let key = idempotency::digests(owner, order.hold.user.as_str(), key, canonical);
+        let key = idempotency::digests(owner, order.order.user.as_str(), key, canonical);
         if let Err(reason) = self.core.payments.admission() {
             // No new payment can begin; one that has ended is told all the same.
-            if let Some(replay) = self.core.journal.replay(&order.hold.user, &key) {
+            if let Some(replay) = self.core.journal.replay(&order.order.user, &key) {
                 return self.submitted(call, Ok(replay)).await;
             }
             return self.refused_shape(call, Flow::Buy, reason, order.readable());
         }
         let command = Buy {
             origin: origin(call, Some(key), &order.readable()),
-            user: order.hold.user,
-            product: order.hold.product,
-            quantity: order.hold.quantity,
+            user: order.order.user,
+            product: order.order.product,
+            quantity: order.order.quantity,
             currency: order.currency,
             card: order.card,
-            promotion: order.hold.promotion,
+            promotion: order.order.promotion,
             hold: order.pays_for,
+            metadata: order.order.metadata,
         };
         let began = Instant::now();
         let submitted = self.core.journal.buy(&command);

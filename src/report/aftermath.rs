@@ -36,7 +36,10 @@ pub(super) fn refund_started(started: &RefundStarted) -> Value {
 pub(super) fn refund_succeeded(done: &RefundSucceeded) -> Value {
     json!({
         "refund": done.number,
+        "product_id": done.product.as_str(),
+        "quantity": done.quantity,
         "amount": done.amount.get(),
+        "currency": done.currency.as_str(),
         "extent": match done.extent {
             RefundExtent::Part => "part",
             RefundExtent::Full => "full",

@@ -5,9 +5,11 @@ use super::json::Object;
 use super::risk::{put_appraisal, put_hits};
 use super::{put_origin, put_sum};
 use crate::engine::event::{
-    AttemptRefused, HoldPlaced, PaymentAuthorized, PaymentCaptured, PaymentDeclined,
+    AttemptRefused, HeldQuote, HoldPlaced, PaymentAuthorized, PaymentCaptured, PaymentDeclined,
     PaymentStarted, PaysFor, Quote, Whence,
 };
+use crate::engine::metadata::Metadata;
+use serde_json::{Value, json};
 
 pub(super) fn hold(object: &mut Object<'_>, placed: &HoldPlaced) {
     object
@@ -20,6 +22,10 @@ pub(super) fn hold(object: &mut Object<'_>, placed: &HoldPlaced) {
     put_hits(object, &placed.hits);
     put_appraisal(object, &placed.appraisal);
     put_quote(object, &placed.quote);
+    object
+        .put("other_quotes", &others(&placed.other_quotes))
+        .put("reward_tokens", &placed.reward_tokens);
+    put_metadata(object, &placed.metadata);
     put_origin(object, &placed.origin);
 }
 
@@ -35,6 +41,7 @@ pub(super) fn payment(object: &mut Object<'_>, started: &PaymentStarted) {
     put_hits(object, &started.hits);
     put_appraisal(object, &started.appraisal);
     put_quote(object, &started.quote);
+    put_metadata(object, &started.metadata);
     put_origin(object, &started.origin);
 }
 
@@ -54,6 +61,12 @@ pub(super) fn decline(object: &mut Object<'_>, declined: &PaymentDeclined) {
 }
 
 pub(super) fn capture(object: &mut Object<'_>, captured: &PaymentCaptured) {
+    object
+        .put("product_id", captured.whence.product.as_str())
+        .put("quantity", &captured.quantity)
+        .put("currency", captured.quote.currency.as_str());
+    put_quote(object, &captured.quote);
+    put_metadata(object, &captured.metadata);
     object
         .put("capture_id", captured.capture.as_str())
         .text("receipt_id", captured.purchase.receipt())
@@ -81,6 +94,36 @@ fn put_quote(object: &mut Object<'_>, quote: &Quote) {
     put_sum(object, "unit_price", quote.unit_price.get(), quote.currency);
     put_sum(object, "discount", quote.discount.get(), quote.currency);
     put_sum(object, "amount", quote.amount.get(), quote.currency);
+}
+
+/// What a hold costs in other currencies, by currency: sums, or the reason why it cannot be paid.
+fn others(quotes: &[HeldQuote]) -> Value {
+    let by_currency = quotes.iter().map(|held| {
+        let shown = match held {
+            HeldQuote::Payable(quote) => json!({
+                "unit_price": quote.unit_price.get(),
+                "discount": quote.discount.get(),
+                "amount": quote.amount.get(),
+            }),
+            HeldQuote::Refused(_, reason) => json!({ "reason": reason.reason() }),
+        };
+        (held.currency().to_string(), shown)
+    });
+    Value::Object(by_currency.collect())
+}
+
+fn put_metadata(object: &mut Object<'_>, metadata: &Metadata) {
+    object.put("metadata", &metadata_json(metadata));
+}
+
+/// The pairs that the shop attached, as an object.
+pub(super) fn metadata_json(metadata: &Metadata) -> Value {
+    let pairs = metadata.pairs();
+    Value::Object(
+        pairs
+            .map(|(key, value)| (key.to_owned(), value.into()))
+            .collect(),
+    )
 }
 
 fn put_whence(object: &mut Object<'_>, whence: &Whence) {

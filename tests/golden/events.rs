@@ -5,8 +5,8 @@
 use holdfast::engine::event::{
     Act, Active, Actor, ActorRole, AdminAct, AdminActed, AdminRefused, AttemptRefused, BuyerPaused,
     BuyerRated, BuyerSegmented, CaptureStarted, Clawback, CounterKept, Decider, DeclineCause,
-    Discount, Disposition, DisputeClosed, DisputeOpened, DisputeOutcome, Event, Flow, HoldAfter,
-    HoldExpired, HoldPlaced, HoldReleased, HoldingsImported, IdempotencyKey, Judgement,
+    Discount, Disposition, DisputeClosed, DisputeOpened, DisputeOutcome, Event, Flow, HeldQuote,
+    HoldAfter, HoldExpired, HoldPlaced, HoldReleased, HoldingsImported, IdempotencyKey, Judgement,
     KeyImported, LimitsSet, ModelInForce, NoncesImported, Origin, Pause, PaymentAuthorized,
     PaymentCaptured, PaymentDeclined, PaymentStarted, PaymentVoided, PaysFor, ProductSet,
     PromotionSet, PromotionUsesImported, Quote, Rating, RefundExtent, RefundFailed, RefundStarted,
@@ -15,6 +15,7 @@ use holdfast::engine::event::{
     TokensSpent, VoidCause, VoidStarted, VoidStuck, WebhookFormat, WebhookKind, WebhookReceived,
     Whence,
 };
+use holdfast::engine::metadata::Metadata;
 use holdfast::engine::refusal::Refusal;
 use holdfast::engine::risk::features::{Feature, Features};
 use holdfast::engine::risk::score::{Appraisal, ModelScore, Score, Scored};
@@ -96,6 +97,9 @@ pub fn all() -> Vec<Event> {
             tokens: Tokens::new(14),
             debt_paid: Tokens::new(3),
             whence: whence(),
+            quantity: 1,
+            quote: quote(),
+            metadata: metadata(),
         }),
         Event::VoidStarted(VoidStarted {
             purchase: purchase(),
@@ -120,6 +124,9 @@ pub fn all() -> Vec<Event> {
             amount: amount(25_000),
             extent: RefundExtent::Full,
             clawback: clawback(),
+            product: product(),
+            quantity: 2,
+            currency: currency("USD"),
         }),
         Event::RefundFailed(RefundFailed {
             purchase: purchase(),
@@ -357,6 +364,9 @@ fn hold_placed() -> HoldPlaced {
         origin: origin(1),
         hits: hits(),
         appraisal: appraisal(),
+        other_quotes: other_quotes(),
+        reward_tokens: 3,
+        metadata: metadata(),
     }
 }
 
@@ -371,6 +381,7 @@ fn payment_started() -> PaymentStarted {
         hits: hits(),
         appraisal: appraisal(),
         review: vec!["amount_over".to_owned(), "card testing".to_owned()],
+        metadata: metadata(),
     }
 }
 
@@ -402,6 +413,25 @@ fn appraisal() -> Appraisal {
             score: Score::new(437).expect("it is at most a thousand"),
         }),
     }))
+}
+
+/// One that can be paid and one that cannot.
+fn other_quotes() -> Vec<HeldQuote> {
+    let whole = Amount::new(50_000).expect("an amount");
+    let payable = Quote {
+        currency: currency("KRW"),
+        unit_price: Price::new(25_000).expect("a price"),
+        discount: whole.percent(10),
+        amount: whole.saturating_minus(whole.percent(10)),
+    };
+    let refused = HeldQuote::Refused(currency("EUR"), Refusal::PromotionNotApplicable);
+    vec![HeldQuote::Payable(payable), refused]
+}
+
+fn metadata() -> Metadata {
+    let pairs = [("cart", "c-17"), ("gift", "")];
+    let pairs = pairs.map(|(key, value)| (key.to_owned(), value.to_owned()));
+    Metadata::new(pairs.to_vec()).expect("it keeps the bounds")
 }
 
 fn quote() -> Quote {

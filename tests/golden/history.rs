@@ -7,6 +7,7 @@
 use crate::events;
 use holdfast::engine::command::{Buy, PaymentStep, PlaceHold, ReleaseHold, Verdict};
 use holdfast::engine::event::{BuyerSegmented, Decider, Judgement, VoidCause};
+use holdfast::engine::metadata::Metadata;
 use holdfast::engine::settings::{EngineSettings, WebhookMemory};
 use holdfast::ids::{AuthorizationId, CaptureId, CardToken, Lsn, PurchaseId, ReceiptKeyId, UserId};
 use holdfast::journal::{
@@ -145,6 +146,7 @@ impl Stage {
             quantity,
             currency: None,
             promotion: Some(events::promotion()),
+            metadata: Metadata::default(),
         });
         self.told(submitted)
     }
@@ -165,6 +167,7 @@ impl Stage {
             card: CardToken::parse("tok_ok").expect("a token"),
             promotion: None,
             hold,
+            metadata: Metadata::default(),
         });
         self.told(submitted)
     }

@@ -8,6 +8,7 @@ use holdfast::engine::event::{
     Judgement, Origin, ProductSet, PromotionSet,
 };
 use holdfast::engine::lifecycle::{PurchaseState, Units};
+use holdfast::engine::metadata::Metadata;
 use holdfast::engine::refusal::Refusal;
 use holdfast::engine::view::{PurchaseView, RefundView};
 use holdfast::ids::{
@@ -202,6 +203,7 @@ impl Stage {
             card: CardToken::parse(card).unwrap(),
             promotion: promotion.and_then(PromotionCode::parse),
             hold: None,
+            metadata: Metadata::default(),
         };
         match self.journal.buy(&buy).unwrap().outcome {
             Outcome::PaymentStarted(purchase) => purchase,

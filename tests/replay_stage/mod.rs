@@ -6,6 +6,7 @@ use holdfast::engine::command::{Buy, PaymentStep, PlaceHold};
 use holdfast::engine::event::{
     Active, AdminAct, DeclineCause, IdempotencyKey, Origin, ProductSet, RulesSource,
 };
+use holdfast::engine::metadata::Metadata;
 use holdfast::engine::refusal::Refusal;
 use holdfast::engine::settings::EngineSettings;
 use holdfast::ids::{
@@ -174,6 +175,7 @@ impl Stage {
             quantity: it.quantity,
             currency: Some(currency(it.currency)),
             promotion: None,
+            metadata: Metadata::default(),
         };
         let submitted = self
             .journal()
@@ -197,6 +199,7 @@ impl Stage {
             card: CardToken::parse(&it.card).expect("a token"),
             promotion: None,
             hold,
+            metadata: Metadata::default(),
         };
         let submitted = self.journal().buy(&command).expect("the log takes it");
         let purchase = match submitted.outcome {

@@ -8,6 +8,7 @@ use holdfast::engine::event::{
     Active, AdminAct, BuyerPaused, BuyerRated, Decider, DeclineCause, IdempotencyKey, Judgement,
     ModelInForce, Origin, Pause, ProductSet, Rating, RulesSource, WebhookFormat, WebhookKind,
 };
+use holdfast::engine::metadata::Metadata;
 use holdfast::engine::profile::Profile;
 use holdfast::engine::risk::score::{FeaturesWritten, LoadedModel};
 use holdfast::engine::settings::{EngineSettings, RateLimit};
@@ -322,6 +323,7 @@ impl Run {
                 quantity,
                 currency: None,
                 promotion: None,
+                metadata: Metadata::default(),
             };
             let submitted = self.journal.place_hold(&command).expect("the log takes it");
             if let Outcome::Held(view) = submitted.outcome {
@@ -343,6 +345,7 @@ impl Run {
             } else {
                 None
             },
+            metadata: Metadata::default(),
         };
         let submitted = self.journal.buy(&command).expect("the log takes it");
         let Outcome::PaymentStarted(purchase) = submitted.outcome else {

@@ -6,6 +6,7 @@ use holdfast::engine::event::{
     Active, AdminAct, DeclineCause, Discount, IdempotencyKey, Origin, ProductSet, PromotionSet,
     VoidCause,
 };
+use holdfast::engine::metadata::Metadata;
 use holdfast::engine::settings::EngineSettings;
 use holdfast::ids::{
     AuthorizationId, CaptureId, CardToken, Digest16, KeyOwner, ProductId, PromotionCode,
@@ -188,6 +189,7 @@ impl Stage {
             promotion: words
                 .get(4)
                 .map(|code| PromotionCode::parse(code).expect("a code")),
+            metadata: Metadata::default(),
         };
         self.submit(words[0], Command::Hold(command))
     }
@@ -202,6 +204,7 @@ impl Stage {
             card: CardToken::parse("tok_ok").expect("a token"),
             promotion: None,
             hold: None,
+            metadata: Metadata::default(),
         };
         self.submit(words[0], Command::Buy(command))
     }
@@ -228,6 +231,7 @@ impl Stage {
             card: CardToken::parse("tok_ok").expect("a token"),
             promotion: None,
             hold: purchase,
+            metadata: Metadata::default(),
         };
         let name = match words {
             [_, "named", name] => name,

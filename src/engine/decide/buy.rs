@@ -4,10 +4,10 @@ use super::amounts::{Paying, review_reasons, within_limits};
 use super::hold::{Wanted, place};
 use super::risk::{Asked, hits, judge, reviews};
 use super::{Claims, Context, Decision, Turned};
-use crate::engine::catalogue::quote;
 use crate::engine::command::Buy;
 use crate::engine::event::{Event, Flow, PaymentStarted, PaysFor, Quote, RuleHit};
 use crate::engine::lifecycle::{PurchaseState, Step};
+use crate::engine::metadata::Metadata;
 use crate::engine::purchase::Purchase;
 use crate::engine::refusal::Refusal;
 use crate::engine::risk::score::Appraisal;
@@ -38,13 +38,15 @@ fn pay_own_hold(context: Context<'_>, command: &Buy) -> Result<Decision, Turned>
         quantity: command.quantity,
         currency: Some(command.currency),
         promotion: command.promotion.as_ref(),
+        metadata: &command.metadata,
         flow: Flow::Buy,
         paying: Some(paying(command)),
     };
     let (placed, claims, found) = place(context, &wanted)?;
     let pays = (placed.purchase, PaysFor::OwnHold);
     let met = (placed.hits.clone(), found.scored().into());
-    let started = start(context, command, pays, placed.quote, met);
+    let metadata = command.metadata.clone();
+    let started = start(context, command, pays, (placed.quote, metadata), met);
     Ok(Decision {
         events: SmallVec::from_iter([Event::HoldPlaced(placed), started]),
         claims,
@@ -86,6 +88,11 @@ fn pay_earlier_hold(
         _ => {}
     }
     let quote = quote_of_hold(context, command, purchase)?;
+    let metadata = if command.metadata.is_empty() {
+        purchase.metadata()
+    } else {
+        command.metadata.clone()
+    };
     let asked = Asked {
         origin: &command.origin,
         user: &command.user,
@@ -100,7 +107,7 @@ fn pay_earlier_hold(
     let amounts = amounts.map_err(|reason| found.turned(reason))?;
     let pays = (hold, PaysFor::EarlierHold);
     let met = (hits(context, found), found.scored().into());
-    let started = start(context, command, pays, quote, met);
+    let started = start(context, command, pays, (quote, metadata), met);
     Ok(Decision {
         events: SmallVec::from_iter([started]),
         claims: Claims {
@@ -111,8 +118,7 @@ fn pay_earlier_hold(
     })
 }
 
-/// The hold's own quote stands; another currency is quoted from the stored prices of now, with
-/// the hold's promotion.
+/// What the hold fixed stands in every currency, whatever became of the terms since.
 fn quote_of_hold(
     context: Context<'_>,
     command: &Buy,
@@ -126,16 +132,7 @@ fn quote_of_hold(
     {
         return Err(Refusal::PromotionNotApplicable);
     }
-    if purchase.hold_quote.currency == command.currency {
-        return Ok(purchase.hold_quote);
-    }
-    let product = context.catalogue.product_at(purchase.product);
-    quote(
-        product,
-        purchase.quantity,
-        command.currency,
-        held.map(AsRef::as_ref),
-    )
+    purchase.held_quote(command.currency)
 }
 
 fn paying(command: &Buy) -> Paying<'_> {
@@ -150,7 +147,7 @@ fn start(
     context: Context<'_>,
     command: &Buy,
     (purchase, pays_for): (PurchaseId, PaysFor),
-    quote: Quote,
+    (quote, metadata): (Quote, Metadata),
     (hits, appraisal): (Vec<RuleHit>, Appraisal),
 ) -> Event {
     let mut review = review_reasons(context, &quote);
@@ -162,6 +159,7 @@ fn start(
         card: command.card.clone(),
         pays_for,
         origin: command.origin.clone(),
+        metadata,
         review,
         hits,
         appraisal,

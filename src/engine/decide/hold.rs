@@ -5,7 +5,8 @@ use super::risk::{Asked, hits, judge};
 use super::{Claims, Context, Decision, Turned};
 use crate::engine::catalogue::{Product, Promotion, quote};
 use crate::engine::command::PlaceHold;
-use crate::engine::event::{Event, Flow, HoldPlaced, Origin};
+use crate::engine::event::{Event, Flow, HeldQuote, HoldPlaced, Origin};
+use crate::engine::metadata::Metadata;
 use crate::engine::refusal::Refusal;
 use crate::engine::risk::program::Found;
 use crate::engine::risk::score::Appraisal;
@@ -22,6 +23,7 @@ pub fn decide_hold(context: Context<'_>, command: &PlaceHold) -> Result<Decision
         quantity: command.quantity,
         currency: command.currency,
         promotion: command.promotion.as_ref(),
+        metadata: &command.metadata,
         flow: Flow::Hold,
         paying: None,
     };
@@ -41,6 +43,7 @@ pub(super) struct Wanted<'a> {
     pub(super) quantity: u32,
     pub(super) currency: Option<Currency>,
     pub(super) promotion: Option<&'a PromotionCode>,
+    pub(super) metadata: &'a Metadata,
     pub(super) flow: Flow,
     /// Who pays for it at once; amounts are limited then.
     pub(super) paying: Option<Paying<'a>>,
@@ -51,26 +54,14 @@ pub(super) fn place(
     context: Context<'_>,
     wanted: &Wanted<'_>,
 ) -> Result<(HoldPlaced, Claims, Found), Turned> {
-    let Context {
-        catalogue,
-        settings,
-        at,
-        ..
-    } = context;
+    let Context { catalogue, at, .. } = context;
     let product = catalogue
         .product(wanted.product)
         .ok_or(Refusal::ProductNotFound)?;
     product.on_sale(at)?;
-    let listed = || {
-        settings
-            .currencies
-            .iter()
-            .copied()
-            .find(|it| product.price(*it).is_some())
-    };
     let currency = wanted
         .currency
-        .or_else(listed)
+        .or_else(|| first_currency(context, product, wanted))
         .ok_or(Refusal::CurrencyNotAllowed)?;
     let priced = product.price(currency).ok_or(Refusal::CurrencyNotAllowed)?;
     debug_assert!(priced.get() > 0);
@@ -148,6 +139,11 @@ fn set_aside(
         .ok_or(Refusal::SoldOut)?;
     claims.stock = Some(claim);
 
+    let other_quotes = match wanted.flow {
+        Flow::Hold => other_quotes(context, product, wanted.quantity, currency, applied),
+        // Paid at once, in the currency that was asked for.
+        Flow::Buy | Flow::Refund | Flow::Webhook | Flow::Reward => Vec::new(),
+    };
     let hold_ttl_ms = product.terms.hold_ttl_ms.unwrap_or(settings.hold_ttl_ms);
     let placed = HoldPlaced {
         purchase: shard.next_id(context.tag),
@@ -155,15 +151,55 @@ fn set_aside(
         product: wanted.product.clone(),
         quantity: wanted.quantity,
         quote,
+        other_quotes,
+        reward_tokens: product.terms.reward_tokens,
         // As it was set, whatever case the buyer wrote it in.
         promotion: promotion.map(|it| it.terms.code.clone()),
         expires_at: at.plus_ms(hold_ttl_ms),
+        metadata: wanted.metadata.clone(),
         flow: wanted.flow,
         origin: wanted.origin.clone(),
         hits: Vec::new(),
         appraisal: Appraisal::Plain,
     };
     Ok((placed, claims))
+}
+
+/// The first of the drop's currencies in which there is a quote, or else in which there is a price.
+fn first_currency(
+    context: Context<'_>,
+    product: &Product,
+    wanted: &Wanted<'_>,
+) -> Option<Currency> {
+    let promotion = wanted
+        .promotion
+        .and_then(|code| context.catalogue.promotion(code));
+    let promotion = promotion.map(AsRef::as_ref);
+    let priced = || {
+        let listed = context.settings.currencies.iter().copied();
+        listed.filter(|it| product.price(*it).is_some())
+    };
+    let mut quoted = priced().filter(|it| quote(product, wanted.quantity, *it, promotion).is_ok());
+    quoted.next().or_else(|| priced().next())
+}
+
+/// What the hold costs in every currency but the one that is shown.
+fn other_quotes(
+    context: Context<'_>,
+    product: &Product,
+    quantity: u32,
+    shown: Currency,
+    promotion: Option<&Promotion>,
+) -> Vec<HeldQuote> {
+    let listed = context.settings.currencies.iter().copied();
+    let others = listed.filter(|it| *it != shown && product.price(*it).is_some());
+    let held = others.map(
+        |currency| match quote(product, quantity, currency, promotion) {
+            Ok(quote) => HeldQuote::Payable(quote),
+            Err(reason) => HeldQuote::Refused(currency, reason),
+        },
+    );
+    held.collect()
 }
 
 fn usable<'a>(

@@ -11,7 +11,7 @@ use crate::engine::event::{
 use crate::engine::lifecycle::Step;
 use crate::engine::purchase::{Purchase, Refund};
 use crate::engine::refusal::Refusal;
-use crate::ids::{PurchaseId, UserId};
+use crate::ids::{CaptureId, PurchaseId, ReceiptKeyId, UserId};
 use crate::money::{Amount, Tokens};
 use crate::time::UnixMs;
 
@@ -120,18 +120,8 @@ fn event_of(
             receipt_key,
             signing_key,
         } => {
-            let tokens = tokens_of(context, stored);
-            let debt_paid = tokens.min(context.shard.token_debt(&user));
-            Event::PaymentCaptured(PaymentCaptured {
-                purchase,
-                user,
-                capture,
-                receipt_key,
-                signing_key,
-                tokens,
-                debt_paid,
-                whence: whence(context, stored)?,
-            })
+            let keys = (receipt_key, signing_key);
+            captured(context, (purchase, stored), user, capture, keys)?
         }
         PaymentStep::StartVoid {
             cause,
@@ -153,19 +143,7 @@ fn event_of(
             }
             Event::VoidStuck(VoidStuck { purchase, user })
         }
-        PaymentStep::Refunded(number) => {
-            let amount = pending(stored, number)?.amount;
-            let extent = extent_after(stored, amount);
-            let clawback = clawback(context, &user, stored, extent, amount);
-            Event::RefundSucceeded(RefundSucceeded {
-                purchase,
-                user,
-                number,
-                amount,
-                extent,
-                clawback,
-            })
-        }
+        PaymentStep::Refunded(number) => refunded(context, (purchase, stored), user, number)?,
         PaymentStep::RefundFailed { number, code } => {
             pending(stored, number)?;
             Event::RefundFailed(RefundFailed {
@@ -176,6 +154,53 @@ fn event_of(
             })
         }
     })
+}
+
+fn captured(
+    context: Context<'_>,
+    (purchase, stored): (PurchaseId, &Purchase),
+    user: UserId,
+    capture: CaptureId,
+    (receipt_key, signing_key): (ReceiptKeyId, Option<ReceiptKeyId>),
+) -> Result<Event, Refusal> {
+    let tokens = tokens_of(stored);
+    let debt_paid = tokens.min(context.shard.token_debt(&user));
+    Ok(Event::PaymentCaptured(PaymentCaptured {
+        purchase,
+        user,
+        capture,
+        quantity: stored.quantity,
+        quote: stored.quote(),
+        metadata: stored.metadata(),
+        receipt_key,
+        signing_key,
+        tokens,
+        debt_paid,
+        whence: whence(context, stored)?,
+    }))
+}
+
+fn refunded(
+    context: Context<'_>,
+    (purchase, stored): (PurchaseId, &Purchase),
+    user: UserId,
+    number: u32,
+) -> Result<Event, Refusal> {
+    let amount = pending(stored, number)?.amount;
+    let extent = extent_after(stored, amount);
+    let clawback = clawback(context, &user, stored, extent, amount);
+    let product = &context.catalogue.product_at(stored.product).terms.product;
+    Ok(Event::RefundSucceeded(RefundSucceeded {
+        purchase,
+        user,
+        number,
+        product: product.clone(),
+        quantity: stored.quantity,
+        amount,
+        currency: stored.quote().currency,
+        extent,
+        clawback,
+    }))
 }
 
 /// A person decides while it is under review; the deadline not before it comes.
@@ -229,12 +254,10 @@ fn pending(stored: &Purchase, number: u32) -> Result<&Refund, Refusal> {
     known.map(|(_, refund)| refund).ok_or(Refusal::WrongState)
 }
 
-/// The reward tokens that a purchase of this product brings today. A free one brings none.
-fn tokens_of(context: Context<'_>, stored: &Purchase) -> Tokens {
+/// The reward tokens that the purchase brings, by the terms of its hold. A free one brings none.
+fn tokens_of(stored: &Purchase) -> Tokens {
     if stored.quote().amount == Amount::ZERO {
         return Tokens::NONE;
     }
-    let product = context.catalogue.product_at(stored.product);
-    let each = u64::from(product.terms.reward_tokens);
-    Tokens::new(each * u64::from(stored.quantity))
+    Tokens::new(u64::from(stored.reward_tokens) * u64::from(stored.quantity))
 }

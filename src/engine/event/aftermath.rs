@@ -2,8 +2,8 @@
 
 use super::{AdminAct, IdempotencyKey, Origin};
 use crate::engine::lifecycle::Step;
-use crate::ids::{GatewayCode, PurchaseId, UserId};
-use crate::money::{Amount, Tokens};
+use crate::ids::{GatewayCode, ProductId, PurchaseId, UserId};
+use crate::money::{Amount, Currency, Tokens};
 use crate::time::UnixMs;
 use rkyv::{Archive, Deserialize, Serialize};
 
@@ -48,8 +48,14 @@ pub struct RefundSucceeded {
     pub user: UserId,
     /// Which refund of this purchase.
     pub number: u32,
+    /// Of what.
+    pub product: ProductId,
+    /// How many units were bought.
+    pub quantity: u32,
     /// How much.
     pub amount: Amount,
+    /// In which currency.
+    pub currency: Currency,
     /// Whether money is left that could go back.
     pub extent: RefundExtent,
     /// The reward tokens that went with it.

@@ -1,6 +1,7 @@
 //! Owns the facts about units set aside, given up and run out.
 
-use super::{Flow, Origin, Quote, RuleHit};
+use super::{Flow, HeldQuote, Origin, Quote, RuleHit};
+use crate::engine::metadata::Metadata;
 use crate::engine::risk::score::Appraisal;
 use crate::ids::{ProductId, PromotionCode, PurchaseId, UserId};
 use crate::time::UnixMs;
@@ -17,12 +18,19 @@ pub struct HoldPlaced {
     pub product: ProductId,
     /// How many units.
     pub quantity: u32,
-    /// What it costs.
+    /// What it costs, in the currency that is shown.
     pub quote: Quote,
+    /// What it costs in each other currency: a hold fixes the terms in all of them. Of a buy's own
+    /// hold there are none, as it is paid at once.
+    pub other_quotes: Vec<HeldQuote>,
+    /// Reward tokens that each unit brings once it is paid.
+    pub reward_tokens: u32,
     /// The promotion used.
     pub promotion: Option<PromotionCode>,
     /// When the hold runs out, unless a payment pins it.
     pub expires_at: UnixMs,
+    /// What the shop attached to it.
+    pub metadata: Metadata,
     /// By which call.
     pub flow: Flow,
     /// Where it came from.

@@ -1,6 +1,7 @@
 //! Owns the facts about payments: intents, what the gateway said, captures and voids.
 
 use super::{AdminAct, Origin, Quote, RuleHit, Whence};
+use crate::engine::metadata::Metadata;
 use crate::engine::risk::score::Appraisal;
 use crate::ids::{
     AuthorizationId, CaptureId, CardToken, GatewayCode, PurchaseId, ReceiptKeyId, UserId,
@@ -24,6 +25,8 @@ pub struct PaymentStarted {
     pub pays_for: PaysFor,
     /// Where it came from.
     pub origin: Origin,
+    /// What the shop attached to it, or where it attached nothing, to the hold.
+    pub metadata: Metadata,
     /// The risk rules that it met; those that the same call's hold met, too.
     pub hits: Vec<RuleHit>,
     /// Why a person is to decide before the money is taken, each reason a word or the name of a
@@ -170,6 +173,12 @@ pub struct PaymentCaptured {
     pub user: UserId,
     /// The gateway's name for it.
     pub capture: CaptureId,
+    /// How many units.
+    pub quantity: u32,
+    /// What was paid.
+    pub quote: Quote,
+    /// What the shop attached.
+    pub metadata: Metadata,
     /// The key that seals its receipt.
     pub receipt_key: ReceiptKeyId,
     /// The key that signs its receipt, where there is one.

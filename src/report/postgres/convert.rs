@@ -20,6 +20,7 @@ use crate::ids::PurchaseId;
 use crate::journal::{Journal, PurchaseAsOf};
 use crate::money::Amount;
 use crate::receipts::Sealer;
+use crate::report::attempt::metadata_json;
 use crate::report::event_bytes;
 use crate::report::feed::sink::{Convert, Fed, Unfit};
 use std::sync::Arc;
@@ -339,6 +340,7 @@ impl ToRows {
             discount: view.quote.discount.get(),
             amount: view.quote.amount.get(),
             promotion: view.promotion.as_ref().map(ToString::to_string),
+            metadata: metadata_json(&view.metadata).to_string().into_bytes(),
             card: view.card.as_ref().map(|it| it.as_str().to_owned()),
             authorization: view.authorization.as_ref().map(ToString::to_string),
             capture: view.capture.as_ref().map(ToString::to_string),

@@ -95,6 +95,7 @@ pub(super) const TRANSACTIONS: Table = Table {
         "discount",
         "amount",
         "promotion_code",
+        "metadata",
         "card_token",
         "authorization_id",
         "capture_id",
@@ -253,6 +254,8 @@ pub(super) struct Transaction {
     pub(super) discount: i64,
     pub(super) amount: i64,
     pub(super) promotion: Option<String>,
+    /// As JSON.
+    pub(super) metadata: Vec<u8>,
     pub(super) card: Option<String>,
     pub(super) authorization: Option<String>,
     pub(super) capture: Option<String>,
@@ -291,6 +294,7 @@ impl Transaction {
             .bigint(self.discount)
             .bigint(self.amount)
             .text_or_null(self.promotion.as_deref())
+            .json(&self.metadata)
             .text_or_null(self.card.as_deref())
             .text_or_null(self.authorization.as_deref())
             .text_or_null(self.capture.as_deref())

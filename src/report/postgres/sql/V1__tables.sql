@@ -81,6 +81,7 @@ CREATE TABLE holdfast.shop_transactions (
     discount bigint NOT NULL,
     amount bigint NOT NULL CHECK (amount >= 0),
     promotion_code text,
+    metadata jsonb NOT NULL DEFAULT '{}',
     card_token text,
     authorization_id text,
     capture_id text,

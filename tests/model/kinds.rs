@@ -13,6 +13,7 @@ use holdfast::engine::event::{
     Pause, ProductSet, PromotionSet, Rating, RulesSource, VoidCause, WebhookFormat, WebhookKind,
 };
 use holdfast::engine::lifecycle::PurchaseState as S;
+use holdfast::engine::metadata::Metadata;
 use holdfast::engine::refusal::Refusal;
 use holdfast::engine::risk::score::{Appraisal, FeaturesWritten};
 use holdfast::engine::settings::SharedBy;
@@ -283,6 +284,7 @@ impl World {
             quantity: 1,
             currency: None,
             promotion: promotion.then(promotion_code),
+            metadata: Metadata::new(vec![("order".to_owned(), "17".to_owned())]).unwrap(),
         };
         let submitted = self.journal().place_hold(&command);
         self.told(submitted.expect("the log takes it"));
@@ -298,6 +300,7 @@ impl World {
             card: CardToken::parse(["tok_a", "tok_b"][usize::from(user % 2)]).expect("a token"),
             promotion: None,
             hold,
+            metadata: Metadata::new(vec![("order".to_owned(), "17".to_owned())]).unwrap(),
         };
         let submitted = self.journal().buy(&command);
         self.told(submitted.expect("the log takes it"));

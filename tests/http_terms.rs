@@ -758,3 +758,130 @@ fn codes_match_in_every_case_and_are_shown_as_they_were_set() {
         "DEMO10 and this one"
     );
 }
+
+/// A shop whose gateway is Stripe; none of these tests asks it for anything.
+fn at_stripe() -> Server {
+    Setup::demo()
+        .config(
+            "[drop]\ncurrencies = [\"USD\", \"EUR\", \"KRW\", \"KWD\", \"JPY\"]\n\
+             [payments]\ngateway = \"stripe\"\n[payments.stripe]\n\
+             secret_key = \"sk_test_of_nobody_at_all_0123456789\"\napi_base = \"http://127.0.0.1:1\"",
+        )
+        .start()
+}
+
+#[test]
+fn prices_that_the_gateway_cannot_take_are_refused_with_the_nearest() {
+    let server = at_stripe();
+    put_both(&server);
+    for (currency, price, nearest) in [
+        ("KWD", 1_234_u64, "1230 and 1240"),
+        ("KWD", 5, "the nearest: 10"),
+        ("KWD", 99_999_995, "the nearest: 99999990"),
+        ("USD", 49, "the nearest: 50"),
+        ("USD", 100_000_000, "the nearest: 99999999"),
+        ("JPY", 1, "the nearest: 50"),
+        ("KRW", 1_000_000_000_000, "the nearest: 99999999"),
+    ] {
+        let mut body = lamp();
+        body["price"][currency] = price.into();
+        let change = json!({ "price": { currency: price } });
+        for request in [Request::put(PRODUCT).json(&body), patch(PRODUCT, &change)] {
+            let answer = admin(&server, request);
+            assert_eq!(answer.status, 400, "{currency} {price}: {answer:?}");
+            assert_eq!(fields(&answer), ["price".to_owned()].into());
+            let message = answer.json()["errors"][0]["message"].to_string();
+            assert!(
+                message.contains(nearest) && message.contains(currency),
+                "{message}"
+            );
+        }
+    }
+    let good = json!({"price": {"KWD": 1_230, "JPY": 50, "USD": 99_999_999}});
+    assert_eq!(admin(&server, patch(PRODUCT, &good)).status, 200);
+    // The sandbox takes all of them.
+    let sandbox = Setup::demo().start();
+    let mut body = lamp();
+    body["price"] = json!({"USD": 1, "KRW": 1_000_000_000_000_u64});
+    assert_eq!(
+        admin(&sandbox, Request::put(PRODUCT).json(&body)).status,
+        201
+    );
+}
+
+#[test]
+fn discounts_are_rounded_down_to_what_the_gateway_takes_or_refused() {
+    let server = at_stripe();
+    for (currency, price) in [("KWD", 1_230), ("USD", 60), ("EUR", 90_000_000)] {
+        let price = json!({ currency: price });
+        let open = product_terms(&json!({"name": "Open", "price": price, "stock": 1_000}));
+        let put = Request::put(&format!("/admin/products/in-{currency}")).json(&open);
+        assert_eq!(admin(&server, put).status, 201);
+    }
+    for (code, terms) in [
+        ("TENTH", json!({"percent_off": 10, "uses_max": 100})),
+        ("HALF", json!({"percent_off": 50, "uses_max": 100})),
+        ("ALL", json!({"percent_off": 100, "uses_max": 100})),
+        (
+            "FEW",
+            json!({"amount_off": {"KWD": 7, "USD": 5}, "uses_max": 100}),
+        ),
+    ] {
+        let put = Request::put(&format!("/admin/promotions/{code}"));
+        assert_eq!(
+            admin(&server, put.json(&promotion_terms(&terms))).status,
+            201
+        );
+    }
+    let mut asked = 0;
+    let mut ask = |quantity: u64, currency: &str, code: Option<&str>| {
+        asked += 1;
+        let body = json!({
+            "user_id": format!("user-{asked}"), "product_id": format!("in-{currency}"),
+            "quantity": quantity, "promotion_code": code,
+        });
+        let request = Request::post("/limited/holds").key(SHOP);
+        server.ask(&request.once(&format!("key-hold-{asked:04}")).json(&body))
+    };
+    for (quantity, currency, code, discount, amount) in [
+        (1, "KWD", None, 0, 1_230),
+        // A tenth is 123.
+        (1, "KWD", Some("TENTH"), 120, 1_110),
+        (3, "KWD", Some("TENTH"), 360, 3_330),
+        (1, "KWD", Some("ALL"), 1_230, 0),
+        // Half is 30, and 50 the least charge.
+        (1, "USD", Some("HALF"), 10, 50),
+        (1, "USD", Some("FEW"), 5, 55),
+        (2, "EUR", Some("HALF"), 90_000_000, 90_000_000),
+        (2, "EUR", Some("ALL"), 180_000_000, 0),
+    ] {
+        let answer = ask(quantity, currency, code);
+        assert_eq!(answer.status, 201, "{currency} {code:?}: {answer:?}");
+        let held = answer.json();
+        let told = (&held["discount"]["value"], &held["amount"]["value"]);
+        assert_eq!(
+            told,
+            (&json!(discount), &json!(amount)),
+            "{currency} {code:?}"
+        );
+    }
+    for (quantity, currency, code, reason) in [
+        (2, "EUR", None, "amount_not_payable"),
+        (2, "EUR", Some("TENTH"), "amount_not_payable"),
+        // Nothing would be left of the discount.
+        (1, "KWD", Some("FEW"), "promotion_not_applicable"),
+    ] {
+        let refused = ask(quantity, currency, code);
+        let told = (refused.status, refused.reason());
+        assert_eq!(told, (409, reason.to_owned()), "{currency} {code:?}");
+    }
+    let metrics = admin(&server, Request::get("/metrics")).text();
+    let counted =
+        "purchase_attempt_total{flow=\"hold\",result=\"refused\",reason=\"amount_not_payable\"} 2";
+    assert!(metrics.contains(counted), "{metrics}");
+    let events = admin(
+        &server,
+        Request::get("/admin/audit?kind=attempt_refused&limit=100"),
+    );
+    assert!(events.text().contains("\"reason\":\"amount_not_payable\""));
+}

@@ -6,9 +6,11 @@ mod payments_stage;
 use holdfast::engine::command::PaymentStep;
 use holdfast::engine::event::{DeclineCause, VoidCause};
 use holdfast::engine::lifecycle::{PurchaseState, Step};
+use holdfast::engine::payable::AmountRule;
 use holdfast::engine::refusal::Refusal;
 use holdfast::engine::view::RefundStatus;
 use holdfast::ids::{AuthorizationId, CaptureId, PurchaseId};
+use holdfast::money::Currency;
 use holdfast::payments::breaker::{BreakerSettings, Circuit};
 use holdfast::payments::gateway::{
     Answer, Authorization, Call, Calling, Claim, Class, Decline, Found, FoundRefund, Gateway,
@@ -262,6 +264,10 @@ impl Gateway for FirstRefundFails {
         "first_refund_fails"
     }
 
+    fn amounts(&self, _: Currency) -> Option<AmountRule> {
+        Some(AmountRule::ANY)
+    }
+
     fn authorize(&self, order: Order) -> Calling<'_, Answer<Authorization>> {
         self.0.authorize(order)
     }
@@ -351,6 +357,10 @@ struct Silent(std::sync::atomic::AtomicU32);
 impl Gateway for Silent {
     fn name(&self) -> &'static str {
         "silent"
+    }
+
+    fn amounts(&self, _: Currency) -> Option<AmountRule> {
+        Some(AmountRule::ANY)
     }
 
     fn authorize(&self, _: Order) -> Calling<'_, Answer<Authorization>> {

@@ -6,10 +6,11 @@ mod payments_stage;
 use holdfast::engine::command::{PaymentStep, Verdict};
 use holdfast::engine::event::{Decider, VoidCause};
 use holdfast::engine::lifecycle::{PurchaseState, Step};
+use holdfast::engine::payable::AmountRule;
 use holdfast::engine::refusal::Refusal;
 use holdfast::engine::view::RefundStatus;
 use holdfast::ids::{AuthorizationId, CaptureId, CardToken, PurchaseId};
-use holdfast::money::Amount;
+use holdfast::money::{Amount, Currency};
 use holdfast::payments::gateway::{
     Answer, Authorization, Calling, Claim, Found, FoundRefund, Gateway, Inquiry, Order, Page,
     PageMark, Refund, Trouble,
@@ -569,6 +570,10 @@ impl Killing {
 impl Gateway for Killing {
     fn name(&self) -> &'static str {
         "killing"
+    }
+
+    fn amounts(&self, _: Currency) -> Option<AmountRule> {
+        Some(AmountRule::ANY)
     }
 
     fn authorize(&self, order: Order) -> Calling<'_, Answer<Authorization>> {

@@ -5,6 +5,7 @@ mod stripe_server;
 mod support;
 
 use hmac::{Hmac, KeyInit, Mac};
+use serde_json::json;
 use sha2::Sha256;
 use std::io::{Read, Write};
 use std::net::TcpListener;
@@ -15,7 +16,9 @@ use stripe_server::faults::{Effect, Fault, Kept, Rates};
 use stripe_server::hooks::Webhooks;
 use stripe_server::wire::Op;
 use stripe_server::{SECRET_KEY, StripeServer};
-use support::{ADMIN, PATIENCE, Request, SHOP, Server, Setup, until};
+use support::{
+    ADMIN, PATIENCE, Request, SHOP, Server, Setup, product_terms, promotion_terms, until,
+};
 
 const CARD: &str = "pm_card_visa";
 
@@ -304,4 +307,53 @@ fn header(head: &str, name: &str) -> String {
     let mut lines = head.lines().filter_map(|line| line.split_once(": "));
     let found = lines.find(|(it, _)| it.eq_ignore_ascii_case(name));
     found.map(|(_, value)| value.to_owned()).unwrap()
+}
+
+#[test]
+fn nothing_is_sent_that_stripe_cannot_take_or_give_back() {
+    let stripe = StripeServer::start();
+    let mut setup = config(&stripe);
+    setup = setup.config("[drop]\ncurrencies = [\"USD\", \"EUR\", \"KRW\", \"KWD\"]");
+    let server = setup.start();
+    let product = product_terms(&json!({"name": "Dinar", "price": {"KWD": 1_230}, "stock": 9}));
+    let promotion = promotion_terms(&json!({"percent_off": 10, "uses_max": 9}));
+    for (path, body) in [
+        ("/admin/products/dinar", product),
+        ("/admin/promotions/TENTH", promotion),
+    ] {
+        let put = server.ask(&Request::put(path).key(ADMIN).json(&body));
+        assert_eq!(put.status, 201, "{put:?}");
+    }
+    let order = json!({
+        "user_id": "ana", "product_id": "dinar", "quantity": 1, "currency": "KWD",
+        "card_token": CARD, "promotion_code": "tenth",
+    });
+    let buy = Request::post("/limited/buy").key(SHOP).once("key-dinar-1");
+    let bought = server.ask(&buy.json(&order));
+    assert_eq!(bought.status, 201, "{bought:?}");
+    // 10 % of 1230 is 123; Stripe takes 1110 and not 1107.
+    assert_eq!(bought.json()["amount"]["value"], 1_110);
+    assert_eq!(only(&stripe).captured, 1_110);
+    let purchase = bought.json()["purchase_id"].as_str().unwrap().to_owned();
+    let refund = |amount: u64, before: u64, key: &str| {
+        let path = format!("/admin/purchases/{purchase}/refunds");
+        let body = json!({"amount": amount, "previously_refunded": before, "reason": "scratched"});
+        server.ask(&Request::post(&path).key(ADMIN).once(key).json(&body))
+    };
+    let odd = refund(105, 0, "key-refund-1");
+    assert_eq!(
+        (odd.status, odd.reason().as_str()),
+        (409, "amount_not_payable")
+    );
+    let replayed = refund(105, 0, "key-refund-1");
+    assert_eq!((replayed.status, &replayed.body), (409, &odd.body));
+    assert_eq!(only(&stripe).refunded, 0);
+    assert_eq!(refund(100, 0, "key-refund-2").status, 201);
+    assert_eq!(refund(1_010, 100, "key-refund-3").status, 201);
+    assert_eq!(only(&stripe).refunded, 1_110);
+    // What an operator was refused is no attempt of the buyer's.
+    let tried = server
+        .ask(&Request::get("/admin/users/ana").key(ADMIN))
+        .json();
+    assert!(!tried.to_string().contains("amount_not_payable"), "{tried}");
 }

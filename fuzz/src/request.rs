@@ -6,13 +6,14 @@
 
 use crate::{take, within};
 use holdfast::engine::event::AdminAct;
+use holdfast::engine::payable::AmountRules;
 use holdfast::engine::refusal::Refusal;
 use holdfast::http::idempotency::{IDEMPOTENCY_KEY, digests, key_in};
 use holdfast::http::orders::{BuyOrder, HoldOrder, Malformed, Order};
 use holdfast::http::problem::FieldError;
 use holdfast::http::query::Query;
 use holdfast::http::routes;
-use holdfast::http::terms::{self, Terms, Written};
+use holdfast::http::terms::{self, Money, Terms, Written};
 use holdfast::ids::{KeyOwner, ProductId, PromotionCode, RequestId, holds_card_number};
 use holdfast::money::Currency;
 use holdfast::receipts::Receipt;
@@ -123,8 +124,13 @@ fn told(reason: Refusal, errors: &[FieldError]) {
 
 fn product(body: &[u8]) {
     let id = ProductId::parse("drop-1").expect("an id");
+    let (currencies, payable) = (currencies(), AmountRules::default());
+    let money = Money {
+        currencies: &currencies,
+        payable: &payable,
+    };
     let written = Written::whole(body, Terms::Product);
-    match terms::product(written, (&id, None), &currencies(), admin()) {
+    match terms::product(written, (&id, None), money, admin()) {
         Ok(set) => {
             assert!(set.stock <= holdfast::engine::cells::UNITS_MAX);
             assert!(set.prices.is_sorted() && !set.prices.is_empty());
@@ -136,8 +142,13 @@ fn product(body: &[u8]) {
 
 fn promotion(body: &[u8]) {
     let code = PromotionCode::parse("EARLY").expect("an id");
+    let (currencies, payable) = (currencies(), AmountRules::default());
+    let money = Money {
+        currencies: &currencies,
+        payable: &payable,
+    };
     let written = Written::whole(body, Terms::Promotion);
-    let read = terms::promotion(written, (&code, None), &currencies(), admin());
+    let read = terms::promotion(written, (&code, None), money, admin());
     if let Err((reason, errors)) = read {
         told(reason, &errors);
     }

@@ -2,6 +2,7 @@
 
 use super::serve::Failure;
 use crate::config::{Config, KeyHalf, SigningKey, WebhooksConfig};
+use crate::engine::payable::AmountRules;
 use crate::engine::settings::{Bounds, EngineSettings, RateLimit};
 use crate::ids::ReceiptKeyId;
 use crate::journal::{Clock, Journal, JournalOptions, LogSettings, Sync, Witness};
@@ -79,6 +80,7 @@ fn engine(config: &Config) -> EngineSettings {
     EngineSettings {
         hold_ttl_ms: sale.hold_ttl_s * 1_000,
         currencies: sale.currencies.clone(),
+        payable: payable(config),
         rate: RateLimit {
             count: sale.rate_count,
             window_ms: sale.rate_per_s * 1_000,
@@ -99,6 +101,14 @@ fn engine(config: &Config) -> EngineSettings {
             promotions_max: engine.promotions_max,
         },
     }
+}
+
+/// Which amounts the gateway takes in the drop's currencies.
+fn payable(config: &Config) -> AmountRules {
+    let gateway = &config.payments.gateway;
+    let currencies = config.sale.currencies.iter();
+    let rules = currencies.filter_map(|it| Some((*it, gateway.amounts(*it)?)));
+    AmountRules::new(rules.collect())
 }
 
 /// How payments are driven.

@@ -177,6 +177,12 @@ fn parts(
     let metrics = Arc::new(Metrics::new(config.server.workers + 1));
     let sealer = compose::sealer(config)?;
     let (gateway, sandbox) = gateway(config)?;
+    let payable = &journal.settings().payable;
+    let mut currencies = config.sale.currencies.iter();
+    debug_assert!(
+        currencies.all(|it| gateway.amounts(*it) == Some(payable.of(*it))),
+        "deciding goes by what the gateway takes"
+    );
     let payments = Payments::new(
         Arc::clone(journal),
         Arc::clone(&gateway),

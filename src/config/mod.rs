@@ -29,7 +29,6 @@ use crate::engine::settings::{AmountLimits, ReviewRules, SharedBy};
 use crate::ids::KeyOwner;
 use crate::journal::DayZone;
 use crate::money::Currency;
-use crate::payments::stripe::Stripe;
 use read::{Reader, SecretDigests, entry_text, integer_in_range, invalid};
 use secrecy::{ExposeSecret, SecretString};
 use std::collections::BTreeSet;
@@ -345,10 +344,9 @@ impl Config {
             secrets: reader.secret_digests(),
             shown: reader.into_shown(),
         };
-        let other_unit = |currency: &&Currency| !Stripe::takes(**currency);
-        if matches!(config.payments.gateway, GatewayKind::Stripe(_))
-            && let Some(currency) = config.sale.currencies.iter().find(other_unit)
-        {
+        let gateway = &config.payments.gateway;
+        let not_taken = |currency: &&Currency| gateway.amounts(**currency).is_none();
+        if let Some(currency) = config.sale.currencies.iter().find(not_taken) {
             return Err(invalid(
                 "drop.currencies",
                 format!("has {currency}, whose minor unit Stripe counts otherwise; leave it out"),

@@ -4,11 +4,13 @@
 
 use super::read::{Reader, invalid};
 use super::{ConfigError, ID_FORM, milliseconds, seconds};
+use crate::engine::payable::AmountRule;
 use crate::engine::settings::CardRetries;
 use crate::ids::GatewayCode;
+use crate::money::Currency;
 use crate::payments::breaker::BreakerSettings;
 use crate::payments::scheme::SchemeRules;
-use crate::payments::stripe::{ApiBase, StripeSettings};
+use crate::payments::stripe::{ApiBase, Stripe, StripeSettings};
 use secrecy::{ExposeSecret, SecretString};
 use std::time::Duration;
 
@@ -21,6 +23,16 @@ pub enum GatewayKind {
     Sandbox,
     /// Stripe.
     Stripe(StripeSettings),
+}
+
+impl GatewayKind {
+    /// Which amounts in `currency` the gateway takes; `None`: none at all.
+    pub fn amounts(&self, currency: Currency) -> Option<AmountRule> {
+        match self {
+            Self::Sandbox => Some(AmountRule::ANY),
+            Self::Stripe(_) => Stripe::amounts_in(currency),
+        }
+    }
 }
 
 /// The gateway and its bounds.

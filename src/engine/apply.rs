@@ -218,12 +218,12 @@ impl Shard {
             Trace::AttemptAndKey => (true, true),
             Trace::Key => (false, true),
         };
-        if counts && refused.origin.key.is_some() {
+        // A refund or a spending of tokens is no attempt to buy, whatever it was refused for.
+        let buys = matches!(refused.flow, Flow::Hold | Flow::Buy);
+        if counts && buys && refused.origin.key.is_some() {
             let buyer = self.buyer_index(user);
             self.count_attempt(buyer, stamp.at, limits);
-            if matches!(refused.flow, Flow::Hold | Flow::Buy) {
-                self.profile_refused(buyer, refused, stamp);
-            }
+            self.profile_refused(buyer, refused, stamp);
         }
         if remembers {
             let outcome = KeyOutcome::Refused {

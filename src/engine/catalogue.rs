@@ -7,6 +7,7 @@
 
 use crate::engine::cells::{PromotionCell, StockCell, StockLevels};
 use crate::engine::event::{Active, CatalogueChange, Discount, ProductSet, PromotionSet, Quote};
+use crate::engine::payable::AmountRule;
 use crate::engine::refusal::Refusal;
 use crate::engine::settings::Bounds;
 use crate::engine::view::{ProductView, PromotionView, SaleStatus};
@@ -381,12 +382,15 @@ impl Promotion {
     }
 }
 
-/// What `quantity` units of `product` cost in `currency`, with `promotion` taken off.
+/// What `quantity` units of `product` cost in `currency`, with `promotion` taken off. A discount is
+/// rounded down, as far as `payable` asks for it, so that what is left can be charged; one that is
+/// nothing then does not apply.
 pub fn quote(
     product: &Product,
     quantity: u32,
     currency: Currency,
     promotion: Option<&Promotion>,
+    payable: AmountRule,
 ) -> Result<Quote, Refusal> {
     let unit_price = product.price(currency).ok_or(Refusal::CurrencyNotAllowed)?;
     let whole = unit_price.times(quantity);
@@ -394,10 +398,16 @@ pub fn quote(
         Some(promotion) => promotion.discount(whole, currency)?,
         None => Amount::ZERO,
     };
+    let amount = payable.charged(whole, discount);
+    let amount = amount.ok_or(Refusal::AmountNotPayable)?;
+    let rounded = whole.saturating_minus(amount);
+    if rounded == Amount::ZERO && discount > Amount::ZERO {
+        return Err(Refusal::PromotionNotApplicable);
+    }
     Ok(Quote {
         currency,
         unit_price,
-        discount,
-        amount: whole.saturating_minus(discount),
+        discount: rounded,
+        amount,
     })
 }

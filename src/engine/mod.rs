@@ -17,6 +17,7 @@ pub mod event;
 pub mod image;
 pub mod lifecycle;
 pub mod metadata;
+pub mod payable;
 pub mod profile;
 pub mod purchase;
 pub mod refusal;

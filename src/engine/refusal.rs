@@ -95,11 +95,13 @@ pub enum Refusal {
     IdempotencyOutcomeElsewhere = 40,
     /// A risk rule blocks it, or the operator paused the buyer.
     RiskBlocked = 41,
+    /// The gateway does not take, or does not give back, such an amount.
+    AmountNotPayable = 42,
 }
 
 impl Refusal {
     /// Every reason, by code.
-    pub const ALL: [Self; 42] = [
+    pub const ALL: [Self; 43] = [
         Self::InvalidRequest,
         Self::CurrencyNotAllowed,
         Self::InvalidCardToken,
@@ -142,6 +144,7 @@ impl Refusal {
         Self::LifetimeLimit,
         Self::IdempotencyOutcomeElsewhere,
         Self::RiskBlocked,
+        Self::AmountNotPayable,
     ];
 
     /// The contract's word for this reason.
@@ -189,6 +192,7 @@ impl Refusal {
             Self::LifetimeLimit => "lifetime_limit",
             Self::IdempotencyOutcomeElsewhere => "idempotency_outcome_elsewhere",
             Self::RiskBlocked => "risk_blocked",
+            Self::AmountNotPayable => "amount_not_payable",
         }
     }
 
@@ -237,6 +241,7 @@ impl Refusal {
             | Self::HoldClosed
             | Self::PaymentDeclined
             | Self::RiskBlocked
+            | Self::AmountNotPayable
             | Self::CardRetryForbidden => Trace::AttemptAndKey,
             Self::RefundConflict
             | Self::RefundExceedsCaptured

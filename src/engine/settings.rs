@@ -2,6 +2,7 @@
 //!
 //! Deliberately absent: where they come from (`config`) and everything about disks and sockets.
 
+use crate::engine::payable::AmountRules;
 use crate::money::{Amount, Currency};
 
 /// The most attempts a rate window may allow; a buyer's instants are kept in memory.
@@ -14,6 +15,8 @@ pub struct EngineSettings {
     pub hold_ttl_ms: u64,
     /// The currencies of the drop, the first being the one that holds are quoted in by default.
     pub currencies: Vec<Currency>,
+    /// Which amounts the gateway takes in each of them.
+    pub payable: AmountRules,
     /// Attempts that a buyer has in a window.
     pub rate: RateLimit,
     /// How long a key's outcome is remembered, in milliseconds.
@@ -188,6 +191,7 @@ impl Default for EngineSettings {
         Self {
             hold_ttl_ms: 300_000,
             currencies: ["USD", "EUR", "KRW"].map(listed).to_vec(),
+            payable: AmountRules::default(),
             rate: RateLimit {
                 count: 5,
                 window_ms: 10_000,

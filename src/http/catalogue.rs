@@ -12,7 +12,7 @@ use super::front::{Call, Front};
 use super::preconditions::{ETag, Preconditions, Reading};
 use super::problem::{FieldError, Reason};
 use super::query::Query;
-use super::terms::{self, Terms, Written};
+use super::terms::{self, Money, Terms, Written};
 use crate::engine::event::ProductSet;
 use crate::engine::refusal::Refusal;
 use crate::engine::view::{More, Page, ProductView};
@@ -112,12 +112,7 @@ impl Front {
         let change = |standing: Option<&ProductView>| {
             go_on(&conditions, patches, standing.map(terms::product_tag))?;
             let of = (&id, standing);
-            Ok(terms::product(
-                written,
-                of,
-                &self.core.currencies,
-                by(&call),
-            )?)
+            Ok(terms::product(written, of, self.terms_money(), by(&call))?)
         };
         self.change_product(&call, &id, change).await
     }
@@ -198,7 +193,7 @@ impl Front {
             |standing| {
                 go_on(&conditions, patches, standing.map(terms::promotion_tag))?;
                 let of = (&code, standing);
-                let set = terms::promotion(written, of, &self.core.currencies, by(&call));
+                let set = terms::promotion(written, of, self.terms_money(), by(&call));
                 set.map_err(NotChanged::from)
             },
             |before, after| {
@@ -211,6 +206,14 @@ impl Front {
         let shown = |view: &_| (terms::promotion_tag(view), terms::promotion_for_admin(view));
         self.changed(&call, Refusal::PromotionNotFound, changed, shown)
             .await
+    }
+
+    /// What money there may be in terms.
+    fn terms_money(&self) -> Money<'_> {
+        Money {
+            currencies: &self.core.currencies,
+            payable: &self.core.journal.settings().payable,
+        }
     }
 
     /// The body of PUT or PATCH.

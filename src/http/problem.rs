@@ -324,6 +324,11 @@ const fn told_refusal(refusal: Refusal) -> Told {
             "Blocked",
             "This attempt looks like abuse, or the buyer is paused; write to the shop if that is wrong.",
         ),
+        Refusal::AmountNotPayable => (
+            409,
+            "Amount not payable",
+            "The payment gateway does not take such an amount in this currency, or does not give it back; nothing was done.",
+        ),
         Refusal::NotEnoughTokens => (
             409,
             "Not enough tokens",

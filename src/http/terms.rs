@@ -12,6 +12,7 @@ use super::preconditions::ETag;
 use super::problem::FieldError;
 use crate::engine::cells::StockLevels;
 use crate::engine::event::{Active, AdminAct, Discount, ProductSet, PromotionSet};
+use crate::engine::payable::{AmountRule, AmountRules};
 use crate::engine::refusal::Refusal;
 use crate::engine::view::{ProductView, PromotionView};
 use crate::ids::{ProductId, PromotionCode, Segment};
@@ -19,6 +20,7 @@ use crate::journal::NotSet;
 use crate::money::{Amount, Currency, Price};
 use crate::time::UnixMs;
 use serde_json::{Map, Value, json};
+use std::fmt::Write as _;
 
 /// The most units of one product: what a stock cell can count.
 pub const STOCK_MAX: u32 = 2_097_151;
@@ -152,14 +154,19 @@ fn merge(target: &mut Value, patch: Value) {
 pub fn product(
     written: Written,
     (product, standing): (&ProductId, Option<&ProductView>),
-    currencies: &[Currency],
+    money: Money<'_>,
     by: AdminAct,
 ) -> Result<ProductSet, Refused> {
     let fields = written.onto(|| standing.map(product_terms).unwrap_or_default());
-    let mut reader = Reader::new(fields, currencies);
+    let mut reader = Reader::new(fields, money);
     let name = reader.fields.name(required("name"), NAME_CHARS_MAX);
     let price = reader.fields.object(required("price"));
-    let prices = price.map(|price| reader.sums("price", price, Price::new));
+    let prices = price.map(|price| {
+        reader.sums("price", price, |currency, sum| {
+            payable(money.payable.of(currency), currency, sum)?;
+            Price::new(sum).ok_or_else(sums_form)
+        })
+    });
     let stock = reader.fields.small(required("stock"), 0, STOCK_MAX);
     let per_user_limit = reader
         .fields
@@ -191,11 +198,11 @@ pub fn product(
 pub fn promotion(
     written: Written,
     (code, standing): (&PromotionCode, Option<&PromotionView>),
-    currencies: &[Currency],
+    money: Money<'_>,
     by: AdminAct,
 ) -> Result<PromotionSet, Refused> {
     let fields = written.onto(|| standing.map(promotion_terms).unwrap_or_default());
-    let mut reader = Reader::new(fields, currencies);
+    let mut reader = Reader::new(fields, money);
     let discount = reader.discount();
     let uses_max = reader.fields.small(required("uses_max"), 0, u32::MAX >> 1);
     let uses_per_user_max = nullable("uses_per_user_max");
@@ -264,12 +271,46 @@ pub fn added(body: &[u8]) -> Result<i64, Refused> {
     }
 }
 
+/// What money there may be in terms.
+#[derive(Copy, Clone, Debug)]
+pub struct Money<'a> {
+    /// The drop's currencies.
+    pub currencies: &'a [Currency],
+    /// Which amounts the gateway takes in each.
+    pub payable: &'a AmountRules,
+}
+
 /// Fields on their way to terms.
 struct Reader<'a> {
     fields: Fields,
     currencies: &'a [Currency],
     /// Errors that are about a currency which is not one of the drop's.
     foreign: usize,
+}
+
+fn sums_form() -> String {
+    let most = Price::MAX;
+    format!("has to be whole minor units from 1 to {most} a currency")
+}
+
+/// Whether the gateway takes a price, or what it takes instead.
+fn payable(rule: AmountRule, currency: Currency, sum: i64) -> Result<(), String> {
+    let amount = Amount::new(sum).ok_or_else(sums_form)?;
+    if rule.takes(amount) {
+        return Ok(());
+    }
+    let (least, most) = (rule.least(), rule.most());
+    let mut message = format!(
+        "has an amount in {currency} that the payment gateway does not take: it takes {least} to {most} minor units"
+    );
+    if rule.step() > 1 {
+        let _ = write!(message, " in steps of {}", rule.step());
+    }
+    let near = rule.nearest(amount);
+    let near = [near.below, near.above].into_iter().flatten();
+    let near: Vec<_> = near.map(|it| it.get().to_string()).collect();
+    let _ = write!(message, "; the nearest: {}", near.join(" and "));
+    Err(message)
 }
 
 struct Window {
@@ -279,10 +320,10 @@ struct Window {
 }
 
 impl<'a> Reader<'a> {
-    const fn new(fields: Fields, currencies: &'a [Currency]) -> Self {
+    const fn new(fields: Fields, money: Money<'a>) -> Self {
         Self {
             fields,
-            currencies,
+            currencies: money.currencies,
             foreign: 0,
         }
     }
@@ -292,7 +333,7 @@ impl<'a> Reader<'a> {
         &mut self,
         field: &'static str,
         object: Map<String, Value>,
-        sum_of: impl Fn(i64) -> Option<T>,
+        sum_of: impl Fn(Currency, i64) -> Result<T, String>,
     ) -> Vec<(Currency, T)> {
         if object.is_empty() {
             self.fields
@@ -310,12 +351,10 @@ impl<'a> Reader<'a> {
                 continue;
             };
             let in_range = value.as_i64().filter(|sum| (1..=Price::MAX).contains(sum));
-            if let Some(sum) = in_range.and_then(&sum_of) {
-                sums.push((*currency, sum));
-            } else {
-                let most = Price::MAX;
-                let message = format!("has to be whole minor units from 1 to {most} a currency");
-                self.fields.wrong(field, message);
+            let sum = in_range.ok_or_else(sums_form);
+            match sum.and_then(|sum| sum_of(*currency, sum)) {
+                Ok(sum) => sums.push((*currency, sum)),
+                Err(message) => self.fields.wrong(field, message),
             }
         }
         sums.sort_unstable_by_key(|(currency, _)| *currency);
@@ -328,11 +367,12 @@ impl<'a> Reader<'a> {
         let amount = self.fields.object(optional("amount_off"));
         match (percent, amount) {
             (Some(percent), None) => u8::try_from(percent).ok().map(Discount::Percent),
-            (None, Some(amount)) => Some(Discount::Fixed(self.sums(
-                "amount_off",
-                amount,
-                Amount::new,
-            ))),
+            (None, Some(amount)) => {
+                let sums = self.sums("amount_off", amount, |_, sum| {
+                    Amount::new(sum).ok_or_else(sums_form)
+                });
+                Some(Discount::Fixed(sums))
+            }
             (Some(_), Some(_)) => {
                 let message =
                     "and amount_off are both given; give one, and null or nothing for the other";

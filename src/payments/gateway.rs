@@ -11,6 +11,7 @@
 //! Deliberately absent: time limits, retries and what to do next, which `calls` and `saga` own.
 
 use crate::engine::event::DeclineCause;
+use crate::engine::payable::AmountRule;
 use crate::ids::{
     AuthorizationId, CaptureId, CardToken, GatewayCode, PURCHASE_DIGITS, PurchaseId, RequestId,
 };
@@ -27,6 +28,15 @@ pub type Calling<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 pub trait Gateway: Send + Sync + 'static {
     /// Its word in a purchase's `gateway.name`.
     fn name(&self) -> &'static str;
+
+    /// Which amounts in `currency` it can take; `None`: none at all.
+    fn amounts(&self, currency: Currency) -> Option<AmountRule>;
+
+    /// Whether it can take `amount` in `currency`.
+    fn takes(&self, amount: Amount, currency: Currency) -> bool {
+        let rule = self.amounts(currency);
+        rule.is_some_and(|rule| rule.takes(amount))
+    }
 
     /// Sets money aside.
     fn authorize(&self, order: Order) -> Calling<'_, Answer<Authorization>>;

@@ -137,8 +137,13 @@ pub(super) fn reached(refused: &AttemptRefused) -> Reached {
         | Refusal::SoldOut
         | Refusal::CardRetryForbidden => Reached::Rules,
         // Of a payment for an earlier hold it is found out before the rules are asked.
-        Refusal::PromotionNotApplicable if refused.flow == Flow::Hold => Reached::Rules,
+        Refusal::PromotionNotApplicable | Refusal::AmountNotPayable
+            if refused.flow == Flow::Hold =>
+        {
+            Reached::Rules
+        }
         Refusal::PromotionNotApplicable
+        | Refusal::AmountNotPayable
         | Refusal::InvalidRequest
         | Refusal::CurrencyNotAllowed
         | Refusal::InvalidCardToken

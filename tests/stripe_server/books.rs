@@ -61,6 +61,11 @@ pub(super) struct Books {
     pub(super) search_is_behind: bool,
 }
 
+/// Currencies of which Stripe takes and gives back amounts in tens only.
+const THREE_DECIMALS: [&str; 5] = ["bhd", "jod", "kwd", "omr", "tnd"];
+/// The largest amount of most currencies.
+const AMOUNT_MAX: i64 = 99_999_999;
+
 const CREATE_FIELDS: [&str; 10] = [
     "amount",
     "currency",
@@ -174,6 +179,12 @@ impl Books {
         let amount = amount.ok_or_else(|| Reply::invalid("parameter_invalid_integer"))?;
         let currency = asked.field("currency").filter(|it| it.len() == 3);
         let currency = currency.ok_or_else(|| Reply::invalid("parameter_missing"))?;
+        if THREE_DECIMALS.contains(&currency) && amount % 10 != 0 {
+            return Err(Reply::invalid("parameter_invalid_integer"));
+        }
+        if amount > AMOUNT_MAX {
+            return Err(Reply::invalid("amount_too_large"));
+        }
         let payment_method = asked.field("payment_method").unwrap_or_default();
         if issuer(payment_method).is_none() {
             return Err(Reply::invalid("resource_missing"));
@@ -334,6 +345,9 @@ impl Books {
         let amount = asked.number("amount").unwrap_or(it.booked.captured);
         if it.booked.captured == 0 {
             return Ok(Reply::invalid("charge_not_refundable"));
+        }
+        if THREE_DECIMALS.contains(&it.booked.currency.as_str()) && amount % 10 != 0 {
+            return Ok(Reply::invalid("parameter_invalid_integer"));
         }
         if amount <= 0 || it.booked.refunded + amount > it.booked.captured {
             return Ok(Reply::invalid("charge_already_refunded"));

@@ -36,6 +36,10 @@ pub fn decide_refund(context: Context<'_>, command: &StartRefund) -> Result<Deci
     if amount > left || amount == Amount::ZERO {
         return Err(Refusal::RefundExceedsCaptured);
     }
+    let payable = context.settings.payable.of(stored.quote().currency);
+    if !payable.gives_back(amount) {
+        return Err(Refusal::AmountNotPayable);
+    }
     let before = stored.aftermath.as_ref().map_or(0, |it| it.refunds.len());
     // None after it would do better.
     if before >= REFUNDS_MAX {

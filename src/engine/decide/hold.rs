@@ -7,6 +7,7 @@ use crate::engine::catalogue::{Product, Promotion, quote};
 use crate::engine::command::PlaceHold;
 use crate::engine::event::{Event, Flow, HeldQuote, HoldPlaced, Origin};
 use crate::engine::metadata::Metadata;
+use crate::engine::payable::AmountRule;
 use crate::engine::refusal::Refusal;
 use crate::engine::risk::program::Found;
 use crate::engine::risk::score::Appraisal;
@@ -111,10 +112,11 @@ fn set_aside(
         .transpose();
     // What is to be paid decides about the limits, which refuse before a promotion does.
     let applied = promotion.ok().flatten().map(AsRef::as_ref);
-    let quoted = quote(product, wanted.quantity, currency, applied);
+    let payable = settings.payable.of(currency);
+    let quoted = quote(product, wanted.quantity, currency, applied, payable);
     let mut claims = Claims::default();
     if let Some(paying) = wanted.paying {
-        let whole = quote(product, wanted.quantity, currency, None)?;
+        let whole = quote(product, wanted.quantity, currency, None, AmountRule::ANY)?;
         claims.amounts = within_limits(context, paying, quoted.as_ref().unwrap_or(&whole))?;
     }
     let (promotion, quote) = (promotion?, quoted?);
@@ -179,7 +181,10 @@ fn first_currency(
         let listed = context.settings.currencies.iter().copied();
         listed.filter(|it| product.price(*it).is_some())
     };
-    let mut quoted = priced().filter(|it| quote(product, wanted.quantity, *it, promotion).is_ok());
+    let payable = &context.settings.payable;
+    let quoted =
+        |it: &Currency| quote(product, wanted.quantity, *it, promotion, payable.of(*it)).is_ok();
+    let mut quoted = priced().filter(quoted);
     quoted.next().or_else(|| priced().next())
 }
 
@@ -193,12 +198,13 @@ fn other_quotes(
 ) -> Vec<HeldQuote> {
     let listed = context.settings.currencies.iter().copied();
     let others = listed.filter(|it| *it != shown && product.price(*it).is_some());
-    let held = others.map(
-        |currency| match quote(product, quantity, currency, promotion) {
+    let held = others.map(|currency| {
+        let payable = context.settings.payable.of(currency);
+        match quote(product, quantity, currency, promotion, payable) {
             Ok(quote) => HeldQuote::Payable(quote),
             Err(reason) => HeldQuote::Refused(currency, reason),
-        },
-    );
+        }
+    });
     held.collect()
 }
 

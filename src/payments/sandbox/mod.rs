@@ -11,7 +11,9 @@ pub mod charge;
 pub mod ledger;
 pub mod token;
 
+use crate::engine::payable::AmountRule;
 use crate::ids::{AuthorizationId, CaptureId, GatewayCode};
+use crate::money::Currency;
 use crate::payments::gateway::{
     Answer, Authorization, Call, Calling, Claim, Decline, DeclinedBy, Found, FoundRefund, Gateway,
     Inquiry, Order, Page, PageMark, Reference, Refund, Trouble,
@@ -275,6 +277,10 @@ impl Sandbox {
 impl Gateway for Sandbox {
     fn name(&self) -> &'static str {
         "sandbox"
+    }
+
+    fn amounts(&self, _: Currency) -> Option<AmountRule> {
+        Some(AmountRule::ANY)
     }
 
     fn authorize(&self, order: Order) -> Calling<'_, Answer<Authorization>> {

@@ -9,6 +9,7 @@
 //!
 //! Deliberately absent: time limits, and what to do next (the driver and the saga).
 
+use super::amounts;
 use super::api::Api;
 use super::classify::{Moves, Verdict};
 use super::client::Told;
@@ -16,18 +17,13 @@ use super::find::{self, Age, KEYS_MAX, Made, Payment};
 use super::intent::{Stage, authentication_required};
 use super::wire::{Form, Intent};
 use crate::ids::{CaptureId, GatewayCode};
-use crate::money::Currency;
 use crate::payments::gateway::{
     Answer, Authorization, Claim, Decline, DeclinedBy, Found, Inquiry, Order, Reference, Trouble,
 };
 
-/// Currencies whose minor unit at Stripe is not that of ISO 4217: the same number would be another
-/// sum of money.
-const OTHER_MINOR_UNITS: [&str; 3] = ["ISK", "MGA", "UGX"];
-
 /// Sets the order's money aside.
 pub(super) async fn authorize(api: &Api, order: Order) -> Answer<Authorization> {
-    if has_other_minor_units(order.currency) {
+    if amounts::rule(order.currency).is_none() {
         return Answer::Declined(by_us("currency_not_supported"));
     }
     let payment = Payment::from(order);
@@ -49,11 +45,6 @@ pub(super) async fn authorize(api: &Api, order: Order) -> Answer<Authorization> 
         Stage::Unconfirmed => confirm(api, payment.reference, intent.id.as_str()).await,
         stage => authorized(api, intent.id.as_str(), stage).await,
     }
-}
-
-/// Whether Stripe counts `currency` in another unit than everybody else.
-pub(super) fn has_other_minor_units(currency: Currency) -> bool {
-    OTHER_MINOR_UNITS.contains(&currency.as_str())
 }
 
 async fn confirm(api: &Api, reference: Reference, id: &str) -> Answer<Authorization> {

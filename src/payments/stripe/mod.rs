@@ -2,7 +2,7 @@
 //! interface. `docs/stripe.md` says what is sent when.
 //!
 //! The parts, in the order to read them: `flow` is the calls about one payment; `find` is how the
-//! one intent of a reference is reached, whatever was lost; `refunds`; `classify` is the one
+//! one intent of a reference is reached, whatever was lost; `refunds`; `amounts` says what can be charged; `classify` is the one
 //! classification of answers; `intent` says what an intent means; `api`, `client` and `wire` are
 //! the exchange itself.
 //! Invariants: setting money aside takes two requests, of which the first moves none, so that a
@@ -10,6 +10,7 @@
 //! Deliberately absent: webhooks, saved customers, and asking cardholders anything (a card that
 //! wants that is declined).
 
+mod amounts;
 mod api;
 mod classify;
 mod client;
@@ -23,6 +24,7 @@ mod wire;
 pub use client::ClientError;
 pub use settings::{ApiBase, ApiBaseError, StripeSettings};
 
+use crate::engine::payable::AmountRule;
 use crate::ids::CaptureId;
 use crate::money::Currency;
 use crate::payments::gateway::{
@@ -48,9 +50,9 @@ impl Stripe {
         })
     }
 
-    /// Whether sums in `currency` mean the same here and at Stripe.
-    pub fn takes(currency: Currency) -> bool {
-        !flow::has_other_minor_units(currency)
+    /// Which amounts in `currency` it takes, whatever its settings; `None`: none at all.
+    pub fn amounts_in(currency: Currency) -> Option<AmountRule> {
+        amounts::rule(currency)
     }
 
     async fn page(&self, since: Option<UnixMs>, after: Option<PageMark>) -> Result<Page, Trouble> {
@@ -82,6 +84,10 @@ impl fmt::Debug for Stripe {
 impl Gateway for Stripe {
     fn name(&self) -> &'static str {
         "stripe"
+    }
+
+    fn amounts(&self, currency: Currency) -> Option<AmountRule> {
+        amounts::rule(currency)
     }
 
     fn authorize(&self, order: Order) -> Calling<'_, Answer<Authorization>> {

@@ -30,13 +30,10 @@ const EMPTY: u64 = 0;
 pub struct AttemptInstant(u64);
 
 impl AttemptInstant {
-    /// `at_ms` (milliseconds of the Unix epoch, at most [`AT_MS_MAX`]) and the low 20 bits of `tiebreak`, which must
-    /// be the same whenever the same attempt is applied again.
+    /// `at_ms` (milliseconds of the Unix epoch; later ones than [`AT_MS_MAX`] become it) and the low 20 bits of
+    /// `tiebreak`, which must be the same whenever the same attempt is applied again.
     pub fn new(at_ms: u64, tiebreak: u64) -> Self {
-        assert!(
-            at_ms <= AT_MS_MAX,
-            "the journal's clock is beyond the year 2500: {at_ms} ms"
-        );
+        let at_ms = at_ms.min(AT_MS_MAX);
         Self(((at_ms + 1) << TIEBREAK_BITS) | (tiebreak & TIEBREAK_MASK))
     }
 

@@ -14,13 +14,11 @@
 mod events;
 #[path = "golden/history.rs"]
 mod history;
-#[path = "golden/patch.rs"]
-mod patch;
 
 use holdfast::engine::event::Event;
 use holdfast::engine::settings::EngineSettings;
+use holdfast::journal::check;
 use holdfast::journal::codec::{Kind, decode, encode, kind_of};
-use holdfast::journal::{CheckError, check};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
@@ -117,126 +115,6 @@ fn golden_directories_are_read_to_their_digests_from_snapshot_and_log() {
         assert_eq!(report.digest_from.as_str(), "both");
         assert_eq!(report.snapshots, 1);
         assert_eq!(report.torn_tail, None);
-    }
-}
-
-/// Bytes of a data directory, changed at random: raw, or with every checksum made to agree again, so
-/// that what is wrong is what the events and images say. Whatever it is, checking ends in a verdict.
-#[test]
-fn checking_never_panics_whatever_the_bytes() {
-    let cases: u64 =
-        std::env::var("HOLDFAST_CASES").map_or(1_500, |it| it.parse().expect("a number"));
-    let clean = history::load(&golden("data-v1/written"));
-    let directory = tempfile::tempdir().expect("a temporary directory");
-    for folder in ["log", "snapshots"] {
-        std::fs::create_dir(directory.path().join(folder)).expect("a directory");
-    }
-    let (segment, snapshot) = (only(&clean, ".wal"), only(&clean, ".snapshot"));
-    let places = [
-        patch::payloads(&clean[&segment]),
-        patch::sections(&clean[&snapshot]),
-    ];
-    assert!(places[0].len() > 15 && places[1].len() > 5, "{places:?}");
-    let settings = EngineSettings::default();
-    let (mut verdicts, mut panics) = ([0; 3], Vec::<String>::new());
-    for case in 0..cases {
-        let mut draw = Draws(case);
-        let mut files = clean.clone();
-        let what = change(&mut files, &mut draw, [&segment, &snapshot], &places);
-        for name in clean.keys() {
-            let path = directory.path().join(name);
-            match files.get(name) {
-                Some(changed) => std::fs::write(path, changed).expect("a file"),
-                None => drop(std::fs::remove_file(path)),
-            }
-        }
-        let checked = std::panic::catch_unwind(|| check(directory.path(), &settings));
-        let Ok(checked) = checked else {
-            panics.push(format!("case {case}: {what}"));
-            continue;
-        };
-        verdicts[match checked {
-            Ok(_) => 0,
-            Err(CheckError::Damaged(_)) => 1,
-            Err(CheckError::Unreadable(why)) => {
-                println!("case {case}, {what}: {why}");
-                2
-            }
-        }] += 1;
-    }
-    println!("{verdicts:?}");
-    assert!(panics.is_empty(), "{panics:#?}");
-    assert!(verdicts[0] > 0 && verdicts[1] > cases / 2, "{verdicts:?}");
-}
-
-/// Changes one thing, or some bytes of one thing; says what.
-fn change(
-    files: &mut history::Directory,
-    draw: &mut Draws,
-    [segment, snapshot]: [&String; 2],
-    places: &[Vec<std::ops::Range<usize>>; 2],
-) -> String {
-    let name = if draw.below(3) == 0 {
-        snapshot
-    } else {
-        segment
-    };
-    let kind = draw.below(8);
-    let bytes = files.get_mut(name).expect("it is there");
-    match kind {
-        0 => bytes.truncate(draw.below(bytes.len())),
-        1 => {
-            let at = draw.below(bytes.len());
-            bytes[at] ^= 1 << draw.below(8);
-        }
-        _ => {
-            let of_file = &places[usize::from(name == snapshot)];
-            let place = of_file[draw.below(of_file.len())].clone();
-            if place.is_empty() {
-                return "nothing".to_owned();
-            }
-            for _ in 0..=draw.below(3) {
-                let at = place.start + draw.below(place.len());
-                bytes[at] = match draw.below(4) {
-                    0 => 0,
-                    1 => 0xff,
-                    2 => bytes[at] ^ (1 << draw.below(8)),
-                    _ => u8::try_from(draw.below(256)).expect("below 256"),
-                };
-            }
-            if name == segment {
-                patch::seal_segment(bytes);
-            } else {
-                patch::seal_snapshot(bytes);
-            }
-        }
-    }
-    if draw.below(4) == 0 {
-        // What vouches for the end is gone, or one of the two ways to the state.
-        let other = ["log/witness", snapshot][draw.below(2)];
-        files.remove(other);
-    }
-    format!("change {kind} of {name}")
-}
-
-fn only(files: &history::Directory, end: &str) -> String {
-    let mut names = files.keys().filter(|name| name.ends_with(end));
-    let (first, second) = (names.next(), names.next());
-    assert!(second.is_none(), "one file ends with {end}");
-    first.expect("there is one").clone()
-}
-
-/// Numbers that look random and are the same each time: splitmix64.
-struct Draws(u64);
-
-impl Draws {
-    fn below(&mut self, bound: usize) -> usize {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        let bound = u64::try_from(bound.max(1)).expect("a small bound");
-        usize::try_from((z ^ (z >> 31)) % bound).expect("below a usize")
     }
 }
 

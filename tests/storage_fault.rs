@@ -1,10 +1,16 @@
 //! A disk that fails under the running process: nothing more is acknowledged, whoever waits is
 //! told, the process says why and stops, and what was answered before is there again afterwards.
+//! And bytes that changed on it: `holdfast check` finds them, and never panics.
 
 mod support;
 
+use holdfast::engine::settings::EngineSettings;
+use holdfast::journal::{CheckError, check};
 use rustix::process::{Pid, Resource, Rlimit, prlimit};
-use support::{Request, Server, Setup};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::path::Path;
+use support::{ADMIN, Request, SHOP, Server, Setup, binary, patch, signing};
 
 #[test]
 fn a_failed_write_stops_the_process_and_loses_nothing_that_was_answered() {
@@ -77,4 +83,396 @@ fn fail_writes(server: &Server) {
         maximum: None,
     };
     prlimit(Pid::from_raw(pid), Resource::Fsize, none).unwrap();
+}
+
+/// A stopped directory with nearly every kind of event, some in its snapshot and some behind it.
+fn write_history(data_dir: &Path) {
+    let config = "[storage]\nsegment_bytes = 1049088\n[review]\namount_over = { USD = 5000 }\n\
+                  [limits.rate]\ncount = 1000";
+    let server = Setup::demo()
+        .config(config)
+        .config(signing::SECRETS)
+        .data_dir(data_dir)
+        .start();
+    let admin = |method: &str, path: &str, body: &Value| {
+        let key = format!("key-of-{method}-{path}-{body}").replace(['"', ' '], "");
+        let request = Request::new(method, path).key(ADMIN).json(body);
+        let answer = server.ask(&request.once(&key[..key.len().min(200)]));
+        assert!(matches!(answer.status, 200..=202), "{path}: {answer:?}");
+        answer.json()
+    };
+    let product = json!({"name": "Jacket", "price": {"USD": 1999, "KRW": 25000}, "stock": 500, "reward_tokens": 30});
+    admin(
+        "PUT",
+        "/admin/products/jacket",
+        &support::product_terms(&product),
+    );
+    let promotion = json!({"percent_off": 10, "uses_max": 50, "uses_per_user_max": 5});
+    admin(
+        "PUT",
+        "/admin/promotions/TEN",
+        &support::promotion_terms(&promotion),
+    );
+    let mut snapshot_due = true;
+    for round in 0..2 {
+        let buy = |user: &str, quantity: u32, card: &str| {
+            let key = format!("key-buy-{user}-{round}");
+            let body = json!({
+                "user_id": user, "product_id": "jacket", "quantity": quantity, "currency": "USD",
+                "card_token": card, "promotion_code": "TEN", "ip": "192.0.2.7", "device_id": "phone-1",
+            });
+            let answer = server.ask(
+                &Request::post("/limited/buy")
+                    .key(SHOP)
+                    .once(&key)
+                    .json(&body),
+            );
+            answer.json()["purchase_id"]
+                .as_str()
+                .unwrap_or_default()
+                .to_owned()
+        };
+        let bought = buy("ana", 1, "tok_ok");
+        buy("bo", 1, "tok_declined");
+        let refunds = format!("/admin/purchases/{bought}/refunds");
+        admin(
+            "POST",
+            &refunds,
+            &json!({"amount": 500, "previously_refunded": 0, "reason": "scratched"}),
+        );
+        let disputed = buy("cy", 2, "tok_ok");
+        for (number, kind) in [(1, "dispute.opened"), (2, "dispute.lost")] {
+            let id = format!("evt-{round}-{number}");
+            let body = signing::event(&id, kind, &disputed, 3 - number);
+            let told = server.ask(&signing::Own::new(&format!("nonce-{id}"), &body).request());
+            assert_eq!(told.status, 200, "{told:?}");
+        }
+        for (user, verdict) in [("dee", "approve"), ("eve", "reject")] {
+            let reviewed = buy(user, 3, "tok_ok");
+            let path = format!("/admin/reviews/{reviewed}/{verdict}");
+            admin("POST", &path, &json!({"note": "looked at"}));
+        }
+        for number in 0..3 {
+            let key = format!("key-hold-{round}-{number}");
+            let held = server.ask(&Request::hold("fay", "jacket", 2, &key)).json();
+            if number == 0 {
+                let path = format!("/limited/holds/{}", held["hold_id"].as_str().unwrap());
+                assert_eq!(server.ask(&Request::delete(&path).key(SHOP)).status, 200);
+            }
+        }
+        let spend = Request::post("/limited/rewards/cy/spend").key(SHOP);
+        server.ask(
+            &spend
+                .once(&format!("key-spend-{round}"))
+                .json(&json!({"tokens": 3})),
+        );
+        let until = json!({"until": "2999-01-01T00:00:00Z", "reason": "looked at"});
+        admin("POST", "/admin/users/gus/pause", &until);
+        let rules = json!({"rule": [{"name": "many", "when": "count(attempt by ip last 1h) >= 900", "then": "observe"}]});
+        admin("PUT", "/admin/risk/rules", &rules);
+        let refused = server.ask(
+            &Request::put("/admin/products/jacket")
+                .key(SHOP)
+                .json(&product),
+        );
+        assert_eq!(refused.status, 403);
+        if std::mem::take(&mut snapshot_due) {
+            admin("POST", "/admin/snapshot", &json!({}));
+        }
+    }
+    assert!(server.stop().0.success());
+}
+
+/// Every file of the log and its snapshots, by its path below the directory.
+fn files_of(data_dir: &Path) -> BTreeMap<String, Vec<u8>> {
+    let mut files = BTreeMap::new();
+    for folder in ["log", "snapshots"] {
+        for entry in std::fs::read_dir(data_dir.join(folder)).unwrap() {
+            let path = entry.unwrap().path();
+            let name = path.file_name().unwrap().to_str().unwrap();
+            if name.ends_with(".wal") || name.ends_with(".snapshot") || name == "witness" {
+                files.insert(format!("{folder}/{name}"), std::fs::read(&path).unwrap());
+            }
+        }
+    }
+    files
+}
+
+/// Exit status, last line of stdout as JSON, and stderr of `holdfast check`.
+fn checked(dir: &Path) -> (Option<i32>, Value, String) {
+    let ended = binary().arg("check").arg(dir).output().unwrap();
+    let out = String::from_utf8(ended.stdout).unwrap();
+    let last = out.lines().last().unwrap_or_default();
+    let figures = serde_json::from_str(last).unwrap_or_default();
+    let told = String::from_utf8(ended.stderr).unwrap();
+    assert!(
+        told.lines().count() <= 1 && !told.contains("panicked"),
+        "{told}"
+    );
+    (ended.status.code(), figures, told)
+}
+
+#[test]
+fn check_tells_clean_from_damaged_from_unreadable() {
+    let scratch = tempfile::tempdir().unwrap();
+    let at = |name: &str| scratch.path().join(name);
+    let clean = at("clean");
+    write_history(&clean);
+    std::fs::create_dir_all(clean.join("sinks")).unwrap();
+    let (status, figures, told) = checked(&clean);
+    assert_eq!(
+        (status, &figures["clean"]),
+        (Some(0), &json!(true)),
+        "{told}"
+    );
+    assert!(figures["events"].as_u64().unwrap() > 60, "{figures}");
+
+    let files = files_of(&clean);
+    let segment = files.keys().find(|name| name.ends_with(".wal")).unwrap();
+    let snapshot = files
+        .keys()
+        .find(|name| name.ends_with(".snapshot"))
+        .unwrap();
+    let with = |name: &str, change: &dyn Fn(&mut Vec<u8>)| {
+        let mut bytes = std::fs::read(clean.join(name)).unwrap_or_default();
+        change(&mut bytes);
+        std::fs::write(clean.join(name), bytes).unwrap();
+    };
+    let places = patch::payloads(&files[segment]);
+    let stock = places.iter().find_map(|place| {
+        let payload = &files[segment][place.clone()];
+        let found = payload
+            .windows(4)
+            .position(|it| it == 500_u32.to_le_bytes());
+        found.map(|at| place.start + at)
+    });
+    let stock = stock.expect("the jacket's total stands in its event");
+    let damaged: [(&str, &str, &dyn Fn(&mut Vec<u8>)); 10] = [
+        ("segment length", segment, &|bytes| bytes.truncate(2_000)),
+        ("magic", segment, &Vec::clear),
+        ("frame checksum", segment, &|bytes| bytes[300] ^= 1),
+        // Every checksum agrees, and what the event says cannot be.
+        ("I1", segment, &|bytes| {
+            bytes[stock..stock + 4].copy_from_slice(&1_u32.to_le_bytes());
+            patch::seal(bytes);
+        }),
+        ("more than can be counted", segment, &|bytes| {
+            bytes[stock..stock + 4].copy_from_slice(&u32::MAX.to_le_bytes());
+            patch::seal(bytes);
+        }),
+        ("snapshot", snapshot, &|bytes| bytes[100] ^= 1),
+        ("snapshot", snapshot, &Vec::clear),
+        ("is damaged", "sinks/jsonl.cursor", &|bytes| {
+            bytes.extend_from_slice(b"{}")
+        }),
+        ("not a dead letter", "dead-letters/jsonl.jsonl", &|bytes| {
+            bytes.extend_from_slice(b"{}\n")
+        }),
+        ("I8", "sandbox/ledger.log", &Vec::clear),
+    ];
+    for (word, name, change) in damaged {
+        let before = std::fs::read(clean.join(name)).ok();
+        with(name, change);
+        let (status, figures, told) = checked(&clean);
+        assert_eq!(
+            (status, &figures["clean"]),
+            (Some(1), &json!(false)),
+            "{name}: {told}"
+        );
+        assert!(told.contains(word), "{word}: {told}");
+        assert!(
+            told.contains(figures["error"].as_str().unwrap()),
+            "{figures}"
+        );
+        match before {
+            Some(bytes) => std::fs::write(clean.join(name), bytes).unwrap(),
+            None => std::fs::remove_file(clean.join(name)).unwrap(),
+        }
+    }
+    assert_eq!(checked(&clean).0, Some(0), "what was changed was put back");
+
+    std::fs::write(at("file"), "x").unwrap();
+    std::fs::create_dir_all(at("empty/log")).unwrap();
+    std::fs::create_dir_all(at("empty/snapshots")).unwrap();
+    std::fs::rename(clean.join(segment), at("segment")).unwrap();
+    std::fs::create_dir(clean.join(segment)).unwrap();
+    let running = Setup::demo().start();
+    for unreadable in [
+        at("missing"),
+        at("file"),
+        at("empty"),
+        clean,
+        running.data_dir.clone(),
+    ] {
+        let (status, figures, told) = checked(&unreadable);
+        assert_eq!(
+            (status, figures),
+            (Some(2), Value::Null),
+            "{unreadable:?}: {told}"
+        );
+        assert_eq!(told.lines().count(), 1, "{unreadable:?}: {told}");
+    }
+}
+
+#[test]
+fn no_command_panics_on_a_closed_pipe() {
+    let scratch = tempfile::tempdir().unwrap();
+    let data = scratch.path().join("data");
+    write_history(&data);
+    let receipt = scratch.path().join("receipt.json");
+    std::fs::write(&receipt, "{}").unwrap();
+    let (data, receipt) = (data.to_str().unwrap(), receipt.to_str().unwrap());
+    let commands: [(&[&str], i32); 9] = [
+        (&["check", data], 0),
+        (&["log", data], 0),
+        (&["replay", data], 0),
+        (&["replay", data, "--json"], 0),
+        (&["reconcile", data], 0),
+        (&["schema", "postgres"], 0),
+        (&["schema", "kafka"], 0),
+        (&["receipt", "verify", receipt, "--demo"], 1),
+        (&["--help"], 0),
+    ];
+    for (arguments, status) in commands {
+        let closed = || std::io::pipe().unwrap().1;
+        let out = binary().args(arguments).stdout(closed()).output().unwrap();
+        let told = String::from_utf8_lossy(&out.stderr).into_owned();
+        assert_eq!(out.status.code(), Some(status), "{arguments:?}: {told}");
+        assert!(!told.contains("panicked"), "{arguments:?}: {told}");
+        let both = binary()
+            .args(arguments)
+            .stdout(closed())
+            .stderr(closed())
+            .status();
+        assert_eq!(both.unwrap().code(), Some(status), "{arguments:?}");
+    }
+    // Everybody's own sentence goes to nobody, too.
+    let nothing = binary()
+        .args(["check", "/nonexistent"])
+        .stderr(std::io::pipe().unwrap().1)
+        .status();
+    assert_eq!(nothing.unwrap().code(), Some(2));
+}
+
+/// Bytes changed at random: raw, or with every checksum made to agree again, so that what is wrong is
+/// what events and images say. Whatever it is, checking ends in a verdict.
+#[test]
+fn checking_never_panics_whatever_the_bytes() {
+    let cases: u64 = std::env::var("HOLDFAST_CASES").map_or(300, |it| it.parse().unwrap());
+    let (written, changed) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    write_history(written.path());
+    let clean = files_of(written.path());
+    let named = |end: &str| {
+        let mut names = clean.keys().filter(|name| name.ends_with(end));
+        names.next().expect("there is one").clone()
+    };
+    let (segment, snapshot) = (named(".wal"), named(".snapshot"));
+    let places = [
+        patch::payloads(&clean[&segment]),
+        patch::sections(&clean[&snapshot]),
+    ];
+    assert!(
+        places[0].len() > 60 && places[1].len() > 100,
+        "a long history"
+    );
+    for folder in ["log", "snapshots"] {
+        std::fs::create_dir(changed.path().join(folder)).unwrap();
+    }
+    for (name, bytes) in &clean {
+        std::fs::write(changed.path().join(name), bytes).unwrap();
+    }
+    let settings = EngineSettings::default();
+    let (mut verdicts, mut panics) = ([0_u64; 3], Vec::<String>::new());
+    for case in 0..cases {
+        let mut draw = Draws(case);
+        let name = [&segment, &segment, &snapshot][draw.below(3)];
+        let mut bytes = clean[name].clone();
+        let what = change(
+            &mut bytes,
+            &mut draw,
+            &places[usize::from(name == &snapshot)],
+        );
+        std::fs::write(changed.path().join(name), bytes).unwrap();
+        // Some without what vouches for the end, or without one of the two ways to the state.
+        let gone = ["log/witness", &snapshot, "", ""][draw.below(4)];
+        if !gone.is_empty() {
+            std::fs::remove_file(changed.path().join(gone)).unwrap();
+        }
+        match std::panic::catch_unwind(|| check(changed.path(), &settings)) {
+            Ok(Ok(_)) => verdicts[0] += 1,
+            Ok(Err(CheckError::Damaged(_))) => verdicts[1] += 1,
+            Ok(Err(CheckError::Unreadable(why))) => {
+                println!("case {case}, {what} in {name}: {why}");
+                verdicts[2] += 1;
+            }
+            Err(_) => panics.push(format!("case {case}, {what} in {name}")),
+        }
+        for name in [name.as_str(), gone] {
+            if let Some(bytes) = clean.get(name) {
+                std::fs::write(changed.path().join(name), bytes).unwrap();
+            }
+        }
+    }
+    println!("clean, damaged, unreadable: {verdicts:?}");
+    assert!(panics.is_empty(), "{panics:#?}");
+    assert!(verdicts[0] > 0 && verdicts[1] > cases / 3, "{verdicts:?}");
+    assert!(
+        check(changed.path(), &settings).is_ok(),
+        "what was changed was put back"
+    );
+}
+
+/// Cuts, flips, or changes what a record or a section says; says which.
+fn change(
+    bytes: &mut Vec<u8>,
+    draw: &mut Draws,
+    places: &[std::ops::Range<usize>],
+) -> &'static str {
+    let used = places.last().expect("there are some").end;
+    match draw.below(10) {
+        0 => {
+            bytes.truncate(draw.below(used));
+            "a cut"
+        }
+        1 => {
+            let at = draw.below(used);
+            bytes[at] ^= 1 << draw.below(8);
+            "a flip"
+        }
+        2 => {
+            // Payloads begin with their instant: far in the future.
+            let at = places[draw.below(places.len())].start + 5 + draw.below(3);
+            bytes[at.min(used - 1)] = 0xff;
+            patch::seal(bytes);
+            "another instant"
+        }
+        _ => {
+            let place = places[draw.below(places.len())].clone();
+            for _ in 0..=draw.below(3) {
+                let at = (place.start + draw.below(place.len())).min(place.end.saturating_sub(1));
+                bytes[at] = match draw.below(4) {
+                    0 => 0,
+                    1 => 0xff,
+                    2 => bytes[at] ^ (1 << draw.below(8)),
+                    _ => u8::try_from(draw.below(256)).unwrap(),
+                };
+            }
+            patch::seal(bytes);
+            "another content"
+        }
+    }
+}
+
+/// Numbers that look random and are the same each time: splitmix64.
+struct Draws(u64);
+
+impl Draws {
+    fn below(&mut self, bound: usize) -> usize {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        let bound = u64::try_from(bound.max(1)).unwrap();
+        usize::try_from((z ^ (z >> 31)) % bound).unwrap()
+    }
 }

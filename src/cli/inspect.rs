@@ -1,6 +1,6 @@
 //! Owns `check` and `log`: reading a stopped data directory.
 
-use super::{Log, fail, print, written};
+use super::{Log, fail, print_or, written};
 use crate::engine::event::Event;
 use crate::engine::settings::EngineSettings;
 use crate::engine::view::Kept;
@@ -8,6 +8,7 @@ use crate::ids::{Lsn, PurchaseId};
 use crate::journal::{self, CheckError, CheckReport, JournalError};
 use crate::money::Amount;
 use crate::payments::sandbox::{self, SandboxError};
+use crate::report::feed::files::{self, SinkFiles, SinkFilesError};
 use crate::report::write_event;
 use serde_json::{Value, json};
 use std::collections::{HashMap, HashSet};
@@ -18,49 +19,60 @@ use std::process::ExitCode;
 
 /// Checks `dir`; the figures are the last line of stdout.
 pub(super) fn check(dir: &Path) -> ExitCode {
+    match checked(dir) {
+        // 1 would say that the directory is damaged.
+        Ok(figures) => print_or(2, format_args!("{figures}\n"), ExitCode::SUCCESS),
+        Err(NotClean::Unreadable(why)) => fail(2, format_args!("{}: {why}", dir.display())),
+        Err(NotClean::Damaged(why)) => damaged(dir, &why),
+    }
+}
+
+fn checked(dir: &Path) -> Result<Value, NotClean> {
+    let no_log = || NotClean::Unreadable("it has no log; name a data directory".to_owned());
     if !dir.join("log").is_dir() {
-        let why = format!("{} has no log; name a data directory", dir.display());
-        return fail(2, why);
+        return Err(no_log());
     }
-    match journal::check(dir, &EngineSettings::default()) {
-        Ok(report) => match gateway_agrees(dir, &report) {
-            Ok(gateway) => {
-                let figures = figures(&report, &gateway);
-                print(format_args!("{figures}\n"), ExitCode::SUCCESS)
-            }
-            Err(Disagreement::Unreadable(why)) => fail(2, format_args!("{}: {why}", dir.display())),
-            Err(Disagreement::Found(why)) => damaged(dir, &why),
-        },
-        Err(error @ CheckError::Damaged(_)) => damaged(dir, &error.to_string()),
-        Err(error @ CheckError::Unreadable(_)) => {
-            fail(2, format_args!("{}: {error}", dir.display()))
+    let report = journal::check(dir, &EngineSettings::default()).map_err(|error| {
+        let why = error.to_string();
+        match error {
+            CheckError::Damaged(_) => NotClean::Damaged(why),
+            CheckError::Unreadable(_) => NotClean::Unreadable(why),
         }
+    })?;
+    if report.segments == 0 {
+        return Err(no_log());
     }
+    let gateway = gateway_agrees(dir, &report)?;
+    let sinks = files::verify(dir, report.log_id, report.end).map_err(|error| match error {
+        SinkFilesError::Unreadable(why) => NotClean::Unreadable(why),
+        SinkFilesError::Damaged(why) => NotClean::Damaged(why),
+    })?;
+    Ok(figures(&report, &gateway, sinks))
 }
 
 fn damaged(dir: &Path, why: &str) -> ExitCode {
     let status = fail(1, format_args!("{}: {why}", dir.display()));
     let figures = json!({ "clean": false, "error": why });
-    print(format_args!("{figures}\n"), status)
+    print_or(1, format_args!("{figures}\n"), status)
 }
 
-/// Why the gateway's charges are not confirmed.
-enum Disagreement {
-    /// They cannot be read.
+/// Why a directory is not clean.
+enum NotClean {
+    /// It cannot be read.
     Unreadable(String),
-    /// They are not the captures.
-    Found(String),
+    /// It is not what was written, or contradicts itself.
+    Damaged(String),
 }
 
 /// I8: what the sandbox gateway of this directory charged is what was captured, payments under
 /// way aside; the figures, or what does not agree. `Null` where no sandbox was used.
-fn gateway_agrees(dir: &Path, report: &CheckReport) -> Result<Value, Disagreement> {
+fn gateway_agrees(dir: &Path, report: &CheckReport) -> Result<Value, NotClean> {
     if !sandbox::path_in(dir).exists() {
         return Ok(Value::Null);
     }
     let charges = sandbox::read_charges(dir).map_err(|error| match error {
-        SandboxError::Io { .. } => Disagreement::Unreadable(error.to_string()),
-        SandboxError::Damaged { .. } => Disagreement::Found(error.to_string()),
+        SandboxError::Io { .. } => NotClean::Unreadable(error.to_string()),
+        SandboxError::Damaged { .. } => NotClean::Damaged(error.to_string()),
     })?;
     let open: HashSet<PurchaseId> = report.open.iter().copied().collect();
     let mut unpaid: HashMap<PurchaseId, Kept> = report.captures.iter().copied().collect();
@@ -77,7 +89,7 @@ fn gateway_agrees(dir: &Path, report: &CheckReport) -> Result<Value, Disagreemen
             paid => {
                 let paid = paid.map_or(0, |kept| kept.amount.get());
                 let net = charge.net().get();
-                return Err(Disagreement::Found(format!(
+                return Err(NotClean::Damaged(format!(
                     "I8 does not hold: the gateway charged {net} for {purchase}, captured are \
                      {paid}; look the payment up at the gateway"
                 )));
@@ -89,7 +101,7 @@ fn gateway_agrees(dir: &Path, report: &CheckReport) -> Result<Value, Disagreemen
         kept.amount != Amount::ZERO && !open.contains(*purchase)
     };
     if let Some((purchase, _)) = unpaid.iter().find(unmatched) {
-        return Err(Disagreement::Found(format!(
+        return Err(NotClean::Damaged(format!(
             "I8 does not hold: {purchase} is captured, and the gateway has charged nothing for \
              it; look the payment up at the gateway"
         )));
@@ -97,7 +109,7 @@ fn gateway_agrees(dir: &Path, report: &CheckReport) -> Result<Value, Disagreemen
     Ok(json!({ "charges": count, "in_doubt": in_doubt }))
 }
 
-fn figures(report: &CheckReport, gateway: &Value) -> Value {
+fn figures(report: &CheckReport, gateway: &Value, sinks: SinkFiles) -> Value {
     let product = |(id, total, held, sold): &(String, u32, u32, u32)| {
         json!({
             "product_id": id,
@@ -121,6 +133,8 @@ fn figures(report: &CheckReport, gateway: &Value) -> Value {
         "purchases": report.purchases,
         "open_payments": report.open.len(),
         "gateway": gateway,
+        "sinks": sinks.cursors,
+        "dead_letters": sinks.dead_letters,
         "products": report.products.iter().map(product).collect::<Vec<_>>(),
         "promotions": report.promotions.iter().map(promotion).collect::<Vec<_>>(),
         "digest": report.digest,

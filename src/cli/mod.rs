@@ -200,16 +200,26 @@ pub fn run() -> ExitCode {
 /// Writes to stdout and ends with `status`. The macros of the standard library would panic where
 /// the reader of a pipe has closed it.
 fn print(text: impl std::fmt::Display, status: ExitCode) -> ExitCode {
+    print_or(1, text, status)
+}
+
+/// The same; fails with `unwritten` where stdout cannot be written.
+fn print_or(unwritten: u8, text: impl std::fmt::Display, status: ExitCode) -> ExitCode {
     let mut out = std::io::stdout().lock();
-    written(write!(out, "{text}").and_then(|()| out.flush()), status)
+    let result = write!(out, "{text}").and_then(|()| out.flush());
+    written_or(unwritten, result, status)
 }
 
 /// Ends with `status` after stdout was written. A reader that closed its end, as `head` does, has
 /// what it wanted: that is no failure.
-fn written(written: std::io::Result<()>, status: ExitCode) -> ExitCode {
-    match written {
+fn written(result: std::io::Result<()>, status: ExitCode) -> ExitCode {
+    written_or(1, result, status)
+}
+
+fn written_or(unwritten: u8, result: std::io::Result<()>, status: ExitCode) -> ExitCode {
+    match result {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
-            fail(1, format_args!("stdout cannot be written: {error}"))
+            fail(unwritten, format_args!("stdout cannot be written: {error}"))
         }
         _ => status,
     }

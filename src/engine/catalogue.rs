@@ -5,7 +5,7 @@
 //! order of the log, so recovery gives the same ones.
 //! Deliberately absent: who may change it and when (the journal's catalogue turn).
 
-use crate::engine::cells::{PromotionCell, StockCell, StockLevels};
+use crate::engine::cells::{PromotionCell, StockCell, StockLevels, UNITS_MAX};
 use crate::engine::event::{Active, CatalogueChange, Discount, ProductSet, PromotionSet, Quote};
 use crate::engine::payable::AmountRule;
 use crate::engine::refusal::Refusal;
@@ -163,16 +163,31 @@ impl Catalogue {
         }
     }
 
-    /// Applies what an event changes in it; `None` where it is about what was never set. Live and
+    /// Applies what an event changes in it; where no turn can have written that, why not. Live and
     /// recovery alike; the cells are the caller's.
-    pub fn apply(&mut self, change: CatalogueChange<'_>) -> Option<()> {
+    pub fn apply(&mut self, change: CatalogueChange<'_>) -> Result<(), &'static str> {
+        const NEVER_SET: &str = "what it is about was never set";
         match change {
-            CatalogueChange::Product(set) => self.add_product(set.clone()),
-            CatalogueChange::Promotion(set) => self.add_promotion(set.clone()),
-            CatalogueChange::Sold(it) => self.set_imported_sold(&it.product, it.sold)?,
-            CatalogueChange::Used(it) => self.set_imported_uses(&it.code, it.uses)?,
+            CatalogueChange::Product(set) if set.stock > UNITS_MAX => {
+                Err("its total is more than can be counted")
+            }
+            CatalogueChange::Product(set) => {
+                self.add_product(set.clone());
+                Ok(())
+            }
+            CatalogueChange::Promotion(set) => {
+                self.add_promotion(set.clone());
+                Ok(())
+            }
+            CatalogueChange::Sold(it) => {
+                let put = self.set_imported_sold(&it.product, it.sold);
+                put.ok_or(NEVER_SET)
+            }
+            CatalogueChange::Used(it) => {
+                let put = self.set_imported_uses(&it.code, it.uses);
+                put.ok_or(NEVER_SET)
+            }
         }
-        Some(())
     }
 
     /// Sets the terms of a product.

@@ -431,11 +431,13 @@ impl Folding {
             Part::Catalogue(change) => {
                 if stamp.lsn >= self.catalogue_lsn {
                     let applied = self.catalogue.apply(change);
-                    applied.ok_or(JournalError::Broken(BrokenLog {
-                        lsn: stamp.lsn,
-                        kind: event.kind(),
-                        what: "what it is about was never set",
-                    }))?;
+                    applied.map_err(|what| {
+                        JournalError::Broken(BrokenLog {
+                            lsn: stamp.lsn,
+                            kind: event.kind(),
+                            what,
+                        })
+                    })?;
                 }
             }
             Part::Risk(change) => {
@@ -512,7 +514,7 @@ fn derive_stock(catalogue: &Catalogue, shards: &[Shard]) -> Result<(), JournalEr
         }
         let total = product.terms.stock;
         let set = product.stock.set_total(total);
-        set.expect("nothing is committed before the sums are, and set_product bounds the total");
+        set.expect("nothing is committed before the sums are, and the catalogue bounds the total");
         let units = |sum| u32::try_from(sum).expect("it is at most the total");
         product.stock.add_held(units(held));
         product.stock.add_sold(units(sold));

@@ -6,6 +6,7 @@
 #![allow(dead_code, reason = "each test uses a part of this")]
 
 pub mod money;
+pub mod patch;
 pub mod signing;
 
 use serde_json::{Value, json};

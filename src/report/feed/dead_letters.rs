@@ -169,6 +169,24 @@ impl DeadLetters {
     }
 }
 
+/// How many letters a file holds; what a crash left of a line at its end is none.
+pub(super) fn verify(path: &Path) -> Result<usize, LetterError> {
+    let mut bytes = fs::read(path).map_err(at(path))?;
+    bytes.truncate(whole_lines(&bytes));
+    let mut count = 0;
+    for line in bytes.split_inclusive(|byte| *byte == b'\n') {
+        count += 1;
+        let text = std::str::from_utf8(line).ok();
+        if text.and_then(|text| parsed(text.trim_end())).is_none() {
+            return Err(LetterError::Damaged {
+                path: path.to_owned(),
+                line: count,
+            });
+        }
+    }
+    Ok(count)
+}
+
 /// A letter as it is shown.
 pub fn letter_json(sink: &str, letter: &Letter) -> Value {
     json!({
@@ -231,16 +249,19 @@ fn append(path: &Path, lines: &[u8], length: u64) -> io::Result<u64> {
 /// Cuts what stands after the last end of line; how many bytes are left.
 fn cut_torn_line(path: &Path) -> io::Result<u64> {
     let bytes = fs::read(path)?;
-    let whole = bytes
-        .iter()
-        .rposition(|b| *b == b'\n')
-        .map_or(0, |at| at + 1);
+    let whole = whole_lines(&bytes);
     if whole < bytes.len() {
         let file = File::options().write(true).open(path)?;
         file.set_len(whole as u64)?;
         file.sync_data()?;
     }
     Ok(whole as u64)
+}
+
+/// Bytes up to the last end of line.
+fn whole_lines(bytes: &[u8]) -> usize {
+    let last = bytes.iter().rposition(|byte| *byte == b'\n');
+    last.map_or(0, |at| at + 1)
 }
 
 fn at(path: &Path) -> impl FnOnce(io::Error) -> LetterError {

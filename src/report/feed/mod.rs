@@ -11,6 +11,7 @@
 mod control;
 pub mod cursor;
 mod dead_letters;
+pub mod files;
 mod reader;
 mod redrive;
 mod runner;

@@ -6,8 +6,17 @@ const FRAME_HEADER: usize = 48;
 const SNAPSHOT_HEADER: usize = 32;
 const SECTION_HEADER: usize = 32;
 
+/// Makes every checksum of a segment or a snapshot agree with its bytes.
+pub fn seal(bytes: &mut [u8]) {
+    if bytes.starts_with(b"HFSNAP") {
+        seal_snapshot(bytes);
+    } else {
+        seal_segment(bytes);
+    }
+}
+
 /// Makes the checksums of a segment's frames agree with their bytes.
-pub fn seal_segment(bytes: &mut [u8]) {
+fn seal_segment(bytes: &mut [u8]) {
     let seed = u32_at(bytes, 60);
     let mut previous = seed;
     let mut at = SEGMENT_HEADER;
@@ -41,7 +50,7 @@ pub fn payloads(bytes: &[u8]) -> Vec<std::ops::Range<usize>> {
 }
 
 /// Makes the checksums of a snapshot's sections agree with their bytes.
-pub fn seal_snapshot(bytes: &mut [u8]) {
+fn seal_snapshot(bytes: &mut [u8]) {
     let (mut chain, mut sections) = (0, 0_u32);
     let mut at = SNAPSHOT_HEADER;
     while at + SECTION_HEADER <= bytes.len() {

@@ -190,13 +190,23 @@ fn files_of(data_dir: &Path) -> BTreeMap<String, Vec<u8>> {
         for entry in std::fs::read_dir(data_dir.join(folder)).unwrap() {
             let path = entry.unwrap().path();
             let name = path.file_name().unwrap().to_str().unwrap();
-            if name.ends_with(".wal") || name.ends_with(".snapshot") || name == "witness" {
+            let kind = path.extension().unwrap_or(path.file_name().unwrap());
+            if ["wal", "snapshot", "witness"].iter().any(|it| kind == *it) {
                 files.insert(format!("{folder}/{name}"), std::fs::read(&path).unwrap());
             }
         }
     }
     files
 }
+
+/// The first file whose name ends so.
+fn named(files: &BTreeMap<String, Vec<u8>>, end: &str) -> String {
+    let mut names = files.keys().filter(|name| name.ends_with(end));
+    names.next().expect("there is one").clone()
+}
+
+/// Changes the bytes of a file.
+type Change<'a> = &'a dyn Fn(&mut Vec<u8>);
 
 /// Exit status, last line of stdout as JSON, and stderr of `holdfast check`.
 fn checked(dir: &Path) -> (Option<i32>, Value, String) {
@@ -228,12 +238,9 @@ fn check_tells_clean_from_damaged_from_unreadable() {
     assert!(figures["events"].as_u64().unwrap() > 60, "{figures}");
 
     let files = files_of(&clean);
-    let segment = files.keys().find(|name| name.ends_with(".wal")).unwrap();
-    let snapshot = files
-        .keys()
-        .find(|name| name.ends_with(".snapshot"))
-        .unwrap();
-    let with = |name: &str, change: &dyn Fn(&mut Vec<u8>)| {
+    let segment = &named(&files, ".wal");
+    let snapshot = &named(&files, ".snapshot");
+    let with = |name: &str, change: Change<'_>| {
         let mut bytes = std::fs::read(clean.join(name)).unwrap_or_default();
         change(&mut bytes);
         std::fs::write(clean.join(name), bytes).unwrap();
@@ -247,7 +254,7 @@ fn check_tells_clean_from_damaged_from_unreadable() {
         found.map(|at| place.start + at)
     });
     let stock = stock.expect("the jacket's total stands in its event");
-    let damaged: [(&str, &str, &dyn Fn(&mut Vec<u8>)); 10] = [
+    let damaged: [(&str, &str, Change<'_>); 10] = [
         ("segment length", segment, &|bytes| bytes.truncate(2_000)),
         ("magic", segment, &Vec::clear),
         ("frame checksum", segment, &|bytes| bytes[300] ^= 1),
@@ -263,10 +270,10 @@ fn check_tells_clean_from_damaged_from_unreadable() {
         ("snapshot", snapshot, &|bytes| bytes[100] ^= 1),
         ("snapshot", snapshot, &Vec::clear),
         ("is damaged", "sinks/jsonl.cursor", &|bytes| {
-            bytes.extend_from_slice(b"{}")
+            bytes.extend_from_slice(b"{}");
         }),
         ("not a dead letter", "dead-letters/jsonl.jsonl", &|bytes| {
-            bytes.extend_from_slice(b"{}\n")
+            bytes.extend_from_slice(b"{}\n");
         }),
         ("I8", "sandbox/ledger.log", &Vec::clear),
     ];
@@ -362,11 +369,7 @@ fn checking_never_panics_whatever_the_bytes() {
     let (written, changed) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     write_history(written.path());
     let clean = files_of(written.path());
-    let named = |end: &str| {
-        let mut names = clean.keys().filter(|name| name.ends_with(end));
-        names.next().expect("there is one").clone()
-    };
-    let (segment, snapshot) = (named(".wal"), named(".snapshot"));
+    let (segment, snapshot) = (named(&clean, ".wal"), named(&clean, ".snapshot"));
     let places = [
         patch::payloads(&clean[&segment]),
         patch::sections(&clean[&snapshot]),

@@ -5,6 +5,13 @@
 //! so that a hold or purchase is found without asking whose it is, and a random tag.
 //! Deliberately absent: making ids up (the shard counts, the front end draws request ids).
 
+mod card_number;
+mod digits;
+mod issuers;
+mod shapes;
+
+pub use card_number::holds_card_number;
+
 use compact_str::CompactString;
 use std::fmt;
 use std::hash::{Hash, Hasher};
@@ -143,8 +150,7 @@ impl fmt::Debug for PromotionCode {
 pub struct CardToken(CompactString);
 
 impl CardToken {
-    /// The token written `text`; `None` where that is no id or holds what looks like a card
-    /// number: 12 to 19 digits in a row (separators aside) that pass Luhn's check.
+    /// The token written `text`; `None` where that is no id or [`holds_card_number`].
     pub fn parse(text: &str) -> Option<Self> {
         (is_id(text) && !holds_card_number(text)).then(|| Self(CompactString::new(text)))
     }
@@ -159,54 +165,6 @@ impl fmt::Debug for CardToken {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.write_str(&self.0)
     }
-}
-
-/// Whether `text` holds a run of 12 to 19 digits that passes Luhn's check (ISO/IEC 7812-1 annex
-/// B), with spaces, dots, dashes, colons and underscores between digits read over.
-///
-/// A run of more than 19 digits is searched at each start and length: a number may stand in it.
-pub fn holds_card_number(text: &str) -> bool {
-    let mut run: Vec<u8> = Vec::new();
-    for byte in text.bytes().chain(std::iter::once(b'x')) {
-        match byte {
-            b'0'..=b'9' => run.push(byte - b'0'),
-            b' ' | b'.' | b'-' | b':' | b'_' if !run.is_empty() => {}
-            _ => {
-                if run_holds_card_number(&run) {
-                    return true;
-                }
-                run.clear();
-            }
-        }
-    }
-    false
-}
-
-fn run_holds_card_number(run: &[u8]) -> bool {
-    // No issuer's numbers begin with 0, and a row of zeroes would pass the sum.
-    let passes = |digits: &[u8]| digits[0] != 0 && luhn(digits);
-    match run.len() {
-        ..12 => false,
-        12..=19 => passes(run),
-        _ => (12..=19).any(|length| run.windows(length).any(passes)),
-    }
-}
-
-fn luhn(digits: &[u8]) -> bool {
-    let sum: u32 = digits
-        .iter()
-        .rev()
-        .enumerate()
-        .map(|(place, digit)| {
-            let digit = u32::from(*digit);
-            match (place % 2, digit * 2) {
-                (0, _) => digit,
-                (_, doubled) if doubled > 9 => doubled - 9,
-                (_, doubled) => doubled,
-            }
-        })
-        .sum();
-    sum.is_multiple_of(10)
 }
 
 /// One request, drawn at random by the front end; written `req_` and 16 hexadecimal digits.
@@ -458,26 +416,11 @@ mod tests {
 
     #[test]
     fn card_numbers_are_no_card_tokens() {
-        let refused = [
-            "4111111111111111",
-            "4111-1111-1111-1111",
-            "tok_4111111111111111",
-            "378282246310005",
-            "4111.1111:1111_1111",
-            "99994111111111111111",
-            "",
-            "tok ok",
-        ];
+        let refused = ["4111111111111111", "4111.1111:1111_1111", "", "tok ok"];
         for text in refused {
             assert!(CardToken::parse(text).is_none(), "{text}");
         }
-        for text in [
-            "tok_ok",
-            "tok_slow_250",
-            "4111111111111112",
-            "tok_000000000000000000",
-            "pm_1N2x",
-        ] {
+        for text in ["tok_ok", "4111111111111112", "pm_1N2x"] {
             assert!(CardToken::parse(text).is_some(), "{text}");
         }
     }

@@ -1,0 +1,228 @@
+//! Card numbers are refused wherever text is kept, however they are written, and what only looks
+//! like one is not: one table of examples for the search and for every entrance, and rates over
+//! numbers drawn at random.
+
+#[path = "card_numbers/examples.rs"]
+mod examples;
+
+use examples::{REFUSED, TAKEN};
+use holdfast::ids::holds_card_number;
+
+/// Digits of a sequence that is the same in every run (splitmix64).
+struct Draw(u64);
+
+impl Draw {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut it = self.0;
+        it = (it ^ (it >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        it = (it ^ (it >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        it ^ (it >> 31)
+    }
+
+    fn below(&mut self, bound: u64) -> u64 {
+        self.next() % bound
+    }
+
+    fn digits(&mut self, count: usize) -> String {
+        (0..count)
+            .map(|_| char::from(b'0' + u8::try_from(self.below(10)).unwrap()))
+            .collect()
+    }
+
+    fn uuid(&mut self) -> String {
+        let (high, low) = (self.next(), self.next());
+        let all = format!(
+            "{:016x}{:016x}",
+            high & !0xf000 | 0x4000,
+            low & !(3 << 62) | 1 << 63
+        );
+        let cut = |from, to| &all[from..to];
+        [cut(0, 8), cut(8, 12), cut(12, 16), cut(16, 20), cut(20, 32)].join("-")
+    }
+
+    /// A number of `length` digits that begins with `prefix` and passes Luhn's check.
+    fn card(&mut self, prefix: &str, length: usize) -> String {
+        let body = format!("{prefix}{}", self.digits(length - prefix.len() - 1));
+        let sum: u32 = body
+            .bytes()
+            .rev()
+            .enumerate()
+            .map(|(place, byte)| {
+                let digit = u32::from(byte - b'0') * if place % 2 == 0 { 2 } else { 1 };
+                digit / 10 + digit % 10
+            })
+            .sum();
+        format!("{body}{}", (10 - sum % 10) % 10)
+    }
+}
+
+/// How many of `count` texts are refused.
+fn refused(count: u32, mut draw: impl FnMut() -> String) -> u32 {
+    (0..count)
+        .map(|_| u32::from(holds_card_number(&draw())))
+        .sum()
+}
+
+#[test]
+fn the_table_of_examples_holds() {
+    for text in REFUSED {
+        assert!(holds_card_number(text), "{text:?} is to be refused");
+    }
+    for text in TAKEN {
+        assert!(!holds_card_number(text), "{text:?} is to be taken");
+    }
+}
+
+#[test]
+fn what_passes_by_chance_is_taken_as_often_as_the_documentation_says() {
+    const COUNT: u32 = 40_000;
+    let mut draw = Draw(1);
+    let uuids = refused(COUNT, || draw.uuid());
+    let tokens_of_uuids = refused(COUNT, || format!("tok_{}", draw.uuid().replace('-', "")));
+    assert_eq!((uuids, tokens_of_uuids), (0, 0));
+    for (unit, digits) in [
+        ("s", 1_u64),
+        ("ms", 1_000),
+        ("us", 1_000_000),
+        ("ns", 1_000_000_000),
+    ] {
+        let of_clocks = refused(COUNT, || {
+            let second = 1_600_000_000 + draw.below(400_000_000);
+            let at = u128::from(second) * u128::from(digits) + u128::from(draw.below(digits));
+            format!("tok_{at}")
+        });
+        assert_eq!(of_clocks, 0, "time stamps in {unit}");
+    }
+    let of_calendars = refused(COUNT, || {
+        let [month, day] = [12, 28].map(|bound| 1 + draw.below(bound));
+        let [hour, minute, second] = [24, 60, 60].map(|bound| draw.below(bound));
+        let (year, rest) = (2020 + draw.below(30), draw.below(7));
+        let fraction = draw.digits(usize::try_from(rest).unwrap());
+        match draw.below(2) {
+            0 => format!("{year}{month:02}{day:02}{hour:02}{minute:02}{second:02}{fraction}"),
+            _ => format!(
+                "{year}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02}.{fraction}0+05:30"
+            ),
+        }
+    });
+    assert_eq!(of_calendars, 0);
+    for (length, per_mille) in [
+        (12, 1),
+        (13, 15),
+        (14, 6),
+        (15, 15),
+        (16, 50),
+        (17, 85),
+        (18, 25),
+        (19, 65),
+        (20, 5),
+        (22, 1),
+        (24, 1),
+        (32, 1),
+    ] {
+        let found = refused(COUNT, || format!("tok_{}", draw.digits(length)));
+        assert!(
+            found * 1_000 <= per_mille * COUNT,
+            "{length} digits: {found} of {COUNT}"
+        );
+    }
+}
+
+/// How people and programs write the digits of a number, and what may stand around it.
+fn spellings(number: &str) -> Vec<String> {
+    let grouped = |separator: &str| {
+        let cuts: &[usize] = match number.len() {
+            14 | 15 => &[4, 10],
+            _ => &[4, 8, 12, 16],
+        };
+        let mut text = String::new();
+        for (place, digit) in number.chars().enumerate() {
+            if cuts.contains(&place) {
+                text.push_str(separator);
+            }
+            text.push(digit);
+        }
+        text
+    };
+    let apart = |separator: &str| {
+        let digits: Vec<String> = number.chars().map(String::from).collect();
+        digits.join(separator)
+    };
+    let in_script = |zero: u32| -> String {
+        let digit = |c: char| char::from_u32(zero + c.to_digit(10).unwrap()).unwrap();
+        number.chars().map(digit).collect()
+    };
+    let mut all = vec![
+        number.to_owned(),
+        format!("tok_{number}"),
+        format!("{number} 12/28"),
+    ];
+    all.extend([" ", "-", "\u{2013}", "\u{a0}", ".", "_", "/", "\u{200b}"].map(grouped));
+    all.extend([" ", "-", "\u{200d}"].map(apart));
+    all.extend([0x660, 0x966, 0xff10, 0x1d7ce, 0x1d7f6].map(in_script));
+    all.push(format!("ref 20261130 {} 4 units", grouped(" ")));
+    all.push(format!("99-{}-99", grouped("-")));
+    all
+}
+
+#[test]
+fn every_schemes_numbers_are_found_in_every_spelling() {
+    let mut draw = Draw(2);
+    let schemes: [(&str, &[usize]); 20] = [
+        ("4", &[13, 16, 19]),
+        ("51", &[16]),
+        ("55", &[16]),
+        ("2221", &[16]),
+        ("2720", &[16]),
+        ("34", &[15]),
+        ("37", &[15]),
+        ("6011", &[16, 17, 18, 19]),
+        ("644", &[16, 19]),
+        ("65", &[16, 19]),
+        ("300", &[14, 16, 19]),
+        ("305", &[14, 16]),
+        ("36", &[14, 16]),
+        ("39", &[14, 16]),
+        ("3528", &[16, 19]),
+        ("3589", &[16, 19]),
+        ("62", &[16, 17, 18, 19]),
+        ("2204", &[16, 19]),
+        ("6759", &[12, 13, 16, 18, 19]),
+        ("82", &[16]),
+    ];
+    for (prefix, lengths) in schemes {
+        for length in lengths {
+            for _ in 0..40 {
+                let number = draw.card(prefix, *length);
+                for text in spellings(&number) {
+                    assert!(holds_card_number(&text), "{text:?}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_number_is_found_beside_what_stands_beside_numbers() {
+    let mut draw = Draw(3);
+    for (prefix, length) in [("4", 16), ("53", 16), ("37", 15), ("36", 14), ("6011", 16)] {
+        for _ in 0..200 {
+            let number = draw.card(prefix, length);
+            let code = draw.digits(if length == 15 { 4 } else { 3 });
+            for text in [
+                format!("{number}1228"),
+                format!("{number}2812"),
+                format!("{number}122028"),
+                format!("{number}1228{code}"),
+                format!("{number}{code}"),
+                format!("0000{number}"),
+                format!("{number}000"),
+                format!("99{number}99"),
+                format!("{number}=2812101{code}00000"),
+            ] {
+                assert!(holds_card_number(&text), "{text}");
+            }
+        }
+    }
+}

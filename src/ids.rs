@@ -31,8 +31,14 @@ pub fn is_id(text: &str) -> bool {
             .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b':' | b'-'))
 }
 
-macro_rules! text_ids {
-    ($($(#[$doc:meta])* $name:ident;)*) => {$(
+/// Whether `text` is written as an id is, and holds no card number.
+fn is_word(text: &str) -> bool {
+    is_id(text) && !holds_card_number(text)
+}
+
+/// Text newtypes, each with the check that its text passes.
+macro_rules! texts {
+    ($check:path => $($(#[$doc:meta])* $name:ident;)*) => {$(
         $(#[$doc])*
         #[derive(
             Clone, PartialEq, Eq, PartialOrd, Ord, Hash,
@@ -41,12 +47,12 @@ macro_rules! text_ids {
         pub struct $name(CompactString);
 
         impl $name {
-            /// The id written `text`; `None` where that is no id.
+            /// The one written `text`; `None` where that is none.
             pub fn parse(text: &str) -> Option<Self> {
-                is_id(text).then(|| Self(CompactString::new(text)))
+                $check(text).then(|| Self(CompactString::new(text)))
             }
 
-            /// The id as text.
+            /// It as text.
             pub fn as_str(&self) -> &str {
                 &self.0
             }
@@ -66,25 +72,31 @@ macro_rules! text_ids {
     )*};
 }
 
-text_ids! {
+texts! { is_id =>
     /// A buyer, as the shop names them.
     UserId;
     /// A product, as the operator names it.
     ProductId;
     /// A buyer's device, as the shop names it.
     DeviceId;
-    /// The name of the API key that a request came with (never the key itself).
-    KeyOwner;
-    /// The name of a receipt's sealing key.
-    ReceiptKeyId;
     /// What the gateway calls an authorization.
     AuthorizationId;
     /// What the gateway calls a capture.
     CaptureId;
-    /// The gateway's word for why it said no.
-    GatewayCode;
     /// What a gateway calls something that it reports by webhook.
     WebhookEventId;
+}
+
+// What a person makes up, or a gateway says: no card number is among them.
+texts! { is_word =>
+    /// A promotion's code, as buyers type it.
+    PromotionCode;
+    /// The name of the API key that a request came with (never the key itself).
+    KeyOwner;
+    /// The name of a receipt's sealing key.
+    ReceiptKeyId;
+    /// The gateway's word for why it said no.
+    GatewayCode;
     /// The name of a secret that webhooks are signed with.
     WebhookSecretId;
     /// A group of buyers, as the operator names it.
@@ -152,7 +164,7 @@ pub struct CardToken(CompactString);
 impl CardToken {
     /// The token written `text`; `None` where that is no id or [`holds_card_number`].
     pub fn parse(text: &str) -> Option<Self> {
-        (is_id(text) && !holds_card_number(text)).then(|| Self(CompactString::new(text)))
+        is_word(text).then(|| Self(CompactString::new(text)))
     }
 
     /// The token as text.

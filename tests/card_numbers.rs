@@ -4,9 +4,12 @@
 
 #[path = "card_numbers/examples.rs"]
 mod examples;
+mod support;
 
 use examples::{REFUSED, TAKEN};
 use holdfast::ids::holds_card_number;
+use serde_json::{Value, json};
+use support::{ADMIN, Request, SHOP, Setup};
 
 /// Digits of a sequence that is the same in every run (splitmix64).
 struct Draw(u64);
@@ -224,5 +227,178 @@ fn a_number_is_found_beside_what_stands_beside_numbers() {
                 assert!(holds_card_number(&text), "{text}");
             }
         }
+    }
+}
+
+/// A call that keeps a text, made with that text in its place.
+struct Entrance {
+    name: &'static str,
+    /// Whether only the characters of ids may stand there.
+    takes_ids_only: bool,
+    ask: fn(&str) -> Request,
+}
+
+fn admin(request: Request, body: &Value) -> Request {
+    request.key(ADMIN).json(body)
+}
+
+const NOBODYS: &str = "/admin/reviews/p_0000000000012c07/approve";
+
+/// Everything that takes words which are kept. What is wrong beside the words is answered
+/// otherwise than with 400, or not at all.
+const ENTRANCES: [Entrance; 10] = [
+    Entrance {
+        name: "card token",
+        takes_ids_only: true,
+        ask: |text| Request::buy("ana", "no-such-product", text, "a-key-of-ana-1"),
+    },
+    Entrance {
+        name: "promotion code of a hold",
+        takes_ids_only: true,
+        ask: |text| {
+            let body = json!({"user_id": "ana", "product_id": "no-such-product", "quantity": 1, "promotion_code": text});
+            Request::post("/limited/holds")
+                .key(SHOP)
+                .once("a-key-of-ana-2")
+                .json(&body)
+        },
+    },
+    Entrance {
+        name: "segment of a buyer",
+        takes_ids_only: true,
+        ask: |text| {
+            admin(
+                Request::put("/admin/users/bo/rating"),
+                &json!({"segment": text}),
+            )
+        },
+    },
+    Entrance {
+        name: "name of a webhook secret",
+        takes_ids_only: true,
+        ask: |text| {
+            // A key that is too short is named as well, and nothing is added.
+            let body = json!({"id": text, "format": "holdfast", "key": format!("a-long-key-for-{text}-0000")});
+            admin(Request::post("/admin/webhooks/secrets"), &body)
+        },
+    },
+    Entrance {
+        name: "reason of a refund",
+        takes_ids_only: false,
+        ask: |text| {
+            let path = "/admin/purchases/p_0000000000012c07/refunds";
+            let body = json!({"previously_refunded": 0, "reason": format!("for {text} .")});
+            admin(Request::post(path).once("a-key-of-refunds"), &body)
+        },
+    },
+    Entrance {
+        name: "note of a review",
+        takes_ids_only: false,
+        ask: |text| {
+            admin(
+                Request::post(NOBODYS),
+                &json!({"note": format!("for {text} .")}),
+            )
+        },
+    },
+    Entrance {
+        name: "reason of a pause",
+        takes_ids_only: false,
+        ask: |text| {
+            let body = json!({"until": "2999-01-01T00:00:00Z", "reason": format!("for {text} .")});
+            admin(Request::post("/admin/users/bo/pause"), &body)
+        },
+    },
+    Entrance {
+        name: "comment in rules",
+        takes_ids_only: false,
+        ask: |text| {
+            let line = text.replace(['\n', '\r', '\t'], " ");
+            let body = format!(
+                "# for {line} .\n[[rule]]\nname = \"all\"\nwhen = \"amount > 1\"\nthen = \"observe\"\n"
+            );
+            let mut put = Request::put("/admin/risk/rules").key(ADMIN);
+            put = put.header("content-type", "application/toml");
+            put.body = body.into_bytes();
+            put
+        },
+    },
+    Entrance {
+        name: "name of a rule",
+        takes_ids_only: true,
+        ask: |text| {
+            admin(
+                Request::put("/admin/risk/rules"),
+                &json!({"rule": [{"name": text, "when": "amount > 1", "then": "observe"}]}),
+            )
+        },
+    },
+    Entrance {
+        name: "segment in a rule",
+        takes_ids_only: true,
+        ask: |text| {
+            let when = format!("segment == '{text}'");
+            admin(
+                Request::put("/admin/risk/rules"),
+                &json!({"rule": [{"name": "one", "when": when, "then": "observe"}]}),
+            )
+        },
+    },
+];
+
+fn is_id(text: &str) -> bool {
+    let fits = |b: u8| b.is_ascii_alphanumeric() || b"_.:-".contains(&b);
+    (1..=64).contains(&text.len()) && text.bytes().all(fits)
+}
+
+#[test]
+fn every_entrance_refuses_what_the_table_refuses_and_takes_the_rest() {
+    let directory = tempfile::tempdir().unwrap();
+    let server = Setup::demo().data_dir(directory.path()).start();
+    let mut connection = server.connect();
+    for entrance in ENTRANCES {
+        let fits = |text: &&&str| !entrance.takes_ids_only || is_id(text);
+        for text in REFUSED.iter().filter(fits) {
+            let answer = connection.ask(&(entrance.ask)(text));
+            assert_eq!(
+                answer.status, 400,
+                "{}: {text:?}: {answer:?}",
+                entrance.name
+            );
+            assert!(
+                !answer.text().contains("4111"),
+                "{}: {answer:?}",
+                entrance.name
+            );
+        }
+        let taken = TAKEN
+            .iter()
+            .filter(fits)
+            .filter(|text| entrance.takes_ids_only || !text.is_empty());
+        // No more secrets than this may be added.
+        let most = if entrance.name == "name of a webhook secret" {
+            10
+        } else {
+            TAKEN.len()
+        };
+        for text in taken.take(most) {
+            let answer = connection.ask(&(entrance.ask)(text));
+            assert_ne!(
+                answer.status, 400,
+                "{}: {text:?}: {answer:?}",
+                entrance.name
+            );
+        }
+    }
+    let (_, lines) = server.stop();
+    let log = support::binary()
+        .arg("log")
+        .arg(directory.path())
+        .output()
+        .unwrap();
+    let kept = lines.join("\n") + &String::from_utf8_lossy(&log.stdout);
+    assert!(kept.contains("buyer_paused"), "what was taken is there");
+    for text in REFUSED {
+        assert!(!kept.contains(text), "{text:?} was kept");
     }
 }

@@ -328,11 +328,15 @@ fn what_the_database_refuses_goes_to_the_dead_letters_and_can_be_driven_again() 
     assert!(letters.len() >= 4, "{listed}");
     for letter in letters {
         assert_eq!(letter["event"]["user_id"], "eve");
-        assert!(
-            letter["cause"].as_str().unwrap().contains("poison"),
-            "{letter}"
-        );
+        let cause = letter["cause"].as_str().unwrap();
+        assert!(cause.contains("poison"), "{letter}");
+        assert!(!cause.contains("Failing row"), "no row is quoted: {letter}");
     }
+    let lines = server.log.lines().join("\n");
+    assert!(
+        lines.contains("dead_letter") && !lines.contains("Failing row"),
+        "{lines}"
+    );
     let bought: i64 = postgres.value("SELECT count(*) FROM holdfast.shop_transactions");
     assert_eq!(bought, 59, "the rest has passed");
 

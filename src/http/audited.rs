@@ -13,12 +13,11 @@ use super::answer::{Answer, IDEMPOTENT_REPLAYED};
 use super::auth::{Access, Caller};
 use super::front::{Call, Front};
 use super::problem::{Reason, problem};
-use super::refunds::shows_card_number;
 use super::routes::{self, Resource};
 use crate::config::{ApiKey, Role};
 use crate::engine::event::{Act, Actor, ActorRole, AdminActed, AdminRefused, Shown, Target};
 use crate::engine::refusal::Refusal;
-use crate::ids::{KeyOwner, RequestId};
+use crate::ids::{KeyOwner, RequestId, holds_card_number};
 use crate::journal::Readiness;
 use hyper::Method;
 use hyper::body::Incoming;
@@ -243,7 +242,7 @@ fn shown(value: &Value) -> Shown {
 
 fn without_cards(value: &Value) -> Value {
     match value {
-        Value::String(text) if shows_card_number(text) => "***".into(),
+        Value::String(text) if holds_card_number(text) => "***".into(),
         Value::Array(values) => values.iter().map(without_cards).collect(),
         Value::Object(fields) => {
             let fields = fields.iter();

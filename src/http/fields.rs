@@ -7,6 +7,8 @@
 //! say what is wrong with an order that the fast way refused.
 
 use super::problem::FieldError;
+use crate::engine::refusal::Refusal;
+use crate::ids::holds_card_number;
 use crate::time::UnixMs;
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
@@ -23,11 +25,15 @@ pub enum Need {
     Optional,
 }
 
+/// What is wrong with words that hold a card number.
+pub const CARD_NUMBER: &str = "must not hold what looks like a card number";
+
 /// The fields of a body, and what has been found wrong with them.
 #[derive(Debug)]
 pub struct Fields {
     values: Map<String, Value>,
     errors: Vec<FieldError>,
+    refusal: Refusal,
 }
 
 /// A field's name and what its value has to be.
@@ -69,6 +75,7 @@ impl Fields {
         let mut fields = Self {
             values: Map::new(),
             errors: Vec::new(),
+            refusal: Refusal::InvalidRequest,
         };
         let Ok(text) = std::str::from_utf8(body) else {
             fields.wrong("body", "is not UTF-8");
@@ -151,6 +158,26 @@ impl Fields {
         let taken = value.as_str().and_then(parse);
         if taken.is_none() {
             self.wrong(asked.name, form);
+        }
+        taken
+    }
+
+    /// The same of words that people write and that are kept: no card number may be in them.
+    pub fn words<T>(
+        &mut self,
+        asked: Asked,
+        form: &str,
+        parse: impl FnOnce(&str) -> Option<T>,
+    ) -> Option<T> {
+        let mut card = false;
+        let taken = self.parsed(asked, form, |text| {
+            card = holds_card_number(text);
+            if card { None } else { parse(text) }
+        });
+        if card {
+            self.errors.pop();
+            self.wrong(asked.name, CARD_NUMBER);
+            self.refusal = Refusal::InvalidCardToken;
         }
         taken
     }
@@ -239,6 +266,11 @@ impl Fields {
             );
         }
         taken
+    }
+
+    /// Why a body is refused that something is wrong with.
+    pub const fn refusal(&self) -> Refusal {
+        self.refusal
     }
 
     /// What is wrong with the fields asked for so far, and with the body.

@@ -307,6 +307,9 @@ fn listed(code: &str, currencies: &[Currency]) -> Option<Currency> {
 
 /// What an id has to be.
 pub(super) const ID_FORM: &str = "has to be 1 to 64 characters of A-Z a-z 0-9 _ . : -";
+/// What a code or a name has to be that is searched for card numbers.
+pub(super) const WORD_FORM: &str =
+    "has to be 1 to 64 characters of A-Z a-z 0-9 _ . : -, without a card number";
 const _: () = assert!(ID_CHARS_MAX == 64, "the sentence above says so");
 
 fn slow_hold(body: &[u8], currencies: &[Currency]) -> Result<HoldOrder, Box<Malformed>> {
@@ -334,7 +337,7 @@ fn order_of(fields: &mut Fields) -> (Option<Order>, Readable) {
     let user = fields.parsed(required("user_id"), ID_FORM, UserId::parse);
     let product = fields.parsed(required("product_id"), ID_FORM, ProductId::parse);
     let quantity = fields.small(required("quantity"), 1, QUANTITY_MAX);
-    let promotion = fields.parsed(optional("promotion_code"), ID_FORM, PromotionCode::parse);
+    let promotion = fields.parsed(optional("promotion_code"), WORD_FORM, PromotionCode::parse);
     let ip_form = "has to be an IPv4 or IPv6 address";
     let ip = fields.parsed(optional("ip"), ip_form, |text| text.parse().ok());
     let device = fields.parsed(optional("device_id"), ID_FORM, DeviceId::parse);

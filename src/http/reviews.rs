@@ -12,7 +12,7 @@ use super::fields::{Fields, required};
 use super::front::{Call, Front};
 use super::problem::{FieldError, Reason};
 use super::query::Query;
-use super::refunds::{REASON_FORM, money_of, plain_reason, shows_card_number};
+use super::refunds::{REASON_FORM, money_of, plain_reason};
 use super::shop::location;
 use super::terms::Refused;
 use crate::engine::command::Verdict;
@@ -169,15 +169,11 @@ fn limit_in(query: Option<&str>) -> Result<usize, Vec<FieldError>> {
 /// Why it is decided so.
 fn note_in(body: &[u8]) -> Result<String, Refused> {
     let mut fields = Fields::of(body, &["note"]);
-    let note = fields.parsed(required("note"), REASON_FORM, plain_reason);
-    let card = note.as_deref().is_some_and(shows_card_number);
-    if card {
-        fields.wrong("note", "must not hold what looks like a card number");
-    }
+    let note = fields.words(required("note"), REASON_FORM, plain_reason);
+    let refusal = fields.refusal();
     match (note, fields.into_errors()) {
         (Some(note), errors) if errors.is_empty() => Ok(note),
-        (_, errors) if card => Err((Refusal::InvalidCardToken, errors)),
-        (_, errors) => Err((Refusal::InvalidRequest, errors)),
+        (_, errors) => Err((refusal, errors)),
     }
 }
 

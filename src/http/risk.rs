@@ -9,12 +9,14 @@ use super::answer::Answer;
 use super::body;
 use super::fields::{Fields, nullable, required};
 use super::front::{Call, Front};
+use super::orders::WORD_FORM;
 use super::problem::{FieldError, invalid_at};
-use super::terms::ID_FORM;
+use super::refunds::{REASON_FORM, plain_reason};
+use super::terms::{ID_FORM, Refused};
 use crate::engine::event::{BuyerPaused, BuyerRated, Pause, Rating, RiskRulesSet, RulesSource};
 use crate::engine::refusal::Refusal;
 use crate::engine::segments::Segmented;
-use crate::ids::{Lsn, Segment, UserId, holds_card_number};
+use crate::ids::{Lsn, Segment, UserId};
 use crate::journal::{NewRules, Rules, RulesAt, ScoringAt, StorageFault};
 use crate::risk::{self, RulesError};
 use crate::time::UnixMs;
@@ -24,8 +26,6 @@ use hyper::header::CONTENT_TYPE;
 use serde_json::{Value, json};
 use std::sync::Arc;
 
-/// The longest reason of a pause.
-const REASON_CHARS_MAX: usize = 500;
 /// The largest score of a buyer.
 const RISK_SCORE_MAX: u32 = 1_000;
 
@@ -81,7 +81,7 @@ impl Front {
             };
             match pause_of(&body, self.core.journal.now()) {
                 Ok(pause) => Some(pause),
-                Err(errors) => return call.invalid(Refusal::InvalidRequest, &errors),
+                Err((refusal, errors)) => return call.invalid(refusal, &errors),
             }
         } else {
             None
@@ -282,35 +282,22 @@ fn version_json(rules: &RulesAt) -> Value {
     })
 }
 
-fn pause_of(body: &[u8], now: UnixMs) -> Result<Pause, Vec<FieldError>> {
+fn pause_of(body: &[u8], now: UnixMs) -> Result<Pause, Refused> {
     let mut fields = Fields::of(body, &["until", "reason"]);
     let until = fields.time(required("until"));
     if until.is_some_and(|until| until <= now) {
         fields.wrong("until", "has to be in the future");
     }
-    let reason = fields.text(required("reason"));
-    let reason = reason.filter(|reason| {
-        let fits = (1..=REASON_CHARS_MAX).contains(&reason.chars().count());
-        if !fits {
-            fields.wrong("reason", "has to be 1 to 500 characters");
-        } else if holds_card_number(reason) {
-            fields.wrong("reason", "looks like it has a card number in it");
-        }
-        fits
-    });
+    let reason = fields.words(required("reason"), REASON_FORM, plain_reason);
     match (until, reason) {
         (Some(until), Some(reason)) if fields.are_fine() => Ok(Pause { until, reason }),
-        _ => Err(fields.into_errors()),
+        _ => Err((fields.refusal(), fields.into_errors())),
     }
 }
 
 fn rating_of(body: &[u8]) -> Result<Rating, Vec<FieldError>> {
     let mut fields = Fields::of(body, &["segment", "risk_score", "account_since"]);
-    let segment = fields.parsed(
-        nullable("segment"),
-        "has to be 1 to 64 characters of A-Z a-z 0-9 _ . : -",
-        Segment::parse,
-    );
+    let segment = fields.parsed(nullable("segment"), WORD_FORM, Segment::parse);
     let rating = Rating {
         segment,
         risk_score: fields.small(nullable("risk_score"), 0, RISK_SCORE_MAX),

@@ -9,6 +9,7 @@
 use super::answer::Answer;
 use super::fields::{Fields, optional, required};
 use super::front::{Call, Front};
+use super::orders::WORD_FORM;
 use super::problem::{FieldError, Reason};
 use crate::engine::event::WebhookFormat;
 use crate::engine::refusal::Refusal;
@@ -19,8 +20,6 @@ use hyper::body::Incoming;
 use hyper::http::StatusCode;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
-
-const ID_FORM: &str = "has to be 1 to 64 characters of A-Z a-z 0-9 _ . : -";
 
 impl Front {
     pub(super) async fn webhook_secrets(&self, call: Call, body: Incoming) -> Answer {
@@ -76,7 +75,7 @@ impl Front {
 
     fn secret_in(&self, body: &[u8]) -> Result<Secret, Vec<FieldError>> {
         let mut fields = Fields::of(body, &["id", "key", "format"]);
-        let id = fields.parsed(required("id"), ID_FORM, WebhookSecretId::parse);
+        let id = fields.parsed(required("id"), WORD_FORM, WebhookSecretId::parse);
         let text = fields.text(required("key")).map(SecretString::from);
         let forms = "has to be holdfast, standard or stripe";
         let format = fields.parsed(optional("format"), forms, WebhookFormat::parse);

@@ -6,6 +6,7 @@ use super::place::{RulesError, Written};
 use super::{TEXT_BYTES_MAX, WHEN_BYTES_MAX};
 use crate::engine::event::{RULE_NAME_CHARS_MAX, RuleName, RuleOutcome};
 use crate::engine::risk::program::{RULES_MAX, Rule, RuleSet};
+use crate::ids::holds_card_number;
 use serde::Deserialize;
 use std::fmt::Write as _;
 use toml::Spanned;
@@ -31,6 +32,8 @@ pub struct Shown {
     pub then: RuleOutcome,
 }
 
+const CARD_NUMBER: &str = "rules must not hold what looks like a card number";
+
 const KEYS: [&str; 3] = ["name", "when", "then"];
 
 struct RuleWritten {
@@ -42,6 +45,17 @@ struct RuleWritten {
 /// The rules that `text` says, which is TOML.
 pub fn compile(text: &str) -> Result<Compiled, RulesError> {
     bounded(text)?;
+    // Comments are kept, too; escapes in strings are read below.
+    if holds_card_number(text) {
+        let lines = text.split_inclusive('\n').scan(0, |at, line| {
+            let begins = *at;
+            *at += line.len();
+            Some((begins, line))
+        });
+        let mut found = lines.filter(|(_, line)| holds_card_number(line));
+        let at = found.next().map_or(0, |(begins, _)| begins);
+        return Err(RulesError::at(text, at, CARD_NUMBER));
+    }
     let table = DeTable::parse(text).map_err(|error| {
         let at = error.span().map_or(0, |span| span.start);
         let message = error.message().lines().next().unwrap_or("is not TOML");
@@ -122,6 +136,11 @@ fn build(text: &str, written: &[RuleWritten]) -> Result<Compiled, RulesError> {
         let (name, when, then) = (field()?, field()?, field()?);
         let at =
             |written: &Written, message: String| RulesError::at(text, written.span.start, message);
+        for field in [name, when] {
+            if holds_card_number(&field.value) {
+                return Err(at(field, CARD_NUMBER.to_owned()));
+            }
+        }
         let parsed = RuleName::parse(&name.value).ok_or_else(|| {
             let message = format!(
                 "expected a name of 1 to {RULE_NAME_CHARS_MAX} characters of A-Z a-z 0-9 _ . : - and single spaces between them"

@@ -118,7 +118,9 @@ pub fn parse(text: &str) -> Result<ModelFile, ModelError> {
     }
     let name = written.name.clone();
     if name.as_ref().is_some_and(|it| !is_name(it)) {
-        let message = format!("expected 1 to {NAME_CHARS_MAX} characters of printable ASCII");
+        let message = format!(
+            "expected 1 to {NAME_CHARS_MAX} characters of printable ASCII without a card number"
+        );
         return Err(ModelError::at("name", message));
     }
     let model = match KINDS.iter().position(|kind| *kind == written.kind) {
@@ -131,7 +133,9 @@ pub fn parse(text: &str) -> Result<ModelFile, ModelError> {
 
 fn is_name(name: &str) -> bool {
     let printable = |byte: u8| (b' '..=b'~').contains(&byte);
-    (1..=NAME_CHARS_MAX).contains(&name.len()) && name.bytes().all(printable)
+    (1..=NAME_CHARS_MAX).contains(&name.len())
+        && name.bytes().all(printable)
+        && !crate::ids::holds_card_number(name)
 }
 
 fn logistic(written: Written) -> Result<Model, ModelError> {

@@ -2,7 +2,7 @@
 //! the operator paused or rated.
 
 use super::AdminAct;
-use crate::ids::{CardToken, DeviceId, Digest16, ProductId, Segment, UserId};
+use crate::ids::{CardToken, DeviceId, Digest16, ProductId, Segment, UserId, holds_card_number};
 use crate::time::UnixMs;
 use compact_str::CompactString;
 use rkyv::{Archive, Deserialize, Serialize};
@@ -12,7 +12,7 @@ use std::net::IpAddr;
 pub const RULE_NAME_CHARS_MAX: usize = 64;
 
 /// The name of a risk rule: 1 to [`RULE_NAME_CHARS_MAX`] characters of `[A-Za-z0-9_.:-]` and, between
-/// them, single spaces. It is a label of a metric.
+/// them, single spaces, without a card number. It is a label of a metric.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Archive, Serialize, Deserialize)]
 pub struct RuleName(CompactString);
 
@@ -24,7 +24,8 @@ impl RuleName {
             text.split(' ')
                 .all(|part| !part.is_empty() && part.bytes().all(word))
         };
-        (text.len() <= RULE_NAME_CHARS_MAX && words(text)).then(|| Self(CompactString::new(text)))
+        let fits = text.len() <= RULE_NAME_CHARS_MAX && words(text);
+        (fits && !holds_card_number(text)).then(|| Self(CompactString::new(text)))
     }
 
     /// The name.

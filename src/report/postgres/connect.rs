@@ -55,7 +55,8 @@ pub(super) async fn connect(
     let (client, connection) = connected.map_err(PostgresError::doing("connecting"))?;
     let driver = tokio::spawn(async move {
         if let Err(error) = connection.await {
-            tracing::debug!(event = "postgres_connection_ended", "{error}");
+            let why = PostgresError::doing("keeping the connection")(error);
+            tracing::debug!(event = "postgres_connection_ended", "{why}");
         }
     });
     let connected = Connected { client, driver };

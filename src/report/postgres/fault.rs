@@ -7,12 +7,13 @@ use tokio_postgres::error::SqlState;
 #[derive(Debug, thiserror::Error)]
 pub enum PostgresError {
     /// The database, or the way to it.
-    #[error("{doing}: {}", told(.source))]
+    #[error("{doing}: {}", told(.error))]
     Database {
         /// What was tried.
         doing: &'static str,
-        /// What the driver says.
-        source: tokio_postgres::Error,
+        /// What the driver says. No `source`: whoever shows an error with its causes would show the
+        /// row that PostgreSQL quotes.
+        error: tokio_postgres::Error,
     },
     /// The URL cannot be used.
     #[error("report.postgres.url is no URL of a PostgreSQL server")]
@@ -53,7 +54,7 @@ pub enum PostgresError {
 
 impl PostgresError {
     pub(super) fn doing(doing: &'static str) -> impl FnOnce(tokio_postgres::Error) -> Self {
-        move |source| Self::Database { doing, source }
+        move |error| Self::Database { doing, error }
     }
 
     pub(super) fn of_migration(error: &refinery::Error) -> Self {
@@ -80,7 +81,7 @@ impl PostgresError {
     /// What it means.
     pub(super) fn class(&self) -> Class {
         match self {
-            Self::Database { source, .. } => source.code().map_or(Class::Retriable, class_of),
+            Self::Database { error, .. } => error.code().map_or(Class::Retriable, class_of),
             Self::Url | Self::Authorities(_) | Self::Migration(_) | Self::OtherLog { .. } => {
                 Class::Misconfigured
             }
@@ -102,15 +103,27 @@ fn class_of(code: &SqlState) -> Class {
     }
 }
 
-/// The database's own words where it said any, without the row it was about.
+/// What the database said, without the row that it was about: the code and the names of table, column
+/// and constraint always, its sentence only where that holds no values. Its detail, hint and context
+/// quote rows, so they are never told.
 fn told(error: &tokio_postgres::Error) -> String {
-    if let Some(told) = error.as_db_error() {
-        let place = match (told.table(), told.constraint()) {
-            (Some(table), Some(constraint)) => format!(" ({table}, {constraint})"),
-            (Some(table), None) => format!(" ({table})"),
-            _ => String::new(),
-        };
-        return format!("{} {}{place}", told.code().code(), told.message());
+    let Some(told) = error.as_db_error() else {
+        return super::super::feed::chain(error);
+    };
+    let code = told.code().code();
+    let sentence = match code.get(..2).unwrap_or_default() {
+        // The kinds whose sentences name connections, roles, objects and constraints.
+        "08" | "0A" | "0L" | "0P" | "21" | "23" | "25" | "26" | "28" | "3D" | "3F" | "40"
+        | "42" | "44" | "53" | "54" | "55" | "57" | "58" => told.message(),
+        "22" => "a value does not fit its column",
+        "P0" => "a function or a trigger of the database refused it",
+        _ => "the database refused it",
+    };
+    let places = [told.table(), told.column(), told.constraint()];
+    let places: Vec<&str> = places.into_iter().flatten().collect();
+    if places.is_empty() {
+        format!("{code} {sentence}")
+    } else {
+        format!("{code} {sentence} ({})", places.join(", "))
     }
-    super::super::feed::chain(error)
 }

@@ -111,10 +111,13 @@ impl Feed<'_> {
 
 fn read(row: &Row, series: u64) -> Result<BuyerSegmented, RunError> {
     let (user, segment): (&str, &str) = (row.get(0), row.get(1));
-    let unread = |what: &str, text: &str| RunError::Unread(format!("the {what} {text:?}"));
+    // What stands there is no id, so it may be anything, and is not repeated.
+    let unread = |what: String| RunError::Unread(what);
+    let user = UserId::parse(user).ok_or_else(|| unread("a buyer's id".to_owned()))?;
+    let segment = Segment::parse(segment);
     Ok(BuyerSegmented {
-        user: UserId::parse(user).ok_or_else(|| unread("buyer", user))?,
-        segment: Segment::parse(segment).ok_or_else(|| unread("segment", segment))?,
+        segment: segment.ok_or_else(|| unread(format!("a segment of the buyer {user}")))?,
+        user,
         series,
         change: row.get::<_, i64>(2).unsigned_abs(),
         run: row.get::<_, i64>(3).unsigned_abs(),

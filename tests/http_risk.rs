@@ -214,6 +214,55 @@ fn json_is_taken_too_and_what_is_in_force_outlives_a_restart_with_the_set_before
     );
 }
 
+/// An IPv4 address is counted as itself however it is written, and one of IPv6 with all of its /64.
+#[test]
+fn addresses_are_counted_in_their_canonical_form() {
+    let server = Setup::demo().start();
+    put_toml(
+        &server,
+        "[[rule]]\nname = \"one address\"\nwhen = \"count(attempt by ip last 1h) >= 2\"\nthen = \"block\"\n",
+    );
+    let mut number = 0;
+    let mut buys_from = |address: &str| {
+        number += 1;
+        let mut buy = Request::buy(
+            &format!("user-{number}"),
+            "drop-1",
+            "tok_ok",
+            "key-of-buy-1",
+        );
+        let mut body: Value = serde_json::from_slice(&buy.body).unwrap();
+        body["ip"] = json!(address);
+        buy.body = body.to_string().into_bytes();
+        server.ask(&buy).status
+    };
+    for (addresses, other) in [
+        (
+            ["192.0.2.1", "::ffff:192.0.2.1", "::ffff:c000:201"],
+            "192.0.2.2",
+        ),
+        (
+            [
+                "2001:db8:1:2::1",
+                "2001:db8:1:2:ffff::",
+                "2001:db8:1:2:8000::7",
+            ],
+            "2001:db8:1:3::1",
+        ),
+    ] {
+        let [first, second, third] = addresses.map(&mut buys_from);
+        assert_eq!((first, second, third), (201, 201, 403), "{addresses:?}");
+        assert_eq!(buys_from(other), 201, "{other}");
+    }
+    // What is kept is the address as it was given.
+    let audit = server.ask(&Request::get("/admin/audit?kind=payment_started").key(ADMIN));
+    assert!(
+        audit.text().contains("\"::ffff:192.0.2.1\""),
+        "{}",
+        audit.text()
+    );
+}
+
 #[test]
 fn a_paused_buyer_is_refused_until_the_pause_ends_or_is_lifted() {
     let directory = tempfile::tempdir().unwrap();

@@ -88,6 +88,90 @@ fn standard_webhooks_are_taken_at_the_same_path() {
     );
 }
 
+/// Types of thin events, which Stripe sends of its older interface's objects, too.
+const THIN: [&str; 3] = [
+    "v1.payment_intent.succeeded",
+    "v1.charge.dispute.created",
+    "v2.core.account.updated",
+];
+
+/// What Stripe sends of an event where the endpoint asks for thin ones.
+fn thin_event(id: &str, kind: &str) -> Value {
+    json!({
+        "id": id, "object": "v2.core.event", "type": kind, "context": null,
+        "created": "2026-11-22T10:00:00.000Z", "livemode": false,
+        "related_object": {"id": "pi_1", "type": "payment_intent", "url": "/v1/payment_intents/pi_1"},
+    })
+}
+
+fn header_of(request: &Request, name: &str) -> String {
+    let found = request.headers.iter().find(|(it, _)| it == name);
+    found.unwrap().1.clone()
+}
+
+/// Whatever stands beside a genuine signature takes nothing away from it.
+#[test]
+fn one_genuine_signature_is_enough_whatever_the_others_look_like() {
+    let server = start();
+    let purchase = bought(&server, "ana");
+    let now = now_s();
+    let neighbours = [
+        "",
+        "sha256=",
+        "sha256=00",
+        "sha256=zz",
+        "sha512=00",
+        "v0,AAAA",
+        "v1,",
+        "v1,AAAA",
+        "v1,!!!",
+        "v1a,AAAA",
+        "v2,AAAA",
+        "v1=",
+        "v1=00",
+        "v0=00",
+        "t",
+        "=",
+        "x=y=z",
+        "\u{fc}",
+        "v1=\u{fc}",
+    ];
+    let mut number = 0;
+    for neighbour in neighbours {
+        for (head, tail) in [(neighbour, ""), ("", neighbour), (neighbour, neighbour)] {
+            number += 1;
+            let body = event_of(&purchase, &format!("evt_{number}"));
+            let own = Own::new(&format!("nonce-{number}"), &body);
+            let listed = |good: &str, separator: &str| {
+                format!("{head} {separator} {good}\t{separator}  {tail}")
+            };
+            let with_own = with(own.request(), "x-signature", &listed(&own.signature(), ","));
+            let good = standard(&format!("msg_{number}"), now, &body);
+            let value = header_of(&good, "webhook-signature");
+            let with_standard = with(good, "webhook-signature", &listed(&value, " "));
+            let event = stripe_event(&format!("evt_s{number}"), "charge.updated", now, &json!({}));
+            let good = stripe(now, &event);
+            let value = header_of(&good, "stripe-signature");
+            let with_stripe = with(good, "stripe-signature", &listed(&value, ","));
+            for (request, expected) in [
+                (with_own, "processed"),
+                (with_standard, "processed"),
+                (with_stripe, "ignored"),
+            ] {
+                assert_eq!(
+                    tell(&server, &request),
+                    expected,
+                    "{neighbour:?} {:?}",
+                    request.headers
+                );
+            }
+        }
+    }
+    let only = Own::new("nonce-x", &event_of(&purchase, "evt_x")).request();
+    let only = with(only, "x-signature", "sha256=00, sha512=00");
+    assert_eq!(tell(&server, &only), "401 invalid_signature");
+}
+
 fn stripe_event(id: &str, kind: &str, created: u64, object: &Value) -> Value {
     json!({
         "id": id, "object": "event", "type": kind, "created": created,
@@ -252,6 +336,13 @@ fn stripes_events_find_the_purchase_by_reference_or_payment_intent() {
     ] {
         assert_eq!(tell(&server, &request), expected, "{name}");
     }
+    for (place, thin) in THIN.into_iter().enumerate() {
+        let mut event = thin_event(&format!("evt_thin_{place}"), thin);
+        assert_eq!(tell(&server, &stripe(now, &event)), "ignored", "{thin}");
+        event["id"] = Value::Null;
+        assert_eq!(tell(&server, &stripe(now, &event)), "400 invalid_request");
+    }
+    assert!(server.log.wait_for("webhook_thin").is_some());
     // Names of ours and of Stripe's do not get in each other's way.
     let ours = event_of(&purchase, "evt_0");
     assert_eq!(

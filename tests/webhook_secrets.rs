@@ -3,7 +3,7 @@
 mod support;
 
 use serde_json::{Value, json};
-use support::signing::{NEW, OLD, Own, SECRETS, event, now_s, stripe};
+use support::signing::{NEW, OLD, Own, SECRETS, STANDARD_SECRET, event, now_s, stripe};
 use support::{ADMIN, Request, Server, Setup, until};
 
 const ADDED: &str = "a-secret-that-is-added-while-running";
@@ -212,7 +212,11 @@ fn what_is_no_secret_of_its_own_is_not_added() {
             "id",
         ),
         (
-            json!({"id": "x", "key": "whsec_no-base64-as-stripe-writes-them"}),
+            json!({"id": "x", "key": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"}),
+            "format",
+        ),
+        (
+            json!({"id": "x", "key": "whsec_no-base64-as-stripe-writes-them", "format": "standard"}),
             "key",
         ),
         (
@@ -317,4 +321,36 @@ fn on_sighup_the_secrets_of_the_configuration_are_read_again_and_nothing_else_is
     assert!(!lines.contains(OLD) && !lines.contains(NEW) && !lines.contains("another-admin-key"));
     let (status, _) = server.stop();
     assert_eq!(status.code(), Some(0));
+}
+
+/// Stripe's secrets and those of Standard Webhooks begin alike: read in the wrong way, they would take
+/// no webhook.
+#[test]
+fn a_secret_that_may_be_read_in_two_ways_has_to_say_which_it_is() {
+    let config = |format: &str| {
+        format!("[[webhooks.secrets]]\nid = \"w\"\nkey = \"{STANDARD_SECRET}\"\n{format}")
+    };
+    let (status, lines) = Setup::demo().config(&config("")).try_start().err().unwrap();
+    let told = lines.join("\n");
+    assert_eq!(status.code(), Some(1), "{told}");
+    for part in ["webhooks.secrets[].format", "Stripe", "Standard Webhooks"] {
+        assert!(told.contains(part), "{part}: {told}");
+    }
+    assert!(!told.contains(STANDARD_SECRET), "{told}");
+    for format in ["standard", "stripe"] {
+        let server = Setup::demo()
+            .config(&config(&format!("format = \"{format}\"")))
+            .start();
+        assert_eq!(known(&server), [format!("w {format} configuration")]);
+    }
+    let (status, told) = add(
+        &Setup::demo().start(),
+        &json!({"id": "w", "key": STANDARD_SECRET}),
+    );
+    let message = told["errors"][0]["message"].as_str().unwrap();
+    assert_eq!(
+        (status, &told["errors"][0]["field"]),
+        (400, &json!("format"))
+    );
+    assert!(message.contains("Stripe") && message.contains("Standard Webhooks"));
 }

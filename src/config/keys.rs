@@ -565,7 +565,7 @@ pub const KEYS: &[Key] = &[
     text(
         "webhooks.secrets[].format",
         "",
-        "`holdfast`, `standard` or `stripe`; left out: `standard` where the secret begins with `whsec_`, else `holdfast`.",
+        "`holdfast` (where it is left out), `standard` or `stripe`; has to be there where the secret begins with `whsec_`, which Stripe's and those of Standard Webhooks both do.",
     ),
     other(
         "webhooks.secrets[].key",

@@ -10,7 +10,7 @@ use super::{ConfigError, ID_FORM};
 use crate::engine::event::WebhookFormat;
 use crate::engine::settings::WebhookMemory;
 use crate::ids::WebhookSecretId;
-use crate::webhooks::{Key, SECRET_BYTES_MIN, SECRETS_MAX};
+use crate::webhooks::{BadKey, Key, SECRET_BYTES_MIN, SECRETS_MAX};
 use secrecy::ExposeSecret;
 use toml::Table;
 
@@ -106,6 +106,9 @@ fn secret(reader: &Reader<'_>, entry: &Table) -> Result<WebhookSecret, ConfigErr
     let path = "webhooks.secrets[].key";
     let text = reader.secret(path, entry, SECRET_BYTES_MIN)?;
     let key = Key::parse(text.expose_secret(), format);
-    let key = key.map_err(|bad| invalid(path, bad.to_string()))?;
+    let key = key.map_err(|bad| match bad {
+        BadKey::FormatMissing => invalid("webhooks.secrets[].format", bad.to_string()),
+        BadKey::TooShort | BadKey::NotBase64 => invalid(path, bad.to_string()),
+    })?;
     Ok(WebhookSecret { id, key })
 }

@@ -221,14 +221,16 @@ impl Velocity {
                 bytes.push(b'c');
                 bytes.extend_from_slice(named.card?.as_str().as_bytes());
             }
-            By::Ip => match named.ip? {
+            // An IPv4 address is the same one inside of IPv6. Of IPv6 one subscriber has a whole
+            // /64, and as many addresses in it as they like.
+            By::Ip => match named.ip?.to_canonical() {
                 IpAddr::V4(ip) => {
                     bytes.push(b'4');
                     bytes.extend_from_slice(&ip.octets());
                 }
                 IpAddr::V6(ip) => {
                     bytes.push(b'6');
-                    bytes.extend_from_slice(&ip.octets());
+                    bytes.extend_from_slice(&ip.octets()[..IPV6_PREFIX_BYTES]);
                 }
             },
             By::Device => {
@@ -243,6 +245,9 @@ impl Velocity {
         Some(xxh3_128_with_seed(&bytes, self.seed))
     }
 }
+
+/// What is counted of an IPv6 address: its /64.
+const IPV6_PREFIX_BYTES: usize = 8;
 
 /// What of an event has not been counted yet.
 #[derive(Copy, Clone, PartialEq, Eq)]

@@ -14,7 +14,7 @@ use super::problem::{FieldError, Reason};
 use crate::engine::event::WebhookFormat;
 use crate::engine::refusal::Refusal;
 use crate::ids::WebhookSecretId;
-use crate::webhooks::{Key, NotAdded, SECRETS_MAX, Secret, Source};
+use crate::webhooks::{BadKey, Key, NotAdded, SECRETS_MAX, Secret, Source};
 use hyper::Method;
 use hyper::body::Incoming;
 use hyper::http::StatusCode;
@@ -81,7 +81,14 @@ impl Front {
         let format = fields.parsed(optional("format"), forms, WebhookFormat::parse);
         let key = text.and_then(|text| {
             let key = Key::parse(text.expose_secret(), format);
-            key.map_err(|bad| fields.wrong("key", bad.to_string())).ok()
+            key.map_err(|bad| {
+                let field = match bad {
+                    BadKey::FormatMissing => "format",
+                    BadKey::TooShort | BadKey::NotBase64 => "key",
+                };
+                fields.wrong(field, bad.to_string());
+            })
+            .ok()
         });
         let errors = fields.into_errors();
         match (id, key) {

@@ -28,7 +28,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Instant;
 
-/// How far apart two log lines about refused webhooks are at least, in milliseconds.
+/// How far apart two log lines of one kind are at least, in milliseconds.
 const SAMPLE_EVERY_MS: u64 = 1_000;
 
 /// What webhooks are verified with.
@@ -36,8 +36,33 @@ pub(super) struct WebhookDesk {
     pub(super) secrets: Arc<Secrets>,
     tolerance_ms: u64,
     body: BodyBounds,
-    sampled_at_ms: AtomicU64,
-    refused_since: AtomicU64,
+    refused: Sampled,
+    thin: Sampled,
+}
+
+/// A log line that comes at most every [`SAMPLE_EVERY_MS`], with a count.
+#[derive(Default)]
+struct Sampled {
+    last_at_ms: AtomicU64,
+    since: AtomicU64,
+}
+
+impl Sampled {
+    /// Calls `log` with how many there were since it was called last, where it is time to.
+    fn sample(&self, now: UnixMs, log: impl FnOnce(u64)) {
+        let count = 1 + self.since.fetch_add(1, Relaxed);
+        let last = self.last_at_ms.load(Relaxed);
+        let due = now.get().abs_diff(last) >= SAMPLE_EVERY_MS;
+        let at = &self.last_at_ms;
+        if due
+            && at
+                .compare_exchange(last, now.get(), Relaxed, Relaxed)
+                .is_ok()
+        {
+            self.since.fetch_sub(count, Relaxed);
+            log(count);
+        }
+    }
 }
 
 impl WebhookDesk {
@@ -49,23 +74,13 @@ impl WebhookDesk {
                 bytes_max: config.webhooks.body_bytes_max,
                 timeout: config.server.body_read_timeout,
             },
-            sampled_at_ms: AtomicU64::new(0),
-            refused_since: AtomicU64::new(0),
+            refused: Sampled::default(),
+            thin: Sampled::default(),
         }
     }
 
-    /// Logs one refusal a second, with the number of those that were not.
-    fn sample(&self, refusal: Refusal, endpoint: Endpoint, now: UnixMs) {
-        let refused = 1 + self.refused_since.fetch_add(1, Relaxed);
-        let last = self.sampled_at_ms.load(Relaxed);
-        let due = now.get().abs_diff(last) >= SAMPLE_EVERY_MS;
-        let sampled = &self.sampled_at_ms;
-        if due
-            && sampled
-                .compare_exchange(last, now.get(), Relaxed, Relaxed)
-                .is_ok()
-        {
-            self.refused_since.fetch_sub(refused, Relaxed);
+    fn log_refused(&self, refusal: Refusal, endpoint: Endpoint, now: UnixMs) {
+        self.refused.sample(now, |refused| {
             tracing::warn!(
                 event = "webhook_refused",
                 reason = refusal.reason(),
@@ -73,7 +88,7 @@ impl WebhookDesk {
                 refused,
                 "webhooks were refused; this is the latest of them"
             );
-        }
+        });
     }
 }
 
@@ -107,7 +122,7 @@ impl Front {
         let attempt = Attempt::Refused(refusal);
         self.counters.attempt(Flow::Webhook, attempt);
         let now = self.core.journal.now();
-        self.core.webhooks.sample(refusal, endpoint, now);
+        self.core.webhooks.log_refused(refusal, endpoint, now);
         answer
     }
 
@@ -226,6 +241,16 @@ impl Front {
     ) -> Result<Option<PurchaseId>, Refusal> {
         match about {
             About::Nothing => Ok(None),
+            About::NamedOnly => {
+                self.core.webhooks.thin.sample(self.core.journal.now(), |ignored| {
+                    tracing::warn!(
+                        event = "webhook_thin",
+                        ignored,
+                        "Stripe sends thin events, which say too little; give the endpoint snapshot events"
+                    );
+                });
+                Ok(None)
+            }
             About::Purchase(purchase) => Ok(Some(purchase)),
             About::Reference(reference) => Ok(self.purchase_under(reference)),
             About::Authorization(authorization) => {

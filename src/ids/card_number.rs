@@ -79,8 +79,7 @@ impl Run {
 
     fn is_grouped_as_on_a_card(&self, from: usize, length: usize) -> bool {
         let groups: &[usize] = match length {
-            14 => &[4, 10],
-            15 => &[4, 10],
+            14 | 15 => &[4, 10],
             16 => &[4, 8, 12],
             _ => return false,
         };

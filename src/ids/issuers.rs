@@ -168,7 +168,7 @@ const PUBLISHED: [&str; 48] = [
 pub(super) fn is_made_up(number: &[u8]) -> bool {
     let seen = number.iter().fold(0_u16, |seen, digit| seen | 1 << digit);
     let is = |text: &&str| text.bytes().map(|b| b - b'0').eq(number.iter().copied());
-    seen.count_ones() <= 3 || PUBLISHED.iter().any(|text| is(&text))
+    seen.count_ones() <= 3 || PUBLISHED.iter().any(is)
 }
 
 #[cfg(test)]

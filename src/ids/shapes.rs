@@ -28,9 +28,9 @@ fn uuid(rest: &[char]) -> Option<usize> {
     const LENGTH: usize = 36;
     const DASHES: [usize; 4] = [8, 13, 18, 23];
     let text = rest.get(..LENGTH)?;
-    let fits = |(place, c): (usize, &char)| match DASHES.contains(&place) {
-        true => *c == '-',
-        false => c.is_ascii_hexdigit(),
+    let fits = |(place, c): (usize, &char)| {
+        let dash = DASHES.contains(&place);
+        (dash && *c == '-') || (!dash && c.is_ascii_hexdigit())
     };
     let has_letter = text.iter().any(char::is_ascii_alphabetic);
     let says_so = matches!(text[14], '1'..='8') && matches!(text[19], '8' | '9');

@@ -15,7 +15,7 @@ use subtle::ConstantTimeEq;
 /// The fewest bytes of a secret, as Standard Webhooks has it.
 pub const SECRET_BYTES_MIN: usize = 24;
 
-/// What the secrets of Standard Webhooks begin with.
+/// What the secrets of Standard Webhooks begin with, and Stripe's.
 const STANDARD_PREFIX: &str = "whsec_";
 
 /// A secret, ready to sign.
@@ -34,19 +34,26 @@ pub enum BadKey {
     /// A secret of Standard Webhooks that is not base64 behind its prefix.
     #[error("has to be `whsec_` and base64 behind it")]
     NotBase64,
+    /// It may be read in two ways, and nobody says which.
+    #[error(
+        "is missing: the secret begins with `whsec_`, as the signing secret of a Stripe endpoint does (format = \"stripe\", used as it stands) and a secret of Standard Webhooks (format = \"standard\", base64 behind the prefix); say which it is"
+    )]
+    FormatMissing,
 }
 
 impl Key {
     /// The secret written `text`, for webhooks of `format`: bytes of the text as they are, or, for
-    /// Standard Webhooks, what stands in base64 behind `whsec_`. Where no format is told, a secret
-    /// that begins so is one of Standard Webhooks, and another one of holdfast's own form. (Those
-    /// of Stripe begin so, too, but are no base64: they have to be told.)
+    /// Standard Webhooks, what stands in base64 behind `whsec_`. A secret of holdfast's own form
+    /// needs no format; one that begins with `whsec_` does, for Stripe's begin so, too, and one
+    /// that is read in the wrong way takes no webhook.
     pub fn parse(text: &str, format: Option<WebhookFormat>) -> Result<Self, BadKey> {
-        let format = format.unwrap_or(if text.starts_with(STANDARD_PREFIX) {
-            WebhookFormat::Standard
-        } else {
-            WebhookFormat::Holdfast
-        });
+        let format = match format {
+            Some(format) => format,
+            None if text.trim_start().starts_with(STANDARD_PREFIX) => {
+                return Err(BadKey::FormatMissing);
+            }
+            None => WebhookFormat::Holdfast,
+        };
         match format {
             WebhookFormat::Holdfast | WebhookFormat::Stripe => Self::new(format, text.as_bytes()),
             WebhookFormat::Standard => {

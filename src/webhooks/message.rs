@@ -46,6 +46,8 @@ pub enum About {
     Authorization(AuthorizationId),
     /// Nothing that could be one of ours.
     Nothing,
+    /// An object of which it gives the name and no more (a thin event of Stripe's).
+    NamedOnly,
 }
 
 /// What is wrong with a body; never what stands in it.

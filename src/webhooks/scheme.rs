@@ -8,7 +8,9 @@
 //! | Stripe | `Stripe-Signature: t=TIMESTAMP,v1=HEX[,v1=HEX]` | `TIMESTAMP.BODY` |
 //!
 //! Invariants: a timestamp is digits without leading zeroes; nonce and id hold no full stop, so
-//! that what was signed can be taken apart in one way only; a header that comes twice is none.
+//! that what was signed can be taken apart in one way only; a header that comes twice is none. Of
+//! several signatures those that are malformed or of another version count for nothing: they take
+//! nothing away from a genuine one beside them.
 
 use super::secrets::Secrets;
 use crate::engine::event::WebhookFormat;
@@ -17,9 +19,10 @@ use crate::ids::{WebhookEventId, WebhookSecretId};
 use crate::time::UnixMs;
 use base64ct::{Base64, Encoding};
 use hyper::header::HeaderMap;
+use std::borrow::Cow;
 use subtle::{Choice, ConditionallySelectable, ConstantTimeEq};
 
-/// The most signatures that one delivery may bring: one for each secret of its sender.
+/// The most well-formed signatures that one delivery may bring: one for each secret of its sender.
 pub const SIGNATURES_MAX: usize = 8;
 
 /// The longest nonce, in characters.
@@ -156,8 +159,9 @@ fn payment(headers: &HeaderMap) -> Option<Claim> {
 fn holdfast(headers: &HeaderMap) -> Option<Claim> {
     let timestamp = single(headers, "x-timestamp")?;
     let nonce = single(headers, "x-nonce").filter(|text| is_part(text))?;
-    let signatures = single(headers, "x-signature")?.split(',');
-    let signatures = signatures.map(|it| hex_signature(it.trim().strip_prefix("sha256=")?));
+    let listed = signature_header(headers, "x-signature")?;
+    let signatures = listed.split([',', ' ', '\t']);
+    let signatures = signatures.filter_map(|it| hex_signature(it.strip_prefix("sha256=")?));
     Some(Claim {
         timestamp_s: seconds(timestamp)?,
         prefix: format!("{timestamp}.{nonce}."),
@@ -173,10 +177,11 @@ fn standard(headers: &HeaderMap) -> Option<Claim> {
     let timestamp = single(headers, "webhook-timestamp")?;
     let timestamp_s = seconds(timestamp)?;
     // Other versions are for others: `v1a` is asymmetric.
-    let signatures = single(headers, "webhook-signature")?
-        .split(' ')
+    let listed = signature_header(headers, "webhook-signature")?;
+    let signatures = listed
+        .split([' ', '\t'])
         .filter_map(|it| it.strip_prefix("v1,"))
-        .map(|text| Base64::decode_vec(text).ok()?.try_into().ok());
+        .filter_map(|text| Base64::decode_vec(text).ok()?.try_into().ok());
     Some(Claim {
         timestamp_s,
         prefix: format!("{id}.{timestamp}."),
@@ -189,7 +194,7 @@ fn standard(headers: &HeaderMap) -> Option<Claim> {
 }
 
 fn stripe(headers: &HeaderMap) -> Option<Claim> {
-    let header = single(headers, "stripe-signature")?;
+    let header = signature_header(headers, "stripe-signature")?;
     let named = |wanted: &'static str| {
         let items = header.split(',').filter_map(|item| item.split_once('='));
         items.filter_map(move |(name, value)| (name.trim() == wanted).then_some(value.trim()))
@@ -202,14 +207,14 @@ fn stripe(headers: &HeaderMap) -> Option<Claim> {
         timestamp_s,
         prefix: format!("{timestamp}."),
         // Other schemes are for others: `v0` is of test mode.
-        signatures: bounded(named("v1").map(hex_signature))?,
+        signatures: bounded(named("v1").filter_map(hex_signature))?,
         delivery: Delivery::Stripe { timestamp_s },
     })
 }
 
-/// All signatures, where each is one and there are not too many.
-fn bounded(signatures: impl Iterator<Item = Option<[u8; 32]>>) -> Option<Vec<[u8; 32]>> {
-    let signatures: Vec<_> = signatures.take(SIGNATURES_MAX + 1).collect::<Option<_>>()?;
+/// All signatures, where there is one and there are not too many.
+fn bounded(signatures: impl Iterator<Item = [u8; 32]>) -> Option<Vec<[u8; 32]>> {
+    let signatures: Vec<_> = signatures.take(SIGNATURES_MAX + 1).collect();
     (1..=SIGNATURES_MAX)
         .contains(&signatures.len())
         .then_some(signatures)
@@ -220,6 +225,14 @@ fn single<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
     let mut values = headers.get_all(name).iter();
     let value = values.next()?.to_str().ok()?;
     values.next().is_none().then_some(value)
+}
+
+/// The one value of a header that lists signatures. Bytes that are no text are malformed signatures
+/// as others are.
+fn signature_header<'h>(headers: &'h HeaderMap, name: &str) -> Option<Cow<'h, str>> {
+    let mut values = headers.get_all(name).iter();
+    let value = values.next()?.as_bytes();
+    (values.next().is_none()).then(|| String::from_utf8_lossy(value))
 }
 
 /// Unix seconds, written as numbers are.

@@ -25,6 +25,18 @@ pub(super) fn read(body: &[u8], delivery: &Delivery) -> Result<Message, Malforme
     let event_id = event_id.ok_or(malformed("id", ID_FORM))?;
     let kind = event["type"].as_str();
     let kind = kind.ok_or(malformed("type", "has to be a text"))?;
+    if is_thin(&event) {
+        return Ok(Message {
+            nonce: delivery.nonce_of(&event_id),
+            event_id,
+            kind: WebhookKind::Other,
+            happened_at: UnixMs::default(),
+            about: About::NamedOnly,
+            amount: None,
+            code: None,
+            refund: None,
+        });
+    }
     let created = event["created"].as_u64();
     let created = created.ok_or(malformed("created", "has to be Unix seconds"))?;
     let object = &event["data"]["object"];
@@ -46,6 +58,13 @@ pub(super) fn read(body: &[u8], delivery: &Delivery) -> Result<Message, Malforme
         code: code(object),
         refund: refund_of(object).and_then(|(_, number)| number.parse().ok()),
     })
+}
+
+/// Whether `event` is a thin one, which names an object and says nothing of it. Those of disputes do
+/// not even name the payment, so nothing follows from them here; see `docs/webhooks.md`.
+fn is_thin(event: &Value) -> bool {
+    let names = event["object"] == "v2.core.event" || event["related_object"].is_object();
+    names && event["data"]["object"].is_null()
 }
 
 /// What an event of this type, about an object with this status, means here.

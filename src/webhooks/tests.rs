@@ -53,7 +53,11 @@ fn secrets() -> Secrets {
     Secrets::new(vec![
         secret("other", "a-secret-that-nobody-signs-with", None),
         secret("own", "a-secret-of-webhooks-that-is-new", None),
-        secret("standard", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", None),
+        secret(
+            "standard",
+            "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
+            Some(WebhookFormat::Standard),
+        ),
         secret("stripe", "whsec_a-secret-of-stripe-0123456789", stripe),
     ])
 }
@@ -113,7 +117,12 @@ fn secrets_are_read_by_their_form_and_never_printed() {
     let read = |text: &str, format| Key::parse(text, format).map(|key| key.format());
     let whsec = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
     for (text, format, expected) in [
-        (whsec, None, Ok(WebhookFormat::Standard)),
+        (whsec, None, Err(BadKey::FormatMissing)),
+        (
+            whsec,
+            Some(WebhookFormat::Standard),
+            Ok(WebhookFormat::Standard),
+        ),
         (
             whsec,
             Some(WebhookFormat::Stripe),
@@ -127,10 +136,14 @@ fn secrets_are_read_by_their_form_and_never_printed() {
         ),
         (
             "whsec_no base64, for sure it is none",
-            None,
+            Some(WebhookFormat::Standard),
             Err(BadKey::NotBase64),
         ),
-        ("whsec_c2hvcnQ=", None, Err(BadKey::TooShort)),
+        (
+            "whsec_c2hvcnQ=",
+            Some(WebhookFormat::Standard),
+            Err(BadKey::TooShort),
+        ),
         ("short", None, Err(BadKey::TooShort)),
     ] {
         assert_eq!(read(text, format), expected, "{text} as {format:?}");

@@ -24,6 +24,7 @@ pub const SECRETS: &str = r#"
     key = "a-secret-of-webhooks-that-is-old"
     [[webhooks.secrets]]
     id = "standard"
+    format = "standard"
     key = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
     [[webhooks.secrets]]
     id = "stripe"

@@ -167,22 +167,22 @@ fn what_a_shop_left_in_redis_is_shown_then_taken_then_there() {
     assert_eq!(
         dry.status.code(),
         Some(1),
-        "a stock is beyond what a product can have"
+        "some of it cannot be taken without loss"
     );
     let dry = report(&dry);
     assert_eq!(log_of(&dir), before, "a dry run writes nothing");
     assert_eq!(dry["applied"], false);
     let expected = [
-        ("stock", [2, 0, 3, 1]),
+        ("stock", [2, 0, 0, 4]),
         ("holdings", [2, 0, 0, 0]),
-        ("keys", [1, 0, 1, 0]),
+        ("keys", [1, 0, 0, 1]),
         ("nonces", [2, 0, 0, 0]),
-        ("promotions", [1, 0, 1, 0]),
+        ("promotions", [1, 0, 0, 1]),
     ];
     for (what, figures) in expected {
         assert_eq!(row(&dry, what), figures, "{what}: {dry}");
     }
-    let skipped = dry["skipped"].to_string();
+    let conflicts = dry["conflicts"].to_string();
     for why in [
         "no whole number",
         "below zero",
@@ -190,10 +190,22 @@ fn what_a_shop_left_in_redis_is_shown_then_taken_then_there() {
         "user_id",
         "no such promotion",
     ] {
-        assert!(skipped.contains(why), "{why}: {skipped}");
+        assert!(conflicts.contains(why), "{why}: {conflicts}");
     }
 
-    let applied = report(&import(&redis, &dir, &["--apply"]));
+    let refused = import(&redis, &dir, &["--apply"]);
+    assert_eq!(refused.status.code(), Some(1));
+    assert_eq!(report(&refused)["applied"], false);
+    assert_eq!(
+        log_of(&dir),
+        before,
+        "where anything conflicts nothing is applied"
+    );
+
+    let skip = ["--apply", "--skip-conflicts"];
+    let applied = import(&redis, &dir, &skip);
+    assert!(applied.status.success(), "{applied:?}");
+    let applied = report(&applied);
     assert_eq!(applied["applied"], true);
     for (what, figures) in expected {
         assert_eq!(row(&applied, what), figures, "{what}");
@@ -216,7 +228,7 @@ fn what_a_shop_left_in_redis_is_shown_then_taken_then_there() {
     assert_eq!(early["uses"], 4);
 
     let after = log_of(&dir);
-    let again = report(&import(&redis, &dir, &["--apply"]));
+    let again = report(&import(&redis, &dir, &skip));
     assert_eq!(log_of(&dir), after, "the same import again changes nothing");
     for (what, [taken, there, skipped, conflicts]) in expected {
         assert_eq!(
@@ -231,7 +243,7 @@ fn what_a_shop_left_in_redis_is_shown_then_taken_then_there() {
         ("product:drop-1:stock", "93"),
         ("user:bo:product:drop-1:count", "4"),
     ]);
-    let more = report(&import(&redis, &dir, &["--apply"]));
+    let more = report(&import(&redis, &dir, &skip));
     assert_eq!(row(&more, "stock")[..2], [1, 1]);
     assert_eq!(row(&more, "holdings")[..2], [1, 1]);
     the_core_goes_on_from_it(&dir);
@@ -318,6 +330,155 @@ fn stock_that_contradicts_the_core_is_a_conflict_and_nothing_of_it_is_taken() {
     assert_eq!(checked(&dir)["digest"], before["digest"]);
 }
 
+/// A core, a Redis with one fault in it, and what is said of it.
+fn conflicts_with(faults: &[(&str, &str)], owner: &str) -> Vec<(String, String)> {
+    let (redis, scratch) = (Redis::start(), tempfile::tempdir().unwrap());
+    let dir = scratch.path().join("data");
+    a_core(&dir);
+    redis.set(&[("product:drop-1:stock", "98"), ("product:drop-1:sold", "2")]);
+    redis.set(&[("user:ana:product:drop-1:count", "2")]);
+    redis.set(faults);
+    let mapping = scratch.path().join("mapping.toml");
+    std::fs::write(&mapping, format!("key_owner = \"{owner}\"")).unwrap();
+    let before = log_of(&dir);
+    let arguments = ["--apply", "--mapping", mapping.to_str().unwrap()];
+    let output = import(&redis, &dir, &arguments);
+    assert_eq!(output.status.code(), Some(1), "{faults:?}: {output:?}");
+    let told = report(&output);
+    assert_eq!(told["applied"], false, "{faults:?}");
+    assert_eq!(log_of(&dir), before, "{faults:?}: nothing is applied");
+    let text = |it: &Value, field: &str| it[field].as_str().unwrap().to_owned();
+    let conflicts = told["conflicts"].as_array().unwrap().iter();
+    conflicts
+        .map(|it| (text(it, "what"), text(it, "why")))
+        .collect()
+}
+
+#[test]
+fn what_cannot_be_taken_without_loss_stops_the_whole_import() {
+    let demos = "demo-shop";
+    for (faults, owner, what, why) in [
+        (
+            &[("product:drop-1:stock", "-1")][..],
+            demos,
+            "stock",
+            "below zero",
+        ),
+        (
+            &[("product:drop-1:sold", "-2")],
+            demos,
+            "sold",
+            "below zero",
+        ),
+        (
+            &[("user:bo:product:drop-1:count", "-1")],
+            demos,
+            "holdings",
+            "below zero",
+        ),
+        (
+            &[("promo:EARLY:uses", "-1")],
+            demos,
+            "promotions",
+            "below zero",
+        ),
+        (
+            &[("product:drop-1:stock", "9.5")],
+            demos,
+            "stock",
+            "no whole number",
+        ),
+        (
+            &[("user:bo:product:gone:count", "1")],
+            demos,
+            "holdings",
+            "no such product",
+        ),
+        (
+            &[("promo:GONE:uses", "1")],
+            demos,
+            "promotions",
+            "no such promotion",
+        ),
+        (
+            &[("product:gone:sold", "1")],
+            demos,
+            "sold",
+            "no stock of it",
+        ),
+        (
+            &[("user:bo/x:product:drop-1:count", "1")],
+            demos,
+            "holdings",
+            "an id has",
+        ),
+        (
+            &[("idem:a-key-of-ana", r#"{"user_id": "ana"}"#)],
+            "shop-2",
+            "keys",
+            "no API key `shop-2`",
+        ),
+        (
+            &[("idem:a-key-of-ana", r#"{"user_id": "ana"}"#)],
+            "demo-admin",
+            "keys",
+            "role shop",
+        ),
+        (
+            &[("promo:4111111111111111:uses", "1")],
+            demos,
+            "promotions",
+            "an id has",
+        ),
+    ] {
+        let conflicts = conflicts_with(faults, owner);
+        let named = |it: &(String, String)| it.0 == what && it.1.contains(why);
+        assert!(conflicts.iter().any(named), "{faults:?}: {conflicts:?}");
+        let shown = format!("{conflicts:?}");
+        assert!(!shown.contains("4111"), "{shown}");
+    }
+}
+
+/// Buyers' units of a product whose stock is not there would stay on sale here.
+#[test]
+fn units_that_buyers_have_without_a_stock_that_counts_them_are_a_conflict() {
+    let (redis, dir) = (Redis::start(), tempfile::tempdir().unwrap());
+    let dir = dir.path().join("data");
+    a_core(&dir);
+    redis.set(&[("user:ana:product:drop-1:count", "2")]);
+    let output = import(&redis, &dir, &["--apply"]);
+    assert_eq!(output.status.code(), Some(1));
+    let told = report(&output);
+    assert_eq!(row(&told, "holdings"), [0, 0, 0, 1], "{told}");
+    // Once they are counted, the buyer's counter alone changes nothing.
+    redis.set(&[("product:drop-1:stock", "98")]);
+    assert!(import(&redis, &dir, &["--apply"]).status.success());
+    let mut connection = redis.connect();
+    let () = connection.del("product:drop-1:stock").unwrap();
+    assert!(import(&redis, &dir, &["--apply"]).status.success());
+}
+
+/// Two buyers who used the same idempotency key keep both of theirs; names that are no text are named.
+#[test]
+fn nothing_is_left_out_in_silence() {
+    let (redis, scratch) = (Redis::start(), tempfile::tempdir().unwrap());
+    let dir = scratch.path().join("data");
+    a_core(&dir);
+    redis.set(&[("k/ana/key-number-1", "1"), ("k/bo/key-number-1", "1")]);
+    let mapping = scratch.path().join("mapping.toml");
+    let text = "key_owner = \"demo-shop\"\n[keys]\npattern = \"k/{user_id}/{key}\"";
+    std::fs::write(&mapping, text).unwrap();
+    let arguments = ["--apply", "--mapping", mapping.to_str().unwrap()];
+    let output = import(&redis, &dir, &arguments);
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(row(&report(&output), "keys"), [2, 0, 0, 0]);
+    let mut connection = redis.connect();
+    let () = connection.set(&b"product:\xff:stock"[..], "1").unwrap();
+    let output = import(&redis, &dir, &arguments);
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(row(&report(&output), "stock"), [0, 0, 0, 1]);
+}
+
 #[test]
 fn codes_that_differ_in_case_only_are_a_conflict() {
     let (redis, dir) = (Redis::start(), tempfile::tempdir().unwrap());
@@ -361,8 +522,9 @@ fn a_mapping_says_which_keys_mean_what() {
     std::fs::write(&mapping, text).unwrap();
     let data = dir.path().join("data");
     let mapping = mapping.to_str().unwrap();
-    let report = report(&import(&redis, &data, &["--apply", "--mapping", mapping]));
-    assert_eq!(row(&report, "stock"), [1, 0, 1, 0], "{report}");
+    let skip = ["--apply", "--skip-conflicts", "--mapping", mapping];
+    let report = report(&import(&redis, &data, &skip));
+    assert_eq!(row(&report, "stock"), [1, 0, 0, 1], "{report}");
     assert_eq!(row(&report, "holdings"), [1, 0, 0, 0], "{report}");
     assert_eq!(row(&report, "keys"), [1, 0, 0, 0], "{report}");
     let product = &checked(&data)["products"][0];

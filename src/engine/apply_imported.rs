@@ -61,6 +61,11 @@ impl Shard {
         self.keys.contains_key(&scope)
     }
 
+    /// Whether anything of `user` is kept.
+    pub fn knows_buyer(&self, user: &UserId) -> bool {
+        self.buyer(user).is_some()
+    }
+
     /// Units of `product` that `user` bought elsewhere.
     pub fn imported_units(&self, user: &UserId, product: &ProductId, catalogue: &Catalogue) -> u32 {
         let more = self.buyer(user).and_then(|buyer| buyer.more.as_ref());

@@ -16,8 +16,9 @@ use crate::engine::decide::Claims;
 use crate::engine::event::{
     Event, HoldingsImported, KeyImported, NoncesImported, PromotionUsesImported, StockImported,
 };
-use crate::engine::settings::EngineSettings;
+use crate::engine::settings::{Bounds, EngineSettings};
 use crate::ids::{Digest16, Lsn, ProductId, PromotionCode, ShardId, UserId};
+use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -173,14 +174,33 @@ pub fn nonce_fingerprint(nonce: &str) -> u64 {
     fingerprint_of(&format!("nonce/{nonce}")).get()
 }
 
-/// The state of a stopped directory, to compare with; nothing is written.
-pub struct Standing(Folded);
+/// The state of a stopped directory, to compare with, and what is planned to be taken over into it;
+/// nothing is written.
+pub struct Standing {
+    folded: Folded,
+    bounds: Bounds,
+    planned: Planned,
+}
+
+/// What is to come beside what is there.
+#[derive(Default)]
+struct Planned {
+    products: usize,
+    buyers: HashSet<UserId>,
+    buyers_of: BTreeMap<ShardId, usize>,
+    keys_of: BTreeMap<ShardId, usize>,
+}
 
 impl Standing {
     /// Reads `data_dir`; an empty state where there is no log yet.
     pub fn read(data_dir: &Path, settings: &EngineSettings) -> Result<Self, JournalError> {
+        let of = |folded| Self {
+            folded,
+            bounds: settings.bounds.clone(),
+            planned: Planned::default(),
+        };
         if !data_dir.join("log").is_dir() {
-            return Folding::from(None, settings, 0).finish().map(Self);
+            return Folding::from(None, settings, 0).finish().map(of);
         }
         refuse_running(data_dir)?;
         let disks = Disks::open_read_only(data_dir)?;
@@ -198,37 +218,75 @@ impl Standing {
         }
         match failed {
             Some(error) => Err(error),
-            None => folding.finish().map(Self),
+            None => folding.finish().map(of),
         }
     }
 
     /// A product's units, and how many of them were sold elsewhere.
     pub fn product(&self, id: &ProductId) -> Option<(StockLevels, u32)> {
-        let product = self.0.catalogue.product(id)?;
+        let product = self.folded.catalogue.product(id)?;
         Some((product.stock.read(), product.imported_sold))
     }
 
     /// A promotion's uses, and how many of them were made elsewhere.
     pub fn promotion(&self, code: &PromotionCode) -> Option<(PromotionLevels, u32)> {
-        let promotion = self.0.catalogue.promotion(code)?;
+        let promotion = self.folded.catalogue.promotion(code)?;
         Some((promotion.uses.read(), promotion.imported_uses))
     }
 
     /// Units that a buyer bought elsewhere.
     pub fn holdings(&self, user: &UserId, product: &ProductId) -> u32 {
-        let shard = &self.0.shards[ShardId::of(user).index()];
-        shard.imported_units(user, product, &self.0.catalogue)
+        let shard = &self.folded.shards[ShardId::of(user).index()];
+        shard.imported_units(user, product, &self.folded.catalogue)
+    }
+
+    /// Takes room for a product that is not there; `false` where there is none.
+    pub fn room_for_product(&mut self) -> bool {
+        let products = self.folded.catalogue.products().len() + self.planned.products;
+        let fits = products < self.bounds.products_max;
+        self.planned.products += usize::from(fits);
+        fits
+    }
+
+    /// Takes room for units of `user`; `false` where there is none.
+    pub fn room_for_holding(&mut self, user: &UserId) -> bool {
+        self.room_for(user, 0)
+    }
+
+    /// Takes room for an idempotency key of `user`; `false` where there is none.
+    pub fn room_for_key(&mut self, user: &UserId) -> bool {
+        self.room_for(user, 1)
+    }
+
+    /// By the bounds that [`Journal::import_holdings`] and [`Journal::import_key`] keep to.
+    fn room_for(&mut self, user: &UserId, more_keys: usize) -> bool {
+        let id = ShardId::of(user);
+        let shard = &self.folded.shards[id.index()];
+        let is_new = !shard.knows_buyer(user) && !self.planned.buyers.contains(user);
+        let sizes = shard.sizes();
+        let buyers = self.planned.buyers_of.entry(id).or_default();
+        let keys = self.planned.keys_of.entry(id).or_default();
+        let fits = sizes.buyers + *buyers + usize::from(is_new) <= self.bounds.buyers_max
+            && sizes.keys + *keys < self.bounds.keys_max;
+        if fits {
+            *keys += more_keys;
+            *buyers += usize::from(is_new);
+            if is_new {
+                self.planned.buyers.insert(user.clone());
+            }
+        }
+        fits
     }
 
     /// Whether something stands under an idempotency key.
     pub fn knows_key(&self, user: &UserId, scope: Digest16) -> bool {
-        self.0.shards[ShardId::of(user).index()].knows_key(scope)
+        self.folded.shards[ShardId::of(user).index()].knows_key(scope)
     }
 
     /// How many of `nonces` are not known; `None` where there is no room for them. They are known
     /// to this copy afterwards.
     pub fn unknown_nonces(&self, nonces: &[String], at: crate::time::UnixMs) -> Option<usize> {
-        self.0
+        self.folded
             .seen
             .fresh_nonces(nonces, at)
             .map(|fresh| fresh.len())

@@ -2,7 +2,8 @@
 //!
 //! Invariants: Redis is only read (`SCAN` and reads, never `KEYS`, never a write); without
 //! `--apply` nothing is written anywhere; what is there already is left alone, so the same import
-//! again changes nothing. `mapping` says which keys mean what, `source` reads them, `plan` compares
+//! again changes nothing; where anything conflicts, nothing is applied unless `--skip-conflicts` says
+//! so. `mapping` says which keys mean what, `source` reads them, `plan` compares
 //! with the data directory, `outcome` tells. Deliberately absent: what taking over means (`journal`).
 
 mod apply;
@@ -12,6 +13,8 @@ mod plan;
 mod source;
 
 use super::{Serve, compose, fail, print, serve};
+use crate::config::{ApiKey, Role};
+use crate::ids::KeyOwner;
 use crate::journal::Standing;
 use clap::Args;
 use mapping::Mapping;
@@ -46,6 +49,9 @@ pub(super) struct Redis {
     /// Write it into the data directory; without this nothing is written.
     #[arg(long)]
     apply: bool,
+    /// Leave out what conflicts, and take the rest.
+    #[arg(long)]
+    skip_conflicts: bool,
     /// Report as one JSON object.
     #[arg(long)]
     json: bool,
@@ -60,14 +66,41 @@ pub(super) fn redis(arguments: &Redis) -> ExitCode {
             } else {
                 outcome.text()
             };
-            let status = if outcome.has_conflicts() {
-                fail(1, "conflicts were left out; see the report")
-            } else {
-                ExitCode::SUCCESS
-            };
+            let status = status_of(&outcome, arguments.skip_conflicts);
             print(format_args!("{shown}\n"), status)
         }
         Err(why) => fail(1, why),
+    }
+}
+
+fn status_of(outcome: &Outcome, skip_conflicts: bool) -> ExitCode {
+    match (outcome.conflicts(), outcome.late_conflicts()) {
+        (0, _) => ExitCode::SUCCESS,
+        (_, late) if late > 0 => fail(
+            1,
+            format_args!("{late} entries could not be written; see the report, then repeat"),
+        ),
+        (_, _) if skip_conflicts => ExitCode::SUCCESS,
+        (count, _) => fail(
+            1,
+            format_args!(
+                "{count} conflicts, so nothing is applied; resolve what the report names, or leave it out with --skip-conflicts"
+            ),
+        ),
+    }
+}
+
+/// The shop's API key of this name, which buyers' idempotency keys came with.
+fn shop_key(keys: &[ApiKey], name: &str) -> Result<KeyOwner, String> {
+    let key = keys.iter().find(|key| key.owner.as_str() == name);
+    match key.map(|key| (key.role, &key.owner)) {
+        Some((Role::Shop, owner)) => Ok(owner.clone()),
+        Some((Role::Admin | Role::Auditor | Role::Metrics, _)) => Err(format!(
+            "the API key `{name}` has not the role shop, so nobody buys with it; name the shop's as key_owner in the mapping"
+        )),
+        None => Err(format!(
+            "the configuration has no API key `{name}`; name the shop's as key_owner in the mapping"
+        )),
     }
 }
 
@@ -84,12 +117,14 @@ fn run(arguments: &Redis) -> Result<Outcome, String> {
     })
     .map_err(|error| error.to_string())?;
     let options = compose::journal(&config).map_err(|error| error.to_string())?;
-    let standing =
+    let mut standing =
         Standing::read(&options.data_dir, &options.engine).map_err(|error| error.to_string())?;
-    let mut outcome = Outcome::new(arguments.apply);
+    let mut outcome = Outcome::new();
     let found = source::read(&arguments.url, &mapping, &mut outcome)?;
-    let plan = Plan::make(&found, &standing, &mut outcome);
-    if arguments.apply {
+    let key_owner = shop_key(&config.keys, &mapping.key_owner);
+    let plan = Plan::make(&found, key_owner, &mut standing, &mut outcome);
+    if arguments.apply && (outcome.conflicts() == 0 || arguments.skip_conflicts) {
+        outcome.applying();
         apply::carry_out(&plan, options, &mut outcome)?;
     }
     Ok(outcome)

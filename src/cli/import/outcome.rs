@@ -1,24 +1,32 @@
-//! Owns the report of an import: a row for each meaning, and every entry that was left out with
-//! its reason, as a table or as JSON.
+//! Owns the report of an import: a row for each meaning, and the entries that were left out with
+//! the reason, as a table or as JSON.
 //!
-//! Invariant: each entry that was found is in one column of its row; what says how many were sold
-//! goes with its stock, and is in no row of its own unless it is left out.
+//! Invariants: each entry that was found is in one column of its row; what says how many were sold
+//! goes with its stock, and is in no row of its own unless it is left out. What cannot be taken
+//! without loss is a conflict; what was skipped was gone before it was read. A value is never
+//! shown, and a name that holds a card number neither.
 
 use super::mapping::Meaning;
+use crate::ids::holds_card_number;
 use comfy_table::Table;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-/// Entries left out that the table names; the JSON names all.
-const NAMED_MAX: usize = 20;
+/// Entries left out that the table names.
+const NAMED_IN_TABLE_MAX: usize = 20;
+/// Entries left out that the JSON names; the rows count all.
+const NAMED_MAX: usize = 10_000;
 
 /// What came of an import.
 #[derive(Debug)]
 pub(super) struct Outcome {
     applied: bool,
     rows: BTreeMap<Meaning, Row>,
+    /// The first [`NAMED_MAX`].
     left_out: Vec<LeftOut>,
+    /// Conflicts that showed only when it was written.
+    late: usize,
 }
 
 #[derive(Copy, Clone, Debug, Default)]
@@ -38,13 +46,19 @@ struct LeftOut {
 }
 
 impl Outcome {
-    pub(super) fn new(applied: bool) -> Self {
+    pub(super) fn new() -> Self {
         let rows = Meaning::ALL.into_iter().map(|it| (it, Row::default()));
         Self {
-            applied,
+            applied: false,
             rows: rows.collect(),
             left_out: Vec::new(),
+            late: 0,
         }
+    }
+
+    /// From here on it is written.
+    pub(super) fn applying(&mut self) {
+        self.applied = true;
     }
 
     fn row(&mut self, meaning: Meaning) -> &mut Row {
@@ -71,12 +85,17 @@ impl Outcome {
 
     /// What was to be taken was not.
     pub(super) fn not_taken(&mut self, meaning: Meaning, key: &str, why: &str) {
+        self.late += 1;
         let row = self.row(meaning);
         row.taken = row.taken.saturating_sub(1);
         self.conflict(meaning, key, why);
     }
 
     fn leave_out(&mut self, meaning: Meaning, key: &str, why: &str, is_conflict: bool) {
+        if self.left_out.len() == NAMED_MAX {
+            return;
+        }
+        let key = if holds_card_number(key) { "***" } else { key };
         self.left_out.push(LeftOut {
             meaning,
             key: key.to_owned(),
@@ -85,8 +104,19 @@ impl Outcome {
         });
     }
 
-    pub(super) fn has_conflicts(&self) -> bool {
-        self.left_out.iter().any(|it| it.is_conflict)
+    /// How many conflicts there are.
+    pub(super) fn conflicts(&self) -> usize {
+        self.rows.values().map(|row| row.conflicts).sum()
+    }
+
+    /// How many of them showed only when it was written.
+    pub(super) fn late_conflicts(&self) -> usize {
+        self.late
+    }
+
+    fn unnamed(&self) -> usize {
+        let skipped: usize = self.rows.values().map(|row| row.skipped).sum();
+        self.conflicts() + skipped - self.left_out.len()
     }
 
     pub(super) fn json(&self) -> Value {
@@ -111,6 +141,7 @@ impl Outcome {
             "rows": rows.collect::<serde_json::Map<_, _>>(),
             "skipped": named(false),
             "conflicts": named(true),
+            "not_named": self.unnamed(),
         })
     }
 
@@ -128,7 +159,7 @@ impl Outcome {
             ]);
         }
         let mut text = table.to_string();
-        for it in self.left_out.iter().take(NAMED_MAX) {
+        for it in self.left_out.iter().take(NAMED_IN_TABLE_MAX) {
             let kind = if it.is_conflict {
                 "conflict"
             } else {
@@ -137,16 +168,16 @@ impl Outcome {
             let (meaning, key, why) = (it.meaning.as_str(), &it.key, &it.why);
             let _ = write!(text, "\n{kind}: {meaning} {key}: {why}");
         }
-        if let Some(more) = self
-            .left_out
-            .len()
-            .checked_sub(NAMED_MAX)
-            .filter(|it| *it > 0)
-        {
-            let _ = write!(text, "\nand {more} more; --json names all");
+        let named = self.left_out.len().min(NAMED_IN_TABLE_MAX);
+        let more = self.left_out.len() - named + self.unnamed();
+        if more > 0 {
+            let _ = write!(
+                text,
+                "\nand {more} more; --json names the first {NAMED_MAX}"
+            );
         }
         if !self.applied {
-            text.push_str("\nNothing was written; --apply writes it.");
+            text.push_str("\nNothing was written.");
         }
         text
     }

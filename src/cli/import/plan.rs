@@ -1,8 +1,9 @@
 //! Owns comparing what a Redis knows with what the data directory has: what is to be taken over,
 //! what is there, what contradicts.
 //!
-//! Invariants: every entry that was found ends in exactly one row; where stock and sales of the
-//! two do not go together, nothing of the product is taken.
+//! Invariants: every entry that was found ends in exactly one row; what cannot be taken without loss
+//! is a conflict; where stock and sales of the two do not go together, neither is taken; what is
+//! planned has room, so that writing it finds no further conflict.
 
 use super::mapping::Meaning;
 use super::outcome::Outcome;
@@ -28,12 +29,18 @@ pub(super) struct Plan {
 }
 
 impl Plan {
-    /// Compares.
-    pub(super) fn make(found: &Found, standing: &Standing, outcome: &mut Outcome) -> Self {
+    /// Compares. `key_owner` is whose idempotency keys they are, or why they are nobody's.
+    pub(super) fn make(
+        found: &Found,
+        key_owner: Result<KeyOwner, String>,
+        standing: &mut Standing,
+        outcome: &mut Outcome,
+    ) -> Self {
         let mut plan = Self::default();
         let mut sold_to_buyers: BTreeMap<&str, u64> = BTreeMap::new();
         for ((_, product), units) in &found.holdings {
-            *sold_to_buyers.entry(product).or_default() += units;
+            let sold = sold_to_buyers.entry(product).or_default();
+            *sold = sold.saturating_add(*units);
         }
         let mut known = BTreeSet::new();
         for (product, left) in &found.stock {
@@ -46,11 +53,19 @@ impl Plan {
         // What goes with a stock is in that one's row.
         let alone = |product: &&String| !found.stock.contains_key(*product);
         for product in found.sold.keys().filter(alone) {
-            outcome.skip(Meaning::Sold, product, "no stock of it was found");
+            outcome.conflict(Meaning::Sold, product, NO_STOCK);
         }
         for ((user, product), units) in &found.holdings {
-            let is_known = known.contains(product.as_str());
-            plan.holding(user, product, *units, is_known, standing, outcome);
+            let holding = Holding {
+                user,
+                product,
+                units: *units,
+            };
+            let is_planned = known.contains(product.as_str());
+            let is_counted = !found.stock_is_read || found.stock.contains_key(product);
+            let sold = sold_to_buyers.get(product.as_str()).copied();
+            let uncounted = sold.filter(|_| !is_counted).unwrap_or(0);
+            plan.holding(&holding, is_planned, uncounted, standing, outcome);
         }
         let mut spellings: BTreeMap<String, u32> = BTreeMap::new();
         for code in found.uses.keys() {
@@ -66,7 +81,7 @@ impl Plan {
             plan.promotion(code, *uses, standing, outcome);
         }
         for (key, user) in &found.keys {
-            plan.key(key, user.as_deref(), &found.key_owner, standing, outcome);
+            plan.key(key, user.as_deref(), &key_owner, standing, outcome);
         }
         plan.nonces(found, standing, outcome);
         plan
@@ -78,12 +93,12 @@ impl Plan {
         name: &str,
         left: u64,
         sold: u64,
-        standing: &Standing,
+        standing: &mut Standing,
         outcome: &mut Outcome,
     ) -> bool {
         let is = Meaning::Stock;
         let Some(product) = ProductId::parse(name) else {
-            outcome.skip(is, name, NO_ID);
+            outcome.conflict(is, name, NO_ID);
             return false;
         };
         let all = left.saturating_add(sold);
@@ -97,6 +112,10 @@ impl Plan {
             return false;
         };
         let Some((levels, imported)) = standing.product(&product) else {
+            if !standing.room_for_product() {
+                outcome.conflict(is, name, "no room; raise engine.products_max");
+                return false;
+            }
             self.products.push((product.clone(), total));
             self.sold.extend((sold > 0).then_some((product, sold)));
             outcome.take(is);
@@ -125,46 +144,52 @@ impl Plan {
         true
     }
 
+    /// `uncounted` is how many units of the product buyers have without a stock that says so.
     fn holding(
         &mut self,
-        user: &str,
-        product: &str,
-        units: u64,
-        planned: bool,
-        standing: &Standing,
+        holding: &Holding<'_>,
+        is_planned: bool,
+        uncounted: u64,
+        standing: &mut Standing,
         outcome: &mut Outcome,
     ) {
         let is = Meaning::Holdings;
-        let shown = format!("{user} {product}");
-        let (Some(user), Some(product)) = (UserId::parse(user), ProductId::parse(product)) else {
-            return outcome.skip(is, &shown, NO_ID);
+        let shown = format!("{} {}", holding.user, holding.product);
+        let ids = UserId::parse(holding.user).zip(ProductId::parse(holding.product));
+        let Some((user, product)) = ids else {
+            return outcome.conflict(is, &shown, NO_ID);
         };
-        if !planned && standing.product(&product).is_none() {
-            return outcome.skip(
-                is,
-                &shown,
-                "the core has no such product; set it, then repeat",
-            );
+        let there = standing.product(&product);
+        if !is_planned && there.is_none() {
+            let why = "the core has no such product; set it, then repeat";
+            return outcome.conflict(is, &shown, why);
         }
-        let Some(units) = u32::try_from(units).ok().filter(|it| *it <= UNITS_MAX) else {
+        // They would stay on sale here.
+        if there.is_some_and(|(_, imported)| uncounted > u64::from(imported)) {
+            return outcome.conflict(is, &shown, NO_STOCK);
+        }
+        let units = u32::try_from(holding.units).ok();
+        let Some(units) = units.filter(|it| *it <= UNITS_MAX) else {
             return outcome.conflict(is, &shown, "more units than a product can have");
         };
         if standing.holdings(&user, &product) == units {
             outcome.there(is);
-        } else {
+        } else if standing.room_for_holding(&user) {
             self.holdings.push((user, product, units));
             outcome.take(is);
+        } else {
+            outcome.conflict(is, &shown, NO_ROOM_FOR_BUYERS);
         }
     }
 
     fn promotion(&mut self, name: &str, uses: u64, standing: &Standing, outcome: &mut Outcome) {
         let is = Meaning::Promotions;
         let Some(code) = PromotionCode::parse(name) else {
-            return outcome.skip(is, name, NO_ID);
+            return outcome.conflict(is, name, NO_ID);
         };
         let Some((levels, imported)) = standing.promotion(&code) else {
             let why = "the core has no such promotion; set it, then repeat";
-            return outcome.skip(is, name, why);
+            return outcome.conflict(is, name, why);
         };
         let here = levels.uses - imported;
         let fits = |uses: &u32| here.checked_add(*uses).is_some_and(|all| all <= levels.max);
@@ -185,24 +210,30 @@ impl Plan {
         &mut self,
         key: &str,
         user: Option<&str>,
-        owner: &str,
-        standing: &Standing,
+        owner: &Result<KeyOwner, String>,
+        standing: &mut Standing,
         outcome: &mut Outcome,
     ) {
         let is = Meaning::Keys;
         let Some(user) = user else {
             let why = "neither its name nor its JSON says whose it is (`user_id`)";
-            return outcome.skip(is, key, why);
+            return outcome.conflict(is, key, why);
         };
-        let (Some(user), Some(owner)) = (UserId::parse(user), KeyOwner::parse(owner)) else {
-            return outcome.skip(is, key, NO_ID);
+        let Some(user) = UserId::parse(user) else {
+            return outcome.conflict(is, key, NO_ID);
         };
-        let scope = scope(&owner, user.as_str(), key.as_bytes());
+        let owner = match owner {
+            Ok(owner) => owner,
+            Err(why) => return outcome.conflict(is, key, why),
+        };
+        let scope = scope(owner, user.as_str(), key.as_bytes());
         if standing.knows_key(&user, scope) {
             outcome.there(is);
-        } else {
+        } else if standing.room_for_key(&user) {
             self.keys.push((user, scope));
             outcome.take(is);
+        } else {
+            outcome.conflict(is, key, NO_ROOM_FOR_BUYERS);
         }
     }
 
@@ -224,4 +255,13 @@ impl Plan {
     }
 }
 
+/// A buyer's units of a product.
+struct Holding<'a> {
+    user: &'a str,
+    product: &'a str,
+    units: u64,
+}
+
+const NO_STOCK: &str = "no stock of it was found, so what is sold of it would stay on sale";
+const NO_ROOM_FOR_BUYERS: &str = "no room; raise engine.buyers_max or engine.keys_max";
 const NO_ID: &str = "an id has 1 to 64 characters of A-Z a-z 0-9 _ . : -";

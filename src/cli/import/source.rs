@@ -35,11 +35,12 @@ pub(super) struct Found {
     pub(super) holdings: BTreeMap<(String, String), u64>,
     /// Uses by promotion.
     pub(super) uses: BTreeMap<String, u64>,
-    /// Idempotency keys, and whose they are where that is known.
-    pub(super) keys: BTreeMap<String, Option<String>>,
+    /// Idempotency keys, each with whose it is where that is known: two buyers may use the same one.
+    pub(super) keys: BTreeSet<(String, Option<String>)>,
     /// Webhook nonces.
     pub(super) nonces: BTreeSet<String>,
-    pub(super) key_owner: String,
+    /// Whether units left were looked for.
+    pub(super) stock_is_read: bool,
 }
 
 /// Reads what `mapping` speaks of.
@@ -66,7 +67,7 @@ fn connect(url: &str) -> Result<Connection, String> {
 
 fn reading(redis: &mut Connection, mapping: &Mapping, outcome: &mut Outcome) -> RedisResult<Found> {
     let mut found = Found {
-        key_owner: mapping.key_owner.clone(),
+        stock_is_read: mapping.rules.iter().any(|it| it.meaning == Meaning::Stock),
         ..Found::default()
     };
     let total: u64 = redis::cmd("DBSIZE").query(redis)?;
@@ -85,13 +86,15 @@ fn reading(redis: &mut Connection, mapping: &Mapping, outcome: &mut Outcome) -> 
         progress.inc(keys.len() as u64);
         let mut strings = Vec::new();
         for key in keys {
-            // Keys that are not text mean nothing here.
-            let Ok(key) = String::from_utf8(key) else {
-                continue;
-            };
+            let is_text = std::str::from_utf8(&key).is_ok();
+            let key = String::from_utf8_lossy(&key).into_owned();
             let Some((rule, names)) = mapping.rule_for(&key) else {
                 continue;
             };
+            if !is_text {
+                outcome.conflict(rule.meaning, &key, "its name is no text");
+                continue;
+            }
             if !seen.insert(key.clone()) {
                 continue;
             }
@@ -128,11 +131,34 @@ fn values(
     for ((key, rule, names), value) in some.iter().zip(values) {
         match value.map(String::from_utf8) {
             Some(Ok(value)) => found.take(key, rule.meaning, names, &value, outcome),
-            Some(Err(_)) => outcome.skip(rule.meaning, key, "its value is no text"),
-            None => outcome.skip(rule.meaning, key, "it is gone, or no string"),
+            Some(Err(_)) => outcome.conflict(rule.meaning, key, "its value is no text"),
+            None => {
+                if has_type(redis, key, rule.meaning, "string", outcome)? {
+                    let why = "it changed while it was read; repeat the import";
+                    outcome.conflict(rule.meaning, key, why);
+                }
+            }
         }
     }
     Ok(())
+}
+
+/// Whether the value of `key` is a `kind`; it is told where not.
+fn has_type(
+    redis: &mut Connection,
+    key: &str,
+    meaning: Meaning,
+    kind: &str,
+    outcome: &mut Outcome,
+) -> RedisResult<bool> {
+    let found: String = redis::cmd("TYPE").arg(key).query(redis)?;
+    match found.as_str() {
+        found if found == kind => return Ok(true),
+        // It was forgotten there meanwhile, so there is nothing to take over.
+        "none" => outcome.skip(meaning, key, "it was gone before it was read"),
+        other => outcome.conflict(meaning, key, &format!("it is a {other}, no {kind}")),
+    }
+    Ok(false)
 }
 
 fn fields(
@@ -148,9 +174,7 @@ fn fields(
         ValueType::Zset => ("zset", "ZSCAN"),
         ValueType::String => unreachable!("strings are read together"),
     };
-    let is: String = redis::cmd("TYPE").arg(key).query(redis)?;
-    if is != kind {
-        outcome.skip(rule.meaning, key, &format!("it is a {is}, not a {kind}"));
+    if !has_type(redis, key, rule.meaning, kind, outcome)? {
         return Ok(());
     }
     let mut entries: HashMap<Vec<u8>, Vec<u8>> = HashMap::new();
@@ -174,12 +198,12 @@ fn fields(
         .expect("the mapping checks that there is one");
     for (field, value) in entries {
         let (Ok(field), Ok(value)) = (String::from_utf8(field), String::from_utf8(value)) else {
-            outcome.skip(rule.meaning, key, "a field or its value is no text");
+            outcome.conflict(rule.meaning, key, "a field or its value is no text");
             continue;
         };
         let shown = format!("{key} / {field}");
         match pattern.matched(&field) {
-            None => outcome.skip(rule.meaning, &shown, "the field does not fit its pattern"),
+            None => outcome.conflict(rule.meaning, &shown, "the field does not fit its pattern"),
             Some(more) => {
                 let mut names = names.clone();
                 names.extend(more);
@@ -205,7 +229,7 @@ impl Found {
             Meaning::Stock | Meaning::Sold | Meaning::Holdings | Meaning::Promotions => {
                 match whole(value) {
                     Ok(number) => number,
-                    Err(why) => return outcome.skip(meaning, key, why),
+                    Err(why) => return outcome.conflict(meaning, key, why),
                 }
             }
         };
@@ -219,7 +243,7 @@ impl Found {
             Meaning::Promotions => drop(self.uses.insert(name("code"), number)),
             Meaning::Keys => {
                 let user = names.get("user_id").cloned().or_else(|| user_in(value));
-                self.keys.insert(name("key"), user);
+                self.keys.insert((name("key"), user));
             }
             Meaning::Nonces => drop(self.nonces.insert(name("nonce"))),
         }

@@ -242,11 +242,25 @@ fn admin(request: Request, body: &Value) -> Request {
     request.key(ADMIN).json(body)
 }
 
+fn product(name: &str) -> Value {
+    json!({
+        "name": name, "price": {"USD": 1999}, "stock": 5, "per_user_limit": null,
+        "starts_at": null, "ends_at": null, "active": true,
+    })
+}
+
+fn promotion(segment: &str) -> Value {
+    json!({
+        "percent_off": 10, "uses_max": 5, "uses_per_user_max": null, "segments": [segment],
+        "starts_at": null, "ends_at": null, "active": true,
+    })
+}
+
 const NOBODYS: &str = "/admin/reviews/p_0000000000012c07/approve";
 
 /// Everything that takes words which are kept. What is wrong beside the words is answered
 /// otherwise than with 400, or not at all.
-const ENTRANCES: [Entrance; 10] = [
+const ENTRANCES: [Entrance; 14] = [
     Entrance {
         name: "card token",
         takes_ids_only: true,
@@ -269,7 +283,7 @@ const ENTRANCES: [Entrance; 10] = [
         ask: |text| {
             admin(
                 Request::put("/admin/users/bo/rating"),
-                &json!({"segment": text}),
+                &json!({"segment": text, "risk_score": null, "account_since": null}),
             )
         },
     },
@@ -343,6 +357,38 @@ const ENTRANCES: [Entrance; 10] = [
                 &json!({"rule": [{"name": "one", "when": when, "then": "observe"}]}),
             )
         },
+    },
+    Entrance {
+        name: "name of a product",
+        takes_ids_only: false,
+        ask: |text| {
+            let name = format!("for {} .", text.replace(['\n', '\r', '\t'], " "));
+            admin(Request::put("/admin/products/named"), &product(&name))
+        },
+    },
+    Entrance {
+        name: "name of a product that is changed",
+        takes_ids_only: false,
+        ask: |text| {
+            let name = format!("for {} .", text.replace(['\n', '\r', '\t'], " "));
+            admin(
+                Request::new("PATCH", "/admin/products/drop-1"),
+                &json!({"name": name}),
+            )
+        },
+    },
+    Entrance {
+        name: "code of a promotion",
+        takes_ids_only: true,
+        ask: |text| {
+            let path = format!("/admin/promotions/{text}");
+            admin(Request::put(&path), &promotion("gold"))
+        },
+    },
+    Entrance {
+        name: "segment of a promotion",
+        takes_ids_only: true,
+        ask: |text| admin(Request::put("/admin/promotions/FOR-SOME"), &promotion(text)),
     },
 ];
 

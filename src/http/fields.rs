@@ -104,6 +104,7 @@ impl Fields {
         Self {
             values,
             errors: Vec::new(),
+            refusal: Refusal::InvalidRequest,
         }
     }
 
@@ -193,7 +194,7 @@ impl Fields {
         let form = format!(
             "has to be 1 to {chars_max} characters, not blank, without control or bidirectional formatting characters"
         );
-        self.parsed(asked, &form, |text| {
+        self.words(asked, &form, |text| {
             is_name(text, chars_max).then(|| text.to_owned())
         })
     }

@@ -33,6 +33,9 @@ const TOKENS_MAX: u32 = 1_000_000;
 /// What an id has to be, for messages.
 pub const ID_FORM: &str = "1 to 64 characters of A-Z a-z 0-9 _ . : -";
 
+/// The same of a word that is searched for card numbers.
+const WORD_FORM: &str = "1 to 64 characters of A-Z a-z 0-9 _ . : -, without a card number";
+
 /// The fields of a product's terms.
 const PRODUCT_FIELDS: &[&str] = &[
     "name",
@@ -216,7 +219,7 @@ pub fn promotion(
     let segments = reader.fields.list(
         optional("segments"),
         SEGMENTS_OF_A_PROMOTION_MAX,
-        ID_FORM,
+        WORD_FORM,
         Segment::parse,
     );
     let window = reader.window();
@@ -411,13 +414,14 @@ impl<'a> Reader<'a> {
 
     /// What was found, where nothing was wrong; what is not there is among the errors.
     fn finish<T>(self, found: Option<T>) -> Result<T, Refused> {
+        let refusal = self.fields.refusal();
         let errors = self.fields.into_errors();
         match found {
             Some(found) if errors.is_empty() => Ok(found),
             _ if self.foreign > 0 && errors.len() == self.foreign => {
                 Err((Refusal::CurrencyNotAllowed, errors))
             }
-            _ => Err((Refusal::InvalidRequest, errors)),
+            _ => Err((refusal, errors)),
         }
     }
 }

@@ -89,8 +89,6 @@ texts! { is_id =>
 
 // What a person makes up, or a gateway says: no card number is among them.
 texts! { is_word =>
-    /// A promotion's code, as buyers type it.
-    PromotionCode;
     /// The name of the API key that a request came with (never the key itself).
     KeyOwner;
     /// The name of a receipt's sealing key.
@@ -109,9 +107,9 @@ texts! { is_word =>
 pub struct PromotionCode(CompactString);
 
 impl PromotionCode {
-    /// The code written `text`; `None` where that is no id.
+    /// The code written `text`; `None` where that is no id or holds a card number.
     pub fn parse(text: &str) -> Option<Self> {
-        is_id(text).then(|| Self(CompactString::new(text)))
+        is_word(text).then(|| Self(CompactString::new(text)))
     }
 
     /// The code as it was given.

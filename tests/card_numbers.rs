@@ -9,7 +9,7 @@ mod support;
 use examples::{REFUSED, TAKEN};
 use holdfast::ids::holds_card_number;
 use serde_json::{Value, json};
-use support::{ADMIN, Request, SHOP, Setup};
+use support::{ADMIN, Request, SHOP, Setup, signing};
 
 /// Digits of a sequence that is the same in every run (splitmix64).
 struct Draw(u64);
@@ -446,5 +446,35 @@ fn every_entrance_refuses_what_the_table_refuses_and_takes_the_rest() {
     assert!(kept.contains("buyer_paused"), "what was taken is there");
     for text in REFUSED {
         assert!(!kept.contains(text), "{text:?} was kept");
+    }
+}
+
+#[test]
+fn a_webhooks_words_that_hold_one_are_dropped_and_the_webhook_is_taken() {
+    let server = signing::start();
+    let words: Vec<&str> = REFUSED.into_iter().filter(|text| is_id(text)).collect();
+    for (number, word) in words.iter().enumerate() {
+        let purchase = signing::bought(&server, &format!("user-{number}"));
+        let event = signing::event(
+            &format!("evt-{number}"),
+            "dispute.opened",
+            signing::id_of(&purchase),
+            0,
+        );
+        let mut event: Value = serde_json::from_str(&event).unwrap();
+        event["data"]["reason"] = json!(word);
+        let own = signing::Own::new(&format!("nonce-{number}"), &event.to_string());
+        assert_eq!(
+            signing::tell(&server, &own.request()),
+            "processed",
+            "{word}"
+        );
+    }
+    let audit = Request::get("/admin/audit?kind=dispute_opened&limit=1000").key(ADMIN);
+    let audit = server.ask(&audit).json();
+    let events = audit["events"].as_array().unwrap();
+    assert_eq!(events.len(), words.len());
+    for event in events {
+        assert_eq!(event["code"], Value::Null, "{event}");
     }
 }

@@ -196,7 +196,7 @@ impl Standing {
     pub fn read(data_dir: &Path, settings: &EngineSettings) -> Result<Self, JournalError> {
         let of = |folded| Self {
             folded,
-            bounds: settings.bounds.clone(),
+            bounds: settings.bounds,
             planned: Planned::default(),
         };
         if !data_dir.join("log").is_dir() {

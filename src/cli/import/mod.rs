@@ -25,6 +25,10 @@ use std::process::ExitCode;
 
 /// What `import redis` takes.
 #[derive(Debug, Args)]
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "each is a flag of the command line"
+)]
 pub(super) struct Redis {
     /// The Redis, such as `redis://127.0.0.1:6379/0`.
     #[arg(
@@ -122,7 +126,7 @@ fn run(arguments: &Redis) -> Result<Outcome, String> {
     let mut outcome = Outcome::new();
     let found = source::read(&arguments.url, &mapping, &mut outcome)?;
     let key_owner = shop_key(&config.keys, &mapping.key_owner);
-    let plan = Plan::make(&found, key_owner, &mut standing, &mut outcome);
+    let plan = Plan::make(&found, &key_owner, &mut standing, &mut outcome);
     if arguments.apply && (outcome.conflicts() == 0 || arguments.skip_conflicts) {
         outcome.applying();
         apply::carry_out(&plan, options, &mut outcome)?;

@@ -32,7 +32,7 @@ impl Plan {
     /// Compares. `key_owner` is whose idempotency keys they are, or why they are nobody's.
     pub(super) fn make(
         found: &Found,
-        key_owner: Result<KeyOwner, String>,
+        key_owner: &Result<KeyOwner, String>,
         standing: &mut Standing,
         outcome: &mut Outcome,
     ) -> Self {
@@ -81,7 +81,7 @@ impl Plan {
             plan.promotion(code, *uses, standing, outcome);
         }
         for (key, user) in &found.keys {
-            plan.key(key, user.as_deref(), &key_owner, standing, outcome);
+            plan.key(key, user.as_deref(), key_owner, standing, outcome);
         }
         plan.nonces(found, standing, outcome);
         plan

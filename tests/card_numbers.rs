@@ -256,11 +256,19 @@ fn promotion(segment: &str) -> Value {
     })
 }
 
+fn hold_with(metadata: &Value) -> Request {
+    let body = json!({
+        "user_id": "ana", "product_id": "no-such-product", "quantity": 1, "metadata": metadata,
+    });
+    let post = Request::post("/limited/holds").key(SHOP);
+    post.once("a-key-of-ana-3").json(&body)
+}
+
 const NOBODYS: &str = "/admin/reviews/p_0000000000012c07/approve";
 
 /// Everything that takes words which are kept. What is wrong beside the words is answered
 /// otherwise than with 400, or not at all.
-const ENTRANCES: [Entrance; 14] = [
+const ENTRANCES: [Entrance; 16] = [
     Entrance {
         name: "card token",
         takes_ids_only: true,
@@ -389,6 +397,16 @@ const ENTRANCES: [Entrance; 14] = [
         name: "segment of a promotion",
         takes_ids_only: true,
         ask: |text| admin(Request::put("/admin/promotions/FOR-SOME"), &promotion(text)),
+    },
+    Entrance {
+        name: "metadata's value",
+        takes_ids_only: false,
+        ask: |text| hold_with(&json!({"note": text})),
+    },
+    Entrance {
+        name: "metadata's key",
+        takes_ids_only: true,
+        ask: |text| hold_with(&json!({"m": "x", text.get(..40).unwrap_or(text): "x"})),
     },
 ];
 

@@ -440,11 +440,14 @@ fn an_act_that_has_begun_does_not_end_with_its_connection() {
 fn what_looks_like_a_card_number_is_not_shown_and_no_target_is_one() {
     let server = start("");
     let named = product("4111 1111 1111 1111", 1);
-    let (act, _) = the_one(
+    let (act, answer) = the_one(
         &server,
         &Request::put("/admin/products/one").json(&named).key(ADMIN),
     );
-    assert_eq!(act["after"]["name"], "***");
+    assert_eq!(
+        (answer.status, &act["reason"], &act["target"]),
+        (400, &"invalid_card_token".into(), &"one".into())
+    );
     let path = "/admin/products/4111111111111111";
     let (act, answer) = the_one(&server, &Request::put(path).json(&named).key(READER));
     assert_eq!((answer.status, &act["target"]), (403, &Value::Null));

@@ -25,6 +25,7 @@ use self::json::Object;
 use crate::engine::event::{
     Active, AdminAct, Discount, Event, IdempotencyKey, LimitsSet, Origin, ProductSet, PromotionSet,
 };
+use crate::ids::{ProductId, Segment};
 use crate::journal::AuditEntry;
 use crate::money::Currency;
 use crate::time::UnixMs;
@@ -153,13 +154,18 @@ fn promotion(set: &PromotionSet) -> Value {
         "amount_off": amount_off,
         "uses_max": set.uses_max,
         "uses_per_user_max": set.uses_per_user_max,
-        "product_ids": set.products.iter().map(crate::ids::ProductId::as_str).collect::<Vec<_>>(),
-        "segments": set.segments.iter().map(crate::ids::Segment::as_str).collect::<Vec<_>>(),
+        "product_ids": restriction(&set.products, ProductId::as_str),
+        "segments": restriction(&set.segments, Segment::as_str),
         "starts_at": instant(set.starts_at),
         "ends_at": instant(set.ends_at),
         "active": set.active == Active::Yes,
     });
     merged(fields, by(&set.by))
+}
+
+/// What something is only for; null: for all.
+fn restriction<T>(entries: &[T], text: impl Fn(&T) -> &str) -> Option<Vec<&str>> {
+    (!entries.is_empty()).then(|| entries.iter().map(text).collect())
 }
 
 /// Where something came from.

@@ -83,6 +83,8 @@ impl Fold {
             "product_set" => self.product_set(event),
             "promotion_set" => self.promotion_set(event),
             "hold_placed" => self.placed(event),
+            // An earlier hold lives on after a decline, and may be paid again.
+            "payment_declined" if event["hold"] == "kept" => {}
             "hold_released" | "hold_expired" | "payment_declined" | "payment_voided" => {
                 self.ended(event);
             }

@@ -11,6 +11,7 @@ use holdfast::engine::refusal::Refusal;
 use holdfast::engine::view::RefundStatus;
 use holdfast::ids::{AuthorizationId, CaptureId, CardToken, PurchaseId};
 use holdfast::money::{Amount, Currency};
+use holdfast::payments::PaymentSettings;
 use holdfast::payments::gateway::{
     Answer, Authorization, Calling, Claim, Found, FoundRefund, Gateway, Inquiry, Order, Page,
     PageMark, Refund, Trouble,
@@ -29,7 +30,7 @@ const LEFT: &str = "
     started    authorized  captured
     started    captured    captured
     started    declined    declined  declined_by_issuer
-    started    voided      declined  gateway_failed
+    started    voided      declined  gateway_unavailable
     authorized nothing     voided    authorization_lapsed
     authorized authorized  captured
     authorized captured    captured
@@ -87,7 +88,7 @@ const REVIEWS_LEFT: &str = "
     started    captured    approve captured
     started    captured    reject  voided    review_rejected
     started    declined    -       declined  declined_by_issuer
-    started    voided      -       declined  gateway_failed
+    started    voided      -       declined  gateway_unavailable
     authorized nothing     -       voided    authorization_lapsed
     authorized authorized  approve captured
     authorized authorized  reject  voided    review_rejected
@@ -432,13 +433,21 @@ const CARDS: [&str; 23] = [
     "tok_refund_refused",
 ];
 
+/// One that never answers is given up soon.
+fn patience(card: &str) -> PaymentSettings {
+    PaymentSettings {
+        give_up_after_ms: if card == "tok_auth_lost" { 60 } else { 900_000 },
+        ..settings()
+    }
+}
+
 #[test]
 fn killed_before_or_after_any_call_every_card_ends_right() {
     let mut killed = 0;
     for card in CARDS {
         let (dir, copies) = (TempDir::new().unwrap(), TempDir::new().unwrap());
         let mut killing = None;
-        let mut stage = Stage::open_with(dir.path(), settings(), |sandbox| {
+        let mut stage = Stage::open_with(dir.path(), patience(card), |sandbox| {
             let around = Killing::around(sandbox, dir.path(), copies.path());
             killing = Some(Arc::clone(&around));
             around
@@ -458,7 +467,7 @@ fn killed_before_or_after_any_call_every_card_ends_right() {
         let last = copies.len() - 1;
         for (place, copy) in copies.into_iter().enumerate() {
             let what = format!("{card} killed at {}", copy.display());
-            let stage = Stage::open(&copy);
+            let stage = Stage::open_with(&copy, patience(card), |it| it);
             stage.resume();
             stage.check(&[purchase], &what);
             killed += 1;

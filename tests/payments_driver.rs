@@ -7,6 +7,7 @@ use holdfast::engine::payable::AmountRule;
 use holdfast::engine::refusal::Refusal;
 use holdfast::ids::CaptureId;
 use holdfast::money::Currency;
+use holdfast::payments::breaker::BreakerSettings;
 use holdfast::payments::gateway::{
     Answer, Authorization, Call, Calling, Claim, Class, Found, FoundRefund, Gateway, Inquiry,
     Order, Page, PageMark, Refund, Trouble,
@@ -37,20 +38,10 @@ const CARDS: [(&str, &str, &str, &str); 26] = [
     ("tok_misspelt", "declined", "declined", "gateway_failed"),
     ("tok_auth_timeout", "captured", "captured", ""),
     ("tok_auth_unknown", "captured", "captured", ""),
-    (
-        "tok_auth_lost",
-        "declined",
-        "declined",
-        "gateway_unavailable",
-    ),
     ("tok_auth_lost_1", "captured", "captured", ""),
-    (
-        "tok_auth_lost_9",
-        "declined",
-        "declined",
-        "gateway_unavailable",
-    ),
-    ("tok_auth_busy", "declined", "declined", "gateway_failed"),
+    ("tok_auth_lost_9", "open", "captured", ""),
+    ("tok_auth_busy_9", "open", "captured", ""),
+    ("tok_auth_unreachable_9", "open", "captured", ""),
     ("tok_auth_busy_2", "captured", "captured", ""),
     ("tok_lookup_down_1", "captured", "captured", ""),
     ("tok_lookup_down_9", "open", "captured", ""),
@@ -97,6 +88,43 @@ fn every_card_ends_as_it_should() {
     }
     assert_eq!(stage.payments.in_flight(), 0);
     assert_eq!(stage.sandbox.charges(), offline(dir.path()));
+}
+
+/// Nobody said no, so nobody is told so: it ends once the time is over in which its buyer reckons
+/// with it, the units go back, and the gateway has nothing that could still come.
+#[test]
+fn a_payment_that_the_gateway_never_answers_ends_without_a_decline() {
+    let dir = TempDir::new().unwrap();
+    let impatient = PaymentSettings {
+        give_up_after_ms: 100,
+        breaker: BreakerSettings {
+            failures: 0,
+            open_ms: 1,
+        },
+        ..settings()
+    };
+    let mut stage = Stage::open_with(dir.path(), impatient, |sandbox| sandbox);
+    stage.resume();
+    let mut purchases = Vec::new();
+    for (card, closed) in [
+        ("tok_auth_busy", false),
+        ("tok_auth_unreachable", false),
+        ("tok_auth_key_refused", false),
+        // One may still be on its way: its reference is closed.
+        ("tok_auth_lost", true),
+    ] {
+        let purchase = stage.buy(card).view().purchase;
+        stage.settle();
+        let view = stage.view(purchase);
+        let ended = (view.state.as_str(), view.reason);
+        assert_eq!(ended, ("declined", Some("gateway_unavailable")), "{card}");
+        let reasons: Vec<_> = view.declines.iter().map(|it| it.reason).collect();
+        assert_eq!(reasons, [Refusal::GatewayUnavailable], "{card}");
+        let ledger = std::fs::read_to_string(dir.path().join("sandbox/ledger.log")).unwrap();
+        assert_eq!(ledger.contains(" closed "), closed, "{card}: {ledger}");
+        purchases.push(purchase);
+        stage.check(&purchases, card);
+    }
 }
 
 #[test]

@@ -404,7 +404,7 @@ pub const KEYS: &[Key] = &[
         "payments.give_up_after_s",
         "900",
         (1, 30 * DAY_S),
-        "How long after its start a payment may still be authorized; later, nothing new is set aside.",
+        "How long after its start a payment may still be authorized. One that the gateway has not answered by then ends as `gateway_unavailable`, once nothing of it can arrive late.",
     ),
     number(
         "payments.tries_per_hold_max",
@@ -476,6 +476,12 @@ pub const KEYS: &[Key] = &[
         "payments.stripe.api_base",
         "\"https://api.stripe.com\"",
         "Scheme, host and port of Stripe's interface; plain http only to a loopback address.",
+    ),
+    number(
+        "payments.stripe.requests_per_s",
+        "80",
+        (0, 100_000),
+        "Requests to Stripe begun in a second; further ones wait for their turn, what captures, voids and looks up before what authorizes. Stripe takes 100 in live mode, 25 in test mode. 0: as they come.",
     ),
     number(
         "payments.stripe.connections_max",

@@ -12,6 +12,7 @@ use crate::payments::breaker::BreakerSettings;
 use crate::payments::scheme::SchemeRules;
 use crate::payments::stripe::{ApiBase, Stripe, StripeSettings};
 use secrecy::{ExposeSecret, SecretString};
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 const STRIPE_KEY_CHARS_MIN: usize = 8;
@@ -156,12 +157,14 @@ fn stripe(reader: &mut Reader<'_>) -> Result<Option<StripeSettings>, ConfigError
     let base = "payments.stripe.api_base";
     let api_base =
         ApiBase::parse(&reader.text(base)?).map_err(|error| invalid(base, error.to_string()))?;
+    let requests_per_s = reader.small("payments.stripe.requests_per_s")?;
     let connections_max = reader.size("payments.stripe.connections_max")?;
     let connect_timeout = milliseconds(reader, "payments.stripe.connect_timeout_ms")?;
     let body_bytes_max = reader.size("payments.stripe.body_bytes_max")?;
     Ok(secret_key.map(|secret_key| StripeSettings {
         secret_key,
         api_base,
+        requests_per_s: NonZeroU32::new(requests_per_s),
         connections_max,
         connect_timeout,
         body_bytes_max,

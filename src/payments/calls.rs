@@ -1,5 +1,6 @@
-//! Owns the one wrapper around every call to a gateway: how long an attempt may take, whether it is
-//! sent at all (the circuit breaker), how it is counted, and the waits between attempts.
+//! Owns the one wrapper around every call to a gateway: when its turn is (the gateway's pace), how
+//! long an attempt may take, whether it is sent at all (the circuit breaker), how it is counted, and
+//! the waits between attempts.
 //!
 //! Invariants:
 //! 1. Nothing moves money at a gateway but through here; reconciliation, which only reads, asks past it.
@@ -48,8 +49,31 @@ impl Calls {
         self.breaker.circuit()
     }
 
-    /// Makes a call that may have effect.
+    /// Waits until a call of this kind may be sent.
+    pub(super) async fn turn(&self, name: Call) -> Result<(), Trouble> {
+        if self.breaker.circuit() == Circuit::Open {
+            return Err(Trouble::CircuitOpen);
+        }
+        match self.gateway.turn(name) {
+            Some(turn) => turn.await,
+            None => Ok(()),
+        }
+    }
+
+    /// Makes a call that may have effect, in its turn.
     pub(super) async fn send<'a, T>(
+        &'a self,
+        name: Call,
+        call: impl FnOnce(&'a dyn Gateway) -> Calling<'a, Answer<T>>,
+    ) -> Answer<T> {
+        match self.turn(name).await {
+            Ok(()) => self.send_in_turn(name, call).await,
+            Err(trouble) => Answer::Retriable(trouble),
+        }
+    }
+
+    /// Makes a call that may have effect, whose turn it is.
+    pub(super) async fn send_in_turn<'a, T>(
         &'a self,
         name: Call,
         call: impl FnOnce(&'a dyn Gateway) -> Calling<'a, Answer<T>>,
@@ -74,6 +98,7 @@ impl Calls {
         name: Call,
         call: impl FnOnce(&'a dyn Gateway) -> Calling<'a, Result<T, Trouble>>,
     ) -> Result<T, Trouble> {
+        self.turn(name).await?;
         if !self.breaker.admits() {
             return Err(Trouble::CircuitOpen);
         }
@@ -91,7 +116,9 @@ impl Calls {
     fn ended(&self, name: Call, class: Class, trouble: Option<Trouble>, began: Instant) {
         match trouble {
             None => self.breaker.succeeded(),
-            Some(Trouble::Timeout | Trouble::Unreachable | Trouble::Internal) => {
+            Some(
+                Trouble::Timeout | Trouble::Unreachable | Trouble::Internal | Trouble::KeyRefused,
+            ) => {
                 self.breaker.failed();
             }
             // It is there and asks for a slower pace, or we are: to send nothing would decline

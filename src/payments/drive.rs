@@ -9,7 +9,7 @@
 //! Deliberately absent: who drives, and when to try again what was left open (`driver`).
 
 use crate::engine::command::PaymentStep;
-use crate::engine::event::{Decider, DeclineCause, VoidCause};
+use crate::engine::event::{Decider, VoidCause};
 use crate::engine::lifecycle::PurchaseState;
 use crate::engine::view::PurchaseView;
 use crate::ids::{AuthorizationId, CaptureId, CardToken, Lsn, PurchaseId};
@@ -36,6 +36,8 @@ pub(super) struct Ended {
     pub(super) view: PurchaseView,
     /// The LSN that must be durable before it is told.
     pub(super) durable_at: Lsn,
+    /// Whether a call may still take effect whose answer is not known.
+    pub(super) late: Late,
 }
 
 /// One payment on its way.
@@ -191,6 +193,11 @@ impl<'a> Drive<'a> {
     fn ended(self, rest: Option<Rest>) -> Ended {
         Ended {
             rest,
+            late: match self.view.state {
+                PurchaseState::Authorizing => self.late,
+                // Whatever was asked of the gateway since, it is looked up first.
+                _ => Late::Possible,
+            },
             view: self.view,
             durable_at: self.durable_at,
         }
@@ -271,13 +278,21 @@ impl<'a> Drive<'a> {
     }
 
     async fn authorize(&mut self) -> Go {
-        if self.is_late() || self.next_attempt().await == Next::Spent {
-            // The saga only authorizes where the gateway has nothing.
-            let cause = match self.late {
-                Late::Impossible => DeclineCause::GatewayFailed,
-                Late::Possible => DeclineCause::GatewayUnavailable,
-            };
-            self.known = Known::GivenUp(cause, self.late);
+        // 1. Wait after a failure. What the gateway does not take now goes on in the background.
+        if !self.is_late() && self.next_attempt().await == Next::Spent {
+            return Go::Leave;
+        }
+        // 2. Wait for the turn, which may take long where many do.
+        if !self.is_late()
+            && let Err(trouble) = self.payments.calls().turn(Call::Authorize).await
+        {
+            self.tries.trouble(trouble);
+            return Go::On;
+        }
+        // 3. Begin nothing that the buyer no longer reckons with. The saga only authorizes where
+        // the gateway has nothing.
+        if self.is_late() {
+            self.known = Known::GivenUp(self.late);
             return Go::On;
         }
         let order = Order {
@@ -290,7 +305,7 @@ impl<'a> Drive<'a> {
         let sent = self
             .payments
             .calls()
-            .send(Call::Authorize, |gateway| gateway.authorize(order));
+            .send_in_turn(Call::Authorize, |gateway| gateway.authorize(order));
         match sent.await {
             Answer::Approved(authorization) => {
                 self.known = Known::Has(Found::Authorized(authorization));
@@ -349,10 +364,7 @@ impl<'a> Drive<'a> {
         match answer {
             Some(Answer::Approved(())) => {
                 self.late = Late::Impossible;
-                let Known::GivenUp(cause, _) = self.known else {
-                    unreachable!("the saga closes only what was given up");
-                };
-                self.known = Known::GivenUp(cause, Late::Impossible);
+                self.known = Known::GivenUp(Late::Impossible);
             }
             // It has come after all, or nobody knows. The tries are spent: whoever takes it up again
             // sees what there is.

@@ -26,8 +26,8 @@ use crate::payments::gateway::{Call, Class, Gateway};
 use crate::payments::handover::Paying;
 use crate::payments::later::{Again, Later};
 use crate::payments::refund::{End, KnownRefund, RefundDrive};
-use crate::payments::registry::{Asked, Before, Driving, Registry};
-use crate::payments::saga::{Known, Rest};
+use crate::payments::registry::{Asked, Driving, Registry};
+use crate::payments::saga::{Known, Late, Rest};
 use crate::payments::settings::{PaymentSettings, SettingsError};
 use crate::receipts::CaptureKeys;
 use crate::time::UnixMs;
@@ -350,10 +350,10 @@ impl Payments {
             .acquire()
             .await
             .expect("this semaphore is never closed");
-        let before = driving.before();
+        let before = driving.late();
         let known = match before {
-            Before::Nobody => Known::Unasked,
-            Before::Somebody => Known::InDoubt,
+            Late::Impossible => Known::Unasked,
+            Late::Possible => Known::InDoubt,
         };
         let (view, _) = self.read(purchase);
         let intent = after_last_step(&view);
@@ -363,6 +363,7 @@ impl Payments {
             rest,
             mut view,
             mut durable_at,
+            late,
         } = ended;
         let mut end = match rest {
             Some(_) => End::Reached,
@@ -386,12 +387,12 @@ impl Payments {
             End::Open => {
                 self.meter.left_open();
                 let wait = self.settings.backoff(rounds + 1);
-                self.leave_open(driving, &view, wait, rounds + 1);
+                self.leave_open(driving, (&view, late), wait, rounds + 1);
             }
             // A webhook has it looked at earlier.
             End::Pending => {
                 let wait = Duration::from_millis(self.settings.pending_after_ms);
-                self.leave_open(driving, &view, wait, rounds + 1);
+                self.leave_open(driving, (&view, Late::Possible), wait, rounds + 1);
             }
         }
         self.durable(durable_at, gate).await?;
@@ -402,7 +403,7 @@ impl Payments {
         &self,
         (view, durable_at): (&PurchaseView, Lsn),
         number: u32,
-        before: Before,
+        before: Late,
         gate: &CommitGate,
     ) -> Result<End, StorageFault> {
         let (refund, _) = self
@@ -410,8 +411,8 @@ impl Payments {
             .refund(view.purchase, number)
             .expect("the refund under way is one of the purchase's");
         let known = match before {
-            Before::Nobody => KnownRefund::Unasked,
-            Before::Somebody => KnownRefund::InDoubt,
+            Late::Impossible => KnownRefund::Unasked,
+            Late::Possible => KnownRefund::InDoubt,
         };
         let drive = RefundDrive::new(self, (view.clone(), durable_at), refund, known);
         drive.run(gate).await
@@ -439,7 +440,7 @@ impl Payments {
 
     /// A purchase waits for a person until its deadline.
     fn leave_waiting(&self, driving: Driving<'_>, purchase: PurchaseId, deadline: UnixMs) {
-        let (ticket, due) = driving.put_down(Instant::now() + self.until(deadline));
+        let (ticket, due) = driving.put_down(Instant::now() + self.until(deadline), Late::Possible);
         self.later.put(Again {
             due,
             purchase,
@@ -453,23 +454,28 @@ impl Payments {
     }
 
     /// A drive puts its payment down: it is taken up again after `wait`, and at the deadline of a
-    /// void, if that is earlier.
+    /// void or when it is given up, if that is earlier.
     fn leave_open(
         &self,
         driving: Driving<'_>,
-        view: &PurchaseView,
+        (view, late): (&PurchaseView, Late),
         mut wait: Duration,
         rounds: u32,
     ) {
-        if view.state == PurchaseState::Voiding
-            && let Some(deadline) = view.void_deadline
-        {
+        let deadline = match view.state {
+            PurchaseState::Voiding => view.void_deadline,
+            PurchaseState::Authorizing => view
+                .payment_started_at()
+                .map(|at| at.plus_ms(self.settings.give_up_after_ms)),
+            _ => None,
+        };
+        if let Some(deadline) = deadline {
             let left_ms = deadline.since_ms(self.journal.now());
             if left_ms > 0 {
                 wait = wait.min(Duration::from_millis(left_ms));
             }
         }
-        let (ticket, due) = driving.put_down(Instant::now() + wait);
+        let (ticket, due) = driving.put_down(Instant::now() + wait, late);
         self.later.put(Again {
             due,
             purchase: view.purchase,

@@ -38,6 +38,13 @@ pub trait Gateway: Send + Sync + 'static {
         rule.is_some_and(|rule| rule.takes(amount))
     }
 
+    /// Waits until a call of this kind may be sent, where the provider takes so many in a time:
+    /// `None`: at once. What waits was not sent, so its time limit has not begun.
+    fn turn(&self, call: Call) -> Option<Calling<'_, Result<(), Trouble>>> {
+        let _ = call;
+        None
+    }
+
     /// Sets money aside.
     fn authorize(&self, order: Order) -> Calling<'_, Answer<Authorization>>;
 
@@ -326,6 +333,9 @@ pub enum Trouble {
     /// It says that it is busy or asks to slow down.
     #[error("busy")]
     Busy,
+    /// It does not accept our key, or not for this: nothing happened, and the operator has to act.
+    #[error("our key is refused")]
+    KeyRefused,
     /// It answered that something broke on its side, or what nobody can read.
     #[error("internal error")]
     Internal,

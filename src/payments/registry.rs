@@ -2,12 +2,13 @@
 //! these are to be taken up again.
 //!
 //! Invariants: one drive at a time has a payment; a payment that anybody has begun to drive and
-//! not ended stays marked, so that whoever drives it next knows that it is in doubt; of all that
+//! not ended stays marked, so that whoever drives it next knows whether it is in doubt; of all that
 //! was ever put down for later about a payment, the last alone counts (its [`Ticket`]).
 //! Bounded by the engine's bound on purchases: each is in here at most once.
 //! Deliberately absent: the queue of what is due (`later`), and what is done then (`driver`).
 
 use crate::ids::PurchaseId;
+use crate::payments::saga::Late;
 use crossbeam_utils::CachePadded;
 use hashbrown::HashMap;
 use hashbrown::hash_map::Entry;
@@ -38,7 +39,11 @@ pub(super) struct Ticket(u64);
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 enum Mark {
     Driven(Asked),
-    LeftOpen { ticket: Ticket, due: Instant },
+    LeftOpen {
+        ticket: Ticket,
+        due: Instant,
+        late: Late,
+    },
 }
 
 /// Whether somebody asked for another drive while one was going on.
@@ -46,15 +51,6 @@ enum Mark {
 pub(super) enum Asked {
     No,
     Again,
-}
-
-/// Whether anybody has driven a payment before, in this process or one that crashed.
-#[derive(Copy, Clone, Debug, PartialEq, Eq)]
-pub(super) enum Before {
-    /// Nobody.
-    Nobody,
-    /// Somebody, who did not end it.
-    Somebody,
 }
 
 impl Registry {
@@ -69,20 +65,20 @@ impl Registry {
 
     /// Takes the payment; `None` while somebody else drives it.
     pub(super) fn enter(&self, purchase: PurchaseId) -> Option<Driving<'_>> {
-        let before = match self.shard(purchase).lock().entry(purchase) {
-            Entry::Occupied(mut entry) => match entry.get() {
+        let late = match self.shard(purchase).lock().entry(purchase) {
+            Entry::Occupied(mut entry) => match *entry.get() {
                 Mark::Driven(_) => return None,
-                Mark::LeftOpen { .. } => {
+                Mark::LeftOpen { late, .. } => {
                     entry.insert(Mark::Driven(Asked::No));
-                    Before::Somebody
+                    late
                 }
             },
             Entry::Vacant(entry) => {
                 entry.insert(Mark::Driven(Asked::No));
-                Before::Nobody
+                Late::Impossible
             }
         };
-        Some(self.driving(purchase, before))
+        Some(self.driving(purchase, late))
     }
 
     /// Takes the payment that was put down for later under `ticket`; `None` where it was taken up,
@@ -90,39 +86,48 @@ impl Registry {
     pub(super) fn enter_due(&self, purchase: PurchaseId, ticket: Ticket) -> Option<Driving<'_>> {
         let mut shard = self.shard(purchase).lock();
         let mark = shard.get_mut(&purchase)?;
-        let current = matches!(mark, Mark::LeftOpen { ticket: current, .. } if *current == ticket);
-        current.then_some(())?;
+        let Mark::LeftOpen {
+            ticket: current,
+            late,
+            ..
+        } = *mark
+        else {
+            return None;
+        };
+        (current == ticket).then_some(())?;
         *mark = Mark::Driven(Asked::No);
         drop(shard);
-        Some(self.driving(purchase, Before::Somebody))
+        Some(self.driving(purchase, late))
     }
 
-    fn driving(&self, purchase: PurchaseId, before: Before) -> Driving<'_> {
+    fn driving(&self, purchase: PurchaseId, late: Late) -> Driving<'_> {
         self.driven.fetch_add(1, Ordering::Relaxed);
         Driving {
             registry: self,
             purchase,
-            before,
+            late,
             ended: false,
         }
     }
 
-    /// Puts a payment down to be taken up at `due`, in doubt. `None` where somebody drives it, who
+    /// Puts a payment down to be taken up at `due`, in doubt unless whoever drove it last knows
+    /// better. `None` where somebody drives it, who
     /// is asked to have it driven once more.
     pub(super) fn put_down(&self, purchase: PurchaseId, due: Instant) -> Option<Ticket> {
         let ticket = self.ticket();
         match self.shard(purchase).lock().entry(purchase) {
-            Entry::Occupied(mut entry) => match entry.get() {
+            Entry::Occupied(mut entry) => match *entry.get() {
                 Mark::Driven(_) => {
                     entry.insert(Mark::Driven(Asked::Again));
                     return None;
                 }
-                Mark::LeftOpen { .. } => {
-                    entry.insert(Mark::LeftOpen { ticket, due });
+                Mark::LeftOpen { late, .. } => {
+                    entry.insert(Mark::LeftOpen { ticket, due, late });
                 }
             },
             Entry::Vacant(entry) => {
-                entry.insert(Mark::LeftOpen { ticket, due });
+                let late = Late::Possible;
+                entry.insert(Mark::LeftOpen { ticket, due, late });
             }
         }
         Some(ticket)
@@ -193,14 +198,14 @@ impl Registry {
 pub(super) struct Driving<'a> {
     registry: &'a Registry,
     purchase: PurchaseId,
-    before: Before,
+    late: Late,
     ended: bool,
 }
 
 impl Driving<'_> {
-    /// Whether somebody had it before.
-    pub(super) fn before(&self) -> Before {
-        self.before
+    /// Whether a call by somebody who had it before may still take effect, unknown to us.
+    pub(super) fn late(&self) -> Late {
+        self.late
     }
 
     /// The payment has ended: nothing is to be kept of it. Whether somebody asked for another
@@ -216,18 +221,18 @@ impl Driving<'_> {
 
     /// The payment is to be taken up again at `due`, or at once where somebody asked for it while
     /// it was driven. Whoever takes it up finds it free.
-    pub(super) fn put_down(mut self, due: Instant) -> (Ticket, Instant) {
+    pub(super) fn put_down(mut self, due: Instant, late: Late) -> (Ticket, Instant) {
         self.ended = true;
-        self.leave(due)
+        self.leave(due, late)
     }
 
     /// In one turn of the lock: whoever comes next finds it either driven or left open.
-    fn leave(&self, due: Instant) -> (Ticket, Instant) {
+    fn leave(&self, due: Instant, late: Late) -> (Ticket, Instant) {
         let ticket = self.registry.ticket();
         let mut shard = self.registry.shard(self.purchase).lock();
         let asked = shard.get(&self.purchase) == Some(&Mark::Driven(Asked::Again));
         let due = if asked { Instant::now() } else { due };
-        shard.insert(self.purchase, Mark::LeftOpen { ticket, due });
+        shard.insert(self.purchase, Mark::LeftOpen { ticket, due, late });
         (ticket, due)
     }
 }
@@ -235,7 +240,7 @@ impl Driving<'_> {
 impl Drop for Driving<'_> {
     fn drop(&mut self) {
         if !self.ended {
-            self.leave(Instant::now());
+            self.leave(Instant::now(), Late::Possible);
         }
         if self.registry.driven.fetch_sub(1, Ordering::AcqRel) == 1 {
             self.registry.idle.notify_waiters();
@@ -253,17 +258,17 @@ mod tests {
         let registry = Registry::new();
         let id = PurchaseId::new(ShardId::new(1), 1, PurchaseTag(1));
         let first = registry.enter(id).expect("nobody has it");
-        assert_eq!(first.before(), Before::Nobody);
+        assert_eq!(first.late(), Late::Impossible);
         assert!(registry.enter(id).is_none());
         drop(first);
         assert_eq!((registry.driven(), registry.open()), (0, 1));
         let second = registry.enter(id).expect("left open");
-        assert_eq!(second.before(), Before::Somebody);
+        assert_eq!(second.late(), Late::Possible);
         assert_eq!(registry.put_down(id, Instant::now()), None);
         assert!(registry.enter(id).is_none());
         assert_eq!(second.end(), Asked::Again);
         assert_eq!((registry.driven(), registry.open()), (0, 0));
-        assert_eq!(registry.enter(id).map(|d| d.before()), Some(Before::Nobody));
+        assert_eq!(registry.enter(id).map(|d| d.late()), Some(Late::Impossible));
     }
 
     #[test]
@@ -275,11 +280,11 @@ mod tests {
         let second = registry.put_down(id, later).expect("nobody drives it");
         assert!(registry.enter_due(id, first).is_none());
         let driving = registry.enter_due(id, second).expect("the last one");
-        assert_eq!(driving.before(), Before::Somebody);
+        assert_eq!(driving.late(), Late::Possible);
         assert!(registry.enter_due(id, second).is_none());
         // Asked for meanwhile: due at once, whatever its driver says.
         assert_eq!(registry.put_down(id, later), None);
-        let (third, due) = driving.put_down(later);
+        let (third, due) = driving.put_down(later, Late::Impossible);
         assert!(due < later);
         assert_eq!(
             registry.enter_due(id, third).map(Driving::end),
@@ -295,7 +300,7 @@ mod tests {
         assert!(registry.is_neglected(id, Duration::ZERO, None));
         let driving = registry.enter(id).expect("nobody has it");
         assert!(!registry.is_neglected(id, Duration::ZERO, None));
-        let _ = driving.put_down(Instant::now() + Duration::from_mins(1));
+        let _ = driving.put_down(Instant::now() + Duration::from_mins(1), Late::Possible);
         assert!(!registry.is_neglected(id, Duration::ZERO, None));
         // Its drive went away without a word.
         drop(registry.enter(id).expect("left open"));

@@ -19,8 +19,8 @@ use crate::payments::gateway::{Authorization, Found};
 /// What is known of the gateway about one purchase.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Known {
-    /// No call was made since the last step was written: true only for whoever wrote the intent
-    /// and has not crashed since.
+    /// No call that may have had effect was made since the last step was written: true only for
+    /// whoever wrote the intent and has not crashed since.
     Unasked,
     /// A call may have been made whose answer is not known: after a crash, a time-out, an unknown
     /// answer.
@@ -29,8 +29,9 @@ pub enum Known {
     Has(Found),
     /// The gateway will never capture.
     CaptureRefused,
-    /// The gateway has nothing, and no further attempt to authorize is made.
-    GivenUp(DeclineCause, Late),
+    /// The gateway has nothing, and no further attempt to authorize is made: it did not answer in
+    /// all the time that there was.
+    GivenUp(Late),
 }
 
 /// What a person has to do with a payment.
@@ -137,11 +138,12 @@ fn authorizing(known: &Known) -> Action {
         Known::Has(Found::Declined(decline)) => {
             Action::RecordDeclined(decline.cause(), decline.code.clone())
         }
-        Known::Has(Found::Voided | Found::Refunded) => {
-            Action::RecordDeclined(DeclineCause::GatewayFailed, None)
+        Known::GivenUp(Late::Possible) => Action::Close,
+        // Voided before it was known here: closed because it was given up, and the answer was lost,
+        // or at the gateway's own site. No issuer said no.
+        Known::Has(Found::Voided | Found::Refunded) | Known::GivenUp(Late::Impossible) => {
+            Action::RecordDeclined(DeclineCause::GatewayUnavailable, None)
         }
-        Known::GivenUp(_, Late::Possible) => Action::Close,
-        Known::GivenUp(cause, Late::Impossible) => Action::RecordDeclined(*cause, None),
     }
 }
 
@@ -152,7 +154,7 @@ fn authorized(review: Review, known: &Known) -> Action {
             // Whoever took the money already, a person decides whether it stays.
             Review::Wanted | Review::Due(_) => Action::OpenReview,
         },
-        Known::InDoubt | Known::GivenUp(..) => Action::LookUp,
+        Known::InDoubt | Known::GivenUp(_) => Action::LookUp,
         Known::CaptureRefused => Action::StartVoid(VoidCause::CaptureRefused),
         Known::Has(Found::Nothing | Found::Declined(_) | Found::Voided | Found::Refunded) => {
             Action::StartVoid(VoidCause::AuthorizationLapsed)
@@ -163,7 +165,7 @@ fn authorized(review: Review, known: &Known) -> Action {
 fn capturing(known: &Known) -> Action {
     match known {
         Known::Has(Found::Authorized(_)) => Action::Capture,
-        Known::Unasked | Known::InDoubt | Known::GivenUp(..) => Action::LookUp,
+        Known::Unasked | Known::InDoubt | Known::GivenUp(_) => Action::LookUp,
         Known::Has(Found::Captured(_, capture)) => Action::RecordCaptured(capture.clone()),
         Known::CaptureRefused => Action::StartVoid(VoidCause::CaptureRefused),
         Known::Has(Found::Nothing | Found::Declined(_) | Found::Voided | Found::Refunded) => {
@@ -176,7 +178,7 @@ fn voiding(known: &Known) -> Action {
     match known {
         // Where it has nothing, something may still be on its way: voiding closes the reference.
         Known::Has(Found::Authorized(_) | Found::Nothing) | Known::CaptureRefused => Action::Void,
-        Known::Unasked | Known::InDoubt | Known::GivenUp(..) => Action::LookUp,
+        Known::Unasked | Known::InDoubt | Known::GivenUp(_) => Action::LookUp,
         // It said that it would not capture, and did: no money without goods.
         Known::Has(Found::Captured(..)) => Action::GiveBack,
         Known::Has(Found::Declined(_) | Found::Voided | Found::Refunded) => Action::RecordVoided,
@@ -209,14 +211,8 @@ mod tests {
             ("voided", Known::Has(Found::Voided)),
             ("refunded", Known::Has(Found::Refunded)),
             ("refused", Known::CaptureRefused),
-            (
-                "given-up",
-                Known::GivenUp(DeclineCause::GatewayUnavailable, Late::Impossible),
-            ),
-            (
-                "late",
-                Known::GivenUp(DeclineCause::GatewayUnavailable, Late::Possible),
-            ),
+            ("given-up", Known::GivenUp(Late::Impossible)),
+            ("late", Known::GivenUp(Late::Possible)),
         ]
     }
 
@@ -248,8 +244,8 @@ mod tests {
         authorizing  declined    declined:declined_by_issuer
         authorizing  authorized  authorized
         authorizing  captured    authorized
-        authorizing  voided      declined:gateway_failed
-        authorizing  refunded    declined:gateway_failed
+        authorizing  voided      declined:gateway_unavailable
+        authorizing  refunded    declined:gateway_unavailable
         authorizing  refused     LOOK-UP
         authorizing  given-up    declined:gateway_unavailable
         authorizing  late        CLOSE

@@ -3,6 +3,7 @@
 
 use super::wire::{Asked, Op};
 use std::collections::HashMap;
+use std::time::Instant;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 /// Whether the request was carried out before it went wrong.
@@ -35,6 +36,9 @@ pub enum Fault {
     CutInTheMiddle,
     /// A 429, without effect.
     TooMany,
+    /// This status from whatever stands in front of it, without effect, to be tried again after so
+    /// many seconds where it says so.
+    Status(u16, Option<u64>),
     /// A good status and a body that is no JSON, after the effect.
     Garbage,
     /// Done and answered so many milliseconds later, whether or not anybody still waits.
@@ -61,8 +65,33 @@ pub struct Rates {
     pub per_mille: Vec<(Fault, u64)>,
 }
 
+/// At most so many requests a second, as many at once; more are answered 429.
+#[derive(Debug)]
+struct Bucket {
+    per_s: f64,
+    tokens: f64,
+    filled: Instant,
+}
+
+impl Bucket {
+    fn take(&mut self) -> bool {
+        let now = Instant::now();
+        let more = now.duration_since(self.filled).as_secs_f64() * self.per_s;
+        self.tokens = (self.tokens + more).min(self.per_s);
+        self.filled = now;
+        let taken = self.tokens >= 1.0;
+        if taken {
+            self.tokens -= 1.0;
+        }
+        taken
+    }
+}
+
 #[derive(Default)]
 pub(super) struct Faults {
+    bucket: Option<Bucket>,
+    too_many: u32,
+    every: Option<Fault>,
     rules: Vec<(Op, Fault, u32)>,
     silence: Silence,
     rates: Option<Rates>,
@@ -83,12 +112,36 @@ impl Faults {
         self.silence = silence;
     }
 
+    pub(super) fn limit(&mut self, per_s: u32) {
+        let per_s = f64::from(per_s);
+        self.bucket = Some(Bucket {
+            per_s,
+            tokens: per_s,
+            filled: Instant::now(),
+        });
+    }
+
+    pub(super) fn too_many(&self) -> u32 {
+        self.too_many
+    }
+
+    pub(super) fn every(&mut self, fault: Option<Fault>) {
+        self.every = fault;
+    }
+
     pub(super) fn seen(&self, op: Op) -> u32 {
         self.seen.get(&op).copied().unwrap_or_default()
     }
 
     pub(super) fn next(&mut self, asked: &Asked) -> Option<Fault> {
         *self.seen.entry(asked.op).or_default() += 1;
+        if self.bucket.as_mut().is_some_and(|it| !it.take()) {
+            self.too_many += 1;
+            return Some(Fault::TooMany);
+        }
+        if let Some(every) = self.every {
+            return Some(every);
+        }
         let fits = |(op, _, left): &&mut (Op, Fault, u32)| *op == asked.op && *left > 0;
         if let Some((_, fault, left)) = self.rules.iter_mut().find(fits) {
             *left -= 1;

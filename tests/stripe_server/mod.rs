@@ -33,6 +33,7 @@ use std::task::{Context, Poll};
 use std::thread::JoinHandle;
 use std::time::Duration;
 use tokio::net::TcpListener;
+use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
 use wire::{Asked, Op, Reply};
 
@@ -59,35 +60,23 @@ struct State {
 impl StripeServer {
     /// Starts on a free port of loopback.
     pub fn start() -> Self {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .unwrap();
+        let runtime = runtime();
         let listen = TcpListener::bind((Ipv4Addr::LOCALHOST, 0));
         let listener = runtime.block_on(listen).unwrap();
         let address = listener.local_addr().unwrap();
-        let (stop, stopped) = oneshot::channel();
         let state = Arc::new(State {
             books: Mutex::default(),
             faults: Mutex::default(),
             hooks: Hooks::new(runtime.handle().clone()),
         });
-        let serving = accept(listener, Arc::clone(&state));
-        let thread = std::thread::spawn(move || {
-            runtime.block_on(async {
-                tokio::select! {
-                    () = serving => {}
-                    _ = stopped => {}
-                }
-            });
-            runtime.shutdown_background();
-        });
-        Self {
+        let mut server = Self {
             state,
             address,
-            stop: Some(stop),
-            thread: Some(thread),
-        }
+            stop: None,
+            thread: None,
+        };
+        server.serve_on(runtime, listener);
+        server
     }
 
     /// For `payments.stripe.api_base`.
@@ -103,6 +92,51 @@ impl StripeServer {
     /// From now on requests go wrong at random, the same for the same seed and request.
     pub fn rates(&self, rates: Rates) {
         self.state.faults.lock().unwrap().rates(rates);
+    }
+
+    /// From now on at most so many requests a second are taken.
+    pub fn limit(&self, per_s: u32) {
+        self.state.faults.lock().unwrap().limit(per_s);
+    }
+
+    /// Requests beyond that limit.
+    pub fn too_many(&self) -> u32 {
+        self.state.faults.lock().unwrap().too_many()
+    }
+
+    /// From now on every request goes wrong in this way, or none.
+    pub fn every(&self, fault: Option<Fault>) {
+        self.state.faults.lock().unwrap().every(fault);
+    }
+
+    /// Closes the port and every connection; the books stay.
+    pub fn go_down(&mut self) {
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+
+    /// Opens the port again.
+    pub fn come_back(&mut self) {
+        let runtime = runtime();
+        let listener = runtime.block_on(TcpListener::bind(self.address)).unwrap();
+        self.serve_on(runtime, listener);
+    }
+
+    fn serve_on(&mut self, runtime: Runtime, listener: TcpListener) {
+        let (stop, stopped) = oneshot::channel();
+        let serving = accept(listener, Arc::clone(&self.state));
+        self.stop = Some(stop);
+        self.thread = Some(std::thread::spawn(move || {
+            runtime.block_on(async {
+                tokio::select! {
+                    () = serving => {}
+                    _ = stopped => {}
+                }
+            });
+            runtime.shutdown_background();
+        }));
     }
 
     /// Hours of silence, or their end.
@@ -207,11 +241,13 @@ impl StripeServer {
 
 impl Drop for StripeServer {
     fn drop(&mut self) {
-        drop(self.stop.take());
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
+        self.go_down();
     }
+}
+
+fn runtime() -> Runtime {
+    let mut builder = tokio::runtime::Builder::new_current_thread();
+    builder.enable_all().build().unwrap()
 }
 
 async fn accept(listener: TcpListener, state: Arc<State>) {
@@ -262,6 +298,13 @@ async fn serve(state: Arc<State>, request: Request<Incoming>) -> io::Result<Resp
             "invalid_request_error",
             "rate_limit",
         ))),
+        Fault::Status(status, retry_after) => {
+            let mut answer = sent(&Reply::error(status, "api_error", ""));
+            if let Some(seconds) = retry_after {
+                answer.headers_mut().insert("retry-after", seconds.into());
+            }
+            Ok(answer)
+        }
         Fault::Garbage => {
             let mut reply = state.perform(&asked);
             reply.body = Bytes::from_static(b"{\"id\": \"pi_");

@@ -388,6 +388,8 @@ fn reply<T>(how: Option<How>, answer: Answer<T>) -> Reply<T> {
         Some(How::Timeout | How::Lost) => Reply::Never,
         Some(How::Unknown) => Reply::Now(Answer::Unknown(Trouble::Internal)),
         Some(How::Busy) => Reply::Now(Answer::Retriable(Trouble::Busy)),
+        Some(How::Unreachable) => Reply::Now(Answer::Retriable(Trouble::Unreachable)),
+        Some(How::KeyRefused) => Reply::Now(Answer::Retriable(Trouble::KeyRefused)),
     }
 }
 

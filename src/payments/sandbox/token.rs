@@ -81,6 +81,10 @@ pub enum How {
     Unknown,
     /// It takes no effect; the caller is told to try again.
     Busy,
+    /// It takes no effect: there is no connection.
+    Unreachable,
+    /// It takes no effect: our key is not accepted.
+    KeyRefused,
 }
 
 impl How {
@@ -88,7 +92,7 @@ impl How {
     pub const fn takes_effect(self) -> bool {
         match self {
             Self::Timeout | Self::Unknown => true,
-            Self::Lost | Self::Busy => false,
+            Self::Lost | Self::Busy | Self::Unreachable | Self::KeyRefused => false,
         }
     }
 }
@@ -111,6 +115,8 @@ impl Behaviour {
             // Without a count these go wrong for ever.
             "auth_lost" => Self::GoesWrong(Which::Authorize, How::Lost, u32::MAX),
             "auth_busy" => Self::GoesWrong(Which::Authorize, How::Busy, u32::MAX),
+            "auth_unreachable" => Self::GoesWrong(Which::Authorize, How::Unreachable, u32::MAX),
+            "auth_key_refused" => Self::GoesWrong(Which::Authorize, How::KeyRefused, u32::MAX),
             // These take effect, so that once is all there is to see.
             "auth_timeout" => Self::GoesWrong(Which::Authorize, How::Timeout, 1),
             "auth_unknown" => Self::GoesWrong(Which::Authorize, How::Unknown, 1),
@@ -148,6 +154,8 @@ impl Behaviour {
             "slow" if number <= SLOW_MS_MAX => Self::Slow(number),
             "auth_lost" => Self::GoesWrong(Which::Authorize, How::Lost, times()?),
             "auth_busy" => Self::GoesWrong(Which::Authorize, How::Busy, times()?),
+            "auth_unreachable" => Self::GoesWrong(Which::Authorize, How::Unreachable, times()?),
+            "auth_key_refused" => Self::GoesWrong(Which::Authorize, How::KeyRefused, times()?),
             "capture_lost" => Self::GoesWrong(Which::Capture, How::Lost, times()?),
             "capture_busy" => Self::GoesWrong(Which::Capture, How::Busy, times()?),
             "refund_lost" => Self::GoesWrong(Which::Refund, How::Lost, times()?),

@@ -6,11 +6,16 @@
 
 use super::classify::{Back, Moves, Verdict, classify};
 use super::client::{Call, Client, Reply, Told};
+use super::pacer::Pacer;
 use super::wire::{ApiError, Form, Refusing};
 use crate::payments::gateway::Trouble;
 use hyper::Method;
 use serde::de::DeserializeOwned;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+/// How long nothing is sent after too many requests, where Stripe does not say.
+const TOO_MANY_PAUSE: Duration = Duration::from_millis(100);
 
 /// Stripe's interface.
 pub(super) struct Api {
@@ -24,6 +29,11 @@ impl Api {
             client,
             key_refused: AtomicBool::new(false),
         }
+    }
+
+    /// The pace of requests.
+    pub(super) const fn pacer(&self) -> &Pacer {
+        self.client.pacer()
     }
 
     /// Asks for what is there.
@@ -72,9 +82,11 @@ impl Api {
         let back = Back::Answer {
             status: reply.status,
             told: reply.told,
+            again: reply.again,
             error: error.as_ref(),
         };
         let verdict = classify(&back, moves);
+        self.obey(&reply, error.as_ref());
         self.note(&verdict, &reply);
         if verdict != Verdict::Done {
             return Err(verdict);
@@ -86,6 +98,18 @@ impl Api {
             (Some(read), _) => Ok((read, reply.told)),
             (None, Moves::Money) => Err(Verdict::Unknown(Trouble::Internal)),
             (None, Moves::Nothing) => Err(Verdict::Retriable(Trouble::Internal)),
+        }
+    }
+
+    /// Slows down where Stripe asks for it.
+    fn obey(&self, reply: &Reply, error: Option<&ApiError>) {
+        let of_one_object = error.is_some_and(|it| it.code.as_deref() == Some("lock_timeout"));
+        match (reply.status, reply.retry_after) {
+            (429, retry_after) if !of_one_object => {
+                self.pacer().too_many(retry_after.unwrap_or(TOO_MANY_PAUSE));
+            }
+            (429 | 503, Some(retry_after)) => self.pacer().pause(retry_after),
+            _ => {}
         }
     }
 

@@ -8,7 +8,7 @@
 //!
 //! Deliberately absent: what to do next, and reading intents (`intent`).
 
-use super::client::{Lost, Told};
+use super::client::{Again, Lost, Told};
 use super::wire::ApiError;
 use crate::ids::GatewayCode;
 use crate::payments::gateway::{Answer, Decline, DeclinedBy, Trouble};
@@ -31,6 +31,8 @@ pub(super) enum Back<'a> {
         status: u16,
         /// Whether it was stored.
         told: Told,
+        /// Whether the same request may be sent again.
+        again: Again,
         /// Its `error`, where that could be read.
         error: Option<&'a ApiError>,
     },
@@ -64,14 +66,15 @@ pub(super) fn classify(back: &Back<'_>, moves: Moves) -> Verdict {
         Moves::Money => Verdict::Unknown(trouble),
         Moves::Nothing => Verdict::Retriable(trouble),
     };
-    let (status, told, error) = match back {
+    let (status, told, again, error) = match back {
         Back::Lost(Lost::Unsent(trouble)) => return Verdict::Retriable(*trouble),
         Back::Lost(Lost::Sent(trouble)) => return unknown(*trouble),
         Back::Answer {
             status,
             told,
+            again,
             error,
-        } => (*status, *told, *error),
+        } => (*status, *told, *again, *error),
     };
     let is = |kind: &str| error.is_some_and(|error| error.kind.as_deref() == Some(kind));
     let code = error.and_then(|error| error.code.as_deref());
@@ -84,9 +87,13 @@ pub(super) fn classify(back: &Back<'_>, moves: Moves) -> Verdict {
             unknown(Trouble::Internal)
         }
         402 => Verdict::Declined(declined(DeclinedBy::Issuer, error)),
+        // What it would take another time is no refusal.
+        400..=428 | 430..=499 if again == Again::Yes => unknown(Trouble::Busy),
         // Another request with this key, or about this object, is under way.
         409 => unknown(Trouble::Busy),
         429 if code == Some("lock_timeout") => unknown(Trouble::Busy),
+        // The same key would be answered the same: first what there is of it.
+        429 if again == Again::No => unknown(Trouble::Busy),
         429 => Verdict::Retriable(Trouble::Busy),
         400..=499 if is("idempotency_error") => Verdict::KeyMismatch,
         408 | 424 => unknown(Trouble::Internal),
@@ -115,7 +122,7 @@ impl Verdict {
         match self {
             Self::Declined(decline) => Answer::Declined(decline),
             Self::Retriable(trouble) => Answer::Retriable(trouble),
-            Self::NotLetIn => Answer::Retriable(Trouble::Internal),
+            Self::NotLetIn => Answer::Retriable(Trouble::KeyRefused),
             Self::Unknown(trouble) => Answer::Unknown(trouble),
             Self::Done | Self::KeySpent | Self::KeyMismatch => Answer::Unknown(Trouble::Internal),
         }
@@ -125,11 +132,10 @@ impl Verdict {
     pub(super) const fn trouble(&self) -> Trouble {
         match self {
             Self::Retriable(trouble) | Self::Unknown(trouble) => *trouble,
-            Self::Done
-            | Self::Declined(_)
-            | Self::KeySpent
-            | Self::KeyMismatch
-            | Self::NotLetIn => Trouble::Internal,
+            Self::NotLetIn => Trouble::KeyRefused,
+            Self::Done | Self::Declined(_) | Self::KeySpent | Self::KeyMismatch => {
+                Trouble::Internal
+            }
         }
     }
 }
@@ -157,7 +163,7 @@ mod tests {
         }
     }
 
-    // status, stored or now, type, code, decline code; of a request that moves money, and of one
+    // status, stored or now (and whether it may be sent again), type, code, decline code; of a request that moves money, and of one
     // that does not.
     const TABLE: &str = "
         200 now   - - -                                     done  done
@@ -183,6 +189,10 @@ mod tests {
         429 now   invalid_request_error rate_limit -        retriable:busy =
         429 now   invalid_request_error lock_timeout -      unknown:busy retriable:busy
         429 now   - - -                                     retriable:busy =
+        429 now/yes - - -                                   retriable:busy =
+        429 now/no  - - -                                   unknown:busy retriable:busy
+        400 now/yes invalid_request_error - -               unknown:busy retriable:busy
+        402 now/yes card_error card_declined -              declined:issuer:card_declined =
         500 now   api_error - -                             unknown:internal retriable:internal
         500 again api_error - -                             key-spent =
         503 again - - -                                     key-spent =
@@ -203,10 +213,15 @@ mod tests {
             };
             let back = Back::Answer {
                 status: row[0].parse().expect("a status"),
-                told: if row[1] == "now" {
-                    Told::Now
-                } else {
+                told: if row[1] == "again" {
                     Told::Again
+                } else {
+                    Told::Now
+                },
+                again: match row[1] {
+                    "now/yes" => Again::Yes,
+                    "now/no" => Again::No,
+                    _ => Again::Unsaid,
                 },
                 error: (error != ApiError::default()).then_some(&error),
             };

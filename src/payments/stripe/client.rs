@@ -6,9 +6,10 @@
 //! 2. Connections, the wait for one, and the size of an answer are bounded.
 //! 3. The key is in one header, marked sensitive; no error here holds it, a path or a body.
 //!
-//! Deliberately absent: what an answer means (`classify`), time limits of a whole call (the
+//! Deliberately absent: what an answer means (`classify`), when a request's turn is (`pacer`), time limits of a whole call (the
 //! driver's), proxies, HTTP/2.
 
+use super::pacer::Pacer;
 use super::settings::{ApiBase, StripeSettings};
 use super::wire::Form;
 use crate::payments::gateway::Trouble;
@@ -48,11 +49,25 @@ pub(super) enum Told {
     Again,
 }
 
+/// Whether Stripe says that the same request may be sent again.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub(super) enum Again {
+    /// It may.
+    Yes,
+    /// It would be answered the same.
+    No,
+    /// It does not say.
+    Unsaid,
+}
+
 /// An answer, read whole.
 #[derive(Debug)]
 pub(super) struct Reply {
     pub(super) status: u16,
     pub(super) told: Told,
+    pub(super) again: Again,
+    /// Not before so long.
+    pub(super) retry_after: Option<Duration>,
     /// Stripe's name for the request, for its support.
     pub(super) request_id: Option<String>,
     /// `None`: it could not be read to its end.
@@ -73,6 +88,7 @@ pub(super) struct Client {
     http: legacy::Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
     base: ApiBase,
     authorization: HeaderValue,
+    pacer: Pacer,
     permits: Semaphore,
     connect_timeout: Duration,
     body_bytes_max: usize,
@@ -118,6 +134,7 @@ impl Client {
             http,
             base: settings.api_base,
             authorization,
+            pacer: Pacer::new(settings.requests_per_s),
             permits: Semaphore::new(settings.connections_max.min(Semaphore::MAX_PERMITS)),
             connect_timeout: settings.connect_timeout,
             body_bytes_max: settings.body_bytes_max,
@@ -128,6 +145,7 @@ impl Client {
     /// before anything was written is written on another; nothing else is sent again here.
     pub(super) async fn send(&self, call: Call<'_>) -> Result<Reply, Lost> {
         let _permit = self.permit().await?;
+        self.pacer.sent();
         let request = self.request(call);
         let response = self.http.request(request).await.map_err(|error| {
             if error.is_connect() {
@@ -137,6 +155,11 @@ impl Client {
             }
         })?;
         Ok(self.read(response).await)
+    }
+
+    /// The pace of requests.
+    pub(super) const fn pacer(&self) -> &Pacer {
+        &self.pacer
     }
 
     async fn permit(&self) -> Result<SemaphorePermit<'_>, Lost> {
@@ -183,6 +206,12 @@ impl Client {
             Some("true") => Told::Again,
             _ => Told::Now,
         };
+        let again = match header("stripe-should-retry").as_deref() {
+            Some("true") => Again::Yes,
+            Some("false") => Again::No,
+            _ => Again::Unsaid,
+        };
+        let retry_after = header("retry-after").and_then(|it| it.parse().ok());
         let request_id = header("request-id").filter(|id| crate::ids::is_id(id));
         let status = response.status().as_u16();
         let whole = Limited::new(response.into_body(), self.body_bytes_max);
@@ -194,6 +223,8 @@ impl Client {
         Reply {
             status,
             told,
+            again,
+            retry_after: retry_after.map(Duration::from_secs),
             request_id,
             body,
         }

@@ -4,7 +4,7 @@
 //! The parts, in the order to read them: `flow` is the calls about one payment; `find` is how the
 //! one intent of a reference is reached, whatever was lost; `refunds`; `amounts` says what can be charged; `classify` is the one
 //! classification of answers; `intent` says what an intent means; `api`, `client` and `wire` are
-//! the exchange itself.
+//! the exchange itself, and `pacer` its pace.
 //! Invariants: setting money aside takes two requests, of which the first moves none, so that a
 //! look-up can repeat it; a secret or a card's token is in no error and no line of the log.
 //! Deliberately absent: webhooks, saved customers, and asking cardholders anything (a card that
@@ -17,6 +17,7 @@ mod client;
 mod find;
 mod flow;
 mod intent;
+mod pacer;
 mod refunds;
 mod settings;
 mod wire;
@@ -28,7 +29,7 @@ use crate::engine::payable::AmountRule;
 use crate::ids::CaptureId;
 use crate::money::Currency;
 use crate::payments::gateway::{
-    Answer, Authorization, Calling, Claim, Found, FoundRefund, Gateway, Inquiry, Order, Page,
+    Answer, Authorization, Call, Calling, Claim, Found, FoundRefund, Gateway, Inquiry, Order, Page,
     PageMark, Refund, Trouble,
 };
 use crate::time::UnixMs;
@@ -88,6 +89,10 @@ impl Gateway for Stripe {
 
     fn amounts(&self, currency: Currency) -> Option<AmountRule> {
         amounts::rule(currency)
+    }
+
+    fn turn(&self, call: Call) -> Option<Calling<'_, Result<(), Trouble>>> {
+        Some(Box::pin(self.api.pacer().turn(call)))
     }
 
     fn authorize(&self, order: Order) -> Calling<'_, Answer<Authorization>> {

@@ -6,6 +6,7 @@
 use hyper::Uri;
 use secrecy::SecretString;
 use std::net::IpAddr;
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 /// How Stripe is reached.
@@ -15,6 +16,8 @@ pub struct StripeSettings {
     pub secret_key: SecretString,
     /// Where the interface is.
     pub api_base: ApiBase,
+    /// Requests begun in a second; `None`: as they come.
+    pub requests_per_s: Option<NonZeroU32>,
     /// Requests under way at once, each on a connection of its own; at least 1.
     pub connections_max: usize,
     /// For a free connection, and for a new one to be made.

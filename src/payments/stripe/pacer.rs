@@ -1,0 +1,346 @@
+//! Owns the pace of requests to Stripe: a token bucket in front of two queues.
+//!
+//! Invariants:
+//! 1. No more requests are begun than `requests_per_s` in the long run, with a burst of a tenth of
+//!    a second. Requests that a call makes beyond what its turn paid for are taken off what comes.
+//! 2. Each queue is first come, first served and bounded. What asks, captures, voids and refunds
+//!    goes before what authorizes, three turns for one, so that neither starves.
+//! 3. Until Stripe's `Retry-After` has passed (bounded), nothing takes its turn; where Stripe says
+//!    that there were too many, the pace slows down at once and comes back slowly. A limit that is
+//!    lower than the configured pace would otherwise let through parts of calls, and few whole ones.
+//!
+//! What waits here was not sent. Deliberately absent: time limits of a call, and retries.
+
+use crate::payments::gateway::{Call, Trouble};
+use std::num::NonZeroU32;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// Calls that wait in one queue; more are told that it is busy, and come again.
+const WAITING_MAX: usize = 10_000;
+
+/// Turns that one queue has before the other, while both wait.
+const URGENT_IN_A_ROW: u32 = 3;
+
+/// How much earlier than its time a request may begin, where none began before it.
+const BURST: Duration = Duration::from_millis(100);
+
+/// The longest that Stripe is believed to want no requests.
+const PAUSE_MAX: Duration = Duration::from_mins(1);
+
+/// The pace that slowing down begins at where none is configured: a request a millisecond.
+const UNPACED: Duration = Duration::from_millis(1);
+
+/// By how much too many requests slow down the pace, at most once in [`SLOWED_EVERY`]: those of one
+/// moment are one sign. And how far in all.
+const SLOWER: f64 = 1.5;
+const SLOWED_EVERY: Duration = Duration::from_millis(200);
+const SLOWEST: f64 = 100.0;
+
+/// What each [`FASTER_EVERY`] without too many leaves of slowness.
+const FASTER: f64 = 0.9;
+const FASTER_EVERY: Duration = Duration::from_secs(1);
+
+/// Requests that were paid for and not sent, at most.
+const PREPAID_MAX: u32 = 64;
+
+/// The pace.
+#[derive(Debug)]
+pub(super) struct Pacer {
+    /// Between two requests; `None`: as they come.
+    interval: Option<Duration>,
+    queues: [Queue; 2],
+    state: parking_lot::Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    /// Whoever has it is first; tokio's lock is fair.
+    first: tokio::sync::Mutex<()>,
+    waiting: AtomicUsize,
+}
+
+#[derive(Debug)]
+struct State {
+    /// When the next request is due, had all come evenly.
+    next: Instant,
+    paused_until: Instant,
+    prepaid: u32,
+    urgent_in_a_row: u32,
+    /// How many times slower than configured; and since when.
+    slowness: f64,
+    changed: Instant,
+}
+
+/// Which queue a call waits in.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+enum Lane {
+    /// It brings to an end what was begun.
+    Urgent,
+    /// It begins something.
+    New,
+}
+
+impl Pacer {
+    /// So many requests a second; `None`: as they come.
+    pub(super) fn new(requests_per_s: Option<NonZeroU32>) -> Self {
+        let now = Instant::now();
+        Self {
+            interval: requests_per_s.map(|rate| Duration::from_secs(1) / rate.get()),
+            queues: <[Queue; 2]>::default(),
+            state: parking_lot::Mutex::new(State {
+                next: now,
+                paused_until: now,
+                prepaid: 0,
+                urgent_in_a_row: 0,
+                slowness: 1.0,
+                changed: now,
+            }),
+        }
+    }
+
+    /// Waits until `call` may be sent.
+    pub(super) async fn turn(&self, call: Call) -> Result<(), Trouble> {
+        let (lane, requests) = cost(call);
+        let queue = &self.queues[lane as usize];
+        let _waiting = Waiting::enter(queue).ok_or(Trouble::Busy)?;
+        let _first = queue.first.lock().await;
+        loop {
+            let others = &self.queues[lane.other() as usize].waiting;
+            let others = others.load(Ordering::Relaxed) > 0;
+            let now = Instant::now();
+            let taken = self
+                .state
+                .lock()
+                .take((lane, requests), others, now, self.interval);
+            match taken {
+                Ok(()) => return Ok(()),
+                Err(until) => tokio::time::sleep_until(until).await,
+            }
+        }
+    }
+
+    /// A request is sent.
+    pub(super) fn sent(&self) {
+        let mut state = self.state.lock();
+        let Some(interval) = state.interval(self.interval) else {
+            return;
+        };
+        match state.prepaid.checked_sub(1) {
+            Some(left) => state.prepaid = left,
+            None => state.next = state.next.max(Instant::now()) + interval,
+        }
+    }
+
+    /// Stripe says that there were too many requests: none for so long, and fewer from then on.
+    pub(super) fn too_many(&self, pause: Duration) {
+        self.state.lock().slow_down(Instant::now());
+        self.pause(pause);
+    }
+
+    /// Stripe wants no requests for so long.
+    pub(super) fn pause(&self, pause: Duration) {
+        let until = Instant::now() + pause.min(PAUSE_MAX);
+        let mut state = self.state.lock();
+        state.paused_until = state.paused_until.max(until);
+    }
+}
+
+impl State {
+    /// Between two requests, as slow as it is now.
+    fn interval(&self, configured: Option<Duration>) -> Option<Duration> {
+        if self.slowness > 1.0 {
+            Some(configured.unwrap_or(UNPACED).mul_f64(self.slowness))
+        } else {
+            configured
+        }
+    }
+
+    fn slow_down(&mut self, now: Instant) {
+        if self.slowness == 1.0 || now >= self.changed + SLOWED_EVERY {
+            self.slowness = (self.slowness * SLOWER).min(SLOWEST);
+            self.changed = now;
+        }
+    }
+
+    fn speed_up(&mut self, now: Instant) {
+        if self.slowness > 1.0 && now >= self.changed + FASTER_EVERY {
+            self.slowness = (self.slowness * FASTER).max(1.0);
+            self.changed = now;
+        }
+    }
+
+    /// `Err`: not before then.
+    fn take(
+        &mut self,
+        (lane, requests): (Lane, u32),
+        others_wait: bool,
+        now: Instant,
+        interval: Option<Duration>,
+    ) -> Result<(), Instant> {
+        if now < self.paused_until {
+            return Err(self.paused_until);
+        }
+        self.speed_up(now);
+        let Some(interval) = self.interval(interval) else {
+            return Ok(());
+        };
+        if let Some(early) = self.next.checked_duration_since(now + BURST)
+            && !early.is_zero()
+        {
+            return Err(now + early);
+        }
+        let gives_way = match lane {
+            Lane::New => self.urgent_in_a_row < URGENT_IN_A_ROW,
+            Lane::Urgent => self.urgent_in_a_row >= URGENT_IN_A_ROW,
+        };
+        // Whoever is to go first is awake now, too; where it was given up, this goes on after.
+        if others_wait && gives_way {
+            return Err(now + interval);
+        }
+        self.next = self.next.max(now) + interval * requests;
+        self.prepaid = (self.prepaid + requests).min(PREPAID_MAX);
+        self.urgent_in_a_row = match lane {
+            Lane::Urgent => (self.urgent_in_a_row + 1).min(URGENT_IN_A_ROW),
+            Lane::New => 0,
+        };
+        Ok(())
+    }
+}
+
+impl Lane {
+    const fn other(self) -> Self {
+        match self {
+            Self::Urgent => Self::New,
+            Self::New => Self::Urgent,
+        }
+    }
+}
+
+/// Where a call waits, and how many requests it usually makes.
+const fn cost(call: Call) -> (Lane, u32) {
+    match call {
+        // An intent is made, then confirmed.
+        Call::Authorize => (Lane::New, 2),
+        // The intent is reached by its key, then read or canceled.
+        Call::LookUp | Call::Void => (Lane::Urgent, 2),
+        Call::Capture | Call::Refund | Call::LookUpRefund | Call::List => (Lane::Urgent, 1),
+    }
+}
+
+/// Counts one that waits.
+struct Waiting<'a>(&'a Queue);
+
+impl<'a> Waiting<'a> {
+    fn enter(queue: &'a Queue) -> Option<Self> {
+        let entered = Self(queue);
+        let before = queue.waiting.fetch_add(1, Ordering::Relaxed);
+        (before < WAITING_MAX).then_some(entered)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.waiting.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const INTERVAL: Duration = Duration::from_millis(10);
+
+    fn state(now: Instant) -> State {
+        State {
+            next: now,
+            paused_until: now,
+            prepaid: 0,
+            urgent_in_a_row: 0,
+            slowness: 1.0,
+            changed: now,
+        }
+    }
+
+    /// How many of `lane` begin in `seconds`, asked each millisecond while `others` wait.
+    fn begun(state: &mut State, from: Instant, seconds: u64, lane: Lane) -> u32 {
+        let taken = (0..seconds * 1_000).filter(|ms| {
+            let now = from + Duration::from_millis(*ms);
+            state.take((lane, 1), false, now, Some(INTERVAL)).is_ok()
+        });
+        u32::try_from(taken.count()).expect("few")
+    }
+
+    #[test]
+    fn as_many_begin_as_the_pace_allows_and_a_short_burst() {
+        let now = Instant::now();
+        let taken = begun(&mut state(now), now, 10, Lane::New);
+        assert!((1_000..=1_011).contains(&taken), "{taken}");
+        // A quiet time is not saved up for beyond the burst.
+        let mut state = state(now);
+        let later = now + Duration::from_mins(10);
+        let taken = begun(&mut state, later, 1, Lane::New);
+        assert!((100..=111).contains(&taken), "{taken}");
+    }
+
+    #[test]
+    fn a_pause_is_waited_for_by_all() {
+        let now = Instant::now();
+        let mut state = state(now);
+        state.paused_until = now + Duration::from_secs(2);
+        for lane in [Lane::Urgent, Lane::New] {
+            for interval in [None, Some(INTERVAL)] {
+                let taken = state.take((lane, 1), false, now, interval);
+                assert_eq!(taken, Err(now + Duration::from_secs(2)));
+            }
+        }
+        let then = now + Duration::from_secs(2);
+        assert_eq!(state.take((Lane::New, 1), false, then, None), Ok(()));
+    }
+
+    #[test]
+    fn while_both_wait_three_ends_go_before_each_beginning() {
+        let now = Instant::now();
+        let mut state = state(now);
+        let mut order = String::new();
+        for ms in 0..400_u32 {
+            let now = now + Duration::from_millis(u64::from(ms));
+            for (lane, word) in [(Lane::New, 'n'), (Lane::Urgent, 'u')] {
+                if state.take((lane, 1), true, now, Some(INTERVAL)).is_ok() {
+                    order.push(word);
+                }
+            }
+        }
+        assert!(order.starts_with("uuunuuunuuun"), "{order}");
+        assert!(order.len() >= 40, "{order}");
+    }
+
+    #[test]
+    fn too_many_slow_it_down_at_once_and_it_comes_back_slowly() {
+        let at = |ms| Instant::now() + Duration::from_millis(ms);
+        let mut state = state(at(0));
+        let began = state.changed;
+        let after = |ms| began + Duration::from_millis(ms);
+        for ms in [0, 1, 2, 300] {
+            state.slow_down(after(ms));
+        }
+        assert_eq!(state.interval(Some(INTERVAL)), Some(INTERVAL.mul_f64(2.25)));
+        assert_eq!(state.interval(None), Some(UNPACED.mul_f64(2.25)));
+        for ms in 300..20_000 {
+            state.speed_up(after(ms));
+        }
+        assert_eq!(state.interval(Some(INTERVAL)), Some(INTERVAL));
+        assert_eq!(state.interval(None), None);
+    }
+
+    #[tokio::test]
+    async fn a_full_queue_says_so() {
+        let pacer = Pacer::new(NonZeroU32::new(1));
+        let full = &pacer.queues[Lane::New as usize].waiting;
+        full.store(WAITING_MAX, Ordering::Relaxed);
+        assert_eq!(pacer.turn(Call::Authorize).await, Err(Trouble::Busy));
+        assert_eq!(pacer.turn(Call::Capture).await, Ok(()));
+        assert_eq!(full.load(Ordering::Relaxed), WAITING_MAX);
+    }
+}

@@ -220,8 +220,8 @@ fn while_the_gateway_is_down_nothing_is_sent_and_nothing_new_is_taken() {
     assert_eq!(stage.payments.circuit(), Circuit::Closed);
     stage.settle();
     for ended in [&slipped, &busy] {
-        let state = stage.view(ended.view().purchase).state;
-        assert_eq!(state, PurchaseState::Captured);
+        let now = stage.view(ended.view().purchase).state;
+        assert_eq!(now, PurchaseState::Captured);
     }
     let back = stage.buy("tok_ok");
     assert!(matches!(back, Settled::Captured(_)));

@@ -403,7 +403,8 @@ pub const KEYS: &[Key] = &[
     number(
         "payments.give_up_after_s",
         "900",
-        (1, 30 * DAY_S),
+        // Before a gateway's own limits on how late a card may be asked.
+        (1, 72_000),
         "How long after its start a payment may still be authorized. One that the gateway has not answered by then ends as `gateway_unavailable`, once nothing of it can arrive late.",
     ),
     number(

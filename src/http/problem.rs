@@ -337,7 +337,7 @@ const fn told_refusal(refusal: Refusal) -> Told {
         Refusal::GatewayUnavailable => (
             503,
             "Gateway unavailable",
-            "The payment gateway cannot be reached; nothing was done, try again.",
+            "The payment gateway is not available; nothing was charged, try again.",
         ),
         Refusal::InvalidSignature => (
             401,

@@ -20,6 +20,7 @@ pub fn gateway(base: &str, key: &str) -> Stripe {
     Stripe::new(StripeSettings {
         secret_key: SecretString::from(key),
         api_base: ApiBase::parse(base).unwrap(),
+        requests_per_s: None,
         connections_max: 8,
         connect_timeout: Duration::from_secs(5),
         body_bytes_max: 4 << 20,

@@ -158,7 +158,7 @@ impl State {
     }
 
     fn slow_down(&mut self, now: Instant) {
-        if self.slowness == 1.0 || now >= self.changed + SLOWED_EVERY {
+        if self.slowness <= 1.0 || now >= self.changed + SLOWED_EVERY {
             self.slowness = (self.slowness * SLOWER).min(SLOWEST);
             self.changed = now;
         }

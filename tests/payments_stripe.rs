@@ -237,7 +237,7 @@ fn what_cannot_be_reached_and_a_key_that_is_not_accepted_decline_nobody() {
         (gateway(&nobody, SECRET_KEY), Trouble::Unreachable),
         (
             gateway(&stage.server.base(), "sk_test_of_another"),
-            Trouble::Internal,
+            Trouble::KeyRefused,
         ),
     ];
     let id = AuthorizationId::parse("pi_1").unwrap();

@@ -6,7 +6,7 @@
 //! 2. Each queue is first come, first served and bounded. What asks, captures, voids and refunds
 //!    goes before what authorizes, three turns for one, so that neither starves.
 //! 3. Until Stripe's `Retry-After` has passed (bounded), nothing takes its turn; where Stripe says
-//!    that there were too many, the pace slows down at once and comes back slowly. A limit that is
+//!    of more than one in ten that they were too many, the pace slows down, and comes back slowly. A limit that is
 //!    lower than the configured pace would otherwise let through parts of calls, and few whole ones.
 //!
 //! What waits here was not sent. Deliberately absent: time limits of a call, and retries.
@@ -32,15 +32,15 @@ const PAUSE_MAX: Duration = Duration::from_mins(1);
 /// The pace that slowing down begins at where none is configured: a request a millisecond.
 const UNPACED: Duration = Duration::from_millis(1);
 
-/// By how much too many requests slow down the pace, at most once in [`SLOWED_EVERY`]: those of one
-/// moment are one sign. And how far in all.
-const SLOWER: f64 = 1.5;
-const SLOWED_EVERY: Duration = Duration::from_millis(200);
-const SLOWEST: f64 = 100.0;
+/// How often the pace is looked at, and from how many of ten requests that were too many on it slows
+/// down: a few now and then are no sign of a lower limit.
+const LOOKED_AT_EVERY: Duration = Duration::from_millis(250);
+const TOO_MANY_OF_TEN: u32 = 1;
 
-/// What each [`FASTER_EVERY`] without too many leaves of slowness.
-const FASTER: f64 = 0.9;
-const FASTER_EVERY: Duration = Duration::from_secs(1);
+/// What the pace becomes then, how far it slows down in all, and how it comes back.
+const SLOWER: f64 = 1.5;
+const SLOWEST: f64 = 50.0;
+const FASTER: f64 = 0.97;
 
 /// Requests that were paid for and not sent, at most.
 const PREPAID_MAX: u32 = 64;
@@ -68,9 +68,12 @@ struct State {
     paused_until: Instant,
     prepaid: u32,
     urgent_in_a_row: u32,
-    /// How many times slower than configured; and since when.
+    /// How many times slower than configured.
     slowness: f64,
-    changed: Instant,
+    /// Since when these are counted: requests sent, and those that were too many.
+    since: Instant,
+    sent: u32,
+    too_many: u32,
 }
 
 /// Which queue a call waits in.
@@ -95,7 +98,9 @@ impl Pacer {
                 prepaid: 0,
                 urgent_in_a_row: 0,
                 slowness: 1.0,
-                changed: now,
+                since: now,
+                sent: 0,
+                too_many: 0,
             }),
         }
     }
@@ -124,6 +129,7 @@ impl Pacer {
     /// A request is sent.
     pub(super) fn sent(&self) {
         let mut state = self.state.lock();
+        state.sent = state.sent.saturating_add(1);
         let Some(interval) = state.interval(self.interval) else {
             return;
         };
@@ -133,9 +139,11 @@ impl Pacer {
         }
     }
 
-    /// Stripe says that there were too many requests: none for so long, and fewer from then on.
+    /// Stripe says that there were too many requests: none for so long.
     pub(super) fn too_many(&self, pause: Duration) {
-        self.state.lock().slow_down(Instant::now());
+        let mut state = self.state.lock();
+        state.too_many = state.too_many.saturating_add(1);
+        drop(state);
         self.pause(pause);
     }
 
@@ -157,18 +165,18 @@ impl State {
         }
     }
 
-    fn slow_down(&mut self, now: Instant) {
-        if self.slowness <= 1.0 || now >= self.changed + SLOWED_EVERY {
-            self.slowness = (self.slowness * SLOWER).min(SLOWEST);
-            self.changed = now;
+    /// Slows down or comes back, by what was counted since the last look.
+    fn look(&mut self, now: Instant) {
+        if now < self.since + LOOKED_AT_EVERY {
+            return;
         }
-    }
-
-    fn speed_up(&mut self, now: Instant) {
-        if self.slowness > 1.0 && now >= self.changed + FASTER_EVERY {
-            self.slowness = (self.slowness * FASTER).max(1.0);
-            self.changed = now;
-        }
+        let slower = self.too_many.saturating_mul(10) > self.sent.saturating_mul(TOO_MANY_OF_TEN);
+        self.slowness = if slower {
+            (self.slowness * SLOWER).min(SLOWEST)
+        } else {
+            (self.slowness * FASTER).max(1.0)
+        };
+        (self.since, self.sent, self.too_many) = (now, 0, 0);
     }
 
     /// `Err`: not before then.
@@ -182,7 +190,7 @@ impl State {
         if now < self.paused_until {
             return Err(self.paused_until);
         }
-        self.speed_up(now);
+        self.look(now);
         let Some(interval) = self.interval(interval) else {
             return Ok(());
         };
@@ -259,7 +267,9 @@ mod tests {
             prepaid: 0,
             urgent_in_a_row: 0,
             slowness: 1.0,
-            changed: now,
+            since: now,
+            sent: 0,
+            too_many: 0,
         }
     }
 
@@ -317,21 +327,24 @@ mod tests {
     }
 
     #[test]
-    fn too_many_slow_it_down_at_once_and_it_comes_back_slowly() {
-        let at = |ms| Instant::now() + Duration::from_millis(ms);
-        let mut state = state(at(0));
-        let began = state.changed;
-        let after = |ms| began + Duration::from_millis(ms);
-        for ms in [0, 1, 2, 300] {
-            state.slow_down(after(ms));
-        }
-        assert_eq!(state.interval(Some(INTERVAL)), Some(INTERVAL.mul_f64(2.25)));
-        assert_eq!(state.interval(None), Some(UNPACED.mul_f64(2.25)));
-        for ms in 300..20_000 {
-            state.speed_up(after(ms));
-        }
-        assert_eq!(state.interval(Some(INTERVAL)), Some(INTERVAL));
-        assert_eq!(state.interval(None), None);
+    fn a_limit_below_the_pace_slows_it_down_and_it_comes_back_slowly() {
+        let began = Instant::now();
+        let mut state = state(began);
+        let mut look = |times: std::ops::Range<u32>, sent, too_many| {
+            for time in times {
+                (state.sent, state.too_many) = (sent, too_many);
+                state.look(began + LOOKED_AT_EVERY * (time + 1));
+            }
+            (state.interval(Some(INTERVAL)), state.interval(None))
+        };
+        let configured = (Some(INTERVAL), None);
+        assert_eq!(look(0..10, 20, 1), configured, "now and then one");
+        let slower = (Some(INTERVAL.mul_f64(2.25)), Some(UNPACED.mul_f64(2.25)));
+        assert_eq!(look(10..12, 20, 3), slower);
+        assert_ne!(look(12..30, 20, 0), configured);
+        assert_eq!(look(30..60, 20, 0), configured);
+        let slowest = look(60..90, 1, 1);
+        assert_eq!(slowest.0, Some(INTERVAL.mul_f64(SLOWEST)));
     }
 
     #[tokio::test]

@@ -295,6 +295,38 @@ fn the_writer_deletes_nothing_and_changes_nothing_that_is_closed() {
     assert_eq!(refused.unwrap_err().code().unwrap().code(), "42501");
 }
 
+/// A trigger's words may be anything, and so may a value that does not fit: neither is repeated.
+#[test]
+fn what_the_database_says_of_a_row_is_not_repeated() {
+    let postgres = Postgres::start();
+    let server = setup(&postgres.url()).start();
+    server.put_product("drop", 1_000);
+    caught_up(&server);
+    postgres.execute(
+        "CREATE FUNCTION holdfast.refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN \
+           IF NEW.user_id = 'eve' THEN RAISE EXCEPTION 'card 4539578763621486 of %', NEW.user_id; END IF; \
+           IF NEW.user_id = 'mallory' THEN PERFORM NEW.user_id::integer; END IF; \
+           RETURN NEW; END $$; \
+         CREATE TRIGGER refuse BEFORE INSERT ON holdfast.audit_log \
+           FOR EACH ROW EXECUTE FUNCTION holdfast.refuse()",
+    );
+    for user in ["ana", "eve", "mallory"] {
+        let held = server.ask(&Request::hold(user, "drop", 1, "hold-key-1"));
+        assert_eq!(held.status, 201, "{held:?}");
+    }
+    caught_up(&server);
+    let listed = server
+        .ask(&Request::get("/admin/dead-letters?sink=postgres").key(ADMIN))
+        .json();
+    let letters = listed["dead_letters"].as_array().unwrap().iter();
+    let causes: Vec<&str> = letters.map(|it| it["cause"].as_str().unwrap()).collect();
+    let told = format!("{causes:?} {}", server.log.lines().join("\n"));
+    assert!(told.contains("P0001") && told.contains("22P02"), "{told}");
+    for word in ["4539578763621486", "of eve", "\\\"mallory\\\"", "PL/pgSQL"] {
+        assert!(!told.contains(word), "{word}: {told}");
+    }
+}
+
 #[test]
 fn what_the_database_refuses_goes_to_the_dead_letters_and_can_be_driven_again() {
     let postgres = Postgres::start();

@@ -76,6 +76,7 @@ fn captured() -> PurchaseView {
     ];
     let history = (0..).zip(steps).map(|(number, step)| HistoryEntry {
         at: at(number),
+        today: at(number),
         step,
         lsn: Lsn(number * 256),
     });

@@ -7,7 +7,7 @@ mod common;
 
 use common::{UNITS, hold, hot_product};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use holdfast::engine::apply::Stamp;
+use holdfast::engine::apply::{Settled, Stamp};
 use holdfast::engine::catalogue::Catalogue;
 use holdfast::engine::command::PlaceHold;
 use holdfast::engine::decide::{Context, decide_hold};
@@ -91,6 +91,7 @@ fn place(product: &ProductId, commands: &[PlaceHold], settings: &EngineSettings)
             let stamp = Stamp {
                 at: AT,
                 lsn: Lsn(lsn),
+                settled: Settled::Yes,
             };
             let effects = shard.apply(event, stamp, &catalogue, settings.limits());
             black_box(effects.expect("a decision goes with its shard"));

@@ -46,6 +46,13 @@ impl UnixMs {
         Self::new(self.0.saturating_add(duration_ms))
     }
 
+    /// This instant moved by `offset_ms`, back where that is negative; between the epoch and
+    /// [`UnixMs::MAX`].
+    #[must_use]
+    pub const fn moved_ms(self, offset_ms: i64) -> Self {
+        Self::new(self.0.saturating_add_signed(offset_ms))
+    }
+
     /// Milliseconds from `earlier` to this instant; 0 where `earlier` is later.
     pub const fn since_ms(self, earlier: Self) -> u64 {
         self.0.saturating_sub(earlier.0)

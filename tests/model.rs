@@ -70,6 +70,14 @@ enum Step {
     Tick {
         ms: u64,
     },
+    /// The wall clock is wrong for a second.
+    Glance {
+        ms: i64,
+    },
+    /// The wall clock is set, and stays so.
+    Correct {
+        ms: i64,
+    },
     SetStock {
         product: u8,
         total: u32,
@@ -88,11 +96,23 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         2 => any::<u8>().prop_map(|purchase| Step::Release { purchase }),
         8 => (any::<u8>(), prop_oneof![Just(0u8), 1..6u8, 6..10u8, Just(10u8), Just(1u8)]).prop_map(|(purchase, step)| Step::Record { purchase, step }),
         4 => prop_oneof![2 => 1..2_000u64, 2 => 5_000..25_000u64, 1 => HOUR_MS..26 * HOUR_MS].prop_map(|ms| Step::Tick { ms }),
+        1 => wall_steps().prop_map(|ms| Step::Glance { ms }),
+        1 => wall_steps().prop_map(|ms| Step::Correct { ms }),
         1 => (0..2u8, 0..8u32).prop_map(|(product, total)| Step::SetStock { product, total }),
         1 => Just(Step::Snapshot),
         1 => Just(Step::Reopen),
     ];
     prop::collection::vec(one, 1..80)
+}
+
+fn wall_steps() -> impl Strategy<Value = i64> {
+    const HOUR: i64 = HOUR_MS.cast_signed();
+    prop_oneof![
+        2_001..600_000i64,
+        -600_000..-2_001i64,
+        HOUR..400 * 24 * HOUR,
+        -9 * 24 * HOUR..-HOUR,
+    ]
 }
 
 proptest! {
@@ -391,6 +411,18 @@ impl Model {
         }
     }
 
+    /// What was still to run keeps its remaining time, what was counted its age.
+    fn correct(&mut self, ms: i64) {
+        let attempts = self.attempts.values_mut().flatten();
+        let sales = self.purchases.iter_mut().flat_map(|sale| {
+            let times = [&mut sale.expires_ms, &mut sale.review_until_ms];
+            times.into_iter().chain(&mut sale.paid_ms)
+        });
+        for time in attempts.chain(sales).chain([&mut self.now_ms]) {
+            *time = time.saturating_add_signed(ms);
+        }
+    }
+
     fn set_stock(&mut self, product: u8, total: u32) -> &'static str {
         let (held, sold) = self.committed(product);
         if held + sold > total {
@@ -531,10 +563,12 @@ impl Pair {
             }
             Step::Tick { ms } => {
                 self.clock.advance_ms(ms);
-                self.journal().sweep().expect("the log takes it");
+                self.sweep();
                 self.model.tick(ms);
                 return;
             }
+            Step::Glance { ms } => return self.glance(ms),
+            Step::Correct { ms } => return self.correct(ms),
             Step::SetStock { product, total } => {
                 let set = self.journal().put_product(product_set(product, total));
                 let found = match set.expect("the log takes it") {
@@ -546,13 +580,38 @@ impl Pair {
                     self.model.set_stock(product, total).to_owned(),
                 )
             }
-            Step::Snapshot => {
-                self.journal().snapshot().expect("a snapshot");
-                return;
-            }
+            Step::Snapshot => return self.snapshot(),
             Step::Reopen => return self.reopen(),
         };
         assert_eq!(found, expected, "step {number}: {step:?}");
+    }
+
+    fn snapshot(&self) {
+        self.journal().snapshot().expect("a snapshot");
+    }
+
+    fn sweep(&self) {
+        self.journal().sweep().expect("the log takes it");
+    }
+
+    fn glance(&mut self, ms: i64) {
+        self.clock.step_ms(ms);
+        self.sweep();
+        self.clock.advance_ms(1_000);
+        self.sweep();
+        self.clock.step_ms(-ms);
+        self.sweep();
+        self.model.tick(1_000);
+    }
+
+    fn correct(&mut self, ms: i64) {
+        self.clock.step_ms(ms);
+        self.sweep();
+        self.clock.advance_ms(60_000);
+        self.model.tick(60_000);
+        self.model.correct(ms);
+        self.sweep();
+        assert_eq!(self.journal().now().get(), self.model.now_ms, "by {ms} ms");
     }
 
     fn told(&mut self, submitted: Submitted) -> String {

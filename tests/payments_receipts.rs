@@ -67,6 +67,7 @@ fn captured() -> PurchaseView {
             .into_iter()
             .map(|step| HistoryEntry {
                 at: UnixMs::new(1_795_305_600_001),
+                today: UnixMs::new(1_795_305_600_001),
                 step,
                 lsn: Lsn(64),
             })
@@ -112,6 +113,7 @@ fn what_became_of_the_money_later_changes_no_receipt() {
     later.refunded = Amount::new(10_000).unwrap();
     later.history.push(HistoryEntry {
         at: UnixMs::new(1_795_400_000_000),
+        today: UnixMs::new(1_795_400_000_000),
         step: Step::PartRefunded,
         lsn: Lsn(4_096),
     });

@@ -1,7 +1,7 @@
 //! Every counter against a list that is counted by hand: any order, any threads, applied twice, taken
 //! over from a snapshot half way, at exactly N and exactly W, within one millisecond.
 
-use holdfast::engine::apply::Stamp;
+use holdfast::engine::apply::{Settled, Stamp};
 use holdfast::engine::event::{
     AttemptRefused, DeclineCause, Event, Flow, HoldAfter, HoldPlaced, Origin, PaymentCaptured,
     PaymentDeclined, PaymentStarted, PaysFor, Quote, RetryAdvice, Whence,
@@ -110,6 +110,7 @@ fn records(happenings: &[Happening]) -> Vec<(Event, Stamp, usize)> {
             let stamp = Stamp {
                 at: UnixMs::new(at),
                 lsn: Lsn(lsn),
+                settled: Settled::Yes,
             };
             out.push((event, stamp, number));
         }

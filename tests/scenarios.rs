@@ -256,3 +256,54 @@ fn state_goes_on_from_a_snapshot_and_the_log_behind_it() {
          release h1 → released · reopen · levels drop-1 2/1/2",
     );
 }
+
+// The wall clock. A day has 86400000 ms, an hour 3600000. A step that lasts for a minute is followed.
+
+#[test]
+fn a_wall_clock_that_is_wrong_for_a_second_changes_nothing() {
+    for ms in ["691200000", "3600000", "301000", "34560000000", "-3600000"] {
+        let back = ms.strip_prefix('-').map_or(format!("-{ms}"), str::to_owned);
+        check(&format!(
+            "stock drop-1 9 closes 400000 · hold h1 ana drop-1 1 → held · \
+             buy p1 bo drop-1 1 → authorizing · tick 1000 · wall {ms} · \
+             show h1 → held · hold h2 cy drop-1 1 → held · replay h1 → held · \
+             hold h3 ana drop-1 1 → held · tick 1000 · wall {back} · \
+             show h1 → held · replay h1 → held · replay h2 → held · hold h4 cy drop-1 1 → held · \
+             tick 297999 · show h1 → held · tick 1 · show h1 → expired · \
+             show h2 → held · tick 1000 · show h2 → expired · show h4 → held · tick 1000 · \
+             show h4 → expired · hold h5 ana drop-1 1 → held · tick 98000 · \
+             hold h6 ana drop-1 1 → sale_ended"
+        ));
+    }
+}
+
+#[test]
+fn a_wall_clock_that_stays_wrong_is_followed_with_what_was_still_to_run() {
+    for (ms, late) in [
+        ("691200000", "sale_ended"),
+        ("-3600000", "sale_not_started"),
+    ] {
+        check(&format!(
+            "stock drop-1 9 · stock drop-2 9 opens 0 closes 3600000 · \
+             hold h1 ana drop-1 1 → held · buy p1 bo drop-1 1 → authorizing · wall {ms} · \
+             tick 59999 · hold h2 cy drop-2 1 → held · tick 1 · \
+             hold h3 cy drop-2 1 → {late} · show h1 → held · reopen · show h1 → held · \
+             replay h1 → held · replay h2 → held · snapshot · tick 239999 · show h1 → held · \
+             reopen · show h1 → held · tick 1 · show h1 → expired · show h2 → held · tick 59999 · \
+             show h2 → expired · hold h4 ana drop-1 1 → held"
+        ));
+    }
+}
+
+#[test]
+fn attempts_keep_their_age_when_the_clock_is_corrected() {
+    for ms in ["691200000", "-3600000"] {
+        check(&format!(
+            "stock drop-1 9 · wall {ms} · tick 55000 · hold h1 ana drop-1 1 → held · \
+             hold h2 ana drop-1 1 → held · hold h3 ana drop-1 1 → held · \
+             hold h4 ana drop-1 1 → held · hold h5 ana drop-1 1 → held · tick 5000 · \
+             hold h6 ana drop-1 1 → rate_limited · reopen · hold h6 ana drop-1 1 → rate_limited · \
+             tick 4999 · hold h6 ana drop-1 1 → rate_limited · tick 1 · hold h6 ana drop-1 1 → held"
+        ));
+    }
+}

@@ -136,19 +136,91 @@ fn nonces_outlive_every_timestamp_and_events_a_week() {
     }
 }
 
+const DAY_MS: i64 = 86_400_000;
+/// How long a step of the wall clock has to last before it is followed.
+const SETTLE_MS: u64 = 60_000;
+
 #[test]
-fn a_clock_put_back_lets_nothing_in_that_may_be_forgotten() {
+fn no_setting_of_the_wall_clock_makes_anything_forgotten() {
+    let memory = WebhookMemory::new(TOLERANCE_MS, 1_000, WEEK_MS, 1_000);
+    for step_ms in [8 * DAY_MS, 400 * DAY_MS, 301_000, -3_600_000, -8 * DAY_MS] {
+        let dir = tempfile::tempdir().unwrap();
+        let clock = ManualClock::new(START);
+        let mut journal = open(dir.path(), &clock, memory);
+        clock.advance_ms(SETTLE_MS);
+        let own = |journal: &Journal, nonce, event: &str| {
+            receive(journal, WebhookFormat::Holdfast, nonce, event)
+        };
+        assert_eq!(own(&journal, 1, "e-1"), Ok(Disposition::Ignored));
+        // For a second, with another webhook meanwhile.
+        clock.step_ms(step_ms);
+        journal.sweep().unwrap();
+        assert_eq!(own(&journal, 2, "e-2"), Ok(Disposition::Ignored));
+        clock.advance_ms(1_000);
+        clock.step_ms(-step_ms);
+        journal.sweep().unwrap();
+        let again = |journal: &Journal| {
+            for nonce in [1, 2] {
+                let told = own(journal, nonce, "e-3");
+                assert_eq!(told, Err(Refusal::ReplayedNonce), "{step_ms}: {nonce}");
+                let (form, event) = (WebhookFormat::Standard, format!("e-{nonce}"));
+                let told = receive(journal, form, nonce + 100, &event);
+                assert_eq!(told, Ok(Disposition::Duplicate), "{step_ms}: {nonce}");
+            }
+        };
+        again(&journal);
+        // For good.
+        clock.step_ms(step_ms);
+        journal.sweep().unwrap();
+        clock.advance_ms(SETTLE_MS);
+        journal.sweep().unwrap();
+        assert_eq!(journal.now(), clock.wall(), "{step_ms}");
+        again(&journal);
+        for snapshot in [false, true] {
+            if snapshot {
+                journal.snapshot().unwrap();
+            }
+            journal.close();
+            drop(journal);
+            journal = open(dir.path(), &clock, memory);
+            again(&journal);
+        }
+    }
+}
+
+#[test]
+fn a_wrong_clock_at_a_start_forgets_nothing_if_it_is_set_right_in_time() {
+    let memory = WebhookMemory::new(TOLERANCE_MS, 1_000, WEEK_MS, 1_000);
     let dir = tempfile::tempdir().unwrap();
     let clock = ManualClock::new(START);
-    let memory = WebhookMemory::new(TOLERANCE_MS, 1_000, WEEK_MS, 1_000);
-    let journal = open(dir.path(), &clock, memory);
-    let own = |nonce, event: &str| receive(&journal, WebhookFormat::Holdfast, nonce, event);
-    assert_eq!(own(1, "e-1"), Ok(Disposition::Ignored));
-    clock.advance_ms(3_600_000);
-    assert_eq!(own(2, "e-2"), Ok(Disposition::Ignored));
-    // Back where the first nonce would still count.
-    clock.advance_ms(3_600_000_u64.wrapping_neg());
-    assert_eq!(own(1, "e-3"), Err(Refusal::Overloaded));
-    clock.advance_ms(3_600_000);
-    assert_eq!(own(3, "e-3"), Ok(Disposition::Ignored));
+    let first = open(dir.path(), &clock, memory);
+    let sent = receive(&first, WebhookFormat::Holdfast, 1, "e-1");
+    assert_eq!(sent, Ok(Disposition::Ignored));
+    first.close();
+    drop(first);
+    clock.step_ms(8 * DAY_MS);
+    let mut journal = open(dir.path(), &clock, memory);
+    let again = |journal: &Journal| {
+        let told = receive(journal, WebhookFormat::Holdfast, 1, "e-2");
+        assert_eq!(told, Err(Refusal::ReplayedNonce));
+        let told = receive(journal, WebhookFormat::Standard, 9, "e-1");
+        assert_eq!(told, Ok(Disposition::Duplicate));
+    };
+    again(&journal);
+    clock.advance_ms(1_000);
+    clock.step_ms(-8 * DAY_MS);
+    for _ in 0..=SETTLE_MS / 1_000 {
+        journal.sweep().unwrap();
+        again(&journal);
+        clock.advance_ms(1_000);
+    }
+    journal.sweep().unwrap();
+    assert_eq!(journal.now(), clock.wall(), "it was set right");
+    again(&journal);
+    journal.close();
+    drop(journal);
+    journal = open(dir.path(), &clock, memory);
+    again(&journal);
+    clock.advance_ms(SETTLE_MS);
+    again(&journal);
 }

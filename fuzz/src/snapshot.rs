@@ -9,7 +9,7 @@
 //! out, and the state has a digest.
 
 use crate::{files_in, take, within};
-use holdfast::engine::apply::Stamp;
+use holdfast::engine::apply::{Settled, Stamp};
 use holdfast::engine::catalogue::Catalogue;
 use holdfast::engine::event::{Event, HoldExpired, IdempotencyKey};
 use holdfast::engine::lifecycle::PurchaseState;
@@ -107,6 +107,7 @@ fn show_and_expire(shard: &mut Shard, catalogue: &Catalogue) {
             let stamp = Stamp {
                 at: hold.expires_at,
                 lsn: LATEST,
+                settled: Settled::Yes,
             };
             let applied = shard.apply(&event, stamp, catalogue, settings.limits());
             applied.expect("a held purchase may run out");

@@ -5,7 +5,9 @@ use crate::config::{Config, KeyHalf, SigningKey, WebhooksConfig};
 use crate::engine::payable::AmountRules;
 use crate::engine::settings::{Bounds, EngineSettings, RateLimit};
 use crate::ids::ReceiptKeyId;
-use crate::journal::{Clock, Journal, JournalOptions, LogSettings, Sync, Witness};
+use crate::journal::{
+    Clock, ClockBehind, ClockSettings, Journal, JournalOptions, LogSettings, Sync, Witness,
+};
 use crate::payments::settings::{PaymentSettings, ReviewSettings};
 use crate::random::Random;
 use crate::receipts::{self, Ed25519Key, KeyUnread, PublicKey, Sealer, SealerError};
@@ -20,7 +22,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// How the journal is opened.
-pub(super) fn journal(config: &Config) -> Result<JournalOptions, CursorError> {
+pub(super) fn journal(config: &Config, behind: ClockBehind) -> Result<JournalOptions, CursorError> {
     let storage = &config.storage;
     Ok(JournalOptions {
         data_dir: storage.data_dir.clone(),
@@ -42,6 +44,11 @@ pub(super) fn journal(config: &Config) -> Result<JournalOptions, CursorError> {
         snapshot_every_bytes: storage.snapshot_every_bytes,
         clock: Clock::System,
         random: Random::System,
+        time: ClockSettings {
+            step_max_ms: config.clock.step_max_ms,
+            settle_ms: u64::try_from(config.clock.settle.as_millis()).unwrap_or(u64::MAX),
+            behind,
+        },
         day_zone: config.limits.zone.clone(),
         retentions: feed::retentions(&storage.data_dir, &config.report.sinks())?,
     })

@@ -89,6 +89,10 @@ struct Serve {
     /// a drop on sale; on loopback only.
     #[arg(long)]
     demo: bool,
+    /// Start although the clock lies before the last event in the log: the clock is right, and the
+    /// log's time is corrected. For this start only.
+    #[arg(long)]
+    accept_clock: bool,
 }
 
 /// What `log` takes.

@@ -11,7 +11,7 @@ use crate::engine::event::{Active, AdminAct, Discount, ProductSet, PromotionSet}
 use crate::http::front::{Aside, Core, Front, Parted};
 use crate::http::server::Server;
 use crate::ids::{KeyOwner, ProductId, PromotionCode, PurchaseId, RequestId};
-use crate::journal::{CommitGate, Journal, Progress};
+use crate::journal::{ClockBehind, ClockNotice, CommitGate, Journal, Progress};
 use crate::money::{Currency, Price};
 use crate::payments::breaker::Circuit;
 use crate::payments::driver::{Meter, Payments};
@@ -87,7 +87,7 @@ fn report_panics() {
 
 fn serve(arguments: &Serve, config: &Config) -> Result<(), Failure> {
     let signals = Signals::caught()?;
-    let journal = open(config)?;
+    let journal = open(arguments, config)?;
     rules::start(&config.risk, &journal)?;
     scoring::start(&config.risk, &journal)?;
     if config.demo == Demo::Yes {
@@ -129,7 +129,12 @@ fn serve(arguments: &Serve, config: &Config) -> Result<(), Failure> {
     Ok(())
 }
 
-fn open(config: &Config) -> Result<Arc<Journal>, Failure> {
+fn open(arguments: &Serve, config: &Config) -> Result<Arc<Journal>, Failure> {
+    let behind = if arguments.accept_clock {
+        ClockBehind::Accept
+    } else {
+        ClockBehind::Refuse
+    };
     let mut shown = Instant::now();
     let mut progress = |progress: Progress| {
         if shown.elapsed() >= Duration::from_secs(1) {
@@ -138,7 +143,7 @@ fn open(config: &Config) -> Result<Arc<Journal>, Failure> {
             tracing::info!(event = "recovering", stage, done, total, "recovery goes on");
         }
     };
-    let journal = Journal::open(compose::journal(config)?, &mut progress)?;
+    let journal = Journal::open(compose::journal(config, behind)?, &mut progress)?;
     let opened = journal.opened();
     for problem in &opened.bad_snapshots {
         tracing::warn!(
@@ -330,13 +335,36 @@ impl Signals {
                     _ = self.terminate.recv() => return End::Told,
                     _ = self.interrupt.recv() => return End::Told,
                     _ = self.hangup.recv() => reload(),
-                    _ = look.tick() => if let Some(fault) = journal.fault() {
-                        tracing::error!(event = "log_stopped", "{fault}");
-                        return End::Fault;
+                    _ = look.tick() => {
+                        journal.take_clock_notices().into_iter().for_each(say_of_clock);
+                        if let Some(fault) = journal.fault() {
+                            tracing::error!(event = "log_stopped", "{fault}");
+                            return End::Fault;
+                        }
                     }
                 }
             }
         })
+    }
+}
+
+/// Says what happened to the clock.
+fn say_of_clock(notice: ClockNotice) {
+    match notice {
+        ClockNotice::Stepped(difference) => tracing::warn!(
+            event = "clock_stepped",
+            core_time = %difference.core,
+            wall_clock = %difference.wall,
+            offset_ms = difference.offset_ms(),
+            "the wall clock was set by more than clock.step_max_ms; it is followed only if that lasts for clock.settle_s"
+        ),
+        ClockNotice::Corrected(difference) => tracing::warn!(
+            event = "clock_corrected",
+            before = %difference.core,
+            after = %difference.wall,
+            offset_ms = difference.offset_ms(),
+            "the time was corrected; what was still to run keeps its remaining time"
+        ),
     }
 }
 

@@ -218,6 +218,18 @@ pub const KEYS: &[Key] = &[
         (0, 1 << 50),
         "With less free space, new purchases are refused and those under way are settled.",
     ),
+    number(
+        "clock.step_max_ms",
+        "2000",
+        (100, 60_000),
+        "The largest difference of the wall clock that is followed by itself, slowly; a larger one is a step and is not followed.",
+    ),
+    number(
+        "clock.settle_s",
+        "60",
+        (1, 3_600),
+        "How long a step has to last before it is followed as a correction, and how long after a start no key and no nonce is forgotten.",
+    ),
     text(
         "auth.keys[].name",
         "",

@@ -93,6 +93,8 @@ pub struct Config {
     pub server: ServerConfig,
     /// The log.
     pub storage: StorageConfig,
+    /// How the wall clock is judged.
+    pub clock: ClockConfig,
     /// Who may call.
     pub keys: Vec<ApiKey>,
     /// The sale.
@@ -184,6 +186,15 @@ pub struct StorageConfig {
     pub witness: bool,
     /// Free bytes that new purchases need.
     pub disk_free_bytes_min: u64,
+}
+
+/// How the wall clock is judged.
+#[derive(Debug)]
+pub struct ClockConfig {
+    /// The largest difference that is no step, in milliseconds.
+    pub step_max_ms: u64,
+    /// How long a step has to last before it is followed.
+    pub settle: Duration,
 }
 
 /// What a key may do.
@@ -317,6 +328,7 @@ impl Config {
         let config = Self {
             server: server(&mut reader)?,
             storage: storage(&mut reader)?,
+            clock: clock(&mut reader)?,
             keys: api_keys(&mut reader)?,
             sale: sale(&mut reader)?,
             limits: limits(&mut reader)?,
@@ -485,6 +497,13 @@ fn storage(reader: &mut Reader<'_>) -> Result<StorageConfig, ConfigError> {
         sync_interval_ms: sync_interval(reader)?,
         witness: reader.switch("storage.witness")?,
         disk_free_bytes_min: reader.integer("storage.disk_free_bytes_min")?,
+    })
+}
+
+fn clock(reader: &mut Reader<'_>) -> Result<ClockConfig, ConfigError> {
+    Ok(ClockConfig {
+        step_max_ms: reader.integer("clock.step_max_ms")?,
+        settle: Duration::from_secs(reader.integer("clock.settle_s")?),
     })
 }
 

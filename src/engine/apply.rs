@@ -98,6 +98,18 @@ pub struct Stamp {
     pub at: UnixMs,
     /// Its place in the log.
     pub lsn: Lsn,
+    /// Whether its instant may be gone by to forget something.
+    pub settled: Settled,
+}
+
+/// Whether the clock has been watched for long enough since the process started. Before, a single
+/// wrong reading may be behind an instant: nothing is forgotten because of it.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub enum Settled {
+    /// It has.
+    Yes,
+    /// Not yet.
+    No,
 }
 
 impl Shard {
@@ -110,7 +122,9 @@ impl Shard {
         limits: Limits,
     ) -> Result<Effects, BrokenLog> {
         self.last_at = self.last_at.max(stamp.at);
-        self.forget_keys(stamp.at, limits);
+        if stamp.settled == Settled::Yes {
+            self.forget_keys(stamp.at, limits);
+        }
         let broken = |what| BrokenLog {
             lsn: stamp.lsn,
             kind: event.kind(),
@@ -123,6 +137,7 @@ impl Shard {
             | Part::Limits(_)
             | Part::Catalogue(_)
             | Part::Risk(_)
+            | Part::Time(_)
             | Part::Webhooks(_) => return Err(broken("it belongs to no shard")),
         };
         match change {
@@ -245,7 +260,7 @@ impl Shard {
         self.find(id).ok_or("its purchase was never begun")?;
         let purchase = &mut self.purchases[place];
         let was_open = purchase.is_open();
-        let counted = purchase.counted();
+        let counted = purchase.counted(&self.corrections);
         let before = purchase
             .take(step, stamp.at, stamp.lsn)
             .ok_or("the life cycle has no such transition")?;
@@ -289,7 +304,7 @@ impl Shard {
     /// The buyer's sums follow the purchase; what of it counts no more.
     fn recount(&mut self, place: usize, before: Option<Counted>) -> Option<Box<SharedCount>> {
         let purchase = &self.purchases[place];
-        let after = purchase.counted();
+        let after = purchase.counted(&self.corrections);
         let spending = &mut self.buyers[purchase.buyer.0 as usize].spending;
         spending.change(before, after);
         let before = before?;
@@ -393,6 +408,7 @@ impl Shard {
             | Event::WebhookReceived(_)
             | Event::AttemptRefused(_)
             | Event::LimitsSet(_)
+            | Event::ClockCorrected(_)
             | Event::AdminActed(_)
             | Event::AdminRefused(_)
             | Event::RiskRulesSet(_)

@@ -8,6 +8,7 @@
 mod aftermath;
 mod audited;
 mod catalogue;
+mod clock;
 mod hold;
 mod imported;
 mod part;
@@ -34,6 +35,7 @@ pub use aftermath::{
 };
 pub use audited::{Act, Actor, ActorRole, AdminActed, AdminRefused, Shown, Target};
 pub use catalogue::{Active, Discount, ProductSet, PromotionSet};
+pub use clock::{ClockCorrected, CorrectedBy};
 pub use hold::{HoldExpired, HoldPlaced, HoldReleased};
 pub use imported::{
     HoldingsImported, KeyImported, NoncesImported, PromotionUsesImported, StockImported,
@@ -250,11 +252,13 @@ pub enum Event {
     KeyImported(KeyImported),
     /// Webhook nonces were used elsewhere before.
     NoncesImported(NoncesImported),
+    /// The core's time was corrected.
+    ClockCorrected(ClockCorrected),
 }
 
 impl Event {
     /// The words for all kinds.
-    pub const KINDS: [&str; 36] = [
+    pub const KINDS: [&str; 37] = [
         "product_set",
         "promotion_set",
         "limits_set",
@@ -291,6 +295,7 @@ impl Event {
         "holdings_imported",
         "key_imported",
         "nonces_imported",
+        "clock_corrected",
     ];
 
     /// The word for its kind, as `holdfast log --kind` and `/admin/audit?kind=` take it.
@@ -332,6 +337,7 @@ impl Event {
             Self::HoldingsImported(_) => "holdings_imported",
             Self::KeyImported(_) => "key_imported",
             Self::NoncesImported(_) => "nonces_imported",
+            Self::ClockCorrected(_) => "clock_corrected",
         }
     }
 
@@ -385,6 +391,7 @@ impl Event {
             | Self::BuyerRated(_)
             | Self::BuyerSegmented(_)
             | Self::AdminRefused(_)
+            | Self::ClockCorrected(_)
             | Self::AdminActed(_) => None,
         }
     }
@@ -427,6 +434,7 @@ impl Event {
             | Self::NoncesImported(_)
             | Self::LimitsSet(_)
             | Self::AdminRefused(_)
+            | Self::ClockCorrected(_)
             | Self::AdminActed(_) => None,
         }
     }

@@ -7,7 +7,8 @@
 
 use crate::engine::catalogue::Catalogue;
 use crate::engine::cells::UNITS_MAX;
-use crate::engine::lifecycle::{PurchaseState, Step, Units, next_state};
+use crate::engine::correction::Corrections;
+use crate::engine::lifecycle::{PurchaseState, Units, next_state};
 use crate::engine::profile::Profile;
 use crate::engine::purchase::Purchase;
 use crate::engine::scrutiny::BuyerRisk;
@@ -27,6 +28,7 @@ pub struct ShardImage {
     /// In the order in which they are to be forgotten.
     keys: Vec<KeyImage>,
     last_at: UnixMs,
+    corrections: Corrections,
 }
 
 /// A buyer; what only some have is boxed, so that the others take four bytes for it.
@@ -111,6 +113,7 @@ impl Shard {
             purchases: self.purchases.clone(),
             keys: keys.collect(),
             last_at: self.last_at,
+            corrections: self.corrections.clone(),
         }
     }
 
@@ -127,6 +130,7 @@ impl Shard {
         };
         let mut shard = Self::new(id);
         shard.last_at = image.last_at;
+        shard.corrections = image.corrections;
         for (place, buyer) in image.buyers.into_iter().enumerate() {
             let taken = shard.take_buyer(place, buyer, catalogue);
             taken.map_err(|what| error(ImagePart::Buyer(place), what))?;
@@ -203,13 +207,7 @@ impl Shard {
                 tally_add(&mut buyer.promotion_uses, promotion, 1);
             }
         }
-        if let Some(counted) = purchase.counted() {
-            buyer.spending.add(counted);
-        }
-        let mut steps = purchase.history.iter();
-        if let Some(paid) = steps.find(|it| it.step == Step::PaymentCaptured) {
-            buyer.captures.push((paid.at, sequence));
-        }
+        buyer.sum_up(sequence, &purchase, &self.corrections);
         if purchase.state == PurchaseState::Held {
             self.timers.push(Reverse((purchase.expires_at, sequence)));
         }
@@ -316,6 +314,7 @@ mod tests {
             purchases: Vec::new(),
             keys: outcomes.iter().map(key).collect(),
             last_at: UnixMs::new(1),
+            corrections: Corrections::default(),
         }
     }
 

@@ -12,6 +12,7 @@ mod apply_imported;
 pub mod catalogue;
 pub mod cells;
 pub mod command;
+pub mod correction;
 pub mod decide;
 pub mod event;
 pub mod image;

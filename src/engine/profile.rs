@@ -306,6 +306,7 @@ impl Shard {
             | Event::WebhookReceived(_)
             | Event::AttemptRefused(_)
             | Event::LimitsSet(_)
+            | Event::ClockCorrected(_)
             | Event::AdminActed(_)
             | Event::AdminRefused(_)
             | Event::RiskRulesSet(_)

@@ -4,6 +4,7 @@
 //! table refuses is a broken log, never a changed purchase.
 
 use crate::engine::catalogue::{ProductIndex, PromotionIndex};
+use crate::engine::correction::Corrections;
 use crate::engine::event::Clawback;
 use crate::engine::event::{DeclineCause, HeldQuote, PaysFor, Quote, VoidCause};
 use crate::engine::lifecycle::{PurchaseState, Step, Units, next_state};
@@ -246,7 +247,11 @@ impl Purchase {
     }
 
     /// What the books say of the payment under way, made or given back.
-    pub(super) fn payment_view(&self, purchase: PurchaseId) -> Option<PaymentView> {
+    pub(super) fn payment_view(
+        &self,
+        purchase: PurchaseId,
+        corrections: &Corrections,
+    ) -> Option<PaymentView> {
         let payment = self.payment.as_deref()?;
         let last = self.history.last()?;
         let started = self.payment_start();
@@ -260,7 +265,7 @@ impl Purchase {
             refunded: self.refunded,
             currency: payment.quote.currency,
             card: payment.card.clone(),
-            started_at: started?.at,
+            started_at: corrections.today(&started?),
             authorization: payment.authorization.clone(),
             last: last.lsn,
         })

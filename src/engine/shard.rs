@@ -5,6 +5,7 @@
 //! Changed by `apply` alone. Deliberately absent: the lock around it and the cells beside it.
 
 use crate::engine::catalogue::{Catalogue, ProductIndex, PromotionIndex};
+use crate::engine::correction::Corrections;
 use crate::engine::event::{IdempotencyKey, RetryAdvice};
 use crate::engine::lifecycle::{PurchaseState, Units, next_state};
 use crate::engine::profile::Profile;
@@ -44,6 +45,7 @@ pub struct Shard {
     /// May name purchases that are no longer held: read over when due.
     pub(super) timers: BinaryHeap<Reverse<(UnixMs, u64)>>,
     pub(super) last_at: UnixMs,
+    pub(super) corrections: Corrections,
     /// Purchases of which a payment or a refund is under way, by sequence: derived from them.
     pub(super) open: BTreeSet<u64>,
     /// Purchases under review, by sequence: derived from them.
@@ -181,6 +183,7 @@ impl Shard {
             key_expiries: VecDeque::new(),
             timers: BinaryHeap::new(),
             last_at: UnixMs::default(),
+            corrections: Corrections::default(),
             open: BTreeSet::new(),
             reviews: BTreeSet::new(),
         }
@@ -380,6 +383,7 @@ impl Shard {
         let history: Vec<HistoryEntry> = until
             .map(|it| HistoryEntry {
                 at: it.at,
+                today: self.corrections.today(it),
                 step: it.step,
                 lsn: it.lsn,
             })
@@ -487,16 +491,20 @@ impl Shard {
     /// Whether a payment is under way that was begun by this instant and of which it is not known
     /// what the gateway calls it.
     pub fn awaits_authorization(&self, begun_by: UnixMs) -> bool {
-        let payments = self.opened().filter_map(|(id, it)| it.payment_view(id));
+        let payments = self
+            .opened()
+            .filter_map(|(id, it)| it.payment_view(id, &self.corrections));
         let mut begun = payments.filter(|it| it.started_at <= begun_by);
         begun.any(|it| it.authorization.is_none())
     }
 
-    /// Every purchase of which a payment or a refund is under way, and when it last changed.
+    /// Every purchase of which a payment or a refund is under way, and when it last changed by
+    /// today's clock.
     pub fn open_payments(&self) -> impl Iterator<Item = (PurchaseId, UnixMs)> + '_ {
         self.opened().map(|(id, purchase)| {
             let last = purchase.history.last();
-            (id, last.map_or(UnixMs::default(), |last| last.at))
+            let last = last.map(|last| self.corrections.today(last));
+            (id, last.unwrap_or_default())
         })
     }
 
@@ -536,11 +544,12 @@ impl Shard {
         })
     }
 
-    /// When the purchase that waits longest for a person was put before one.
+    /// When the purchase that waits longest for a person was put before one, by today's clock.
     pub fn oldest_review(&self) -> Option<UnixMs> {
         let purchases = self.reviews.iter().filter_map(|sequence| {
             let purchase = self.at_place(*sequence)?;
-            purchase.history.last().map(|last| last.at)
+            let last = purchase.history.last()?;
+            Some(self.corrections.today(last))
         });
         purchases.min()
     }
@@ -564,12 +573,14 @@ impl Shard {
 
     /// What counts of each payment that stands or is under way, for the sums that buyers share.
     pub fn shared_counts(&self) -> impl Iterator<Item = SharedCount> + '_ {
-        self.purchases.iter().filter_map(SharedCount::of)
+        self.purchases
+            .iter()
+            .filter_map(|it| SharedCount::of(it, &self.corrections))
     }
 
     /// What the books say of the payment of a purchase that `request` brought.
     pub fn payment_view(&self, id: PurchaseId, request: RequestId) -> Option<PaymentView> {
-        let mut payments = self.find(id)?.payment_views(id);
+        let mut payments = self.find(id)?.payment_views(id, &self.corrections);
         payments.find(|it| it.request == request)
     }
 
@@ -582,7 +593,9 @@ impl Shard {
         let numbered = (from..).zip(&self.purchases[start..end]);
         PaymentsPage {
             payments: numbered
-                .flat_map(|(sequence, it)| it.payment_views(self.id_of(sequence, it)))
+                .flat_map(|(sequence, it)| {
+                    it.payment_views(self.id_of(sequence, it), &self.corrections)
+                })
                 .collect(),
             next: (end < self.purchases.len()).then_some(end as u64),
         }

@@ -12,6 +12,7 @@
 //! Deliberately absent: when a day begins (callers say), and each buyer's own sums (`spending`).
 
 use crate::engine::cells::{AmountCell, Taken};
+use crate::engine::correction::Corrections;
 use crate::engine::purchase::Purchase;
 use crate::engine::refusal::Refusal;
 use crate::engine::settings::{AmountLimits, SharedBy};
@@ -42,8 +43,8 @@ impl SharedCount {
         })
     }
 
-    pub(super) fn of(purchase: &Purchase) -> Option<Self> {
-        Self::new(purchase, purchase.counted()?)
+    pub(super) fn of(purchase: &Purchase, corrections: &Corrections) -> Option<Self> {
+        Self::new(purchase, purchase.counted(corrections)?)
     }
 }
 
@@ -198,6 +199,18 @@ impl SharedAmounts {
         fits
     }
 
+    /// Counts anew after a correction of the clock, when days are other days than before. Only while
+    /// nobody holds a claim: with every shard's turn taken.
+    pub fn restart(
+        &self,
+        counts: impl Iterator<Item = SharedCount>,
+        now: UnixMs,
+        day_start: impl Fn(UnixMs) -> UnixMs,
+    ) -> bool {
+        self.table.clear();
+        self.by.is_empty() || self.restore(counts, now, day_start)
+    }
+
     /// Forgets the sums of days that began long before `now`.
     pub fn forget_days(&self, now: UnixMs) {
         self.table.forget_days(now);
@@ -323,6 +336,14 @@ impl Table {
         let removed = sums.remove_if(key, |_, there| Arc::ptr_eq(there, cell));
         if matches!(removed, Ok(Some(_))) {
             self.kept.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
+    fn clear(&self) {
+        let sums = self.sums.pin();
+        for (key, cell) in &sums {
+            cell.retire();
+            self.remove(key, cell);
         }
     }
 

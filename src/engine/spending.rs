@@ -10,6 +10,7 @@
 //!
 //! Deliberately absent: when a day begins (the journal knows zones), and the limits (`decide`).
 
+use crate::engine::correction::Corrections;
 use crate::engine::lifecycle::PurchaseState;
 use crate::engine::purchase::Purchase;
 use crate::money::{Amount, Currency};
@@ -23,7 +24,7 @@ pub const DAYS_KEPT_MS: u64 = 52 * 3_600_000;
 /// What of a purchase counts.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub struct Counted {
-    /// When its payment started.
+    /// When its payment started, by today's clock.
     pub at: UnixMs,
     /// In which currency.
     pub currency: Currency,
@@ -33,7 +34,7 @@ pub struct Counted {
 
 impl Purchase {
     /// What counts of it; `None` where no payment stands or is under way.
-    pub(super) fn counted(&self) -> Option<Counted> {
+    pub(super) fn counted(&self, corrections: &Corrections) -> Option<Counted> {
         match self.state {
             PurchaseState::Held
             | PurchaseState::Declined
@@ -53,7 +54,7 @@ impl Purchase {
             | PurchaseState::ChargedBack => {}
         }
         let quote = self.quote();
-        let at = self.payment_start()?.at;
+        let at = corrections.today(&self.payment_start()?);
         Some(Counted {
             at,
             currency: quote.currency,

@@ -6,6 +6,7 @@
 //! [`PAYMENTS_PER_PURCHASE_MAX`] stand here.
 //! Deliberately absent: whether a hold lives on after a try (`decide`), and the payment under way.
 
+use crate::engine::correction::Corrections;
 use crate::engine::event::{
     DeclineCause, HoldAfter, PaymentDeclined, Quote, RetryAdvice, VoidCause,
 };
@@ -192,9 +193,13 @@ impl Purchase {
     }
 
     /// What the books say of each of its payments, oldest first.
-    pub(super) fn payment_views(&self, id: PurchaseId) -> impl Iterator<Item = PaymentView> + '_ {
+    pub(super) fn payment_views(
+        &self,
+        id: PurchaseId,
+        corrections: &Corrections,
+    ) -> impl Iterator<Item = PaymentView> + '_ {
         let ended = self.ended().iter().map(move |it| it.payment_view(id));
-        ended.chain(self.payment_view(id))
+        ended.chain(self.payment_view(id, corrections))
     }
 
     fn ended(&self) -> &[Try] {

@@ -9,15 +9,15 @@
 
 use crate::engine::apply::Stamp;
 use crate::engine::cells::{
-    AttemptInstant, DistinctCell, KeyDigest, ValueSeen, VelocityCell, VelocityTable,
+    AT_MS_MAX, AttemptInstant, DistinctCell, KeyDigest, ValueSeen, VelocityCell, VelocityTable,
 };
-use crate::engine::event::{DeclineCause, Event, Flow, Origin, PaysFor, Whence};
+use crate::engine::event::{ClockCorrected, DeclineCause, Event, Flow, Origin, PaysFor, Whence};
 use crate::engine::refusal::Refusal;
 use crate::engine::risk::counter::{By, COUNTERS, Counted, Counter, DEPTH_ALWAYS};
 use crate::engine::risk::kept::{Depths, depths_always};
 use crate::ids::{CardToken, DeviceId, ProductId, UserId};
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU16, Ordering};
 use xxhash_rust::xxh3::{xxh3_64_with_seed, xxh3_128_with_seed};
 
 /// Instants of attempts that are always kept a card, address, device and product: windows with
@@ -58,6 +58,9 @@ pub struct Velocity {
     instants: VelocityTable<VelocityCell>,
     distinct: VelocityTable<DistinctCell>,
     depths: [AtomicU16; COUNTERS],
+    /// What is added to an instant of the log before it is counted, so that what was counted keeps
+    /// its age when the clock is corrected.
+    axis_ms: AtomicI64,
     seed: u64,
 }
 
@@ -71,6 +74,7 @@ impl Velocity {
             instants: VelocityTable::new(keys_max),
             distinct: VelocityTable::new(keys_max),
             depths: depths_always().map(AtomicU16::new),
+            axis_ms: AtomicI64::new(0),
             seed: log_id,
         }
     }
@@ -83,12 +87,32 @@ impl Velocity {
         }
     }
 
+    /// What was counted keeps its age. Only while no shard has its turn.
+    pub fn correct(&self, corrected: &ClockCorrected) {
+        self.axis_ms
+            .fetch_sub(corrected.offset_ms(), Ordering::Relaxed);
+    }
+
+    /// What is added to instants, for a snapshot.
+    pub fn axis_ms(&self) -> i64 {
+        self.axis_ms.load(Ordering::Relaxed)
+    }
+
+    /// Takes that of a snapshot over.
+    pub fn put_axis_ms(&self, axis_ms: i64) {
+        self.axis_ms.store(axis_ms, Ordering::Relaxed);
+    }
+
+    fn on_axis(&self, at_ms: u64) -> u64 {
+        at_ms.saturating_add_signed(self.axis_ms()).min(AT_MS_MAX)
+    }
+
     /// Counts what `event` tells of.
     pub fn record(&self, event: &Event, stamp: Stamp) {
         let Some((counted, named, new)) = told_by(event) else {
             return;
         };
-        let instant = AttemptInstant::at_lsn(stamp.at.get(), stamp.lsn.0);
+        let instant = AttemptInstant::at_lsn(self.on_axis(stamp.at.get()), stamp.lsn.0);
         for by in By::ALL {
             if new.concerns(counted, by) {
                 self.count_one(counted, by, &named, instant);
@@ -114,6 +138,7 @@ impl Velocity {
         cap: u32,
     ) -> Option<u32> {
         let key = self.key(counter, named)?;
+        let since_ms = self.on_axis(since_ms);
         if counter.counted().is_distinct() {
             self.distinct.distinct_since(key, since_ms, cap)
         } else {
@@ -323,6 +348,7 @@ fn told_by(event: &Event) -> Option<(Counted, Named<'_>, New)> {
         | Event::WebhookReceived(_)
         | Event::ProductSet(_)
         | Event::PromotionSet(_)
+        | Event::ClockCorrected(_)
         | Event::LimitsSet(_)
         | Event::AdminActed(_)
         | Event::AdminRefused(_)

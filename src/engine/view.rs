@@ -327,8 +327,10 @@ pub struct BuyerView {
 /// One step in a purchase's life.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub struct HistoryEntry {
-    /// When.
+    /// When, as it was written then.
     pub at: UnixMs,
+    /// When by today's clock: moved by every correction since. Ages are measured from here.
+    pub today: UnixMs,
     /// What.
     pub step: Step,
     /// Where it stands in the log.
@@ -350,10 +352,10 @@ impl PurchaseView {
             .map_or_else(UnixMs::default, |entry| entry.at)
     }
 
-    /// When its latest payment was started.
+    /// When its latest payment was started, by today's clock.
     pub fn payment_started_at(&self) -> Option<UnixMs> {
         let started = |entry: &&HistoryEntry| entry.step == Step::PaymentStarted;
-        self.history.iter().rfind(started).map(|entry| entry.at)
+        self.history.iter().rfind(started).map(|entry| entry.today)
     }
 
     /// The answer of the payment that `request` brought, where it was not made.

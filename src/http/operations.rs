@@ -37,6 +37,11 @@ impl Front {
             "Refused administrative acts that were not written down, because a key had more than `audit.refusals_per_s`.",
             self.core.trail.left_out(),
         );
+        out.signed_seconds(
+            "holdfast_clock_offset_seconds",
+            "How far the wall clock lies ahead of the core's time; negative: behind.",
+            self.core.journal.clock_offset_ms(),
+        );
         super::reconcile::metrics(&self.core.reconciler.status(), &mut out);
         if let Some(job) = &self.core.segments {
             super::segments::metrics(&job.status(), &mut out);

@@ -213,7 +213,8 @@ impl Journal {
     ) -> Result<Lsn, StorageFault> {
         let mut events = SmallVec::<[Event; 2]>::from_iter([change]);
         events.extend(acted.map(Event::AdminActed));
-        self.append(&events, at).map(|(end, _)| end)
+        let moment = self.clock.moment_after(at);
+        self.append(&events, moment).map(|(end, _)| end)
     }
 }
 
@@ -225,7 +226,12 @@ pub(super) fn changed(before: &Catalogue, event: &Event) -> Catalogue {
             let applied = after.apply(change);
             applied.expect("what it is about is new, or was found in this turn");
         }
-        Part::Nothing | Part::Limits(_) | Part::Risk(_) | Part::Webhooks(_) | Part::Shard(..) => {
+        Part::Nothing
+        | Part::Limits(_)
+        | Part::Time(_)
+        | Part::Risk(_)
+        | Part::Webhooks(_)
+        | Part::Shard(..) => {
             unreachable!("{} changes no catalogue", event.kind())
         }
     }

@@ -1,16 +1,18 @@
 //! Owns the shape of events in the log: a number for each kind, a version for each shape, bytes.
 //!
-//! Invariants: a payload is the instant (8 bytes, little endian, milliseconds) and the archived
+//! Invariants: a payload is the instant (8 bytes, little endian, milliseconds; the highest bit says
+//! that the clock had not settled since the start) and the archived
 //! event (`rkyv`, little endian, unaligned), checked whole before it is believed; numbers are
 //! never given twice (`tests/golden/` holds one payload of each). Until the tag 0.1.0 each kind has
 //! one version, whose shape may change; from then on every version that was written is read for ever.
 //! Deliberately absent: the record around it, which is the log's.
 
+use crate::engine::apply::Settled;
 use crate::engine::event::{
     AdminActed, AdminRefused, AttemptRefused, BuyerPaused, BuyerRated, BuyerSegmented,
-    CaptureStarted, DisputeClosed, DisputeOpened, Event, HoldExpired, HoldPlaced, HoldReleased,
-    HoldingsImported, KeyImported, LimitsSet, NoncesImported, PaymentAuthorized, PaymentCaptured,
-    PaymentDeclined, PaymentStarted, PaymentVoided, ProductSet, PromotionSet,
+    CaptureStarted, ClockCorrected, DisputeClosed, DisputeOpened, Event, HoldExpired, HoldPlaced,
+    HoldReleased, HoldingsImported, KeyImported, LimitsSet, NoncesImported, PaymentAuthorized,
+    PaymentCaptured, PaymentDeclined, PaymentStarted, PaymentVoided, ProductSet, PromotionSet,
     PromotionUsesImported, RefundFailed, RefundStarted, RefundSucceeded, ReviewDecided,
     ReviewOpened, RiskRulesSet, RiskScoringSet, StockImported, TokensSpent, VoidStarted, VoidStuck,
     WebhookReceived,
@@ -20,6 +22,24 @@ use rkyv::rancor;
 
 /// Bytes in front of the archived event: its instant.
 const AT_BYTES: usize = 8;
+
+/// Set in the instant of what was written before the clock had settled. No instant is that late.
+const UNSETTLED: u64 = 1 << 63;
+const _: () = assert!(UnixMs::MAX.get() < UNSETTLED);
+
+/// Notes in `payload` that the clock had not settled when it was made.
+pub(super) fn mark_unsettled(payload: &mut [u8]) {
+    // The instant's highest byte is its last one.
+    payload[AT_BYTES - 1] |= 0x80;
+}
+
+/// Whether the clock had settled when `payload`, which decodes, was made.
+pub(super) fn settled_of(payload: &[u8]) -> Settled {
+    match payload.get(AT_BYTES - 1) {
+        Some(byte) if byte & 0x80 != 0 => Settled::No,
+        Some(_) | None => Settled::Yes,
+    }
+}
 
 /// What the log has to know of a payload.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
@@ -79,7 +99,8 @@ macro_rules! kinds {
             let (at, archived) = payload
                 .split_at_checked(AT_BYTES)
                 .ok_or_else(|| malformed("shorter than an instant".to_owned()))?;
-            let at = UnixMs::new(u64::from_le_bytes(at.try_into().expect("split at 8 bytes")));
+            let at = u64::from_le_bytes(at.try_into().expect("split at 8 bytes"));
+            let at = UnixMs::new(at & !UNSETTLED);
             let event = match (number, version) {
                 $(($number, $version) => {
                     let shape = rkyv::from_bytes::<$shape, rancor::Error>(archived);
@@ -101,6 +122,7 @@ kinds! {
     6 1 RiskRulesSet(RiskRulesSet);
     7 1 AdminRefused(AdminRefused);
     9 1 RiskScoringSet(RiskScoringSet);
+    10 1 ClockCorrected(ClockCorrected);
     16 1 AttemptRefused(AttemptRefused);
     17 1 HoldPlaced(HoldPlaced);
     64 1 StockImported(StockImported);

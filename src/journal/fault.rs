@@ -4,6 +4,7 @@
 use super::codec::DecodeError;
 use crate::engine::apply::BrokenLog;
 use crate::ids::Lsn;
+use crate::time::UnixMs;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -107,6 +108,17 @@ pub enum JournalError {
     /// The log stopped.
     #[error(transparent)]
     Fault(#[from] StorageFault),
+    /// The machine's clock lies before the last event.
+    #[error(
+        "the clock says {clock}, but the last event in the log is of {last}; set the clock right, or, \
+         where it is right and the log's time is wrong, start with `serve --accept-clock`"
+    )]
+    ClockBehind {
+        /// What the clock says.
+        clock: UnixMs,
+        /// When the last event happened.
+        last: UnixMs,
+    },
     /// A setting that cannot work.
     #[error("{0}")]
     Setting(String),

@@ -7,10 +7,12 @@
 use super::Journal;
 use super::catalogue::changed;
 use super::check::refuse_running;
+use super::clock::Moment;
 use super::fault::{JournalError, StorageFault};
 use super::recovery::{Folded, Folding, newest_good};
 use super::settings::Disks;
 use super::webhooks::fingerprint_of;
+use crate::engine::apply::Settled;
 use crate::engine::cells::{PromotionLevels, StockLevels};
 use crate::engine::decide::Claims;
 use crate::engine::event::{
@@ -68,7 +70,7 @@ impl Journal {
             sold,
         });
         let after = changed(&before, &event);
-        let durable_at = self.append_one(&event, self.now())?;
+        let durable_at = self.append_one(&event, self.clock.moment())?;
         claim.keep();
         stock.sell(sold.saturating_sub(was));
         stock.take_back(was.saturating_sub(sold));
@@ -95,7 +97,7 @@ impl Journal {
             uses,
         });
         let after = changed(&before, &event);
-        let durable_at = self.append_one(&event, self.now())?;
+        let durable_at = self.append_one(&event, self.clock.moment())?;
         claim.keep();
         cell.give_back(was.saturating_sub(uses));
         self.catalogue.store(Arc::new(after));
@@ -154,7 +156,7 @@ impl Journal {
     pub fn import_nonces(&self, nonces: &[String]) -> Taken<(usize, Option<Lsn>)> {
         let _one_at_a_time = self.webhook_turn.lock();
         // Remembered here and in recovery as of the same instant.
-        let at = self.now();
+        let at = self.clock.moment();
         let Some(fresh) = self.seen.fresh_nonces(nonces, at) else {
             return Ok(Err(NotImported::Full));
         };
@@ -286,9 +288,13 @@ impl Standing {
     /// How many of `nonces` are not known; `None` where there is no room for them. They are known
     /// to this copy afterwards.
     pub fn unknown_nonces(&self, nonces: &[String], at: crate::time::UnixMs) -> Option<usize> {
+        let moment = Moment {
+            at,
+            settled: Settled::Yes,
+        };
         self.folded
             .seen
-            .fresh_nonces(nonces, at)
+            .fresh_nonces(nonces, moment)
             .map(|fresh| fresh.len())
     }
 }

@@ -7,7 +7,8 @@
 //! returned together. Deliberately absent: HTTP, payments, receipts.
 //!
 //! `turn` runs commands, `catalogue` sets products and promotions, `risk` sets risk rules, `scoring` how attempts are scored, `recovery` and `snapshot` keep
-//! state across restarts, `sweeper` works in the background, `gate` waits for durability, `audit`
+//! state across restarts, `sweeper` works in the background, `clock` and `correction` keep
+//! the time, `gate` waits for durability, `audit`
 //! and `check` read the log.
 
 mod audit;
@@ -15,6 +16,7 @@ mod catalogue;
 mod check;
 mod clock;
 pub mod codec;
+mod correction;
 mod days;
 mod fault;
 mod feed;
@@ -51,6 +53,7 @@ use crate::time::UnixMs;
 use arc_swap::ArcSwap;
 use crossbeam_utils::CachePadded;
 use parking_lot::{Mutex, MutexGuard};
+use std::collections::VecDeque;
 use std::fs::File;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -58,9 +61,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 pub use audit::{
     AuditEntry, AuditPage, AuditQuery, LogEnd, LogExtent, log_extent, read_durable, read_log,
 };
+use clock::Timekeeper;
+
 pub use catalogue::{Created, NotSet, Set};
 pub use check::{CheckError, CheckReport, DigestFrom, check};
-pub use clock::{Clock, ManualClock};
+pub use clock::{Clock, ClockBehind, ClockDifference, ClockNotice, ClockSettings, ManualClock};
 pub use days::DayZone;
 pub use fault::{JournalError, StorageFault};
 pub use feed::{Feed, Next, PurchaseAsOf, Retention};
@@ -76,6 +81,9 @@ pub use snapshot::SnapshotReport;
 pub use status::{Readiness, Status};
 pub use turn::{Outcome, Refused, Replay, Submitted};
 pub use webhooks::{LetIn, NotLetIn, fingerprint_of};
+
+/// Notices about the clock that wait to be fetched; of more, the oldest go.
+const NOTICES_MAX: usize = 16;
 
 /// The engine with its clock, log and snapshots. Shared by all threads.
 pub struct Journal {
@@ -97,7 +105,9 @@ pub struct Journal {
     /// One webhook at a time is let in.
     webhook_turn: Mutex<()>,
     settings: EngineSettings,
-    clock: Clock,
+    clock: Timekeeper,
+    /// For the operator, until somebody fetches them.
+    notices: Mutex<VecDeque<ClockNotice>>,
     random: Random,
     log: Arc<wal::Log>,
     snapshots: snapshot::Snapshots,
@@ -126,9 +136,33 @@ impl Journal {
         self.opened.log_id
     }
 
-    /// What time it is for events.
+    /// What time it is for events: the core's own, which follows no step of the wall clock.
     pub fn now(&self) -> UnixMs {
         self.clock.now()
+    }
+
+    /// What the wall clock says, right or wrong: for what strangers stamped by theirs.
+    pub fn wall_clock(&self) -> UnixMs {
+        self.clock.wall()
+    }
+
+    /// Milliseconds by which the wall clock lay ahead of the core's time when they were last
+    /// compared.
+    pub fn clock_offset_ms(&self) -> i64 {
+        self.clock.offset_ms()
+    }
+
+    /// What the operator should hear of the clock and has not yet; the oldest first.
+    pub fn take_clock_notices(&self) -> Vec<ClockNotice> {
+        self.notices.lock().drain(..).collect()
+    }
+
+    fn notice(&self, notice: ClockNotice) {
+        let mut notices = self.notices.lock();
+        if notices.len() == NOTICES_MAX {
+            notices.pop_front();
+        }
+        notices.push_back(notice);
     }
 
     /// How it decides.

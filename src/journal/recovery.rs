@@ -5,7 +5,7 @@
 //! end and checked against their bounds; a directory is open in one process at a time.
 //! Deliberately absent: repair. What the log cannot vouch for stops the start.
 
-use super::clock::Clock;
+use super::clock::{ClockBehind, ClockDifference, ClockSettings, Timekeeper};
 use super::codec::{self, Kind};
 use super::days::Days;
 use super::fault::{JournalError, describe, io};
@@ -20,7 +20,7 @@ use super::{Journal, Slot};
 use crate::engine::apply::{BrokenLog, Stamp};
 use crate::engine::catalogue::Catalogue;
 use crate::engine::cells::GuardFull;
-use crate::engine::event::{Event, LimitsSet, Part};
+use crate::engine::event::{CorrectedBy, Event, LimitsSet, Part};
 use crate::engine::lifecycle::Units;
 use crate::engine::settings::{EngineSettings, Limits};
 use crate::engine::shard::Shard;
@@ -96,6 +96,7 @@ impl Journal {
             snapshot_every_bytes,
             clock,
             random,
+            time,
             day_zone,
             retentions,
             ..
@@ -106,6 +107,8 @@ impl Journal {
         let oldest_kept = oldest_kept.map_or(first, |lsn| wal::Lsn::new(lsn.0).max(first));
         let pin = log.pin("snapshots", oldest_kept);
         let days = Days::new(day_zone);
+        let clock = Timekeeper::start(clock, time, state.last_at);
+        let behind = behind(&clock, time)?;
         let shared = restore_shared(&state.shards, &engine, &days, clock.now())?;
         let retentions = Retentions::of(&log, &retentions);
         let slots = state
@@ -113,7 +116,6 @@ impl Journal {
             .into_iter()
             .map(|shard| CachePadded::new(Slot::new(shard)));
         let (before, limits) = (state.limits, engine.limits());
-        let manual = matches!(clock, Clock::Manual(_));
         let journal = Arc::new(Self {
             slots: slots.collect(),
             catalogue: ArcSwap::from_pointee(state.catalogue),
@@ -129,6 +131,7 @@ impl Journal {
             settings: engine,
             clock,
             random,
+            notices: Mutex::default(),
             log: Arc::new(log),
             snapshots: Snapshots {
                 newest_bytes: AtomicU64::new(store::newest_bytes(&*disks.snapshots)?),
@@ -143,13 +146,37 @@ impl Journal {
             opened,
             _lock: lock,
         });
-        if before != Some(limits) {
-            let event = Event::LimitsSet(LimitsSet { limits });
-            let lsn = journal.append_one(&event, journal.now())?;
+        if behind.is_some() {
+            let lsn = journal.correct_clock(CorrectedBy::Operator)?;
             journal.wait_durable(lsn)?;
         }
-        Background::start(&journal, snapshot_every_bytes, manual)?;
+        if before != Some(limits) {
+            let event = Event::LimitsSet(LimitsSet { limits });
+            let lsn = journal.append_one(&event, journal.clock.moment())?;
+            journal.wait_durable(lsn)?;
+        }
+        Background::start(&journal, snapshot_every_bytes)?;
         Ok(journal)
+    }
+}
+
+/// How far the clock lies before the log's last event, where that is more than a small step and the
+/// operator ordered to go on from there.
+fn behind(
+    clock: &Timekeeper,
+    settings: ClockSettings,
+) -> Result<Option<ClockDifference>, JournalError> {
+    let difference = clock.difference();
+    let tolerated = -i64::try_from(settings.step_max_ms).unwrap_or(i64::MAX);
+    if difference.offset_ms() >= tolerated {
+        return Ok(None);
+    }
+    match settings.behind {
+        ClockBehind::Accept => Ok(Some(difference)),
+        ClockBehind::Refuse => Err(JournalError::ClockBehind {
+            clock: difference.wall,
+            last: difference.core,
+        }),
     }
 }
 
@@ -307,6 +334,11 @@ pub(super) fn newest_good(
     })
 }
 
+fn latest(shards: &[(Shard, Lsn)]) -> UnixMs {
+    let latest = shards.iter().map(|(shard, _)| shard.last_at()).max();
+    latest.unwrap_or_default()
+}
+
 fn check_belongs(restored: &Restored, log_id: u64, end: Lsn) -> Result<(), JournalError> {
     if restored.log_id != log_id {
         let (theirs, ours) = (restored.log_id, log_id);
@@ -342,6 +374,8 @@ pub(super) struct Folding {
     rules_lsn: Lsn,
     pub(super) seen: Seen,
     pub(super) events: u64,
+    /// The latest instant in the log.
+    last_at: UnixMs,
 }
 
 /// State once it is.
@@ -353,6 +387,8 @@ pub(super) struct Folded {
     pub(super) rules: InForce,
     pub(super) seen: Seen,
     pub(super) events: u64,
+    /// The instant of the last event.
+    pub(super) last_at: UnixMs,
 }
 
 impl Folded {
@@ -385,6 +421,7 @@ impl Folding {
                 catalogue,
                 limits: Some(limits),
                 catalogue_lsn,
+                last_at: latest(&shards),
                 shards,
                 velocity,
                 events: 0,
@@ -399,6 +436,7 @@ impl Folding {
                 rules_lsn: Lsn(0),
                 seen: Seen::new(settings.webhooks),
                 events: 0,
+                last_at: UnixMs::default(),
             },
         }
     }
@@ -412,7 +450,13 @@ impl Folding {
         let (at, event) = codec::decode(kind, record.payload)
             .map_err(|source| JournalError::Decode { lsn, source })?;
         self.events += 1;
-        let stamp = Stamp { at, lsn };
+        let settled = codec::settled_of(record.payload);
+        let stamp = Stamp { at, lsn, settled };
+        self.last_at = if let Part::Time(corrected) = event.part() {
+            corrected.after
+        } else {
+            self.last_at.max(at)
+        };
         self.apply(&event, stamp)?;
         self.velocity.record(&event, stamp);
         Ok(())
@@ -445,7 +489,20 @@ impl Folding {
                     self.rules.apply(change, stamp, &self.velocity);
                 }
             }
-            Part::Webhooks(change) => self.seen.apply(change, stamp.at).map_err(seen_full)?,
+            // No snapshot was being taken then: each part has it already, or none has.
+            Part::Time(corrected) => {
+                let limits = self.limits.unwrap_or_default();
+                let shards = self.shards.iter_mut();
+                for (shard, _) in shards.filter(|(_, from)| stamp.lsn >= *from) {
+                    shard.correct(corrected, stamp.lsn, limits);
+                }
+                self.velocity.correct(corrected);
+                self.seen.correct(corrected);
+            }
+            Part::Webhooks(change) => {
+                let applied = self.seen.apply(change, stamp.into());
+                applied.map_err(seen_full)?;
+            }
             Part::Shard(shard, _) => {
                 let (shard, from) = &mut self.shards[shard.index()];
                 if stamp.lsn >= *from {
@@ -469,6 +526,7 @@ impl Folding {
             rules,
             seen,
             events,
+            last_at,
             ..
         } = self;
         let shards: Vec<Shard> = shards.into_iter().map(|(shard, _)| shard).collect();
@@ -482,6 +540,7 @@ impl Folding {
             rules,
             seen,
             events,
+            last_at,
         })
     }
 }

@@ -6,6 +6,7 @@
 //! Deliberately absent: the language (`risk`), which turns text into compiled rules.
 
 use super::Journal;
+use super::clock::Moment;
 use super::fault::StorageFault;
 use super::scoring::ScoringAt;
 use crate::engine::apply::Stamp;
@@ -144,6 +145,7 @@ pub(super) fn change_in(event: &Event) -> RiskChange<'_> {
         Part::Nothing
         | Part::Limits(_)
         | Part::Catalogue(_)
+        | Part::Time(_)
         | Part::Webhooks(_)
         | Part::Shard(..) => unreachable!("rules or a scoring were set, not {}", event.kind()),
     }
@@ -153,7 +155,7 @@ pub(super) fn change_in(event: &Event) -> RiskChange<'_> {
 pub(super) struct AllTurns<'a> {
     pub(super) shards: Vec<MutexGuard<'a, Shard>>,
     /// Now.
-    pub(super) at: UnixMs,
+    pub(super) moment: Moment,
     /// Since when a counter is kept that is kept from now on.
     pub(super) since: UnixMs,
 }
@@ -218,7 +220,11 @@ impl Journal {
             by,
         } = new;
         let mut in_force = self.rules_turn.lock();
-        let AllTurns { shards, at, since } = self.all_turns();
+        let AllTurns {
+            shards,
+            moment,
+            since,
+        } = self.all_turns();
         let rules = &in_force.rules;
         let set = RiskRulesSet {
             digest: digest_of(&text),
@@ -230,8 +236,8 @@ impl Journal {
         let acted = acted(rules.in_force.as_ref().map(|it| &it.set), &set);
         let mut events = SmallVec::<[Event; 2]>::from_iter([Event::RiskRulesSet(set)]);
         events.extend(acted.map(Event::AdminActed));
-        let (end, begins) = self.append(&events, at)?;
-        let stamp = Stamp { at, lsn: begins[0] };
+        let (end, begins) = self.append(&events, moment)?;
+        let stamp = moment.stamp(begins[0]);
         in_force.apply(change_in(&events[0]), stamp, &self.velocity);
         compiled.count_on_from(&self.rules.load());
         self.rules.store(Arc::new(compiled));
@@ -243,15 +249,19 @@ impl Journal {
     pub(super) fn all_turns(&self) -> AllTurns<'_> {
         let shards: Vec<_> = ShardId::all().map(|id| self.shard(id)).collect();
         let latest = shards.iter().map(|shard| shard.last_at()).max();
-        let at = self.now().max(latest.unwrap_or_default());
+        let moment = self.clock.moment_after(latest.unwrap_or_default());
         let nobody = shards.iter().all(|shard| shard.sizes().buyers == 0);
         // Where nothing was there to be counted, nothing was missed.
         let since = if nobody && self.velocity.keys() == 0 {
             UnixMs::default()
         } else {
-            at
+            moment.at
         };
-        AllTurns { shards, at, since }
+        AllTurns {
+            shards,
+            moment,
+            since,
+        }
     }
 
     /// Pauses a buyer or lifts the pause; the LSN that must be durable before that is told.

@@ -9,7 +9,6 @@
 use super::Journal;
 use super::fault::StorageFault;
 use super::risk::{AllTurns, change_in};
-use crate::engine::apply::Stamp;
 use crate::engine::event::{Event, ModelInForce, RiskScoringSet};
 use crate::engine::risk::features::{FEATURES_VERSION, depths_for_features};
 use crate::engine::risk::kept::kept_to;
@@ -64,7 +63,11 @@ impl Journal {
             self.scoring.store(Arc::new(compiled));
             return Ok(None);
         }
-        let AllTurns { shards, at, since } = self.all_turns();
+        let AllTurns {
+            shards,
+            moment,
+            since,
+        } = self.all_turns();
         let kept = if compiled.is_on() {
             let before = before.map_or(&[][..], |it| &it.kept);
             kept_to(&depths_for_features(), before, since)
@@ -77,8 +80,8 @@ impl Journal {
             kept,
         };
         let event = Event::RiskScoringSet(set);
-        let (end, begins) = self.append(std::slice::from_ref(&event), at)?;
-        let stamp = Stamp { at, lsn: begins[0] };
+        let (end, begins) = self.append(std::slice::from_ref(&event), moment)?;
+        let stamp = moment.stamp(begins[0]);
         in_force.apply(change_in(&event), stamp, &self.velocity);
         self.scoring.store(Arc::new(compiled));
         drop(shards);

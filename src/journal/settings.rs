@@ -1,6 +1,6 @@
 //! Owns how a journal is set up: where, how large, how durable. All sizes are in bytes.
 
-use super::clock::Clock;
+use super::clock::{Clock, ClockSettings};
 use super::days::DayZone;
 use super::fault::{JournalError, io};
 use super::feed::Retention;
@@ -21,10 +21,12 @@ pub struct JournalOptions {
     pub log: LogSettings,
     /// Bytes of log after which a snapshot is taken in the background; 0: never.
     pub snapshot_every_bytes: u64,
-    /// Where instants come from.
+    /// Where readings of the time come from.
     pub clock: Clock,
     /// Where the random part of each purchase's id comes from.
     pub random: Random,
+    /// How the wall clock is judged.
+    pub time: ClockSettings,
     /// Whose days daily limits are counted in.
     pub day_zone: DayZone,
     /// From where on the log is kept for its readers.
@@ -41,6 +43,7 @@ impl JournalOptions {
             snapshot_every_bytes: 1 << 30,
             clock: Clock::System,
             random: Random::System,
+            time: ClockSettings::default(),
             day_zone: DayZone::default(),
             retentions: Vec::new(),
         }

@@ -1,4 +1,5 @@
-//! Owns the background: a thread that lets holds run out, and one that takes snapshots.
+//! Owns the background: a thread that lets holds run out and watches the wall clock, and one that
+//! takes snapshots.
 //!
 //! Invariants: a hold that is due is released within a millisecond or so of its instant, by turns
 //! of a few so that no command waits long behind them; a panic here is a bug and stops the
@@ -8,6 +9,7 @@
 use super::fault::JournalError;
 use super::turn::More;
 use super::{Journal, StorageFault};
+use crate::engine::apply::Settled;
 use crate::engine::shard::Shard;
 use crate::ids::ShardId;
 use crate::time::UnixMs;
@@ -17,8 +19,11 @@ use std::sync::{Arc, OnceLock, Weak};
 use std::thread::{self, JoinHandle, Thread};
 use std::time::Duration;
 
-/// The longest that either thread sleeps before it looks again.
+/// The longest that the thread for snapshots sleeps before it looks again.
 const SLEEP_MAX: Duration = Duration::from_millis(500);
+
+/// The longest that the sweeper sleeps: what it watches, the wall clock, wakes nobody.
+const WATCH_EVERY: Duration = Duration::from_millis(200);
 
 /// How often sums of days gone by are looked for.
 const FORGET_DAYS_EVERY_MS: u64 = 3_600_000;
@@ -40,10 +45,9 @@ impl Background {
     pub(super) fn start(
         journal: &Arc<Journal>,
         snapshot_every_bytes: u64,
-        manual_clock: bool,
     ) -> Result<(), JournalError> {
         let background = &journal.background;
-        if !manual_clock {
+        if !journal.clock.is_manual() {
             let swept = Arc::downgrade(journal);
             let sweeper = spawn("sweeper", move || sweep_forever(&swept))?;
             let _ = background.sweeper.set(sweeper.thread().clone());
@@ -93,9 +97,10 @@ impl Background {
 }
 
 impl Journal {
-    /// Lets every hold run out that is due; how many turns that took. For those who move the
+    /// Watches the wall clock, and lets every hold run out that is due. For those who move the
     /// clock by hand; otherwise it happens in the background.
     pub fn sweep(&self) -> Result<(), StorageFault> {
+        self.watch_clock()?;
         for id in ShardId::all() {
             let due_ms = self.slots[id.index()]
                 .next_expiry_ms
@@ -126,11 +131,12 @@ fn sweep_forever(journal: &Weak<Journal>) {
             return;
         }
         let now = journal.now();
-        if now.since_ms(forgot_at) >= FORGET_DAYS_EVERY_MS {
+        let settled = journal.clock.settled() == Settled::Yes;
+        if settled && now.since_ms(forgot_at) >= FORGET_DAYS_EVERY_MS {
             journal.shared.forget_days(now);
             forgot_at = now;
         }
-        let sleep = Duration::from_millis(journal.next_expiry().since_ms(now)).min(SLEEP_MAX);
+        let sleep = Duration::from_millis(journal.next_expiry().since_ms(now)).min(WATCH_EVERY);
         let wakes = now.plus_ms(u64::try_from(sleep.as_millis()).unwrap_or(0));
         journal
             .background

@@ -6,10 +6,11 @@
 //! applied to the state that decided it is a bug and stops the process.
 //! Deliberately absent: waiting for the disk. The caller waits at a gate before it tells anything.
 
+use super::clock::Moment;
 use super::codec;
 use super::fault::StorageFault;
 use super::{Journal, Slot};
-use crate::engine::apply::Stamp;
+use crate::engine::apply::{Settled, Stamp};
 use crate::engine::catalogue::Catalogue;
 use crate::engine::command::{Buy, PlaceHold, ReleaseHold, SpendTokens};
 use crate::engine::decide::{
@@ -299,16 +300,7 @@ impl Journal {
     pub(super) fn turn(&self, id: ShardId) -> Result<Turn<'_>, StorageFault> {
         let slot = &*self.slots[id.index()];
         let shard = slot.shard.lock();
-        let at = self.now().max(shard.last_at());
-        let mut turn = Turn {
-            journal: self,
-            slot,
-            shard,
-            catalogue: self.catalogue.load(),
-            rules: self.rules.load(),
-            scoring: self.scoring.load(),
-            at,
-        };
+        let mut turn = self.begin(slot, shard);
         turn.expire_due(EXPIRIES_BEFORE_COMMAND)?;
         Ok(turn)
     }
@@ -317,8 +309,18 @@ impl Journal {
     pub(super) fn sweep_shard(&self, id: ShardId) -> Result<More, StorageFault> {
         let slot = &*self.slots[id.index()];
         let shard = slot.shard.lock();
-        let at = self.now().max(shard.last_at());
-        let mut turn = Turn {
+        let mut turn = self.begin(slot, shard);
+        let expired = turn.expire_due(EXPIRIES_A_SWEEP)?;
+        Ok(if expired == EXPIRIES_A_SWEEP {
+            More::Left
+        } else {
+            More::None
+        })
+    }
+
+    fn begin<'a>(&'a self, slot: &'a Slot, shard: MutexGuard<'a, Shard>) -> Turn<'a> {
+        let Moment { at, settled } = self.clock.moment_after(shard.last_at());
+        Turn {
             journal: self,
             slot,
             shard,
@@ -326,13 +328,8 @@ impl Journal {
             rules: self.rules.load(),
             scoring: self.scoring.load(),
             at,
-        };
-        let expired = turn.expire_due(EXPIRIES_A_SWEEP)?;
-        Ok(if expired == EXPIRIES_A_SWEEP {
-            More::Left
-        } else {
-            More::None
-        })
+            settled,
+        }
     }
 
     /// Appends an event that changes nothing; where it ends.
@@ -342,11 +339,11 @@ impl Journal {
             "{} is appended by the turn that applies it",
             event.kind()
         );
-        self.append_one(event, self.now())
+        self.append_one(event, self.clock.moment())
     }
 
     /// Appends one event, which the caller applies; where it ends.
-    pub(super) fn append_one(&self, event: &Event, at: UnixMs) -> Result<Lsn, StorageFault> {
+    pub(super) fn append_one(&self, event: &Event, at: Moment) -> Result<Lsn, StorageFault> {
         self.append(std::slice::from_ref(event), at)
             .map(|(end, _)| end)
     }
@@ -355,7 +352,7 @@ impl Journal {
     pub(super) fn append(
         &self,
         events: &[Event],
-        at: UnixMs,
+        moment: Moment,
     ) -> Result<(Lsn, SmallVec<[Lsn; 2]>), StorageFault> {
         thread_local! {
             static BUFFER: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
@@ -364,7 +361,11 @@ impl Journal {
             buffer.clear();
             let mut ends = SmallVec::<[usize; 2]>::new();
             for event in events {
-                codec::encode(event, at, buffer);
+                let begin = buffer.len();
+                codec::encode(event, moment.at, buffer);
+                if moment.settled == Settled::No {
+                    codec::mark_unsettled(&mut buffer[begin..]);
+                }
                 ends.push(buffer.len());
             }
             let mut entries = SmallVec::<[wal::Entry<'_>; 2]>::new();
@@ -412,6 +413,7 @@ pub(super) struct Turn<'a> {
     rules: Guard<Arc<RuleSet>>,
     scoring: Guard<Arc<Scoring>>,
     pub(super) at: UnixMs,
+    settled: Settled,
 }
 
 impl Turn<'_> {
@@ -432,6 +434,13 @@ impl Turn<'_> {
         }
     }
 
+    fn moment(&self) -> Moment {
+        Moment {
+            at: self.at,
+            settled: self.settled,
+        }
+    }
+
     /// Appends, applies, keeps the claims, gives back what the events free; where they end.
     pub(super) fn commit(&mut self, decision: Decision) -> Result<Lsn, StorageFault> {
         let Decision {
@@ -449,15 +458,15 @@ impl Turn<'_> {
         events: &[Event],
         claims: Claims,
     ) -> Result<Lsn, StorageFault> {
-        let (end, begins) = self.journal.append(events, self.at)?;
+        let (end, begins) = self.journal.append(events, self.moment())?;
         claims.keep();
         for (event, lsn) in events.iter().zip(begins) {
-            let stamp = Stamp { at: self.at, lsn };
+            let stamp = self.moment().stamp(lsn);
             match event.part() {
                 Part::Shard(..) => self.apply(event, stamp),
-                Part::Webhooks(change) => self.journal.remember(change, stamp.at),
+                Part::Webhooks(change) => self.journal.remember(change, stamp.into()),
                 Part::Nothing => {}
-                Part::Limits(_) | Part::Catalogue(_) | Part::Risk(_) => {
+                Part::Limits(_) | Part::Catalogue(_) | Part::Risk(_) | Part::Time(_) => {
                     unreachable!("{} is not appended in a shard's turn", event.kind())
                 }
             }

@@ -11,17 +11,20 @@
 //! which is what most webhooks lead to: they are hints, and its books are the truth.
 
 use super::Journal;
+use super::clock::Moment;
 use super::fault::StorageFault;
+use crate::engine::apply::Settled;
 use crate::engine::cells::{Admission, Fingerprint, GenerationExport, GuardFull, ReplayGuard};
 use crate::engine::command::ReceiveWebhook;
 use crate::engine::decide::{Claims, decide_dispute};
 use crate::engine::event::{
-    Disposition, Event, WebhookChange, WebhookFormat, WebhookKind, WebhookReceived,
+    ClockCorrected, Disposition, Event, WebhookChange, WebhookFormat, WebhookKind, WebhookReceived,
 };
 use crate::engine::refusal::Refusal;
 use crate::engine::settings::WebhookMemory;
 use crate::ids::{AuthorizationId, Lsn, PurchaseId, ShardId, UserId, WebhookEventId};
 use crate::time::UnixMs;
+use parking_lot::Mutex;
 use rkyv::{Archive, Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::ops::ControlFlow;
@@ -53,12 +56,15 @@ const PURCHASES_A_TURN: usize = 4_096;
 pub(super) struct Seen {
     nonces: ReplayGuard,
     events: ReplayGuard,
+    axis: Mutex<Axis>,
 }
 
 /// What is seen, as a snapshot keeps it.
 #[derive(Archive, Serialize, Deserialize)]
 pub(super) struct SeenImage {
-    at: UnixMs,
+    /// By the axis.
+    at_ms: u64,
+    axis: Axis,
     nonces: Vec<GenerationImage>,
     events: Vec<GenerationImage>,
 }
@@ -74,32 +80,35 @@ impl Seen {
         Self {
             nonces: ReplayGuard::new(memory.nonces_max, memory.nonce_retention_ms()),
             events: ReplayGuard::new(memory.events_max, memory.event_retention_ms),
+            axis: Mutex::default(),
         }
     }
 
     /// Applies what an event changes in it; doing so again changes nothing. Live and recovery alike.
-    pub(super) fn apply(&self, change: WebhookChange<'_>, at: UnixMs) -> Result<(), GuardFull> {
+    pub(super) fn apply(&self, change: WebhookChange<'_>, at: Moment) -> Result<(), GuardFull> {
+        let at_ms = self.axis.lock().go_on(at);
         match change {
-            WebhookChange::Received(received) => self.remember(received, at),
+            WebhookChange::Received(received) => self.remember(received, at_ms),
             WebhookChange::Nonces(imported) => imported
                 .nonces
                 .iter()
-                .try_for_each(|nonce| self.nonces.insert(Fingerprint::new(*nonce), at.get())),
+                .try_for_each(|nonce| self.nonces.insert(Fingerprint::new(*nonce), at_ms)),
         }
     }
 
-    fn remember(&self, seen: &WebhookReceived, at: UnixMs) -> Result<(), GuardFull> {
+    fn remember(&self, seen: &WebhookReceived, at_ms: u64) -> Result<(), GuardFull> {
         if let Some(nonce) = seen.nonce {
-            self.nonces.insert(Fingerprint::new(nonce), at.get())?;
+            self.nonces.insert(Fingerprint::new(nonce), at_ms)?;
         }
         self.events
-            .insert(event_fingerprint(seen.format, &seen.event_id), at.get())
+            .insert(event_fingerprint(seen.format, &seen.event_id), at_ms)
     }
 
     /// What is known of a delivery; nothing is remembered.
-    fn look(&self, command: &ReceiveWebhook, at: UnixMs) -> Known {
+    fn look(&self, command: &ReceiveWebhook, at: Moment) -> Known {
+        let at_ms = self.axis.lock().at(at);
         let nonce = command.nonce.map_or(Admission::Fresh, |nonce| {
-            self.nonces.look(Fingerprint::new(nonce), at.get())
+            self.nonces.look(Fingerprint::new(nonce), at_ms)
         });
         match nonce {
             Admission::Fresh => {}
@@ -107,7 +116,7 @@ impl Seen {
             Admission::Full | Admission::Late => return Known::NoRoom,
         }
         let event = event_fingerprint(command.format, &command.event_id);
-        match self.events.look(event, at.get()) {
+        match self.events.look(event, at_ms) {
             Admission::Fresh => Known::Nothing,
             Admission::Replayed => Known::Event,
             Admission::Full | Admission::Late => Known::NoRoom,
@@ -115,11 +124,12 @@ impl Seen {
     }
 
     /// Those of `nonces` that were not known, which are from now on; `None` where there is no room.
-    pub(super) fn fresh_nonces(&self, nonces: &[String], at: UnixMs) -> Option<Vec<u64>> {
+    pub(super) fn fresh_nonces(&self, nonces: &[String], at: Moment) -> Option<Vec<u64>> {
+        let at_ms = self.axis.lock().go_on(at);
         let mut fresh = Vec::new();
         for nonce in nonces {
             let nonce = super::import::nonce_fingerprint(nonce);
-            match self.nonces.admit(Fingerprint::new(nonce), at.get()) {
+            match self.nonces.admit(Fingerprint::new(nonce), at_ms) {
                 Admission::Fresh => fresh.push(nonce),
                 Admission::Replayed => {}
                 Admission::Full | Admission::Late => return None,
@@ -128,7 +138,8 @@ impl Seen {
         Some(fresh)
     }
 
-    pub(super) fn image(&self, at: UnixMs) -> SeenImage {
+    pub(super) fn image(&self, at: Moment) -> SeenImage {
+        let axis = *self.axis.lock();
         let image = |guard: &ReplayGuard| -> Vec<GenerationImage> {
             let generations = guard.export().into_iter();
             generations
@@ -139,7 +150,8 @@ impl Seen {
                 .collect()
         };
         SeenImage {
-            at,
+            at_ms: axis.at(at),
+            axis,
             nonces: image(&self.nonces),
             events: image(&self.events),
         }
@@ -155,9 +167,76 @@ impl Seen {
                 })
                 .collect()
         };
-        let at_ms = image.at.get();
+        *self.axis.lock() = image.axis;
+        let at_ms = image.at_ms;
         self.nonces.import(&exports(image.nonces), at_ms)?;
         self.events.import(&exports(image.events), at_ms)
+    }
+
+    /// What is remembered keeps its age, or is younger than it was.
+    pub(super) fn correct(&self, corrected: &ClockCorrected) {
+        self.axis.lock().correct(corrected);
+    }
+}
+
+/// The time by which webhooks are remembered. It goes on with the core's time, but
+///
+/// 1. a correction of the clock does not move it;
+/// 2. it stands still while webhooks come before the clock has settled after a start, and goes on
+///    from the last of them: so a wrong clock at a start forgets nothing, and what was remembered
+///    then is not older for the time that the process was off.
+#[derive(Copy, Clone, Debug, Default, Archive, Serialize, Deserialize)]
+struct Axis {
+    /// Added to the core's time.
+    offset_ms: i64,
+    /// The latest that was reached; 0: nothing was ever remembered.
+    latest_ms: u64,
+    /// When something was last remembered before the clock had settled, where that was since the
+    /// last start.
+    unsettled_at: Option<UnixMs>,
+}
+
+impl Axis {
+    /// The axis at `moment`.
+    fn at(mut self, moment: Moment) -> u64 {
+        self.go_on(moment)
+    }
+
+    /// The same, where something is remembered then.
+    fn go_on(&mut self, moment: Moment) -> u64 {
+        let reached = self.of(moment.at);
+        match moment.settled {
+            Settled::No if self.latest_ms == 0 => self.latest_ms = reached,
+            Settled::No => {
+                self.unsettled_at = Some(moment.at);
+                return reached.min(self.latest_ms);
+            }
+            Settled::Yes => {
+                if let Some(at) = self.unsettled_at.take() {
+                    let ahead = self.of(at).saturating_sub(self.latest_ms);
+                    self.offset_ms -= ahead.cast_signed();
+                }
+            }
+        }
+        let reached = self.of(moment.at);
+        self.latest_ms = self.latest_ms.max(reached);
+        reached
+    }
+
+    fn correct(&mut self, corrected: &ClockCorrected) {
+        let offset_ms = corrected.offset_ms();
+        self.unsettled_at = self.unsettled_at.map(|at| at.moved_ms(offset_ms));
+        if offset_ms >= 0 {
+            self.offset_ms -= offset_ms;
+        } else {
+            // What was remembered last is not from the future; it may be younger than it was.
+            let ahead = self.latest_ms.saturating_sub(self.of(corrected.after));
+            self.offset_ms += ahead.cast_signed();
+        }
+    }
+
+    fn of(self, at: UnixMs) -> u64 {
+        at.get().saturating_add_signed(self.offset_ms)
     }
 }
 
@@ -205,7 +284,7 @@ impl Journal {
         command: &ReceiveWebhook,
     ) -> Result<Result<LetIn, NotLetIn>, StorageFault> {
         let _one_at_a_time = self.webhook_turn.lock();
-        let at = self.now();
+        let at = self.clock.moment();
         let duplicate = |durable_at| LetIn {
             disposition: Disposition::Duplicate,
             look_at: None,
@@ -238,13 +317,16 @@ impl Journal {
         // Whoever remembers one appends it in the same turn.
         let _one_at_a_time = self.webhook_turn.lock();
         let nonce = Fingerprint::new(nonce);
-        let seen = self.seen.nonces.look(nonce, self.now().get());
+        let moment = self.clock.moment();
+        let at_ms = self.seen.axis.lock().at(moment);
+        let seen = self.seen.nonces.look(nonce, at_ms);
         (seen == Admission::Replayed).then(|| self.appended())
     }
 
     /// Whether this delivery, or what it reports, was let in before.
     pub fn knows_webhook(&self, command: &ReceiveWebhook) -> bool {
-        match self.seen.look(command, self.now()) {
+        let moment = self.clock.moment();
+        match self.seen.look(command, moment) {
             Known::Delivery | Known::Event => true,
             Known::Nothing | Known::NoRoom => false,
         }
@@ -301,7 +383,7 @@ impl Journal {
     fn let_in(
         &self,
         command: &ReceiveWebhook,
-        at: UnixMs,
+        at: Moment,
     ) -> Result<Result<LetIn, NotLetIn>, StorageFault> {
         let ignored = |durable_at| LetIn {
             disposition: Disposition::Ignored,
@@ -341,13 +423,13 @@ impl Journal {
         }))
     }
 
-    fn append_received(&self, received: WebhookReceived, at: UnixMs) -> Result<Lsn, StorageFault> {
+    fn append_received(&self, received: WebhookReceived, at: Moment) -> Result<Lsn, StorageFault> {
         self.remember(WebhookChange::Received(&received), at);
         self.append_one(&Event::WebhookReceived(received), at)
     }
 
     /// Within the turn of the webhooks that found room for it.
-    pub(super) fn remember(&self, change: WebhookChange<'_>, at: UnixMs) {
+    pub(super) fn remember(&self, change: WebhookChange<'_>, at: Moment) {
         self.seen
             .apply(change, at)
             .expect("there was room when this turn looked, and nobody else remembers in it");

@@ -89,7 +89,7 @@ impl OurBooks for StoppedBooks {
     }
 
     fn now(&self) -> UnixMs {
-        Clock::System.now()
+        Clock::System.wall()
     }
 
     fn end(&self) -> Lsn {

@@ -4,7 +4,7 @@
 
 use super::Lines;
 use crate::engine::event::{
-    BuyerRated, BuyerSegmented, Flow, HoldPlaced, ProductSet, Quote, Rating,
+    BuyerRated, BuyerSegmented, ClockCorrected, Flow, HoldPlaced, ProductSet, Quote, Rating,
 };
 use crate::engine::risk::counter::Counter;
 use crate::engine::risk::features::Past;
@@ -93,6 +93,16 @@ impl Purchase {
 }
 
 impl Known {
+    /// What happened keeps its age.
+    pub(super) fn correct(&mut self, corrected: &ClockCorrected) {
+        for history in self.histories.values_mut() {
+            let captures = history.captures.iter_mut().map(|(at, _, _)| at);
+            for at in captures.chain(&mut history.first_seen) {
+                *at = at.moved_ms(corrected.offset_ms());
+            }
+        }
+    }
+
     pub(super) fn rate(&mut self, rated: &BuyerRated) {
         self.ratings
             .insert(rated.user.clone(), rated.rating.clone());

@@ -22,7 +22,7 @@ mod attempt;
 mod known;
 mod report;
 
-use crate::engine::apply::Stamp;
+use crate::engine::apply::{Settled, Stamp};
 use crate::engine::event::{
     AttemptRefused, DisputeOutcome, Event, Flow, HoldPlaced, Origin, PaymentStarted, PaysFor,
     RiskRulesSet, RiskScoringSet, RuleHit, RuleOutcome,
@@ -220,6 +220,10 @@ impl Replay {
             Event::ProductSet(set) => self.known.set_prices(set),
             Event::BuyerRated(rated) => self.known.rate(rated),
             Event::BuyerSegmented(segmented) => self.known.segment(segmented),
+            Event::ClockCorrected(corrected) => {
+                self.velocity.correct(corrected);
+                self.known.correct(corrected);
+            }
             Event::HoldReleased(_)
             | Event::HoldExpired(_)
             | Event::PaymentAuthorized(_)
@@ -554,6 +558,7 @@ impl Replay {
                 | Event::WebhookReceived(_)
                 | Event::AttemptRefused(_)
                 | Event::LimitsSet(_)
+                | Event::ClockCorrected(_)
                 | Event::AdminActed(_)
                 | Event::AdminRefused(_)
                 | Event::RiskRulesSet(_)
@@ -587,6 +592,7 @@ fn stamp_of(entry: &AuditEntry) -> Stamp {
     Stamp {
         at: entry.at,
         lsn: entry.lsn,
+        settled: Settled::Yes,
     }
 }
 

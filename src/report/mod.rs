@@ -23,7 +23,8 @@ pub use aftermath::clawback;
 use self::json::Object;
 
 use crate::engine::event::{
-    Active, AdminAct, Discount, Event, IdempotencyKey, LimitsSet, Origin, ProductSet, PromotionSet,
+    Active, AdminAct, ClockCorrected, Discount, Event, IdempotencyKey, LimitsSet, Origin,
+    ProductSet, PromotionSet,
 };
 use crate::ids::{ProductId, Segment};
 use crate::journal::AuditEntry;
@@ -80,6 +81,7 @@ fn put_fields(object: &mut Object<'_>, event: &Event) {
         Event::ProductSet(it) => product(it),
         Event::PromotionSet(it) => promotion(it),
         Event::LimitsSet(it) => limits(it),
+        Event::ClockCorrected(it) => correction(it),
         Event::AdminActed(it) => audited::acted(it),
         Event::AdminRefused(it) => audited::refused(it),
         Event::ReviewOpened(it) => review::opened(it),
@@ -114,6 +116,15 @@ fn limits(set: &LimitsSet) -> Value {
     json!({
         "rate_count": set.limits.rate_count,
         "idempotency_retention_ms": set.limits.idempotency_retention_ms,
+    })
+}
+
+fn correction(corrected: &ClockCorrected) -> Value {
+    json!({
+        "before": corrected.before.to_string(),
+        "after": corrected.after.to_string(),
+        "offset_ms": corrected.offset_ms(),
+        "by": corrected.by.as_str(),
     })
 }
 

@@ -420,6 +420,14 @@ impl Exposition {
         let _ = writeln!(self.text, "{name}{{{labels}}} {seconds}");
     }
 
+    /// A gauge of seconds that may be negative, without labels.
+    pub fn signed_seconds(&mut self, name: &str, help: &str, value_ms: i64) {
+        self.family(name, "gauge", help);
+        let sign = if value_ms < 0 { "-" } else { "" };
+        let seconds = Seconds(value_ms.unsigned_abs().saturating_mul(1_000_000));
+        let _ = writeln!(self.text, "{name} {sign}{seconds}");
+    }
+
     /// A family of one sample without labels.
     pub fn single(&mut self, name: &str, kind: &str, help: &str, value: u64) {
         self.family(name, kind, help);

@@ -4,16 +4,16 @@
 
 use holdfast::engine::event::{
     Act, Active, Actor, ActorRole, AdminAct, AdminActed, AdminRefused, AttemptRefused, BuyerPaused,
-    BuyerRated, BuyerSegmented, CaptureStarted, Clawback, CounterKept, Decider, DeclineCause,
-    Discount, Disposition, DisputeClosed, DisputeOpened, DisputeOutcome, Event, Flow, HeldQuote,
-    HoldAfter, HoldExpired, HoldPlaced, HoldReleased, HoldingsImported, IdempotencyKey, Judgement,
-    KeyImported, LimitsSet, ModelInForce, NoncesImported, Origin, Pause, PaymentAuthorized,
-    PaymentCaptured, PaymentDeclined, PaymentStarted, PaymentVoided, PaysFor, ProductSet,
-    PromotionSet, PromotionUsesImported, Quote, Rating, RefundExtent, RefundFailed, RefundStarted,
-    RefundSucceeded, RetryAdvice, ReviewDecided, ReviewOpened, ReviewVerdict, RiskRulesSet,
-    RiskScoringSet, RuleHit, RuleName, RuleOutcome, RulesSource, Shown, StockImported, Target,
-    TokensSpent, VoidCause, VoidStarted, VoidStuck, WebhookFormat, WebhookKind, WebhookReceived,
-    Whence,
+    BuyerRated, BuyerSegmented, CaptureStarted, Clawback, ClockCorrected, CorrectedBy, CounterKept,
+    Decider, DeclineCause, Discount, Disposition, DisputeClosed, DisputeOpened, DisputeOutcome,
+    Event, Flow, HeldQuote, HoldAfter, HoldExpired, HoldPlaced, HoldReleased, HoldingsImported,
+    IdempotencyKey, Judgement, KeyImported, LimitsSet, ModelInForce, NoncesImported, Origin, Pause,
+    PaymentAuthorized, PaymentCaptured, PaymentDeclined, PaymentStarted, PaymentVoided, PaysFor,
+    ProductSet, PromotionSet, PromotionUsesImported, Quote, Rating, RefundExtent, RefundFailed,
+    RefundStarted, RefundSucceeded, RetryAdvice, ReviewDecided, ReviewOpened, ReviewVerdict,
+    RiskRulesSet, RiskScoringSet, RuleHit, RuleName, RuleOutcome, RulesSource, Shown,
+    StockImported, Target, TokensSpent, VoidCause, VoidStarted, VoidStuck, WebhookFormat,
+    WebhookKind, WebhookReceived, Whence,
 };
 use holdfast::engine::metadata::Metadata;
 use holdfast::engine::refusal::Refusal;
@@ -42,6 +42,11 @@ pub fn all() -> Vec<Event> {
                 rate_count: 5,
                 idempotency_retention_ms: 604_800_000,
             },
+        }),
+        Event::ClockCorrected(ClockCorrected {
+            before: AT.plus_ms(3_600_000),
+            after: AT,
+            by: CorrectedBy::Settled,
         }),
         Event::AdminActed(AdminActed {
             act: Act::Refund.as_str().to_owned(),

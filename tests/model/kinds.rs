@@ -105,6 +105,10 @@ enum Step {
     Tick {
         ms: u64,
     },
+    /// The wall clock is set, and stays so.
+    Correct {
+        ms: i64,
+    },
     Snapshot,
     Reopen {
         rate: u32,
@@ -149,6 +153,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         4 => (any::<u8>(), any::<u8>()).prop_map(|(what, number)| Step::Import { what, number }),
         2 => any::<u8>().prop_map(|what| Step::Audit { what }),
         3 => prop_oneof![1..2_000u64, 5_000..25_000u64, HOUR_MS..30 * HOUR_MS].prop_map(|ms| Step::Tick { ms }),
+        1 => super::wall_steps().prop_map(|ms| Step::Correct { ms }),
         1 => Just(Step::Snapshot),
         2 => (4..7u32).prop_map(|rate| Step::Reopen { rate }),
     ];
@@ -268,6 +273,13 @@ impl World {
             Step::Tick { ms } => {
                 self.clock.advance_ms(ms);
                 self.journal().sweep().expect("the log takes it");
+            }
+            Step::Correct { ms } => {
+                self.clock.step_ms(ms);
+                self.journal().sweep().expect("the log takes it");
+                self.clock.advance_ms(60_000);
+                self.journal().sweep().expect("the log takes it");
+                assert_eq!(self.journal().now(), self.clock.wall(), "by {ms} ms");
             }
             Step::Snapshot => {
                 self.journal().snapshot().expect("a snapshot");
@@ -615,15 +627,6 @@ impl World {
             let purchase = purchase.map(|(view, more, _)| (view, more));
             seen.push(format!("{purchase:?}"));
         }
-        for webhook in &self.webhooks {
-            let nonce = webhook.nonce.and_then(|it| journal.knows_nonce(it));
-            let known = journal.knows_webhook(webhook);
-            seen.push(format!(
-                "{:?}: {known} {}",
-                webhook.event_id,
-                nonce.is_some()
-            ));
-        }
         for (user, origin) in &self.keys {
             let key = origin.key.expect("it was made with one");
             let outcome = journal.replay(user, &key).map(|it| it.outcome);
@@ -632,8 +635,18 @@ impl World {
         seen
     }
 
+    /// Which events and nonces of webhooks are known.
+    fn webhooks_known(&self) -> Vec<[bool; 2]> {
+        let journal = self.journal();
+        let known = self.webhooks.iter().map(|webhook| {
+            let nonce = webhook.nonce.and_then(|it| journal.knows_nonce(it));
+            [journal.knows_webhook(webhook), nonce.is_some()]
+        });
+        known.collect()
+    }
+
     fn reopen(&mut self, rate: u32) {
-        let before = self.seen();
+        let (before, known_before) = (self.seen(), self.webhooks_known());
         // Its background threads own it for moments, and with it the directory.
         self.journal().close();
         drop(self.journal.take());
@@ -647,6 +660,10 @@ impl World {
         let always = scoring.is_some_and(|it| it.set.features.is_some());
         self.journal = Some(journal);
         self.scoring(always);
+        // Until the clock has settled nothing counts as forgotten, not even what was already.
+        for (now, before) in self.webhooks_known().iter().zip(&known_before) {
+            assert!(now >= before && now[0] >= before[0] && now[1] >= before[1]);
+        }
         // Other limits than before stand in the digest.
         for (now, before) in self.seen().iter().zip(&before).skip(1) {
             assert_eq!(now, before);

@@ -117,7 +117,7 @@ impl Stage {
 
     /// It is `ms` after the beginning; never earlier than it was.
     pub fn at(&self, ms: u64) {
-        let now = Clock::Manual(self.clock.clone()).now();
+        let now = self.clock.wall();
         self.clock.advance_ms(BEGIN.plus_ms(ms).since_ms(now));
     }
 

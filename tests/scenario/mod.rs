@@ -96,6 +96,7 @@ impl Stage {
             "levels" => return self.levels(words[1], words[2], step),
             "amount" => return self.amount(words[1], words[2], step),
             "tick" => return self.tick(words[1]),
+            "wall" => return self.wall(words[1]),
             "reopen" => return self.reopen(step),
             "snapshot" => {
                 self.journal.snapshot().expect("a snapshot");
@@ -365,6 +366,12 @@ impl Stage {
 
     fn tick(&self, ms: &str) {
         self.clock.advance_ms(ms.parse().expect("milliseconds"));
+        self.journal.sweep().expect("the log takes it");
+    }
+
+    /// Somebody sets the wall clock, by so many milliseconds.
+    fn wall(&self, ms: &str) {
+        self.clock.step_ms(ms.parse().expect("milliseconds"));
         self.journal.sweep().expect("the log takes it");
     }
 

@@ -67,6 +67,7 @@ pub struct Setup {
     config: String,
     data_dir: Option<PathBuf>,
     environment: Vec<(String, String)>,
+    flags: Vec<String>,
     demo: bool,
 }
 
@@ -77,6 +78,7 @@ impl Setup {
             config: String::new(),
             data_dir: None,
             environment: Vec::new(),
+            flags: Vec::new(),
             demo: true,
         }
     }
@@ -108,6 +110,12 @@ impl Setup {
         self
     }
 
+    /// With this flag of `serve`.
+    pub fn flag(mut self, flag: &str) -> Self {
+        self.flags.push(flag.to_owned());
+        self
+    }
+
     fn command(&self, scratch: &Path) -> Command {
         let config = scratch.join("holdfast.toml");
         std::fs::write(&config, &self.config).unwrap();
@@ -124,6 +132,7 @@ impl Setup {
         if !self.config.contains("listen") {
             command.args(["--listen", "127.0.0.1:0"]);
         }
+        command.args(&self.flags);
         command.envs(self.environment.iter().map(|(n, v)| (n, v)));
         command.stdin(Stdio::null());
         command

@@ -15,7 +15,7 @@ mod source;
 use super::{Serve, compose, fail, print, serve};
 use crate::config::{ApiKey, Role};
 use crate::ids::KeyOwner;
-use crate::journal::Standing;
+use crate::journal::{ClockBehind, Standing};
 use clap::Args;
 use mapping::Mapping;
 use outcome::Outcome;
@@ -118,9 +118,11 @@ fn run(arguments: &Redis) -> Result<Outcome, String> {
         data_dir: arguments.data_dir.clone(),
         listen: None,
         demo: arguments.demo,
+        accept_clock: false,
     })
     .map_err(|error| error.to_string())?;
-    let options = compose::journal(&config).map_err(|error| error.to_string())?;
+    let options =
+        compose::journal(&config, ClockBehind::Refuse).map_err(|error| error.to_string())?;
     let mut standing =
         Standing::read(&options.data_dir, &options.engine).map_err(|error| error.to_string())?;
     let mut outcome = Outcome::new();

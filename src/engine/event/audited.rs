@@ -254,6 +254,7 @@ impl Event {
                 Decider::Deadline => None,
             },
             Self::LimitsSet(_)
+            | Self::ClockCorrected(_)
             | Self::BuyerSegmented(_)
             | Self::ReviewOpened(_)
             | Self::StockImported(_)
@@ -285,6 +286,7 @@ impl Event {
             Self::ProductSet(_)
             | Self::PromotionSet(_)
             | Self::LimitsSet(_)
+            | Self::ClockCorrected(_)
             | Self::AttemptRefused(_)
             | Self::HoldPlaced(_)
             | Self::HoldReleased(_)

@@ -6,9 +6,10 @@
 //! Deliberately absent: how each part changes, which is that part's own `apply`.
 
 use super::{
-    AttemptRefused, BuyerPaused, BuyerRated, BuyerSegmented, Event, HoldPlaced, HoldingsImported,
-    KeyImported, LimitsSet, NoncesImported, ProductSet, PromotionSet, PromotionUsesImported,
-    RiskRulesSet, RiskScoringSet, StockImported, TokensSpent, WebhookReceived,
+    AttemptRefused, BuyerPaused, BuyerRated, BuyerSegmented, ClockCorrected, Event, HoldPlaced,
+    HoldingsImported, KeyImported, LimitsSet, NoncesImported, ProductSet, PromotionSet,
+    PromotionUsesImported, RiskRulesSet, RiskScoringSet, StockImported, TokensSpent,
+    WebhookReceived,
 };
 use crate::engine::lifecycle::Step;
 use crate::ids::{PurchaseId, ShardId};
@@ -24,6 +25,8 @@ pub enum Part<'a> {
     Catalogue(CatalogueChange<'a>),
     /// Risk rules and scoring in force.
     Risk(RiskChange<'a>),
+    /// All that has to do with time: every shard, what is counted, what is remembered of webhooks.
+    Time(&'a ClockCorrected),
     /// Nonces and event ids of webhooks.
     Webhooks(WebhookChange<'a>),
     /// The shard of one buyer.
@@ -95,6 +98,7 @@ impl Event {
             },
             Self::AdminActed(_) | Self::AdminRefused(_) => Part::Nothing,
             Self::LimitsSet(e) => Part::Limits(e),
+            Self::ClockCorrected(e) => Part::Time(e),
             Self::ProductSet(e) => Part::Catalogue(CatalogueChange::Product(e)),
             Self::PromotionSet(e) => Part::Catalogue(CatalogueChange::Promotion(e)),
             Self::StockImported(e) => Part::Catalogue(CatalogueChange::Sold(e)),

@@ -78,6 +78,7 @@ struct PromotionImage {
 /// In the order of the keys, whatever the order in which they came.
 #[derive(Archive, Serialize, Deserialize)]
 struct VelocityImage {
+    axis_ms: i64,
     keys: Vec<(u128, Vec<u64>)>,
 }
 
@@ -128,7 +129,8 @@ impl Journal {
         };
         let (seen, seen_lsn) = {
             let _turn = self.webhook_turn.lock();
-            (self.seen.image(self.now()), self.appended())
+            let moment = self.clock.moment();
+            (self.seen.image(moment), self.appended())
         };
         for id in ShardId::all() {
             let (image, lsn) = {
@@ -263,6 +265,7 @@ pub fn restore(
             }
             Tag::Velocity => {
                 let image: VelocityImage = unarchived(&bytes)?;
+                velocity.put_axis_ms(image.axis_ms);
                 let taken = image
                     .keys
                     .iter()
@@ -383,7 +386,10 @@ fn velocity_image(velocity: &Velocity) -> VelocityImage {
     let mut keys = Vec::new();
     velocity.export(|key, instants| keys.push((key, instants)));
     keys.sort_unstable_by_key(|(key, _)| *key);
-    VelocityImage { keys }
+    VelocityImage {
+        axis_ms: velocity.axis_ms(),
+        keys,
+    }
 }
 
 fn distinct_image(velocity: &Velocity) -> DistinctImage {

@@ -168,6 +168,7 @@ impl ToRows {
             | Event::BuyerRated(_)
             | Event::BuyerSegmented(_)
             | Event::AdminRefused(_)
+            | Event::ClockCorrected(_)
             | Event::StockImported(_)
             | Event::PromotionUsesImported(_)
             | Event::HoldingsImported(_)

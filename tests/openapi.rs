@@ -201,17 +201,34 @@ fn run(command: &mut Command) -> String {
 /// it does not name.
 #[test]
 fn answers_of_the_running_demo_are_of_their_schemas() {
-    let document = document();
     let dir = tempfile::tempdir().unwrap();
     let config = format!(
         "[limits.rate]\ncount = 3\n[review]\namount_over = {{ USD = 5000 }}\n[report.jsonl]\npath = {:?}",
         dir.path().join("events")
     );
-    let server = Setup::demo().config(&config).start();
-    let (mut number, mut wrong) = (0, Vec::new());
-    // The status, for a reader of the table below; the body, for the next request.
-    let mut ask = |status: u16, method: &str, template: &str, id: &str, body: Value| {
-        number += 1;
+    let mut asking = Asking {
+        document: document(),
+        server: Setup::demo().config(&config).start(),
+        number: 0,
+        wrong: Vec::new(),
+    };
+    asking.of_terms();
+    let [paid, reviewed] = asking.of_purchases();
+    asking.of_administration(&paid, &reviewed);
+    assert!(asking.wrong.is_empty(), "{:#?}", asking.wrong);
+}
+
+/// Requests to a demo whose answers are held against the file.
+struct Asking {
+    document: Value,
+    server: Server,
+    number: u32,
+    wrong: Vec<String>,
+}
+
+impl Asking {
+    /// Asks, with `id` in the template's place or behind it; the answer's body.
+    fn ask(&mut self, status: u16, method: &str, template: &str, id: &str, body: &Value) -> Value {
         let (before, after) = template.split_once('{').unwrap_or((template, ""));
         let path = match after.split_once('}') {
             Some((_, after)) => format!("{before}{id}{after}"),
@@ -224,160 +241,125 @@ fn answers_of_the_running_demo_are_of_their_schemas() {
         };
         let mut request = Request::new(method, &path).key(key);
         if method != "GET" {
-            request = request.once(&format!("key-{number:08}"));
+            self.number += 1;
+            request = request.once(&format!("key-{:08}", self.number));
         }
         if !body.is_null() {
-            request = request.json(&body);
+            request = request.json(body);
         }
-        let answer = server.ask(&request);
+        let answer = self.server.ask(&request);
         assert_eq!(answer.status, status, "{method} {path}: {answer:?}");
-        wrong.extend(undocumented(&document, method, template, &answer));
-        if answer.body.is_empty() {
-            Value::Null
-        } else {
-            answer.json()
-        }
-    };
-    let order = |user: &str, quantity: u32, card: &str| json!({"user_id": user, "product_id": "watch", "quantity": quantity, "currency": "USD", "card_token": card});
-    let none = || Value::Null;
-    let word = |value: &Value| value.as_str().unwrap().to_owned();
-
-    let watch = json!({"name": "Watch", "price": {"USD": 1999}, "stock": 9, "reward_tokens": 3});
-    let product = "/admin/products/{product_id}";
-    ask(201, "PUT", product, "watch", support::product_terms(&watch));
-    ask(200, "PUT", product, "watch", support::product_terms(&watch));
-    ask(400, "PUT", product, "watch", json!({"name": 1}));
-    ask(200, "GET", product, "watch", none());
-    ask(200, "GET", "/admin/products", "", none());
-    ask(
-        200,
-        "GET",
-        "/limited/products/{product_id}",
-        "watch",
-        none(),
-    );
-    ask(
-        404,
-        "GET",
-        "/limited/products/{product_id}",
-        "nothing",
-        none(),
-    );
-    let ten = json!({"percent_off": 10, "uses_max": 5});
-    ask(
-        201,
-        "PUT",
-        "/admin/promotions/{code}",
-        "TEN",
-        support::promotion_terms(&ten),
-    );
-    ask(200, "GET", "/admin/promotions/{code}", "TEN", none());
-    ask(200, "GET", "/admin/promotions", "", none());
-
-    let hold = json!({"user_id": "ana", "product_id": "watch", "quantity": 1});
-    let held = word(&ask(201, "POST", "/limited/holds", "", hold.clone())["hold_id"]);
-    ask(200, "DELETE", "/limited/holds/{hold_id}", &held, none());
-    let bought = ask(201, "POST", "/limited/buy", "", order("ana", 1, "tok_ok"));
-    ask(
-        402,
-        "POST",
-        "/limited/buy",
-        "",
-        order("bo", 1, "tok_declined"),
-    );
-    let reviewed =
-        word(&ask(202, "POST", "/limited/buy", "", order("cy", 3, "tok_ok"))["purchase_id"]);
-    ask(409, "POST", "/limited/buy", "", order("dee", 99, "tok_ok"));
-    ask(201, "POST", "/limited/holds", "", hold.clone());
-    ask(429, "POST", "/limited/holds", "", hold);
-    ask(400, "POST", "/limited/buy", "", json!({}));
-    let paid = word(&bought["purchase_id"]);
-    ask(
-        200,
-        "GET",
-        "/limited/purchases/{purchase_id}",
-        &paid,
-        none(),
-    );
-    ask(
-        200,
-        "GET",
-        "/limited/receipts/{receipt_id}",
-        &word(&bought["receipt"]["receipt_id"]),
-        none(),
-    );
-    ask(
-        200,
-        "POST",
-        "/receipts/verify",
-        "",
-        bought["receipt"].clone(),
-    );
-    ask(200, "GET", "/.well-known/jwks.json", "", none());
-    ask(200, "GET", "/limited/rewards/{user_id}", "ana", none());
-    ask(
-        200,
-        "POST",
-        "/limited/rewards/{user_id}/spend",
-        "ana",
-        json!({"tokens": 1}),
-    );
-    ask(
-        409,
-        "POST",
-        "/limited/rewards/{user_id}/spend",
-        "ana",
-        json!({"tokens": 100}),
-    );
-
-    let refunds = "/admin/purchases/{purchase_id}/refunds";
-    let part = json!({"amount": 500, "previously_refunded": 0, "reason": "scratched"});
-    ask(201, "POST", refunds, &paid, part.clone());
-    ask(409, "POST", refunds, &paid, part);
-    ask(200, "GET", refunds, &paid, none());
-    ask(200, "GET", "/admin/purchases/{purchase_id}", &paid, none());
-    ask(
-        409,
-        "POST",
-        "/admin/purchases/{purchase_id}/void",
-        &paid,
-        json!({}),
-    );
-    ask(200, "GET", "/admin/reviews", "", none());
-    let approve = "/admin/reviews/{purchase_id}/approve";
-    ask(
-        200,
-        "POST",
-        approve,
-        &reviewed,
-        json!({"note": "looked at"}),
-    );
-    ask(200, "GET", "/admin/users/{user_id}", "ana", none());
-    let pause = json!({"until": "2999-01-01T00:00:00Z", "reason": "looked at"});
-    ask(200, "POST", "/admin/users/{user_id}/pause", "eve", pause);
-    ask(403, "POST", "/limited/buy", "", order("eve", 1, "tok_ok"));
-    ask(200, "DELETE", "/admin/users/{user_id}/pause", "eve", none());
-    ask(200, "GET", "/admin/users/{user_id}/rating", "eve", none());
-    for path in [
-        "/admin/payments",
-        "/admin/risk/rules",
-        "/admin/sandbox/charges",
-        "/admin/sinks",
-        "/admin/dead-letters",
-        "/admin/webhooks/secrets",
-        "/admin/segments",
-        "/admin/audit",
-        "/admin/config",
-        "/admin/status",
-        "/livez",
-        "/readyz",
-    ] {
-        ask(200, "GET", path, "", none());
+        let wrong = undocumented(&self.document, method, template, &answer);
+        self.wrong.extend(wrong);
+        answer.json()
     }
-    ask(200, "POST", "/admin/snapshot", "", none());
-    ask(202, "POST", "/admin/reconcile", "", none());
-    ask(200, "GET", "/admin/reconcile", "", none());
-    assert!(wrong.is_empty(), "{wrong:#?}");
+
+    fn get(&mut self, template: &str, id: &str) -> Value {
+        self.ask(200, "GET", template, id, &Value::Null)
+    }
+
+    fn post(&mut self, status: u16, template: &str, id: &str, body: &Value) -> Value {
+        self.ask(status, "POST", template, id, body)
+    }
+
+    fn of_terms(&mut self) {
+        let watch =
+            json!({"name": "Watch", "price": {"USD": 1999}, "stock": 9, "reward_tokens": 3});
+        let product = "/admin/products/{product_id}";
+        let terms = support::product_terms(&watch);
+        self.ask(201, "PUT", product, "watch", &terms);
+        self.ask(200, "PUT", product, "watch", &terms);
+        self.ask(400, "PUT", product, "watch", &json!({"name": 1}));
+        self.get(product, "watch");
+        self.get("/admin/products", "");
+        let shown = "/limited/products/{product_id}";
+        self.get(shown, "watch");
+        self.ask(404, "GET", shown, "nothing", &Value::Null);
+        let ten = support::promotion_terms(&json!({"percent_off": 10, "uses_max": 5}));
+        self.ask(201, "PUT", "/admin/promotions/{code}", "TEN", &ten);
+        self.get("/admin/promotions/{code}", "TEN");
+        self.get("/admin/promotions", "");
+    }
+
+    /// A purchase that is paid, and one under review.
+    fn of_purchases(&mut self) -> [String; 2] {
+        let (holds, buy) = ("/limited/holds", "/limited/buy");
+        let order = json!({"user_id": "ana", "product_id": "watch", "quantity": 1});
+        let placed = self.post(201, holds, "", &order);
+        let hold_id = placed["hold_id"].as_str().unwrap();
+        self.ask(
+            200,
+            "DELETE",
+            "/limited/holds/{hold_id}",
+            hold_id,
+            &Value::Null,
+        );
+        let paid = self.post(201, buy, "", &watches("ana", 1, "tok_ok"));
+        self.post(402, buy, "", &watches("bo", 1, "tok_declined"));
+        let reviewed = self.post(202, buy, "", &watches("cy", 3, "tok_ok"));
+        self.post(409, buy, "", &watches("dee", 99, "tok_ok"));
+        self.post(201, holds, "", &order);
+        self.post(429, holds, "", &order);
+        self.post(400, buy, "", &json!({}));
+        let id = |purchase: &Value| purchase["purchase_id"].as_str().unwrap().to_owned();
+        self.get("/limited/purchases/{purchase_id}", &id(&paid));
+        let receipt = &paid["receipt"];
+        let receipt_id = receipt["receipt_id"].as_str().unwrap();
+        self.get("/limited/receipts/{receipt_id}", receipt_id);
+        self.post(200, "/receipts/verify", "", receipt);
+        self.get("/.well-known/jwks.json", "");
+        self.get("/limited/rewards/{user_id}", "ana");
+        let spend = "/limited/rewards/{user_id}/spend";
+        self.post(200, spend, "ana", &json!({"tokens": 1}));
+        self.post(409, spend, "ana", &json!({"tokens": 100}));
+        [id(&paid), id(&reviewed)]
+    }
+
+    fn of_administration(&mut self, paid: &str, reviewed: &str) {
+        let refunds = "/admin/purchases/{purchase_id}/refunds";
+        let part = json!({"amount": 500, "previously_refunded": 0, "reason": "scratched"});
+        self.post(201, refunds, paid, &part);
+        self.post(409, refunds, paid, &part);
+        self.get(refunds, paid);
+        self.get("/admin/purchases/{purchase_id}", paid);
+        self.post(409, "/admin/purchases/{purchase_id}/void", paid, &json!({}));
+        self.get("/admin/reviews", "");
+        let note = json!({"note": "looked at"});
+        self.post(200, "/admin/reviews/{purchase_id}/approve", reviewed, &note);
+        self.get("/admin/users/{user_id}", "ana");
+        let pause = "/admin/users/{user_id}/pause";
+        let until = json!({"until": "2999-01-01T00:00:00Z", "reason": "looked at"});
+        self.post(200, pause, "eve", &until);
+        self.post(403, "/limited/buy", "", &watches("eve", 1, "tok_ok"));
+        self.ask(200, "DELETE", pause, "eve", &Value::Null);
+        self.get("/admin/users/{user_id}/rating", "eve");
+        for path in [
+            "/admin/payments",
+            "/admin/risk/rules",
+            "/admin/sandbox/charges",
+            "/admin/sinks",
+            "/admin/dead-letters",
+            "/admin/webhooks/secrets",
+            "/admin/segments",
+            "/admin/audit",
+            "/admin/config",
+            "/admin/status",
+            "/livez",
+            "/readyz",
+        ] {
+            self.get(path, "");
+        }
+        self.post(200, "/admin/snapshot", "", &Value::Null);
+        self.post(202, "/admin/reconcile", "", &Value::Null);
+        self.get("/admin/reconcile", "");
+    }
+}
+
+fn watches(user: &str, quantity: u32, card: &str) -> Value {
+    json!({
+        "user_id": user, "product_id": "watch", "quantity": quantity, "currency": "USD",
+        "card_token": card,
+    })
 }
 
 /// What the answer has that `document` does not say of that call and status.

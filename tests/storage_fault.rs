@@ -71,7 +71,17 @@ fn a_nearly_full_disk_refuses_new_purchases_and_says_so() {
     let told = (refused.status, refused.reason());
     assert_eq!(told, (503, "storage_unavailable".to_owned()), "{refused:?}");
     assert!(refused.header("retry-after").is_some(), "{refused:?}");
-    assert_eq!(server.ask(&Request::get("/readyz")).status, 503);
+    let unready = server.ask(&Request::get("/readyz"));
+    assert_eq!(unready.status, 503, "{unready:?}");
+    let told = unready.json();
+    let words = (&told["status"], &told["reason"]);
+    assert_eq!(words, (&json!("not_ready"), &json!("disk_full")), "{told}");
+    assert!(
+        told["detail"].as_str().unwrap().contains("make room"),
+        "{told}"
+    );
+    let status = server.ask(&Request::get("/admin/status").key(ADMIN)).json();
+    assert_eq!(status["readiness"], told);
     assert_eq!(server.ask(&Request::get("/livez")).status, 200);
 }
 

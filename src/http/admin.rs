@@ -5,6 +5,7 @@
 
 use super::answer::Answer;
 use super::front::{Call, Front};
+use super::operations::readiness_json;
 use super::problem::{FieldError, Reason};
 use super::query::Query;
 use super::shop::caller_of;
@@ -76,6 +77,7 @@ impl Front {
             })
         };
         let shown = json!({
+            "readiness": readiness_json(self.not_ready()),
             "durable_lsn": status.durable.0,
             "appended_lsn": status.appended.0,
             "first_lsn": status.first.0,

@@ -288,7 +288,7 @@ impl Front {
             Resource::DeadLetters => self.dead_letters(call).await,
             Resource::Redrive => self.redrive(call, body).await,
             Resource::Live => Self::live(),
-            Resource::Ready => self.ready(call.id),
+            Resource::Ready => self.ready(),
             Resource::Metrics => self.metrics(),
         }
     }

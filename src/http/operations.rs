@@ -2,28 +2,77 @@
 
 use super::answer::{Answer, Kind};
 use super::front::Front;
-use super::problem::{Reason, problem};
-use crate::ids::RequestId;
 use crate::journal::{Readiness, Status};
 use crate::payments::breaker::Circuit;
 use crate::telemetry::metrics::Exposition;
 use hyper::http::StatusCode;
+use serde_json::{Value, json};
 use std::sync::atomic::Ordering;
+
+/// Why new purchases are not taken.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub(super) enum NotReady {
+    /// The process was told to end.
+    Stopping,
+    /// The disk is nearly full.
+    DiskFull,
+    /// The log has stopped.
+    DiskFailing,
+}
+
+impl NotReady {
+    /// The word for it, and what to do.
+    const fn told(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Stopping => (
+                "stopping",
+                "The process was told to end; send requests to another one.",
+            ),
+            Self::DiskFull => (
+                "disk_full",
+                "Less than storage.disk_free_bytes_min is free on the disk of the data directory; make room.",
+            ),
+            Self::DiskFailing => (
+                "disk_failing",
+                "A write or a sync of the log failed and the process ends; look at the disk, then start it again.",
+            ),
+        }
+    }
+}
+
+/// Readiness as `/readyz` and `/admin/status` show it.
+pub(super) fn readiness_json(not_ready: Option<NotReady>) -> Value {
+    let told = not_ready.map(NotReady::told);
+    json!({
+        "status": if told.is_some() { "not_ready" } else { "ready" },
+        "reason": told.map(|(reason, _)| reason),
+        "detail": told.map(|(_, detail)| detail),
+    })
+}
 
 impl Front {
     pub(super) fn live() -> Answer {
         Answer::json(StatusCode::OK, b"{\"status\":\"live\"}".to_vec())
     }
 
-    pub(super) fn ready(&self, id: RequestId) -> Answer {
-        let stopping = self.core.stopping.load(Ordering::Relaxed);
+    /// Whether new purchases are taken; the status code says it, too.
+    pub(super) fn ready(&self) -> Answer {
+        let not_ready = self.not_ready();
+        let status = match not_ready {
+            None => StatusCode::OK,
+            Some(_) => StatusCode::SERVICE_UNAVAILABLE,
+        };
+        Answer::value(status, &readiness_json(not_ready))
+    }
+
+    pub(super) fn not_ready(&self) -> Option<NotReady> {
+        if self.core.stopping.load(Ordering::Relaxed) {
+            return Some(NotReady::Stopping);
+        }
         match self.core.journal.readiness() {
-            Readiness::Ready if !stopping => {
-                Answer::json(StatusCode::OK, b"{\"status\":\"ready\"}".to_vec())
-            }
-            Readiness::Ready | Readiness::DiskFull | Readiness::Failed(_) => {
-                problem(Reason::NotReady, id)
-            }
+            Readiness::Ready => None,
+            Readiness::DiskFull => Some(NotReady::DiskFull),
+            Readiness::Failed(_) => Some(NotReady::DiskFailing),
         }
     }
 

@@ -184,6 +184,24 @@ fn a_payment_too_old_for_its_keys_is_found_by_metadata_and_not_begun_again() {
     }
 }
 
+/// By the wall clock, read when it is wrong, a payment may be years old.
+#[test]
+fn a_payment_is_as_old_as_the_core_says() {
+    let stage = Stage::new();
+    let started_at = hours_ago(400 * 24);
+    let long_ago = || Order {
+        started_at,
+        ..order(1, "pm_card_visa")
+    };
+    let answer = stage.run(stage.stripe.authorize(long_ago()));
+    let too_old = declined(DeclinedBy::Gateway, "started_too_long_ago");
+    assert_eq!(answer, Answer::Declined(too_old));
+    let now = started_at.plus_ms(1_000);
+    stage.stripe.keep_time(std::sync::Arc::new(move || now));
+    let answer = stage.run(stage.stripe.authorize(long_ago()));
+    assert!(matches!(answer, Answer::Approved(_)), "{answer:?}");
+}
+
 /// What was made a moment ago is in the list, and not in the search yet.
 #[test]
 fn where_keys_do_not_lead_to_a_payment_of_today_the_list_has_it_and_not_the_search() {

@@ -18,7 +18,7 @@ use crate::engine::lifecycle::PurchaseState;
 use crate::engine::refusal::Refusal;
 use crate::engine::view::{PurchaseView, RefundView};
 use crate::ids::{Lsn, PurchaseId};
-use crate::journal::{CommitGate, Journal, StorageFault};
+use crate::journal::{Clock, CommitGate, Journal, StorageFault};
 use crate::payments::breaker::Circuit;
 use crate::payments::calls::Calls;
 use crate::payments::drive::{Drive, Ended};
@@ -114,6 +114,12 @@ impl Payments {
         meter: Arc<dyn Meter>,
     ) -> Result<Arc<Self>, SettingsError> {
         settings.check()?;
+        // Weak: a gateway may outlive the journal, whose directory is then another's to open.
+        let time = Arc::downgrade(&journal);
+        let wall = || Clock::System.wall();
+        gateway.keep_time(Arc::new(move || {
+            time.upgrade().map_or_else(wall, |it| it.now())
+        }));
         Ok(Arc::new(Self {
             journal,
             calls: Calls::new(gateway, &settings, Arc::clone(&meter)),

@@ -20,9 +20,13 @@ use crate::time::UnixMs;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 
 /// A call under way; dropping it gives up waiting for the answer, not what the call does.
 pub type Calling<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// Says what the core's time is.
+pub type CoreTime = Arc<dyn Fn() -> UnixMs + Send + Sync>;
 
 /// A payment provider.
 pub trait Gateway: Send + Sync + 'static {
@@ -36,6 +40,12 @@ pub trait Gateway: Send + Sync + 'static {
     fn takes(&self, amount: Amount, currency: Currency) -> bool {
         let rule = self.amounts(currency);
         rule.is_some_and(|rule| rule.takes(amount))
+    }
+
+    /// Tells the core's time to a gateway that reckons how old a payment is: the wall clock may be
+    /// wrong for a moment, and a payment must not end for that.
+    fn keep_time(&self, time: CoreTime) {
+        drop(time);
     }
 
     /// Waits until a call of this kind may be sent, where the provider takes so many in a time:

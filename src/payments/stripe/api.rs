@@ -8,9 +8,12 @@ use super::classify::{Back, Moves, Verdict, classify};
 use super::client::{Call, Client, Reply, Told};
 use super::pacer::Pacer;
 use super::wire::{ApiError, Form, Refusing};
-use crate::payments::gateway::Trouble;
+use crate::journal::Clock;
+use crate::payments::gateway::{CoreTime, Trouble};
+use crate::time::UnixMs;
 use hyper::Method;
 use serde::de::DeserializeOwned;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -21,6 +24,7 @@ const TOO_MANY_PAUSE: Duration = Duration::from_millis(100);
 pub(super) struct Api {
     client: Client,
     key_refused: AtomicBool,
+    time: OnceLock<CoreTime>,
 }
 
 impl Api {
@@ -28,7 +32,20 @@ impl Api {
         Self {
             client,
             key_refused: AtomicBool::new(false),
+            time: OnceLock::new(),
         }
+    }
+
+    /// Goes by the core's time from now on; the first one told stays.
+    pub(super) fn keep_time(&self, time: CoreTime) {
+        let _ = self.time.set(time);
+    }
+
+    /// The core's time, which payments were started by; where nobody told it, the wall clock's.
+    pub(super) fn now(&self) -> UnixMs {
+        self.time
+            .get()
+            .map_or_else(|| Clock::System.wall(), |now| now())
     }
 
     /// The pace of requests.

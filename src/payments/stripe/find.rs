@@ -22,7 +22,6 @@ use crate::money::{Amount, Currency};
 use crate::payments::gateway::{Claim, Decline, Inquiry, Order, Reference, Trouble};
 use crate::time::UnixMs;
 use std::cmp::Reverse;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Keys that are tried one after the other where Stripe broke under each.
 pub(super) const KEYS_MAX: u32 = 32;
@@ -74,10 +73,8 @@ pub(super) enum Age {
 }
 
 impl Payment {
-    pub(super) fn age(&self) -> Age {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH);
-        let now_ms = now.map_or(0, |it| u64::try_from(it.as_millis()).unwrap_or(u64::MAX));
-        match UnixMs::new(now_ms).since_ms(self.started_at) {
+    pub(super) fn age(&self, now: UnixMs) -> Age {
+        match now.since_ms(self.started_at) {
             ..ASKED_UNTIL_MS => Age::Fresh,
             ASKED_UNTIL_MS..KEYS_KEPT_MS => Age::KeysKept,
             KEYS_KEPT_MS.. => Age::TooOld,
@@ -129,7 +126,7 @@ pub(super) async fn by_id(api: &Api, id: &str) -> Result<Intent, Verdict> {
 
 /// Every intent of `payment`'s reference, as it is now, what there is most to know of first.
 pub(super) async fn by_metadata(api: &Api, payment: &Payment) -> Result<Vec<Intent>, Verdict> {
-    let mut found = match payment.age() {
+    let mut found = match payment.age(api.now()) {
         Age::Fresh | Age::KeysKept => in_list(api, payment).await?,
         Age::TooOld => match in_search(api, payment).await {
             // Not every account has the search.

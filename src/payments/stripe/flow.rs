@@ -27,7 +27,7 @@ pub(super) async fn authorize(api: &Api, order: Order) -> Answer<Authorization> 
         return Answer::Declined(by_us("currency_not_supported"));
     }
     let payment = Payment::from(order);
-    if payment.age() != Age::Fresh {
+    if payment.age(api.now()) != Age::Fresh {
         return Answer::Declined(by_us("started_too_long_ago"));
     }
     let intent = match find::by_key(api, &payment).await {
@@ -127,7 +127,7 @@ pub(super) async fn void(api: &Api, mut claim: Claim) -> Answer<()> {
         return cancel(api, id.as_str()).await;
     }
     let payment = Payment::from(claim);
-    if payment.age() != Age::TooOld {
+    if payment.age(api.now()) != Age::TooOld {
         match find::by_key(api, &payment).await {
             Made::Intent(intent, _) => return cancel(api, intent.id.as_str()).await,
             // Stripe makes none for it, now or when it was asked before.
@@ -179,7 +179,7 @@ pub(super) async fn look_up(api: &Api, mut inquiry: Inquiry) -> Result<Found, Tr
         return found(api, by_id(id.as_str()).await?).await;
     }
     let payment = Payment::from(inquiry);
-    if payment.age() != Age::TooOld {
+    if payment.age(api.now()) != Age::TooOld {
         match find::by_key(api, &payment).await {
             Made::Intent(intent, Told::Now) => return found(api, *intent).await,
             Made::Intent(intent, Told::Again) => {

@@ -29,8 +29,8 @@ use crate::engine::payable::AmountRule;
 use crate::ids::CaptureId;
 use crate::money::Currency;
 use crate::payments::gateway::{
-    Answer, Authorization, Call, Calling, Claim, Found, FoundRefund, Gateway, Inquiry, Order, Page,
-    PageMark, Refund, Trouble,
+    Answer, Authorization, Call, Calling, Claim, CoreTime, Found, FoundRefund, Gateway, Inquiry,
+    Order, Page, PageMark, Refund, Trouble,
 };
 use crate::time::UnixMs;
 use api::Api;
@@ -89,6 +89,10 @@ impl Gateway for Stripe {
 
     fn amounts(&self, currency: Currency) -> Option<AmountRule> {
         amounts::rule(currency)
+    }
+
+    fn keep_time(&self, time: CoreTime) {
+        self.api.keep_time(time);
     }
 
     fn turn(&self, call: Call) -> Option<Calling<'_, Result<(), Trouble>>> {

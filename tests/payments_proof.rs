@@ -141,6 +141,7 @@ fn start(world: &World, data: &Path) -> Server {
          [payments.stripe]\n\
          secret_key = \"{SECRET_KEY}\"\n\
          api_base = \"{}\"\n\
+         requests_per_s = 0\n\
          [[webhooks.secrets]]\n\
          id = \"s1\"\n\
          format = \"stripe\"\n\

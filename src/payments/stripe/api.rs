@@ -15,10 +15,6 @@ use hyper::Method;
 use serde::de::DeserializeOwned;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
-
-/// How long nothing is sent after too many requests, where Stripe does not say.
-const TOO_MANY_PAUSE: Duration = Duration::from_millis(100);
 
 /// Stripe's interface.
 pub(super) struct Api {
@@ -123,7 +119,7 @@ impl Api {
         let of_one_object = error.is_some_and(|it| it.code.as_deref() == Some("lock_timeout"));
         match (reply.status, reply.retry_after) {
             (429, retry_after) if !of_one_object => {
-                self.pacer().too_many(retry_after.unwrap_or(TOO_MANY_PAUSE));
+                self.pacer().too_many(retry_after.unwrap_or_default());
             }
             (429 | 503, Some(retry_after)) => self.pacer().pause(retry_after),
             _ => {}

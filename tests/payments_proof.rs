@@ -112,7 +112,11 @@ fn charges_at_the_gateway_are_captures_with_goods() {
     check(&data);
     reconcile(&world, &data);
     let (intended, books) = ours(&data);
-    assert_eq!(intended, payments, "every buy began one payment");
+    // One that ended without an answer freed its key, and its buyer began another.
+    assert!(
+        intended >= payments,
+        "every buy began a payment: {intended}"
+    );
     assert_eq!(sold, books.len() as u64, "units sold are captures");
     compare(&world, &books);
     say(&format!(

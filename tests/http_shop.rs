@@ -1,5 +1,7 @@
 //! The shop's calls through the real binary: what each answers, and that it answers so again.
 
+#[path = "http_shop/reads.rs"]
+mod reads;
 #[path = "http_shop/terms.rs"]
 mod terms;
 

@@ -545,6 +545,7 @@ impl Pair {
                 let command = ReleaseHold {
                     origin,
                     hold: self.ids[place],
+                    user: None,
                 };
                 let submitted = self.journal().release_hold(&command);
                 let found = self.told(submitted.expect("the log takes it"));

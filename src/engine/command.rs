@@ -67,6 +67,8 @@ pub struct ReleaseHold {
     pub origin: Origin,
     /// Which hold.
     pub hold: PurchaseId,
+    /// Whose it has to be; `None`: anybody's.
+    pub user: Option<UserId>,
 }
 
 /// What the saga learned at the gateway, or is about to ask of it.

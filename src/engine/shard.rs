@@ -17,8 +17,8 @@ use crate::engine::settings::{Bounds, CardRetries, RateLimit};
 use crate::engine::shared::SharedCount;
 use crate::engine::spending::Spending;
 use crate::engine::view::{
-    BuyerView, DeclineView, HistoryEntry, HoldView, Kept, PaymentView, PaymentsPage, PurchaseView,
-    RefundStatus, RefundView, ReviewView, SpendingView,
+    BuyerView, DeclineView, HistoryEntry, HoldView, Kept, PaymentView, Payments, PaymentsPage,
+    PurchaseView, RefundStatus, RefundView, ReviewView, SpendingView,
 };
 use crate::ids::{
     AuthorizationId, CardToken, Digest16, Lsn, PurchaseId, PurchaseTag, RequestId, ShardId, UserId,
@@ -360,9 +360,15 @@ impl Shard {
         let purchase = self.find(id)?;
         Some(HoldView {
             purchase: id,
+            user: self.buyers[purchase.buyer.0 as usize].user.clone(),
             product: catalogue.product_at(purchase.product).terms.product.clone(),
             quantity: purchase.quantity,
             state: purchase.state,
+            payments: if purchase.payment_start().is_some() {
+                Payments::Some
+            } else {
+                Payments::None
+            },
             quote: purchase.hold_quote,
             expires_at: purchase.expires_at,
         })
@@ -599,6 +605,30 @@ impl Shard {
                 .collect(),
             next: (end < self.purchases.len()).then_some(end as u64),
         }
+    }
+
+    /// Holds and purchases of `user` among the purchases from the sequence number `from` on, of
+    /// which at most `most` are looked at; and the sequence number from which to go on.
+    pub fn purchases_of(
+        &self,
+        user: &UserId,
+        from: u64,
+        most: usize,
+    ) -> (Vec<PurchaseId>, Option<u64>) {
+        let Some(buyer) = self.buyer_places.get(user) else {
+            return (Vec::new(), None);
+        };
+        let start = usize::try_from(from)
+            .map_or(self.purchases.len(), |from| from.min(self.purchases.len()));
+        let end = start.saturating_add(most).min(self.purchases.len());
+        let numbered = (from..).zip(&self.purchases[start..end]);
+        let theirs = numbered.filter(|(_, it)| it.buyer == *buyer);
+        (
+            theirs
+                .map(|(sequence, it)| self.id_of(sequence, it))
+                .collect(),
+            (end < self.purchases.len()).then_some(end as u64),
+        )
     }
 
     /// When the next hold runs out, at the earliest.

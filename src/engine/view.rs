@@ -18,16 +18,29 @@ use crate::time::UnixMs;
 pub struct HoldView {
     /// Which purchase.
     pub purchase: PurchaseId,
+    /// Whose it is.
+    pub user: UserId,
     /// Of what.
     pub product: ProductId,
     /// How many units.
     pub quantity: u32,
     /// Where it is: `Held` when placed, `Released` when given up.
     pub state: PurchaseState,
+    /// Whether a payment was ever begun for it.
+    pub payments: Payments,
     /// What it costs.
     pub quote: Quote,
     /// When it runs out.
     pub expires_at: UnixMs,
+}
+
+/// Whether a payment was ever begun for a hold.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub enum Payments {
+    /// None was.
+    None,
+    /// At least one was: it is a purchase, too.
+    Some,
 }
 
 /// A purchase with its whole life.

@@ -4,18 +4,20 @@
 //! reads the disk does so on a thread that serves nobody.
 
 use super::answer::Answer;
+use super::catalogue::{next_of, page_query};
 use super::front::{Call, Front};
 use super::operations::readiness_json;
 use super::problem::{FieldError, Reason};
 use super::query::Query;
 use super::shop::caller_of;
 use super::terms::ID_FORM;
-use crate::engine::event::AdminAct;
+use crate::engine::event::{AdminAct, Event};
 use crate::engine::refusal::Refusal;
 use crate::engine::view::ProductView;
-use crate::ids::{KeyOwner, Lsn, UserId};
-use crate::journal::{AuditQuery, LogEnd};
+use crate::ids::{KeyOwner, Lsn, PurchaseId, UserId};
+use crate::journal::{AuditQuery, LogEnd, Order};
 use crate::report::event_json;
+use crate::time::UnixMs;
 use hyper::http::StatusCode;
 use serde_json::{Value, json};
 
@@ -65,6 +67,12 @@ impl Front {
     }
 
     pub(super) async fn status(&self, call: Call) -> Answer {
+        let (after, limit) = match page_query(&call) {
+            Ok(asked) => asked,
+            Err(errors) => return call.invalid(Refusal::InvalidRequest, &errors),
+        };
+        let (products, _) = self.core.journal.products_after(&after, limit);
+        let next = next_of(&products, |it| it.product.as_str());
         let status = self.core.journal.status();
         let opened = self.core.journal.opened();
         let conservation = |view: &ProductView| {
@@ -106,7 +114,8 @@ impl Front {
             "sinks": self.core.sinks.status().iter().map(super::sinks::sink_json).collect::<Vec<_>>(),
             "connections": self.core.metrics.connections(),
             "reconcile": super::reconcile::short(&self.core.reconciler.status()),
-            "conservation": status.products.iter().map(conservation).collect::<Vec<_>>(),
+            "conservation": products.entries.iter().map(conservation).collect::<Vec<_>>(),
+            "next": next,
             "recovery": {
                 "events_replayed": opened.events_replayed,
                 "snapshot_lsn": opened.snapshot.map(|lsn| lsn.0),
@@ -132,6 +141,7 @@ impl Front {
                     "events": page.entries.iter().map(event_json).collect::<Vec<_>>(),
                     "next_lsn": page.next.0,
                     "more": page.end == LogEnd::NotYet,
+                    "next": (page.end == LogEnd::NotYet).then(|| page.next.0.to_string()),
                 });
                 Answer::value(StatusCode::OK, &shown)
             }
@@ -170,7 +180,9 @@ impl Front {
         });
         let shown: Vec<_> = rest.by_ref().take(limit).map(charge).collect();
         let more = rest.next().is_some();
-        let shown = json!({ "charges": shown, "total": charges.len(), "more": more });
+        let last = shown.last().map(|it: &Value| it["reference"].clone());
+        let next = last.filter(|_| more);
+        let shown = json!({ "charges": shown, "total": charges.len(), "more": more, "next": next });
         Answer::value(StatusCode::OK, &shown)
     }
 }
@@ -196,30 +208,67 @@ fn charge(charge: &crate::payments::sandbox::Charge) -> Value {
 }
 
 fn audit_query(query: Option<&str>) -> Result<AuditQuery, Vec<FieldError>> {
+    const TIME: &str = "has to be a time by RFC 3339, such as 2026-11-22T10:00:00.000Z";
+    const PLACE: &str = "has to be the next of an answer";
     let mut query = Query::of(
         query,
-        &["from_lsn", "kind", "user_id", "act", "by", "limit"],
+        &[
+            "from_lsn",
+            "to_lsn",
+            "from",
+            "to",
+            "order",
+            "kind",
+            "user_id",
+            "purchase_id",
+            "act",
+            "by",
+            "limit",
+            "after",
+        ],
     );
-    let from = query.integer("from_lsn", 0, u64::MAX).unwrap_or(0);
-    let limit = query
-        .integer("limit", 1, AUDIT_LIMIT_MAX)
-        .unwrap_or(AUDIT_LIMIT_DEFAULT);
-    let kind = query.text("kind");
-    let user = query.parsed("user_id", "has to be a buyer's id", UserId::parse);
-    let act = query.text("act");
-    let by = query.parsed("by", "has to be the name of a key", KeyOwner::parse);
-    let errors = query.into_errors();
-    if !errors.is_empty() {
-        return Err(errors);
+    let mut from = query.integer("from_lsn", 0, u64::MAX).unwrap_or(0);
+    let mut to = query.integer("to_lsn", 0, u64::MAX).unwrap_or(u64::MAX);
+    let order = query.parsed("order", "has to be asc or desc", Order::parse);
+    let order = order.unwrap_or(Order::Ascending);
+    let after = query.parsed("after", PLACE, |text| text.parse::<u64>().ok());
+    match (order, after) {
+        (Order::Ascending, Some(after)) => from = from.max(after),
+        (Order::Descending, Some(after)) => to = to.min(after),
+        (_, None) => {}
     }
-    Ok(AuditQuery {
+    let known = Event::KINDS.join(", ");
+    let form = format!("has to be one of {known}");
+    let asked = AuditQuery {
         from: Lsn(from),
-        kind,
-        user,
-        act,
-        by,
-        limit: usize::try_from(limit).expect("at most a thousand"),
-    })
+        to: Lsn(to),
+        since: query.parsed("from", TIME, UnixMs::parse),
+        until: query.parsed("to", TIME, UnixMs::parse),
+        order,
+        kind: query.parsed("kind", &form, |text| {
+            Event::KINDS.contains(&text).then(|| text.to_owned())
+        }),
+        user: query.parsed("user_id", "has to be a buyer's id", UserId::parse),
+        purchase: query.parsed("purchase_id", "has to be a purchase's id", purchase_or_hold),
+        act: query.text("act"),
+        by: query.parsed("by", "has to be the name of a key", KeyOwner::parse),
+        limit: usize::try_from(
+            query
+                .integer("limit", 1, AUDIT_LIMIT_MAX)
+                .unwrap_or(AUDIT_LIMIT_DEFAULT),
+        )
+        .expect("at most a thousand"),
+    };
+    let errors = query.into_errors();
+    if errors.is_empty() {
+        Ok(asked)
+    } else {
+        Err(errors)
+    }
+}
+
+fn purchase_or_hold(text: &str) -> Option<PurchaseId> {
+    PurchaseId::parse_purchase(text).or_else(|| PurchaseId::parse_hold(text))
 }
 
 pub(super) fn by(call: &Call) -> AdminAct {

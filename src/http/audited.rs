@@ -54,6 +54,7 @@ fn act_of(resource: Resource, method: &Method) -> Option<Act> {
         Resource::Holds
         | Resource::Hold
         | Resource::Buy
+        | Resource::Products
         | Resource::Product
         | Resource::Purchase
         | Resource::Receipt
@@ -68,6 +69,7 @@ fn act_of(resource: Resource, method: &Method) -> Option<Act> {
         | Resource::Refund
         | Resource::OpenPayments
         | Resource::AdminUser
+        | Resource::UserPurchases
         | Resource::Reviews
         | Resource::Sinks
         | Resource::DeadLetters
@@ -192,7 +194,11 @@ impl Front {
                 (act, Target::parse(&param))
             }
             (Access::Admin, _) => (Act::Unknown, None),
-            (Access::Open | Access::Shop | Access::ShopRead | Access::Metrics, _) => return,
+            (Access::Shop, Some((resource, _))) => {
+                (Act::ShopCall, Target::parse(resource.template()))
+            }
+            (Access::Shop, None) => (Act::ShopCall, None),
+            (Access::Open | Access::ShopRead | Access::Metrics, _) => return,
         };
         let reason = Reason::Forbidden.told().reason;
         self.refused_act(act, target, reason, actor(caller, id))

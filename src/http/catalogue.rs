@@ -339,7 +339,7 @@ fn failed_precondition(call: &Call, current: Option<&ETag>) -> Answer {
 }
 
 /// From where on, and how many.
-fn page_query(call: &Call) -> Result<(String, usize), Vec<FieldError>> {
+pub(super) fn page_query(call: &Call) -> Result<(String, usize), Vec<FieldError>> {
     let mut query = Query::of(call.parts.uri.query(), &["after", "limit"]);
     let after = query.text("after").unwrap_or_default();
     let limit = query
@@ -353,7 +353,7 @@ fn page_query(call: &Call) -> Result<(String, usize), Vec<FieldError>> {
     }
 }
 
-fn next_of<T>(page: &Page<T>, name: impl Fn(&T) -> &str) -> Option<&str> {
+pub(super) fn next_of<T>(page: &Page<T>, name: impl Fn(&T) -> &str) -> Option<&str> {
     match page.more {
         More::Yes => page.entries.last().map(name),
         More::No => None,

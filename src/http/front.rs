@@ -30,9 +30,9 @@ use crate::telemetry::metrics::{Metrics, Shard, Stage};
 use crate::webhooks::{Endpoint, Secrets};
 use bytes::Bytes;
 use hyper::body::Incoming;
-use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue, WWW_AUTHENTICATE};
+use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, WWW_AUTHENTICATE};
 use hyper::http::request::Parts;
-use hyper::{Request, Response};
+use hyper::{Method, Request, Response};
 use parking_lot::Mutex;
 use std::future::Future;
 use std::pin::Pin;
@@ -186,6 +186,22 @@ impl Front {
             return problem(Refusal::Overloaded.into(), id);
         };
         let access = routes::access(&parts.method, parts.uri.path());
+        let answer = self.answer_to(id, access, parts, body).await;
+        if access == Access::Open {
+            return answer;
+        }
+        // What a key opens is nobody else's to keep.
+        answer.with(CACHE_CONTROL, HeaderValue::from_static("no-store"))
+    }
+
+    /// The answer to one request, as far as its key allows it.
+    async fn answer_to(
+        self: &Arc<Self>,
+        id: RequestId,
+        access: Access,
+        parts: Parts,
+        body: Incoming,
+    ) -> Answer {
         let caller = match self.admit(access, &parts) {
             Ok(caller) => caller.cloned(),
             Err(reason) => return self.turned_down(reason, access, &parts, id).await,
@@ -246,7 +262,9 @@ impl Front {
         match resource {
             Resource::Holds => self.place_hold(call, body).await,
             Resource::Buy => self.buy(call, body).await,
-            Resource::Hold => self.release_hold(call).await,
+            Resource::Hold if call.parts.method == Method::DELETE => self.release_hold(call).await,
+            Resource::Hold => self.hold(call).await,
+            Resource::Products => self.products(call).await,
             Resource::Product => self.product(call).await,
             Resource::Purchase => self.purchase(call).await,
             Resource::Receipt => self.receipt(call).await,
@@ -270,6 +288,7 @@ impl Front {
             Resource::RejectReview => self.decide_review(call, body, Verdict::Reject).await,
             Resource::OpenPayments => self.open_payments(call).await,
             Resource::AdminUser => self.admin_user(call).await,
+            Resource::UserPurchases => self.user_purchases(call).await,
             Resource::Rewards => self.rewards(call).await,
             Resource::SpendRewards => self.spend_rewards(call, body).await,
             Resource::RiskRules => self.risk_rules(call, body).await,

@@ -118,7 +118,7 @@ impl Front {
     }
 
     pub(super) async fn open_payments(&self, call: Call) -> Answer {
-        let (state, limit) = match open_query(call.parts.uri.query()) {
+        let (state, after, limit) = match open_query(call.parts.uri.query()) {
             Ok(query) => query,
             Err(errors) => return call.invalid(Refusal::InvalidRequest, &errors),
         };
@@ -130,11 +130,20 @@ impl Front {
             return call.problem(Reason::NotReady);
         };
         open.retain(|open| state.is_none_or(|state| state == state_of(open)));
-        open.sort_by_key(|open| (Reverse(is_stuck(open)), since(open), open.purchase.purchase));
+        let total = open.len();
+        open.retain(|open| after.is_none_or(|after| place_of(open) > after));
+        open.sort_by_key(place_of);
+        let more = open.len() > limit;
+        open.truncate(limit);
+        let next = open.last().filter(|_| more).map(|open| {
+            let (Reverse(stuck), since, id) = place_of(open);
+            format!("{}.{}.{id}", u8::from(stuck), since.get())
+        });
         let shown = json!({
-            "payments": open.iter().take(limit).map(|open| self.open_json(open)).collect::<Vec<_>>(),
-            "total": open.len(),
-            "more": open.len() > limit,
+            "payments": open.iter().map(|open| self.open_json(open)).collect::<Vec<_>>(),
+            "total": total,
+            "more": more,
+            "next": next,
         });
         self.read(&call, durable_at, || shown.clone()).await
     }
@@ -250,22 +259,47 @@ fn velocity(counts: &[UserCount]) -> Value {
     counts.collect()
 }
 
-fn open_query(query: Option<&str>) -> Result<(Option<&'static str>, usize), Vec<FieldError>> {
+/// Where it stands in the list: what is stuck comes first, then what has waited longest.
+type Place = (Reverse<bool>, UnixMs, PurchaseId);
+
+fn place_of(open: &OpenView) -> Place {
+    let id = open.purchase.purchase;
+    (Reverse(is_stuck(open)), since(open), id)
+}
+
+fn parse_place(text: &str) -> Option<Place> {
+    let (stuck, rest) = text.split_once('.')?;
+    let (since, id) = rest.split_once('.')?;
+    let stuck = match stuck {
+        "0" => false,
+        "1" => true,
+        _ => return None,
+    };
+    let since = UnixMs::new(since.parse().ok()?);
+    Some((Reverse(stuck), since, PurchaseId::parse_purchase(id)?))
+}
+
+/// In which state, after which place, and how many.
+type OpenAsked = (Option<&'static str>, Option<Place>, usize);
+
+fn open_query(query: Option<&str>) -> Result<OpenAsked, Vec<FieldError>> {
     let states = PurchaseState::ALL.into_iter();
     let states = states.filter(|state| state.is_open_payment());
     let words = states.map(PurchaseState::as_str).chain([REFUND_PENDING]);
     let words: Vec<_> = words.collect();
-    let mut query = Query::of(query, &["state", "limit"]);
+    let mut query = Query::of(query, &["state", "after", "limit"]);
     let form = format!("has to be one of {}", words.join(", "));
     let state = query.parsed("state", &form, |text| {
         words.iter().copied().find(|word| *word == text)
     });
+    let after = query.parsed("after", "has to be the next of an answer", parse_place);
     let limit = query
         .integer("limit", 1, PAYMENTS_LIMIT_MAX)
         .unwrap_or(PAYMENTS_LIMIT_DEFAULT);
     let errors = query.into_errors();
     if errors.is_empty() {
-        Ok((state, usize::try_from(limit).expect("at most a thousand")))
+        let limit = usize::try_from(limit).expect("at most a thousand");
+        Ok((state, after, limit))
     } else {
         Err(errors)
     }

@@ -23,6 +23,7 @@ pub mod preconditions;
 pub mod problem;
 pub mod query;
 mod raw;
+mod reads;
 mod reconcile;
 mod refunds;
 pub mod render;

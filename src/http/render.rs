@@ -4,8 +4,21 @@
 
 use super::json;
 use crate::engine::metadata::Metadata;
-use crate::engine::view::{HoldView, PurchaseView};
+use crate::engine::view::{HoldView, Payments, PurchaseView};
 use crate::receipts::Receipt;
+
+/// A hold as it is read: with its purchase's id once a payment was begun.
+pub fn hold_read(view: &HoldView) -> Vec<u8> {
+    let mut out = hold(view);
+    out.pop();
+    json::raw(&mut out, ",\"purchase_id\":");
+    match view.payments {
+        Payments::None => json::raw(&mut out, "null"),
+        Payments::Some => json::shown(&mut out, view.purchase),
+    }
+    json::raw(&mut out, "}");
+    out
+}
 
 /// A hold.
 pub fn hold(view: &HoldView) -> Vec<u8> {

@@ -19,7 +19,7 @@ use crate::engine::command::Verdict;
 use crate::engine::event::{Decider, Judgement};
 use crate::engine::lifecycle::PurchaseState;
 use crate::engine::refusal::Refusal;
-use crate::engine::view::{BuyerView, PurchaseView};
+use crate::engine::view::{BuyerView, More, PurchaseView};
 use crate::ids::PurchaseId;
 use crate::time::UnixMs;
 use hyper::body::Incoming;
@@ -35,24 +35,29 @@ const LIMIT_DEFAULT: u64 = 100;
 impl Front {
     /// What waits, the oldest deadline first.
     pub(super) async fn reviews(&self, call: Call) -> Answer {
-        let limit = match limit_in(call.parts.uri.query()) {
-            Ok(limit) => limit,
+        let (after, limit) = match page_in(call.parts.uri.query()) {
+            Ok(asked) => asked,
             Err(errors) => return call.invalid(Refusal::InvalidRequest, &errors),
         };
         // It takes every shard's turn.
         let journal = Arc::clone(&self.core.journal);
         let Ok((waiting, total, durable_at)) =
-            tokio::task::spawn_blocking(move || journal.review_views(limit)).await
+            tokio::task::spawn_blocking(move || journal.review_views(after, limit)).await
         else {
             return call.problem(Reason::NotReady);
         };
+        let next = match waiting.more {
+            More::Yes => waiting.entries.last().map(|(view, _)| place_of(view)),
+            More::No => None,
+        };
         let now = self.core.journal.now();
-        let shown = waiting.iter();
+        let shown = waiting.entries.iter();
         let shown = shown.map(|(view, buyer)| self.review_json(view, buyer, now));
         let shown = json!({
             "reviews": shown.collect::<Vec<_>>(),
             "total": total,
-            "more": total > limit,
+            "more": next.is_some(),
+            "next": next,
         });
         self.read(&call, durable_at, || shown.clone()).await
     }
@@ -154,13 +159,28 @@ fn deadline(view: &PurchaseView) -> Option<UnixMs> {
     view.review.as_ref().and_then(|review| review.deadline)
 }
 
-fn limit_in(query: Option<&str>) -> Result<usize, Vec<FieldError>> {
-    let mut query = Query::of(query, &["limit"]);
+/// Where a purchase stands in the queue: its deadline and its id.
+fn place_of(view: &PurchaseView) -> String {
+    let due = deadline(view).unwrap_or_default().get();
+    format!("{due}.{}", view.purchase)
+}
+
+/// After which place, and how many.
+type PageAsked = (Option<(UnixMs, PurchaseId)>, usize);
+
+fn page_in(query: Option<&str>) -> Result<PageAsked, Vec<FieldError>> {
+    let mut query = Query::of(query, &["after", "limit"]);
+    let after = query.parsed("after", "has to be the next of an answer", |text| {
+        let (due, id) = text.split_once('.')?;
+        let due = UnixMs::new(due.parse().ok()?);
+        Some((due, PurchaseId::parse_purchase(id)?))
+    });
     let limit = query.integer("limit", 1, LIMIT_MAX);
     let limit = limit.unwrap_or(LIMIT_DEFAULT);
     let errors = query.into_errors();
     if errors.is_empty() {
-        Ok(usize::try_from(limit).expect("at most a thousand"))
+        let limit = usize::try_from(limit).expect("at most a thousand");
+        Ok((after, limit))
     } else {
         Err(errors)
     }

@@ -16,6 +16,8 @@ pub enum Resource {
     Hold,
     /// Buying.
     Buy,
+    /// Products, for the shop.
+    Products,
     /// A product, for the shop.
     Product,
     /// A purchase.
@@ -62,6 +64,8 @@ pub enum Resource {
     OpenPayments,
     /// A buyer, for the operator.
     AdminUser,
+    /// A buyer's holds and purchases.
+    UserPurchases,
     /// A buyer's reward tokens.
     Rewards,
     /// Spending reward tokens.
@@ -110,6 +114,7 @@ impl Resource {
         Self::Holds,
         Self::Hold,
         Self::Buy,
+        Self::Products,
         Self::Product,
         Self::Purchase,
         Self::Receipt,
@@ -133,6 +138,7 @@ impl Resource {
         Self::RejectReview,
         Self::OpenPayments,
         Self::AdminUser,
+        Self::UserPurchases,
         Self::Rewards,
         Self::SpendRewards,
         Self::RiskRules,
@@ -161,6 +167,7 @@ impl Resource {
             Self::Holds => "/limited/holds",
             Self::Hold => "/limited/holds/{hold_id}",
             Self::Buy => "/limited/buy",
+            Self::Products => "/limited/products",
             Self::Product => "/limited/products/{product_id}",
             Self::Purchase => "/limited/purchases/{purchase_id}",
             Self::Receipt => "/limited/receipts/{receipt_id}",
@@ -184,6 +191,7 @@ impl Resource {
             Self::RejectReview => "/admin/reviews/{purchase_id}/reject",
             Self::OpenPayments => "/admin/payments",
             Self::AdminUser => "/admin/users/{user_id}",
+            Self::UserPurchases => "/admin/users/{user_id}/purchases",
             Self::Rewards => "/limited/rewards/{user_id}",
             Self::SpendRewards => "/limited/rewards/{user_id}/spend",
             Self::RiskRules => "/admin/risk/rules",
@@ -227,11 +235,13 @@ impl Resource {
             Self::Refunds | Self::WebhookSecrets | Self::Reconcile | Self::Segments => {
                 "GET, HEAD, POST"
             }
-            Self::Hold | Self::WebhookSecret => "DELETE",
+            Self::WebhookSecret => "DELETE",
+            Self::Hold => "DELETE, GET, HEAD",
             Self::UserPause => "DELETE, POST",
             Self::AdminProduct | Self::AdminPromotion => "GET, HEAD, PATCH, PUT",
             Self::RiskRules | Self::UserRating => "GET, HEAD, PUT",
-            Self::Product
+            Self::Products
+            | Self::Product
             | Self::Purchase
             | Self::Receipt
             | Self::Jwks
@@ -245,6 +255,7 @@ impl Resource {
             | Self::OpenPayments
             | Self::Reviews
             | Self::AdminUser
+            | Self::UserPurchases
             | Self::Rewards
             | Self::SandboxCharges
             | Self::Sinks
@@ -295,6 +306,7 @@ pub fn resolve(path: &str) -> Option<(Resource, Cow<'_, str>)> {
     match path {
         "/limited/holds" => return plain(Resource::Holds),
         "/limited/buy" => return plain(Resource::Buy),
+        "/limited/products" => return plain(Resource::Products),
         "/receipts/verify" => return plain(Resource::VerifyReceipt),
         "/.well-known/jwks.json" => return plain(Resource::Jwks),
         "/admin/products" => return plain(Resource::AdminProducts),
@@ -363,6 +375,7 @@ fn beneath(path: &str) -> Option<(Resource, Cow<'_, str>)> {
         return match below {
             "pause" => Some((Resource::UserPause, alone(id)?)),
             "rating" => Some((Resource::UserRating, alone(id)?)),
+            "purchases" => Some((Resource::UserPurchases, alone(id)?)),
             _ => None,
         };
     }

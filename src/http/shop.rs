@@ -1,4 +1,4 @@
-//! Owns the shop's calls: holds, buys, and reading products, purchases and receipts.
+//! Owns the shop's calls that buy: holds and buys.
 //!
 //! Invariants: an attempt is refused here for its shape only, and then reported for the audit
 //! trail with what of it could be read; everything else the engine decides. A payment goes on
@@ -9,15 +9,15 @@ use super::auth::Caller;
 use super::front::{Call, Front};
 use super::idempotency;
 use super::orders::{BuyOrder, HoldOrder, Malformed, Readable};
-use super::problem::{self, Reason, problem};
-use super::{render, terms};
-use crate::engine::command::{Buy, PlaceHold, ReleaseHold};
+use super::problem::{self, problem};
+use super::render;
+use crate::engine::command::{Buy, PlaceHold};
 use crate::engine::event::{AttemptRefused, Flow, IdempotencyKey, Origin};
 use crate::engine::lifecycle::PurchaseState;
 use crate::engine::refusal::Refusal;
 use crate::engine::risk::score::Appraisal;
 use crate::engine::view::PurchaseView;
-use crate::ids::{ProductId, PurchaseId, RequestId};
+use crate::ids::{PurchaseId, RequestId};
 use crate::journal::{Outcome, Refused, Replay, StorageFault, Submitted};
 use crate::telemetry::metrics::{Attempt, Stage};
 use hyper::body::Incoming;
@@ -180,7 +180,11 @@ impl Front {
     }
 
     /// What came of a command, once it may be told.
-    async fn submitted(&self, call: &Call, submitted: Result<Submitted, StorageFault>) -> Told {
+    pub(super) async fn submitted(
+        &self,
+        call: &Call,
+        submitted: Result<Submitted, StorageFault>,
+    ) -> Told {
         let told = self.told_once_durable(call, submitted, |outcome| self.outcome(outcome));
         told.await
     }
@@ -289,59 +293,6 @@ impl Front {
             appraisal: Appraisal::Plain,
         });
         (call.problem(reason), Attempt::Refused(reason))
-    }
-
-    pub(super) async fn release_hold(&self, call: Call) -> Answer {
-        let Some(hold) = PurchaseId::parse_hold(&call.param) else {
-            return call.problem(Refusal::HoldNotFound);
-        };
-        let command = ReleaseHold {
-            origin: origin(&call, None, &Readable::default()),
-            hold,
-        };
-        let submitted = self.core.journal.release_hold(&command);
-        self.submitted(&call, submitted).await.0
-    }
-
-    pub(super) async fn product(&self, call: Call) -> Answer {
-        let id = ProductId::parse(&call.param);
-        let Some((view, durable_at)) = id.and_then(|id| self.core.journal.product(&id)) else {
-            return call.problem(Refusal::ProductNotFound);
-        };
-        match self.durable(Some(durable_at)).await {
-            Ok(()) => Answer::value(StatusCode::OK, &terms::product_for_shop(&view)),
-            Err(reason) => call.problem(reason),
-        }
-    }
-
-    pub(super) async fn purchase(&self, call: Call) -> Answer {
-        let found = self.durable_purchase(PurchaseId::parse_purchase(&call.param));
-        match found.await {
-            Ok(Some(view)) => Answer::json(StatusCode::OK, self.purchase_json(&view)),
-            Ok(None) => call.problem(Refusal::PurchaseNotFound),
-            Err(reason) => call.problem(reason),
-        }
-    }
-
-    pub(super) async fn receipt(&self, call: Call) -> Answer {
-        let found = self.durable_purchase(PurchaseId::parse_receipt(&call.param));
-        let view = match found.await {
-            Ok(Some(view)) => view,
-            Ok(None) => return call.problem(Reason::ReceiptNotFound),
-            Err(reason) => return call.problem(reason),
-        };
-        match self.core.sealer.receipt(&view) {
-            Ok(Some(receipt)) => {
-                let mut body = Vec::new();
-                receipt.write_json(&mut body);
-                Answer::json(StatusCode::OK, body)
-            }
-            Ok(None) => call.problem(Reason::ReceiptNotFound),
-            Err(error) => {
-                tracing::error!(event = "receipt_key_missing", "{error}");
-                call.problem(Reason::ReceiptUnavailable)
-            }
-        }
     }
 
     pub(super) async fn durable_purchase(

@@ -53,9 +53,16 @@ impl Front {
     }
 
     pub(super) async fn dead_letters(&self, call: Call) -> Answer {
-        let mut query = Query::of(call.parts.uri.query(), &["sink", "from_lsn", "limit"]);
+        let mut query = Query::of(
+            call.parts.uri.query(),
+            &["sink", "from_lsn", "after", "limit"],
+        );
         let sink = query.text("sink");
         let from = Lsn(query.integer("from_lsn", 0, u64::MAX).unwrap_or(0));
+        let after = query.parsed("after", "has to be the next of an answer", |text| {
+            let (sink, lsn) = text.rsplit_once(':')?;
+            Some((sink.to_owned(), lsn.parse::<u64>().ok()?))
+        });
         let limit = query.integer("limit", 1, LETTERS_LIMIT_MAX);
         let limit = usize::try_from(limit.unwrap_or(LETTERS_LIMIT_DEFAULT)).unwrap_or(usize::MAX);
         let errors = query.into_errors();
@@ -66,12 +73,20 @@ impl Front {
         let read = tokio::task::spawn_blocking(move || {
             let mut shown: Vec<Value> = Vec::new();
             let mut total = 0;
-            let names = sinks.with_letters();
+            let mut names = sinks.with_letters();
+            names.sort_unstable();
+            let after = after.unwrap_or_default();
+            names.retain(|name| *name >= after.0);
             let wanted = names
                 .iter()
                 .filter(|it| sink.as_ref().is_none_or(|sink| sink == *it));
             for name in wanted {
-                let letters = sinks.letters(name, from, None)?;
+                let seen = if *name == after.0 {
+                    Lsn(after.1.saturating_add(1))
+                } else {
+                    Lsn(0)
+                };
+                let letters = sinks.letters(name, from.max(seen), None)?;
                 total += letters.len();
                 let room = limit - shown.len();
                 shown.extend(letters.iter().take(room).map(|it| letter_json(name, it)));
@@ -81,7 +96,14 @@ impl Front {
         match read.await {
             Ok(Ok((letters, total))) => {
                 let more = total > letters.len();
-                let shown = json!({ "dead_letters": letters, "total": total, "more": more });
+                let last = letters.last().filter(|_| more);
+                let next = last.map(|it| {
+                    let (sink, lsn) = (it["sink"].as_str(), it["lsn"].as_u64());
+                    format!("{}:{}", sink.unwrap_or_default(), lsn.unwrap_or_default())
+                });
+                let shown = json!({
+                    "dead_letters": letters, "total": total, "more": more, "next": next,
+                });
                 Answer::value(StatusCode::OK, &shown)
             }
             Ok(Err(error)) => {

@@ -8,8 +8,8 @@ use super::check::refuse_running;
 use super::codec::{self, Kind};
 use super::fault::JournalError;
 use super::settings::Disks;
-use crate::engine::event::Event;
-use crate::ids::{KeyOwner, Lsn, UserId};
+use crate::engine::event::{Event, Target};
+use crate::ids::{KeyOwner, Lsn, PurchaseId, UserId};
 use crate::time::UnixMs;
 use std::ops::ControlFlow;
 use std::path::Path;
@@ -17,21 +17,54 @@ use std::path::Path;
 /// The most records that one page looks at.
 pub const RECORDS_LOOKED_AT_MAX: usize = 200_000;
 
+/// Bytes of the log that are read at a time where the newest events come first.
+const STRETCH_BYTES: u64 = 8 << 20;
+
 /// What to show.
 #[derive(Clone, Debug)]
 pub struct AuditQuery {
     /// From here on; a place between records is taken as the next record's.
     pub from: Lsn,
+    /// Only events whose place is at most this.
+    pub to: Lsn,
+    /// Only events from this instant on.
+    pub since: Option<UnixMs>,
+    /// Only events up to this instant.
+    pub until: Option<UnixMs>,
+    /// Which come first.
+    pub order: Order,
     /// Only events of this kind: see [`Event::kind`].
     pub kind: Option<String>,
-    /// Only events about this buyer.
+    /// Only events about this buyer, and acts.
     pub user: Option<UserId>,
+    /// Only events about this purchase, acts and webhooks among them.
+    pub purchase: Option<PurchaseId>,
     /// Only administrative acts with this word, done or refused: see [`Event::act`].
     pub act: Option<String>,
     /// Only events that came by keys of this name: see [`Event::owner`].
     pub by: Option<KeyOwner>,
     /// At most so many.
     pub limit: usize,
+}
+
+/// In which order events are shown.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// The oldest first.
+    Ascending,
+    /// The newest first.
+    Descending,
+}
+
+impl Order {
+    /// The order with this word.
+    pub fn parse(word: &str) -> Option<Self> {
+        match word {
+            "asc" => Some(Self::Ascending),
+            "desc" => Some(Self::Descending),
+            _ => None,
+        }
+    }
 }
 
 /// An event with its place.
@@ -48,9 +81,9 @@ pub struct AuditEntry {
 /// Part of an answer.
 #[derive(Clone, Debug)]
 pub struct AuditPage {
-    /// In the order of the log.
+    /// In the order that was asked for.
     pub entries: Vec<AuditEntry>,
-    /// Where to go on.
+    /// Where to go on: from there on where the oldest come first, up to there where the newest do.
     pub next: Lsn,
     /// Whether there may be more at `next` already.
     pub end: LogEnd,
@@ -66,12 +99,15 @@ pub enum LogEnd {
 }
 
 impl AuditQuery {
-    fn wants(&self, event: &Event) -> bool {
-        self.kind.as_ref().is_none_or(|kind| event.kind() == kind)
-            && self
-                .user
-                .as_ref()
-                .is_none_or(|user| event.user() == Some(user))
+    fn wants(&self, entry: &AuditEntry) -> bool {
+        let event = &entry.event;
+        self.since.is_none_or(|since| entry.at >= since)
+            && self.until.is_none_or(|until| entry.at <= until)
+            && self.kind.as_ref().is_none_or(|kind| event.kind() == kind)
+            && self.user.as_ref().is_none_or(|user| {
+                event.user() == Some(user) || target_of(event) == Some(user.as_str())
+            })
+            && self.purchase.is_none_or(|id| is_about(event, id))
             && self.act.as_ref().is_none_or(|act| event.act() == Some(act))
             && self
                 .by
@@ -80,9 +116,77 @@ impl AuditQuery {
     }
 }
 
+/// What an administrative act is about.
+fn target_of(event: &Event) -> Option<&str> {
+    let target = match event {
+        Event::AdminActed(acted) => acted.target.as_ref(),
+        Event::AdminRefused(refused) => refused.target.as_ref(),
+        _ => None,
+    };
+    target.map(Target::as_str)
+}
+
+fn is_about(event: &Event, purchase: PurchaseId) -> bool {
+    let named = match event {
+        Event::WebhookReceived(received) => received.purchase,
+        _ => event.step().map(|(id, _)| id),
+    };
+    let act = || target_of(event).and_then(PurchaseId::parse_purchase);
+    named.or_else(act) == Some(purchase)
+}
+
 impl Journal {
     /// Events from the log. Reads the disk: not for a thread that serves requests.
     pub fn audit(&self, query: &AuditQuery) -> Result<AuditPage, JournalError> {
+        match query.order {
+            Order::Ascending => self.audit_forward(query),
+            Order::Descending => self.audit_backward(query),
+        }
+    }
+
+    /// The newest first: the log is read in stretches, each forward, from the end back.
+    fn audit_backward(&self, query: &AuditQuery) -> Result<AuditPage, JournalError> {
+        let first = query.from.max(Lsn(self.log.first_lsn().get()));
+        // Past the last record that may be shown.
+        let mut end = Lsn(query.to.0.saturating_add(1)).min(Lsn(self.log.durable().get()));
+        let mut page = AuditPage {
+            entries: Vec::new(),
+            next: Lsn(0),
+            end: LogEnd::Reached,
+        };
+        let mut looked_at = 0;
+        while end > first && looked_at < RECORDS_LOOKED_AT_MAX {
+            let start = Lsn(end.0.saturating_sub(STRETCH_BYTES)).max(first);
+            let mut found = Vec::new();
+            if let Some(mut reader) = self.reader_at(start)? {
+                while let Some(record) = reader.next()?
+                    && record.lsn.get() < end.0
+                {
+                    looked_at += 1;
+                    let entry = entry_of(&record)?;
+                    if query.wants(&entry) {
+                        found.push(entry);
+                    }
+                }
+            }
+            while let Some(entry) = found.pop() {
+                if page.entries.len() == query.limit {
+                    page.next = Lsn(entry.lsn.0);
+                    page.end = LogEnd::NotYet;
+                    return Ok(page);
+                }
+                page.entries.push(entry);
+            }
+            end = start;
+        }
+        if end > first {
+            page.next = Lsn(end.0 - 1);
+            page.end = LogEnd::NotYet;
+        }
+        Ok(page)
+    }
+
+    fn audit_forward(&self, query: &AuditQuery) -> Result<AuditPage, JournalError> {
         let mut page = AuditPage {
             entries: Vec::new(),
             next: query.from,
@@ -99,9 +203,12 @@ impl Journal {
             let Some(record) = reader.next()? else {
                 return Ok(page);
             };
+            if record.lsn.get() > query.to.0 {
+                return Ok(page);
+            }
             let entry = entry_of(&record)?;
             page.next = Lsn(record.end.get());
-            if query.wants(&entry.event) {
+            if query.wants(&entry) {
                 page.entries.push(entry);
             }
         }

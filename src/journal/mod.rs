@@ -43,8 +43,8 @@ use crate::engine::shard::{LATEST, Shard};
 use crate::engine::shared::SharedAmounts;
 use crate::engine::velocity::Velocity;
 use crate::engine::view::{
-    AftermathView, BuyerView, OpenView, Page, PaymentView, PaymentsPage, ProductView,
-    PromotionView, PurchaseView, RefundView,
+    AftermathView, BuyerView, HoldView, More, OpenView, Page, PaymentView, PaymentsPage,
+    ProductView, PromotionView, PurchaseView, RefundView,
 };
 use crate::ids::{Lsn, ProductId, PromotionCode, PurchaseId, RequestId, ShardId, UserId};
 use crate::money::Tokens;
@@ -59,7 +59,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 pub use audit::{
-    AuditEntry, AuditPage, AuditQuery, LogEnd, LogExtent, log_extent, read_durable, read_log,
+    AuditEntry, AuditPage, AuditQuery, LogEnd, LogExtent, Order, log_extent, read_durable, read_log,
 };
 use clock::Timekeeper;
 
@@ -177,6 +177,48 @@ impl Journal {
         Some((view, self.appended()))
     }
 
+    /// The purchase as a hold, and from which LSN on it may be told.
+    pub fn hold(&self, id: PurchaseId) -> Option<(HoldView, Lsn)> {
+        let view = self
+            .shard(id.shard())
+            .hold_view(id, &self.catalogue.load())?;
+        Some((view, self.appended()))
+    }
+
+    /// The first `limit` holds and purchases of `user` after the one at `after`, in the order in
+    /// which they were begun, and from which LSN on they may be told; `None` where the buyer is
+    /// not known. Takes the shard's turn for a few at a time.
+    pub fn purchases_of(
+        &self,
+        user: &UserId,
+        after: Option<PurchaseId>,
+        limit: usize,
+    ) -> Option<(Page<PurchaseView>, Lsn)> {
+        const LOOKED_AT_ONCE: usize = 8_192;
+        let shard = ShardId::of(user);
+        self.shard(shard).knows(user).then_some(())?;
+        let mut from = after.map(|id| id.sequence() + 1).or(Some(0));
+        let mut entries = Vec::new();
+        while let Some(start) = from
+            && entries.len() <= limit
+        {
+            let shard = self.shard(shard);
+            let (ids, next) = shard.purchases_of(user, start, LOOKED_AT_ONCE);
+            let catalogue = self.catalogue.load();
+            let room = limit + 1 - entries.len();
+            let views = ids.into_iter().take(room);
+            entries.extend(views.filter_map(|id| shard.purchase_view(id, &catalogue, LATEST)));
+            from = next;
+        }
+        let more = if entries.len() > limit {
+            More::Yes
+        } else {
+            More::No
+        };
+        entries.truncate(limit);
+        Some((Page { entries, more }, self.appended()))
+    }
+
     /// The product, and from which LSN on it may be told.
     pub fn product(&self, id: &ProductId) -> Option<(ProductView, Lsn)> {
         let view = self.catalogue.load().product(id)?.view(self.now());
@@ -288,9 +330,20 @@ impl Journal {
     /// Of the purchases that wait for a person, those with the oldest deadlines, at most `most`,
     /// with what is known of their buyers; how many wait; and from which LSN on that may be told.
     /// Takes each shard's turn.
-    pub fn review_views(&self, most: usize) -> (Vec<(PurchaseView, BuyerView)>, usize, Lsn) {
-        let mut waiting = self.reviews();
+    pub fn review_views(
+        &self,
+        after: Option<(UnixMs, PurchaseId)>,
+        most: usize,
+    ) -> (Page<(PurchaseView, BuyerView)>, usize, Lsn) {
+        let mut waiting: Vec<_> = self.reviews();
+        let total = waiting.len();
+        waiting.retain(|(id, due)| after.is_none_or(|after| (*due, *id) > after));
         waiting.sort_unstable_by_key(|(purchase, deadline)| (*deadline, *purchase));
+        let more = if waiting.len() > most {
+            More::Yes
+        } else {
+            More::No
+        };
         let catalogue = self.catalogue.load();
         let today = self.days.start_of(self.now());
         let first = waiting.iter().take(most);
@@ -301,7 +354,8 @@ impl Journal {
             // It may have been decided since it was found.
             (view.state == PurchaseState::UnderReview).then_some((view, buyer))
         });
-        (views.collect(), waiting.len(), self.appended())
+        let entries = views.collect();
+        (Page { entries, more }, total, self.appended())
     }
 
     /// Waits, blocking this thread, until everything before `lsn` is durable.

@@ -158,7 +158,11 @@ impl Journal {
                 let refused = AttemptRefused {
                     flow: Flow::Hold,
                     reason,
-                    user: turn.shard.owner_of(command.hold).cloned(),
+                    user: match reason {
+                        // Whose it is, if anybody's, is not told.
+                        Refusal::HoldNotFound => None,
+                        _ => turn.shard.owner_of(command.hold).cloned(),
+                    },
                     product: None,
                     quantity: 0,
                     card: None,

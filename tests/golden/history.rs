@@ -154,7 +154,11 @@ impl Stage {
     fn release(&self, number: u8, hold: PurchaseId) {
         let mut origin = events::origin(number);
         origin.key = None;
-        self.told(self.journal.release_hold(&ReleaseHold { origin, hold }));
+        self.told(self.journal.release_hold(&ReleaseHold {
+            origin,
+            hold,
+            user: None,
+        }));
     }
 
     fn pay(&self, number: u8, who: &str, hold: Option<PurchaseId>, quantity: u32) -> PurchaseId {

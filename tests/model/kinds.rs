@@ -335,7 +335,11 @@ impl World {
         };
         let mut origin = self.origin(0);
         origin.key = None;
-        let released = self.journal().release_hold(&ReleaseHold { origin, hold });
+        let released = self.journal().release_hold(&ReleaseHold {
+            origin,
+            hold,
+            user: None,
+        });
         self.told(released.expect("the log takes it"));
     }
 

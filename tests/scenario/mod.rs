@@ -282,7 +282,11 @@ impl Stage {
         let mut origin = self.origin();
         origin.key = None;
         let hold = self.purchase(name);
-        let submitted = self.journal.release_hold(&ReleaseHold { origin, hold });
+        let submitted = self.journal.release_hold(&ReleaseHold {
+            origin,
+            hold,
+            user: None,
+        });
         self.told(&submitted.expect("the log takes it")).0
     }
 

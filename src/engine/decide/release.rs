@@ -17,6 +17,10 @@ pub fn decide_release(
     let shard = context.shard;
     let purchase = shard.find(command.hold).ok_or(Refusal::HoldNotFound)?;
     let user = shard.owner_of(command.hold).ok_or(Refusal::HoldNotFound)?;
+    // Another buyer's hold is answered as none.
+    if command.user.as_ref().is_some_and(|asked| asked != user) {
+        return Err(Refusal::HoldNotFound);
+    }
     match purchase.state() {
         PurchaseState::Released => Ok(None),
         PurchaseState::Expired => Err(Refusal::HoldExpired),

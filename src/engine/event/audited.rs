@@ -56,6 +56,8 @@ pub enum Act {
     SegmentsRefreshed,
     /// What another system kept is taken over.
     Imported,
+    /// A shop's call by a key that is not a shop's; in the trail only because it was refused.
+    ShopCall,
     /// Something is read; in the trail only where that was refused.
     Read,
     /// Something that there is not; in the trail only because it was refused.
@@ -88,6 +90,7 @@ impl Act {
             Self::SegmentsRefreshed => "segments_refreshed",
             // The word that stood in logs before acts had targets.
             Self::Imported => "import",
+            Self::ShopCall => "shop_call",
             Self::Read => "read",
             Self::Unknown => "unknown",
         }

@@ -118,18 +118,21 @@ impl AuditQuery {
 
 /// What an administrative act is about.
 fn target_of(event: &Event) -> Option<&str> {
-    let target = match event {
-        Event::AdminActed(acted) => acted.target.as_ref(),
-        Event::AdminRefused(refused) => refused.target.as_ref(),
-        _ => None,
+    let target = if let Event::AdminActed(acted) = event {
+        acted.target.as_ref()
+    } else if let Event::AdminRefused(refused) = event {
+        refused.target.as_ref()
+    } else {
+        None
     };
     target.map(Target::as_str)
 }
 
 fn is_about(event: &Event, purchase: PurchaseId) -> bool {
-    let named = match event {
-        Event::WebhookReceived(received) => received.purchase,
-        _ => event.step().map(|(id, _)| id),
+    let named = if let Event::WebhookReceived(received) = event {
+        received.purchase
+    } else {
+        event.step().map(|(id, _)| id)
     };
     let act = || target_of(event).and_then(PurchaseId::parse_purchase);
     named.or_else(act) == Some(purchase)

@@ -216,8 +216,8 @@ fn the_trail_is_read_by_place_time_order_buyer_and_purchase() {
     assert_eq!(lsns(&newest), turned);
     for order in ["asc", "desc"] {
         let path = format!("/admin/audit?order={order}");
-        let (paged, pages) = paged(&server, &path, "events", 3);
-        let mut read = lsns(&paged);
+        let (read, pages) = paged(&server, &path, "events", 3);
+        let mut read = lsns(&read);
         if order == "desc" {
             read.reverse();
         }

@@ -88,6 +88,11 @@ fn run_sink(bench: &Bench, brokers: &str, round: usize) -> f64 {
 
 fn messages(bench: &Bench) -> Vec<Message> {
     let mut query = AuditQuery {
+        to: Lsn(u64::MAX),
+        since: None,
+        until: None,
+        order: holdfast::journal::Order::Ascending,
+        purchase: None,
         from: Lsn(0),
         kind: None,
         user: None,

@@ -542,11 +542,8 @@ impl Pair {
                 };
                 let mut origin = origin(0, &request);
                 origin.key = None;
-                let command = ReleaseHold {
-                    origin,
-                    hold: self.ids[place],
-                    user: None,
-                };
+                let (hold, user) = (self.ids[place], None);
+                let command = ReleaseHold { origin, hold, user };
                 let submitted = self.journal().release_hold(&command);
                 let found = self.told(submitted.expect("the log takes it"));
                 (found, self.model.release(place).to_owned())

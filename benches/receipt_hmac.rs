@@ -100,6 +100,7 @@ fn captured() -> PurchaseView {
         authorization: AuthorizationId::parse("auth_0001"),
         capture_before: None,
         capture: CaptureId::parse("cap_0001"),
+        captured: None,
         receipt_key: ReceiptKeyId::parse("r1"),
         signing_key: ReceiptKeyId::parse("e1"),
         request: None,

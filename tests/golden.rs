@@ -123,7 +123,7 @@ const VERSIONS: [&str; 1] = ["data-v1"];
 
 /// How many kinds there are. The match has no default arm: a new kind has to be counted here, and
 /// then needs its golden event.
-const KINDS: usize = 37;
+const KINDS: usize = 39;
 const _: fn(&Event) = |event| match event {
     Event::ProductSet(_)
     | Event::PromotionSet(_)
@@ -140,12 +140,14 @@ const _: fn(&Event) = |event| match event {
     | Event::PaymentDeclined(_)
     | Event::CaptureStarted(_)
     | Event::PaymentCaptured(_)
+    | Event::CaptureDiffered(_)
     | Event::VoidStarted(_)
     | Event::PaymentVoided(_)
     | Event::VoidStuck(_)
     | Event::RefundStarted(_)
     | Event::RefundSucceeded(_)
     | Event::RefundFailed(_)
+    | Event::RefundFound(_)
     | Event::DisputeOpened(_)
     | Event::DisputeClosed(_)
     | Event::TokensSpent(_)

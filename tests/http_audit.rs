@@ -132,6 +132,17 @@ fn case(server: &Server, resource: Resource) -> Case {
             let void = |id: &str| Request::post(&format!("/admin/purchases/{id}/void"));
             case("void", &id, void(&id), Some(void(NOBODY)))
         }
+        Resource::Settle => {
+            let half = Request::buy("cy", "drop-1", "tok_capture_half", "key-audit-5");
+            let answer = server.ask(&half);
+            assert_eq!(answer.status, 202, "{answer:?}");
+            let id = id_of(&answer.json());
+            let settle = || {
+                let body = json!({"as": "captured", "note": "as agreed"});
+                Request::post(&format!("/admin/purchases/{id}/settle")).json(&body)
+            };
+            case("settle", &id, settle(), Some(settle()))
+        }
         Resource::WebhookSecrets => {
             let add = |id: &str| {
                 let body = json!({"id": id, "key": SECRET});
@@ -288,7 +299,7 @@ fn every_writing_route_leaves_one_event_when_it_succeeds_and_one_when_it_is_refu
             done += 1;
         }
     }
-    assert_eq!(done, 19);
+    assert_eq!(done, 20);
     // Told again under its key, a refund is the same act.
     let (_, from) = events(&server, 0);
     let trail = events(&server, 0).0;

@@ -172,17 +172,18 @@ enum End {
 
 /// Captures or declines.
 fn settle(journal: &Journal, purchase: PurchaseId, end: End) -> (Lsn, String) {
+    let quote = journal.purchase(purchase).expect("it was begun").0.quote;
     let captured = [
         PaymentStep::Authorized {
             authorization: AuthorizationId::parse("auth").expect("an id"),
             capture_before: None,
         },
         PaymentStep::StartCapture,
-        PaymentStep::Captured {
-            capture: CaptureId::parse("cap").expect("an id"),
-            receipt_key: ReceiptKeyId::parse("r1").expect("an id"),
-            signing_key: None,
-        },
+        PaymentStep::captured(
+            quote,
+            CaptureId::parse("cap").expect("an id"),
+            ReceiptKeyId::parse("r1").expect("an id"),
+        ),
     ];
     let declined = [PaymentStep::declined(DeclineCause::DeclinedByIssuer)];
     let (steps, outcome): (&[PaymentStep], _) = match end {

@@ -7,7 +7,7 @@ mod kinds;
 
 use holdfast::engine::command::{Buy, PaymentStep, PlaceHold, ReleaseHold, Verdict};
 use holdfast::engine::event::{
-    Active, AdminAct, Decider, DeclineCause, IdempotencyKey, Judgement, Origin, ProductSet,
+    Active, AdminAct, Decider, DeclineCause, IdempotencyKey, Judgement, Origin, ProductSet, Quote,
     VoidCause,
 };
 use holdfast::engine::lifecycle::PurchaseState as S;
@@ -483,6 +483,16 @@ impl Pair {
         self.journal.as_ref().expect("it is open between steps")
     }
 
+    /// The state that the step led to, or why it did not.
+    fn record(&self, id: PurchaseId, step: u8) -> &'static str {
+        let (view, _) = self.journal().purchase(id).expect("it was begun");
+        let recorded = self.journal().record(id, payment_step(step, view.quote));
+        match recorded.expect("the log takes it") {
+            Ok(recorded) => recorded.view.state.as_str(),
+            Err(refusal) => refusal.reason(),
+        }
+    }
+
     fn run(&mut self, step: &Step, number: usize) {
         let request = format!("{step:?}");
         let (found, expected) = match *step {
@@ -552,11 +562,7 @@ impl Pair {
                 let Some(place) = self.open_place(purchase) else {
                     return;
                 };
-                let recorded = self.journal().record(self.ids[place], payment_step(step));
-                let found = match recorded.expect("the log takes it") {
-                    Ok(recorded) => recorded.view.state.as_str(),
-                    Err(refusal) => refusal.reason(),
-                };
+                let found = self.record(self.ids[place], step);
                 (found.to_owned(), self.model.record(place, step))
             }
             Step::Tick { ms } => {
@@ -749,7 +755,7 @@ fn buy(user: u8, product: u8, quantity: u32, origin: Origin, hold: Option<Purcha
     }
 }
 
-fn payment_step(step: u8) -> PaymentStep {
+fn payment_step(step: u8, quote: Quote) -> PaymentStep {
     match step {
         0 => PaymentStep::Authorized {
             authorization: AuthorizationId::parse("auth").expect("an id"),
@@ -757,11 +763,11 @@ fn payment_step(step: u8) -> PaymentStep {
         },
         1 => PaymentStep::declined(DeclineCause::DeclinedByIssuer),
         2 => PaymentStep::StartCapture,
-        3 => PaymentStep::Captured {
-            capture: CaptureId::parse("cap").expect("an id"),
-            receipt_key: ReceiptKeyId::parse("r1").expect("an id"),
-            signing_key: None,
-        },
+        3 => PaymentStep::captured(
+            quote,
+            CaptureId::parse("cap").expect("an id"),
+            ReceiptKeyId::parse("r1").expect("an id"),
+        ),
         4 => PaymentStep::StartVoid {
             cause: VoidCause::CaptureRefused,
             within_ms: 60_000,

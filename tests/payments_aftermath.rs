@@ -4,17 +4,17 @@
 mod payments_stage;
 
 use holdfast::engine::command::PaymentStep;
-use holdfast::engine::event::{DeclineCause, VoidCause};
+use holdfast::engine::event::{DeclineCause, VoidCause, VoidStuckCause};
 use holdfast::engine::lifecycle::{PurchaseState, Step};
 use holdfast::engine::payable::AmountRule;
 use holdfast::engine::refusal::Refusal;
 use holdfast::engine::view::RefundStatus;
-use holdfast::ids::{AuthorizationId, CaptureId, PurchaseId};
+use holdfast::ids::{AuthorizationId, PurchaseId};
 use holdfast::money::Currency;
 use holdfast::payments::breaker::{BreakerSettings, Circuit};
 use holdfast::payments::gateway::{
-    Answer, Authorization, Call, Calling, Claim, Class, Decline, Found, FoundRefund, Gateway,
-    Inquiry, Order, Page, PageMark, Refund, Trouble,
+    Answer, Authorization, Call, Calling, CapturedMoney, Claim, Class, Decline, Found, FoundRefund,
+    Gateway, Inquiry, Order, Page, PageMark, Refund, Trouble,
 };
 use holdfast::payments::sandbox::Sandbox;
 use holdfast::payments::{Meter, PaymentSettings, Settled};
@@ -91,7 +91,7 @@ fn a_stuck_void_is_still_stuck_after_a_restart_and_is_tried_again() {
             within_ms: 0,
             by: None,
         },
-        PaymentStep::VoidStuck,
+        PaymentStep::VoidStuck(VoidStuckCause::Overdue),
     ] {
         stage.journal.record(purchase, step).unwrap().unwrap();
     }
@@ -116,7 +116,9 @@ fn a_void_is_not_stuck_before_its_deadline() {
         by: None,
     };
     stage.journal.record(purchase, within).unwrap().unwrap();
-    let stuck = stage.journal.record(purchase, PaymentStep::VoidStuck);
+    let stuck = stage
+        .journal
+        .record(purchase, PaymentStep::VoidStuck(VoidStuckCause::Overdue));
     assert_eq!(stuck.unwrap(), Err(Refusal::WrongState));
 }
 
@@ -276,7 +278,7 @@ impl Gateway for FirstRefundFails {
         self.0.authorize(order)
     }
 
-    fn capture(&self, claim: Claim) -> Calling<'_, Answer<CaptureId>> {
+    fn capture(&self, claim: Claim) -> Calling<'_, Answer<CapturedMoney>> {
         self.0.capture(claim)
     }
 
@@ -372,7 +374,7 @@ impl Gateway for Silent {
         Box::pin(std::future::ready(Answer::Unknown(Trouble::Internal)))
     }
 
-    fn capture(&self, _: Claim) -> Calling<'_, Answer<CaptureId>> {
+    fn capture(&self, _: Claim) -> Calling<'_, Answer<CapturedMoney>> {
         unreachable!("nothing was authorized")
     }
 

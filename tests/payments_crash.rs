@@ -9,12 +9,12 @@ use holdfast::engine::lifecycle::{PurchaseState, Step};
 use holdfast::engine::payable::AmountRule;
 use holdfast::engine::refusal::Refusal;
 use holdfast::engine::view::RefundStatus;
-use holdfast::ids::{AuthorizationId, CaptureId, CardToken, PurchaseId};
+use holdfast::ids::{AuthorizationId, CardToken, PurchaseId};
 use holdfast::money::{Amount, Currency};
 use holdfast::payments::PaymentSettings;
 use holdfast::payments::gateway::{
-    Answer, Authorization, Calling, Claim, Found, FoundRefund, Gateway, Inquiry, Order, Page,
-    PageMark, Refund, Trouble,
+    Answer, Authorization, Calling, CapturedMoney, Claim, Found, FoundRefund, Gateway, Inquiry,
+    Order, Page, PageMark, Refund, Trouble,
 };
 use holdfast::payments::sandbox::Sandbox;
 use holdfast::payments::settings::ReviewSettings;
@@ -589,7 +589,7 @@ impl Gateway for Killing {
         self.around_call("authorize", || self.inner.authorize(order))
     }
 
-    fn capture(&self, claim: Claim) -> Calling<'_, Answer<CaptureId>> {
+    fn capture(&self, claim: Claim) -> Calling<'_, Answer<CapturedMoney>> {
         self.around_call("capture", || self.inner.capture(claim))
     }
 

@@ -5,12 +5,11 @@ mod payments_stage;
 
 use holdfast::engine::payable::AmountRule;
 use holdfast::engine::refusal::Refusal;
-use holdfast::ids::CaptureId;
 use holdfast::money::Currency;
 use holdfast::payments::breaker::BreakerSettings;
 use holdfast::payments::gateway::{
-    Answer, Authorization, Call, Calling, Claim, Class, Found, FoundRefund, Gateway, Inquiry,
-    Order, Page, PageMark, Refund, Trouble,
+    Answer, Authorization, Call, Calling, CapturedMoney, Claim, Class, Found, FoundRefund, Gateway,
+    Inquiry, Order, Page, PageMark, Refund, Trouble,
 };
 use holdfast::payments::sandbox::Sandbox;
 use holdfast::payments::{PaymentSettings, Settled};
@@ -290,7 +289,7 @@ impl Gateway for Recording {
         self.note(Call::Authorize, self.inner.authorize(order), Answer::class)
     }
 
-    fn capture(&self, claim: Claim) -> Calling<'_, Answer<CaptureId>> {
+    fn capture(&self, claim: Claim) -> Calling<'_, Answer<CapturedMoney>> {
         self.note(Call::Capture, self.inner.capture(claim), Answer::class)
     }
 

@@ -1,7 +1,7 @@
 //! Receipts: one a purchase, the same whenever it is shown, and nothing passes that was changed.
 
 use holdfast::engine::event::Quote;
-use holdfast::engine::lifecycle::{PurchaseState, Step};
+use holdfast::engine::lifecycle::{PaidState, PurchaseState, Step};
 use holdfast::engine::metadata::Metadata;
 use holdfast::engine::view::{HistoryEntry, PurchaseView};
 use holdfast::ids::{Lsn, ProductId, PurchaseId, PurchaseTag, ReceiptKeyId, ShardId, UserId};
@@ -55,6 +55,7 @@ fn captured() -> PurchaseView {
         authorization: None,
         capture_before: None,
         capture: None,
+        captured: None,
         receipt_key: Some(key_id("r1")),
         signing_key: Some(key_id("e1")),
         request: None,
@@ -114,7 +115,7 @@ fn what_became_of_the_money_later_changes_no_receipt() {
     later.history.push(HistoryEntry {
         at: UnixMs::new(1_795_400_000_000),
         today: UnixMs::new(1_795_400_000_000),
-        step: Step::PartRefunded,
+        step: Step::Refunded(PaidState::PartiallyRefunded),
         lsn: Lsn(4_096),
     });
     assert_eq!(sealer().receipt(&later), Ok(Some(receipt())));

@@ -37,12 +37,13 @@ fn a_payment_is_set_aside_taken_and_given_back_once_however_often_it_is_asked_fo
 
     let id = Some(&authorization.id);
     let captured = stage.run(stripe.capture(claim(1, id)));
-    let Answer::Approved(capture) = captured.clone() else {
+    let Answer::Approved(money) = captured.clone() else {
         panic!("{captured:?}");
     };
-    assert!(capture.as_str().starts_with("ch_"), "{capture}");
+    assert!(money.capture.as_str().starts_with("ch_"), "{money:?}");
+    assert_eq!((money.captured.get(), money.refunded.get()), (2_500, 0));
     assert_eq!(stage.run(stripe.capture(claim(1, id))), captured);
-    let found = Found::Captured(authorization.clone(), capture);
+    let found = Found::Captured(money);
     assert_eq!(stage.look_up(1, id), found);
     assert_eq!(stage.look_up(1, None), found);
     let void = stage.run(stripe.void(claim(1, id)));
@@ -64,7 +65,7 @@ fn a_payment_is_set_aside_taken_and_given_back_once_however_often_it_is_asked_fo
     assert_eq!(too_much, Answer::Declined(already));
     let rest = stage.run(stripe.refund(refund(1, &authorization.id, 3, 1_500)));
     assert_eq!(rest, Answer::Approved(()));
-    assert_eq!(stage.look_up(1, id), Found::Refunded);
+    assert!(matches!(stage.look_up(1, id), Found::Refunded(_)));
     // The key is forgotten after a day; the refund is still the same one.
     server.forget_keys();
     assert_eq!(stage.run(stripe.refund(part)), Answer::Approved(()));

@@ -8,6 +8,7 @@ use holdfast::engine::event::{
     BuyerPaused, BuyerRated, BuyerSegmented, Clawback, DisputeClosed, DisputeOutcome, Event,
     ModelInForce, Pause, Rating, RefundExtent, RefundSucceeded,
 };
+use holdfast::engine::lifecycle::PaidState;
 use holdfast::engine::refusal::Refusal;
 use holdfast::engine::risk::score::{FeaturesWritten, LoadedModel};
 use holdfast::engine::settings::{EngineSettings, RateLimit};
@@ -557,6 +558,7 @@ fn money_is_counted_once_and_by_each_rule_that_would_have_blocked_it() {
             number: 1,
             amount: Amount::new(amount).unwrap(),
             extent: RefundExtent::Part,
+            leaves: PaidState::PartiallyRefunded,
             clawback: nothing,
             product: ProductId::parse("drop-1").unwrap(),
             quantity: 2,
@@ -568,6 +570,7 @@ fn money_is_counted_once_and_by_each_rule_that_would_have_blocked_it() {
         user: user("cy"),
         outcome: DisputeOutcome::Lost,
         happened_at: end.1,
+        charged_back: Amount::new(1_000).unwrap(),
         clawback: nothing,
     });
     let later = [

@@ -172,11 +172,11 @@ fn buy(journal: &Journal, command: &Buy, ends: Ends) -> Option<Refusal> {
                 capture_before: None,
             });
             record(PaymentStep::StartCapture);
-            record(PaymentStep::Captured {
-                capture: CaptureId::parse("cap").expect("an id"),
-                receipt_key: ReceiptKeyId::parse("r1").expect("an id"),
-                signing_key: None,
-            });
+            record(PaymentStep::captured(
+                journal.purchase(purchase).expect("it was begun").0.quote,
+                CaptureId::parse("cap").expect("an id"),
+                ReceiptKeyId::parse("r1").expect("an id"),
+            ));
         }
     }
     None

@@ -59,17 +59,23 @@ fn buy(bench: &Bench, product: &ProductId, number: u64) {
     let Outcome::PaymentStarted(purchase) = submitted.outcome else {
         panic!("it was bought: {:?}", submitted.outcome);
     };
+    let quote = bench
+        .journal
+        .purchase(purchase)
+        .expect("it was begun")
+        .0
+        .quote;
     let steps = [
         PaymentStep::Authorized {
             authorization: AuthorizationId::parse(&format!("auth_{number}")).expect("an id"),
             capture_before: None,
         },
         PaymentStep::StartCapture,
-        PaymentStep::Captured {
-            capture: CaptureId::parse(&format!("cap_{number}")).expect("an id"),
-            receipt_key: ReceiptKeyId::parse("r1").expect("an id"),
-            signing_key: None,
-        },
+        PaymentStep::captured(
+            quote,
+            CaptureId::parse(&format!("cap_{number}")).expect("an id"),
+            ReceiptKeyId::parse("r1").expect("an id"),
+        ),
     ];
     for step in steps {
         let recorded = bench.journal.record(purchase, step);

@@ -202,11 +202,13 @@ fn parts(
         None => self::gateway(config)?.0,
     };
     let driven = Arc::clone(&payments);
+    let suspected = Arc::clone(&payments);
     let reconciler = Reconciler::new(
         Arc::clone(journal),
         compared,
         compose::reconcile(config),
         Box::new(move || driven.circuit() == Circuit::Closed),
+        Box::new(move |purchase| suspected.look_again(purchase)),
     );
     let parts = Parted {
         journal: Arc::clone(journal),
@@ -271,7 +273,15 @@ impl Meter for GatewayMeter {
         tracing::error!(
             event = "void_stuck",
             purchase_id = %purchase,
-            "an authorization could not be given back in time; it goes on being tried, but look at the gateway"
+            "an authorization could not be given back, in time or at all; it goes on being tried, but look at the gateway"
+        );
+    }
+
+    fn capture_differs(&self, purchase: PurchaseId) {
+        tracing::error!(
+            event = "capture_differs",
+            purchase_id = %purchase,
+            "the gateway took another sum than was asked for; settle the purchase: POST /admin/purchases/{purchase}/settle"
         );
     }
 

@@ -6,6 +6,7 @@ use crate::engine::catalogue::Catalogue;
 use crate::engine::shard::{LATEST, Shard};
 use crate::engine::view::{AftermathView, OpenView};
 use crate::ids::PurchaseId;
+use crate::time::UnixMs;
 
 impl Shard {
     /// What became of a purchase beyond a plain capture; nothing of most.
@@ -22,7 +23,8 @@ impl Shard {
         })
     }
 
-    /// Every purchase of which a payment or a refund is under way.
+    /// Every purchase of which a payment or a refund is under way, or whose capture an operator has
+    /// to settle.
     pub fn open_views(&self, catalogue: &Catalogue) -> Vec<OpenView> {
         let view = |(id, _)| {
             let purchase = self.purchase_view(id, catalogue, LATEST)?;
@@ -30,6 +32,8 @@ impl Shard {
             let refund = pending.and_then(|number| self.refund_view(id, number));
             Some(OpenView { purchase, refund })
         };
-        self.open_payments().filter_map(view).collect()
+        let differing = self.differing_captures().map(|id| (id, UnixMs::default()));
+        let open = self.open_payments().chain(differing);
+        open.filter_map(view).collect()
     }
 }

@@ -7,11 +7,13 @@
 
 use crate::engine::catalogue::{Catalogue, ProductIndex, PromotionIndex};
 use crate::engine::event::{
-    AttemptRefused, Event, Flow, HoldAfter, HoldPlaced, Part, PaymentStarted, PaysFor, Quote,
-    ReviewVerdict, ShardChange,
+    AttemptRefused, Event, Flow, HoldAfter, HoldPlaced, Part, PaymentCaptured, PaymentStarted,
+    PaysFor, Quote, ReviewVerdict, ShardChange,
 };
 use crate::engine::lifecycle::{PurchaseState, Step, Units, next_state};
-use crate::engine::purchase::{BuyerIndex, Extras, Happened, Payment, Purchase, Reason};
+use crate::engine::purchase::{
+    BuyerIndex, DifferingCapture, Extras, Happened, Payment, Purchase, Reason,
+};
 use crate::engine::refusal::Trace;
 use crate::engine::settings::Limits;
 use crate::engine::shard::{Buyer, KeyEntry, KeyOutcome, Shard, tally_add, tally_take};
@@ -32,6 +34,8 @@ pub struct Effects {
     pub promotion: Option<PromotionIndex>,
     /// What of a payment counts no more.
     pub uncounted: Option<Box<SharedCount>>,
+    /// What of a payment counts beyond what was claimed for it.
+    pub counted: Option<Box<SharedCount>>,
 }
 
 /// How units move.
@@ -65,7 +69,10 @@ impl Effects {
             catalogue.promotion_at(promotion).uses.give_back(1);
         }
         if let Some(count) = self.uncounted {
-            shared.give_back(&count, day_start);
+            shared.give_back(&count, &day_start);
+        }
+        if let Some(count) = self.counted {
+            shared.count_more(&count, day_start);
         }
     }
 }
@@ -275,43 +282,62 @@ impl Shard {
             }
             (true, true) | (false, false) => {}
         }
-        self.keep_reviews(id.sequence(), before, place);
-        let uncounted = self.recount(place, counted);
+        self.keep_waiting(id.sequence(), before, place);
+        let (uncounted, counted) = self.recount(place, counted);
         if let Event::PaymentDeclined(declined) = event {
             // Only now: what counts no more was counted by the payment's card and device.
             self.purchases[place].end_payment(declined, stamp.at, stamp.lsn);
         }
         Ok(Effects {
             uncounted,
+            counted,
             ..self.move_units(place, before)
         })
     }
 
-    fn keep_reviews(&mut self, sequence: u64, before: PurchaseState, place: usize) {
-        let under_review = |state| state == PurchaseState::UnderReview;
+    fn keep_waiting(&mut self, sequence: u64, before: PurchaseState, place: usize) {
         let now = self.purchases[place].state;
-        match (under_review(before), under_review(now)) {
-            (false, true) => {
-                self.reviews.insert(sequence);
+        let kept = [
+            (PurchaseState::UnderReview, &mut self.reviews),
+            (PurchaseState::CaptureDiffers, &mut self.differing),
+        ];
+        for (state, purchases) in kept {
+            match (before == state, now == state) {
+                (false, true) => {
+                    purchases.insert(sequence);
+                }
+                (true, false) => {
+                    purchases.remove(&sequence);
+                }
+                (true, true) | (false, false) => {}
             }
-            (true, false) => {
-                self.reviews.remove(&sequence);
-            }
-            (true, true) | (false, false) => {}
         }
     }
 
-    /// The buyer's sums follow the purchase; what of it counts no more.
-    fn recount(&mut self, place: usize, before: Option<Counted>) -> Option<Box<SharedCount>> {
+    /// The buyer's sums follow the purchase; what of it counts no more, and what counts that was
+    /// never claimed (an operator booked a capture of more than was asked for).
+    fn recount(
+        &mut self,
+        place: usize,
+        before: Option<Counted>,
+    ) -> (Option<Box<SharedCount>>, Option<Box<SharedCount>>) {
         let purchase = &self.purchases[place];
         let after = purchase.counted(&self.corrections);
         let spending = &mut self.buyers[purchase.buyer.0 as usize].spending;
         spending.change(before, after);
-        let before = before?;
-        let left = after.map_or(Amount::ZERO, |it| it.amount);
-        let amount = before.amount.saturating_minus(left);
-        let gone = Counted { amount, ..before };
-        (amount > Amount::ZERO).then(|| SharedCount::new(purchase, gone).map(Box::new))?
+        let Some(before) = before else {
+            // Claimed where it was decided.
+            return (None, None);
+        };
+        let now = after.map_or(Amount::ZERO, |it| it.amount);
+        let shared = |amount: Amount| {
+            let counted = Counted { amount, ..before };
+            (amount > Amount::ZERO).then(|| SharedCount::new(purchase, counted).map(Box::new))?
+        };
+        (
+            shared(before.amount.saturating_minus(now)),
+            shared(now.saturating_minus(before.amount)),
+        )
     }
 
     /// What a step brings beside the new state.
@@ -331,19 +357,7 @@ impl Shard {
                 payment.authorization = Some(authorized.authorization.clone());
                 payment.capture_before = authorized.capture_before;
             }
-            Event::PaymentCaptured(captured) => {
-                let payment = payment_of(purchase)?;
-                payment.capture = Some(captured.capture.clone());
-                payment.receipt_key = Some(captured.receipt_key.clone());
-                payment.ip = None;
-                self.note_capture(place, stamp.at);
-                self.apply_captured_more(place, captured);
-                let outcome = KeyOutcome::Paid {
-                    purchase: id,
-                    as_of: stamp.lsn,
-                };
-                self.settle_key(place, outcome);
-            }
+            Event::PaymentCaptured(captured) => self.apply_captured(id, place, captured, stamp)?,
             Event::PaymentDeclined(declined) => {
                 payment_of(purchase)?;
                 purchase.reason = Some(Reason::Declined(declined.cause));
@@ -361,6 +375,14 @@ impl Shard {
             }
             // What a payment was declined for says nothing of how the hold ends.
             Event::HoldReleased(_) | Event::HoldExpired(_) => purchase.reason = None,
+            Event::CaptureDiffered(differed) => {
+                purchase.aftermath_mut().differing = Some(DifferingCapture {
+                    difference: differed.difference,
+                    captured: differed.captured,
+                    currency: differed.currency,
+                });
+            }
+            Event::VoidStuck(stuck) => purchase.aftermath_mut().stuck = Some(stuck.cause),
             Event::ReviewOpened(opened) => {
                 let particulars = purchase.particulars_mut();
                 particulars.review_reasons.clone_from(&opened.reasons);
@@ -388,6 +410,7 @@ impl Shard {
             }
             Event::RefundSucceeded(done) => self.apply_refunded(place, done, stamp)?,
             Event::RefundFailed(failed) => self.apply_refund_failed(place, failed, stamp)?,
+            Event::RefundFound(found) => self.apply_refund_found(place, found)?,
             Event::DisputeOpened(opened) => {
                 purchase.aftermath_mut().dispute_at = Some(opened.happened_at);
             }
@@ -400,7 +423,7 @@ impl Shard {
                 self.claw_back(buyer, closed.clawback);
             }
             // They bring the new state alone.
-            Event::CaptureStarted(_) | Event::VoidStuck(_) => {}
+            Event::CaptureStarted(_) => {}
             Event::ProductSet(_)
             | Event::PromotionSet(_)
             | Event::HoldPlaced(_)
@@ -422,6 +445,31 @@ impl Shard {
             | Event::KeyImported(_)
             | Event::NoncesImported(_) => return Err("it is no step of a purchase"),
         }
+        Ok(())
+    }
+
+    fn apply_captured(
+        &mut self,
+        id: PurchaseId,
+        place: usize,
+        captured: &PaymentCaptured,
+        stamp: Stamp,
+    ) -> Result<(), &'static str> {
+        let purchase = &mut self.purchases[place];
+        // A capture that an operator settled had a reason, and may be of another sum.
+        purchase.reason = None;
+        let payment = payment_of(purchase)?;
+        payment.quote = captured.quote;
+        payment.capture = Some(captured.capture.clone());
+        payment.receipt_key = Some(captured.receipt_key.clone());
+        payment.ip = None;
+        self.note_capture(place, stamp.at);
+        self.apply_captured_more(place, captured);
+        let outcome = KeyOutcome::Paid {
+            purchase: id,
+            as_of: stamp.lsn,
+        };
+        self.settle_key(place, outcome);
         Ok(())
     }
 

@@ -5,8 +5,8 @@
 
 use crate::engine::apply::Stamp;
 use crate::engine::event::{
-    Clawback, PaymentCaptured, RefundFailed, RefundStarted, RefundSucceeded, RetryAdvice,
-    TokensSpent,
+    Clawback, PaymentCaptured, RefundFailed, RefundFailure, RefundFound, RefundStarted,
+    RefundSucceeded, RetryAdvice, TokensSpent,
 };
 use crate::engine::purchase::{BuyerIndex, Purchase, Refund, RefundState};
 use crate::engine::refusal::Refusal;
@@ -76,29 +76,51 @@ impl Shard {
         stamp: Stamp,
     ) -> Result<(), &'static str> {
         let id = self.id_of(place as u64, &self.purchases[place]);
+        self.gone_back(place, done.amount, done.clawback)?;
         let purchase = &mut self.purchases[place];
-        let sum = purchase.refunded.get().checked_add(done.amount.get());
-        let refunded = sum.and_then(Amount::new).ok_or("it gives back too much")?;
-        if refunded > purchase.quote().amount {
-            return Err("more goes back than was captured");
-        }
-        purchase.refunded = refunded;
-        let buyer = purchase.buyer;
-        let aftermath = purchase.aftermath_mut();
-        let asked_back = aftermath.tokens_asked_back.plus(done.clawback.requested);
-        aftermath.tokens_asked_back = asked_back;
         let state = RefundState::Succeeded {
             at: stamp.at,
             clawback: done.clawback,
         };
         let key = end_refund(purchase, done.number, state)?;
-        self.claw_back(buyer, done.clawback);
         if let Some(entry) = self.keys.get_mut(&key) {
             entry.outcome = KeyOutcome::Refunded {
                 purchase: id,
                 number: done.number,
             };
         }
+        Ok(())
+    }
+
+    pub(super) fn apply_refund_found(
+        &mut self,
+        place: usize,
+        found: &RefundFound,
+    ) -> Result<(), &'static str> {
+        self.gone_back(place, found.amount, found.clawback)
+    }
+
+    /// Money went back, and reward tokens with it.
+    fn gone_back(
+        &mut self,
+        place: usize,
+        amount: Amount,
+        clawback: Clawback,
+    ) -> Result<(), &'static str> {
+        let purchase = &mut self.purchases[place];
+        let sum = purchase.refunded.get().checked_add(amount.get());
+        let refunded = sum.and_then(Amount::new).ok_or("it gives back too much")?;
+        if refunded > purchase.quote().amount {
+            return Err("more goes back than was captured");
+        }
+        purchase.refunded = refunded;
+        let buyer = purchase.buyer;
+        if clawback.requested > Tokens::NONE {
+            let aftermath = purchase.aftermath_mut();
+            let asked_back = aftermath.tokens_asked_back.plus(clawback.requested);
+            aftermath.tokens_asked_back = asked_back;
+        }
+        self.claw_back(buyer, clawback);
         Ok(())
     }
 
@@ -112,12 +134,16 @@ impl Shard {
         let state = RefundState::Failed {
             at: stamp.at,
             code: failed.code.clone(),
+            failure: failed.failure,
         };
         let key = end_refund(purchase, failed.number, state)?;
         let refunds = &purchase.aftermath_mut().refunds;
         let request = refunds[failed.number as usize - 1].request;
         if let Some(entry) = self.keys.get_mut(&key) {
-            let reason = Refusal::RefundFailed;
+            let reason = match failed.failure {
+                RefundFailure::Refused => Refusal::RefundFailed,
+                RefundFailure::LessWasLeft => Refusal::RefundConflict,
+            };
             entry.outcome = KeyOutcome::Refused { reason, request };
         }
         Ok(())

@@ -2,8 +2,8 @@
 //! shape kept. Imperative names; the facts that come of them are `event`'s.
 
 use crate::engine::event::{
-    AdminAct, Decider, DeclineCause, IdempotencyKey, Origin, RetryAdvice, VoidCause, WebhookFormat,
-    WebhookKind,
+    AdminAct, CaptureDifference, Decider, DeclineCause, IdempotencyKey, Origin, Quote,
+    RefundFailure, RetryAdvice, VoidCause, VoidStuckCause, WebhookFormat, WebhookKind,
 };
 use crate::engine::metadata::Metadata;
 use crate::ids::{
@@ -112,6 +112,11 @@ pub enum PaymentStep {
     Captured {
         /// The gateway's name for it.
         capture: CaptureId,
+        /// How much, as the gateway confirmed it; refused where that is not what was asked for,
+        /// unless an operator settles a capture of another sum.
+        amount: Amount,
+        /// In which currency.
+        currency: Currency,
         /// The key that seals the receipt.
         receipt_key: ReceiptKeyId,
         /// The key that signs the receipt, where there is one.
@@ -128,8 +133,23 @@ pub enum PaymentStep {
     },
     /// The authorization is given back.
     Voided,
-    /// Giving it back is overdue; refused before its deadline.
-    VoidStuck,
+    /// Giving it back is overdue, which is refused before its deadline, or the gateway refuses.
+    VoidStuck(VoidStuckCause),
+    /// The gateway took another sum than was asked for.
+    CaptureDiffered {
+        /// What differs.
+        difference: CaptureDifference,
+        /// The gateway's name for the capture.
+        capture: CaptureId,
+        /// What it took.
+        captured: Amount,
+        /// In which currency; `None`: one that is none of ISO 4217.
+        currency: Option<Currency>,
+        /// What of it went back.
+        refunded: Amount,
+    },
+    /// So much in all the gateway has given back; refused where our books say as much or more.
+    RefundedAtGateway(Amount),
     /// The gateway gave back what the refund with this number is of.
     Refunded(u32),
     /// The gateway refused the refund with this number.
@@ -138,6 +158,8 @@ pub enum PaymentStep {
         number: u32,
         /// The gateway's word for why.
         code: Option<GatewayCode>,
+        /// What its caller is told.
+        failure: RefundFailure,
     },
 }
 
@@ -151,6 +173,17 @@ pub enum Verdict {
 }
 
 impl PaymentStep {
+    /// What `quote` asks for is taken, and confirmed; its receipt is sealed by one key.
+    pub const fn captured(quote: Quote, capture: CaptureId, receipt_key: ReceiptKeyId) -> Self {
+        Self::Captured {
+            capture,
+            amount: quote.amount,
+            currency: quote.currency,
+            receipt_key,
+            signing_key: None,
+        }
+    }
+
     /// Nothing was charged, for `cause` and with nothing more known.
     pub const fn declined(cause: DeclineCause) -> Self {
         Self::Declined {

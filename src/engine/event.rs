@@ -18,7 +18,7 @@ mod risk;
 mod segment;
 mod webhook;
 
-use crate::engine::lifecycle::Step;
+use crate::engine::lifecycle::{PaidState, Step};
 use crate::engine::refusal::Refusal;
 use crate::engine::risk::score::Appraisal;
 use crate::engine::settings::Limits;
@@ -31,7 +31,7 @@ use std::net::IpAddr;
 
 pub use aftermath::{
     Clawback, DisputeClosed, DisputeOpened, DisputeOutcome, RefundExtent, RefundFailed,
-    RefundStarted, RefundSucceeded, TokensSpent,
+    RefundFailure, RefundFound, RefundStarted, RefundSucceeded, TokensSpent,
 };
 pub use audited::{Act, Actor, ActorRole, AdminActed, AdminRefused, Shown, Target};
 pub use catalogue::{Active, Discount, ProductSet, PromotionSet};
@@ -42,8 +42,9 @@ pub use imported::{
 };
 pub use part::{CatalogueChange, Part, RiskChange, ShardChange, WebhookChange};
 pub use payment::{
-    CaptureStarted, DeclineCause, HoldAfter, PaymentAuthorized, PaymentCaptured, PaymentDeclined,
-    PaymentStarted, PaymentVoided, PaysFor, RetryAdvice, VoidCause, VoidStarted, VoidStuck,
+    CaptureDiffered, CaptureDifference, CaptureStarted, DeclineCause, HoldAfter, PaymentAuthorized,
+    PaymentCaptured, PaymentDeclined, PaymentStarted, PaymentVoided, PaysFor, RetryAdvice,
+    VoidCause, VoidStarted, VoidStuck, VoidStuckCause,
 };
 pub use review::{Decider, Judgement, ReviewDecided, ReviewOpened, ReviewVerdict};
 pub use risk::{
@@ -204,6 +205,8 @@ pub enum Event {
     CaptureStarted(CaptureStarted),
     /// The gateway took the money.
     PaymentCaptured(PaymentCaptured),
+    /// The gateway took another sum.
+    CaptureDiffered(CaptureDiffered),
     /// The intent to give an authorization back.
     VoidStarted(VoidStarted),
     /// The gateway gave the authorization back.
@@ -216,6 +219,8 @@ pub enum Event {
     RefundSucceeded(RefundSucceeded),
     /// The gateway refused to give money back.
     RefundFailed(RefundFailed),
+    /// The gateway gave money back without us.
+    RefundFound(RefundFound),
     /// The cardholder disputes the payment.
     DisputeOpened(DisputeOpened),
     /// A dispute was decided.
@@ -256,9 +261,13 @@ pub enum Event {
     ClockCorrected(ClockCorrected),
 }
 
+/// The words of refunds, whatever they leave.
+const REFUND_SUCCEEDED: &str = Step::Refunded(PaidState::Refunded).as_str();
+const REFUND_FOUND: &str = Step::RefundFound(PaidState::Refunded).as_str();
+
 impl Event {
     /// The words for all kinds.
-    pub const KINDS: [&str; 37] = [
+    pub const KINDS: [&str; 39] = [
         "product_set",
         "promotion_set",
         "limits_set",
@@ -275,12 +284,14 @@ impl Event {
         "review_decided",
         Step::CaptureStarted.as_str(),
         Step::PaymentCaptured.as_str(),
+        Step::CaptureDiffered.as_str(),
         Step::VoidStarted.as_str(),
         Step::PaymentVoided.as_str(),
         Step::VoidStuck.as_str(),
         Step::RefundStarted.as_str(),
-        Step::FullyRefunded.as_str(),
+        REFUND_SUCCEEDED,
         Step::RefundFailed.as_str(),
+        REFUND_FOUND,
         Step::DisputeOpened.as_str(),
         "dispute_closed",
         "tokens_spent",
@@ -317,12 +328,14 @@ impl Event {
             Self::ReviewDecided(_) => "review_decided",
             Self::CaptureStarted(_) => Step::CaptureStarted.as_str(),
             Self::PaymentCaptured(_) => Step::PaymentCaptured.as_str(),
+            Self::CaptureDiffered(_) => Step::CaptureDiffered.as_str(),
             Self::VoidStarted(_) => Step::VoidStarted.as_str(),
             Self::PaymentVoided(_) => Step::PaymentVoided.as_str(),
             Self::VoidStuck(_) => Step::VoidStuck.as_str(),
             Self::RefundStarted(_) => Step::RefundStarted.as_str(),
-            Self::RefundSucceeded(_) => Step::FullyRefunded.as_str(),
+            Self::RefundSucceeded(_) => REFUND_SUCCEEDED,
             Self::RefundFailed(_) => Step::RefundFailed.as_str(),
+            Self::RefundFound(_) => REFUND_FOUND,
             Self::DisputeOpened(_) => Step::DisputeOpened.as_str(),
             Self::DisputeClosed(_) => "dispute_closed",
             Self::TokensSpent(_) => "tokens_spent",
@@ -360,17 +373,13 @@ impl Event {
             Self::ReviewDecided(e) => Some((e.purchase, e.step())),
             Self::CaptureStarted(e) => Some((e.purchase, Step::CaptureStarted)),
             Self::PaymentCaptured(e) => Some((e.purchase, Step::PaymentCaptured)),
+            Self::CaptureDiffered(e) => Some((e.purchase, Step::CaptureDiffered)),
             Self::VoidStarted(e) => Some((e.purchase, Step::VoidStarted)),
             Self::PaymentVoided(e) => Some((e.purchase, Step::PaymentVoided)),
             Self::VoidStuck(e) => Some((e.purchase, Step::VoidStuck)),
             Self::RefundStarted(e) => Some((e.purchase, Step::RefundStarted)),
-            Self::RefundSucceeded(e) => Some((
-                e.purchase,
-                match e.extent {
-                    RefundExtent::Part => Step::PartRefunded,
-                    RefundExtent::Full => Step::FullyRefunded,
-                },
-            )),
+            Self::RefundSucceeded(e) => Some((e.purchase, Step::Refunded(e.leaves))),
+            Self::RefundFound(e) => Some((e.purchase, Step::RefundFound(e.leaves))),
             Self::RefundFailed(e) => Some((e.purchase, Step::RefundFailed)),
             Self::DisputeOpened(e) => Some((e.purchase, Step::DisputeOpened)),
             Self::DisputeClosed(e) => Some((e.purchase, e.outcome.step())),
@@ -409,12 +418,14 @@ impl Event {
             Self::ReviewDecided(e) => Some(&e.user),
             Self::CaptureStarted(e) => Some(&e.user),
             Self::PaymentCaptured(e) => Some(&e.user),
+            Self::CaptureDiffered(e) => Some(&e.user),
             Self::VoidStarted(e) => Some(&e.user),
             Self::PaymentVoided(e) => Some(&e.user),
             Self::VoidStuck(e) => Some(&e.user),
             Self::RefundStarted(e) => Some(&e.user),
             Self::RefundSucceeded(e) => Some(&e.user),
             Self::RefundFailed(e) => Some(&e.user),
+            Self::RefundFound(e) => Some(&e.user),
             Self::DisputeOpened(e) => Some(&e.user),
             Self::DisputeClosed(e) => Some(&e.user),
             Self::TokensSpent(e) => Some(&e.user),

@@ -214,6 +214,9 @@ impl Shard {
         if purchase.state == PurchaseState::UnderReview {
             self.reviews.insert(sequence);
         }
+        if purchase.state == PurchaseState::CaptureDiffers {
+            self.differing.insert(sequence);
+        }
         if purchase.is_open() {
             self.open.insert(sequence);
         }

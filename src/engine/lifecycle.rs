@@ -43,7 +43,8 @@ pub enum PurchaseState {
     Voiding = 9,
     /// The authorization is given back, and the units are.
     Voided = 10,
-    /// The authorization could not be given back in time; an operator is needed.
+    /// The authorization, or money taken without goods, could not be given back; an operator is
+    /// needed.
     Stuck = 11,
     /// Part of the money went back.
     PartiallyRefunded = 12,
@@ -53,6 +54,58 @@ pub enum PurchaseState {
     Disputed = 14,
     /// The dispute was lost; the money is gone.
     ChargedBack = 15,
+    /// The gateway took another sum than was asked for; an operator settles it.
+    CaptureDiffers = 16,
+}
+
+/// Where a paid purchase is, by what became of its money.
+#[derive(
+    Copy,
+    Clone,
+    Debug,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    rkyv::Archive,
+    rkyv::Serialize,
+    rkyv::Deserialize,
+)]
+#[repr(u8)]
+pub enum PaidState {
+    /// All of the money is with the shop.
+    Captured = 0,
+    /// Part of it went back.
+    PartiallyRefunded = 1,
+    /// All of it went back.
+    Refunded = 2,
+    /// A dispute is open.
+    Disputed = 3,
+    /// Nothing is left, and a dispute took some of it.
+    ChargedBack = 4,
+}
+
+impl PaidState {
+    /// Every one, by its number.
+    pub const ALL: [Self; 5] = [
+        Self::Captured,
+        Self::PartiallyRefunded,
+        Self::Refunded,
+        Self::Disputed,
+        Self::ChargedBack,
+    ];
+
+    /// The purchase's state.
+    pub const fn state(self) -> PurchaseState {
+        match self {
+            Self::Captured => PurchaseState::Captured,
+            Self::PartiallyRefunded => PurchaseState::PartiallyRefunded,
+            Self::Refunded => PurchaseState::Refunded,
+            Self::Disputed => PurchaseState::Disputed,
+            Self::ChargedBack => PurchaseState::ChargedBack,
+        }
+    }
 }
 
 /// What can happen to a purchase.
@@ -95,24 +148,22 @@ pub enum Step {
     PaymentVoided = 10,
     /// Giving the authorization back did not succeed in time.
     VoidStuck = 11,
-    /// Some of the captured money went back, not all.
-    PartRefunded = 12,
-    /// The last of the captured money went back.
-    FullyRefunded = 13,
+    /// Some of the captured money went back; where the purchase is then.
+    Refunded(PaidState) = 12,
+    /// The gateway's books show money that went back without us; where the purchase is then.
+    RefundFound(PaidState) = 13,
     /// The cardholder opened a dispute.
     DisputeOpened = 14,
-    /// The dispute was decided for the shop.
-    DisputeWon = 15,
-    /// The dispute was decided for the cardholder.
-    DisputeLost = 16,
+    /// A dispute was decided for the shop; where the purchase is then.
+    DisputeWon(PaidState) = 15,
+    /// A dispute was decided for the cardholder; where the purchase is then.
+    DisputeLost(PaidState) = 16,
     /// The intent to give some of the captured money back was written down.
     RefundStarted = 17,
     /// The gateway refused to give the money back.
     RefundFailed = 18,
-    /// The dispute was decided for the shop, after part of the money went back.
-    DisputeWonPartRefunded = 19,
-    /// The dispute was decided for the shop, after all of the money went back.
-    DisputeWonRefunded = 20,
+    /// The gateway took another sum than was asked for.
+    CaptureDiffered = 19,
     /// The money is to be taken: a person, or the deadline of the review, decided so.
     ReviewApproved = 21,
     /// The authorization is to be given back: a person, or the deadline of the review, decided so.
@@ -150,43 +201,45 @@ pub const fn next_state(state: Option<PurchaseState>, step: Step) -> Option<Purc
         (S::UnderReview, Step::ReviewRejected) => Some(S::Voiding),
         (S::Authorized, Step::CaptureStarted) => Some(S::Capturing),
         (
-            S::Authorizing | S::Authorized | S::UnderReview | S::Capturing | S::Stuck,
+            S::Authorizing
+            | S::Authorized
+            | S::UnderReview
+            | S::Capturing
+            | S::CaptureDiffers
+            | S::Stuck,
             Step::VoidStarted,
         ) => Some(S::Voiding),
 
         (S::Capturing, Step::PaymentCaptured) => Some(S::Captured),
+        (S::Capturing, Step::CaptureDiffered) => Some(S::CaptureDiffers),
+        // An operator settles it: the gateway's sum is booked, or what is left there goes back.
+        (S::CaptureDiffers | S::Stuck, Step::PaymentCaptured) => Some(S::Captured),
 
         (S::Voiding | S::Stuck, Step::PaymentVoided) => Some(S::Voided),
         (S::Voiding, Step::VoidStuck) => Some(S::Stuck),
 
+        // What an open dispute leaves can be refunded; a refund that was under way when a dispute
+        // was lost ends nevertheless.
         (S::Captured, Step::RefundStarted | Step::RefundFailed) => Some(S::Captured),
         (S::PartiallyRefunded, Step::RefundStarted | Step::RefundFailed) => {
             Some(S::PartiallyRefunded)
         }
-        (S::Captured | S::PartiallyRefunded, Step::PartRefunded) => Some(S::PartiallyRefunded),
-        (S::Captured | S::PartiallyRefunded, Step::FullyRefunded) => Some(S::Refunded),
+        (S::Disputed, Step::RefundStarted | Step::RefundFailed) => Some(S::Disputed),
+        (S::ChargedBack, Step::RefundFailed) => Some(S::ChargedBack),
+        (
+            S::Captured | S::PartiallyRefunded | S::Disputed | S::ChargedBack,
+            Step::Refunded(then) | Step::RefundFound(then),
+        ) => Some(then.state()),
 
-        (S::Captured | S::PartiallyRefunded | S::Refunded, Step::DisputeOpened) => {
-            Some(S::Disputed)
-        }
-        // A dispute's end may be told before its beginning: then it ends here, and the beginning
-        // comes too late.
-        (S::Disputed | S::Captured, Step::DisputeWon) => Some(S::Captured),
-        (S::Disputed | S::PartiallyRefunded, Step::DisputeWonPartRefunded) => {
-            Some(S::PartiallyRefunded)
-        }
-        (S::Disputed | S::Refunded, Step::DisputeWonRefunded) => Some(S::Refunded),
-        (S::Disputed | S::Captured | S::PartiallyRefunded | S::Refunded, Step::DisputeLost) => {
-            Some(S::ChargedBack)
-        }
-
-        // A refund that was under way when the dispute came ends nevertheless.
-        (S::Disputed, Step::PartRefunded | Step::FullyRefunded | Step::RefundFailed) => {
-            Some(S::Disputed)
-        }
-        (S::ChargedBack, Step::PartRefunded | Step::FullyRefunded | Step::RefundFailed) => {
-            Some(S::ChargedBack)
-        }
+        // Disputes are told in any order, several of one purchase, and the latest word counts.
+        (
+            S::Captured | S::PartiallyRefunded | S::Refunded | S::Disputed | S::ChargedBack,
+            Step::DisputeOpened,
+        ) => Some(S::Disputed),
+        (
+            S::Captured | S::PartiallyRefunded | S::Refunded | S::Disputed | S::ChargedBack,
+            Step::DisputeWon(then) | Step::DisputeLost(then),
+        ) => Some(then.state()),
 
         // Every other pair is refused by name, so that a new state or step has to be placed.
         (
@@ -205,7 +258,8 @@ pub const fn next_state(state: Option<PurchaseState>, step: Step) -> Option<Purc
             | S::PartiallyRefunded
             | S::Refunded
             | S::Disputed
-            | S::ChargedBack,
+            | S::ChargedBack
+            | S::CaptureDiffers,
             Step::HoldPlaced
             | Step::HoldReleased
             | Step::HoldExpired
@@ -219,15 +273,14 @@ pub const fn next_state(state: Option<PurchaseState>, step: Step) -> Option<Purc
             | Step::VoidStarted
             | Step::PaymentVoided
             | Step::VoidStuck
-            | Step::PartRefunded
-            | Step::FullyRefunded
+            | Step::Refunded(_)
+            | Step::RefundFound(_)
             | Step::DisputeOpened
-            | Step::DisputeWon
-            | Step::DisputeLost
+            | Step::DisputeWon(_)
+            | Step::DisputeLost(_)
             | Step::RefundStarted
             | Step::RefundFailed
-            | Step::DisputeWonPartRefunded
-            | Step::DisputeWonRefunded
+            | Step::CaptureDiffered
             | Step::ReviewApproved
             | Step::ReviewRejected,
         ) => None,
@@ -247,7 +300,7 @@ pub enum Units {
 
 impl PurchaseState {
     /// Every state, by its number.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::Held,
         Self::Authorizing,
         Self::Authorized,
@@ -264,6 +317,7 @@ impl PurchaseState {
         Self::Refunded,
         Self::Disputed,
         Self::ChargedBack,
+        Self::CaptureDiffers,
     ];
 
     /// The contract's word.
@@ -280,7 +334,7 @@ impl PurchaseState {
             Self::Released => "released",
             Self::Voiding => "voiding",
             Self::Voided => "voided",
-            Self::Stuck => "stuck",
+            Self::Stuck | Self::CaptureDiffers => "stuck",
             Self::PartiallyRefunded => "partially_refunded",
             Self::Refunded => "refunded",
             Self::Disputed => "disputed",
@@ -298,7 +352,8 @@ impl PurchaseState {
             | Self::UnderReview
             | Self::Capturing
             | Self::Voiding
-            | Self::Stuck => Units::Held,
+            | Self::Stuck
+            | Self::CaptureDiffers => Units::Held,
             Self::Captured
             | Self::PartiallyRefunded
             | Self::Refunded
@@ -308,8 +363,8 @@ impl PurchaseState {
         }
     }
 
-    /// Whether a payment is under way, so that somebody has to drive it on. One that is stuck is:
-    /// the gateway goes on being asked while the operator is called.
+    /// Whether a payment is under way, so that somebody has to drive it on. A stuck void is: the
+    /// gateway goes on being asked while the operator is called. A capture of another sum is not.
     pub const fn is_open_payment(self) -> bool {
         match self {
             Self::Authorizing
@@ -327,14 +382,15 @@ impl PurchaseState {
             | Self::PartiallyRefunded
             | Self::Refunded
             | Self::Disputed
-            | Self::ChargedBack => false,
+            | Self::ChargedBack
+            | Self::CaptureDiffers => false,
         }
     }
 }
 
 impl Step {
-    /// Every step, by its number.
-    pub const ALL: [Self; 24] = [
+    /// Every step that events make, by its number.
+    pub const ALL: [Self; 39] = [
         Self::HoldPlaced,
         Self::HoldReleased,
         Self::HoldExpired,
@@ -347,15 +403,30 @@ impl Step {
         Self::VoidStarted,
         Self::PaymentVoided,
         Self::VoidStuck,
-        Self::PartRefunded,
-        Self::FullyRefunded,
+        Self::Refunded(PaidState::Captured),
+        Self::Refunded(PaidState::PartiallyRefunded),
+        Self::Refunded(PaidState::Refunded),
+        Self::Refunded(PaidState::Disputed),
+        Self::Refunded(PaidState::ChargedBack),
+        Self::RefundFound(PaidState::Captured),
+        Self::RefundFound(PaidState::PartiallyRefunded),
+        Self::RefundFound(PaidState::Refunded),
+        Self::RefundFound(PaidState::Disputed),
+        Self::RefundFound(PaidState::ChargedBack),
         Self::DisputeOpened,
-        Self::DisputeWon,
-        Self::DisputeLost,
+        Self::DisputeWon(PaidState::Captured),
+        Self::DisputeWon(PaidState::PartiallyRefunded),
+        Self::DisputeWon(PaidState::Refunded),
+        Self::DisputeWon(PaidState::Disputed),
+        Self::DisputeWon(PaidState::ChargedBack),
+        Self::DisputeLost(PaidState::Captured),
+        Self::DisputeLost(PaidState::PartiallyRefunded),
+        Self::DisputeLost(PaidState::Refunded),
+        Self::DisputeLost(PaidState::Disputed),
+        Self::DisputeLost(PaidState::ChargedBack),
         Self::RefundStarted,
         Self::RefundFailed,
-        Self::DisputeWonPartRefunded,
-        Self::DisputeWonRefunded,
+        Self::CaptureDiffered,
         Self::ReviewApproved,
         Self::ReviewRejected,
         Self::PaymentDeclinedHoldKept,
@@ -376,12 +447,12 @@ impl Step {
             Self::VoidStarted => "void_started",
             Self::PaymentVoided => "payment_voided",
             Self::VoidStuck => "void_stuck",
-            Self::PartRefunded | Self::FullyRefunded => "refund_succeeded",
+            Self::Refunded(_) => "refund_succeeded",
+            Self::RefundFound(_) => "refund_found",
             Self::DisputeOpened => "dispute_opened",
-            Self::DisputeWon | Self::DisputeWonPartRefunded | Self::DisputeWonRefunded => {
-                "dispute_won"
-            }
-            Self::DisputeLost => "dispute_lost",
+            Self::DisputeWon(_) => "dispute_won",
+            Self::DisputeLost(_) => "dispute_lost",
+            Self::CaptureDiffered => "capture_differed",
             Self::RefundStarted => "refund_started",
             Self::RefundFailed => "refund_failed",
             Self::ReviewApproved => "review_approved",

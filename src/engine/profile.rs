@@ -279,6 +279,7 @@ impl Shard {
                 profile.judged(judged(stamp, outcome, None, &[]));
             }
             Event::RefundSucceeded(done) => profile.shortfall(done.clawback),
+            Event::RefundFound(found) => profile.shortfall(found.clawback),
             Event::DisputeOpened(_) => profile.marks_mut().disputes += 1,
             Event::DisputeClosed(closed) => {
                 if closed.outcome == DisputeOutcome::Lost {
@@ -299,6 +300,7 @@ impl Shard {
             | Event::VoidStuck(_)
             | Event::RefundStarted(_)
             | Event::RefundFailed(_)
+            | Event::CaptureDiffered(_)
             | Event::ProductSet(_)
             | Event::PromotionSet(_)
             | Event::HoldPlaced(_)

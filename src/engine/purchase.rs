@@ -6,8 +6,11 @@
 use crate::engine::catalogue::{ProductIndex, PromotionIndex};
 use crate::engine::correction::Corrections;
 use crate::engine::event::Clawback;
-use crate::engine::event::{DeclineCause, HeldQuote, PaysFor, Quote, VoidCause};
-use crate::engine::lifecycle::{PurchaseState, Step, Units, next_state};
+use crate::engine::event::{
+    CaptureDifference, DeclineCause, HeldQuote, PaysFor, Quote, RefundFailure, VoidCause,
+    VoidStuckCause,
+};
+use crate::engine::lifecycle::{PaidState, PurchaseState, Step, Units, next_state};
 use crate::engine::metadata::Metadata;
 use crate::engine::refusal::Refusal;
 use crate::engine::shard::LATEST;
@@ -93,6 +96,10 @@ pub struct Particulars {
 pub struct Aftermath {
     /// When a void under way is to be done.
     pub(super) void_deadline: Option<UnixMs>,
+    /// Why it is stuck, where it was.
+    pub(super) stuck: Option<VoidStuckCause>,
+    /// What the gateway took, where it was another sum than was asked for.
+    pub(super) differing: Option<DifferingCapture>,
     /// The key that signs its receipt.
     pub(super) signing_key: Option<ReceiptKeyId>,
     /// Reward tokens that it brought, and how many were asked back since.
@@ -102,6 +109,17 @@ pub struct Aftermath {
     pub(super) refunds: Vec<Refund>,
     /// When the last thing happened that was believed of a dispute, as the gateway says.
     pub(super) dispute_at: Option<UnixMs>,
+}
+
+/// A capture of another sum than was asked for.
+#[derive(Copy, Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
+pub struct DifferingCapture {
+    /// What differs.
+    pub(super) difference: CaptureDifference,
+    /// What the gateway took.
+    pub(super) captured: Amount,
+    /// In which currency; `None`: one that is none of ISO 4217.
+    pub(super) currency: Option<Currency>,
 }
 
 /// Money that went back, is to go back or was refused to.
@@ -135,6 +153,8 @@ pub(super) enum RefundState {
         at: UnixMs,
         /// The gateway's word for why.
         code: Option<GatewayCode>,
+        /// What its caller is told.
+        failure: RefundFailure,
     },
 }
 
@@ -244,6 +264,51 @@ impl Purchase {
         let last = refunds.last()?;
         let number = u32::try_from(refunds.len()).ok()?;
         (last.state == RefundState::Pending).then_some((number, last))
+    }
+
+    /// What of the captured money is neither refunded nor under a dispute.
+    pub(super) fn left(&self) -> Amount {
+        match self.state {
+            PurchaseState::Disputed | PurchaseState::ChargedBack => Amount::ZERO,
+            _ => self.quote().amount.saturating_minus(self.refunded),
+        }
+    }
+
+    /// Where it is once `amount` more went back.
+    pub(super) fn paid_state_after(&self, amount: Amount) -> PaidState {
+        match self.state {
+            PurchaseState::Disputed => PaidState::Disputed,
+            PurchaseState::ChargedBack => PaidState::ChargedBack,
+            _ if amount >= self.left() => PaidState::Refunded,
+            _ => PaidState::PartiallyRefunded,
+        }
+    }
+
+    /// Why it is where it is, in one word.
+    pub(super) fn reason_word(&self) -> Option<&'static str> {
+        let aftermath = self.aftermath.as_deref();
+        let differing = aftermath.and_then(|it| it.differing);
+        let stuck = aftermath.and_then(|it| it.stuck);
+        match (self.state, differing, stuck) {
+            (PurchaseState::CaptureDiffers, Some(differing), _) => {
+                Some(differing.difference.as_str())
+            }
+            (PurchaseState::Stuck, _, Some(cause @ VoidStuckCause::Refused)) => {
+                Some(cause.as_str())
+            }
+            _ => self.reason.map(Reason::as_str),
+        }
+    }
+
+    /// What the gateway is known to have taken.
+    pub(super) fn captured_money(&self) -> Option<(Amount, Option<Currency>)> {
+        let differing = self.aftermath.as_ref().and_then(|it| it.differing);
+        if let Some(it) = differing {
+            return Some((it.captured, it.currency));
+        }
+        let payment = self.payment.as_deref()?;
+        payment.capture.as_ref()?;
+        Some((payment.quote.amount, Some(payment.quote.currency)))
     }
 
     /// What the books say of the payment under way, made or given back.

@@ -50,6 +50,8 @@ pub struct Shard {
     pub(super) open: BTreeSet<u64>,
     /// Purchases under review, by sequence: derived from them.
     pub(super) reviews: BTreeSet<u64>,
+    /// Purchases whose capture was of another sum, by sequence: derived from them.
+    pub(super) differing: BTreeSet<u64>,
 }
 
 /// A buyer's state beside their purchases.
@@ -186,6 +188,7 @@ impl Shard {
             corrections: Corrections::default(),
             open: BTreeSet::new(),
             reviews: BTreeSet::new(),
+            differing: BTreeSet::new(),
         }
     }
 
@@ -207,6 +210,7 @@ impl Shard {
             keys: self.keys.len(),
             open_payments: self.open.len(),
             reviews: self.reviews.len(),
+            differing_captures: self.differing.len(),
             stuck_voids: self
                 .opened()
                 .filter(|(_, it)| it.state == PurchaseState::Stuck)
@@ -265,7 +269,8 @@ impl Shard {
                 at: *at,
                 clawback: *clawback,
             },
-            RefundState::Failed { at, code } => RefundStatus::Failed {
+            RefundState::Failed { at, code, failure } => RefundStatus::Failed {
+                failure: *failure,
                 at: *at,
                 code: code.clone(),
             },
@@ -416,15 +421,13 @@ impl Shard {
                 .map(|index| catalogue.promotion_at(index).terms.code.clone()),
             metadata: purchase.metadata(),
             state,
-            reason: purchase
-                .reason
-                .filter(|_| whole)
-                .map(super::purchase::Reason::as_str),
+            reason: purchase.reason_word().filter(|_| whole),
             expires_at: purchase.expires_at,
             card: shown.as_ref().map(|it| it.card.clone()),
             authorization: payment.and_then(|payment| payment.authorization.clone()),
             capture_before: payment.and_then(|payment| payment.capture_before),
             capture: payment.and_then(|payment| payment.capture.clone()),
+            captured: purchase.captured_money(),
             receipt_key: payment.and_then(|payment| payment.receipt_key.clone()),
             signing_key: purchase
                 .aftermath
@@ -517,6 +520,15 @@ impl Shard {
     /// Whether a payment or a refund of this purchase is under way.
     pub fn is_open(&self, id: PurchaseId) -> bool {
         self.find(id).is_some_and(Purchase::is_open)
+    }
+
+    /// Every purchase whose capture was of another sum than was asked for.
+    pub(super) fn differing_captures(&self) -> impl Iterator<Item = PurchaseId> + '_ {
+        let id = |sequence: &u64| {
+            let purchase = self.purchases.get(usize::try_from(*sequence).ok()?)?;
+            Some(self.id_of(*sequence, purchase))
+        };
+        self.differing.iter().filter_map(id)
     }
 
     fn opened(&self) -> impl Iterator<Item = (PurchaseId, &Purchase)> + '_ {
@@ -760,8 +772,10 @@ pub struct ShardSizes {
     pub open_payments: usize,
     /// Purchases that wait for a person.
     pub reviews: usize,
-    /// Voids among them that are overdue.
+    /// Voids among the open payments that are overdue or refused.
     pub stuck_voids: usize,
+    /// Captures of another sum than was asked for, which an operator has to settle.
+    pub differing_captures: usize,
 }
 
 pub(super) fn tally_of<K: PartialEq + Copy>(tallies: &[(K, u32)], key: K) -> u32 {

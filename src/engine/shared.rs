@@ -157,6 +157,28 @@ impl SharedAmounts {
         }
     }
 
+    /// Counts what was never claimed, whatever the limits say: the money is taken.
+    pub fn count_more(&self, count: &SharedCount, day_start: impl Fn(UnixMs) -> UnixMs) {
+        let Counted {
+            at,
+            currency,
+            amount,
+        } = count.counted;
+        for whose in self.whose(&count.card, count.device.as_ref()) {
+            for (day, _, _) in self.bounds(currency, day_start(at)) {
+                let whose = whose.clone();
+                self.table.count(
+                    &Key {
+                        whose,
+                        currency,
+                        day,
+                    },
+                    minor(amount),
+                );
+            }
+        }
+    }
+
     /// Counts what the recovered state says, as of `now`. The table's bound does not stop it: the
     /// purchases are bounded. `false` where a sum is more than can be counted.
     pub fn restore(
@@ -307,6 +329,17 @@ impl Table {
         if let Some(cell) = known {
             cell.give_back(amount);
             self.tidy(key, &cell);
+        }
+    }
+
+    /// Adds without a limit. A sum that no word can hold stays as it is: it is over every limit.
+    fn count(&self, key: &Key, amount: u64) {
+        loop {
+            let cell = self.enter(key.clone());
+            match cell.take(amount, u64::MAX - 1) {
+                Taken::Yes | Taken::NoRoom => return,
+                Taken::Retired => self.remove(key, &cell),
+            }
         }
     }
 

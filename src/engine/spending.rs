@@ -48,6 +48,7 @@ impl Purchase {
             | PurchaseState::Captured
             | PurchaseState::Voiding
             | PurchaseState::Stuck
+            | PurchaseState::CaptureDiffers
             | PurchaseState::PartiallyRefunded
             | PurchaseState::Refunded
             | PurchaseState::Disputed

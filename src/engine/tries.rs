@@ -221,7 +221,9 @@ impl Payment {
 const fn advice_after(cause: VoidCause) -> RetryAdvice {
     match cause {
         VoidCause::CaptureRefused => RetryAdvice::OtherCard,
-        VoidCause::AuthorizationLapsed | VoidCause::ReviewTimedOut => RetryAdvice::Later,
+        VoidCause::AuthorizationLapsed | VoidCause::ReviewTimedOut | VoidCause::Settled => {
+            RetryAdvice::Later
+        }
         VoidCause::Operator | VoidCause::ReviewRejected => RetryAdvice::Never,
     }
 }

@@ -342,6 +342,8 @@ fn told_by(event: &Event) -> Option<(Counted, Named<'_>, New)> {
         | Event::RefundStarted(_)
         | Event::RefundSucceeded(_)
         | Event::RefundFailed(_)
+        | Event::RefundFound(_)
+        | Event::CaptureDiffered(_)
         | Event::DisputeOpened(_)
         | Event::DisputeClosed(_)
         | Event::TokensSpent(_)

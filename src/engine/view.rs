@@ -1,7 +1,7 @@
 //! Owns what the engine shows of itself: owned copies, taken within a shard's turn, that the
 //! front end writes out. Deliberately absent: JSON, and anything a buyer may not see.
 
-use crate::engine::event::{Active, Clawback, Discount, Quote, Rating, RetryAdvice};
+use crate::engine::event::{Active, Clawback, Discount, Quote, Rating, RefundFailure, RetryAdvice};
 use crate::engine::lifecycle::{PurchaseState, Step};
 use crate::engine::metadata::Metadata;
 use crate::engine::profile::Profile;
@@ -76,6 +76,8 @@ pub struct PurchaseView {
     pub capture_before: Option<UnixMs>,
     /// The gateway's name for its capture.
     pub capture: Option<CaptureId>,
+    /// What the gateway is known to have taken; in no currency: in one that is none of ISO 4217.
+    pub captured: Option<(Amount, Option<Currency>)>,
     /// The key that seals its receipt, once captured.
     pub receipt_key: Option<ReceiptKeyId>,
     /// The key that signs its receipt, once captured, where there is one.
@@ -287,6 +289,8 @@ pub enum RefundStatus {
         at: UnixMs,
         /// The gateway's word for why.
         code: Option<GatewayCode>,
+        /// What its caller is told.
+        failure: RefundFailure,
     },
 }
 

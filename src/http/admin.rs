@@ -106,6 +106,7 @@ impl Front {
             "velocity_keys": status.velocity_keys,
             "open_payments": status.open_payments,
             "stuck_voids": status.stuck_voids,
+            "differing_captures": status.differing_captures,
             "reviews": status.reviews,
             "gateway": {
                 "name": self.core.payments.gateway().name(),

@@ -38,6 +38,7 @@ fn act_of(resource: Resource, method: &Method) -> Option<Act> {
         Resource::Snapshot => Some(Act::Snapshot),
         Resource::Refunds => Some(Act::Refund),
         Resource::Void => Some(Act::Void),
+        Resource::Settle => Some(Act::Settle),
         Resource::WebhookSecrets => Some(Act::WebhookSecretAdded),
         Resource::WebhookSecret => Some(Act::WebhookSecretRetired),
         Resource::Reconcile => Some(Act::Reconcile),

@@ -283,6 +283,7 @@ impl Front {
             Resource::Refunds => self.refunds(call, body).await,
             Resource::Refund => self.refund(call).await,
             Resource::Void => self.void(call, body).await,
+            Resource::Settle => self.settle(call, body).await,
             Resource::Reviews => self.reviews(call).await,
             Resource::ApproveReview => self.decide_review(call, body, Verdict::Approve).await,
             Resource::RejectReview => self.decide_review(call, body, Verdict::Reject).await,

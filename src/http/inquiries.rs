@@ -1,5 +1,5 @@
 //! Owns what the operator looks up about money: one purchase with all that is known of it, one
-//! buyer, and every payment and refund that is under way.
+//! buyer, and every payment and refund that is under way or needs an operator.
 //!
 //! Invariants: nothing is changed; what is stuck comes first, then what has waited longest.
 //! Deliberately absent: acting on what is found (`refunds`).
@@ -313,7 +313,10 @@ fn state_of(open: &OpenView) -> &'static str {
 }
 
 fn is_stuck(open: &OpenView) -> bool {
-    open.purchase.state == PurchaseState::Stuck
+    matches!(
+        open.purchase.state,
+        PurchaseState::Stuck | PurchaseState::CaptureDiffers
+    )
 }
 
 /// Since when it is where it is.

@@ -33,6 +33,7 @@ mod risk;
 pub mod routes;
 mod segments;
 pub mod server;
+mod settle;
 mod shop;
 mod sinks;
 pub mod terms;

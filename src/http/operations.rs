@@ -197,8 +197,13 @@ impl Front {
             ),
             (
                 "holdfast_stuck_voids",
-                "Authorizations that could not be given back in time; the operator is called.",
+                "Authorizations that could not be given back, in time or at all; the operator is called.",
                 status.stuck_voids as u64,
+            ),
+            (
+                "holdfast_differing_captures",
+                "Captures of another sum than was asked for, which an operator has to settle.",
+                status.differing_captures as u64,
             ),
             (
                 "holdfast_reviews_open",

@@ -18,7 +18,7 @@ use super::problem::{Reason, problem};
 use super::shop::{Told, caller_of, location};
 use super::terms::Refused;
 use crate::engine::command::StartRefund;
-use crate::engine::event::Flow;
+use crate::engine::event::{Flow, RefundFailure};
 use crate::engine::lifecycle::PurchaseState;
 use crate::engine::refusal::Refusal;
 use crate::engine::view::{PurchaseView, RefundStatus, RefundView};
@@ -173,8 +173,11 @@ impl Front {
                 let answer = Answer::value(StatusCode::ACCEPTED, &shown);
                 (answer.with(LOCATION, at), Attempt::Pending)
             }
-            RefundStatus::Failed { .. } => {
-                let refusal = Refusal::RefundFailed;
+            RefundStatus::Failed { failure, .. } => {
+                let refusal = match failure {
+                    RefundFailure::Refused => Refusal::RefundFailed,
+                    RefundFailure::LessWasLeft => Refusal::RefundConflict,
+                };
                 let answer = problem(refusal.into(), view.request);
                 (answer, Attempt::Refused(refusal))
             }
@@ -244,6 +247,7 @@ impl Front {
             | PurchaseState::Declined
             | PurchaseState::Expired
             | PurchaseState::Released
+            | PurchaseState::CaptureDiffers
             | PurchaseState::PartiallyRefunded
             | PurchaseState::Refunded
             | PurchaseState::Disputed
@@ -294,7 +298,7 @@ pub(super) fn refund_json(view: &RefundView) -> Value {
             at,
             clawback: taken,
         } => ("succeeded", Some(at), clawback(*taken), None),
-        RefundStatus::Failed { at, code } => ("failed", Some(at), Value::Null, code.as_ref()),
+        RefundStatus::Failed { at, code, .. } => ("failed", Some(at), Value::Null, code.as_ref()),
     };
     let refunded = match view.status {
         RefundStatus::Succeeded { .. } => before + view.amount.get(),

@@ -116,5 +116,15 @@ fn gateway_names(out: &mut Vec<u8>, view: &PurchaseView, gateway: &str) {
     json::id_or_null(out, authorization.map(crate::ids::AuthorizationId::as_str));
     json::raw(out, ",\"capture_id\":");
     json::id_or_null(out, capture.map(crate::ids::CaptureId::as_str));
+    json::raw(out, ",\"captured_amount\":");
+    match view.captured {
+        Some((amount, Some(currency))) => json::money(out, amount.get(), currency),
+        Some((amount, None)) => {
+            json::raw(out, "{\"value\":");
+            json::number(out, amount.get());
+            json::raw(out, ",\"currency\":null}");
+        }
+        None => json::raw(out, "null"),
+    }
     json::raw(out, "}");
 }

@@ -134,7 +134,8 @@ impl Front {
             PurchaseState::UnderReview
             | PurchaseState::Capturing
             | PurchaseState::Voiding
-            | PurchaseState::Stuck => {
+            | PurchaseState::Stuck
+            | PurchaseState::CaptureDiffers => {
                 let at = location(format!("/admin/purchases/{}", view.purchase));
                 Answer::json(StatusCode::ACCEPTED, shown).with(LOCATION, at)
             }

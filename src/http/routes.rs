@@ -54,6 +54,8 @@ pub enum Resource {
     Refund,
     /// Giving an authorization back.
     Void,
+    /// Settling a capture of another sum than was asked for.
+    Settle,
     /// Purchases that wait for a person.
     Reviews,
     /// Deciding for one of them.
@@ -133,6 +135,7 @@ impl Resource {
         Self::Refunds,
         Self::Refund,
         Self::Void,
+        Self::Settle,
         Self::Reviews,
         Self::ApproveReview,
         Self::RejectReview,
@@ -186,6 +189,7 @@ impl Resource {
             Self::Refunds => "/admin/purchases/{purchase_id}/refunds",
             Self::Refund => "/admin/purchases/{purchase_id}/refunds/{number}",
             Self::Void => "/admin/purchases/{purchase_id}/void",
+            Self::Settle => "/admin/purchases/{purchase_id}/settle",
             Self::Reviews => "/admin/reviews",
             Self::ApproveReview => "/admin/reviews/{purchase_id}/approve",
             Self::RejectReview => "/admin/reviews/{purchase_id}/reject",
@@ -224,6 +228,7 @@ impl Resource {
             | Self::ProductStock
             | Self::Snapshot
             | Self::Void
+            | Self::Settle
             | Self::ApproveReview
             | Self::RejectReview
             | Self::PauseSink
@@ -391,6 +396,7 @@ fn beneath(path: &str) -> Option<(Resource, Cow<'_, str>)> {
     match below {
         "refunds" => Some((Resource::Refunds, alone(id)?)),
         "void" => Some((Resource::Void, alone(id)?)),
+        "settle" => Some((Resource::Settle, alone(id)?)),
         _ => {
             let number = alone(below.strip_prefix("refunds/")?)?;
             let ids = format!("{}/{number}", alone(id)?);

@@ -161,6 +161,7 @@ impl Front {
             | PurchaseState::Capturing
             | PurchaseState::Voiding
             | PurchaseState::Stuck
+            | PurchaseState::CaptureDiffers
             | PurchaseState::Held
             | PurchaseState::Expired
             | PurchaseState::Released => {

@@ -10,12 +10,12 @@
 use crate::engine::apply::Settled;
 use crate::engine::event::{
     AdminActed, AdminRefused, AttemptRefused, BuyerPaused, BuyerRated, BuyerSegmented,
-    CaptureStarted, ClockCorrected, DisputeClosed, DisputeOpened, Event, HoldExpired, HoldPlaced,
-    HoldReleased, HoldingsImported, KeyImported, LimitsSet, NoncesImported, PaymentAuthorized,
-    PaymentCaptured, PaymentDeclined, PaymentStarted, PaymentVoided, ProductSet, PromotionSet,
-    PromotionUsesImported, RefundFailed, RefundStarted, RefundSucceeded, ReviewDecided,
-    ReviewOpened, RiskRulesSet, RiskScoringSet, StockImported, TokensSpent, VoidStarted, VoidStuck,
-    WebhookReceived,
+    CaptureDiffered, CaptureStarted, ClockCorrected, DisputeClosed, DisputeOpened, Event,
+    HoldExpired, HoldPlaced, HoldReleased, HoldingsImported, KeyImported, LimitsSet,
+    NoncesImported, PaymentAuthorized, PaymentCaptured, PaymentDeclined, PaymentStarted,
+    PaymentVoided, ProductSet, PromotionSet, PromotionUsesImported, RefundFailed, RefundFound,
+    RefundStarted, RefundSucceeded, ReviewDecided, ReviewOpened, RiskRulesSet, RiskScoringSet,
+    StockImported, TokensSpent, VoidStarted, VoidStuck, WebhookReceived,
 };
 use crate::time::UnixMs;
 use rkyv::rancor;
@@ -151,6 +151,8 @@ kinds! {
     44 1 DisputeClosed(DisputeClosed);
     45 1 ReviewOpened(ReviewOpened);
     46 1 ReviewDecided(ReviewDecided);
+    47 1 CaptureDiffered(CaptureDiffered);
+    48 1 RefundFound(RefundFound);
 }
 
 fn archive<T>(shape: &T, into: &mut Vec<u8>)

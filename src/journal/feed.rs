@@ -9,7 +9,7 @@ use super::Journal;
 use super::audit::{AuditEntry, entry_of};
 use super::fault::JournalError;
 use crate::engine::lifecycle::Step;
-use crate::engine::view::PurchaseView;
+use crate::engine::view::{HistoryEntry, PurchaseView};
 use crate::ids::{Lsn, PurchaseId};
 use crate::money::Amount;
 use parking_lot::Mutex;
@@ -78,8 +78,6 @@ impl Feed {
 pub struct PurchaseAsOf {
     /// The purchase; only what never changes once it is captured is to be taken from it.
     pub view: PurchaseView,
-    /// What had been refunded.
-    pub refunded: Amount,
     /// What each refund that had been started is of, in their order.
     pub refunds: Vec<Amount>,
 }
@@ -150,45 +148,13 @@ impl Journal {
         let catalogue = self.catalogue.load();
         let shard = self.shard(id.shard());
         let view = shard.purchase_view(id, &catalogue, lsn)?;
-        let (mut refunds, mut refunded) = (Vec::new(), Amount::ZERO);
-        for entry in &view.history {
-            match entry.step {
-                Step::RefundStarted => {
-                    let number = u32::try_from(refunds.len() + 1).ok()?;
-                    refunds.push(shard.refund_view(id, number)?.amount);
-                }
-                Step::PartRefunded | Step::FullyRefunded => {
-                    let sum = refunded.get().checked_add(refunds.last()?.get())?;
-                    refunded = Amount::new(sum)?;
-                }
-                Step::HoldPlaced
-                | Step::HoldReleased
-                | Step::HoldExpired
-                | Step::PaymentStarted
-                | Step::PaymentAuthorized
-                | Step::PaymentDeclined
-                | Step::PaymentDeclinedHoldKept
-                | Step::ReviewOpened
-                | Step::ReviewApproved
-                | Step::ReviewRejected
-                | Step::CaptureStarted
-                | Step::PaymentCaptured
-                | Step::VoidStarted
-                | Step::PaymentVoided
-                | Step::VoidStuck
-                | Step::RefundFailed
-                | Step::DisputeOpened
-                | Step::DisputeWon
-                | Step::DisputeWonPartRefunded
-                | Step::DisputeWonRefunded
-                | Step::DisputeLost => {}
-            }
+        let mut refunds = Vec::new();
+        let started = |it: &&HistoryEntry| it.step == Step::RefundStarted;
+        for _ in view.history.iter().filter(started) {
+            let number = u32::try_from(refunds.len() + 1).ok()?;
+            refunds.push(shard.refund_view(id, number)?.amount);
         }
-        Some(PurchaseAsOf {
-            view,
-            refunded,
-            refunds,
-        })
+        Some(PurchaseAsOf { view, refunds })
     }
 
     /// The one event at `lsn`, while the log has it.

@@ -31,8 +31,10 @@ pub struct Status {
     pub velocity_keys: usize,
     /// Payments and refunds under way.
     pub open_payments: usize,
-    /// Voids among them that are overdue: the operator is called.
+    /// Voids among them that are overdue or refused: the operator is called.
     pub stuck_voids: usize,
+    /// Captures of another sum than was asked for, which an operator has to settle.
+    pub differing_captures: usize,
     /// Purchases that wait for a person.
     pub reviews: usize,
     /// When the one that waits longest was put before a person.
@@ -56,7 +58,7 @@ impl Journal {
     /// Where the journal is. Looks at each shard in its turn.
     pub fn status(&self) -> Status {
         let (mut buyers, mut purchases, mut keys) = (0, 0, 0);
-        let (mut open_payments, mut stuck_voids) = (0, 0);
+        let (mut open_payments, mut stuck_voids, mut differing_captures) = (0, 0, 0);
         let (mut reviews, mut oldest_review) = (0, None::<UnixMs>);
         for id in ShardId::all() {
             let shard = self.shard(id);
@@ -66,6 +68,7 @@ impl Journal {
             keys += sizes.keys;
             open_payments += sizes.open_payments;
             stuck_voids += sizes.stuck_voids;
+            differing_captures += sizes.differing_captures;
             reviews += sizes.reviews;
             oldest_review = [oldest_review, shard.oldest_review()]
                 .into_iter()
@@ -85,6 +88,7 @@ impl Journal {
             velocity_keys: self.velocity.keys(),
             open_payments,
             stuck_voids,
+            differing_captures,
             reviews,
             oldest_review,
             products: self.products().0,

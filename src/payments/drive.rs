@@ -9,35 +9,45 @@
 //! Deliberately absent: who drives, and when to try again what was left open (`driver`).
 
 use crate::engine::command::PaymentStep;
-use crate::engine::event::{Decider, VoidCause};
+use crate::engine::event::{Decider, VoidCause, VoidStuckCause};
 use crate::engine::lifecycle::PurchaseState;
 use crate::engine::view::PurchaseView;
 use crate::ids::{AuthorizationId, CaptureId, CardToken, Lsn, PurchaseId};
 use crate::journal::{CommitGate, StorageFault};
-use crate::money::Amount;
+use crate::money::{Amount, Currency};
 use crate::payments::calls::{Next, Tries};
 use crate::payments::driver::Payments;
 use crate::payments::gateway::{
-    Answer, Authorization, Call, Claim, Found, FoundRefund, Inquiry, Order, Reference, Refund,
-    Trouble,
+    Answer, Authorization, Call, CapturedMoney, Claim, Found, FoundRefund, Inquiry, Order,
+    Reference, Refund, Trouble,
 };
 use crate::payments::saga::{Action, Known, Late, Rest, Review, next};
 use crate::time::UnixMs;
 
-/// Refunds that are made of one payment to give back what was captured against what the gateway
-/// said: each one after the first because those before it failed.
-const GIVE_BACKS_MAX: u32 = 100;
+/// Refunds that are made of one payment to give back what was captured without goods: each one after
+/// the first because those before it failed or left something.
+const GIVE_BACKS_MAX: u32 = 10;
 
 /// How a drive ended.
 pub(super) struct Ended {
     /// Why it rests; `None`: it does not, the tries are spent.
     pub(super) rest: Option<Rest>,
+    /// How soon what does not rest is taken up again.
+    pub(super) pace: Pace,
     /// The purchase then.
     pub(super) view: PurchaseView,
     /// The LSN that must be durable before it is told.
     pub(super) durable_at: Lsn,
     /// Whether a call may still take effect whose answer is not known.
     pub(super) late: Late,
+}
+
+/// A way in which something is given back.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+enum GiveBack {
+    Void,
+    /// By the refund of this number.
+    Refund(u32),
 }
 
 /// One payment on its way.
@@ -52,8 +62,20 @@ pub(super) struct Drive<'a> {
     late: Late,
     /// The gateway refused to capture; not yet looked up.
     capture_refused: bool,
+    /// What the gateway refused to give back; sent once more only after another drive began.
+    refused: Option<GiveBack>,
+    pace: Pace,
     look_up_failed: bool,
     tries: Tries,
+}
+
+/// How soon a payment that was left open is taken up again.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub(super) enum Pace {
+    /// After the waits of retries.
+    Retry,
+    /// The gateway refuses, and a person has to act: rarely.
+    Slow,
 }
 
 /// Whether to go on.
@@ -83,6 +105,8 @@ impl<'a> Drive<'a> {
             known,
             late,
             capture_refused: false,
+            refused: None,
+            pace: Pace::Retry,
             look_up_failed: false,
             tries: Tries::new(),
         }
@@ -92,7 +116,7 @@ impl<'a> Drive<'a> {
     pub(super) async fn run(mut self) -> Result<Ended, StorageFault> {
         loop {
             if self.view.quote.amount == Amount::ZERO {
-                self.known = known_of_free(self.view.state);
+                self.known = known_of_free(self.view.state, self.view.quote.currency);
             }
             let go = match next(self.view.state, self.review(), &self.known) {
                 Action::Rest(rest) => return Ok(self.ended(Some(rest))),
@@ -105,13 +129,23 @@ impl<'a> Drive<'a> {
                     self.intent_durable().await?;
                     self.void().await
                 }
-                Action::GiveBack => {
+                Action::GiveBack(money) => {
                     self.intent_durable().await?;
-                    self.give_back().await
+                    self.give_back(&money).await
+                }
+                Action::RecordCaptured(money) => {
+                    let refunded = money.refunded;
+                    let go = self.record(self.captured_step(money))?;
+                    self.record_refunds_found(refunded)?;
+                    go
                 }
                 step => {
                     let step = self.step_of(step);
-                    self.record(step)?
+                    let go = self.record(step)?;
+                    if self.view.state == PurchaseState::CaptureDiffers {
+                        self.payments.meter().capture_differs(self.purchase);
+                    }
+                    go
                 }
             };
             if go == Go::Leave {
@@ -148,14 +182,13 @@ impl<'a> Drive<'a> {
                 decider: Decider::Deadline,
                 void_within_ms: self.payments.settings().void_deadline_ms,
             },
-            Action::RecordCaptured(capture) => {
-                let keys = self.payments.seal_keys();
-                PaymentStep::Captured {
-                    capture,
-                    receipt_key: keys.seal.clone(),
-                    signing_key: keys.sign.clone(),
-                }
-            }
+            Action::RecordDiffers(difference, money) => PaymentStep::CaptureDiffered {
+                difference,
+                capture: money.capture,
+                captured: money.captured,
+                currency: money.currency,
+                refunded: money.refunded,
+            },
             Action::StartVoid(cause) => self.start_void(cause),
             Action::RecordVoided => PaymentStep::Voided,
             Action::LookUp
@@ -163,7 +196,8 @@ impl<'a> Drive<'a> {
             | Action::Capture
             | Action::Close
             | Action::Void
-            | Action::GiveBack
+            | Action::GiveBack(_)
+            | Action::RecordCaptured(_)
             | Action::Rest(_) => unreachable!("the caller does these itself"),
         }
     }
@@ -190,6 +224,18 @@ impl<'a> Drive<'a> {
         }
     }
 
+    fn captured_step(&self, money: CapturedMoney) -> PaymentStep {
+        self.payments.captured_step(money, self.view.quote.currency)
+    }
+
+    /// Writes down what went back at the gateway before we knew of its capture.
+    fn record_refunds_found(&mut self, total: Amount) -> Result<(), StorageFault> {
+        if total > Amount::ZERO && self.view.state == PurchaseState::Captured {
+            self.record(PaymentStep::RefundedAtGateway(total))?;
+        }
+        Ok(())
+    }
+
     fn ended(self, rest: Option<Rest>) -> Ended {
         Ended {
             rest,
@@ -198,18 +244,25 @@ impl<'a> Drive<'a> {
                 // Whatever was asked of the gateway since, it is looked up first.
                 _ => Late::Possible,
             },
+            pace: self.pace,
             view: self.view,
             durable_at: self.durable_at,
         }
     }
 
-    /// Writes down that a void is overdue, so that the operator is called. It goes on being tried.
+    /// Writes down that a void is overdue, or that the gateway refuses it, so that the operator is
+    /// called. It goes on being tried.
     fn note_stuck(&mut self) -> Result<(), StorageFault> {
         let overdue = |deadline: UnixMs| self.payments.journal().now() >= deadline;
-        let stuck = self.view.state == PurchaseState::Voiding
-            && self.view.void_deadline.is_some_and(overdue);
-        if stuck {
-            self.record(PaymentStep::VoidStuck)?;
+        let cause = match self.pace {
+            Pace::Slow => Some(VoidStuckCause::Refused),
+            Pace::Retry if self.view.void_deadline.is_some_and(overdue) => {
+                Some(VoidStuckCause::Overdue)
+            }
+            Pace::Retry => None,
+        };
+        if let (PurchaseState::Voiding, Some(cause)) = (self.view.state, cause) {
+            self.record(PaymentStep::VoidStuck(cause))?;
             if self.view.state == PurchaseState::Stuck {
                 self.payments.meter().void_stuck(self.purchase);
             }
@@ -255,7 +308,7 @@ impl<'a> Drive<'a> {
         if self.look_up_failed && self.next_attempt().await == Next::Spent {
             return Go::Leave;
         }
-        let inquiry = self.inquiry();
+        let inquiry = inquiry_of(self.payments, &self.view);
         let asked = self
             .payments
             .calls()
@@ -266,7 +319,7 @@ impl<'a> Drive<'a> {
                 let refused = std::mem::take(&mut self.capture_refused);
                 self.known = match found {
                     Found::Authorized(_) if refused => Known::CaptureRefused,
-                    found => Known::Has(found),
+                    found => Known::of(found, self.view.quote),
                 };
             }
             Err(trouble) => {
@@ -336,7 +389,9 @@ impl<'a> Drive<'a> {
             .calls()
             .send(Call::Capture, |gateway| gateway.capture(claim));
         match sent.await {
-            Answer::Approved(capture) => self.captured(capture),
+            Answer::Approved(money) => {
+                self.known = Known::of(Found::taken(money), self.view.quote);
+            }
             Answer::Declined(_) => {
                 self.capture_refused = true;
                 self.known = Known::InDoubt;
@@ -345,18 +400,6 @@ impl<'a> Drive<'a> {
             Answer::Unknown(trouble) => self.in_doubt(trouble),
         }
         Go::On
-    }
-
-    fn captured(&mut self, capture: CaptureId) {
-        let authorization = Authorization {
-            id: self
-                .view
-                .authorization
-                .clone()
-                .expect("what was captured names its authorization"),
-            capture_before: self.view.capture_before,
-        };
-        self.known = Known::Has(Found::Captured(authorization, capture));
     }
 
     async fn close(&mut self) -> Go {
@@ -379,10 +422,18 @@ impl<'a> Drive<'a> {
         if self.next_attempt().await == Next::Spent {
             return Go::Leave;
         }
+        if self.refused == Some(GiveBack::Void) {
+            self.pace = Pace::Slow;
+            return Go::Leave;
+        }
         let Some(answer) = self.send_void().await else {
             return Go::Leave;
         };
-        self.gave_back(&answer, Found::Voided);
+        if answer == Answer::Approved(()) {
+            self.known = Known::Has(Found::Voided);
+        } else {
+            self.not_given_back(&answer, GiveBack::Void);
+        }
         Go::On
     }
 
@@ -397,69 +448,81 @@ impl<'a> Drive<'a> {
         (answer != Answer::Retriable(Trouble::CircuitOpen)).then_some(answer)
     }
 
-    async fn give_back(&mut self) -> Go {
+    async fn give_back(&mut self, money: &CapturedMoney) -> Go {
         if self.next_attempt().await == Next::Spent {
             return Go::Leave;
         }
-        let number = match self.next_give_back().await {
+        let number = match self.next_give_back(money).await {
             Ok(number) => number,
             Err(go) => return go,
         };
-        let refund = self.whole_refund(number);
+        if self.refused == Some(GiveBack::Refund(number)) {
+            self.pace = Pace::Slow;
+            return Go::Leave;
+        }
+        let refund = self.refund_of_rest(money, number);
         let sent = self
             .payments
             .calls()
             .send(Call::Refund, |gateway| gateway.refund(refund));
         let answer = sent.await;
-        self.gave_back(&answer, Found::Refunded);
+        if answer == Answer::Approved(()) {
+            let refunded = money.captured;
+            self.known = Known::Has(Found::Refunded(CapturedMoney {
+                refunded,
+                ..money.clone()
+            }));
+        } else {
+            self.not_given_back(&answer, GiveBack::Refund(number));
+        }
         Go::On
     }
 
-    /// The number of the refund to send: the first that the gateway has nothing of, where those
-    /// before it failed. What failed is kept under its number for ever, so sending that again would
-    /// give nothing back. `Err`: there is none to send now.
-    async fn next_give_back(&mut self) -> Result<u32, Go> {
+    /// The number of the refund to send: the first that the gateway has nothing of. What failed is
+    /// kept under its number for ever, so sending that again would give nothing back; and where one
+    /// succeeded and something is left, the rest is another refund. `Err`: there is none to send now.
+    async fn next_give_back(&mut self, money: &CapturedMoney) -> Result<u32, Go> {
         for number in 1..=GIVE_BACKS_MAX {
-            let refund = self.whole_refund(number);
+            let refund = self.refund_of_rest(money, number);
             let asked = self
                 .payments
                 .calls()
                 .ask(Call::LookUpRefund, |gateway| gateway.look_up_refund(refund));
             match asked.await {
                 Ok(FoundRefund::Nothing) => return Ok(number),
-                Ok(FoundRefund::Failed) => {}
+                Ok(FoundRefund::Failed | FoundRefund::Succeeded) => {}
                 Ok(FoundRefund::Pending) => return Err(Go::Leave),
-                Ok(FoundRefund::Succeeded) => {
-                    self.known = Known::Has(Found::Refunded);
-                    return Err(Go::On);
-                }
                 Err(trouble) => {
                     self.tries.trouble(trouble);
                     return Err(Go::On);
                 }
             }
         }
+        self.pace = Pace::Slow;
         Err(Go::Leave)
     }
 
-    fn whole_refund(&self, number: u32) -> Refund {
+    /// Never more than what the gateway's books say is left.
+    fn refund_of_rest(&self, money: &CapturedMoney, number: u32) -> Refund {
         Refund {
             reference: self.reference(),
-            capture: self.view.capture.clone(),
-            authorization: self.view.authorization.clone(),
+            capture: Some(money.capture.clone()),
+            authorization: Some(money.authorization.id.clone()),
             number,
-            amount: self.view.quote.amount,
-            currency: self.view.quote.currency,
+            amount: money.left(),
+            currency: money.currency.unwrap_or(self.view.quote.currency),
         }
     }
 
-    fn gave_back(&mut self, answer: &Answer<()>, found: Found) {
+    fn not_given_back(&mut self, answer: &Answer<()>, what: GiveBack) {
         match answer {
-            Answer::Approved(()) => self.known = Known::Has(found),
+            Answer::Approved(()) => {}
             Answer::Retriable(trouble) => self.tries.trouble(*trouble),
             Answer::Unknown(trouble) => self.in_doubt(*trouble),
-            // It is not there to give back in this way: see what there is.
+            // The gateway may have something else by now: look it up. Where it has the same and
+            // refuses once more, a person has to act.
             Answer::Declined(_) => {
+                self.refused = Some(what);
                 self.known = Known::InDoubt;
                 self.tries.fail();
             }
@@ -480,24 +543,11 @@ impl<'a> Drive<'a> {
     }
 
     fn card(&self) -> CardToken {
-        let card = self.view.card.clone();
-        card.expect("a payment under way names its card")
+        card_of(&self.view)
     }
 
     fn started_at(&self) -> UnixMs {
-        let started = self.view.payment_started_at();
-        started.expect("a payment's history has its start")
-    }
-
-    fn inquiry(&self) -> Inquiry {
-        Inquiry {
-            reference: self.reference(),
-            authorization: self.view.authorization.clone(),
-            amount: self.view.quote.amount,
-            currency: self.view.quote.currency,
-            card: self.card(),
-            started_at: self.started_at(),
-        }
+        started_at_of(&self.view)
     }
 
     fn claim(&self) -> Claim {
@@ -518,19 +568,43 @@ pub(super) fn reference_of(payments: &Payments, view: &PurchaseView) -> Referenc
     Reference::new(payments.journal().log_id(), view.purchase, request)
 }
 
+/// The look-up of the payment of `view`.
+pub(super) fn inquiry_of(payments: &Payments, view: &PurchaseView) -> Inquiry {
+    Inquiry {
+        reference: reference_of(payments, view),
+        authorization: view.authorization.clone(),
+        amount: view.quote.amount,
+        currency: view.quote.currency,
+        card: card_of(view),
+        started_at: started_at_of(view),
+    }
+}
+
+fn card_of(view: &PurchaseView) -> CardToken {
+    let card = view.card.clone();
+    card.expect("a payment names its card")
+}
+
+fn started_at_of(view: &PurchaseView) -> UnixMs {
+    let started = view.payment_started_at();
+    started.expect("a payment's history has its start")
+}
+
 /// What there is to know of a payment of nothing: no gateway takes it, so none is asked. It counts
 /// as captured, or given back where that is what is wanted.
-fn known_of_free(state: PurchaseState) -> Known {
+fn known_of_free(state: PurchaseState, currency: Currency) -> Known {
     const FREE: &str = "four letters are an id";
     if matches!(state, PurchaseState::Voiding | PurchaseState::Stuck) {
         return Known::Has(Found::Voided);
     }
-    let authorization = Authorization {
-        id: AuthorizationId::parse("free").expect(FREE),
-        capture_before: None,
-    };
-    Known::Has(Found::Captured(
-        authorization,
-        CaptureId::parse("free").expect(FREE),
-    ))
+    Known::Has(Found::Captured(CapturedMoney {
+        authorization: Authorization {
+            id: AuthorizationId::parse("free").expect(FREE),
+            capture_before: None,
+        },
+        capture: CaptureId::parse("free").expect(FREE),
+        captured: Amount::ZERO,
+        currency: Some(currency),
+        refunded: Amount::ZERO,
+    }))
 }

@@ -19,16 +19,18 @@ use crate::engine::refusal::Refusal;
 use crate::engine::view::{PurchaseView, RefundView};
 use crate::ids::{Lsn, PurchaseId};
 use crate::journal::{Clock, CommitGate, Journal, StorageFault};
+use crate::money::Currency;
 use crate::payments::breaker::Circuit;
 use crate::payments::calls::Calls;
-use crate::payments::drive::{Drive, Ended};
-use crate::payments::gateway::{Call, Class, Gateway};
+use crate::payments::drive::{Drive, Ended, Pace};
+use crate::payments::gateway::{Call, CapturedMoney, Class, Gateway};
 use crate::payments::handover::Paying;
 use crate::payments::later::{Again, Later};
 use crate::payments::refund::{End, KnownRefund, RefundDrive};
 use crate::payments::registry::{Asked, Driving, Registry};
 use crate::payments::saga::{Known, Late, Rest};
 use crate::payments::settings::{PaymentSettings, SettingsError};
+use crate::payments::settle::{Suspects, has_books};
 use crate::receipts::CaptureKeys;
 use crate::time::UnixMs;
 use std::future::Future;
@@ -45,6 +47,7 @@ pub struct Payments {
     keys: CaptureKeys,
     meter: Arc<dyn Meter>,
     registry: Registry,
+    suspects: Suspects,
     permits: Semaphore,
     later: Later,
 }
@@ -60,8 +63,13 @@ pub trait Meter: Send + Sync + 'static {
     /// A drive left a payment open; it is tried again later.
     fn left_open(&self);
 
-    /// Giving an authorization back is overdue: the operator is to be called.
+    /// Giving an authorization back is overdue or refused: the operator is to be called.
     fn void_stuck(&self, purchase: PurchaseId);
+
+    /// The gateway took another sum than was asked for: the operator is to be called.
+    fn capture_differs(&self, purchase: PurchaseId) {
+        let _ = purchase;
+    }
 
     /// The sweeper found a payment in a passing state that nobody had in hand.
     fn neglected(&self, purchase: PurchaseId);
@@ -128,6 +136,7 @@ impl Payments {
             keys,
             meter,
             registry: Registry::new(),
+            suspects: Suspects::default(),
             later: Later::default(),
         }))
     }
@@ -233,10 +242,16 @@ impl Payments {
         })
     }
 
-    /// Has an open payment, or a refund under way, looked up at once: something was heard of it.
-    /// One that is neither is left alone.
+    /// Has an open payment, or a refund under way, looked up at once, and a paid purchase compared
+    /// with the gateway's books: something was heard of it. Any other one is left alone.
     pub fn look_again(&self, purchase: PurchaseId) {
         if self.journal.is_open(purchase) {
+            self.put_down(purchase, Duration::ZERO);
+            return;
+        }
+        let known = self.journal.purchase(purchase);
+        if known.is_some_and(|(view, _)| has_books(&view)) {
+            self.suspects.put(purchase);
             self.put_down(purchase, Duration::ZERO);
         }
     }
@@ -302,6 +317,15 @@ impl Payments {
         self.calls.gateway()
     }
 
+    pub(super) fn suspects(&self) -> &Suspects {
+        &self.suspects
+    }
+
+    /// Takes the payment; `None` while somebody drives it.
+    pub(super) fn enter(&self, purchase: PurchaseId) -> Option<Driving<'_>> {
+        self.registry.enter(purchase)
+    }
+
     pub(super) fn calls(&self) -> &Calls {
         &self.calls
     }
@@ -314,8 +338,15 @@ impl Payments {
         &self.settings
     }
 
-    pub(super) fn seal_keys(&self) -> &CaptureKeys {
-        &self.keys
+    /// Writing down that money is taken, sealed with today's keys.
+    pub(super) fn captured_step(&self, money: CapturedMoney, asked: Currency) -> PaymentStep {
+        PaymentStep::Captured {
+            capture: money.capture,
+            amount: money.captured,
+            currency: money.currency.unwrap_or(asked),
+            receipt_key: self.keys.seal.clone(),
+            signing_key: self.keys.sign.clone(),
+        }
     }
 
     pub(super) fn meter(&self) -> &dyn Meter {
@@ -329,7 +360,7 @@ impl Payments {
     }
 
     /// Drives the payment, or tells how it stands where somebody else does.
-    async fn settle(
+    pub(super) async fn settle(
         &self,
         purchase: PurchaseId,
         gate: &CommitGate,
@@ -367,17 +398,23 @@ impl Payments {
         let ended = Drive::new(self, gate, (view, intent), known).run().await?;
         let Ended {
             rest,
+            pace,
             mut view,
             mut durable_at,
             late,
         } = ended;
-        let mut end = match rest {
-            Some(_) => End::Reached,
-            None => End::Open,
+        let mut end = match (rest, pace) {
+            (Some(_), _) => End::Reached,
+            (None, Pace::Retry) => End::Open,
+            (None, Pace::Slow) => End::Refused,
         };
         if let Some(number) = view.pending_refund {
             let of = (&view, durable_at);
             end = self.drive_refund(of, number, before, gate).await?;
+            (view, durable_at) = self.read(purchase);
+        }
+        if end == End::Reached && rest == Some(Rest::Captured) {
+            end = self.compare_books(&view).await?;
             (view, durable_at) = self.read(purchase);
         }
         drop(permit);
@@ -394,6 +431,11 @@ impl Payments {
                 self.meter.left_open();
                 let wait = self.settings.backoff(rounds + 1);
                 self.leave_open(driving, (&view, late), wait, rounds + 1);
+            }
+            End::Refused => {
+                self.meter.left_open();
+                let wait = self.settings.refused_backoff(rounds);
+                self.leave_open(driving, (&view, Late::Possible), wait, rounds + 1);
             }
             // A webhook has it looked at earlier.
             End::Pending => {

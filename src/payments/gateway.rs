@@ -58,8 +58,8 @@ pub trait Gateway: Send + Sync + 'static {
     /// Sets money aside.
     fn authorize(&self, order: Order) -> Calling<'_, Answer<Authorization>>;
 
-    /// Takes all the money that was set aside.
-    fn capture(&self, claim: Claim) -> Calling<'_, Answer<CaptureId>>;
+    /// Takes all the money that was set aside, and says how much that was.
+    fn capture(&self, claim: Claim) -> Calling<'_, Answer<CapturedMoney>>;
 
     /// Gives back what was set aside, if anything was, and closes the reference: nothing sent
     /// under it earlier takes effect later. Declined where it was captured already.
@@ -232,6 +232,28 @@ pub struct Authorization {
     pub capture_before: Option<UnixMs>,
 }
 
+/// Money taken, as the gateway's books have it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CapturedMoney {
+    /// What it was set aside as.
+    pub authorization: Authorization,
+    /// The gateway's name for the capture.
+    pub capture: CaptureId,
+    /// How much was taken, in minor units.
+    pub captured: Amount,
+    /// In which currency; `None`: one that is none of ISO 4217.
+    pub currency: Option<Currency>,
+    /// How much of it was given back, in minor units.
+    pub refunded: Amount,
+}
+
+impl CapturedMoney {
+    /// What is left of it, in minor units.
+    pub const fn left(&self) -> Amount {
+        self.captured.saturating_minus(self.refunded)
+    }
+}
+
 /// How a call ended. The one classification: nothing else decides whether to try again.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Answer<T> {
@@ -364,11 +386,22 @@ pub enum Found {
     /// Money is set aside.
     Authorized(Authorization),
     /// Money is taken, at least some of which was not given back.
-    Captured(Authorization, CaptureId),
+    Captured(CapturedMoney),
     /// What was set aside is given back, or lapsed.
     Voided,
     /// All that was taken is given back.
-    Refunded,
+    Refunded(CapturedMoney),
+}
+
+impl Found {
+    /// Money that was taken, of which some is left or not.
+    pub fn taken(money: CapturedMoney) -> Self {
+        if money.captured > Amount::ZERO && money.left() == Amount::ZERO {
+            Self::Refunded(money)
+        } else {
+            Self::Captured(money)
+        }
+    }
 }
 
 /// What a gateway has of one refund.

@@ -2,7 +2,8 @@
 //!
 //! The parts, in the order to read them: [`gateway`] is what any payment provider must offer and
 //! the one classification of its answers; [`saga`] says what to do next with a payment, [`refund`]
-//! with a refund, and neither does anything; [`driver`] does it, over crashes and disconnects;
+//! with a refund, and neither does anything; [`driver`] does it, over crashes and disconnects, and
+//! `settle` brings our books and the gateway's together;
 //! [`sandbox`] is a provider in process, [`stripe`] one elsewhere.
 //! Invariant: captured with goods, or nothing charged and the stock back.
 //! Deliberately absent: HTTP, money arithmetic, and what a buyer is told.
@@ -20,8 +21,10 @@ pub mod saga;
 pub mod sandbox;
 pub mod scheme;
 pub mod settings;
+mod settle;
 pub mod stripe;
 
 pub use driver::{Meter, Payments, Settled};
 pub use handover::Paying;
 pub use settings::{PaymentSettings, SettingsError};
+pub use settle::SettleAs;

@@ -11,6 +11,7 @@
 //! Deliberately absent: whether money may go back (`engine`), and when to try again (`driver`).
 
 use crate::engine::command::PaymentStep;
+use crate::engine::event::RefundFailure;
 use crate::engine::view::{PurchaseView, RefundView};
 use crate::ids::{GatewayCode, Lsn};
 use crate::journal::{CommitGate, StorageFault};
@@ -18,6 +19,7 @@ use crate::payments::calls::{Next, Tries};
 use crate::payments::drive::{Go, reference_of};
 use crate::payments::driver::Payments;
 use crate::payments::gateway::{Answer, Call, Decline, FoundRefund, Refund};
+use crate::payments::settle::{has_books, refunded_of};
 
 /// What is known of a refund at the gateway.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,6 +68,8 @@ pub(super) enum End {
     Reached,
     /// It is to be taken up again.
     Open,
+    /// The gateway refuses, and a person has to act: it is taken up again, rarely.
+    Refused,
     /// It is on its way at the gateway, which may take days.
     Pending,
 }
@@ -120,15 +124,53 @@ impl<'a> RefundDrive<'a> {
                 }
                 RefundAction::Later => return Ok(End::Pending),
                 RefundAction::RecordSucceeded => PaymentStep::Refunded(self.refund.number),
-                RefundAction::RecordFailed(code) => PaymentStep::RefundFailed {
-                    number: self.refund.number,
-                    code,
-                },
+                RefundAction::RecordFailed(code) => {
+                    if self.record_failed(code).await? == Go::Leave {
+                        return Ok(End::Open);
+                    }
+                    return Ok(End::Reached);
+                }
             };
             // Refused where somebody else recorded it first: it has ended either way.
             let _ = self.payments.journal().record(self.view.purchase, step)?;
             return Ok(End::Reached);
         }
+    }
+
+    /// A refusal may be for money that went back at the gateway's own site: its books are looked up
+    /// first, and what they say is written down, too.
+    async fn record_failed(&mut self, code: Option<GatewayCode>) -> Result<Go, StorageFault> {
+        let refused = matches!(self.known, KnownRefund::Refused(_));
+        let total = if refused && has_books(&self.view) {
+            loop {
+                if self.tries.next(self.payments.settings()).await == Next::Spent {
+                    return Ok(Go::Leave);
+                }
+                match self.payments.look_up(&self.view).await {
+                    Ok(found) => break refunded_of(&self.view, &found),
+                    Err(trouble) => self.tries.trouble(trouble),
+                }
+            }
+        } else {
+            None
+        };
+        let more = total.filter(|total| *total > self.view.refunded);
+        let journal = self.payments.journal();
+        let failed = PaymentStep::RefundFailed {
+            number: self.refund.number,
+            code,
+            failure: match more {
+                Some(_) => RefundFailure::LessWasLeft,
+                None => RefundFailure::Refused,
+            },
+        };
+        // Refused where somebody else recorded it first: it has ended either way.
+        let _ = journal.record(self.view.purchase, failed)?;
+        if let Some(total) = more {
+            let found = PaymentStep::RefundedAtGateway(total);
+            let _ = journal.record(self.view.purchase, found)?;
+        }
+        Ok(Go::On)
     }
 
     async fn look_up(&mut self) -> Go {

@@ -11,10 +11,10 @@
 //! captured (`refund`).
 
 use crate::engine::command::Verdict;
-use crate::engine::event::{DeclineCause, VoidCause};
+use crate::engine::event::{CaptureDifference, DeclineCause, Quote, VoidCause};
 use crate::engine::lifecycle::PurchaseState;
-use crate::ids::{CaptureId, GatewayCode};
-use crate::payments::gateway::{Authorization, Found};
+use crate::ids::GatewayCode;
+use crate::payments::gateway::{Authorization, CapturedMoney, Found};
 
 /// What is known of the gateway about one purchase.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,13 +25,43 @@ pub enum Known {
     /// A call may have been made whose answer is not known: after a crash, a time-out, an unknown
     /// answer.
     InDoubt,
-    /// What the gateway has, by its answer or by a look-up.
+    /// What the gateway has, by its answer or by a look-up. What it captured is what was asked for.
     Has(Found),
+    /// The gateway captured another sum than was asked for, of which some is left.
+    Differs(CaptureDifference, CapturedMoney),
     /// The gateway will never capture.
     CaptureRefused,
     /// The gateway has nothing, and no further attempt to authorize is made: it did not answer in
     /// all the time that there was.
     GivenUp(Late),
+}
+
+impl Known {
+    /// What `found` says of a payment for which `asked` was asked.
+    pub fn of(found: Found, asked: Quote) -> Self {
+        match found {
+            Found::Captured(money) => match difference(&money, asked) {
+                Some(difference) => Self::Differs(difference, money),
+                None => Self::Has(Found::Captured(money)),
+            },
+            Found::Nothing
+            | Found::Declined(_)
+            | Found::Authorized(_)
+            | Found::Voided
+            | Found::Refunded(_) => Self::Has(found),
+        }
+    }
+}
+
+/// What of a capture is not as it was asked for.
+pub fn difference(money: &CapturedMoney, asked: Quote) -> Option<CaptureDifference> {
+    if money.currency != Some(asked.currency) {
+        Some(CaptureDifference::Currency)
+    } else if money.captured != asked.amount {
+        Some(CaptureDifference::Amount)
+    } else {
+        None
+    }
 }
 
 /// What a person has to do with a payment.
@@ -68,8 +98,8 @@ pub enum Action {
     Close,
     /// Ask the gateway to give the authorization back, and to close the reference.
     Void,
-    /// Ask the gateway to give back all that it took.
-    GiveBack,
+    /// Ask the gateway to give back what is left of what it took.
+    GiveBack(CapturedMoney),
     /// Write down that the money is set aside.
     RecordAuthorized(Authorization),
     /// Write down that nothing was charged, with the gateway's word for why, and free the units.
@@ -81,7 +111,9 @@ pub enum Action {
     /// Write down that the money is about to be taken.
     StartCapture,
     /// Write down that the money is taken, and sell the units.
-    RecordCaptured(CaptureId),
+    RecordCaptured(CapturedMoney),
+    /// Write down that another sum was taken, which a person has to settle.
+    RecordDiffers(CaptureDifference, CapturedMoney),
     /// Write down that the authorization is about to be given back.
     StartVoid(VoidCause),
     /// Write down that nothing is charged any more, and free the units.
@@ -119,6 +151,7 @@ pub fn next(state: PurchaseState, review: Review, known: &Known) -> Action {
         }
         S::Declined => Action::Rest(Rest::Declined),
         S::Voided => Action::Rest(Rest::Voided),
+        S::CaptureDiffers => Action::Rest(Rest::Waiting),
         S::UnderReview => match review {
             Review::Due(verdict) => Action::DecideReview(verdict),
             Review::No | Review::Wanted => Action::Rest(Rest::Waiting),
@@ -131,9 +164,12 @@ fn authorizing(known: &Known) -> Action {
     match known {
         Known::Unasked | Known::Has(Found::Nothing) => Action::Authorize,
         Known::InDoubt | Known::CaptureRefused => Action::LookUp,
-        // Captured already: its steps were lost in a crash, and are written again one by one.
-        Known::Has(Found::Authorized(authorization) | Found::Captured(authorization, _)) => {
+        Known::Has(Found::Authorized(authorization)) => {
             Action::RecordAuthorized(authorization.clone())
+        }
+        // Captured already: its steps were lost in a crash, and are written again one by one.
+        Known::Has(Found::Captured(money)) | Known::Differs(_, money) => {
+            Action::RecordAuthorized(money.authorization.clone())
         }
         Known::Has(Found::Declined(decline)) => {
             Action::RecordDeclined(decline.cause(), decline.code.clone())
@@ -141,7 +177,7 @@ fn authorizing(known: &Known) -> Action {
         Known::GivenUp(Late::Possible) => Action::Close,
         // Voided before it was known here: closed because it was given up, and the answer was lost,
         // or at the gateway's own site. No issuer said no.
-        Known::Has(Found::Voided | Found::Refunded) | Known::GivenUp(Late::Impossible) => {
+        Known::Has(Found::Voided | Found::Refunded(_)) | Known::GivenUp(Late::Impossible) => {
             Action::RecordDeclined(DeclineCause::GatewayUnavailable, None)
         }
     }
@@ -149,14 +185,16 @@ fn authorizing(known: &Known) -> Action {
 
 fn authorized(review: Review, known: &Known) -> Action {
     match known {
-        Known::Unasked | Known::Has(Found::Authorized(_) | Found::Captured(..)) => match review {
+        Known::Unasked
+        | Known::Has(Found::Authorized(_) | Found::Captured(_))
+        | Known::Differs(..) => match review {
             Review::No => Action::StartCapture,
             // Whoever took the money already, a person decides whether it stays.
             Review::Wanted | Review::Due(_) => Action::OpenReview,
         },
         Known::InDoubt | Known::GivenUp(_) => Action::LookUp,
         Known::CaptureRefused => Action::StartVoid(VoidCause::CaptureRefused),
-        Known::Has(Found::Nothing | Found::Declined(_) | Found::Voided | Found::Refunded) => {
+        Known::Has(Found::Nothing | Found::Declined(_) | Found::Voided | Found::Refunded(_)) => {
             Action::StartVoid(VoidCause::AuthorizationLapsed)
         }
     }
@@ -166,9 +204,11 @@ fn capturing(known: &Known) -> Action {
     match known {
         Known::Has(Found::Authorized(_)) => Action::Capture,
         Known::Unasked | Known::InDoubt | Known::GivenUp(_) => Action::LookUp,
-        Known::Has(Found::Captured(_, capture)) => Action::RecordCaptured(capture.clone()),
+        Known::Has(Found::Captured(money)) => Action::RecordCaptured(money.clone()),
+        // A receipt is sealed only over what was asked for and confirmed.
+        Known::Differs(difference, money) => Action::RecordDiffers(*difference, money.clone()),
         Known::CaptureRefused => Action::StartVoid(VoidCause::CaptureRefused),
-        Known::Has(Found::Nothing | Found::Declined(_) | Found::Voided | Found::Refunded) => {
+        Known::Has(Found::Nothing | Found::Declined(_) | Found::Voided | Found::Refunded(_)) => {
             Action::StartVoid(VoidCause::AuthorizationLapsed)
         }
     }
@@ -179,37 +219,48 @@ fn voiding(known: &Known) -> Action {
         // Where it has nothing, something may still be on its way: voiding closes the reference.
         Known::Has(Found::Authorized(_) | Found::Nothing) | Known::CaptureRefused => Action::Void,
         Known::Unasked | Known::InDoubt | Known::GivenUp(_) => Action::LookUp,
-        // It said that it would not capture, and did: no money without goods.
-        Known::Has(Found::Captured(..)) => Action::GiveBack,
-        Known::Has(Found::Declined(_) | Found::Voided | Found::Refunded) => Action::RecordVoided,
+        // It said that it would not capture, and did, or somebody captured at its own site: no
+        // money without goods, whatever sum it is.
+        Known::Has(Found::Captured(money)) | Known::Differs(_, money) => {
+            Action::GiveBack(money.clone())
+        }
+        Known::Has(Found::Declined(_) | Found::Voided | Found::Refunded(_)) => Action::RecordVoided,
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ids::AuthorizationId;
+    use crate::ids::{AuthorizationId, CaptureId};
+    use crate::money::{Amount, Currency, Price};
     use crate::payments::gateway::Decline;
 
     /// Everything that can be known, by the words of the table.
-    fn every_known() -> [(&'static str, Known); 11] {
+    fn every_known() -> [(&'static str, Known); 12] {
         let authorization = || Authorization {
             id: AuthorizationId::parse("a").expect("an id"),
             capture_before: None,
         };
-        let capture = CaptureId::parse("c").expect("an id");
+        let money = || CapturedMoney {
+            authorization: authorization(),
+            capture: CaptureId::parse("c").expect("an id"),
+            captured: Amount::new(5).expect("an amount"),
+            currency: None,
+            refunded: Amount::ZERO,
+        };
         [
             ("unasked", Known::Unasked),
             ("doubt", Known::InDoubt),
             ("nothing", Known::Has(Found::Nothing)),
             ("declined", Known::Has(Found::Declined(Decline::BY_ISSUER))),
             ("authorized", Known::Has(Found::Authorized(authorization()))),
+            ("captured", Known::Has(Found::Captured(money()))),
             (
-                "captured",
-                Known::Has(Found::Captured(authorization(), capture)),
+                "differs",
+                Known::Differs(CaptureDifference::Amount, money()),
             ),
             ("voided", Known::Has(Found::Voided)),
-            ("refunded", Known::Has(Found::Refunded)),
+            ("refunded", Known::Has(Found::Refunded(money()))),
             ("refused", Known::CaptureRefused),
             ("given-up", Known::GivenUp(Late::Impossible)),
             ("late", Known::GivenUp(Late::Possible)),
@@ -223,13 +274,14 @@ mod tests {
             Action::Capture => "CAPTURE".into(),
             Action::Close => "CLOSE".into(),
             Action::Void => "VOID".into(),
-            Action::GiveBack => "GIVE-BACK".into(),
+            Action::GiveBack(_) => "GIVE-BACK".into(),
             Action::RecordAuthorized(_) => "authorized".into(),
             Action::RecordDeclined(cause, _) => format!("declined:{}", cause.as_str()),
             Action::OpenReview => "open-review".into(),
             Action::DecideReview(verdict) => format!("decide:{verdict:?}"),
             Action::StartCapture => "start-capture".into(),
             Action::RecordCaptured(_) => "captured".into(),
+            Action::RecordDiffers(difference, _) => format!("stuck:{}", difference.as_str()),
             Action::StartVoid(cause) => format!("start-void:{}", cause.as_str()),
             Action::RecordVoided => "voided".into(),
             Action::Rest(rest) => format!("rest:{rest:?}"),
@@ -244,6 +296,7 @@ mod tests {
         authorizing  declined    declined:declined_by_issuer
         authorizing  authorized  authorized
         authorizing  captured    authorized
+        authorizing  differs     authorized
         authorizing  voided      declined:gateway_unavailable
         authorizing  refunded    declined:gateway_unavailable
         authorizing  refused     LOOK-UP
@@ -256,6 +309,7 @@ mod tests {
         authorized   declined    start-void:authorization_lapsed
         authorized   authorized  start-capture
         authorized   captured    start-capture
+        authorized   differs     start-capture
         authorized   voided      start-void:authorization_lapsed
         authorized   refunded    start-void:authorization_lapsed
         authorized   refused     start-void:capture_refused
@@ -268,6 +322,7 @@ mod tests {
         capturing    declined    start-void:authorization_lapsed
         capturing    authorized  CAPTURE
         capturing    captured    captured
+        capturing    differs     stuck:captured_amount_differs
         capturing    voided      start-void:authorization_lapsed
         capturing    refunded    start-void:authorization_lapsed
         capturing    refused     start-void:capture_refused
@@ -280,6 +335,7 @@ mod tests {
         voiding      declined    voided
         voiding      authorized  VOID
         voiding      captured    GIVE-BACK
+        voiding      differs     GIVE-BACK
         voiding      voided      voided
         voiding      refunded    voided
         voiding      refused     VOID
@@ -292,6 +348,7 @@ mod tests {
         stuck        declined    voided
         stuck        authorized  VOID
         stuck        captured    GIVE-BACK
+        stuck        differs     GIVE-BACK
         stuck        voided      voided
         stuck        refunded    voided
         stuck        refused     VOID
@@ -309,6 +366,7 @@ mod tests {
         refunded            *    rest:Captured
         disputed            *    rest:Captured
         charged_back        *    rest:Captured
+        differs             *    rest:Waiting
     ";
 
     #[test]
@@ -320,13 +378,60 @@ mod tests {
             .collect();
         for state in PurchaseState::ALL {
             for (known_word, known) in every_known() {
+                // Two states are both told as `stuck`.
+                let state_word = match state {
+                    PurchaseState::CaptureDiffers => "differs",
+                    _ => state.as_str(),
+                };
                 let row = rows
                     .iter()
-                    .find(|row| row[0] == state.as_str() && ["*", known_word].contains(&row[1]))
+                    .find(|row| row[0] == state_word && ["*", known_word].contains(&row[1]))
                     .unwrap_or_else(|| panic!("no row for {} {known_word}", state.as_str()));
                 let found = word(&next(state, Review::No, &known));
                 assert_eq!(found, row[2], "{} {known_word}", state.as_str());
             }
+        }
+    }
+
+    #[test]
+    fn a_capture_is_compared_in_currency_amount_and_what_went_back() {
+        let usd = Currency::parse("USD").expect("a currency");
+        let amount = |minor| Amount::new(minor).expect("an amount");
+        let asked = Quote {
+            currency: usd,
+            unit_price: Price::new(1_999).expect("a price"),
+            discount: Amount::ZERO,
+            amount: amount(1_999),
+        };
+        for (captured, currency, refunded, expected) in [
+            (1_999, Some("USD"), 0, "captured"),
+            (1_999, Some("USD"), 500, "captured"),
+            (1_999, Some("USD"), 1_999, "refunded"),
+            (1_998, Some("USD"), 0, "differs"),
+            (1, Some("USD"), 0, "differs"),
+            (2_000, Some("USD"), 0, "differs"),
+            (0, Some("USD"), 0, "differs"),
+            (1_000, Some("USD"), 1_000, "refunded"),
+            (1_999, Some("EUR"), 0, "differs"),
+            (1_999, None, 0, "differs"),
+        ] {
+            let money = CapturedMoney {
+                authorization: Authorization {
+                    id: AuthorizationId::parse("a").expect("an id"),
+                    capture_before: None,
+                },
+                capture: CaptureId::parse("c").expect("an id"),
+                captured: amount(captured),
+                currency: currency.and_then(Currency::parse),
+                refunded: amount(refunded),
+            };
+            let word = match Known::of(Found::taken(money), asked) {
+                Known::Has(Found::Captured(_)) => "captured",
+                Known::Has(Found::Refunded(_)) => "refunded",
+                Known::Differs(..) => "differs",
+                other => panic!("{other:?}"),
+            };
+            assert_eq!(word, expected, "{captured} {currency:?} {refunded}");
         }
     }
 

@@ -8,6 +8,9 @@ use crate::payments::scheme::SchemeRules;
 use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
 
+/// The longest wait before what the gateway refused to give back is tried again.
+pub const REFUSED_WAIT_MAX_MS: u64 = 3_600_000;
+
 /// How payments are driven.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PaymentSettings {
@@ -135,6 +138,14 @@ impl PaymentSettings {
     /// How long a caller is kept waiting.
     pub fn unknown_after(&self) -> Duration {
         Duration::from_millis(self.unknown_after_ms)
+    }
+
+    /// The wait before what the gateway refused to give back is tried again, after so many rounds:
+    /// doubling from `pending_after_ms` up to [`REFUSED_WAIT_MAX_MS`].
+    pub fn refused_backoff(&self, rounds: u32) -> Duration {
+        let doubled = 1_u64.checked_shl(rounds).unwrap_or(u64::MAX);
+        let wait = self.pending_after_ms.max(1_000).saturating_mul(doubled);
+        Duration::from_millis(wait.min(REFUSED_WAIT_MAX_MS))
     }
 
     /// The wait after the `failed`-th failure (from 1): drawn at random between nothing and a bound

@@ -188,8 +188,8 @@ impl<G: Gateway + ?Sized> TheirBooks for G {
                 Found::Nothing => Has::Nothing,
                 Found::Declined(_) => Has::Declined,
                 Found::Authorized(_) => Has::Authorized,
-                Found::Captured(..) => Has::Captured,
-                Found::Refunded => Has::Refunded,
+                Found::Captured(_) => Has::Captured,
+                Found::Refunded(_) => Has::Refunded,
                 Found::Voided => Has::Voided,
             })
         })

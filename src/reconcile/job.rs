@@ -2,8 +2,10 @@
 //!
 //! Invariants: one run at a time; whoever asks during a run waits for that one, or, where it compares
 //! less than was asked for, for the next; the last report stays until there is another. A run that fails is tried again when its time comes, and leaves
-//! the instant of the last success as it was. Deliberately absent: what to do about a difference.
+//! the instant of the last success as it was. Deliberately absent: what to do about a difference,
+//! but for who is told.
 
+use crate::ids::PurchaseId;
 use crate::job::Alarm;
 use crate::journal::Journal;
 use crate::payments::gateway::Gateway;
@@ -37,12 +39,16 @@ pub enum Scope {
 /// Whether it makes sense to ask the gateway just now.
 pub type Reachable = Box<dyn Fn() -> bool + Send + Sync>;
 
+/// Told of each payment whose amounts differ: what the gateway did without us is written down.
+pub type Differs = Box<dyn Fn(PurchaseId) + Send + Sync>;
+
 /// Reconciliation in a running core.
 pub struct Reconciler {
     journal: Arc<Journal>,
     gateway: Arc<dyn Gateway>,
     settings: JobSettings,
     reachable: Reachable,
+    differs: Differs,
     state: Mutex<JobStatus>,
     alarm: Arc<Alarm>,
 }
@@ -75,18 +81,21 @@ impl JobStatus {
 
 impl Reconciler {
     /// Compares `journal` with `gateway`, once [`Reconciler::start`] is called. A run that is due
-    /// while the gateway is not `reachable` is left out.
+    /// while the gateway is not `reachable` is left out. `differs` is told of payments whose amounts
+    /// are not the same, and brings our books up to date where it can.
     pub fn new(
         journal: Arc<Journal>,
         gateway: Arc<dyn Gateway>,
         settings: JobSettings,
         reachable: Reachable,
+        differs: Differs,
     ) -> Arc<Self> {
         Arc::new(Self {
             journal,
             gateway,
             settings,
             reachable,
+            differs,
             state: Mutex::default(),
             alarm: Arc::default(),
         })
@@ -158,6 +167,11 @@ impl Reconciler {
         let mut progress = |progress| self.state.lock().running = Some(progress);
         let report = reconcile(&*self.journal, &self.gateway, limits, number, &mut progress).await;
         log(&report);
+        for difference in &report.differences {
+            if difference.kind == Kind::AmountDiffers {
+                (self.differs)(difference.reference.purchase());
+            }
+        }
         let mut state = self.state.lock();
         state.running = None;
         state.scope = None;

@@ -238,6 +238,8 @@ impl Replay {
             | Event::RefundStarted(_)
             | Event::RefundSucceeded(_)
             | Event::RefundFailed(_)
+            | Event::RefundFound(_)
+            | Event::CaptureDiffered(_)
             | Event::DisputeOpened(_)
             | Event::DisputeClosed(_) => self.came_of(&entry.event, stamp),
             // No rule asks about what these say, and none of them is an attempt or comes of one.
@@ -533,6 +535,9 @@ impl Replay {
                 Event::RefundSucceeded(done) => {
                     self.tally.refunded(blocked, quote.currency, done.amount);
                 }
+                Event::RefundFound(found) => {
+                    self.tally.refunded(blocked, quote.currency, found.amount);
+                }
                 Event::DisputeClosed(closed) if closed.outcome == DisputeOutcome::Lost => {
                     self.tally.charged_back(blocked, quote);
                 }
@@ -549,6 +554,7 @@ impl Replay {
                 | Event::VoidStuck(_)
                 | Event::RefundStarted(_)
                 | Event::RefundFailed(_)
+                | Event::CaptureDiffered(_)
                 | Event::DisputeOpened(_)
                 | Event::DisputeClosed(_)
                 | Event::ProductSet(_)

@@ -3,7 +3,8 @@
 use super::{by, instant, merged, origin};
 use crate::engine::event::{
     Clawback, DisputeClosed, DisputeOpened, DisputeOutcome, RefundExtent, RefundFailed,
-    RefundStarted, RefundSucceeded, TokensSpent, VoidStarted, WebhookReceived,
+    RefundFailure, RefundFound, RefundStarted, RefundSucceeded, TokensSpent, VoidStarted,
+    WebhookReceived,
 };
 use crate::ids::GatewayCode;
 use serde_json::{Value, json};
@@ -40,10 +41,7 @@ pub(super) fn refund_succeeded(done: &RefundSucceeded) -> Value {
         "quantity": done.quantity,
         "amount": done.amount.get(),
         "currency": done.currency.as_str(),
-        "extent": match done.extent {
-            RefundExtent::Part => "part",
-            RefundExtent::Full => "full",
-        },
+        "extent": extent(done.extent),
         "clawback": clawback(done.clawback),
     })
 }
@@ -52,6 +50,21 @@ pub(super) fn refund_failed(failed: &RefundFailed) -> Value {
     json!({
         "refund": failed.number,
         "code": failed.code.as_ref().map(GatewayCode::as_str),
+        "reason": match failed.failure {
+            RefundFailure::Refused => "refused",
+            RefundFailure::LessWasLeft => "less_was_left",
+        },
+    })
+}
+
+pub(super) fn refund_found(found: &RefundFound) -> Value {
+    json!({
+        "product_id": found.product.as_str(),
+        "quantity": found.quantity,
+        "amount": found.amount.get(),
+        "currency": found.currency.as_str(),
+        "extent": extent(found.extent),
+        "clawback": clawback(found.clawback),
     })
 }
 
@@ -79,6 +92,13 @@ pub(super) fn dispute_closed(closed: &DisputeClosed) -> Value {
 pub(super) fn tokens_spent(spent: &TokensSpent) -> Value {
     let fields = json!({ "reward_tokens": spent.tokens.get() });
     merged(fields, origin(&spent.origin))
+}
+
+const fn extent(extent: RefundExtent) -> &'static str {
+    match extent {
+        RefundExtent::Part => "part",
+        RefundExtent::Full => "full",
+    }
 }
 
 /// How reward tokens that were asked back look.

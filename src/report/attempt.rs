@@ -5,8 +5,8 @@ use super::json::Object;
 use super::risk::{put_appraisal, put_hits};
 use super::{put_origin, put_sum};
 use crate::engine::event::{
-    AttemptRefused, HeldQuote, HoldPlaced, PaymentAuthorized, PaymentCaptured, PaymentDeclined,
-    PaymentStarted, PaysFor, Quote, Whence,
+    AttemptRefused, CaptureDiffered, HeldQuote, HoldPlaced, PaymentAuthorized, PaymentCaptured,
+    PaymentDeclined, PaymentStarted, PaysFor, Quote, VoidStuck, Whence,
 };
 use crate::engine::metadata::Metadata;
 use serde_json::{Value, json};
@@ -75,6 +75,21 @@ pub(super) fn capture(object: &mut Object<'_>, captured: &PaymentCaptured) {
         .put("reward_tokens", &captured.tokens.get())
         .put("reward_debt_paid", &captured.debt_paid.get());
     put_whence(object, &captured.whence);
+}
+
+/// In the gateway's currency; `null` where that is none of ISO 4217.
+pub(super) fn difference(object: &mut Object<'_>, differed: &CaptureDiffered) {
+    let currency = differed.currency.as_ref();
+    object
+        .put("reason", differed.difference.as_str())
+        .put("capture_id", differed.capture.as_str())
+        .put("captured", &differed.captured.get())
+        .put("refunded", &differed.refunded.get())
+        .put("currency", &currency.map(crate::money::Currency::as_str));
+}
+
+pub(super) fn stuck(object: &mut Object<'_>, stuck: &VoidStuck) {
+    object.put("reason", stuck.cause.as_str());
 }
 
 pub(super) fn refusal(object: &mut Object<'_>, refused: &AttemptRefused) {

@@ -72,12 +72,11 @@ fn put_fields(object: &mut Object<'_>, event: &Event) {
         Event::PaymentAuthorized(it) => return attempt::authorization(object, it),
         Event::PaymentDeclined(it) => return attempt::decline(object, it),
         Event::PaymentCaptured(it) => return attempt::capture(object, it),
+        Event::CaptureDiffered(it) => return attempt::difference(object, it),
+        Event::VoidStuck(it) => return attempt::stuck(object, it),
         Event::AttemptRefused(it) => return attempt::refusal(object, it),
         // Whose and which purchase it is says all.
-        Event::HoldExpired(_)
-        | Event::CaptureStarted(_)
-        | Event::PaymentVoided(_)
-        | Event::VoidStuck(_) => return,
+        Event::HoldExpired(_) | Event::CaptureStarted(_) | Event::PaymentVoided(_) => return,
         Event::ProductSet(it) => product(it),
         Event::PromotionSet(it) => promotion(it),
         Event::LimitsSet(it) => limits(it),
@@ -90,6 +89,7 @@ fn put_fields(object: &mut Object<'_>, event: &Event) {
         Event::RefundStarted(it) => aftermath::refund_started(it),
         Event::RefundSucceeded(it) => aftermath::refund_succeeded(it),
         Event::RefundFailed(it) => aftermath::refund_failed(it),
+        Event::RefundFound(it) => aftermath::refund_found(it),
         Event::DisputeOpened(it) => aftermath::dispute_opened(it),
         Event::DisputeClosed(it) => aftermath::dispute_closed(it),
         Event::TokensSpent(it) => aftermath::tokens_spent(it),

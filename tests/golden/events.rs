@@ -2,19 +2,22 @@
 //! written to stand beside this file; a field that changes its meaning needs a new version, never
 //! another value here.
 
+use holdfast::engine::event::CorrectedBy;
 use holdfast::engine::event::{
     Act, Active, Actor, ActorRole, AdminAct, AdminActed, AdminRefused, AttemptRefused, BuyerPaused,
-    BuyerRated, BuyerSegmented, CaptureStarted, Clawback, ClockCorrected, CorrectedBy, CounterKept,
-    Decider, DeclineCause, Discount, Disposition, DisputeClosed, DisputeOpened, DisputeOutcome,
-    Event, Flow, HeldQuote, HoldAfter, HoldExpired, HoldPlaced, HoldReleased, HoldingsImported,
-    IdempotencyKey, Judgement, KeyImported, LimitsSet, ModelInForce, NoncesImported, Origin, Pause,
-    PaymentAuthorized, PaymentCaptured, PaymentDeclined, PaymentStarted, PaymentVoided, PaysFor,
-    ProductSet, PromotionSet, PromotionUsesImported, Quote, Rating, RefundExtent, RefundFailed,
+    BuyerRated, BuyerSegmented, CaptureDiffered, CaptureDifference, CaptureStarted, Clawback,
+    ClockCorrected, CounterKept, Decider, DeclineCause, Discount, Disposition, DisputeClosed,
+    DisputeOpened, DisputeOutcome, Event, Flow, HeldQuote, HoldAfter, HoldExpired, HoldPlaced,
+    HoldReleased, HoldingsImported, IdempotencyKey, Judgement, KeyImported, LimitsSet,
+    ModelInForce, NoncesImported, Origin, Pause, PaymentAuthorized, PaymentCaptured,
+    PaymentDeclined, PaymentStarted, PaymentVoided, PaysFor, ProductSet, PromotionSet,
+    PromotionUsesImported, Quote, Rating, RefundExtent, RefundFailed, RefundFailure, RefundFound,
     RefundStarted, RefundSucceeded, RetryAdvice, ReviewDecided, ReviewOpened, ReviewVerdict,
     RiskRulesSet, RiskScoringSet, RuleHit, RuleName, RuleOutcome, RulesSource, Shown,
-    StockImported, Target, TokensSpent, VoidCause, VoidStarted, VoidStuck, WebhookFormat,
-    WebhookKind, WebhookReceived, Whence,
+    StockImported, Target, TokensSpent, VoidCause, VoidStarted, VoidStuck, VoidStuckCause,
+    WebhookFormat, WebhookKind, WebhookReceived, Whence,
 };
+use holdfast::engine::lifecycle::PaidState;
 use holdfast::engine::metadata::Metadata;
 use holdfast::engine::refusal::Refusal;
 use holdfast::engine::risk::features::{Feature, Features};
@@ -120,6 +123,16 @@ pub fn all() -> Vec<Event> {
         Event::VoidStuck(VoidStuck {
             purchase: purchase(),
             user: user(),
+            cause: VoidStuckCause::Refused,
+        }),
+        Event::CaptureDiffered(CaptureDiffered {
+            purchase: purchase(),
+            user: user(),
+            difference: CaptureDifference::Amount,
+            capture: CaptureId::parse("cap_0002").expect("an id"),
+            captured: amount(10_000),
+            currency: Some(currency("KRW")),
+            refunded: amount(1),
         }),
         Event::RefundStarted(refund_started()),
         Event::RefundSucceeded(RefundSucceeded {
@@ -128,6 +141,18 @@ pub fn all() -> Vec<Event> {
             number: 2,
             amount: amount(25_000),
             extent: RefundExtent::Full,
+            leaves: PaidState::Refunded,
+            clawback: clawback(),
+            product: product(),
+            quantity: 2,
+            currency: currency("USD"),
+        }),
+        Event::RefundFound(RefundFound {
+            purchase: purchase(),
+            user: user(),
+            amount: amount(5_000),
+            extent: RefundExtent::Part,
+            leaves: PaidState::PartiallyRefunded,
             clawback: clawback(),
             product: product(),
             quantity: 2,
@@ -138,6 +163,7 @@ pub fn all() -> Vec<Event> {
             user: user(),
             number: 3,
             code: GatewayCode::parse("charge_disputed"),
+            failure: RefundFailure::Refused,
         }),
         Event::DisputeOpened(DisputeOpened {
             purchase: purchase(),
@@ -151,6 +177,7 @@ pub fn all() -> Vec<Event> {
             user: user(),
             outcome: DisputeOutcome::Lost,
             happened_at: AT,
+            charged_back: amount(25_000),
             clawback: clawback(),
         }),
         Event::TokensSpent(TokensSpent {

@@ -183,11 +183,11 @@ impl Stage {
         let receipt_key = ReceiptKeyId::parse("r1").expect("an id");
         self.record(
             id,
-            PaymentStep::Captured {
+            PaymentStep::captured(
+                self.journal.purchase(id).expect("it was begun").0.quote,
                 capture,
                 receipt_key,
-                signing_key: None,
-            },
+            ),
         );
     }
 

@@ -9,14 +9,16 @@ use holdfast::engine::command::{
 };
 use holdfast::engine::event::{
     Act, Active, Actor, ActorRole, AdminAct, AdminActed, AdminRefused, AttemptRefused, BuyerPaused,
-    BuyerRated, BuyerSegmented, Decider, DeclineCause, Discount, Event, Flow, Judgement, Origin,
-    Pause, ProductSet, PromotionSet, Rating, RulesSource, VoidCause, WebhookFormat, WebhookKind,
+    BuyerRated, BuyerSegmented, CaptureDifference, Decider, DeclineCause, Discount, Event, Flow,
+    Judgement, Origin, Pause, ProductSet, PromotionSet, Rating, RefundFailure, RulesSource,
+    VoidCause, VoidStuckCause, WebhookFormat, WebhookKind,
 };
 use holdfast::engine::lifecycle::PurchaseState as S;
 use holdfast::engine::metadata::Metadata;
 use holdfast::engine::refusal::Refusal;
 use holdfast::engine::risk::score::{Appraisal, FeaturesWritten};
 use holdfast::engine::settings::SharedBy;
+use holdfast::engine::view::PurchaseView;
 use holdfast::ids::{
     AuthorizationId, CaptureId, CardToken, DeviceId, Digest16, KeyOwner, Lsn, PromotionCode,
     PurchaseId, ReceiptKeyId, RequestId, Segment, ShardId, UserId, WebhookEventId,
@@ -351,6 +353,9 @@ impl World {
             S::Capturing,
             S::Voiding,
             S::Stuck,
+            S::CaptureDiffers,
+            S::Captured,
+            S::PartiallyRefunded,
         ];
         let Some(id) = self.purchase_in(purchase, &open) else {
             return;
@@ -359,7 +364,7 @@ impl World {
         // Refused where a review is wanted and not asked for, or the other way round.
         let _ = self
             .journal()
-            .record(id, payment_step(view.state, way))
+            .record(id, payment_step(&view, way))
             .expect("the log takes it");
     }
 
@@ -399,7 +404,11 @@ impl World {
         let step = if succeeds {
             PaymentStep::Refunded(number)
         } else {
-            PaymentStep::RefundFailed { number, code }
+            PaymentStep::RefundFailed {
+                number,
+                code,
+                failure: RefundFailure::Refused,
+            }
         };
         let _ = self.journal().record(*id, step).expect("the log takes it");
     }
@@ -703,14 +712,22 @@ impl World {
     }
 }
 
-fn payment_step(state: S, way: u8) -> PaymentStep {
+fn payment_step(view: &PurchaseView, way: u8) -> PaymentStep {
+    let asked = view.quote.amount.get();
+    let captured = |amount: i64| PaymentStep::Captured {
+        capture: CaptureId::parse("cap").expect("an id"),
+        amount: Amount::new(amount).expect("an amount"),
+        currency: view.quote.currency,
+        receipt_key: ReceiptKeyId::parse("r1").expect("an id"),
+        signing_key: ReceiptKeyId::parse("e1"),
+    };
     let void = PaymentStep::StartVoid {
         cause: VoidCause::CaptureRefused,
         // At once overdue, or never.
         within_ms: u64::from(way % 2) * 60_000,
         by: way.is_multiple_of(3).then(admin),
     };
-    match (state, way % 8) {
+    match (view.state, way % 8) {
         (S::Authorizing, 0) => PaymentStep::declined(DeclineCause::DeclinedByIssuer),
         (S::Authorizing, _) => PaymentStep::Authorized {
             authorization: AuthorizationId::parse("auth").expect("an id"),
@@ -730,12 +747,28 @@ fn payment_step(state: S, way: u8) -> PaymentStep {
             }),
             void_within_ms: 0,
         },
-        (S::Capturing, _) => PaymentStep::Captured {
+        (S::Capturing, 1) => PaymentStep::CaptureDiffered {
+            difference: CaptureDifference::Amount,
             capture: CaptureId::parse("cap").expect("an id"),
-            receipt_key: ReceiptKeyId::parse("r1").expect("an id"),
-            signing_key: ReceiptKeyId::parse("e1"),
+            captured: Amount::new(asked / 2 + i64::from(way)).expect("an amount"),
+            currency: Some(view.quote.currency),
+            refunded: Amount::ZERO,
         },
-        (S::Voiding, 0..4) => PaymentStep::VoidStuck,
+        (S::Capturing, _) => captured(asked),
+        (S::CaptureDiffers, 0..3) => PaymentStep::StartVoid {
+            cause: VoidCause::Settled,
+            within_ms: 60_000,
+            by: Some(admin()),
+        },
+        // Less or more than was asked for.
+        (S::CaptureDiffers, way) => captured(asked / 2 + i64::from(way) * asked / 8),
+        (S::Stuck, 0) => captured(asked / 2),
+        (S::Captured | S::PartiallyRefunded, way) => {
+            let total = asked * i64::from(way) / 7;
+            PaymentStep::RefundedAtGateway(Amount::new(total).expect("an amount"))
+        }
+        (S::Voiding, 0..2) => PaymentStep::VoidStuck(VoidStuckCause::Refused),
+        (S::Voiding, 2..4) => PaymentStep::VoidStuck(VoidStuckCause::Overdue),
         _ => PaymentStep::Voided,
     }
 }

@@ -227,11 +227,11 @@ impl Stage {
             return Ended::UnderReview(purchase);
         }
         self.record(purchase, PaymentStep::StartCapture);
-        let captured = PaymentStep::Captured {
-            capture: CaptureId::parse("cap").expect("an id"),
-            receipt_key: ReceiptKeyId::parse("r1").expect("an id"),
-            signing_key: None,
-        };
+        let captured = PaymentStep::captured(
+            view.quote,
+            CaptureId::parse("cap").expect("an id"),
+            ReceiptKeyId::parse("r1").expect("an id"),
+        );
         self.record(purchase, captured);
         Ended::Captured(purchase)
     }

@@ -392,13 +392,19 @@ impl Run {
     }
 
     fn captured(&mut self, purchase: PurchaseId) {
+        let quote = self
+            .journal
+            .purchase(purchase)
+            .expect("it was begun")
+            .0
+            .quote;
         self.record(
             purchase,
-            PaymentStep::Captured {
-                capture: CaptureId::parse("cap").expect("an id"),
-                receipt_key: ReceiptKeyId::parse("r1").expect("an id"),
-                signing_key: None,
-            },
+            PaymentStep::captured(
+                quote,
+                CaptureId::parse("cap").expect("an id"),
+                ReceiptKeyId::parse("r1").expect("an id"),
+            ),
         );
         self.captured.push(purchase);
     }

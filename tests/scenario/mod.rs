@@ -321,11 +321,15 @@ impl Stage {
             "declined" => PaymentStep::declined(DeclineCause::DeclinedByIssuer),
             "unavailable" => PaymentStep::declined(DeclineCause::GatewayUnavailable),
             "capturing" => PaymentStep::StartCapture,
-            "captured" => PaymentStep::Captured {
-                capture: CaptureId::parse("cap-1").expect("an id"),
-                receipt_key: ReceiptKeyId::parse("r1").expect("an id"),
-                signing_key: None,
-            },
+            "captured" => PaymentStep::captured(
+                self.journal
+                    .purchase(self.purchase(name))
+                    .expect("it was begun")
+                    .0
+                    .quote,
+                CaptureId::parse("cap-1").expect("an id"),
+                ReceiptKeyId::parse("r1").expect("an id"),
+            ),
             "voiding" => PaymentStep::StartVoid {
                 cause: VoidCause::CaptureRefused,
                 within_ms: 60_000,

@@ -26,6 +26,8 @@ pub struct Booked {
     pub captures: u32,
     pub cancels: u32,
     pub declines: u32,
+    /// Somebody took or gave back money at the company's own site.
+    pub by_hand: bool,
 }
 
 pub(super) struct Intent {
@@ -59,6 +61,8 @@ pub(super) struct Books {
     pub(super) searchable: bool,
     /// Whether the search has nothing yet of what was made.
     pub(super) search_is_behind: bool,
+    /// Whether every refund is refused.
+    pub(super) refuses_refunds: bool,
 }
 
 /// Currencies of which Stripe takes and gives back amounts in tens only.
@@ -212,6 +216,7 @@ impl Books {
                 captures: 0,
                 cancels: 0,
                 declines: 0,
+                by_hand: false,
             },
             payment_method: payment_method.to_owned(),
             created: now_s(),
@@ -343,6 +348,9 @@ impl Books {
         let at = self.of_refund(asked)?;
         let it = &mut self.intents[at];
         let amount = asked.number("amount").unwrap_or(it.booked.captured);
+        if self.refuses_refunds {
+            return Ok(Reply::invalid("charge_disputed"));
+        }
         if it.booked.captured == 0 {
             return Ok(Reply::invalid("charge_not_refundable"));
         }
@@ -414,6 +422,45 @@ impl Books {
                 "canceled".clone_into(&mut self.intents[at].booked.status);
                 self.happened(at, "payment_intent.canceled");
             }
+        }
+    }
+
+    /// Somebody captures so much of it at the company's own site.
+    pub(super) fn capture_at_site(&mut self, reference: &str, amount: i64) {
+        for at in self.of_reference(reference) {
+            let it = &mut self.intents[at].booked;
+            assert_eq!(it.status, "requires_capture");
+            "succeeded".clone_into(&mut it.status);
+            it.captures += 1;
+            it.captured = amount;
+            it.by_hand = true;
+            self.happened(at, "payment_intent.succeeded");
+        }
+    }
+
+    /// Somebody gives so much of it back at the company's own site.
+    pub(super) fn refund_at_site(&mut self, reference: &str, amount: i64) {
+        for at in self.of_reference(reference) {
+            let it = &mut self.intents[at].booked;
+            assert!(it.refunded + amount <= it.captured);
+            it.refunded += amount;
+            it.by_hand = true;
+            self.refunds.push(RefundMade {
+                id: format!("re_{:016x}", self.refunds.len()),
+                intent: at,
+                amount,
+                status: "succeeded".to_owned(),
+                metadata: Map::new(),
+                created: now_s(),
+            });
+            self.happened(at, "charge.refunded");
+        }
+    }
+
+    /// From now on it is in this currency.
+    pub(super) fn change_currency(&mut self, reference: &str, currency: &str) {
+        for at in self.of_reference(reference) {
+            currency.clone_into(&mut self.intents[at].booked.currency);
         }
     }
 

@@ -31,7 +31,10 @@ pub fn decide_refund(context: Context<'_>, command: &StartRefund) -> Result<Deci
     if command.previously_refunded != stored.refunded || stored.pending_refund().is_some() {
         return Err(Refusal::RefundConflict);
     }
-    let left = stored.quote().amount.saturating_minus(stored.refunded);
+    let left = stored.left();
+    if left == Amount::ZERO {
+        return Err(Refusal::WrongState);
+    }
     let amount = command.amount.unwrap_or(left);
     if amount > left || amount == Amount::ZERO {
         return Err(Refusal::RefundExceedsCaptured);
@@ -109,6 +112,7 @@ fn dispute<'a>(
             user,
             outcome: won(stored),
             happened_at,
+            charged_back: Amount::ZERO,
             clawback: Clawback::default(),
         }),
         WebhookKind::DisputeLost => {
@@ -119,6 +123,7 @@ fn dispute<'a>(
                 user,
                 outcome: DisputeOutcome::Lost,
                 happened_at,
+                charged_back: left,
                 clawback,
             })
         }

@@ -4,15 +4,16 @@ use super::aftermath::{clawback, extent_after};
 use super::{Context, Decision};
 use crate::engine::command::{PaymentStep, Verdict};
 use crate::engine::event::{
-    CaptureStarted, Decider, DeclineCause, Event, HoldAfter, HoldExpired, PaymentAuthorized,
-    PaymentCaptured, PaymentDeclined, PaymentVoided, PaysFor, RefundFailed, RefundSucceeded,
-    ReviewDecided, ReviewOpened, ReviewVerdict, VoidStarted, VoidStuck, Whence,
+    CaptureDiffered, CaptureStarted, Decider, DeclineCause, Event, HoldAfter, HoldExpired,
+    PaymentAuthorized, PaymentCaptured, PaymentDeclined, PaymentVoided, PaysFor, Quote,
+    RefundFailed, RefundFound, RefundSucceeded, ReviewDecided, ReviewOpened, ReviewVerdict,
+    VoidCause, VoidStarted, VoidStuck, VoidStuckCause, Whence,
 };
-use crate::engine::lifecycle::Step;
+use crate::engine::lifecycle::{PurchaseState, Step};
 use crate::engine::purchase::{Purchase, Refund};
 use crate::engine::refusal::Refusal;
 use crate::ids::{CaptureId, PurchaseId, ReceiptKeyId, UserId};
-use crate::money::{Amount, Tokens};
+use crate::money::{Amount, Currency, Tokens};
 use crate::time::UnixMs;
 
 /// Whether `step` goes with the state of `purchase`, and the event that records it.
@@ -69,6 +70,10 @@ fn whence(context: Context<'_>, stored: &Purchase) -> Result<Whence, Refusal> {
     })
 }
 
+#[allow(
+    clippy::too_many_lines,
+    reason = "one arm for each step, nearly all fields"
+)]
 fn event_of(
     context: Context<'_>,
     (purchase, stored): (PurchaseId, &Purchase),
@@ -117,12 +122,20 @@ fn event_of(
         }),
         PaymentStep::Captured {
             capture,
+            amount,
+            currency,
             receipt_key,
             signing_key,
         } => {
+            let taken = (capture, paid(stored, amount, currency)?);
             let keys = (receipt_key, signing_key);
-            captured(context, (purchase, stored), user, capture, keys)?
+            captured(context, (purchase, stored), user, taken, keys)?
         }
+        // Only what is stuck is settled.
+        PaymentStep::StartVoid {
+            cause: VoidCause::Settled,
+            ..
+        } if !is_stuck(stored) => return Err(Refusal::WrongState),
         PaymentStep::StartVoid {
             cause,
             within_ms,
@@ -135,24 +148,56 @@ fn event_of(
             by,
         }),
         PaymentStep::Voided => Event::PaymentVoided(PaymentVoided { purchase, user }),
-        PaymentStep::VoidStuck => {
-            let aftermath = stored.aftermath.as_ref();
-            let deadline = aftermath.and_then(|it| it.void_deadline);
-            if deadline.is_some_and(|deadline| context.at < deadline) {
-                return Err(Refusal::WrongState);
-            }
-            Event::VoidStuck(VoidStuck { purchase, user })
+        PaymentStep::VoidStuck(cause) => {
+            check_stuck(context.at, stored, cause)?;
+            Event::VoidStuck(VoidStuck {
+                purchase,
+                user,
+                cause,
+            })
+        }
+        PaymentStep::CaptureDiffered {
+            difference,
+            capture,
+            captured,
+            currency,
+            refunded,
+        } => Event::CaptureDiffered(CaptureDiffered {
+            purchase,
+            user,
+            difference,
+            capture,
+            captured,
+            currency,
+            refunded,
+        }),
+        PaymentStep::RefundedAtGateway(total) => {
+            refund_found(context, (purchase, stored), user, total)?
         }
         PaymentStep::Refunded(number) => refunded(context, (purchase, stored), user, number)?,
-        PaymentStep::RefundFailed { number, code } => {
+        PaymentStep::RefundFailed {
+            number,
+            code,
+            failure,
+        } => {
             pending(stored, number)?;
             Event::RefundFailed(RefundFailed {
                 purchase,
                 user,
                 number,
                 code,
+                failure,
             })
         }
+    })
+}
+
+/// What of what was asked for is paid: its amount is what the gateway confirmed.
+fn paid(stored: &Purchase, amount: Amount, currency: Currency) -> Result<Quote, Refusal> {
+    check_captured(stored, amount, currency)?;
+    Ok(Quote {
+        amount,
+        ..stored.quote()
     })
 }
 
@@ -160,7 +205,7 @@ fn captured(
     context: Context<'_>,
     (purchase, stored): (PurchaseId, &Purchase),
     user: UserId,
-    capture: CaptureId,
+    (capture, quote): (CaptureId, Quote),
     (receipt_key, signing_key): (ReceiptKeyId, Option<ReceiptKeyId>),
 ) -> Result<Event, Refusal> {
     let tokens = tokens_of(stored);
@@ -170,7 +215,7 @@ fn captured(
         user,
         capture,
         quantity: stored.quantity,
-        quote: stored.quote(),
+        quote,
         metadata: stored.metadata(),
         receipt_key,
         signing_key,
@@ -178,6 +223,17 @@ fn captured(
         debt_paid,
         whence: whence(context, stored)?,
     }))
+}
+
+/// Overdue it is not before its deadline.
+fn check_stuck(at: UnixMs, stored: &Purchase, cause: VoidStuckCause) -> Result<(), Refusal> {
+    let aftermath = stored.aftermath.as_ref();
+    let deadline = aftermath.and_then(|it| it.void_deadline);
+    let early = deadline.is_some_and(|deadline| at < deadline);
+    if cause == VoidStuckCause::Overdue && early {
+        return Err(Refusal::WrongState);
+    }
+    Ok(())
 }
 
 fn refunded(
@@ -199,8 +255,64 @@ fn refunded(
         amount,
         currency: stored.quote().currency,
         extent,
+        leaves: stored.paid_state_after(amount),
         clawback,
     }))
+}
+
+fn refund_found(
+    context: Context<'_>,
+    (purchase, stored): (PurchaseId, &Purchase),
+    user: UserId,
+    total: Amount,
+) -> Result<Event, Refusal> {
+    let amount = found_refund(stored, total)?;
+    let extent = extent_after(stored, amount);
+    Ok(Event::RefundFound(RefundFound {
+        purchase,
+        product: context
+            .catalogue
+            .product_at(stored.product)
+            .terms
+            .product
+            .clone(),
+        quantity: stored.quantity,
+        amount,
+        currency: stored.quote().currency,
+        extent,
+        leaves: stored.paid_state_after(amount),
+        clawback: clawback(context, &user, stored, extent, amount),
+        user,
+    }))
+}
+
+/// A receipt is sealed over what was asked for and confirmed, or over what an operator settled.
+fn check_captured(stored: &Purchase, amount: Amount, currency: Currency) -> Result<(), Refusal> {
+    let quote = stored.quote();
+    let settled = is_stuck(stored);
+    let fits = currency == quote.currency && (amount == quote.amount || settled);
+    fits.then_some(()).ok_or(Refusal::WrongState)
+}
+
+fn is_stuck(stored: &Purchase) -> bool {
+    matches!(
+        stored.state,
+        PurchaseState::CaptureDiffers | PurchaseState::Stuck
+    )
+}
+
+/// What the gateway gave back that our books do not have, where it has given back `total`; at most
+/// what was captured.
+fn found_refund(stored: &Purchase, total: Amount) -> Result<Amount, Refusal> {
+    let more = total
+        .min(stored.quote().amount)
+        .saturating_minus(stored.refunded);
+    // A refund under way may be among them: its own outcome comes first.
+    let known = more == Amount::ZERO || stored.pending_refund().is_some();
+    if known {
+        return Err(Refusal::WrongState);
+    }
+    Ok(more)
 }
 
 /// A person decides while it is under review; the deadline not before it comes.

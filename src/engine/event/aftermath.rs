@@ -1,7 +1,7 @@
 //! Owns the facts about what becomes of a captured purchase: refunds, disputes, reward tokens.
 
 use super::{AdminAct, IdempotencyKey, Origin};
-use crate::engine::lifecycle::Step;
+use crate::engine::lifecycle::{PaidState, Step};
 use crate::ids::{GatewayCode, ProductId, PurchaseId, UserId};
 use crate::money::{Amount, Currency, Tokens};
 use crate::time::UnixMs;
@@ -58,6 +58,32 @@ pub struct RefundSucceeded {
     pub currency: Currency,
     /// Whether money is left that could go back.
     pub extent: RefundExtent,
+    /// Where the purchase is then.
+    pub leaves: PaidState,
+    /// The reward tokens that went with it.
+    pub clawback: Clawback,
+}
+
+/// The gateway's books show that money went back which no refund of ours gave: one that was made
+/// at the gateway's own site.
+#[derive(Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
+pub struct RefundFound {
+    /// Which purchase.
+    pub purchase: PurchaseId,
+    /// Whose it is.
+    pub user: UserId,
+    /// Of what.
+    pub product: ProductId,
+    /// How many units were bought.
+    pub quantity: u32,
+    /// How much.
+    pub amount: Amount,
+    /// In which currency.
+    pub currency: Currency,
+    /// Whether money is left that could go back.
+    pub extent: RefundExtent,
+    /// Where the purchase is then.
+    pub leaves: PaidState,
     /// The reward tokens that went with it.
     pub clawback: Clawback,
 }
@@ -83,6 +109,19 @@ pub struct RefundFailed {
     pub number: u32,
     /// The gateway's word for why, where it gave one.
     pub code: Option<GatewayCode>,
+    /// What its caller is told.
+    pub failure: RefundFailure,
+}
+
+/// Why a refund failed.
+#[derive(Copy, Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
+#[repr(u8)]
+pub enum RefundFailure {
+    /// The gateway refused it.
+    Refused = 0,
+    /// The gateway had given money back that our books did not know of, so that less was left than
+    /// the caller believed.
+    LessWasLeft = 1,
 }
 
 /// The cardholder disputes the payment.
@@ -111,6 +150,8 @@ pub struct DisputeClosed {
     pub outcome: DisputeOutcome,
     /// When the gateway says that it happened.
     pub happened_at: UnixMs,
+    /// The money that it takes from the shop.
+    pub charged_back: Amount,
     /// The reward tokens that went with the money.
     pub clawback: Clawback,
 }
@@ -133,10 +174,10 @@ impl DisputeOutcome {
     /// The step in the purchase's life.
     pub const fn step(self) -> Step {
         match self {
-            Self::Won => Step::DisputeWon,
-            Self::WonPartRefunded => Step::DisputeWonPartRefunded,
-            Self::WonRefunded => Step::DisputeWonRefunded,
-            Self::Lost => Step::DisputeLost,
+            Self::Won => Step::DisputeWon(PaidState::Captured),
+            Self::WonPartRefunded => Step::DisputeWon(PaidState::PartiallyRefunded),
+            Self::WonRefunded => Step::DisputeWon(PaidState::Refunded),
+            Self::Lost => Step::DisputeLost(PaidState::ChargedBack),
         }
     }
 }

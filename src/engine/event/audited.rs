@@ -26,6 +26,8 @@ pub enum Act {
     Refund,
     /// An authorization is given back.
     Void,
+    /// A capture of another sum than was asked for is settled.
+    Settle,
     /// A webhook secret is added.
     WebhookSecretAdded,
     /// A webhook secret is retired.
@@ -74,6 +76,7 @@ impl Act {
             Self::Snapshot => "snapshot",
             Self::Refund => "refund",
             Self::Void => "void",
+            Self::Settle => "settle",
             Self::WebhookSecretAdded => "webhook_secret_added",
             Self::WebhookSecretRetired => "webhook_secret_retired",
             Self::Reconcile => "reconcile",
@@ -274,6 +277,8 @@ impl Event {
             | Self::VoidStuck(_)
             | Self::RefundSucceeded(_)
             | Self::RefundFailed(_)
+            | Self::RefundFound(_)
+            | Self::CaptureDiffered(_)
             | Self::DisputeOpened(_)
             | Self::DisputeClosed(_)
             | Self::RiskScoringSet(_)
@@ -307,6 +312,8 @@ impl Event {
             | Self::RefundStarted(_)
             | Self::RefundSucceeded(_)
             | Self::RefundFailed(_)
+            | Self::RefundFound(_)
+            | Self::CaptureDiffered(_)
             | Self::DisputeOpened(_)
             | Self::DisputeClosed(_)
             | Self::TokensSpent(_)

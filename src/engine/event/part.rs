@@ -125,12 +125,14 @@ impl Event {
             | Self::ReviewDecided(_)
             | Self::CaptureStarted(_)
             | Self::PaymentCaptured(_)
+            | Self::CaptureDiffered(_)
             | Self::VoidStarted(_)
             | Self::PaymentVoided(_)
             | Self::VoidStuck(_)
             | Self::RefundStarted(_)
             | Self::RefundSucceeded(_)
             | Self::RefundFailed(_)
+            | Self::RefundFound(_)
             | Self::DisputeOpened(_)
             | Self::DisputeClosed(_) => {
                 let (purchase, step) = self.step().expect("`step` names all of these");

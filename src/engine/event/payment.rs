@@ -6,7 +6,7 @@ use crate::engine::risk::score::Appraisal;
 use crate::ids::{
     AuthorizationId, CaptureId, CardToken, GatewayCode, PurchaseId, ReceiptKeyId, UserId,
 };
-use crate::money::Tokens;
+use crate::money::{Amount, Currency, Tokens};
 use crate::time::UnixMs;
 use rkyv::{Archive, Deserialize, Serialize};
 
@@ -175,7 +175,7 @@ pub struct PaymentCaptured {
     pub capture: CaptureId,
     /// How many units.
     pub quantity: u32,
-    /// What was paid.
+    /// What was paid: the amount is what the gateway confirmed, and what the receipt is sealed over.
     pub quote: Quote,
     /// What the shop attached.
     pub metadata: Metadata,
@@ -205,6 +205,8 @@ pub enum VoidCause {
     ReviewRejected = 3,
     /// Nobody decided about the purchase in time.
     ReviewTimedOut = 4,
+    /// The gateway took another sum than was asked for, and an operator wants it given back.
+    Settled = 5,
 }
 
 impl VoidCause {
@@ -216,6 +218,7 @@ impl VoidCause {
             Self::Operator => "operator",
             Self::ReviewRejected => "review_rejected",
             Self::ReviewTimedOut => "review_timed_out",
+            Self::Settled => "settled",
         }
     }
 }
@@ -244,11 +247,72 @@ pub struct PaymentVoided {
     pub user: UserId,
 }
 
-/// Giving the authorization back did not succeed by its deadline. It goes on being tried.
+/// Why a void is stuck.
+#[derive(Copy, Clone, Debug, PartialEq, Eq, Hash, Archive, Serialize, Deserialize)]
+#[repr(u8)]
+pub enum VoidStuckCause {
+    /// It did not succeed by its deadline.
+    Overdue = 0,
+    /// The gateway refuses to give back what it has.
+    Refused = 1,
+}
+
+impl VoidStuckCause {
+    /// The word for it; a refusal's is the purchase's `reason` as well.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Overdue => "overdue",
+            Self::Refused => "give_back_refused",
+        }
+    }
+}
+
+/// Giving the authorization back did not succeed. It goes on being tried.
 #[derive(Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
 pub struct VoidStuck {
     /// Which purchase.
     pub purchase: PurchaseId,
     /// Whose it is.
     pub user: UserId,
+    /// Why.
+    pub cause: VoidStuckCause,
+}
+
+/// What of a capture is not as it was asked for.
+#[derive(Copy, Clone, Debug, PartialEq, Eq, Hash, Archive, Serialize, Deserialize)]
+#[repr(u8)]
+pub enum CaptureDifference {
+    /// The amount.
+    Amount = 0,
+    /// The currency.
+    Currency = 1,
+}
+
+impl CaptureDifference {
+    /// The word in a purchase's `reason`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Amount => "captured_amount_differs",
+            Self::Currency => "captured_currency_differs",
+        }
+    }
+}
+
+/// The gateway took another sum than was asked for: an operator settles it.
+#[derive(Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
+pub struct CaptureDiffered {
+    /// Which purchase.
+    pub purchase: PurchaseId,
+    /// Whose it is.
+    pub user: UserId,
+    /// What differs.
+    pub difference: CaptureDifference,
+    /// The gateway's name for the capture.
+    pub capture: CaptureId,
+    /// What the gateway took.
+    pub captured: Amount,
+    /// In which currency; `None`: one that is none of ISO 4217.
+    pub currency: Option<Currency>,
+    /// What of it went back by then.
+    pub refunded: Amount,
 }

@@ -27,7 +27,7 @@ pub struct Charge {
     pub currency: Currency,
     /// Where it is.
     pub state: ChargeState,
-    /// What was taken, in minor units: nothing or the whole amount.
+    /// What was taken, in minor units: nothing, the whole amount, or what was taken at its own site.
     pub captured: Amount,
     /// What was given back of it, in minor units.
     pub refunded: Amount,
@@ -82,6 +82,8 @@ pub struct Kept {
     pub currency: Currency,
     /// Where it is.
     pub state: ChargeState,
+    /// What was taken.
+    pub captured: Amount,
     /// What its card does.
     pub behaviour: Behaviour,
 }
@@ -127,16 +129,18 @@ impl Book {
             (Entry::Authorized { .. } | Entry::Declined { .. } | Entry::Closed { .. }, state) => {
                 state.is_none() && !self.is_full()
             }
-            (Entry::Captured | Entry::Voided, state) => state == Some(ChargeState::Authorized),
+            (Entry::Captured | Entry::CapturedOther { .. } | Entry::Voided, state) => {
+                state == Some(ChargeState::Authorized)
+            }
             (Entry::Refunded { number, amount }, Some(ChargeState::Captured)) => {
                 let left = kept
-                    .map_or(Amount::ZERO, |kept| kept.amount)
+                    .map_or(Amount::ZERO, |kept| kept.captured)
                     .saturating_minus(self.refunded(reference));
                 let made = self.refunds.get(&reference).map_or(0, Vec::len);
                 *amount > Amount::ZERO
                     && *amount <= left
                     && made < REFUNDS_MAX
-                    && self.refund(reference, *number).is_none()
+                    && (*number == 0 || self.refund(reference, *number).is_none())
             }
             (Entry::Refunded { .. }, _) => false,
         };
@@ -166,6 +170,7 @@ impl Book {
                     amount: *amount,
                     currency: *currency,
                     state,
+                    captured: Amount::ZERO,
                     behaviour: Behaviour::of(card.as_str()),
                 };
                 self.payments.insert(reference, kept);
@@ -175,16 +180,28 @@ impl Book {
                     amount: *amount,
                     currency: *currency,
                     state: ChargeState::Voided,
+                    captured: Amount::ZERO,
                     behaviour: Behaviour::Works,
                 };
                 self.payments.insert(reference, kept);
             }
-            Entry::Captured => self.set(reference, ChargeState::Captured),
+            Entry::Captured => {
+                if let Some(kept) = self.payments.get_mut(&reference) {
+                    kept.state = ChargeState::Captured;
+                    kept.captured = kept.amount;
+                }
+            }
+            Entry::CapturedOther { amount } => {
+                if let Some(kept) = self.payments.get_mut(&reference) {
+                    kept.state = ChargeState::Captured;
+                    kept.captured = *amount;
+                }
+            }
             Entry::Voided => self.set(reference, ChargeState::Voided),
             Entry::Refunded { number, amount } => {
                 let made = self.refunds.entry(reference).or_default();
                 made.push((*number, *amount));
-                let whole = self.payments.get(&reference).map(|kept| kept.amount);
+                let whole = self.payments.get(&reference).map(|kept| kept.captured);
                 if whole == Some(self.refunded(reference)) {
                     self.set(reference, ChargeState::Refunded);
                 }
@@ -206,12 +223,7 @@ impl Book {
             amount: kept.amount,
             currency: kept.currency,
             state: kept.state,
-            captured: match kept.state {
-                ChargeState::Captured | ChargeState::Refunded => kept.amount,
-                ChargeState::Declined | ChargeState::Authorized | ChargeState::Voided => {
-                    Amount::ZERO
-                }
-            },
+            captured: kept.captured,
             refunded: self.refunded(*reference),
         })
     }

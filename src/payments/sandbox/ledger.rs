@@ -53,6 +53,11 @@ pub enum Entry {
     },
     /// All that was set aside was taken.
     Captured,
+    /// Another sum was taken, and what else was set aside was let go.
+    CapturedOther {
+        /// How much.
+        amount: Amount,
+    },
     /// What was set aside was given back.
     Voided,
     /// Nothing was set aside under the reference, and nothing will be.
@@ -64,7 +69,7 @@ pub enum Entry {
     },
     /// Some of what was taken was given back.
     Refunded {
-        /// Which refund, from 1.
+        /// Which refund, from 1; 0: one that was made at the sandbox's own site.
         number: u32,
         /// How much.
         amount: Amount,
@@ -265,6 +270,9 @@ fn encode(reference: Reference, entry: &Entry) -> Line {
             card.as_str()
         ),
         Entry::Captured => writeln!(rest, "captured {reference}"),
+        Entry::CapturedOther { amount } => {
+            writeln!(rest, "captured_other {reference} {}", amount.get())
+        }
         Entry::Voided => writeln!(rest, "voided {reference}"),
         Entry::Closed { amount, currency } => {
             writeln!(rest, "closed {reference} {} {currency}", amount.get())
@@ -311,6 +319,9 @@ fn decode(line: &[u8]) -> Option<(Reference, Entry)> {
             }
         }
         "captured" => Entry::Captured,
+        "captured_other" => Entry::CapturedOther {
+            amount: parse_amount(words.next()?)?,
+        },
         "voided" => Entry::Voided,
         "closed" => Entry::Closed {
             amount: parse_amount(words.next()?)?,
@@ -356,6 +367,7 @@ mod tests {
                 card,
             },
             Entry::Captured,
+            Entry::CapturedOther { amount },
             Entry::Voided,
             Entry::Closed { amount, currency },
             Entry::Refunded {

@@ -13,17 +13,17 @@ pub mod token;
 
 use crate::engine::payable::AmountRule;
 use crate::ids::{AuthorizationId, CaptureId, GatewayCode};
-use crate::money::Currency;
+use crate::money::{Amount, Currency};
 use crate::payments::gateway::{
-    Answer, Authorization, Call, Calling, Claim, Decline, DeclinedBy, Found, FoundRefund, Gateway,
-    Inquiry, Order, Page, PageMark, Reference, Refund, Trouble,
+    Answer, Authorization, Call, Calling, CapturedMoney, Claim, Decline, DeclinedBy, Found,
+    FoundRefund, Gateway, Inquiry, Order, Page, PageMark, Reference, Refund, Trouble,
 };
 use charge::{Book, Kept};
 pub use charge::{Charge, ChargeState};
 use crossbeam_utils::CachePadded;
 use hashbrown::HashMap;
-use ledger::{Entry, Ledger, Misfit};
-pub use ledger::{SandboxError, path_in};
+use ledger::{Entry, Ledger};
+pub use ledger::{Misfit, SandboxError, path_in};
 use parking_lot::Mutex;
 use std::future;
 use std::path::Path;
@@ -80,6 +80,22 @@ impl Sandbox {
         charges
     }
 
+    /// Captures `amount` of what is set aside under `reference`, as somebody at its own site would.
+    pub fn capture_at_site(&self, reference: Reference, amount: Amount) -> Result<(), Misfit> {
+        self.at_site(reference, &Entry::CapturedOther { amount })
+    }
+
+    /// Gives `amount` back of what was captured under `reference`, as somebody at its own site would.
+    pub fn refund_at_site(&self, reference: Reference, amount: Amount) -> Result<(), Misfit> {
+        self.at_site(reference, &Entry::Refunded { number: 0, amount })
+    }
+
+    fn at_site(&self, reference: Reference, entry: &Entry) -> Result<(), Misfit> {
+        let mut shard = self.shard(reference).lock();
+        let happened = self.happen(&mut shard, reference, entry);
+        happened.map_err(|_| Misfit)
+    }
+
     fn shard(&self, reference: Reference) -> &Mutex<Shard> {
         &self.shards[shard_of(reference)]
     }
@@ -118,7 +134,7 @@ impl Sandbox {
         }
     }
 
-    fn capture_now(&self, claim: &Claim) -> Reply<CaptureId> {
+    fn capture_now(&self, claim: &Claim) -> Reply<CapturedMoney> {
         let reference = claim.reference;
         let mut shard = self.shard(reference).lock();
         let Some(kept) = shard.book.get(reference).filter(|kept| goes(kept, claim)) else {
@@ -126,14 +142,21 @@ impl Sandbox {
         };
         let place = shard.count(reference, Call::Capture, kept.behaviour);
         let how = kept.behaviour.wrong(Which::Capture, place);
-        let approved = Answer::Approved(capture_id(reference));
+        let refunded = shard.book.refunded(reference);
+        let approved = |captured| Answer::Approved(money(reference, &kept, captured, refunded));
         match kept.state {
-            ChargeState::Captured => reply(how, approved),
+            ChargeState::Captured => reply(how, approved(kept.captured)),
             ChargeState::Authorized if kept.behaviour.refuses_capture() => {
                 Reply::Now(Answer::Declined(Decline::BY_GATEWAY))
             }
             ChargeState::Authorized => {
-                self.change(&mut shard, reference, &Entry::Captured, how, approved)
+                let (entry, amount) = if kept.behaviour == Behaviour::CapturesHalf {
+                    let amount = half(kept.amount);
+                    (Entry::CapturedOther { amount }, amount)
+                } else {
+                    (Entry::Captured, kept.amount)
+                };
+                self.change(&mut shard, reference, &entry, how, approved(amount))
             }
             ChargeState::Declined | ChargeState::Voided | ChargeState::Refunded => {
                 Reply::Now(Answer::Declined(Decline::BY_GATEWAY))
@@ -210,11 +233,11 @@ impl Sandbox {
         Ok(match kept.state {
             ChargeState::Declined => Found::Declined(declines(kept.behaviour)),
             ChargeState::Authorized => Found::Authorized(authorization(reference)),
-            ChargeState::Captured => {
-                Found::Captured(authorization(reference), capture_id(reference))
+            ChargeState::Captured | ChargeState::Refunded => {
+                let refunded = shard.book.refunded(reference);
+                Found::taken(money(reference, &kept, kept.captured, refunded))
             }
             ChargeState::Voided => Found::Voided,
-            ChargeState::Refunded => Found::Refunded,
         })
     }
 
@@ -287,7 +310,7 @@ impl Gateway for Sandbox {
         self.authorize_now(&order).calling()
     }
 
-    fn capture(&self, claim: Claim) -> Calling<'_, Answer<CaptureId>> {
+    fn capture(&self, claim: Claim) -> Calling<'_, Answer<CapturedMoney>> {
         self.capture_now(&claim).calling()
     }
 
@@ -409,6 +432,7 @@ fn first(order: &Order, behaviour: Behaviour) -> (Entry, Answer<Authorization>) 
         | Behaviour::Slow(_)
         | Behaviour::GoesWrong(..)
         | Behaviour::CaptureRefused
+        | Behaviour::CapturesHalf
         | Behaviour::RefundRefused
         | Behaviour::VoidGoesWrong(..)
         | Behaviour::LookUpDown(_) => (
@@ -464,6 +488,21 @@ fn authorization(reference: Reference) -> Authorization {
             .expect(IDS),
         capture_before: None,
     }
+}
+
+fn money(reference: Reference, kept: &Kept, captured: Amount, refunded: Amount) -> CapturedMoney {
+    CapturedMoney {
+        authorization: authorization(reference),
+        capture: capture_id(reference),
+        captured,
+        currency: Some(kept.currency),
+        refunded,
+    }
+}
+
+fn half(amount: Amount) -> Amount {
+    let half = amount.get() - amount.get() / 2;
+    Amount::new(half).expect("half of an amount is one")
 }
 
 fn capture_id(reference: Reference) -> CaptureId {

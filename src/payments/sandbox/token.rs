@@ -29,6 +29,8 @@ pub enum Behaviour {
     GoesWrong(Which, How, u32),
     /// The gateway will never capture.
     CaptureRefused,
+    /// It captures half of what was set aside, rounded up, as somebody at its own site would.
+    CapturesHalf,
     /// What was captured is never given back.
     RefundRefused,
     /// Like `CaptureRefused`, and the void goes wrong like this the first so many times.
@@ -111,6 +113,7 @@ impl Behaviour {
             "insufficient_funds" => Self::DeclinedByIssuer(Why::InsufficientFunds),
             "stolen" => Self::DeclinedByIssuer(Why::StolenCard),
             "capture_refused" => Self::CaptureRefused,
+            "capture_half" => Self::CapturesHalf,
             "refund_refused" => Self::RefundRefused,
             // Without a count these go wrong for ever.
             "auth_lost" => Self::GoesWrong(Which::Authorize, How::Lost, u32::MAX),
@@ -228,6 +231,7 @@ mod tests {
                 "tok_refund_busy_3",
                 B::GoesWrong(Which::Refund, How::Busy, 3),
             ),
+            ("tok_capture_half", B::CapturesHalf),
             ("tok_slow_0", B::Slow(0)),
             ("tok_slow_250", B::Slow(250)),
             ("tok_slow_60001", B::NotAToken),

@@ -61,8 +61,10 @@ impl Api {
             form,
             idempotency_key: None,
         };
-        let (read, _) = self.exchange(call, Moves::Nothing).await?;
-        Ok(read)
+        let exchanged = self.exchange(call, Moves::Nothing).await;
+        exchanged
+            .map(|(read, _)| read)
+            .map_err(|(verdict, _)| verdict)
     }
 
     /// Asks for something to be done, under `key` where it has one.
@@ -73,6 +75,18 @@ impl Api {
         key: Option<&str>,
         moves: Moves,
     ) -> Result<(T, Told), Verdict> {
+        let posted = self.post_told(path, form, key, moves).await;
+        posted.map_err(|(verdict, _)| verdict)
+    }
+
+    /// The same, where it makes a difference whether a refusal comes from store.
+    pub(super) async fn post_told<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        form: Form,
+        key: Option<&str>,
+        moves: Moves,
+    ) -> Result<(T, Told), (Verdict, Told)> {
         let call = Call {
             method: Method::POST,
             path,
@@ -86,10 +100,10 @@ impl Api {
         &self,
         call: Call<'_>,
         moves: Moves,
-    ) -> Result<(T, Told), Verdict> {
+    ) -> Result<(T, Told), (Verdict, Told)> {
         let reply = match self.client.send(call).await {
             Ok(reply) => reply,
-            Err(lost) => return Err(classify(&Back::Lost(lost), moves)),
+            Err(lost) => return Err((classify(&Back::Lost(lost), moves), Told::Now)),
         };
         let error = error_in(&reply);
         let back = Back::Answer {
@@ -102,15 +116,15 @@ impl Api {
         self.obey(&reply, error.as_ref());
         self.note(&verdict, &reply);
         if verdict != Verdict::Done {
-            return Err(verdict);
+            return Err((verdict, reply.told));
         }
         let read = reply
             .body
             .and_then(|body| serde_json::from_slice(&body).ok());
         match (read, moves) {
             (Some(read), _) => Ok((read, reply.told)),
-            (None, Moves::Money) => Err(Verdict::Unknown(Trouble::Internal)),
-            (None, Moves::Nothing) => Err(Verdict::Retriable(Trouble::Internal)),
+            (None, Moves::Money) => Err((Verdict::Unknown(Trouble::Internal), reply.told)),
+            (None, Moves::Nothing) => Err((Verdict::Retriable(Trouble::Internal), reply.told)),
         }
     }
 

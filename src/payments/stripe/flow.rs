@@ -16,9 +16,10 @@ use super::client::Told;
 use super::find::{self, Age, KEYS_MAX, Made, Payment};
 use super::intent::{Stage, authentication_required};
 use super::wire::{Form, Intent};
-use crate::ids::{CaptureId, GatewayCode};
+use crate::ids::GatewayCode;
 use crate::payments::gateway::{
-    Answer, Authorization, Claim, Decline, DeclinedBy, Found, Inquiry, Order, Reference, Trouble,
+    Answer, Authorization, CapturedMoney, Claim, Decline, DeclinedBy, Found, Inquiry, Order,
+    Reference, Trouble,
 };
 
 /// Sets the order's money aside.
@@ -82,11 +83,10 @@ async fn confirm(api: &Api, reference: Reference, id: &str) -> Answer<Authorizat
 /// What the authorization of an intent that is at `stage` is told.
 async fn authorized(api: &Api, id: &str, stage: Stage) -> Answer<Authorization> {
     match stage {
-        Stage::Authorized(authorization) | Stage::Captured(authorization, _) => {
-            Answer::Approved(authorization)
-        }
+        Stage::Authorized(authorization) => Answer::Approved(authorization),
+        Stage::Captured(money) => Answer::Approved(money.authorization),
         Stage::Declined(decline) => Answer::Declined(decline),
-        Stage::Canceled | Stage::Refunded => Answer::Declined(by_us("canceled")),
+        Stage::Canceled | Stage::Refunded(_) => Answer::Declined(by_us("canceled")),
         Stage::NeedsAction => match cancel(api, id).await {
             Answer::Approved(()) => Answer::Declined(authentication_required()),
             Answer::Declined(_) => Answer::Unknown(Trouble::Busy),
@@ -98,7 +98,7 @@ async fn authorized(api: &Api, id: &str, stage: Stage) -> Answer<Authorization> 
 }
 
 /// Takes all that was set aside.
-pub(super) async fn capture(api: &Api, claim: Claim) -> Answer<CaptureId> {
+pub(super) async fn capture(api: &Api, claim: Claim) -> Answer<CapturedMoney> {
     let Some(id) = claim.authorization else {
         return Answer::Declined(Decline::BY_GATEWAY);
     };
@@ -106,12 +106,12 @@ pub(super) async fn capture(api: &Api, claim: Claim) -> Answer<CaptureId> {
     let form = Form::new().with("expand[]", "latest_charge");
     match api.post::<Intent>(&path, form, None, Moves::Money).await {
         Ok((intent, _)) => match Stage::of(&intent) {
-            Stage::Captured(_, capture) => Answer::Approved(capture),
+            Stage::Captured(money) => Answer::Approved(money),
             _ => Answer::Unknown(Trouble::Internal),
         },
         Err(Verdict::Declined(decline)) => match find::by_id(api, id.as_str()).await {
             Ok(intent) => match Stage::of(&intent) {
-                Stage::Captured(_, capture) => Answer::Approved(capture),
+                Stage::Captured(money) => Answer::Approved(money),
                 Stage::Underway => Answer::Unknown(Trouble::Busy),
                 _ => Answer::Declined(decline),
             },
@@ -203,8 +203,7 @@ async fn found(api: &Api, intent: Intent) -> Result<Found, Trouble> {
         Stage::Unconfirmed => Found::Nothing,
         Stage::Declined(decline) => Found::Declined(decline),
         Stage::Authorized(authorization) => Found::Authorized(authorization),
-        Stage::Captured(authorization, capture) => Found::Captured(authorization, capture),
-        Stage::Refunded => Found::Refunded,
+        Stage::Captured(money) | Stage::Refunded(money) => Found::taken(money),
         Stage::Canceled => Found::Voided,
         Stage::Underway => return Err(Trouble::Busy),
         // The answer that said so was lost, and with it the cancellation.

@@ -6,7 +6,9 @@ use super::classify::declined;
 use super::wire::{Intent, REFERENCE, Status};
 use crate::ids::{CaptureId, GatewayCode};
 use crate::money::{Amount, Currency};
-use crate::payments::gateway::{Authorization, Charged, Decline, DeclinedBy, Reference};
+use crate::payments::gateway::{
+    Authorization, CapturedMoney, Charged, Decline, DeclinedBy, Reference,
+};
 use crate::time::UnixMs;
 
 /// Where a payment is.
@@ -22,10 +24,10 @@ pub(super) enum Stage {
     Underway,
     /// Money is set aside.
     Authorized(Authorization),
-    /// Money is taken.
-    Captured(Authorization, CaptureId),
+    /// Money is taken, of which some is left.
+    Captured(CapturedMoney),
     /// All that was taken is given back.
-    Refunded,
+    Refunded(CapturedMoney),
     /// What was set aside is given back, or nothing was and nothing will be.
     Canceled,
 }
@@ -42,8 +44,12 @@ impl Stage {
             Status::Processing | Status::Other => Self::Underway,
             Status::Canceled => Self::Canceled,
             Status::RequiresCapture => Self::Authorized(authorization(intent)),
-            Status::Succeeded if is_refunded(intent) => Self::Refunded,
-            Status::Succeeded => Self::Captured(authorization(intent), capture_id(intent)),
+            Status::Succeeded => match money(intent) {
+                Some(money) if is_refunded(intent) => Self::Refunded(money),
+                Some(money) => Self::Captured(money),
+                // Stripe does not say what it took: nothing is concluded from that.
+                None => Self::Underway,
+            },
         }
     }
 
@@ -56,9 +62,9 @@ impl Stage {
             Self::Declined(_) => 2,
             Self::NeedsAction => 3,
             Self::Underway => 4,
-            Self::Refunded => 5,
+            Self::Refunded(_) => 5,
             Self::Authorized(_) => 6,
-            Self::Captured(..) => 7,
+            Self::Captured(_) => 7,
         }
     }
 }
@@ -80,7 +86,7 @@ pub(super) fn reference(intent: &Intent) -> Option<Reference> {
 /// its currency is none of ISO 4217.
 pub(super) fn charged(intent: &Intent) -> Option<Charged> {
     intent.charge_id()?;
-    let captured = captured(intent);
+    let captured = captured(intent).unwrap_or(0);
     let refunded = match captured {
         // What was set aside and let go counts as refunded at Stripe; no money moved.
         0 => 0,
@@ -93,23 +99,37 @@ pub(super) fn charged(intent: &Intent) -> Option<Charged> {
     Some(Charged {
         reference: reference(intent),
         gateway_id: intent.id.to_string(),
-        currency: Currency::parse(&intent.currency.to_ascii_uppercase())?,
+        currency: currency(intent)?,
         authorized: Amount::new(authorized)?,
         captured: Amount::new(captured)?,
         refunded: Amount::new(refunded)?,
     })
 }
 
-fn captured(intent: &Intent) -> i64 {
+fn money(intent: &Intent) -> Option<CapturedMoney> {
+    Some(CapturedMoney {
+        authorization: authorization(intent),
+        capture: capture_id(intent),
+        captured: Amount::new(captured(intent)?)?,
+        currency: currency(intent),
+        refunded: Amount::new(refunded(intent))?,
+    })
+}
+
+fn currency(intent: &Intent) -> Option<Currency> {
+    Currency::parse(&intent.currency.to_ascii_uppercase())
+}
+
+/// What was taken; `None` where it does not say.
+fn captured(intent: &Intent) -> Option<i64> {
     if intent.status != Status::Succeeded {
-        return 0;
+        return Some(0);
     }
     let charge = intent.charge();
     charge
         .and_then(|charge| charge.amount_captured)
         .or(intent.amount_received)
         .or_else(|| charge.filter(|it| it.captured).map(|_| intent.amount))
-        .unwrap_or(0)
 }
 
 fn refunded(intent: &Intent) -> i64 {
@@ -118,7 +138,7 @@ fn refunded(intent: &Intent) -> i64 {
 }
 
 fn is_refunded(intent: &Intent) -> bool {
-    let captured = captured(intent);
+    let captured = captured(intent).unwrap_or(0);
     captured > 0 && refunded(intent) >= captured
 }
 
@@ -171,9 +191,14 @@ mod tests {
             Stage::Authorized(Authorization { id, capture_before }) => {
                 format!("authorized:{id}:{}", capture_before.map_or(0, UnixMs::get))
             }
-            Stage::Captured(authorization, capture) => {
-                format!("captured:{}:{capture}", authorization.id)
-            }
+            Stage::Captured(money) => format!(
+                "captured:{}:{}:{}-{}",
+                money.authorization.id,
+                money.capture,
+                money.captured.get(),
+                money.refunded.get(),
+            ),
+            Stage::Refunded(money) => format!("refunded:{}", money.refunded.get()),
             other => format!("{other:?}").to_lowercase(),
         }
     }
@@ -212,17 +237,25 @@ mod tests {
             ),
             (
                 json!({"status": "succeeded", "latest_charge": charge(2500, 0)}),
-                "captured:pi_1:ch_1",
+                "captured:pi_1:ch_1:2500-0",
             ),
             (
                 json!({"status": "succeeded", "latest_charge": charge(2500, 2499)}),
-                "captured:pi_1:ch_1",
+                "captured:pi_1:ch_1:2500-2499",
             ),
             (
                 json!({"status": "succeeded", "latest_charge": charge(2500, 2500)}),
-                "refunded",
+                "refunded:2500",
             ),
-            (json!({"status": "succeeded"}), "captured:pi_1:pi_1"),
+            (
+                json!({"status": "succeeded", "latest_charge": charge(1000, 0)}),
+                "captured:pi_1:ch_1:1000-0",
+            ),
+            (
+                json!({"status": "succeeded", "amount_received": 1999}),
+                "captured:pi_1:pi_1:1999-0",
+            ),
+            (json!({"status": "succeeded"}), "underway"),
         ] {
             assert_eq!(word(&Stage::of(&intent(&changes))), expected, "{changes}");
         }

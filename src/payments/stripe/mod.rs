@@ -26,11 +26,10 @@ pub use client::ClientError;
 pub use settings::{ApiBase, ApiBaseError, StripeSettings};
 
 use crate::engine::payable::AmountRule;
-use crate::ids::CaptureId;
 use crate::money::Currency;
 use crate::payments::gateway::{
-    Answer, Authorization, Call, Calling, Claim, CoreTime, Found, FoundRefund, Gateway, Inquiry,
-    Order, Page, PageMark, Refund, Trouble,
+    Answer, Authorization, Call, Calling, CapturedMoney, Claim, CoreTime, Found, FoundRefund,
+    Gateway, Inquiry, Order, Page, PageMark, Refund, Trouble,
 };
 use crate::time::UnixMs;
 use api::Api;
@@ -103,7 +102,7 @@ impl Gateway for Stripe {
         Box::pin(flow::authorize(&self.api, order))
     }
 
-    fn capture(&self, claim: Claim) -> Calling<'_, Answer<CaptureId>> {
+    fn capture(&self, claim: Claim) -> Calling<'_, Answer<CapturedMoney>> {
         Box::pin(flow::capture(&self.api, claim))
     }
 

@@ -28,7 +28,7 @@ pub(super) async fn refund(api: &Api, refund: &Refund) -> Answer<()> {
             .with("amount", &refund.amount.get().to_string())
             .with(&format!("metadata[{REFUND}]"), &name(refund));
         let made = api
-            .post::<RefundMade>("/v1/refunds", form, Some(&key), Moves::Money)
+            .post_told::<RefundMade>("/v1/refunds", form, Some(&key), Moves::Money)
             .await;
         match made {
             Ok((made, Told::Now)) => return answer(&made),
@@ -41,15 +41,24 @@ pub(super) async fn refund(api: &Api, refund: &Refund) -> Answer<()> {
             }
             // It may have been done before under a key that Stripe no longer keeps, or under this
             // one when Stripe broke: the list knows.
-            Err(verdict @ (Verdict::KeySpent | Verdict::KeyMismatch | Verdict::Declined(_))) => {
+            Err((
+                verdict @ (Verdict::KeySpent | Verdict::KeyMismatch | Verdict::Declined(_)),
+                told,
+            )) => {
+                // A refusal from store is of an earlier day: asked anew, it may be another.
+                let spent = match verdict {
+                    Verdict::KeySpent => true,
+                    Verdict::Declined(_) => told == Told::Again,
+                    _ => false,
+                };
                 match listed(api, refund).await {
                     Ok(Some(made)) => return answer(&made),
-                    Ok(None) if verdict == Verdict::KeySpent => {}
+                    Ok(None) if spent => {}
                     Ok(None) => return verdict.answer(),
                     Err(listing) => return Answer::Unknown(listing.trouble()),
                 }
             }
-            Err(verdict) => return verdict.answer(),
+            Err((verdict, _)) => return verdict.answer(),
         }
     }
     Answer::Unknown(Trouble::Internal)

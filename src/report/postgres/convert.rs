@@ -12,8 +12,9 @@ use super::rows::{
     Transaction,
 };
 use crate::engine::event::{
-    AttemptRefused, Clawback, DeclineCause, DisputeClosed, DisputeOutcome, Event, Flow, HoldAfter,
-    HoldPlaced, Origin, PaymentCaptured, PaymentStarted, RefundStarted, ReviewVerdict,
+    AttemptRefused, Clawback, DeclineCause, DisputeClosed, DisputeOpened, DisputeOutcome, Event,
+    Flow, HoldAfter, HoldPlaced, Origin, PaymentCaptured, PaymentStarted, RefundStarted,
+    ReviewVerdict,
 };
 use crate::engine::lifecycle::Step;
 use crate::ids::PurchaseId;
@@ -142,15 +143,11 @@ impl ToRows {
                     rows,
                 )?;
             }
-            Event::DisputeOpened(it) => {
-                let mut row = self.transaction(&self.known(it.purchase, place)?, place)?;
-                row.dispute = Some(("opened", place.lsn));
-                rows.transaction = Some(Box::new(row));
-                rows.risk = Some(Risk {
-                    disputes: 1,
-                    ..Risk::none(it.user.as_str(), place.lsn)
-                });
+            Event::RefundFound(it) => {
+                let known = self.known(it.purchase, place)?;
+                self.refunded(&known, it.amount, it.clawback, place, rows)?;
             }
+            Event::DisputeOpened(it) => self.dispute_opened(it, place, rows)?,
             Event::DisputeClosed(it) => self.dispute_closed(it, place, rows)?,
             Event::TokensSpent(it) => tokens_spent(it, place, rows),
             Event::AttemptRefused(it) => refused(it, place, rows),
@@ -159,6 +156,7 @@ impl ToRows {
             | Event::PaymentAuthorized(_)
             | Event::CaptureStarted(_)
             | Event::VoidStuck(_)
+            | Event::CaptureDiffered(_)
             | Event::ReviewOpened(_)
             | Event::WebhookReceived(_)
             | Event::LimitsSet(_)
@@ -235,8 +233,8 @@ impl ToRows {
         rows.transaction = Some(Box::new(self.transaction(&known, place)?));
         let (granted, paid) = (count(it.tokens.get())?, count(it.debt_paid.get())?);
         let purchase = it.purchase.to_string();
-        let currency = known.view.quote.currency.to_string();
-        let amount = known.view.quote.amount.get();
+        let currency = it.quote.currency.to_string();
+        let amount = it.quote.amount.get();
         let booking = Booking {
             lsn: place.lsn,
             at: place.at,
@@ -293,6 +291,22 @@ impl ToRows {
         Ok(())
     }
 
+    fn dispute_opened(
+        &self,
+        it: &DisputeOpened,
+        place: Place,
+        rows: &mut Rows,
+    ) -> Result<(), Unfit> {
+        let mut row = self.transaction(&self.known(it.purchase, place)?, place)?;
+        row.dispute = Some(("opened", place.lsn));
+        rows.transaction = Some(Box::new(row));
+        rows.risk = Some(Risk {
+            disputes: 1,
+            ..Risk::none(it.user.as_str(), place.lsn)
+        });
+        Ok(())
+    }
+
     fn dispute_closed(
         &self,
         it: &DisputeClosed,
@@ -303,8 +317,7 @@ impl ToRows {
         let mut row = self.transaction(&known, place)?;
         if it.outcome == DisputeOutcome::Lost {
             row.dispute = Some(("lost", place.lsn));
-            // What a lost dispute takes is what was left of the purchase by then.
-            row.charged_back = row.amount - known.refunded.get();
+            row.charged_back = it.charged_back.get();
             let amount = row.charged_back;
             let moved = [
                 entry("chargebacks", &row.currency, amount),

@@ -1,0 +1,212 @@
+//! Owns bringing our books and the gateway's together: settling a capture of another sum than was
+//! asked for, and writing down refunds that were made at the gateway's own site.
+//!
+//! Invariants:
+//! 1. What is booked is what a look-up of this very moment says, never what somebody believes.
+//! 2. A refund of ours that is under way is never taken for one that was made at the gateway: its own
+//!    outcome is written down first.
+//! 3. Every comparison is one look-up; one that fails is tried again with the waits of payments.
+//!
+//! Deliberately absent: who asks for it (webhooks, reconciliation, the operator's calls).
+
+use crate::engine::command::PaymentStep;
+use crate::engine::event::{AdminAct, AdminActed, VoidCause};
+use crate::engine::lifecycle::{PurchaseState, Units};
+use crate::engine::refusal::Refusal;
+use crate::engine::view::PurchaseView;
+use crate::ids::{Lsn, PurchaseId};
+use crate::journal::{CommitGate, StorageFault};
+use crate::money::Amount;
+use crate::payments::drive::inquiry_of;
+use crate::payments::driver::Payments;
+use crate::payments::gateway::{Call, CapturedMoney, Found, Trouble};
+use crate::payments::handover::Paying;
+use crate::payments::refund::End;
+use hashbrown::HashSet;
+use parking_lot::Mutex;
+use std::sync::Arc;
+
+/// How a capture of another sum is settled.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub enum SettleAs {
+    /// The gateway's sum is booked and its receipt sealed.
+    Captured,
+    /// What is left at the gateway is given back.
+    Voided,
+}
+
+/// Paid purchases whose books are to be compared with the gateway's.
+#[derive(Debug, Default)]
+pub(super) struct Suspects(Mutex<HashSet<PurchaseId>>);
+
+impl Suspects {
+    pub(super) fn put(&self, purchase: PurchaseId) {
+        self.0.lock().insert(purchase);
+    }
+
+    fn take(&self, purchase: PurchaseId) -> bool {
+        self.0.lock().remove(&purchase)
+    }
+}
+
+impl Payments {
+    /// Settles a capture of another sum than was asked for, or a void that the gateway refuses, as the
+    /// operator wants it. Resolves and goes on like [`Payments::pay`], with the purchase then;
+    /// [`Refusal::WrongState`] where there is nothing to settle in this way. What `acted` makes of the
+    /// purchase as it was, and of the sum that is booked, stands in the log with the step.
+    pub fn settle_capture(
+        self: &Arc<Self>,
+        purchase: PurchaseId,
+        wanted: SettleAs,
+        by: AdminAct,
+        acted: impl Fn(&PurchaseView, Option<Amount>) -> AdminActed + Send + 'static,
+        gate: &Arc<CommitGate>,
+    ) -> Paying<Result<Result<PurchaseView, Refusal>, StorageFault>> {
+        let (payments, gate) = (Arc::clone(self), Arc::clone(gate));
+        Paying::new(async move {
+            match wanted {
+                SettleAs::Voided => payments.settle_voided(purchase, by, acted, &gate).await,
+                SettleAs::Captured => payments.settle_captured(purchase, acted, &gate).await,
+            }
+        })
+    }
+
+    async fn settle_voided(
+        &self,
+        purchase: PurchaseId,
+        by: AdminAct,
+        acted: impl Fn(&PurchaseView, Option<Amount>) -> AdminActed,
+        gate: &CommitGate,
+    ) -> Result<Result<PurchaseView, Refusal>, StorageFault> {
+        let step = PaymentStep::StartVoid {
+            cause: VoidCause::Settled,
+            within_ms: self.settings().void_deadline_ms,
+            by: Some(by),
+        };
+        let acted = |view: &PurchaseView| acted(view, None);
+        if let Err(refusal) = self.journal().record_acted(purchase, step, acted)? {
+            return self.refused(purchase, refusal, gate).await;
+        }
+        let settled = self.settle(purchase, gate).await?;
+        Ok(Ok(settled.view().clone()))
+    }
+
+    async fn settle_captured(
+        &self,
+        purchase: PurchaseId,
+        acted: impl Fn(&PurchaseView, Option<Amount>) -> AdminActed,
+        gate: &CommitGate,
+    ) -> Result<Result<PurchaseView, Refusal>, StorageFault> {
+        // 1. Nobody gives money back while it is booked.
+        let Some(driving) = self.enter(purchase) else {
+            return Ok(Err(Refusal::Overloaded));
+        };
+        let (view, _) = self.read(purchase);
+        let settles = matches!(
+            view.state,
+            PurchaseState::CaptureDiffers | PurchaseState::Stuck
+        );
+        // 2. What the gateway has by now.
+        let found = if settles {
+            self.look_up(&view).await
+        } else {
+            Ok(Found::Nothing)
+        };
+        let money = match found {
+            Ok(Found::Captured(money)) if money.currency == Some(view.quote.currency) => Ok(money),
+            // Nothing is left there to book, or in a currency that the goods have no price in.
+            Ok(_) => Err(Refusal::WrongState),
+            Err(_) => Err(Refusal::GatewayUnavailable),
+        };
+        // 3. It is booked, and what went back of it.
+        let booked = match money {
+            Ok(money) => self.book(&view, money, acted)?,
+            Err(refusal) => Err(refusal),
+        };
+        driving.end();
+        if self.journal().is_open(purchase) {
+            self.look_again(purchase);
+        }
+        match booked {
+            Ok((view, durable_at)) => {
+                self.durable(durable_at, gate).await?;
+                Ok(Ok(view))
+            }
+            Err(refusal) => self.refused(purchase, refusal, gate).await,
+        }
+    }
+
+    fn book(
+        &self,
+        view: &PurchaseView,
+        money: CapturedMoney,
+        acted: impl Fn(&PurchaseView, Option<Amount>) -> AdminActed,
+    ) -> Result<Result<(PurchaseView, Lsn), Refusal>, StorageFault> {
+        let (purchase, journal) = (view.purchase, self.journal());
+        let (captured, refunded) = (money.captured, money.refunded);
+        let step = self.captured_step(money, view.quote.currency);
+        let acted = |view: &PurchaseView| acted(view, Some(captured));
+        let recorded = match journal.record_acted(purchase, step, acted)? {
+            Ok(recorded) => recorded,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
+        if refunded == Amount::ZERO {
+            return Ok(Ok((recorded.view, recorded.durable_at)));
+        }
+        let found = journal.record(purchase, PaymentStep::RefundedAtGateway(refunded))?;
+        let recorded = found.unwrap_or(recorded);
+        Ok(Ok((recorded.view, recorded.durable_at)))
+    }
+
+    /// What it is refused for was written by somebody else, perhaps just now.
+    async fn refused(
+        &self,
+        purchase: PurchaseId,
+        refusal: Refusal,
+        gate: &CommitGate,
+    ) -> Result<Result<PurchaseView, Refusal>, StorageFault> {
+        let (_, durable_at) = self.read(purchase);
+        gate.wait(durable_at).await?;
+        Ok(Err(refusal))
+    }
+
+    /// What the gateway has of a payment.
+    pub(super) async fn look_up(&self, view: &PurchaseView) -> Result<Found, Trouble> {
+        let inquiry = inquiry_of(self, view);
+        self.calls()
+            .ask(Call::LookUp, |gateway| gateway.look_up(inquiry))
+            .await
+    }
+
+    /// Compares a paid purchase with the gateway's books, where somebody asked for it, and writes
+    /// down what went back there without us.
+    pub(super) async fn compare_books(&self, view: &PurchaseView) -> Result<End, StorageFault> {
+        if !self.suspects().take(view.purchase) || !has_books(view) {
+            return Ok(End::Reached);
+        }
+        let Ok(found) = self.look_up(view).await else {
+            self.suspects().put(view.purchase);
+            return Ok(End::Open);
+        };
+        if let Some(total) = refunded_of(view, &found) {
+            let step = PaymentStep::RefundedAtGateway(total);
+            // Refused where our books say as much.
+            let _ = self.journal().record(view.purchase, step)?;
+        }
+        Ok(End::Reached)
+    }
+}
+
+/// What the gateway gave back of a purchase, where it has the capture that our books have.
+pub(super) fn refunded_of(view: &PurchaseView, found: &Found) -> Option<Amount> {
+    let (Found::Captured(money) | Found::Refunded(money)) = found else {
+        return None;
+    };
+    let ours = (view.quote.amount, Some(view.quote.currency));
+    ((money.captured, money.currency) == ours).then_some(money.refunded)
+}
+
+/// Whether the gateway has books of it: what costs nothing went to none.
+pub(super) fn has_books(view: &PurchaseView) -> bool {
+    view.state.units() == Units::Sold && view.quote.amount > Amount::ZERO
+}

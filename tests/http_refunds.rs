@@ -1,6 +1,8 @@
 //! Refunds over HTTP: in parts, at once, under keys, refused, waiting; the sandbox's books and
 //! `holdfast check` have to agree afterwards.
 
+#[path = "http_refunds/standing.rs"]
+mod standing;
 mod support;
 
 use serde_json::{Value, json};
@@ -33,6 +35,7 @@ fn money_goes_back_in_parts_until_none_is_left() {
         "previously_refunded": 0,
         "refunded_amount": 500,
         "reason": "arrived scratched",
+        "restock": false,
         "code": null,
         "clawback": {"requested": 0, "recovered": 0, "shortfall": 0},
         "created_at": body["created_at"],

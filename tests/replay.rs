@@ -6,7 +6,7 @@ mod support;
 
 use holdfast::engine::event::{
     BuyerPaused, BuyerRated, BuyerSegmented, Clawback, DisputeClosed, DisputeOutcome, Event,
-    ModelInForce, Pause, Rating, RefundExtent, RefundSucceeded,
+    ModelInForce, Pause, Rating, RefundExtent, RefundSucceeded, Restock,
 };
 use holdfast::engine::lifecycle::PaidState;
 use holdfast::engine::refusal::Refusal;
@@ -553,6 +553,7 @@ fn money_is_counted_once_and_by_each_rule_that_would_have_blocked_it() {
     };
     let part = |purchase, name, amount| {
         Event::RefundSucceeded(RefundSucceeded {
+            restock: Restock::No,
             purchase,
             user: user(name),
             number: 1,

@@ -10,9 +10,9 @@ use crate::engine::event::{
     AttemptRefused, Event, Flow, HoldAfter, HoldPlaced, Part, PaymentCaptured, PaymentStarted,
     PaysFor, Quote, ReviewVerdict, ShardChange,
 };
-use crate::engine::lifecycle::{PurchaseState, Step, Units, next_state};
+use crate::engine::lifecycle::{PurchaseState, Stands, Step, Units, next_state};
 use crate::engine::purchase::{
-    BuyerIndex, DifferingCapture, Extras, Happened, Payment, Purchase, Reason,
+    BuyerIndex, Claimed, DifferingCapture, Extras, Happened, Payment, Purchase, Reason,
 };
 use crate::engine::refusal::Trace;
 use crate::engine::settings::Limits;
@@ -45,6 +45,8 @@ pub enum StockMove {
     GiveBack(ProductIndex, u32),
     /// Held units become sold.
     Sell(ProductIndex, u32),
+    /// Sold units become available: the goods are back.
+    Restock(ProductIndex, u32),
 }
 
 impl Effects {
@@ -62,6 +64,9 @@ impl Effects {
             }
             Some(StockMove::Sell(product, units)) => {
                 catalogue.product_at(product).stock.sell(units);
+            }
+            Some(StockMove::Restock(product, units)) => {
+                catalogue.product_at(product).stock.take_back(units);
             }
             None => {}
         }
@@ -267,6 +272,7 @@ impl Shard {
         self.find(id).ok_or("its purchase was never begun")?;
         let purchase = &mut self.purchases[place];
         let was_open = purchase.is_open();
+        let claimed = purchase.claimed();
         let counted = purchase.counted(&self.corrections);
         let before = purchase
             .take(step, stamp.at, stamp.lsn)
@@ -291,7 +297,7 @@ impl Shard {
         Ok(Effects {
             uncounted,
             counted,
-            ..self.move_units(place, before)
+            ..self.move_claims(place, claimed)?
         })
     }
 
@@ -499,33 +505,49 @@ impl Shard {
         self.remember(started.origin.key, KeyOutcome::InFlight, stamp.at, limits);
     }
 
-    /// Units follow the state: what leaves `Held` is given back or sold, once.
-    fn move_units(&mut self, place: usize, before: PurchaseState) -> Effects {
+    /// Units, the buyer's limit and the promotion's use follow the purchase, each once.
+    fn move_claims(&mut self, place: usize, before: Claimed) -> Result<Effects, &'static str> {
         let purchase = &mut self.purchases[place];
         let (product, units) = (purchase.product, purchase.quantity);
-        if before.units() == Units::Held && purchase.state.units() != Units::Held {
+        let after = purchase.claimed();
+        if before.units == Units::Held && after.units != Units::Held {
             purchase.forget_other_quotes();
         }
-        match (before.units(), purchase.state.units()) {
-            (Units::Held, Units::Sold) => Effects {
-                stock: Some(StockMove::Sell(product, units)),
-                ..Effects::default()
-            },
-            (Units::Held, Units::None) => {
-                let promotion = purchase.promotion;
-                let buyer = &mut self.buyers[purchase.buyer.0 as usize];
+        let buyer = &mut self.buyers[purchase.buyer.0 as usize];
+        match (before.stands, after.stands) {
+            (Stands::Always | Stands::Again, Stands::No) => {
                 tally_take(&mut buyer.committed, product, units);
-                if let Some(promotion) = promotion {
-                    tally_take(&mut buyer.promotion_uses, promotion, 1);
-                }
-                Effects {
-                    stock: Some(StockMove::GiveBack(product, units)),
-                    promotion,
-                    ..Effects::default()
-                }
             }
-            (Units::Held | Units::Sold | Units::None, _) => Effects::default(),
+            (Stands::No, Stands::Always | Stands::Again) => {
+                tally_add(&mut buyer.committed, product, units);
+            }
+            (Stands::Always | Stands::Again, Stands::Always | Stands::Again)
+            | (Stands::No, Stands::No) => {}
         }
+        // Given back once, and never taken again: by then somebody else may have it.
+        let promotion = match (before.stands, after.stands) {
+            (Stands::Always, Stands::No) => purchase.promotion,
+            (Stands::Always | Stands::Again | Stands::No, _) => None,
+        };
+        if let Some(promotion) = promotion {
+            tally_take(&mut buyer.promotion_uses, promotion, 1);
+        }
+        let stock = match (before.units, after.units) {
+            (Units::Held, Units::Sold) => Some(StockMove::Sell(product, units)),
+            (Units::Held, Units::None) => Some(StockMove::GiveBack(product, units)),
+            (Units::Sold, Units::None) => Some(StockMove::Restock(product, units)),
+            (Units::Held, Units::Held)
+            | (Units::Sold, Units::Sold)
+            | (Units::None, Units::None) => None,
+            (Units::Sold | Units::None, Units::Held) | (Units::None, Units::Sold) => {
+                return Err("units that were given back are taken again");
+            }
+        };
+        Ok(Effects {
+            stock,
+            promotion,
+            ..Effects::default()
+        })
     }
 
     /// The outcome of a payment that charged nothing: the key's request was declined.

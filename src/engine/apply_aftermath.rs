@@ -60,6 +60,7 @@ impl Shard {
             amount: started.amount,
             previously_refunded: started.previously_refunded,
             note: started.note.clone(),
+            restock: started.restock,
             request: started.by.request,
             key: started.key.scope,
             started: stamp.at,
@@ -78,6 +79,10 @@ impl Shard {
         let id = self.id_of(place as u64, &self.purchases[place]);
         self.gone_back(place, done.amount, done.clawback)?;
         let purchase = &mut self.purchases[place];
+        let pending = purchase.pending_refund().map(|(_, refund)| refund.restock);
+        if pending.is_some_and(|restock| restock != done.restock) {
+            return Err("its units go elsewhere than the refund said");
+        }
         let state = RefundState::Succeeded {
             at: stamp.at,
             clawback: done.clawback,

@@ -3,7 +3,7 @@
 
 use crate::engine::event::{
     AdminAct, CaptureDifference, Decider, DeclineCause, IdempotencyKey, Origin, Quote,
-    RefundFailure, RetryAdvice, VoidCause, VoidStuckCause, WebhookFormat, WebhookKind,
+    RefundFailure, Restock, RetryAdvice, VoidCause, VoidStuckCause, WebhookFormat, WebhookKind,
 };
 use crate::engine::metadata::Metadata;
 use crate::ids::{
@@ -205,6 +205,8 @@ pub struct StartRefund {
     pub previously_refunded: Amount,
     /// Why, in the operator's words; at most 500 characters.
     pub note: String,
+    /// Whether the units go back into stock; only with a refund that leaves nothing.
+    pub restock: Restock,
     /// The idempotency key that it came with.
     pub key: IdempotencyKey,
     /// Who wants it.

@@ -31,7 +31,7 @@ use std::net::IpAddr;
 
 pub use aftermath::{
     Clawback, DisputeClosed, DisputeOpened, DisputeOutcome, RefundExtent, RefundFailed,
-    RefundFailure, RefundFound, RefundStarted, RefundSucceeded, TokensSpent,
+    RefundFailure, RefundFound, RefundStarted, RefundSucceeded, Restock, TokensSpent,
 };
 pub use audited::{Act, Actor, ActorRole, AdminActed, AdminRefused, Shown, Target};
 pub use catalogue::{Active, Discount, ProductSet, PromotionSet};

@@ -8,7 +8,7 @@
 use crate::engine::catalogue::Catalogue;
 use crate::engine::cells::UNITS_MAX;
 use crate::engine::correction::Corrections;
-use crate::engine::lifecycle::{PurchaseState, Units, next_state};
+use crate::engine::lifecycle::{PurchaseState, Stands, next_state};
 use crate::engine::profile::Profile;
 use crate::engine::purchase::Purchase;
 use crate::engine::scrutiny::BuyerRisk;
@@ -197,15 +197,16 @@ impl Shard {
             .buyers
             .get_mut(purchase.buyer.0 as usize)
             .ok_or("buyer: there is none at this place")?;
-        if purchase.state.units() != Units::None {
+        let stands = purchase.claimed().stands;
+        if stands != Stands::No {
             let committed = tally_of(&buyer.committed, purchase.product);
             if committed.checked_add(purchase.quantity).is_none() {
                 return Err("quantity: the buyer's units are more than can be counted");
             }
             tally_add(&mut buyer.committed, purchase.product, purchase.quantity);
-            if let Some(promotion) = purchase.promotion {
-                tally_add(&mut buyer.promotion_uses, promotion, 1);
-            }
+        }
+        if let (Stands::Always, Some(promotion)) = (stands, purchase.promotion) {
+            tally_add(&mut buyer.promotion_uses, promotion, 1);
         }
         buyer.sum_up(sequence, &purchase, &self.corrections);
         if purchase.state == PurchaseState::Held {

@@ -287,6 +287,41 @@ pub const fn next_state(state: Option<PurchaseState>, step: Step) -> Option<Purc
     }
 }
 
+/// Whether a purchase counts for its buyer's limit, and keeps its promotion's use.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub enum Stands {
+    /// It does, and always did.
+    Always,
+    /// It does again, after it did not: a dispute that was lost is won. It counts for the limit; the
+    /// promotion's use was given back, and somebody else may have it.
+    Again,
+    /// It does not.
+    No,
+}
+
+/// Whether a purchase of these steps stands. One that is disputed stands as it did before.
+pub fn stands(steps: impl IntoIterator<Item = Step>) -> Stands {
+    let mut state = None;
+    let mut stands = Stands::Always;
+    for step in steps {
+        state = next_state(state, step).or(state);
+        stands = match (state.map(PurchaseState::ends), stands) {
+            (Some(Ends::Yes), _) => Stands::No,
+            (Some(Ends::No), Stands::No) => Stands::Again,
+            (Some(Ends::No | Ends::AsBefore) | None, before) => before,
+        };
+    }
+    stands
+}
+
+/// Whether a purchase in some state has ended for its buyer.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+enum Ends {
+    Yes,
+    No,
+    AsBefore,
+}
+
 /// What a purchase in some state has of the product's units.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub enum Units {
@@ -342,8 +377,8 @@ impl PurchaseState {
         }
     }
 
-    /// What it has of the product's units. Sold units stay sold when money goes back: goods that
-    /// left the house come back into stock by the operator's hand only.
+    /// What it has of the product's units, but for those that a refund put back into stock. Sold
+    /// units stay sold when money goes back, unless the refund says that the goods are back.
     pub const fn units(self) -> Units {
         match self {
             Self::Held
@@ -360,6 +395,29 @@ impl PurchaseState {
             | Self::Disputed
             | Self::ChargedBack => Units::Sold,
             Self::Declined | Self::Expired | Self::Released | Self::Voided => Units::None,
+        }
+    }
+
+    /// Whether a purchase that comes here ends for its buyer.
+    const fn ends(self) -> Ends {
+        match self {
+            Self::Declined
+            | Self::Expired
+            | Self::Released
+            | Self::Voided
+            | Self::Refunded
+            | Self::ChargedBack => Ends::Yes,
+            Self::Held
+            | Self::Authorizing
+            | Self::Authorized
+            | Self::UnderReview
+            | Self::Capturing
+            | Self::Voiding
+            | Self::Stuck
+            | Self::CaptureDiffers
+            | Self::Captured
+            | Self::PartiallyRefunded => Ends::No,
+            Self::Disputed => Ends::AsBefore,
         }
     }
 

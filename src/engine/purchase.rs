@@ -7,10 +7,10 @@ use crate::engine::catalogue::{ProductIndex, PromotionIndex};
 use crate::engine::correction::Corrections;
 use crate::engine::event::Clawback;
 use crate::engine::event::{
-    CaptureDifference, DeclineCause, HeldQuote, PaysFor, Quote, RefundFailure, VoidCause,
+    CaptureDifference, DeclineCause, HeldQuote, PaysFor, Quote, RefundFailure, Restock, VoidCause,
     VoidStuckCause,
 };
-use crate::engine::lifecycle::{PaidState, PurchaseState, Step, Units, next_state};
+use crate::engine::lifecycle::{PaidState, PurchaseState, Stands, Step, Units, next_state, stands};
 use crate::engine::metadata::Metadata;
 use crate::engine::refusal::Refusal;
 use crate::engine::shard::LATEST;
@@ -128,6 +128,8 @@ pub struct Refund {
     pub(super) amount: Amount,
     pub(super) previously_refunded: Amount,
     pub(super) note: String,
+    /// Whether the units go back into stock with it.
+    pub(super) restock: Restock,
     pub(super) request: RequestId,
     /// The key that the outcome stands under.
     pub(super) key: Digest16,
@@ -193,6 +195,15 @@ impl Reason {
             Self::Void(cause) => cause.as_str(),
         }
     }
+}
+
+/// What a purchase has of what is shared and limited.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub(super) struct Claimed {
+    /// Of its product's units.
+    pub(super) units: Units,
+    /// Whether it counts for its buyer's limit, and keeps its promotion's use.
+    pub(super) stands: Stands,
 }
 
 /// One step of a purchase's history.
@@ -282,6 +293,26 @@ impl Purchase {
             _ if amount >= self.left() => PaidState::Refunded,
             _ => PaidState::PartiallyRefunded,
         }
+    }
+
+    /// What it has of what is shared and limited.
+    pub(super) fn claimed(&self) -> Claimed {
+        let steps = self.history.iter().map(|it| it.step);
+        let stands = stands(steps);
+        let units = if self.restocked() {
+            Units::None
+        } else {
+            self.state.units()
+        };
+        Claimed { units, stands }
+    }
+
+    /// Whether a refund put its units back into stock.
+    fn restocked(&self) -> bool {
+        let refunds = self.aftermath.iter().flat_map(|it| &it.refunds);
+        let succeeded = |it: &&Refund| matches!(it.state, RefundState::Succeeded { .. });
+        let mut succeeded = refunds.filter(succeeded);
+        succeeded.any(|it| it.restock == Restock::Yes)
     }
 
     /// Why it is where it is, in one word.

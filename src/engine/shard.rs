@@ -7,7 +7,7 @@
 use crate::engine::catalogue::{Catalogue, ProductIndex, PromotionIndex};
 use crate::engine::correction::Corrections;
 use crate::engine::event::{IdempotencyKey, RetryAdvice};
-use crate::engine::lifecycle::{PurchaseState, Units, next_state};
+use crate::engine::lifecycle::{PurchaseState, Stands, Units, next_state};
 use crate::engine::profile::Profile;
 use crate::engine::purchase::{BuyerIndex, Purchase, RefundState};
 use crate::engine::refusal::Refusal;
@@ -282,6 +282,7 @@ impl Shard {
             currency: purchase.quote().currency,
             previously_refunded: refund.previously_refunded,
             note: refund.note.clone(),
+            restock: refund.restock,
             request: refund.request,
             started_at: refund.started,
             status,
@@ -734,12 +735,12 @@ impl Shard {
     pub fn claimed_units(&self) -> impl Iterator<Item = (ProductIndex, Units, u32)> + '_ {
         self.purchases
             .iter()
-            .map(|it| (it.product, it.state.units(), it.quantity))
+            .map(|it| (it.product, it.claimed().units, it.quantity))
     }
 
-    /// The promotion of each purchase that has one and stands, likewise for I2.
+    /// The promotion of each purchase that has one and keeps its use, likewise for I2.
     pub fn claimed_uses(&self) -> impl Iterator<Item = PromotionIndex> + '_ {
-        let stands = |it: &&Purchase| it.state.units() != Units::None;
+        let stands = |it: &&Purchase| it.claimed().stands == Stands::Always;
         self.purchases
             .iter()
             .filter(stands)

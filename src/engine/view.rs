@@ -1,7 +1,9 @@
 //! Owns what the engine shows of itself: owned copies, taken within a shard's turn, that the
 //! front end writes out. Deliberately absent: JSON, and anything a buyer may not see.
 
-use crate::engine::event::{Active, Clawback, Discount, Quote, Rating, RefundFailure, RetryAdvice};
+use crate::engine::event::{
+    Active, Clawback, Discount, Quote, Rating, RefundFailure, Restock, RetryAdvice,
+};
 use crate::engine::lifecycle::{PurchaseState, Step};
 use crate::engine::metadata::Metadata;
 use crate::engine::profile::Profile;
@@ -263,6 +265,8 @@ pub struct RefundView {
     pub previously_refunded: Amount,
     /// Why, in the operator's words.
     pub note: String,
+    /// Whether the units go back into stock with it.
+    pub restock: Restock,
     /// The request that asked for it.
     pub request: RequestId,
     /// When it was asked for.

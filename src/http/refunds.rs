@@ -14,17 +14,17 @@ use super::fields::{Fields, optional, required};
 use super::front::{Call, Front};
 use super::idempotency::{self, Canonical};
 use super::orders::Readable;
-use super::problem::{Reason, problem};
+use super::problem::{FieldError, Reason, problem};
 use super::shop::{Told, caller_of, location};
 use super::terms::Refused;
 use crate::engine::command::StartRefund;
-use crate::engine::event::{Flow, RefundFailure};
+use crate::engine::event::{Flow, RefundFailure, Restock};
 use crate::engine::lifecycle::PurchaseState;
 use crate::engine::refusal::Refusal;
 use crate::engine::view::{PurchaseView, RefundStatus, RefundView};
 use crate::ids::{GatewayCode, PurchaseId};
 use crate::journal::{Outcome, Submitted};
-use crate::money::{Amount, Price};
+use crate::money::Amount;
 use crate::report::clawback;
 use crate::telemetry::metrics::{Attempt, Stage};
 use hyper::Method;
@@ -74,6 +74,9 @@ impl Front {
     async fn refund_told(&self, call: &Call, body: Incoming) -> Told {
         let purchase = PurchaseId::parse_purchase(&call.param);
         let found = purchase.and_then(|id| self.core.journal.purchase(id));
+        let charged = found
+            .as_ref()
+            .is_some_and(|(view, _)| view.quote.amount > Amount::ZERO);
         let user = found.map(|(view, _)| view.user);
         let readable = Readable {
             user: user.clone(),
@@ -94,6 +97,14 @@ impl Front {
         let (Some(purchase), Some(user)) = (purchase, user) else {
             return refused(Refusal::PurchaseNotFound);
         };
+        if order.amount == Some(Amount::ZERO) && charged {
+            let wrong = [FieldError {
+                field: "amount",
+                message: "is 0 for an order that was free, and for no other".into(),
+            }];
+            let reason = Refusal::InvalidRequest;
+            return (call.invalid(reason, &wrong), refused(reason).1);
+        }
         let canonical = order.canonical(call.parts.method.as_str(), call.parts.uri.path());
         let key = idempotency::digests(&caller_of(call).owner, user.as_str(), key, canonical);
         if let Err(reason) = self.core.payments.admission() {
@@ -108,6 +119,7 @@ impl Front {
             amount: order.amount,
             previously_refunded: order.previously_refunded,
             note: order.reason,
+            restock: order.restock,
             key,
             by: by(call),
         };
@@ -120,6 +132,7 @@ impl Front {
                 let (before, mut after) = (money_of(view), money_of(view));
                 after["refund"] = started.number.into();
                 after["refund_amount"] = started.amount.get().into();
+                after["restock"] = started.restock.as_bool().into();
                 acting.acted(Some(&call.param), Some(&before), Some(&after))
             });
         self.counters.took(Stage::Shard, began.elapsed());
@@ -314,6 +327,7 @@ pub(super) fn refund_json(view: &RefundView) -> Value {
         "previously_refunded": before,
         "refunded_amount": refunded,
         "reason": view.note,
+        "restock": view.restock.as_bool(),
         "code": code.map(GatewayCode::as_str),
         "clawback": taken_back,
         "created_at": view.started_at.to_string(),
@@ -331,20 +345,31 @@ struct RefundOrder {
     previously_refunded: Amount,
     /// Why.
     reason: String,
+    /// Whether the units go back into stock.
+    restock: Restock,
 }
 
 impl RefundOrder {
     /// The order in `body`.
     fn parse(body: &[u8]) -> Result<Self, Refused> {
-        let mut fields = Fields::of(body, &["amount", "previously_refunded", "reason"]);
-        let amount = fields.integer(optional("amount"), 1, Price::MAX);
-        let before = fields.integer(required("previously_refunded"), 0, Price::MAX);
+        let mut fields = Fields::of(
+            body,
+            &["amount", "previously_refunded", "reason", "restock"],
+        );
+        // What was captured bounds both; that is the engine's to say.
+        let amount = fields.integer(optional("amount"), 0, i64::MAX);
+        let before = fields.integer(required("previously_refunded"), 0, i64::MAX);
+        let restock = fields.switch(optional("restock"));
         let reason = fields.words(required("reason"), REASON_FORM, plain_reason);
         let order = before.zip(reason).and_then(|(before, reason)| {
             Some(Self {
                 amount: amount.and_then(Amount::new),
                 previously_refunded: Amount::new(before)?,
                 reason,
+                restock: match restock {
+                    Some(true) => Restock::Yes,
+                    Some(false) | None => Restock::No,
+                },
             })
         });
         let refusal = fields.refusal();
@@ -361,6 +386,7 @@ impl RefundOrder {
             .text(amount.as_deref())
             .text(Some(&self.previously_refunded.get().to_string()))
             .text(Some(&self.reason))
+            .text(self.restock.as_bool().then_some("restock"))
     }
 }
 

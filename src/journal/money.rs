@@ -84,7 +84,7 @@ impl Journal {
         self.refund_decided(command, |context| {
             let before = view_before(context, command.purchase);
             let mut decision = decide_refund(context, command)?;
-            if let Some(Event::RefundStarted(started)) = decision.events.last() {
+            if let Some(Event::RefundStarted(started)) = decision.events.first() {
                 let before = before.expect("deciding found the purchase");
                 let acted = acted(&before, started);
                 decision.events.insert(0, Event::AdminActed(acted));

@@ -497,6 +497,7 @@ impl Turn<'_> {
             Hold(PurchaseId),
             Payment(PurchaseId),
             Refund(PurchaseId, u32),
+            Refunded(PurchaseId, u32),
             Spending(UserId),
         }
         let last = decision.events.last().expect("a decision has an event");
@@ -504,6 +505,7 @@ impl Turn<'_> {
             Event::HoldPlaced(placed) => Made::Hold(placed.purchase),
             Event::PaymentStarted(started) => Made::Payment(started.purchase),
             Event::RefundStarted(started) => Made::Refund(started.purchase, started.number),
+            Event::RefundSucceeded(done) => Made::Refunded(done.purchase, done.number),
             Event::TokensSpent(spent) => Made::Spending(spent.user.clone()),
             _ => unreachable!("an attempt ends in a hold, a payment, a refund or a spending"),
         };
@@ -517,6 +519,10 @@ impl Turn<'_> {
             Made::Refund(id, number) => {
                 let view = self.shard.refund_view(id, number);
                 Outcome::RefundStarted(Box::new(view.expect(applied)))
+            }
+            Made::Refunded(id, number) => {
+                let view = self.shard.refund_view(id, number);
+                Outcome::Refunded(Box::new(view.expect(applied)))
             }
             Made::Spending(user) => Outcome::Spent {
                 balance: self.shard.tokens(&user),

@@ -26,6 +26,7 @@ pub(super) fn refund_started(started: &RefundStarted) -> Value {
         "amount": started.amount.get(),
         "previously_refunded": started.previously_refunded.get(),
         "reason": started.note,
+        "restock": started.restock.as_bool(),
         "idempotency": {
             "scope": hex::encode(started.key.scope.0),
             "fingerprint": hex::encode(started.key.fingerprint.0),
@@ -43,6 +44,7 @@ pub(super) fn refund_succeeded(done: &RefundSucceeded) -> Value {
         "currency": done.currency.as_str(),
         "extent": extent(done.extent),
         "clawback": clawback(done.clawback),
+        "restock": done.restock.as_bool(),
     })
 }
 

@@ -12,9 +12,9 @@ use holdfast::engine::event::{
     ModelInForce, NoncesImported, Origin, Pause, PaymentAuthorized, PaymentCaptured,
     PaymentDeclined, PaymentStarted, PaymentVoided, PaysFor, ProductSet, PromotionSet,
     PromotionUsesImported, Quote, Rating, RefundExtent, RefundFailed, RefundFailure, RefundFound,
-    RefundStarted, RefundSucceeded, RetryAdvice, ReviewDecided, ReviewOpened, ReviewVerdict,
-    RiskRulesSet, RiskScoringSet, RuleHit, RuleName, RuleOutcome, RulesSource, Shown,
-    StockImported, Target, TokensSpent, VoidCause, VoidStarted, VoidStuck, VoidStuckCause,
+    RefundStarted, RefundSucceeded, Restock, RetryAdvice, ReviewDecided, ReviewOpened,
+    ReviewVerdict, RiskRulesSet, RiskScoringSet, RuleHit, RuleName, RuleOutcome, RulesSource,
+    Shown, StockImported, Target, TokensSpent, VoidCause, VoidStarted, VoidStuck, VoidStuckCause,
     WebhookFormat, WebhookKind, WebhookReceived, Whence,
 };
 use holdfast::engine::lifecycle::PaidState;
@@ -136,6 +136,7 @@ pub fn all() -> Vec<Event> {
         }),
         Event::RefundStarted(refund_started()),
         Event::RefundSucceeded(RefundSucceeded {
+            restock: Restock::Yes,
             purchase: purchase(),
             user: user(),
             number: 2,
@@ -284,6 +285,7 @@ fn hits() -> Vec<RuleHit> {
 
 fn refund_started() -> RefundStarted {
     RefundStarted {
+        restock: Restock::Yes,
         purchase: purchase(),
         user: user(),
         number: 2,

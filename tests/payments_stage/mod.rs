@@ -5,7 +5,7 @@
 use holdfast::engine::command::{Buy, StartRefund, Verdict};
 use holdfast::engine::event::{
     Act, Active, Actor, ActorRole, AdminAct, AdminActed, Decider, Discount, IdempotencyKey,
-    Judgement, Origin, ProductSet, PromotionSet,
+    Judgement, Origin, ProductSet, PromotionSet, Restock,
 };
 use holdfast::engine::lifecycle::{PurchaseState, Units};
 use holdfast::engine::metadata::Metadata;
@@ -224,6 +224,7 @@ impl Stage {
         let mut scope = [1; 16];
         scope[..8].copy_from_slice(&self.number.to_le_bytes());
         let command = StartRefund {
+            restock: Restock::No,
             purchase,
             amount: amount.and_then(Amount::new),
             previously_refunded: self.view(purchase).refunded,

@@ -6,7 +6,8 @@ use holdfast::engine::command::{
 };
 use holdfast::engine::event::{
     Active, AdminAct, BuyerPaused, BuyerRated, Decider, DeclineCause, IdempotencyKey, Judgement,
-    ModelInForce, Origin, Pause, ProductSet, Rating, RulesSource, WebhookFormat, WebhookKind,
+    ModelInForce, Origin, Pause, ProductSet, Rating, Restock, RulesSource, WebhookFormat,
+    WebhookKind,
 };
 use holdfast::engine::metadata::Metadata;
 use holdfast::engine::profile::Profile;
@@ -482,6 +483,7 @@ impl Run {
             return;
         };
         let command = StartRefund {
+            restock: Restock::No,
             purchase,
             amount: None,
             previously_refunded: Amount::ZERO,

@@ -7,7 +7,7 @@ use super::{Context, Decision};
 use crate::engine::command::{ReceiveWebhook, SpendTokens, StartRefund};
 use crate::engine::event::{
     Clawback, DisputeClosed, DisputeOpened, DisputeOutcome, Event, RefundExtent, RefundStarted,
-    TokensSpent, WebhookKind,
+    RefundSucceeded, Restock, TokensSpent, WebhookKind,
 };
 use crate::engine::lifecycle::{PurchaseState, Step};
 use crate::engine::purchase::Purchase;
@@ -32,16 +32,21 @@ pub fn decide_refund(context: Context<'_>, command: &StartRefund) -> Result<Deci
         return Err(Refusal::RefundConflict);
     }
     let left = stored.left();
-    if left == Amount::ZERO {
+    let free = stored.quote().amount == Amount::ZERO;
+    if left == Amount::ZERO && !free {
         return Err(Refusal::WrongState);
     }
     let amount = command.amount.unwrap_or(left);
-    if amount > left || amount == Amount::ZERO {
+    if amount > left || amount == Amount::ZERO && !free {
         return Err(Refusal::RefundExceedsCaptured);
     }
     let payable = context.settings.payable.of(stored.quote().currency);
-    if !payable.gives_back(amount) {
+    if !free && !payable.gives_back(amount) {
         return Err(Refusal::AmountNotPayable);
+    }
+    // What the buyer keeps paying for is not sold to another.
+    if command.restock == Restock::Yes && amount < left {
+        return Err(Refusal::RefundConflict);
     }
     let before = stored.aftermath.as_ref().map_or(0, |it| it.refunds.len());
     // None after it would do better.
@@ -49,18 +54,38 @@ pub fn decide_refund(context: Context<'_>, command: &StartRefund) -> Result<Deci
         return Err(Refusal::RefundConflict);
     }
     let number = u32::try_from(before + 1).expect("there are at most a hundred");
-    Ok(Decision::without_claims(Event::RefundStarted(
-        RefundStarted {
+    let started = RefundStarted {
+        purchase: command.purchase,
+        user: user.clone(),
+        number,
+        amount,
+        previously_refunded: command.previously_refunded,
+        note: command.note.clone(),
+        restock: command.restock,
+        key: command.key,
+        by: command.by.clone(),
+    };
+    let mut decision = Decision::without_claims(Event::RefundStarted(started));
+    if free {
+        // No money moves: the gateway is not asked.
+        let extent = RefundExtent::Full;
+        let product = &context.catalogue.product_at(stored.product).terms.product;
+        let done = RefundSucceeded {
             purchase: command.purchase,
-            user,
             number,
+            product: product.clone(),
+            quantity: stored.quantity,
             amount,
-            previously_refunded: command.previously_refunded,
-            note: command.note.clone(),
-            key: command.key,
-            by: command.by.clone(),
-        },
-    )))
+            currency: stored.quote().currency,
+            extent,
+            leaves: stored.paid_state_after(amount),
+            clawback: clawback(context, &user, stored, extent, amount),
+            restock: command.restock,
+            user,
+        };
+        decision.events.push(Event::RefundSucceeded(done));
+    }
+    Ok(decision)
 }
 
 /// What a dispute's webhook does to its purchase; `None` where it comes too late or is about

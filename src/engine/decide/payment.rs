@@ -242,7 +242,8 @@ fn refunded(
     user: UserId,
     number: u32,
 ) -> Result<Event, Refusal> {
-    let amount = pending(stored, number)?.amount;
+    let refund = pending(stored, number)?;
+    let (amount, restock) = (refund.amount, refund.restock);
     let extent = extent_after(stored, amount);
     let clawback = clawback(context, &user, stored, extent, amount);
     let product = &context.catalogue.product_at(stored.product).terms.product;
@@ -257,6 +258,7 @@ fn refunded(
         extent,
         leaves: stored.paid_state_after(amount),
         clawback,
+        restock,
     }))
 }
 

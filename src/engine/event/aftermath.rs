@@ -33,6 +33,8 @@ pub struct RefundStarted {
     pub previously_refunded: Amount,
     /// Why, in the operator's words; at most 500 characters.
     pub note: String,
+    /// Whether the units are to go back into stock once the money went back.
+    pub restock: Restock,
     /// The idempotency key that it came with.
     pub key: IdempotencyKey,
     /// Who wanted it.
@@ -62,6 +64,8 @@ pub struct RefundSucceeded {
     pub leaves: PaidState,
     /// The reward tokens that went with it.
     pub clawback: Clawback,
+    /// Whether the units went back into stock.
+    pub restock: Restock,
 }
 
 /// The gateway's books show that money went back which no refund of ours gave: one that was made
@@ -86,6 +90,26 @@ pub struct RefundFound {
     pub leaves: PaidState,
     /// The reward tokens that went with it.
     pub clawback: Clawback,
+}
+
+/// Whether the units of a purchase whose money went back are sold once more.
+#[derive(Copy, Clone, Debug, PartialEq, Eq, Hash, Archive, Serialize, Deserialize)]
+#[repr(u8)]
+pub enum Restock {
+    /// They stay sold.
+    No = 0,
+    /// They go back into stock.
+    Yes = 1,
+}
+
+impl Restock {
+    /// As JSON has it.
+    pub const fn as_bool(self) -> bool {
+        match self {
+            Self::Yes => true,
+            Self::No => false,
+        }
+    }
 }
 
 /// How much of the captured money has gone back.

@@ -16,7 +16,7 @@ use crate::engine::event::{
     Flow, HoldAfter, HoldPlaced, Origin, PaymentCaptured, PaymentStarted, RefundStarted,
     ReviewVerdict,
 };
-use crate::engine::lifecycle::Step;
+use crate::engine::lifecycle::{Stands, Step, stands};
 use crate::ids::PurchaseId;
 use crate::journal::{Journal, PurchaseAsOf};
 use crate::money::Amount;
@@ -130,6 +130,7 @@ impl ToRows {
                 let known = self.known(it.purchase, place)?;
                 end_refund(&known, it.number, AttemptResult::Success, None, place, rows)?;
                 self.refunded(&known, it.amount, it.clawback, place, rows)?;
+                use_back_where_ended(&known, place, rows);
             }
             Event::RefundFailed(it) => {
                 let known = self.known(it.purchase, place)?;
@@ -146,6 +147,7 @@ impl ToRows {
             Event::RefundFound(it) => {
                 let known = self.known(it.purchase, place)?;
                 self.refunded(&known, it.amount, it.clawback, place, rows)?;
+                use_back_where_ended(&known, place, rows);
             }
             Event::DisputeOpened(it) => self.dispute_opened(it, place, rows)?,
             Event::DisputeClosed(it) => self.dispute_closed(it, place, rows)?,
@@ -184,13 +186,7 @@ impl ToRows {
 
     fn promotion_back(&self, id: PurchaseId, place: Place, rows: &mut Rows) -> Result<(), Unfit> {
         let known = self.known(id, place)?;
-        rows.promotion = known.view.promotion.map(|code| PromotionUse {
-            purchase: id.to_string(),
-            code: code.to_string(),
-            user: known.view.user.to_string(),
-            used: None,
-            given_back: Some((place.lsn, place.at)),
-        });
+        use_back_where_ended(&known, place, rows);
         Ok(())
     }
 
@@ -332,6 +328,7 @@ impl ToRows {
             row.dispute = Some(("won", place.lsn));
         }
         rows.transaction = Some(Box::new(row));
+        use_back_where_ended(&known, place, rows);
         Ok(())
     }
 
@@ -471,6 +468,24 @@ fn tokens_spent(it: &crate::engine::event::TokensSpent, place: Place, rows: &mut
 }
 
 /// Books money that goes back, and the reward tokens that are asked back with it.
+/// The use of a promotion goes back with the event that ends its purchase for the buyer, and with
+/// none after that: so it is given back once.
+fn use_back_where_ended(known: &PurchaseAsOf, place: Place, rows: &mut Rows) {
+    let view = &known.view;
+    let steps = || view.history.iter().map(|it| it.step);
+    let before = stands(steps().take(view.history.len().saturating_sub(1)));
+    if (before, stands(steps())) != (Stands::Always, Stands::No) {
+        return;
+    }
+    rows.promotion = view.promotion.as_ref().map(|code| PromotionUse {
+        purchase: view.purchase.to_string(),
+        code: code.to_string(),
+        user: view.user.to_string(),
+        used: None,
+        given_back: Some((place.lsn, place.at)),
+    });
+}
+
 fn goes_back(
     row: &Transaction,
     [to, from]: [Entry<'_>; 2],

@@ -10,8 +10,8 @@ use holdfast::engine::command::{
 use holdfast::engine::event::{
     Act, Active, Actor, ActorRole, AdminAct, AdminActed, AdminRefused, AttemptRefused, BuyerPaused,
     BuyerRated, BuyerSegmented, CaptureDifference, Decider, DeclineCause, Discount, Event, Flow,
-    Judgement, Origin, Pause, ProductSet, PromotionSet, Rating, RefundFailure, RulesSource,
-    VoidCause, VoidStuckCause, WebhookFormat, WebhookKind,
+    Judgement, Origin, Pause, ProductSet, PromotionSet, Rating, RefundFailure, Restock,
+    RulesSource, VoidCause, VoidStuckCause, WebhookFormat, WebhookKind,
 };
 use holdfast::engine::lifecycle::PurchaseState as S;
 use holdfast::engine::metadata::Metadata;
@@ -379,6 +379,7 @@ impl World {
             amount: (amount % 3 > 0).then(|| Amount::new(amount).expect("not negative")),
             previously_refunded: view.refunded,
             note: "asked for".to_owned(),
+            restock: [Restock::No, Restock::Yes][usize::from(amount % 2 == 0)],
             key: key_of(self.requests, "refund"),
             by: admin(),
         };

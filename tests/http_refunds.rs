@@ -303,6 +303,8 @@ fn a_refund_without_an_answer_is_pending_until_there_is_one() {
     // The key is taken, and so is the purchase.
     let again = server.ask(&request);
     assert_eq!(told(&again), (409, "idempotency_in_flight".to_owned()));
+    assert_eq!(again.json()["purchase_id"], id);
+    assert_eq!(again.header("location"), Some(at.as_str()));
     let other = server.ask(&refund(&id, "key-wait-2", &part(1, 0)));
     assert_eq!(told(&other), (409, "refund_conflict".to_owned()));
     let open = admin(&server, "/admin/payments?state=refund_pending").json();

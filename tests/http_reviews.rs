@@ -133,6 +133,9 @@ fn above_the_threshold_a_person_decides_and_the_key_answers_as_they_did() {
         (waits.status, waits.reason()),
         (409, "idempotency_in_flight".into())
     );
+    assert_eq!(waits.json()["purchase_id"], yes);
+    let at = format!("/limited/purchases/{yes}");
+    assert_eq!(waits.header("location"), Some(at.as_str()));
 
     let approved = server.ask(&decision(&yes, "approve", "called the buyer"));
     assert_eq!(approved.status, 200, "{approved:?}");

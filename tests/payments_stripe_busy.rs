@@ -241,7 +241,9 @@ fn what_may_still_arrive_is_closed_before_it_ends() {
     });
     assert_eq!(read(&server, &path)["status"], "authorizing");
     assert_eq!(server.stock("drop-1"), [100, 1, 0, 99]);
-    assert_eq!(server.ask(&request).reason(), "idempotency_in_flight");
+    let again = server.ask(&request);
+    assert_eq!(again.reason(), "idempotency_in_flight");
+    assert_eq!(again.header("location"), Some(path.as_str()));
     stripe.silence(Silence::Off);
     until("it has ended", || {
         (read(&server, &path)["status"] == "declined").then_some(())

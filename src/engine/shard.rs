@@ -18,7 +18,7 @@ use crate::engine::shared::SharedCount;
 use crate::engine::spending::Spending;
 use crate::engine::view::{
     BuyerView, DeclineView, HistoryEntry, HoldView, Kept, PaymentView, Payments, PaymentsPage,
-    PurchaseView, RefundStatus, RefundView, ReviewView, SpendingView,
+    PurchaseView, RefundStatus, RefundView, ReviewView, SpendingView, UnderWay,
 };
 use crate::ids::{
     AuthorizationId, CardToken, Digest16, Lsn, PurchaseId, PurchaseTag, RequestId, ShardId, UserId,
@@ -530,6 +530,25 @@ impl Shard {
             Some(self.id_of(*sequence, purchase))
         };
         self.differing.iter().filter_map(id)
+    }
+
+    /// What is under way under the key `scope`: a payment, a review or a refund. It looks only at
+    /// purchases that somebody drives or decides about, of which there are few.
+    pub fn under_way(&self, scope: Digest16) -> Option<UnderWay> {
+        let undecided = self.open.iter().chain(&self.reviews);
+        let undecided = undecided.chain(&self.differing);
+        undecided.copied().find_map(|sequence| {
+            let purchase = self.at_place(sequence)?;
+            let id = self.id_of(sequence, purchase);
+            match purchase.pending_refund() {
+                Some((number, refund)) if refund.key == scope => {
+                    return Some(UnderWay::Refund(id, number));
+                }
+                Some(_) | None => {}
+            }
+            let payment = purchase.payment.as_deref()?;
+            (payment.key == Some(scope)).then_some(UnderWay::Payment(id))
+        })
     }
 
     fn opened(&self) -> impl Iterator<Item = (PurchaseId, &Purchase)> + '_ {

@@ -487,3 +487,12 @@ pub struct PromotionView {
     /// Whether it applies at all.
     pub active: Active,
 }
+
+/// What is under way under an idempotency key.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub enum UnderWay {
+    /// The payment of this purchase, or the review of it.
+    Payment(PurchaseId),
+    /// The refund of this purchase with this number, from 1.
+    Refund(PurchaseId, u32),
+}

@@ -16,7 +16,7 @@ use crate::engine::event::{AttemptRefused, Flow, IdempotencyKey, Origin};
 use crate::engine::lifecycle::PurchaseState;
 use crate::engine::refusal::Refusal;
 use crate::engine::risk::score::Appraisal;
-use crate::engine::view::PurchaseView;
+use crate::engine::view::{PurchaseView, UnderWay};
 use crate::ids::{PurchaseId, RequestId};
 use crate::journal::{Outcome, Refused, Replay, StorageFault, Submitted};
 use crate::telemetry::metrics::{Attempt, Stage};
@@ -252,7 +252,10 @@ impl Front {
                 }];
                 problem::invalid(refused.reason.into(), refused.request, &errors)
             }
-            reason => problem(reason.into(), refused.request),
+            reason => match refused.under_way {
+                Some(under_way) => in_flight(refused.request, under_way),
+                None => problem(reason.into(), refused.request),
+            },
         }
     }
 
@@ -337,6 +340,20 @@ impl Front {
             headers: vec![(CACHE_CONTROL, HeaderValue::from_static(JWKS_CACHED))],
         }
     }
+}
+
+/// The key's first request is still under way: which purchase it is about, and where to look.
+fn in_flight(request: RequestId, under_way: UnderWay) -> Answer {
+    let (purchase, path) = match under_way {
+        UnderWay::Payment(purchase) => (purchase, format!("/limited/purchases/{purchase}")),
+        UnderWay::Refund(purchase, number) => {
+            let path = format!("/admin/purchases/{purchase}/refunds/{number}");
+            (purchase, path)
+        }
+    };
+    let facts = serde_json::json!({"purchase_id": purchase.to_string()});
+    let reason = Refusal::IdempotencyInFlight.into();
+    problem::problem_about(reason, request, &facts).with(LOCATION, location(path))
 }
 
 /// `path`, which is made of words of this program and ids, as the value of a header.

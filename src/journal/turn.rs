@@ -24,7 +24,7 @@ use crate::engine::refusal::{Refusal, Trace};
 use crate::engine::risk::program::RuleSet;
 use crate::engine::risk::score::{Appraisal, Scoring};
 use crate::engine::shard::{KeyAnswer, Shard};
-use crate::engine::view::{DeclineView, HoldView, PurchaseView, RefundView};
+use crate::engine::view::{DeclineView, HoldView, PurchaseView, RefundView, UnderWay};
 use crate::ids::{CardToken, Lsn, ProductId, PurchaseId, PurchaseTag, RequestId, ShardId, UserId};
 use crate::money::Tokens;
 use crate::time::UnixMs;
@@ -94,6 +94,8 @@ pub struct Refused {
     pub request: RequestId,
     /// How long to wait before the next attempt, where that would help.
     pub retry_after_ms: Option<u64>,
+    /// What is under way under the same key, where that is why.
+    pub under_way: Option<UnderWay>,
 }
 
 /// What a command is about, for its refusal's event.
@@ -219,7 +221,14 @@ impl Journal {
         if let Some(key) = &attempt.origin.key {
             match turn.shard.key_answer(key, &turn.catalogue) {
                 KeyAnswer::Free => {}
-                KeyAnswer::InFlight => return turn.refuse(attempt, Refusal::IdempotencyInFlight),
+                KeyAnswer::InFlight => {
+                    let under_way = turn.shard.under_way(key.scope);
+                    let mut refused = turn.refuse(attempt, Refusal::IdempotencyInFlight)?;
+                    if let Outcome::Refused(refused) = &mut refused.outcome {
+                        refused.under_way = under_way;
+                    }
+                    return Ok(refused);
+                }
                 KeyAnswer::Reused => return turn.refuse(attempt, Refusal::IdempotencyKeyReused),
                 KeyAnswer::Elsewhere => {
                     return turn.refuse(attempt, Refusal::IdempotencyOutcomeElsewhere);
@@ -287,6 +296,7 @@ impl Journal {
                 reason,
                 request,
                 retry_after_ms: None,
+                under_way: None,
             }),
             KeyAnswer::Free | KeyAnswer::InFlight | KeyAnswer::Reused | KeyAnswer::Elsewhere => {
                 unreachable!("the caller answers these itself")
@@ -556,8 +566,12 @@ impl Turn<'_> {
         })?;
         self.rules.count(found);
         let told = match reason.trace() {
-            // It says where the purchase is, which somebody may have written just now.
-            Trace::Nothing if reason == Refusal::WrongState => Some(end),
+            // These say where a purchase is, which somebody may have written just now.
+            Trace::Nothing
+                if matches!(reason, Refusal::WrongState | Refusal::IdempotencyInFlight) =>
+            {
+                Some(end)
+            }
             Trace::Nothing => None,
             Trace::Attempt | Trace::AttemptAndKey | Trace::Key => Some(end),
         };
@@ -597,6 +611,7 @@ impl Submitted {
             reason,
             request,
             retry_after_ms: None,
+            under_way: None,
         });
         Self {
             outcome,

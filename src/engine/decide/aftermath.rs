@@ -100,8 +100,14 @@ pub fn decide_dispute(
     let Some((stored, event)) = dispute(context, purchase, command) else {
         return Ok(None);
     };
+    // A dispute is booked over all that is left, so there is one at a time, and a lost one is over.
+    let open_to_it = match stored.state {
+        PurchaseState::Disputed => command.kind != WebhookKind::DisputeOpened,
+        PurchaseState::ChargedBack => false,
+        _ => true,
+    };
     let may = event.step().is_some_and(|(_, step)| stored.may(step));
-    if may {
+    if may && open_to_it {
         Ok(Some(event))
     } else if stored.state.is_open_payment() || stored.state == PurchaseState::UnderReview {
         Err(Refusal::WrongState)

@@ -4,53 +4,17 @@
 mod support;
 
 use serde_json::{Value, json};
-use std::path::{Path, PathBuf};
 use support::signing::{self, Own};
+use support::wall_clock::WallClock;
 use support::{ADMIN, Request, SHOP, Server, Setup, until};
 
-const FAKETIME: &str = "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1";
-
-/// The wall clock of one process, and of those that follow it in its data directory.
-struct WallClock {
-    directory: tempfile::TempDir,
-}
-
-impl WallClock {
-    fn right() -> Self {
-        assert!(
-            Path::new(FAKETIME).exists(),
-            "faketime is not installed; `./dev servers` does it"
-        );
-        let clock = Self {
-            directory: tempfile::tempdir().unwrap(),
-        };
-        clock.set("+0");
-        clock
-    }
-
-    fn file(&self) -> PathBuf {
-        self.directory.path().join("faketime")
-    }
-
-    /// Sets it, by so much from what is right.
-    fn set(&self, offset: &str) {
-        let next = self.directory.path().join("next");
-        std::fs::write(&next, offset).unwrap();
-        std::fs::rename(next, self.file()).unwrap();
-    }
-
-    /// A demo that reads it and keeps its data beside it.
-    fn setup(&self, settle_s: u64) -> Setup {
-        Setup::demo()
-            .data_dir(&self.directory.path().join("data"))
-            .config(&format!("[clock]\nsettle_s = {settle_s}"))
-            .config(signing::SECRETS)
-            .env("LD_PRELOAD", FAKETIME)
-            .env("FAKETIME_TIMESTAMP_FILE", self.file().to_str().unwrap())
-            .env("FAKETIME_NO_CACHE", "1")
-            .env("FAKETIME_DONT_FAKE_MONOTONIC", "1")
-            .env("NO_FAKE_STAT", "1")
-    }
+/// A demo that reads the clock and keeps its data beside it.
+fn setup(clock: &WallClock, settle_s: u64) -> Setup {
+    let setup = Setup::demo()
+        .data_dir(&clock.directory().join("data"))
+        .config(&format!("[clock]\nsettle_s = {settle_s}"))
+        .config(signing::SECRETS);
+    clock.read_by(setup)
 }
 
 fn offset_s(server: &Server) -> f64 {
@@ -109,7 +73,7 @@ fn a_wall_clock_that_is_ahead_for_a_second_changes_nothing() {
         ("+400d", 34_560_000.0),
     ] {
         let clock = WallClock::right();
-        let mut server = clock.setup(60).start();
+        let mut server = setup(&clock, 60).start();
         server.put_product("drop-c", 100);
         let (bought, _) = buy(&server, "ana", "key-of-ana-1");
         let held = hold(&server, "bo", "key-of-bo-1");
@@ -130,7 +94,7 @@ fn a_wall_clock_that_is_ahead_for_a_second_changes_nothing() {
         for restarted in [false, true] {
             if restarted {
                 server.kill();
-                server = clock.setup(60).start();
+                server = setup(&clock, 60).start();
             }
             let (again, replayed) = buy(&server, "ana", "key-of-ana-1");
             assert!(replayed, "{offset}: a key is forgotten");
@@ -160,7 +124,7 @@ fn a_wall_clock_that_is_ahead_for_a_second_changes_nothing() {
 fn a_wall_clock_that_stays_ahead_or_behind_is_followed_once() {
     for (offset, seconds) in [("+3600", 3_600.0), ("-3600", -3_600.0), ("+8d", 691_200.0)] {
         let clock = WallClock::right();
-        let mut server = clock.setup(1).start();
+        let mut server = setup(&clock, 1).start();
         server.put_product("drop-c", 100);
         let (bought, _) = buy(&server, "ana", "key-of-ana-1");
         let held = hold(&server, "bo", "key-of-bo-1");
@@ -183,7 +147,7 @@ fn a_wall_clock_that_stays_ahead_or_behind_is_followed_once() {
         for restarted in [false, true] {
             if restarted {
                 server.kill();
-                server = clock.setup(1).start();
+                server = setup(&clock, 1).start();
             }
             let (again, replayed) = buy(&server, "ana", "key-of-ana-1");
             assert!(replayed, "{offset}: a key is forgotten");
@@ -207,7 +171,7 @@ fn a_wall_clock_that_stays_ahead_or_behind_is_followed_once() {
 #[test]
 fn a_start_with_a_clock_behind_the_log_is_refused_until_it_is_ordered() {
     let clock = WallClock::right();
-    let server = clock.setup(60).start();
+    let server = setup(&clock, 60).start();
     server.put_product("drop-c", 100);
     let (bought, _) = buy(&server, "ana", "key-of-ana-1");
     let held = hold(&server, "bo", "key-of-bo-1");
@@ -218,7 +182,7 @@ fn a_start_with_a_clock_behind_the_log_is_refused_until_it_is_ordered() {
     assert!(status.success());
 
     clock.set("-3600");
-    let output = clock.setup(60).run();
+    let output = setup(&clock, 60).run();
     assert_eq!(output.status.code(), Some(1), "{output:?}");
     let said = String::from_utf8(output.stderr).unwrap();
     let line = said
@@ -236,7 +200,7 @@ fn a_start_with_a_clock_behind_the_log_is_refused_until_it_is_ordered() {
     let behind = (times[1] - times[0]).total(jiff::Unit::Second).unwrap();
     assert!((3_590.0..3_660.0).contains(&behind), "{message}");
 
-    let server = clock.setup(60).flag("--accept-clock").start();
+    let server = setup(&clock, 60).flag("--accept-clock").start();
     let line = server.log.wait_for("clock_corrected").unwrap();
     assert!(line["offset_ms"].as_i64().unwrap() < -3_500_000, "{line}");
     let all = "/admin/audit?kind=clock_corrected";
@@ -258,7 +222,7 @@ fn a_start_with_a_clock_behind_the_log_is_refused_until_it_is_ordered() {
     assert!(status.success());
 
     // Ordered once: the log's time is the clock's now.
-    let server = clock.setup(60).start();
+    let server = setup(&clock, 60).start();
     let (_, replayed) = buy(&server, "ana", "key-of-ana-1");
     assert!(replayed);
 }

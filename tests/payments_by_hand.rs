@@ -50,6 +50,7 @@ fn hook(stripe: &StripeServer, server: &Server) {
         twice_per_mille: 0,
         delay_ms_max: 0,
         tries_max: 5,
+        insists: false,
     });
 }
 

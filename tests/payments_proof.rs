@@ -1,46 +1,56 @@
 //! Money is never left in doubt: at least 20,000 payments at a gateway that misbehaves by script
 //! (declines, errors before and after taking effect, answers that never come or break off, storms,
-//! silence, webhooks twice and out of order), through the real process, with `kill -9` in between.
+//! silence, limits, a key that is being changed, webhooks twice and out of order) and that is used by
+//! hand at its own site (captures of another amount, refunds, disputes of a part), through the real
+//! process, with `kill -9` in between.
 //!
-//! In the end the gateway's charges are the captures with goods, refunds included; no purchase
-//! rests unresolved; nothing was charged twice or voided after its capture; who was told of a
-//! capture has one. `HOLDFAST_PAYMENTS` sets another number; `HOLDFAST_SEED` gives the same dice.
+//! In the end the gateway's charges are the captures with goods, refunds and charge-backs included, to
+//! the cent; no purchase rests unresolved; nothing was charged twice or voided after its capture; who
+//! was told of a capture has one; who was told of a decline has a card that its issuer declines.
+//! `HOLDFAST_PAYMENTS` sets another number; `HOLDFAST_SEED` gives the same dice.
 
+#[path = "payments_proof/books.rs"]
+mod books;
 mod clients;
+#[path = "payments_proof/site.rs"]
+mod site;
 mod stripe_server;
 mod support;
 
-use clients::{Dice, LastWords, check, number_from_env, say, seed, status};
-use serde_json::{Value, json};
-use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader};
+use books::Ours;
+use clients::{Dice, LastWords, check, number_from_env, seed};
+use serde_json::json;
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::Path;
-use std::process::Stdio;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use stripe_server::faults::{Effect, Fault, Kept, Rates, Silence};
 use stripe_server::hooks::Webhooks;
+use stripe_server::site::Hasty;
 use stripe_server::{SECRET_KEY, StripeServer};
-use support::{ADMIN, Client, Request, Server, Setup, binary, until};
+use support::wall_clock::WallClock;
+use support::{ADMIN, Client, Request, Server, Setup, until};
 
 const PAYMENTS: u64 = 20_000;
 const THREADS: usize = 24;
+const BYSTANDERS: usize = 2;
 const KILLS: u64 = 10;
 const DROP: &str = "drop";
+const PRICE: i64 = 1_999;
 const HOOK_SECRET: &str = "whsec_of_the_proof_and_of_nothing_else";
 
-/// The plain ones more often.
-const CARDS: [&str; 12] = [
-    "pm_card_visa",
-    "pm_card_visa",
-    "pm_card_visa",
+/// Cards whose issuer says yes, the plain one more often.
+const GOOD: [&str; 4] = [
     "pm_card_visa",
     "pm_card_visa",
     "pm_card_visa",
     "pm_card_mastercard",
-    "pm_card_mastercard",
+];
+
+/// Cards whose issuer says no, or that there are not.
+const BAD: [&str; 4] = [
     "pm_card_chargeDeclined",
     "pm_card_chargeDeclinedInsufficientFunds",
     "pm_card_authenticationRequired",
@@ -63,14 +73,100 @@ const BAD_DAY: [(Fault, u64); 12] = [
     (Fault::Slow(30), 10),
 ];
 
-/// What the clients and the one who makes trouble share.
+/// A storm of errors.
+const STORM: [(Fault, u64); 2] = [
+    (Fault::Error(Effect::Before, Kept::No), 400),
+    (Fault::Error(Effect::After, Kept::No), 200),
+];
+
+/// How far the wall clock is off for a while.
+const JUMPS: [&str; 6] = ["+0", "+301", "+3600", "-3600", "+8d", "+400d"];
+
+/// What everybody shares.
 struct World {
+    seed: u64,
     stripe: StripeServer,
+    clock: WallClock,
     address: Mutex<Option<SocketAddr>>,
     next: AtomicU64,
     payments: u64,
     captured: Mutex<Vec<String>>,
+    /// Left to those who do something about purchases at the gateway's site.
+    left: Mutex<Vec<Paid>>,
+    /// Nothing is bought any more.
+    bought: AtomicBool,
+    /// Nothing is open any more.
+    over: AtomicBool,
     refunded: AtomicU64,
+    refunded_at_site: AtomicU64,
+    settled: AtomicU64,
+    voided: AtomicU64,
+    /// Which ones the operator wanted voided.
+    wanted_voided: Mutex<BTreeSet<String>>,
+    /// Which ones were disputed.
+    disputes: Mutex<BTreeSet<String>>,
+}
+
+/// A purchase that its buyer was told of as captured, and the gateway's name of it.
+struct Paid {
+    purchase: String,
+    intent: String,
+}
+
+impl World {
+    fn new(seed: u64, payments: u64) -> Self {
+        Self {
+            seed,
+            stripe: StripeServer::start(),
+            clock: WallClock::right(),
+            address: Mutex::default(),
+            next: AtomicU64::new(0),
+            payments,
+            captured: Mutex::default(),
+            left: Mutex::default(),
+            bought: AtomicBool::new(false),
+            over: AtomicBool::new(false),
+            refunded: AtomicU64::new(0),
+            refunded_at_site: AtomicU64::new(0),
+            settled: AtomicU64::new(0),
+            voided: AtomicU64::new(0),
+            wanted_voided: Mutex::default(),
+            disputes: Mutex::default(),
+        }
+    }
+
+    /// Whether an answer is about a purchase that the operator wanted voided.
+    fn is_voided(&self, answer: &support::Response) -> bool {
+        let body = answer.json();
+        let purchase = body["purchase_id"].as_str().unwrap_or_default();
+        self.wanted_voided.lock().unwrap().contains(purchase)
+    }
+
+    /// A plain bad day at the gateway, and a clock that is right.
+    fn bad_day(&self) {
+        self.clock.set("+0");
+        self.stripe.silence(Silence::Off);
+        self.stripe.every(None);
+        self.stripe.no_limit();
+        self.rates(&BAD_DAY);
+    }
+
+    fn rates(&self, per_mille: &[(Fault, u64)]) {
+        self.stripe.rates(Rates {
+            seed: self.seed,
+            per_mille: per_mille.to_vec(),
+        });
+    }
+}
+
+/// Whoever waits for the end of the run is let go, also where it ends early.
+struct Over<'a>(&'a World);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.bought.store(true, Ordering::Relaxed);
+        self.0.over.store(true, Ordering::Relaxed);
+    }
 }
 
 #[test]
@@ -80,57 +176,67 @@ fn charges_at_the_gateway_are_captures_with_goods() {
     let mut dice = Dice::new(seed);
     let dir = tempfile::tempdir().unwrap();
     let data = dir.path().join("data");
-    let world = World {
-        stripe: StripeServer::start(),
-        address: Mutex::default(),
-        next: AtomicU64::new(0),
-        payments,
-        captured: Mutex::default(),
-        refunded: AtomicU64::new(0),
-    };
-    let began = Instant::now();
-    let server = start(&world, &data);
-    put_on_sale(&server);
-    let server = std::thread::scope(|scope| {
-        for _ in 0..THREADS {
-            let dice = dice.fork();
-            let world = &world;
-            scope.spawn(move || buyer(world, dice));
-        }
-        trouble(&world, server, &data, &mut dice, seed)
-    });
-    world.stripe.rates(Rates {
+    let world = World::new(seed, payments);
+    world.stripe.hasty(Hasty {
         seed,
-        per_mille: Vec::new(),
+        per_mille: 20,
+        amounts: vec![PRICE, 1_000, 1],
     });
-    let neglected = settle(&server);
-    assert_eq!(neglected, 0, "the sweeper found what nobody had in hand");
+    let began = Instant::now();
+    let server = start(&world, &data, 0);
+    put_on_sale(&server);
+    let server = run(&world, server, &data, &mut dice);
     let [total, held, sold, available] = server.stock(DROP);
     assert_eq!((held, total), (0, sold + available));
+    let reconciled = books::reconcile_running(&server);
+    let charged_back = books::charged_back(&world, &server);
     let (exit, _) = server.stop();
     assert!(exit.success());
     check(&data);
-    reconcile(&world, &data);
-    let (intended, books) = ours(&data);
+    books::reconcile_stopped(&world, &data);
+    let ours = Ours::of(&data, seed, charged_back);
     // One that ended without an answer freed its key, and its buyer began another.
-    assert!(
-        intended >= payments,
-        "every buy began a payment: {intended}"
-    );
-    assert_eq!(sold, books.len() as u64, "units sold are captures");
-    compare(&world, &books);
-    say(&format!(
-        "payments: {payments} payments, {} captured, {} refunds told, {} kills, {} intents and {} webhooks at the gateway, {:.0} s",
-        books.len(),
-        world.refunded.load(Ordering::Relaxed),
-        KILLS,
-        world.stripe.books().len(),
-        world.stripe.delivered().len(),
-        began.elapsed().as_secs_f64(),
-    ));
+    let intended = ours.intended;
+    assert!(intended >= payments, "every buy began one: {intended}");
+    assert_eq!(sold, ours.books.len() as u64, "units sold are captures");
+    books::compare(&world, &ours);
+    books::tell(&world, &ours, reconciled, began.elapsed().as_secs_f64());
 }
 
-fn start(world: &World, data: &Path) -> Server {
+/// Everything that happens, until nothing is open any more.
+fn run(world: &World, server: Server, data: &Path, dice: &mut Dice) -> Server {
+    std::thread::scope(|scope| {
+        let _over = Over(world);
+        let mut spawn = |count: usize, act: fn(&World, Dice)| {
+            let one = |_| {
+                let dice = dice.fork();
+                scope.spawn(move || act(world, dice))
+            };
+            (0..count).map(one).collect::<Vec<_>>()
+        };
+        let buyers = spawn(THREADS, buyer);
+        let bystanders = spawn(BYSTANDERS, site::bystander);
+        let _operator = spawn(1, site::operator);
+        let server = trouble(world, server, data, dice);
+        let _words = LastWords(server.log.clone());
+        for buyer in buyers {
+            buyer.join().unwrap();
+        }
+        world.bought.store(true, Ordering::Relaxed);
+        for bystander in bystanders {
+            bystander.join().unwrap();
+        }
+        world.bad_day();
+        world.rates(&[]);
+        let neglected = books::settle(world, &server);
+        assert_eq!(neglected, 0, "the sweeper found what nobody had in hand");
+        server
+    })
+}
+
+/// Starts it the `nth` time; every other time with a pace.
+fn start(world: &World, data: &Path, nth: u64) -> Server {
+    let pace = [0, 2_000][usize::from(nth % 2 == 1)];
     let config = format!(
         "[payments]\n\
          gateway = \"stripe\"\n\
@@ -145,7 +251,7 @@ fn start(world: &World, data: &Path) -> Server {
          [payments.stripe]\n\
          secret_key = \"{SECRET_KEY}\"\n\
          api_base = \"{}\"\n\
-         requests_per_s = 0\n\
+         requests_per_s = {pace}\n\
          [[webhooks.secrets]]\n\
          id = \"s1\"\n\
          format = \"stripe\"\n\
@@ -154,7 +260,8 @@ fn start(world: &World, data: &Path) -> Server {
          segment_bytes = 4194304\n",
         world.stripe.base()
     );
-    let server = Setup::demo().config(&config).data_dir(data).start();
+    let setup = Setup::demo().config(&config).data_dir(data);
+    let server = world.clock.read_by(setup).start();
     world.stripe.webhooks(Webhooks {
         to: server.address,
         path: "/webhooks/stripe".to_owned(),
@@ -165,6 +272,7 @@ fn start(world: &World, data: &Path) -> Server {
         twice_per_mille: 300,
         delay_ms_max: 100,
         tries_max: 3,
+        insists: true,
     });
     *world.address.lock().unwrap() = Some(server.address);
     server
@@ -172,7 +280,7 @@ fn start(world: &World, data: &Path) -> Server {
 
 fn put_on_sale(server: &Server) {
     let product = json!({
-        "name": "The drop", "price": {"USD": 1_999}, "stock": 2_000_000, "active": true,
+        "name": "The drop", "price": {"USD": PRICE}, "stock": 2_000_000, "active": true,
         "per_user_limit": null, "starts_at": null, "ends_at": null,
     });
     let put = Request::put(&format!("/admin/products/{DROP}"));
@@ -188,7 +296,8 @@ fn buyer(world: &World, mut dice: Dice) {
         if number >= world.payments {
             return;
         }
-        let card = *dice.pick(&CARDS);
+        let good = is_good(world.seed, number);
+        let card = *dice.pick(if good { &GOOD } else { &BAD });
         let buy = Request::buy(
             &format!("b{number}"),
             DROP,
@@ -196,26 +305,53 @@ fn buyer(world: &World, mut dice: Dice) {
             &format!("buy-{number:06}"),
         );
         let answer = insist(world, &mut client, &buy);
-        assert!([201, 202, 402].contains(&answer.status), "{answer:?}");
+        // Nobody hears a decline that no issuer gave.
+        let told = if good { [201, 202] } else { [402, 202] };
+        let voided = answer.status == 402 && world.is_voided(&answer);
+        assert!(
+            voided || told.contains(&answer.status),
+            "{card}: {}",
+            answer.text()
+        );
         if answer.status != 201 {
             continue;
         }
-        let purchase = answer.json()["purchase_id"].as_str().unwrap().to_owned();
+        let bought = answer.json();
+        let purchase = bought["purchase_id"].as_str().unwrap().to_owned();
         world.captured.lock().unwrap().push(purchase.clone());
-        if dice.percent(10) {
-            let path = format!("/admin/purchases/{purchase}/refunds");
-            let asked = if dice.percent(50) {
-                json!({"amount": 500, "previously_refunded": 0, "reason": "in part"})
-            } else {
-                json!({"previously_refunded": 0, "reason": "whole"})
-            };
-            let key = format!("refund-{number:06}");
-            let refund = Request::post(&path).key(ADMIN).once(&key).json(&asked);
-            let answer = insist(world, &mut client, &refund);
-            assert!([201, 202].contains(&answer.status), "{answer:?}");
-            world.refunded.fetch_add(1, Ordering::Relaxed);
+        // What was settled at another amount stays as it is.
+        if bought["amount"]["value"] != PRICE {
+            continue;
+        }
+        match dice.below(20) {
+            0 | 1 => refund(world, &mut client, &purchase, &mut dice),
+            2 => {
+                let intent = bought["gateway"]["authorization_id"].as_str().unwrap();
+                let intent = intent.to_owned();
+                world.left.lock().unwrap().push(Paid { purchase, intent });
+            }
+            _ => {}
         }
     }
+}
+
+/// Whether the card of this buyer is one whose issuer says yes: two of three are.
+fn is_good(seed: u64, number: u64) -> bool {
+    Dice::new(seed ^ number.wrapping_mul(0x9e37_79b9)).below(3) > 0
+}
+
+fn refund(world: &World, client: &mut Option<Client>, purchase: &str, dice: &mut Dice) {
+    let path = format!("/admin/purchases/{purchase}/refunds");
+    let asked = if dice.percent(50) {
+        json!({"amount": 500, "previously_refunded": 0, "reason": "in part"})
+    } else {
+        json!({"previously_refunded": 0, "reason": "whole"})
+    };
+    let key = format!("refund-{purchase}");
+    let refund = Request::post(&path).key(ADMIN).once(&key).json(&asked);
+    let answer = insist(world, client, &refund);
+    assert!([201, 202].contains(&answer.status), "{answer:?}");
+    world.refunded.fetch_add(1, Ordering::Relaxed);
 }
 
 /// Asks under the same key until there is an answer that says something about it: connections
@@ -238,41 +374,35 @@ fn insist(world: &World, client: &mut Option<Client>, request: &Request) -> supp
     })
 }
 
-/// Bad days, storms, silence and kills, spread over the run.
-fn trouble(world: &World, mut server: Server, data: &Path, dice: &mut Dice, seed: u64) -> Server {
-    let bad_day = || Rates {
-        seed,
-        per_mille: BAD_DAY.to_vec(),
-    };
-    world.stripe.rates(bad_day());
+/// Bad days, storms, silence, limits and kills, spread over the run.
+fn trouble(world: &World, mut server: Server, data: &Path, dice: &mut Dice) -> Server {
+    world.bad_day();
     for kill in 1..=KILLS {
         let _words = LastWords(server.log.clone());
         let goal = world.payments * kill / (KILLS + 1);
         wait_for_payment(world, goal.saturating_sub(world.payments / (KILLS * 3)));
-        match kill % 4 {
+        match kill % 8 {
             1 => world.stripe.silence(Silence::Deaf),
-            2 => world.stripe.silence(Silence::Mute),
-            3 => world.stripe.rates(Rates {
-                seed,
-                per_mille: vec![
-                    (Fault::Error(Effect::Before, Kept::No), 400),
-                    (Fault::Error(Effect::After, Kept::No), 200),
-                ],
-            }),
+            2 => world.stripe.limit(100),
+            3 => world.stripe.every(Some(Fault::Status(401, None))),
+            4 => world.stripe.silence(Silence::Mute),
+            5 => world.stripe.limit(300),
+            6 => world.rates(&STORM),
+            7 => world.stripe.every(Some(Fault::Status(503, Some(1)))),
             _ => {}
         }
+        let jump = *dice.pick(&JUMPS);
+        world.clock.set(jump);
         // Long enough that calls time out and the circuit opens; "hours" for these settings.
         std::thread::sleep(Duration::from_millis(200 + dice.below(400) as u64));
         if dice.percent(50) {
-            world.stripe.silence(Silence::Off);
-            world.stripe.rates(bad_day());
+            world.bad_day();
         }
         wait_for_payment_or(world, goal, Duration::from_millis(300));
         *world.address.lock().unwrap() = None;
         server.kill();
-        world.stripe.silence(Silence::Off);
-        world.stripe.rates(bad_day());
-        server = start(world, data);
+        world.bad_day();
+        server = start(world, data, kill);
     }
     wait_for_payment(world, world.payments);
     server
@@ -290,99 +420,4 @@ fn wait_for_payment_or(world: &World, goal: u64, most: Duration) {
         let there = world.next.load(Ordering::Relaxed) >= goal || Instant::now() >= end;
         there.then_some(())
     });
-}
-
-/// Waits until nothing is open; how many payments the sweeper ever had to find.
-fn settle(server: &Server) -> u64 {
-    until("every payment has ended", || {
-        (status(server)["open_payments"] == 0).then_some(())
-    });
-    let metrics = server.ask(&Request::get("/metrics").key(ADMIN)).text();
-    let line = metrics
-        .lines()
-        .find_map(|line| line.strip_prefix("holdfast_payments_neglected_total "));
-    line.expect("the metric is there").parse().unwrap()
-}
-
-/// `holdfast reconcile` finds no difference either, as the operator would ask.
-fn reconcile(world: &World, data: &Path) {
-    let file = data.with_file_name("reconcile.toml");
-    std::fs::write(&file, plain_config(world)).unwrap();
-    let mut command = binary();
-    command.arg("reconcile").arg(data).arg("--json");
-    let output = command.arg("--config").arg(file).output().unwrap();
-    let out = String::from_utf8_lossy(&output.stdout);
-    let err = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{out}{err}");
-    let report: Value = serde_json::from_str(&out).unwrap();
-    assert_eq!(report["complete"], true, "{report}");
-    assert!(report["counts"]["agree"].as_u64().unwrap() > 0, "{report}");
-    assert_eq!(report["counts"]["open"], 0, "{report}");
-}
-
-fn plain_config(world: &World) -> String {
-    format!(
-        "[[auth.keys]]\nname = \"a\"\nrole = \"admin\"\nkey = \"a-key-of-the-proof\"\n\
-         [[receipts.hmac_keys]]\nid = \"r\"\nkey = \"a-receipt-key-of-the-proof-0123456789\"\n\
-         [payments]\ngateway = \"stripe\"\n\
-         [payments.stripe]\nsecret_key = \"{SECRET_KEY}\"\napi_base = \"{}\"\n",
-        world.stripe.base()
-    )
-}
-
-/// How many payments the log says were begun, and what was captured and given back, by purchase.
-fn ours(data: &Path) -> (u64, BTreeMap<String, (i64, i64)>) {
-    let mut log = binary();
-    log.arg("log").arg(data).stdout(Stdio::piped());
-    let mut child = log.spawn().unwrap();
-    let mut amounts: BTreeMap<String, i64> = BTreeMap::new();
-    let mut books: BTreeMap<String, (i64, i64)> = BTreeMap::new();
-    for line in BufReader::new(child.stdout.take().unwrap()).lines() {
-        let event: Value = serde_json::from_str(&line.unwrap()).unwrap();
-        let Some(purchase) = event["purchase_id"].as_str().map(str::to_owned) else {
-            continue;
-        };
-        match event["kind"].as_str().unwrap() {
-            "payment_started" => {
-                let amount = event["amount"]["value"].as_i64().unwrap();
-                amounts.insert(purchase, amount);
-            }
-            "payment_captured" => {
-                let twice = books.insert(purchase.clone(), (amounts[&purchase], 0));
-                assert_eq!(twice, None, "{purchase} was captured twice");
-            }
-            "refund_succeeded" => {
-                let amount = event["amount"].as_i64();
-                let amount = amount.or_else(|| event["amount"]["value"].as_i64());
-                books.get_mut(&purchase).unwrap().1 += amount.unwrap();
-            }
-            _ => {}
-        }
-    }
-    assert!(child.wait().unwrap().success(), "holdfast log failed");
-    (amounts.len() as u64, books)
-}
-
-/// The gateway's books and ours say the same.
-fn compare(world: &World, books: &BTreeMap<String, (i64, i64)>) {
-    world.stripe.check();
-    let mut charged: BTreeMap<String, (i64, i64)> = BTreeMap::new();
-    for (reference, intents) in world.stripe.by_reference() {
-        let purchase = reference.split('-').nth(2).unwrap().to_owned();
-        for intent in intents {
-            assert_ne!(
-                intent.status, "requires_capture",
-                "{reference} is set aside"
-            );
-            if intent.captured > 0 {
-                let entry = (intent.captured, intent.refunded);
-                let twice = charged.insert(purchase.clone(), entry);
-                assert_eq!(twice, None, "{purchase} was charged twice");
-            }
-        }
-    }
-    assert_eq!(&charged, books, "charges are captures");
-    for told in world.captured.lock().unwrap().iter() {
-        assert!(books.contains_key(told), "{told} was told as captured");
-    }
 }

@@ -261,6 +261,7 @@ fn webhooks_are_signed_and_come_again_until_they_are_taken() {
         twice_per_mille: 0,
         delay_ms_max: 5,
         tries_max: 5,
+        insists: false,
     });
     let server = config(&stripe).start();
     assert_eq!(server.ask(&buy("ana", CARD, "key-of-ana")).status, 201);

@@ -2,6 +2,7 @@
 
 use super::cards::{Issuer, issuer, refund_status};
 use super::hooks::Event;
+use super::site::Hasty;
 use super::wire::{Asked, Op, Reply};
 use serde_json::{Map, Value, json};
 use std::collections::{HashMap, HashSet};
@@ -28,6 +29,15 @@ pub struct Booked {
     pub declines: u32,
     /// Somebody took or gave back money at the company's own site.
     pub by_hand: bool,
+    /// What a dispute took.
+    pub charged_back: i64,
+}
+
+impl Booked {
+    /// What was taken and is neither given back nor disputed.
+    pub(super) fn left(&self) -> i64 {
+        self.captured - self.refunded - self.charged_back
+    }
 }
 
 pub(super) struct Intent {
@@ -37,6 +47,8 @@ pub(super) struct Intent {
     pub(super) metadata: Map<String, Value>,
     pub(super) charge: Option<String>,
     pub(super) error: Option<Value>,
+    /// The cardholder disputed it.
+    pub(super) disputed: bool,
 }
 
 pub(super) struct RefundMade {
@@ -52,7 +64,7 @@ pub(super) struct RefundMade {
 pub(super) struct Books {
     pub(super) intents: Vec<Intent>,
     by_id: HashMap<String, usize>,
-    refunds: Vec<RefundMade>,
+    pub(super) refunds: Vec<RefundMade>,
     stored: HashMap<String, (Asked, Reply)>,
     in_use: HashSet<String>,
     events: Vec<Event>,
@@ -63,6 +75,8 @@ pub(super) struct Books {
     pub(super) search_is_behind: bool,
     /// Whether every refund is refused.
     pub(super) refuses_refunds: bool,
+    /// Who captures at the company's own site.
+    pub(super) hasty: Option<Hasty>,
 }
 
 /// Currencies of which Stripe takes and gives back amounts in tens only.
@@ -217,12 +231,14 @@ impl Books {
                 cancels: 0,
                 declines: 0,
                 by_hand: false,
+                charged_back: 0,
             },
             payment_method: payment_method.to_owned(),
             created: now_s(),
             metadata,
             charge: None,
             error: None,
+            disputed: false,
         });
         Ok(Reply::ok(&self.intent(at, false)))
     }
@@ -243,7 +259,9 @@ impl Books {
                 it.charge = Some(format!("ch_{at:016x}"));
                 it.error = None;
                 self.happened(at, "payment_intent.amount_capturable_updated");
-                Ok(Reply::ok(&self.intent(at, asked.expands("latest_charge"))))
+                let shown = self.intent(at, asked.expands("latest_charge"));
+                self.hurry(at);
+                Ok(Reply::ok(&shown))
             }
             Issuer::WantsAuthentication => {
                 "requires_action".clone_into(&mut it.booked.status);
@@ -357,7 +375,7 @@ impl Books {
         if THREE_DECIMALS.contains(&it.booked.currency.as_str()) && amount % 10 != 0 {
             return Ok(Reply::invalid("parameter_invalid_integer"));
         }
-        if amount <= 0 || it.booked.refunded + amount > it.booked.captured {
+        if amount <= 0 || amount > it.booked.left() {
             return Ok(Reply::invalid("charge_already_refunded"));
         }
         let status = refund_status(&it.payment_method);
@@ -425,36 +443,9 @@ impl Books {
         }
     }
 
-    /// Somebody captures so much of it at the company's own site.
-    pub(super) fn capture_at_site(&mut self, reference: &str, amount: i64) {
-        for at in self.of_reference(reference) {
-            let it = &mut self.intents[at].booked;
-            assert_eq!(it.status, "requires_capture");
-            "succeeded".clone_into(&mut it.status);
-            it.captures += 1;
-            it.captured = amount;
-            it.by_hand = true;
-            self.happened(at, "payment_intent.succeeded");
-        }
-    }
-
-    /// Somebody gives so much of it back at the company's own site.
-    pub(super) fn refund_at_site(&mut self, reference: &str, amount: i64) {
-        for at in self.of_reference(reference) {
-            let it = &mut self.intents[at].booked;
-            assert!(it.refunded + amount <= it.captured);
-            it.refunded += amount;
-            it.by_hand = true;
-            self.refunds.push(RefundMade {
-                id: format!("re_{:016x}", self.refunds.len()),
-                intent: at,
-                amount,
-                status: "succeeded".to_owned(),
-                metadata: Map::new(),
-                created: now_s(),
-            });
-            self.happened(at, "charge.refunded");
-        }
+    /// The intent of this name, which there is.
+    pub(super) fn known(&self, id: &str) -> usize {
+        self.by_id[id]
     }
 
     /// From now on it is in this currency.
@@ -491,12 +482,12 @@ impl Books {
         }
     }
 
-    fn of_reference(&self, reference: &str) -> Vec<usize> {
+    pub(super) fn of_reference(&self, reference: &str) -> Vec<usize> {
         let is = |at: &usize| self.intents[*at].booked.reference.as_deref() == Some(reference);
         (0..self.intents.len()).filter(is).collect()
     }
 
-    fn happened(&mut self, at: usize, kind: &'static str) {
+    pub(super) fn happened(&mut self, at: usize, kind: &'static str) {
         let object = match kind {
             "charge.refunded" => self.charge(at),
             _ => self.intent(at, false),
@@ -505,17 +496,22 @@ impl Books {
     }
 
     fn event(&mut self, kind: &'static str, object: Value) {
+        self.told(kind, object, 0);
+    }
+
+    /// It happened so many seconds ago.
+    pub(super) fn told(&mut self, kind: &'static str, object: Value, ago_s: u64) {
         self.events_ever += 1;
         self.events.push(Event {
             id: format!("evt_{:016x}", self.events_ever),
             kind,
-            created: now_s(),
+            created: now_s() - ago_s,
             object,
         });
     }
 }
 
-fn now_s() -> u64 {
+pub(super) fn now_s() -> u64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
     now.expect("the clock is set").as_secs()
 }

@@ -121,6 +121,10 @@ impl Faults {
         });
     }
 
+    pub(super) fn no_limit(&mut self) {
+        self.bucket = None;
+    }
+
     pub(super) fn too_many(&self) -> u32 {
         self.too_many
     }

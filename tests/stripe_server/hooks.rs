@@ -5,6 +5,7 @@ use hmac::{Hmac, KeyInit, Mac};
 use serde_json::Value;
 use sha2::Sha256;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -27,6 +28,8 @@ pub struct Webhooks {
     pub delay_ms_max: u64,
     /// Deliveries of one event until one is taken.
     pub tries_max: u32,
+    /// Whether what is told of disputes is delivered until it is taken, whatever the above say.
+    pub insists: bool,
 }
 
 /// One delivery and what it was answered.
@@ -47,16 +50,19 @@ pub(super) struct Event {
 
 pub(super) struct Hooks {
     runtime: tokio::runtime::Handle,
-    webhooks: Mutex<Option<Webhooks>>,
+    webhooks: Arc<Mutex<Option<Webhooks>>>,
     delivered: Arc<Mutex<Vec<Delivered>>>,
+    /// Deliveries that are still tried until they are taken.
+    insisted_on: Arc<AtomicU32>,
 }
 
 impl Hooks {
     pub(super) fn new(runtime: tokio::runtime::Handle) -> Self {
         Self {
             runtime,
-            webhooks: Mutex::default(),
+            webhooks: Arc::default(),
             delivered: Arc::default(),
+            insisted_on: Arc::default(),
         }
     }
 
@@ -68,11 +74,19 @@ impl Hooks {
         self.delivered.lock().unwrap().clone()
     }
 
+    pub(super) fn all_taken(&self) -> bool {
+        self.insisted_on.load(Ordering::SeqCst) == 0
+    }
+
     pub(super) fn send(&self, events: Vec<Event>) {
         let Some(webhooks) = self.webhooks.lock().unwrap().clone() else {
             return;
         };
         for event in events {
+            if webhooks.insists && event.is_insisted_on() {
+                self.insist(&event, &webhooks);
+                continue;
+            }
             let drawn = xxh3_64_with_seed(event.id.as_bytes(), webhooks.seed);
             if (drawn >> 32) % 1_000 >= webhooks.sent_per_mille {
                 continue;
@@ -104,6 +118,29 @@ impl Hooks {
                 });
             }
         }
+    }
+
+    /// Delivers it, late, until it is taken, wherever webhooks go by then; some of them twice.
+    fn insist(&self, event: &Event, webhooks: &Webhooks) {
+        let drawn = xxh3_64_with_seed(event.id.as_bytes(), webhooks.seed);
+        let late = Duration::from_millis((drawn >> 32) % (webhooks.delay_ms_max + 1));
+        let mut wanted = 1 + u32::from(drawn % 1_000 < webhooks.twice_per_mille);
+        let body = body(event);
+        let to = Arc::clone(&self.webhooks);
+        let left = Arc::clone(&self.insisted_on);
+        left.fetch_add(1, Ordering::SeqCst);
+        self.runtime.spawn(async move {
+            while wanted > 0 {
+                tokio::time::sleep(late).await;
+                let webhooks = to.lock().unwrap().clone();
+                let webhooks = webhooks.expect("they were configured");
+                match post(&webhooks, &body).await {
+                    Ok(200..300) => wanted -= 1,
+                    _ => tokio::time::sleep(Duration::from_millis(20)).await,
+                }
+            }
+            left.fetch_sub(1, Ordering::SeqCst);
+        });
     }
 }
 

@@ -12,6 +12,7 @@ mod cards;
 pub mod faults;
 pub mod hooks;
 mod shown;
+pub mod site;
 pub mod wire;
 
 use books::{Booked, Books};
@@ -23,6 +24,7 @@ use hyper::body::{Body, Frame, Incoming, SizeHint};
 use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
+use site::{Hasty, Told};
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::io;
@@ -97,6 +99,11 @@ impl StripeServer {
     /// From now on at most so many requests a second are taken.
     pub fn limit(&self, per_s: u32) {
         self.state.faults.lock().unwrap().limit(per_s);
+    }
+
+    /// From now on every request is taken, however many.
+    pub fn no_limit(&self) {
+        self.state.faults.lock().unwrap().no_limit();
     }
 
     /// Requests beyond that limit.
@@ -185,6 +192,26 @@ impl StripeServer {
         self.change(|books| books.refund_at_site(reference, amount));
     }
 
+    /// From now on somebody captures at Stripe's own site what was just authorized.
+    pub fn hasty(&self, hasty: Hasty) {
+        self.state.books.lock().unwrap().hasty = Some(hasty);
+    }
+
+    /// Somebody gives up to so much of an intent back at Stripe's own site; how much was left of it.
+    pub fn some_back(&self, intent: &str, most: i64) -> i64 {
+        self.change(|books| books.some_back(intent, most))
+    }
+
+    /// The cardholder disputes up to so much of an intent, and this is what comes of it; of how much.
+    pub fn part_disputed(&self, intent: &str, most: i64, told: &[Told]) -> i64 {
+        self.change(|books| books.part_disputed(intent, most, told))
+    }
+
+    /// Whether everything that is told until it is taken was taken.
+    pub fn all_taken(&self) -> bool {
+        self.state.hooks.all_taken()
+    }
+
     /// The payment under `reference` is in another currency from now on.
     pub fn change_currency(&self, reference: &str, currency: &str) {
         self.change(|books| books.change_currency(reference, currency));
@@ -200,10 +227,11 @@ impl StripeServer {
         self.change(|books| books.settle_refunds(status));
     }
 
-    fn change(&self, change: impl FnOnce(&mut Books)) {
+    fn change<T>(&self, change: impl FnOnce(&mut Books) -> T) -> T {
         let mut books = self.state.books.lock().unwrap();
-        change(&mut books);
+        let changed = change(&mut books);
         self.state.hooks.send(books.take_events());
+        changed
     }
 
     /// Every intent, oldest first.
@@ -234,7 +262,7 @@ impl StripeServer {
                     it.captures + it.cancels <= 1,
                     "captured and canceled: {it:?}"
                 );
-                assert!(it.refunded <= it.captured, "more back than taken: {it:?}");
+                assert!(it.left() >= 0, "more back than taken: {it:?}");
                 assert!(
                     it.by_hand || it.captured == 0 || it.captured == it.amount,
                     "in part: {it:?}"

@@ -8,6 +8,7 @@
 pub mod money;
 pub mod patch;
 pub mod signing;
+pub mod wall_clock;
 
 use serde_json::{Value, json};
 use std::collections::BTreeMap;

@@ -34,8 +34,30 @@ impl CorrectedBy {
 }
 
 impl ClockCorrected {
-    /// Milliseconds by which the time was set forward; negative: back.
+    /// Milliseconds by which the time was set forward; negative: back. Instants that no clock shows
+    /// stand in damaged records only: there it is as far as it goes.
     pub const fn offset_ms(&self) -> i64 {
-        self.after.get().cast_signed() - self.before.get().cast_signed()
+        let (before, after) = (self.before.get(), self.after.get());
+        match after.checked_signed_diff(before) {
+            Some(offset_ms) => offset_ms,
+            None if after > before => i64::MAX,
+            None => i64::MIN,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_offset_of_instants_that_no_clock_shows_is_as_far_as_it_goes() {
+        let offset = |before: u64, after: u64| {
+            let (before, after) = (UnixMs::new(before), UnixMs::new(after));
+            let by = CorrectedBy::Settled;
+            ClockCorrected { before, after, by }.offset_ms()
+        };
+        assert_eq!((offset(5, 12), offset(12, 5)), (7, -7));
+        assert!(offset(0, u64::MAX) > 0 && offset(u64::MAX, 0) < 0);
     }
 }

@@ -132,7 +132,7 @@ fn reward_tokens_are_granted_spent_clawed_back_and_owed() {
     assert_eq!(user["tokens"], json!({"balance": 2, "debt": 0}));
     assert_eq!(
         user["committed"],
-        json!([{"product_id": "gift", "units": 2}])
+        json!([{"product_id": "gift", "units": 1}])
     );
     assert_eq!(user["attempts_in_window"], 2);
     assert!(server.stop().0.success());

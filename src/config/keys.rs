@@ -272,7 +272,7 @@ pub const KEYS: &[Key] = &[
     ),
     amounts(
         "limits.daily",
-        "Minor units that one buyer may spend in a day, by currency, such as `{ USD = 500000 }`; without a currency, no limit in it.",
+        "Minor units that one buyer may spend in a day, by currency, such as `{ USD = 500000 }`; without a currency, no limit in it. A refund lowers what counts, on the day of the payment; a lost dispute does not.",
     ),
     amounts(
         "limits.lifetime",

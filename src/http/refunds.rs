@@ -424,10 +424,6 @@ mod tests {
                 "amount",
             ),
             (
-                r#"{"previously_refunded":0,"reason":"r","amount":0}"#,
-                "amount",
-            ),
-            (
                 r#"{"previously_refunded":0,"reason":"r","amount":-1}"#,
                 "amount",
             ),

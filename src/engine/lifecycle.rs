@@ -231,7 +231,8 @@ pub const fn next_state(state: Option<PurchaseState>, step: Step) -> Option<Purc
             Step::Refunded(then) | Step::RefundFound(then),
         ) => Some(then.state()),
 
-        // Disputes are told in any order, several of one purchase, and the latest word counts.
+        // Words of disputes arrive in any order. The table allows several disputes of one purchase;
+        // `decide_dispute` takes one at a time, and none after a lost one.
         (
             S::Captured | S::PartiallyRefunded | S::Refunded | S::Disputed | S::ChargedBack,
             Step::DisputeOpened,

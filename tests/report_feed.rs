@@ -129,8 +129,34 @@ fn the_lines_are_those_of_holdfast_log_and_what_a_crash_leaves_is_cut() {
     let failure = until("it says what is wrong", || {
         sink(&server)["failure"].as_str().map(str::to_owned)
     });
-    assert!(failure.contains("move it away"), "{failure}");
+    assert!(failure.contains("move them away"), "{failure}");
     assert_eq!(sink(&server)["up"], false);
+}
+
+#[test]
+fn rotated_lines_that_nothing_accounts_for_are_not_written_twice() {
+    let dir = tempfile::tempdir().unwrap();
+    let (data_dir, path) = (dir.path().join("data"), dir.path().join("out/events.jsonl"));
+    let server = setup(&data_dir, &with_lines(&path, "")).start();
+    let is_empty = || std::fs::metadata(&path).is_ok_and(|it| it.len() == 0);
+    let mut rotated = (0..1_000).map(|number| {
+        server.put_product(&format!("drop-{number}"), 5);
+        caught_up(&server);
+        is_empty()
+    });
+    assert!(rotated.any(|is_rotated| is_rotated), "no file was filled");
+    assert!(server.stop().0.success());
+    let before = lines(&path);
+    assert_eq!(before, log_of(&data_dir));
+    assert!(is_empty());
+
+    std::fs::remove_file(path.with_file_name("events.jsonl.cursor")).unwrap();
+    let server = setup(&data_dir, &with_lines(&path, "")).start();
+    let failure = until("it says what is wrong", || {
+        sink(&server)["failure"].as_str().map(str::to_owned)
+    });
+    assert!(failure.contains("move them away"), "{failure}");
+    assert_eq!(lines(&path), before);
 }
 
 #[test]

@@ -39,8 +39,8 @@ pub enum JsonlError {
     },
     /// The file has lines, and what it has is not known.
     #[error(
-        "{path} is there without a good {path}.cursor beside it; move it away, and the sink writes \
-         it anew from where the log begins"
+        "{path} or files rotated from it are there without a good {path}.cursor beside them; move \
+         them away, and the sink writes all of it anew from where the log begins"
     )]
     Unaccounted {
         /// Which file.
@@ -92,7 +92,8 @@ impl EventFile {
             });
         }
         let there = fs::metadata(path).map_or(0, |it| it.len());
-        if !begun && there > 0 {
+        // Right after a rotation the lines stand in the full files alone.
+        if !begun && (there > 0 || !full_files(path)?.is_empty()) {
             return Err(JsonlError::Unaccounted { path: path.clone() });
         }
         if there < account.length {
@@ -161,18 +162,7 @@ impl EventFile {
 
     fn remove_surplus(&self) -> Result<(), JsonlError> {
         let path = &self.settings.path;
-        let folder = folder_of(path);
-        let mut full = Vec::new();
-        let prefix = format!("{}.", name_of(path));
-        for entry in fs::read_dir(folder).map_err(failed("listing", folder))? {
-            let entry = entry.map_err(failed("listing", folder))?;
-            let name = entry.file_name().to_string_lossy().into_owned();
-            let number = name.strip_prefix(&prefix).unwrap_or_default();
-            if number.len() == 20 && number.bytes().all(|b| b.is_ascii_digit()) {
-                full.push(entry.path());
-            }
-        }
-        full.sort();
+        let full = full_files(path)?;
         let surplus = full.len().saturating_sub(self.settings.keep);
         for path in &full[..surplus] {
             fs::remove_file(path).map_err(failed("removing", path))?;
@@ -210,6 +200,23 @@ fn account_path(path: &Path) -> PathBuf {
 /// The name of a full file whose last event ends at `cursor`.
 fn rotated(path: &Path, cursor: Lsn) -> PathBuf {
     path.with_file_name(format!("{}.{:020}", name_of(path), cursor.0))
+}
+
+/// The full files that were rotated from `path`, oldest first.
+fn full_files(path: &Path) -> Result<Vec<PathBuf>, JsonlError> {
+    let folder = folder_of(path);
+    let mut full = Vec::new();
+    let prefix = format!("{}.", name_of(path));
+    for entry in fs::read_dir(folder).map_err(failed("listing", folder))? {
+        let entry = entry.map_err(failed("listing", folder))?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let number = name.strip_prefix(&prefix).unwrap_or_default();
+        if number.len() == 20 && number.bytes().all(|b| b.is_ascii_digit()) {
+            full.push(entry.path());
+        }
+    }
+    full.sort();
+    Ok(full)
 }
 
 fn name_of(path: &Path) -> String {

@@ -563,6 +563,76 @@ fn what_is_no_http_is_refused_and_costs_nobody_else_anything() {
 }
 
 #[test]
+fn heads_that_two_readers_read_differently_are_refused_and_their_connection_ends() {
+    let server = Setup::demo().start();
+    let hold = |head: &str| {
+        let body = r#"{"user_id":"ana","product_id":"drop-1","quantity":1}"#;
+        let (line, rest) = head.split_once("\r\n").unwrap();
+        format!(
+            "POST /limited/holds {line}\r\nauthorization: Bearer {SHOP}\r\nidempotency-key: \
+             key-framing\r\ncontent-type: application/json\r\n{rest}\r\n{:x}\r\n{body}\r\n0\r\n\r\n",
+            body.len()
+        )
+    };
+    for (what, head, field) in [
+        (
+            "no host",
+            "HTTP/1.1\r\ntransfer-encoding: chunked\r\n",
+            "Host",
+        ),
+        (
+            "two hosts",
+            "HTTP/1.1\r\nhost: a\r\nhost: a\r\ntransfer-encoding: chunked\r\n",
+            "Host",
+        ),
+        (
+            "a host with a path",
+            "HTTP/1.1\r\nhost: a/b\r\ntransfer-encoding: chunked\r\n",
+            "Host",
+        ),
+        (
+            "a host with a user",
+            "HTTP/1.1\r\nhost: u@a\r\ntransfer-encoding: chunked\r\n",
+            "Host",
+        ),
+        (
+            "chunked twice in one header",
+            "HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked, chunked\r\n",
+            "Transfer-Encoding",
+        ),
+        (
+            "chunked in two headers",
+            "HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\ntransfer-encoding: chunked\r\n",
+            "Transfer-Encoding",
+        ),
+        (
+            "another coding",
+            "HTTP/1.1\r\nhost: a\r\ntransfer-encoding: gzip, chunked\r\n",
+            "Transfer-Encoding",
+        ),
+    ] {
+        let mut client = server.connect();
+        client.send(hold(head).as_bytes()).unwrap();
+        let answer = client.receive().unwrap();
+        check(&answer, 400, "invalid_request", what);
+        assert_eq!(answer.json()["errors"][0]["field"], field, "{what}");
+        assert!(client.is_closed(), "{what}");
+    }
+    unharmed(&server);
+
+    // A length beside it says nothing, but what follows could be read as another request.
+    let both = "HTTP/1.1\r\nhost: a:80\r\ncontent-length: 3\r\ntransfer-encoding: Chunked\r\n";
+    let mut client = server.connect();
+    client.send(hold(both).as_bytes()).unwrap();
+    assert_eq!(client.receive().unwrap().status, 201);
+    assert!(client.is_closed());
+    // HTTP/1.0 has no need of a host.
+    let mut client = server.connect();
+    client.send(b"GET /livez HTTP/1.0\r\n\r\n").unwrap();
+    assert_eq!(client.receive().unwrap().status, 200);
+}
+
+#[test]
 fn the_slow_are_told_or_cut_off() {
     let server = Setup::demo()
         .config("[server]\nheader_read_timeout_ms = 300\nbody_read_timeout_ms = 200")

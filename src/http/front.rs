@@ -9,6 +9,7 @@ use super::answer::{Answer, AnswerBody};
 use super::audited::{Acting, RefusalsKept};
 use super::auth::{Access, Caller, Keys};
 use super::body::{self, BodyBounds};
+use super::framing::{self, After};
 use super::problem::{self, RateTold, Reason, problem};
 use super::routes::{self, Resource};
 use super::server::Handler;
@@ -30,7 +31,9 @@ use crate::telemetry::metrics::{Metrics, Shard, Stage};
 use crate::webhooks::{Endpoint, Secrets};
 use bytes::Bytes;
 use hyper::body::Incoming;
-use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, WWW_AUTHENTICATE};
+use hyper::header::{
+    ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderValue, WWW_AUTHENTICATE,
+};
 use hyper::http::request::Parts;
 use hyper::{Method, Request, Response};
 use parking_lot::Mutex;
@@ -175,6 +178,27 @@ impl Front {
     /// The answer to one request.
     async fn answer(self: &Arc<Self>, id: RequestId, request: Request<Incoming>) -> Answer {
         let (parts, body) = request.into_parts();
+        let close = HeaderValue::from_static("close");
+        match framing::check(&parts) {
+            Ok(After::Open) => self.answer_in_bounds(id, parts, body).await,
+            Ok(After::Close) => {
+                let answer = self.answer_in_bounds(id, parts, body).await;
+                answer.with(CONNECTION, close)
+            }
+            Err(error) => {
+                let answer = problem::invalid(Refusal::InvalidRequest.into(), id, &[error]);
+                answer.with(CONNECTION, close)
+            }
+        }
+    }
+
+    /// The answer to one request whose head can be trusted.
+    async fn answer_in_bounds(
+        self: &Arc<Self>,
+        id: RequestId,
+        parts: Parts,
+        body: Incoming,
+    ) -> Answer {
         // A probe is answered under any load: whoever asks would else stop the process mid-sale.
         let probe = matches!(parts.uri.path(), "/livez" | "/readyz" | "/metrics");
         let bound = if probe {

@@ -13,6 +13,7 @@ pub mod body;
 pub mod catalogue;
 mod connection;
 pub mod fields;
+mod framing;
 pub mod front;
 pub mod idempotency;
 mod inquiries;

@@ -12,12 +12,16 @@ const EDGES: &[(&str, &[&str])] = &[
     ("ids", &[]),
     ("job", &[]),
     ("random", &[]),
+    ("files", &[]),
     ("engine", &["ids", "money", "time"]),
-    ("journal", &["engine", "ids", "money", "random", "time"]),
+    (
+        "journal",
+        &["engine", "files", "ids", "money", "random", "time"],
+    ),
     (
         "report",
         &[
-            "engine", "ids", "job", "journal", "money", "receipts", "time",
+            "engine", "files", "ids", "job", "journal", "money", "receipts", "time",
         ],
     ),
     ("risk", &["engine", "ids", "money", "time"]),
@@ -28,7 +32,9 @@ const EDGES: &[(&str, &[&str])] = &[
     ("receipts", &["engine", "ids", "money", "time"]),
     (
         "payments",
-        &["engine", "ids", "journal", "money", "receipts", "time"],
+        &[
+            "engine", "files", "ids", "journal", "money", "receipts", "time",
+        ],
     ),
     (
         "reconcile",
@@ -39,7 +45,7 @@ const EDGES: &[(&str, &[&str])] = &[
     (
         "config",
         &[
-            "engine", "ids", "journal", "money", "payments", "receipts", "report", "time",
+            "engine", "files", "ids", "journal", "money", "payments", "receipts", "report", "time",
             "webhooks",
         ],
     ),
@@ -53,6 +59,7 @@ const EDGES: &[(&str, &[&str])] = &[
         &[
             "config",
             "engine",
+            "files",
             "ids",
             "journal",
             "money",
@@ -72,6 +79,7 @@ const EDGES: &[(&str, &[&str])] = &[
         &[
             "config",
             "engine",
+            "files",
             "http",
             "ids",
             "journal",

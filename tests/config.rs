@@ -261,6 +261,50 @@ fn the_demo_fills_only_what_is_left_out_and_stays_on_loopback() {
     assert!(demo("[server]\nlisten = \"[::1]:8080\"").is_ok());
 }
 
+#[test]
+fn the_secrets_of_the_demo_are_refused_without_it() {
+    for (section, secret) in [
+        (
+            "auth.keys]]\nname = \"x\"\nrole = \"shop\"",
+            "demo-shop-key",
+        ),
+        (
+            "auth.keys]]\nname = \"x\"\nrole = \"admin\"",
+            "demo-admin-key",
+        ),
+        (
+            "receipts.hmac_keys]]\nid = \"x\"",
+            "demo-receipt-key-that-everybody-knows",
+        ),
+        (
+            "webhooks.secrets]]\nid = \"x\"",
+            "demo-webhook-secret-that-everybody-knows",
+        ),
+        (
+            "receipts.ed25519_keys]]\nid = \"x\"",
+            "64656d6f2d7365656420746861742065766572796f6e65206b6e6f7773212121",
+        ),
+    ] {
+        let file = format!("{WHOLE}\n[[{section}\nkey = \"{secret}\"");
+        let told = refusal(&file, &[]);
+        assert!(
+            told.contains("the demo's") && told.contains("--demo"),
+            "{told}"
+        );
+        assert!(!told.contains(secret), "{told}");
+        let sources = Sources {
+            file: Some(("holdfast.toml".into(), file)),
+            environment: Environment::from_pairs([(
+                "RECEIPT_KEY",
+                "0123456789abcdef0123456789abcdef",
+            )]),
+            demo: Demo::Yes,
+            ..Sources::default()
+        };
+        Config::load(&sources).unwrap();
+    }
+}
+
 /// `docs/configuration.md` has a line for each key, with its default, and for nothing else.
 #[test]
 fn the_documentation_has_every_key_with_its_default() {

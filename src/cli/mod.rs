@@ -9,6 +9,7 @@ mod ask;
 mod compose;
 mod import;
 mod inspect;
+mod process;
 mod receipt;
 mod reconcile;
 mod reload;
@@ -180,6 +181,8 @@ struct VerifyKeys {
 
 /// Runs the command that the process was called with.
 pub fn run() -> ExitCode {
+    process::keep_off_huge_pages();
+    process::keep_private();
     match Arguments::parse().command {
         Command::Serve(arguments) => serve::run(&arguments),
         Command::Check { dir } => inspect::check(&dir),

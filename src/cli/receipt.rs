@@ -33,7 +33,7 @@ pub(super) fn verify(arguments: &Verify) -> ExitCode {
     print(format_args!("{}\n", verdict.to_json()), status)
 }
 
-/// Bounded in what is read, not in what the file says of its size: a pipe says nothing.
+/// The receipt may come from a pipe, for which nobody but the caller waits.
 fn read(path: &Path) -> Result<Vec<u8>, String> {
     let cannot = |why: &dyn std::fmt::Display| format!("{} cannot be read: {why}", path.display());
     let file = File::open(path).map_err(|error| cannot(&error))?;
@@ -45,6 +45,11 @@ fn read(path: &Path) -> Result<Vec<u8>, String> {
         return Err(cannot(&"it is larger than any receipt or key"));
     }
     Ok(bytes)
+}
+
+fn read_key(path: &Path) -> Result<Vec<u8>, String> {
+    crate::files::read(path, FILE_BYTES_MAX)
+        .map_err(|error| format!("{} cannot be read: {error}", path.display()))
 }
 
 fn verdict(keys: &VerifyKeys, receipt: &[u8]) -> Result<Verdict, String> {
@@ -61,7 +66,7 @@ fn verdict(keys: &VerifyKeys, receipt: &[u8]) -> Result<Verdict, String> {
         .map(|path| hmac_key(path, &named))
         .transpose()?;
     let ed25519 = match (&keys.jwks, &keys.public_key) {
-        (Some(path), _) => Some(jwks::read_set(&read(path)?).map_err(|why| about(path, &why))?),
+        (Some(path), _) => Some(jwks::read_set(&read_key(path)?).map_err(|why| about(path, &why))?),
         (None, Some(path)) => Some(public_key(path, &named)?),
         (None, None) => None,
     };
@@ -95,7 +100,7 @@ fn public_key(path: &Path, named: &Receipt) -> Result<Vec<PublicKey>, String> {
 }
 
 fn text(path: &Path) -> Result<String, String> {
-    String::from_utf8(read(path)?)
+    String::from_utf8(read_key(path)?)
         .map_err(|_| about(path, &"is not text; name the file of the key"))
 }
 

@@ -113,9 +113,11 @@ fn shipped(config: &RiskConfig, rules: &Rules) -> Option<&'static str> {
 
 /// Puts the file's rules in force where they changed; whether they did.
 fn read_file(path: &Path, rules: &Rules, journal: &Journal) -> Result<bool, RulesFault> {
-    let text = std::fs::read_to_string(path).map_err(|source| RulesFault::Unreadable {
-        path: path.to_owned(),
-        source,
+    let text = crate::files::read_text(path, crate::files::TEXT_BYTES_MAX).map_err(|source| {
+        RulesFault::Unreadable {
+            path: path.to_owned(),
+            source,
+        }
     })?;
     if rules.file == Some(digest_of(&text)) {
         return Ok(false);

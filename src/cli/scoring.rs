@@ -8,9 +8,9 @@
 use crate::config::RiskConfig;
 use crate::engine::event::ModelInForce;
 use crate::engine::risk::score::{FeaturesWritten, LoadedModel};
+use crate::files;
 use crate::journal::{Journal, NewScoring, StorageFault, digest_of};
 use crate::risk::model::{self, MODEL_BYTES_MAX, ModelError};
-use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -92,7 +92,7 @@ pub(crate) fn load(path: &Path) -> Result<(LoadedModel, ModelInForce), ScoringFa
     let mut text = String::new();
     let most = u64::try_from(MODEL_BYTES_MAX).unwrap_or(u64::MAX);
     // One more, so that what is too long is told from what is just long enough.
-    let mut file = File::open(path).map_err(unreadable)?.take(most + 1);
+    let mut file = files::open(path).map_err(unreadable)?.take(most + 1);
     file.read_to_string(&mut text).map_err(unreadable)?;
     let parsed = model::parse(&text).map_err(|error| ScoringFault::Wrong {
         path: path.to_owned(),

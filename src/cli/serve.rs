@@ -8,6 +8,7 @@ use super::reload::reload;
 use super::{Serve, compose, rules, scoring};
 use crate::config::{Config, Demo, Environment, GatewayKind, Sources};
 use crate::engine::event::{Active, AdminAct, Discount, ProductSet, PromotionSet};
+use crate::files::{self, Reach};
 use crate::http::front::{Aside, Core, Front, Parted};
 use crate::http::server::Server;
 use crate::ids::{KeyOwner, ProductId, PromotionCode, PurchaseId, RequestId};
@@ -23,6 +24,7 @@ use crate::report::feed::Sinks;
 use crate::telemetry::logging::{self, Style};
 use crate::telemetry::metrics::{Metrics, Stage};
 use crate::webhooks::Secrets;
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -45,8 +47,6 @@ pub(super) fn run(arguments: &Serve) -> ExitCode {
         return super::fail(1, error);
     }
     report_panics();
-    // No core dump: secrets are in memory, and so are buyers.
-    let _ = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable);
     match loaded.and_then(|config| serve(arguments, &config)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
@@ -87,6 +87,7 @@ fn report_panics() {
 
 fn serve(arguments: &Serve, config: &Config) -> Result<(), Failure> {
     let signals = Signals::caught()?;
+    say_what_is_unsafe(config);
     let journal = open(arguments, config)?;
     rules::start(&config.risk, &journal)?;
     scoring::start(&config.risk, &journal)?;
@@ -130,6 +131,7 @@ fn serve(arguments: &Serve, config: &Config) -> Result<(), Failure> {
 }
 
 fn open(arguments: &Serve, config: &Config) -> Result<Arc<Journal>, Failure> {
+    keep_from_others(&config.storage.data_dir)?;
     let behind = if arguments.accept_clock {
         ClockBehind::Accept
     } else {
@@ -169,6 +171,47 @@ fn open(arguments: &Serve, config: &Config) -> Result<Arc<Journal>, Failure> {
         "the data directory is open"
     );
     Ok(journal)
+}
+
+/// Says what is fit for a trial, but hardly for a sale.
+fn say_what_is_unsafe(config: &Config) {
+    if config.demo == Demo::No && matches!(config.payments.gateway, GatewayKind::Sandbox) {
+        tracing::warn!(
+            event = "sandbox_gateway",
+            "payments go to the sandbox gateway, which moves no money; for a sale, set payments.gateway"
+        );
+    }
+    let address = config.server.listen;
+    if config.server.tls.is_none() && !address.ip().is_loopback() {
+        tracing::warn!(
+            event = "plain_http",
+            %address,
+            "keys and purchases can be read on the way, because this address is served without TLS; set server.tls, or listen on loopback behind a proxy that has TLS"
+        );
+    }
+}
+
+/// Takes the data directory from other users of the machine.
+fn keep_from_others(data_dir: &Path) -> Result<(), Failure> {
+    let path = data_dir.display();
+    let reach = files::make_private(data_dir)
+        .map_err(|error| format!("the data directory {path} cannot be made private: {error}"))?;
+    match reach {
+        Reach::Owner => {}
+        Reach::Narrowed { mode } => tracing::warn!(
+            event = "data_dir_narrowed",
+            %path,
+            mode = format!("{mode:o}"),
+            "other users could reach the data directory; now only its owner can"
+        ),
+        Reach::Others { mode, why } => tracing::warn!(
+            event = "data_dir_open",
+            %path,
+            mode = format!("{mode:o}"),
+            "other users can reach the data directory, and its mode stays ({why}); give holdfast a directory of its own with mode 700"
+        ),
+    }
+    Ok(())
 }
 
 /// What requests are answered from.

@@ -324,7 +324,7 @@ impl Config {
         if sources.demo == Demo::Yes {
             fill_for_demo(&mut table);
         }
-        let mut reader = Reader::new(&table, &sources.environment);
+        let mut reader = Reader::new(&table, &sources.environment, sources.demo);
         let config = Self {
             server: server(&mut reader)?,
             storage: storage(&mut reader)?,

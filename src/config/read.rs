@@ -6,7 +6,7 @@
 use super::ConfigError;
 use super::keys;
 use super::secret::{self, HIDDEN};
-use super::source::Environment;
+use super::source::{Demo, Environment};
 use crate::money::{Amount, Currency};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value as Json};
@@ -15,9 +15,19 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use toml::{Table, Value};
 
+/// The secrets of the demo.
+pub(super) const DEMO_SECRETS: [&str; 5] = [
+    "demo-shop-key",
+    "demo-admin-key",
+    "demo-receipt-key-that-everybody-knows",
+    "demo-webhook-secret-that-everybody-knows",
+    "64656d6f2d7365656420746861742065766572796f6e65206b6e6f7773212121",
+];
+
 pub(super) struct Reader<'a> {
     table: &'a Table,
     environment: &'a Environment,
+    demo: Demo,
     shown: Map<String, Json>,
     secrets: RefCell<SecretDigests>,
 }
@@ -44,10 +54,11 @@ impl std::fmt::Debug for SecretDigests {
 }
 
 impl<'a> Reader<'a> {
-    pub(super) fn new(table: &'a Table, environment: &'a Environment) -> Self {
+    pub(super) fn new(table: &'a Table, environment: &'a Environment, demo: Demo) -> Self {
         Self {
             table,
             environment,
+            demo,
             shown: Map::new(),
             secrets: RefCell::default(),
         }
@@ -191,6 +202,12 @@ impl<'a> Reader<'a> {
         chars_min: usize,
     ) -> Result<SecretString, ConfigError> {
         let secret = secret::resolve(path, value, self.environment, chars_min)?;
+        if self.demo == Demo::No && DEMO_SECRETS.contains(&secret.expose_secret()) {
+            return Err(invalid(
+                path,
+                "is the demo's, which everybody knows; set one of your own, or start with --demo",
+            ));
+        }
         let digest = Sha256::digest(secret.expose_secret().as_bytes()).into();
         let mut secrets = self.secrets.borrow_mut();
         secrets.0.entry(path).or_default().push(digest);

@@ -5,7 +5,9 @@
 
 use super::ConfigError;
 use super::source::Environment;
+use crate::files::SECRET_BYTES_MAX;
 use secrecy::{ExposeSecret, SecretString};
+use std::path::Path;
 use toml::Value;
 
 /// What stands for a secret wherever configuration is shown.
@@ -26,11 +28,13 @@ pub fn resolve(
         Value::String(text) => SecretString::from(text.clone()),
         Value::Table(table) if table.len() == 1 => {
             if let Some(Value::String(file)) = table.get("file") {
-                let text = std::fs::read_to_string(file).map_err(|error| {
-                    invalid(format!(
-                        "the secret's file `{file}` cannot be read: {error}"
-                    ))
-                })?;
+                let text = crate::files::read_text(Path::new(file), SECRET_BYTES_MAX).map_err(
+                    |error| {
+                        invalid(format!(
+                            "the secret's file `{file}` cannot be read: {error}"
+                        ))
+                    },
+                )?;
                 SecretString::from(text.trim_end_matches(['\r', '\n']).to_owned())
             } else if let Some(Value::String(name)) = table.get("env") {
                 let text = environment.get(name).ok_or_else(|| {

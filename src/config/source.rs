@@ -69,10 +69,13 @@ impl Environment {
 impl Sources {
     /// Reads the file at `path`.
     pub fn read_file(&mut self, path: &Path) -> Result<(), ConfigError> {
-        let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Unreadable {
-            path: path.to_owned(),
-            source,
-        })?;
+        let text =
+            crate::files::read_text(path, crate::files::TEXT_BYTES_MAX).map_err(|source| {
+                ConfigError::Unreadable {
+                    path: path.to_owned(),
+                    source,
+                }
+            })?;
         self.file = Some((path.to_owned(), text));
         Ok(())
     }

@@ -38,5 +38,6 @@ mod settle;
 mod shop;
 mod sinks;
 pub mod terms;
+mod tls;
 mod webhook_secrets;
 mod webhooks;

@@ -9,14 +9,12 @@
 use super::answer::AnswerBody;
 use super::connection;
 use super::problem;
-use crate::config::{ServerConfig, TlsConfig};
+use crate::config::ServerConfig;
 use crate::engine::refusal::Refusal;
 use crate::ids::RequestId;
 use crate::telemetry::metrics::Shard;
 use hyper::body::Incoming;
 use hyper::{Request, Response};
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use socket2::{Domain, Protocol, Socket, Type};
 use std::future::Future;
 use std::net::SocketAddr;
@@ -137,7 +135,7 @@ impl Server {
                 http2_streams_max: config.http2_streams_max,
                 drain: config.drain,
             },
-            tls: config.tls.as_ref().map(tls).transpose()?,
+            tls: config.tls.as_ref().map(super::tls::load).transpose()?,
             stop: Stop::default(),
             connections: AtomicUsize::new(0),
         });
@@ -327,24 +325,4 @@ fn bind(
     socket.listen(i32::try_from(backlog).unwrap_or(i32::MAX))?;
     socket.set_nonblocking(true)?;
     Ok(socket.into())
-}
-
-/// TLS as the two files say, for HTTP/2 and HTTP/1.1.
-fn tls(config: &TlsConfig) -> Result<Arc<rustls::ServerConfig>, ServeError> {
-    let failed = |path: &PathBuf| {
-        let path = path.clone();
-        move |what: String| ServeError::Tls { path, what }
-    };
-    let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_file_iter(&config.cert)
-        .and_then(Iterator::collect)
-        .map_err(|error| failed(&config.cert)(error.to_string()))?;
-    let key = PrivateKeyDer::from_pem_file(&config.key)
-        .map_err(|error| failed(&config.key)(error.to_string()))?;
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let mut tls = rustls::ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .and_then(|builder| builder.with_no_client_auth().with_single_cert(chain, key))
-        .map_err(|error| failed(&config.cert)(error.to_string()))?;
-    tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    Ok(Arc::new(tls))
 }

@@ -290,7 +290,7 @@ impl CheckReport {
 /// A running process changes the files under the reader.
 pub(super) fn refuse_running(data_dir: &Path) -> Result<(), JournalError> {
     let path = data_dir.join("lock");
-    let Ok(file) = std::fs::File::open(&path) else {
+    let Ok(file) = crate::files::open(&path) else {
         return Ok(());
     };
     match file.try_lock_shared() {

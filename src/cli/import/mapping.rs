@@ -134,7 +134,8 @@ impl Mapping {
     /// Reads a file; a section that it leaves out stays as usual.
     pub(super) fn read(path: &Path) -> Result<Self, String> {
         let told = |why: String| format!("the mapping {}: {why}", path.display());
-        let text = std::fs::read_to_string(path).map_err(|error| told(error.to_string()))?;
+        let text = crate::files::read_text(path, crate::files::TEXT_BYTES_MAX)
+            .map_err(|error| told(error.to_string()))?;
         Self::parse(&text).map_err(told)
     }
 

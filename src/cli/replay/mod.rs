@@ -124,7 +124,7 @@ fn trial(arguments: &Replay) -> Result<Trial, Failure> {
     let Some(path) = &arguments.rules else {
         return Ok(Trial::AsInForce);
     };
-    let text = std::fs::read_to_string(path).map_err(|error| {
+    let text = crate::files::read_text(path, crate::files::TEXT_BYTES_MAX).map_err(|error| {
         let path = path.display();
         (
             2,

@@ -8,6 +8,7 @@
 //! Deliberately absent: syncing. The sandbox stands for a company elsewhere, which a crash of this
 //! process leaves alone; it does not claim to outlive the machine.
 
+use crate::files;
 use crate::ids::CardToken;
 use crate::money::{Amount, Currency};
 use crate::payments::gateway::Reference;
@@ -181,7 +182,7 @@ pub fn read(
     each: &mut dyn FnMut(Reference, Entry) -> Result<(), Misfit>,
 ) -> Result<(), SandboxError> {
     let path = path_in(data_dir);
-    match File::open(&path) {
+    match files::open(&path) {
         Ok(file) => replay(&path, &file, each).map(drop),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         Err(source) => Err(SandboxError::Io {

@@ -5,6 +5,7 @@
 //! carries its own checksum, so a crash leaves the old one or the new one; a file that does not
 //! check is an error, never a beginning from zero.
 
+use crate::files;
 use crate::ids::Lsn;
 use serde::{Deserialize, Serialize};
 use std::fs::{self, File};
@@ -16,6 +17,9 @@ pub const FOLDER: &str = "sinks";
 
 /// Gaps that are remembered, the newest.
 const GAPS_KEPT: usize = 16;
+
+/// Far above what a cursor with all its gaps takes.
+const CURSOR_BYTES_MAX: u64 = 1 << 20;
 
 /// What is known of a sink across restarts.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -119,7 +123,7 @@ impl SinkState {
     /// Reads the file of `sink` below `data_dir`; `None` where there is none.
     pub fn read(data_dir: &Path, sink: &str) -> Result<Option<Self>, CursorError> {
         let path = path_of(data_dir, sink);
-        let text = match fs::read_to_string(&path) {
+        let text = match files::read_text(&path, CURSOR_BYTES_MAX) {
             Ok(text) => text,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(source) if source.kind() == io::ErrorKind::InvalidData => {

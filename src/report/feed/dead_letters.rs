@@ -9,6 +9,7 @@
 use super::cursor::{replace, sync_folder};
 use super::sink::Fed;
 use crate::engine::event::Event;
+use crate::files::{read, read_text};
 use crate::ids::Lsn;
 use crate::journal::AuditEntry;
 use crate::journal::codec::{self, Kind};
@@ -23,6 +24,9 @@ use std::path::{Path, PathBuf};
 
 /// The folder in the data directory.
 pub const FOLDER: &str = "dead-letters";
+
+/// Above any `report.dead_letters_bytes_max` that memory has room for.
+const FILE_BYTES_MAX: u64 = 1 << 40;
 
 /// An event that a sink refused for good.
 #[derive(Clone, Debug)]
@@ -145,7 +149,7 @@ impl DeadLetters {
 
     fn read(&self, sink: &str, from: Lsn, to: Option<Lsn>) -> Result<Vec<Letter>, LetterError> {
         let path = self.path(sink);
-        let text = match fs::read_to_string(&path) {
+        let text = match read_text(&path, FILE_BYTES_MAX) {
             Ok(text) => text,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
             Err(source) => return Err(at(&path)(source)),
@@ -171,7 +175,7 @@ impl DeadLetters {
 
 /// How many letters a file holds; what a crash left of a line at its end is none.
 pub(super) fn verify(path: &Path) -> Result<usize, LetterError> {
-    let mut bytes = fs::read(path).map_err(at(path))?;
+    let mut bytes = read(path, FILE_BYTES_MAX).map_err(at(path))?;
     bytes.truncate(whole_lines(&bytes));
     let mut count = 0;
     for line in bytes.split_inclusive(|byte| *byte == b'\n') {
@@ -248,7 +252,7 @@ fn append(path: &Path, lines: &[u8], length: u64) -> io::Result<u64> {
 
 /// Cuts what stands after the last end of line; how many bytes are left.
 fn cut_torn_line(path: &Path) -> io::Result<u64> {
-    let bytes = fs::read(path)?;
+    let bytes = read(path, FILE_BYTES_MAX)?;
     let whole = whole_lines(&bytes);
     if whole < bytes.len() {
         let file = File::options().write(true).open(path)?;

@@ -4,6 +4,7 @@
 //! rename, then the cursor with length zero. A crash in between is undone, or done, at opening.
 
 use super::JsonlSettings;
+use crate::files;
 use crate::ids::Lsn;
 use crate::report::feed::cursor::{log_id_text, replace, sealed, sync_folder, unsealed};
 use serde::{Deserialize, Serialize};
@@ -181,7 +182,7 @@ impl EventFile {
 
 fn read_account(path: &Path) -> Result<Option<Account>, JsonlError> {
     let account = account_path(path);
-    match fs::read_to_string(&account) {
+    match files::read_text(&account, files::SECRET_BYTES_MAX) {
         Ok(text) => unsealed(&text)
             .and_then(|json| serde_json::from_str(json).ok())
             .map(Some)

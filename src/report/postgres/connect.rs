@@ -5,6 +5,7 @@
 
 use super::fault::PostgresError;
 use super::settings::PostgresSettings;
+use crate::files;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
@@ -78,9 +79,9 @@ fn tls_config(ca_file: Option<&Path>) -> Result<ClientConfig, PostgresError> {
         Some(path) => {
             let unusable =
                 |what: String| PostgresError::Authorities(format!("{}: {what}", path.display()));
-            let certificates =
-                CertificateDer::pem_file_iter(path).map_err(|error| unusable(error.to_string()))?;
-            for certificate in certificates {
+            let pem = files::read(path, files::TEXT_BYTES_MAX)
+                .map_err(|error| unusable(error.to_string()))?;
+            for certificate in CertificateDer::pem_slice_iter(&pem) {
                 let certificate = certificate.map_err(|error| unusable(error.to_string()))?;
                 let added = roots.add(certificate);
                 added.map_err(|error| unusable(error.to_string()))?;

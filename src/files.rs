@@ -1,0 +1,134 @@
+//! Owns opening files that somebody else wrote, and who may reach the data directory.
+//!
+//! Invariants: 1. only regular files are opened: a FIFO or a device could hold a start for ever;
+//! 2. what is read whole is bounded by what is read, not by what the file says of its size;
+//! 3. the mode of a directory is only ever narrowed.
+//! Deliberately absent: files of the log, which `wal` opens.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::path::Path;
+
+/// Bytes of a configuration, a certificate chain, or a file of text that people write.
+pub const TEXT_BYTES_MAX: u64 = 4 << 20;
+
+/// Bytes of a file with one secret.
+pub const SECRET_BYTES_MAX: u64 = 64 << 10;
+
+/// What other users may do to a directory, in the bits of its mode.
+const OTHERS: u32 = 0o077;
+
+/// Everybody may create entries, and only the owner of one may remove it: a directory such as
+/// `/tmp`, which many share.
+const STICKY: u32 = 0o1000;
+
+/// What a data directory holds.
+const PARTS: [&str; 5] = ["log", "snapshots", "sinks", "dead-letters", "sandbox"];
+const LOCK: &str = "lock";
+
+/// Opens a regular file to read. Anything else is an error at once.
+pub fn open(path: &Path) -> io::Result<File> {
+    // Opening a FIFO would wait for somebody to write to it.
+    let nonblocking = i32::try_from(rustix::fs::OFlags::NONBLOCK.bits())
+        .expect("the flag is one of the low bits of an int");
+    let file = OpenOptions::new()
+        .read(true)
+        .custom_flags(nonblocking)
+        .open(path)?;
+    if !file.metadata()?.is_file() {
+        let what = "it is no regular file";
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, what));
+    }
+    Ok(file)
+}
+
+/// Reads a regular file of at most `bytes_max`.
+pub fn read(path: &Path, bytes_max: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    // One more, so that a file that is too long is told from one that is just long enough.
+    open(path)?.take(bytes_max + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > bytes_max {
+        let what = format!("it has more than {bytes_max} bytes");
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, what));
+    }
+    Ok(bytes)
+}
+
+/// The same as text.
+pub fn read_text(path: &Path, bytes_max: u64) -> io::Result<String> {
+    String::from_utf8(read(path, bytes_max)?)
+        .map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "it is not UTF-8"))
+}
+
+/// Who can reach into a data directory.
+#[derive(Debug)]
+pub enum Reach {
+    /// Only its owner.
+    Owner,
+    /// Only its owner from now on; the mode was this one.
+    Narrowed {
+        /// The mode that it had.
+        mode: u32,
+    },
+    /// Others, too; the mode stays.
+    Others {
+        /// The mode that it has.
+        mode: u32,
+        /// Why it stays.
+        why: String,
+    },
+}
+
+/// Makes the data directory where it is missing, and takes it and its parts from other users.
+///
+/// A directory that holds other things, or that many share, is left as it is: other programs may
+/// need to reach through it. The parts are narrowed nevertheless.
+pub fn make_private(data_dir: &Path) -> io::Result<Reach> {
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(data_dir)?;
+    for part in PARTS {
+        let part = data_dir.join(part);
+        if part.is_dir() {
+            // Where this fails, the directory above decides, which is said.
+            let _ = narrow(&part);
+        }
+    }
+    let mode = fs::metadata(data_dir)?.permissions().mode() & 0o7777;
+    if mode & OTHERS == 0 {
+        return Ok(Reach::Owner);
+    }
+    if mode & STICKY != 0 || !holds_only_ours(data_dir)? {
+        let why = "it holds other files, too".to_owned();
+        return Ok(Reach::Others { mode, why });
+    }
+    Ok(match narrow(data_dir) {
+        Ok(()) => Reach::Narrowed { mode },
+        Err(error) => Reach::Others {
+            mode,
+            why: error.to_string(),
+        },
+    })
+}
+
+fn narrow(directory: &Path) -> io::Result<()> {
+    let mut permissions = fs::metadata(directory)?.permissions();
+    let mode = permissions.mode();
+    if mode & OTHERS != 0 {
+        permissions.set_mode(mode & !OTHERS);
+        fs::set_permissions(directory, permissions)?;
+    }
+    Ok(())
+}
+
+fn holds_only_ours(data_dir: &Path) -> io::Result<bool> {
+    for entry in fs::read_dir(data_dir)? {
+        let name = entry?.file_name();
+        if name != LOCK && !PARTS.iter().any(|part| name == *part) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}

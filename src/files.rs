@@ -45,9 +45,14 @@ pub fn open(path: &Path) -> io::Result<File> {
 
 /// Reads a regular file of at most `bytes_max`.
 pub fn read(path: &Path, bytes_max: u64) -> io::Result<Vec<u8>> {
+    bytes_of(&open(path)?, bytes_max)
+}
+
+/// Reads an open file of at most `bytes_max`.
+pub fn bytes_of(file: &File, bytes_max: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     // One more, so that a file that is too long is told from one that is just long enough.
-    open(path)?.take(bytes_max + 1).read_to_end(&mut bytes)?;
+    file.take(bytes_max + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > bytes_max {
         let what = format!("it has more than {bytes_max} bytes");
         return Err(io::Error::new(io::ErrorKind::FileTooLarge, what));
@@ -57,7 +62,12 @@ pub fn read(path: &Path, bytes_max: u64) -> io::Result<Vec<u8>> {
 
 /// The same as text.
 pub fn read_text(path: &Path, bytes_max: u64) -> io::Result<String> {
-    String::from_utf8(read(path, bytes_max)?)
+    text_of(&open(path)?, bytes_max)
+}
+
+/// Reads an open file of at most `bytes_max` as text.
+pub fn text_of(file: &File, bytes_max: u64) -> io::Result<String> {
+    String::from_utf8(bytes_of(file, bytes_max)?)
         .map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "it is not UTF-8"))
 }
 

@@ -80,6 +80,7 @@ pub use settings::{Disks, JournalOptions, LogSettings, Sync, Witness};
 pub use snapshot::SnapshotReport;
 pub use status::{Readiness, Status};
 pub use turn::{Outcome, Refused, Replay, Submitted};
+pub use wal::{Access, Directory};
 pub use webhooks::{LetIn, NotLetIn, fingerprint_of};
 
 /// Notices about the clock that wait to be fetched; of more, the oldest go.

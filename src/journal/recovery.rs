@@ -31,11 +31,11 @@ use crate::time::UnixMs;
 use arc_swap::ArcSwap;
 use crossbeam_utils::CachePadded;
 use parking_lot::Mutex;
-use std::fs::{File, OpenOptions, TryLockError};
-use std::path::Path;
+use std::fs::{File, TryLockError};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Instant;
+use wal::Directory;
 
 /// How far opening is.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
@@ -69,6 +69,9 @@ pub struct Opened {
     pub digest: String,
 }
 
+/// Locked while a process has the data directory.
+const LOCK_FILE: &str = "lock";
+
 /// Events between two reports of progress.
 const EVENTS_A_PROGRESS: u64 = 65_536;
 
@@ -78,8 +81,10 @@ impl Journal {
         options: JournalOptions,
         progress: &mut dyn FnMut(Progress),
     ) -> Result<Arc<Self>, JournalError> {
-        let lock = lock(&options.data_dir)?;
-        let disks = Disks::create(&options.data_dir)?;
+        let data_dir =
+            Directory::create(&options.data_dir).map_err(io("creating", &options.data_dir))?;
+        let lock = lock(&data_dir)?;
+        let disks = Disks::create_in(&data_dir)?;
         Self::open_on(disks, options, Some(lock), progress)
     }
 
@@ -275,19 +280,15 @@ fn seen_full(full: GuardFull) -> JournalError {
 }
 
 /// Takes the directory for this process.
-fn lock(data_dir: &Path) -> Result<File, JournalError> {
-    std::fs::create_dir_all(data_dir).map_err(io("creating", data_dir))?;
-    let path = data_dir.join("lock");
-    let opened = OpenOptions::new()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(&path);
-    let file = opened.map_err(io("opening", &path))?;
+fn lock(data_dir: &Directory) -> Result<File, JournalError> {
+    let path = data_dir.path().join(LOCK_FILE);
+    let file = data_dir
+        .append_file(LOCK_FILE)
+        .map_err(io("opening", &path))?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(JournalError::InUse {
-            path: data_dir.to_owned(),
+            path: data_dir.path().to_owned(),
         }),
         Err(TryLockError::Error(source)) => Err(io("locking", path)(source)),
     }

@@ -110,14 +110,26 @@ pub struct Disks {
 impl Disks {
     /// The directories below `data_dir`, made where they are missing.
     pub fn create(data_dir: &Path) -> Result<Self, JournalError> {
-        let open = |name: &str| -> Result<Arc<dyn wal::Storage>, JournalError> {
-            let path = data_dir.join(name);
-            let storage = wal::DiskStorage::open(&path).map_err(io("opening", path))?;
-            Ok(Arc::new(storage))
+        let directory = wal::Directory::create(data_dir).map_err(io("creating", data_dir))?;
+        Self::create_in(&directory)
+    }
+
+    /// The directories in `data_dir`, made where they are missing.
+    pub(super) fn create_in(data_dir: &wal::Directory) -> Result<Self, JournalError> {
+        let failed = |name: &str| io("opening", data_dir.path().join(name));
+        let open = |name: &str| -> Result<wal::DiskStorage, JournalError> {
+            let directory = data_dir.create_below(name);
+            directory
+                .and_then(wal::DiskStorage::locked)
+                .map_err(failed(name))
         };
+        let snapshots = open("snapshots")?;
+        let beside = data_dir
+            .open_below("snapshots")
+            .map_err(failed("snapshots"))?;
         Ok(Self {
-            log: open("log")?,
-            snapshots: open("snapshots")?,
+            log: Arc::new(open("log")?.beside(beside)),
+            snapshots: Arc::new(snapshots),
         })
     }
 

@@ -325,7 +325,7 @@ impl Log {
     }
 
     /// All lines of a server that has ended: the last ones may still be on their way here.
-    fn all_lines(&self) -> Vec<String> {
+    pub fn all_lines(&self) -> Vec<String> {
         let state = self.0.0.lock().unwrap();
         let whole = self
             .0

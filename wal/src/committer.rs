@@ -4,18 +4,24 @@
 //! Invariants: 1. frames are contiguous and chained, none spans two segments; 2. nothing is
 //! published before it is synced (written, under [`SyncPolicy::Interval`]); 3. a segment is synced
 //! before the next one is begun; 4. the first failure of any write, sync or directory operation ends
-//! the thread and poisons the log: nothing is retried, nothing more is published.
+//! the thread and poisons the log: nothing is retried, nothing more is published; 5. nothing is
+//! published unless the directory, the segment and its last frame, looked up after the write, are
+//! still those of this process.
 
+use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::config::SyncPolicy;
-use crate::error::{At, Fault, IoError, Operation};
-use crate::format::{FRAME_HEADER, FrameHeader, SEGMENT_HEADER, SegmentHeader};
+use crate::error::{At, Fault, Found, IoError, Operation, Overwritten};
+use crate::format::{
+    FRAME_CHECKSUM_AT, FRAME_HEADER, FrameHeader, SEGMENT_CHECKSUM_AT, SEGMENT_HEADER,
+    SegmentHeader,
+};
 use crate::log::Shared;
 use crate::recovery::{Active, activate};
 use crate::ring::{Batch, Consumer};
-use crate::storage::write_all;
+use crate::storage::{read_full, write_all};
 use crate::survey::Tail;
 use crate::witness::WitnessWriter;
 
@@ -29,6 +35,7 @@ pub(crate) struct Committer {
     /// Everything below is synced.
     synced: u64,
     last_sync: Instant,
+    last_check: Instant,
 }
 
 impl Committer {
@@ -48,6 +55,7 @@ impl Committer {
             frame,
             synced,
             last_sync: Instant::now(),
+            last_check: Instant::now(),
         }
     }
 
@@ -80,6 +88,8 @@ impl Committer {
 
     /// Writes, syncs and publishes one frame.
     fn commit(&mut self, batch: Batch) -> Result<(), IoError> {
+        // A frame written into a copy that was restored over the segment would be damage there.
+        self.check_place()?;
         let len = FRAME_HEADER + batch.bytes;
         let segment_bytes = self.active.segment.header.segment_bytes;
         if segment_bytes - self.active.tail.offset < len as u64 {
@@ -111,6 +121,7 @@ impl Committer {
             offset: tail.offset + len as u64,
             lsn: tail.lsn + batch.bytes as u64,
             chain,
+            chain_at: tail.offset + FRAME_CHECKSUM_AT,
         };
         let stats = &self.shared.stats;
         stats.writes_ns.add_time(started.elapsed());
@@ -123,6 +134,8 @@ impl Committer {
         };
         if due {
             self.sync()?;
+        } else {
+            self.check_place()?;
         }
         self.shared.publish(self.active.tail.lsn);
         Ok(())
@@ -141,6 +154,7 @@ impl Committer {
             .at(Operation::Sync, name, self.active.tail.offset)?;
         let done = Instant::now();
         self.shared.stats.synced(done - started);
+        self.check_place()?;
         self.synced = self.active.tail.lsn;
         if let Some(witness) = &mut self.witness {
             witness.write(self.synced)?;
@@ -148,6 +162,38 @@ impl Committer {
         }
         self.last_sync = done;
         Ok(())
+    }
+
+    /// Whether what is written and what the path leads to are the same. Fails the log if not.
+    fn check_place(&mut self) -> Result<(), IoError> {
+        let Active {
+            file,
+            segment,
+            tail,
+        } = &self.active;
+        let (storage, name) = (&*self.shared.storage, &segment.name);
+        storage.check_place().at(Operation::CheckPlace, ".", 0)?;
+        storage
+            .check_file(name, &**file)
+            .at(Operation::CheckPlace, name, 0)?;
+        let mut there = [0; 4];
+        let read = read_full(&**file, &mut there, tail.chain_at);
+        let read = read.at(Operation::Read, name, tail.chain_at)?;
+        let found = match u32::from_le_bytes(there) {
+            _ if read < there.len() => Found::End,
+            chain if chain == tail.chain => {
+                self.last_check = Instant::now();
+                return Ok(());
+            }
+            other => Found::Other(other),
+        };
+        let overwritten = Overwritten {
+            file: name.clone(),
+            offset: tail.chain_at,
+            expected: tail.chain,
+            found,
+        };
+        Err(io::Error::other(overwritten)).at(Operation::CheckPlace, name, tail.chain_at)
     }
 
     /// Goes on in a new segment.
@@ -169,6 +215,7 @@ impl Committer {
             offset: SEGMENT_HEADER as u64,
             lsn: header.first,
             chain: segment.seed,
+            chain_at: SEGMENT_CHECKSUM_AT,
         };
         self.active = Active {
             file,
@@ -180,7 +227,7 @@ impl Committer {
         Ok(())
     }
 
-    /// Sleeps until there is work; syncs what an interval still owes.
+    /// Sleeps until there is work; syncs what an interval still owes; checks the place.
     fn idle(&mut self) -> Result<(), IoError> {
         let maker_failed = || self.shared.maker.has_failed();
         match self.shared.config.sync {
@@ -193,7 +240,16 @@ impl Committer {
                     self.sync()?;
                 }
             }
-            _ => self.consumer.wait(maker_failed),
+            _ => {
+                let every = self.shared.config.place_check_every;
+                self.consumer.wait_for(
+                    every.saturating_sub(self.last_check.elapsed()),
+                    maker_failed,
+                );
+                if self.last_check.elapsed() >= every {
+                    self.check_place()?;
+                }
+            }
         }
         Ok(())
     }
@@ -201,6 +257,7 @@ impl Committer {
     /// Leaves nothing owed behind.
     fn end(&mut self) -> Result<(), IoError> {
         self.sync()?;
+        self.check_place()?;
         match &self.witness {
             Some(witness) => witness.sync(),
             None => Ok(()),

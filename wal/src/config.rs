@@ -65,6 +65,8 @@ pub struct LogConfig {
     pub disk_free_bytes_min: u64,
     /// How often the free room is looked at.
     pub disk_check_every: Duration,
+    /// How often an idle log checks that its directory still is the one under its path.
+    pub place_check_every: Duration,
     /// Segments that end at or before this LSN are not read at opening (a snapshot covers them);
     /// their headers are checked all the same. Zero: everything is verified.
     pub verify_from: Lsn,
@@ -81,6 +83,7 @@ impl Default for LogConfig {
             witness: Witness::On,
             disk_free_bytes_min: DISK_FREE_BYTES_MIN,
             disk_check_every: Duration::from_secs(1),
+            place_check_every: Duration::from_secs(1),
             verify_from: Lsn::ZERO,
         }
     }

@@ -31,6 +31,8 @@ pub enum Operation {
     Remove,
     /// Listing the directory.
     List,
+    /// Checking that the directory and its files still are those that were opened.
+    CheckPlace,
     /// Running: the log thread itself ended unexpectedly (a panic, in a listener perhaps).
     Run,
     /// Starting a thread.
@@ -50,6 +52,7 @@ impl fmt::Display for Operation {
             Self::Rename => "rename",
             Self::Remove => "remove",
             Self::List => "list",
+            Self::CheckPlace => "check of the place",
             Self::Run => "run",
             Self::Spawn => "spawn thread",
             Self::Close => "close",
@@ -60,8 +63,9 @@ impl fmt::Display for Operation {
 /// Why a log stopped for good. Shared by everyone who waited.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "the log stopped: {operation} failed on {file} at offset {offset}: {source}; everything below \
-     LSN {durable} is durable, nothing above is acknowledged; look at the disk, then restart"
+    "the log stopped: {}; everything below LSN {durable} is durable, nothing above is acknowledged{}",
+    self.what(),
+    self.advice()
 )]
 pub struct Fault {
     /// What failed.
@@ -74,6 +78,66 @@ pub struct Fault {
     pub durable: Lsn,
     /// What the system said.
     pub source: io::Error,
+}
+
+impl Fault {
+    fn what(&self) -> String {
+        let Self {
+            operation,
+            file,
+            offset,
+            source,
+            ..
+        } = self;
+        match operation {
+            // It names the path itself.
+            Operation::CheckPlace => source.to_string(),
+            _ => format!("{operation} failed on {file} at offset {offset}: {source}"),
+        }
+    }
+
+    fn advice(&self) -> &'static str {
+        match self.operation {
+            Operation::CheckPlace => "",
+            _ => "; look at the disk, then restart",
+        }
+    }
+}
+
+/// What this process wrote into a file is no longer there, though the file is.
+#[derive(Clone, Eq, PartialEq, Debug, thiserror::Error)]
+#[error(
+    "{file} was changed by something else while this process wrote it: the checksum at offset \
+     {offset} was {expected:#x} and is {found}; a copy was restored over it, perhaps; run \
+     `holdfast check` on the directory, then start again"
+)]
+pub struct Overwritten {
+    /// The file.
+    pub file: String,
+    /// Where in it, in bytes.
+    pub offset: u64,
+    /// What was written there.
+    pub expected: u32,
+    /// What stands there now.
+    pub found: Found,
+}
+
+/// What stands where a checksum was written.
+#[derive(Copy, Clone, Eq, PartialEq, Debug)]
+pub enum Found {
+    /// Other bytes.
+    Other(u32),
+    /// The file ends before.
+    End,
+}
+
+impl fmt::Display for Found {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Other(found) => write!(f, "{found:#x}"),
+            Self::End => f.write_str("behind the end of the file"),
+        }
+    }
 }
 
 /// A failed call to the storage, with its place.

@@ -21,6 +21,10 @@ pub const RECORD_HEADER: usize = 16;
 pub const FRAME_HEADER: usize = 48;
 /// Bytes in front of every segment's frames.
 pub const SEGMENT_HEADER: usize = 64;
+/// Where a segment header's checksum stands in it, and in the segment.
+pub(crate) const SEGMENT_CHECKSUM_AT: u64 = 60;
+/// Where a frame's checksum stands in it.
+pub(crate) const FRAME_CHECKSUM_AT: u64 = 4;
 /// The version of the format that this crate writes, and the only one it reads.
 pub const FORMAT_VERSION: u32 = 1;
 /// The largest frame any log may hold, in bytes with its header: what a reader is ready to allocate.

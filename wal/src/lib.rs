@@ -69,7 +69,10 @@ pub use config::{
     ConfigError, DISK_FREE_BYTES_MIN, FRAME_BYTES_MAX, LogConfig, RECORD_BYTES_MAX, RING_BYTES,
     SEGMENT_BYTES, SyncPolicy, Witness,
 };
-pub use error::{AppendError, Damage, Fault, IoError, OpenError, Operation, ReadError, Vouched};
+pub use error::{
+    AppendError, Damage, Fault, Found, IoError, OpenError, Operation, Overwritten, ReadError,
+    Vouched,
+};
 pub use format::{
     FORMAT_VERSION, FRAME_BYTES_LIMIT, FRAME_HEADER, Mismatch, RECORD_ALIGN, RECORD_HEADER, Record,
     SEGMENT_HEADER, WITNESS_SLOT_BYTES, record_bytes,
@@ -81,7 +84,7 @@ pub use recovery::{RecoveryReport, TORN_COPIES_MAX};
 pub use scan::{Extent, Scan, Verdict, extent, scan};
 pub use segments::{PINS_MAX, Pin, Removed};
 pub use stats::{LATENCY_BUCKETS, LogStats, SyncLatency};
-pub use storage::{Access, DiskStorage, Storage, StorageFile};
+pub use storage::{Access, Directory, DiskStorage, Displaced, Identity, Storage, StorageFile};
 pub use survey::TornTail;
 
 /// The lock-free parts, for the model checker.

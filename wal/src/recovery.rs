@@ -10,7 +10,7 @@ use std::time::SystemTime;
 
 use crate::config::{LogConfig, Witness};
 use crate::error::{At, IoError, OpenError, Operation};
-use crate::format::{SEGMENT_HEADER, SegmentHeader, names};
+use crate::format::{SEGMENT_CHECKSUM_AT, SEGMENT_HEADER, SegmentHeader, names};
 use crate::storage::{Access, Storage, StorageFile, read_full, write_all, write_zeroes};
 use crate::survey::{Options, Segment, Survey, Tail, TornTail};
 use crate::witness::WitnessWriter;
@@ -150,6 +150,7 @@ fn begin(storage: &dyn Storage, config: &LogConfig, survey: &mut Survey) -> Resu
         offset: SEGMENT_HEADER as u64,
         lsn: header.first,
         chain: segment.seed,
+        chain_at: SEGMENT_CHECKSUM_AT,
     });
     survey.segments.push(segment);
     Ok(())

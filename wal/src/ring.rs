@@ -293,6 +293,7 @@ impl Consumer {
     }
 
     /// Sleeps until there is something to take, the ring is done, or `also` holds.
+    #[cfg(loom)]
     pub fn wait(&self, also: impl Fn() -> bool) {
         self.ring.work.wait_until(|| self.has_work() || also());
     }

@@ -7,10 +7,13 @@
 //!
 //! [`DiskStorage`] is the real one; [`crate::sim`] stands in for it in tests.
 
+mod directory;
 mod disk;
 
+use std::fs::File;
 use std::io;
 
+pub use directory::{Directory, Displaced, Identity};
 pub use disk::DiskStorage;
 
 /// How to open a file.
@@ -38,6 +41,15 @@ pub trait Storage: Send + Sync + 'static {
     fn sync_dir(&self) -> io::Result<()>;
     /// Bytes that can still be written to this disk.
     fn free_bytes(&self) -> io::Result<u64>;
+    /// Fails, with [`Displaced`] where it can tell, unless this still is the directory under the
+    /// path at which it was opened. One that has no path has nothing to check.
+    fn check_place(&self) -> io::Result<()> {
+        Ok(())
+    }
+    /// Fails likewise unless `name` still is `file`.
+    fn check_file(&self, _name: &str, _file: &dyn StorageFile) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// An open file. Reads and writes name their place, so a file has no cursor.
@@ -54,6 +66,10 @@ pub trait StorageFile: Send + Sync {
     }
     /// Makes everything written durable, with the length it needs.
     fn sync_data(&self) -> io::Result<()>;
+    /// The system's file, if it is one.
+    fn as_file(&self) -> Option<&File> {
+        None
+    }
 }
 
 /// How many bytes of zeroes are written at once.

@@ -11,8 +11,9 @@
 use crate::Lsn;
 use crate::error::{At, Damage, OpenError, Operation, Vouched};
 use crate::format::{
-    Bad, FORMAT_VERSION, FRAME_HEADER, FrameHeader, HeaderError, Mismatch, RECORD_ALIGN, Record,
-    SEGMENT_HEADER, SegmentHeader, names, record_at, record_bytes, starts_frame,
+    Bad, FORMAT_VERSION, FRAME_CHECKSUM_AT, FRAME_HEADER, FrameHeader, HeaderError, Mismatch,
+    RECORD_ALIGN, Record, SEGMENT_CHECKSUM_AT, SEGMENT_HEADER, SegmentHeader, names, record_at,
+    record_bytes, starts_frame,
 };
 use crate::storage::{Access, Storage, read_full};
 use crate::walker::Walker;
@@ -51,6 +52,8 @@ pub(crate) struct Tail {
     pub offset: u64,
     pub lsn: u64,
     pub chain: u32,
+    /// Where `chain` stands in the segment: in the last frame, or in the header before the first.
+    pub chain_at: u64,
 }
 
 /// How to read.
@@ -263,9 +266,12 @@ impl Survey {
         walker: &mut Walker,
         visit: &mut dyn FnMut(&Record<'_>),
     ) -> Result<(), OpenError> {
+        let mut chain_at = SEGMENT_CHECKSUM_AT;
         let bad = loop {
+            let at = walker.offset();
             match walker.step()? {
                 Ok(frame) => {
+                    chain_at = at + FRAME_CHECKSUM_AT;
                     show(walker.body(&frame), visit);
                     self.count(walker, frame.header.records);
                 }
@@ -290,6 +296,7 @@ impl Survey {
             offset: walker.offset(),
             lsn,
             chain: walker.chain(),
+            chain_at,
         });
         if rest.written_to > walker.offset() {
             self.torn = Some(TornTail {

@@ -7,6 +7,7 @@
 
 use crate::files;
 use crate::ids::Lsn;
+use crate::journal::{Access, Directory};
 use serde::{Deserialize, Serialize};
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -122,8 +123,23 @@ impl SinkState {
 
     /// Reads the file of `sink` below `data_dir`; `None` where there is none.
     pub fn read(data_dir: &Path, sink: &str) -> Result<Option<Self>, CursorError> {
-        let path = path_of(data_dir, sink);
-        let text = match files::read_text(&path, CURSOR_BYTES_MAX) {
+        let path = data_dir.join(FOLDER);
+        match Directory::open(&path) {
+            Ok(folder) => Self::read_in(&folder, sink),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(source) => Err(CursorError::Io {
+                operation: "opening",
+                path,
+                source,
+            }),
+        }
+    }
+
+    /// Reads the file of `sink` in `folder`; `None` where there is none.
+    pub fn read_in(folder: &Directory, sink: &str) -> Result<Option<Self>, CursorError> {
+        let name = name_of(sink);
+        let path = folder.path().join(&name);
+        let text = match read_text(folder, &name, CURSOR_BYTES_MAX) {
             Ok(text) => text,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(source) if source.kind() == io::ErrorKind::InvalidData => {
@@ -144,13 +160,13 @@ impl SinkState {
             .ok_or(CursorError::Damaged { path })
     }
 
-    /// Replaces the file below `data_dir`.
-    pub fn save(&self, data_dir: &Path) -> Result<(), CursorError> {
-        let path = path_of(data_dir, &self.sink);
+    /// Replaces the file in `folder`.
+    pub fn save(&self, folder: &Directory) -> Result<(), CursorError> {
+        let name = name_of(&self.sink);
         let json = serde_json::to_string(self).expect("it is numbers and words");
-        replace(&path, sealed(&json).as_bytes()).map_err(|source| CursorError::Io {
+        replace_in(folder, &name, sealed(&json).as_bytes()).map_err(|source| CursorError::Io {
             operation: "writing",
-            path,
+            path: folder.path().join(name),
             source,
         })
     }
@@ -187,13 +203,28 @@ pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     sync_folder(folder)
 }
 
+/// Replaces a file of an open directory whole and durably.
+pub fn replace_in(folder: &Directory, name: &str, bytes: &[u8]) -> io::Result<()> {
+    let aside = format!("{name}.aside");
+    let mut file = folder.open_file(&aside, Access::Create)?;
+    file.write_all(bytes)?;
+    file.sync_data()?;
+    folder.rename(&aside, name)?;
+    folder.sync()
+}
+
+/// Reads a file of at most `bytes_max` of an open directory.
+pub fn read_text(folder: &Directory, name: &str, bytes_max: u64) -> io::Result<String> {
+    files::text_of(&folder.open_file(name, Access::Read)?, bytes_max)
+}
+
 /// Makes creations, renames and removals in a folder durable.
 pub fn sync_folder(folder: &Path) -> io::Result<()> {
     File::open(folder)?.sync_all()
 }
 
-fn path_of(data_dir: &Path, sink: &str) -> PathBuf {
-    data_dir.join(FOLDER).join(format!("{sink}.cursor"))
+fn name_of(sink: &str) -> String {
+    format!("{sink}.cursor")
 }
 
 #[cfg(test)]
@@ -207,10 +238,11 @@ mod tests {
         let mut state = SinkState::new("kept", 7);
         state.cursor = 4096;
         state.missed(Lsn(8), Lsn(64));
-        state.save(dir.path()).unwrap();
+        let folder = Directory::create(dir.path().join(FOLDER)).unwrap();
+        state.save(&folder).unwrap();
         assert_eq!(SinkState::read(dir.path(), "kept").unwrap(), Some(state));
 
-        let path = path_of(dir.path(), "kept");
+        let path = folder.path().join(name_of("kept"));
         let whole = fs::read(&path).unwrap();
         for at in 0..whole.len() {
             let mut bad = whole.clone();

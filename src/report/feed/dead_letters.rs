@@ -6,19 +6,18 @@
 //! bound a sink stops where it is rather than lose anything. A letter may be written twice over a
 //! crash; it is shown once. Deliberately absent: delivering them, which the runner does.
 
-use super::cursor::{replace, sync_folder};
+use super::cursor::{read_text, replace_in};
 use super::sink::Fed;
 use crate::engine::event::Event;
-use crate::files::{read, read_text};
+use crate::files::{bytes_of, read};
 use crate::ids::Lsn;
-use crate::journal::AuditEntry;
 use crate::journal::codec::{self, Kind};
+use crate::journal::{Access, AuditEntry, Directory};
 use crate::report::event_json;
 use crate::time::UnixMs;
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, HashSet};
-use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
@@ -27,6 +26,8 @@ pub const FOLDER: &str = "dead-letters";
 
 /// Above any `report.dead_letters_bytes_max` that memory has room for.
 const FILE_BYTES_MAX: u64 = 1 << 40;
+
+const SUFFIX: &str = ".jsonl";
 
 /// An event that a sink refused for good.
 #[derive(Clone, Debug)]
@@ -72,27 +73,24 @@ pub enum LetterError {
 /// The dead letters of all sinks.
 #[derive(Debug)]
 pub struct DeadLetters {
-    folder: PathBuf,
+    folder: Directory,
     bytes_max: u64,
     /// Bytes of each sink's file; held while files change.
     bytes: Mutex<BTreeMap<String, u64>>,
 }
 
 impl DeadLetters {
-    /// The folder below `data_dir`, made where it is missing; what a crash left of a line is cut.
-    pub fn open(data_dir: &Path, bytes_max: u64) -> Result<Self, LetterError> {
-        let folder = data_dir.join(FOLDER);
-        fs::create_dir_all(&folder).map_err(at(&folder))?;
+    /// The folder in `data_dir`, made where it is missing; what a crash left of a line is cut.
+    pub fn open(data_dir: &Directory, bytes_max: u64) -> Result<Self, LetterError> {
+        let folder = data_dir
+            .create_below(FOLDER)
+            .map_err(at(&data_dir.path().join(FOLDER)))?;
         let mut bytes = BTreeMap::new();
-        for entry in fs::read_dir(&folder).map_err(at(&folder))? {
-            let path = entry.map_err(at(&folder))?.path();
-            if path.extension().is_none_or(|it| it != "jsonl") {
-                continue;
-            }
-            let Some(sink) = path.file_stem().and_then(|it| it.to_str()) else {
+        for name in folder.list().map_err(at(folder.path()))? {
+            let Some(sink) = name.strip_suffix(SUFFIX) else {
                 continue;
             };
-            let kept = cut_torn_line(&path).map_err(at(&path))?;
+            let kept = cut_torn_line(&folder, &name).map_err(at(&folder.path().join(&name)))?;
             bytes.insert(sink.to_owned(), kept);
         }
         Ok(Self {
@@ -115,10 +113,10 @@ impl DeadLetters {
             let bytes_max = self.bytes_max;
             return Err(LetterError::Full { bytes_max });
         }
-        let path = self.path(sink);
         let file_bytes = bytes.entry(sink.to_owned()).or_default();
-        *file_bytes = append(&path, &lines, *file_bytes).map_err(at(&path))?;
-        sync_folder(&self.folder).map_err(at(&self.folder))
+        *file_bytes = append(&self.folder, &name_of(sink), &lines, *file_bytes)
+            .map_err(at(&self.path(sink)))?;
+        self.folder.sync().map_err(at(self.folder.path()))
     }
 
     /// The letters of a sink from `from` to before `to`, each once, in the order of the log.
@@ -141,15 +139,14 @@ impl DeadLetters {
             lines.extend_from_slice(line(sink, letter).to_string().as_bytes());
             lines.push(b'\n');
         }
-        let path = self.path(sink);
-        replace(&path, &lines).map_err(at(&path))?;
+        replace_in(&self.folder, &name_of(sink), &lines).map_err(at(&self.path(sink)))?;
         bytes.insert(sink.to_owned(), lines.len() as u64);
         Ok(())
     }
 
     fn read(&self, sink: &str, from: Lsn, to: Option<Lsn>) -> Result<Vec<Letter>, LetterError> {
         let path = self.path(sink);
-        let text = match read_text(&path, FILE_BYTES_MAX) {
+        let text = match read_text(&self.folder, &name_of(sink), FILE_BYTES_MAX) {
             Ok(text) => text,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
             Err(source) => return Err(at(&path)(source)),
@@ -169,7 +166,7 @@ impl DeadLetters {
     }
 
     fn path(&self, sink: &str) -> PathBuf {
-        self.folder.join(format!("{sink}.jsonl"))
+        self.folder.path().join(name_of(sink))
     }
 }
 
@@ -242,8 +239,8 @@ fn parsed(text: &str) -> Option<Letter> {
 
 /// Appends to a file that has `length` good bytes; how many it has then. What an append that
 /// failed left behind them is cut.
-fn append(path: &Path, lines: &[u8], length: u64) -> io::Result<u64> {
-    let mut file = OpenOptions::new().create(true).append(true).open(path)?;
+fn append(folder: &Directory, name: &str, lines: &[u8], length: u64) -> io::Result<u64> {
+    let mut file = folder.append_file(name)?;
     file.set_len(length)?;
     file.write_all(lines)?;
     file.sync_data()?;
@@ -251,11 +248,11 @@ fn append(path: &Path, lines: &[u8], length: u64) -> io::Result<u64> {
 }
 
 /// Cuts what stands after the last end of line; how many bytes are left.
-fn cut_torn_line(path: &Path) -> io::Result<u64> {
-    let bytes = read(path, FILE_BYTES_MAX)?;
+fn cut_torn_line(folder: &Directory, name: &str) -> io::Result<u64> {
+    let file = folder.open_file(name, Access::ReadWrite)?;
+    let bytes = bytes_of(&file, FILE_BYTES_MAX)?;
     let whole = whole_lines(&bytes);
     if whole < bytes.len() {
-        let file = File::options().write(true).open(path)?;
         file.set_len(whole as u64)?;
         file.sync_data()?;
     }
@@ -266,6 +263,10 @@ fn cut_torn_line(path: &Path) -> io::Result<u64> {
 fn whole_lines(bytes: &[u8]) -> usize {
     let last = bytes.iter().rposition(|byte| *byte == b'\n');
     last.map_or(0, |at| at + 1)
+}
+
+fn name_of(sink: &str) -> String {
+    format!("{sink}{SUFFIX}")
 }
 
 fn at(path: &Path) -> impl FnOnce(io::Error) -> LetterError {

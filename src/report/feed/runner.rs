@@ -16,9 +16,8 @@ use super::sink::{
 };
 use super::wait::Backoff;
 use crate::ids::Lsn;
-use crate::journal::Journal;
+use crate::journal::{Directory, Journal};
 use parking_lot::Mutex;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
@@ -33,7 +32,8 @@ const FILE_FOLLOWS_EVERY: Duration = Duration::from_secs(1);
 /// How a sink is run.
 #[derive(Clone, Debug)]
 pub(super) struct RunSettings {
-    pub(super) data_dir: PathBuf,
+    /// Where the cursors are.
+    pub(super) cursors: Arc<Directory>,
     pub(super) backoff: Backoff,
     pub(super) deliver_timeout: Duration,
 }
@@ -405,9 +405,12 @@ impl<C: Convert, D: Deliver<Item = C::Item>> Runner<C, D> {
     /// Saves the cursor, then lets the log go up to it.
     async fn save_cursor(&mut self) -> Result<(), Halt> {
         let follows = self.control.kept == Kept::InSink;
+        if self.is_disowned() {
+            return Ok(());
+        }
         if !follows || self.saved.elapsed() >= FILE_FOLLOWS_EVERY {
             let mut backoff = self.settings.backoff;
-            while let Err(error) = self.state.save(&self.settings.data_dir) {
+            while let Err(error) = self.state.save(&self.settings.cursors) {
                 self.rest(&mut backoff, Failed::Later(error.to_string()))
                     .await?;
             }
@@ -421,8 +424,17 @@ impl<C: Convert, D: Deliver<Item = C::Item>> Runner<C, D> {
         Ok(())
     }
 
+    /// Once the log has stopped, a copy may have been restored over the directory: what stands in
+    /// its cursors is no longer this process's to change.
+    fn is_disowned(&self) -> bool {
+        self.journal.fault().is_some()
+    }
+
     fn save_state(&mut self) {
-        if let Err(error) = self.state.save(&self.settings.data_dir) {
+        if self.is_disowned() {
+            return;
+        }
+        if let Err(error) = self.state.save(&self.settings.cursors) {
             tracing::error!(
                 event = "sink_state_not_saved",
                 sink = self.control.name,

@@ -6,13 +6,13 @@
 //! said aloud. Deliberately absent: what the sinks are.
 
 use super::control::{Control, Redrive, Redriven, SinkStatus, Wanted};
-use super::cursor::{CursorError, Mode, SinkState, log_id_text};
+use super::cursor::{self, CursorError, Mode, SinkState, log_id_text};
 use super::dead_letters::{DeadLetters, Letter, LetterError};
 use super::runner::{RunSettings, Runner};
 use super::sink::{Convert, Deliver, Sink};
 use super::wait::Backoff;
 use crate::ids::Lsn;
-use crate::journal::{Journal, Retention};
+use crate::journal::{Directory, Journal, Retention};
 use parking_lot::Mutex;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -113,6 +113,7 @@ pub fn retentions(data_dir: &Path, sinks: &[&str]) -> Result<Vec<Retention>, Cur
 pub struct Sinks {
     journal: Arc<Journal>,
     settings: FeedSettings,
+    cursors: Arc<Directory>,
     letters: Arc<DeadLetters>,
     running: Arc<Mutex<Vec<Running>>>,
     /// Dropped to end the look at the disk.
@@ -129,9 +130,17 @@ struct Running {
 impl Sinks {
     /// None yet.
     pub fn new(journal: Arc<Journal>, settings: FeedSettings) -> Result<Self, FeedError> {
-        let letters = DeadLetters::open(&settings.data_dir, settings.dead_letters_bytes_max)?;
+        let open = |source| CursorError::Io {
+            operation: "opening",
+            path: settings.data_dir.join(cursor::FOLDER),
+            source,
+        };
+        let data_dir = Directory::create(&settings.data_dir).map_err(open)?;
+        let cursors = data_dir.create_below(cursor::FOLDER).map_err(open)?;
+        let letters = DeadLetters::open(&data_dir, settings.dead_letters_bytes_max)?;
         Ok(Self {
             journal,
+            cursors: Arc::new(cursors),
             settings,
             letters: Arc::new(letters),
             running: Arc::default(),
@@ -156,7 +165,7 @@ impl Sinks {
             control: Arc::clone(&control),
             letters: Arc::clone(&self.letters),
             settings: RunSettings {
-                data_dir: self.settings.data_dir.clone(),
+                cursors: Arc::clone(&self.cursors),
                 backoff: self.settings.backoff,
                 deliver_timeout: self.settings.deliver_timeout,
             },
@@ -188,7 +197,7 @@ impl Sinks {
 
     fn state_of(&self, name: &'static str) -> Result<SinkState, FeedError> {
         let log_id = self.journal.log_id();
-        let state = SinkState::read(&self.settings.data_dir, name)?
+        let state = SinkState::read_in(&self.cursors, name)?
             .unwrap_or_else(|| SinkState::new(name, log_id));
         let ours = log_id_text(log_id);
         if state.log_id == ours {

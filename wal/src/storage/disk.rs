@@ -1,17 +1,19 @@
 //! A directory of a real file system.
 //!
 //! Invariants: 1. one process at a time writes: the directory is locked from open to drop; 2. the
-//! directory's own entry is synced before anything is put into it; 3. a call that a signal interrupted
-//! before it did anything is made again, every other failure is handed on as it came.
+//! directory's own entry is synced before anything is put into it; 3. every file is reached through
+//! the directory's handle; 4. a call that a signal interrupted before it did anything is made again,
+//! every other failure is handed on as it came.
 //!
 //! Buffered writes and `fdatasync`: with a log thread, direct synced writes were measured to bring
 //! nothing more.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::FileExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
+use super::directory::Directory;
 use super::{Access, Storage, StorageFile};
 
 const LOCK_FILE: &str = "lock";
@@ -19,10 +21,11 @@ const LOCK_FILE: &str = "lock";
 /// A log's directory on a real disk.
 #[derive(Debug)]
 pub struct DiskStorage {
-    path: PathBuf,
-    directory: File,
+    directory: Directory,
     /// Held for its lock; none when opened to read only.
-    _lock: Option<File>,
+    lock: Option<File>,
+    /// Directories beside it that must stay in their places too.
+    beside: Vec<Directory>,
 }
 
 impl DiskStorage {
@@ -30,84 +33,93 @@ impl DiskStorage {
     ///
     /// Fails with `WouldBlock` if another process has it.
     pub fn open(path: impl AsRef<Path>) -> io::Result<Self> {
-        let path = path.as_ref();
-        fs::create_dir_all(path)?;
-        if let Some(parent) = path.parent().filter(|p| !p.as_os_str().is_empty()) {
-            File::open(parent)?.sync_all()?;
-        }
-        let lock = path.join(LOCK_FILE);
-        let lock = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(lock)?;
+        Self::locked(Directory::create(path)?)
+    }
+
+    /// Locks a directory that is open already against other processes.
+    ///
+    /// Fails with `WouldBlock` if another process has it.
+    pub fn locked(directory: Directory) -> io::Result<Self> {
+        let lock = directory.append_file(LOCK_FILE)?;
         lock.try_lock().map_err(|e| match e {
             fs::TryLockError::WouldBlock => {
-                let what = format!("{} is in use by another process", path.display());
+                let path = directory.path().display();
+                let what = format!("{path} is in use by another process");
                 io::Error::new(io::ErrorKind::WouldBlock, what)
             }
             fs::TryLockError::Error(e) => e,
         })?;
         Ok(Self {
-            path: path.into(),
-            directory: File::open(path)?,
-            _lock: Some(lock),
+            directory,
+            lock: Some(lock),
+            beside: Vec::new(),
         })
+    }
+
+    /// Has [`Storage::check_place`] check that `directory` is in its place too.
+    #[must_use]
+    pub fn beside(mut self, directory: Directory) -> Self {
+        self.beside.push(directory);
+        self
     }
 
     /// Opens an existing directory to read it, as [`crate::scan()`] does, without locking it.
     pub fn open_read_only(path: impl AsRef<Path>) -> io::Result<Self> {
-        let path = path.as_ref();
         Ok(Self {
-            path: path.into(),
-            directory: File::open(path)?,
-            _lock: None,
+            directory: Directory::open(path)?,
+            lock: None,
+            beside: Vec::new(),
         })
     }
 
     /// The directory.
     pub fn path(&self) -> &Path {
-        &self.path
+        self.directory.path()
     }
 }
 
 impl Storage for DiskStorage {
     fn open(&self, name: &str, access: Access) -> io::Result<Box<dyn StorageFile>> {
-        let mut options = OpenOptions::new();
-        match access {
-            Access::Read => options.read(true),
-            Access::ReadWrite => options.read(true).write(true),
-            Access::Create => options.read(true).write(true).create(true).truncate(true),
-        };
-        Ok(Box::new(DiskFile(options.open(self.path.join(name))?)))
+        Ok(Box::new(DiskFile(self.directory.open_file(name, access)?)))
     }
 
     fn list(&self) -> io::Result<Vec<String>> {
-        let mut names = Vec::new();
-        for entry in fs::read_dir(&self.path)? {
-            // A name that is not UTF-8 is not one of the log's.
-            if let Ok(name) = entry?.file_name().into_string() {
-                names.push(name);
-            }
-        }
-        Ok(names)
+        self.directory.list()
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
-        fs::rename(self.path.join(from), self.path.join(to))
+        self.directory.rename(from, to)
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {
-        fs::remove_file(self.path.join(name))
+        self.directory.remove(name)
     }
 
     fn sync_dir(&self) -> io::Result<()> {
-        self.directory.sync_all()
+        self.directory.sync()
     }
 
     fn free_bytes(&self) -> io::Result<u64> {
-        let disk = rustix::fs::fstatvfs(&self.directory)?;
-        Ok(disk.f_bavail.saturating_mul(disk.f_frsize))
+        self.directory.free_bytes()
+    }
+
+    fn check_place(&self) -> io::Result<()> {
+        self.directory.check_place()?;
+        for directory in &self.beside {
+            directory.check_place()?;
+        }
+        // Without its name, the lock keeps nobody out.
+        match &self.lock {
+            Some(lock) => self.directory.check_file(LOCK_FILE, lock),
+            None => Ok(()),
+        }
+    }
+
+    fn check_file(&self, name: &str, file: &dyn StorageFile) -> io::Result<()> {
+        match file.as_file() {
+            Some(file) => self.directory.check_file(name, file),
+            None => Ok(()),
+        }
     }
 }
 
@@ -135,5 +147,9 @@ impl StorageFile for DiskFile {
 
     fn sync_data(&self) -> io::Result<()> {
         self.0.sync_data()
+    }
+
+    fn as_file(&self) -> Option<&File> {
+        Some(&self.0)
     }
 }

@@ -47,13 +47,15 @@ pub(super) fn run(arguments: &Serve) -> ExitCode {
         return super::fail(1, error);
     }
     report_panics();
-    match loaded.and_then(|config| serve(arguments, &config)) {
+    let status = match loaded.and_then(|config| serve(arguments, &config)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             tracing::error!(event = "failed", "{failure}");
             ExitCode::FAILURE
         }
-    }
+    };
+    logging::flush();
+    status
 }
 
 pub(super) fn load(arguments: &Serve) -> Result<Config, Failure> {
@@ -79,6 +81,7 @@ fn report_panics() {
             .unwrap_or_default();
         let what = panic.payload_as_str().unwrap_or_default();
         tracing::error!(event = "panic", at, "a bug, the process stops: {what}");
+        logging::flush();
         // In builds that unwind, too: locks do not poison, and nobody may go on with a state that
         // a turn left half changed. What was answered is in the log.
         std::process::abort();

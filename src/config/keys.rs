@@ -811,7 +811,7 @@ pub const KEYS: &[Key] = &[
     text(
         "telemetry.log",
         "\"info\"",
-        "What is logged: `error`, `warn`, `info`, `debug`, `trace`, or a filter such as `info,holdfast=debug`.",
+        "What is logged: `error`, `warn`, `info`, `debug`, `trace`, or a filter such as `info,hyper=debug`. A level without a target is that of holdfast; libraries say nothing unless they are named.",
     ),
 ];
 

@@ -4,6 +4,7 @@ use super::answer::{Answer, Kind};
 use super::front::Front;
 use crate::journal::{Readiness, Status};
 use crate::payments::breaker::Circuit;
+use crate::telemetry::logging;
 use crate::telemetry::metrics::Exposition;
 use hyper::http::StatusCode;
 use serde_json::{Value, json};
@@ -85,6 +86,18 @@ impl Front {
             "counter",
             "Refused administrative acts that were not written down, because a key had more than `audit.refusals_per_s`.",
             self.core.trail.left_out(),
+        );
+        out.single(
+            "holdfast_log_lines_dropped_total",
+            "counter",
+            "Log lines that were dropped, because nobody took them from stderr in time.",
+            logging::dropped(),
+        );
+        out.single(
+            "holdfast_log_lines_left_out_total",
+            "counter",
+            "Log lines that were left out, because their event word came too often.",
+            logging::left_out(),
         );
         out.signed_seconds(
             "holdfast_clock_offset_seconds",

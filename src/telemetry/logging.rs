@@ -1,17 +1,26 @@
 //! Owns the log lines: one schema, written to stderr, as JSON where it is no terminal and as
 //! readable text where it is.
 //!
+//! To log never waits and never floods: lines go through a bounded queue to a thread of their own
+//! (`log_writer`), each event word has a rate (`log_rate`), and libraries say nothing unless the
+//! filter names them. What is dropped or left out is counted, and a later line tells the count.
+//!
 //! Invariants: every line is one JSON object with `ts` (RFC 3339, UTC, milliseconds), `level`
 //! (`error` to `trace`), `event` (a word such as `listening`), `message` (one sentence) and
 //! further fields that are texts, numbers or truths. `event` is the field of that name, or the
 //! module where a dependency has none. Deliberately absent: spans, rotation and shipping.
 
+use super::log_rate::Rates;
+use super::log_writer::Queue;
 use crate::time::UnixMs;
 use serde_json::{Map, Value};
 use std::fmt::{self, Write as _};
-use std::io::{IsTerminal, Write as _};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::io::IsTerminal;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tracing::field::{Field, Visit};
+use tracing::level_filters::LevelFilter;
 use tracing::{Event, Subscriber};
 use tracing_subscriber::layer::{Context, SubscriberExt};
 use tracing_subscriber::{EnvFilter, Layer, Registry};
@@ -36,15 +45,99 @@ impl Style {
     }
 }
 
-/// Starts logging for the whole process with `filter`, such as `info,holdfast=debug`.
+/// How long [`flush`] waits for a stderr that nobody reads.
+const FLUSH_MAX: Duration = Duration::from_secs(1);
+/// Bytes of one text in a line.
+const TEXT_BYTES_MAX: usize = 4_096;
+/// What the program logs under; a level without a target is of these alone.
+const OUR_TARGET: &str = "holdfast";
+
+/// The log of the process, once it was started.
+static LOG: OnceLock<Log> = OnceLock::new();
+
+#[derive(Debug)]
+struct Log {
+    style: Style,
+    queue: Queue,
+    rates: Rates,
+    dropped_told: AtomicU64,
+}
+
+/// Starts logging for the whole process with `filter`, such as `info,hyper=debug`.
 ///
 /// Errors say what is wrong with the filter; starting twice is an error, too.
 pub fn start(filter: &str, style: Style) -> Result<(), LoggingError> {
     let filter = EnvFilter::builder()
-        .parse(filter)
+        .parse(without_libraries(filter))
         .map_err(|_| LoggingError::Filter)?;
-    let subscriber = Registry::default().with(filter).with(Lines { style });
-    tracing::subscriber::set_global_default(subscriber).map_err(|_| LoggingError::Twice)
+    let (queue, waiting) = Queue::new().map_err(LoggingError::Stderr)?;
+    let log = Log {
+        style,
+        queue,
+        rates: Rates::default(),
+        dropped_told: AtomicU64::new(0),
+    };
+    LOG.set(log).map_err(|_| LoggingError::Twice)?;
+    let log = LOG.get().expect("it was set on the line before");
+    let subscriber = Registry::default().with(filter).with(Lines { log });
+    tracing::subscriber::set_global_default(subscriber).map_err(|_| LoggingError::Twice)?;
+    std::thread::Builder::new()
+        .name("log-lines".to_owned())
+        .spawn(move || log.queue.run(&waiting, || log.tell()))
+        .map_err(LoggingError::Thread)?;
+    Ok(())
+}
+
+/// Waits, for a second at most, until every line logged before is written. For the end of the process.
+pub fn flush() {
+    if let Some(log) = LOG.get() {
+        log.queue.flush(FLUSH_MAX);
+    }
+}
+
+/// Lines that were dropped, because nobody took them from stderr in time.
+pub fn dropped() -> u64 {
+    LOG.get().map_or(0, |log| log.queue.dropped())
+}
+
+/// Lines that were left out, because their event word had too many.
+pub fn left_out() -> u64 {
+    LOG.get().map_or(0, |log| log.rates.left_out())
+}
+
+impl Log {
+    /// Says what was left out and dropped since this was called last; on the writing thread.
+    fn tell(&self) {
+        for (word, left_out) in self.rates.take_left_out() {
+            tracing::warn!(
+                event = "log_lines_left_out",
+                word,
+                left_out,
+                "lines with this event word came too fast and were left out"
+            );
+        }
+        let total = self.queue.dropped();
+        let dropped = total - self.dropped_told.swap(total, Relaxed).min(total);
+        if dropped > 0 {
+            tracing::warn!(
+                event = "log_lines_dropped",
+                dropped,
+                "stderr took lines too slowly, and these are missing"
+            );
+        }
+    }
+}
+
+/// `filter` with every level that has no target made one of the program alone. Such levels come
+/// first, so that a target that the filter names goes before them.
+fn without_libraries(filter: &str) -> String {
+    let parts = filter.split(',').map(str::trim);
+    let parts = parts.filter(|part| !part.is_empty());
+    let (levels, named): (Vec<_>, Vec<_>) =
+        parts.partition(|part| part.parse::<LevelFilter>().is_ok());
+    let levels = levels.iter().map(|level| format!("{OUR_TARGET}={level}"));
+    let all: Vec<_> = levels.chain(named.into_iter().map(str::to_owned)).collect();
+    all.join(",")
 }
 
 /// Why logging cannot start.
@@ -52,43 +145,72 @@ pub fn start(filter: &str, style: Style) -> Result<(), LoggingError> {
 pub enum LoggingError {
     /// The filter cannot be parsed.
     #[error(
-        "the configuration key `telemetry.log` takes a level such as `info`, or a filter such as `info,holdfast=debug`"
+        "the configuration key `telemetry.log` takes a level such as `info`, or a filter such as `info,hyper=debug`"
     )]
     Filter,
     /// It runs already.
     #[error("logging was started twice in one process")]
     Twice,
+    /// There is no stderr to write to.
+    #[error("stderr cannot be used for log lines: {0}; start the process with stderr open")]
+    Stderr(std::io::Error),
+    /// The thread that writes cannot be started.
+    #[error("the thread for log lines cannot be started: {0}; check the limit of threads")]
+    Thread(std::io::Error),
 }
 
 struct Lines {
-    style: Style,
+    log: &'static Log,
 }
 
 impl<S: Subscriber> Layer<S> for Lines {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+        let metadata = event.metadata();
+        let mut word = Word::default();
+        event.record(&mut word);
+        let word = word
+            .0
+            .unwrap_or_else(|| metadata.target().replace("::", "_"));
+        // Before anything is formatted: a flood should cost little.
+        if !OWN_WORDS.contains(&word.as_str()) && !self.log.rates.admit(&word, Instant::now()) {
+            return;
+        }
         let mut fields = Fields::default();
         event.record(&mut fields);
-        let metadata = event.metadata();
-        let line = match self.style {
-            Style::Json => fields.json(metadata.level().as_str(), metadata.target()),
-            Style::Readable => fields.readable(metadata.level().as_str(), metadata.target()),
-        };
-        // A log that cannot be written has nowhere to say so.
-        let _ = std::io::stderr().lock().write_all(line.as_bytes());
+        let level = metadata.level().as_str();
+        self.log.queue.push(match self.log.style {
+            Style::Json => fields.json(level, &word),
+            Style::Readable => fields.readable(level, &word),
+        });
     }
+}
+
+/// What [`Log::tell`] says, once a second for each word at most: it has no rate.
+const OWN_WORDS: [&str; 2] = ["log_lines_left_out", "log_lines_dropped"];
+
+/// The event word of a line, where it has one.
+#[derive(Default)]
+struct Word(Option<String>);
+
+impl Visit for Word {
+    fn record_str(&mut self, field: &Field, value: &str) {
+        if field.name() == "event" {
+            self.0 = Some(value.to_owned());
+        }
+    }
+
+    fn record_debug(&mut self, _: &Field, _: &dyn fmt::Debug) {}
 }
 
 /// What one line says.
 #[derive(Default)]
 struct Fields {
-    event: Option<String>,
     message: String,
     rest: Map<String, Value>,
 }
 
 impl Fields {
-    fn json(self, level: &str, target: &str) -> String {
-        let event = self.event.unwrap_or_else(|| target.replace("::", "_"));
+    fn json(self, level: &str, event: &str) -> String {
         let mut line = format!(
             "{{\"ts\":\"{}\",\"level\":\"{}\",\"event\":{},\"message\":{}",
             now(),
@@ -103,8 +225,7 @@ impl Fields {
         line
     }
 
-    fn readable(self, level: &str, target: &str) -> String {
-        let event = self.event.as_deref().unwrap_or(target);
+    fn readable(self, level: &str, event: &str) -> String {
         let mut line = format!("{} {level:5} {event}", now());
         if !self.message.is_empty() {
             let _ = write!(line, ": {}", self.message);
@@ -119,10 +240,12 @@ impl Fields {
         line
     }
 
-    fn put(&mut self, field: &Field, value: Value) {
+    fn put(&mut self, field: &Field, mut value: Value) {
+        if let Value::String(text) = &mut value {
+            text.truncate(text.floor_char_boundary(TEXT_BYTES_MAX));
+        }
         match (field.name(), value) {
             ("message", Value::String(text)) => self.message = text,
-            ("event", Value::String(text)) => self.event = Some(text),
             // Their places are taken.
             ("ts" | "level" | "message" | "event", _) => {}
             // What the `log` crate's bridge adds about the place in the source.

@@ -4,5 +4,7 @@
 //! takes a secret, a card, a user or free text from outside as a value.
 
 pub mod histogram;
+mod log_rate;
+mod log_writer;
 pub mod logging;
 pub mod metrics;

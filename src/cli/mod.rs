@@ -7,6 +7,7 @@
 
 mod ask;
 mod compose;
+mod descriptors;
 mod import;
 mod inspect;
 mod process;

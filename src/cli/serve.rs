@@ -5,7 +5,7 @@
 //! says why and exits 1; on SIGHUP it reads its configuration again. Everything it says is a log line.
 
 use super::reload::reload;
-use super::{Serve, compose, rules, scoring};
+use super::{Serve, compose, descriptors, rules, scoring};
 use crate::config::{Config, Demo, Environment, GatewayKind, Sources};
 use crate::engine::event::{Active, AdminAct, Discount, ProductSet, PromotionSet};
 use crate::files::{self, Reach};
@@ -91,6 +91,7 @@ fn report_panics() {
 fn serve(arguments: &Serve, config: &Config) -> Result<(), Failure> {
     let signals = Signals::caught()?;
     say_what_is_unsafe(config);
+    let connections_max = descriptors::share_out(config)?;
     let journal = open(arguments, config)?;
     rules::start(&config.risk, &journal)?;
     scoring::start(&config.risk, &journal)?;
@@ -101,7 +102,11 @@ fn serve(arguments: &Serve, config: &Config) -> Result<(), Failure> {
     let secrets = Arc::new(Secrets::new(configured));
     let sinks = Arc::new(compose::sinks(config, &journal)?);
     let core = parts(config, &journal, &secrets, &sinks)?;
-    let server = Server::start(&config.server, fronts(config, &core, &journal))?;
+    let server = Server::start(
+        &config.server,
+        connections_max,
+        fronts(config, &core, &journal),
+    )?;
     core.start_reconciling()?;
     core.start_segmenting()?;
     tracing::info!(

@@ -106,7 +106,7 @@ pub const KEYS: &[Key] = &[
         "server.max_connections",
         "16384",
         (1, 1_000_000),
-        "Open connections; further ones are answered 503 and closed.",
+        "Open connections; further ones are answered 503 and closed. Lowered at start to what the limit of open files leaves, with a log line.",
     ),
     number(
         "server.backlog",

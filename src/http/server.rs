@@ -109,9 +109,11 @@ impl std::fmt::Debug for Shared {
 }
 
 impl Server {
-    /// Listens, and starts one thread for each of `handlers`.
+    /// Listens, and starts one thread for each of `handlers`, with `connections_max` connections
+    /// in all.
     pub fn start<H: Handler>(
         config: &ServerConfig,
+        connections_max: usize,
         handlers: Vec<Arc<H>>,
     ) -> Result<Self, ServeError> {
         let listeners =
@@ -127,7 +129,7 @@ impl Server {
             .unwrap_or(config.listen);
         let shared = Arc::new(Shared {
             limits: Limits {
-                max_connections: config.max_connections,
+                max_connections: connections_max,
                 header_read_timeout: config.header_read_timeout,
                 header_bytes_max: config.header_bytes_max,
                 body_bytes_max: config.body_bytes_max,

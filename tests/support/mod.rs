@@ -63,12 +63,28 @@ pub fn binary() -> Command {
     command
 }
 
+/// The binary under test, started by a shell that lowers its limit of open files, soft and hard.
+fn limited(open_files_max: u32) -> Command {
+    let bare = binary();
+    let mut command = Command::new("sh");
+    let script = format!("ulimit -n {open_files_max} && exec \"$0\" \"$@\"");
+    command.arg("-c").arg(script).arg(bare.get_program());
+    for (name, value) in bare.get_envs() {
+        match value {
+            Some(value) => command.env(name, value),
+            None => command.env_remove(name),
+        };
+    }
+    command
+}
+
 /// How to start a server: the demo, changed by lines of configuration.
 pub struct Setup {
     config: String,
     data_dir: Option<PathBuf>,
     environment: Vec<(String, String)>,
     flags: Vec<String>,
+    open_files_max: Option<u32>,
     demo: bool,
 }
 
@@ -80,6 +96,7 @@ impl Setup {
             data_dir: None,
             environment: Vec::new(),
             flags: Vec::new(),
+            open_files_max: None,
             demo: true,
         }
     }
@@ -117,6 +134,12 @@ impl Setup {
         self
     }
 
+    /// With at most this many open files.
+    pub fn open_files_max(mut self, count: u32) -> Self {
+        self.open_files_max = Some(count);
+        self
+    }
+
     fn command(&self, scratch: &Path) -> Command {
         let config = scratch.join("holdfast.toml");
         std::fs::write(&config, &self.config).unwrap();
@@ -124,7 +147,10 @@ impl Setup {
             .data_dir
             .clone()
             .unwrap_or_else(|| scratch.join("data"));
-        let mut command = binary();
+        let mut command = match self.open_files_max {
+            None => binary(),
+            Some(count) => limited(count),
+        };
         command.arg("serve").arg("--config").arg(config);
         command.arg("--data-dir").arg(data_dir);
         if self.demo {

@@ -6,8 +6,9 @@
 //! busy with it for long while commits wait.
 //!
 //! Invariants: 1. at most one spare is kept; 2. a spare handed out is durable, whole and zero; 3. a
-//! failure is handed to the log thread, which ends the log: nothing is retried, but for a full disk,
-//! which is tried again while nobody waits for the spare.
+//! failure is handed to the log thread, which ends the log: no write and no sync is retried. Two
+//! things are tried again, because nothing was written yet: a full disk, while nobody waits for the
+//! spare, and an `open` without a free descriptor, for [`DESCRIPTOR_PATIENCE`] once somebody waits.
 
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -23,6 +24,10 @@ use crate::sync::lock;
 const STEP_BYTES: u64 = 1 << 20;
 /// No pause between two steps of filling is longer.
 const PAUSE_MAX: Duration = Duration::from_millis(20);
+/// Between two tries to open the spare's file while the process has no free descriptor.
+const DESCRIPTOR_PAUSE: Duration = Duration::from_millis(20);
+/// How long the log thread waits for a free descriptor before the log ends.
+const DESCRIPTOR_PATIENCE: Duration = Duration::from_secs(10);
 
 /// A segment file without a name of its own yet.
 pub(crate) type Spare = (String, Box<dyn StorageFile>);
@@ -129,6 +134,8 @@ impl Maker {
     /// The maker's thread. `nudge` has the log thread look for a failure.
     pub(crate) fn run(&self, storage: &dyn Storage, settings: Settings, nudge: &dyn Fn()) {
         let _ending = Ending { maker: self, nudge };
+        // Since when the log thread has been waiting for a descriptor.
+        let mut waited_since = None;
         loop {
             let job = self.next_job(settings.check_every);
             if matches!(job, Job::End) {
@@ -142,7 +149,10 @@ impl Maker {
             let made = make_spare(storage, number, bytes, self.pacer());
             let mut state = lock(&self.state);
             match made {
-                Ok(Some(spare)) => state.spare = Some(spare),
+                Ok(Some(spare)) => {
+                    state.spare = Some(spare);
+                    waited_since = None;
+                }
                 // Called off: the log is closing.
                 Ok(None) => return,
                 Err(e) if is_full(&e.source) && !state.wanted => {
@@ -157,6 +167,13 @@ impl Maker {
                     drop(wait);
                     continue;
                 }
+                Err(e) if lacks_descriptor(&e) && Self::may_retry(&state, &mut waited_since) => {
+                    let wait = self
+                        .changed
+                        .wait_timeout_while(state, DESCRIPTOR_PAUSE, |s| !s.stop);
+                    drop(wait);
+                    continue;
+                }
                 Err(e) => {
                     drop(state);
                     self.fail(e, nudge);
@@ -165,6 +182,15 @@ impl Maker {
             }
             self.changed.notify_all();
         }
+    }
+
+    /// Whether a spare whose file could not be opened is tried again.
+    fn may_retry(state: &State, waited_since: &mut Option<Instant>) -> bool {
+        if !state.wanted {
+            *waited_since = None;
+            return true;
+        }
+        waited_since.get_or_insert_with(Instant::now).elapsed() < DESCRIPTOR_PATIENCE
     }
 
     /// Hands a failure to the log thread, asleep or waiting for a spare.
@@ -257,4 +283,12 @@ pub(crate) struct Settings {
 fn is_full(e: &io::Error) -> bool {
     use io::ErrorKind::{QuotaExceeded, StorageFull, WriteZero};
     matches!(e.kind(), StorageFull | QuotaExceeded | WriteZero)
+}
+
+/// Whether a file could not be opened because the process, or the machine, has no descriptor free:
+/// the disk has done nothing wrong, and connections that close give some back.
+fn lacks_descriptor(e: &IoError) -> bool {
+    use rustix::io::Errno;
+    let errno = Errno::from_io_error(&e.source);
+    e.operation == Operation::Open && matches!(errno, Some(Errno::MFILE | Errno::NFILE))
 }

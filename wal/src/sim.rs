@@ -79,6 +79,8 @@ pub enum FailureKind {
     ShortWrite,
     /// Syncs of files and of the directory: input/output error.
     FailedSync,
+    /// New files: the process has no descriptor free.
+    NoDescriptor,
 }
 
 /// A planned failure.
@@ -96,6 +98,7 @@ pub struct Failure {
 #[derive(Copy, Clone, Eq, PartialEq)]
 enum Call {
     Other,
+    Create,
     NeedsRoom,
     Write,
     Sync,
@@ -120,9 +123,12 @@ impl Disk {
         let failure = self.failure?;
         let matches = match failure.kind {
             FailureKind::Eio => true,
-            FailureKind::Enospc => matches!(call, Call::NeedsRoom | Call::Write),
+            FailureKind::Enospc => {
+                matches!(call, Call::Create | Call::NeedsRoom | Call::Write)
+            }
             FailureKind::ShortWrite => call == Call::Write,
             FailureKind::FailedSync => call == Call::Sync,
+            FailureKind::NoDescriptor => call == Call::Create,
         };
         if !matches {
             return None;
@@ -138,6 +144,7 @@ impl Disk {
         match self.fails(call) {
             None => Ok(()),
             Some(FailureKind::Enospc) => Err(io::ErrorKind::StorageFull.into()),
+            Some(FailureKind::NoDescriptor) => Err(rustix::io::Errno::MFILE.into()),
             Some(_) => Err(io::Error::other("simulated input/output error")),
         }
     }
@@ -246,7 +253,7 @@ impl Storage for SimStorage {
     fn open(&self, name: &str, access: Access) -> io::Result<Box<dyn StorageFile>> {
         let mut disk = lock(&self.disk);
         let file = if access == Access::Create {
-            disk.check(Call::NeedsRoom)?;
+            disk.check(Call::Create)?;
             let file = disk.contents.len();
             disk.contents.push(Vec::new());
             disk.names.insert(name.to_owned(), file);

@@ -279,3 +279,50 @@ fn a_full_disk_is_reported_and_got_over() {
     let log: Log = log;
     log.close().expect("closed");
 }
+
+/// A process without a free descriptor cannot open the next segment's file. Nothing was written, so
+/// nothing has failed: the log goes on in the old segment, waits at its end, and rolls over once
+/// there is a descriptor.
+#[test]
+fn a_segment_that_no_descriptor_is_free_for_is_tried_again() {
+    let sim = SimStorage::new();
+    let (log, _) = open(&sim, tiny()).expect("a healthy disk");
+    wait_for_spare(&sim);
+    sim.fail(Some(Failure {
+        kind: FailureKind::NoDescriptor,
+        nth: 0,
+        for_ever: true,
+    }));
+    // Into the spare that there is; the one after it cannot be opened.
+    let mut script = Script::default();
+    let until = std::time::Instant::now() + DEADLINE;
+    while log.stats().rolls == 0 || sim.failed() < 3 {
+        assert!(
+            std::time::Instant::now() < until,
+            "no spare was tried again"
+        );
+        if log.stats().rolls == 0 {
+            script.commit(&log, 1);
+        } else {
+            thread::yield_now();
+        }
+        assert!(log.fault().is_none(), "{:?}", log.fault());
+    }
+    // A descriptor is free again while the log thread waits, at the latest.
+    let log = Arc::new(log);
+    let appending = Arc::clone(&log);
+    let appended = thread::spawn(move || {
+        for _ in 0..10 {
+            script.commit(&appending, 2);
+        }
+    });
+    let tried = sim.failed();
+    while sim.failed() < tried + 3 {
+        assert!(std::time::Instant::now() < until, "it is tried again");
+        thread::yield_now();
+    }
+    sim.fail(None);
+    appended.join().expect("all of it is durable");
+    assert!(log.stats().rolls > 1, "{:?}", log.stats());
+    assert!(log.fault().is_none());
+}

@@ -102,6 +102,8 @@ fn engine(config: &Config) -> EngineSettings {
             buyers_max: engine.buyers_max,
             purchases_max: engine.purchases_max,
             keys_max: engine.keys_max,
+            open_holds_per_user_max: engine.open_holds_per_user_max,
+            keys_per_user_max: engine.keys_per_user_max,
             velocity_keys_max: engine.velocity_keys_max,
             amount_keys_max: engine.amount_keys_max,
             products_max: engine.products_max,

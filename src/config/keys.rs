@@ -336,6 +336,18 @@ pub const KEYS: &[Key] = &[
         "Idempotency keys remembered in one shard.",
     ),
     number(
+        "engine.open_holds_per_user_max",
+        "100",
+        (1, 1 << 32),
+        "Open holds of one buyer; beyond them the answer is 429 until one ends.",
+    ),
+    number(
+        "engine.keys_per_user_max",
+        "1000",
+        (1, 1 << 32),
+        "Idempotency keys of one buyer that are remembered; beyond them the answer is 429 until one is forgotten.",
+    ),
+    number(
         "engine.velocity_keys_max",
         "1000000",
         (1, 1 << 32),

@@ -279,6 +279,10 @@ pub struct EngineConfig {
     pub purchases_max: usize,
     /// Idempotency keys.
     pub keys_max: usize,
+    /// Open holds of one buyer.
+    pub open_holds_per_user_max: usize,
+    /// Idempotency keys of one buyer.
+    pub keys_per_user_max: usize,
     /// Velocity counters' keys.
     pub velocity_keys_max: usize,
     /// Cards and devices whose amounts are counted.
@@ -651,6 +655,8 @@ fn engine(reader: &mut Reader<'_>) -> Result<EngineConfig, ConfigError> {
         buyers_max: reader.size("engine.buyers_max")?,
         purchases_max: reader.size("engine.purchases_max")?,
         keys_max: reader.size("engine.keys_max")?,
+        open_holds_per_user_max: reader.size("engine.open_holds_per_user_max")?,
+        keys_per_user_max: reader.size("engine.keys_per_user_max")?,
         velocity_keys_max: reader.size("engine.velocity_keys_max")?,
         amount_keys_max: reader.size("engine.amount_keys_max")?,
         products_max: reader.size("engine.products_max")?,

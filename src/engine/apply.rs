@@ -203,6 +203,7 @@ impl Shard {
         if let Some(promotion) = promotion {
             tally_add(&mut standing.promotion_uses, promotion, 1);
         }
+        standing.held.push(placed.purchase.sequence());
         self.count_attempt(buyer, stamp.at, limits);
         self.profile_placed(buyer, placed, stamp);
         self.timers
@@ -232,7 +233,8 @@ impl Shard {
         });
         if placed.flow == Flow::Hold {
             let key = placed.origin.key;
-            self.remember(key, KeyOutcome::Held(placed.purchase), stamp.at, limits);
+            let outcome = KeyOutcome::Held(placed.purchase);
+            self.remember((buyer, key), outcome, stamp.at, limits);
         }
         Ok(())
     }
@@ -257,7 +259,8 @@ impl Shard {
                 reason: refused.reason,
                 request: refused.origin.request,
             };
-            self.remember(refused.origin.key, outcome, stamp.at, limits);
+            let owner = self.buyer_index(user);
+            self.remember((owner, refused.origin.key), outcome, stamp.at, limits);
         }
     }
 
@@ -289,6 +292,7 @@ impl Shard {
             (true, true) | (false, false) => {}
         }
         self.keep_waiting(id.sequence(), before, place);
+        self.keep_held(id.sequence(), before, place);
         let (uncounted, counted) = self.recount(place, counted);
         if let Event::PaymentDeclined(declined) = event {
             // Only now: what counts no more was counted by the payment's card and device.
@@ -502,7 +506,8 @@ impl Shard {
             self.count_attempt(buyer, stamp.at, limits);
         }
         self.profile_started(buyer, started, stamp);
-        self.remember(started.origin.key, KeyOutcome::InFlight, stamp.at, limits);
+        let key = started.origin.key;
+        self.remember((buyer, key), KeyOutcome::InFlight, stamp.at, limits);
     }
 
     /// Units, the buyer's limit and the promotion's use follow the purchase, each once.
@@ -562,7 +567,7 @@ impl Shard {
     fn free_key(&mut self, place: usize) {
         let payment = self.purchases[place].payment.as_mut();
         if let Some(scope) = payment.and_then(|payment| payment.key.take()) {
-            self.keys.remove(&scope);
+            self.drop_key(scope);
         }
     }
 
@@ -578,7 +583,7 @@ impl Shard {
 
     pub(super) fn remember(
         &mut self,
-        key: Option<crate::engine::event::IdempotencyKey>,
+        (owner, key): (BuyerIndex, Option<crate::engine::event::IdempotencyKey>),
         outcome: KeyOutcome,
         at: UnixMs,
         limits: Limits,
@@ -586,11 +591,14 @@ impl Shard {
         let Some(key) = key else { return };
         let forget_at = at.plus_ms(limits.idempotency_retention_ms);
         let entry = KeyEntry {
+            owner,
             fingerprint: key.fingerprint,
             outcome,
             forget_at,
         };
+        self.drop_key(key.scope);
         self.keys.insert(key.scope, entry);
+        self.buyers[owner.0 as usize].key_dues.push_back(forget_at);
         self.key_expiries.push_back((forget_at, key.scope));
     }
 
@@ -612,9 +620,11 @@ impl Shard {
             };
             if entry.outcome == KeyOutcome::InFlight {
                 entry.forget_at = at.plus_ms(limits.idempotency_retention_ms);
-                self.key_expiries.push_back((entry.forget_at, scope));
+                let (owner, again) = (entry.owner, entry.forget_at);
+                self.key_expiries.push_back((again, scope));
+                self.buyers[owner.0 as usize].key_due_moved(due, Some(again));
             } else {
-                self.keys.remove(&scope);
+                self.drop_key(scope);
             }
         }
     }
@@ -631,6 +641,8 @@ impl Shard {
             promotion_uses: Vec::new(),
             spending: Spending::default(),
             captures: Vec::new(),
+            held: Vec::new(),
+            key_dues: VecDeque::new(),
             more: None,
             risk: None,
             segmented: None,

@@ -41,7 +41,7 @@ impl Shard {
         // Told again with the key, whatever the balance is by then.
         let balance = more.tokens;
         let outcome = KeyOutcome::Spent { balance };
-        self.remember(spent.origin.key, outcome, stamp.at, limits);
+        self.remember((buyer, spent.origin.key), outcome, stamp.at, limits);
     }
 
     pub(super) fn apply_refund_started(
@@ -52,6 +52,7 @@ impl Shard {
         limits: Limits,
     ) -> Result<(), &'static str> {
         let purchase = &mut self.purchases[place];
+        let buyer = purchase.buyer;
         let aftermath = purchase.aftermath_mut();
         if aftermath.refunds.len() + 1 != started.number as usize {
             return Err("its refund is not the purchase's next");
@@ -66,7 +67,8 @@ impl Shard {
             started: stamp.at,
             state: RefundState::Pending,
         });
-        self.remember(Some(started.key), KeyOutcome::InFlight, stamp.at, limits);
+        let key = Some(started.key);
+        self.remember((buyer, key), KeyOutcome::InFlight, stamp.at, limits);
         Ok(())
     }
 

@@ -45,7 +45,7 @@ impl Shard {
     }
 
     pub(super) fn apply_key(&mut self, imported: &KeyImported, stamp: Stamp, limits: Limits) {
-        self.buyer_index(&imported.user);
+        let owner = self.buyer_index(&imported.user);
         if self.knows_key(imported.scope) {
             return;
         }
@@ -53,7 +53,7 @@ impl Shard {
             scope: imported.scope,
             fingerprint: Digest16([0; 16]),
         };
-        self.remember(Some(key), KeyOutcome::Elsewhere, stamp.at, limits);
+        self.remember((owner, Some(key)), KeyOutcome::Elsewhere, stamp.at, limits);
     }
 
     /// Whether something stands under the key.

@@ -76,6 +76,7 @@ impl Shard {
         });
         self.timers = timers.collect();
         self.correct_keys(corrected, limits);
+        self.derive_key_dues();
         self.derive_sums();
     }
 

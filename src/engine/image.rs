@@ -150,6 +150,8 @@ impl Shard {
                 .key_expiries
                 .push_back((key.entry.forget_at, key.scope));
             shard.keys.insert(key.scope, key.entry);
+            let owner = &mut shard.buyers[key.entry.owner.0 as usize];
+            owner.key_dues.push_back(key.entry.forget_at);
         }
         Ok(shard)
     }
@@ -210,6 +212,7 @@ impl Shard {
         }
         buyer.sum_up(sequence, &purchase, &self.corrections);
         if purchase.state == PurchaseState::Held {
+            buyer.held.push(sequence);
             self.timers.push(Reverse((purchase.expires_at, sequence)));
         }
         if purchase.state == PurchaseState::UnderReview {
@@ -227,6 +230,9 @@ impl Shard {
 
     /// Whether the purchase that a key names, if it names one, is there, as far as it says.
     fn names_what_is_there(&self, entry: &KeyEntry) -> Result<(), &'static str> {
+        if self.buyers.get(entry.owner.0 as usize).is_none() {
+            return Err("owner: there is no buyer at this place");
+        }
         let (there, what) = match entry.outcome {
             KeyOutcome::Held(id) => (self.find(id).is_some(), "held: no such purchase"),
             KeyOutcome::Paid { purchase, as_of } => (
@@ -288,6 +294,7 @@ fn check_whole(purchase: &Purchase, catalogue: &Catalogue) -> Result<(), &'stati
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::purchase::BuyerIndex;
     use crate::engine::refusal::Refusal;
     use crate::ids::{PurchaseTag, RequestId};
 
@@ -308,6 +315,7 @@ mod tests {
         let key = |outcome: &KeyOutcome| KeyImage {
             scope: Digest16([1; 16]),
             entry: KeyEntry {
+                owner: BuyerIndex(0),
                 fingerprint: Digest16([2; 16]),
                 outcome: *outcome,
                 forget_at: UnixMs::new(1),

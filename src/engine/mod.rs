@@ -21,6 +21,7 @@ pub mod metadata;
 pub mod payable;
 pub mod profile;
 pub mod purchase;
+pub mod quota;
 pub mod refusal;
 pub mod risk;
 pub mod scrutiny;

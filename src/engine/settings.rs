@@ -175,6 +175,10 @@ pub struct Bounds {
     pub purchases_max: usize,
     /// Remembered idempotency keys in one shard.
     pub keys_max: usize,
+    /// Open holds of one buyer; at least 1.
+    pub open_holds_per_user_max: usize,
+    /// Remembered idempotency keys of one buyer; at least 1.
+    pub keys_per_user_max: usize,
     /// Keys of velocity counters in all.
     pub velocity_keys_max: usize,
     /// Cards and devices whose amounts are counted, by currency and day.
@@ -217,6 +221,8 @@ impl Default for Bounds {
             buyers_max: 100_000,
             purchases_max: 100_000,
             keys_max: 200_000,
+            open_holds_per_user_max: 100,
+            keys_per_user_max: 1_000,
             velocity_keys_max: 1_000_000,
             amount_keys_max: 1_000_000,
             products_max: 10_000,

@@ -68,6 +68,10 @@ pub(super) struct Buyer {
     pub(super) spending: Spending,
     /// When each of the buyer's purchases was paid, by sequence, oldest first: derived from them.
     pub(super) captures: Vec<(UnixMs, u64)>,
+    /// Holds that are neither paid nor being paid, by sequence: derived from the purchases.
+    pub(super) held: Vec<u64>,
+    /// When each of the buyer's keys is to be forgotten: derived from the keys.
+    pub(super) key_dues: VecDeque<UnixMs>,
     /// What only few buyers have.
     pub(super) more: Option<Box<BuyerMore>>,
     /// What the operator said of the buyer.
@@ -108,6 +112,8 @@ pub(super) struct CardDecline {
 /// What stands under an idempotency key.
 #[derive(Copy, Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
 pub struct KeyEntry {
+    /// Whose it is.
+    pub(super) owner: BuyerIndex,
     pub(super) fingerprint: Digest16,
     pub(super) outcome: KeyOutcome,
     /// When it is forgotten, unless its request still runs then.

@@ -292,7 +292,7 @@ const fn told_refusal(refusal: Refusal) -> Told {
         Refusal::RateLimited => (
             429,
             "Rate limited",
-            "This buyer has made too many attempts; see Retry-After.",
+            "This buyer has made too many attempts, or has too many open holds or keys; see Retry-After.",
         ),
         Refusal::PaymentDeclined => (
             402,

@@ -257,7 +257,10 @@ impl Journal {
             ));
         }
         let rate = self.settings.rate;
-        if let Some(wait_ms) = turn.shard.rate_wait_ms(attempt.user, rate, turn.at) {
+        let bounds = &self.settings.bounds;
+        let wait_ms = turn.shard.rate_wait_ms(attempt.user, rate, turn.at);
+        let quota_ms = (turn.shard).quota_wait_ms(attempt.user, attempt.flow, bounds, turn.at);
+        if let Some(wait_ms) = wait_ms.max(quota_ms) {
             let mut refused = turn.refuse(attempt, Refusal::RateLimited)?;
             if let Outcome::Refused(refused) = &mut refused.outcome {
                 refused.retry_after_ms = Some(wait_ms);
@@ -265,7 +268,7 @@ impl Journal {
             return Ok(refused);
         }
         // Asked before anything is written, because a refusal too makes a buyer and a key.
-        if let Err(reason) = turn.shard.room_for(attempt.user, &self.settings.bounds) {
+        if let Err(reason) = turn.shard.room_for(attempt.user, bounds) {
             return turn.refuse(attempt, reason);
         }
         match decide(turn.context()) {

@@ -1,0 +1,88 @@
+//! Owns the quotas of one buyer: open holds, and idempotency keys within their retention.
+//!
+//! Invariants: no buyer has more of either than the bound when an attempt begins, so one account
+//! cannot use up what the other buyers of its shard need; the wait that is told is true: once it
+//! is over there is room for one more, unless the same buyer took it. A hold that is being paid
+//! is not an open one: its payment ends it or gives it back.
+//! Deliberately absent: what the whole shard may keep ([`Shard::room_for`]), and the rate limit.
+
+use crate::engine::event::Flow;
+use crate::engine::lifecycle::PurchaseState;
+use crate::engine::settings::Bounds;
+use crate::engine::shard::{Buyer, Shard};
+use crate::ids::{Digest16, UserId};
+use crate::time::UnixMs;
+
+impl Shard {
+    /// How long `user` has to wait until the quotas leave room for an attempt; `None`: not at all.
+    pub fn quota_wait_ms(
+        &self,
+        user: &UserId,
+        flow: Flow,
+        bounds: &Bounds,
+        at: UnixMs,
+    ) -> Option<u64> {
+        let buyer = self.buyer(user)?;
+        let keys = buyer.key_dues.iter().copied();
+        let keys = free_at(keys, bounds.keys_per_user_max, at);
+        let holds = match flow {
+            Flow::Hold => {
+                let expiries = buyer.held.iter().filter_map(|it| self.at_place(*it));
+                let expiries = expiries.map(|it| it.expires_at);
+                free_at(expiries, bounds.open_holds_per_user_max, at)
+            }
+            // What is paid at once is no open hold, and an earlier hold is one fewer afterwards.
+            Flow::Buy | Flow::Refund | Flow::Webhook | Flow::Reward => None,
+        };
+        let free_at = keys.max(holds)?;
+        Some(free_at.since_ms(at).max(1))
+    }
+
+    /// The buyer's open holds follow the purchase.
+    pub(super) fn keep_held(&mut self, sequence: u64, before: PurchaseState, place: usize) {
+        let purchase = &self.purchases[place];
+        let held = &mut self.buyers[purchase.buyer.0 as usize].held;
+        let (before, now) = (before, purchase.state);
+        match (before == PurchaseState::Held, now == PurchaseState::Held) {
+            (false, true) => held.push(sequence),
+            (true, false) => held.retain(|it| *it != sequence),
+            (true, true) | (false, false) => {}
+        }
+    }
+
+    /// Nothing stands under the key any more.
+    pub(super) fn drop_key(&mut self, scope: Digest16) {
+        if let Some(entry) = self.keys.remove(&scope) {
+            self.buyers[entry.owner.0 as usize].key_due_moved(entry.forget_at, None);
+        }
+    }
+
+    /// When each buyer's keys are to be forgotten follows from the keys.
+    pub(super) fn derive_key_dues(&mut self) {
+        for buyer in &mut self.buyers {
+            buyer.key_dues.clear();
+        }
+        for entry in self.keys.values() {
+            let owner = &mut self.buyers[entry.owner.0 as usize];
+            owner.key_dues.push_back(entry.forget_at);
+        }
+    }
+}
+
+impl Buyer {
+    /// A key that was to be forgotten at `due` is to be forgotten at `again`, or is forgotten.
+    pub(super) fn key_due_moved(&mut self, due: UnixMs, again: Option<UnixMs>) {
+        // Mostly the first: keys are forgotten in the order in which they were first used.
+        if let Some(place) = self.key_dues.iter().position(|it| *it == due) {
+            self.key_dues.remove(place);
+        }
+        self.key_dues.extend(again);
+    }
+}
+
+/// When fewer than `most` of what ends at `ends` are left; `None` where that is so at `at`.
+fn free_at(ends: impl Iterator<Item = UnixMs>, most: usize, at: UnixMs) -> Option<UnixMs> {
+    let mut left: Vec<UnixMs> = ends.filter(|end| *end > at).collect();
+    let over = left.len().checked_sub(most)?;
+    Some(*left.select_nth_unstable(over).1)
+}

@@ -92,6 +92,8 @@ fn captured() -> PurchaseView {
             amount: Amount::new(3_998).expect("not negative"),
         },
         refunded: Amount::ZERO,
+        charged_back: Amount::ZERO,
+        disputes: Vec::new(),
         promotion: None,
         state: PurchaseState::Captured,
         reason: None,

@@ -83,6 +83,8 @@ texts! { is_id =>
     AuthorizationId;
     /// What the gateway calls a capture.
     CaptureId;
+    /// What a gateway calls a dispute.
+    DisputeId;
     /// What a gateway calls something that it reports by webhook.
     WebhookEventId;
 }

@@ -47,6 +47,8 @@ fn captured() -> PurchaseView {
             amount: Amount::new(50_000).unwrap(),
         },
         refunded: Amount::ZERO,
+        charged_back: Amount::ZERO,
+        disputes: Vec::new(),
         promotion: None,
         state: PurchaseState::Captured,
         reason: None,

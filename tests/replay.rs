@@ -4,8 +4,9 @@
 mod replay_stage;
 mod support;
 
+use holdfast::engine::dispute::{AmountFrom, Dispute, DisputeStatus};
 use holdfast::engine::event::{
-    BuyerPaused, BuyerRated, BuyerSegmented, Clawback, DisputeClosed, DisputeOutcome, Event,
+    BuyerPaused, BuyerRated, BuyerSegmented, Clawback, DisputeClosed, Event, GivenBack,
     ModelInForce, Pause, Rating, RefundExtent, RefundSucceeded, Restock,
 };
 use holdfast::engine::lifecycle::PaidState;
@@ -569,10 +570,23 @@ fn money_is_counted_once_and_by_each_rule_that_would_have_blocked_it() {
     let dispute = Event::DisputeClosed(DisputeClosed {
         purchase: lost,
         user: user("cy"),
-        outcome: DisputeOutcome::Lost,
-        happened_at: end.1,
-        charged_back: Amount::new(1_000).unwrap(),
+        number: 1,
+        dispute: Dispute {
+            id: None,
+            opened_at: end.1,
+            amount: Amount::new(4_000).unwrap(),
+            amount_from: AmountFrom::Told,
+            status: DisputeStatus::Lost,
+            told_at: end.1,
+            asked_back: Tokens::NONE,
+        },
+        before: None,
+        currency: currency("USD"),
+        charged_back_before: Amount::ZERO,
+        charged_back: Amount::new(4_000).unwrap(),
+        leaves: PaidState::PartiallyRefunded,
         clawback: nothing,
+        given_back: GivenBack::default(),
     });
     let later = [
         part(small, "ana", 500),
@@ -593,9 +607,9 @@ fn money_is_counted_once_and_by_each_rule_that_would_have_blocked_it() {
         let money = moved.money[&currency("USD")];
         [money.captured, money.refunded, money.charged_back]
     };
-    assert_eq!(money(&report.moved), [14_000, 2_500, 5_000]);
+    assert_eq!(money(&report.moved), [14_000, 2_500, 4_000]);
     let lines: Vec<_> = report.rules.iter().map(|it| money(&it.moved)).collect();
-    assert_eq!(lines, [[14_000, 2_500, 5_000], [6_000, 1_000, 5_000]]);
+    assert_eq!(lines, [[14_000, 2_500, 4_000], [6_000, 1_000, 4_000]]);
     assert_eq!((report.moved.blocked, report.moved.buyers), (3, 3));
     assert_eq!((report.fell_away, report.fates.captured), (1, 3));
 }

@@ -126,3 +126,92 @@ fn actions_and_rewards_hang_on_purchases_and_clawbacks_on_what_took_the_money_ba
         postgres.execute(&format!("BEGIN; {broken}; {looked}; ROLLBACK"));
     }
 }
+
+/// What the tables say of a purchase's money and disputes; and that the ledger agrees.
+fn disputed(postgres: &Postgres, purchase: &str) -> (String, Vec<String>) {
+    for view in ["revenue_mismatch", "ledger_unbalanced", "unlinked"] {
+        let found: Vec<String> =
+            postgres.column(&format!("SELECT count(*)::text FROM holdfast.{view}"));
+        assert_eq!(found, ["0"], "{view}");
+    }
+    let row: Vec<String> = postgres.column(&format!(
+        "SELECT concat_ws(' ', status, refunded_amount, charged_back_amount, dispute)
+         FROM holdfast.shop_transactions WHERE purchase_id = '{purchase}'"
+    ));
+    let booked: Vec<String> = postgres.column(&format!(
+        "SELECT amount::text FROM holdfast.ledger_entries
+         WHERE purchase_id = '{purchase}' AND account = 'chargebacks' ORDER BY lsn"
+    ));
+    (row[0].clone(), booked)
+}
+
+#[test]
+fn disputes_are_booked_at_their_own_amounts_and_booked_back_where_they_are_won() {
+    let postgres = Postgres::start();
+    let mut server = Setup::demo()
+        .config(&format!(
+            "{SECRETS}\n[report.batch]\nwait_ms = 5\n[report.postgres]\nurl = \"{}\"\n",
+            postgres.url()
+        ))
+        .start();
+    put_rewarded(&server, 10);
+    let id = buy(&server, "ana");
+    let tell = |place: u64, kind: &str, amount: u64| {
+        let name = format!("evt-{place}");
+        let body = event(&name, &format!("dispute.{kind}"), &id, 100 - place);
+        let mut body: serde_json::Value = serde_json::from_str(&body).unwrap();
+        body["data"]["amount"] = amount.into();
+        let told = Own::new(&name, &body.to_string()).request();
+        assert_eq!(server.ask(&told).json()["status"], "processed");
+        delivered(&server);
+    };
+    let expect = |row: &str, booked: &[&str]| {
+        let (found, entries) = disputed(&postgres, &id);
+        assert_eq!((found.as_str(), entries), (row, strings(booked)));
+    };
+    tell(1, "opened", 500);
+    expect("disputed 0 0 opened", &[]);
+    tell(2, "lost", 500);
+    expect("captured 0 500 lost", &["500"]);
+    // Its tokens are spent by now: what is asked back is owed.
+    let spent = server.ask(&spend("ana", 8, "key-links-disputed"));
+    assert_eq!(spent.status, 200, "{spent:?}");
+    tell(3, "lost", 1_499);
+    expect("charged_back 0 1999 lost", &["500", "1499"]);
+    tell(4, "opened", 100);
+    expect("disputed 0 1999 opened", &["500", "1499"]);
+    tell(5, "won", 100);
+    expect("charged_back 0 1999 won", &["500", "1499"]);
+    tell(6, "won", 1_499);
+    expect("captured 0 500 won", &["500", "1499", "-1499"]);
+    tell(7, "won", 500);
+    expect("captured 0 0 won", &["500", "1499", "-1499", "-500"]);
+    let rewards: Vec<String> = postgres.column(&format!(
+        "SELECT concat_ws(' ', reason, tokens, debt) FROM holdfast.user_rewards
+         WHERE purchase_id = '{id}' ORDER BY lsn"
+    ));
+    let expected = [
+        "granted 10 0",
+        "clawed_back -2 0",
+        "clawed_back 0 8",
+        "given_back 0 -8",
+        "given_back 2 0",
+    ];
+    assert_eq!(rewards, expected);
+    let risk = "SELECT concat_ws(' ', disputes, chargebacks) FROM holdfast.risk_profiles";
+    assert_eq!(postgres.column::<String>(risk), ["2 0"]);
+    server.terminate();
+    server.wait();
+    assert_tables_are_the_log(&postgres, &events(&server.data_dir));
+
+    // Nothing else lowers what disputes took.
+    let by_hand = "UPDATE holdfast.shop_transactions SET charged_back_amount = 7";
+    let refused = "WHEN integrity_constraint_violation THEN RETURN";
+    postgres.execute(&format!(
+        "DO $$ BEGIN {by_hand}; RAISE 'it was taken'; EXCEPTION {refused}; END $$"
+    ));
+}
+
+fn strings(of: &[&str]) -> Vec<String> {
+    of.iter().map(|it| (*it).to_owned()).collect()
+}

@@ -1,6 +1,6 @@
 //! What the journal remembers of webhooks: at the bounds, over time, across restarts.
 
-use holdfast::engine::command::ReceiveWebhook;
+use holdfast::engine::command::{NamedCurrency, ReceiveWebhook};
 use holdfast::engine::event::{Disposition, WebhookFormat, WebhookKind};
 use holdfast::engine::refusal::Refusal;
 use holdfast::engine::settings::WebhookMemory;
@@ -33,7 +33,9 @@ fn command(journal: &Journal, format: WebhookFormat, nonce: u64, event: &str) ->
         nonce: Some(nonce),
         happened_at: journal.now(),
         purchase: None,
+        dispute: None,
         amount: None,
+        currency: NamedCurrency::None,
         code: None,
         request: RequestId(1),
     }

@@ -315,7 +315,9 @@ fn each_kind_says_what_it_does() {
         ("dispute.won", &ours, "processed", "captured"),
         ("dispute.opened", &ours, "processed", "disputed"),
         ("dispute.lost", &ours, "processed", "charged_back"),
-        ("dispute.won", &ours, "ignored", "charged_back"),
+        ("dispute.won", &ours, "processed", "captured"),
+        ("dispute.won", &ours, "processed", "captured"),
+        ("dispute.lost", &ours, "processed", "charged_back"),
     ];
     for (place, (kind, about, expected, status)) in cases.into_iter().enumerate() {
         // Each happened a second after the one before.

@@ -17,7 +17,7 @@ impl Shard {
         let numbers = (1..).take(aftermath.refunds.len());
         Some(AftermathView {
             refunds: numbers.filter_map(|it| self.refund_view(id, it)).collect(),
-            dispute_at: aftermath.dispute_at,
+            disputes: aftermath.disputes.clone(),
             tokens: aftermath.tokens,
             tokens_asked_back: aftermath.tokens_asked_back,
         })

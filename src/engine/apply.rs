@@ -422,16 +422,9 @@ impl Shard {
             Event::RefundFailed(failed) => self.apply_refund_failed(place, failed, stamp)?,
             Event::RefundFound(found) => self.apply_refund_found(place, found)?,
             Event::DisputeOpened(opened) => {
-                purchase.aftermath_mut().dispute_at = Some(opened.happened_at);
+                purchase.set_dispute(opened.number, &opened.dispute)?;
             }
-            Event::DisputeClosed(closed) => {
-                let buyer = purchase.buyer;
-                let aftermath = purchase.aftermath_mut();
-                aftermath.dispute_at = Some(closed.happened_at);
-                let asked_back = aftermath.tokens_asked_back.plus(closed.clawback.requested);
-                aftermath.tokens_asked_back = asked_back;
-                self.claw_back(buyer, closed.clawback);
-            }
+            Event::DisputeClosed(closed) => self.apply_dispute_closed(place, closed)?,
             // They bring the new state alone.
             Event::CaptureStarted(_) => {}
             Event::ProductSet(_)

@@ -4,9 +4,10 @@
 //! that takes more than the balance holds is a broken log's, and is refused when it is verified.
 
 use crate::engine::apply::Stamp;
+use crate::engine::dispute::Dispute;
 use crate::engine::event::{
-    Clawback, PaymentCaptured, RefundFailed, RefundFailure, RefundFound, RefundStarted,
-    RefundSucceeded, RetryAdvice, TokensSpent,
+    Clawback, DisputeClosed, GivenBack, PaymentCaptured, RefundFailed, RefundFailure, RefundFound,
+    RefundStarted, RefundSucceeded, RetryAdvice, TokensSpent,
 };
 use crate::engine::purchase::{BuyerIndex, Purchase, Refund, RefundState};
 use crate::engine::refusal::Refusal;
@@ -131,6 +132,27 @@ impl Shard {
         Ok(())
     }
 
+    pub(super) fn apply_dispute_closed(
+        &mut self,
+        place: usize,
+        closed: &DisputeClosed,
+    ) -> Result<(), &'static str> {
+        let purchase = &mut self.purchases[place];
+        let before = purchase.set_dispute(closed.number, &closed.dispute)?;
+        let aftermath = purchase.aftermath_mut();
+        let others = aftermath.tokens_asked_back.minus(before);
+        aftermath.tokens_asked_back = others.plus(closed.dispute.asked_back);
+        let buyer = purchase.buyer;
+        self.claw_back(buyer, closed.clawback);
+        let GivenBack { tokens, debt_paid } = closed.given_back;
+        if tokens > Tokens::NONE {
+            let more = self.buyer_more(buyer);
+            more.debt = more.debt.minus(debt_paid);
+            more.tokens = more.tokens.plus(tokens.minus(debt_paid));
+        }
+        Ok(())
+    }
+
     pub(super) fn apply_refund_failed(
         &mut self,
         place: usize,
@@ -182,6 +204,30 @@ impl Shard {
 
     fn buyer_more(&mut self, buyer: BuyerIndex) -> &mut BuyerMore {
         self.buyers[buyer.0 as usize].more_mut()
+    }
+}
+
+impl Purchase {
+    /// The dispute of this number is `dispute` from now on; the tokens that were asked back with it
+    /// before.
+    pub(super) fn set_dispute(
+        &mut self,
+        number: u32,
+        dispute: &Dispute,
+    ) -> Result<Tokens, &'static str> {
+        let disputes = &mut self.aftermath_mut().disputes;
+        let place = (number as usize).checked_sub(1);
+        match place.ok_or("disputes are numbered from 1")? {
+            place if place < disputes.len() => {
+                let before = std::mem::replace(&mut disputes[place], dispute.clone());
+                Ok(before.asked_back)
+            }
+            place if place == disputes.len() => {
+                disputes.push(dispute.clone());
+                Ok(Tokens::NONE)
+            }
+            _ => Err("its dispute is not the purchase's next"),
+        }
     }
 }
 

@@ -7,8 +7,8 @@ use crate::engine::event::{
 };
 use crate::engine::metadata::Metadata;
 use crate::ids::{
-    AuthorizationId, CaptureId, CardToken, GatewayCode, ProductId, PromotionCode, PurchaseId,
-    ReceiptKeyId, RequestId, UserId, WebhookEventId,
+    AuthorizationId, CaptureId, CardToken, DisputeId, GatewayCode, ProductId, PromotionCode,
+    PurchaseId, ReceiptKeyId, RequestId, UserId, WebhookEventId,
 };
 use crate::money::{Amount, Currency, Tokens};
 use crate::time::UnixMs;
@@ -224,6 +224,17 @@ pub struct SpendTokens {
     pub origin: Origin,
 }
 
+/// The currency that a webhook names.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub enum NamedCurrency {
+    /// It names none: the purchase's is meant.
+    None,
+    /// One of ISO 4217.
+    Known(Currency),
+    /// Another one.
+    Unknown,
+}
+
 /// Let a webhook in whose signature and timestamp are good.
 #[derive(Clone, Debug)]
 pub struct ReceiveWebhook {
@@ -240,8 +251,12 @@ pub struct ReceiveWebhook {
     pub happened_at: UnixMs,
     /// What it is about, where that is a purchase's name.
     pub purchase: Option<PurchaseId>,
+    /// The dispute that it is about, where that has a name.
+    pub dispute: Option<DisputeId>,
     /// An amount that it names.
     pub amount: Option<Amount>,
+    /// In which currency.
+    pub currency: NamedCurrency,
     /// The gateway's word for why, where it names one.
     pub code: Option<GatewayCode>,
     /// The request that brought it.

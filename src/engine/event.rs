@@ -30,8 +30,8 @@ use rkyv::{Archive, Deserialize, Serialize};
 use std::net::IpAddr;
 
 pub use aftermath::{
-    Clawback, DisputeClosed, DisputeOpened, DisputeOutcome, RefundExtent, RefundFailed,
-    RefundFailure, RefundFound, RefundStarted, RefundSucceeded, Restock, TokensSpent,
+    Clawback, DisputeClosed, DisputeOpened, GivenBack, RefundExtent, RefundFailed, RefundFailure,
+    RefundFound, RefundStarted, RefundSucceeded, Restock, TokensSpent,
 };
 pub use audited::{Act, Actor, ActorRole, AdminActed, AdminRefused, Shown, Target};
 pub use catalogue::{Active, Discount, ProductSet, PromotionSet};
@@ -382,7 +382,7 @@ impl Event {
             Self::RefundFound(e) => Some((e.purchase, Step::RefundFound(e.leaves))),
             Self::RefundFailed(e) => Some((e.purchase, Step::RefundFailed)),
             Self::DisputeOpened(e) => Some((e.purchase, Step::DisputeOpened)),
-            Self::DisputeClosed(e) => Some((e.purchase, e.outcome.step())),
+            Self::DisputeClosed(e) => Some((e.purchase, e.step())),
             Self::ProductSet(_)
             | Self::PromotionSet(_)
             | Self::AttemptRefused(_)

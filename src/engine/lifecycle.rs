@@ -231,8 +231,8 @@ pub const fn next_state(state: Option<PurchaseState>, step: Step) -> Option<Purc
             Step::Refunded(then) | Step::RefundFound(then),
         ) => Some(then.state()),
 
-        // Words of disputes arrive in any order. The table allows several disputes of one purchase;
-        // `decide_dispute` takes one at a time, and none after a lost one.
+        // Words of disputes arrive in any order, and a purchase may have several: one that is open
+        // makes it disputed, and a lost one may be won later.
         (
             S::Captured | S::PartiallyRefunded | S::Refunded | S::Disputed | S::ChargedBack,
             Step::DisputeOpened,

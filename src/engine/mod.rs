@@ -14,6 +14,7 @@ pub mod cells;
 pub mod command;
 pub mod correction;
 pub mod decide;
+pub mod dispute;
 pub mod event;
 pub mod image;
 pub mod lifecycle;

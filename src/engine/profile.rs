@@ -13,8 +13,8 @@
 
 use crate::engine::apply::Stamp;
 use crate::engine::event::{
-    AttemptRefused, Clawback, Decider, DeclineCause, DisputeOutcome, Event, Flow, HoldPlaced,
-    PaymentStarted, PaysFor, ReviewVerdict, RuleHit, RuleName, RuleOutcome,
+    AttemptRefused, Clawback, Decider, DeclineCause, Event, Flow, HoldPlaced, PaymentStarted,
+    PaysFor, ReviewVerdict, RuleHit, RuleName, RuleOutcome,
 };
 use crate::engine::purchase::BuyerIndex;
 use crate::engine::refusal::Refusal;
@@ -66,7 +66,7 @@ pub struct Marks {
     pub reviews_rejected: u32,
     /// Disputes that cardholders began.
     pub disputes: u32,
-    /// Disputes that they won.
+    /// Disputes that they won, and the shop did not win after all.
     pub chargebacks: u32,
     /// How often reward tokens that were asked back were not there any more.
     pub shortfalls: u32,
@@ -280,11 +280,15 @@ impl Shard {
             }
             Event::RefundSucceeded(done) => profile.shortfall(done.clawback),
             Event::RefundFound(found) => profile.shortfall(found.clawback),
-            Event::DisputeOpened(_) => profile.marks_mut().disputes += 1,
+            Event::DisputeOpened(opened) => {
+                // One that was heard of is no new one.
+                let new = u32::from(opened.before.is_none());
+                profile.marks_mut().disputes += new;
+            }
             Event::DisputeClosed(closed) => {
-                if closed.outcome == DisputeOutcome::Lost {
-                    profile.marks_mut().chargebacks += 1;
-                }
+                let marks = profile.marks_mut();
+                let more = i32::from(closed.more_lost());
+                marks.chargebacks = marks.chargebacks.saturating_add_signed(more);
                 profile.shortfall(closed.clawback);
             }
             // These say nothing of the buyer. How attempts begin is noted where they are applied.

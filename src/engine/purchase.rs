@@ -5,12 +5,13 @@
 
 use crate::engine::catalogue::{ProductIndex, PromotionIndex};
 use crate::engine::correction::Corrections;
+use crate::engine::dispute::Dispute;
 use crate::engine::event::Clawback;
 use crate::engine::event::{
     CaptureDifference, DeclineCause, HeldQuote, PaysFor, Quote, RefundFailure, Restock, VoidCause,
     VoidStuckCause,
 };
-use crate::engine::lifecycle::{PaidState, PurchaseState, Stands, Step, Units, next_state, stands};
+use crate::engine::lifecycle::{PurchaseState, Stands, Step, Units, next_state, stands};
 use crate::engine::metadata::Metadata;
 use crate::engine::refusal::Refusal;
 use crate::engine::shard::LATEST;
@@ -107,8 +108,8 @@ pub struct Aftermath {
     pub(super) tokens_asked_back: Tokens,
     /// In the order of their numbers, from 1; at most the last is under way.
     pub(super) refunds: Vec<Refund>,
-    /// When the last thing happened that was believed of a dispute, as the gateway says.
-    pub(super) dispute_at: Option<UnixMs>,
+    /// In the order in which they were heard of.
+    pub(super) disputes: Vec<Dispute>,
 }
 
 /// A capture of another sum than was asked for.
@@ -275,24 +276,6 @@ impl Purchase {
         let last = refunds.last()?;
         let number = u32::try_from(refunds.len()).ok()?;
         (last.state == RefundState::Pending).then_some((number, last))
-    }
-
-    /// What of the captured money is neither refunded nor under a dispute.
-    pub(super) fn left(&self) -> Amount {
-        match self.state {
-            PurchaseState::Disputed | PurchaseState::ChargedBack => Amount::ZERO,
-            _ => self.quote().amount.saturating_minus(self.refunded),
-        }
-    }
-
-    /// Where it is once `amount` more went back.
-    pub(super) fn paid_state_after(&self, amount: Amount) -> PaidState {
-        match self.state {
-            PurchaseState::Disputed => PaidState::Disputed,
-            PurchaseState::ChargedBack => PaidState::ChargedBack,
-            _ if amount >= self.left() => PaidState::Refunded,
-            _ => PaidState::PartiallyRefunded,
-        }
     }
 
     /// What it has of what is shared and limited.

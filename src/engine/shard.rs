@@ -423,6 +423,16 @@ impl Shard {
             } else {
                 Amount::ZERO
             },
+            charged_back: if whole {
+                purchase.charged_back()
+            } else {
+                Amount::ZERO
+            },
+            disputes: if whole {
+                purchase.disputes().to_vec()
+            } else {
+                Vec::new()
+            },
             promotion: purchase
                 .promotion
                 .map(|index| catalogue.promotion_at(index).terms.code.clone()),

@@ -1,6 +1,7 @@
 //! Owns what the engine shows of itself: owned copies, taken within a shard's turn, that the
 //! front end writes out. Deliberately absent: JSON, and anything a buyer may not see.
 
+use crate::engine::dispute::Dispute;
 use crate::engine::event::{
     Active, Clawback, Discount, Quote, Rating, RefundFailure, Restock, RetryAdvice,
 };
@@ -60,6 +61,10 @@ pub struct PurchaseView {
     pub quote: Quote,
     /// What went back.
     pub refunded: Amount,
+    /// What lost disputes took.
+    pub charged_back: Amount,
+    /// Its disputes, in the order in which they were heard of.
+    pub disputes: Vec<Dispute>,
     /// The promotion used.
     pub promotion: Option<PromotionCode>,
     /// What the shop attached.
@@ -303,8 +308,8 @@ pub enum RefundStatus {
 pub struct AftermathView {
     /// Its refunds, in the order of their numbers.
     pub refunds: Vec<RefundView>,
-    /// When the last thing happened that was believed of a dispute, as the gateway says.
-    pub dispute_at: Option<UnixMs>,
+    /// Its disputes, in the order in which they were heard of.
+    pub disputes: Vec<Dispute>,
     /// Reward tokens that it brought.
     pub tokens: Tokens,
     /// How many of them were asked back.

@@ -66,7 +66,9 @@ impl Front {
                 "deadline": time(review.deadline),
             })),
             "refunds": aftermath.refunds.iter().map(refund_json).collect::<Vec<_>>(),
-            "dispute": aftermath.dispute_at.map(|at| json!({ "happened_at": at.to_string() })),
+            "dispute": aftermath.disputes.iter().map(|it| it.told_at).max().map(
+                |at| json!({ "happened_at": at.to_string() }),
+            ),
             "reward_tokens": {
                 "granted": aftermath.tokens.get(),
                 "asked_back": aftermath.tokens_asked_back.get(),

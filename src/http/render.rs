@@ -56,6 +56,22 @@ pub fn purchase(view: &PurchaseView, gateway: &str, receipt: Option<&Receipt>) -
     json::quote(&mut out, &view.quote);
     json::raw(&mut out, ",\"refunded_amount\":");
     json::money(&mut out, view.refunded.get(), view.quote.currency);
+    json::raw(&mut out, ",\"charged_back_amount\":");
+    json::money(&mut out, view.charged_back.get(), view.quote.currency);
+    json::raw(&mut out, ",\"disputes\":[");
+    for (place, dispute) in view.disputes.iter().enumerate() {
+        if place > 0 {
+            json::raw(&mut out, ",");
+        }
+        json::raw(&mut out, "{\"opened_at\":");
+        json::shown(&mut out, dispute.opened_at);
+        json::raw(&mut out, ",\"amount\":");
+        json::money(&mut out, dispute.amount.get(), view.quote.currency);
+        json::raw(&mut out, ",\"status\":");
+        json::id(&mut out, dispute.status.as_str());
+        json::raw(&mut out, "}");
+    }
+    json::raw(&mut out, "]");
     json::raw(&mut out, ",\"promotion_code\":");
     let promotion = view.promotion.as_ref();
     json::id_or_null(&mut out, promotion.map(crate::ids::PromotionCode::as_str));

@@ -11,8 +11,8 @@ use super::front::{Call, Front};
 use super::problem::FieldError;
 use crate::config::Config;
 use crate::engine::command::ReceiveWebhook;
+use crate::engine::decide::Unplaced;
 use crate::engine::event::{Disposition, Flow, WebhookKind};
-use crate::engine::lifecycle::Units;
 use crate::engine::refusal::Refusal;
 use crate::ids::PurchaseId;
 use crate::journal::LetIn;
@@ -170,7 +170,9 @@ impl Front {
             nonce: Some(message.nonce),
             happened_at: message.happened_at,
             purchase: None,
+            dispute: message.dispute,
             amount: message.amount,
+            currency: message.currency,
             code: message.code,
             request: call.id,
         };
@@ -192,28 +194,29 @@ impl Front {
         }
         self.durable(durable_at).await?;
         let let_in = received.map_err(|not| not.refusal)?;
-        self.tell_of_dispute(&command, let_in.disposition);
+        if let Some(why) = let_in.unplaced {
+            self.tell_of_dispute(&command, why);
+        }
         if by_us {
             self.tell_of_refund(&command, message.refund, let_in.disposition);
         }
         Ok(let_in)
     }
 
-    /// Names a dispute that says of money what our books do not.
-    fn tell_of_dispute(&self, command: &ReceiveWebhook, disposition: Disposition) {
-        let unplaced = command.kind.is_dispute() && disposition == Disposition::Ignored;
-        let purchase = command.purchase.filter(|_| unplaced);
-        let view = purchase.and_then(|purchase| self.core.journal.purchase(purchase));
+    /// Names a dispute that says of money what our books have no place for.
+    fn tell_of_dispute(&self, command: &ReceiveWebhook, why: Unplaced) {
+        let view = command
+            .purchase
+            .and_then(|purchase| self.core.journal.purchase(purchase));
         let Some((view, _)) = view else { return };
-        if view.state.units() == Units::None {
-            tracing::error!(
-                event = "dispute_unplaced",
-                purchase_id = %view.purchase,
-                status = view.state.as_str(),
-                kind = command.kind.as_str(),
-                "a payment is disputed that ended here without money; look it up at the gateway"
-            );
-        }
+        tracing::error!(
+            event = "dispute_unplaced",
+            purchase_id = %view.purchase,
+            status = view.state.as_str(),
+            kind = command.kind.as_str(),
+            reason = why.as_str(),
+            "a dispute is not booked: no money was taken here, or it is in another currency, or the purchase has too many; look the payment up at the gateway"
+        );
     }
 
     /// Names a refund that failed after it was told as done: the buyer has nothing of it.

@@ -16,7 +16,7 @@ use super::fault::StorageFault;
 use crate::engine::apply::Settled;
 use crate::engine::cells::{Admission, Fingerprint, GenerationExport, GuardFull, ReplayGuard};
 use crate::engine::command::ReceiveWebhook;
-use crate::engine::decide::{Claims, decide_dispute};
+use crate::engine::decide::{Claims, DisputeWord, Unplaced, decide_dispute};
 use crate::engine::event::{
     ClockCorrected, Disposition, Event, WebhookChange, WebhookFormat, WebhookKind, WebhookReceived,
 };
@@ -36,6 +36,8 @@ pub struct LetIn {
     pub disposition: Disposition,
     /// The purchase whose payment or refund is to be looked at now.
     pub look_at: Option<PurchaseId>,
+    /// Why a dispute cannot be placed, where it is one that our books have no place for.
+    pub unplaced: Option<Unplaced>,
     /// The LSN that must be durable before it is told.
     pub durable_at: Lsn,
 }
@@ -288,12 +290,14 @@ impl Journal {
         let duplicate = |durable_at| LetIn {
             disposition: Disposition::Duplicate,
             look_at: None,
+            unplaced: None,
             durable_at,
         };
         match self.seen.look(command, at) {
             Known::Nothing | Known::NoRoom if self.changes_nothing(command) => Ok(Ok(LetIn {
                 disposition: Disposition::Ignored,
                 look_at: None,
+                unplaced: None,
                 durable_at: self.appended(),
             })),
             Known::Nothing => self.let_in(command, at),
@@ -388,6 +392,7 @@ impl Journal {
         let ignored = |durable_at| LetIn {
             disposition: Disposition::Ignored,
             look_at: None,
+            unplaced: None,
             durable_at,
         };
         let unknown = || {
@@ -402,8 +407,10 @@ impl Journal {
             drop(turn);
             return unknown();
         };
-        let changed = match decide_dispute(turn.context(), purchase, command) {
-            Ok(changed) => changed,
+        let (changed, unplaced) = match decide_dispute(turn.context(), purchase, command) {
+            Ok(DisputeWord::Changes(event)) => (Some(*event), None),
+            Ok(DisputeWord::Unplaced(why)) => (None, Some(why)),
+            Ok(DisputeWord::Nothing) => (None, None),
             Err(refusal) => return Ok(Err(self.not_let_in(refusal))),
         };
         let look_at = hints(command.kind).then_some(purchase);
@@ -419,6 +426,7 @@ impl Journal {
         Ok(Ok(LetIn {
             disposition,
             look_at,
+            unplaced,
             durable_at,
         }))
     }

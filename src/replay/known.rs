@@ -129,9 +129,10 @@ impl Known {
         history.first_seen.get_or_insert(at);
     }
 
-    /// A cardholder won a dispute.
-    pub(super) fn charge_back(&mut self, user: &UserId) {
-        self.histories.entry_ref(user).or_default().chargebacks += 1;
+    /// So many more disputes of this buyer's are lost.
+    pub(super) fn charge_back(&mut self, user: &UserId, more: i8) {
+        let history = self.histories.entry_ref(user).or_default();
+        history.chargebacks = history.chargebacks.saturating_add_signed(more.into());
     }
 
     /// What `user` did before, for features.

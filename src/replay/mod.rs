@@ -24,8 +24,8 @@ mod report;
 
 use crate::engine::apply::{Settled, Stamp};
 use crate::engine::event::{
-    AttemptRefused, DisputeOutcome, Event, Flow, HoldPlaced, Origin, PaymentStarted, PaysFor,
-    RiskRulesSet, RiskScoringSet, RuleHit, RuleOutcome,
+    AttemptRefused, Event, Flow, HoldPlaced, Origin, PaymentStarted, PaysFor, RiskRulesSet,
+    RiskScoringSet, RuleHit, RuleOutcome,
 };
 use crate::engine::refusal::{Refusal, Trace};
 use crate::engine::risk::features::{self, Features, depths_for_features};
@@ -538,8 +538,8 @@ impl Replay {
                 Event::RefundFound(found) => {
                     self.tally.refunded(blocked, quote.currency, found.amount);
                 }
-                Event::DisputeClosed(closed) if closed.outcome == DisputeOutcome::Lost => {
-                    self.tally.charged_back(blocked, quote);
+                Event::DisputeClosed(closed) => {
+                    self.tally.charged_back(blocked, closed);
                 }
                 // No money moves for good.
                 Event::HoldReleased(_)
@@ -556,7 +556,6 @@ impl Replay {
                 | Event::RefundFailed(_)
                 | Event::CaptureDiffered(_)
                 | Event::DisputeOpened(_)
-                | Event::DisputeClosed(_)
                 | Event::ProductSet(_)
                 | Event::PromotionSet(_)
                 | Event::HoldPlaced(_)
@@ -585,10 +584,8 @@ impl Replay {
         if let Event::PaymentCaptured(captured) = event {
             self.known.capture(&captured.user, id, stamp.at);
         }
-        if let Event::DisputeClosed(closed) = event
-            && closed.outcome == DisputeOutcome::Lost
-        {
-            self.known.charge_back(&closed.user);
+        if let Event::DisputeClosed(closed) = event {
+            self.known.charge_back(&closed.user, closed.more_lost());
         }
         self.velocity.record(event, stamp);
     }

@@ -7,7 +7,7 @@
 use super::known::Blocked;
 use super::{Lines, Side};
 use crate::engine::apply::Stamp;
-use crate::engine::event::{Quote, RuleHit, RuleName, RuleOutcome};
+use crate::engine::event::{DisputeClosed, Quote, RuleHit, RuleName, RuleOutcome};
 use crate::engine::risk::program::RuleSet;
 use crate::ids::{Lsn, UserId};
 use crate::money::{Amount, Currency};
@@ -249,11 +249,13 @@ impl Tally {
         self.money(blocked, currency, |money| money.refunded += amount.get());
     }
 
-    /// A dispute takes all that did not go back before.
-    pub(super) fn charged_back(&mut self, blocked: &Blocked, quote: Quote) {
+    /// A dispute takes its own amount, or gives it back.
+    pub(super) fn charged_back(&mut self, blocked: &Blocked, closed: &DisputeClosed) {
         if blocked.captured {
-            let left = quote.amount.saturating_minus(blocked.refunded).get();
-            self.money(blocked, quote.currency, |money| money.charged_back += left);
+            let taken = closed.taken();
+            self.money(blocked, closed.currency, |money| {
+                money.charged_back += taken;
+            });
         }
     }
 

@@ -1,12 +1,13 @@
 //! Owns how voids, refunds, disputes, reward tokens and webhooks look outside.
 
 use super::{by, instant, merged, origin};
+use crate::engine::dispute::Dispute;
 use crate::engine::event::{
-    Clawback, DisputeClosed, DisputeOpened, DisputeOutcome, RefundExtent, RefundFailed,
-    RefundFailure, RefundFound, RefundStarted, RefundSucceeded, TokensSpent, VoidStarted,
-    WebhookReceived,
+    Clawback, DisputeClosed, DisputeOpened, RefundExtent, RefundFailed, RefundFailure, RefundFound,
+    RefundStarted, RefundSucceeded, TokensSpent, VoidStarted, WebhookReceived,
 };
-use crate::ids::GatewayCode;
+use crate::ids::{DisputeId, GatewayCode};
+use crate::money::Currency;
 use serde_json::{Value, json};
 
 pub(super) fn void_started(started: &VoidStarted) -> Value {
@@ -71,23 +72,40 @@ pub(super) fn refund_found(found: &RefundFound) -> Value {
 }
 
 pub(super) fn dispute_opened(opened: &DisputeOpened) -> Value {
-    json!({
-        "amount": opened.amount.map(crate::money::Amount::get),
+    let fields = json!({
         "code": opened.code.as_ref().map(GatewayCode::as_str),
-        "happened_at": opened.happened_at.to_string(),
-    })
+    });
+    merged(
+        fields,
+        dispute(opened.number, &opened.dispute, opened.currency),
+    )
 }
 
 pub(super) fn dispute_closed(closed: &DisputeClosed) -> Value {
-    json!({
-        "outcome": match closed.outcome {
-            DisputeOutcome::Won
-            | DisputeOutcome::WonPartRefunded
-            | DisputeOutcome::WonRefunded => "won",
-            DisputeOutcome::Lost => "lost",
-        },
-        "happened_at": closed.happened_at.to_string(),
+    let fields = json!({
+        "outcome": closed.dispute.status.as_str(),
+        "charged_back_before": closed.charged_back_before.get(),
+        "charged_back_amount": closed.charged_back.get(),
         "clawback": clawback(closed.clawback),
+        "given_back": {
+            "tokens": closed.given_back.tokens.get(),
+            "debt_paid": closed.given_back.debt_paid.get(),
+        },
+    });
+    merged(
+        fields,
+        dispute(closed.number, &closed.dispute, closed.currency),
+    )
+}
+
+fn dispute(number: u32, dispute: &Dispute, currency: Currency) -> Value {
+    json!({
+        "dispute": number,
+        "dispute_id": dispute.id.as_ref().map(DisputeId::as_str),
+        "amount": dispute.amount.get(),
+        "currency": currency.as_str(),
+        "opened_at": dispute.opened_at.to_string(),
+        "happened_at": dispute.told_at.to_string(),
     })
 }
 

@@ -6,8 +6,9 @@
 
 use super::scheme::Delivery;
 use super::stripe;
+use crate::engine::command::NamedCurrency;
 use crate::engine::event::WebhookKind;
-use crate::ids::{AuthorizationId, GatewayCode, PurchaseId, WebhookEventId};
+use crate::ids::{AuthorizationId, DisputeId, GatewayCode, PurchaseId, WebhookEventId};
 use crate::journal::fingerprint_of;
 use crate::money::{Amount, Currency};
 use crate::payments::gateway::Reference;
@@ -27,6 +28,10 @@ pub struct Message {
     pub about: About,
     /// An amount that it names, in minor units.
     pub amount: Option<Amount>,
+    /// In which currency.
+    pub currency: NamedCurrency,
+    /// The dispute that it is about, where the gateway names it.
+    pub dispute: Option<DisputeId>,
     /// The gateway's word for why.
     pub code: Option<GatewayCode>,
     /// The number of the refund that it is about, where it names one of ours.
@@ -119,6 +124,7 @@ struct Body {
 struct Data {
     purchase_id: Option<String>,
     amount: Option<Money>,
+    currency: Option<String>,
     reason: Option<String>,
 }
 
@@ -138,6 +144,31 @@ impl Money {
             }
         }
     }
+
+    fn currency(&self) -> Option<&str> {
+        match self {
+            Self::MinorUnits(_) => None,
+            Self::InCurrency { currency, .. } => Some(currency),
+        }
+    }
+}
+
+impl Data {
+    /// The one currency that it names, beside the amount or with it.
+    fn currency(&self) -> Result<NamedCurrency, Malformed> {
+        const WRONG: Malformed = malformed(
+            "data.currency",
+            "has to be one currency, as ISO 4217 writes it",
+        );
+        let with = self.amount.as_ref().and_then(Money::currency);
+        let named = match (self.currency.as_deref(), with) {
+            (None, None) => return Ok(NamedCurrency::None),
+            (Some(one), Some(other)) if one != other => return Err(WRONG),
+            (Some(one), _) | (None, Some(one)) => one,
+        };
+        let known = Currency::parse(named).ok_or(WRONG)?;
+        Ok(NamedCurrency::Known(known))
+    }
 }
 
 fn own(
@@ -148,7 +179,7 @@ fn own(
     let body: Body = serde_json::from_slice(body).map_err(|_| {
         malformed(
             "body",
-            "has to be {event_id, type, created_at, data: {purchase_id, amount?, reason?}}, each field once",
+            "has to be {event_id, type, created_at, data: {purchase_id, amount?, currency?, reason?}}, each field once",
         )
     })?;
     let event_id = match event_id {
@@ -173,19 +204,22 @@ fn own(
         None if kind == WebhookKind::Other => About::Nothing,
         None => return Err(malformed("data.purchase_id", "is missing")),
     };
-    let amount = data.amount.map(|money| {
+    let amount = data.amount.as_ref().map(|money| {
         money.amount().ok_or(malformed(
             "data.amount",
             "has to be {value, currency}, with a whole number of minor units",
         ))
     });
+    let amount = amount.transpose()?;
     Ok(Message {
         nonce: delivery.nonce_of(&event_id),
         event_id,
         kind,
         happened_at,
         about,
-        amount: amount.transpose()?,
+        amount,
+        currency: data.currency()?,
+        dispute: None,
         code: data.reason.and_then(|text| GatewayCode::parse(&text)),
         refund: None,
     })

@@ -11,9 +11,10 @@
 
 use super::message::{About, ID_FORM, Malformed, Message, malformed};
 use super::scheme::Delivery;
+use crate::engine::command::NamedCurrency;
 use crate::engine::event::WebhookKind;
-use crate::ids::{AuthorizationId, GatewayCode, WebhookEventId};
-use crate::money::Amount;
+use crate::ids::{AuthorizationId, DisputeId, GatewayCode, WebhookEventId};
+use crate::money::{Amount, Currency};
 use crate::payments::gateway::Reference;
 use crate::time::UnixMs;
 use serde_json::Value;
@@ -33,6 +34,8 @@ pub(super) fn read(body: &[u8], delivery: &Delivery) -> Result<Message, Malforme
             happened_at: UnixMs::default(),
             about: About::NamedOnly,
             amount: None,
+            currency: NamedCurrency::None,
+            dispute: None,
             code: None,
             refund: None,
         });
@@ -55,6 +58,8 @@ pub(super) fn read(body: &[u8], delivery: &Delivery) -> Result<Message, Malforme
         happened_at: UnixMs::new(created.saturating_mul(1_000)),
         about,
         amount: object["amount"].as_i64().and_then(Amount::new),
+        currency: currency(object),
+        dispute: dispute_of(object, kind),
         code: code(object),
         refund: refund_of(object).and_then(|(_, number)| number.parse().ok()),
     })
@@ -87,9 +92,8 @@ fn kind_of(kind: &str, status: Option<&str>) -> WebhookKind {
         ("charge.dispute.created" | "charge.dispute.funds_withdrawn", _) => {
             WebhookKind::DisputeOpened
         }
-        ("charge.dispute.closed", Some("won" | "warning_closed" | "prevented")) => {
-            WebhookKind::DisputeWon
-        }
+        ("charge.dispute.closed", Some("won" | "warning_closed" | "prevented"))
+        | ("charge.dispute.funds_reinstated", _) => WebhookKind::DisputeWon,
         ("charge.dispute.closed", Some("lost")) => WebhookKind::DisputeLost,
         _ => WebhookKind::Other,
     }
@@ -125,6 +129,20 @@ fn about(object: &Value, kind: WebhookKind) -> About {
 fn refund_of(object: &Value) -> Option<(&str, &str)> {
     let name = object["metadata"]["holdfast_refund"].as_str()?;
     name.rsplit_once(':')
+}
+
+/// Stripe writes currencies in small letters.
+fn currency(object: &Value) -> NamedCurrency {
+    let named = object["currency"].as_str();
+    named.map_or(NamedCurrency::None, |word| {
+        let known = Currency::parse(&word.to_ascii_uppercase());
+        known.map_or(NamedCurrency::Unknown, NamedCurrency::Known)
+    })
+}
+
+fn dispute_of(object: &Value, kind: WebhookKind) -> Option<DisputeId> {
+    let name = object["id"].as_str().filter(|_| kind.is_dispute());
+    name.and_then(DisputeId::parse)
 }
 
 fn code(object: &Value) -> Option<GatewayCode> {

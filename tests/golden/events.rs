@@ -2,12 +2,13 @@
 //! written to stand beside this file; a field that changes its meaning needs a new version, never
 //! another value here.
 
+use holdfast::engine::dispute::{AmountFrom, Dispute, DisputeStatus};
 use holdfast::engine::event::CorrectedBy;
 use holdfast::engine::event::{
     Act, Active, Actor, ActorRole, AdminAct, AdminActed, AdminRefused, AttemptRefused, BuyerPaused,
     BuyerRated, BuyerSegmented, CaptureDiffered, CaptureDifference, CaptureStarted, Clawback,
     ClockCorrected, CounterKept, Decider, DeclineCause, Discount, Disposition, DisputeClosed,
-    DisputeOpened, DisputeOutcome, Event, Flow, HeldQuote, HoldAfter, HoldExpired, HoldPlaced,
+    DisputeOpened, Event, Flow, GivenBack, HeldQuote, HoldAfter, HoldExpired, HoldPlaced,
     HoldReleased, HoldingsImported, IdempotencyKey, Judgement, KeyImported, LimitsSet,
     ModelInForce, NoncesImported, Origin, Pause, PaymentAuthorized, PaymentCaptured,
     PaymentDeclined, PaymentStarted, PaymentVoided, PaysFor, ProductSet, PromotionSet,
@@ -24,9 +25,9 @@ use holdfast::engine::risk::features::{Feature, Features};
 use holdfast::engine::risk::score::{Appraisal, ModelScore, Score, Scored};
 use holdfast::engine::settings::Limits;
 use holdfast::ids::{
-    AuthorizationId, CaptureId, CardToken, DeviceId, Digest16, GatewayCode, KeyOwner, ProductId,
-    PromotionCode, PurchaseId, PurchaseTag, ReceiptKeyId, RequestId, Segment, ShardId, UserId,
-    WebhookEventId,
+    AuthorizationId, CaptureId, CardToken, DeviceId, Digest16, DisputeId, GatewayCode, KeyOwner,
+    ProductId, PromotionCode, PurchaseId, PurchaseTag, ReceiptKeyId, RequestId, Segment, ShardId,
+    UserId, WebhookEventId,
 };
 use holdfast::money::{Amount, Currency, Price, Tokens};
 use holdfast::time::UnixMs;
@@ -169,17 +170,28 @@ pub fn all() -> Vec<Event> {
         Event::DisputeOpened(DisputeOpened {
             purchase: purchase(),
             user: user(),
-            amount: Some(amount(25_000)),
+            number: 1,
+            dispute: dispute(DisputeStatus::Opened),
+            before: None,
+            currency: currency("USD"),
             code: GatewayCode::parse("fraudulent"),
-            happened_at: AT,
+            charged_back: amount(500),
         }),
         Event::DisputeClosed(DisputeClosed {
             purchase: purchase(),
             user: user(),
-            outcome: DisputeOutcome::Lost,
-            happened_at: AT,
-            charged_back: amount(25_000),
+            number: 1,
+            dispute: dispute(DisputeStatus::Lost),
+            before: Some(DisputeStatus::Opened),
+            currency: currency("USD"),
+            charged_back_before: amount(500),
+            charged_back: amount(25_500),
+            leaves: PaidState::PartiallyRefunded,
             clawback: clawback(),
+            given_back: GivenBack {
+                tokens: Tokens::new(5),
+                debt_paid: Tokens::new(2),
+            },
         }),
         Event::TokensSpent(TokensSpent {
             user: user(),
@@ -308,6 +320,18 @@ fn webhook_received() -> WebhookReceived {
         user: Some(user()),
         disposition: Disposition::Processed,
         request: RequestId(6),
+    }
+}
+
+fn dispute(status: DisputeStatus) -> Dispute {
+    Dispute {
+        id: DisputeId::parse("du_0001"),
+        opened_at: AT,
+        amount: amount(25_000),
+        amount_from: AmountFrom::Told,
+        status,
+        told_at: AT.plus_ms(1_000),
+        asked_back: Tokens::new(14),
     }
 }
 

@@ -235,7 +235,7 @@ fn what_was_captured_bounds_a_refund_and_nothing_else_does() {
 }
 
 #[test]
-fn a_lost_dispute_frees_the_limit_and_the_use() {
+fn a_lost_dispute_frees_the_limit_and_the_use_and_counts_again_once_it_is_won() {
     let kept = tempfile::tempdir().unwrap();
     let data_dir = kept.path().join("data");
     let start = || {
@@ -264,7 +264,22 @@ fn a_lost_dispute_frees_the_limit_and_the_use() {
     }
     let other = server.ask(&order("bo", "key-lost-3", Some("ONCE")));
     assert_eq!(other.status, 201, "{other:?}");
-    let second = server.ask(&order("ana", "key-lost-4", None));
+    // Won after all: it counts for the limit again. The use is somebody else's now.
+    tell(&server, 3, "dispute.won");
+    for snapshot in [false, true] {
+        let second = server.ask(&order("ana", &format!("key-lost-4-{snapshot}"), None));
+        assert_eq!(told(&second), (409, "per_user_limit".to_owned()));
+        assert_eq!(used(&server), 1);
+        assert_eq!(server.stock("single"), [10, 0, 2, 8]);
+        server = again(server, start, snapshot);
+    }
+    // Lost once more: the limit is free, and no use is given back a second time.
+    tell(&server, 4, "dispute.lost");
+    for snapshot in [false, true] {
+        assert_eq!(used(&server), 1);
+        server = again(server, start, snapshot);
+    }
+    let second = server.ask(&order("ana", "key-lost-5", None));
     assert_eq!(second.status, 201, "{second:?}");
     assert!(server.stop().0.success());
     assert_checks_clean(&data_dir);

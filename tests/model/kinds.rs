@@ -5,7 +5,8 @@
 
 use super::{BEGIN_MS, HOUR_MS, origin, product_id};
 use holdfast::engine::command::{
-    Buy, PaymentStep, PlaceHold, ReceiveWebhook, ReleaseHold, SpendTokens, StartRefund, Verdict,
+    Buy, NamedCurrency, PaymentStep, PlaceHold, ReceiveWebhook, ReleaseHold, SpendTokens,
+    StartRefund, Verdict,
 };
 use holdfast::engine::event::{
     Act, Active, Actor, ActorRole, AdminAct, AdminActed, AdminRefused, AttemptRefused, BuyerPaused,
@@ -20,8 +21,8 @@ use holdfast::engine::risk::score::{Appraisal, FeaturesWritten};
 use holdfast::engine::settings::SharedBy;
 use holdfast::engine::view::PurchaseView;
 use holdfast::ids::{
-    AuthorizationId, CaptureId, CardToken, DeviceId, Digest16, KeyOwner, Lsn, PromotionCode,
-    PurchaseId, ReceiptKeyId, RequestId, Segment, ShardId, UserId, WebhookEventId,
+    AuthorizationId, CaptureId, CardToken, DeviceId, Digest16, DisputeId, KeyOwner, Lsn,
+    PromotionCode, PurchaseId, ReceiptKeyId, RequestId, Segment, ShardId, UserId, WebhookEventId,
 };
 use holdfast::journal::{
     Clock, DigestFrom, Journal, JournalOptions, ManualClock, NewRules, NewScoring, Next, Outcome,
@@ -437,7 +438,9 @@ impl World {
             nonce: Some(u64::from(nonce)),
             happened_at: self.journal().now(),
             purchase: id,
-            amount: None,
+            dispute: DisputeId::parse("du_1").filter(|_| nonce.is_multiple_of(3)),
+            amount: Amount::new(i64::from(nonce % 5) * 250).filter(|it| *it > Amount::ZERO),
+            currency: NamedCurrency::None,
             code: None,
             request: RequestId(3),
         };

@@ -9,15 +9,23 @@ use serde_json::{Value, json};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-/// What cardholders dispute: all that is left.
-const DISPUTED: i64 = PRICE;
+/// What cardholders dispute at most; never more than is left.
+const DISPUTED: [i64; 4] = [1, 500, 1_998, PRICE];
 
 /// What comes of it, told in any order.
-const STORIES: [&[Told]; 4] = [
+const STORIES: [&[Told]; 6] = [
     &[Told::Opened, Told::Lost],
     &[Told::Opened, Told::Withdrawn, Told::Lost],
     &[Told::Opened, Told::Won],
     &[Told::Opened, Told::Withdrawn, Told::Won, Told::Reinstated],
+    &[Told::Opened, Told::Lost, Told::Won],
+    &[
+        Told::Opened,
+        Told::Withdrawn,
+        Told::Lost,
+        Told::Won,
+        Told::Reinstated,
+    ],
 ];
 
 /// What an API call for a refund may be refused with, where others move the same money.
@@ -59,7 +67,7 @@ fn at_the_site(world: &World, paid: &Paid, dice: &mut Dice) {
 }
 
 fn dispute(world: &World, paid: &Paid, dice: &mut Dice) {
-    let (most, told) = (DISPUTED, *dice.pick(&STORIES));
+    let (most, told) = (*dice.pick(&DISPUTED), *dice.pick(&STORIES));
     if world.stripe.part_disputed(&paid.intent, most, told) > 0 {
         let mut disputes = world.disputes.lock().unwrap();
         disputes.insert(paid.purchase.clone());

@@ -2,9 +2,10 @@
 //! profile of a buyer from all of them.
 
 use super::run::{DAY, HOUR, MINUTE, model};
+use holdfast::engine::dispute::DisputeStatus;
 use holdfast::engine::event::PaymentDeclined;
 use holdfast::engine::event::{
-    Decider, DeclineCause, DisputeOutcome, Event, Flow, Origin, PaysFor, ReviewVerdict,
+    Decider, DeclineCause, DisputeClosed, Event, Flow, Origin, PaysFor, ReviewVerdict,
 };
 use holdfast::engine::profile::{DECISIONS_KEPT, JudgedAs, JudgedBy, Profile};
 use holdfast::engine::refusal::Refusal;
@@ -139,8 +140,8 @@ fn look_back(before: &[AuditEntry], at: UnixMs, now: &Naming, quantity: u32) -> 
         Some(theirs.filter(|it| told(&it.event)).count() as u64)
     };
     let captured = |it: &Event| matches!(it, Event::PaymentCaptured(_));
-    let lost =
-        |it: &Event| matches!(it, Event::DisputeClosed(it) if it.outcome == DisputeOutcome::Lost);
+    let lost = |it: &Event| matches!(it, Event::DisputeClosed(it) if is_newly_lost(it));
+    let won_back = |it: &Event| matches!(it, Event::DisputeClosed(it) if is_won_back(it));
     let age = |since: UnixMs| (at.get() - since.get()) / 1_000;
     let known_for = profile_of(before, user).map(|it| age(it.first_seen));
     let features = Features::unknown()
@@ -150,7 +151,12 @@ fn look_back(before: &[AuditEntry], at: UnixMs, now: &Naming, quantity: u32) -> 
         .with(Feature::AccountAgeS, rating.flatten().map(age))
         .with(Feature::KnownForS, known_for)
         .with(Feature::PurchasesBefore, count(&captured))
-        .with(Feature::ChargebacksBefore, count(&lost));
+        .with(
+            Feature::ChargebacksBefore,
+            count(&lost)
+                .zip(count(&won_back))
+                .map(|(lost, back)| lost - back),
+        );
     Windows { before, at, now }.fill(features)
 }
 
@@ -386,7 +392,8 @@ impl Counted {
             Event::DisputeOpened(_) => self.disputes += 1,
             Event::DisputeClosed(it) => {
                 short(it.clawback.shortfall);
-                self.chargebacks += u32::from(it.outcome == DisputeOutcome::Lost);
+                self.chargebacks += u32::from(is_newly_lost(it));
+                self.chargebacks -= u32::from(is_won_back(it));
             }
             _ => {}
         }
@@ -421,4 +428,12 @@ pub fn profile_of(log: &[AuditEntry], user: &UserId) -> Option<Counted> {
         }
     }
     counted
+}
+
+fn is_newly_lost(it: &DisputeClosed) -> bool {
+    it.dispute.status == DisputeStatus::Lost && it.before != Some(DisputeStatus::Lost)
+}
+
+fn is_won_back(it: &DisputeClosed) -> bool {
+    it.dispute.status == DisputeStatus::Won && it.before == Some(DisputeStatus::Lost)
 }

@@ -2,7 +2,7 @@
 //! steps over it.
 
 use holdfast::engine::command::{
-    Buy, PaymentStep, PlaceHold, ReceiveWebhook, SpendTokens, StartRefund, Verdict,
+    Buy, NamedCurrency, PaymentStep, PlaceHold, ReceiveWebhook, SpendTokens, StartRefund, Verdict,
 };
 use holdfast::engine::event::{
     Active, AdminAct, BuyerPaused, BuyerRated, Decider, DeclineCause, IdempotencyKey, Judgement,
@@ -451,12 +451,13 @@ impl Run {
     }
 
     fn dispute(&mut self, lost: Option<bool>, at: UnixMs) {
-        let (from, kind) = match lost {
-            None => (&mut self.captured, WebhookKind::DisputeOpened),
-            Some(true) => (&mut self.disputed, WebhookKind::DisputeLost),
-            Some(false) => (&mut self.disputed, WebhookKind::DisputeWon),
+        // One that is lost may be won later.
+        let (purchase, kind) = match lost {
+            None => (self.captured.pop(), WebhookKind::DisputeOpened),
+            Some(true) => (self.disputed.last().copied(), WebhookKind::DisputeLost),
+            Some(false) => (self.disputed.pop(), WebhookKind::DisputeWon),
         };
-        let Some(purchase) = from.pop() else { return };
+        let Some(purchase) = purchase else { return };
         if lost.is_none() {
             self.disputed.push(purchase);
         }
@@ -468,7 +469,9 @@ impl Run {
             nonce: Some(self.webhooks),
             happened_at: at,
             purchase: Some(purchase),
+            dispute: None,
             amount: None,
+            currency: NamedCurrency::None,
             code: None,
             request: RequestId(2),
         };

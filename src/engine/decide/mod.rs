@@ -8,6 +8,7 @@
 mod aftermath;
 mod amounts;
 mod buy;
+mod dispute;
 mod hold;
 mod payment;
 mod release;
@@ -24,8 +25,9 @@ use crate::ids::PurchaseTag;
 use crate::time::UnixMs;
 use smallvec::SmallVec;
 
-pub use aftermath::{decide_dispute, decide_refund, decide_spending};
+pub use aftermath::{decide_refund, decide_spending};
 pub use buy::decide_buy;
+pub use dispute::{DisputeWord, Unplaced, decide_dispute};
 pub use hold::decide_hold;
 pub use payment::decide_payment;
 pub use release::{decide_expiries, decide_release};

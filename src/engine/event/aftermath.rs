@@ -1,10 +1,10 @@
 //! Owns the facts about what becomes of a captured purchase: refunds, disputes, reward tokens.
 
 use super::{AdminAct, IdempotencyKey, Origin};
+use crate::engine::dispute::{Dispute, DisputeStatus};
 use crate::engine::lifecycle::{PaidState, Step};
 use crate::ids::{GatewayCode, ProductId, PurchaseId, UserId};
 use crate::money::{Amount, Currency, Tokens};
-use crate::time::UnixMs;
 use rkyv::{Archive, Deserialize, Serialize};
 
 /// Reward tokens taken back because money went back.
@@ -148,61 +148,81 @@ pub enum RefundFailure {
     LessWasLeft = 1,
 }
 
-/// The cardholder disputes the payment.
+/// Reward tokens that a buyer gets back because a lost dispute took money that came back.
+#[derive(Copy, Clone, Debug, Default, PartialEq, Eq, Archive, Serialize, Deserialize)]
+pub struct GivenBack {
+    /// What the money that came back stands for.
+    pub tokens: Tokens,
+    /// How many of them paid what the buyer owed.
+    pub debt_paid: Tokens,
+}
+
+/// The cardholder disputes the payment, or some of it.
 #[derive(Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
 pub struct DisputeOpened {
     /// Which purchase.
     pub purchase: PurchaseId,
     /// Whose it is.
     pub user: UserId,
-    /// How much of it, where the gateway says.
-    pub amount: Option<Amount>,
+    /// Which dispute of this purchase, from 1.
+    pub number: u32,
+    /// What it is now.
+    pub dispute: Dispute,
+    /// What it was before, where it was heard of.
+    pub before: Option<DisputeStatus>,
+    /// In which currency.
+    pub currency: Currency,
     /// The gateway's word for why, where it gave one.
     pub code: Option<GatewayCode>,
-    /// When the gateway says that it happened.
-    pub happened_at: UnixMs,
+    /// What lost disputes took of the purchase, in all.
+    pub charged_back: Amount,
 }
 
-/// A dispute was decided.
+/// A dispute was decided; or what is known of the decided one was wrong.
 #[derive(Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
 pub struct DisputeClosed {
     /// Which purchase.
     pub purchase: PurchaseId,
     /// Whose it is.
     pub user: UserId,
-    /// For whom, and what the purchase is then.
-    pub outcome: DisputeOutcome,
-    /// When the gateway says that it happened.
-    pub happened_at: UnixMs,
-    /// The money that it takes from the shop.
+    /// Which dispute of this purchase, from 1.
+    pub number: u32,
+    /// What it is now.
+    pub dispute: Dispute,
+    /// What it was before, where it was heard of.
+    pub before: Option<DisputeStatus>,
+    /// In which currency.
+    pub currency: Currency,
+    /// What lost disputes had taken of the purchase, in all.
+    pub charged_back_before: Amount,
+    /// What they take now, in all.
     pub charged_back: Amount,
+    /// Where the purchase is then.
+    pub leaves: PaidState,
     /// The reward tokens that went with the money.
     pub clawback: Clawback,
+    /// The reward tokens that came back with it.
+    pub given_back: GivenBack,
 }
 
-/// How a dispute was decided.
-#[derive(Copy, Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
-#[repr(u8)]
-pub enum DisputeOutcome {
-    /// For the shop; nothing was refunded before.
-    Won = 0,
-    /// For the shop; part was refunded before.
-    WonPartRefunded = 1,
-    /// For the shop; all was refunded before.
-    WonRefunded = 2,
-    /// For the cardholder: the money is gone.
-    Lost = 3,
-}
-
-impl DisputeOutcome {
+impl DisputeClosed {
     /// The step in the purchase's life.
-    pub const fn step(self) -> Step {
-        match self {
-            Self::Won => Step::DisputeWon(PaidState::Captured),
-            Self::WonPartRefunded => Step::DisputeWon(PaidState::PartiallyRefunded),
-            Self::WonRefunded => Step::DisputeWon(PaidState::Refunded),
-            Self::Lost => Step::DisputeLost(PaidState::ChargedBack),
+    pub const fn step(&self) -> Step {
+        match self.dispute.status {
+            DisputeStatus::Lost => Step::DisputeLost(self.leaves),
+            DisputeStatus::Opened | DisputeStatus::Won => Step::DisputeWon(self.leaves),
         }
+    }
+
+    /// How many more disputes are lost with it: 1, -1 where one that was lost is won, or 0.
+    pub fn more_lost(&self) -> i8 {
+        let lost = |status| i8::from(status == Some(DisputeStatus::Lost));
+        lost(Some(self.dispute.status)) - lost(self.before)
+    }
+
+    /// What it takes from the shop; below 0 where money comes back.
+    pub const fn taken(&self) -> i64 {
+        self.charged_back.get() - self.charged_back_before.get()
     }
 }
 

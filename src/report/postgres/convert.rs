@@ -8,15 +8,15 @@
 use super::attempts::{Place, end_buy, end_refund, from_origin, refund_attempt, stepped};
 use super::encode::Tuple;
 use super::rows::{
-    ACTIONS, AUDIT, Attempt, AttemptResult, Booking, Entry, PromotionUse, REWARDS, Risk, Rows,
-    Transaction,
+    ACTIONS, AUDIT, Attempt, AttemptResult, Booking, Disputed, Entry, PromotionUse, REWARDS, Risk,
+    Rows, Transaction,
 };
+use crate::engine::dispute::DisputeStatus;
 use crate::engine::event::{
-    AttemptRefused, Clawback, DeclineCause, DisputeClosed, DisputeOpened, DisputeOutcome, Event,
-    Flow, HoldAfter, HoldPlaced, Origin, PaymentCaptured, PaymentStarted, RefundStarted,
-    ReviewVerdict,
+    AttemptRefused, Clawback, DeclineCause, DisputeClosed, DisputeOpened, Event, Flow, GivenBack,
+    HoldAfter, HoldPlaced, Origin, PaymentCaptured, PaymentStarted, RefundStarted, ReviewVerdict,
 };
-use crate::engine::lifecycle::{Stands, Step, stands};
+use crate::engine::lifecycle::{PaidState, Stands, Step, stands};
 use crate::ids::PurchaseId;
 use crate::journal::{Journal, PurchaseAsOf};
 use crate::money::Amount;
@@ -282,7 +282,7 @@ impl ToRows {
             entry("refunds", &row.currency, amount),
             entry("cash_clearing", &row.currency, -amount),
         ];
-        goes_back(&row, moved, clawback, place, rows)?;
+        money_moves(&row, moved, (clawback, GivenBack::default()), place, rows)?;
         rows.transaction = Some(Box::new(row));
         Ok(())
     }
@@ -294,12 +294,18 @@ impl ToRows {
         rows: &mut Rows,
     ) -> Result<(), Unfit> {
         let mut row = self.transaction(&self.known(it.purchase, place)?, place)?;
-        row.dispute = Some(("opened", place.lsn));
-        rows.transaction = Some(Box::new(row));
-        rows.risk = Some(Risk {
-            disputes: 1,
-            ..Risk::none(it.user.as_str(), place.lsn)
+        row.dispute = Some(Disputed {
+            word: "opened",
+            lsn: place.lsn,
+            charged_back: it.charged_back.get(),
         });
+        rows.transaction = Some(Box::new(row));
+        if it.before.is_none() {
+            rows.risk = Some(Risk {
+                disputes: 1,
+                ..Risk::none(it.user.as_str(), place.lsn)
+            });
+        }
         Ok(())
     }
 
@@ -311,21 +317,28 @@ impl ToRows {
     ) -> Result<(), Unfit> {
         let known = self.known(it.purchase, place)?;
         let mut row = self.transaction(&known, place)?;
-        if it.outcome == DisputeOutcome::Lost {
-            row.dispute = Some(("lost", place.lsn));
-            row.charged_back = it.charged_back.get();
-            let amount = row.charged_back;
-            let moved = [
-                entry("chargebacks", &row.currency, amount),
-                entry("cash_clearing", &row.currency, -amount),
-            ];
-            goes_back(&row, moved, it.clawback, place, rows)?;
+        row.dispute = Some(Disputed {
+            // Another one of the purchase's may be open.
+            word: match it.leaves {
+                PaidState::Disputed => DisputeStatus::Opened.as_str(),
+                PaidState::Captured
+                | PaidState::PartiallyRefunded
+                | PaidState::Refunded
+                | PaidState::ChargedBack => it.dispute.status.as_str(),
+            },
+            lsn: place.lsn,
+            charged_back: it.charged_back.get(),
+        });
+        let moved = [
+            entry("chargebacks", &row.currency, it.taken()),
+            entry("cash_clearing", &row.currency, -it.taken()),
+        ];
+        money_moves(&row, moved, (it.clawback, it.given_back), place, rows)?;
+        if it.more_lost() != 0 {
             rows.risk = Some(Risk {
-                chargebacks: 1,
+                chargebacks: i64::from(it.more_lost()),
                 ..Risk::none(it.user.as_str(), place.lsn)
             });
-        } else {
-            row.dispute = Some(("won", place.lsn));
         }
         rows.transaction = Some(Box::new(row));
         use_back_where_ended(&known, place, rows);
@@ -364,7 +377,6 @@ impl ToRows {
             signing_key: view.signing_key.as_ref().map(ToString::to_string),
             signature: receipt.ed25519.map(|it| it.signature),
             refunded: 0,
-            charged_back: 0,
             dispute: None,
             updated: place.lsn,
         })
@@ -467,7 +479,6 @@ fn tokens_spent(it: &crate::engine::event::TokensSpent, place: Place, rows: &mut
     reward(&booking, "spent", -tokens, 0, &mut rows.reward);
 }
 
-/// Books money that goes back, and the reward tokens that are asked back with it.
 /// The use of a promotion goes back with the event that ends its purchase for the buyer, and with
 /// none after that: so it is given back once.
 fn use_back_where_ended(known: &PurchaseAsOf, place: Place, rows: &mut Rows) {
@@ -486,10 +497,11 @@ fn use_back_where_ended(known: &PurchaseAsOf, place: Place, rows: &mut Rows) {
     });
 }
 
-fn goes_back(
+/// Books money that goes back, or comes back, and the reward tokens that go with it.
+fn money_moves(
     row: &Transaction,
     [to, from]: [Entry<'_>; 2],
-    clawback: Clawback,
+    (clawback, given_back): (Clawback, GivenBack),
     place: Place,
     rows: &mut Rows,
 ) -> Result<(), Unfit> {
@@ -503,14 +515,28 @@ fn goes_back(
         purchase: Some(&row.purchase),
         user: &row.user,
     };
+    let (given, paid) = (
+        count(given_back.tokens.get())?,
+        count(given_back.debt_paid.get())?,
+    );
     let entries = [
         to,
         from,
-        entry("token_liability", TOKENS, recovered),
-        entry("token_receivable", TOKENS, shortfall),
-        entry("token_grants", TOKENS, -recovered - shortfall),
+        entry("token_liability", TOKENS, recovered + paid - given),
+        entry("token_receivable", TOKENS, shortfall - paid),
+        entry("token_grants", TOKENS, given - recovered - shortfall),
     ];
     booking.write(&entries, &mut rows.ledger);
+    if given != 0 {
+        // One event asks back or gives back, never both.
+        reward(
+            &booking,
+            "given_back",
+            given - paid,
+            -paid,
+            &mut rows.reward,
+        );
+    }
     if recovered != 0 || shortfall != 0 {
         reward(
             &booking,

@@ -343,7 +343,8 @@ const MERGE_ATTEMPTS: &str = "ON CONFLICT (lsn) DO UPDATE SET \
 
 const MERGE_TRANSACTIONS: &str = "ON CONFLICT (purchase_id) DO UPDATE SET \
     refunded_amount = there.refunded_amount + excluded.refunded_amount, \
-    charged_back_amount = there.charged_back_amount + excluded.charged_back_amount, \
+    charged_back_amount = CASE WHEN excluded.dispute_lsn > coalesce(there.dispute_lsn, -1) \
+        THEN excluded.charged_back_amount ELSE there.charged_back_amount END, \
     dispute = CASE WHEN excluded.dispute_lsn > coalesce(there.dispute_lsn, -1) \
         THEN excluded.dispute ELSE there.dispute END, \
     dispute_lsn = greatest(there.dispute_lsn, excluded.dispute_lsn), \

@@ -268,16 +268,24 @@ pub(super) struct Transaction {
     pub(super) signing_key: Option<String>,
     pub(super) signature: Option<[u8; 64]>,
     pub(super) refunded: i64,
-    pub(super) charged_back: i64,
-    pub(super) dispute: Option<(&'static str, Lsn)>,
+    pub(super) dispute: Option<Disputed>,
     pub(super) updated: Lsn,
+}
+
+/// What disputes make of a transaction. It stands as a whole and is not added up: the latest one
+/// counts, whatever comes late.
+#[derive(Copy, Clone, Debug)]
+pub(super) struct Disputed {
+    pub(super) word: &'static str,
+    pub(super) lsn: Lsn,
+    /// What lost ones took, in all.
+    pub(super) charged_back: i64,
 }
 
 impl Transaction {
     fn merge(&mut self, later: &Self) {
         self.refunded += later.refunded;
-        self.charged_back += later.charged_back;
-        if later.dispute.map(|it| it.1) > self.dispute.map(|it| it.1) {
+        if later.dispute.map(|it| it.lsn) > self.dispute.map(|it| it.lsn) {
             self.dispute = later.dispute;
         }
         self.updated = self.updated.max(later.updated);
@@ -307,9 +315,9 @@ impl Transaction {
             .text_or_null(self.signing_key.as_deref())
             .bytes_or_null(self.signature.as_ref().map(<[u8; 64]>::as_slice))
             .bigint(self.refunded)
-            .bigint(self.charged_back)
-            .text_or_null(self.dispute.map(|it| it.0))
-            .lsn_or_null(self.dispute.map(|it| it.1))
+            .bigint(self.dispute.map_or(0, |it| it.charged_back))
+            .text_or_null(self.dispute.map(|it| it.word))
+            .lsn_or_null(self.dispute.map(|it| it.lsn))
             .lsn(self.updated);
     }
 }

@@ -100,8 +100,9 @@ CREATE TABLE holdfast.shop_transactions (
     updated_lsn bigint NOT NULL,
     status text NOT NULL GENERATED ALWAYS AS (
         CASE
-            WHEN dispute = 'lost' THEN 'charged_back'
             WHEN dispute = 'opened' THEN 'disputed'
+            WHEN charged_back_amount > 0 AND refunded_amount + charged_back_amount >= amount
+                THEN 'charged_back'
             WHEN refunded_amount > 0 AND refunded_amount = amount THEN 'refunded'
             WHEN refunded_amount > 0 THEN 'partially_refunded'
             ELSE 'captured'
@@ -139,7 +140,7 @@ CREATE TABLE holdfast.user_rewards (
     lsn bigint PRIMARY KEY,
     at timestamptz NOT NULL,
     user_id text NOT NULL,
-    reason text NOT NULL CHECK (reason IN ('granted', 'spent', 'clawed_back')),
+    reason text NOT NULL CHECK (reason IN ('granted', 'spent', 'clawed_back', 'given_back')),
     purchase_id text,
     tokens bigint NOT NULL,
     debt bigint NOT NULL
@@ -244,11 +245,14 @@ $$;
 CREATE TRIGGER use_is_closed BEFORE UPDATE ON holdfast.promotion_uses
     FOR EACH ROW EXECUTE FUNCTION holdfast.use_is_closed();
 
--- Money only ever goes back further, and a cursor only forward.
+-- Refunds only ever go back further; what disputes took changes with a later word about one; a
+-- cursor goes only forward.
 CREATE FUNCTION holdfast.transaction_moves_on() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     IF NEW.refunded_amount < OLD.refunded_amount
-        OR NEW.charged_back_amount < OLD.charged_back_amount
+        OR NEW.dispute_lsn < OLD.dispute_lsn
+        OR (NEW.dispute_lsn IS NOT DISTINCT FROM OLD.dispute_lsn
+            AND NEW.charged_back_amount <> OLD.charged_back_amount)
         OR NEW.updated_lsn < OLD.updated_lsn THEN
         RAISE EXCEPTION 'the transaction % only moves on', OLD.purchase_id
             USING ERRCODE = 'integrity_constraint_violation';

@@ -398,7 +398,8 @@ CREATE VIEW holdfast.purchase_rewards AS
 
 -- Actions and rewards that do not hang on what they are about: none, ever. Each is of an event of the
 -- same buyer and purchase; a reward that is not spent is of a captured purchase; tokens are granted by
--- its capture and clawed back by a refund that succeeded or was found, or a dispute.
+-- its capture and clawed back by a refund that succeeded or was found, or a dispute,
+-- which also gives them back.
 CREATE VIEW holdfast.unlinked AS
     SELECT 'user_actions' AS of, a.lsn, a.purchase_id
     FROM holdfast.user_actions a
@@ -418,7 +419,7 @@ CREATE VIEW holdfast.unlinked AS
         OR (r.reason = 'spent') <> (r.purchase_id IS NULL)
         OR (r.reason, l.kind) NOT IN (('granted', 'payment_captured'), ('spent', 'tokens_spent'),
             ('clawed_back', 'refund_succeeded'), ('clawed_back', 'refund_found'),
-            ('clawed_back', 'dispute_closed'))
+            ('clawed_back', 'dispute_closed'), ('given_back', 'dispute_closed'))
         OR (r.purchase_id IS NOT NULL AND t.user_id IS DISTINCT FROM r.user_id)
         OR (l.kind = 'refund_succeeded'
             AND (f.purchase_id, f.result) IS DISTINCT FROM (r.purchase_id, 'success'));

@@ -1,0 +1,178 @@
+//! Decides what a word about a dispute does to its purchase, and to the buyer's reward tokens.
+//!
+//! Invariants: each dispute takes its own amount, and gives it back where it is won after it was
+//! lost; with its money go its share of the reward tokens, rounded down, and with the last of the
+//! money all that are left of them. The tokens that a dispute took are those that it gives back.
+//! Deliberately absent: which dispute a word is about, and whether it counts (`engine::dispute`).
+
+use super::Context;
+use super::aftermath::{asked_back, share};
+use crate::engine::command::{NamedCurrency, ReceiveWebhook};
+use crate::engine::dispute::{Dispute, DisputeStatus, Told, Word, charged_back};
+use crate::engine::event::{DisputeClosed, DisputeOpened, Event, GivenBack, WebhookKind};
+use crate::engine::lifecycle::{PurchaseState, Step, Units};
+use crate::engine::purchase::Purchase;
+use crate::engine::refusal::Refusal;
+use crate::ids::{PurchaseId, UserId};
+use crate::money::{Amount, Tokens};
+
+/// What a webhook means for the disputes of its purchase.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DisputeWord {
+    /// It changes one.
+    Changes(Box<Event>),
+    /// It is about a dispute that our books have no place for.
+    Unplaced(Unplaced),
+    /// It is about none, or comes too late.
+    Nothing,
+}
+
+/// Why our books have no place for a dispute.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub enum Unplaced {
+    /// No money was taken for the purchase.
+    NoMoney,
+    /// It is in another currency than the purchase.
+    OtherCurrency,
+    /// The purchase has too many already.
+    TooMany,
+}
+
+impl Unplaced {
+    /// The word for it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::NoMoney => "no_money",
+            Self::OtherCurrency => "other_currency",
+            Self::TooMany => "too_many",
+        }
+    }
+}
+
+/// What a dispute's webhook does to its purchase. Refused where the payment is still under way here,
+/// or waits for a person: the dispute says that there was a capture, and is to be told again once
+/// that stands in the log.
+pub fn decide_dispute(
+    context: Context<'_>,
+    purchase: PurchaseId,
+    command: &ReceiveWebhook,
+) -> Result<DisputeWord, Refusal> {
+    let found = context.shard.find(purchase);
+    let owner = context.shard.owner_of(purchase);
+    let (Some(status), Some(stored), Some(user)) = (status_of(command.kind), found, owner) else {
+        return Ok(DisputeWord::Nothing);
+    };
+    if !stored.may(Step::DisputeOpened) {
+        return match stored.state {
+            PurchaseState::UnderReview => Err(Refusal::WrongState),
+            state if state.is_open_payment() => Err(Refusal::WrongState),
+            state if state.units() == Units::None => Ok(DisputeWord::Unplaced(Unplaced::NoMoney)),
+            _ => Ok(DisputeWord::Nothing),
+        };
+    }
+    let quote = stored.quote();
+    if quote.amount == Amount::ZERO {
+        return Ok(DisputeWord::Unplaced(Unplaced::NoMoney));
+    }
+    match command.currency {
+        NamedCurrency::None => {}
+        NamedCurrency::Known(currency) if currency == quote.currency => {}
+        NamedCurrency::Known(_) | NamedCurrency::Unknown => {
+            return Ok(DisputeWord::Unplaced(Unplaced::OtherCurrency));
+        }
+    }
+    let word = Word {
+        id: command.dispute.as_ref(),
+        status,
+        at: command.happened_at,
+        amount: command.amount,
+    };
+    Ok(match stored.told(word) {
+        Told::TooLate => DisputeWord::Nothing,
+        Told::TooMany => DisputeWord::Unplaced(Unplaced::TooMany),
+        Told::Changes(place, dispute) => {
+            let event = changed(context, (purchase, stored, user), place, dispute, command);
+            DisputeWord::Changes(Box::new(event))
+        }
+    })
+}
+
+const fn status_of(kind: WebhookKind) -> Option<DisputeStatus> {
+    match kind {
+        WebhookKind::DisputeOpened => Some(DisputeStatus::Opened),
+        WebhookKind::DisputeWon => Some(DisputeStatus::Won),
+        WebhookKind::DisputeLost => Some(DisputeStatus::Lost),
+        WebhookKind::PaymentAuthorized
+        | WebhookKind::PaymentCaptured
+        | WebhookKind::PaymentVoided
+        | WebhookKind::PaymentFailed
+        | WebhookKind::RefundSucceeded
+        | WebhookKind::RefundFailed
+        | WebhookKind::Other => None,
+    }
+}
+
+fn changed(
+    context: Context<'_>,
+    (purchase, stored, user): (PurchaseId, &Purchase, &UserId),
+    place: usize,
+    dispute: Dispute,
+    command: &ReceiveWebhook,
+) -> Event {
+    let known = stored.disputes().get(place);
+    let number = u32::try_from(place + 1).expect("few are kept");
+    let before = known.map(|it| it.status);
+    let (user, currency) = (user.clone(), stored.quote().currency);
+    if dispute.status == DisputeStatus::Opened {
+        return Event::DisputeOpened(DisputeOpened {
+            purchase,
+            user,
+            number,
+            dispute,
+            before,
+            currency,
+            code: command.code.clone(),
+            charged_back: stored.charged_back(),
+        });
+    }
+    let asked_before = known.map_or(Tokens::NONE, |it| it.asked_back);
+    let mut disputes = stored.disputes().to_vec();
+    disputes.truncate(place);
+    disputes.push(dispute);
+    disputes.extend(stored.disputes().iter().skip(place + 1).cloned());
+    let asked = asks_back(stored, &disputes, place, asked_before);
+    disputes[place].asked_back = asked;
+    let tokens = asked_before.minus(asked);
+    let given_back = GivenBack {
+        tokens,
+        debt_paid: tokens.min(context.shard.token_debt(&user)),
+    };
+    Event::DisputeClosed(DisputeClosed {
+        purchase,
+        number,
+        before,
+        currency,
+        charged_back_before: stored.charged_back(),
+        charged_back: charged_back(stored.quote().amount, &disputes),
+        leaves: stored.paid_state_with(&disputes),
+        clawback: asked_back(context, &user, asked.minus(asked_before)),
+        given_back,
+        dispute: disputes.swap_remove(place),
+        user,
+    })
+}
+
+/// The tokens that the dispute at `place` asks back in all, of which it asked for `before` already.
+fn asks_back(stored: &Purchase, disputes: &[Dispute], place: usize, before: Tokens) -> Tokens {
+    let (Some(aftermath), DisputeStatus::Lost) = (&stored.aftermath, disputes[place].status) else {
+        return Tokens::NONE;
+    };
+    let others = aftermath.tokens_asked_back.minus(before);
+    let left = aftermath.tokens.minus(others);
+    let captured = stored.quote().amount;
+    let not_refunded = captured.saturating_minus(stored.refunded);
+    if not_refunded <= charged_back(captured, disputes) {
+        return left;
+    }
+    left.min(share(aftermath.tokens, disputes[place].amount, captured))
+}

@@ -30,6 +30,26 @@ fn the_lost_answer_that_a_card_wants_its_holder_is_a_decline_all_the_same() {
     assert_eq!(stage.server.books()[0].status, "canceled");
 }
 
+#[test]
+fn the_lost_answer_to_its_cancellation_leaves_it_a_decline_of_the_issuer() {
+    let stage = Stage::new();
+    let token = "pm_card_authenticationRequired";
+    stage
+        .server
+        .script(Op::Cancel, Fault::Cut(Effect::After), 1);
+    let answer = stage.run(stage.stripe.authorize(order(1, token)));
+    assert_eq!(answer.class(), Class::Unknown);
+    let expected = declined(DeclinedBy::Issuer, "authentication_required");
+    for _ in 0..2 {
+        let found = stage.run(stage.stripe.look_up(inquiry_with(1, None, token)));
+        assert_eq!(found, Ok(Found::Declined(expected.clone())));
+    }
+    let again = stage.run(stage.stripe.authorize(order(1, token)));
+    assert_eq!(again, Answer::Declined(expected));
+    let void = stage.run(stage.stripe.void(claim(1, None)));
+    assert_eq!(void, Answer::Approved(()), "nothing is set aside");
+}
+
 /// Every fault there is, what it means where money may have moved, and where none can have.
 fn faults() -> [(Fault, Class, Class); 11] {
     use Class::{Retriable, Unknown};

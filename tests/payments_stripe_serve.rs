@@ -156,6 +156,28 @@ fn killed(stripe: &StripeServer, dir: &Path, op: Op, effect: Effect) {
     server.kill();
 }
 
+#[test]
+fn a_card_that_wants_its_holder_is_told_so_though_every_answer_about_it_is_lost_once() {
+    for lost in [vec![Op::Cancel], vec![Op::Confirm, Op::Cancel]] {
+        let stripe = StripeServer::start();
+        let server = config(&stripe).start();
+        for op in &lost {
+            stripe.script(*op, Fault::Cut(Effect::After), 1);
+        }
+        let request = buy("ana", "pm_card_authenticationRequired", "key-of-ana");
+        let answer = until("the payment has ended", || {
+            let answer = server.ask(&request);
+            (!matches!(answer.status, 202 | 409)).then_some(answer)
+        });
+        assert_eq!(answer.status, 402, "{lost:?}: {}", answer.text());
+        let body = answer.json();
+        assert_eq!(body["reason"], "payment_declined", "{lost:?}: {body}");
+        assert_eq!(body["code"], "authentication_required", "{lost:?}: {body}");
+        assert_eq!(server.stock("drop-1"), [100, 0, 0, 100]);
+        stripe.check();
+    }
+}
+
 /// A bad day, drawn with a seed: every purchase ends, and what was charged is what was sold.
 #[test]
 fn on_a_bad_day_what_was_charged_is_what_was_sold() {

@@ -47,6 +47,7 @@ pub(super) struct Intent {
     pub(super) metadata: Map<String, Value>,
     pub(super) charge: Option<String>,
     pub(super) error: Option<Value>,
+    pub(super) cancellation_reason: Option<String>,
     /// The cardholder disputed it.
     pub(super) disputed: bool,
 }
@@ -83,6 +84,14 @@ pub(super) struct Books {
 const THREE_DECIMALS: [&str; 5] = ["bhd", "jod", "kwd", "omr", "tnd"];
 /// The largest amount of most currencies.
 const AMOUNT_MAX: i64 = 99_999_999;
+
+/// What whoever cancels may give as the reason.
+const CANCELLATION_REASONS: [&str; 4] = [
+    "duplicate",
+    "fraudulent",
+    "requested_by_customer",
+    "abandoned",
+];
 
 const CREATE_FIELDS: [&str; 10] = [
     "amount",
@@ -238,6 +247,7 @@ impl Books {
             metadata,
             charge: None,
             error: None,
+            cancellation_reason: None,
             disputed: false,
         });
         Ok(Reply::ok(&self.intent(at, false)))
@@ -303,12 +313,17 @@ impl Books {
 
     fn cancel(&mut self, asked: &Asked) -> Ended {
         let at = self.find(asked)?;
+        let reason = asked.field("cancellation_reason");
+        if reason.is_some_and(|it| !CANCELLATION_REASONS.contains(&it)) {
+            return Ok(Reply::invalid("parameter_invalid_string"));
+        }
         let it = &mut self.intents[at].booked;
         if matches!(it.status.as_str(), "canceled" | "succeeded" | "processing") {
             return Ok(Reply::invalid("payment_intent_unexpected_state"));
         }
         "canceled".clone_into(&mut it.status);
         it.cancels += 1;
+        self.intents[at].cancellation_reason = reason.map(str::to_owned);
         self.happened(at, "payment_intent.canceled");
         Ok(Reply::ok(&self.intent(at, asked.expands("latest_charge"))))
     }

@@ -16,7 +16,8 @@ impl Books {
         };
         json!({
             "id": it.booked.id, "object": "payment_intent", "amount": it.booked.amount,
-            "amount_capturable": capturable, "amount_received": it.booked.captured,
+            "amount_capturable": capturable,
+            "cancellation_reason": it.cancellation_reason, "amount_received": it.booked.captured,
             "capture_method": "manual", "created": it.created, "currency": it.booked.currency,
             "last_payment_error": it.error, "latest_charge": charge, "livemode": false,
             "metadata": it.metadata, "payment_method": it.payment_method,

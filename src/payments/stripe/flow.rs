@@ -14,7 +14,7 @@ use super::api::Api;
 use super::classify::{Moves, Verdict};
 use super::client::Told;
 use super::find::{self, Age, KEYS_MAX, Made, Payment};
-use super::intent::{Stage, authentication_required};
+use super::intent::{ABANDONED, Stage, authentication_required};
 use super::wire::{Form, Intent};
 use crate::ids::GatewayCode;
 use crate::payments::gateway::{
@@ -87,7 +87,8 @@ async fn authorized(api: &Api, id: &str, stage: Stage) -> Answer<Authorization> 
         Stage::Captured(money) => Answer::Approved(money.authorization),
         Stage::Declined(decline) => Answer::Declined(decline),
         Stage::Canceled | Stage::Refunded(_) => Answer::Declined(by_us("canceled")),
-        Stage::NeedsAction => match cancel(api, id).await {
+        Stage::Abandoned => Answer::Declined(authentication_required()),
+        Stage::NeedsAction => match abandon(api, id).await {
             Answer::Approved(()) => Answer::Declined(authentication_required()),
             Answer::Declined(_) => Answer::Unknown(Trouble::Busy),
             Answer::Retriable(trouble) | Answer::Unknown(trouble) => Answer::Unknown(trouble),
@@ -151,16 +152,29 @@ pub(super) async fn void(api: &Api, mut claim: Claim) -> Answer<()> {
 
 /// Cancels an intent, whether or not money was set aside. Declined where it was captured.
 async fn cancel(api: &Api, id: &str) -> Answer<()> {
+    cancel_with(api, id, Form::new()).await
+}
+
+/// Cancels an intent whose card wants its holder, and leaves the reason with it.
+async fn abandon(api: &Api, id: &str) -> Answer<()> {
+    let form = Form::new().with("cancellation_reason", ABANDONED);
+    match cancel_with(api, id, form).await {
+        // A server that does not take the reason: the intent must not stay open for that.
+        Answer::Declined(_) => cancel(api, id).await,
+        other => other,
+    }
+}
+
+async fn cancel_with(api: &Api, id: &str, form: Form) -> Answer<()> {
     let path = format!("/v1/payment_intents/{id}/cancel");
-    let canceled = api
-        .post::<Intent>(&path, Form::new(), None, Moves::Money)
-        .await;
+    let ended = |stage: &Stage| matches!(stage, Stage::Canceled | Stage::Abandoned);
+    let canceled = api.post::<Intent>(&path, form, None, Moves::Money).await;
     match canceled {
-        Ok((intent, _)) if Stage::of(&intent) == Stage::Canceled => Answer::Approved(()),
+        Ok((intent, _)) if ended(&Stage::of(&intent)) => Answer::Approved(()),
         Ok(_) => Answer::Unknown(Trouble::Internal),
         Err(Verdict::Declined(decline)) => {
             match find::by_id(api, id).await.as_ref().map(Stage::of) {
-                Ok(Stage::Canceled) => Answer::Approved(()),
+                Ok(stage) if ended(&stage) => Answer::Approved(()),
                 Ok(Stage::Underway) => Answer::Unknown(Trouble::Busy),
                 Ok(_) => Answer::Declined(decline),
                 Err(verdict) => Answer::Unknown(verdict.trouble()),
@@ -207,7 +221,8 @@ async fn found(api: &Api, intent: Intent) -> Result<Found, Trouble> {
         Stage::Canceled => Found::Voided,
         Stage::Underway => return Err(Trouble::Busy),
         // The answer that said so was lost, and with it the cancellation.
-        Stage::NeedsAction => match cancel(api, intent.id.as_str()).await {
+        Stage::Abandoned => Found::Declined(authentication_required()),
+        Stage::NeedsAction => match abandon(api, intent.id.as_str()).await {
             Answer::Approved(()) => Found::Declined(authentication_required()),
             Answer::Declined(_) => return Err(Trouble::Busy),
             Answer::Retriable(trouble) | Answer::Unknown(trouble) => return Err(trouble),

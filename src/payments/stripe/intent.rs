@@ -20,6 +20,8 @@ pub(super) enum Stage {
     Declined(Decline),
     /// The issuer wants to see the cardholder, whom we cannot ask.
     NeedsAction,
+    /// The issuer wanted to see the cardholder, and it was canceled for that.
+    Abandoned,
     /// Stripe is at it, or says what is not known here.
     Underway,
     /// Money is set aside.
@@ -42,6 +44,7 @@ impl Stage {
             Status::RequiresConfirmation => Self::Unconfirmed,
             Status::RequiresAction => Self::NeedsAction,
             Status::Processing | Status::Other => Self::Underway,
+            Status::Canceled if was_abandoned(intent) => Self::Abandoned,
             Status::Canceled => Self::Canceled,
             Status::RequiresCapture => Self::Authorized(authorization(intent)),
             Status::Succeeded => match money(intent) {
@@ -59,7 +62,7 @@ impl Stage {
         match self {
             Self::Unconfirmed => 0,
             Self::Canceled => 1,
-            Self::Declined(_) => 2,
+            Self::Declined(_) | Self::Abandoned => 2,
             Self::NeedsAction => 3,
             Self::Underway => 4,
             Self::Refunded(_) => 5,
@@ -67,6 +70,15 @@ impl Stage {
             Self::Captured(_) => 7,
         }
     }
+}
+
+/// The reason that an intent is canceled with whose card wants its holder. Stripe keeps it, so that
+/// a look-up still knows the decline after the cancellation's answer was lost.
+pub(super) const ABANDONED: &str = "abandoned";
+
+/// Whether it was canceled for that reason, before any money was set aside.
+fn was_abandoned(intent: &Intent) -> bool {
+    intent.cancellation_reason.as_deref() == Some(ABANDONED) && intent.charge_id().is_none()
 }
 
 /// What the decline of a card is called that wants its holder to be asked.
@@ -223,6 +235,19 @@ mod tests {
             (json!({"status": "processing"}), "underway"),
             (json!({"status": "some_day"}), "underway"),
             (json!({"status": "canceled"}), "canceled"),
+            (
+                json!({"status": "canceled", "cancellation_reason": "abandoned"}),
+                "abandoned",
+            ),
+            (
+                json!({"status": "canceled", "cancellation_reason": "duplicate"}),
+                "canceled",
+            ),
+            (
+                json!({"status": "canceled", "cancellation_reason": "abandoned",
+                    "latest_charge": charge(0, 2500)}),
+                "canceled",
+            ),
             (
                 json!({"status": "canceled", "latest_charge": charge(0, 2500)}),
                 "canceled",

@@ -51,6 +51,9 @@ pub(super) struct Intent {
     pub(super) latest_charge: Option<Expandable>,
     #[serde(default)]
     pub(super) last_payment_error: Option<ApiError>,
+    /// Why it was canceled, where it was and whoever did it said so.
+    #[serde(default)]
+    pub(super) cancellation_reason: Option<String>,
     #[serde(default)]
     pub(super) metadata: HashMap<String, String>,
 }

@@ -182,11 +182,10 @@ fn a_start_with_a_clock_behind_the_log_is_refused_until_it_is_ordered() {
     assert!(status.success());
 
     clock.set("-3600");
-    let output = setup(&clock, 60).run();
-    assert_eq!(output.status.code(), Some(1), "{output:?}");
-    let said = String::from_utf8(output.stderr).unwrap();
+    let (status, said) = setup(&clock, 60).refused();
+    assert_eq!(status.code(), Some(1), "{said:?}");
     let line = said
-        .lines()
+        .iter()
         .find(|line| line.contains("\"failed\""))
         .unwrap();
     let message = serde_json::from_str::<Value>(line).unwrap()["message"].clone();

@@ -201,6 +201,18 @@ impl Setup {
         })
     }
 
+    /// Starts it where it has to end before it listens; how it ended, and what it logged.
+    pub fn refused(self) -> (ExitStatus, Vec<String>) {
+        match self.try_start() {
+            // Stopped first: the log of a running server has no end.
+            Ok(server) => {
+                let (_, log) = server.stop();
+                panic!("the start was not refused:\n{}", log.join("\n"))
+            }
+            Err(ended) => ended,
+        }
+    }
+
     /// Runs it to its end, which has to come by itself.
     pub fn run(self) -> Output {
         let scratch = tempfile::tempdir().unwrap();

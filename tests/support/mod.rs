@@ -5,6 +5,7 @@
 //! operator would.
 #![allow(dead_code, reason = "each test uses a part of this")]
 
+pub mod history;
 pub mod money;
 pub mod patch;
 pub mod signing;

@@ -139,6 +139,12 @@ pub const KEYS: &[Key] = &[
         "Size of a request's body; larger ones are answered 413.",
     ),
     number(
+        "server.bodies_bytes_max",
+        "67108864",
+        (MIB, 64 * GIB),
+        "Bytes of all bodies that are on their way, in equal shares for each worker and for shop, administration, webhooks and paths without a key; further ones are answered 503.",
+    ),
+    number(
         "server.send_timeout_ms",
         "30000",
         (100, 600_000),
@@ -154,7 +160,7 @@ pub const KEYS: &[Key] = &[
         "server.in_flight_max",
         "8192",
         (1, 1_000_000),
-        "Requests under way in all, in equal shares for each worker; further ones are answered 503, but for probes and metrics.",
+        "Requests of the shop under way, in equal shares for each worker, and an eighth as many (at least 8) for each of administration, webhooks and paths without a key; further ones are answered 503. A request counts once its body is there; probes and metrics have no bound.",
     ),
     number(
         "server.drain_s",

@@ -148,11 +148,13 @@ pub struct ServerConfig {
     pub body_read_timeout: Duration,
     /// Bytes of a request's body.
     pub body_bytes_max: usize,
+    /// Bytes of all bodies that are on their way.
+    pub bodies_bytes_max: usize,
     /// For a peer to take what is sent to it.
     pub send_timeout: Duration,
     /// Requests under way on one HTTP/2 connection.
     pub http2_streams_max: u32,
-    /// Requests under way in all.
+    /// Requests of the shop under way.
     pub in_flight_max: usize,
     /// For what is under way at the end.
     pub drain: Duration,
@@ -457,6 +459,7 @@ fn server(reader: &mut Reader<'_>) -> Result<ServerConfig, ConfigError> {
         header_bytes_max: reader.size("server.header_bytes_max")?,
         body_read_timeout: milliseconds(reader, "server.body_read_timeout_ms")?,
         body_bytes_max: reader.size("server.body_bytes_max")?,
+        bodies_bytes_max: reader.size("server.bodies_bytes_max")?,
         send_timeout: milliseconds(reader, "server.send_timeout_ms")?,
         http2_streams_max: reader.small("server.http2_streams_max")?,
         in_flight_max: reader.size("server.in_flight_max")?,

@@ -20,8 +20,13 @@ pub struct BodyBounds {
     pub timeout: Duration,
 }
 
-/// All of `body`. Refused as too large, too slow, or (cut off by its sender) as invalid.
-pub async fn read(mut body: Incoming, bounds: BodyBounds) -> Result<Bytes, Refusal> {
+/// All of `body`. Refused as too large, too slow, or (cut off by its sender) as invalid. One that
+/// is not there yet is waited for once `keep_room` keeps room for so many bytes.
+pub async fn read<R>(
+    mut body: Incoming,
+    bounds: BodyBounds,
+    keep_room: impl FnOnce(usize) -> Result<R, Refusal>,
+) -> Result<Bytes, Refusal> {
     let declared = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
     if declared > bounds.bytes_max {
         return Err(Refusal::BodyTooLarge);
@@ -32,6 +37,10 @@ pub async fn read(mut body: Incoming, bounds: BodyBounds) -> Result<Bytes, Refus
     let done = match first {
         Poll::Ready(done) => done,
         Poll::Pending => {
+            // Without a declared length it may be as large as allowed.
+            let declared = body.size_hint().upper().map(usize::try_from);
+            let most = declared.and_then(Result::ok).unwrap_or(bounds.bytes_max);
+            let _room = keep_room(most.min(bounds.bytes_max))?;
             let rest = poll_fn(|cx| reading.advance(&mut body, bounds.bytes_max, cx));
             tokio::time::timeout(bounds.timeout, rest)
                 .await

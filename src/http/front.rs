@@ -1,7 +1,7 @@
 //! Owns one thread's handler: who calls, where to, and how the answer leaves.
 //!
-//! Invariants, in the order of the checks: a bound on requests under way; key and role; path and
-//! method; then the call's own checks. Every answer carries its request's id and is counted; no
+//! Invariants, in the order of the checks: key and role; path and method; a bound
+//! on requests of the pool under way, once the body is there; then the call's own checks. Every answer carries its request's id and is counted; no
 //! answer leaves before what it reveals is durable ([`Front::durable`]).
 //! Deliberately absent: the calls themselves (`shop`, `admin`, `operations`).
 
@@ -27,10 +27,10 @@ use crate::receipts::Sealer;
 use crate::reconcile::Reconciler;
 use crate::report::feed::{Mode, Sinks};
 use crate::report::postgres::segments::SegmentJob;
-use crate::telemetry::metrics::{Metrics, Shard, Stage};
+use crate::telemetry::metrics::{Entered, Metrics, Pool, Shard, Stage};
 use crate::webhooks::{Endpoint, Secrets};
 use bytes::Bytes;
-use hyper::body::Incoming;
+use hyper::body::{Body, Incoming};
 use hyper::header::{
     ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderValue, WWW_AUTHENTICATE,
 };
@@ -39,8 +39,8 @@ use hyper::{Method, Request, Response};
 use parking_lot::Mutex;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 /// What all threads answer from.
@@ -63,7 +63,16 @@ pub struct Core {
     pub(super) sinks: Arc<Sinks>,
     pub(super) stopping: AtomicBool,
     in_flight_max_each: u64,
+    in_flight_others_max_each: u64,
+    bodies_bytes_max_each: u64,
 }
+
+/// Pools that bodies are read for; each has the same share of the bytes.
+const BODY_POOLS: usize = 4;
+/// Of `server.in_flight_max`, the share of each pool beside the shop's.
+const OTHERS_SHARE: usize = 8;
+/// Each such pool has room for this many requests at least.
+const OTHERS_MIN: usize = 8;
 
 /// The parts that a [`Core`] is made of.
 pub struct Parted {
@@ -91,7 +100,15 @@ impl Core {
     /// What `config` says, over these parts.
     pub fn new(config: &Config, parts: Parted) -> Arc<Self> {
         let workers = config.server.workers.max(1);
-        let in_flight_each = config.server.in_flight_max.div_ceil(workers);
+        let in_flight_max = config.server.in_flight_max;
+        let in_flight_each = in_flight_max.div_ceil(workers);
+        let others = (in_flight_max / OTHERS_SHARE).max(OTHERS_MIN);
+        // One body of any kind always has room.
+        let body_max = config
+            .webhooks
+            .body_bytes_max
+            .max(config.server.body_bytes_max);
+        let bodies = (config.server.bodies_bytes_max / BODY_POOLS / workers).max(body_max);
         Arc::new(Self {
             journal: parts.journal,
             payments: parts.payments,
@@ -117,6 +134,8 @@ impl Core {
             trail: RefusalsKept::new(&config.keys, config.audit_refusals_per_s),
             stopping: AtomicBool::new(false),
             in_flight_max_each: in_flight_each as u64,
+            in_flight_others_max_each: others.div_ceil(workers) as u64,
+            bodies_bytes_max_each: bodies as u64,
         })
     }
 
@@ -199,16 +218,6 @@ impl Front {
         parts: Parts,
         body: Incoming,
     ) -> Answer {
-        // A probe is answered under any load: whoever asks would else stop the process mid-sale.
-        let probe = matches!(parts.uri.path(), "/livez" | "/readyz" | "/metrics");
-        let bound = if probe {
-            u64::MAX
-        } else {
-            self.core.in_flight_max_each
-        };
-        let Some(_under_way) = self.counters.enter(bound) else {
-            return problem(Refusal::Overloaded.into(), id);
-        };
         let access = routes::access(&parts.method, parts.uri.path());
         let answer = self.answer_to(id, access, parts, body).await;
         if access == Access::Open {
@@ -238,14 +247,57 @@ impl Front {
                 .with(ALLOW, HeaderValue::from_static(resource.allow()));
         }
         let param = param.into_owned();
+        let slot = Slot::of(resource.pool());
+        // A slot is for work. A body that its sender withholds is none yet.
+        let waits_for_body = !body.is_end_stream() && resource.reads_body(&parts.method);
+        if !waits_for_body && self.enter(&slot).is_err() {
+            return problem(Refusal::Overloaded.into(), id);
+        }
         let call = Call {
             id,
+            slot,
             acting: Acting::at(resource, &parts.method, caller.as_ref(), id),
             caller,
             parts,
             param,
         };
         self.audited(resource, call, body).await
+    }
+
+    /// Counts the request among those under way, once.
+    fn enter(&self, slot: &Slot) -> Result<(), Refusal> {
+        if slot.entered.get().is_some() {
+            return Ok(());
+        }
+        let max = match slot.pool {
+            // Whoever probes would else stop the process mid-sale.
+            Pool::Probe => u64::MAX,
+            Pool::Shop => self.core.in_flight_max_each,
+            Pool::Keyless | Pool::Webhook | Pool::Admin => self.core.in_flight_others_max_each,
+        };
+        let entered = self.counters.enter(slot.pool, max);
+        let entered = entered.ok_or(Refusal::Overloaded)?;
+        // Nobody else has this slot.
+        let _ = slot.entered.set(entered);
+        Ok(())
+    }
+
+    /// The whole body, after which the request has its slot.
+    pub(super) async fn whole(
+        &self,
+        call: &Call,
+        body: Incoming,
+        bounds: BodyBounds,
+    ) -> Result<Bytes, Refusal> {
+        let pool = call.slot.pool;
+        let keep_room = |bytes: usize| {
+            let max = self.core.bodies_bytes_max_each;
+            let room = self.counters.expect_body(pool, bytes as u64, max);
+            room.ok_or(Refusal::Overloaded)
+        };
+        let body = body::read(body, bounds, keep_room).await?;
+        self.enter(&call.slot)?;
+        Ok(body)
     }
 
     /// Who calls, where that is asked for and they may.
@@ -363,7 +415,7 @@ impl Front {
         if !known {
             return Err(Refusal::UnsupportedMediaType);
         }
-        body::read(body, self.core.body).await
+        self.whole(call, body, self.core.body).await
     }
 }
 
@@ -411,9 +463,25 @@ impl Handler for Front {
     }
 }
 
+/// A request's place among those under way in its pool.
+#[derive(Debug)]
+pub(super) struct Slot {
+    pool: Pool,
+    entered: OnceLock<Entered>,
+}
+
+impl Slot {
+    const fn of(pool: Pool) -> Self {
+        let entered = OnceLock::new();
+        Self { pool, entered }
+    }
+}
+
 /// One request on its way through a call.
 pub(super) struct Call {
     pub(super) id: RequestId,
+    /// Taken once its body is there.
+    slot: Slot,
     /// Who calls; there is one wherever the path asks for a key.
     pub(super) caller: Option<Caller>,
     /// The administrative act that it is.

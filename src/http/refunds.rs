@@ -9,7 +9,6 @@
 
 use super::admin::by;
 use super::answer::Answer;
-use super::body::read;
 use super::fields::{Fields, optional, required};
 use super::front::{Call, Front};
 use super::idempotency::{self, Canonical};
@@ -283,7 +282,7 @@ impl Front {
                 Err((Refusal::InvalidRequest, errors))
             };
         }
-        let body = read(body, self.core.body).await.map_err(bare)?;
+        let body = self.whole(call, body, self.core.body).await.map_err(bare)?;
         if body.is_empty() {
             Ok(())
         } else {

@@ -6,7 +6,6 @@
 
 use super::admin::by;
 use super::answer::Answer;
-use super::body;
 use super::fields::{Fields, nullable, required};
 use super::front::{Call, Front};
 use super::orders::WORD_FORM;
@@ -48,7 +47,7 @@ impl Front {
 
     async fn put_rules(&self, call: &Call, body: Incoming) -> Result<(), Answer> {
         let form = form_of(call).ok_or_else(|| call.problem(Refusal::UnsupportedMediaType))?;
-        let read = body::read(body, self.core.body).await;
+        let read = self.whole(call, body, self.core.body).await;
         let body = read.map_err(|reason| call.problem(reason))?;
         let (text, compiled) = understood(form, &body)
             .map_err(|wrong| invalid_at(call.id, wrong.line, wrong.column, &wrong.message))?;

@@ -4,6 +4,7 @@
 //! test holds. Deliberately absent: what the routes do.
 
 use super::auth::Access;
+use crate::telemetry::metrics::Pool;
 use hyper::Method;
 use std::borrow::Cow;
 
@@ -269,6 +270,66 @@ impl Resource {
             | Self::Ready
             | Self::Metrics => "GET, HEAD",
         }
+    }
+
+    /// The bound on requests under way that it is under.
+    pub const fn pool(self) -> Pool {
+        match self {
+            Self::Live | Self::Ready | Self::Metrics => Pool::Probe,
+            Self::VerifyReceipt | Self::Jwks => Pool::Keyless,
+            Self::PaymentWebhook | Self::StripeWebhook => Pool::Webhook,
+            Self::Holds
+            | Self::Hold
+            | Self::Buy
+            | Self::Products
+            | Self::Product
+            | Self::Purchase
+            | Self::Receipt
+            | Self::Rewards
+            | Self::SpendRewards => Pool::Shop,
+            Self::AdminProducts
+            | Self::AdminProduct
+            | Self::ProductStock
+            | Self::AdminPromotions
+            | Self::AdminPromotion
+            | Self::Snapshot
+            | Self::Status
+            | Self::Audit
+            | Self::Config
+            | Self::AdminPurchase
+            | Self::Refunds
+            | Self::Refund
+            | Self::Void
+            | Self::Settle
+            | Self::Reviews
+            | Self::ApproveReview
+            | Self::RejectReview
+            | Self::OpenPayments
+            | Self::AdminUser
+            | Self::UserPurchases
+            | Self::RiskRules
+            | Self::UserPause
+            | Self::UserRating
+            | Self::SandboxCharges
+            | Self::WebhookSecrets
+            | Self::WebhookSecret
+            | Self::Reconcile
+            | Self::Segments
+            | Self::Sinks
+            | Self::PauseSink
+            | Self::ResumeSink
+            | Self::DeadLetters
+            | Self::Redrive => Pool::Admin,
+        }
+    }
+
+    /// Whether `method` has a body here that is read before anything is done.
+    pub fn reads_body(self, method: &Method) -> bool {
+        let does_without = matches!(
+            self,
+            Self::Snapshot | Self::Reconcile | Self::Segments | Self::PauseSink | Self::ResumeSink
+        );
+        !does_without && matches!(*method, Method::POST | Method::PUT | Method::PATCH)
     }
 
     /// Whether it takes `method`.

@@ -6,7 +6,7 @@
 //! Deliberately absent: signatures and bodies (`webhooks`), and remembering (`journal`).
 
 use super::answer::Answer;
-use super::body::{self, BodyBounds};
+use super::body::BodyBounds;
 use super::front::{Call, Front};
 use super::problem::FieldError;
 use crate::config::Config;
@@ -134,7 +134,7 @@ impl Front {
     ) -> Result<Answer, Refused> {
         let desk = &self.core.webhooks;
         let claim = Claim::read(endpoint, &call.parts.headers)?;
-        let body = body::read(body, desk.body).await?;
+        let body = self.whole(call, body, desk.body).await?;
         // Gateways stamp by the wall clock, which the core's time may lag behind or run ahead of.
         let (tolerance_ms, now) = (desk.tolerance_ms, self.core.journal.wall_clock());
         let Genuine { delivery, secret } = claim.verify(&desk.secrets, tolerance_ms, &body, now)?;

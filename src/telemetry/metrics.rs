@@ -43,6 +43,43 @@ impl Stage {
     }
 }
 
+/// Requests that share a bound of their own, so that those of one kind refuse none of another.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+#[repr(usize)]
+pub enum Pool {
+    /// Probes and metrics, which are answered under any load.
+    Probe = 0,
+    /// Paths without a key.
+    Keyless = 1,
+    /// Webhooks of gateways.
+    Webhook = 2,
+    /// Buyers' requests, by the shop.
+    Shop = 3,
+    /// Administration.
+    Admin = 4,
+}
+
+impl Pool {
+    /// Every one, by number.
+    pub const ALL: [Self; 5] = [
+        Self::Probe,
+        Self::Keyless,
+        Self::Webhook,
+        Self::Shop,
+        Self::Admin,
+    ];
+
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Probe => "probe",
+            Self::Keyless => "keyless",
+            Self::Webhook => "webhook",
+            Self::Shop => "shop",
+            Self::Admin => "admin",
+        }
+    }
+}
+
 /// How an attempt ended.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub enum Attempt {
@@ -77,7 +114,9 @@ pub struct Shard {
     stages: [Histogram; 4],
     answers: [AtomicU64; 6],
     unauthorized: AtomicU64,
-    in_flight: AtomicU64,
+    in_flight: [AtomicU64; Pool::ALL.len()],
+    body_bytes: [AtomicU64; Pool::ALL.len()],
+    refused_full: [AtomicU64; Pool::ALL.len()],
     connections: AtomicU64,
     accepted: AtomicU64,
     turned_away: AtomicU64,
@@ -95,7 +134,9 @@ impl Default for Shard {
             stages: std::array::from_fn(|_| Histogram::default()),
             answers: std::array::from_fn(|_| zero()),
             unauthorized: zero(),
-            in_flight: zero(),
+            in_flight: std::array::from_fn(|_| zero()),
+            body_bytes: std::array::from_fn(|_| zero()),
+            refused_full: std::array::from_fn(|_| zero()),
             connections: zero(),
             accepted: zero(),
             turned_away: zero(),
@@ -159,15 +200,28 @@ impl Shard {
         self.turned_away.fetch_add(1, Relaxed);
     }
 
-    /// One more request under way, unless there are `max` on this thread already.
-    pub fn enter(self: &Arc<Self>, max: u64) -> Option<Entered> {
-        Entered::new(self, Gauge::InFlight, max)
+    /// One more request of `pool` under way, unless there are `max` on this thread already.
+    pub fn enter(self: &Arc<Self>, pool: Pool, max: u64) -> Option<Entered> {
+        self.counted(pool, Entered::new(self, Gauge::InFlight(pool), 1, max))
+    }
+
+    /// Room for a body of `bytes` that is on its way, unless bodies of `pool` have `max` bytes on
+    /// this thread already.
+    pub fn expect_body(self: &Arc<Self>, pool: Pool, bytes: u64, max: u64) -> Option<Entered> {
+        self.counted(pool, Entered::new(self, Gauge::BodyBytes(pool), bytes, max))
+    }
+
+    fn counted(&self, pool: Pool, entered: Option<Entered>) -> Option<Entered> {
+        if entered.is_none() {
+            self.refused_full[pool as usize].fetch_add(1, Relaxed);
+        }
+        entered
     }
 
     /// One more connection open.
     pub fn connected(self: &Arc<Self>) -> Entered {
         self.accepted.fetch_add(1, Relaxed);
-        Entered::new(self, Gauge::Connections, u64::MAX).expect("there is no bound here")
+        Entered::new(self, Gauge::Connections, 1, u64::MAX).expect("there is no bound here")
     }
 
     /// Connections open on this thread.
@@ -177,7 +231,8 @@ impl Shard {
 
     fn gauge(&self, gauge: Gauge) -> &AtomicU64 {
         match gauge {
-            Gauge::InFlight => &self.in_flight,
+            Gauge::InFlight(pool) => &self.in_flight[pool as usize],
+            Gauge::BodyBytes(pool) => &self.body_bytes[pool as usize],
             Gauge::Connections => &self.connections,
         }
     }
@@ -185,7 +240,8 @@ impl Shard {
 
 #[derive(Copy, Clone, Debug)]
 enum Gauge {
-    InFlight,
+    InFlight(Pool),
+    BodyBytes(Pool),
     Connections,
 }
 
@@ -195,17 +251,19 @@ enum Gauge {
 pub struct Entered {
     shard: Arc<Shard>,
     gauge: Gauge,
+    amount: u64,
 }
 
 impl Entered {
     /// Threads do not share a shard, so that looking before adding lets nothing slip past `max`.
-    fn new(shard: &Arc<Shard>, gauge: Gauge, max: u64) -> Option<Self> {
+    fn new(shard: &Arc<Shard>, gauge: Gauge, amount: u64, max: u64) -> Option<Self> {
         let count = shard.gauge(gauge);
-        (count.load(Relaxed) < max).then(|| {
-            count.fetch_add(1, Relaxed);
+        (count.load(Relaxed).saturating_add(amount) <= max).then(|| {
+            count.fetch_add(amount, Relaxed);
             Self {
                 shard: Arc::clone(shard),
                 gauge,
+                amount,
             }
         })
     }
@@ -213,7 +271,8 @@ impl Entered {
 
 impl Drop for Entered {
     fn drop(&mut self) {
-        self.shard.gauge(self.gauge).fetch_sub(1, Relaxed);
+        let count = self.shard.gauge(self.gauge);
+        count.fetch_sub(self.amount, Relaxed);
     }
 }
 
@@ -306,16 +365,53 @@ impl Metrics {
         for (name, help, of) in counters {
             out.single(name, "counter", help, self.sum(of));
         }
-        let gauges: [(&str, &str, Of); 2] = [
-            ("holdfast_in_flight", "Requests under way.", |s| {
-                &s.in_flight
-            }),
-            ("holdfast_connections", "Connections open.", |s| {
-                &s.connections
-            }),
+        let (name, help) = ("holdfast_connections", "Connections open.");
+        out.single(name, "gauge", help, self.sum(|s| &s.connections));
+        self.render_pools(out);
+    }
+
+    fn render_pools(&self, out: &mut Exposition) {
+        let of_pool = |of: fn(&Shard, usize) -> &AtomicU64, pool: Pool| -> u64 {
+            let counts = self.shards.iter();
+            counts.map(|s| of(s, pool as usize).load(Relaxed)).sum()
+        };
+        let in_flight = Pool::ALL.iter();
+        let in_flight: u64 = in_flight
+            .map(|it| of_pool(|s, n| &s.in_flight[n], *it))
+            .sum();
+        out.single(
+            "holdfast_in_flight",
+            "gauge",
+            "Requests under way.",
+            in_flight,
+        );
+        type OfPool = fn(&Shard, usize) -> &AtomicU64;
+        let families: [(&str, &str, &str, OfPool); 3] = [
+            (
+                "holdfast_pool_in_flight",
+                "gauge",
+                "Requests under way, by pool.",
+                |s, n| &s.in_flight[n],
+            ),
+            (
+                "holdfast_pool_body_bytes",
+                "gauge",
+                "Bytes kept free for bodies that are on their way, by pool.",
+                |s, n| &s.body_bytes[n],
+            ),
+            (
+                "holdfast_pool_refused_total",
+                "counter",
+                "Requests answered 503 because their pool was full.",
+                |s, n| &s.refused_full[n],
+            ),
         ];
-        for (name, help, of) in gauges {
-            out.single(name, "gauge", help, self.sum(of));
+        for (name, kind, help, of) in families {
+            out.family(name, kind, help);
+            for pool in Pool::ALL {
+                let label = format!("pool=\"{}\"", pool.as_str());
+                out.sample(name, &label, of_pool(of, pool));
+            }
         }
     }
 

@@ -12,12 +12,12 @@ use crate::files::{self, Reach};
 use crate::http::front::{Aside, Core, Front, Parted};
 use crate::http::server::Server;
 use crate::ids::{KeyOwner, ProductId, PromotionCode, PurchaseId, RequestId};
-use crate::journal::{ClockBehind, ClockNotice, CommitGate, Journal, Progress};
+use crate::journal::{ClockBehind, ClockNotice, CommitGate, Journal, Progress, refuse_emptied};
 use crate::money::{Currency, Price};
 use crate::payments::breaker::Circuit;
 use crate::payments::driver::{Meter, Payments};
 use crate::payments::gateway::{Call, Class, Gateway};
-use crate::payments::sandbox::Sandbox;
+use crate::payments::sandbox::{self, Sandbox};
 use crate::payments::stripe::Stripe;
 use crate::reconcile::Reconciler;
 use crate::report::feed::Sinks;
@@ -153,6 +153,8 @@ fn open(arguments: &Serve, config: &Config) -> Result<Arc<Journal>, Failure> {
             tracing::info!(event = "recovering", stage, done, total, "recovery goes on");
         }
     };
+    let data_dir = &config.storage.data_dir;
+    refuse_emptied(data_dir, &[sandbox::path_in(data_dir)])?;
     let journal = Journal::open(compose::journal(config, behind)?, &mut progress)?;
     let opened = journal.opened();
     for problem in &opened.bad_snapshots {

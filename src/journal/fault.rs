@@ -91,6 +91,16 @@ pub enum JournalError {
         /// Where the log ends.
         durable: Lsn,
     },
+    /// There is no log, but there is what goes with one.
+    #[error(
+        "there is no log, but {beside} shows that there was one: starting would begin a new log \
+         without the purchases of the old one; restore log/ from a copy, or, to begin anew, name an \
+         empty data directory"
+    )]
+    NoLog {
+        /// The file that shows it.
+        beside: String,
+    },
     /// The log's files could not be tidied.
     #[error("the log's files: {0}")]
     LogFiles(#[from] wal::IoError),

@@ -72,7 +72,7 @@ pub use feed::{Feed, Next, PurchaseAsOf, Retention};
 pub use gate::{CommitGate, Wait};
 pub use import::{Imported, NotImported, Standing, nonce_fingerprint};
 pub use money::Recorded;
-pub use recovery::{Opened, Progress};
+pub use recovery::{Opened, Progress, refuse_emptied};
 pub use risk::{InForce, NewRules, Rules, RulesAt, UserCount, digest_of};
 pub use scoring::{NewScoring, ScoringAt};
 pub use segments::SegmentTaken;

@@ -32,6 +32,8 @@ use arc_swap::ArcSwap;
 use crossbeam_utils::CachePadded;
 use parking_lot::Mutex;
 use std::fs::{File, TryLockError};
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Instant;
@@ -221,6 +223,12 @@ fn recover(
 ) -> Result<Recovered, JournalError> {
     let began = Instant::now();
     let mut at = |stage, done, total| progress(Progress { stage, done, total });
+    if let Some((_, name)) = store::list(&*disks.snapshots)?.first()
+        && !wal::is_begun(&*disks.log)?
+    {
+        let beside = format!("snapshots/{name}");
+        return Err(JournalError::NoLog { beside });
+    }
     at("reading the snapshot", 0, 0);
     let found = newest_good(&*disks.snapshots, engine)?;
     let from = found.restored.as_ref().map_or(Lsn(0), |it| it.first);
@@ -277,6 +285,24 @@ fn seen_full(full: GuardFull) -> JournalError {
         "webhooks that the log remembers do not fit: {full} (webhooks.events_max, \
          webhooks.nonces_max)"
     ))
+}
+
+/// Refuses a directory without a log where one of `beside` is not empty: files of `data_dir` that
+/// only a log brings about.
+pub fn refuse_emptied(data_dir: &Path, beside: &[PathBuf]) -> Result<(), JournalError> {
+    let log = data_dir.join("log");
+    let is_begun = match wal::DiskStorage::open_read_only(&log) {
+        Ok(storage) => wal::is_begun(&storage)?,
+        Err(error) if error.kind() == ErrorKind::NotFound => false,
+        Err(source) => return Err(io("opening", log)(source)),
+    };
+    let has_bytes = |path: &&PathBuf| std::fs::metadata(path).is_ok_and(|it| it.len() > 0);
+    match beside.iter().find(has_bytes) {
+        Some(path) if !is_begun => Err(JournalError::NoLog {
+            beside: path.display().to_string(),
+        }),
+        _ => Ok(()),
+    }
 }
 
 /// Takes the directory for this process.

@@ -103,13 +103,14 @@ impl Stage {
         }
     }
 
-    /// Everything but the segment made ahead, which is no part of the log yet.
+    /// Everything but the segment made ahead, which is no part of the log yet, and the mark of a
+    /// clean stop, which would be against every change of the last frame.
     fn close(self) -> Directory {
         self.journal.close();
         let mut files = Directory::new();
         for (folder, storage) in [("log", &self.log), ("snapshots", &self.snapshots)] {
             for (name, bytes) in storage.files() {
-                if !name.starts_with("spare-") {
+                if !name.starts_with("spare-") && name != "closed" {
                     files.insert(format!("{folder}/{name}"), bytes);
                 }
             }

@@ -94,6 +94,8 @@ pub fn write_history(data_dir: &Path) {
         }
     }
     assert!(server.stop().0.success());
+    // Every change to the last frame would be against the mark of a clean stop.
+    std::fs::remove_file(data_dir.join("log/closed")).unwrap();
 }
 
 /// Every file of the log and its snapshots, by its path below the directory.

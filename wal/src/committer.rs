@@ -12,10 +12,11 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::config::SyncPolicy;
+use crate::clean_stop;
+use crate::config::{SyncPolicy, Witness};
 use crate::error::{At, Fault, Found, IoError, Operation, Overwritten};
 use crate::format::{
-    FRAME_CHECKSUM_AT, FRAME_HEADER, FrameHeader, SEGMENT_CHECKSUM_AT, SEGMENT_HEADER,
+    CleanStop, FRAME_CHECKSUM_AT, FRAME_HEADER, FrameHeader, SEGMENT_CHECKSUM_AT, SEGMENT_HEADER,
     SegmentHeader,
 };
 use crate::log::Shared;
@@ -254,14 +255,24 @@ impl Committer {
         Ok(())
     }
 
-    /// Leaves nothing owed behind.
+    /// Leaves nothing owed behind, and the mark of a clean stop.
     fn end(&mut self) -> Result<(), IoError> {
         self.sync()?;
         self.check_place()?;
-        match &self.witness {
-            Some(witness) => witness.sync(),
-            None => Ok(()),
-        }
+        let witness = match &self.witness {
+            Some(witness) => {
+                witness.sync()?;
+                Witness::On
+            }
+            None => Witness::Off,
+        };
+        let mark = CleanStop {
+            log_id: self.active.segment.header.log_id,
+            end: self.active.tail.lsn,
+            chain: self.active.tail.chain,
+            witness,
+        };
+        clean_stop::leave(&*self.shared.storage, mark)
     }
 }
 

@@ -191,7 +191,9 @@ pub enum Vouched {
     ByLaterFrame(u64),
     /// The witness says so.
     ByWitness,
-    /// A segment has its name only once it is whole.
+    /// The log was closed in good order, and a mark says where.
+    ByCleanStop,
+    /// A file has its name only once it is whole.
     ByName,
 }
 
@@ -201,7 +203,8 @@ impl fmt::Display for Vouched {
             Self::BySealedSegment => f.write_str("the segment is sealed"),
             Self::ByLaterFrame(offset) => write!(f, "the frame at offset {offset} says so"),
             Self::ByWitness => f.write_str("the witness says so"),
-            Self::ByName => f.write_str("a segment is whole before it gets its name"),
+            Self::ByCleanStop => f.write_str("the mark of a clean stop says so"),
+            Self::ByName => f.write_str("a file is whole before it gets its name"),
         }
     }
 }

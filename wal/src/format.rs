@@ -11,6 +11,7 @@
 use crc32c::{crc32c, crc32c_append};
 
 use crate::Lsn;
+use crate::config::Witness;
 
 /// Every record starts at a multiple of this many bytes, so that payloads can be handed out
 /// 16-byte aligned without a copy.
@@ -36,6 +37,9 @@ const SEGMENT_MAGIC: [u8; 8] = *b"\x89WALSEG\n";
 const FRAME_MAGIC: u32 = u32::from_le_bytes(*b"\xf7WFR");
 const WITNESS_MAGIC: u32 = u32::from_le_bytes(*b"\xf7WIT");
 const WITNESS_USED: usize = 40;
+const CLEAN_STOP_MAGIC: u32 = u32::from_le_bytes(*b"\xf7WCS");
+/// Bytes of the mark of a clean stop.
+pub(crate) const CLEAN_STOP_BYTES: usize = 40;
 
 /// Set in a record's length word: the next record belongs to the same append.
 const MORE: u32 = 1 << 31;
@@ -224,9 +228,18 @@ pub enum Mismatch {
     /// Both slots of the witness are unreadable.
     #[error("witness slots")]
     Witness,
-    /// The frames end before what was acknowledged.
+    /// The frames end before what was acknowledged, or behind where the log was closed.
     #[error("end of the log")]
     End,
+    /// The mark of a clean stop is unreadable.
+    #[error("mark of a clean stop")]
+    CleanStop,
+    /// The log was closed with a witness, and there is none.
+    #[error("no witness")]
+    NoWitness,
+    /// Bytes behind the end of a log that was closed in good order.
+    #[error("bytes behind the end")]
+    Behind,
 }
 
 /// A mismatch with what was expected and what was found.
@@ -452,9 +465,55 @@ impl WitnessSlot {
     }
 }
 
+/// Where a log ended when it was closed in good order.
+#[derive(Copy, Clone, Eq, PartialEq, Debug)]
+pub(crate) struct CleanStop {
+    pub log_id: u128,
+    pub end: u64,
+    /// Checksum of the last frame, or of the header of the last segment if it has none.
+    pub chain: u32,
+    pub witness: Witness,
+}
+
+impl CleanStop {
+    pub(crate) fn encode(&self) -> [u8; CLEAN_STOP_BYTES] {
+        let mut bytes = [0; CLEAN_STOP_BYTES];
+        bytes[0..4].copy_from_slice(&CLEAN_STOP_MAGIC.to_le_bytes());
+        bytes[8..24].copy_from_slice(&self.log_id.to_le_bytes());
+        bytes[24..32].copy_from_slice(&self.end.to_le_bytes());
+        bytes[32..36].copy_from_slice(&self.chain.to_le_bytes());
+        let witness = u32::from(self.witness == Witness::On);
+        bytes[36..40].copy_from_slice(&witness.to_le_bytes());
+        let checksum = crc32c(&bytes[8..]);
+        bytes[4..8].copy_from_slice(&checksum.to_le_bytes());
+        bytes
+    }
+
+    /// `None` if the bytes are none.
+    pub(crate) fn decode(bytes: &[u8]) -> Option<Self> {
+        if bytes.len() != CLEAN_STOP_BYTES
+            || u32_at(bytes, 0) != CLEAN_STOP_MAGIC
+            || u32_at(bytes, 4) != crc32c(&bytes[8..])
+        {
+            return None;
+        }
+        Some(Self {
+            log_id: u128_at(bytes, 8),
+            end: u64_at(bytes, 24),
+            chain: u32_at(bytes, 32),
+            witness: match u32_at(bytes, 36) {
+                0 => Witness::Off,
+                1 => Witness::On,
+                _ => return None,
+            },
+        })
+    }
+}
+
 /// Names of the files in a log's directory.
 pub(crate) mod names {
     pub(crate) const WITNESS: &str = "witness";
+    pub(crate) const CLEAN_STOP: &str = "closed";
     const SEGMENT: &str = ".wal";
     const SPARE: &str = "spare-";
     pub(crate) const UNFINISHED: &str = ".new";

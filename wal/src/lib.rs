@@ -43,6 +43,7 @@
 
 #![deny(unsafe_code)]
 
+mod clean_stop;
 mod committer;
 mod config;
 mod doorbell;
@@ -81,7 +82,7 @@ pub use log::{Appended, CommitListener, Entry, Log};
 pub use lsn::Lsn;
 pub use reader::Reader;
 pub use recovery::{RecoveryReport, TORN_COPIES_MAX};
-pub use scan::{Extent, Scan, Verdict, extent, scan};
+pub use scan::{Extent, Scan, Verdict, extent, is_begun, scan};
 pub use segments::{PINS_MAX, Pin, Removed};
 pub use stats::{LATENCY_BUCKETS, LogStats, SyncLatency};
 pub use storage::{Access, Directory, DiskStorage, Displaced, Identity, Storage, StorageFile};

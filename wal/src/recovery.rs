@@ -14,7 +14,7 @@ use crate::format::{SEGMENT_CHECKSUM_AT, SEGMENT_HEADER, SegmentHeader, names};
 use crate::storage::{Access, Storage, StorageFile, read_full, write_all, write_zeroes};
 use crate::survey::{Options, Segment, Survey, Tail, TornTail};
 use crate::witness::WitnessWriter;
-use crate::{Lsn, maker};
+use crate::{Lsn, clean_stop, maker};
 
 /// How many copies of torn tails are kept; the oldest go first.
 pub const TORN_COPIES_MAX: usize = 16;
@@ -65,6 +65,9 @@ pub(crate) fn recover(storage: &dyn Storage, config: &LogConfig) -> Result<Recov
     };
     survey.run(storage, options, &mut |_| ())?;
     remove_left_overs(storage, &survey)?;
+    if survey.clean_stop.is_some() {
+        clean_stop::take_away(storage)?;
+    }
     let created = survey.segments.is_empty();
     if created {
         begin(storage, config, &mut survey)?;

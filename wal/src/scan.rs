@@ -4,8 +4,8 @@
 //! a frame half done and call the tail torn.
 
 use crate::Lsn;
-use crate::error::{Damage, OpenError};
-use crate::format::Record;
+use crate::error::{At, Damage, IoError, OpenError, Operation};
+use crate::format::{Record, names};
 use crate::storage::Storage;
 use crate::survey::{Options, Survey, TornTail};
 
@@ -62,6 +62,14 @@ pub fn extent(storage: &dyn Storage) -> Result<Extent, OpenError> {
         durable: Lsn::new(survey.witness.durable.max(last)),
         is_witnessed: survey.has_witness,
     })
+}
+
+/// Whether a log was begun: it has a segment, good or bad. Opening a storage without one begins a log.
+pub fn is_begun(storage: &dyn Storage) -> Result<bool, IoError> {
+    let names = storage.list().at(Operation::List, ".", 0)?;
+    Ok(names
+        .iter()
+        .any(|name| names::parse_segment(name).is_some()))
 }
 
 /// Reads a whole log and shows every record that lies in a verified frame, in order.

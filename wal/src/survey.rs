@@ -1,19 +1,24 @@
 //! Reads a whole log and judges it, changing nothing: is it clean, is its tail torn, is it damaged?
 //!
 //! The rule, at the first frame that is not good, standing at LSN N: if it lies in a sealed segment,
-//! or the witness or any later frame that verifies knew a durable LSN above N, then bytes at N were
+//! or the witness, the mark of a clean stop or any later frame that verifies knew a durable LSN above N, then bytes at N were
 //! acknowledged: damage. Otherwise nobody was told about them: a torn tail. If nothing but zeroes
 //! follows, the log simply ends there.
+//!
+//! After a clean stop nothing may be missing: the log ends where the mark says, nothing stands behind
+//! it, and the witness is there if there was one.
 //!
 //! A missing or doubled segment, a wrong length and a failed read are never an end. Repair is in
 //! `recovery`; the public read-only face in `scan`.
 
 use crate::Lsn;
+use crate::clean_stop;
+use crate::config::Witness;
 use crate::error::{At, Damage, OpenError, Operation, Vouched};
 use crate::format::{
-    Bad, FORMAT_VERSION, FRAME_CHECKSUM_AT, FRAME_HEADER, FrameHeader, HeaderError, Mismatch,
-    RECORD_ALIGN, Record, SEGMENT_CHECKSUM_AT, SEGMENT_HEADER, SegmentHeader, names, record_at,
-    record_bytes, starts_frame,
+    Bad, CleanStop, FORMAT_VERSION, FRAME_CHECKSUM_AT, FRAME_HEADER, FrameHeader, HeaderError,
+    Mismatch, RECORD_ALIGN, Record, SEGMENT_CHECKSUM_AT, SEGMENT_HEADER, SegmentHeader, names,
+    record_at, record_bytes, starts_frame,
 };
 use crate::storage::{Access, Storage, read_full};
 use crate::walker::Walker;
@@ -73,6 +78,7 @@ pub(crate) struct Survey {
     pub torn_copies: Vec<String>,
     pub has_witness: bool,
     pub witness: Testimony,
+    pub clean_stop: Option<CleanStop>,
     pub tail: Option<Tail>,
     pub torn: Option<TornTail>,
     pub end: u64,
@@ -120,7 +126,9 @@ impl Survey {
             .collect();
         self.read_headers(storage, &names, sync)?;
         self.witness = witness::read(storage, &names)?;
-        self.check_witness()
+        self.clean_stop = clean_stop::read(storage, &names)?;
+        self.check_witness()?;
+        self.check_clean_stop()
     }
 
     /// Reads and holds against each other the headers of all segments.
@@ -209,6 +217,31 @@ impl Survey {
         Err(Damage::new(names::WITNESS, 0, 0, bad, Vouched::ByWitness).into())
     }
 
+    /// The mark of a clean stop must speak of this log, and the witness must be there if it was.
+    fn check_clean_stop(&self) -> Result<(), OpenError> {
+        let Some(mark) = self.clean_stop else {
+            return Ok(());
+        };
+        let (file, bad) = match self.segments.last() {
+            None => (
+                names::CLEAN_STOP,
+                Bad::new(Mismatch::NoSegments, mark.end, 0_u64),
+            ),
+            Some(last) if last.header.log_id != mark.log_id => {
+                let [expected, found] = [mark.log_id, last.header.log_id].map(low_half);
+                (
+                    names::CLEAN_STOP,
+                    Bad::new(Mismatch::LogId, expected, found),
+                )
+            }
+            Some(_) if mark.witness == Witness::On && self.witness.log_id.is_none() => {
+                (names::WITNESS, Bad::new(Mismatch::NoWitness, 1_u64, 0_u64))
+            }
+            Some(_) => return Ok(()),
+        };
+        Err(Damage::new(file, 0, 0, bad, Vouched::ByCleanStop).into())
+    }
+
     fn walker(&self, storage: &dyn Storage, i: usize) -> Result<Walker, OpenError> {
         let segment = &self.segments[i];
         let file =
@@ -288,9 +321,23 @@ impl Survey {
             let end = Bad::new(Mismatch::End, self.witness.durable, lsn);
             return damaged(if blank { end } else { bad }, Vouched::ByWitness);
         }
+        if let Some(mark) = self.clean_stop {
+            if mark.end != lsn {
+                let bad = Bad::new(Mismatch::End, mark.end, lsn);
+                return damaged(bad, Vouched::ByCleanStop);
+            }
+            if mark.chain != walker.chain() {
+                let bad = Bad::new(Mismatch::Chain, mark.chain, walker.chain());
+                return damaged(bad, Vouched::ByCleanStop);
+            }
+        }
         let rest = look_behind(walker)?;
         if let Some(offset) = rest.vouching_frame {
             return damaged(bad, Vouched::ByLaterFrame(offset));
+        }
+        if self.clean_stop.is_some() && rest.written_to > walker.offset() {
+            let bad = Bad::new(Mismatch::Behind, walker.offset(), rest.written_to);
+            return damaged(bad, Vouched::ByCleanStop);
         }
         self.tail = Some(Tail {
             offset: walker.offset(),

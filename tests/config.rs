@@ -11,7 +11,7 @@ const WHOLE: &str = r#"
     [[auth.keys]]
     name = "shop"
     role = "shop"
-    key = "a-secret-of-a-shop"
+    key = "a-secret-of-a-shop-0123456789"
     [payments]
     gateway = "sandbox"
     [[receipts.hmac_keys]]
@@ -141,7 +141,7 @@ fn values_out_of_range_are_refused_by_their_key() {
             "payments.stripe.connections_max",
         ),
         (
-            "[[auth.keys]]\nname = \"x\"\nrole = \"root\"\nkey = \"a-secret-of-root\"",
+            "[[auth.keys]]\nname = \"x\"\nrole = \"root\"\nkey = \"a-secret-of-root-0123456789\"",
             "auth.keys[].role",
         ),
         (
@@ -149,7 +149,7 @@ fn values_out_of_range_are_refused_by_their_key() {
             "auth.keys[].key",
         ),
         (
-            "[[auth.keys]]\nname = \"x\"\nrole = \"shop\"\nkey = \"a-secret-of-a-shop\"",
+            "[[auth.keys]]\nname = \"x\"\nrole = \"shop\"\nkey = \"a-secret-of-a-shop-0123456789\"",
             "auth.keys[].key",
         ),
         (
@@ -170,13 +170,13 @@ fn values_out_of_range_are_refused_by_their_key() {
 fn secrets_are_read_from_files_and_never_shown() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("key");
-    std::fs::write(&path, "a-secret-in-a-file\n").unwrap();
+    std::fs::write(&path, "a-secret-in-a-file-0123456789\n").unwrap();
     let more =
         format!("[[auth.keys]]\nname = \"a\"\nrole = \"admin\"\nkey = {{ file = {path:?} }}");
     let config = load(&format!("{WHOLE}\n{more}"), &[]).unwrap();
     let everything = format!("{config:?} {}", config.shown());
     for secret in [
-        "a-secret-of-a-shop",
+        "a-secret-of-a-shop-0123456789",
         "a-secret-in-a-file",
         "0123456789abcdef",
     ] {
@@ -185,10 +185,64 @@ fn secrets_are_read_from_files_and_never_shown() {
     assert_eq!(config.shown()["auth.keys"][1]["key"], HIDDEN);
     // Nor in what is said of a file that does not parse, or of a key in the wrong place.
     for broken in [
-        "key = \"a-secret-of-a-shop",
-        "[server]\nlisten = \"a-secret-of-a-shop\"",
+        "key = \"a-secret-of-a-shop-0123456789",
+        "[server]\nlisten = \"a-secret-of-a-shop-0123456789\"",
     ] {
         assert!(!refusal(broken, &[]).contains("a-secret"), "{broken}");
+    }
+}
+
+#[test]
+fn short_keys_of_the_api_and_secrets_of_two_purposes_are_refused_but_for_the_demo() {
+    let short = "[[auth.keys]]\nname = \"x\"\nrole = \"admin\"\nkey = \"only-23-characters-long\"";
+    let told = refusal(&format!("{WHOLE}\n{short}"), &[]);
+    assert!(
+        told.contains("auth.keys[].key") && told.contains("24"),
+        "{told}"
+    );
+
+    let shared = "a-secret-that-is-used-twice-0123456789";
+    let key = format!("[[auth.keys]]\nname = \"x\"\nrole = \"admin\"\nkey = \"{shared}\"");
+    let hook =
+        format!("[[webhooks.secrets]]\nid = \"w\"\nformat = \"holdfast\"\nkey = \"{shared}\"");
+    let seal = format!("[[receipts.hmac_keys]]\nid = \"r2\"\nkey = \"{shared}\"");
+    let stripe = format!("[payments.stripe]\nsecret_key = \"{shared}\"");
+    let kafka = format!(
+        "[report.kafka]\nbrokers = [\"k:9092\"]\nusername = \"u\"\npassword = \"{shared}\""
+    );
+    for (one, other, names) in [
+        (&key, &hook, ["auth.keys[].key", "webhooks.secrets[].key"]),
+        (&key, &seal, ["auth.keys[].key", "receipts.hmac_keys[].key"]),
+        (
+            &hook,
+            &seal,
+            ["receipts.hmac_keys[].key", "webhooks.secrets[].key"],
+        ),
+        (
+            &key,
+            &stripe,
+            ["auth.keys[].key", "payments.stripe.secret_key"],
+        ),
+        (
+            &hook,
+            &kafka,
+            ["report.kafka.password", "webhooks.secrets[].key"],
+        ),
+    ] {
+        let file = format!("{WHOLE}\n{one}\n{other}");
+        let told = refusal(&file, &[]);
+        assert!(names.iter().all(|name| told.contains(name)), "{told}");
+        assert!(!told.contains(shared), "{told}");
+        let lifted = Config::load(&Sources {
+            file: Some(("holdfast.toml".into(), file)),
+            environment: Environment::from_pairs([(
+                "RECEIPT_KEY",
+                "0123456789abcdef0123456789abcdef",
+            )]),
+            demo: Demo::Yes,
+            ..Sources::default()
+        });
+        assert!(lifted.is_ok(), "{lifted:?}");
     }
 }
 
@@ -202,7 +256,7 @@ fn stripe_needs_its_key_and_currencies_that_it_counts_alike() {
     );
     let key = (
         "HOLDFAST_PAYMENTS__STRIPE__SECRET_KEY",
-        "{ env = \"RECEIPT_KEY\" }",
+        "sk_test_0123456789abcdef0123456789",
     );
     let config = load(&file, &[key]).unwrap();
     assert!(matches!(config.payments.gateway, GatewayKind::Stripe(_)));

@@ -250,7 +250,7 @@ pub const KEYS: &[Key] = &[
         "auth.keys[].key",
         "",
         Kind::Secret,
-        "The secret, at least 12 characters.",
+        "The secret, at least 24 characters and used for nothing else (`--demo` lifts both).",
     ),
     number(
         "drop.hold_ttl_s",

@@ -321,7 +321,9 @@ pub struct ReconcileConfig {
     pub differences_max: usize,
 }
 
-const API_KEY_CHARS_MIN: usize = 12;
+const API_KEY_CHARS_MIN: usize = 24;
+/// With the demo, whose keys everybody knows and which listens on loopback only.
+const API_KEY_CHARS_MIN_OF_DEMO: usize = 12;
 
 impl Config {
     /// The configuration that `sources` make together.
@@ -335,7 +337,7 @@ impl Config {
             server: server(&mut reader)?,
             storage: storage(&mut reader)?,
             clock: clock(&mut reader)?,
-            keys: api_keys(&mut reader)?,
+            keys: api_keys(&mut reader, sources.demo)?,
             sale: sale(&mut reader)?,
             limits: limits(&mut reader)?,
             review: review(&mut reader)?,
@@ -362,6 +364,14 @@ impl Config {
             secrets: reader.secret_digests(),
             shown: reader.into_shown(),
         };
+        if sources.demo == Demo::No
+            && let Some((one, other)) = config.secrets.reused()
+        {
+            return Err(invalid(
+                one,
+                format!("has the same secret as `{other}`; give each purpose a secret of its own"),
+            ));
+        }
         let gateway = &config.payments.gateway;
         let not_taken = |currency: &&Currency| gateway.amounts(**currency).is_none();
         if let Some(currency) = config.sale.currencies.iter().find(not_taken) {
@@ -537,7 +547,11 @@ fn sync_interval(reader: &mut Reader<'_>) -> Result<Option<u64>, ConfigError> {
     Ok(None)
 }
 
-fn api_keys(reader: &mut Reader<'_>) -> Result<Vec<ApiKey>, ConfigError> {
+fn api_keys(reader: &mut Reader<'_>, demo: Demo) -> Result<Vec<ApiKey>, ConfigError> {
+    let chars_min = match demo {
+        Demo::Yes => API_KEY_CHARS_MIN_OF_DEMO,
+        Demo::No => API_KEY_CHARS_MIN,
+    };
     let mut keys: Vec<ApiKey> = Vec::new();
     let mut shown = Vec::new();
     for entry in reader.entries("auth.keys")? {
@@ -548,7 +562,7 @@ fn api_keys(reader: &mut Reader<'_>) -> Result<Vec<ApiKey>, ConfigError> {
             role: Role::parse(role).ok_or_else(|| {
                 invalid("auth.keys[].role", "takes shop, admin, auditor or metrics")
             })?,
-            secret: reader.secret("auth.keys[].key", entry, API_KEY_CHARS_MIN)?,
+            secret: reader.secret("auth.keys[].key", entry, chars_min)?,
         };
         let visible = |text: &str| text.bytes().all(|b| (0x21..=0x7e).contains(&b));
         if !visible(key.secret.expose_secret()) {

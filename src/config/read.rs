@@ -45,6 +45,25 @@ impl SecretDigests {
             .into_iter()
             .filter(move |path| ours.get(path) != theirs.get(path))
     }
+
+    /// Two keys that have a secret in common, where there are such. The URLs of PostgreSQL, which
+    /// may well be the same, are one purpose.
+    pub(super) fn reused(&self) -> Option<(&'static str, &'static str)> {
+        let purpose = |path: &'static str| match path {
+            "report.postgres.migrator_url" => "report.postgres.url",
+            path => path,
+        };
+        let mut seen: BTreeMap<[u8; 32], &'static str> = BTreeMap::new();
+        for (path, digests) in &self.0 {
+            for digest in digests {
+                let first = *seen.entry(*digest).or_insert(path);
+                if purpose(first) != purpose(path) {
+                    return Some((first, path));
+                }
+            }
+        }
+        None
+    }
 }
 
 impl std::fmt::Debug for SecretDigests {
@@ -201,11 +220,17 @@ impl<'a> Reader<'a> {
         value: &Value,
         chars_min: usize,
     ) -> Result<SecretString, ConfigError> {
-        let secret = secret::resolve(path, value, self.environment, chars_min)?;
+        let secret = secret::resolve(path, value, self.environment)?;
         if self.demo == Demo::No && DEMO_SECRETS.contains(&secret.expose_secret()) {
             return Err(invalid(
                 path,
                 "is the demo's, which everybody knows; set one of your own, or start with --demo",
+            ));
+        }
+        if secret.expose_secret().len() < chars_min {
+            return Err(invalid(
+                path,
+                format!("the secret is shorter than {chars_min} characters; give it a longer one"),
             ));
         }
         let digest = Sha256::digest(secret.expose_secret().as_bytes()).into();

@@ -6,7 +6,7 @@
 use super::ConfigError;
 use super::source::Environment;
 use crate::files::SECRET_BYTES_MAX;
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::SecretString;
 use std::path::Path;
 use toml::Value;
 
@@ -18,7 +18,6 @@ pub fn resolve(
     path: &str,
     value: &Value,
     environment: &Environment,
-    chars_min: usize,
 ) -> Result<SecretString, ConfigError> {
     let invalid = |what: String| ConfigError::Invalid {
         key: path.to_owned(),
@@ -54,11 +53,6 @@ pub fn resolve(
         }
         _ => return Err(invalid(FORMS.to_owned())),
     };
-    if secret.expose_secret().len() < chars_min {
-        return Err(invalid(format!(
-            "the secret is shorter than {chars_min} characters; give it a longer one"
-        )));
-    }
     Ok(secret)
 }
 

@@ -4,7 +4,7 @@
 use crate::ids::RequestId;
 use hyper::Response;
 use hyper::body::{Body, Frame, SizeHint};
-use hyper::header::{CONTENT_TYPE, HeaderName, HeaderValue};
+use hyper::header::{CONTENT_TYPE, HeaderName, HeaderValue, WWW_AUTHENTICATE};
 use hyper::http::StatusCode;
 use std::convert::Infallible;
 use std::io::Cursor;
@@ -115,6 +115,12 @@ impl Answer {
             Kind::Problem(reason) => Some(reason),
             Kind::Nothing | Kind::Json | Kind::JwkSet | Kind::Metrics => None,
         }
+    }
+
+    /// Whether it says that a valid key is missing.
+    pub fn asks_for_key(&self) -> bool {
+        let mut headers = self.headers.iter();
+        headers.any(|(name, _)| *name == WWW_AUTHENTICATE)
     }
 
     /// The same with one more header.

@@ -19,6 +19,7 @@ use hyper::{Request, Response};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use std::convert::Infallible;
 use std::future::{Future, poll_fn};
+use std::net::IpAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -36,22 +37,31 @@ const LINGER: Duration = Duration::from_millis(200);
 /// Reads of a connection that is being closed.
 const LINGER_READS_MAX: usize = 256;
 
+/// Whose request it is, as the socket says; among a request's extensions.
+#[derive(Copy, Clone, Debug)]
+pub(super) struct Peer(pub(super) IpAddr);
+
 /// Serves `stream` until it ends.
 pub(super) async fn serve<H: Handler>(stream: TcpStream, handler: Arc<H>, shared: Arc<Shared>) {
     let limit = shared.limits.header_read_timeout;
+    let Ok(peer) = stream.peer_addr() else {
+        // It is gone already.
+        return;
+    };
+    let peer = Peer(peer.ip());
     match &shared.tls {
         None => match timeout(limit, speaks_http2(&stream)).await {
-            Ok(Ok(true)) => serve_http2(TokioIo::new(stream), handler, &shared).await,
-            Ok(Ok(false)) => serve_http1(stream, handler, &shared).await,
+            Ok(Ok(true)) => serve_http2(TokioIo::new(stream), peer, handler, &shared).await,
+            Ok(Ok(false)) => serve_http1(stream, peer, handler, &shared).await,
             Ok(Err(_)) | Err(_) => {}
         },
         Some(tls) => {
             let handshake = tokio_rustls::TlsAcceptor::from(Arc::clone(tls)).accept(stream);
             if let Ok(Ok(stream)) = timeout(limit, handshake).await {
                 if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
-                    serve_http2(TokioIo::new(stream), handler, &shared).await;
+                    serve_http2(TokioIo::new(stream), peer, handler, &shared).await;
                 } else {
-                    serve_http1(stream, handler, &shared).await;
+                    serve_http1(stream, peer, handler, &shared).await;
                 }
             }
         }
@@ -79,13 +89,13 @@ async fn speaks_http2(stream: &TcpStream) -> std::io::Result<bool> {
     }
 }
 
-async fn serve_http1<H, IO>(io: IO, handler: Arc<H>, shared: &Arc<Shared>)
+async fn serve_http1<H, IO>(io: IO, peer: Peer, handler: Arc<H>, shared: &Arc<Shared>)
 where
     H: Handler,
     IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let activity = Arc::new(Activity::default());
-    let service = service(&handler, &activity);
+    let service = service(peer, &handler, &activity);
     let mut connection = http1::Builder::new()
         // Pipelined answers leave one by one: to gather them while more requests are read would
         // let a peer that never stops sending grow the buffer, and hold a hold's answer back
@@ -126,7 +136,7 @@ async fn linger(mut io: impl AsyncRead + Unpin) {
     let _ = timeout(LINGER, reading).await;
 }
 
-async fn serve_http2<H, IO>(io: IO, handler: Arc<H>, shared: &Arc<Shared>)
+async fn serve_http2<H, IO>(io: IO, peer: Peer, handler: Arc<H>, shared: &Arc<Shared>)
 where
     H: Handler,
     IO: Read + Write + Unpin + Send + 'static,
@@ -135,7 +145,7 @@ where
     let window = u32::try_from(limits.body_bytes_max.max(65_535)).unwrap_or(u32::MAX >> 1);
     let header_bytes = u32::try_from(limits.header_bytes_max).unwrap_or(u32::MAX);
     let activity = Arc::new(Activity::default());
-    let service = service(&handler, &activity);
+    let service = service(peer, &handler, &activity);
     let mut connection = http2::Builder::new(TokioExecutor::new())
         .max_concurrent_streams(limits.http2_streams_max)
         .max_header_list_size(header_bytes)
@@ -152,6 +162,7 @@ where
 
 /// The handler as hyper calls it, with each request noted in `activity`.
 fn service<H: Handler>(
+    peer: Peer,
     handler: &Arc<H>,
     activity: &Arc<Activity>,
 ) -> impl Service<
@@ -161,7 +172,8 @@ fn service<H: Handler>(
     Future: Send + 'static,
 > + use<H> {
     let (handler, activity) = (Arc::clone(handler), Arc::clone(activity));
-    hyper::service::service_fn(move |request| {
+    hyper::service::service_fn(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(peer);
         let under_way = UnderWay::new(&activity);
         let handler = Arc::clone(&handler);
         async move {

@@ -9,11 +9,13 @@ use super::answer::{Answer, AnswerBody};
 use super::audited::{Acting, RefusalsKept};
 use super::auth::{Access, Caller, Keys};
 use super::body::{self, BodyBounds};
+use super::connection::Peer;
 use super::framing::{self, After};
 use super::problem::{self, RateTold, Reason, problem};
 use super::routes::{self, Resource};
 use super::server::Handler;
 use super::webhooks::WebhookDesk;
+use super::wrong_keys::WrongKeys;
 use crate::config::Config;
 use crate::engine::command::Verdict;
 use crate::engine::refusal::Refusal;
@@ -60,6 +62,7 @@ pub struct Core {
     pub(super) config_shown: Vec<u8>,
     pub(super) webhooks: WebhookDesk,
     pub(super) trail: RefusalsKept,
+    wrong_keys: WrongKeys,
     pub(super) sinks: Arc<Sinks>,
     pub(super) stopping: AtomicBool,
     in_flight_max_each: u64,
@@ -132,6 +135,7 @@ impl Core {
             sinks: parts.sinks,
             webhooks: WebhookDesk::new(parts.webhook_secrets, config),
             trail: RefusalsKept::new(&config.keys, config.audit_refusals_per_s),
+            wrong_keys: WrongKeys::new(),
             stopping: AtomicBool::new(false),
             in_flight_max_each: in_flight_each as u64,
             in_flight_others_max_each: others.div_ceil(workers) as u64,
@@ -456,9 +460,17 @@ impl Handler for Front {
     async fn handle(self: Arc<Self>, request: Request<Incoming>) -> Response<AnswerBody> {
         let began = Instant::now();
         let id = self.request_id();
+        let peer = request.extensions().get::<Peer>().copied();
         let answer = self.answer(id, request).await;
         self.counters.answered(answer.status.as_u16());
         self.counters.took(Stage::Request, began.elapsed());
+        if answer.asks_for_key()
+            && let Some(Peer(peer)) = peer
+        {
+            self.core.wrong_keys.log(peer, self.core.journal.now());
+            // After the request has given its place back: what is kept back takes no room from others.
+            tokio::time::sleep(self.core.wrong_keys.keep_back(peer)).await;
+        }
         answer.into_response(id)
     }
 }

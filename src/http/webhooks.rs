@@ -9,6 +9,7 @@ use super::answer::Answer;
 use super::body::BodyBounds;
 use super::front::{Call, Front};
 use super::problem::FieldError;
+use super::sampled::Sampled;
 use crate::config::Config;
 use crate::engine::command::ReceiveWebhook;
 use crate::engine::decide::Unplaced;
@@ -25,11 +26,7 @@ use crate::webhooks::{
 use hyper::body::Incoming;
 use hyper::http::StatusCode;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Instant;
-
-/// How far apart two log lines of one kind are at least, in milliseconds.
-const SAMPLE_EVERY_MS: u64 = 1_000;
 
 /// What webhooks are verified with.
 pub(super) struct WebhookDesk {
@@ -38,31 +35,6 @@ pub(super) struct WebhookDesk {
     body: BodyBounds,
     refused: Sampled,
     thin: Sampled,
-}
-
-/// A log line that comes at most every [`SAMPLE_EVERY_MS`], with a count.
-#[derive(Default)]
-struct Sampled {
-    last_at_ms: AtomicU64,
-    since: AtomicU64,
-}
-
-impl Sampled {
-    /// Calls `log` with how many there were since it was called last, where it is time to.
-    fn sample(&self, now: UnixMs, log: impl FnOnce(u64)) {
-        let count = 1 + self.since.fetch_add(1, Relaxed);
-        let last = self.last_at_ms.load(Relaxed);
-        let due = now.get().abs_diff(last) >= SAMPLE_EVERY_MS;
-        let at = &self.last_at_ms;
-        if due
-            && at
-                .compare_exchange(last, now.get(), Relaxed, Relaxed)
-                .is_ok()
-        {
-            self.since.fetch_sub(count, Relaxed);
-            log(count);
-        }
-    }
 }
 
 impl WebhookDesk {

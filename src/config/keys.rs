@@ -253,6 +253,12 @@ pub const KEYS: &[Key] = &[
         "The secret, at least 24 characters and used for nothing else (`--demo` lifts both).",
     ),
     number(
+        "auth.keys[].rate_per_s",
+        "",
+        (1, 1_000_000),
+        "Requests with this key in a second, and at once; beyond them 429 `rate_limited`, which nothing remembers. Not set: no bound.",
+    ),
+    number(
         "drop.hold_ttl_s",
         "300",
         (1, 30 * DAY_S),

@@ -233,6 +233,8 @@ pub struct ApiKey {
     pub role: Role,
     /// The secret.
     pub secret: SecretString,
+    /// Requests in a second, where they are bounded.
+    pub rate_per_s: Option<u32>,
 }
 
 /// The sale.
@@ -563,6 +565,7 @@ fn api_keys(reader: &mut Reader<'_>, demo: Demo) -> Result<Vec<ApiKey>, ConfigEr
                 invalid("auth.keys[].role", "takes shop, admin, auditor or metrics")
             })?,
             secret: reader.secret("auth.keys[].key", entry, chars_min)?,
+            rate_per_s: rate_of(entry)?,
         };
         let visible = |text: &str| text.bytes().all(|b| (0x21..=0x7e).contains(&b));
         if !visible(key.secret.expose_secret()) {
@@ -578,7 +581,9 @@ fn api_keys(reader: &mut Reader<'_>, demo: Demo) -> Result<Vec<ApiKey>, ConfigEr
                 "is the same for two entries; give each its own",
             ));
         }
-        shown.push(vec![("name", name.to_owned()), ("role", role.to_owned())]);
+        let mut fields = vec![("name", name.to_owned()), ("role", role.to_owned())];
+        fields.extend(key.rate_per_s.map(|rate| ("rate_per_s", rate.to_string())));
+        shown.push(fields);
         keys.push(key);
     }
     if keys.is_empty() {
@@ -589,6 +594,15 @@ fn api_keys(reader: &mut Reader<'_>, demo: Demo) -> Result<Vec<ApiKey>, ConfigEr
     }
     reader.show_entries("auth.keys", shown);
     Ok(keys)
+}
+
+fn rate_of(entry: &Table) -> Result<Option<u32>, ConfigError> {
+    let path = "auth.keys[].rate_per_s";
+    let Some(value) = entry.get("rate_per_s") else {
+        return Ok(None);
+    };
+    let rate = integer_in_range(path, path, value)?;
+    Ok(u32::try_from(rate).ok())
 }
 
 const ID_FORM: &str = "takes 1 to 64 characters of A-Z a-z 0-9 _ . : -";

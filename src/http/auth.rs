@@ -1,14 +1,17 @@
-//! Owns who calls: keys by digest, compared in constant time, and what each role may do.
+//! Owns who calls: keys by digest, compared in constant time, what each role may do, and how many
+//! requests a key has in a second.
 //!
 //! Invariants: secrets are kept as SHA-256 only; a presented key is compared with every known
-//! one, whatever the earlier comparisons gave. Deliberately absent: sessions and anything that
-//! outlives a request.
+//! one, whatever the earlier comparisons gave; counting requests locks nothing. Deliberately absent:
+//! sessions.
 
 use crate::config::{ApiKey, Role};
 use crate::ids::KeyOwner;
 use hyper::header::{AUTHORIZATION, HeaderMap};
 use secrecy::ExposeSecret;
 use sha2::{Digest, Sha256};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Instant;
 use subtle::{Choice, ConditionallySelectable, ConstantTimeEq};
 
 /// The known keys.
@@ -17,9 +20,47 @@ pub struct Keys {
     known: Vec<Known>,
 }
 
-struct Known {
+/// A key that is known.
+pub(super) struct Known {
     digest: [u8; 32],
-    caller: Caller,
+    pub(super) caller: Caller,
+    pub(super) rate: Option<KeyRate>,
+}
+
+/// How many requests a key has in a second, and at once.
+pub(super) struct KeyRate {
+    pub(super) per_s: u32,
+    began: Instant,
+    /// When the requests taken so far would have come at an even pace, in nanoseconds since `began`.
+    due_ns: AtomicU64,
+}
+
+const SECOND_NS: u64 = 1_000_000_000;
+
+impl KeyRate {
+    fn new(per_s: u32) -> Self {
+        Self {
+            per_s: per_s.max(1),
+            began: Instant::now(),
+            due_ns: AtomicU64::new(0),
+        }
+    }
+
+    /// Whether one more request is taken now.
+    pub(super) fn take(&self) -> bool {
+        let elapsed = self.began.elapsed().as_nanos();
+        self.take_at(u64::try_from(elapsed).unwrap_or(u64::MAX >> 1))
+    }
+
+    fn take_at(&self, now_ns: u64) -> bool {
+        let interval_ns = SECOND_NS / u64::from(self.per_s);
+        // One word says it all: no other memory depends on its order.
+        let taken = self.due_ns.fetch_update(Relaxed, Relaxed, |due| {
+            let due = due.max(now_ns);
+            (due - now_ns <= SECOND_NS - interval_ns).then_some(due + interval_ns)
+        });
+        taken.is_ok()
+    }
 }
 
 impl std::fmt::Debug for Known {
@@ -63,6 +104,7 @@ impl Keys {
                 owner: key.owner.clone(),
                 role: key.role,
             },
+            rate: key.rate_per_s.map(KeyRate::new),
         });
         Self {
             known: known.collect(),
@@ -71,6 +113,11 @@ impl Keys {
 
     /// Who presents a key in `headers`; `None` where there is none, two, or an unknown one.
     pub fn caller(&self, headers: &HeaderMap) -> Option<&Caller> {
+        self.known(headers).map(|known| &known.caller)
+    }
+
+    /// The key that `headers` present, likewise.
+    pub(super) fn known(&self, headers: &HeaderMap) -> Option<&Known> {
         let mut values = headers.get_all(AUTHORIZATION).iter();
         let value = values.next()?.as_bytes();
         if values.next().is_some() {
@@ -84,8 +131,7 @@ impl Keys {
             let same: Choice = known.digest[..].ct_eq(&presented[..]);
             found.conditional_assign(&place, same);
         }
-        let known = self.known.get(usize::try_from(found).ok()?)?;
-        Some(&known.caller)
+        self.known.get(usize::try_from(found).ok()?)
     }
 
     /// Whether anybody may read metrics.
@@ -114,5 +160,21 @@ impl Caller {
                 Access::Shop | Access::ShopRead | Access::Admin | Access::AdminRead,
             ) => false,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_has_its_requests_at_once_and_then_at_an_even_pace() {
+        let rate = KeyRate::new(4);
+        let taken = |now_ns| (0..100).filter(|_| rate.take_at(now_ns)).count();
+        assert_eq!(taken(7), 4);
+        assert_eq!(taken(7 + SECOND_NS / 4 - 1), 0);
+        assert_eq!(taken(7 + SECOND_NS / 4), 1);
+        assert_eq!(taken(7 + SECOND_NS), 3);
+        assert_eq!(taken(100 * SECOND_NS), 4, "what was not used is not kept");
     }
 }

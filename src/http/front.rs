@@ -7,7 +7,7 @@
 
 use super::answer::{Answer, AnswerBody};
 use super::audited::{Acting, RefusalsKept};
-use super::auth::{Access, Caller, Keys};
+use super::auth::{Access, Caller, Keys, Known};
 use super::body::{self, BodyBounds};
 use super::connection::Peer;
 use super::framing::{self, After};
@@ -311,13 +311,15 @@ impl Front {
         if open {
             return Ok(None);
         }
-        let caller = self.core.keys.caller(&parts.headers);
-        let caller = caller.ok_or(Reason::Unauthorized)?;
-        if caller.may(access) {
-            Ok(Some(caller))
-        } else {
-            Err(Reason::Forbidden)
+        let known = self.core.keys.known(&parts.headers);
+        let Known { caller, rate, .. } = known.ok_or(Reason::Unauthorized)?;
+        if !caller.may(access) {
+            return Err(Reason::Forbidden);
         }
+        if rate.as_ref().is_some_and(|rate| !rate.take()) {
+            return Err(Refusal::RateLimited.into());
+        }
+        Ok(Some(caller))
     }
 
     async fn turned_down(
@@ -330,6 +332,21 @@ impl Front {
         let answer = problem(reason, id);
         if let (Reason::Forbidden, Some(caller)) = (reason, self.core.keys.caller(&parts.headers)) {
             self.forbidden(access, caller, parts, id).await;
+        }
+        let known = self.core.keys.known(&parts.headers);
+        if let (
+            Reason::Refusal(Refusal::RateLimited),
+            Some(Known {
+                rate: Some(rate), ..
+            }),
+        ) = (reason, known)
+        {
+            self.counters.key_rate_limited();
+            let rate = RateTold {
+                count: rate.per_s,
+                per_s: 1,
+            };
+            return problem::rate_limited(id, rate, None);
         }
         if reason == Reason::Unauthorized {
             self.counters.unauthorized();

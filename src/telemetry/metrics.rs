@@ -117,6 +117,7 @@ pub struct Shard {
     in_flight: [AtomicU64; Pool::ALL.len()],
     body_bytes: [AtomicU64; Pool::ALL.len()],
     refused_full: [AtomicU64; Pool::ALL.len()],
+    key_rate_limited: AtomicU64,
     connections: AtomicU64,
     accepted: AtomicU64,
     turned_away: AtomicU64,
@@ -137,6 +138,7 @@ impl Default for Shard {
             in_flight: std::array::from_fn(|_| zero()),
             body_bytes: std::array::from_fn(|_| zero()),
             refused_full: std::array::from_fn(|_| zero()),
+            key_rate_limited: zero(),
             connections: zero(),
             accepted: zero(),
             turned_away: zero(),
@@ -173,6 +175,11 @@ impl Shard {
     /// Counts a request without a valid key.
     pub fn unauthorized(&self) {
         self.unauthorized.fetch_add(1, Relaxed);
+    }
+
+    /// Counts a request beyond its key's rate.
+    pub fn key_rate_limited(&self) {
+        self.key_rate_limited.fetch_add(1, Relaxed);
     }
 
     /// Counts a payment that was left open, to be tried again later.
@@ -330,7 +337,7 @@ impl Metrics {
                 count,
             );
         }
-        let counters: [(&str, &str, Of); 6] = [
+        let counters: [(&str, &str, Of); 7] = [
             (
                 "holdfast_payments_left_open_total",
                 "Times a payment was left open, to be tried again later.",
@@ -350,6 +357,11 @@ impl Metrics {
                 "holdfast_unauthorized_total",
                 "Requests without a valid key.",
                 |s| &s.unauthorized,
+            ),
+            (
+                "holdfast_key_rate_limited_total",
+                "Requests refused because their key had more than its rate_per_s.",
+                |s| &s.key_rate_limited,
             ),
             (
                 "holdfast_connections_accepted_total",

@@ -81,3 +81,56 @@ fn wrong_keys_are_answered_slowly_and_valid_ones_of_the_same_peer_as_before() {
     let product = Request::get("/limited/products/drop-1");
     assert_eq!(guesser.ask(&product.key(SHOP)).status, 200);
 }
+
+#[test]
+fn requests_beyond_a_keys_rate_are_refused_and_nothing_remembers_them() {
+    let slow = format!(
+        "[[auth.keys]]\nname = \"slow\"\nrole = \"shop\"\nkey = \"{SHOP}\"\nrate_per_s = 1\n\
+         [[auth.keys]]\nname = \"boss\"\nrole = \"admin\"\nkey = \"{ADMIN}\""
+    );
+    let began = Instant::now();
+    let server = Setup::demo().config(&slow).start();
+    let mut shop = server.connect();
+    let (mut number, mut taken) = (0_u64, 0);
+    let refused = until("a request comes within a second of another", || {
+        number += 1;
+        let hold = Request::hold(
+            &format!("u{number}"),
+            "drop-1",
+            1,
+            &format!("key-rate-{number}"),
+        );
+        let answer = shop.ask(&hold);
+        if answer.status == 201 {
+            taken += 1;
+            return None;
+        }
+        assert_eq!(
+            (answer.status, answer.reason().as_str()),
+            (429, "rate_limited")
+        );
+        assert_eq!(answer.header("retry-after"), Some("1"));
+        assert_eq!(
+            answer.header("ratelimit-policy"),
+            Some("\"attempts\";q=1;w=1")
+        );
+        Some(hold)
+    });
+    assert!(taken <= began.elapsed().as_secs() + 1);
+    // Another key is not concerned, and nothing was written down.
+    let audit = Request::get("/admin/audit?kind=attempt_refused").key(ADMIN);
+    let trail = server.ask(&audit).json();
+    assert_eq!(trail["events"], serde_json::json!([]));
+    // The same request again, under its key, is a first one.
+    let held = until("the key has room again", || {
+        let answer = shop.ask(&refused);
+        (answer.status != 429).then_some(answer)
+    });
+    assert_eq!(held.status, 201, "{held:?}");
+    assert_eq!(held.header("idempotent-replayed"), None);
+    let metrics = server.ask(&Request::get("/metrics")).text();
+    let counted = metrics
+        .lines()
+        .find_map(|line| line.strip_prefix("holdfast_key_rate_limited_total "));
+    assert!(counted.unwrap().parse::<u64>().unwrap() > 0);
+}

@@ -3,6 +3,8 @@
 
 mod clients;
 mod postgres_server;
+#[path = "report_postgres/refunds.rs"]
+mod refunds;
 mod support;
 
 use postgres_server::Postgres;
@@ -498,7 +500,7 @@ fn the_log_is_kept_for_a_paused_sink_and_goes_once_it_has_passed() {
     while status()["log"]["segments"].as_u64().unwrap() < 4 {
         for _ in 0..500 {
             number += 1;
-            let user = format!("user-{}", number % 100);
+            let user = format!("user-{}", number % 1_000);
             let hold = Request::hold(&user, "drop", 1, &format!("hold-key-{number}"));
             assert_eq!(connection.ask(&hold).status, 201);
         }

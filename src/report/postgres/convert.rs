@@ -276,6 +276,7 @@ impl ToRows {
         rows: &mut Rows,
     ) -> Result<(), Unfit> {
         let mut row = self.transaction(known, place)?;
+        row.refunds = 1;
         row.refunded = amount.get();
         let amount = row.refunded;
         let moved = [
@@ -376,6 +377,7 @@ impl ToRows {
             hmac: receipt.hmac,
             signing_key: view.signing_key.as_ref().map(ToString::to_string),
             signature: receipt.ed25519.map(|it| it.signature),
+            refunds: 0,
             refunded: 0,
             dispute: None,
             updated: place.lsn,

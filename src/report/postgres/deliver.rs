@@ -342,6 +342,7 @@ const MERGE_ATTEMPTS: &str = "ON CONFLICT (lsn) DO UPDATE SET \
     key_owner = coalesce(there.key_owner, excluded.key_owner)";
 
 const MERGE_TRANSACTIONS: &str = "ON CONFLICT (purchase_id) DO UPDATE SET \
+    refunds = there.refunds + excluded.refunds, \
     refunded_amount = there.refunded_amount + excluded.refunded_amount, \
     charged_back_amount = CASE WHEN excluded.dispute_lsn > coalesce(there.dispute_lsn, -1) \
         THEN excluded.charged_back_amount ELSE there.charged_back_amount END, \

@@ -107,6 +107,7 @@ pub(super) const TRANSACTIONS: Table = Table {
         "receipt_hmac",
         "signing_key_id",
         "receipt_signature",
+        "refunds",
         "refunded_amount",
         "charged_back_amount",
         "dispute",
@@ -267,6 +268,8 @@ pub(super) struct Transaction {
     pub(super) hmac: [u8; 32],
     pub(super) signing_key: Option<String>,
     pub(super) signature: Option<[u8; 64]>,
+    /// How many refunds; that of a free order is one of 0.
+    pub(super) refunds: u32,
     pub(super) refunded: i64,
     pub(super) dispute: Option<Disputed>,
     pub(super) updated: Lsn,
@@ -284,6 +287,7 @@ pub(super) struct Disputed {
 
 impl Transaction {
     fn merge(&mut self, later: &Self) {
+        self.refunds += later.refunds;
         self.refunded += later.refunded;
         if later.dispute.map(|it| it.lsn) > self.dispute.map(|it| it.lsn) {
             self.dispute = later.dispute;
@@ -314,6 +318,7 @@ impl Transaction {
             .bytes(&self.hmac)
             .text_or_null(self.signing_key.as_deref())
             .bytes_or_null(self.signature.as_ref().map(<[u8; 64]>::as_slice))
+            .integer_or_null(Some(integer(self.refunds)))
             .bigint(self.refunded)
             .bigint(self.dispute.map_or(0, |it| it.charged_back))
             .text_or_null(self.dispute.map(|it| it.word))

@@ -93,6 +93,8 @@ CREATE TABLE holdfast.shop_transactions (
     receipt_hmac bytea NOT NULL CHECK (length(receipt_hmac) = 32),
     signing_key_id text,
     receipt_signature bytea,
+    -- How many refunds succeeded: that of a free order is one of 0.
+    refunds integer NOT NULL DEFAULT 0,
     refunded_amount bigint NOT NULL DEFAULT 0,
     charged_back_amount bigint NOT NULL DEFAULT 0,
     dispute text CHECK (dispute IN ('opened', 'won', 'lost')),
@@ -103,11 +105,12 @@ CREATE TABLE holdfast.shop_transactions (
             WHEN dispute = 'opened' THEN 'disputed'
             WHEN charged_back_amount > 0 AND refunded_amount + charged_back_amount >= amount
                 THEN 'charged_back'
-            WHEN refunded_amount > 0 AND refunded_amount = amount THEN 'refunded'
+            WHEN refunds > 0 AND refunded_amount = amount THEN 'refunded'
             WHEN refunded_amount > 0 THEN 'partially_refunded'
             ELSE 'captured'
         END
     ) STORED,
+    CHECK (refunds > 0 OR refunded_amount = 0),
     CHECK (refunded_amount BETWEEN 0 AND amount),
     CHECK (charged_back_amount BETWEEN 0 AND amount)
 );
@@ -249,7 +252,8 @@ CREATE TRIGGER use_is_closed BEFORE UPDATE ON holdfast.promotion_uses
 -- cursor goes only forward.
 CREATE FUNCTION holdfast.transaction_moves_on() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    IF NEW.refunded_amount < OLD.refunded_amount
+    IF NEW.refunds < OLD.refunds
+        OR NEW.refunded_amount < OLD.refunded_amount
         OR NEW.dispute_lsn < OLD.dispute_lsn
         OR (NEW.dispute_lsn IS NOT DISTINCT FROM OLD.dispute_lsn
             AND NEW.charged_back_amount <> OLD.charged_back_amount)
@@ -287,7 +291,7 @@ GRANT INSERT ON
 GRANT UPDATE (lsn, updated_at) ON holdfast.sink_cursor TO holdfast_writer;
 GRANT UPDATE (result, reason, ended_lsn, ended_at, ip, device_id, key_owner)
     ON holdfast.purchase_attempts TO holdfast_writer;
-GRANT UPDATE (refunded_amount, charged_back_amount, dispute, dispute_lsn, updated_lsn)
+GRANT UPDATE (refunds, refunded_amount, charged_back_amount, dispute, dispute_lsn, updated_lsn)
     ON holdfast.shop_transactions TO holdfast_writer;
 GRANT UPDATE (used_lsn, used_at, given_back_lsn, given_back_at)
     ON holdfast.promotion_uses TO holdfast_writer;

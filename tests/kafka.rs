@@ -367,7 +367,10 @@ fn a_smaller_limit_of_the_topic_is_learned_once_and_then_everything_goes_at_full
         let mut client = server.connect();
         for _ in 0..300 {
             number += 1;
-            let (user, key) = (format!("user-{}", number % 7), format!("key-hold-{number}"));
+            let (user, key) = (
+                format!("user-{}", number % 20),
+                format!("key-hold-{number}"),
+            );
             let held = client.ask(&Request::hold(&user, "drop-1", 1, &key));
             assert!(matches!(held.status, 201 | 409), "{held:?}");
         }

@@ -383,7 +383,8 @@ impl Metrics {
     }
 
     fn render_pools(&self, out: &mut Exposition) {
-        let of_pool = |of: fn(&Shard, usize) -> &AtomicU64, pool: Pool| -> u64 {
+        type OfPool = fn(&Shard, usize) -> &AtomicU64;
+        let of_pool = |of: OfPool, pool: Pool| -> u64 {
             let counts = self.shards.iter();
             counts.map(|s| of(s, pool as usize).load(Relaxed)).sum()
         };
@@ -397,7 +398,6 @@ impl Metrics {
             "Requests under way.",
             in_flight,
         );
-        type OfPool = fn(&Shard, usize) -> &AtomicU64;
         let families: [(&str, &str, &str, OfPool); 3] = [
             (
                 "holdfast_pool_in_flight",

@@ -28,10 +28,7 @@ impl Stage {
         let scratch = tempfile::tempdir().unwrap();
         let data_dir = scratch.path().join("data");
         write_history(&data_dir);
-        Self {
-            scratch: scratch,
-            data_dir,
-        }
+        Self { scratch, data_dir }
     }
 
     /// How a command ends, and what it says on stderr. It never panics, and never hangs.

@@ -874,6 +874,22 @@ fn discounts_are_rounded_down_to_what_the_gateway_takes_or_refused() {
         let refused = ask(quantity, currency, code);
         let told = (refused.status, refused.reason());
         assert_eq!(told, (409, reason.to_owned()), "{currency} {code:?}");
+        let body = refused.json();
+        if reason == "amount_not_payable" {
+            let bounds = ["amount_min", "amount_max", "amount_step"].map(|it| body[it].clone());
+            assert_eq!(json!(bounds), json!([50, 99_999_999, 1]), "{body}");
+            let asked = if code.is_some() {
+                162_000_000
+            } else {
+                180_000_000
+            };
+            assert_eq!(
+                (&body["currency"], &body["amount"]),
+                (&json!("EUR"), &json!(asked))
+            );
+        } else {
+            assert_eq!(body["cause"], "currency", "{body}");
+        }
     }
     let metrics = admin(&server, Request::get("/metrics")).text();
     let counted =

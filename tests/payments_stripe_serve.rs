@@ -369,6 +369,10 @@ fn nothing_is_sent_that_stripe_cannot_take_or_give_back() {
         (odd.status, odd.reason().as_str()),
         (409, "amount_not_payable")
     );
+    let told = odd.json();
+    let bounds = ["amount", "amount_step", "amount_min", "amount_max"].map(|it| told[it].clone());
+    assert_eq!(json!(bounds), json!([105, 10, null, null]), "{told}");
+    assert_eq!(told["currency"], "KWD");
     let replayed = refund(105, 0, "key-refund-1");
     assert_eq!((replayed.status, &replayed.body), (409, &odd.body));
     assert_eq!(only(&stripe).refunded, 0);

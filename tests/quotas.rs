@@ -186,6 +186,11 @@ fn one_account_cannot_take_the_room_of_its_neighbour_in_the_shard() {
         (fourth.status, fourth.reason()),
         (429, "rate_limited".into())
     );
+    let told = fourth.json();
+    assert_eq!(
+        (&told["scope"], &told["limit"]),
+        (&"open_holds".into(), &3.into())
+    );
     let wait_s: u64 = fourth.header("retry-after").unwrap().parse().unwrap();
     assert!((1..=300).contains(&wait_s), "until a hold ends: {wait_s} s");
     assert_eq!(place("mallory", "key-mallory-0").status, 201, "a replay");

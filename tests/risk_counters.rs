@@ -175,6 +175,7 @@ fn events(it: &Happening) -> Vec<Event> {
         Event::AttemptRefused(AttemptRefused {
             flow: Flow::Buy,
             reason,
+            facts: None,
             user: Some(user(it.user)),
             product: Some(product(it.product)),
             quantity: 1,

@@ -255,10 +255,7 @@ impl Shard {
             self.profile_refused(buyer, refused, stamp);
         }
         if remembers {
-            let outcome = KeyOutcome::Refused {
-                reason: refused.reason,
-                request: refused.origin.request,
-            };
+            let outcome = KeyOutcome::refused(refused.rejection(), refused.origin.request);
             let owner = self.buyer_index(user);
             self.remember((owner, refused.origin.key), outcome, stamp.at, limits);
         }

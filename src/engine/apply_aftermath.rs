@@ -173,7 +173,7 @@ impl Shard {
                 RefundFailure::Refused => Refusal::RefundFailed,
                 RefundFailure::LessWasLeft => Refusal::RefundConflict,
             };
-            entry.outcome = KeyOutcome::Refused { reason, request };
+            entry.outcome = KeyOutcome::refused(reason.into(), request);
         }
         Ok(())
     }

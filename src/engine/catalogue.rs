@@ -9,6 +9,7 @@ use crate::engine::cells::{PromotionCell, StockCell, StockLevels, UNITS_MAX};
 use crate::engine::event::{Active, CatalogueChange, Discount, ProductSet, PromotionSet, Quote};
 use crate::engine::payable::AmountRule;
 use crate::engine::refusal::Refusal;
+use crate::engine::rejection::{PromotionBar, RefusalFacts, Rejection};
 use crate::engine::settings::Bounds;
 use crate::engine::view::{ProductView, PromotionView, SaleStatus};
 use crate::ids::{ProductId, PromotionCode, Segment};
@@ -276,13 +277,17 @@ fn place(length: usize) -> u32 {
 
 impl Product {
     /// Whether a unit may be asked for at `at`.
-    pub fn on_sale(&self, at: UnixMs) -> Result<(), Refusal> {
-        match self.window(at) {
-            SaleStatus::Inactive => Err(Refusal::SaleInactive),
-            SaleStatus::Upcoming => Err(Refusal::SaleNotStarted),
-            SaleStatus::Ended => Err(Refusal::SaleEnded),
-            SaleStatus::Open | SaleStatus::SoldOut => Ok(()),
-        }
+    pub fn on_sale(&self, at: UnixMs) -> Result<(), Rejection> {
+        let reason = match self.window(at) {
+            SaleStatus::Inactive => Refusal::SaleInactive,
+            SaleStatus::Upcoming => Refusal::SaleNotStarted,
+            SaleStatus::Ended => Refusal::SaleEnded,
+            SaleStatus::Open | SaleStatus::SoldOut => return Ok(()),
+        };
+        Err(reason.about(RefusalFacts::Window {
+            starts_at: self.terms.starts_at,
+            ends_at: self.terms.ends_at,
+        }))
     }
 
     /// The price of one unit in `currency`.
@@ -343,31 +348,36 @@ impl Product {
 
 impl Promotion {
     /// Whether it applies to `product` at `at`, its uses aside.
-    pub fn applies(&self, product: &ProductId, at: UnixMs) -> Result<(), Refusal> {
+    pub fn applies(&self, product: &ProductId, at: UnixMs) -> Result<(), Rejection> {
         let terms = &self.terms;
-        let applies = terms.active == Active::Yes
-            && terms.starts_at.is_none_or(|begins| at >= begins)
-            && terms.ends_at.is_none_or(|ends| at < ends)
-            && (terms.products.is_empty() || terms.products.contains(product));
-        if applies {
+        if terms.active == Active::No {
+            return Err(barred(PromotionBar::Inactive));
+        }
+        if let Some(starts_at) = terms.starts_at.filter(|begins| at < *begins) {
+            return Err(barred(PromotionBar::NotStarted { starts_at }));
+        }
+        if let Some(ends_at) = terms.ends_at.filter(|ends| at >= *ends) {
+            return Err(barred(PromotionBar::Ended { ends_at }));
+        }
+        if terms.products.is_empty() || terms.products.contains(product) {
             Ok(())
         } else {
-            Err(Refusal::PromotionNotApplicable)
+            Err(barred(PromotionBar::Product))
         }
     }
 
     /// Whether it is for buyers in `segment`.
-    pub fn is_for(&self, segment: Option<&Segment>) -> Result<(), Refusal> {
+    pub fn is_for(&self, segment: Option<&Segment>) -> Result<(), Rejection> {
         let named = &self.terms.segments;
         if named.is_empty() || segment.is_some_and(|it| named.contains(it)) {
             Ok(())
         } else {
-            Err(Refusal::PromotionNotApplicable)
+            Err(barred(PromotionBar::Segment))
         }
     }
 
     /// What it takes off `whole` in `currency`; refused where that is nothing.
-    pub fn discount(&self, whole: Amount, currency: Currency) -> Result<Amount, Refusal> {
+    pub fn discount(&self, whole: Amount, currency: Currency) -> Result<Amount, Rejection> {
         let off = match &self.terms.discount {
             Discount::Percent(percent) => Some(whole.percent(*percent)),
             Discount::Fixed(sums) => sums
@@ -376,7 +386,7 @@ impl Promotion {
                 .map(|(_, sum)| (*sum).min(whole)),
         };
         off.filter(|off| *off > Amount::ZERO)
-            .ok_or(Refusal::PromotionNotApplicable)
+            .ok_or(barred(PromotionBar::Currency))
     }
 
     /// What it shows of itself.
@@ -397,6 +407,10 @@ impl Promotion {
     }
 }
 
+fn barred(bar: PromotionBar) -> Rejection {
+    Refusal::PromotionNotApplicable.about(RefusalFacts::Promotion(bar))
+}
+
 /// What `quantity` units of `product` cost in `currency`, with `promotion` taken off. A discount is
 /// rounded down, as far as `payable` asks for it, so that what is left can be charged; one that is
 /// nothing then does not apply.
@@ -406,7 +420,7 @@ pub fn quote(
     currency: Currency,
     promotion: Option<&Promotion>,
     payable: AmountRule,
-) -> Result<Quote, Refusal> {
+) -> Result<Quote, Rejection> {
     let unit_price = product.price(currency).ok_or(Refusal::CurrencyNotAllowed)?;
     let whole = unit_price.times(quantity);
     let discount = match promotion {
@@ -414,10 +428,14 @@ pub fn quote(
         None => Amount::ZERO,
     };
     let amount = payable.charged(whole, discount);
-    let amount = amount.ok_or(Refusal::AmountNotPayable)?;
+    let amount = amount.ok_or_else(|| {
+        let asked = whole.saturating_minus(discount);
+        let facts = RefusalFacts::not_charged(payable, currency, Some(asked));
+        Refusal::AmountNotPayable.about(facts)
+    })?;
     let rounded = whole.saturating_minus(amount);
     if rounded == Amount::ZERO && discount > Amount::ZERO {
-        return Err(Refusal::PromotionNotApplicable);
+        return Err(barred(PromotionBar::Currency));
     }
     Ok(Quote {
         currency,

@@ -20,6 +20,7 @@ mod webhook;
 
 use crate::engine::lifecycle::{PaidState, Step};
 use crate::engine::refusal::Refusal;
+use crate::engine::rejection::{RefusalFacts, Rejection};
 use crate::engine::risk::score::Appraisal;
 use crate::engine::settings::Limits;
 use crate::ids::{
@@ -155,6 +156,8 @@ pub struct AttemptRefused {
     pub flow: Flow,
     /// Why.
     pub reason: Refusal,
+    /// What it is about, where the reason has figures.
+    pub facts: Option<Box<RefusalFacts>>,
     /// Who tried, where the request was well enough formed to tell.
     pub user: Option<UserId>,
     /// What for, likewise.
@@ -169,6 +172,16 @@ pub struct AttemptRefused {
     pub hits: Vec<RuleHit>,
     /// What it was scored by, where it came as far as the rules.
     pub appraisal: Appraisal,
+}
+
+impl AttemptRefused {
+    /// Why, and what it is about.
+    pub fn rejection(&self) -> Rejection {
+        Rejection {
+            reason: self.reason,
+            facts: self.facts.as_deref().copied(),
+        }
+    }
 }
 
 /// The settings that applying depends on are these from here on.

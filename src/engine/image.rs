@@ -100,7 +100,7 @@ impl Shard {
             profile: buyer.profile.clone(),
         });
         let keys = self.key_expiries.iter().filter_map(|(forget_at, scope)| {
-            let entry = *self.keys.get(scope)?;
+            let entry = self.keys.get(scope)?.clone();
             // Not of a key that was freed and used again.
             (entry.forget_at == *forget_at).then_some(())?;
             Some(KeyImage {
@@ -149,9 +149,9 @@ impl Shard {
             shard
                 .key_expiries
                 .push_back((key.entry.forget_at, key.scope));
-            shard.keys.insert(key.scope, key.entry);
             let owner = &mut shard.buyers[key.entry.owner.0 as usize];
             owner.key_dues.push_back(key.entry.forget_at);
+            shard.keys.insert(key.scope, key.entry);
         }
         Ok(shard)
     }
@@ -252,6 +252,7 @@ impl Shard {
             ),
             KeyOutcome::InFlight
             | KeyOutcome::Refused { .. }
+            | KeyOutcome::SoldOut { .. }
             | KeyOutcome::Spent { .. }
             | KeyOutcome::Elsewhere => (true, ""),
         };
@@ -317,7 +318,7 @@ mod tests {
             entry: KeyEntry {
                 owner: BuyerIndex(0),
                 fingerprint: Digest16([2; 16]),
-                outcome: *outcome,
+                outcome: outcome.clone(),
                 forget_at: UnixMs::new(1),
             },
         };
@@ -339,6 +340,7 @@ mod tests {
         let refused = KeyOutcome::Refused {
             reason: Refusal::SoldOut,
             request: RequestId(1),
+            facts: None,
         };
         let held = KeyOutcome::Held(PurchaseId::new(ShardId::new(7), 0, PurchaseTag(0)));
         assert_eq!(

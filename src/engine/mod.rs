@@ -24,6 +24,7 @@ pub mod profile;
 pub mod purchase;
 pub mod quota;
 pub mod refusal;
+pub mod rejection;
 pub mod risk;
 pub mod scrutiny;
 pub mod segments;

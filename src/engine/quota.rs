@@ -8,20 +8,22 @@
 
 use crate::engine::event::Flow;
 use crate::engine::lifecycle::PurchaseState;
+use crate::engine::rejection::{QuotaScope, RefusalFacts};
 use crate::engine::settings::Bounds;
 use crate::engine::shard::{Buyer, Shard};
 use crate::ids::{Digest16, UserId};
 use crate::time::UnixMs;
 
 impl Shard {
-    /// How long `user` has to wait until the quotas leave room for an attempt; `None`: not at all.
+    /// How long `user` has to wait until the quotas leave room for an attempt, and which quota it
+    /// is; `None`: not at all.
     pub fn quota_wait_ms(
         &self,
         user: &UserId,
         flow: Flow,
         bounds: &Bounds,
         at: UnixMs,
-    ) -> Option<u64> {
+    ) -> Option<(u64, RefusalFacts)> {
         let buyer = self.buyer(user)?;
         let keys = buyer.key_dues.iter().copied();
         let keys = free_at(keys, bounds.keys_per_user_max, at);
@@ -34,8 +36,19 @@ impl Shard {
             // What is paid at once is no open hold, and an earlier hold is one fewer afterwards.
             Flow::Buy | Flow::Refund | Flow::Webhook | Flow::Reward => None,
         };
-        let free_at = keys.max(holds)?;
-        Some(free_at.since_ms(at).max(1))
+        let (free_at, scope, most) = if keys >= holds {
+            let scope = QuotaScope::IdempotencyKeys;
+            (keys?, scope, bounds.keys_per_user_max)
+        } else {
+            (
+                holds?,
+                QuotaScope::OpenHolds,
+                bounds.open_holds_per_user_max,
+            )
+        };
+        let limit = u64::try_from(most).unwrap_or(u64::MAX);
+        let facts = RefusalFacts::Quota { scope, limit };
+        Some((free_at.since_ms(at).max(1), facts))
     }
 
     /// The buyer's open holds follow the purchase.

@@ -11,6 +11,7 @@ use crate::engine::lifecycle::{PurchaseState, Stands, Units, next_state};
 use crate::engine::profile::Profile;
 use crate::engine::purchase::{BuyerIndex, Purchase, RefundState};
 use crate::engine::refusal::Refusal;
+use crate::engine::rejection::{RefusalFacts, Rejection};
 use crate::engine::scrutiny::BuyerRisk;
 use crate::engine::segments::Segmented;
 use crate::engine::settings::{Bounds, CardRetries, RateLimit};
@@ -110,7 +111,7 @@ pub(super) struct CardDecline {
 }
 
 /// What stands under an idempotency key.
-#[derive(Copy, Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
 pub struct KeyEntry {
     /// Whose it is.
     pub(super) owner: BuyerIndex,
@@ -121,7 +122,7 @@ pub struct KeyEntry {
 }
 
 /// The outcome under a key.
-#[derive(Copy, Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
 pub(super) enum KeyOutcome {
     InFlight,
     Held(PurchaseId),
@@ -132,6 +133,13 @@ pub(super) enum KeyOutcome {
     Refused {
         reason: Refusal,
         request: RequestId,
+        facts: Option<Box<RefusalFacts>>,
+    },
+    /// What most refused keys of a drop are: its two figures need no memory of their own.
+    SoldOut {
+        request: RequestId,
+        available: u32,
+        requested: u32,
     },
     /// The payment of `purchase` that this request brought was not made.
     Declined {
@@ -147,6 +155,34 @@ pub(super) enum KeyOutcome {
     },
     /// In the system that sold before.
     Elsewhere,
+}
+
+// There are as many as requests of a week.
+const _: () = assert!(size_of::<KeyOutcome>() <= 32, "a key grew");
+
+impl KeyOutcome {
+    /// The outcome of a refused request.
+    pub(super) fn refused(rejection: Rejection, request: RequestId) -> Self {
+        let Rejection { reason, facts } = rejection;
+        match (reason, facts) {
+            (
+                Refusal::SoldOut,
+                Some(RefusalFacts::Stock {
+                    available,
+                    requested,
+                }),
+            ) => Self::SoldOut {
+                request,
+                available,
+                requested,
+            },
+            (reason, facts) => Self::Refused {
+                reason,
+                request,
+                facts: facts.map(Box::new),
+            },
+        }
+    }
 }
 
 /// What a key says about a request that comes with it.
@@ -172,8 +208,8 @@ pub enum KeyAnswer {
     Spent(Tokens),
     /// It was refused so, by the answer to this request.
     Refused {
-        /// Why.
-        reason: Refusal,
+        /// Why, and what it is about.
+        rejection: Rejection,
         /// The request that was refused.
         request: RequestId,
     },
@@ -237,7 +273,7 @@ impl Shard {
             return KeyAnswer::Reused;
         }
         let known = "a key names a purchase of its own shard, which is never forgotten";
-        match entry.outcome {
+        match entry.outcome.clone() {
             KeyOutcome::InFlight => KeyAnswer::InFlight,
             KeyOutcome::Held(id) => {
                 let mut view = self.hold_view(id, catalogue).expect(known);
@@ -247,7 +283,28 @@ impl Shard {
             KeyOutcome::Paid { purchase, as_of } => KeyAnswer::Paid(Box::new(
                 self.purchase_view(purchase, catalogue, as_of).expect(known),
             )),
-            KeyOutcome::Refused { reason, request } => KeyAnswer::Refused { reason, request },
+            KeyOutcome::Refused {
+                reason,
+                request,
+                facts,
+            } => KeyAnswer::Refused {
+                rejection: Rejection {
+                    reason,
+                    facts: facts.map(|it| *it),
+                },
+                request,
+            },
+            KeyOutcome::SoldOut {
+                request,
+                available,
+                requested,
+            } => KeyAnswer::Refused {
+                rejection: Refusal::SoldOut.about(RefusalFacts::Stock {
+                    available,
+                    requested,
+                }),
+                request,
+            },
             KeyOutcome::Declined { purchase, request } => {
                 KeyAnswer::Declined(Box::new(self.decline_view(purchase, request).expect(known)))
             }

@@ -15,6 +15,7 @@ use crate::engine::cells::{AmountCell, Taken};
 use crate::engine::correction::Corrections;
 use crate::engine::purchase::Purchase;
 use crate::engine::refusal::Refusal;
+use crate::engine::rejection::{RefusalFacts, Rejection, SpendingScope};
 use crate::engine::settings::{AmountLimits, SharedBy};
 use crate::engine::spending::{Counted, DAYS_KEPT_MS};
 use crate::ids::{CardToken, DeviceId};
@@ -78,6 +79,25 @@ enum Whose {
     Device(DeviceId),
 }
 
+impl Whose {
+    const fn scope(&self) -> SpendingScope {
+        match self {
+            Self::Card(_) => SpendingScope::Card,
+            Self::Device(_) => SpendingScope::Device,
+        }
+    }
+}
+
+/// Whether an amount fits under a limit.
+#[derive(Debug)]
+enum Claimed {
+    Yes(AmountClaim),
+    /// It does not: this much is bought.
+    NoRoom {
+        used: u64,
+    },
+}
+
 /// Amounts taken from shared sums. Dropped, they go back.
 #[derive(Debug, Default)]
 #[must_use = "a claim that is dropped gives its amount back at once"]
@@ -119,7 +139,7 @@ impl SharedAmounts {
     }
 
     /// Takes what `payer` pays, on the day that began at `day_start`.
-    pub fn claim(&self, payer: Payer<'_>, day_start: UnixMs) -> Result<AmountClaims, Refusal> {
+    pub fn claim(&self, payer: Payer<'_>, day_start: UnixMs) -> Result<AmountClaims, Rejection> {
         let mut claims = AmountClaims::default();
         if payer.amount == Amount::ZERO {
             return Ok(claims);
@@ -131,8 +151,18 @@ impl SharedAmounts {
                     currency: payer.currency,
                     day,
                 };
-                let claim = self.table.claim(key, minor(payer.amount), minor(limit));
-                claims.0.push(claim?.ok_or(refusal)?);
+                match self.table.claim(key, minor(payer.amount), minor(limit))? {
+                    Claimed::Yes(claim) => claims.0.push(claim),
+                    Claimed::NoRoom { used } => {
+                        return Err(refusal.about(RefusalFacts::Spending {
+                            scope: whose.scope(),
+                            currency: payer.currency,
+                            limit,
+                            used: narrow(used),
+                            amount: payer.amount,
+                        }));
+                    }
+                }
             }
         }
         Ok(claims)
@@ -287,13 +317,7 @@ impl Drop for AmountClaim {
 }
 
 impl Table {
-    /// `None` where it does not fit under the limit.
-    fn claim(
-        self: &Arc<Self>,
-        key: Key,
-        amount: u64,
-        limit: u64,
-    ) -> Result<Option<AmountClaim>, Refusal> {
+    fn claim(self: &Arc<Self>, key: Key, amount: u64, limit: u64) -> Result<Claimed, Refusal> {
         loop {
             let known = self.sums.pin().get(&key).cloned();
             let cell = match known {
@@ -305,7 +329,7 @@ impl Table {
             };
             match cell.take(amount, limit) {
                 Taken::Yes => {
-                    return Ok(Some(AmountClaim {
+                    return Ok(Claimed::Yes(AmountClaim {
                         table: Arc::clone(self),
                         key,
                         cell,
@@ -313,9 +337,10 @@ impl Table {
                     }));
                 }
                 Taken::NoRoom => {
+                    let used = cell.read();
                     // It may have been entered for this.
                     self.tidy(&key, &cell);
-                    return Ok(None);
+                    return Ok(Claimed::NoRoom { used });
                 }
                 // Whoever retired it takes it out; so does whoever comes first.
                 Taken::Retired => self.remove(&key, &cell),
@@ -391,6 +416,15 @@ impl Table {
     }
 }
 
+/// As an amount; where it is larger than any, the largest.
+fn narrow(sum: u64) -> Amount {
+    let most = Amount::new(i64::MAX).expect("the largest number is not negative");
+    i64::try_from(sum)
+        .ok()
+        .and_then(Amount::new)
+        .unwrap_or(most)
+}
+
 fn minor(amount: Amount) -> u64 {
     amount.get().unsigned_abs()
 }
@@ -435,13 +469,23 @@ mod tests {
             .unwrap()
             .keep();
         // By the card, and by the device with another card.
-        let refused = |payer, day| sums.claim(payer, day).err();
+        let refused = |payer, day| sums.claim(payer, day).err().map(|it| it.reason);
         assert_eq!(
             refused(payer(&card, None, 41), DAY),
             Some(Refusal::DailyLimit)
         );
         let same_device = payer(&other, Some(&device), 41);
-        assert_eq!(refused(same_device, DAY), Some(Refusal::DailyLimit));
+        let rejection = sums.claim(same_device, DAY).unwrap_err();
+        assert_eq!(
+            rejection,
+            Refusal::DailyLimit.about(RefusalFacts::Spending {
+                scope: SpendingScope::Device,
+                currency: same_device.currency,
+                limit: Amount::new(100).unwrap(),
+                used: Amount::new(60).unwrap(),
+                amount: Amount::new(41).unwrap(),
+            })
+        );
         // What the refused one had claimed by its card is back.
         sums.claim(payer(&other, None, 100), DAY).unwrap().keep();
         let tomorrow = DAY.plus_ms(86_400_000);
@@ -491,7 +535,7 @@ mod tests {
         sums.claim(payer(&two, None, 1), DAY).unwrap().keep();
         assert_eq!(sums.keys(), 4);
         let full = sums.claim(payer(&three, None, 1), DAY).err();
-        assert_eq!(full, Some(Refusal::Overloaded));
+        assert_eq!(full.map(|it| it.reason), Some(Refusal::Overloaded));
         sums.claim(payer(&two, None, 1), DAY).unwrap().keep();
         drop(held);
         assert_eq!(sums.keys(), 2);

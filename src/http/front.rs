@@ -346,7 +346,7 @@ impl Front {
                 count: rate.per_s,
                 per_s: 1,
             };
-            return problem::rate_limited(id, rate, None);
+            return problem::rate_limited(id, rate, None, None);
         }
         if reason == Reason::Unauthorized {
             self.counters.unauthorized();

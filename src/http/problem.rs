@@ -8,6 +8,7 @@
 use super::answer::{Answer, Kind};
 use super::json;
 use crate::engine::refusal::Refusal;
+use crate::engine::rejection::{Fact, RefusalFacts};
 use crate::engine::view::DeclineView;
 use crate::ids::{GatewayCode, RequestId};
 use hyper::header::{HeaderName, HeaderValue, RETRY_AFTER};
@@ -397,6 +398,34 @@ pub fn problem_about(reason: Reason, request: RequestId, facts: &serde_json::Val
     finish(reason, body)
 }
 
+/// The same with the figures that a refusal is about, where it has any.
+pub fn problem_of(reason: Reason, request: RequestId, facts: Option<&RefusalFacts>) -> Answer {
+    let Some(facts) = facts else {
+        return problem(reason, request);
+    };
+    let mut body = open(reason, request);
+    for (name, fact) in facts.fields() {
+        json::raw(&mut body, ",");
+        json::id(&mut body, name);
+        json::raw(&mut body, ":");
+        match fact {
+            Fact::Number(number) => json::number(&mut body, number),
+            Fact::Word(word) => json::id(&mut body, word),
+            Fact::Currency(currency) => json::id(&mut body, currency.as_str()),
+            Fact::Instant(at) => json::shown(&mut body, at),
+            Fact::Hold(hold) => {
+                json::raw(&mut body, "\"h_");
+                json::digits(&mut body, hold);
+                json::raw(&mut body, "\"");
+            }
+            Fact::Purchase(purchase) => json::shown(&mut body, purchase),
+            Fact::Null => json::raw(&mut body, "null"),
+        }
+    }
+    body.push(b'}');
+    finish(reason, body)
+}
+
 /// The same with what is wrong with each field.
 pub fn invalid(reason: Reason, request: RequestId, errors: &[FieldError]) -> Answer {
     let list = errors
@@ -452,7 +481,12 @@ pub struct RateTold {
 }
 
 /// The problem details of a rate limit, with its three headers.
-pub fn rate_limited(request: RequestId, rate: RateTold, retry_after_ms: Option<u64>) -> Answer {
+pub fn rate_limited(
+    request: RequestId,
+    rate: RateTold,
+    retry_after_ms: Option<u64>,
+    quota: Option<&RefusalFacts>,
+) -> Answer {
     const POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
     const LIMIT: HeaderName = HeaderName::from_static("ratelimit");
     let wait_s = retry_after_ms
@@ -464,7 +498,12 @@ pub fn rate_limited(request: RequestId, rate: RateTold, retry_after_ms: Option<u
             .expect("numbers and these words are of visible ASCII")
     };
     let RateTold { count, per_s } = rate;
-    let mut answer = problem(Refusal::RateLimited.into(), request);
+    let mut answer = if quota.is_some() {
+        problem_of(Refusal::RateLimited.into(), request, quota)
+    } else {
+        let facts = json!({"limit": count, "window_s": per_s});
+        problem_about(Refusal::RateLimited.into(), request, &facts)
+    };
     answer.headers = vec![
         (RETRY_AFTER, HeaderValue::from(wait_s)),
         (POLICY, value(format!("\"attempts\";q={count};w={per_s}"))),

@@ -14,7 +14,7 @@ use super::front::{Call, Front};
 use super::idempotency::{self, Canonical};
 use super::orders::Readable;
 use super::problem::{FieldError, Reason, problem};
-use super::shop::{Told, caller_of, location};
+use super::shop::{Told, caller_of, location, wrong_state};
 use super::terms::Refused;
 use crate::engine::command::StartRefund;
 use crate::engine::event::{Flow, RefundFailure, Restock};
@@ -231,7 +231,7 @@ impl Front {
             .void(purchase, by(&call), acted, &self.gate);
         let view = match tokio::time::timeout(self.core.answer_within, voiding).await {
             Ok(Ok(Ok(view))) => view,
-            Ok(Ok(Err(refusal))) => return call.problem(refusal),
+            Ok(Ok(Err(refusal))) => return self.refused_of(&call, refusal, purchase).await,
             Ok(Err(_)) => return call.problem(Refusal::StorageUnavailable),
             Err(_) => match self.durable_purchase(id).await {
                 Ok(view) => view.expect("a purchase is never forgotten"),
@@ -263,7 +263,7 @@ impl Front {
             | PurchaseState::PartiallyRefunded
             | PurchaseState::Refunded
             | PurchaseState::Disputed
-            | PurchaseState::ChargedBack => call.problem(Refusal::WrongState),
+            | PurchaseState::ChargedBack => wrong_state(call, view),
         }
     }
 

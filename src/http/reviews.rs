@@ -118,7 +118,7 @@ impl Front {
         let deciding = payments.decide_review(id, verdict, decider, acted, &self.gate);
         let view = match tokio::time::timeout(self.core.answer_within, deciding).await {
             Ok(Ok(Ok(view))) => view,
-            Ok(Ok(Err(refusal))) => return call.problem(refusal),
+            Ok(Ok(Err(refusal))) => return self.refused_of(&call, refusal, id).await,
             Ok(Err(_)) => return call.problem(Refusal::StorageUnavailable),
             Err(_) => match self.durable_purchase(Some(id)).await {
                 Ok(view) => view.expect("a purchase is never forgotten"),

@@ -9,12 +9,13 @@ use super::auth::Caller;
 use super::front::{Call, Front};
 use super::idempotency;
 use super::orders::{BuyOrder, HoldOrder, Malformed, Readable};
-use super::problem::{self, problem};
+use super::problem;
 use super::render;
 use crate::engine::command::{Buy, PlaceHold};
 use crate::engine::event::{AttemptRefused, Flow, IdempotencyKey, Origin};
 use crate::engine::lifecycle::PurchaseState;
 use crate::engine::refusal::Refusal;
+use crate::engine::rejection::RefusalFacts;
 use crate::engine::risk::score::Appraisal;
 use crate::engine::view::{PurchaseView, UnderWay};
 use crate::ids::{PurchaseId, RequestId};
@@ -242,7 +243,8 @@ impl Front {
     pub(super) fn refused(&self, refused: Refused) -> Answer {
         match refused.reason {
             Refusal::RateLimited => {
-                problem::rate_limited(refused.request, self.core.rate, refused.retry_after_ms)
+                let (rate, wait) = (self.core.rate, refused.retry_after_ms);
+                problem::rate_limited(refused.request, rate, wait, refused.facts.as_ref())
             }
             // Of what the engine looks at, only a hold's own facts can contradict a request.
             Refusal::InvalidRequest => {
@@ -254,7 +256,7 @@ impl Front {
             }
             reason => match refused.under_way {
                 Some(under_way) => in_flight(refused.request, under_way),
-                None => problem(reason.into(), refused.request),
+                None => problem::problem_of(reason.into(), refused.request, refused.facts.as_ref()),
             },
         }
     }
@@ -288,6 +290,7 @@ impl Front {
         let _ = self.core.journal.refuse(AttemptRefused {
             flow,
             reason,
+            facts: None,
             user: readable.user,
             product: readable.product,
             quantity: readable.quantity,
@@ -308,6 +311,23 @@ impl Front {
         };
         self.durable(Some(durable_at)).await?;
         Ok(Some(view))
+    }
+
+    /// The refusal of an operator's call about a purchase; a wrong state with the state.
+    pub(super) async fn refused_of(
+        &self,
+        call: &Call,
+        reason: Refusal,
+        purchase: PurchaseId,
+    ) -> Answer {
+        if reason != Refusal::WrongState {
+            return call.problem(reason);
+        }
+        match self.durable_purchase(Some(purchase)).await {
+            Ok(Some(view)) => wrong_state(call, &view),
+            Ok(None) => call.problem(reason),
+            Err(reason) => call.problem(reason),
+        }
     }
 
     pub(super) fn purchase_json(&self, view: &PurchaseView) -> Vec<u8> {
@@ -354,6 +374,15 @@ fn in_flight(request: RequestId, under_way: UnderWay) -> Answer {
     let facts = serde_json::json!({"purchase_id": purchase.to_string()});
     let reason = Refusal::IdempotencyInFlight.into();
     problem::problem_about(reason, request, &facts).with(LOCATION, location(path))
+}
+
+/// The purchase's state does not allow it: which it is.
+pub(super) fn wrong_state(call: &Call, view: &PurchaseView) -> Answer {
+    let rejection = Refusal::WrongState.about(RefusalFacts::State {
+        purchase: view.purchase,
+        status: view.state,
+    });
+    problem::problem_of(rejection.reason.into(), call.id, rejection.facts.as_ref())
 }
 
 /// `path`, which is made of words of this program and ids, as the value of a header.

@@ -11,6 +11,7 @@ use crate::engine::command::{PaymentStep, StartRefund};
 use crate::engine::decide::{Context, Decision, Turned, decide_payment, decide_refund};
 use crate::engine::event::{AdminActed, AttemptRefused, Event, Flow, Origin, RefundStarted};
 use crate::engine::refusal::Refusal;
+use crate::engine::rejection::Rejection;
 use crate::engine::risk::score::Appraisal;
 use crate::engine::shard::LATEST;
 use crate::engine::view::PurchaseView;
@@ -96,7 +97,7 @@ impl Journal {
     fn refund_decided(
         &self,
         command: &StartRefund,
-        decide: impl FnOnce(Context<'_>) -> Result<Decision, Refusal>,
+        decide: impl FnOnce(Context<'_>) -> Result<Decision, Rejection>,
     ) -> Result<Submitted, StorageFault> {
         let found = self.shard(command.purchase.shard());
         let user = found.owner_of(command.purchase).cloned();
@@ -112,6 +113,7 @@ impl Journal {
             let refused = AttemptRefused {
                 flow: Flow::Refund,
                 reason: Refusal::PurchaseNotFound,
+                facts: None,
                 user: None,
                 product: None,
                 quantity: 0,

@@ -21,6 +21,7 @@ use crate::engine::event::{
     AdminActed, AdminRefused, AttemptRefused, Event, Flow, IdempotencyKey, Origin, Part,
 };
 use crate::engine::refusal::{Refusal, Trace};
+use crate::engine::rejection::{RefusalFacts, Rejection};
 use crate::engine::risk::program::RuleSet;
 use crate::engine::risk::score::{Appraisal, Scoring};
 use crate::engine::shard::{KeyAnswer, Shard};
@@ -90,12 +91,27 @@ pub enum Outcome {
 pub struct Refused {
     /// Why.
     pub reason: Refusal,
+    /// What it is about, where the reason has figures.
+    pub facts: Option<RefusalFacts>,
     /// The request that was refused: of a replay, the first one.
     pub request: RequestId,
     /// How long to wait before the next attempt, where that would help.
     pub retry_after_ms: Option<u64>,
     /// What is under way under the same key, where that is why.
     pub under_way: Option<UnderWay>,
+}
+
+impl Refused {
+    fn new(rejection: Rejection, request: RequestId) -> Self {
+        let Rejection { reason, facts } = rejection;
+        Self {
+            reason,
+            facts,
+            request,
+            retry_after_ms: None,
+            under_way: None,
+        }
+    }
 }
 
 /// What a command is about, for its refusal's event.
@@ -156,10 +172,12 @@ impl Journal {
         let told = match decide_release(turn.context(), command) {
             Ok(Some(decision)) => turn.commit(decision)?,
             Ok(None) => self.appended(),
-            Err(reason) => {
+            Err(rejection) => {
+                let Rejection { reason, facts } = rejection;
                 let refused = AttemptRefused {
                     flow: Flow::Hold,
                     reason,
+                    facts: facts.map(Box::new),
                     user: match reason {
                         // Whose it is, if anybody's, is not told.
                         Refusal::HoldNotFound => None,
@@ -174,7 +192,7 @@ impl Journal {
                 };
                 let told = turn.commit_refused(refused)?;
                 return Ok(Submitted::refused(
-                    reason,
+                    rejection,
                     command.origin.request,
                     Some(told),
                 ));
@@ -258,10 +276,14 @@ impl Journal {
         }
         let rate = self.settings.rate;
         let bounds = &self.settings.bounds;
-        let wait_ms = turn.shard.rate_wait_ms(attempt.user, rate, turn.at);
-        let quota_ms = (turn.shard).quota_wait_ms(attempt.user, attempt.flow, bounds, turn.at);
-        if let Some(wait_ms) = wait_ms.max(quota_ms) {
-            let mut refused = turn.refuse(attempt, Refusal::RateLimited)?;
+        let rate_ms = turn.shard.rate_wait_ms(attempt.user, rate, turn.at);
+        let quota = (turn.shard).quota_wait_ms(attempt.user, attempt.flow, bounds, turn.at);
+        let (quota_ms, facts) = quota.unzip();
+        if let Some(wait_ms) = rate_ms.max(quota_ms) {
+            // The longer one is told.
+            let facts = facts.filter(|_| quota_ms > rate_ms);
+            let reason = Refusal::RateLimited;
+            let mut refused = turn.turn_away(attempt, Rejection { reason, facts }.into())?;
             if let Outcome::Refused(refused) = &mut refused.outcome {
                 refused.retry_after_ms = Some(wait_ms);
             }
@@ -295,12 +317,9 @@ impl Journal {
             KeyAnswer::Declined(view) => Outcome::Declined(view),
             KeyAnswer::Refunded(view) => Outcome::Refunded(view),
             KeyAnswer::Spent(balance) => Outcome::Spent { balance },
-            KeyAnswer::Refused { reason, request } => Outcome::Refused(Refused {
-                reason,
-                request,
-                retry_after_ms: None,
-                under_way: None,
-            }),
+            KeyAnswer::Refused { rejection, request } => {
+                Outcome::Refused(Refused::new(rejection, request))
+            }
             KeyAnswer::Free | KeyAnswer::InFlight | KeyAnswer::Reused | KeyAnswer::Elsewhere => {
                 unreachable!("the caller answers these itself")
             }
@@ -555,10 +574,12 @@ impl Turn<'_> {
         attempt: &Attempt<'_>,
         turned: Turned,
     ) -> Result<Submitted, StorageFault> {
-        let Turned { reason, found } = turned;
+        let Turned { rejection, found } = turned;
+        let Rejection { reason, facts } = *rejection;
         let end = self.commit_refused(AttemptRefused {
             flow: attempt.flow,
             reason,
+            facts: facts.map(Box::new),
             user: Some(attempt.user.clone()),
             product: attempt.product.cloned(),
             quantity: attempt.quantity,
@@ -578,7 +599,7 @@ impl Turn<'_> {
             Trace::Nothing => None,
             Trace::Attempt | Trace::AttemptAndKey | Trace::Key => Some(end),
         };
-        Ok(Submitted::refused(reason, attempt.origin.request, told))
+        Ok(Submitted::refused(*rejection, attempt.origin.request, told))
     }
 
     fn commit_refused(&mut self, refused: AttemptRefused) -> Result<Lsn, StorageFault> {
@@ -609,15 +630,13 @@ impl Submitted {
         }
     }
 
-    pub(super) fn refused(reason: Refusal, request: RequestId, durable_at: Option<Lsn>) -> Self {
-        let outcome = Outcome::Refused(Refused {
-            reason,
-            request,
-            retry_after_ms: None,
-            under_way: None,
-        });
+    pub(super) fn refused(
+        rejection: impl Into<Rejection>,
+        request: RequestId,
+        durable_at: Option<Lsn>,
+    ) -> Self {
         Self {
-            outcome,
+            outcome: Outcome::Refused(Refused::new(rejection.into(), request)),
             replay: Replay::First,
             durable_at,
         }

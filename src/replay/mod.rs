@@ -614,6 +614,7 @@ fn refused_instead(started: &PaymentStarted, product: &ProductId, quantity: u32)
     Event::AttemptRefused(AttemptRefused {
         flow: Flow::Buy,
         reason: Refusal::RiskBlocked,
+        facts: None,
         user: Some(started.user.clone()),
         product: Some(product.clone()),
         quantity,

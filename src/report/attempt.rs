@@ -9,6 +9,7 @@ use crate::engine::event::{
     PaymentDeclined, PaymentStarted, PaysFor, Quote, VoidStuck, Whence,
 };
 use crate::engine::metadata::Metadata;
+use crate::engine::rejection::{Fact, RefusalFacts};
 use serde_json::{Value, json};
 
 pub(super) fn hold(object: &mut Object<'_>, placed: &HoldPlaced) {
@@ -97,12 +98,31 @@ pub(super) fn refusal(object: &mut Object<'_>, refused: &AttemptRefused) {
     object
         .put("flow", refused.flow.as_str())
         .put("reason", refused.reason.reason())
+        .put("facts", &refused.facts.as_deref().map(facts))
         .text_or_null("product_id", refused.product.as_ref())
         .put("quantity", &refused.quantity)
         .put("card_token", &card.map(crate::ids::CardToken::as_str));
     put_hits(object, &refused.hits);
     put_appraisal(object, &refused.appraisal);
     put_origin(object, &refused.origin);
+}
+
+/// The figures of a refusal, by name.
+fn facts(facts: &RefusalFacts) -> Value {
+    let by_name = facts.fields().into_iter().map(|(name, fact)| {
+        let shown = match fact {
+            // A number of the log is one of JSON's, too.
+            Fact::Number(number) => i64::try_from(number).map_or(Value::Null, Value::from),
+            Fact::Word(word) => word.into(),
+            Fact::Currency(currency) => currency.as_str().into(),
+            Fact::Instant(at) => at.to_string().into(),
+            Fact::Hold(hold) => hold.hold().to_string().into(),
+            Fact::Purchase(purchase) => purchase.to_string().into(),
+            Fact::Null => Value::Null,
+        };
+        (name.to_owned(), shown)
+    });
+    Value::Object(by_name.collect())
 }
 
 fn put_quote(object: &mut Object<'_>, quote: &Quote) {

@@ -21,6 +21,7 @@ use holdfast::engine::event::{
 use holdfast::engine::lifecycle::PaidState;
 use holdfast::engine::metadata::Metadata;
 use holdfast::engine::refusal::Refusal;
+use holdfast::engine::rejection::RefusalFacts;
 use holdfast::engine::risk::features::{Feature, Features};
 use holdfast::engine::risk::score::{Appraisal, ModelScore, Score, Scored};
 use holdfast::engine::settings::Limits;
@@ -447,6 +448,10 @@ fn attempt_refused() -> AttemptRefused {
     AttemptRefused {
         flow: Flow::Hold,
         reason: Refusal::SoldOut,
+        facts: Some(Box::new(RefusalFacts::Stock {
+            available: 2,
+            requested: 3,
+        })),
         user: Some(user()),
         product: Some(product()),
         quantity: 3,

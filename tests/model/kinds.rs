@@ -567,6 +567,7 @@ impl World {
                 let refused = AttemptRefused {
                     flow: Flow::Buy,
                     reason: Refusal::InvalidRequest,
+                    facts: None,
                     user: None,
                     product: None,
                     quantity: 0,

@@ -11,6 +11,7 @@ use crate::engine::event::{
 use crate::engine::lifecycle::Step;
 use crate::engine::purchase::Purchase;
 use crate::engine::refusal::Refusal;
+use crate::engine::rejection::{RefusalFacts, Rejection};
 use crate::ids::UserId;
 use crate::money::{Amount, Tokens};
 
@@ -18,39 +19,57 @@ use crate::money::{Amount, Tokens};
 const REFUNDS_MAX: usize = 100;
 
 /// Whether the money may go back, and the intent to ask the gateway for it.
-pub fn decide_refund(context: Context<'_>, command: &StartRefund) -> Result<Decision, Refusal> {
+pub fn decide_refund(context: Context<'_>, command: &StartRefund) -> Result<Decision, Rejection> {
     let shard = context.shard;
     let stored = shard.find(command.purchase);
     let stored = stored.ok_or(Refusal::PurchaseNotFound)?;
     let user = shard.owner_of(command.purchase);
     let user = user.ok_or(Refusal::PurchaseNotFound)?.clone();
+    let currency = stored.quote().currency;
+    let wrong_state = Refusal::WrongState.about(RefusalFacts::State {
+        purchase: command.purchase,
+        status: stored.state(),
+    });
+    let conflict = Refusal::RefundConflict.about(RefusalFacts::Refunded {
+        currency,
+        refunded: stored.refunded,
+    });
     if !stored.may(Step::RefundStarted) {
-        return Err(Refusal::WrongState);
+        return Err(wrong_state);
     }
     if command.previously_refunded != stored.refunded || stored.pending_refund().is_some() {
-        return Err(Refusal::RefundConflict);
+        return Err(conflict);
     }
     let left = stored.left();
     let free = stored.quote().amount == Amount::ZERO;
     if left == Amount::ZERO && !free {
-        return Err(Refusal::WrongState);
+        return Err(wrong_state);
     }
     let amount = command.amount.unwrap_or(left);
     if amount > left || amount == Amount::ZERO && !free {
-        return Err(Refusal::RefundExceedsCaptured);
+        return Err(
+            Refusal::RefundExceedsCaptured.about(RefusalFacts::Captured {
+                currency,
+                captured: stored.quote().amount,
+                refunded: stored.refunded,
+                left,
+                amount,
+            }),
+        );
     }
-    let payable = context.settings.payable.of(stored.quote().currency);
+    let payable = context.settings.payable.of(currency);
     if !free && !payable.gives_back(amount) {
-        return Err(Refusal::AmountNotPayable);
+        let facts = RefusalFacts::not_given_back(payable, currency, amount);
+        return Err(Refusal::AmountNotPayable.about(facts));
     }
     // What the buyer keeps paying for, or may once a dispute is won, is not sold to another.
     if command.restock == Restock::Yes && amount < stored.kept() {
-        return Err(Refusal::RefundConflict);
+        return Err(conflict);
     }
     let before = stored.aftermath.as_ref().map_or(0, |it| it.refunds.len());
     // None after it would do better.
     if before >= REFUNDS_MAX {
-        return Err(Refusal::RefundConflict);
+        return Err(conflict);
     }
     let number = u32::try_from(before + 1).expect("there are at most a hundred");
     let started = RefundStarted {
@@ -88,9 +107,13 @@ pub fn decide_refund(context: Context<'_>, command: &StartRefund) -> Result<Deci
 }
 
 /// Whether the buyer has the tokens, and the event that takes them.
-pub fn decide_spending(context: Context<'_>, command: &SpendTokens) -> Result<Decision, Refusal> {
-    if context.shard.tokens(&command.user) < command.tokens {
-        return Err(Refusal::NotEnoughTokens);
+pub fn decide_spending(context: Context<'_>, command: &SpendTokens) -> Result<Decision, Rejection> {
+    let balance = context.shard.tokens(&command.user);
+    if balance < command.tokens {
+        return Err(Refusal::NotEnoughTokens.about(RefusalFacts::Balance {
+            balance,
+            requested: command.tokens,
+        }));
     }
     Ok(Decision::without_claims(Event::TokensSpent(TokensSpent {
         user: command.user.clone(),

@@ -6,6 +6,7 @@
 use super::Context;
 use crate::engine::event::{Origin, Quote};
 use crate::engine::refusal::Refusal;
+use crate::engine::rejection::{RefusalFacts, Rejection, SpendingScope};
 use crate::engine::shared::{AmountClaims, Payer};
 use crate::ids::{CardToken, UserId};
 use crate::money::Amount;
@@ -26,7 +27,7 @@ pub(super) fn within_limits(
     context: Context<'_>,
     paying: Paying<'_>,
     quote: &Quote,
-) -> Result<AmountClaims, Refusal> {
+) -> Result<AmountClaims, Rejection> {
     let limits = &context.settings.amounts;
     let (currency, amount) = (quote.currency, quote.amount);
     if amount == Amount::ZERO {
@@ -35,14 +36,21 @@ pub(super) fn within_limits(
     let (today, ever) = context
         .shard
         .spent(paying.user, currency, context.day_start);
-    let over = |spent: Amount, limit: Option<Amount>| {
-        limit.is_some_and(|limit| amount > limit.saturating_minus(spent))
-    };
-    if over(today, limits.daily_in(currency)) {
-        return Err(Refusal::DailyLimit);
-    }
-    if over(ever, limits.lifetime_in(currency)) {
-        return Err(Refusal::LifetimeLimit);
+    for (reason, used, limit) in [
+        (Refusal::DailyLimit, today, limits.daily_in(currency)),
+        (Refusal::LifetimeLimit, ever, limits.lifetime_in(currency)),
+    ] {
+        if let Some(limit) = limit
+            && amount > limit.saturating_minus(used)
+        {
+            return Err(reason.about(RefusalFacts::Spending {
+                scope: SpendingScope::User,
+                currency,
+                limit,
+                used,
+                amount,
+            }));
+        }
     }
     let payer = Payer {
         card: paying.card,

@@ -2,6 +2,7 @@
 
 use super::amounts::{Paying, review_reasons, within_limits};
 use super::hold::{Wanted, place};
+use super::release::{closed, expired};
 use super::risk::{Asked, hits, judge, reviews};
 use super::{Claims, Context, Decision, Turned};
 use crate::engine::command::Buy;
@@ -10,6 +11,7 @@ use crate::engine::lifecycle::{PurchaseState, Step};
 use crate::engine::metadata::Metadata;
 use crate::engine::purchase::Purchase;
 use crate::engine::refusal::Refusal;
+use crate::engine::rejection::{PromotionBar, RefusalFacts, Rejection};
 use crate::engine::risk::score::Appraisal;
 use crate::engine::tries::PAYMENTS_PER_PURCHASE_MAX;
 use crate::ids::PurchaseId;
@@ -76,11 +78,11 @@ fn pay_earlier_hold(
         return Err(Refusal::InvalidRequest.into());
     }
     match purchase.state() {
-        PurchaseState::Expired => return Err(Refusal::HoldExpired.into()),
+        PurchaseState::Expired => return Err(expired(hold, purchase).into()),
         PurchaseState::Held if at >= purchase.expires_at => {
-            return Err(Refusal::HoldExpired.into());
+            return Err(expired(hold, purchase).into());
         }
-        _ if !purchase.may(Step::PaymentStarted) => return Err(Refusal::HoldClosed.into()),
+        _ if !purchase.may(Step::PaymentStarted) => return Err(closed(hold, purchase).into()),
         // Each of them is kept.
         _ if purchase.ended_payments() >= PAYMENTS_PER_PURCHASE_MAX => {
             return Err(Refusal::Overloaded.into());
@@ -104,7 +106,7 @@ fn pay_earlier_hold(
     };
     let found = judge(context, &asked)?;
     let amounts = within_limits(context, paying(command), &quote);
-    let amounts = amounts.map_err(|reason| found.turned(reason))?;
+    let amounts = amounts.map_err(|rejection| found.turned(rejection))?;
     let pays = (hold, PaysFor::EarlierHold);
     let met = (hits(context, found), found.scored().into());
     let started = start(context, command, pays, (quote, metadata), met);
@@ -123,16 +125,29 @@ fn quote_of_hold(
     context: Context<'_>,
     command: &Buy,
     purchase: &Purchase,
-) -> Result<Quote, Refusal> {
+) -> Result<Quote, Rejection> {
     let held = purchase
         .promotion
         .map(|index| context.catalogue.promotion_at(index));
     if let Some(asked) = &command.promotion
         && held.is_none_or(|promotion| promotion.terms.code != *asked)
     {
-        return Err(Refusal::PromotionNotApplicable);
+        let facts = RefusalFacts::Promotion(PromotionBar::Hold);
+        return Err(Refusal::PromotionNotApplicable.about(facts));
     }
-    purchase.held_quote(command.currency)
+    let currency = command.currency;
+    purchase
+        .held_quote(currency)
+        .map_err(|reason| match reason {
+            Refusal::AmountNotPayable => {
+                let rule = context.settings.payable.of(currency);
+                reason.about(RefusalFacts::not_charged(rule, currency, None))
+            }
+            Refusal::PromotionNotApplicable => {
+                reason.about(RefusalFacts::Promotion(PromotionBar::Currency))
+            }
+            reason => reason.into(),
+        })
 }
 
 fn paying(command: &Buy) -> Paying<'_> {

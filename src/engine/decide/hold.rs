@@ -9,6 +9,7 @@ use crate::engine::event::{Event, Flow, HeldQuote, HoldPlaced, Origin};
 use crate::engine::metadata::Metadata;
 use crate::engine::payable::AmountRule;
 use crate::engine::refusal::Refusal;
+use crate::engine::rejection::{RefusalFacts, Rejection, UsesScope};
 use crate::engine::risk::program::Found;
 use crate::engine::risk::score::Appraisal;
 use crate::ids::{ProductId, PromotionCode, UserId};
@@ -78,7 +79,7 @@ pub(super) fn place(
     };
     let found = judge(context, &asked)?;
     let set_aside = set_aside(context, wanted, product, currency);
-    let (mut placed, claims) = set_aside.map_err(|reason| found.turned(reason))?;
+    let (mut placed, claims) = set_aside.map_err(|rejection| found.turned(rejection))?;
     placed.hits = hits(context, found);
     if wanted.flow == Flow::Hold {
         placed.appraisal = found.scored().into();
@@ -92,7 +93,7 @@ fn set_aside(
     wanted: &Wanted<'_>,
     product: &Product,
     currency: Currency,
-) -> Result<(HoldPlaced, Claims), Refusal> {
+) -> Result<(HoldPlaced, Claims), Rejection> {
     let Context {
         shard,
         settings,
@@ -103,7 +104,11 @@ fn set_aside(
     let committed = shard.committed(wanted.user, product.index);
     let limit = product.terms.per_user_limit.unwrap_or(u32::MAX);
     if committed.saturating_add(wanted.quantity) > limit {
-        return Err(Refusal::PerUserLimit);
+        return Err(Refusal::PerUserLimit.about(RefusalFacts::UserUnits {
+            limit,
+            used: committed,
+            requested: wanted.quantity,
+        }));
     }
 
     let promotion = wanted
@@ -122,24 +127,20 @@ fn set_aside(
     let (promotion, quote) = (promotion?, quoted?);
     // Looked at before anything is claimed: a use that is claimed and given back because the stock
     // is gone would meanwhile be refused to somebody else.
-    if promotion.is_some_and(|it| it.uses.read().available() == 0) {
-        return Err(Refusal::PromotionExhausted);
+    if let Some(promotion) = promotion
+        && promotion.uses.read().available() == 0
+    {
+        return Err(exhausted(promotion));
     }
     if product.stock.read().available() < wanted.quantity {
-        return Err(Refusal::SoldOut);
+        return Err(sold_out(product, wanted.quantity));
     }
     if let Some(promotion) = promotion {
-        let claim = promotion
-            .uses
-            .claim_owned(1)
-            .ok_or(Refusal::PromotionExhausted)?;
-        claims.promotion = Some(claim);
+        let claim = promotion.uses.claim_owned(1);
+        claims.promotion = Some(claim.ok_or_else(|| exhausted(promotion))?);
     }
-    let claim = product
-        .stock
-        .claim_owned(wanted.quantity)
-        .ok_or(Refusal::SoldOut)?;
-    claims.stock = Some(claim);
+    let claim = product.stock.claim_owned(wanted.quantity);
+    claims.stock = Some(claim.ok_or_else(|| sold_out(product, wanted.quantity))?);
 
     let other_quotes = match wanted.flow {
         Flow::Hold => other_quotes(context, product, wanted.quantity, currency, applied),
@@ -202,7 +203,7 @@ fn other_quotes(
         let payable = context.settings.payable.of(currency);
         match quote(product, quantity, currency, promotion, payable) {
             Ok(quote) => HeldQuote::Payable(quote),
-            Err(reason) => HeldQuote::Refused(currency, reason),
+            Err(rejection) => HeldQuote::Refused(currency, rejection.reason),
         }
     });
     held.collect()
@@ -212,7 +213,7 @@ fn usable<'a>(
     context: Context<'a>,
     wanted: &Wanted<'_>,
     code: &PromotionCode,
-) -> Result<&'a Arc<Promotion>, Refusal> {
+) -> Result<&'a Arc<Promotion>, Rejection> {
     let promotion = context
         .catalogue
         .promotion(code)
@@ -221,7 +222,31 @@ fn usable<'a>(
     promotion.is_for(context.shard.segment(wanted.user))?;
     let used = context.shard.promotion_uses(wanted.user, promotion.index);
     match promotion.terms.uses_per_user_max {
-        Some(most) if used >= most => Err(Refusal::PromotionExhausted),
+        Some(most) if used >= most => Err(Refusal::PromotionExhausted.about(RefusalFacts::Uses {
+            scope: UsesScope::User,
+            uses: used,
+            uses_max: most,
+        })),
         _ => Ok(promotion),
     }
+}
+
+/// Other shards change a cell meanwhile. What is read now may be more than was found too few just
+/// before: fewer than were asked for, as it was then, is what is told.
+fn sold_out(product: &Product, requested: u32) -> Rejection {
+    let available = product.stock.read().available();
+    Refusal::SoldOut.about(RefusalFacts::Stock {
+        available: available.min(requested.saturating_sub(1)),
+        requested,
+    })
+}
+
+/// Likewise: every use was taken just before.
+fn exhausted(promotion: &Promotion) -> Rejection {
+    let uses_max = promotion.uses.read().max;
+    Refusal::PromotionExhausted.about(RefusalFacts::Uses {
+        scope: UsesScope::Promotion,
+        uses: uses_max,
+        uses_max,
+    })
 }

@@ -4,8 +4,11 @@ use super::{Context, Decision, Events};
 use crate::engine::command::ReleaseHold;
 use crate::engine::event::{Event, HoldExpired, HoldReleased};
 use crate::engine::lifecycle::{PurchaseState, Step};
+use crate::engine::purchase::Purchase;
 use crate::engine::refusal::Refusal;
+use crate::engine::rejection::{RefusalFacts, Rejection};
 use crate::engine::shard::Shard;
+use crate::ids::PurchaseId;
 use crate::time::UnixMs;
 use std::cmp::Reverse;
 
@@ -13,19 +16,21 @@ use std::cmp::Reverse;
 pub fn decide_release(
     context: Context<'_>,
     command: &ReleaseHold,
-) -> Result<Option<Decision>, Refusal> {
+) -> Result<Option<Decision>, Rejection> {
     let shard = context.shard;
     let purchase = shard.find(command.hold).ok_or(Refusal::HoldNotFound)?;
     let user = shard.owner_of(command.hold).ok_or(Refusal::HoldNotFound)?;
     // Another buyer's hold is answered as none.
     if command.user.as_ref().is_some_and(|asked| asked != user) {
-        return Err(Refusal::HoldNotFound);
+        return Err(Refusal::HoldNotFound.into());
     }
     match purchase.state() {
         PurchaseState::Released => Ok(None),
-        PurchaseState::Expired => Err(Refusal::HoldExpired),
-        PurchaseState::Held if context.at >= purchase.expires_at => Err(Refusal::HoldExpired),
-        _ if !purchase.may(Step::HoldReleased) => Err(Refusal::HoldClosed),
+        PurchaseState::Expired => Err(expired(command.hold, purchase)),
+        PurchaseState::Held if context.at >= purchase.expires_at => {
+            Err(expired(command.hold, purchase))
+        }
+        _ if !purchase.may(Step::HoldReleased) => Err(closed(command.hold, purchase)),
         _ => Ok(Some(Decision::without_claims(Event::HoldReleased(
             HoldReleased {
                 purchase: command.hold,
@@ -34,6 +39,22 @@ pub fn decide_release(
             },
         )))),
     }
+}
+
+/// The hold's time ran out.
+pub(super) fn expired(hold: PurchaseId, purchase: &Purchase) -> Rejection {
+    Refusal::HoldExpired.about(RefusalFacts::HoldExpired {
+        hold,
+        expires_at: purchase.expires_at,
+    })
+}
+
+/// The hold was released, or is paid or being paid.
+pub(super) fn closed(hold: PurchaseId, purchase: &Purchase) -> Rejection {
+    Refusal::HoldClosed.about(RefusalFacts::HoldClosed {
+        hold,
+        status: purchase.state(),
+    })
 }
 
 /// The holds of `shard` that have run out by `at`, the first due first, at most `most`.

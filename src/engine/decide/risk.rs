@@ -7,6 +7,7 @@
 use super::Context;
 use crate::engine::event::{Origin, RuleHit, RuleOutcome};
 use crate::engine::refusal::Refusal;
+use crate::engine::rejection::Rejection;
 use crate::engine::risk::features::Features;
 use crate::engine::risk::program::{Facts, Found, LiveCounts, RuleSet};
 use crate::engine::risk::score::Scoring;
@@ -26,26 +27,35 @@ pub struct Watch<'a> {
 }
 
 /// A refusal, and the risk rules that the attempt had met by then.
-#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Turned {
-    /// Why.
-    pub reason: Refusal,
+    /// Why, and what it is about; boxed, so that a decision costs no more to hand on.
+    pub rejection: Box<Rejection>,
     /// The rules.
     pub found: Found,
 }
 
 impl From<Refusal> for Turned {
     fn from(reason: Refusal) -> Self {
+        Rejection::from(reason).into()
+    }
+}
+
+impl From<Rejection> for Turned {
+    fn from(rejection: Rejection) -> Self {
         let found = Found::default();
-        Self { reason, found }
+        Self {
+            rejection: Box::new(rejection),
+            found,
+        }
     }
 }
 
 impl Found {
-    /// The refusal for `reason` of an attempt of which this was found.
-    pub(super) fn turned(self, reason: Refusal) -> Turned {
+    /// The refusal of an attempt of which this was found.
+    pub(super) fn turned(self, rejection: impl Into<Rejection>) -> Turned {
         Turned {
-            reason,
+            rejection: Box::new(rejection.into()),
             found: self,
         }
     }

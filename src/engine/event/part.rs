@@ -156,6 +156,7 @@ mod tests {
         let mut refused = AttemptRefused {
             flow: Flow::Buy,
             reason: Refusal::SoldOut,
+            facts: None,
             user: Some(user.clone()),
             product: None,
             quantity: 1,

@@ -170,7 +170,7 @@ impl<'p> History<'p> {
         self.bought[id].refunded += amount;
         self.lsn += 64;
         format!(
-            "UPDATE holdfast.shop_transactions SET refunded_amount = refunded_amount + {amount},
+            "UPDATE holdfast.shop_transactions SET refunds = refunds + 1, refunded_amount = refunded_amount + {amount},
                 updated_lsn = {} WHERE purchase_id = 'p{id}';",
             self.lsn,
         )
@@ -421,7 +421,7 @@ fn a_buyer_lapses_by_time_alone_and_only_who_is_touched_is_computed_again() {
     assert_eq!(segment("old"), "lapsed");
     // What came late has an LSN that the job is past.
     postgres.execute(
-        "UPDATE holdfast.shop_transactions SET refunded_amount = 1000 WHERE user_id = 'old';
+        "UPDATE holdfast.shop_transactions SET refunds = 1, refunded_amount = 1000 WHERE user_id = 'old';
          INSERT INTO holdfast.segment_late (user_id) VALUES ('old'), ('old'), ('stranger')",
     );
     assert_eq!(run(&postgres, T0_MS + 65 * DAY_MS, 10).0, ["late"]);

@@ -371,6 +371,25 @@ fn a_second_server_takes_neither_the_directory_nor_the_port() {
     assert!(String::from_utf8_lossy(&ended.stderr).contains("cannot listen on"));
 }
 
+/// Reading a long log takes minutes: what would end the start after it ends it before.
+#[test]
+fn a_taken_port_and_a_wrong_certificate_end_the_start_before_the_log_is_opened() {
+    let scratch = tempfile::tempdir().unwrap();
+    let data_dir = scratch.path().join("data");
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let listen = format!("[server]\nlisten = \"{}\"", taken.local_addr().unwrap());
+    let unread = "[server.tls]\ncert = \"Cargo.toml\"\nkey = \"Cargo.toml\"";
+    for (config, told) in [
+        (listen.as_str(), "cannot listen on"),
+        (unread, "the TLS file `Cargo.toml` cannot be used"),
+    ] {
+        let (status, log) = Setup::demo().config(config).data_dir(&data_dir).refused();
+        assert_eq!(status.code(), Some(1));
+        assert!(log.last().unwrap().contains(told), "{log:?}");
+        assert!(!data_dir.exists(), "the log was opened before: {told}");
+    }
+}
+
 #[test]
 fn the_commands_read_a_stopped_directory() {
     let server = Setup::demo().start();

@@ -6,11 +6,13 @@
 
 use super::reload::reload;
 use super::{Serve, compose, descriptors, rules, scoring};
-use crate::config::{Config, Demo, Environment, GatewayKind, Sources};
+use crate::config::{Config, Demo, Environment, GatewayKind, ServerConfig, Sources};
 use crate::engine::event::{Active, AdminAct, Discount, ProductSet, PromotionSet};
 use crate::files::{self, Reach};
 use crate::http::front::{Aside, Core, Front, Parted};
-use crate::http::server::Server;
+use crate::http::listener::Listener;
+use crate::http::server::{ServeError, Server};
+use crate::http::tls;
 use crate::ids::{KeyOwner, ProductId, PromotionCode, PurchaseId, RequestId};
 use crate::journal::{ClockBehind, ClockNotice, CommitGate, Journal, Progress, refuse_emptied};
 use crate::money::{Currency, Price};
@@ -92,6 +94,9 @@ fn serve(arguments: &Serve, config: &Config) -> Result<(), Failure> {
     let signals = Signals::caught()?;
     say_what_is_unsafe(config);
     let connections_max = descriptors::share_out(config)?;
+    // Recovery can take minutes: what would end the start after it ends it here.
+    let tls = config.server.tls.as_ref().map(tls::load).transpose()?;
+    let listener = listener(&config.server)?;
     let journal = open(arguments, config)?;
     rules::start(&config.risk, &journal)?;
     scoring::start(&config.risk, &journal)?;
@@ -103,6 +108,8 @@ fn serve(arguments: &Serve, config: &Config) -> Result<(), Failure> {
     let sinks = Arc::new(compose::sinks(config, &journal)?);
     let core = parts(config, &journal, &secrets, &sinks)?;
     let server = Server::start(
+        listener,
+        tls,
         &config.server,
         connections_max,
         fronts(config, &core, &journal),
@@ -136,6 +143,11 @@ fn serve(arguments: &Serve, config: &Config) -> Result<(), Failure> {
     }
     tracing::info!(event = "stopped", "everything answered is on disk");
     Ok(())
+}
+
+/// Takes the address for as many threads as there are to be.
+fn listener(server: &ServerConfig) -> Result<Listener, ServeError> {
+    Listener::bind(server.listen, server.workers, server.backlog)
 }
 
 fn open(arguments: &Serve, config: &Config) -> Result<Arc<Journal>, Failure> {

@@ -8,6 +8,7 @@
 
 use super::answer::AnswerBody;
 use super::connection;
+use super::listener::Listener;
 use super::problem;
 use crate::config::ServerConfig;
 use crate::engine::refusal::Refusal;
@@ -15,7 +16,6 @@ use crate::ids::RequestId;
 use crate::telemetry::metrics::Shard;
 use hyper::body::Incoming;
 use hyper::{Request, Response};
-use socket2::{Domain, Protocol, Socket, Type};
 use std::future::Future;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -109,24 +109,17 @@ impl std::fmt::Debug for Shared {
 }
 
 impl Server {
-    /// Listens, and starts one thread for each of `handlers`, with `connections_max` connections
-    /// in all.
+    /// Listens on `listener`, and starts one thread for each of `handlers`, with
+    /// `connections_max` connections in all.
     pub fn start<H: Handler>(
+        listener: Listener,
+        tls: Option<Arc<rustls::ServerConfig>>,
         config: &ServerConfig,
         connections_max: usize,
         handlers: Vec<Arc<H>>,
     ) -> Result<Self, ServeError> {
-        let listeners =
-            listen(config.listen, handlers.len(), config.backlog).map_err(|source| {
-                ServeError::Listen {
-                    address: config.listen,
-                    source,
-                }
-            })?;
-        let address = listeners
-            .first()
-            .and_then(|listener| listener.local_addr().ok())
-            .unwrap_or(config.listen);
+        let address = listener.address();
+        let listeners = listener.listen()?;
         let shared = Arc::new(Shared {
             limits: Limits {
                 max_connections: connections_max,
@@ -137,7 +130,7 @@ impl Server {
                 http2_streams_max: config.http2_streams_max,
                 drain: config.drain,
             },
-            tls: config.tls.as_ref().map(super::tls::load).transpose()?,
+            tls,
             stop: Stop::default(),
             connections: AtomicUsize::new(0),
         });
@@ -283,48 +276,4 @@ impl Stop {
             notified.await;
         }
     }
-}
-
-/// `count` listeners on one address.
-fn listen(
-    address: SocketAddr,
-    count: usize,
-    backlog: u32,
-) -> std::io::Result<Vec<std::net::TcpListener>> {
-    if address.port() != 0 {
-        // Several may share a port; another program must not have it already.
-        bind(address, backlog, Sharing::Alone)?;
-    }
-    let mut listeners = Vec::with_capacity(count);
-    let mut taken = address;
-    for _ in 0..count {
-        let listener = bind(taken, backlog, Sharing::Shared)?;
-        taken = listener.local_addr()?;
-        listeners.push(listener);
-    }
-    Ok(listeners)
-}
-
-#[derive(Copy, Clone, PartialEq, Eq)]
-enum Sharing {
-    Alone,
-    Shared,
-}
-
-fn bind(
-    address: SocketAddr,
-    backlog: u32,
-    sharing: Sharing,
-) -> std::io::Result<std::net::TcpListener> {
-    let socket = Socket::new(
-        Domain::for_address(address),
-        Type::STREAM,
-        Some(Protocol::TCP),
-    )?;
-    socket.set_reuse_address(true)?;
-    socket.set_reuse_port(sharing == Sharing::Shared)?;
-    socket.bind(&address.into())?;
-    socket.listen(i32::try_from(backlog).unwrap_or(i32::MAX))?;
-    socket.set_nonblocking(true)?;
-    Ok(socket.into())
 }

@@ -589,6 +589,64 @@ fn a_key_gone_mad_is_counted_and_does_not_fill_the_log_nor_hide_others() {
 }
 
 #[test]
+fn refused_attempts_are_counted_and_do_not_fill_the_log_while_outcomes_of_keys_all_do() {
+    let server = start("[audit]\nrefused_attempts_per_s = 2");
+    server.put_product("none-left", 1);
+    assert_eq!(
+        server
+            .ask(&Request::hold("ana", "none-left", 1, "key-bounded-0"))
+            .status,
+        201
+    );
+    let mut mad = server.connect();
+    let refused = |server: &Server| {
+        let path = "/admin/audit?kind=attempt_refused&limit=1000";
+        let page = server.ask(&Request::get(path).key(ADMIN)).json();
+        page["events"].as_array().unwrap().clone()
+    };
+    let mut sent = 0;
+    // Each of these leaves nothing behind: no body, a hold that is not there, a key that is reused.
+    let kinds = [
+        (
+            Request::post("/limited/buy").key(SHOP).json(&json!({})),
+            400,
+        ),
+        (
+            Request::delete("/limited/holds/h_00000000000000000123456789abcdef").key(SHOP),
+            404,
+        ),
+        (Request::hold("ana", "none-left", 2, "key-bounded-0"), 422),
+    ];
+    let kept = until("a second has gone by", || {
+        for (request, status) in &kinds {
+            for _ in 0..8 {
+                assert_eq!(mad.ask(request).status, *status, "{request:?}");
+                sent += 1;
+            }
+        }
+        let kept = refused(&server);
+        kept.iter().any(|it| it["left_out"] != 0).then_some(kept)
+    });
+    assert_eq!(kept[0]["left_out"], 0);
+    assert!(kept.len() < sent / 2, "{} of {sent}", kept.len());
+    let metrics = server.ask(&Request::get("/metrics").key(ADMIN)).text();
+    let name = "holdfast_attempt_refusals_left_out_total ";
+    let left_out = metrics.lines().find_map(|line| line.strip_prefix(name));
+    let left_out: usize = left_out.unwrap().parse().unwrap();
+    assert_eq!(left_out + kept.len(), sent);
+    // What a key stands for from now on is written down whatever came before it.
+    for number in 0..20 {
+        let user = format!("late-{number}");
+        let key = format!("key-sold-out-{number}");
+        let answer = mad.ask(&Request::hold(&user, "none-left", 1, &key));
+        assert_eq!(answer.json()["reason"], "sold_out");
+    }
+    let sold_out = refused(&server);
+    let sold_out = sold_out.iter().filter(|it| it["reason"] == "sold_out");
+    assert_eq!(sold_out.count(), 20);
+}
+
+#[test]
 fn the_trail_is_asked_by_act_and_by_key_also_when_it_has_stopped() {
     let kept = tempfile::tempdir().unwrap();
     let data_dir = kept.path().join("data");

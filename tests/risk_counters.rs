@@ -183,6 +183,7 @@ fn events(it: &Happening) -> Vec<Event> {
             origin: origin.clone(),
             hits: Vec::new(),
             appraisal: Appraisal::Plain,
+            left_out: 0,
         })
     };
     let declined = |cause| {

@@ -6,7 +6,8 @@ use crate::engine::payable::AmountRules;
 use crate::engine::settings::{Bounds, EngineSettings, RateLimit};
 use crate::ids::ReceiptKeyId;
 use crate::journal::{
-    Clock, ClockBehind, ClockSettings, Journal, JournalOptions, LogSettings, Sync, Witness,
+    Clock, ClockBehind, ClockSettings, Journal, JournalOptions, LogSettings, RefusalBounds, Sync,
+    Witness,
 };
 use crate::payments::settings::{PaymentSettings, ReviewSettings};
 use crate::random::Random;
@@ -51,6 +52,10 @@ pub(super) fn journal(config: &Config, behind: ClockBehind) -> Result<JournalOpt
         },
         day_zone: config.limits.zone.clone(),
         retentions: feed::retentions(&storage.data_dir, &config.report.sinks())?,
+        refusals: RefusalBounds {
+            acts_per_s: config.audit_refusals_per_s,
+            attempts_per_s: config.audit_refused_attempts_per_s,
+        },
     })
 }
 

@@ -33,7 +33,7 @@ pub(super) fn reload(arguments: &Serve, running: &Config, secrets: &Secrets, jou
                 left_out: 0,
                 by: by_signal(),
             };
-            written(journal, journal.admin_refused(refused));
+            written(journal, &journal.admin_refused(refused));
             return;
         }
     };
@@ -55,7 +55,7 @@ pub(super) fn reload(arguments: &Serve, running: &Config, secrets: &Secrets, jou
         after: Some(Shown::new(after.to_string())),
         by: by_signal(),
     };
-    written(journal, journal.admin_acted(acted));
+    written(journal, &journal.admin_acted(acted).map(Some));
     if !reloaded.still_retired.is_empty() {
         tracing::warn!(
             event = "webhook_secret_retired",
@@ -88,8 +88,10 @@ fn by_signal() -> Actor {
 }
 
 /// Waits until the trail has it. A log that has stopped stops the process, which says why.
-fn written(journal: &Journal, appended: Result<Lsn, StorageFault>) {
-    let _ = appended.and_then(|end| journal.wait_durable(end));
+fn written(journal: &Journal, appended: &Result<Option<Lsn>, StorageFault>) {
+    if let Ok(Some(end)) = appended {
+        let _ = journal.wait_durable(*end);
+    }
 }
 
 fn listed(names: impl IntoIterator<Item = impl Display>) -> String {

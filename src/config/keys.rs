@@ -662,6 +662,12 @@ pub const KEYS: &[Key] = &[
         (0, 10_000),
         "Refused administrative acts of keys of one name that are written down in a second; further ones are counted, and the next one written down says how many.",
     ),
+    number(
+        "audit.refused_attempts_per_s",
+        "1000",
+        (0, 1_000_000),
+        "Refused attempts of keys of one name that are written down in a second, of those that leave nothing behind (a wrong shape, a rate limit, a key in flight or reused); further ones are counted, and the next one written down says how many. What is a key's outcome is always written down.",
+    ),
     text(
         "report.on_disk_full",
         "\"refuse_sales\"",

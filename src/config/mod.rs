@@ -119,6 +119,8 @@ pub struct Config {
     pub reconcile: ReconcileConfig,
     /// Refused administrative acts of one key that are written down in a second.
     pub audit_refusals_per_s: u32,
+    /// Refused attempts of one key's name that are written down in a second.
+    pub audit_refused_attempts_per_s: u32,
     /// Sinks and how they are run.
     pub report: ReportConfig,
     /// What is logged, as a filter.
@@ -360,6 +362,7 @@ impl Config {
             signing_keys: receipts::signing(&mut reader)?,
             reconcile: reconcile(&mut reader)?,
             audit_refusals_per_s: reader.small("audit.refusals_per_s")?,
+            audit_refused_attempts_per_s: reader.small("audit.refused_attempts_per_s")?,
             report: report::read(&mut reader)?,
             log: reader.text("telemetry.log")?,
             demo: sources.demo,

@@ -172,6 +172,8 @@ pub struct AttemptRefused {
     pub hits: Vec<RuleHit>,
     /// What it was scored by, where it came as far as the rules.
     pub appraisal: Appraisal,
+    /// Refusals of the same key's name just before that were not written down.
+    pub left_out: u64,
 }
 
 impl AttemptRefused {

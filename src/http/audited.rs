@@ -14,20 +14,16 @@ use super::auth::{Access, Caller};
 use super::front::{Call, Front};
 use super::problem::{Reason, problem};
 use super::routes::{self, Resource};
-use crate::config::{ApiKey, Role};
+use crate::config::Role;
 use crate::engine::event::{Act, Actor, ActorRole, AdminActed, AdminRefused, Shown, Target};
 use crate::engine::refusal::Refusal;
-use crate::ids::{KeyOwner, RequestId, holds_card_number};
-use crate::journal::Readiness;
+use crate::ids::{RequestId, holds_card_number};
 use hyper::Method;
 use hyper::body::Incoming;
 use hyper::http::request::Parts;
-use parking_lot::Mutex;
 use serde_json::Value;
-use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Instant;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// The act that writing with `method` at `resource` is.
 fn act_of(resource: Resource, method: &Method) -> Option<Act> {
@@ -207,22 +203,16 @@ impl Front {
     }
 
     async fn refused_act(&self, act: Act, target: Option<Target>, reason: &str, by: Actor) {
-        // As with attempts to buy: not where there is no room left to write.
-        let kept = match self.core.journal.readiness() {
-            Readiness::Ready => self.core.trail.admit(&by.owner),
-            Readiness::DiskFull | Readiness::Failed(_) => self.core.trail.leave_out(&by.owner),
-        };
-        let Some(left_out) = kept else { return };
         let refused = AdminRefused {
             act: act.as_str().to_owned(),
             target,
             reason: reason.to_owned(),
-            left_out,
+            left_out: 0,
             by,
         };
         // Where the log has stopped there is no trail to add to, and the process stops. The refusal
         // is told all the same: it changed nothing.
-        if let Ok(end) = self.core.journal.admin_refused(refused) {
+        if let Ok(Some(end)) = self.core.journal.admin_refused(refused) {
             let _ = self.durable(Some(end)).await;
         }
     }
@@ -260,65 +250,10 @@ fn without_cards(value: &Value) -> Value {
     }
 }
 
-/// How many refusals of each known key are still to be written down in the present second.
-pub(super) struct RefusalsKept {
-    per_s: u32,
-    began: Instant,
-    windows: HashMap<KeyOwner, Mutex<Window>>,
-    left_out: AtomicU64,
-}
-
-#[derive(Default)]
-struct Window {
-    second: u64,
-    kept: u32,
-    left_out: u64,
-}
-
-impl RefusalsKept {
-    /// `per_s` for each name among `keys`.
-    pub(super) fn new(keys: &[ApiKey], per_s: u32) -> Self {
-        let windows = keys.iter().map(|key| (key.owner.clone(), Mutex::default()));
-        Self {
-            per_s,
-            began: Instant::now(),
-            windows: windows.collect(),
-            left_out: AtomicU64::new(0),
-        }
-    }
-
-    /// Whether one more of `owner` is written down: how many before it were not, since the last one
-    /// that was.
-    fn admit(&self, owner: &KeyOwner) -> Option<u64> {
-        let mut window = self.windows.get(owner)?.lock();
-        let second = self.began.elapsed().as_secs();
-        if window.second != second {
-            (window.second, window.kept) = (second, 0);
-        }
-        if window.kept >= self.per_s {
-            drop(window);
-            return self.leave_out(owner);
-        }
-        window.kept += 1;
-        Some(std::mem::take(&mut window.left_out))
-    }
-
-    /// Counts one of `owner` that is not written down.
-    fn leave_out(&self, owner: &KeyOwner) -> Option<u64> {
-        self.windows.get(owner)?.lock().left_out += 1;
-        self.left_out.fetch_add(1, Ordering::Relaxed);
-        None
-    }
-
-    /// How many were not, of all keys.
-    pub(super) fn left_out(&self) -> u64 {
-        self.left_out.load(Ordering::Relaxed)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ids::KeyOwner;
 
     #[test]
     fn writing_under_admin_is_an_act_and_nothing_else_is() {

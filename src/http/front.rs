@@ -6,7 +6,7 @@
 //! Deliberately absent: the calls themselves (`shop`, `admin`, `operations`).
 
 use super::answer::{Answer, AnswerBody};
-use super::audited::{Acting, RefusalsKept};
+use super::audited::Acting;
 use super::auth::{Access, Caller, Keys, Known};
 use super::body::{self, BodyBounds};
 use super::connection::Peer;
@@ -61,7 +61,6 @@ pub struct Core {
     pub(super) answer_within: Duration,
     pub(super) config_shown: Vec<u8>,
     pub(super) webhooks: WebhookDesk,
-    pub(super) trail: RefusalsKept,
     wrong_keys: WrongKeys,
     pub(super) sinks: Arc<Sinks>,
     pub(super) stopping: AtomicBool,
@@ -134,7 +133,6 @@ impl Core {
             config_shown: config.shown().to_string().into_bytes(),
             sinks: parts.sinks,
             webhooks: WebhookDesk::new(parts.webhook_secrets, config),
-            trail: RefusalsKept::new(&config.keys, config.audit_refusals_per_s),
             wrong_keys: WrongKeys::new(),
             stopping: AtomicBool::new(false),
             in_flight_max_each: in_flight_each as u64,

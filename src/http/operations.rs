@@ -85,7 +85,13 @@ impl Front {
             "holdfast_audit_refusals_left_out_total",
             "counter",
             "Refused administrative acts that were not written down, because a key had more than `audit.refusals_per_s`.",
-            self.core.trail.left_out(),
+            self.core.journal.refused_acts_left_out(),
+        );
+        out.single(
+            "holdfast_attempt_refusals_left_out_total",
+            "counter",
+            "Refused attempts that left nothing behind and were not written down, because a key had more than `audit.refused_attempts_per_s`.",
+            self.core.journal.refused_attempts_left_out(),
         );
         out.single(
             "holdfast_log_lines_dropped_total",

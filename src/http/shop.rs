@@ -298,6 +298,7 @@ impl Front {
             origin,
             hits: Vec::new(),
             appraisal: Appraisal::Plain,
+            left_out: 0,
         });
         (call.problem(reason), Attempt::Refused(reason))
     }

@@ -24,6 +24,7 @@ mod gate;
 mod import;
 mod money;
 mod recovery;
+mod refusals;
 mod risk;
 mod scoring;
 mod segments;
@@ -62,6 +63,7 @@ pub use audit::{
     AuditEntry, AuditPage, AuditQuery, LogEnd, LogExtent, Order, log_extent, read_durable, read_log,
 };
 use clock::Timekeeper;
+use refusals::RefusalsKept;
 
 pub use catalogue::{Created, NotSet, Set};
 pub use check::{CheckError, CheckReport, DigestFrom, check};
@@ -73,6 +75,7 @@ pub use gate::{CommitGate, Wait};
 pub use import::{Imported, NotImported, Standing, nonce_fingerprint};
 pub use money::Recorded;
 pub use recovery::{Opened, Progress, refuse_emptied};
+pub use refusals::RefusalBounds;
 pub use risk::{InForce, NewRules, Rules, RulesAt, UserCount, digest_of};
 pub use scoring::{NewScoring, ScoringAt};
 pub use segments::SegmentTaken;
@@ -113,6 +116,8 @@ pub struct Journal {
     log: Arc<wal::Log>,
     snapshots: snapshot::Snapshots,
     retentions: feed::Retentions,
+    refused_acts: RefusalsKept,
+    refused_attempts: RefusalsKept,
     background: sweeper::Background,
     opened: Opened,
     /// Held while the directory is open, so that no other process opens it.

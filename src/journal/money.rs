@@ -121,6 +121,7 @@ impl Journal {
                 origin,
                 hits: Vec::new(),
                 appraisal: Appraisal::Plain,
+                left_out: 0,
             };
             self.refuse(refused)?;
             let reason = Refusal::PurchaseNotFound;

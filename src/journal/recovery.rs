@@ -10,6 +10,7 @@ use super::codec::{self, Kind};
 use super::days::Days;
 use super::fault::{JournalError, describe, io};
 use super::feed::Retentions;
+use super::refusals::RefusalsKept;
 use super::risk::InForce;
 use super::settings::{Disks, JournalOptions, LogSettings};
 use super::snapshot::format::SnapshotError;
@@ -106,6 +107,7 @@ impl Journal {
             time,
             day_zone,
             retentions,
+            refusals,
             ..
         } = options;
         let Recovered { log, state, opened } = recover(&disks, &log_settings, &engine, progress)?;
@@ -149,6 +151,8 @@ impl Journal {
                 pin: Mutex::new(pin),
             },
             retentions,
+            refused_acts: RefusalsKept::new(refusals.acts_per_s),
+            refused_attempts: RefusalsKept::new(refusals.attempts_per_s),
             background: Background::default(),
             opened,
             _lock: lock,

@@ -4,6 +4,7 @@ use super::clock::{Clock, ClockSettings};
 use super::days::DayZone;
 use super::fault::{JournalError, io};
 use super::feed::Retention;
+use super::refusals::RefusalBounds;
 use crate::engine::settings::EngineSettings;
 use crate::random::Random;
 use std::path::{Path, PathBuf};
@@ -31,6 +32,8 @@ pub struct JournalOptions {
     pub day_zone: DayZone,
     /// From where on the log is kept for its readers.
     pub retentions: Vec<Retention>,
+    /// How many refusals are written down.
+    pub refusals: RefusalBounds,
 }
 
 impl JournalOptions {
@@ -46,6 +49,7 @@ impl JournalOptions {
             time: ClockSettings::default(),
             day_zone: DayZone::default(),
             retentions: Vec::new(),
+            refusals: RefusalBounds::default(),
         }
     }
 }

@@ -9,6 +9,7 @@
 use super::clock::Moment;
 use super::codec;
 use super::fault::StorageFault;
+use super::refusals::Room;
 use super::{Journal, Slot};
 use crate::engine::apply::{Settled, Stamp};
 use crate::engine::catalogue::Catalogue;
@@ -189,6 +190,7 @@ impl Journal {
                     origin: command.origin.clone(),
                     hits: Vec::new(),
                     appraisal: Appraisal::Plain,
+                    left_out: 0,
                 };
                 let told = turn.commit_refused(refused)?;
                 return Ok(Submitted::refused(
@@ -205,7 +207,7 @@ impl Journal {
 
     /// Writes down what the front end refused by itself, for the audit trail. Its answer need not
     /// wait: the refusal leaves nothing behind.
-    pub fn refuse(&self, refused: AttemptRefused) -> Result<(), StorageFault> {
+    pub fn refuse(&self, mut refused: AttemptRefused) -> Result<(), StorageFault> {
         debug_assert_ne!(
             refused.reason.trace(),
             Trace::AttemptAndKey,
@@ -214,6 +216,9 @@ impl Journal {
         if let Some(user) = &refused.user {
             let mut turn = self.turn(ShardId::of(user))?;
             return turn.commit_refused(refused).map(drop);
+        }
+        if !self.keeps_refusal(&mut refused) {
+            return Ok(());
         }
         let event = Event::AttemptRefused(refused);
         self.append_fact(&event).map(drop)
@@ -224,9 +229,47 @@ impl Journal {
         self.append_fact(&Event::AdminActed(act))
     }
 
-    /// Writes down an administrative act that was refused; the LSN of its end.
-    pub fn admin_refused(&self, refused: AdminRefused) -> Result<Lsn, StorageFault> {
-        self.append_fact(&Event::AdminRefused(refused))
+    /// Writes down an administrative act that was refused, with the count of those left out before
+    /// it; the LSN of its end, `None` where this one is left out.
+    pub fn admin_refused(&self, mut refused: AdminRefused) -> Result<Option<Lsn>, StorageFault> {
+        let kept = self
+            .refused_acts
+            .admit(&refused.by.owner, self.room_for_refusals());
+        let Some(left_out) = kept else {
+            return Ok(None);
+        };
+        refused.left_out = left_out;
+        self.append_fact(&Event::AdminRefused(refused)).map(Some)
+    }
+
+    /// Refused administrative acts that were not written down.
+    pub fn refused_acts_left_out(&self) -> u64 {
+        self.refused_acts.left_out()
+    }
+
+    /// Refused attempts that were not written down.
+    pub fn refused_attempts_left_out(&self) -> u64 {
+        self.refused_attempts.left_out()
+    }
+
+    /// Whether `refused` is written down, then with the count of those left out before it. What
+    /// changes the buyer's state always is.
+    fn keeps_refusal(&self, refused: &mut AttemptRefused) -> bool {
+        if refused.origin.key.is_some() && refused.reason.trace() != Trace::Nothing {
+            return true;
+        }
+        let owner = &refused.origin.owner;
+        let kept = self.refused_attempts.admit(owner, self.room_for_refusals());
+        refused.left_out = kept.unwrap_or(0);
+        kept.is_some()
+    }
+
+    fn room_for_refusals(&self) -> Room {
+        if self.log.disk_free_low() {
+            Room::Low
+        } else {
+            Room::Enough
+        }
     }
 
     /// The order of checks that every attempt shares: idempotency, rate limit, then its own.
@@ -587,6 +630,7 @@ impl Turn<'_> {
             origin: attempt.origin.clone(),
             hits: self.rules.hits(found),
             appraisal: found.scored().into(),
+            left_out: 0,
         })?;
         self.rules.count(found);
         let told = match reason.trace() {
@@ -602,7 +646,12 @@ impl Turn<'_> {
         Ok(Submitted::refused(*rejection, attempt.origin.request, told))
     }
 
-    fn commit_refused(&mut self, refused: AttemptRefused) -> Result<Lsn, StorageFault> {
+    /// Where the refusal may be told from. One that is left out changes nothing, but its answer may
+    /// reveal what was appended just before.
+    fn commit_refused(&mut self, mut refused: AttemptRefused) -> Result<Lsn, StorageFault> {
+        if !self.journal.keeps_refusal(&mut refused) {
+            return Ok(self.journal.appended());
+        }
         let event = Event::AttemptRefused(refused);
         self.commit_events(std::slice::from_ref(&event), Claims::default())
     }

@@ -625,6 +625,7 @@ fn refused_instead(started: &PaymentStarted, product: &ProductId, quantity: u32)
         },
         hits: Vec::new(),
         appraisal: Appraisal::Plain,
+        left_out: 0,
     })
 }
 

@@ -104,6 +104,7 @@ pub(super) fn refusal(object: &mut Object<'_>, refused: &AttemptRefused) {
         .put("card_token", &card.map(crate::ids::CardToken::as_str));
     put_hits(object, &refused.hits);
     put_appraisal(object, &refused.appraisal);
+    object.put("left_out", &refused.left_out);
     put_origin(object, &refused.origin);
 }
 

@@ -459,6 +459,7 @@ fn attempt_refused() -> AttemptRefused {
         origin: origin(4),
         hits: hits(),
         appraisal: appraisal(),
+        left_out: 5,
     }
 }
 

@@ -575,6 +575,7 @@ impl World {
                     origin: origin(0, "unknown"),
                     hits: Vec::new(),
                     appraisal: Appraisal::Plain,
+                    left_out: 0,
                 };
                 journal.refuse(refused).expect("the log takes it");
             }

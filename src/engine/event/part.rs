@@ -170,6 +170,7 @@ mod tests {
             },
             hits: Vec::new(),
             appraisal: Appraisal::Plain,
+            left_out: 0,
         };
         let event = Event::AttemptRefused(refused.clone());
         let Part::Shard(shard, ShardChange::Refused(_)) = event.part() else {

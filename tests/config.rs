@@ -3,9 +3,10 @@
 mod support;
 
 use holdfast::config::{
-    Config, ConfigError, Demo, Environment, GatewayKind, HIDDEN, Sources, keys,
+    Config, ConfigError, Demo, Environment, GatewayKind, HIDDEN, RELOADABLE, Sources, keys,
 };
-use support::Setup;
+use std::path::Path;
+use support::{Setup, binary};
 
 const WHOLE: &str = r#"
     [[auth.keys]]
@@ -357,6 +358,115 @@ fn the_secrets_of_the_demo_are_refused_without_it() {
         };
         Config::load(&sources).unwrap();
     }
+}
+
+/// `config check` with this file; status, stdout, stderr.
+fn checked(folder: &Path, file: &str) -> (Option<i32>, String, String) {
+    let path = folder.join("holdfast.toml");
+    std::fs::write(&path, file).unwrap();
+    let mut command = binary();
+    command.args(["config", "check", "--config"]).arg(&path);
+    command.env("RECEIPT_KEY", "0123456789abcdef0123456789abcdef");
+    let ended = command.current_dir(folder).output().unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    (ended.status.code(), text(ended.stdout), text(ended.stderr))
+}
+
+#[test]
+fn config_check_reads_what_serve_would_and_writes_nothing() {
+    let scratch = tempfile::tempdir().unwrap();
+    let folder = scratch.path();
+    let data = "[storage]\ndata_dir = \"never-made\"\n";
+    let whole = format!("{data}{WHOLE}");
+    let (status, out, told) = checked(folder, &whole);
+    assert_eq!((status, told.as_str()), (Some(0), ""), "{out}");
+    for word in ["is right", "1 shop, 0 admin", "sandbox", "never-made"] {
+        assert!(out.contains(word), "{word}: {out}");
+    }
+    assert!(!out.contains("a-secret-of-a-shop"), "{out}");
+
+    let at = |name: &str| folder.join(name).display().to_string();
+    std::fs::write(at("rules.toml"), "[[rule]]\nname = 7\n").unwrap();
+    std::fs::write(at("model.json"), "{").unwrap();
+    let made = || rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+    let (one, other) = (made(), made());
+    std::fs::write(at("cert.pem"), one.cert.pem()).unwrap();
+    std::fs::write(at("own.pem"), one.signing_key.serialize_pem()).unwrap();
+    std::fs::write(at("key.pem"), other.signing_key.serialize_pem()).unwrap();
+    rustix::fs::mknodat(
+        rustix::fs::CWD,
+        folder.join("fifo"),
+        rustix::fs::FileType::Fifo,
+        rustix::fs::Mode::RUSR,
+        0,
+    )
+    .unwrap();
+    let tls = |key: &str| format!("{whole}[server.tls]\ncert = \"cert.pem\"\nkey = \"{key}\"\n");
+    let shop = |key: &str| format!("[[auth.keys]]\nname = \"b\"\nrole = \"shop\"\nkey = {key}\n");
+    let with = |more: &str| format!("{whole}{more}\n");
+    for (file, told) in [
+        ("[server".to_owned(), "is not valid TOML at line 1"),
+        (with("[sale]"), "`sale` is not known"),
+        (with("[drop]\nhold_ttl_s = 0"), "`drop.hold_ttl_s` takes"),
+        (with("[telemetry]\nlog = \"=\""), "`telemetry.log` takes"),
+        (with(&shop("\"short\"")), "shorter than 24 characters"),
+        (with(&shop("{ env = \"NOT_SET\" }")), "`NOT_SET` is not set"),
+        (with(&shop("{ file = \"none\" }")), "`none` cannot be read"),
+        (with(&shop("{ file = \"fifo\" }")), "is no regular file"),
+        (
+            with(&shop("\"0123456789abcdef0123456789abcdef\"")),
+            "has the same secret as",
+        ),
+        (
+            with(
+                "[[receipts.hmac_keys]]\nid = \"r2\"\nkey = \"demo-receipt-key-that-everybody-knows\"",
+            ),
+            "is the demo's",
+        ),
+        (
+            with(
+                "[[receipts.ed25519_keys]]\nid = \"e1\"\nkey = \"no-key-but-long-enough-to-be-one-0123456789abcdef\"",
+            ),
+            "receipts.ed25519_keys",
+        ),
+        (tls("none.pem"), "`none.pem` cannot be used"),
+        (tls("key.pem"), "`cert.pem` cannot be used"),
+        (
+            with("[risk]\nrules_file = \"rules.toml\""),
+            "`rules.toml` are wrong at line 2, column 8",
+        ),
+        (
+            with("[risk]\nmodel_file = \"model.json\""),
+            "`model.json` is wrong at line 1, column 1",
+        ),
+    ] {
+        let (status, out, said) = checked(folder, &file);
+        assert_eq!((status, out.as_str()), (Some(1), ""), "{told}: {said}");
+        assert!(said.contains(told), "{told}: {said}");
+        assert_eq!(said.lines().count(), 1, "one sentence: {said}");
+    }
+    let (status, out, _) = checked(folder, &tls("own.pem"));
+    assert_eq!(status, Some(0));
+    assert!(out.contains("TLS"), "{out}");
+    assert!(!folder.join("never-made").exists());
+    let usage = binary().args(["config", "check", "--what"]).output();
+    assert_eq!(usage.unwrap().status.code(), Some(2));
+    let missing = binary().args(["config", "check"]).output().unwrap();
+    assert_eq!(missing.status.code(), Some(1));
+}
+
+/// `docs/configuration.md` names what a reload takes.
+#[test]
+fn the_documentation_names_what_takes_effect_without_a_restart() {
+    let documented = include_str!("../docs/configuration.md");
+    let section = documented.split("## What SIGHUP changes").nth(1).unwrap();
+    let named: Vec<&str> = section
+        .lines()
+        .filter_map(|line| line.strip_prefix("- `"))
+        .flat_map(|line| line.split('`').step_by(2))
+        .filter(|word| word.contains('.') && !word.contains(' '))
+        .collect();
+    assert_eq!(named, RELOADABLE);
 }
 
 /// `docs/configuration.md` has a line for each key, with its default, and for nothing else.

@@ -750,7 +750,8 @@ fn what_a_signal_does_is_an_act_of_the_process() {
         (&"process".into(), &json!("sighup"))
     );
     let nothing = json!({
-        "webhook_secrets_added": [], "webhook_secrets_removed": [], "restart_needed": [],
+        "changed": [], "restart_needed": [],
+        "webhook_secrets_added": [], "webhook_secrets_removed": [],
     });
     assert_eq!(same["after"], nothing);
     std::fs::write(&server.config, "[webhooks").unwrap();

@@ -371,6 +371,44 @@ fn a_second_server_takes_neither_the_directory_nor_the_port() {
     assert!(String::from_utf8_lossy(&ended.stderr).contains("cannot listen on"));
 }
 
+#[test]
+fn told_to_stop_it_is_not_ready_at_once_and_takes_requests_until_balancers_noticed() {
+    let leaving = |leave_s: u32| {
+        let server = Setup::demo().config(&format!("[server]\nleave_s = {leave_s}"));
+        let server = server.start();
+        server.terminate();
+        assert_eq!(server.log.wait_for("leaving").unwrap()["leave_s"], leave_s);
+        let ready = server.ask(&Request::get("/readyz"));
+        let told = (ready.status, ready.json()["reason"].clone());
+        assert_eq!(told, (503, json!("stopping")));
+        let status = server.ask(&Request::get("/admin/status").key(ADMIN)).json();
+        assert_eq!(status["readiness"]["reason"], "stopping");
+        let bought = server.ask(&Request::buy("ana", "drop-1", "tok_ok", "key-leave1"));
+        assert_eq!(bought.status, 201, "{bought:?}");
+        server
+    };
+    // The time passes by itself,
+    let mut server = leaving(1);
+    assert_eq!(server.wait().code(), Some(0));
+    // or a second signal ends it. What is under way then is answered.
+    let mut server = leaving(3_600);
+    let mut busy = server.connect();
+    busy.send(&Request::buy("bo", "drop-1", "tok_slow_400", "key-leave2").bytes())
+        .unwrap();
+    until("the payment has begun", || {
+        (server.stock("drop-1")[1] == 1).then_some(())
+    });
+    server.terminate();
+    let answer = busy.receive().unwrap();
+    assert_eq!(
+        (answer.status, &answer.json()["status"]),
+        (201, &json!("captured"))
+    );
+    assert_eq!(server.wait().code(), Some(0));
+    let lines = server.log.all_lines().join("\n");
+    assert!(lines.contains("\"stopped\""), "{lines}");
+}
+
 /// Reading a long log takes minutes: what would end the start after it ends it before.
 #[test]
 fn a_taken_port_and_a_wrong_certificate_end_the_start_before_the_log_is_opened() {

@@ -396,7 +396,7 @@ fn of_a_file_and_the_log_the_newest_wins_at_start_and_on_sighup() {
     // A file that is wrong changes nothing.
     std::fs::write(&file, "[[rule]]\nname = 7\n").unwrap();
     server.hang_up();
-    let said = server.log.wait_for("risk_rules_refused").unwrap();
+    let said = server.log.wait_for("reload_failed").unwrap();
     let said = said["message"].as_str().unwrap_or_default().to_owned()
         + said["fields"]["message"].as_str().unwrap_or_default();
     assert!(said.contains("line 2, column 8"), "{said}");

@@ -177,10 +177,7 @@ fn a_wrong_model_stops_a_start_and_changes_nothing_later() {
     assert_eq!(buy(&server, "ana", "tok_ok", "key-a-001").status, 201);
     std::fs::write(&file, "{").unwrap();
     server.hang_up();
-    let refused = server
-        .log
-        .wait_for("risk_model_refused")
-        .expect("it is said");
+    let refused = server.log.wait_for("reload_failed").expect("it is said");
     assert!(
         refused.to_string().contains("line 1, column 1"),
         "{refused}"

@@ -1,7 +1,7 @@
 //! Owns turning the configuration into the settings of the parts, each in its own words.
 
 use super::serve::Failure;
-use crate::config::{Config, KeyHalf, SigningKey, WebhooksConfig};
+use crate::config::{Config, KeyHalf, SaleConfig, SigningKey, WebhooksConfig};
 use crate::engine::payable::AmountRules;
 use crate::engine::settings::{Bounds, EngineSettings, RateLimit};
 use crate::ids::ReceiptKeyId;
@@ -93,10 +93,7 @@ fn engine(config: &Config) -> EngineSettings {
         hold_ttl_ms: sale.hold_ttl_s * 1_000,
         currencies: sale.currencies.clone(),
         payable: payable(config),
-        rate: RateLimit {
-            count: sale.rate_count,
-            window_ms: sale.rate_per_s * 1_000,
-        },
+        rate: rate(sale),
         idempotency_retention_ms: sale.idempotency_retention_s * 1_000,
         card_retries: config.payments.card_retries,
         tries_per_hold_max: config.payments.tries_per_hold_max,
@@ -114,6 +111,14 @@ fn engine(config: &Config) -> EngineSettings {
             products_max: engine.products_max,
             promotions_max: engine.promotions_max,
         },
+    }
+}
+
+/// How many attempts a buyer has.
+pub(super) fn rate(sale: &SaleConfig) -> RateLimit {
+    RateLimit {
+        count: sale.rate_count,
+        window_ms: sale.rate_per_s * 1_000,
     }
 }
 

@@ -1,4 +1,4 @@
-//! The command line: `serve`, `check`, `log`, `replay`, `reconcile`, `schema`, `import redis`, `receipt verify`.
+//! The command line: `serve`, `config check`, `check`, `log`, `replay`, `reconcile`, `schema`, `import redis`, `receipt verify`.
 //!
 //! Exit status: 0 done, 1 the work failed, 2 bad usage (of `check`: 1 damaged, 2 cannot read;
 //! of `reconcile`: 1 differences, 2 cannot read; of `replay`: 2 rules that do not parse, too). A
@@ -10,6 +10,7 @@ mod compose;
 mod descriptors;
 mod import;
 mod inspect;
+mod prepare;
 mod process;
 mod receipt;
 mod reconcile;
@@ -37,6 +38,11 @@ struct Arguments {
 enum Command {
     /// Run the core.
     Serve(Serve),
+    /// Work with the configuration.
+    Config {
+        #[command(subcommand)]
+        command: ConfigCommand,
+    },
     /// Verify every checksum and invariant of a stopped data directory; exit 0 clean, 1 damaged,
     /// 2 cannot read.
     Check {
@@ -66,6 +72,24 @@ enum Command {
         #[command(subcommand)]
         command: ImportCommand,
     },
+}
+
+#[derive(Debug, Subcommand)]
+enum ConfigCommand {
+    /// Read the configuration, certificate, keys, rules and model as `serve` would, without binding
+    /// or writing anything; exit 0 right, 1 wrong.
+    Check(ConfigCheck),
+}
+
+/// What `config check` takes.
+#[derive(Debug, Args)]
+struct ConfigCheck {
+    /// The configuration, in TOML; without it, the environment and the defaults.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// As `serve --demo` reads it.
+    #[arg(long)]
+    demo: bool,
 }
 
 #[derive(Debug, Subcommand)]
@@ -186,6 +210,9 @@ pub fn run() -> ExitCode {
     process::keep_private();
     match Arguments::parse().command {
         Command::Serve(arguments) => serve::run(&arguments),
+        Command::Config {
+            command: ConfigCommand::Check(arguments),
+        } => prepare::check(&arguments),
         Command::Check { dir } => inspect::check(&dir),
         Command::Log(arguments) => inspect::log(&arguments),
         Command::Replay(arguments) => replay::run(&arguments),

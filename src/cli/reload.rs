@@ -1,82 +1,168 @@
 //! Owns reading the configuration again on SIGHUP, while requests go on.
 //!
-//! Invariants: only what may change without a restart does (the secrets of webhooks, the risk rules, the risk model); of what else
-//! has changed, the keys are logged, never the values; a configuration that cannot be used changes
-//! nothing. Either is in the audit trail before it is logged as done.
+//! Invariants: 1. all or nothing: everything is read before anything changes, and what can be
+//! refused comes first; 2. only what may change without a restart does ([`RELOADABLE`]); of what
+//! else differs, the keys are logged, never the values; 3. either is in the audit trail before it
+//! is logged as done.
 
-use super::{Serve, compose, rules, scoring, serve};
-use crate::config::Config;
+use super::prepare::{self, Prepared};
+use super::serve::Failure;
+use super::{Serve, compose, scoring};
+use crate::config::{Config, RELOADABLE};
 use crate::engine::event::{Act, Actor, ActorRole, AdminActed, AdminRefused, Shown};
+use crate::http::front::Core;
+use crate::http::tls::Tls;
 use crate::ids::{KeyOwner, Lsn, RequestId};
 use crate::journal::{Journal, StorageFault};
-use crate::webhooks::Secrets;
+use crate::telemetry::logging;
+use crate::webhooks::{Reloaded, Secrets};
 use serde_json::json;
+use std::collections::BTreeSet;
 use std::fmt::Display;
+use std::sync::Arc;
 
-/// What takes effect without a restart.
-const RELOADABLE: &str = "webhooks.secrets";
+/// What a reload changes, and what the process was started with.
+pub(super) struct Reloader<'a> {
+    pub(super) arguments: &'a Serve,
+    pub(super) started: &'a Config,
+    /// What was read last; `None`: what it was started with.
+    pub(super) last: Option<Config>,
+    pub(super) journal: &'a Journal,
+    pub(super) core: &'a Core,
+    pub(super) secrets: &'a Secrets,
+    pub(super) tls: Option<Arc<Tls>>,
+}
 
-/// The configuration that `arguments` name is read again; `running` is what the process was
-/// started with.
-pub(super) fn reload(arguments: &Serve, running: &Config, secrets: &Secrets, journal: &Journal) {
-    let config = match serve::load(arguments) {
-        Ok(config) => config,
-        Err(failure) => {
-            tracing::error!(
-                event = "reload_failed",
-                "nothing is changed by the configuration read again: {failure}"
-            );
-            let refused = AdminRefused {
-                act: Act::ConfigurationReloaded.as_str().to_owned(),
-                target: None,
-                reason: "invalid_configuration".to_owned(),
-                left_out: 0,
-                by: by_signal(),
-            };
-            written(journal, &journal.admin_refused(refused));
-            return;
+/// What a reload did.
+struct Done {
+    changed: BTreeSet<String>,
+    restart_needed: BTreeSet<String>,
+    secrets: Reloaded,
+}
+
+impl Reloader<'_> {
+    /// Reads the configuration again, and says what came of it.
+    pub(super) fn reload(&mut self) {
+        match self.take_over() {
+            Ok(done) => self.say(&done),
+            Err(failure) => {
+                let refused = AdminRefused {
+                    act: Act::ConfigurationReloaded.as_str().to_owned(),
+                    target: None,
+                    reason: "invalid_configuration".to_owned(),
+                    left_out: 0,
+                    by: by_signal(),
+                };
+                self.written(&self.journal.admin_refused(refused));
+                tracing::error!(
+                    event = "reload_failed",
+                    "nothing is changed by the configuration read again: {failure}"
+                );
+            }
         }
-    };
-    rules::reload(&running.risk, journal);
-    scoring::reload(&running.risk, journal);
-    let mut changed = running.changed(&config);
-    changed.remove(RELOADABLE);
-    let configured = compose::webhook_secrets(&config.webhooks, journal.now());
-    let reloaded = secrets.reload(configured);
-    let after = json!({
-        "webhook_secrets_added": texts(&reloaded.added),
-        "webhook_secrets_removed": texts(&reloaded.removed),
-        "restart_needed": texts(&changed),
-    });
-    let acted = AdminActed {
-        act: Act::ConfigurationReloaded.as_str().to_owned(),
-        target: None,
-        before: None,
-        after: Some(Shown::new(after.to_string())),
-        by: by_signal(),
-    };
-    written(journal, &journal.admin_acted(acted).map(Some));
-    if !reloaded.still_retired.is_empty() {
-        tracing::warn!(
-            event = "webhook_secret_retired",
-            secrets = listed(&reloaded.still_retired),
-            "retired secrets of webhooks stay retired; take them out of the configuration"
+    }
+
+    /// Reads everything, then changes what may be refused (the secrets of webhooks), then the rest,
+    /// which nothing refuses.
+    fn take_over(&mut self) -> Result<Done, Failure> {
+        let sources = prepare::sources(self.arguments)?;
+        let Prepared {
+            config,
+            filter,
+            certified,
+            model,
+            rules,
+            ..
+        } = Prepared::read_strictly(&sources)?;
+        let (journal, rules) = (self.journal, rules?);
+
+        let configured = compose::webhook_secrets(&config.webhooks, journal.now());
+        let others = config.other_secrets().to_vec();
+        let secrets = self.secrets.reload(configured, others)?;
+
+        let mut taken = BTreeSet::from(RELOADABLE);
+        // Files with something else in them, under the same name.
+        let mut files = BTreeSet::new();
+        match (&self.tls, certified) {
+            (Some(tls), Some(certified)) => {
+                let other = tls.replace(certified).then_some("server.tls.cert");
+                files.extend(other);
+            }
+            (None, None) => {}
+            // Listeners begin with TLS or without.
+            (Some(_), None) | (None, Some(_)) => {
+                taken.retain(|key| !key.starts_with("server.tls."));
+            }
+        }
+        logging::set(filter);
+        self.written(&journal.set_rate(compose::rate(&config.sale)));
+        // A log that has stopped stops the process, which says why; so the faults are not kept.
+        if scoring::start(&config.risk, model, journal).unwrap_or_default() {
+            files.insert("risk.model_file");
+        }
+        if rules.is_some_and(|rules| rules.put(journal).unwrap_or_default()) {
+            files.insert("risk.rules_file");
+        }
+        let shown = self.started.shown_after(&config, &taken);
+        self.core.reload(&config.keys, &shown);
+
+        let before = self.last.as_ref().unwrap_or(self.started);
+        let mut changed = before.changed(&config);
+        changed.retain(|key| taken.contains(key.as_str()));
+        changed.extend(files.into_iter().map(str::to_owned));
+        let mut restart_needed = self.started.changed(&config);
+        restart_needed.retain(|key| !taken.contains(key.as_str()));
+        self.last = Some(config);
+        Ok(Done {
+            changed,
+            restart_needed,
+            secrets,
+        })
+    }
+
+    fn say(&self, done: &Done) {
+        let Done {
+            changed,
+            restart_needed,
+            secrets,
+        } = done;
+        let after = json!({
+            "changed": changed,
+            "restart_needed": restart_needed,
+            "webhook_secrets_added": texts(&secrets.added),
+            "webhook_secrets_removed": texts(&secrets.removed),
+        });
+        let acted = AdminActed {
+            act: Act::ConfigurationReloaded.as_str().to_owned(),
+            target: None,
+            before: None,
+            after: Some(Shown::new(after.to_string())),
+            by: by_signal(),
+        };
+        self.written(&self.journal.admin_acted(acted).map(Some));
+        if !secrets.still_retired.is_empty() {
+            tracing::warn!(
+                event = "webhook_secret_retired",
+                secrets = listed(&secrets.still_retired),
+                "retired secrets of webhooks stay retired; take them out of the configuration"
+            );
+        }
+        tracing::info!(
+            event = "reloaded",
+            changed = listed(changed),
+            restart_needed = listed(restart_needed),
+            webhook_secrets_added = listed(&secrets.added),
+            webhook_secrets_removed = listed(&secrets.removed),
+            "what has changed is in force, but for what needs a restart"
         );
     }
-    if !changed.is_empty() {
-        tracing::warn!(
-            event = "restart_needed",
-            keys = listed(&changed),
-            "these keys have changed, too, and take effect at the next start"
-        );
+
+    /// Waits until the trail has it. A log that has stopped stops the process, which says why.
+    fn written(&self, appended: &Result<Option<Lsn>, StorageFault>) {
+        if let Ok(Some(end)) = appended {
+            let _ = self.journal.wait_durable(*end);
+        }
     }
-    tracing::info!(
-        event = "reloaded",
-        added = listed(&reloaded.added),
-        removed = listed(&reloaded.removed),
-        known = secrets.known().len(),
-        "the secrets of webhooks are those of the configuration read again"
-    );
 }
 
 fn by_signal() -> Actor {
@@ -84,13 +170,6 @@ fn by_signal() -> Actor {
         request: RequestId(0),
         owner: KeyOwner::parse("sighup").expect("it keeps to the alphabet of ids"),
         role: ActorRole::Process,
-    }
-}
-
-/// Waits until the trail has it. A log that has stopped stops the process, which says why.
-fn written(journal: &Journal, appended: &Result<Option<Lsn>, StorageFault>) {
-    if let Ok(Some(end)) = appended {
-        let _ = journal.wait_durable(*end);
     }
 }
 

@@ -8,9 +8,10 @@
 
 use crate::config::RiskConfig;
 use crate::engine::event::RulesSource;
-use crate::journal::{Journal, NewRules, Rules, digest_of};
-use crate::risk::{self, RulesError};
-use std::path::{Path, PathBuf};
+use crate::files;
+use crate::journal::{Journal, NewRules, Rules, StorageFault, digest_of};
+use crate::risk::{self, Compiled, RulesError};
+use std::path::PathBuf;
 
 /// Why rules cannot be put in force.
 #[derive(Debug, thiserror::Error)]
@@ -38,29 +39,77 @@ pub(super) enum RulesFault {
     Logged(RulesError),
     /// The log failed.
     #[error(transparent)]
-    Storage(#[from] crate::journal::StorageFault),
+    Storage(#[from] StorageFault),
 }
 
-/// Puts the rules in force that are to be at start.
-pub(super) fn start(config: &RiskConfig, journal: &Journal) -> Result<(), RulesFault> {
-    let (rules, _) = journal.risk_rules();
-    if let Some(path) = &config.rules_file {
-        match read_file(path, &rules, journal) {
-            Ok(true) => return Ok(()),
-            Ok(false) => {}
-            Err(fault @ RulesFault::Storage(_)) => return Err(fault),
-            // A restart must not fail on a file that a running process would have refused.
-            Err(fault) if rules.in_force.is_some() => refused(&fault),
-            Err(fault) => return Err(fault),
+/// The rules of a file, ready to be put in force.
+pub(super) struct RulesFile {
+    text: String,
+    compiled: Compiled,
+}
+
+/// Reads the file that the configuration names, where it names one.
+pub(super) fn read(config: &RiskConfig) -> Result<Option<RulesFile>, RulesFault> {
+    let Some(path) = &config.rules_file else {
+        return Ok(None);
+    };
+    let text =
+        files::read_text(path, files::TEXT_BYTES_MAX).map_err(|source| RulesFault::Unreadable {
+            path: path.clone(),
+            source,
+        })?;
+    let compiled = risk::compile_to_enforce(&text).map_err(|error| RulesFault::Wrong {
+        path: path.clone(),
+        error,
+    })?;
+    Ok(Some(RulesFile { text, compiled }))
+}
+
+impl RulesFile {
+    /// How many rules there are.
+    pub(super) fn count(&self) -> usize {
+        self.compiled.shown.len()
+    }
+
+    /// Puts them in force where they are not those that were read last; whether they are not.
+    pub(super) fn put(self, journal: &Journal) -> Result<bool, StorageFault> {
+        let (rules, _) = journal.risk_rules();
+        if rules.file == Some(digest_of(&self.text)) {
+            return Ok(false);
         }
+        put(journal, self.text, self.compiled, RulesSource::File)?;
+        Ok(true)
+    }
+}
+
+/// Puts the rules in force that are to be at start; `file` is what [`read`] gave.
+pub(super) fn start(
+    config: &RiskConfig,
+    file: Result<Option<RulesFile>, RulesFault>,
+    journal: &Journal,
+) -> Result<(), RulesFault> {
+    let (rules, _) = journal.risk_rules();
+    match file {
+        Ok(Some(file)) => {
+            if file.put(journal)? {
+                return Ok(());
+            }
+        }
+        Ok(None) => {}
+        // A restart must not fail on a file that a running process would have refused.
+        Err(fault) if rules.in_force.is_some() => tracing::error!(
+            event = "risk_rules_refused",
+            "{fault}; the rules in force stay as they are"
+        ),
+        Err(fault) => return Err(fault),
     }
     if config.rules_file.is_none()
         && let Some(text) = shipped(config, &rules)
     {
-        return put(journal, text.to_owned(), RulesSource::Shipped).map_err(|fault| match fault {
-            PutFault::Wrong(error) => RulesFault::Logged(error),
-            PutFault::Storage(fault) => fault.into(),
-        });
+        // `risk.default_rules = false` says in so many words that there are none.
+        let compiled = risk::compile(text).map_err(RulesFault::Logged)?;
+        put(journal, text.to_owned(), compiled, RulesSource::Shipped)?;
+        return Ok(());
     }
     let Some(in_force) = &rules.in_force else {
         return Ok(());
@@ -75,24 +124,6 @@ pub(super) fn start(config: &RiskConfig, journal: &Journal) -> Result<(), RulesF
     );
     journal.take_up_rules(compiled.set);
     Ok(())
-}
-
-/// Reads the file again; what is wrong with it is said, and nothing changes then.
-pub(super) fn reload(config: &RiskConfig, journal: &Journal) {
-    let Some(path) = &config.rules_file else {
-        return;
-    };
-    let (rules, _) = journal.risk_rules();
-    if let Err(fault) = read_file(path, &rules, journal) {
-        refused(&fault);
-    }
-}
-
-fn refused(fault: &RulesFault) {
-    tracing::error!(
-        event = "risk_rules_refused",
-        "{fault}; the rules in force stay as they are"
-    );
 }
 
 /// The text to put in force where no file is named; `None` where what the log has stays.
@@ -111,39 +142,12 @@ fn shipped(config: &RiskConfig, rules: &Rules) -> Option<&'static str> {
     }
 }
 
-/// Puts the file's rules in force where they changed; whether they did.
-fn read_file(path: &Path, rules: &Rules, journal: &Journal) -> Result<bool, RulesFault> {
-    let text = crate::files::read_text(path, crate::files::TEXT_BYTES_MAX).map_err(|source| {
-        RulesFault::Unreadable {
-            path: path.to_owned(),
-            source,
-        }
-    })?;
-    if rules.file == Some(digest_of(&text)) {
-        return Ok(false);
-    }
-    match put(journal, text, RulesSource::File) {
-        Ok(()) => Ok(true),
-        Err(PutFault::Storage(fault)) => Err(fault.into()),
-        Err(PutFault::Wrong(error)) => Err(RulesFault::Wrong {
-            path: path.to_owned(),
-            error,
-        }),
-    }
-}
-
-enum PutFault {
-    Wrong(RulesError),
-    Storage(crate::journal::StorageFault),
-}
-
-fn put(journal: &Journal, text: String, source: RulesSource) -> Result<(), PutFault> {
-    let compiled = match source {
-        RulesSource::File | RulesSource::Administration => risk::compile_to_enforce(&text),
-        // `risk.default_rules = false` says in so many words that there are none.
-        RulesSource::Shipped => risk::compile(&text),
-    };
-    let compiled = compiled.map_err(PutFault::Wrong)?;
+fn put(
+    journal: &Journal,
+    text: String,
+    compiled: Compiled,
+    source: RulesSource,
+) -> Result<(), StorageFault> {
     let rules = compiled.shown.len();
     let new = NewRules {
         compiled: compiled.set,
@@ -151,8 +155,7 @@ fn put(journal: &Journal, text: String, source: RulesSource) -> Result<(), PutFa
         source,
         by: None,
     };
-    let put = journal.put_rules(new).map_err(PutFault::Storage)?;
-    journal.wait_durable(put).map_err(PutFault::Storage)?;
+    journal.wait_durable(journal.put_rules(new)?)?;
     tracing::info!(
         event = "risk_rules",
         rules,

@@ -2,8 +2,8 @@
 //! configuration names.
 //!
 //! Invariants: a model that is wrong stops a start, because rules on `risk_score` would pass whom
-//! they are to stop; read again later, it is logged and the model in force stays. What is in force
-//! stands in the log. Deliberately absent: the format of models.
+//! they are to stop, and the reading of a configuration while running. What is in force stands in
+//! the log. Deliberately absent: the format of models.
 
 use crate::config::RiskConfig;
 use crate::engine::event::ModelInForce;
@@ -36,17 +36,23 @@ pub(crate) enum ScoringFault {
         /// Where and what.
         error: ModelError,
     },
-    /// The log failed.
-    #[error(transparent)]
-    Storage(#[from] StorageFault),
 }
 
-/// Scores attempts from now on as `config` says.
-pub(super) fn start(config: &RiskConfig, journal: &Journal) -> Result<(), ScoringFault> {
-    let model = match &config.model_file {
-        Some(path) => Some(load(path)?),
-        None => None,
-    };
+/// A model, and what the log says of it.
+pub(super) type Model = (LoadedModel, ModelInForce);
+
+/// Reads the model that the configuration names, where it names one.
+pub(super) fn read(config: &RiskConfig) -> Result<Option<Model>, ScoringFault> {
+    config.model_file.as_deref().map(load).transpose()
+}
+
+/// Scores attempts from now on as `config` says, with the model that [`read`] gave; whether that
+/// changes anything.
+pub(super) fn start(
+    config: &RiskConfig,
+    model: Option<Model>,
+    journal: &Journal,
+) -> Result<bool, StorageFault> {
     let kind = model.as_ref().map(|(_, named)| named.kind.clone());
     let digest = model.as_ref().map(|(it, _)| hex::encode(it.digest.0));
     let new = NewScoring {
@@ -67,24 +73,11 @@ pub(super) fn start(config: &RiskConfig, journal: &Journal) -> Result<(), Scorin
             "attempts are scored so"
         );
     }
-    Ok(())
-}
-
-/// Reads the model again; what is wrong with it is said, and nothing changes then.
-pub(super) fn reload(config: &RiskConfig, journal: &Journal) {
-    if config.model_file.is_none() {
-        return;
-    }
-    if let Err(fault) = start(config, journal) {
-        tracing::error!(
-            event = "risk_model_refused",
-            "{fault}; the model in force stays as it is"
-        );
-    }
+    Ok(put.is_some())
 }
 
 /// The model in a file, and what the log says of it.
-pub(crate) fn load(path: &Path) -> Result<(LoadedModel, ModelInForce), ScoringFault> {
+pub(crate) fn load(path: &Path) -> Result<Model, ScoringFault> {
     let unreadable = |source| ScoringFault::Unreadable {
         path: path.to_owned(),
         source,

@@ -1,18 +1,20 @@
 //! Owns `serve`: opens the data directory, starts the parts in order, and ends them in order.
 //!
 //! Invariants: it listens only once everything recovered can be answered from; on SIGTERM or
-//! SIGINT it stops accepting, lets what is under way end, syncs, exits 0; when the log stops, it
-//! says why and exits 1; on SIGHUP it reads its configuration again. Everything it says is a log line.
+//! SIGINT it says that it is not ready, takes requests for `server.leave_s` more, stops accepting,
+//! lets what is under way end, syncs, exits 0; when the log stops, it says why and exits 1; on
+//! SIGHUP it reads its configuration again. Everything it says is a log line.
 
-use super::reload::reload;
+use super::prepare::{self, Prepared};
+use super::reload::Reloader;
 use super::{Serve, compose, descriptors, rules, scoring};
-use crate::config::{Config, Demo, Environment, GatewayKind, ServerConfig, Sources};
+use crate::config::{Config, Demo, GatewayKind, ServerConfig};
 use crate::engine::event::{Active, AdminAct, Discount, ProductSet, PromotionSet};
 use crate::files::{self, Reach};
 use crate::http::front::{Aside, Core, Front, Parted};
 use crate::http::listener::Listener;
 use crate::http::server::{ServeError, Server};
-use crate::http::tls;
+use crate::http::tls::Tls;
 use crate::ids::{KeyOwner, ProductId, PromotionCode, PurchaseId, RequestId};
 use crate::journal::{ClockBehind, ClockNotice, CommitGate, Journal, Progress, refuse_emptied};
 use crate::money::{Currency, Price};
@@ -21,9 +23,10 @@ use crate::payments::driver::{Meter, Payments};
 use crate::payments::gateway::{Call, Class, Gateway};
 use crate::payments::sandbox::{self, Sandbox};
 use crate::payments::stripe::Stripe;
+use crate::receipts::Sealer;
 use crate::reconcile::Reconciler;
 use crate::report::feed::Sinks;
-use crate::telemetry::logging::{self, Style};
+use crate::telemetry::logging::{self, Filter, Style};
 use crate::telemetry::metrics::{Metrics, Stage};
 use crate::webhooks::Secrets;
 use std::path::Path;
@@ -43,13 +46,16 @@ pub(super) type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 /// Runs until told to stop.
 pub(super) fn run(arguments: &Serve) -> ExitCode {
-    let loaded = load(arguments);
-    let filter = loaded.as_ref().map_or("info", |config| &config.log);
+    let read = prepare::sources(arguments).and_then(|sources| Prepared::read(&sources));
+    let (filter, read) = match read {
+        Ok(mut prepared) => (std::mem::take(&mut prepared.filter), Ok(prepared)),
+        Err(failure) => (Filter::default(), Err(failure)),
+    };
     if let Err(error) = logging::start(filter, Style::of_stderr()) {
         return super::fail(1, error);
     }
     report_panics();
-    let status = match loaded.and_then(|config| serve(arguments, &config)) {
+    let status = match read.and_then(|prepared| serve(arguments, prepared)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             tracing::error!(event = "failed", "{failure}");
@@ -58,20 +64,6 @@ pub(super) fn run(arguments: &Serve) -> ExitCode {
     };
     logging::flush();
     status
-}
-
-pub(super) fn load(arguments: &Serve) -> Result<Config, Failure> {
-    let mut sources = Sources {
-        environment: Environment::of_process(),
-        listen: arguments.listen.clone(),
-        data_dir: arguments.data_dir.clone(),
-        demo: if arguments.demo { Demo::Yes } else { Demo::No },
-        ..Sources::default()
-    };
-    if let Some(path) = &arguments.config {
-        sources.read_file(path)?;
-    }
-    Ok(Config::load(&sources)?)
 }
 
 /// A panic is a bug: a line of the log like everything else, and the end of the process.
@@ -90,26 +82,38 @@ fn report_panics() {
     }));
 }
 
-fn serve(arguments: &Serve, config: &Config) -> Result<(), Failure> {
-    let signals = Signals::caught()?;
+fn serve(arguments: &Serve, prepared: Prepared) -> Result<(), Failure> {
+    let Prepared {
+        config,
+        certified,
+        sealer,
+        stripe,
+        model,
+        rules,
+        ..
+    } = prepared;
+    let config = &config;
+    let mut signals = Signals::caught()?;
     say_what_is_unsafe(config);
     let connections_max = descriptors::share_out(config)?;
     // Recovery can take minutes: what would end the start after it ends it here.
-    let tls = config.server.tls.as_ref().map(tls::load).transpose()?;
+    let tls = certified.map(|certified| Arc::new(Tls::new(certified)));
     let listener = listener(&config.server)?;
     let journal = open(arguments, config)?;
-    rules::start(&config.risk, &journal)?;
-    scoring::start(&config.risk, &journal)?;
+    rules::start(&config.risk, rules, &journal)?;
+    scoring::start(&config.risk, model, &journal)?;
     if config.demo == Demo::Yes {
         put_demo(&journal)?;
     }
     let configured = compose::webhook_secrets(&config.webhooks, journal.now());
-    let secrets = Arc::new(Secrets::new(configured));
+    let others = config.other_secrets().to_vec();
+    let secrets = Arc::new(Secrets::new(configured, others));
     let sinks = Arc::new(compose::sinks(config, &journal)?);
-    let core = parts(config, &journal, &secrets, &sinks)?;
+    let gateway = chosen(config, stripe)?;
+    let core = parts(config, &journal, &secrets, &sinks, sealer, gateway)?;
     let server = Server::start(
         listener,
-        tls,
+        tls.clone(),
         &config.server,
         connections_max,
         fronts(config, &core, &journal),
@@ -125,7 +129,26 @@ fn serve(arguments: &Serve, config: &Config) -> Result<(), Failure> {
         pid = std::process::id(),
         "taking requests"
     );
-    let end = signals.wait(&journal, || reload(arguments, config, &secrets, &journal));
+    let mut reloader = Reloader {
+        arguments,
+        started: config,
+        last: None,
+        journal: &journal,
+        core: &core,
+        secrets: &secrets,
+        tls,
+    };
+    let mut end = signals.wait(&journal, &mut reloader, None);
+    core.leave();
+    let leave = config.server.leave;
+    if end == End::Told && !leave.is_zero() {
+        tracing::info!(
+            event = "leaving",
+            leave_s = leave.as_secs(),
+            "not ready from here on; requests are taken until load balancers have noticed"
+        );
+        end = signals.wait(&journal, &mut reloader, Some(leave));
+    }
     core.stop();
     if end == End::Fault {
         std::thread::sleep(FAULT_NOTICE);
@@ -242,11 +265,11 @@ fn parts(
     journal: &Arc<Journal>,
     secrets: &Arc<Secrets>,
     sinks: &Arc<Sinks>,
+    sealer: Sealer,
+    (gateway, sandbox): Chosen,
 ) -> Result<Arc<Core>, Failure> {
     // One more shard of counters for threads that serve no requests.
     let metrics = Arc::new(Metrics::new(config.server.workers + 1));
-    let sealer = compose::sealer(config)?;
-    let (gateway, sandbox) = gateway(config)?;
     let payable = &journal.settings().payable;
     let mut currencies = config.sale.currencies.iter();
     debug_assert!(
@@ -264,7 +287,7 @@ fn parts(
     // payments still need when it has stopped.
     let compared = match &sandbox {
         Some(_) => gateway,
-        None => self::gateway(config)?.0,
+        None => chosen(config, None)?.0,
     };
     let driven = Arc::clone(&payments);
     let suspected = Arc::clone(&payments);
@@ -292,10 +315,13 @@ fn parts(
 /// A gateway, and the sandbox where it is that.
 type Chosen = (Arc<dyn Gateway>, Option<Arc<Sandbox>>);
 
-/// The gateway that is configured.
-fn gateway(config: &Config) -> Result<Chosen, Failure> {
+/// The gateway that is configured; `stripe` where it is made already.
+fn chosen(config: &Config, stripe: Option<Stripe>) -> Result<Chosen, Failure> {
     match &config.payments.gateway {
-        GatewayKind::Stripe(settings) => Ok((Arc::new(Stripe::new(settings.clone())?), None)),
+        GatewayKind::Stripe(settings) => {
+            let stripe = stripe.map_or_else(|| Stripe::new(settings.clone()), Ok)?;
+            Ok((Arc::new(stripe), None))
+        }
         GatewayKind::Sandbox => {
             let sandbox = Arc::new(Sandbox::open(&config.storage.data_dir)?);
             Ok((Arc::clone(&sandbox) as _, Some(sandbox)))
@@ -400,16 +426,29 @@ impl Signals {
         })
     }
 
-    /// Waits for one that ends the process, or for the log to stop; meanwhile calls `reload` as
-    /// often as it is asked for.
-    fn wait(mut self, journal: &Journal, reload: impl Fn()) -> End {
+    /// Waits for one that ends the process, for the log to stop, or for `at_most` to pass, as if
+    /// that were told; meanwhile reloads as often as it is asked for.
+    fn wait(
+        &mut self,
+        journal: &Journal,
+        reloader: &mut Reloader<'_>,
+        at_most: Option<Duration>,
+    ) -> End {
         self.runtime.block_on(async {
             let mut look = tokio::time::interval(FAULT_LOOK);
+            let over = async {
+                match at_most {
+                    Some(at_most) => tokio::time::sleep(at_most).await,
+                    None => std::future::pending().await,
+                }
+            };
+            let mut over = std::pin::pin!(over);
             loop {
                 tokio::select! {
                     _ = self.terminate.recv() => return End::Told,
                     _ = self.interrupt.recv() => return End::Told,
-                    _ = self.hangup.recv() => reload(),
+                    () = &mut over => return End::Told,
+                    _ = self.hangup.recv() => reloader.reload(),
                     _ = look.tick() => {
                         journal.take_clock_notices().into_iter().for_each(say_of_clock);
                         if let Some(fault) = journal.fault() {

@@ -163,6 +163,12 @@ pub const KEYS: &[Key] = &[
         "Requests of the shop under way, in equal shares for each worker, and an eighth as many (at least 8) for each of administration, webhooks and paths without a key; further ones are answered 503. A request counts once its body is there; probes and metrics have no bound.",
     ),
     number(
+        "server.leave_s",
+        "0",
+        (0, 3_600),
+        "Time after SIGTERM in which `/readyz` fails but requests are still taken, so that load balancers notice; a second SIGTERM ends it.",
+    ),
+    number(
         "server.drain_s",
         "30",
         (0, 3_600),

@@ -1,5 +1,5 @@
-//! Owns what the operator sets: read once at start from file, environment and flags, checked, and
-//! immutable from then on.
+//! Owns what the operator sets: read from file, environment and flags at start, and again when the
+//! operator asks for it, checked, and immutable once it is read.
 //!
 //! Invariants: every bound of the program has a name here; an unknown key is an error naming the
 //! nearest known one; secrets are wrapped and shown as `***`; a demo fills only what is left out
@@ -29,6 +29,7 @@ use crate::engine::settings::{AmountLimits, ReviewRules, SharedBy};
 use crate::ids::KeyOwner;
 use crate::journal::DayZone;
 use crate::money::Currency;
+use crate::webhooks::Key;
 use read::{Reader, SecretDigests, entry_text, integer_in_range, invalid};
 use secrecy::{ExposeSecret, SecretString};
 use std::collections::BTreeSet;
@@ -129,7 +130,22 @@ pub struct Config {
     pub demo: Demo,
     shown: serde_json::Value,
     secrets: SecretDigests,
+    other_secrets: Vec<Key>,
 }
+
+/// Keys of which a change takes effect when the configuration is read again, without a restart.
+pub const RELOADABLE: [&str; 10] = [
+    "auth.keys",
+    "limits.rate.count",
+    "limits.rate.per_s",
+    "risk.features",
+    "risk.model_file",
+    "risk.rules_file",
+    "server.tls.cert",
+    "server.tls.key",
+    "telemetry.log",
+    "webhooks.secrets",
+];
 
 /// Sockets and their bounds.
 #[derive(Debug)]
@@ -158,6 +174,8 @@ pub struct ServerConfig {
     pub http2_streams_max: u32,
     /// Requests of the shop under way.
     pub in_flight_max: usize,
+    /// For balancers to notice that the process is about to end, while requests are still taken.
+    pub leave: Duration,
     /// For what is under way at the end.
     pub drain: Duration,
     /// Files of the certificate chain and its key.
@@ -367,6 +385,7 @@ impl Config {
             log: reader.text("telemetry.log")?,
             demo: sources.demo,
             secrets: reader.secret_digests(),
+            other_secrets: reader.others(),
             shown: reader.into_shown(),
         };
         if sources.demo == Demo::No
@@ -397,6 +416,25 @@ impl Config {
     /// Every key with its value in force; secrets are [`HIDDEN`].
     pub fn shown(&self) -> &serde_json::Value {
         &self.shown
+    }
+
+    /// The secrets that serve other purposes than signing webhooks.
+    pub fn other_secrets(&self) -> &[Key] {
+        &self.other_secrets
+    }
+
+    /// Every key with its value in force after those of `keys` were taken from `reloaded`.
+    pub fn shown_after(&self, reloaded: &Self, keys: &BTreeSet<&str>) -> serde_json::Value {
+        let mut shown = self.shown.clone();
+        if let Some(shown) = shown.as_object_mut() {
+            for key in keys {
+                match reloaded.shown.get(*key) {
+                    Some(value) => shown.insert((*key).to_owned(), value.clone()),
+                    None => shown.remove(*key),
+                };
+            }
+        }
+        shown
     }
 
     /// The keys, and lists of entries, that are not the same in `other`, secrets too.
@@ -478,7 +516,8 @@ fn server(reader: &mut Reader<'_>) -> Result<ServerConfig, ConfigError> {
         send_timeout: milliseconds(reader, "server.send_timeout_ms")?,
         http2_streams_max: reader.small("server.http2_streams_max")?,
         in_flight_max: reader.size("server.in_flight_max")?,
-        drain: Duration::from_secs(reader.integer("server.drain_s")?),
+        leave: seconds(reader, "server.leave_s")?,
+        drain: seconds(reader, "server.drain_s")?,
         tls: tls(reader)?,
     })
 }

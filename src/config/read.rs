@@ -8,6 +8,7 @@ use super::keys;
 use super::secret::{self, HIDDEN};
 use super::source::{Demo, Environment};
 use crate::money::{Amount, Currency};
+use crate::webhooks::Key;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value as Json};
 use sha2::{Digest, Sha256};
@@ -30,7 +31,12 @@ pub(super) struct Reader<'a> {
     demo: Demo,
     shown: Map<String, Json>,
     secrets: RefCell<SecretDigests>,
+    /// Secrets of other purposes than webhooks.
+    others: RefCell<Vec<Key>>,
 }
+
+/// Where the secrets of webhooks are.
+pub(super) const WEBHOOK_SECRETS: &str = "webhooks.secrets[].key";
 
 /// For each key of secrets, a digest of each of them in order: tells whether one has changed.
 #[derive(Clone, Default)]
@@ -80,12 +86,23 @@ impl<'a> Reader<'a> {
             demo,
             shown: Map::new(),
             secrets: RefCell::default(),
+            others: RefCell::default(),
         }
     }
 
     /// Digests of the secrets taken so far.
     pub(super) fn secret_digests(&self) -> SecretDigests {
         self.secrets.borrow().clone()
+    }
+
+    /// The secrets taken so far, and those of the demo, that webhooks are not to be signed with.
+    /// With the demo, one secret may serve two purposes.
+    pub(super) fn others(&self) -> Vec<Key> {
+        if self.demo == Demo::Yes {
+            return Vec::new();
+        }
+        let of_the_demo = DEMO_SECRETS.into_iter().flat_map(Key::readings);
+        of_the_demo.chain(self.others.borrow().clone()).collect()
     }
 
     /// Everything taken so far, by dotted path, secrets hidden.
@@ -236,6 +253,10 @@ impl<'a> Reader<'a> {
         let digest = Sha256::digest(secret.expose_secret().as_bytes()).into();
         let mut secrets = self.secrets.borrow_mut();
         secrets.0.entry(path).or_default().push(digest);
+        if path != WEBHOOK_SECRETS {
+            let readings = Key::readings(secret.expose_secret());
+            self.others.borrow_mut().extend(readings);
+        }
         Ok(secret)
     }
 

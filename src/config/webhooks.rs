@@ -5,7 +5,7 @@
 //! as nonces, so that an event is known when its delivery comes once more under a nonce that is
 //! forgotten.
 
-use super::read::{Reader, entry_text, invalid};
+use super::read::{Reader, WEBHOOK_SECRETS, entry_text, invalid};
 use super::{ConfigError, ID_FORM};
 use crate::engine::event::WebhookFormat;
 use crate::engine::settings::WebhookMemory;
@@ -103,7 +103,7 @@ fn secret(reader: &Reader<'_>, entry: &Table) -> Result<WebhookSecret, ConfigErr
     } else {
         None
     };
-    let path = "webhooks.secrets[].key";
+    let path = WEBHOOK_SECRETS;
     let text = reader.secret(path, entry, SECRET_BYTES_MIN)?;
     let key = Key::parse(text.expose_secret(), format);
     let key = key.map_err(|bad| match bad {

@@ -153,8 +153,13 @@ pub struct Limits {
 impl EngineSettings {
     /// The settings that applying depends on.
     pub fn limits(&self) -> Limits {
+        self.limits_at(self.rate)
+    }
+
+    /// The same with another rate of attempts.
+    pub fn limits_at(&self, rate: RateLimit) -> Limits {
         Limits {
-            rate_count: self.rate.count,
+            rate_count: rate.count,
             idempotency_retention_ms: self.idempotency_retention_ms,
         }
     }

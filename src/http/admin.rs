@@ -155,7 +155,7 @@ impl Front {
     }
 
     pub(super) fn config(&self) -> Answer {
-        Answer::json(StatusCode::OK, self.core.config_shown.clone())
+        Answer::json(StatusCode::OK, self.core.config_shown.load().to_vec())
     }
 
     pub(super) fn sandbox_charges(&self, call: &Call) -> Answer {

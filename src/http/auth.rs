@@ -1,6 +1,7 @@
 //! Owns who calls: keys by digest, compared in constant time, what each role may do, and how many
 //! requests a key has in a second.
 //!
+//! Keys may be changed while requests go on: each request is judged by those in force when it comes.
 //! Invariants: secrets are kept as SHA-256 only; a presented key is compared with every known
 //! one, whatever the earlier comparisons gave; counting requests locks nothing. Deliberately absent:
 //! sessions.
@@ -10,6 +11,7 @@ use crate::ids::KeyOwner;
 use hyper::header::{AUTHORIZATION, HeaderMap};
 use secrecy::ExposeSecret;
 use sha2::{Digest, Sha256};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Instant;
 use subtle::{Choice, ConditionallySelectable, ConstantTimeEq};
@@ -24,7 +26,7 @@ pub struct Keys {
 pub(super) struct Known {
     digest: [u8; 32],
     pub(super) caller: Caller,
-    pub(super) rate: Option<KeyRate>,
+    pub(super) rate: Option<Arc<KeyRate>>,
 }
 
 /// How many requests a key has in a second, and at once.
@@ -104,11 +106,26 @@ impl Keys {
                 owner: key.owner.clone(),
                 role: key.role,
             },
-            rate: key.rate_per_s.map(KeyRate::new),
+            rate: key.rate_per_s.map(|per_s| Arc::new(KeyRate::new(per_s))),
         });
         Self {
             known: known.collect(),
         }
+    }
+
+    /// These keys, where `before` were in force: what was taken of a rate that stays is taken.
+    pub(super) fn after(keys: &[ApiKey], before: &Self) -> Self {
+        let mut now = Self::new(keys);
+        for known in &mut now.known {
+            let same = |it: &&Known| it.digest == known.digest;
+            let before = before.known.iter().find(same);
+            if let (Some(rate), Some(old)) = (&known.rate, before.and_then(|it| it.rate.as_ref()))
+                && rate.per_s == old.per_s
+            {
+                known.rate = Some(Arc::clone(old));
+            }
+        }
+        now
     }
 
     /// Who presents a key in `headers`; `None` where there is none, two, or an unknown one.

@@ -56,7 +56,7 @@ pub(super) async fn serve<H: Handler>(stream: TcpStream, handler: Arc<H>, shared
             Ok(Err(_)) | Err(_) => {}
         },
         Some(tls) => {
-            let handshake = tokio_rustls::TlsAcceptor::from(Arc::clone(tls)).accept(stream);
+            let handshake = tls.acceptor().accept(stream);
             if let Ok(Ok(stream)) = timeout(limit, handshake).await {
                 if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
                     serve_http2(TokioIo::new(stream), peer, handler, &shared).await;

@@ -16,7 +16,7 @@ use super::routes::{self, Resource};
 use super::server::Handler;
 use super::webhooks::WebhookDesk;
 use super::wrong_keys::WrongKeys;
-use crate::config::Config;
+use crate::config::{ApiKey, Config};
 use crate::engine::command::Verdict;
 use crate::engine::refusal::Refusal;
 use crate::ids::{Lsn, RequestId};
@@ -31,6 +31,7 @@ use crate::report::feed::{Mode, Sinks};
 use crate::report::postgres::segments::SegmentJob;
 use crate::telemetry::metrics::{Entered, Metrics, Pool, Shard, Stage};
 use crate::webhooks::{Endpoint, Secrets};
+use arc_swap::ArcSwap;
 use bytes::Bytes;
 use hyper::body::{Body, Incoming};
 use hyper::header::{
@@ -54,12 +55,11 @@ pub struct Core {
     pub(super) reconciler: Arc<Reconciler>,
     pub(super) segments: Option<Arc<SegmentJob>>,
     pub(super) metrics: Arc<Metrics>,
-    pub(super) keys: Keys,
+    keys: ArcSwap<Keys>,
     pub(super) currencies: Vec<Currency>,
-    pub(super) rate: RateTold,
     pub(super) body: BodyBounds,
     pub(super) answer_within: Duration,
-    pub(super) config_shown: Vec<u8>,
+    pub(super) config_shown: ArcSwap<Vec<u8>>,
     pub(super) webhooks: WebhookDesk,
     wrong_keys: WrongKeys,
     pub(super) sinks: Arc<Sinks>,
@@ -119,18 +119,14 @@ impl Core {
             reconciler: parts.reconciler,
             segments: parts.segments,
             metrics: parts.metrics,
-            keys: Keys::new(&config.keys),
+            keys: ArcSwap::from_pointee(Keys::new(&config.keys)),
             currencies: config.sale.currencies.clone(),
-            rate: RateTold {
-                count: config.sale.rate_count,
-                per_s: config.sale.rate_per_s,
-            },
             body: BodyBounds {
                 bytes_max: config.server.body_bytes_max,
                 timeout: config.server.body_read_timeout,
             },
             answer_within: config.payments.answer_within,
-            config_shown: config.shown().to_string().into_bytes(),
+            config_shown: ArcSwap::from_pointee(config.shown().to_string().into_bytes()),
             sinks: parts.sinks,
             webhooks: WebhookDesk::new(parts.webhook_secrets, config),
             wrong_keys: WrongKeys::new(),
@@ -139,6 +135,20 @@ impl Core {
             in_flight_others_max_each: others.div_ceil(workers) as u64,
             bodies_bytes_max_each: bodies as u64,
         })
+    }
+
+    /// From now on these are the keys, also on connections that are open, and this is what the
+    /// configuration in force shows.
+    pub fn reload(&self, keys: &[ApiKey], shown: &serde_json::Value) {
+        let now = Keys::after(keys, &self.keys.load());
+        self.keys.store(Arc::new(now));
+        self.config_shown
+            .store(Arc::new(shown.to_string().into_bytes()));
+    }
+
+    /// From now on the program says that it is not ready, and takes requests nevertheless.
+    pub fn leave(&self) {
+        self.stopping.store(true, Ordering::Relaxed);
     }
 
     /// Drives on the payments that the log says are open, on the runtime of `gate`. They are
@@ -157,9 +167,9 @@ impl Core {
         self.segments.as_ref().map_or(Ok(()), SegmentJob::start)
     }
 
-    /// From now on the program says that it is not ready.
+    /// The same, and what it does beside requests ends.
     pub fn stop(&self) {
-        self.stopping.store(true, Ordering::Relaxed);
+        self.leave();
         self.reconciler.stop();
         if let Some(segments) = &self.segments {
             segments.stop();
@@ -238,7 +248,7 @@ impl Front {
         body: Incoming,
     ) -> Answer {
         let caller = match self.admit(access, &parts) {
-            Ok(caller) => caller.cloned(),
+            Ok(caller) => caller,
             Err(reason) => return self.turned_down(reason, access, &parts, id).await,
         };
         let Some((resource, param)) = routes::resolve(parts.uri.path()) else {
@@ -303,13 +313,15 @@ impl Front {
     }
 
     /// Who calls, where that is asked for and they may.
-    fn admit(&self, access: Access, parts: &Parts) -> Result<Option<&Caller>, Reason> {
-        let open = access == Access::Open
-            || access == Access::Metrics && self.core.keys.metrics_are_open();
-        if open {
+    fn admit(&self, access: Access, parts: &Parts) -> Result<Option<Caller>, Reason> {
+        if access == Access::Open {
             return Ok(None);
         }
-        let known = self.core.keys.known(&parts.headers);
+        let keys = self.core.keys.load();
+        if access == Access::Metrics && keys.metrics_are_open() {
+            return Ok(None);
+        }
+        let known = keys.known(&parts.headers);
         let Known { caller, rate, .. } = known.ok_or(Reason::Unauthorized)?;
         if !caller.may(access) {
             return Err(Reason::Forbidden);
@@ -317,7 +329,7 @@ impl Front {
         if rate.as_ref().is_some_and(|rate| !rate.take()) {
             return Err(Refusal::RateLimited.into());
         }
-        Ok(Some(caller))
+        Ok(Some(caller.clone()))
     }
 
     async fn turned_down(
@@ -328,16 +340,18 @@ impl Front {
         id: RequestId,
     ) -> Answer {
         let answer = problem(reason, id);
-        if let (Reason::Forbidden, Some(caller)) = (reason, self.core.keys.caller(&parts.headers)) {
-            self.forbidden(access, caller, parts, id).await;
+        // Not across the wait below, and as of now: the keys may have changed since.
+        let caller = self.core.keys.load().caller(&parts.headers).cloned();
+        if let (Reason::Forbidden, Some(caller)) = (reason, caller) {
+            self.forbidden(access, &caller, parts, id).await;
         }
-        let known = self.core.keys.known(&parts.headers);
+        let keys = self.core.keys.load();
         if let (
             Reason::Refusal(Refusal::RateLimited),
             Some(Known {
                 rate: Some(rate), ..
             }),
-        ) = (reason, known)
+        ) = (reason, keys.known(&parts.headers))
         {
             self.counters.key_rate_limited();
             let rate = RateTold {

@@ -101,7 +101,7 @@ impl Front {
     pub(super) fn buyer_json(&self, view: &BuyerView) -> Value {
         let now = self.core.journal.now();
         let settings = self.core.journal.settings();
-        let window_ms = settings.rate.window_ms;
+        let window_ms = self.core.journal.rate().window_ms;
         let counted = |at: &&UnixMs| now.since_ms(**at) < window_ms;
         let committed = view.committed.iter();
         let committed = committed

@@ -9,6 +9,7 @@ use super::answer::{Answer, Kind};
 use super::json;
 use crate::engine::refusal::Refusal;
 use crate::engine::rejection::{Fact, RefusalFacts};
+use crate::engine::settings::RateLimit;
 use crate::engine::view::DeclineView;
 use crate::ids::{GatewayCode, RequestId};
 use hyper::header::{HeaderName, HeaderValue, RETRY_AFTER};
@@ -478,6 +479,16 @@ pub struct RateTold {
     pub count: u32,
     /// Seconds.
     pub per_s: u64,
+}
+
+impl RateTold {
+    /// The rate of a buyer's attempts, which is configured in whole seconds.
+    pub fn of(rate: RateLimit) -> Self {
+        Self {
+            count: rate.count,
+            per_s: rate.window_ms / 1_000,
+        }
+    }
 }
 
 /// The problem details of a rate limit, with its three headers.

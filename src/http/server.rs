@@ -10,6 +10,7 @@ use super::answer::AnswerBody;
 use super::connection;
 use super::listener::Listener;
 use super::problem;
+use super::tls::Tls;
 use crate::config::ServerConfig;
 use crate::engine::refusal::Refusal;
 use crate::ids::RequestId;
@@ -77,7 +78,7 @@ pub enum ServeError {
 /// What the threads share.
 pub(super) struct Shared {
     pub(super) limits: Limits,
-    pub(super) tls: Option<Arc<rustls::ServerConfig>>,
+    pub(super) tls: Option<Arc<Tls>>,
     pub(super) stop: Stop,
     connections: AtomicUsize,
 }
@@ -113,7 +114,7 @@ impl Server {
     /// `connections_max` connections in all.
     pub fn start<H: Handler>(
         listener: Listener,
-        tls: Option<Arc<rustls::ServerConfig>>,
+        tls: Option<Arc<Tls>>,
         config: &ServerConfig,
         connections_max: usize,
         handlers: Vec<Arc<H>>,

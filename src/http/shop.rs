@@ -9,7 +9,7 @@ use super::auth::Caller;
 use super::front::{Call, Front};
 use super::idempotency;
 use super::orders::{BuyOrder, HoldOrder, Malformed, Readable};
-use super::problem;
+use super::problem::{self, RateTold};
 use super::render;
 use crate::engine::command::{Buy, PlaceHold};
 use crate::engine::event::{AttemptRefused, Flow, IdempotencyKey, Origin};
@@ -243,7 +243,8 @@ impl Front {
     pub(super) fn refused(&self, refused: Refused) -> Answer {
         match refused.reason {
             Refusal::RateLimited => {
-                let (rate, wait) = (self.core.rate, refused.retry_after_ms);
+                let rate = RateTold::of(self.core.journal.rate());
+                let wait = refused.retry_after_ms;
                 problem::rate_limited(refused.request, rate, wait, refused.facts.as_ref())
             }
             // Of what the engine looks at, only a hold's own facts can contradict a request.

@@ -114,6 +114,10 @@ fn told(not_added: NotAdded) -> FieldError {
             "key",
             "is there under another id, or was until that was retired".to_owned(),
         ),
+        NotAdded::OtherPurpose => (
+            "key",
+            "serves another purpose here; take one that nothing else uses".to_owned(),
+        ),
         NotAdded::Full => (
             "id",
             format!("would be one of more than {SECRETS_MAX} that were added; retire one first"),

@@ -53,7 +53,7 @@ impl Journal {
         let event = [Event::ClockCorrected(corrected)];
         let (end, begins) = self.append(&event, moment)?;
         // 3. Every part of the state follows.
-        let limits = self.settings.limits();
+        let limits = self.limits();
         for shard in &mut shards {
             shard.correct(&corrected, begins[0], limits);
         }

@@ -22,6 +22,7 @@ mod fault;
 mod feed;
 mod gate;
 mod import;
+mod limits;
 mod money;
 mod recovery;
 mod refusals;
@@ -39,7 +40,7 @@ use crate::engine::catalogue::Catalogue;
 use crate::engine::lifecycle::PurchaseState;
 use crate::engine::risk::program::RuleSet;
 use crate::engine::risk::score::Scoring;
-use crate::engine::settings::EngineSettings;
+use crate::engine::settings::{EngineSettings, RateLimit};
 use crate::engine::shard::{LATEST, Shard};
 use crate::engine::shared::SharedAmounts;
 use crate::engine::velocity::Velocity;
@@ -108,7 +109,10 @@ pub struct Journal {
     seen: webhooks::Seen,
     /// One webhook at a time is let in.
     webhook_turn: Mutex<()>,
+    /// But for what `rate` has.
     settings: EngineSettings,
+    /// Changed only with every shard's turn taken.
+    rate: ArcSwap<RateLimit>,
     clock: Timekeeper,
     /// For the operator, until somebody fetches them.
     notices: Mutex<VecDeque<ClockNotice>>,
@@ -171,7 +175,7 @@ impl Journal {
         notices.push_back(notice);
     }
 
-    /// How it decides.
+    /// How it decides, but for the rate of attempts, which may have changed since the start.
     pub fn settings(&self) -> &EngineSettings {
         &self.settings
     }
@@ -381,7 +385,7 @@ impl Journal {
         let shards = ShardId::all().map(|id| self.shard(id).image());
         let in_force = self.rules_turn.lock().clone();
         let catalogue = self.catalogue.load();
-        snapshot::digest(&catalogue, self.settings.limits(), &in_force, shards)
+        snapshot::digest(&catalogue, self.limits(), &in_force, shards)
     }
 
     /// Everything durable, background threads ended. Commands fail from now on. Blocks.

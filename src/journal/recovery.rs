@@ -137,6 +137,7 @@ impl Journal {
             days,
             seen: state.seen,
             webhook_turn: Mutex::new(()),
+            rate: ArcSwap::from_pointee(engine.rate),
             settings: engine,
             clock,
             random,

@@ -317,7 +317,7 @@ impl Journal {
                 None,
             ));
         }
-        let rate = self.settings.rate;
+        let rate = self.rate();
         let bounds = &self.settings.bounds;
         let rate_ms = turn.shard.rate_wait_ms(attempt.user, rate, turn.at);
         let quota = (turn.shard).quota_wait_ms(attempt.user, attempt.flow, bounds, turn.at);
@@ -558,7 +558,7 @@ impl Turn<'_> {
 
     /// Changes the shard, and gives back in the shared cells what that frees.
     fn apply(&mut self, event: &Event, stamp: Stamp) {
-        let limits = self.journal.settings.limits();
+        let limits = self.journal.limits();
         let effects = self.shard.apply(event, stamp, &self.catalogue, limits);
         let effects = effects.unwrap_or_else(|broken| {
             panic!("it was decided and applied under one lock, yet {broken}")

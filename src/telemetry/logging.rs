@@ -23,7 +23,7 @@ use tracing::field::{Field, Visit};
 use tracing::level_filters::LevelFilter;
 use tracing::{Event, Subscriber};
 use tracing_subscriber::layer::{Context, SubscriberExt};
-use tracing_subscriber::{EnvFilter, Layer, Registry};
+use tracing_subscriber::{EnvFilter, Layer, Registry, reload};
 
 /// What a line looks like.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
@@ -61,21 +61,38 @@ struct Log {
     queue: Queue,
     rates: Rates,
     dropped_told: AtomicU64,
+    filter: reload::Handle<EnvFilter, Registry>,
 }
 
-/// Starts logging for the whole process with `filter`, such as `info,hyper=debug`.
-///
-/// Errors say what is wrong with the filter; starting twice is an error, too.
-pub fn start(filter: &str, style: Style) -> Result<(), LoggingError> {
-    let filter = EnvFilter::builder()
-        .parse(without_libraries(filter))
-        .map_err(|_| LoggingError::Filter)?;
+/// Which lines are logged.
+#[derive(Debug)]
+pub struct Filter(EnvFilter);
+
+impl Filter {
+    /// As `text` says, such as `info,hyper=debug`.
+    pub fn parse(text: &str) -> Result<Self, LoggingError> {
+        let filter = EnvFilter::builder().parse(without_libraries(text));
+        filter.map(Self).map_err(|_| LoggingError::Filter)
+    }
+}
+
+impl Default for Filter {
+    /// Everything of the program from `info` on.
+    fn default() -> Self {
+        Self::parse("info").expect("a level is a filter")
+    }
+}
+
+/// Starts logging for the whole process with `filter`. Starting twice is an error.
+pub fn start(filter: Filter, style: Style) -> Result<(), LoggingError> {
+    let (filter, in_force) = reload::Layer::new(filter.0);
     let (queue, waiting) = Queue::new().map_err(LoggingError::Stderr)?;
     let log = Log {
         style,
         queue,
         rates: Rates::default(),
         dropped_told: AtomicU64::new(0),
+        filter: in_force,
     };
     LOG.set(log).map_err(|_| LoggingError::Twice)?;
     let log = LOG.get().expect("it was set on the line before");
@@ -86,6 +103,14 @@ pub fn start(filter: &str, style: Style) -> Result<(), LoggingError> {
         .spawn(move || log.queue.run(&waiting, || log.tell()))
         .map_err(LoggingError::Thread)?;
     Ok(())
+}
+
+/// From now on `filter` says which lines are logged.
+pub fn set(filter: Filter) {
+    if let Some(log) = LOG.get() {
+        // It fails only where there is no subscriber, which a process has until its end.
+        let _ = log.filter.reload(filter.0);
+    }
 }
 
 /// Waits, for a second at most, until every line logged before is written. For the end of the process.

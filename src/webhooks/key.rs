@@ -65,14 +65,30 @@ impl Key {
         }
     }
 
+    /// The secrets that `text` would be, whatever its length: one that serves another purpose, to
+    /// be compared with.
+    pub fn readings(text: &str) -> Vec<Self> {
+        let standard = text.strip_prefix(STANDARD_PREFIX);
+        let standard = standard.and_then(|text| Base64::decode_vec(text).ok());
+        let standard = standard.map(SecretSlice::from);
+        let standard =
+            standard.map(|it| Self::prepared(WebhookFormat::Standard, it.expose_secret()));
+        let as_it_stands = Self::prepared(WebhookFormat::Holdfast, text.as_bytes());
+        std::iter::once(as_it_stands).chain(standard).collect()
+    }
+
     fn new(format: WebhookFormat, secret: &[u8]) -> Result<Self, BadKey> {
         if secret.len() < SECRET_BYTES_MIN {
             return Err(BadKey::TooShort);
         }
-        Ok(Self {
+        Ok(Self::prepared(format, secret))
+    }
+
+    fn prepared(format: WebhookFormat, secret: &[u8]) -> Self {
+        Self {
             format,
             prepared: Hmac::new_from_slice(secret).expect("HMAC takes keys of every length"),
-        })
+        }
     }
 
     /// The form of webhook that it is good for.

@@ -20,7 +20,9 @@ mod stripe;
 pub use key::{BadKey, Key, SECRET_BYTES_MIN};
 pub use message::{About, Malformed, Message, read};
 pub use scheme::{Claim, Delivery, Endpoint, Genuine, SIGNATURES_MAX};
-pub use secrets::{NotAdded, Reloaded, Reservation, SECRETS_MAX, Secret, Secrets, Source};
+pub use secrets::{
+    NotAdded, Reloaded, Reservation, SECRETS_MAX, Secret, Secrets, Source, TwoPurposes,
+};
 
 #[cfg(test)]
 mod tests;

@@ -3,7 +3,8 @@
 //!
 //! Invariants: names are unique, and so are secrets; one that was retired stays so until the
 //! process ends, under whatever name, whatever the configuration says when it is read again; what
-//! is reserved is nobody else's to add; each of the two sources has at most [`SECRETS_MAX`]. Deliberately absent: keeping them across a restart, which the
+//! is reserved is nobody else's to add; each of the two sources has at most [`SECRETS_MAX`]; none is in
+//! force that serves another purpose. Deliberately absent: keeping them across a restart, which the
 //! configuration does.
 
 use super::key::Key;
@@ -57,9 +58,18 @@ pub enum NotAdded {
     NameTaken,
     /// It is there under another name, or was until it was retired.
     KeyTaken,
+    /// It serves another purpose.
+    OtherPurpose,
     /// There are [`SECRETS_MAX`] already.
     Full,
 }
+
+/// A secret that was added while running, and that the configuration uses for something else.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "the secret of webhooks `{0}`, which was added while running, serves another purpose in the configuration; give each purpose a secret of its own"
+)]
+pub struct TwoPurposes(pub WebhookSecretId);
 
 /// What reading the configuration again changed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -83,6 +93,8 @@ pub struct Secrets {
 /// Secrets that are not in force.
 #[derive(Debug, Default)]
 struct Aside {
+    /// Those that serve other purposes.
+    others: Vec<Key>,
     /// Those that were in force, and will not be again.
     retired: BTreeMap<WebhookSecretId, Key>,
     /// Those that are about to be.
@@ -90,6 +102,10 @@ struct Aside {
 }
 
 impl Aside {
+    fn serves_another_purpose(&self, key: &Key) -> bool {
+        self.others.iter().any(|other| other.is_same(key))
+    }
+
     fn is_retired(&self, secret: &Secret) -> bool {
         self.retired.contains_key(&secret.id)
             || self.retired.values().any(|key| key.is_same(&secret.key))
@@ -105,11 +121,15 @@ pub struct Reservation {
 }
 
 impl Secrets {
-    /// Those of the configuration, newest first.
-    pub fn new(configured: Vec<Secret>) -> Self {
+    /// Those of the configuration, newest first; `others` are its secrets that serve other
+    /// purposes.
+    pub fn new(configured: Vec<Secret>, others: Vec<Key>) -> Self {
         Self {
             known: ArcSwap::from_pointee(configured),
-            aside: Mutex::default(),
+            aside: Mutex::new(Aside {
+                others,
+                ..Aside::default()
+            }),
         }
     }
 
@@ -139,6 +159,9 @@ impl Secrets {
         if aside.is_retired(secret) || all.any(|it| it.key.is_same(&secret.key)) {
             return Err(NotAdded::KeyTaken);
         }
+        if aside.serves_another_purpose(&secret.key) {
+            return Err(NotAdded::OtherPurpose);
+        }
         let added = known.iter().filter(|it| it.source == Source::Admin);
         if added.count() + aside.reserved.len() >= SECRETS_MAX {
             return Err(NotAdded::Full);
@@ -157,11 +180,23 @@ impl Secrets {
         Some(secret)
     }
 
-    /// The configuration has these secrets now, newest first. Where one has the name or the key
-    /// of one that was added while running, the configuration's is taken.
-    pub fn reload(&self, configured: Vec<Secret>) -> Reloaded {
-        let aside = self.aside.lock();
+    /// The configuration has these secrets now, newest first, and `others` serve other purposes.
+    /// Where one has the name or the key of one that was added while running, the configuration's
+    /// is taken. Nothing changes where one that was added serves another purpose now.
+    pub fn reload(
+        &self,
+        configured: Vec<Secret>,
+        others: Vec<Key>,
+    ) -> Result<Reloaded, TwoPurposes> {
+        let mut aside = self.aside.lock();
         let before = self.known.load_full();
+        let added = before.iter().filter(|it| it.source == Source::Admin);
+        let mut added = added.chain(&aside.reserved);
+        let twice = |it: &&Secret| others.iter().any(|other| other.is_same(&it.key));
+        if let Some(secret) = added.find(twice) {
+            return Err(TwoPurposes(secret.id.clone()));
+        }
+        aside.others = others;
         let mut reloaded = Reloaded::default();
         let mut now = Vec::with_capacity(configured.len());
         for mut secret in configured {
@@ -188,7 +223,7 @@ impl Secrets {
             .filter(|it| !now.iter().any(|new| new.id == it.id));
         reloaded.removed = gone.map(|it| it.id.clone()).collect();
         self.known.store(Arc::new(now));
-        reloaded
+        Ok(reloaded)
     }
 }
 
@@ -248,7 +283,7 @@ mod tests {
     #[test]
     fn names_and_keys_are_unique_and_additions_bounded() {
         let configured = vec![secret("c1", "one", Source::Configuration, 0)];
-        let secrets = Arc::new(Secrets::new(configured));
+        let secrets = Arc::new(Secrets::new(configured, Vec::new()));
         let add = |id: &str, key: &str| add(&secrets, secret(id, key, Source::Admin, 1));
         assert_eq!(add("c1", "two"), Err(NotAdded::NameTaken));
         assert_eq!(add("a1", "one"), Err(NotAdded::KeyTaken));
@@ -268,7 +303,7 @@ mod tests {
 
     #[test]
     fn what_is_reserved_is_nobody_elses_until_it_is_given_up() {
-        let secrets = Arc::new(Secrets::new(Vec::new()));
+        let secrets = Arc::new(Secrets::new(Vec::new(), Vec::new()));
         let reserve = |id, key| secrets.reserve(secret(id, key, Source::Admin, 1));
         let first = reserve("a1", "one").unwrap();
         assert_eq!(reserve("a1", "two").unwrap_err(), NotAdded::NameTaken);
@@ -279,7 +314,12 @@ mod tests {
         assert_eq!(names(&secrets), ["a2"]);
         // The configuration has it before it is admitted.
         let late = reserve("a3", "three").unwrap();
-        secrets.reload(vec![secret("c3", "three", Source::Configuration, 2)]);
+        secrets
+            .reload(
+                vec![secret("c3", "three", Source::Configuration, 2)],
+                Vec::new(),
+            )
+            .unwrap();
         late.admit();
         assert_eq!(names(&secrets), ["a2", "c3"]);
     }
@@ -291,11 +331,13 @@ mod tests {
             let secrets = secrets.map(|id| secret(id, id, Source::Configuration, at));
             secrets.collect::<Vec<_>>()
         };
-        let secrets = Arc::new(Secrets::new(configured(&["c2", "c1"], 1)));
+        let secrets = Arc::new(Secrets::new(configured(&["c2", "c1"], 1), Vec::new()));
         add(&secrets, secret("a1", "a1", Source::Admin, 2)).unwrap();
         secrets.retire(&WebhookSecretId::parse("c1").unwrap());
         let id = |text| WebhookSecretId::parse(text).unwrap();
-        let reloaded = secrets.reload(configured(&["c3", "c2", "c1"], 3));
+        let reloaded = secrets
+            .reload(configured(&["c3", "c2", "c1"], 3), Vec::new())
+            .unwrap();
         assert_eq!(names(&secrets), ["a1", "c3", "c2"]);
         assert_eq!(secrets.known()[2].added_at, UnixMs::new(1));
         assert_eq!(
@@ -309,14 +351,40 @@ mod tests {
         // Nor does another name, in the configuration or from an operator.
         let mut renamed = configured(&["c3", "c2"], 3);
         renamed.push(secret("c9", "c1", Source::Configuration, 3));
-        assert_eq!(secrets.reload(renamed).still_retired, [id("c9")]);
+        assert_eq!(
+            secrets.reload(renamed, Vec::new()).unwrap().still_retired,
+            [id("c9")]
+        );
         assert_eq!(names(&secrets), ["a1", "c3", "c2"]);
         let again = add(&secrets, secret("a9", "c1", Source::Admin, 3));
         assert_eq!(again, Err(NotAdded::KeyTaken));
         // What was added comes into the configuration; what the configuration drops goes.
-        let reloaded = secrets.reload(configured(&["a1", "c3"], 4));
+        let reloaded = secrets
+            .reload(configured(&["a1", "c3"], 4), Vec::new())
+            .unwrap();
         assert_eq!(names(&secrets), ["a1", "c3"]);
         assert_eq!(secrets.known()[0].source, Source::Configuration);
         assert_eq!(reloaded.removed, [id("c2")]);
+    }
+
+    #[test]
+    fn no_secret_serves_two_purposes_whichever_comes_first() {
+        let others = |key: &str| Key::readings(&format!("{key}-0123456789abcdef0123456789"));
+        let secrets = Arc::new(Secrets::new(Vec::new(), others("one")));
+        let refused = add(&secrets, secret("a1", "one", Source::Admin, 1));
+        assert_eq!(refused, Err(NotAdded::OtherPurpose));
+        assert_eq!(add(&secrets, secret("a2", "two", Source::Admin, 1)), Ok(()));
+        let configured = || vec![secret("c1", "three", Source::Configuration, 2)];
+        let a2 = WebhookSecretId::parse("a2").unwrap();
+        let twice = secrets.reload(configured(), others("two"));
+        assert_eq!(twice, Err(TwoPurposes(a2)));
+        assert_eq!(names(&secrets), ["a2"], "nothing has changed");
+        // What is no longer used for anything else may be used.
+        assert!(secrets.reload(configured(), others("four")).is_ok());
+        assert_eq!(add(&secrets, secret("a1", "one", Source::Admin, 1)), Ok(()));
+        // One way to write a secret of Standard Webhooks is the other's, too.
+        let text = "whsec_QUJDREVGR0hJSktMTU5PUFFSU1RVVldYWVo=";
+        let key = Key::parse(text, Some(crate::engine::event::WebhookFormat::Standard));
+        assert!(Key::readings(text)[1].is_same(&key.unwrap()));
     }
 }

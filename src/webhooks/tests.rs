@@ -50,16 +50,19 @@ fn secrets() -> Secrets {
         added_at: UnixMs::default(),
     };
     let stripe = Some(WebhookFormat::Stripe);
-    Secrets::new(vec![
-        secret("other", "a-secret-that-nobody-signs-with", None),
-        secret("own", "a-secret-of-webhooks-that-is-new", None),
-        secret(
-            "standard",
-            "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
-            Some(WebhookFormat::Standard),
-        ),
-        secret("stripe", "whsec_a-secret-of-stripe-0123456789", stripe),
-    ])
+    Secrets::new(
+        vec![
+            secret("other", "a-secret-that-nobody-signs-with", None),
+            secret("own", "a-secret-of-webhooks-that-is-new", None),
+            secret(
+                "standard",
+                "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
+                Some(WebhookFormat::Standard),
+            ),
+            secret("stripe", "whsec_a-secret-of-stripe-0123456789", stripe),
+        ],
+        Vec::new(),
+    )
 }
 
 fn verified(headers: &[(&str, &str)], body: &str, now_ms: u64) -> Result<Genuine, Refusal> {

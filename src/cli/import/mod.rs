@@ -12,8 +12,8 @@ mod outcome;
 mod plan;
 mod source;
 
-use super::{Serve, compose, fail, print, serve};
-use crate::config::{ApiKey, Role};
+use super::{Serve, compose, fail, prepare, print};
+use crate::config::{ApiKey, Config, Role};
 use crate::ids::KeyOwner;
 use crate::journal::{ClockBehind, Standing};
 use clap::Args;
@@ -113,14 +113,15 @@ fn run(arguments: &Redis) -> Result<Outcome, String> {
         Some(path) => Mapping::read(path)?,
         None => Mapping::default(),
     };
-    let config = serve::load(&Serve {
+    let sources = prepare::sources(&Serve {
         config: arguments.config.clone(),
         data_dir: arguments.data_dir.clone(),
         listen: None,
         demo: arguments.demo,
         accept_clock: false,
-    })
-    .map_err(|error| error.to_string())?;
+    });
+    let sources = sources.map_err(|error| error.to_string())?;
+    let config = Config::load(&sources).map_err(|error| error.to_string())?;
     let options =
         compose::journal(&config, ClockBehind::Refuse).map_err(|error| error.to_string())?;
     let mut standing =

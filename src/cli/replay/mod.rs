@@ -157,7 +157,6 @@ fn model(arguments: &Replay) -> Result<Option<Arc<Model>>, Failure> {
             let why = format!("the risk model `{path}` cannot be read: {source}; check --model");
             Err((2, why))
         }
-        Err(fault @ ScoringFault::Storage(_)) => Err((1, fault.to_string())),
     }
 }
 

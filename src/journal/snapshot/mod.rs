@@ -144,10 +144,7 @@ impl Journal {
         let (catalogue, lsn) = {
             let _turn = self.catalogue_turn.lock();
             let catalogue = self.catalogue.load();
-            (
-                catalogue_image(&catalogue, self.settings.limits()),
-                self.appended(),
-            )
+            (catalogue_image(&catalogue, self.limits()), self.appended())
         };
         writing.section(Tag::Catalogue, lsn, &archived(&catalogue))?;
         writing.section(Tag::Velocity, velocity_lsn, &archived(&velocity))?;

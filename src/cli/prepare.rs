@@ -1,0 +1,147 @@
+//! Owns reading everything that the operator writes: configuration, secrets, certificate, keys,
+//! rules and model, into what `serve` runs with.
+//!
+//! Invariants: 1. `serve`, `config check` and a reload read by this alone, so that what one of them
+//! takes, the others take; 2. nothing is bound and nothing is written, and the data directory need
+//! not be there. Deliberately absent: what a log in the data directory may add to it.
+
+use super::compose;
+use super::rules::{self, RulesFault, RulesFile};
+use super::scoring::{self, Model};
+use super::serve::Failure;
+use super::{ConfigCheck, Serve};
+use crate::config::{Config, Demo, Environment, GatewayKind, Role, Sources};
+use crate::http::tls::{self, Certified};
+use crate::payments::stripe::Stripe;
+use crate::receipts::Sealer;
+use crate::telemetry::logging::Filter;
+use std::process::ExitCode;
+
+/// What was read, all of it in the form that it is used in.
+pub(super) struct Prepared {
+    pub(super) config: Config,
+    pub(super) filter: Filter,
+    pub(super) certified: Option<Certified>,
+    pub(super) sealer: Sealer,
+    /// The gateway, where it is Stripe.
+    pub(super) stripe: Option<Stripe>,
+    pub(super) model: Option<Model>,
+    /// A start goes on without the file's rules where the log has some.
+    pub(super) rules: Result<Option<RulesFile>, RulesFault>,
+}
+
+impl Prepared {
+    /// Reads what `sources` name.
+    pub(super) fn read(sources: &Sources) -> Result<Self, Failure> {
+        let config = Config::load(sources)?;
+        Ok(Self {
+            filter: Filter::parse(&config.log)?,
+            certified: config.server.tls.as_ref().map(tls::load).transpose()?,
+            sealer: compose::sealer(&config)?,
+            stripe: match &config.payments.gateway {
+                GatewayKind::Stripe(settings) => Some(Stripe::new(settings.clone())?),
+                GatewayKind::Sandbox => None,
+            },
+            model: scoring::read(&config.risk)?,
+            rules: rules::read(&config.risk),
+            config,
+        })
+    }
+
+    /// The same, where the rules have to be right, too.
+    pub(super) fn read_strictly(sources: &Sources) -> Result<Self, Failure> {
+        let mut prepared = Self::read(sources)?;
+        prepared.rules = Ok(prepared.rules?);
+        Ok(prepared)
+    }
+}
+
+/// Where the settings of `serve` come from.
+pub(super) fn sources(arguments: &Serve) -> Result<Sources, Failure> {
+    let mut sources = Sources {
+        environment: Environment::of_process(),
+        listen: arguments.listen.clone(),
+        data_dir: arguments.data_dir.clone(),
+        demo: if arguments.demo { Demo::Yes } else { Demo::No },
+        ..Sources::default()
+    };
+    if let Some(path) = &arguments.config {
+        sources.read_file(path)?;
+    }
+    Ok(sources)
+}
+
+/// `config check`.
+pub(super) fn check(arguments: &ConfigCheck) -> ExitCode {
+    let arguments = Serve {
+        config: arguments.config.clone(),
+        demo: arguments.demo,
+        data_dir: None,
+        listen: None,
+        accept_clock: false,
+    };
+    let read = sources(&arguments).and_then(|sources| Prepared::read_strictly(&sources));
+    match read {
+        Ok(prepared) => super::print(summary(&prepared), ExitCode::SUCCESS),
+        Err(failure) => super::fail(1, failure),
+    }
+}
+
+/// What was read, in a few words and without a secret.
+fn summary(prepared: &Prepared) -> String {
+    let config = &prepared.config;
+    let of_role = |role| config.keys.iter().filter(|key| key.role == role).count();
+    let rules = match &prepared.rules {
+        Ok(Some(file)) => format!("{} of the file", file.count()),
+        Ok(None) | Err(_) if config.risk.default_rules => "those that are shipped".to_owned(),
+        Ok(None) | Err(_) => "none".to_owned(),
+    };
+    let sinks: Vec<_> = config
+        .report
+        .sinks()
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    let or_none = |text: String| {
+        if text.is_empty() {
+            "none".to_owned()
+        } else {
+            text
+        }
+    };
+    format!(
+        "the configuration is right\n\
+         listen:   {}, {}\n\
+         keys:     {} shop, {} admin, {} auditor, {} metrics\n\
+         secrets:  {} of webhooks, {} seal and {} sign or verify receipts\n\
+         gateway:  {}\n\
+         rules:    {rules}\n\
+         model:    {}\n\
+         sinks:    {}\n\
+         data:     {}\n",
+        config.server.listen,
+        if prepared.certified.is_some() {
+            "TLS"
+        } else {
+            "without TLS"
+        },
+        of_role(Role::Shop),
+        of_role(Role::Admin),
+        of_role(Role::Auditor),
+        of_role(Role::Metrics),
+        config.webhooks.secrets.len(),
+        config.receipt_keys.len(),
+        config.signing_keys.len(),
+        if prepared.stripe.is_some() {
+            "stripe"
+        } else {
+            "sandbox"
+        },
+        prepared
+            .model
+            .as_ref()
+            .map_or("none", |(_, named)| named.kind.as_str()),
+        or_none(sinks.join(", ")),
+        config.storage.data_dir.display(),
+    )
+}

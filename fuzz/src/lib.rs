@@ -6,6 +6,7 @@
 //! Deliberately absent: code that needs nightly, a C++ compiler or another process.
 #![forbid(unsafe_code)]
 
+pub mod directory;
 pub mod event;
 pub mod frame;
 pub mod model;
@@ -34,6 +35,12 @@ pub struct Target {
 
 /// Every target.
 pub const TARGETS: &[Target] = &[
+    Target {
+        name: "data_directory",
+        run: directory::run,
+        seeds: directory::seeds,
+        mutations: 600,
+    },
     Target {
         name: "event_decoder",
         run: event::run,

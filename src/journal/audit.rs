@@ -244,7 +244,16 @@ pub fn read_log(
     to: Option<Lsn>,
     each: &mut dyn FnMut(AuditEntry) -> ControlFlow<()>,
 ) -> Result<(), JournalError> {
-    let disks = Disks::open_read_only(data_dir)?;
+    read_log_on(&Disks::open_read_only(data_dir)?, from, to, each)
+}
+
+/// The same on other disks, which nobody may have open.
+pub fn read_log_on(
+    disks: &Disks,
+    from: Lsn,
+    to: Option<Lsn>,
+    each: &mut dyn FnMut(AuditEntry) -> ControlFlow<()>,
+) -> Result<(), JournalError> {
     let mut going = ControlFlow::Continue(());
     let mut undecodable = None;
     let scan = wal::scan(&*disks.log, wal::Lsn::new(from.0), |record| {

@@ -88,18 +88,29 @@ pub enum CheckError {
 
 /// Checks the directory of a stopped journal.
 pub fn check(data_dir: &Path, settings: &EngineSettings) -> Result<CheckReport, CheckError> {
-    examine(data_dir, settings).map_err(|error| match error {
-        JournalError::Io { .. } | JournalError::InUse { .. } => CheckError::Unreadable(error),
-        JournalError::Log(wal::OpenError::Io(_) | wal::OpenError::Format { .. }) => {
-            CheckError::Unreadable(error)
-        }
-        _ => CheckError::Damaged(error),
-    })
+    let disks = refuse_running(data_dir).and_then(|()| Disks::open_read_only(data_dir));
+    check_on(&disks.map_err(CheckError::of)?, settings)
 }
 
-fn examine(data_dir: &Path, settings: &EngineSettings) -> Result<CheckReport, JournalError> {
-    refuse_running(data_dir)?;
-    let disks = Disks::open_read_only(data_dir)?;
+/// The same on other disks, which nobody may have open.
+pub fn check_on(disks: &Disks, settings: &EngineSettings) -> Result<CheckReport, CheckError> {
+    examine(disks, settings).map_err(CheckError::of)
+}
+
+impl CheckError {
+    fn of(error: JournalError) -> Self {
+        match error {
+            JournalError::Io { .. }
+            | JournalError::InUse { .. }
+            | JournalError::Log(wal::OpenError::Io(_) | wal::OpenError::Format { .. }) => {
+                Self::Unreadable(error)
+            }
+            _ => Self::Damaged(error),
+        }
+    }
+}
+
+fn examine(disks: &Disks, settings: &EngineSettings) -> Result<CheckReport, JournalError> {
     let snapshots = store::list(&*disks.snapshots)?;
     for (_, name) in &snapshots {
         let reading = store::Reading::open(&*disks.snapshots, name)

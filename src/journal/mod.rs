@@ -61,13 +61,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 pub use audit::{
-    AuditEntry, AuditPage, AuditQuery, LogEnd, LogExtent, Order, log_extent, read_durable, read_log,
+    AuditEntry, AuditPage, AuditQuery, LogEnd, LogExtent, Order, log_extent, read_durable,
+    read_log, read_log_on,
 };
 use clock::Timekeeper;
 use refusals::RefusalsKept;
 
 pub use catalogue::{Created, NotSet, Set};
-pub use check::{CheckError, CheckReport, DigestFrom, check};
+pub use check::{CheckError, CheckReport, DigestFrom, check, check_on};
 pub use clock::{Clock, ClockBehind, ClockDifference, ClockNotice, ClockSettings, ManualClock};
 pub use days::DayZone;
 pub use fault::{JournalError, StorageFault};

@@ -693,15 +693,17 @@ fn the_slow_are_told_or_cut_off() {
 #[test]
 fn connections_and_requests_under_way_are_bounded() {
     let server = Setup::demo()
-        .config("[server]\nmax_connections = 4\nin_flight_max = 2\nworkers = 1")
+        .config("[server]\nmax_connections = 4\nconnections_per_peer_max = 4\nin_flight_max = 2\nworkers = 1")
         .start();
     let mut open: Vec<Client> = (0..4).map(|_| server.connect()).collect();
+    // Under a key, so that none of them makes room for another one.
+    let product = Request::get("/limited/products/drop-1").key(SHOP);
     for client in &mut open {
-        assert_eq!(client.ask(&Request::get("/livez")).status, 200);
+        assert_eq!(client.ask(&product).status, 200);
     }
     let mut fifth = server.connect();
     check(
-        &fifth.receive().unwrap(),
+        &fifth.ask(&product),
         503,
         "overloaded",
         "a connection too many",
@@ -719,7 +721,7 @@ fn connections_and_requests_under_way_are_bounded() {
         client.send(&slow.bytes()).unwrap();
     }
     let refused = support::until("the third is refused", || {
-        let answer = open[2].ask(&Request::get("/limited/products/drop-1").key(SHOP));
+        let answer = open[2].ask(&product);
         (answer.status == 503).then_some(answer)
     });
     check(&refused, 503, "overloaded", "a request too many");

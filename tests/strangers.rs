@@ -1,11 +1,15 @@
 //! What strangers without a key can take from those who buy: nothing that stops a sale. Each attack
 //! is bounded and runs on loopback against the real process.
 
+#[path = "strangers/connections.rs"]
+mod connections;
+#[path = "strangers/http2.rs"]
+mod http2;
+
 mod support;
 
+use http2::Http2;
 use serde_json::json;
-use std::io::{Read, Write};
-use std::net::TcpStream;
 use support::{ADMIN, Client, Request, SHOP, Server, Setup, until};
 
 /// A hold whose event is large, to fill the log with few requests.
@@ -48,7 +52,8 @@ fn idle_connections_leave_the_log_its_descriptors() {
         u64::from(OPEN_FILES)
     );
     let mut shop = server.connect();
-    assert_eq!(shop.ask(&Request::get("/livez")).status, 200);
+    // With its key, so that it is not one of the idle ones that make room for each other.
+    assert_eq!(shop.ask(&large_hold(1_500)).status, 201);
     // More than there are descriptors, all of which it could have taken.
     let idle: Vec<Client> = (0..OPEN_FILES + 50).map(|_| server.connect()).collect();
     for number in 0..1_500 {
@@ -74,64 +79,14 @@ fn without_room_for_what_it_needs_it_does_not_start() {
     assert!(log.contains("the limit of open files is 60"), "{log}");
 }
 
-/// An HTTP/2 connection that begins requests with a body and sends none of it.
-struct Withholding(TcpStream);
-
-impl Withholding {
-    fn begin(server: &Server, path: &str, streams: u32) -> Self {
-        let mut stream = TcpStream::connect(server.address).unwrap();
-        stream.set_read_timeout(Some(support::PATIENCE)).unwrap();
-        let mut wire = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
-        frame(&mut wire, 4, 0, 0, &[]);
-        // POST, http, then the path, the authority and the kind of body as literals (RFC 7541).
-        let mut head = vec![0x83, 0x86];
-        for (name, value) in [
-            (&[0x04_u8][..], path),
-            (&[0x01][..], "holdfast"),
-            (&[0x0f, 0x10][..], "application/json"),
-        ] {
-            head.extend_from_slice(name);
-            head.push(u8::try_from(value.len()).unwrap());
-            head.extend_from_slice(value.as_bytes());
-        }
-        for number in 0..streams {
-            // END_HEADERS without END_STREAM: a body is to come.
-            frame(&mut wire, 1, 4, 2 * number + 1, &head);
-        }
-        frame(&mut wire, 6, 0, 0, &[7; 8]);
-        stream.write_all(&wire).unwrap();
-        let mut begun = Self(stream);
-        while begun.next_frame() != (6, 1) {}
-        begun
-    }
-
-    /// Kind and flags of the next frame.
-    fn next_frame(&mut self) -> (u8, u8) {
-        let mut head = [0; 9];
-        self.0.read_exact(&mut head).unwrap();
-        let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
-        let mut payload = vec![0; usize::try_from(length).unwrap()];
-        self.0.read_exact(&mut payload).unwrap();
-        (head[3], head[4])
-    }
-}
-
-fn frame(wire: &mut Vec<u8>, kind: u8, flags: u8, stream: u32, payload: &[u8]) {
-    let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
-    wire.extend_from_slice(&length[1..]);
-    wire.extend_from_slice(&[kind, flags]);
-    wire.extend_from_slice(&stream.to_be_bytes());
-    wire.extend_from_slice(payload);
-}
-
 #[test]
 fn bodies_that_strangers_withhold_refuse_no_buy() {
     // No withheld body ends by itself while the test runs.
     let server = Setup::demo()
         .config("[server]\nworkers = 2\nin_flight_max = 64\nbody_read_timeout_ms = 600000\nheader_read_timeout_ms = 600000\ndrain_s = 0")
         .start();
-    let strangers: Vec<Withholding> = (0..110)
-        .map(|_| Withholding::begin(&server, "/receipts/verify", 100))
+    let strangers: Vec<Http2> = (0..110)
+        .map(|_| Http2::withholding(&server, "/receipts/verify", 100))
         .collect();
     let refused = "holdfast_pool_refused_total{";
     until("strangers have all that they can have", || {

@@ -6,6 +6,7 @@
 
 use super::serve::Failure;
 use crate::config::{Config, GatewayKind};
+use crate::http::admission::{CLOSING_MAX, RESERVED_MAX};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 /// The log's files (lock, directory, two segments, witness), snapshots, files of the configuration,
@@ -66,5 +67,6 @@ fn reserve(config: &Config) -> u64 {
         // Payments and reconciliation have connections of their own.
         GatewayKind::Stripe(settings) => 2 * settings.connections_max as u64,
     };
-    OF_THE_CORE + OF_A_WORKER * workers + OF_A_SINK * sinks + gateway
+    let beyond_the_bound = (RESERVED_MAX + CLOSING_MAX) as u64;
+    OF_THE_CORE + beyond_the_bound + OF_A_WORKER * workers + OF_A_SINK * sinks + gateway
 }

@@ -106,7 +106,13 @@ pub const KEYS: &[Key] = &[
         "server.max_connections",
         "16384",
         (1, 1_000_000),
-        "Open connections; further ones are answered 503 and closed. Lowered at start to what the limit of open files leaves, with a log line.",
+        "Open connections. At the bound, the connection longest without a good answer makes room for a new one, if it never showed a valid key; where all have, further ones are answered 503 and closed, but for 16 that are kept for probes, metrics and administration. Lowered at start to what the limit of open files leaves, with a log line.",
+    ),
+    number(
+        "server.connections_per_peer_max",
+        "0",
+        (0, 1_000_000),
+        "Open connections of one address that never showed a valid key; the one of them that is longest without a good answer makes room for a further one. IPv6 counts by /64. 0: half of the connections.",
     ),
     number(
         "server.backlog",

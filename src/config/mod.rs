@@ -156,6 +156,8 @@ pub struct ServerConfig {
     pub workers: usize,
     /// Open connections in all.
     pub max_connections: usize,
+    /// Of one peer without a key; 0: half of them all.
+    pub connections_per_peer_max: usize,
     /// Connections waiting in the kernel, per worker.
     pub backlog: u32,
     /// For a handshake, a request's head, and an idle connection.
@@ -507,6 +509,7 @@ fn server(reader: &mut Reader<'_>) -> Result<ServerConfig, ConfigError> {
         listen,
         workers,
         max_connections: reader.size("server.max_connections")?,
+        connections_per_peer_max: reader.size("server.connections_per_peer_max")?,
         backlog: reader.small("server.backlog")?,
         header_read_timeout: milliseconds(reader, "server.header_read_timeout_ms")?,
         header_bytes_max: reader.size("server.header_bytes_max")?,

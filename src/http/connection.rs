@@ -8,6 +8,7 @@
 //! Deliberately absent: what requests mean.
 
 use super::answer::AnswerBody;
+use super::presence::{Connection, UnderWay};
 use super::problem;
 use super::server::{Handler, Shared};
 use crate::engine::refusal::Refusal;
@@ -19,10 +20,8 @@ use hyper::{Request, Response};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use std::convert::Infallible;
 use std::future::{Future, poll_fn};
-use std::net::IpAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::task::Poll;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -37,31 +36,27 @@ const LINGER: Duration = Duration::from_millis(200);
 /// Reads of a connection that is being closed.
 const LINGER_READS_MAX: usize = 256;
 
-/// Whose request it is, as the socket says; among a request's extensions.
-#[derive(Copy, Clone, Debug)]
-pub(super) struct Peer(pub(super) IpAddr);
-
-/// Serves `stream` until it ends.
-pub(super) async fn serve<H: Handler>(stream: TcpStream, handler: Arc<H>, shared: Arc<Shared>) {
+/// Serves `stream`, which is `presence`, until it ends.
+pub(super) async fn serve<H: Handler>(
+    stream: TcpStream,
+    presence: &Arc<Connection>,
+    handler: Arc<H>,
+    shared: Arc<Shared>,
+) {
     let limit = shared.limits.header_read_timeout;
-    let Ok(peer) = stream.peer_addr() else {
-        // It is gone already.
-        return;
-    };
-    let peer = Peer(peer.ip());
     match &shared.tls {
         None => match timeout(limit, speaks_http2(&stream)).await {
-            Ok(Ok(true)) => serve_http2(TokioIo::new(stream), peer, handler, &shared).await,
-            Ok(Ok(false)) => serve_http1(stream, peer, handler, &shared).await,
+            Ok(Ok(true)) => serve_http2(TokioIo::new(stream), presence, handler, &shared).await,
+            Ok(Ok(false)) => serve_http1(stream, presence, handler, &shared).await,
             Ok(Err(_)) | Err(_) => {}
         },
         Some(tls) => {
             let handshake = tls.acceptor().accept(stream);
             if let Ok(Ok(stream)) = timeout(limit, handshake).await {
                 if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
-                    serve_http2(TokioIo::new(stream), peer, handler, &shared).await;
+                    serve_http2(TokioIo::new(stream), presence, handler, &shared).await;
                 } else {
-                    serve_http1(stream, peer, handler, &shared).await;
+                    serve_http1(stream, presence, handler, &shared).await;
                 }
             }
         }
@@ -89,13 +84,16 @@ async fn speaks_http2(stream: &TcpStream) -> std::io::Result<bool> {
     }
 }
 
-async fn serve_http1<H, IO>(io: IO, peer: Peer, handler: Arc<H>, shared: &Arc<Shared>)
-where
+async fn serve_http1<H, IO>(
+    io: IO,
+    presence: &Arc<Connection>,
+    handler: Arc<H>,
+    shared: &Arc<Shared>,
+) where
     H: Handler,
     IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let activity = Arc::new(Activity::default());
-    let service = service(peer, &handler, &activity);
+    let service = service(presence, &handler);
     let mut connection = http1::Builder::new()
         // Pipelined answers leave one by one: to gather them while more requests are read would
         // let a peer that never stops sending grow the buffer, and hold a hold's answer back
@@ -107,7 +105,7 @@ where
     let end = watch(
         &mut connection,
         http1::Connection::graceful_shutdown,
-        &activity,
+        presence,
         shared,
     )
     .await;
@@ -136,16 +134,19 @@ async fn linger(mut io: impl AsyncRead + Unpin) {
     let _ = timeout(LINGER, reading).await;
 }
 
-async fn serve_http2<H, IO>(io: IO, peer: Peer, handler: Arc<H>, shared: &Arc<Shared>)
-where
+async fn serve_http2<H, IO>(
+    io: IO,
+    presence: &Arc<Connection>,
+    handler: Arc<H>,
+    shared: &Arc<Shared>,
+) where
     H: Handler,
     IO: Read + Write + Unpin + Send + 'static,
 {
     let limits = &shared.limits;
     let window = u32::try_from(limits.body_bytes_max.max(65_535)).unwrap_or(u32::MAX >> 1);
     let header_bytes = u32::try_from(limits.header_bytes_max).unwrap_or(u32::MAX);
-    let activity = Arc::new(Activity::default());
-    let service = service(peer, &handler, &activity);
+    let service = service(presence, &handler);
     let mut connection = http2::Builder::new(TokioExecutor::new())
         .max_concurrent_streams(limits.http2_streams_max)
         .max_header_list_size(header_bytes)
@@ -154,33 +155,26 @@ where
     watch(
         &mut connection,
         http2::Connection::graceful_shutdown,
-        &activity,
+        presence,
         shared,
     )
     .await;
 }
 
-/// The handler as hyper calls it, with each request noted in `activity`.
+/// The handler as hyper calls it, with each request noted in `presence`.
 fn service<H: Handler>(
-    peer: Peer,
+    presence: &Arc<Connection>,
     handler: &Arc<H>,
-    activity: &Arc<Activity>,
 ) -> impl Service<
     Request<Incoming>,
     Response = Response<AnswerBody>,
     Error = Infallible,
     Future: Send + 'static,
 > + use<H> {
-    let (handler, activity) = (Arc::clone(handler), Arc::clone(activity));
-    hyper::service::service_fn(move |mut request: Request<Incoming>| {
-        request.extensions_mut().insert(peer);
-        let under_way = UnderWay::new(&activity);
-        let handler = Arc::clone(&handler);
-        async move {
-            let answer = handler.handle(request).await;
-            drop(under_way);
-            Ok(answer)
-        }
+    let (handler, presence) = (Arc::clone(handler), Arc::clone(presence));
+    hyper::service::service_fn(move |request: Request<Incoming>| {
+        let answer = Arc::clone(&handler).handle(request, UnderWay::new(&presence));
+        async move { Ok(answer.await) }
     })
 }
 
@@ -197,34 +191,48 @@ enum End {
 async fn watch<C: Future + Unpin>(
     connection: &mut C,
     drain: impl Fn(Pin<&mut C>),
-    activity: &Activity,
+    presence: &Connection,
     shared: &Shared,
 ) -> End {
     let look_every = shared.limits.header_read_timeout / LOOKS;
     let mut look = pin!(sleep(look_every));
     let mut stopped = pin!(shared.stop.wait());
     let (mut registered, mut draining) = (false, false);
-    let (mut last, mut quiet_looks) = (activity.read(), 0);
+    let (mut last, mut quiet_looks) = (presence.requests(), 0);
     poll_fn(|cx| {
-        if !draining {
-            // A task's waker stays the same, so that to register it once is enough.
-            let set = if registered {
-                shared.stop.is_set()
-            } else {
-                registered = true;
-                stopped.as_mut().poll(cx).is_ready()
-            };
-            if set {
-                draining = true;
-                drain(Pin::new(&mut *connection));
+        loop {
+            if !draining {
+                // A task's waker stays the same, so that to register it once is enough.
+                let set = if registered {
+                    shared.stop.is_set()
+                } else {
+                    registered = true;
+                    stopped.as_mut().poll(cx).is_ready()
+                };
+                let leaving = presence.is_leaving();
+                if set || leaving {
+                    draining = true;
+                    drain(Pin::new(&mut *connection));
+                }
+                if leaving {
+                    // Nor is a peer waited for that does not take its leave.
+                    look.as_mut().reset(Instant::now() + LINGER);
+                }
             }
-        }
-        if Pin::new(&mut *connection).poll(cx).is_ready() {
-            return Poll::Ready(End::Done);
+            if Pin::new(&mut *connection).poll(cx).is_ready() {
+                return Poll::Ready(End::Done);
+            }
+            // An answer of this very poll may have ended it.
+            if draining || !presence.is_leaving() {
+                break;
+            }
         }
         while look.as_mut().poll(cx).is_ready() {
             look.as_mut().reset(Instant::now() + look_every);
-            let now = activity.read();
+            let now = presence.requests();
+            if presence.is_leaving() && now.is_quiet_since(now) {
+                return Poll::Ready(End::Done);
+            }
             quiet_looks = if now.is_quiet_since(last) {
                 quiet_looks + 1
             } else {
@@ -238,43 +246,4 @@ async fn watch<C: Future + Unpin>(
         Poll::Pending
     })
     .await
-}
-
-/// Requests of one connection: how many are under way (low half) and how many beginnings and
-/// ends there were (high half, wrapping).
-#[derive(Debug, Default)]
-struct Activity(AtomicU64);
-
-const ONE_EVENT: u64 = 1 << 32;
-
-#[derive(Copy, Clone, Debug, PartialEq, Eq)]
-struct ActivityRead(u64);
-
-impl Activity {
-    fn read(&self) -> ActivityRead {
-        ActivityRead(self.0.load(Relaxed))
-    }
-}
-
-impl ActivityRead {
-    /// Nothing began, ended or is under way.
-    fn is_quiet_since(self, before: Self) -> bool {
-        self == before && self.0 & (ONE_EVENT - 1) == 0
-    }
-}
-
-/// A request under way, until dropped.
-struct UnderWay(Arc<Activity>);
-
-impl UnderWay {
-    fn new(activity: &Arc<Activity>) -> Self {
-        activity.0.fetch_add(ONE_EVENT + 1, Relaxed);
-        Self(Arc::clone(activity))
-    }
-}
-
-impl Drop for UnderWay {
-    fn drop(&mut self) {
-        self.0.0.fetch_add(ONE_EVENT - 1, Relaxed);
-    }
 }

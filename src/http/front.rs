@@ -9,14 +9,14 @@ use super::answer::{Answer, AnswerBody};
 use super::audited::Acting;
 use super::auth::{Access, Caller, Keys, Known};
 use super::body::{self, BodyBounds};
-use super::connection::Peer;
 use super::framing::{self, After};
+use super::presence::UnderWay;
 use super::problem::{self, RateTold, Reason, problem};
 use super::routes::{self, Resource};
 use super::server::Handler;
 use super::webhooks::WebhookDesk;
 use super::wrong_keys::WrongKeys;
-use crate::config::{ApiKey, Config};
+use crate::config::{ApiKey, Config, Role};
 use crate::engine::command::Verdict;
 use crate::engine::refusal::Refusal;
 use crate::ids::{Lsn, RequestId};
@@ -30,6 +30,7 @@ use crate::reconcile::Reconciler;
 use crate::report::feed::{Mode, Sinks};
 use crate::report::postgres::segments::SegmentJob;
 use crate::telemetry::metrics::{Entered, Metrics, Pool, Shard, Stage};
+use crate::time::UnixMs;
 use crate::webhooks::{Endpoint, Secrets};
 use arc_swap::ArcSwap;
 use bytes::Bytes;
@@ -38,7 +39,7 @@ use hyper::header::{
     ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderValue, WWW_AUTHENTICATE,
 };
 use hyper::http::request::Parts;
-use hyper::{Method, Request, Response};
+use hyper::{Method, Request, Response, StatusCode, Version};
 use parking_lot::Mutex;
 use std::future::Future;
 use std::pin::Pin;
@@ -207,13 +208,18 @@ impl Front {
     }
 
     /// The answer to one request.
-    async fn answer(self: &Arc<Self>, id: RequestId, request: Request<Incoming>) -> Answer {
+    async fn answer(
+        self: &Arc<Self>,
+        id: RequestId,
+        request: Request<Incoming>,
+        under_way: &UnderWay,
+    ) -> Answer {
         let (parts, body) = request.into_parts();
         let close = HeaderValue::from_static("close");
         match framing::check(&parts) {
-            Ok(After::Open) => self.answer_in_bounds(id, parts, body).await,
+            Ok(After::Open) => self.answer_in_bounds(id, parts, body, under_way).await,
             Ok(After::Close) => {
-                let answer = self.answer_in_bounds(id, parts, body).await;
+                let answer = self.answer_in_bounds(id, parts, body, under_way).await;
                 answer.with(CONNECTION, close)
             }
             Err(error) => {
@@ -229,9 +235,10 @@ impl Front {
         id: RequestId,
         parts: Parts,
         body: Incoming,
+        under_way: &UnderWay,
     ) -> Answer {
         let access = routes::access(&parts.method, parts.uri.path());
-        let answer = self.answer_to(id, access, parts, body).await;
+        let answer = self.answer_to(id, access, parts, body, under_way).await;
         if access == Access::Open {
             return answer;
         }
@@ -246,8 +253,9 @@ impl Front {
         access: Access,
         parts: Parts,
         body: Incoming,
+        under_way: &UnderWay,
     ) -> Answer {
-        let caller = match self.admit(access, &parts) {
+        let caller = match self.admit(access, &parts, under_way) {
             Ok(caller) => caller,
             Err(reason) => return self.turned_down(reason, access, &parts, id).await,
         };
@@ -259,7 +267,11 @@ impl Front {
                 .with(ALLOW, HeaderValue::from_static(resource.allow()));
         }
         let param = param.into_owned();
-        let slot = Slot::of(resource.pool());
+        let pool = resource.pool();
+        if !matches!(pool, Pool::Probe | Pool::Admin) && under_way.is_reserved() {
+            return no_place(parts.version, id, under_way);
+        }
+        let slot = Slot::of(pool);
         // A slot is for work. A body that its sender withholds is none yet.
         let waits_for_body = !body.is_end_stream() && resource.reads_body(&parts.method);
         if !waits_for_body && self.enter(&slot).is_err() {
@@ -273,7 +285,12 @@ impl Front {
             parts,
             param,
         };
-        self.audited(resource, call, body).await
+        let answer = self.audited(resource, call, body).await;
+        if pool == Pool::Webhook && answer.status == StatusCode::OK {
+            // A genuine signature shows as much as a key does.
+            under_way.trust();
+        }
+        answer
     }
 
     /// Counts the request among those under way, once.
@@ -313,7 +330,12 @@ impl Front {
     }
 
     /// Who calls, where that is asked for and they may.
-    fn admit(&self, access: Access, parts: &Parts) -> Result<Option<Caller>, Reason> {
+    fn admit(
+        &self,
+        access: Access,
+        parts: &Parts,
+        under_way: &UnderWay,
+    ) -> Result<Option<Caller>, Reason> {
         if access == Access::Open {
             return Ok(None);
         }
@@ -323,6 +345,10 @@ impl Front {
         }
         let known = keys.known(&parts.headers);
         let Known { caller, rate, .. } = known.ok_or(Reason::Unauthorized)?;
+        // The shop's own connections do not get to keep what is reserved for others.
+        if caller.role != Role::Shop || !under_way.is_reserved() {
+            under_way.trust();
+        }
         if !caller.may(access) {
             return Err(Reason::Forbidden);
         }
@@ -452,6 +478,16 @@ impl Front {
     }
 }
 
+/// The answer on a connection that is there for probes, metrics and administration only.
+fn no_place(version: Version, id: RequestId, under_way: &UnderWay) -> Answer {
+    under_way.leave();
+    let answer = problem(Refusal::Overloaded.into(), id);
+    if version > Version::HTTP_11 {
+        return answer;
+    }
+    answer.with(CONNECTION, HeaderValue::from_static("close"))
+}
+
 /// One of these kinds of JSON, with or without `charset=utf-8`.
 fn is_one_of(value: &HeaderValue, kinds: &[&str]) -> bool {
     let Ok(text) = value.to_str() else {
@@ -474,6 +510,10 @@ impl Handler for Front {
         RequestId(Random::System.draw())
     }
 
+    fn now(&self) -> UnixMs {
+        self.core.journal.now()
+    }
+
     fn start(self: &Arc<Self>) {
         self.core.metrics.enter_thread(self.place);
         tokio::spawn(Arc::clone(&self.gate).drive());
@@ -486,19 +526,24 @@ impl Handler for Front {
         self.core.payments.in_flight() == 0
     }
 
-    async fn handle(self: Arc<Self>, request: Request<Incoming>) -> Response<AnswerBody> {
+    async fn handle(
+        self: Arc<Self>,
+        request: Request<Incoming>,
+        under_way: UnderWay,
+    ) -> Response<AnswerBody> {
         let began = Instant::now();
         let id = self.request_id();
-        let peer = request.extensions().get::<Peer>().copied();
-        let answer = self.answer(id, request).await;
+        let answer = self.answer(id, request, &under_way).await;
         self.counters.answered(answer.status.as_u16());
         self.counters.took(Stage::Request, began.elapsed());
-        if answer.asks_for_key()
-            && let Some(Peer(peer)) = peer
-        {
+        if answer.asks_for_key() {
+            let peer = under_way.peer();
             self.core.wrong_keys.log(peer, self.core.journal.now());
             // After the request has given its place back: what is kept back takes no room from others.
             tokio::time::sleep(self.core.wrong_keys.keep_back(peer)).await;
+        }
+        if answer.status.is_success() {
+            under_way.progressed();
         }
         answer.into_response(id)
     }

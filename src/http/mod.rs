@@ -6,6 +6,7 @@
 //! repeated. Deliberately absent: business decisions, which the engine makes.
 
 mod admin;
+pub mod admission;
 pub mod answer;
 mod audited;
 pub mod auth;
@@ -21,7 +22,9 @@ pub mod json;
 pub mod listener;
 mod operations;
 pub mod orders;
+pub mod peer;
 pub mod preconditions;
+pub mod presence;
 pub mod problem;
 pub mod query;
 mod raw;

@@ -6,22 +6,28 @@
 //! longer than it is given. Deliberately absent: what requests mean (the [`Handler`] knows) and
 //! signals (`cli` knows).
 
+use super::admission::{Admission, Bounds, Entrance, RESERVED_MAX};
 use super::answer::AnswerBody;
 use super::connection;
 use super::listener::Listener;
+use super::peer::Peer;
+use super::presence::UnderWay;
 use super::problem;
+use super::sampled::Sampled;
 use super::tls::Tls;
 use crate::config::ServerConfig;
 use crate::engine::refusal::Refusal;
 use crate::ids::RequestId;
 use crate::telemetry::metrics::Shard;
+use crate::time::UnixMs;
 use hyper::body::Incoming;
 use hyper::{Request, Response};
 use std::future::Future;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
@@ -36,6 +42,9 @@ pub trait Handler: Send + Sync + 'static {
     /// A new request's id.
     fn request_id(&self) -> RequestId;
 
+    /// What time it is.
+    fn now(&self) -> UnixMs;
+
     /// Called once on the thread's runtime, before the first connection.
     fn start(self: &Arc<Self>);
 
@@ -46,6 +55,7 @@ pub trait Handler: Send + Sync + 'static {
     fn handle(
         self: Arc<Self>,
         request: Request<Incoming>,
+        under_way: UnderWay,
     ) -> impl Future<Output = Response<AnswerBody>> + Send + 'static;
 }
 
@@ -80,13 +90,14 @@ pub(super) struct Shared {
     pub(super) limits: Limits,
     pub(super) tls: Option<Arc<Tls>>,
     pub(super) stop: Stop,
-    connections: AtomicUsize,
+    admission: Arc<Admission>,
+    evictions: Sampled,
+    refusals: Sampled,
 }
 
 /// Bounds of connections.
 #[derive(Clone, Debug)]
 pub(super) struct Limits {
-    pub(super) max_connections: usize,
     pub(super) header_read_timeout: Duration,
     pub(super) header_bytes_max: usize,
     pub(super) body_bytes_max: usize,
@@ -123,7 +134,6 @@ impl Server {
         let listeners = listener.listen()?;
         let shared = Arc::new(Shared {
             limits: Limits {
-                max_connections: connections_max,
                 header_read_timeout: config.header_read_timeout,
                 header_bytes_max: config.header_bytes_max,
                 body_bytes_max: config.body_bytes_max,
@@ -133,7 +143,16 @@ impl Server {
             },
             tls,
             stop: Stop::default(),
-            connections: AtomicUsize::new(0),
+            admission: Admission::new(Bounds {
+                max: connections_max,
+                per_peer_max: match config.connections_per_peer_max {
+                    0 => connections_max.div_ceil(2),
+                    most => most,
+                },
+                reserved_max: RESERVED_MAX,
+            }),
+            evictions: Sampled::default(),
+            refusals: Sampled::default(),
         });
         let mut threads = Vec::with_capacity(handlers.len());
         for (place, (listener, handler)) in listeners.into_iter().zip(handlers).enumerate() {
@@ -201,7 +220,13 @@ async fn accept<H: Handler>(listener: TcpListener, handler: &Arc<H>, shared: &Ar
             accepted = listener.accept() => accepted,
         };
         match accepted {
-            Ok((stream, _)) => take_in(stream, handler, shared),
+            Ok((stream, address)) => {
+                let peer = Peer::new(address.ip());
+                if take_in(stream, peer, handler, shared) == TakenIn::InPlaceOfAnother {
+                    // Its task may be on this thread, and closes the connection when it runs.
+                    tokio::task::yield_now().await;
+                }
+            }
             Err(error) => {
                 // Out of file descriptors, mostly: what is open has to close first.
                 tracing::warn!(event = "accept_failed", error = %error, "a connection cannot be accepted");
@@ -211,13 +236,37 @@ async fn accept<H: Handler>(listener: TcpListener, handler: &Arc<H>, shared: &Ar
     }
 }
 
-fn take_in<H: Handler>(stream: TcpStream, handler: &Arc<H>, shared: &Arc<Shared>) {
-    let Some(place) = Place::take(shared) else {
-        handler.counters().turned_away();
-        let told = problem::on_the_wire(Refusal::Overloaded.into(), handler.request_id());
-        // The new connection's buffer is empty; where it is not, the peer learns by the close.
-        let _ = stream.try_write(&told);
-        return;
+#[derive(Copy, Clone, PartialEq, Eq)]
+enum TakenIn {
+    InPlaceOfAnother,
+    Otherwise,
+}
+
+fn take_in<H: Handler>(
+    stream: TcpStream,
+    peer: Peer,
+    handler: &Arc<H>,
+    shared: &Arc<Shared>,
+) -> TakenIn {
+    let (place, taken_in) = match shared.admission.enter(peer) {
+        Entrance::Free(place) => (place, TakenIn::Otherwise),
+        Entrance::InPlaceOf(place, evicted, cause) => {
+            handler.counters().evicted(cause);
+            shared.evictions.sample(handler.now(), |evicted_count| {
+                tracing::warn!(
+                    event = "connections_evicted",
+                    peer = %evicted.peer(),
+                    cause = cause.as_str(),
+                    evicted = evicted_count,
+                    "connections without a key made room for others; the latest of them was this peer's"
+                );
+            });
+            (place, TakenIn::InPlaceOfAnother)
+        }
+        Entrance::TurnedAway => {
+            turn_away(&stream, peer, handler, shared);
+            return TakenIn::Otherwise;
+        }
     };
     let socket = socket2::SockRef::from(&stream);
     let set = socket
@@ -225,31 +274,38 @@ fn take_in<H: Handler>(stream: TcpStream, handler: &Arc<H>, shared: &Arc<Shared>
         .and_then(|()| socket.set_tcp_user_timeout(Some(shared.limits.send_timeout)));
     if set.is_err() {
         // The peer is gone already.
-        return;
+        return taken_in;
     }
     let connected = handler.counters().connected();
     let (handler, shared) = (Arc::clone(handler), Arc::clone(shared));
     tokio::spawn(async move {
-        connection::serve(stream, handler, shared).await;
-        drop((connected, place));
+        // In this order: the place is given back once the socket is closed, which `life` has.
+        let (_connected, place) = (connected, place);
+        // Pinned here: moved into another future, it would take its room twice.
+        let life = pin!(connection::serve(
+            stream,
+            place.connection(),
+            handler,
+            shared
+        ));
+        place.connection().until_evicted(life).await;
     });
+    taken_in
 }
 
-/// One of the connections that may be open in all.
-struct Place(Arc<Shared>);
-
-impl Place {
-    fn take(shared: &Arc<Shared>) -> Option<Self> {
-        let before = shared.connections.fetch_add(1, Ordering::Relaxed);
-        let place = Self(Arc::clone(shared));
-        (before < shared.limits.max_connections).then_some(place)
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.0.connections.fetch_sub(1, Ordering::Relaxed);
-    }
+fn turn_away<H: Handler>(stream: &TcpStream, peer: Peer, handler: &Arc<H>, shared: &Shared) {
+    handler.counters().turned_away();
+    shared.refusals.sample(handler.now(), |refused| {
+        tracing::warn!(
+            event = "connections_refused",
+            %peer,
+            refused,
+            "connections were refused because there were too many; the latest of them was this peer's"
+        );
+    });
+    let told = problem::on_the_wire(Refusal::Overloaded.into(), handler.request_id());
+    // The new connection's buffer is empty; where it is not, the peer learns by the close.
+    let _ = stream.try_write(&told);
 }
 
 /// Tells many tasks once to stop.

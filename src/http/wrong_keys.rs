@@ -6,10 +6,10 @@
 //! rate, which only those notice who have no valid key. Deliberately absent: bans, which would let
 //! a stranger behind the shop's proxy shut the shop out.
 
+use super::peer::Peer;
 use super::sampled::Sampled;
 use crate::time::UnixMs;
 use std::hash::{BuildHasher as _, RandomState};
-use std::net::{IpAddr, Ipv6Addr};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
@@ -42,7 +42,7 @@ impl WrongKeys {
     }
 
     /// Logs, once a second at most, that `peer` sent no valid key.
-    pub(super) fn log(&self, peer: IpAddr, now: UnixMs) {
+    pub(super) fn log(&self, peer: Peer, now: UnixMs) {
         self.refused.sample(now, |refused| {
             tracing::warn!(
                 event = "unauthorized",
@@ -54,13 +54,13 @@ impl WrongKeys {
     }
 
     /// Counts a request of `peer`: how long its answer is to be kept back.
-    pub(super) fn keep_back(&self, peer: IpAddr) -> Duration {
+    pub(super) fn keep_back(&self, peer: Peer) -> Duration {
         let elapsed = self.began.elapsed().as_millis();
         let now_ms = u64::try_from(elapsed).unwrap_or(u64::MAX >> 1);
         Duration::from_millis(self.keep_back_ms(peer, now_ms))
     }
 
-    fn keep_back_ms(&self, peer: IpAddr, now_ms: u64) -> u64 {
+    fn keep_back_ms(&self, peer: Peer, now_ms: u64) -> u64 {
         let free_until = now_ms + FREE * INTERVAL_MS;
         let next = |due: u64| (due.max(now_ms) + INTERVAL_MS).min(free_until + KEPT_BACK_MAX_MS);
         // One word a peer: no other memory depends on it.
@@ -71,16 +71,8 @@ impl WrongKeys {
         next(before).saturating_sub(free_until)
     }
 
-    fn slot(&self, peer: IpAddr) -> &AtomicU64 {
-        // Who has one IPv6 address has the whole /64.
-        let peer = match peer.to_canonical() {
-            IpAddr::V6(address) => {
-                let network = address.to_bits() & !u128::from(u64::MAX);
-                IpAddr::V6(Ipv6Addr::from_bits(network))
-            }
-            v4 @ IpAddr::V4(_) => v4,
-        };
-        let hash = usize::try_from(self.hasher.hash_one(peer) % SLOTS as u64);
+    fn slot(&self, peer: Peer) -> &AtomicU64 {
+        let hash = usize::try_from(self.hasher.hash_one(peer.network()) % SLOTS as u64);
         &self.due_ms[hash.expect("a remainder of 4096 fits")]
     }
 }
@@ -88,23 +80,17 @@ impl WrongKeys {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::net::IpAddr;
 
     #[test]
     fn a_peer_has_some_at_once_then_waits_and_is_forgiven_with_time() {
         let wrong = WrongKeys::new();
-        let peer = IpAddr::from([192, 0, 2, 1]);
+        let peer = Peer::new(IpAddr::from([192, 0, 2, 1]));
         let at = |now_ms| wrong.keep_back_ms(peer, now_ms);
         assert!((0..FREE).all(|_| at(5) == 0));
         assert_eq!([at(5), at(5), at(5)], [200, 400, 600]);
         assert_eq!([at(5), at(5), at(5), at(5)], [800, 1_000, 1_000, 1_000]);
         let later = 5 + FREE * INTERVAL_MS + KEPT_BACK_MAX_MS;
         assert_eq!(at(later), 0);
-    }
-
-    #[test]
-    fn a_network_of_ipv6_is_one_peer() {
-        let wrong = WrongKeys::new();
-        let peer = |last: u16| IpAddr::from([0x2001, 0xdb8, 0, 0, 0, 0, 0, last]);
-        assert!(std::ptr::eq(wrong.slot(peer(1)), wrong.slot(peer(2))));
     }
 }

@@ -80,6 +80,28 @@ impl Pool {
     }
 }
 
+/// Why a connection without a key had to make room for another one.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+#[repr(usize)]
+pub enum Eviction {
+    /// There were as many as there may be.
+    Full = 0,
+    /// There were as many of its peer.
+    Peer = 1,
+}
+
+impl Eviction {
+    const ALL: [Self; 2] = [Self::Full, Self::Peer];
+
+    /// Its word.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Full => "full",
+            Self::Peer => "peer",
+        }
+    }
+}
+
 /// How an attempt ended.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub enum Attempt {
@@ -121,6 +143,7 @@ pub struct Shard {
     connections: AtomicU64,
     accepted: AtomicU64,
     turned_away: AtomicU64,
+    evicted: [AtomicU64; Eviction::ALL.len()],
     payments_left_open: AtomicU64,
     payments_neglected: AtomicU64,
     refunds_failed_late: AtomicU64,
@@ -142,6 +165,7 @@ impl Default for Shard {
             connections: zero(),
             accepted: zero(),
             turned_away: zero(),
+            evicted: std::array::from_fn(|_| zero()),
             payments_left_open: zero(),
             payments_neglected: zero(),
             refunds_failed_late: zero(),
@@ -205,6 +229,11 @@ impl Shard {
     /// Counts a connection that was turned away because there were too many.
     pub fn turned_away(&self) {
         self.turned_away.fetch_add(1, Relaxed);
+    }
+
+    /// Counts a connection without a key that made room for another one.
+    pub fn evicted(&self, why: Eviction) {
+        self.evicted[why as usize].fetch_add(1, Relaxed);
     }
 
     /// One more request of `pool` under way, unless there are `max` on this thread already.
@@ -370,12 +399,23 @@ impl Metrics {
             ),
             (
                 "holdfast_connections_turned_away_total",
-                "Connections closed because there were too many.",
+                "Connections refused because there were too many, and none could make room.",
                 |s| &s.turned_away,
             ),
         ];
         for (name, help, of) in counters {
             out.single(name, "counter", help, self.sum(of));
+        }
+        let name = "holdfast_connections_evicted_total";
+        out.family(
+            name,
+            "counter",
+            "Connections without a key that made room for others, because there were too many in all or of their peer.",
+        );
+        for why in Eviction::ALL {
+            let label = format!("cause=\"{}\"", why.as_str());
+            let count = self.sum(|shard| &shard.evicted[why as usize]);
+            out.sample(name, &label, count);
         }
         let (name, help) = ("holdfast_connections", "Connections open.");
         out.single(name, "gauge", help, self.sum(|s| &s.connections));

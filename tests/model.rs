@@ -2,6 +2,8 @@
 //! buyers on few units, with the clock moving, snapshots, and the directory closed and opened
 //! again in between. Every outcome has to be the model's, and so has the stock after every step.
 
+#[path = "model/forgetting.rs"]
+mod forgetting;
 #[path = "model/kinds.rs"]
 mod kinds;
 
@@ -12,7 +14,7 @@ use holdfast::engine::event::{
 };
 use holdfast::engine::lifecycle::PurchaseState as S;
 use holdfast::engine::metadata::Metadata;
-use holdfast::engine::settings::SharedBy;
+use holdfast::engine::settings::{EngineSettings, SharedBy};
 use holdfast::ids::{
     AuthorizationId, CaptureId, CardToken, Digest16, KeyOwner, ProductId, PurchaseId, ReceiptKeyId,
     RequestId, UserId,
@@ -704,6 +706,14 @@ impl Pair {
 }
 
 fn open(path: &std::path::Path, clock: &ManualClock) -> Arc<Journal> {
+    open_with(path, clock, |_| {})
+}
+
+fn open_with(
+    path: &std::path::Path,
+    clock: &ManualClock,
+    change: impl FnOnce(&mut EngineSettings),
+) -> Arc<Journal> {
     let mut options = JournalOptions::new(path);
     options.clock = Clock::Manual(clock.clone());
     options.engine.hold_ttl_ms = HOLD_TTL_MS;
@@ -716,6 +726,7 @@ fn open(path: &std::path::Path, clock: &ManualClock) -> Arc<Journal> {
     options.engine.amounts.shared = vec![SharedBy::Card];
     options.engine.review.amount_over = limit(REVIEW_OVER);
     options.day_zone = DayZone::parse("Asia/Seoul").expect("a zone");
+    change(&mut options.engine);
     options.log.segment_bytes = 2 << 20;
     options.log.ring_bytes = 1 << 20;
     Journal::open(options, &mut |_| {}).expect("the directory opens")

@@ -1,6 +1,8 @@
 //! Quotas of one buyer: open holds and idempotency keys. What waits are told, what is still
 //! answered, and what the others in the same shard notice: nothing.
 
+#[path = "quotas/forgetting.rs"]
+mod forgetting;
 mod support;
 
 use holdfast::engine::command::{PlaceHold, ReleaseHold};
@@ -20,7 +22,11 @@ const BEGIN: UnixMs = UnixMs::new(1_800_000_000_000);
 const HOLD_TTL_MS: u64 = 10_000;
 const RETENTION_MS: u64 = 600_000;
 
-fn open(directory: &Path, clock: &ManualClock) -> Arc<Journal> {
+fn open(
+    directory: &Path,
+    clock: &ManualClock,
+    change: impl FnOnce(&mut JournalOptions),
+) -> Arc<Journal> {
     let mut options = JournalOptions::new(directory);
     options.clock = Clock::Manual(clock.clone());
     options.log.disk_free_bytes_min = 0;
@@ -33,6 +39,7 @@ fn open(directory: &Path, clock: &ManualClock) -> Arc<Journal> {
     engine.idempotency_retention_ms = RETENTION_MS;
     engine.bounds.open_holds_per_user_max = 2;
     engine.bounds.keys_per_user_max = 5;
+    change(&mut options);
     Journal::open(options, &mut |_| {}).expect("it opens")
 }
 
@@ -75,9 +82,13 @@ fn origin(key: Option<u8>) -> Origin {
 
 /// The hold, or how long to wait, in milliseconds.
 fn hold(journal: &Journal, key: u8) -> Result<PurchaseId, u64> {
+    hold_of(journal, "mallory", key)
+}
+
+fn hold_of(journal: &Journal, user: &str, key: u8) -> Result<PurchaseId, u64> {
     let command = PlaceHold {
         origin: origin(Some(key)),
-        user: UserId::parse("mallory").expect("an id"),
+        user: UserId::parse(user).expect("an id"),
         product: ProductId::parse("drop-1").expect("an id"),
         quantity: 1,
         currency: None,
@@ -105,7 +116,12 @@ fn release(journal: &Journal, hold: PurchaseId) {
 }
 
 /// A restart changes neither the state nor what is told.
-fn reopened(journal: Arc<Journal>, directory: &Path, clock: &ManualClock) -> Arc<Journal> {
+fn reopened(
+    journal: Arc<Journal>,
+    open: impl FnOnce(&Path, &ManualClock) -> Arc<Journal>,
+    directory: &Path,
+    clock: &ManualClock,
+) -> Arc<Journal> {
     let digest = journal.digest();
     journal.close();
     drop(journal);
@@ -118,7 +134,8 @@ fn reopened(journal: Arc<Journal>, directory: &Path, clock: &ManualClock) -> Arc
 fn the_wait_that_is_told_is_until_a_hold_ends_or_a_key_is_forgotten_and_not_longer() {
     let kept = tempfile::tempdir().expect("a directory");
     let clock = ManualClock::new(BEGIN);
-    let mut journal = open(kept.path(), &clock);
+    let plain = |directory: &Path, clock: &ManualClock| open(directory, clock, |_| {});
+    let mut journal = plain(kept.path(), &clock);
     put_product(&journal);
     hold(&journal, 1).expect("the first");
     clock.advance_ms(3_000);
@@ -126,7 +143,7 @@ fn the_wait_that_is_told_is_until_a_hold_ends_or_a_key_is_forgotten_and_not_long
     clock.advance_ms(1_000);
     for _ in 0..2 {
         assert_eq!(hold(&journal, 3), Err(HOLD_TTL_MS - 4_000), "both are open");
-        journal = reopened(journal, kept.path(), &clock);
+        journal = reopened(journal, plain, kept.path(), &clock);
     }
     clock.advance_ms(HOLD_TTL_MS - 4_001);
     assert_eq!(hold(&journal, 3), Err(1));
@@ -144,7 +161,7 @@ fn the_wait_that_is_told_is_until_a_hold_ends_or_a_key_is_forgotten_and_not_long
         assert_eq!(hold(&journal, 6), Err(first_is_kept_until), "five keys");
         assert_eq!(hold(&journal, 5), Ok(fifth), "a known key is answered");
         journal.snapshot().expect("it is written");
-        journal = reopened(journal, kept.path(), &clock);
+        journal = reopened(journal, plain, kept.path(), &clock);
     }
     clock.advance_ms(RETENTION_MS - HOLD_TTL_MS - 1);
     assert_eq!(hold(&journal, 6), Err(1));

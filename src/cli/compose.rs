@@ -95,6 +95,7 @@ fn engine(config: &Config) -> EngineSettings {
         payable: payable(config),
         rate: rate(sale),
         idempotency_retention_ms: sale.idempotency_retention_s * 1_000,
+        ended_keep_ms: engine.ended_keep_s * 1_000,
         card_retries: config.payments.card_retries,
         tries_per_hold_max: config.payments.tries_per_hold_max,
         amounts: config.limits.amounts.clone(),

@@ -344,20 +344,26 @@ pub const KEYS: &[Key] = &[
     number(
         "engine.buyers_max",
         "100000",
-        (1, 1 << 32),
+        (1, 1 << 22),
         "Buyers kept in one of the 256 shards; with more the answer is 503.",
     ),
     number(
         "engine.purchases_max",
         "100000",
         (1, 1 << 32),
-        "Purchases kept in one shard.",
+        "Holds and purchases kept in one shard; holds that ended without a payment leave after `engine.ended_keep_s`.",
     ),
     number(
         "engine.keys_max",
         "200000",
         (1, 1 << 32),
         "Idempotency keys remembered in one shard.",
+    ),
+    number(
+        "engine.ended_keep_s",
+        "",
+        (1, 365 * DAY_S),
+        "How long a hold that was released, ran out or was declined is kept, and a buyer of whom nothing else is left. Not shorter than `idempotency.retention_s` and `limits.rate.per_s`, the longer of which it is where it is not set.",
     ),
     number(
         "engine.open_holds_per_user_max",

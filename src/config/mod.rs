@@ -305,6 +305,8 @@ pub struct EngineConfig {
     pub purchases_max: usize,
     /// Idempotency keys.
     pub keys_max: usize,
+    /// How long ended holds are kept, in seconds.
+    pub ended_keep_s: u64,
     /// Open holds of one buyer.
     pub open_holds_per_user_max: usize,
     /// Idempotency keys of one buyer.
@@ -727,7 +729,20 @@ fn review(reader: &mut Reader<'_>) -> Result<ReviewConfig, ConfigError> {
 }
 
 fn engine(reader: &mut Reader<'_>) -> Result<EngineConfig, ConfigError> {
+    let retention_s = reader.integer("idempotency.retention_s")?;
+    let least_s = retention_s.max(reader.integer("limits.rate.per_s")?);
+    let ended_keep_s = reader.integer_if_given("engine.ended_keep_s")?;
+    // What a key answers is kept as long as the key, and an attempt for as long as it counts.
+    if ended_keep_s.is_some_and(|keep_s| keep_s < least_s) {
+        return Err(invalid(
+            "engine.ended_keep_s",
+            format!(
+                "takes at least {least_s}, the longer of idempotency.retention_s and limits.rate.per_s"
+            ),
+        ));
+    }
     Ok(EngineConfig {
+        ended_keep_s: ended_keep_s.unwrap_or(least_s),
         buyers_max: reader.size("engine.buyers_max")?,
         purchases_max: reader.size("engine.purchases_max")?,
         keys_max: reader.size("engine.keys_max")?,

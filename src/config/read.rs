@@ -129,6 +129,16 @@ impl<'a> Reader<'a> {
         Ok(taken)
     }
 
+    pub(super) fn integer_if_given(
+        &mut self,
+        path: &'static str,
+    ) -> Result<Option<u64>, ConfigError> {
+        if self.given(path).is_none() && default_of(path).is_none() {
+            return Ok(None);
+        }
+        self.integer(path).map(Some)
+    }
+
     pub(super) fn size(&mut self, path: &'static str) -> Result<usize, ConfigError> {
         let taken = self.integer(path)?;
         usize::try_from(taken).map_err(|_| invalid(path, "is larger than this machine can address"))

@@ -14,16 +14,16 @@ use crate::engine::lifecycle::{PurchaseState, Stands, Step, Units, next_state};
 use crate::engine::purchase::{
     BuyerIndex, Claimed, DifferingCapture, Extras, Happened, Payment, Purchase, Reason,
 };
+use crate::engine::purchases::Place;
 use crate::engine::refusal::Trace;
 use crate::engine::settings::Limits;
-use crate::engine::shard::{Buyer, KeyEntry, KeyOutcome, Shard, tally_add, tally_take};
+use crate::engine::shard::{KeyOutcome, Shard, tally_add, tally_take};
 use crate::engine::shared::{SharedAmounts, SharedCount};
-use crate::engine::spending::{Counted, Spending};
+use crate::engine::spending::Counted;
 use crate::ids::{Lsn, PurchaseId, UserId};
 use crate::money::Amount;
 use crate::time::UnixMs;
 use std::cmp::Reverse;
-use std::collections::VecDeque;
 
 /// What an event moves in the shared cells, beside the claims that it took over.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -134,9 +134,18 @@ impl Shard {
         limits: Limits,
     ) -> Result<Effects, BrokenLog> {
         self.last_at = self.last_at.max(stamp.at);
-        if stamp.settled == Settled::Yes {
-            self.forget_keys(stamp.at, limits);
-        }
+        let effects = self.change(event, stamp, catalogue, limits)?;
+        self.forget(stamp, limits);
+        Ok(effects)
+    }
+
+    fn change(
+        &mut self,
+        event: &Event,
+        stamp: Stamp,
+        catalogue: &Catalogue,
+        limits: Limits,
+    ) -> Result<Effects, BrokenLog> {
         let broken = |what| BrokenLog {
             lsn: stamp.lsn,
             kind: event.kind(),
@@ -198,17 +207,18 @@ impl Shard {
         };
         let state = next_state(None, Step::HoldPlaced).ok_or("a life begins with a hold")?;
         let buyer = self.buyer_index(&placed.user);
-        let standing = &mut self.buyers[buyer.0 as usize];
+        let standing = &mut self.buyers[buyer];
         tally_add(&mut standing.committed, product, placed.quantity);
         if let Some(promotion) = promotion {
             tally_add(&mut standing.promotion_uses, promotion, 1);
         }
         standing.held.push(placed.purchase.sequence());
+        standing.owned += 1;
         self.count_attempt(buyer, stamp.at, limits);
         self.profile_placed(buyer, placed, stamp);
         self.timers
             .push(Reverse((placed.expires_at, placed.purchase.sequence())));
-        self.purchases.push(Purchase {
+        let purchase = Purchase {
             tag: placed.purchase.tag(),
             buyer,
             product,
@@ -230,7 +240,9 @@ impl Shard {
             aftermath: None,
             particulars: None,
             extras: Extras::of(placed.other_quotes.clone(), placed.metadata.clone()),
-        });
+        };
+        self.purchases.insert(placed.purchase.sequence(), purchase);
+        self.note_idle(buyer);
         if placed.flow == Flow::Hold {
             let key = placed.origin.key;
             let outcome = KeyOutcome::Held(placed.purchase);
@@ -253,6 +265,7 @@ impl Shard {
             let buyer = self.buyer_index(user);
             self.count_attempt(buyer, stamp.at, limits);
             self.profile_refused(buyer, refused, stamp);
+            self.note_idle(buyer);
         }
         if remembers {
             let outcome = KeyOutcome::refused(refused.rejection(), refused.origin.request);
@@ -268,8 +281,7 @@ impl Shard {
         stamp: Stamp,
         limits: Limits,
     ) -> Result<Effects, &'static str> {
-        let place = usize::try_from(id.sequence()).map_err(|_| "its purchase cannot be counted")?;
-        self.find(id).ok_or("its purchase was never begun")?;
+        let place = self.place_of(id).ok_or("its purchase is not there")?;
         let purchase = &mut self.purchases[place];
         let was_open = purchase.is_open();
         let claimed = purchase.claimed();
@@ -295,6 +307,7 @@ impl Shard {
             // Only now: what counts no more was counted by the payment's card and device.
             self.purchases[place].end_payment(declined, stamp.at, stamp.lsn);
         }
+        self.note_ended(place);
         Ok(Effects {
             uncounted,
             counted,
@@ -302,7 +315,7 @@ impl Shard {
         })
     }
 
-    fn keep_waiting(&mut self, sequence: u64, before: PurchaseState, place: usize) {
+    fn keep_waiting(&mut self, sequence: u64, before: PurchaseState, place: Place) {
         let now = self.purchases[place].state;
         let kept = [
             (PurchaseState::UnderReview, &mut self.reviews),
@@ -325,12 +338,12 @@ impl Shard {
     /// never claimed (an operator booked a capture of more than was asked for).
     fn recount(
         &mut self,
-        place: usize,
+        place: Place,
         before: Option<Counted>,
     ) -> (Option<Box<SharedCount>>, Option<Box<SharedCount>>) {
         let purchase = &self.purchases[place];
         let after = purchase.counted(&self.corrections);
-        let spending = &mut self.buyers[purchase.buyer.0 as usize].spending;
+        let spending = &mut self.buyers[purchase.buyer].spending;
         spending.change(before, after);
         let Some(before) = before else {
             // Claimed where it was decided.
@@ -352,13 +365,13 @@ impl Shard {
         &mut self,
         event: &Event,
         id: PurchaseId,
-        place: usize,
+        place: Place,
         stamp: Stamp,
         limits: Limits,
     ) -> Result<(), &'static str> {
         let purchase = &mut self.purchases[place];
         match event {
-            Event::PaymentStarted(started) => self.apply_started(id, started, stamp, limits),
+            Event::PaymentStarted(started) => self.apply_started(place, started, stamp, limits),
             Event::PaymentAuthorized(authorized) => {
                 let payment = payment_of(purchase)?;
                 payment.authorization = Some(authorized.authorization.clone());
@@ -451,7 +464,7 @@ impl Shard {
     fn apply_captured(
         &mut self,
         id: PurchaseId,
-        place: usize,
+        place: Place,
         captured: &PaymentCaptured,
         stamp: Stamp,
     ) -> Result<(), &'static str> {
@@ -475,12 +488,11 @@ impl Shard {
 
     fn apply_started(
         &mut self,
-        id: PurchaseId,
+        place: Place,
         started: &PaymentStarted,
         stamp: Stamp,
         limits: Limits,
     ) {
-        let place = usize::try_from(id.sequence()).expect("the caller found it at this place");
         let purchase = &mut self.purchases[place];
         let buyer = purchase.buyer;
         purchase.reason = None;
@@ -501,14 +513,14 @@ impl Shard {
     }
 
     /// Units, the buyer's limit and the promotion's use follow the purchase, each once.
-    fn move_claims(&mut self, place: usize, before: Claimed) -> Result<Effects, &'static str> {
+    fn move_claims(&mut self, place: Place, before: Claimed) -> Result<Effects, &'static str> {
         let purchase = &mut self.purchases[place];
         let (product, units) = (purchase.product, purchase.quantity);
         let after = purchase.claimed();
         if before.units == Units::Held && after.units != Units::Held {
             purchase.forget_other_quotes();
         }
-        let buyer = &mut self.buyers[purchase.buyer.0 as usize];
+        let buyer = &mut self.buyers[purchase.buyer];
         match (before.stands, after.stands) {
             (Stands::Always | Stands::Again, Stands::No) => {
                 tally_take(&mut buyer.committed, product, units);
@@ -546,7 +558,7 @@ impl Shard {
     }
 
     /// The outcome of a payment that charged nothing: the key's request was declined.
-    fn settle_declined(&mut self, purchase: PurchaseId, place: usize) {
+    fn settle_declined(&mut self, purchase: PurchaseId, place: Place) {
         let Some(request) = self.purchases[place].payment.as_ref().map(|it| it.request) else {
             return;
         };
@@ -554,96 +566,29 @@ impl Shard {
     }
 
     /// The payment has no outcome that anybody decided: its key may begin another.
-    fn free_key(&mut self, place: usize) {
+    fn free_key(&mut self, place: Place) {
         let payment = self.purchases[place].payment.as_mut();
         if let Some(scope) = payment.and_then(|payment| payment.key.take()) {
             self.drop_key(scope);
         }
     }
 
-    fn settle_key(&mut self, place: usize, outcome: KeyOutcome) {
+    fn settle_key(&mut self, place: Place, outcome: KeyOutcome) {
         let key = self.purchases[place]
             .payment
             .as_mut()
             .and_then(|payment| payment.key.take());
-        if let Some(entry) = key.and_then(|scope| self.keys.get_mut(&scope)) {
-            entry.outcome = outcome;
-        }
-    }
-
-    pub(super) fn remember(
-        &mut self,
-        (owner, key): (BuyerIndex, Option<crate::engine::event::IdempotencyKey>),
-        outcome: KeyOutcome,
-        at: UnixMs,
-        limits: Limits,
-    ) {
-        let Some(key) = key else { return };
-        let forget_at = at.plus_ms(limits.idempotency_retention_ms);
-        let entry = KeyEntry {
-            owner,
-            fingerprint: key.fingerprint,
-            outcome,
-            forget_at,
-        };
-        self.drop_key(key.scope);
-        self.keys.insert(key.scope, entry);
-        self.buyers[owner.0 as usize].key_dues.push_back(forget_at);
-        self.key_expiries.push_back((forget_at, key.scope));
-    }
-
-    /// Forgets keys whose time is up, a few at each event, so that none pays for many. A key
-    /// whose request still runs is kept for another term.
-    fn forget_keys(&mut self, at: UnixMs, limits: Limits) {
-        const KEYS_FORGOTTEN_AT_ONCE: usize = 4;
-        for _ in 0..KEYS_FORGOTTEN_AT_ONCE {
-            let Some((due, scope)) = self.key_expiries.front().copied() else {
-                return;
-            };
-            if due > at {
-                return;
-            }
-            self.key_expiries.pop_front();
-            // A key that was freed and used again is forgotten at its own time.
-            let Some(entry) = self.keys.get_mut(&scope).filter(|it| it.forget_at == due) else {
-                continue;
-            };
-            if entry.outcome == KeyOutcome::InFlight {
-                entry.forget_at = at.plus_ms(limits.idempotency_retention_ms);
-                let (owner, again) = (entry.owner, entry.forget_at);
-                self.key_expiries.push_back((again, scope));
-                self.buyers[owner.0 as usize].key_due_moved(due, Some(again));
-            } else {
-                self.drop_key(scope);
-            }
+        if let Some(scope) = key {
+            self.set_outcome(scope, outcome);
         }
     }
 
     pub(super) fn buyer_index(&mut self, user: &UserId) -> BuyerIndex {
-        if let Some(index) = self.buyer_places.get(user) {
-            return *index;
-        }
-        let place = u32::try_from(self.buyers.len()).expect("buyers are bounded below 2^32");
-        self.buyers.push(Buyer {
-            user: user.clone(),
-            attempts: VecDeque::new(),
-            committed: Vec::new(),
-            promotion_uses: Vec::new(),
-            spending: Spending::default(),
-            captures: Vec::new(),
-            held: Vec::new(),
-            key_dues: VecDeque::new(),
-            more: None,
-            risk: None,
-            segmented: None,
-            profile: None,
-        });
-        self.buyer_places.insert(user.clone(), BuyerIndex(place));
-        BuyerIndex(place)
+        self.buyers.place_or_new(user)
     }
 
     fn count_attempt(&mut self, buyer: BuyerIndex, at: UnixMs, limits: Limits) {
-        let attempts = &mut self.buyers[buyer.0 as usize].attempts;
+        let attempts = &mut self.buyers[buyer].attempts;
         attempts.push_back(at);
         while attempts.len() > limits.rate_count as usize {
             attempts.pop_front();

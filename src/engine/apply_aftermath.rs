@@ -10,6 +10,7 @@ use crate::engine::event::{
     RefundStarted, RefundSucceeded, RetryAdvice, TokensSpent,
 };
 use crate::engine::purchase::{BuyerIndex, Purchase, Refund, RefundState};
+use crate::engine::purchases::Place;
 use crate::engine::refusal::Refusal;
 use crate::engine::settings::Limits;
 use crate::engine::shard::{BuyerMore, CardDecline, KeyOutcome, Shard};
@@ -20,7 +21,7 @@ use crate::time::UnixMs;
 const DECLINES_KEPT: usize = 32;
 
 impl Shard {
-    pub(super) fn apply_captured_more(&mut self, place: usize, captured: &PaymentCaptured) {
+    pub(super) fn apply_captured_more(&mut self, place: Place, captured: &PaymentCaptured) {
         let purchase = &mut self.purchases[place];
         let buyer = purchase.buyer;
         if captured.signing_key.is_some() || captured.tokens > Tokens::NONE {
@@ -43,11 +44,12 @@ impl Shard {
         let balance = more.tokens;
         let outcome = KeyOutcome::Spent { balance };
         self.remember((buyer, spent.origin.key), outcome, stamp.at, limits);
+        self.note_idle(buyer);
     }
 
     pub(super) fn apply_refund_started(
         &mut self,
-        place: usize,
+        place: Place,
         started: &RefundStarted,
         stamp: Stamp,
         limits: Limits,
@@ -75,11 +77,11 @@ impl Shard {
 
     pub(super) fn apply_refunded(
         &mut self,
-        place: usize,
+        place: Place,
         done: &RefundSucceeded,
         stamp: Stamp,
     ) -> Result<(), &'static str> {
-        let id = self.id_of(place as u64, &self.purchases[place]);
+        let id = self.id_of(self.purchases.sequence(place), &self.purchases[place]);
         self.gone_back(place, done.amount, done.clawback)?;
         let purchase = &mut self.purchases[place];
         let pending = purchase.pending_refund().map(|(_, refund)| refund.restock);
@@ -91,18 +93,17 @@ impl Shard {
             clawback: done.clawback,
         };
         let key = end_refund(purchase, done.number, state)?;
-        if let Some(entry) = self.keys.get_mut(&key) {
-            entry.outcome = KeyOutcome::Refunded {
-                purchase: id,
-                number: done.number,
-            };
-        }
+        let outcome = KeyOutcome::Refunded {
+            purchase: id,
+            number: done.number,
+        };
+        self.set_outcome(key, outcome);
         Ok(())
     }
 
     pub(super) fn apply_refund_found(
         &mut self,
-        place: usize,
+        place: Place,
         found: &RefundFound,
     ) -> Result<(), &'static str> {
         self.gone_back(place, found.amount, found.clawback)
@@ -111,7 +112,7 @@ impl Shard {
     /// Money went back, and reward tokens with it.
     fn gone_back(
         &mut self,
-        place: usize,
+        place: Place,
         amount: Amount,
         clawback: Clawback,
     ) -> Result<(), &'static str> {
@@ -134,7 +135,7 @@ impl Shard {
 
     pub(super) fn apply_dispute_closed(
         &mut self,
-        place: usize,
+        place: Place,
         closed: &DisputeClosed,
     ) -> Result<(), &'static str> {
         let purchase = &mut self.purchases[place];
@@ -155,7 +156,7 @@ impl Shard {
 
     pub(super) fn apply_refund_failed(
         &mut self,
-        place: usize,
+        place: Place,
         failed: &RefundFailed,
         stamp: Stamp,
     ) -> Result<(), &'static str> {
@@ -168,13 +169,11 @@ impl Shard {
         let key = end_refund(purchase, failed.number, state)?;
         let refunds = &purchase.aftermath_mut().refunds;
         let request = refunds[failed.number as usize - 1].request;
-        if let Some(entry) = self.keys.get_mut(&key) {
-            let reason = match failed.failure {
-                RefundFailure::Refused => Refusal::RefundFailed,
-                RefundFailure::LessWasLeft => Refusal::RefundConflict,
-            };
-            entry.outcome = KeyOutcome::refused(reason.into(), request);
-        }
+        let reason = match failed.failure {
+            RefundFailure::Refused => Refusal::RefundFailed,
+            RefundFailure::LessWasLeft => Refusal::RefundConflict,
+        };
+        self.set_outcome(key, KeyOutcome::refused(reason.into(), request));
         Ok(())
     }
 
@@ -188,7 +187,7 @@ impl Shard {
         more.debt = more.debt.plus(clawback.shortfall);
     }
 
-    pub(super) fn note_decline(&mut self, place: usize, advice: RetryAdvice, at: UnixMs) {
+    pub(super) fn note_decline(&mut self, place: Place, advice: RetryAdvice, at: UnixMs) {
         let purchase = &self.purchases[place];
         let (buyer, payment) = (purchase.buyer, purchase.payment.as_ref());
         let (Some(payment), RetryAdvice::Later | RetryAdvice::Never) = (payment, advice) else {
@@ -203,7 +202,7 @@ impl Shard {
     }
 
     fn buyer_more(&mut self, buyer: BuyerIndex) -> &mut BuyerMore {
-        self.buyers[buyer.0 as usize].more_mut()
+        self.buyers[buyer].more_mut()
     }
 }
 

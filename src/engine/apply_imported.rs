@@ -26,7 +26,7 @@ impl Shard {
             return Err("it is more than a product can have");
         }
         let index = self.buyer_index(&imported.user);
-        let buyer = &mut self.buyers[index.0 as usize];
+        let buyer = &mut self.buyers[index];
         let elsewhere = buyer.more.as_ref().map_or(&[][..], |it| &it.imported);
         let before = tally_of(elsewhere, product);
         let others = tally_of(&buyer.committed, product) - before;
@@ -41,6 +41,7 @@ impl Shard {
             tally_add(&mut buyer.committed, product, imported.units);
             tally_add(&mut buyer.more_mut().imported, product, imported.units);
         }
+        self.note_idle(index);
         Ok(())
     }
 

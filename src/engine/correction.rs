@@ -61,16 +61,15 @@ impl Shard {
         let offset_ms = corrected.offset_ms();
         self.corrections.add(lsn, offset_ms);
         self.last_at = corrected.after;
-        for buyer in &mut self.buyers {
+        for buyer in self.buyers.iter_mut() {
             buyer.corrected(offset_ms);
         }
-        for purchase in &mut self.purchases {
+        for purchase in self.purchases.iter_mut() {
             purchase.corrected(offset_ms);
         }
         // Stale timers belong only to paid or released holds; they are left out.
         let timers = self.timers.drain().filter_map(|Reverse((_, sequence))| {
-            let place = usize::try_from(sequence).ok()?;
-            let purchase = self.purchases.get(place)?;
+            let purchase = self.purchases.get(sequence)?;
             let held = purchase.state == PurchaseState::Held;
             held.then_some(Reverse((purchase.expires_at, sequence)))
         });
@@ -78,6 +77,7 @@ impl Shard {
         self.correct_keys(corrected, limits);
         self.derive_key_dues();
         self.derive_sums();
+        self.derive_forgetting();
     }
 
     fn correct_keys(&mut self, corrected: &ClockCorrected, limits: Limits) {
@@ -101,15 +101,15 @@ impl Shard {
 
     /// What each buyer bought, and when, follows from the purchases.
     fn derive_sums(&mut self) {
-        for buyer in &mut self.buyers {
+        for buyer in self.buyers.iter_mut() {
             buyer.spending = Spending::default();
             buyer.captures.clear();
         }
-        for (sequence, purchase) in (0..).zip(&self.purchases) {
-            let buyer = &mut self.buyers[purchase.buyer.0 as usize];
+        for (sequence, purchase) in self.purchases.from(0) {
+            let buyer = &mut self.buyers[purchase.buyer];
             buyer.sum_up(sequence, purchase, &self.corrections);
         }
-        for buyer in &mut self.buyers {
+        for buyer in self.buyers.iter_mut() {
             buyer.captures.sort_unstable();
         }
     }

@@ -10,7 +10,8 @@ use crate::engine::cells::UNITS_MAX;
 use crate::engine::correction::Corrections;
 use crate::engine::lifecycle::{PurchaseState, Stands, next_state};
 use crate::engine::profile::Profile;
-use crate::engine::purchase::Purchase;
+use crate::engine::purchase::{BuyerIndex, Purchase};
+use crate::engine::purchases::SEQUENCES_MAX;
 use crate::engine::scrutiny::BuyerRisk;
 use crate::engine::segments::Segmented;
 use crate::engine::shard::{Buyer, BuyerMore, KeyEntry, KeyOutcome, Shard, tally_add, tally_of};
@@ -23,8 +24,12 @@ use std::collections::VecDeque;
 /// A shard's whole state.
 #[derive(Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
 pub struct ShardImage {
+    /// In the order of their places.
     buyers: Vec<BuyerImage>,
-    purchases: Vec<Purchase>,
+    /// In the order of their sequence numbers.
+    purchases: Vec<PurchaseImage>,
+    /// The sequence number of the next purchase.
+    next_sequence: u64,
     /// In the order in which they are to be forgotten.
     keys: Vec<KeyImage>,
     last_at: UnixMs,
@@ -34,12 +39,19 @@ pub struct ShardImage {
 /// A buyer; what only some have is boxed, so that the others take four bytes for it.
 #[derive(Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
 struct BuyerImage {
+    place: BuyerIndex,
     user: UserId,
     attempts: Vec<UnixMs>,
     more: Option<Box<BuyerMore>>,
     risk: Option<Box<BuyerRisk>>,
     segmented: Option<Box<Segmented>>,
     profile: Option<Box<Profile>>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
+struct PurchaseImage {
+    sequence: u64,
+    purchase: Purchase,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
@@ -63,7 +75,9 @@ pub struct ImageError {
 /// A part of a shard's image.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub enum ImagePart {
-    /// The buyer at this place.
+    /// What all of it has in common.
+    Shard,
+    /// The buyer at this place of the list.
     Buyer(usize),
     /// This purchase.
     Purchase(PurchaseId),
@@ -74,6 +88,7 @@ pub enum ImagePart {
 impl std::fmt::Display for ImagePart {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
+            Self::Shard => out.write_str("the whole"),
             Self::Buyer(place) => write!(out, "buyer {place}"),
             Self::Purchase(id) => write!(out, "purchase {id}"),
             Self::Key(place) => write!(out, "key {place}"),
@@ -91,7 +106,8 @@ impl ShardImage {
 impl Shard {
     /// A copy of everything, to be written outside the shard's turn.
     pub fn image(&self) -> ShardImage {
-        let buyers = self.buyers.iter().map(|buyer| BuyerImage {
+        let buyers = self.buyers.numbered().map(|(place, buyer)| BuyerImage {
+            place,
             user: buyer.user.clone(),
             attempts: buyer.attempts.iter().copied().collect(),
             more: buyer.more.clone(),
@@ -108,9 +124,15 @@ impl Shard {
                 entry,
             })
         });
+        let purchases = self.purchases.from(0);
+        let purchases = purchases.map(|(sequence, purchase)| PurchaseImage {
+            sequence,
+            purchase: purchase.clone(),
+        });
         ShardImage {
             buyers: buyers.collect(),
-            purchases: self.purchases.clone(),
+            purchases: purchases.collect(),
+            next_sequence: self.purchases.next(),
             keys: keys.collect(),
             last_at: self.last_at,
             corrections: self.corrections.clone(),
@@ -131,43 +153,42 @@ impl Shard {
         let mut shard = Self::new(id);
         shard.last_at = image.last_at;
         shard.corrections = image.corrections;
+        if image.next_sequence >= SEQUENCES_MAX {
+            return Err(error(
+                ImagePart::Shard,
+                "next_sequence: no purchase can have it",
+            ));
+        }
         for (place, buyer) in image.buyers.into_iter().enumerate() {
-            let taken = shard.take_buyer(place, buyer, catalogue);
+            let taken = shard.take_buyer(buyer, catalogue);
             taken.map_err(|what| error(ImagePart::Buyer(place), what))?;
         }
-        for (sequence, purchase) in (0..).zip(image.purchases) {
+        for PurchaseImage { sequence, purchase } in image.purchases {
+            if sequence < shard.purchases.next() || sequence >= image.next_sequence {
+                let next = shard.purchases.next().min(SEQUENCES_MAX - 1);
+                let part = ImagePart::Purchase(PurchaseId::new(id, next, purchase.tag));
+                return Err(error(part, "sequence: it is not between those beside it"));
+            }
             let part = ImagePart::Purchase(PurchaseId::new(id, sequence, purchase.tag));
             let taken = shard.take_purchase(sequence, purchase, catalogue);
             taken.map_err(|what| error(part, what))?;
         }
-        for buyer in &mut shard.buyers {
+        shard.purchases.skip_to(image.next_sequence);
+        for buyer in shard.buyers.iter_mut() {
             buyer.captures.sort_unstable();
         }
         for (place, key) in image.keys.into_iter().enumerate() {
             let names = shard.names_what_is_there(&key.entry);
             names.map_err(|what| error(ImagePart::Key(place), what))?;
-            shard
-                .key_expiries
-                .push_back((key.entry.forget_at, key.scope));
-            let owner = &mut shard.buyers[key.entry.owner.0 as usize];
-            owner.key_dues.push_back(key.entry.forget_at);
-            shard.keys.insert(key.scope, key.entry);
+            shard.take_key(key.scope, key.entry);
         }
+        shard.derive_forgetting();
         Ok(shard)
     }
 
-    fn take_buyer(
-        &mut self,
-        place: usize,
-        image: BuyerImage,
-        catalogue: &Catalogue,
-    ) -> Result<(), &'static str> {
-        let index = self.buyer_index(&image.user);
-        // A buyer who is there twice would move every place behind.
-        if index.0 as usize != place {
-            return Err("user: it is there twice");
-        }
-        let buyer = &mut self.buyers[place];
+    fn take_buyer(&mut self, image: BuyerImage, catalogue: &Catalogue) -> Result<(), &'static str> {
+        self.buyers.insert_at(image.place, &image.user)?;
+        let buyer = &mut self.buyers[image.place];
         for (product, units) in image.more.iter().flat_map(|it| &it.imported) {
             if !catalogue.has_product(*product) {
                 return Err("imported: a product that is not in the catalogue");
@@ -197,7 +218,7 @@ impl Shard {
         check_whole(&purchase, catalogue)?;
         let buyer: &mut Buyer = self
             .buyers
-            .get_mut(purchase.buyer.0 as usize)
+            .get_mut(purchase.buyer)
             .ok_or("buyer: there is none at this place")?;
         let stands = purchase.claimed().stands;
         if stands != Stands::No {
@@ -224,13 +245,14 @@ impl Shard {
         if purchase.is_open() {
             self.open.insert(sequence);
         }
-        self.purchases.push(purchase);
+        buyer.owned += 1;
+        self.purchases.insert(sequence, purchase);
         Ok(())
     }
 
     /// Whether the purchase that a key names, if it names one, is there, as far as it says.
     fn names_what_is_there(&self, entry: &KeyEntry) -> Result<(), &'static str> {
-        if self.buyers.get(entry.owner.0 as usize).is_none() {
+        if self.buyers.get(entry.owner).is_none() {
             return Err("owner: there is no buyer at this place");
         }
         let (there, what) = match entry.outcome {
@@ -305,7 +327,8 @@ mod tests {
     }
 
     fn image(users: &[&str], outcomes: &[KeyOutcome]) -> ShardImage {
-        let buyer = |user: &&str| BuyerImage {
+        let buyer = |(place, user): (u32, &&str)| BuyerImage {
+            place: BuyerIndex(place),
             user: UserId::parse(user).expect("an id"),
             attempts: Vec::new(),
             more: None,
@@ -323,8 +346,9 @@ mod tests {
             },
         };
         ShardImage {
-            buyers: users.iter().map(buyer).collect(),
+            buyers: (0..).zip(users).map(buyer).collect(),
             purchases: Vec::new(),
+            next_sequence: 0,
             keys: outcomes.iter().map(key).collect(),
             last_at: UnixMs::new(1),
             corrections: Corrections::default(),

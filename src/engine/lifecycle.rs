@@ -399,6 +399,27 @@ impl PurchaseState {
         }
     }
 
+    /// Whether it is a hold that ended without a payment, for good.
+    pub const fn is_ended_hold(self) -> bool {
+        match self {
+            Self::Declined | Self::Expired | Self::Released => true,
+            Self::Held
+            | Self::Authorizing
+            | Self::Authorized
+            | Self::UnderReview
+            | Self::Capturing
+            | Self::CaptureDiffers
+            | Self::Captured
+            | Self::Voiding
+            | Self::Voided
+            | Self::Stuck
+            | Self::PartiallyRefunded
+            | Self::Refunded
+            | Self::Disputed
+            | Self::ChargedBack => false,
+        }
+    }
+
     /// Whether a purchase that comes here ends for its buyer.
     const fn ends(self) -> Ends {
         match self {

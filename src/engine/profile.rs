@@ -17,6 +17,7 @@ use crate::engine::event::{
     PaysFor, ReviewVerdict, RuleHit, RuleName, RuleOutcome,
 };
 use crate::engine::purchase::BuyerIndex;
+use crate::engine::purchases::Place;
 use crate::engine::refusal::Refusal;
 use crate::engine::risk::features::Past;
 use crate::engine::risk::score::{Appraisal, Score};
@@ -249,9 +250,9 @@ impl Shard {
     }
 
     /// What becomes of a purchase, where its buyer has a profile.
-    pub(super) fn profile_step(&mut self, place: usize, event: &Event, stamp: Stamp) {
+    pub(super) fn profile_step(&mut self, place: Place, event: &Event, stamp: Stamp) {
         let buyer = self.purchases[place].buyer;
-        let Some(profile) = self.buyers[buyer.0 as usize].profile.as_deref_mut() else {
+        let Some(profile) = self.buyers[buyer].profile.as_deref_mut() else {
             return;
         };
         match event {
@@ -330,7 +331,7 @@ impl Shard {
 
     /// The profile that an attempt is noted in, begun where there is none yet.
     fn seen(&mut self, buyer: BuyerIndex, appraisal: &Appraisal, stamp: Stamp) -> &mut Profile {
-        let profile = &mut self.buyers[buyer.0 as usize].profile;
+        let profile = &mut self.buyers[buyer].profile;
         let profile = profile.get_or_insert_with(|| Box::new(Profile::begun(stamp.at)));
         profile.last_seen = stamp.at;
         profile.score = appraisal.score().or(profile.score);

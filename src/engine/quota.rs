@@ -8,10 +8,11 @@
 
 use crate::engine::event::Flow;
 use crate::engine::lifecycle::PurchaseState;
+use crate::engine::purchases::Place;
 use crate::engine::rejection::{QuotaScope, RefusalFacts};
 use crate::engine::settings::Bounds;
 use crate::engine::shard::{Buyer, Shard};
-use crate::ids::{Digest16, UserId};
+use crate::ids::UserId;
 use crate::time::UnixMs;
 
 impl Shard {
@@ -25,13 +26,18 @@ impl Shard {
         at: UnixMs,
     ) -> Option<(u64, RefusalFacts)> {
         let buyer = self.buyer(user)?;
-        let keys = buyer.key_dues.iter().copied();
-        let keys = free_at(keys, bounds.keys_per_user_max, at);
+        let dues = buyer.key_dues.iter().copied();
+        let keys = free_at(buyer.key_dues.len(), dues, bounds.keys_per_user_max, at);
         let holds = match flow {
             Flow::Hold => {
                 let expiries = buyer.held.iter().filter_map(|it| self.at_place(*it));
                 let expiries = expiries.map(|it| it.expires_at);
-                free_at(expiries, bounds.open_holds_per_user_max, at)
+                free_at(
+                    buyer.held.len(),
+                    expiries,
+                    bounds.open_holds_per_user_max,
+                    at,
+                )
             }
             // What is paid at once is no open hold, and an earlier hold is one fewer afterwards.
             Flow::Buy | Flow::Refund | Flow::Webhook | Flow::Reward => None,
@@ -52,9 +58,9 @@ impl Shard {
     }
 
     /// The buyer's open holds follow the purchase.
-    pub(super) fn keep_held(&mut self, sequence: u64, before: PurchaseState, place: usize) {
+    pub(super) fn keep_held(&mut self, sequence: u64, before: PurchaseState, place: Place) {
         let purchase = &self.purchases[place];
-        let held = &mut self.buyers[purchase.buyer.0 as usize].held;
+        let held = &mut self.buyers[purchase.buyer].held;
         let (before, now) = (before, purchase.state);
         match (before == PurchaseState::Held, now == PurchaseState::Held) {
             (false, true) => held.push(sequence),
@@ -63,20 +69,13 @@ impl Shard {
         }
     }
 
-    /// Nothing stands under the key any more.
-    pub(super) fn drop_key(&mut self, scope: Digest16) {
-        if let Some(entry) = self.keys.remove(&scope) {
-            self.buyers[entry.owner.0 as usize].key_due_moved(entry.forget_at, None);
-        }
-    }
-
     /// When each buyer's keys are to be forgotten follows from the keys.
     pub(super) fn derive_key_dues(&mut self) {
-        for buyer in &mut self.buyers {
+        for buyer in self.buyers.iter_mut() {
             buyer.key_dues.clear();
         }
         for entry in self.keys.values() {
-            let owner = &mut self.buyers[entry.owner.0 as usize];
+            let owner = &mut self.buyers[entry.owner];
             owner.key_dues.push_back(entry.forget_at);
         }
     }
@@ -93,8 +92,18 @@ impl Buyer {
     }
 }
 
-/// When fewer than `most` of what ends at `ends` are left; `None` where that is so at `at`.
-fn free_at(ends: impl Iterator<Item = UnixMs>, most: usize, at: UnixMs) -> Option<UnixMs> {
+/// When fewer than `most` of the `known` things that end at `ends` are left; `None` where that is so
+/// at `at`.
+fn free_at(
+    known: usize,
+    ends: impl Iterator<Item = UnixMs>,
+    most: usize,
+    at: UnixMs,
+) -> Option<UnixMs> {
+    // So it is for nearly every attempt, which then allocates nothing.
+    if known < most {
+        return None;
+    }
     let mut left: Vec<UnixMs> = ends.filter(|end| *end > at).collect();
     let over = left.len().checked_sub(most)?;
     Some(*left.select_nth_unstable(over).1)

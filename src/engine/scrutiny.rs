@@ -6,6 +6,8 @@
 //! Deliberately absent: the rules, and what buyers share (`engine::velocity`).
 
 use crate::engine::event::{BuyerPaused, BuyerRated, Pause, Rating};
+use crate::engine::purchase::Purchase;
+use crate::engine::purchases::Place;
 use crate::engine::shard::Shard;
 use crate::ids::UserId;
 use crate::money::Currency;
@@ -36,21 +38,17 @@ impl Shard {
         let captures = self.buyer(user).map_or(&[][..], |buyer| &buyer.captures);
         let recent = captures.iter().rev().take_while(|(at, _)| *at >= since);
         let sums = recent.map(|(_, sequence)| {
-            let place = usize::try_from(*sequence).expect("it was counted in memory");
-            let quote = self.purchases[place].quote();
-            if quote.currency == currency {
-                quote.amount.get()
-            } else {
-                0
-            }
+            let quote = self.purchases.get(*sequence).map(Purchase::quote);
+            let in_currency = quote.filter(|quote| quote.currency == currency);
+            in_currency.map_or(0, |quote| quote.amount.get())
         });
         sums.fold(0, i64::saturating_add)
     }
 
-    pub(super) fn note_capture(&mut self, place: usize, at: UnixMs) {
+    pub(super) fn note_capture(&mut self, place: Place, at: UnixMs) {
         let buyer = self.purchases[place].buyer;
-        let captures = &mut self.buyers[buyer.0 as usize].captures;
-        captures.push((at, place as u64));
+        let captures = &mut self.buyers[buyer].captures;
+        captures.push((at, self.purchases.sequence(place)));
     }
 
     pub(super) fn apply_paused(&mut self, paused: &BuyerPaused) {
@@ -64,9 +62,10 @@ impl Shard {
     /// A buyer of whom nothing is said any more keeps nothing.
     fn change_risk(&mut self, user: &UserId, change: impl FnOnce(&mut BuyerRisk)) {
         let index = self.buyer_index(user);
-        let kept = &mut self.buyers[index.0 as usize].risk;
+        let kept = &mut self.buyers[index].risk;
         let mut risk = kept.take().unwrap_or_default();
         change(&mut risk);
         *kept = (*risk != BuyerRisk::default()).then_some(risk);
+        self.note_idle(index);
     }
 }

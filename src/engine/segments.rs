@@ -79,7 +79,7 @@ impl Shard {
 
     pub(super) fn apply_segmented(&mut self, segmented: &BuyerSegmented, stamp: Stamp) {
         let index = self.buyer_index(&segmented.user);
-        self.buyers[index.0 as usize].segmented = Some(Box::new(Segmented {
+        self.buyers[index].segmented = Some(Box::new(Segmented {
             segment: segmented.segment.clone(),
             fed: Fed {
                 series: segmented.series,
@@ -89,5 +89,6 @@ impl Shard {
             at: stamp.at,
             lsn: stamp.lsn,
         }));
+        self.note_idle(index);
     }
 }

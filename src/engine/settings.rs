@@ -21,6 +21,9 @@ pub struct EngineSettings {
     pub rate: RateLimit,
     /// How long a key's outcome is remembered, in milliseconds.
     pub idempotency_retention_ms: u64,
+    /// How long a hold that ended without a payment is kept, in milliseconds; at least as long as
+    /// keys are and attempts count.
+    pub ended_keep_ms: u64,
     /// When a card's network allows a declined card to be tried again.
     pub card_retries: CardRetries,
     /// Declined payments after which an earlier hold ends; at least 1.
@@ -148,6 +151,11 @@ pub struct Limits {
     pub rate_count: u32,
     /// How long a key's outcome is remembered, in milliseconds.
     pub idempotency_retention_ms: u64,
+    /// How long a hold that ended without a payment is kept, and a buyer of whom nothing else is
+    /// left, in milliseconds.
+    pub ended_keep_ms: u64,
+    /// How long declines of a card count for another try, in milliseconds.
+    pub declines_keep_ms: u64,
 }
 
 impl EngineSettings {
@@ -161,6 +169,11 @@ impl EngineSettings {
         Limits {
             rate_count: rate.count,
             idempotency_retention_ms: self.idempotency_retention_ms,
+            ended_keep_ms: self
+                .ended_keep_ms
+                .max(self.idempotency_retention_ms)
+                .max(rate.window_ms),
+            declines_keep_ms: self.card_retries.window_ms,
         }
     }
 }
@@ -176,7 +189,7 @@ impl Default for Limits {
 pub struct Bounds {
     /// Buyers in one shard.
     pub buyers_max: usize,
-    /// Purchases in one shard, closed ones too.
+    /// Purchases in one shard, ended ones too until they are forgotten.
     pub purchases_max: usize,
     /// Remembered idempotency keys in one shard.
     pub keys_max: usize,
@@ -206,6 +219,7 @@ impl Default for EngineSettings {
                 window_ms: 10_000,
             },
             idempotency_retention_ms: 7 * 86_400_000,
+            ended_keep_ms: 7 * 86_400_000,
             card_retries: CardRetries {
                 limited_max: 15,
                 window_ms: 30 * 86_400_000,

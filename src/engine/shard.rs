@@ -1,15 +1,18 @@
 //! Owns one shard: the buyers hashed to it, their purchases, keys, rate windows and timers.
 //!
-//! Invariants: purchases stand in the order of their sequence, without gaps; a buyer's committed
+//! Invariants: purchases are numbered in the order in which they begin; a buyer's committed
 //! units and promotion uses are the sums over their purchases; every held purchase has a timer.
 //! Changed by `apply` alone. Deliberately absent: the lock around it and the cells beside it.
 
+use crate::engine::buyers::Buyers;
 use crate::engine::catalogue::{Catalogue, ProductIndex, PromotionIndex};
 use crate::engine::correction::Corrections;
 use crate::engine::event::{IdempotencyKey, RetryAdvice};
+use crate::engine::forget::Idle;
 use crate::engine::lifecycle::{PurchaseState, Stands, Units, next_state};
 use crate::engine::profile::Profile;
 use crate::engine::purchase::{BuyerIndex, Purchase, RefundState};
+use crate::engine::purchases::{Place, Purchases};
 use crate::engine::refusal::Refusal;
 use crate::engine::rejection::{RefusalFacts, Rejection};
 use crate::engine::scrutiny::BuyerRisk;
@@ -37,9 +40,8 @@ use std::ops::ControlFlow;
 #[derive(Debug)]
 pub struct Shard {
     pub(super) id: ShardId,
-    pub(super) buyers: Vec<Buyer>,
-    pub(super) buyer_places: HashMap<UserId, BuyerIndex, FixedState>,
-    pub(super) purchases: Vec<Purchase>,
+    pub(super) buyers: Buyers,
+    pub(super) purchases: Purchases,
     pub(super) keys: HashMap<Digest16, KeyEntry, FixedState>,
     /// In the order in which keys are to be forgotten.
     pub(super) key_expiries: VecDeque<(UnixMs, Digest16)>,
@@ -53,6 +55,10 @@ pub struct Shard {
     pub(super) reviews: BTreeSet<u64>,
     /// Purchases whose capture was of another sum, by sequence: derived from them.
     pub(super) differing: BTreeSet<u64>,
+    /// Holds that ended without a payment and that no key names, by when they ended: derived.
+    pub(super) ended: BTreeSet<(UnixMs, u64)>,
+    /// Buyers of whom nothing is left but that they tried: derived.
+    pub(super) idle: BTreeSet<(Idle, BuyerIndex)>,
 }
 
 /// A buyer's state beside their purchases.
@@ -69,6 +75,10 @@ pub(super) struct Buyer {
     pub(super) spending: Spending,
     /// When each of the buyer's purchases was paid, by sequence, oldest first: derived from them.
     pub(super) captures: Vec<(UnixMs, u64)>,
+    /// Purchases that are kept: derived from them.
+    pub(super) owned: u32,
+    /// Since when nothing is left of the buyer, where nothing is: derived.
+    pub(super) idle: Option<Idle>,
     /// Holds that are neither paid nor being paid, by sequence: derived from the purchases.
     pub(super) held: Vec<u64>,
     /// When each of the buyer's keys is to be forgotten: derived from the keys.
@@ -97,6 +107,26 @@ pub struct BuyerMore {
 }
 
 impl Buyer {
+    /// A buyer of whom nothing is known yet.
+    pub(super) fn new(user: UserId) -> Self {
+        Self {
+            user,
+            attempts: VecDeque::new(),
+            committed: Vec::new(),
+            promotion_uses: Vec::new(),
+            spending: Spending::default(),
+            captures: Vec::new(),
+            owned: 0,
+            idle: None,
+            held: Vec::new(),
+            key_dues: VecDeque::new(),
+            more: None,
+            risk: None,
+            segmented: None,
+            profile: None,
+        }
+    }
+
     pub(super) fn more_mut(&mut self) -> &mut BuyerMore {
         self.more.get_or_insert_default()
     }
@@ -220,9 +250,8 @@ impl Shard {
     pub fn new(id: ShardId) -> Self {
         Self {
             id,
-            buyers: Vec::new(),
-            buyer_places: HashMap::with_hasher(FixedState::default()),
-            purchases: Vec::new(),
+            buyers: Buyers::default(),
+            purchases: Purchases::default(),
             keys: HashMap::with_hasher(FixedState::default()),
             key_expiries: VecDeque::new(),
             timers: BinaryHeap::new(),
@@ -231,6 +260,8 @@ impl Shard {
             open: BTreeSet::new(),
             reviews: BTreeSet::new(),
             differing: BTreeSet::new(),
+            ended: BTreeSet::new(),
+            idle: BTreeSet::new(),
         }
     }
 
@@ -272,7 +303,7 @@ impl Shard {
         if entry.fingerprint != key.fingerprint {
             return KeyAnswer::Reused;
         }
-        let known = "a key names a purchase of its own shard, which is never forgotten";
+        let known = "a key names a purchase of its own shard, which is kept as long as the key";
         match entry.outcome.clone() {
             KeyOutcome::InFlight => KeyAnswer::InFlight,
             KeyOutcome::Held(id) => {
@@ -429,7 +460,7 @@ impl Shard {
         let purchase = self.find(id)?;
         Some(HoldView {
             purchase: id,
-            user: self.buyers[purchase.buyer.0 as usize].user.clone(),
+            user: self.buyers[purchase.buyer].user.clone(),
             product: catalogue.product_at(purchase.product).terms.product.clone(),
             quantity: purchase.quantity,
             state: purchase.state,
@@ -471,7 +502,7 @@ impl Shard {
         let shown = purchase.shown_as_of(as_of);
         Some(PurchaseView {
             purchase: id,
-            user: self.buyers[purchase.buyer.0 as usize].user.clone(),
+            user: self.buyers[purchase.buyer].user.clone(),
             product: catalogue.product_at(purchase.product).terms.product.clone(),
             quantity: purchase.quantity,
             quote: shown.as_ref().map_or(purchase.hold_quote, |it| it.quote),
@@ -530,7 +561,7 @@ impl Shard {
     /// The user whose purchase `id` is.
     pub fn owner_of(&self, id: PurchaseId) -> Option<&UserId> {
         self.find(id)
-            .map(|purchase| &self.buyers[purchase.buyer.0 as usize].user)
+            .map(|purchase| &self.buyers[purchase.buyer].user)
     }
 
     /// The purchase whose payment the gateway calls `authorization`, among `most` purchases from
@@ -538,23 +569,22 @@ impl Shard {
     pub fn purchase_of(
         &self,
         authorization: &AuthorizationId,
-        from: usize,
+        from: u64,
         most: usize,
-    ) -> ControlFlow<Option<PurchaseId>, usize> {
+    ) -> ControlFlow<Option<PurchaseId>, u64> {
         let named = |purchase: &Purchase| {
             let payment = purchase.payment.as_ref();
             payment.and_then(|it| it.authorization.as_ref()) == Some(authorization)
         };
-        let start = from.min(self.purchases.len());
-        let end = start.saturating_add(most).min(self.purchases.len());
-        match self.purchases[start..end].iter().position(named) {
-            Some(place) => {
-                let place = start + place;
-                let id = self.id_of(place as u64, &self.purchases[place]);
-                ControlFlow::Break(Some(id))
+        let mut numbered = self.purchases.from(from);
+        for (sequence, purchase) in numbered.by_ref().take(most) {
+            if named(purchase) {
+                return ControlFlow::Break(Some(self.id_of(sequence, purchase)));
             }
-            None if end == self.purchases.len() => ControlFlow::Break(None),
-            None => ControlFlow::Continue(end),
+        }
+        match numbered.next() {
+            Some((next, _)) => ControlFlow::Continue(next),
+            None => ControlFlow::Break(None),
         }
     }
 
@@ -599,7 +629,7 @@ impl Shard {
     /// Every purchase whose capture was of another sum than was asked for.
     pub(super) fn differing_captures(&self) -> impl Iterator<Item = PurchaseId> + '_ {
         let id = |sequence: &u64| {
-            let purchase = self.purchases.get(usize::try_from(*sequence).ok()?)?;
+            let purchase = self.purchases.get(*sequence)?;
             Some(self.id_of(*sequence, purchase))
         };
         self.differing.iter().filter_map(id)
@@ -698,17 +728,14 @@ impl Shard {
     /// The payments among the purchases from the sequence number `from` on, of which at most
     /// `most` are looked at.
     pub fn payments(&self, from: u64, most: usize) -> PaymentsPage {
-        let start = usize::try_from(from)
-            .map_or(self.purchases.len(), |from| from.min(self.purchases.len()));
-        let end = start.saturating_add(most).min(self.purchases.len());
-        let numbered = (from..).zip(&self.purchases[start..end]);
+        let mut numbered = self.purchases.from(from);
+        let looked_at = numbered.by_ref().take(most);
+        let payments = looked_at.flat_map(|(sequence, it)| {
+            it.payment_views(self.id_of(sequence, it), &self.corrections)
+        });
         PaymentsPage {
-            payments: numbered
-                .flat_map(|(sequence, it)| {
-                    it.payment_views(self.id_of(sequence, it), &self.corrections)
-                })
-                .collect(),
-            next: (end < self.purchases.len()).then_some(end as u64),
+            payments: payments.collect(),
+            next: numbered.next().map(|(sequence, _)| sequence),
         }
     }
 
@@ -720,20 +747,14 @@ impl Shard {
         from: u64,
         most: usize,
     ) -> (Vec<PurchaseId>, Option<u64>) {
-        let Some(buyer) = self.buyer_places.get(user) else {
+        let Some(buyer) = self.buyers.place(user) else {
             return (Vec::new(), None);
         };
-        let start = usize::try_from(from)
-            .map_or(self.purchases.len(), |from| from.min(self.purchases.len()));
-        let end = start.saturating_add(most).min(self.purchases.len());
-        let numbered = (from..).zip(&self.purchases[start..end]);
-        let theirs = numbered.filter(|(_, it)| it.buyer == *buyer);
-        (
-            theirs
-                .map(|(sequence, it)| self.id_of(sequence, it))
-                .collect(),
-            (end < self.purchases.len()).then_some(end as u64),
-        )
+        let mut numbered = self.purchases.from(from);
+        let looked_at = numbered.by_ref().take(most);
+        let theirs = looked_at.filter(|(_, it)| it.buyer == buyer);
+        let ids = theirs.map(|(sequence, it)| self.id_of(sequence, it));
+        (ids.collect(), numbered.next().map(|(sequence, _)| sequence))
     }
 
     /// When the next hold runs out, at the earliest.
@@ -779,13 +800,18 @@ impl Shard {
     }
 
     pub(super) fn find(&self, id: PurchaseId) -> Option<&Purchase> {
+        self.place_of(id).map(|place| &self.purchases[place])
+    }
+
+    /// Where the purchase is kept, if it is.
+    pub(super) fn place_of(&self, id: PurchaseId) -> Option<Place> {
         (id.shard() == self.id).then_some(())?;
-        let purchase = self.at_place(id.sequence())?;
-        purchase.tag.is(id.tag()).then_some(purchase)
+        let place = self.purchases.place(id.sequence())?;
+        self.purchases[place].tag.is(id.tag()).then_some(place)
     }
 
     pub(super) fn at_place(&self, sequence: u64) -> Option<&Purchase> {
-        self.purchases.get(usize::try_from(sequence).ok()?)
+        self.purchases.get(sequence)
     }
 
     pub(super) fn id_of(&self, sequence: u64, purchase: &Purchase) -> PurchaseId {
@@ -798,19 +824,17 @@ impl Shard {
     }
 
     pub(super) fn numbered(&self) -> impl Iterator<Item = (PurchaseId, &Purchase)> {
-        (0..)
-            .zip(&self.purchases)
+        self.purchases
+            .from(0)
             .map(|(sequence, it)| (self.id_of(sequence, it), it))
     }
 
     pub(super) fn buyer(&self, user: &UserId) -> Option<&Buyer> {
-        self.buyer_places
-            .get(user)
-            .map(|index| &self.buyers[index.0 as usize])
+        self.buyers.place(user).map(|place| &self.buyers[place])
     }
 
     pub(super) fn next_id(&self, tag: PurchaseTag) -> PurchaseId {
-        PurchaseId::new(self.id, self.purchases.len() as u64, tag)
+        PurchaseId::new(self.id, self.purchases.next(), tag)
     }
 
     pub(super) fn committed(&self, user: &UserId, product: ProductIndex) -> u32 {
@@ -855,9 +879,9 @@ pub const LATEST: Lsn = Lsn(u64::MAX);
 /// How much a shard keeps.
 #[derive(Copy, Clone, Debug, Default, PartialEq, Eq)]
 pub struct ShardSizes {
-    /// Buyers ever seen.
+    /// Buyers kept.
     pub buyers: usize,
-    /// Purchases ever begun.
+    /// Purchases kept.
     pub purchases: usize,
     /// Idempotency keys remembered.
     pub keys: usize,

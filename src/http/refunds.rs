@@ -234,7 +234,9 @@ impl Front {
             Ok(Ok(Err(refusal))) => return self.refused_of(&call, refusal, purchase).await,
             Ok(Err(_)) => return call.problem(Refusal::StorageUnavailable),
             Err(_) => match self.durable_purchase(id).await {
-                Ok(view) => view.expect("a purchase is never forgotten"),
+                Ok(Some(view)) => view,
+                // It ended without a payment, and has been forgotten since.
+                Ok(None) => return call.problem(Refusal::PurchaseNotFound),
                 Err(reason) => return call.problem(reason),
             },
         };

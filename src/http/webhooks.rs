@@ -227,8 +227,16 @@ impl Front {
                 });
                 Ok(None)
             }
-            About::Purchase(purchase) => Ok(Some(purchase)),
-            About::Reference(reference) => Ok(self.purchase_under(reference)),
+            About::Purchase(purchase) => {
+                self.tell_of_forgotten(purchase, command.kind);
+                Ok(Some(purchase))
+            }
+            About::Reference(reference) => {
+                if reference.log_id() == self.core.journal.log_id() {
+                    self.tell_of_forgotten(reference.purchase(), command.kind);
+                }
+                Ok(self.purchase_under(reference))
+            }
             About::Authorization(authorization) => {
                 let journal = Arc::clone(&self.core.journal);
                 if journal.knows_webhook(command) {
@@ -247,6 +255,30 @@ impl Front {
                     (found, _) => Ok(found),
                 }
             }
+        }
+    }
+
+    /// Names a purchase that ended without money and has been forgotten, where the gateway says
+    /// that money was moved for it. The webhook is answered `ignored`; what stands at the gateway,
+    /// reconciliation finds.
+    fn tell_of_forgotten(&self, purchase: PurchaseId, kind: WebhookKind) {
+        let of_money = match kind {
+            WebhookKind::PaymentAuthorized
+            | WebhookKind::PaymentCaptured
+            | WebhookKind::RefundSucceeded
+            | WebhookKind::RefundFailed
+            | WebhookKind::DisputeOpened
+            | WebhookKind::DisputeWon
+            | WebhookKind::DisputeLost => true,
+            WebhookKind::PaymentVoided | WebhookKind::PaymentFailed | WebhookKind::Other => false,
+        };
+        if of_money && self.core.journal.has_forgotten(purchase) {
+            tracing::error!(
+                event = "webhook_of_forgotten",
+                purchase_id = %purchase,
+                kind = kind.as_str(),
+                "the gateway says that money was moved for a purchase that ended without a payment long ago and is not kept any more; look the payment up at the gateway"
+            );
         }
     }
 

@@ -319,6 +319,11 @@ impl Journal {
         self.shard(shard).payments(from, most)
     }
 
+    /// Whether a purchase was here once and has been forgotten.
+    pub fn has_forgotten(&self, purchase: PurchaseId) -> bool {
+        self.shard(purchase.shard()).has_forgotten(purchase)
+    }
+
     /// Every purchase of which a payment or a refund is under way, and when it last changed: to be
     /// driven on after a restart, and watched over.
     pub fn open_payments(&self) -> Vec<(PurchaseId, UnixMs)> {

@@ -250,7 +250,9 @@ impl Journal {
         let shards: Vec<_> = ShardId::all().map(|id| self.shard(id)).collect();
         let latest = shards.iter().map(|shard| shard.last_at()).max();
         let moment = self.clock.moment_after(latest.unwrap_or_default());
-        let nobody = shards.iter().all(|shard| shard.sizes().buyers == 0);
+        // Not by the buyers who are kept: those who were there may be forgotten.
+        let never = UnixMs::default();
+        let nobody = shards.iter().all(|shard| shard.last_at() == never);
         // Where nothing was there to be counted, nothing was missed.
         let since = if nobody && self.velocity.keys() == 0 {
             UnixMs::default()

@@ -21,9 +21,9 @@ pub struct Status {
     pub first: Lsn,
     /// The log's counters.
     pub log: wal::LogStats,
-    /// Buyers ever seen.
+    /// Buyers kept.
     pub buyers: usize,
-    /// Purchases ever begun.
+    /// Purchases kept: those that ended without a payment leave.
     pub purchases: usize,
     /// Idempotency keys remembered.
     pub keys: usize,

@@ -410,8 +410,8 @@ enum Sight {
 /// Which of our payments a charge that moved money was listed for, with a mark that tells one charge
 /// from another.
 struct Seen {
-    /// Of the payments that purchases have: for each shard, by place; 0: none.
-    purchases: Vec<Vec<u32>>,
+    /// Of the payments that purchases have.
+    purchases: HashMap<PurchaseId, u32>,
     /// Of earlier tries. Each is a difference, unless all of it went back: there are few.
     tries: HashMap<Reference, u32>,
 }
@@ -419,12 +419,12 @@ struct Seen {
 impl Seen {
     fn new() -> Self {
         Self {
-            purchases: ShardId::all().map(|_| Vec::new()).collect(),
+            purchases: HashMap::new(),
             tries: HashMap::new(),
         }
     }
 
-    /// Notes a charge for a purchase that we know, so that places stay as few as our purchases.
+    /// Notes a charge for a purchase that we know, so that there are never more than our purchases.
     fn note(&mut self, reference: Reference, which: PaymentOf, charge: &Charged) -> Sight {
         let mark = crc32c::crc32c(charge.gateway_id.as_bytes()).max(1);
         match std::mem::replace(self.place(reference, which), mark) {
@@ -438,22 +438,11 @@ impl Seen {
         if which == PaymentOf::EarlierTry {
             return self.tries.entry(reference).or_default();
         }
-        let purchase = reference.purchase();
-        let places = &mut self.purchases[purchase.shard().index()];
-        let place = usize::try_from(purchase.sequence())
-            .expect("purchases that we have are numbered in memory");
-        if places.len() <= place {
-            places.resize(place + 1, 0);
-        }
-        &mut places[place]
+        self.purchases.entry(reference.purchase()).or_default()
     }
 
     /// Whether a charge was listed for the payment that the purchase has.
     fn has(&self, purchase: PurchaseId) -> bool {
-        let places = &self.purchases[purchase.shard().index()];
-        usize::try_from(purchase.sequence())
-            .ok()
-            .and_then(|place| places.get(place))
-            .is_some_and(|mark| *mark != 0)
+        self.purchases.contains_key(&purchase)
     }
 }

@@ -116,6 +116,8 @@ fn limits(set: &LimitsSet) -> Value {
     json!({
         "rate_count": set.limits.rate_count,
         "idempotency_retention_ms": set.limits.idempotency_retention_ms,
+        "ended_keep_ms": set.limits.ended_keep_ms,
+        "declines_keep_ms": set.limits.declines_keep_ms,
     })
 }
 

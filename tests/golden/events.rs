@@ -46,6 +46,8 @@ pub fn all() -> Vec<Event> {
             limits: Limits {
                 rate_count: 5,
                 idempotency_retention_ms: 604_800_000,
+                ended_keep_ms: 604_800_000,
+                declines_keep_ms: 2_592_000_000,
             },
         }),
         Event::ClockCorrected(ClockCorrected {

@@ -76,7 +76,7 @@ pub fn decide_expiries(shard: &mut Shard, at: UnixMs, most: usize) -> Events {
         if purchase.state() != PurchaseState::Held || purchase.expires_at != due {
             continue;
         }
-        let user = shard.buyers[purchase.buyer.0 as usize].user.clone();
+        let user = shard.buyers[purchase.buyer].user.clone();
         events.push(Event::HoldExpired(HoldExpired { purchase: id, user }));
     }
     events

@@ -1,0 +1,324 @@
+//! What is forgotten is forgotten by the events alone: recovery, from a snapshot and from the first
+//! record, leads to the state that a process had that forgot as it went; and nothing is forgotten
+//! that is under way, paid, or named by a key.
+
+use super::{
+    BEGIN_MS, CardToken, HOUR_MS, buy, open_with, origin, payment_step, product_id, product_set,
+    user_id, wall_steps,
+};
+use holdfast::engine::command::{PlaceHold, ReleaseHold};
+use holdfast::engine::lifecycle::PurchaseState as S;
+use holdfast::engine::metadata::Metadata;
+use holdfast::engine::settings::EngineSettings;
+use holdfast::ids::{Digest16, PurchaseId};
+use holdfast::journal::{Journal, ManualClock, Outcome, Replay, Submitted, check};
+use holdfast::time::UnixMs;
+use proptest::prelude::*;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+const RETENTION_MS: u64 = 30_000;
+const USERS: u8 = 6;
+
+#[derive(Clone, Debug)]
+enum Step {
+    Hold { user: u8, key: u8 },
+    Buy { user: u8, key: u8 },
+    Pay { place: u8, key: u8 },
+    Release { place: u8 },
+    Record { place: u8, step: u8 },
+    Tick { ms: u64 },
+    Correct { ms: i64 },
+    Snapshot,
+    Reopen,
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let one = prop_oneof![
+        6 => (0..USERS, 0..12u8).prop_map(|(user, key)| Step::Hold { user, key }),
+        4 => (0..USERS, 0..12u8).prop_map(|(user, key)| Step::Buy { user, key }),
+        2 => (any::<u8>(), 0..12u8).prop_map(|(place, key)| Step::Pay { place, key }),
+        3 => any::<u8>().prop_map(|place| Step::Release { place }),
+        8 => (any::<u8>(), prop_oneof![3 => Just(1u8), 2 => 0..6u8, 1 => Just(10u8)]).prop_map(|(place, step)| Step::Record { place, step }),
+        6 => prop_oneof![1..5_000u64, 10_000..50_000u64, HOUR_MS..HOUR_MS * 24 * 20].prop_map(|ms| Step::Tick { ms }),
+        1 => wall_steps().prop_map(|ms| Step::Correct { ms }),
+        1 => Just(Step::Snapshot),
+        1 => Just(Step::Reopen),
+    ];
+    prop::collection::vec(one, 1..120)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+
+    #[test]
+    fn recovery_forgets_what_the_running_process_forgot(
+        steps in steps(),
+        keep_ms in prop_oneof![Just(RETENTION_MS), RETENTION_MS..4 * RETENTION_MS],
+    ) {
+        let mut run = Run::new(keep_ms);
+        for step in &steps {
+            run.step(step);
+            run.check();
+        }
+        run.reopen();
+        run.all_leaves();
+    }
+}
+
+struct Run {
+    keep_ms: u64,
+    directory: tempfile::TempDir,
+    clock: ManualClock,
+    journal: Option<Arc<Journal>>,
+    /// Each with the state that was last seen; `None`: it was forgotten.
+    ids: Vec<(PurchaseId, Option<S>)>,
+    /// What came of the first request under each key.
+    told: HashMap<u8, Told>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+struct Told {
+    purchase: Option<PurchaseId>,
+    word: &'static str,
+}
+
+impl Run {
+    fn new(keep_ms: u64) -> Self {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let clock = ManualClock::new(UnixMs::new(BEGIN_MS));
+        let mut run = Self {
+            keep_ms,
+            directory,
+            clock,
+            journal: None,
+            ids: Vec::new(),
+            told: HashMap::new(),
+        };
+        run.open();
+        let put = run.journal().put_product(product_set(0, 1_000));
+        put.expect("the log takes it").expect("it is fine");
+        run
+    }
+
+    fn open(&mut self) {
+        let keep_ms = self.keep_ms;
+        let journal = open_with(self.directory.path(), &self.clock, |engine| {
+            engine.idempotency_retention_ms = RETENTION_MS;
+            engine.ended_keep_ms = keep_ms;
+            engine.card_retries.window_ms = 2 * keep_ms;
+            engine.review.amount_over.clear();
+            engine.amounts.daily.clear();
+            engine.amounts.lifetime.clear();
+        });
+        self.journal = Some(journal);
+    }
+
+    fn journal(&self) -> &Arc<Journal> {
+        self.journal.as_ref().expect("it is open between steps")
+    }
+
+    fn step(&mut self, step: &Step) {
+        match *step {
+            Step::Hold { user, key } => {
+                let command = hold(user, key);
+                let submitted = self.journal().place_hold(&command);
+                self.note(key, submitted.expect("the log takes it"));
+            }
+            Step::Buy { user, key } => {
+                let command = buy(user, 0, 1, scoped(user, key, "buy"), None);
+                let submitted = self.journal().buy(&command);
+                self.note(key, submitted.expect("the log takes it"));
+            }
+            Step::Pay { place, key } => {
+                let Some(id) = self.pick(place) else { return };
+                let Some((view, _)) = self.journal().purchase(id) else {
+                    return;
+                };
+                let user = (0..USERS).find(|user| user_id(*user) == view.user);
+                let user = user.expect("it is one of them");
+                let mut command = buy(user, 0, 1, scoped(user, key, &id.to_string()), Some(id));
+                command.card = CardToken::parse("tok_other").expect("a token");
+                let submitted = self.journal().buy(&command);
+                self.note(key, submitted.expect("the log takes it"));
+            }
+            Step::Release { place } => {
+                let Some(hold) = self.pick(place) else { return };
+                let mut origin = origin(0, "release");
+                origin.key = None;
+                let user = None;
+                let command = ReleaseHold { origin, hold, user };
+                let told = self.journal().release_hold(&command);
+                told.expect("the log takes it");
+            }
+            Step::Record { place, step } => {
+                let Some(id) = self.pick(place) else { return };
+                let Some((view, _)) = self.journal().purchase(id) else {
+                    return;
+                };
+                let recorded = self.journal().record(id, payment_step(step, view.quote));
+                let _ = recorded.expect("the log takes it");
+            }
+            Step::Tick { ms } => {
+                self.clock.advance_ms(ms);
+                self.sweep();
+            }
+            Step::Correct { ms } => {
+                self.clock.step_ms(ms);
+                self.sweep();
+                self.clock.advance_ms(60_000);
+                self.sweep();
+            }
+            Step::Snapshot => {
+                self.journal().snapshot().expect("a snapshot");
+            }
+            Step::Reopen => self.reopen(),
+        }
+    }
+
+    fn sweep(&self) {
+        self.journal().sweep().expect("the log takes it");
+    }
+
+    /// Those of late mostly: those from long ago are forgotten.
+    fn pick(&self, place: u8) -> Option<PurchaseId> {
+        let late = self.ids.len().saturating_sub(8);
+        let ids = &self.ids[late..];
+        (!ids.is_empty()).then(|| ids[usize::from(place) % ids.len()].0)
+    }
+
+    /// A key that is remembered answers what it answered first.
+    fn note(&mut self, key: u8, submitted: Submitted) {
+        let told = match &submitted.outcome {
+            Outcome::Held(view) => Told {
+                purchase: Some(view.purchase),
+                word: "held",
+            },
+            Outcome::PaymentStarted(id) => Told {
+                purchase: Some(*id),
+                word: "started",
+            },
+            Outcome::Paid(view) => Told {
+                purchase: Some(view.purchase),
+                word: "paid",
+            },
+            Outcome::Declined(view) => Told {
+                purchase: Some(view.purchase),
+                word: "declined",
+            },
+            Outcome::Refused(refused) => Told {
+                purchase: None,
+                word: refused.reason.reason(),
+            },
+            other => unreachable!("{other:?}"),
+        };
+        if matches!(
+            told.word,
+            "idempotency_in_flight" | "idempotency_key_reused"
+        ) {
+            return;
+        }
+        if submitted.replay == Replay::Again {
+            let first = &self.told[&key];
+            assert_eq!(
+                told.purchase, first.purchase,
+                "{told:?}, and before {first:?}"
+            );
+            let settled = matches!(told.word, "paid" | "declined") && first.word == "started";
+            assert!(settled || told.word == first.word, "{told:?}, {first:?}");
+            return;
+        }
+        if let Some(id) = told.purchase
+            && !self.ids.iter().any(|(known, _)| *known == id)
+        {
+            self.ids.push((id, Some(S::Held)));
+        }
+        self.told.insert(key, told);
+    }
+
+    /// What is forgotten had ended without a payment, and stays forgotten.
+    fn check(&mut self) {
+        let journal = Arc::clone(self.journal());
+        for (id, state) in &mut self.ids {
+            let found = journal.purchase(*id).map(|(view, _)| view.state);
+            match (*state, found) {
+                (None, Some(_)) => panic!("{id} is there again"),
+                // A hold that was open may have run out and be forgotten within one step.
+                (Some(before), None) => assert!(
+                    before.is_ended_hold() || before == S::Held,
+                    "{id} was {before:?}"
+                ),
+                (_, Some(_)) | (None, None) => {}
+            }
+            assert_eq!(journal.has_forgotten(*id), found.is_none());
+            *state = found;
+        }
+    }
+
+    fn reopen(&mut self) {
+        let before = self.journal().digest();
+        self.journal().close();
+        drop(self.journal.take());
+        let checked =
+            check(self.directory.path(), &EngineSettings::default()).expect("it is clean");
+        assert_eq!(checked.digest, before, "I6, from {:?}", checked.digest_from);
+        self.open();
+        assert_eq!(self.journal().opened().digest, before, "I6");
+    }
+
+    /// As events come, all leaves that is neither under way nor paid, and who has nothing left.
+    fn all_leaves(&mut self) {
+        for _ in 0..2 {
+            self.clock.advance_ms(60_000);
+            self.sweep();
+        }
+        self.clock
+            .advance_ms(3 * (self.keep_ms + RETENTION_MS) + 400 * 24 * HOUR_MS);
+        self.sweep();
+        for _ in 0..20 + self.ids.len() {
+            // A key of its own each time, and one rate window after the other.
+            self.clock.advance_ms(self.keep_ms + RETENTION_MS + 60_000);
+            self.sweep();
+            let mut command = hold(USERS, 200);
+            command.origin.key.as_mut().expect("it has one").scope = Digest16([200; 16]);
+            self.journal().place_hold(&command).expect("it is taken");
+        }
+        let journal = self.journal();
+        let views = self.ids.iter().filter_map(|(id, _)| journal.purchase(*id));
+        let left: Vec<_> = views.map(|(view, _)| view).collect();
+        for view in &left {
+            assert!(
+                !view.state.is_ended_hold(),
+                "{} is {:?}",
+                view.purchase,
+                view.state
+            );
+        }
+        let mut owners: Vec<_> = left.iter().map(|view| view.user.clone()).collect();
+        owners.sort_unstable();
+        owners.dedup();
+        let status = journal.status();
+        // And the one who makes the events: a hold, and one that has just run out.
+        assert_eq!(status.buyers, owners.len() + 1, "{owners:?}");
+        let more = status.purchases - left.len();
+        assert!((1..=2).contains(&more), "{more} more than {left:?}");
+        self.reopen();
+    }
+}
+
+fn hold(user: u8, key: u8) -> PlaceHold {
+    PlaceHold {
+        origin: scoped(user, key, "hold"),
+        user: user_id(user),
+        product: product_id(0),
+        quantity: 1,
+        currency: None,
+        promotion: None,
+        metadata: Metadata::default(),
+    }
+}
+
+/// The request of one buyer: the same again is a replay.
+fn scoped(user: u8, key: u8, what: &str) -> holdfast::engine::event::Origin {
+    origin(key, &format!("{user} {what}"))
+}

@@ -123,12 +123,12 @@ impl Run {
             Step::Hold { user, key } => {
                 let command = hold(user, key);
                 let submitted = self.journal().place_hold(&command);
-                self.note(key, submitted.expect("the log takes it"));
+                self.note(key, &submitted.expect("the log takes it"));
             }
             Step::Buy { user, key } => {
                 let command = buy(user, 0, 1, scoped(user, key, "buy"), None);
                 let submitted = self.journal().buy(&command);
-                self.note(key, submitted.expect("the log takes it"));
+                self.note(key, &submitted.expect("the log takes it"));
             }
             Step::Pay { place, key } => {
                 let Some(id) = self.pick(place) else { return };
@@ -140,7 +140,7 @@ impl Run {
                 let mut command = buy(user, 0, 1, scoped(user, key, &id.to_string()), Some(id));
                 command.card = CardToken::parse("tok_other").expect("a token");
                 let submitted = self.journal().buy(&command);
-                self.note(key, submitted.expect("the log takes it"));
+                self.note(key, &submitted.expect("the log takes it"));
             }
             Step::Release { place } => {
                 let Some(hold) = self.pick(place) else { return };
@@ -188,7 +188,7 @@ impl Run {
     }
 
     /// A key that is remembered answers what it answered first.
-    fn note(&mut self, key: u8, submitted: Submitted) {
+    fn note(&mut self, key: u8, submitted: &Submitted) {
         let told = match &submitted.outcome {
             Outcome::Held(view) => Told {
                 purchase: Some(view.purchase),

@@ -93,12 +93,12 @@ fn a_log_that_is_gone_beside_a_snapshot_or_a_ledger_is_not_begun_anew() {
 
     let aside = directory.path().join("ledger.aside");
     fs::rename(&ledger, &aside).unwrap();
-    refuses(directory.path(), &[&name_of(&snapshot), "restore log/"]);
+    is_damaged(directory.path(), &[&name_of(&snapshot), "restore log/"]);
     fs::rename(&aside, &ledger).unwrap();
 
     let aside = directory.path().join("snapshots.aside");
     fs::rename(&snapshots, &aside).unwrap();
-    refuses(directory.path(), &["ledger.log", "restore log/"]);
+    is_damaged(directory.path(), &["ledger.log", "restore log/"]);
 
     // Nothing was begun; what was there before fits.
     let begun = |name: &String| name.contains(".wal");

@@ -28,6 +28,8 @@ pub(super) fn check(dir: &Path) -> ExitCode {
 }
 
 fn checked(dir: &Path) -> Result<Value, NotClean> {
+    journal::refuse_emptied(dir, &[sandbox::path_in(dir)])
+        .map_err(|error| NotClean::Damaged(error.to_string()))?;
     let no_log = || NotClean::Unreadable("it has no log; name a data directory".to_owned());
     if !dir.join("log").is_dir() {
         return Err(no_log());

@@ -292,8 +292,8 @@ fn seen_full(full: GuardFull) -> JournalError {
     ))
 }
 
-/// Refuses a directory without a log where one of `beside` is not empty: files of `data_dir` that
-/// only a log brings about.
+/// Refuses a directory without a log where there is a snapshot, or one of `beside` is not empty:
+/// files of `data_dir` that only a log brings about.
 pub fn refuse_emptied(data_dir: &Path, beside: &[PathBuf]) -> Result<(), JournalError> {
     let log = data_dir.join("log");
     let is_begun = match wal::DiskStorage::open_read_only(&log) {
@@ -301,12 +301,22 @@ pub fn refuse_emptied(data_dir: &Path, beside: &[PathBuf]) -> Result<(), Journal
         Err(error) if error.kind() == ErrorKind::NotFound => false,
         Err(source) => return Err(io("opening", log)(source)),
     };
+    if is_begun {
+        return Ok(());
+    }
     let has_bytes = |path: &&PathBuf| std::fs::metadata(path).is_ok_and(|it| it.len() > 0);
-    match beside.iter().find(has_bytes) {
-        Some(path) if !is_begun => Err(JournalError::NoLog {
+    let snapshots = data_dir.join("snapshots");
+    let newest = match wal::DiskStorage::open_read_only(&snapshots) {
+        Ok(storage) => store::list(&storage)?.pop(),
+        Err(error) if error.kind() == ErrorKind::NotFound => None,
+        Err(source) => return Err(io("opening", snapshots)(source)),
+    };
+    let snapshot = newest.map(|(_, name)| snapshots.join(name));
+    match beside.iter().find(has_bytes).or(snapshot.as_ref()) {
+        Some(path) => Err(JournalError::NoLog {
             beside: path.display().to_string(),
         }),
-        _ => Ok(()),
+        None => Ok(()),
     }
 }
 

@@ -22,7 +22,7 @@ use crate::format::{
 use crate::log::Shared;
 use crate::recovery::{Active, activate};
 use crate::ring::{Batch, Consumer};
-use crate::storage::{read_full, write_all};
+use crate::storage::{Displaced, read_full, write_all};
 use crate::survey::Tail;
 use crate::witness::WitnessWriter;
 
@@ -66,9 +66,20 @@ impl Committer {
         let result = self.serve();
         match result {
             Ok(()) => self.shared.finish(),
-            Err(e) => self.shared.poison(e.fault(self.shared.durable.get())),
+            Err(failed) => {
+                let cause = self.displaced().unwrap_or(failed);
+                self.shared.poison(cause.fault(self.shared.durable.get()));
+            }
         }
         drop(ending);
+    }
+
+    /// What is not in its place any more. A file that is gone makes other calls fail first, and
+    /// what they say would send the operator to look at the disk.
+    fn displaced(&mut self) -> Option<IoError> {
+        let failed = self.check_place().err()?;
+        let cause = failed.source.get_ref()?;
+        (cause.is::<Displaced>() || cause.is::<Overwritten>()).then_some(failed)
     }
 
     fn serve(&mut self) -> Result<(), IoError> {

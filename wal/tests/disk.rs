@@ -1,13 +1,14 @@
 //! The log on a real disk, through its public face: append, wait, follow, roll over, remove, reopen.
 
+use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
 use wal::{
-    AppendError, CommitListener, DiskStorage, Entry, Fault, Log, LogConfig, Lsn, OpenError,
-    Operation, ReadError, Storage, SyncPolicy, Verdict, Witness, extent, scan,
+    Access, AppendError, CommitListener, DiskStorage, Entry, Fault, Log, LogConfig, Lsn, OpenError,
+    Operation, ReadError, Storage, StorageFile, SyncPolicy, Verdict, Witness, extent, scan,
 };
 
 /// Segments of a few blocks: every test rolls over.
@@ -378,4 +379,83 @@ fn a_listener_that_panics_ends_the_log_and_leaves_nobody_waiting() {
         (Operation::Run, appended.end)
     );
     assert!(log.close().is_err());
+}
+
+/// A directory that another process takes away just when a spare gets its name, so that this call
+/// fails before anything has looked at the path.
+struct TakenAway {
+    disk: DiskStorage,
+    armed: AtomicU64,
+}
+
+impl Storage for TakenAway {
+    fn open(&self, name: &str, access: Access) -> io::Result<Box<dyn StorageFile>> {
+        self.disk.open(name, access)
+    }
+
+    fn list(&self) -> io::Result<Vec<String>> {
+        self.disk.list()
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        if self.armed.load(Ordering::Relaxed) == 1 {
+            let path = self.disk.path();
+            std::fs::rename(path, path.with_extension("aside"))?;
+            return Err(io::ErrorKind::NotFound.into());
+        }
+        self.disk.rename(from, to)
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        self.disk.remove(name)
+    }
+
+    fn sync_dir(&self) -> io::Result<()> {
+        self.disk.sync_dir()
+    }
+
+    fn free_bytes(&self) -> io::Result<u64> {
+        self.disk.free_bytes()
+    }
+
+    fn check_place(&self) -> io::Result<()> {
+        self.disk.check_place()
+    }
+
+    fn check_file(&self, name: &str, file: &dyn StorageFile) -> io::Result<()> {
+        self.disk.check_file(name, file)
+    }
+}
+
+#[test]
+fn a_call_that_fails_because_the_directory_is_gone_says_that_it_is_gone() {
+    let scratch = tempfile::tempdir().unwrap();
+    let disk = DiskStorage::open(scratch.path().join("log")).unwrap();
+    let storage = Arc::new(TakenAway {
+        disk,
+        armed: AtomicU64::new(0),
+    });
+    let (log, _) = Log::open(storage.clone(), small()).unwrap();
+    let spare = |name: &String| name.starts_with("spare-") && !name.ends_with("unfinished");
+    while !storage.list().unwrap().iter().any(spare) {
+        thread::yield_now();
+    }
+    storage.armed.store(1, Ordering::Relaxed);
+    // Nothing is being written when the spare after the next fails.
+    while log.stats().rolls == 0 && log.fault().is_none() {
+        if let Ok(appended) = log.append(&[entry(&[1; 900])]) {
+            let _ = log.wait_durable(appended.end);
+        }
+    }
+    let fault = loop {
+        match log.fault() {
+            Some(fault) => break fault,
+            None => thread::yield_now(),
+        }
+    };
+    assert_eq!(fault.operation, Operation::CheckPlace, "{fault}");
+    assert!(
+        fault.to_string().contains("moved, replaced or deleted"),
+        "{fault}"
+    );
 }

@@ -6,11 +6,12 @@ mod support;
 
 use holdfast::engine::settings::EngineSettings;
 use holdfast::journal::{CheckError, check};
-use rustix::process::{Pid, Resource, Rlimit, prlimit};
+use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process, prlimit};
 use serde_json::{Value, json};
 use std::path::Path;
+use std::time::Duration;
 use support::history::{Draws, change, files_of, named, write_history};
-use support::{ADMIN, Request, Server, Setup, binary, patch};
+use support::{ADMIN, Request, Server, Setup, binary, patch, until};
 
 #[test]
 fn a_failed_write_stops_the_process_and_loses_nothing_that_was_answered() {
@@ -83,6 +84,102 @@ fn a_nearly_full_disk_refuses_new_purchases_and_says_so() {
     let status = server.ask(&Request::get("/admin/status").key(ADMIN)).json();
     assert_eq!(status["readiness"], told);
     assert_eq!(server.ask(&Request::get("/livez")).status, 200);
+}
+
+/// The memory's file system: its free bytes change only by what a test writes there.
+const SMALL_DISK: &str = "/dev/shm";
+
+#[test]
+fn a_full_disk_is_said_once_and_once_more_when_there_is_room_again() {
+    let scratch = tempfile::tempdir_in(SMALL_DISK).unwrap();
+    let stat = rustix::fs::statvfs(SMALL_DISK).unwrap();
+    let (mib, free) = (1 << 20, stat.f_bavail * stat.f_frsize);
+    let least = free - 24 * mib;
+    let config = format!(
+        "[storage]\ndisk_free_bytes_min = {least}\nsegment_bytes = {}\n",
+        2 * mib
+    );
+    let data_dir = scratch.path().join("data");
+    let server = Setup::demo().config(&config).data_dir(&data_dir).start();
+    let hold = |key: &str| {
+        let answer = server.ask(&Request::hold(key, "drop-1", 1, key));
+        (answer.status, answer.reason())
+    };
+    let reason = || server.ask(&Request::get("/readyz")).json()["reason"].clone();
+    assert_eq!((hold("there-is-room").0, reason()), (201, Value::Null));
+
+    let ballast = scratch.path().join("ballast");
+    std::fs::write(&ballast, vec![1; 32 << 20]).unwrap();
+    let full = server.log.wait_for("disk_full").unwrap();
+    assert_eq!(reason(), "disk_full");
+    assert_eq!(hold("there-is-none").1, "storage_unavailable");
+    let shown = server.ask(&Request::get("/admin/status").key(ADMIN)).json();
+    assert_eq!(shown["readiness"]["reason"], "disk_full");
+    for told in [&full, &shown["disk"]] {
+        assert_eq!(told["free_bytes_min"], least, "{told}");
+        assert!(told["free_bytes"].as_u64().unwrap() < least, "{told}");
+    }
+    assert_eq!(full["path"], data_dir.display().to_string());
+    let metrics = server.ask(&Request::get("/metrics")).text();
+    let metric = |name: &str| {
+        let lines = metrics.lines();
+        let mut values = lines.filter_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        values.next().unwrap().parse::<f64>().unwrap()
+    };
+    assert!(metric("holdfast_disk_free_bytes") < metric("holdfast_disk_free_bytes_min"));
+    assert!(metric("holdfast_log_sync_seconds_count") >= 1.0);
+    assert!(metric("holdfast_log_sync_seconds_sum") > 0.0);
+    assert_eq!(metric("holdfast_ready").to_bits(), 0.0_f64.to_bits());
+
+    std::fs::remove_file(&ballast).unwrap();
+    let again = server.log.wait_for("disk_room_again").unwrap();
+    assert!(again["free_bytes"].as_u64().unwrap() >= least, "{again}");
+    assert_eq!((hold("there-is-again").0, reason()), (201, Value::Null));
+    let (_, lines) = server.stop();
+    for word in ["disk_full", "disk_room_again"] {
+        let word = format!("\"event\":\"{word}\"");
+        assert_eq!(lines.iter().filter(|it| it.contains(&word)).count(), 1);
+    }
+}
+
+/// The process is held while it syncs: for it, the sync takes as long.
+#[test]
+fn a_slow_disk_is_said_and_shown() {
+    let server = Setup::demo().start();
+    let pid = Pid::from_raw(i32::try_from(server.pid()).unwrap()).unwrap();
+    let signal = |signal| kill_process(pid, signal).unwrap();
+    let mut number = 0;
+    let shown = until("a sync is slow", || {
+        std::thread::scope(|scope| {
+            for worker in 0..4 {
+                let server = &server;
+                scope.spawn(move || {
+                    let mut connection = server.connect();
+                    for hold in 0..50 {
+                        let user = format!("slow-{number}-{worker}-{hold}");
+                        connection.ask(&Request::hold(&user, "drop-1", 1, &user));
+                    }
+                });
+            }
+            until("holds are on their way", || {
+                let status = server.ask(&Request::get("/admin/status").key(ADMIN)).json();
+                (status["log"]["syncs"].as_u64().unwrap() > 4).then_some(())
+            });
+            signal(Signal::STOP);
+            std::thread::sleep(Duration::from_millis(1_200));
+            signal(Signal::CONT);
+        });
+        number += 1;
+        let status = server.ask(&Request::get("/admin/status").key(ADMIN)).json();
+        (status["disk"]["slow"] == true).then_some(status)
+    });
+    let slowest_ms = shown["disk"]["sync_slowest_ms"].as_u64().unwrap();
+    assert!((1_000..60_000).contains(&slowest_ms), "{shown}");
+    let said = server.log.wait_for("disk_slow").unwrap();
+    assert_eq!(said["bound_ms"], 1_000, "{said}");
+    assert!(said["slowest_ms"].as_u64().unwrap() > 1_000, "{said}");
+    assert_eq!(server.ask(&Request::get("/readyz")).status, 200);
+    assert!(server.log.wait_for("disk_fast_again").is_some());
 }
 
 /// From now on the kernel fails every write of the process to a file.

@@ -20,6 +20,7 @@ mod rules;
 mod schema;
 mod scoring;
 mod serve;
+mod watch;
 
 use clap::{Args, Parser, Subcommand};
 use std::io::Write as _;

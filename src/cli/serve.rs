@@ -7,6 +7,7 @@
 
 use super::prepare::{self, Prepared};
 use super::reload::Reloader;
+use super::watch::{Health, Watch};
 use super::{Serve, compose, descriptors, rules, scoring};
 use crate::config::{Config, Demo, GatewayKind, ServerConfig};
 use crate::engine::event::{Active, AdminAct, Discount, ProductSet, PromotionSet};
@@ -16,7 +17,7 @@ use crate::http::listener::Listener;
 use crate::http::server::{ServeError, Server};
 use crate::http::tls::Tls;
 use crate::ids::{KeyOwner, ProductId, PromotionCode, PurchaseId, RequestId};
-use crate::journal::{ClockBehind, ClockNotice, CommitGate, Journal, Progress, refuse_emptied};
+use crate::journal::{ClockBehind, CommitGate, Journal, Progress, refuse_emptied};
 use crate::money::{Currency, Price};
 use crate::payments::breaker::Circuit;
 use crate::payments::driver::{Meter, Payments};
@@ -35,8 +36,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// How often the log is looked at for having stopped.
-const FAULT_LOOK: Duration = Duration::from_millis(100);
+/// How often clock, disk and log are looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// How long `/readyz` fails before the process ends because the log stopped.
 const FAULT_NOTICE: Duration = Duration::from_millis(500);
@@ -138,7 +139,8 @@ fn serve(arguments: &Serve, prepared: Prepared) -> Result<(), Failure> {
         secrets: &secrets,
         tls,
     };
-    let mut end = signals.wait(&journal, &mut reloader, None);
+    let mut watch = Watch::new(&journal, &config.storage.data_dir);
+    let mut end = signals.wait(&mut watch, &mut reloader, None);
     core.leave();
     let leave = config.server.leave;
     if end == End::Told && !leave.is_zero() {
@@ -147,7 +149,7 @@ fn serve(arguments: &Serve, prepared: Prepared) -> Result<(), Failure> {
             leave_s = leave.as_secs(),
             "not ready from here on; requests are taken until load balancers have noticed"
         );
-        end = signals.wait(&journal, &mut reloader, Some(leave));
+        end = signals.wait(&mut watch, &mut reloader, Some(leave));
     }
     core.stop();
     if end == End::Fault {
@@ -430,12 +432,12 @@ impl Signals {
     /// that were told; meanwhile reloads as often as it is asked for.
     fn wait(
         &mut self,
-        journal: &Journal,
+        watch: &mut Watch<'_>,
         reloader: &mut Reloader<'_>,
         at_most: Option<Duration>,
     ) -> End {
         self.runtime.block_on(async {
-            let mut look = tokio::time::interval(FAULT_LOOK);
+            let mut look = tokio::time::interval(LOOK_EVERY);
             let over = async {
                 match at_most {
                     Some(at_most) => tokio::time::sleep(at_most).await,
@@ -449,36 +451,13 @@ impl Signals {
                     _ = self.interrupt.recv() => return End::Told,
                     () = &mut over => return End::Told,
                     _ = self.hangup.recv() => reloader.reload(),
-                    _ = look.tick() => {
-                        journal.take_clock_notices().into_iter().for_each(say_of_clock);
-                        if let Some(fault) = journal.fault() {
-                            tracing::error!(event = "log_stopped", "{fault}");
-                            return End::Fault;
-                        }
-                    }
+                    _ = look.tick() => match watch.look() {
+                        Health::Good => {}
+                        Health::Fault => return End::Fault,
+                    },
                 }
             }
         })
-    }
-}
-
-/// Says what happened to the clock.
-fn say_of_clock(notice: ClockNotice) {
-    match notice {
-        ClockNotice::Stepped(difference) => tracing::warn!(
-            event = "clock_stepped",
-            core_time = %difference.core,
-            wall_clock = %difference.wall,
-            offset_ms = difference.offset_ms(),
-            "the wall clock was set by more than clock.step_max_ms; it is followed only if that lasts for clock.settle_s"
-        ),
-        ClockNotice::Corrected(difference) => tracing::warn!(
-            event = "clock_corrected",
-            before = %difference.core,
-            after = %difference.wall,
-            offset_ms = difference.offset_ms(),
-            "the time was corrected; what was still to run keeps its remaining time"
-        ),
     }
 }
 

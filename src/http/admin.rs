@@ -15,7 +15,7 @@ use crate::engine::event::{AdminAct, Event};
 use crate::engine::refusal::Refusal;
 use crate::engine::view::ProductView;
 use crate::ids::{KeyOwner, Lsn, PurchaseId, UserId};
-use crate::journal::{AuditQuery, LogEnd, Order};
+use crate::journal::{AuditQuery, DiskState, LogEnd, Order};
 use crate::report::event_json;
 use crate::time::UnixMs;
 use hyper::http::StatusCode;
@@ -27,6 +27,16 @@ const AUDIT_LIMIT_DEFAULT: u64 = 100;
 /// The most charges in one answer.
 const CHARGES_LIMIT_MAX: u64 = 100_000;
 const CHARGES_LIMIT_DEFAULT: u64 = 1_000;
+
+/// How the disk does, as `/admin/status` shows it.
+fn disk_json(disk: &DiskState) -> Value {
+    json!({
+        "free_bytes": disk.free_bytes,
+        "free_bytes_min": disk.free_bytes_min,
+        "sync_slowest_ms": u64::try_from(disk.sync_slowest.as_millis()).unwrap_or(u64::MAX),
+        "slow": disk.is_slow(),
+    })
+}
 
 impl Front {
     pub(super) async fn read(
@@ -100,6 +110,7 @@ impl Front {
                 "ring_used": status.log.ring_used,
                 "ring_bytes": status.log.ring_bytes,
             },
+            "disk": disk_json(&self.core.journal.disk()),
             "buyers": status.buyers,
             "purchases": status.purchases,
             "idempotency_keys": status.keys,

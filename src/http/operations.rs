@@ -146,7 +146,7 @@ impl Front {
     /// The journal's figures. It looks at each shard in its turn, once a scrape.
     fn log_metrics(&self, out: &mut Exposition) {
         let status = self.core.journal.status();
-        let ready = matches!(self.core.journal.readiness(), Readiness::Ready);
+        let ready = self.not_ready().is_none();
         let log = &status.log;
         for (name, help, value) in [
             ("holdfast_log_syncs_total", "Syncs of the log.", log.syncs),
@@ -168,6 +168,7 @@ impl Front {
         ] {
             out.single(name, "counter", help, value);
         }
+        self.disk_metrics(out);
         self.circuit_metrics(out);
         self.risk_metrics(out);
         units_metrics(&status, out);
@@ -239,6 +240,37 @@ impl Front {
         ] {
             out.single(name, "gauge", help, value);
         }
+    }
+
+    fn disk_metrics(&self, out: &mut Exposition) {
+        let disk = self.core.journal.disk();
+        out.single(
+            "holdfast_disk_free_bytes",
+            "gauge",
+            "Free bytes on the disk of the data directory; 0 where it does not say.",
+            disk.free_bytes.unwrap_or(0),
+        );
+        out.single(
+            "holdfast_disk_free_bytes_min",
+            "gauge",
+            "Free bytes below which new purchases are refused: storage.disk_free_bytes_min.",
+            disk.free_bytes_min,
+        );
+        out.family(
+            "holdfast_log_sync_slowest_seconds",
+            "gauge",
+            "The longest sync of the last ten seconds, one that goes on included.",
+        );
+        let slowest_ms = u64::try_from(disk.sync_slowest.as_millis()).unwrap_or(u64::MAX);
+        out.sample_ms("holdfast_log_sync_slowest_seconds", "", slowest_ms);
+        let syncs = self.core.journal.sync_times();
+        out.times(
+            "holdfast_log_sync_seconds",
+            "Time that each sync of the log took.",
+            &syncs.bounded,
+            syncs.above,
+            syncs.sum_ns,
+        );
     }
 
     fn circuit_metrics(&self, out: &mut Exposition) {

@@ -83,7 +83,7 @@ pub use scoring::{NewScoring, ScoringAt};
 pub use segments::SegmentTaken;
 pub use settings::{Disks, JournalOptions, LogSettings, Sync, Witness};
 pub use snapshot::SnapshotReport;
-pub use status::{Readiness, Status};
+pub use status::{DiskRoom, DiskState, Readiness, SYNC_SLOW, Status};
 pub use turn::{Outcome, Refused, Replay, Submitted};
 pub use wal::{Access, Directory};
 pub use webhooks::{LetIn, NotLetIn, fingerprint_of};

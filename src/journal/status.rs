@@ -5,6 +5,7 @@ use super::fault::StorageFault;
 use crate::engine::view::ProductView;
 use crate::ids::{Lsn, ShardId};
 use crate::time::UnixMs;
+use std::time::Duration;
 
 /// Where the journal is.
 #[derive(Clone, Debug)]
@@ -54,7 +55,77 @@ pub enum Readiness {
     Failed(StorageFault),
 }
 
+/// How the disk of the data directory does.
+#[derive(Copy, Clone, Debug)]
+pub struct DiskState {
+    /// Free bytes, where it says so.
+    pub free_bytes: Option<u64>,
+    /// Free bytes that new purchases need.
+    pub free_bytes_min: u64,
+    /// Whether new purchases are refused for want of room.
+    pub room: DiskRoom,
+    /// The longest sync of the last ten seconds, one that goes on included.
+    pub sync_slowest: Duration,
+}
+
+/// How long syncs took.
+#[derive(Clone, Debug)]
+pub struct SyncTimes {
+    /// For each upper bound in nanoseconds, how many took less, and no less than the bound before.
+    pub bounded: Vec<(u64, u64)>,
+    /// How many took longer.
+    pub above: u64,
+    /// All of them together, in nanoseconds.
+    pub sum_ns: u64,
+}
+
+/// Whether there is room for new purchases.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub enum DiskRoom {
+    /// There is.
+    Enough,
+    /// Less than is asked for, or too little for the next file of the log.
+    Lacking,
+}
+
+/// A sync that takes longer is a sign of a disk that is slow or about to fail.
+pub const SYNC_SLOW: Duration = Duration::from_secs(1);
+
+impl DiskState {
+    /// Whether a sync took longer than [`SYNC_SLOW`] of late.
+    pub fn is_slow(&self) -> bool {
+        self.sync_slowest > SYNC_SLOW
+    }
+}
+
 impl Journal {
+    /// How the disk does. Cheap.
+    pub fn disk(&self) -> DiskState {
+        let stats = self.log.stats();
+        DiskState {
+            free_bytes: stats.disk_free_bytes,
+            free_bytes_min: self.log.disk_free_bytes_min(),
+            room: if self.log.disk_free_low() {
+                DiskRoom::Lacking
+            } else {
+                DiskRoom::Enough
+            },
+            sync_slowest: stats.sync_slowest_recently,
+        }
+    }
+
+    /// How long syncs took since the start.
+    pub fn sync_times(&self) -> SyncTimes {
+        let latency = self.log.stats().sync_latency;
+        let (above, bounded) = latency.buckets.split_last().expect("there are buckets");
+        let bounded = (0_u32..).zip(bounded);
+        SyncTimes {
+            bounded: bounded.map(|(i, count)| (1_000 << i, *count)).collect(),
+            above: *above,
+            sum_ns: latency.sum_ns,
+        }
+    }
+
     /// Where the journal is. Looks at each shard in its turn.
     pub fn status(&self) -> Status {
         let (mut buyers, mut purchases, mut keys) = (0, 0, 0);

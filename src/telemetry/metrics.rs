@@ -565,7 +565,35 @@ impl Exposition {
     /// One sample of the family begun last, in seconds.
     pub fn sample_ms(&mut self, name: &str, labels: &str, value_ms: u64) {
         let seconds = Seconds(value_ms.saturating_mul(1_000_000));
-        let _ = writeln!(self.text, "{name}{{{labels}}} {seconds}");
+        let _ = if labels.is_empty() {
+            writeln!(self.text, "{name} {seconds}")
+        } else {
+            writeln!(self.text, "{name}{{{labels}}} {seconds}")
+        };
+    }
+
+    /// A histogram without labels: for each upper bound in nanoseconds, how many fell under it
+    /// and no smaller one; how many are `above` all; and all of them together.
+    pub fn times(
+        &mut self,
+        name: &str,
+        help: &str,
+        bounded: &[(u64, u64)],
+        above: u64,
+        sum_ns: u64,
+    ) {
+        self.family(name, "histogram", help);
+        let mut below = 0;
+        for (bound_ns, count) in bounded {
+            below += count;
+            let le = Seconds(*bound_ns);
+            let _ = writeln!(self.text, "{name}_bucket{{le=\"{le}\"}} {below}");
+        }
+        let (all, sum) = (below + above, Seconds(sum_ns));
+        let _ = writeln!(
+            self.text,
+            "{name}_bucket{{le=\"+Inf\"}} {all}\n{name}_sum {sum}\n{name}_count {all}"
+        );
     }
 
     /// A gauge of seconds that may be negative, without labels.

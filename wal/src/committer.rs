@@ -158,14 +158,14 @@ impl Committer {
         if self.synced == self.active.tail.lsn {
             return Ok(());
         }
+        let (stats, name) = (&self.shared.stats, &self.active.segment.name);
         let started = Instant::now();
-        let name = &self.active.segment.name;
-        self.active
-            .file
-            .sync_data()
-            .at(Operation::Sync, name, self.active.tail.offset)?;
+        stats.sync_began(started);
+        let synced = self.active.file.sync_data();
         let done = Instant::now();
-        self.shared.stats.synced(done - started);
+        stats.sync_ended(done, done - started);
+        synced.at(Operation::Sync, name, self.active.tail.offset)?;
+        stats.synced(done - started);
         self.check_place()?;
         self.synced = self.active.tail.lsn;
         if let Some(witness) = &mut self.witness {

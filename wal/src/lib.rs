@@ -84,7 +84,7 @@ pub use reader::Reader;
 pub use recovery::{RecoveryReport, TORN_COPIES_MAX};
 pub use scan::{Extent, Scan, Verdict, extent, is_begun, scan};
 pub use segments::{PINS_MAX, Pin, Removed};
-pub use stats::{LATENCY_BUCKETS, LogStats, SyncLatency};
+pub use stats::{LATENCY_BUCKETS, LogStats, RECENTLY, SyncLatency};
 pub use storage::{Access, Directory, DiskStorage, Displaced, Identity, Storage, StorageFile};
 pub use survey::TornTail;
 

@@ -138,13 +138,14 @@ impl Log {
         let recovered = recover(&*storage, &config)?;
         let end = recovered.report.end.get();
         let (ring, consumer) = Ring::new(config.ring_bytes, end);
-        let low = storage.free_bytes().unwrap_or(0) < config.disk_free_bytes_min;
+        let free = storage.free_bytes().ok();
+        let maker = Maker::new(free, config.disk_free_bytes_min);
         let shared = Arc::new(Shared {
             config,
             storage,
             ring,
             durable: Durable::new(end),
-            maker: Maker::new(low),
+            maker,
             segments: Arc::new(Segments::new(recovered.segments)),
             stats: Counters::default(),
             fault: OnceLock::new(),
@@ -299,9 +300,15 @@ impl Log {
         self.shared.segments.first()
     }
 
-    /// Whether the disk has less than [`LogConfig::disk_free_bytes_min`] left, or does not say.
+    /// Whether the disk has less than [`LogConfig::disk_free_bytes_min`] left, has no room for the
+    /// next segment, or does not say.
     pub fn disk_free_low(&self) -> bool {
         self.shared.maker.disk_low()
+    }
+
+    /// Free bytes that are asked for.
+    pub fn disk_free_bytes_min(&self) -> u64 {
+        self.shared.config.disk_free_bytes_min
     }
 
     /// Figures since the log was opened.
@@ -317,6 +324,8 @@ impl Log {
             writes_ns: stats.writes_ns.get(),
             witness_ns: stats.witness_ns.get(),
             sync_latency: stats.sync_latency(),
+            sync_slowest_recently: stats.sync_slowest_recently(),
+            disk_free_bytes: shared.maker.disk_free_bytes(),
             ring_used: shared.ring.used(),
             ring_bytes: shared.ring.bytes() as u64,
             segments: shared.segments.count() as u64,

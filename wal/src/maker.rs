@@ -11,7 +11,7 @@
 //! spare, and an `open` without a free descriptor, for [`DESCRIPTOR_PATIENCE`] once somebody waits.
 
 use std::io;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -50,7 +50,11 @@ pub(crate) struct Maker {
     has_failed: AtomicBool,
     /// The disk has less room than asked for.
     low: AtomicBool,
+    /// Free bytes when the disk was last asked; [`UNKNOWN`] where it did not say.
+    free: AtomicU64,
 }
+
+const UNKNOWN: u64 = u64::MAX;
 
 /// Makes a whole, durable, zero-filled spare. After each step `go_on` is asked; `None` if it says no.
 pub(crate) fn make_spare(
@@ -82,13 +86,29 @@ pub(crate) fn make_spare(
 }
 
 impl Maker {
-    pub(crate) fn new(low: bool) -> Self {
-        Self {
+    /// Of a disk with `free` bytes, of which `free_min` are asked for.
+    pub(crate) fn new(free: Option<u64>, free_min: u64) -> Self {
+        let maker = Self {
             state: Mutex::default(),
             changed: Condvar::new(),
             has_failed: AtomicBool::new(false),
-            low: AtomicBool::new(low),
-        }
+            low: AtomicBool::new(false),
+            free: AtomicU64::new(UNKNOWN),
+        };
+        maker.note_room(free, free_min, Room::Enough);
+        maker
+    }
+
+    /// Notes how much room there is. A disk that does not say is taken for full.
+    fn note_room(&self, free: Option<u64>, free_min: u64, for_spare: Room) {
+        self.free.store(free.unwrap_or(UNKNOWN), Ordering::Relaxed);
+        let low = free.unwrap_or(0) < free_min || for_spare == Room::Lacking;
+        self.low.store(low, Ordering::Relaxed);
+    }
+
+    /// Free bytes when the disk was last asked, where it said.
+    pub(crate) fn disk_free_bytes(&self) -> Option<u64> {
+        Some(self.free.load(Ordering::Relaxed)).filter(|free| *free != UNKNOWN)
     }
 
     /// Whether the disk has less room than asked for.
@@ -136,14 +156,15 @@ impl Maker {
         let _ending = Ending { maker: self, nudge };
         // Since when the log thread has been waiting for a descriptor.
         let mut waited_since = None;
+        // Until a spare is made, what it lacked is lacking, whatever the disk says: a word that
+        // changes with every try would let purchases in that find no room.
+        let mut for_spare = Room::Enough;
         loop {
             let job = self.next_job(settings.check_every);
             if matches!(job, Job::End) {
                 return;
             }
-            // A disk that does not say how much room it has is taken for full.
-            let free = storage.free_bytes().unwrap_or(0);
-            self.low.store(free < settings.free_min, Ordering::Relaxed);
+            self.note_room(storage.free_bytes().ok(), settings.free_min, for_spare);
             let Job::Make(number) = job else { continue };
             let bytes = settings.segment_bytes;
             let made = make_spare(storage, number, bytes, self.pacer());
@@ -152,10 +173,13 @@ impl Maker {
                 Ok(Some(spare)) => {
                     state.spare = Some(spare);
                     waited_since = None;
+                    for_spare = Room::Enough;
+                    self.note_room(storage.free_bytes().ok(), settings.free_min, for_spare);
                 }
                 // Called off: the log is closing.
                 Ok(None) => return,
                 Err(e) if is_full(&e.source) && !state.wanted => {
+                    for_spare = Room::Lacking;
                     self.low.store(true, Ordering::Relaxed);
                     let name = names::unfinished(&names::spare(number));
                     // To give the room back; if that fails too, the next opening removes it.
@@ -259,6 +283,13 @@ impl Drop for Ending<'_> {
             self.maker.fail(error, self.nudge);
         }
     }
+}
+
+/// Whether there was room for the last spare.
+#[derive(Copy, Clone, Eq, PartialEq)]
+enum Room {
+    Enough,
+    Lacking,
 }
 
 /// What the maker does next.

@@ -4,7 +4,8 @@
 
 mod common;
 
-use std::sync::mpsc::{Receiver, channel};
+use std::io;
+use std::sync::mpsc::{Receiver, SyncSender, channel, sync_channel};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
@@ -12,8 +13,8 @@ use std::time::Duration;
 use common::{Script, check_content, open, tiny};
 use wal::sim::{Failure, FailureKind, Op, SimStorage};
 use wal::{
-    AppendError, Appended, CommitListener, Entry, Fault, Log, LogConfig, Lsn, OpenError, Operation,
-    Witness,
+    Access, AppendError, Appended, CommitListener, Entry, Fault, Log, LogConfig, Lsn, OpenError,
+    Operation, Storage, StorageFile, Witness,
 };
 
 /// Nobody waits longer for something that must happen.
@@ -278,6 +279,74 @@ fn a_full_disk_is_reported_and_got_over() {
     }
     let log: Log = log;
     log.close().expect("closed");
+}
+
+/// A disk on which each next segment finds no room, as often as it is let through.
+struct NoRoom {
+    sim: SimStorage,
+    tried: SyncSender<()>,
+    /// One word a try; once nobody sends any, there is room.
+    let_through: Mutex<Receiver<()>>,
+}
+
+impl Storage for NoRoom {
+    fn open(&self, name: &str, access: Access) -> io::Result<Box<dyn StorageFile>> {
+        // The first segment is made while the log is opened.
+        let is_next = name.starts_with("spare") && !name.starts_with("spare-0");
+        if access == Access::Create && is_next && self.tried.send(()).is_ok() {
+            let let_through = self.let_through.lock().unwrap();
+            if let_through.recv_timeout(DEADLINE).is_ok() {
+                return Err(io::ErrorKind::StorageFull.into());
+            }
+        }
+        self.sim.open(name, access)
+    }
+    fn list(&self) -> io::Result<Vec<String>> {
+        self.sim.list()
+    }
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        self.sim.rename(from, to)
+    }
+    fn remove(&self, name: &str) -> io::Result<()> {
+        self.sim.remove(name)
+    }
+    fn sync_dir(&self) -> io::Result<()> {
+        self.sim.sync_dir()
+    }
+    fn free_bytes(&self) -> io::Result<u64> {
+        self.sim.free_bytes()
+    }
+}
+
+/// Free bytes that are too few for the next segment are a full disk until that segment is made: the
+/// word does not change with every try.
+#[test]
+fn a_disk_without_room_for_the_next_segment_is_full_until_it_has_it() {
+    let (knock, knocks) = sync_channel(0);
+    let (let_go, let_through) = channel();
+    let disk = NoRoom {
+        sim: SimStorage::new(),
+        tried: knock,
+        let_through: Mutex::new(let_through),
+    };
+    let config = LogConfig {
+        disk_free_bytes_min: 0,
+        disk_check_every: Duration::from_millis(1),
+        ..tiny()
+    };
+    let (log, _) = Log::open(Arc::new(disk), config).expect("a healthy disk");
+    for number in 0..5 {
+        knocks.recv_timeout(DEADLINE).expect("it is tried again");
+        assert_eq!(log.disk_free_low(), number > 0, "at try {number}");
+        let_go.send(()).expect("the disk waits for it");
+    }
+    drop((knocks, let_go));
+    let deadline = std::time::Instant::now() + DEADLINE;
+    while log.disk_free_low() {
+        assert!(std::time::Instant::now() < deadline, "there is room");
+        thread::yield_now();
+    }
+    log.close().expect("nothing has failed");
 }
 
 /// A process without a free descriptor cannot open the next segment's file. Nothing was written, so

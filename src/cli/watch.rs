@@ -1,0 +1,125 @@
+//! Owns what `serve` says by itself of its clock, its disk and its log.
+//!
+//! Invariants: a state is said once when it begins and once when it ends, however often it is
+//! looked at. Deliberately absent: what becomes of requests meanwhile, which the journal decides.
+
+use crate::journal::{ClockNotice, DiskRoom, DiskState, Journal, SYNC_SLOW};
+use std::path::Path;
+use std::time::Duration;
+
+/// Looked with every so often.
+pub(super) struct Watch<'a> {
+    journal: &'a Journal,
+    data_dir: &'a Path,
+    room: DiskRoom,
+    is_slow: bool,
+}
+
+/// Whether the process can go on.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub(super) enum Health {
+    Good,
+    /// The log has stopped.
+    Fault,
+}
+
+impl<'a> Watch<'a> {
+    /// Over a journal in `data_dir`.
+    pub(super) fn new(journal: &'a Journal, data_dir: &'a Path) -> Self {
+        Self {
+            journal,
+            data_dir,
+            room: DiskRoom::Enough,
+            is_slow: false,
+        }
+    }
+
+    /// Says what has changed since the last look.
+    pub(super) fn look(&mut self) -> Health {
+        let notices = self.journal.take_clock_notices();
+        notices.into_iter().for_each(say_of_clock);
+        let disk = self.journal.disk();
+        if disk.room != self.room {
+            self.room = disk.room;
+            self.say_of_room(&disk);
+        }
+        if disk.is_slow() != self.is_slow {
+            self.is_slow = disk.is_slow();
+            self.say_of_speed(&disk);
+        }
+        match self.journal.fault() {
+            None => Health::Good,
+            Some(fault) => {
+                tracing::error!(event = "log_stopped", "{fault}");
+                Health::Fault
+            }
+        }
+    }
+
+    fn say_of_room(&self, disk: &DiskState) {
+        let path = self.data_dir.display();
+        let DiskState {
+            free_bytes,
+            free_bytes_min,
+            ..
+        } = *disk;
+        match disk.room {
+            DiskRoom::Lacking => tracing::error!(
+                event = "disk_full",
+                %path,
+                free_bytes,
+                free_bytes_min,
+                "new purchases are refused until there is room for storage.disk_free_bytes_min and the log's next file; free some, they are taken again by themselves"
+            ),
+            DiskRoom::Enough => tracing::info!(
+                event = "disk_room_again",
+                %path,
+                free_bytes,
+                free_bytes_min,
+                "new purchases are taken again"
+            ),
+        }
+    }
+
+    fn say_of_speed(&self, disk: &DiskState) {
+        let path = self.data_dir.display();
+        let ms = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        let slowest_ms = ms(disk.sync_slowest);
+        if disk.is_slow() {
+            tracing::warn!(
+                event = "disk_slow",
+                %path,
+                slowest_ms,
+                bound_ms = ms(SYNC_SLOW),
+                "a sync of the log takes long, and every answer waits for it; look at the disk"
+            );
+        } else {
+            tracing::info!(
+                event = "disk_fast_again",
+                %path,
+                slowest_ms,
+                "the syncs of the last seconds were within the bound"
+            );
+        }
+    }
+}
+
+/// Says what happened to the clock.
+fn say_of_clock(notice: ClockNotice) {
+    match notice {
+        ClockNotice::Stepped(difference) => tracing::warn!(
+            event = "clock_stepped",
+            core_time = %difference.core,
+            wall_clock = %difference.wall,
+            offset_ms = difference.offset_ms(),
+            "the wall clock was set by more than clock.step_max_ms; it is followed only if that lasts for clock.settle_s"
+        ),
+        ClockNotice::Corrected(difference) => tracing::warn!(
+            event = "clock_corrected",
+            before = %difference.core,
+            after = %difference.wall,
+            offset_ms = difference.offset_ms(),
+            "the time was corrected; what was still to run keeps its remaining time"
+        ),
+    }
+}

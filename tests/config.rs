@@ -114,6 +114,11 @@ fn values_out_of_range_are_refused_by_their_key() {
     for (line, key) in [
         ("[server]\nlisten = \"somewhere\"", "server.listen"),
         ("[server]\nmax_connections = 0", "server.max_connections"),
+        ("[server]\nadmin_listen = \"8081\"", "server.admin_listen"),
+        (
+            "[server]\nlisten = \"127.0.0.1:81\"\nadmin_listen = \"127.0.0.1:81\"",
+            "server.admin_listen",
+        ),
         ("[server]\ndrain_s = -1", "server.drain_s"),
         ("[server]\ndrain_s = 1.5", "server.drain_s"),
         ("[server]\nheader_bytes_max = 10", "server.header_bytes_max"),

@@ -1,6 +1,8 @@
 //! What strangers without a key can take from those who buy: nothing that stops a sale. Each attack
 //! is bounded and runs on loopback against the real process.
 
+#[path = "strangers/admin_listener.rs"]
+mod admin_listener;
 #[path = "strangers/connections.rs"]
 mod connections;
 #[path = "strangers/http2.rs"]

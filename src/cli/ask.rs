@@ -71,7 +71,12 @@ impl Core {
             return Ok(body);
         }
         let detail = body["detail"].as_str().unwrap_or("no reason given");
-        Err(format!("{core} refuses with {status}: {detail}"))
+        let elsewhere = if status == "404" {
+            " Where server.admin_listen is set, ask there."
+        } else {
+            ""
+        };
+        Err(format!("{core} refuses with {status}: {detail}{elsewhere}"))
     }
 
     fn exchange(&self, method: &str, path: &str) -> std::io::Result<Vec<u8>> {

@@ -4,6 +4,7 @@
 //! Invariants: connections never take what the log, snapshots, sinks and the gateway need; what
 //! connections get is logged where it is less than was configured. Only `serve` calls this.
 
+use super::faces::ADMIN_CONNECTIONS_MAX;
 use super::serve::Failure;
 use crate::config::{Config, GatewayKind};
 use crate::http::admission::{CLOSING_MAX, RESERVED_MAX};
@@ -68,5 +69,9 @@ fn reserve(config: &Config) -> u64 {
         GatewayKind::Stripe(settings) => 2 * settings.connections_max as u64,
     };
     let beyond_the_bound = (RESERVED_MAX + CLOSING_MAX) as u64;
-    OF_THE_CORE + beyond_the_bound + OF_A_WORKER * workers + OF_A_SINK * sinks + gateway
+    let admin = match config.server.admin_listen {
+        None => 0,
+        Some(_) => OF_A_WORKER + ADMIN_CONNECTIONS_MAX as u64 + beyond_the_bound,
+    };
+    OF_THE_CORE + beyond_the_bound + admin + OF_A_WORKER * workers + OF_A_SINK * sinks + gateway
 }

@@ -8,6 +8,7 @@
 mod ask;
 mod compose;
 mod descriptors;
+mod faces;
 mod import;
 mod inspect;
 mod prepare;
@@ -148,7 +149,8 @@ struct Reconcile {
     /// The configuration of the core that used the directory: its gateway is asked.
     #[arg(long, value_name = "FILE", conflicts_with = "url")]
     config: Option<PathBuf>,
-    /// A running core, which compares with its own gateway: `http://127.0.0.1:8080`.
+    /// A running core, which compares with its own gateway: `http://127.0.0.1:8080`; its
+    /// `server.admin_listen`, where that is set.
     #[arg(long, value_name = "URL", requires = "key")]
     url: Option<String>,
     /// A key of role admin for the running core.

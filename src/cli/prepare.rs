@@ -109,6 +109,8 @@ fn summary(prepared: &Prepared) -> String {
             text
         }
     };
+    let addresses = config.server.addresses();
+    let addresses: Vec<_> = addresses.map(|(_, it)| it.to_string()).collect();
     format!(
         "the configuration is right\n\
          listen:   {}, {}\n\
@@ -119,7 +121,7 @@ fn summary(prepared: &Prepared) -> String {
          model:    {}\n\
          sinks:    {}\n\
          data:     {}\n",
-        config.server.listen,
+        addresses.join(" and "),
         if prepared.certified.is_some() {
             "TLS"
         } else {

@@ -5,19 +5,19 @@
 //! lets what is under way end, syncs, exits 0; when the log stops, it says why and exits 1; on
 //! SIGHUP it reads its configuration again. Everything it says is a log line.
 
+use super::faces::Listeners;
 use super::prepare::{self, Prepared};
 use super::reload::Reloader;
 use super::watch::{Health, Watch};
 use super::{Serve, compose, descriptors, rules, scoring};
-use crate::config::{Config, Demo, GatewayKind, ServerConfig};
+use crate::config::{Config, Demo, GatewayKind};
 use crate::engine::event::{Active, AdminAct, Discount, ProductSet, PromotionSet};
 use crate::files::{self, Reach};
-use crate::http::front::{Aside, Core, Front, Parted};
-use crate::http::listener::Listener;
-use crate::http::server::{ServeError, Server};
+use crate::http::front::{Core, Parted};
+use crate::http::server::Server;
 use crate::http::tls::Tls;
 use crate::ids::{KeyOwner, ProductId, PromotionCode, PurchaseId, RequestId};
-use crate::journal::{ClockBehind, CommitGate, Journal, Progress, refuse_emptied};
+use crate::journal::{ClockBehind, Journal, Progress, refuse_emptied};
 use crate::money::{Currency, Price};
 use crate::payments::breaker::Circuit;
 use crate::payments::driver::{Meter, Payments};
@@ -99,7 +99,7 @@ fn serve(arguments: &Serve, prepared: Prepared) -> Result<(), Failure> {
     let connections_max = descriptors::share_out(config)?;
     // Recovery can take minutes: what would end the start after it ends it here.
     let tls = certified.map(|certified| Arc::new(Tls::new(certified)));
-    let listener = listener(&config.server)?;
+    let listeners = Listeners::bind(&config.server)?;
     let journal = open(arguments, config)?;
     rules::start(&config.risk, rules, &journal)?;
     scoring::start(&config.risk, model, &journal)?;
@@ -112,18 +112,14 @@ fn serve(arguments: &Serve, prepared: Prepared) -> Result<(), Failure> {
     let sinks = Arc::new(compose::sinks(config, &journal)?);
     let gateway = chosen(config, stripe)?;
     let core = parts(config, &journal, &secrets, &sinks, sealer, gateway)?;
-    let server = Server::start(
-        listener,
-        tls.clone(),
-        &config.server,
-        connections_max,
-        fronts(config, &core, &journal),
-    )?;
+    let (main, admin) = listeners.faces(config, &core, &journal, connections_max);
+    let server = Server::start(&config.server, tls.as_ref(), main, admin)?;
     core.start_reconciling()?;
     core.start_segmenting()?;
     tracing::info!(
         event = "listening",
         address = %server.address(),
+        admin_address = server.admin_address().map(tracing::field::display),
         workers = config.server.workers,
         tls = config.server.tls.is_some(),
         demo = config.demo == Demo::Yes,
@@ -168,11 +164,6 @@ fn serve(arguments: &Serve, prepared: Prepared) -> Result<(), Failure> {
     }
     tracing::info!(event = "stopped", "everything answered is on disk");
     Ok(())
-}
-
-/// Takes the address for as many threads as there are to be.
-fn listener(server: &ServerConfig) -> Result<Listener, ServeError> {
-    Listener::bind(server.listen, server.workers, server.backlog)
 }
 
 fn open(arguments: &Serve, config: &Config) -> Result<Arc<Journal>, Failure> {
@@ -228,13 +219,18 @@ fn say_what_is_unsafe(config: &Config) {
             "payments go to the sandbox gateway, which moves no money; for a sale, set payments.gateway"
         );
     }
-    let address = config.server.listen;
-    if config.server.tls.is_none() && !address.ip().is_loopback() {
-        tracing::warn!(
-            event = "plain_http",
-            %address,
-            "keys and purchases can be read on the way, because this address is served without TLS; set server.tls, or listen on loopback behind a proxy that has TLS"
-        );
+    if config.server.tls.is_some() {
+        return;
+    }
+    for (key, address) in config.server.addresses() {
+        if !address.ip().is_loopback() {
+            tracing::warn!(
+                event = "plain_http",
+                %address,
+                key,
+                "keys and purchases can be read on the way, because this address is served without TLS; set server.tls, or listen on loopback behind a proxy that has TLS"
+            );
+        }
     }
 }
 
@@ -270,8 +266,8 @@ fn parts(
     sealer: Sealer,
     (gateway, sandbox): Chosen,
 ) -> Result<Arc<Core>, Failure> {
-    // One more shard of counters for threads that serve no requests.
-    let metrics = Arc::new(Metrics::new(config.server.workers + 1));
+    // One shard of counters for administration, and one for threads that serve no requests.
+    let metrics = Arc::new(Metrics::new(config.server.workers + 2));
     let payable = &journal.settings().payable;
     let mut currencies = config.sale.currencies.iter();
     debug_assert!(
@@ -329,19 +325,6 @@ fn chosen(config: &Config, stripe: Option<Stripe>) -> Result<Chosen, Failure> {
             Ok((Arc::clone(&sandbox) as _, Some(sandbox)))
         }
     }
-}
-
-/// One handler a thread; the first one also drives on the payments that the log says are open.
-fn fronts(config: &Config, core: &Arc<Core>, journal: &Arc<Journal>) -> Vec<Arc<Front>> {
-    let gates: Vec<_> = (0..config.server.workers)
-        .map(|_| CommitGate::new(journal))
-        .collect();
-    let mut resume = gates
-        .first()
-        .map(|gate| Box::pin(core.resume(gate)) as Aside);
-    let fronts = gates.into_iter().enumerate();
-    let front = |(place, gate)| Front::new(core, place, gate, resume.take().into_iter().collect());
-    fronts.map(front).collect()
 }
 
 /// Counts what payments report.

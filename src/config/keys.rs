@@ -96,6 +96,11 @@ pub const KEYS: &[Key] = &[
         "\"127.0.0.1:8080\"",
         "Address and port; port 0 takes a free one and logs it.",
     ),
+    text(
+        "server.admin_listen",
+        "",
+        "Address and port of a listener of its own for `/admin`, `/metrics` and the probes, with 64 connections and a thread of its own, and TLS as on the other one; the probes stay on both, the rest is 404 there. Not set: all is on `server.listen`.",
+    ),
     number(
         "server.workers",
         "0",

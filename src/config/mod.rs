@@ -152,6 +152,8 @@ pub const RELOADABLE: [&str; 10] = [
 pub struct ServerConfig {
     /// Where to listen.
     pub listen: SocketAddr,
+    /// Where to listen for administration, metrics and probes alone.
+    pub admin_listen: Option<SocketAddr>,
     /// HTTP threads, at least 1.
     pub workers: usize,
     /// Open connections in all.
@@ -182,6 +184,14 @@ pub struct ServerConfig {
     pub drain: Duration,
     /// Files of the certificate chain and its key.
     pub tls: Option<TlsConfig>,
+}
+
+impl ServerConfig {
+    /// Every address that is listened on, with its key.
+    pub fn addresses(&self) -> impl Iterator<Item = (&'static str, SocketAddr)> {
+        let admin = self.admin_listen.map(|it| ("server.admin_listen", it));
+        std::iter::once(("server.listen", self.listen)).chain(admin)
+    }
 }
 
 /// Files that TLS needs.
@@ -408,11 +418,15 @@ impl Config {
                 format!("has {currency}, whose minor unit Stripe counts otherwise; leave it out"),
             ));
         }
-        if config.demo == Demo::Yes && !config.server.listen.ip().is_loopback() {
-            return Err(invalid(
-                "server.listen",
-                "has to be a loopback address with --demo, whose keys everybody knows; listen on 127.0.0.1, or leave --demo out and set keys of your own",
-            ));
+        if config.demo == Demo::Yes {
+            for (key, address) in config.server.addresses() {
+                if !address.ip().is_loopback() {
+                    return Err(invalid(
+                        key,
+                        "has to be a loopback address with --demo, whose keys everybody knows; listen on 127.0.0.1, or leave --demo out and set keys of your own",
+                    ));
+                }
+            }
         }
         Ok(config)
     }
@@ -497,18 +511,24 @@ fn fill_for_demo(table: &mut Table) {
 
 fn server(reader: &mut Reader<'_>) -> Result<ServerConfig, ConfigError> {
     let listen = reader.text("server.listen")?;
-    let listen = listen.parse().map_err(|_| {
-        invalid(
-            "server.listen",
-            "takes an IP address and a port, such as \"127.0.0.1:8080\"",
-        )
-    })?;
+    let listen = address("server.listen", &listen)?;
+    let admin_listen = reader.text_if_given("server.admin_listen")?;
+    let admin_listen = admin_listen
+        .map(|text| address("server.admin_listen", &text))
+        .transpose()?;
+    if admin_listen.is_some_and(|admin| admin == listen && admin.port() != 0) {
+        return Err(invalid(
+            "server.admin_listen",
+            "is the same as server.listen; give it an address or port of its own, or leave it out",
+        ));
+    }
     let workers = match reader.size("server.workers")? {
         0 => std::thread::available_parallelism().map_or(1, usize::from),
         workers => workers,
     };
     Ok(ServerConfig {
         listen,
+        admin_listen,
         workers,
         max_connections: reader.size("server.max_connections")?,
         connections_per_peer_max: reader.size("server.connections_per_peer_max")?,
@@ -524,6 +544,15 @@ fn server(reader: &mut Reader<'_>) -> Result<ServerConfig, ConfigError> {
         leave: seconds(reader, "server.leave_s")?,
         drain: seconds(reader, "server.drain_s")?,
         tls: tls(reader)?,
+    })
+}
+
+fn address(key: &str, text: &str) -> Result<SocketAddr, ConfigError> {
+    text.parse().map_err(|_| {
+        invalid(
+            key,
+            "takes an IP address and a port, such as \"127.0.0.1:8080\"",
+        )
     })
 }
 

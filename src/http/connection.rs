@@ -11,9 +11,9 @@ use super::answer::AnswerBody;
 use super::presence::{Connection, UnderWay};
 use super::problem;
 use super::server::{Handler, Shared};
+use super::unasked::Unasked;
 use crate::engine::refusal::Refusal;
 use hyper::body::Incoming;
-use hyper::rt::{Read, Write};
 use hyper::server::conn::{http1, http2};
 use hyper::service::Service;
 use hyper::{Request, Response};
@@ -36,6 +36,23 @@ const LINGER: Duration = Duration::from_millis(200);
 /// Reads of a connection that is being closed.
 const LINGER_READS_MAX: usize = 256;
 
+// HTTP/2: what a connection may have of the server beside the requests under way on it
+// (`server.http2_streams_max`). At a bound, it ends.
+/// Requests that were reset before they were looked at.
+const RESETS_PENDING_MAX: usize = 20;
+/// Requests that the server reset because their frames were wrong, and whose late frames it ignores.
+const STREAM_ERRORS_MAX: usize = 128;
+/// What both sides remember of fields, so that they are sent shorter.
+const HEADER_TABLE_BYTES: u32 = 4_096;
+/// One frame.
+const FRAME_BYTES_MAX: u32 = 16_384;
+/// Bodies that arrived and are not read yet.
+const CONNECTION_WINDOW_BYTES: u32 = 1 << 20;
+/// Of an answer, before the peer takes more.
+const SEND_BUFFER_BYTES: usize = 64 << 10;
+/// Bytes without an answer that every connection has, whatever requests may have.
+const UNASKED_BYTES_MIN: usize = 1 << 20;
+
 /// Serves `stream`, which is `presence`, until it ends.
 pub(super) async fn serve<H: Handler>(
     stream: TcpStream,
@@ -46,7 +63,7 @@ pub(super) async fn serve<H: Handler>(
     let limit = shared.limits.header_read_timeout;
     match &shared.tls {
         None => match timeout(limit, speaks_http2(&stream)).await {
-            Ok(Ok(true)) => serve_http2(TokioIo::new(stream), presence, handler, &shared).await,
+            Ok(Ok(true)) => serve_http2(stream, presence, handler, &shared).await,
             Ok(Ok(false)) => serve_http1(stream, presence, handler, &shared).await,
             Ok(Err(_)) | Err(_) => {}
         },
@@ -54,7 +71,7 @@ pub(super) async fn serve<H: Handler>(
             let handshake = tls.acceptor().accept(stream);
             if let Ok(Ok(stream)) = timeout(limit, handshake).await {
                 if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
-                    serve_http2(TokioIo::new(stream), presence, handler, &shared).await;
+                    serve_http2(stream, presence, handler, &shared).await;
                 } else {
                     serve_http1(stream, presence, handler, &shared).await;
                 }
@@ -141,17 +158,27 @@ async fn serve_http2<H, IO>(
     shared: &Arc<Shared>,
 ) where
     H: Handler,
-    IO: Read + Write + Unpin + Send + 'static,
+    IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let limits = &shared.limits;
     let window = u32::try_from(limits.body_bytes_max.max(65_535)).unwrap_or(u32::MAX >> 1);
     let header_bytes = u32::try_from(limits.header_bytes_max).unwrap_or(u32::MAX);
+    let streams = usize::try_from(limits.http2_streams_max).unwrap_or(usize::MAX);
+    let request_bytes = limits.header_bytes_max + limits.body_bytes_max;
+    let unasked_bytes = streams.saturating_mul(request_bytes);
+    let io = Unasked::new(io, presence, unasked_bytes.max(UNASKED_BYTES_MIN));
     let service = service(presence, &handler);
     let mut connection = http2::Builder::new(TokioExecutor::new())
         .max_concurrent_streams(limits.http2_streams_max)
+        .max_pending_accept_reset_streams(RESETS_PENDING_MAX)
+        .max_local_error_reset_streams(STREAM_ERRORS_MAX)
         .max_header_list_size(header_bytes)
+        .header_table_size(HEADER_TABLE_BYTES)
+        .max_frame_size(FRAME_BYTES_MAX)
         .initial_stream_window_size(window)
-        .serve_connection(io, service);
+        .initial_connection_window_size(window.max(CONNECTION_WINDOW_BYTES))
+        .max_send_buf_size(SEND_BUFFER_BYTES)
+        .serve_connection(TokioIo::new(io), service);
     watch(
         &mut connection,
         http2::Connection::graceful_shutdown,

@@ -12,7 +12,7 @@ use super::body::{self, BodyBounds};
 use super::framing::{self, After};
 use super::presence::UnderWay;
 use super::problem::{self, RateTold, Reason, problem};
-use super::routes::{self, Resource};
+use super::routes::{self, Resource, Serves};
 use super::server::Handler;
 use super::webhooks::WebhookDesk;
 use super::wrong_keys::WrongKeys;
@@ -187,14 +187,17 @@ pub struct Front {
     pub(super) gate: Arc<CommitGate>,
     pub(super) counters: Arc<Shard>,
     place: usize,
+    serves: Serves,
     aside: Mutex<Vec<Aside>>,
 }
 
 impl Front {
-    /// The handler of the thread at `place`, which answers behind `gate` and runs `aside`, too.
+    /// The handler of the thread at `place`, which answers what it `serves` behind `gate`, and runs
+    /// `aside`, too.
     pub fn new(
         core: &Arc<Core>,
         place: usize,
+        serves: Serves,
         gate: Arc<CommitGate>,
         aside: Vec<Aside>,
     ) -> Arc<Self> {
@@ -203,6 +206,7 @@ impl Front {
             gate,
             counters: Arc::clone(core.metrics.shard(place)),
             place,
+            serves,
             aside: Mutex::new(aside),
         })
     }
@@ -238,6 +242,9 @@ impl Front {
         under_way: &UnderWay,
     ) -> Answer {
         let access = routes::access(&parts.method, parts.uri.path());
+        if !self.serves.includes(access, parts.uri.path()) {
+            return problem(Reason::NotFound, id);
+        }
         let answer = self.answer_to(id, access, parts, body, under_way).await;
         if access == Access::Open {
             return answer;
@@ -345,8 +352,9 @@ impl Front {
         }
         let known = keys.known(&parts.headers);
         let Known { caller, rate, .. } = known.ok_or(Reason::Unauthorized)?;
-        // The shop's own connections do not get to keep what is reserved for others.
-        if caller.role != Role::Shop || !under_way.is_reserved() {
+        // The shop's connections do not get to keep what is there for others.
+        let has_place = self.serves != Serves::Admin && !under_way.is_reserved();
+        if caller.role != Role::Shop || has_place {
             under_way.trust();
         }
         if !caller.may(access) {

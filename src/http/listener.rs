@@ -13,6 +13,7 @@ use std::net::{SocketAddr, TcpListener};
 /// One address, taken for a number of threads.
 #[derive(Debug)]
 pub struct Listener {
+    key: &'static str,
     address: SocketAddr,
     backlog: u32,
     /// One a thread. The first one listens already: two programs can bind one address as long as
@@ -21,13 +22,26 @@ pub struct Listener {
 }
 
 impl Listener {
-    /// Takes `address` for `count` threads.
-    pub fn bind(address: SocketAddr, count: usize, backlog: u32) -> Result<Self, ServeError> {
-        Self::try_bind(address, count, backlog)
-            .map_err(|source| ServeError::Listen { address, source })
+    /// Takes `address`, which `key` is set to, for `count` threads.
+    pub fn bind(
+        key: &'static str,
+        address: SocketAddr,
+        count: usize,
+        backlog: u32,
+    ) -> Result<Self, ServeError> {
+        Self::try_bind(key, address, count, backlog).map_err(|source| ServeError::Listen {
+            key,
+            address,
+            source,
+        })
     }
 
-    fn try_bind(address: SocketAddr, count: usize, backlog: u32) -> io::Result<Self> {
+    fn try_bind(
+        key: &'static str,
+        address: SocketAddr,
+        count: usize,
+        backlog: u32,
+    ) -> io::Result<Self> {
         if address.port() != 0 {
             // Several may share a port; another program must not have it already.
             let alone = bound(address, Sharing::Alone)?;
@@ -42,6 +56,7 @@ impl Listener {
         let others = (1..count).map(|_| bound(address, Sharing::Shared));
         let sockets = std::iter::once(Ok(first)).chain(others);
         Ok(Self {
+            key,
             address,
             backlog,
             sockets: sockets.collect::<io::Result<_>>()?,
@@ -55,8 +70,12 @@ impl Listener {
 
     /// A listening socket for each thread.
     pub(super) fn listen(self) -> Result<Vec<TcpListener>, ServeError> {
-        let address = self.address;
-        let failed = |source| ServeError::Listen { address, source };
+        let (key, address) = (self.key, self.address);
+        let failed = |source| ServeError::Listen {
+            key,
+            address,
+            source,
+        };
         for socket in self.sockets.iter().skip(1) {
             listen(socket, self.backlog).map_err(failed)?;
         }

@@ -44,6 +44,7 @@ mod shop;
 mod sinks;
 pub mod terms;
 pub mod tls;
+mod unasked;
 mod webhook_secrets;
 mod webhooks;
 mod wrong_keys;

@@ -154,6 +154,11 @@ pub(super) struct RequestsRead(u64);
 const ONE_ENDED: u64 = 1 << 32;
 
 impl RequestsRead {
+    /// Something has ended since.
+    pub(super) fn ended_since(self, before: Self) -> bool {
+        self.0 / ONE_ENDED != before.0 / ONE_ENDED
+    }
+
     /// Nothing has ended since, and nothing is under way.
     pub(super) fn is_quiet_since(self, before: Self) -> bool {
         self == before && self.0 & (ONE_ENDED - 1) == 0

@@ -366,6 +366,29 @@ pub fn access(method: &Method, path: &str) -> Access {
     }
 }
 
+/// Which of the paths a listener serves.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub enum Serves {
+    /// All of them.
+    All,
+    /// Those that are not for administration, because there is a listener for it.
+    AllButAdmin,
+    /// Administration, metrics and probes.
+    Admin,
+}
+
+impl Serves {
+    /// Whether it serves `path`, which asks for `access`.
+    pub fn includes(self, access: Access, path: &str) -> bool {
+        let is_admin = matches!(access, Access::Admin | Access::AdminRead | Access::Metrics);
+        match self {
+            Self::All => true,
+            Self::AllButAdmin => !is_admin,
+            Self::Admin => is_admin || matches!(path, "/livez" | "/readyz"),
+        }
+    }
+}
+
 /// What is at `path`, with its id; two ids have a slash between them, which none has in itself.
 pub fn resolve(path: &str) -> Option<(Resource, Cow<'_, str>)> {
     let plain = |resource| Some((resource, Cow::Borrowed("")));

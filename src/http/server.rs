@@ -1,5 +1,5 @@
-//! Owns the threads that serve: one runtime and one listener each, all on one port, and their
-//! end.
+//! Owns the threads that serve: one runtime and one listener each, all on one port but for those of
+//! administration where they have one of their own, and their end.
 //!
 //! Invariants: a connection lives and dies on the thread that accepted it; open connections are
 //! bounded; stopping closes the listeners first, then lets what is under way end, and never takes
@@ -63,10 +63,10 @@ pub trait Handler: Send + Sync + 'static {
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
     /// The address cannot be listened on.
-    #[error(
-        "cannot listen on {address}: {source}; free the address or set server.listen to another"
-    )]
+    #[error("cannot listen on {address}: {source}; free the address or set {key} to another")]
     Listen {
+        /// What it is set by.
+        key: &'static str,
         /// Which.
         address: SocketAddr,
         /// Why.
@@ -89,7 +89,7 @@ pub enum ServeError {
 pub(super) struct Shared {
     pub(super) limits: Limits,
     pub(super) tls: Option<Arc<Tls>>,
-    pub(super) stop: Stop,
+    pub(super) stop: Arc<Stop>,
     admission: Arc<Admission>,
     evictions: Sampled,
     refusals: Sampled,
@@ -110,8 +110,36 @@ pub(super) struct Limits {
 #[derive(Debug)]
 pub struct Server {
     address: SocketAddr,
+    admin_address: Option<SocketAddr>,
     threads: Vec<JoinHandle<()>>,
-    shared: Arc<Shared>,
+    stop: Arc<Stop>,
+}
+
+/// One address, and what answers there.
+pub struct Face<H> {
+    /// What the threads are named by.
+    pub name: &'static str,
+    /// Its sockets.
+    pub listener: Listener,
+    /// Open connections in all.
+    pub connections_max: usize,
+    /// Of one peer without a key.
+    pub per_peer_max: usize,
+    /// One a thread.
+    pub handlers: Vec<Arc<H>>,
+}
+
+impl Limits {
+    fn of(config: &ServerConfig) -> Self {
+        Self {
+            header_read_timeout: config.header_read_timeout,
+            header_bytes_max: config.header_bytes_max,
+            body_bytes_max: config.body_bytes_max,
+            send_timeout: config.send_timeout,
+            http2_streams_max: config.http2_streams_max,
+            drain: config.drain,
+        }
+    }
 }
 
 impl std::fmt::Debug for Shared {
@@ -121,61 +149,61 @@ impl std::fmt::Debug for Shared {
 }
 
 impl Server {
-    /// Listens on `listener`, and starts one thread for each of `handlers`, with
-    /// `connections_max` connections in all.
+    /// Listens, and starts one thread for each handler: those of `main`, and those of `admin` with
+    /// connections of their own.
     pub fn start<H: Handler>(
-        listener: Listener,
-        tls: Option<Arc<Tls>>,
         config: &ServerConfig,
-        connections_max: usize,
-        handlers: Vec<Arc<H>>,
+        tls: Option<&Arc<Tls>>,
+        main: Face<H>,
+        admin: Option<Face<H>>,
     ) -> Result<Self, ServeError> {
-        let address = listener.address();
-        let listeners = listener.listen()?;
-        let shared = Arc::new(Shared {
-            limits: Limits {
-                header_read_timeout: config.header_read_timeout,
-                header_bytes_max: config.header_bytes_max,
-                body_bytes_max: config.body_bytes_max,
-                send_timeout: config.send_timeout,
-                http2_streams_max: config.http2_streams_max,
-                drain: config.drain,
-            },
-            tls,
-            stop: Stop::default(),
-            admission: Admission::new(Bounds {
-                max: connections_max,
-                per_peer_max: match config.connections_per_peer_max {
-                    0 => connections_max.div_ceil(2),
-                    most => most,
-                },
-                reserved_max: RESERVED_MAX,
-            }),
-            evictions: Sampled::default(),
-            refusals: Sampled::default(),
-        });
-        let mut threads = Vec::with_capacity(handlers.len());
-        for (place, (listener, handler)) in listeners.into_iter().zip(handlers).enumerate() {
-            let shared = Arc::clone(&shared);
+        let mut server = Self {
+            address: main.listener.address(),
+            admin_address: admin.as_ref().map(|admin| admin.listener.address()),
+            threads: Vec::new(),
+            stop: Arc::default(),
+        };
+        for face in std::iter::once(main).chain(admin) {
+            let shared = Arc::new(Shared {
+                limits: Limits::of(config),
+                tls: tls.cloned(),
+                stop: Arc::clone(&server.stop),
+                admission: Admission::new(Bounds {
+                    max: face.connections_max,
+                    per_peer_max: face.per_peer_max,
+                    reserved_max: RESERVED_MAX,
+                }),
+                evictions: Sampled::default(),
+                refusals: Sampled::default(),
+            });
+            server.start_threads(face, &shared)?;
+        }
+        Ok(server)
+    }
+
+    fn start_threads<H: Handler>(
+        &mut self,
+        face: Face<H>,
+        shared: &Arc<Shared>,
+    ) -> Result<(), ServeError> {
+        let listeners = face.listener.listen()?;
+        for (place, (listener, handler)) in listeners.into_iter().zip(face.handlers).enumerate() {
+            let shared = Arc::clone(shared);
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()
                 .max_blocking_threads(4)
                 .build()
                 .map_err(ServeError::Thread)?;
             let thread = std::thread::Builder::new()
-                .name(format!("http-{place}"))
+                .name(format!("{}-{place}", face.name))
                 .spawn(move || {
                     runtime.block_on(work(listener, handler, shared));
                     runtime.shutdown_background();
                 })
                 .map_err(ServeError::Thread)?;
-            threads.push(thread);
+            self.threads.push(thread);
         }
-        Ok(Self {
-            address,
-            threads,
-            shared,
-        })
+        Ok(())
     }
 
     /// Where it listens, with the port that was taken.
@@ -183,9 +211,14 @@ impl Server {
         self.address
     }
 
+    /// Where it listens for administration, metrics and probes alone.
+    pub fn admin_address(&self) -> Option<SocketAddr> {
+        self.admin_address
+    }
+
     /// Stops accepting and waits for what is under way, at most `server.drain_s`.
     pub fn drain(self) {
-        self.shared.stop.set();
+        self.stop.set();
         for thread in self.threads {
             // A panic of a thread was reported by its hook; there is nothing left to end.
             let _ = thread.join();

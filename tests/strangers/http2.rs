@@ -1,12 +1,18 @@
 //! HTTP/2 frames written by hand: requests whose bodies are withheld, and floods of what is no request.
 
-use crate::support::{PATIENCE, Server};
+use crate::support::{PATIENCE, Request, Server, Setup};
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 
+const DATA: u8 = 0;
 const HEADERS: u8 = 1;
+const PRIORITY: u8 = 2;
+const RST_STREAM: u8 = 3;
 const SETTINGS: u8 = 4;
 const PING: u8 = 6;
+const WINDOW_UPDATE: u8 = 8;
+const CONTINUATION: u8 = 9;
+const UNKNOWN: u8 = 0x60;
 
 const END_STREAM: u8 = 1;
 const END_HEADERS: u8 = 4;
@@ -108,4 +114,129 @@ fn frame(wire: &mut Vec<u8>, kind: u8, flags: u8, stream: u32, payload: &[u8]) {
     wire.extend_from_slice(&[kind, flags]);
     wire.extend_from_slice(&stream.to_be_bytes());
     wire.extend_from_slice(payload);
+}
+
+/// The frames of each turn.
+type Frames<'a> = Box<dyn FnMut(u32) -> Vec<u8> + 'a>;
+
+/// Sends what `next` gives, again and again, until the server ends the connection: how many bytes
+/// that took.
+fn flood(server: &Server, mut next: impl FnMut(u32) -> Vec<u8>) -> Option<usize> {
+    const GIVE_UP: usize = 64 << 20;
+    let mut connection = Http2::connect(server);
+    let mut reader = connection.0.try_clone().unwrap();
+    // Nobody may say that the server waits for its peer to read.
+    let drained = std::thread::spawn(move || {
+        let _ = std::io::copy(&mut reader, &mut std::io::sink());
+    });
+    let (mut sent, mut turn) = (0, 0);
+    let mut wire = Vec::new();
+    let ended = loop {
+        wire.clear();
+        while wire.len() < 16_384 {
+            wire.extend(next(turn));
+            turn += 1;
+        }
+        if connection.send(&wire).is_err() {
+            break Some(sent);
+        }
+        sent += wire.len();
+        if sent > GIVE_UP {
+            break None;
+        }
+    };
+    let _ = connection.0.shutdown(std::net::Shutdown::Both);
+    drained.join().unwrap();
+    ended
+}
+
+fn memory_kib(server: &Server) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", server.pid())).unwrap();
+    let line = status.lines().find_map(|it| it.strip_prefix("VmRSS:"));
+    let kib = line.unwrap().trim().trim_end_matches(" kB");
+    kib.parse().unwrap()
+}
+
+#[test]
+fn floods_of_frames_that_are_no_requests_end_their_connection() {
+    // Sent, read and on its way: sockets hold some megabytes of it.
+    const MOST: usize = 24 << 20;
+    const MEMORY_KIB: u64 = 32 << 10;
+    let server = Setup::demo()
+        .config("[server]\nworkers = 1\nhttp2_streams_max = 16")
+        .start();
+    let mut shop = server.connect();
+    let one = |kind: u8, flags: u8, stream: u32, payload: &[u8]| {
+        let mut wire = Vec::new();
+        frame(&mut wire, kind, flags, stream, payload);
+        wire
+    };
+    let head = post("/receipts/verify", None);
+    let first_then = |first: Vec<u8>, then: Vec<u8>| {
+        move |turn: u32| {
+            if turn == 0 {
+                first.clone()
+            } else {
+                then.clone()
+            }
+        }
+    };
+    let reset = |turn: u32| {
+        let stream = 2 * turn + 1;
+        let mut wire = one(HEADERS, END_HEADERS, stream, &head);
+        wire.extend(one(RST_STREAM, 0, stream, &[0, 0, 0, 8]));
+        wire
+    };
+    let before = memory_kib(&server);
+    let mut floods: Vec<(&str, Frames<'_>)> = vec![
+        ("pings", Box::new(|_| one(PING, 0, 0, &[1; 8]))),
+        ("answers to no ping", Box::new(|_| one(PING, 1, 0, &[1; 8]))),
+        ("settings", Box::new(|_| one(SETTINGS, 0, 0, &[]))),
+        (
+            "windows",
+            Box::new(|_| one(WINDOW_UPDATE, 0, 0, &[0, 0, 0, 1])),
+        ),
+        (
+            "priorities",
+            Box::new(|_| one(PRIORITY, 0, 1, &[0, 0, 0, 0, 1])),
+        ),
+        (
+            "unknown frames",
+            Box::new(|_| one(UNKNOWN, 0, 0, &[0; 100])),
+        ),
+        (
+            "a head without an end",
+            Box::new(first_then(
+                one(HEADERS, 0, 1, &head),
+                one(CONTINUATION, 0, 1, &[0x40; 64]),
+            )),
+        ),
+        (
+            "a head of nothing without an end",
+            Box::new(first_then(
+                one(HEADERS, 0, 1, &head),
+                one(CONTINUATION, 0, 1, &[]),
+            )),
+        ),
+        (
+            "a body of nothing without an end",
+            Box::new(first_then(
+                one(HEADERS, END_HEADERS, 1, &head),
+                one(DATA, 0, 1, &[]),
+            )),
+        ),
+        ("requests that are reset", Box::new(reset)),
+    ];
+    for (what, next) in &mut floods {
+        let sent = flood(&server, next);
+        let sent = sent.unwrap_or_else(|| panic!("{what}: it goes on"));
+        assert!(sent < MOST, "{what}: {sent} bytes");
+        assert_eq!(shop.ask(&Request::get("/livez")).status, 200, "{what}");
+    }
+    let after = memory_kib(&server);
+    assert!(
+        after < before + MEMORY_KIB,
+        "{before} KiB, then {after} KiB"
+    );
+    assert_eq!(server.ask(&Request::get("/livez")).status, 200);
 }

@@ -1,0 +1,82 @@
+//! Owns which addresses are listened on, and what answers on each.
+//!
+//! Invariants: administration has a thread, connections and bounds of its own where
+//! `server.admin_listen` is set; addresses are taken before recovery, and answered on after it.
+//! Only `serve` calls this.
+
+use crate::config::{Config, ServerConfig};
+use crate::http::front::{Aside, Core, Front};
+use crate::http::listener::Listener;
+use crate::http::routes::Serves;
+use crate::http::server::{Face, ServeError};
+use crate::journal::{CommitGate, Journal};
+use std::sync::Arc;
+
+/// Connections of `server.admin_listen`.
+pub(super) const ADMIN_CONNECTIONS_MAX: usize = 64;
+
+/// The addresses, taken.
+pub(super) struct Listeners {
+    main: Listener,
+    admin: Option<Listener>,
+}
+
+impl Listeners {
+    /// Takes the addresses for as many threads as there are to be.
+    pub(super) fn bind(server: &ServerConfig) -> Result<Self, ServeError> {
+        let bind = |key, address, count| Listener::bind(key, address, count, server.backlog);
+        let main = bind("server.listen", server.listen, server.workers)?;
+        let admin = server.admin_listen;
+        let admin = admin.map(|address| bind("server.admin_listen", address, 1));
+        let admin = admin.transpose()?;
+        Ok(Self { main, admin })
+    }
+
+    /// What answers on each address: a handler a thread. The first one also drives on the payments
+    /// that the log says are open.
+    pub(super) fn faces(
+        self,
+        config: &Config,
+        core: &Arc<Core>,
+        journal: &Arc<Journal>,
+        connections_max: usize,
+    ) -> (Face<Front>, Option<Face<Front>>) {
+        let Self { main, admin } = self;
+        let serves = match admin {
+            None => Serves::All,
+            Some(_) => Serves::AllButAdmin,
+        };
+        let workers = config.server.workers;
+        let mut handlers = Vec::with_capacity(workers);
+        for place in 0..workers {
+            let gate = CommitGate::new(journal);
+            let mut aside = Vec::new();
+            if place == 0 {
+                aside.push(Box::pin(core.resume(&gate)) as Aside);
+            }
+            handlers.push(Front::new(core, place, serves, gate, aside));
+        }
+        let half = |connections: usize| connections.div_ceil(2);
+        let main = Face {
+            name: "http",
+            listener: main,
+            connections_max,
+            per_peer_max: match config.server.connections_per_peer_max {
+                0 => half(connections_max),
+                most => most,
+            },
+            handlers,
+        };
+        let admin = admin.map(|listener| {
+            let gate = CommitGate::new(journal);
+            Face {
+                name: "http-admin",
+                listener,
+                connections_max: ADMIN_CONNECTIONS_MAX,
+                per_peer_max: half(ADMIN_CONNECTIONS_MAX),
+                handlers: vec![Front::new(core, workers, Serves::Admin, gate, Vec::new())],
+            }
+        });
+        (main, admin)
+    }
+}

@@ -2,7 +2,7 @@
 //!
 //! Invariants: a [`Price`] is positive and at most [`Price::MAX`], so that a price times a
 //! quantity never overflows an [`Amount`]; a [`Currency`] is one that ISO 4217 lists.
-//! Deliberately absent: floating point, exchange, and formatting with decimals.
+//! Deliberately absent: floating point and exchange.
 
 use rkyv::Place;
 use rkyv::rancor::{Fallible, Source, fail};
@@ -64,6 +64,18 @@ impl Currency {
         bytes.iter().all(u8::is_ascii_uppercase).then_some(())?;
         iso_currency::Currency::from_code(code)?;
         Some(Self(bytes))
+    }
+
+    /// `minor_units` as people read them: `450.00` in USD, `13000` in KRW.
+    pub fn in_units(self, minor_units: i64) -> String {
+        let known = iso_currency::Currency::from_code(self.as_str());
+        let decimals = known.and_then(iso_currency::Currency::exponent);
+        let decimals = usize::from(decimals.unwrap_or(0));
+        let sign = if minor_units < 0 { "-" } else { "" };
+        let digits = format!("{:0>1$}", minor_units.unsigned_abs(), decimals + 1);
+        let (units, part) = digits.split_at(digits.len() - decimals);
+        let point = if part.is_empty() { "" } else { "." };
+        format!("{sign}{units}{point}{part}")
     }
 
     /// The three letters.
@@ -236,6 +248,21 @@ mod tests {
             ("€UR", false),
         ] {
             assert_eq!(Currency::parse(code).is_some(), valid, "{code}");
+        }
+    }
+
+    #[test]
+    fn amounts_read_with_the_decimals_of_their_currency() {
+        for (minor, code, read) in [
+            (45_000, "USD", "450.00"),
+            (5, "USD", "0.05"),
+            (0, "EUR", "0.00"),
+            (13_000, "KRW", "13000"),
+            (1_250, "KWD", "1.250"),
+            (-199, "USD", "-1.99"),
+        ] {
+            let currency = Currency::parse(code).unwrap();
+            assert_eq!(currency.in_units(minor), read, "{minor} {code}");
         }
     }
 

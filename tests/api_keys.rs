@@ -112,7 +112,7 @@ fn requests_beyond_a_keys_rate_are_refused_and_nothing_remembers_them() {
         assert_eq!(answer.header("retry-after"), Some("1"));
         assert_eq!(
             answer.header("ratelimit-policy"),
-            Some("\"attempts\";q=1;w=1")
+            Some("\"api_key\";q=1;w=1")
         );
         Some(hold)
     });

@@ -259,7 +259,19 @@ fn a_refund_that_the_gateway_refuses_moves_nothing_and_stands_under_its_key() {
     let refused = server.ask(&request);
     assert_eq!(told(&refused), (409, "refund_failed".to_owned()));
     let request_id = refused.header("x-request-id").unwrap().to_owned();
-    assert_eq!(refused.json()["request_id"], request_id.as_str());
+    let body = refused.json();
+    assert_eq!(body["request_id"], request_id.as_str());
+    assert_eq!(
+        (&body["purchase_id"], &body["number"]),
+        (&json!(id), &json!(1))
+    );
+    assert_eq!(
+        (&body["amount"], &body["currency"]),
+        (&json!(500), &json!("USD"))
+    );
+    assert_eq!(body["code"], Value::Null, "this gateway has no word for it");
+    let detail = "The gateway refused to refund 5.00 USD; nothing went back.";
+    assert_eq!(body["detail"], detail);
 
     // Nothing went back, so that another may be tried; it is refused for itself.
     let other = server.ask(&refund(&id, "key-refuse-2", &part(500, 0)));

@@ -100,6 +100,31 @@ fn facts(answer: &Response) -> Value {
     body
 }
 
+/// How a sentence says the numbers and the instant that it is about.
+fn figures_of(about: &Value) -> Vec<String> {
+    let money = [
+        "limit",
+        "used",
+        "amount",
+        "captured",
+        "left",
+        "refunded_amount",
+    ];
+    let shown = |(name, value): (&String, &Value)| {
+        let number = match value {
+            Value::String(at) if at.ends_with('Z') => return Some(at.clone()),
+            value => value.as_u64()?,
+        };
+        let currency = about["currency"].as_str().unwrap_or_default();
+        Some(match (money.contains(&name.as_str()), currency) {
+            (true, "USD") => format!("{}.{:02}", number / 100, number % 100),
+            _ => number.to_string(),
+        })
+    };
+    let fields = about.as_object().expect("an object");
+    fields.iter().filter_map(shown).collect()
+}
+
 fn held(server: &Server, request: &Request) -> String {
     let held = server.ask(request);
     assert_eq!(held.status, 201, "{held:?}");
@@ -280,6 +305,10 @@ fn a_refusal_carries_its_figures_and_is_told_again_to_the_byte() {
         assert_eq!((answer.status, answer.reason().as_str()), (409, *reason));
         assert_eq!(facts(&answer), *about, "{reason}");
         assert_eq!(answer.header("idempotent-replayed"), None);
+        let detail = answer.json()["detail"].as_str().unwrap().to_owned();
+        let missing = figures_of(about).into_iter();
+        let missing: Vec<_> = missing.filter(|it| !detail.contains(it)).collect();
+        assert!(missing.is_empty(), "{reason}: {detail} lacks {missing:?}");
         first.push(answer);
     }
 
@@ -359,6 +388,12 @@ fn a_hold_that_ran_out_says_when_and_one_given_up_says_where_it_is() {
     let about = json!({"purchase_id": purchase, "state": "captured"});
     let note = json!({"note": "looked at"});
     let settle = json!({"as": "voided", "note": "looked at"});
+    assert_eq!(
+        server
+            .ask(&Request::post("/admin/segments").key(ADMIN))
+            .json()["configured"],
+        false
+    );
     for (path, body) in [
         (format!("/admin/reviews/{purchase}/approve"), &note),
         (format!("/admin/reviews/{purchase}/reject"), &note),
@@ -388,7 +423,12 @@ fn a_rate_limit_says_what_it_is() {
     let answer = server.ask(&hold("ana", "open", 1, None, "key-rate-3"));
     assert_eq!(answer.status, 429, "{answer:?}");
     let wait: u64 = answer.header("retry-after").unwrap().parse().unwrap();
-    assert_eq!(facts(&answer), json!({"limit": 2, "window_s": 600}));
+    let about = json!({"scope": "attempts", "limit": 2, "window_s": 600});
+    assert_eq!(facts(&answer), about);
+    let trail = Request::get("/admin/audit?kind=attempt_refused").key(ADMIN);
+    support::until("the trail has it, too", || {
+        (server.ask(&trail).json()["events"][0]["facts"] == about).then_some(())
+    });
     assert_eq!(
         answer.header("ratelimit-policy"),
         Some("\"attempts\";q=2;w=600")

@@ -327,8 +327,12 @@ fn a_refund_that_the_gateway_made_already_is_looked_up_and_booked() {
         let whole = json!({"previously_refunded": 0, "reason": "whole"});
         let answer = refund(&server, &id, "refund-1", &whole);
         assert_eq!(answer.reason(), "refund_conflict", "{}", answer.text());
+        let told = answer.json();
+        assert_eq!(told["refunded_amount"], by_hand, "{told}");
+        assert_eq!(told["currency"], "USD");
         let again = refund(&server, &id, "refund-1", &whole);
-        assert_eq!(again.reason(), "refund_conflict", "{}", again.text());
+        assert_eq!(again.header("idempotent-replayed"), Some("true"));
+        assert_eq!((again.status, again.text()), (409, answer.text()));
         let shown = admin(&server, &id);
         assert_eq!(shown["refunded_amount"], usd(by_hand));
         assert_eq!(only(&stripe).refunded, by_hand);

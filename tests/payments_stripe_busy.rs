@@ -214,6 +214,9 @@ fn whoever_waits_is_told_that_the_gateway_was_not_available() {
     assert_eq!(told.status, 503, "{told:?}");
     assert_eq!(told.reason(), "gateway_unavailable");
     assert!(told.header("retry-after").is_some());
+    let body = told.json();
+    let of_a_decline = ["code", "retry_advice", "hold"].map(|it| body.get(it));
+    assert_eq!(of_a_decline, [None; 3], "{body}");
     let path = told.json()["purchase_id"].as_str().unwrap().to_owned();
     let purchase = read(&server, &format!("/limited/purchases/{path}"));
     assert_eq!(purchase["status"], "declined");

@@ -210,6 +210,14 @@ fn one_account_cannot_take_the_room_of_its_neighbour_in_the_shard() {
     );
     let wait_s: u64 = fourth.header("retry-after").unwrap().parse().unwrap();
     assert!((1..=300).contains(&wait_s), "until a hold ends: {wait_s} s");
+    let policy = fourth.header("ratelimit-policy");
+    assert_eq!(policy, Some("\"open_holds\";q=3"));
+    let left = format!("\"open_holds\";r=0;t={wait_s}");
+    assert_eq!(fourth.header("ratelimit"), Some(left.as_str()));
+    assert_eq!(
+        told["detail"],
+        "A buyer has at most 3 open holds at once, and they are used up; see Retry-After."
+    );
     assert_eq!(place("mallory", "key-mallory-0").status, 201, "a replay");
     let bought = server.ask(&Request::buy("mallory", "watch", "tok_ok", "key-mallory-3"));
     assert_eq!(bought.status, 201, "a purchase is no open hold");
@@ -231,6 +239,9 @@ fn one_account_cannot_take_the_room_of_its_neighbour_in_the_shard() {
         assert_eq!(answer.status, 429, "{answer:?}");
         let wait_s: u64 = answer.header("retry-after").unwrap().parse().unwrap();
         assert!((604_000..=604_800).contains(&wait_s), "a week: {wait_s} s");
+        let policy = answer.header("ratelimit-policy");
+        assert_eq!(policy, Some("\"idempotency_keys\";q=6;w=604800"));
+        assert_eq!(answer.json()["scope"], "idempotency_keys");
     }
     assert_eq!(keys(&server), 6);
     let neighbour = neighbour_of("mallory");

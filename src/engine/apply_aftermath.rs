@@ -6,14 +6,14 @@
 use crate::engine::apply::Stamp;
 use crate::engine::dispute::Dispute;
 use crate::engine::event::{
-    Clawback, DisputeClosed, GivenBack, PaymentCaptured, RefundFailed, RefundFailure, RefundFound,
-    RefundStarted, RefundSucceeded, RetryAdvice, TokensSpent,
+    Clawback, DisputeClosed, GivenBack, PaymentCaptured, RefundFailed, RefundFound, RefundStarted,
+    RefundSucceeded, RetryAdvice, TokensSpent,
 };
 use crate::engine::purchase::{BuyerIndex, Purchase, Refund, RefundState};
 use crate::engine::purchases::Place;
-use crate::engine::refusal::Refusal;
 use crate::engine::settings::Limits;
 use crate::engine::shard::{BuyerMore, CardDecline, KeyOutcome, Shard};
+use crate::ids::{Digest16, PurchaseId};
 use crate::money::{Amount, Tokens};
 use crate::time::UnixMs;
 
@@ -93,12 +93,13 @@ impl Shard {
             clawback: done.clawback,
         };
         let key = end_refund(purchase, done.number, state)?;
-        let outcome = KeyOutcome::Refunded {
-            purchase: id,
-            number: done.number,
-        };
-        self.set_outcome(key, outcome);
+        self.settle_refunded(key, id, done.number);
         Ok(())
+    }
+
+    /// What became of the refund stands under its key, done or failed.
+    fn settle_refunded(&mut self, key: Digest16, purchase: PurchaseId, number: u32) {
+        self.set_outcome(key, KeyOutcome::Refunded { purchase, number });
     }
 
     pub(super) fn apply_refund_found(
@@ -160,6 +161,7 @@ impl Shard {
         failed: &RefundFailed,
         stamp: Stamp,
     ) -> Result<(), &'static str> {
+        let id = self.id_of(self.purchases.sequence(place), &self.purchases[place]);
         let purchase = &mut self.purchases[place];
         let state = RefundState::Failed {
             at: stamp.at,
@@ -167,13 +169,7 @@ impl Shard {
             failure: failed.failure,
         };
         let key = end_refund(purchase, failed.number, state)?;
-        let refunds = &purchase.aftermath_mut().refunds;
-        let request = refunds[failed.number as usize - 1].request;
-        let reason = match failed.failure {
-            RefundFailure::Refused => Refusal::RefundFailed,
-            RefundFailure::LessWasLeft => Refusal::RefundConflict,
-        };
-        self.set_outcome(key, KeyOutcome::refused(reason.into(), request));
+        self.settle_refunded(key, id, failed.number);
         Ok(())
     }
 
@@ -235,7 +231,7 @@ fn end_refund(
     purchase: &mut Purchase,
     number: u32,
     state: RefundState,
-) -> Result<crate::ids::Digest16, &'static str> {
+) -> Result<Digest16, &'static str> {
     let pending = purchase.pending_refund().map(|(pending, _)| pending);
     if pending != Some(number) {
         return Err("its refund is not under way");

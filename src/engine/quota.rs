@@ -10,7 +10,7 @@ use crate::engine::event::Flow;
 use crate::engine::lifecycle::PurchaseState;
 use crate::engine::purchases::Place;
 use crate::engine::rejection::{QuotaScope, RefusalFacts};
-use crate::engine::settings::Bounds;
+use crate::engine::settings::EngineSettings;
 use crate::engine::shard::{Buyer, Shard};
 use crate::ids::UserId;
 use crate::time::UnixMs;
@@ -22,9 +22,10 @@ impl Shard {
         &self,
         user: &UserId,
         flow: Flow,
-        bounds: &Bounds,
+        settings: &EngineSettings,
         at: UnixMs,
     ) -> Option<(u64, RefusalFacts)> {
+        let bounds = &settings.bounds;
         let buyer = self.buyer(user)?;
         let dues = buyer.key_dues.iter().copied();
         let keys = free_at(buyer.key_dues.len(), dues, bounds.keys_per_user_max, at);
@@ -42,18 +43,22 @@ impl Shard {
             // What is paid at once is no open hold, and an earlier hold is one fewer afterwards.
             Flow::Buy | Flow::Refund | Flow::Webhook | Flow::Reward => None,
         };
-        let (free_at, scope, most) = if keys >= holds {
-            let scope = QuotaScope::IdempotencyKeys;
-            (keys?, scope, bounds.keys_per_user_max)
+        let limit = |most: usize| u64::try_from(most).unwrap_or(u64::MAX);
+        let (free_at, facts) = if keys >= holds {
+            let facts = RefusalFacts::Quota {
+                scope: QuotaScope::IdempotencyKeys,
+                limit: limit(bounds.keys_per_user_max),
+                window_s: Some(settings.idempotency_retention_ms.div_ceil(1_000)),
+            };
+            (keys?, facts)
         } else {
-            (
-                holds?,
-                QuotaScope::OpenHolds,
-                bounds.open_holds_per_user_max,
-            )
+            let facts = RefusalFacts::Quota {
+                scope: QuotaScope::OpenHolds,
+                limit: limit(bounds.open_holds_per_user_max),
+                window_s: None,
+            };
+            (holds?, facts)
         };
-        let limit = u64::try_from(most).unwrap_or(u64::MAX);
-        let facts = RefusalFacts::Quota { scope, limit };
         Some((free_at.since_ms(at).max(1), facts))
     }
 

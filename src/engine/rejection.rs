@@ -127,12 +127,14 @@ pub enum RefusalFacts {
         /// What went back.
         refunded: Amount,
     },
-    /// Of `rate_limited`, where it is for what one buyer may have at once.
+    /// Of `rate_limited`.
     Quota {
         /// Of what.
         scope: QuotaScope,
-        /// How many a buyer may have.
+        /// How many there may be.
         limit: u64,
+        /// In how many seconds; `None`: at once.
+        window_s: Option<u64>,
     },
     /// Of `not_enough_tokens`.
     Balance {
@@ -188,6 +190,7 @@ pub enum Fact {
 
 impl RefusalFacts {
     /// Each fact with its name, as answers and events show it.
+    #[allow(clippy::too_many_lines, reason = "a table")]
     pub fn fields(&self) -> SmallVec<[(&'static str, Fact); 5]> {
         let count = |number: u32| Fact::Number(number.into());
         let minor = |amount: Amount| Fact::Number(amount.get().into());
@@ -257,10 +260,11 @@ impl RefusalFacts {
                 ("currency", Fact::Currency(currency)),
                 ("refunded_amount", minor(refunded)),
             ],
-            Self::Quota { scope, limit } => smallvec![
-                ("scope", Fact::Word(scope.as_str())),
-                ("limit", Fact::Number(limit.into())),
-            ],
+            Self::Quota {
+                scope,
+                limit,
+                window_s,
+            } => scope.fields(limit, window_s),
             Self::Balance { balance, requested } => smallvec![
                 ("balance", tokens(balance)),
                 ("requested", tokens(requested)),
@@ -336,21 +340,36 @@ impl SpendingScope {
     }
 }
 
-/// What a buyer may have only so many of at once.
+/// What there may be only so many of.
 #[derive(Copy, Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
 pub enum QuotaScope {
-    /// Holds that are open.
+    /// Attempts of a buyer.
+    Attempts,
+    /// Open holds of a buyer.
     OpenHolds,
-    /// Idempotency keys that are remembered.
+    /// Remembered idempotency keys of a buyer.
     IdempotencyKeys,
+    /// Requests with an API key.
+    ApiKey,
 }
 
 impl QuotaScope {
+    fn fields(self, limit: u64, window_s: Option<u64>) -> SmallVec<[(&'static str, Fact); 5]> {
+        let mut fields = smallvec![
+            ("scope", Fact::Word(self.as_str())),
+            ("limit", Fact::Number(limit.into())),
+        ];
+        fields.extend(window_s.map(|it| ("window_s", Fact::Number(it.into()))));
+        fields
+    }
+
     /// The word.
     pub const fn as_str(self) -> &'static str {
         match self {
+            Self::Attempts => "attempts",
             Self::OpenHolds => "open_holds",
             Self::IdempotencyKeys => "idempotency_keys",
+            Self::ApiKey => "api_key",
         }
     }
 }

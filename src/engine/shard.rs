@@ -14,7 +14,7 @@ use crate::engine::profile::Profile;
 use crate::engine::purchase::{BuyerIndex, Purchase, RefundState};
 use crate::engine::purchases::{Place, Purchases};
 use crate::engine::refusal::Refusal;
-use crate::engine::rejection::{RefusalFacts, Rejection};
+use crate::engine::rejection::{QuotaScope, RefusalFacts, Rejection};
 use crate::engine::scrutiny::BuyerRisk;
 use crate::engine::segments::Segmented;
 use crate::engine::settings::{Bounds, CardRetries, RateLimit};
@@ -763,13 +763,23 @@ impl Shard {
     }
 
     /// How long `user` has to wait before the next attempt; `None`: not at all.
-    pub fn rate_wait_ms(&self, user: &UserId, rate: RateLimit, at: UnixMs) -> Option<u64> {
+    pub fn rate_wait_ms(
+        &self,
+        user: &UserId,
+        rate: RateLimit,
+        at: UnixMs,
+    ) -> Option<(u64, RefusalFacts)> {
         let buyer = self.buyer(user)?;
         let within = |instant: &&UnixMs| at.since_ms(**instant) < rate.window_ms;
         let counted = buyer.attempts.iter().filter(within).count();
         let over = counted.checked_sub(rate.count as usize)?;
         let oldest = buyer.attempts.iter().filter(within).nth(over)?;
-        Some(oldest.plus_ms(rate.window_ms).since_ms(at).max(1))
+        let facts = RefusalFacts::Quota {
+            scope: QuotaScope::Attempts,
+            limit: rate.count.into(),
+            window_s: Some(rate.window_ms.div_ceil(1_000)),
+        };
+        Some((oldest.plus_ms(rate.window_ms).since_ms(at).max(1), facts))
     }
 
     /// Whether there is room for one more purchase.

@@ -300,7 +300,7 @@ fn not_changed(call: &Call, absent: Refusal, why: NotChanged) -> Answer {
         NotChanged::Precondition(tag) => failed_precondition(call, tag.as_ref()),
         NotChanged::Invalid((reason, errors)) => call.invalid(reason, &errors),
         NotChanged::NotSet(why) => {
-            let facts = match why {
+            let (detail, facts) = match why {
                 NotSet::Full => return call.problem(Refusal::from(why)),
                 NotSet::TooManyUnits => {
                     let message = format!("would make more than {} units in all", terms::STOCK_MAX);
@@ -310,28 +310,41 @@ fn not_changed(call: &Call, absent: Refusal, why: NotChanged) -> Answer {
                     };
                     return call.invalid(Refusal::from(why), &[error]);
                 }
-                NotSet::BelowCommitted(levels) => json!({
-                    "committed": levels.held + levels.sold,
-                    "stock": {
-                        "total": levels.total,
-                        "held": levels.held,
-                        "sold": levels.sold,
-                        "available": levels.total - levels.held - levels.sold,
-                    },
-                }),
-                NotSet::BelowUsed(levels) => json!({
-                    "uses": levels.uses,
-                    "uses_max": levels.max,
-                }),
+                NotSet::BelowCommitted(levels) => {
+                    let committed = levels.held + levels.sold;
+                    let facts = json!({
+                        "committed": committed,
+                        "stock": {
+                            "total": levels.total,
+                            "held": levels.held,
+                            "sold": levels.sold,
+                            "available": levels.total - committed,
+                        },
+                    });
+                    let detail = format!(
+                        "{} units are held and {} are sold: the stock cannot be less than {committed}.",
+                        levels.held, levels.sold
+                    );
+                    (detail, facts)
+                }
+                NotSet::BelowUsed(levels) => {
+                    let facts = json!({ "uses": levels.uses, "uses_max": levels.max });
+                    let detail = format!(
+                        "The promotion was used {} times: its maximum cannot be less.",
+                        levels.uses
+                    );
+                    (detail, facts)
+                }
             };
-            call.problem_about(Refusal::from(why), &facts)
+            call.problem_about(Refusal::from(why), &detail, &facts)
         }
     }
 }
 
 fn failed_precondition(call: &Call, current: Option<&ETag>) -> Answer {
     let facts = json!({ "etag": current.map(ETag::as_str) });
-    let answer = call.problem_about(Reason::PreconditionFailed, &facts);
+    let detail = Reason::PreconditionFailed.told().detail;
+    let answer = call.problem_about(Reason::PreconditionFailed, detail, &facts);
     match current {
         Some(tag) => answer.with(ETAG, tag.header()),
         None => answer,

@@ -11,7 +11,7 @@ use super::auth::{Access, Caller, Keys, Known};
 use super::body::{self, BodyBounds};
 use super::framing::{self, After};
 use super::presence::UnderWay;
-use super::problem::{self, RateTold, Reason, problem};
+use super::problem::{self, Limit, Reason, problem};
 use super::routes::{self, Resource, Serves};
 use super::server::Handler;
 use super::webhooks::WebhookDesk;
@@ -19,6 +19,7 @@ use super::wrong_keys::WrongKeys;
 use crate::config::{ApiKey, Config, Role};
 use crate::engine::command::Verdict;
 use crate::engine::refusal::Refusal;
+use crate::engine::rejection::QuotaScope;
 use crate::ids::{Lsn, RequestId};
 use crate::journal::{CommitGate, Journal};
 use crate::money::Currency;
@@ -76,6 +77,9 @@ const BODY_POOLS: usize = 4;
 const OTHERS_SHARE: usize = 8;
 /// Each such pool has room for this many requests at least.
 const OTHERS_MIN: usize = 8;
+
+/// After a second an API key has room again.
+const KEY_RATE_WAIT_MS: u64 = 1_000;
 
 /// The parts that a [`Core`] is made of.
 pub struct Parted {
@@ -388,11 +392,12 @@ impl Front {
         ) = (reason, keys.known(&parts.headers))
         {
             self.counters.key_rate_limited();
-            let rate = RateTold {
-                count: rate.per_s,
-                per_s: 1,
+            let limit = Limit {
+                scope: QuotaScope::ApiKey,
+                count: rate.per_s.into(),
+                window_s: Some(1),
             };
-            return problem::rate_limited(id, rate, None, None);
+            return problem::rate_limited(id, limit, KEY_RATE_WAIT_MS);
         }
         if reason == Reason::Unauthorized {
             self.counters.unauthorized();
@@ -596,13 +601,14 @@ impl Call {
         problem(reason.into(), self.id)
     }
 
-    /// The problem with what it is about.
+    /// The problem with what it is about, and a sentence that says it.
     pub(super) fn problem_about(
         &self,
         reason: impl Into<Reason>,
+        detail: &str,
         facts: &serde_json::Value,
     ) -> Answer {
-        problem::problem_about(reason.into(), self.id, facts)
+        problem::problem_about(reason.into(), self.id, detail, facts)
     }
 
     pub(super) fn invalid(&self, reason: Refusal, errors: &[problem::FieldError]) -> Answer {

@@ -13,6 +13,7 @@ pub mod auth;
 pub mod body;
 pub mod catalogue;
 mod connection;
+mod detail;
 pub mod fields;
 mod framing;
 pub mod front;

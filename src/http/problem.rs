@@ -1,15 +1,16 @@
 //! Owns every "no" as the outside sees it: status, title and detail of each reason, written as
 //! RFC 9457 problem details.
 //!
-//! Invariants: one exhaustive match gives all three, and they are fixed sentences, so that a
-//! refusal answered again under its key is the same to the byte; nothing of a request is ever
-//! repeated in an answer. Deliberately absent: deciding on a refusal.
+//! Invariants: one exhaustive match gives all three; a refusal that has figures says them in its
+//! sentence, too (`http::detail`). Both follow from the refusal alone, so that one answered again
+//! under its key is the same to the byte; nothing of a request is ever repeated in an answer.
+//! Deliberately absent: deciding on a refusal.
 
 use super::answer::{Answer, Kind};
+use super::detail;
 use super::json;
 use crate::engine::refusal::Refusal;
-use crate::engine::rejection::{Fact, RefusalFacts};
-use crate::engine::settings::RateLimit;
+use crate::engine::rejection::{Fact, QuotaScope, RefusalFacts};
 use crate::engine::view::DeclineView;
 use crate::ids::{GatewayCode, RequestId};
 use hyper::header::{HeaderName, HeaderValue, RETRY_AFTER};
@@ -386,9 +387,15 @@ pub fn problem(reason: Reason, request: RequestId) -> Answer {
     finish(reason, body)
 }
 
-/// The same with what it is about: the fields of the object `facts`.
-pub fn problem_about(reason: Reason, request: RequestId, facts: &serde_json::Value) -> Answer {
-    let mut body = open(reason, request);
+/// The same with what it is about: the fields of the object `facts`, and a sentence that says
+/// them and needs no escape.
+pub fn problem_about(
+    reason: Reason,
+    request: RequestId,
+    detail: &str,
+    facts: &serde_json::Value,
+) -> Answer {
+    let mut body = open_with(reason, request, detail);
     for (name, value) in facts.as_object().into_iter().flatten() {
         json::raw(&mut body, ",");
         json::id(&mut body, name);
@@ -404,7 +411,12 @@ pub fn problem_of(reason: Reason, request: RequestId, facts: Option<&RefusalFact
     let Some(facts) = facts else {
         return problem(reason, request);
     };
-    let mut body = open(reason, request);
+    let detail = match reason {
+        Reason::Refusal(refusal) => detail::of(refusal, facts),
+        _ => None,
+    };
+    let detail = detail.as_deref().unwrap_or(reason.told().detail);
+    let mut body = open_with(reason, request, detail);
     for (name, fact) in facts.fields() {
         json::raw(&mut body, ",");
         json::id(&mut body, name);
@@ -443,13 +455,17 @@ pub fn invalid(reason: Reason, request: RequestId, errors: &[FieldError]) -> Ans
 /// The answer of a payment that was not made, with what the buyer needs for another try.
 pub fn declined(view: &DeclineView) -> Answer {
     let reason = Reason::Refusal(view.reason);
-    let mut body = open(reason, view.request);
+    let mut body = open_with(reason, view.request, &detail::declined(view));
     json::raw(&mut body, ",\"purchase_id\":\"p_");
     json::digits(&mut body, view.purchase);
-    json::raw(&mut body, "\",\"code\":");
-    json::id_or_null(&mut body, view.code.as_ref().map(GatewayCode::as_str));
-    json::raw(&mut body, ",\"retry_advice\":");
-    json::id(&mut body, view.advice.as_str());
+    json::raw(&mut body, "\"");
+    // What a gateway that was not reached would have said of the card, nobody knows.
+    if view.reason == Refusal::PaymentDeclined {
+        json::raw(&mut body, ",\"code\":");
+        json::id_or_null(&mut body, view.code.as_ref().map(GatewayCode::as_str));
+        json::raw(&mut body, ",\"retry_advice\":");
+        json::id(&mut body, view.advice.as_str());
+    }
     if let Some(expires_at) = view.hold {
         json::raw(&mut body, ",\"hold\":{\"hold_id\":\"h_");
         json::digits(&mut body, view.purchase);
@@ -472,53 +488,44 @@ pub fn invalid_at(request: RequestId, line: usize, column: usize, message: &str)
     finish(reason, body)
 }
 
-/// A rate limit as its headers tell it: at most `count` attempts in `per_s` seconds.
-#[derive(Copy, Clone, Debug)]
-pub struct RateTold {
-    /// Attempts.
-    pub count: u32,
-    /// Seconds.
-    pub per_s: u64,
+/// A limit of requests, attempts or what one buyer may have at once.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub struct Limit {
+    /// Of what: its name in the headers.
+    pub scope: QuotaScope,
+    /// How many.
+    pub count: u64,
+    /// In how many seconds; `None`: at once.
+    pub window_s: Option<u64>,
 }
 
-impl RateTold {
-    /// The rate of a buyer's attempts, which is configured in whole seconds.
-    pub fn of(rate: RateLimit) -> Self {
-        Self {
-            count: rate.count,
-            per_s: rate.window_ms / 1_000,
-        }
-    }
-}
-
-/// The problem details of a rate limit, with its three headers.
-pub fn rate_limited(
-    request: RequestId,
-    rate: RateTold,
-    retry_after_ms: Option<u64>,
-    quota: Option<&RefusalFacts>,
-) -> Answer {
+/// The problem details of a limit that is reached, with its three headers; after `room_after_ms` there is
+/// room again.
+pub fn rate_limited(request: RequestId, limit: Limit, room_after_ms: u64) -> Answer {
     const POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
     const LIMIT: HeaderName = HeaderName::from_static("ratelimit");
-    let wait_s = retry_after_ms
-        .unwrap_or(rate.per_s * 1_000)
-        .div_ceil(1_000)
-        .max(1);
+    let wait_s = room_after_ms.div_ceil(1_000).max(1);
     let value = |text: String| {
         HeaderValue::from_maybe_shared(bytes::Bytes::from(text))
             .expect("numbers and these words are of visible ASCII")
     };
-    let RateTold { count, per_s } = rate;
-    let mut answer = if quota.is_some() {
-        problem_of(Refusal::RateLimited.into(), request, quota)
-    } else {
-        let facts = json!({"limit": count, "window_s": per_s});
-        problem_about(Refusal::RateLimited.into(), request, &facts)
+    let Limit {
+        scope,
+        count,
+        window_s,
+    } = limit;
+    let name = scope.as_str();
+    let window = window_s.map_or_else(String::new, |it| format!(";w={it}"));
+    let facts = RefusalFacts::Quota {
+        scope,
+        limit: count,
+        window_s,
     };
+    let mut answer = problem_of(Refusal::RateLimited.into(), request, Some(&facts));
     answer.headers = vec![
         (RETRY_AFTER, HeaderValue::from(wait_s)),
-        (POLICY, value(format!("\"attempts\";q={count};w={per_s}"))),
-        (LIMIT, value(format!("\"attempts\";r=0;t={wait_s}"))),
+        (POLICY, value(format!("\"{name}\";q={count}{window}"))),
+        (LIMIT, value(format!("\"{name}\";r=0;t={wait_s}"))),
     ];
     answer
 }
@@ -538,6 +545,10 @@ pub fn on_the_wire(reason: Reason, request: RequestId) -> Vec<u8> {
 }
 
 fn open(reason: Reason, request: RequestId) -> Vec<u8> {
+    open_with(reason, request, reason.told().detail)
+}
+
+fn open_with(reason: Reason, request: RequestId, detail: &str) -> Vec<u8> {
     let told = reason.told();
     let mut body = Vec::with_capacity(384);
     json::raw(&mut body, "{\"type\":\"https://holdfast.dev/problems/");
@@ -549,7 +560,7 @@ fn open(reason: Reason, request: RequestId) -> Vec<u8> {
     json::raw(&mut body, ",\"reason\":");
     json::id(&mut body, told.reason);
     json::raw(&mut body, ",\"detail\":");
-    json::id(&mut body, told.detail);
+    json::id(&mut body, detail);
     json::raw(&mut body, ",\"request_id\":\"");
     json::request_id(&mut body, request);
     body.push(b'"');

@@ -13,13 +13,14 @@ use super::fields::{Fields, optional, required};
 use super::front::{Call, Front};
 use super::idempotency::{self, Canonical};
 use super::orders::Readable;
-use super::problem::{FieldError, Reason, problem};
+use super::problem::{FieldError, Reason, problem_about, problem_of};
 use super::shop::{Told, caller_of, location, wrong_state};
 use super::terms::Refused;
 use crate::engine::command::StartRefund;
 use crate::engine::event::{Flow, RefundFailure, Restock};
 use crate::engine::lifecycle::PurchaseState;
 use crate::engine::refusal::Refusal;
+use crate::engine::rejection::RefusalFacts;
 use crate::engine::view::{PurchaseView, RefundStatus, RefundView};
 use crate::ids::{GatewayCode, PurchaseId};
 use crate::journal::{Outcome, Submitted};
@@ -40,7 +41,7 @@ const REASON_CHARS_MAX: usize = 500;
 impl Front {
     pub(super) async fn refunds(&self, call: Call, body: Incoming) -> Answer {
         if call.parts.method == Method::POST {
-            let (answer, attempt) = self.refund_told(&call, body).await;
+            let (answer, attempt) = self.refund_asked(&call, body).await;
             self.counters.attempt(Flow::Refund, attempt);
             return answer;
         }
@@ -70,7 +71,7 @@ impl Front {
         self.read(&call, durable_at, || refund_json(&view)).await
     }
 
-    async fn refund_told(&self, call: &Call, body: Incoming) -> Told {
+    async fn refund_asked(&self, call: &Call, body: Incoming) -> Told {
         let purchase = PurchaseId::parse_purchase(&call.param);
         let found = purchase.and_then(|id| self.core.journal.purchase(id));
         let charged = found
@@ -147,11 +148,8 @@ impl Front {
 
     async fn refund_submitted(&self, call: &Call, submitted: Submitted) -> Told {
         let shown = |outcome| match outcome {
-            Outcome::Refunded(view) => {
-                let answer = Answer::value(StatusCode::CREATED, &refund_json(&view));
-                (answer, Attempt::Success)
-            }
-            Outcome::Refused(refused) => (self.refused(refused), Attempt::Refused(refused.reason)),
+            Outcome::Refunded(view) => refund_told(&view),
+            Outcome::Refused(refused) => (Self::refused(refused), Attempt::Refused(refused.reason)),
             _ => unreachable!("under the key of a refund stands a refund or a refusal"),
         };
         self.told_once_durable(call, Ok(submitted), shown).await
@@ -174,26 +172,7 @@ impl Front {
                 view
             }
         };
-        let shown = refund_json(&view);
-        match view.status {
-            RefundStatus::Succeeded { .. } => {
-                let answer = Answer::value(StatusCode::CREATED, &shown);
-                (answer, Attempt::Success)
-            }
-            RefundStatus::Pending => {
-                let at = location(format!("/admin/purchases/{purchase}/refunds/{number}"));
-                let answer = Answer::value(StatusCode::ACCEPTED, &shown);
-                (answer.with(LOCATION, at), Attempt::Pending)
-            }
-            RefundStatus::Failed { failure, .. } => {
-                let refusal = match failure {
-                    RefundFailure::Refused => Refusal::RefundFailed,
-                    RefundFailure::LessWasLeft => Refusal::RefundConflict,
-                };
-                let answer = problem(refusal.into(), view.request);
-                (answer, Attempt::Refused(refusal))
-            }
-        }
+        refund_told(&view)
     }
 
     /// Gives an authorization back. Asked again of one that is given back, the same answer.
@@ -289,6 +268,64 @@ impl Front {
             Ok(())
         } else {
             Err(bare(Refusal::UnsupportedMediaType))
+        }
+    }
+}
+
+/// What its caller is told of a refund: the same at its end and under its key.
+fn refund_told(view: &RefundView) -> Told {
+    let RefundView {
+        purchase,
+        number,
+        request,
+        currency,
+        ..
+    } = *view;
+    match &view.status {
+        RefundStatus::Succeeded { .. } => {
+            let answer = Answer::value(StatusCode::CREATED, &refund_json(view));
+            (answer, Attempt::Success)
+        }
+        RefundStatus::Pending => {
+            let at = location(format!("/admin/purchases/{purchase}/refunds/{number}"));
+            let answer = Answer::value(StatusCode::ACCEPTED, &refund_json(view));
+            (answer.with(LOCATION, at), Attempt::Pending)
+        }
+        RefundStatus::Failed {
+            failure: RefundFailure::LessWasLeft { refunded },
+            ..
+        } => {
+            let refusal = Refusal::RefundConflict;
+            let facts = RefusalFacts::Refunded {
+                currency,
+                refunded: *refunded,
+            };
+            let answer = problem_of(refusal.into(), request, Some(&facts));
+            (answer, Attempt::Refused(refusal))
+        }
+        RefundStatus::Failed {
+            failure: RefundFailure::Refused,
+            code,
+            ..
+        } => {
+            let refusal = Refusal::RefundFailed;
+            let code = code.as_ref().map(GatewayCode::as_str);
+            let amount = format!("{} {currency}", currency.in_units(view.amount.get()));
+            let detail = match code {
+                Some(code) => {
+                    format!("The gateway refused to refund {amount} ({code}); nothing went back.")
+                }
+                None => format!("The gateway refused to refund {amount}; nothing went back."),
+            };
+            let facts = json!({
+                "purchase_id": purchase.to_string(),
+                "number": number,
+                "amount": view.amount.get(),
+                "currency": currency.as_str(),
+                "code": code,
+            });
+            let answer = problem_about(refusal.into(), request, &detail, &facts);
+            (answer, Attempt::Refused(refusal))
         }
     }
 }

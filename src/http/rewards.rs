@@ -91,7 +91,7 @@ impl Front {
                 });
                 (Answer::value(StatusCode::OK, &shown), Attempt::Success)
             }
-            Outcome::Refused(refused) => (self.refused(refused), Attempt::Refused(refused.reason)),
+            Outcome::Refused(refused) => (Self::refused(refused), Attempt::Refused(refused.reason)),
             _ => unreachable!("under the key of a spending stands a spending or a refusal"),
         };
         self.told_once_durable(call, submitted, shown).await

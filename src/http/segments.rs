@@ -18,7 +18,9 @@ impl Front {
             return Answer::value(StatusCode::OK, &shown(job.map(|job| job.status()).as_ref()));
         }
         let Some(job) = job else {
-            return call.problem(Refusal::WrongState);
+            let detail = "Segments are computed in PostgreSQL; set report.postgres.url first.";
+            let facts = json!({ "configured": false });
+            return call.problem_about(Refusal::WrongState, detail, &facts);
         };
         let acted = call.acting().acted(None, None, None);
         if let Err(reason) = self.write_down(acted).await {

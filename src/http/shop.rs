@@ -9,7 +9,7 @@ use super::auth::Caller;
 use super::front::{Call, Front};
 use super::idempotency;
 use super::orders::{BuyOrder, HoldOrder, Malformed, Readable};
-use super::problem::{self, RateTold};
+use super::problem::{self, Limit};
 use super::render;
 use crate::engine::command::{Buy, PlaceHold};
 use crate::engine::event::{AttemptRefused, Flow, IdempotencyKey, Origin};
@@ -236,17 +236,26 @@ impl Front {
             Outcome::RefundStarted(_) | Outcome::Refunded(_) | Outcome::Spent { .. } => {
                 unreachable!("refunds and spendings tell their outcomes themselves")
             }
-            Outcome::Refused(refused) => (self.refused(refused), Attempt::Refused(refused.reason)),
+            Outcome::Refused(refused) => (Self::refused(refused), Attempt::Refused(refused.reason)),
         }
     }
 
-    pub(super) fn refused(&self, refused: Refused) -> Answer {
+    pub(super) fn refused(refused: Refused) -> Answer {
+        if let Some(RefusalFacts::Quota {
+            scope,
+            limit,
+            window_s,
+        }) = refused.facts
+        {
+            let limit = Limit {
+                scope,
+                count: limit,
+                window_s,
+            };
+            let wait_ms = refused.retry_after_ms.unwrap_or_default();
+            return problem::rate_limited(refused.request, limit, wait_ms);
+        }
         match refused.reason {
-            Refusal::RateLimited => {
-                let rate = RateTold::of(self.core.journal.rate());
-                let wait = refused.retry_after_ms;
-                problem::rate_limited(refused.request, rate, wait, refused.facts.as_ref())
-            }
             // Of what the engine looks at, only a hold's own facts can contradict a request.
             Refusal::InvalidRequest => {
                 let errors = [problem::FieldError {
@@ -374,8 +383,11 @@ fn in_flight(request: RequestId, under_way: UnderWay) -> Answer {
         }
     };
     let facts = serde_json::json!({"purchase_id": purchase.to_string()});
+    let detail = format!(
+        "The first request under this idempotency key is still running; see Location for what becomes of {purchase}."
+    );
     let reason = Refusal::IdempotencyInFlight.into();
-    problem::problem_about(reason, request, &facts).with(LOCATION, location(path))
+    problem::problem_about(reason, request, &detail, &facts).with(LOCATION, location(path))
 }
 
 /// The purchase's state does not allow it: which it is.

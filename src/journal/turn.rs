@@ -74,7 +74,7 @@ pub enum Outcome {
     Paid(Box<PurchaseView>),
     /// The refund's intent stands in the log; once durable, the gateway may be asked.
     RefundStarted(Box<RefundView>),
-    /// The money that this key gave back.
+    /// What became of the refund that this key asked for: it is done, or it failed.
     Refunded(Box<RefundView>),
     /// The reward tokens are taken.
     Spent {
@@ -319,14 +319,13 @@ impl Journal {
         }
         let rate = self.rate();
         let bounds = &self.settings.bounds;
-        let rate_ms = turn.shard.rate_wait_ms(attempt.user, rate, turn.at);
-        let quota = (turn.shard).quota_wait_ms(attempt.user, attempt.flow, bounds, turn.at);
-        let (quota_ms, facts) = quota.unzip();
-        if let Some(wait_ms) = rate_ms.max(quota_ms) {
-            // The longer one is told.
-            let facts = facts.filter(|_| quota_ms > rate_ms);
-            let reason = Refusal::RateLimited;
-            let mut refused = turn.turn_away(attempt, Rejection { reason, facts }.into())?;
+        let rate = turn.shard.rate_wait_ms(attempt.user, rate, turn.at);
+        let quota = (turn.shard).quota_wait_ms(attempt.user, attempt.flow, &self.settings, turn.at);
+        // Of two limits the one with the longer wait is told.
+        let longer = rate.into_iter().chain(quota).max_by_key(|(ms, _)| *ms);
+        if let Some((wait_ms, facts)) = longer {
+            let rejection = Refusal::RateLimited.about(facts);
+            let mut refused = turn.turn_away(attempt, rejection.into())?;
             if let Outcome::Refused(refused) = &mut refused.outcome {
                 refused.retry_after_ms = Some(wait_ms);
             }

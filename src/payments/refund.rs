@@ -160,7 +160,7 @@ impl<'a> RefundDrive<'a> {
             number: self.refund.number,
             code,
             failure: match more {
-                Some(_) => RefundFailure::LessWasLeft,
+                Some(refunded) => RefundFailure::LessWasLeft { refunded },
                 None => RefundFailure::Refused,
             },
         };

@@ -50,13 +50,15 @@ pub(super) fn refund_succeeded(done: &RefundSucceeded) -> Value {
 }
 
 pub(super) fn refund_failed(failed: &RefundFailed) -> Value {
+    let (reason, refunded) = match failed.failure {
+        RefundFailure::Refused => ("refused", None),
+        RefundFailure::LessWasLeft { refunded } => ("less_was_left", Some(refunded.get())),
+    };
     json!({
         "refund": failed.number,
         "code": failed.code.as_ref().map(GatewayCode::as_str),
-        "reason": match failed.failure {
-            RefundFailure::Refused => "refused",
-            RefundFailure::LessWasLeft => "less_was_left",
-        },
+        "reason": reason,
+        "refunded_amount": refunded,
     })
 }
 

@@ -139,13 +139,15 @@ pub struct RefundFailed {
 
 /// Why a refund failed.
 #[derive(Copy, Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
-#[repr(u8)]
 pub enum RefundFailure {
     /// The gateway refused it.
-    Refused = 0,
+    Refused,
     /// The gateway had given money back that our books did not know of, so that less was left than
     /// the caller believed.
-    LessWasLeft = 1,
+    LessWasLeft {
+        /// What it had given back in all.
+        refunded: Amount,
+    },
 }
 
 /// Reward tokens that a buyer gets back because a lost dispute took money that came back.

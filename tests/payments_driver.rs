@@ -8,17 +8,19 @@ use holdfast::engine::refusal::Refusal;
 use holdfast::money::Currency;
 use holdfast::payments::breaker::BreakerSettings;
 use holdfast::payments::gateway::{
-    Answer, Authorization, Call, Calling, CapturedMoney, Claim, Class, Found, FoundRefund, Gateway,
-    Inquiry, Order, Page, PageMark, Refund, Trouble,
+    Answer, Authorization, Call, Calling, CapturedMoney, Claim, Class, CoreTime, Found,
+    FoundRefund, Gateway, Inquiry, Order, Page, PageMark, Refund, Trouble,
 };
 use holdfast::payments::sandbox::Sandbox;
 use holdfast::payments::{PaymentSettings, Settled};
+use holdfast::reconcile::{JobSettings, Limits, Reconciler};
 use payments_stage::{Stage, offline, settings};
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::Poll;
+use std::time::Duration;
 use tempfile::TempDir;
 
 /// Card, what its caller is told, the state in the end, and the `reason` there.
@@ -235,10 +237,36 @@ fn a_log_that_stopped_is_told_and_charges_nothing_more() {
     assert!(stage.run(paying).is_err());
 }
 
+/// The reconciler asks a gateway of its own, of which the payments know nothing.
+#[test]
+fn the_reconcilers_gateway_goes_by_the_cores_time() {
+    let dir = TempDir::new().unwrap();
+    let stage = Stage::open(dir.path());
+    let gateway = Recording::around(Arc::clone(&stage.sandbox));
+    let settings = JobSettings {
+        every: None,
+        limits: Limits {
+            window: None,
+            pause: Duration::ZERO,
+            call_timeout: Duration::from_secs(1),
+            differences_max: 1,
+        },
+    };
+    let asked = Arc::clone(&gateway) as Arc<dyn Gateway>;
+    let journal = Arc::clone(&stage.journal);
+    let reachable = Box::new(|| true);
+    let _reconciler = Reconciler::new(journal, asked, settings, reachable, Box::new(drop));
+    let time = gateway.time.lock().unwrap();
+    let time = time.as_ref().expect("it was told the time");
+    let (before, told, after) = (stage.journal.now(), time(), stage.journal.now());
+    assert!(before <= told && told <= after, "{told} is the core's");
+}
+
 /// A gateway that writes down each call and how it ended; `None`: nobody waited to the end.
 struct Recording {
     inner: Arc<Sandbox>,
     calls: Mutex<Vec<(Call, Option<Class>)>>,
+    time: Mutex<Option<CoreTime>>,
     now: AtomicUsize,
     most: AtomicUsize,
 }
@@ -249,6 +277,7 @@ impl Recording {
         Arc::new(Self {
             inner,
             calls,
+            time: Mutex::default(),
             now: AtomicUsize::new(0),
             most: AtomicUsize::new(0),
         })
@@ -283,6 +312,10 @@ impl Gateway for Recording {
 
     fn amounts(&self, _: Currency) -> Option<AmountRule> {
         Some(AmountRule::ANY)
+    }
+
+    fn keep_time(&self, time: CoreTime) {
+        *self.time.lock().unwrap() = Some(time);
     }
 
     fn authorize(&self, order: Order) -> Calling<'_, Answer<Authorization>> {

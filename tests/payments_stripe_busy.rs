@@ -203,6 +203,39 @@ fn given_up_it_ends_as_gateway_unavailable_and_its_key_is_free() {
     assert_eq!(references.len(), 2, "{references:?}");
 }
 
+/// How many calls wait for their turn, of each class.
+fn waiting(server: &Server) -> [u64; 2] {
+    let metrics = server.ask(&Request::get("/metrics")).text();
+    ["urgent", "new"].map(|class| {
+        let name = format!("holdfast_gateway_waiting{{class=\"{class}\"}} ");
+        let line = metrics.lines().find_map(|it| it.strip_prefix(&name));
+        line.expect("the gauge").parse().expect("a number")
+    })
+}
+
+#[test]
+fn what_waits_for_the_pace_is_shown_by_class() {
+    let stripe = StripeServer::start();
+    let server = config(&stripe, "answer_within_ms = 1", "requests_per_s = 4").start();
+    server.put_product("drop", 100);
+    assert_eq!(waiting(&server), [0, 0]);
+    for number in 0..6 {
+        let (user, key) = (format!("buyer-{number}"), format!("key-of-buyer-{number}"));
+        let answer = server.ask(&Request::buy(&user, "drop", CARD, &key));
+        assert_eq!(answer.status, 202, "{answer:?}");
+    }
+    until("authorizations wait, and nobody else", || {
+        let [urgent, new] = waiting(&server);
+        (urgent == 0 && new >= 2).then_some(())
+    });
+    until("a capture waits, too", || {
+        (waiting(&server)[0] >= 1).then_some(())
+    });
+    until("all of it was sent", || {
+        (waiting(&server) == [0, 0]).then_some(())
+    });
+}
+
 /// Whoever still waits is told.
 #[test]
 fn whoever_waits_is_told_that_the_gateway_was_not_available() {

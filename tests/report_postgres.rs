@@ -360,6 +360,27 @@ fn what_the_database_refuses_goes_to_the_dead_letters_and_can_be_driven_again() 
         sink["rejected"].as_u64().unwrap()
     );
     assert!(letters.len() >= 4, "{listed}");
+    assert_eq!(listed["next"], Value::Null);
+    // In pages it is the same list, each letter once, and the last page says that it is the last.
+    let mut paged = Vec::new();
+    let mut after = String::new();
+    for _ in 0..=letters.len() {
+        let path = format!("/admin/dead-letters?sink=postgres&limit=3{after}");
+        let page = server.ask(&Request::get(&path).key(ADMIN)).json();
+        let shown = page["dead_letters"].as_array().unwrap();
+        assert!((1..=3).contains(&shown.len()), "{page}");
+        paged.extend(shown.iter().cloned());
+        let Some(next) = page["next"].as_str() else {
+            break;
+        };
+        after = format!("&after={next}");
+    }
+    assert_eq!(&paged, letters);
+    for wrong in ["limit=0", "limit=1001", "after=4096", "after=postgres:x"] {
+        let path = format!("/admin/dead-letters?{wrong}");
+        let answer = server.ask(&Request::get(&path).key(ADMIN));
+        assert_eq!(answer.reason(), "invalid_request", "{wrong}");
+    }
     for letter in letters {
         assert_eq!(letter["event"]["user_id"], "eve");
         let cause = letter["cause"].as_str().unwrap();

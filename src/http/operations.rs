@@ -288,6 +288,16 @@ impl Front {
                 u64::from(state == circuit),
             );
         }
+        let waiting = self.core.payments.gateway().waiting().unwrap_or_default();
+        out.family(
+            "holdfast_gateway_waiting",
+            "gauge",
+            "Calls that wait for their turn at the gateway's pace, by class.",
+        );
+        for (class, count) in [("urgent", waiting.urgent), ("new", waiting.new)] {
+            let labels = format!("class=\"{class}\"");
+            out.sample("holdfast_gateway_waiting", &labels, count as u64);
+        }
     }
 }
 

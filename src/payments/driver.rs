@@ -122,12 +122,7 @@ impl Payments {
         meter: Arc<dyn Meter>,
     ) -> Result<Arc<Self>, SettingsError> {
         settings.check()?;
-        // Weak: a gateway may outlive the journal, whose directory is then another's to open.
-        let time = Arc::downgrade(&journal);
-        let wall = || Clock::System.wall();
-        gateway.keep_time(Arc::new(move || {
-            time.upgrade().map_or_else(wall, |it| it.now())
-        }));
+        tell_time(&*gateway, &journal);
         Ok(Arc::new(Self {
             journal,
             calls: Calls::new(gateway, &settings, Arc::clone(&meter)),
@@ -606,6 +601,17 @@ impl Payments {
             }
         }
     }
+}
+
+/// From now on `gateway` goes by the time of `journal`. Everything that asks a gateway says so first:
+/// the wall clock may be wrong for a moment.
+pub fn tell_time(gateway: &dyn Gateway, journal: &Arc<Journal>) {
+    // Weak: a gateway may outlive the journal, whose directory is then another's to open.
+    let time = Arc::downgrade(journal);
+    let wall = || Clock::System.wall();
+    gateway.keep_time(Arc::new(move || {
+        time.upgrade().map_or_else(wall, |it| it.now())
+    }));
 }
 
 impl Settled {

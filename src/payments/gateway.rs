@@ -25,6 +25,15 @@ use std::sync::Arc;
 /// A call under way; dropping it gives up waiting for the answer, not what the call does.
 pub type Calling<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
+/// Calls that wait for their turn to be sent.
+#[derive(Copy, Clone, Debug, Default, PartialEq, Eq)]
+pub struct Waiting {
+    /// Those that bring to an end what was begun: captures, voids, refunds and look-ups.
+    pub urgent: usize,
+    /// Those that begin something: authorizations.
+    pub new: usize,
+}
+
 /// Says what the core's time is.
 pub type CoreTime = Arc<dyn Fn() -> UnixMs + Send + Sync>;
 
@@ -52,6 +61,11 @@ pub trait Gateway: Send + Sync + 'static {
     /// `None`: at once. What waits was not sent, so its time limit has not begun.
     fn turn(&self, call: Call) -> Option<Calling<'_, Result<(), Trouble>>> {
         let _ = call;
+        None
+    }
+
+    /// How many calls wait for their turn; `None`: there is no pace, and none ever waits.
+    fn waiting(&self) -> Option<Waiting> {
         None
     }
 

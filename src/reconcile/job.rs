@@ -8,6 +8,7 @@
 use crate::ids::PurchaseId;
 use crate::job::Alarm;
 use crate::journal::Journal;
+use crate::payments::driver::tell_time;
 use crate::payments::gateway::Gateway;
 use crate::reconcile::report::{Kind, Report};
 use crate::reconcile::run::{Limits, Progress, reconcile};
@@ -81,7 +82,8 @@ impl JobStatus {
 
 impl Reconciler {
     /// Compares `journal` with `gateway`, once [`Reconciler::start`] is called. A run that is due
-    /// while the gateway is not `reachable` is left out. `differs` is told of payments whose amounts
+    /// while the gateway is not `reachable` is left out. The gateway goes by the journal's time,
+    /// whether or not payments go to it, too. `differs` is told of payments whose amounts
     /// are not the same, and brings our books up to date where it can.
     pub fn new(
         journal: Arc<Journal>,
@@ -90,6 +92,7 @@ impl Reconciler {
         reachable: Reachable,
         differs: Differs,
     ) -> Arc<Self> {
+        tell_time(&*gateway, &journal);
         Arc::new(Self {
             journal,
             gateway,

@@ -29,7 +29,7 @@ use crate::engine::payable::AmountRule;
 use crate::money::Currency;
 use crate::payments::gateway::{
     Answer, Authorization, Call, Calling, CapturedMoney, Claim, CoreTime, Found, FoundRefund,
-    Gateway, Inquiry, Order, Page, PageMark, Refund, Trouble,
+    Gateway, Inquiry, Order, Page, PageMark, Refund, Trouble, Waiting,
 };
 use crate::time::UnixMs;
 use api::Api;
@@ -96,6 +96,10 @@ impl Gateway for Stripe {
 
     fn turn(&self, call: Call) -> Option<Calling<'_, Result<(), Trouble>>> {
         Some(Box::pin(self.api.pacer().turn(call)))
+    }
+
+    fn waiting(&self) -> Option<Waiting> {
+        Some(self.api.pacer().waiting())
     }
 
     fn authorize(&self, order: Order) -> Calling<'_, Answer<Authorization>> {

@@ -11,7 +11,7 @@
 //!
 //! What waits here was not sent. Deliberately absent: time limits of a call, and retries.
 
-use crate::payments::gateway::{Call, Trouble};
+use crate::payments::gateway::{Call, Trouble, Waiting};
 use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -109,7 +109,7 @@ impl Pacer {
     pub(super) async fn turn(&self, call: Call) -> Result<(), Trouble> {
         let (lane, requests) = cost(call);
         let queue = &self.queues[lane as usize];
-        let _waiting = Waiting::enter(queue).ok_or(Trouble::Busy)?;
+        let _waits = Place::enter(queue).ok_or(Trouble::Busy)?;
         let _first = queue.first.lock().await;
         loop {
             let others = &self.queues[lane.other() as usize].waiting;
@@ -123,6 +123,15 @@ impl Pacer {
                 Ok(()) => return Ok(()),
                 Err(until) => tokio::time::sleep_until(until).await,
             }
+        }
+    }
+
+    /// How many calls wait in each queue.
+    pub(super) fn waiting(&self) -> Waiting {
+        let of = |lane: Lane| self.queues[lane as usize].waiting.load(Ordering::Relaxed);
+        Waiting {
+            urgent: of(Lane::Urgent),
+            new: of(Lane::New),
         }
     }
 
@@ -238,9 +247,9 @@ const fn cost(call: Call) -> (Lane, u32) {
 }
 
 /// Counts one that waits.
-struct Waiting<'a>(&'a Queue);
+struct Place<'a>(&'a Queue);
 
-impl<'a> Waiting<'a> {
+impl<'a> Place<'a> {
     fn enter(queue: &'a Queue) -> Option<Self> {
         let entered = Self(queue);
         let before = queue.waiting.fetch_add(1, Ordering::Relaxed);
@@ -248,7 +257,7 @@ impl<'a> Waiting<'a> {
     }
 }
 
-impl Drop for Waiting<'_> {
+impl Drop for Place<'_> {
     fn drop(&mut self) {
         self.0.waiting.fetch_sub(1, Ordering::Relaxed);
     }

@@ -5,7 +5,7 @@ use crate::engine::event::Event;
 use crate::engine::settings::EngineSettings;
 use crate::engine::view::Kept;
 use crate::ids::{Lsn, PurchaseId};
-use crate::journal::{self, CheckError, CheckReport, JournalError};
+use crate::journal::{self, CheckError, CheckReport, Generation, JournalError};
 use crate::money::Amount;
 use crate::payments::sandbox::{self, SandboxError};
 use crate::report::feed::files::{self, SinkFiles, SinkFilesError};
@@ -111,6 +111,10 @@ fn gateway_agrees(dir: &Path, report: &CheckReport) -> Result<Value, NotClean> {
     Ok(json!({ "charges": count, "in_doubt": in_doubt }))
 }
 
+fn generation_json(generation: Generation) -> Value {
+    json!({ "number": generation.number(), "tag": format!("{:016x}", generation.tag()) })
+}
+
 fn figures(report: &CheckReport, gateway: &Value, sinks: SinkFiles) -> Value {
     let product = |(id, total, held, sold): &(String, u32, u32, u32)| {
         json!({
@@ -127,6 +131,8 @@ fn figures(report: &CheckReport, gateway: &Value, sinks: SinkFiles) -> Value {
         "first_lsn": report.first.0,
         "end_lsn": report.end.0,
         "segments": report.segments,
+        "log_id": report.log_id.map(|id| format!("{id:016x}")),
+        "generation": report.generation.map(generation_json),
         "frames": report.frames,
         "events": report.events,
         "torn_tail": report.torn_tail,

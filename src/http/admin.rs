@@ -94,6 +94,7 @@ impl Front {
                 "sold": view.sold,
             })
         };
+        let generation = self.core.journal.generation();
         let shown = json!({
             "readiness": readiness_json(self.not_ready()),
             "durable_lsn": status.durable.0,
@@ -102,6 +103,11 @@ impl Front {
             "snapshot_lsn": status.snapshot.map(|lsn| lsn.0),
             "snapshot_failure": status.snapshot_failure,
             "log": {
+                "id": format!("{:016x}", self.core.journal.log_id()),
+                "generation": {
+                    "number": generation.number(),
+                    "tag": format!("{:016x}", generation.tag()),
+                },
                 "syncs": status.log.syncs,
                 "frames": status.log.frames,
                 "records": status.log.records,

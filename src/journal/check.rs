@@ -37,6 +37,8 @@ pub struct CheckReport {
     pub purchases: usize,
     /// Names the log; `None` where it has no segment yet.
     pub log_id: Option<u64>,
+    /// Which history of the log it goes on in; `None` where the log has no segment yet.
+    pub generation: Option<wal::Generation>,
     /// Payments under way.
     pub open: Vec<PurchaseId>,
     /// Purchases that were paid, and what was paid for each.
@@ -187,6 +189,7 @@ fn examine(disks: &Disks, settings: &EngineSettings) -> Result<CheckReport, Jour
             first,
             end,
             log_id: segments_id,
+            generation: scan.generations.last().map(|it| it.generation),
             segments: scan.segments,
             frames: scan.frames,
             events: scan.records,
@@ -287,6 +290,7 @@ impl CheckReport {
             buyers: 0,
             purchases: 0,
             log_id: None,
+            generation: None,
             open: Vec::new(),
             captures: Vec::new(),
             payments: Vec::new(),

@@ -85,7 +85,7 @@ pub use settings::{Disks, JournalOptions, LogSettings, Sync, Witness};
 pub use snapshot::SnapshotReport;
 pub use status::{DiskRoom, DiskState, Readiness, SYNC_SLOW, Status};
 pub use turn::{Outcome, Refused, Replay, Submitted};
-pub use wal::{Access, Directory};
+pub use wal::{Access, Directory, Generation};
 pub use webhooks::{LetIn, NotLetIn, fingerprint_of};
 
 /// Notices about the clock that wait to be fetched; of more, the oldest go.
@@ -145,6 +145,11 @@ impl Journal {
     /// Names this log, for ever and nowhere else: part of every reference told to a gateway.
     pub fn log_id(&self) -> u64 {
         self.opened.log_id
+    }
+
+    /// Which history of this log is written: the next one begins with each restore.
+    pub fn generation(&self) -> Generation {
+        self.log.generation()
     }
 
     /// What time it is for events: the core's own, which follows no step of the wall clock.

@@ -1,7 +1,7 @@
 //! Changes bytes of a data directory and makes every checksum agree again, as `docs/log-format.md`
 //! draws them: what is left to find is what the bytes mean.
 
-const SEGMENT_HEADER: usize = 64;
+const SEGMENT_HEADER: usize = 80;
 const FRAME_HEADER: usize = 48;
 const SNAPSHOT_HEADER: usize = 32;
 const SECTION_HEADER: usize = 32;
@@ -17,7 +17,7 @@ pub fn seal(bytes: &mut [u8]) {
 
 /// Makes the checksums of a segment's frames agree with their bytes.
 fn seal_segment(bytes: &mut [u8]) {
-    let seed = u32_at(bytes, 60);
+    let seed = u32_at(bytes, SEGMENT_HEADER - 4);
     let mut previous = seed;
     let mut at = SEGMENT_HEADER;
     while at + FRAME_HEADER <= bytes.len() {

@@ -15,12 +15,10 @@ use std::time::{Duration, Instant};
 use crate::clean_stop;
 use crate::config::{SyncPolicy, Witness};
 use crate::error::{At, Fault, Found, IoError, Operation, Overwritten};
-use crate::format::{
-    CleanStop, FRAME_CHECKSUM_AT, FRAME_HEADER, FrameHeader, SEGMENT_CHECKSUM_AT, SEGMENT_HEADER,
-    SegmentHeader,
-};
+use crate::format::{CleanStop, FRAME_CHECKSUM_AT, FRAME_HEADER, FrameHeader};
+use crate::generation::{Generation, begin_segment, following};
 use crate::log::Shared;
-use crate::recovery::{Active, activate};
+use crate::recovery::Active;
 use crate::ring::{Batch, Consumer};
 use crate::storage::{Displaced, read_full, write_all};
 use crate::survey::Tail;
@@ -87,6 +85,11 @@ impl Committer {
             if let Some(failed) = self.shared.maker.take_failure() {
                 return Err(failed);
             }
+            if self.shared.renewal.is_wanted() {
+                let next = self.active.segment.header.generation.next();
+                self.roll(next)?;
+                self.shared.renewal.answer(next);
+            }
             let batch = self.consumer.take(&mut self.frame[FRAME_HEADER..]);
             if batch.bytes > 0 {
                 self.commit(batch)?;
@@ -105,7 +108,7 @@ impl Committer {
         let len = FRAME_HEADER + batch.bytes;
         let segment_bytes = self.active.segment.header.segment_bytes;
         if segment_bytes - self.active.tail.offset < len as u64 {
-            self.roll()?;
+            self.roll(self.active.segment.header.generation)?;
         }
         let tail = self.active.tail;
         assert_eq!(
@@ -208,27 +211,15 @@ impl Committer {
         Err(io::Error::other(overwritten)).at(Operation::CheckPlace, name, tail.chain_at)
     }
 
-    /// Goes on in a new segment.
-    fn roll(&mut self) -> Result<(), IoError> {
+    /// Goes on in a new segment, of this generation.
+    fn roll(&mut self, generation: Generation) -> Result<(), IoError> {
         let started = Instant::now();
         self.sync()?;
         let (name, file) = self.shared.maker.take()?;
-        let before = &self.active.segment.header;
-        let header = SegmentHeader {
-            log_id: before.log_id,
-            sequence: before.sequence + 1,
-            first: self.active.tail.lsn,
-            segment_bytes: self.shared.config.segment_bytes,
-            previous: self.active.tail.chain,
-        };
-        let segment = activate(&*self.shared.storage, &name, &*file, header)?;
+        let Active { segment, tail, .. } = &self.active;
+        let header = following(segment, tail, generation, self.shared.config.segment_bytes);
+        let (segment, tail) = begin_segment(&*self.shared.storage, &name, &*file, header)?;
         self.shared.segments.push(segment.clone());
-        let tail = Tail {
-            offset: SEGMENT_HEADER as u64,
-            lsn: header.first,
-            chain: segment.seed,
-            chain_at: SEGMENT_CHECKSUM_AT,
-        };
         self.active = Active {
             file,
             segment,
@@ -241,12 +232,12 @@ impl Committer {
 
     /// Sleeps until there is work; syncs what an interval still owes; checks the place.
     fn idle(&mut self) -> Result<(), IoError> {
-        let maker_failed = || self.shared.maker.has_failed();
+        let called = || self.shared.maker.has_failed() || self.shared.renewal.is_wanted();
         match self.shared.config.sync {
             SyncPolicy::Interval(interval) if self.synced < self.active.tail.lsn => {
                 let left = interval.saturating_sub(self.last_sync.elapsed());
                 if left > Duration::ZERO {
-                    self.consumer.wait_for(left, maker_failed);
+                    self.consumer.wait_for(left, called);
                 }
                 if self.last_sync.elapsed() >= interval {
                     self.sync()?;
@@ -254,10 +245,8 @@ impl Committer {
             }
             _ => {
                 let every = self.shared.config.place_check_every;
-                self.consumer.wait_for(
-                    every.saturating_sub(self.last_check.elapsed()),
-                    maker_failed,
-                );
+                self.consumer
+                    .wait_for(every.saturating_sub(self.last_check.elapsed()), called);
                 if self.last_check.elapsed() >= every {
                     self.check_place()?;
                 }

@@ -272,6 +272,9 @@ pub enum OpenError {
         /// The version in the file.
         found: u32,
     },
+    /// There is no log to go on with.
+    #[error("the directory has no segment of a log; name one that has")]
+    NotBegun,
 }
 
 impl From<Damage> for OpenError {

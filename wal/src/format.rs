@@ -12,6 +12,7 @@ use crc32c::{crc32c, crc32c_append};
 
 use crate::Lsn;
 use crate::config::Witness;
+use crate::generation::Generation;
 
 /// Every record starts at a multiple of this many bytes, so that payloads can be handed out
 /// 16-byte aligned without a copy.
@@ -21,9 +22,11 @@ pub const RECORD_HEADER: usize = 16;
 /// Bytes in front of every frame's records.
 pub const FRAME_HEADER: usize = 48;
 /// Bytes in front of every segment's frames.
-pub const SEGMENT_HEADER: usize = 64;
+pub const SEGMENT_HEADER: usize = 80;
 /// Where a segment header's checksum stands in it, and in the segment.
-pub(crate) const SEGMENT_CHECKSUM_AT: u64 = 60;
+pub(crate) const SEGMENT_CHECKSUM_AT: u64 = 76;
+/// The same as an index.
+const SEGMENT_CHECKED: usize = SEGMENT_HEADER - 4;
 /// Where a frame's checksum stands in it.
 pub(crate) const FRAME_CHECKSUM_AT: u64 = 4;
 /// The version of the format that this crate writes, and the only one it reads.
@@ -213,6 +216,10 @@ pub enum Mismatch {
     /// The segment's number does not follow the one before: one is missing or doubled.
     #[error("segment sequence")]
     Sequence,
+    /// The segment is of a generation that cannot follow that of the one before: an older one, or
+    /// another of the same number.
+    #[error("generation of the segment")]
+    Generation,
     /// The segment does not start where the one before ends, or where its name says.
     #[error("first LSN of the segment")]
     SegmentFirstLsn,
@@ -370,6 +377,7 @@ impl FrameHeader {
 #[derive(Copy, Clone, Eq, PartialEq, Debug)]
 pub(crate) struct SegmentHeader {
     pub log_id: u128,
+    pub generation: Generation,
     pub sequence: u64,
     pub first: u64,
     pub segment_bytes: u64,
@@ -383,13 +391,15 @@ impl SegmentHeader {
         let mut bytes = [0; SEGMENT_HEADER];
         bytes[0..8].copy_from_slice(&SEGMENT_MAGIC);
         bytes[8..12].copy_from_slice(&FORMAT_VERSION.to_le_bytes());
+        bytes[12..16].copy_from_slice(&self.generation.number().to_le_bytes());
         bytes[16..32].copy_from_slice(&self.log_id.to_le_bytes());
         bytes[32..40].copy_from_slice(&self.sequence.to_le_bytes());
         bytes[40..48].copy_from_slice(&self.first.to_le_bytes());
         bytes[48..56].copy_from_slice(&self.segment_bytes.to_le_bytes());
-        bytes[56..60].copy_from_slice(&self.previous.to_le_bytes());
-        let checksum = crc32c(&bytes[..60]);
-        bytes[60..64].copy_from_slice(&checksum.to_le_bytes());
+        bytes[56..64].copy_from_slice(&self.generation.tag().to_le_bytes());
+        bytes[72..76].copy_from_slice(&self.previous.to_le_bytes());
+        let checksum = crc32c(&bytes[..SEGMENT_CHECKED]);
+        bytes[SEGMENT_CHECKED..].copy_from_slice(&checksum.to_le_bytes());
         (bytes, checksum)
     }
 
@@ -400,8 +410,8 @@ impl SegmentHeader {
             let bad = Bad::new(Mismatch::SegmentMagic, expected, u64_at(bytes, 0));
             return Err(HeaderError::Bad(bad));
         }
-        let expected = u32_at(bytes, 60);
-        let found = crc32c(&bytes[..60]);
+        let expected = u32_at(bytes, SEGMENT_CHECKED);
+        let found = crc32c(&bytes[..SEGMENT_CHECKED]);
         if expected != found {
             return Err(HeaderError::Bad(Bad::new(
                 Mismatch::SegmentChecksum,
@@ -416,10 +426,11 @@ impl SegmentHeader {
         }
         let header = Self {
             log_id: u128_at(bytes, 16),
+            generation: Generation::new(u32_at(bytes, 12), u64_at(bytes, 56)),
             sequence: u64_at(bytes, 32),
             first: u64_at(bytes, 40),
             segment_bytes: u64_at(bytes, 48),
-            previous: u32_at(bytes, 56),
+            previous: u32_at(bytes, 72),
         };
         Ok((header, expected))
     }

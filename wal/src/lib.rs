@@ -50,6 +50,7 @@ mod doorbell;
 mod durable;
 mod error;
 mod format;
+mod generation;
 mod log;
 mod lsn;
 mod maker;
@@ -78,6 +79,7 @@ pub use format::{
     FORMAT_VERSION, FRAME_BYTES_LIMIT, FRAME_HEADER, Mismatch, RECORD_ALIGN, RECORD_HEADER, Record,
     SEGMENT_HEADER, WITNESS_SLOT_BYTES, record_bytes,
 };
+pub use generation::{Begun, Generation, begin_generation};
 pub use log::{Appended, CommitListener, Entry, Log};
 pub use lsn::Lsn;
 pub use reader::Reader;

@@ -16,6 +16,7 @@ use crate::config::LogConfig;
 use crate::durable::Durable;
 use crate::error::{AppendError, Fault, IoError, OpenError, Operation, ReadError};
 use crate::format::record_bytes;
+use crate::generation::{Begun, Generation, Renewal};
 use crate::maker::{Maker, Settings};
 use crate::reader::Reader;
 use crate::recovery::{RecoveryReport, recover};
@@ -63,6 +64,7 @@ pub(crate) struct Shared {
     pub maker: Maker,
     pub segments: Arc<Segments>,
     pub stats: Counters,
+    pub renewal: Renewal,
     fault: OnceLock<Arc<Fault>>,
     listeners: Mutex<Vec<Arc<dyn CommitListener>>>,
 }
@@ -97,6 +99,7 @@ impl Shared {
         self.durable.stop();
         self.ring.stop();
         self.maker.stop();
+        self.renewal.give_up();
     }
 
     /// Why the durable LSN will not move any more.
@@ -148,6 +151,7 @@ impl Log {
             maker,
             segments: Arc::new(Segments::new(recovered.segments)),
             stats: Counters::default(),
+            renewal: Renewal::default(),
             fault: OnceLock::new(),
             listeners: Mutex::default(),
         });
@@ -264,6 +268,28 @@ impl Log {
             listener.poisoned(fault);
         }
         listeners.push(listener);
+    }
+
+    /// The generation that is written.
+    pub fn generation(&self) -> Generation {
+        self.shared.segments.generation()
+    }
+
+    /// The generations that are still there, oldest first.
+    pub fn generations(&self) -> Vec<Begun> {
+        self.shared.segments.generations()
+    }
+
+    /// Goes on in the next generation, in a new segment: durable when this returns. What was appended
+    /// before the call may stand in either. Blocks.
+    pub fn begin_generation(&self) -> Result<Generation, Arc<Fault>> {
+        let answer = self.shared.renewal.ask();
+        self.shared.ring.nudge();
+        if self.shared.durable.is_stopped() {
+            // It may have stopped before it could see what was asked.
+            self.shared.renewal.give_up();
+        }
+        answer.recv().map_err(|_| self.shared.ended())
     }
 
     /// Why the log has failed, if it has.

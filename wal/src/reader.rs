@@ -9,8 +9,10 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crc32c::crc32c_append;
+
 use crate::error::{At, Damage, Operation, ReadError, Vouched};
-use crate::format::{Record, record_at, record_bytes};
+use crate::format::{Record, SEGMENT_HEADER, record_at, record_bytes};
 use crate::log::Shared;
 use crate::segments::Pin;
 use crate::storage::Access;
@@ -123,6 +125,28 @@ impl Reader {
         self.next
     }
 
+    /// The checksum of the log before [`Reader::position`]: of the last frame, where one ends there;
+    /// else of the frame before and the records shown since. It depends on everything before in this
+    /// generation and the ones before, so two histories that parted differ in it. 0 at LSN 0.
+    pub fn chain(&self) -> u32 {
+        let segment = self.walker.segment();
+        let (offset, chain) = match &self.frame {
+            Some(frame) if self.at == frame.header.body => return self.walker.chain(),
+            Some(frame) if self.at > 0 => {
+                let shown = &self.walker.body(frame)[..self.at];
+                return crc32c_append(frame.header.previous, shown);
+            }
+            Some(frame) => (frame.header.offset, frame.header.previous),
+            None => (self.walker.offset(), self.walker.chain()),
+        };
+        // The end of the segment before: its own header says how that one ended.
+        if offset == SEGMENT_HEADER as u64 {
+            segment.previous
+        } else {
+            chain
+        }
+    }
+
     fn ended(&self) -> Arc<Fault> {
         self.shared.ended()
     }
@@ -155,7 +179,11 @@ impl Reader {
                 Err(bad) => bad,
             };
             // Durable frames lie ahead: in the next segment, or this one is damaged.
-            match self.shared.segments.after(self.walker.segment().sequence) {
+            match self
+                .shared
+                .segments
+                .after(self.walker.segment().sequence, self.walker.seed())
+            {
                 Some(next) if next.header.first == self.walker.lsn() => {
                     self.walker = open_walker(&self.shared, &next)?;
                 }

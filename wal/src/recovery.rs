@@ -10,7 +10,8 @@ use std::time::SystemTime;
 
 use crate::config::{LogConfig, Witness};
 use crate::error::{At, IoError, OpenError, Operation};
-use crate::format::{SEGMENT_CHECKSUM_AT, SEGMENT_HEADER, SegmentHeader, names};
+use crate::format::{SegmentHeader, names};
+use crate::generation::{self, Begun, Generation};
 use crate::storage::{Access, Storage, StorageFile, read_full, write_all, write_zeroes};
 use crate::survey::{Options, Segment, Survey, Tail, TornTail};
 use crate::witness::WitnessWriter;
@@ -26,6 +27,8 @@ const COPY_CHUNK: usize = 256 << 10;
 pub struct RecoveryReport {
     /// The log's identity, drawn when it was created.
     pub log_id: u128,
+    /// Its generations that are still there, oldest first; the last one is written.
+    pub generations: Vec<Begun>,
     /// Whether this opening created it.
     pub created: bool,
     /// Where the log begins: earlier records were removed.
@@ -64,10 +67,7 @@ pub(crate) fn recover(storage: &dyn Storage, config: &LogConfig) -> Result<Recov
         verify_from: config.verify_from.get(),
     };
     survey.run(storage, options, &mut |_| ())?;
-    remove_left_overs(storage, &survey)?;
-    if survey.clean_stop.is_some() {
-        clean_stop::take_away(storage)?;
-    }
+    let torn = repair(storage, &mut survey)?;
     let created = survey.segments.is_empty();
     if created {
         begin(storage, config, &mut survey)?;
@@ -84,13 +84,6 @@ pub(crate) fn recover(storage: &dyn Storage, config: &LogConfig) -> Result<Recov
         storage
             .open(&segment.name, Access::ReadWrite)
             .at(Operation::Open, &segment.name, 0)?;
-    let torn = match survey.torn.take() {
-        Some(torn) => {
-            let copy = cut(storage, &*file, &torn, &survey)?;
-            Some((torn, copy))
-        }
-        None => None,
-    };
     let log_id = segment.header.log_id;
     let mut witness = match config.witness {
         Witness::On if survey.witness.log_id == Some(log_id) => Some(WitnessWriter::resume(
@@ -106,6 +99,7 @@ pub(crate) fn recover(storage: &dyn Storage, config: &LogConfig) -> Result<Recov
     }
     let report = RecoveryReport {
         log_id,
+        generations: generation::begun(&survey.segments),
         created,
         first: Lsn::new(survey.segments[0].header.first),
         end: Lsn::new(tail.lsn),
@@ -127,6 +121,26 @@ pub(crate) fn recover(storage: &dyn Storage, config: &LogConfig) -> Result<Recov
     })
 }
 
+/// Removes what is no part of the log, and cuts a torn tail; returns it and the name of its copy.
+pub(crate) fn repair(
+    storage: &dyn Storage,
+    survey: &mut Survey,
+) -> Result<Option<(TornTail, String)>, OpenError> {
+    remove_left_overs(storage, survey)?;
+    if survey.clean_stop.is_some() {
+        clean_stop::take_away(storage)?;
+    }
+    let Some(torn) = survey.torn.take() else {
+        return Ok(None);
+    };
+    let name = &torn.segment;
+    let file = storage
+        .open(name, Access::ReadWrite)
+        .at(Operation::Open, name, 0)?;
+    let copy = cut(storage, &*file, &torn, survey)?;
+    Ok(Some((torn, copy)))
+}
+
 fn remove_left_overs(storage: &dyn Storage, survey: &Survey) -> Result<(), IoError> {
     for name in &survey.left_overs {
         storage.remove(name).at(Operation::Remove, name, 0)?;
@@ -142,19 +156,15 @@ fn begin(storage: &dyn Storage, config: &LogConfig, survey: &mut Survey) -> Resu
     let (name, file) = maker::make_spare(storage, 0, config.segment_bytes, || true)?
         .expect("it is never called off");
     let header = SegmentHeader {
-        log_id: draw_log_id(),
+        log_id: u128::from(draw()) << 64 | u128::from(draw()),
+        generation: Generation::first(),
         sequence: 0,
         first: 0,
         segment_bytes: config.segment_bytes,
         previous: 0,
     };
-    let segment = activate(storage, &name, &*file, header)?;
-    survey.tail = Some(Tail {
-        offset: SEGMENT_HEADER as u64,
-        lsn: header.first,
-        chain: segment.seed,
-        chain_at: SEGMENT_CHECKSUM_AT,
-    });
+    let (segment, tail) = generation::begin_segment(storage, &name, &*file, header)?;
+    survey.tail = Some(tail);
     survey.segments.push(segment);
     Ok(())
 }
@@ -223,15 +233,12 @@ fn cut(
     Ok(copy)
 }
 
-/// A number that no other log has: keys that the standard library draws from the system, and time.
-fn draw_log_id() -> u128 {
-    let half = || {
-        let mut hasher = RandomState::new().build_hasher();
-        let since = SystemTime::now()
-            .duration_since(SystemTime::UNIX_EPOCH)
-            .unwrap_or_default();
-        hasher.write_u128(since.as_nanos());
-        u128::from(hasher.finish())
-    };
-    half() << 64 | half()
+/// A number that nothing else has: keys that the standard library draws from the system, and time.
+pub(crate) fn draw() -> u64 {
+    let mut hasher = RandomState::new().build_hasher();
+    let since = SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or_default();
+    hasher.write_u128(since.as_nanos());
+    hasher.finish()
 }

@@ -6,6 +6,7 @@
 use crate::Lsn;
 use crate::error::{At, Damage, IoError, OpenError, Operation};
 use crate::format::{Record, names};
+use crate::generation::{Begun, begun};
 use crate::storage::Storage;
 use crate::survey::{Options, Survey, TornTail};
 
@@ -27,6 +28,8 @@ pub struct Scan {
     pub verdict: Verdict,
     /// The log's identity; none if it has no readable segment.
     pub log_id: Option<u128>,
+    /// Its generations that are still there, oldest first; the last one is written.
+    pub generations: Vec<Begun>,
     /// Where it begins.
     pub first: Lsn,
     /// Up to here it is good.
@@ -95,6 +98,7 @@ pub fn scan(
     Ok(Scan {
         verdict,
         log_id: first.map(|header| header.log_id),
+        generations: begun(&survey.segments),
         first: Lsn::new(first.map_or(0, |header| header.first)),
         end: Lsn::new(survey.end),
         segments: survey.segments.len(),

@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex};
 
 use crate::Lsn;
 use crate::error::{At, IoError, Operation};
+use crate::generation::{Begun, Generation, begun};
 use crate::storage::Storage;
 use crate::survey::Segment;
 use crate::sync::lock;
@@ -106,15 +107,34 @@ impl Segments {
         lock(&self.inner).segments.len()
     }
 
-    /// Adds the segment that is written from now on.
+    /// Adds the segment that is written from now on, or puts it in the place of the last one, which
+    /// then had no frame.
     pub(crate) fn push(&self, segment: Segment) {
         let mut inner = lock(&self.inner);
         let last = inner.segments.last().expect("a log has a segment").header;
-        assert!(
-            segment.header.sequence == last.sequence + 1,
-            "segments are contiguous"
-        );
+        if segment.header.sequence == last.sequence {
+            assert_eq!(segment.header.first, last.first, "it had no frame");
+            inner.segments.pop();
+        } else {
+            assert_eq!(
+                segment.header.sequence,
+                last.sequence + 1,
+                "segments are contiguous"
+            );
+        }
         inner.segments.push(segment);
+    }
+
+    /// The generation that is written.
+    pub(crate) fn generation(&self) -> Generation {
+        let inner = lock(&self.inner);
+        let last = inner.segments.last().expect("a log has a segment");
+        last.header.generation
+    }
+
+    /// The generations that are still there, oldest first.
+    pub(crate) fn generations(&self) -> Vec<Begun> {
+        begun(&lock(&self.inner).segments)
     }
 
     /// The segment that holds `lsn`, and a pin on it taken in the same step; `None` if it is gone.
@@ -128,13 +148,16 @@ impl Segments {
         Some((segment, pin))
     }
 
-    /// The segment after the one numbered `sequence`, if it has been begun.
-    pub(crate) fn after(&self, sequence: u64) -> Option<Segment> {
+    /// The segment after the one numbered `sequence` whose header's checksum is `seed`, if it has
+    /// been begun; the one in its place if it was replaced.
+    pub(crate) fn after(&self, sequence: u64, seed: u32) -> Option<Segment> {
         let inner = lock(&self.inner);
         let at = inner
             .segments
-            .partition_point(|s| s.header.sequence <= sequence);
-        inner.segments.get(at).cloned()
+            .partition_point(|s| s.header.sequence < sequence);
+        let mut from = inner.segments[at..].iter();
+        let differs = |s: &&Segment| s.header.sequence != sequence || s.seed != seed;
+        from.find(differs).cloned()
     }
 
     pub(crate) fn pin(self: &Arc<Self>, name: &str, lsn: Lsn) -> Pin {

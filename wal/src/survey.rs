@@ -20,6 +20,7 @@ use crate::format::{
     Mismatch, RECORD_ALIGN, Record, SEGMENT_CHECKSUM_AT, SEGMENT_HEADER, SegmentHeader, names,
     record_at, record_bytes, starts_frame,
 };
+use crate::generation::Generation;
 use crate::storage::{Access, Storage, read_full};
 use crate::walker::Walker;
 use crate::witness::{self, Testimony};
@@ -196,6 +197,15 @@ impl Survey {
             let expected = before.header.sequence + 1;
             if header.sequence != expected {
                 return Err(Bad::new(Mismatch::Sequence, expected, header.sequence));
+            }
+            let (expected, found) = (before.header.generation, header.generation);
+            if !found.may_follow(expected) {
+                let [expected, found] = if expected.number() == found.number() {
+                    [expected, found].map(Generation::tag)
+                } else {
+                    [expected, found].map(|it| u64::from(it.number()))
+                };
+                return Err(Bad::new(Mismatch::Generation, expected, found));
             }
         }
         Ok(())

@@ -12,7 +12,7 @@ use wal::sim::{CrashImage, History, SimStorage};
 use wal::{LogConfig, Lsn, SyncPolicy, Witness};
 
 /// A run with everything in it: single and grouped appends, batches that gather, rolling over,
-/// removal, closing and opening again. Returns its history and what was appended.
+/// removal, new generations, closing and opening again. Returns its history and what was appended.
 fn scripted_run(config: &LogConfig) -> (History, Vec<Expected>) {
     let sim = SimStorage::new();
     let mut script = Script::default();
@@ -29,8 +29,18 @@ fn scripted_run(config: &LogConfig) -> (History, Vec<Expected>) {
             log.remove_before(Lsn::new(log.durable().get() / 2))
                 .expect("removed");
             script.commit(&log, 2);
+        } else {
+            script.append(&log, 1).expect("the log runs");
+            log.begin_generation().expect("the log runs");
+            script.commit(&log, 1);
         }
         log.close().expect("closed");
+        if session > 0 {
+            // Of the second in a row the segment of the first has no frame yet.
+            for _ in 0..2 {
+                wal::begin_generation(&sim, config).expect("closed");
+            }
+        }
     }
     (sim.history(), script.expected)
 }

@@ -183,7 +183,7 @@ fn damage_names_its_place_and_a_scan_agrees() {
     let damage = refuse(&first, 64 + 48 + 20);
     assert_eq!(
         (damage.segment.as_str(), damage.offset),
-        (first.as_str(), 64)
+        (first.as_str(), 80)
     );
     assert_eq!(damage.vouched, Vouched::BySealedSegment);
     assert_eq!(damage.lsn, Lsn::ZERO);
@@ -280,7 +280,7 @@ fn a_frame_of_another_history_is_not_taken() {
         .expect("a segment")
         .clone();
     let frame = 48 + 128;
-    let third = 64 + 2 * frame..64 + 3 * frame;
+    let third = 80 + 2 * frame..80 + 3 * frame;
     assert_ne!(
         one[&name][third.clone()],
         other[&name][third.clone()],

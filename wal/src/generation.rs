@@ -1,0 +1,215 @@
+//! The generation of a log: which of its histories this is, once a copy of it was taken up again.
+//!
+//! Invariants: 1. every segment names its generation, and numbers never go down from one segment to
+//! the next; 2. a generation begins with a segment of its own, so no frame belongs to two; 3. a
+//! crash leaves the generation before or the new one, whole.
+//!
+//! A copy that goes on without a new generation cannot be told from the log it was copied from by its
+//! headers; [`Reader::chain`](crate::Reader::chain) tells them apart. When to begin one is for the caller.
+
+use std::fmt;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc;
+
+use crate::Lsn;
+use crate::clean_stop;
+use crate::config::{LogConfig, Witness};
+use crate::error::{IoError, OpenError};
+use crate::format::{CleanStop, SEGMENT_CHECKSUM_AT, SEGMENT_HEADER, SegmentHeader};
+use crate::maker;
+use crate::recovery::{activate, draw, repair};
+use crate::storage::{Storage, StorageFile};
+use crate::survey::{Options, Segment, Survey, Tail};
+use crate::sync::lock;
+
+/// Which history of a log this is. The number orders generations; the tag, drawn at random, tells two
+/// that were begun from the same copy.
+#[derive(Copy, Clone, Eq, PartialEq, Ord, PartialOrd, Hash, Debug)]
+pub struct Generation {
+    number: u32,
+    tag: u64,
+}
+
+impl Generation {
+    /// From its parts, as they were written down.
+    pub const fn new(number: u32, tag: u64) -> Self {
+        Self { number, tag }
+    }
+
+    /// That of a new log.
+    pub(crate) fn first() -> Self {
+        Self::new(1, draw())
+    }
+
+    /// The one that follows this one.
+    pub(crate) fn next(self) -> Self {
+        Self::new(self.number.saturating_add(1), draw())
+    }
+
+    /// 1 for a new log, one more for each generation that was begun since.
+    pub const fn number(self) -> u32 {
+        self.number
+    }
+
+    /// Drawn at random when the generation was begun.
+    pub const fn tag(self) -> u64 {
+        self.tag
+    }
+
+    /// Whether a segment of this generation may stand directly behind one of `before`.
+    pub(crate) fn may_follow(self, before: Self) -> bool {
+        self == before || self.number > before.number
+    }
+}
+
+/// As `2-00c0ffee00c0ffee`: the number, then the tag.
+impl fmt::Display for Generation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{:016x}", self.number, self.tag)
+    }
+}
+
+/// Where a generation begins.
+#[derive(Copy, Clone, Eq, PartialEq, Debug)]
+pub struct Begun {
+    /// Which.
+    pub generation: Generation,
+    /// Its first LSN; of the oldest one, where the log begins now.
+    pub first: Lsn,
+}
+
+/// The generations of these segments, oldest first.
+pub(crate) fn begun(segments: &[Segment]) -> Vec<Begun> {
+    let mut begun: Vec<Begun> = Vec::new();
+    for header in segments.iter().map(|it| it.header) {
+        if begun.last().map(|it| it.generation) != Some(header.generation) {
+            begun.push(Begun {
+                generation: header.generation,
+                first: Lsn::new(header.first),
+            });
+        }
+    }
+    begun
+}
+
+/// Begins the next generation of the log in `storage`, which nobody has open: everything that is read
+/// good stays and the log goes on behind it, at the same LSN, in a new segment. A torn tail is cut
+/// first, as opening does. What a restore calls last, on the directory that it has put together.
+///
+/// Called again after a crash it may begin one more generation, which does no harm: a number may be
+/// left out.
+pub fn begin_generation(storage: &dyn Storage, config: &LogConfig) -> Result<Begun, OpenError> {
+    config.check()?;
+    let mut survey = Survey::default();
+    let options = Options {
+        sync: true,
+        verify_from: config.verify_from.get(),
+    };
+    survey.run(storage, options, &mut |_| ())?;
+    let Some(last) = survey.segments.last().cloned() else {
+        return Err(OpenError::NotBegun);
+    };
+    let tail = survey.tail.expect("the last segment has been walked");
+    // 1. The mark of a clean stop speaks of the old last frame.
+    // 2. Cut what was never acknowledged. 3. Begin the segment. 4. Mark the new end.
+    repair(storage, &mut survey)?;
+    let (spare, file) = maker::make_spare(storage, 0, config.segment_bytes, || true)?
+        .expect("it is never called off");
+    let generation = last.header.generation.next();
+    let header = following(&last, &tail, generation, config.segment_bytes);
+    let (segment, tail) = begin_segment(storage, &spare, &*file, header)?;
+    let mark = CleanStop {
+        log_id: segment.header.log_id,
+        end: tail.lsn,
+        chain: tail.chain,
+        witness: match survey.witness.log_id {
+            Some(_) => Witness::On,
+            None => Witness::Off,
+        },
+    };
+    clean_stop::leave(storage, mark)?;
+    Ok(Begun {
+        generation,
+        first: Lsn::new(tail.lsn),
+    })
+}
+
+/// The header of the segment that goes on at `tail` of `last`. It takes the place of one that has no
+/// frame: two segments would have the same first LSN, and so the same name.
+pub(crate) fn following(
+    last: &Segment,
+    tail: &Tail,
+    generation: Generation,
+    segment_bytes: u64,
+) -> SegmentHeader {
+    let before = &last.header;
+    let (sequence, previous) = if tail.lsn == before.first {
+        (before.sequence, before.previous)
+    } else {
+        (before.sequence + 1, tail.chain)
+    };
+    SegmentHeader {
+        log_id: before.log_id,
+        generation,
+        sequence,
+        first: tail.lsn,
+        segment_bytes,
+        previous,
+    }
+}
+
+/// Turns a spare into the segment with this header; and where the log goes on in it.
+pub(crate) fn begin_segment(
+    storage: &dyn Storage,
+    spare: &str,
+    file: &dyn StorageFile,
+    header: SegmentHeader,
+) -> Result<(Segment, Tail), IoError> {
+    let segment = activate(storage, spare, file, header)?;
+    let tail = Tail {
+        offset: SEGMENT_HEADER as u64,
+        lsn: header.first,
+        chain: segment.seed,
+        chain_at: SEGMENT_CHECKSUM_AT,
+    };
+    Ok((segment, tail))
+}
+
+/// Where callers ask the log thread for a new generation.
+#[derive(Default)]
+pub(crate) struct Renewal {
+    /// Looked at on every turn of the log thread, so without the lock.
+    is_wanted: AtomicBool,
+    waiting: Mutex<Vec<mpsc::Sender<Generation>>>,
+}
+
+impl Renewal {
+    /// Asks; the answer comes from the log thread, or never once it has stopped.
+    pub(crate) fn ask(&self) -> mpsc::Receiver<Generation> {
+        let (sender, answer) = mpsc::channel();
+        let mut waiting = lock(&self.waiting);
+        waiting.push(sender);
+        self.is_wanted.store(true, Ordering::Release);
+        answer
+    }
+
+    pub(crate) fn is_wanted(&self) -> bool {
+        self.is_wanted.load(Ordering::Acquire)
+    }
+
+    /// Tells everyone who asked. By the log thread.
+    pub(crate) fn answer(&self, generation: Generation) {
+        let mut waiting = lock(&self.waiting);
+        self.is_wanted.store(false, Ordering::Release);
+        for sender in waiting.drain(..) {
+            // One who no longer waits needs no answer.
+            let _ = sender.send(generation);
+        }
+    }
+
+    /// Nobody will answer any more.
+    pub(crate) fn give_up(&self) {
+        lock(&self.waiting).clear();
+    }
+}

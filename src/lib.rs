@@ -8,6 +8,7 @@
 // They panic where a pipe was closed; `cli` writes without them.
 #![deny(clippy::print_stdout, clippy::print_stderr)]
 
+pub mod backup;
 pub mod cli;
 pub mod config;
 pub mod engine;

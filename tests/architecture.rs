@@ -24,6 +24,10 @@ const EDGES: &[(&str, &[&str])] = &[
             "engine", "files", "ids", "job", "journal", "money", "receipts", "time",
         ],
     ),
+    (
+        "backup",
+        &["engine", "files", "ids", "journal", "random", "time"],
+    ),
     ("risk", &["engine", "ids", "money", "time"]),
     (
         "replay",
@@ -45,8 +49,8 @@ const EDGES: &[(&str, &[&str])] = &[
     (
         "config",
         &[
-            "engine", "files", "ids", "journal", "money", "payments", "receipts", "report", "time",
-            "webhooks",
+            "backup", "engine", "files", "ids", "journal", "money", "payments", "receipts",
+            "report", "time", "webhooks",
         ],
     ),
     (
@@ -57,6 +61,7 @@ const EDGES: &[(&str, &[&str])] = &[
     (
         "http",
         &[
+            "backup",
             "config",
             "engine",
             "files",
@@ -77,6 +82,7 @@ const EDGES: &[(&str, &[&str])] = &[
     (
         "cli",
         &[
+            "backup",
             "config",
             "engine",
             "files",

@@ -193,9 +193,11 @@ fn the_documentation_has_exactly_the_metrics_there_are_with_their_labels() {
     // Everything that has metrics of its own; nothing listens where PostgreSQL should.
     let config = format!(
         "[risk]\ndefault_rules = true\n[report.jsonl]\npath = {:?}\n\
-         [report.postgres]\nurl = \"postgres://nobody@127.0.0.1:{}/nothing?sslmode=disable\"",
+         [report.postgres]\nurl = \"postgres://nobody@127.0.0.1:{}/nothing?sslmode=disable\"\n\
+         [backup]\nto = \"file://{}\"",
         dir.path().join("events"),
         support::free_port(),
+        dir.path().join("backup").display(),
     );
     let server = Setup::demo().config(&config).start();
     let bought = server.ask(&Request::buy("ana", "drop-1", "tok_ok", "key-buy-01"));

@@ -1,13 +1,14 @@
 //! Owns turning the configuration into the settings of the parts, each in its own words.
 
 use super::serve::Failure;
+use crate::backup::{Backup, BackupError, RETENTION};
 use crate::config::{Config, KeyHalf, SaleConfig, SigningKey, WebhooksConfig};
 use crate::engine::payable::AmountRules;
 use crate::engine::settings::{Bounds, EngineSettings, RateLimit};
-use crate::ids::ReceiptKeyId;
+use crate::ids::{Lsn, ReceiptKeyId};
 use crate::journal::{
-    Clock, ClockBehind, ClockSettings, Journal, JournalOptions, LogSettings, RefusalBounds, Sync,
-    Witness,
+    Clock, ClockBehind, ClockSettings, Journal, JournalOptions, LogSettings, RefusalBounds,
+    Retention, Sync, Witness,
 };
 use crate::payments::settings::{PaymentSettings, ReviewSettings};
 use crate::random::Random;
@@ -51,12 +52,37 @@ pub(super) fn journal(config: &Config, behind: ClockBehind) -> Result<JournalOpt
             behind,
         },
         day_zone: config.limits.zone.clone(),
-        retentions: feed::retentions(&storage.data_dir, &config.report.sinks())?,
+        retentions: retentions(config)?,
         refusals: RefusalBounds {
             acts_per_s: config.audit_refusals_per_s,
             attempts_per_s: config.audit_refused_attempts_per_s,
         },
     })
+}
+
+/// For whom the log is kept, from where on.
+fn retentions(config: &Config) -> Result<Vec<Retention>, CursorError> {
+    let sinks = config.report.sinks();
+    let mut retentions = feed::retentions(&config.storage.data_dir, &sinks)?;
+    if config.backup.is_some() {
+        // Everything that there is, until the store has said what it has.
+        retentions.push(Retention {
+            name: RETENTION.to_owned(),
+            from: Lsn(0),
+        });
+    }
+    Ok(retentions)
+}
+
+/// Starts shipping to the store, where one is set up.
+pub(super) fn backup(
+    config: &Config,
+    journal: &Arc<Journal>,
+) -> Result<Option<Arc<Backup>>, BackupError> {
+    let Some(settings) = config.backup.clone() else {
+        return Ok(None);
+    };
+    Backup::start(journal, &config.storage.data_dir, settings).map(Some)
 }
 
 /// Starts every sink that is set up.

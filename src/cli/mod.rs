@@ -1,11 +1,13 @@
-//! The command line: `serve`, `config check`, `check`, `log`, `replay`, `reconcile`, `schema`, `import redis`, `receipt verify`.
+//! The command line: `serve`, `config check`, `check`, `log`, `replay`, `reconcile`, `backup`, `restore`, `schema`,
+//! `import redis`, `receipt verify`.
 //!
 //! Exit status: 0 done, 1 the work failed, 2 bad usage (of `check`: 1 damaged, 2 cannot read;
-//! of `reconcile`: 1 differences, 2 cannot read; of `replay`: 2 rules that do not parse, too). A
+//! of `reconcile`: 1 differences, 2 cannot read; of `backup verify`: 1 not good; of `replay`: 2 rules that do not parse, too). A
 //! failure is one sentence on stderr: what, where, what to do. Figures and events go to stdout.
 //! Deliberately absent: work of its own; each command puts the modules below together.
 
 mod ask;
+mod backup;
 mod compose;
 mod descriptors;
 mod faces;
@@ -59,6 +61,10 @@ enum Command {
     /// Compare the gateway's charges with ours; exit 0 no difference, 1 differences, 2 cannot
     /// read.
     Reconcile(Reconcile),
+    /// Copy a data directory to a store, of a running core or a stopped one; or verify a backup.
+    Backup(backup::Backup),
+    /// Build a data directory from a backup.
+    Restore(backup::Restore),
     /// Print what to create downstream.
     Schema {
         #[command(subcommand)]
@@ -219,6 +225,8 @@ pub fn run() -> ExitCode {
         Command::Check { dir } => inspect::check(&dir),
         Command::Log(arguments) => inspect::log(&arguments),
         Command::Replay(arguments) => replay::run(&arguments),
+        Command::Backup(arguments) => backup::backup(&arguments),
+        Command::Restore(arguments) => backup::restore(&arguments),
         Command::Reconcile(arguments) => reconcile::run(&arguments),
         Command::Schema {
             of: SchemaOf::Postgres,

@@ -10,6 +10,7 @@ use super::prepare::{self, Prepared};
 use super::reload::Reloader;
 use super::watch::{Health, Watch};
 use super::{Serve, compose, descriptors, rules, scoring};
+use crate::backup::Backup;
 use crate::config::{Config, Demo, GatewayKind};
 use crate::engine::event::{Active, AdminAct, Discount, ProductSet, PromotionSet};
 use crate::files::{self, Reach};
@@ -101,6 +102,8 @@ fn serve(arguments: &Serve, prepared: Prepared) -> Result<(), Failure> {
     let tls = certified.map(|certified| Arc::new(Tls::new(certified)));
     let listeners = Listeners::bind(&config.server)?;
     let journal = open(arguments, config)?;
+    // Before anything of a copy that may not run reaches a sink.
+    let backup = compose::backup(config, &journal)?;
     rules::start(&config.risk, rules, &journal)?;
     scoring::start(&config.risk, model, &journal)?;
     if config.demo == Demo::Yes {
@@ -111,7 +114,10 @@ fn serve(arguments: &Serve, prepared: Prepared) -> Result<(), Failure> {
     let secrets = Arc::new(Secrets::new(configured, others));
     let sinks = Arc::new(compose::sinks(config, &journal)?);
     let gateway = chosen(config, stripe)?;
-    let core = parts(config, &journal, &secrets, &sinks, sealer, gateway)?;
+    let shipping = backup.clone();
+    let core = parts(
+        config, &journal, &secrets, &sinks, sealer, gateway, shipping,
+    )?;
     let (main, admin) = listeners.faces(config, &core, &journal, connections_max);
     let server = Server::start(&config.server, tls.as_ref(), main, admin)?;
     core.start_reconciling()?;
@@ -157,6 +163,9 @@ fn serve(arguments: &Serve, prepared: Prepared) -> Result<(), Failure> {
     );
     server.drain();
     sinks.stop();
+    if let Some(backup) = &backup {
+        backup.stop();
+    }
     let fault = journal.fault();
     journal.close();
     if let Some(fault) = fault {
@@ -265,6 +274,7 @@ fn parts(
     sinks: &Arc<Sinks>,
     sealer: Sealer,
     (gateway, sandbox): Chosen,
+    backup: Option<Arc<Backup>>,
 ) -> Result<Arc<Core>, Failure> {
     // One shard of counters for administration, and one for threads that serve no requests.
     let metrics = Arc::new(Metrics::new(config.server.workers + 2));
@@ -301,6 +311,7 @@ fn parts(
         payments,
         reconciler,
         segments: compose::segments(config, journal),
+        backup,
         sealer,
         sandbox,
         metrics,

@@ -862,6 +862,56 @@ pub const KEYS: &[Key] = &[
     ),
     other("report.kafka.password", "", Kind::Secret, "Its password."),
     text(
+        "backup.to",
+        "",
+        "Where the log and its snapshots are shipped to: `s3://BUCKET/PREFIX` or `file:///DIRECTORY`, a place of its own for each log; nothing: no backup.",
+    ),
+    text(
+        "backup.endpoint",
+        "",
+        "Where an S3-compatible store answers: `https://HOST[:PORT]`, or `http://` on a loopback address; nothing: AWS in the region.",
+    ),
+    text(
+        "backup.region",
+        "\"us-east-1\"",
+        "The region that requests to the store are signed for.",
+    ),
+    text(
+        "backup.ca_file",
+        "",
+        "PEM file of the authorities that sign the store's certificate; left out: those that browsers trust.",
+    ),
+    other(
+        "backup.access_key",
+        "",
+        Kind::Secret,
+        "Who the store is asked as.",
+    ),
+    other(
+        "backup.secret_key",
+        "",
+        Kind::Secret,
+        "The secret that goes with it.",
+    ),
+    number(
+        "backup.every_ms",
+        "1000",
+        (100, 3_600_000),
+        "Time between two shipments of what was written since.",
+    ),
+    number(
+        "backup.keep_s",
+        "604800",
+        (1, 3_155_760_000),
+        "How long every instant stays restorable; what only older ones need is removed from the store.",
+    ),
+    number(
+        "backup.log_kept_bytes_max",
+        "17179869184",
+        (MIB, 1 << 50),
+        "Bytes of log that stay on the disk for a store that is away; beyond, the oldest go, and the backup has a gap.",
+    ),
+    text(
         "telemetry.log",
         "\"info\"",
         "What is logged: `error`, `warn`, `info`, `debug`, `trace`, or a filter such as `info,hyper=debug`. A level without a target is that of holdfast; libraries say nothing unless they are named.",

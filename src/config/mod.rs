@@ -6,6 +6,7 @@
 //! and listens on loopback only. Deliberately absent: what the settings do. Used by `cli` and
 //! `http`; nothing below them reads configuration.
 
+mod backup;
 mod kafka;
 pub mod keys;
 mod payments;
@@ -16,6 +17,7 @@ mod secret;
 mod source;
 mod webhooks;
 
+pub use backup::BackupTools;
 pub use payments::{GatewayKind, PaymentsConfig};
 pub use receipts::{KeyHalf, ReceiptKey, SigningKey};
 pub use report::ReportConfig;
@@ -23,6 +25,7 @@ pub use secret::HIDDEN;
 pub use source::{Demo, Environment, Sources};
 pub use webhooks::{WebhookSecret, WebhooksConfig};
 
+use crate::backup::BackupSettings;
 use crate::engine::command::Verdict;
 use crate::engine::risk::score::FeaturesWritten;
 use crate::engine::settings::{AmountLimits, ReviewRules, SharedBy};
@@ -124,6 +127,8 @@ pub struct Config {
     pub audit_refused_attempts_per_s: u32,
     /// Sinks and how they are run.
     pub report: ReportConfig,
+    /// Where the log is shipped to, where it is.
+    pub backup: Option<BackupSettings>,
     /// What is logged, as a filter.
     pub log: String,
     /// Whether the demo's drop is put on sale.
@@ -396,6 +401,7 @@ impl Config {
             audit_refusals_per_s: reader.small("audit.refusals_per_s")?,
             audit_refused_attempts_per_s: reader.small("audit.refused_attempts_per_s")?,
             report: report::read(&mut reader)?,
+            backup: backup::read(&mut reader)?,
             log: reader.text("telemetry.log")?,
             demo: sources.demo,
             secrets: reader.secret_digests(),

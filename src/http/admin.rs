@@ -131,6 +131,7 @@ impl Front {
             },
             "sinks": self.core.sinks.status().iter().map(super::sinks::sink_json).collect::<Vec<_>>(),
             "connections": self.core.metrics.connections(),
+            "backup": super::backup::shown(self.core.backup.as_deref()),
             "reconcile": super::reconcile::short(&self.core.reconciler.status()),
             "conservation": products.entries.iter().map(conservation).collect::<Vec<_>>(),
             "next": next,

@@ -16,6 +16,7 @@ use super::routes::{self, Resource, Serves};
 use super::server::Handler;
 use super::webhooks::WebhookDesk;
 use super::wrong_keys::WrongKeys;
+use crate::backup::Backup;
 use crate::config::{ApiKey, Config, Role};
 use crate::engine::command::Verdict;
 use crate::engine::refusal::Refusal;
@@ -55,6 +56,7 @@ pub struct Core {
     pub(super) sealer: Sealer,
     pub(super) sandbox: Option<Arc<Sandbox>>,
     pub(super) reconciler: Arc<Reconciler>,
+    pub(super) backup: Option<Arc<Backup>>,
     pub(super) segments: Option<Arc<SegmentJob>>,
     pub(super) metrics: Arc<Metrics>,
     keys: ArcSwap<Keys>,
@@ -93,6 +95,8 @@ pub struct Parted {
     pub sandbox: Option<Arc<Sandbox>>,
     /// Compares the gateway's charges with ours.
     pub reconciler: Arc<Reconciler>,
+    /// Ships the log to a store, where that is set up.
+    pub backup: Option<Arc<Backup>>,
     /// Computes segments of buyers, where that is set up.
     pub segments: Option<Arc<SegmentJob>>,
     /// Counters, one shard for each worker and one more.
@@ -122,6 +126,7 @@ impl Core {
             sealer: parts.sealer,
             sandbox: parts.sandbox,
             reconciler: parts.reconciler,
+            backup: parts.backup,
             segments: parts.segments,
             metrics: parts.metrics,
             keys: ArcSwap::from_pointee(Keys::new(&config.keys)),

@@ -10,6 +10,7 @@ pub mod admission;
 pub mod answer;
 mod audited;
 pub mod auth;
+mod backup;
 pub mod body;
 pub mod catalogue;
 mod connection;

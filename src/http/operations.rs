@@ -114,6 +114,9 @@ impl Front {
         if let Some(job) = &self.core.segments {
             super::segments::metrics(&job.status(), &mut out);
         }
+        if let Some(backup) = &self.core.backup {
+            super::backup::metrics(&backup.status(), &mut out);
+        }
         self.sink_metrics(&mut out);
         Answer {
             status: StatusCode::OK,

@@ -16,6 +16,7 @@ mod catalogue;
 mod check;
 mod clock;
 pub mod codec;
+mod copying;
 mod correction;
 mod days;
 mod fault;
@@ -70,6 +71,10 @@ use refusals::RefusalsKept;
 pub use catalogue::{Created, NotSet, Set};
 pub use check::{CheckError, CheckReport, DigestFrom, check, check_on};
 pub use clock::{Clock, ClockBehind, ClockDifference, ClockNotice, ClockSettings, ManualClock};
+pub use copying::{
+    CopySource, LogSegment, SegmentFacts, SegmentFrames, SnapshotFacts, Stretch, begin_generation,
+    cut_log, segment_facts, segment_file_name, snapshot_facts, snapshot_file_name,
+};
 pub use days::DayZone;
 pub use fault::{JournalError, StorageFault};
 pub use feed::{Feed, Next, PurchaseAsOf, Retention};

@@ -181,6 +181,9 @@ impl Committer {
 
     /// Whether what is written and what the path leads to are the same. Fails the log if not.
     fn check_place(&mut self) -> Result<(), IoError> {
+        if let Some(why) = self.shared.withdrawn.get() {
+            return Err(io::Error::other(why.clone())).at(Operation::Withdraw, ".", 0);
+        }
         let Active {
             file,
             segment,
@@ -232,14 +235,16 @@ impl Committer {
 
     /// Sleeps until there is work; syncs what an interval still owes; checks the place.
     fn idle(&mut self) -> Result<(), IoError> {
-        let called = || self.shared.maker.has_failed() || self.shared.renewal.is_wanted();
+        let withdrawn = || self.shared.withdrawn.get().is_some();
+        let called =
+            || self.shared.maker.has_failed() || self.shared.renewal.is_wanted() || withdrawn();
         match self.shared.config.sync {
             SyncPolicy::Interval(interval) if self.synced < self.active.tail.lsn => {
                 let left = interval.saturating_sub(self.last_sync.elapsed());
                 if left > Duration::ZERO {
                     self.consumer.wait_for(left, called);
                 }
-                if self.last_sync.elapsed() >= interval {
+                if self.last_sync.elapsed() >= interval || withdrawn() {
                     self.sync()?;
                 }
             }
@@ -247,7 +252,7 @@ impl Committer {
                 let every = self.shared.config.place_check_every;
                 self.consumer
                     .wait_for(every.saturating_sub(self.last_check.elapsed()), called);
-                if self.last_check.elapsed() >= every {
+                if self.last_check.elapsed() >= every || withdrawn() {
                     self.check_place()?;
                 }
             }

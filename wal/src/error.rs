@@ -33,6 +33,8 @@ pub enum Operation {
     List,
     /// Checking that the directory and its files still are those that were opened.
     CheckPlace,
+    /// Going on at all: the program around the log said that it may not.
+    Withdraw,
     /// Running: the log thread itself ended unexpectedly (a panic, in a listener perhaps).
     Run,
     /// Starting a thread.
@@ -53,6 +55,7 @@ impl fmt::Display for Operation {
             Self::Remove => "remove",
             Self::List => "list",
             Self::CheckPlace => "check of the place",
+            Self::Withdraw => "withdrawal",
             Self::Run => "run",
             Self::Spawn => "spawn thread",
             Self::Close => "close",
@@ -90,19 +93,24 @@ impl Fault {
             ..
         } = self;
         match operation {
-            // It names the path itself.
-            Operation::CheckPlace => source.to_string(),
+            // They say what happened themselves.
+            Operation::CheckPlace | Operation::Withdraw => source.to_string(),
             _ => format!("{operation} failed on {file} at offset {offset}: {source}"),
         }
     }
 
     fn advice(&self) -> &'static str {
         match self.operation {
-            Operation::CheckPlace => "",
+            Operation::CheckPlace | Operation::Withdraw => "",
             _ => "; look at the disk, then restart",
         }
     }
 }
+
+/// The program around the log found that this process may not go on: why, and what to do.
+#[derive(Clone, Eq, PartialEq, Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Withdrawn(pub String);
 
 /// What this process wrote into a file is no longer there, though the file is.
 #[derive(Clone, Eq, PartialEq, Debug, thiserror::Error)]

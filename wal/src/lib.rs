@@ -46,10 +46,12 @@
 mod clean_stop;
 mod committer;
 mod config;
+mod cut;
 mod doorbell;
 mod durable;
 mod error;
 mod format;
+mod frames;
 mod generation;
 mod log;
 mod lsn;
@@ -71,14 +73,16 @@ pub use config::{
     ConfigError, DISK_FREE_BYTES_MIN, FRAME_BYTES_MAX, LogConfig, RECORD_BYTES_MAX, RING_BYTES,
     SEGMENT_BYTES, SyncPolicy, Witness,
 };
+pub use cut::cut;
 pub use error::{
     AppendError, Damage, Fault, Found, IoError, OpenError, Operation, Overwritten, ReadError,
-    Vouched,
+    Vouched, Withdrawn,
 };
 pub use format::{
     FORMAT_VERSION, FRAME_BYTES_LIMIT, FRAME_HEADER, Mismatch, RECORD_ALIGN, RECORD_HEADER, Record,
     SEGMENT_HEADER, WITNESS_SLOT_BYTES, record_bytes,
 };
+pub use frames::{Frames, RawFrame, SegmentInfo, lone_segment, segment_name, segments};
 pub use generation::{Begun, Generation, begin_generation};
 pub use log::{Appended, CommitListener, Entry, Log};
 pub use lsn::Lsn;

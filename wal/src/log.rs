@@ -14,8 +14,9 @@ use crate::Lsn;
 use crate::committer::Committer;
 use crate::config::LogConfig;
 use crate::durable::Durable;
-use crate::error::{AppendError, Fault, IoError, OpenError, Operation, ReadError};
+use crate::error::{AppendError, Fault, IoError, OpenError, Operation, ReadError, Withdrawn};
 use crate::format::record_bytes;
+use crate::frames::{Frames, SegmentInfo};
 use crate::generation::{Begun, Generation, Renewal};
 use crate::maker::{Maker, Settings};
 use crate::reader::Reader;
@@ -65,6 +66,8 @@ pub(crate) struct Shared {
     pub segments: Arc<Segments>,
     pub stats: Counters,
     pub renewal: Renewal,
+    /// Why the log may not go on, once somebody said so.
+    pub withdrawn: OnceLock<Withdrawn>,
     fault: OnceLock<Arc<Fault>>,
     listeners: Mutex<Vec<Arc<dyn CommitListener>>>,
 }
@@ -152,6 +155,7 @@ impl Log {
             segments: Arc::new(Segments::new(recovered.segments)),
             stats: Counters::default(),
             renewal: Renewal::default(),
+            withdrawn: OnceLock::new(),
             fault: OnceLock::new(),
             listeners: Mutex::default(),
         });
@@ -290,6 +294,24 @@ impl Log {
             self.shared.renewal.give_up();
         }
         answer.recv().map_err(|_| self.shared.ended())
+    }
+
+    /// Ends the log with this reason: nothing is acknowledged any more that was not before the log
+    /// thread heard of it. Returns at once.
+    pub fn withdraw(&self, why: String) {
+        // The first reason stays.
+        let _ = self.shared.withdrawn.set(Withdrawn(why));
+        self.shared.ring.nudge();
+    }
+
+    /// The segments there are, oldest first. One may be removed at any time unless it is pinned.
+    pub fn segments(&self) -> Vec<SegmentInfo> {
+        self.shared.segments.infos()
+    }
+
+    /// The frames of one of its segments; none is to be asked for beyond [`Log::durable`].
+    pub fn frames(&self, segment: &SegmentInfo) -> Result<Frames, IoError> {
+        segment.frames(&*self.shared.storage)
     }
 
     /// Why the log has failed, if it has.

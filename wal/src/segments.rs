@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex};
 
 use crate::Lsn;
 use crate::error::{At, IoError, Operation};
+use crate::frames::{SegmentInfo, infos};
 use crate::generation::{Begun, Generation, begun};
 use crate::storage::Storage;
 use crate::survey::Segment;
@@ -105,6 +106,11 @@ impl Segments {
 
     pub(crate) fn count(&self) -> usize {
         lock(&self.inner).segments.len()
+    }
+
+    /// All segments, each with where it ends.
+    pub(crate) fn infos(&self) -> Vec<SegmentInfo> {
+        infos(&lock(&self.inner).segments)
     }
 
     /// Adds the segment that is written from now on, or puts it in the place of the last one, which

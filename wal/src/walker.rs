@@ -128,6 +128,11 @@ impl Walker {
         &self.buffer.get()[frame.body_at..frame.body_at + frame.header.body]
     }
 
+    /// The whole of the frame that the last step returned, as it stands in the file.
+    pub(crate) fn raw(&self, frame: &Frame) -> &[u8] {
+        &self.buffer.get()[frame.body_at - FRAME_HEADER..frame.body_at + frame.header.body]
+    }
+
     /// Takes the next frame, if it is good.
     pub(crate) fn step(&mut self) -> Result<Result<Frame, Bad>, IoError> {
         let room = self.segment.segment_bytes.saturating_sub(self.offset);

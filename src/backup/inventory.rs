@@ -1,0 +1,394 @@
+//! Owns what a list of a backup's objects amounts to: generations, how far each goes without a gap,
+//! what can be restored, and what nobody needs any more.
+//!
+//! Invariants: it is made of names alone, whatever names there are; the newest point that can be
+//! restored, and what that takes, is never among what may go. Deliberately absent: whether the objects
+//! hold what their names say.
+
+use super::names::{Name, SnapshotName, Span, What};
+use super::store::Listed;
+use crate::ids::Lsn;
+use crate::journal::Generation;
+use crate::time::UnixMs;
+use std::collections::BTreeMap;
+
+/// What a backup has.
+#[derive(Debug, Default)]
+pub(super) struct Inventory {
+    generations: BTreeMap<Generation, Holdings>,
+    /// Objects that are no backup's.
+    pub(super) foreign: u64,
+}
+
+/// What a generation has. Each list is sorted.
+#[derive(Debug, Default)]
+pub(super) struct Holdings {
+    pub(super) begun: Option<UnixMs>,
+    pub(super) segments: Vec<Span>,
+    pub(super) pieces: Vec<(Lsn, Span)>,
+    pub(super) snapshots: Vec<SnapshotName>,
+    pub(super) bytes: u64,
+}
+
+/// Objects that hold a stretch of the log without a gap.
+#[derive(Clone, Debug)]
+pub(super) struct Run {
+    /// In their order. The pieces of one segment stand one after the other.
+    pub(super) parts: Vec<Part>,
+    /// Where it begins: at a segment's first record.
+    pub(super) first: Lsn,
+    /// Where it ends.
+    pub(super) end: Lsn,
+    /// Checksum of its last frame.
+    pub(super) chain: u32,
+}
+
+/// A segment, or a piece of one.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub(super) struct Part {
+    /// The segment's first record.
+    pub(super) segment: Lsn,
+    pub(super) span: Span,
+    pub(super) what: What,
+}
+
+/// What a restore begins from.
+#[derive(Clone, Debug)]
+pub(super) struct Base {
+    /// `None`: the log alone, from its beginning.
+    pub(super) snapshot: Option<SnapshotName>,
+    pub(super) run: Run,
+}
+
+impl Inventory {
+    /// What `listed` amounts to.
+    pub(super) fn of(listed: &[Listed]) -> Self {
+        let mut inventory = Self::default();
+        for object in listed {
+            let Some(Name { generation, what }) = Name::parse(&object.name) else {
+                let is_known = [super::names::LEASE, "lock"].contains(&object.name.as_str());
+                inventory.foreign += u64::from(!is_known);
+                continue;
+            };
+            let holdings = inventory.generations.entry(generation).or_default();
+            holdings.bytes += object.bytes;
+            match what {
+                What::Begun(at) => {
+                    holdings.begun = Some(holdings.begun.map_or(at, |it| it.min(at)));
+                }
+                What::Segment(span) => holdings.segments.push(span),
+                What::Piece(segment, span) => holdings.pieces.push((segment, span)),
+                What::Snapshot(name) => holdings.snapshots.push(name),
+            }
+        }
+        for holdings in inventory.generations.values_mut() {
+            holdings.segments.sort_unstable();
+            holdings.pieces.sort_unstable();
+            holdings.snapshots.sort_unstable();
+        }
+        inventory
+    }
+
+    /// Every generation, oldest first.
+    pub(super) fn generations(&self) -> impl DoubleEndedIterator<Item = (Generation, &Holdings)> {
+        self.generations
+            .iter()
+            .map(|(it, holdings)| (*it, holdings))
+    }
+
+    pub(super) fn of_generation(&self, generation: Generation) -> Option<&Holdings> {
+        self.generations.get(&generation)
+    }
+
+    /// What may go so that every instant from `since` on stays restorable.
+    pub(super) fn surplus(&self, since: UnixMs) -> Vec<Name> {
+        let mut surplus = Vec::new();
+        // Once a newer generation can be restored to `since`, no older one is needed.
+        let mut is_superseded = false;
+        for (generation, holdings) in self.generations().rev() {
+            let named = |what| Name { generation, what };
+            if is_superseded {
+                surplus.extend(holdings.all().map(named));
+                continue;
+            }
+            if let Some(base) = holdings.base_before(since) {
+                surplus.extend(holdings.not_needed_from(&base).map(named));
+                is_superseded = true;
+            }
+            surplus.extend(holdings.shipped_twice().map(named));
+        }
+        surplus
+    }
+}
+
+impl Holdings {
+    fn all(&self) -> impl Iterator<Item = What> {
+        let pieces = self.pieces.iter();
+        let segments = self.segments.iter().copied().map(What::Segment);
+        segments
+            .chain(pieces.map(|(segment, span)| What::Piece(*segment, *span)))
+            .chain(self.snapshots.iter().copied().map(What::Snapshot))
+            .chain(self.begun.map(What::Begun))
+    }
+
+    /// Pieces of segments that are there whole.
+    fn shipped_twice(&self) -> impl Iterator<Item = What> {
+        let is_whole = |segment: Lsn| {
+            let at = self.segments.binary_search_by_key(&segment, |it| it.first);
+            at.is_ok()
+        };
+        let pieces = self.pieces.iter().copied();
+        pieces
+            .filter(move |(segment, _)| is_whole(*segment))
+            .map(|(segment, span)| What::Piece(segment, span))
+    }
+
+    /// The newest snapshot that can be restored to its own end, and of which all had happened by `at`.
+    fn base_before(&self, at: UnixMs) -> Option<SnapshotName> {
+        let older = self.snapshots.iter().rev().filter(|it| it.at <= at);
+        older.copied().find(|it| self.reaches(it))
+    }
+
+    fn reaches(&self, snapshot: &SnapshotName) -> bool {
+        let run = self.run_from(snapshot.first);
+        snapshot.covered <= run.map_or(snapshot.first, |run| run.end)
+    }
+
+    /// What no restore from `base` or a later snapshot reads.
+    fn not_needed_from(&self, base: &SnapshotName) -> impl Iterator<Item = What> {
+        let base = *base;
+        let segments = self.segments.iter().copied();
+        let snapshots = self.snapshots.iter().copied();
+        let segments = segments.filter(move |it| it.end <= base.first);
+        let snapshots = snapshots.filter(move |it| it.first < base.first);
+        segments
+            .map(What::Segment)
+            .chain(snapshots.map(What::Snapshot))
+    }
+
+    /// Where the newest stretch of the log ends.
+    pub(super) fn end(&self) -> Option<Span> {
+        let pieces = self.pieces.iter().map(|(_, span)| *span);
+        let all = self.segments.iter().copied().chain(pieces);
+        all.max_by_key(|span| (span.end, span.first))
+    }
+
+    /// The objects from the segment that holds `from` on, as far as they go without a gap; `None`
+    /// where none holds it.
+    pub(super) fn run_from(&self, from: Lsn) -> Option<Run> {
+        let before = self.segments.partition_point(|it| it.first <= from);
+        let whole = self.segments[..before].last().filter(|it| from < it.end);
+        let pieces = self.pieces.partition_point(|(segment, _)| *segment <= from);
+        let begun = self.pieces[..pieces].last().map(|(segment, _)| *segment);
+        let segment = whole.map(|it| it.first).into_iter().chain(begun).max()?;
+        let mut run = Run {
+            parts: Vec::new(),
+            first: segment,
+            end: segment,
+            chain: 0,
+        };
+        loop {
+            let before = run.end;
+            self.add_segment(&mut run);
+            if run.end == before {
+                break;
+            }
+        }
+        // The end itself is no record yet, but a place that a restore may begin at.
+        (run.first <= from && from <= run.end && !run.parts.is_empty()).then_some(run)
+    }
+
+    /// Adds the segment that begins where `run` ends: whole, else the pieces of it that there are.
+    fn add_segment(&self, run: &mut Run) {
+        let segment = run.end;
+        let at = self.segments.partition_point(|it| it.first < segment);
+        let whole = self.segments[at..].iter();
+        if let Some(span) = whole.take_while(|it| it.first == segment).last() {
+            run.add(segment, *span, What::Segment(*span));
+            return;
+        }
+        let from = self.pieces.partition_point(|(it, _)| *it < segment);
+        let pieces: Vec<_> = self.pieces[from..]
+            .iter()
+            .take_while(|(it, _)| *it == segment)
+            .map(|(_, span)| *span)
+            .collect();
+        // Of two with the same beginning, the longer one.
+        while let Some(span) = pieces.iter().rfind(|it| it.first == run.end) {
+            run.add(segment, *span, What::Piece(segment, *span));
+        }
+    }
+
+    /// What can be restored, the newest base first: from each snapshot whose log is there, and from
+    /// the beginning of the log.
+    pub(super) fn bases(&self) -> impl Iterator<Item = Base> {
+        let snapshots = self.snapshots.iter().rev();
+        let from_snapshots = snapshots.filter_map(|it| {
+            let run = self.run_from(it.first)?;
+            (it.covered <= run.end).then_some(Base {
+                snapshot: Some(*it),
+                run,
+            })
+        });
+        let whole = self.run_from(Lsn(0)).map(|run| Base {
+            snapshot: None,
+            run,
+        });
+        from_snapshots.chain(whole)
+    }
+}
+
+impl Run {
+    fn add(&mut self, segment: Lsn, span: Span, what: What) {
+        self.parts.push(Part {
+            segment,
+            span,
+            what,
+        });
+        self.end = span.end;
+        self.chain = span.chain;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OLD: Generation = Generation::new(1, 10);
+    const NEW: Generation = Generation::new(2, 20);
+
+    fn span(first: u64, end: u64) -> Span {
+        Span {
+            first: Lsn(first),
+            end: Lsn(end),
+            chain: 0,
+        }
+    }
+
+    fn segment(first: u64, end: u64) -> What {
+        What::Segment(span(first, end))
+    }
+
+    fn piece(segment: u64, first: u64, end: u64) -> What {
+        What::Piece(Lsn(segment), span(first, end))
+    }
+
+    fn snapshot(first: u64, covered: u64, at: u64) -> What {
+        What::Snapshot(SnapshotName {
+            first: Lsn(first),
+            covered: Lsn(covered),
+            at: UnixMs::new(at),
+        })
+    }
+
+    fn inventory(objects: &[(Generation, What)]) -> Inventory {
+        let listed = objects.iter().map(|(generation, what)| Listed {
+            name: Name {
+                generation: *generation,
+                what: *what,
+            }
+            .to_string(),
+            bytes: 1,
+        });
+        Inventory::of(&listed.collect::<Vec<_>>())
+    }
+
+    fn surplus(objects: &[(Generation, What)], since: u64) -> Vec<(Generation, What)> {
+        let names = inventory(objects).surplus(UnixMs::new(since));
+        names
+            .into_iter()
+            .map(|it| (it.generation, it.what))
+            .collect()
+    }
+
+    #[test]
+    fn a_run_goes_as_far_as_there_is_no_gap() {
+        let objects = [
+            (OLD, segment(0, 100)),
+            (OLD, segment(100, 200)),
+            (OLD, piece(200, 200, 210)),
+            (OLD, piece(200, 210, 230)),
+            (OLD, piece(200, 240, 250)),
+        ];
+        let inventory = inventory(&objects);
+        let holdings = inventory.of_generation(OLD).unwrap();
+        let run = holdings.run_from(Lsn(150)).unwrap();
+        assert_eq!(
+            (run.first, run.end, run.parts.len()),
+            (Lsn(100), Lsn(230), 3)
+        );
+        assert_eq!(holdings.run_from(Lsn(0)).unwrap().parts.len(), 4);
+        assert!(holdings.run_from(Lsn(245)).is_none(), "behind a gap");
+        assert_eq!(holdings.end(), Some(span(240, 250)));
+    }
+
+    #[test]
+    fn a_piece_that_was_sent_twice_counts_with_its_longer_half() {
+        let objects = [
+            (OLD, piece(0, 0, 50)),
+            (OLD, piece(0, 0, 90)),
+            (OLD, piece(0, 90, 120)),
+        ];
+        let inventory = inventory(&objects);
+        let run = inventory.of_generation(OLD).unwrap().run_from(Lsn(0));
+        assert_eq!(run.unwrap().end, Lsn(120));
+    }
+
+    #[test]
+    fn a_base_needs_the_log_up_to_what_its_snapshot_covers() {
+        let objects = [
+            (OLD, segment(100, 200)),
+            (OLD, snapshot(150, 180, 5)),
+            (OLD, snapshot(190, 210, 6)),
+        ];
+        let inventory = inventory(&objects);
+        let bases: Vec<_> = inventory.of_generation(OLD).unwrap().bases().collect();
+        assert_eq!(bases.len(), 1, "the newer one reaches beyond the log");
+        assert_eq!(bases[0].snapshot.unwrap().first, Lsn(150));
+    }
+
+    #[test]
+    fn what_goes_leaves_every_instant_since_restorable() {
+        let objects = [
+            (OLD, segment(0, 100)),
+            (OLD, segment(100, 200)),
+            (OLD, segment(200, 300)),
+            (OLD, snapshot(120, 130, 1_000)),
+            (OLD, snapshot(220, 230, 2_000)),
+        ];
+        assert_eq!(surplus(&objects, 500), [], "nothing is older");
+        assert_eq!(surplus(&objects, 1_500), [(OLD, segment(0, 100))]);
+        let gone = [
+            (OLD, segment(0, 100)),
+            (OLD, segment(100, 200)),
+            (OLD, snapshot(120, 130, 1_000)),
+        ];
+        assert_eq!(surplus(&objects, 9_999), gone);
+    }
+
+    #[test]
+    fn an_older_generation_goes_once_the_newer_one_reaches_back_far_enough() {
+        let mut objects = vec![
+            (OLD, segment(0, 100)),
+            (OLD, snapshot(20, 30, 1_000)),
+            (NEW, piece(100, 100, 150)),
+            (NEW, snapshot(110, 120, 3_000)),
+        ];
+        assert_eq!(surplus(&objects, 2_000), [], "the new one begins later");
+        let gone = vec![(OLD, segment(0, 100)), (OLD, snapshot(20, 30, 1_000))];
+        assert_eq!(surplus(&objects, 4_000), gone);
+        // A snapshot without its log restores nothing: the old one stays.
+        objects.retain(|(_, what)| !matches!(what, What::Piece(..)));
+        assert_eq!(surplus(&objects, 4_000), []);
+    }
+
+    #[test]
+    fn pieces_go_once_their_segment_is_there() {
+        let objects = [
+            (OLD, segment(0, 100)),
+            (OLD, piece(0, 0, 60)),
+            (OLD, piece(100, 100, 110)),
+        ];
+        assert_eq!(surplus(&objects, 0), [(OLD, piece(0, 0, 60))]);
+    }
+}

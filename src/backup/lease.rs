@@ -1,0 +1,431 @@
+//! Owns who may write a backup: one process, of the newest generation.
+//!
+//! The lease is one object that its holder replaces every [`BEAT`], on condition that nobody else did.
+//! A process that finds another's decides by [`verdict`]:
+//!
+//! | the lease is of | then |
+//! |---|---|
+//! | another log | refused |
+//! | a newer generation | refused: this one has been superseded |
+//! | an older generation | taken over at once; its holder finds that and stops |
+//! | the same directory, which only one process has open | taken over at once |
+//! | anything else | watched: refused if it is still being replaced, taken over if not |
+//!
+//! Invariants: two processes never both hold it; one that lost it is told at its next beat. Deliberately
+//! absent: what a process that is refused does.
+
+use super::names::LEASE;
+use super::store::{Replaced, Store, StoreError, Version};
+use crate::journal::Generation;
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+/// How often the holder shows that it is there.
+pub(super) const BEAT: Duration = Duration::from_secs(2);
+
+/// How long a lease of another process has to stand still before it is taken over.
+pub(super) const STANDSTILL: Duration = Duration::from_secs(10);
+
+const FORMAT: u32 = 1;
+
+/// What the object holds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Lease {
+    format: u32,
+    /// The log, in hexadecimal.
+    pub(super) log_id: String,
+    pub(super) generation: u32,
+    /// Of the generation, in hexadecimal.
+    pub(super) generation_tag: String,
+    /// Drawn at random by each process.
+    writer: String,
+    /// Names the machine and the directory.
+    place: String,
+    /// Goes up with each beat.
+    beat: u64,
+    /// Everything before is in the backup.
+    pub(super) shipped_lsn: u64,
+}
+
+impl Lease {
+    fn generation(&self) -> Option<Generation> {
+        let tag = u64::from_str_radix(&self.generation_tag, 16).ok()?;
+        Some(Generation::new(self.generation, tag))
+    }
+
+    fn read(bytes: &[u8]) -> Option<Self> {
+        let lease: Self = serde_json::from_slice(bytes).ok()?;
+        (lease.format == FORMAT && lease.generation().is_some()).then_some(lease)
+    }
+}
+
+/// Why a process may not write a backup.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    /// The object is none of this program's.
+    #[error(
+        "{store} holds a `lease` that this program cannot read; name a prefix that nothing else uses"
+    )]
+    Unreadable {
+        /// Where.
+        store: String,
+    },
+    /// It is the backup of another log.
+    #[error(
+        "{store} holds the backup of log {theirs}, and this data directory is of log {ours}; name \
+         another prefix"
+    )]
+    OtherLog {
+        /// Where.
+        store: String,
+        /// Whose backup it is.
+        theirs: String,
+        /// Ours.
+        ours: String,
+    },
+    /// A later generation is written there.
+    #[error(
+        "{store} is written by generation {theirs} of this log, and this process has generation \
+         {ours}: the log was restored elsewhere since; stop this one for good, or, if it is the right \
+         one, restore it from the backup"
+    )]
+    Superseded {
+        /// Where.
+        store: String,
+        /// The newer one.
+        theirs: Generation,
+        /// Ours.
+        ours: Generation,
+    },
+    /// Another process writes there.
+    #[error(
+        "{store} is written by another process of this log ({place}): two copies of one data \
+         directory must not run; stop one of them"
+    )]
+    InUse {
+        /// Where.
+        store: String,
+        /// Which, in its own words.
+        place: String,
+    },
+}
+
+/// What is to be done about a lease.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Verdict {
+    Take,
+    Watch,
+    Refuse(Refused),
+}
+
+/// Who asks.
+#[derive(Clone, Debug)]
+pub(super) struct Writer {
+    pub(super) log_id: u64,
+    /// Drawn at random by this process.
+    pub(super) token: u64,
+    pub(super) place: String,
+}
+
+/// Where a process stands.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Standing {
+    Held,
+    /// Not held yet: another's is being watched.
+    Watching,
+    Refused(Refused),
+}
+
+/// The lease as this process sees it.
+pub(super) struct Leasing {
+    writer: Writer,
+    held: Option<Version>,
+    beat: u64,
+    watched: Option<(Lease, Instant)>,
+}
+
+impl Leasing {
+    pub(super) fn new(writer: Writer) -> Self {
+        Self {
+            writer,
+            held: None,
+            beat: 0,
+            watched: None,
+        }
+    }
+
+    /// Shows that this process is there, or tries to become the holder.
+    pub(super) async fn beat(
+        &mut self,
+        store: &Store,
+        generation: Generation,
+        shipped_lsn: u64,
+    ) -> Result<Standing, StoreError> {
+        let was_held = self.held.is_some();
+        if let Some(version) = self.held.clone() {
+            let ours = self.ours(generation, shipped_lsn);
+            let replaced = store.replace(LEASE, Some(&version), ours).await?;
+            if let Replaced::Done(version) = replaced {
+                self.held = Some(version);
+                return Ok(Standing::Held);
+            }
+            self.held = None;
+        }
+        let found = store.look(LEASE).await?;
+        let before = match &found {
+            None => None,
+            Some((bytes, version)) => {
+                match self.verdict(store, bytes, generation) {
+                    Verdict::Refuse(why) => return Ok(Standing::Refused(why)),
+                    Verdict::Watch if was_held => {
+                        return Ok(Standing::Refused(in_use(store, bytes)));
+                    }
+                    Verdict::Watch => match self.watch(bytes) {
+                        Watched::On => return Ok(Standing::Watching),
+                        Watched::Alive => return Ok(Standing::Refused(in_use(store, bytes))),
+                        Watched::Still => {}
+                    },
+                    Verdict::Take => {}
+                }
+                Some(version)
+            }
+        };
+        self.take(store, before, generation, shipped_lsn).await
+    }
+
+    async fn take(
+        &mut self,
+        store: &Store,
+        before: Option<&Version>,
+        generation: Generation,
+        shipped_lsn: u64,
+    ) -> Result<Standing, StoreError> {
+        let ours = self.ours(generation, shipped_lsn);
+        Ok(match store.replace(LEASE, before, ours).await? {
+            Replaced::Done(version) => {
+                self.held = Some(version);
+                self.watched = None;
+                Standing::Held
+            }
+            // Whoever was faster is looked at next time.
+            Replaced::Overtaken => Standing::Watching,
+        })
+    }
+
+    fn ours(&mut self, generation: Generation, shipped_lsn: u64) -> Bytes {
+        self.beat += 1;
+        let lease = Lease {
+            format: FORMAT,
+            log_id: format!("{:016x}", self.writer.log_id),
+            generation: generation.number(),
+            generation_tag: format!("{:016x}", generation.tag()),
+            writer: format!("{:016x}", self.writer.token),
+            place: self.writer.place.clone(),
+            beat: self.beat,
+            shipped_lsn,
+        };
+        serde_json::to_vec(&lease)
+            .expect("a struct of texts and numbers is always JSON")
+            .into()
+    }
+
+    fn verdict(&self, store: &Store, found: &[u8], ours: Generation) -> Verdict {
+        let store = store.to_string();
+        let Some(lease) = Lease::read(found) else {
+            return Verdict::Refuse(Refused::Unreadable { store });
+        };
+        let log = format!("{:016x}", self.writer.log_id);
+        if lease.log_id != log {
+            let (theirs, ours) = (lease.log_id, log);
+            return Verdict::Refuse(Refused::OtherLog {
+                store,
+                theirs,
+                ours,
+            });
+        }
+        if lease.writer == format!("{:016x}", self.writer.token) {
+            return Verdict::Take;
+        }
+        let theirs = lease
+            .generation()
+            .expect("a lease that was read has a generation");
+        match theirs.number().cmp(&ours.number()) {
+            std::cmp::Ordering::Less => Verdict::Take,
+            std::cmp::Ordering::Greater => Verdict::Refuse(Refused::Superseded {
+                store,
+                theirs,
+                ours,
+            }),
+            std::cmp::Ordering::Equal if theirs == ours && lease.place == self.writer.place => {
+                Verdict::Take
+            }
+            std::cmp::Ordering::Equal => Verdict::Watch,
+        }
+    }
+
+    /// Whether a lease that another process may hold stands still.
+    fn watch(&mut self, found: &[u8]) -> Watched {
+        let Some(lease) = Lease::read(found) else {
+            return Watched::On;
+        };
+        match &self.watched {
+            Some((before, since)) if *before == lease => {
+                if since.elapsed() < STANDSTILL {
+                    Watched::On
+                } else {
+                    Watched::Still
+                }
+            }
+            Some((before, _)) if before.writer == lease.writer => Watched::Alive,
+            Some(_) | None => {
+                self.watched = Some((lease, Instant::now()));
+                Watched::On
+            }
+        }
+    }
+}
+
+/// What watching a lease has shown.
+enum Watched {
+    /// Nothing yet.
+    On,
+    /// It is replaced: its holder is there.
+    Alive,
+    /// It has stood still for long enough.
+    Still,
+}
+
+fn in_use(store: &Store, found: &[u8]) -> Refused {
+    let lease = Lease::read(found);
+    Refused::InUse {
+        store: store.to_string(),
+        place: lease.map_or_else(String::new, |it| it.place),
+    }
+}
+
+/// Names this machine and a directory on it, so that the process that is started again in its place is
+/// known: one process at a time has the directory.
+pub(super) fn place_of(data_dir: &Path) -> String {
+    use std::os::unix::fs::MetadataExt as _;
+    let inode = std::fs::metadata(data_dir).map_or(0, |it| it.ino());
+    let machine = rustix::system::uname();
+    let host = machine.nodename().to_string_lossy();
+    let shown: String = host.chars().filter(|c| !c.is_control()).take(64).collect();
+    format!("{shown}:{} (inode {inode})", data_dir.display())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::backup::settings::Target;
+
+    const OLD: Generation = Generation::new(1, 10);
+    const NEW: Generation = Generation::new(2, 20);
+    const OTHER_NEW: Generation = Generation::new(2, 21);
+
+    struct Scene {
+        _scratch: tempfile::TempDir,
+        store: Store,
+        runtime: tokio::runtime::Runtime,
+    }
+
+    impl Scene {
+        fn new() -> Self {
+            let scratch = tempfile::tempdir().unwrap();
+            let store = Store::open(&Target::Directory(scratch.path().join("b"))).unwrap();
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .unwrap();
+            Self {
+                _scratch: scratch,
+                store,
+                runtime,
+            }
+        }
+
+        fn beat(&self, leasing: &mut Leasing, generation: Generation) -> Standing {
+            let beat = leasing.beat(&self.store, generation, 0);
+            self.runtime.block_on(beat).unwrap()
+        }
+    }
+
+    fn writer(log_id: u64, token: u64, place: &str) -> Leasing {
+        Leasing::new(Writer {
+            log_id,
+            token,
+            place: place.to_owned(),
+        })
+    }
+
+    #[test]
+    fn the_first_holds_it_and_a_copy_of_it_does_not_get_it_while_it_beats() {
+        let scene = Scene::new();
+        let (mut first, mut copy) = (writer(7, 1, "here"), writer(7, 2, "there"));
+        assert_eq!(scene.beat(&mut first, OLD), Standing::Held);
+        assert_eq!(scene.beat(&mut copy, OLD), Standing::Watching);
+        assert_eq!(scene.beat(&mut first, OLD), Standing::Held);
+        let refused = scene.beat(&mut copy, OLD);
+        assert!(
+            matches!(refused, Standing::Refused(Refused::InUse { .. })),
+            "{refused:?}"
+        );
+        assert_eq!(scene.beat(&mut first, OLD), Standing::Held);
+    }
+
+    #[test]
+    fn the_same_directory_started_again_takes_it_at_once_and_the_one_before_has_lost_it() {
+        let scene = Scene::new();
+        let (mut first, mut again) = (writer(7, 1, "here"), writer(7, 2, "here"));
+        assert_eq!(scene.beat(&mut first, OLD), Standing::Held);
+        assert_eq!(scene.beat(&mut again, OLD), Standing::Held);
+        let other = writer(7, 3, "there");
+        let mut lost = Leasing {
+            held: first.held.take(),
+            ..other
+        };
+        assert!(matches!(
+            scene.beat(&mut lost, OLD),
+            Standing::Refused(Refused::InUse { .. })
+        ));
+    }
+
+    #[test]
+    fn a_newer_generation_takes_it_and_the_older_one_is_told() {
+        let scene = Scene::new();
+        let (mut old, mut new) = (writer(7, 1, "here"), writer(7, 2, "there"));
+        assert_eq!(scene.beat(&mut old, OLD), Standing::Held);
+        assert_eq!(scene.beat(&mut new, NEW), Standing::Held);
+        for _ in 0..2 {
+            let refused = scene.beat(&mut old, OLD);
+            assert!(
+                matches!(refused, Standing::Refused(Refused::Superseded { .. })),
+                "{refused:?}"
+            );
+        }
+        // Begun from the same copy: as another process.
+        let mut other = writer(7, 3, "elsewhere");
+        assert_eq!(scene.beat(&mut other, OTHER_NEW), Standing::Watching);
+    }
+
+    #[test]
+    fn another_logs_backup_is_left_alone() {
+        let scene = Scene::new();
+        assert_eq!(scene.beat(&mut writer(7, 1, "a"), NEW), Standing::Held);
+        assert!(matches!(
+            scene.beat(&mut writer(8, 2, "a"), NEW),
+            Standing::Refused(Refused::OtherLog { .. })
+        ));
+        let put = scene
+            .store
+            .put(LEASE, Bytes::from_static(b"{\"format\": 9}"));
+        scene.runtime.block_on(put).unwrap();
+        assert!(matches!(
+            scene.beat(&mut writer(7, 3, "a"), NEW),
+            Standing::Refused(Refused::Unreadable { .. })
+        ));
+    }
+}

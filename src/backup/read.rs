@@ -1,0 +1,127 @@
+//! Owns reading objects back: into a file, believed only once its seal is.
+//!
+//! Invariants: no more is written than the object was said to have; a file whose object did not verify
+//! is removed. Deliberately absent: what the content means.
+
+use super::names::Name;
+use super::seal::{SEAL_BYTES, Sealing, Unsealed};
+use super::store::{Store, StoreError};
+use futures_util::StreamExt;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+
+/// Why an object cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// The store does not give it.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// It is not what it was written as.
+    #[error("{object} is damaged: {why}")]
+    Damaged {
+        /// Its name.
+        object: String,
+        /// In which way.
+        why: String,
+    },
+    /// It cannot be written down.
+    #[error("writing {}: {source}", path.display())]
+    Write {
+        /// Where.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+/// How an object is added to a file.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub(super) enum Into {
+    /// The file is new.
+    New,
+    /// Behind what the file has.
+    Behind,
+}
+
+/// Reads objects of one log.
+pub(super) struct Objects<'a> {
+    pub(super) store: &'a Store,
+    /// The log, once the first object has said which.
+    pub(super) log_id: Option<u64>,
+    /// Bytes read.
+    pub(super) bytes: u64,
+    /// Objects read.
+    pub(super) count: u64,
+}
+
+impl<'a> Objects<'a> {
+    pub(super) fn of(store: &'a Store) -> Self {
+        Self {
+            store,
+            log_id: None,
+            bytes: 0,
+            count: 0,
+        }
+    }
+
+    /// Adds the content of an object to the file at `path`.
+    pub(super) async fn fetch(
+        &mut self,
+        name: Name,
+        path: &Path,
+        into: Into,
+    ) -> Result<(), ReadError> {
+        let written = |source| ReadError::Write {
+            path: path.to_owned(),
+            source,
+        };
+        let mut options = OpenOptions::new();
+        options.append(true).mode(0o600);
+        match into {
+            Into::New => options.create_new(true),
+            Into::Behind => options.create(true),
+        };
+        let mut file = options.open(path).map_err(written)?;
+        let before = file.metadata().map_err(written)?.len();
+        let fetched = self.fetch_into(name, &mut file, &written).await;
+        if fetched.is_err() {
+            // The file then is as it was.
+            file.set_len(before).map_err(written)?;
+        }
+        fetched
+    }
+
+    async fn fetch_into(
+        &mut self,
+        name: Name,
+        file: &mut File,
+        written: &impl Fn(io::Error) -> ReadError,
+    ) -> Result<(), ReadError> {
+        let object = name.to_string();
+        let mut sealing = Sealing::new(name, 0);
+        let mut parts = self.store.read(&object).await?;
+        // The last bytes that came: they may be the seal.
+        let mut last: Vec<u8> = Vec::new();
+        while let Some(part) = parts.next().await {
+            last.extend_from_slice(&part?);
+            let content = last.len().saturating_sub(SEAL_BYTES);
+            if content > 0 {
+                let content = last.drain(..content).collect::<Vec<_>>();
+                sealing.update(&content);
+                file.write_all(&content).map_err(written)?;
+                self.bytes += content.len() as u64;
+            }
+        }
+        let damaged = |why: Unsealed| ReadError::Damaged {
+            object: object.clone(),
+            why: why.to_string(),
+        };
+        let seal = <[u8; SEAL_BYTES]>::try_from(last);
+        let seal = seal.map_err(|short| damaged(Unsealed::Short(short.len() as u64)))?;
+        self.log_id = Some(sealing.check(&seal, self.log_id).map_err(damaged)?);
+        self.count += 1;
+        Ok(())
+    }
+}

@@ -1,0 +1,429 @@
+//! Owns building a data directory from a backup.
+//!
+//! Invariants: 1. what is built stands beside its place under another name until it is whole, checked
+//! and synced, and then takes it in one step: a crash leaves the place as it was; 2. every byte is held
+//! against its object's seal and the log's own checksums before it counts; 3. the log ends behind a
+//! whole append at or before the place or instant asked for, and goes on as a new generation.
+//! The ledger of the sandbox gateway is not part of a backup: it stands for a gateway, which is elsewhere.
+
+use super::inventory::{Base, Holdings, Inventory, Part};
+use super::names::{Name, What};
+use super::read::{Into, Objects, ReadError};
+use super::settings::Target;
+use super::store::{Store, StoreError};
+use crate::engine::settings::EngineSettings;
+use crate::ids::Lsn;
+use crate::journal::{
+    self, CheckError, CheckReport, Generation, JournalError, SegmentFacts, segment_facts,
+    segment_file_name, snapshot_facts, snapshot_file_name,
+};
+use crate::time::UnixMs;
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// What a restored log is to hold.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub enum Until {
+    /// Everything that there is.
+    End,
+    /// Every append that ends at or before this place.
+    Lsn(Lsn),
+    /// Every append before the first event that happened after this instant.
+    Instant(UnixMs),
+}
+
+/// What a restore is to do.
+#[derive(Clone, Debug)]
+pub struct Order<'a> {
+    /// Where the backup is.
+    pub from: &'a Target,
+    /// How far.
+    pub until: Until,
+    /// Of this generation; `None`: of the newest one that can be restored so far.
+    pub generation: Option<Generation>,
+    /// The directory that is built; absent or empty.
+    pub data_dir: &'a Path,
+    /// What a snapshot is read with.
+    pub engine: &'a EngineSettings,
+}
+
+/// How far a restore is.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub struct Progress {
+    /// Objects read.
+    pub objects: u64,
+    /// Bytes read.
+    pub bytes: u64,
+    /// What it is doing.
+    pub stage: &'static str,
+}
+
+/// What was built.
+#[derive(Debug)]
+pub struct Restored {
+    /// What the check of it found.
+    pub check: CheckReport,
+    /// The generation that was read.
+    pub of: Generation,
+    /// The generation that it goes on with.
+    pub generation: Generation,
+    /// The snapshot that it begins from.
+    pub snapshot: Option<Lsn>,
+    /// Objects read.
+    pub objects: u64,
+    /// Bytes read.
+    pub bytes: u64,
+}
+
+/// Why nothing was built.
+#[derive(Debug, thiserror::Error)]
+pub enum RestoreError {
+    /// The place is taken.
+    #[error("{} is there and not empty; name a directory that is absent or empty", .0.display())]
+    NotEmpty(PathBuf),
+    /// There is nothing to restore.
+    #[error("{store} has no backup that can be restored{}", asked_text(.until))]
+    Nothing {
+        /// Where.
+        store: String,
+        /// How far.
+        until: Until,
+    },
+    /// An object cannot be used.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// The store does not answer.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// What was read does not fit together.
+    #[error("{object} does not fit: {why}")]
+    Misfit {
+        /// Its name.
+        object: String,
+        /// In which way.
+        why: String,
+    },
+    /// What was read is no log.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// What was built is not clean.
+    #[error("what was restored is not clean: {0}")]
+    Check(#[from] CheckError),
+    /// The file system refused.
+    #[error("{operation} {}: {source}", path.display())]
+    Io {
+        /// What was tried.
+        operation: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+fn asked_text(until: &Until) -> String {
+    match until {
+        Until::End => String::new(),
+        Until::Lsn(lsn) => format!(" up to LSN {lsn}"),
+        Until::Instant(at) => format!(" up to {at}"),
+    }
+}
+
+/// Builds the directory.
+pub async fn restore(
+    order: &Order<'_>,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<Restored, RestoreError> {
+    refuse_taken(order.data_dir)?;
+    let store = Store::open(order.from)?;
+    let inventory = Inventory::of(&store.list().await?);
+    let aside = Aside::make(order.data_dir)?;
+    let mut restoring = Restoring {
+        objects: Objects::of(&store),
+        order,
+        dir: aside.path.clone(),
+        progress,
+    };
+    let nothing = || RestoreError::Nothing {
+        store: store.to_string(),
+        until: order.until,
+    };
+    let (of, base) = restoring.build(&inventory).await?.ok_or_else(nothing)?;
+    let (objects, bytes) = (restoring.objects.count, restoring.objects.bytes);
+    restoring.say("checking");
+    let begun = journal::begin_generation(&aside.path)?;
+    let check = journal::check(&aside.path, order.engine)?;
+    aside.take_place(order.data_dir)?;
+    Ok(Restored {
+        check,
+        of,
+        generation: begun,
+        snapshot: base.snapshot.map(|it| it.first),
+        objects,
+        bytes,
+    })
+}
+
+struct Restoring<'a, 'b> {
+    objects: Objects<'a>,
+    order: &'a Order<'a>,
+    dir: PathBuf,
+    progress: &'b mut dyn FnMut(Progress),
+}
+
+impl Restoring<'_, '_> {
+    /// Builds the directory from the newest base that it can be built from.
+    async fn build(
+        &mut self,
+        inventory: &Inventory,
+    ) -> Result<Option<(Generation, Base)>, RestoreError> {
+        for (generation, holdings) in inventory.generations().rev() {
+            let is_asked = self.order.generation.is_none_or(|it| it == generation);
+            if !is_asked || !self.may_hold(holdings) {
+                continue;
+            }
+            for base in holdings.bases() {
+                if self.lies_behind(&base) {
+                    continue;
+                }
+                self.clear()?;
+                if self.build_from(generation, &base).await? {
+                    return Ok(Some((generation, base)));
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// Whether the generation had been begun by the instant asked for.
+    fn may_hold(&self, holdings: &Holdings) -> bool {
+        match (self.order.until, holdings.begun) {
+            (Until::Instant(at), Some(begun)) if self.order.generation.is_none() => begun <= at,
+            _ => true,
+        }
+    }
+
+    /// Whether the base holds more than what is asked for.
+    fn lies_behind(&self, base: &Base) -> bool {
+        let Some(snapshot) = &base.snapshot else {
+            return false;
+        };
+        match self.order.until {
+            Until::End => false,
+            Until::Lsn(lsn) => snapshot.covered > lsn,
+            // The clock may have been set back since; what the log says decides.
+            Until::Instant(at) => snapshot.at > at,
+        }
+    }
+
+    /// Builds from `base`; `false`: the log has to be cut before what the snapshot needs.
+    async fn build_from(
+        &mut self,
+        generation: Generation,
+        base: &Base,
+    ) -> Result<bool, RestoreError> {
+        let named = |what| Name { generation, what };
+        if let Some(snapshot) = base.snapshot {
+            let file = snapshot_file_name(snapshot.first);
+            let path = self.dir.join("snapshots").join(&file);
+            let name = named(What::Snapshot(snapshot));
+            self.fetch(name, &path, Into::New).await?;
+            let facts = snapshot_facts(&file, open(&path)?)?;
+            if (facts.first, facts.covered) != (snapshot.first, snapshot.covered) {
+                return Err(misfit(name, "it covers another part of the log"));
+            }
+        }
+        let mut before: Option<SegmentFacts> = None;
+        let mut cut = match self.order.until {
+            Until::Lsn(lsn) => Some(lsn),
+            Until::End | Until::Instant(_) => None,
+        };
+        let until = match self.order.until {
+            Until::Instant(at) => Some(at),
+            Until::End | Until::Lsn(_) => None,
+        };
+        let parts = &base.run.parts;
+        for parts in parts.chunk_by(|one, next| one.segment == next.segment) {
+            let first = parts[0].segment;
+            if cut.is_some_and(|cut| first >= cut) && before.is_some() {
+                break;
+            }
+            let facts = self.fetch_segment(generation, parts, until).await?;
+            if let Some(before) = &before {
+                follows(before, &facts, named(parts[0].what))?;
+            }
+            cut = cut.or(facts.later);
+            before = Some(facts);
+        }
+        let needed = base.snapshot.map_or(Lsn(0), |it| it.covered);
+        if let Some(cut) = cut.filter(|cut| *cut < base.run.end) {
+            let end = if cut < needed {
+                None
+            } else {
+                journal::cut_log(&self.dir, cut)?
+            };
+            return Ok(end.is_some_and(|end| end >= needed));
+        }
+        Ok(true)
+    }
+
+    async fn fetch_segment(
+        &mut self,
+        generation: Generation,
+        parts: &[Part],
+        until: Option<UnixMs>,
+    ) -> Result<SegmentFacts, RestoreError> {
+        let log = self.dir.join("log");
+        let first = parts[0].segment;
+        let path = log.join(segment_file_name(first));
+        for part in parts {
+            let name = Name {
+                generation,
+                what: part.what,
+            };
+            self.fetch(name, &path, Into::Behind).await?;
+        }
+        let last = parts[parts.len() - 1];
+        let facts = segment_facts(&log, first, last.span.end, until)?;
+        let name = Name {
+            generation,
+            what: last.what,
+        };
+        if (facts.end, facts.chain) != (last.span.end, last.span.chain) {
+            return Err(misfit(name, "it ends elsewhere than its name says"));
+        }
+        if Some(facts.log_id) != self.objects.log_id {
+            return Err(misfit(name, "it is of another log"));
+        }
+        let file = OpenOptions::new().write(true).open(&path);
+        let sized = file.and_then(|file| {
+            file.set_len(facts.file_bytes)?;
+            file.sync_all()
+        });
+        sized.map_err(failed("sizing", &path))?;
+        Ok(facts)
+    }
+
+    async fn fetch(&mut self, name: Name, path: &Path, into: Into) -> Result<(), RestoreError> {
+        self.say("reading");
+        self.objects.fetch(name, path, into).await?;
+        let synced = File::open(path).and_then(|file| file.sync_all());
+        synced.map_err(failed("syncing", path))
+    }
+
+    fn say(&mut self, stage: &'static str) {
+        (self.progress)(Progress {
+            objects: self.objects.count,
+            bytes: self.objects.bytes,
+            stage,
+        });
+    }
+
+    /// Takes away what was built from a base that did not do.
+    fn clear(&self) -> Result<(), RestoreError> {
+        for part in ["log", "snapshots"] {
+            let path = self.dir.join(part);
+            if path.exists() {
+                fs::remove_dir_all(&path).map_err(failed("removing", &path))?;
+            }
+            make(&path)?;
+        }
+        Ok(())
+    }
+}
+
+/// Whether a segment follows the one before it.
+pub(super) fn follows(
+    before: &SegmentFacts,
+    facts: &SegmentFacts,
+    name: Name,
+) -> Result<(), RestoreError> {
+    if facts.sequence != before.sequence + 1 || facts.previous != before.chain {
+        return Err(misfit(
+            name,
+            "it does not follow the segment before it: one of them is of another history",
+        ));
+    }
+    Ok(())
+}
+
+pub(super) fn misfit(name: Name, why: &str) -> RestoreError {
+    RestoreError::Misfit {
+        object: name.to_string(),
+        why: why.to_owned(),
+    }
+}
+
+fn open(path: &Path) -> Result<File, RestoreError> {
+    File::open(path).map_err(failed("opening", path))
+}
+
+fn failed(operation: &'static str, path: &Path) -> impl FnOnce(io::Error) -> RestoreError {
+    let path = path.to_owned();
+    move |source| RestoreError::Io {
+        operation,
+        path,
+        source,
+    }
+}
+
+fn refuse_taken(data_dir: &Path) -> Result<(), RestoreError> {
+    match fs::read_dir(data_dir) {
+        Ok(mut entries) => match entries.next() {
+            None => Ok(()),
+            Some(_) => Err(RestoreError::NotEmpty(data_dir.to_owned())),
+        },
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(failed("reading", data_dir)(error)),
+    }
+}
+
+fn make(path: &Path) -> Result<(), RestoreError> {
+    use std::os::unix::fs::DirBuilderExt as _;
+    let mut builder = fs::DirBuilder::new();
+    builder.recursive(true).mode(0o700);
+    builder.create(path).map_err(failed("making", path))
+}
+
+/// A directory beside the one that is asked for, removed unless it takes its place.
+struct Aside {
+    path: PathBuf,
+}
+
+impl Aside {
+    fn make(data_dir: &Path) -> Result<Self, RestoreError> {
+        let mut name = data_dir.file_name().unwrap_or_default().to_owned();
+        name.push(".restoring");
+        let path = data_dir.with_file_name(name);
+        // What a restore that was cut off has left.
+        match fs::remove_dir_all(&path) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(failed("removing", &path)(error)),
+        }
+        make(&path)?;
+        Ok(Self { path })
+    }
+
+    fn take_place(self, data_dir: &Path) -> Result<(), RestoreError> {
+        for part in ["log", "snapshots", "."] {
+            let path = self.path.join(part);
+            let synced = File::open(&path).and_then(|it| it.sync_all());
+            synced.map_err(failed("syncing", &path))?;
+        }
+        // Over an empty directory, too.
+        fs::rename(&self.path, data_dir).map_err(failed("renaming to", data_dir))?;
+        let parent = data_dir.parent().filter(|it| !it.as_os_str().is_empty());
+        let parent = parent.unwrap_or(Path::new("."));
+        let synced = File::open(parent).and_then(|it| it.sync_all());
+        synced.map_err(failed("syncing", parent))
+    }
+}
+
+impl Drop for Aside {
+    fn drop(&mut self) {
+        // Where it has taken its place, there is none.
+        let _ = fs::remove_dir_all(&self.path);
+    }
+}

@@ -1,0 +1,482 @@
+//! Owns the way to the store: a bucket or a directory, its objects by name, and the one object that is
+//! only ever replaced by whoever knows what it holds.
+//!
+//! Invariants: every call is bounded in time; a store that cannot be reached is an error, never an
+//! empty one; a replacement that was overtaken says so. Deliberately absent: what objects hold.
+
+use super::chain;
+use super::settings::{Access, S3Target, Target};
+use super::wire::Connector;
+use bytes::Bytes;
+use futures_util::stream::BoxStream;
+use futures_util::{StreamExt, TryStreamExt};
+use object_store::aws::AmazonS3Builder;
+use object_store::local::LocalFileSystem;
+use object_store::path::Path;
+use object_store::{
+    ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload, RetryConfig, UpdateVersion,
+    WriteMultipart,
+};
+use secrecy::ExposeSecret;
+use std::fs::{File, OpenOptions};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// For one call, or for one part of an object.
+const CALL_TIMEOUT: Duration = Duration::from_mins(1);
+
+/// For one look at the lease, or one replacement of it.
+const LEASE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Objects in one backup; more is not one.
+const OBJECTS_MAX: usize = 1_000_000;
+
+/// Bytes of an object that is read whole.
+const SMALL_BYTES_MAX: u64 = 64 << 10;
+
+/// Bytes of one part of an object that is written in parts.
+const PART_BYTES: usize = 8 << 20;
+
+/// A store, and the place in it that a backup has.
+pub(super) struct Store {
+    objects: Arc<dyn ObjectStore>,
+    prefix: Path,
+    shown: String,
+    /// Where the store is a directory: which, so that the lease can be replaced under a lock.
+    directory: Option<PathBuf>,
+}
+
+/// What did not succeed at the store.
+#[derive(Debug, thiserror::Error)]
+#[error("{operation} {object} at {store}: {why}")]
+pub struct StoreError {
+    operation: &'static str,
+    object: String,
+    store: String,
+    why: String,
+    is_absent: bool,
+}
+
+impl StoreError {
+    /// Whether there is no such object.
+    pub(super) fn is_absent(&self) -> bool {
+        self.is_absent
+    }
+}
+
+/// What a lease held when it was read.
+#[derive(Clone, Debug)]
+pub(super) struct Version {
+    remote: UpdateVersion,
+    bytes: Bytes,
+}
+
+/// Whether an object was replaced.
+#[derive(Debug)]
+pub(super) enum Replaced {
+    Done(Version),
+    /// It no longer held what it was expected to.
+    Overtaken,
+}
+
+/// An object that is being written, in parts once it is large.
+pub(super) struct Writing<'a> {
+    store: &'a Store,
+    name: String,
+    /// What was not sent yet, at most [`PART_BYTES`] and what was pushed last.
+    gathered: Vec<u8>,
+    parts: Option<WriteMultipart>,
+}
+
+/// An object, as a list shows it.
+#[derive(Clone, Debug)]
+pub(super) struct Listed {
+    pub(super) name: String,
+    pub(super) bytes: u64,
+}
+
+impl Store {
+    /// The store at `target`. Asks nothing of it yet.
+    pub(super) fn open(target: &Target) -> Result<Self, StoreError> {
+        let shown = target.to_string();
+        let failed = |why: String| StoreError {
+            operation: "opening",
+            object: "the store".to_owned(),
+            store: shown.clone(),
+            why,
+            is_absent: false,
+        };
+        let (objects, prefix, directory): (Arc<dyn ObjectStore>, _, _) = match target {
+            Target::S3(target) => {
+                let objects = bucket(target).map_err(failed)?;
+                (Arc::new(objects), target.prefix.as_str(), None)
+            }
+            Target::Directory(path) => {
+                crate::files::make_private(path).map_err(|why| failed(why.to_string()))?;
+                let objects = LocalFileSystem::new_with_prefix(path);
+                let objects = objects.map_err(|why| failed(why.to_string()))?;
+                (Arc::new(objects.with_fsync(true)), "", Some(path.clone()))
+            }
+        };
+        let prefix = Path::parse(prefix).map_err(|why| failed(why.to_string()))?;
+        Ok(Self {
+            objects,
+            prefix,
+            shown,
+            directory,
+        })
+    }
+
+    fn path(&self, name: &str) -> Path {
+        name.split('/').fold(self.prefix.clone(), Path::join)
+    }
+
+    fn failed(
+        &self,
+        operation: &'static str,
+        object: &str,
+        why: &object_store::Error,
+    ) -> StoreError {
+        let is_absent = matches!(why, object_store::Error::NotFound { .. });
+        StoreError {
+            operation,
+            object: object.to_owned(),
+            store: self.shown.clone(),
+            why: chain(why),
+            is_absent,
+        }
+    }
+
+    /// Waits for `call`, but not for ever.
+    async fn bounded<T>(
+        &self,
+        operation: &'static str,
+        object: &str,
+        timeout: Duration,
+        call: impl Future<Output = object_store::Result<T>>,
+    ) -> Result<T, StoreError> {
+        match tokio::time::timeout(timeout, call).await {
+            Ok(Ok(value)) => Ok(value),
+            Ok(Err(why)) => Err(self.failed(operation, object, &why)),
+            Err(_) => Err(StoreError {
+                operation,
+                object: object.to_owned(),
+                store: self.shown.clone(),
+                why: format!("no answer within {} s", timeout.as_secs()),
+                is_absent: false,
+            }),
+        }
+    }
+
+    /// Every object of the backup.
+    pub(super) async fn list(&self) -> Result<Vec<Listed>, StoreError> {
+        let mut found = Vec::new();
+        let mut listing = self.objects.list(Some(&self.prefix));
+        while let Some(meta) = self
+            .bounded("listing", "the objects", CALL_TIMEOUT, listing.try_next())
+            .await?
+        {
+            if found.len() == OBJECTS_MAX {
+                return Err(StoreError {
+                    operation: "listing",
+                    object: "the objects".to_owned(),
+                    store: self.shown.clone(),
+                    why: format!("there are more than {OBJECTS_MAX}"),
+                    is_absent: false,
+                });
+            }
+            let Some(parts) = meta.location.prefix_match(&self.prefix) else {
+                continue;
+            };
+            let parts: Vec<_> = parts.map(|part| part.as_ref().to_owned()).collect();
+            found.push(Listed {
+                name: parts.join("/"),
+                bytes: meta.size,
+            });
+        }
+        Ok(found)
+    }
+
+    /// Writes an object whole, replacing one of its name.
+    pub(super) async fn put(&self, name: &str, content: Bytes) -> Result<(), StoreError> {
+        let path = self.path(name);
+        let putting = self.objects.put(&path, PutPayload::from(content));
+        self.bounded("writing", name, CALL_TIMEOUT, putting).await?;
+        Ok(())
+    }
+
+    /// Begins an object that may be large. It is there only once it is finished.
+    pub(super) fn write(&self, name: &str) -> Writing<'_> {
+        Writing {
+            store: self,
+            name: name.to_owned(),
+            gathered: Vec::new(),
+            parts: None,
+        }
+    }
+
+    /// An object's bytes as they come.
+    pub(super) async fn read(
+        &self,
+        name: &str,
+    ) -> Result<BoxStream<'static, Result<Bytes, StoreError>>, StoreError> {
+        let path = self.path(name);
+        let getting = self.objects.get(&path);
+        let got = self.bounded("reading", name, CALL_TIMEOUT, getting).await?;
+        let (shown, object) = (self.shown.clone(), name.to_owned());
+        let timed = tokio_stream_timeout(got.into_stream(), CALL_TIMEOUT);
+        Ok(timed
+            .map(move |part| {
+                part.map_err(|why| StoreError {
+                    operation: "reading",
+                    object: object.clone(),
+                    store: shown.clone(),
+                    why,
+                    is_absent: false,
+                })
+            })
+            .boxed())
+    }
+
+    /// Removes an object; one that is gone is no failure.
+    pub(super) async fn delete(&self, name: &str) -> Result<(), StoreError> {
+        let path = self.path(name);
+        let deleting = self.objects.delete(&path);
+        match self.bounded("removing", name, CALL_TIMEOUT, deleting).await {
+            Err(error) if error.is_absent() => Ok(()),
+            other => other,
+        }
+    }
+
+    /// What the object of this name holds, and as of when; `None` where there is none.
+    pub(super) async fn look(&self, name: &str) -> Result<Option<(Bytes, Version)>, StoreError> {
+        let path = self.path(name);
+        let getting = async {
+            let got = self.objects.get(&path).await?;
+            let remote = UpdateVersion {
+                e_tag: got.meta.e_tag.clone(),
+                version: got.meta.version.clone(),
+            };
+            let is_small = got.meta.size <= SMALL_BYTES_MAX;
+            let bytes = if is_small {
+                got.bytes().await?
+            } else {
+                Bytes::new()
+            };
+            Ok((bytes, remote))
+        };
+        match self.bounded("reading", name, LEASE_TIMEOUT, getting).await {
+            Ok((bytes, remote)) => {
+                let version = Version {
+                    remote,
+                    bytes: bytes.clone(),
+                };
+                Ok(Some((bytes, version)))
+            }
+            Err(error) if error.is_absent() => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Replaces the object of this name where it still holds what it held as of `before`; `None`:
+    /// where there still is none.
+    pub(super) async fn replace(
+        &self,
+        name: &str,
+        before: Option<&Version>,
+        content: Bytes,
+    ) -> Result<Replaced, StoreError> {
+        if let Some(directory) = &self.directory {
+            return self.replace_locked(directory, name, before, content).await;
+        }
+        let mode = match before {
+            Some(version) => PutMode::Update(version.remote.clone()),
+            None => PutMode::Create,
+        };
+        let path = self.path(name);
+        let options = PutOptions::from(mode);
+        let payload = PutPayload::from(content.clone());
+        let putting = async {
+            use object_store::Error::{AlreadyExists, NotFound, Precondition};
+            match self.objects.put_opts(&path, payload, options).await {
+                Ok(put) => Ok(Some(UpdateVersion::from(put))),
+                Err(Precondition { .. } | AlreadyExists { .. }) => Ok(None),
+                // It was removed. Where there was none, it is the bucket that is not there.
+                Err(NotFound { .. }) if before.is_some() => Ok(None),
+                Err(why) => Err(why),
+            }
+        };
+        let put = self
+            .bounded("replacing", name, LEASE_TIMEOUT, putting)
+            .await?;
+        Ok(put.map_or(Replaced::Overtaken, |remote| {
+            Replaced::Done(Version {
+                remote,
+                bytes: content,
+            })
+        }))
+    }
+
+    /// A directory replaces nothing by condition: who replaces holds a lock meanwhile.
+    async fn replace_locked(
+        &self,
+        directory: &std::path::Path,
+        name: &str,
+        before: Option<&Version>,
+        content: Bytes,
+    ) -> Result<Replaced, StoreError> {
+        let failed = |why: std::io::Error| StoreError {
+            operation: "locking",
+            object: name.to_owned(),
+            store: self.shown.clone(),
+            why: why.to_string(),
+            is_absent: false,
+        };
+        let _lock = locked(directory).map_err(failed)?;
+        let now = self.look(name).await?;
+        let same = match (&now, before) {
+            (None, None) => true,
+            (Some((bytes, _)), Some(before)) => *bytes == before.bytes,
+            (None, Some(_)) | (Some(_), None) => false,
+        };
+        if !same {
+            return Ok(Replaced::Overtaken);
+        }
+        self.put(name, content.clone()).await?;
+        Ok(Replaced::Done(Version {
+            remote: UpdateVersion {
+                e_tag: None,
+                version: None,
+            },
+            bytes: content,
+        }))
+    }
+}
+
+impl std::fmt::Display for Store {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.write_str(&self.shown)
+    }
+}
+
+impl Writing<'_> {
+    /// Takes the next bytes of the object, waiting while two parts are under way.
+    pub(super) async fn push(&mut self, bytes: &[u8]) -> Result<(), StoreError> {
+        self.gathered.extend_from_slice(bytes);
+        if self.gathered.len() >= PART_BYTES {
+            self.send().await?;
+        }
+        Ok(())
+    }
+
+    async fn send(&mut self) -> Result<(), StoreError> {
+        let Self {
+            store,
+            name,
+            gathered,
+            parts,
+        } = self;
+        let parts = if let Some(parts) = parts {
+            parts
+        } else {
+            let path = store.path(name);
+            let beginning = store.objects.put_multipart(&path);
+            let begun = store.bounded("writing", name, CALL_TIMEOUT, beginning);
+            let begun = WriteMultipart::new_with_chunk_size(begun.await?, PART_BYTES);
+            parts.insert(begun)
+        };
+        let waiting = parts.wait_for_capacity(2);
+        store
+            .bounded("writing", name, CALL_TIMEOUT, waiting)
+            .await?;
+        parts.put(Bytes::from(std::mem::take(gathered)));
+        Ok(())
+    }
+
+    /// Ends the object, which is there from now on.
+    pub(super) async fn finish(mut self) -> Result<(), StoreError> {
+        if self.parts.is_some() && !self.gathered.is_empty() {
+            self.send().await?;
+        }
+        let Self {
+            store,
+            name,
+            gathered,
+            parts,
+        } = self;
+        match parts {
+            None => store.put(&name, Bytes::from(gathered)).await,
+            Some(parts) => {
+                let finishing = parts.finish();
+                store
+                    .bounded("writing", &name, CALL_TIMEOUT, finishing)
+                    .await?;
+                Ok(())
+            }
+        }
+    }
+
+    /// Gives the object up; what was written of it goes.
+    pub(super) async fn give_up(self) {
+        if let Some(parts) = self.parts {
+            // What stays behind is no object; the store's own rules remove it.
+            let _ = tokio::time::timeout(LEASE_TIMEOUT, parts.abort()).await;
+        }
+    }
+}
+
+/// The parts of a stream, each waited for but not for ever.
+fn tokio_stream_timeout(
+    stream: BoxStream<'static, object_store::Result<Bytes>>,
+    timeout: Duration,
+) -> BoxStream<'static, Result<Bytes, String>> {
+    futures_util::stream::try_unfold(stream, move |mut stream| async move {
+        match tokio::time::timeout(timeout, stream.next()).await {
+            Ok(Some(Ok(bytes))) => Ok(Some((bytes, stream))),
+            Ok(Some(Err(why))) => Err(chain(&why)),
+            Ok(None) => Ok(None),
+            Err(_) => Err(format!("nothing came for {} s", timeout.as_secs())),
+        }
+    })
+    .boxed()
+}
+
+/// Waits for the lock of a directory: it is held for one replacement at a time.
+fn locked(directory: &std::path::Path) -> std::io::Result<File> {
+    let path = directory.join("lock");
+    let mut options = OpenOptions::new();
+    options.create(true).append(true);
+    let file = options.open(&path)?;
+    file.lock()?;
+    Ok(file)
+}
+
+fn bucket(target: &S3Target) -> Result<object_store::aws::AmazonS3, String> {
+    let Access {
+        endpoint,
+        region,
+        ca_file,
+        keys,
+    } = &target.access;
+    let connector = Connector::new(ca_file.as_deref())?;
+    let mut builder = AmazonS3Builder::new()
+        .with_bucket_name(&target.bucket)
+        .with_region(region)
+        .with_http_connector(connector)
+        .with_retry(RetryConfig {
+            max_retries: 2,
+            retry_timeout: Duration::from_secs(10),
+            ..RetryConfig::default()
+        });
+    if let Some(endpoint) = endpoint {
+        let is_plain = endpoint.starts_with("http://");
+        builder = builder.with_endpoint(endpoint).with_allow_http(is_plain);
+    }
+    if let Some((id, secret)) = keys {
+        builder = builder
+            .with_access_key_id(id.expose_secret())
+            .with_secret_access_key(secret.expose_secret());
+    }
+    builder.build().map_err(|why| chain(&why))
+}

@@ -1,0 +1,113 @@
+//! Owns the HTTP client that the store is reached with: pooled connections, TLS as everywhere here.
+//!
+//! Invariants: an answer that does not begin in time is an error; what failed before anything was
+//! sent is told apart, so that it can be tried again. Deliberately absent: signing, names of objects,
+//! when to try again.
+
+use async_trait::async_trait;
+use http_body_util::BodyExt;
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use object_store::ClientOptions;
+use object_store::client::{
+    HttpClient, HttpError, HttpErrorKind, HttpRequest, HttpRequestBody, HttpResponse,
+    HttpResponseBody, HttpService,
+};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use rustls::{ClientConfig, RootCertStore};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// For an answer to begin, the request's body included.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(50);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long a connection is kept for the next request.
+const IDLE: Duration = Duration::from_secs(30);
+const IDLE_CONNECTIONS_MAX: usize = 4;
+
+/// Makes clients.
+#[derive(Debug)]
+pub(super) struct Connector {
+    tls: ClientConfig,
+}
+
+impl Connector {
+    /// Trusts the certificates in `ca_file`, or the public ones.
+    pub(super) fn new(ca_file: Option<&Path>) -> Result<Self, String> {
+        let mut roots = RootCertStore::empty();
+        match ca_file {
+            None => roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned()),
+            Some(path) => {
+                let named = |why: &dyn std::fmt::Display| format!("{}: {why}", path.display());
+                let pem = crate::files::read(path, crate::files::TEXT_BYTES_MAX);
+                let pem = pem.map_err(|why| named(&why))?;
+                for certificate in CertificateDer::pem_slice_iter(&pem) {
+                    let certificate = certificate.map_err(|why| named(&why))?;
+                    roots.add(certificate).map_err(|why| named(&why))?;
+                }
+                if roots.is_empty() {
+                    return Err(named(&"it holds no certificate"));
+                }
+            }
+        }
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let tls = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .map_err(|why| why.to_string())?
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        Ok(Self { tls })
+    }
+}
+
+impl object_store::client::HttpConnector for Connector {
+    fn connect(&self, _options: &ClientOptions) -> object_store::Result<HttpClient> {
+        let mut tcp = HttpConnector::new();
+        tcp.enforce_http(false);
+        tcp.set_nodelay(true);
+        tcp.set_connect_timeout(Some(CONNECT_TIMEOUT));
+        // Plain HTTP is for loopback: the settings admit no other.
+        let connector = HttpsConnectorBuilder::new()
+            .with_tls_config(self.tls.clone())
+            .https_or_http()
+            .enable_http1()
+            .wrap_connector(tcp);
+        let http = legacy::Client::builder(TokioExecutor::new())
+            .pool_timer(TokioTimer::new())
+            .pool_idle_timeout(IDLE)
+            .pool_max_idle_per_host(IDLE_CONNECTIONS_MAX)
+            .build(connector);
+        Ok(HttpClient::new(Client { http }))
+    }
+}
+
+#[derive(Debug)]
+struct Client {
+    http: legacy::Client<HttpsConnector<HttpConnector>, HttpRequestBody>,
+}
+
+#[async_trait]
+impl HttpService for Client {
+    async fn call(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
+        let answering = tokio::time::timeout(ANSWER_TIMEOUT, self.http.request(request));
+        let response = answering
+            .await
+            .map_err(|late| HttpError::new(HttpErrorKind::Timeout, late))?
+            .map_err(|error| {
+                let kind = if error.is_connect() {
+                    HttpErrorKind::Connect
+                } else {
+                    HttpErrorKind::Request
+                };
+                HttpError::new(kind, error)
+            })?;
+        let (parts, body) = response.into_parts();
+        let body = body.map_err(|error| HttpError::new(HttpErrorKind::Interrupted, error));
+        Ok(HttpResponse::from_parts(parts, HttpResponseBody::new(body)))
+    }
+}

@@ -1,0 +1,320 @@
+//! Owns `backup`, `backup verify` and `restore`: a copy of a data directory, whether a backup is good,
+//! and a data directory from one.
+//!
+//! Invariants: the figures are JSON on the last line of stdout; progress goes to stderr, where somebody
+//! looks; exit 0 done (verify: good), 1 failed (verify: not good), 2 bad usage.
+
+use super::{fail, print, say};
+use crate::backup::{self, Carried, Order, Progress, Target, Until, Verified};
+use crate::config::{BackupTools, ConfigError, Environment, Sources};
+use crate::engine::settings::EngineSettings;
+use crate::ids::Lsn;
+use crate::journal::Generation;
+use crate::time::UnixMs;
+use clap::{Args, Subcommand};
+use serde_json::{Value, json};
+use std::io::IsTerminal;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+/// Between two looks at how far it is.
+const LOOK: Duration = Duration::from_millis(200);
+
+/// What `backup` takes.
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+pub(super) struct Backup {
+    #[command(subcommand)]
+    command: Option<BackupCommand>,
+    /// The configuration: the data directory, and the keys of the store.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// The data directory, of a running core or a stopped one; sets `storage.data_dir`.
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+    /// Where the copy goes: `s3://BUCKET/PREFIX` or `file:///DIRECTORY`, with no backup in it yet.
+    #[arg(long, value_name = "URL", required = true)]
+    to: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+enum BackupCommand {
+    /// Read a backup whole and verify it, without restoring it; exit 0 good, 1 not good.
+    Verify {
+        /// The configuration: the keys of the store.
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
+        /// Where the backup is.
+        #[arg(long, value_name = "URL")]
+        from: String,
+    },
+}
+
+/// What `restore` takes.
+#[derive(Debug, Args)]
+pub(super) struct Restore {
+    /// Where the backup is: `s3://BUCKET/PREFIX` or `file:///DIRECTORY`.
+    #[arg(long, value_name = "URL")]
+    from: String,
+    /// How far: an instant such as 2026-11-30T12:00:00Z, and nothing after it is there; or an LSN, and
+    /// nothing from there on is. Left out: everything.
+    #[arg(long, value_name = "TIME|LSN", value_parser = parse_until)]
+    at: Option<Until>,
+    /// Of this generation, as `backup verify` names it; left out: the newest one that goes so far.
+    #[arg(long, value_name = "GENERATION", value_parser = parse_generation)]
+    generation: Option<Generation>,
+    /// The directory that is built; it has to be absent or empty.
+    #[arg(long, value_name = "DIR")]
+    data_dir: PathBuf,
+    /// The configuration: the keys of the store.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+fn parse_until(text: &str) -> Result<Until, String> {
+    if let Ok(lsn) = text.parse() {
+        return Ok(Until::Lsn(Lsn(lsn)));
+    }
+    UnixMs::parse(text)
+        .map(Until::Instant)
+        .ok_or_else(|| "takes an LSN, or an instant such as 2026-11-30T12:00:00Z".to_owned())
+}
+
+fn parse_generation(text: &str) -> Result<Generation, String> {
+    let form = || "takes a generation such as 2-00c0ffee00c0ffee".to_owned();
+    let (number, tag) = text.split_once('-').ok_or_else(form)?;
+    let number = number.parse().map_err(|_| form())?;
+    let tag = u64::from_str_radix(tag, 16).map_err(|_| form())?;
+    Ok(Generation::new(number, tag))
+}
+
+/// Copies a data directory, or verifies a backup.
+pub(super) fn backup(arguments: &Backup) -> ExitCode {
+    if let Some(BackupCommand::Verify { config, from }) = &arguments.command {
+        return verify(config.as_deref(), from);
+    }
+    let Some(to) = &arguments.to else {
+        return fail(2, "name where the copy goes, with --to");
+    };
+    let tools = tools(arguments.config.as_deref(), arguments.data_dir.as_deref());
+    let found = tools.and_then(|it| Ok((it.target("--to", to)?, it.data_dir)));
+    let (target, data_dir) = match found {
+        Ok(found) => found,
+        Err(error) => return fail(1, error),
+    };
+    if !data_dir.join("log").is_dir() {
+        let why = format!("{} has no log; name a data directory", data_dir.display());
+        return fail(1, why);
+    }
+    let carried = Carried::default();
+    let mut line = ProgressLine::new();
+    let copied = run(async {
+        let copying = backup::copy(&data_dir, &target, now(), &carried);
+        tokio::pin!(copying);
+        loop {
+            tokio::select! {
+                copied = &mut copying => return copied,
+                () = tokio::time::sleep(LOOK) => {
+                    line.show("written", carried.objects(), carried.bytes());
+                }
+            }
+        }
+    });
+    line.clear();
+    match copied {
+        Ok(Ok(copied)) => {
+            let figures = json!({
+                "to": target.to_string(),
+                "log_id": format!("{:016x}", copied.log_id),
+                "snapshot_lsn": copied.snapshot.map(|it| it.0),
+                "end_lsn": copied.end.0,
+                "objects": copied.objects,
+                "bytes": copied.bytes,
+            });
+            print(format_args!("{figures}\n"), ExitCode::SUCCESS)
+        }
+        Ok(Err(error)) => fail(1, error),
+        Err(error) => fail(1, error),
+    }
+}
+
+/// Builds a data directory from a backup.
+pub(super) fn restore(arguments: &Restore) -> ExitCode {
+    let target = match target(arguments.config.as_deref(), &arguments.from) {
+        Ok(target) => target,
+        Err(error) => return fail(1, error),
+    };
+    let order = Order {
+        from: &target,
+        until: arguments.at.unwrap_or(Until::End),
+        generation: arguments.generation,
+        data_dir: &arguments.data_dir,
+        engine: &EngineSettings::default(),
+    };
+    let mut line = ProgressLine::new();
+    let restored = run(backup::restore(&order, &mut |at: Progress| {
+        line.show(at.stage, at.objects, at.bytes);
+    }));
+    line.clear();
+    match restored {
+        Ok(Ok(restored)) => {
+            let check = &restored.check;
+            let figures = json!({
+                "data_dir": arguments.data_dir.display().to_string(),
+                "of_generation": restored.of.to_string(),
+                "generation": restored.generation.to_string(),
+                "snapshot_lsn": restored.snapshot.map(|it| it.0),
+                "first_lsn": check.first.0,
+                "end_lsn": check.end.0,
+                "events": check.events,
+                "buyers": check.buyers,
+                "purchases": check.purchases,
+                "digest": check.digest,
+                "objects": restored.objects,
+                "bytes": restored.bytes,
+            });
+            print(format_args!("{figures}\n"), ExitCode::SUCCESS)
+        }
+        Ok(Err(error)) => fail(1, error),
+        Err(error) => fail(1, error),
+    }
+}
+
+fn verify(config: Option<&Path>, from: &str) -> ExitCode {
+    let target = match target(config, from) {
+        Ok(target) => target,
+        Err(error) => return fail(1, error),
+    };
+    let scratch = match Scratch::make() {
+        Ok(scratch) => scratch,
+        Err(error) => return fail(1, format_args!("the temporary directory: {error}")),
+    };
+    let mut line = ProgressLine::new();
+    let verified = run(backup::verify(
+        &target,
+        &scratch.0,
+        &mut |objects, bytes| {
+            line.show("reading", objects, bytes);
+        },
+    ));
+    line.clear();
+    let verified = match verified {
+        Ok(Ok(verified)) => verified,
+        Ok(Err(error)) => return fail(1, error),
+        Err(error) => return fail(1, error),
+    };
+    let status = if verified.problems.is_empty() {
+        ExitCode::SUCCESS
+    } else {
+        fail(
+            1,
+            format_args!("the backup is not good: {}", verified.problems.join("; ")),
+        )
+    };
+    print(format_args!("{}\n", verified_json(&verified)), status)
+}
+
+fn verified_json(verified: &Verified) -> Value {
+    let generations = verified.generations.iter().map(|it| {
+        let gaps = it.gaps.iter();
+        json!({
+            "generation": it.generation.to_string(),
+            "segments": it.segments,
+            "pieces": it.pieces,
+            "snapshots": it.snapshots,
+            "restorable_from_lsn": it.restorable.map(|(from, _)| from.0),
+            "restorable_to_lsn": it.restorable.map(|(_, to)| to.0),
+            "gaps": gaps.map(|(from, to)| json!([from.0, to.0])).collect::<Vec<_>>(),
+        })
+    });
+    json!({
+        "good": verified.problems.is_empty(),
+        "problems": verified.problems,
+        "generations": generations.collect::<Vec<_>>(),
+        "objects": verified.objects,
+        "bytes": verified.bytes,
+        "foreign_objects": verified.foreign,
+    })
+}
+
+fn tools(config: Option<&Path>, data_dir: Option<&Path>) -> Result<BackupTools, ConfigError> {
+    let mut sources = Sources {
+        environment: Environment::of_process(),
+        data_dir: data_dir.map(Path::to_owned),
+        ..Sources::default()
+    };
+    if let Some(path) = config {
+        sources.read_file(path)?;
+    }
+    BackupTools::load(&sources)
+}
+
+fn target(config: Option<&Path>, from: &str) -> Result<Target, ConfigError> {
+    tools(config, None)?.target("--from", from)
+}
+
+fn run<T>(work: impl Future<Output = T>) -> std::io::Result<T> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    Ok(runtime.block_on(work))
+}
+
+fn now() -> UnixMs {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    let ms = since.map_or(0, |it| it.as_millis());
+    UnixMs::new(u64::try_from(ms).unwrap_or(u64::MAX))
+}
+
+/// A directory for one object at a time, removed at the end.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn make() -> std::io::Result<Self> {
+        use std::os::unix::fs::DirBuilderExt as _;
+        let tag = crate::random::Random::System.draw();
+        let path = std::env::temp_dir().join(format!("holdfast-verify-{tag:016x}"));
+        std::fs::DirBuilder::new().mode(0o700).create(&path)?;
+        Ok(Self(path))
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        // What stays is the temporary directory's.
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// One line on a terminal, written over again and again.
+struct ProgressLine {
+    terminal: bool,
+    shown: Option<Instant>,
+}
+
+impl ProgressLine {
+    fn new() -> Self {
+        Self {
+            terminal: std::io::stderr().is_terminal(),
+            shown: None,
+        }
+    }
+
+    fn show(&mut self, stage: &str, objects: u64, bytes: u64) {
+        let is_due = self.shown.is_none_or(|it| it.elapsed() >= LOOK);
+        if self.terminal && is_due {
+            let mib = bytes >> 20;
+            say(format_args!(
+                "\r\x1b[K{stage}: {objects} objects, {mib} MiB"
+            ));
+            self.shown = Some(Instant::now());
+        }
+    }
+
+    fn clear(&mut self) {
+        if self.shown.is_some() {
+            say("\r\x1b[K");
+        }
+    }
+}

@@ -1,0 +1,91 @@
+//! Owns the section `backup`: where the log is shipped to, and how that is reached.
+
+use super::ConfigError;
+use super::read::{Reader, invalid};
+use super::source::Sources;
+use crate::backup::{Access, BackupSettings, BadTarget, Target};
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Shortest access key and secret that are taken.
+const KEY_CHARS_MIN: usize = 1;
+
+/// What the commands about backups take of the configuration.
+#[derive(Debug)]
+pub struct BackupTools {
+    /// `storage.data_dir`.
+    pub data_dir: PathBuf,
+    /// How a store is reached.
+    pub access: Access,
+}
+
+impl BackupTools {
+    /// What `sources` say of it. The other sections may say anything, or nothing.
+    pub fn load(sources: &Sources) -> Result<Self, ConfigError> {
+        let table = sources.merged()?;
+        let mut reader = Reader::new(&table, &sources.environment, sources.demo);
+        Ok(Self {
+            data_dir: reader.text("storage.data_dir")?.into(),
+            access: access(&mut reader)?,
+        })
+    }
+
+    /// The target that `url` names, for a flag called `flag`.
+    pub fn target(&self, flag: &str, url: &str) -> Result<Target, ConfigError> {
+        Target::parse(url, self.access.clone()).map_err(|why| bad(flag, why))
+    }
+}
+
+pub(super) fn read(reader: &mut Reader<'_>) -> Result<Option<BackupSettings>, ConfigError> {
+    let to = reader.text_if_given("backup.to")?;
+    let access = access(reader)?;
+    let every = Duration::from_millis(reader.integer("backup.every_ms")?);
+    let keep = Duration::from_secs(reader.integer("backup.keep_s")?);
+    let log_kept_bytes_max = reader.integer("backup.log_kept_bytes_max")?;
+    let Some(to) = to else { return Ok(None) };
+    let target = Target::parse(&to, access).map_err(|why| bad("backup.to", why))?;
+    Ok(Some(BackupSettings {
+        target,
+        every,
+        keep,
+        log_kept_bytes_max,
+    }))
+}
+
+fn access(reader: &mut Reader<'_>) -> Result<Access, ConfigError> {
+    let access_key = reader.secret_if_given("backup.access_key", KEY_CHARS_MIN)?;
+    let secret_key = reader.secret_if_given("backup.secret_key", KEY_CHARS_MIN)?;
+    let keys = match (access_key, secret_key) {
+        (Some(access_key), Some(secret_key)) => Some((access_key, secret_key)),
+        (None, None) => None,
+        (Some(_), None) => {
+            return Err(invalid(
+                "backup.secret_key",
+                "has to go with the access key",
+            ));
+        }
+        (None, Some(_)) => {
+            return Err(invalid(
+                "backup.access_key",
+                "has to go with the secret key",
+            ));
+        }
+    };
+    Ok(Access {
+        endpoint: reader.text_if_given("backup.endpoint")?,
+        region: reader.text("backup.region")?,
+        ca_file: reader.text_if_given("backup.ca_file")?.map(PathBuf::from),
+        keys,
+    })
+}
+
+fn bad(key: &str, why: BadTarget) -> ConfigError {
+    match why {
+        BadTarget::Form => invalid(key, why.to_string()),
+        BadTarget::Endpoint => invalid("backup.endpoint", why.to_string()),
+        BadTarget::Keys => invalid(
+            "backup.access_key",
+            "is not set, and neither is backup.secret_key: an s3:// target needs both",
+        ),
+    }
+}

@@ -32,7 +32,7 @@ pub const RESERVED_MAX: usize = 16;
 pub const CLOSING_MAX: usize = 32;
 
 /// Connections that are put in again before one goes whatever it did since.
-const LOOKS_MAX: usize = 64;
+const LOOKS_MAX: usize = 16;
 
 /// The connections of one listener.
 #[derive(Debug)]

@@ -9,6 +9,7 @@
 mod ask;
 mod backup;
 mod compose;
+mod demo;
 mod descriptors;
 mod faces;
 mod import;

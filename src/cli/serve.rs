@@ -9,17 +9,15 @@ use super::faces::Listeners;
 use super::prepare::{self, Prepared};
 use super::reload::Reloader;
 use super::watch::{Health, Watch};
-use super::{Serve, compose, descriptors, rules, scoring};
+use super::{Serve, compose, demo, descriptors, rules, scoring};
 use crate::backup::Backup;
 use crate::config::{Config, Demo, GatewayKind};
-use crate::engine::event::{Active, AdminAct, Discount, ProductSet, PromotionSet};
 use crate::files::{self, Reach};
 use crate::http::front::{Core, Parted};
 use crate::http::server::Server;
 use crate::http::tls::Tls;
-use crate::ids::{KeyOwner, ProductId, PromotionCode, PurchaseId, RequestId};
+use crate::ids::PurchaseId;
 use crate::journal::{ClockBehind, Journal, Progress, refuse_emptied};
-use crate::money::{Currency, Price};
 use crate::payments::breaker::Circuit;
 use crate::payments::driver::{Meter, Payments};
 use crate::payments::gateway::{Call, Class, Gateway};
@@ -107,7 +105,7 @@ fn serve(arguments: &Serve, prepared: Prepared) -> Result<(), Failure> {
     rules::start(&config.risk, rules, &journal)?;
     scoring::start(&config.risk, model, &journal)?;
     if config.demo == Demo::Yes {
-        put_demo(&journal)?;
+        demo::put_on_sale(&journal)?;
     }
     let configured = compose::webhook_secrets(&config.webhooks, journal.now());
     let others = config.other_secrets().to_vec();
@@ -453,57 +451,4 @@ impl Signals {
             }
         })
     }
-}
-
-/// Puts the demo's drop and promotion on sale where they are not there yet.
-fn put_demo(journal: &Journal) -> Result<(), Failure> {
-    const PARSES: &str = "the demo's names keep to the alphabet of ids";
-    let by = AdminAct {
-        request: RequestId(0),
-        owner: KeyOwner::parse("demo").expect(PARSES),
-    };
-    let price =
-        |(code, minor_units): (&str, i64)| Some((Currency::parse(code)?, Price::new(minor_units)?));
-    let product = ProductId::parse("drop-1").expect(PARSES);
-    if journal.product(&product).is_none() {
-        let set = ProductSet {
-            product: product.clone(),
-            name: "Demo drop".to_owned(),
-            prices: [("EUR", 1_899), ("KRW", 25_000), ("USD", 1_999)]
-                .into_iter()
-                .filter_map(price)
-                .collect(),
-            stock: 100,
-            per_user_limit: Some(2),
-            starts_at: None,
-            ends_at: None,
-            active: Active::Yes,
-            hold_ttl_ms: None,
-            reward_tokens: 0,
-            by: by.clone(),
-        };
-        // Refused only where the catalogue is full, and then the demo is not what it is for.
-        if let Ok(set) = journal.put_product(set)? {
-            journal.wait_durable(set.durable_at)?;
-        }
-    }
-    let code = PromotionCode::parse("DEMO10").expect(PARSES);
-    if journal.promotion(&code).is_none() {
-        let set = PromotionSet {
-            code,
-            discount: Discount::Percent(10),
-            uses_max: 50,
-            uses_per_user_max: Some(1),
-            products: vec![product],
-            segments: Vec::new(),
-            starts_at: None,
-            ends_at: None,
-            active: Active::Yes,
-            by,
-        };
-        if let Ok(set) = journal.put_promotion(set)? {
-            journal.wait_durable(set.durable_at)?;
-        }
-    }
-    Ok(())
 }

@@ -2,6 +2,9 @@
 
 mod support;
 
+use holdfast::engine::event::{Actor, ActorRole, AdminActed};
+use holdfast::ids::{KeyOwner, RequestId};
+use holdfast::journal::{Journal, JournalOptions, Sync};
 use http_body_util::{BodyExt, Full};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use serde_json::{Value, json};
@@ -9,7 +12,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use support::{
-    ADMIN, KEYS_OF_EACH_ROLE, READER, Request, SCRAPER, SHOP, Setup, binary, product_terms, until,
+    ADMIN, Client, KEYS_OF_EACH_ROLE, READER, Request, SCRAPER, SHOP, Setup, binary, free_port,
+    product_terms, until,
 };
 
 #[test]
@@ -428,6 +432,70 @@ fn a_taken_port_and_a_wrong_certificate_end_the_start_before_the_log_is_opened()
         assert!(log.last().unwrap().contains(told), "{log:?}");
         assert!(!data_dir.exists(), "the log was opened before: {told}");
     }
+}
+
+/// A log that takes a while to read, whatever the machine: of acts, which are quick to write.
+fn write_long_log(data_dir: &Path) {
+    const EVENTS: usize = 200_000;
+    let mut options = JournalOptions::new(data_dir);
+    options.log.sync = Sync::Interval { interval_ms: 100 };
+    options.log.disk_free_bytes_min = 0;
+    let journal = Journal::open(options, &mut |_| {}).unwrap();
+    let acted = AdminActed {
+        act: "snapshot".to_owned(),
+        target: None,
+        before: None,
+        after: None,
+        by: Actor {
+            request: RequestId(1),
+            owner: KeyOwner::parse("boss").unwrap(),
+            role: ActorRole::Admin,
+        },
+    };
+    for _ in 0..EVENTS {
+        journal.admin_acted(acted.clone()).unwrap();
+    }
+    journal.close();
+}
+
+#[test]
+fn while_it_recovers_it_answers_probes_and_nothing_else() {
+    let scratch = tempfile::tempdir().unwrap();
+    let data_dir = scratch.path().join("data");
+    write_long_log(&data_dir);
+    let address = std::net::SocketAddr::from(([127, 0, 0, 1], free_port()));
+    let listen = format!("[server]\nlisten = \"{address}\"\n");
+    let setup = Setup::demo().config(&listen).data_dir(&data_dir);
+    let starting = std::thread::spawn(move || setup.start());
+    let mut connection = until("it can be connected to", || {
+        Client::try_connect(address).ok()
+    });
+    let ready = connection.ask(&Request::get("/readyz"));
+    let told = ready.json();
+    let words = (ready.status, &told["status"], &told["reason"]);
+    assert_eq!(
+        words,
+        (503, &json!("not_ready"), &json!("recovering")),
+        "{told}"
+    );
+    assert_eq!(connection.ask(&Request::get("/livez")).status, 200);
+    let hold = Request::hold("ana", "drop-1", 1, "key-too-early");
+    let early = connection.ask(&hold);
+    let told = (early.status, early.reason());
+    assert_eq!(told, (503, "storage_unavailable".to_owned()), "{early:?}");
+    assert!(early.header("retry-after").is_some(), "{early:?}");
+    until("how far it has come is told", || {
+        let told = connection.ask(&Request::get("/readyz")).json();
+        let detail = told["detail"].as_str().unwrap();
+        let (done, total) = detail.split_once("the log: ")?.1.split_once(" of ")?;
+        let total = total.strip_suffix(" bytes.")?.parse::<u64>().ok()?;
+        (done.parse::<u64>().ok()? <= total).then_some(())
+    });
+    // No connection is refused from then on, and this one ends.
+    let server = starting.join().unwrap();
+    assert!(connection.is_closed());
+    assert_eq!(server.ask(&Request::get("/readyz")).status, 200);
+    assert_eq!(server.ask(&hold).status, 201, "the key is not used up");
 }
 
 #[test]

@@ -1,14 +1,16 @@
 //! Owns which addresses are listened on, and what answers on each.
 //!
 //! Invariants: administration has a thread, connections and bounds of its own where
-//! `server.admin_listen` is set; addresses are taken before recovery, and answered on after it.
+//! `server.admin_listen` is set; addresses are taken before recovery; until it is done, only probes are answered on them.
 //! Only `serve` calls this.
 
 use crate::config::{Config, ServerConfig};
 use crate::http::front::{Aside, Core, Front};
 use crate::http::listener::Listener;
+use crate::http::recovering::Recovering;
 use crate::http::routes::Serves;
 use crate::http::server::{Face, ServeError};
+use crate::http::tls::Tls;
 use crate::journal::{CommitGate, Journal};
 use std::sync::Arc;
 
@@ -30,6 +32,15 @@ impl Listeners {
         let admin = admin.map(|address| bind("server.admin_listen", address, 1));
         let admin = admin.transpose()?;
         Ok(Self { main, admin })
+    }
+
+    /// Answers probes on each address, until what answers everything is there.
+    pub(super) fn probed(
+        &self,
+        config: &ServerConfig,
+        tls: Option<&Arc<Tls>>,
+    ) -> Result<Recovering, ServeError> {
+        Recovering::start(&self.main, self.admin.as_ref(), tls, config)
     }
 
     /// What answers on each address: a handler a thread. The first one also drives on the payments

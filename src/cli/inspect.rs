@@ -28,8 +28,12 @@ pub(super) fn check(dir: &Path) -> ExitCode {
 }
 
 fn checked(dir: &Path) -> Result<Value, NotClean> {
-    journal::refuse_emptied(dir, &[sandbox::path_in(dir)])
-        .map_err(|error| NotClean::Damaged(error.to_string()))?;
+    // What else is wrong with it is said below, by whoever reads it.
+    if let Err(error @ JournalError::NoLog { .. }) =
+        journal::refuse_emptied(dir, &[sandbox::path_in(dir)])
+    {
+        return Err(NotClean::Damaged(error.to_string()));
+    }
     let no_log = || NotClean::Unreadable("it has no log; name a data directory".to_owned());
     if !dir.join("log").is_dir() {
         return Err(no_log());

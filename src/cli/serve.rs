@@ -1,6 +1,6 @@
 //! Owns `serve`: opens the data directory, starts the parts in order, and ends them in order.
 //!
-//! Invariants: it listens only once everything recovered can be answered from; on SIGTERM or
+//! Invariants: until everything recovered can be answered from, it answers probes only; on SIGTERM or
 //! SIGINT it says that it is not ready, takes requests for `server.leave_s` more, stops accepting,
 //! lets what is under way end, syncs, exits 0; when the log stops, it says why and exits 1; on
 //! SIGHUP it reads its configuration again. Everything it says is a log line.
@@ -14,6 +14,7 @@ use crate::backup::Backup;
 use crate::config::{Config, Demo, GatewayKind};
 use crate::files::{self, Reach};
 use crate::http::front::{Core, Parted};
+use crate::http::recovering::Recovering;
 use crate::http::server::Server;
 use crate::http::tls::Tls;
 use crate::ids::PurchaseId;
@@ -99,7 +100,8 @@ fn serve(arguments: &Serve, prepared: Prepared) -> Result<(), Failure> {
     // Recovery can take minutes: what would end the start after it ends it here.
     let tls = certified.map(|certified| Arc::new(Tls::new(certified)));
     let listeners = Listeners::bind(&config.server)?;
-    let journal = open(arguments, config)?;
+    let recovering = listeners.probed(&config.server, tls.as_ref())?;
+    let journal = open(arguments, config, &recovering)?;
     // Before anything of a copy that may not run reaches a sink.
     let backup = compose::backup(config, &journal)?;
     rules::start(&config.risk, rules, &journal)?;
@@ -118,6 +120,7 @@ fn serve(arguments: &Serve, prepared: Prepared) -> Result<(), Failure> {
     )?;
     let (main, admin) = listeners.faces(config, &core, &journal, connections_max);
     let server = Server::start(&config.server, tls.as_ref(), main, admin)?;
+    recovering.stop();
     core.start_reconciling()?;
     core.start_segmenting()?;
     tracing::info!(
@@ -173,7 +176,11 @@ fn serve(arguments: &Serve, prepared: Prepared) -> Result<(), Failure> {
     Ok(())
 }
 
-fn open(arguments: &Serve, config: &Config) -> Result<Arc<Journal>, Failure> {
+fn open(
+    arguments: &Serve,
+    config: &Config,
+    recovering: &Recovering,
+) -> Result<Arc<Journal>, Failure> {
     keep_from_others(&config.storage.data_dir)?;
     let behind = if arguments.accept_clock {
         ClockBehind::Accept
@@ -182,6 +189,7 @@ fn open(arguments: &Serve, config: &Config) -> Result<Arc<Journal>, Failure> {
     };
     let mut shown = Instant::now();
     let mut progress = |progress: Progress| {
+        recovering.at(progress);
         if shown.elapsed() >= Duration::from_secs(1) {
             shown = Instant::now();
             let Progress { stage, done, total } = progress;

@@ -68,6 +68,24 @@ impl Listener {
         self.address
     }
 
+    /// The socket that listens already, for one thread before the others are there. What waits in
+    /// it once that thread has ended is for whoever listens next.
+    pub(super) fn first(&self) -> Result<Self, ServeError> {
+        let (key, address) = (self.key, self.address);
+        let failed = |source| ServeError::Listen {
+            key,
+            address,
+            source,
+        };
+        let first = self.sockets.iter().take(1).map(Socket::try_clone);
+        Ok(Self {
+            key,
+            address,
+            backlog: self.backlog,
+            sockets: first.collect::<io::Result<_>>().map_err(failed)?,
+        })
+    }
+
     /// A listening socket for each thread.
     pub(super) fn listen(self) -> Result<Vec<TcpListener>, ServeError> {
         let (key, address) = (self.key, self.address);

@@ -32,6 +32,7 @@ pub mod query;
 mod raw;
 mod reads;
 mod reconcile;
+pub mod recovering;
 mod refunds;
 pub mod render;
 mod reviews;

@@ -13,6 +13,8 @@ use std::sync::atomic::Ordering;
 /// Why new purchases are not taken.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub(super) enum NotReady {
+    /// The log is being read; said by another handler, because this one is not there yet.
+    Recovering,
     /// The process was told to end.
     Stopping,
     /// The disk is nearly full.
@@ -25,6 +27,10 @@ impl NotReady {
     /// The word for it, and what to do.
     const fn told(self) -> (&'static str, &'static str) {
         match self {
+            Self::Recovering => (
+                "recovering",
+                "The server has started and reads its log; it takes requests once it has.",
+            ),
             Self::Stopping => (
                 "stopping",
                 "The process was told to end; send requests to another one.",

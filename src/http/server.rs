@@ -22,12 +22,14 @@ use crate::telemetry::metrics::Shard;
 use crate::time::UnixMs;
 use hyper::body::Incoming;
 use hyper::{Request, Response};
+use std::convert::Infallible;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
@@ -113,6 +115,8 @@ pub struct Server {
     admin_address: Option<SocketAddr>,
     threads: Vec<JoinHandle<()>>,
     stop: Arc<Stop>,
+    /// Its other ends are with the threads that accept.
+    accepting: Receiver<Infallible>,
 }
 
 /// One address, and what answers there.
@@ -157,11 +161,13 @@ impl Server {
         main: Face<H>,
         admin: Option<Face<H>>,
     ) -> Result<Self, ServeError> {
+        let (accepts, accepting) = channel();
         let mut server = Self {
             address: main.listener.address(),
             admin_address: admin.as_ref().map(|admin| admin.listener.address()),
             threads: Vec::new(),
             stop: Arc::default(),
+            accepting,
         };
         for face in std::iter::once(main).chain(admin) {
             let shared = Arc::new(Shared {
@@ -176,7 +182,7 @@ impl Server {
                 evictions: Sampled::default(),
                 refusals: Sampled::default(),
             });
-            server.start_threads(face, &shared)?;
+            server.start_threads(face, &shared, &accepts)?;
         }
         Ok(server)
     }
@@ -185,10 +191,11 @@ impl Server {
         &mut self,
         face: Face<H>,
         shared: &Arc<Shared>,
+        accepts: &Sender<Infallible>,
     ) -> Result<(), ServeError> {
         let listeners = face.listener.listen()?;
         for (place, (listener, handler)) in listeners.into_iter().zip(face.handlers).enumerate() {
-            let shared = Arc::clone(shared);
+            let (shared, accepts) = (Arc::clone(shared), accepts.clone());
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()
                 .max_blocking_threads(4)
@@ -197,7 +204,7 @@ impl Server {
             let thread = std::thread::Builder::new()
                 .name(format!("{}-{place}", face.name))
                 .spawn(move || {
-                    runtime.block_on(work(listener, handler, shared));
+                    runtime.block_on(work(listener, handler, shared, accepts));
                     runtime.shutdown_background();
                 })
                 .map_err(ServeError::Thread)?;
@@ -216,6 +223,13 @@ impl Server {
         self.admin_address
     }
 
+    /// Stops accepting. What is under way ends by itself, within `server.drain_s`.
+    pub(super) fn retire(self) {
+        self.stop.set();
+        // Nobody sends anything: it ends once every thread has given its end up.
+        let _ = self.accepting.recv();
+    }
+
     /// Stops accepting and waits for what is under way, at most `server.drain_s`.
     pub fn drain(self) {
         self.stop.set();
@@ -227,7 +241,12 @@ impl Server {
 }
 
 /// One thread's life.
-async fn work<H: Handler>(listener: std::net::TcpListener, handler: Arc<H>, shared: Arc<Shared>) {
+async fn work<H: Handler>(
+    listener: std::net::TcpListener,
+    handler: Arc<H>,
+    shared: Arc<Shared>,
+    accepts: Sender<Infallible>,
+) {
     handler.start();
     match TcpListener::from_std(listener) {
         Ok(listener) => accept(listener, &handler, &shared).await,
@@ -235,6 +254,7 @@ async fn work<H: Handler>(listener: std::net::TcpListener, handler: Arc<H>, shar
             tracing::error!(event = "listener_failed", error = %error, "a listener cannot be used");
         }
     }
+    drop(accepts);
     let deadline = Instant::now() + shared.limits.drain;
     let counters = handler.counters();
     let under_way = || counters.connections() > 0 || !handler.is_idle();

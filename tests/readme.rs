@@ -1,4 +1,5 @@
-//! The README's session with `curl` works as printed, against the real binary.
+//! What documents say holds: the README's session with `curl` works as printed, against the real
+//! binary, and the tests that docs/reliability.md names are there.
 
 mod support;
 
@@ -30,6 +31,33 @@ fn the_session_with_curl_works_as_printed() {
         "one sold, two held"
     );
     assert_eq!(SHOP, "demo-shop-key", "the README prints the demo's key");
+}
+
+#[test]
+fn every_test_that_the_table_of_reliability_names_is_there() {
+    let tests = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");
+    let table = include_str!("../docs/reliability.md");
+    let rows = table
+        .lines()
+        .filter(|line| line.starts_with("| ") && line.contains('`'));
+    let mut named = 0;
+    for row in rows {
+        let cell = row.trim_end_matches(" |").rsplit(" | ").next().unwrap();
+        let mut source = String::new();
+        for word in cell.split('`').skip(1).step_by(2) {
+            let file = tests.join(format!("{word}.rs"));
+            if word == "data_directory" || file.exists() {
+                source = std::fs::read_to_string(file).unwrap_or_default();
+                let below = std::fs::read_dir(tests.join(word)).into_iter().flatten();
+                source.extend(below.filter_map(|it| std::fs::read_to_string(it.ok()?.path()).ok()));
+            } else {
+                let name = word.trim_end_matches('…');
+                assert!(source.contains(&format!("fn {name}")), "{word}, in {row}");
+            }
+            named += 1;
+        }
+    }
+    assert!(named > 30, "{named}");
 }
 
 /// The README's lines of shell that talk to the running demo.

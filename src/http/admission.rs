@@ -28,7 +28,8 @@ use std::time::Instant;
 pub const RESERVED_MAX: usize = 16;
 
 /// Connections that are evicted and not closed yet: their tasks run within a turn of their worker.
-/// Where so many wait for it, new connections are turned away.
+/// Where so many wait for it, new connections wait in the kernel's queue; once they have waited for
+/// too long, they are turned away.
 pub const CLOSING_MAX: usize = 32;
 
 /// Connections that are put in again before one goes whatever it did since.
@@ -105,6 +106,11 @@ impl Admission {
     pub(super) fn now_ms(&self) -> u64 {
         let elapsed = self.began.elapsed().as_millis();
         u64::try_from(elapsed).unwrap_or(u64::MAX)
+    }
+
+    /// Whether as many connections are closing as may; the next one may have to be turned away.
+    pub(super) fn is_closing_full(&self) -> bool {
+        self.state.lock().closing >= CLOSING_MAX
     }
 
     /// Takes in a connection of `peer`.

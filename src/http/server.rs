@@ -36,6 +36,11 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep};
 
+/// How long accepting waits at a time while evicted connections close.
+const CLOSING_WAIT: Duration = Duration::from_millis(1);
+/// How many times: a second in all, in which every worker has had many turns.
+const CLOSING_WAITS_MAX: u32 = 1_000;
+
 /// What answers requests on one thread.
 pub trait Handler: Send + Sync + 'static {
     /// The thread's counters.
@@ -267,6 +272,7 @@ async fn work<H: Handler>(
 async fn accept<H: Handler>(listener: TcpListener, handler: &Arc<H>, shared: &Arc<Shared>) {
     let mut stopped = std::pin::pin!(shared.stop.wait());
     loop {
+        room_to_close(&shared.admission).await;
         let accepted = tokio::select! {
             biased;
             () = &mut stopped => return,
@@ -286,6 +292,18 @@ async fn accept<H: Handler>(listener: TcpListener, handler: &Arc<H>, shared: &Ar
                 sleep(Duration::from_millis(50)).await;
             }
         }
+    }
+}
+
+/// Waits until evicted connections have closed, where as many as may are about to. The shop's
+/// connection would be turned away otherwise, because a stranger's closes slowly; so they all wait
+/// in the kernel's queue, in the order in which they came.
+async fn room_to_close(admission: &Admission) {
+    for _ in 0..CLOSING_WAITS_MAX {
+        if !admission.is_closing_full() {
+            return;
+        }
+        sleep(CLOSING_WAIT).await;
     }
 }
 

@@ -366,6 +366,25 @@ fn told_to_stop_it_ends_what_is_under_way_and_takes_nothing_new() {
 }
 
 #[test]
+fn status_and_check_name_the_log_and_its_generation() {
+    let mut server = Setup::demo().start();
+    let log = server.ask(&Request::get("/admin/status").key(ADMIN)).json()["log"].clone();
+    assert_eq!(log["generation"]["number"], 1);
+    assert_eq!(log["generation"]["tag"].as_str().map(str::len), Some(16));
+    server.terminate();
+    assert_eq!(server.wait().code(), Some(0));
+    let checked = binary()
+        .arg("check")
+        .arg(&server.data_dir)
+        .output()
+        .unwrap();
+    let figures = String::from_utf8(checked.stdout).unwrap();
+    let figures: Value = serde_json::from_str(figures.lines().last().unwrap()).unwrap();
+    assert_eq!(figures["log_id"], log["id"]);
+    assert_eq!(figures["generation"], log["generation"]);
+}
+
+#[test]
 fn a_second_server_takes_neither_the_directory_nor_the_port() {
     let server = Setup::demo().start();
     let ended = Setup::demo().data_dir(&server.data_dir).run();

@@ -387,7 +387,8 @@ fn trouble(world: &World, mut server: Server, data: &Path, dice: &mut Dice) -> S
         wait_for_payment(world, goal.saturating_sub(world.payments / (KILLS * 3)));
         match kill % 8 {
             1 => world.stripe.silence(Silence::Deaf),
-            2 => world.stripe.limit(100),
+            // Used up, so that it is met however slow the machine is.
+            2 => world.stripe.limit_used_up(100),
             3 => world.stripe.every(Some(Fault::Status(401, None))),
             4 => world.stripe.silence(Silence::Mute),
             5 => world.stripe.limit(300),

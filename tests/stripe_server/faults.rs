@@ -121,6 +121,15 @@ impl Faults {
         });
     }
 
+    pub(super) fn limit_used_up(&mut self, per_s: u32) {
+        let per_s = f64::from(per_s);
+        self.bucket = Some(Bucket {
+            per_s,
+            tokens: -per_s,
+            filled: Instant::now(),
+        });
+    }
+
     pub(super) fn no_limit(&mut self) {
         self.bucket = None;
     }

@@ -101,6 +101,11 @@ impl StripeServer {
         self.state.faults.lock().unwrap().limit(per_s);
     }
 
+    /// The same where others have used the limit up: for a second nothing is taken.
+    pub fn limit_used_up(&self, per_s: u32) {
+        self.state.faults.lock().unwrap().limit_used_up(per_s);
+    }
+
     /// From now on every request is taken, however many.
     pub fn no_limit(&self) {
         self.state.faults.lock().unwrap().no_limit();

@@ -84,19 +84,16 @@ impl Shard {
         let offset_ms = corrected.offset_ms();
         let latest = corrected.after.plus_ms(limits.idempotency_retention_ms);
         let keys = &mut self.keys;
-        self.key_expiries.retain_mut(|(due, scope)| {
-            // A key that was freed and used again is in the queue at its own time, too.
-            let Some(entry) = keys.get_mut(scope).filter(|it| it.forget_at == *due) else {
-                return false;
-            };
+        for (due, scope) in &mut self.key_expiries {
+            let entry = keys.get_mut(scope);
+            let entry = entry.expect("the queue has the keys that there are, each once");
             *due = if offset_ms >= 0 {
                 due.moved_ms(offset_ms)
             } else {
                 (*due).min(latest)
             };
             entry.forget_at = *due;
-            true
-        });
+        }
     }
 
     /// What each buyer bought, and when, follows from the purchases.

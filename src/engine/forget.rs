@@ -54,25 +54,23 @@ impl Shard {
 
     /// A key whose request still runs is kept for another term.
     fn forget_keys(&mut self, at: UnixMs, limits: Limits) {
-        let mut looked_at = 0;
-        while looked_at < KEYS_FORGOTTEN_AT_ONCE
-            && let Some((due, scope)) = self.key_expiries.front().copied()
-            && due <= at
-        {
-            self.key_expiries.pop_front();
-            // A key that was freed and used again is forgotten at its own time. What it left in the
-            // queue is in no image, so it must not count.
-            let Some(entry) = self.keys.get_mut(&scope).filter(|it| it.forget_at == due) else {
-                continue;
+        for _ in 0..KEYS_FORGOTTEN_AT_ONCE {
+            let Some((due, scope)) = self.key_expiries.front().copied() else {
+                return;
             };
-            looked_at += 1;
+            if due > at {
+                return;
+            }
+            self.key_expiries.pop_front();
+            let entry = self.keys.get_mut(&scope);
+            let entry = entry.expect("the queue has the keys that there are, each once");
             if entry.outcome == KeyOutcome::InFlight {
                 entry.forget_at = at.plus_ms(limits.idempotency_retention_ms);
                 let (owner, again) = (entry.owner, entry.forget_at);
                 self.key_expiries.push_back((again, scope));
                 self.buyers[owner].key_due_moved(due, Some(again));
             } else {
-                self.drop_key(scope);
+                self.forget_key(scope);
             }
         }
     }
@@ -137,8 +135,22 @@ impl Shard {
         self.note_idle(owner);
     }
 
-    /// Nothing stands under the key any more.
+    /// Nothing stands under the key any more, before its time.
     pub(super) fn drop_key(&mut self, scope: Digest16) {
+        let Some(entry) = self.keys.get(&scope) else {
+            return;
+        };
+        // What is freed was used a moment ago: it stands near the end. It must not stay in the queue,
+        // which follows from the keys, so that an image has all of it.
+        let queued = (entry.forget_at, scope);
+        let place = self.key_expiries.iter().rposition(|it| *it == queued);
+        let place = place.expect("the queue has the keys that there are, each once");
+        self.key_expiries.remove(place);
+        self.forget_key(scope);
+    }
+
+    /// The same of a key that is not in the queue any more.
+    fn forget_key(&mut self, scope: Digest16) {
         if let Some(entry) = self.keys.remove(&scope) {
             self.buyers[entry.owner].key_due_moved(entry.forget_at, None);
             self.note_idle(entry.owner);
@@ -237,11 +249,9 @@ impl Shard {
     pub(super) fn take_key(&mut self, scope: Digest16, entry: KeyEntry) {
         self.key_expiries.push_back((entry.forget_at, scope));
         let (owner, forget_at, names) = (entry.owner, entry.forget_at, entry.outcome.names());
-        // One that was freed and used again within a millisecond is in the queue twice.
-        if self.keys.insert(scope, entry).is_none() {
-            self.buyers[owner].key_dues.push_back(forget_at);
-            self.name(names);
-        }
+        self.keys.insert(scope, entry);
+        self.buyers[owner].key_dues.push_back(forget_at);
+        self.name(names);
     }
 
     /// Whether a purchase was here once and has been forgotten.

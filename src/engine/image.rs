@@ -117,8 +117,7 @@ impl Shard {
         });
         let keys = self.key_expiries.iter().filter_map(|(forget_at, scope)| {
             let entry = self.keys.get(scope)?.clone();
-            // Not of a key that was freed and used again.
-            (entry.forget_at == *forget_at).then_some(())?;
+            debug_assert_eq!(entry.forget_at, *forget_at, "the queue follows the keys");
             Some(KeyImage {
                 scope: *scope,
                 entry,
@@ -178,6 +177,9 @@ impl Shard {
             buyer.captures.sort_unstable();
         }
         for (place, key) in image.keys.into_iter().enumerate() {
+            if shard.keys.contains_key(&key.scope) {
+                return Err(error(ImagePart::Key(place), "scope: it is there twice"));
+            }
             let names = shard.names_what_is_there(&key.entry);
             names.map_err(|what| error(ImagePart::Key(place), what))?;
             shard.take_key(key.scope, key.entry);

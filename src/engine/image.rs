@@ -338,8 +338,8 @@ mod tests {
             segmented: None,
             profile: None,
         };
-        let key = |outcome: &KeyOutcome| KeyImage {
-            scope: Digest16([1; 16]),
+        let key = |(number, outcome): (u8, &KeyOutcome)| KeyImage {
+            scope: Digest16([number; 16]),
             entry: KeyEntry {
                 owner: BuyerIndex(0),
                 fingerprint: Digest16([2; 16]),
@@ -351,7 +351,7 @@ mod tests {
             buyers: (0..).zip(users).map(buyer).collect(),
             purchases: Vec::new(),
             next_sequence: 0,
-            keys: outcomes.iter().map(key).collect(),
+            keys: (1..).zip(outcomes).map(key).collect(),
             last_at: UnixMs::new(1),
             corrections: Corrections::default(),
         }

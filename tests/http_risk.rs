@@ -450,3 +450,72 @@ fn the_shipped_rules_are_in_force_unless_switched_off_or_replaced() {
     let server = demo(true).start();
     assert_eq!(named(&server), ["mine"], "what the operator set stays");
 }
+
+#[test]
+fn a_rule_sees_holds_that_ran_out_unpaid_whoever_hoards() {
+    let server = Setup::demo().start();
+    let terms = json!({"name": "watch", "price": {"USD": 1999}, "stock": 100, "hold_ttl_s": 1});
+    let put = Request::put("/admin/products/watch").key(ADMIN);
+    let put = server.ask(&put.json(&support::product_terms(&terms)));
+    assert!(matches!(put.status, 200 | 201), "{put:?}");
+    let rule = |by: &str| {
+        format!(
+            "[[rule]]\nname = \"hoarding by {by}\"\nwhen = \"count(expired by {by} last 1h) >= 2\"\nthen = \"observe\"\n"
+        )
+    };
+    let rules = ["user", "ip", "device", "product", "card_token"].map(rule);
+    put_toml(&server, &rules.concat());
+    let hold = |user: &str, ip: &str, device: &str, key: &str| {
+        let mut body = json!({"user_id": user, "product_id": "watch", "quantity": 1});
+        body["ip"] = ip.into();
+        body["device_id"] = device.into();
+        let request = Request::post("/limited/holds").key(SHOP).once(key);
+        let held = server.ask(&request.json(&body));
+        assert_eq!(held.status, 201, "{held:?}");
+        held.json()["hold_id"].as_str().unwrap().to_owned()
+    };
+    let events = |kind: &str| {
+        let path = format!("/admin/audit?kind={kind}");
+        let page = server.ask(&Request::get(&path).key(ADMIN)).json();
+        page["events"].as_array().unwrap().clone()
+    };
+    hold("ana", "192.0.2.7", "dev-1", "key-e-001");
+    let released = hold("ana", "192.0.2.7", "dev-1", "key-e-002");
+    let path = format!("/limited/holds/{released}");
+    assert_eq!(server.ask(&Request::delete(&path).key(SHOP)).status, 200);
+    let tried = hold("ana", "192.0.2.7", "dev-2", "key-e-003");
+    let mut pays =
+        json!({"user_id": "ana", "product_id": "watch", "quantity": 1, "currency": "USD"});
+    pays["card_token"] = "tok_declined".into();
+    pays["hold_id"] = tried.as_str().into();
+    let request = Request::post("/limited/buy").key(SHOP).once("key-e-004");
+    assert_eq!(server.ask(&request.json(&pays)).status, 402);
+    let expired = until("two holds run out, the third was given up", || {
+        let expired = events("hold_expired");
+        (expired.len() == 2).then_some(expired)
+    });
+    for (event, card, device) in [
+        (&expired[0], Value::Null, "dev-1"),
+        (&expired[1], "tok_declined".into(), "dev-2"),
+    ] {
+        assert_eq!(event["product_id"], "watch");
+        assert_eq!(event["quantity"], 1);
+        assert_eq!(event["ip"], "192.0.2.7");
+        assert_eq!(event["device_id"], device);
+        assert_eq!(event["card_token"], card);
+    }
+    hold("bo", "192.0.2.7", "dev-1", "key-e-005");
+    hold("ana", "198.51.100.1", "dev-3", "key-e-006");
+    let placed = events("hold_placed");
+    let met = |event: &Value| -> Vec<String> {
+        let met = event["risk"].as_array().unwrap().iter();
+        met.map(|it| it["rule"].as_str().unwrap().to_owned())
+            .collect()
+    };
+    let [.., bo, ana] = &placed[..] else {
+        panic!("{placed:?}")
+    };
+    assert_eq!(met(&placed[0]), [""; 0], "nothing had run out");
+    assert_eq!(met(bo), ["hoarding by ip", "hoarding by product"]);
+    assert_eq!(met(ana), ["hoarding by user", "hoarding by product"]);
+}

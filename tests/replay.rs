@@ -86,6 +86,7 @@ fn some_rules(n: u64) -> String {
             &format!("amount(captured by user last 1h) >= {}", 4_000 * low),
             "block",
         ),
+        rule("hoards", "count(expired by device last 1h) >= 1", "observe"),
         rule("euros", "currency == \"EUR\" and amount > 5000", "block"),
         rule(
             "rated",

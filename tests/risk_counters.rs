@@ -3,8 +3,8 @@
 
 use holdfast::engine::apply::{Settled, Stamp};
 use holdfast::engine::event::{
-    AttemptRefused, DeclineCause, Event, Flow, HoldAfter, HoldPlaced, Origin, PaymentCaptured,
-    PaymentDeclined, PaymentStarted, PaysFor, Quote, RetryAdvice, Whence,
+    AttemptRefused, DeclineCause, Event, Flow, HoldAfter, HoldExpired, HoldPlaced, Origin,
+    PaymentCaptured, PaymentDeclined, PaymentStarted, PaysFor, Quote, RetryAdvice, Whence,
 };
 use holdfast::engine::metadata::Metadata;
 use holdfast::engine::refusal::Refusal;
@@ -49,12 +49,13 @@ enum What {
     Declined,
     /// No decline of the card's.
     Failed,
+    Expired,
 }
 
 fn happenings(most: usize) -> impl Strategy<Value = Vec<Happening>> {
-    use What::{Buy, BuyEarlier, Captured, Declined, Failed, Hold, InFlight, Refused};
+    use What::{Buy, BuyEarlier, Captured, Declined, Expired, Failed, Hold, InFlight, Refused};
     let kinds = [
-        Hold, Buy, BuyEarlier, Refused, InFlight, Captured, Declined, Failed,
+        Hold, Buy, BuyEarlier, Refused, InFlight, Captured, Declined, Failed, Expired,
     ];
     let one = (
         proptest::sample::select(kinds.to_vec()),
@@ -218,6 +219,15 @@ fn events(it: &Happening) -> Vec<Event> {
         })],
         What::Declined => vec![declined(DeclineCause::DeclinedByIssuer)],
         What::Failed => vec![declined(DeclineCause::GatewayFailed)],
+        What::Expired => vec![Event::HoldExpired(HoldExpired {
+            purchase,
+            user: user(it.user),
+            product: product(it.product),
+            quantity: 1,
+            card: Some(card(it.card)),
+            ip: origin.ip,
+            device: origin.device.clone(),
+        })],
     }
 }
 
@@ -238,6 +248,7 @@ fn counts_as(what: What) -> Option<Counted> {
         What::Hold | What::Buy | What::BuyEarlier | What::Refused => Some(Counted::Attempt),
         What::Captured => Some(Counted::Purchase),
         What::Declined => Some(Counted::Declined),
+        What::Expired => Some(Counted::Expired),
         What::InFlight | What::Failed => None,
     }
 }

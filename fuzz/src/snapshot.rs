@@ -103,6 +103,11 @@ fn show_and_expire(shard: &mut Shard, catalogue: &Catalogue) {
             let event = Event::HoldExpired(HoldExpired {
                 purchase: id,
                 user: view.user,
+                product: view.product,
+                quantity: view.quantity,
+                card: None,
+                ip: None,
+                device: None,
             });
             let stamp = Stamp {
                 at: hold.expires_at,

@@ -218,6 +218,14 @@ impl Shard {
         self.profile_placed(buyer, placed, stamp);
         self.timers
             .push(Reverse((placed.expires_at, placed.purchase.sequence())));
+        // A buy's own hold never runs out: its payment ends it.
+        let origin = (placed.flow == Flow::Hold).then_some(&placed.origin);
+        let extras = Extras {
+            other_quotes: placed.other_quotes.clone(),
+            metadata: placed.metadata.clone(),
+            ip: origin.and_then(|it| it.ip),
+            device: origin.and_then(|it| it.device.clone()),
+        };
         let purchase = Purchase {
             tag: placed.purchase.tag(),
             buyer,
@@ -239,7 +247,7 @@ impl Shard {
             }],
             aftermath: None,
             particulars: None,
-            extras: Extras::of(placed.other_quotes.clone(), placed.metadata.clone()),
+            extras: extras.kept(),
         };
         self.purchases.insert(placed.purchase.sequence(), purchase);
         self.note_idle(buyer);
@@ -518,7 +526,7 @@ impl Shard {
         let (product, units) = (purchase.product, purchase.quantity);
         let after = purchase.claimed();
         if before.units == Units::Held && after.units != Units::Held {
-            purchase.forget_other_quotes();
+            purchase.forget_hold();
         }
         let buyer = &mut self.buyers[purchase.buyer];
         match (before.stands, after.stands) {

@@ -66,18 +66,16 @@ pub struct Extras {
     pub(super) other_quotes: Vec<HeldQuote>,
     /// What the shop attached.
     pub(super) metadata: Metadata,
+    /// Where an earlier hold came from, until it is paid or over: what its expiry is counted by.
+    pub(super) ip: Option<IpAddr>,
+    /// The device, likewise.
+    pub(super) device: Option<DeviceId>,
 }
 
 impl Extras {
     /// These, where there is anything.
-    pub(super) fn of(other_quotes: Vec<HeldQuote>, metadata: Metadata) -> Option<Box<Self>> {
-        let some = !other_quotes.is_empty() || !metadata.is_empty();
-        some.then(|| {
-            Box::new(Self {
-                other_quotes,
-                metadata,
-            })
-        })
+    pub(super) fn kept(self) -> Option<Box<Self>> {
+        (self != Self::default()).then(|| Box::new(self))
     }
 }
 
@@ -252,14 +250,22 @@ impl Purchase {
 
     /// From now on this is attached; quotes in other currencies stay.
     pub(super) fn set_metadata(&mut self, metadata: &Metadata) {
-        let others = self.extras.take().map(|it| it.other_quotes);
-        self.extras = Extras::of(others.unwrap_or_default(), metadata.clone());
+        let extras = self.extras.take().map_or_else(Extras::default, |it| *it);
+        let metadata = metadata.clone();
+        self.extras = Extras { metadata, ..extras }.kept();
     }
 
-    /// It is paid or over: what it would have cost in other currencies is of no use any more.
-    pub(super) fn forget_other_quotes(&mut self) {
-        let metadata = self.extras.take().map(|it| it.metadata);
-        self.extras = Extras::of(Vec::new(), metadata.unwrap_or_default());
+    /// It is paid or over: what it would have cost in other currencies, and where it came from, is of
+    /// no use any more.
+    pub(super) fn forget_hold(&mut self) {
+        if let Some(extras) = self.extras.take() {
+            let metadata = extras.metadata;
+            let extras = Extras {
+                metadata,
+                ..Extras::default()
+            };
+            self.extras = extras.kept();
+        }
     }
 
     /// Takes `step`; what it was before, or `None` with nothing changed where the table refuses.

@@ -43,7 +43,7 @@ pub struct Shard {
     pub(super) buyers: Buyers,
     pub(super) purchases: Purchases,
     pub(super) keys: HashMap<Digest16, KeyEntry, FixedState>,
-    /// In the order in which keys are to be forgotten.
+    /// Every key, in the order in which they are to be forgotten.
     pub(super) key_expiries: VecDeque<(UnixMs, Digest16)>,
     /// May name purchases that are no longer held: read over when due.
     pub(super) timers: BinaryHeap<Reverse<(UnixMs, u64)>>,

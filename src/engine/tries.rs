@@ -202,6 +202,12 @@ impl Purchase {
         ended.chain(self.payment_view(id, corrections))
     }
 
+    /// The card that is being tried, or was last.
+    pub(super) fn card_tried(&self) -> Option<&CardToken> {
+        let paying = self.payment.as_ref().map(|it| &it.card);
+        paying.or_else(|| self.ended().last().map(|it| &it.card))
+    }
+
     fn ended(&self) -> &[Try] {
         self.tries.as_ref().map_or(&[], |tries| &tries.ended)
     }

@@ -236,6 +236,7 @@ impl Velocity {
             Counted::Declined => bytes.push(0x82),
             Counted::Card => bytes.push(0x91),
             Counted::User => bytes.push(0x92),
+            Counted::Expired => bytes.push(0x83),
         }
         match counter.by() {
             By::User => {
@@ -338,6 +339,16 @@ fn told_by(event: &Event) -> Option<(Counted, Named<'_>, New)> {
             let by_issuer = declined.cause == DeclineCause::DeclinedByIssuer;
             by_issuer.then_some((Counted::Declined, named, New::All))
         }
+        Event::HoldExpired(expired) => {
+            let named = Named {
+                user: Some(&expired.user),
+                card: expired.card.as_ref(),
+                ip: expired.ip,
+                device: expired.device.as_ref(),
+                product: Some(&expired.product),
+            };
+            Some((Counted::Expired, named, New::All))
+        }
         Event::VoidStuck(_)
         | Event::RefundStarted(_)
         | Event::RefundSucceeded(_)
@@ -365,7 +376,6 @@ fn told_by(event: &Event) -> Option<(Counted, Named<'_>, New)> {
         | Event::BuyerRated(_)
         | Event::BuyerSegmented(_)
         | Event::HoldReleased(_)
-        | Event::HoldExpired(_)
         | Event::PaymentAuthorized(_)
         | Event::ReviewOpened(_)
         | Event::ReviewDecided(_)

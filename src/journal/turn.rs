@@ -659,7 +659,7 @@ impl Turn<'_> {
         if self.shard.next_expiry().is_none_or(|due| due > self.at) {
             return Ok(0);
         }
-        let events = decide_expiries(&mut self.shard, self.at, most);
+        let events = decide_expiries(&mut self.shard, &self.catalogue, self.at, most);
         if events.is_empty() {
             self.slot.note_next_expiry(&self.shard);
         } else {

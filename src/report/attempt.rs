@@ -5,11 +5,12 @@ use super::json::Object;
 use super::risk::{put_appraisal, put_hits};
 use super::{put_origin, put_sum};
 use crate::engine::event::{
-    AttemptRefused, CaptureDiffered, HeldQuote, HoldPlaced, PaymentAuthorized, PaymentCaptured,
-    PaymentDeclined, PaymentStarted, PaysFor, Quote, VoidStuck, Whence,
+    AttemptRefused, CaptureDiffered, HeldQuote, HoldExpired, HoldPlaced, PaymentAuthorized,
+    PaymentCaptured, PaymentDeclined, PaymentStarted, PaysFor, Quote, VoidStuck, Whence,
 };
 use crate::engine::metadata::Metadata;
 use crate::engine::rejection::{Fact, RefusalFacts};
+use crate::ids::CardToken;
 use serde_json::{Value, json};
 
 pub(super) fn hold(object: &mut Object<'_>, placed: &HoldPlaced) {
@@ -160,6 +161,16 @@ pub(super) fn metadata_json(metadata: &Metadata) -> Value {
             .map(|(key, value)| (key.to_owned(), value.into()))
             .collect(),
     )
+}
+
+/// A hold that ran out unpaid.
+pub(super) fn expiry(object: &mut Object<'_>, expired: &HoldExpired) {
+    object
+        .put("product_id", expired.product.as_str())
+        .put("quantity", &expired.quantity)
+        .text_or_null("card_token", expired.card.as_ref().map(CardToken::as_str))
+        .text_or_null("ip", expired.ip)
+        .text_or_null("device_id", expired.device.as_ref());
 }
 
 fn put_whence(object: &mut Object<'_>, whence: &Whence) {

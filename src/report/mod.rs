@@ -76,7 +76,8 @@ fn put_fields(object: &mut Object<'_>, event: &Event) {
         Event::VoidStuck(it) => return attempt::stuck(object, it),
         Event::AttemptRefused(it) => return attempt::refusal(object, it),
         // Whose and which purchase it is says all.
-        Event::HoldExpired(_) | Event::CaptureStarted(_) | Event::PaymentVoided(_) => return,
+        Event::CaptureStarted(_) | Event::PaymentVoided(_) => return,
+        Event::HoldExpired(it) => return attempt::expiry(object, it),
         Event::ProductSet(it) => product(it),
         Event::PromotionSet(it) => promotion(it),
         Event::LimitsSet(it) => limits(it),

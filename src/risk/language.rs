@@ -5,7 +5,7 @@
 //! all        = one { "and" one }
 //! one        = "not" one | "(" any ")" | comparison
 //! comparison = counter sign number | fact sign value
-//! counter    = "count" "(" ( "attempt" | "purchase" | "declined" ) "by" thing "last" duration ")"
+//! counter    = "count" "(" ( "attempt" | "purchase" | "declined" | "expired" ) "by" thing "last" duration ")"
 //!            | "distinct" "(" ( "card_token" | "user" ) "by" thing "last" duration ")"
 //!            | "amount" "(" "captured" "by" "user" "last" duration ")"
 //! fact       = "amount" | "quantity" | "risk_score" | "account_age" | "currency" | "segment"
@@ -194,7 +194,8 @@ impl<'a> Parser<'a> {
         let calls = self.peek().1 == Token::Open;
         match token {
             Token::Word("count") => {
-                self.count(&[Counted::Attempt, Counted::Purchase, Counted::Declined])
+                use Counted::{Attempt, Declined, Expired, Purchase};
+                self.count(&[Attempt, Purchase, Declined, Expired])
             }
             Token::Word("distinct") => self.count(&[Counted::Card, Counted::User]),
             Token::Word("amount") if calls => self.captured(),

@@ -59,6 +59,7 @@ fn holds(when: &str, count: u32) -> bool {
 
 /// A number that every counter has, a condition, and whether it holds.
 const TABLE: &[(u32, &str, bool)] = &[
+    (3, "count(expired by device last 1h) >= 3", true),
     (3, "count(declined by card_token last 10m) >= 3", true),
     (2, "count(declined by card_token last 10m) >= 3", false),
     (3, "count(attempt by user last 10s) > 3", false),

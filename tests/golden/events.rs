@@ -79,6 +79,11 @@ pub fn all() -> Vec<Event> {
         Event::HoldExpired(HoldExpired {
             purchase: purchase(),
             user: user(),
+            product: product(),
+            quantity: 2,
+            card: Some(whence().card),
+            ip: whence().ip,
+            device: whence().device,
         }),
         Event::PaymentStarted(payment_started()),
         Event::PaymentAuthorized(PaymentAuthorized {

@@ -1,13 +1,14 @@
 //! Decides what the saga records: each step goes with the purchase's state or is refused.
 
 use super::aftermath::{clawback, extent_after};
+use super::release::expiry;
 use super::{Context, Decision};
 use crate::engine::command::{PaymentStep, Verdict};
 use crate::engine::event::{
-    CaptureDiffered, CaptureStarted, Decider, DeclineCause, Event, HoldAfter, HoldExpired,
-    PaymentAuthorized, PaymentCaptured, PaymentDeclined, PaymentVoided, PaysFor, Quote,
-    RefundFailed, RefundFound, RefundSucceeded, ReviewDecided, ReviewOpened, ReviewVerdict,
-    VoidCause, VoidStarted, VoidStuck, VoidStuckCause, Whence,
+    CaptureDiffered, CaptureStarted, Decider, DeclineCause, Event, HoldAfter, PaymentAuthorized,
+    PaymentCaptured, PaymentDeclined, PaymentVoided, PaysFor, Quote, RefundFailed, RefundFound,
+    RefundSucceeded, ReviewDecided, ReviewOpened, ReviewVerdict, VoidCause, VoidStarted, VoidStuck,
+    VoidStuckCause, Whence,
 };
 use crate::engine::lifecycle::{PurchaseState, Step};
 use crate::engine::purchase::{Purchase, Refund};
@@ -38,7 +39,7 @@ pub fn decide_payment(
     if taken == Step::PaymentDeclinedHoldKept && context.at >= stored.expires_at {
         let user = context.shard.owner_of(purchase);
         let user = user.ok_or(Refusal::PurchaseNotFound)?.clone();
-        let expired = HoldExpired { purchase, user };
+        let expired = expiry(context.catalogue, (purchase, stored), user);
         decision.events.push(Event::HoldExpired(expired));
     }
     Ok(decision)

@@ -1,6 +1,7 @@
 //! Decides how holds end without a payment: given up by the buyer, or run out.
 
 use super::{Context, Decision, Events};
+use crate::engine::catalogue::Catalogue;
 use crate::engine::command::ReleaseHold;
 use crate::engine::event::{Event, HoldExpired, HoldReleased};
 use crate::engine::lifecycle::{PurchaseState, Step};
@@ -8,7 +9,7 @@ use crate::engine::purchase::Purchase;
 use crate::engine::refusal::Refusal;
 use crate::engine::rejection::{RefusalFacts, Rejection};
 use crate::engine::shard::Shard;
-use crate::ids::PurchaseId;
+use crate::ids::{PurchaseId, UserId};
 use crate::time::UnixMs;
 use std::cmp::Reverse;
 
@@ -58,7 +59,12 @@ pub(super) fn closed(hold: PurchaseId, purchase: &Purchase) -> Rejection {
 }
 
 /// The holds of `shard` that have run out by `at`, the first due first, at most `most`.
-pub fn decide_expiries(shard: &mut Shard, at: UnixMs, most: usize) -> Events {
+pub fn decide_expiries(
+    shard: &mut Shard,
+    catalogue: &Catalogue,
+    at: UnixMs,
+    most: usize,
+) -> Events {
     let mut events = Events::new();
     while events.len() < most
         && let Some(Reverse((due, sequence))) = shard.timers.peek().copied()
@@ -77,7 +83,27 @@ pub fn decide_expiries(shard: &mut Shard, at: UnixMs, most: usize) -> Events {
             continue;
         }
         let user = shard.buyers[purchase.buyer].user.clone();
-        events.push(Event::HoldExpired(HoldExpired { purchase: id, user }));
+        let expired = expiry(catalogue, (id, purchase), user);
+        events.push(Event::HoldExpired(expired));
     }
     events
+}
+
+/// The fact that this hold ran out.
+pub(super) fn expiry(
+    catalogue: &Catalogue,
+    (id, purchase): (PurchaseId, &Purchase),
+    user: UserId,
+) -> HoldExpired {
+    let extras = purchase.extras.as_ref();
+    let product = &catalogue.product_at(purchase.product).terms.product;
+    HoldExpired {
+        purchase: id,
+        user,
+        product: product.clone(),
+        quantity: purchase.quantity,
+        card: purchase.card_tried().cloned(),
+        ip: extras.and_then(|it| it.ip),
+        device: extras.and_then(|it| it.device.clone()),
+    }
 }

@@ -3,9 +3,10 @@
 use super::{Flow, HeldQuote, Origin, Quote, RuleHit};
 use crate::engine::metadata::Metadata;
 use crate::engine::risk::score::Appraisal;
-use crate::ids::{ProductId, PromotionCode, PurchaseId, UserId};
+use crate::ids::{CardToken, DeviceId, ProductId, PromotionCode, PurchaseId, UserId};
 use crate::time::UnixMs;
 use rkyv::{Archive, Deserialize, Serialize};
+use std::net::IpAddr;
 
 /// Units were set aside for a buyer.
 #[derive(Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
@@ -52,11 +53,21 @@ pub struct HoldReleased {
     pub origin: Origin,
 }
 
-/// A hold ran out.
+/// A hold ran out, unpaid.
 #[derive(Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
 pub struct HoldExpired {
     /// Which purchase.
     pub purchase: PurchaseId,
     /// Whose it is.
     pub user: UserId,
+    /// Of what.
+    pub product: ProductId,
+    /// How many units.
+    pub quantity: u32,
+    /// The card that it was last tried with, if any was.
+    pub card: Option<CardToken>,
+    /// The address that it was placed from, where the shop said it.
+    pub ip: Option<IpAddr>,
+    /// The device, likewise.
+    pub device: Option<DeviceId>,
 }

@@ -30,16 +30,19 @@ pub enum Counted {
     Card = 3,
     /// Distinct buyers.
     User = 4,
+    /// Holds that ran out unpaid.
+    Expired = 5,
 }
 
 impl Counted {
     /// Every one, by its number.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::Attempt,
         Self::Purchase,
         Self::Declined,
         Self::Card,
         Self::User,
+        Self::Expired,
     ];
 
     /// The language's word.
@@ -50,6 +53,7 @@ impl Counted {
             Self::Declined => "declined",
             Self::Card => "card_token",
             Self::User => "user",
+            Self::Expired => "expired",
         }
     }
 
@@ -111,7 +115,7 @@ impl Counter {
     /// counted by themselves nor by product.
     pub fn new(counted: Counted, by: By) -> Option<Self> {
         let there = match counted {
-            Counted::Attempt | Counted::Purchase | Counted::Declined => true,
+            Counted::Attempt | Counted::Purchase | Counted::Declined | Counted::Expired => true,
             Counted::Card => matches!(by, By::User | By::Ip | By::Device),
             Counted::User => matches!(by, By::Card | By::Ip | By::Device),
         };
@@ -171,7 +175,7 @@ mod tests {
 
     #[test]
     fn indexes_lead_back_to_their_counters_and_never_move() {
-        assert_eq!(Counter::all().count(), 21);
+        assert_eq!(Counter::all().count(), 26);
         for counter in Counter::all() {
             assert_eq!(Counter::from_index(counter.index()), Some(counter));
         }
@@ -179,6 +183,8 @@ mod tests {
         assert_eq!(place(Counted::Attempt, By::Product), Some(4));
         assert_eq!(place(Counted::Declined, By::Card), Some(11));
         assert_eq!(place(Counted::User, By::Device), Some(23));
+        assert_eq!(place(Counted::Expired, By::User), Some(25));
+        assert_eq!(place(Counted::Expired, By::Product), Some(29));
         assert_eq!(place(Counted::User, By::Product), None);
         assert_eq!(place(Counted::Card, By::Card), None);
     }

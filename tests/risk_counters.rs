@@ -119,6 +119,18 @@ fn records(happenings: &[Happening]) -> Vec<(Event, Stamp, usize)> {
     out
 }
 
+fn expired(it: &Happening, purchase: PurchaseId, origin: &Origin) -> Event {
+    Event::HoldExpired(HoldExpired {
+        purchase,
+        user: user(it.user),
+        product: product(it.product),
+        quantity: 1,
+        card: Some(card(it.card)),
+        ip: origin.ip,
+        device: origin.device.clone(),
+    })
+}
+
 fn events(it: &Happening) -> Vec<Event> {
     let purchase = PurchaseId::new(ShardId::new(0), 0, PurchaseTag(0x5a17_c0de_5a17_c0de));
     let origin = Origin {
@@ -219,15 +231,7 @@ fn events(it: &Happening) -> Vec<Event> {
         })],
         What::Declined => vec![declined(DeclineCause::DeclinedByIssuer)],
         What::Failed => vec![declined(DeclineCause::GatewayFailed)],
-        What::Expired => vec![Event::HoldExpired(HoldExpired {
-            purchase,
-            user: user(it.user),
-            product: product(it.product),
-            quantity: 1,
-            card: Some(card(it.card)),
-            ip: origin.ip,
-            device: origin.device.clone(),
-        })],
+        What::Expired => vec![expired(it, purchase, &origin)],
     }
 }
 

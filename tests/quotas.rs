@@ -253,3 +253,78 @@ fn one_account_cannot_take_the_room_of_its_neighbour_in_the_shard() {
     ));
     assert_eq!(answer.status, 201, "{answer:?}");
 }
+
+#[test]
+fn a_bound_that_is_neared_shows_in_the_metrics_and_once_in_the_log() {
+    let server = Setup::demo()
+        .config("[limits]\nrate = { count = 1000, per_s = 1 }")
+        .config("[engine]\npurchases_max = 10\nkeys_max = 100\nproducts_max = 3\nbuyers_max = 1000")
+        .start();
+    let memory = server.log.wait_for("memory_bound").unwrap();
+    let of = |name: &str| memory[name].as_u64().unwrap();
+    let kinds = ["buyers", "purchases", "keys", "velocity", "amounts", "ring"];
+    let sum: u64 = kinds.iter().map(|it| of(&format!("{it}_bytes"))).sum();
+    assert_eq!(of("bytes"), sum);
+    assert!(of("purchases_bytes") > 256 * 10 * 400, "{memory}");
+    assert!(of("machine_bytes") > 1 << 28, "{memory}");
+
+    server.put_product("watch", 100);
+    let ratio = |bound: &str| {
+        let metrics = server.ask(&Request::get("/metrics").key(ADMIN)).text();
+        let name = format!("holdfast_bound_used_ratio{{bound=\"{bound}\"}} ");
+        let line = metrics.lines().find_map(|line| line.strip_prefix(&name));
+        line.unwrap_or_else(|| panic!("no {name}")).to_owned()
+    };
+    let near = || {
+        let lines = server.log.lines();
+        let near = lines.iter().filter(|line| line.contains("bound_near"));
+        near.map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap())
+            .collect::<Vec<_>>()
+    };
+    let place = |number: u32| {
+        let key = format!("key-mallory-{number}");
+        server
+            .ask(&Request::hold("mallory", "watch", 1, &key))
+            .status
+    };
+    assert_eq!(ratio("purchases"), "0");
+    for number in 0..7 {
+        assert_eq!(place(number), 201);
+    }
+    assert_eq!(ratio("purchases"), "0.7");
+    assert_eq!(ratio("idempotency_keys"), "0.07");
+    assert_eq!(ratio("buyers"), "0.001");
+    assert_eq!(ratio("products"), "0.666666", "the demo's and this one");
+    assert_eq!(near(), [] as [serde_json::Value; 0]);
+    for number in 7..10 {
+        assert_eq!(place(number), 201);
+    }
+    assert_eq!(place(10), 503);
+    assert_eq!(ratio("purchases"), "1");
+    let line = server.log.wait_for("bound_near").unwrap();
+    let shard = ShardId::of(&UserId::parse("mallory").unwrap()).index();
+    assert_eq!(line["bound"], "purchases");
+    assert_eq!(line["maximum"], 10);
+    assert_eq!(line["shard"], shard);
+    assert_eq!(line["setting"], "engine.purchases_max");
+    assert!((8..=10).contains(&line["used"].as_u64().unwrap()), "{line}");
+    server.put_product("second", 100);
+    let two = support::until("another bound is near", || {
+        let near = near();
+        (near.len() > 1).then_some(near)
+    });
+    assert_eq!(two.len(), 2, "each is told once: {two:?}");
+    assert_eq!(two[1]["bound"], "products");
+    server.stop();
+}
+
+#[test]
+fn a_start_warns_where_the_bounds_are_more_than_the_machine_can_hold() {
+    let server = Setup::demo()
+        .config("[engine]\npurchases_max = 4000000000")
+        .start();
+    let line = server.log.wait_for("memory_bound_large").unwrap();
+    let of = |name: &str| line[name].as_u64().unwrap();
+    assert!(of("bytes") > of("machine_bytes"), "{line}");
+    server.stop();
+}

@@ -8,6 +8,7 @@
 
 mod ask;
 mod backup;
+mod bounds;
 mod compose;
 mod demo;
 mod descriptors;

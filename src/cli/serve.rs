@@ -5,6 +5,7 @@
 //! lets what is under way end, syncs, exits 0; when the log stops, it says why and exits 1; on
 //! SIGHUP it reads its configuration again. Everything it says is a log line.
 
+use super::bounds;
 use super::faces::Listeners;
 use super::prepare::{self, Prepared};
 use super::reload::Reloader;
@@ -104,6 +105,7 @@ fn serve(arguments: &Serve, prepared: Prepared) -> Result<(), Failure> {
     let journal = open(arguments, config, &recovering)?;
     // Before anything of a copy that may not run reaches a sink.
     let backup = compose::backup(config, &journal)?;
+    bounds::say_memory(&journal, config.storage.ring_bytes);
     rules::start(&config.risk, rules, &journal)?;
     scoring::start(&config.risk, model, &journal)?;
     if config.demo == Demo::Yes {

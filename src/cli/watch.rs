@@ -1,8 +1,9 @@
-//! Owns what `serve` says by itself of its clock, its disk and its log.
+//! Owns what `serve` says by itself of its clock, its disk, its log and its bounds.
 //!
 //! Invariants: a state is said once when it begins and once when it ends, however often it is
 //! looked at. Deliberately absent: what becomes of requests meanwhile, which the journal decides.
 
+use super::bounds::BoundWatch;
 use crate::journal::{ClockNotice, DiskRoom, DiskState, Journal, SYNC_SLOW};
 use std::path::Path;
 use std::time::Duration;
@@ -13,6 +14,7 @@ pub(super) struct Watch<'a> {
     data_dir: &'a Path,
     room: DiskRoom,
     is_slow: bool,
+    bounds: BoundWatch,
 }
 
 /// Whether the process can go on.
@@ -31,6 +33,7 @@ impl<'a> Watch<'a> {
             data_dir,
             room: DiskRoom::Enough,
             is_slow: false,
+            bounds: BoundWatch::default(),
         }
     }
 
@@ -47,6 +50,7 @@ impl<'a> Watch<'a> {
             self.is_slow = disk.is_slow();
             self.say_of_speed(&disk);
         }
+        self.bounds.look(self.journal);
         match self.journal.fault() {
             None => Health::Good,
             Some(fault) => {

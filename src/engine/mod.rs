@@ -17,6 +17,7 @@ pub mod correction;
 pub mod decide;
 pub mod dispute;
 pub mod event;
+pub mod footprint;
 mod forget;
 pub mod image;
 pub mod lifecycle;

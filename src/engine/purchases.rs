@@ -36,6 +36,9 @@ struct Stored {
     purchase: Purchase,
 }
 
+/// What one purchase takes by itself.
+pub(super) const STORED_BYTES: usize = size_of::<Stored>();
+
 impl Purchases {
     /// Purchases that are kept.
     pub(super) fn len(&self) -> usize {

@@ -278,9 +278,6 @@ impl Shard {
     /// Buyers, purchases and keys kept.
     pub fn sizes(&self) -> ShardSizes {
         ShardSizes {
-            buyers: self.buyers.len(),
-            purchases: self.purchases.len(),
-            keys: self.keys.len(),
             open_payments: self.open.len(),
             reviews: self.reviews.len(),
             differing_captures: self.differing.len(),
@@ -288,6 +285,17 @@ impl Shard {
                 .opened()
                 .filter(|(_, it)| it.state == PurchaseState::Stuck)
                 .count(),
+            ..self.kept()
+        }
+    }
+
+    /// The same without what is under way, which has to be looked for.
+    pub fn kept(&self) -> ShardSizes {
+        ShardSizes {
+            buyers: self.buyers.len(),
+            purchases: self.purchases.len(),
+            keys: self.keys.len(),
+            ..ShardSizes::default()
         }
     }
 

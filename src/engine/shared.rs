@@ -73,6 +73,10 @@ struct Key {
     day: Option<UnixMs>,
 }
 
+/// What one sum takes, with what counts who has it and where the table has it.
+pub(super) const SUM_BYTES: usize =
+    2 * (size_of::<(Key, Arc<AmountCell>)>() + size_of::<usize>()) + 4 * size_of::<AmountCell>();
+
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Whose {
     Card(CardToken),

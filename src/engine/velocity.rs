@@ -24,6 +24,10 @@ use xxhash_rust::xxh3::{xxh3_64_with_seed, xxh3_128_with_seed};
 /// thresholds up to this are exact.
 pub const INSTANTS_KEPT: usize = DEPTH_ALWAYS as usize;
 
+/// What one key takes in both tables, a table being up to half empty and with three words for each
+/// place; further instants come on top (`cells::velocity`).
+pub(super) const KEY_BYTES: usize = 2 * (80 + 48) + 2 * 24;
+
 /// What an attempt or a payment names.
 #[derive(Copy, Clone, Debug, Default, PartialEq, Eq)]
 pub struct Named<'a> {

@@ -179,6 +179,7 @@ impl Front {
         }
         self.disk_metrics(out);
         self.circuit_metrics(out);
+        self.bound_metrics(out);
         self.risk_metrics(out);
         units_metrics(&status, out);
         for (name, help, value) in [
@@ -280,6 +281,19 @@ impl Front {
             syncs.above,
             syncs.sum_ns,
         );
+    }
+
+    fn bound_metrics(&self, out: &mut Exposition) {
+        let name = "holdfast_bound_used_ratio";
+        out.family(
+            name,
+            "gauge",
+            "How full what `[engine]` bounds is, of each bound of a shard the fullest shard; 1: refused.",
+        );
+        for it in self.core.journal.bounds_used() {
+            let labels = format!("bound=\"{}\"", it.bound.as_str());
+            out.sample_ratio(name, &labels, it.used, it.maximum);
+        }
     }
 
     fn circuit_metrics(&self, out: &mut Exposition) {

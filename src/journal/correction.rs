@@ -64,7 +64,7 @@ impl Journal {
         let fits = self.shared.restart(counts, corrected.after, day_start);
         assert!(fits, "these sums were counted before the correction, too");
         for (slot, shard) in self.slots.iter().zip(&shards) {
-            slot.note_next_expiry(shard);
+            slot.note(shard);
         }
         self.notice(ClockNotice::Corrected(difference));
         Ok(end)

@@ -12,6 +12,7 @@
 //! and `check` read the log.
 
 mod audit;
+mod bounds;
 mod catalogue;
 mod check;
 mod clock;
@@ -65,6 +66,7 @@ pub use audit::{
     AuditEntry, AuditPage, AuditQuery, LogEnd, LogExtent, Order, log_extent, read_durable,
     read_log, read_log_on,
 };
+pub use bounds::{Bound, BoundUsed};
 use clock::Timekeeper;
 use refusals::RefusalsKept;
 
@@ -139,6 +141,7 @@ struct Slot {
     shard: Mutex<Shard>,
     /// When its next hold runs out, in Unix milliseconds; `u64::MAX`: it holds none.
     next_expiry_ms: AtomicU64,
+    sizes: bounds::SizesSeen,
 }
 
 impl Journal {
@@ -437,16 +440,20 @@ impl Drop for Journal {
 impl Slot {
     fn new(shard: Shard) -> Self {
         let next_expiry_ms = AtomicU64::new(expiry_ms(&shard));
+        let sizes = bounds::SizesSeen::default();
+        sizes.note(&shard);
         Self {
             shard: Mutex::new(shard),
             next_expiry_ms,
+            sizes,
         }
     }
 
     /// To be called at the end of each turn, still within it.
-    fn note_next_expiry(&self, shard: &Shard) {
+    fn note(&self, shard: &Shard) {
         self.next_expiry_ms
             .store(expiry_ms(shard), Ordering::Release);
+        self.sizes.note(shard);
     }
 }
 

@@ -550,7 +550,7 @@ impl Turn<'_> {
             }
             self.journal.velocity.record(event, stamp);
         }
-        self.slot.note_next_expiry(&self.shard);
+        self.slot.note(&self.shard);
         self.journal.background.expiry_moved(&self.shard);
         Ok(end)
     }
@@ -661,7 +661,7 @@ impl Turn<'_> {
         }
         let events = decide_expiries(&mut self.shard, &self.catalogue, self.at, most);
         if events.is_empty() {
-            self.slot.note_next_expiry(&self.shard);
+            self.slot.note(&self.shard);
         } else {
             self.commit_events(&events, Claims::default())?;
         }

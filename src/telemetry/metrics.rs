@@ -596,6 +596,14 @@ impl Exposition {
         );
     }
 
+    /// One sample of the family begun last: the share that `used` is of `maximum`.
+    pub fn sample_ratio(&mut self, name: &str, labels: &str, used: usize, maximum: usize) {
+        let millionths = (used as u128 * 1_000_000) / (maximum.max(1) as u128);
+        let millionths = u64::try_from(millionths).unwrap_or(u64::MAX);
+        let share = Seconds(millionths.saturating_mul(1_000));
+        let _ = writeln!(self.text, "{name}{{{labels}}} {share}");
+    }
+
     /// A gauge of seconds that may be negative, without labels.
     pub fn signed_seconds(&mut self, name: &str, help: &str, value_ms: i64) {
         self.family(name, "gauge", help);

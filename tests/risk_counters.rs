@@ -131,6 +131,22 @@ fn expired(it: &Happening, purchase: PurchaseId, origin: &Origin) -> Event {
     })
 }
 
+fn refused(it: &Happening, origin: &Origin, reason: Refusal) -> Event {
+    Event::AttemptRefused(AttemptRefused {
+        flow: Flow::Buy,
+        reason,
+        facts: None,
+        user: Some(user(it.user)),
+        product: Some(product(it.product)),
+        quantity: 1,
+        card: Some(card(it.card)),
+        origin: origin.clone(),
+        hits: Vec::new(),
+        appraisal: Appraisal::Plain,
+        left_out: 0,
+    })
+}
+
 fn events(it: &Happening) -> Vec<Event> {
     let purchase = PurchaseId::new(ShardId::new(0), 0, PurchaseTag(0x5a17_c0de_5a17_c0de));
     let origin = Origin {
@@ -184,21 +200,6 @@ fn events(it: &Happening) -> Vec<Event> {
             metadata: Metadata::default(),
         })
     };
-    let refused = |reason| {
-        Event::AttemptRefused(AttemptRefused {
-            flow: Flow::Buy,
-            reason,
-            facts: None,
-            user: Some(user(it.user)),
-            product: Some(product(it.product)),
-            quantity: 1,
-            card: Some(card(it.card)),
-            origin: origin.clone(),
-            hits: Vec::new(),
-            appraisal: Appraisal::Plain,
-            left_out: 0,
-        })
-    };
     let declined = |cause| {
         Event::PaymentDeclined(PaymentDeclined {
             purchase,
@@ -214,8 +215,8 @@ fn events(it: &Happening) -> Vec<Event> {
         What::Hold => vec![hold()],
         What::Buy => vec![hold(), started(PaysFor::OwnHold)],
         What::BuyEarlier => vec![started(PaysFor::EarlierHold)],
-        What::Refused => vec![refused(Refusal::SoldOut)],
-        What::InFlight => vec![refused(Refusal::IdempotencyInFlight)],
+        What::Refused => vec![refused(it, &origin, Refusal::SoldOut)],
+        What::InFlight => vec![refused(it, &origin, Refusal::IdempotencyInFlight)],
         What::Captured => vec![Event::PaymentCaptured(PaymentCaptured {
             purchase,
             user: user(it.user),

@@ -5,7 +5,6 @@ mod clients;
 mod postgres_server;
 #[path = "report_postgres/refunds.rs"]
 mod refunds;
-mod stripe_server;
 mod support;
 
 use postgres_server::Postgres;

@@ -170,8 +170,6 @@ pub enum Step {
     ReviewRejected = 22,
     /// The payment ended with nothing charged; the earlier hold that it was for lives on.
     PaymentDeclinedHoldKept = 23,
-    /// Money that had gone back is with the shop again; where the purchase is then.
-    RefundReturned(PaidState) = 24,
 }
 
 /// The state after `step` in `state`; `None` where the step cannot happen there.
@@ -233,11 +231,6 @@ pub const fn next_state(state: Option<PurchaseState>, step: Step) -> Option<Purc
             Step::Refunded(then) | Step::RefundFound(then),
         ) => Some(then.state()),
 
-        (
-            S::PartiallyRefunded | S::Refunded | S::Disputed | S::ChargedBack,
-            Step::RefundReturned(then),
-        ) => Some(then.state()),
-
         // Words of disputes arrive in any order, and a purchase may have several: one that is open
         // makes it disputed, and a lost one may be won later.
         (
@@ -283,7 +276,6 @@ pub const fn next_state(state: Option<PurchaseState>, step: Step) -> Option<Purc
             | Step::VoidStuck
             | Step::Refunded(_)
             | Step::RefundFound(_)
-            | Step::RefundReturned(_)
             | Step::DisputeOpened
             | Step::DisputeWon(_)
             | Step::DisputeLost(_)
@@ -301,8 +293,8 @@ pub const fn next_state(state: Option<PurchaseState>, step: Step) -> Option<Purc
 pub enum Stands {
     /// It does, and always did.
     Always,
-    /// It does again, after it did not: a lost dispute is won, or a refund came back. It counts for
-    /// the limit; the promotion's use was given back, and somebody else may have it.
+    /// It does again, after it did not: a dispute that was lost is won. It counts for the limit; the
+    /// promotion's use was given back, and somebody else may have it.
     Again,
     /// It does not.
     No,
@@ -478,7 +470,7 @@ impl PurchaseState {
 
 impl Step {
     /// Every step that events make, by its number.
-    pub const ALL: [Self; 44] = [
+    pub const ALL: [Self; 39] = [
         Self::HoldPlaced,
         Self::HoldReleased,
         Self::HoldExpired,
@@ -518,11 +510,6 @@ impl Step {
         Self::ReviewApproved,
         Self::ReviewRejected,
         Self::PaymentDeclinedHoldKept,
-        Self::RefundReturned(PaidState::Captured),
-        Self::RefundReturned(PaidState::PartiallyRefunded),
-        Self::RefundReturned(PaidState::Refunded),
-        Self::RefundReturned(PaidState::Disputed),
-        Self::RefundReturned(PaidState::ChargedBack),
     ];
 
     /// The word for it in a purchase's history, the log and the events downstream.
@@ -542,7 +529,6 @@ impl Step {
             Self::VoidStuck => "void_stuck",
             Self::Refunded(_) => "refund_succeeded",
             Self::RefundFound(_) => "refund_found",
-            Self::RefundReturned(_) => "refund_returned",
             Self::DisputeOpened => "dispute_opened",
             Self::DisputeWon(_) => "dispute_won",
             Self::DisputeLost(_) => "dispute_lost",

@@ -5,7 +5,6 @@
 
 use crate::engine::catalogue::{ProductIndex, PromotionIndex};
 use crate::engine::correction::Corrections;
-use crate::engine::decide::share;
 use crate::engine::dispute::Dispute;
 use crate::engine::event::Clawback;
 use crate::engine::event::{
@@ -158,15 +157,6 @@ pub(super) enum RefundState {
         /// What its caller is told.
         failure: RefundFailure,
     },
-    /// The money went back, and came back later: the refund failed after all.
-    Returned {
-        /// When it went back.
-        at: UnixMs,
-        /// The reward tokens that went with it then.
-        clawback: Clawback,
-        /// When it came back.
-        returned_at: UnixMs,
-    },
 }
 
 /// The payment of a purchase.
@@ -309,47 +299,9 @@ impl Purchase {
     /// Whether a refund put its units back into stock.
     fn restocked(&self) -> bool {
         let refunds = self.aftermath.iter().flat_map(|it| &it.refunds);
-        // What was put back into stock may be somebody else's by the time that the money comes back.
-        let restocked = |it: &Refund| match it.state {
-            RefundState::Succeeded { .. } | RefundState::Returned { .. } => {
-                it.restock == Restock::Yes
-            }
-            RefundState::Pending | RefundState::Failed { .. } => false,
-        };
-        refunds.into_iter().any(restocked)
-    }
-
-    /// What comes back where the refund of this number failed after all: money, and reward tokens.
-    pub(super) fn returned(&self, number: u32) -> Option<(Amount, Tokens)> {
-        let refunds = &self.aftermath.as_ref()?.refunds;
-        let refund = refunds.get((number as usize).checked_sub(1)?)?;
-        let RefundState::Succeeded { clawback, .. } = refund.state else {
-            return None;
-        };
-        let moved = refund.amount > Amount::ZERO && self.pending_refund().is_none();
-        moved.then_some((refund.amount, clawback.requested))
-    }
-
-    /// What comes back of refunds that were made at the gateway's own site, where it has given back
-    /// `total` in all: money, and its share of their reward tokens.
-    pub(super) fn found_returned(&self, total: Amount) -> Option<(Amount, Tokens)> {
-        if self.pending_refund().is_some() {
-            return None;
-        }
-        let aftermath = self.aftermath.as_deref();
-        let mut found = self.refunded;
-        let mut asked_back = aftermath.map_or(Tokens::NONE, |it| it.tokens_asked_back);
-        for refund in aftermath.iter().flat_map(|it| &it.refunds) {
-            if let RefundState::Succeeded { clawback, .. } = refund.state {
-                found = found.saturating_minus(refund.amount);
-                asked_back = asked_back.minus(clawback.requested);
-            }
-        }
-        for dispute in self.disputes() {
-            asked_back = asked_back.minus(dispute.asked_back);
-        }
-        let back = self.refunded.saturating_minus(total).min(found);
-        (back > Amount::ZERO).then(|| (back, share(asked_back, back, found)))
+        let succeeded = |it: &&Refund| matches!(it.state, RefundState::Succeeded { .. });
+        let mut succeeded = refunds.filter(succeeded);
+        succeeded.any(|it| it.restock == Restock::Yes)
     }
 
     /// Why it is where it is, in one word.

@@ -348,12 +348,7 @@ impl Shard {
                 KeyAnswer::Declined(Box::new(self.decline_view(purchase, request).expect(known)))
             }
             KeyOutcome::Refunded { purchase, number } => {
-                let mut view = self.refund_view(purchase, number).expect(known);
-                // As it ended then, whatever became of it.
-                if let RefundStatus::Returned { at, clawback, .. } = view.status {
-                    view.status = RefundStatus::Succeeded { at, clawback };
-                }
-                KeyAnswer::Refunded(Box::new(view))
+                KeyAnswer::Refunded(Box::new(self.refund_view(purchase, number).expect(known)))
             }
             KeyOutcome::Spent { balance } => KeyAnswer::Spent(balance),
             KeyOutcome::Elsewhere => unreachable!("answered above"),
@@ -380,15 +375,6 @@ impl Shard {
                 failure: *failure,
                 at: *at,
                 code: code.clone(),
-            },
-            RefundState::Returned {
-                at,
-                clawback,
-                returned_at,
-            } => RefundStatus::Returned {
-                at: *at,
-                clawback: *clawback,
-                returned_at: *returned_at,
             },
         };
         Some(RefundView {
@@ -610,8 +596,7 @@ impl Shard {
         }
     }
 
-    /// Whether the refund of this number, or the last one, succeeded by our books, whether or not it
-    /// came back since.
+    /// Whether the refund of this number, or the last one, succeeded by our books.
     pub fn refund_succeeded(&self, id: PurchaseId, number: Option<u32>) -> bool {
         let aftermath = self.find(id).and_then(|it| it.aftermath.as_ref());
         let refunds = aftermath.map_or(&[][..], |it| &it.refunds);
@@ -621,10 +606,7 @@ impl Shard {
                 .and_then(|place| refunds.get(place)),
             None => refunds.last(),
         };
-        refund.is_some_and(|it| match it.state {
-            RefundState::Succeeded { .. } | RefundState::Returned { .. } => true,
-            RefundState::Pending | RefundState::Failed { .. } => false,
-        })
+        refund.is_some_and(|it| matches!(it.state, RefundState::Succeeded { .. }))
     }
 
     /// Whether a payment is under way that was begun by this instant and of which it is not known

@@ -203,7 +203,7 @@ impl Front {
                 event = "refund_failed_late",
                 purchase_id = %purchase,
                 number,
-                "the gateway says that a refund failed which it had made: once a look-up confirms it, it is booked back (refund_returned); pay the buyer by another way"
+                "the gateway says that a refund failed which it had made; look it up there and pay the buyer by another way"
             );
         }
     }

@@ -161,7 +161,7 @@ pub(super) fn asked_back(context: Context<'_>, user: &UserId, requested: Tokens)
     }
 }
 
-pub(in crate::engine) fn share(tokens: Tokens, part: Amount, whole: Amount) -> Tokens {
+pub(super) fn share(tokens: Tokens, part: Amount, whole: Amount) -> Tokens {
     let wide = |amount: Amount| u128::from(amount.get().unsigned_abs());
     let shared = u128::from(tokens.get()) * wide(part) / wide(whole).max(1);
     Tokens::new(u64::try_from(shared).unwrap_or(tokens.get()))

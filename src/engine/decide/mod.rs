@@ -25,7 +25,6 @@ use crate::ids::PurchaseTag;
 use crate::time::UnixMs;
 use smallvec::SmallVec;
 
-pub(super) use aftermath::share;
 pub use aftermath::{decide_refund, decide_spending};
 pub use buy::decide_buy;
 pub use dispute::{DisputeWord, Unplaced, decide_dispute};

@@ -5,10 +5,10 @@ use super::release::expiry;
 use super::{Context, Decision};
 use crate::engine::command::{PaymentStep, Verdict};
 use crate::engine::event::{
-    CaptureDiffered, CaptureStarted, Decider, DeclineCause, Event, GivenBack, HoldAfter,
-    PaymentAuthorized, PaymentCaptured, PaymentDeclined, PaymentVoided, PaysFor, Quote,
-    RefundFailed, RefundFound, RefundReturned, RefundSucceeded, ReviewDecided, ReviewOpened,
-    ReviewVerdict, VoidCause, VoidStarted, VoidStuck, VoidStuckCause, Whence,
+    CaptureDiffered, CaptureStarted, Decider, DeclineCause, Event, HoldAfter, PaymentAuthorized,
+    PaymentCaptured, PaymentDeclined, PaymentVoided, PaysFor, Quote, RefundFailed, RefundFound,
+    RefundSucceeded, ReviewDecided, ReviewOpened, ReviewVerdict, VoidCause, VoidStarted, VoidStuck,
+    VoidStuckCause, Whence,
 };
 use crate::engine::lifecycle::{PurchaseState, Step};
 use crate::engine::purchase::{Purchase, Refund};
@@ -176,14 +176,6 @@ fn event_of(
             refund_found(context, (purchase, stored), user, total)?
         }
         PaymentStep::Refunded(number) => refunded(context, (purchase, stored), user, number)?,
-        PaymentStep::RefundReturned(number) => {
-            let back = stored.returned(number).ok_or(Refusal::WrongState)?;
-            returned(context, (purchase, stored), user, Some(number), back)
-        }
-        PaymentStep::LessRefundedAtGateway(total) => {
-            let back = stored.found_returned(total).ok_or(Refusal::WrongState)?;
-            returned(context, (purchase, stored), user, None, back)
-        }
         PaymentStep::RefundFailed {
             number,
             code,
@@ -295,31 +287,6 @@ fn refund_found(
         clawback: clawback(context, &user, stored, extent, amount),
         user,
     }))
-}
-
-/// Money that had gone back came back, and its reward tokens with it.
-fn returned(
-    context: Context<'_>,
-    (purchase, stored): (PurchaseId, &Purchase),
-    user: UserId,
-    number: Option<u32>,
-    (amount, tokens): (Amount, Tokens),
-) -> Event {
-    let product = &context.catalogue.product_at(stored.product).terms.product;
-    Event::RefundReturned(RefundReturned {
-        purchase,
-        number,
-        product: product.clone(),
-        quantity: stored.quantity,
-        amount,
-        currency: stored.quote().currency,
-        leaves: stored.paid_state_less(amount),
-        given_back: GivenBack {
-            tokens,
-            debt_paid: tokens.min(context.shard.token_debt(&user)),
-        },
-        user,
-    })
 }
 
 /// A receipt is sealed over what was asked for and confirmed, or over what an operator settled.

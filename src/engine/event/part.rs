@@ -133,7 +133,6 @@ impl Event {
             | Self::RefundSucceeded(_)
             | Self::RefundFailed(_)
             | Self::RefundFound(_)
-            | Self::RefundReturned(_)
             | Self::DisputeOpened(_)
             | Self::DisputeClosed(_) => {
                 let (purchase, step) = self.step().expect("`step` names all of these");

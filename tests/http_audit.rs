@@ -3,7 +3,7 @@
 
 mod support;
 
-use holdfast::http::routes::Resource;
+use holdfast::http::route::Resource;
 use serde_json::{Value, json};
 use support::money::{NOBODY, assert_checks_clean, buy, id_of, part, refunds_of};
 use support::{

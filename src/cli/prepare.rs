@@ -11,7 +11,7 @@ use super::scoring::{self, Model};
 use super::serve::Failure;
 use super::{ConfigCheck, Serve};
 use crate::config::{Config, Demo, Environment, GatewayKind, Role, Sources};
-use crate::http::tls::{self, Certified};
+use crate::http::server::tls::{self, Certified};
 use crate::payments::stripe::Stripe;
 use crate::receipts::Sealer;
 use crate::telemetry::logging::Filter;

@@ -7,11 +7,11 @@
 //! Deliberately absent: what the whole shard may keep ([`Shard::room_for`]), and the rate limit.
 
 use crate::engine::event::Flow;
-use crate::engine::lifecycle::PurchaseState;
-use crate::engine::purchases::Place;
-use crate::engine::rejection::{QuotaScope, RefusalFacts};
-use crate::engine::settings::EngineSettings;
-use crate::engine::shard::{Buyer, Shard};
+use crate::engine::state::purchases::Place;
+use crate::engine::state::shard::{Buyer, Shard};
+use crate::engine::words::lifecycle::PurchaseState;
+use crate::engine::words::rejection::{QuotaScope, RefusalFacts};
+use crate::engine::words::settings::EngineSettings;
 use crate::ids::UserId;
 use crate::time::UnixMs;
 
@@ -63,7 +63,12 @@ impl Shard {
     }
 
     /// The buyer's open holds follow the purchase.
-    pub(super) fn keep_held(&mut self, sequence: u64, before: PurchaseState, place: Place) {
+    pub(in crate::engine) fn keep_held(
+        &mut self,
+        sequence: u64,
+        before: PurchaseState,
+        place: Place,
+    ) {
         let purchase = &self.purchases[place];
         let held = &mut self.buyers[purchase.buyer].held;
         let (before, now) = (before, purchase.state);
@@ -75,7 +80,7 @@ impl Shard {
     }
 
     /// When each buyer's keys are to be forgotten follows from the keys.
-    pub(super) fn derive_key_dues(&mut self) {
+    pub(in crate::engine) fn derive_key_dues(&mut self) {
         for buyer in self.buyers.iter_mut() {
             buyer.key_dues.clear();
         }
@@ -88,7 +93,7 @@ impl Shard {
 
 impl Buyer {
     /// A key that was to be forgotten at `due` is to be forgotten at `again`, or is forgotten.
-    pub(super) fn key_due_moved(&mut self, due: UnixMs, again: Option<UnixMs>) {
+    pub(in crate::engine) fn key_due_moved(&mut self, due: UnixMs, again: Option<UnixMs>) {
         // Mostly the first: keys are forgotten in the order in which they were first used.
         if let Some(place) = self.key_dues.iter().position(|it| *it == due) {
             self.key_dues.remove(place);

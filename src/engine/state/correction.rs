@@ -14,11 +14,11 @@
 //! pauses, when an authorization lapses, when a dispute happened. They are not moved.
 
 use crate::engine::event::ClockCorrected;
-use crate::engine::lifecycle::{PurchaseState, Step, Units};
-use crate::engine::purchase::{Happened, Purchase};
-use crate::engine::settings::Limits;
-use crate::engine::shard::{Buyer, Shard};
-use crate::engine::spending::Spending;
+use crate::engine::state::purchase::{Happened, Purchase};
+use crate::engine::state::shard::{Buyer, Shard};
+use crate::engine::state::spending::Spending;
+use crate::engine::words::lifecycle::{PurchaseState, Step, Units};
+use crate::engine::words::settings::Limits;
 use crate::ids::Lsn;
 use crate::time::UnixMs;
 use rkyv::{Archive, Deserialize, Serialize};
@@ -40,7 +40,7 @@ struct Correction {
 impl Corrections {
     /// When it happened by today's clock: the instant at which it was written, moved by every
     /// correction since. What is as old as this is measured from here.
-    pub(super) fn today(&self, happened: &Happened) -> UnixMs {
+    pub(in crate::engine) fn today(&self, happened: &Happened) -> UnixMs {
         let later = self.0.iter().rev().take_while(|it| it.lsn > happened.lsn);
         later.fold(happened.at, |at, it| at.moved_ms(it.offset_ms))
     }
@@ -114,7 +114,12 @@ impl Shard {
 
 impl Buyer {
     /// What of `purchase` is summed and counted. Leaves the captures to be sorted.
-    pub(super) fn sum_up(&mut self, sequence: u64, purchase: &Purchase, corrections: &Corrections) {
+    pub(in crate::engine) fn sum_up(
+        &mut self,
+        sequence: u64,
+        purchase: &Purchase,
+        corrections: &Corrections,
+    ) {
         if let Some(counted) = purchase.counted(corrections) {
             self.spending.add(counted);
         }

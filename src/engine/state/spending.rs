@@ -10,9 +10,9 @@
 //!
 //! Deliberately absent: when a day begins (the journal knows zones), and the limits (`decide`).
 
-use crate::engine::correction::Corrections;
-use crate::engine::lifecycle::PurchaseState;
-use crate::engine::purchase::Purchase;
+use crate::engine::state::correction::Corrections;
+use crate::engine::state::purchase::Purchase;
+use crate::engine::words::lifecycle::PurchaseState;
 use crate::money::{Amount, Currency};
 use crate::time::UnixMs;
 
@@ -34,7 +34,7 @@ pub struct Counted {
 
 impl Purchase {
     /// What counts of it; `None` where no payment stands or is under way.
-    pub(super) fn counted(&self, corrections: &Corrections) -> Option<Counted> {
+    pub(in crate::engine) fn counted(&self, corrections: &Corrections) -> Option<Counted> {
         match self.state {
             PurchaseState::Held
             | PurchaseState::Declined
@@ -66,7 +66,7 @@ impl Purchase {
 
 /// What a buyer has bought.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Spending {
+pub(in crate::engine) struct Spending {
     /// By currency; wide, so that no number of purchases is too many.
     lifetime: Vec<(Currency, u128)>,
     /// By quarter of an hour and currency, in this order.
@@ -77,7 +77,7 @@ pub(super) struct Spending {
 
 impl Spending {
     /// A purchase counts for something else than before.
-    pub(super) fn change(&mut self, before: Option<Counted>, after: Option<Counted>) {
+    pub(in crate::engine) fn change(&mut self, before: Option<Counted>, after: Option<Counted>) {
         if before == after {
             return;
         }
@@ -89,7 +89,7 @@ impl Spending {
         }
     }
 
-    pub(super) fn add(&mut self, counted: Counted) {
+    pub(in crate::engine) fn add(&mut self, counted: Counted) {
         self.purchases += 1;
         let more = wide(counted.amount);
         let Counted { at, currency, .. } = counted;
@@ -122,7 +122,7 @@ impl Spending {
     }
 
     /// What was bought in `currency` since `day_start`, which is not long ago.
-    pub(super) fn since(&self, day_start: UnixMs, currency: Currency) -> Amount {
+    pub(in crate::engine) fn since(&self, day_start: UnixMs, currency: Currency) -> Amount {
         let from = quarter(day_start);
         let begin = self.quarters.partition_point(|((it, _), _)| *it < from);
         let of_day = self.quarters[begin..].iter();
@@ -135,19 +135,19 @@ impl Spending {
     }
 
     /// What was ever bought in `currency`.
-    pub(super) fn lifetime(&self, currency: Currency) -> Amount {
+    pub(in crate::engine) fn lifetime(&self, currency: Currency) -> Amount {
         let sum = self.lifetime.iter().find(|(it, _)| *it == currency);
         narrow(sum.map_or(0, |(_, sum)| *sum))
     }
 
     /// The currencies in which anything counts.
-    pub(super) fn currencies(&self) -> impl Iterator<Item = Currency> {
+    pub(in crate::engine) fn currencies(&self) -> impl Iterator<Item = Currency> {
         let counting = self.lifetime.iter().filter(|(_, sum)| *sum > 0);
         counting.map(|(currency, _)| *currency)
     }
 
     /// Purchases that count.
-    pub(super) fn purchases(&self) -> u32 {
+    pub(in crate::engine) fn purchases(&self) -> u32 {
         self.purchases
     }
 }

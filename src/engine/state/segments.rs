@@ -7,7 +7,7 @@
 
 use crate::engine::apply::Stamp;
 use crate::engine::event::BuyerSegmented;
-use crate::engine::shard::Shard;
+use crate::engine::state::shard::Shard;
 use crate::ids::{Lsn, Segment, UserId};
 use crate::time::UnixMs;
 use rkyv::{Archive, Deserialize, Serialize};
@@ -15,11 +15,11 @@ use rkyv::{Archive, Deserialize, Serialize};
 /// The segment that was computed for a buyer.
 #[derive(Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
 pub struct Segmented {
-    pub(super) segment: Segment,
-    pub(super) fed: Fed,
-    pub(super) run: u64,
-    pub(super) at: UnixMs,
-    pub(super) lsn: Lsn,
+    pub(in crate::engine) segment: Segment,
+    pub(in crate::engine) fed: Fed,
+    pub(in crate::engine) run: u64,
+    pub(in crate::engine) at: UnixMs,
+    pub(in crate::engine) lsn: Lsn,
 }
 
 impl Segmented {
@@ -77,7 +77,7 @@ impl Shard {
         Some((last.lsn, last.fed))
     }
 
-    pub(super) fn apply_segmented(&mut self, segmented: &BuyerSegmented, stamp: Stamp) {
+    pub(in crate::engine) fn apply_segmented(&mut self, segmented: &BuyerSegmented, stamp: Stamp) {
         let index = self.buyer_index(&segmented.user);
         self.buyers[index].segmented = Some(Box::new(Segmented {
             segment: segmented.segment.clone(),

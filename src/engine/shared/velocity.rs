@@ -12,9 +12,9 @@ use crate::engine::cells::{
     AT_MS_MAX, AttemptInstant, DistinctCell, KeyDigest, ValueSeen, VelocityCell, VelocityTable,
 };
 use crate::engine::event::{ClockCorrected, DeclineCause, Event, Flow, Origin, PaysFor, Whence};
-use crate::engine::refusal::Refusal;
 use crate::engine::risk::counter::{By, COUNTERS, Counted, Counter, DEPTH_ALWAYS};
 use crate::engine::risk::kept::{Depths, depths_always};
+use crate::engine::words::refusal::Refusal;
 use crate::ids::{CardToken, DeviceId, ProductId, UserId};
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicI64, AtomicU16, Ordering};
@@ -26,7 +26,7 @@ pub const INSTANTS_KEPT: usize = DEPTH_ALWAYS as usize;
 
 /// What one key takes in both tables, a table being up to half empty and with three words for each
 /// place; further instants come on top (`cells::velocity`).
-pub(super) const KEY_BYTES: usize = 2 * (80 + 48) + 2 * 24;
+pub(in crate::engine) const KEY_BYTES: usize = 2 * (80 + 48) + 2 * 24;
 
 /// What an attempt or a payment names.
 #[derive(Copy, Clone, Debug, Default, PartialEq, Eq)]

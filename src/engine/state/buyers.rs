@@ -4,8 +4,8 @@
 //! places follow from the events alone; purchases and keys name their buyers by place, in images
 //! too. Deliberately absent: when a buyer is forgotten (`forget`).
 
-use crate::engine::purchase::BuyerIndex;
-use crate::engine::shard::Buyer;
+use crate::engine::state::purchase::BuyerIndex;
+use crate::engine::state::shard::Buyer;
 use crate::ids::UserId;
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
@@ -18,7 +18,7 @@ pub const BUYERS_A_SHARD_MAX: u32 = 1 << 22;
 
 /// The buyers of a shard.
 #[derive(Debug, Default)]
-pub(super) struct Buyers {
+pub(in crate::engine) struct Buyers {
     /// Boxed, so that growing copies little and who is forgotten gives their memory back.
     kept: Vec<Option<Box<Buyer>>>,
     free: BTreeSet<u32>,
@@ -27,17 +27,17 @@ pub(super) struct Buyers {
 
 impl Buyers {
     /// Buyers that are kept.
-    pub(super) fn len(&self) -> usize {
+    pub(in crate::engine) fn len(&self) -> usize {
         self.places.len()
     }
 
     /// Where `user` is kept.
-    pub(super) fn place(&self, user: &UserId) -> Option<BuyerIndex> {
+    pub(in crate::engine) fn place(&self, user: &UserId) -> Option<BuyerIndex> {
         self.places.get(user).copied()
     }
 
     /// Where `user` is kept, from now on where they were not.
-    pub(super) fn place_or_new(&mut self, user: &UserId) -> BuyerIndex {
+    pub(in crate::engine) fn place_or_new(&mut self, user: &UserId) -> BuyerIndex {
         if let Some(place) = self.places.get(user) {
             return *place;
         }
@@ -55,7 +55,7 @@ impl Buyers {
     }
 
     /// Keeps a new `user` at `place`, behind all others; those between are free.
-    pub(super) fn insert_at(
+    pub(in crate::engine) fn insert_at(
         &mut self,
         place: BuyerIndex,
         user: &UserId,
@@ -79,7 +79,7 @@ impl Buyers {
     }
 
     /// Forgets the buyer at `place`.
-    pub(super) fn remove(&mut self, place: BuyerIndex) {
+    pub(in crate::engine) fn remove(&mut self, place: BuyerIndex) {
         let buyer = self.kept[place.0 as usize].take();
         let buyer = buyer.expect("a place is somebody's until they are forgotten");
         self.places.remove(&buyer.user);
@@ -87,30 +87,32 @@ impl Buyers {
     }
 
     /// The buyer at `place`, if there is one.
-    pub(super) fn get(&self, place: BuyerIndex) -> Option<&Buyer> {
+    pub(in crate::engine) fn get(&self, place: BuyerIndex) -> Option<&Buyer> {
         self.kept.get(place.0 as usize)?.as_deref()
     }
 
-    pub(super) fn get_mut(&mut self, place: BuyerIndex) -> Option<&mut Buyer> {
+    pub(in crate::engine) fn get_mut(&mut self, place: BuyerIndex) -> Option<&mut Buyer> {
         self.kept.get_mut(place.0 as usize)?.as_deref_mut()
     }
 
     /// Each with their place, in the order of the places.
-    pub(super) fn numbered(&self) -> impl Iterator<Item = (BuyerIndex, &Buyer)> {
+    pub(in crate::engine) fn numbered(&self) -> impl Iterator<Item = (BuyerIndex, &Buyer)> {
         let kept = (0..).zip(&self.kept);
         kept.filter_map(|(place, buyer)| Some((BuyerIndex(place), buyer.as_deref()?)))
     }
 
-    pub(super) fn numbered_mut(&mut self) -> impl Iterator<Item = (BuyerIndex, &mut Buyer)> {
+    pub(in crate::engine) fn numbered_mut(
+        &mut self,
+    ) -> impl Iterator<Item = (BuyerIndex, &mut Buyer)> {
         let kept = (0..).zip(&mut self.kept);
         kept.filter_map(|(place, buyer)| Some((BuyerIndex(place), buyer.as_deref_mut()?)))
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = &Buyer> {
+    pub(in crate::engine) fn iter(&self) -> impl Iterator<Item = &Buyer> {
         self.kept.iter().flatten().map(AsRef::as_ref)
     }
 
-    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Buyer> {
+    pub(in crate::engine) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Buyer> {
         self.kept.iter_mut().flatten().map(AsMut::as_mut)
     }
 }

@@ -12,12 +12,12 @@
 //! Deliberately absent: when a day begins (callers say), and each buyer's own sums (`spending`).
 
 use crate::engine::cells::{AmountCell, Taken};
-use crate::engine::correction::Corrections;
-use crate::engine::purchase::Purchase;
-use crate::engine::refusal::Refusal;
-use crate::engine::rejection::{RefusalFacts, Rejection, SpendingScope};
-use crate::engine::settings::{AmountLimits, SharedBy};
-use crate::engine::spending::{Counted, DAYS_KEPT_MS};
+use crate::engine::state::correction::Corrections;
+use crate::engine::state::purchase::Purchase;
+use crate::engine::state::spending::{Counted, DAYS_KEPT_MS};
+use crate::engine::words::refusal::Refusal;
+use crate::engine::words::rejection::{RefusalFacts, Rejection, SpendingScope};
+use crate::engine::words::settings::{AmountLimits, SharedBy};
 use crate::ids::{CardToken, DeviceId};
 use crate::money::{Amount, Currency};
 use crate::time::UnixMs;
@@ -35,7 +35,7 @@ pub struct SharedCount {
 }
 
 impl SharedCount {
-    pub(super) fn new(purchase: &Purchase, counted: Counted) -> Option<Self> {
+    pub(in crate::engine) fn new(purchase: &Purchase, counted: Counted) -> Option<Self> {
         let particulars = purchase.particulars.as_ref();
         Some(Self {
             card: purchase.payment.as_ref()?.card.clone(),
@@ -44,7 +44,7 @@ impl SharedCount {
         })
     }
 
-    pub(super) fn of(purchase: &Purchase, corrections: &Corrections) -> Option<Self> {
+    pub(in crate::engine) fn of(purchase: &Purchase, corrections: &Corrections) -> Option<Self> {
         Self::new(purchase, purchase.counted(corrections)?)
     }
 }
@@ -74,7 +74,7 @@ struct Key {
 }
 
 /// What one sum takes, with what counts who has it and where the table has it.
-pub(super) const SUM_BYTES: usize =
+pub(in crate::engine) const SUM_BYTES: usize =
     2 * (size_of::<(Key, Arc<AmountCell>)>() + size_of::<usize>()) + 4 * size_of::<AmountCell>();
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

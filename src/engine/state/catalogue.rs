@@ -7,11 +7,11 @@
 
 use crate::engine::cells::{PromotionCell, StockCell, StockLevels, UNITS_MAX};
 use crate::engine::event::{Active, CatalogueChange, Discount, ProductSet, PromotionSet, Quote};
-use crate::engine::payable::AmountRule;
-use crate::engine::refusal::Refusal;
-use crate::engine::rejection::{PromotionBar, RefusalFacts, Rejection};
-use crate::engine::settings::Bounds;
-use crate::engine::view::{ProductView, PromotionView, SaleStatus};
+use crate::engine::query::view::{ProductView, PromotionView, SaleStatus};
+use crate::engine::words::payable::AmountRule;
+use crate::engine::words::refusal::Refusal;
+use crate::engine::words::rejection::{PromotionBar, RefusalFacts, Rejection};
+use crate::engine::words::settings::Bounds;
 use crate::ids::{ProductId, PromotionCode, Segment};
 use crate::money::{Amount, Currency, Price};
 use crate::time::UnixMs;

@@ -17,10 +17,10 @@
 
 use crate::engine::apply::{Settled, Stamp};
 use crate::engine::event::IdempotencyKey;
-use crate::engine::purchase::BuyerIndex;
-use crate::engine::purchases::Place;
-use crate::engine::settings::Limits;
-use crate::engine::shard::{Buyer, BuyerMore, KeyEntry, KeyOutcome, Shard};
+use crate::engine::state::purchase::BuyerIndex;
+use crate::engine::state::purchases::Place;
+use crate::engine::state::shard::{Buyer, BuyerMore, KeyEntry, KeyOutcome, Shard};
+use crate::engine::words::settings::Limits;
 use crate::ids::{Digest16, PurchaseId};
 use crate::money::Tokens;
 use crate::time::UnixMs;
@@ -34,7 +34,7 @@ const BUYERS_FORGOTTEN_AT_ONCE: usize = 4;
 
 /// Since when nothing is left of a buyer but that they tried.
 #[derive(Copy, Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Idle {
+pub(in crate::engine) enum Idle {
     /// No card was declined that its network counts.
     Tried(UnixMs),
     /// One was.
@@ -43,7 +43,7 @@ pub(super) enum Idle {
 
 impl Shard {
     /// Forgets some of what is due, after an event was applied.
-    pub(super) fn forget(&mut self, stamp: Stamp, limits: Limits) {
+    pub(in crate::engine) fn forget(&mut self, stamp: Stamp, limits: Limits) {
         if stamp.settled == Settled::No {
             return;
         }
@@ -112,7 +112,7 @@ impl Shard {
     }
 
     /// Something stands under the key from now on, instead of what stood there.
-    pub(super) fn remember(
+    pub(in crate::engine) fn remember(
         &mut self,
         (owner, key): (BuyerIndex, Option<IdempotencyKey>),
         outcome: KeyOutcome,
@@ -136,7 +136,7 @@ impl Shard {
     }
 
     /// Nothing stands under the key any more, before its time.
-    pub(super) fn drop_key(&mut self, scope: Digest16) {
+    pub(in crate::engine) fn drop_key(&mut self, scope: Digest16) {
         let Some(entry) = self.keys.get(&scope) else {
             return;
         };
@@ -159,7 +159,7 @@ impl Shard {
     }
 
     /// What stands under the key has this outcome from now on; nothing where there is no such key.
-    pub(super) fn set_outcome(&mut self, scope: Digest16, outcome: KeyOutcome) {
+    pub(in crate::engine) fn set_outcome(&mut self, scope: Digest16, outcome: KeyOutcome) {
         let names = outcome.names();
         let Some(entry) = self.keys.get_mut(&scope) else {
             return;
@@ -188,7 +188,7 @@ impl Shard {
     }
 
     /// Puts a hold that has ended, and that no key names, where it is forgotten in its turn.
-    pub(super) fn note_ended(&mut self, place: Place) {
+    pub(in crate::engine) fn note_ended(&mut self, place: Place) {
         if self.purchases.named(place) == 0
             && let Some(due) = self.ended_at(place)
         {
@@ -208,7 +208,7 @@ impl Shard {
     }
 
     /// The buyer has changed: notes whether anything is left of them, and since when nothing is.
-    pub(super) fn note_idle(&mut self, place: BuyerIndex) {
+    pub(in crate::engine) fn note_idle(&mut self, place: BuyerIndex) {
         let buyer = &mut self.buyers[place];
         let idle = buyer.idle_now();
         let before = std::mem::replace(&mut buyer.idle, idle);
@@ -225,7 +225,7 @@ impl Shard {
 
     /// What is to be forgotten next follows from purchases, keys and buyers. Which purchases the keys
     /// name is known.
-    pub(super) fn derive_forgetting(&mut self) {
+    pub(in crate::engine) fn derive_forgetting(&mut self) {
         self.ended.clear();
         let sequences: Vec<u64> = self
             .purchases
@@ -246,7 +246,7 @@ impl Shard {
     }
 
     /// Takes a key of an image: what it names, and when it is to be forgotten.
-    pub(super) fn take_key(&mut self, scope: Digest16, entry: KeyEntry) {
+    pub(in crate::engine) fn take_key(&mut self, scope: Digest16, entry: KeyEntry) {
         self.key_expiries.push_back((entry.forget_at, scope));
         let (owner, forget_at, names) = (entry.owner, entry.forget_at, entry.outcome.names());
         self.keys.insert(scope, entry);

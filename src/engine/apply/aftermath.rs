@@ -4,15 +4,15 @@
 //! that takes more than the balance holds is a broken log's, and is refused when it is verified.
 
 use crate::engine::apply::Stamp;
-use crate::engine::dispute::Dispute;
 use crate::engine::event::{
     Clawback, DisputeClosed, GivenBack, PaymentCaptured, RefundFailed, RefundFound, RefundStarted,
     RefundSucceeded, RetryAdvice, TokensSpent,
 };
-use crate::engine::purchase::{BuyerIndex, Purchase, Refund, RefundState};
-use crate::engine::purchases::Place;
-use crate::engine::settings::Limits;
-use crate::engine::shard::{BuyerMore, CardDecline, KeyOutcome, Shard};
+use crate::engine::state::purchase::{BuyerIndex, Purchase, Refund, RefundState};
+use crate::engine::state::purchases::Place;
+use crate::engine::state::shard::{BuyerMore, CardDecline, KeyOutcome, Shard};
+use crate::engine::words::dispute::Dispute;
+use crate::engine::words::settings::Limits;
 use crate::ids::{Digest16, PurchaseId};
 use crate::money::{Amount, Tokens};
 use crate::time::UnixMs;
@@ -21,7 +21,11 @@ use crate::time::UnixMs;
 const DECLINES_KEPT: usize = 32;
 
 impl Shard {
-    pub(super) fn apply_captured_more(&mut self, place: Place, captured: &PaymentCaptured) {
+    pub(in crate::engine) fn apply_captured_more(
+        &mut self,
+        place: Place,
+        captured: &PaymentCaptured,
+    ) {
         let purchase = &mut self.purchases[place];
         let buyer = purchase.buyer;
         if captured.signing_key.is_some() || captured.tokens > Tokens::NONE {
@@ -36,7 +40,12 @@ impl Shard {
         }
     }
 
-    pub(super) fn apply_spent(&mut self, spent: &TokensSpent, stamp: Stamp, limits: Limits) {
+    pub(in crate::engine) fn apply_spent(
+        &mut self,
+        spent: &TokensSpent,
+        stamp: Stamp,
+        limits: Limits,
+    ) {
         let buyer = self.buyer_index(&spent.user);
         let more = self.buyer_more(buyer);
         more.tokens = more.tokens.minus(spent.tokens);
@@ -47,7 +56,7 @@ impl Shard {
         self.note_idle(buyer);
     }
 
-    pub(super) fn apply_refund_started(
+    pub(in crate::engine) fn apply_refund_started(
         &mut self,
         place: Place,
         started: &RefundStarted,
@@ -75,7 +84,7 @@ impl Shard {
         Ok(())
     }
 
-    pub(super) fn apply_refunded(
+    pub(in crate::engine) fn apply_refunded(
         &mut self,
         place: Place,
         done: &RefundSucceeded,
@@ -102,7 +111,7 @@ impl Shard {
         self.set_outcome(key, KeyOutcome::Refunded { purchase, number });
     }
 
-    pub(super) fn apply_refund_found(
+    pub(in crate::engine) fn apply_refund_found(
         &mut self,
         place: Place,
         found: &RefundFound,
@@ -134,7 +143,7 @@ impl Shard {
         Ok(())
     }
 
-    pub(super) fn apply_dispute_closed(
+    pub(in crate::engine) fn apply_dispute_closed(
         &mut self,
         place: Place,
         closed: &DisputeClosed,
@@ -155,7 +164,7 @@ impl Shard {
         Ok(())
     }
 
-    pub(super) fn apply_refund_failed(
+    pub(in crate::engine) fn apply_refund_failed(
         &mut self,
         place: Place,
         failed: &RefundFailed,
@@ -174,7 +183,7 @@ impl Shard {
     }
 
     /// Takes tokens back; what was not there any more is owed from now on.
-    pub(super) fn claw_back(&mut self, buyer: BuyerIndex, clawback: Clawback) {
+    pub(in crate::engine) fn claw_back(&mut self, buyer: BuyerIndex, clawback: Clawback) {
         if clawback.requested == Tokens::NONE {
             return;
         }
@@ -183,7 +192,12 @@ impl Shard {
         more.debt = more.debt.plus(clawback.shortfall);
     }
 
-    pub(super) fn note_decline(&mut self, place: Place, advice: RetryAdvice, at: UnixMs) {
+    pub(in crate::engine) fn note_decline(
+        &mut self,
+        place: Place,
+        advice: RetryAdvice,
+        at: UnixMs,
+    ) {
         let purchase = &self.purchases[place];
         let (buyer, payment) = (purchase.buyer, purchase.payment.as_ref());
         let (Some(payment), RetryAdvice::Later | RetryAdvice::Never) = (payment, advice) else {
@@ -205,7 +219,7 @@ impl Shard {
 impl Purchase {
     /// The dispute of this number is `dispute` from now on; the tokens that were asked back with it
     /// before.
-    pub(super) fn set_dispute(
+    pub(in crate::engine) fn set_dispute(
         &mut self,
         number: u32,
         dispute: &Dispute,

@@ -5,16 +5,18 @@
 //! that no events could have made is refused, with the buyer, purchase or key that shows it.
 //! What can be derived is not in it: tallies, timers, places.
 
-use crate::engine::catalogue::Catalogue;
 use crate::engine::cells::UNITS_MAX;
-use crate::engine::correction::Corrections;
-use crate::engine::lifecycle::{PurchaseState, Stands, next_state};
-use crate::engine::profile::Profile;
-use crate::engine::purchase::{BuyerIndex, Purchase};
-use crate::engine::purchases::SEQUENCES_MAX;
-use crate::engine::scrutiny::BuyerRisk;
-use crate::engine::segments::Segmented;
-use crate::engine::shard::{Buyer, BuyerMore, KeyEntry, KeyOutcome, Shard, tally_add, tally_of};
+use crate::engine::state::catalogue::Catalogue;
+use crate::engine::state::correction::Corrections;
+use crate::engine::state::profile::Profile;
+use crate::engine::state::purchase::{BuyerIndex, Purchase};
+use crate::engine::state::purchases::SEQUENCES_MAX;
+use crate::engine::state::scrutiny::BuyerRisk;
+use crate::engine::state::segments::Segmented;
+use crate::engine::state::shard::{
+    Buyer, BuyerMore, KeyEntry, KeyOutcome, Shard, tally_add, tally_of,
+};
+use crate::engine::words::lifecycle::{PurchaseState, Stands, next_state};
 use crate::ids::{Digest16, PurchaseId, ShardId, UserId};
 use crate::time::UnixMs;
 use rkyv::{Archive, Deserialize, Serialize};
@@ -319,8 +321,8 @@ fn check_whole(purchase: &Purchase, catalogue: &Catalogue) -> Result<(), &'stati
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::purchase::BuyerIndex;
-    use crate::engine::refusal::Refusal;
+    use crate::engine::state::purchase::BuyerIndex;
+    use crate::engine::words::refusal::Refusal;
     use crate::ids::{PurchaseTag, RequestId};
 
     fn refused_as(image: ShardImage) -> String {

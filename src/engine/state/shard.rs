@@ -4,26 +4,26 @@
 //! units and promotion uses are the sums over their purchases; every held purchase has a timer.
 //! Changed by `apply` alone. Deliberately absent: the lock around it and the cells beside it.
 
-use crate::engine::buyers::Buyers;
-use crate::engine::catalogue::{Catalogue, ProductIndex, PromotionIndex};
-use crate::engine::correction::Corrections;
+use crate::engine::apply::forget::Idle;
 use crate::engine::event::{IdempotencyKey, RetryAdvice};
-use crate::engine::forget::Idle;
-use crate::engine::lifecycle::{PurchaseState, Stands, Units, next_state};
-use crate::engine::profile::Profile;
-use crate::engine::purchase::{BuyerIndex, Purchase, RefundState};
-use crate::engine::purchases::{Place, Purchases};
-use crate::engine::refusal::Refusal;
-use crate::engine::rejection::{QuotaScope, RefusalFacts, Rejection};
-use crate::engine::scrutiny::BuyerRisk;
-use crate::engine::segments::Segmented;
-use crate::engine::settings::{Bounds, CardRetries, RateLimit};
-use crate::engine::shared::SharedCount;
-use crate::engine::spending::Spending;
-use crate::engine::view::{
+use crate::engine::query::view::{
     BuyerView, DeclineView, HistoryEntry, HoldView, Kept, PaymentView, Payments, PaymentsPage,
     PurchaseView, RefundStatus, RefundView, ReviewView, SpendingView, UnderWay,
 };
+use crate::engine::shared::amounts::SharedCount;
+use crate::engine::state::buyers::Buyers;
+use crate::engine::state::catalogue::{Catalogue, ProductIndex, PromotionIndex};
+use crate::engine::state::correction::Corrections;
+use crate::engine::state::profile::Profile;
+use crate::engine::state::purchase::{BuyerIndex, Purchase, RefundState};
+use crate::engine::state::purchases::{Place, Purchases};
+use crate::engine::state::scrutiny::BuyerRisk;
+use crate::engine::state::segments::Segmented;
+use crate::engine::state::spending::Spending;
+use crate::engine::words::lifecycle::{PurchaseState, Stands, Units, next_state};
+use crate::engine::words::refusal::Refusal;
+use crate::engine::words::rejection::{QuotaScope, RefusalFacts, Rejection};
+use crate::engine::words::settings::{Bounds, CardRetries, RateLimit};
 use crate::ids::{
     AuthorizationId, CardToken, Digest16, Lsn, PurchaseId, PurchaseTag, RequestId, ShardId, UserId,
 };
@@ -39,76 +39,76 @@ use std::ops::ControlFlow;
 /// One shard of buyers.
 #[derive(Debug)]
 pub struct Shard {
-    pub(super) id: ShardId,
-    pub(super) buyers: Buyers,
-    pub(super) purchases: Purchases,
-    pub(super) keys: HashMap<Digest16, KeyEntry, FixedState>,
+    pub(in crate::engine) id: ShardId,
+    pub(in crate::engine) buyers: Buyers,
+    pub(in crate::engine) purchases: Purchases,
+    pub(in crate::engine) keys: HashMap<Digest16, KeyEntry, FixedState>,
     /// Every key, in the order in which they are to be forgotten.
-    pub(super) key_expiries: VecDeque<(UnixMs, Digest16)>,
+    pub(in crate::engine) key_expiries: VecDeque<(UnixMs, Digest16)>,
     /// May name purchases that are no longer held: read over when due.
-    pub(super) timers: BinaryHeap<Reverse<(UnixMs, u64)>>,
-    pub(super) last_at: UnixMs,
-    pub(super) corrections: Corrections,
+    pub(in crate::engine) timers: BinaryHeap<Reverse<(UnixMs, u64)>>,
+    pub(in crate::engine) last_at: UnixMs,
+    pub(in crate::engine) corrections: Corrections,
     /// Purchases of which a payment or a refund is under way, by sequence: derived from them.
-    pub(super) open: BTreeSet<u64>,
+    pub(in crate::engine) open: BTreeSet<u64>,
     /// Purchases under review, by sequence: derived from them.
-    pub(super) reviews: BTreeSet<u64>,
+    pub(in crate::engine) reviews: BTreeSet<u64>,
     /// Purchases whose capture was of another sum, by sequence: derived from them.
-    pub(super) differing: BTreeSet<u64>,
+    pub(in crate::engine) differing: BTreeSet<u64>,
     /// Holds that ended without a payment and that no key names, by when they ended: derived.
-    pub(super) ended: BTreeSet<(UnixMs, u64)>,
+    pub(in crate::engine) ended: BTreeSet<(UnixMs, u64)>,
     /// Buyers of whom nothing is left but that they tried: derived.
-    pub(super) idle: BTreeSet<(Idle, BuyerIndex)>,
+    pub(in crate::engine) idle: BTreeSet<(Idle, BuyerIndex)>,
 }
 
 /// A buyer's state beside their purchases.
 #[derive(Clone, Debug)]
-pub(super) struct Buyer {
-    pub(super) user: UserId,
+pub(in crate::engine) struct Buyer {
+    pub(in crate::engine) user: UserId,
     /// The latest attempts, oldest first, at most the rate limit's count.
-    pub(super) attempts: VecDeque<UnixMs>,
+    pub(in crate::engine) attempts: VecDeque<UnixMs>,
     /// Units of open holds and standing purchases by product; no zeroes.
-    pub(super) committed: Vec<(ProductIndex, u32)>,
+    pub(in crate::engine) committed: Vec<(ProductIndex, u32)>,
     /// Promotion uses by promotion; no zeroes.
-    pub(super) promotion_uses: Vec<(PromotionIndex, u32)>,
+    pub(in crate::engine) promotion_uses: Vec<(PromotionIndex, u32)>,
     /// What was bought, in money: derived from the purchases.
-    pub(super) spending: Spending,
+    pub(in crate::engine) spending: Spending,
     /// When each of the buyer's purchases was paid, by sequence, oldest first: derived from them.
-    pub(super) captures: Vec<(UnixMs, u64)>,
+    pub(in crate::engine) captures: Vec<(UnixMs, u64)>,
     /// Purchases that are kept: derived from them.
-    pub(super) owned: u32,
+    pub(in crate::engine) owned: u32,
     /// Since when nothing is left of the buyer, where nothing is: derived.
-    pub(super) idle: Option<Idle>,
+    pub(in crate::engine) idle: Option<Idle>,
     /// Holds that are neither paid nor being paid, by sequence: derived from the purchases.
-    pub(super) held: Vec<u64>,
+    pub(in crate::engine) held: Vec<u64>,
     /// When each of the buyer's keys is to be forgotten: derived from the keys.
-    pub(super) key_dues: VecDeque<UnixMs>,
+    pub(in crate::engine) key_dues: VecDeque<UnixMs>,
     /// What only few buyers have.
-    pub(super) more: Option<Box<BuyerMore>>,
+    pub(in crate::engine) more: Option<Box<BuyerMore>>,
     /// What the operator said of the buyer.
-    pub(super) risk: Option<Box<BuyerRisk>>,
+    pub(in crate::engine) risk: Option<Box<BuyerRisk>>,
     /// The segment that was computed from what the buyer bought.
-    pub(super) segmented: Option<Box<Segmented>>,
+    pub(in crate::engine) segmented: Option<Box<Segmented>>,
     /// What is remembered of the buyer for judging.
-    pub(super) profile: Option<Box<Profile>>,
+    pub(in crate::engine) profile: Option<Box<Profile>>,
 }
 
 /// What only some buyers have: reward tokens, cards whose networks limit another try, and what they
 /// bought elsewhere.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Archive, Serialize, Deserialize)]
 pub struct BuyerMore {
-    pub(super) tokens: Tokens,
+    pub(in crate::engine) tokens: Tokens,
     /// Tokens asked back that were not there any more.
-    pub(super) debt: Tokens,
+    pub(in crate::engine) debt: Tokens,
     /// Oldest first, bounded.
-    pub(super) declines: Vec<CardDecline>,
+    pub(in crate::engine) declines: Vec<CardDecline>,
     /// Units that the buyer bought elsewhere, before: part of what is committed. No zeroes.
-    pub(super) imported: Vec<(ProductIndex, u32)>,
+    pub(in crate::engine) imported: Vec<(ProductIndex, u32)>,
 }
 
 impl Buyer {
     /// A buyer of whom nothing is known yet.
-    pub(super) fn new(user: UserId) -> Self {
+    pub(in crate::engine) fn new(user: UserId) -> Self {
         Self {
             user,
             attempts: VecDeque::new(),
@@ -127,33 +127,33 @@ impl Buyer {
         }
     }
 
-    pub(super) fn more_mut(&mut self) -> &mut BuyerMore {
+    pub(in crate::engine) fn more_mut(&mut self) -> &mut BuyerMore {
         self.more.get_or_insert_default()
     }
 }
 
 /// A decline that says something about another try.
 #[derive(Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
-pub(super) struct CardDecline {
-    pub(super) card: CardToken,
-    pub(super) advice: RetryAdvice,
-    pub(super) at: UnixMs,
+pub(in crate::engine) struct CardDecline {
+    pub(in crate::engine) card: CardToken,
+    pub(in crate::engine) advice: RetryAdvice,
+    pub(in crate::engine) at: UnixMs,
 }
 
 /// What stands under an idempotency key.
 #[derive(Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
 pub struct KeyEntry {
     /// Whose it is.
-    pub(super) owner: BuyerIndex,
-    pub(super) fingerprint: Digest16,
-    pub(super) outcome: KeyOutcome,
+    pub(in crate::engine) owner: BuyerIndex,
+    pub(in crate::engine) fingerprint: Digest16,
+    pub(in crate::engine) outcome: KeyOutcome,
     /// When it is forgotten, unless its request still runs then.
-    pub(super) forget_at: UnixMs,
+    pub(in crate::engine) forget_at: UnixMs,
 }
 
 /// The outcome under a key.
 #[derive(Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
-pub(super) enum KeyOutcome {
+pub(in crate::engine) enum KeyOutcome {
     InFlight,
     Held(PurchaseId),
     Paid {
@@ -192,7 +192,7 @@ const _: () = assert!(size_of::<KeyOutcome>() <= 32, "a key grew");
 
 impl KeyOutcome {
     /// The outcome of a refused request.
-    pub(super) fn refused(rejection: Rejection, request: RequestId) -> Self {
+    pub(in crate::engine) fn refused(rejection: Rejection, request: RequestId) -> Self {
         let Rejection { reason, facts } = rejection;
         match (reason, facts) {
             (
@@ -441,7 +441,7 @@ impl Shard {
     }
 
     /// Whether the card's network allows `user` to try `card` again.
-    pub(super) fn may_try_card(
+    pub(in crate::engine) fn may_try_card(
         &self,
         user: &UserId,
         card: &CardToken,
@@ -635,7 +635,7 @@ impl Shard {
     }
 
     /// Every purchase whose capture was of another sum than was asked for.
-    pub(super) fn differing_captures(&self) -> impl Iterator<Item = PurchaseId> + '_ {
+    pub(in crate::engine) fn differing_captures(&self) -> impl Iterator<Item = PurchaseId> + '_ {
         let id = |sequence: &u64| {
             let purchase = self.purchases.get(*sequence)?;
             Some(self.id_of(*sequence, purchase))
@@ -704,7 +704,7 @@ impl Shard {
     }
 
     /// What `user` has bought in `currency` since `day_start`, and ever.
-    pub(super) fn spent(
+    pub(in crate::engine) fn spent(
         &self,
         user: &UserId,
         currency: Currency,
@@ -817,22 +817,22 @@ impl Shard {
         }
     }
 
-    pub(super) fn find(&self, id: PurchaseId) -> Option<&Purchase> {
+    pub(in crate::engine) fn find(&self, id: PurchaseId) -> Option<&Purchase> {
         self.place_of(id).map(|place| &self.purchases[place])
     }
 
     /// Where the purchase is kept, if it is.
-    pub(super) fn place_of(&self, id: PurchaseId) -> Option<Place> {
+    pub(in crate::engine) fn place_of(&self, id: PurchaseId) -> Option<Place> {
         (id.shard() == self.id).then_some(())?;
         let place = self.purchases.place(id.sequence())?;
         self.purchases[place].tag.is(id.tag()).then_some(place)
     }
 
-    pub(super) fn at_place(&self, sequence: u64) -> Option<&Purchase> {
+    pub(in crate::engine) fn at_place(&self, sequence: u64) -> Option<&Purchase> {
         self.purchases.get(sequence)
     }
 
-    pub(super) fn id_of(&self, sequence: u64, purchase: &Purchase) -> PurchaseId {
+    pub(in crate::engine) fn id_of(&self, sequence: u64, purchase: &Purchase) -> PurchaseId {
         PurchaseId::new(self.id, sequence, purchase.tag)
     }
 
@@ -841,26 +841,30 @@ impl Shard {
         self.numbered().map(|(id, _)| id)
     }
 
-    pub(super) fn numbered(&self) -> impl Iterator<Item = (PurchaseId, &Purchase)> {
+    pub(in crate::engine) fn numbered(&self) -> impl Iterator<Item = (PurchaseId, &Purchase)> {
         self.purchases
             .from(0)
             .map(|(sequence, it)| (self.id_of(sequence, it), it))
     }
 
-    pub(super) fn buyer(&self, user: &UserId) -> Option<&Buyer> {
+    pub(in crate::engine) fn buyer(&self, user: &UserId) -> Option<&Buyer> {
         self.buyers.place(user).map(|place| &self.buyers[place])
     }
 
-    pub(super) fn next_id(&self, tag: PurchaseTag) -> PurchaseId {
+    pub(in crate::engine) fn next_id(&self, tag: PurchaseTag) -> PurchaseId {
         PurchaseId::new(self.id, self.purchases.next(), tag)
     }
 
-    pub(super) fn committed(&self, user: &UserId, product: ProductIndex) -> u32 {
+    pub(in crate::engine) fn committed(&self, user: &UserId, product: ProductIndex) -> u32 {
         let of_product = |buyer: &Buyer| tally_of(&buyer.committed, product);
         self.buyer(user).map_or(0, of_product)
     }
 
-    pub(super) fn promotion_uses(&self, user: &UserId, promotion: PromotionIndex) -> u32 {
+    pub(in crate::engine) fn promotion_uses(
+        &self,
+        user: &UserId,
+        promotion: PromotionIndex,
+    ) -> u32 {
         let of_promotion = |buyer: &Buyer| tally_of(&buyer.promotion_uses, promotion);
         self.buyer(user).map_or(0, of_promotion)
     }
@@ -913,21 +917,29 @@ pub struct ShardSizes {
     pub differing_captures: usize,
 }
 
-pub(super) fn tally_of<K: PartialEq + Copy>(tallies: &[(K, u32)], key: K) -> u32 {
+pub(in crate::engine) fn tally_of<K: PartialEq + Copy>(tallies: &[(K, u32)], key: K) -> u32 {
     tallies
         .iter()
         .find(|(named, _)| *named == key)
         .map_or(0, |(_, tally)| *tally)
 }
 
-pub(super) fn tally_add<K: PartialEq + Copy>(tallies: &mut Vec<(K, u32)>, key: K, more: u32) {
+pub(in crate::engine) fn tally_add<K: PartialEq + Copy>(
+    tallies: &mut Vec<(K, u32)>,
+    key: K,
+    more: u32,
+) {
     match tallies.iter_mut().find(|(named, _)| *named == key) {
         Some((_, tally)) => *tally += more,
         None => tallies.push((key, more)),
     }
 }
 
-pub(super) fn tally_take<K: PartialEq + Copy>(tallies: &mut Vec<(K, u32)>, key: K, less: u32) {
+pub(in crate::engine) fn tally_take<K: PartialEq + Copy>(
+    tallies: &mut Vec<(K, u32)>,
+    key: K,
+    less: u32,
+) {
     let place = tallies.iter().position(|(named, _)| *named == key);
     let place = place.expect("what is given back was tallied when it was taken");
     tallies[place].1 -= less;

@@ -5,7 +5,7 @@ use crate::engine::event::{
     AdminAct, CaptureDifference, Decider, DeclineCause, IdempotencyKey, Origin, Quote,
     RefundFailure, Restock, RetryAdvice, VoidCause, VoidStuckCause, WebhookFormat, WebhookKind,
 };
-use crate::engine::metadata::Metadata;
+use crate::engine::words::metadata::Metadata;
 use crate::ids::{
     AuthorizationId, CaptureId, CardToken, DisputeId, GatewayCode, ProductId, PromotionCode,
     PurchaseId, ReceiptKeyId, RequestId, UserId, WebhookEventId,

@@ -6,14 +6,14 @@
 //! [`PAYMENTS_PER_PURCHASE_MAX`] stand here.
 //! Deliberately absent: whether a hold lives on after a try (`decide`), and the payment under way.
 
-use crate::engine::correction::Corrections;
 use crate::engine::event::{
     DeclineCause, HoldAfter, PaymentDeclined, Quote, RetryAdvice, VoidCause,
 };
-use crate::engine::lifecycle::{PurchaseState, Step};
-use crate::engine::purchase::{Happened, Payment, Purchase, Reason};
-use crate::engine::refusal::Refusal;
-use crate::engine::view::{DeclineView, PaymentOf, PaymentView, Standing};
+use crate::engine::query::view::{DeclineView, PaymentOf, PaymentView, Standing};
+use crate::engine::state::correction::Corrections;
+use crate::engine::state::purchase::{Happened, Payment, Purchase, Reason};
+use crate::engine::words::lifecycle::{PurchaseState, Step};
+use crate::engine::words::refusal::Refusal;
 use crate::ids::{CardToken, GatewayCode, Lsn, PurchaseId, RequestId};
 use crate::money::Amount;
 use crate::time::UnixMs;
@@ -21,7 +21,7 @@ use rkyv::{Archive, Deserialize, Serialize};
 
 /// Payments of one purchase, those that the gateway never answered included; each is kept. Far
 /// more than a buyer can begin within a hold's life.
-pub(super) const PAYMENTS_PER_PURCHASE_MAX: usize = 100;
+pub(in crate::engine) const PAYMENTS_PER_PURCHASE_MAX: usize = 100;
 
 /// The ended payments of one purchase, oldest first.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Archive, Serialize, Deserialize)]
@@ -48,10 +48,10 @@ struct Try {
 }
 
 /// A payment as it is shown of its purchase.
-pub(super) struct Shown<'a> {
-    pub(super) quote: Quote,
-    pub(super) card: &'a CardToken,
-    pub(super) request: RequestId,
+pub(in crate::engine) struct Shown<'a> {
+    pub(in crate::engine) quote: Quote,
+    pub(in crate::engine) card: &'a CardToken,
+    pub(in crate::engine) request: RequestId,
 }
 
 impl Try {
@@ -98,7 +98,12 @@ impl Try {
 
 impl Purchase {
     /// Its payment ended with nothing charged: what is left of it moves to the tries.
-    pub(super) fn end_payment(&mut self, declined: &PaymentDeclined, at: UnixMs, ended: Lsn) {
+    pub(in crate::engine) fn end_payment(
+        &mut self,
+        declined: &PaymentDeclined,
+        at: UnixMs,
+        ended: Lsn,
+    ) {
         let (Some(payment), Some(started)) = (self.payment.take(), self.payment_start()) else {
             return;
         };
@@ -127,25 +132,25 @@ impl Purchase {
     }
 
     /// When and where its latest payment was started.
-    pub(super) fn payment_start(&self) -> Option<Happened> {
+    pub(in crate::engine) fn payment_start(&self) -> Option<Happened> {
         let started = |it: &&Happened| it.step == Step::PaymentStarted;
         self.history.iter().rfind(started).copied()
     }
 
     /// Payments that ended with nothing charged.
-    pub(super) fn ended_payments(&self) -> usize {
+    pub(in crate::engine) fn ended_payments(&self) -> usize {
         self.ended().len()
     }
 
     /// How many of them somebody declined.
-    pub(super) fn declined_payments(&self) -> usize {
+    pub(in crate::engine) fn declined_payments(&self) -> usize {
         let declined = self.ended().iter().filter(|it| it.cause.is_refusal());
         declined.count()
     }
 
     /// What is paid, and with what, as of the record at `as_of`; `None` while no payment is under
     /// way and none has ended the purchase.
-    pub(super) fn shown_as_of(&self, as_of: Lsn) -> Option<Shown<'_>> {
+    pub(in crate::engine) fn shown_as_of(&self, as_of: Lsn) -> Option<Shown<'_>> {
         let of_then = |it: &&Try| it.started <= as_of && as_of <= it.ended;
         if let Some(of_then) = self.ended().iter().find(of_then) {
             return Some(of_then.shown());
@@ -159,7 +164,7 @@ impl Purchase {
     }
 
     /// The answers of its payments that were not made, as of the record at `as_of`.
-    pub(super) fn decline_views(&self, id: PurchaseId, as_of: Lsn) -> Vec<DeclineView> {
+    pub(in crate::engine) fn decline_views(&self, id: PurchaseId, as_of: Lsn) -> Vec<DeclineView> {
         let ended = self.ended().iter().filter(|it| it.ended <= as_of);
         let mut views: Vec<_> = ended.map(|it| it.decline_view(id)).collect();
         let last = self.history.last();
@@ -170,7 +175,11 @@ impl Purchase {
     }
 
     /// The answer of the payment that `request` brought, where it was not made.
-    pub(super) fn decline_view(&self, id: PurchaseId, request: RequestId) -> Option<DeclineView> {
+    pub(in crate::engine) fn decline_view(
+        &self,
+        id: PurchaseId,
+        request: RequestId,
+    ) -> Option<DeclineView> {
         let ended = self.ended().iter().find(|it| it.request == request);
         let ended = ended.map(|it| it.decline_view(id));
         ended.or_else(|| self.void_view(id).filter(|it| it.request == request))
@@ -193,7 +202,7 @@ impl Purchase {
     }
 
     /// What the books say of each of its payments, oldest first.
-    pub(super) fn payment_views(
+    pub(in crate::engine) fn payment_views(
         &self,
         id: PurchaseId,
         corrections: &Corrections,
@@ -203,7 +212,7 @@ impl Purchase {
     }
 
     /// The card that is being tried, or was last.
-    pub(super) fn card_tried(&self) -> Option<&CardToken> {
+    pub(in crate::engine) fn card_tried(&self) -> Option<&CardToken> {
         let paying = self.payment.as_ref().map(|it| &it.card);
         paying.or_else(|| self.ended().last().map(|it| &it.card))
     }

@@ -16,12 +16,12 @@ use crate::engine::event::{
     AttemptRefused, Clawback, Decider, DeclineCause, Event, Flow, HoldPlaced, PaymentStarted,
     PaysFor, ReviewVerdict, RuleHit, RuleName, RuleOutcome,
 };
-use crate::engine::purchase::BuyerIndex;
-use crate::engine::purchases::Place;
-use crate::engine::refusal::Refusal;
 use crate::engine::risk::features::Past;
 use crate::engine::risk::score::{Appraisal, Score};
-use crate::engine::shard::Shard;
+use crate::engine::state::purchase::BuyerIndex;
+use crate::engine::state::purchases::Place;
+use crate::engine::state::shard::Shard;
+use crate::engine::words::refusal::Refusal;
 use crate::ids::UserId;
 use crate::money::Tokens;
 use crate::time::UnixMs;
@@ -48,7 +48,7 @@ pub struct Profile {
     /// The latest score that a model gave.
     pub score: Option<Score>,
     /// What only some buyers have.
-    pub(super) marks: Option<Box<Marks>>,
+    pub(in crate::engine) marks: Option<Box<Marks>>,
 }
 
 /// Every buyer who ever tried has one: it is to stay small.
@@ -185,7 +185,7 @@ impl Shard {
     }
 
     /// What `user` did before, for features.
-    pub(super) fn past(&self, user: &UserId) -> Past {
+    pub(in crate::engine) fn past(&self, user: &UserId) -> Past {
         let Some(buyer) = self.buyer(user) else {
             return Past::default();
         };
@@ -199,7 +199,12 @@ impl Shard {
     }
 
     /// A hold is an attempt of its own, or the first half of a buy, which its payment tells of.
-    pub(super) fn profile_placed(&mut self, buyer: BuyerIndex, placed: &HoldPlaced, stamp: Stamp) {
+    pub(in crate::engine) fn profile_placed(
+        &mut self,
+        buyer: BuyerIndex,
+        placed: &HoldPlaced,
+        stamp: Stamp,
+    ) {
         let profile = self.seen(buyer, &placed.appraisal, stamp);
         profile.attempts += 1;
         if placed.flow == Flow::Hold && !placed.hits.is_empty() {
@@ -209,7 +214,7 @@ impl Shard {
         }
     }
 
-    pub(super) fn profile_started(
+    pub(in crate::engine) fn profile_started(
         &mut self,
         buyer: BuyerIndex,
         started: &PaymentStarted,
@@ -229,7 +234,7 @@ impl Shard {
     }
 
     /// An attempt that was refused and leaves something behind.
-    pub(super) fn profile_refused(
+    pub(in crate::engine) fn profile_refused(
         &mut self,
         buyer: BuyerIndex,
         refused: &AttemptRefused,
@@ -250,7 +255,7 @@ impl Shard {
     }
 
     /// What becomes of a purchase, where its buyer has a profile.
-    pub(super) fn profile_step(&mut self, place: Place, event: &Event, stamp: Stamp) {
+    pub(in crate::engine) fn profile_step(&mut self, place: Place, event: &Event, stamp: Stamp) {
         let buyer = self.purchases[place].buyer;
         let Some(profile) = self.buyers[buyer].profile.as_deref_mut() else {
             return;

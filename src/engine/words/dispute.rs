@@ -11,8 +11,8 @@
 //!
 //! Deliberately absent: reward tokens and events (`decide`).
 
-use crate::engine::lifecycle::PaidState;
-use crate::engine::purchase::Purchase;
+use crate::engine::state::purchase::Purchase;
+use crate::engine::words::lifecycle::PaidState;
 use crate::ids::DisputeId;
 use crate::money::{Amount, Tokens};
 use crate::time::UnixMs;
@@ -77,20 +77,20 @@ pub struct Dispute {
 
 /// What a gateway says of a dispute.
 #[derive(Copy, Clone, Debug)]
-pub(super) struct Word<'a> {
+pub(in crate::engine) struct Word<'a> {
     /// Which one, where it has a name.
-    pub(super) id: Option<&'a DisputeId>,
+    pub(in crate::engine) id: Option<&'a DisputeId>,
     /// Where it is.
-    pub(super) status: DisputeStatus,
+    pub(in crate::engine) status: DisputeStatus,
     /// When that happened.
-    pub(super) at: UnixMs,
+    pub(in crate::engine) at: UnixMs,
     /// How much it is about, where the gateway says.
-    pub(super) amount: Option<Amount>,
+    pub(in crate::engine) amount: Option<Amount>,
 }
 
 /// What a word makes of a purchase's disputes.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Told {
+pub(in crate::engine) enum Told {
     /// This one changes, or is new: its place, from 0, and what it is then.
     Changes(usize, Dispute),
     /// It comes too late to change anything.
@@ -101,17 +101,17 @@ pub(super) enum Told {
 
 impl Purchase {
     /// Its disputes, in the order in which they were heard of.
-    pub(super) fn disputes(&self) -> &[Dispute] {
+    pub(in crate::engine) fn disputes(&self) -> &[Dispute] {
         self.aftermath.as_ref().map_or(&[], |it| &it.disputes)
     }
 
     /// What lost disputes took.
-    pub(super) fn charged_back(&self) -> Amount {
+    pub(in crate::engine) fn charged_back(&self) -> Amount {
         charged_back(self.quote().amount, self.disputes())
     }
 
     /// What of the captured money is neither refunded nor under a dispute or lost in one.
-    pub(super) fn left(&self) -> Amount {
+    pub(in crate::engine) fn left(&self) -> Amount {
         self.left_beside(None)
     }
 
@@ -125,7 +125,7 @@ impl Purchase {
     }
 
     /// What was neither refunded nor lost in a dispute, though a dispute may be open.
-    pub(super) fn kept(&self) -> Amount {
+    pub(in crate::engine) fn kept(&self) -> Amount {
         self.not_refunded().saturating_minus(self.charged_back())
     }
 
@@ -134,7 +134,7 @@ impl Purchase {
     }
 
     /// Where it is once `amount` more went back.
-    pub(super) fn paid_state_after(&self, amount: Amount) -> PaidState {
+    pub(in crate::engine) fn paid_state_after(&self, amount: Amount) -> PaidState {
         let captured = self.quote().amount;
         if captured == Amount::ZERO {
             // A free order ends by its refund.
@@ -144,12 +144,12 @@ impl Purchase {
     }
 
     /// Where it is with these disputes.
-    pub(super) fn paid_state_with(&self, disputes: &[Dispute]) -> PaidState {
+    pub(in crate::engine) fn paid_state_with(&self, disputes: &[Dispute]) -> PaidState {
         paid_state(self.quote().amount, self.refunded, disputes)
     }
 
     /// What `word` makes of its disputes.
-    pub(super) fn told(&self, word: Word<'_>) -> Told {
+    pub(in crate::engine) fn told(&self, word: Word<'_>) -> Told {
         let disputes = self.disputes();
         let captured = self.quote().amount;
         let Some(place) = find(disputes, word) else {
@@ -206,7 +206,7 @@ fn outranks(word: Word<'_>, known: &Dispute) -> bool {
 }
 
 /// What lost disputes among these take of what was captured.
-pub(super) fn charged_back(captured: Amount, disputes: &[Dispute]) -> Amount {
+pub(in crate::engine) fn charged_back(captured: Amount, disputes: &[Dispute]) -> Amount {
     let lost = disputes.iter();
     sum(lost.filter(|it| it.status == DisputeStatus::Lost)).min(captured)
 }

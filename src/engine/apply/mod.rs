@@ -5,21 +5,25 @@
 //! once the event stands in the log and recovery leaves out (cells are derived at its end).
 //! An event that does not go with the state is a [`BrokenLog`]: nobody may continue on it.
 
-use crate::engine::catalogue::{Catalogue, ProductIndex, PromotionIndex};
+mod aftermath;
+pub(in crate::engine) mod forget;
+mod imported;
+
 use crate::engine::event::{
     AttemptRefused, Event, Flow, HoldAfter, HoldPlaced, Part, PaymentCaptured, PaymentStarted,
     PaysFor, Quote, ReviewVerdict, ShardChange,
 };
-use crate::engine::lifecycle::{PurchaseState, Stands, Step, Units, next_state};
-use crate::engine::purchase::{
+use crate::engine::shared::amounts::{SharedAmounts, SharedCount};
+use crate::engine::state::catalogue::{Catalogue, ProductIndex, PromotionIndex};
+use crate::engine::state::purchase::{
     BuyerIndex, Claimed, DifferingCapture, Extras, Happened, Payment, Purchase, Reason,
 };
-use crate::engine::purchases::Place;
-use crate::engine::refusal::Trace;
-use crate::engine::settings::Limits;
-use crate::engine::shard::{KeyOutcome, Shard, tally_add, tally_take};
-use crate::engine::shared::{SharedAmounts, SharedCount};
-use crate::engine::spending::Counted;
+use crate::engine::state::purchases::Place;
+use crate::engine::state::shard::{KeyOutcome, Shard, tally_add, tally_take};
+use crate::engine::state::spending::Counted;
+use crate::engine::words::lifecycle::{PurchaseState, Stands, Step, Units, next_state};
+use crate::engine::words::refusal::Trace;
+use crate::engine::words::settings::Limits;
 use crate::ids::{Lsn, PurchaseId, UserId};
 use crate::money::Amount;
 use crate::time::UnixMs;
@@ -591,7 +595,7 @@ impl Shard {
         }
     }
 
-    pub(super) fn buyer_index(&mut self, user: &UserId) -> BuyerIndex {
+    pub(in crate::engine) fn buyer_index(&mut self, user: &UserId) -> BuyerIndex {
         self.buyers.place_or_new(user)
     }
 

@@ -6,9 +6,9 @@
 //! Deliberately absent: the rules, and what buyers share (`engine::velocity`).
 
 use crate::engine::event::{BuyerPaused, BuyerRated, Pause, Rating};
-use crate::engine::purchase::Purchase;
-use crate::engine::purchases::Place;
-use crate::engine::shard::Shard;
+use crate::engine::state::purchase::Purchase;
+use crate::engine::state::purchases::Place;
+use crate::engine::state::shard::Shard;
 use crate::ids::UserId;
 use crate::money::Currency;
 use crate::time::UnixMs;
@@ -17,8 +17,8 @@ use rkyv::{Archive, Deserialize, Serialize};
 /// What the operator said of a buyer.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Archive, Serialize, Deserialize)]
 pub struct BuyerRisk {
-    pub(super) pause: Option<Pause>,
-    pub(super) rating: Rating,
+    pub(in crate::engine) pause: Option<Pause>,
+    pub(in crate::engine) rating: Rating,
 }
 
 impl Shard {
@@ -45,17 +45,17 @@ impl Shard {
         sums.fold(0, i64::saturating_add)
     }
 
-    pub(super) fn note_capture(&mut self, place: Place, at: UnixMs) {
+    pub(in crate::engine) fn note_capture(&mut self, place: Place, at: UnixMs) {
         let buyer = self.purchases[place].buyer;
         let captures = &mut self.buyers[buyer].captures;
         captures.push((at, self.purchases.sequence(place)));
     }
 
-    pub(super) fn apply_paused(&mut self, paused: &BuyerPaused) {
+    pub(in crate::engine) fn apply_paused(&mut self, paused: &BuyerPaused) {
         self.change_risk(&paused.user, |risk| risk.pause.clone_from(&paused.pause));
     }
 
-    pub(super) fn apply_rated(&mut self, rated: &BuyerRated) {
+    pub(in crate::engine) fn apply_rated(&mut self, rated: &BuyerRated) {
         self.change_risk(&rated.user, |risk| risk.rating.clone_from(&rated.rating));
     }
 

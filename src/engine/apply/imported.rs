@@ -5,15 +5,15 @@
 //! which the catalogue has.
 
 use crate::engine::apply::Stamp;
-use crate::engine::catalogue::Catalogue;
 use crate::engine::cells::UNITS_MAX;
 use crate::engine::event::{HoldingsImported, IdempotencyKey, KeyImported};
-use crate::engine::settings::Limits;
-use crate::engine::shard::{KeyOutcome, Shard, tally_add, tally_of, tally_take};
+use crate::engine::state::catalogue::Catalogue;
+use crate::engine::state::shard::{KeyOutcome, Shard, tally_add, tally_of, tally_take};
+use crate::engine::words::settings::Limits;
 use crate::ids::{Digest16, ProductId, UserId};
 
 impl Shard {
-    pub(super) fn apply_holdings(
+    pub(in crate::engine) fn apply_holdings(
         &mut self,
         imported: &HoldingsImported,
         catalogue: &Catalogue,
@@ -45,7 +45,12 @@ impl Shard {
         Ok(())
     }
 
-    pub(super) fn apply_key(&mut self, imported: &KeyImported, stamp: Stamp, limits: Limits) {
+    pub(in crate::engine) fn apply_key(
+        &mut self,
+        imported: &KeyImported,
+        stamp: Stamp,
+        limits: Limits,
+    ) {
         let owner = self.buyer_index(&imported.user);
         if self.knows_key(imported.scope) {
             return;

@@ -1,14 +1,14 @@
 //! Owns what the engine shows of itself: owned copies, taken within a shard's turn, that the
 //! front end writes out. Deliberately absent: JSON, and anything a buyer may not see.
 
-use crate::engine::dispute::Dispute;
 use crate::engine::event::{
     Active, Clawback, Discount, Quote, Rating, RefundFailure, Restock, RetryAdvice,
 };
-use crate::engine::lifecycle::{PurchaseState, Step};
-use crate::engine::metadata::Metadata;
-use crate::engine::profile::Profile;
-use crate::engine::refusal::Refusal;
+use crate::engine::state::profile::Profile;
+use crate::engine::words::dispute::Dispute;
+use crate::engine::words::lifecycle::{PurchaseState, Step};
+use crate::engine::words::metadata::Metadata;
+use crate::engine::words::refusal::Refusal;
 use crate::ids::{
     AuthorizationId, CaptureId, CardToken, GatewayCode, Lsn, ProductId, PromotionCode, PurchaseId,
     ReceiptKeyId, RequestId, Segment, UserId,

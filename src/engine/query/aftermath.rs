@@ -2,9 +2,9 @@
 //!
 //! Invariant: only copies leave the shard; all of one view is of one turn.
 
-use crate::engine::catalogue::Catalogue;
-use crate::engine::shard::{LATEST, Shard};
-use crate::engine::view::{AftermathView, OpenView};
+use crate::engine::query::view::{AftermathView, OpenView};
+use crate::engine::state::catalogue::Catalogue;
+use crate::engine::state::shard::{LATEST, Shard};
 use crate::ids::PurchaseId;
 use crate::time::UnixMs;
 

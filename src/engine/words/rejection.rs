@@ -10,9 +10,9 @@
     reason = "rkyv derives public fields without documentation; those written here have it"
 )]
 
-use crate::engine::lifecycle::PurchaseState;
-use crate::engine::payable::AmountRule;
-use crate::engine::refusal::Refusal;
+use crate::engine::words::lifecycle::PurchaseState;
+use crate::engine::words::payable::AmountRule;
+use crate::engine::words::refusal::Refusal;
 use crate::ids::PurchaseId;
 use crate::money::{Amount, Currency, Tokens};
 use crate::time::UnixMs;

@@ -2,7 +2,7 @@
 //!
 //! Deliberately absent: where they come from (`config`) and everything about disks and sockets.
 
-use crate::engine::payable::AmountRules;
+use crate::engine::words::payable::AmountRules;
 use crate::money::{Amount, Currency};
 
 /// The most attempts a rate window may allow; a buyer's instants are kept in memory.

@@ -21,6 +21,8 @@ pub(in crate::http) enum NotReady {
     DiskFull,
     /// The log has stopped.
     DiskFailing,
+    /// Another process has taken the log over.
+    NotLeader,
 }
 
 impl NotReady {
@@ -42,6 +44,10 @@ impl NotReady {
             Self::DiskFailing => (
                 "disk_failing",
                 "A write or a sync of the log failed and the process ends; look at the disk, then start it again.",
+            ),
+            Self::NotLeader => (
+                "not_leader",
+                "Another process writes this log's backup, and this one ends; send requests to the other one. The log line `backup_refused` names it.",
             ),
         }
     }
@@ -79,6 +85,7 @@ impl Front {
         match self.core.journal.readiness() {
             Readiness::Ready => None,
             Readiness::DiskFull => Some(NotReady::DiskFull),
+            Readiness::NotLeader => Some(NotReady::NotLeader),
             Readiness::Failed(_) => Some(NotReady::DiskFailing),
         }
     }

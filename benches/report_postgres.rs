@@ -4,10 +4,6 @@
 //! `HOLDFAST_BENCH_EVENTS` sets how many events there are (1,000,000 where it is not set).
 
 mod common;
-#[path = "../tests/postgres_server/mod.rs"]
-mod postgres_server;
-#[path = "../tests/support/mod.rs"]
-mod support;
 
 use bytes::Bytes;
 use common::Bench;
@@ -18,10 +14,10 @@ use holdfast::receipts::{ReceiptKey, Sealer};
 use holdfast::report::feed::Sinks;
 use holdfast::report::feed::sink::Batching;
 use holdfast::report::postgres::{self, Migrate, PostgresSettings};
-use postgres_server::Postgres;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Instant;
+use support::postgres_server::Postgres;
 use tokio_postgres::NoTls;
 
 /// Rows of one transaction of the bare contender, as the sink has events.

@@ -3,7 +3,7 @@
 //! The folder tree is the architecture, lowest first: [`money`], [`ids`] and [`time`] are words;
 //! [`engine`] decides and applies, without I/O, clock or async; [`journal`] gives it a clock, a
 //! durable log and snapshots. `docs/architecture.md` has the picture and the rules of who may use
-//! whom; `tests/architecture.rs` enforces them.
+//! whom; `tests/project/architecture.rs` enforces them.
 #![forbid(unsafe_code)]
 // They panic where a pipe was closed; `cli` writes without them.
 #![deny(clippy::print_stdout, clippy::print_stderr)]

@@ -7,10 +7,6 @@
 //! off has had exactly one outcome, and charges and answers pair off one to one.
 //! `HOLDFAST_SEED` gives the same dice again; the threads' timing it cannot give.
 
-mod clients;
-mod support;
-
-use clients::{Dice, LastWords, assert_replayed, is_outcome, is_pending};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, HashSet};
 use std::path::PathBuf;
@@ -18,6 +14,8 @@ use std::process::Stdio;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
+use support::clients;
+use support::clients::{Dice, LastWords, assert_replayed, is_outcome, is_pending};
 use support::{
     ADMIN, Client, Request, Response, SHOP, Server, Setup, binary, product_terms, until,
 };

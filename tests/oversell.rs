@@ -6,17 +6,15 @@
 //! purchases, nobody above the limit; I1 at every look of a watcher, I1 to I4 after every event of
 //! the log, and all of it again after a restart. `HOLDFAST_SEED` runs a failure again.
 
-mod clients;
-mod support;
-
-use clients::fold::Fold;
-use clients::{Dice, LastWords, assert_replayed, is_outcome, is_pending};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
+use support::clients;
+use support::clients::fold::Fold;
+use support::clients::{Dice, LastWords, assert_replayed, is_outcome, is_pending};
 use support::{
     ADMIN, Client, PATIENCE, Request, Response, SHOP, Server, Setup, product_terms,
     promotion_terms, until,

@@ -5,18 +5,16 @@
 //! `HOLDFAST_REPORT_ROUNDS` sets how many misfortunes there are (14 where it is not set);
 //! `HOLDFAST_SEED` gives the same dice again.
 
-mod clients;
-mod postgres_server;
-mod support;
-
-use clients::Dice;
-use postgres_server::tables::{assert_tables_are_the_log, events};
-use postgres_server::{Postgres, Wire};
 use serde_json::{Value, json};
 use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
+use support::clients;
+use support::clients::Dice;
+use support::postgres_server;
+use support::postgres_server::tables::{assert_tables_are_the_log, events};
+use support::postgres_server::{Postgres, Wire};
 use support::{ADMIN, Client, Request, SHOP, Server, Setup, product_terms, promotion_terms, until};
 
 const ROUNDS: u64 = 14;

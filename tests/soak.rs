@@ -2,16 +2,13 @@
 //! gone mad, a PostgreSQL that goes away, snapshots, a backup. The memory stays flat and no shop's request is
 //! lost to a stranger. `HOLDFAST_SOAK_S` says for how many seconds.
 
-mod postgres_server;
-mod support;
-
-use postgres_server::Postgres;
 use socket2::{Domain, Socket, Type};
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
+use support::postgres_server::Postgres;
 use support::{ADMIN, Client, Request, SHOP, Server, Setup, binary, until};
 
 /// What a held purchase, its buyer and its keys may take in memory, in bytes.

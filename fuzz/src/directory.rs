@@ -9,9 +9,6 @@
 //! `check` calls clean opens, to the same digest, and can be asked about everything that is in it;
 //! what it calls damaged does not open to another state than a clean stop left.
 
-#[path = "../../tests/support/patch.rs"]
-mod patch;
-
 use crate::{files_in, take};
 use holdfast::engine::risk::program::RuleSet;
 use holdfast::engine::settings::EngineSettings;
@@ -25,6 +22,7 @@ use holdfast::report::event_json;
 use holdfast::time::UnixMs;
 use std::ops::ControlFlow;
 use std::sync::{Arc, OnceLock};
+use support::patch;
 use wal::sim::{Files, SimStorage};
 
 /// Changes to one directory, at most.

@@ -10,7 +10,7 @@
 //! 4. It was made up for tests: then it counts anywhere.
 //!
 //! Not searched: UUIDs, digests in hexadecimal, dates and times with separators, telephone numbers
-//! behind a `+`. `docs/security.md` says what follows, with the rates; `tests/card_numbers.rs`
+//! behind a `+`. `docs/security.md` says what follows, with the rates; `tests/http/card_numbers.rs`
 //! measures them. Deliberately absent: which texts are searched, and what becomes of them.
 
 use super::digits::{Mark, digit};

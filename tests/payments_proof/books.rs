@@ -1,8 +1,5 @@
 //! The two books, once everything has ended: what the log says, and what the gateway has.
 
-use crate::clients::{say, status};
-use crate::stripe_server::SECRET_KEY;
-use crate::support::{ADMIN, Request, Server, binary, until};
 use crate::{World, is_good};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -10,6 +7,9 @@ use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::Stdio;
 use std::sync::atomic::Ordering;
+use support::clients::{say, status};
+use support::stripe_server::SECRET_KEY;
+use support::{ADMIN, Request, Server, binary, until};
 
 /// What was taken for a purchase, what went back, and what disputes took.
 #[derive(Copy, Clone, Debug, Default, PartialEq, Eq)]

@@ -1,13 +1,13 @@
 //! Those who do something about payments beside the buyers: somebody at the gateway's own site,
 //! cardholders who dispute a part, and the operator, who gives money back and settles what is stuck.
 
-use crate::clients::Dice;
-use crate::stripe_server::site::Told;
-use crate::support::{ADMIN, Client, Request};
 use crate::{PRICE, Paid, World, insist};
 use serde_json::{Value, json};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
+use support::clients::Dice;
+use support::stripe_server::site::Told;
+use support::{ADMIN, Client, Request};
 
 /// What cardholders dispute at most; never more than is left.
 const DISPUTED: [i64; 4] = [1, 500, 1_998, PRICE];

@@ -1,8 +1,8 @@
 //! Administration, metrics and probes on an address of their own, which nothing on the other one fills.
 
-use crate::support::{ADMIN, Client, Request, Response, SHOP, Server, Setup, binary, free_port};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use support::{ADMIN, Client, Request, Response, SHOP, Server, Setup, binary, free_port};
 
 const BOTH: &str =
     "[server]\nlisten = \"127.0.0.1:0\"\nadmin_listen = \"127.0.0.1:0\"\nworkers = 1";
@@ -110,9 +110,7 @@ fn it_has_tls_as_the_other_one_has() {
     let server = Setup::demo().config(BOTH).config(&tls).start();
     for address in [server.address, admin_address(&server)] {
         let mut stream = TcpStream::connect(address).unwrap();
-        stream
-            .set_read_timeout(Some(crate::support::PATIENCE))
-            .unwrap();
+        stream.set_read_timeout(Some(support::PATIENCE)).unwrap();
         stream.write_all(b"GET /livez HTTP/1.1\r\n\r\n").unwrap();
         let mut first = [0];
         stream.read_exact(&mut first).unwrap();

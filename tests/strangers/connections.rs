@@ -2,9 +2,9 @@
 //! the others' room.
 
 use crate::http2::Http2;
-use crate::support::signing::{Own, event, id_of};
-use crate::support::{ADMIN, Client, Request, SHOP, Server, Setup, until};
 use std::net::{IpAddr, Ipv4Addr, TcpStream};
+use support::signing::{Own, event, id_of};
+use support::{ADMIN, Client, Request, SHOP, Server, Setup, until};
 
 /// No connection ends by itself while a test runs.
 const PATIENT: &str = "header_read_timeout_ms = 600000\nbody_read_timeout_ms = 600000\ndrain_s = 0";

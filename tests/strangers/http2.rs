@@ -1,8 +1,8 @@
 //! HTTP/2 frames written by hand: requests whose bodies are withheld, and floods of what is no request.
 
-use crate::support::{PATIENCE, Request, Server, Setup};
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
+use support::{PATIENCE, Request, Server, Setup};
 
 const DATA: u8 = 0;
 const HEADERS: u8 = 1;

@@ -1,3 +1,0 @@
-//! What a payment gateway calls.
-
-pub mod webhooks;

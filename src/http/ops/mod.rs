@@ -1,4 +1,0 @@
-//! What machines ask of the process: probes and metrics.
-
-pub mod probes;
-pub mod recovering;

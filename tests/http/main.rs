@@ -1,0 +1,17 @@
+//! What clients and operators meet over HTTP: every route, what it refuses, and its limits.
+
+mod api_keys;
+mod audit;
+mod bad_input;
+mod card_numbers;
+mod limits;
+mod operations;
+mod receipts;
+mod refunds;
+mod refusals;
+mod reviews;
+mod rewards_and_voids;
+mod risk;
+mod risk_model;
+mod shop;
+mod terms;

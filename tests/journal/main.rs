@@ -1,0 +1,11 @@
+//! The journal and the engine below it: commands, replay, formats, quotas, and imports from elsewhere.
+
+mod disk;
+mod event_schemas;
+mod golden;
+mod import_journal;
+mod import_redis;
+mod lifecycle;
+mod model;
+mod quotas;
+mod scenarios;

@@ -1,0 +1,18 @@
+//! Payments: the driver, the gateways (sandbox, Stripe by its documentation, localstripe) and reconciling with them.
+
+mod aftermath;
+mod by_hand;
+mod crash;
+mod driver;
+mod localstripe;
+mod receipts;
+mod reconcile;
+mod reconcile_cli;
+mod sandbox;
+mod stage;
+mod stripe;
+mod stripe_busy;
+mod stripe_calls;
+mod stripe_faults;
+mod stripe_serve;
+mod stripe_stage;

@@ -1,0 +1,287 @@
+//! The feed by way of its smallest sink, JSON lines: what is in the files, what a crash leaves, how
+//! a sink is given up when the disk is nearly full, and one that comes when the log has begun to go.
+
+use serde_json::{Value, json};
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use support::{ADMIN, Request, Server, Setup, binary, until};
+
+fn setup(data_dir: &Path, report: &str) -> Setup {
+    Setup::demo().data_dir(data_dir).config(&format!(
+        "[storage]\nsegment_bytes = 1_049_088\nsnapshot_every_bytes = 1_099_511_627_776\n\
+         [limits.rate]\ncount = 1000\nper_s = 1\n{report}"
+    ))
+}
+
+fn with_lines(path: &Path, more: &str) -> String {
+    let path = path.display();
+    format!(
+        "[report]\n{more}\n[report.batch]\nwait_ms = 2\n[report.jsonl]\npath = \"{path}\"\nrotate_bytes = 20_000\nkeep = 1000\n"
+    )
+}
+
+fn sink(server: &Server) -> Value {
+    let body = server.ask(&Request::get("/admin/sinks").key(ADMIN)).json();
+    body["sinks"][0].clone()
+}
+
+fn status(server: &Server) -> Value {
+    server.ask(&Request::get("/admin/status").key(ADMIN)).json()
+}
+
+fn post(server: &Server, path: &str) -> Value {
+    let answer = server.ask(&Request::post(path).key(ADMIN).json(&json!({})));
+    assert_eq!(answer.status, 200, "{answer:?}");
+    answer.json()
+}
+
+fn caught_up(server: &Server) {
+    let durable = status(server)["durable_lsn"].as_u64().unwrap();
+    until("the sink has caught up", || {
+        (sink(server)["cursor_lsn"].as_u64()? >= durable).then_some(())
+    });
+}
+
+/// Holds by many buyers, until the log has so many segments more.
+fn fill(server: &Server, segments: u64, name: &str) {
+    let count = || status(server)["log"]["segments"].as_u64().unwrap();
+    let wanted = count() + segments;
+    let mut client = server.connect();
+    let mut number = 0;
+    while count() < wanted {
+        for _ in 0..400 {
+            number += 1;
+            let (user, key) = (
+                format!("user-{}", number % 200),
+                format!("{name}-key-{number}"),
+            );
+            let answer = client.ask(&Request::hold(&user, "drop", 1, &key));
+            assert_eq!(answer.status, 201, "{answer:?}");
+        }
+    }
+}
+
+/// Two snapshots, after which nothing but a sink keeps what is before them.
+fn snapshots(server: &Server) {
+    for _ in 0..2 {
+        post(server, "/admin/snapshot");
+    }
+}
+
+/// The lines of all files, in their order.
+fn lines(path: &Path) -> Vec<String> {
+    let name = path.file_name().unwrap().to_string_lossy().into_owned();
+    let entries = std::fs::read_dir(path.parent().unwrap()).unwrap();
+    let mut files: Vec<PathBuf> = entries
+        .map(|it| it.unwrap().path())
+        .filter(|it| {
+            let other = it.file_name().unwrap().to_string_lossy().into_owned();
+            other.starts_with(&name) && !other.contains("cursor")
+        })
+        .collect();
+    files.sort_by_key(|it| (it == path, it.clone()));
+    let read = |file: &PathBuf| std::fs::read_to_string(file).unwrap();
+    let text: String = files.iter().map(read).collect();
+    text.lines().map(str::to_owned).collect()
+}
+
+fn log_of(data_dir: &Path) -> Vec<String> {
+    let printed = binary().arg("log").arg(data_dir).output().unwrap();
+    assert!(printed.status.success());
+    let text = String::from_utf8(printed.stdout).unwrap();
+    text.lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn the_lines_are_those_of_holdfast_log_and_what_a_crash_leaves_is_cut() {
+    let dir = tempfile::tempdir().unwrap();
+    let (data_dir, path) = (dir.path().join("data"), dir.path().join("out/events.jsonl"));
+    let mut server = setup(&data_dir, &with_lines(&path, "")).start();
+    server.put_product("drop", 1_000);
+    for number in 0..40 {
+        let user = format!("user-{number}");
+        let buy = Request::buy(&user, "drop", "tok_ok", &format!("buy-key-{number}"));
+        assert_eq!(server.ask(&buy).status, 201);
+    }
+    caught_up(&server);
+    server.kill();
+    assert_eq!(lines(&path), log_of(&data_dir));
+    assert!(lines(&path).len() > 200);
+
+    // What a crash in the middle of a batch leaves behind the last good line.
+    let mut file = std::fs::OpenOptions::new()
+        .append(true)
+        .open(&path)
+        .unwrap();
+    file.write_all(b"{\"lsn\":1,\"twice\":true}\n{\"torn")
+        .unwrap();
+    let server = setup(&data_dir, &with_lines(&path, "")).start();
+    server.put_product("other", 5);
+    caught_up(&server);
+    assert!(server.stop().0.success());
+    assert_eq!(lines(&path), log_of(&data_dir));
+
+    // Lines that nothing accounts for are not written over.
+    std::fs::remove_file(path.with_file_name("events.jsonl.cursor")).unwrap();
+    let server = setup(&data_dir, &with_lines(&path, "")).start();
+    let failure = until("it says what is wrong", || {
+        sink(&server)["failure"].as_str().map(str::to_owned)
+    });
+    assert!(failure.contains("move them away"), "{failure}");
+    assert_eq!(sink(&server)["up"], false);
+}
+
+#[test]
+fn rotated_lines_that_nothing_accounts_for_are_not_written_twice() {
+    let dir = tempfile::tempdir().unwrap();
+    let (data_dir, path) = (dir.path().join("data"), dir.path().join("out/events.jsonl"));
+    let server = setup(&data_dir, &with_lines(&path, "")).start();
+    let is_empty = || std::fs::metadata(&path).is_ok_and(|it| it.len() == 0);
+    let mut rotated = (0..1_000).map(|number| {
+        server.put_product(&format!("drop-{number}"), 5);
+        caught_up(&server);
+        is_empty()
+    });
+    assert!(rotated.any(|is_rotated| is_rotated), "no file was filled");
+    assert!(server.stop().0.success());
+    let before = lines(&path);
+    assert_eq!(before, log_of(&data_dir));
+    assert!(is_empty());
+
+    std::fs::remove_file(path.with_file_name("events.jsonl.cursor")).unwrap();
+    let server = setup(&data_dir, &with_lines(&path, "")).start();
+    let failure = until("it says what is wrong", || {
+        sink(&server)["failure"].as_str().map(str::to_owned)
+    });
+    assert!(failure.contains("move them away"), "{failure}");
+    assert_eq!(lines(&path), before);
+}
+
+#[test]
+fn a_paused_sink_stays_paused_over_a_restart_and_misses_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let (data_dir, path) = (dir.path().join("data"), dir.path().join("events.jsonl"));
+    let server = setup(&data_dir, &with_lines(&path, "")).start();
+    caught_up(&server);
+    assert_eq!(post(&server, "/admin/sinks/jsonl/pause")["mode"], "paused");
+    server.put_product("drop", 1_000_000);
+    fill(&server, 2, "one");
+    snapshots(&server);
+    assert!(server.stop().0.success());
+    let server = setup(&data_dir, &with_lines(&path, "")).start();
+    fill(&server, 1, "two");
+    snapshots(&server);
+    assert_eq!(
+        (&sink(&server)["mode"], &status(&server)["first_lsn"]),
+        (&json!("paused"), &json!(0))
+    );
+    post(&server, "/admin/sinks/jsonl/resume");
+    caught_up(&server);
+    until("the log behind it goes", || {
+        (status(&server)["first_lsn"].as_u64()? > 0).then_some(())
+    });
+    assert_eq!(sink(&server)["gaps"], json!([]));
+    assert!(server.stop().0.success());
+    let (all, left) = (lines(&path), log_of(&data_dir));
+    assert!(all.ends_with(&left) && all.len() > left.len());
+    let mut places: Vec<u64> = all
+        .iter()
+        .map(|it| {
+            serde_json::from_str::<Value>(it).unwrap()["lsn"]
+                .as_u64()
+                .unwrap()
+        })
+        .collect();
+    let count = places.len();
+    places.sort_unstable();
+    places.dedup();
+    assert_eq!(
+        (places.len(), places[0]),
+        (count, 0),
+        "from the beginning, each once"
+    );
+}
+
+#[test]
+fn with_the_disk_nearly_full_the_named_sink_is_given_up_aloud_and_sales_go_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let (data_dir, path) = (dir.path().join("data"), dir.path().join("events.jsonl"));
+    // As if no disk were large enough.
+    let full =
+        "on_disk_full = { give_up = \"jsonl\" }\ngive_up_below_bytes = 1_125_899_906_842_624";
+    let server = setup(&data_dir, &with_lines(&path, full)).start();
+    caught_up(&server);
+    assert_eq!(
+        sink(&server)["mode"],
+        "run",
+        "one that keeps up holds nothing back"
+    );
+    post(&server, "/admin/sinks/jsonl/pause");
+    let held_at = sink(&server)["cursor_lsn"].as_u64().unwrap();
+    server.put_product("drop", 1_000_000);
+    fill(&server, 3, "one");
+    let told = server.log.wait_for("sink_given_up").unwrap();
+    assert_eq!(
+        (&told["level"], &told["sink"]),
+        (&json!("error"), &json!("jsonl"))
+    );
+    assert_eq!(sink(&server)["mode"], "given_up");
+    let metrics = server.ask(&Request::get("/metrics").key(ADMIN)).text();
+    assert!(
+        metrics.contains("holdfast_sink_given_up{sink=\"jsonl\"} 1"),
+        "{metrics}"
+    );
+    snapshots(&server);
+    let first = status(&server)["first_lsn"].as_u64().unwrap();
+    assert!(first > held_at, "the log is no longer kept for it");
+    fill(&server, 1, "two");
+
+    post(&server, "/admin/sinks/jsonl/resume");
+    let told = server.log.wait_for("sink_gap").unwrap();
+    assert_eq!(
+        (&told["level"], &told["from_lsn"], &told["to_lsn"]),
+        (&json!("error"), &json!(held_at), &json!(first))
+    );
+    caught_up(&server);
+    assert_eq!(
+        sink(&server)["gaps"],
+        json!([{"from_lsn": held_at, "to_lsn": first}])
+    );
+    assert!(server.stop().0.success());
+    assert!(lines(&path).ends_with(&log_of(&data_dir)));
+}
+
+#[test]
+fn a_sink_that_comes_later_begins_where_the_log_does_and_says_so() {
+    let dir = tempfile::tempdir().unwrap();
+    let (data_dir, path) = (dir.path().join("data"), dir.path().join("events.jsonl"));
+    let server = setup(&data_dir, "").start();
+    server.put_product("drop", 1_000_000);
+    fill(&server, 2, "one");
+    snapshots(&server);
+    let first = status(&server)["first_lsn"].as_u64().unwrap();
+    assert!(first > 0, "nobody keeps it");
+    assert!(server.stop().0.success());
+    let server = setup(&data_dir, &with_lines(&path, "")).start();
+    let told = server.log.wait_for("sink_gap").unwrap();
+    assert_eq!(
+        (&told["from_lsn"], &told["to_lsn"]),
+        (&json!(0), &json!(first))
+    );
+    caught_up(&server);
+    assert!(server.stop().0.success());
+    assert_eq!(lines(&path), log_of(&data_dir));
+}
+
+#[test]
+fn only_a_sink_that_is_set_up_can_be_named_to_go_first() {
+    let dir = tempfile::tempdir().unwrap();
+    let setup = setup(
+        dir.path(),
+        "[report]\non_disk_full = { give_up = \"postgres\" }\n",
+    );
+    let ended = setup.run();
+    assert_eq!(ended.status.code(), Some(1));
+    let told = String::from_utf8_lossy(&ended.stderr);
+    assert!(told.contains("report.on_disk_full"), "{told}");
+}

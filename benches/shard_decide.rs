@@ -13,7 +13,7 @@ use holdfast::engine::command::PlaceHold;
 use holdfast::engine::decide::{Context, decide_hold};
 use holdfast::engine::settings::EngineSettings;
 use holdfast::engine::shard::Shard;
-use holdfast::engine::shared::SharedAmounts;
+use holdfast::engine::shared::amounts::SharedAmounts;
 use holdfast::ids::{Lsn, ProductId, PurchaseTag, ShardId};
 use holdfast::time::UnixMs;
 use std::hint::black_box;

@@ -8,12 +8,12 @@ use crate::{take, within};
 use holdfast::engine::event::AdminAct;
 use holdfast::engine::payable::AmountRules;
 use holdfast::engine::refusal::Refusal;
-use holdfast::http::idempotency::{IDEMPOTENCY_KEY, digests, key_in};
-use holdfast::http::orders::{BuyOrder, HoldOrder, Malformed, Order};
-use holdfast::http::problem::FieldError;
-use holdfast::http::query::Query;
-use holdfast::http::routes;
-use holdfast::http::terms::{self, Money, Terms, Written};
+use holdfast::http::admin::terms::{self, Money, Terms, Written};
+use holdfast::http::route;
+use holdfast::http::shop::orders::{BuyOrder, HoldOrder, Malformed, Order};
+use holdfast::http::wire::idempotency::{IDEMPOTENCY_KEY, digests, key_in};
+use holdfast::http::wire::problem::FieldError;
+use holdfast::http::wire::query::Query;
 use holdfast::ids::{KeyOwner, ProductId, PromotionCode, RequestId, holds_card_number};
 use holdfast::money::Currency;
 use holdfast::receipts::Receipt;
@@ -202,8 +202,8 @@ fn query(text: &[u8]) {
 
 fn path(text: &[u8]) {
     if let Ok(text) = std::str::from_utf8(text) {
-        let _ = routes::decoded(text);
-        let _ = routes::resolve(text);
+        let _ = route::decoded(text);
+        let _ = route::resolve(text);
     }
 }
 

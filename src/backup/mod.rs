@@ -36,6 +36,12 @@ pub use store::StoreError;
 pub use upload::Carried;
 pub use verify::{Verified, VerifiedGeneration, VerifyError, verify};
 
+/// Whether the store at `target` could be asked: its certificates and settings are read, nothing is
+/// written, and nobody is asked.
+pub fn check(target: &Target) -> Result<(), StoreError> {
+    store::Store::check(target)
+}
+
 /// An error with what caused it, as one sentence.
 fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();

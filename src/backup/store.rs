@@ -97,6 +97,14 @@ pub(super) struct Listed {
 }
 
 impl Store {
+    /// Whether [`Store::open`] would find everything that it reads; makes no directory.
+    pub(super) fn check(target: &Target) -> Result<(), StoreError> {
+        match target {
+            Target::S3(_) => Self::open(target).map(drop),
+            Target::Directory(_) => Ok(()),
+        }
+    }
+
     /// The store at `target`. Asks nothing of it yet.
     pub(super) fn open(target: &Target) -> Result<Self, StoreError> {
         let shown = target.to_string();

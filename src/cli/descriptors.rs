@@ -7,7 +7,7 @@
 use super::faces::ADMIN_CONNECTIONS_MAX;
 use super::serve::Failure;
 use crate::config::{Config, GatewayKind};
-use crate::http::admission::{CLOSING_MAX, RESERVED_MAX};
+use crate::http::server::admission::{CLOSING_MAX, RESERVED_MAX};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 /// The log's files (lock, directory, two segments, witness), snapshots, files of the configuration,

@@ -6,11 +6,11 @@
 
 use crate::config::{Config, ServerConfig};
 use crate::http::front::{Aside, Core, Front};
-use crate::http::listener::Listener;
-use crate::http::recovering::Recovering;
-use crate::http::routes::Serves;
+use crate::http::ops::recovering::Recovering;
+use crate::http::route::Serves;
+use crate::http::server::listener::Listener;
+use crate::http::server::tls::Tls;
 use crate::http::server::{Face, ServeError};
-use crate::http::tls::Tls;
 use crate::journal::{CommitGate, Journal};
 use std::sync::Arc;
 

@@ -11,7 +11,7 @@ use super::scoring::{self, Model};
 use super::serve::Failure;
 use super::{ConfigCheck, Serve};
 use crate::config::{Config, Demo, Environment, GatewayKind, Role, Sources};
-use crate::http::tls::{self, Certified};
+use crate::http::server::tls::{self, Certified};
 use crate::payments::stripe::Stripe;
 use crate::receipts::Sealer;
 use crate::telemetry::logging::Filter;
@@ -34,6 +34,12 @@ impl Prepared {
     /// Reads what `sources` name.
     pub(super) fn read(sources: &Sources) -> Result<Self, Failure> {
         let config = Config::load(sources)?;
+        if let Some(backup) = &config.backup {
+            crate::backup::check(&backup.target)?;
+        }
+        if let Some(settings) = &config.report.postgres {
+            crate::report::postgres::check(settings)?;
+        }
         Ok(Self {
             filter: Filter::parse(&config.log)?,
             certified: config.server.tls.as_ref().map(tls::load).transpose()?,

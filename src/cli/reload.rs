@@ -11,7 +11,7 @@ use super::{Serve, compose, scoring};
 use crate::config::{Config, RELOADABLE};
 use crate::engine::event::{Act, Actor, ActorRole, AdminActed, AdminRefused, Shown};
 use crate::http::front::Core;
-use crate::http::tls::Tls;
+use crate::http::server::tls::Tls;
 use crate::ids::{KeyOwner, Lsn, RequestId};
 use crate::journal::{Journal, StorageFault};
 use crate::telemetry::logging;

@@ -15,9 +15,9 @@ use crate::backup::Backup;
 use crate::config::{Config, Demo, GatewayKind};
 use crate::files::{self, Reach};
 use crate::http::front::{Core, Parted};
-use crate::http::recovering::Recovering;
+use crate::http::ops::recovering::Recovering;
 use crate::http::server::Server;
-use crate::http::tls::Tls;
+use crate::http::server::tls::Tls;
 use crate::ids::PurchaseId;
 use crate::journal::{ClockBehind, Journal, Progress, refuse_emptied};
 use crate::payments::breaker::Circuit;
@@ -102,7 +102,7 @@ fn serve(arguments: &Serve, prepared: Prepared) -> Result<(), Failure> {
     let tls = certified.map(|certified| Arc::new(Tls::new(certified)));
     let listeners = Listeners::bind(&config.server)?;
     let recovering = listeners.probed(&config.server, tls.as_ref())?;
-    let journal = open(arguments, config, &recovering)?;
+    let journal = signals.ending_at_once(|| open(arguments, config, &recovering))??;
     // Before anything of a copy that may not run reaches a sink.
     let backup = compose::backup(config, &journal)?;
     bounds::say_memory(&journal, config.storage.ring_bytes);
@@ -427,6 +427,40 @@ impl Signals {
             interrupt,
             hangup,
             _file_size: file_size,
+        })
+    }
+
+    /// Runs `recovery`. A signal that ends the process does not wait for it: it changes nothing that
+    /// a crash at the same moment would not, and the next start recovers from that.
+    fn ending_at_once<T>(&mut self, recovery: impl FnOnce() -> T) -> std::io::Result<T> {
+        let Self {
+            runtime,
+            terminate,
+            interrupt,
+            ..
+        } = self;
+        let (recovering, recovered) = tokio::sync::oneshot::channel::<()>();
+        let wait = move || {
+            runtime.block_on(async {
+                tokio::select! {
+                    _ = terminate.recv() => {}
+                    _ = interrupt.recv() => {}
+                    _ = recovered => return,
+                }
+                tracing::info!(
+                    event = "stopped",
+                    "stopped during recovery, before any request was taken; the next start recovers again"
+                );
+                logging::flush();
+                std::process::exit(0);
+            });
+        };
+        std::thread::scope(|scope| {
+            let waiting = std::thread::Builder::new().name("signals".to_owned());
+            waiting.spawn_scoped(scope, wait)?;
+            let done = recovery();
+            drop(recovering);
+            Ok(done)
         })
     }
 

@@ -18,11 +18,11 @@ mod risk;
 mod segment;
 mod webhook;
 
-use crate::engine::lifecycle::{PaidState, Step};
-use crate::engine::refusal::Refusal;
-use crate::engine::rejection::{RefusalFacts, Rejection};
 use crate::engine::risk::score::Appraisal;
-use crate::engine::settings::Limits;
+use crate::engine::words::lifecycle::{PaidState, Step};
+use crate::engine::words::refusal::Refusal;
+use crate::engine::words::rejection::{RefusalFacts, Rejection};
+use crate::engine::words::settings::Limits;
 use crate::ids::{
     CardToken, DeviceId, Digest16, KeyOwner, ProductId, PurchaseId, RequestId, UserId,
 };

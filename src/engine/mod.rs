@@ -2,40 +2,26 @@
 //!
 //! What belongs to one buyer is ordered: it lives in one shard and changes one event at a time.
 //! What buyers share commutes: stock, promotion uses and velocity are lock-free cells.
+//!
+//! Its folders only look down, in this order: `words`, `event`, `cells`, `state`, `shared`, `risk`,
+//! `decide`, `apply`, `query`, `image`. Other rooms use the names that stand here; files of the
+//! engine name each other by their whole path.
 //! Deliberately absent: I/O, async, the clock, logging, serde. Instants and LSNs come in from the
 //! journal with each call; `tests/project/architecture.rs` keeps it so.
 
-mod aftermath_view;
 pub mod apply;
-mod apply_aftermath;
-mod apply_imported;
-mod buyers;
-pub mod catalogue;
 pub mod cells;
-pub mod command;
-pub mod correction;
 pub mod decide;
-pub mod dispute;
 pub mod event;
-pub mod footprint;
-mod forget;
 pub mod image;
-pub mod lifecycle;
-pub mod metadata;
-pub mod payable;
-pub mod profile;
-pub mod purchase;
-mod purchases;
-pub mod quota;
-pub mod refusal;
-pub mod rejection;
+pub mod query;
 pub mod risk;
-pub mod scrutiny;
-pub mod segments;
-pub mod settings;
-pub mod shard;
 pub mod shared;
-pub mod spending;
-mod tries;
-pub mod velocity;
-pub mod view;
+pub mod state;
+pub mod words;
+
+pub use decide::command;
+pub use query::{footprint, view};
+pub use shared::velocity;
+pub use state::{catalogue, correction, profile, purchase, scrutiny, segments, shard, spending};
+pub use words::{dispute, lifecycle, metadata, payable, refusal, rejection, settings};

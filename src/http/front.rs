@@ -5,22 +5,22 @@
 //! answer leaves before what it reveals is durable ([`Front::durable`]).
 //! Deliberately absent: the calls themselves (`shop`, `admin`, `operations`).
 
-use super::answer::{Answer, AnswerBody};
-use super::audited::Acting;
-use super::auth::{Access, Caller, Keys, Known};
-use super::body::{self, BodyBounds};
-use super::framing::{self, After};
-use super::presence::UnderWay;
-use super::problem::{self, Limit, Reason, problem};
-use super::routes::{self, Resource, Serves};
-use super::server::Handler;
-use super::webhooks::WebhookDesk;
-use super::wrong_keys::WrongKeys;
 use crate::backup::Backup;
 use crate::config::{ApiKey, Config, Role};
 use crate::engine::command::Verdict;
 use crate::engine::refusal::Refusal;
 use crate::engine::rejection::QuotaScope;
+use crate::http::hooks::webhooks::WebhookDesk;
+use crate::http::route::audited::Acting;
+use crate::http::route::auth::{Access, Caller, Keys, Known};
+use crate::http::route::{self, Resource, Serves};
+use crate::http::server::Handler;
+use crate::http::server::presence::UnderWay;
+use crate::http::server::wrong_keys::WrongKeys;
+use crate::http::wire::answer::{Answer, AnswerBody};
+use crate::http::wire::body::{self, BodyBounds};
+use crate::http::wire::framing::{self, After};
+use crate::http::wire::problem::{self, Limit, Reason, problem};
 use crate::ids::{Lsn, RequestId};
 use crate::journal::{CommitGate, Journal};
 use crate::money::Currency;
@@ -51,23 +51,23 @@ use std::time::{Duration, Instant};
 
 /// What all threads answer from.
 pub struct Core {
-    pub(super) journal: Arc<Journal>,
-    pub(super) payments: Arc<Payments>,
-    pub(super) sealer: Sealer,
-    pub(super) sandbox: Option<Arc<Sandbox>>,
-    pub(super) reconciler: Arc<Reconciler>,
-    pub(super) backup: Option<Arc<Backup>>,
-    pub(super) segments: Option<Arc<SegmentJob>>,
-    pub(super) metrics: Arc<Metrics>,
+    pub(in crate::http) journal: Arc<Journal>,
+    pub(in crate::http) payments: Arc<Payments>,
+    pub(in crate::http) sealer: Sealer,
+    pub(in crate::http) sandbox: Option<Arc<Sandbox>>,
+    pub(in crate::http) reconciler: Arc<Reconciler>,
+    pub(in crate::http) backup: Option<Arc<Backup>>,
+    pub(in crate::http) segments: Option<Arc<SegmentJob>>,
+    pub(in crate::http) metrics: Arc<Metrics>,
     keys: ArcSwap<Keys>,
-    pub(super) currencies: Vec<Currency>,
-    pub(super) body: BodyBounds,
-    pub(super) answer_within: Duration,
-    pub(super) config_shown: ArcSwap<Vec<u8>>,
-    pub(super) webhooks: WebhookDesk,
+    pub(in crate::http) currencies: Vec<Currency>,
+    pub(in crate::http) body: BodyBounds,
+    pub(in crate::http) answer_within: Duration,
+    pub(in crate::http) config_shown: ArcSwap<Vec<u8>>,
+    pub(in crate::http) webhooks: WebhookDesk,
     wrong_keys: WrongKeys,
-    pub(super) sinks: Arc<Sinks>,
-    pub(super) stopping: AtomicBool,
+    pub(in crate::http) sinks: Arc<Sinks>,
+    pub(in crate::http) stopping: AtomicBool,
     in_flight_max_each: u64,
     in_flight_others_max_each: u64,
     bodies_bytes_max_each: u64,
@@ -192,9 +192,9 @@ pub type Aside = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// One thread's handler.
 pub struct Front {
-    pub(super) core: Arc<Core>,
-    pub(super) gate: Arc<CommitGate>,
-    pub(super) counters: Arc<Shard>,
+    pub(in crate::http) core: Arc<Core>,
+    pub(in crate::http) gate: Arc<CommitGate>,
+    pub(in crate::http) counters: Arc<Shard>,
     place: usize,
     serves: Serves,
     aside: Mutex<Vec<Aside>>,
@@ -250,7 +250,7 @@ impl Front {
         body: Incoming,
         under_way: &UnderWay,
     ) -> Answer {
-        let access = routes::access(&parts.method, parts.uri.path());
+        let access = route::access(&parts.method, parts.uri.path());
         if !self.serves.includes(access, parts.uri.path()) {
             return problem(Reason::NotFound, id);
         }
@@ -275,7 +275,7 @@ impl Front {
             Ok(caller) => caller,
             Err(reason) => return self.turned_down(reason, access, &parts, id).await,
         };
-        let Some((resource, param)) = routes::resolve(parts.uri.path()) else {
+        let Some((resource, param)) = route::resolve(parts.uri.path()) else {
             return problem(Reason::NotFound, id);
         };
         if !resource.takes(&parts.method) {
@@ -328,7 +328,7 @@ impl Front {
     }
 
     /// The whole body, after which the request has its slot.
-    pub(super) async fn whole(
+    pub(in crate::http) async fn whole(
         &self,
         call: &Call,
         body: Incoming,
@@ -411,7 +411,12 @@ impl Front {
         answer
     }
 
-    pub(super) async fn dispatch(&self, resource: Resource, call: Call, body: Incoming) -> Answer {
+    pub(in crate::http) async fn dispatch(
+        &self,
+        resource: Resource,
+        call: Call,
+        body: Incoming,
+    ) -> Answer {
         match resource {
             Resource::Holds => self.place_hold(call, body).await,
             Resource::Buy => self.buy(call, body).await,
@@ -467,7 +472,7 @@ impl Front {
     }
 
     /// Waits until everything before `lsn` is durable; the reason to tell where it never will be.
-    pub(super) async fn durable(&self, lsn: Option<Lsn>) -> Result<(), Refusal> {
+    pub(in crate::http) async fn durable(&self, lsn: Option<Lsn>) -> Result<(), Refusal> {
         let Some(lsn) = lsn else { return Ok(()) };
         let began = Instant::now();
         let waited = self.gate.wait(lsn).await;
@@ -476,12 +481,20 @@ impl Front {
     }
 
     /// The body, which has to be JSON by its content type.
-    pub(super) async fn json_body(&self, call: &Call, body: Incoming) -> Result<Bytes, Refusal> {
+    pub(in crate::http) async fn json_body(
+        &self,
+        call: &Call,
+        body: Incoming,
+    ) -> Result<Bytes, Refusal> {
         self.body_of(call, body, &["application/json"]).await
     }
 
     /// The body, which has to be a JSON merge patch, or JSON, by its content type.
-    pub(super) async fn patch_body(&self, call: &Call, body: Incoming) -> Result<Bytes, Refusal> {
+    pub(in crate::http) async fn patch_body(
+        &self,
+        call: &Call,
+        body: Incoming,
+    ) -> Result<Bytes, Refusal> {
         let kinds = ["application/merge-patch+json", "application/json"];
         self.body_of(call, body, &kinds).await
     }
@@ -569,7 +582,7 @@ impl Handler for Front {
 
 /// A request's place among those under way in its pool.
 #[derive(Debug)]
-pub(super) struct Slot {
+pub(in crate::http) struct Slot {
     pool: Pool,
     entered: OnceLock<Entered>,
 }
@@ -582,32 +595,32 @@ impl Slot {
 }
 
 /// One request on its way through a call.
-pub(super) struct Call {
-    pub(super) id: RequestId,
+pub(in crate::http) struct Call {
+    pub(in crate::http) id: RequestId,
     /// Taken once its body is there.
     slot: Slot,
     /// Who calls; there is one wherever the path asks for a key.
-    pub(super) caller: Option<Caller>,
+    pub(in crate::http) caller: Option<Caller>,
     /// The administrative act that it is.
-    pub(super) acting: Option<Arc<Acting>>,
-    pub(super) parts: Parts,
+    pub(in crate::http) acting: Option<Arc<Acting>>,
+    pub(in crate::http) parts: Parts,
     /// The id in the path.
-    pub(super) param: String,
+    pub(in crate::http) param: String,
 }
 
 impl Call {
     /// The administrative act that it is.
-    pub(super) fn acting(&self) -> &Arc<Acting> {
+    pub(in crate::http) fn acting(&self) -> &Arc<Acting> {
         let acting = self.acting.as_ref();
         acting.expect("every path under /admin that writes is an act, which a test holds")
     }
 
-    pub(super) fn problem(&self, reason: impl Into<Reason>) -> Answer {
+    pub(in crate::http) fn problem(&self, reason: impl Into<Reason>) -> Answer {
         problem(reason.into(), self.id)
     }
 
     /// The problem with what it is about, and a sentence that says it.
-    pub(super) fn problem_about(
+    pub(in crate::http) fn problem_about(
         &self,
         reason: impl Into<Reason>,
         detail: &str,
@@ -616,7 +629,11 @@ impl Call {
         problem::problem_about(reason.into(), self.id, detail, facts)
     }
 
-    pub(super) fn invalid(&self, reason: Refusal, errors: &[problem::FieldError]) -> Answer {
+    pub(in crate::http) fn invalid(
+        &self,
+        reason: Refusal,
+        errors: &[problem::FieldError],
+    ) -> Answer {
         if errors.is_empty() {
             return self.problem(reason);
         }

@@ -21,6 +21,17 @@ enum StoppedBy {
     Append(wal::AppendError),
 }
 
+impl StorageFault {
+    /// Whether the log was ended because a newer generation of it is written elsewhere, and not by
+    /// its disk.
+    pub fn is_superseded(&self) -> bool {
+        match &self.0 {
+            StoppedBy::Log(fault) => fault.operation == wal::Operation::Withdraw,
+            StoppedBy::Append(_) => false,
+        }
+    }
+}
+
 impl From<Arc<wal::Fault>> for StorageFault {
     fn from(fault: Arc<wal::Fault>) -> Self {
         Self(StoppedBy::Log(fault))

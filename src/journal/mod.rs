@@ -44,7 +44,7 @@ use crate::engine::risk::program::RuleSet;
 use crate::engine::risk::score::Scoring;
 use crate::engine::settings::{EngineSettings, RateLimit};
 use crate::engine::shard::{LATEST, Shard};
-use crate::engine::shared::SharedAmounts;
+use crate::engine::shared::amounts::SharedAmounts;
 use crate::engine::velocity::Velocity;
 use crate::engine::view::{
     AftermathView, BuyerView, HoldView, More, OpenView, Page, PaymentView, PaymentsPage,

@@ -25,7 +25,7 @@ use crate::engine::event::{CorrectedBy, Event, LimitsSet, Part};
 use crate::engine::lifecycle::Units;
 use crate::engine::settings::{EngineSettings, Limits};
 use crate::engine::shard::Shard;
-use crate::engine::shared::SharedAmounts;
+use crate::engine::shared::amounts::SharedAmounts;
 use crate::engine::velocity::Velocity;
 use crate::ids::{Lsn, ShardId};
 use crate::time::UnixMs;

@@ -51,6 +51,8 @@ pub enum Readiness {
     Ready,
     /// The disk is nearly full; what is under way is settled, nothing new is taken.
     DiskFull,
+    /// Another process has taken this log over.
+    NotLeader,
     /// The log has stopped.
     Failed(StorageFault),
 }
@@ -169,6 +171,7 @@ impl Journal {
     /// Whether new purchases can be taken.
     pub fn readiness(&self) -> Readiness {
         match self.fault() {
+            Some(fault) if fault.is_superseded() => Readiness::NotLeader,
             Some(fault) => Readiness::Failed(fault),
             None if self.log.disk_free_low() => Readiness::DiskFull,
             None => Readiness::Ready,

@@ -1,7 +1,7 @@
 //! The trail of administrative acts, through the real binary: who did what to what, with how it was
 //! before and after; what was refused to a known key; what an auditor may; what stays out.
 
-use holdfast::http::routes::Resource;
+use holdfast::http::route::Resource;
 use serde_json::{Value, json};
 use support::money::{NOBODY, assert_checks_clean, buy, id_of, part, refunds_of};
 use support::{

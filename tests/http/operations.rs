@@ -516,6 +516,32 @@ fn while_it_recovers_it_answers_probes_and_nothing_else() {
 }
 
 #[test]
+fn told_to_end_while_it_recovers_it_ends_at_once_and_the_next_start_recovers() {
+    let scratch = tempfile::tempdir().unwrap();
+    let data_dir = scratch.path().join("data");
+    write_long_log(&data_dir);
+    let address = std::net::SocketAddr::from(([127, 0, 0, 1], free_port()));
+    let listen = format!("[server]\nlisten = \"{address}\"\n");
+    let setup = || Setup::demo().config(&listen).data_dir(&data_dir);
+    let launched = setup().launch();
+    until("it recovers", || {
+        let mut connection = Client::try_connect(address).ok()?;
+        let ready = connection.try_ask(&Request::get("/readyz")).ok()?;
+        (ready.json()["reason"] == "recovering").then_some(())
+    });
+    launched.terminate();
+    let Err((status, log)) = launched.listening() else {
+        panic!("it went on to listen");
+    };
+    let log = log.join("\n");
+    assert_eq!(status.code(), Some(0), "{log}");
+    assert!(log.contains("stopped during recovery"), "{log}");
+    assert!(!log.contains("the data directory is open"), "{log}");
+    let again = setup().start();
+    assert_eq!(again.ask(&Request::get("/readyz")).status, 200);
+}
+
+#[test]
 fn the_commands_read_a_stopped_directory() {
     let server = Setup::demo().start();
     let bought = server

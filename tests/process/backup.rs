@@ -98,7 +98,6 @@ fn an_earlier_instant_and_an_earlier_place_are_restored_exactly() {
     // Holds of the demo last for five minutes: so it was placed then.
     let at: jiff::Timestamp = until_then.parse().unwrap();
     let at = at - jiff::SignedDuration::from_mins(5);
-    std::thread::sleep(Duration::from_millis(20));
     hold(&server, "plenty", names("after", 600));
     let end = shipped(&server);
     let (status, log) = server.stop();
@@ -216,8 +215,17 @@ fn a_core_that_was_superseded_stops_and_does_not_come_back() {
     assert_eq!(figures["end_lsn"], end);
     assert_ne!(figures["generation"], figures["of_generation"]);
 
+    let mut probes = first.connect();
     let second = place.setup(&restored, "").start();
     let began = Instant::now();
+    let told = until("it is not ready, or gone", || {
+        let Ok(ready) = probes.try_ask(&Request::get("/readyz")) else {
+            return Some(None);
+        };
+        (ready.status == 503).then(|| Some(ready.json()))
+    });
+    let told = told.expect("it says why before it ends");
+    assert_eq!(told["reason"], "not_leader", "{told}");
     assert_eq!(first.wait().code(), Some(1), "idle as it is, it stops");
     let took = began.elapsed();
     let log = first.log.all_lines().join("\n");

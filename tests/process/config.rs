@@ -433,6 +433,18 @@ fn config_check_reads_what_serve_would_and_writes_nothing() {
             "receipts.ed25519_keys",
         ),
         (tls("none.pem"), "`none.pem` cannot be used"),
+        (
+            with(
+                "[report.postgres]\nurl = \"postgres://writer@db.example/shop\"\nca_file = \"none.pem\"",
+            ),
+            "report.postgres.ca_file: none.pem",
+        ),
+        (
+            with(
+                "[backup]\nto = \"s3://drops/a\"\naccess_key = \"id\"\nsecret_key = \"a-secret-of-a-bucket\"\nca_file = \"none.pem\"",
+            ),
+            "none.pem",
+        ),
         (tls("key.pem"), "`cert.pem` cannot be used"),
         (
             with("[risk]\nrules_file = \"rules.toml\""),

@@ -3,8 +3,8 @@
 //! clients that two generators make of it buy, replay, refund and verify against a running demo.
 
 use holdfast::engine::refusal::Refusal;
-use holdfast::http::problem::Reason;
-use holdfast::http::routes::Resource;
+use holdfast::http::route::Resource;
+use holdfast::http::wire::problem::Reason;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};

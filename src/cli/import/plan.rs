@@ -9,7 +9,7 @@ use super::mapping::Meaning;
 use super::outcome::Outcome;
 use super::source::Found;
 use crate::engine::cells::UNITS_MAX;
-use crate::http::idempotency::scope;
+use crate::http::wire::idempotency::scope;
 use crate::ids::{Digest16, KeyOwner, ProductId, PromotionCode, UserId};
 use crate::journal::Standing;
 use crate::time::UnixMs;

@@ -4,14 +4,14 @@
 //! captured; tokens asked back over a purchase's whole life are at most those that it brought.
 
 use super::{Context, Decision};
-use crate::engine::command::{SpendTokens, StartRefund};
+use crate::engine::decide::command::{SpendTokens, StartRefund};
 use crate::engine::event::{
     Clawback, Event, RefundExtent, RefundStarted, RefundSucceeded, Restock, TokensSpent,
 };
-use crate::engine::lifecycle::Step;
-use crate::engine::purchase::Purchase;
-use crate::engine::refusal::Refusal;
-use crate::engine::rejection::{RefusalFacts, Rejection};
+use crate::engine::state::purchase::Purchase;
+use crate::engine::words::lifecycle::Step;
+use crate::engine::words::refusal::Refusal;
+use crate::engine::words::rejection::{RefusalFacts, Rejection};
 use crate::ids::UserId;
 use crate::money::{Amount, Tokens};
 

@@ -5,9 +5,9 @@
 
 use super::Context;
 use crate::engine::event::{Origin, Quote};
-use crate::engine::refusal::Refusal;
-use crate::engine::rejection::{RefusalFacts, Rejection, SpendingScope};
-use crate::engine::shared::{AmountClaims, Payer};
+use crate::engine::shared::amounts::{AmountClaims, Payer};
+use crate::engine::words::refusal::Refusal;
+use crate::engine::words::rejection::{RefusalFacts, Rejection, SpendingScope};
 use crate::ids::{CardToken, UserId};
 use crate::money::Amount;
 

@@ -7,12 +7,12 @@
 
 use super::Context;
 use super::aftermath::{asked_back, share};
-use crate::engine::command::{NamedCurrency, ReceiveWebhook};
-use crate::engine::dispute::{Dispute, DisputeStatus, Told, Word, charged_back};
+use crate::engine::decide::command::{NamedCurrency, ReceiveWebhook};
 use crate::engine::event::{DisputeClosed, DisputeOpened, Event, GivenBack, WebhookKind};
-use crate::engine::lifecycle::{PurchaseState, Step, Units};
-use crate::engine::purchase::Purchase;
-use crate::engine::refusal::Refusal;
+use crate::engine::state::purchase::Purchase;
+use crate::engine::words::dispute::{Dispute, DisputeStatus, Told, Word, charged_back};
+use crate::engine::words::lifecycle::{PurchaseState, Step, Units};
+use crate::engine::words::refusal::Refusal;
 use crate::ids::{PurchaseId, UserId};
 use crate::money::{Amount, Tokens};
 

@@ -8,19 +8,21 @@
 mod aftermath;
 mod amounts;
 mod buy;
+pub mod command;
 mod dispute;
 mod hold;
 mod payment;
+mod quota;
 mod release;
 mod risk;
 
-use crate::engine::catalogue::Catalogue;
 use crate::engine::cells::{OwnedPromotionClaim, OwnedStockClaim};
 use crate::engine::event::Event;
 use crate::engine::risk::program::Found;
-use crate::engine::settings::EngineSettings;
-use crate::engine::shard::Shard;
-use crate::engine::shared::{AmountClaims, SharedAmounts};
+use crate::engine::shared::amounts::{AmountClaims, SharedAmounts};
+use crate::engine::state::catalogue::Catalogue;
+use crate::engine::state::shard::Shard;
+use crate::engine::words::settings::EngineSettings;
 use crate::ids::PurchaseTag;
 use crate::time::UnixMs;
 use smallvec::SmallVec;

@@ -3,16 +3,16 @@
 use super::aftermath::{clawback, extent_after};
 use super::release::expiry;
 use super::{Context, Decision};
-use crate::engine::command::{PaymentStep, Verdict};
+use crate::engine::decide::command::{PaymentStep, Verdict};
 use crate::engine::event::{
     CaptureDiffered, CaptureStarted, Decider, DeclineCause, Event, HoldAfter, PaymentAuthorized,
     PaymentCaptured, PaymentDeclined, PaymentVoided, PaysFor, Quote, RefundFailed, RefundFound,
     RefundSucceeded, ReviewDecided, ReviewOpened, ReviewVerdict, VoidCause, VoidStarted, VoidStuck,
     VoidStuckCause, Whence,
 };
-use crate::engine::lifecycle::{PurchaseState, Step};
-use crate::engine::purchase::{Purchase, Refund};
-use crate::engine::refusal::Refusal;
+use crate::engine::state::purchase::{Purchase, Refund};
+use crate::engine::words::lifecycle::{PurchaseState, Step};
+use crate::engine::words::refusal::Refusal;
 use crate::ids::{CaptureId, PurchaseId, ReceiptKeyId, UserId};
 use crate::money::{Amount, Currency, Tokens};
 use crate::time::UnixMs;

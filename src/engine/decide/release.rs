@@ -1,14 +1,14 @@
 //! Decides how holds end without a payment: given up by the buyer, or run out.
 
 use super::{Context, Decision, Events};
-use crate::engine::catalogue::Catalogue;
-use crate::engine::command::ReleaseHold;
+use crate::engine::decide::command::ReleaseHold;
 use crate::engine::event::{Event, HoldExpired, HoldReleased};
-use crate::engine::lifecycle::{PurchaseState, Step};
-use crate::engine::purchase::Purchase;
-use crate::engine::refusal::Refusal;
-use crate::engine::rejection::{RefusalFacts, Rejection};
-use crate::engine::shard::Shard;
+use crate::engine::state::catalogue::Catalogue;
+use crate::engine::state::purchase::Purchase;
+use crate::engine::state::shard::Shard;
+use crate::engine::words::lifecycle::{PurchaseState, Step};
+use crate::engine::words::refusal::Refusal;
+use crate::engine::words::rejection::{RefusalFacts, Rejection};
 use crate::ids::{PurchaseId, UserId};
 use crate::time::UnixMs;
 use std::cmp::Reverse;

@@ -6,12 +6,12 @@
 
 use super::Context;
 use crate::engine::event::{Origin, RuleHit, RuleOutcome};
-use crate::engine::refusal::Refusal;
-use crate::engine::rejection::Rejection;
 use crate::engine::risk::features::Features;
 use crate::engine::risk::program::{Facts, Found, LiveCounts, RuleSet};
 use crate::engine::risk::score::Scoring;
-use crate::engine::velocity::{Named, Velocity};
+use crate::engine::shared::velocity::{Named, Velocity};
+use crate::engine::words::refusal::Refusal;
+use crate::engine::words::rejection::Rejection;
 use crate::ids::{CardToken, ProductId, UserId};
 use crate::money::{Amount, Currency};
 

@@ -1,8 +1,8 @@
 //! Owns the facts about what becomes of a captured purchase: refunds, disputes, reward tokens.
 
 use super::{AdminAct, IdempotencyKey, Origin};
-use crate::engine::dispute::{Dispute, DisputeStatus};
-use crate::engine::lifecycle::{PaidState, Step};
+use crate::engine::words::dispute::{Dispute, DisputeStatus};
+use crate::engine::words::lifecycle::{PaidState, Step};
 use crate::ids::{GatewayCode, ProductId, PurchaseId, UserId};
 use crate::money::{Amount, Currency, Tokens};
 use rkyv::{Archive, Deserialize, Serialize};

@@ -11,7 +11,7 @@ use super::{
     PromotionUsesImported, RiskRulesSet, RiskScoringSet, StockImported, TokensSpent,
     WebhookReceived,
 };
-use crate::engine::lifecycle::Step;
+use crate::engine::words::lifecycle::Step;
 use crate::ids::{PurchaseId, ShardId};
 
 /// A part of the state, with what changes in it.
@@ -146,8 +146,8 @@ impl Event {
 mod tests {
     use super::*;
     use crate::engine::event::{Flow, Origin};
-    use crate::engine::refusal::Refusal;
     use crate::engine::risk::score::Appraisal;
+    use crate::engine::words::refusal::Refusal;
     use crate::ids::{KeyOwner, RequestId, UserId};
 
     #[test]

@@ -1,7 +1,7 @@
 //! Owns the facts about reviews: opened, and decided by a person or at the deadline.
 
 use super::{AdminAct, VoidCause};
-use crate::engine::lifecycle::Step;
+use crate::engine::words::lifecycle::Step;
 use crate::ids::{PurchaseId, UserId};
 use crate::time::UnixMs;
 use rkyv::{Archive, Deserialize, Serialize};

@@ -10,7 +10,7 @@
 use super::counter::{COUNTERS, Counter};
 use super::score::Scored;
 use crate::engine::event::{RuleHit, RuleName, RuleOutcome};
-use crate::engine::velocity::{Named, Velocity};
+use crate::engine::shared::velocity::{Named, Velocity};
 use crate::ids::Segment;
 use crate::money::Currency;
 use crate::time::UnixMs;
@@ -448,7 +448,7 @@ pub struct LiveCounts<'a> {
     /// What buyers share.
     pub velocity: &'a Velocity,
     /// The buyer's shard.
-    pub shard: &'a crate::engine::shard::Shard,
+    pub shard: &'a crate::engine::state::shard::Shard,
 }
 
 impl Counts for LiveCounts<'_> {

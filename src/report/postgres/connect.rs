@@ -72,7 +72,7 @@ pub(super) async fn connect(
     Ok(connected)
 }
 
-fn tls_config(ca_file: Option<&Path>) -> Result<ClientConfig, PostgresError> {
+pub(super) fn tls_config(ca_file: Option<&Path>) -> Result<ClientConfig, PostgresError> {
     let mut roots = RootCertStore::empty();
     match ca_file {
         None => roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned()),

@@ -30,6 +30,11 @@ pub use settings::{Migrate, PostgresSettings};
 /// The sink's name.
 pub const NAME: &str = "postgres";
 
+/// Reads the certificates that `settings` names, as connecting does. Nobody is asked.
+pub fn check(settings: &PostgresSettings) -> Result<(), PostgresError> {
+    connect::tls_config(settings.ca_file.as_deref()).map(drop)
+}
+
 /// The sink. It shows purchases as `journal` knows them, with receipts as `sealer` seals them.
 pub fn sink(
     settings: PostgresSettings,

@@ -205,6 +205,11 @@ impl Setup {
 
     /// Starts it; where it ends before it listens, how, and what it logged.
     pub fn try_start(self) -> Result<Server, (ExitStatus, Vec<String>)> {
+        self.launch().listening()
+    }
+
+    /// Starts it, and waits for nothing.
+    pub fn launch(self) -> Launched {
         let scratch = tempfile::tempdir().unwrap();
         let data_dir = self
             .data_dir
@@ -216,19 +221,12 @@ impl Setup {
             .spawn()
             .expect("the binary was built with this test");
         let log = Log::follow(child.stderr.take().unwrap());
-        let Some(line) = log.wait_for("listening") else {
-            let status = child.wait().unwrap();
-            return Err((status, log.all_lines()));
-        };
-        let address = line["address"].as_str().unwrap().parse().unwrap();
-        Ok(Server {
+        Launched {
             child,
-            address,
             data_dir,
             log,
-            config: scratch.path().join("holdfast.toml"),
-            _scratch: scratch,
-        })
+            scratch,
+        }
     }
 
     /// Starts it where it has to end before it listens; how it ended, and what it logged.
@@ -248,6 +246,44 @@ impl Setup {
         let scratch = tempfile::tempdir().unwrap();
         self.command(scratch.path()).output().unwrap()
     }
+}
+
+/// A process that may not listen yet.
+pub struct Launched {
+    child: Child,
+    data_dir: PathBuf,
+    log: Log,
+    scratch: tempfile::TempDir,
+}
+
+impl Launched {
+    /// Tells it to end, as an operator does.
+    pub fn terminate(&self) {
+        send(rustix::process::Signal::TERM, &self.child);
+    }
+
+    /// Waits until it listens; where it ends before, how, and what it logged.
+    pub fn listening(mut self) -> Result<Server, (ExitStatus, Vec<String>)> {
+        let Some(line) = self.log.wait_for("listening") else {
+            let status = self.child.wait().unwrap();
+            return Err((status, self.log.all_lines()));
+        };
+        let address = line["address"].as_str().unwrap().parse().unwrap();
+        Ok(Server {
+            child: self.child,
+            address,
+            data_dir: self.data_dir,
+            log: self.log,
+            config: self.scratch.path().join("holdfast.toml"),
+            _scratch: self.scratch,
+        })
+    }
+}
+
+fn send(signal: rustix::process::Signal, child: &Child) {
+    let pid = i32::try_from(child.id()).unwrap();
+    let pid = rustix::process::Pid::from_raw(pid).unwrap();
+    rustix::process::kill_process(pid, signal).unwrap();
 }
 
 /// A running server.
@@ -300,9 +336,7 @@ impl Server {
     }
 
     fn signal(&self, signal: rustix::process::Signal) {
-        let pid = i32::try_from(self.child.id()).unwrap();
-        let pid = rustix::process::Pid::from_raw(pid).unwrap();
-        rustix::process::kill_process(pid, signal).unwrap();
+        send(signal, &self.child);
     }
 
     /// Waits until it ends by itself.

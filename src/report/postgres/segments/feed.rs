@@ -79,7 +79,7 @@ impl Feed<'_> {
         match self.journal.readiness() {
             Readiness::Ready => {}
             Readiness::DiskFull => return Err(RunError::NoRoom),
-            Readiness::Failed(_) => return Err(RunError::Stopped),
+            Readiness::NotLeader | Readiness::Failed(_) => return Err(RunError::Stopped),
         }
         let mut taken = 0;
         let mut durable_at = None;

@@ -1,0 +1,257 @@
+//! Owns applying what becomes of a captured purchase: refunds, reward tokens, declines of cards.
+//!
+//! Invariants: as in `apply`: every number stands in the event, nothing is decided here. A clawback
+//! that takes more than the balance holds is a broken log's, and is refused when it is verified.
+
+use crate::engine::apply::Stamp;
+use crate::engine::event::{
+    Clawback, DisputeClosed, GivenBack, PaymentCaptured, RefundFailed, RefundFound, RefundStarted,
+    RefundSucceeded, RetryAdvice, TokensSpent,
+};
+use crate::engine::state::purchase::{BuyerIndex, Purchase, Refund, RefundState};
+use crate::engine::state::purchases::Place;
+use crate::engine::state::shard::{BuyerMore, CardDecline, KeyOutcome, Shard};
+use crate::engine::words::dispute::Dispute;
+use crate::engine::words::settings::Limits;
+use crate::ids::{Digest16, PurchaseId};
+use crate::money::{Amount, Tokens};
+use crate::time::UnixMs;
+
+/// Declines that are kept of one buyer; the oldest go.
+const DECLINES_KEPT: usize = 32;
+
+impl Shard {
+    pub(in crate::engine) fn apply_captured_more(
+        &mut self,
+        place: Place,
+        captured: &PaymentCaptured,
+    ) {
+        let purchase = &mut self.purchases[place];
+        let buyer = purchase.buyer;
+        if captured.signing_key.is_some() || captured.tokens > Tokens::NONE {
+            let aftermath = purchase.aftermath_mut();
+            aftermath.signing_key.clone_from(&captured.signing_key);
+            aftermath.tokens = captured.tokens;
+        }
+        if captured.tokens > Tokens::NONE {
+            let more = self.buyer_more(buyer);
+            more.debt = more.debt.minus(captured.debt_paid);
+            more.tokens = more.tokens.plus(captured.tokens.minus(captured.debt_paid));
+        }
+    }
+
+    pub(in crate::engine) fn apply_spent(
+        &mut self,
+        spent: &TokensSpent,
+        stamp: Stamp,
+        limits: Limits,
+    ) {
+        let buyer = self.buyer_index(&spent.user);
+        let more = self.buyer_more(buyer);
+        more.tokens = more.tokens.minus(spent.tokens);
+        // Told again with the key, whatever the balance is by then.
+        let balance = more.tokens;
+        let outcome = KeyOutcome::Spent { balance };
+        self.remember((buyer, spent.origin.key), outcome, stamp.at, limits);
+        self.note_idle(buyer);
+    }
+
+    pub(in crate::engine) fn apply_refund_started(
+        &mut self,
+        place: Place,
+        started: &RefundStarted,
+        stamp: Stamp,
+        limits: Limits,
+    ) -> Result<(), &'static str> {
+        let purchase = &mut self.purchases[place];
+        let buyer = purchase.buyer;
+        let aftermath = purchase.aftermath_mut();
+        if aftermath.refunds.len() + 1 != started.number as usize {
+            return Err("its refund is not the purchase's next");
+        }
+        aftermath.refunds.push(Refund {
+            amount: started.amount,
+            previously_refunded: started.previously_refunded,
+            note: started.note.clone(),
+            restock: started.restock,
+            request: started.by.request,
+            key: started.key.scope,
+            started: stamp.at,
+            state: RefundState::Pending,
+        });
+        let key = Some(started.key);
+        self.remember((buyer, key), KeyOutcome::InFlight, stamp.at, limits);
+        Ok(())
+    }
+
+    pub(in crate::engine) fn apply_refunded(
+        &mut self,
+        place: Place,
+        done: &RefundSucceeded,
+        stamp: Stamp,
+    ) -> Result<(), &'static str> {
+        let id = self.id_of(self.purchases.sequence(place), &self.purchases[place]);
+        self.gone_back(place, done.amount, done.clawback)?;
+        let purchase = &mut self.purchases[place];
+        let pending = purchase.pending_refund().map(|(_, refund)| refund.restock);
+        if pending.is_some_and(|restock| restock != done.restock) {
+            return Err("its units go elsewhere than the refund said");
+        }
+        let state = RefundState::Succeeded {
+            at: stamp.at,
+            clawback: done.clawback,
+        };
+        let key = end_refund(purchase, done.number, state)?;
+        self.settle_refunded(key, id, done.number);
+        Ok(())
+    }
+
+    /// What became of the refund stands under its key, done or failed.
+    fn settle_refunded(&mut self, key: Digest16, purchase: PurchaseId, number: u32) {
+        self.set_outcome(key, KeyOutcome::Refunded { purchase, number });
+    }
+
+    pub(in crate::engine) fn apply_refund_found(
+        &mut self,
+        place: Place,
+        found: &RefundFound,
+    ) -> Result<(), &'static str> {
+        self.gone_back(place, found.amount, found.clawback)
+    }
+
+    /// Money went back, and reward tokens with it.
+    fn gone_back(
+        &mut self,
+        place: Place,
+        amount: Amount,
+        clawback: Clawback,
+    ) -> Result<(), &'static str> {
+        let purchase = &mut self.purchases[place];
+        let sum = purchase.refunded.get().checked_add(amount.get());
+        let refunded = sum.and_then(Amount::new).ok_or("it gives back too much")?;
+        if refunded > purchase.quote().amount {
+            return Err("more goes back than was captured");
+        }
+        purchase.refunded = refunded;
+        let buyer = purchase.buyer;
+        if clawback.requested > Tokens::NONE {
+            let aftermath = purchase.aftermath_mut();
+            let asked_back = aftermath.tokens_asked_back.plus(clawback.requested);
+            aftermath.tokens_asked_back = asked_back;
+        }
+        self.claw_back(buyer, clawback);
+        Ok(())
+    }
+
+    pub(in crate::engine) fn apply_dispute_closed(
+        &mut self,
+        place: Place,
+        closed: &DisputeClosed,
+    ) -> Result<(), &'static str> {
+        let purchase = &mut self.purchases[place];
+        let before = purchase.set_dispute(closed.number, &closed.dispute)?;
+        let aftermath = purchase.aftermath_mut();
+        let others = aftermath.tokens_asked_back.minus(before);
+        aftermath.tokens_asked_back = others.plus(closed.dispute.asked_back);
+        let buyer = purchase.buyer;
+        self.claw_back(buyer, closed.clawback);
+        let GivenBack { tokens, debt_paid } = closed.given_back;
+        if tokens > Tokens::NONE {
+            let more = self.buyer_more(buyer);
+            more.debt = more.debt.minus(debt_paid);
+            more.tokens = more.tokens.plus(tokens.minus(debt_paid));
+        }
+        Ok(())
+    }
+
+    pub(in crate::engine) fn apply_refund_failed(
+        &mut self,
+        place: Place,
+        failed: &RefundFailed,
+        stamp: Stamp,
+    ) -> Result<(), &'static str> {
+        let id = self.id_of(self.purchases.sequence(place), &self.purchases[place]);
+        let purchase = &mut self.purchases[place];
+        let state = RefundState::Failed {
+            at: stamp.at,
+            code: failed.code.clone(),
+            failure: failed.failure,
+        };
+        let key = end_refund(purchase, failed.number, state)?;
+        self.settle_refunded(key, id, failed.number);
+        Ok(())
+    }
+
+    /// Takes tokens back; what was not there any more is owed from now on.
+    pub(in crate::engine) fn claw_back(&mut self, buyer: BuyerIndex, clawback: Clawback) {
+        if clawback.requested == Tokens::NONE {
+            return;
+        }
+        let more = self.buyer_more(buyer);
+        more.tokens = more.tokens.minus(clawback.recovered);
+        more.debt = more.debt.plus(clawback.shortfall);
+    }
+
+    pub(in crate::engine) fn note_decline(
+        &mut self,
+        place: Place,
+        advice: RetryAdvice,
+        at: UnixMs,
+    ) {
+        let purchase = &self.purchases[place];
+        let (buyer, payment) = (purchase.buyer, purchase.payment.as_ref());
+        let (Some(payment), RetryAdvice::Later | RetryAdvice::Never) = (payment, advice) else {
+            return;
+        };
+        let card = payment.card.clone();
+        let declines = &mut self.buyer_more(buyer).declines;
+        declines.push(CardDecline { card, advice, at });
+        if declines.len() > DECLINES_KEPT {
+            declines.remove(0);
+        }
+    }
+
+    fn buyer_more(&mut self, buyer: BuyerIndex) -> &mut BuyerMore {
+        self.buyers[buyer].more_mut()
+    }
+}
+
+impl Purchase {
+    /// The dispute of this number is `dispute` from now on; the tokens that were asked back with it
+    /// before.
+    pub(in crate::engine) fn set_dispute(
+        &mut self,
+        number: u32,
+        dispute: &Dispute,
+    ) -> Result<Tokens, &'static str> {
+        let disputes = &mut self.aftermath_mut().disputes;
+        let place = (number as usize).checked_sub(1);
+        match place.ok_or("disputes are numbered from 1")? {
+            place if place < disputes.len() => {
+                let before = std::mem::replace(&mut disputes[place], dispute.clone());
+                Ok(before.asked_back)
+            }
+            place if place == disputes.len() => {
+                disputes.push(dispute.clone());
+                Ok(Tokens::NONE)
+            }
+            _ => Err("its dispute is not the purchase's next"),
+        }
+    }
+}
+
+/// Ends the refund under way; the key that its outcome stands under.
+fn end_refund(
+    purchase: &mut Purchase,
+    number: u32,
+    state: RefundState,
+) -> Result<Digest16, &'static str> {
+    let pending = purchase.pending_refund().map(|(pending, _)| pending);
+    if pending != Some(number) {
+        return Err("its refund is not under way");
+    }
+    let last = purchase.aftermath_mut().refunds.last_mut();
+    let refund = last.ok_or("its refund was never started")?;
+    refund.state = state;
+    Ok(refund.key)
+}

@@ -1,0 +1,81 @@
+//! Owns applying what was taken over from the system that sold before.
+//!
+//! Invariants: a baseline replaces the one before it, so applying the same twice changes nothing; a
+//! key that has an outcome here keeps it. Deliberately absent: baselines of products and promotions,
+//! which the catalogue has.
+
+use crate::engine::apply::Stamp;
+use crate::engine::cells::UNITS_MAX;
+use crate::engine::event::{HoldingsImported, IdempotencyKey, KeyImported};
+use crate::engine::state::catalogue::Catalogue;
+use crate::engine::state::shard::{KeyOutcome, Shard, tally_add, tally_of, tally_take};
+use crate::engine::words::settings::Limits;
+use crate::ids::{Digest16, ProductId, UserId};
+
+impl Shard {
+    pub(in crate::engine) fn apply_holdings(
+        &mut self,
+        imported: &HoldingsImported,
+        catalogue: &Catalogue,
+    ) -> Result<(), &'static str> {
+        let product = catalogue
+            .product(&imported.product)
+            .ok_or("its product was never set")?
+            .index;
+        if imported.units > UNITS_MAX {
+            return Err("it is more than a product can have");
+        }
+        let index = self.buyer_index(&imported.user);
+        let buyer = &mut self.buyers[index];
+        let elsewhere = buyer.more.as_ref().map_or(&[][..], |it| &it.imported);
+        let before = tally_of(elsewhere, product);
+        let others = tally_of(&buyer.committed, product) - before;
+        if others.checked_add(imported.units).is_none() {
+            return Err("it is more than can be counted");
+        }
+        if before > 0 {
+            tally_take(&mut buyer.committed, product, before);
+            tally_take(&mut buyer.more_mut().imported, product, before);
+        }
+        if imported.units > 0 {
+            tally_add(&mut buyer.committed, product, imported.units);
+            tally_add(&mut buyer.more_mut().imported, product, imported.units);
+        }
+        self.note_idle(index);
+        Ok(())
+    }
+
+    pub(in crate::engine) fn apply_key(
+        &mut self,
+        imported: &KeyImported,
+        stamp: Stamp,
+        limits: Limits,
+    ) {
+        let owner = self.buyer_index(&imported.user);
+        if self.knows_key(imported.scope) {
+            return;
+        }
+        let key = IdempotencyKey {
+            scope: imported.scope,
+            fingerprint: Digest16([0; 16]),
+        };
+        self.remember((owner, Some(key)), KeyOutcome::Elsewhere, stamp.at, limits);
+    }
+
+    /// Whether something stands under the key.
+    pub fn knows_key(&self, scope: Digest16) -> bool {
+        self.keys.contains_key(&scope)
+    }
+
+    /// Whether anything of `user` is kept.
+    pub fn knows_buyer(&self, user: &UserId) -> bool {
+        self.buyer(user).is_some()
+    }
+
+    /// Units of `product` that `user` bought elsewhere.
+    pub fn imported_units(&self, user: &UserId, product: &ProductId, catalogue: &Catalogue) -> u32 {
+        let more = self.buyer(user).and_then(|buyer| buyer.more.as_ref());
+        let found = more.zip(catalogue.product(product));
+        found.map_or(0, |(more, product)| tally_of(&more.imported, product.index))
+    }
+}

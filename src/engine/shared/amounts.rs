@@ -1,0 +1,580 @@
+//! Owns how much was bought with each card and from each device, whoever bought it: sums that
+//! buyers share, where the operator wants one person's accounts counted together.
+//!
+//! Invariants:
+//! 1. A claim never takes a sum past its limit; it is taken before its event is appended, gives
+//!    itself back on drop unless the event was, and what counts no more is given back only after
+//!    the event that says so stands in the log. A crash can only find too much claimed.
+//! 2. Every sum follows from the purchases: [`SharedAmounts::restore`] makes them again.
+//! 3. The table is bounded: a card or device that is new where it is full is refused
+//!    ([`Refusal::Overloaded`]); sums of nothing and of days gone by make room.
+//!
+//! Deliberately absent: when a day begins (callers say), and each buyer's own sums (`spending`).
+
+use crate::engine::cells::{AmountCell, Taken};
+use crate::engine::state::correction::Corrections;
+use crate::engine::state::purchase::Purchase;
+use crate::engine::state::spending::{Counted, DAYS_KEPT_MS};
+use crate::engine::words::refusal::Refusal;
+use crate::engine::words::rejection::{RefusalFacts, Rejection, SpendingScope};
+use crate::engine::words::settings::{AmountLimits, SharedBy};
+use crate::ids::{CardToken, DeviceId};
+use crate::money::{Amount, Currency};
+use crate::time::UnixMs;
+use papaya::HashMap;
+use smallvec::SmallVec;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// What of a payment counts, and for which card and device.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SharedCount {
+    card: CardToken,
+    device: Option<DeviceId>,
+    counted: Counted,
+}
+
+impl SharedCount {
+    pub(in crate::engine) fn new(purchase: &Purchase, counted: Counted) -> Option<Self> {
+        let particulars = purchase.particulars.as_ref();
+        Some(Self {
+            card: purchase.payment.as_ref()?.card.clone(),
+            device: particulars.and_then(|it| it.device.clone()),
+            counted,
+        })
+    }
+
+    pub(in crate::engine) fn of(purchase: &Purchase, corrections: &Corrections) -> Option<Self> {
+        Self::new(purchase, purchase.counted(corrections)?)
+    }
+}
+
+/// Sums of what was bought, by card and device. Shared by all shards.
+#[derive(Debug)]
+pub struct SharedAmounts {
+    table: Arc<Table>,
+    by: Vec<SharedBy>,
+    limits: AmountLimits,
+}
+
+#[derive(Debug)]
+struct Table {
+    sums: HashMap<Key, Arc<AmountCell>>,
+    kept: AtomicUsize,
+    keys_max: usize,
+}
+
+/// What a sum is of.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Key {
+    whose: Whose,
+    currency: Currency,
+    /// The day that it is of; `None`: all days.
+    day: Option<UnixMs>,
+}
+
+/// What one sum takes, with what counts who has it and where the table has it.
+pub(in crate::engine) const SUM_BYTES: usize =
+    2 * (size_of::<(Key, Arc<AmountCell>)>() + size_of::<usize>()) + 4 * size_of::<AmountCell>();
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Whose {
+    Card(CardToken),
+    Device(DeviceId),
+}
+
+impl Whose {
+    const fn scope(&self) -> SpendingScope {
+        match self {
+            Self::Card(_) => SpendingScope::Card,
+            Self::Device(_) => SpendingScope::Device,
+        }
+    }
+}
+
+/// Whether an amount fits under a limit.
+#[derive(Debug)]
+enum Claimed {
+    Yes(AmountClaim),
+    /// It does not: this much is bought.
+    NoRoom {
+        used: u64,
+    },
+}
+
+/// Amounts taken from shared sums. Dropped, they go back.
+#[derive(Debug, Default)]
+#[must_use = "a claim that is dropped gives its amount back at once"]
+pub struct AmountClaims(SmallVec<[AmountClaim; 2]>);
+
+#[derive(Debug)]
+struct AmountClaim {
+    table: Arc<Table>,
+    key: Key,
+    cell: Arc<AmountCell>,
+    amount: u64,
+}
+
+/// Who pays how much.
+#[derive(Copy, Clone, Debug)]
+pub struct Payer<'a> {
+    /// The card.
+    pub card: &'a CardToken,
+    /// The device, where the shop says it.
+    pub device: Option<&'a DeviceId>,
+    /// In which currency.
+    pub currency: Currency,
+    /// How much.
+    pub amount: Amount,
+}
+
+impl SharedAmounts {
+    /// No sums yet, of up to `keys_max` cards, devices and days.
+    pub fn new(limits: &AmountLimits, keys_max: usize) -> Self {
+        Self {
+            table: Arc::new(Table {
+                sums: HashMap::new(),
+                kept: AtomicUsize::new(0),
+                keys_max,
+            }),
+            by: limits.shared.clone(),
+            limits: limits.clone(),
+        }
+    }
+
+    /// Takes what `payer` pays, on the day that began at `day_start`.
+    pub fn claim(&self, payer: Payer<'_>, day_start: UnixMs) -> Result<AmountClaims, Rejection> {
+        let mut claims = AmountClaims::default();
+        if payer.amount == Amount::ZERO {
+            return Ok(claims);
+        }
+        for whose in self.whose(payer.card, payer.device) {
+            for (day, limit, refusal) in self.bounds(payer.currency, day_start) {
+                let key = Key {
+                    whose: whose.clone(),
+                    currency: payer.currency,
+                    day,
+                };
+                match self.table.claim(key, minor(payer.amount), minor(limit))? {
+                    Claimed::Yes(claim) => claims.0.push(claim),
+                    Claimed::NoRoom { used } => {
+                        return Err(refusal.about(RefusalFacts::Spending {
+                            scope: whose.scope(),
+                            currency: payer.currency,
+                            limit,
+                            used: narrow(used),
+                            amount: payer.amount,
+                        }));
+                    }
+                }
+            }
+        }
+        Ok(claims)
+    }
+
+    /// Takes back what counts no more. `day_start` says when the day of an instant began.
+    pub fn give_back(&self, count: &SharedCount, day_start: impl Fn(UnixMs) -> UnixMs) {
+        if self.by.is_empty() {
+            return;
+        }
+        let Counted { at, currency, .. } = count.counted;
+        for whose in self.whose(&count.card, count.device.as_ref()) {
+            for (day, _, _) in self.bounds(currency, day_start(at)) {
+                let whose = whose.clone();
+                let key = Key {
+                    whose,
+                    currency,
+                    day,
+                };
+                self.table.give_back(&key, minor(count.counted.amount));
+            }
+        }
+    }
+
+    /// Counts what was never claimed, whatever the limits say: the money is taken.
+    pub fn count_more(&self, count: &SharedCount, day_start: impl Fn(UnixMs) -> UnixMs) {
+        let Counted {
+            at,
+            currency,
+            amount,
+        } = count.counted;
+        for whose in self.whose(&count.card, count.device.as_ref()) {
+            for (day, _, _) in self.bounds(currency, day_start(at)) {
+                let whose = whose.clone();
+                self.table.count(
+                    &Key {
+                        whose,
+                        currency,
+                        day,
+                    },
+                    minor(amount),
+                );
+            }
+        }
+    }
+
+    /// Counts what the recovered state says, as of `now`. The table's bound does not stop it: the
+    /// purchases are bounded. `false` where a sum is more than can be counted.
+    pub fn restore(
+        &self,
+        counts: impl Iterator<Item = SharedCount>,
+        now: UnixMs,
+        day_start: impl Fn(UnixMs) -> UnixMs,
+    ) -> bool {
+        let mut fits = true;
+        for SharedCount {
+            card,
+            device,
+            counted,
+        } in counts
+        {
+            let Counted {
+                at,
+                currency,
+                amount,
+            } = counted;
+            // By the day's beginning, as it is forgotten: a day counts whole or not at all.
+            let kept = |instant| now.since_ms(instant) <= DAYS_KEPT_MS;
+            let day_start = if kept(at) { day_start(at) } else { at };
+            let recent = kept(day_start);
+            for whose in self.whose(&card, device.as_ref()) {
+                for (day, _, _) in self.bounds(currency, day_start) {
+                    if day.is_some() && !recent || amount == Amount::ZERO {
+                        continue;
+                    }
+                    let whose = whose.clone();
+                    let key = Key {
+                        whose,
+                        currency,
+                        day,
+                    };
+                    fits &= self.table.enter(key).restore(minor(amount));
+                }
+            }
+        }
+        fits
+    }
+
+    /// Counts anew after a correction of the clock, when days are other days than before. Only while
+    /// nobody holds a claim: with every shard's turn taken.
+    pub fn restart(
+        &self,
+        counts: impl Iterator<Item = SharedCount>,
+        now: UnixMs,
+        day_start: impl Fn(UnixMs) -> UnixMs,
+    ) -> bool {
+        self.table.clear();
+        self.by.is_empty() || self.restore(counts, now, day_start)
+    }
+
+    /// Forgets the sums of days that began long before `now`.
+    pub fn forget_days(&self, now: UnixMs) {
+        self.table.forget_days(now);
+    }
+
+    /// Sums that are kept.
+    pub fn keys(&self) -> usize {
+        self.table.kept.load(Ordering::Relaxed)
+    }
+
+    fn whose<'a>(
+        &'a self,
+        card: &'a CardToken,
+        device: Option<&'a DeviceId>,
+    ) -> impl Iterator<Item = Whose> + 'a {
+        self.by.iter().filter_map(move |by| match by {
+            SharedBy::Card => Some(Whose::Card(card.clone())),
+            SharedBy::Device => device.cloned().map(Whose::Device),
+        })
+    }
+
+    /// The limits in `currency`, each with its day and what is said where it is reached.
+    fn bounds(
+        &self,
+        currency: Currency,
+        day_start: UnixMs,
+    ) -> impl Iterator<Item = (Option<UnixMs>, Amount, Refusal)> + use<> {
+        let daily = self.limits.daily_in(currency);
+        let daily = daily.map(|limit| (Some(day_start), limit, Refusal::DailyLimit));
+        let lifetime = self.limits.lifetime_in(currency);
+        let lifetime = lifetime.map(|limit| (None, limit, Refusal::LifetimeLimit));
+        daily.into_iter().chain(lifetime)
+    }
+}
+
+impl AmountClaims {
+    /// The event that owns these amounts stands in the log.
+    pub fn keep(self) {
+        for mut claim in self.0 {
+            std::mem::take(&mut claim.amount);
+        }
+    }
+}
+
+impl Drop for AmountClaim {
+    fn drop(&mut self) {
+        if self.amount > 0 {
+            self.cell.give_back(self.amount);
+            self.table.tidy(&self.key, &self.cell);
+        }
+    }
+}
+
+impl Table {
+    fn claim(self: &Arc<Self>, key: Key, amount: u64, limit: u64) -> Result<Claimed, Refusal> {
+        loop {
+            let known = self.sums.pin().get(&key).cloned();
+            let cell = match known {
+                Some(cell) => cell,
+                None if self.kept.load(Ordering::Relaxed) >= self.keys_max => {
+                    return Err(Refusal::Overloaded);
+                }
+                None => self.enter(key.clone()),
+            };
+            match cell.take(amount, limit) {
+                Taken::Yes => {
+                    return Ok(Claimed::Yes(AmountClaim {
+                        table: Arc::clone(self),
+                        key,
+                        cell,
+                        amount,
+                    }));
+                }
+                Taken::NoRoom => {
+                    let used = cell.read();
+                    // It may have been entered for this.
+                    self.tidy(&key, &cell);
+                    return Ok(Claimed::NoRoom { used });
+                }
+                // Whoever retired it takes it out; so does whoever comes first.
+                Taken::Retired => self.remove(&key, &cell),
+            }
+        }
+    }
+
+    fn give_back(&self, key: &Key, amount: u64) {
+        // There is none of a day gone by, and none under a limit that there was not at the start.
+        let known = self.sums.pin().get(key).cloned();
+        if let Some(cell) = known {
+            cell.give_back(amount);
+            self.tidy(key, &cell);
+        }
+    }
+
+    /// Adds without a limit. A sum that no word can hold stays as it is: it is over every limit.
+    fn count(&self, key: &Key, amount: u64) {
+        loop {
+            let cell = self.enter(key.clone());
+            match cell.take(amount, u64::MAX - 1) {
+                Taken::Yes | Taken::NoRoom => return,
+                Taken::Retired => self.remove(key, &cell),
+            }
+        }
+    }
+
+    /// The cell of `key`, made where there is none.
+    fn enter(&self, key: Key) -> Arc<AmountCell> {
+        let sums = self.sums.pin();
+        let new = Arc::new(AmountCell::new());
+        // Counted before it is there: whoever takes it out again must not be first.
+        self.kept.fetch_add(1, Ordering::Relaxed);
+        let cell = Arc::clone(sums.get_or_insert(key, Arc::clone(&new)));
+        if !Arc::ptr_eq(&cell, &new) {
+            self.kept.fetch_sub(1, Ordering::Relaxed);
+        }
+        cell
+    }
+
+    /// Takes a cell out whose sum is nothing.
+    fn tidy(&self, key: &Key, cell: &Arc<AmountCell>) {
+        if cell.retire_empty() {
+            self.remove(key, cell);
+        }
+    }
+
+    /// Takes a retired cell out, unless somebody has.
+    fn remove(&self, key: &Key, cell: &Arc<AmountCell>) {
+        let sums = self.sums.pin();
+        let removed = sums.remove_if(key, |_, there| Arc::ptr_eq(there, cell));
+        if matches!(removed, Ok(Some(_))) {
+            self.kept.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
+    fn clear(&self) {
+        let sums = self.sums.pin();
+        for (key, cell) in &sums {
+            cell.retire();
+            self.remove(key, cell);
+        }
+    }
+
+    fn forget_days(&self, now: UnixMs) {
+        let sums = self.sums.pin();
+        for (key, cell) in &sums {
+            if key.day.is_some_and(|day| now.since_ms(day) > DAYS_KEPT_MS) {
+                cell.retire();
+                self.remove(key, cell);
+            }
+        }
+    }
+}
+
+/// As an amount; where it is larger than any, the largest.
+fn narrow(sum: u64) -> Amount {
+    let most = Amount::new(i64::MAX).expect("the largest number is not negative");
+    i64::try_from(sum)
+        .ok()
+        .and_then(Amount::new)
+        .unwrap_or(most)
+}
+
+fn minor(amount: Amount) -> u64 {
+    amount.get().unsigned_abs()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn usd() -> Currency {
+        Currency::parse("USD").expect("a currency")
+    }
+
+    fn limits(daily: i64, lifetime: i64) -> AmountLimits {
+        let limit = |sum| vec![(usd(), Amount::new(sum).expect("an amount"))];
+        AmountLimits {
+            daily: limit(daily),
+            lifetime: limit(lifetime),
+            shared: vec![SharedBy::Card, SharedBy::Device],
+        }
+    }
+
+    fn payer<'a>(card: &'a CardToken, device: Option<&'a DeviceId>, amount: i64) -> Payer<'a> {
+        Payer {
+            card,
+            device,
+            currency: usd(),
+            amount: Amount::new(amount).expect("an amount"),
+        }
+    }
+
+    const DAY: UnixMs = UnixMs::new(86_400_000 * 20_000);
+
+    #[test]
+    fn claims_stop_at_each_limit_and_give_back_where_they_are_not_kept() {
+        let (card, other) = (
+            CardToken::parse("tok_1").unwrap(),
+            CardToken::parse("tok_2").unwrap(),
+        );
+        let device = DeviceId::parse("d1").unwrap();
+        let sums = SharedAmounts::new(&limits(100, 150), 100);
+        sums.claim(payer(&card, Some(&device), 60), DAY)
+            .unwrap()
+            .keep();
+        // By the card, and by the device with another card.
+        let refused = |payer, day| sums.claim(payer, day).err().map(|it| it.reason);
+        assert_eq!(
+            refused(payer(&card, None, 41), DAY),
+            Some(Refusal::DailyLimit)
+        );
+        let same_device = payer(&other, Some(&device), 41);
+        let rejection = sums.claim(same_device, DAY).unwrap_err();
+        assert_eq!(
+            rejection,
+            Refusal::DailyLimit.about(RefusalFacts::Spending {
+                scope: SpendingScope::Device,
+                currency: same_device.currency,
+                limit: Amount::new(100).unwrap(),
+                used: Amount::new(60).unwrap(),
+                amount: Amount::new(41).unwrap(),
+            })
+        );
+        // What the refused one had claimed by its card is back.
+        sums.claim(payer(&other, None, 100), DAY).unwrap().keep();
+        let tomorrow = DAY.plus_ms(86_400_000);
+        drop(sums.claim(payer(&card, None, 90), tomorrow).unwrap());
+        let over = payer(&card, None, 91);
+        assert_eq!(refused(over, tomorrow), Some(Refusal::LifetimeLimit));
+        sums.claim(payer(&card, None, 90), tomorrow).unwrap().keep();
+        assert_eq!(
+            refused(payer(&card, None, 1), tomorrow),
+            Some(Refusal::LifetimeLimit)
+        );
+    }
+
+    #[test]
+    fn a_day_is_counted_again_whole_or_not_at_all() {
+        let card = CardToken::parse("tok_1").unwrap();
+        let count = |at: UnixMs, sum| SharedCount {
+            card: card.clone(),
+            device: None,
+            counted: Counted {
+                at,
+                currency: usd(),
+                amount: Amount::new(sum).expect("an amount"),
+            },
+        };
+        // Two purchases of one day, between which the time that days are kept runs out.
+        let (early, late) = (count(DAY, 70), count(DAY.plus_ms(7_200_000), 20));
+        for after_ms in [0, 1, 3_600_000, 7_200_001, 86_400_000] {
+            let now = DAY.plus_ms(DAYS_KEPT_MS + after_ms);
+            let sums = SharedAmounts::new(&limits(100, 150), 100);
+            let both = [early.clone(), late.clone()].into_iter();
+            assert!(sums.restore(both, now, |_| DAY));
+            let days = usize::from(after_ms == 0);
+            assert_eq!(sums.keys(), 1 + days, "{after_ms} ms later");
+            sums.give_back(&early, |_| DAY);
+            sums.give_back(&late, |_| DAY);
+            assert_eq!(sums.keys(), 0, "{after_ms} ms later");
+        }
+    }
+
+    #[test]
+    fn a_full_table_refuses_what_is_new_and_sums_of_nothing_make_room() {
+        let card = |number: u32| CardToken::parse(&format!("tok_{number}")).unwrap();
+        let sums = SharedAmounts::new(&limits(100, 150), 4);
+        let (one, two, three) = (card(1), card(2), card(3));
+        let held = sums.claim(payer(&one, None, 1), DAY).unwrap();
+        sums.claim(payer(&two, None, 1), DAY).unwrap().keep();
+        assert_eq!(sums.keys(), 4);
+        let full = sums.claim(payer(&three, None, 1), DAY).err();
+        assert_eq!(full.map(|it| it.reason), Some(Refusal::Overloaded));
+        sums.claim(payer(&two, None, 1), DAY).unwrap().keep();
+        drop(held);
+        assert_eq!(sums.keys(), 2);
+        sums.claim(payer(&three, None, 1), DAY).unwrap().keep();
+        sums.forget_days(DAY.plus_ms(DAYS_KEPT_MS));
+        assert_eq!(sums.keys(), 4);
+        sums.forget_days(DAY.plus_ms(DAYS_KEPT_MS + 1));
+        assert_eq!(sums.keys(), 2);
+    }
+
+    #[test]
+    fn threads_that_claim_and_give_back_never_pass_the_limit() {
+        let sums = SharedAmounts::new(&limits(1_000, 1_000), 10);
+        let card = CardToken::parse("tok_1").unwrap();
+        let kept = std::sync::atomic::AtomicU64::new(0);
+        std::thread::scope(|scope| {
+            for thread in 0..4_u64 {
+                let (sums, card, kept) = (&sums, &card, &kept);
+                scope.spawn(move || {
+                    for round in 0..2_000_u64 {
+                        let Ok(claims) = sums.claim(payer(card, None, 7), DAY) else {
+                            continue;
+                        };
+                        if (round + thread).is_multiple_of(16) {
+                            claims.keep();
+                            kept.fetch_add(7, Ordering::Relaxed);
+                        }
+                    }
+                });
+            }
+        });
+        let kept = kept.into_inner();
+        assert!(kept <= 1_000 && kept > 0, "{kept}");
+        let left = i64::try_from(1_000 - kept).unwrap();
+        assert!(sums.claim(payer(&card, None, left + 1), DAY).is_err());
+        assert!(sums.claim(payer(&card, None, left), DAY).is_ok());
+    }
+}

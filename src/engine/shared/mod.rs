@@ -1,0 +1,5 @@
+//! What buyers share beside stock and promotions: sums by card and device, and counters of
+//! attempts. The order of arrival does not matter to either.
+
+pub mod amounts;
+pub mod velocity;

@@ -1,0 +1,446 @@
+//! Owns products and promotions: what the operator set, and beside each its shared cell.
+//!
+//! Invariants: a catalogue is never changed, only replaced whole, so readers need no lock; a
+//! product keeps its place and its cell over every change of its terms; places are given in the
+//! order of the log, so recovery gives the same ones.
+//! Deliberately absent: who may change it and when (the journal's catalogue turn).
+
+use crate::engine::cells::{PromotionCell, StockCell, StockLevels, UNITS_MAX};
+use crate::engine::event::{Active, CatalogueChange, Discount, ProductSet, PromotionSet, Quote};
+use crate::engine::query::view::{ProductView, PromotionView, SaleStatus};
+use crate::engine::words::payable::AmountRule;
+use crate::engine::words::refusal::Refusal;
+use crate::engine::words::rejection::{PromotionBar, RefusalFacts, Rejection};
+use crate::engine::words::settings::Bounds;
+use crate::ids::{ProductId, PromotionCode, Segment};
+use crate::money::{Amount, Currency, Price};
+use crate::time::UnixMs;
+use hashbrown::HashMap;
+use std::sync::Arc;
+
+/// A product's place in the catalogue.
+#[derive(
+    Copy,
+    Clone,
+    Debug,
+    PartialEq,
+    Eq,
+    Hash,
+    PartialOrd,
+    Ord,
+    rkyv::Archive,
+    rkyv::Serialize,
+    rkyv::Deserialize,
+)]
+pub struct ProductIndex(u32);
+
+/// A promotion's place in the catalogue.
+#[derive(
+    Copy,
+    Clone,
+    Debug,
+    PartialEq,
+    Eq,
+    Hash,
+    PartialOrd,
+    Ord,
+    rkyv::Archive,
+    rkyv::Serialize,
+    rkyv::Deserialize,
+)]
+pub struct PromotionIndex(u32);
+
+impl ProductIndex {
+    /// As a place in [`Catalogue::products`].
+    pub const fn place(self) -> usize {
+        self.0 as usize
+    }
+}
+
+impl PromotionIndex {
+    /// As a place in [`Catalogue::promotions`].
+    pub const fn place(self) -> usize {
+        self.0 as usize
+    }
+}
+
+/// A product: its terms and its units.
+#[derive(Debug)]
+pub struct Product {
+    /// Its place.
+    pub index: ProductIndex,
+    /// Its terms.
+    pub terms: ProductSet,
+    /// Its units, shared by all terms it ever had.
+    pub stock: Arc<StockCell>,
+    /// Units among the sold ones that were sold elsewhere, before.
+    pub imported_sold: u32,
+}
+
+/// A promotion: its terms and its uses.
+#[derive(Debug)]
+pub struct Promotion {
+    /// Its place.
+    pub index: PromotionIndex,
+    /// Its terms.
+    pub terms: PromotionSet,
+    /// Its uses, shared by all terms it ever had.
+    pub uses: Arc<PromotionCell>,
+    /// Uses among them that were made elsewhere, before.
+    pub imported_uses: u32,
+}
+
+/// Every product and promotion, as of one instant.
+#[derive(Clone, Debug, Default)]
+pub struct Catalogue {
+    products: Vec<Arc<Product>>,
+    promotions: Vec<Arc<Promotion>>,
+    product_places: HashMap<ProductId, ProductIndex>,
+    promotion_places: HashMap<PromotionCode, PromotionIndex>,
+}
+
+impl Catalogue {
+    /// The product named `id`.
+    pub fn product(&self, id: &ProductId) -> Option<&Arc<Product>> {
+        self.product_places
+            .get(id)
+            .map(|index| self.product_at(*index))
+    }
+
+    /// The product at `index`, which this catalogue or an earlier one gave.
+    pub fn product_at(&self, index: ProductIndex) -> &Arc<Product> {
+        &self.products[index.0 as usize]
+    }
+
+    /// Whether `index` is a place in this catalogue.
+    pub fn has_product(&self, index: ProductIndex) -> bool {
+        (index.0 as usize) < self.products.len()
+    }
+
+    /// Whether `index` is a place in this catalogue.
+    pub fn has_promotion(&self, index: PromotionIndex) -> bool {
+        (index.0 as usize) < self.promotions.len()
+    }
+
+    /// The promotion with this code.
+    pub fn promotion(&self, code: &PromotionCode) -> Option<&Arc<Promotion>> {
+        self.promotion_places
+            .get(code)
+            .map(|index| self.promotion_at(*index))
+    }
+
+    /// The promotion at `index`, which this catalogue or an earlier one gave.
+    pub fn promotion_at(&self, index: PromotionIndex) -> &Arc<Promotion> {
+        &self.promotions[index.0 as usize]
+    }
+
+    /// All products, by place.
+    pub fn products(&self) -> &[Arc<Product>] {
+        &self.products
+    }
+
+    /// All promotions, by place.
+    pub fn promotions(&self) -> &[Arc<Promotion>] {
+        &self.promotions
+    }
+
+    /// Whether there is room for the product of `set`.
+    pub fn admit_product(&self, set: &ProductSet, bounds: &Bounds) -> Result<(), Refusal> {
+        let known = self.product_places.contains_key(&set.product);
+        if known || self.products.len() < bounds.products_max {
+            Ok(())
+        } else {
+            Err(Refusal::Overloaded)
+        }
+    }
+
+    /// Whether there is room for the promotion of `set`.
+    pub fn admit_promotion(&self, set: &PromotionSet, bounds: &Bounds) -> Result<(), Refusal> {
+        let known = self.promotion_places.contains_key(&set.code);
+        if known || self.promotions.len() < bounds.promotions_max {
+            Ok(())
+        } else {
+            Err(Refusal::Overloaded)
+        }
+    }
+
+    /// Applies what an event changes in it; where no turn can have written that, why not. Live and
+    /// recovery alike; the cells are the caller's.
+    pub fn apply(&mut self, change: CatalogueChange<'_>) -> Result<(), &'static str> {
+        const NEVER_SET: &str = "what it is about was never set";
+        match change {
+            CatalogueChange::Product(set) if set.stock > UNITS_MAX => {
+                Err("its total is more than can be counted")
+            }
+            CatalogueChange::Product(set) => {
+                self.add_product(set.clone());
+                Ok(())
+            }
+            CatalogueChange::Promotion(set) => {
+                self.add_promotion(set.clone());
+                Ok(())
+            }
+            CatalogueChange::Sold(it) => {
+                let put = self.set_imported_sold(&it.product, it.sold);
+                put.ok_or(NEVER_SET)
+            }
+            CatalogueChange::Used(it) => {
+                let put = self.set_imported_uses(&it.code, it.uses);
+                put.ok_or(NEVER_SET)
+            }
+        }
+    }
+
+    /// Sets the terms of a product.
+    ///
+    /// The cell's total is the caller's: raised after, lowered before the event.
+    pub fn add_product(&mut self, set: ProductSet) {
+        if let Some(index) = self.product_places.get(&set.product) {
+            let known = &mut self.products[index.0 as usize];
+            let stock = Arc::clone(&known.stock);
+            *known = Arc::new(Product {
+                index: *index,
+                imported_sold: known.imported_sold,
+                terms: set,
+                stock,
+            });
+            return;
+        }
+        let index = ProductIndex(place(self.products.len()));
+        let stock = StockCell::new(set.stock);
+        let stock = Arc::new(stock.expect("whoever sets a product bounds its stock first"));
+        self.product_places.insert(set.product.clone(), index);
+        self.products.push(Arc::new(Product {
+            index,
+            terms: set,
+            stock,
+            imported_sold: 0,
+        }));
+    }
+
+    /// Sets how many units of a product were sold elsewhere; `None` where there is no such product.
+    ///
+    /// The cell's units are the caller's, as with its total.
+    pub fn set_imported_sold(&mut self, product: &ProductId, sold: u32) -> Option<()> {
+        let index = *self.product_places.get(product)?;
+        let known = &mut self.products[index.0 as usize];
+        *known = Arc::new(Product {
+            index,
+            terms: known.terms.clone(),
+            stock: Arc::clone(&known.stock),
+            imported_sold: sold,
+        });
+        Some(())
+    }
+
+    /// Sets how many uses of a promotion were made elsewhere; likewise.
+    pub fn set_imported_uses(&mut self, code: &PromotionCode, uses: u32) -> Option<()> {
+        let index = *self.promotion_places.get(code)?;
+        let known = &mut self.promotions[index.0 as usize];
+        *known = Arc::new(Promotion {
+            index,
+            terms: known.terms.clone(),
+            uses: Arc::clone(&known.uses),
+            imported_uses: uses,
+        });
+        Some(())
+    }
+
+    /// Sets the terms of a promotion; likewise.
+    pub fn add_promotion(&mut self, set: PromotionSet) {
+        if let Some(index) = self.promotion_places.get(&set.code) {
+            let known = &mut self.promotions[index.0 as usize];
+            let uses = Arc::clone(&known.uses);
+            *known = Arc::new(Promotion {
+                index: *index,
+                imported_uses: known.imported_uses,
+                terms: set,
+                uses,
+            });
+            return;
+        }
+        let index = PromotionIndex(place(self.promotions.len()));
+        let uses = Arc::new(PromotionCell::new(set.uses_max));
+        self.promotion_places.insert(set.code.clone(), index);
+        self.promotions.push(Arc::new(Promotion {
+            index,
+            terms: set,
+            uses,
+            imported_uses: 0,
+        }));
+    }
+}
+
+fn place(length: usize) -> u32 {
+    u32::try_from(length).expect("the catalogue's bounds are far below 2^32")
+}
+
+impl Product {
+    /// Whether a unit may be asked for at `at`.
+    pub fn on_sale(&self, at: UnixMs) -> Result<(), Rejection> {
+        let reason = match self.window(at) {
+            SaleStatus::Inactive => Refusal::SaleInactive,
+            SaleStatus::Upcoming => Refusal::SaleNotStarted,
+            SaleStatus::Ended => Refusal::SaleEnded,
+            SaleStatus::Open | SaleStatus::SoldOut => return Ok(()),
+        };
+        Err(reason.about(RefusalFacts::Window {
+            starts_at: self.terms.starts_at,
+            ends_at: self.terms.ends_at,
+        }))
+    }
+
+    /// The price of one unit in `currency`.
+    pub fn price(&self, currency: Currency) -> Option<Price> {
+        self.terms
+            .prices
+            .iter()
+            .find(|(listed, _)| *listed == currency)
+            .map(|(_, price)| *price)
+    }
+
+    /// What it shows of itself at `at`.
+    pub fn view(&self, at: UnixMs) -> ProductView {
+        self.view_with(self.stock.read(), at)
+    }
+
+    /// The same once its units are what its terms say, which the caller sees to later.
+    pub fn view_to_be(&self, at: UnixMs) -> ProductView {
+        let levels = StockLevels {
+            total: self.terms.stock,
+            ..self.stock.read()
+        };
+        self.view_with(levels, at)
+    }
+
+    fn view_with(&self, levels: StockLevels, at: UnixMs) -> ProductView {
+        let status = match self.window(at) {
+            SaleStatus::Open if levels.available() == 0 => SaleStatus::SoldOut,
+            status => status,
+        };
+        let terms = &self.terms;
+        ProductView {
+            product: terms.product.clone(),
+            name: terms.name.clone(),
+            prices: terms.prices.clone(),
+            starts_at: terms.starts_at,
+            ends_at: terms.ends_at,
+            active: terms.active,
+            status,
+            total: levels.total,
+            held: levels.held,
+            sold: levels.sold,
+            per_user_limit: terms.per_user_limit,
+            hold_ttl_ms: terms.hold_ttl_ms,
+            reward_tokens: terms.reward_tokens,
+        }
+    }
+
+    fn window(&self, at: UnixMs) -> SaleStatus {
+        match &self.terms {
+            terms if terms.active == Active::No => SaleStatus::Inactive,
+            terms if terms.starts_at.is_some_and(|opens| at < opens) => SaleStatus::Upcoming,
+            terms if terms.ends_at.is_some_and(|closes| at >= closes) => SaleStatus::Ended,
+            _ => SaleStatus::Open,
+        }
+    }
+}
+
+impl Promotion {
+    /// Whether it applies to `product` at `at`, its uses aside.
+    pub fn applies(&self, product: &ProductId, at: UnixMs) -> Result<(), Rejection> {
+        let terms = &self.terms;
+        if terms.active == Active::No {
+            return Err(barred(PromotionBar::Inactive));
+        }
+        if let Some(starts_at) = terms.starts_at.filter(|begins| at < *begins) {
+            return Err(barred(PromotionBar::NotStarted { starts_at }));
+        }
+        if let Some(ends_at) = terms.ends_at.filter(|ends| at >= *ends) {
+            return Err(barred(PromotionBar::Ended { ends_at }));
+        }
+        if terms.products.is_empty() || terms.products.contains(product) {
+            Ok(())
+        } else {
+            Err(barred(PromotionBar::Product))
+        }
+    }
+
+    /// Whether it is for buyers in `segment`.
+    pub fn is_for(&self, segment: Option<&Segment>) -> Result<(), Rejection> {
+        let named = &self.terms.segments;
+        if named.is_empty() || segment.is_some_and(|it| named.contains(it)) {
+            Ok(())
+        } else {
+            Err(barred(PromotionBar::Segment))
+        }
+    }
+
+    /// What it takes off `whole` in `currency`; refused where that is nothing.
+    pub fn discount(&self, whole: Amount, currency: Currency) -> Result<Amount, Rejection> {
+        let off = match &self.terms.discount {
+            Discount::Percent(percent) => Some(whole.percent(*percent)),
+            Discount::Fixed(sums) => sums
+                .iter()
+                .find(|(listed, _)| *listed == currency)
+                .map(|(_, sum)| (*sum).min(whole)),
+        };
+        off.filter(|off| *off > Amount::ZERO)
+            .ok_or(barred(PromotionBar::Currency))
+    }
+
+    /// What it shows of itself.
+    pub fn view(&self) -> PromotionView {
+        let terms = &self.terms;
+        PromotionView {
+            code: terms.code.clone(),
+            discount: terms.discount.clone(),
+            uses_max: terms.uses_max,
+            uses: self.uses.read().uses,
+            uses_per_user_max: terms.uses_per_user_max,
+            products: terms.products.clone(),
+            segments: terms.segments.clone(),
+            starts_at: terms.starts_at,
+            ends_at: terms.ends_at,
+            active: terms.active,
+        }
+    }
+}
+
+fn barred(bar: PromotionBar) -> Rejection {
+    Refusal::PromotionNotApplicable.about(RefusalFacts::Promotion(bar))
+}
+
+/// What `quantity` units of `product` cost in `currency`, with `promotion` taken off. A discount is
+/// rounded down, as far as `payable` asks for it, so that what is left can be charged; one that is
+/// nothing then does not apply.
+pub fn quote(
+    product: &Product,
+    quantity: u32,
+    currency: Currency,
+    promotion: Option<&Promotion>,
+    payable: AmountRule,
+) -> Result<Quote, Rejection> {
+    let unit_price = product.price(currency).ok_or(Refusal::CurrencyNotAllowed)?;
+    let whole = unit_price.times(quantity);
+    let discount = match promotion {
+        Some(promotion) => promotion.discount(whole, currency)?,
+        None => Amount::ZERO,
+    };
+    let amount = payable.charged(whole, discount);
+    let amount = amount.ok_or_else(|| {
+        let asked = whole.saturating_minus(discount);
+        let facts = RefusalFacts::not_charged(payable, currency, Some(asked));
+        Refusal::AmountNotPayable.about(facts)
+    })?;
+    let rounded = whole.saturating_minus(amount);
+    if rounded == Amount::ZERO && discount > Amount::ZERO {
+        return Err(barred(PromotionBar::Currency));
+    }
+    Ok(Quote {
+        currency,
+        unit_price,
+        discount: rounded,
+        amount,
+    })
+}

@@ -1,0 +1,151 @@
+//! Owns the purchases of a shard: found by sequence number, kept at places that are used again.
+//!
+//! Invariants: sequence numbers only grow and none is given twice, whatever was forgotten; a place
+//! belongs to one purchase until it is forgotten. Which place that is shows nowhere: not in an
+//! image, not in a digest, not in the order in which purchases are listed.
+//! Deliberately absent: when a purchase is forgotten (`forget`).
+
+use crate::engine::state::purchase::Purchase;
+use std::collections::BTreeMap;
+use std::ops::{Index, IndexMut};
+
+/// Sequence numbers stay below this: an id has 56 bits for them.
+pub(in crate::engine) const SEQUENCES_MAX: u64 = 1 << 56;
+
+/// Where a purchase is kept, until it is forgotten.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub(in crate::engine) struct Place(u32);
+
+/// The purchases of a shard.
+#[derive(Debug, Default)]
+pub(in crate::engine) struct Purchases {
+    /// Boxed, so that growing copies little and what is forgotten gives its memory back.
+    kept: Vec<Option<Box<Stored>>>,
+    /// Places that are free.
+    free: Vec<u32>,
+    /// The place of each sequence number.
+    places: BTreeMap<u64, u32>,
+    next: u64,
+}
+
+#[derive(Debug)]
+struct Stored {
+    sequence: u64,
+    /// Idempotency keys whose outcome names it: derived from the keys.
+    named: u32,
+    purchase: Purchase,
+}
+
+/// What one purchase takes by itself.
+pub(in crate::engine) const STORED_BYTES: usize = size_of::<Stored>();
+
+impl Purchases {
+    /// Purchases that are kept.
+    pub(in crate::engine) fn len(&self) -> usize {
+        self.places.len()
+    }
+
+    /// The sequence number of the next purchase.
+    pub(in crate::engine) fn next(&self) -> u64 {
+        self.next
+    }
+
+    /// No purchase gets a sequence number below `next` any more.
+    pub(in crate::engine) fn skip_to(&mut self, next: u64) {
+        self.next = self.next.max(next);
+    }
+
+    /// Keeps `purchase`, whose sequence number is `sequence`: none that was given before.
+    pub(in crate::engine) fn insert(&mut self, sequence: u64, purchase: Purchase) -> Place {
+        assert!(sequence >= self.next, "a sequence number is given once");
+        self.next = sequence + 1;
+        let stored = Some(Box::new(Stored {
+            sequence,
+            named: 0,
+            purchase,
+        }));
+        let place = if let Some(place) = self.free.pop() {
+            self.kept[place as usize] = stored;
+            place
+        } else {
+            let place = u32::try_from(self.kept.len());
+            self.kept.push(stored);
+            place.expect("purchases are bounded below 2^32")
+        };
+        self.places.insert(sequence, place);
+        Place(place)
+    }
+
+    /// Forgets the purchase at `place`.
+    pub(in crate::engine) fn remove(&mut self, place: Place) -> Purchase {
+        let stored = self.kept[place.0 as usize].take();
+        let stored = stored.expect("a place is somebody's until it is forgotten");
+        self.places.remove(&stored.sequence);
+        self.free.push(place.0);
+        stored.purchase
+    }
+
+    /// Where the purchase of this sequence number is, if it is kept.
+    pub(in crate::engine) fn place(&self, sequence: u64) -> Option<Place> {
+        self.places.get(&sequence).copied().map(Place)
+    }
+
+    /// The purchase of this sequence number, if it is kept.
+    pub(in crate::engine) fn get(&self, sequence: u64) -> Option<&Purchase> {
+        self.place(sequence).map(|place| &self[place])
+    }
+
+    /// The sequence number of the purchase at `place`.
+    pub(in crate::engine) fn sequence(&self, place: Place) -> u64 {
+        self.stored(place).sequence
+    }
+
+    /// Keys that name the purchase at `place`.
+    pub(in crate::engine) fn named(&self, place: Place) -> u32 {
+        self.stored(place).named
+    }
+
+    pub(in crate::engine) fn named_mut(&mut self, place: Place) -> &mut u32 {
+        &mut self.stored_mut(place).named
+    }
+
+    /// Each with its sequence number, in the order of these, from `from` on.
+    pub(in crate::engine) fn from(&self, from: u64) -> impl Iterator<Item = (u64, &Purchase)> {
+        let places = self.places.range(from..);
+        places.map(|(sequence, place)| (*sequence, &self[Place(*place)]))
+    }
+
+    /// Each, in no order that means anything.
+    pub(in crate::engine) fn iter(&self) -> impl Iterator<Item = &Purchase> {
+        self.kept.iter().flatten().map(|stored| &stored.purchase)
+    }
+
+    pub(in crate::engine) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Purchase> {
+        let kept = self.kept.iter_mut().flatten();
+        kept.map(|stored| &mut stored.purchase)
+    }
+
+    fn stored(&self, place: Place) -> &Stored {
+        let stored = self.kept[place.0 as usize].as_deref();
+        stored.expect("a place is somebody's until it is forgotten")
+    }
+
+    fn stored_mut(&mut self, place: Place) -> &mut Stored {
+        let stored = self.kept[place.0 as usize].as_deref_mut();
+        stored.expect("a place is somebody's until it is forgotten")
+    }
+}
+
+impl Index<Place> for Purchases {
+    type Output = Purchase;
+
+    fn index(&self, place: Place) -> &Purchase {
+        &self.stored(place).purchase
+    }
+}
+
+impl IndexMut<Place> for Purchases {
+    fn index_mut(&mut self, place: Place) -> &mut Purchase {
+        &mut self.stored_mut(place).purchase
+    }
+}

@@ -1,0 +1,214 @@
+//! Owns how much a buyer has bought: by currency, in all and by day.
+//!
+//! Invariants:
+//! 1. A payment counts from its start until it is known that nothing was charged, with what was to
+//!    be paid less what went back, on the day of its start. Holds count nothing; a lost dispute
+//!    gives nothing back.
+//! 2. What counts follows from the purchases, so an image has none of it.
+//! 3. Sums by day are kept by the quarter of an hour, which is what days begin at in every zone,
+//!    and for longer than any day lasts: they are exact for the running day.
+//!
+//! Deliberately absent: when a day begins (the journal knows zones), and the limits (`decide`).
+
+use crate::engine::state::correction::Corrections;
+use crate::engine::state::purchase::Purchase;
+use crate::engine::words::lifecycle::PurchaseState;
+use crate::money::{Amount, Currency};
+use crate::time::UnixMs;
+
+/// What days begin at: every zone is a multiple of it away from UTC.
+const QUARTER_MS: u64 = 900_000;
+/// Sums that are older than this, seen from the newest, are forgotten: more than two long days.
+pub const DAYS_KEPT_MS: u64 = 52 * 3_600_000;
+
+/// What of a purchase counts.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub struct Counted {
+    /// When its payment started, by today's clock.
+    pub at: UnixMs,
+    /// In which currency.
+    pub currency: Currency,
+    /// How much.
+    pub amount: Amount,
+}
+
+impl Purchase {
+    /// What counts of it; `None` where no payment stands or is under way.
+    pub(in crate::engine) fn counted(&self, corrections: &Corrections) -> Option<Counted> {
+        match self.state {
+            PurchaseState::Held
+            | PurchaseState::Declined
+            | PurchaseState::Expired
+            | PurchaseState::Released
+            | PurchaseState::Voided => return None,
+            PurchaseState::Authorizing
+            | PurchaseState::Authorized
+            | PurchaseState::UnderReview
+            | PurchaseState::Capturing
+            | PurchaseState::Captured
+            | PurchaseState::Voiding
+            | PurchaseState::Stuck
+            | PurchaseState::CaptureDiffers
+            | PurchaseState::PartiallyRefunded
+            | PurchaseState::Refunded
+            | PurchaseState::Disputed
+            | PurchaseState::ChargedBack => {}
+        }
+        let quote = self.quote();
+        let at = corrections.today(&self.payment_start()?);
+        Some(Counted {
+            at,
+            currency: quote.currency,
+            amount: quote.amount.saturating_minus(self.refunded),
+        })
+    }
+}
+
+/// What a buyer has bought.
+#[derive(Clone, Debug, Default)]
+pub(in crate::engine) struct Spending {
+    /// By currency; wide, so that no number of purchases is too many.
+    lifetime: Vec<(Currency, u128)>,
+    /// By quarter of an hour and currency, in this order.
+    quarters: Vec<((u64, Currency), u128)>,
+    /// Purchases that count.
+    purchases: u32,
+}
+
+impl Spending {
+    /// A purchase counts for something else than before.
+    pub(in crate::engine) fn change(&mut self, before: Option<Counted>, after: Option<Counted>) {
+        if before == after {
+            return;
+        }
+        if let Some(counted) = after {
+            self.add(counted);
+        }
+        if let Some(counted) = before {
+            self.take(counted);
+        }
+    }
+
+    pub(in crate::engine) fn add(&mut self, counted: Counted) {
+        self.purchases += 1;
+        let more = wide(counted.amount);
+        let Counted { at, currency, .. } = counted;
+        match self.lifetime.iter_mut().find(|(it, _)| *it == currency) {
+            Some((_, sum)) => *sum += more,
+            None => self.lifetime.push((currency, more)),
+        }
+        let key = (quarter(at), currency);
+        match self.quarters.binary_search_by_key(&key, |(key, _)| *key) {
+            Ok(place) => self.quarters[place].1 += more,
+            Err(place) => self.quarters.insert(place, (key, more)),
+        }
+        let newest = self.quarters.last().map_or(0, |((quarter, _), _)| *quarter);
+        let oldest = newest.saturating_sub(DAYS_KEPT_MS / QUARTER_MS);
+        let gone = self.quarters.partition_point(|((it, _), _)| *it < oldest);
+        self.quarters.drain(..gone);
+    }
+
+    fn take(&mut self, counted: Counted) {
+        self.purchases -= 1;
+        let less = wide(counted.amount);
+        let Counted { at, currency, .. } = counted;
+        let sum = self.lifetime.iter_mut().find(|(it, _)| *it == currency);
+        sum.expect("what is taken was added in its currency").1 -= less;
+        // One that is long ago is forgotten.
+        let key = (quarter(at), currency);
+        if let Ok(place) = self.quarters.binary_search_by_key(&key, |(key, _)| *key) {
+            self.quarters[place].1 -= less;
+        }
+    }
+
+    /// What was bought in `currency` since `day_start`, which is not long ago.
+    pub(in crate::engine) fn since(&self, day_start: UnixMs, currency: Currency) -> Amount {
+        let from = quarter(day_start);
+        let begin = self.quarters.partition_point(|((it, _), _)| *it < from);
+        let of_day = self.quarters[begin..].iter();
+        narrow(
+            of_day
+                .filter(|((_, it), _)| *it == currency)
+                .map(|(_, sum)| *sum)
+                .sum(),
+        )
+    }
+
+    /// What was ever bought in `currency`.
+    pub(in crate::engine) fn lifetime(&self, currency: Currency) -> Amount {
+        let sum = self.lifetime.iter().find(|(it, _)| *it == currency);
+        narrow(sum.map_or(0, |(_, sum)| *sum))
+    }
+
+    /// The currencies in which anything counts.
+    pub(in crate::engine) fn currencies(&self) -> impl Iterator<Item = Currency> {
+        let counting = self.lifetime.iter().filter(|(_, sum)| *sum > 0);
+        counting.map(|(currency, _)| *currency)
+    }
+
+    /// Purchases that count.
+    pub(in crate::engine) fn purchases(&self) -> u32 {
+        self.purchases
+    }
+}
+
+fn quarter(at: UnixMs) -> u64 {
+    at.get() / QUARTER_MS
+}
+
+fn wide(amount: Amount) -> u128 {
+    u128::from(amount.get().unsigned_abs())
+}
+
+/// As an amount; where it is larger than any, the largest, which is over every limit.
+fn narrow(sum: u128) -> Amount {
+    let most = Amount::new(i64::MAX).expect("the largest number is not negative");
+    i64::try_from(sum)
+        .ok()
+        .and_then(Amount::new)
+        .unwrap_or(most)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn counted(at_ms: u64, code: &str, amount: i64) -> Counted {
+        Counted {
+            at: UnixMs::new(at_ms),
+            currency: Currency::parse(code).expect("a currency"),
+            amount: Amount::new(amount).expect("an amount"),
+        }
+    }
+
+    #[test]
+    fn sums_are_by_currency_and_day_and_what_goes_back_lowers_its_own_day() {
+        const DAY: u64 = 86_400_000;
+        let usd = Currency::parse("USD").expect("a currency");
+        let mut spending = Spending::default();
+        spending.add(counted(10 * DAY - 1, "USD", 500));
+        spending.add(counted(10 * DAY, "USD", 70));
+        spending.add(counted(10 * DAY + 5, "EUR", 9));
+        let today = UnixMs::new(10 * DAY);
+        let sums = |it: &Spending| (it.since(today, usd).get(), it.lifetime(usd).get());
+        assert_eq!(sums(&spending), (70, 570));
+        // Yesterday's purchase is refunded in part: today's sum stays.
+        let before = Some(counted(10 * DAY - 1, "USD", 500));
+        spending.change(before, Some(counted(10 * DAY - 1, "USD", 100)));
+        assert_eq!(sums(&spending), (70, 170));
+        spending.change(Some(counted(10 * DAY, "USD", 70)), None);
+        assert_eq!((sums(&spending), spending.purchases()), ((0, 100), 2));
+        // Out of order, as an image has them, and long ago.
+        spending.add(counted(10 * DAY - 7, "USD", 3));
+        spending.add(counted(2 * DAY, "USD", 11));
+        assert_eq!(sums(&spending), (0, 114));
+        spending.change(Some(counted(2 * DAY, "USD", 11)), None);
+        assert_eq!(sums(&spending), (0, 103));
+        assert!(
+            spending
+                .quarters
+                .iter()
+                .all(|((it, _), _)| *it > 3 * DAY / QUARTER_MS)
+        );
+    }
+}

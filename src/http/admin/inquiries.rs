@@ -1,0 +1,334 @@
+//! Owns what the operator looks up about money: one purchase with all that is known of it, one
+//! buyer, and every payment and refund that is under way or needs an operator.
+//!
+//! Invariants: nothing is changed; what is stuck comes first, then what has waited longest.
+//! Deliberately absent: acting on what is found (`refunds`).
+
+use super::operator::bad_path_id;
+use super::refunds::refund_json;
+use crate::engine::event::RuleName;
+use crate::engine::lifecycle::PurchaseState;
+use crate::engine::profile::{Judged, JudgedAs, Marks, Profile};
+use crate::engine::refusal::Refusal;
+use crate::engine::risk::score::Score;
+use crate::engine::settings::AmountLimits;
+use crate::engine::view::{AftermathView, BuyerView, OpenView, PurchaseView};
+use crate::http::front::{Call, Front};
+use crate::http::wire::answer::Answer;
+use crate::http::wire::problem::{FieldError, Reason};
+use crate::http::wire::query::Query;
+use crate::ids::{PurchaseId, Segment, UserId};
+use crate::journal::UserCount;
+use crate::money::Amount;
+use crate::payments::gateway::Reference;
+use crate::time::UnixMs;
+use hyper::http::StatusCode;
+use serde_json::{Value, json};
+use std::cmp::Reverse;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+/// The most payments in one answer.
+const PAYMENTS_LIMIT_MAX: u64 = 1_000;
+const PAYMENTS_LIMIT_DEFAULT: u64 = 100;
+
+/// The word for a purchase that is settled but for a refund under way.
+const REFUND_PENDING: &str = "refund_pending";
+
+impl Front {
+    pub(in crate::http) async fn admin_purchase(&self, call: Call) -> Answer {
+        let id = PurchaseId::parse_purchase(&call.param);
+        let found = id.and_then(|id| self.core.journal.purchase_with_aftermath(id));
+        let Some((view, aftermath, durable_at)) = found else {
+            return call.problem(Refusal::PurchaseNotFound);
+        };
+        if let Err(reason) = self.durable(Some(durable_at)).await {
+            return call.problem(reason);
+        }
+        // As the shop sees it, and more behind it.
+        let mut shown = self.purchase_json(&view);
+        let more = self.for_operator(&view, &aftermath).to_string();
+        let brace = shown.pop();
+        debug_assert_eq!(brace, Some(b'}'), "a purchase is an object");
+        shown.push(b',');
+        shown.extend_from_slice(&more.as_bytes()[1..]);
+        Answer::json(StatusCode::OK, shown)
+    }
+
+    fn for_operator(&self, view: &PurchaseView, aftermath: &AftermathView) -> Value {
+        json!({
+            "gateway_reference": self.reference(view),
+            "request_id": view.request.map(|request| request.to_string()),
+            "capture_before": time(view.capture_before),
+            "void_deadline": time(view.void_deadline),
+            "review": view.review.as_ref().map(|review| json!({
+                "reasons": review.reasons,
+                "deadline": time(review.deadline),
+            })),
+            "refunds": aftermath.refunds.iter().map(refund_json).collect::<Vec<_>>(),
+            "dispute": aftermath.disputes.iter().map(|it| it.told_at).max().map(
+                |at| json!({ "happened_at": at.to_string() }),
+            ),
+            "reward_tokens": {
+                "granted": aftermath.tokens.get(),
+                "asked_back": aftermath.tokens_asked_back.get(),
+            },
+        })
+    }
+
+    /// What to search for at the gateway; nothing before a payment began.
+    fn reference(&self, view: &PurchaseView) -> Option<String> {
+        let request = view.request?;
+        let log_id = self.core.journal.log_id();
+        Some(Reference::new(log_id, view.purchase, request).to_string())
+    }
+
+    pub(in crate::http) async fn admin_user(&self, call: Call) -> Answer {
+        let Some(user) = UserId::parse(&call.param) else {
+            return bad_path_id(&call, "user_id");
+        };
+        let Some((view, _)) = self.core.journal.buyer(&user) else {
+            return call.problem(Reason::UserNotFound);
+        };
+        // What is read last waits for all that was read before.
+        let (counts, durable_at) = self.core.journal.user_counts(&user);
+        let mut shown = self.buyer_json(&view);
+        shown["velocity"] = velocity(&counts);
+        self.read(&call, durable_at, || shown.clone()).await
+    }
+
+    /// What is known of a buyer.
+    pub(in crate::http) fn buyer_json(&self, view: &BuyerView) -> Value {
+        let now = self.core.journal.now();
+        let settings = self.core.journal.settings();
+        let window_ms = self.core.journal.rate().window_ms;
+        let counted = |at: &&UnixMs| now.since_ms(**at) < window_ms;
+        let committed = view.committed.iter();
+        let committed = committed
+            .map(|(product, units)| json!({ "product_id": product.as_str(), "units": units }));
+        json!({
+            "user_id": view.user.as_str(),
+            "committed": committed.collect::<Vec<_>>(),
+            "attempts_in_window": view.attempts.iter().filter(counted).count(),
+            "tokens": { "balance": view.tokens.get(), "debt": view.token_debt.get() },
+            "purchases": view.purchases,
+            "spending": spending(view, &settings.amounts),
+            "segment": view.segment.as_ref().map(Segment::as_str),
+            "account_since": time(view.rating.account_since),
+            "risk": risk_json(view),
+        })
+    }
+
+    pub(in crate::http) async fn open_payments(&self, call: Call) -> Answer {
+        let (state, after, limit) = match open_query(call.parts.uri.query()) {
+            Ok(query) => query,
+            Err(errors) => return call.invalid(Refusal::InvalidRequest, &errors),
+        };
+        // It takes every shard's turn.
+        let journal = Arc::clone(&self.core.journal);
+        let Ok((mut open, durable_at)) =
+            tokio::task::spawn_blocking(move || journal.open_views()).await
+        else {
+            return call.problem(Reason::NotReady);
+        };
+        open.retain(|open| state.is_none_or(|state| state == state_of(open)));
+        let total = open.len();
+        open.retain(|open| after.is_none_or(|after| place_of(open) > after));
+        open.sort_by_key(place_of);
+        let more = open.len() > limit;
+        open.truncate(limit);
+        let next = open.last().filter(|_| more).map(|open| {
+            let (Reverse(stuck), since, id) = place_of(open);
+            format!("{}.{}.{id}", u8::from(stuck), since.get())
+        });
+        let shown = json!({
+            "payments": open.iter().map(|open| self.open_json(open)).collect::<Vec<_>>(),
+            "total": total,
+            "more": more,
+            "next": next,
+        });
+        self.read(&call, durable_at, || shown.clone()).await
+    }
+
+    fn open_json(&self, open: &OpenView) -> Value {
+        let OpenView { purchase, refund } = open;
+        let amount = refund
+            .as_ref()
+            .map_or(purchase.quote.amount, |it| it.amount);
+        json!({
+            "purchase_id": purchase.purchase.to_string(),
+            "user_id": purchase.user.as_str(),
+            "state": state_of(open),
+            "stuck": is_stuck(open),
+            "since": since(open).to_string(),
+            "reason": match refund {
+                Some(refund) => Some(refund.note.as_str()),
+                None => purchase.reason,
+            },
+            "refund_number": refund.as_ref().map(|refund| refund.number),
+            "amount": amount.get(),
+            "currency": purchase.quote.currency.as_str(),
+            "void_deadline": time(purchase.void_deadline),
+            "gateway_reference": self.reference(purchase),
+        })
+    }
+}
+
+/// By currency, what was bought and how much may be: of those that were, and those with a limit.
+fn spending(view: &BuyerView, limits: &AmountLimits) -> Value {
+    let bought = view.spending.iter().map(|it| it.currency);
+    let limited = limits.daily.iter().chain(&limits.lifetime);
+    let currencies: BTreeSet<_> = bought
+        .chain(limited.map(|(currency, _)| *currency))
+        .collect();
+    let of = |currency| {
+        let known = view.spending.iter().find(|it| it.currency == currency);
+        let (today, ever) = known.map_or((0, 0), |it| (it.today.get(), it.lifetime.get()));
+        json!({
+            "currency": currency.as_str(),
+            "today": today,
+            "daily_limit": limits.daily_in(currency).map(Amount::get),
+            "lifetime": ever,
+            "lifetime_limit": limits.lifetime_in(currency).map(Amount::get),
+        })
+    };
+    currencies.into_iter().map(of).collect()
+}
+
+/// How risky a buyer is, by the model where one has scored an attempt, else by the operator's word,
+/// and what is remembered for judging the next attempt.
+fn risk_json(view: &BuyerView) -> Value {
+    let profile = view.profile.as_ref();
+    let by_model = profile.and_then(|it| it.score).map(Score::get);
+    let source = match (by_model, view.rating.risk_score) {
+        (Some(_), _) => Some("model"),
+        (None, Some(_)) => Some("operator"),
+        (None, None) => None,
+    };
+    json!({
+        "score": by_model.or(view.rating.risk_score),
+        "score_source": source,
+        "profile": profile.map(profile_json),
+    })
+}
+
+fn profile_json(profile: &Profile) -> Value {
+    let none = Marks::default();
+    let marks = profile.marks().unwrap_or(&none);
+    json!({
+        "first_seen": profile.first_seen.to_string(),
+        "last_seen": profile.last_seen.to_string(),
+        "attempts": profile.attempts,
+        "refused": profile.refused,
+        "purchases": profile.purchases,
+        "declines": marks.declines,
+        "blocked": marks.blocked,
+        "reviews_approved": marks.reviews_approved,
+        "reviews_rejected": marks.reviews_rejected,
+        "disputes": marks.disputes,
+        "chargebacks": marks.chargebacks,
+        "token_shortfalls": marks.shortfalls,
+        "tokens_short": marks.shortfall_tokens.get(),
+        "decisions": marks.decisions.iter().rev().map(judged_json).collect::<Vec<_>>(),
+    })
+}
+
+fn judged_json(judged: &Judged) -> Value {
+    let reason = match judged.outcome {
+        JudgedAs::Refused(reason) => Some(reason.reason()),
+        JudgedAs::Approved(by) | JudgedAs::Rejected(by) => Some(by.as_str()),
+        JudgedAs::Passed | JudgedAs::ToReview => None,
+    };
+    json!({
+        "at": judged.at.to_string(),
+        "outcome": judged.outcome.as_str(),
+        "reason": reason,
+        "score": judged.score.map(Score::get),
+        "rules": judged.rules.iter().map(RuleName::as_str).collect::<Vec<_>>(),
+    })
+}
+
+/// The counters of the buyer that the rules in force keep.
+fn velocity(counts: &[UserCount]) -> Value {
+    let counts = counts.iter().map(|it| {
+        json!({
+            "counter": it.counter.to_string(),
+            "last_s": it.window_ms / 1_000,
+            "count": it.count,
+            "counted_up_to": it.up_to,
+        })
+    });
+    counts.collect()
+}
+
+/// Where it stands in the list: what is stuck comes first, then what has waited longest.
+type Place = (Reverse<bool>, UnixMs, PurchaseId);
+
+fn place_of(open: &OpenView) -> Place {
+    let id = open.purchase.purchase;
+    (Reverse(is_stuck(open)), since(open), id)
+}
+
+fn parse_place(text: &str) -> Option<Place> {
+    let (stuck, rest) = text.split_once('.')?;
+    let (since, id) = rest.split_once('.')?;
+    let stuck = match stuck {
+        "0" => false,
+        "1" => true,
+        _ => return None,
+    };
+    let since = UnixMs::new(since.parse().ok()?);
+    Some((Reverse(stuck), since, PurchaseId::parse_purchase(id)?))
+}
+
+/// In which state, after which place, and how many.
+type OpenAsked = (Option<&'static str>, Option<Place>, usize);
+
+fn open_query(query: Option<&str>) -> Result<OpenAsked, Vec<FieldError>> {
+    let states = PurchaseState::ALL.into_iter();
+    let states = states.filter(|state| state.is_open_payment());
+    let words = states.map(PurchaseState::as_str).chain([REFUND_PENDING]);
+    let words: Vec<_> = words.collect();
+    let mut query = Query::of(query, &["state", "after", "limit"]);
+    let form = format!("has to be one of {}", words.join(", "));
+    let state = query.parsed("state", &form, |text| {
+        words.iter().copied().find(|word| *word == text)
+    });
+    let after = query.parsed("after", "has to be the next of an answer", parse_place);
+    let limit = query
+        .integer("limit", 1, PAYMENTS_LIMIT_MAX)
+        .unwrap_or(PAYMENTS_LIMIT_DEFAULT);
+    let errors = query.into_errors();
+    if errors.is_empty() {
+        let limit = usize::try_from(limit).expect("at most a thousand");
+        Ok((state, after, limit))
+    } else {
+        Err(errors)
+    }
+}
+
+fn state_of(open: &OpenView) -> &'static str {
+    match open.refund {
+        Some(_) => REFUND_PENDING,
+        None => open.purchase.state.as_str(),
+    }
+}
+
+fn is_stuck(open: &OpenView) -> bool {
+    matches!(
+        open.purchase.state,
+        PurchaseState::Stuck | PurchaseState::CaptureDiffers
+    )
+}
+
+/// Since when it is where it is.
+fn since(open: &OpenView) -> UnixMs {
+    match &open.refund {
+        Some(refund) => refund.started_at,
+        None => open.purchase.updated_at(),
+    }
+}
+
+fn time(at: Option<UnixMs>) -> Option<String> {
+    at.map(|at| at.to_string())
+}

@@ -1,0 +1,232 @@
+//! Owns the operator's calls about purchases that wait for a person: the queue, and the decisions.
+//!
+//! Invariants: a decision is an event with the name of the key that made it and the note that says
+//! why; what looks like a card number in a note is refused and neither kept nor repeated; of two
+//! decisions about one purchase one counts, and the other is told 409. A decision goes on when its
+//! caller is gone or has waited long enough, who is then told where to look.
+//! Deliberately absent: which purchases are reviewed (the engine), and deadlines (`payments`).
+
+use super::operator::by;
+use super::refunds::{REASON_FORM, money_of, plain_reason};
+use super::terms::Refused;
+use crate::engine::command::Verdict;
+use crate::engine::event::{Decider, Judgement};
+use crate::engine::lifecycle::PurchaseState;
+use crate::engine::refusal::Refusal;
+use crate::engine::view::{BuyerView, More, PurchaseView};
+use crate::http::front::{Call, Front};
+use crate::http::shop::buying::location;
+use crate::http::wire::answer::Answer;
+use crate::http::wire::fields::{Fields, required};
+use crate::http::wire::problem::{FieldError, Reason};
+use crate::http::wire::query::Query;
+use crate::ids::PurchaseId;
+use crate::time::UnixMs;
+use hyper::body::Incoming;
+use hyper::header::LOCATION;
+use hyper::http::StatusCode;
+use serde_json::{Value, json};
+use std::sync::Arc;
+
+/// The most purchases in one answer.
+const LIMIT_MAX: u64 = 1_000;
+const LIMIT_DEFAULT: u64 = 100;
+
+impl Front {
+    /// What waits, the oldest deadline first.
+    pub(in crate::http) async fn reviews(&self, call: Call) -> Answer {
+        let (after, limit) = match page_in(call.parts.uri.query()) {
+            Ok(asked) => asked,
+            Err(errors) => return call.invalid(Refusal::InvalidRequest, &errors),
+        };
+        // It takes every shard's turn.
+        let journal = Arc::clone(&self.core.journal);
+        let Ok((waiting, total, durable_at)) =
+            tokio::task::spawn_blocking(move || journal.review_views(after, limit)).await
+        else {
+            return call.problem(Reason::NotReady);
+        };
+        let next = match waiting.more {
+            More::Yes => waiting.entries.last().map(|(view, _)| place_of(view)),
+            More::No => None,
+        };
+        let now = self.core.journal.now();
+        let shown = waiting.entries.iter();
+        let shown = shown.map(|(view, buyer)| self.review_json(view, buyer, now));
+        let shown = json!({
+            "reviews": shown.collect::<Vec<_>>(),
+            "total": total,
+            "more": next.is_some(),
+            "next": next,
+        });
+        self.read(&call, durable_at, || shown.clone()).await
+    }
+
+    fn review_json(&self, view: &PurchaseView, buyer: &BuyerView, now: UnixMs) -> Value {
+        let opened_at = view.review_opened_at().unwrap_or_default();
+        json!({
+            "purchase_id": view.purchase.to_string(),
+            "product_id": view.product.as_str(),
+            "quantity": view.quantity,
+            "amount": view.quote.amount.get(),
+            "currency": view.quote.currency.as_str(),
+            "reasons": view.review.as_ref().map(|review| &review.reasons),
+            "opened_at": opened_at.to_string(),
+            "age_s": now.since_ms(opened_at) / 1_000,
+            "deadline": deadline(view).map(|at| at.to_string()),
+            "buyer": self.buyer_json(buyer),
+        })
+    }
+
+    /// Takes the money of a purchase under review, or gives it back.
+    pub(in crate::http) async fn decide_review(
+        &self,
+        call: Call,
+        body: Incoming,
+        verdict: Verdict,
+    ) -> Answer {
+        let body = match self.json_body(&call, body).await {
+            Ok(body) => body,
+            Err(reason) => return call.problem(reason),
+        };
+        let note = match note_in(&body) {
+            Ok(note) => note,
+            Err((reason, errors)) => return call.invalid(reason, &errors),
+        };
+        let Some(id) = PurchaseId::parse_purchase(&call.param) else {
+            return call.problem(Refusal::PurchaseNotFound);
+        };
+        if self.core.journal.purchase(id).is_none() {
+            return call.problem(Refusal::PurchaseNotFound);
+        }
+        let decider = Decider::Person(Judgement {
+            by: by(&call),
+            note,
+        });
+        let acting = Arc::clone(call.acting());
+        let acted = move |view: &PurchaseView| {
+            let (before, mut after) = (money_of(view), money_of(view));
+            let next = match verdict {
+                Verdict::Approve => PurchaseState::Capturing,
+                Verdict::Reject => PurchaseState::Voiding,
+            };
+            after["status"] = next.as_str().into();
+            let target = view.purchase.to_string();
+            acting.acted(Some(&target), Some(&before), Some(&after))
+        };
+        let payments = &self.core.payments;
+        let deciding = payments.decide_review(id, verdict, decider, acted, &self.gate);
+        let view = match tokio::time::timeout(self.core.answer_within, deciding).await {
+            Ok(Ok(Ok(view))) => view,
+            Ok(Ok(Err(refusal))) => return self.refused_of(&call, refusal, id).await,
+            Ok(Err(_)) => return call.problem(Refusal::StorageUnavailable),
+            Err(_) => match self.durable_purchase(Some(id)).await {
+                Ok(Some(view)) => view,
+                // It ended without a payment, and has been forgotten since.
+                Ok(None) => return call.problem(Refusal::PurchaseNotFound),
+                Err(reason) => return call.problem(reason),
+            },
+        };
+        self.decision_told(&view)
+    }
+
+    fn decision_told(&self, view: &PurchaseView) -> Answer {
+        let shown = self.purchase_json(view);
+        match view.state {
+            PurchaseState::UnderReview
+            | PurchaseState::Capturing
+            | PurchaseState::Voiding
+            | PurchaseState::Stuck
+            | PurchaseState::CaptureDiffers => {
+                let at = location(format!("/admin/purchases/{}", view.purchase));
+                Answer::json(StatusCode::ACCEPTED, shown).with(LOCATION, at)
+            }
+            // As decided, or the gateway would not take the money any more: the purchase says.
+            PurchaseState::Captured
+            | PurchaseState::Voided
+            | PurchaseState::PartiallyRefunded
+            | PurchaseState::Refunded
+            | PurchaseState::Disputed
+            | PurchaseState::ChargedBack
+            | PurchaseState::Held
+            | PurchaseState::Authorizing
+            | PurchaseState::Authorized
+            | PurchaseState::Declined
+            | PurchaseState::Expired
+            | PurchaseState::Released => Answer::json(StatusCode::OK, shown),
+        }
+    }
+}
+
+fn deadline(view: &PurchaseView) -> Option<UnixMs> {
+    view.review.as_ref().and_then(|review| review.deadline)
+}
+
+/// Where a purchase stands in the queue: its deadline and its id.
+fn place_of(view: &PurchaseView) -> String {
+    let due = deadline(view).unwrap_or_default().get();
+    format!("{due}.{}", view.purchase)
+}
+
+/// After which place, and how many.
+type PageAsked = (Option<(UnixMs, PurchaseId)>, usize);
+
+fn page_in(query: Option<&str>) -> Result<PageAsked, Vec<FieldError>> {
+    let mut query = Query::of(query, &["after", "limit"]);
+    let after = query.parsed("after", "has to be the next of an answer", |text| {
+        let (due, id) = text.split_once('.')?;
+        let due = UnixMs::new(due.parse().ok()?);
+        Some((due, PurchaseId::parse_purchase(id)?))
+    });
+    let limit = query.integer("limit", 1, LIMIT_MAX);
+    let limit = limit.unwrap_or(LIMIT_DEFAULT);
+    let errors = query.into_errors();
+    if errors.is_empty() {
+        let limit = usize::try_from(limit).expect("at most a thousand");
+        Ok((after, limit))
+    } else {
+        Err(errors)
+    }
+}
+
+/// Why it is decided so.
+fn note_in(body: &[u8]) -> Result<String, Refused> {
+    let mut fields = Fields::of(body, &["note"]);
+    let note = fields.words(required("note"), REASON_FORM, plain_reason);
+    let refusal = fields.refusal();
+    match (note, fields.into_errors()) {
+        (Some(note), errors) if errors.is_empty() => Ok(note),
+        (_, errors) => Err((refusal, errors)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_note_is_a_plain_text_without_card_numbers() {
+        let long = "x".repeat(500);
+        for note in ["ok", "known customer, called back", &long] {
+            let body = json!({ "note": note }).to_string();
+            assert_eq!(note_in(body.as_bytes()), Ok(note.to_owned()));
+        }
+        let longer = "x".repeat(501);
+        for (body, reason) in [
+            (json!({}), Refusal::InvalidRequest),
+            (json!({ "note": "" }), Refusal::InvalidRequest),
+            (json!({ "note": "  " }), Refusal::InvalidRequest),
+            (json!({ "note": longer }), Refusal::InvalidRequest),
+            (json!({ "note": 7 }), Refusal::InvalidRequest),
+            (json!({ "note": "a", "more": 1 }), Refusal::InvalidRequest),
+            (
+                json!({ "note": "paid by 4111 1111 1111 1111" }),
+                Refusal::InvalidCardToken,
+            ),
+        ] {
+            let (found, errors) = note_in(body.to_string().as_bytes()).unwrap_err();
+            assert_eq!(found, reason, "{body}");
+            assert!(!format!("{errors:?}").contains("4111"));
+        }
+    }
+}

@@ -1,0 +1,318 @@
+//! Owns the operator's calls about risk: the rules in force, pauses of buyers, ratings of buyers.
+//!
+//! Invariants: rules that do not parse change nothing and are answered with line and column; what is
+//! changed is told once durable; a reason that looks like it has a card number in it is refused and
+//! neither kept nor repeated. Deliberately absent: the language, and what rules lead to.
+
+use super::operator::by;
+use super::refunds::{REASON_FORM, plain_reason};
+use super::terms::{ID_FORM, Refused};
+use crate::engine::event::{BuyerPaused, BuyerRated, Pause, Rating, RiskRulesSet, RulesSource};
+use crate::engine::refusal::Refusal;
+use crate::engine::segments::Segmented;
+use crate::http::front::{Call, Front};
+use crate::http::shop::orders::WORD_FORM;
+use crate::http::wire::answer::Answer;
+use crate::http::wire::fields::{Fields, nullable, required};
+use crate::http::wire::problem::{FieldError, invalid_at};
+use crate::ids::{Lsn, Segment, UserId};
+use crate::journal::{NewRules, Rules, RulesAt, ScoringAt, StorageFault};
+use crate::risk::{self, RulesError};
+use crate::time::UnixMs;
+use hyper::Method;
+use hyper::body::Incoming;
+use hyper::header::CONTENT_TYPE;
+use serde_json::{Value, json};
+use std::sync::Arc;
+
+/// The largest score of a buyer.
+const RISK_SCORE_MAX: u32 = 1_000;
+
+impl Front {
+    pub(in crate::http) async fn risk_rules(&self, call: Call, body: Incoming) -> Answer {
+        if call.parts.method == Method::PUT
+            && let Err(answer) = self.put_rules(&call, body).await
+        {
+            return answer;
+        }
+        let (rules, _) = self.core.journal.risk_rules();
+        let held = self.core.journal.rule_counts();
+        let held = |name: &str| held.iter().find(|it| it.0.as_str() == name).map(|it| it.2);
+        let mut shown = rules_json(&rules, self.core.journal.now(), held);
+        // What is read last waits for all that was read before.
+        let (scoring, durable_at) = self.core.journal.risk_scoring();
+        shown["scoring"] = scoring_json(scoring.as_ref());
+        self.read(&call, durable_at, || shown.clone()).await
+    }
+
+    async fn put_rules(&self, call: &Call, body: Incoming) -> Result<(), Answer> {
+        let form = form_of(call).ok_or_else(|| call.problem(Refusal::UnsupportedMediaType))?;
+        let read = self.whole(call, body, self.core.body).await;
+        let body = read.map_err(|reason| call.problem(reason))?;
+        let (text, compiled) = understood(form, &body)
+            .map_err(|wrong| invalid_at(call.id, wrong.line, wrong.column, &wrong.message))?;
+        let new = NewRules {
+            compiled: compiled.set,
+            text,
+            source: RulesSource::Administration,
+            by: Some(by(call)),
+        };
+        // It takes every shard's turn.
+        let journal = Arc::clone(&self.core.journal);
+        let acting = Arc::clone(call.acting());
+        let acted = move |before: Option<&RiskRulesSet>, after: &RiskRulesSet| {
+            let before = before.map(shown_in_trail);
+            acting.acted(None, before.as_ref(), Some(&shown_in_trail(after)))
+        };
+        let put = tokio::task::spawn_blocking(move || journal.put_rules_acted(new, acted)).await;
+        let told = put.map_err(|_| call.problem(crate::http::wire::problem::Reason::NotReady))?;
+        self.told(call, told.map(Ok)).await
+    }
+
+    pub(in crate::http) async fn pause_buyer(&self, call: Call, body: Incoming) -> Answer {
+        let Some(user) = UserId::parse(&call.param) else {
+            return bad_user(&call);
+        };
+        let pause = if call.parts.method == Method::POST {
+            let body = match self.json_body(&call, body).await {
+                Ok(body) => body,
+                Err(reason) => return call.problem(reason),
+            };
+            match pause_of(&body, self.core.journal.now()) {
+                Ok(pause) => Some(pause),
+                Err((refusal, errors)) => return call.invalid(refusal, &errors),
+            }
+        } else {
+            None
+        };
+        let paused = BuyerPaused {
+            user: user.clone(),
+            pause,
+            by: by(&call),
+        };
+        let after = paused.pause.as_ref().map(pause_json);
+        let told = self.core.journal.pause_buyer_acted(paused, |before| {
+            let before = before.map(pause_json);
+            let target = Some(user.as_str());
+            call.acting().acted(target, before.as_ref(), after.as_ref())
+        });
+        match self.told(&call, told).await {
+            Ok(()) => self.buyer_risk_told(&call, &user).await,
+            Err(answer) => answer,
+        }
+    }
+
+    pub(in crate::http) async fn rate_buyer(&self, call: Call, body: Incoming) -> Answer {
+        let Some(user) = UserId::parse(&call.param) else {
+            return bad_user(&call);
+        };
+        if call.parts.method == Method::PUT {
+            let body = match self.json_body(&call, body).await {
+                Ok(body) => body,
+                Err(reason) => return call.problem(reason),
+            };
+            let rating = match rating_of(&body) {
+                Ok(rating) => rating,
+                Err(errors) => return call.invalid(Refusal::InvalidRequest, &errors),
+            };
+            let rated = BuyerRated {
+                user: user.clone(),
+                rating,
+                by: by(&call),
+            };
+            let after = rating_json(&rated.rating);
+            let told = self.core.journal.rate_buyer_acted(rated, |before| {
+                let before = before.map(rating_json);
+                let target = Some(user.as_str());
+                call.acting().acted(target, before.as_ref(), Some(&after))
+            });
+            if let Err(answer) = self.told(&call, told).await {
+                return answer;
+            }
+        }
+        self.buyer_risk_told(&call, &user).await
+    }
+
+    async fn buyer_risk_told(&self, call: &Call, user: &UserId) -> Answer {
+        let (pause, rating, _) = self.core.journal.buyer_risk(user);
+        let mut shown = rating_json(&rating.unwrap_or_default());
+        shown["user_id"] = user.as_str().into();
+        let (segment, computed, durable_at) = self.core.journal.buyer_segment(user);
+        shown["effective_segment"] = segment.as_ref().map(Segment::as_str).into();
+        shown["computed"] = computed.as_ref().map(computed_json).unwrap_or_default();
+        shown["pause"] = pause.as_ref().map(pause_json).unwrap_or_default();
+        self.read(call, durable_at, || shown.clone()).await
+    }
+
+    /// Waits until what was recorded is durable.
+    async fn told(
+        &self,
+        call: &Call,
+        recorded: Result<Result<Lsn, Refusal>, StorageFault>,
+    ) -> Result<(), Answer> {
+        let durable_at = match recorded {
+            Ok(Ok(lsn)) => lsn,
+            Ok(Err(refusal)) => return Err(call.problem(refusal)),
+            Err(_) => return Err(call.problem(Refusal::StorageUnavailable)),
+        };
+        let durable = self.durable(Some(durable_at)).await;
+        durable.map_err(|reason| call.problem(reason))
+    }
+}
+
+/// How rules are written in a body.
+#[derive(Copy, Clone)]
+enum Form {
+    Toml,
+    Json,
+}
+
+fn form_of(call: &Call) -> Option<Form> {
+    let mut types = call.parts.headers.get_all(CONTENT_TYPE).iter();
+    let kind = types.next()?.to_str().ok()?;
+    types.next().is_none().then_some(())?;
+    let kind = kind.split(';').next()?.trim();
+    match kind.to_ascii_lowercase().as_str() {
+        "application/toml" => Some(Form::Toml),
+        "application/json" => Some(Form::Json),
+        _ => None,
+    }
+}
+
+fn understood(form: Form, body: &[u8]) -> Result<(String, risk::Compiled), RulesError> {
+    let text = std::str::from_utf8(body).map_err(|error| {
+        let before = String::from_utf8_lossy(&body[..error.valid_up_to()]);
+        RulesError {
+            line: before.matches('\n').count() + 1,
+            column: before
+                .rsplit('\n')
+                .next()
+                .map_or(0, |it| it.chars().count())
+                + 1,
+            message: "this is not UTF-8".to_owned(),
+        }
+    })?;
+    let text = match form {
+        Form::Toml => text.to_owned(),
+        Form::Json => risk::toml_of_json(text)?,
+    };
+    let compiled = risk::compile_to_enforce(&text)?;
+    Ok((text, compiled))
+}
+
+fn rules_json(rules: &Rules, now: UnixMs, held: impl Fn(&str) -> Option<u64>) -> Value {
+    let Some(in_force) = &rules.in_force else {
+        return json!({ "version": null, "rules": [], "previous": null });
+    };
+    let mut shown = version_json(in_force);
+    let listed = match risk::compile(&in_force.set.text) {
+        Ok(compiled) => {
+            let until = risk::warms_up_until(&compiled.set, &in_force.set.kept, now);
+            let rules = compiled.shown.iter().zip(until).map(|(rule, until)| {
+                json!({
+                    "name": rule.name,
+                    "when": rule.when,
+                    "then": rule.then.as_str(),
+                    "warms_up_until": until.map(|at| at.to_string()),
+                    "hits": held(&rule.name).unwrap_or(0),
+                })
+            });
+            rules.collect()
+        }
+        // It was understood when it was put in force; it says so itself otherwise.
+        Err(_) => Vec::new(),
+    };
+    if let Value::Object(shown) = &mut shown {
+        shown.insert("rules".to_owned(), Value::Array(listed));
+        let previous = rules.previous.as_ref().map(version_json);
+        shown.insert("previous".to_owned(), previous.unwrap_or(Value::Null));
+    }
+    shown
+}
+
+/// How attempts are scored; `version` is the LSN of the event that says so.
+fn scoring_json(scoring: Option<&ScoringAt>) -> Value {
+    let model = scoring.and_then(|it| it.set.model.as_ref());
+    json!({
+        "version": scoring.map(|it| it.lsn.0),
+        "set_at": scoring.map(|it| it.at.to_string()),
+        "features_of_every_attempt": scoring.is_some_and(|it| it.set.features.is_some()),
+        "model": model.map(|model| json!({
+            "digest": hex::encode(model.digest.0),
+            "kind": model.kind,
+            "name": model.name,
+        })),
+    })
+}
+
+/// Rules as the audit trail shows them; their version is the LSN of the event beside the act.
+fn shown_in_trail(set: &RiskRulesSet) -> Value {
+    json!({ "source": set.source.as_str(), "text": set.text })
+}
+
+fn pause_json(pause: &Pause) -> Value {
+    json!({ "until": pause.until.to_string(), "reason": pause.reason })
+}
+
+fn rating_json(rating: &Rating) -> Value {
+    json!({
+        "segment": rating.segment.as_ref().map(Segment::as_str),
+        "risk_score": rating.risk_score,
+        "account_since": rating.account_since.map(|at| at.to_string()),
+    })
+}
+
+fn computed_json(computed: &Segmented) -> Value {
+    json!({
+        "segment": computed.segment().as_str(),
+        "run": computed.run(),
+        "at": computed.at().to_string(),
+    })
+}
+
+fn version_json(rules: &RulesAt) -> Value {
+    let by = rules.set.by.as_ref();
+    json!({
+        "version": rules.lsn.0,
+        "set_at": rules.at.to_string(),
+        "set_by": by.map(|act| act.owner.as_str().to_owned()),
+        "source": rules.set.source.as_str(),
+        "text": rules.set.text,
+    })
+}
+
+fn pause_of(body: &[u8], now: UnixMs) -> Result<Pause, Refused> {
+    let mut fields = Fields::of(body, &["until", "reason"]);
+    let until = fields.time(required("until"));
+    if until.is_some_and(|until| until <= now) {
+        fields.wrong("until", "has to be in the future");
+    }
+    let reason = fields.words(required("reason"), REASON_FORM, plain_reason);
+    match (until, reason) {
+        (Some(until), Some(reason)) if fields.are_fine() => Ok(Pause { until, reason }),
+        _ => Err((fields.refusal(), fields.into_errors())),
+    }
+}
+
+fn rating_of(body: &[u8]) -> Result<Rating, Vec<FieldError>> {
+    let mut fields = Fields::of(body, &["segment", "risk_score", "account_since"]);
+    let segment = fields.parsed(nullable("segment"), WORD_FORM, Segment::parse);
+    let rating = Rating {
+        segment,
+        risk_score: fields.small(nullable("risk_score"), 0, RISK_SCORE_MAX),
+        account_since: fields.time(nullable("account_since")),
+    };
+    if fields.are_fine() {
+        Ok(rating)
+    } else {
+        Err(fields.into_errors())
+    }
+}
+
+fn bad_user(call: &Call) -> Answer {
+    let error = FieldError {
+        field: "user_id",
+        message: ID_FORM.to_owned(),
+    };
+    call.invalid(Refusal::InvalidRequest, &[error])
+}

@@ -1,0 +1,256 @@
+//! Owns the operator's calls about sinks and their dead letters, and the sinks' metrics.
+//!
+//! Invariants: what is done to a sink stands in the audit trail before it is done; nothing here
+//! waits for a sink but a redrive, whose waiting is bounded and holds no thread.
+
+use crate::engine::refusal::Refusal;
+use crate::http::front::{Call, Front};
+use crate::http::wire::answer::Answer;
+use crate::http::wire::fields::{Fields, optional, required};
+use crate::http::wire::problem::{FieldError, Reason};
+use crate::http::wire::query::Query;
+use crate::ids::Lsn;
+use crate::report::feed::{Gap, Mode, SinkRefusal, SinkStatus, letter_json};
+use crate::telemetry::metrics::Exposition;
+use hyper::body::Incoming;
+use hyper::http::StatusCode;
+use serde_json::{Value, json};
+use std::sync::Arc;
+
+/// Dead letters in one answer.
+const LETTERS_LIMIT_DEFAULT: u64 = 100;
+const LETTERS_LIMIT_MAX: u64 = 1_000;
+
+impl Front {
+    pub(in crate::http) fn sinks(&self) -> Answer {
+        let sinks: Vec<_> = self.core.sinks.status().iter().map(sink_json).collect();
+        Answer::value(StatusCode::OK, &json!({ "sinks": sinks }))
+    }
+
+    pub(in crate::http) async fn set_sink(&self, call: Call, mode: Mode) -> Answer {
+        let name = call.param.clone();
+        if !self.core.sinks.has(&name) {
+            return call.problem(Reason::NotFound);
+        }
+        let status = self.core.sinks.status();
+        let known = status.iter().find(|sink| sink.name == name);
+        let before = known.map(|sink| json!({ "mode": sink.mode.as_str() }));
+        let after = json!({ "mode": mode.as_str() });
+        let acting = call.acting();
+        let acted = acting.acted(Some(&name), before.as_ref(), Some(&after));
+        if let Err(reason) = self.write_down(acted).await {
+            return call.problem(reason);
+        }
+        let sinks = &self.core.sinks;
+        let told = match mode {
+            Mode::Paused => sinks.pause(&name),
+            Mode::Run | Mode::GivenUp => sinks.resume(&name),
+        };
+        match told {
+            Ok(status) => Answer::value(StatusCode::OK, &sink_json(&status)),
+            Err(_) => call.problem(Reason::NotFound),
+        }
+    }
+
+    pub(in crate::http) async fn dead_letters(&self, call: Call) -> Answer {
+        let mut query = Query::of(
+            call.parts.uri.query(),
+            &["sink", "from_lsn", "after", "limit"],
+        );
+        let sink = query.text("sink");
+        let from = Lsn(query.integer("from_lsn", 0, u64::MAX).unwrap_or(0));
+        let after = query.parsed("after", "has to be the next of an answer", |text| {
+            let (sink, lsn) = text.rsplit_once(':')?;
+            Some((sink.to_owned(), lsn.parse::<u64>().ok()?))
+        });
+        let limit = query.integer("limit", 1, LETTERS_LIMIT_MAX);
+        let limit = usize::try_from(limit.unwrap_or(LETTERS_LIMIT_DEFAULT)).unwrap_or(usize::MAX);
+        let errors = query.into_errors();
+        if !errors.is_empty() {
+            return call.invalid(Refusal::InvalidRequest, &errors);
+        }
+        let sinks = Arc::clone(&self.core.sinks);
+        let read = tokio::task::spawn_blocking(move || {
+            let mut shown: Vec<Value> = Vec::new();
+            let mut total = 0;
+            let mut names = sinks.with_letters();
+            names.sort_unstable();
+            let after = after.unwrap_or_default();
+            names.retain(|name| *name >= after.0);
+            let wanted = names
+                .iter()
+                .filter(|it| sink.as_ref().is_none_or(|sink| sink == *it));
+            for name in wanted {
+                let seen = if *name == after.0 {
+                    Lsn(after.1.saturating_add(1))
+                } else {
+                    Lsn(0)
+                };
+                let letters = sinks.letters(name, from.max(seen), None)?;
+                total += letters.len();
+                let room = limit - shown.len();
+                shown.extend(letters.iter().take(room).map(|it| letter_json(name, it)));
+            }
+            Ok::<_, crate::report::feed::LetterError>((shown, total))
+        });
+        match read.await {
+            Ok(Ok((letters, total))) => {
+                let more = total > letters.len();
+                let last = letters.last().filter(|_| more);
+                let next = last.map(|it| {
+                    let (sink, lsn) = (it["sink"].as_str(), it["lsn"].as_u64());
+                    format!("{}:{}", sink.unwrap_or_default(), lsn.unwrap_or_default())
+                });
+                let shown = json!({
+                    "dead_letters": letters, "total": total, "more": more, "next": next,
+                });
+                Answer::value(StatusCode::OK, &shown)
+            }
+            Ok(Err(error)) => {
+                tracing::error!(event = "dead_letters_unreadable", "{error}");
+                call.problem(Refusal::StorageUnavailable)
+            }
+            Err(_) => call.problem(Reason::NotReady),
+        }
+    }
+
+    pub(in crate::http) async fn redrive(&self, call: Call, body: Incoming) -> Answer {
+        let body = match self.json_body(&call, body).await {
+            Ok(body) => body,
+            Err(reason) => return call.problem(reason),
+        };
+        let (sink, from, to) = match self.redrive_of(&body) {
+            Ok(asked) => asked,
+            Err(errors) => return call.invalid(Refusal::InvalidRequest, &errors),
+        };
+        let after = json!({ "from": from.0, "to": to.map(|lsn| lsn.0) });
+        let acted = call.acting().acted(Some(&sink), None, Some(&after));
+        if let Err(reason) = self.write_down(acted).await {
+            return call.problem(reason);
+        }
+        let shown = match self.core.sinks.redrive(&sink, from, to).await {
+            Ok(done) => json!({
+                "sink": sink, "status": "done", "delivered": done.delivered,
+                "refused": done.refused, "cause": null,
+            }),
+            Err(SinkRefusal::Unknown) => return call.problem(Reason::NotFound),
+            Err(SinkRefusal::Down(cause)) => json!({
+                "sink": sink, "status": "sink_down", "delivered": 0, "refused": 0, "cause": cause,
+            }),
+        };
+        Answer::value(StatusCode::OK, &shown)
+    }
+
+    fn redrive_of(&self, body: &[u8]) -> Result<(String, Lsn, Option<Lsn>), Vec<FieldError>> {
+        let mut fields = Fields::of(body, &["sink", "from", "to"]);
+        let sink = fields.text(required("sink"));
+        let from = fields.integer(optional("from"), 0, i64::MAX);
+        let to = fields.integer(optional("to"), 0, i64::MAX);
+        if sink.as_ref().is_some_and(|sink| !self.core.sinks.has(sink)) {
+            fields.wrong("sink", "is not the name of a sink that runs here");
+        }
+        let lsn = |value: i64| Lsn(value.unsigned_abs());
+        match sink {
+            Some(sink) if fields.are_fine() => Ok((sink, lsn(from.unwrap_or(0)), to.map(lsn))),
+            _ => Err(fields.into_errors()),
+        }
+    }
+
+    pub(in crate::http) fn sink_metrics(&self, out: &mut Exposition) {
+        /// A family: name, kind, help, and its value.
+        type Family = (
+            &'static str,
+            &'static str,
+            &'static str,
+            fn(&SinkStatus) -> u64,
+        );
+        const FAMILIES: [Family; 8] = [
+            (
+                "holdfast_sink_up",
+                "gauge",
+                "1 where the sink takes what it is given.",
+                |it| u64::from(it.up),
+            ),
+            (
+                "holdfast_sink_lag_bytes",
+                "gauge",
+                "Bytes of log that are durable and not delivered.",
+                |it| it.lag_bytes,
+            ),
+            (
+                "holdfast_sink_cursor_lsn",
+                "gauge",
+                "Everything before is delivered.",
+                |it| it.cursor.0,
+            ),
+            (
+                "holdfast_sink_delivered_total",
+                "counter",
+                "Events delivered.",
+                |it| it.delivered,
+            ),
+            (
+                "holdfast_sink_rejected_total",
+                "counter",
+                "Events refused for good.",
+                |it| it.rejected,
+            ),
+            (
+                "holdfast_sink_retries_total",
+                "counter",
+                "Deliveries that were tried again.",
+                |it| it.retries,
+            ),
+            (
+                "holdfast_sink_dead_letter_bytes",
+                "gauge",
+                "Bytes of dead letters.",
+                |it| it.dead_letter_bytes,
+            ),
+            (
+                "holdfast_sink_given_up",
+                "gauge",
+                "1 where the log is no longer kept for the sink.",
+                |it| u64::from(it.mode == Mode::GivenUp),
+            ),
+        ];
+        let sinks = self.core.sinks.status();
+        if sinks.is_empty() {
+            return;
+        }
+        for (name, kind, help, of) in FAMILIES {
+            out.family(name, kind, help);
+            for sink in &sinks {
+                out.sample(name, &format!("sink=\"{}\"", sink.name), of(sink));
+            }
+        }
+        let name = "holdfast_sink_age_seconds";
+        out.family(
+            name,
+            "gauge",
+            "How long ago the oldest undelivered event happened.",
+        );
+        for sink in &sinks {
+            out.sample_ms(name, &format!("sink=\"{}\"", sink.name), sink.age_ms);
+        }
+    }
+}
+
+/// A sink as the operator sees it.
+pub(in crate::http) fn sink_json(sink: &SinkStatus) -> Value {
+    let gap = |gap: &Gap| json!({ "from_lsn": gap.from, "to_lsn": gap.to });
+    json!({
+        "name": sink.name,
+        "mode": sink.mode.as_str(),
+        "up": sink.up,
+        "failure": sink.failure,
+        "cursor_lsn": sink.cursor.0,
+        "lag_bytes": sink.lag_bytes,
+        "age_ms": sink.age_ms,
+        "delivered": sink.delivered,
+        "rejected": sink.rejected,
+        "retries": sink.retries,
+        "gaps": sink.gaps.iter().map(gap).collect::<Vec<_>>(),
+        "dead_letter_bytes": sink.dead_letter_bytes,
+    })
+}

@@ -1,0 +1,568 @@
+//! Owns the terms of products and promotions as the operator writes them: the document that PUT
+//! replaces and PATCH changes, how it is read, and how products and promotions are shown.
+//!
+//! Invariants: what comes out of reading is whole and within the engine's ranges; nothing that is
+//! left out or empty means the most permissive value, but for the fields that the contract marks
+//! as optional; the entity tag follows from the document alone, so sales do not change it.
+//! Deliberately absent: the rules between terms and what is held, sold and used, which the journal
+//! keeps under the catalogue's turn.
+
+use crate::engine::cells::StockLevels;
+use crate::engine::event::{Active, AdminAct, Discount, ProductSet, PromotionSet};
+use crate::engine::payable::{AmountRule, AmountRules};
+use crate::engine::refusal::Refusal;
+use crate::engine::view::{ProductView, PromotionView};
+use crate::http::wire::fields::{Fields, nullable, optional, required};
+use crate::http::wire::preconditions::ETag;
+use crate::http::wire::problem::FieldError;
+use crate::ids::{ProductId, PromotionCode, Segment};
+use crate::journal::NotSet;
+use crate::money::{Amount, Currency, Price};
+use crate::time::UnixMs;
+use serde_json::{Map, Value, json};
+use std::fmt::Write as _;
+
+/// The most units of one product: what a stock cell can count.
+pub const STOCK_MAX: u32 = 2_097_151;
+const NAME_CHARS_MAX: usize = 200;
+const PRODUCTS_OF_A_PROMOTION_MAX: usize = 100;
+/// Segments that a promotion can name.
+const SEGMENTS_OF_A_PROMOTION_MAX: usize = 20;
+const TTL_S_MAX: u32 = 30 * 86_400;
+const TOKENS_MAX: u32 = 1_000_000;
+/// What an id has to be, for messages.
+pub const ID_FORM: &str = "1 to 64 characters of A-Z a-z 0-9 _ . : -";
+
+/// The same of a word that is searched for card numbers.
+const WORD_FORM: &str = "1 to 64 characters of A-Z a-z 0-9 _ . : -, without a card number";
+
+/// The fields of a product's terms.
+const PRODUCT_FIELDS: &[&str] = &[
+    "name",
+    "price",
+    "stock",
+    "per_user_limit",
+    "starts_at",
+    "ends_at",
+    "active",
+    "hold_ttl_s",
+    "reward_tokens",
+];
+
+/// The fields of a promotion's terms.
+const PROMOTION_FIELDS: &[&str] = &[
+    "percent_off",
+    "amount_off",
+    "uses_max",
+    "uses_per_user_max",
+    "product_ids",
+    "segments",
+    "starts_at",
+    "ends_at",
+    "active",
+];
+
+/// The fields of either that null takes a limit away from.
+const NULLABLE_FIELDS: [&str; 4] = [
+    "per_user_limit",
+    "uses_per_user_max",
+    "starts_at",
+    "ends_at",
+];
+
+/// Why a body was refused.
+pub type Refused = (Refusal, Vec<FieldError>);
+
+/// What a body of PUT or PATCH asks for.
+#[derive(Debug)]
+pub enum Written {
+    /// These terms as a whole.
+    Whole(Fields),
+    /// The terms as they stand, with this merged in (RFC 7396).
+    Patch(Map<String, Value>),
+}
+
+impl Written {
+    /// The terms in `body`, whose fields are among `known`.
+    pub fn whole(body: &[u8], known: Terms) -> Self {
+        Self::Whole(Fields::of(body, known.fields()))
+    }
+
+    /// The patch in `body`, whose fields are among `known`.
+    pub fn patch(body: &[u8], known: Terms) -> Result<Self, Refused> {
+        let patch = Fields::of(body, known.fields()).into_values();
+        patch
+            .map(Self::Patch)
+            .map_err(|errors| (Refusal::InvalidRequest, errors))
+    }
+
+    fn onto(self, standing: impl FnOnce() -> Value) -> Fields {
+        let patch = match self {
+            Self::Whole(fields) => return fields,
+            Self::Patch(patch) => patch,
+        };
+        let mut merged = standing();
+        merge(&mut merged, Value::Object(patch));
+        let Value::Object(mut merged) = merged else {
+            unreachable!("an object merged into an object is one");
+        };
+        // A merge patch takes away what it says is null; of these that is what null means.
+        for name in NULLABLE_FIELDS {
+            merged.entry(name).or_insert(Value::Null);
+        }
+        Fields::of_values(merged)
+    }
+}
+
+/// Whose terms.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub enum Terms {
+    /// A product's.
+    Product,
+    /// A promotion's.
+    Promotion,
+}
+
+impl Terms {
+    const fn fields(self) -> &'static [&'static str] {
+        match self {
+            Self::Product => PRODUCT_FIELDS,
+            Self::Promotion => PROMOTION_FIELDS,
+        }
+    }
+}
+
+/// Merges `patch` into `target` by RFC 7396. Both were bounded in depth when they were read.
+fn merge(target: &mut Value, patch: Value) {
+    let Value::Object(patch) = patch else {
+        *target = patch;
+        return;
+    };
+    if !target.is_object() {
+        *target = Value::Object(Map::new());
+    }
+    let Value::Object(target) = target else {
+        unreachable!("it was made an object just now");
+    };
+    for (name, value) in patch {
+        if value.is_null() {
+            target.remove(&name);
+        } else {
+            merge(target.entry(name).or_insert(Value::Null), value);
+        }
+    }
+}
+
+/// The product that `written` asks for, where `standing` is there already.
+pub fn product(
+    written: Written,
+    (product, standing): (&ProductId, Option<&ProductView>),
+    money: Money<'_>,
+    by: AdminAct,
+) -> Result<ProductSet, Refused> {
+    let fields = written.onto(|| standing.map(product_terms).unwrap_or_default());
+    let mut reader = Reader::new(fields, money);
+    let name = reader.fields.name(required("name"), NAME_CHARS_MAX);
+    let price = reader.fields.object(required("price"));
+    let prices = price.map(|price| {
+        reader.sums("price", price, |currency, sum| {
+            payable(money.payable.of(currency), currency, sum)?;
+            Price::new(sum).ok_or_else(sums_form)
+        })
+    });
+    let stock = reader.fields.small(required("stock"), 0, STOCK_MAX);
+    let per_user_limit = reader
+        .fields
+        .small(nullable("per_user_limit"), 1, STOCK_MAX);
+    let window = reader.window();
+    let hold_ttl_s = reader.fields.small(optional("hold_ttl_s"), 1, TTL_S_MAX);
+    let reward_tokens = reader
+        .fields
+        .small(optional("reward_tokens"), 0, TOKENS_MAX);
+    let found = name.zip(prices).zip(stock.zip(window));
+    let ((name, prices), (stock, window)) = reader.finish(found)?;
+    Ok(ProductSet {
+        product: product.clone(),
+        name,
+        prices,
+        stock,
+        per_user_limit,
+        starts_at: window.starts_at,
+        ends_at: window.ends_at,
+        active: window.active,
+        hold_ttl_ms: hold_ttl_s.map(|s| u64::from(s) * 1_000),
+        reward_tokens: reward_tokens.unwrap_or(0),
+        by,
+    })
+}
+
+/// The promotion that `written` asks for, where `standing` is there already. It keeps the spelling
+/// of its code.
+pub fn promotion(
+    written: Written,
+    (code, standing): (&PromotionCode, Option<&PromotionView>),
+    money: Money<'_>,
+    by: AdminAct,
+) -> Result<PromotionSet, Refused> {
+    let fields = written.onto(|| standing.map(promotion_terms).unwrap_or_default());
+    let mut reader = Reader::new(fields, money);
+    let discount = reader.discount();
+    let uses_max = reader.fields.small(required("uses_max"), 0, u32::MAX >> 1);
+    let uses_per_user_max = nullable("uses_per_user_max");
+    let uses_per_user_max = reader.fields.small(uses_per_user_max, 1, u32::MAX >> 1);
+    let products = reader.fields.list(
+        optional("product_ids"),
+        PRODUCTS_OF_A_PROMOTION_MAX,
+        ID_FORM,
+        ProductId::parse,
+    );
+    let segments = reader.fields.list(
+        optional("segments"),
+        SEGMENTS_OF_A_PROMOTION_MAX,
+        WORD_FORM,
+        Segment::parse,
+    );
+    let window = reader.window();
+    let (discount, (uses_max, window)) = reader.finish(discount.zip(uses_max.zip(window)))?;
+    Ok(PromotionSet {
+        code: standing.map_or(code, |it| &it.code).clone(),
+        discount,
+        uses_max,
+        uses_per_user_max,
+        products: products.unwrap_or_default(),
+        segments: segments.unwrap_or_default(),
+        starts_at: window.starts_at,
+        ends_at: window.ends_at,
+        active: window.active,
+        by,
+    })
+}
+
+/// The terms of a product with `add` more units in all, or fewer.
+pub fn with_stock(standing: &ProductView, add: i64, by: AdminAct) -> Result<ProductSet, NotSet> {
+    let total = i64::from(standing.total) + add;
+    let Ok(stock) = u32::try_from(total) else {
+        return Err(NotSet::BelowCommitted(StockLevels {
+            total: standing.total,
+            held: standing.held,
+            sold: standing.sold,
+        }));
+    };
+    Ok(ProductSet {
+        product: standing.product.clone(),
+        name: standing.name.clone(),
+        prices: standing.prices.clone(),
+        stock,
+        per_user_limit: standing.per_user_limit,
+        starts_at: standing.starts_at,
+        ends_at: standing.ends_at,
+        active: standing.active,
+        hold_ttl_ms: standing.hold_ttl_ms,
+        reward_tokens: standing.reward_tokens,
+        by,
+    })
+}
+
+/// The number in the body of a change of the total.
+pub fn added(body: &[u8]) -> Result<i64, Refused> {
+    let mut fields = Fields::of(body, &["add"]);
+    let most = i64::from(STOCK_MAX);
+    let add = fields.integer(required("add"), -most, most);
+    match (add, fields.into_errors()) {
+        (Some(add), errors) if errors.is_empty() => Ok(add),
+        (_, errors) => Err((Refusal::InvalidRequest, errors)),
+    }
+}
+
+/// What money there may be in terms.
+#[derive(Copy, Clone, Debug)]
+pub struct Money<'a> {
+    /// The drop's currencies.
+    pub currencies: &'a [Currency],
+    /// Which amounts the gateway takes in each.
+    pub payable: &'a AmountRules,
+}
+
+/// Fields on their way to terms.
+struct Reader<'a> {
+    fields: Fields,
+    currencies: &'a [Currency],
+    /// Errors that are about a currency which is not one of the drop's.
+    foreign: usize,
+}
+
+fn sums_form() -> String {
+    let most = Price::MAX;
+    format!("has to be whole minor units from 1 to {most} a currency")
+}
+
+/// Whether the gateway takes a price, or what it takes instead.
+fn payable(rule: AmountRule, currency: Currency, sum: i64) -> Result<(), String> {
+    let amount = Amount::new(sum).ok_or_else(sums_form)?;
+    if rule.takes(amount) {
+        return Ok(());
+    }
+    let (least, most) = (rule.least(), rule.most());
+    let mut message = format!(
+        "has an amount in {currency} that the payment gateway does not take: it takes {least} to {most} minor units"
+    );
+    if rule.step() > 1 {
+        let _ = write!(message, " in steps of {}", rule.step());
+    }
+    let near = rule.nearest(amount);
+    let near = [near.below, near.above].into_iter().flatten();
+    let near: Vec<_> = near.map(|it| it.get().to_string()).collect();
+    let _ = write!(message, "; the nearest: {}", near.join(" and "));
+    Err(message)
+}
+
+struct Window {
+    starts_at: Option<UnixMs>,
+    ends_at: Option<UnixMs>,
+    active: Active,
+}
+
+impl<'a> Reader<'a> {
+    const fn new(fields: Fields, money: Money<'a>) -> Self {
+        Self {
+            fields,
+            currencies: money.currencies,
+            foreign: 0,
+        }
+    }
+
+    /// A sum in minor units for each currency, in the order of the codes; at least one.
+    fn sums<T>(
+        &mut self,
+        field: &'static str,
+        object: Map<String, Value>,
+        sum_of: impl Fn(Currency, i64) -> Result<T, String>,
+    ) -> Vec<(Currency, T)> {
+        if object.is_empty() {
+            self.fields
+                .wrong(field, "has to have at least one currency");
+        }
+        let mut sums = Vec::with_capacity(object.len().min(self.currencies.len()));
+        for (code, value) in object {
+            let known = self.currencies.iter().find(|known| known.as_str() == code);
+            let Some(currency) = known else {
+                self.foreign += 1;
+                let listed: Vec<_> = self.currencies.iter().map(Currency::as_str).collect();
+                let listed = listed.join(", ");
+                let message = format!("has a currency that is none of the drop's: {listed}");
+                self.fields.wrong(field, message);
+                continue;
+            };
+            let in_range = value.as_i64().filter(|sum| (1..=Price::MAX).contains(sum));
+            let sum = in_range.ok_or_else(sums_form);
+            match sum.and_then(|sum| sum_of(*currency, sum)) {
+                Ok(sum) => sums.push((*currency, sum)),
+                Err(message) => self.fields.wrong(field, message),
+            }
+        }
+        sums.sort_unstable_by_key(|(currency, _)| *currency);
+        sums
+    }
+
+    fn discount(&mut self) -> Option<Discount> {
+        let was_fine = self.fields.are_fine();
+        let percent = self.fields.small(optional("percent_off"), 1, 100);
+        let amount = self.fields.object(optional("amount_off"));
+        match (percent, amount) {
+            (Some(percent), None) => u8::try_from(percent).ok().map(Discount::Percent),
+            (None, Some(amount)) => {
+                let sums = self.sums("amount_off", amount, |_, sum| {
+                    Amount::new(sum).ok_or_else(sums_form)
+                });
+                Some(Discount::Fixed(sums))
+            }
+            (Some(_), Some(_)) => {
+                let message =
+                    "and amount_off are both given; give one, and null or nothing for the other";
+                self.fields.wrong("percent_off", message);
+                None
+            }
+            (None, None) => {
+                // Where one of them is wrong, that is said already.
+                if was_fine && self.fields.are_fine() {
+                    let message = "is missing; percent_off or amount_off has to be given";
+                    self.fields.wrong("percent_off", message);
+                }
+                None
+            }
+        }
+    }
+
+    fn window(&mut self) -> Option<Window> {
+        let starts_at = self.fields.time(nullable("starts_at"));
+        let ends_at = self.fields.time(nullable("ends_at"));
+        let both = starts_at.zip(ends_at);
+        if both.is_some_and(|(starts, ends)| ends <= starts) {
+            self.fields.wrong("ends_at", "has to be after starts_at");
+        }
+        let active = if self.fields.switch(required("active"))? {
+            Active::Yes
+        } else {
+            Active::No
+        };
+        Some(Window {
+            starts_at,
+            ends_at,
+            active,
+        })
+    }
+
+    /// What was found, where nothing was wrong; what is not there is among the errors.
+    fn finish<T>(self, found: Option<T>) -> Result<T, Refused> {
+        let refusal = self.fields.refusal();
+        let errors = self.fields.into_errors();
+        match found {
+            Some(found) if errors.is_empty() => Ok(found),
+            _ if self.foreign > 0 && errors.len() == self.foreign => {
+                Err((Refusal::CurrencyNotAllowed, errors))
+            }
+            _ => Err((refusal, errors)),
+        }
+    }
+}
+
+/// A product's terms as PUT takes them.
+pub fn product_terms(view: &ProductView) -> Value {
+    json!({
+        "name": view.name,
+        "price": by_currency(&view.prices, |price| price.get()),
+        "stock": view.total,
+        "per_user_limit": view.per_user_limit,
+        "starts_at": time(view.starts_at),
+        "ends_at": time(view.ends_at),
+        "active": view.active == Active::Yes,
+        "hold_ttl_s": view.hold_ttl_ms.map(|ms| ms / 1_000),
+        "reward_tokens": view.reward_tokens,
+    })
+}
+
+/// A promotion's terms as PUT takes them.
+pub fn promotion_terms(view: &PromotionView) -> Value {
+    let (percent_off, amount_off) = match &view.discount {
+        Discount::Percent(percent) => (json!(percent), Value::Null),
+        Discount::Fixed(sums) => (Value::Null, by_currency(sums, |sum| sum.get())),
+    };
+    json!({
+        "percent_off": percent_off,
+        "amount_off": amount_off,
+        "uses_max": view.uses_max,
+        "uses_per_user_max": view.uses_per_user_max,
+        "product_ids": listed(&view.products, ProductId::as_str),
+        "segments": listed(&view.segments, Segment::as_str),
+        "starts_at": time(view.starts_at),
+        "ends_at": time(view.ends_at),
+        "active": view.active == Active::Yes,
+    })
+}
+
+/// The entity tag of a product's terms and total.
+pub fn product_tag(view: &ProductView) -> ETag {
+    ETag::of(&json!([view.product.as_str(), product_terms(view)]))
+}
+
+/// The entity tag of a promotion's terms.
+pub fn promotion_tag(view: &PromotionView) -> ETag {
+    ETag::of(&json!([view.code.as_str(), promotion_terms(view)]))
+}
+
+/// A product as a shop sees it.
+pub fn product_for_shop(view: &ProductView) -> Value {
+    json!({
+        "product_id": view.product.as_str(),
+        "name": view.name,
+        "price": by_currency(&view.prices, |price| price.get()),
+        "starts_at": time(view.starts_at),
+        "ends_at": time(view.ends_at),
+        "active": view.active == Active::Yes,
+        "status": view.status.as_str(),
+        "stock": {
+            "total": view.total,
+            "held": view.held,
+            "sold": view.sold,
+            "available": view.available(),
+        },
+        "per_user_limit": view.per_user_limit,
+    })
+}
+
+/// A product as the operator sees it.
+pub fn product_for_admin(view: &ProductView) -> Value {
+    let mut shown = product_for_shop(view);
+    shown["hold_ttl_s"] = json!(view.hold_ttl_ms.map(|ms| ms / 1_000));
+    shown["reward_tokens"] = json!(view.reward_tokens);
+    shown
+}
+
+/// A promotion as the operator sees it.
+pub fn promotion_for_admin(view: &PromotionView) -> Value {
+    let mut shown = promotion_terms(view);
+    shown["code"] = view.code.as_str().into();
+    shown["uses"] = view.uses.into();
+    shown
+}
+
+fn by_currency<T>(sums: &[(Currency, T)], minor_units: impl Fn(&T) -> i64) -> Value {
+    let sums = sums.iter();
+    let sums = sums.map(|(currency, sum)| (currency.to_string(), minor_units(sum).into()));
+    Value::Object(sums.collect())
+}
+
+/// The entries of a restriction; null where there is none.
+fn listed<T>(entries: &[T], text: impl Fn(&T) -> &str) -> Value {
+    if entries.is_empty() {
+        return Value::Null;
+    }
+    entries.iter().map(|it| Value::from(text(it))).collect()
+}
+
+fn time(at: Option<UnixMs>) -> Option<String> {
+    at.map(|at| at.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The examples of RFC 7396, appendix A.
+    #[test]
+    fn merging_agrees_with_the_standard() {
+        for (target, patch, expected) in [
+            (json!({"a":"b"}), json!({"a":"c"}), json!({"a":"c"})),
+            (json!({"a":"b"}), json!({"b":"c"}), json!({"a":"b","b":"c"})),
+            (json!({"a":"b"}), json!({"a":null}), json!({})),
+            (
+                json!({"a":"b","b":"c"}),
+                json!({"a":null}),
+                json!({"b":"c"}),
+            ),
+            (json!({"a":["b"]}), json!({"a":"c"}), json!({"a":"c"})),
+            (json!({"a":"c"}), json!({"a":["b"]}), json!({"a":["b"]})),
+            (
+                json!({"a":{"b":"c"}}),
+                json!({"a":{"b":"d","c":null}}),
+                json!({"a":{"b":"d"}}),
+            ),
+            (json!({"a":[{"b":"c"}]}), json!({"a":[1]}), json!({"a":[1]})),
+            (json!(["a", "b"]), json!(["c", "d"]), json!(["c", "d"])),
+            (json!({"a":"b"}), json!(["c"]), json!(["c"])),
+            (json!({"a":"foo"}), json!(null), json!(null)),
+            (json!({"a":"foo"}), json!("bar"), json!("bar")),
+            (json!({"e":null}), json!({"a":1}), json!({"e":null,"a":1})),
+            (json!([1, 2]), json!({"a":"b","c":null}), json!({"a":"b"})),
+            (
+                json!({}),
+                json!({"a":{"bb":{"ccc":null}}}),
+                json!({"a":{"bb":{}}}),
+            ),
+        ] {
+            let mut merged = target.clone();
+            merge(&mut merged, patch.clone());
+            assert_eq!(merged, expected, "{target} {patch}");
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! Owns the operator's calls about the secrets that webhooks are signed with.
+//!
+//! Invariants: no secret is ever told; what is done stands in the audit trail by the secret's name
+//! only; what is added or retired here lasts until the process ends, and the answers say so: a
+//! secret is written down in one place, the configuration, and neither log nor data directory
+//! holds one. A secret is added once the act is durable, and retired before it is; what the trail
+//! says was added is, even where whoever asked is gone by then.
+
+use crate::engine::event::WebhookFormat;
+use crate::engine::refusal::Refusal;
+use crate::http::front::{Call, Front};
+use crate::http::shop::orders::WORD_FORM;
+use crate::http::wire::answer::Answer;
+use crate::http::wire::fields::{Fields, optional, required};
+use crate::http::wire::problem::{FieldError, Reason};
+use crate::ids::WebhookSecretId;
+use crate::webhooks::{BadKey, Key, NotAdded, SECRETS_MAX, Secret, Source};
+use hyper::Method;
+use hyper::body::Incoming;
+use hyper::http::StatusCode;
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::{Value, json};
+
+impl Front {
+    pub(in crate::http) async fn webhook_secrets(&self, call: Call, body: Incoming) -> Answer {
+        if call.parts.method == Method::POST {
+            return self.add_webhook_secret(&call, body).await;
+        }
+        let known = self.core.webhooks.secrets.known();
+        let secrets: Vec<_> = known.iter().map(shown).collect();
+        Answer::value(StatusCode::OK, &json!({ "secrets": secrets }))
+    }
+
+    async fn add_webhook_secret(&self, call: &Call, body: Incoming) -> Answer {
+        let body = match self.json_body(call, body).await {
+            Ok(body) => body,
+            Err(reason) => return call.problem(reason),
+        };
+        let secret = match self.secret_in(&body) {
+            Ok(secret) => secret,
+            Err(errors) => return call.invalid(Refusal::InvalidRequest, &errors),
+        };
+        let (shown, id) = (shown(&secret), secret.id.clone());
+        let reserved = match self.core.webhooks.secrets.reserve(secret) {
+            Ok(reserved) => reserved,
+            Err(not_added) => return call.invalid(Refusal::InvalidRequest, &[told(not_added)]),
+        };
+        let acted = call.acting().acted(Some(id.as_str()), None, Some(&shown));
+        let Ok(durable_at) = self.core.journal.admin_acted(acted) else {
+            return call.problem(Refusal::StorageUnavailable);
+        };
+        match self.durable(Some(durable_at)).await {
+            Ok(()) => {
+                reserved.admit();
+                Answer::value(StatusCode::CREATED, &shown)
+            }
+            Err(reason) => call.problem(reason),
+        }
+    }
+
+    pub(in crate::http) async fn retire_webhook_secret(&self, call: Call) -> Answer {
+        let id = WebhookSecretId::parse(&call.param);
+        let retired = id.and_then(|id| self.core.webhooks.secrets.retire(&id));
+        let Some(secret) = retired else {
+            return call.problem(Reason::NotFound);
+        };
+        let shown = shown(&secret);
+        let target = Some(secret.id.as_str());
+        let acted = call.acting().acted(target, Some(&shown), None);
+        match self.write_down(acted).await {
+            Ok(()) => Answer::value(StatusCode::OK, &shown),
+            Err(reason) => call.problem(reason),
+        }
+    }
+
+    fn secret_in(&self, body: &[u8]) -> Result<Secret, Vec<FieldError>> {
+        let mut fields = Fields::of(body, &["id", "key", "format"]);
+        let id = fields.parsed(required("id"), WORD_FORM, WebhookSecretId::parse);
+        let text = fields.text(required("key")).map(SecretString::from);
+        let forms = "has to be holdfast, standard or stripe";
+        let format = fields.parsed(optional("format"), forms, WebhookFormat::parse);
+        let key = text.and_then(|text| {
+            let key = Key::parse(text.expose_secret(), format);
+            key.map_err(|bad| {
+                let field = match bad {
+                    BadKey::FormatMissing => "format",
+                    BadKey::TooShort | BadKey::NotBase64 => "key",
+                };
+                fields.wrong(field, bad.to_string());
+            })
+            .ok()
+        });
+        let errors = fields.into_errors();
+        match (id, key) {
+            (Some(id), Some(key)) if errors.is_empty() => Ok(Secret {
+                id,
+                key,
+                source: Source::Admin,
+                added_at: self.core.journal.now(),
+            }),
+            _ => Err(errors),
+        }
+    }
+}
+
+fn told(not_added: NotAdded) -> FieldError {
+    let (field, message) = match not_added {
+        NotAdded::NameTaken => (
+            "id",
+            "is the name of another secret, or was until that was retired; take a new one"
+                .to_owned(),
+        ),
+        NotAdded::KeyTaken => (
+            "key",
+            "is there under another id, or was until that was retired".to_owned(),
+        ),
+        NotAdded::OtherPurpose => (
+            "key",
+            "serves another purpose here; take one that nothing else uses".to_owned(),
+        ),
+        NotAdded::Full => (
+            "id",
+            format!("would be one of more than {SECRETS_MAX} that were added; retire one first"),
+        ),
+    };
+    FieldError { field, message }
+}
+
+fn shown(secret: &Secret) -> Value {
+    json!({
+        "id": secret.id.as_str(),
+        "format": secret.key.format().as_str(),
+        "source": secret.source.as_str(),
+        "added_at": secret.added_at.to_string(),
+        "persisted": secret.source == Source::Configuration,
+    })
+}

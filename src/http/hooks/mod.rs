@@ -1,0 +1,3 @@
+//! What a payment gateway calls.
+
+pub mod webhooks;

@@ -1,0 +1,297 @@
+//! Owns letting webhooks in over HTTP: raw bytes verified first, read second, told once durable.
+//!
+//! Invariants: no key is asked for, so nothing of a webhook that is not genuine reaches the log of
+//! events: it is counted, and one a second is logged; and no body is taken in without headers that
+//! could hold its signature. Whatever is refused may be sent again.
+//! Deliberately absent: signatures and bodies (`webhooks`), and remembering (`journal`).
+
+use crate::config::Config;
+use crate::engine::command::ReceiveWebhook;
+use crate::engine::decide::Unplaced;
+use crate::engine::event::{Disposition, Flow, WebhookKind};
+use crate::engine::refusal::Refusal;
+use crate::http::front::{Call, Front};
+use crate::http::server::sampled::Sampled;
+use crate::http::wire::answer::Answer;
+use crate::http::wire::body::BodyBounds;
+use crate::http::wire::problem::FieldError;
+use crate::ids::PurchaseId;
+use crate::journal::LetIn;
+use crate::payments::gateway::Reference;
+use crate::telemetry::metrics::{Attempt, Stage};
+use crate::time::UnixMs;
+use crate::webhooks::{
+    self, About, Claim, Delivery, Endpoint, Genuine, Malformed, Message, Secrets,
+};
+use hyper::body::Incoming;
+use hyper::http::StatusCode;
+use std::sync::Arc;
+use std::time::Instant;
+
+/// What webhooks are verified with.
+pub(in crate::http) struct WebhookDesk {
+    pub(in crate::http) secrets: Arc<Secrets>,
+    tolerance_ms: u64,
+    body: BodyBounds,
+    refused: Sampled,
+    thin: Sampled,
+}
+
+impl WebhookDesk {
+    pub(in crate::http) fn new(secrets: Arc<Secrets>, config: &Config) -> Self {
+        Self {
+            secrets,
+            tolerance_ms: config.webhooks.tolerance_ms,
+            body: BodyBounds {
+                bytes_max: config.webhooks.body_bytes_max,
+                timeout: config.server.body_read_timeout,
+            },
+            refused: Sampled::default(),
+            thin: Sampled::default(),
+        }
+    }
+
+    fn log_refused(&self, refusal: Refusal, endpoint: Endpoint, now: UnixMs) {
+        self.refused.sample(now, |refused| {
+            tracing::warn!(
+                event = "webhook_refused",
+                reason = refusal.reason(),
+                stripe = endpoint == Endpoint::Stripe,
+                refused,
+                "webhooks were refused; this is the latest of them"
+            );
+        });
+    }
+}
+
+/// Why a webhook is not let in.
+enum Refused {
+    For(Refusal),
+    Malformed(Malformed),
+}
+
+impl From<Refusal> for Refused {
+    fn from(refusal: Refusal) -> Self {
+        Self::For(refusal)
+    }
+}
+
+impl Front {
+    pub(in crate::http) async fn webhook(
+        &self,
+        call: Call,
+        body: Incoming,
+        endpoint: Endpoint,
+    ) -> Answer {
+        let (refusal, answer) = match self.webhook_told(&call, body, endpoint).await {
+            Ok(answer) => {
+                self.counters.attempt(Flow::Webhook, Attempt::Success);
+                return answer;
+            }
+            Err(Refused::For(refusal)) => (refusal, call.problem(refusal)),
+            Err(Refused::Malformed(Malformed { field, message })) => {
+                let refusal = Refusal::InvalidRequest;
+                let message = message.to_owned();
+                let answer = call.invalid(refusal, &[FieldError { field, message }]);
+                (refusal, answer)
+            }
+        };
+        let attempt = Attempt::Refused(refusal);
+        self.counters.attempt(Flow::Webhook, attempt);
+        let now = self.core.journal.now();
+        self.core.webhooks.log_refused(refusal, endpoint, now);
+        answer
+    }
+
+    async fn webhook_told(
+        &self,
+        call: &Call,
+        body: Incoming,
+        endpoint: Endpoint,
+    ) -> Result<Answer, Refused> {
+        let desk = &self.core.webhooks;
+        let claim = Claim::read(endpoint, &call.parts.headers)?;
+        let body = self.whole(call, body, desk.body).await?;
+        // Gateways stamp by the wall clock, which the core's time may lag behind or run ahead of.
+        let (tolerance_ms, now) = (desk.tolerance_ms, self.core.journal.wall_clock());
+        let Genuine { delivery, secret } = claim.verify(&desk.secrets, tolerance_ms, &body, now)?;
+        tracing::debug!(event = "webhook_genuine", secret = %secret, "signed with a known secret");
+        let message = match webhooks::read(&delivery, &body, tolerance_ms, now) {
+            Ok(message) => message,
+            Err(malformed) => {
+                // A nonce that was used is told of first, whatever came with it this time.
+                let nonce = delivery.nonce();
+                let known = nonce.and_then(|nonce| self.core.journal.knows_nonce(nonce));
+                let durable_at = known.ok_or(Refused::Malformed(malformed))?;
+                self.durable(Some(durable_at)).await?;
+                return Err(Refusal::ReplayedNonce.into());
+            }
+        };
+        let let_in = self.let_in(call, &delivery, message).await?;
+        let status = let_in.disposition.as_str();
+        let body = format!("{{\"status\":\"{status}\"}}");
+        Ok(Answer::json(StatusCode::OK, body.into_bytes()))
+    }
+
+    /// Lets `message` in, durably, and has looked at what it hints at.
+    async fn let_in(
+        &self,
+        call: &Call,
+        delivery: &Delivery,
+        message: Message,
+    ) -> Result<LetIn, Refusal> {
+        let mut command = ReceiveWebhook {
+            format: delivery.format(),
+            event_id: message.event_id,
+            kind: message.kind,
+            nonce: Some(message.nonce),
+            happened_at: message.happened_at,
+            purchase: None,
+            dispute: message.dispute,
+            amount: message.amount,
+            currency: message.currency,
+            code: message.code,
+            request: call.id,
+        };
+        // A refund that the gateway names otherwise was made there, and is in none of our books.
+        let by_us = !matches!(message.about, About::Authorization(_));
+        command.purchase = self.purchase_about(message.about, &command).await?;
+        let began = Instant::now();
+        let received = self.core.journal.receive_webhook(&command);
+        self.counters.took(Stage::Shard, began.elapsed());
+        let received = received.map_err(|_| Refusal::StorageUnavailable)?;
+        // A dispute of a payment whose capture is not known here says that there is one.
+        let (look_at, durable_at) = match &received {
+            Ok(let_in) => (let_in.look_at, Some(let_in.durable_at)),
+            Err(not) if not.refusal == Refusal::WrongState => (command.purchase, not.durable_at),
+            Err(not) => (None, not.durable_at),
+        };
+        if let Some(purchase) = look_at {
+            self.core.payments.look_again(purchase);
+        }
+        self.durable(durable_at).await?;
+        let let_in = received.map_err(|not| not.refusal)?;
+        if let Some(why) = let_in.unplaced {
+            self.tell_of_dispute(&command, why);
+        }
+        if by_us {
+            self.tell_of_refund(&command, message.refund, let_in.disposition);
+        }
+        Ok(let_in)
+    }
+
+    /// Names a dispute that says of money what our books have no place for.
+    fn tell_of_dispute(&self, command: &ReceiveWebhook, why: Unplaced) {
+        let view = command
+            .purchase
+            .and_then(|purchase| self.core.journal.purchase(purchase));
+        let Some((view, _)) = view else { return };
+        tracing::error!(
+            event = "dispute_unplaced",
+            purchase_id = %view.purchase,
+            status = view.state.as_str(),
+            kind = command.kind.as_str(),
+            reason = why.as_str(),
+            "a dispute is not booked: no money was taken here, or it is in another currency, or the purchase has too many; look the payment up at the gateway"
+        );
+    }
+
+    /// Names a refund that failed after it was told as done: the buyer has nothing of it.
+    fn tell_of_refund(&self, command: &ReceiveWebhook, number: Option<u32>, told: Disposition) {
+        let failed = command.kind == WebhookKind::RefundFailed && told == Disposition::Processed;
+        let Some(purchase) = command.purchase.filter(|_| failed) else {
+            return;
+        };
+        if self.core.journal.refund_succeeded(purchase, number) {
+            self.counters.refund_failed_late();
+            tracing::error!(
+                event = "refund_failed_late",
+                purchase_id = %purchase,
+                number,
+                "the gateway says that a refund failed which it had made; look it up there and pay the buyer by another way"
+            );
+        }
+    }
+
+    /// The purchase of ours that a webhook is about. Refused, to be told again, where it may be one
+    /// whose payment's name at the gateway is not known here yet.
+    async fn purchase_about(
+        &self,
+        about: About,
+        command: &ReceiveWebhook,
+    ) -> Result<Option<PurchaseId>, Refusal> {
+        match about {
+            About::Nothing => Ok(None),
+            About::NamedOnly => {
+                self.core.webhooks.thin.sample(self.core.journal.now(), |ignored| {
+                    tracing::warn!(
+                        event = "webhook_thin",
+                        ignored,
+                        "Stripe sends thin events, which say too little; give the endpoint snapshot events"
+                    );
+                });
+                Ok(None)
+            }
+            About::Purchase(purchase) => {
+                self.tell_of_forgotten(purchase, command.kind);
+                Ok(Some(purchase))
+            }
+            About::Reference(reference) => {
+                if reference.log_id() == self.core.journal.log_id() {
+                    self.tell_of_forgotten(reference.purchase(), command.kind);
+                }
+                Ok(self.purchase_under(reference))
+            }
+            About::Authorization(authorization) => {
+                let journal = Arc::clone(&self.core.journal);
+                if journal.knows_webhook(command) {
+                    return Ok(None);
+                }
+                let disputed = command.kind.is_dispute();
+                let tolerance_ms = self.core.webhooks.tolerance_ms;
+                let begun_by = command.happened_at.plus_ms(tolerance_ms);
+                let looked = tokio::task::spawn_blocking(move || {
+                    // Asked first: what has got its name meanwhile is found.
+                    let unnamed = disputed && journal.awaits_authorization(begun_by);
+                    (journal.purchase_of(&authorization), unnamed)
+                });
+                match looked.await.map_err(|_| Refusal::Overloaded)? {
+                    (None, true) => Err(Refusal::WrongState),
+                    (found, _) => Ok(found),
+                }
+            }
+        }
+    }
+
+    /// Names a purchase that ended without money and has been forgotten, where the gateway says
+    /// that money was moved for it. The webhook is answered `ignored`; what stands at the gateway,
+    /// reconciliation finds.
+    fn tell_of_forgotten(&self, purchase: PurchaseId, kind: WebhookKind) {
+        let of_money = match kind {
+            WebhookKind::PaymentAuthorized
+            | WebhookKind::PaymentCaptured
+            | WebhookKind::RefundSucceeded
+            | WebhookKind::RefundFailed
+            | WebhookKind::DisputeOpened
+            | WebhookKind::DisputeWon
+            | WebhookKind::DisputeLost => true,
+            WebhookKind::PaymentVoided | WebhookKind::PaymentFailed | WebhookKind::Other => false,
+        };
+        if of_money && self.core.journal.has_forgotten(purchase) {
+            tracing::error!(
+                event = "webhook_of_forgotten",
+                purchase_id = %purchase,
+                kind = kind.as_str(),
+                "the gateway says that money was moved for a purchase that ended without a payment long ago and is not kept any more; look the payment up at the gateway"
+            );
+        }
+    }
+
+    fn purchase_under(&self, reference: Reference) -> Option<PurchaseId> {
+        // Another data directory may share the gateway; and a purchase's number may have been
+        // given again, for another payment, after a copy of the log was restored.
+        (reference.log_id() == self.core.journal.log_id()).then_some(())?;
+        let (view, _) = self.core.journal.purchase(reference.purchase())?;
+        (view.request == Some(reference.request())).then_some(reference.purchase())
+    }
+}

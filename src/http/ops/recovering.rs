@@ -1,0 +1,140 @@
+//! Owns what is answered while the log is being read: the probes, and that all else has to wait.
+//!
+//! Invariants: it answers on the address that `serve` has taken, before anything of the log is
+//! known, so it reveals nothing of it but how far reading has come; once the server that knows it
+//! takes over, no further connection is taken here. Deliberately absent: keys, because nothing that
+//! is answered needs one.
+
+use super::probes::{NotReady, readiness_json};
+use crate::config::ServerConfig;
+use crate::engine::refusal::Refusal;
+use crate::http::front::Front;
+use crate::http::server::listener::Listener;
+use crate::http::server::presence::UnderWay;
+use crate::http::server::tls::Tls;
+use crate::http::server::{Face, Handler, ServeError, Server};
+use crate::http::wire::answer::{Answer, AnswerBody};
+use crate::http::wire::problem::problem;
+use crate::ids::RequestId;
+use crate::journal::Progress;
+use crate::random::Random;
+use crate::telemetry::metrics::{Metrics, Shard};
+use crate::time::UnixMs;
+use hyper::body::Incoming;
+use hyper::http::StatusCode;
+use hyper::{Method, Request, Response};
+use parking_lot::Mutex;
+use std::sync::Arc;
+use std::time::Instant;
+
+/// Connections of one address: enough for probes, and no more than the reserve of descriptors leaves.
+const CONNECTIONS_MAX: usize = 16;
+
+/// Answers until it is told to stop.
+pub struct Recovering {
+    server: Server,
+    progress: Arc<Mutex<Progress>>,
+}
+
+impl Recovering {
+    /// Answers on what `main` has taken, and `admin` where there is one.
+    pub fn start(
+        main: &Listener,
+        admin: Option<&Listener>,
+        tls: Option<&Arc<Tls>>,
+        config: &ServerConfig,
+    ) -> Result<Self, ServeError> {
+        let progress = Arc::new(Mutex::new(Progress {
+            stage: "opening the data directory",
+            done: 0,
+            total: 0,
+        }));
+        let probes = Arc::new(Probes {
+            counters: Arc::clone(Metrics::new(1).shard(0)),
+            progress: Arc::clone(&progress),
+            began: Instant::now(),
+        });
+        let face = |name, listener: &Listener| -> Result<_, ServeError> {
+            Ok(Face {
+                name,
+                listener: listener.first()?,
+                connections_max: CONNECTIONS_MAX,
+                per_peer_max: CONNECTIONS_MAX.div_ceil(2),
+                handlers: vec![Arc::clone(&probes)],
+            })
+        };
+        let admin = admin.map(|it| face("probes-admin", it)).transpose()?;
+        let server = Server::start(config, tls, face("probes", main)?, admin)?;
+        Ok(Self { server, progress })
+    }
+
+    /// How far reading has come.
+    pub fn at(&self, progress: Progress) {
+        *self.progress.lock() = progress;
+    }
+
+    /// Takes no further connection. What is under way ends by itself.
+    pub fn stop(self) {
+        self.server.retire();
+    }
+}
+
+struct Probes {
+    counters: Arc<Shard>,
+    progress: Arc<Mutex<Progress>>,
+    began: Instant,
+}
+
+impl Probes {
+    fn ready(&self) -> Answer {
+        let Progress { stage, done, total } = *self.progress.lock();
+        let mut told = readiness_json(Some(NotReady::Recovering));
+        if let Some(detail) = told["detail"].as_str() {
+            let come = format!("{detail} It is {stage}: {done} of {total} bytes.");
+            told["detail"] = come.into();
+        }
+        Answer::value(StatusCode::SERVICE_UNAVAILABLE, &told)
+    }
+
+    fn answer(&self, id: RequestId, request: &Request<Incoming>) -> Answer {
+        let reads = matches!(*request.method(), Method::GET | Method::HEAD);
+        match request.uri().path() {
+            "/livez" if reads => Front::live(),
+            "/readyz" if reads => self.ready(),
+            _ => problem(Refusal::StorageUnavailable.into(), id),
+        }
+    }
+}
+
+impl Handler for Probes {
+    fn counters(&self) -> &Arc<Shard> {
+        &self.counters
+    }
+
+    fn request_id(&self) -> RequestId {
+        RequestId(Random::System.draw())
+    }
+
+    fn start(self: &Arc<Self>) {}
+
+    fn is_idle(&self) -> bool {
+        true
+    }
+
+    /// Since this began to answer: nothing here has to do with the time of events.
+    fn now(&self) -> UnixMs {
+        let age_ms = self.began.elapsed().as_millis();
+        UnixMs::new(u64::try_from(age_ms).unwrap_or(u64::MAX))
+    }
+
+    async fn handle(
+        self: Arc<Self>,
+        request: Request<Incoming>,
+        under_way: UnderWay,
+    ) -> Response<AnswerBody> {
+        let id = self.request_id();
+        let answer = self.answer(id, &request).into_response(id);
+        drop(under_way);
+        answer
+    }
+}

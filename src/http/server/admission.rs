@@ -1,0 +1,431 @@
+//! Owns which connections may be open: how many in all, how many of one peer, and which one makes
+//! room for another.
+//!
+//! Invariants:
+//! 1. There is a bound. At it, a connection that never showed a valid key makes room, the one whose
+//!    last good answer is longest ago; one that showed a key is never evicted.
+//! 2. Connections of one peer without a key have a bound of their own. At it, the idlest of the same
+//!    peer makes room: strangers behind the shop's proxy shut out neither the shop nor anybody else.
+//! 3. Where all places are under keys, [`RESERVED_MAX`] more connections are taken in, for probes,
+//!    metrics and administration.
+//! 4. What is evicted and not closed yet is bounded, too, so that descriptors do not run out here.
+//!
+//! A connection takes the lock when it comes, when it first shows a key and when it goes; requests
+//! never do. The idlest stands first in a tree, ordered by the last good answer as it was known when
+//! the connection was put in. One that had another since is put in again, [`LOOKS_MAX`] for each new
+//! connection at most, and each only once for all its answers in between.
+
+use super::peer::{Network, Peer};
+use super::presence::Connection;
+use crate::telemetry::metrics::Eviction;
+use parking_lot::Mutex;
+use std::collections::hash_map;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+use std::time::Instant;
+
+/// Connections beyond the bound, for probes, metrics and administration.
+pub const RESERVED_MAX: usize = 16;
+
+/// Connections that are evicted and not closed yet: their tasks run within a turn of their worker.
+/// Where so many wait for it, new connections wait in the kernel's queue; once they have waited for
+/// too long, they are turned away.
+pub const CLOSING_MAX: usize = 32;
+
+/// Connections that are put in again before one goes whatever it did since.
+const LOOKS_MAX: usize = 16;
+
+/// The connections of one listener.
+#[derive(Debug)]
+pub struct Admission {
+    began: Instant,
+    bounds: Bounds,
+    state: Mutex<State>,
+}
+
+/// How many connections there may be.
+#[derive(Copy, Clone, Debug)]
+pub(in crate::http) struct Bounds {
+    /// In all.
+    pub(in crate::http) max: usize,
+    /// Of one peer, without a key.
+    pub(in crate::http) per_peer_max: usize,
+    /// Beyond `max`.
+    pub(in crate::http) reserved_max: usize,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    ordinary: usize,
+    reserved: usize,
+    closing: usize,
+    next_number: u64,
+    /// Connections that showed no key.
+    keyless: BTreeMap<Rank, Arc<Connection>>,
+    /// The same by peer; a peer without any is not in here.
+    peers: HashMap<Network, BTreeSet<Rank>>,
+}
+
+/// The order in which connections go.
+#[derive(Copy, Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Rank {
+    class: Class,
+    progress_ms: u64,
+    number: u64,
+}
+
+/// Which places a connection has one of.
+#[derive(Copy, Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Class {
+    Ordinary,
+    Reserved,
+}
+
+/// What becomes of a new connection.
+pub(in crate::http) enum Entrance {
+    /// It has a place.
+    Free(Place),
+    /// It has the place of another one.
+    InPlaceOf(Place, Arc<Connection>, Eviction),
+    /// There is none.
+    TurnedAway,
+}
+
+/// A connection's place, until dropped.
+pub(in crate::http) struct Place(Arc<Connection>);
+
+impl Admission {
+    pub(in crate::http) fn new(bounds: Bounds) -> Arc<Self> {
+        Arc::new(Self {
+            began: Instant::now(),
+            bounds,
+            state: Mutex::default(),
+        })
+    }
+
+    pub(in crate::http) fn now_ms(&self) -> u64 {
+        let elapsed = self.began.elapsed().as_millis();
+        u64::try_from(elapsed).unwrap_or(u64::MAX)
+    }
+
+    /// Whether as many connections are closing as may; the next one may have to be turned away.
+    pub(in crate::http) fn is_closing_full(&self) -> bool {
+        self.state.lock().closing >= CLOSING_MAX
+    }
+
+    /// Takes in a connection of `peer`.
+    pub(in crate::http) fn enter(self: &Arc<Self>, peer: Peer) -> Entrance {
+        let now_ms = self.now_ms();
+        let mut state = self.state.lock();
+        let Some(room) = state.make_room(peer.network(), self.bounds) else {
+            return Entrance::TurnedAway;
+        };
+        let number = state.next_number;
+        state.next_number += 1;
+        let connection = Connection::new(peer, number, Arc::clone(self), now_ms);
+        if state.ordinary >= self.bounds.max {
+            connection.mark_reserved();
+        }
+        let connection = Arc::new(connection);
+        *state.places(Class::of(&connection)) += 1;
+        state.add_keyless(&connection);
+        drop(state);
+        let place = Place(connection);
+        match room {
+            Room::Free => Entrance::Free(place),
+            Room::Of(evicted, why) => {
+                evicted.wake();
+                Entrance::InPlaceOf(place, evicted, why)
+            }
+        }
+    }
+
+    /// From now on `connection` is not evicted.
+    #[cold]
+    pub(in crate::http) fn trust(&self, connection: &Arc<Connection>) {
+        let mut state = self.state.lock();
+        if !connection.is_evicted() && !connection.is_trusted() {
+            state.remove_keyless(connection);
+            connection.mark_trusted();
+        }
+    }
+
+    /// Gives `connection`, which has a reserved place, an ordinary one; whether there was one.
+    #[cold]
+    pub(in crate::http) fn make_ordinary(&self, connection: &Arc<Connection>) -> bool {
+        let mut state = self.state.lock();
+        if !connection.is_reserved() {
+            return true;
+        }
+        if state.ordinary >= self.bounds.max || connection.is_evicted() {
+            return false;
+        }
+        let is_keyless = !connection.is_trusted();
+        if is_keyless {
+            state.remove_keyless(connection);
+        }
+        connection.mark_ordinary();
+        state.reserved -= 1;
+        state.ordinary += 1;
+        if is_keyless {
+            state.add_keyless(connection);
+        }
+        true
+    }
+
+    fn leave(&self, connection: &Connection) {
+        let mut state = self.state.lock();
+        if connection.is_evicted() {
+            state.closing -= 1;
+            return;
+        }
+        if !connection.is_trusted() {
+            state.remove_keyless(connection);
+        }
+        *state.places(Class::of(connection)) -= 1;
+    }
+}
+
+/// Where the room for a new connection comes from.
+enum Room {
+    Free,
+    Of(Arc<Connection>, Eviction),
+}
+
+/// Among which one goes.
+#[derive(Copy, Clone)]
+enum Among {
+    Peer(Network),
+    Class(Class),
+}
+
+impl State {
+    /// Room for a connection from `network`; `None` where there is none.
+    fn make_room(&mut self, network: Network, bounds: Bounds) -> Option<Room> {
+        if self.peers.get(&network).map_or(0, BTreeSet::len) >= bounds.per_peer_max {
+            let one = self.evict(Among::Peer(network))?;
+            return Some(Room::Of(one, Eviction::Peer));
+        }
+        if self.ordinary < bounds.max {
+            return Some(Room::Free);
+        }
+        if let Some(one) = self.evict(Among::Class(Class::Ordinary)) {
+            return Some(Room::Of(one, Eviction::Full));
+        }
+        if self.reserved < bounds.reserved_max {
+            return Some(Room::Free);
+        }
+        let one = self.evict(Among::Class(Class::Reserved))?;
+        Some(Room::Of(one, Eviction::Full))
+    }
+
+    /// Takes the place of the idlest of these, whose task has to be woken afterwards.
+    fn evict(&mut self, among: Among) -> Option<Arc<Connection>> {
+        if self.closing >= CLOSING_MAX {
+            return None;
+        }
+        let one = self.idlest(among)?;
+        self.remove_keyless(&one);
+        *self.places(Class::of(&one)) -= 1;
+        self.closing += 1;
+        one.mark_evicted();
+        Some(one)
+    }
+
+    /// The one of these whose last good answer is longest ago.
+    fn idlest(&mut self, among: Among) -> Option<Arc<Connection>> {
+        for _ in 0..LOOKS_MAX {
+            let one = self.first(among)?;
+            if one.progress_ms() <= one.ranked_ms() {
+                return Some(one);
+            }
+            self.remove_keyless(&one);
+            self.add_keyless(&one);
+        }
+        self.first(among)
+    }
+
+    fn first(&self, among: Among) -> Option<Arc<Connection>> {
+        let rank = match among {
+            Among::Peer(network) => *self.peers.get(&network)?.first()?,
+            Among::Class(class) => {
+                let least = Rank {
+                    class,
+                    progress_ms: 0,
+                    number: 0,
+                };
+                *self.keyless.range(least..).next()?.0
+            }
+        };
+        if let Among::Class(class) = among
+            && rank.class != class
+        {
+            return None;
+        }
+        self.keyless.get(&rank).cloned()
+    }
+
+    fn places(&mut self, class: Class) -> &mut usize {
+        match class {
+            Class::Ordinary => &mut self.ordinary,
+            Class::Reserved => &mut self.reserved,
+        }
+    }
+
+    fn add_keyless(&mut self, one: &Arc<Connection>) {
+        one.rank_now();
+        let rank = Rank::of(one);
+        self.keyless.insert(rank, Arc::clone(one));
+        let of_peer = self.peers.entry(one.peer().network());
+        of_peer.or_default().insert(rank);
+    }
+
+    fn remove_keyless(&mut self, one: &Connection) {
+        let rank = Rank::of(one);
+        self.keyless.remove(&rank);
+        if let hash_map::Entry::Occupied(mut of_peer) = self.peers.entry(one.peer().network()) {
+            of_peer.get_mut().remove(&rank);
+            if of_peer.get().is_empty() {
+                of_peer.remove();
+            }
+        }
+    }
+}
+
+impl Rank {
+    /// Where `one` was put in.
+    fn of(one: &Connection) -> Self {
+        Self {
+            class: Class::of(one),
+            progress_ms: one.ranked_ms(),
+            number: one.number(),
+        }
+    }
+}
+
+impl Class {
+    fn of(one: &Connection) -> Self {
+        if one.is_reserved() {
+            Self::Reserved
+        } else {
+            Self::Ordinary
+        }
+    }
+}
+
+impl Place {
+    pub(in crate::http) fn connection(&self) -> &Arc<Connection> {
+        &self.0
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.admission().leave(&self.0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::server::presence::UnderWay;
+    use std::net::IpAddr;
+
+    fn admission(max: usize, per_peer_max: usize) -> Arc<Admission> {
+        Admission::new(Bounds {
+            max,
+            per_peer_max,
+            reserved_max: 2,
+        })
+    }
+
+    fn peer(last: u8) -> Peer {
+        Peer::new(IpAddr::from([192, 0, 2, last]))
+    }
+
+    /// The new connection's place, and the number of the one that it took it from.
+    fn enter(admission: &Arc<Admission>, last: u8) -> Option<(Place, Option<u64>)> {
+        match admission.enter(peer(last)) {
+            Entrance::Free(place) => Some((place, None)),
+            Entrance::InPlaceOf(place, evicted, _) => Some((place, Some(evicted.number()))),
+            Entrance::TurnedAway => None,
+        }
+    }
+
+    fn trusted(admission: &Arc<Admission>, last: u8) -> Place {
+        let (place, _) = enter(admission, last).expect("there is room");
+        UnderWay::new(place.connection()).trust();
+        place
+    }
+
+    #[test]
+    fn the_idlest_without_a_key_goes_first_and_one_with_a_key_never() {
+        let admission = admission(3, 3);
+        let shop = trusted(&admission, 1);
+        let (first, _) = enter(&admission, 2).unwrap();
+        let (second, _) = enter(&admission, 2).unwrap();
+        std::thread::sleep(std::time::Duration::from_millis(2));
+        UnderWay::new(first.connection()).progressed();
+        let (third, evicted) = enter(&admission, 3).unwrap();
+        assert_eq!(evicted, Some(second.connection().number()));
+        let (fourth, evicted) = enter(&admission, 3).unwrap();
+        assert_eq!(evicted, Some(first.connection().number()));
+        let (_fifth, evicted) = enter(&admission, 3).unwrap();
+        assert_eq!(evicted, Some(third.connection().number()));
+        assert!(!shop.connection().is_evicted() && !fourth.connection().is_evicted());
+        assert_eq!(admission.state.lock().closing, 3);
+        drop((first, second, third));
+        assert_eq!(admission.state.lock().closing, 0);
+    }
+
+    #[test]
+    fn a_peer_at_its_bound_makes_room_for_itself_and_its_connections_with_keys_do_not_count() {
+        let admission = admission(10, 2);
+        let _shop: Vec<Place> = (0..4).map(|_| trusted(&admission, 1)).collect();
+        let (other, _) = enter(&admission, 2).unwrap();
+        let (first, evicted) = enter(&admission, 1).unwrap();
+        assert_eq!(evicted, None);
+        let (_second, evicted) = enter(&admission, 1).unwrap();
+        assert_eq!(evicted, None);
+        let (_third, evicted) = enter(&admission, 1).unwrap();
+        assert_eq!(evicted, Some(first.connection().number()));
+        assert!(!other.connection().is_evicted());
+    }
+
+    #[test]
+    fn beyond_keys_alone_there_are_reserved_places_which_become_ordinary() {
+        let admission = admission(1, 5);
+        let shop = trusted(&admission, 1);
+        let (first, _) = enter(&admission, 2).unwrap();
+        let (second, evicted) = enter(&admission, 2).unwrap();
+        assert_eq!(evicted, None);
+        assert!(first.connection().is_reserved() && second.connection().is_reserved());
+        let (third, evicted) = enter(&admission, 2).unwrap();
+        assert_eq!(evicted, Some(first.connection().number()));
+        UnderWay::new(second.connection()).trust();
+        UnderWay::new(third.connection()).trust();
+        assert!(enter(&admission, 2).is_none(), "all are under keys");
+        assert!(UnderWay::new(third.connection()).is_reserved());
+        drop(shop);
+        assert!(!UnderWay::new(third.connection()).is_reserved());
+        drop((first, second, third));
+        let state = admission.state.lock();
+        assert_eq!((state.ordinary, state.reserved, state.closing), (0, 0, 0));
+        assert!(state.keyless.is_empty() && state.peers.is_empty());
+    }
+
+    #[test]
+    fn what_closes_is_bounded() {
+        let admission = admission(1, 1_000);
+        let mut kept = Vec::new();
+        let turned_away = (0..100).filter(|_| match enter(&admission, 1) {
+            Some((place, _)) => {
+                kept.push(place);
+                false
+            }
+            None => true,
+        });
+        // One ordinary, two reserved, and those that wait to be closed.
+        assert_eq!(turned_away.count(), 100 - 3 - CLOSING_MAX);
+    }
+}

@@ -1,0 +1,416 @@
+//! Owns the threads that serve: one runtime and one listener each, all on one port but for those of
+//! administration where they have one of their own, and their end.
+//!
+//! Invariants: a connection lives and dies on the thread that accepted it; open connections are
+//! bounded; stopping closes the listeners first, then lets what is under way end, and never takes
+//! longer than it is given. Deliberately absent: what requests mean (the [`Handler`] knows) and
+//! signals (`cli` knows).
+
+pub mod admission;
+mod connection;
+pub mod listener;
+pub mod peer;
+pub mod presence;
+pub mod sampled;
+pub mod tls;
+mod unasked;
+pub mod wrong_keys;
+
+use crate::config::ServerConfig;
+use crate::engine::refusal::Refusal;
+use crate::http::wire::answer::AnswerBody;
+use crate::http::wire::problem;
+use crate::ids::RequestId;
+use crate::telemetry::metrics::Shard;
+use crate::time::UnixMs;
+use admission::{Admission, Bounds, Entrance, RESERVED_MAX};
+use hyper::body::Incoming;
+use hyper::{Request, Response};
+use listener::Listener;
+use peer::Peer;
+use presence::UnderWay;
+use sampled::Sampled;
+use std::convert::Infallible;
+use std::future::Future;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread::JoinHandle;
+use std::time::Duration;
+use tls::Tls;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Notify;
+use tokio::time::{Instant, sleep};
+
+/// How long accepting waits at a time while evicted connections close.
+const CLOSING_WAIT: Duration = Duration::from_millis(1);
+/// How many times: a second in all, in which every worker has had many turns.
+const CLOSING_WAITS_MAX: u32 = 1_000;
+
+/// What answers requests on one thread.
+pub trait Handler: Send + Sync + 'static {
+    /// The thread's counters.
+    fn counters(&self) -> &Arc<Shard>;
+
+    /// A new request's id.
+    fn request_id(&self) -> RequestId;
+
+    /// What time it is.
+    fn now(&self) -> UnixMs;
+
+    /// Called once on the thread's runtime, before the first connection.
+    fn start(self: &Arc<Self>);
+
+    /// Whether nothing is under way but requests.
+    fn is_idle(&self) -> bool;
+
+    /// Answers one request.
+    fn handle(
+        self: Arc<Self>,
+        request: Request<Incoming>,
+        under_way: UnderWay,
+    ) -> impl Future<Output = Response<AnswerBody>> + Send + 'static;
+}
+
+/// Why the server cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// The address cannot be listened on.
+    #[error("cannot listen on {address}: {source}; free the address or set {key} to another")]
+    Listen {
+        /// What it is set by.
+        key: &'static str,
+        /// Which.
+        address: SocketAddr,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A file for TLS cannot be used.
+    #[error("the TLS file `{}` cannot be used: {what}; check server.tls.cert and server.tls.key", path.display())]
+    Tls {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        what: String,
+    },
+    /// A thread cannot be started.
+    #[error("a thread for HTTP cannot be started: {0}; check the limits of threads and open files")]
+    Thread(std::io::Error),
+}
+
+/// What the threads share.
+pub(in crate::http) struct Shared {
+    pub(in crate::http) limits: Limits,
+    pub(in crate::http) tls: Option<Arc<Tls>>,
+    pub(in crate::http) stop: Arc<Stop>,
+    admission: Arc<Admission>,
+    evictions: Sampled,
+    refusals: Sampled,
+}
+
+/// Bounds of connections.
+#[derive(Clone, Debug)]
+pub(in crate::http) struct Limits {
+    pub(in crate::http) header_read_timeout: Duration,
+    pub(in crate::http) header_bytes_max: usize,
+    pub(in crate::http) body_bytes_max: usize,
+    pub(in crate::http) send_timeout: Duration,
+    pub(in crate::http) http2_streams_max: u32,
+    pub(in crate::http) drain: Duration,
+}
+
+/// The running threads.
+#[derive(Debug)]
+pub struct Server {
+    address: SocketAddr,
+    admin_address: Option<SocketAddr>,
+    threads: Vec<JoinHandle<()>>,
+    stop: Arc<Stop>,
+    /// Its other ends are with the threads that accept.
+    accepting: Receiver<Infallible>,
+}
+
+/// One address, and what answers there.
+pub struct Face<H> {
+    /// What the threads are named by.
+    pub name: &'static str,
+    /// Its sockets.
+    pub listener: Listener,
+    /// Open connections in all.
+    pub connections_max: usize,
+    /// Of one peer without a key.
+    pub per_peer_max: usize,
+    /// One a thread.
+    pub handlers: Vec<Arc<H>>,
+}
+
+impl Limits {
+    fn of(config: &ServerConfig) -> Self {
+        Self {
+            header_read_timeout: config.header_read_timeout,
+            header_bytes_max: config.header_bytes_max,
+            body_bytes_max: config.body_bytes_max,
+            send_timeout: config.send_timeout,
+            http2_streams_max: config.http2_streams_max,
+            drain: config.drain,
+        }
+    }
+}
+
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.limits.fmt(out)
+    }
+}
+
+impl Server {
+    /// Listens, and starts one thread for each handler: those of `main`, and those of `admin` with
+    /// connections of their own.
+    pub fn start<H: Handler>(
+        config: &ServerConfig,
+        tls: Option<&Arc<Tls>>,
+        main: Face<H>,
+        admin: Option<Face<H>>,
+    ) -> Result<Self, ServeError> {
+        let (accepts, accepting) = channel();
+        let mut server = Self {
+            address: main.listener.address(),
+            admin_address: admin.as_ref().map(|admin| admin.listener.address()),
+            threads: Vec::new(),
+            stop: Arc::default(),
+            accepting,
+        };
+        for face in std::iter::once(main).chain(admin) {
+            let shared = Arc::new(Shared {
+                limits: Limits::of(config),
+                tls: tls.cloned(),
+                stop: Arc::clone(&server.stop),
+                admission: Admission::new(Bounds {
+                    max: face.connections_max,
+                    per_peer_max: face.per_peer_max,
+                    reserved_max: RESERVED_MAX,
+                }),
+                evictions: Sampled::default(),
+                refusals: Sampled::default(),
+            });
+            server.start_threads(face, &shared, &accepts)?;
+        }
+        Ok(server)
+    }
+
+    fn start_threads<H: Handler>(
+        &mut self,
+        face: Face<H>,
+        shared: &Arc<Shared>,
+        accepts: &Sender<Infallible>,
+    ) -> Result<(), ServeError> {
+        let listeners = face.listener.listen()?;
+        for (place, (listener, handler)) in listeners.into_iter().zip(face.handlers).enumerate() {
+            let (shared, accepts) = (Arc::clone(shared), accepts.clone());
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .max_blocking_threads(4)
+                .build()
+                .map_err(ServeError::Thread)?;
+            let thread = std::thread::Builder::new()
+                .name(format!("{}-{place}", face.name))
+                .spawn(move || {
+                    runtime.block_on(work(listener, handler, shared, accepts));
+                    runtime.shutdown_background();
+                })
+                .map_err(ServeError::Thread)?;
+            self.threads.push(thread);
+        }
+        Ok(())
+    }
+
+    /// Where it listens, with the port that was taken.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Where it listens for administration, metrics and probes alone.
+    pub fn admin_address(&self) -> Option<SocketAddr> {
+        self.admin_address
+    }
+
+    /// Stops accepting. What is under way ends by itself, within `server.drain_s`.
+    pub(in crate::http) fn retire(self) {
+        self.stop.set();
+        // Nobody sends anything: it ends once every thread has given its end up.
+        let _ = self.accepting.recv();
+    }
+
+    /// Stops accepting and waits for what is under way, at most `server.drain_s`.
+    pub fn drain(self) {
+        self.stop.set();
+        for thread in self.threads {
+            // A panic of a thread was reported by its hook; there is nothing left to end.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// One thread's life.
+async fn work<H: Handler>(
+    listener: std::net::TcpListener,
+    handler: Arc<H>,
+    shared: Arc<Shared>,
+    accepts: Sender<Infallible>,
+) {
+    handler.start();
+    match TcpListener::from_std(listener) {
+        Ok(listener) => accept(listener, &handler, &shared).await,
+        Err(error) => {
+            tracing::error!(event = "listener_failed", error = %error, "a listener cannot be used");
+        }
+    }
+    drop(accepts);
+    let deadline = Instant::now() + shared.limits.drain;
+    let counters = handler.counters();
+    let under_way = || counters.connections() > 0 || !handler.is_idle();
+    while under_way() && Instant::now() < deadline {
+        sleep(Duration::from_millis(5)).await;
+    }
+}
+
+/// Takes connections in until told to stop.
+async fn accept<H: Handler>(listener: TcpListener, handler: &Arc<H>, shared: &Arc<Shared>) {
+    let mut stopped = std::pin::pin!(shared.stop.wait());
+    loop {
+        room_to_close(&shared.admission).await;
+        let accepted = tokio::select! {
+            biased;
+            () = &mut stopped => return,
+            accepted = listener.accept() => accepted,
+        };
+        match accepted {
+            Ok((stream, address)) => {
+                let peer = Peer::new(address.ip());
+                if take_in(stream, peer, handler, shared) == TakenIn::InPlaceOfAnother {
+                    // Its task may be on this thread, and closes the connection when it runs.
+                    tokio::task::yield_now().await;
+                }
+            }
+            Err(error) => {
+                // Out of file descriptors, mostly: what is open has to close first.
+                tracing::warn!(event = "accept_failed", error = %error, "a connection cannot be accepted");
+                sleep(Duration::from_millis(50)).await;
+            }
+        }
+    }
+}
+
+/// Waits until evicted connections have closed, where as many as may are about to. The shop's
+/// connection would be turned away otherwise, because a stranger's closes slowly; so they all wait
+/// in the kernel's queue, in the order in which they came.
+async fn room_to_close(admission: &Admission) {
+    for _ in 0..CLOSING_WAITS_MAX {
+        if !admission.is_closing_full() {
+            return;
+        }
+        sleep(CLOSING_WAIT).await;
+    }
+}
+
+#[derive(Copy, Clone, PartialEq, Eq)]
+enum TakenIn {
+    InPlaceOfAnother,
+    Otherwise,
+}
+
+fn take_in<H: Handler>(
+    stream: TcpStream,
+    peer: Peer,
+    handler: &Arc<H>,
+    shared: &Arc<Shared>,
+) -> TakenIn {
+    let (place, taken_in) = match shared.admission.enter(peer) {
+        Entrance::Free(place) => (place, TakenIn::Otherwise),
+        Entrance::InPlaceOf(place, evicted, cause) => {
+            handler.counters().evicted(cause);
+            shared.evictions.sample(handler.now(), |evicted_count| {
+                tracing::warn!(
+                    event = "connections_evicted",
+                    peer = %evicted.peer(),
+                    cause = cause.as_str(),
+                    evicted = evicted_count,
+                    "connections without a key made room for others; the latest of them was this peer's"
+                );
+            });
+            (place, TakenIn::InPlaceOfAnother)
+        }
+        Entrance::TurnedAway => {
+            turn_away(&stream, peer, handler, shared);
+            return TakenIn::Otherwise;
+        }
+    };
+    let socket = socket2::SockRef::from(&stream);
+    let set = socket
+        .set_tcp_nodelay(true)
+        .and_then(|()| socket.set_tcp_user_timeout(Some(shared.limits.send_timeout)));
+    if set.is_err() {
+        // The peer is gone already.
+        return taken_in;
+    }
+    let connected = handler.counters().connected();
+    let (handler, shared) = (Arc::clone(handler), Arc::clone(shared));
+    tokio::spawn(async move {
+        // In this order: the place is given back once the socket is closed, which `life` has.
+        let (_connected, place) = (connected, place);
+        // Pinned here: moved into another future, it would take its room twice.
+        let life = pin!(connection::serve(
+            stream,
+            place.connection(),
+            handler,
+            shared
+        ));
+        place.connection().until_evicted(life).await;
+    });
+    taken_in
+}
+
+fn turn_away<H: Handler>(stream: &TcpStream, peer: Peer, handler: &Arc<H>, shared: &Shared) {
+    handler.counters().turned_away();
+    shared.refusals.sample(handler.now(), |refused| {
+        tracing::warn!(
+            event = "connections_refused",
+            %peer,
+            refused,
+            "connections were refused because there were too many; the latest of them was this peer's"
+        );
+    });
+    let told = problem::on_the_wire(Refusal::Overloaded.into(), handler.request_id());
+    // The new connection's buffer is empty; where it is not, the peer learns by the close.
+    let _ = stream.try_write(&told);
+}
+
+/// Tells many tasks once to stop.
+#[derive(Debug, Default)]
+pub(in crate::http) struct Stop {
+    set: AtomicBool,
+    notify: Notify,
+}
+
+impl Stop {
+    fn set(&self) {
+        self.set.store(true, Ordering::SeqCst);
+        self.notify.notify_waiters();
+    }
+
+    pub(in crate::http) fn is_set(&self) -> bool {
+        self.set.load(Ordering::Relaxed)
+    }
+
+    pub(in crate::http) async fn wait(&self) {
+        let mut notified = std::pin::pin!(self.notify.notified());
+        // Registered before looking, so that a stop in between is not missed.
+        notified.as_mut().enable();
+        if !self.set.load(Ordering::SeqCst) {
+            notified.await;
+        }
+    }
+}

@@ -1,0 +1,222 @@
+//! Owns what is known of one open connection: its requests, whether it has shown a valid key, and
+//! whether it has to go.
+//!
+//! Invariants: 1. once a connection has shown a valid key it is never evicted; 2. a request on such
+//! a connection writes two words of its own connection and takes no lock; 3. a connection that is
+//! evicted is dropped the next time that its task runs, whatever it was doing.
+//! Deliberately absent: who is evicted, which `admission` decides.
+
+use super::admission::Admission;
+use super::peer::Peer;
+use futures_util::task::AtomicWaker;
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed};
+use std::task::Poll;
+
+/// It has shown a valid key, or a genuine signature.
+const TRUSTED: u8 = 1;
+/// It was taken in beyond the bound, for probes, metrics and administration.
+const RESERVED: u8 = 1 << 1;
+/// It has to make room.
+const EVICTED: u8 = 1 << 2;
+/// It ends once what is under way on it has been answered.
+const LEAVING: u8 = 1 << 3;
+
+/// One open connection.
+#[derive(Debug)]
+pub struct Connection {
+    peer: Peer,
+    number: u64,
+    admission: Arc<Admission>,
+    /// Under way (low half), and ended (high half, wrapping).
+    requests: AtomicU64,
+    marks: AtomicU8,
+    /// When it last got a good answer, else when it was accepted; not kept once it is trusted.
+    progress_ms: AtomicU64,
+    /// The same as it was when it was put in order; changed with the lock of `admission` held.
+    ranked_ms: AtomicU64,
+    task: AtomicWaker,
+}
+
+impl Connection {
+    pub(in crate::http) fn new(
+        peer: Peer,
+        number: u64,
+        admission: Arc<Admission>,
+        now_ms: u64,
+    ) -> Self {
+        Self {
+            peer,
+            number,
+            admission,
+            requests: AtomicU64::new(0),
+            marks: AtomicU8::new(0),
+            progress_ms: AtomicU64::new(now_ms),
+            ranked_ms: AtomicU64::new(now_ms),
+            task: AtomicWaker::new(),
+        }
+    }
+
+    pub(in crate::http) fn peer(&self) -> Peer {
+        self.peer
+    }
+
+    pub(in crate::http) fn number(&self) -> u64 {
+        self.number
+    }
+
+    pub(in crate::http) fn admission(&self) -> &Admission {
+        &self.admission
+    }
+
+    pub(in crate::http) fn requests(&self) -> RequestsRead {
+        RequestsRead(self.requests.load(Relaxed))
+    }
+
+    pub(in crate::http) fn progress_ms(&self) -> u64 {
+        self.progress_ms.load(Relaxed)
+    }
+
+    pub(in crate::http) fn ranked_ms(&self) -> u64 {
+        self.ranked_ms.load(Relaxed)
+    }
+
+    /// Called with the lock of `admission` held, while it is not in order.
+    pub(in crate::http) fn rank_now(&self) {
+        self.ranked_ms.store(self.progress_ms(), Relaxed);
+    }
+
+    fn is(&self, mark: u8) -> bool {
+        self.marks.load(Relaxed) & mark != 0
+    }
+
+    pub(in crate::http) fn is_trusted(&self) -> bool {
+        self.is(TRUSTED)
+    }
+
+    pub(in crate::http) fn is_reserved(&self) -> bool {
+        self.is(RESERVED)
+    }
+
+    pub(in crate::http) fn is_evicted(&self) -> bool {
+        self.is(EVICTED)
+    }
+
+    pub(in crate::http) fn is_leaving(&self) -> bool {
+        self.is(LEAVING)
+    }
+
+    /// Called with the lock of `admission` held.
+    pub(in crate::http) fn mark_trusted(&self) {
+        self.marks.fetch_or(TRUSTED, Relaxed);
+    }
+
+    /// Likewise.
+    pub(in crate::http) fn mark_reserved(&self) {
+        self.marks.fetch_or(RESERVED, Relaxed);
+    }
+
+    /// Likewise.
+    pub(in crate::http) fn mark_ordinary(&self) {
+        self.marks.fetch_and(!RESERVED, Relaxed);
+    }
+
+    /// Likewise. Its task has to be woken afterwards.
+    pub(in crate::http) fn mark_evicted(&self) {
+        self.marks.fetch_or(EVICTED, Relaxed);
+    }
+
+    /// Has its task look whether it is evicted.
+    pub(in crate::http) fn wake(&self) {
+        self.task.wake();
+    }
+
+    /// Drives `life` until it ends, or this is evicted.
+    pub(in crate::http) async fn until_evicted(
+        &self,
+        mut life: Pin<&mut impl Future<Output = ()>>,
+    ) {
+        let mut registered = false;
+        poll_fn(|cx| {
+            if !registered {
+                registered = true;
+                // A task's waker stays the same. Registered before the mark is read: whoever sets
+                // it in between wakes the task.
+                self.task.register(cx.waker());
+            }
+            if self.is_evicted() {
+                return Poll::Ready(());
+            }
+            life.as_mut().poll(cx)
+        })
+        .await;
+    }
+}
+
+/// A reading of a connection's requests.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub(in crate::http) struct RequestsRead(u64);
+
+const ONE_ENDED: u64 = 1 << 32;
+
+impl RequestsRead {
+    /// Something has ended since.
+    pub(in crate::http) fn ended_since(self, before: Self) -> bool {
+        self.0 / ONE_ENDED != before.0 / ONE_ENDED
+    }
+
+    /// Nothing has ended since, and nothing is under way.
+    pub(in crate::http) fn is_quiet_since(self, before: Self) -> bool {
+        self == before && self.0 & (ONE_ENDED - 1) == 0
+    }
+}
+
+/// A request under way on its connection, until dropped.
+#[derive(Debug)]
+pub struct UnderWay(Arc<Connection>);
+
+impl UnderWay {
+    pub(in crate::http) fn new(connection: &Arc<Connection>) -> Self {
+        connection.requests.fetch_add(1, Relaxed);
+        Self(Arc::clone(connection))
+    }
+
+    /// Whose request it is.
+    pub fn peer(&self) -> Peer {
+        self.0.peer
+    }
+
+    /// Its connection has shown a valid key, or a genuine signature.
+    pub(in crate::http) fn trust(&self) {
+        if !self.0.is_trusted() {
+            self.0.admission.trust(&self.0);
+        }
+    }
+
+    /// Its request was answered as it was meant to be.
+    pub(in crate::http) fn progressed(&self) {
+        // Of a trusted one nobody asks how long it has been idle.
+        if !self.0.is_trusted() {
+            let now_ms = self.0.admission.now_ms();
+            self.0.progress_ms.store(now_ms, Relaxed);
+        }
+    }
+
+    /// Whether its connection is only there for probes, metrics and administration.
+    pub(in crate::http) fn is_reserved(&self) -> bool {
+        self.0.is_reserved() && !self.0.admission.make_ordinary(&self.0)
+    }
+
+    /// Its connection ends once it is answered.
+    pub(in crate::http) fn leave(&self) {
+        self.0.marks.fetch_or(LEAVING, Relaxed);
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.0.requests.fetch_add(ONE_ENDED - 1, Relaxed);
+    }
+}

@@ -1,0 +1,34 @@
+//! Owns log lines that strangers can cause at will: at most one a second, with a count.
+//!
+//! Deliberately absent: what the lines say.
+
+use crate::time::UnixMs;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+/// How far apart two log lines of one kind are at least, in milliseconds.
+const SAMPLE_EVERY_MS: u64 = 1_000;
+
+/// A log line that comes at most every [`SAMPLE_EVERY_MS`], with a count.
+#[derive(Default)]
+pub(in crate::http) struct Sampled {
+    last_at_ms: AtomicU64,
+    since: AtomicU64,
+}
+
+impl Sampled {
+    /// Calls `log` with how many there were since it was called last, where it is time to.
+    pub(in crate::http) fn sample(&self, now: UnixMs, log: impl FnOnce(u64)) {
+        let count = 1 + self.since.fetch_add(1, Relaxed);
+        let last = self.last_at_ms.load(Relaxed);
+        let due = now.get().abs_diff(last) >= SAMPLE_EVERY_MS;
+        let at = &self.last_at_ms;
+        if due
+            && at
+                .compare_exchange(last, now.get(), Relaxed, Relaxed)
+                .is_ok()
+        {
+            self.since.fetch_sub(count, Relaxed);
+            log(count);
+        }
+    }
+}

@@ -1,0 +1,92 @@
+//! Owns a bound on what a connection in HTTP/2 may send without getting an answer: pings, settings,
+//! windows, heads without an end, requests that are reset.
+//!
+//! Invariant: between two answers no more is read than all requests that may be under way at once can
+//! have in heads and bodies; then the connection ends. What such frames cost is small for each, and
+//! so bounded in all. Deliberately absent: HTTP/1.1, which has no frames beside requests.
+
+use super::presence::{Connection, RequestsRead};
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+/// A stream whose bytes are counted between answers.
+pub(in crate::http) struct Unasked<IO> {
+    io: IO,
+    presence: Arc<Connection>,
+    bytes_max: usize,
+    bytes: usize,
+    answered: RequestsRead,
+}
+
+impl<IO> Unasked<IO> {
+    pub(in crate::http) fn new(io: IO, presence: &Arc<Connection>, bytes_max: usize) -> Self {
+        Self {
+            io,
+            presence: Arc::clone(presence),
+            bytes_max,
+            bytes: 0,
+            answered: presence.requests(),
+        }
+    }
+
+    /// Counts what was read: an error beyond the bound.
+    fn count(&mut self, bytes: usize) -> io::Result<()> {
+        let requests = self.presence.requests();
+        if requests.ended_since(self.answered) {
+            (self.answered, self.bytes) = (requests, 0);
+        }
+        self.bytes += bytes;
+        if self.bytes > self.bytes_max {
+            return Err(io::ErrorKind::QuotaExceeded.into());
+        }
+        Ok(())
+    }
+}
+
+impl<IO: AsyncRead + Unpin> AsyncRead for Unasked<IO> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        let read = Pin::new(&mut self.io).poll_read(cx, buffer);
+        if let Poll::Ready(Ok(())) = read {
+            self.count(buffer.filled().len() - before)?;
+        }
+        read
+    }
+}
+
+impl<IO: AsyncWrite + Unpin> AsyncWrite for Unasked<IO> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.io).poll_write(cx, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.io).poll_write_vectored(cx, bytes)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+}

@@ -1,0 +1,14 @@
+//! What requests and answers are made of: bodies, JSON, fields, problem details, keys, entity tags,
+//! paging. It knows no connections and no routes, and uses nothing else of `http`.
+
+pub mod answer;
+pub mod body;
+mod detail;
+pub mod fields;
+pub mod framing;
+pub mod idempotency;
+pub mod json;
+pub mod preconditions;
+pub mod problem;
+pub mod query;
+pub mod raw;

@@ -382,7 +382,7 @@ fn parse_prefixed(prefix: &str, text: &str) -> Option<PurchaseId> {
     })
 }
 
-/// A place in the log: the byte position at which a record begins, or the end that has to be
+/// A place in the log: the byte position at which a record begins, or the end that must be
 /// durable before what it says may be told.
 #[derive(
     Copy,

@@ -29,7 +29,7 @@ impl Cluster {
     /// Makes one under `dir`, which is in `base`.
     pub(crate) fn create(dir: &Path, base: &Path) -> Result<Self, Fault> {
         let initdb = process::find("initdb", &places(), REMEDY)?;
-        // The server's user has to be able to reach its directory through these two.
+        // The server's user must be able to reach its directory through these two.
         for path in [base, dir] {
             fs::set_permissions(path, fs::Permissions::from_mode(0o711))
                 .during(|| format!("open {} to the user postgres", path.display()))?;

@@ -217,7 +217,7 @@ impl Restoring<'_, '_> {
         }
     }
 
-    /// Builds from `base`; `false`: the log has to be cut before what the snapshot needs.
+    /// Builds from `base`; `false`: the log must be cut before what the snapshot needs.
     async fn build_from(
         &mut self,
         generation: Generation,

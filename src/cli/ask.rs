@@ -28,13 +28,13 @@ pub(super) struct Core {
 impl Core {
     /// The core at `url`, asked with `key`.
     pub(super) fn new(url: &str, key: &str) -> Result<Self, String> {
-        let form = || "the URL has to be like http://127.0.0.1:8080".to_owned();
+        let form = || "the URL must be like http://127.0.0.1:8080".to_owned();
         let uri: Uri = url.parse().map_err(|_| form())?;
         if uri.scheme_str() != Some("http") || !matches!(uri.path(), "" | "/") {
             return Err(form());
         }
         if !key.bytes().all(|b| (0x21..=0x7e).contains(&b)) {
-            return Err("the key has to be of visible ASCII".to_owned());
+            return Err("the key must be of visible ASCII".to_owned());
         }
         let host = uri.host().ok_or_else(form)?;
         let host = host.trim_start_matches('[').trim_end_matches(']');

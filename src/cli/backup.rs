@@ -64,7 +64,7 @@ pub(super) struct Restore {
     /// Of this generation, as `backup verify` names it; left out: the newest one that goes so far.
     #[arg(long, value_name = "GENERATION", value_parser = parse_generation)]
     generation: Option<Generation>,
-    /// The directory that is built; it has to be absent or empty.
+    /// The directory that is built; it must be absent or empty.
     #[arg(long, value_name = "DIR")]
     data_dir: PathBuf,
     /// The configuration: the keys of the store.

@@ -54,7 +54,7 @@ impl Prepared {
         })
     }
 
-    /// The same, where the rules have to be right, too.
+    /// The same, where the rules must be right, too.
     pub(super) fn read_strictly(sources: &Sources) -> Result<Self, Failure> {
         let mut prepared = Self::read(sources)?;
         prepared.rules = Ok(prepared.rules?);

@@ -429,7 +429,7 @@ impl Config {
                 if !address.ip().is_loopback() {
                     return Err(invalid(
                         key,
-                        "has to be a loopback address with --demo, whose keys everybody knows; listen on 127.0.0.1, or leave --demo out and set keys of your own",
+                        "must be a loopback address with --demo, whose keys everybody knows; listen on 127.0.0.1, or leave --demo out and set keys of your own",
                     ));
                 }
             }
@@ -653,7 +653,7 @@ fn api_keys(reader: &mut Reader<'_>, demo: Demo) -> Result<Vec<ApiKey>, ConfigEr
         if !visible(key.secret.expose_secret()) {
             return Err(invalid(
                 "auth.keys[].key",
-                "has to be of visible ASCII, so that it can stand in a header",
+                "must be of visible ASCII, so that it can stand in a header",
             ));
         }
         let same = |other: &ApiKey| other.secret.expose_secret() == key.secret.expose_secret();

@@ -151,7 +151,7 @@ fn stripe(reader: &mut Reader<'_>) -> Result<Option<StripeSettings>, ConfigError
     if secret_key.as_ref().is_some_and(|key| !visible(key)) {
         return Err(invalid(
             path,
-            "has to be of visible ASCII, as Stripe shows it",
+            "must be of visible ASCII, as Stripe shows it",
         ));
     }
     let base = "payments.stripe.api_base";

@@ -47,7 +47,7 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Result<WebhooksConfig, ConfigErro
     if memory.event_retention_ms < memory.nonce_retention_ms() {
         return Err(invalid(
             "webhooks.event_retention_s",
-            "has to be more than twice webhooks.tolerance_s",
+            "must be more than twice webhooks.tolerance_s",
         ));
     }
     Ok(WebhooksConfig {

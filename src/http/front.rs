@@ -480,7 +480,7 @@ impl Front {
         waited.map_err(|_| Refusal::StorageUnavailable)
     }
 
-    /// The body, which has to be JSON by its content type.
+    /// The body, which must be JSON by its content type.
     pub(in crate::http) async fn json_body(
         &self,
         call: &Call,
@@ -489,7 +489,7 @@ impl Front {
         self.body_of(call, body, &["application/json"]).await
     }
 
-    /// The body, which has to be a JSON merge patch, or JSON, by its content type.
+    /// The body, which must be a JSON merge patch, or JSON, by its content type.
     pub(in crate::http) async fn patch_body(
         &self,
         call: &Call,

@@ -2,7 +2,7 @@
 //!
 //! Invariants: nothing is written; what opening would refuse, checking calls damaged; beside what
 //! opening does, the whole log that is left is read and, where it begins at the beginning, folded
-//! from there: the state from the snapshot has to be the same (I6).
+//! from there: the state from the snapshot must be the same (I6).
 
 use super::fault::JournalError;
 use super::recovery::{Folded, Folding, newest_good};

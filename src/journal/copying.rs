@@ -89,7 +89,7 @@ pub struct Stretch {
 }
 
 impl SegmentFrames {
-    /// Whole frames that begin below `end`, which has to be durable: at least one, and further ones
+    /// Whole frames that begin below `end`, which must be durable: at least one, and further ones
     /// while they keep within `bytes_max`. `None`: there is none.
     pub fn stretch(&mut self, end: Lsn, bytes_max: usize) -> Result<Option<Stretch>, JournalError> {
         let end = wal::Lsn::new(end.0);

@@ -57,7 +57,7 @@ pub trait Meter: Send + Sync + 'static {
     /// A call to the gateway ended, or was given up on, after this time.
     fn gateway_call(&self, call: Call, class: Class, took: Duration);
 
-    /// What has to be durable before the payment goes on, or its end is told, became so.
+    /// What must be durable before the payment goes on, or its end is told, became so.
     fn log_waited(&self, took: Duration);
 
     /// A drive left a payment open; it is tried again later.

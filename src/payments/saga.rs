@@ -5,7 +5,7 @@
 //! 1. In doubt, the one action is to look up: nothing that may have had effect is sent again.
 //! 2. A step is asked of the gateway only in the state whose intent stands in the log.
 //! 3. Every pair of state and knowledge has its action; there is no fallback arm, so a new state
-//!    or a new thing to know has to be placed here.
+//!    or a new thing to know must be placed here.
 //!
 //! Deliberately absent: how often and how long to try (`calls`, `driver`), and refunds of what was
 //! captured (`refund`).

@@ -64,7 +64,7 @@ pub fn read_set(bytes: &[u8]) -> Result<Vec<PublicKey>, JwkUnread> {
     Ok(keys)
 }
 
-/// One key, which has to be an Ed25519 key for signatures.
+/// One key, which must be an Ed25519 key for signatures.
 pub fn read_key(bytes: &[u8]) -> Result<PublicKey, JwkUnread> {
     let value = serde_json::from_slice(bytes).map_err(|_| JwkUnread::Key)?;
     read(value)?.ok_or(JwkUnread::Key)

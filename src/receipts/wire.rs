@@ -56,7 +56,7 @@ struct Wire<'a> {
     ed25519: Option<WireSigned<'a>>,
 }
 
-/// What stands there has to be a signature: `null` is no way to write that there is none.
+/// What stands there must be a signature: `null` is no way to write that there is none.
 fn present<'de, D: Deserializer<'de>>(from: D) -> Result<Option<WireSigned<'de>>, D::Error> {
     WireSigned::deserialize(from).map(Some)
 }

@@ -32,7 +32,7 @@ pub struct Shown {
     pub then: RuleOutcome,
 }
 
-const CARD_NUMBER: &str = "rules must not hold what looks like a card number";
+const CARD_NUMBER: &str = "rules must not contain a card number";
 
 const KEYS: [&str; 3] = ["name", "when", "then"];
 

@@ -29,14 +29,14 @@ pub struct Key {
 #[derive(Copy, Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadKey {
     /// It is too short to be one.
-    #[error("has to stand for at least {SECRET_BYTES_MIN} bytes")]
+    #[error("must have at least {SECRET_BYTES_MIN} bytes")]
     TooShort,
     /// A secret of Standard Webhooks that is not base64 behind its prefix.
-    #[error("has to be `whsec_` and base64 behind it")]
+    #[error("must be `whsec_` followed by base64")]
     NotBase64,
     /// It may be read in two ways, and nobody says which.
     #[error(
-        "is missing: the secret begins with `whsec_`, as the signing secret of a Stripe endpoint does (format = \"stripe\", used as it stands) and a secret of Standard Webhooks (format = \"standard\", base64 behind the prefix); say which it is"
+        "is missing, and the secret begins with `whsec_`, which two formats use: set format = \"stripe\" for a Stripe endpoint's signing secret (used unchanged), or format = \"standard\" for Standard Webhooks (base64 after the prefix)"
     )]
     FormatMissing,
 }

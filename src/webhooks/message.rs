@@ -68,7 +68,7 @@ pub(super) const fn malformed(field: &'static str, message: &'static str) -> Mal
     Malformed { field, message }
 }
 
-pub(super) const ID_FORM: &str = "has to be 1 to 64 characters of A-Z a-z 0-9 _ . : -";
+pub(super) const ID_FORM: &str = "must be 1 to 64 characters of A-Z a-z 0-9 _ . : -";
 
 /// What the body of a delivery says. What it says to have happened may lie ahead of `now` by
 /// `tolerance_ms`, as clocks do, and no more: the last word on a dispute is the latest one.
@@ -84,7 +84,7 @@ pub fn read(
         Delivery::Stripe { .. } => stripe::read(body, delivery)?,
     };
     if message.happened_at > now.plus_ms(tolerance_ms) {
-        return Err(malformed("created_at", "must not lie in the future"));
+        return Err(malformed("created_at", "must not be in the future"));
     }
     Ok(message)
 }
@@ -156,10 +156,7 @@ impl Money {
 impl Data {
     /// The one currency that it names, beside the amount or with it.
     fn currency(&self) -> Result<NamedCurrency, Malformed> {
-        const WRONG: Malformed = malformed(
-            "data.currency",
-            "has to be one currency, as ISO 4217 writes it",
-        );
+        const WRONG: Malformed = malformed("data.currency", "must be an ISO 4217 currency code");
         let with = self.amount.as_ref().and_then(Money::currency);
         let named = match (self.currency.as_deref(), with) {
             (None, None) => return Ok(NamedCurrency::None),
@@ -179,7 +176,7 @@ fn own(
     let body: Body = serde_json::from_slice(body).map_err(|_| {
         malformed(
             "body",
-            "has to be {event_id, type, created_at, data: {purchase_id, amount?, currency?, reason?}}, each field once",
+            "must be {event_id, type, created_at, data: {purchase_id, amount?, currency?, reason?}}, each field once",
         )
     })?;
     let event_id = match event_id {
@@ -194,7 +191,7 @@ fn own(
         .and_then(|text| UnixMs::parse(&text))
         .ok_or(malformed(
             "created_at",
-            "has to be a time as RFC 3339 has it",
+            "must be an RFC 3339 time, such as 2026-11-22T10:00:00.000Z",
         ))?;
     let kind = WebhookKind::parse(&body.kind);
     let data = body.data.unwrap_or_default();
@@ -207,7 +204,7 @@ fn own(
     let amount = data.amount.as_ref().map(|money| {
         money.amount().ok_or(malformed(
             "data.amount",
-            "has to be {value, currency}, with a whole number of minor units",
+            "must be {value, currency}, with a whole number of minor units",
         ))
     });
     let amount = amount.transpose()?;

@@ -67,7 +67,7 @@ pub enum NotAdded {
 /// A secret that was added while running, and that the configuration uses for something else.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "the secret of webhooks `{0}`, which was added while running, serves another purpose in the configuration; give each purpose a secret of its own"
+    "the webhook secret `{0}`, which was added at run time, is used for another purpose in the configuration; use a separate secret for each purpose"
 )]
 pub struct TwoPurposes(pub WebhookSecretId);
 

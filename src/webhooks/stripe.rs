@@ -21,11 +21,11 @@ use serde_json::Value;
 
 pub(super) fn read(body: &[u8], delivery: &Delivery) -> Result<Message, Malformed> {
     let event: Value =
-        serde_json::from_slice(body).map_err(|_| malformed("body", "has to be Stripe's event"))?;
+        serde_json::from_slice(body).map_err(|_| malformed("body", "must be a Stripe event"))?;
     let event_id = event["id"].as_str().and_then(WebhookEventId::parse);
     let event_id = event_id.ok_or(malformed("id", ID_FORM))?;
     let kind = event["type"].as_str();
-    let kind = kind.ok_or(malformed("type", "has to be a text"))?;
+    let kind = kind.ok_or(malformed("type", "must be a string"))?;
     if is_thin(&event) {
         return Ok(Message {
             nonce: delivery.nonce_of(&event_id),
@@ -41,10 +41,10 @@ pub(super) fn read(body: &[u8], delivery: &Delivery) -> Result<Message, Malforme
         });
     }
     let created = event["created"].as_u64();
-    let created = created.ok_or(malformed("created", "has to be Unix seconds"))?;
+    let created = created.ok_or(malformed("created", "must be Unix seconds"))?;
     let object = &event["data"]["object"];
     if !object.is_object() {
-        return Err(malformed("data.object", "has to be an object"));
+        return Err(malformed("data.object", "must be an object"));
     }
     let kind = kind_of(kind, object["status"].as_str());
     let about = match kind {

@@ -74,7 +74,7 @@ fn under_review(server: &Server, user: &str) -> String {
     id_of(&bought.json())
 }
 
-/// The case of writing at `resource`; a new one has to be added here.
+/// The case of writing at `resource`; a new one must be added here.
 #[allow(clippy::too_many_lines, reason = "a table")]
 fn case(server: &Server, resource: Resource) -> Case {
     let case = |act, target: &str, done: Request, refused| Case {

@@ -10,7 +10,7 @@ const PAN: &str = "4111111111111111";
 
 const BUY: &str = r#"{"user_id":"ana","product_id":"drop-1","quantity":1,"currency":"USD","card_token":"tok_ok"}"#;
 
-/// No answer and no line of the log may hold a card number, and the stock has to be whole.
+/// No answer and no line of the log may hold a card number, and the stock must be whole.
 fn unharmed(server: &Server) {
     assert_eq!(server.ask(&Request::get("/readyz")).status, 200);
     assert_eq!(server.stock("drop-1"), [100, 0, 0, 100]);

@@ -1,6 +1,6 @@
 //! The engine and its journal against a model that anyone can read: random commands by a few
 //! buyers on few units, with the clock moving, snapshots, and the directory closed and opened
-//! again in between. Every outcome has to be the model's, and so has the stock after every step.
+//! again in between. Every outcome must be the model's, and so has the stock after every step.
 
 mod forgetting;
 mod kinds;

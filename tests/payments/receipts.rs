@@ -686,7 +686,7 @@ fn a_receipt_is_valid_where_one_seal_is_genuine_and_none_is_forged() {
         let found = format!("{hmac} {ed25519} → {}", verdict.reason.as_str());
         assert_eq!(found, expected);
         assert_eq!(verdict.valid, expected.ends_with("→ genuine"), "{expected}");
-        // Whatever the keys, the fields have to be those that were sealed.
+        // Whatever the keys, the fields must be those that were sealed.
         let mut changed = receipt.clone();
         changed.quantity = 1;
         let verdict = verifier.verify(&changed);

@@ -377,7 +377,7 @@ fn what_cannot_be_read_or_asked_ends_with_2() {
         ),
         (
             &["--url", "https://127.0.0.1:1", "--key", ADMIN],
-            "has to be like",
+            "must be like",
         ),
         (
             &["--url", "http://127.0.0.1:1", "--key", ADMIN],

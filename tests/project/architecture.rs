@@ -202,7 +202,7 @@ fn only_the_journal_uses_the_log_and_the_log_uses_nobody() {
     assert!(!manifest.contains("holdfast"), "the log knows bytes only");
 }
 
-/// A new kind of event has to be placed wherever events are told apart: nothing may leave it out
+/// A new kind of event must be placed wherever events are told apart: nothing may leave it out
 /// without a word.
 #[test]
 fn no_match_over_events_has_a_default_arm() {

@@ -193,7 +193,7 @@ fn a_logistic_model_that_is_wrong_is_refused_and_says_where() {
         (
             "/intercept",
             json!(1e13),
-            "intercept: has to be a number of at most 1e12",
+            "intercept: must be a number of at most 1e12",
         ),
         ("/inputs", json!([]), "inputs: has to have 1 to 20 entries"),
         (
@@ -214,28 +214,28 @@ fn a_logistic_model_that_is_wrong_is_refused_and_says_where() {
         (
             "/inputs/0/weight",
             json!(-2e12),
-            "inputs[0].weight: has to be a number",
+            "inputs[0].weight: must be a number",
         ),
         (
             "/inputs/0/mean",
             json!(2e12),
-            "inputs[0].mean: has to be a number",
+            "inputs[0].mean: must be a number",
         ),
         (
             "/inputs/0/missing",
             json!(2e12),
-            "inputs[0].missing: has to be a number",
+            "inputs[0].missing: must be a number",
         ),
         ("/inputs/0/missing", json!(null), "invalid type: null"),
         (
             "/inputs/0/scale",
             json!(0),
-            "inputs[0].scale: has to be at least 0.000000001",
+            "inputs[0].scale: must be at least 0.000000001",
         ),
         (
             "/inputs/0/scale",
             json!(-1),
-            "inputs[0].scale: has to be at least",
+            "inputs[0].scale: must be at least",
         ),
         (
             "/inputs/0/bias",
@@ -322,11 +322,7 @@ fn trees_that_are_none_are_refused_and_say_where() {
             json!("(gone)"),
             "base_score: a model of kind `gradient_boosted_trees` has to say it",
         ),
-        (
-            "/base_score",
-            json!(-1e13),
-            "base_score: has to be a number",
-        ),
+        ("/base_score", json!(-1e13), "base_score: must be a number"),
         ("/trees", json!([]), "trees: has to have 1 to 512 trees"),
         ("/trees", json!(many), "trees: has to have 1 to 512 trees"),
         (
@@ -343,23 +339,23 @@ fn trees_that_are_none_are_refused_and_say_where() {
         (
             "/trees/0/0",
             leaf(1e13),
-            "trees[0][0].leaf: has to be a number",
+            "trees[0][0].leaf: must be a number",
         ),
         // In a circle, back, out of the tree, and twice to the same.
         (
             "/trees/1/0/below",
             json!(0),
-            "trees[1][0].below: has to be a later node of its tree, at most 4",
+            "trees[1][0].below: must be a later node of its tree, at most 4",
         ),
         (
             "/trees/1/2/otherwise",
             json!(0),
-            "trees[1][2].otherwise: has to be a later node",
+            "trees[1][2].otherwise: must be a later node",
         ),
         (
             "/trees/1/2/otherwise",
             json!(5),
-            "trees[1][2].otherwise: has to be a later node",
+            "trees[1][2].otherwise: must be a later node",
         ),
         (
             "/trees/1/2/otherwise",
@@ -374,7 +370,7 @@ fn trees_that_are_none_are_refused_and_say_where() {
         (
             "/trees/1/0/threshold",
             json!(1e13),
-            "trees[1][0].threshold: has to be a number",
+            "trees[1][0].threshold: must be a number",
         ),
         (
             "/trees/1/0/missing",

@@ -182,7 +182,7 @@ impl std::fmt::Debug for Frames {
 }
 
 impl Frames {
-    /// The next frame that begins below `end`, which has to be durable. A frame that is not good
+    /// The next frame that begins below `end`, which must be durable. A frame that is not good
     /// there is damage.
     pub fn next(&mut self, end: Lsn) -> Result<Option<RawFrame<'_>>, ReadError> {
         let end = end.get().min(self.sealed_at);

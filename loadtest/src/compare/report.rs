@@ -13,7 +13,7 @@ use super::contender::Contender;
 use super::{Figures, Measure, Setup};
 use crate::error::Fault;
 
-/// Share of answers that have to be as meant for a row to count.
+/// Share of answers that must be as meant for a row to count.
 const AS_MEANT_MIN: f64 = 0.99;
 
 struct Row {

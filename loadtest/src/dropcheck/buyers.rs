@@ -21,7 +21,7 @@ const LATE_BUYERS_MAX: u32 = 1_000;
 pub(crate) struct Bought {
     /// Buyer.
     pub(crate) user: String,
-    /// Body of the 201, or of the 202 that has to be settled yet.
+    /// Body of the 201, or of the 202 that must be settled yet.
     pub(crate) body: Value,
     /// It was answered 202.
     pub(crate) pending: bool,

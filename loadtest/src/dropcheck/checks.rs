@@ -1,7 +1,7 @@
 //! What must be true of a drop, seen from outside: while it runs and after it.
 //!
 //! The poller reads the product as fast as it is answered. Afterwards every purchase that a buyer was told of is read
-//! again and compared, pending ones are awaited, abandoned holds have to be gone. Every wait has a deadline.
+//! again and compared, pending ones are awaited, abandoned holds must be gone. Every wait has a deadline.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};

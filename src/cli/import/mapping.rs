@@ -46,7 +46,7 @@ impl Meaning {
         }
     }
 
-    /// The names that have to be in key or field, and those that may be.
+    /// The names that must be in key or field, and those that may be.
     const fn names(self) -> (&'static [&'static str], &'static [&'static str]) {
         match self {
             Self::Stock | Self::Sold => (&["product_id"], &[]),

@@ -67,7 +67,7 @@ pub struct ReleaseHold {
     pub origin: Origin,
     /// Which hold.
     pub hold: PurchaseId,
-    /// Whose it has to be; `None`: anybody's.
+    /// Whose it must be; `None`: anybody's.
     pub user: Option<UserId>,
 }
 

@@ -1,6 +1,6 @@
 //! Owns which part of the state each event changes.
 //!
-//! Invariants: [`Event::part`] has no default arm, so a new kind has to be placed here; live turns,
+//! Invariants: [`Event::part`] has no default arm, so a new kind must be placed here; live turns,
 //! recovery and `check` all ask it and match what it says without a default arm, so none of them
 //! can leave out an event that another one applies.
 //! Deliberately absent: how each part changes, which is that part's own `apply`.

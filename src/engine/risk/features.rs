@@ -252,7 +252,7 @@ pub struct Past {
     pub chargebacks: u64,
 }
 
-/// What has to be kept of each counter for features.
+/// What must be kept of each counter for features.
 pub fn depths_for_features() -> Depths {
     let mut depths = depths_always();
     debug_assert_eq!(depths.len(), COUNTERS);

@@ -112,7 +112,7 @@ impl Model {
     pub fn logistic(intercept: f64, inputs: Vec<Input>) -> Result<Self, Flaw> {
         check_number("intercept", intercept)?;
         if inputs.is_empty() || inputs.len() > FEATURES {
-            let what = format!("has to have 1 to {FEATURES} entries");
+            let what = format!("must have 1 to {FEATURES} entries");
             return Err(Flaw::at("inputs", what));
         }
         for (place, input) in inputs.iter().enumerate() {
@@ -122,7 +122,7 @@ impl Model {
             check_number(&of("missing"), input.missing)?;
             check_number(&of("scale"), input.scale)?;
             if input.scale < SCALE_MIN {
-                let what = format!("has to be at least {SCALE_MIN}");
+                let what = format!("must be at least {SCALE_MIN}");
                 return Err(Flaw::at(of("scale"), what));
             }
             let twice = inputs[..place].iter().any(|it| it.feature == input.feature);
@@ -138,7 +138,7 @@ impl Model {
     pub fn trees(base: f64, trees: &[Vec<Node>]) -> Result<Self, Flaw> {
         check_number("base_score", base)?;
         if trees.is_empty() || trees.len() > TREES_MAX {
-            let what = format!("has to have 1 to {TREES_MAX} trees");
+            let what = format!("must have 1 to {TREES_MAX} trees");
             return Err(Flaw::at("trees", what));
         }
         if trees.iter().map(Vec::len).sum::<usize>() > NODES_MAX {
@@ -217,7 +217,7 @@ fn check_number(place: &str, number: f64) -> Result<(), Flaw> {
     if number.is_finite() && number.abs() <= NUMBER_MAX {
         Ok(())
     } else {
-        let what = format!("has to be a number of at most {NUMBER_MAX:e} either way of zero");
+        let what = format!("must be a number of at most {NUMBER_MAX:e} either way of zero");
         Err(Flaw::at(place, what))
     }
 }
@@ -256,7 +256,7 @@ fn check_tree(number: usize, tree: &[Node]) -> Result<(), Flaw> {
             let next = usize::from(next);
             if next <= place || next >= tree.len() {
                 let last = tree.len() - 1;
-                let what = format!("has to be a later node of its tree, at most {last}");
+                let what = format!("must be a later node of its tree, at most {last}");
                 return Err(Flaw::at(of(place, field), what));
             }
             if depths[next].replace(depth + 1).is_some() {

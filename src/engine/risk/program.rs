@@ -271,7 +271,7 @@ impl RuleSet {
         })
     }
 
-    /// For each rule, the counters that it asks for: how many have to be kept, over which window.
+    /// For each rule, the counters that it asks for: how many must be kept, over which window.
     pub fn asks(&self) -> impl Iterator<Item = (usize, Ask)> + '_ {
         let ends = self.rules.iter().skip(1).map(|head| head.first);
         let ends = ends.chain([self.tests.len()]);
@@ -406,7 +406,7 @@ impl Test {
         known.is_some_and(|known| self.compare.holds(known, than))
     }
 
-    /// How many have to be kept so that comparing with `than` is exact.
+    /// How many must be kept so that comparing with `than` is exact.
     fn depth(&self, than: i64) -> u16 {
         let needed = match self.compare {
             Compare::AtLeast | Compare::Less => than,

@@ -289,7 +289,7 @@ impl Shard {
         }
     }
 
-    /// The same without what is under way, which has to be looked for.
+    /// The same without what is under way, which must be looked for.
     pub fn kept(&self) -> ShardSizes {
         ShardSizes {
             buyers: self.buyers.len(),

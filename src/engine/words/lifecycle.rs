@@ -242,7 +242,7 @@ pub const fn next_state(state: Option<PurchaseState>, step: Step) -> Option<Purc
             Step::DisputeWon(then) | Step::DisputeLost(then),
         ) => Some(then.state()),
 
-        // Every other pair is refused by name, so that a new state or step has to be placed.
+        // Every other pair is refused by name, so that a new state or step must be placed.
         (
             S::Held
             | S::Authorizing

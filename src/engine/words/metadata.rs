@@ -23,7 +23,7 @@ impl Metadata {
     /// Those pairs; what is wrong with them where they are not.
     pub fn new(mut pairs: Vec<(String, String)>) -> Result<Self, &'static str> {
         if pairs.len() > METADATA_PAIRS_MAX {
-            return Err("has to have at most 10 pairs");
+            return Err("must have at most 10 pairs");
         }
         for (key, value) in &pairs {
             let chars = key.chars().count();

@@ -62,7 +62,7 @@ pub enum Refusal {
     WrongState = 24,
     /// A lowered number of promotion uses would fall below those made.
     PromotionBelowUsed = 25,
-    /// The body is larger than the server takes.
+    /// The body is larger than the maximum for this path.
     BodyTooLarge = 26,
     /// The body did not arrive in time.
     RequestTimeout = 27,

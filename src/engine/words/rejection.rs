@@ -164,7 +164,7 @@ pub enum RefusalFacts {
         least: Option<i64>,
         /// The largest one; `None`: no limit.
         most: Option<i64>,
-        /// What amounts have to be a multiple of.
+        /// What amounts must be a multiple of.
         step: i64,
     },
 }

@@ -303,7 +303,7 @@ fn not_changed(call: &Call, absent: Refusal, why: NotChanged) -> Answer {
             let (detail, facts) = match why {
                 NotSet::Full => return call.problem(Refusal::from(why)),
                 NotSet::TooManyUnits => {
-                    let message = format!("would make more than {} units in all", terms::STOCK_MAX);
+                    let message = format!("would raise the stock above {} units", terms::STOCK_MAX);
                     let error = FieldError {
                         field: "add",
                         message,
@@ -322,7 +322,7 @@ fn not_changed(call: &Call, absent: Refusal, why: NotChanged) -> Answer {
                         },
                     });
                     let detail = format!(
-                        "{} units are held and {} are sold: the stock cannot be less than {committed}.",
+                        "{} units are held and {} are sold, so the stock must be at least {committed}.",
                         levels.held, levels.sold
                     );
                     (detail, facts)
@@ -330,7 +330,7 @@ fn not_changed(call: &Call, absent: Refusal, why: NotChanged) -> Answer {
                 NotSet::BelowUsed(levels) => {
                     let facts = json!({ "uses": levels.uses, "uses_max": levels.max });
                     let detail = format!(
-                        "The promotion was used {} times: its maximum cannot be less.",
+                        "The promotion was used {} times, so uses_max must be at least that.",
                         levels.uses
                     );
                     (detail, facts)

@@ -290,11 +290,15 @@ fn open_query(query: Option<&str>) -> Result<OpenAsked, Vec<FieldError>> {
     let words = states.map(PurchaseState::as_str).chain([REFUND_PENDING]);
     let words: Vec<_> = words.collect();
     let mut query = Query::of(query, &["state", "after", "limit"]);
-    let form = format!("has to be one of {}", words.join(", "));
+    let form = format!("must be one of {}", words.join(", "));
     let state = query.parsed("state", &form, |text| {
         words.iter().copied().find(|word| *word == text)
     });
-    let after = query.parsed("after", "has to be the next of an answer", parse_place);
+    let after = query.parsed(
+        "after",
+        "must be the value of next from an earlier answer",
+        parse_place,
+    );
     let limit = query
         .integer("limit", 1, PAYMENTS_LIMIT_MAX)
         .unwrap_or(PAYMENTS_LIMIT_DEFAULT);

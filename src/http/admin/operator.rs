@@ -227,8 +227,8 @@ fn charge(charge: &crate::payments::sandbox::Charge) -> Value {
 }
 
 fn audit_query(query: Option<&str>) -> Result<AuditQuery, Vec<FieldError>> {
-    const TIME: &str = "has to be a time by RFC 3339, such as 2026-11-22T10:00:00.000Z";
-    const PLACE: &str = "has to be the next of an answer";
+    const TIME: &str = "must be an RFC 3339 time, such as 2026-11-22T10:00:00.000Z";
+    const PLACE: &str = "must be the value of next from an earlier answer";
     let mut query = Query::of(
         query,
         &[
@@ -248,7 +248,7 @@ fn audit_query(query: Option<&str>) -> Result<AuditQuery, Vec<FieldError>> {
     );
     let mut from = query.integer("from_lsn", 0, u64::MAX).unwrap_or(0);
     let mut to = query.integer("to_lsn", 0, u64::MAX).unwrap_or(u64::MAX);
-    let order = query.parsed("order", "has to be asc or desc", Order::parse);
+    let order = query.parsed("order", "must be asc or desc", Order::parse);
     let order = order.unwrap_or(Order::Ascending);
     let after = query.parsed("after", PLACE, |text| text.parse::<u64>().ok());
     match (order, after) {
@@ -257,7 +257,7 @@ fn audit_query(query: Option<&str>) -> Result<AuditQuery, Vec<FieldError>> {
         (_, None) => {}
     }
     let known = Event::KINDS.join(", ");
-    let form = format!("has to be one of {known}");
+    let form = format!("must be one of {known}");
     let asked = AuditQuery {
         from: Lsn(from),
         to: Lsn(to),
@@ -267,10 +267,14 @@ fn audit_query(query: Option<&str>) -> Result<AuditQuery, Vec<FieldError>> {
         kind: query.parsed("kind", &form, |text| {
             Event::KINDS.contains(&text).then(|| text.to_owned())
         }),
-        user: query.parsed("user_id", "has to be a buyer's id", UserId::parse),
-        purchase: query.parsed("purchase_id", "has to be a purchase's id", purchase_or_hold),
+        user: query.parsed(
+            "user_id",
+            "must be a buyer's id: 1 to 64 characters of A-Z a-z 0-9 _ . : -",
+            UserId::parse,
+        ),
+        purchase: query.parsed("purchase_id", "must be a purchase_id", purchase_or_hold),
         act: query.text("act"),
-        by: query.parsed("by", "has to be the name of a key", KeyOwner::parse),
+        by: query.parsed("by", "must be the name of a key", KeyOwner::parse),
         limit: usize::try_from(
             query
                 .integer("limit", 1, AUDIT_LIMIT_MAX)

@@ -19,7 +19,7 @@ impl Front {
             return Answer::value(StatusCode::OK, &shown);
         }
         let mut query = Query::of(call.parts.uri.query(), &["full"]);
-        let full = query.parsed("full", "has to be true or false", |it| it.parse().ok());
+        let full = query.parsed("full", "must be true or false", |it| it.parse().ok());
         let errors = query.into_errors();
         if !errors.is_empty() {
             return call.invalid(Refusal::InvalidRequest, &errors);

@@ -19,6 +19,7 @@ use crate::http::front::{Call, Front};
 use crate::http::shop::buying::{Told, caller_of, location, wrong_state};
 use crate::http::shop::orders::Readable;
 use crate::http::wire::answer::Answer;
+use crate::http::wire::detail::Act;
 use crate::http::wire::fields::{Fields, optional, required};
 use crate::http::wire::idempotency::{self, Canonical};
 use crate::http::wire::problem::{FieldError, Reason, problem_about, problem_of};
@@ -100,7 +101,7 @@ impl Front {
         if order.amount == Some(Amount::ZERO) && charged {
             let wrong = [FieldError {
                 field: "amount",
-                message: "is 0 for an order that was free, and for no other".into(),
+                message: "must be 0 for a free order, and above 0 for any other".into(),
             }];
             let reason = Refusal::InvalidRequest;
             return (call.invalid(reason, &wrong), refused(reason).1);
@@ -210,7 +211,9 @@ impl Front {
             .void(purchase, by(&call), acted, &self.gate);
         let view = match tokio::time::timeout(self.core.answer_within, voiding).await {
             Ok(Ok(Ok(view))) => view,
-            Ok(Ok(Err(refusal))) => return self.refused_of(&call, refusal, purchase).await,
+            Ok(Ok(Err(refusal))) => {
+                return self.refused_of(&call, refusal, purchase, Act::Void).await;
+            }
             Ok(Err(_)) => return call.problem(Refusal::StorageUnavailable),
             Err(_) => match self.durable_purchase(id).await {
                 Ok(Some(view)) => view,
@@ -244,7 +247,7 @@ impl Front {
             | PurchaseState::PartiallyRefunded
             | PurchaseState::Refunded
             | PurchaseState::Disputed
-            | PurchaseState::ChargedBack => wrong_state(call, view),
+            | PurchaseState::ChargedBack => wrong_state(call, view, Act::Void),
         }
     }
 
@@ -313,9 +316,11 @@ fn refund_told(view: &RefundView) -> Told {
             let amount = format!("{} {currency}", currency.in_units(view.amount.get()));
             let detail = match code {
                 Some(code) => {
-                    format!("The gateway refused to refund {amount} ({code}); nothing went back.")
+                    format!(
+                        "The gateway refused to refund {amount} ({code}). Nothing was refunded."
+                    )
                 }
-                None => format!("The gateway refused to refund {amount}; nothing went back."),
+                None => format!("The gateway refused to refund {amount}. Nothing was refunded."),
             };
             let facts = json!({
                 "purchase_id": purchase.to_string(),
@@ -428,9 +433,9 @@ impl RefundOrder {
     }
 }
 
-/// What an operator's words have to be.
+/// What an operator's words must be.
 pub(in crate::http) const REASON_FORM: &str =
-    "has to be a text of 1 to 500 characters, none of them a control character";
+    "must be a string of 1 to 500 characters without control characters";
 
 /// An operator's words for why.
 pub(in crate::http) fn plain_reason(text: &str) -> Option<String> {

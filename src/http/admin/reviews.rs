@@ -17,6 +17,7 @@ use crate::engine::view::{BuyerView, More, PurchaseView};
 use crate::http::front::{Call, Front};
 use crate::http::shop::buying::location;
 use crate::http::wire::answer::Answer;
+use crate::http::wire::detail::Act;
 use crate::http::wire::fields::{Fields, required};
 use crate::http::wire::problem::{FieldError, Reason};
 use crate::http::wire::query::Query;
@@ -118,7 +119,7 @@ impl Front {
         let deciding = payments.decide_review(id, verdict, decider, acted, &self.gate);
         let view = match tokio::time::timeout(self.core.answer_within, deciding).await {
             Ok(Ok(Ok(view))) => view,
-            Ok(Ok(Err(refusal))) => return self.refused_of(&call, refusal, id).await,
+            Ok(Ok(Err(refusal))) => return self.refused_of(&call, refusal, id, Act::Review).await,
             Ok(Err(_)) => return call.problem(Refusal::StorageUnavailable),
             Err(_) => match self.durable_purchase(Some(id)).await {
                 Ok(Some(view)) => view,
@@ -173,11 +174,15 @@ type PageAsked = (Option<(UnixMs, PurchaseId)>, usize);
 
 fn page_in(query: Option<&str>) -> Result<PageAsked, Vec<FieldError>> {
     let mut query = Query::of(query, &["after", "limit"]);
-    let after = query.parsed("after", "has to be the next of an answer", |text| {
-        let (due, id) = text.split_once('.')?;
-        let due = UnixMs::new(due.parse().ok()?);
-        Some((due, PurchaseId::parse_purchase(id)?))
-    });
+    let after = query.parsed(
+        "after",
+        "must be the value of next from an earlier answer",
+        |text| {
+            let (due, id) = text.split_once('.')?;
+            let due = UnixMs::new(due.parse().ok()?);
+            Some((due, PurchaseId::parse_purchase(id)?))
+        },
+    );
     let limit = query.integer("limit", 1, LIMIT_MAX);
     let limit = limit.unwrap_or(LIMIT_DEFAULT);
     let errors = query.into_errors();

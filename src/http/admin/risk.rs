@@ -285,7 +285,7 @@ fn pause_of(body: &[u8], now: UnixMs) -> Result<Pause, Refused> {
     let mut fields = Fields::of(body, &["until", "reason"]);
     let until = fields.time(required("until"));
     if until.is_some_and(|until| until <= now) {
-        fields.wrong("until", "has to be in the future");
+        fields.wrong("until", "must be in the future");
     }
     let reason = fields.words(required("reason"), REASON_FORM, plain_reason);
     match (until, reason) {

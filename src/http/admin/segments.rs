@@ -18,7 +18,7 @@ impl Front {
             return Answer::value(StatusCode::OK, &shown(job.map(|job| job.status()).as_ref()));
         }
         let Some(job) = job else {
-            let detail = "Segments are computed in PostgreSQL; set report.postgres.url first.";
+            let detail = "Segments are computed in PostgreSQL, which is not configured. Set report.postgres.url and restart.";
             let facts = json!({ "configured": false });
             return call.problem_about(Refusal::WrongState, detail, &facts);
         };

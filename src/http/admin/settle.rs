@@ -14,6 +14,7 @@ use crate::engine::view::PurchaseView;
 use crate::http::front::{Call, Front};
 use crate::http::shop::buying::location;
 use crate::http::wire::answer::Answer;
+use crate::http::wire::detail::Act;
 use crate::http::wire::fields::{Fields, required};
 use crate::ids::PurchaseId;
 use crate::money::Amount;
@@ -58,7 +59,7 @@ impl Front {
         let settling = payments.settle_capture(id, wanted, by(&call), acted, &self.gate);
         let view = match tokio::time::timeout(self.core.answer_within, settling).await {
             Ok(Ok(Ok(view))) => view,
-            Ok(Ok(Err(refusal))) => return self.refused_of(&call, refusal, id).await,
+            Ok(Ok(Err(refusal))) => return self.refused_of(&call, refusal, id, Act::Settle).await,
             Ok(Err(_)) => return call.problem(Refusal::StorageUnavailable),
             Err(_) => match self.durable_purchase(Some(id)).await {
                 Ok(Some(view)) => view,
@@ -87,7 +88,7 @@ struct Settlement {
 impl Settlement {
     fn parse(body: &[u8]) -> Result<Self, Refused> {
         let mut fields = Fields::of(body, &["as", "note"]);
-        let form = "has to be captured or voided";
+        let form = "must be captured or voided";
         let wanted = fields.parsed(required("as"), form, |text| match text {
             "captured" => Some(SettleAs::Captured),
             "voided" => Some(SettleAs::Voided),

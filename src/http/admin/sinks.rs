@@ -59,10 +59,14 @@ impl Front {
         );
         let sink = query.text("sink");
         let from = Lsn(query.integer("from_lsn", 0, u64::MAX).unwrap_or(0));
-        let after = query.parsed("after", "has to be the next of an answer", |text| {
-            let (sink, lsn) = text.rsplit_once(':')?;
-            Some((sink.to_owned(), lsn.parse::<u64>().ok()?))
-        });
+        let after = query.parsed(
+            "after",
+            "must be the value of next from an earlier answer",
+            |text| {
+                let (sink, lsn) = text.rsplit_once(':')?;
+                Some((sink.to_owned(), lsn.parse::<u64>().ok()?))
+            },
+        );
         let limit = query.integer("limit", 1, LETTERS_LIMIT_MAX);
         let limit = usize::try_from(limit.unwrap_or(LETTERS_LIMIT_DEFAULT)).unwrap_or(usize::MAX);
         let errors = query.into_errors();
@@ -147,7 +151,7 @@ impl Front {
         let from = fields.integer(optional("from"), 0, i64::MAX);
         let to = fields.integer(optional("to"), 0, i64::MAX);
         if sink.as_ref().is_some_and(|sink| !self.core.sinks.has(sink)) {
-            fields.wrong("sink", "is not the name of a sink that runs here");
+            fields.wrong("sink", "is not the name of a running sink");
         }
         let lsn = |value: i64| Lsn(value.unsigned_abs());
         match sink {

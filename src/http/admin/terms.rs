@@ -30,7 +30,7 @@ const PRODUCTS_OF_A_PROMOTION_MAX: usize = 100;
 const SEGMENTS_OF_A_PROMOTION_MAX: usize = 20;
 const TTL_S_MAX: u32 = 30 * 86_400;
 const TOKENS_MAX: u32 = 1_000_000;
-/// What an id has to be, for messages.
+/// What an id must be, for messages.
 pub const ID_FORM: &str = "1 to 64 characters of A-Z a-z 0-9 _ . : -";
 
 /// The same of a word that is searched for card numbers.
@@ -293,7 +293,7 @@ struct Reader<'a> {
 
 fn sums_form() -> String {
     let most = Price::MAX;
-    format!("has to be whole minor units from 1 to {most} a currency")
+    format!("must be a whole number of minor units from 1 to {most} for each currency")
 }
 
 /// Whether the gateway takes a price, or what it takes instead.
@@ -304,7 +304,7 @@ fn payable(rule: AmountRule, currency: Currency, sum: i64) -> Result<(), String>
     }
     let (least, most) = (rule.least(), rule.most());
     let mut message = format!(
-        "has an amount in {currency} that the payment gateway does not take: it takes {least} to {most} minor units"
+        "has an amount in {currency} that the payment gateway does not accept: it accepts {least} to {most} minor units"
     );
     if rule.step() > 1 {
         let _ = write!(message, " in steps of {}", rule.step());
@@ -339,8 +339,7 @@ impl<'a> Reader<'a> {
         sum_of: impl Fn(Currency, i64) -> Result<T, String>,
     ) -> Vec<(Currency, T)> {
         if object.is_empty() {
-            self.fields
-                .wrong(field, "has to have at least one currency");
+            self.fields.wrong(field, "must have at least one currency");
         }
         let mut sums = Vec::with_capacity(object.len().min(self.currencies.len()));
         for (code, value) in object {
@@ -349,7 +348,8 @@ impl<'a> Reader<'a> {
                 self.foreign += 1;
                 let listed: Vec<_> = self.currencies.iter().map(Currency::as_str).collect();
                 let listed = listed.join(", ");
-                let message = format!("has a currency that is none of the drop's: {listed}");
+                let message =
+                    format!("has a currency that drop.currencies does not list: {listed}");
                 self.fields.wrong(field, message);
                 continue;
             };
@@ -377,15 +377,14 @@ impl<'a> Reader<'a> {
                 Some(Discount::Fixed(sums))
             }
             (Some(_), Some(_)) => {
-                let message =
-                    "and amount_off are both given; give one, and null or nothing for the other";
+                let message = "and amount_off are both given; send one of them, and null or nothing for the other";
                 self.fields.wrong("percent_off", message);
                 None
             }
             (None, None) => {
                 // Where one of them is wrong, that is said already.
                 if was_fine && self.fields.are_fine() {
-                    let message = "is missing; percent_off or amount_off has to be given";
+                    let message = "is missing; send percent_off or amount_off";
                     self.fields.wrong("percent_off", message);
                 }
                 None
@@ -398,7 +397,7 @@ impl<'a> Reader<'a> {
         let ends_at = self.fields.time(nullable("ends_at"));
         let both = starts_at.zip(ends_at);
         if both.is_some_and(|(starts, ends)| ends <= starts) {
-            self.fields.wrong("ends_at", "has to be after starts_at");
+            self.fields.wrong("ends_at", "must be after starts_at");
         }
         let active = if self.fields.switch(required("active"))? {
             Active::Yes

@@ -77,7 +77,7 @@ impl Front {
         let mut fields = Fields::of(body, &["id", "key", "format"]);
         let id = fields.parsed(required("id"), WORD_FORM, WebhookSecretId::parse);
         let text = fields.text(required("key")).map(SecretString::from);
-        let forms = "has to be holdfast, standard or stripe";
+        let forms = "must be holdfast, standard or stripe";
         let format = fields.parsed(optional("format"), forms, WebhookFormat::parse);
         let key = text.and_then(|text| {
             let key = Key::parse(text.expose_secret(), format);
@@ -107,20 +107,19 @@ fn told(not_added: NotAdded) -> FieldError {
     let (field, message) = match not_added {
         NotAdded::NameTaken => (
             "id",
-            "is the name of another secret, or was until that was retired; take a new one"
-                .to_owned(),
+            "is the id of another secret, current or retired; choose a new id".to_owned(),
         ),
         NotAdded::KeyTaken => (
             "key",
-            "is there under another id, or was until that was retired".to_owned(),
+            "is already in use under another id, current or retired; use a new secret".to_owned(),
         ),
         NotAdded::OtherPurpose => (
             "key",
-            "serves another purpose here; take one that nothing else uses".to_owned(),
+            "is already used for another purpose; use a new secret".to_owned(),
         ),
         NotAdded::Full => (
             "id",
-            format!("would be one of more than {SECRETS_MAX} that were added; retire one first"),
+            format!("would exceed the maximum of {SECRETS_MAX} added secrets; retire one first"),
         ),
     };
     FieldError { field, message }

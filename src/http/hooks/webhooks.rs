@@ -58,7 +58,7 @@ impl WebhookDesk {
                 reason = refusal.reason(),
                 stripe = endpoint == Endpoint::Stripe,
                 refused,
-                "webhooks were refused; this is the latest of them"
+                "webhooks were refused; this is the latest one"
             );
         });
     }
@@ -192,7 +192,7 @@ impl Front {
             status = view.state.as_str(),
             kind = command.kind.as_str(),
             reason = why.as_str(),
-            "a dispute is not booked: no money was taken here, or it is in another currency, or the purchase has too many; look the payment up at the gateway"
+            "a dispute cannot be booked: the purchase is not captured, the currency differs, or it has too many disputes; look the payment up at the gateway"
         );
     }
 
@@ -208,7 +208,7 @@ impl Front {
                 event = "refund_failed_late",
                 purchase_id = %purchase,
                 number,
-                "the gateway says that a refund failed which it had made; look it up there and pay the buyer by another way"
+                "the gateway reported a refund as failed after reporting success; check it at the gateway and pay the buyer another way"
             );
         }
     }
@@ -227,7 +227,7 @@ impl Front {
                     tracing::warn!(
                         event = "webhook_thin",
                         ignored,
-                        "Stripe sends thin events, which say too little; give the endpoint snapshot events"
+                        "Stripe sends thin events, which carry no data; configure the endpoint for snapshot events"
                     );
                 });
                 Ok(None)
@@ -282,7 +282,7 @@ impl Front {
                 event = "webhook_of_forgotten",
                 purchase_id = %purchase,
                 kind = kind.as_str(),
-                "the gateway says that money was moved for a purchase that ended without a payment long ago and is not kept any more; look the payment up at the gateway"
+                "the gateway reports a payment for a purchase that ended without one and is no longer kept; look the payment up at the gateway"
             );
         }
     }

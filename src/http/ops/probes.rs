@@ -31,19 +31,19 @@ impl NotReady {
         match self {
             Self::Recovering => (
                 "recovering",
-                "The server has started and reads its log; it takes requests once it has.",
+                "The server is starting and reads its log. It accepts requests when that is done.",
             ),
             Self::Stopping => (
                 "stopping",
-                "The process was told to end; send requests to another one.",
+                "The process is shutting down. Send requests to another one.",
             ),
             Self::DiskFull => (
                 "disk_full",
-                "Less than storage.disk_free_bytes_min is free on the disk of the data directory; make room.",
+                "Less than storage.disk_free_bytes_min is free on the disk of the data directory. Free disk space.",
             ),
             Self::DiskFailing => (
                 "disk_failing",
-                "A write or a sync of the log failed and the process ends; look at the disk, then start it again.",
+                "A write or sync of the log failed, and the process is stopping. Check the disk, then start the process again.",
             ),
             Self::NotLeader => (
                 "not_leader",

@@ -2,7 +2,7 @@
 //! event that it leaves there.
 //!
 //! Invariants: every path under `/admin` that writes is an act ([`act_of`] names every resource, and
-//! has to be told of a new one); an act that is answered with success has left one [`AdminActed`],
+//! must be told of a new one); an act that is answered with success has left one [`AdminActed`],
 //! in the append of what it changed where there is such a thing, and every other one an
 //! [`AdminRefused`], both durable before the answer; refusals beyond `audit.refusals_per_s` of a key
 //! are counted and not written down. Only known keys reach the trail. No secret is in it, and what

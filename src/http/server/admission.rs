@@ -219,7 +219,7 @@ impl State {
         Some(Room::Of(one, Eviction::Full))
     }
 
-    /// Takes the place of the idlest of these, whose task has to be woken afterwards.
+    /// Takes the place of the idlest of these, whose task must be woken afterwards.
     fn evict(&mut self, among: Among) -> Option<Arc<Connection>> {
         if self.closing >= CLOSING_MAX {
             return None;

@@ -79,7 +79,7 @@ pub trait Handler: Send + Sync + 'static {
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
     /// The address cannot be listened on.
-    #[error("cannot listen on {address}: {source}; free the address or set {key} to another")]
+    #[error("cannot listen on {address}: {source}; free the address, or set {key} to another one")]
     Listen {
         /// What it is set by.
         key: &'static str,
@@ -89,7 +89,7 @@ pub enum ServeError {
         source: std::io::Error,
     },
     /// A file for TLS cannot be used.
-    #[error("the TLS file `{}` cannot be used: {what}; check server.tls.cert and server.tls.key", path.display())]
+    #[error("cannot use the TLS file `{}`: {what}; check server.tls.cert and server.tls.key", path.display())]
     Tls {
         /// Which.
         path: PathBuf,
@@ -97,7 +97,7 @@ pub enum ServeError {
         what: String,
     },
     /// A thread cannot be started.
-    #[error("a thread for HTTP cannot be started: {0}; check the limits of threads and open files")]
+    #[error("cannot start an HTTP thread: {0}; check the limits of threads and open files")]
     Thread(std::io::Error),
 }
 
@@ -265,7 +265,7 @@ async fn work<H: Handler>(
     match TcpListener::from_std(listener) {
         Ok(listener) => accept(listener, &handler, &shared).await,
         Err(error) => {
-            tracing::error!(event = "listener_failed", error = %error, "a listener cannot be used");
+            tracing::error!(event = "listener_failed", error = %error, "cannot use a listener; this thread serves no connections, restart the process");
         }
     }
     drop(accepts);
@@ -297,7 +297,7 @@ async fn accept<H: Handler>(listener: TcpListener, handler: &Arc<H>, shared: &Ar
             }
             Err(error) => {
                 // Out of file descriptors, mostly: what is open has to close first.
-                tracing::warn!(event = "accept_failed", error = %error, "a connection cannot be accepted");
+                tracing::warn!(event = "accept_failed", error = %error, "cannot accept a connection; check the limit of open files");
                 sleep(Duration::from_millis(50)).await;
             }
         }
@@ -338,7 +338,7 @@ fn take_in<H: Handler>(
                     peer = %evicted.peer(),
                     cause = cause.as_str(),
                     evicted = evicted_count,
-                    "connections without a key made room for others; the latest of them was this peer's"
+                    "connections without a valid key were closed to make room; the latest was from this peer"
                 );
             });
             (place, TakenIn::InPlaceOfAnother)
@@ -380,7 +380,7 @@ fn turn_away<H: Handler>(stream: &TcpStream, peer: Peer, handler: &Arc<H>, share
             event = "connections_refused",
             %peer,
             refused,
-            "connections were refused because there were too many; the latest of them was this peer's"
+            "connections were refused because too many are open; the latest was from this peer"
         );
     });
     let told = problem::on_the_wire(Refusal::Overloaded.into(), handler.request_id());

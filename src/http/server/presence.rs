@@ -123,7 +123,7 @@ impl Connection {
         self.marks.fetch_and(!RESERVED, Relaxed);
     }
 
-    /// Likewise. Its task has to be woken afterwards.
+    /// Likewise. Its task must be woken afterwards.
     pub(in crate::http) fn mark_evicted(&self) {
         self.marks.fetch_or(EVICTED, Relaxed);
     }

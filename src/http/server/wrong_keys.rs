@@ -48,7 +48,7 @@ impl WrongKeys {
                 event = "unauthorized",
                 %peer,
                 refused,
-                "requests came without a valid key; the latest of them was this peer's"
+                "requests without a valid API key were refused; the latest was from this peer"
             );
         });
     }

@@ -16,6 +16,7 @@ use crate::engine::view::{PurchaseView, UnderWay};
 use crate::http::front::{Call, Front};
 use crate::http::route::auth::Caller;
 use crate::http::wire::answer::{Answer, IDEMPOTENT_REPLAYED, Kind};
+use crate::http::wire::detail::{self, Act};
 use crate::http::wire::idempotency;
 use crate::http::wire::problem::{self, Limit};
 use crate::ids::{PurchaseId, RequestId};
@@ -260,7 +261,7 @@ impl Front {
             Refusal::InvalidRequest => {
                 let errors = [problem::FieldError {
                     field: "hold_id",
-                    message: "is a hold of another product or quantity".to_owned(),
+                    message: "is a hold for another product or quantity".to_owned(),
                 }];
                 problem::invalid(refused.reason.into(), refused.request, &errors)
             }
@@ -324,18 +325,19 @@ impl Front {
         Ok(Some(view))
     }
 
-    /// The refusal of an operator's call about a purchase; a wrong state with the state.
+    /// The refusal of an operator's `act` on a purchase; a wrong state with the state.
     pub(in crate::http) async fn refused_of(
         &self,
         call: &Call,
         reason: Refusal,
         purchase: PurchaseId,
+        act: Act,
     ) -> Answer {
         if reason != Refusal::WrongState {
             return call.problem(reason);
         }
         match self.durable_purchase(Some(purchase)).await {
-            Ok(Some(view)) => wrong_state(call, &view),
+            Ok(Some(view)) => wrong_state(call, &view, act),
             Ok(None) => call.problem(reason),
             Err(reason) => call.problem(reason),
         }
@@ -384,19 +386,20 @@ fn in_flight(request: RequestId, under_way: UnderWay) -> Answer {
     };
     let facts = serde_json::json!({"purchase_id": purchase.to_string()});
     let detail = format!(
-        "The first request under this idempotency key is still running; see Location for what becomes of {purchase}."
+        "The first request with this idempotency key is still in progress. Read {purchase} at the path in Location."
     );
     let reason = Refusal::IdempotencyInFlight.into();
     problem::problem_about(reason, request, &detail, &facts).with(LOCATION, location(path))
 }
 
-/// The purchase's state does not allow it: which it is.
-pub(in crate::http) fn wrong_state(call: &Call, view: &PurchaseView) -> Answer {
-    let rejection = Refusal::WrongState.about(RefusalFacts::State {
-        purchase: view.purchase,
-        status: view.state,
+/// The purchase's state does not allow `act`: which state it is, and which ones do.
+pub(in crate::http) fn wrong_state(call: &Call, view: &PurchaseView, act: Act) -> Answer {
+    let facts = serde_json::json!({
+        "purchase_id": view.purchase.to_string(),
+        "state": view.state.as_str(),
     });
-    problem::problem_of(rejection.reason.into(), call.id, rejection.facts.as_ref())
+    let detail = detail::wrong_state(view.state, act);
+    problem::problem_about(Refusal::WrongState.into(), call.id, &detail, &facts)
 }
 
 /// `path`, which is made of words of this program and ids, as the value of a header.

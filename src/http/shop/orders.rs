@@ -305,11 +305,11 @@ fn listed(code: &str, currencies: &[Currency]) -> Option<Currency> {
         .find(|known| known.as_str() == code)
 }
 
-/// What an id has to be.
-pub(in crate::http) const ID_FORM: &str = "has to be 1 to 64 characters of A-Z a-z 0-9 _ . : -";
-/// What a code or a name has to be that is searched for card numbers.
+/// What an id must be.
+pub(in crate::http) const ID_FORM: &str = "must be 1 to 64 characters of A-Z a-z 0-9 _ . : -";
+/// What a code or a name must be that is searched for card numbers.
 pub(in crate::http) const WORD_FORM: &str =
-    "has to be 1 to 64 characters of A-Z a-z 0-9 _ . : -, without a card number";
+    "must be 1 to 64 characters of A-Z a-z 0-9 _ . : -, without a card number";
 const _: () = assert!(ID_CHARS_MAX == 64, "the sentence above says so");
 
 fn slow_hold(body: &[u8], currencies: &[Currency]) -> Result<HoldOrder, Box<Malformed>> {
@@ -338,7 +338,7 @@ fn order_of(fields: &mut Fields) -> (Option<Order>, Readable) {
     let product = fields.parsed(required("product_id"), ID_FORM, ProductId::parse);
     let quantity = fields.small(required("quantity"), 1, QUANTITY_MAX);
     let promotion = fields.parsed(optional("promotion_code"), WORD_FORM, PromotionCode::parse);
-    let ip_form = "has to be an IPv4 or IPv6 address";
+    let ip_form = "must be an IPv4 or IPv6 address";
     let ip = fields.parsed(optional("ip"), ip_form, |text| text.parse().ok());
     let device = fields.parsed(optional("device_id"), ID_FORM, DeviceId::parse);
     let metadata = metadata_of(fields);
@@ -372,7 +372,7 @@ fn metadata_of(fields: &mut Fields) -> Metadata {
     });
     let checked = match texts.collect::<Option<Vec<_>>>() {
         Some(pairs) => Metadata::new(pairs),
-        None => Err("has to be an object whose values are texts"),
+        None => Err("must be an object whose values are strings"),
     };
     checked.unwrap_or_else(|form| {
         fields.wrong(NAME, form);
@@ -395,7 +395,7 @@ fn slow_buy(body: &[u8], currencies: &[Currency]) -> Result<BuyOrder, Box<Malfor
     ];
     let mut fields = Fields::of(body, known);
     let (order, mut readable) = order_of(&mut fields);
-    let hold_form = "has to be the hold_id of a hold";
+    let hold_form = "must be the hold_id of a hold";
     let pays_for = fields.parsed(optional("hold_id"), hold_form, PurchaseId::parse_hold);
     let currency = fields.text(required("currency"));
     let card = fields.text(required("card_token"));

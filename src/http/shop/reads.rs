@@ -130,10 +130,14 @@ impl Front {
             return crate::http::admin::operator::bad_path_id(&call, "user_id");
         };
         let mut query = Query::of(call.parts.uri.query(), &["after", "limit"]);
-        let after = query.parsed("after", "has to be the next of an answer", |text| {
-            let id = PurchaseId::parse_purchase(text)?;
-            (id.shard() == ShardId::of(&user)).then_some(id)
-        });
+        let after = query.parsed(
+            "after",
+            "must be the value of next from an earlier answer",
+            |text| {
+                let id = PurchaseId::parse_purchase(text)?;
+                (id.shard() == ShardId::of(&user)).then_some(id)
+            },
+        );
         let limit = query.integer("limit", 1, PURCHASES_MAX);
         let errors = query.into_errors();
         if !errors.is_empty() {
@@ -163,10 +167,14 @@ impl Front {
     }
 }
 
-/// Whose it has to be, where the call says so.
+/// Whose it must be, where the call says so.
 fn owner_asked(call: &Call) -> Result<Option<UserId>, Vec<FieldError>> {
     let mut query = Query::of(call.parts.uri.query(), &["user_id"]);
-    let user = query.parsed("user_id", "has to be a buyer's id", UserId::parse);
+    let user = query.parsed(
+        "user_id",
+        "must be a buyer's id: 1 to 64 characters of A-Z a-z 0-9 _ . : -",
+        UserId::parse,
+    );
     let errors = query.into_errors();
     if errors.is_empty() {
         Ok(user)

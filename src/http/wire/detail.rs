@@ -6,11 +6,41 @@
 //! Deliberately absent: reasons without figures, whose fixed sentences `http::problem` owns.
 
 use crate::engine::event::RetryAdvice;
+use crate::engine::lifecycle::PurchaseState;
 use crate::engine::refusal::Refusal;
 use crate::engine::rejection::{PromotionBar, QuotaScope, RefusalFacts, SpendingScope, UsesScope};
 use crate::engine::view::DeclineView;
 use crate::money::{Amount, Currency};
 use crate::time::UnixMs;
+
+/// What an operator wants done with a purchase.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub enum Act {
+    /// Give captured money back.
+    Refund,
+    /// Give an authorization back.
+    Void,
+    /// Approve or reject.
+    Review,
+    /// Book what the gateway did without us.
+    Settle,
+}
+
+/// The sentence of a purchase whose state does not allow `act`.
+pub fn wrong_state(state: PurchaseState, act: Act) -> String {
+    let status = state.as_str();
+    let needed = match act {
+        Act::Refund => "a captured purchase with money left can be refunded",
+        Act::Void => "a purchase that is not captured yet can be voided",
+        Act::Review => "a purchase under review can be approved or rejected",
+        // As voided it can always be settled.
+        Act::Settle if matches!(state, PurchaseState::Stuck | PurchaseState::CaptureDiffers) => {
+            return "The purchase is stuck, but the gateway has no captured amount in its currency to book. Look the payment up at the gateway, or settle it as voided.".to_owned();
+        }
+        Act::Settle => "a stuck purchase can be settled",
+    };
+    format!("The purchase is {status}; only {needed}.")
+}
 
 /// The sentence of `reason` about `facts`; `None`: its fixed one says as much.
 pub(in crate::http) fn of(reason: Refusal, facts: &RefusalFacts) -> Option<String> {
@@ -20,7 +50,7 @@ pub(in crate::http) fn of(reason: Refusal, facts: &RefusalFacts) -> Option<Strin
             used,
             requested,
         } => format!(
-            "This buyer may have {limit} of this product and holds or owns {used}; {requested} more were asked for."
+            "A buyer may have {limit} units of this product. This buyer has {used} and requested {requested} more."
         ),
         RefusalFacts::Spending {
             scope,
@@ -45,23 +75,19 @@ pub(in crate::http) fn of(reason: Refusal, facts: &RefusalFacts) -> Option<Strin
         RefusalFacts::Stock {
             available,
             requested,
-        } => format!("Units available: {available}; requested: {requested}."),
+        } => format!("{available} units are available; {requested} were requested."),
         RefusalFacts::Window { starts_at, ends_at } => return window(reason, starts_at, ends_at),
         RefusalFacts::HoldExpired { expires_at, .. } => {
-            format!("The hold expired at {expires_at}; place a new one.")
+            format!("The hold expired at {expires_at}. Place a new one.")
         }
         RefusalFacts::HoldClosed { status, .. } => {
             format!(
-                "The hold is {}; only a held one can be paid or released.",
+                "The hold is {}; only a hold that is held can be paid or released.",
                 status.as_str()
             )
         }
-        RefusalFacts::State { status, .. } => {
-            format!(
-                "The purchase is {}, which does not allow this.",
-                status.as_str()
-            )
-        }
+        // Only a refund is decided with these facts.
+        RefusalFacts::State { status, .. } => wrong_state(status, Act::Refund),
         RefusalFacts::Captured {
             currency,
             captured,
@@ -72,11 +98,11 @@ pub(in crate::http) fn of(reason: Refusal, facts: &RefusalFacts) -> Option<Strin
             let shown = [amount, left, refunded, captured].map(|it| currency.in_units(it.get()));
             let [amount, left, refunded, captured] = shown;
             format!(
-                "{amount} {currency} are more than the {left} {currency} that can be refunded: {refunded} of {captured} {currency} were refunded before."
+                "The refund of {amount} {currency} exceeds the {left} {currency} that can still be refunded: {refunded} of {captured} {currency} are refunded."
             )
         }
         RefusalFacts::Refunded { currency, refunded } => format!(
-            "{} {currency} of this purchase are refunded, or another refund is under way; read the purchase again.",
+            "{} {currency} of this purchase are refunded, or another refund is in progress. Read the purchase again.",
             currency.in_units(refunded.get())
         ),
         RefusalFacts::Quota {
@@ -85,7 +111,7 @@ pub(in crate::http) fn of(reason: Refusal, facts: &RefusalFacts) -> Option<Strin
             window_s,
         } => quota(scope, limit, window_s),
         RefusalFacts::Balance { balance, requested } => format!(
-            "The buyer has {} reward tokens; {} were asked for.",
+            "The buyer has {} reward tokens; {} were requested.",
             balance.get(),
             requested.get()
         ),
@@ -98,7 +124,7 @@ pub(in crate::http) fn of(reason: Refusal, facts: &RefusalFacts) -> Option<Strin
                 UsesScope::Promotion => "",
                 UsesScope::User => " by this buyer",
             };
-            format!("The promotion is used up{by}: {uses} of {uses_max} uses.")
+            format!("The promotion has reached its maximum{by}: {uses} of {uses_max} uses.")
         }
         RefusalFacts::Promotion(bar) => promotion(bar),
         RefusalFacts::Payable {
@@ -118,10 +144,10 @@ fn window(reason: Refusal, starts_at: Option<UnixMs>, ends_at: Option<UnixMs>) -
     let window = (!window.is_empty()).then(|| window.join(" and "))?;
     Some(match reason {
         Refusal::SaleInactive => {
-            format!("This product is switched off, whatever its window: it {window}.")
+            format!("This product is inactive. Its sale {window}.")
         }
-        Refusal::SaleEnded => format!("The sale is over: its window {window}."),
-        _ => format!("The sale has not begun: its window {window}."),
+        Refusal::SaleEnded => format!("The sale has ended: it {window}."),
+        _ => format!("The sale has not started: it {window}."),
     })
 }
 
@@ -138,24 +164,24 @@ fn quota(scope: QuotaScope, limit: u64, window_s: Option<u64>) -> String {
     };
     match window_s {
         Some(window_s) => format!(
-            "{whose} has at most {limit} {what} in {window_s} s, and they are used up; see Retry-After."
+            "{whose} may make at most {limit} {what} in {window_s} s, and has reached that. Try again after the seconds in Retry-After."
         ),
         None => format!(
-            "{whose} has at most {limit} {what} at once, and they are used up; see Retry-After."
+            "{whose} may have at most {limit} {what} at once, and has reached that. Try again after the seconds in Retry-After."
         ),
     }
 }
 
 fn promotion(bar: PromotionBar) -> String {
     match bar {
-        PromotionBar::Inactive => "The promotion is switched off.".to_owned(),
+        PromotionBar::Inactive => "The promotion is inactive.".to_owned(),
         PromotionBar::NotStarted { starts_at } => format!("The promotion starts at {starts_at}."),
         PromotionBar::Ended { ends_at } => format!("The promotion ended at {ends_at}."),
-        PromotionBar::Product => "The promotion is for other products.".to_owned(),
-        PromotionBar::Segment => "The promotion is for other buyers.".to_owned(),
-        PromotionBar::Currency => "The promotion takes nothing off in this currency.".to_owned(),
+        PromotionBar::Product => "The promotion does not apply to this product.".to_owned(),
+        PromotionBar::Segment => "The promotion does not apply to this buyer's segment.".to_owned(),
+        PromotionBar::Currency => "The promotion gives no discount in this currency.".to_owned(),
         PromotionBar::Hold => {
-            "The hold was placed with another promotion, or with none.".to_owned()
+            "The hold was placed with a different promotion, or with none. Pay with the hold's promotion, or place a new hold.".to_owned()
         }
     }
 }
@@ -172,7 +198,7 @@ fn payable(
     bounds.extend(most.map(|it| format!("at most {}", shown(it))));
     bounds.push(format!("a multiple of {}", shown(step)));
     format!(
-        "The payment gateway does not take {amount}: it has to be {}.",
+        "The payment gateway does not accept {amount}. The amount must be {}.",
         bounds.join(", ")
     )
 }
@@ -182,21 +208,21 @@ pub(in crate::http) fn declined(view: &DeclineView) -> String {
     let unavailable = view.reason == Refusal::GatewayUnavailable;
     let what = match &view.code {
         _ if unavailable => {
-            "The payment gateway could not be reached; nothing was charged, and the key is free."
+            "The payment gateway could not be reached. Nothing was charged. The idempotency key can be used again."
                 .to_owned()
         }
-        Some(code) => format!("The payment was declined ({code}); nothing was charged."),
-        None => "The payment was declined; nothing was charged.".to_owned(),
+        Some(code) => format!("The payment was declined ({code}). Nothing was charged."),
+        None => "The payment was declined. Nothing was charged.".to_owned(),
     };
     let advice = match view.advice {
         _ if unavailable => None,
         RetryAdvice::Never => Some("Do not try this card again.".to_owned()),
-        RetryAdvice::OtherCard => Some("Try another card, or enter this one anew.".to_owned()),
-        RetryAdvice::Later => Some("Try this card later, or another one now.".to_owned()),
+        RetryAdvice::OtherCard => Some("Try another card, or enter this card again.".to_owned()),
+        RetryAdvice::Later => Some("Try this card later, or another card now.".to_owned()),
     };
     let hold = view
         .hold
-        .map(|until| format!("The hold is kept until {until}."));
+        .map(|until| format!("The hold stays open until {until}."));
     let sentences: Vec<_> = [Some(what), advice, hold].into_iter().flatten().collect();
     sentences.join(" ")
 }
@@ -240,7 +266,7 @@ mod tests {
             (
                 Refusal::AmountNotPayable,
                 payable,
-                "The payment gateway does not take 0.49 USD: it has to be at least 0.50 USD, at most 999999.99 USD, a multiple of 0.01 USD.",
+                "The payment gateway does not accept 0.49 USD. The amount must be at least 0.50 USD, at most 999999.99 USD, a multiple of 0.01 USD.",
             ),
         ] {
             assert_eq!(of(reason, &facts).as_deref(), Some(sentence));

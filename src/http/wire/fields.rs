@@ -14,7 +14,7 @@ use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor}
 use serde_json::{Map, Value};
 use std::fmt;
 
-/// Whether a field has to be there.
+/// Whether a field must be there.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub enum Need {
     /// It has to.
@@ -26,7 +26,7 @@ pub enum Need {
 }
 
 /// What is wrong with words that hold a card number.
-pub const CARD_NUMBER: &str = "must not hold what looks like a card number";
+pub const CARD_NUMBER: &str = "must not contain a card number";
 
 /// The fields of a body, and what has been found wrong with them.
 #[derive(Debug)]
@@ -36,16 +36,16 @@ pub struct Fields {
     refusal: Refusal,
 }
 
-/// A field's name and what its value has to be.
+/// A field's name and what its value must be.
 #[derive(Copy, Clone, Debug)]
 pub struct Asked {
     /// The name.
     pub name: &'static str,
-    /// Whether it has to be there.
+    /// Whether it must be there.
     pub need: Need,
 }
 
-/// Asks for a field that has to be there.
+/// Asks for a field that must be there.
 pub const fn required(name: &'static str) -> Asked {
     Asked {
         name,
@@ -53,7 +53,7 @@ pub const fn required(name: &'static str) -> Asked {
     }
 }
 
-/// Asks for a field that has to be there and may be null, which means none.
+/// Asks for a field that must be there and may be null, which means none.
 pub const fn nullable(name: &'static str) -> Asked {
     Asked {
         name,
@@ -88,7 +88,7 @@ impl Fields {
         match serde_json::from_str::<Pairs>(text) {
             Err(_) => fields.wrong(
                 "body",
-                "is not valid JSON, nests too deep, or has a field twice",
+                "is not valid JSON, is nested too deeply, or has a field twice",
             ),
             Ok(Pairs(pairs)) => {
                 for (name, value) in pairs {
@@ -122,7 +122,7 @@ impl Fields {
             let known = known.join(", ");
             self.wrong_once(
                 "body",
-                format!("has a field that is not known; known are {known}"),
+                format!("has an unknown field; known fields: {known}"),
             );
             return;
         };
@@ -185,14 +185,14 @@ impl Fields {
 
     /// A text of any form.
     pub fn text(&mut self, asked: Asked) -> Option<String> {
-        self.parsed(asked, "has to be a text", |text| Some(text.to_owned()))
+        self.parsed(asked, "must be a string", |text| Some(text.to_owned()))
     }
 
     /// A name for people to read: 1 to `chars_max` characters that show, in the order in which they
     /// stand.
     pub fn name(&mut self, asked: Asked, chars_max: usize) -> Option<String> {
         let form = format!(
-            "has to be 1 to {chars_max} characters, not blank, without control or bidirectional formatting characters"
+            "must be 1 to {chars_max} characters, not blank, without control or bidirectional formatting characters"
         );
         self.words(asked, &form, |text| {
             is_name(text, chars_max).then(|| text.to_owned())
@@ -206,7 +206,7 @@ impl Fields {
             .as_i64()
             .filter(|number| (least..=most).contains(number));
         if taken.is_none() {
-            let form = format!("has to be a whole number from {least} to {most}");
+            let form = format!("must be a whole number from {least} to {most}");
             self.wrong(asked.name, form);
         }
         taken
@@ -222,7 +222,7 @@ impl Fields {
     pub fn switch(&mut self, asked: Asked) -> Option<bool> {
         let value = self.value(asked)?;
         if value.as_bool().is_none() {
-            self.wrong(asked.name, "has to be true or false");
+            self.wrong(asked.name, "must be true or false");
         }
         value.as_bool()
     }
@@ -230,7 +230,7 @@ impl Fields {
     /// An instant, written by RFC 3339.
     pub fn time(&mut self, asked: Asked) -> Option<UnixMs> {
         let form =
-            "has to be a time by RFC 3339 such as 2026-11-22T10:00:00.000Z, from 1970 to 9999";
+            "must be an RFC 3339 time between 1970 and 9999, such as 2026-11-22T10:00:00.000Z";
         self.parsed(asked, form, UnixMs::parse)
     }
 
@@ -239,7 +239,7 @@ impl Fields {
         if let Value::Object(object) = self.value(asked)? {
             return Some(object);
         }
-        self.wrong(asked.name, "has to be an object");
+        self.wrong(asked.name, "must be an object");
         None
     }
 
@@ -263,7 +263,7 @@ impl Fields {
         if taken.is_none() {
             self.wrong(
                 asked.name,
-                format!("has to be a list of 1 to {most}, each {form}"),
+                format!("must be a list of 1 to {most}, each {form}"),
             );
         }
         taken

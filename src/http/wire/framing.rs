@@ -44,7 +44,7 @@ fn check_host(headers: &HeaderMap, version: Version) -> Result<(), FieldError> {
     match (hosts.next(), hosts.next()) {
         (None, _) if version == Version::HTTP_11 => refused("is required in HTTP/1.1"),
         (None, _) => Ok(()),
-        (Some(_), Some(_)) => refused("stands twice; send it once"),
+        (Some(_), Some(_)) => refused("was sent twice; send it once"),
         (Some(host), None) if is_host(host) => Ok(()),
         (Some(_), None) => refused("is not a host with an optional port"),
     }
@@ -66,7 +66,7 @@ fn check_coding(headers: &HeaderMap) -> Result<After, FieldError> {
         }
         (Some(_), _) => Err(FieldError {
             field: "Transfer-Encoding",
-            message: "only `chunked` is taken, once".to_owned(),
+            message: "must be `chunked`, once".to_owned(),
         }),
     }
 }

@@ -3,7 +3,7 @@
 
 pub mod answer;
 pub mod body;
-mod detail;
+pub mod detail;
 pub mod fields;
 pub mod framing;
 pub mod idempotency;

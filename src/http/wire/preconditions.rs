@@ -134,7 +134,7 @@ fn tags(
     }
     let wrong = || FieldError {
         field,
-        message: "has to be * or a list of entity tags in quotes, as ETag gives them".to_owned(),
+        message: "must be * or a list of quoted entity tags, as sent in ETag".to_owned(),
     };
     for line in lines {
         let line = line.to_str().map_err(|_| wrong())?.trim();

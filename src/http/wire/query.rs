@@ -30,10 +30,10 @@ impl Query {
                     let names = known.join(", ");
                     parsed.wrong(
                         "query",
-                        format!("has a name that is not known; known are {names}"),
+                        format!("has an unknown name; known names: {names}"),
                     );
                 }
-                (Some(name), None) => parsed.wrong(name, "is not UTF-8 in percent-encoding"),
+                (Some(name), None) => parsed.wrong(name, "is not percent-encoded UTF-8"),
                 (Some(name), Some(value)) => {
                     if parsed.values.insert(name, value.into_owned()).is_some() {
                         parsed.wrong(name, "is given twice");
@@ -66,7 +66,7 @@ impl Query {
 
     /// The whole number under `name`, from `least` to `most`.
     pub fn integer(&mut self, name: &'static str, least: u64, most: u64) -> Option<u64> {
-        let form = format!("has to be a whole number from {least} to {most}");
+        let form = format!("must be a whole number from {least} to {most}");
         let fits = |number: &u64| (least..=most).contains(number);
         self.parsed(name, &form, |text| text.parse().ok().filter(fits))
     }

@@ -197,7 +197,7 @@ impl Behaviour {
         matches!(self, Self::CaptureRefused | Self::VoidGoesWrong(..))
     }
 
-    /// Whether calls have to be counted, because the first ones differ from the later ones.
+    /// Whether calls must be counted, because the first ones differ from the later ones.
     pub const fn counts_calls(self) -> bool {
         matches!(
             self,

@@ -11,7 +11,7 @@ use crate::money::Currency;
 /// sum of money.
 const OTHER_MINOR_UNITS: [&str; 3] = ["ISK", "MGA", "UGX"];
 
-/// Currencies with three decimals, of which the last has to be 0.
+/// Currencies with three decimals, of which the last must be 0.
 const THREE_DECIMALS: [&str; 7] = ["BHD", "IQD", "JOD", "KWD", "LYD", "OMR", "TND"];
 
 /// The smallest charge, in minor units. Where a currency is not named, Stripe names none.

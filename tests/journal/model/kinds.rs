@@ -1,5 +1,5 @@
 //! Recovery against the live journal, with every kind of event: random commands of every sort, with
-//! snapshots and restarts in between. What can be asked of a journal has to be the same before a
+//! snapshots and restarts in between. What can be asked of a journal must be the same before a
 //! restart and after it, and `check` has to reach the same state from the snapshot and from the whole
 //! log. A kind of event that is never drawn fails the test.
 

@@ -210,7 +210,7 @@ pub fn stderr(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
-/// What `holdfast check` says of a directory that has to be clean.
+/// What `holdfast check` says of a directory that must be clean.
 pub fn check(data: &Path) -> Value {
     figures(&binary().arg("check").arg(data).output().unwrap())
 }

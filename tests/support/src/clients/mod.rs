@@ -22,7 +22,7 @@ pub fn say(line: &str) {
 pub fn number_from_env(name: &str) -> Option<u64> {
     let text = std::env::var(name).ok()?;
     let number = text.parse();
-    Some(number.unwrap_or_else(|_| panic!("{name} is `{text}` and has to be a whole number")))
+    Some(number.unwrap_or_else(|_| panic!("{name} is `{text}` and must be a whole number")))
 }
 
 /// `HOLDFAST_SEED`, or a new one, said aloud so that a failure can be run again.

@@ -17,7 +17,7 @@ pub fn events(data_dir: &Path) -> Vec<Value> {
 }
 
 /// Every event of the log once, in the audit log; what follows from it, in the other tables; and
-/// every sum as it has to be.
+/// every sum as it must be.
 pub fn assert_tables_are_the_log(postgres: &Postgres, events: &[Value]) {
     let rows = postgres.query("SELECT lsn, event FROM holdfast.audit_log ORDER BY lsn");
     let cursor: i64 = postgres.value("SELECT lsn FROM holdfast.sink_cursor");

@@ -1,11 +1,11 @@
 //! Owns what is counted: one [`Shard`] of counters a thread, added to without a look-up, summed
 //! only when `/metrics` is read.
 //!
-//! Invariants: names begin with `holdfast_` but for `purchase_attempt_total`; no label holds a
-//! user, a card, a product or free text; every label's values are listed here.
-//! Deliberately absent: gauges of the log and the stock, which the caller of [`Metrics::render`]
+//! Invariants: every family stands in [`families`] with its text; every label's values are listed
+//! here. Deliberately absent: gauges of the log and the stock, which the caller of [`Metrics::render`]
 //! adds from the journal's status.
 
+use super::families::{self, Family};
 use super::histogram::{BOUNDS, Counts, Histogram, bound_ns};
 use crate::engine::event::Flow;
 use crate::engine::refusal::Refusal;
@@ -24,7 +24,7 @@ pub enum Stage {
     Shard = 0,
     /// Waiting for what was appended to be durable.
     LogWait = 1,
-    /// A payment at the gateway, all its calls.
+    /// One call to the gateway.
     Gateway = 2,
     /// All of a request, from its head read to its answer written into memory.
     Request = 3,
@@ -353,72 +353,31 @@ impl Metrics {
         self.render_attempts(out);
         self.render_stages(out);
         self.render_gateway_calls(out);
-        out.family(
-            "holdfast_answers_total",
-            "counter",
-            "Answers, by the class of their status.",
-        );
+        out.family(&families::ANSWERS);
         for class in 2..=5_usize {
             let count = self.sum(|shard| &shard.answers[class]);
-            out.sample(
-                "holdfast_answers_total",
-                &format!("class=\"{class}xx\""),
-                count,
-            );
+            out.sample(&families::ANSWERS, &format!("class=\"{class}xx\""), count);
         }
-        let counters: [(&str, &str, Of); 7] = [
-            (
-                "holdfast_payments_left_open_total",
-                "Times a payment was left open, to be tried again later.",
-                |s| &s.payments_left_open,
-            ),
-            (
-                "holdfast_payments_neglected_total",
-                "Payments that rested in a passing state with nobody having them in hand.",
-                |s| &s.payments_neglected,
-            ),
-            (
-                "holdfast_refunds_failed_late_total",
-                "Refunds of which the gateway said that they failed after they were told as done.",
-                |s| &s.refunds_failed_late,
-            ),
-            (
-                "holdfast_unauthorized_total",
-                "Requests without a valid key.",
-                |s| &s.unauthorized,
-            ),
-            (
-                "holdfast_key_rate_limited_total",
-                "Requests refused because their key had more than its rate_per_s.",
-                |s| &s.key_rate_limited,
-            ),
-            (
-                "holdfast_connections_accepted_total",
-                "Connections taken in.",
-                |s| &s.accepted,
-            ),
-            (
-                "holdfast_connections_turned_away_total",
-                "Connections refused because there were too many, and none could make room.",
-                |s| &s.turned_away,
-            ),
+        let counters: [(&Family, Of); 7] = [
+            (&families::PAYMENTS_LEFT_OPEN, |s| &s.payments_left_open),
+            (&families::PAYMENTS_NEGLECTED, |s| &s.payments_neglected),
+            (&families::REFUNDS_FAILED_LATE, |s| &s.refunds_failed_late),
+            (&families::UNAUTHORIZED, |s| &s.unauthorized),
+            (&families::KEY_RATE_LIMITED, |s| &s.key_rate_limited),
+            (&families::CONNECTIONS_ACCEPTED, |s| &s.accepted),
+            (&families::CONNECTIONS_TURNED_AWAY, |s| &s.turned_away),
         ];
-        for (name, help, of) in counters {
-            out.single(name, "counter", help, self.sum(of));
+        for (family, of) in counters {
+            out.single(family, self.sum(of));
         }
-        let name = "holdfast_connections_evicted_total";
-        out.family(
-            name,
-            "counter",
-            "Connections without a key that made room for others, because there were too many in all or of their peer.",
-        );
+        let family = &families::CONNECTIONS_EVICTED;
+        out.family(family);
         for why in Eviction::ALL {
             let label = format!("cause=\"{}\"", why.as_str());
             let count = self.sum(|shard| &shard.evicted[why as usize]);
-            out.sample(name, &label, count);
+            out.sample(family, &label, count);
         }
-        let (name, help) = ("holdfast_connections", "Connections open.");
-        out.single(name, "gauge", help, self.sum(|s| &s.connections));
+        out.single(&families::CONNECTIONS, self.sum(|s| &s.connections));
         self.render_pools(out);
     }
 
@@ -432,48 +391,24 @@ impl Metrics {
         let in_flight: u64 = in_flight
             .map(|it| of_pool(|s, n| &s.in_flight[n], *it))
             .sum();
-        out.single(
-            "holdfast_in_flight",
-            "gauge",
-            "Requests under way.",
-            in_flight,
-        );
-        let families: [(&str, &str, &str, OfPool); 3] = [
-            (
-                "holdfast_pool_in_flight",
-                "gauge",
-                "Requests under way, by pool.",
-                |s, n| &s.in_flight[n],
-            ),
-            (
-                "holdfast_pool_body_bytes",
-                "gauge",
-                "Bytes kept free for bodies that are on their way, by pool.",
-                |s, n| &s.body_bytes[n],
-            ),
-            (
-                "holdfast_pool_refused_total",
-                "counter",
-                "Requests answered 503 because their pool was full.",
-                |s, n| &s.refused_full[n],
-            ),
+        out.single(&families::IN_FLIGHT, in_flight);
+        let of_pools: [(&Family, OfPool); 3] = [
+            (&families::POOL_IN_FLIGHT, |s, n| &s.in_flight[n]),
+            (&families::POOL_BODY_BYTES, |s, n| &s.body_bytes[n]),
+            (&families::POOL_REFUSED, |s, n| &s.refused_full[n]),
         ];
-        for (name, kind, help, of) in families {
-            out.family(name, kind, help);
+        for (family, of) in of_pools {
+            out.family(family);
             for pool in Pool::ALL {
                 let label = format!("pool=\"{}\"", pool.as_str());
-                out.sample(name, &label, of_pool(of, pool));
+                out.sample(family, &label, of_pool(of, pool));
             }
         }
     }
 
     fn render_attempts(&self, out: &mut Exposition) {
-        let name = "purchase_attempt_total";
-        out.family(
-            name,
-            "counter",
-            "Attempts, by the call they came by and how they ended.",
-        );
+        let family = &families::ATTEMPTS;
+        out.family(family);
         for flow in FLOWS {
             for place in 0..ATTEMPTS {
                 let count = self.sum(|shard| &shard.attempts[flow as usize][place]);
@@ -482,33 +417,33 @@ impl Metrics {
                     let (result, reason) = words_of(place);
                     let flow = flow.as_str();
                     let labels = format!("flow=\"{flow}\",result=\"{result}\",reason=\"{reason}\"");
-                    out.sample(name, &labels, count);
+                    out.sample(family, &labels, count);
                 }
             }
         }
     }
 
     fn render_gateway_calls(&self, out: &mut Exposition) {
-        let name = "holdfast_gateway_calls_total";
-        out.family(name, "counter", "Calls to the gateway, by how they ended.");
+        let family = &families::GATEWAY_CALLS;
+        out.family(family);
         for call in CALLS {
             for class in CLASSES {
                 let count = self.sum(|shard| &shard.gateway_calls[call as usize][class as usize]);
                 let (call, class) = (call.as_str(), class.as_str());
-                out.sample(name, &format!("call=\"{call}\",class=\"{class}\""), count);
+                out.sample(family, &format!("call=\"{call}\",class=\"{class}\""), count);
             }
         }
     }
 
     fn render_stages(&self, out: &mut Exposition) {
-        let name = "holdfast_stage_seconds";
-        out.family(name, "histogram", "Time that each stage of a request took.");
+        let family = &families::STAGES;
+        out.family(family);
         for stage in Stage::ALL {
             let mut counts = Counts::default();
             for shard in &self.shards {
                 shard.stages[stage as usize].add_to(&mut counts);
             }
-            out.histogram(name, &format!("stage=\"{}\"", stage.as_str()), &counts);
+            out.histogram(family, &format!("stage=\"{}\"", stage.as_str()), &counts);
         }
     }
 
@@ -548,13 +483,16 @@ pub struct Exposition {
 }
 
 impl Exposition {
-    /// Begins a family; `kind` is `counter`, `gauge` or `histogram`.
-    pub fn family(&mut self, name: &str, kind: &str, help: &str) {
+    /// Begins a family.
+    pub fn family(&mut self, family: &Family) {
+        let Family { name, help, .. } = family;
+        let kind = family.kind.as_str();
         let _ = writeln!(self.text, "# HELP {name} {help}\n# TYPE {name} {kind}");
     }
 
     /// One sample of the family begun last.
-    pub fn sample(&mut self, name: &str, labels: &str, value: u64) {
+    pub fn sample(&mut self, family: &Family, labels: &str, value: u64) {
+        let name = family.name;
         let _ = if labels.is_empty() {
             writeln!(self.text, "{name} {value}")
         } else {
@@ -563,7 +501,8 @@ impl Exposition {
     }
 
     /// One sample of the family begun last, in seconds.
-    pub fn sample_ms(&mut self, name: &str, labels: &str, value_ms: u64) {
+    pub fn sample_ms(&mut self, family: &Family, labels: &str, value_ms: u64) {
+        let name = family.name;
         let seconds = Seconds(value_ms.saturating_mul(1_000_000));
         let _ = if labels.is_empty() {
             writeln!(self.text, "{name} {seconds}")
@@ -574,15 +513,9 @@ impl Exposition {
 
     /// A histogram without labels: for each upper bound in nanoseconds, how many fell under it
     /// and no smaller one; how many are `above` all; and all of them together.
-    pub fn times(
-        &mut self,
-        name: &str,
-        help: &str,
-        bounded: &[(u64, u64)],
-        above: u64,
-        sum_ns: u64,
-    ) {
-        self.family(name, "histogram", help);
+    pub fn times(&mut self, family: &Family, bounded: &[(u64, u64)], above: u64, sum_ns: u64) {
+        self.family(family);
+        let name = family.name;
         let mut below = 0;
         for (bound_ns, count) in bounded {
             below += count;
@@ -597,7 +530,8 @@ impl Exposition {
     }
 
     /// One sample of the family begun last: the share that `used` is of `maximum`.
-    pub fn sample_ratio(&mut self, name: &str, labels: &str, used: usize, maximum: usize) {
+    pub fn sample_ratio(&mut self, family: &Family, labels: &str, used: usize, maximum: usize) {
+        let name = family.name;
         let millionths = (used as u128 * 1_000_000) / (maximum.max(1) as u128);
         let millionths = u64::try_from(millionths).unwrap_or(u64::MAX);
         let share = Seconds(millionths.saturating_mul(1_000));
@@ -605,20 +539,22 @@ impl Exposition {
     }
 
     /// A gauge of seconds that may be negative, without labels.
-    pub fn signed_seconds(&mut self, name: &str, help: &str, value_ms: i64) {
-        self.family(name, "gauge", help);
+    pub fn signed_seconds(&mut self, family: &Family, value_ms: i64) {
+        self.family(family);
+        let name = family.name;
         let sign = if value_ms < 0 { "-" } else { "" };
         let seconds = Seconds(value_ms.unsigned_abs().saturating_mul(1_000_000));
         let _ = writeln!(self.text, "{name} {sign}{seconds}");
     }
 
     /// A family of one sample without labels.
-    pub fn single(&mut self, name: &str, kind: &str, help: &str, value: u64) {
-        self.family(name, kind, help);
-        self.sample(name, "", value);
+    pub fn single(&mut self, family: &Family, value: u64) {
+        self.family(family);
+        self.sample(family, "", value);
     }
 
-    fn histogram(&mut self, name: &str, labels: &str, counts: &Counts) {
+    fn histogram(&mut self, family: &Family, labels: &str, counts: &Counts) {
+        let name = family.name;
         let mut below = 0;
         for place in 0..BOUNDS {
             below += counts.buckets[place];

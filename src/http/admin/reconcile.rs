@@ -6,6 +6,7 @@ use crate::http::front::{Call, Front};
 use crate::http::wire::answer::Answer;
 use crate::http::wire::query::Query;
 use crate::reconcile::{JobStatus, Kind, Report, Scope};
+use crate::telemetry::families;
 use crate::telemetry::metrics::Exposition;
 use hyper::Method;
 use hyper::http::StatusCode;
@@ -72,27 +73,16 @@ fn last_success(status: &JobStatus) -> Option<String> {
 /// The figures of the latest run that did not fail; none before there was one.
 pub(in crate::http) fn metrics(status: &JobStatus, out: &mut Exposition) {
     let good = status.last_good.as_deref();
+    out.single(&families::RECONCILE_FAILED, status.failed);
     out.single(
-        "holdfast_reconcile_failed_total",
-        "counter",
-        "Comparisons of the gateway's charges with ours that failed.",
-        status.failed,
-    );
-    out.single(
-        "holdfast_reconcile_last_success_timestamp_seconds",
-        "gauge",
-        "When the last comparison of the gateway's charges with ours ended that did not fail; 0: there was none.",
+        &families::RECONCILE_LAST_SUCCESS,
         good.map_or(0, |report| report.ended_at.get() / 1_000),
     );
     let Some(report) = good else { return };
-    let name = "holdfast_reconcile_differences";
-    out.family(
-        name,
-        "gauge",
-        "Differences between the gateway's charges and ours, by kind.",
-    );
+    let family = &families::RECONCILE_DIFFERENCES;
+    out.family(family);
     for kind in Kind::ALL {
         let label = format!("kind=\"{}\"", kind.as_str());
-        out.sample(name, &label, report.count(kind) as u64);
+        out.sample(family, &label, report.count(kind) as u64);
     }
 }

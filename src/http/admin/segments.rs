@@ -5,6 +5,7 @@ use crate::engine::refusal::Refusal;
 use crate::http::front::{Call, Front};
 use crate::http::wire::answer::Answer;
 use crate::report::postgres::segments::{JobStatus, Report};
+use crate::telemetry::families;
 use crate::telemetry::metrics::Exposition;
 use hyper::Method;
 use hyper::http::StatusCode;
@@ -55,22 +56,10 @@ fn shown(status: Option<&JobStatus>) -> Value {
 /// The figures of the runs of this process.
 pub(in crate::http) fn metrics(status: &JobStatus, out: &mut Exposition) {
     let good = status.last_good.as_deref();
+    out.single(&families::SEGMENTS_FAILED, status.failed);
+    out.single(&families::SEGMENTS_FED, status.fed);
     out.single(
-        "holdfast_segments_failed_total",
-        "counter",
-        "Runs that could not bring the segments of buyers up to date.",
-        status.failed,
-    );
-    out.single(
-        "holdfast_segments_fed_total",
-        "counter",
-        "Changed segments of buyers that were taken over.",
-        status.fed,
-    );
-    out.single(
-        "holdfast_segments_last_success_timestamp_seconds",
-        "gauge",
-        "When the segments of buyers were last brought up to date; 0: not yet.",
+        &families::SEGMENTS_LAST_SUCCESS,
         good.map_or(0, |report| report.ended_at.get() / 1_000),
     );
 }

@@ -11,6 +11,7 @@ use crate::http::wire::problem::{FieldError, Reason};
 use crate::http::wire::query::Query;
 use crate::ids::Lsn;
 use crate::report::feed::{Gap, Mode, SinkRefusal, SinkStatus, letter_json};
+use crate::telemetry::families::{self, Family};
 use crate::telemetry::metrics::Exposition;
 use hyper::body::Incoming;
 use hyper::http::StatusCode;
@@ -161,81 +162,32 @@ impl Front {
     }
 
     pub(in crate::http) fn sink_metrics(&self, out: &mut Exposition) {
-        /// A family: name, kind, help, and its value.
-        type Family = (
-            &'static str,
-            &'static str,
-            &'static str,
-            fn(&SinkStatus) -> u64,
-        );
-        const FAMILIES: [Family; 8] = [
-            (
-                "holdfast_sink_up",
-                "gauge",
-                "1 where the sink takes what it is given.",
-                |it| u64::from(it.up),
-            ),
-            (
-                "holdfast_sink_lag_bytes",
-                "gauge",
-                "Bytes of log that are durable and not delivered.",
-                |it| it.lag_bytes,
-            ),
-            (
-                "holdfast_sink_cursor_lsn",
-                "gauge",
-                "Everything before is delivered.",
-                |it| it.cursor.0,
-            ),
-            (
-                "holdfast_sink_delivered_total",
-                "counter",
-                "Events delivered.",
-                |it| it.delivered,
-            ),
-            (
-                "holdfast_sink_rejected_total",
-                "counter",
-                "Events refused for good.",
-                |it| it.rejected,
-            ),
-            (
-                "holdfast_sink_retries_total",
-                "counter",
-                "Deliveries that were tried again.",
-                |it| it.retries,
-            ),
-            (
-                "holdfast_sink_dead_letter_bytes",
-                "gauge",
-                "Bytes of dead letters.",
-                |it| it.dead_letter_bytes,
-            ),
-            (
-                "holdfast_sink_given_up",
-                "gauge",
-                "1 where the log is no longer kept for the sink.",
-                |it| u64::from(it.mode == Mode::GivenUp),
-            ),
+        const VALUES: [(&Family, fn(&SinkStatus) -> u64); 8] = [
+            (&families::SINK_UP, |it| u64::from(it.up)),
+            (&families::SINK_LAG_BYTES, |it| it.lag_bytes),
+            (&families::SINK_CURSOR, |it| it.cursor.0),
+            (&families::SINK_DELIVERED, |it| it.delivered),
+            (&families::SINK_REJECTED, |it| it.rejected),
+            (&families::SINK_RETRIES, |it| it.retries),
+            (&families::SINK_DEAD_LETTERS, |it| it.dead_letter_bytes),
+            (&families::SINK_GIVEN_UP, |it| {
+                u64::from(it.mode == Mode::GivenUp)
+            }),
         ];
         let sinks = self.core.sinks.status();
         if sinks.is_empty() {
             return;
         }
-        for (name, kind, help, of) in FAMILIES {
-            out.family(name, kind, help);
+        for (family, of) in VALUES {
+            out.family(family);
             for sink in &sinks {
-                out.sample(name, &format!("sink=\"{}\"", sink.name), of(sink));
+                out.sample(family, &format!("sink=\"{}\"", sink.name), of(sink));
             }
         }
-        let name = "holdfast_sink_age_seconds";
-        out.family(
-            name,
-            "gauge",
-            "How long ago the oldest undelivered event happened.",
-        );
+        let family = &families::SINK_AGE;
+        out.family(family);
         for sink in &sinks {
-            out.sample_ms(name, &format!("sink=\"{}\"", sink.name), sink.age_ms);
+            out.sample_ms(family, &format!("sink=\"{}\"", sink.name), sink.age_ms);
         }
     }
 }

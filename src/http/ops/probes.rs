@@ -4,6 +4,7 @@ use crate::http::front::Front;
 use crate::http::wire::answer::{Answer, Kind};
 use crate::journal::{Readiness, Status};
 use crate::payments::breaker::Circuit;
+use crate::telemetry::families;
 use crate::telemetry::logging;
 use crate::telemetry::metrics::Exposition;
 use hyper::http::StatusCode;
@@ -95,34 +96,16 @@ impl Front {
         self.core.metrics.render(&mut out);
         self.log_metrics(&mut out);
         out.single(
-            "holdfast_audit_refusals_left_out_total",
-            "counter",
-            "Refused administrative acts that were not written down, because a key had more than `audit.refusals_per_s`.",
+            &families::AUDIT_REFUSALS_LEFT_OUT,
             self.core.journal.refused_acts_left_out(),
         );
         out.single(
-            "holdfast_attempt_refusals_left_out_total",
-            "counter",
-            "Refused attempts that left nothing behind and were not written down, because a key had more than `audit.refused_attempts_per_s`.",
+            &families::ATTEMPT_REFUSALS_LEFT_OUT,
             self.core.journal.refused_attempts_left_out(),
         );
-        out.single(
-            "holdfast_log_lines_dropped_total",
-            "counter",
-            "Log lines that were dropped, because nobody took them from stderr in time.",
-            logging::dropped(),
-        );
-        out.single(
-            "holdfast_log_lines_left_out_total",
-            "counter",
-            "Log lines that were left out, because their event word came too often.",
-            logging::left_out(),
-        );
-        out.signed_seconds(
-            "holdfast_clock_offset_seconds",
-            "How far the wall clock lies ahead of the core's time; negative: behind.",
-            self.core.journal.clock_offset_ms(),
-        );
+        out.single(&families::LOG_LINES_DROPPED, logging::dropped());
+        out.single(&families::LOG_LINES_LEFT_OUT, logging::left_out());
+        out.signed_seconds(&families::CLOCK_OFFSET, self.core.journal.clock_offset_ms());
         crate::http::admin::reconcile::metrics(&self.core.reconciler.status(), &mut out);
         if let Some(job) = &self.core.segments {
             crate::http::admin::segments::metrics(&job.status(), &mut out);
@@ -141,20 +124,18 @@ impl Front {
 
     /// A rule's name is the operator's, of a closed alphabet, and there are few: see the rules.
     fn risk_metrics(&self, out: &mut Exposition) {
-        let name = "holdfast_risk_hits_total";
-        out.family(name, "counter", "Attempts that met a risk rule in force.");
+        let family = &families::RISK_HITS;
+        out.family(family);
         for (rule, outcome, held) in self.core.journal.rule_counts() {
             let (rule, outcome) = (rule.as_str(), outcome.as_str());
             out.sample(
-                name,
+                family,
                 &format!("rule=\"{rule}\",outcome=\"{outcome}\""),
                 held,
             );
         }
         out.single(
-            "holdfast_velocity_keys_given_up_total",
-            "counter",
-            "Counters that went, or were not taken in, because there were too many.",
+            &families::VELOCITY_KEYS_GIVEN_UP,
             self.core.journal.velocity_given_up(),
         );
     }
@@ -164,126 +145,60 @@ impl Front {
         let status = self.core.journal.status();
         let ready = self.not_ready().is_none();
         let log = &status.log;
-        for (name, help, value) in [
-            ("holdfast_log_syncs_total", "Syncs of the log.", log.syncs),
-            (
-                "holdfast_log_frames_total",
-                "Frames written to the log.",
-                log.frames,
-            ),
-            (
-                "holdfast_log_records_total",
-                "Records written to the log.",
-                log.records,
-            ),
-            (
-                "holdfast_log_bytes_total",
-                "Bytes written to the log.",
-                log.bytes,
-            ),
+        for (family, value) in [
+            (&families::LOG_SYNCS, log.syncs),
+            (&families::LOG_FRAMES, log.frames),
+            (&families::LOG_RECORDS, log.records),
+            (&families::LOG_BYTES, log.bytes),
         ] {
-            out.single(name, "counter", help, value);
+            out.single(family, value);
         }
         self.disk_metrics(out);
         self.circuit_metrics(out);
         self.bound_metrics(out);
         self.risk_metrics(out);
         units_metrics(&status, out);
-        for (name, help, value) in [
+        for (family, value) in [
+            (&families::READY, u64::from(ready)),
+            (&families::LOG_DURABLE, status.durable.0),
+            (&families::LOG_APPENDED, status.appended.0),
+            (&families::LOG_SEGMENTS, log.segments),
+            (&families::LOG_RING_USED, log.ring_used),
+            (&families::BUYERS, status.buyers as u64),
+            (&families::PURCHASES, status.purchases as u64),
+            (&families::IDEMPOTENCY_KEYS, status.keys as u64),
             (
-                "holdfast_ready",
-                "1 where new purchases are taken.",
-                u64::from(ready),
-            ),
-            (
-                "holdfast_log_durable_lsn",
-                "Everything before is durable.",
-                status.durable.0,
-            ),
-            (
-                "holdfast_log_appended_lsn",
-                "Everything before is on its way to the disk.",
-                status.appended.0,
-            ),
-            ("holdfast_log_segments", "Files of the log.", log.segments),
-            (
-                "holdfast_log_ring_used_bytes",
-                "Bytes that wait to be written.",
-                log.ring_used,
-            ),
-            ("holdfast_buyers", "Buyers kept.", status.buyers as u64),
-            (
-                "holdfast_purchases",
-                "Purchases kept.",
-                status.purchases as u64,
-            ),
-            (
-                "holdfast_idempotency_keys",
-                "Idempotency keys remembered.",
-                status.keys as u64,
-            ),
-            (
-                "holdfast_payments_in_flight",
-                "Payments under way.",
+                &families::PAYMENTS_IN_FLIGHT,
                 self.core.payments.in_flight() as u64,
             ),
+            (&families::OPEN_PAYMENTS, status.open_payments as u64),
+            (&families::STUCK_VOIDS, status.stuck_voids as u64),
             (
-                "holdfast_open_payments",
-                "Payments and refunds whose outcome is not known yet.",
-                status.open_payments as u64,
-            ),
-            (
-                "holdfast_stuck_voids",
-                "Authorizations that could not be given back, in time or at all; the operator is called.",
-                status.stuck_voids as u64,
-            ),
-            (
-                "holdfast_differing_captures",
-                "Captures of another sum than was asked for, which an operator has to settle.",
+                &families::DIFFERING_CAPTURES,
                 status.differing_captures as u64,
             ),
+            (&families::REVIEWS_OPEN, status.reviews as u64),
             (
-                "holdfast_reviews_open",
-                "Purchases that wait for a person.",
-                status.reviews as u64,
-            ),
-            (
-                "holdfast_reviews_oldest_age_seconds",
-                "How long the purchase has waited that has waited longest; 0: none waits.",
+                &families::REVIEWS_OLDEST_AGE,
                 status
                     .oldest_review
                     .map_or(0, |at| self.core.journal.now().since_ms(at) / 1_000),
             ),
         ] {
-            out.single(name, "gauge", help, value);
+            out.single(family, value);
         }
     }
 
     fn disk_metrics(&self, out: &mut Exposition) {
         let disk = self.core.journal.disk();
-        out.single(
-            "holdfast_disk_free_bytes",
-            "gauge",
-            "Free bytes on the disk of the data directory; 0 where it does not say.",
-            disk.free_bytes.unwrap_or(0),
-        );
-        out.single(
-            "holdfast_disk_free_bytes_min",
-            "gauge",
-            "Free bytes below which new purchases are refused: storage.disk_free_bytes_min.",
-            disk.free_bytes_min,
-        );
-        out.family(
-            "holdfast_log_sync_slowest_seconds",
-            "gauge",
-            "The longest sync of the last ten seconds, one that goes on included.",
-        );
+        out.single(&families::DISK_FREE, disk.free_bytes.unwrap_or(0));
+        out.single(&families::DISK_FREE_MIN, disk.free_bytes_min);
+        out.family(&families::LOG_SYNC_SLOWEST);
         let slowest_ms = u64::try_from(disk.sync_slowest.as_millis()).unwrap_or(u64::MAX);
-        out.sample_ms("holdfast_log_sync_slowest_seconds", "", slowest_ms);
+        out.sample_ms(&families::LOG_SYNC_SLOWEST, "", slowest_ms);
         let syncs = self.core.journal.sync_times();
         out.times(
-            "holdfast_log_sync_seconds",
-            "Time that each sync of the log took.",
+            &families::LOG_SYNC,
             &syncs.bounded,
             syncs.above,
             syncs.sum_ns,
@@ -291,42 +206,30 @@ impl Front {
     }
 
     fn bound_metrics(&self, out: &mut Exposition) {
-        let name = "holdfast_bound_used_ratio";
-        out.family(
-            name,
-            "gauge",
-            "How full what `[engine]` bounds is, of each bound of a shard the fullest shard; 1: refused.",
-        );
+        let family = &families::BOUND_USED;
+        out.family(family);
         for it in self.core.journal.bounds_used() {
             let labels = format!("bound=\"{}\"", it.bound.as_str());
-            out.sample_ratio(name, &labels, it.used, it.maximum);
+            out.sample_ratio(family, &labels, it.used, it.maximum);
         }
     }
 
     fn circuit_metrics(&self, out: &mut Exposition) {
-        out.family(
-            "holdfast_gateway_circuit",
-            "gauge",
-            "1 for where the circuit to the gateway stands: calls are sent only while it is closed.",
-        );
+        out.family(&families::GATEWAY_CIRCUIT);
         let circuit = self.core.payments.circuit();
         for state in [Circuit::Closed, Circuit::Open, Circuit::HalfOpen] {
             let labels = format!("state=\"{}\"", state.as_str());
             out.sample(
-                "holdfast_gateway_circuit",
+                &families::GATEWAY_CIRCUIT,
                 &labels,
                 u64::from(state == circuit),
             );
         }
         let waiting = self.core.payments.gateway().waiting().unwrap_or_default();
-        out.family(
-            "holdfast_gateway_waiting",
-            "gauge",
-            "Calls that wait for their turn at the gateway's pace, by class.",
-        );
+        out.family(&families::GATEWAY_WAITING);
         for (class, count) in [("urgent", waiting.urgent), ("new", waiting.new)] {
             let labels = format!("class=\"{class}\"");
-            out.sample("holdfast_gateway_waiting", &labels, count as u64);
+            out.sample(&families::GATEWAY_WAITING, &labels, count as u64);
         }
     }
 }
@@ -347,12 +250,8 @@ fn units_metrics(status: &Status, out: &mut Exposition) {
         .iter()
         .map(|view| u64::from(view.available()))
         .sum();
-    out.family(
-        "holdfast_units",
-        "gauge",
-        "Units of all products, by where they are.",
-    );
-    out.sample("holdfast_units", "state=\"available\"", available);
-    out.sample("holdfast_units", "state=\"held\"", held);
-    out.sample("holdfast_units", "state=\"sold\"", sold);
+    out.family(&families::UNITS);
+    out.sample(&families::UNITS, "state=\"available\"", available);
+    out.sample(&families::UNITS, "state=\"held\"", held);
+    out.sample(&families::UNITS, "state=\"sold\"", sold);
 }

@@ -468,7 +468,7 @@ fn a_taken_port_and_a_wrong_certificate_end_the_start_before_the_log_is_opened()
     let unread = "[server.tls]\ncert = \"Cargo.toml\"\nkey = \"Cargo.toml\"";
     for (config, told) in [
         (listen.as_str(), "cannot listen on"),
-        (unread, "the TLS file `Cargo.toml` cannot be used"),
+        (unread, "cannot use the TLS file `Cargo.toml`"),
     ] {
         let (status, log) = Setup::demo().config(config).data_dir(&data_dir).refused();
         assert_eq!(status.code(), Some(1));

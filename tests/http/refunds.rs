@@ -268,7 +268,7 @@ fn a_refund_that_the_gateway_refuses_moves_nothing_and_stands_under_its_key() {
         (&json!(500), &json!("USD"))
     );
     assert_eq!(body["code"], Value::Null, "this gateway has no word for it");
-    let detail = "The gateway refused to refund 5.00 USD; nothing went back.";
+    let detail = "The gateway refused to refund 5.00 USD. Nothing was refunded.";
     assert_eq!(body["detail"], detail);
 
     // Nothing went back, so that another may be tried; it is refused for itself.

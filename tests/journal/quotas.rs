@@ -214,7 +214,7 @@ fn one_account_cannot_take_the_room_of_its_neighbour_in_the_shard() {
     assert_eq!(fourth.header("ratelimit"), Some(left.as_str()));
     assert_eq!(
         told["detail"],
-        "A buyer has at most 3 open holds at once, and they are used up; see Retry-After."
+        "A buyer may have at most 3 open holds at once, and has reached that. Try again after the seconds in Retry-After."
     );
     assert_eq!(place("mallory", "key-mallory-0").status, 201, "a replay");
     let bought = server.ask(&Request::buy("mallory", "watch", "tok_ok", "key-mallory-3"));

@@ -432,7 +432,7 @@ fn config_check_reads_what_serve_would_and_writes_nothing() {
             ),
             "receipts.ed25519_keys",
         ),
-        (tls("none.pem"), "`none.pem` cannot be used"),
+        (tls("none.pem"), "cannot use the TLS file `none.pem`"),
         (
             with(
                 "[report.postgres]\nurl = \"postgres://writer@db.example/shop\"\nca_file = \"none.pem\"",
@@ -445,7 +445,7 @@ fn config_check_reads_what_serve_would_and_writes_nothing() {
             ),
             "none.pem",
         ),
-        (tls("key.pem"), "`cert.pem` cannot be used"),
+        (tls("key.pem"), "cannot use the TLS file `cert.pem`"),
         (
             with("[risk]\nrules_file = \"rules.toml\""),
             "`rules.toml` are wrong at line 2, column 8",

@@ -37,7 +37,7 @@ pub fn open(path: &Path) -> io::Result<File> {
         .custom_flags(nonblocking)
         .open(path)?;
     if !file.metadata()?.is_file() {
-        let what = "it is no regular file";
+        let what = "it is not a regular file";
         return Err(io::Error::new(io::ErrorKind::InvalidInput, what));
     }
     Ok(file)

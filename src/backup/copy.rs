@@ -55,7 +55,7 @@ pub enum CopyError {
     #[error("{0}")]
     Ship(String),
     /// There is something already.
-    #[error("{0} holds a backup already; name a prefix of its own for each copy")]
+    #[error("{0} already holds a backup; use a new prefix for each copy")]
     Taken(String),
     /// Nothing vouches for enough of the log.
     #[error(

@@ -252,7 +252,7 @@ impl Running {
         let mut stopped = self.stopped.clone();
         let mut shipper = match Shipper::new(&self.store, source, &self.shared.carried) {
             Ok(shipper) => shipper,
-            Err(error) => return Some(format!("the log cannot be read for the backup: {error}")),
+            Err(error) => return Some(format!("cannot read the log for the backup: {error}")),
         };
         let mut wait = WAIT_FIRST;
         let mut tidied = None;
@@ -336,7 +336,7 @@ impl Running {
             tracing::error!(
                 event = "backup_gap",
                 from_lsn = round.needed.0,
-                "the log no longer has what the backup was to get next; instants between cannot be restored; it goes on from the newest snapshot"
+                "the backup has a gap: log was deleted before it was uploaded, so instants in between cannot be restored; the backup continues from the newest snapshot"
             );
         }
     }
@@ -365,7 +365,7 @@ impl Running {
     fn went_well(&self) {
         let failing = self.shared.figures.lock().failing.take();
         if failing.is_some() {
-            tracing::info!(event = "backup_again", "the backup goes on");
+            tracing::info!(event = "backup_again", "the backup works again");
         }
     }
 }

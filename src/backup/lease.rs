@@ -67,7 +67,7 @@ impl Lease {
 pub enum Refused {
     /// The object is none of this program's.
     #[error(
-        "{store} holds a `lease` that this program cannot read; name a prefix that nothing else uses"
+        "{store} holds a `lease` that this program cannot read; use a prefix that nothing else uses"
     )]
     Unreadable {
         /// Where.

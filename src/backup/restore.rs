@@ -80,10 +80,10 @@ pub struct Restored {
 #[derive(Debug, thiserror::Error)]
 pub enum RestoreError {
     /// The place is taken.
-    #[error("{} is there and not empty; name a directory that is absent or empty", .0.display())]
+    #[error("{} is not empty; name a directory that is empty or does not exist", .0.display())]
     NotEmpty(PathBuf),
     /// There is nothing to restore.
-    #[error("{store} has no backup that can be restored{}", asked_text(.until))]
+    #[error("{store} has no backup to restore{}", asked_text(.until))]
     Nothing {
         /// Where.
         store: String,
@@ -97,7 +97,7 @@ pub enum RestoreError {
     #[error(transparent)]
     Store(#[from] StoreError),
     /// What was read does not fit together.
-    #[error("{object} does not fit: {why}")]
+    #[error("{object} does not fit the backup: {why}")]
     Misfit {
         /// Its name.
         object: String,
@@ -108,7 +108,7 @@ pub enum RestoreError {
     #[error(transparent)]
     Journal(#[from] JournalError),
     /// What was built is not clean.
-    #[error("what was restored is not clean: {0}")]
+    #[error("the restored directory is damaged: {0}")]
     Check(#[from] CheckError),
     /// The file system refused.
     #[error("{operation} {}: {source}", path.display())]
@@ -231,7 +231,10 @@ impl Restoring<'_, '_> {
             self.fetch(name, &path, Into::New).await?;
             let facts = snapshot_facts(&file, open(&path)?)?;
             if (facts.first, facts.covered) != (snapshot.first, snapshot.covered) {
-                return Err(misfit(name, "it covers another part of the log"));
+                return Err(misfit(
+                    name,
+                    "it holds a different part of the log than its name says",
+                ));
             }
         }
         let mut before: Option<SegmentFacts> = None;
@@ -291,10 +294,10 @@ impl Restoring<'_, '_> {
             what: last.what,
         };
         if (facts.end, facts.chain) != (last.span.end, last.span.chain) {
-            return Err(misfit(name, "it ends elsewhere than its name says"));
+            return Err(misfit(name, "its end differs from the one in its name"));
         }
         if Some(facts.log_id) != self.objects.log_id {
-            return Err(misfit(name, "it is of another log"));
+            return Err(misfit(name, "it belongs to another log"));
         }
         let file = OpenOptions::new().write(true).open(&path);
         let sized = file.and_then(|file| {
@@ -342,7 +345,7 @@ pub(super) fn follows(
     if facts.sequence != before.sequence + 1 || facts.previous != before.chain {
         return Err(misfit(
             name,
-            "it does not follow the segment before it: one of them is of another history",
+            "it does not continue the segment before it; one of the two belongs to another history",
         ));
     }
     Ok(())

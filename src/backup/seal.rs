@@ -26,19 +26,19 @@ const SUMMED_BYTES: usize = 40;
 /// Why an object is not what its name says.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Unsealed {
-    #[error("it has {0} bytes, fewer than a seal")]
+    #[error("it has {0} bytes, too few for a seal")]
     Short(u64),
-    #[error("it does not end in a seal of this format")]
+    #[error("it does not end with a seal of this format")]
     Magic,
-    #[error("its format has version {0}; this program reads {VERSION}")]
+    #[error("it has format version {0}; this program reads version {VERSION}")]
     Version(u32),
-    #[error("it is of generation {0}, not of the one in its name")]
+    #[error("it belongs to generation {0}, not to the one in its name")]
     Generation(String),
-    #[error("it is of log {found:016x}, not of {expected:016x}")]
+    #[error("it belongs to log {found:016x}, not to {expected:016x}")]
     Log { expected: u64, found: u64 },
-    #[error("it has {found} bytes of content where its seal says {sealed}")]
+    #[error("it has {found} bytes of content, but its seal says {sealed}")]
     Length { sealed: u64, found: u64 },
-    #[error("its SHA-256 is not the one in its seal")]
+    #[error("its SHA-256 differs from the one in its seal")]
     Digest,
 }
 

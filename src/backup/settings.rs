@@ -57,13 +57,13 @@ pub struct Access {
 #[derive(Copy, Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadTarget {
     /// It has another form.
-    #[error("takes s3://BUCKET/PREFIX or file:///DIRECTORY")]
+    #[error("must be s3://BUCKET/PREFIX or file:///DIRECTORY")]
     Form,
     /// An endpoint that anybody on the way could read.
-    #[error("takes https://HOST[:PORT], or http:// on a loopback address")]
+    #[error("must be https://HOST[:PORT], or http:// on a loopback address")]
     Endpoint,
     /// Nobody to ask as.
-    #[error("an s3:// target needs access_key and secret_key, both")]
+    #[error("an s3:// target needs both access_key and secret_key")]
     Keys,
 }
 

@@ -36,7 +36,7 @@ const REMOVED_MAX: usize = 1_000;
 pub(super) enum ShipError {
     #[error(transparent)]
     Store(#[from] StoreError),
-    #[error("reading what is to be shipped: {0}")]
+    #[error("cannot read the log to upload: {0}")]
     Source(#[from] JournalError),
     #[error(transparent)]
     History(#[from] OtherHistory),
@@ -267,7 +267,7 @@ impl<'a> Shipper<'a> {
         };
         let segment = at.map(|at| segments[at].clone()).ok_or_else(|| {
             let what =
-                "the log no longer begins at the beginning, and no snapshot reads well; take one";
+                "the beginning of the log is gone, and no snapshot can be read; take a snapshot";
             JournalError::Setting(what.to_owned())
         })?;
         let frames = self.source.frames(&segment)?;

@@ -190,7 +190,7 @@ impl Store {
                     operation: "listing",
                     object: "the objects".to_owned(),
                     store: self.shown.clone(),
-                    why: format!("there are more than {OBJECTS_MAX}"),
+                    why: format!("there are more than {OBJECTS_MAX} objects"),
                     is_absent: false,
                 });
             }
@@ -444,7 +444,7 @@ fn tokio_stream_timeout(
             Ok(Some(Ok(bytes))) => Ok(Some((bytes, stream))),
             Ok(Some(Err(why))) => Err(chain(&why)),
             Ok(None) => Ok(None),
-            Err(_) => Err(format!("nothing came for {} s", timeout.as_secs())),
+            Err(_) => Err(format!("no data for {} s", timeout.as_secs())),
         }
     })
     .boxed()

@@ -63,7 +63,7 @@ pub enum VerifyError {
     #[error("{0} has no backup")]
     Nothing(String),
     /// No room for an object.
-    #[error("the temporary directory: {0}")]
+    #[error("cannot use the temporary directory: {0}")]
     Scratch(#[from] io::Error),
 }
 
@@ -164,7 +164,9 @@ impl Verifying<'_, '_> {
                 Ok(facts) => {
                     let said = (Some(facts.log_id), facts.first, facts.covered);
                     if said != (log_id, snapshot.first, snapshot.covered) {
-                        self.problem(format!("{name} holds another snapshot than its name says"));
+                        self.problem(format!(
+                            "{name} holds a different snapshot than its name says"
+                        ));
                     }
                 }
                 Err(why) => self.problem(why.to_string()),
@@ -199,7 +201,9 @@ impl Verifying<'_, '_> {
             };
             if let Some(facts) = &facts {
                 if (facts.end, facts.chain) != (last.span.end, last.span.chain) {
-                    self.problem(format!("{name} ends elsewhere than its name says"));
+                    self.problem(format!(
+                        "the end of {name} differs from the one in its name"
+                    ));
                 }
                 if let Some(before) = &before
                     && let Err(why) = follows(before, facts, name)
@@ -218,7 +222,7 @@ impl Verifying<'_, '_> {
         match facts {
             Ok(facts) if Some(facts.log_id) == self.objects.log_id => Some(facts),
             Ok(_) => {
-                self.problem(format!("{name} is of another log"));
+                self.problem(format!("{name} belongs to another log"));
                 None
             }
             Err(why) => {

@@ -51,7 +51,7 @@ impl Connector {
                     roots.add(certificate).map_err(|why| named(&why))?;
                 }
                 if roots.is_empty() {
-                    return Err(named(&"it holds no certificate"));
+                    return Err(named(&"it contains no certificate"));
                 }
             }
         }

@@ -28,13 +28,13 @@ pub(super) struct Core {
 impl Core {
     /// The core at `url`, asked with `key`.
     pub(super) fn new(url: &str, key: &str) -> Result<Self, String> {
-        let form = || "the URL must be like http://127.0.0.1:8080".to_owned();
+        let form = || "the URL must have the form http://127.0.0.1:8080".to_owned();
         let uri: Uri = url.parse().map_err(|_| form())?;
         if uri.scheme_str() != Some("http") || !matches!(uri.path(), "" | "/") {
             return Err(form());
         }
         if !key.bytes().all(|b| (0x21..=0x7e).contains(&b)) {
-            return Err("the key must be of visible ASCII".to_owned());
+            return Err("the key must be visible ASCII".to_owned());
         }
         let host = uri.host().ok_or_else(form)?;
         let host = host.trim_start_matches('[').trim_end_matches(']');
@@ -58,8 +58,8 @@ impl Core {
         let failed = |what: &str, why: std::io::Error| format!("{core} {what}: {why}");
         let answer = self
             .exchange(method, path)
-            .map_err(|why| failed("cannot be asked", why))?;
-        let unread = || format!("{core} does not answer in HTTP");
+            .map_err(|why| failed("cannot be reached", why))?;
+        let unread = || format!("{core} does not answer with HTTP");
         let end = answer
             .windows(4)
             .position(|it| it == b"\r\n\r\n")
@@ -72,7 +72,7 @@ impl Core {
         }
         let detail = body["detail"].as_str().unwrap_or("no reason given");
         let elsewhere = if status == "404" {
-            " Where server.admin_listen is set, ask there."
+            " If server.admin_listen is set, use that address."
         } else {
             ""
         };

@@ -78,11 +78,11 @@ fn parse_until(text: &str) -> Result<Until, String> {
     }
     UnixMs::parse(text)
         .map(Until::Instant)
-        .ok_or_else(|| "takes an LSN, or an instant such as 2026-11-30T12:00:00Z".to_owned())
+        .ok_or_else(|| "must be an LSN, or an instant such as 2026-11-30T12:00:00Z".to_owned())
 }
 
 fn parse_generation(text: &str) -> Result<Generation, String> {
-    let form = || "takes a generation such as 2-00c0ffee00c0ffee".to_owned();
+    let form = || "must be a generation such as 2-00c0ffee00c0ffee".to_owned();
     let (number, tag) = text.split_once('-').ok_or_else(form)?;
     let number = number.parse().map_err(|_| form())?;
     let tag = u64::from_str_radix(tag, 16).map_err(|_| form())?;
@@ -95,7 +95,7 @@ pub(super) fn backup(arguments: &Backup) -> ExitCode {
         return verify(config.as_deref(), from);
     }
     let Some(to) = &arguments.to else {
-        return fail(2, "name where the copy goes, with --to");
+        return fail(2, "--to is missing: the store or directory for the copy");
     };
     let tools = tools(arguments.config.as_deref(), arguments.data_dir.as_deref());
     let found = tools.and_then(|it| Ok((it.target("--to", to)?, it.data_dir)));
@@ -104,7 +104,10 @@ pub(super) fn backup(arguments: &Backup) -> ExitCode {
         Err(error) => return fail(1, error),
     };
     if !data_dir.join("log").is_dir() {
-        let why = format!("{} has no log; name a data directory", data_dir.display());
+        let why = format!(
+            "{} contains no log; name a data directory",
+            data_dir.display()
+        );
         return fail(1, why);
     }
     let carried = Carried::default();
@@ -188,7 +191,12 @@ fn verify(config: Option<&Path>, from: &str) -> ExitCode {
     };
     let scratch = match Scratch::make() {
         Ok(scratch) => scratch,
-        Err(error) => return fail(1, format_args!("the temporary directory: {error}")),
+        Err(error) => {
+            return fail(
+                1,
+                format_args!("cannot use the temporary directory: {error}"),
+            );
+        }
     };
     let mut line = ProgressLine::new();
     let verified = run(backup::verify(
@@ -209,7 +217,7 @@ fn verify(config: Option<&Path>, from: &str) -> ExitCode {
     } else {
         fail(
             1,
-            format_args!("the backup is not good: {}", verified.problems.join("; ")),
+            format_args!("the backup is damaged: {}", verified.problems.join("; ")),
         )
     };
     print(format_args!("{}\n", verified_json(&verified)), status)

@@ -41,7 +41,7 @@ fn say_near(it: BoundUsed) {
         maximum = it.maximum,
         shard = it.shard.map(ShardId::index),
         setting = it.bound.setting(),
-        "what is kept nears its bound, at which new ones are answered 503; raise {} (it takes memory) and start again, or keep less for as long",
+        "a limit is nearly reached, beyond which requests get 503; raise {} (it needs memory) and restart, or shorten the retention",
         it.bound.setting(),
     );
 }
@@ -62,14 +62,14 @@ pub(super) fn say_memory(journal: &Journal, ring_bytes: usize) {
         ring_bytes,
         bytes,
         machine_bytes,
-        "what this takes in memory with everything at its bound"
+        "memory needed when every limit is reached"
     );
     if machine_bytes.is_some_and(|there| bytes > there) {
         tracing::warn!(
             event = "memory_bound_large",
             bytes,
             machine_bytes,
-            "with everything at its bound this takes more memory than the machine has; lower engine.buyers_max, engine.purchases_max and engine.keys_max to what you sell, or take a larger machine"
+            "when every limit is reached, holdfast needs more memory than the machine has; lower engine.buyers_max, engine.purchases_max and engine.keys_max to what you sell, or use a larger machine"
         );
     }
 }

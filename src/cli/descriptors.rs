@@ -28,7 +28,7 @@ pub(super) fn share_out(config: &Config) -> Result<usize, Failure> {
     if room < CONNECTIONS_MIN {
         let least = reserve + CONNECTIONS_MIN;
         return Err(format!(
-            "the limit of open files is {limit}, and the log, sinks, gateway and workers need {reserve} of them; raise it to at least {least} (ulimit -n, LimitNOFILE= in a systemd unit)"
+            "the limit of open files is {limit}, of which the log, sinks, gateway and workers need {reserve}; raise it to at least {least} (ulimit -n, LimitNOFILE= in a systemd unit)"
         )
         .into());
     }
@@ -41,7 +41,7 @@ pub(super) fn share_out(config: &Config) -> Result<usize, Failure> {
             max_connections = connections,
             open_files = limit,
             reserve,
-            "server.max_connections is lowered to what the limit of open files leaves; raise that limit (ulimit -n, LimitNOFILE= in a systemd unit)"
+            "server.max_connections is lowered because of the limit of open files; raise that limit (ulimit -n, LimitNOFILE= in a systemd unit)"
         );
     }
     Ok(connections)

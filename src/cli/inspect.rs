@@ -34,7 +34,7 @@ fn checked(dir: &Path) -> Result<Value, NotClean> {
     {
         return Err(NotClean::Damaged(error.to_string()));
     }
-    let no_log = || NotClean::Unreadable("it has no log; name a data directory".to_owned());
+    let no_log = || NotClean::Unreadable("it contains no log; name a data directory".to_owned());
     if !dir.join("log").is_dir() {
         return Err(no_log());
     }
@@ -158,7 +158,7 @@ fn figures(report: &CheckReport, gateway: &Value, sinks: SinkFiles) -> Value {
 pub(super) fn log(arguments: &Log) -> ExitCode {
     let dir = &arguments.dir;
     if !dir.join("log").is_dir() {
-        let why = format!("{} has no log; name a data directory", dir.display());
+        let why = format!("{} contains no log; name a data directory", dir.display());
         return fail(1, why);
     }
     if let Some(kind) = &arguments.kind
@@ -167,7 +167,7 @@ pub(super) fn log(arguments: &Log) -> ExitCode {
         let known = Event::KINDS.join(", ");
         return fail(
             2,
-            format_args!("there is no kind `{kind}`; the kinds are {known}"),
+            format_args!("the kind `{kind}` is unknown; known kinds: {known}"),
         );
     }
     let mut out = BufWriter::new(std::io::stdout().lock());

@@ -267,7 +267,7 @@ fn written(result: std::io::Result<()>, status: ExitCode) -> ExitCode {
 fn written_or(unwritten: u8, result: std::io::Result<()>, status: ExitCode) -> ExitCode {
     match result {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
-            fail(unwritten, format_args!("stdout cannot be written: {error}"))
+            fail(unwritten, format_args!("cannot write to stdout: {error}"))
         }
         _ => status,
     }

@@ -99,7 +99,7 @@ fn summary(prepared: &Prepared) -> String {
     let of_role = |role| config.keys.iter().filter(|key| key.role == role).count();
     let rules = match &prepared.rules {
         Ok(Some(file)) => format!("{} of the file", file.count()),
-        Ok(None) | Err(_) if config.risk.default_rules => "those that are shipped".to_owned(),
+        Ok(None) | Err(_) if config.risk.default_rules => "the shipped rules".to_owned(),
         Ok(None) | Err(_) => "none".to_owned(),
     };
     let sinks: Vec<_> = config

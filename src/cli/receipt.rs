@@ -35,21 +35,21 @@ pub(super) fn verify(arguments: &Verify) -> ExitCode {
 
 /// The receipt may come from a pipe, for which nobody but the caller waits.
 fn read(path: &Path) -> Result<Vec<u8>, String> {
-    let cannot = |why: &dyn std::fmt::Display| format!("{} cannot be read: {why}", path.display());
+    let cannot = |why: &dyn std::fmt::Display| format!("cannot read {}: {why}", path.display());
     let file = File::open(path).map_err(|error| cannot(&error))?;
     let mut bytes = Vec::new();
     file.take(FILE_BYTES_MAX + 1)
         .read_to_end(&mut bytes)
         .map_err(|error| cannot(&error))?;
     if bytes.len() as u64 > FILE_BYTES_MAX {
-        return Err(cannot(&"it is larger than any receipt or key"));
+        return Err(cannot(&"it is too large for a receipt or a key"));
     }
     Ok(bytes)
 }
 
 fn read_key(path: &Path) -> Result<Vec<u8>, String> {
     crate::files::read(path, FILE_BYTES_MAX)
-        .map_err(|error| format!("{} cannot be read: {error}", path.display()))
+        .map_err(|error| format!("cannot read {}: {error}", path.display()))
 }
 
 fn verdict(keys: &VerifyKeys, receipt: &[u8]) -> Result<Verdict, String> {
@@ -100,8 +100,7 @@ fn public_key(path: &Path, named: &Receipt) -> Result<Vec<PublicKey>, String> {
 }
 
 fn text(path: &Path) -> Result<String, String> {
-    String::from_utf8(read_key(path)?)
-        .map_err(|_| about(path, &"is not text; name the file of the key"))
+    String::from_utf8(read_key(path)?).map_err(|_| about(path, &"is not text; name the key's file"))
 }
 
 fn about(path: &Path, what: &dyn std::fmt::Display) -> String {

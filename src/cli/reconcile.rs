@@ -30,7 +30,9 @@ pub(super) fn run(arguments: &Reconcile) -> ExitCode {
     let report = match (&arguments.dir, &arguments.url, &arguments.key) {
         (Some(dir), _, _) => of_directory(dir, arguments.config.as_deref()),
         (None, Some(url), Some(key)) => of_core(url, key),
-        (None, _, _) => Err("name a data directory, or --url and --key of a core".to_owned()),
+        (None, _, _) => {
+            Err("name a data directory, or --url and --key of a running holdfast".to_owned())
+        }
     };
     let report = match report {
         Ok(report) => report,
@@ -54,7 +56,7 @@ pub(super) fn run(arguments: &Reconcile) -> ExitCode {
 fn of_directory(dir: &Path, config: Option<&Path>) -> Result<Value, String> {
     let named = |why: &dyn std::fmt::Display| format!("{}: {why}", dir.display());
     if !dir.join("log").is_dir() {
-        return Err(named(&"there is no log in it; name a data directory"));
+        return Err(named(&"it contains no log; name a data directory"));
     }
     let stripe = match config {
         Some(path) => stripe_of(dir, path).map_err(|why| format!("{}: {why}", path.display()))?,
@@ -62,7 +64,7 @@ fn of_directory(dir: &Path, config: Option<&Path>) -> Result<Value, String> {
     };
     if stripe.is_none() && !sandbox::path_in(dir).exists() {
         return Err(named(
-            &"the sandbox gateway was not used; name the configuration with --config",
+            &"the directory was not used with the sandbox gateway; name the configuration with --config",
         ));
     }
     let checked = journal::check(dir, &EngineSettings::default()).map_err(|why| named(&why))?;
@@ -111,7 +113,7 @@ fn of_core(url: &str, key: &str) -> Result<Value, String> {
     let asked = core.ask("POST", &format!("{PATH}?full=true"))?;
     let run = asked["run"]
         .as_u64()
-        .ok_or_else(|| format!("{url} does not answer as a core does"))?;
+        .ok_or_else(|| format!("{url} does not answer like holdfast"))?;
     let mut line = ProgressLine::new();
     loop {
         let mut status = core.ask("GET", PATH)?;
@@ -124,7 +126,7 @@ fn of_core(url: &str, key: &str) -> Result<Value, String> {
         if status["runs"].as_u64().is_some_and(|runs| runs < run) {
             line.clear();
             return Err(format!(
-                "the core at {url} was started again meanwhile; ask again"
+                "holdfast at {url} restarted during the comparison; repeat the command"
             ));
         }
         let running = &status["running"];
@@ -209,7 +211,9 @@ fn table(report: &Value) -> String {
         count("unlisted"),
     );
     if report["complete"] == false {
-        text.push_str("There are more differences: the comparison ended early.\n");
+        text.push_str(
+            "There are more differences: the comparison stopped at reconcile.differences_max.\n",
+        );
     }
     text
 }

@@ -56,7 +56,7 @@ impl Reloader<'_> {
                 self.written(&self.journal.admin_refused(refused));
                 tracing::error!(
                     event = "reload_failed",
-                    "nothing is changed by the configuration read again: {failure}"
+                    "the configuration was not reloaded, nothing has changed: {failure}"
                 );
             }
         }
@@ -144,7 +144,7 @@ impl Reloader<'_> {
             tracing::warn!(
                 event = "webhook_secret_retired",
                 secrets = listed(&secrets.still_retired),
-                "retired secrets of webhooks stay retired; take them out of the configuration"
+                "retired webhook secrets stay retired; remove them from the configuration"
             );
         }
         tracing::info!(
@@ -153,7 +153,7 @@ impl Reloader<'_> {
             restart_needed = listed(restart_needed),
             webhook_secrets_added = listed(&secrets.added),
             webhook_secrets_removed = listed(&secrets.removed),
-            "what has changed is in force, but for what needs a restart"
+            "the configuration was reloaded; keys in restart_needed take effect at the next start"
         );
     }
 

@@ -17,7 +17,7 @@ use std::path::PathBuf;
 #[derive(Debug, thiserror::Error)]
 pub(super) enum RulesFault {
     /// The file cannot be read.
-    #[error("the risk rules `{}` cannot be read: {source}; check risk.rules_file", path.display())]
+    #[error("cannot read the risk rules `{}`: {source}; check risk.rules_file", path.display())]
     Unreadable {
         /// Which file.
         path: PathBuf,
@@ -34,7 +34,7 @@ pub(super) enum RulesFault {
     },
     /// The log has rules of another program.
     #[error(
-        "the risk rules in the log are not understood ({0}); start the program that wrote them, or name a file that changed in risk.rules_file"
+        "this version cannot read the risk rules in the log ({0}); start the version that wrote them, or set new rules in risk.rules_file"
     )]
     Logged(RulesError),
     /// The log failed.
@@ -120,7 +120,7 @@ pub(super) fn start(
         rules = compiled.shown.len(),
         source = in_force.set.source.as_str(),
         version = in_force.lsn.0,
-        "the risk rules of the log are in force"
+        "risk rules from the log are in force"
     );
     journal.take_up_rules(compiled.set);
     Ok(())

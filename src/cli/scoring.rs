@@ -19,7 +19,7 @@ use std::sync::Arc;
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ScoringFault {
     /// The file cannot be read.
-    #[error("the risk model `{}` cannot be read: {source}; check risk.model_file", path.display())]
+    #[error("cannot read the risk model `{}`: {source}; check risk.model_file", path.display())]
     Unreadable {
         /// Which file.
         path: PathBuf,
@@ -28,7 +28,7 @@ pub(crate) enum ScoringFault {
     },
     /// The file is wrong.
     #[error(
-        "the risk model `{}` is wrong at {error}; correct it there, or take risk.model_file out of the configuration", path.display()
+        "the risk model `{}` is wrong at {error}; correct it there, or remove risk.model_file from the configuration", path.display()
     )]
     Wrong {
         /// Which file.
@@ -70,7 +70,7 @@ pub(super) fn start(
             digest = digest.as_deref().unwrap_or("none"),
             features_always = config.features == FeaturesWritten::Always,
             changed = put.is_some(),
-            "attempts are scored so"
+            "the scoring of attempts is set"
         );
     }
     Ok(put.is_some())

@@ -76,7 +76,7 @@ fn report_panics() {
             .map(ToString::to_string)
             .unwrap_or_default();
         let what = panic.payload_as_str().unwrap_or_default();
-        tracing::error!(event = "panic", at, "a bug, the process stops: {what}");
+        tracing::error!(event = "panic", at, "a bug: the process stops: {what}");
         logging::flush();
         // In builds that unwind, too: locks do not poison, and nobody may go on with a state that
         // a turn left half changed. What was answered is in the log.
@@ -152,7 +152,7 @@ fn serve(arguments: &Serve, prepared: Prepared) -> Result<(), Failure> {
         tracing::info!(
             event = "leaving",
             leave_s = leave.as_secs(),
-            "not ready from here on; requests are taken until load balancers have noticed"
+            "/readyz fails now; requests are still served for leave_s, so that load balancers can react"
         );
         end = signals.wait(&mut watch, &mut reloader, Some(leave));
     }
@@ -162,7 +162,7 @@ fn serve(arguments: &Serve, prepared: Prepared) -> Result<(), Failure> {
     }
     tracing::info!(
         event = "stopping",
-        "no new connections; ending what is under way"
+        "no new connections; finishing requests and payments in progress"
     );
     server.drain();
     sinks.stop();
@@ -174,7 +174,10 @@ fn serve(arguments: &Serve, prepared: Prepared) -> Result<(), Failure> {
     if let Some(fault) = fault {
         return Err(Box::new(fault));
     }
-    tracing::info!(event = "stopped", "everything answered is on disk");
+    tracing::info!(
+        event = "stopped",
+        "stopped; everything acknowledged is on disk"
+    );
     Ok(())
 }
 
@@ -195,7 +198,13 @@ fn open(
         if shown.elapsed() >= Duration::from_secs(1) {
             shown = Instant::now();
             let Progress { stage, done, total } = progress;
-            tracing::info!(event = "recovering", stage, done, total, "recovery goes on");
+            tracing::info!(
+                event = "recovering",
+                stage,
+                done,
+                total,
+                "recovery is in progress"
+            );
         }
     };
     let data_dir = &config.storage.data_dir;
@@ -206,14 +215,14 @@ fn open(
         tracing::warn!(
             event = "bad_snapshot",
             problem,
-            "a snapshot was passed over"
+            "a damaged snapshot was skipped"
         );
     }
     if let Some(tail) = &opened.torn_tail {
         tracing::warn!(
             event = "torn_tail",
             tail,
-            "the end of the log, never acknowledged, was cut"
+            "the log's torn tail, which was never acknowledged, was cut"
         );
     }
     tracing::info!(
@@ -223,7 +232,7 @@ fn open(
         snapshot_lsn = opened.snapshot.map(|lsn| lsn.0),
         elapsed_ms = opened.elapsed_ms,
         digest = opened.digest,
-        "the data directory is open"
+        "the data directory is open and recovered"
     );
     Ok(journal)
 }
@@ -245,7 +254,7 @@ fn say_what_is_unsafe(config: &Config) {
                 event = "plain_http",
                 %address,
                 key,
-                "keys and purchases can be read on the way, because this address is served without TLS; set server.tls, or listen on loopback behind a proxy that has TLS"
+                "this address is served without TLS, so the network can read keys and purchases; set server.tls, or listen on loopback behind a proxy with TLS"
             );
         }
     }
@@ -255,20 +264,20 @@ fn say_what_is_unsafe(config: &Config) {
 fn keep_from_others(data_dir: &Path) -> Result<(), Failure> {
     let path = data_dir.display();
     let reach = files::make_private(data_dir)
-        .map_err(|error| format!("the data directory {path} cannot be made private: {error}"))?;
+        .map_err(|error| format!("cannot make the data directory {path} private: {error}"))?;
     match reach {
         Reach::Owner => {}
         Reach::Narrowed { mode } => tracing::warn!(
             event = "data_dir_narrowed",
             %path,
             mode = format!("{mode:o}"),
-            "other users could reach the data directory; now only its owner can"
+            "other users could access the data directory; its mode is now 700"
         ),
         Reach::Others { mode, why } => tracing::warn!(
             event = "data_dir_open",
             %path,
             mode = format!("{mode:o}"),
-            "other users can reach the data directory, and its mode stays ({why}); give holdfast a directory of its own with mode 700"
+            "other users can access the data directory, and its mode was not changed ({why}); give holdfast its own directory with mode 700"
         ),
     }
     Ok(())
@@ -368,7 +377,7 @@ impl Meter for GatewayMeter {
         tracing::error!(
             event = "void_stuck",
             purchase_id = %purchase,
-            "an authorization could not be given back, in time or at all; it goes on being tried, but look at the gateway"
+            "an authorization could not be voided; retries continue, but check it at the gateway"
         );
     }
 
@@ -376,7 +385,7 @@ impl Meter for GatewayMeter {
         tracing::error!(
             event = "capture_differs",
             purchase_id = %purchase,
-            "the gateway took another sum than was asked for; settle the purchase: POST /admin/purchases/{purchase}/settle"
+            "the gateway captured a different amount than requested; settle the purchase: POST /admin/purchases/{purchase}/settle"
         );
     }
 
@@ -385,7 +394,7 @@ impl Meter for GatewayMeter {
         tracing::warn!(
             event = "payment_neglected",
             purchase_id = %purchase,
-            "a payment rested in a passing state and nobody had it in hand; it is driven on"
+            "a payment was in a transient state with no task driving it; it is resumed"
         );
     }
 }
@@ -449,7 +458,7 @@ impl Signals {
                 }
                 tracing::info!(
                     event = "stopped",
-                    "stopped during recovery, before any request was taken; the next start recovers again"
+                    "stopped during recovery, before any request was accepted; the next start recovers again"
                 );
                 logging::flush();
                 std::process::exit(0);

@@ -73,14 +73,14 @@ impl<'a> Watch<'a> {
                 %path,
                 free_bytes,
                 free_bytes_min,
-                "new purchases are refused until there is room for storage.disk_free_bytes_min and the log's next file; free some, they are taken again by themselves"
+                "new purchases are refused until storage.disk_free_bytes_min and the log's next segment fit on the disk; free disk space, sales then resume on their own"
             ),
             DiskRoom::Enough => tracing::info!(
                 event = "disk_room_again",
                 %path,
                 free_bytes,
                 free_bytes_min,
-                "new purchases are taken again"
+                "new purchases are accepted again"
             ),
         }
     }
@@ -95,14 +95,14 @@ impl<'a> Watch<'a> {
                 %path,
                 slowest_ms,
                 bound_ms = ms(SYNC_SLOW),
-                "a sync of the log takes long, and every answer waits for it; look at the disk"
+                "a sync of the log is slow, and every answer waits for it; check the disk"
             );
         } else {
             tracing::info!(
                 event = "disk_fast_again",
                 %path,
                 slowest_ms,
-                "the syncs of the last seconds were within the bound"
+                "the syncs of the last ten seconds were fast enough"
             );
         }
     }
@@ -116,14 +116,14 @@ fn say_of_clock(notice: ClockNotice) {
             core_time = %difference.core,
             wall_clock = %difference.wall,
             offset_ms = difference.offset_ms(),
-            "the wall clock was set by more than clock.step_max_ms; it is followed only if that lasts for clock.settle_s"
+            "the wall clock stepped by more than clock.step_max_ms; the core follows only if the step lasts for clock.settle_s"
         ),
         ClockNotice::Corrected(difference) => tracing::warn!(
             event = "clock_corrected",
             before = %difference.core,
             after = %difference.wall,
             offset_ms = difference.offset_ms(),
-            "the time was corrected; what was still to run keeps its remaining time"
+            "the core's time was corrected; holds and deadlines keep their remaining time"
         ),
     }
 }

@@ -61,13 +61,13 @@ fn access(reader: &mut Reader<'_>) -> Result<Access, ConfigError> {
         (Some(_), None) => {
             return Err(invalid(
                 "backup.secret_key",
-                "has to go with the access key",
+                "must be set together with backup.access_key",
             ));
         }
         (None, Some(_)) => {
             return Err(invalid(
                 "backup.access_key",
-                "has to go with the secret key",
+                "must be set together with backup.secret_key",
             ));
         }
     };
@@ -85,7 +85,7 @@ fn bad(key: &str, why: BadTarget) -> ConfigError {
         BadTarget::Endpoint => invalid("backup.endpoint", why.to_string()),
         BadTarget::Keys => invalid(
             "backup.access_key",
-            "is not set, and neither is backup.secret_key: an s3:// target needs both",
+            "is not set, and backup.secret_key is not set: an s3:// target needs both",
         ),
     }
 }

@@ -12,7 +12,7 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Result<Option<KafkaSettings>, Con
     for broker in &brokers {
         let port = broker.rsplit_once(':').map(|(_, port)| port.parse::<u16>());
         if !matches!(port, Some(Ok(_))) || broker.contains([',', ' ']) {
-            let what = format!("takes HOST:PORT in each text, not {broker:?}");
+            let what = format!("must be a list of HOST:PORT, which {broker:?} is not");
             return Err(invalid("report.kafka.brokers", what));
         }
     }
@@ -22,7 +22,7 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Result<Option<KafkaSettings>, Con
     if dlq_topic.as_ref() == Some(&topic) {
         return Err(invalid(
             "report.kafka.dlq_topic",
-            "is the topic of the events; readers could not tell them apart",
+            "must differ from report.kafka.topic",
         ));
     }
     let word = reader.text("report.kafka.compression")?;
@@ -30,7 +30,7 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Result<Option<KafkaSettings>, Con
     let compression = compression.ok_or_else(|| {
         invalid(
             "report.kafka.compression",
-            "takes none, lz4, gzip or snappy",
+            "must be none, lz4, gzip or snappy",
         )
     })?;
     let settings = KafkaSettings {
@@ -56,7 +56,7 @@ fn topic_name(reader: &mut Reader<'_>, path: &'static str) -> Result<Option<Stri
             .chars()
             .all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-'));
     if !fits || name == "." || name == ".." {
-        let what = "takes at most 249 letters, digits, dots, underscores and hyphens";
+        let what = "must be at most 249 letters, digits, dots, underscores and hyphens";
         return Err(invalid(path, what));
     }
     Ok(Some(name).filter(|name| !name.is_empty()))
@@ -70,11 +70,11 @@ fn login(reader: &mut Reader<'_>) -> Result<Option<Login>, ConfigError> {
         (Some(username), Some(password)) => Ok(Some(Login { username, password })),
         (Some(_), None) => Err(invalid(
             "report.kafka.password",
-            "has to go with the username",
+            "must be set together with report.kafka.username",
         )),
         (None, Some(_)) => Err(invalid(
             "report.kafka.username",
-            "has to go with the password",
+            "must be set together with report.kafka.password",
         )),
     }
 }

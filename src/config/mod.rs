@@ -45,7 +45,7 @@ use toml::{Table, Value};
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// The file cannot be read.
-    #[error("the configuration `{}` cannot be read: {source}; check the path and its permissions", path.display())]
+    #[error("cannot read the configuration `{}`: {source}; check the path and its permissions", path.display())]
     Unreadable {
         /// Which file.
         path: PathBuf,
@@ -63,7 +63,7 @@ pub enum ConfigError {
         column: usize,
     },
     /// A key that does not exist.
-    #[error("the configuration key `{key}` is not known; did you mean `{nearest}`?")]
+    #[error("the configuration key `{key}` is unknown; did you mean `{nearest}`?")]
     UnknownKey {
         /// As it stands there.
         key: String,
@@ -72,7 +72,7 @@ pub enum ConfigError {
     },
     /// An environment variable for a key that does not exist.
     #[error(
-        "the environment variable `{name}` sets no known key; did you mean the one for `{nearest}`?"
+        "the environment variable `{name}` does not match a known key; did you mean the one for `{nearest}`?"
     )]
     UnknownVariable {
         /// As it is called.
@@ -413,7 +413,7 @@ impl Config {
         {
             return Err(invalid(
                 one,
-                format!("has the same secret as `{other}`; give each purpose a secret of its own"),
+                format!("has the same secret as `{other}`; use a separate secret for each purpose"),
             ));
         }
         let gateway = &config.payments.gateway;
@@ -421,7 +421,7 @@ impl Config {
         if let Some(currency) = config.sale.currencies.iter().find(not_taken) {
             return Err(invalid(
                 "drop.currencies",
-                format!("has {currency}, whose minor unit Stripe counts otherwise; leave it out"),
+                format!("lists {currency}, whose minor unit differs at Stripe; remove it"),
             ));
         }
         if config.demo == Demo::Yes {
@@ -429,7 +429,7 @@ impl Config {
                 if !address.ip().is_loopback() {
                     return Err(invalid(
                         key,
-                        "must be a loopback address with --demo, whose keys everybody knows; listen on 127.0.0.1, or leave --demo out and set keys of your own",
+                        "must be a loopback address with --demo, because the demo's keys are public; listen on 127.0.0.1, or set your own keys and remove --demo",
                     ));
                 }
             }
@@ -525,7 +525,7 @@ fn server(reader: &mut Reader<'_>) -> Result<ServerConfig, ConfigError> {
     if admin_listen.is_some_and(|admin| admin == listen && admin.port() != 0) {
         return Err(invalid(
             "server.admin_listen",
-            "is the same as server.listen; give it an address or port of its own, or leave it out",
+            "is the same as server.listen; use another address or port, or remove it",
         ));
     }
     let workers = match reader.size("server.workers")? {
@@ -557,7 +557,7 @@ fn address(key: &str, text: &str) -> Result<SocketAddr, ConfigError> {
     text.parse().map_err(|_| {
         invalid(
             key,
-            "takes an IP address and a port, such as \"127.0.0.1:8080\"",
+            "must be an IP address and a port, such as \"127.0.0.1:8080\"",
         )
     })
 }
@@ -573,11 +573,11 @@ fn tls(reader: &mut Reader<'_>) -> Result<Option<TlsConfig>, ConfigError> {
         (None, None) => Ok(None),
         (Some(_), None) => Err(invalid(
             "server.tls.key",
-            "is missing beside server.tls.cert",
+            "is missing; server.tls.cert needs it",
         )),
         (None, Some(_)) => Err(invalid(
             "server.tls.cert",
-            "is missing beside server.tls.key",
+            "is missing; server.tls.key needs it",
         )),
     }
 }
@@ -587,7 +587,7 @@ fn storage(reader: &mut Reader<'_>) -> Result<StorageConfig, ConfigError> {
     if !ring_bytes.is_power_of_two() {
         return Err(invalid(
             "storage.ring_bytes",
-            "takes a power of two, such as 8388608",
+            "must be a power of two, such as 8388608",
         ));
     }
     Ok(StorageConfig {
@@ -609,7 +609,7 @@ fn clock(reader: &mut Reader<'_>) -> Result<ClockConfig, ConfigError> {
 }
 
 fn sync_interval(reader: &mut Reader<'_>) -> Result<Option<u64>, ConfigError> {
-    const FORMS: &str = "takes \"always\" or { interval_ms = 50 }";
+    const FORMS: &str = "must be \"always\" or { interval_ms = 50 }";
     match reader.given("storage.sync") {
         None => {}
         Some(Value::String(word)) if word == "always" => {}
@@ -644,7 +644,10 @@ fn api_keys(reader: &mut Reader<'_>, demo: Demo) -> Result<Vec<ApiKey>, ConfigEr
         let key = ApiKey {
             owner: KeyOwner::parse(name).ok_or_else(|| invalid("auth.keys[].name", ID_FORM))?,
             role: Role::parse(role).ok_or_else(|| {
-                invalid("auth.keys[].role", "takes shop, admin, auditor or metrics")
+                invalid(
+                    "auth.keys[].role",
+                    "must be shop, admin, auditor or metrics",
+                )
             })?,
             secret: reader.secret("auth.keys[].key", entry, chars_min)?,
             rate_per_s: rate_of(entry)?,
@@ -653,14 +656,14 @@ fn api_keys(reader: &mut Reader<'_>, demo: Demo) -> Result<Vec<ApiKey>, ConfigEr
         if !visible(key.secret.expose_secret()) {
             return Err(invalid(
                 "auth.keys[].key",
-                "must be of visible ASCII, so that it can stand in a header",
+                "must be visible ASCII, because it is sent in a header",
             ));
         }
         let same = |other: &ApiKey| other.secret.expose_secret() == key.secret.expose_secret();
         if keys.iter().any(same) {
             return Err(invalid(
                 "auth.keys[].key",
-                "is the same for two entries; give each its own",
+                "is the same for two entries; use a different one for each",
             ));
         }
         let mut fields = vec![("name", name.to_owned()), ("role", role.to_owned())];
@@ -671,7 +674,7 @@ fn api_keys(reader: &mut Reader<'_>, demo: Demo) -> Result<Vec<ApiKey>, ConfigEr
     if keys.is_empty() {
         return Err(invalid(
             "auth.keys",
-            "has no entry, so nobody could call; add [[auth.keys]] with name, role and key, or start with --demo",
+            "has no entry, so no request would be accepted; add [[auth.keys]] with name, role and key, or start with --demo",
         ));
     }
     reader.show_entries("auth.keys", shown);
@@ -687,21 +690,21 @@ fn rate_of(entry: &Table) -> Result<Option<u32>, ConfigError> {
     Ok(u32::try_from(rate).ok())
 }
 
-const ID_FORM: &str = "takes 1 to 64 characters of A-Z a-z 0-9 _ . : -";
+const ID_FORM: &str = "must be 1 to 64 characters of A-Z a-z 0-9 _ . : -";
 
 fn sale(reader: &mut Reader<'_>) -> Result<SaleConfig, ConfigError> {
     let path = "drop.currencies";
     let mut currencies = Vec::new();
     for code in reader.texts(path)? {
         let currency = Currency::parse(&code)
-            .ok_or_else(|| invalid(path, "takes ISO 4217 codes in capitals, such as \"USD\""))?;
+            .ok_or_else(|| invalid(path, "must be ISO 4217 codes in capitals, such as \"USD\""))?;
         if currencies.contains(&currency) {
-            return Err(invalid(path, "names a currency twice"));
+            return Err(invalid(path, "lists a currency twice"));
         }
         currencies.push(currency);
     }
     if currencies.is_empty() {
-        return Err(invalid(path, "needs at least one currency"));
+        return Err(invalid(path, "must list at least one currency"));
     }
     Ok(SaleConfig {
         hold_ttl_s: reader.integer("drop.hold_ttl_s")?,
@@ -713,7 +716,7 @@ fn sale(reader: &mut Reader<'_>) -> Result<SaleConfig, ConfigError> {
 }
 
 fn limits(reader: &mut Reader<'_>) -> Result<LimitsConfig, ConfigError> {
-    const BY: &str = "takes a list with user, and card_token and device where these count too";
+    const BY: &str = "must be a list with \"user\", and optionally \"card_token\" and \"device\"";
     let mut shared = Vec::new();
     let by = reader.texts("limits.by")?;
     for word in &by {
@@ -724,7 +727,7 @@ fn limits(reader: &mut Reader<'_>) -> Result<LimitsConfig, ConfigError> {
             _ => return Err(invalid("limits.by", BY)),
         };
         if shared.contains(&more) {
-            return Err(invalid("limits.by", "names something twice"));
+            return Err(invalid("limits.by", "lists an entry twice"));
         }
         shared.push(more);
     }
@@ -741,7 +744,7 @@ fn limits(reader: &mut Reader<'_>) -> Result<LimitsConfig, ConfigError> {
         zone: zone.ok_or_else(|| {
             invalid(
                 "limits.zone",
-                "takes the IANA name of a time zone, such as \"Asia/Seoul\"",
+                "must be the IANA name of a time zone, such as \"Asia/Seoul\"",
             )
         })?,
     })
@@ -751,7 +754,7 @@ fn review(reader: &mut Reader<'_>) -> Result<ReviewConfig, ConfigError> {
     let on_deadline = match reader.text("review.on_deadline")?.as_str() {
         "reject" => Verdict::Reject,
         "approve" => Verdict::Approve,
-        _ => return Err(invalid("review.on_deadline", "takes reject or approve")),
+        _ => return Err(invalid("review.on_deadline", "must be reject or approve")),
     };
     Ok(ReviewConfig {
         rules: ReviewRules {
@@ -772,7 +775,7 @@ fn engine(reader: &mut Reader<'_>) -> Result<EngineConfig, ConfigError> {
         return Err(invalid(
             "engine.ended_keep_s",
             format!(
-                "takes at least {least_s}, the longer of idempotency.retention_s and limits.rate.per_s"
+                "must be at least {least_s}, the longer of idempotency.retention_s and limits.rate.per_s"
             ),
         ));
     }

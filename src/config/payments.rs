@@ -88,7 +88,7 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Result<PaymentsConfig, ConfigErro
                 "is not set, and payments.gateway is \"stripe\"; set it, best with { env = \"…\" } or { file = \"…\" }",
             )
         })?),
-        Some(_) => return Err(invalid("payments.gateway", "takes sandbox or stripe")),
+        Some(_) => return Err(invalid("payments.gateway", "must be sandbox or stripe")),
         None => {
             return Err(invalid(
                 "payments.gateway",
@@ -149,10 +149,7 @@ fn stripe(reader: &mut Reader<'_>) -> Result<Option<StripeSettings>, ConfigError
         bytes.into_iter().all(|b| (0x21..=0x7e).contains(&b))
     };
     if secret_key.as_ref().is_some_and(|key| !visible(key)) {
-        return Err(invalid(
-            path,
-            "must be of visible ASCII, as Stripe shows it",
-        ));
+        return Err(invalid(path, "must be visible ASCII, as Stripe shows it"));
     }
     let base = "payments.stripe.api_base";
     let api_base =

@@ -141,7 +141,7 @@ impl<'a> Reader<'a> {
 
     pub(super) fn size(&mut self, path: &'static str) -> Result<usize, ConfigError> {
         let taken = self.integer(path)?;
-        usize::try_from(taken).map_err(|_| invalid(path, "is larger than this machine can address"))
+        usize::try_from(taken).map_err(|_| invalid(path, "is too large for this machine"))
     }
 
     pub(super) fn small(&mut self, path: &'static str) -> Result<u32, ConfigError> {
@@ -153,7 +153,7 @@ impl<'a> Reader<'a> {
         let value = self.given_or_default(path)?;
         let taken = value
             .as_bool()
-            .ok_or_else(|| invalid(path, "takes true or false"))?;
+            .ok_or_else(|| invalid(path, "must be true or false"))?;
         self.show(path, Json::from(taken));
         Ok(taken)
     }
@@ -173,7 +173,7 @@ impl<'a> Reader<'a> {
         let value = self.given_or_default(path)?;
         let taken = value
             .as_str()
-            .ok_or_else(|| invalid(path, "takes a text in quotes"))?
+            .ok_or_else(|| invalid(path, "must be a string"))?
             .to_owned();
         self.show(path, Json::from(taken.clone()));
         Ok(Some(taken))
@@ -187,7 +187,7 @@ impl<'a> Reader<'a> {
                 .map(|entry| entry.as_str().map(str::to_owned));
             texts.collect::<Option<Vec<_>>>()
         });
-        let taken = entries.ok_or_else(|| invalid(path, "takes a list of texts in quotes"))?;
+        let taken = entries.ok_or_else(|| invalid(path, "must be a list of strings"))?;
         self.show(path, Json::from(taken.clone()));
         Ok(taken)
     }
@@ -200,15 +200,19 @@ impl<'a> Reader<'a> {
         let value = self.given_or_default(path)?;
         let table = value
             .as_table()
-            .ok_or_else(|| invalid(path, "takes a table such as { USD = 500000 }"))?;
+            .ok_or_else(|| invalid(path, "must be a table such as { USD = 500000 }"))?;
         let mut taken = Vec::new();
         let mut shown = Map::new();
         for (code, value) in table {
-            let currency = Currency::parse(code)
-                .ok_or_else(|| invalid(path, "takes ISO 4217 codes in capitals, such as USD"))?;
+            let currency = Currency::parse(code).ok_or_else(|| {
+                invalid(
+                    path,
+                    "must have ISO 4217 codes in capitals as keys, such as USD",
+                )
+            })?;
             let minor_units = integer_in_range(path, path, value)?;
             let amount = i64::try_from(minor_units).ok().and_then(Amount::new);
-            let amount = amount.ok_or_else(|| invalid(path, "takes smaller amounts"))?;
+            let amount = amount.ok_or_else(|| invalid(path, "has an amount that is too large"))?;
             shown.insert(code.clone(), Json::from(minor_units));
             taken.push((currency, amount));
         }
@@ -225,7 +229,7 @@ impl<'a> Reader<'a> {
             let tables = entries.iter().map(Value::as_table);
             tables.collect::<Option<Vec<_>>>()
         });
-        entries.ok_or_else(|| invalid(path, "takes a list of tables"))
+        entries.ok_or_else(|| invalid(path, "must be a list of tables"))
     }
 
     /// The secret in `entry`'s `key`.
@@ -251,13 +255,13 @@ impl<'a> Reader<'a> {
         if self.demo == Demo::No && DEMO_SECRETS.contains(&secret.expose_secret()) {
             return Err(invalid(
                 path,
-                "is the demo's, which everybody knows; set one of your own, or start with --demo",
+                "is the demo's secret, which is public; set your own, or start with --demo",
             ));
         }
         if secret.expose_secret().len() < chars_min {
             return Err(invalid(
                 path,
-                format!("the secret is shorter than {chars_min} characters; give it a longer one"),
+                format!("has fewer than {chars_min} characters; use a longer secret"),
             ));
         }
         let digest = Sha256::digest(secret.expose_secret().as_bytes()).into();
@@ -320,7 +324,7 @@ pub(super) fn integer_in_range(path: &str, named: &str, value: &Value) -> Result
         .ok_or_else(|| {
             invalid(
                 named,
-                format!("takes a whole number from {least} to {most}"),
+                format!("must be a whole number from {least} to {most}"),
             )
         })
 }
@@ -341,7 +345,7 @@ pub(super) fn entry_text<'t>(
     entry
         .get(field)
         .and_then(Value::as_str)
-        .ok_or_else(|| invalid(path, format!("has an entry without its `{field}`, a text")))
+        .ok_or_else(|| invalid(path, format!("has an entry without the string `{field}`")))
 }
 
 fn default_of(path: &str) -> Option<Value> {

@@ -55,7 +55,7 @@ pub(super) fn sealing(reader: &mut Reader<'_>) -> Result<Vec<ReceiptKey>, Config
     if keys.is_empty() {
         return Err(invalid(
             "receipts.hmac_keys",
-            "has no entry, so receipts could not be sealed; add [[receipts.hmac_keys]] with id and key, or start with --demo",
+            "has no entry, so no receipt could be sealed; add [[receipts.hmac_keys]] with id and key, or start with --demo",
         ));
     }
     reader.show_entries("receipts.hmac_keys", shown);
@@ -72,7 +72,10 @@ pub(super) fn signing(reader: &mut Reader<'_>) -> Result<Vec<SigningKey>, Config
         let id = ReceiptKeyId::parse(name).ok_or_else(|| invalid(named, ID_FORM))?;
         let half = match (entry.contains_key("key"), entry.contains_key("public")) {
             (true, true) => {
-                return Err(invalid(public, "stands beside `key`; give one of the two"));
+                return Err(invalid(
+                    public,
+                    "is set together with `key`; set only one of them",
+                ));
             }
             (false, true) => {
                 let text = entry_text(public, entry, "public")?;

@@ -73,14 +73,14 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Result<ReportConfig, ConfigError>
     {
         return Err(invalid(
             "report.on_disk_full",
-            "names a sink that is not set up",
+            "names a sink that is not configured",
         ));
     }
     Ok(config)
 }
 
 fn on_disk_full(reader: &mut Reader<'_>) -> Result<OnDiskFull, ConfigError> {
-    const FORMS: &str = "takes \"refuse_sales\" or { give_up = \"NAME\" }";
+    const FORMS: &str = "must be \"refuse_sales\" or { give_up = \"NAME\" }";
     let path = "report.on_disk_full";
     match reader.given(path) {
         None => {}
@@ -117,7 +117,7 @@ fn postgres_sink(reader: &mut Reader<'_>) -> Result<Option<PostgresSettings>, Co
     let migrate = match reader.text("report.postgres.migrate")?.as_str() {
         "auto" => Migrate::Auto,
         "off" => Migrate::Off,
-        _ => return Err(invalid("report.postgres.migrate", "takes auto or off")),
+        _ => return Err(invalid("report.postgres.migrate", "must be auto or off")),
     };
     let ca_file = reader.text_if_given("report.postgres.ca_file")?;
     Ok(url.map(|url| PostgresSettings {
@@ -147,7 +147,7 @@ fn url(reader: &mut Reader<'_>, path: &'static str) -> Result<Option<SecretStrin
     {
         return Err(invalid(
             path,
-            "takes a URL such as postgres://NAME:PASSWORD@HOST:PORT/DATABASE?sslmode=require",
+            "must be a URL such as postgres://NAME:PASSWORD@HOST:PORT/DATABASE?sslmode=require",
         ));
     }
     Ok(url)

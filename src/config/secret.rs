@@ -30,7 +30,7 @@ pub fn resolve(
                 let text = crate::files::read_text(Path::new(file), SECRET_BYTES_MAX).map_err(
                     |error| {
                         invalid(format!(
-                            "the secret's file `{file}` cannot be read: {error}"
+                            "cannot read the secret from the file `{file}`: {error}"
                         ))
                     },
                 )?;
@@ -43,7 +43,7 @@ pub fn resolve(
                     if name.bytes().all(variable) {
                         invalid(format!("the environment variable `{name}` is not set"))
                     } else {
-                        invalid("`env` names no environment variable that is set".to_owned())
+                        invalid("the environment variable in `env` is not set".to_owned())
                     }
                 })?;
                 SecretString::from(text.to_owned())
@@ -56,4 +56,4 @@ pub fn resolve(
     Ok(secret)
 }
 
-const FORMS: &str = "takes a text, `{ file = \"…\" }` or `{ env = \"…\" }`";
+const FORMS: &str = "must be a string, `{ file = \"…\" }` or `{ env = \"…\" }`";

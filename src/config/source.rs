@@ -200,8 +200,8 @@ fn refuse_unknown_value(path: &mut String, value: &Value) -> Result<(), ConfigEr
     let is_list = keys::leads_somewhere(&format!("{path}[]"));
     match value {
         Value::Table(inner) if !is_list => refuse_unknown(path, inner),
-        _ if is_list && !value.is_array() => Err(invalid(path, "takes a list of tables")),
-        _ if !is_list && keys::find(path).is_none() => Err(invalid(path, "takes a table")),
+        _ if is_list && !value.is_array() => Err(invalid(path, "must be a list of tables")),
+        _ if !is_list && keys::find(path).is_none() => Err(invalid(path, "must be a table")),
         Value::Array(entries) => {
             let length = path.len();
             path.push_str("[]");

@@ -73,7 +73,7 @@ fn secrets(reader: &mut Reader<'_>) -> Result<Vec<WebhookSecret>, ConfigError> {
         if secrets.iter().any(|other| other.key.is_same(&secret.key)) {
             return Err(invalid(
                 "webhooks.secrets[].key",
-                "is the same for two entries; give each its own",
+                "is the same for two entries; use a different one for each",
             ));
         }
         shown.push(vec![
@@ -85,7 +85,7 @@ fn secrets(reader: &mut Reader<'_>) -> Result<Vec<WebhookSecret>, ConfigError> {
     if secrets.len() > SECRETS_MAX {
         return Err(invalid(
             list,
-            format!("has more than {SECRETS_MAX} entries; take out those that nobody signs with"),
+            format!("has more than {SECRETS_MAX} entries; remove those that are not in use"),
         ));
     }
     reader.show_entries(list, shown);
@@ -99,7 +99,7 @@ fn secret(reader: &Reader<'_>, entry: &Table) -> Result<WebhookSecret, ConfigErr
     let path = "webhooks.secrets[].format";
     let format = if entry.contains_key("format") {
         let format = WebhookFormat::parse(entry_text(path, entry, "format")?);
-        Some(format.ok_or_else(|| invalid(path, "takes holdfast, standard or stripe"))?)
+        Some(format.ok_or_else(|| invalid(path, "must be holdfast, standard or stripe"))?)
     } else {
         None
     };

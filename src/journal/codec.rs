@@ -55,7 +55,7 @@ pub struct Kind {
 pub enum DecodeError {
     /// Written by a later program, or not an event.
     #[error(
-        "kind {number} in version {version} is not known to this program; use the one that wrote it"
+        "kind {number} in version {version} is unknown to this program; use the program that wrote it"
     )]
     UnknownKind {
         /// The kind's number.
@@ -64,7 +64,7 @@ pub enum DecodeError {
         version: u16,
     },
     /// The bytes are not of that kind.
-    #[error("the payload of kind {number} is not one: {problem}")]
+    #[error("the payload is not a valid event of kind {number}: {problem}")]
     Malformed {
         /// The kind's number.
         number: u16,

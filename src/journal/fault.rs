@@ -48,7 +48,9 @@ impl From<wal::AppendError> for StorageFault {
 #[derive(Debug, thiserror::Error)]
 pub enum JournalError {
     /// Another process has it.
-    #[error("{path} is in use by another process; stop that one, or name another data directory")]
+    #[error(
+        "{path} is in use by another process; stop that process, or name another data directory"
+    )]
     InUse {
         /// The directory.
         path: PathBuf,
@@ -78,7 +80,7 @@ pub enum JournalError {
         source: DecodeError,
     },
     /// The events contradict each other.
-    #[error("{0}; keep the directory as it is and restore a copy")]
+    #[error("{0}; do not change the directory, and restore a backup")]
     Broken(BrokenLog),
     /// No snapshot is good, and the log no longer begins at the beginning.
     #[error(
@@ -116,7 +118,7 @@ pub enum JournalError {
     #[error("the log's files: {0}")]
     LogFiles(#[from] wal::IoError),
     /// There is no room for a snapshot.
-    #[error("the disk is nearly full; free some of it, then take the snapshot")]
+    #[error("the disk is nearly full; free disk space, then take the snapshot")]
     DiskFull,
     /// An invariant does not hold.
     #[error("invariant {invariant} does not hold: {what}")]

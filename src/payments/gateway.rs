@@ -380,13 +380,13 @@ pub enum Trouble {
     #[error("busy")]
     Busy,
     /// It does not accept our key, or not for this: nothing happened, and the operator has to act.
-    #[error("our key is refused")]
+    #[error("the gateway does not accept our key")]
     KeyRefused,
     /// It answered that something broke on its side, or what nobody can read.
     #[error("internal error")]
     Internal,
     /// Nothing was sent: too many calls failed just before.
-    #[error("not asked, because it failed too often just before")]
+    #[error("not sent, because the circuit to the gateway is open")]
     CircuitOpen,
 }
 

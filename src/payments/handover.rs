@@ -14,7 +14,7 @@ use std::task::{Context, Poll};
 use tokio::runtime::Handle;
 
 /// A payment under way. Dropping it does not stop the payment.
-#[must_use = "the payment goes on without it, but its outcome is to be waited for"]
+#[must_use = "the payment continues without it, but its outcome must be awaited"]
 pub struct Paying<T: Send + 'static> {
     work: Option<Pin<Box<dyn Future<Output = T> + Send>>>,
     runtime: Handle,

@@ -49,7 +49,7 @@ pub const LIMITED_BY_DEFAULT: [&str; 10] = [
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SchemeError {
     /// A code stands in both lists.
-    #[error("the code `{0}` is both never to be tried again and limited: keep it in one list")]
+    #[error("the code `{0}` is in both lists, never_retry_codes and limited_codes; keep it in one")]
     InBoth(GatewayCode),
     /// Too many.
     #[error("a list of decline codes has more than {CODES_MAX} entries")]

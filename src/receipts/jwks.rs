@@ -96,7 +96,7 @@ pub enum JwkUnread {
     #[error("is not a JSON Web Key with kty OKP and crv Ed25519")]
     Key,
     /// A key without a name that a receipt could hold.
-    #[error("has a key without a kid that a receipt could name")]
+    #[error("has a key without a usable kid")]
     Name,
     /// A key that does not read.
     #[error("has the key {0}, whose x {1}")]

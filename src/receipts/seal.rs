@@ -229,13 +229,13 @@ fn check_names<'a>(
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SealerError {
     /// There is none.
-    #[error("no receipt key is configured: add one to receipts.hmac_keys")]
+    #[error("no receipt key is configured; add one to receipts.hmac_keys")]
     NoKey,
     /// There are more than [`KEYS_MAX`] of a kind.
-    #[error("more than {KEYS_MAX} receipt keys of a kind are configured: drop the oldest")]
+    #[error("more than {KEYS_MAX} receipt keys of one kind are configured; remove the oldest")]
     TooManyKeys,
     /// A secret has fewer than [`SECRET_BYTES_MIN`] bytes.
-    #[error("receipt key {0} has fewer than {SECRET_BYTES_MIN} bytes: make it longer")]
+    #[error("the receipt key {0} has fewer than {SECRET_BYTES_MIN} bytes; use a longer one")]
     SecretTooShort(ReceiptKeyId),
     /// The first Ed25519 key has no secret, but another one has.
     #[error(
@@ -244,7 +244,7 @@ pub enum SealerError {
     )]
     FirstIsRetired(ReceiptKeyId),
     /// Two keys of a kind have one name.
-    #[error("two receipt keys are named {0}: a key's name is never used again")]
+    #[error("two receipt keys are named {0}; give each key a new name")]
     SameName(ReceiptKeyId),
 }
 

@@ -28,7 +28,7 @@ pub enum Malformed {
     #[error("not a receipt's JSON object")]
     Shape,
     /// A field does not read; its name.
-    #[error("the field {0} does not read")]
+    #[error("the field {0} is missing or invalid")]
     Field(&'static str),
 }
 

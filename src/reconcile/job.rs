@@ -144,7 +144,7 @@ impl Reconciler {
             } else {
                 tracing::info!(
                     event = "reconcile_skipped",
-                    "the circuit to the gateway is not closed; the gateway's charges are compared another time"
+                    "the comparison with the gateway was skipped, because the circuit to the gateway is open"
                 );
             }
         }
@@ -201,7 +201,7 @@ fn log(report: &Report) {
             charges,
             payments,
             elapsed_ms,
-            "the gateway's charges could not be compared: {why}"
+            "the comparison with the gateway failed: {why}"
         ),
         _ if report.agrees() => tracing::info!(
             event = "reconcile",
@@ -211,7 +211,7 @@ fn log(report: &Report) {
             payments,
             open,
             elapsed_ms,
-            "the gateway's charges are our captures"
+            "the gateway's charges match our captures"
         ),
         _ => {
             let kinds = Kind::ALL.map(|kind| (kind.as_str(), report.count(kind)));
@@ -228,7 +228,7 @@ fn log(report: &Report) {
                 open,
                 elapsed_ms,
                 differences = report.differences.len(),
-                "the gateway's charges are not our captures: {}; see GET /admin/reconcile",
+                "the gateway's charges differ from our captures: {}; see GET /admin/reconcile",
                 found.join(", ")
             );
         }

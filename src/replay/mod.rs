@@ -140,7 +140,7 @@ pub struct Change {
 #[derive(Debug, thiserror::Error)]
 pub enum ReplayError {
     /// Rules in the log are of another program.
-    #[error("the risk rules at LSN {lsn} are not understood ({error}); name rules to try")]
+    #[error("this version cannot read the risk rules at LSN {lsn} ({error}); name rules to try")]
     Logged {
         /// Where they stand.
         lsn: Lsn,

@@ -138,7 +138,7 @@ impl Log {
                 event = "log_lines_left_out",
                 word,
                 left_out,
-                "lines with this event word came too fast and were left out"
+                "log lines with this event exceeded their rate and were left out"
             );
         }
         let total = self.queue.dropped();
@@ -147,7 +147,7 @@ impl Log {
             tracing::warn!(
                 event = "log_lines_dropped",
                 dropped,
-                "stderr took lines too slowly, and these are missing"
+                "log lines were dropped, because stderr was read too slowly"
             );
         }
     }
@@ -170,17 +170,17 @@ fn without_libraries(filter: &str) -> String {
 pub enum LoggingError {
     /// The filter cannot be parsed.
     #[error(
-        "the configuration key `telemetry.log` takes a level such as `info`, or a filter such as `info,hyper=debug`"
+        "the configuration key `telemetry.log` must be a level such as `info`, or a filter such as `info,hyper=debug`"
     )]
     Filter,
     /// It runs already.
-    #[error("logging was started twice in one process")]
+    #[error("logging is already started in this process")]
     Twice,
     /// There is no stderr to write to.
-    #[error("stderr cannot be used for log lines: {0}; start the process with stderr open")]
+    #[error("cannot write log lines to stderr: {0}; start the process with stderr open")]
     Stderr(std::io::Error),
     /// The thread that writes cannot be started.
-    #[error("the thread for log lines cannot be started: {0}; check the limit of threads")]
+    #[error("cannot start the thread for log lines: {0}; check the limit of threads")]
     Thread(std::io::Error),
 }
 

@@ -562,7 +562,10 @@ fn told_to_end_while_it_recovers_it_ends_at_once_and_the_next_start_recovers() {
     let log = log.join("\n");
     assert_eq!(status.code(), Some(0), "{log}");
     assert!(log.contains("stopped during recovery"), "{log}");
-    assert!(!log.contains("the data directory is open"), "{log}");
+    assert!(
+        !log.contains("the data directory is open and recovered"),
+        "{log}"
+    );
     let again = setup().start();
     assert_eq!(again.ask(&Request::get("/readyz")).status, 200);
 }

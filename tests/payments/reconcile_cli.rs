@@ -381,7 +381,7 @@ fn what_cannot_be_read_or_asked_ends_with_2() {
         ),
         (
             &["--url", "http://127.0.0.1:1", "--key", ADMIN],
-            "cannot be asked",
+            "cannot be reached",
         ),
         // The key would be readable on the way.
         (

@@ -94,9 +94,9 @@ fn by() -> AdminAct {
 
 fn words(why: NotImported) -> &'static str {
     match why {
-        NotImported::Unknown => "the core has no such product or promotion",
-        NotImported::BeyondTotal => "it is more than the product or promotion has",
-        NotImported::Full => "a bound of [engine] or [webhooks] is reached; raise it, then repeat",
+        NotImported::Unknown => "holdfast has no such product or promotion",
+        NotImported::BeyondTotal => "it exceeds the total of the product or promotion",
+        NotImported::Full => "a limit in [engine] or [webhooks] is reached; raise it, then repeat",
     }
 }
 

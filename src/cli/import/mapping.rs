@@ -201,12 +201,14 @@ fn rule(meaning: Meaning, section: Option<Section>) -> Result<Rule, String> {
     let (needed, allowed) = meaning.names();
     for name in needed {
         if names.iter().filter(|it| *it == name).count() != 1 {
-            return Err(format!("{{{name}}} has to stand once in pattern or field"));
+            return Err(format!(
+                "{{{name}}} must occur exactly once in pattern or field"
+            ));
         }
     }
     let known = |name: &&str| needed.contains(name) || allowed.contains(name);
     if let Some(unknown) = names.iter().find(|name| !known(name)) {
-        return Err(format!("{{{unknown}}} means nothing here"));
+        return Err(format!("{{{unknown}}} is not a known name"));
     }
     Ok(Rule {
         meaning,
@@ -234,10 +236,10 @@ impl Pattern {
         let head = parts.next().unwrap_or_default().to_owned();
         let mut rest: Vec<(String, String)> = Vec::new();
         for part in parts {
-            let broken = || format!("{text:?} has a brace that is not closed");
+            let broken = || format!("{text:?} has an unclosed brace");
             let (name, behind) = part.split_once('}').ok_or_else(broken)?;
             if rest.last().is_some_and(|(_, between)| between.is_empty()) {
-                return Err(format!("{text:?} has two names with nothing between them"));
+                return Err(format!("{text:?} has two names without text between them"));
             }
             rest.push((name.to_owned(), behind.to_owned()));
         }

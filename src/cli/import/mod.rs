@@ -82,13 +82,13 @@ fn status_of(outcome: &Outcome, skip_conflicts: bool) -> ExitCode {
         (0, _) => ExitCode::SUCCESS,
         (_, late) if late > 0 => fail(
             1,
-            format_args!("{late} entries could not be written; see the report, then repeat"),
+            format_args!("{late} entries could not be written; read the report, then repeat"),
         ),
         (_, _) if skip_conflicts => ExitCode::SUCCESS,
         (count, _) => fail(
             1,
             format_args!(
-                "{count} conflicts, so nothing is applied; resolve what the report names, or leave it out with --skip-conflicts"
+                "{count} conflicts, so nothing was written; resolve them (the report lists them), or skip them with --skip-conflicts"
             ),
         ),
     }
@@ -100,10 +100,10 @@ fn shop_key(keys: &[ApiKey], name: &str) -> Result<KeyOwner, String> {
     match key.map(|key| (key.role, &key.owner)) {
         Some((Role::Shop, owner)) => Ok(owner.clone()),
         Some((Role::Admin | Role::Auditor | Role::Metrics, _)) => Err(format!(
-            "the API key `{name}` has not the role shop, so nobody buys with it; name the shop's as key_owner in the mapping"
+            "the API key `{name}` does not have the role shop; set key_owner in the mapping to the shop's key"
         )),
         None => Err(format!(
-            "the configuration has no API key `{name}`; name the shop's as key_owner in the mapping"
+            "the configuration has no API key `{name}`; set key_owner in the mapping to the shop's key"
         )),
     }
 }

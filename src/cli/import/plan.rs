@@ -73,8 +73,7 @@ impl Plan {
         }
         for (code, uses) in &found.uses {
             if spellings[&code.to_ascii_lowercase()] > 1 {
-                let why =
-                    "another code differs from it in upper and lower case only: one promotion here";
+                let why = "it differs from another code only in upper and lower case; holdfast treats both as one promotion";
                 outcome.conflict(Meaning::Promotions, code, why);
                 continue;
             }
@@ -107,13 +106,13 @@ impl Plan {
             outcome.conflict(
                 is,
                 name,
-                &format!("{all} units are more than a product can have"),
+                &format!("{all} units exceed the maximum of a product"),
             );
             return false;
         };
         let Some((levels, imported)) = standing.product(&product) else {
             if !standing.room_for_product() {
-                outcome.conflict(is, name, "no room; raise engine.products_max");
+                outcome.conflict(is, name, "engine.products_max is reached; raise it");
                 return false;
             }
             self.products.push((product.clone(), total));
@@ -123,7 +122,7 @@ impl Plan {
         };
         if levels.total != total {
             let why = format!(
-                "{left} left and {sold} sold make {total} units, and the core has {}; set its stock first",
+                "{left} left and {sold} sold are {total} units, but holdfast has {}; set its stock first",
                 levels.total
             );
             outcome.conflict(is, name, &why);
@@ -131,7 +130,9 @@ impl Plan {
         }
         let here = levels.held + (levels.sold - imported);
         if here + sold > total {
-            let why = format!("{here} units are held and sold here and {sold} there, of {total}");
+            let why = format!(
+                "{here} units are held and sold in holdfast and {sold} in Redis, of {total}"
+            );
             outcome.conflict(is, name, &why);
             return false;
         }
@@ -161,7 +162,7 @@ impl Plan {
         };
         let there = standing.product(&product);
         if !is_planned && there.is_none() {
-            let why = "the core has no such product; set it, then repeat";
+            let why = "holdfast has no such product; create it, then repeat";
             return outcome.conflict(is, &shown, why);
         }
         // They would stay on sale here.
@@ -170,7 +171,7 @@ impl Plan {
         }
         let units = u32::try_from(holding.units).ok();
         let Some(units) = units.filter(|it| *it <= UNITS_MAX) else {
-            return outcome.conflict(is, &shown, "more units than a product can have");
+            return outcome.conflict(is, &shown, "more units than the maximum of a product");
         };
         if standing.holdings(&user, &product) == units {
             outcome.there(is);
@@ -188,14 +189,17 @@ impl Plan {
             return outcome.conflict(is, name, NO_ID);
         };
         let Some((levels, imported)) = standing.promotion(&code) else {
-            let why = "the core has no such promotion; set it, then repeat";
+            let why = "holdfast has no such promotion; create it, then repeat";
             return outcome.conflict(is, name, why);
         };
         let here = levels.uses - imported;
         let fits = |uses: &u32| here.checked_add(*uses).is_some_and(|all| all <= levels.max);
         match u32::try_from(uses).ok().filter(fits) {
             None => {
-                let why = format!("{here} uses here and {uses} there, of {}", levels.max);
+                let why = format!(
+                    "{here} uses in holdfast and {uses} in Redis, of {}",
+                    levels.max
+                );
                 outcome.conflict(is, name, &why);
             }
             Some(uses) if uses == imported => outcome.there(is),
@@ -216,7 +220,7 @@ impl Plan {
     ) {
         let is = Meaning::Keys;
         let Some(user) = user else {
-            let why = "neither its name nor its JSON says whose it is (`user_id`)";
+            let why = "neither its name nor its JSON has a `user_id`";
             return outcome.conflict(is, key, why);
         };
         let Some(user) = UserId::parse(user) else {
@@ -244,7 +248,7 @@ impl Plan {
         for nonce in &found.nonces {
             let one = std::slice::from_ref(nonce);
             match standing.unknown_nonces(one, UnixMs::new(now_ms)) {
-                None => outcome.conflict(is, nonce, "no room; raise webhooks.nonces_max"),
+                None => outcome.conflict(is, nonce, "webhooks.nonces_max is reached; raise it"),
                 Some(0) => outcome.there(is),
                 Some(_) => {
                     self.nonces.push(nonce.clone());
@@ -262,6 +266,6 @@ struct Holding<'a> {
     units: u64,
 }
 
-const NO_STOCK: &str = "no stock of it was found, so what is sold of it would stay on sale";
-const NO_ROOM_FOR_BUYERS: &str = "no room; raise engine.buyers_max or engine.keys_max";
-const NO_ID: &str = "an id has 1 to 64 characters of A-Z a-z 0-9 _ . : -";
+const NO_STOCK: &str = "no stock of this product was found, so its sold units would be sold again";
+const NO_ROOM_FOR_BUYERS: &str = "engine.buyers_max or engine.keys_max is reached; raise it";
+const NO_ID: &str = "an id must be 1 to 64 characters of A-Z a-z 0-9 _ . : -";

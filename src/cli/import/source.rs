@@ -47,16 +47,14 @@ pub(super) struct Found {
 pub(super) fn read(url: &str, mapping: &Mapping, outcome: &mut Outcome) -> Result<Found, String> {
     let mut redis = connect(url)?;
     reading(&mut redis, mapping, outcome).map_err(|error| {
-        format!("reading the Redis: {error}; nothing was changed, try again once it answers")
+        format!("cannot read from Redis: {error}; nothing was changed, repeat once Redis answers")
     })
 }
 
 /// The URL may hold a password, so no error shows it.
 fn connect(url: &str) -> Result<Connection, String> {
     let told = |error: redis::RedisError| {
-        format!(
-            "the Redis at --url cannot be reached: {error}; check address, password and network"
-        )
+        format!("cannot connect to Redis at --url: {error}; check address, password and network")
     };
     let client = redis::Client::open(url).map_err(told)?;
     let connection = client.get_connection_with_timeout(TIMEOUT).map_err(told)?;
@@ -92,7 +90,7 @@ fn reading(redis: &mut Connection, mapping: &Mapping, outcome: &mut Outcome) -> 
                 continue;
             };
             if !is_text {
-                outcome.conflict(rule.meaning, &key, "its name is no text");
+                outcome.conflict(rule.meaning, &key, "its name is not text");
                 continue;
             }
             if !seen.insert(key.clone()) {
@@ -131,10 +129,10 @@ fn values(
     for ((key, rule, names), value) in some.iter().zip(values) {
         match value.map(String::from_utf8) {
             Some(Ok(value)) => found.take(key, rule.meaning, names, &value, outcome),
-            Some(Err(_)) => outcome.conflict(rule.meaning, key, "its value is no text"),
+            Some(Err(_)) => outcome.conflict(rule.meaning, key, "its value is not text"),
             None => {
                 if has_type(redis, key, rule.meaning, "string", outcome)? {
-                    let why = "it changed while it was read; repeat the import";
+                    let why = "it changed during the import; repeat the import";
                     outcome.conflict(rule.meaning, key, why);
                 }
             }
@@ -155,8 +153,8 @@ fn has_type(
     match found.as_str() {
         found if found == kind => return Ok(true),
         // It was forgotten there meanwhile, so there is nothing to take over.
-        "none" => outcome.skip(meaning, key, "it was gone before it was read"),
-        other => outcome.conflict(meaning, key, &format!("it is a {other}, no {kind}")),
+        "none" => outcome.skip(meaning, key, "it was deleted during the import"),
+        other => outcome.conflict(meaning, key, &format!("it is a {other}, not a {kind}")),
     }
     Ok(false)
 }
@@ -198,12 +196,12 @@ fn fields(
         .expect("the mapping checks that there is one");
     for (field, value) in entries {
         let (Ok(field), Ok(value)) = (String::from_utf8(field), String::from_utf8(value)) else {
-            outcome.conflict(rule.meaning, key, "a field or its value is no text");
+            outcome.conflict(rule.meaning, key, "a field or its value is not text");
             continue;
         };
         let shown = format!("{key} / {field}");
         match pattern.matched(&field) {
-            None => outcome.conflict(rule.meaning, &shown, "the field does not fit its pattern"),
+            None => outcome.conflict(rule.meaning, &shown, "the field does not match the pattern"),
             Some(more) => {
                 let mut names = names.clone();
                 names.extend(more);
@@ -254,7 +252,7 @@ impl Found {
 fn whole(text: &str) -> Result<u64, &'static str> {
     let text = text.trim();
     if text.starts_with('-') {
-        return Err("it is below zero");
+        return Err("it is negative");
     }
     let digits = text.split_once('.').map_or(text, |(whole, behind)| {
         if behind.bytes().all(|b| b == b'0') {
@@ -263,7 +261,7 @@ fn whole(text: &str) -> Result<u64, &'static str> {
             text
         }
     });
-    digits.parse().map_err(|_| "it is no whole number")
+    digits.parse().map_err(|_| "it is not a whole number")
 }
 
 /// The buyer in an idempotency key's JSON, where it says.
@@ -292,9 +290,9 @@ mod tests {
             ("12", Ok(12)),
             (" 3 ", Ok(3)),
             ("7.0", Ok(7)),
-            ("7.5", Err("it is no whole number")),
-            ("-1", Err("it is below zero")),
-            ("", Err("it is no whole number")),
+            ("7.5", Err("it is not a whole number")),
+            ("-1", Err("it is negative")),
+            ("", Err("it is not a whole number")),
         ] {
             assert_eq!(whole(text), expected, "{text:?}");
         }

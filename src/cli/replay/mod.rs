@@ -82,14 +82,14 @@ fn replayed(arguments: &Replay, out: &mut impl Write) -> Result<std::io::Result<
         keys_max: arguments.keys_max,
     };
     if !dir.join("log").is_dir() {
-        let why = format!("{} has no log; name a data directory", dir.display());
+        let why = format!("{} contains no log; name a data directory", dir.display());
         return Err((1, why));
     }
     let unreadable = |error| (1, format!("{}: {error}", dir.display()));
     let extent = log_extent(dir).map_err(unreadable)?;
     if extent.first > Lsn(0) && arguments.rules.is_none() {
         let why = format!(
-            "{}: the log begins at LSN {}, behind the rules that were in force then; name rules with --rules",
+            "{}: the log begins at LSN {}, after the rules were set; name rules with --rules",
             dir.display(),
             extent.first
         );
@@ -128,7 +128,7 @@ fn trial(arguments: &Replay) -> Result<Trial, Failure> {
         let path = path.display();
         (
             2,
-            format!("the risk rules `{path}` cannot be read: {error}; check --rules"),
+            format!("cannot read the risk rules `{path}`: {error}; check --rules"),
         )
     })?;
     let compiled = risk::compile(&text).map_err(|error| {
@@ -154,7 +154,7 @@ fn model(arguments: &Replay) -> Result<Option<Arc<Model>>, Failure> {
         }
         Err(ScoringFault::Unreadable { path, source }) => {
             let path = path.display();
-            let why = format!("the risk model `{path}` cannot be read: {source}; check --model");
+            let why = format!("cannot read the risk model `{path}`: {source}; check --model");
             Err((2, why))
         }
     }
@@ -162,13 +162,13 @@ fn model(arguments: &Replay) -> Result<Option<Arc<Model>>, Failure> {
 
 fn heading(arguments: &Replay) -> String {
     let rules = arguments.rules.as_ref().map_or_else(
-        || "the rules that were in force, as they changed".to_owned(),
+        || "the rules that were in force at each time".to_owned(),
         |path| format!("the rules of {}", path.display()),
     );
     let history = if arguments.as_recorded {
-        "what blocked attempts led to still counts"
+        "the results of blocked attempts still count"
     } else {
-        "what blocked attempts led to no longer counts"
+        "the results of blocked attempts do not count"
     };
     let model = arguments.model.as_ref().map_or_else(String::new, |path| {
         format!(" and the model of {}", path.display())

@@ -23,7 +23,7 @@ pub(super) fn text(report: &Report, heading: &str) -> String {
     if report.keys_given_up > 0 {
         let _ = write!(
             text,
-            "\n{} counters went because there were more than --keys-max: rules may have seen less than there was",
+            "\n{} counters were dropped because --keys-max was reached: rules may have counted too little",
             report.keys_given_up
         );
     }
@@ -43,14 +43,14 @@ fn read(report: &Report) -> String {
         Exact::From(lsn) => {
             let _ = write!(
                 text,
-                "\nThe log's beginning is gone: counters are exact from LSN {lsn}; ratings, prices and holds from before LSN {} are not known",
+                "\nThe beginning of the log is gone: counters are exact from LSN {lsn}; ratings, prices and holds before LSN {} are unknown",
                 report.first
             );
         }
         Exact::Never => {
             let _ = write!(
                 text,
-                "\nThe log's beginning is gone, and what is left is shorter than the rules look back: counters see less than there was; ratings, prices and holds from before LSN {} are not known",
+                "\nThe beginning of the log is gone, and the rest is shorter than the longest window of the rules: counters count too little; ratings, prices and holds before LSN {} are unknown",
                 report.first
             );
         }
@@ -60,7 +60,7 @@ fn read(report: &Report) -> String {
 
 fn attempts(report: &Report) -> String {
     let mut text = format!(
-        "{} attempts asked about, of which {} change side; not asked: {} refused before the rules, {} of paused buyers",
+        "{} attempts evaluated, {} with a different result; not evaluated: {} refused before the rules, {} of paused buyers",
         report.matrix.total(),
         report.matrix.changed(),
         report.refused_before,
@@ -69,14 +69,14 @@ fn attempts(report: &Report) -> String {
     if report.fell_away > 0 {
         let _ = write!(
             text,
-            "; {} payments fell away with holds that are blocked now",
+            "; {} payments dropped because their hold is blocked now",
             report.fell_away
         );
     }
     if report.unclear > 0 {
         let _ = write!(
             text,
-            "; {} left as they were, because the log does not say in which currency or for what",
+            "; {} unchanged, because the log does not have their currency or product",
             report.unclear
         );
     }
@@ -163,7 +163,7 @@ fn money(report: &Report) -> String {
 
 fn fates(moved: &Moved, fates: &Fates) -> String {
     format!(
-        "Of the {} newly blocked attempts {} were paid, {} declined, {} refused for another reason anyway; {} came to nothing or are under way.\nWhat newly let through ones would have come to is not in the log.",
+        "Of the {} newly blocked attempts {} were paid, {} declined, {} refused for another reason; {} had no payment or are in progress.\nThe log does not show how newly allowed attempts would have ended.",
         moved.blocked, fates.captured, fates.declined, fates.refused, fates.under_way
     )
 }

@@ -95,7 +95,7 @@ impl Shard {
         let purchase = &mut self.purchases[place];
         let pending = purchase.pending_refund().map(|(_, refund)| refund.restock);
         if pending.is_some_and(|restock| restock != done.restock) {
-            return Err("its units go elsewhere than the refund said");
+            return Err("its units do not go where the refund said");
         }
         let state = RefundState::Succeeded {
             at: stamp.at,
@@ -128,9 +128,11 @@ impl Shard {
     ) -> Result<(), &'static str> {
         let purchase = &mut self.purchases[place];
         let sum = purchase.refunded.get().checked_add(amount.get());
-        let refunded = sum.and_then(Amount::new).ok_or("it gives back too much")?;
+        let refunded = sum
+            .and_then(Amount::new)
+            .ok_or("it refunds more than is left")?;
         if refunded > purchase.quote().amount {
-            return Err("more goes back than was captured");
+            return Err("it refunds more than was captured");
         }
         purchase.refunded = refunded;
         let buyer = purchase.buyer;
@@ -248,7 +250,7 @@ fn end_refund(
 ) -> Result<Digest16, &'static str> {
     let pending = purchase.pending_refund().map(|(pending, _)| pending);
     if pending != Some(number) {
-        return Err("its refund is not under way");
+        return Err("its refund is not in progress");
     }
     let last = purchase.aftermath_mut().refunds.last_mut();
     let refund = last.ok_or("its refund was never started")?;

@@ -23,7 +23,7 @@ impl Shard {
             .ok_or("its product was never set")?
             .index;
         if imported.units > UNITS_MAX {
-            return Err("it is more than a product can have");
+            return Err("it exceeds the maximum of a product");
         }
         let index = self.buyer_index(&imported.user);
         let buyer = &mut self.buyers[index];
@@ -31,7 +31,7 @@ impl Shard {
         let before = tally_of(elsewhere, product);
         let others = tally_of(&buyer.committed, product) - before;
         if others.checked_add(imported.units).is_none() {
-            return Err("it is more than can be counted");
+            return Err("it is too large to be counted");
         }
         if before > 0 {
             tally_take(&mut buyer.committed, product, before);

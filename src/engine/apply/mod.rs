@@ -101,7 +101,7 @@ impl std::fmt::Display for BrokenLog {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(
             out,
-            "the {} at LSN {} does not go with the state before it: {}",
+            "the {} at LSN {} contradicts the state before it: {}",
             self.kind, self.lsn, self.what
         )
     }
@@ -194,7 +194,7 @@ impl Shard {
         limits: Limits,
     ) -> Result<(), &'static str> {
         if placed.purchase != self.next_id(placed.purchase.tag()) {
-            return Err("its purchase is not the shard's next");
+            return Err("its purchase is not the next of its shard");
         }
         let product = catalogue
             .product(&placed.product)
@@ -209,7 +209,8 @@ impl Shard {
             ),
             None => None,
         };
-        let state = next_state(None, Step::HoldPlaced).ok_or("a life begins with a hold")?;
+        let state =
+            next_state(None, Step::HoldPlaced).ok_or("a purchase must begin with a hold")?;
         let buyer = self.buyer_index(&placed.user);
         let standing = &mut self.buyers[buyer];
         tally_add(&mut standing.committed, product, placed.quantity);
@@ -293,7 +294,7 @@ impl Shard {
         stamp: Stamp,
         limits: Limits,
     ) -> Result<Effects, &'static str> {
-        let place = self.place_of(id).ok_or("its purchase is not there")?;
+        let place = self.place_of(id).ok_or("its purchase does not exist")?;
         let purchase = &mut self.purchases[place];
         let was_open = purchase.is_open();
         let claimed = purchase.claimed();
@@ -468,7 +469,7 @@ impl Shard {
             | Event::PromotionUsesImported(_)
             | Event::HoldingsImported(_)
             | Event::KeyImported(_)
-            | Event::NoncesImported(_) => return Err("it is no step of a purchase"),
+            | Event::NoncesImported(_) => return Err("it is not a step of a purchase"),
         }
         Ok(())
     }

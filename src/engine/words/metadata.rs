@@ -34,10 +34,10 @@ impl Metadata {
                 return Err("has a value of more than 200 characters");
             }
             if key.contains('\0') || value.contains('\0') {
-                return Err("has U+0000 in it");
+                return Err("must not contain U+0000");
             }
             if holds_card_number(key) || holds_card_number(value) {
-                return Err("holds what looks like a card number");
+                return Err("must not contain a card number");
             }
         }
         pairs.sort_unstable();

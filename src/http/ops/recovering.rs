@@ -90,7 +90,7 @@ impl Probes {
         let Progress { stage, done, total } = *self.progress.lock();
         let mut told = readiness_json(Some(NotReady::Recovering));
         if let Some(detail) = told["detail"].as_str() {
-            let come = format!("{detail} Stage: {stage}, {done} of {total} bytes.");
+            let come = format!("{detail} Now {stage}: {done} of {total} bytes.");
             told["detail"] = come.into();
         }
         Answer::value(StatusCode::SERVICE_UNAVAILABLE, &told)

@@ -97,7 +97,9 @@ pub enum SnapshotError {
     #[error(transparent)]
     Image(#[from] ImageError),
     /// Written by another program.
-    #[error("it has version {found}, and this program reads {VERSION}; use the one that wrote it")]
+    #[error(
+        "it has version {found}, but this program reads version {VERSION}; use the program that wrote it"
+    )]
     Version {
         /// The file's version.
         found: u32,

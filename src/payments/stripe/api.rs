@@ -149,7 +149,7 @@ impl Api {
                         event = "stripe_key_refused",
                         status = reply.status,
                         request_id,
-                        "Stripe does not accept payments.stripe.secret_key, or not for this; no payment goes on before it does"
+                        "Stripe does not accept payments.stripe.secret_key for this call, so payments wait; set a valid key and restart"
                     );
                 }
             }
@@ -159,7 +159,7 @@ impl Api {
                 {
                     tracing::info!(
                         event = "stripe_key_accepted",
-                        "Stripe accepts the key again"
+                        "Stripe accepts payments.stripe.secret_key again"
                     );
                 }
             }
@@ -167,7 +167,7 @@ impl Api {
                 tracing::error!(
                     event = "stripe_key_mismatch",
                     request_id,
-                    "an idempotency key of ours was used for something else; is another holdfast using a copy of this data directory?"
+                    "Stripe has our idempotency key for a different request; check whether another holdfast runs on a copy of this data directory"
                 );
             }
             Verdict::Declined(_)

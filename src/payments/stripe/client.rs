@@ -99,7 +99,7 @@ pub(super) struct Client {
 pub enum ClientError {
     /// The key cannot be a header.
     #[error(
-        "payments.stripe.secret_key has characters that cannot stand in a header; use the key as Stripe shows it"
+        "payments.stripe.secret_key has characters that a header cannot contain; use the key as Stripe shows it"
     )]
     SecretKey,
     /// TLS cannot be set up.

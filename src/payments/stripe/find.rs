@@ -185,7 +185,7 @@ async fn in_list(api: &Api, payment: &Payment) -> Result<Vec<Intent>, Verdict> {
         event = "stripe_list_too_long",
         reference = %payment.reference,
         pages = PAGES_MAX,
-        "the payment is not among the newest of its day; look its reference up at Stripe"
+        "the payment is not among the newest payments of its day; search for its reference at Stripe"
     );
     Err(Verdict::Retriable(Trouble::Internal))
 }

@@ -34,11 +34,11 @@ pub struct ApiBase(String);
 #[derive(Copy, Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ApiBaseError {
     /// It is no such URL.
-    #[error("takes a URL of scheme, host and port only, such as \"https://api.stripe.com\"")]
+    #[error("must be a URL of scheme, host and port only, such as \"https://api.stripe.com\"")]
     Form,
     /// The key would be readable on the way.
     #[error(
-        "takes http only with a loopback address, such as \"http://127.0.0.1:8420\"; use https"
+        "may use http with a loopback address only, such as \"http://127.0.0.1:8420\"; use https"
     )]
     Plain,
 }

@@ -80,7 +80,7 @@ impl<C: Convert, D: Deliver<Item = C::Item>> Runner<C, D> {
                 Wanted::Mode(mode @ Mode::Run) => {
                     self.note_mode(mode);
                     if let Err(Halt::Rejected(cause)) = self.follow().await {
-                        let why = format!("its cursor cannot be moved: {cause}");
+                        let why = format!("cannot move the sink's cursor: {cause}");
                         let mut backoff = self.settings.backoff;
                         // Told otherwise or rested: either way it is begun anew.
                         let _ = self.rest(&mut backoff, Failed::Misconfigured(why)).await;
@@ -129,7 +129,7 @@ impl<C: Convert, D: Deliver<Item = C::Item>> Runner<C, D> {
         let feed = match self.journal.feed(cursor) {
             Ok(feed) => feed,
             Err(error) => {
-                let why = format!("the log cannot be read from the cursor {cursor} on: {error}");
+                let why = format!("cannot read the log from the cursor {cursor}: {error}");
                 return self.rest(&mut backoff, Failed::Misconfigured(why)).await;
             }
         };
@@ -143,7 +143,7 @@ impl<C: Convert, D: Deliver<Item = C::Item>> Runner<C, D> {
         let mut reading = match reading {
             Ok(reading) => reading,
             Err(error) => {
-                let why = format!("no thread to read the log with: {error}");
+                let why = format!("cannot start a thread to read the log: {error}");
                 return self.rest(&mut backoff, Failed::Later(why)).await;
             }
         };
@@ -201,7 +201,7 @@ impl<C: Convert, D: Deliver<Item = C::Item>> Runner<C, D> {
             sink = self.control.name,
             from_lsn = from.0,
             to_lsn = to.0,
-            "the log no longer has what this sink was to get next; it goes on where the log begins"
+            "the log no longer has the next events of this sink; it continues where the log begins"
         );
         self.state.missed(from, to);
         self.control.told.lock().gaps.clone_from(&self.state.gaps);
@@ -315,7 +315,7 @@ impl<C: Convert, D: Deliver<Item = C::Item>> Runner<C, D> {
                 lsn = letter.fed.entry.lsn.0,
                 kind = letter.fed.entry.event.kind(),
                 cause = letter.cause,
-                "a sink refused an event for good; it lies among the dead letters"
+                "a sink rejected an event permanently; it is in the dead letters (GET /admin/dead-letters)"
             );
         }
         let count = letters.len() as u64;

@@ -262,8 +262,11 @@ impl Sinks {
             found.ok_or(SinkRefusal::Unknown)?.redrives.clone()
         };
         let (answer, answered) = oneshot::channel();
-        let busy =
-            || SinkRefusal::Down("another redrive waits; try again once it is done".to_owned());
+        let busy = || {
+            SinkRefusal::Down(
+                "another redrive is in progress; try again when it is done".to_owned(),
+            )
+        };
         let redrive = Redrive { from, to, answer };
         redrives.try_send(redrive).map_err(|_| busy())?;
         // A sink that is down comes to it once it is back.
@@ -272,7 +275,7 @@ impl Sinks {
             Ok(Ok(result)) => result.map_err(SinkRefusal::Down),
             Ok(Err(_)) => Err(SinkRefusal::Down("the sink has ended".to_owned())),
             Err(_) => Err(SinkRefusal::Down(
-                "the sink does not answer; the letters stay and are tried once it is back"
+                "the sink does not respond; the dead letters stay and are delivered when it is back"
                     .to_owned(),
             )),
         }

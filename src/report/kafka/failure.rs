@@ -9,7 +9,7 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 #[derive(Debug, thiserror::Error)]
 pub enum KafkaFailure {
     /// The producer cannot be set up so.
-    #[error("the Kafka producer cannot be set up: {0}; check [report.kafka]")]
+    #[error("cannot create the Kafka producer: {0}; check [report.kafka]")]
     Setup(KafkaError),
     /// The brokers cannot be asked.
     #[error("asking {brokers} about the topic {topic}: {code}{}", after(.last.as_ref()))]

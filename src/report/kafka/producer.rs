@@ -174,7 +174,7 @@ impl Producing {
                     lsn = placed.lsn.0,
                     topic,
                     cause = rejection.cause,
-                    "the broker refused an event for good; it went to the dead-letter topic"
+                    "the broker rejected an event permanently; it is in the dead-letter topic"
                 ),
                 Err(failure) if failure.class() == Class::Retriable => return Err(failure),
                 // The data directory keeps it.

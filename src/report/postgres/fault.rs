@@ -16,14 +16,14 @@ pub enum PostgresError {
         error: tokio_postgres::Error,
     },
     /// The URL cannot be used.
-    #[error("report.postgres.url is no URL of a PostgreSQL server")]
+    #[error("report.postgres.url is not the URL of a PostgreSQL server")]
     Url,
     /// The authorities' certificates cannot be used.
     #[error("report.postgres.ca_file: {0}")]
     Authorities(String),
     /// A migration failed.
     #[error(
-        "the schema cannot be brought up to date: {0}; run what `holdfast schema postgres` prints as its owner, or correct report.postgres.migrator_url"
+        "cannot migrate the schema: {0}; run the output of `holdfast schema postgres` as its owner, or correct report.postgres.migrator_url"
     )]
     Migration(String),
     /// The way to the database broke during a migration.
@@ -31,7 +31,7 @@ pub enum PostgresError {
     MigrationCutOff(String),
     /// The tables are another log's.
     #[error(
-        "the tables are of log {theirs}, and this is log {ours}; give this one a database of its own"
+        "the tables belong to log {theirs}, but this is log {ours}; use a separate database for each log"
     )]
     OtherLog {
         /// Whose they are.
@@ -40,7 +40,9 @@ pub enum PostgresError {
         ours: String,
     },
     /// Somebody else moved the cursor.
-    #[error("the cursor stands at {found}, and {expected} was expected; somebody else writes, too")]
+    #[error(
+        "the cursor is at {found}, but {expected} was expected; another process writes to this database"
+    )]
     CursorElsewhere {
         /// Where it stands.
         found: i64,

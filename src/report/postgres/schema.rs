@@ -138,7 +138,7 @@ pub(super) async fn migrate(settings: &PostgresSettings) -> Result<(), PostgresE
         tracing::info!(
             event = "migrated",
             migration = migration.name(),
-            "the PostgreSQL schema is one step further"
+            "a migration of the PostgreSQL schema was applied"
         );
     }
     Ok(())

@@ -173,7 +173,7 @@ fn log(report: &Report) {
             changed,
             fed,
             elapsed_ms,
-            "segments are up to date"
+            "buyers' segments are up to date"
         ),
         Some(why) => tracing::error!(
             event = "segments",
@@ -182,7 +182,7 @@ fn log(report: &Report) {
             changed,
             fed,
             elapsed_ms,
-            "segments could not be brought up to date; the next run goes on from there: {why}"
+            "buyers' segments could not be updated; the next run continues from there: {why}"
         ),
     }
 }

@@ -89,19 +89,19 @@ pub(super) enum RunError {
     Database(#[from] PostgresError),
     #[error("{0} took longer than report.deliver_timeout_ms")]
     TimedOut(&'static str),
-    #[error("another process has a run under way in this database")]
+    #[error("another process is updating segments in this database")]
     Busy,
     #[error(
-        "the tables are ahead of the log: delivered up to {delivered}, durable up to {durable}; the data directory is an older copy"
+        "the tables are ahead of the log: delivered up to LSN {delivered}, durable up to {durable}; the data directory is an older copy"
     )]
     AheadOfLog { delivered: i64, durable: i64 },
     #[error(
-        "more is to do than report.postgres.segments.batches_max batches; the next run goes on from here"
+        "the run needs more than report.postgres.segments.batches_max batches; the next run continues from here"
     )]
     TooLong,
-    #[error("the database has {0}, which is none; correct it there")]
+    #[error("the database has {0}, which is invalid; correct it there")]
     Unread(String),
-    #[error("the disk is nearly full; segments are taken over once there is room")]
+    #[error("the disk is nearly full; segments are taken over when there is free space")]
     NoRoom,
     #[error("the log has stopped")]
     Stopped,

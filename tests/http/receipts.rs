@@ -259,11 +259,11 @@ fn signing_keys_that_do_not_read_stop_the_start_without_being_shown() {
         ),
         (
             format!("id = \"e1\"\nkey = \"{seed}\"\npublic = \"{public}\""),
-            "stands beside `key`",
+            "is set together with `key`",
         ),
         ("id = \"e1\"".to_owned(), "without its `key`"),
-        ("id = \"e1\"\nkey = \"short\"".to_owned(), "is shorter than"),
-        (format!("id = \"e 1\"\nkey = \"{seed}\""), "takes 1 to 64"),
+        ("id = \"e1\"\nkey = \"short\"".to_owned(), "has fewer than"),
+        (format!("id = \"e 1\"\nkey = \"{seed}\""), "must be 1 to 64"),
     ] {
         let config = format!("[[receipts.ed25519_keys]]\n{keys}");
         let ended = Setup::demo().config(&config).run();

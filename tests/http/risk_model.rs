@@ -159,13 +159,13 @@ fn a_wrong_model_stops_a_start_and_changes_nothing_later() {
     for part in [
         "m.json` is wrong at inputs[0].feature: expected one of `amount`",
         "did you mean `attempts_user_1h`?",
-        "take risk.model_file out",
+        "remove risk.model_file",
     ] {
         assert!(said.contains(part), "{said}");
     }
     let said = failed(&data, &directory.path().join("none.json"));
     assert!(
-        said.contains("cannot be read") && said.contains("check risk.model_file"),
+        said.contains("cannot read") && said.contains("check risk.model_file"),
         "{said}"
     );
 

@@ -182,8 +182,8 @@ fn what_a_shop_left_in_redis_is_shown_then_taken_then_there() {
     }
     let conflicts = dry["conflicts"].to_string();
     for why in [
-        "no whole number",
-        "below zero",
+        "not a whole number",
+        "negative",
         "no string",
         "user_id",
         "no such promotion",
@@ -360,31 +360,31 @@ fn what_cannot_be_taken_without_loss_stops_the_whole_import() {
             &[("product:drop-1:stock", "-1")][..],
             demos,
             "stock",
-            "below zero",
+            "negative",
         ),
         (
             &[("product:drop-1:sold", "-2")],
             demos,
             "sold",
-            "below zero",
+            "negative",
         ),
         (
             &[("user:bo:product:drop-1:count", "-1")],
             demos,
             "holdings",
-            "below zero",
+            "negative",
         ),
         (
             &[("promo:EARLY:uses", "-1")],
             demos,
             "promotions",
-            "below zero",
+            "negative",
         ),
         (
             &[("product:drop-1:stock", "9.5")],
             demos,
             "stock",
-            "no whole number",
+            "not a whole number",
         ),
         (
             &[("user:bo:product:gone:count", "1")],
@@ -402,13 +402,13 @@ fn what_cannot_be_taken_without_loss_stops_the_whole_import() {
             &[("product:gone:sold", "1")],
             demos,
             "sold",
-            "no stock of it",
+            "no stock of this product",
         ),
         (
             &[("user:bo/x:product:drop-1:count", "1")],
             demos,
             "holdings",
-            "an id has",
+            "an id must be",
         ),
         (
             &[("idem:a-key-of-ana", r#"{"user_id": "ana"}"#)],
@@ -426,7 +426,7 @@ fn what_cannot_be_taken_without_loss_stops_the_whole_import() {
             &[("promo:4111111111111111:uses", "1")],
             demos,
             "promotions",
-            "an id has",
+            "an id must be",
         ),
     ] {
         let conflicts = conflicts_with(faults, owner);

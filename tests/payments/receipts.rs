@@ -582,7 +582,7 @@ fn the_key_set_reads_back_and_passes_over_what_is_not_ours() {
         (&ours.replace("\"sig\"", "\"enc\""), Ok(0)),
         (&ours.replace('{', "{\"key_ops\":[\"verify\"],"), Ok(1)),
         (&format!("{ours},{ours}"), Err("two keys named e1")),
-        (&ours.replace("\"e1\"", "\"\""), Err("without a kid")),
+        (&ours.replace("\"e1\"", "\"\""), Err("without a usable kid")),
         (&ours.replace("11qY", "1"), Err("the key e1")),
         ("1", Err("not a JSON Web Key")),
     ];

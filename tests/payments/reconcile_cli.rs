@@ -377,7 +377,7 @@ fn what_cannot_be_read_or_asked_ends_with_2() {
         ),
         (
             &["--url", "https://127.0.0.1:1", "--key", ADMIN],
-            "must be like",
+            "must have the form",
         ),
         (
             &["--url", "http://127.0.0.1:1", "--key", ADMIN],
@@ -435,7 +435,7 @@ fn a_core_that_was_started_again_meanwhile_is_not_waited_for() {
     });
     let ended = reconcile(&["--url", &url, "--key", ADMIN]);
     assert_eq!(ended.status, Some(2), "{}", ended.stdout);
-    assert!(ended.stderr.contains("started again"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("restarted"), "{}", ended.stderr);
     core.join().unwrap();
 }
 

@@ -411,11 +411,11 @@ fn config_check_reads_what_serve_would_and_writes_nothing() {
         ("[server".to_owned(), "is not valid TOML at line 1"),
         (with("[sale]"), "`sale` is not known"),
         (with("[drop]\nhold_ttl_s = 0"), "`drop.hold_ttl_s` takes"),
-        (with("[telemetry]\nlog = \"=\""), "`telemetry.log` takes"),
+        (with("[telemetry]\nlog = \"=\""), "`telemetry.log` must be"),
         (with(&shop("\"short\"")), "shorter than 24 characters"),
         (with(&shop("{ env = \"NOT_SET\" }")), "`NOT_SET` is not set"),
         (with(&shop("{ file = \"none\" }")), "`none` cannot be read"),
-        (with(&shop("{ file = \"fifo\" }")), "is no regular file"),
+        (with(&shop("{ file = \"fifo\" }")), "is not a regular file"),
         (
             with(&shop("\"0123456789abcdef0123456789abcdef\"")),
             "has the same secret as",

@@ -1,7 +1,7 @@
 //! Owns the facts of the audit trail: administrative acts, and those that were refused.
 //!
 //! Invariants: bounded in size whatever was done ([`Shown::BYTES_MAX`], [`Target::BYTES_MAX`]); a
-//! target never must not contain a card number. What is shown was made by whoever did the act,
+//! target never holds what looks like a card number. What is shown was made by whoever did the act,
 //! who leaves out secrets and card numbers. Applying any of these changes nothing.
 //! Deliberately absent: what was done itself, which is the event beside it in the same append.
 

@@ -90,9 +90,9 @@ pub async fn reconcile(
         (_, Err(fault)) => Outcome::Failed(fault.to_string()),
         (Ok(()), Ok(())) => Outcome::Complete,
         (Err(Stopped::TooMany), Ok(())) => Outcome::TooManyDifferences,
-        (Err(Stopped::Gateway(what, why)), Ok(())) => Outcome::Failed(format!(
-            "the gateway could not be asked {what}: {why}"
-        )),
+        (Err(Stopped::Gateway(what, why)), Ok(())) => {
+            Outcome::Failed(format!("the gateway could not be asked {what}: {why}"))
+        }
         (Err(Stopped::Circle), Ok(())) => Outcome::Failed(
             "a page of the gateway's list has no next page although it says so".to_owned(),
         ),

@@ -362,12 +362,7 @@ fn what_cannot_be_taken_without_loss_stops_the_whole_import() {
             "stock",
             "negative",
         ),
-        (
-            &[("product:drop-1:sold", "-2")],
-            demos,
-            "sold",
-            "negative",
-        ),
+        (&[("product:drop-1:sold", "-2")], demos, "sold", "negative"),
         (
             &[("user:bo:product:drop-1:count", "-1")],
             demos,

@@ -184,7 +184,7 @@ fn what_a_shop_left_in_redis_is_shown_then_taken_then_there() {
     for why in [
         "not a whole number",
         "negative",
-        "no string",
+        "not a string",
         "user_id",
         "no such promotion",
     ] {

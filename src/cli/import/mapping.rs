@@ -312,11 +312,14 @@ mod tests {
             ("[stock]\npattern = \"stock\"", "{product_id}"),
             (
                 "[stock]\npattern = \"{product_id}{user_id}\"",
-                "nothing between",
+                "without text between",
             ),
             ("[stock]\ntype = \"hash\"", "needs `field`"),
-            ("[nonces]\npattern = \"{nonce}:{who}\"", "means nothing"),
-            ("[nonces]\npattern = \"{nonce\"", "not closed"),
+            (
+                "[nonces]\npattern = \"{nonce}:{who}\"",
+                "is not a known name",
+            ),
+            ("[nonces]\npattern = \"{nonce\"", "unclosed"),
             ("[stocks]\npattern = \"a\"", "unknown field"),
         ] {
             let error = Mapping::parse(bad).expect_err(bad);

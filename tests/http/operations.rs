@@ -193,7 +193,7 @@ fn documented(heading: &str) -> Vec<[Vec<String>; 2]> {
 /// `docs/operations.md` has a row for each metric, with its text, and for nothing else.
 #[test]
 fn the_documentation_has_every_metric_with_its_text() {
-    let (_, below) = include_str!("../docs/operations.md")
+    let (_, below) = include_str!("../../docs/operations.md")
         .split_once("### Metrics\n")
         .expect("the heading is there");
     let rows: Vec<&str> = below

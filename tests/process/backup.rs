@@ -139,7 +139,7 @@ fn an_earlier_instant_and_an_earlier_place_are_restored_exactly() {
     let taken = place.restore(&by_time, &[]);
     assert_eq!(taken.status.code(), Some(1));
     assert!(
-        stderr(&taken).contains("absent or empty"),
+        stderr(&taken).contains("is not empty"),
         "{}",
         stderr(&taken)
     );
@@ -354,7 +354,7 @@ fn one_copy_of_a_core_that_sells_and_of_one_that_stopped() {
     let again = from_running.copy(&data, scratch.path());
     assert_eq!(again.status.code(), Some(1));
     assert!(
-        stderr(&again).contains("holds a backup already"),
+        stderr(&again).contains("already holds a backup"),
         "{}",
         stderr(&again)
     );

@@ -409,12 +409,12 @@ fn config_check_reads_what_serve_would_and_writes_nothing() {
     let with = |more: &str| format!("{whole}{more}\n");
     for (file, told) in [
         ("[server".to_owned(), "is not valid TOML at line 1"),
-        (with("[sale]"), "`sale` is not known"),
-        (with("[drop]\nhold_ttl_s = 0"), "`drop.hold_ttl_s` takes"),
+        (with("[sale]"), "`sale` is unknown"),
+        (with("[drop]\nhold_ttl_s = 0"), "`drop.hold_ttl_s` must be"),
         (with("[telemetry]\nlog = \"=\""), "`telemetry.log` must be"),
-        (with(&shop("\"short\"")), "shorter than 24 characters"),
+        (with(&shop("\"short\"")), "fewer than 24 characters"),
         (with(&shop("{ env = \"NOT_SET\" }")), "`NOT_SET` is not set"),
-        (with(&shop("{ file = \"none\" }")), "`none` cannot be read"),
+        (with(&shop("{ file = \"none\" }")), "from the file `none`"),
         (with(&shop("{ file = \"fifo\" }")), "is not a regular file"),
         (
             with(&shop("\"0123456789abcdef0123456789abcdef\"")),

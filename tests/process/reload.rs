@@ -302,14 +302,14 @@ fn a_file_that_is_wrong_anywhere_changes_nothing_and_the_rest_waits_for_a_restar
     std::fs::write(scratch.path().join("wrong.toml"), "[[rule]]\nname = 7\n").unwrap();
     for (config, told) in [
         (wrong("[server"), "line"),
-        (wrong(&file(&none)), "cannot be read"),
+        (wrong(&file(&none)), "cannot read"),
         (
             wrong(&file(&scratch.path().join("wrong.toml"))),
             "line 2, column 8",
         ),
         (
             wrong(&format!("[risk]\nmodel_file = {none:?}\n")),
-            "cannot be read",
+            "cannot read",
         ),
         (wrong("[telemetry]\nlog = \"=\"\n"), "telemetry.log"),
     ] {

@@ -76,7 +76,7 @@ fn a_nearly_full_disk_refuses_new_purchases_and_says_so() {
     let words = (&told["status"], &told["reason"]);
     assert_eq!(words, (&json!("not_ready"), &json!("disk_full")), "{told}");
     assert!(
-        told["detail"].as_str().unwrap().contains("make room"),
+        told["detail"].as_str().unwrap().contains("Free disk space"),
         "{told}"
     );
     let status = server.ask(&Request::get("/admin/status").key(ADMIN)).json();

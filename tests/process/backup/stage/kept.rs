@@ -33,7 +33,7 @@ fn what_nobody_needs_goes_and_the_newest_point_stays() {
     assert_eq!(restored["digest"], check(&data)["digest"]);
     let too_early = place.restore(&scratch.path().join("too-early"), &["--at", "16"]);
     assert_eq!(too_early.status.code(), Some(1));
-    assert!(stderr(&too_early).contains("no backup that can be restored up to LSN 16"));
+    assert!(stderr(&too_early).contains("no backup to restore up to LSN 16"));
 }
 
 #[test]

@@ -228,15 +228,18 @@ fn recover(
 ) -> Result<Recovered, JournalError> {
     let began = Instant::now();
     let mut at = |stage, done, total| progress(Progress { stage, done, total });
+    // 1. A snapshot without any log: the log is lost. Beginning a new one beside it would hide that.
     if let Some((_, name)) = store::list(&*disks.snapshots)?.first()
         && !wal::is_begun(&*disks.log)?
     {
         let beside = format!("snapshots/{name}");
         return Err(JournalError::NoLog { beside });
     }
+    // 2. The snapshot says from where on the log is needed.
     at("reading the snapshot", 0, 0);
     let found = newest_good(&*disks.snapshots, engine)?;
     let from = found.restored.as_ref().map_or(Lsn(0), |it| it.first);
+    // 3. Opening the log verifies it, and cuts a torn tail or stops at damage.
     at("verifying the log", 0, 0);
     let config = log_settings.config(wal::Lsn::new(from.0));
     let (log, report) = wal::Log::open(Arc::clone(&disks.log), config)?;
@@ -245,6 +248,8 @@ fn recover(
         reason = "half of a random number is random"
     )]
     let log_id = report.log_id as u64;
+    // 4. Refuse what cannot be folded: a snapshot of another log or ahead of this one, or a log whose
+    // beginning is gone while no snapshot reads well.
     if let Some(restored) = &found.restored {
         check_belongs(restored, log_id, Lsn(report.end.get()))?;
     }
@@ -254,8 +259,11 @@ fn recover(
         let problems = problems.join("; ");
         return Err(JournalError::NoSnapshot { problems, first });
     }
+    // 5. Bad snapshots are set aside only after these checks, so that a refused start can be repeated
+    // with other files.
     let bad_names: Vec<String> = found.bad.iter().map(|bad| bad.name.clone()).collect();
     store::tidy(&*disks.snapshots, &bad_names)?;
+    // 6. The fold: the same `apply` that ran live, in the order of the log.
     let snapshot = found.restored.as_ref().map(|it| it.first);
     let mut folding = Folding::from(found.restored, engine, log_id);
     let mut reader = log.reader(wal::Lsn::new(from.0))?;
@@ -268,6 +276,7 @@ fn recover(
         folding.fold(&record)?;
     }
     at("replaying the log", total, total);
+    // 7. Shared sums are never stored: they follow from all shards together.
     let state = folding.finish()?;
     let torn_tail = report
         .torn
@@ -504,8 +513,9 @@ impl Folding {
         Ok(())
     }
 
-    /// Each part of the state takes what its image does not have yet. What is remembered of webhooks
-    /// takes everything: remembering again changes nothing.
+    /// Applies the event to its part of the state, unless the part's image in the snapshot has it
+    /// already: the parts were copied one after the other, each as of its own LSN. Nonces, event ids
+    /// and counters take every event, because taking one again changes nothing.
     fn apply(&mut self, event: &Event, stamp: Stamp) -> Result<(), JournalError> {
         match event.part() {
             Part::Nothing => {}
@@ -531,7 +541,8 @@ impl Folding {
                     self.rules.apply(change, stamp, &self.velocity);
                 }
             }
-            // No snapshot was being taken then: each part has it already, or none has.
+            // A correction is never made while a snapshot is being taken, so either every part has it
+            // already, or none has.
             Part::Time(corrected) => {
                 let limits = self.limits.unwrap_or_default();
                 let shards = self.shards.iter_mut();

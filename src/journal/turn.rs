@@ -536,8 +536,16 @@ impl Turn<'_> {
         events: &[Event],
         claims: Claims,
     ) -> Result<Lsn, StorageFault> {
+        // 1. Append, while this turn holds the shard: the shard's events stand in the log in the
+        // order in which they happened. Where it fails, dropping `claims` gives the units back, and
+        // nothing of the decision has happened.
         let (end, begins) = self.journal.append(events, self.moment())?;
+        // 2. From here on the events own what was claimed. Before the append, a fault would lose the
+        // units; without this, dropping the claims would free units that were just sold.
         claims.keep();
+        // 3. Apply in the order of the log, as recovery does: a later event of the same decision may
+        // build on an earlier one. What an event frees is given back after it is in the log, so a
+        // crash can only find too much reserved.
         for (event, lsn) in events.iter().zip(begins) {
             let stamp = self.moment().stamp(lsn);
             match event.part() {
@@ -548,8 +556,12 @@ impl Turn<'_> {
                     unreachable!("{} is not appended in a shard's turn", event.kind())
                 }
             }
+            // 4. Count before the turn ends: a snapshot takes each shard's lock once to be sure that
+            // everything appended before its LSN has been counted.
             self.journal.velocity.record(event, stamp);
         }
+        // 5. Publish what is looked at without a turn, and wake the sweeper if the next expiry is
+        // earlier now.
         self.slot.note(&self.shard);
         self.journal.background.expiry_moved(&self.shard);
         Ok(end)

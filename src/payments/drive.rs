@@ -114,17 +114,25 @@ impl<'a> Drive<'a> {
 
     /// Does what the saga says until there is nothing to do or the tries are spent.
     pub(super) async fn run(mut self) -> Result<Ended, StorageFault> {
+        // Each round: the saga names one action for the state in the log and what is known of the
+        // gateway; asking changes `known`, recording changes `view`. So the drive ends where the saga
+        // has nothing to do, and may begin again from any point after a crash.
         loop {
             if self.view.quote.amount == Amount::ZERO {
                 self.known = known_of_free(self.view.state, self.view.quote.currency);
             }
             let go = match next(self.view.state, self.review(), &self.known) {
                 Action::Rest(rest) => return Ok(self.ended(Some(rest))),
+                // Charging needs no sync of its own: the intent to charge is durable before a drive
+                // begins, and a step that a crash loses is found again by a look-up.
                 Action::LookUp => self.look_up().await,
                 Action::Authorize => self.authorize().await,
                 Action::Capture => self.capture().await,
-                // Nothing is there to give back, so the intent to charge covers it.
+                // It closes the reference before anything was authorized, so there is nothing to give
+                // back, and the intent to charge covers it.
                 Action::Close => self.close().await,
+                // Giving back needs its own intent to be durable first. Otherwise a crash could leave the
+                // money returned and a log that says to capture it.
                 Action::Void => {
                     self.intent_durable().await?;
                     self.void().await
@@ -135,6 +143,8 @@ impl<'a> Drive<'a> {
                 }
                 Action::RecordCaptured(money) => {
                     let refunded = money.refunded;
+                    // The capture first: a refund of a purchase that is not captured has no place in
+                    // the life cycle.
                     let go = self.record(self.captured_step(money))?;
                     self.record_refunds_found(refunded)?;
                     go
@@ -279,12 +289,13 @@ impl<'a> Drive<'a> {
                 self.durable_at = recorded.durable_at;
                 self.tries.went_on();
             }
-            // Somebody else recorded first. What they know of the gateway is not known here.
+            // Another task recorded a step first (an operator's void, for instance). What it learned from
+            // the gateway is not known here, so look up before anything is sent.
             Err(_wrong_state) => {
                 let payment = self.view.request;
                 (self.view, self.durable_at) = self.payments.read(self.purchase);
-                // The hold is being paid for once more, which is a drive of its own: its intent may
-                // not be durable yet.
+                // The hold is being paid for again. That payment has its own drive, and its intent may
+                // not be durable yet: acting for it here could charge without a durable intent.
                 if self.view.request != payment {
                     return Ok(Go::Leave);
                 }

@@ -70,11 +70,11 @@ families! {
     UNAUTHORIZED: Counter "holdfast_unauthorized_total" [""]
         "Requests without a valid API key; they are not in the log.";
     KEY_RATE_LIMITED: Counter "holdfast_key_rate_limited_total" [""]
-        "Requests refused because their API key exceeded its rate_per_s; they are not in the log.";
+        "Requests refused because their API key exceeded its `rate_per_s`; they are not in the log.";
     AUDIT_REFUSALS_LEFT_OUT: Counter "holdfast_audit_refusals_left_out_total" [""]
-        "Refused administrative acts that were not logged because their key exceeded audit.refusals_per_s.";
+        "Refused administrative acts that were not logged because their key exceeded `audit.refusals_per_s`.";
     ATTEMPT_REFUSALS_LEFT_OUT: Counter "holdfast_attempt_refusals_left_out_total" [""]
-        "Refused attempts that were not logged because their key exceeded audit.refused_attempts_per_s.";
+        "Refused attempts that were not logged because their key exceeded `audit.refused_attempts_per_s`.";
     LOG_LINES_DROPPED: Counter "holdfast_log_lines_dropped_total" [""]
         "Log lines dropped because stderr was not read in time.";
     LOG_LINES_LEFT_OUT: Counter "holdfast_log_lines_left_out_total" [""]
@@ -102,7 +102,7 @@ families! {
     IDEMPOTENCY_KEYS: Gauge "holdfast_idempotency_keys" [""]
         "Idempotency keys in memory.";
     BOUND_USED: Gauge "holdfast_bound_used_ratio" ["`bound` buyers, purchases, idempotency_keys, products, promotions, amount_keys"]
-        "Used share of each limit in [engine], 0 to 1; for a limit per shard, the share of the fullest shard. At 1, requests are refused.";
+        "Used share of each limit in `[engine]`, 0 to 1; for a limit per shard, the share of the fullest shard. At 1, requests are refused.";
     UNITS: Gauge "holdfast_units" ["`state` available, held, sold"]
         "Units of all products, by state.";
     PAYMENTS_IN_FLIGHT: Gauge "holdfast_payments_in_flight" [""]
@@ -132,7 +132,7 @@ families! {
     RISK_HITS: Counter "holdfast_risk_hits_total" ["`rule`, `outcome`"]
         "Attempts that matched a risk rule, by rule and outcome.";
     VELOCITY_KEYS_GIVEN_UP: Counter "holdfast_velocity_keys_given_up_total" [""]
-        "Velocity counters dropped or not created because engine.velocity_keys_max was reached.";
+        "Velocity counters dropped or not created because `engine.velocity_keys_max` was reached.";
     LOG_SYNCS: Counter "holdfast_log_syncs_total" [""]
         "Syncs of the log.";
     LOG_FRAMES: Counter "holdfast_log_frames_total" [""]
@@ -156,7 +156,7 @@ families! {
     DISK_FREE: Gauge "holdfast_disk_free_bytes" [""]
         "Free bytes on the disk of the data directory; 0: not known.";
     DISK_FREE_MIN: Gauge "holdfast_disk_free_bytes_min" [""]
-        "Free bytes below which new purchases are refused: storage.disk_free_bytes_min.";
+        "Free bytes below which new purchases are refused: `storage.disk_free_bytes_min`.";
     CLOCK_OFFSET: Gauge "holdfast_clock_offset_seconds" [""]
         "How far the wall clock is ahead of the core's clock; negative: behind.";
     READY: Gauge "holdfast_ready" [""]
@@ -186,7 +186,7 @@ families! {
     RECONCILE_FAILED: Counter "holdfast_reconcile_failed_total" [""]
         "Failed comparisons with the gateway.";
     BACKUP_UP: Gauge "holdfast_backup_up" [""]
-        "1 if the last upload to the backup store succeeded. The metrics of the backup are present if backup.to is set.";
+        "1 if the last upload to the backup store succeeded. The metrics of the backup are present if `backup.to` is set.";
     BACKUP_LAG_BYTES: Gauge "holdfast_backup_lag_bytes" [""]
         "Bytes of durable log that are not in the store yet.";
     BACKUP_LAG: Gauge "holdfast_backup_lag_seconds" [""]
@@ -202,7 +202,7 @@ families! {
     BACKUP_FAILURES: Counter "holdfast_backup_failures_total" [""]
         "Failed uploads to the store.";
     BACKUP_GAPS: Counter "holdfast_backup_gaps_total" [""]
-        "Times that log was deleted before it was uploaded, because backup.log_kept_bytes_max was reached.";
+        "Times that log was deleted before it was uploaded, because `backup.log_kept_bytes_max` was reached.";
     SEGMENTS_LAST_SUCCESS: Gauge "holdfast_segments_last_success_timestamp_seconds" [""]
         "End of the last successful run over buyers' segments, in Unix seconds; 0: none yet.";
     SEGMENTS_FAILED: Counter "holdfast_segments_failed_total" [""]

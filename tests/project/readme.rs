@@ -1,5 +1,6 @@
 //! What documents say holds: the README's session with `curl` works as printed, against the real
-//! binary, and the tests that docs/reliability.md names are there.
+//! binary; the tests that docs/reliability.md and CONTRIBUTING.md name are there, and so are the
+//! paths that CONTRIBUTING.md, docs/architecture.md and the decisions name.
 
 use std::process::Command;
 use support::{SHOP, Server, Setup};
@@ -58,6 +59,80 @@ fn every_test_that_the_table_of_reliability_names_is_there() {
         }
     }
     assert!(named > 30, "{named}");
+}
+
+/// What a document names in backquotes or as a link, and means as a path of this repository.
+fn paths_in(text: &str, base: &str) -> Vec<String> {
+    const ROOTS: [&str; 9] = [
+        "src/",
+        "wal/",
+        "tests/",
+        "docs/",
+        "loadtest/",
+        "fuzz/",
+        "benches/",
+        "rules/",
+        ".ci/",
+    ];
+    let quoted = text.split('`').skip(1).step_by(2);
+    let quoted = quoted.filter(|word| {
+        let is_path = !word.contains([' ', '{', '…', '*']) && !word.contains("::");
+        is_path && ROOTS.iter().any(|root| word.starts_with(root))
+    });
+    let links = text
+        .split("](")
+        .skip(1)
+        .filter_map(|it| it.split(')').next());
+    let links = links.filter(|it| !it.starts_with("http") && !it.starts_with('#'));
+    let links = links.map(|it| format!("{base}{}", it.split('#').next().unwrap()));
+    quoted.map(str::to_owned).chain(links).collect()
+}
+
+#[test]
+fn every_path_and_test_that_documents_for_contributors_name_is_there() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut documents = vec![
+        (String::new(), "CONTRIBUTING.md".to_owned()),
+        (String::new(), "SECURITY.md".to_owned()),
+        ("docs/".to_owned(), "docs/architecture.md".to_owned()),
+        ("docs/".to_owned(), "docs/glossary.md".to_owned()),
+    ];
+    for entry in std::fs::read_dir(root.join("docs/decisions")).unwrap() {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        documents.push((
+            "docs/decisions/".to_owned(),
+            format!("docs/decisions/{name}"),
+        ));
+    }
+    let (mut named, mut missing) = (0, Vec::new());
+    for (base, document) in documents {
+        let text = std::fs::read_to_string(root.join(&document)).unwrap();
+        for path in paths_in(&text, &base) {
+            named += 1;
+            // A folder of the code map is named as its module is.
+            let there = [path.clone(), format!("{path}.rs")];
+            if !there.iter().any(|it| root.join(it).exists()) {
+                missing.push(format!("{document}: {path}"));
+            }
+        }
+        for call in text.split("./dev test ").skip(1) {
+            let word = call.split(['`', ' ', '\n']).next().unwrap();
+            let at = root.join("tests").join(word.replace("::", "/"));
+            let is_test = at.is_dir() || at.with_extension("rs").exists();
+            let is_word = word
+                .chars()
+                .all(|it| it.is_ascii_alphanumeric() || "_:".contains(it));
+            if !word.is_empty() && is_word && !is_test {
+                missing.push(format!("{document}: ./dev test {word}"));
+            }
+        }
+    }
+    assert!(named > 60, "{named}");
+    assert!(
+        missing.is_empty(),
+        "named, but not there:\n{}",
+        missing.join("\n")
+    );
 }
 
 /// The README's lines of shell that talk to the running demo.

@@ -272,19 +272,28 @@ impl<C: Cell> VelocityTable<C> {
     /// Takes out the key of a sample whose latest instant is the oldest; its place now belongs to the caller. Only a key
     /// whose latest instant is of an earlier millisecond than the newcomer's goes, so none that the same attempt names.
     fn take_out_the_oldest(&self, newcomer: AttemptInstant) -> Option<usize> {
+        // 1. Draw a sample: a few places side by side, at random, so that this takes the same time in
+        // a table of any size, and no list in order of age has to be kept.
         let first = self.draw() * SAMPLE;
         let places: [usize; SAMPLE] = std::array::from_fn(|step| (first + step) % self.keys_max());
+        // 2. A place that was taken for a key that another thread added first has no key: use it.
         let spare = places.into_iter().find(|it| self.place(*it).pick_up());
         if spare.is_some() {
             return spare;
         }
+        // 3. `seen` is a key's latest instant when it was last looked at; its latest is that one or a
+        // later one. So the key with the smallest `seen` is the oldest, if nothing was written since.
         let mut sample = places.map(|it| self.place(it).seen().map(|seen| (seen, it)));
         for _ in 0..LOOKS_MAX {
             let oldest = sample.iter_mut().filter(|it| it.is_some()).min()?;
             let (seen, place) = (*oldest)?;
+            // 4. All keys of the sample are as young as the newcomer, some perhaps of the same attempt.
             if seen.at_ms() >= newcomer.at_ms() {
                 return None;
             }
+            // 5. Look and remove under the bucket's lock, which a writer to the cell shares: no instant
+            // can be recorded between the comparison and the removal, and none is lost with its key.
+            // The place is compared too, because the key read from it may be torn, or may have moved.
             let mut latest = None;
             let taken = self
                 .cells
@@ -294,11 +303,13 @@ impl<C: Cell> VelocityTable<C> {
                     }
                     latest == Some(seen)
                 });
+            // 6. No entry points to the place any more, so it belongs to the caller alone.
             if taken.is_some() {
                 self.turnover.given_up.fetch_add(1, Ordering::Relaxed);
                 return Some(place);
             }
-            // Written to since it was last looked at, or in another thread's hands.
+            // 7. Written to since it was last looked at: note the later instant and look at the next
+            // oldest. Or the place belongs to another thread now: leave it out.
             *oldest = latest.map(|latest| {
                 self.place(place).look_again(seen, latest);
                 (latest, place)

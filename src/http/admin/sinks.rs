@@ -162,7 +162,8 @@ impl Front {
     }
 
     pub(in crate::http) fn sink_metrics(&self, out: &mut Exposition) {
-        const VALUES: [(&Family, fn(&SinkStatus) -> u64); 8] = [
+        type Value = fn(&SinkStatus) -> u64;
+        const VALUES: [(&Family, Value); 8] = [
             (&families::SINK_UP, |it| u64::from(it.up)),
             (&families::SINK_LAG_BYTES, |it| it.lag_bytes),
             (&families::SINK_CURSOR, |it| it.cursor.0),

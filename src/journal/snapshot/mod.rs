@@ -116,8 +116,10 @@ impl Journal {
         let storage = &*self.snapshots.storage;
         let mut writing = Writing::begin(storage, self.log_id())?;
 
-        // The counters first: what is counted meanwhile is counted again, which changes nothing.
-        // Turns that were between appending and counting have counted once they end.
+        // 1. The counters, as of `velocity_lsn`. Recovery counts every event from the smallest LSN of
+        // all sections on; counting one again changes nothing, but one that is missing stays missing.
+        // A turn appends and counts under its shard's lock, so taking each lock once guarantees that
+        // everything appended before `velocity_lsn` has been counted.
         let (in_force, velocity, distinct, velocity_lsn) = {
             // Rules do not change meanwhile: how much is kept is as of this LSN.
             let rules = self.rules_turn.lock();
@@ -127,11 +129,15 @@ impl Journal {
             let distinct = distinct_image(&self.velocity);
             (rules.clone(), velocity, distinct, velocity_lsn)
         };
+        // 2. Nonces and event ids, in the turn of webhooks; remembering one again changes nothing.
         let (seen, seen_lsn) = {
             let _turn = self.webhook_turn.lock();
             let moment = self.clock.moment();
             (self.seen.image(moment), self.appended())
         };
+        // 3. Each shard in its own turn. The LSN is read under the lock: events of this shard before
+        // it are in the image, and later ones are not, so recovery applies exactly those. The bytes
+        // are written after the lock is released, because a write may take long.
         for id in ShardId::all() {
             let (image, lsn) = {
                 let shard = self.shard(id);
@@ -140,7 +146,8 @@ impl Journal {
             writing.purchases += image.purchases() as u64;
             writing.section(Tag::Shard(number_of(id)), lsn, &archived(&image))?;
         }
-        // The catalogue after the shards, so that it has every place that they name.
+        // 4. The catalogue after the shards, so that it has every product and promotion that their
+        // images name by its place.
         let (catalogue, lsn) = {
             let _turn = self.catalogue_turn.lock();
             let catalogue = self.catalogue.load();
@@ -152,11 +159,15 @@ impl Journal {
         writing.section(Tag::Rules, velocity_lsn, &archived(&in_force))?;
         writing.section(Tag::Webhooks, seen_lsn, &archived(&seen))?;
 
+        // 5. The images may hold events that are not durable yet. A snapshot ahead of the log would
+        // bring back what a crash took away, so it gets its name only once the log has them all.
         self.wait_durable(writing.last)?;
         let (lsn, purchases) = (writing.first, writing.purchases);
         let bytes = writing.finish()?;
         *self.snapshots.newest.lock() = Some(lsn);
         self.snapshots.newest_bytes.store(bytes, Ordering::Relaxed);
+        // 6. Only now older snapshots go, and then the log that the oldest one kept does not need:
+        // whatever a crash leaves, there is a snapshot with all of the log behind it.
         store::remove_old(storage)?;
         if let Some((oldest, _)) = store::list(storage)?.last() {
             let oldest = wal::Lsn::new(oldest.0);

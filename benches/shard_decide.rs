@@ -7,13 +7,13 @@ mod common;
 
 use common::{UNITS, hold, hot_product};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use holdfast::engine::apply::{Settled, Stamp};
 use holdfast::engine::catalogue::Catalogue;
 use holdfast::engine::command::PlaceHold;
 use holdfast::engine::decide::{Context, decide_hold};
 use holdfast::engine::settings::EngineSettings;
 use holdfast::engine::shard::Shard;
 use holdfast::engine::shared::amounts::SharedAmounts;
+use holdfast::engine::stamp::{Settled, Stamp};
 use holdfast::ids::{Lsn, ProductId, PurchaseTag, ShardId};
 use holdfast::time::UnixMs;
 use std::hint::black_box;

@@ -2,8 +2,8 @@
 //! allocation of this process is counted.
 //! One test for all: the count is the process's.
 
-use holdfast::engine::risk::counter::{By, Counted, Counter};
-use holdfast::engine::risk::features::{Features, Past};
+use holdfast::engine::counter::{By, Counted, Counter};
+use holdfast::engine::features::{Features, Past};
 use holdfast::engine::risk::kept::{depths_of, kept_for};
 use holdfast::engine::risk::program::{Facts, LiveCounts};
 use holdfast::engine::shard::Shard;

@@ -4,8 +4,8 @@
 //! refused says where.
 
 use crate::within;
-use holdfast::engine::risk::features::{Feature, Features};
-use holdfast::engine::risk::score::Score;
+use holdfast::engine::features::{Feature, Features};
+use holdfast::engine::score::Score;
 use holdfast::risk::model::parse;
 
 /// What parsing takes beside a few times its input.

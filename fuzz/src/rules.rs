@@ -5,8 +5,8 @@
 //! JSON becomes; what is refused says where, within the text.
 
 use crate::{take, within};
+use holdfast::engine::counter::{Counter, WINDOW_MS_MAX, WINDOW_MS_MIN};
 use holdfast::engine::event::RuleHit;
-use holdfast::engine::risk::counter::{Counter, WINDOW_MS_MAX, WINDOW_MS_MIN};
 use holdfast::engine::risk::program::{Counts, Facts, RULES_MAX};
 use holdfast::engine::velocity::Named;
 use holdfast::money::Currency;

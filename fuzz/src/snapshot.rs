@@ -9,12 +9,13 @@
 //! out, and the state has a digest.
 
 use crate::{files_in, take, within};
-use holdfast::engine::apply::{Settled, Stamp};
 use holdfast::engine::catalogue::Catalogue;
 use holdfast::engine::event::{Event, HoldExpired, IdempotencyKey};
 use holdfast::engine::lifecycle::PurchaseState;
 use holdfast::engine::settings::{EngineSettings, Limits};
-use holdfast::engine::shard::{LATEST, Shard};
+use holdfast::engine::shard::Shard;
+use holdfast::engine::stamp::LATEST;
+use holdfast::engine::stamp::{Settled, Stamp};
 use holdfast::ids::{Digest16, PurchaseId};
 use holdfast::journal::snapshot::format::{
     Section, SnapshotReader, chain, header, section_header, trailer,

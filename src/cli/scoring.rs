@@ -7,7 +7,7 @@
 
 use crate::config::RiskConfig;
 use crate::engine::event::ModelInForce;
-use crate::engine::risk::score::{FeaturesWritten, LoadedModel};
+use crate::engine::risk::scoring::{FeaturesWritten, LoadedModel};
 use crate::files;
 use crate::journal::{Journal, NewScoring, StorageFault, digest_of};
 use crate::risk::model::{self, MODEL_BYTES_MAX, ModelError};

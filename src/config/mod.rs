@@ -27,7 +27,7 @@ pub use webhooks::{WebhookSecret, WebhooksConfig};
 
 use crate::backup::BackupSettings;
 use crate::engine::command::Verdict;
-use crate::engine::risk::score::FeaturesWritten;
+use crate::engine::risk::scoring::FeaturesWritten;
 use crate::engine::settings::{AmountLimits, ReviewRules, SharedBy};
 use crate::ids::KeyOwner;
 use crate::journal::DayZone;

@@ -18,10 +18,10 @@ mod risk;
 mod segment;
 mod webhook;
 
-use crate::engine::risk::score::Appraisal;
 use crate::engine::words::lifecycle::{PaidState, Step};
 use crate::engine::words::refusal::Refusal;
 use crate::engine::words::rejection::{RefusalFacts, Rejection};
+use crate::engine::words::score::Appraisal;
 use crate::engine::words::settings::Limits;
 use crate::ids::{
     CardToken, DeviceId, Digest16, KeyOwner, ProductId, PurchaseId, RequestId, UserId,

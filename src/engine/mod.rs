@@ -3,17 +3,15 @@
 //! What belongs to one buyer is ordered: it lives in one shard and changes one event at a time.
 //! What buyers share commutes: stock, promotion uses and velocity are lock-free cells.
 //!
-//! Its folders only look down, in this order: `words`, `event`, `cells`, `state`, `shared`, `risk`,
-//! `decide`, `apply`, `query`, `image`. Other rooms use the names that stand here; files of the
-//! engine name each other by their whole path.
+//! Its folders only look down, in this order: `cells`, `words`, `event`, `state`, `shared`, `risk`,
+//! `decide`, `query`. Other rooms use the names that stand here; files of the engine name each other
+//! by their whole path.
 //! Deliberately absent: I/O, async, the clock, logging, serde. Instants and LSNs come in from the
-//! journal with each call; `tests/project/architecture.rs` keeps it so.
+//! journal with each call; `tests/project/architecture.rs` keeps all of it so.
 
-pub mod apply;
 pub mod cells;
 pub mod decide;
 pub mod event;
-pub mod image;
 pub mod query;
 pub mod risk;
 pub mod shared;
@@ -21,7 +19,10 @@ pub mod state;
 pub mod words;
 
 pub use decide::command;
-pub use query::{footprint, view};
+pub use query::{footprint, keys, view};
 pub use shared::velocity;
-pub use state::{catalogue, correction, profile, purchase, scrutiny, segments, shard, spending};
-pub use words::{dispute, lifecycle, metadata, payable, refusal, rejection, settings};
+pub use state::{apply, catalogue, image, profile, segments, shard};
+pub use words::{
+    counter, dispute, features, lifecycle, metadata, payable, refusal, rejection, score, settings,
+    stamp,
+};

@@ -5,7 +5,8 @@
 //! refuses), and saying so (`cli`, `http`).
 
 use super::{Journal, Slot};
-use crate::engine::shard::{Shard, ShardSizes};
+use crate::engine::shard::Shard;
+use crate::engine::view::ShardSizes;
 use crate::ids::ShardId;
 use std::sync::atomic::{AtomicUsize, Ordering};
 

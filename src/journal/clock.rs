@@ -12,7 +12,7 @@
 //!
 //! Only the journal uses it. Deliberately absent: what a correction changes (`correction`), logging.
 
-use crate::engine::apply::{Settled, Stamp};
+use crate::engine::stamp::{Settled, Stamp};
 use crate::ids::Lsn;
 use crate::time::UnixMs;
 use arc_swap::ArcSwap;

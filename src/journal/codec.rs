@@ -7,7 +7,6 @@
 //! one version, whose shape may change; from then on every version that was written is read for ever.
 //! Deliberately absent: the record around it, which is the log's.
 
-use crate::engine::apply::Settled;
 use crate::engine::event::{
     AdminActed, AdminRefused, AttemptRefused, BuyerPaused, BuyerRated, BuyerSegmented,
     CaptureDiffered, CaptureStarted, ClockCorrected, DisputeClosed, DisputeOpened, Event,
@@ -17,6 +16,7 @@ use crate::engine::event::{
     RefundStarted, RefundSucceeded, ReviewDecided, ReviewOpened, RiskRulesSet, RiskScoringSet,
     StockImported, TokensSpent, VoidStarted, VoidStuck, WebhookReceived,
 };
+use crate::engine::stamp::Settled;
 use crate::time::UnixMs;
 use rkyv::rancor;
 

@@ -5,7 +5,7 @@
 //! every shard's turn and the webhooks' taken, and never while a snapshot is being taken, so that
 //! the parts of a snapshot are all of before it or all of after it.
 //! Deliberately absent: reading the clocks (`clock`), and what each part of the state does with a
-//! correction (`engine::correction`, `engine::velocity`, `webhooks`).
+//! correction (`engine::apply`, `engine::velocity`, `webhooks`).
 
 use super::clock::{ClockNotice, Moment, Observed};
 use super::{Journal, StorageFault};

@@ -184,7 +184,7 @@ mod tests {
         }
         assert_eq!(DayZone::parse("Mars/Olympus"), None);
     }
-    /// What `engine::spending` relies on.
+    /// What `engine::state::spending` relies on.
     #[test]
     fn days_begin_at_a_quarter_of_an_hour_in_every_zone() {
         let names: Vec<_> = jiff::tz::db().available().collect();

@@ -12,13 +12,13 @@ use super::fault::{JournalError, StorageFault};
 use super::recovery::{Folded, Folding, newest_good};
 use super::settings::Disks;
 use super::webhooks::fingerprint_of;
-use crate::engine::apply::Settled;
 use crate::engine::cells::{PromotionLevels, StockLevels};
 use crate::engine::decide::Claims;
 use crate::engine::event::{
     Event, HoldingsImported, KeyImported, NoncesImported, PromotionUsesImported, StockImported,
 };
 use crate::engine::settings::{Bounds, EngineSettings};
+use crate::engine::stamp::Settled;
 use crate::ids::{Digest16, Lsn, ProductId, PromotionCode, ShardId, UserId};
 use std::collections::{BTreeMap, HashSet};
 use std::path::Path;

@@ -41,10 +41,11 @@ mod webhooks;
 use crate::engine::catalogue::Catalogue;
 use crate::engine::lifecycle::PurchaseState;
 use crate::engine::risk::program::RuleSet;
-use crate::engine::risk::score::Scoring;
+use crate::engine::risk::scoring::Scoring;
 use crate::engine::settings::{EngineSettings, RateLimit};
-use crate::engine::shard::{LATEST, Shard};
+use crate::engine::shard::Shard;
 use crate::engine::shared::amounts::SharedAmounts;
+use crate::engine::stamp::LATEST;
 use crate::engine::velocity::Velocity;
 use crate::engine::view::{
     AftermathView, BuyerView, HoldView, More, OpenView, Page, PaymentView, PaymentsPage,

@@ -12,8 +12,8 @@ use crate::engine::decide::{Context, Decision, Turned, decide_payment, decide_re
 use crate::engine::event::{AdminActed, AttemptRefused, Event, Flow, Origin, RefundStarted};
 use crate::engine::refusal::Refusal;
 use crate::engine::rejection::Rejection;
-use crate::engine::risk::score::Appraisal;
-use crate::engine::shard::LATEST;
+use crate::engine::score::Appraisal;
+use crate::engine::stamp::LATEST;
 use crate::engine::view::PurchaseView;
 use crate::ids::{Lsn, PurchaseId};
 

@@ -9,8 +9,8 @@
 use super::fault::JournalError;
 use super::turn::More;
 use super::{Journal, StorageFault};
-use crate::engine::apply::Settled;
 use crate::engine::shard::Shard;
+use crate::engine::stamp::Settled;
 use crate::ids::ShardId;
 use crate::time::UnixMs;
 use parking_lot::Mutex;

@@ -11,7 +11,6 @@ use super::codec;
 use super::fault::StorageFault;
 use super::refusals::Room;
 use super::{Journal, Slot};
-use crate::engine::apply::{Settled, Stamp};
 use crate::engine::catalogue::Catalogue;
 use crate::engine::command::{Buy, PlaceHold, ReleaseHold, SpendTokens};
 use crate::engine::decide::{
@@ -21,11 +20,14 @@ use crate::engine::decide::{
 use crate::engine::event::{
     AdminActed, AdminRefused, AttemptRefused, Event, Flow, IdempotencyKey, Origin, Part,
 };
+use crate::engine::keys::KeyAnswer;
 use crate::engine::refusal::{Refusal, Trace};
 use crate::engine::rejection::{RefusalFacts, Rejection};
 use crate::engine::risk::program::RuleSet;
-use crate::engine::risk::score::{Appraisal, Scoring};
-use crate::engine::shard::{KeyAnswer, Shard};
+use crate::engine::risk::scoring::Scoring;
+use crate::engine::score::Appraisal;
+use crate::engine::shard::Shard;
+use crate::engine::stamp::{Settled, Stamp};
 use crate::engine::view::{DeclineView, HoldView, PurchaseView, RefundView, UnderWay};
 use crate::ids::{CardToken, Lsn, ProductId, PurchaseId, PurchaseTag, RequestId, ShardId, UserId};
 use crate::money::Tokens;

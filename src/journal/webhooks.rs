@@ -13,7 +13,6 @@
 use super::Journal;
 use super::clock::Moment;
 use super::fault::StorageFault;
-use crate::engine::apply::Settled;
 use crate::engine::cells::{Admission, Fingerprint, GenerationExport, GuardFull, ReplayGuard};
 use crate::engine::command::ReceiveWebhook;
 use crate::engine::decide::{Claims, DisputeWord, Unplaced, decide_dispute};
@@ -22,6 +21,7 @@ use crate::engine::event::{
 };
 use crate::engine::refusal::Refusal;
 use crate::engine::settings::WebhookMemory;
+use crate::engine::stamp::Settled;
 use crate::ids::{AuthorizationId, Lsn, PurchaseId, ShardId, UserId, WebhookEventId};
 use crate::time::UnixMs;
 use parking_lot::Mutex;

@@ -5,12 +5,12 @@
 
 use super::known::Known;
 use super::{Change, Side};
-use crate::engine::apply::Stamp;
 use crate::engine::event::{AttemptRefused, Flow, Origin, RuleHit};
+use crate::engine::features::Feature;
 use crate::engine::refusal::Refusal;
-use crate::engine::risk::features::Feature;
 use crate::engine::risk::program::Facts;
-use crate::engine::risk::score::Appraisal;
+use crate::engine::score::Appraisal;
+use crate::engine::stamp::Stamp;
 use crate::engine::velocity::Named;
 use crate::ids::{CardToken, ProductId, PurchaseId, UserId};
 use crate::money::Currency;

@@ -1,13 +1,13 @@
 //! Owns what the log has said so far of buyers, prices and purchases, as far as rules ask for it.
 //!
-//! Invariant: what a buyer paid is summed as the buyer's shard does it (`engine::scrutiny`).
+//! Invariant: what a buyer paid is summed as the buyer's shard does it (`engine::state::reads`).
 
 use super::Lines;
+use crate::engine::counter::Counter;
 use crate::engine::event::{
     BuyerRated, BuyerSegmented, ClockCorrected, Flow, HoldPlaced, ProductSet, Quote, Rating,
 };
-use crate::engine::risk::counter::Counter;
-use crate::engine::risk::features::Past;
+use crate::engine::risk::attempt::Past;
 use crate::engine::risk::program::Counts;
 use crate::engine::velocity::{Named, Velocity};
 use crate::ids::{ProductId, PurchaseId, Segment, UserId};

@@ -22,17 +22,18 @@ mod attempt;
 mod known;
 mod report;
 
-use crate::engine::apply::{Settled, Stamp};
+use crate::engine::counter::{Depths, depths_always};
 use crate::engine::event::{
     AttemptRefused, Event, Flow, HoldPlaced, Origin, PaymentStarted, PaysFor, RiskRulesSet,
     RiskScoringSet, RuleHit, RuleOutcome,
 };
+use crate::engine::features::{self, Features, depths_for_features};
 use crate::engine::refusal::{Refusal, Trace};
-use crate::engine::risk::features::{self, Features, depths_for_features};
-use crate::engine::risk::kept::{Depths, depths_always, depths_of, kept_for};
+use crate::engine::risk::kept::{depths_of, kept_for};
 use crate::engine::risk::model::Model;
 use crate::engine::risk::program::{Found, RuleSet};
-use crate::engine::risk::score::Appraisal;
+use crate::engine::score::Appraisal;
+use crate::engine::stamp::{Settled, Stamp};
 use crate::engine::velocity::Velocity;
 use crate::ids::{Lsn, ProductId, PurchaseId, RequestId, UserId};
 use crate::journal::AuditEntry;

@@ -6,9 +6,9 @@
 
 use super::known::Blocked;
 use super::{Lines, Side};
-use crate::engine::apply::Stamp;
 use crate::engine::event::{DisputeClosed, Quote, RuleHit, RuleName, RuleOutcome};
 use crate::engine::risk::program::RuleSet;
+use crate::engine::stamp::Stamp;
 use crate::ids::{Lsn, UserId};
 use crate::money::{Amount, Currency};
 use crate::time::UnixMs;

@@ -2,12 +2,12 @@
 
 use super::json::Object;
 use super::{by, instant, merged};
+use crate::engine::counter::Counter;
 use crate::engine::event::{
     BuyerPaused, BuyerRated, BuyerSegmented, CounterKept, RiskRulesSet, RiskScoringSet, RuleHit,
 };
-use crate::engine::risk::counter::Counter;
-use crate::engine::risk::features::FEATURES_VERSION;
-use crate::engine::risk::score::Appraisal;
+use crate::engine::features::FEATURES_VERSION;
+use crate::engine::score::Appraisal;
 use serde_json::{Value, json};
 
 /// The rules that an attempt met.

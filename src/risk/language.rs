@@ -16,9 +16,7 @@
 
 use super::lexer::{Token, Wrong, tokens, wrong};
 use super::{NESTING_MAX, TESTS_A_RULE_MAX};
-use crate::engine::risk::counter::{
-    By, Counted, Counter, THRESHOLD_MAX, WINDOW_MS_MAX, WINDOW_MS_MIN,
-};
+use crate::engine::counter::{By, Counted, Counter, THRESHOLD_MAX, WINDOW_MS_MAX, WINDOW_MS_MIN};
 use crate::engine::risk::program::{Compare, Next, Probe, Test};
 use crate::ids::Segment;
 use crate::money::Currency;

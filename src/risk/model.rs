@@ -6,7 +6,7 @@
 //! read. Deliberately absent: the arithmetic and its bounds (`engine::risk::model`), training.
 
 use super::language::nearest;
-use crate::engine::risk::features::{FEATURES_VERSION, Feature};
+use crate::engine::features::{FEATURES_VERSION, Feature};
 use crate::engine::risk::model::{Flaw, Input, Model, Node, Side};
 use serde::Deserialize;
 use std::fmt::Write as _;

@@ -1,8 +1,8 @@
 //! The language: what it takes, what it means, where it says that something is wrong.
 
 use super::{SHIPPED, TEXT_BYTES_MAX, compile, toml_of_json};
+use crate::engine::counter::{By, Counted, Counter};
 use crate::engine::event::RuleOutcome;
-use crate::engine::risk::counter::{By, Counted, Counter};
 use crate::engine::risk::program::{Counts, Facts};
 use crate::engine::velocity::Named;
 use crate::ids::Segment;

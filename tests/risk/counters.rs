@@ -1,16 +1,16 @@
 //! Every counter against a list that is counted by hand: any order, any threads, applied twice, taken
 //! over from a snapshot half way, at exactly N and exactly W, within one millisecond.
 
-use holdfast::engine::apply::{Settled, Stamp};
+use holdfast::engine::counter::{By, Counted, Counter};
 use holdfast::engine::event::{
     AttemptRefused, DeclineCause, Event, Flow, HoldAfter, HoldExpired, HoldPlaced, Origin,
     PaymentCaptured, PaymentDeclined, PaymentStarted, PaysFor, Quote, RetryAdvice, Whence,
 };
 use holdfast::engine::metadata::Metadata;
 use holdfast::engine::refusal::Refusal;
-use holdfast::engine::risk::counter::{By, Counted, Counter};
 use holdfast::engine::risk::kept::Depths;
-use holdfast::engine::risk::score::Appraisal;
+use holdfast::engine::score::Appraisal;
+use holdfast::engine::stamp::{Settled, Stamp};
 use holdfast::engine::velocity::{Named, Velocity};
 use holdfast::ids::{
     CaptureId, CardToken, DeviceId, KeyOwner, Lsn, ProductId, PurchaseId, PurchaseTag,

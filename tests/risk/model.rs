@@ -1,7 +1,7 @@
 //! Models that score attempts: what a file says becomes the score by hand, values that are not known
 //! and trees included; what is wrong with a file is said, and where.
 
-use holdfast::engine::risk::features::{FEATURES, FEATURES_VERSION, Feature, Features};
+use holdfast::engine::features::{FEATURES, FEATURES_VERSION, Feature, Features};
 use holdfast::engine::risk::model::{DEPTH_MAX, Model, NODES_MAX, TREES_MAX};
 use holdfast::risk::model::{MODEL_BYTES_MAX, parse};
 use proptest::prelude::*;

@@ -12,7 +12,7 @@ use holdfast::engine::event::{
 };
 use holdfast::engine::lifecycle::PaidState;
 use holdfast::engine::refusal::Refusal;
-use holdfast::engine::risk::score::{FeaturesWritten, LoadedModel};
+use holdfast::engine::risk::scoring::{FeaturesWritten, LoadedModel};
 use holdfast::engine::settings::{EngineSettings, RateLimit};
 use holdfast::ids::{Lsn, ProductId, PurchaseId, Segment, UserId};
 use holdfast::journal::{AuditEntry, NewScoring, digest_of, read_log};

@@ -2,8 +2,8 @@
 //!
 //! Invariant: each shows all figures of the report, or says where the rest is; money is in minor units.
 
-use crate::engine::apply::Stamp;
 use crate::engine::event::RuleHit;
+use crate::engine::stamp::Stamp;
 use crate::ids::ProductId;
 use crate::money::Currency;
 use crate::replay::{Change, Exact, Fates, Matrix, Money, Moved, Report, RuleLine, Side};

@@ -13,9 +13,8 @@
 
 use smallvec::SmallVec;
 
+use super::cell::{AttemptInstant, Cell, check_depth};
 use super::sync::{AtomicU64, OnceBox, Ordering, Shared, fence};
-use super::velocity::Cell;
-use super::velocity_cell::{AttemptInstant, check_depth};
 
 /// A value, and the latest instant at which it was seen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -12,6 +12,7 @@
 //! Left out on purpose: who may claim what, and when a claim becomes an event. That is the shard's `decide`.
 
 mod amount;
+mod cell;
 mod claim;
 mod distinct_cell;
 mod promotion;
@@ -25,6 +26,7 @@ mod velocity_cell;
 mod tests;
 
 pub use amount::{AmountCell, Taken};
+pub use cell::{AT_MS_MAX, AttemptInstant, Cell, DEPTH_MAX};
 pub use claim::{BoundedCounter, Claim};
 pub use distinct_cell::{DistinctCell, ValueSeen};
 pub use promotion::{
@@ -37,5 +39,5 @@ pub use replay_guard::{
 pub use stock::{
     OwnedStockClaim, StockCell, StockClaim, StockLevels, TotalRefused, UNITS_MAX, UnitsOutOfRange,
 };
-pub use velocity::{Cell, KEYS_MIN, KeyDigest, VelocityTable};
-pub use velocity_cell::{AT_MS_MAX, AttemptInstant, DEPTH_MAX, VelocityCell};
+pub use velocity::{KEYS_MIN, KeyDigest, VelocityTable};
+pub use velocity_cell::VelocityCell;

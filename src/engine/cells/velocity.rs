@@ -23,9 +23,10 @@ use crossbeam_utils::CachePadded;
 use foldhash::fast::FixedState;
 use scc::HashMap;
 
+use super::cell::{AttemptInstant, Cell, DEPTH_MAX};
 use super::distinct_cell::DistinctCell;
 use super::sync::{AtomicU64, Ordering, zeroed};
-use super::velocity_cell::{AttemptInstant, DEPTH_MAX, VelocityCell};
+use super::velocity_cell::VelocityCell;
 
 /// The smallest bound on the number of keys: many more than there are threads.
 pub const KEYS_MIN: usize = 1_024;
@@ -52,28 +53,6 @@ const SAMPLES_MAX: usize = 64;
 
 /// A key: 128 bits of a digest over dimension and value.
 pub type KeyDigest = u128;
-
-/// What stands under one key: a set that keeps the largest of what is recorded, and in which recording again changes
-/// nothing.
-pub trait Cell {
-    /// What is recorded.
-    type Item: Copy + Ord;
-
-    /// With this item.
-    fn of(item: Self::Item) -> Self;
-
-    /// Adds `item`. It stays unless `depth` (1 to [`DEPTH_MAX`]) later ones are there.
-    fn record(&self, item: Self::Item, depth: usize);
-
-    /// The latest instant.
-    fn newest(&self) -> Option<AttemptInstant>;
-
-    /// When an item is from.
-    fn instant_of(item: Self::Item) -> AttemptInstant;
-
-    /// Adds all items to `all`, in no order.
-    fn items(&self, all: &mut Vec<Self::Item>);
-}
 
 /// Cells by key, bounded in keys and, by what is asked for with each record, in items for each.
 pub struct VelocityTable<C: Cell = VelocityCell> {

@@ -10,54 +10,11 @@
 
 use smallvec::SmallVec;
 
+use super::cell::{AttemptInstant, Cell, check_depth};
 use super::sync::{AtomicU64, OnceBox, Ordering};
-use super::velocity::Cell;
-
-/// The most instants one key can keep.
-pub const DEPTH_MAX: usize = 1_024;
-
-/// The last millisecond of the Unix epoch that an instant can name, less one so that zero stays free (year 2527).
-pub const AT_MS_MAX: u64 = (1 << 44) - 2;
-
-const TIEBREAK_BITS: u32 = 20;
-const TIEBREAK_MASK: u64 = (1 << TIEBREAK_BITS) - 1;
 
 /// An empty slot; no instant packs to it.
 const EMPTY: u64 = 0;
-
-/// A millisecond, and 20 bits that tell apart what happened in it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct AttemptInstant(u64);
-
-impl AttemptInstant {
-    /// `at_ms` (milliseconds of the Unix epoch; later ones than [`AT_MS_MAX`] become it) and the low 20 bits of
-    /// `tiebreak`, which must be the same whenever the same attempt is applied again.
-    pub fn new(at_ms: u64, tiebreak: u64) -> Self {
-        let at_ms = at_ms.min(AT_MS_MAX);
-        Self(((at_ms + 1) << TIEBREAK_BITS) | (tiebreak & TIEBREAK_MASK))
-    }
-
-    /// With the place in the log to break ties. Records are aligned to 8 bytes, so this tells apart all that stands
-    /// within 8 MiB of log; more than that is not written in a millisecond.
-    pub fn at_lsn(at_ms: u64, lsn: u64) -> Self {
-        Self::new(at_ms, lsn >> 3)
-    }
-
-    /// The millisecond.
-    pub fn at_ms(self) -> u64 {
-        (self.0 >> TIEBREAK_BITS) - 1
-    }
-
-    /// The packed form, for snapshots.
-    pub fn to_bits(self) -> u64 {
-        self.0
-    }
-
-    /// From the packed form; `None` for what [`to_bits`](Self::to_bits) never gives.
-    pub fn from_bits(bits: u64) -> Option<Self> {
-        (bits >> TIEBREAK_BITS != 0).then_some(Self(bits))
-    }
-}
 
 /// Slots that a cell has from the start.
 const SLOTS_FIRST: usize = 6;
@@ -222,11 +179,4 @@ enum Place<'a> {
     More,
     /// There, in the place of this value.
     Slot(&'a AtomicU64, u64),
-}
-
-pub(super) fn check_depth(depth: usize) {
-    assert!(
-        (1..=DEPTH_MAX).contains(&depth),
-        "a velocity cell keeps 1..={DEPTH_MAX} instants, not {depth}"
-    );
 }

@@ -1,20 +1,24 @@
 //! Decides `Buy`: a hold of its own or an earlier one, and the intent to charge for it.
 
-use super::amounts::{Paying, review_reasons, within_limits};
-use super::hold::{Wanted, place};
-use super::release::{closed, expired};
-use super::risk::{Asked, hits, judge, reviews};
-use super::{Claims, Context, Decision, Turned};
+use crate::engine::decide::amounts::{Paying, review_reasons, within_limits};
 use crate::engine::decide::command::Buy;
-use crate::engine::event::{Event, Flow, PaymentStarted, PaysFor, Quote, RuleHit};
-use crate::engine::risk::score::Appraisal;
+use crate::engine::decide::hold::{Wanted, place};
+use crate::engine::decide::release::{closed, expired};
+use crate::engine::decide::risk::{Asked, Turned, hits, judge, reviews};
+use crate::engine::decide::{Claims, Context, Decision};
+use crate::engine::event::{Event, Flow, PaymentStarted, PaysFor, Quote, RetryAdvice, RuleHit};
+use crate::engine::state::buyer::CardDecline;
 use crate::engine::state::purchase::Purchase;
+use crate::engine::state::shard::Shard;
 use crate::engine::state::tries::PAYMENTS_PER_PURCHASE_MAX;
 use crate::engine::words::lifecycle::{PurchaseState, Step};
 use crate::engine::words::metadata::Metadata;
 use crate::engine::words::refusal::Refusal;
 use crate::engine::words::rejection::{PromotionBar, RefusalFacts, Rejection};
-use crate::ids::PurchaseId;
+use crate::engine::words::score::Appraisal;
+use crate::engine::words::settings::CardRetries;
+use crate::ids::{CardToken, PurchaseId, UserId};
+use crate::time::UnixMs;
 use smallvec::SmallVec;
 
 /// Whether the buy may go to the gateway, and the events that say so.
@@ -179,4 +183,29 @@ fn start(
         hits,
         appraisal,
     })
+}
+
+impl Shard {
+    /// Whether the card's network allows `user` to try `card` again.
+    pub(in crate::engine) fn may_try_card(
+        &self,
+        user: &UserId,
+        card: &CardToken,
+        rules: CardRetries,
+        at: UnixMs,
+    ) -> bool {
+        let Some(more) = self.buyer(user).and_then(|buyer| buyer.more.as_ref()) else {
+            return true;
+        };
+        let counts = |it: &&CardDecline| it.card == *card && at.since_ms(it.at) < rules.window_ms;
+        let mut limited = 0;
+        for decline in more.declines.iter().filter(counts) {
+            match decline.advice {
+                RetryAdvice::Never => return false,
+                RetryAdvice::Later => limited += 1,
+                RetryAdvice::OtherCard => {}
+            }
+        }
+        limited < rules.limited_max
+    }
 }

@@ -3,14 +3,15 @@
 //! Invariants: each dispute takes its own amount, and gives it back where it is won after it was
 //! lost; with its money go its share of the reward tokens, rounded down, and with the last of the
 //! money all that are left of them. The tokens that a dispute took are those that it gives back.
-//! Deliberately absent: which dispute a word is about, and whether it counts (`engine::dispute`).
+//! Deliberately absent: which dispute a word is about, and whether it counts (`state::disputes`).
 
 use super::Context;
-use super::aftermath::{asked_back, share};
+use super::refund::{asked_back, share};
 use crate::engine::decide::command::{NamedCurrency, ReceiveWebhook};
 use crate::engine::event::{DisputeClosed, DisputeOpened, Event, GivenBack, WebhookKind};
+use crate::engine::state::disputes::{Told, Word, charged_back};
 use crate::engine::state::purchase::Purchase;
-use crate::engine::words::dispute::{Dispute, DisputeStatus, Told, Word, charged_back};
+use crate::engine::words::dispute::{Dispute, DisputeStatus};
 use crate::engine::words::lifecycle::{PurchaseState, Step, Units};
 use crate::engine::words::refusal::Refusal;
 use crate::ids::{PurchaseId, UserId};

@@ -1,17 +1,18 @@
 //! Decides `PlaceHold`, and the placing half of a buy.
 
 use super::amounts::{Paying, within_limits};
+use super::quote::quote;
 use super::risk::{Asked, hits, judge};
 use super::{Claims, Context, Decision, Turned};
 use crate::engine::decide::command::PlaceHold;
 use crate::engine::event::{Event, Flow, HeldQuote, HoldPlaced, Origin};
 use crate::engine::risk::program::Found;
-use crate::engine::risk::score::Appraisal;
-use crate::engine::state::catalogue::{Product, Promotion, quote};
+use crate::engine::state::catalogue::{Product, Promotion};
 use crate::engine::words::metadata::Metadata;
 use crate::engine::words::payable::AmountRule;
 use crate::engine::words::refusal::Refusal;
 use crate::engine::words::rejection::{RefusalFacts, Rejection, UsesScope};
+use crate::engine::words::score::Appraisal;
 use crate::ids::{ProductId, PromotionCode, UserId};
 use crate::money::Currency;
 use std::sync::Arc;

@@ -5,7 +5,6 @@
 //! that refuses wins. Deliberately absent: I/O, clock, randomness, and what comes of a decision
 //! (`apply`, the journal). One file a command.
 
-mod aftermath;
 mod amounts;
 mod buy;
 pub mod command;
@@ -13,8 +12,11 @@ mod dispute;
 mod hold;
 mod payment;
 mod quota;
+mod quote;
+mod refund;
 mod release;
 mod risk;
+mod room;
 
 use crate::engine::cells::{OwnedPromotionClaim, OwnedStockClaim};
 use crate::engine::event::Event;
@@ -27,11 +29,11 @@ use crate::ids::PurchaseTag;
 use crate::time::UnixMs;
 use smallvec::SmallVec;
 
-pub use aftermath::{decide_refund, decide_spending};
 pub use buy::decide_buy;
 pub use dispute::{DisputeWord, Unplaced, decide_dispute};
 pub use hold::decide_hold;
 pub use payment::decide_payment;
+pub use refund::{decide_refund, decide_spending};
 pub use release::{decide_expiries, decide_release};
 pub use risk::{Turned, Watch};
 

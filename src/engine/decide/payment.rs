@@ -1,6 +1,6 @@
 //! Decides what the saga records: each step goes with the purchase's state or is refused.
 
-use super::aftermath::{clawback, extent_after};
+use super::refund::{clawback, extent_after};
 use super::release::expiry;
 use super::{Context, Decision};
 use crate::engine::decide::command::{PaymentStep, Verdict};

@@ -7,11 +7,9 @@
 //! Deliberately absent: what the whole shard may keep ([`Shard::room_for`]), and the rate limit.
 
 use crate::engine::event::Flow;
-use crate::engine::state::purchases::Place;
-use crate::engine::state::shard::{Buyer, Shard};
-use crate::engine::words::lifecycle::PurchaseState;
+use crate::engine::state::shard::Shard;
 use crate::engine::words::rejection::{QuotaScope, RefusalFacts};
-use crate::engine::words::settings::EngineSettings;
+use crate::engine::words::settings::{EngineSettings, RateLimit};
 use crate::ids::UserId;
 use crate::time::UnixMs;
 
@@ -61,45 +59,6 @@ impl Shard {
         };
         Some((free_at.since_ms(at).max(1), facts))
     }
-
-    /// The buyer's open holds follow the purchase.
-    pub(in crate::engine) fn keep_held(
-        &mut self,
-        sequence: u64,
-        before: PurchaseState,
-        place: Place,
-    ) {
-        let purchase = &self.purchases[place];
-        let held = &mut self.buyers[purchase.buyer].held;
-        let (before, now) = (before, purchase.state);
-        match (before == PurchaseState::Held, now == PurchaseState::Held) {
-            (false, true) => held.push(sequence),
-            (true, false) => held.retain(|it| *it != sequence),
-            (true, true) | (false, false) => {}
-        }
-    }
-
-    /// When each buyer's keys are to be forgotten follows from the keys.
-    pub(in crate::engine) fn derive_key_dues(&mut self) {
-        for buyer in self.buyers.iter_mut() {
-            buyer.key_dues.clear();
-        }
-        for entry in self.keys.values() {
-            let owner = &mut self.buyers[entry.owner];
-            owner.key_dues.push_back(entry.forget_at);
-        }
-    }
-}
-
-impl Buyer {
-    /// A key that was to be forgotten at `due` is to be forgotten at `again`, or is forgotten.
-    pub(in crate::engine) fn key_due_moved(&mut self, due: UnixMs, again: Option<UnixMs>) {
-        // Mostly the first: keys are forgotten in the order in which they were first used.
-        if let Some(place) = self.key_dues.iter().position(|it| *it == due) {
-            self.key_dues.remove(place);
-        }
-        self.key_dues.extend(again);
-    }
 }
 
 /// When fewer than `most` of the `known` things that end at `ends` are left; `None` where that is so
@@ -117,4 +76,26 @@ fn free_at(
     let mut left: Vec<UnixMs> = ends.filter(|end| *end > at).collect();
     let over = left.len().checked_sub(most)?;
     Some(*left.select_nth_unstable(over).1)
+}
+
+impl Shard {
+    /// How long `user` has to wait before the next attempt; `None`: not at all.
+    pub fn rate_wait_ms(
+        &self,
+        user: &UserId,
+        rate: RateLimit,
+        at: UnixMs,
+    ) -> Option<(u64, RefusalFacts)> {
+        let buyer = self.buyer(user)?;
+        let within = |instant: &&UnixMs| at.since_ms(**instant) < rate.window_ms;
+        let counted = buyer.attempts.iter().filter(within).count();
+        let over = counted.checked_sub(rate.count as usize)?;
+        let oldest = buyer.attempts.iter().filter(within).nth(over)?;
+        let facts = RefusalFacts::Quota {
+            scope: QuotaScope::Attempts,
+            limit: rate.count.into(),
+            window_s: Some(rate.window_ms.div_ceil(1_000)),
+        };
+        Some((oldest.plus_ms(rate.window_ms).since_ms(at).max(1), facts))
+    }
 }

@@ -11,7 +11,6 @@ use crate::engine::words::refusal::Refusal;
 use crate::engine::words::rejection::{RefusalFacts, Rejection};
 use crate::ids::{PurchaseId, UserId};
 use crate::time::UnixMs;
-use std::cmp::Reverse;
 
 /// Whether the hold may be given up, and the event that says so; `None` where it already is.
 pub fn decide_release(
@@ -67,23 +66,11 @@ pub fn decide_expiries(
 ) -> Events {
     let mut events = Events::new();
     while events.len() < most
-        && let Some(Reverse((due, sequence))) = shard.timers.peek().copied()
-        && due <= at
+        && let Some(id) = shard.take_due_hold(at)
+        && let Some(purchase) = shard.find(id)
+        && let Some(user) = shard.owner_of(id)
     {
-        // Each payment that a hold outlived has set its timer once more.
-        while shard.timers.peek() == Some(&Reverse((due, sequence))) {
-            shard.timers.pop();
-        }
-        let Some(purchase) = shard.at_place(sequence) else {
-            continue;
-        };
-        let id = shard.id_of(sequence, purchase);
-        // A hold that was paid or given up leaves its timer behind; so does none other.
-        if purchase.state() != PurchaseState::Held || purchase.expires_at != due {
-            continue;
-        }
-        let user = shard.buyers[purchase.buyer].user.clone();
-        let expired = expiry(catalogue, (id, purchase), user);
+        let expired = expiry(catalogue, (id, purchase), user.clone());
         events.push(Event::HoldExpired(expired));
     }
     events

@@ -6,10 +6,11 @@
 
 use super::Context;
 use crate::engine::event::{Origin, RuleHit, RuleOutcome};
-use crate::engine::risk::features::Features;
+use crate::engine::risk::attempt::Past;
 use crate::engine::risk::program::{Facts, Found, LiveCounts, RuleSet};
-use crate::engine::risk::score::Scoring;
+use crate::engine::risk::scoring::Scoring;
 use crate::engine::shared::velocity::{Named, Velocity};
+use crate::engine::words::features::Features;
 use crate::engine::words::refusal::Refusal;
 use crate::engine::words::rejection::Rejection;
 use crate::ids::{CardToken, ProductId, UserId};
@@ -112,7 +113,7 @@ pub(super) fn judge(context: Context<'_>, asked: &Asked<'_>) -> Result<Found, Tu
     };
     let counts = LiveCounts { velocity, shard };
     let scored = wants_features.then(|| {
-        let features = Features::take(&facts, shard.past(asked.user), &counts);
+        let features = Features::take(&facts, Past::of(shard, asked.user), &counts);
         scoring.score(features)
     });
     // A model's word is about this attempt, the operator's about the buyer: the nearer one counts.

@@ -1,8 +1,8 @@
 //! Owns the facts about units set aside, given up and run out.
 
 use super::{Flow, HeldQuote, Origin, Quote, RuleHit};
-use crate::engine::risk::score::Appraisal;
 use crate::engine::words::metadata::Metadata;
+use crate::engine::words::score::Appraisal;
 use crate::ids::{CardToken, DeviceId, ProductId, PromotionCode, PurchaseId, UserId};
 use crate::time::UnixMs;
 use rkyv::{Archive, Deserialize, Serialize};

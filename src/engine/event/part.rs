@@ -146,8 +146,8 @@ impl Event {
 mod tests {
     use super::*;
     use crate::engine::event::{Flow, Origin};
-    use crate::engine::risk::score::Appraisal;
     use crate::engine::words::refusal::Refusal;
+    use crate::engine::words::score::Appraisal;
     use crate::ids::{KeyOwner, RequestId, UserId};
 
     #[test]

@@ -1,8 +1,8 @@
 //! Owns the facts about payments: intents, what the gateway said, captures and voids.
 
 use super::{AdminAct, Origin, Quote, RuleHit, Whence};
-use crate::engine::risk::score::Appraisal;
 use crate::engine::words::metadata::Metadata;
+use crate::engine::words::score::Appraisal;
 use crate::ids::{
     AuthorizationId, CaptureId, CardToken, GatewayCode, PurchaseId, ReceiptKeyId, UserId,
 };

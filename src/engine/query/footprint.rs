@@ -5,12 +5,13 @@
 //! currency, ids of up to 24 characters. Metadata, longer ids, refunds, disputes and reviews come on
 //! top. Deliberately absent: the log's ring, connections and sinks.
 
-use crate::engine::shared::amounts::SUM_BYTES;
+use crate::engine::shared::sums::SUM_BYTES;
 use crate::engine::shared::velocity::KEY_BYTES;
+use crate::engine::state::buyer::Buyer;
+use crate::engine::state::keys::KeyEntry;
 use crate::engine::state::profile::Profile;
 use crate::engine::state::purchase::{BuyerIndex, Happened, Payment};
 use crate::engine::state::purchases::STORED_BYTES;
-use crate::engine::state::shard::{Buyer, KeyEntry};
 use crate::engine::words::settings::Bounds;
 use crate::ids::{Digest16, SHARD_COUNT, UserId};
 use crate::time::UnixMs;

@@ -1,9 +1,12 @@
 //! Owns what the engine shows of itself: owned copies, taken within a shard's turn, that the
 //! front end writes out. Deliberately absent: JSON, and anything a buyer may not see.
 
-use crate::engine::event::{
-    Active, Clawback, Discount, Quote, Rating, RefundFailure, Restock, RetryAdvice,
-};
+pub use super::catalogue::{ProductView, PromotionView};
+pub use super::page::{More, Page};
+pub use super::sizes::ShardSizes;
+pub use crate::engine::state::catalogue::SaleStatus;
+
+use crate::engine::event::{Clawback, Quote, Rating, RefundFailure, Restock, RetryAdvice};
 use crate::engine::state::profile::Profile;
 use crate::engine::words::dispute::Dispute;
 use crate::engine::words::lifecycle::{PurchaseState, Step};
@@ -13,7 +16,7 @@ use crate::ids::{
     AuthorizationId, CaptureId, CardToken, GatewayCode, Lsn, ProductId, PromotionCode, PurchaseId,
     ReceiptKeyId, RequestId, Segment, UserId,
 };
-use crate::money::{Amount, Currency, Price, Tokens};
+use crate::money::{Amount, Currency, Tokens};
 use crate::time::UnixMs;
 
 /// A purchase as a hold.
@@ -191,52 +194,6 @@ pub enum Standing {
     Captured(Lsn),
 }
 
-/// Some of a list, in its order.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Page<T> {
-    /// They.
-    pub entries: Vec<T>,
-    /// Whether more come after them.
-    pub more: More,
-}
-
-/// Whether a list goes on after a page of it.
-#[derive(Copy, Clone, Debug, PartialEq, Eq)]
-pub enum More {
-    /// It does.
-    Yes,
-    /// That was the end.
-    No,
-}
-
-impl<T> Page<T> {
-    /// The first `limit` of `all` whose names come after `after`, in the order of their names.
-    pub fn after(
-        all: impl Iterator<Item = T>,
-        after: &str,
-        limit: usize,
-        name: impl for<'a> Fn(&'a T) -> &'a str,
-    ) -> Self {
-        let mut entries: Vec<T> = all.filter(|it| name(it) > after).collect();
-        entries.sort_unstable_by(|one, other| name(one).cmp(name(other)));
-        let more = if entries.len() > limit {
-            More::Yes
-        } else {
-            More::No
-        };
-        entries.truncate(limit);
-        Self { entries, more }
-    }
-
-    /// The same with each entry made into something else.
-    pub fn map<U>(self, each: impl Fn(T) -> U) -> Page<U> {
-        Page {
-            entries: self.entries.into_iter().map(each).collect(),
-            more: self.more,
-        }
-    }
-}
-
 /// Some of a shard's payments.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PaymentsPage {
@@ -400,97 +357,6 @@ impl PurchaseView {
         let captured = |entry: &&HistoryEntry| entry.step == Step::PaymentCaptured;
         self.history.iter().find(captured).map(|entry| entry.at)
     }
-}
-
-/// A product with its stock.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ProductView {
-    /// Which product.
-    pub product: ProductId,
-    /// What it is called.
-    pub name: String,
-    /// A price for each currency it is sold in, in the order of the codes.
-    pub prices: Vec<(Currency, Price)>,
-    /// When the sale opens.
-    pub starts_at: Option<UnixMs>,
-    /// When the sale closes.
-    pub ends_at: Option<UnixMs>,
-    /// Whether it is for sale at all.
-    pub active: Active,
-    /// Where the sale is.
-    pub status: SaleStatus,
-    /// All units ever for sale.
-    pub total: u32,
-    /// Units set aside.
-    pub held: u32,
-    /// Units sold.
-    pub sold: u32,
-    /// Units that one buyer may hold and own at once.
-    pub per_user_limit: Option<u32>,
-    /// How long its holds last, where the product says.
-    pub hold_ttl_ms: Option<u64>,
-    /// Tokens that a purchase of one unit grants.
-    pub reward_tokens: u32,
-}
-
-impl ProductView {
-    /// Units that can still be held.
-    pub fn available(&self) -> u32 {
-        self.total - self.held - self.sold
-    }
-}
-
-/// Where a product's sale is.
-#[derive(Copy, Clone, Debug, PartialEq, Eq)]
-pub enum SaleStatus {
-    /// The window has not opened.
-    Upcoming,
-    /// On sale.
-    Open,
-    /// On sale, but nothing is left.
-    SoldOut,
-    /// The window has closed.
-    Ended,
-    /// Switched off.
-    Inactive,
-}
-
-impl SaleStatus {
-    /// The contract's word.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Upcoming => "upcoming",
-            Self::Open => "open",
-            Self::SoldOut => "sold_out",
-            Self::Ended => "ended",
-            Self::Inactive => "inactive",
-        }
-    }
-}
-
-/// A promotion with its uses.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PromotionView {
-    /// Its code.
-    pub code: PromotionCode,
-    /// What it takes off.
-    pub discount: Discount,
-    /// Uses by all buyers together, at most.
-    pub uses_max: u32,
-    /// Uses made, those of open holds included.
-    pub uses: u32,
-    /// Uses by one buyer, at most.
-    pub uses_per_user_max: Option<u32>,
-    /// The products it applies to; empty: all.
-    pub products: Vec<ProductId>,
-    /// The segments of buyers it applies to; empty: all buyers.
-    pub segments: Vec<Segment>,
-    /// When it begins.
-    pub starts_at: Option<UnixMs>,
-    /// When it ends.
-    pub ends_at: Option<UnixMs>,
-    /// Whether it applies at all.
-    pub active: Active,
 }
 
 /// What is under way under an idempotency key.

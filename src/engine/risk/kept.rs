@@ -4,22 +4,10 @@
 //! that is kept deeper than before is exact at the new depth from then on, once a whole window has
 //! passed; what was kept before stays exact.
 
-use super::counter::{COUNTERS, Counter};
 use super::program::{Ask, RuleSet};
 use crate::engine::event::CounterKept;
+use crate::engine::words::counter::{Counter, Depths, depths_always};
 use crate::time::UnixMs;
-
-/// How many of each counter are kept, by its index.
-pub type Depths = [u16; COUNTERS];
-
-/// What is kept where the log says nothing of it: what always is.
-pub fn depths_always() -> Depths {
-    let mut depths = [0; COUNTERS];
-    for counter in Counter::all() {
-        depths[counter.index()] = counter.depth_always();
-    }
-    depths
-}
 
 /// What is kept by `kept`.
 pub fn depths_of(kept: &[CounterKept]) -> Depths {

@@ -12,8 +12,8 @@
 //!
 //! Deliberately absent: the files (`risk::model`) and training.
 
-use super::features::{FEATURES, Feature, Features};
-use super::score::Score;
+use crate::engine::words::features::{FEATURES, Feature, Features};
+use crate::engine::words::score::Score;
 
 /// The largest number in a model, either way of zero.
 pub const NUMBER_MAX: f64 = 1e12;

@@ -7,10 +7,11 @@
 //! that is not known does not hold.
 //! Deliberately absent: the language (`risk`) and the counts (`engine::velocity`).
 
-use super::counter::{COUNTERS, Counter};
-use super::score::Scored;
 use crate::engine::event::{RuleHit, RuleName, RuleOutcome};
 use crate::engine::shared::velocity::{Named, Velocity};
+use crate::engine::state::shard::Shard;
+use crate::engine::words::counter::{COUNTERS, Counter};
+use crate::engine::words::score::Scored;
 use crate::ids::Segment;
 use crate::money::Currency;
 use crate::time::UnixMs;
@@ -448,7 +449,7 @@ pub struct LiveCounts<'a> {
     /// What buyers share.
     pub velocity: &'a Velocity,
     /// The buyer's shard.
-    pub shard: &'a crate::engine::state::shard::Shard,
+    pub shard: &'a Shard,
 }
 
 impl Counts for LiveCounts<'_> {

@@ -11,12 +11,10 @@
 //!
 //! Deliberately absent: when a day begins (callers say), and each buyer's own sums (`spending`).
 
-use crate::engine::cells::{AmountCell, Taken};
-use crate::engine::state::correction::Corrections;
-use crate::engine::state::purchase::Purchase;
-use crate::engine::state::spending::{Counted, DAYS_KEPT_MS};
+use super::sums::{AmountClaim, Claimed, Key, Table, Whose, minor, narrow};
+use crate::engine::state::spending::{Counted, DAYS_KEPT_MS, SharedCount};
 use crate::engine::words::refusal::Refusal;
-use crate::engine::words::rejection::{RefusalFacts, Rejection, SpendingScope};
+use crate::engine::words::rejection::{RefusalFacts, Rejection};
 use crate::engine::words::settings::{AmountLimits, SharedBy};
 use crate::ids::{CardToken, DeviceId};
 use crate::money::{Amount, Currency};
@@ -26,29 +24,6 @@ use smallvec::SmallVec;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// What of a payment counts, and for which card and device.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SharedCount {
-    card: CardToken,
-    device: Option<DeviceId>,
-    counted: Counted,
-}
-
-impl SharedCount {
-    pub(in crate::engine) fn new(purchase: &Purchase, counted: Counted) -> Option<Self> {
-        let particulars = purchase.particulars.as_ref();
-        Some(Self {
-            card: purchase.payment.as_ref()?.card.clone(),
-            device: particulars.and_then(|it| it.device.clone()),
-            counted,
-        })
-    }
-
-    pub(in crate::engine) fn of(purchase: &Purchase, corrections: &Corrections) -> Option<Self> {
-        Self::new(purchase, purchase.counted(corrections)?)
-    }
-}
-
 /// Sums of what was bought, by card and device. Shared by all shards.
 #[derive(Debug)]
 pub struct SharedAmounts {
@@ -57,63 +32,10 @@ pub struct SharedAmounts {
     limits: AmountLimits,
 }
 
-#[derive(Debug)]
-struct Table {
-    sums: HashMap<Key, Arc<AmountCell>>,
-    kept: AtomicUsize,
-    keys_max: usize,
-}
-
-/// What a sum is of.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct Key {
-    whose: Whose,
-    currency: Currency,
-    /// The day that it is of; `None`: all days.
-    day: Option<UnixMs>,
-}
-
-/// What one sum takes, with what counts who has it and where the table has it.
-pub(in crate::engine) const SUM_BYTES: usize =
-    2 * (size_of::<(Key, Arc<AmountCell>)>() + size_of::<usize>()) + 4 * size_of::<AmountCell>();
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-enum Whose {
-    Card(CardToken),
-    Device(DeviceId),
-}
-
-impl Whose {
-    const fn scope(&self) -> SpendingScope {
-        match self {
-            Self::Card(_) => SpendingScope::Card,
-            Self::Device(_) => SpendingScope::Device,
-        }
-    }
-}
-
-/// Whether an amount fits under a limit.
-#[derive(Debug)]
-enum Claimed {
-    Yes(AmountClaim),
-    /// It does not: this much is bought.
-    NoRoom {
-        used: u64,
-    },
-}
-
 /// Amounts taken from shared sums. Dropped, they go back.
 #[derive(Debug, Default)]
 #[must_use = "a claim that is dropped gives its amount back at once"]
 pub struct AmountClaims(SmallVec<[AmountClaim; 2]>);
-
-#[derive(Debug)]
-struct AmountClaim {
-    table: Arc<Table>,
-    key: Key,
-    cell: Arc<AmountCell>,
-    amount: u64,
-}
 
 /// Who pays how much.
 #[derive(Copy, Clone, Debug)]
@@ -311,131 +233,10 @@ impl AmountClaims {
     }
 }
 
-impl Drop for AmountClaim {
-    fn drop(&mut self) {
-        if self.amount > 0 {
-            self.cell.give_back(self.amount);
-            self.table.tidy(&self.key, &self.cell);
-        }
-    }
-}
-
-impl Table {
-    fn claim(self: &Arc<Self>, key: Key, amount: u64, limit: u64) -> Result<Claimed, Refusal> {
-        loop {
-            let known = self.sums.pin().get(&key).cloned();
-            let cell = match known {
-                Some(cell) => cell,
-                None if self.kept.load(Ordering::Relaxed) >= self.keys_max => {
-                    return Err(Refusal::Overloaded);
-                }
-                None => self.enter(key.clone()),
-            };
-            match cell.take(amount, limit) {
-                Taken::Yes => {
-                    return Ok(Claimed::Yes(AmountClaim {
-                        table: Arc::clone(self),
-                        key,
-                        cell,
-                        amount,
-                    }));
-                }
-                Taken::NoRoom => {
-                    let used = cell.read();
-                    // It may have been entered for this.
-                    self.tidy(&key, &cell);
-                    return Ok(Claimed::NoRoom { used });
-                }
-                // Whoever retired it takes it out; so does whoever comes first.
-                Taken::Retired => self.remove(&key, &cell),
-            }
-        }
-    }
-
-    fn give_back(&self, key: &Key, amount: u64) {
-        // There is none of a day gone by, and none under a limit that there was not at the start.
-        let known = self.sums.pin().get(key).cloned();
-        if let Some(cell) = known {
-            cell.give_back(amount);
-            self.tidy(key, &cell);
-        }
-    }
-
-    /// Adds without a limit. A sum that no word can hold stays as it is: it is over every limit.
-    fn count(&self, key: &Key, amount: u64) {
-        loop {
-            let cell = self.enter(key.clone());
-            match cell.take(amount, u64::MAX - 1) {
-                Taken::Yes | Taken::NoRoom => return,
-                Taken::Retired => self.remove(key, &cell),
-            }
-        }
-    }
-
-    /// The cell of `key`, made where there is none.
-    fn enter(&self, key: Key) -> Arc<AmountCell> {
-        let sums = self.sums.pin();
-        let new = Arc::new(AmountCell::new());
-        // Counted before it is there: whoever takes it out again must not be first.
-        self.kept.fetch_add(1, Ordering::Relaxed);
-        let cell = Arc::clone(sums.get_or_insert(key, Arc::clone(&new)));
-        if !Arc::ptr_eq(&cell, &new) {
-            self.kept.fetch_sub(1, Ordering::Relaxed);
-        }
-        cell
-    }
-
-    /// Takes a cell out whose sum is nothing.
-    fn tidy(&self, key: &Key, cell: &Arc<AmountCell>) {
-        if cell.retire_empty() {
-            self.remove(key, cell);
-        }
-    }
-
-    /// Takes a retired cell out, unless somebody has.
-    fn remove(&self, key: &Key, cell: &Arc<AmountCell>) {
-        let sums = self.sums.pin();
-        let removed = sums.remove_if(key, |_, there| Arc::ptr_eq(there, cell));
-        if matches!(removed, Ok(Some(_))) {
-            self.kept.fetch_sub(1, Ordering::Relaxed);
-        }
-    }
-
-    fn clear(&self) {
-        let sums = self.sums.pin();
-        for (key, cell) in &sums {
-            cell.retire();
-            self.remove(key, cell);
-        }
-    }
-
-    fn forget_days(&self, now: UnixMs) {
-        let sums = self.sums.pin();
-        for (key, cell) in &sums {
-            if key.day.is_some_and(|day| now.since_ms(day) > DAYS_KEPT_MS) {
-                cell.retire();
-                self.remove(key, cell);
-            }
-        }
-    }
-}
-
-/// As an amount; where it is larger than any, the largest.
-fn narrow(sum: u64) -> Amount {
-    let most = Amount::new(i64::MAX).expect("the largest number is not negative");
-    i64::try_from(sum)
-        .ok()
-        .and_then(Amount::new)
-        .unwrap_or(most)
-}
-
-fn minor(amount: Amount) -> u64 {
-    amount.get().unsigned_abs()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::words::rejection::SpendingScope;
 
     fn usd() -> Currency {
         Currency::parse("USD").expect("a currency")

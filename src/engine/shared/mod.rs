@@ -2,4 +2,6 @@
 //! attempts. The order of arrival does not matter to either.
 
 pub mod amounts;
+mod effects;
+pub(in crate::engine) mod sums;
 pub mod velocity;

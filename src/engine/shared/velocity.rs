@@ -7,14 +7,15 @@
 //! so snapshots of one log can be read back; a counter that is not kept counts nothing.
 //! Deliberately absent: thresholds and what follows from them.
 
-use crate::engine::apply::Stamp;
 use crate::engine::cells::{
     AT_MS_MAX, AttemptInstant, DistinctCell, KeyDigest, ValueSeen, VelocityCell, VelocityTable,
 };
 use crate::engine::event::{ClockCorrected, DeclineCause, Event, Flow, Origin, PaysFor, Whence};
-use crate::engine::risk::counter::{By, COUNTERS, Counted, Counter, DEPTH_ALWAYS};
-use crate::engine::risk::kept::{Depths, depths_always};
+use crate::engine::words::counter::{
+    By, COUNTERS, Counted, Counter, DEPTH_ALWAYS, Depths, depths_always,
+};
 use crate::engine::words::refusal::Refusal;
+use crate::engine::words::stamp::Stamp;
 use crate::ids::{CardToken, DeviceId, ProductId, UserId};
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicI64, AtomicU16, Ordering};

@@ -4,8 +4,8 @@
 //! places follow from the events alone; purchases and keys name their buyers by place, in images
 //! too. Deliberately absent: when a buyer is forgotten (`forget`).
 
+use crate::engine::state::buyer::Buyer;
 use crate::engine::state::purchase::BuyerIndex;
-use crate::engine::state::shard::Buyer;
 use crate::ids::UserId;
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
@@ -37,7 +37,7 @@ impl Buyers {
     }
 
     /// Where `user` is kept, from now on where they were not.
-    pub(in crate::engine) fn place_or_new(&mut self, user: &UserId) -> BuyerIndex {
+    pub(in crate::engine::state) fn place_or_new(&mut self, user: &UserId) -> BuyerIndex {
         if let Some(place) = self.places.get(user) {
             return *place;
         }
@@ -55,7 +55,7 @@ impl Buyers {
     }
 
     /// Keeps a new `user` at `place`, behind all others; those between are free.
-    pub(in crate::engine) fn insert_at(
+    pub(in crate::engine::state) fn insert_at(
         &mut self,
         place: BuyerIndex,
         user: &UserId,
@@ -79,7 +79,7 @@ impl Buyers {
     }
 
     /// Forgets the buyer at `place`.
-    pub(in crate::engine) fn remove(&mut self, place: BuyerIndex) {
+    pub(in crate::engine::state) fn remove(&mut self, place: BuyerIndex) {
         let buyer = self.kept[place.0 as usize].take();
         let buyer = buyer.expect("a place is somebody's until they are forgotten");
         self.places.remove(&buyer.user);
@@ -91,7 +91,7 @@ impl Buyers {
         self.kept.get(place.0 as usize)?.as_deref()
     }
 
-    pub(in crate::engine) fn get_mut(&mut self, place: BuyerIndex) -> Option<&mut Buyer> {
+    pub(in crate::engine::state) fn get_mut(&mut self, place: BuyerIndex) -> Option<&mut Buyer> {
         self.kept.get_mut(place.0 as usize)?.as_deref_mut()
     }
 
@@ -101,7 +101,7 @@ impl Buyers {
         kept.filter_map(|(place, buyer)| Some((BuyerIndex(place), buyer.as_deref()?)))
     }
 
-    pub(in crate::engine) fn numbered_mut(
+    pub(in crate::engine::state) fn numbered_mut(
         &mut self,
     ) -> impl Iterator<Item = (BuyerIndex, &mut Buyer)> {
         let kept = (0..).zip(&mut self.kept);
@@ -112,7 +112,7 @@ impl Buyers {
         self.kept.iter().flatten().map(AsRef::as_ref)
     }
 
-    pub(in crate::engine) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Buyer> {
+    pub(in crate::engine::state) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Buyer> {
         self.kept.iter_mut().flatten().map(AsMut::as_mut)
     }
 }

@@ -5,10 +5,8 @@
 //! order of the log, so recovery gives the same ones.
 //! Deliberately absent: who may change it and when (the journal's catalogue turn).
 
-use crate::engine::cells::{PromotionCell, StockCell, StockLevels, UNITS_MAX};
-use crate::engine::event::{Active, CatalogueChange, Discount, ProductSet, PromotionSet, Quote};
-use crate::engine::query::view::{ProductView, PromotionView, SaleStatus};
-use crate::engine::words::payable::AmountRule;
+use crate::engine::cells::{PromotionCell, StockCell, UNITS_MAX};
+use crate::engine::event::{Active, CatalogueChange, Discount, ProductSet, PromotionSet};
 use crate::engine::words::refusal::Refusal;
 use crate::engine::words::rejection::{PromotionBar, RefusalFacts, Rejection};
 use crate::engine::words::settings::Bounds;
@@ -299,44 +297,8 @@ impl Product {
             .map(|(_, price)| *price)
     }
 
-    /// What it shows of itself at `at`.
-    pub fn view(&self, at: UnixMs) -> ProductView {
-        self.view_with(self.stock.read(), at)
-    }
-
-    /// The same once its units are what its terms say, which the caller sees to later.
-    pub fn view_to_be(&self, at: UnixMs) -> ProductView {
-        let levels = StockLevels {
-            total: self.terms.stock,
-            ..self.stock.read()
-        };
-        self.view_with(levels, at)
-    }
-
-    fn view_with(&self, levels: StockLevels, at: UnixMs) -> ProductView {
-        let status = match self.window(at) {
-            SaleStatus::Open if levels.available() == 0 => SaleStatus::SoldOut,
-            status => status,
-        };
-        let terms = &self.terms;
-        ProductView {
-            product: terms.product.clone(),
-            name: terms.name.clone(),
-            prices: terms.prices.clone(),
-            starts_at: terms.starts_at,
-            ends_at: terms.ends_at,
-            active: terms.active,
-            status,
-            total: levels.total,
-            held: levels.held,
-            sold: levels.sold,
-            per_user_limit: terms.per_user_limit,
-            hold_ttl_ms: terms.hold_ttl_ms,
-            reward_tokens: terms.reward_tokens,
-        }
-    }
-
-    fn window(&self, at: UnixMs) -> SaleStatus {
+    /// Where its sale is at `at`, its stock aside.
+    pub(in crate::engine) fn window(&self, at: UnixMs) -> SaleStatus {
         match &self.terms {
             terms if terms.active == Active::No => SaleStatus::Inactive,
             terms if terms.starts_at.is_some_and(|opens| at < opens) => SaleStatus::Upcoming,
@@ -388,59 +350,36 @@ impl Promotion {
         off.filter(|off| *off > Amount::ZERO)
             .ok_or(barred(PromotionBar::Currency))
     }
-
-    /// What it shows of itself.
-    pub fn view(&self) -> PromotionView {
-        let terms = &self.terms;
-        PromotionView {
-            code: terms.code.clone(),
-            discount: terms.discount.clone(),
-            uses_max: terms.uses_max,
-            uses: self.uses.read().uses,
-            uses_per_user_max: terms.uses_per_user_max,
-            products: terms.products.clone(),
-            segments: terms.segments.clone(),
-            starts_at: terms.starts_at,
-            ends_at: terms.ends_at,
-            active: terms.active,
-        }
-    }
 }
 
-fn barred(bar: PromotionBar) -> Rejection {
+pub(in crate::engine) fn barred(bar: PromotionBar) -> Rejection {
     Refusal::PromotionNotApplicable.about(RefusalFacts::Promotion(bar))
 }
 
-/// What `quantity` units of `product` cost in `currency`, with `promotion` taken off. A discount is
-/// rounded down, as far as `payable` asks for it, so that what is left can be charged; one that is
-/// nothing then does not apply.
-pub fn quote(
-    product: &Product,
-    quantity: u32,
-    currency: Currency,
-    promotion: Option<&Promotion>,
-    payable: AmountRule,
-) -> Result<Quote, Rejection> {
-    let unit_price = product.price(currency).ok_or(Refusal::CurrencyNotAllowed)?;
-    let whole = unit_price.times(quantity);
-    let discount = match promotion {
-        Some(promotion) => promotion.discount(whole, currency)?,
-        None => Amount::ZERO,
-    };
-    let amount = payable.charged(whole, discount);
-    let amount = amount.ok_or_else(|| {
-        let asked = whole.saturating_minus(discount);
-        let facts = RefusalFacts::not_charged(payable, currency, Some(asked));
-        Refusal::AmountNotPayable.about(facts)
-    })?;
-    let rounded = whole.saturating_minus(amount);
-    if rounded == Amount::ZERO && discount > Amount::ZERO {
-        return Err(barred(PromotionBar::Currency));
+/// Where a product's sale is.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub enum SaleStatus {
+    /// The window has not opened.
+    Upcoming,
+    /// On sale.
+    Open,
+    /// On sale, but nothing is left.
+    SoldOut,
+    /// The window has closed.
+    Ended,
+    /// Switched off.
+    Inactive,
+}
+
+impl SaleStatus {
+    /// The contract's word.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Upcoming => "upcoming",
+            Self::Open => "open",
+            Self::SoldOut => "sold_out",
+            Self::Ended => "ended",
+            Self::Inactive => "inactive",
+        }
     }
-    Ok(Quote {
-        currency,
-        unit_price,
-        discount: rounded,
-        amount,
-    })
 }

@@ -1,13 +1,22 @@
-//! The engine's state: a shard with its buyers, purchases and keys, and the catalogue.
+//! The engine's state: shards with their buyers, purchases and keys, and the catalogue.
+//!
+//! Invariant: a shard is changed by `apply`, and made by `apply` and `image`, alone. Its fields are
+//! private to this folder, and nothing that leaves it gives a reference by which it could be changed;
+//! everybody else reads.
 
-mod buyers;
+pub mod apply;
+pub(in crate::engine) mod buyer;
+pub(in crate::engine) mod buyers;
 pub mod catalogue;
-pub mod correction;
+pub(in crate::engine) mod corrections;
+pub(in crate::engine) mod disputes;
+pub mod image;
+pub(in crate::engine) mod keys;
 pub mod profile;
-pub mod purchase;
+pub(in crate::engine) mod purchase;
 pub(in crate::engine) mod purchases;
-pub mod scrutiny;
+mod reads;
 pub mod segments;
 pub mod shard;
-pub mod spending;
+pub(in crate::engine) mod spending;
 pub(in crate::engine) mod tries;

@@ -3,23 +3,20 @@
 //! Invariants: its state is the fold of its history over the life cycle's table; a step that the
 //! table refuses is a broken log, never a changed purchase.
 
-use crate::engine::event::Clawback;
 use crate::engine::event::{
-    CaptureDifference, DeclineCause, HeldQuote, PaysFor, Quote, RefundFailure, Restock, VoidCause,
-    VoidStuckCause,
+    CaptureDifference, Clawback, DeclineCause, HeldQuote, HoldAfter, PaymentDeclined, PaysFor,
+    Quote, RefundFailure, Restock, VoidCause, VoidStuckCause,
 };
-use crate::engine::query::view::{PaymentOf, PaymentView, Standing};
 use crate::engine::state::catalogue::{ProductIndex, PromotionIndex};
-use crate::engine::state::correction::Corrections;
-use crate::engine::state::shard::LATEST;
-use crate::engine::state::tries::Tries;
+use crate::engine::state::tries::{Shown, Tries, Try};
 use crate::engine::words::dispute::Dispute;
 use crate::engine::words::lifecycle::{PurchaseState, Stands, Step, Units, next_state, stands};
 use crate::engine::words::metadata::Metadata;
 use crate::engine::words::refusal::Refusal;
+use crate::engine::words::stamp::LATEST;
 use crate::ids::{
-    AuthorizationId, CaptureId, CardToken, DeviceId, Digest16, GatewayCode, Lsn, PurchaseId,
-    PurchaseTag, ReceiptKeyId, RequestId,
+    AuthorizationId, CaptureId, CardToken, DeviceId, Digest16, GatewayCode, Lsn, PurchaseTag,
+    ReceiptKeyId, RequestId,
 };
 use crate::money::{Amount, Currency, Tokens};
 use crate::time::UnixMs;
@@ -249,7 +246,7 @@ impl Purchase {
     }
 
     /// From now on this is attached; quotes in other currencies stay.
-    pub(in crate::engine) fn set_metadata(&mut self, metadata: &Metadata) {
+    pub(in crate::engine::state) fn set_metadata(&mut self, metadata: &Metadata) {
         let extras = self.extras.take().map_or_else(Extras::default, |it| *it);
         let metadata = metadata.clone();
         self.extras = Extras { metadata, ..extras }.kept();
@@ -257,7 +254,7 @@ impl Purchase {
 
     /// It is paid or over: what it would have cost in other currencies, and where it came from, is of
     /// no use any more.
-    pub(in crate::engine) fn forget_hold(&mut self) {
+    pub(in crate::engine::state) fn forget_hold(&mut self) {
         if let Some(extras) = self.extras.take() {
             let metadata = extras.metadata;
             let extras = Extras {
@@ -269,7 +266,7 @@ impl Purchase {
     }
 
     /// Takes `step`; what it was before, or `None` with nothing changed where the table refuses.
-    pub(in crate::engine) fn take(
+    pub(in crate::engine::state) fn take(
         &mut self,
         step: Step,
         at: UnixMs,
@@ -336,53 +333,12 @@ impl Purchase {
         Some((payment.quote.amount, Some(payment.quote.currency)))
     }
 
-    /// What the books say of the payment under way, made or given back.
-    pub(in crate::engine) fn payment_view(
-        &self,
-        purchase: PurchaseId,
-        corrections: &Corrections,
-    ) -> Option<PaymentView> {
-        let payment = self.payment.as_deref()?;
-        let last = self.history.last()?;
-        let started = self.payment_start();
-        Some(PaymentView {
-            purchase,
-            request: payment.request,
-            which: PaymentOf::Purchase,
-            state: self.state,
-            standing: self.standing(),
-            amount: payment.quote.amount,
-            refunded: self.refunded,
-            currency: payment.quote.currency,
-            card: payment.card.clone(),
-            started_at: corrections.today(&started?),
-            authorization: payment.authorization.clone(),
-            last: last.lsn,
-        })
-    }
-
-    fn standing(&self) -> Standing {
-        if self.is_open() {
-            return Standing::Open;
-        }
-        match self.state.units() {
-            Units::Held => Standing::Open,
-            Units::None => Standing::NothingTaken,
-            Units::Sold => {
-                let captured = |it: &&Happened| it.step == Step::PaymentCaptured;
-                let step = self.history.iter().find(captured);
-                let step = step.expect("units are sold by a capture");
-                Standing::Captured(step.lsn)
-            }
-        }
-    }
-
     /// Whether somebody has to drive a payment or a refund on.
     pub(in crate::engine) fn is_open(&self) -> bool {
         self.state.is_open_payment() || self.pending_refund().is_some()
     }
 
-    pub(in crate::engine) fn particulars_mut(&mut self) -> &mut Particulars {
+    pub(in crate::engine::state) fn particulars_mut(&mut self) -> &mut Particulars {
         self.particulars.get_or_insert_default()
     }
 
@@ -399,12 +355,120 @@ impl Purchase {
         particulars.and_then(|it| it.review_deadline)
     }
 
-    pub(in crate::engine) fn aftermath_mut(&mut self) -> &mut Aftermath {
+    pub(in crate::engine::state) fn aftermath_mut(&mut self) -> &mut Aftermath {
         self.aftermath.get_or_insert_default()
     }
 
     /// Whether it may take `step` now.
     pub(in crate::engine) fn may(&self, step: Step) -> bool {
         next_state(Some(self.state), step).is_some()
+    }
+
+    /// Its payment ended with nothing charged: what is left of it moves to the tries.
+    pub(in crate::engine::state) fn end_payment(
+        &mut self,
+        declined: &PaymentDeclined,
+        at: UnixMs,
+        ended: Lsn,
+    ) {
+        let (Some(payment), Some(started)) = (self.payment.take(), self.payment_start()) else {
+            return;
+        };
+        let Payment {
+            quote,
+            card,
+            request,
+            ..
+        } = *payment;
+        let lives = declined.hold == HoldAfter::Kept && self.expires_at > at;
+        let ended = Try {
+            quote,
+            card,
+            request,
+            started_at: started.at,
+            started: started.lsn,
+            ended,
+            cause: declined.cause,
+            code: declined.code.clone(),
+            advice: declined.advice,
+            hold: lives.then_some(self.expires_at),
+        };
+        // What a person was to decide, and the device, were the payment's.
+        self.particulars = None;
+        self.tries.get_or_insert_default().ended.push(ended);
+    }
+
+    /// When and where its latest payment was started.
+    pub(in crate::engine) fn payment_start(&self) -> Option<Happened> {
+        let started = |it: &&Happened| it.step == Step::PaymentStarted;
+        self.history.iter().rfind(started).copied()
+    }
+
+    /// Payments that ended with nothing charged.
+    pub(in crate::engine) fn ended_payments(&self) -> usize {
+        self.ended().len()
+    }
+
+    /// How many of them somebody declined.
+    pub(in crate::engine) fn declined_payments(&self) -> usize {
+        let declined = self.ended().iter().filter(|it| it.cause.is_refusal());
+        declined.count()
+    }
+
+    /// What is paid, and with what, as of the record at `as_of`; `None` while no payment is under
+    /// way and none has ended the purchase.
+    pub(in crate::engine) fn shown_as_of(&self, as_of: Lsn) -> Option<Shown<'_>> {
+        let of_then = |it: &&Try| it.started <= as_of && as_of <= it.ended;
+        if let Some(of_then) = self.ended().iter().find(of_then) {
+            return Some(of_then.shown());
+        }
+        match (&self.payment, self.ended().last()) {
+            (Some(payment), None) => Some(payment.shown()),
+            (Some(payment), Some(before)) => (as_of > before.ended).then(|| payment.shown()),
+            (None, Some(last)) if self.state == PurchaseState::Declined => Some(last.shown()),
+            (None, _) => None,
+        }
+    }
+
+    /// The card that is being tried, or was last.
+    pub(in crate::engine) fn card_tried(&self) -> Option<&CardToken> {
+        let paying = self.payment.as_ref().map(|it| &it.card);
+        paying.or_else(|| self.ended().last().map(|it| &it.card))
+    }
+
+    /// Its payments that ended with nothing charged, oldest first.
+    pub(in crate::engine) fn ended(&self) -> &[Try] {
+        self.tries.as_ref().map_or(&[], |tries| &tries.ended)
+    }
+
+    /// The refund of this number, from 1.
+    pub(in crate::engine) fn refund(&self, number: u32) -> Option<&Refund> {
+        let refunds = &self.aftermath.as_ref()?.refunds;
+        refunds.get(usize::try_from(number).ok()?.checked_sub(1)?)
+    }
+
+    /// The payment that was authorized and given back, and why.
+    pub(in crate::engine) fn voided_payment(&self) -> Option<(&Payment, VoidCause)> {
+        let payment = self.payment.as_deref()?;
+        match (self.state, self.reason) {
+            (PurchaseState::Voided, Some(Reason::Void(cause))) => Some((payment, cause)),
+            _ => None,
+        }
+    }
+
+    /// Whether `request` brought a payment of it that was not made.
+    pub(in crate::engine) fn has_declined(&self, request: RequestId) -> bool {
+        let ended = self.ended().iter().any(|it| it.request == request);
+        ended || (self.voided_payment()).is_some_and(|(payment, _)| payment.request == request)
+    }
+}
+
+impl Payment {
+    fn shown(&self) -> Shown<'_> {
+        Shown {
+            quote: self.quote,
+            card: &self.card,
+            request: self.request,
+        }
     }
 }

@@ -51,12 +51,12 @@ impl Purchases {
     }
 
     /// No purchase gets a sequence number below `next` any more.
-    pub(in crate::engine) fn skip_to(&mut self, next: u64) {
+    pub(in crate::engine::state) fn skip_to(&mut self, next: u64) {
         self.next = self.next.max(next);
     }
 
     /// Keeps `purchase`, whose sequence number is `sequence`: none that was given before.
-    pub(in crate::engine) fn insert(&mut self, sequence: u64, purchase: Purchase) -> Place {
+    pub(in crate::engine::state) fn insert(&mut self, sequence: u64, purchase: Purchase) -> Place {
         assert!(sequence >= self.next, "a sequence number is given once");
         self.next = sequence + 1;
         let stored = Some(Box::new(Stored {
@@ -77,7 +77,7 @@ impl Purchases {
     }
 
     /// Forgets the purchase at `place`.
-    pub(in crate::engine) fn remove(&mut self, place: Place) -> Purchase {
+    pub(in crate::engine::state) fn remove(&mut self, place: Place) -> Purchase {
         let stored = self.kept[place.0 as usize].take();
         let stored = stored.expect("a place is somebody's until it is forgotten");
         self.places.remove(&stored.sequence);
@@ -105,7 +105,7 @@ impl Purchases {
         self.stored(place).named
     }
 
-    pub(in crate::engine) fn named_mut(&mut self, place: Place) -> &mut u32 {
+    pub(in crate::engine::state) fn named_mut(&mut self, place: Place) -> &mut u32 {
         &mut self.stored_mut(place).named
     }
 
@@ -120,7 +120,7 @@ impl Purchases {
         self.kept.iter().flatten().map(|stored| &stored.purchase)
     }
 
-    pub(in crate::engine) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Purchase> {
+    pub(in crate::engine::state) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Purchase> {
         let kept = self.kept.iter_mut().flatten();
         kept.map(|stored| &mut stored.purchase)
     }

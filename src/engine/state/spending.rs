@@ -10,9 +10,10 @@
 //!
 //! Deliberately absent: when a day begins (the journal knows zones), and the limits (`decide`).
 
-use crate::engine::state::correction::Corrections;
+use crate::engine::state::corrections::Corrections;
 use crate::engine::state::purchase::Purchase;
 use crate::engine::words::lifecycle::PurchaseState;
+use crate::ids::{CardToken, DeviceId};
 use crate::money::{Amount, Currency};
 use crate::time::UnixMs;
 
@@ -77,7 +78,11 @@ pub(in crate::engine) struct Spending {
 
 impl Spending {
     /// A purchase counts for something else than before.
-    pub(in crate::engine) fn change(&mut self, before: Option<Counted>, after: Option<Counted>) {
+    pub(in crate::engine::state) fn change(
+        &mut self,
+        before: Option<Counted>,
+        after: Option<Counted>,
+    ) {
         if before == after {
             return;
         }
@@ -89,7 +94,7 @@ impl Spending {
         }
     }
 
-    pub(in crate::engine) fn add(&mut self, counted: Counted) {
+    pub(in crate::engine::state) fn add(&mut self, counted: Counted) {
         self.purchases += 1;
         let more = wide(counted.amount);
         let Counted { at, currency, .. } = counted;
@@ -167,6 +172,29 @@ fn narrow(sum: u128) -> Amount {
         .ok()
         .and_then(Amount::new)
         .unwrap_or(most)
+}
+
+/// What of a payment counts, and for which card and device.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SharedCount {
+    pub(in crate::engine) card: CardToken,
+    pub(in crate::engine) device: Option<DeviceId>,
+    pub(in crate::engine) counted: Counted,
+}
+
+impl SharedCount {
+    pub(in crate::engine) fn new(purchase: &Purchase, counted: Counted) -> Option<Self> {
+        let particulars = purchase.particulars.as_ref();
+        Some(Self {
+            card: purchase.payment.as_ref()?.card.clone(),
+            device: particulars.and_then(|it| it.device.clone()),
+            counted,
+        })
+    }
+
+    pub(in crate::engine) fn of(purchase: &Purchase, corrections: &Corrections) -> Option<Self> {
+        Self::new(purchase, purchase.counted(corrections)?)
+    }
 }
 
 #[cfg(test)]

@@ -1,10 +1,14 @@
-//! The engine's words: reasons, the life cycle, settings and other values that every part of it
-//! names. They know nothing of shards and events.
+//! The engine's words: reasons, the life cycle, settings, scores and other values that every part of
+//! it names. They know nothing of events and shards.
 
+pub mod counter;
 pub mod dispute;
+pub mod features;
 pub mod lifecycle;
 pub mod metadata;
 pub mod payable;
 pub mod refusal;
 pub mod rejection;
+pub mod score;
 pub mod settings;
+pub mod stamp;

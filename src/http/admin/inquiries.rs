@@ -10,7 +10,7 @@ use crate::engine::event::RuleName;
 use crate::engine::lifecycle::PurchaseState;
 use crate::engine::profile::{Judged, JudgedAs, Marks, Profile};
 use crate::engine::refusal::Refusal;
-use crate::engine::risk::score::Score;
+use crate::engine::score::Score;
 use crate::engine::settings::AmountLimits;
 use crate::engine::view::{AftermathView, BuyerView, OpenView, PurchaseView};
 use crate::http::front::{Call, Front};

@@ -11,7 +11,7 @@ use crate::engine::event::{AttemptRefused, Flow, IdempotencyKey, Origin};
 use crate::engine::lifecycle::PurchaseState;
 use crate::engine::refusal::Refusal;
 use crate::engine::rejection::RefusalFacts;
-use crate::engine::risk::score::Appraisal;
+use crate::engine::score::Appraisal;
 use crate::engine::view::{PurchaseView, UnderWay};
 use crate::http::front::{Call, Front};
 use crate::http::route::auth::Caller;

@@ -18,12 +18,12 @@ use holdfast::engine::event::{
     Shown, StockImported, Target, TokensSpent, VoidCause, VoidStarted, VoidStuck, VoidStuckCause,
     WebhookFormat, WebhookKind, WebhookReceived, Whence,
 };
+use holdfast::engine::features::{Feature, Features};
 use holdfast::engine::lifecycle::PaidState;
 use holdfast::engine::metadata::Metadata;
 use holdfast::engine::refusal::Refusal;
 use holdfast::engine::rejection::RefusalFacts;
-use holdfast::engine::risk::features::{Feature, Features};
-use holdfast::engine::risk::score::{Appraisal, ModelScore, Score, Scored};
+use holdfast::engine::score::{Appraisal, ModelScore, Score, Scored};
 use holdfast::engine::settings::Limits;
 use holdfast::ids::{
     AuthorizationId, CaptureId, CardToken, DeviceId, Digest16, DisputeId, GatewayCode, KeyOwner,

@@ -17,7 +17,8 @@ use holdfast::engine::event::{
 use holdfast::engine::lifecycle::PurchaseState as S;
 use holdfast::engine::metadata::Metadata;
 use holdfast::engine::refusal::Refusal;
-use holdfast::engine::risk::score::{Appraisal, FeaturesWritten};
+use holdfast::engine::risk::scoring::FeaturesWritten;
+use holdfast::engine::score::Appraisal;
 use holdfast::engine::settings::SharedBy;
 use holdfast::engine::view::PurchaseView;
 use holdfast::ids::{

@@ -7,10 +7,10 @@ use holdfast::engine::event::PaymentDeclined;
 use holdfast::engine::event::{
     Decider, DeclineCause, DisputeClosed, Event, Flow, Origin, PaysFor, ReviewVerdict,
 };
+use holdfast::engine::features::{COUNT_MAX, Feature, Features};
 use holdfast::engine::profile::{DECISIONS_KEPT, JudgedAs, JudgedBy, Profile};
 use holdfast::engine::refusal::Refusal;
-use holdfast::engine::risk::features::{COUNT_MAX, Feature, Features};
-use holdfast::engine::risk::score::{Appraisal, Score};
+use holdfast::engine::score::{Appraisal, Score};
 use holdfast::ids::{CardToken, Lsn, UserId};
 use holdfast::journal::{AuditEntry, read_log};
 use holdfast::money::Tokens;

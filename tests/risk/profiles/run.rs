@@ -11,7 +11,7 @@ use holdfast::engine::event::{
 };
 use holdfast::engine::metadata::Metadata;
 use holdfast::engine::profile::Profile;
-use holdfast::engine::risk::score::{FeaturesWritten, LoadedModel};
+use holdfast::engine::risk::scoring::{FeaturesWritten, LoadedModel};
 use holdfast::engine::settings::{EngineSettings, RateLimit};
 use holdfast::ids::{
     AuthorizationId, CaptureId, CardToken, DeviceId, Digest16, KeyOwner, ProductId, PurchaseId,

@@ -1,8 +1,9 @@
-//! Owns which counters there are: what is counted, by what, and how long a window may be.
+//! Owns which counters there are: what is counted, by what, how long a window may be, and how much of
+//! each is always kept.
 //!
 //! Invariants: a counter's index, once given, is never given to another, because logs keep it; the
 //! list is closed, so that memory and the language are bounded by it.
-//! Deliberately absent: the counts (`engine::velocity`) and what follows from them.
+//! Deliberately absent: the counts (`shared::velocity`) and what follows from them.
 
 use crate::engine::cells::DEPTH_MAX;
 
@@ -167,6 +168,18 @@ impl std::fmt::Display for Counter {
         let (counted, by) = (self.counted.as_str(), self.by.as_str());
         write!(out, "{function}({counted} by {by})")
     }
+}
+
+/// How many of each counter are kept, by its index.
+pub type Depths = [u16; COUNTERS];
+
+/// What is kept where the log says nothing of it: what always is.
+pub fn depths_always() -> Depths {
+    let mut depths = [0; COUNTERS];
+    for counter in Counter::all() {
+        depths[counter.index()] = counter.depth_always();
+    }
+    depths
 }
 
 #[cfg(test)]

@@ -8,52 +8,21 @@
 //!    one retention at most: where the clock was wrong at the start, what it said of the time that
 //!    the process was off is not known.
 //! 4. What happened stays in the history at the instant at which it was written. Its age follows
-//!    from its place in the log ([`Corrections::today`]).
+//!    from its place in the log (`Corrections::today`).
 //!
 //! Deliberately absent: what people and gateways state as a date: windows of sales and promotions,
 //! pauses, when an authorization lapses, when a dispute happened. They are not moved.
 
 use crate::engine::event::ClockCorrected;
-use crate::engine::state::purchase::{Happened, Purchase};
-use crate::engine::state::shard::{Buyer, Shard};
+use crate::engine::state::buyer::Buyer;
+use crate::engine::state::purchase::Purchase;
+use crate::engine::state::shard::Shard;
 use crate::engine::state::spending::Spending;
-use crate::engine::words::lifecycle::{PurchaseState, Step, Units};
+use crate::engine::words::lifecycle::{PurchaseState, Units};
 use crate::engine::words::settings::Limits;
 use crate::ids::Lsn;
 use crate::time::UnixMs;
-use rkyv::{Archive, Deserialize, Serialize};
 use std::cmp::Reverse;
-
-/// Corrections that a shard remembers; of more, the two oldest become one.
-const CORRECTIONS_KEPT: usize = 64;
-
-/// The corrections that a shard has seen, in the order of the log.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Archive, Serialize, Deserialize)]
-pub struct Corrections(Vec<Correction>);
-
-#[derive(Copy, Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
-struct Correction {
-    lsn: Lsn,
-    offset_ms: i64,
-}
-
-impl Corrections {
-    /// When it happened by today's clock: the instant at which it was written, moved by every
-    /// correction since. What is as old as this is measured from here.
-    pub(in crate::engine) fn today(&self, happened: &Happened) -> UnixMs {
-        let later = self.0.iter().rev().take_while(|it| it.lsn > happened.lsn);
-        later.fold(happened.at, |at, it| at.moved_ms(it.offset_ms))
-    }
-
-    fn add(&mut self, lsn: Lsn, offset_ms: i64) {
-        if self.0.len() == CORRECTIONS_KEPT {
-            let oldest = self.0.remove(0);
-            let next = &mut self.0[0];
-            next.offset_ms = next.offset_ms.saturating_add(oldest.offset_ms);
-        }
-        self.0.push(Correction { lsn, offset_ms });
-    }
-}
 
 impl Shard {
     /// Follows a correction, which stands at `lsn` of the log. Every shard does, live and in recovery.
@@ -80,7 +49,7 @@ impl Shard {
         self.derive_forgetting();
     }
 
-    fn correct_keys(&mut self, corrected: &ClockCorrected, limits: Limits) {
+    pub(super) fn correct_keys(&mut self, corrected: &ClockCorrected, limits: Limits) {
         let offset_ms = corrected.offset_ms();
         let latest = corrected.after.plus_ms(limits.idempotency_retention_ms);
         let keys = &mut self.keys;
@@ -97,7 +66,7 @@ impl Shard {
     }
 
     /// What each buyer bought, and when, follows from the purchases.
-    fn derive_sums(&mut self) {
+    pub(super) fn derive_sums(&mut self) {
         for buyer in self.buyers.iter_mut() {
             buyer.spending = Spending::default();
             buyer.captures.clear();
@@ -110,26 +79,21 @@ impl Shard {
             buyer.captures.sort_unstable();
         }
     }
+
+    /// When each buyer's keys are to be forgotten follows from the keys.
+    pub(in crate::engine::state) fn derive_key_dues(&mut self) {
+        for buyer in self.buyers.iter_mut() {
+            buyer.key_dues.clear();
+        }
+        for entry in self.keys.values() {
+            let owner = &mut self.buyers[entry.owner];
+            owner.key_dues.push_back(entry.forget_at);
+        }
+    }
 }
 
 impl Buyer {
-    /// What of `purchase` is summed and counted. Leaves the captures to be sorted.
-    pub(in crate::engine) fn sum_up(
-        &mut self,
-        sequence: u64,
-        purchase: &Purchase,
-        corrections: &Corrections,
-    ) {
-        if let Some(counted) = purchase.counted(corrections) {
-            self.spending.add(counted);
-        }
-        let captured = |it: &&Happened| it.step == Step::PaymentCaptured;
-        if let Some(paid) = purchase.history.iter().find(captured) {
-            self.captures.push((corrections.today(paid), sequence));
-        }
-    }
-
-    fn corrected(&mut self, offset_ms: i64) {
+    pub(super) fn corrected(&mut self, offset_ms: i64) {
         for attempt in &mut self.attempts {
             *attempt = attempt.moved_ms(offset_ms);
         }
@@ -145,7 +109,7 @@ impl Buyer {
 
 impl Purchase {
     /// What of it is still to run keeps its remaining time.
-    fn corrected(&mut self, offset_ms: i64) {
+    pub(super) fn corrected(&mut self, offset_ms: i64) {
         if self.state.units() == Units::Held {
             self.expires_at = self.expires_at.moved_ms(offset_ms);
         }

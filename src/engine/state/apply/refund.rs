@@ -3,16 +3,18 @@
 //! Invariants: as in `apply`: every number stands in the event, nothing is decided here. A clawback
 //! that takes more than the balance holds is a broken log's, and is refused when it is verified.
 
-use crate::engine::apply::Stamp;
 use crate::engine::event::{
     Clawback, DisputeClosed, GivenBack, PaymentCaptured, RefundFailed, RefundFound, RefundStarted,
-    RefundSucceeded, RetryAdvice, TokensSpent,
+    RefundSucceeded, RetryAdvice,
 };
+use crate::engine::state::buyer::{BuyerMore, CardDecline};
+use crate::engine::state::keys::KeyOutcome;
 use crate::engine::state::purchase::{BuyerIndex, Purchase, Refund, RefundState};
 use crate::engine::state::purchases::Place;
-use crate::engine::state::shard::{BuyerMore, CardDecline, KeyOutcome, Shard};
+use crate::engine::state::shard::Shard;
 use crate::engine::words::dispute::Dispute;
 use crate::engine::words::settings::Limits;
+use crate::engine::words::stamp::Stamp;
 use crate::ids::{Digest16, PurchaseId};
 use crate::money::{Amount, Tokens};
 use crate::time::UnixMs;
@@ -21,7 +23,7 @@ use crate::time::UnixMs;
 const DECLINES_KEPT: usize = 32;
 
 impl Shard {
-    pub(in crate::engine) fn apply_captured_more(
+    pub(in crate::engine::state) fn apply_captured_more(
         &mut self,
         place: Place,
         captured: &PaymentCaptured,
@@ -40,23 +42,7 @@ impl Shard {
         }
     }
 
-    pub(in crate::engine) fn apply_spent(
-        &mut self,
-        spent: &TokensSpent,
-        stamp: Stamp,
-        limits: Limits,
-    ) {
-        let buyer = self.buyer_index(&spent.user);
-        let more = self.buyer_more(buyer);
-        more.tokens = more.tokens.minus(spent.tokens);
-        // Told again with the key, whatever the balance is by then.
-        let balance = more.tokens;
-        let outcome = KeyOutcome::Spent { balance };
-        self.remember((buyer, spent.origin.key), outcome, stamp.at, limits);
-        self.note_idle(buyer);
-    }
-
-    pub(in crate::engine) fn apply_refund_started(
+    pub(in crate::engine::state) fn apply_refund_started(
         &mut self,
         place: Place,
         started: &RefundStarted,
@@ -84,7 +70,7 @@ impl Shard {
         Ok(())
     }
 
-    pub(in crate::engine) fn apply_refunded(
+    pub(in crate::engine::state) fn apply_refunded(
         &mut self,
         place: Place,
         done: &RefundSucceeded,
@@ -107,11 +93,11 @@ impl Shard {
     }
 
     /// What became of the refund stands under its key, done or failed.
-    fn settle_refunded(&mut self, key: Digest16, purchase: PurchaseId, number: u32) {
+    pub(super) fn settle_refunded(&mut self, key: Digest16, purchase: PurchaseId, number: u32) {
         self.set_outcome(key, KeyOutcome::Refunded { purchase, number });
     }
 
-    pub(in crate::engine) fn apply_refund_found(
+    pub(in crate::engine::state) fn apply_refund_found(
         &mut self,
         place: Place,
         found: &RefundFound,
@@ -120,7 +106,7 @@ impl Shard {
     }
 
     /// Money went back, and reward tokens with it.
-    fn gone_back(
+    pub(super) fn gone_back(
         &mut self,
         place: Place,
         amount: Amount,
@@ -145,7 +131,7 @@ impl Shard {
         Ok(())
     }
 
-    pub(in crate::engine) fn apply_dispute_closed(
+    pub(in crate::engine::state) fn apply_dispute_closed(
         &mut self,
         place: Place,
         closed: &DisputeClosed,
@@ -166,7 +152,7 @@ impl Shard {
         Ok(())
     }
 
-    pub(in crate::engine) fn apply_refund_failed(
+    pub(in crate::engine::state) fn apply_refund_failed(
         &mut self,
         place: Place,
         failed: &RefundFailed,
@@ -185,7 +171,7 @@ impl Shard {
     }
 
     /// Takes tokens back; what was not there any more is owed from now on.
-    pub(in crate::engine) fn claw_back(&mut self, buyer: BuyerIndex, clawback: Clawback) {
+    pub(in crate::engine::state) fn claw_back(&mut self, buyer: BuyerIndex, clawback: Clawback) {
         if clawback.requested == Tokens::NONE {
             return;
         }
@@ -194,7 +180,7 @@ impl Shard {
         more.debt = more.debt.plus(clawback.shortfall);
     }
 
-    pub(in crate::engine) fn note_decline(
+    pub(in crate::engine::state) fn note_decline(
         &mut self,
         place: Place,
         advice: RetryAdvice,
@@ -213,7 +199,7 @@ impl Shard {
         }
     }
 
-    fn buyer_more(&mut self, buyer: BuyerIndex) -> &mut BuyerMore {
+    pub(super) fn buyer_more(&mut self, buyer: BuyerIndex) -> &mut BuyerMore {
         self.buyers[buyer].more_mut()
     }
 }
@@ -221,7 +207,7 @@ impl Shard {
 impl Purchase {
     /// The dispute of this number is `dispute` from now on; the tokens that were asked back with it
     /// before.
-    pub(in crate::engine) fn set_dispute(
+    pub(in crate::engine::state) fn set_dispute(
         &mut self,
         number: u32,
         dispute: &Dispute,

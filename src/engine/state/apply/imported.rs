@@ -4,16 +4,18 @@
 //! key that has an outcome here keeps it. Deliberately absent: baselines of products and promotions,
 //! which the catalogue has.
 
-use crate::engine::apply::Stamp;
 use crate::engine::cells::UNITS_MAX;
 use crate::engine::event::{HoldingsImported, IdempotencyKey, KeyImported};
+use crate::engine::state::buyer::{tally_add, tally_of, tally_take};
 use crate::engine::state::catalogue::Catalogue;
-use crate::engine::state::shard::{KeyOutcome, Shard, tally_add, tally_of, tally_take};
+use crate::engine::state::keys::KeyOutcome;
+use crate::engine::state::shard::Shard;
 use crate::engine::words::settings::Limits;
-use crate::ids::{Digest16, ProductId, UserId};
+use crate::engine::words::stamp::Stamp;
+use crate::ids::Digest16;
 
 impl Shard {
-    pub(in crate::engine) fn apply_holdings(
+    pub(in crate::engine::state) fn apply_holdings(
         &mut self,
         imported: &HoldingsImported,
         catalogue: &Catalogue,
@@ -45,7 +47,7 @@ impl Shard {
         Ok(())
     }
 
-    pub(in crate::engine) fn apply_key(
+    pub(in crate::engine::state) fn apply_key(
         &mut self,
         imported: &KeyImported,
         stamp: Stamp,
@@ -60,22 +62,5 @@ impl Shard {
             fingerprint: Digest16([0; 16]),
         };
         self.remember((owner, Some(key)), KeyOutcome::Elsewhere, stamp.at, limits);
-    }
-
-    /// Whether something stands under the key.
-    pub fn knows_key(&self, scope: Digest16) -> bool {
-        self.keys.contains_key(&scope)
-    }
-
-    /// Whether anything of `user` is kept.
-    pub fn knows_buyer(&self, user: &UserId) -> bool {
-        self.buyer(user).is_some()
-    }
-
-    /// Units of `product` that `user` bought elsewhere.
-    pub fn imported_units(&self, user: &UserId, product: &ProductId, catalogue: &Catalogue) -> u32 {
-        let more = self.buyer(user).and_then(|buyer| buyer.more.as_ref());
-        let found = more.zip(catalogue.product(product));
-        found.map_or(0, |(more, product)| tally_of(&more.imported, product.index))
     }
 }

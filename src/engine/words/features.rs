@@ -1,20 +1,16 @@
-//! Owns the features of an attempt: a fixed list of numbers, taken when the attempt is decided, from
-//! which a model scores it.
+//! Owns the features of an attempt: a fixed list of numbers, from which a model scores it.
 //!
 //! Invariants:
-//! 1. A feature speaks of what stood in the log before the attempt: nothing that came later is in
-//!    it, so what is trained on features knows nothing that was not known then.
-//! 2. The list has a version: within one no feature is added, taken away or given another meaning.
-//! 3. What is not known is none, which is not zero. Counts stop at [`COUNT_MAX`], so they are exact
+//! 1. The list has a version: within one no feature is added, taken away or given another meaning.
+//! 2. What is not known is none, which is not zero. Counts stop at [`COUNT_MAX`], so they are exact
 //!    with as much as is kept of each counter.
-//! 4. Taking features allocates nothing.
 //!
-//! Deliberately absent: what follows from them (`model`, `program`).
+//! Deliberately absent: taking them of an attempt (`risk::attempt`), and what follows from them
+//! (`risk::model`, `risk::program`).
 
-use super::counter::{By, COUNTERS, Counted, Counter, DEPTH_ALWAYS};
-use super::kept::{Depths, depths_always};
-use super::program::{Counts, Facts};
-use crate::time::UnixMs;
+use crate::engine::words::counter::{
+    By, COUNTERS, Counted, Counter, DEPTH_ALWAYS, Depths, depths_always,
+};
 use rkyv::{Archive, Deserialize, Serialize};
 
 /// The version of the list.
@@ -25,8 +21,8 @@ pub const FEATURES: usize = 20;
 pub const COUNT_MAX: u32 = DEPTH_ALWAYS as u32;
 
 const MINUTE_MS: u64 = 60_000;
-const HOUR_MS: u64 = 60 * MINUTE_MS;
-const DAY_MS: u64 = 24 * HOUR_MS;
+pub(in crate::engine) const HOUR_MS: u64 = 60 * MINUTE_MS;
+pub(in crate::engine) const DAY_MS: u64 = 24 * HOUR_MS;
 
 /// The longest window that a feature counts over; some look at all that the buyer ever did.
 pub const WINDOW_MS_MAX: u64 = DAY_MS;
@@ -202,34 +198,6 @@ impl Features {
     pub fn iter(&self) -> impl Iterator<Item = (Feature, Option<u32>)> + '_ {
         Feature::ALL.into_iter().map(|it| (it, self.get(it)))
     }
-
-    /// The features of the attempt that `facts` are of.
-    pub fn take(facts: &Facts<'_>, past: Past, counts: &impl Counts) -> Self {
-        let age_s = |since: UnixMs| facts.at.since_ms(since) / 1_000;
-        let minor_units = u64::try_from(facts.amount).unwrap_or(0);
-        let mut taken = Self::unknown()
-            .with(Feature::Amount, Some(minor_units))
-            .with(Feature::Quantity, Some(u64::from(facts.quantity)))
-            .with(Feature::HourUtc, Some(facts.at.get() % DAY_MS / HOUR_MS))
-            .with(Feature::AccountAgeS, facts.account_since.map(age_s))
-            .with(Feature::KnownForS, past.first_seen.map(age_s))
-            .with(Feature::PurchasesBefore, Some(past.purchases))
-            .with(Feature::ChargebacksBefore, Some(past.chargebacks));
-        for feature in Feature::ALL {
-            let Some((counter, window_ms)) = feature.counter() else {
-                continue;
-            };
-            if !facts.named.has(counter.by()) {
-                continue;
-            }
-            // What is exactly as old as the window is outside, as for rules.
-            let since_ms = (facts.at.get() + 1).saturating_sub(window_ms);
-            let count = counts.count(counter, &facts.named, since_ms, COUNT_MAX);
-            let count = count.unwrap_or(0).min(COUNT_MAX);
-            taken = taken.with(feature, Some(u64::from(count)));
-        }
-        taken
-    }
 }
 
 impl std::fmt::Debug for Features {
@@ -239,17 +207,6 @@ impl std::fmt::Debug for Features {
             .entries(known.map(|(it, value)| (it.as_str(), value)))
             .finish()
     }
-}
-
-/// What a buyer did before, for as long as is remembered.
-#[derive(Copy, Clone, Debug, Default, PartialEq, Eq)]
-pub struct Past {
-    /// The first attempt that the buyer's profile knows of.
-    pub first_seen: Option<UnixMs>,
-    /// Captured payments.
-    pub purchases: u64,
-    /// Disputes that cardholders won.
-    pub chargebacks: u64,
 }
 
 /// What must be kept of each counter for features.

@@ -6,16 +6,16 @@
 //! What can be derived is not in it: tallies, timers, places.
 
 use crate::engine::cells::UNITS_MAX;
+use crate::engine::state::buyer::BuyerRisk;
+use crate::engine::state::buyer::{Buyer, BuyerMore, tally_add, tally_of};
 use crate::engine::state::catalogue::Catalogue;
-use crate::engine::state::correction::Corrections;
+use crate::engine::state::corrections::Corrections;
+use crate::engine::state::keys::{KeyEntry, KeyOutcome};
 use crate::engine::state::profile::Profile;
 use crate::engine::state::purchase::{BuyerIndex, Purchase};
 use crate::engine::state::purchases::SEQUENCES_MAX;
-use crate::engine::state::scrutiny::BuyerRisk;
 use crate::engine::state::segments::Segmented;
-use crate::engine::state::shard::{
-    Buyer, BuyerMore, KeyEntry, KeyOutcome, Shard, tally_add, tally_of,
-};
+use crate::engine::state::shard::Shard;
 use crate::engine::words::lifecycle::{PurchaseState, Stands, next_state};
 use crate::ids::{Digest16, PurchaseId, ShardId, UserId};
 use crate::time::UnixMs;
@@ -269,11 +269,13 @@ impl Shard {
                 "paid: no such purchase as of then",
             ),
             KeyOutcome::Refunded { purchase, number } => (
-                self.refund_view(purchase, number).is_some(),
+                self.find(purchase)
+                    .is_some_and(|it| it.refund(number).is_some()),
                 "refunded: no such refund",
             ),
             KeyOutcome::Declined { purchase, request } => (
-                self.decline_view(purchase, request).is_some(),
+                self.find(purchase)
+                    .is_some_and(|it| it.has_declined(request)),
                 "declined: no such payment",
             ),
             KeyOutcome::InFlight

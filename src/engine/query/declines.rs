@@ -1,0 +1,75 @@
+//! Owns the answer to a payment that was not made, told again from what its purchase keeps.
+//!
+//! Invariant: the answer follows from the try alone, whatever became of the purchase later.
+
+use crate::engine::event::{RetryAdvice, VoidCause};
+use crate::engine::query::view::DeclineView;
+use crate::engine::state::purchase::Purchase;
+use crate::engine::state::tries::Try;
+use crate::engine::words::refusal::Refusal;
+use crate::ids::{Lsn, PurchaseId, RequestId};
+
+impl Purchase {
+    /// The answers of its payments that were not made, as of the record at `as_of`.
+    pub(in crate::engine) fn decline_views(&self, id: PurchaseId, as_of: Lsn) -> Vec<DeclineView> {
+        let ended = self.ended().iter().filter(|it| it.ended <= as_of);
+        let mut views: Vec<_> = ended.map(|it| it.decline_view(id)).collect();
+        let last = self.history.last();
+        if last.is_some_and(|last| last.lsn <= as_of) {
+            views.extend(self.void_view(id));
+        }
+        views
+    }
+
+    /// The answer of the payment that `request` brought, where it was not made.
+    pub(in crate::engine) fn decline_view(
+        &self,
+        id: PurchaseId,
+        request: RequestId,
+    ) -> Option<DeclineView> {
+        let ended = self.ended().iter().find(|it| it.request == request);
+        let ended = ended.map(|it| it.decline_view(id));
+        ended.or_else(|| self.void_view(id).filter(|it| it.request == request))
+    }
+
+    /// The answer of a payment that was authorized and given back.
+    fn void_view(&self, purchase: PurchaseId) -> Option<DeclineView> {
+        let (payment, cause) = self.voided_payment()?;
+        Some(DeclineView {
+            purchase,
+            request: payment.request,
+            reason: Refusal::PaymentDeclined,
+            code: None,
+            advice: advice_after(cause),
+            hold: None,
+        })
+    }
+}
+
+impl Try {
+    fn decline_view(&self, purchase: PurchaseId) -> DeclineView {
+        DeclineView {
+            purchase,
+            request: self.request,
+            reason: if self.cause.is_refusal() {
+                Refusal::PaymentDeclined
+            } else {
+                Refusal::GatewayUnavailable
+            },
+            code: self.code.clone(),
+            advice: self.advice,
+            hold: self.hold,
+        }
+    }
+}
+
+/// What a buyer may do whose payment was given back.
+const fn advice_after(cause: VoidCause) -> RetryAdvice {
+    match cause {
+        VoidCause::CaptureRefused => RetryAdvice::OtherCard,
+        VoidCause::AuthorizationLapsed | VoidCause::ReviewTimedOut | VoidCause::Settled => {
+            RetryAdvice::Later
+        }
+        VoidCause::Operator | VoidCause::ReviewRejected => RetryAdvice::Never,
+    }
+}

@@ -1,0 +1,178 @@
+//! Owns how a hold, a purchase and its refunds are shown.
+//!
+//! Invariants: only copies leave the shard, all of one view of one turn; a purchase as of a record is
+//! shown as it was then.
+
+use crate::engine::query::view::{
+    AftermathView, DeclineView, HistoryEntry, HoldView, Payments, PurchaseView, RefundStatus,
+    RefundView, ReviewView,
+};
+use crate::engine::state::catalogue::Catalogue;
+use crate::engine::state::purchase::{Purchase, RefundState};
+use crate::engine::state::shard::Shard;
+use crate::engine::words::lifecycle::next_state;
+use crate::ids::{Lsn, PurchaseId, RequestId};
+use crate::money::Amount;
+
+impl Shard {
+    /// The purchase as a hold, with the quote it was placed at.
+    pub fn hold_view(&self, id: PurchaseId, catalogue: &Catalogue) -> Option<HoldView> {
+        let purchase = self.find(id)?;
+        Some(HoldView {
+            purchase: id,
+            user: self.kept_buyers()[purchase.buyer].user.clone(),
+            product: catalogue.product_at(purchase.product).terms.product.clone(),
+            quantity: purchase.quantity,
+            state: purchase.state,
+            payments: if purchase.payment_start().is_some() {
+                Payments::Some
+            } else {
+                Payments::None
+            },
+            quote: purchase.hold_quote,
+            expires_at: purchase.expires_at,
+        })
+    }
+
+    /// The purchase as it was when the record at `as_of` had been applied; [`LATEST`] for now.
+    pub fn purchase_view(
+        &self,
+        id: PurchaseId,
+        catalogue: &Catalogue,
+        as_of: Lsn,
+    ) -> Option<PurchaseView> {
+        let purchase = self.find(id)?;
+        let until = purchase
+            .history
+            .iter()
+            .take_while(|happened| happened.lsn <= as_of);
+        let history: Vec<HistoryEntry> = until
+            .map(|it| HistoryEntry {
+                at: it.at,
+                today: self.corrections().today(it),
+                step: it.step,
+                lsn: it.lsn,
+            })
+            .collect();
+        let state = history
+            .iter()
+            .fold(None, |state, entry| next_state(state, entry.step))?;
+        let whole = history.len() == purchase.history.len();
+        let payment = purchase.payment.as_deref();
+        let shown = purchase.shown_as_of(as_of);
+        Some(PurchaseView {
+            purchase: id,
+            user: self.kept_buyers()[purchase.buyer].user.clone(),
+            product: catalogue.product_at(purchase.product).terms.product.clone(),
+            quantity: purchase.quantity,
+            quote: shown.as_ref().map_or(purchase.hold_quote, |it| it.quote),
+            refunded: if whole {
+                purchase.refunded
+            } else {
+                Amount::ZERO
+            },
+            charged_back: if whole {
+                purchase.charged_back()
+            } else {
+                Amount::ZERO
+            },
+            disputes: if whole {
+                purchase.disputes().to_vec()
+            } else {
+                Vec::new()
+            },
+            promotion: purchase
+                .promotion
+                .map(|index| catalogue.promotion_at(index).terms.code.clone()),
+            metadata: purchase.metadata(),
+            state,
+            reason: purchase.reason_word().filter(|_| whole),
+            expires_at: purchase.expires_at,
+            card: shown.as_ref().map(|it| it.card.clone()),
+            authorization: payment.and_then(|payment| payment.authorization.clone()),
+            capture_before: payment.and_then(|payment| payment.capture_before),
+            capture: payment.and_then(|payment| payment.capture.clone()),
+            captured: purchase.captured_money(),
+            receipt_key: payment.and_then(|payment| payment.receipt_key.clone()),
+            signing_key: purchase
+                .aftermath
+                .as_ref()
+                .and_then(|aftermath| aftermath.signing_key.clone()),
+            request: shown.as_ref().map(|it| it.request),
+            declines: purchase.decline_views(id, as_of),
+            review: review_of(purchase),
+            void_deadline: purchase
+                .aftermath
+                .as_ref()
+                .and_then(|aftermath| aftermath.void_deadline),
+            refunds: purchase
+                .aftermath
+                .as_ref()
+                .filter(|_| whole)
+                .map_or(0, |aftermath| aftermath.refunds.len()),
+            pending_refund: purchase
+                .pending_refund()
+                .filter(|_| whole)
+                .map(|(number, _)| number),
+            history,
+        })
+    }
+
+    /// The answer of the payment of a purchase that `request` brought, where it was not made.
+    pub fn decline_view(&self, id: PurchaseId, request: RequestId) -> Option<DeclineView> {
+        self.find(id)?.decline_view(id, request)
+    }
+
+    /// One refund of a purchase.
+    pub fn refund_view(&self, id: PurchaseId, number: u32) -> Option<RefundView> {
+        let purchase = self.find(id)?;
+        let refund = purchase.refund(number)?;
+        let status = match &refund.state {
+            RefundState::Pending => RefundStatus::Pending,
+            RefundState::Succeeded { at, clawback } => RefundStatus::Succeeded {
+                at: *at,
+                clawback: *clawback,
+            },
+            RefundState::Failed { at, code, failure } => RefundStatus::Failed {
+                failure: *failure,
+                at: *at,
+                code: code.clone(),
+            },
+        };
+        Some(RefundView {
+            purchase: id,
+            number,
+            amount: refund.amount,
+            currency: purchase.quote().currency,
+            previously_refunded: refund.previously_refunded,
+            note: refund.note.clone(),
+            restock: refund.restock,
+            request: refund.request,
+            started_at: refund.started,
+            status,
+        })
+    }
+
+    /// What became of a purchase beyond a plain capture; nothing of most.
+    pub fn aftermath_view(&self, id: PurchaseId) -> Option<AftermathView> {
+        let Some(aftermath) = &self.find(id)?.aftermath else {
+            return Some(AftermathView::default());
+        };
+        let numbers = (1..).take(aftermath.refunds.len());
+        Some(AftermathView {
+            refunds: numbers.filter_map(|it| self.refund_view(id, it)).collect(),
+            disputes: aftermath.disputes.clone(),
+            tokens: aftermath.tokens,
+            tokens_asked_back: aftermath.tokens_asked_back,
+        })
+    }
+}
+
+fn review_of(purchase: &Purchase) -> Option<ReviewView> {
+    purchase.wants_review().then_some(())?;
+    let particulars = purchase.particulars.as_ref()?;
+    Some(ReviewView {
+        reasons: particulars.review_reasons.clone(),
+        deadline: purchase.review_deadline(),
+    })
+}

@@ -1,0 +1,254 @@
+//! Owns applying: one event, at one instant and LSN, changes one shard. Live and recovery alike.
+//!
+//! Invariants: applying never decides and asks nothing but the shard and the catalogue; what it
+//! has to move in the shared cells it returns as [`Effects`], which the live journal carries out
+//! once the event stands in the log and recovery leaves out (cells are derived at its end).
+//! An event that does not go with the state is a [`BrokenLog`]: nobody may continue on it.
+
+mod attempt;
+mod buyer;
+mod claims;
+mod correction;
+mod effects;
+mod forget;
+mod imported;
+mod keys;
+mod payment;
+mod profile;
+mod refund;
+
+use self::payment::payment_of;
+use crate::engine::event::{Event, HoldAfter, Part, ReviewVerdict, ShardChange};
+use crate::engine::state::catalogue::Catalogue;
+use crate::engine::state::purchase::{DifferingCapture, Reason};
+use crate::engine::state::purchases::Place;
+use crate::engine::state::shard::Shard;
+use crate::engine::words::lifecycle::Step;
+use crate::engine::words::settings::Limits;
+use crate::engine::words::stamp::Stamp;
+use crate::ids::{Lsn, PurchaseId};
+use std::cmp::Reverse;
+
+pub use effects::{Effects, StockMove};
+
+/// An event that does not go with the state before it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BrokenLog {
+    /// Where it stands.
+    pub lsn: Lsn,
+    /// Which kind of event.
+    pub kind: &'static str,
+    /// What does not go together.
+    pub what: &'static str,
+}
+
+impl std::fmt::Display for BrokenLog {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            out,
+            "the {} at LSN {} contradicts the state before it: {}",
+            self.kind, self.lsn, self.what
+        )
+    }
+}
+
+impl Shard {
+    /// Applies `event`; what it moves in the cells.
+    pub fn apply(
+        &mut self,
+        event: &Event,
+        stamp: Stamp,
+        catalogue: &Catalogue,
+        limits: Limits,
+    ) -> Result<Effects, BrokenLog> {
+        self.last_at = self.last_at.max(stamp.at);
+        let effects = self.change(event, stamp, catalogue, limits)?;
+        self.forget(stamp, limits);
+        Ok(effects)
+    }
+
+    fn change(
+        &mut self,
+        event: &Event,
+        stamp: Stamp,
+        catalogue: &Catalogue,
+        limits: Limits,
+    ) -> Result<Effects, BrokenLog> {
+        let broken = |what| BrokenLog {
+            lsn: stamp.lsn,
+            kind: event.kind(),
+            what,
+        };
+        let change = match event.part() {
+            Part::Shard(shard, change) if shard == self.id => change,
+            Part::Shard(..) => return Err(broken("it belongs to another shard")),
+            Part::Nothing
+            | Part::Limits(_)
+            | Part::Catalogue(_)
+            | Part::Risk(_)
+            | Part::Time(_)
+            | Part::Webhooks(_) => return Err(broken("it belongs to no shard")),
+        };
+        match change {
+            ShardChange::Placed(placed) => self
+                .apply_placed(placed, stamp, catalogue, limits)
+                .map_err(broken)?,
+            ShardChange::Step(purchase, step) => {
+                let taken = self.apply_step(event, (purchase, step), stamp, limits);
+                return taken.map_err(broken);
+            }
+            ShardChange::Refused(refused) => self.apply_refused(refused, stamp, limits),
+            ShardChange::Spent(spent) => self.apply_spent(spent, stamp, limits),
+            ShardChange::Paused(paused) => self.apply_paused(paused),
+            ShardChange::Rated(rated) => self.apply_rated(rated),
+            ShardChange::Segmented(segmented) => self.apply_segmented(segmented, stamp),
+            ShardChange::Holdings(imported) => {
+                self.apply_holdings(imported, catalogue).map_err(broken)?;
+            }
+            ShardChange::Key(imported) => self.apply_key(imported, stamp, limits),
+        }
+        Ok(Effects::default())
+    }
+
+    fn apply_step(
+        &mut self,
+        event: &Event,
+        (id, step): (PurchaseId, Step),
+        stamp: Stamp,
+        limits: Limits,
+    ) -> Result<Effects, &'static str> {
+        let place = self.place_of(id).ok_or("its purchase does not exist")?;
+        let purchase = &mut self.purchases[place];
+        let was_open = purchase.is_open();
+        let claimed = purchase.claimed();
+        let counted = purchase.counted(&self.corrections);
+        let before = purchase
+            .take(step, stamp.at, stamp.lsn)
+            .ok_or("the life cycle has no such transition")?;
+        self.apply_outcome(event, id, place, stamp, limits)?;
+        self.profile_step(place, event, stamp);
+        match (was_open, self.purchases[place].is_open()) {
+            (false, true) => {
+                self.open.insert(id.sequence());
+            }
+            (true, false) => {
+                self.open.remove(&id.sequence());
+            }
+            (true, true) | (false, false) => {}
+        }
+        self.keep_waiting(id.sequence(), before, place);
+        self.keep_held(id.sequence(), before, place);
+        let (uncounted, counted) = self.recount(place, counted);
+        if let Event::PaymentDeclined(declined) = event {
+            // Only now: what counts no more was counted by the payment's card and device.
+            self.purchases[place].end_payment(declined, stamp.at, stamp.lsn);
+        }
+        self.note_ended(place);
+        Ok(Effects {
+            uncounted,
+            counted,
+            ..self.move_claims(place, claimed)?
+        })
+    }
+
+    /// What a step brings beside the new state.
+    fn apply_outcome(
+        &mut self,
+        event: &Event,
+        id: PurchaseId,
+        place: Place,
+        stamp: Stamp,
+        limits: Limits,
+    ) -> Result<(), &'static str> {
+        let purchase = &mut self.purchases[place];
+        match event {
+            Event::PaymentStarted(started) => self.apply_started(place, started, stamp, limits),
+            Event::PaymentAuthorized(authorized) => {
+                let payment = payment_of(purchase)?;
+                payment.authorization = Some(authorized.authorization.clone());
+                payment.capture_before = authorized.capture_before;
+            }
+            Event::PaymentCaptured(captured) => self.apply_captured(id, place, captured, stamp)?,
+            Event::PaymentDeclined(declined) => {
+                payment_of(purchase)?;
+                purchase.reason = Some(Reason::Declined(declined.cause));
+                if declined.cause.is_refusal() {
+                    self.note_decline(place, declined.advice, stamp.at);
+                    self.settle_declined(id, place);
+                } else {
+                    self.free_key(place);
+                }
+                if declined.hold == HoldAfter::Kept {
+                    // The one that its placing set may have gone off while it was being paid.
+                    let due = self.purchases[place].expires_at;
+                    self.timers.push(Reverse((due, id.sequence())));
+                }
+            }
+            // What a payment was declined for says nothing of how the hold ends.
+            Event::HoldReleased(_) | Event::HoldExpired(_) => purchase.reason = None,
+            Event::CaptureDiffered(differed) => {
+                purchase.aftermath_mut().differing = Some(DifferingCapture {
+                    difference: differed.difference,
+                    captured: differed.captured,
+                    currency: differed.currency,
+                });
+            }
+            Event::VoidStuck(stuck) => purchase.aftermath_mut().stuck = Some(stuck.cause),
+            Event::ReviewOpened(opened) => {
+                let particulars = purchase.particulars_mut();
+                particulars.review_reasons.clone_from(&opened.reasons);
+                particulars.review_deadline = Some(opened.deadline);
+            }
+            Event::ReviewDecided(decided) => {
+                if let ReviewVerdict::Rejected(void_by) = decided.verdict {
+                    purchase.reason = Some(Reason::Void(decided.void_cause()));
+                    purchase.aftermath_mut().void_deadline = Some(void_by);
+                }
+            }
+            Event::VoidStarted(voided) => {
+                purchase.reason = Some(Reason::Void(voided.cause));
+                purchase.aftermath_mut().void_deadline = Some(voided.deadline);
+            }
+            Event::PaymentVoided(_) => {
+                purchase.aftermath = None;
+                if let Some(payment) = &mut purchase.payment {
+                    payment.ip = None;
+                }
+                self.settle_declined(id, place);
+            }
+            Event::RefundStarted(started) => {
+                self.apply_refund_started(place, started, stamp, limits)?;
+            }
+            Event::RefundSucceeded(done) => self.apply_refunded(place, done, stamp)?,
+            Event::RefundFailed(failed) => self.apply_refund_failed(place, failed, stamp)?,
+            Event::RefundFound(found) => self.apply_refund_found(place, found)?,
+            Event::DisputeOpened(opened) => {
+                purchase.set_dispute(opened.number, &opened.dispute)?;
+            }
+            Event::DisputeClosed(closed) => self.apply_dispute_closed(place, closed)?,
+            // They bring the new state alone.
+            Event::CaptureStarted(_) => {}
+            Event::ProductSet(_)
+            | Event::PromotionSet(_)
+            | Event::HoldPlaced(_)
+            | Event::TokensSpent(_)
+            | Event::WebhookReceived(_)
+            | Event::AttemptRefused(_)
+            | Event::LimitsSet(_)
+            | Event::ClockCorrected(_)
+            | Event::AdminActed(_)
+            | Event::AdminRefused(_)
+            | Event::RiskRulesSet(_)
+            | Event::RiskScoringSet(_)
+            | Event::BuyerPaused(_)
+            | Event::BuyerRated(_)
+            | Event::BuyerSegmented(_)
+            | Event::StockImported(_)
+            | Event::PromotionUsesImported(_)
+            | Event::HoldingsImported(_)
+            | Event::KeyImported(_)
+            | Event::NoncesImported(_) => return Err("it is not a step of a purchase"),
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,40 @@
+//! Owns the corrections of the clock that a shard has seen, and when a record happened by today's clock.
+//!
+//! Invariant: what happened stays at the instant at which it was written; its age follows from its
+//! place in the log. Deliberately absent: what a correction changes (`apply::correction`).
+
+use crate::engine::state::purchase::Happened;
+use crate::ids::Lsn;
+use crate::time::UnixMs;
+use rkyv::{Archive, Deserialize, Serialize};
+
+/// Corrections that a shard remembers; of more, the two oldest become one.
+const CORRECTIONS_KEPT: usize = 64;
+
+/// The corrections that a shard has seen, in the order of the log.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Archive, Serialize, Deserialize)]
+pub struct Corrections(Vec<Correction>);
+
+#[derive(Copy, Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
+struct Correction {
+    lsn: Lsn,
+    offset_ms: i64,
+}
+
+impl Corrections {
+    /// When it happened by today's clock: the instant at which it was written, moved by every
+    /// correction since. What is as old as this is measured from here.
+    pub(in crate::engine) fn today(&self, happened: &Happened) -> UnixMs {
+        let later = self.0.iter().rev().take_while(|it| it.lsn > happened.lsn);
+        later.fold(happened.at, |at, it| at.moved_ms(it.offset_ms))
+    }
+
+    pub(in crate::engine::state) fn add(&mut self, lsn: Lsn, offset_ms: i64) {
+        if self.0.len() == CORRECTIONS_KEPT {
+            let oldest = self.0.remove(0);
+            let next = &mut self.0[0];
+            next.offset_ms = next.offset_ms.saturating_add(oldest.offset_ms);
+        }
+        self.0.push(Correction { lsn, offset_ms });
+    }
+}

@@ -3,7 +3,8 @@
 //! One test for all: the count is the process's.
 
 use holdfast::engine::counter::{By, Counted, Counter};
-use holdfast::engine::features::{Features, Past};
+use holdfast::engine::features::Features;
+use holdfast::engine::risk::attempt::Past;
 use holdfast::engine::risk::kept::{depths_of, kept_for};
 use holdfast::engine::risk::program::{Facts, LiveCounts};
 use holdfast::engine::shard::Shard;

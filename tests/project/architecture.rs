@@ -296,12 +296,12 @@ fn the_picture_in_the_docs_names_every_room() {
     }
 }
 
-fn root() -> PathBuf {
+pub(crate) fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
 }
 
 /// The files of each room: `src/ROOM.rs` and everything below `src/ROOM/`.
-fn rooms() -> BTreeMap<String, Vec<PathBuf>> {
+pub(crate) fn rooms() -> BTreeMap<String, Vec<PathBuf>> {
     let source = root().join("src");
     let mut rooms: BTreeMap<String, Vec<PathBuf>> = BTreeMap::new();
     for file in files_below(&source) {
@@ -332,7 +332,7 @@ fn files_below(folder: &Path) -> Vec<PathBuf> {
 }
 
 /// A file's code: without comments, and without its unit tests at the end.
-fn code_of(file: &Path) -> String {
+pub(crate) fn code_of(file: &Path) -> String {
     let text = fs::read_to_string(file).expect("a source file");
     if file.components().any(|it| it.as_os_str() == "tests") {
         return String::new();

@@ -1,5 +1,6 @@
 //! The project itself: imports between rooms, and documents against the running process.
 
 mod architecture;
+mod circles;
 mod openapi;
 mod readme;

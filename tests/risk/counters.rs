@@ -1,6 +1,7 @@
 //! Every counter against a list that is counted by hand: any order, any threads, applied twice, taken
 //! over from a snapshot half way, at exactly N and exactly W, within one millisecond.
 
+use holdfast::engine::counter::Depths;
 use holdfast::engine::counter::{By, Counted, Counter};
 use holdfast::engine::event::{
     AttemptRefused, DeclineCause, Event, Flow, HoldAfter, HoldExpired, HoldPlaced, Origin,
@@ -8,7 +9,6 @@ use holdfast::engine::event::{
 };
 use holdfast::engine::metadata::Metadata;
 use holdfast::engine::refusal::Refusal;
-use holdfast::engine::risk::kept::Depths;
 use holdfast::engine::score::Appraisal;
 use holdfast::engine::stamp::{Settled, Stamp};
 use holdfast::engine::velocity::{Named, Velocity};

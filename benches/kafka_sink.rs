@@ -33,7 +33,7 @@ const BATCHING: Batching = Batching {
 const LINGER_MS: u64 = 5;
 
 /// What the bare producer sends.
-struct Message {
+struct KafkaMessage {
     id: String,
     at: String,
     kind: &'static str,
@@ -86,7 +86,7 @@ fn run_sink(bench: &Bench, brokers: &str, round: usize) -> f64 {
     began.elapsed().as_secs_f64()
 }
 
-fn messages(bench: &Bench) -> Vec<Message> {
+fn messages(bench: &Bench) -> Vec<KafkaMessage> {
     let mut query = AuditQuery {
         to: Lsn(u64::MAX),
         since: None,
@@ -111,9 +111,9 @@ fn messages(bench: &Bench) -> Vec<Message> {
     }
 }
 
-fn message(entry: &AuditEntry) -> Message {
+fn message(entry: &AuditEntry) -> KafkaMessage {
     let user = entry.event.user();
-    Message {
+    KafkaMessage {
         id: entry.lsn.0.to_string(),
         at: entry.at.to_string(),
         kind: event_type(entry.event.kind()),
@@ -122,7 +122,7 @@ fn message(entry: &AuditEntry) -> Message {
     }
 }
 
-fn run_bare(messages: &[Message], brokers: &str, round: usize) -> f64 {
+fn run_bare(messages: &[KafkaMessage], brokers: &str, round: usize) -> f64 {
     let producer: ThreadedProducer<DefaultProducerContext> = ClientConfig::new()
         .set("bootstrap.servers", brokers)
         .set("enable.idempotence", "true")

@@ -8,7 +8,7 @@
 //! Invariants: the directory is read only; the copy goes where no backup is yet.
 
 use super::inventory::Inventory;
-use super::settings::Target;
+use super::settings::StoreTarget;
 use super::ship::{ShipError, Shipper};
 use super::store::{Store, StoreError};
 use super::upload::Carried;
@@ -73,7 +73,7 @@ pub enum CopyError {
 /// Copies `data_dir` to `to`, as of `now`.
 pub async fn copy(
     data_dir: &Path,
-    to: &Target,
+    to: &StoreTarget,
     now: UnixMs,
     carried: &Carried,
 ) -> Result<Copied, CopyError> {

@@ -6,7 +6,7 @@
 //! hold what their names say.
 
 use super::names::{Name, SnapshotName, Span, What};
-use super::store::Listed;
+use super::store::ObjectInfo;
 use crate::ids::Lsn;
 use crate::journal::Generation;
 use crate::time::UnixMs;
@@ -32,9 +32,9 @@ pub(super) struct Holdings {
 
 /// Objects that hold a stretch of the log without a gap.
 #[derive(Clone, Debug)]
-pub(super) struct Run {
+pub(super) struct LogRun {
     /// In their order. The pieces of one segment stand one after the other.
-    pub(super) parts: Vec<Part>,
+    pub(super) parts: Vec<SegmentPart>,
     /// Where it begins: at a segment's first record.
     pub(super) first: Lsn,
     /// Where it ends.
@@ -45,7 +45,7 @@ pub(super) struct Run {
 
 /// A segment, or a piece of one.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
-pub(super) struct Part {
+pub(super) struct SegmentPart {
     /// The segment's first record.
     pub(super) segment: Lsn,
     pub(super) span: Span,
@@ -57,12 +57,12 @@ pub(super) struct Part {
 pub(super) struct Base {
     /// `None`: the log alone, from its beginning.
     pub(super) snapshot: Option<SnapshotName>,
-    pub(super) run: Run,
+    pub(super) run: LogRun,
 }
 
 impl Inventory {
     /// What `listed` amounts to.
-    pub(super) fn of(listed: &[Listed]) -> Self {
+    pub(super) fn of(listed: &[ObjectInfo]) -> Self {
         let mut inventory = Self::default();
         for object in listed {
             let Some(Name { generation, what }) = Name::parse(&object.name) else {
@@ -175,13 +175,13 @@ impl Holdings {
 
     /// The objects from the segment that holds `from` on, as far as they go without a gap; `None`
     /// where none holds it.
-    pub(super) fn run_from(&self, from: Lsn) -> Option<Run> {
+    pub(super) fn run_from(&self, from: Lsn) -> Option<LogRun> {
         let before = self.segments.partition_point(|it| it.first <= from);
         let whole = self.segments[..before].last().filter(|it| from < it.end);
         let pieces = self.pieces.partition_point(|(segment, _)| *segment <= from);
         let begun = self.pieces[..pieces].last().map(|(segment, _)| *segment);
         let segment = whole.map(|it| it.first).into_iter().chain(begun).max()?;
-        let mut run = Run {
+        let mut run = LogRun {
             parts: Vec::new(),
             first: segment,
             end: segment,
@@ -199,7 +199,7 @@ impl Holdings {
     }
 
     /// Adds the segment that begins where `run` ends: whole, else the pieces of it that there are.
-    fn add_segment(&self, run: &mut Run) {
+    fn add_segment(&self, run: &mut LogRun) {
         let segment = run.end;
         let at = self.segments.partition_point(|it| it.first < segment);
         let whole = self.segments[at..].iter();
@@ -238,9 +238,9 @@ impl Holdings {
     }
 }
 
-impl Run {
+impl LogRun {
     fn add(&mut self, segment: Lsn, span: Span, what: What) {
-        self.parts.push(Part {
+        self.parts.push(SegmentPart {
             segment,
             span,
             what,
@@ -282,7 +282,7 @@ mod tests {
     }
 
     fn inventory(objects: &[(Generation, What)]) -> Inventory {
-        let listed = objects.iter().map(|(generation, what)| Listed {
+        let listed = objects.iter().map(|(generation, what)| ObjectInfo {
             name: Name {
                 generation: *generation,
                 what: *what,

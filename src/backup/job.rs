@@ -4,7 +4,7 @@
 //! grow; the log is kept for it up to a bound that is set; a process that may not write the backup is
 //! stopped, for it may not sell either. Deliberately absent: what is shipped, which `ship` has.
 
-use super::lease::{BEAT, Leasing, Standing, Writer, place_of};
+use super::lease::{BEAT, LeaseStanding, LeaseWriter, Leasing, place_of};
 use super::settings::BackupSettings;
 use super::ship::{Round, ShipError, Shipper};
 use super::store::{Store, StoreError};
@@ -41,12 +41,12 @@ const CLAIM_PATIENCE: Duration = Duration::from_secs(20);
 
 /// The backup of a running core.
 pub struct Backup {
-    shared: Arc<Shared>,
+    shared: Arc<SharedStatus>,
     stopping: watch::Sender<bool>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
-struct Shared {
+struct SharedStatus {
     journal: Arc<Journal>,
     settings: BackupSettings,
     carried: Carried,
@@ -107,7 +107,7 @@ pub enum BackupError {
 }
 
 /// What the store said of this process first.
-enum Claim {
+enum FirstClaim {
     Held,
     Unreachable,
     Refused(String),
@@ -122,12 +122,12 @@ impl Backup {
         settings: BackupSettings,
     ) -> Result<Arc<Self>, BackupError> {
         let store = Store::open(&settings.target)?;
-        let writer = Writer {
+        let writer = LeaseWriter {
             log_id: journal.log_id(),
             token: Random::System.draw(),
             place: place_of(data_dir),
         };
-        let shared = Arc::new(Shared {
+        let shared = Arc::new(SharedStatus {
             journal: Arc::clone(journal),
             settings,
             carried: Carried::default(),
@@ -146,7 +146,7 @@ impl Backup {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
-        let running = Running {
+        let running = RunningJob {
             shared: Arc::clone(&shared),
             store,
             claim,
@@ -161,8 +161,8 @@ impl Backup {
             thread: Mutex::new(Some(thread)),
         });
         match claimed.recv_timeout(CLAIM_PATIENCE) {
-            Ok(Claim::Refused(why)) => Err(BackupError::Refused(why)),
-            Ok(Claim::Held | Claim::Unreachable) | Err(_) => Ok(backup),
+            Ok(FirstClaim::Refused(why)) => Err(BackupError::Refused(why)),
+            Ok(FirstClaim::Held | FirstClaim::Unreachable) | Err(_) => Ok(backup),
         }
     }
 
@@ -205,14 +205,14 @@ impl Drop for Backup {
     }
 }
 
-struct Running {
-    shared: Arc<Shared>,
+struct RunningJob {
+    shared: Arc<SharedStatus>,
     store: Store,
-    claim: mpsc::Sender<Claim>,
+    claim: mpsc::Sender<FirstClaim>,
     stopped: watch::Receiver<bool>,
 }
 
-impl Running {
+impl RunningJob {
     async fn run(self, leasing: Leasing) {
         let source = || self.shared.journal.copy_source();
         let refused = tokio::select! {
@@ -221,7 +221,7 @@ impl Running {
         };
         if let Some(why) = refused {
             tracing::error!(event = "backup_refused", "{why}");
-            let _ = self.claim.send(Claim::Refused(why.clone()));
+            let _ = self.claim.send(FirstClaim::Refused(why.clone()));
             self.shared.journal.withdraw(why);
         }
     }
@@ -238,9 +238,11 @@ impl Running {
                 Err(error) => Err(error.to_string()),
             };
             match beat {
-                Ok(Standing::Held) => self.shared.figures.lock().held_at = Some(Instant::now()),
-                Ok(Standing::Watching) => {}
-                Ok(Standing::Refused(why)) => return Some(why.to_string()),
+                Ok(LeaseStanding::Held) => {
+                    self.shared.figures.lock().held_at = Some(Instant::now())
+                }
+                Ok(LeaseStanding::Watching) => {}
+                Ok(LeaseStanding::Refused(why)) => return Some(why.to_string()),
                 Err(why) => self.failed(&why),
             }
             tokio::time::sleep(BEAT).await;
@@ -307,7 +309,7 @@ impl Running {
         let durable = journal.durable_lsn();
         shipper.look(journal.now()).await?;
         // The store has said nothing against it.
-        let _ = self.claim.send(Claim::Held);
+        let _ = self.claim.send(FirstClaim::Held);
         let round = shipper.round(journal.now()).await;
         if let Some(shipped) = shipper.shipped() {
             let mut figures = self.shared.figures.lock();
@@ -359,7 +361,7 @@ impl Running {
         if is_first {
             tracing::warn!(event = "backup_failing", "{why}");
         }
-        let _ = self.claim.send(Claim::Unreachable);
+        let _ = self.claim.send(FirstClaim::Unreachable);
     }
 
     fn went_well(&self) {

@@ -64,7 +64,7 @@ impl Lease {
 
 /// Why a process may not write a backup.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Refused {
+pub enum LeaseRefusal {
     /// The object is none of this program's.
     #[error(
         "{store} holds a `lease` that this program cannot read; use a prefix that nothing else uses"
@@ -115,15 +115,15 @@ pub enum Refused {
 
 /// What is to be done about a lease.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Verdict {
+enum LeaseVerdict {
     Take,
     Watch,
-    Refuse(Refused),
+    Refuse(LeaseRefusal),
 }
 
 /// Who asks.
 #[derive(Clone, Debug)]
-pub(super) struct Writer {
+pub(super) struct LeaseWriter {
     pub(super) log_id: u64,
     /// Drawn at random by this process.
     pub(super) token: u64,
@@ -132,23 +132,23 @@ pub(super) struct Writer {
 
 /// Where a process stands.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Standing {
+pub(super) enum LeaseStanding {
     Held,
     /// Not held yet: another's is being watched.
     Watching,
-    Refused(Refused),
+    Refused(LeaseRefusal),
 }
 
 /// The lease as this process sees it.
 pub(super) struct Leasing {
-    writer: Writer,
+    writer: LeaseWriter,
     held: Option<Version>,
     beat: u64,
     watched: Option<(Lease, Instant)>,
 }
 
 impl Leasing {
-    pub(super) fn new(writer: Writer) -> Self {
+    pub(super) fn new(writer: LeaseWriter) -> Self {
         Self {
             writer,
             held: None,
@@ -163,14 +163,14 @@ impl Leasing {
         store: &Store,
         generation: Generation,
         shipped_lsn: u64,
-    ) -> Result<Standing, StoreError> {
+    ) -> Result<LeaseStanding, StoreError> {
         let was_held = self.held.is_some();
         if let Some(version) = self.held.clone() {
             let ours = self.ours(generation, shipped_lsn);
             let replaced = store.replace(LEASE, Some(&version), ours).await?;
             if let Replaced::Done(version) = replaced {
                 self.held = Some(version);
-                return Ok(Standing::Held);
+                return Ok(LeaseStanding::Held);
             }
             self.held = None;
         }
@@ -179,16 +179,16 @@ impl Leasing {
             None => None,
             Some((bytes, version)) => {
                 match self.verdict(store, bytes, generation) {
-                    Verdict::Refuse(why) => return Ok(Standing::Refused(why)),
-                    Verdict::Watch if was_held => {
-                        return Ok(Standing::Refused(in_use(store, bytes)));
+                    LeaseVerdict::Refuse(why) => return Ok(LeaseStanding::Refused(why)),
+                    LeaseVerdict::Watch if was_held => {
+                        return Ok(LeaseStanding::Refused(in_use(store, bytes)));
                     }
-                    Verdict::Watch => match self.watch(bytes) {
-                        Watched::On => return Ok(Standing::Watching),
-                        Watched::Alive => return Ok(Standing::Refused(in_use(store, bytes))),
+                    LeaseVerdict::Watch => match self.watch(bytes) {
+                        Watched::On => return Ok(LeaseStanding::Watching),
+                        Watched::Alive => return Ok(LeaseStanding::Refused(in_use(store, bytes))),
                         Watched::Still => {}
                     },
-                    Verdict::Take => {}
+                    LeaseVerdict::Take => {}
                 }
                 Some(version)
             }
@@ -202,16 +202,16 @@ impl Leasing {
         before: Option<&Version>,
         generation: Generation,
         shipped_lsn: u64,
-    ) -> Result<Standing, StoreError> {
+    ) -> Result<LeaseStanding, StoreError> {
         let ours = self.ours(generation, shipped_lsn);
         Ok(match store.replace(LEASE, before, ours).await? {
             Replaced::Done(version) => {
                 self.held = Some(version);
                 self.watched = None;
-                Standing::Held
+                LeaseStanding::Held
             }
             // Whoever was faster is looked at next time.
-            Replaced::Overtaken => Standing::Watching,
+            Replaced::Overtaken => LeaseStanding::Watching,
         })
     }
 
@@ -232,37 +232,37 @@ impl Leasing {
             .into()
     }
 
-    fn verdict(&self, store: &Store, found: &[u8], ours: Generation) -> Verdict {
+    fn verdict(&self, store: &Store, found: &[u8], ours: Generation) -> LeaseVerdict {
         let store = store.to_string();
         let Some(lease) = Lease::read(found) else {
-            return Verdict::Refuse(Refused::Unreadable { store });
+            return LeaseVerdict::Refuse(LeaseRefusal::Unreadable { store });
         };
         let log = format!("{:016x}", self.writer.log_id);
         if lease.log_id != log {
             let (theirs, ours) = (lease.log_id, log);
-            return Verdict::Refuse(Refused::OtherLog {
+            return LeaseVerdict::Refuse(LeaseRefusal::OtherLog {
                 store,
                 theirs,
                 ours,
             });
         }
         if lease.writer == format!("{:016x}", self.writer.token) {
-            return Verdict::Take;
+            return LeaseVerdict::Take;
         }
         let theirs = lease
             .generation()
             .expect("a lease that was read has a generation");
         match theirs.number().cmp(&ours.number()) {
-            std::cmp::Ordering::Less => Verdict::Take,
-            std::cmp::Ordering::Greater => Verdict::Refuse(Refused::Superseded {
+            std::cmp::Ordering::Less => LeaseVerdict::Take,
+            std::cmp::Ordering::Greater => LeaseVerdict::Refuse(LeaseRefusal::Superseded {
                 store,
                 theirs,
                 ours,
             }),
             std::cmp::Ordering::Equal if theirs == ours && lease.place == self.writer.place => {
-                Verdict::Take
+                LeaseVerdict::Take
             }
-            std::cmp::Ordering::Equal => Verdict::Watch,
+            std::cmp::Ordering::Equal => LeaseVerdict::Watch,
         }
     }
 
@@ -298,9 +298,9 @@ enum Watched {
     Still,
 }
 
-fn in_use(store: &Store, found: &[u8]) -> Refused {
+fn in_use(store: &Store, found: &[u8]) -> LeaseRefusal {
     let lease = Lease::read(found);
-    Refused::InUse {
+    LeaseRefusal::InUse {
         store: store.to_string(),
         place: lease.map_or_else(String::new, |it| it.place),
     }
@@ -320,7 +320,7 @@ pub(super) fn place_of(data_dir: &Path) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::backup::settings::Target;
+    use crate::backup::settings::StoreTarget;
 
     const OLD: Generation = Generation::new(1, 10);
     const NEW: Generation = Generation::new(2, 20);
@@ -335,7 +335,7 @@ mod tests {
     impl Scene {
         fn new() -> Self {
             let scratch = tempfile::tempdir().unwrap();
-            let store = Store::open(&Target::Directory(scratch.path().join("b"))).unwrap();
+            let store = Store::open(&StoreTarget::Directory(scratch.path().join("b"))).unwrap();
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()
                 .build()
@@ -347,14 +347,14 @@ mod tests {
             }
         }
 
-        fn beat(&self, leasing: &mut Leasing, generation: Generation) -> Standing {
+        fn beat(&self, leasing: &mut Leasing, generation: Generation) -> LeaseStanding {
             let beat = leasing.beat(&self.store, generation, 0);
             self.runtime.block_on(beat).unwrap()
         }
     }
 
     fn writer(log_id: u64, token: u64, place: &str) -> Leasing {
-        Leasing::new(Writer {
+        Leasing::new(LeaseWriter {
             log_id,
             token,
             place: place.to_owned(),
@@ -365,23 +365,23 @@ mod tests {
     fn the_first_holds_it_and_a_copy_of_it_does_not_get_it_while_it_beats() {
         let scene = Scene::new();
         let (mut first, mut copy) = (writer(7, 1, "here"), writer(7, 2, "there"));
-        assert_eq!(scene.beat(&mut first, OLD), Standing::Held);
-        assert_eq!(scene.beat(&mut copy, OLD), Standing::Watching);
-        assert_eq!(scene.beat(&mut first, OLD), Standing::Held);
+        assert_eq!(scene.beat(&mut first, OLD), LeaseStanding::Held);
+        assert_eq!(scene.beat(&mut copy, OLD), LeaseStanding::Watching);
+        assert_eq!(scene.beat(&mut first, OLD), LeaseStanding::Held);
         let refused = scene.beat(&mut copy, OLD);
         assert!(
-            matches!(refused, Standing::Refused(Refused::InUse { .. })),
+            matches!(refused, LeaseStanding::Refused(LeaseRefusal::InUse { .. })),
             "{refused:?}"
         );
-        assert_eq!(scene.beat(&mut first, OLD), Standing::Held);
+        assert_eq!(scene.beat(&mut first, OLD), LeaseStanding::Held);
     }
 
     #[test]
     fn the_same_directory_started_again_takes_it_at_once_and_the_one_before_has_lost_it() {
         let scene = Scene::new();
         let (mut first, mut again) = (writer(7, 1, "here"), writer(7, 2, "here"));
-        assert_eq!(scene.beat(&mut first, OLD), Standing::Held);
-        assert_eq!(scene.beat(&mut again, OLD), Standing::Held);
+        assert_eq!(scene.beat(&mut first, OLD), LeaseStanding::Held);
+        assert_eq!(scene.beat(&mut again, OLD), LeaseStanding::Held);
         let other = writer(7, 3, "there");
         let mut lost = Leasing {
             held: first.held.take(),
@@ -389,7 +389,7 @@ mod tests {
         };
         assert!(matches!(
             scene.beat(&mut lost, OLD),
-            Standing::Refused(Refused::InUse { .. })
+            LeaseStanding::Refused(LeaseRefusal::InUse { .. })
         ));
     }
 
@@ -397,27 +397,30 @@ mod tests {
     fn a_newer_generation_takes_it_and_the_older_one_is_told() {
         let scene = Scene::new();
         let (mut old, mut new) = (writer(7, 1, "here"), writer(7, 2, "there"));
-        assert_eq!(scene.beat(&mut old, OLD), Standing::Held);
-        assert_eq!(scene.beat(&mut new, NEW), Standing::Held);
+        assert_eq!(scene.beat(&mut old, OLD), LeaseStanding::Held);
+        assert_eq!(scene.beat(&mut new, NEW), LeaseStanding::Held);
         for _ in 0..2 {
             let refused = scene.beat(&mut old, OLD);
             assert!(
-                matches!(refused, Standing::Refused(Refused::Superseded { .. })),
+                matches!(
+                    refused,
+                    LeaseStanding::Refused(LeaseRefusal::Superseded { .. })
+                ),
                 "{refused:?}"
             );
         }
         // Begun from the same copy: as another process.
         let mut other = writer(7, 3, "elsewhere");
-        assert_eq!(scene.beat(&mut other, OTHER_NEW), Standing::Watching);
+        assert_eq!(scene.beat(&mut other, OTHER_NEW), LeaseStanding::Watching);
     }
 
     #[test]
     fn another_logs_backup_is_left_alone() {
         let scene = Scene::new();
-        assert_eq!(scene.beat(&mut writer(7, 1, "a"), NEW), Standing::Held);
+        assert_eq!(scene.beat(&mut writer(7, 1, "a"), NEW), LeaseStanding::Held);
         assert!(matches!(
             scene.beat(&mut writer(8, 2, "a"), NEW),
-            Standing::Refused(Refused::OtherLog { .. })
+            LeaseStanding::Refused(LeaseRefusal::OtherLog { .. })
         ));
         let put = scene
             .store
@@ -425,7 +428,7 @@ mod tests {
         scene.runtime.block_on(put).unwrap();
         assert!(matches!(
             scene.beat(&mut writer(7, 3, "a"), NEW),
-            Standing::Refused(Refused::Unreadable { .. })
+            LeaseStanding::Refused(LeaseRefusal::Unreadable { .. })
         ));
     }
 }

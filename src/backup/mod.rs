@@ -30,15 +30,17 @@ mod wire;
 
 pub use copy::{Copied, CopyError, copy};
 pub use job::{Backup, BackupError, BackupStatus, RETENTION};
-pub use restore::{Order, Progress, RestoreError, Restored, Until, restore};
-pub use settings::{Access, BackupSettings, BadTarget, S3Target, Target};
+pub use restore::{
+    RestoreError, RestoreProgress, RestoreRequest, RestoredDirectory, Until, restore,
+};
+pub use settings::{BackupSettings, BadTarget, S3Target, StoreAccess, StoreTarget};
 pub use store::StoreError;
 pub use upload::Carried;
 pub use verify::{Verified, VerifiedGeneration, VerifyError, verify};
 
 /// Whether the store at `target` could be asked: its certificates and settings are read, nothing is
 /// written, and nobody is asked.
-pub fn check(target: &Target) -> Result<(), StoreError> {
+pub fn check(target: &StoreTarget) -> Result<(), StoreError> {
     store::Store::check(target)
 }
 

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 
 /// Why an object cannot be used.
 #[derive(Debug, thiserror::Error)]
-pub enum ReadError {
+pub enum ObjectError {
     /// The store does not give it.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -72,8 +72,8 @@ impl<'a> Objects<'a> {
         name: Name,
         path: &Path,
         into: Into,
-    ) -> Result<(), ReadError> {
-        let written = |source| ReadError::Write {
+    ) -> Result<(), ObjectError> {
+        let written = |source| ObjectError::Write {
             path: path.to_owned(),
             source,
         };
@@ -97,8 +97,8 @@ impl<'a> Objects<'a> {
         &mut self,
         name: Name,
         file: &mut File,
-        written: &impl Fn(io::Error) -> ReadError,
-    ) -> Result<(), ReadError> {
+        written: &impl Fn(io::Error) -> ObjectError,
+    ) -> Result<(), ObjectError> {
         let object = name.to_string();
         let mut sealing = Sealing::new(name, 0);
         let mut parts = self.store.read(&object).await?;
@@ -114,7 +114,7 @@ impl<'a> Objects<'a> {
                 self.bytes += content.len() as u64;
             }
         }
-        let damaged = |why: Unsealed| ReadError::Damaged {
+        let damaged = |why: Unsealed| ObjectError::Damaged {
             object: object.clone(),
             why: why.to_string(),
         };

@@ -6,10 +6,10 @@
 //! whole append at or before the place or instant asked for, and goes on as a new generation.
 //! The ledger of the sandbox gateway is not part of a backup: it stands for a gateway, which is elsewhere.
 
-use super::inventory::{Base, Holdings, Inventory, Part};
+use super::inventory::{Base, Holdings, Inventory, SegmentPart};
 use super::names::{Name, What};
-use super::read::{Into, Objects, ReadError};
-use super::settings::Target;
+use super::read::{Into, ObjectError, Objects};
+use super::settings::StoreTarget;
 use super::store::{Store, StoreError};
 use crate::engine::settings::EngineSettings;
 use crate::ids::Lsn;
@@ -35,9 +35,9 @@ pub enum Until {
 
 /// What a restore is to do.
 #[derive(Clone, Debug)]
-pub struct Order<'a> {
+pub struct RestoreRequest<'a> {
     /// Where the backup is.
-    pub from: &'a Target,
+    pub from: &'a StoreTarget,
     /// How far.
     pub until: Until,
     /// Of this generation; `None`: of the newest one that can be restored so far.
@@ -50,7 +50,7 @@ pub struct Order<'a> {
 
 /// How far a restore is.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
-pub struct Progress {
+pub struct RestoreProgress {
     /// Objects read.
     pub objects: u64,
     /// Bytes read.
@@ -61,7 +61,7 @@ pub struct Progress {
 
 /// What was built.
 #[derive(Debug)]
-pub struct Restored {
+pub struct RestoredDirectory {
     /// What the check of it found.
     pub check: CheckReport,
     /// The generation that was read.
@@ -92,7 +92,7 @@ pub enum RestoreError {
     },
     /// An object cannot be used.
     #[error(transparent)]
-    Read(#[from] ReadError),
+    Read(#[from] ObjectError),
     /// The store does not answer.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -132,13 +132,13 @@ fn asked_text(until: &Until) -> String {
 
 /// Builds the directory.
 pub async fn restore(
-    order: &Order<'_>,
-    progress: &mut dyn FnMut(Progress),
-) -> Result<Restored, RestoreError> {
+    order: &RestoreRequest<'_>,
+    progress: &mut dyn FnMut(RestoreProgress),
+) -> Result<RestoredDirectory, RestoreError> {
     refuse_taken(order.data_dir)?;
     let store = Store::open(order.from)?;
     let inventory = Inventory::of(&store.list().await?);
-    let aside = Aside::make(order.data_dir)?;
+    let aside = TemporaryDirectory::make(order.data_dir)?;
     let mut restoring = Restoring {
         objects: Objects::of(&store),
         order,
@@ -155,7 +155,7 @@ pub async fn restore(
     let begun = journal::begin_generation(&aside.path)?;
     let check = journal::check(&aside.path, order.engine)?;
     aside.take_place(order.data_dir)?;
-    Ok(Restored {
+    Ok(RestoredDirectory {
         check,
         of,
         generation: begun,
@@ -167,9 +167,9 @@ pub async fn restore(
 
 struct Restoring<'a, 'b> {
     objects: Objects<'a>,
-    order: &'a Order<'a>,
+    order: &'a RestoreRequest<'a>,
     dir: PathBuf,
-    progress: &'b mut dyn FnMut(Progress),
+    progress: &'b mut dyn FnMut(RestoreProgress),
 }
 
 impl Restoring<'_, '_> {
@@ -274,7 +274,7 @@ impl Restoring<'_, '_> {
     async fn fetch_segment(
         &mut self,
         generation: Generation,
-        parts: &[Part],
+        parts: &[SegmentPart],
         until: Option<UnixMs>,
     ) -> Result<SegmentFacts, RestoreError> {
         let log = self.dir.join("log");
@@ -316,7 +316,7 @@ impl Restoring<'_, '_> {
     }
 
     fn say(&mut self, stage: &'static str) {
-        (self.progress)(Progress {
+        (self.progress)(RestoreProgress {
             objects: self.objects.count,
             bytes: self.objects.bytes,
             stage,
@@ -390,11 +390,11 @@ fn make(path: &Path) -> Result<(), RestoreError> {
 }
 
 /// A directory beside the one that is asked for, removed unless it takes its place.
-struct Aside {
+struct TemporaryDirectory {
     path: PathBuf,
 }
 
-impl Aside {
+impl TemporaryDirectory {
     fn make(data_dir: &Path) -> Result<Self, RestoreError> {
         let mut name = data_dir.file_name().unwrap_or_default().to_owned();
         name.push(".restoring");
@@ -424,7 +424,7 @@ impl Aside {
     }
 }
 
-impl Drop for Aside {
+impl Drop for TemporaryDirectory {
     fn drop(&mut self) {
         // Where it has taken its place, there is none.
         let _ = fs::remove_dir_all(&self.path);

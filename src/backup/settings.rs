@@ -11,7 +11,7 @@ use std::time::Duration;
 #[derive(Clone, Debug)]
 pub struct BackupSettings {
     /// Where to.
-    pub target: Target,
+    pub target: StoreTarget,
     /// Between two shipments of the tail.
     pub every: Duration,
     /// How long every instant stays restorable.
@@ -22,7 +22,7 @@ pub struct BackupSettings {
 
 /// A store, and the place in it that belongs to one log.
 #[derive(Clone, Debug)]
-pub enum Target {
+pub enum StoreTarget {
     /// A bucket of an S3-compatible store.
     S3(S3Target),
     /// A directory.
@@ -37,12 +37,12 @@ pub struct S3Target {
     /// What the names of all objects begin with; may be empty.
     pub prefix: String,
     /// How it is reached.
-    pub access: Access,
+    pub access: StoreAccess,
 }
 
 /// How a store is reached.
 #[derive(Clone, Debug, Default)]
-pub struct Access {
+pub struct StoreAccess {
     /// Where it answers; `None`: the one of AWS in the region.
     pub endpoint: Option<String>,
     /// The region that requests are signed for.
@@ -67,9 +67,9 @@ pub enum BadTarget {
     Keys,
 }
 
-impl Target {
+impl StoreTarget {
     /// The target that `url` names, reached as `access` says.
-    pub fn parse(url: &str, access: Access) -> Result<Self, BadTarget> {
+    pub fn parse(url: &str, access: StoreAccess) -> Result<Self, BadTarget> {
         if let Some(path) = url.strip_prefix("file://") {
             let is_whole = path.starts_with('/') && !path.trim_matches('/').is_empty();
             return is_whole
@@ -100,7 +100,7 @@ impl Target {
 }
 
 /// Without credentials, as people know it.
-impl std::fmt::Display for Target {
+impl std::fmt::Display for StoreTarget {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::S3(target) => write!(out, "s3://{}/{}", target.bucket, target.prefix),
@@ -131,11 +131,11 @@ mod tests {
     use super::*;
 
     fn parsed(url: &str) -> Result<String, BadTarget> {
-        let access = Access {
+        let access = StoreAccess {
             keys: Some(("id".into(), "secret".into())),
-            ..Access::default()
+            ..StoreAccess::default()
         };
-        Target::parse(url, access).map(|it| it.to_string())
+        StoreTarget::parse(url, access).map(|it| it.to_string())
     }
 
     #[test]
@@ -173,7 +173,7 @@ mod tests {
 
     #[test]
     fn a_bucket_needs_keys() {
-        let target = Target::parse("s3://drops/a", Access::default());
+        let target = StoreTarget::parse("s3://drops/a", StoreAccess::default());
         assert_eq!(target.unwrap_err(), BadTarget::Keys);
     }
 }

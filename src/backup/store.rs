@@ -5,7 +5,7 @@
 //! empty one; a replacement that was overtaken says so. Deliberately absent: what objects hold.
 
 use super::chain;
-use super::settings::{Access, S3Target, Target};
+use super::settings::{S3Target, StoreAccess, StoreTarget};
 use super::wire::Connector;
 use bytes::Bytes;
 use futures_util::stream::BoxStream;
@@ -81,7 +81,7 @@ pub(super) enum Replaced {
 }
 
 /// An object that is being written, in parts once it is large.
-pub(super) struct Writing<'a> {
+pub(super) struct ObjectUpload<'a> {
     store: &'a Store,
     name: String,
     /// What was not sent yet, at most [`PART_BYTES`] and what was pushed last.
@@ -91,22 +91,22 @@ pub(super) struct Writing<'a> {
 
 /// An object, as a list shows it.
 #[derive(Clone, Debug)]
-pub(super) struct Listed {
+pub(super) struct ObjectInfo {
     pub(super) name: String,
     pub(super) bytes: u64,
 }
 
 impl Store {
     /// Whether [`Store::open`] would find everything that it reads; makes no directory.
-    pub(super) fn check(target: &Target) -> Result<(), StoreError> {
+    pub(super) fn check(target: &StoreTarget) -> Result<(), StoreError> {
         match target {
-            Target::S3(_) => Self::open(target).map(drop),
-            Target::Directory(_) => Ok(()),
+            StoreTarget::S3(_) => Self::open(target).map(drop),
+            StoreTarget::Directory(_) => Ok(()),
         }
     }
 
     /// The store at `target`. Asks nothing of it yet.
-    pub(super) fn open(target: &Target) -> Result<Self, StoreError> {
+    pub(super) fn open(target: &StoreTarget) -> Result<Self, StoreError> {
         let shown = target.to_string();
         let failed = |why: String| StoreError {
             operation: "opening",
@@ -116,11 +116,11 @@ impl Store {
             is_absent: false,
         };
         let (objects, prefix, directory): (Arc<dyn ObjectStore>, _, _) = match target {
-            Target::S3(target) => {
+            StoreTarget::S3(target) => {
                 let objects = bucket(target).map_err(failed)?;
                 (Arc::new(objects), target.prefix.as_str(), None)
             }
-            Target::Directory(path) => {
+            StoreTarget::Directory(path) => {
                 crate::files::make_private(path).map_err(|why| failed(why.to_string()))?;
                 let objects = LocalFileSystem::new_with_prefix(path);
                 let objects = objects.map_err(|why| failed(why.to_string()))?;
@@ -178,7 +178,7 @@ impl Store {
     }
 
     /// Every object of the backup.
-    pub(super) async fn list(&self) -> Result<Vec<Listed>, StoreError> {
+    pub(super) async fn list(&self) -> Result<Vec<ObjectInfo>, StoreError> {
         let mut found = Vec::new();
         let mut listing = self.objects.list(Some(&self.prefix));
         while let Some(meta) = self
@@ -198,7 +198,7 @@ impl Store {
                 continue;
             };
             let parts: Vec<_> = parts.map(|part| part.as_ref().to_owned()).collect();
-            found.push(Listed {
+            found.push(ObjectInfo {
                 name: parts.join("/"),
                 bytes: meta.size,
             });
@@ -215,8 +215,8 @@ impl Store {
     }
 
     /// Begins an object that may be large. It is there only once it is finished.
-    pub(super) fn write(&self, name: &str) -> Writing<'_> {
-        Writing {
+    pub(super) fn write(&self, name: &str) -> ObjectUpload<'_> {
+        ObjectUpload {
             store: self,
             name: name.to_owned(),
             gathered: Vec::new(),
@@ -368,7 +368,7 @@ impl std::fmt::Display for Store {
     }
 }
 
-impl Writing<'_> {
+impl ObjectUpload<'_> {
     /// Takes the next bytes of the object, waiting while two parts are under way.
     pub(super) async fn push(&mut self, bytes: &[u8]) -> Result<(), StoreError> {
         self.gathered.extend_from_slice(bytes);
@@ -461,7 +461,7 @@ fn locked(directory: &std::path::Path) -> std::io::Result<File> {
 }
 
 fn bucket(target: &S3Target) -> Result<object_store::aws::AmazonS3, String> {
-    let Access {
+    let StoreAccess {
         endpoint,
         region,
         ca_file,

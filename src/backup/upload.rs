@@ -5,7 +5,7 @@
 
 use super::names::Name;
 use super::seal::Sealing;
-use super::store::{Store, StoreError, Writing};
+use super::store::{ObjectUpload, Store, StoreError};
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -40,7 +40,7 @@ impl Carried {
 
 /// An object on its way, sealed at its end.
 pub(super) struct Upload<'a> {
-    writing: Writing<'a>,
+    writing: ObjectUpload<'a>,
     sealing: Sealing,
     carried: &'a Carried,
 }

@@ -4,11 +4,11 @@
 //! Invariants: nothing is changed; one object at a time is on this machine; what is wrong is told
 //! with the object's name, and never a panic, whatever the bytes.
 
-use super::inventory::{Holdings, Inventory, Run};
+use super::inventory::{Holdings, Inventory, LogRun};
 use super::names::{Name, SnapshotName, What};
-use super::read::{Into, Objects, ReadError};
+use super::read::{Into, ObjectError, Objects};
 use super::restore::follows;
-use super::settings::Target;
+use super::settings::StoreTarget;
 use super::store::{Store, StoreError};
 use crate::ids::Lsn;
 use crate::journal::{
@@ -70,7 +70,7 @@ pub enum VerifyError {
 /// Reads and checks every object of the backup at `from`, one at a time, in `scratch`, an empty
 /// directory.
 pub async fn verify(
-    from: &Target,
+    from: &StoreTarget,
     scratch: &Path,
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<Verified, VerifyError> {
@@ -182,7 +182,7 @@ impl Verifying<'_, '_> {
     }
 
     /// Verifies a stretch of the log without a gap.
-    async fn run(&mut self, generation: Generation, run: &Run) -> Result<(), VerifyError> {
+    async fn run(&mut self, generation: Generation, run: &LogRun) -> Result<(), VerifyError> {
         let mut before: Option<SegmentFacts> = None;
         for parts in run.parts.chunk_by(|one, next| one.segment == next.segment) {
             let (first, last) = (parts[0].segment, parts[parts.len() - 1]);
@@ -237,12 +237,12 @@ impl Verifying<'_, '_> {
         (self.progress)(self.objects.count, self.objects.bytes);
         match self.objects.fetch(name, path, Into::Behind).await {
             Ok(()) => Ok(true),
-            Err(ReadError::Damaged { object, why }) => {
+            Err(ObjectError::Damaged { object, why }) => {
                 self.problem(format!("{object} is damaged: {why}"));
                 Ok(false)
             }
-            Err(ReadError::Store(error)) => Err(error.into()),
-            Err(ReadError::Write { source, .. }) => Err(source.into()),
+            Err(ObjectError::Store(error)) => Err(error.into()),
+            Err(ObjectError::Write { source, .. }) => Err(source.into()),
         }
     }
 
@@ -254,13 +254,13 @@ impl Verifying<'_, '_> {
 }
 
 /// Every stretch of the log without a gap, oldest first.
-fn runs(holdings: &Holdings) -> Vec<Run> {
+fn runs(holdings: &Holdings) -> Vec<LogRun> {
     let pieces = holdings.pieces.iter().map(|(segment, _)| *segment);
     let segments = holdings.segments.iter().map(|it| it.first);
     let mut firsts: Vec<_> = segments.chain(pieces).collect();
     firsts.sort_unstable();
     firsts.dedup();
-    let mut runs: Vec<Run> = Vec::new();
+    let mut runs: Vec<LogRun> = Vec::new();
     for first in firsts {
         let is_in = runs.last().is_some_and(|run| first < run.end);
         if !is_in && let Some(run) = holdings.run_from(first) {

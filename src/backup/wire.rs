@@ -82,17 +82,17 @@ impl object_store::client::HttpConnector for Connector {
             .pool_idle_timeout(IDLE)
             .pool_max_idle_per_host(IDLE_CONNECTIONS_MAX)
             .build(connector);
-        Ok(HttpClient::new(Client { http }))
+        Ok(HttpClient::new(StoreClient { http }))
     }
 }
 
 #[derive(Debug)]
-struct Client {
+struct StoreClient {
     http: legacy::Client<HttpsConnector<HttpConnector>, HttpRequestBody>,
 }
 
 #[async_trait]
-impl HttpService for Client {
+impl HttpService for StoreClient {
     async fn call(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
         let answering = tokio::time::timeout(ANSWER_TIMEOUT, self.http.request(request));
         let response = answering

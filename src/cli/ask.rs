@@ -19,13 +19,13 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const ANSWER_BYTES_MAX: u64 = 256 << 20;
 
 /// A running core.
-pub(super) struct Core {
+pub(super) struct CoreClient {
     host: String,
     port: u16,
     key: SecretString,
 }
 
-impl Core {
+impl CoreClient {
     /// The core at `url`, asked with `key`.
     pub(super) fn new(url: &str, key: &str) -> Result<Self, String> {
         let form = || "the URL must have the form http://127.0.0.1:8080".to_owned();

@@ -4,8 +4,9 @@
 //! Invariants: the figures are JSON on the last line of stdout; progress goes to stderr, where somebody
 //! looks; exit 0 done (verify: good), 1 failed (verify: not good), 2 bad usage.
 
-use super::{fail, print, say};
-use crate::backup::{self, Carried, Order, Progress, Target, Until, Verified};
+use super::progress::{LOOK, ProgressLine};
+use super::{fail, print};
+use crate::backup::{self, Carried, RestoreProgress, RestoreRequest, StoreTarget, Until, Verified};
 use crate::config::{BackupTools, ConfigError, Environment, Sources};
 use crate::engine::settings::EngineSettings;
 use crate::ids::Lsn;
@@ -13,18 +14,13 @@ use crate::journal::Generation;
 use crate::time::UnixMs;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
-use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
-
-/// Between two looks at how far it is.
-const LOOK: Duration = Duration::from_millis(200);
 
 /// What `backup` takes.
 #[derive(Debug, Args)]
 #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
-pub(super) struct Backup {
+pub(super) struct BackupArguments {
     #[command(subcommand)]
     command: Option<BackupCommand>,
     /// The configuration: the data directory, and the keys of the store.
@@ -90,7 +86,7 @@ fn parse_generation(text: &str) -> Result<Generation, String> {
 }
 
 /// Copies a data directory, or verifies a backup.
-pub(super) fn backup(arguments: &Backup) -> ExitCode {
+pub(super) fn backup(arguments: &BackupArguments) -> ExitCode {
     if let Some(BackupCommand::Verify { config, from }) = &arguments.command {
         return verify(config.as_deref(), from);
     }
@@ -119,7 +115,7 @@ pub(super) fn backup(arguments: &Backup) -> ExitCode {
             tokio::select! {
                 copied = &mut copying => return copied,
                 () = tokio::time::sleep(LOOK) => {
-                    line.show("written", carried.objects(), carried.bytes());
+                    show(&mut line, "written", carried.objects(), carried.bytes());
                 }
             }
         }
@@ -148,7 +144,7 @@ pub(super) fn restore(arguments: &Restore) -> ExitCode {
         Ok(target) => target,
         Err(error) => return fail(1, error),
     };
-    let order = Order {
+    let order = RestoreRequest {
         from: &target,
         until: arguments.at.unwrap_or(Until::End),
         generation: arguments.generation,
@@ -156,8 +152,8 @@ pub(super) fn restore(arguments: &Restore) -> ExitCode {
         engine: &EngineSettings::default(),
     };
     let mut line = ProgressLine::new();
-    let restored = run(backup::restore(&order, &mut |at: Progress| {
-        line.show(at.stage, at.objects, at.bytes);
+    let restored = run(backup::restore(&order, &mut |at: RestoreProgress| {
+        show(&mut line, at.stage, at.objects, at.bytes);
     }));
     line.clear();
     match restored {
@@ -203,7 +199,7 @@ fn verify(config: Option<&Path>, from: &str) -> ExitCode {
         &target,
         &scratch.0,
         &mut |objects, bytes| {
-            line.show("reading", objects, bytes);
+            show(&mut line, "reading", objects, bytes);
         },
     ));
     line.clear();
@@ -258,7 +254,7 @@ fn tools(config: Option<&Path>, data_dir: Option<&Path>) -> Result<BackupTools, 
     BackupTools::load(&sources)
 }
 
-fn target(config: Option<&Path>, from: &str) -> Result<Target, ConfigError> {
+fn target(config: Option<&Path>, from: &str) -> Result<StoreTarget, ConfigError> {
     tools(config, None)?.target("--from", from)
 }
 
@@ -295,34 +291,7 @@ impl Drop for Scratch {
     }
 }
 
-/// One line on a terminal, written over again and again.
-struct ProgressLine {
-    terminal: bool,
-    shown: Option<Instant>,
-}
-
-impl ProgressLine {
-    fn new() -> Self {
-        Self {
-            terminal: std::io::stderr().is_terminal(),
-            shown: None,
-        }
-    }
-
-    fn show(&mut self, stage: &str, objects: u64, bytes: u64) {
-        let is_due = self.shown.is_none_or(|it| it.elapsed() >= LOOK);
-        if self.terminal && is_due {
-            let mib = bytes >> 20;
-            say(format_args!(
-                "\r\x1b[K{stage}: {objects} objects, {mib} MiB"
-            ));
-            self.shown = Some(Instant::now());
-        }
-    }
-
-    fn clear(&mut self) {
-        if self.shown.is_some() {
-            say("\r\x1b[K");
-        }
-    }
+fn show(line: &mut ProgressLine, stage: &str, objects: u64, bytes: u64) {
+    let mib = bytes >> 20;
+    line.show(format_args!("{stage}: {objects} objects, {mib} MiB"));
 }

@@ -13,7 +13,7 @@ use crate::journal::{
 use crate::payments::settings::{PaymentSettings, ReviewSettings};
 use crate::random::Random;
 use crate::receipts::{self, Ed25519Key, KeyUnread, PublicKey, Sealer, SealerError};
-use crate::reconcile::{JobSettings, Limits};
+use crate::reconcile::{JobSettings, ReconcileLimits};
 use crate::report::feed::{self, CursorError, FeedSettings, Sinks};
 use crate::report::postgres::segments::SegmentJob;
 use crate::report::{jsonl, kafka, postgres};
@@ -198,7 +198,7 @@ pub(super) fn webhook_secrets(config: &WebhooksConfig, now: UnixMs) -> Vec<Secre
 pub(super) fn reconcile(config: &Config) -> JobSettings {
     JobSettings {
         every: config.reconcile.every,
-        limits: Limits {
+        limits: ReconcileLimits {
             window: config.reconcile.window,
             pause: config.reconcile.pause,
             call_timeout: config.payments.attempt_timeout,

@@ -1,6 +1,6 @@
 //! Owns `check` and `log`: reading a stopped data directory.
 
-use super::{Log, fail, print_or, written};
+use super::{LogArguments, fail, print_or, written};
 use crate::engine::event::Event;
 use crate::engine::settings::EngineSettings;
 use crate::engine::view::Kept;
@@ -155,7 +155,7 @@ fn figures(report: &CheckReport, gateway: &Value, sinks: SinkFiles) -> Value {
 }
 
 /// Prints events as JSON lines.
-pub(super) fn log(arguments: &Log) -> ExitCode {
+pub(super) fn log(arguments: &LogArguments) -> ExitCode {
     let dir = &arguments.dir;
     if !dir.join("log").is_dir() {
         let why = format!("{} contains no log; name a data directory", dir.display());

@@ -17,6 +17,7 @@ mod import;
 mod inspect;
 mod prepare;
 mod process;
+mod progress;
 mod receipt;
 mod reconcile;
 mod reload;
@@ -56,15 +57,15 @@ enum Command {
         dir: PathBuf,
     },
     /// Print the events of a stopped data directory as JSON lines.
-    Log(Log),
+    Log(LogArguments),
     /// Run the attempts recorded in a data directory against other risk rules: who would have been
     /// blocked, reviewed or let through, and what it would have cost.
-    Replay(replay::Replay),
+    Replay(replay::ReplayArguments),
     /// Compare the gateway's charges with ours; exit 0 no difference, 1 differences, 2 cannot
     /// read.
     Reconcile(Reconcile),
     /// Copy a data directory to a store, of a running core or a stopped one; or verify a backup.
-    Backup(backup::Backup),
+    Backup(backup::BackupArguments),
     /// Build a data directory from a backup.
     Restore(backup::Restore),
     /// Print what to create downstream.
@@ -133,7 +134,7 @@ struct Serve {
 
 /// What `log` takes.
 #[derive(Debug, Args)]
-struct Log {
+struct LogArguments {
     /// The data directory.
     dir: PathBuf,
     /// From this LSN on.

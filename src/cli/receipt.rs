@@ -3,7 +3,7 @@
 
 use super::{Verify, VerifyKeys, compose, fail, print};
 use crate::config::{Config, Demo, Environment, Sources};
-use crate::receipts::{PublicKey, Receipt, ReceiptKey, Sealer, Verdict, Verifier, jwks};
+use crate::receipts::{PublicKey, Receipt, ReceiptKey, ReceiptVerdict, Sealer, Verifier, jwks};
 use secrecy::{ExposeSecret, SecretString};
 use std::fs::File;
 use std::io::Read;
@@ -52,13 +52,13 @@ fn read_key(path: &Path) -> Result<Vec<u8>, String> {
         .map_err(|error| format!("cannot read {}: {error}", path.display()))
 }
 
-fn verdict(keys: &VerifyKeys, receipt: &[u8]) -> Result<Verdict, String> {
+fn verdict(keys: &VerifyKeys, receipt: &[u8]) -> Result<ReceiptVerdict, String> {
     if keys.config.is_some() || keys.demo {
         return Ok(configured(keys)?.verify_json(receipt));
     }
     let named = match Receipt::from_json(receipt) {
         Ok(named) => named,
-        Err(malformed) => return Ok(Verdict::of_malformed(malformed)),
+        Err(malformed) => return Ok(ReceiptVerdict::of_malformed(malformed)),
     };
     let hmac = keys
         .key_file

@@ -5,22 +5,19 @@
 //! ways, and the table is made of it; exit 0 no difference, 1 differences, 2 cannot read. Progress
 //! goes to stderr, where somebody looks.
 
-use super::{Reconcile, ask, fail, print, say};
+use super::progress::{LOOK, ProgressLine};
+use super::{Reconcile, ask, fail, print};
 use crate::config::{Config, Environment, GatewayKind, Sources};
 use crate::engine::settings::EngineSettings;
 use crate::journal;
 use crate::payments::sandbox;
 use crate::payments::stripe::Stripe;
-use crate::reconcile::{Limits, Progress, SandboxFile, StoppedBooks, reconcile};
+use crate::reconcile::{ReconcileLimits, ReconcileProgress, SandboxFile, StoppedBooks, reconcile};
 use serde_json::Value;
 use std::fmt::Write as _;
-use std::io::IsTerminal;
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
-
-/// Between two looks at a running core.
-const LOOK: Duration = Duration::from_millis(200);
 
 /// Differences in one report.
 const DIFFERENCES_MAX: usize = 1_000;
@@ -68,7 +65,7 @@ fn of_directory(dir: &Path, config: Option<&Path>) -> Result<Value, String> {
         ));
     }
     let checked = journal::check(dir, &EngineSettings::default()).map_err(|why| named(&why))?;
-    let limits = Limits {
+    let limits = ReconcileLimits {
         window: None,
         pause: Duration::ZERO,
         call_timeout: Duration::from_mins(1),
@@ -80,7 +77,7 @@ fn of_directory(dir: &Path, config: Option<&Path>) -> Result<Value, String> {
         .map_err(|why| named(&why))?;
     let books = StoppedBooks::new(checked);
     let mut line = ProgressLine::new();
-    let mut progress = |at: Progress| line.show(at.charges, at.payments);
+    let mut progress = |at: ReconcileProgress| show(&mut line, at.charges, at.payments);
     let report = if let Some(stripe) = &stripe {
         runtime.block_on(reconcile(&books, stripe, limits, 1, &mut progress))
     } else {
@@ -109,7 +106,7 @@ fn stripe_of(dir: &Path, path: &Path) -> Result<Option<Stripe>, Box<dyn std::err
 /// Asks a running core for a run and waits for its report.
 fn of_core(url: &str, key: &str) -> Result<Value, String> {
     const PATH: &str = "/admin/reconcile";
-    let core = ask::Core::new(url, key)?;
+    let core = ask::CoreClient::new(url, key)?;
     let asked = core.ask("POST", &format!("{PATH}?full=true"))?;
     let run = asked["run"]
         .as_u64()
@@ -131,39 +128,15 @@ fn of_core(url: &str, key: &str) -> Result<Value, String> {
         }
         let running = &status["running"];
         let count = |name: &str| running[name].as_u64().unwrap_or_default();
-        line.show(count("charges"), count("payments"));
+        show(&mut line, count("charges"), count("payments"));
         std::thread::sleep(LOOK);
     }
 }
 
-/// One line on a terminal, written over again and again.
-struct ProgressLine {
-    terminal: bool,
-    shown: bool,
-}
-
-impl ProgressLine {
-    fn new() -> Self {
-        Self {
-            terminal: std::io::stderr().is_terminal(),
-            shown: false,
-        }
-    }
-
-    fn show(&mut self, charges: u64, payments: u64) {
-        if self.terminal {
-            say(format_args!(
-                "\r\x1b[K{charges} charges and {payments} payments compared"
-            ));
-            self.shown = true;
-        }
-    }
-
-    fn clear(&mut self) {
-        if self.shown {
-            say("\r\x1b[K");
-        }
-    }
+fn show(line: &mut ProgressLine, charges: u64, payments: u64) {
+    line.show(format_args!(
+        "{charges} charges and {payments} payments compared"
+    ));
 }
 
 /// The report for people.

@@ -9,7 +9,7 @@ use super::bounds;
 use super::faces::Listeners;
 use super::prepare::{self, Prepared};
 use super::reload::Reloader;
-use super::watch::{Health, Watch};
+use super::watch::{DiskWatch, Health};
 use super::{Serve, compose, demo, descriptors, rules, scoring};
 use crate::backup::Backup;
 use crate::config::{Config, Demo, GatewayKind};
@@ -22,7 +22,7 @@ use crate::ids::PurchaseId;
 use crate::journal::{ClockBehind, Journal, Progress, refuse_emptied};
 use crate::payments::breaker::Circuit;
 use crate::payments::driver::{Meter, Payments};
-use crate::payments::gateway::{Call, Class, Gateway};
+use crate::payments::gateway::{CallClass, Gateway, GatewayCall};
 use crate::payments::sandbox::{self, Sandbox};
 use crate::payments::stripe::Stripe;
 use crate::receipts::Sealer;
@@ -144,11 +144,11 @@ fn serve(arguments: &Serve, prepared: Prepared) -> Result<(), Failure> {
         secrets: &secrets,
         tls,
     };
-    let mut watch = Watch::new(&journal, &config.storage.data_dir);
+    let mut watch = DiskWatch::new(&journal, &config.storage.data_dir);
     let mut end = signals.wait(&mut watch, &mut reloader, None);
     core.leave();
     let leave = config.server.leave;
-    if end == End::Told && !leave.is_zero() {
+    if end == ServeEnd::Told && !leave.is_zero() {
         tracing::info!(
             event = "leaving",
             leave_s = leave.as_secs(),
@@ -157,7 +157,7 @@ fn serve(arguments: &Serve, prepared: Prepared) -> Result<(), Failure> {
         end = signals.wait(&mut watch, &mut reloader, Some(leave));
     }
     core.stop();
-    if end == End::Fault {
+    if end == ServeEnd::Fault {
         std::thread::sleep(FAULT_NOTICE);
     }
     tracing::info!(
@@ -359,7 +359,7 @@ fn chosen(config: &Config, stripe: Option<Stripe>) -> Result<Chosen, Failure> {
 struct GatewayMeter(Arc<Metrics>);
 
 impl Meter for GatewayMeter {
-    fn gateway_call(&self, call: Call, class: Class, took: Duration) {
+    fn gateway_call(&self, call: GatewayCall, class: CallClass, took: Duration) {
         let counters = self.0.of_thread();
         counters.took(Stage::Gateway, took);
         counters.gateway_call(call, class);
@@ -401,7 +401,7 @@ impl Meter for GatewayMeter {
 
 /// Why serving ends.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
-enum End {
+enum ServeEnd {
     /// A signal.
     Told,
     /// The log stopped.
@@ -477,10 +477,10 @@ impl Signals {
     /// that were told; meanwhile reloads as often as it is asked for.
     fn wait(
         &mut self,
-        watch: &mut Watch<'_>,
+        watch: &mut DiskWatch<'_>,
         reloader: &mut Reloader<'_>,
         at_most: Option<Duration>,
-    ) -> End {
+    ) -> ServeEnd {
         self.runtime.block_on(async {
             let mut look = tokio::time::interval(LOOK_EVERY);
             let over = async {
@@ -492,13 +492,13 @@ impl Signals {
             let mut over = std::pin::pin!(over);
             loop {
                 tokio::select! {
-                    _ = self.terminate.recv() => return End::Told,
-                    _ = self.interrupt.recv() => return End::Told,
-                    () = &mut over => return End::Told,
+                    _ = self.terminate.recv() => return ServeEnd::Told,
+                    _ = self.interrupt.recv() => return ServeEnd::Told,
+                    () = &mut over => return ServeEnd::Told,
                     _ = self.hangup.recv() => reloader.reload(),
                     _ = look.tick() => match watch.look() {
                         Health::Good => {}
-                        Health::Fault => return End::Fault,
+                        Health::Fault => return ServeEnd::Fault,
                     },
                 }
             }

@@ -1,9 +1,9 @@
 //! Owns the section `backup`: where the log is shipped to, and how that is reached.
 
 use super::ConfigError;
-use super::read::{Reader, invalid};
+use super::read::{ConfigReader, invalid};
 use super::source::Sources;
-use crate::backup::{Access, BackupSettings, BadTarget, Target};
+use crate::backup::{BackupSettings, BadTarget, StoreAccess, StoreTarget};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -16,14 +16,14 @@ pub struct BackupTools {
     /// `storage.data_dir`.
     pub data_dir: PathBuf,
     /// How a store is reached.
-    pub access: Access,
+    pub access: StoreAccess,
 }
 
 impl BackupTools {
     /// What `sources` say of it. The other sections may say anything, or nothing.
     pub fn load(sources: &Sources) -> Result<Self, ConfigError> {
         let table = sources.merged()?;
-        let mut reader = Reader::new(&table, &sources.environment, sources.demo);
+        let mut reader = ConfigReader::new(&table, &sources.environment, sources.demo);
         Ok(Self {
             data_dir: reader.text("storage.data_dir")?.into(),
             access: access(&mut reader)?,
@@ -31,19 +31,19 @@ impl BackupTools {
     }
 
     /// The target that `url` names, for a flag called `flag`.
-    pub fn target(&self, flag: &str, url: &str) -> Result<Target, ConfigError> {
-        Target::parse(url, self.access.clone()).map_err(|why| bad(flag, why))
+    pub fn target(&self, flag: &str, url: &str) -> Result<StoreTarget, ConfigError> {
+        StoreTarget::parse(url, self.access.clone()).map_err(|why| bad(flag, why))
     }
 }
 
-pub(super) fn read(reader: &mut Reader<'_>) -> Result<Option<BackupSettings>, ConfigError> {
+pub(super) fn read(reader: &mut ConfigReader<'_>) -> Result<Option<BackupSettings>, ConfigError> {
     let to = reader.text_if_given("backup.to")?;
     let access = access(reader)?;
     let every = Duration::from_millis(reader.integer("backup.every_ms")?);
     let keep = Duration::from_secs(reader.integer("backup.keep_s")?);
     let log_kept_bytes_max = reader.integer("backup.log_kept_bytes_max")?;
     let Some(to) = to else { return Ok(None) };
-    let target = Target::parse(&to, access).map_err(|why| bad("backup.to", why))?;
+    let target = StoreTarget::parse(&to, access).map_err(|why| bad("backup.to", why))?;
     Ok(Some(BackupSettings {
         target,
         every,
@@ -52,7 +52,7 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Result<Option<BackupSettings>, Co
     }))
 }
 
-fn access(reader: &mut Reader<'_>) -> Result<Access, ConfigError> {
+fn access(reader: &mut ConfigReader<'_>) -> Result<StoreAccess, ConfigError> {
     let access_key = reader.secret_if_given("backup.access_key", KEY_CHARS_MIN)?;
     let secret_key = reader.secret_if_given("backup.secret_key", KEY_CHARS_MIN)?;
     let keys = match (access_key, secret_key) {
@@ -71,7 +71,7 @@ fn access(reader: &mut Reader<'_>) -> Result<Access, ConfigError> {
             ));
         }
     };
-    Ok(Access {
+    Ok(StoreAccess {
         endpoint: reader.text_if_given("backup.endpoint")?,
         region: reader.text("backup.region")?,
         ca_file: reader.text_if_given("backup.ca_file")?.map(PathBuf::from),

@@ -1,13 +1,13 @@
 //! Owns the section `report.kafka`: where events go, and who may not be the same.
 
 use super::ConfigError;
-use super::read::{Reader, invalid};
+use super::read::{ConfigReader, invalid};
 use crate::report::kafka::{Compression, KafkaSettings, Login};
 
 /// Shortest password that is taken.
 const PASSWORD_CHARS_MIN: usize = 1;
 
-pub(super) fn read(reader: &mut Reader<'_>) -> Result<Option<KafkaSettings>, ConfigError> {
+pub(super) fn read(reader: &mut ConfigReader<'_>) -> Result<Option<KafkaSettings>, ConfigError> {
     let brokers = reader.texts("report.kafka.brokers")?;
     for broker in &brokers {
         let port = broker.rsplit_once(':').map(|(_, port)| port.parse::<u16>());
@@ -48,7 +48,10 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Result<Option<KafkaSettings>, Con
 }
 
 /// A topic's name; `None` where it is empty.
-fn topic_name(reader: &mut Reader<'_>, path: &'static str) -> Result<Option<String>, ConfigError> {
+fn topic_name(
+    reader: &mut ConfigReader<'_>,
+    path: &'static str,
+) -> Result<Option<String>, ConfigError> {
     const TOPIC_CHARS_MAX: usize = 249;
     let name = reader.text(path)?;
     let fits = name.len() <= TOPIC_CHARS_MAX
@@ -62,7 +65,7 @@ fn topic_name(reader: &mut Reader<'_>, path: &'static str) -> Result<Option<Stri
     Ok(Some(name).filter(|name| !name.is_empty()))
 }
 
-fn login(reader: &mut Reader<'_>) -> Result<Option<Login>, ConfigError> {
+fn login(reader: &mut ConfigReader<'_>) -> Result<Option<Login>, ConfigError> {
     let username = reader.text_if_given("report.kafka.username")?;
     let password = reader.secret_if_given("report.kafka.password", PASSWORD_CHARS_MIN)?;
     match (username, password) {

@@ -6,7 +6,7 @@
 
 /// One key.
 #[derive(Debug)]
-pub struct Key {
+pub struct Setting {
     /// Its dotted path, as in the file.
     pub path: &'static str,
     /// What it is when nothing is said, written as TOML; empty: nothing.
@@ -14,14 +14,14 @@ pub struct Key {
     /// The least and the largest value of a whole number.
     pub range: Option<(u64, u64)>,
     /// What it takes.
-    pub kind: Kind,
+    pub kind: ValueKind,
     /// What it means, in one sentence.
     pub what: &'static str,
 }
 
 /// What a key takes.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum ValueKind {
     /// Text, taken from the environment as it stands.
     Text,
     /// A whole number.
@@ -36,12 +36,12 @@ pub enum Kind {
     Secret,
 }
 
-const fn text(path: &'static str, default: &'static str, what: &'static str) -> Key {
-    Key {
+const fn text(path: &'static str, default: &'static str, what: &'static str) -> Setting {
+    Setting {
         path,
         default,
         range: None,
-        kind: Kind::Text,
+        kind: ValueKind::Text,
         what,
     }
 }
@@ -51,18 +51,23 @@ const fn number(
     default: &'static str,
     range: (u64, u64),
     what: &'static str,
-) -> Key {
-    Key {
+) -> Setting {
+    Setting {
         path,
         default,
         range: Some(range),
-        kind: Kind::Integer,
+        kind: ValueKind::Integer,
         what,
     }
 }
 
-const fn other(path: &'static str, default: &'static str, kind: Kind, what: &'static str) -> Key {
-    Key {
+const fn other(
+    path: &'static str,
+    default: &'static str,
+    kind: ValueKind,
+    what: &'static str,
+) -> Setting {
+    Setting {
         path,
         default,
         range: None,
@@ -71,12 +76,12 @@ const fn other(path: &'static str, default: &'static str, kind: Kind, what: &'st
     }
 }
 
-const fn amounts(path: &'static str, what: &'static str) -> Key {
-    Key {
+const fn amounts(path: &'static str, what: &'static str) -> Setting {
+    Setting {
         path,
         default: "{}",
         range: Some((1, AMOUNT_MAX)),
-        kind: Kind::Amounts,
+        kind: ValueKind::Amounts,
         what,
     }
 }
@@ -90,7 +95,7 @@ const GIB: u64 = 1 << 30;
 const SEGMENT_BYTES_MIN: u64 = MIB + 512;
 
 /// Every key there is, in the order of the sections.
-pub const KEYS: &[Key] = &[
+pub const KEYS: &[Setting] = &[
     text(
         "server.listen",
         "\"127.0.0.1:8080\"",
@@ -232,7 +237,7 @@ pub const KEYS: &[Key] = &[
     other(
         "storage.witness",
         "true",
-        Kind::Switch,
+        ValueKind::Switch,
         "Keep the small file that records the last acknowledged batch. Recovery uses it to tell a torn tail from damage.",
     ),
     number(
@@ -266,7 +271,7 @@ pub const KEYS: &[Key] = &[
     other(
         "auth.keys[].key",
         "",
-        Kind::Secret,
+        ValueKind::Secret,
         "The secret: at least 24 characters, not used for anything else (`--demo` lifts both rules).",
     ),
     number(
@@ -284,7 +289,7 @@ pub const KEYS: &[Key] = &[
     other(
         "drop.currencies",
         "[\"USD\", \"EUR\", \"KRW\"]",
-        Kind::Texts,
+        ValueKind::Texts,
         "ISO 4217 codes of the accepted currencies. Holds are quoted in the first one.",
     ),
     number(
@@ -315,7 +320,7 @@ pub const KEYS: &[Key] = &[
     other(
         "limits.by",
         "[\"user\"]",
-        Kind::Texts,
+        ValueKind::Texts,
         "What amounts are counted by: `user`, and optionally `card_token` or `device`, to count the accounts of one person together.",
     ),
     text(
@@ -326,13 +331,13 @@ pub const KEYS: &[Key] = &[
     other(
         "risk.default_rules",
         "true",
-        Kind::Switch,
+        ValueKind::Switch,
         "Use the shipped rules if no file is set and no rules were ever set. `false` with `--demo`, because everyone shares its test cards.",
     ),
     other(
         "risk.features",
         "false",
-        Kind::Switch,
+        ValueKind::Switch,
         "Write the features of every attempt into its event, as training data for a model. When `false`, they are written only if a rule uses a model's score.",
     ),
     text(
@@ -505,13 +510,13 @@ pub const KEYS: &[Key] = &[
     other(
         "payments.scheme.never_retry_codes",
         "[\"invalid_account\", \"lost_card\", \"new_account_information_available\", \"pickup_card\", \"restricted_card\", \"revocation_of_all_authorizations\", \"revocation_of_authorization\", \"stolen_card\", \"stop_payment_order\"]",
-        Kind::Texts,
+        ValueKind::Texts,
         "Decline codes after which the card network forbids another try.",
     ),
     other(
         "payments.scheme.limited_codes",
         "[\"call_issuer\", \"card_declined\", \"card_velocity_exceeded\", \"do_not_honor\", \"generic_decline\", \"insufficient_funds\", \"no_action_taken\", \"not_permitted\", \"transaction_not_allowed\", \"try_again_later\"]",
-        Kind::Texts,
+        ValueKind::Texts,
         "Decline codes after which a card may be tried again a limited number of times.",
     ),
     number(
@@ -529,7 +534,7 @@ pub const KEYS: &[Key] = &[
     other(
         "payments.stripe.secret_key",
         "",
-        Kind::Secret,
+        ValueKind::Secret,
         "The account's secret key, `sk_…`, or a restricted key, `rk_…`. Required with `stripe`.",
     ),
     text(
@@ -590,7 +595,7 @@ pub const KEYS: &[Key] = &[
     other(
         "receipts.hmac_keys[].key",
         "",
-        Kind::Secret,
+        ValueKind::Secret,
         "The secret: at least 32 bytes, not used for anything else.",
     ),
     number(
@@ -636,7 +641,7 @@ pub const KEYS: &[Key] = &[
     other(
         "webhooks.secrets[].key",
         "",
-        Kind::Secret,
+        ValueKind::Secret,
         "The secret: at least 24 bytes; `whsec_BASE64` for Standard Webhooks, unchanged for the others.",
     ),
     text(
@@ -647,7 +652,7 @@ pub const KEYS: &[Key] = &[
     other(
         "receipts.ed25519_keys[].key",
         "",
-        Kind::Secret,
+        ValueKind::Secret,
         "The secret: the PEM of `openssl genpkey -algorithm ed25519`, or a 32-byte seed in hexadecimal or base64.",
     ),
     text(
@@ -769,13 +774,13 @@ pub const KEYS: &[Key] = &[
     other(
         "report.postgres.url",
         "",
-        Kind::Secret,
+        ValueKind::Secret,
         "URL of PostgreSQL, with a user who is a member of `holdfast_writer`. Not set: no such sink. `sslmode` is `disable` or `require`; certificates are always verified.",
     ),
     other(
         "report.postgres.migrator_url",
         "",
-        Kind::Secret,
+        ValueKind::Secret,
         "URL with a user who may change the schema. Not set: `report.postgres.url`.",
     ),
     text(
@@ -815,7 +820,7 @@ pub const KEYS: &[Key] = &[
     other(
         "report.kafka.brokers",
         "[]",
-        Kind::Texts,
+        ValueKind::Texts,
         "`HOST:PORT` of one or more Kafka brokers. Empty: no such sink.",
     ),
     text(
@@ -863,7 +868,7 @@ pub const KEYS: &[Key] = &[
     other(
         "report.kafka.password",
         "",
-        Kind::Secret,
+        ValueKind::Secret,
         "Password for SASL/PLAIN.",
     ),
     text(
@@ -889,13 +894,13 @@ pub const KEYS: &[Key] = &[
     other(
         "backup.access_key",
         "",
-        Kind::Secret,
+        ValueKind::Secret,
         "Access key id for the store.",
     ),
     other(
         "backup.secret_key",
         "",
-        Kind::Secret,
+        ValueKind::Secret,
         "Secret access key for the store.",
     ),
     number(
@@ -924,7 +929,7 @@ pub const KEYS: &[Key] = &[
 ];
 
 /// The key with this path.
-pub fn find(path: &str) -> Option<&'static Key> {
+pub fn find(path: &str) -> Option<&'static Setting> {
     KEYS.iter().find(|key| key.path == path)
 }
 

@@ -19,7 +19,7 @@ mod webhooks;
 
 pub use backup::BackupTools;
 pub use payments::{GatewayKind, PaymentsConfig};
-pub use receipts::{KeyHalf, ReceiptKey, SigningKey};
+pub use receipts::{KeyHalf, ReceiptKeySettings, SigningKey};
 pub use report::ReportConfig;
 pub use secret::HIDDEN;
 pub use source::{Demo, Environment, Sources};
@@ -32,8 +32,8 @@ use crate::engine::settings::{AmountLimits, ReviewRules, SharedBy};
 use crate::ids::KeyOwner;
 use crate::journal::DayZone;
 use crate::money::Currency;
-use crate::webhooks::Key;
-use read::{Reader, SecretDigests, entry_text, integer_in_range, invalid};
+use crate::webhooks::WebhookKey;
+use read::{ConfigReader, SecretDigests, entry_text, integer_in_range, invalid};
 use secrecy::{ExposeSecret, SecretString};
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -114,7 +114,7 @@ pub struct Config {
     /// The risk rules.
     pub risk: RiskConfig,
     /// The first one seals; all verify.
-    pub receipt_keys: Vec<ReceiptKey>,
+    pub receipt_keys: Vec<ReceiptKeySettings>,
     /// Genuine webhooks.
     pub webhooks: WebhooksConfig,
     /// Keys that sign receipts: the first one signs, all verify; may be empty.
@@ -135,7 +135,7 @@ pub struct Config {
     pub demo: Demo,
     shown: serde_json::Value,
     secrets: SecretDigests,
-    other_secrets: Vec<Key>,
+    other_secrets: Vec<WebhookKey>,
 }
 
 /// Keys of which a change takes effect when the configuration is read again, without a restart.
@@ -373,7 +373,7 @@ impl Config {
         if sources.demo == Demo::Yes {
             fill_for_demo(&mut table);
         }
-        let mut reader = Reader::new(&table, &sources.environment, sources.demo);
+        let mut reader = ConfigReader::new(&table, &sources.environment, sources.demo);
         let config = Self {
             server: server(&mut reader)?,
             storage: storage(&mut reader)?,
@@ -443,7 +443,7 @@ impl Config {
     }
 
     /// The secrets that serve other purposes than signing webhooks.
-    pub fn other_secrets(&self) -> &[Key] {
+    pub fn other_secrets(&self) -> &[WebhookKey] {
         &self.other_secrets
     }
 
@@ -515,7 +515,7 @@ fn fill_for_demo(table: &mut Table) {
     }
 }
 
-fn server(reader: &mut Reader<'_>) -> Result<ServerConfig, ConfigError> {
+fn server(reader: &mut ConfigReader<'_>) -> Result<ServerConfig, ConfigError> {
     let listen = reader.text("server.listen")?;
     let listen = address("server.listen", &listen)?;
     let admin_listen = reader.text_if_given("server.admin_listen")?;
@@ -562,7 +562,7 @@ fn address(key: &str, text: &str) -> Result<SocketAddr, ConfigError> {
     })
 }
 
-fn tls(reader: &mut Reader<'_>) -> Result<Option<TlsConfig>, ConfigError> {
+fn tls(reader: &mut ConfigReader<'_>) -> Result<Option<TlsConfig>, ConfigError> {
     let cert = reader.text_if_given("server.tls.cert")?;
     let key = reader.text_if_given("server.tls.key")?;
     match (cert, key) {
@@ -582,7 +582,7 @@ fn tls(reader: &mut Reader<'_>) -> Result<Option<TlsConfig>, ConfigError> {
     }
 }
 
-fn storage(reader: &mut Reader<'_>) -> Result<StorageConfig, ConfigError> {
+fn storage(reader: &mut ConfigReader<'_>) -> Result<StorageConfig, ConfigError> {
     let ring_bytes = reader.size("storage.ring_bytes")?;
     if !ring_bytes.is_power_of_two() {
         return Err(invalid(
@@ -601,14 +601,14 @@ fn storage(reader: &mut Reader<'_>) -> Result<StorageConfig, ConfigError> {
     })
 }
 
-fn clock(reader: &mut Reader<'_>) -> Result<ClockConfig, ConfigError> {
+fn clock(reader: &mut ConfigReader<'_>) -> Result<ClockConfig, ConfigError> {
     Ok(ClockConfig {
         step_max_ms: reader.integer("clock.step_max_ms")?,
         settle: Duration::from_secs(reader.integer("clock.settle_s")?),
     })
 }
 
-fn sync_interval(reader: &mut Reader<'_>) -> Result<Option<u64>, ConfigError> {
+fn sync_interval(reader: &mut ConfigReader<'_>) -> Result<Option<u64>, ConfigError> {
     const FORMS: &str = "must be \"always\" or { interval_ms = 50 }";
     match reader.given("storage.sync") {
         None => {}
@@ -631,7 +631,7 @@ fn sync_interval(reader: &mut Reader<'_>) -> Result<Option<u64>, ConfigError> {
     Ok(None)
 }
 
-fn api_keys(reader: &mut Reader<'_>, demo: Demo) -> Result<Vec<ApiKey>, ConfigError> {
+fn api_keys(reader: &mut ConfigReader<'_>, demo: Demo) -> Result<Vec<ApiKey>, ConfigError> {
     let chars_min = match demo {
         Demo::Yes => API_KEY_CHARS_MIN_OF_DEMO,
         Demo::No => API_KEY_CHARS_MIN,
@@ -692,7 +692,7 @@ fn rate_of(entry: &Table) -> Result<Option<u32>, ConfigError> {
 
 const ID_FORM: &str = "must be 1 to 64 characters of A-Z a-z 0-9 _ . : -";
 
-fn sale(reader: &mut Reader<'_>) -> Result<SaleConfig, ConfigError> {
+fn sale(reader: &mut ConfigReader<'_>) -> Result<SaleConfig, ConfigError> {
     let path = "drop.currencies";
     let mut currencies = Vec::new();
     for code in reader.texts(path)? {
@@ -715,7 +715,7 @@ fn sale(reader: &mut Reader<'_>) -> Result<SaleConfig, ConfigError> {
     })
 }
 
-fn limits(reader: &mut Reader<'_>) -> Result<LimitsConfig, ConfigError> {
+fn limits(reader: &mut ConfigReader<'_>) -> Result<LimitsConfig, ConfigError> {
     const BY: &str = "must be a list with \"user\", and optionally \"card_token\" and \"device\"";
     let mut shared = Vec::new();
     let by = reader.texts("limits.by")?;
@@ -750,7 +750,7 @@ fn limits(reader: &mut Reader<'_>) -> Result<LimitsConfig, ConfigError> {
     })
 }
 
-fn review(reader: &mut Reader<'_>) -> Result<ReviewConfig, ConfigError> {
+fn review(reader: &mut ConfigReader<'_>) -> Result<ReviewConfig, ConfigError> {
     let on_deadline = match reader.text("review.on_deadline")?.as_str() {
         "reject" => Verdict::Reject,
         "approve" => Verdict::Approve,
@@ -766,7 +766,7 @@ fn review(reader: &mut Reader<'_>) -> Result<ReviewConfig, ConfigError> {
     })
 }
 
-fn engine(reader: &mut Reader<'_>) -> Result<EngineConfig, ConfigError> {
+fn engine(reader: &mut ConfigReader<'_>) -> Result<EngineConfig, ConfigError> {
     let retention_s = reader.integer("idempotency.retention_s")?;
     let least_s = retention_s.max(reader.integer("limits.rate.per_s")?);
     let ended_keep_s = reader.integer_if_given("engine.ended_keep_s")?;
@@ -793,7 +793,7 @@ fn engine(reader: &mut Reader<'_>) -> Result<EngineConfig, ConfigError> {
     })
 }
 
-fn reconcile(reader: &mut Reader<'_>) -> Result<ReconcileConfig, ConfigError> {
+fn reconcile(reader: &mut ConfigReader<'_>) -> Result<ReconcileConfig, ConfigError> {
     let every_s = reader.integer("reconcile.every_s")?;
     let window_s = reader.integer("reconcile.window_s")?;
     Ok(ReconcileConfig {
@@ -804,10 +804,13 @@ fn reconcile(reader: &mut Reader<'_>) -> Result<ReconcileConfig, ConfigError> {
     })
 }
 
-fn seconds(reader: &mut Reader<'_>, path: &'static str) -> Result<Duration, ConfigError> {
+fn seconds(reader: &mut ConfigReader<'_>, path: &'static str) -> Result<Duration, ConfigError> {
     Ok(Duration::from_secs(reader.integer(path)?))
 }
 
-fn milliseconds(reader: &mut Reader<'_>, path: &'static str) -> Result<Duration, ConfigError> {
+fn milliseconds(
+    reader: &mut ConfigReader<'_>,
+    path: &'static str,
+) -> Result<Duration, ConfigError> {
     Ok(Duration::from_millis(reader.integer(path)?))
 }

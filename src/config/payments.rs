@@ -2,7 +2,7 @@
 //!
 //! Invariant: a gateway is named, always; nobody is charged, or not charged, by default.
 
-use super::read::{Reader, invalid};
+use super::read::{ConfigReader, invalid};
 use super::{ConfigError, ID_FORM, milliseconds, seconds};
 use crate::engine::payable::AmountRule;
 use crate::engine::settings::CardRetries;
@@ -75,7 +75,7 @@ pub struct PaymentsConfig {
     pub card_retries: CardRetries,
 }
 
-pub(super) fn read(reader: &mut Reader<'_>) -> Result<PaymentsConfig, ConfigError> {
+pub(super) fn read(reader: &mut ConfigReader<'_>) -> Result<PaymentsConfig, ConfigError> {
     let gateway = match reader.text_if_given("payments.gateway")?.as_deref() {
         Some("sandbox") => {
             // What is set for the other gateway is checked and shown all the same.
@@ -123,7 +123,7 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Result<PaymentsConfig, ConfigErro
     })
 }
 
-fn scheme(reader: &mut Reader<'_>) -> Result<SchemeRules, ConfigError> {
+fn scheme(reader: &mut ConfigReader<'_>) -> Result<SchemeRules, ConfigError> {
     let mut codes = |path| {
         let texts = reader.texts(path)?;
         let parsed = texts.iter().map(|text| GatewayCode::parse(text));
@@ -141,7 +141,7 @@ fn scheme(reader: &mut Reader<'_>) -> Result<SchemeRules, ConfigError> {
 }
 
 /// How Stripe is reached; `None` where no key for it is set.
-fn stripe(reader: &mut Reader<'_>) -> Result<Option<StripeSettings>, ConfigError> {
+fn stripe(reader: &mut ConfigReader<'_>) -> Result<Option<StripeSettings>, ConfigError> {
     let path = "payments.stripe.secret_key";
     let secret_key = reader.secret_if_given(path, STRIPE_KEY_CHARS_MIN)?;
     let visible = |key: &SecretString| {

@@ -8,7 +8,7 @@ use super::keys;
 use super::secret::{self, HIDDEN};
 use super::source::{Demo, Environment};
 use crate::money::{Amount, Currency};
-use crate::webhooks::Key;
+use crate::webhooks::WebhookKey;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value as Json};
 use sha2::{Digest, Sha256};
@@ -25,14 +25,14 @@ pub(super) const DEMO_SECRETS: [&str; 5] = [
     "64656d6f2d7365656420746861742065766572796f6e65206b6e6f7773212121",
 ];
 
-pub(super) struct Reader<'a> {
+pub(super) struct ConfigReader<'a> {
     table: &'a Table,
     environment: &'a Environment,
     demo: Demo,
     shown: Map<String, Json>,
     secrets: RefCell<SecretDigests>,
     /// Secrets of other purposes than webhooks.
-    others: RefCell<Vec<Key>>,
+    others: RefCell<Vec<WebhookKey>>,
 }
 
 /// Where the secrets of webhooks are.
@@ -78,7 +78,7 @@ impl std::fmt::Debug for SecretDigests {
     }
 }
 
-impl<'a> Reader<'a> {
+impl<'a> ConfigReader<'a> {
     pub(super) fn new(table: &'a Table, environment: &'a Environment, demo: Demo) -> Self {
         Self {
             table,
@@ -97,11 +97,11 @@ impl<'a> Reader<'a> {
 
     /// The secrets taken so far, and those of the demo, that webhooks are not to be signed with.
     /// With the demo, one secret may serve two purposes.
-    pub(super) fn others(&self) -> Vec<Key> {
+    pub(super) fn others(&self) -> Vec<WebhookKey> {
         if self.demo == Demo::Yes {
             return Vec::new();
         }
-        let of_the_demo = DEMO_SECRETS.into_iter().flat_map(Key::readings);
+        let of_the_demo = DEMO_SECRETS.into_iter().flat_map(WebhookKey::readings);
         of_the_demo.chain(self.others.borrow().clone()).collect()
     }
 
@@ -268,7 +268,7 @@ impl<'a> Reader<'a> {
         let mut secrets = self.secrets.borrow_mut();
         secrets.0.entry(path).or_default().push(digest);
         if path != WEBHOOK_SECRETS {
-            let readings = Key::readings(secret.expose_secret());
+            let readings = WebhookKey::readings(secret.expose_secret());
             self.others.borrow_mut().extend(readings);
         }
         Ok(secret)

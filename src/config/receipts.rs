@@ -2,7 +2,7 @@
 //!
 //! Invariants: there is a key to seal with; secrets are long enough, and shown as `***`.
 
-use super::read::{Reader, entry_text, invalid};
+use super::read::{ConfigReader, entry_text, invalid};
 use super::{ConfigError, HIDDEN, ID_FORM};
 use crate::ids::ReceiptKeyId;
 use secrecy::SecretString;
@@ -13,7 +13,7 @@ const SEED_CHARS_MIN: usize = 43;
 
 /// A key that seals receipts.
 #[derive(Debug)]
-pub struct ReceiptKey {
+pub struct ReceiptKeySettings {
     /// Its name on the receipt.
     pub id: ReceiptKeyId,
     /// The secret.
@@ -38,9 +38,11 @@ pub enum KeyHalf {
     Public(String),
 }
 
-pub(super) fn sealing(reader: &mut Reader<'_>) -> Result<Vec<ReceiptKey>, ConfigError> {
+pub(super) fn sealing(
+    reader: &mut ConfigReader<'_>,
+) -> Result<Vec<ReceiptKeySettings>, ConfigError> {
     let path = "receipts.hmac_keys[].id";
-    let mut keys: Vec<ReceiptKey> = Vec::new();
+    let mut keys: Vec<ReceiptKeySettings> = Vec::new();
     let mut shown = Vec::new();
     for entry in reader.entries("receipts.hmac_keys")? {
         let name = entry_text(path, entry, "id")?;
@@ -50,7 +52,7 @@ pub(super) fn sealing(reader: &mut Reader<'_>) -> Result<Vec<ReceiptKey>, Config
         }
         let secret = reader.secret("receipts.hmac_keys[].key", entry, RECEIPT_KEY_CHARS_MIN)?;
         shown.push(vec![("id", name.to_owned())]);
-        keys.push(ReceiptKey { id, secret });
+        keys.push(ReceiptKeySettings { id, secret });
     }
     if keys.is_empty() {
         return Err(invalid(
@@ -62,7 +64,7 @@ pub(super) fn sealing(reader: &mut Reader<'_>) -> Result<Vec<ReceiptKey>, Config
     Ok(keys)
 }
 
-pub(super) fn signing(reader: &mut Reader<'_>) -> Result<Vec<SigningKey>, ConfigError> {
+pub(super) fn signing(reader: &mut ConfigReader<'_>) -> Result<Vec<SigningKey>, ConfigError> {
     let (named, secret) = ("receipts.ed25519_keys[].id", "receipts.ed25519_keys[].key");
     let public = "receipts.ed25519_keys[].public";
     let mut keys: Vec<SigningKey> = Vec::new();

@@ -2,7 +2,7 @@
 //! disk is nearly full.
 
 use super::ConfigError;
-use super::read::{Reader, invalid};
+use super::read::{ConfigReader, invalid};
 use crate::report::feed::sink::Batching;
 use crate::report::feed::{Backoff, OnDiskFull};
 use crate::report::jsonl::{self, JsonlSettings};
@@ -48,7 +48,7 @@ impl ReportConfig {
     }
 }
 
-pub(super) fn read(reader: &mut Reader<'_>) -> Result<ReportConfig, ConfigError> {
+pub(super) fn read(reader: &mut ConfigReader<'_>) -> Result<ReportConfig, ConfigError> {
     let config = ReportConfig {
         on_disk_full: on_disk_full(reader)?,
         give_up_below_bytes: reader.integer("report.give_up_below_bytes")?,
@@ -79,7 +79,7 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Result<ReportConfig, ConfigError>
     Ok(config)
 }
 
-fn on_disk_full(reader: &mut Reader<'_>) -> Result<OnDiskFull, ConfigError> {
+fn on_disk_full(reader: &mut ConfigReader<'_>) -> Result<OnDiskFull, ConfigError> {
     const FORMS: &str = "must be \"refuse_sales\" or { give_up = \"NAME\" }";
     let path = "report.on_disk_full";
     match reader.given(path) {
@@ -97,7 +97,7 @@ fn on_disk_full(reader: &mut Reader<'_>) -> Result<OnDiskFull, ConfigError> {
     Ok(OnDiskFull::RefuseSales)
 }
 
-fn jsonl_sink(reader: &mut Reader<'_>) -> Result<Option<JsonlSettings>, ConfigError> {
+fn jsonl_sink(reader: &mut ConfigReader<'_>) -> Result<Option<JsonlSettings>, ConfigError> {
     let path = reader.text_if_given("report.jsonl.path")?;
     let rotate_bytes = reader.integer("report.jsonl.rotate_bytes")?;
     let keep = reader.size("report.jsonl.keep")?;
@@ -111,7 +111,7 @@ fn jsonl_sink(reader: &mut Reader<'_>) -> Result<Option<JsonlSettings>, ConfigEr
 /// A URL has a scheme, a host and a name.
 const URL_CHARS_MIN: usize = 12;
 
-fn postgres_sink(reader: &mut Reader<'_>) -> Result<Option<PostgresSettings>, ConfigError> {
+fn postgres_sink(reader: &mut ConfigReader<'_>) -> Result<Option<PostgresSettings>, ConfigError> {
     let url = url(reader, "report.postgres.url")?;
     let migrator_url = self::url(reader, "report.postgres.migrator_url")?;
     let migrate = match reader.text("report.postgres.migrate")?.as_str() {
@@ -128,7 +128,7 @@ fn postgres_sink(reader: &mut Reader<'_>) -> Result<Option<PostgresSettings>, Co
     }))
 }
 
-fn segments(reader: &mut Reader<'_>) -> Result<SegmentSettings, ConfigError> {
+fn segments(reader: &mut ConfigReader<'_>) -> Result<SegmentSettings, ConfigError> {
     let every_s = reader.integer("report.postgres.segments.every_s")?;
     let small = |it: u64| u32::try_from(it).unwrap_or(u32::MAX);
     Ok(SegmentSettings {
@@ -140,7 +140,10 @@ fn segments(reader: &mut Reader<'_>) -> Result<SegmentSettings, ConfigError> {
     })
 }
 
-fn url(reader: &mut Reader<'_>, path: &'static str) -> Result<Option<SecretString>, ConfigError> {
+fn url(
+    reader: &mut ConfigReader<'_>,
+    path: &'static str,
+) -> Result<Option<SecretString>, ConfigError> {
     let url = reader.secret_if_given(path, URL_CHARS_MIN)?;
     if let Some(url) = &url
         && !postgres::is_url(url.expose_secret())

@@ -6,7 +6,7 @@
 //! Deliberately absent: what the values mean.
 
 use super::ConfigError;
-use super::keys::{self, Kind};
+use super::keys::{self, ValueKind};
 use super::read::invalid;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -143,7 +143,7 @@ fn set_from_variable(
     let kind = keys::find(path).map(|key| key.kind);
     let value = match kind {
         // These two are text or a table; all other text stands as it is.
-        Some(Kind::Text) if path != "storage.sync" && path != "report.on_disk_full" => {
+        Some(ValueKind::Text) if path != "storage.sync" && path != "report.on_disk_full" => {
             Value::String(raw.to_owned())
         }
         _ => as_toml().unwrap_or_else(|| Value::String(raw.to_owned())),
@@ -193,7 +193,7 @@ fn refuse_unknown_value(path: &mut String, value: &Value) -> Result<(), ConfigEr
         });
     }
     // What stands in these is checked where it is taken.
-    let whole = |key: &keys::Key| matches!(key.kind, Kind::Secret | Kind::Amounts);
+    let whole = |key: &keys::Setting| matches!(key.kind, ValueKind::Secret | ValueKind::Amounts);
     if keys::find(path).is_some_and(whole) {
         return Ok(());
     }

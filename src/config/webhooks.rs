@@ -5,12 +5,12 @@
 //! as nonces, so that an event is known when its delivery comes once more under a nonce that is
 //! forgotten.
 
-use super::read::{Reader, WEBHOOK_SECRETS, entry_text, invalid};
+use super::read::{ConfigReader, WEBHOOK_SECRETS, entry_text, invalid};
 use super::{ConfigError, ID_FORM};
 use crate::engine::event::WebhookFormat;
 use crate::engine::settings::WebhookMemory;
 use crate::ids::WebhookSecretId;
-use crate::webhooks::{BadKey, Key, SECRET_BYTES_MIN, SECRETS_MAX};
+use crate::webhooks::{BadKey, SECRET_BYTES_MIN, SECRETS_MAX, WebhookKey};
 use secrecy::ExposeSecret;
 use toml::Table;
 
@@ -33,10 +33,10 @@ pub struct WebhookSecret {
     /// Its name.
     pub id: WebhookSecretId,
     /// The secret.
-    pub key: Key,
+    pub key: WebhookKey,
 }
 
-pub(super) fn read(reader: &mut Reader<'_>) -> Result<WebhooksConfig, ConfigError> {
+pub(super) fn read(reader: &mut ConfigReader<'_>) -> Result<WebhooksConfig, ConfigError> {
     let tolerance_ms = reader.integer("webhooks.tolerance_s")? * 1_000;
     let memory = WebhookMemory::new(
         tolerance_ms,
@@ -58,7 +58,7 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Result<WebhooksConfig, ConfigErro
     })
 }
 
-fn secrets(reader: &mut Reader<'_>) -> Result<Vec<WebhookSecret>, ConfigError> {
+fn secrets(reader: &mut ConfigReader<'_>) -> Result<Vec<WebhookSecret>, ConfigError> {
     let list = "webhooks.secrets";
     let mut secrets: Vec<WebhookSecret> = Vec::new();
     let mut shown = Vec::new();
@@ -92,7 +92,7 @@ fn secrets(reader: &mut Reader<'_>) -> Result<Vec<WebhookSecret>, ConfigError> {
     Ok(secrets)
 }
 
-fn secret(reader: &Reader<'_>, entry: &Table) -> Result<WebhookSecret, ConfigError> {
+fn secret(reader: &ConfigReader<'_>, entry: &Table) -> Result<WebhookSecret, ConfigError> {
     let path = "webhooks.secrets[].id";
     let id = entry_text(path, entry, "id")?;
     let id = WebhookSecretId::parse(id).ok_or_else(|| invalid(path, ID_FORM))?;
@@ -105,7 +105,7 @@ fn secret(reader: &Reader<'_>, entry: &Table) -> Result<WebhookSecret, ConfigErr
     };
     let path = WEBHOOK_SECRETS;
     let text = reader.secret(path, entry, SECRET_BYTES_MIN)?;
-    let key = Key::parse(text.expose_secret(), format);
+    let key = WebhookKey::parse(text.expose_secret(), format);
     let key = key.map_err(|bad| match bad {
         BadKey::FormatMissing => invalid("webhooks.secrets[].format", bad.to_string()),
         BadKey::TooShort | BadKey::NotBase64 => invalid(path, bad.to_string()),

@@ -8,11 +8,11 @@
 //! 3. Waits double up to a bound with full jitter, and their number is bounded.
 //!
 //! Deliberately absent: what to do after an answer (`saga`, `refund`), and the classification
-//! itself, which is `gateway::Answer`'s.
+//! itself, which is `gateway::CallResult`'s.
 
 use crate::payments::breaker::{Breaker, Circuit};
 use crate::payments::driver::Meter;
-use crate::payments::gateway::{Answer, Call, Calling, Class, Gateway, Trouble};
+use crate::payments::gateway::{CallClass, CallResult, Calling, Gateway, GatewayCall, Trouble};
 use crate::payments::settings::PaymentSettings;
 use std::future::poll_fn;
 use std::sync::Arc;
@@ -50,7 +50,7 @@ impl Calls {
     }
 
     /// Waits until a call of this kind may be sent.
-    pub(super) async fn turn(&self, name: Call) -> Result<(), Trouble> {
+    pub(super) async fn turn(&self, name: GatewayCall) -> Result<(), Trouble> {
         if self.breaker.circuit() == Circuit::Open {
             return Err(Trouble::CircuitOpen);
         }
@@ -63,30 +63,30 @@ impl Calls {
     /// Makes a call that may have effect, in its turn.
     pub(super) async fn send<'a, T>(
         &'a self,
-        name: Call,
-        call: impl FnOnce(&'a dyn Gateway) -> Calling<'a, Answer<T>>,
-    ) -> Answer<T> {
+        name: GatewayCall,
+        call: impl FnOnce(&'a dyn Gateway) -> Calling<'a, CallResult<T>>,
+    ) -> CallResult<T> {
         match self.turn(name).await {
             Ok(()) => self.send_in_turn(name, call).await,
-            Err(trouble) => Answer::Retriable(trouble),
+            Err(trouble) => CallResult::Retriable(trouble),
         }
     }
 
     /// Makes a call that may have effect, whose turn it is.
     pub(super) async fn send_in_turn<'a, T>(
         &'a self,
-        name: Call,
-        call: impl FnOnce(&'a dyn Gateway) -> Calling<'a, Answer<T>>,
-    ) -> Answer<T> {
+        name: GatewayCall,
+        call: impl FnOnce(&'a dyn Gateway) -> Calling<'a, CallResult<T>>,
+    ) -> CallResult<T> {
         if !self.breaker.admits() {
-            return Answer::Retriable(Trouble::CircuitOpen);
+            return CallResult::Retriable(Trouble::CircuitOpen);
         }
         let began = Instant::now();
         let answered = within(self.attempt_timeout, call(&*self.gateway)).await;
-        let answer = answered.unwrap_or(Answer::Unknown(Trouble::Timeout));
+        let answer = answered.unwrap_or(CallResult::Unknown(Trouble::Timeout));
         let trouble = match &answer {
-            Answer::Approved(_) | Answer::Declined(_) => None,
-            Answer::Retriable(trouble) | Answer::Unknown(trouble) => Some(*trouble),
+            CallResult::Approved(_) | CallResult::Declined(_) => None,
+            CallResult::Retriable(trouble) | CallResult::Unknown(trouble) => Some(*trouble),
         };
         self.ended(name, answer.class(), trouble, began);
         answer
@@ -95,7 +95,7 @@ impl Calls {
     /// Makes a call that only asks.
     pub(super) async fn ask<'a, T>(
         &'a self,
-        name: Call,
+        name: GatewayCall,
         call: impl FnOnce(&'a dyn Gateway) -> Calling<'a, Result<T, Trouble>>,
     ) -> Result<T, Trouble> {
         self.turn(name).await?;
@@ -106,14 +106,14 @@ impl Calls {
         let answered = within(self.attempt_timeout, call(&*self.gateway)).await;
         let answer = answered.unwrap_or(Err(Trouble::Timeout));
         let (class, trouble) = match answer {
-            Ok(_) => (Class::Approved, None),
-            Err(trouble) => (Class::Retriable, Some(trouble)),
+            Ok(_) => (CallClass::Approved, None),
+            Err(trouble) => (CallClass::Retriable, Some(trouble)),
         };
         self.ended(name, class, trouble, began);
         answer
     }
 
-    fn ended(&self, name: Call, class: Class, trouble: Option<Trouble>, began: Instant) {
+    fn ended(&self, name: GatewayCall, class: CallClass, trouble: Option<Trouble>, began: Instant) {
         match trouble {
             None => self.breaker.succeeded(),
             Some(
@@ -130,7 +130,7 @@ impl Calls {
 }
 
 /// What has gone wrong since the last step was recorded.
-pub(super) struct Tries {
+pub(super) struct FailedTries {
     began: Instant,
     failed: u32,
     circuit_open: bool,
@@ -138,14 +138,14 @@ pub(super) struct Tries {
 
 /// Whether there is another attempt.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
-pub(super) enum Next {
+pub(super) enum RetryDecision {
     /// Now: the wait is over.
     Attempt,
     /// The attempts, or the time for them, are spent.
     Spent,
 }
 
-impl Tries {
+impl FailedTries {
     pub(super) fn new() -> Self {
         Self {
             began: Instant::now(),
@@ -176,20 +176,20 @@ impl Tries {
     }
 
     /// Before an attempt: waits where others failed before it.
-    pub(super) async fn next(&self, settings: &PaymentSettings) -> Next {
+    pub(super) async fn next(&self, settings: &PaymentSettings) -> RetryDecision {
         if self.failed == 0 {
-            return Next::Attempt;
+            return RetryDecision::Attempt;
         }
         // While nothing is sent there is nothing to wait for here: it is tried again later.
         if self.failed > settings.retries_max || self.circuit_open {
-            return Next::Spent;
+            return RetryDecision::Spent;
         }
         let backoff = settings.backoff(self.failed);
         if self.began.elapsed() + backoff > settings.unknown_after() {
-            return Next::Spent;
+            return RetryDecision::Spent;
         }
         tokio::time::sleep(backoff).await;
-        Next::Attempt
+        RetryDecision::Attempt
     }
 }
 

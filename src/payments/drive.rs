@@ -15,13 +15,13 @@ use crate::engine::view::PurchaseView;
 use crate::ids::{AuthorizationId, CaptureId, CardToken, Lsn, PurchaseId};
 use crate::journal::{CommitGate, StorageFault};
 use crate::money::{Amount, Currency};
-use crate::payments::calls::{Next, Tries};
+use crate::payments::calls::{FailedTries, RetryDecision};
 use crate::payments::driver::Payments;
 use crate::payments::gateway::{
-    Answer, Authorization, Call, CapturedMoney, Claim, Found, FoundRefund, Inquiry, Order,
-    Reference, Refund, Trouble,
+    Authorization, AuthorizationClaim, AuthorizeRequest, CallResult, CapturedMoney, FoundRefund,
+    GatewayCall, Inquiry, LookupResult, Reference, RefundRequest, Trouble,
 };
-use crate::payments::saga::{Action, Known, Late, Rest, Review, next};
+use crate::payments::saga::{Action, GatewayState, Late, RestReason, Review, next};
 use crate::time::UnixMs;
 
 /// Refunds that are made of one payment to give back what was captured without goods: each one after
@@ -31,7 +31,7 @@ const GIVE_BACKS_MAX: u32 = 10;
 /// How a drive ended.
 pub(super) struct Ended {
     /// Why it rests; `None`: it does not, the tries are spent.
-    pub(super) rest: Option<Rest>,
+    pub(super) rest: Option<RestReason>,
     /// How soon what does not rest is taken up again.
     pub(super) pace: Pace,
     /// The purchase then.
@@ -57,7 +57,7 @@ pub(super) struct Drive<'a> {
     purchase: PurchaseId,
     view: PurchaseView,
     durable_at: Lsn,
-    known: Known,
+    known: GatewayState,
     /// Whether an attempt to authorize may still be on its way.
     late: Late,
     /// The gateway refused to capture; not yet looked up.
@@ -66,7 +66,7 @@ pub(super) struct Drive<'a> {
     refused: Option<GiveBack>,
     pace: Pace,
     look_up_failed: bool,
-    tries: Tries,
+    tries: FailedTries,
 }
 
 /// How soon a payment that was left open is taken up again.
@@ -90,10 +90,10 @@ impl<'a> Drive<'a> {
         payments: &'a Payments,
         gate: &'a CommitGate,
         (view, durable_at): (PurchaseView, Lsn),
-        known: Known,
+        known: GatewayState,
     ) -> Self {
         let late = match known {
-            Known::Unasked => Late::Impossible,
+            GatewayState::Unasked => Late::Impossible,
             _ => Late::Possible,
         };
         Self {
@@ -108,7 +108,7 @@ impl<'a> Drive<'a> {
             refused: None,
             pace: Pace::Retry,
             look_up_failed: false,
-            tries: Tries::new(),
+            tries: FailedTries::new(),
         }
     }
 
@@ -246,7 +246,7 @@ impl<'a> Drive<'a> {
         Ok(())
     }
 
-    fn ended(self, rest: Option<Rest>) -> Ended {
+    fn ended(self, rest: Option<RestReason>) -> Ended {
         Ended {
             rest,
             late: match self.view.state {
@@ -299,7 +299,7 @@ impl<'a> Drive<'a> {
                 if self.view.request != payment {
                     return Ok(Go::Leave);
                 }
-                self.known = Known::InDoubt;
+                self.known = GatewayState::InDoubt;
                 self.tries.fail();
                 if self.tries.failed() > self.payments.settings().retries_max {
                     return Ok(Go::Leave);
@@ -316,21 +316,21 @@ impl<'a> Drive<'a> {
     }
 
     async fn look_up(&mut self) -> Go {
-        if self.look_up_failed && self.next_attempt().await == Next::Spent {
+        if self.look_up_failed && self.next_attempt().await == RetryDecision::Spent {
             return Go::Leave;
         }
         let inquiry = inquiry_of(self.payments, &self.view);
         let asked = self
             .payments
             .calls()
-            .ask(Call::LookUp, |gateway| gateway.look_up(inquiry));
+            .ask(GatewayCall::LookUp, |gateway| gateway.look_up(inquiry));
         match asked.await {
             Ok(found) => {
                 self.look_up_failed = false;
                 let refused = std::mem::take(&mut self.capture_refused);
                 self.known = match found {
-                    Found::Authorized(_) if refused => Known::CaptureRefused,
-                    found => Known::of(found, self.view.quote),
+                    LookupResult::Authorized(_) if refused => GatewayState::CaptureRefused,
+                    found => GatewayState::of(found, self.view.quote),
                 };
             }
             Err(trouble) => {
@@ -343,12 +343,12 @@ impl<'a> Drive<'a> {
 
     async fn authorize(&mut self) -> Go {
         // 1. Wait after a failure. What the gateway does not take now goes on in the background.
-        if !self.is_late() && self.next_attempt().await == Next::Spent {
+        if !self.is_late() && self.next_attempt().await == RetryDecision::Spent {
             return Go::Leave;
         }
         // 2. Wait for the turn, which may take long where many do.
         if !self.is_late()
-            && let Err(trouble) = self.payments.calls().turn(Call::Authorize).await
+            && let Err(trouble) = self.payments.calls().turn(GatewayCall::Authorize).await
         {
             self.tries.trouble(trouble);
             return Go::On;
@@ -356,10 +356,10 @@ impl<'a> Drive<'a> {
         // 3. Begin nothing that the buyer no longer reckons with. The saga only authorizes where
         // the gateway has nothing.
         if self.is_late() {
-            self.known = Known::GivenUp(self.late);
+            self.known = GatewayState::GivenUp(self.late);
             return Go::On;
         }
-        let order = Order {
+        let order = AuthorizeRequest {
             reference: self.reference(),
             amount: self.view.quote.amount,
             currency: self.view.quote.currency,
@@ -369,14 +369,16 @@ impl<'a> Drive<'a> {
         let sent = self
             .payments
             .calls()
-            .send_in_turn(Call::Authorize, |gateway| gateway.authorize(order));
+            .send_in_turn(GatewayCall::Authorize, |gateway| gateway.authorize(order));
         match sent.await {
-            Answer::Approved(authorization) => {
-                self.known = Known::Has(Found::Authorized(authorization));
+            CallResult::Approved(authorization) => {
+                self.known = GatewayState::Has(LookupResult::Authorized(authorization));
             }
-            Answer::Declined(decline) => self.known = Known::Has(Found::Declined(decline)),
-            Answer::Retriable(trouble) => self.tries.trouble(trouble),
-            Answer::Unknown(trouble) => {
+            CallResult::Declined(decline) => {
+                self.known = GatewayState::Has(LookupResult::Declined(decline))
+            }
+            CallResult::Retriable(trouble) => self.tries.trouble(trouble),
+            CallResult::Unknown(trouble) => {
                 self.late = Late::Possible;
                 self.in_doubt(trouble);
             }
@@ -391,24 +393,24 @@ impl<'a> Drive<'a> {
     }
 
     async fn capture(&mut self) -> Go {
-        if self.next_attempt().await == Next::Spent {
+        if self.next_attempt().await == RetryDecision::Spent {
             return Go::Leave;
         }
         let claim = self.claim();
         let sent = self
             .payments
             .calls()
-            .send(Call::Capture, |gateway| gateway.capture(claim));
+            .send(GatewayCall::Capture, |gateway| gateway.capture(claim));
         match sent.await {
-            Answer::Approved(money) => {
-                self.known = Known::of(Found::taken(money), self.view.quote);
+            CallResult::Approved(money) => {
+                self.known = GatewayState::of(LookupResult::taken(money), self.view.quote);
             }
-            Answer::Declined(_) => {
+            CallResult::Declined(_) => {
                 self.capture_refused = true;
-                self.known = Known::InDoubt;
+                self.known = GatewayState::InDoubt;
             }
-            Answer::Retriable(trouble) => self.tries.trouble(trouble),
-            Answer::Unknown(trouble) => self.in_doubt(trouble),
+            CallResult::Retriable(trouble) => self.tries.trouble(trouble),
+            CallResult::Unknown(trouble) => self.in_doubt(trouble),
         }
         Go::On
     }
@@ -416,13 +418,14 @@ impl<'a> Drive<'a> {
     async fn close(&mut self) -> Go {
         let answer = self.send_void().await;
         match answer {
-            Some(Answer::Approved(())) => {
+            Some(CallResult::Approved(())) => {
                 self.late = Late::Impossible;
-                self.known = Known::GivenUp(Late::Impossible);
+                self.known = GatewayState::GivenUp(Late::Impossible);
             }
             // It has come after all, or nobody knows. The tries are spent: whoever takes it up again
             // sees what there is.
-            Some(Answer::Declined(_) | Answer::Unknown(_) | Answer::Retriable(_)) | None => {
+            Some(CallResult::Declined(_) | CallResult::Unknown(_) | CallResult::Retriable(_))
+            | None => {
                 return Go::Leave;
             }
         }
@@ -430,7 +433,7 @@ impl<'a> Drive<'a> {
     }
 
     async fn void(&mut self) -> Go {
-        if self.next_attempt().await == Next::Spent {
+        if self.next_attempt().await == RetryDecision::Spent {
             return Go::Leave;
         }
         if self.refused == Some(GiveBack::Void) {
@@ -440,8 +443,8 @@ impl<'a> Drive<'a> {
         let Some(answer) = self.send_void().await else {
             return Go::Leave;
         };
-        if answer == Answer::Approved(()) {
-            self.known = Known::Has(Found::Voided);
+        if answer == CallResult::Approved(()) {
+            self.known = GatewayState::Has(LookupResult::Voided);
         } else {
             self.not_given_back(&answer, GiveBack::Void);
         }
@@ -449,18 +452,18 @@ impl<'a> Drive<'a> {
     }
 
     /// `None` where nothing was sent.
-    async fn send_void(&mut self) -> Option<Answer<()>> {
+    async fn send_void(&mut self) -> Option<CallResult<()>> {
         let claim = self.claim();
         let sent = self
             .payments
             .calls()
-            .send(Call::Void, |gateway| gateway.void(claim));
+            .send(GatewayCall::Void, |gateway| gateway.void(claim));
         let answer = sent.await;
-        (answer != Answer::Retriable(Trouble::CircuitOpen)).then_some(answer)
+        (answer != CallResult::Retriable(Trouble::CircuitOpen)).then_some(answer)
     }
 
     async fn give_back(&mut self, money: &CapturedMoney) -> Go {
-        if self.next_attempt().await == Next::Spent {
+        if self.next_attempt().await == RetryDecision::Spent {
             return Go::Leave;
         }
         let number = match self.next_give_back(money).await {
@@ -475,11 +478,11 @@ impl<'a> Drive<'a> {
         let sent = self
             .payments
             .calls()
-            .send(Call::Refund, |gateway| gateway.refund(refund));
+            .send(GatewayCall::Refund, |gateway| gateway.refund(refund));
         let answer = sent.await;
-        if answer == Answer::Approved(()) {
+        if answer == CallResult::Approved(()) {
             let refunded = money.captured;
-            self.known = Known::Has(Found::Refunded(CapturedMoney {
+            self.known = GatewayState::Has(LookupResult::Refunded(CapturedMoney {
                 refunded,
                 ..money.clone()
             }));
@@ -498,7 +501,9 @@ impl<'a> Drive<'a> {
             let asked = self
                 .payments
                 .calls()
-                .ask(Call::LookUpRefund, |gateway| gateway.look_up_refund(refund));
+                .ask(GatewayCall::LookUpRefund, |gateway| {
+                    gateway.look_up_refund(refund)
+                });
             match asked.await {
                 Ok(FoundRefund::Nothing) => return Ok(number),
                 Ok(FoundRefund::Failed | FoundRefund::Succeeded) => {}
@@ -514,8 +519,8 @@ impl<'a> Drive<'a> {
     }
 
     /// Never more than what the gateway's books say is left.
-    fn refund_of_rest(&self, money: &CapturedMoney, number: u32) -> Refund {
-        Refund {
+    fn refund_of_rest(&self, money: &CapturedMoney, number: u32) -> RefundRequest {
+        RefundRequest {
             reference: self.reference(),
             capture: Some(money.capture.clone()),
             authorization: Some(money.authorization.id.clone()),
@@ -525,16 +530,16 @@ impl<'a> Drive<'a> {
         }
     }
 
-    fn not_given_back(&mut self, answer: &Answer<()>, what: GiveBack) {
+    fn not_given_back(&mut self, answer: &CallResult<()>, what: GiveBack) {
         match answer {
-            Answer::Approved(()) => {}
-            Answer::Retriable(trouble) => self.tries.trouble(*trouble),
-            Answer::Unknown(trouble) => self.in_doubt(*trouble),
+            CallResult::Approved(()) => {}
+            CallResult::Retriable(trouble) => self.tries.trouble(*trouble),
+            CallResult::Unknown(trouble) => self.in_doubt(*trouble),
             // The gateway may have something else by now: look it up. Where it has the same and
             // refuses once more, a person has to act.
-            Answer::Declined(_) => {
+            CallResult::Declined(_) => {
                 self.refused = Some(what);
-                self.known = Known::InDoubt;
+                self.known = GatewayState::InDoubt;
                 self.tries.fail();
             }
         }
@@ -542,10 +547,10 @@ impl<'a> Drive<'a> {
 
     fn in_doubt(&mut self, trouble: Trouble) {
         self.tries.trouble(trouble);
-        self.known = Known::InDoubt;
+        self.known = GatewayState::InDoubt;
     }
 
-    async fn next_attempt(&self) -> Next {
+    async fn next_attempt(&self) -> RetryDecision {
         self.tries.next(self.payments.settings()).await
     }
 
@@ -561,8 +566,8 @@ impl<'a> Drive<'a> {
         started_at_of(&self.view)
     }
 
-    fn claim(&self) -> Claim {
-        Claim {
+    fn claim(&self) -> AuthorizationClaim {
+        AuthorizationClaim {
             reference: self.reference(),
             authorization: self.view.authorization.clone(),
             amount: self.view.quote.amount,
@@ -603,12 +608,12 @@ fn started_at_of(view: &PurchaseView) -> UnixMs {
 
 /// What there is to know of a payment of nothing: no gateway takes it, so none is asked. It counts
 /// as captured, or given back where that is what is wanted.
-fn known_of_free(state: PurchaseState, currency: Currency) -> Known {
+fn known_of_free(state: PurchaseState, currency: Currency) -> GatewayState {
     const FREE: &str = "four letters are an id";
     if matches!(state, PurchaseState::Voiding | PurchaseState::Stuck) {
-        return Known::Has(Found::Voided);
+        return GatewayState::Has(LookupResult::Voided);
     }
-    Known::Has(Found::Captured(CapturedMoney {
+    GatewayState::Has(LookupResult::Captured(CapturedMoney {
         authorization: Authorization {
             id: AuthorizationId::parse("free").expect(FREE),
             capture_before: None,

@@ -23,12 +23,12 @@ use crate::money::Currency;
 use crate::payments::breaker::Circuit;
 use crate::payments::calls::Calls;
 use crate::payments::drive::{Drive, Ended, Pace};
-use crate::payments::gateway::{Call, CapturedMoney, Class, Gateway};
-use crate::payments::handover::Paying;
-use crate::payments::later::{Again, Later};
-use crate::payments::refund::{End, KnownRefund, RefundDrive};
-use crate::payments::registry::{Asked, Driving, Registry};
-use crate::payments::saga::{Known, Late, Rest};
+use crate::payments::gateway::{CallClass, CapturedMoney, Gateway, GatewayCall};
+use crate::payments::handover::PaymentFuture;
+use crate::payments::later::{Later, RetryLater};
+use crate::payments::refund::{DriveEnd, KnownRefund, RefundDrive};
+use crate::payments::registry::{DriveAgain, Driving, Registry};
+use crate::payments::saga::{GatewayState, Late, RestReason};
 use crate::payments::settings::{PaymentSettings, SettingsError};
 use crate::payments::settle::{Suspects, has_books};
 use crate::receipts::CaptureKeys;
@@ -55,7 +55,7 @@ pub struct Payments {
 /// What is measured of payments. Calls come from the hot path: count and return.
 pub trait Meter: Send + Sync + 'static {
     /// A call to the gateway ended, or was given up on, after this time.
-    fn gateway_call(&self, call: Call, class: Class, took: Duration);
+    fn gateway_call(&self, call: GatewayCall, class: CallClass, took: Duration);
 
     /// What must be durable before the payment goes on, or its end is told, became so.
     fn log_waited(&self, took: Duration);
@@ -77,7 +77,7 @@ pub trait Meter: Send + Sync + 'static {
 
 /// Measures nothing.
 impl Meter for () {
-    fn gateway_call(&self, _: Call, _: Class, _: Duration) {}
+    fn gateway_call(&self, _: GatewayCall, _: CallClass, _: Duration) {}
 
     fn log_waited(&self, _: Duration) {}
 
@@ -90,7 +90,7 @@ impl Meter for () {
 
 /// How a payment stands when its caller is told. What it reveals is durable.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Settled {
+pub enum PaymentOutcome {
     /// The money is taken and the goods are the buyer's.
     Captured(PurchaseView),
     /// Nothing was charged; the units are back, or with the hold that lives on.
@@ -101,7 +101,7 @@ pub enum Settled {
     Open(PurchaseView),
 }
 
-impl Settled {
+impl PaymentOutcome {
     /// The purchase as it stood.
     pub const fn view(&self) -> &PurchaseView {
         match self {
@@ -143,9 +143,9 @@ impl Payments {
         self: &Arc<Self>,
         purchase: PurchaseId,
         gate: &Arc<CommitGate>,
-    ) -> Paying<Result<Settled, StorageFault>> {
+    ) -> PaymentFuture<Result<PaymentOutcome, StorageFault>> {
         let (payments, gate) = (Arc::clone(self), Arc::clone(gate));
-        Paying::new(async move { payments.settle(purchase, &gate).await })
+        PaymentFuture::new(async move { payments.settle(purchase, &gate).await })
     }
 
     /// Gives back what the refund with this number is of, whose intent was just written. Resolves
@@ -155,9 +155,9 @@ impl Payments {
         purchase: PurchaseId,
         number: u32,
         gate: &Arc<CommitGate>,
-    ) -> Paying<Result<RefundView, StorageFault>> {
+    ) -> PaymentFuture<Result<RefundView, StorageFault>> {
         let (payments, gate) = (Arc::clone(self), Arc::clone(gate));
-        Paying::new(async move {
+        PaymentFuture::new(async move {
             payments.settle(purchase, &gate).await?;
             let (view, durable_at) = payments
                 .journal
@@ -180,9 +180,9 @@ impl Payments {
         by: AdminAct,
         acted: impl Fn(&PurchaseView) -> AdminActed + Send + 'static,
         gate: &Arc<CommitGate>,
-    ) -> Paying<Result<Result<PurchaseView, Refusal>, StorageFault>> {
+    ) -> PaymentFuture<Result<Result<PurchaseView, Refusal>, StorageFault>> {
         let (payments, gate) = (Arc::clone(self), Arc::clone(gate));
-        Paying::new(async move {
+        PaymentFuture::new(async move {
             let step = PaymentStep::StartVoid {
                 cause: VoidCause::Operator,
                 within_ms: payments.settings.void_deadline_ms,
@@ -217,9 +217,9 @@ impl Payments {
         decider: Decider,
         acted: impl FnOnce(&PurchaseView) -> AdminActed + Send + 'static,
         gate: &Arc<CommitGate>,
-    ) -> Paying<Result<Result<PurchaseView, Refusal>, StorageFault>> {
+    ) -> PaymentFuture<Result<Result<PurchaseView, Refusal>, StorageFault>> {
         let (payments, gate) = (Arc::clone(self), Arc::clone(gate));
-        Paying::new(async move {
+        PaymentFuture::new(async move {
             let step = PaymentStep::DecideReview {
                 verdict,
                 decider,
@@ -359,7 +359,7 @@ impl Payments {
         &self,
         purchase: PurchaseId,
         gate: &CommitGate,
-    ) -> Result<Settled, StorageFault> {
+    ) -> Result<PaymentOutcome, StorageFault> {
         let Some(driving) = self.registry.enter(purchase) else {
             // Somebody else drives it, who may have looked before the last step was written.
             self.look_again(purchase);
@@ -376,7 +376,7 @@ impl Payments {
         purchase: PurchaseId,
         rounds: u32,
         gate: &CommitGate,
-    ) -> Result<Settled, StorageFault> {
+    ) -> Result<PaymentOutcome, StorageFault> {
         let permit = self
             .permits
             .acquire()
@@ -384,8 +384,8 @@ impl Payments {
             .expect("this semaphore is never closed");
         let before = driving.late();
         let known = match before {
-            Late::Impossible => Known::Unasked,
-            Late::Possible => Known::InDoubt,
+            Late::Impossible => GatewayState::Unasked,
+            Late::Possible => GatewayState::InDoubt,
         };
         let (view, _) = self.read(purchase);
         let intent = after_last_step(&view);
@@ -399,41 +399,41 @@ impl Payments {
             late,
         } = ended;
         let mut end = match (rest, pace) {
-            (Some(_), _) => End::Reached,
-            (None, Pace::Retry) => End::Open,
-            (None, Pace::Slow) => End::Refused,
+            (Some(_), _) => DriveEnd::Reached,
+            (None, Pace::Retry) => DriveEnd::Open,
+            (None, Pace::Slow) => DriveEnd::Refused,
         };
         if let Some(number) = view.pending_refund {
             let of = (&view, durable_at);
             end = self.drive_refund(of, number, before, gate).await?;
             (view, durable_at) = self.read(purchase);
         }
-        if end == End::Reached && rest == Some(Rest::Captured) {
+        if end == DriveEnd::Reached && rest == Some(RestReason::Captured) {
             end = self.compare_books(&view).await?;
             (view, durable_at) = self.read(purchase);
         }
         drop(permit);
         match end {
-            End::Reached if let Some(deadline) = deadline_of(rest, &view) => {
+            DriveEnd::Reached if let Some(deadline) = deadline_of(rest, &view) => {
                 self.leave_waiting(driving, purchase, deadline);
             }
-            End::Reached => {
-                if driving.end() == Asked::Again {
+            DriveEnd::Reached => {
+                if driving.end() == DriveAgain::Again {
                     self.look_again(purchase);
                 }
             }
-            End::Open => {
+            DriveEnd::Open => {
                 self.meter.left_open();
                 let wait = self.settings.backoff(rounds + 1);
                 self.leave_open(driving, (&view, late), wait, rounds + 1);
             }
-            End::Refused => {
+            DriveEnd::Refused => {
                 self.meter.left_open();
                 let wait = self.settings.refused_backoff(rounds);
                 self.leave_open(driving, (&view, Late::Possible), wait, rounds + 1);
             }
             // A webhook has it looked at earlier.
-            End::Pending => {
+            DriveEnd::Pending => {
                 let wait = Duration::from_millis(self.settings.pending_after_ms);
                 self.leave_open(driving, (&view, Late::Possible), wait, rounds + 1);
             }
@@ -448,7 +448,7 @@ impl Payments {
         number: u32,
         before: Late,
         gate: &CommitGate,
-    ) -> Result<End, StorageFault> {
+    ) -> Result<DriveEnd, StorageFault> {
         let (refund, _) = self
             .journal
             .refund(view.purchase, number)
@@ -472,7 +472,7 @@ impl Payments {
     fn put_down(&self, purchase: PurchaseId, wait: Duration) {
         let due = Instant::now() + wait;
         if let Some(ticket) = self.registry.put_down(purchase, due) {
-            self.later.put(Again {
+            self.later.put(RetryLater {
                 due,
                 purchase,
                 ticket,
@@ -484,7 +484,7 @@ impl Payments {
     /// A purchase waits for a person until its deadline.
     fn leave_waiting(&self, driving: Driving<'_>, purchase: PurchaseId, deadline: UnixMs) {
         let (ticket, due) = driving.put_down(Instant::now() + self.until(deadline), Late::Possible);
-        self.later.put(Again {
+        self.later.put(RetryLater {
             due,
             purchase,
             ticket,
@@ -519,7 +519,7 @@ impl Payments {
             }
         }
         let (ticket, due) = driving.put_down(Instant::now() + wait, late);
-        self.later.put(Again {
+        self.later.put(RetryLater {
             due,
             purchase: view.purchase,
             ticket,
@@ -536,7 +536,7 @@ impl Payments {
             let again = self.later.next().await;
             let (payments, gate) = (Arc::clone(&self), Arc::clone(&gate));
             tokio::spawn(async move {
-                let Again {
+                let RetryLater {
                     purchase,
                     ticket,
                     rounds,
@@ -568,7 +568,9 @@ impl Payments {
         while self.journal.fault().is_none() {
             tokio::time::sleep(every).await;
             if self.circuit() == Circuit::HalfOpen {
-                let asked = self.calls.ask(Call::List, |gateway| gateway.list(None));
+                let asked = self
+                    .calls
+                    .ask(GatewayCall::List, |gateway| gateway.list(None));
                 // Its end is the breaker's to note.
                 let _ = asked.await;
             }
@@ -614,7 +616,7 @@ pub fn tell_time(gateway: &dyn Gateway, journal: &Arc<Journal>) {
     }));
 }
 
-impl Settled {
+impl PaymentOutcome {
     fn into_view(self) -> PurchaseView {
         match self {
             Self::Captured(view) | Self::Declined(view) | Self::Voided(view) | Self::Open(view) => {
@@ -636,18 +638,18 @@ fn after_last_step(view: &PurchaseView) -> Lsn {
 }
 
 /// Until when a person has to decide, where the drive rests for that.
-fn deadline_of(rest: Option<Rest>, view: &PurchaseView) -> Option<UnixMs> {
-    (rest == Some(Rest::Waiting)).then_some(())?;
+fn deadline_of(rest: Option<RestReason>, view: &PurchaseView) -> Option<UnixMs> {
+    (rest == Some(RestReason::Waiting)).then_some(())?;
     view.review.as_ref()?.deadline
 }
 
-fn settled(rest: Option<Rest>, view: PurchaseView) -> Settled {
+fn settled(rest: Option<RestReason>, view: PurchaseView) -> PaymentOutcome {
     match rest {
-        Some(Rest::Captured) => Settled::Captured(view),
-        Some(Rest::Declined) => Settled::Declined(view),
-        Some(Rest::Voided) => Settled::Voided(view),
+        Some(RestReason::Captured) => PaymentOutcome::Captured(view),
+        Some(RestReason::Declined) => PaymentOutcome::Declined(view),
+        Some(RestReason::Voided) => PaymentOutcome::Voided(view),
         // The hold lives on.
-        Some(Rest::NoPayment) if !view.declines.is_empty() => Settled::Declined(view),
-        Some(Rest::Waiting | Rest::NoPayment) | None => Settled::Open(view),
+        Some(RestReason::NoPayment) if !view.declines.is_empty() => PaymentOutcome::Declined(view),
+        Some(RestReason::Waiting | RestReason::NoPayment) | None => PaymentOutcome::Open(view),
     }
 }

@@ -27,7 +27,7 @@ pub type Calling<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// Calls that wait for their turn to be sent.
 #[derive(Copy, Clone, Debug, Default, PartialEq, Eq)]
-pub struct Waiting {
+pub struct WaitingCalls {
     /// Those that bring to an end what was begun: captures, voids, refunds and look-ups.
     pub urgent: usize,
     /// Those that begin something: authorizations.
@@ -59,45 +59,45 @@ pub trait Gateway: Send + Sync + 'static {
 
     /// Waits until a call of this kind may be sent, where the provider takes so many in a time:
     /// `None`: at once. What waits was not sent, so its time limit has not begun.
-    fn turn(&self, call: Call) -> Option<Calling<'_, Result<(), Trouble>>> {
+    fn turn(&self, call: GatewayCall) -> Option<Calling<'_, Result<(), Trouble>>> {
         let _ = call;
         None
     }
 
     /// How many calls wait for their turn; `None`: there is no pace, and none ever waits.
-    fn waiting(&self) -> Option<Waiting> {
+    fn waiting(&self) -> Option<WaitingCalls> {
         None
     }
 
     /// Sets money aside.
-    fn authorize(&self, order: Order) -> Calling<'_, Answer<Authorization>>;
+    fn authorize(&self, order: AuthorizeRequest) -> Calling<'_, CallResult<Authorization>>;
 
     /// Takes all the money that was set aside, and says how much that was.
-    fn capture(&self, claim: Claim) -> Calling<'_, Answer<CapturedMoney>>;
+    fn capture(&self, claim: AuthorizationClaim) -> Calling<'_, CallResult<CapturedMoney>>;
 
     /// Gives back what was set aside, if anything was, and closes the reference: nothing sent
     /// under it earlier takes effect later. Declined where it was captured already.
-    fn void(&self, claim: Claim) -> Calling<'_, Answer<()>>;
+    fn void(&self, claim: AuthorizationClaim) -> Calling<'_, CallResult<()>>;
 
     /// Gives back money that was taken.
-    fn refund(&self, refund: Refund) -> Calling<'_, Answer<()>>;
+    fn refund(&self, refund: RefundRequest) -> Calling<'_, CallResult<()>>;
 
     /// What the provider has of a payment. It charges nothing, so it may always be asked again.
-    fn look_up(&self, inquiry: Inquiry) -> Calling<'_, Result<Found, Trouble>>;
+    fn look_up(&self, inquiry: Inquiry) -> Calling<'_, Result<LookupResult, Trouble>>;
 
     /// What became of one refund. It moves nothing, so it may always be asked again.
-    fn look_up_refund(&self, refund: Refund) -> Calling<'_, Result<FoundRefund, Trouble>>;
+    fn look_up_refund(&self, refund: RefundRequest) -> Calling<'_, Result<FoundRefund, Trouble>>;
 
     /// One page of every payment that the provider has of ours, in an order of its own that does
     /// not change; for reconciliation.
-    fn list(&self, after: Option<PageMark>) -> Calling<'_, Result<Page, Trouble>>;
+    fn list(&self, after: Option<PageMark>) -> Calling<'_, Result<ChargePage, Trouble>>;
 
     /// The same, of which payments that were made before `since` may be left out.
     fn list_since(
         &self,
         since: UnixMs,
         after: Option<PageMark>,
-    ) -> Calling<'_, Result<Page, Trouble>> {
+    ) -> Calling<'_, Result<ChargePage, Trouble>> {
         let _ = since;
         self.list(after)
     }
@@ -172,7 +172,7 @@ impl fmt::Display for Reference {
 
 /// Money to set aside.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Order {
+pub struct AuthorizeRequest {
     /// Our name for it.
     pub reference: Reference,
     /// How much, in minor units; above zero.
@@ -187,7 +187,7 @@ pub struct Order {
 
 /// What was set aside, to be captured or voided as a whole.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Claim {
+pub struct AuthorizationClaim {
     /// Our name for it.
     pub reference: Reference,
     /// The gateway's name for it; `None` where it is not known that there is one, and then only to
@@ -205,7 +205,7 @@ pub struct Claim {
 
 /// Captured money to give back.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Refund {
+pub struct RefundRequest {
     /// Our name for the payment.
     pub reference: Reference,
     /// The gateway's name for the capture, where it is known.
@@ -270,7 +270,7 @@ impl CapturedMoney {
 
 /// How a call ended. The one classification: nothing else decides whether to try again.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Answer<T> {
+pub enum CallResult<T> {
     /// It took effect.
     Approved(T),
     /// It had no effect and never will.
@@ -281,21 +281,21 @@ pub enum Answer<T> {
     Unknown(Trouble),
 }
 
-impl<T> Answer<T> {
+impl<T> CallResult<T> {
     /// The word for the classification, for metrics and logs.
-    pub const fn class(&self) -> Class {
+    pub const fn class(&self) -> CallClass {
         match self {
-            Self::Approved(_) => Class::Approved,
-            Self::Declined(_) => Class::Declined,
-            Self::Retriable(_) => Class::Retriable,
-            Self::Unknown(_) => Class::Unknown,
+            Self::Approved(_) => CallClass::Approved,
+            Self::Declined(_) => CallClass::Declined,
+            Self::Retriable(_) => CallClass::Retriable,
+            Self::Unknown(_) => CallClass::Unknown,
         }
     }
 }
 
 /// How a call ended, without what it brought.
 #[derive(Copy, Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Class {
+pub enum CallClass {
     /// It took effect, or a look-up was answered.
     Approved,
     /// It had no effect and never will.
@@ -306,7 +306,7 @@ pub enum Class {
     Unknown,
 }
 
-impl Class {
+impl CallClass {
     /// Every one, by its number.
     pub const ALL: [Self; 4] = [
         Self::Approved,
@@ -392,7 +392,7 @@ pub enum Trouble {
 
 /// What a gateway has under a reference.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Found {
+pub enum LookupResult {
     /// It never heard of it.
     Nothing,
     /// The authorization was declined.
@@ -407,7 +407,7 @@ pub enum Found {
     Refunded(CapturedMoney),
 }
 
-impl Found {
+impl LookupResult {
     /// Money that was taken, of which some is left or not.
     pub fn taken(money: CapturedMoney) -> Self {
         if money.captured > Amount::ZERO && money.left() == Amount::ZERO {
@@ -437,7 +437,7 @@ pub struct PageMark(pub String);
 
 /// Some of the payments that a gateway has.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Page {
+pub struct ChargePage {
     /// The payments.
     pub charges: Vec<Charged>,
     /// Where the next page begins; `None`: this was the last.
@@ -463,7 +463,7 @@ pub struct Charged {
 
 /// Which call was made; the metric's label.
 #[derive(Copy, Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Call {
+pub enum GatewayCall {
     /// [`Gateway::authorize`].
     Authorize,
     /// [`Gateway::capture`].
@@ -480,7 +480,7 @@ pub enum Call {
     List,
 }
 
-impl Call {
+impl GatewayCall {
     /// Every one, by its number.
     pub const ALL: [Self; 7] = [
         Self::Authorize,

@@ -15,12 +15,12 @@ use tokio::runtime::Handle;
 
 /// A payment under way. Dropping it does not stop the payment.
 #[must_use = "the payment continues without it, but its outcome must be awaited"]
-pub struct Paying<T: Send + 'static> {
+pub struct PaymentFuture<T: Send + 'static> {
     work: Option<Pin<Box<dyn Future<Output = T> + Send>>>,
     runtime: Handle,
 }
 
-impl<T: Send + 'static> Paying<T> {
+impl<T: Send + 'static> PaymentFuture<T> {
     /// Wraps `work`; to be called on the runtime that it shall go on on.
     pub(super) fn new(work: impl Future<Output = T> + Send + 'static) -> Self {
         Self {
@@ -30,7 +30,7 @@ impl<T: Send + 'static> Paying<T> {
     }
 }
 
-impl<T: Send + 'static> Future for Paying<T> {
+impl<T: Send + 'static> Future for PaymentFuture<T> {
     type Output = T;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<T> {
@@ -47,7 +47,7 @@ impl<T: Send + 'static> Future for Paying<T> {
     }
 }
 
-impl<T: Send + 'static> Drop for Paying<T> {
+impl<T: Send + 'static> Drop for PaymentFuture<T> {
     fn drop(&mut self) {
         if let Some(work) = self.work.take() {
             self.runtime.spawn(work);
@@ -55,7 +55,7 @@ impl<T: Send + 'static> Drop for Paying<T> {
     }
 }
 
-impl<T: Send + 'static> fmt::Debug for Paying<T> {
+impl<T: Send + 'static> fmt::Debug for PaymentFuture<T> {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let state = if self.work.is_some() {
             "under way"

@@ -15,7 +15,7 @@ use tokio::time::Instant;
 
 /// A payment to take up again.
 #[derive(Copy, Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Again {
+pub(super) struct RetryLater {
     /// When.
     pub(super) due: Instant,
     /// Which.
@@ -29,12 +29,12 @@ pub(super) struct Again {
 /// Payments to take up again.
 #[derive(Debug, Default)]
 pub(super) struct Later {
-    queue: Mutex<BinaryHeap<Reverse<Again>>>,
+    queue: Mutex<BinaryHeap<Reverse<RetryLater>>>,
     changed: Notify,
 }
 
 impl Later {
-    pub(super) fn put(&self, again: Again) {
+    pub(super) fn put(&self, again: RetryLater) {
         self.queue.lock().push(Reverse(again));
         self.changed.notify_one();
     }
@@ -45,7 +45,7 @@ impl Later {
     }
 
     /// Waits for the next one that is due.
-    pub(super) async fn next(&self) -> Again {
+    pub(super) async fn next(&self) -> RetryLater {
         loop {
             let changed = self.changed.notified();
             let first = self.queue.lock().peek().map(|Reverse(first)| *first);

@@ -24,7 +24,7 @@ pub mod settings;
 mod settle;
 pub mod stripe;
 
-pub use driver::{Meter, Payments, Settled};
-pub use handover::Paying;
+pub use driver::{Meter, PaymentOutcome, Payments};
+pub use handover::PaymentFuture;
 pub use settings::{PaymentSettings, SettingsError};
 pub use settle::SettleAs;

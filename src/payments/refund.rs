@@ -15,10 +15,10 @@ use crate::engine::event::RefundFailure;
 use crate::engine::view::{PurchaseView, RefundView};
 use crate::ids::{GatewayCode, Lsn};
 use crate::journal::{CommitGate, StorageFault};
-use crate::payments::calls::{Next, Tries};
+use crate::payments::calls::{FailedTries, RetryDecision};
 use crate::payments::drive::{Go, reference_of};
 use crate::payments::driver::Payments;
-use crate::payments::gateway::{Answer, Call, Decline, FoundRefund, Refund};
+use crate::payments::gateway::{CallResult, Decline, FoundRefund, GatewayCall, RefundRequest};
 use crate::payments::settle::{has_books, refunded_of};
 
 /// What is known of a refund at the gateway.
@@ -63,7 +63,7 @@ pub fn next_refund(known: &KnownRefund) -> RefundAction {
 
 /// Whether something ended.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
-pub(super) enum End {
+pub(super) enum DriveEnd {
     /// It did.
     Reached,
     /// It is to be taken up again.
@@ -83,7 +83,7 @@ pub(super) struct RefundDrive<'a> {
     known: KnownRefund,
     /// The gateway refused it; not yet looked up.
     refused: Option<Decline>,
-    tries: Tries,
+    tries: FailedTries,
 }
 
 impl<'a> RefundDrive<'a> {
@@ -100,17 +100,17 @@ impl<'a> RefundDrive<'a> {
             durable_at,
             known,
             refused: None,
-            tries: Tries::new(),
+            tries: FailedTries::new(),
         }
     }
 
     /// Does what the table says until the refund ends or the tries are spent.
-    pub(super) async fn run(mut self, gate: &CommitGate) -> Result<End, StorageFault> {
+    pub(super) async fn run(mut self, gate: &CommitGate) -> Result<DriveEnd, StorageFault> {
         loop {
             let step = match next_refund(&self.known) {
                 RefundAction::LookUp => {
                     if self.look_up().await == Go::Leave {
-                        return Ok(End::Open);
+                        return Ok(DriveEnd::Open);
                     }
                     continue;
                 }
@@ -118,22 +118,22 @@ impl<'a> RefundDrive<'a> {
                     // What a crash takes of the intent must not be gone from the gateway.
                     self.payments.durable(self.durable_at, gate).await?;
                     if self.send().await == Go::Leave {
-                        return Ok(End::Open);
+                        return Ok(DriveEnd::Open);
                     }
                     continue;
                 }
-                RefundAction::Later => return Ok(End::Pending),
+                RefundAction::Later => return Ok(DriveEnd::Pending),
                 RefundAction::RecordSucceeded => PaymentStep::Refunded(self.refund.number),
                 RefundAction::RecordFailed(code) => {
                     if self.record_failed(code).await? == Go::Leave {
-                        return Ok(End::Open);
+                        return Ok(DriveEnd::Open);
                     }
-                    return Ok(End::Reached);
+                    return Ok(DriveEnd::Reached);
                 }
             };
             // Refused where somebody else recorded it first: it has ended either way.
             let _ = self.payments.journal().record(self.view.purchase, step)?;
-            return Ok(End::Reached);
+            return Ok(DriveEnd::Reached);
         }
     }
 
@@ -143,7 +143,7 @@ impl<'a> RefundDrive<'a> {
         let refused = matches!(self.known, KnownRefund::Refused(_));
         let total = if refused && has_books(&self.view) {
             loop {
-                if self.tries.next(self.payments.settings()).await == Next::Spent {
+                if self.tries.next(self.payments.settings()).await == RetryDecision::Spent {
                     return Ok(Go::Leave);
                 }
                 match self.payments.look_up(&self.view).await {
@@ -174,14 +174,16 @@ impl<'a> RefundDrive<'a> {
     }
 
     async fn look_up(&mut self) -> Go {
-        if self.tries.next(self.payments.settings()).await == Next::Spent {
+        if self.tries.next(self.payments.settings()).await == RetryDecision::Spent {
             return Go::Leave;
         }
         let refund = self.order();
         let asked = self
             .payments
             .calls()
-            .ask(Call::LookUpRefund, |gateway| gateway.look_up_refund(refund));
+            .ask(GatewayCall::LookUpRefund, |gateway| {
+                gateway.look_up_refund(refund)
+            });
         match (asked.await, self.refused.take()) {
             (Ok(FoundRefund::Nothing), Some(decline)) => {
                 self.known = KnownRefund::Refused(decline.code);
@@ -196,22 +198,22 @@ impl<'a> RefundDrive<'a> {
     }
 
     async fn send(&mut self) -> Go {
-        if self.tries.next(self.payments.settings()).await == Next::Spent {
+        if self.tries.next(self.payments.settings()).await == RetryDecision::Spent {
             return Go::Leave;
         }
         let refund = self.order();
         let sent = self
             .payments
             .calls()
-            .send(Call::Refund, |gateway| gateway.refund(refund));
+            .send(GatewayCall::Refund, |gateway| gateway.refund(refund));
         match sent.await {
-            Answer::Approved(()) => self.known = KnownRefund::Has(FoundRefund::Succeeded),
-            Answer::Declined(decline) => {
+            CallResult::Approved(()) => self.known = KnownRefund::Has(FoundRefund::Succeeded),
+            CallResult::Declined(decline) => {
                 self.refused = Some(decline);
                 self.known = KnownRefund::InDoubt;
             }
-            Answer::Retriable(trouble) => self.tries.trouble(trouble),
-            Answer::Unknown(trouble) => {
+            CallResult::Retriable(trouble) => self.tries.trouble(trouble),
+            CallResult::Unknown(trouble) => {
                 self.tries.trouble(trouble);
                 self.known = KnownRefund::InDoubt;
             }
@@ -219,8 +221,8 @@ impl<'a> RefundDrive<'a> {
         Go::On
     }
 
-    fn order(&self) -> Refund {
-        Refund {
+    fn order(&self) -> RefundRequest {
+        RefundRequest {
             reference: reference_of(self.payments, &self.view),
             capture: self.view.capture.clone(),
             authorization: self.view.authorization.clone(),

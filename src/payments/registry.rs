@@ -30,15 +30,15 @@ pub(super) struct Registry {
     idle: Notify,
 }
 
-type Marks = Mutex<HashMap<PurchaseId, Mark>>;
+type Marks = Mutex<HashMap<PurchaseId, DriveMark>>;
 
 /// Names one putting down for later.
 #[derive(Copy, Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Ticket(u64);
 
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
-enum Mark {
-    Driven(Asked),
+enum DriveMark {
+    Driven(DriveAgain),
     LeftOpen {
         ticket: Ticket,
         due: Instant,
@@ -48,7 +48,7 @@ enum Mark {
 
 /// Whether somebody asked for another drive while one was going on.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
-pub(super) enum Asked {
+pub(super) enum DriveAgain {
     No,
     Again,
 }
@@ -67,14 +67,14 @@ impl Registry {
     pub(super) fn enter(&self, purchase: PurchaseId) -> Option<Driving<'_>> {
         let late = match self.shard(purchase).lock().entry(purchase) {
             Entry::Occupied(mut entry) => match *entry.get() {
-                Mark::Driven(_) => return None,
-                Mark::LeftOpen { late, .. } => {
-                    entry.insert(Mark::Driven(Asked::No));
+                DriveMark::Driven(_) => return None,
+                DriveMark::LeftOpen { late, .. } => {
+                    entry.insert(DriveMark::Driven(DriveAgain::No));
                     late
                 }
             },
             Entry::Vacant(entry) => {
-                entry.insert(Mark::Driven(Asked::No));
+                entry.insert(DriveMark::Driven(DriveAgain::No));
                 Late::Impossible
             }
         };
@@ -86,7 +86,7 @@ impl Registry {
     pub(super) fn enter_due(&self, purchase: PurchaseId, ticket: Ticket) -> Option<Driving<'_>> {
         let mut shard = self.shard(purchase).lock();
         let mark = shard.get_mut(&purchase)?;
-        let Mark::LeftOpen {
+        let DriveMark::LeftOpen {
             ticket: current,
             late,
             ..
@@ -95,7 +95,7 @@ impl Registry {
             return None;
         };
         (current == ticket).then_some(())?;
-        *mark = Mark::Driven(Asked::No);
+        *mark = DriveMark::Driven(DriveAgain::No);
         drop(shard);
         Some(self.driving(purchase, late))
     }
@@ -117,17 +117,17 @@ impl Registry {
         let ticket = self.ticket();
         match self.shard(purchase).lock().entry(purchase) {
             Entry::Occupied(mut entry) => match *entry.get() {
-                Mark::Driven(_) => {
-                    entry.insert(Mark::Driven(Asked::Again));
+                DriveMark::Driven(_) => {
+                    entry.insert(DriveMark::Driven(DriveAgain::Again));
                     return None;
                 }
-                Mark::LeftOpen { late, .. } => {
-                    entry.insert(Mark::LeftOpen { ticket, due, late });
+                DriveMark::LeftOpen { late, .. } => {
+                    entry.insert(DriveMark::LeftOpen { ticket, due, late });
                 }
             },
             Entry::Vacant(entry) => {
                 let late = Late::Possible;
-                entry.insert(Mark::LeftOpen { ticket, due, late });
+                entry.insert(DriveMark::LeftOpen { ticket, due, late });
             }
         }
         Some(ticket)
@@ -143,8 +143,8 @@ impl Registry {
     ) -> bool {
         match self.shard(purchase).lock().get(&purchase) {
             None => true,
-            Some(Mark::Driven(_)) => false,
-            Some(Mark::LeftOpen { due, .. }) => {
+            Some(DriveMark::Driven(_)) => false,
+            Some(DriveMark::LeftOpen { due, .. }) => {
                 let may_be_queued = next_due.is_some_and(|next_due| next_due <= *due);
                 !may_be_queued && due.elapsed() > grace
             }
@@ -155,8 +155,8 @@ impl Registry {
     pub(super) fn rests(&self, purchase: PurchaseId) -> bool {
         let now = Instant::now();
         match self.shard(purchase).lock().get(&purchase) {
-            Some(Mark::LeftOpen { due, .. }) => *due > now,
-            Some(Mark::Driven(_)) | None => false,
+            Some(DriveMark::LeftOpen { due, .. }) => *due > now,
+            Some(DriveMark::Driven(_)) | None => false,
         }
     }
 
@@ -210,12 +210,12 @@ impl Driving<'_> {
 
     /// The payment has ended: nothing is to be kept of it. Whether somebody asked for another
     /// drive meanwhile.
-    pub(super) fn end(mut self) -> Asked {
+    pub(super) fn end(mut self) -> DriveAgain {
         self.ended = true;
         let mut shard = self.registry.shard(self.purchase).lock();
         match shard.remove(&self.purchase) {
-            Some(Mark::Driven(asked)) => asked,
-            Some(Mark::LeftOpen { .. }) | None => Asked::No,
+            Some(DriveMark::Driven(asked)) => asked,
+            Some(DriveMark::LeftOpen { .. }) | None => DriveAgain::No,
         }
     }
 
@@ -230,9 +230,9 @@ impl Driving<'_> {
     fn leave(&self, due: Instant, late: Late) -> (Ticket, Instant) {
         let ticket = self.registry.ticket();
         let mut shard = self.registry.shard(self.purchase).lock();
-        let asked = shard.get(&self.purchase) == Some(&Mark::Driven(Asked::Again));
+        let asked = shard.get(&self.purchase) == Some(&DriveMark::Driven(DriveAgain::Again));
         let due = if asked { Instant::now() } else { due };
-        shard.insert(self.purchase, Mark::LeftOpen { ticket, due, late });
+        shard.insert(self.purchase, DriveMark::LeftOpen { ticket, due, late });
         (ticket, due)
     }
 }
@@ -266,7 +266,7 @@ mod tests {
         assert_eq!(second.late(), Late::Possible);
         assert_eq!(registry.put_down(id, Instant::now()), None);
         assert!(registry.enter(id).is_none());
-        assert_eq!(second.end(), Asked::Again);
+        assert_eq!(second.end(), DriveAgain::Again);
         assert_eq!((registry.driven(), registry.open()), (0, 0));
         assert_eq!(registry.enter(id).map(|d| d.late()), Some(Late::Impossible));
     }
@@ -288,7 +288,7 @@ mod tests {
         assert!(due < later);
         assert_eq!(
             registry.enter_due(id, third).map(Driving::end),
-            Some(Asked::No)
+            Some(DriveAgain::No)
         );
         assert_eq!(registry.open(), 0);
     }

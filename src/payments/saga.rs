@@ -14,11 +14,11 @@ use crate::engine::command::Verdict;
 use crate::engine::event::{CaptureDifference, DeclineCause, Quote, VoidCause};
 use crate::engine::lifecycle::PurchaseState;
 use crate::ids::GatewayCode;
-use crate::payments::gateway::{Authorization, CapturedMoney, Found};
+use crate::payments::gateway::{Authorization, CapturedMoney, LookupResult};
 
 /// What is known of the gateway about one purchase.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Known {
+pub enum GatewayState {
     /// No call that may have had effect was made since the last step was written: true only for
     /// whoever wrote the intent and has not crashed since.
     Unasked,
@@ -26,7 +26,7 @@ pub enum Known {
     /// answer.
     InDoubt,
     /// What the gateway has, by its answer or by a look-up. What it captured is what was asked for.
-    Has(Found),
+    Has(LookupResult),
     /// The gateway captured another sum than was asked for, of which some is left.
     Differs(CaptureDifference, CapturedMoney),
     /// The gateway will never capture.
@@ -36,19 +36,19 @@ pub enum Known {
     GivenUp(Late),
 }
 
-impl Known {
+impl GatewayState {
     /// What `found` says of a payment for which `asked` was asked.
-    pub fn of(found: Found, asked: Quote) -> Self {
+    pub fn of(found: LookupResult, asked: Quote) -> Self {
         match found {
-            Found::Captured(money) => match difference(&money, asked) {
+            LookupResult::Captured(money) => match difference(&money, asked) {
                 Some(difference) => Self::Differs(difference, money),
-                None => Self::Has(Found::Captured(money)),
+                None => Self::Has(LookupResult::Captured(money)),
             },
-            Found::Nothing
-            | Found::Declined(_)
-            | Found::Authorized(_)
-            | Found::Voided
-            | Found::Refunded(_) => Self::Has(found),
+            LookupResult::Nothing
+            | LookupResult::Declined(_)
+            | LookupResult::Authorized(_)
+            | LookupResult::Voided
+            | LookupResult::Refunded(_) => Self::Has(found),
         }
     }
 }
@@ -119,12 +119,12 @@ pub enum Action {
     /// Write down that nothing is charged any more, and free the units.
     RecordVoided,
     /// Nothing for the saga to do.
-    Rest(Rest),
+    Rest(RestReason),
 }
 
 /// Why there is nothing to do.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
-pub enum Rest {
+pub enum RestReason {
     /// Paid, whatever became of the money later.
     Captured,
     /// Ended with nothing charged.
@@ -139,7 +139,7 @@ pub enum Rest {
 
 /// What to do next with a purchase in `state`, given what is `known` of the gateway, and what a
 /// person has to do with it.
-pub fn next(state: PurchaseState, review: Review, known: &Known) -> Action {
+pub fn next(state: PurchaseState, review: Review, known: &GatewayState) -> Action {
     use PurchaseState as S;
     match state {
         S::Authorizing => authorizing(known),
@@ -147,84 +147,96 @@ pub fn next(state: PurchaseState, review: Review, known: &Known) -> Action {
         S::Capturing => capturing(known),
         S::Voiding | S::Stuck => voiding(known),
         S::Captured | S::PartiallyRefunded | S::Refunded | S::Disputed | S::ChargedBack => {
-            Action::Rest(Rest::Captured)
+            Action::Rest(RestReason::Captured)
         }
-        S::Declined => Action::Rest(Rest::Declined),
-        S::Voided => Action::Rest(Rest::Voided),
-        S::CaptureDiffers => Action::Rest(Rest::Waiting),
+        S::Declined => Action::Rest(RestReason::Declined),
+        S::Voided => Action::Rest(RestReason::Voided),
+        S::CaptureDiffers => Action::Rest(RestReason::Waiting),
         S::UnderReview => match review {
             Review::Due(verdict) => Action::DecideReview(verdict),
-            Review::No | Review::Wanted => Action::Rest(Rest::Waiting),
+            Review::No | Review::Wanted => Action::Rest(RestReason::Waiting),
         },
-        S::Held | S::Expired | S::Released => Action::Rest(Rest::NoPayment),
+        S::Held | S::Expired | S::Released => Action::Rest(RestReason::NoPayment),
     }
 }
 
-fn authorizing(known: &Known) -> Action {
+fn authorizing(known: &GatewayState) -> Action {
     match known {
-        Known::Unasked | Known::Has(Found::Nothing) => Action::Authorize,
-        Known::InDoubt | Known::CaptureRefused => Action::LookUp,
-        Known::Has(Found::Authorized(authorization)) => {
+        GatewayState::Unasked | GatewayState::Has(LookupResult::Nothing) => Action::Authorize,
+        GatewayState::InDoubt | GatewayState::CaptureRefused => Action::LookUp,
+        GatewayState::Has(LookupResult::Authorized(authorization)) => {
             Action::RecordAuthorized(authorization.clone())
         }
         // Captured already: its steps were lost in a crash, and are written again one by one.
-        Known::Has(Found::Captured(money)) | Known::Differs(_, money) => {
+        GatewayState::Has(LookupResult::Captured(money)) | GatewayState::Differs(_, money) => {
             Action::RecordAuthorized(money.authorization.clone())
         }
-        Known::Has(Found::Declined(decline)) => {
+        GatewayState::Has(LookupResult::Declined(decline)) => {
             Action::RecordDeclined(decline.cause(), decline.code.clone())
         }
-        Known::GivenUp(Late::Possible) => Action::Close,
+        GatewayState::GivenUp(Late::Possible) => Action::Close,
         // Voided before it was known here: closed because it was given up, and the answer was lost,
         // or at the gateway's own site. No issuer said no.
-        Known::Has(Found::Voided | Found::Refunded(_)) | Known::GivenUp(Late::Impossible) => {
+        GatewayState::Has(LookupResult::Voided | LookupResult::Refunded(_))
+        | GatewayState::GivenUp(Late::Impossible) => {
             Action::RecordDeclined(DeclineCause::GatewayUnavailable, None)
         }
     }
 }
 
-fn authorized(review: Review, known: &Known) -> Action {
+fn authorized(review: Review, known: &GatewayState) -> Action {
     match known {
-        Known::Unasked
-        | Known::Has(Found::Authorized(_) | Found::Captured(_))
-        | Known::Differs(..) => match review {
+        GatewayState::Unasked
+        | GatewayState::Has(LookupResult::Authorized(_) | LookupResult::Captured(_))
+        | GatewayState::Differs(..) => match review {
             Review::No => Action::StartCapture,
             // Whoever took the money already, a person decides whether it stays.
             Review::Wanted | Review::Due(_) => Action::OpenReview,
         },
-        Known::InDoubt | Known::GivenUp(_) => Action::LookUp,
-        Known::CaptureRefused => Action::StartVoid(VoidCause::CaptureRefused),
-        Known::Has(Found::Nothing | Found::Declined(_) | Found::Voided | Found::Refunded(_)) => {
-            Action::StartVoid(VoidCause::AuthorizationLapsed)
-        }
+        GatewayState::InDoubt | GatewayState::GivenUp(_) => Action::LookUp,
+        GatewayState::CaptureRefused => Action::StartVoid(VoidCause::CaptureRefused),
+        GatewayState::Has(
+            LookupResult::Nothing
+            | LookupResult::Declined(_)
+            | LookupResult::Voided
+            | LookupResult::Refunded(_),
+        ) => Action::StartVoid(VoidCause::AuthorizationLapsed),
     }
 }
 
-fn capturing(known: &Known) -> Action {
+fn capturing(known: &GatewayState) -> Action {
     match known {
-        Known::Has(Found::Authorized(_)) => Action::Capture,
-        Known::Unasked | Known::InDoubt | Known::GivenUp(_) => Action::LookUp,
-        Known::Has(Found::Captured(money)) => Action::RecordCaptured(money.clone()),
+        GatewayState::Has(LookupResult::Authorized(_)) => Action::Capture,
+        GatewayState::Unasked | GatewayState::InDoubt | GatewayState::GivenUp(_) => Action::LookUp,
+        GatewayState::Has(LookupResult::Captured(money)) => Action::RecordCaptured(money.clone()),
         // A receipt is sealed only over what was asked for and confirmed.
-        Known::Differs(difference, money) => Action::RecordDiffers(*difference, money.clone()),
-        Known::CaptureRefused => Action::StartVoid(VoidCause::CaptureRefused),
-        Known::Has(Found::Nothing | Found::Declined(_) | Found::Voided | Found::Refunded(_)) => {
-            Action::StartVoid(VoidCause::AuthorizationLapsed)
+        GatewayState::Differs(difference, money) => {
+            Action::RecordDiffers(*difference, money.clone())
         }
+        GatewayState::CaptureRefused => Action::StartVoid(VoidCause::CaptureRefused),
+        GatewayState::Has(
+            LookupResult::Nothing
+            | LookupResult::Declined(_)
+            | LookupResult::Voided
+            | LookupResult::Refunded(_),
+        ) => Action::StartVoid(VoidCause::AuthorizationLapsed),
     }
 }
 
-fn voiding(known: &Known) -> Action {
+fn voiding(known: &GatewayState) -> Action {
     match known {
         // Where it has nothing, something may still be on its way: voiding closes the reference.
-        Known::Has(Found::Authorized(_) | Found::Nothing) | Known::CaptureRefused => Action::Void,
-        Known::Unasked | Known::InDoubt | Known::GivenUp(_) => Action::LookUp,
+        GatewayState::Has(LookupResult::Authorized(_) | LookupResult::Nothing)
+        | GatewayState::CaptureRefused => Action::Void,
+        GatewayState::Unasked | GatewayState::InDoubt | GatewayState::GivenUp(_) => Action::LookUp,
         // It said that it would not capture, and did, or somebody captured at its own site: no
         // money without goods, whatever sum it is.
-        Known::Has(Found::Captured(money)) | Known::Differs(_, money) => {
+        GatewayState::Has(LookupResult::Captured(money)) | GatewayState::Differs(_, money) => {
             Action::GiveBack(money.clone())
         }
-        Known::Has(Found::Declined(_) | Found::Voided | Found::Refunded(_)) => Action::RecordVoided,
+        GatewayState::Has(
+            LookupResult::Declined(_) | LookupResult::Voided | LookupResult::Refunded(_),
+        ) => Action::RecordVoided,
     }
 }
 
@@ -236,7 +248,7 @@ mod tests {
     use crate::payments::gateway::Decline;
 
     /// Everything that can be known, by the words of the table.
-    fn every_known() -> [(&'static str, Known); 12] {
+    fn every_known() -> [(&'static str, GatewayState); 12] {
         let authorization = || Authorization {
             id: AuthorizationId::parse("a").expect("an id"),
             capture_before: None,
@@ -249,21 +261,33 @@ mod tests {
             refunded: Amount::ZERO,
         };
         [
-            ("unasked", Known::Unasked),
-            ("doubt", Known::InDoubt),
-            ("nothing", Known::Has(Found::Nothing)),
-            ("declined", Known::Has(Found::Declined(Decline::BY_ISSUER))),
-            ("authorized", Known::Has(Found::Authorized(authorization()))),
-            ("captured", Known::Has(Found::Captured(money()))),
+            ("unasked", GatewayState::Unasked),
+            ("doubt", GatewayState::InDoubt),
+            ("nothing", GatewayState::Has(LookupResult::Nothing)),
+            (
+                "declined",
+                GatewayState::Has(LookupResult::Declined(Decline::BY_ISSUER)),
+            ),
+            (
+                "authorized",
+                GatewayState::Has(LookupResult::Authorized(authorization())),
+            ),
+            (
+                "captured",
+                GatewayState::Has(LookupResult::Captured(money())),
+            ),
             (
                 "differs",
-                Known::Differs(CaptureDifference::Amount, money()),
+                GatewayState::Differs(CaptureDifference::Amount, money()),
             ),
-            ("voided", Known::Has(Found::Voided)),
-            ("refunded", Known::Has(Found::Refunded(money()))),
-            ("refused", Known::CaptureRefused),
-            ("given-up", Known::GivenUp(Late::Impossible)),
-            ("late", Known::GivenUp(Late::Possible)),
+            ("voided", GatewayState::Has(LookupResult::Voided)),
+            (
+                "refunded",
+                GatewayState::Has(LookupResult::Refunded(money())),
+            ),
+            ("refused", GatewayState::CaptureRefused),
+            ("given-up", GatewayState::GivenUp(Late::Impossible)),
+            ("late", GatewayState::GivenUp(Late::Possible)),
         ]
     }
 
@@ -425,10 +449,10 @@ mod tests {
                 currency: currency.and_then(Currency::parse),
                 refunded: amount(refunded),
             };
-            let word = match Known::of(Found::taken(money), asked) {
-                Known::Has(Found::Captured(_)) => "captured",
-                Known::Has(Found::Refunded(_)) => "refunded",
-                Known::Differs(..) => "differs",
+            let word = match GatewayState::of(LookupResult::taken(money), asked) {
+                GatewayState::Has(LookupResult::Captured(_)) => "captured",
+                GatewayState::Has(LookupResult::Refunded(_)) => "refunded",
+                GatewayState::Differs(..) => "differs",
                 other => panic!("{other:?}"),
             };
             assert_eq!(word, expected, "{captured} {currency:?} {refunded}");
@@ -438,7 +462,10 @@ mod tests {
     #[test]
     fn what_is_driven_is_what_the_life_cycle_calls_open() {
         for state in PurchaseState::ALL {
-            let rests = matches!(next(state, Review::No, &Known::InDoubt), Action::Rest(_));
+            let rests = matches!(
+                next(state, Review::No, &GatewayState::InDoubt),
+                Action::Rest(_)
+            );
             assert_eq!(rests, !state.is_open_payment(), "{}", state.as_str());
         }
     }

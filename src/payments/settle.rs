@@ -19,9 +19,9 @@ use crate::journal::{CommitGate, StorageFault};
 use crate::money::Amount;
 use crate::payments::drive::inquiry_of;
 use crate::payments::driver::Payments;
-use crate::payments::gateway::{Call, CapturedMoney, Found, Trouble};
-use crate::payments::handover::Paying;
-use crate::payments::refund::End;
+use crate::payments::gateway::{CapturedMoney, GatewayCall, LookupResult, Trouble};
+use crate::payments::handover::PaymentFuture;
+use crate::payments::refund::DriveEnd;
 use hashbrown::HashSet;
 use parking_lot::Mutex;
 use std::sync::Arc;
@@ -61,9 +61,9 @@ impl Payments {
         by: AdminAct,
         acted: impl Fn(&PurchaseView, Option<Amount>) -> AdminActed + Send + 'static,
         gate: &Arc<CommitGate>,
-    ) -> Paying<Result<Result<PurchaseView, Refusal>, StorageFault>> {
+    ) -> PaymentFuture<Result<Result<PurchaseView, Refusal>, StorageFault>> {
         let (payments, gate) = (Arc::clone(self), Arc::clone(gate));
-        Paying::new(async move {
+        PaymentFuture::new(async move {
             match wanted {
                 SettleAs::Voided => payments.settle_voided(purchase, by, acted, &gate).await,
                 SettleAs::Captured => payments.settle_captured(purchase, acted, &gate).await,
@@ -110,10 +110,12 @@ impl Payments {
         let found = if settles {
             self.look_up(&view).await
         } else {
-            Ok(Found::Nothing)
+            Ok(LookupResult::Nothing)
         };
         let money = match found {
-            Ok(Found::Captured(money)) if money.currency == Some(view.quote.currency) => Ok(money),
+            Ok(LookupResult::Captured(money)) if money.currency == Some(view.quote.currency) => {
+                Ok(money)
+            }
             // Nothing is left there to book, or in a currency that the goods have no price in.
             Ok(_) => Err(Refusal::WrongState),
             Err(_) => Err(Refusal::GatewayUnavailable),
@@ -171,35 +173,38 @@ impl Payments {
     }
 
     /// What the gateway has of a payment.
-    pub(super) async fn look_up(&self, view: &PurchaseView) -> Result<Found, Trouble> {
+    pub(super) async fn look_up(&self, view: &PurchaseView) -> Result<LookupResult, Trouble> {
         let inquiry = inquiry_of(self, view);
         self.calls()
-            .ask(Call::LookUp, |gateway| gateway.look_up(inquiry))
+            .ask(GatewayCall::LookUp, |gateway| gateway.look_up(inquiry))
             .await
     }
 
     /// Compares a paid purchase with the gateway's books, where somebody asked for it, and writes
     /// down what went back there without us.
-    pub(super) async fn compare_books(&self, view: &PurchaseView) -> Result<End, StorageFault> {
+    pub(super) async fn compare_books(
+        &self,
+        view: &PurchaseView,
+    ) -> Result<DriveEnd, StorageFault> {
         if !self.suspects().take(view.purchase) || !has_books(view) {
-            return Ok(End::Reached);
+            return Ok(DriveEnd::Reached);
         }
         let Ok(found) = self.look_up(view).await else {
             self.suspects().put(view.purchase);
-            return Ok(End::Open);
+            return Ok(DriveEnd::Open);
         };
         if let Some(total) = refunded_of(view, &found) {
             let step = PaymentStep::RefundedAtGateway(total);
             // Refused where our books say as much.
             let _ = self.journal().record(view.purchase, step)?;
         }
-        Ok(End::Reached)
+        Ok(DriveEnd::Reached)
     }
 }
 
 /// What the gateway gave back of a purchase, where it has the capture that our books have.
-pub(super) fn refunded_of(view: &PurchaseView, found: &Found) -> Option<Amount> {
-    let (Found::Captured(money) | Found::Refunded(money)) = found else {
+pub(super) fn refunded_of(view: &PurchaseView, found: &LookupResult) -> Option<Amount> {
+    let (LookupResult::Captured(money) | LookupResult::Refunded(money)) = found else {
         return None;
     };
     let ours = (view.quote.amount, Some(view.quote.currency));

@@ -29,7 +29,7 @@ fn key(key: &PublicKey) -> Value {
 }
 
 #[derive(Deserialize)]
-struct Set {
+struct KeySet {
     keys: Vec<Value>,
 }
 
@@ -52,7 +52,7 @@ fn sig() -> String {
 
 /// The Ed25519 keys for signatures in a set.
 pub fn read_set(bytes: &[u8]) -> Result<Vec<PublicKey>, JwkUnread> {
-    let set: Set = serde_json::from_slice(bytes).map_err(|_| JwkUnread::Set)?;
+    let set: KeySet = serde_json::from_slice(bytes).map_err(|_| JwkUnread::Set)?;
     let mut keys: Vec<PublicKey> = Vec::new();
     for value in set.keys {
         let Some(key) = read(value)? else { continue };

@@ -19,8 +19,8 @@ pub use seal::{
     CaptureKeys, KEYS_MAX, ReceiptKey, SECRET_BYTES_MIN, Sealer, SealerError, UnknownKey,
 };
 pub use signature::{ED25519_KEY_BYTES, Ed25519Key, KeyUnread, PublicKey, Signed};
-pub use verify::{Finding, SealCheck, Verdict, Verifier};
-pub use wire::{Malformed, RECEIPT_BYTES_MAX};
+pub use verify::{Finding, ReceiptVerdict, SealCheck, Verifier};
+pub use wire::{MalformedReceipt, RECEIPT_BYTES_MAX};
 
 use crate::ids::{ProductId, PurchaseId, ReceiptKeyId, UserId};
 use crate::money::{Amount, Currency};

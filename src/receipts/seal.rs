@@ -12,7 +12,7 @@ use crate::ids::{PurchaseId, ReceiptKeyId};
 use crate::receipts::Receipt;
 use crate::receipts::jwks;
 use crate::receipts::signature::{Ed25519Key, PublicKey};
-use crate::receipts::verify::{Verdict, Verifier};
+use crate::receipts::verify::{ReceiptVerdict, Verifier};
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 use std::fmt;
@@ -194,12 +194,12 @@ impl Sealer {
     }
 
     /// Whether `receipt` is exactly as it was sealed here.
-    pub fn verify(&self, receipt: &Receipt) -> Verdict {
+    pub fn verify(&self, receipt: &Receipt) -> ReceiptVerdict {
         self.verifier().verify(receipt)
     }
 
     /// Whether these bytes are the JSON of a receipt that is exactly as it was sealed here.
-    pub fn verify_json(&self, bytes: &[u8]) -> Verdict {
+    pub fn verify_json(&self, bytes: &[u8]) -> ReceiptVerdict {
         self.verifier().verify_json(bytes)
     }
 

@@ -8,7 +8,7 @@
 use crate::ids::ReceiptKeyId;
 use crate::receipts::seal::ReceiptKey;
 use crate::receipts::signature::PublicKey;
-use crate::receipts::{Malformed, Receipt};
+use crate::receipts::{MalformedReceipt, Receipt};
 use serde_json::{Value, json};
 use subtle::ConstantTimeEq;
 
@@ -23,7 +23,7 @@ pub struct Verifier<'a> {
 
 /// Whether a receipt is genuine, and if not, why.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Verdict {
+pub struct ReceiptVerdict {
     /// Whether it is exactly as it was sealed.
     pub valid: bool,
     /// The key of the HMAC that it names, where it could be read.
@@ -104,9 +104,9 @@ impl Finding {
     }
 }
 
-impl Verdict {
+impl ReceiptVerdict {
     /// Of bytes that are no receipt.
-    pub const fn of_malformed(malformed: Malformed) -> Self {
+    pub const fn of_malformed(malformed: MalformedReceipt) -> Self {
         Self {
             valid: false,
             key_id: None,
@@ -129,13 +129,13 @@ impl Verdict {
 
 impl Verifier<'_> {
     /// Whether `receipt` is exactly as it was sealed.
-    pub fn verify(&self, receipt: &Receipt) -> Verdict {
+    pub fn verify(&self, receipt: &Receipt) -> ReceiptVerdict {
         let hash = receipt.computed_hash();
         let same_hash = bool::from(hash.ct_eq(&receipt.integrity_hash));
         let hmac = self.check_hmac(receipt);
         let ed25519 = self.check_signature(receipt);
         let reason = finding(same_hash, hmac, ed25519);
-        Verdict {
+        ReceiptVerdict {
             valid: reason == Finding::Genuine,
             key_id: Some(receipt.key_id.clone()),
             reason,
@@ -145,10 +145,10 @@ impl Verifier<'_> {
     }
 
     /// Whether these bytes are the JSON of a receipt that is exactly as it was sealed.
-    pub fn verify_json(&self, bytes: &[u8]) -> Verdict {
+    pub fn verify_json(&self, bytes: &[u8]) -> ReceiptVerdict {
         match Receipt::from_json(bytes) {
             Ok(receipt) => self.verify(&receipt),
-            Err(malformed) => Verdict::of_malformed(malformed),
+            Err(malformed) => ReceiptVerdict::of_malformed(malformed),
         }
     }
 
@@ -192,7 +192,7 @@ const fn finding(same_hash: bool, hmac: SealCheck, ed25519: SealCheck) -> Findin
     }
 }
 
-impl Malformed {
+impl MalformedReceipt {
     /// What verifying makes of it.
     pub const fn finding(self) -> Finding {
         match self {

@@ -20,7 +20,7 @@ pub const RECEIPT_BYTES_MAX: usize = 4_096;
 
 /// Why bytes are not a receipt.
 #[derive(Copy, Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Malformed {
+pub enum MalformedReceipt {
     /// More than [`RECEIPT_BYTES_MAX`] bytes.
     #[error("a receipt has at most {RECEIPT_BYTES_MAX} bytes")]
     TooLarge,
@@ -35,23 +35,23 @@ pub enum Malformed {
 /// A text, copied only where it has escapes: .NET writes a `+` as `\u002B`.
 #[derive(Deserialize)]
 #[serde(transparent)]
-struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+struct ReceiptText<'a>(#[serde(borrow)] Cow<'a, str>);
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Wire<'a> {
     #[serde(borrow)]
-    receipt_id: Text<'a>,
-    purchase_id: Text<'a>,
-    user_id: Text<'a>,
-    product_id: Text<'a>,
+    receipt_id: ReceiptText<'a>,
+    purchase_id: ReceiptText<'a>,
+    user_id: ReceiptText<'a>,
+    product_id: ReceiptText<'a>,
     quantity: u32,
     #[serde(borrow)]
     amount: WireAmount<'a>,
-    captured_at: Text<'a>,
-    integrity_hash: Text<'a>,
-    key_id: Text<'a>,
-    hmac: Text<'a>,
+    captured_at: ReceiptText<'a>,
+    integrity_hash: ReceiptText<'a>,
+    key_id: ReceiptText<'a>,
+    hmac: ReceiptText<'a>,
     #[serde(borrow, default, deserialize_with = "present")]
     ed25519: Option<WireSigned<'a>>,
 }
@@ -65,8 +65,8 @@ fn present<'de, D: Deserializer<'de>>(from: D) -> Result<Option<WireSigned<'de>>
 #[serde(deny_unknown_fields)]
 struct WireSigned<'a> {
     #[serde(borrow)]
-    key_id: Text<'a>,
-    signature: Text<'a>,
+    key_id: ReceiptText<'a>,
+    signature: ReceiptText<'a>,
 }
 
 #[derive(Deserialize)]
@@ -74,7 +74,7 @@ struct WireSigned<'a> {
 struct WireAmount<'a> {
     value: i64,
     #[serde(borrow)]
-    currency: Text<'a>,
+    currency: ReceiptText<'a>,
 }
 
 impl Receipt {
@@ -115,16 +115,16 @@ impl Receipt {
     }
 
     /// Reads a receipt from at most [`RECEIPT_BYTES_MAX`] bytes of JSON.
-    pub fn from_json(bytes: &[u8]) -> Result<Self, Malformed> {
+    pub fn from_json(bytes: &[u8]) -> Result<Self, MalformedReceipt> {
         if bytes.len() > RECEIPT_BYTES_MAX {
-            return Err(Malformed::TooLarge);
+            return Err(MalformedReceipt::TooLarge);
         }
         // Serde reads a struct from an array too; no value of a receipt can hold a bracket.
         if bytes.contains(&b'[') {
-            return Err(Malformed::Shape);
+            return Err(MalformedReceipt::Shape);
         }
-        let wire: Wire<'_> = serde_json::from_slice(bytes).map_err(|_| Malformed::Shape)?;
-        let field = Malformed::Field;
+        let wire: Wire<'_> = serde_json::from_slice(bytes).map_err(|_| MalformedReceipt::Shape)?;
+        let field = MalformedReceipt::Field;
         let receipt = Self {
             receipt: PurchaseId::parse_receipt(&wire.receipt_id.0).ok_or(field("receipt_id"))?,
             purchase: PurchaseId::parse_purchase(&wire.purchase_id.0)
@@ -144,8 +144,8 @@ impl Receipt {
     }
 }
 
-fn parse_signed(wire: &WireSigned<'_>) -> Result<Signed, Malformed> {
-    let field = Malformed::Field;
+fn parse_signed(wire: &WireSigned<'_>) -> Result<Signed, MalformedReceipt> {
+    let field = MalformedReceipt::Field;
     Ok(Signed {
         key_id: ReceiptKeyId::parse(&wire.key_id.0).ok_or(field("ed25519.key_id"))?,
         signature: parse_hex(&wire.signature.0).ok_or(field("ed25519.signature"))?,

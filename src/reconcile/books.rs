@@ -6,8 +6,10 @@
 use crate::engine::view::{PaymentView, PaymentsPage};
 use crate::ids::{Lsn, PurchaseId, RequestId, ShardId};
 use crate::journal::{CheckReport, Clock, Journal, StorageFault};
-use crate::payments::gateway::{Calling, Found, Gateway, Inquiry, Page, PageMark, Trouble};
-use crate::payments::sandbox::{Charge, ChargeState, SandboxError, read_charges};
+use crate::payments::gateway::{
+    Calling, ChargePage, Gateway, Inquiry, LookupResult, PageMark, Trouble,
+};
+use crate::payments::sandbox::{ChargeState, SandboxCharge, SandboxError, read_charges};
 use crate::time::UnixMs;
 use std::future;
 use std::path::Path;
@@ -164,7 +166,7 @@ pub trait TheirBooks: Send + Sync {
         &self,
         since: Option<UnixMs>,
         after: Option<PageMark>,
-    ) -> Calling<'_, Result<Page, Trouble>>;
+    ) -> Calling<'_, Result<ChargePage, Trouble>>;
 
     /// What it has of one payment.
     fn has(&self, inquiry: Inquiry) -> Calling<'_, Result<Has, Trouble>>;
@@ -175,7 +177,7 @@ impl<G: Gateway + ?Sized> TheirBooks for G {
         &self,
         since: Option<UnixMs>,
         after: Option<PageMark>,
-    ) -> Calling<'_, Result<Page, Trouble>> {
+    ) -> Calling<'_, Result<ChargePage, Trouble>> {
         match since {
             Some(since) => self.list_since(since, after),
             None => self.list(after),
@@ -185,12 +187,12 @@ impl<G: Gateway + ?Sized> TheirBooks for G {
     fn has(&self, inquiry: Inquiry) -> Calling<'_, Result<Has, Trouble>> {
         Box::pin(async move {
             Ok(match self.look_up(inquiry).await? {
-                Found::Nothing => Has::Nothing,
-                Found::Declined(_) => Has::Declined,
-                Found::Authorized(_) => Has::Authorized,
-                Found::Captured(_) => Has::Captured,
-                Found::Refunded(_) => Has::Refunded,
-                Found::Voided => Has::Voided,
+                LookupResult::Nothing => Has::Nothing,
+                LookupResult::Declined(_) => Has::Declined,
+                LookupResult::Authorized(_) => Has::Authorized,
+                LookupResult::Captured(_) => Has::Captured,
+                LookupResult::Refunded(_) => Has::Refunded,
+                LookupResult::Voided => Has::Voided,
             })
         })
     }
@@ -201,7 +203,7 @@ impl TheirBooks for std::sync::Arc<dyn Gateway> {
         &self,
         since: Option<UnixMs>,
         after: Option<PageMark>,
-    ) -> Calling<'_, Result<Page, Trouble>> {
+    ) -> Calling<'_, Result<ChargePage, Trouble>> {
         TheirBooks::page(&**self, since, after)
     }
 
@@ -214,7 +216,7 @@ impl TheirBooks for std::sync::Arc<dyn Gateway> {
 #[derive(Clone, Debug)]
 pub struct SandboxFile {
     /// In the order of their references.
-    charges: Vec<Charge>,
+    charges: Vec<SandboxCharge>,
 }
 
 impl SandboxFile {
@@ -226,9 +228,13 @@ impl SandboxFile {
 }
 
 impl TheirBooks for SandboxFile {
-    fn page(&self, _: Option<UnixMs>, _: Option<PageMark>) -> Calling<'_, Result<Page, Trouble>> {
-        let charges = self.charges.iter().map(Charge::listed).collect();
-        let page = Page {
+    fn page(
+        &self,
+        _: Option<UnixMs>,
+        _: Option<PageMark>,
+    ) -> Calling<'_, Result<ChargePage, Trouble>> {
+        let charges = self.charges.iter().map(SandboxCharge::listed).collect();
+        let page = ChargePage {
             charges,
             next: None,
         };

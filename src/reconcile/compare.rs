@@ -7,7 +7,7 @@ use crate::engine::view::{PaymentView, Standing};
 use crate::money::Amount;
 use crate::payments::gateway::Charged;
 use crate::reconcile::books::Has;
-use crate::reconcile::report::Kind;
+use crate::reconcile::report::DifferenceKind;
 
 /// What comparing gave.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
@@ -19,7 +19,7 @@ pub enum Comparison {
     /// Our side has not decided yet.
     Open,
     /// They differ.
-    Differs(Kind),
+    Differs(DifferenceKind),
 }
 
 /// Whether money was taken or is set aside.
@@ -33,14 +33,14 @@ pub fn stands(theirs: &Charged) -> bool {
 }
 
 /// Compares our capture with what the gateway says of it when asked, where it lists no charge.
-pub fn compare_unlisted(ours: &PaymentView, has: Has) -> Option<Kind> {
+pub fn compare_unlisted(ours: &PaymentView, has: Has) -> Option<DifferenceKind> {
     let given_back = ours.refunded == ours.amount;
     match has {
         Has::Captured if !given_back => None,
         Has::Refunded if given_back => None,
-        Has::Captured | Has::Refunded => Some(Kind::AmountDiffers),
+        Has::Captured | Has::Refunded => Some(DifferenceKind::AmountDiffers),
         Has::Nothing | Has::Declined | Has::Authorized | Has::Voided => {
-            Some(Kind::MissingAtGateway)
+            Some(DifferenceKind::MissingAtGateway)
         }
     }
 }
@@ -49,7 +49,7 @@ pub fn compare_unlisted(ours: &PaymentView, has: Has) -> Option<Kind> {
 pub fn compare(ours: Option<&PaymentView>, theirs: &Charged) -> Comparison {
     let Some(ours) = ours else {
         return if moved(theirs) {
-            Comparison::Differs(Kind::UnknownHere)
+            Comparison::Differs(DifferenceKind::UnknownHere)
         } else {
             Comparison::Empty
         };
@@ -59,20 +59,20 @@ pub fn compare(ours: Option<&PaymentView>, theirs: &Charged) -> Comparison {
         Standing::NothingTaken | Standing::Captured(_) if !moved(theirs) => Comparison::Empty,
         Standing::NothingTaken => {
             if theirs.authorized > Amount::ZERO {
-                Comparison::Differs(Kind::AuthorizedLeft)
+                Comparison::Differs(DifferenceKind::AuthorizedLeft)
             } else if theirs.captured == theirs.refunded {
                 // Taken against what was agreed, and given back.
                 Comparison::Agrees
             } else {
-                Comparison::Differs(Kind::AmountDiffers)
+                Comparison::Differs(DifferenceKind::AmountDiffers)
             }
         }
         Standing::Captured(_) => {
             let of_ours = (ours.amount, ours.refunded, ours.currency);
             if of_ours != (theirs.captured, theirs.refunded, theirs.currency) {
-                Comparison::Differs(Kind::AmountDiffers)
+                Comparison::Differs(DifferenceKind::AmountDiffers)
             } else if theirs.authorized > Amount::ZERO {
-                Comparison::Differs(Kind::AuthorizedLeft)
+                Comparison::Differs(DifferenceKind::AuthorizedLeft)
             } else {
                 Comparison::Agrees
             }

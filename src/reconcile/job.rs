@@ -10,8 +10,8 @@ use crate::job::Alarm;
 use crate::journal::Journal;
 use crate::payments::driver::tell_time;
 use crate::payments::gateway::Gateway;
-use crate::reconcile::report::{Kind, Report};
-use crate::reconcile::run::{Limits, Progress, reconcile};
+use crate::reconcile::report::{DifferenceKind, ReconcileReport};
+use crate::reconcile::run::{ReconcileLimits, ReconcileProgress, reconcile};
 use parking_lot::Mutex;
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,13 +25,13 @@ pub struct JobSettings {
     /// Between two runs; `None`: only when asked.
     pub every: Option<Duration>,
     /// The bounds of each.
-    pub limits: Limits,
+    pub limits: ReconcileLimits,
 }
 
 /// Which payments a run compares.
 #[derive(Copy, Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Scope {
-    /// Those of the window in [`Limits`].
+    /// Those of the window in [`ReconcileLimits`].
     Window,
     /// All.
     All,
@@ -50,30 +50,30 @@ pub struct Reconciler {
     settings: JobSettings,
     reachable: Reachable,
     differs: Differs,
-    state: Mutex<JobStatus>,
+    state: Mutex<ReconcileStatus>,
     alarm: Arc<Alarm>,
 }
 
 /// How it stands.
 #[derive(Clone, Debug, Default)]
-pub struct JobStatus {
+pub struct ReconcileStatus {
     /// Runs begun in this process; the last one's number.
     pub runs: u64,
     /// Runs that failed.
     pub failed: u64,
     /// How far the run under way is.
-    pub running: Option<Progress>,
+    pub running: Option<ReconcileProgress>,
     /// The latest report.
-    pub last: Option<Arc<Report>>,
+    pub last: Option<Arc<ReconcileReport>>,
     /// The latest report of a run that did not fail.
-    pub last_good: Option<Arc<Report>>,
+    pub last_good: Option<Arc<ReconcileReport>>,
     /// What the run under way compares.
     scope: Option<Scope>,
     /// What the next run is asked to compare.
     asked: Option<Scope>,
 }
 
-impl JobStatus {
+impl ReconcileStatus {
     /// Runs begun or asked for in this process; the last one's number.
     pub fn asked_for(&self) -> u64 {
         self.runs + u64::from(self.asked.is_some())
@@ -129,7 +129,7 @@ impl Reconciler {
     }
 
     /// How it stands. Everything that it reveals is durable.
-    pub fn status(&self) -> JobStatus {
+    pub fn status(&self) -> ReconcileStatus {
         self.state.lock().clone()
     }
 
@@ -156,14 +156,14 @@ impl Reconciler {
             let scope = state.asked.take().unwrap_or(Scope::Window);
             state.scope = Some(scope);
             state.runs += 1;
-            state.running = Some(Progress::default());
+            state.running = Some(ReconcileProgress::default());
             (state.runs, scope)
         };
         let window = match scope {
             Scope::Window => self.settings.limits.window,
             Scope::All => None,
         };
-        let limits = Limits {
+        let limits = ReconcileLimits {
             window,
             ..self.settings.limits
         };
@@ -171,7 +171,7 @@ impl Reconciler {
         let report = reconcile(&*self.journal, &self.gateway, limits, number, &mut progress).await;
         log(&report);
         for difference in &report.differences {
-            if difference.kind == Kind::AmountDiffers {
+            if difference.kind == DifferenceKind::AmountDiffers {
                 (self.differs)(difference.reference.purchase());
             }
         }
@@ -188,13 +188,13 @@ impl Reconciler {
     }
 }
 
-fn log(report: &Report) {
+fn log(report: &ReconcileReport) {
     let counts = &report.counts;
     let (charges, payments, open) = (counts.charges, counts.payments, counts.open);
     let elapsed_ms = report.ended_at.since_ms(report.started_at);
     let result = report.word();
     match &report.outcome {
-        super::Outcome::Failed(why) => tracing::error!(
+        super::RunOutcome::Failed(why) => tracing::error!(
             event = "reconcile",
             result,
             run = report.run,
@@ -214,7 +214,7 @@ fn log(report: &Report) {
             "the gateway's charges match our captures"
         ),
         _ => {
-            let kinds = Kind::ALL.map(|kind| (kind.as_str(), report.count(kind)));
+            let kinds = DifferenceKind::ALL.map(|kind| (kind.as_str(), report.count(kind)));
             let found = kinds.iter().filter(|(_, count)| *count > 0);
             let found: Vec<_> = found
                 .map(|(kind, count)| format!("{count} {kind}"))

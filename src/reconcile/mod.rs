@@ -23,6 +23,6 @@ pub mod report;
 pub mod run;
 
 pub use books::{OurBooks, SandboxFile, StoppedBooks, TheirBooks};
-pub use job::{JobSettings, JobStatus, Reachable, Reconciler, Scope};
-pub use report::{Counts, Difference, Kind, Outcome, Report};
-pub use run::{Limits, Progress, reconcile};
+pub use job::{JobSettings, Reachable, ReconcileStatus, Reconciler, Scope};
+pub use report::{Difference, DifferenceKind, ReconcileCounts, ReconcileReport, RunOutcome};
+pub use run::{ReconcileLimits, ReconcileProgress, reconcile};

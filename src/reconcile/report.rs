@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 /// In which way the two sides differ.
 #[derive(Copy, Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Kind {
+pub enum DifferenceKind {
     /// We captured, and the gateway has no money taken for it.
     MissingAtGateway,
     /// The gateway has a charge under our log's reference that we do not know.
@@ -27,7 +27,7 @@ pub enum Kind {
     ChargedTwice,
 }
 
-impl Kind {
+impl DifferenceKind {
     /// Every one.
     pub const ALL: [Self; 5] = [
         Self::MissingAtGateway,
@@ -53,7 +53,7 @@ impl Kind {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Difference {
     /// In which way.
-    pub kind: Kind,
+    pub kind: DifferenceKind,
     /// Our name for the payment.
     pub reference: Reference,
     /// What we say; `None`: we do not know it.
@@ -97,7 +97,7 @@ impl From<&PaymentView> for Ours {
 
 /// How much was looked at.
 #[derive(Copy, Clone, Debug, Default, PartialEq, Eq)]
-pub struct Counts {
+pub struct ReconcileCounts {
     /// Charges that the gateway listed.
     pub charges: u64,
     /// Charges that are as we say.
@@ -118,7 +118,7 @@ pub struct Counts {
 
 /// How a run ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Outcome {
+pub enum RunOutcome {
     /// Everything was compared.
     Complete,
     /// There were more differences than are listed, so it ended early.
@@ -129,7 +129,7 @@ pub enum Outcome {
 
 /// What a run found.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Report {
+pub struct ReconcileReport {
     /// Which run of this process, from 1.
     pub run: u64,
     /// Whose payments are ours.
@@ -143,14 +143,14 @@ pub struct Report {
     /// Our side as it was before the first page; what was captured later is for the next run.
     pub as_of: Lsn,
     /// How it ended.
-    pub outcome: Outcome,
+    pub outcome: RunOutcome,
     /// How much was looked at.
-    pub counts: Counts,
+    pub counts: ReconcileCounts,
     /// Every difference.
     pub differences: Vec<Difference>,
 }
 
-impl Report {
+impl ReconcileReport {
     /// Whether the whole of both sides was compared and is the same.
     pub fn agrees(&self) -> bool {
         self.succeeded() && self.differences.is_empty()
@@ -158,11 +158,11 @@ impl Report {
 
     /// Whether it says something of the books: it did not fail.
     pub fn succeeded(&self) -> bool {
-        !matches!(self.outcome, Outcome::Failed(_))
+        !matches!(self.outcome, RunOutcome::Failed(_))
     }
 
     /// Differences of one kind.
-    pub fn count(&self, kind: Kind) -> usize {
+    pub fn count(&self, kind: DifferenceKind) -> usize {
         self.differences.iter().filter(|it| it.kind == kind).count()
     }
 
@@ -181,10 +181,10 @@ impl Report {
         json!({
             "run": self.run,
             "result": self.word(),
-            "complete": self.outcome == Outcome::Complete,
+            "complete": self.outcome == RunOutcome::Complete,
             "error": match &self.outcome {
-                Outcome::Failed(why) => Some(why),
-                Outcome::Complete | Outcome::TooManyDifferences => None,
+                RunOutcome::Failed(why) => Some(why),
+                RunOutcome::Complete | RunOutcome::TooManyDifferences => None,
             },
             "log_id": format!("{:016x}", self.log_id),
             "started_at": self.started_at.to_string(),

@@ -10,10 +10,14 @@
 use crate::engine::view::{PaymentOf, PaymentView, Standing};
 use crate::ids::{Lsn, PurchaseId, ShardId};
 use crate::money::Amount;
-use crate::payments::gateway::{Calling, Charged, Inquiry, Page, PageMark, Reference, Trouble};
+use crate::payments::gateway::{
+    Calling, ChargePage, Charged, Inquiry, PageMark, Reference, Trouble,
+};
 use crate::reconcile::books::{OurBooks, TheirBooks};
 use crate::reconcile::compare::{Comparison, compare, compare_unlisted, moved, stands};
-use crate::reconcile::report::{Counts, Difference, Kind, Outcome, Report, Theirs};
+use crate::reconcile::report::{
+    Difference, DifferenceKind, ReconcileCounts, ReconcileReport, RunOutcome, Theirs,
+};
 use crate::time::UnixMs;
 use hashbrown::HashMap;
 use std::time::Duration;
@@ -34,7 +38,7 @@ const CLOCKS_DIFFER_MS: u64 = 3_600_000;
 
 /// The bounds of a run.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
-pub struct Limits {
+pub struct ReconcileLimits {
     /// Payments begun so long ago at most are compared; `None`: all.
     pub window: Option<Duration>,
     /// Between two pages of the gateway's.
@@ -47,7 +51,7 @@ pub struct Limits {
 
 /// How far a run is.
 #[derive(Copy, Clone, Debug, Default, PartialEq, Eq)]
-pub struct Progress {
+pub struct ReconcileProgress {
     /// Charges that the gateway has listed so far.
     pub charges: u64,
     /// Payments of ours looked at so far, which comes after.
@@ -60,24 +64,24 @@ pub struct Progress {
 pub async fn reconcile(
     ours: &dyn OurBooks,
     theirs: &dyn TheirBooks,
-    limits: Limits,
+    limits: ReconcileLimits,
     run: u64,
-    progress: &mut (dyn FnMut(Progress) + Send),
-) -> Report {
+    progress: &mut (dyn FnMut(ReconcileProgress) + Send),
+) -> ReconcileReport {
     let started_at = ours.now();
     let since = limits.window.map(|window| {
         let window_ms = u64::try_from(window.as_millis()).unwrap_or(u64::MAX);
         UnixMs::new(started_at.get().saturating_sub(window_ms))
     });
-    let mut going = Run {
+    let mut going = ComparisonRun {
         ours,
         theirs,
         limits,
         since,
         as_of: ours.end(),
-        counts: Counts::default(),
+        counts: ReconcileCounts::default(),
         differences: Vec::new(),
-        seen: Seen::new(),
+        seen: SeenCharges::new(),
         progress,
     };
     let ended = match going.listed().await {
@@ -87,17 +91,17 @@ pub async fn reconcile(
     // What the report reveals must be durable before it is told.
     let durable = ours.durable(ours.end());
     let outcome = match (ended, durable) {
-        (_, Err(fault)) => Outcome::Failed(fault.to_string()),
-        (Ok(()), Ok(())) => Outcome::Complete,
-        (Err(Stopped::TooMany), Ok(())) => Outcome::TooManyDifferences,
+        (_, Err(fault)) => RunOutcome::Failed(fault.to_string()),
+        (Ok(()), Ok(())) => RunOutcome::Complete,
+        (Err(Stopped::TooMany), Ok(())) => RunOutcome::TooManyDifferences,
         (Err(Stopped::Gateway(what, why)), Ok(())) => {
-            Outcome::Failed(format!("the gateway could not be asked {what}: {why}"))
+            RunOutcome::Failed(format!("the gateway could not be asked {what}: {why}"))
         }
-        (Err(Stopped::Circle), Ok(())) => Outcome::Failed(
+        (Err(Stopped::Circle), Ok(())) => RunOutcome::Failed(
             "a page of the gateway's list has no next page although it says so".to_owned(),
         ),
     };
-    Report {
+    ReconcileReport {
         run,
         log_id: ours.log_id(),
         started_at,
@@ -120,16 +124,16 @@ enum Stopped {
     TooMany,
 }
 
-struct Run<'a> {
+struct ComparisonRun<'a> {
     ours: &'a dyn OurBooks,
     theirs: &'a dyn TheirBooks,
-    limits: Limits,
+    limits: ReconcileLimits,
     since: Option<UnixMs>,
     as_of: Lsn,
-    counts: Counts,
+    counts: ReconcileCounts,
     differences: Vec<Difference>,
-    seen: Seen,
-    progress: &'a mut (dyn FnMut(Progress) + Send),
+    seen: SeenCharges,
+    progress: &'a mut (dyn FnMut(ReconcileProgress) + Send),
 }
 
 /// A charge under a reference of ours that did not agree at first sight.
@@ -139,7 +143,7 @@ struct Suspect {
     sight: Sight,
 }
 
-impl Run<'_> {
+impl ComparisonRun<'_> {
     /// Every charge that the gateway lists against our books.
     async fn listed(&mut self) -> Result<(), Stopped> {
         let mut after = None;
@@ -234,7 +238,7 @@ impl Run<'_> {
         let compared = match (suspect.sight, compare(ours, &suspect.charge)) {
             (Sight::Another, Comparison::Open) => Comparison::Open,
             (Sight::Another, _) if stands(&suspect.charge) => {
-                Comparison::Differs(Kind::ChargedTwice)
+                Comparison::Differs(DifferenceKind::ChargedTwice)
             }
             (Sight::Another, _) => Comparison::Agrees,
             (Sight::First | Sight::Again, compared) => compared,
@@ -361,7 +365,7 @@ impl Run<'_> {
         self.ours.payment(reference.purchase(), reference.request())
     }
 
-    async fn page(&self, after: Option<PageMark>) -> Result<Page, Stopped> {
+    async fn page(&self, after: Option<PageMark>) -> Result<ChargePage, Stopped> {
         let theirs = self.theirs;
         let earlier = |since: UnixMs| UnixMs::new(since.get().saturating_sub(CLOCKS_DIFFER_MS));
         let since = self.since.map(earlier);
@@ -391,7 +395,7 @@ impl Run<'_> {
     }
 
     fn tell(&mut self) {
-        (self.progress)(Progress {
+        (self.progress)(ReconcileProgress {
             charges: self.counts.charges,
             payments: self.counts.payments,
             differences: self.differences.len(),
@@ -409,14 +413,14 @@ enum Sight {
 
 /// Which of our payments a charge that moved money was listed for, with a mark that tells one charge
 /// from another.
-struct Seen {
+struct SeenCharges {
     /// Of the payments that purchases have.
     purchases: HashMap<PurchaseId, u32>,
     /// Of earlier tries. Each is a difference, unless all of it went back: there are few.
     tries: HashMap<Reference, u32>,
 }
 
-impl Seen {
+impl SeenCharges {
     fn new() -> Self {
         Self {
             purchases: HashMap::new(),

@@ -38,12 +38,12 @@ impl<'b> Object<'b> {
 
     /// A field with the text that `value` is shown as.
     pub(super) fn text(&mut self, name: &str, value: impl Display) -> &mut Self {
-        self.put(name, &Text(value))
+        self.put(name, &JsonText(value))
     }
 
     /// The same, or `null`.
     pub(super) fn text_or_null(&mut self, name: &str, value: Option<impl Display>) -> &mut Self {
-        self.put(name, &value.map(Text))
+        self.put(name, &value.map(JsonText))
     }
 
     /// A field with a digest, in hexadecimal.
@@ -77,9 +77,9 @@ impl<'b> Object<'b> {
     }
 }
 
-struct Text<T>(T);
+struct JsonText<T>(T);
 
-impl<T: Display> Serialize for Text<T> {
+impl<T: Display> Serialize for JsonText<T> {
     fn serialize<S: Serializer>(&self, into: S) -> Result<S::Ok, S::Error> {
         into.collect_str(&self.0)
     }

@@ -2,7 +2,7 @@
 //! TOML, which is what the log keeps, or as JSON, which becomes TOML.
 
 use super::language::{self, nearest};
-use super::place::{RulesError, Written};
+use super::place::{RulesError, WrittenString};
 use super::{TEXT_BYTES_MAX, WHEN_BYTES_MAX};
 use crate::engine::event::{RULE_NAME_CHARS_MAX, RuleName, RuleOutcome};
 use crate::engine::risk::program::{RULES_MAX, Rule, RuleSet};
@@ -18,12 +18,12 @@ pub struct Compiled {
     /// What the engine evaluates.
     pub set: RuleSet,
     /// The rules in their order, as they were written.
-    pub shown: Vec<Shown>,
+    pub shown: Vec<WrittenRule>,
 }
 
 /// A rule as it was written.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Shown {
+pub struct WrittenRule {
     /// Its name.
     pub name: String,
     /// Its condition.
@@ -39,7 +39,7 @@ const KEYS: [&str; 3] = ["name", "when", "then"];
 struct RuleWritten {
     /// Where its table begins.
     at: usize,
-    fields: [Option<Written>; 3],
+    fields: [Option<WrittenString>; 3],
 }
 
 /// The rules that `text` says, which is TOML.
@@ -112,7 +112,7 @@ fn rule_written(text: &str, entry: &Spanned<DeValue<'_>>) -> Result<RuleWritten,
             let message = format!("expected {} to be a text in quotes", KEYS[place]);
             return Err(RulesError::at(text, value.span().start, message));
         };
-        rule.fields[place] = Some(Written {
+        rule.fields[place] = Some(WrittenString {
             value: said.clone().into_owned(),
             span: value.span(),
         });
@@ -134,8 +134,9 @@ fn build(text: &str, written: &[RuleWritten]) -> Result<Compiled, RulesError> {
         });
         let mut field = || fields.next().expect("there are three");
         let (name, when, then) = (field()?, field()?, field()?);
-        let at =
-            |written: &Written, message: String| RulesError::at(text, written.span.start, message);
+        let at = |written: &WrittenString, message: String| {
+            RulesError::at(text, written.span.start, message)
+        };
         for field in [name, when] {
             if holds_card_number(&field.value) {
                 return Err(at(field, CARD_NUMBER.to_owned()));
@@ -160,7 +161,7 @@ fn build(text: &str, written: &[RuleWritten]) -> Result<Compiled, RulesError> {
         }
         let tests = language::compile(&when.value)
             .map_err(|wrong| RulesError::at(text, when.locate(text, wrong.at), wrong.message))?;
-        shown.push(Shown {
+        shown.push(WrittenRule {
             name: name.value.clone(),
             when: when.value.clone(),
             then: outcome,
@@ -229,7 +230,7 @@ pub fn toml_of_json(body: &str) -> Result<String, RulesError> {
                 break;
             };
             let value = [&rule.name, &rule.when, &rule.then][place].clone();
-            fields[place] = Some(Written { value, span });
+            fields[place] = Some(WrittenString { value, span });
         }
         let starts = fields.iter().flatten().map(|it| it.span.start);
         written.push(RuleWritten {

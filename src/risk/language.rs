@@ -47,38 +47,38 @@ pub(super) fn compile(text: &str) -> Result<Vec<Test>, Wrong> {
     Ok(out)
 }
 
-enum Node {
+enum SyntaxNode {
     Test(Probe, Compare),
-    Not(Box<Node>),
-    All(Vec<Node>),
-    Any(Vec<Node>),
+    Not(Box<SyntaxNode>),
+    All(Vec<SyntaxNode>),
+    Any(Vec<SyntaxNode>),
 }
 
-fn tests_in(node: &Node) -> usize {
+fn tests_in(node: &SyntaxNode) -> usize {
     match node {
-        Node::Test(..) => 1,
-        Node::Not(inner) => tests_in(inner),
-        Node::All(parts) | Node::Any(parts) => parts.iter().map(tests_in).sum(),
+        SyntaxNode::Test(..) => 1,
+        SyntaxNode::Not(inner) => tests_in(inner),
+        SyntaxNode::All(parts) | SyntaxNode::Any(parts) => parts.iter().map(tests_in).sum(),
     }
 }
 
 /// Appends the tests of `node`, which lead to `yes` or `no`.
-fn emit(node: &Node, yes: Next, no: Next, out: &mut Vec<Test>) {
+fn emit(node: &SyntaxNode, yes: Next, no: Next, out: &mut Vec<Test>) {
     match node {
-        Node::Test(probe, compare) => out.push(Test {
+        SyntaxNode::Test(probe, compare) => out.push(Test {
             probe: probe.clone(),
             compare: *compare,
             yes,
             no,
         }),
-        Node::Not(inner) => emit(inner, no, yes, out),
-        Node::All(parts) => {
+        SyntaxNode::Not(inner) => emit(inner, no, yes, out),
+        SyntaxNode::All(parts) => {
             for (place, part) in parts.iter().enumerate() {
                 let on = behind(part, place + 1 == parts.len(), out, yes);
                 emit(part, on, no, out);
             }
         }
-        Node::Any(parts) => {
+        SyntaxNode::Any(parts) => {
             for (place, part) in parts.iter().enumerate() {
                 let on = behind(part, place + 1 == parts.len(), out, no);
                 emit(part, yes, on, out);
@@ -88,7 +88,7 @@ fn emit(node: &Node, yes: Next, no: Next, out: &mut Vec<Test>) {
 }
 
 /// Where the part behind `part` begins, or `end` behind the last.
-fn behind(part: &Node, is_last: bool, out: &[Test], end: Next) -> Next {
+fn behind(part: &SyntaxNode, is_last: bool, out: &[Test], end: Next) -> Next {
     if is_last {
         return end;
     }
@@ -123,28 +123,28 @@ impl<'a> Parser<'a> {
         there
     }
 
-    fn any(&mut self) -> Result<Node, Wrong> {
+    fn any(&mut self) -> Result<SyntaxNode, Wrong> {
         let first = self.all()?;
         let mut parts = vec![first];
         while self.takes("or") {
             parts.push(self.all()?);
         }
-        Ok(several(parts, Node::Any))
+        Ok(several(parts, SyntaxNode::Any))
     }
 
-    fn all(&mut self) -> Result<Node, Wrong> {
+    fn all(&mut self) -> Result<SyntaxNode, Wrong> {
         let first = self.one()?;
         let mut parts = vec![first];
         while self.takes("and") {
             parts.push(self.one()?);
         }
-        Ok(several(parts, Node::All))
+        Ok(several(parts, SyntaxNode::All))
     }
 
-    fn one(&mut self) -> Result<Node, Wrong> {
+    fn one(&mut self) -> Result<SyntaxNode, Wrong> {
         let at = self.peek().0;
         if self.takes("not") {
-            return self.deeper(at, |parser| Ok(Node::Not(Box::new(parser.one()?))));
+            return self.deeper(at, |parser| Ok(SyntaxNode::Not(Box::new(parser.one()?))));
         }
         if self.peek().1 == Token::Open {
             self.next();
@@ -165,8 +165,8 @@ impl<'a> Parser<'a> {
     fn deeper(
         &mut self,
         at: usize,
-        inner: impl FnOnce(&mut Self) -> Result<Node, Wrong>,
-    ) -> Result<Node, Wrong> {
+        inner: impl FnOnce(&mut Self) -> Result<SyntaxNode, Wrong>,
+    ) -> Result<SyntaxNode, Wrong> {
         self.nesting += 1;
         if self.nesting > NESTING_MAX {
             let message = format!("parentheses and `not` nest at most {NESTING_MAX} deep");
@@ -177,7 +177,7 @@ impl<'a> Parser<'a> {
         Ok(node)
     }
 
-    fn comparison(&mut self) -> Result<Node, Wrong> {
+    fn comparison(&mut self) -> Result<SyntaxNode, Wrong> {
         const SUBJECTS: [&str; 8] = [
             "count",
             "distinct",
@@ -216,7 +216,7 @@ impl<'a> Parser<'a> {
     }
 
     /// `(` what `by` thing `last` duration `)` sign number.
-    fn count(&mut self, kinds: &[Counted]) -> Result<Node, Wrong> {
+    fn count(&mut self, kinds: &[Counted]) -> Result<SyntaxNode, Wrong> {
         self.expect(&Token::Open, "`(`")?;
         let words: Vec<&str> = kinds.iter().map(|it| it.as_str()).collect();
         let (place, _) = self.one_of(&words)?;
@@ -239,10 +239,10 @@ impl<'a> Parser<'a> {
             window_ms,
             than,
         };
-        Ok(Node::Test(probe, compare))
+        Ok(SyntaxNode::Test(probe, compare))
     }
 
-    fn captured(&mut self) -> Result<Node, Wrong> {
+    fn captured(&mut self) -> Result<SyntaxNode, Wrong> {
         self.expect(&Token::Open, "`(`")?;
         self.one_of(&["captured"])?;
         self.one_of(&["by"])?;
@@ -250,7 +250,10 @@ impl<'a> Parser<'a> {
         let window_ms = self.window()?;
         let compare = self.compare()?;
         let (_, than) = self.integer()?;
-        Ok(Node::Test(Probe::Captured { window_ms, than }, compare))
+        Ok(SyntaxNode::Test(
+            Probe::Captured { window_ms, than },
+            compare,
+        ))
     }
 
     /// `last` duration `)`.
@@ -271,13 +274,13 @@ impl<'a> Parser<'a> {
         Ok(window_ms)
     }
 
-    fn number(&mut self, probe: impl FnOnce(i64) -> Probe) -> Result<Node, Wrong> {
+    fn number(&mut self, probe: impl FnOnce(i64) -> Probe) -> Result<SyntaxNode, Wrong> {
         let compare = self.compare()?;
         let (_, than) = self.integer()?;
-        Ok(Node::Test(probe(than), compare))
+        Ok(SyntaxNode::Test(probe(than), compare))
     }
 
-    fn age(&mut self) -> Result<Node, Wrong> {
+    fn age(&mut self) -> Result<SyntaxNode, Wrong> {
         let compare = self.compare()?;
         let (at, token) = self.next();
         let Token::Duration(ms) = token else {
@@ -285,14 +288,14 @@ impl<'a> Parser<'a> {
             return wrong(at, format!("expected a duration such as 7d, found {found}"));
         };
         let ms = i64::try_from(ms).expect("the lexer takes no longer durations");
-        Ok(Node::Test(Probe::AccountAge(ms), compare))
+        Ok(SyntaxNode::Test(Probe::AccountAge(ms), compare))
     }
 
     fn text(
         &mut self,
         expected: &str,
         probe: impl FnOnce(&str) -> Option<Probe>,
-    ) -> Result<Node, Wrong> {
+    ) -> Result<SyntaxNode, Wrong> {
         let compare_at = self.peek().0;
         let compare = self.compare()?;
         if !matches!(compare, Compare::Equal | Compare::Unequal) {
@@ -304,7 +307,7 @@ impl<'a> Parser<'a> {
             return wrong(at, format!("expected {expected}, found {found}"));
         };
         match probe(text) {
-            Some(probe) => Ok(Node::Test(probe, compare)),
+            Some(probe) => Ok(SyntaxNode::Test(probe, compare)),
             None => wrong(at, format!("expected {expected}")),
         }
     }
@@ -350,7 +353,10 @@ impl<'a> Parser<'a> {
     }
 }
 
-fn several(mut parts: Vec<Node>, all: impl FnOnce(Vec<Node>) -> Node) -> Node {
+fn several(
+    mut parts: Vec<SyntaxNode>,
+    all: impl FnOnce(Vec<SyntaxNode>) -> SyntaxNode,
+) -> SyntaxNode {
     if parts.len() == 1
         && let Some(only) = parts.pop()
     {

@@ -14,7 +14,7 @@ pub mod model;
 mod place;
 mod warmup;
 
-pub use document::{Compiled, Shown, compile, compile_to_enforce, toml_of_json};
+pub use document::{Compiled, WrittenRule, compile, compile_to_enforce, toml_of_json};
 pub use place::RulesError;
 pub use warmup::warms_up_until;
 

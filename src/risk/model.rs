@@ -56,7 +56,7 @@ impl From<Flaw> for ModelError {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Written {
+struct WrittenModel {
     format: String,
     features: u16,
     kind: String,
@@ -97,7 +97,7 @@ pub fn parse(text: &str) -> Result<ModelFile, ModelError> {
         let message = format!("it has more than {MODEL_BYTES_MAX} bytes");
         return Err(ModelError::at("the file", message));
     }
-    let written: Written = serde_json::from_str(text).map_err(|error| {
+    let written: WrittenModel = serde_json::from_str(text).map_err(|error| {
         let place = format!("line {}, column {}", error.line(), error.column().max(1));
         let said = error.to_string();
         // serde says where at the end, too.
@@ -138,7 +138,7 @@ fn is_name(name: &str) -> bool {
         && !crate::ids::holds_card_number(name)
 }
 
-fn logistic(written: Written) -> Result<Model, ModelError> {
+fn logistic(written: WrittenModel) -> Result<Model, ModelError> {
     absent("base_score", written.base_score.is_some(), KINDS[0])?;
     absent("trees", written.trees.is_some(), KINDS[0])?;
     let intercept = present("intercept", written.intercept, KINDS[0])?;
@@ -157,7 +157,7 @@ fn logistic(written: Written) -> Result<Model, ModelError> {
     Ok(Model::logistic(intercept, inputs?)?)
 }
 
-fn trees(written: Written) -> Result<Model, ModelError> {
+fn trees(written: WrittenModel) -> Result<Model, ModelError> {
     absent("intercept", written.intercept.is_some(), KINDS[1])?;
     absent("inputs", written.inputs.is_some(), KINDS[1])?;
     let base = present("base_score", written.base_score, KINDS[1])?;

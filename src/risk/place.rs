@@ -34,14 +34,14 @@ impl RulesError {
 
 /// A string as it was written, quotes and all.
 #[derive(Clone, Debug)]
-pub(super) struct Written {
+pub(super) struct WrittenString {
     /// What it says.
     pub(super) value: String,
     /// Where it stands.
     pub(super) span: Range<usize>,
 }
 
-impl Written {
+impl WrittenString {
     /// Where byte `at` of the value stands in `text`.
     pub(super) fn locate(&self, text: &str, at: usize) -> usize {
         let raw = &text[self.span.clone()];

@@ -39,7 +39,7 @@ impl Histogram {
     }
 
     /// Adds what this one holds to `total`.
-    pub fn add_to(&self, total: &mut Counts) {
+    pub fn add_to(&self, total: &mut HistogramCounts) {
         for (sum, bucket) in total.buckets.iter_mut().zip(&self.buckets) {
             *sum += bucket.load(Relaxed);
         }
@@ -49,14 +49,14 @@ impl Histogram {
 
 /// What one or more histograms hold together.
 #[derive(Debug)]
-pub struct Counts {
+pub struct HistogramCounts {
     /// Durations at most the bound of their place and above the one before; the last: above all.
     pub buckets: [u64; BOUNDS + 1],
     /// All durations together, in nanoseconds.
     pub sum_ns: u64,
 }
 
-impl Default for Counts {
+impl Default for HistogramCounts {
     fn default() -> Self {
         Self {
             buckets: [0; BOUNDS + 1],

@@ -22,12 +22,12 @@ const OTHERS: &str = "other_words";
 /// The rates of all words.
 #[derive(Debug, Default)]
 pub(super) struct Rates {
-    words: Mutex<BTreeMap<String, Word>>,
+    words: Mutex<BTreeMap<String, RatedWord>>,
     left_out: AtomicU64,
 }
 
 #[derive(Debug)]
-struct Word {
+struct RatedWord {
     /// When the lines let through so far would have come, one an interval.
     due: Instant,
     left_out: u64,
@@ -41,7 +41,7 @@ impl Rates {
         let known = words.contains_key(word) || words.len() < WORDS_MAX;
         let name = if known { word } else { OTHERS };
         if !words.contains_key(name) {
-            let fresh = Word {
+            let fresh = RatedWord {
                 due: now,
                 left_out: 0,
             };

@@ -1,6 +1,6 @@
 //! Owns the way of log lines to stderr: a bounded queue and the thread that writes it out.
 //!
-//! Invariants: [`Queue::push`] never waits, whatever becomes of stderr; what finds no room, or
+//! Invariants: [`LogQueue::push`] never waits, whatever becomes of stderr; what finds no room, or
 //! cannot be written, is counted; lines leave in the order in which they came; stderr is written by
 //! this thread only, through a handle of its own, so that a write that blocks holds no lock which
 //! others need. Deliberately absent: what lines look like, and their rates.
@@ -22,7 +22,7 @@ const TELL_EVERY: Duration = Duration::from_secs(1);
 /// Between two tries of a stderr that somebody made non-blocking and that takes nothing now.
 const AGAIN: Duration = Duration::from_millis(10);
 
-enum Message {
+enum LogMessage {
     Line(String),
     /// Answered once everything before is written.
     Flush(SyncSender<()>),
@@ -30,19 +30,19 @@ enum Message {
 
 /// Where lines wait.
 #[derive(Debug)]
-pub(super) struct Queue {
-    sender: SyncSender<Message>,
+pub(super) struct LogQueue {
+    sender: SyncSender<LogMessage>,
     stderr: File,
     bytes: AtomicUsize,
     dropped: AtomicU64,
 }
 
 /// The end of the queue that the thread takes lines from.
-pub(super) struct Waiting(Receiver<Message>);
+pub(super) struct QueueReader(Receiver<LogMessage>);
 
-impl Queue {
+impl LogQueue {
     /// An empty queue, with a handle of stderr.
-    pub(super) fn new() -> std::io::Result<(Self, Waiting)> {
+    pub(super) fn new() -> std::io::Result<(Self, QueueReader)> {
         let (sender, receiver) = sync_channel(LINES_MAX);
         let queue = Self {
             sender,
@@ -51,7 +51,7 @@ impl Queue {
             bytes: AtomicUsize::new(0),
             dropped: AtomicU64::new(0),
         };
-        Ok((queue, Waiting(receiver)))
+        Ok((queue, QueueReader(receiver)))
     }
 
     /// Puts `line` on its way, or drops it. A line of the writing thread itself is written at once:
@@ -63,7 +63,7 @@ impl Queue {
         }
         let bytes = line.len();
         let room = self.bytes.fetch_add(bytes, Relaxed) + bytes <= BYTES_MAX;
-        if !room || self.sender.try_send(Message::Line(line)).is_err() {
+        if !room || self.sender.try_send(LogMessage::Line(line)).is_err() {
             self.bytes.fetch_sub(bytes, Relaxed);
             self.dropped.fetch_add(1, Relaxed);
         }
@@ -79,7 +79,7 @@ impl Queue {
         let deadline = Instant::now() + most;
         let left = || deadline.saturating_duration_since(Instant::now());
         let (done, wait) = sync_channel(1);
-        let mut message = Message::Flush(done);
+        let mut message = LogMessage::Flush(done);
         while let Err(TrySendError::Full(back)) = self.sender.try_send(message) {
             if left().is_zero() {
                 return;
@@ -93,16 +93,16 @@ impl Queue {
 
     /// Writes lines out for as long as the process lives; calls `tell` every second and before a
     /// flush ends, on this thread.
-    pub(super) fn run(&self, waiting: &Waiting, mut tell: impl FnMut()) {
+    pub(super) fn run(&self, waiting: &QueueReader, mut tell: impl FnMut()) {
         WRITES.set(true);
         let mut told = Instant::now();
         loop {
             match waiting.0.recv_timeout(TELL_EVERY) {
-                Ok(Message::Line(line)) => {
+                Ok(LogMessage::Line(line)) => {
                     self.write(&line);
                     self.bytes.fetch_sub(line.len(), Relaxed);
                 }
-                Ok(Message::Flush(done)) => {
+                Ok(LogMessage::Flush(done)) => {
                     tell();
                     // Whoever asked may have stopped waiting.
                     let _ = done.try_send(());

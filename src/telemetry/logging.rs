@@ -11,7 +11,7 @@
 //! module where a dependency has none. Deliberately absent: spans, rotation and shipping.
 
 use super::log_rate::Rates;
-use super::log_writer::Queue;
+use super::log_writer::LogQueue;
 use crate::time::UnixMs;
 use serde_json::{Map, Value};
 use std::fmt::{self, Write as _};
@@ -53,12 +53,12 @@ const TEXT_BYTES_MAX: usize = 4_096;
 const OUR_TARGET: &str = "holdfast";
 
 /// The log of the process, once it was started.
-static LOG: OnceLock<Log> = OnceLock::new();
+static LOG: OnceLock<LogSetup> = OnceLock::new();
 
 #[derive(Debug)]
-struct Log {
+struct LogSetup {
     style: Style,
-    queue: Queue,
+    queue: LogQueue,
     rates: Rates,
     dropped_told: AtomicU64,
     filter: reload::Handle<EnvFilter, Registry>,
@@ -86,8 +86,8 @@ impl Default for Filter {
 /// Starts logging for the whole process with `filter`. Starting twice is an error.
 pub fn start(filter: Filter, style: Style) -> Result<(), LoggingError> {
     let (filter, in_force) = reload::Layer::new(filter.0);
-    let (queue, waiting) = Queue::new().map_err(LoggingError::Stderr)?;
-    let log = Log {
+    let (queue, waiting) = LogQueue::new().map_err(LoggingError::Stderr)?;
+    let log = LogSetup {
         style,
         queue,
         rates: Rates::default(),
@@ -96,7 +96,7 @@ pub fn start(filter: Filter, style: Style) -> Result<(), LoggingError> {
     };
     LOG.set(log).map_err(|_| LoggingError::Twice)?;
     let log = LOG.get().expect("it was set on the line before");
-    let subscriber = Registry::default().with(filter).with(Lines { log });
+    let subscriber = Registry::default().with(filter).with(LineFormat { log });
     tracing::subscriber::set_global_default(subscriber).map_err(|_| LoggingError::Twice)?;
     std::thread::Builder::new()
         .name("log-lines".to_owned())
@@ -130,7 +130,7 @@ pub fn left_out() -> u64 {
     LOG.get().map_or(0, |log| log.rates.left_out())
 }
 
-impl Log {
+impl LogSetup {
     /// Says what was left out and dropped since this was called last; on the writing thread.
     fn tell(&self) {
         for (word, left_out) in self.rates.take_left_out() {
@@ -184,14 +184,14 @@ pub enum LoggingError {
     Thread(std::io::Error),
 }
 
-struct Lines {
-    log: &'static Log,
+struct LineFormat {
+    log: &'static LogSetup,
 }
 
-impl<S: Subscriber> Layer<S> for Lines {
+impl<S: Subscriber> Layer<S> for LineFormat {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
         let metadata = event.metadata();
-        let mut word = Word::default();
+        let mut word = EventWord::default();
         event.record(&mut word);
         let word = word
             .0
@@ -200,7 +200,7 @@ impl<S: Subscriber> Layer<S> for Lines {
         if !OWN_WORDS.contains(&word.as_str()) && !self.log.rates.admit(&word, Instant::now()) {
             return;
         }
-        let mut fields = Fields::default();
+        let mut fields = LineFields::default();
         event.record(&mut fields);
         let level = metadata.level().as_str();
         self.log.queue.push(match self.log.style {
@@ -210,14 +210,14 @@ impl<S: Subscriber> Layer<S> for Lines {
     }
 }
 
-/// What [`Log::tell`] says, once a second for each word at most: it has no rate.
+/// What [`LogSetup::tell`] says, once a second for each word at most: it has no rate.
 const OWN_WORDS: [&str; 2] = ["log_lines_left_out", "log_lines_dropped"];
 
 /// The event word of a line, where it has one.
 #[derive(Default)]
-struct Word(Option<String>);
+struct EventWord(Option<String>);
 
-impl Visit for Word {
+impl Visit for EventWord {
     fn record_str(&mut self, field: &Field, value: &str) {
         if field.name() == "event" {
             self.0 = Some(value.to_owned());
@@ -229,12 +229,12 @@ impl Visit for Word {
 
 /// What one line says.
 #[derive(Default)]
-struct Fields {
+struct LineFields {
     message: String,
     rest: Map<String, Value>,
 }
 
-impl Fields {
+impl LineFields {
     fn json(self, level: &str, event: &str) -> String {
         let mut line = format!(
             "{{\"ts\":\"{}\",\"level\":\"{}\",\"event\":{},\"message\":{}",
@@ -282,7 +282,7 @@ impl Fields {
     }
 }
 
-impl Visit for Fields {
+impl Visit for LineFields {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
         self.put(field, Value::from(format!("{value:?}")));
     }

@@ -6,10 +6,10 @@
 //! adds from the journal's status.
 
 use super::families::{self, Family};
-use super::histogram::{BOUNDS, Counts, Histogram, bound_ns};
+use super::histogram::{BOUNDS, Histogram, HistogramCounts, bound_ns};
 use crate::engine::event::Flow;
 use crate::engine::refusal::Refusal;
-use crate::payments::gateway::{Call, Class};
+use crate::payments::gateway::{CallClass, GatewayCall};
 use crossbeam_utils::CachePadded;
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -126,8 +126,8 @@ const FLOWS: [Flow; 5] = [
     Flow::Reward,
 ];
 
-const CALLS: [Call; 7] = Call::ALL;
-const CLASSES: [Class; 4] = Class::ALL;
+const CALLS: [GatewayCall; 7] = GatewayCall::ALL;
+const CLASSES: [CallClass; 4] = CallClass::ALL;
 
 /// One thread's counters.
 #[derive(Debug)]
@@ -222,7 +222,7 @@ impl Shard {
     }
 
     /// Counts a call to the gateway by how it ended.
-    pub fn gateway_call(&self, call: Call, class: Class) {
+    pub fn gateway_call(&self, call: GatewayCall, class: CallClass) {
         self.gateway_calls[call as usize][class as usize].fetch_add(1, Relaxed);
     }
 
@@ -439,7 +439,7 @@ impl Metrics {
         let family = &families::STAGES;
         out.family(family);
         for stage in Stage::ALL {
-            let mut counts = Counts::default();
+            let mut counts = HistogramCounts::default();
             for shard in &self.shards {
                 shard.stages[stage as usize].add_to(&mut counts);
             }
@@ -553,7 +553,7 @@ impl Exposition {
         self.sample(family, "", value);
     }
 
-    fn histogram(&mut self, family: &Family, labels: &str, counts: &Counts) {
+    fn histogram(&mut self, family: &Family, labels: &str, counts: &HistogramCounts) {
         let name = family.name;
         let mut below = 0;
         for place in 0..BOUNDS {

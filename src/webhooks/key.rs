@@ -20,7 +20,7 @@ const STANDARD_PREFIX: &str = "whsec_";
 
 /// A secret, ready to sign.
 #[derive(Clone)]
-pub struct Key {
+pub struct WebhookKey {
     format: WebhookFormat,
     prepared: Hmac<Sha256>,
 }
@@ -41,7 +41,7 @@ pub enum BadKey {
     FormatMissing,
 }
 
-impl Key {
+impl WebhookKey {
     /// The secret written `text`, for webhooks of `format`: bytes of the text as they are, or, for
     /// Standard Webhooks, what stands in base64 behind `whsec_`. A secret of holdfast's own form
     /// needs no format; one that begins with `whsec_` does, for Stripe's begin so, too, and one
@@ -112,7 +112,7 @@ impl Key {
     }
 }
 
-impl fmt::Debug for Key {
+impl fmt::Debug for WebhookKey {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.debug_struct("Key")
             .field("format", &self.format)

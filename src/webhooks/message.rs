@@ -17,7 +17,7 @@ use serde::Deserialize;
 
 /// What a webhook reports.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Message {
+pub struct WebhookMessage {
     /// The gateway's name for what it reports.
     pub event_id: WebhookEventId,
     /// What it is.
@@ -57,15 +57,15 @@ pub enum About {
 
 /// What is wrong with a body; never what stands in it.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
-pub struct Malformed {
+pub struct MalformedWebhook {
     /// The field.
     pub field: &'static str,
     /// What it should be.
     pub message: &'static str,
 }
 
-pub(super) const fn malformed(field: &'static str, message: &'static str) -> Malformed {
-    Malformed { field, message }
+pub(super) const fn malformed(field: &'static str, message: &'static str) -> MalformedWebhook {
+    MalformedWebhook { field, message }
 }
 
 pub(super) const ID_FORM: &str = "must be 1 to 64 characters of A-Z a-z 0-9 _ . : -";
@@ -77,7 +77,7 @@ pub fn read(
     body: &[u8],
     tolerance_ms: u64,
     now: UnixMs,
-) -> Result<Message, Malformed> {
+) -> Result<WebhookMessage, MalformedWebhook> {
     let message = match delivery {
         Delivery::Holdfast { .. } => own(body, None, delivery)?,
         Delivery::Standard { event_id, .. } => own(body, Some(event_id), delivery)?,
@@ -123,19 +123,19 @@ struct Body {
 #[derive(Default, Deserialize)]
 struct Data {
     purchase_id: Option<String>,
-    amount: Option<Money>,
+    amount: Option<MoneyFields>,
     currency: Option<String>,
     reason: Option<String>,
 }
 
 #[derive(Deserialize)]
 #[serde(untagged)]
-enum Money {
+enum MoneyFields {
     MinorUnits(i64),
     InCurrency { value: i64, currency: String },
 }
 
-impl Money {
+impl MoneyFields {
     fn amount(&self) -> Option<Amount> {
         match self {
             Self::MinorUnits(value) => Amount::new(*value),
@@ -155,9 +155,10 @@ impl Money {
 
 impl Data {
     /// The one currency that it names, beside the amount or with it.
-    fn currency(&self) -> Result<NamedCurrency, Malformed> {
-        const WRONG: Malformed = malformed("data.currency", "must be an ISO 4217 currency code");
-        let with = self.amount.as_ref().and_then(Money::currency);
+    fn currency(&self) -> Result<NamedCurrency, MalformedWebhook> {
+        const WRONG: MalformedWebhook =
+            malformed("data.currency", "must be an ISO 4217 currency code");
+        let with = self.amount.as_ref().and_then(MoneyFields::currency);
         let named = match (self.currency.as_deref(), with) {
             (None, None) => return Ok(NamedCurrency::None),
             (Some(one), Some(other)) if one != other => return Err(WRONG),
@@ -172,7 +173,7 @@ fn own(
     body: &[u8],
     event_id: Option<&WebhookEventId>,
     delivery: &Delivery,
-) -> Result<Message, Malformed> {
+) -> Result<WebhookMessage, MalformedWebhook> {
     let body: Body = serde_json::from_slice(body).map_err(|_| {
         malformed(
             "body",
@@ -208,7 +209,7 @@ fn own(
         ))
     });
     let amount = amount.transpose()?;
-    Ok(Message {
+    Ok(WebhookMessage {
         nonce: delivery.nonce_of(&event_id),
         event_id,
         kind,

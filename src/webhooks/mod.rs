@@ -17,9 +17,9 @@ mod scheme;
 mod secrets;
 mod stripe;
 
-pub use key::{BadKey, Key, SECRET_BYTES_MIN};
-pub use message::{About, Malformed, Message, read};
-pub use scheme::{Claim, Delivery, Endpoint, Genuine, SIGNATURES_MAX};
+pub use key::{BadKey, SECRET_BYTES_MIN, WebhookKey};
+pub use message::{About, MalformedWebhook, WebhookMessage, read};
+pub use scheme::{Delivery, Endpoint, Genuine, SIGNATURES_MAX, WebhookClaim};
 pub use secrets::{
     NotAdded, Reloaded, Reservation, SECRETS_MAX, Secret, Secrets, Source, TwoPurposes,
 };

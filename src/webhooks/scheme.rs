@@ -81,7 +81,7 @@ impl Delivery {
 
 /// What a delivery's headers claim: to be read before its body is.
 #[derive(Clone, Debug)]
-pub struct Claim {
+pub struct WebhookClaim {
     delivery: Delivery,
     timestamp_s: u64,
     /// What is signed before the body.
@@ -89,7 +89,7 @@ pub struct Claim {
     signatures: Vec<[u8; 32]>,
 }
 
-impl Claim {
+impl WebhookClaim {
     /// [`Refusal::InvalidSignature`] where the headers hold no signature that could be good,
     /// whatever the body.
     pub fn read(endpoint: Endpoint, headers: &HeaderMap) -> Result<Self, Refusal> {
@@ -145,7 +145,7 @@ impl Claim {
 }
 
 /// What a delivery to `/webhooks/payment` claims: in one of two forms, not in both.
-fn payment(headers: &HeaderMap) -> Option<Claim> {
+fn payment(headers: &HeaderMap) -> Option<WebhookClaim> {
     match (
         headers.contains_key("x-signature"),
         headers.contains_key("webhook-signature"),
@@ -156,13 +156,13 @@ fn payment(headers: &HeaderMap) -> Option<Claim> {
     }
 }
 
-fn holdfast(headers: &HeaderMap) -> Option<Claim> {
+fn holdfast(headers: &HeaderMap) -> Option<WebhookClaim> {
     let timestamp = single(headers, "x-timestamp")?;
     let nonce = single(headers, "x-nonce").filter(|text| is_part(text))?;
     let listed = signature_header(headers, "x-signature")?;
     let signatures = listed.split([',', ' ', '\t']);
     let signatures = signatures.filter_map(|it| hex_signature(it.strip_prefix("sha256=")?));
-    Some(Claim {
+    Some(WebhookClaim {
         timestamp_s: seconds(timestamp)?,
         prefix: format!("{timestamp}.{nonce}."),
         signatures: bounded(signatures)?,
@@ -172,7 +172,7 @@ fn holdfast(headers: &HeaderMap) -> Option<Claim> {
     })
 }
 
-fn standard(headers: &HeaderMap) -> Option<Claim> {
+fn standard(headers: &HeaderMap) -> Option<WebhookClaim> {
     let id = single(headers, "webhook-id").filter(|text| is_part(text))?;
     let timestamp = single(headers, "webhook-timestamp")?;
     let timestamp_s = seconds(timestamp)?;
@@ -182,7 +182,7 @@ fn standard(headers: &HeaderMap) -> Option<Claim> {
         .split([' ', '\t'])
         .filter_map(|it| it.strip_prefix("v1,"))
         .filter_map(|text| Base64::decode_vec(text).ok()?.try_into().ok());
-    Some(Claim {
+    Some(WebhookClaim {
         timestamp_s,
         prefix: format!("{id}.{timestamp}."),
         signatures: bounded(signatures)?,
@@ -193,7 +193,7 @@ fn standard(headers: &HeaderMap) -> Option<Claim> {
     })
 }
 
-fn stripe(headers: &HeaderMap) -> Option<Claim> {
+fn stripe(headers: &HeaderMap) -> Option<WebhookClaim> {
     let header = signature_header(headers, "stripe-signature")?;
     let named = |wanted: &'static str| {
         let items = header.split(',').filter_map(|item| item.split_once('='));
@@ -203,7 +203,7 @@ fn stripe(headers: &HeaderMap) -> Option<Claim> {
     let timestamp = times.next()?;
     times.next().is_none().then_some(())?;
     let timestamp_s = seconds(timestamp)?;
-    Some(Claim {
+    Some(WebhookClaim {
         timestamp_s,
         prefix: format!("{timestamp}."),
         // Other schemes are for others: `v0` is of test mode.

@@ -7,7 +7,7 @@
 //! force that serves another purpose. Deliberately absent: keeping them across a restart, which the
 //! configuration does.
 
-use super::key::Key;
+use super::key::WebhookKey;
 use crate::ids::WebhookSecretId;
 use crate::time::UnixMs;
 use arc_swap::{ArcSwap, Guard};
@@ -25,7 +25,7 @@ pub struct Secret {
     /// Its name, which may be told and logged.
     pub id: WebhookSecretId,
     /// The secret.
-    pub key: Key,
+    pub key: WebhookKey,
     /// Where it comes from.
     pub source: Source,
     /// Since when this process knows it.
@@ -87,22 +87,22 @@ pub struct Reloaded {
 pub struct Secrets {
     known: ArcSwap<Vec<Secret>>,
     /// Taken by whoever changes `known`.
-    aside: Mutex<Aside>,
+    aside: Mutex<InactiveSecrets>,
 }
 
 /// Secrets that are not in force.
 #[derive(Debug, Default)]
-struct Aside {
+struct InactiveSecrets {
     /// Those that serve other purposes.
-    others: Vec<Key>,
+    others: Vec<WebhookKey>,
     /// Those that were in force, and will not be again.
-    retired: BTreeMap<WebhookSecretId, Key>,
+    retired: BTreeMap<WebhookSecretId, WebhookKey>,
     /// Those that are about to be.
     reserved: Vec<Secret>,
 }
 
-impl Aside {
-    fn serves_another_purpose(&self, key: &Key) -> bool {
+impl InactiveSecrets {
+    fn serves_another_purpose(&self, key: &WebhookKey) -> bool {
         self.others.iter().any(|other| other.is_same(key))
     }
 
@@ -123,12 +123,12 @@ pub struct Reservation {
 impl Secrets {
     /// Those of the configuration, newest first; `others` are its secrets that serve other
     /// purposes.
-    pub fn new(configured: Vec<Secret>, others: Vec<Key>) -> Self {
+    pub fn new(configured: Vec<Secret>, others: Vec<WebhookKey>) -> Self {
         Self {
             known: ArcSwap::from_pointee(configured),
-            aside: Mutex::new(Aside {
+            aside: Mutex::new(InactiveSecrets {
                 others,
-                ..Aside::default()
+                ..InactiveSecrets::default()
             }),
         }
     }
@@ -150,7 +150,7 @@ impl Secrets {
         })
     }
 
-    fn addable(&self, secret: &Secret, aside: &Aside) -> Result<(), NotAdded> {
+    fn addable(&self, secret: &Secret, aside: &InactiveSecrets) -> Result<(), NotAdded> {
         let known = self.known.load();
         let mut all = known.iter().chain(&aside.reserved);
         if aside.retired.contains_key(&secret.id) || all.clone().any(|it| it.id == secret.id) {
@@ -186,7 +186,7 @@ impl Secrets {
     pub fn reload(
         &self,
         configured: Vec<Secret>,
-        others: Vec<Key>,
+        others: Vec<WebhookKey>,
     ) -> Result<Reloaded, TwoPurposes> {
         let mut aside = self.aside.lock();
         let before = self.known.load_full();
@@ -245,7 +245,7 @@ impl Reservation {
         self.secrets.known.store(Arc::new(now));
     }
 
-    fn take(&self, aside: &mut Aside) -> Option<Secret> {
+    fn take(&self, aside: &mut InactiveSecrets) -> Option<Secret> {
         let place = aside.reserved.iter().position(|it| it.id == self.id)?;
         Some(aside.reserved.swap_remove(place))
     }
@@ -269,7 +269,7 @@ mod tests {
     fn secret(id: &str, key: &str, source: Source, at: u64) -> Secret {
         Secret {
             id: WebhookSecretId::parse(id).unwrap(),
-            key: Key::parse(&format!("{key}-0123456789abcdef0123456789"), None).unwrap(),
+            key: WebhookKey::parse(&format!("{key}-0123456789abcdef0123456789"), None).unwrap(),
             source,
             added_at: UnixMs::new(at),
         }
@@ -369,7 +369,7 @@ mod tests {
 
     #[test]
     fn no_secret_serves_two_purposes_whichever_comes_first() {
-        let others = |key: &str| Key::readings(&format!("{key}-0123456789abcdef0123456789"));
+        let others = |key: &str| WebhookKey::readings(&format!("{key}-0123456789abcdef0123456789"));
         let secrets = Arc::new(Secrets::new(Vec::new(), others("one")));
         let refused = add(&secrets, secret("a1", "one", Source::Admin, 1));
         assert_eq!(refused, Err(NotAdded::OtherPurpose));
@@ -384,7 +384,7 @@ mod tests {
         assert_eq!(add(&secrets, secret("a1", "one", Source::Admin, 1)), Ok(()));
         // One way to write a secret of Standard Webhooks is the other's, too.
         let text = "whsec_QUJDREVGR0hJSktMTU5PUFFSU1RVVldYWVo=";
-        let key = Key::parse(text, Some(crate::engine::event::WebhookFormat::Standard));
-        assert!(Key::readings(text)[1].is_same(&key.unwrap()));
+        let key = WebhookKey::parse(text, Some(crate::engine::event::WebhookFormat::Standard));
+        assert!(WebhookKey::readings(text)[1].is_same(&key.unwrap()));
     }
 }

@@ -9,7 +9,7 @@
 //! An inquiry (a dispute whose status begins with `warning_`) takes no money and is no dispute; it
 //! becomes one when the funds are withdrawn.
 
-use super::message::{About, ID_FORM, Malformed, Message, malformed};
+use super::message::{About, ID_FORM, MalformedWebhook, WebhookMessage, malformed};
 use super::scheme::Delivery;
 use crate::engine::command::NamedCurrency;
 use crate::engine::event::WebhookKind;
@@ -19,7 +19,7 @@ use crate::payments::gateway::Reference;
 use crate::time::UnixMs;
 use serde_json::Value;
 
-pub(super) fn read(body: &[u8], delivery: &Delivery) -> Result<Message, Malformed> {
+pub(super) fn read(body: &[u8], delivery: &Delivery) -> Result<WebhookMessage, MalformedWebhook> {
     let event: Value =
         serde_json::from_slice(body).map_err(|_| malformed("body", "must be a Stripe event"))?;
     let event_id = event["id"].as_str().and_then(WebhookEventId::parse);
@@ -27,7 +27,7 @@ pub(super) fn read(body: &[u8], delivery: &Delivery) -> Result<Message, Malforme
     let kind = event["type"].as_str();
     let kind = kind.ok_or(malformed("type", "must be a string"))?;
     if is_thin(&event) {
-        return Ok(Message {
+        return Ok(WebhookMessage {
             nonce: delivery.nonce_of(&event_id),
             event_id,
             kind: WebhookKind::Other,
@@ -51,7 +51,7 @@ pub(super) fn read(body: &[u8], delivery: &Delivery) -> Result<Message, Malforme
         WebhookKind::Other => About::Nothing,
         _ => about(object, kind),
     };
-    Ok(Message {
+    Ok(WebhookMessage {
         nonce: delivery.nonce_of(&event_id),
         event_id,
         kind,

@@ -45,7 +45,7 @@ const STRIPE_AT_S: u64 = 1_492_774_577;
 fn secrets() -> Secrets {
     let secret = |id: &str, text: &str, format| Secret {
         id: WebhookSecretId::parse(id).unwrap(),
-        key: Key::parse(text, format).unwrap(),
+        key: WebhookKey::parse(text, format).unwrap(),
         source: Source::Configuration,
         added_at: UnixMs::default(),
     };
@@ -77,7 +77,7 @@ fn verified(headers: &[(&str, &str)], body: &str, now_ms: u64) -> Result<Genuine
         Endpoint::Payment
     };
     let now = UnixMs::new(now_ms);
-    Claim::read(endpoint, &map)?.verify(&secrets(), TOLERANCE_MS, body.as_bytes(), now)
+    WebhookClaim::read(endpoint, &map)?.verify(&secrets(), TOLERANCE_MS, body.as_bytes(), now)
 }
 
 #[test]
@@ -117,7 +117,7 @@ fn a_timestamp_is_good_for_the_tolerance_both_ways_and_not_a_second_longer() {
 
 #[test]
 fn secrets_are_read_by_their_form_and_never_printed() {
-    let read = |text: &str, format| Key::parse(text, format).map(|key| key.format());
+    let read = |text: &str, format| WebhookKey::parse(text, format).map(|key| key.format());
     let whsec = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
     for (text, format, expected) in [
         (whsec, None, Err(BadKey::FormatMissing)),

@@ -12,11 +12,12 @@ use holdfast::ids::{AuthorizationId, PurchaseId};
 use holdfast::money::Currency;
 use holdfast::payments::breaker::{BreakerSettings, Circuit};
 use holdfast::payments::gateway::{
-    Answer, Authorization, Call, Calling, CapturedMoney, Claim, Class, Decline, Found, FoundRefund,
-    Gateway, Inquiry, Order, Page, PageMark, Refund, Trouble,
+    Authorization, AuthorizationClaim, AuthorizeRequest, CallClass, CallResult, Calling,
+    CapturedMoney, ChargePage, Decline, FoundRefund, Gateway, GatewayCall, Inquiry, LookupResult,
+    PageMark, RefundRequest, Trouble,
 };
 use holdfast::payments::sandbox::Sandbox;
-use holdfast::payments::{Meter, PaymentSettings, Settled};
+use holdfast::payments::{Meter, PaymentOutcome, PaymentSettings};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -30,7 +31,7 @@ struct Told {
 }
 
 impl Meter for Told {
-    fn gateway_call(&self, _: Call, _: Class, _: Duration) {}
+    fn gateway_call(&self, _: GatewayCall, _: CallClass, _: Duration) {}
 
     fn log_waited(&self, _: Duration) {}
 
@@ -62,7 +63,7 @@ fn a_void_past_its_deadline_is_stuck_and_is_done_all_the_same() {
     let mut stage = Stage::open_measured(dir.path(), short, |sandbox| sandbox, told.clone());
     stage.resume();
     let settled = stage.buy("tok_void_lost_9");
-    assert!(matches!(settled, Settled::Open(_)));
+    assert!(matches!(settled, PaymentOutcome::Open(_)));
     let purchase = settled.view().purchase;
     stage.settle();
     let view = stage.view(purchase);
@@ -139,7 +140,7 @@ fn the_operator_voids_what_is_open_and_nothing_else() {
         if card != "tok_auth_lost" {
             let paying = stage.in_runtime(|it| it.payments.pay(purchase, &it.gate));
             assert!(
-                matches!(stage.run(paying).unwrap(), Settled::Open(_)),
+                matches!(stage.run(paying).unwrap(), PaymentOutcome::Open(_)),
                 "{card}"
             );
         }
@@ -201,12 +202,12 @@ fn while_the_gateway_is_down_nothing_is_sent_and_nothing_new_is_taken() {
     stage.resume();
     assert_eq!(stage.payments.circuit(), Circuit::Closed);
     let down = stage.buy("tok_lookup_down_3");
-    assert!(matches!(down, Settled::Open(_)));
+    assert!(matches!(down, PaymentOutcome::Open(_)));
     assert_eq!(stage.payments.circuit(), Circuit::Open);
     assert_eq!(stage.payments.admission(), Err(Refusal::GatewayUnavailable));
     // One that slipped through goes on later: nothing of it was sent yet.
     let slipped = stage.buy("tok_ok");
-    assert!(matches!(slipped, Settled::Open(_)));
+    assert!(matches!(slipped, PaymentOutcome::Open(_)));
     assert_eq!(stage.sandbox.charges().len(), 1, "the first one's alone");
     stage.settle();
     stage.run(async {
@@ -216,7 +217,7 @@ fn while_the_gateway_is_down_nothing_is_sent_and_nothing_new_is_taken() {
     });
     // A gateway that asks for a slower pace is there: the circuit stays closed.
     let busy = stage.buy("tok_auth_busy_9");
-    assert!(matches!(busy, Settled::Open(_)));
+    assert!(matches!(busy, PaymentOutcome::Open(_)));
     assert_eq!(stage.payments.circuit(), Circuit::Closed);
     stage.settle();
     for ended in [&slipped, &busy] {
@@ -224,7 +225,7 @@ fn while_the_gateway_is_down_nothing_is_sent_and_nothing_new_is_taken() {
         assert_eq!(now, PurchaseState::Captured);
     }
     let back = stage.buy("tok_ok");
-    assert!(matches!(back, Settled::Captured(_)));
+    assert!(matches!(back, PaymentOutcome::Captured(_)));
     let purchases = [&down, &slipped, &busy, &back].map(|it| it.view().purchase);
     stage.check(&purchases, "down and up");
 }
@@ -236,7 +237,10 @@ fn what_costs_nothing_asks_no_gateway() {
     stage.put_free_promotion();
     let purchase = stage.start_with("tok_declined", Some("FREE"));
     let paying = stage.in_runtime(|it| it.payments.pay(purchase, &it.gate));
-    assert!(matches!(stage.run(paying).unwrap(), Settled::Captured(_)));
+    assert!(matches!(
+        stage.run(paying).unwrap(),
+        PaymentOutcome::Captured(_)
+    ));
     assert!(stage.sandbox.charges().is_empty());
     stage.check(&[purchase], "free");
 }
@@ -272,37 +276,39 @@ impl Gateway for FirstRefundFails {
         Some(AmountRule::ANY)
     }
 
-    fn authorize(&self, order: Order) -> Calling<'_, Answer<Authorization>> {
+    fn authorize(&self, order: AuthorizeRequest) -> Calling<'_, CallResult<Authorization>> {
         self.0.authorize(order)
     }
 
-    fn capture(&self, claim: Claim) -> Calling<'_, Answer<CapturedMoney>> {
+    fn capture(&self, claim: AuthorizationClaim) -> Calling<'_, CallResult<CapturedMoney>> {
         self.0.capture(claim)
     }
 
-    fn void(&self, claim: Claim) -> Calling<'_, Answer<()>> {
+    fn void(&self, claim: AuthorizationClaim) -> Calling<'_, CallResult<()>> {
         self.0.void(claim)
     }
 
-    fn refund(&self, refund: Refund) -> Calling<'_, Answer<()>> {
+    fn refund(&self, refund: RefundRequest) -> Calling<'_, CallResult<()>> {
         if refund.number == 1 {
-            return Box::pin(std::future::ready(Answer::Declined(Decline::BY_GATEWAY)));
+            return Box::pin(std::future::ready(CallResult::Declined(
+                Decline::BY_GATEWAY,
+            )));
         }
         self.0.refund(refund)
     }
 
-    fn look_up(&self, inquiry: Inquiry) -> Calling<'_, Result<Found, Trouble>> {
+    fn look_up(&self, inquiry: Inquiry) -> Calling<'_, Result<LookupResult, Trouble>> {
         self.0.look_up(inquiry)
     }
 
-    fn look_up_refund(&self, refund: Refund) -> Calling<'_, Result<FoundRefund, Trouble>> {
+    fn look_up_refund(&self, refund: RefundRequest) -> Calling<'_, Result<FoundRefund, Trouble>> {
         if refund.number == 1 {
             return Box::pin(std::future::ready(Ok(FoundRefund::Failed)));
         }
         self.0.look_up_refund(refund)
     }
 
-    fn list(&self, after: Option<PageMark>) -> Calling<'_, Result<Page, Trouble>> {
+    fn list(&self, after: Option<PageMark>) -> Calling<'_, Result<ChargePage, Trouble>> {
         self.0.list(after)
     }
 }
@@ -317,17 +323,17 @@ fn money_taken_without_goods_goes_back_though_a_refund_failed() {
     let (reference, card) = (stage.reference(purchase), view.card.clone().unwrap());
     let started_at = view.payment_started_at().unwrap();
     let (amount, currency) = (view.quote.amount, view.quote.currency);
-    let order = Order {
+    let order = AuthorizeRequest {
         reference,
         amount,
         currency,
         card: card.clone(),
         started_at,
     };
-    let Answer::Approved(authorization) = stage.run(stage.sandbox.authorize(order)) else {
+    let CallResult::Approved(authorization) = stage.run(stage.sandbox.authorize(order)) else {
         panic!("the card works");
     };
-    let claim = Claim {
+    let claim = AuthorizationClaim {
         reference,
         authorization: Some(authorization.id.clone()),
         amount,
@@ -336,7 +342,7 @@ fn money_taken_without_goods_goes_back_though_a_refund_failed() {
         started_at,
     };
     let captured = stage.run(stage.sandbox.capture(claim));
-    assert!(matches!(captured, Answer::Approved(_)));
+    assert!(matches!(captured, CallResult::Approved(_)));
     for step in [
         PaymentStep::Authorized {
             authorization: authorization.id,
@@ -367,34 +373,34 @@ impl Gateway for Silent {
         Some(AmountRule::ANY)
     }
 
-    fn authorize(&self, _: Order) -> Calling<'_, Answer<Authorization>> {
+    fn authorize(&self, _: AuthorizeRequest) -> Calling<'_, CallResult<Authorization>> {
         self.0.fetch_add(1, Ordering::SeqCst);
-        Box::pin(std::future::ready(Answer::Unknown(Trouble::Internal)))
+        Box::pin(std::future::ready(CallResult::Unknown(Trouble::Internal)))
     }
 
-    fn capture(&self, _: Claim) -> Calling<'_, Answer<CapturedMoney>> {
+    fn capture(&self, _: AuthorizationClaim) -> Calling<'_, CallResult<CapturedMoney>> {
         unreachable!("nothing was authorized")
     }
 
-    fn void(&self, _: Claim) -> Calling<'_, Answer<()>> {
+    fn void(&self, _: AuthorizationClaim) -> Calling<'_, CallResult<()>> {
         self.0.fetch_add(1, Ordering::SeqCst);
-        Box::pin(std::future::ready(Answer::Unknown(Trouble::Internal)))
+        Box::pin(std::future::ready(CallResult::Unknown(Trouble::Internal)))
     }
 
-    fn refund(&self, _: Refund) -> Calling<'_, Answer<()>> {
+    fn refund(&self, _: RefundRequest) -> Calling<'_, CallResult<()>> {
         unreachable!("nothing was captured")
     }
 
-    fn look_up(&self, _: Inquiry) -> Calling<'_, Result<Found, Trouble>> {
+    fn look_up(&self, _: Inquiry) -> Calling<'_, Result<LookupResult, Trouble>> {
         self.0.fetch_add(1, Ordering::SeqCst);
-        Box::pin(std::future::ready(Ok(Found::Nothing)))
+        Box::pin(std::future::ready(Ok(LookupResult::Nothing)))
     }
 
-    fn look_up_refund(&self, _: Refund) -> Calling<'_, Result<FoundRefund, Trouble>> {
+    fn look_up_refund(&self, _: RefundRequest) -> Calling<'_, Result<FoundRefund, Trouble>> {
         unreachable!("nothing was captured")
     }
 
-    fn list(&self, _: Option<PageMark>) -> Calling<'_, Result<Page, Trouble>> {
+    fn list(&self, _: Option<PageMark>) -> Calling<'_, Result<ChargePage, Trouble>> {
         unreachable!("nobody asks")
     }
 }
@@ -405,7 +411,10 @@ fn a_drive_ends_where_nothing_can_be_closed() {
     let silent = Arc::new(Silent(std::sync::atomic::AtomicU32::new(0)));
     let mut stage = Stage::open_with(dir.path(), settings(), |_| Arc::clone(&silent));
     let settled = stage.buy("tok_ok");
-    assert!(matches!(settled, Settled::Open(_)), "it may still arrive");
+    assert!(
+        matches!(settled, PaymentOutcome::Open(_)),
+        "it may still arrive"
+    );
     assert_eq!(settled.view().state, PurchaseState::Authorizing);
     let calls = silent.0.load(Ordering::SeqCst);
     assert!(calls <= 12, "{calls} calls in one drive");

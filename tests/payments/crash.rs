@@ -12,8 +12,8 @@ use holdfast::ids::{AuthorizationId, CardToken, PurchaseId};
 use holdfast::money::{Amount, Currency};
 use holdfast::payments::PaymentSettings;
 use holdfast::payments::gateway::{
-    Answer, Authorization, Calling, CapturedMoney, Claim, Found, FoundRefund, Gateway, Inquiry,
-    Order, Page, PageMark, Refund, Trouble,
+    Authorization, AuthorizationClaim, AuthorizeRequest, CallResult, Calling, CapturedMoney,
+    ChargePage, FoundRefund, Gateway, Inquiry, LookupResult, PageMark, RefundRequest, Trouble,
 };
 use holdfast::payments::sandbox::Sandbox;
 use holdfast::payments::settings::ReviewSettings;
@@ -293,7 +293,7 @@ fn a_refund_that_a_crash_leaves_ends_once() {
         let purchase = stage.buy(card).view().purchase;
         let number = stage.start_refund(purchase, Some(700));
         if at_gateway == "done" {
-            let refund = Refund {
+            let refund = RefundRequest {
                 reference: stage.reference(purchase),
                 capture: None,
                 authorization: None,
@@ -302,7 +302,7 @@ fn a_refund_that_a_crash_leaves_ends_once() {
                 currency: usd(),
             };
             let answer = stage.run(stage.sandbox.refund(refund));
-            assert_eq!(answer, Answer::Approved(()), "{what}");
+            assert_eq!(answer, CallResult::Approved(()), "{what}");
         }
         stage.close();
 
@@ -324,7 +324,7 @@ fn a_refund_that_a_crash_leaves_ends_once() {
 fn at_gateway(stage: &Stage, purchase: PurchaseId, card: &str, word: &str) -> AuthorizationId {
     let reference = stage.reference(purchase);
     let amount = Amount::new(PRICE).unwrap();
-    let order = Order {
+    let order = AuthorizeRequest {
         reference,
         amount,
         currency: usd(),
@@ -336,11 +336,11 @@ fn at_gateway(stage: &Stage, purchase: PurchaseId, card: &str, word: &str) -> Au
         if word == "nothing" {
             return unheard_of;
         }
-        let Answer::Approved(authorization) = stage.sandbox.authorize(order).await else {
+        let CallResult::Approved(authorization) = stage.sandbox.authorize(order).await else {
             return unheard_of;
         };
         let authorization = authorization.id;
-        let claim = Claim {
+        let claim = AuthorizationClaim {
             reference,
             authorization: Some(authorization.clone()),
             amount,
@@ -351,9 +351,9 @@ fn at_gateway(stage: &Stage, purchase: PurchaseId, card: &str, word: &str) -> Au
         match word {
             "captured" => assert!(matches!(
                 stage.sandbox.capture(claim).await,
-                Answer::Approved(_)
+                CallResult::Approved(_)
             )),
-            "voided" => assert_eq!(stage.sandbox.void(claim).await, Answer::Approved(())),
+            "voided" => assert_eq!(stage.sandbox.void(claim).await, CallResult::Approved(())),
             _ => {}
         }
         authorization
@@ -583,31 +583,31 @@ impl Gateway for Killing {
         Some(AmountRule::ANY)
     }
 
-    fn authorize(&self, order: Order) -> Calling<'_, Answer<Authorization>> {
+    fn authorize(&self, order: AuthorizeRequest) -> Calling<'_, CallResult<Authorization>> {
         self.around_call("authorize", || self.inner.authorize(order))
     }
 
-    fn capture(&self, claim: Claim) -> Calling<'_, Answer<CapturedMoney>> {
+    fn capture(&self, claim: AuthorizationClaim) -> Calling<'_, CallResult<CapturedMoney>> {
         self.around_call("capture", || self.inner.capture(claim))
     }
 
-    fn void(&self, claim: Claim) -> Calling<'_, Answer<()>> {
+    fn void(&self, claim: AuthorizationClaim) -> Calling<'_, CallResult<()>> {
         self.around_call("void", || self.inner.void(claim))
     }
 
-    fn refund(&self, refund: Refund) -> Calling<'_, Answer<()>> {
+    fn refund(&self, refund: RefundRequest) -> Calling<'_, CallResult<()>> {
         self.around_call("refund", || self.inner.refund(refund))
     }
 
-    fn look_up(&self, inquiry: Inquiry) -> Calling<'_, Result<Found, Trouble>> {
+    fn look_up(&self, inquiry: Inquiry) -> Calling<'_, Result<LookupResult, Trouble>> {
         self.around_call("look_up", || self.inner.look_up(inquiry))
     }
 
-    fn look_up_refund(&self, refund: Refund) -> Calling<'_, Result<FoundRefund, Trouble>> {
+    fn look_up_refund(&self, refund: RefundRequest) -> Calling<'_, Result<FoundRefund, Trouble>> {
         self.around_call("look_up_refund", || self.inner.look_up_refund(refund))
     }
 
-    fn list(&self, after: Option<PageMark>) -> Calling<'_, Result<Page, Trouble>> {
+    fn list(&self, after: Option<PageMark>) -> Calling<'_, Result<ChargePage, Trouble>> {
         self.inner.list(after)
     }
 }

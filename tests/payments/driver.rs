@@ -7,12 +7,13 @@ use holdfast::engine::refusal::Refusal;
 use holdfast::money::Currency;
 use holdfast::payments::breaker::BreakerSettings;
 use holdfast::payments::gateway::{
-    Answer, Authorization, Call, Calling, CapturedMoney, Claim, Class, CoreTime, Found,
-    FoundRefund, Gateway, Inquiry, Order, Page, PageMark, Refund, Trouble,
+    Authorization, AuthorizationClaim, AuthorizeRequest, CallClass, CallResult, Calling,
+    CapturedMoney, ChargePage, CoreTime, FoundRefund, Gateway, GatewayCall, Inquiry, LookupResult,
+    PageMark, RefundRequest, Trouble,
 };
 use holdfast::payments::sandbox::Sandbox;
-use holdfast::payments::{PaymentSettings, Settled};
-use holdfast::reconcile::{JobSettings, Limits, Reconciler};
+use holdfast::payments::{PaymentOutcome, PaymentSettings};
+use holdfast::reconcile::{JobSettings, ReconcileLimits, Reconciler};
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -56,12 +57,12 @@ const CARDS: [(&str, &str, &str, &str); 26] = [
     ("tok_void_busy_2", "voided", "voided", "capture_refused"),
 ];
 
-fn told(settled: &Settled) -> &'static str {
+fn told(settled: &PaymentOutcome) -> &'static str {
     match settled {
-        Settled::Captured(_) => "captured",
-        Settled::Declined(_) => "declined",
-        Settled::Voided(_) => "voided",
-        Settled::Open(_) => "open",
+        PaymentOutcome::Captured(_) => "captured",
+        PaymentOutcome::Declined(_) => "declined",
+        PaymentOutcome::Voided(_) => "voided",
+        PaymentOutcome::Open(_) => "open",
     }
 }
 
@@ -185,11 +186,11 @@ fn in_doubt_nothing_is_sent_before_a_look_up() {
         let calls = recording.unwrap().calls.lock().unwrap().clone();
         let mut doubt = false;
         for (call, class) in &calls {
-            assert!(!doubt || *call == Call::LookUp, "{card}: {calls:?}");
+            assert!(!doubt || *call == GatewayCall::LookUp, "{card}: {calls:?}");
             doubt = match (call, class) {
-                (_, Some(Class::Approved)) => false,
-                (Call::LookUp, _) => doubt,
-                (_, class) => matches!(class, None | Some(Class::Unknown)),
+                (_, Some(CallClass::Approved)) => false,
+                (GatewayCall::LookUp, _) => doubt,
+                (_, class) => matches!(class, None | Some(CallClass::Unknown)),
             };
         }
     }
@@ -243,7 +244,7 @@ fn the_reconcilers_gateway_goes_by_the_cores_time() {
     let gateway = Recording::around(Arc::clone(&stage.sandbox));
     let settings = JobSettings {
         every: None,
-        limits: Limits {
+        limits: ReconcileLimits {
             window: None,
             pause: Duration::ZERO,
             call_timeout: Duration::from_secs(1),
@@ -263,7 +264,7 @@ fn the_reconcilers_gateway_goes_by_the_cores_time() {
 /// A gateway that writes down each call and how it ended; `None`: nobody waited to the end.
 struct Recording {
     inner: Arc<Sandbox>,
-    calls: Mutex<Vec<(Call, Option<Class>)>>,
+    calls: Mutex<Vec<(GatewayCall, Option<CallClass>)>>,
     time: Mutex<Option<CoreTime>>,
     now: AtomicUsize,
     most: AtomicUsize,
@@ -283,9 +284,9 @@ impl Recording {
 
     fn note<'a, T: Send + 'a>(
         &'a self,
-        call: Call,
+        call: GatewayCall,
         inner: Calling<'a, T>,
-        class: impl Fn(&T) -> Class + Send + 'a,
+        class: impl Fn(&T) -> CallClass + Send + 'a,
     ) -> Calling<'a, T> {
         let place = {
             let mut calls = self.calls.lock().unwrap();
@@ -316,42 +317,54 @@ impl Gateway for Recording {
         *self.time.lock().unwrap() = Some(time);
     }
 
-    fn authorize(&self, order: Order) -> Calling<'_, Answer<Authorization>> {
-        self.note(Call::Authorize, self.inner.authorize(order), Answer::class)
-    }
-
-    fn capture(&self, claim: Claim) -> Calling<'_, Answer<CapturedMoney>> {
-        self.note(Call::Capture, self.inner.capture(claim), Answer::class)
-    }
-
-    fn void(&self, claim: Claim) -> Calling<'_, Answer<()>> {
-        self.note(Call::Void, self.inner.void(claim), Answer::class)
-    }
-
-    fn refund(&self, refund: Refund) -> Calling<'_, Answer<()>> {
-        self.note(Call::Refund, self.inner.refund(refund), Answer::class)
-    }
-
-    fn look_up(&self, inquiry: Inquiry) -> Calling<'_, Result<Found, Trouble>> {
-        self.note(Call::LookUp, self.inner.look_up(inquiry), class_of)
-    }
-
-    fn look_up_refund(&self, refund: Refund) -> Calling<'_, Result<FoundRefund, Trouble>> {
+    fn authorize(&self, order: AuthorizeRequest) -> Calling<'_, CallResult<Authorization>> {
         self.note(
-            Call::LookUpRefund,
+            GatewayCall::Authorize,
+            self.inner.authorize(order),
+            CallResult::class,
+        )
+    }
+
+    fn capture(&self, claim: AuthorizationClaim) -> Calling<'_, CallResult<CapturedMoney>> {
+        self.note(
+            GatewayCall::Capture,
+            self.inner.capture(claim),
+            CallResult::class,
+        )
+    }
+
+    fn void(&self, claim: AuthorizationClaim) -> Calling<'_, CallResult<()>> {
+        self.note(GatewayCall::Void, self.inner.void(claim), CallResult::class)
+    }
+
+    fn refund(&self, refund: RefundRequest) -> Calling<'_, CallResult<()>> {
+        self.note(
+            GatewayCall::Refund,
+            self.inner.refund(refund),
+            CallResult::class,
+        )
+    }
+
+    fn look_up(&self, inquiry: Inquiry) -> Calling<'_, Result<LookupResult, Trouble>> {
+        self.note(GatewayCall::LookUp, self.inner.look_up(inquiry), class_of)
+    }
+
+    fn look_up_refund(&self, refund: RefundRequest) -> Calling<'_, Result<FoundRefund, Trouble>> {
+        self.note(
+            GatewayCall::LookUpRefund,
             self.inner.look_up_refund(refund),
             class_of,
         )
     }
 
-    fn list(&self, after: Option<PageMark>) -> Calling<'_, Result<Page, Trouble>> {
+    fn list(&self, after: Option<PageMark>) -> Calling<'_, Result<ChargePage, Trouble>> {
         self.inner.list(after)
     }
 }
 
-fn class_of<T>(answer: &Result<T, Trouble>) -> Class {
+fn class_of<T>(answer: &Result<T, Trouble>) -> CallClass {
     match answer {
-        Ok(_) => Class::Approved,
-        Err(_) => Class::Retriable,
+        Ok(_) => CallClass::Approved,
+        Err(_) => CallClass::Retriable,
     }
 }

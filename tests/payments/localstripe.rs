@@ -6,7 +6,8 @@ use crate::stripe_calls::*;
 use holdfast::ids::GatewayCode;
 use holdfast::money::Amount;
 use holdfast::payments::gateway::{
-    Answer, Authorization, CapturedMoney, Charged, Class, DeclinedBy, Found, FoundRefund, Gateway,
+    Authorization, CallClass, CallResult, CapturedMoney, Charged, DeclinedBy, FoundRefund, Gateway,
+    LookupResult,
 };
 use holdfast::payments::stripe::Stripe;
 use serde_json::json;
@@ -104,7 +105,7 @@ impl Stage {
 
     fn authorized(&self, number: u64) -> Authorization {
         match self.run(self.stripe.authorize(order(number, "pm_card_visa"))) {
-            Answer::Approved(authorization) => authorization,
+            CallResult::Approved(authorization) => authorization,
             other => panic!("{other:?}"),
         }
     }
@@ -112,12 +113,12 @@ impl Stage {
     fn captured(&self, number: u64) -> (Authorization, CapturedMoney) {
         let authorization = self.authorized(number);
         match self.run(self.stripe.capture(claim(number, Some(&authorization.id)))) {
-            Answer::Approved(money) => (authorization, money),
+            CallResult::Approved(money) => (authorization, money),
             other => panic!("{other:?}"),
         }
     }
 
-    fn found(&self, number: u64, authorization: &Authorization) -> Found {
+    fn found(&self, number: u64, authorization: &Authorization) -> LookupResult {
         let inquiry = inquiry(number, Some(&authorization.id));
         self.run(self.stripe.look_up(inquiry)).unwrap()
     }
@@ -127,10 +128,10 @@ impl Stage {
 fn money_is_set_aside_taken_given_back_and_listed() {
     let stage = Stage::new();
     let authorization = stage.authorized(1);
-    let expected = Found::Authorized(authorization.clone());
+    let expected = LookupResult::Authorized(authorization.clone());
     assert_eq!(stage.found(1, &authorization), expected);
     let answer = stage.run(stage.stripe.capture(claim(1, Some(&authorization.id))));
-    let Answer::Approved(money) = answer.clone() else {
+    let CallResult::Approved(money) = answer.clone() else {
         panic!("{answer:?}");
     };
     // A second time is refused there, and the intent says why.
@@ -138,14 +139,14 @@ fn money_is_set_aside_taken_given_back_and_listed() {
         stage.run(stage.stripe.capture(claim(1, Some(&authorization.id)))),
         answer
     );
-    let expected = Found::Captured(money);
+    let expected = LookupResult::Captured(money);
     assert_eq!(stage.found(1, &authorization), expected);
 
     let part = refund(1, &authorization.id, 1, 1_000);
     let look_up = || stage.run(stage.stripe.look_up_refund(part.clone()));
     assert_eq!(look_up(), Ok(FoundRefund::Nothing));
     let answer = stage.run(stage.stripe.refund(part.clone()));
-    assert_eq!(answer, Answer::Approved(()));
+    assert_eq!(answer, CallResult::Approved(()));
     assert_eq!(look_up(), Ok(FoundRefund::Succeeded));
 
     let let_go = stage.authorized(2);
@@ -160,13 +161,16 @@ fn money_is_set_aside_taken_given_back_and_listed() {
     assert_eq!(page.next, None);
 
     let rest = stage.run(stage.stripe.refund(refund(1, &authorization.id, 2, 1_500)));
-    assert_eq!(rest, Answer::Approved(()));
-    assert!(matches!(stage.found(1, &authorization), Found::Refunded(_)));
+    assert_eq!(rest, CallResult::Approved(()));
+    assert!(matches!(
+        stage.found(1, &authorization),
+        LookupResult::Refunded(_)
+    ));
     for _ in 0..2 {
         let void = stage.run(stage.stripe.void(claim(2, Some(&let_go.id))));
-        assert_eq!(void, Answer::Approved(()));
+        assert_eq!(void, CallResult::Approved(()));
     }
-    assert_eq!(stage.found(2, &let_go), Found::Voided);
+    assert_eq!(stage.found(2, &let_go), LookupResult::Voided);
 }
 
 #[test]
@@ -178,14 +182,14 @@ fn cards_are_declined_by_their_issuer() {
         (&wants_its_holder, "authentication_required"),
     ] {
         let answer = stage.run(stage.stripe.authorize(order(1, card)));
-        let Answer::Declined(decline) = answer else {
+        let CallResult::Declined(decline) = answer else {
             panic!("{card}: {answer:?}");
         };
         assert_eq!(decline.by, DeclinedBy::Issuer);
         assert_eq!(decline.code, GatewayCode::parse(code), "{card}");
     }
     let answer = stage.run(stage.stripe.authorize(order(2, "pm_unheard_of")));
-    let Answer::Declined(decline) = answer else {
+    let CallResult::Declined(decline) = answer else {
         panic!("{answer:?}");
     };
     assert_eq!(decline.by, DeclinedBy::Gateway);
@@ -196,8 +200,8 @@ fn what_was_taken_cannot_be_let_go() {
     let stage = Stage::new();
     let (authorization, money) = stage.captured(1);
     let void = stage.run(stage.stripe.void(claim(1, Some(&authorization.id))));
-    assert_eq!(void.class(), Class::Declined);
-    let expected = Found::Captured(money);
+    assert_eq!(void.class(), CallClass::Declined);
+    let expected = LookupResult::Captured(money);
     assert_eq!(stage.found(1, &authorization), expected);
 }
 

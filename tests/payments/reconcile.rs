@@ -6,10 +6,13 @@ use holdfast::engine::view::{PaymentOf, PaymentView, PaymentsPage, Standing};
 use holdfast::ids::{CardToken, Lsn, PurchaseId, PurchaseTag, RequestId, ShardId};
 use holdfast::journal::StorageFault;
 use holdfast::money::{Amount, Currency};
-use holdfast::payments::gateway::{Calling, Charged, Inquiry, Page, PageMark, Reference, Trouble};
+use holdfast::payments::gateway::{
+    Calling, ChargePage, Charged, Inquiry, PageMark, Reference, Trouble,
+};
 use holdfast::reconcile::books::Has;
 use holdfast::reconcile::{
-    Kind, Limits, OurBooks, Outcome, Progress, Report, TheirBooks, reconcile,
+    DifferenceKind, OurBooks, ReconcileLimits, ReconcileProgress, ReconcileReport, RunOutcome,
+    TheirBooks, reconcile,
 };
 use holdfast::time::UnixMs;
 use std::collections::BTreeMap;
@@ -180,7 +183,7 @@ impl TheirBooks for Stage {
         &self,
         since: Option<UnixMs>,
         after: Option<PageMark>,
-    ) -> Calling<'_, Result<Page, Trouble>> {
+    ) -> Calling<'_, Result<ChargePage, Trouble>> {
         let mut books = self.0.lock().unwrap();
         books.since = since;
         let place = after.map_or(0, |PageMark(place)| place.parse().unwrap());
@@ -192,7 +195,7 @@ impl TheirBooks for Stage {
         } else {
             next
         };
-        let answer = books.answered().map(|()| Page { charges, next });
+        let answer = books.answered().map(|()| ChargePage { charges, next });
         Box::pin(std::future::ready(answer))
     }
 
@@ -208,12 +211,12 @@ impl TheirBooks for Stage {
     }
 }
 
-fn run(set_up: impl FnOnce(&mut Books)) -> (Report, u32) {
+fn run(set_up: impl FnOnce(&mut Books)) -> (ReconcileReport, u32) {
     let mut books = Books::default();
     set_up(&mut books);
     let window = books.window;
     let stage = Stage(Mutex::new(books));
-    let limits = Limits {
+    let limits = ReconcileLimits {
         window,
         pause: Duration::ZERO,
         call_timeout: Duration::from_secs(5),
@@ -223,10 +226,10 @@ fn run(set_up: impl FnOnce(&mut Books)) -> (Report, u32) {
         .enable_time()
         .build()
         .unwrap();
-    let mut last = Progress::default();
+    let mut last = ReconcileProgress::default();
     let mut progress = |at| last = at;
     let report = runtime.block_on(reconcile(&stage, &stage, limits, 1, &mut progress));
-    if report.outcome == Outcome::Complete {
+    if report.outcome == RunOutcome::Complete {
         assert_eq!(last.charges, report.counts.charges);
         assert_eq!(last.differences, report.differences.len());
     }
@@ -234,7 +237,7 @@ fn run(set_up: impl FnOnce(&mut Books)) -> (Report, u32) {
     (report, asked)
 }
 
-fn kinds(report: &Report) -> Vec<(Kind, u64)> {
+fn kinds(report: &ReconcileReport) -> Vec<(DifferenceKind, u64)> {
     let found = report.differences.iter();
     found
         .map(|it| (it.kind, it.reference.purchase().sequence()))
@@ -261,7 +264,7 @@ fn a_window_leaves_out_what_was_begun_before_it() {
         books.charges(vec![charge(4, PRICE)]);
     };
     let (report, _) = run(|books| set_up(books, Some(14 * DAY)));
-    assert_eq!(kinds(&report), [(Kind::MissingAtGateway, 3)]);
+    assert_eq!(kinds(&report), [(DifferenceKind::MissingAtGateway, 3)]);
     assert_eq!((report.counts.agree, report.counts.payments), (1, 4));
     assert_eq!(report.since, Some(UnixMs::new(now_ms - 14 * DAY_MS)));
     let (report, _) = run(|books| set_up(books, None));
@@ -387,12 +390,15 @@ fn what_differs_for_good_is_reported_once() {
     let found = kinds(&report);
     assert_eq!(
         found,
-        [(Kind::ChargedTwice, 1), (Kind::MissingAtGateway, 3)]
+        [
+            (DifferenceKind::ChargedTwice, 1),
+            (DifferenceKind::MissingAtGateway, 3)
+        ]
     );
     assert_eq!(report.counts.agree, 2);
     assert_eq!(
         (report.outcome.clone(), report.agrees()),
-        (Outcome::Complete, false)
+        (RunOutcome::Complete, false)
     );
 
     // Asked for what it does not list, the gateway says no amounts, but whether all went back.
@@ -408,7 +414,13 @@ fn what_differs_for_good_is_reported_once() {
         books.has.insert(purchase(4), Has::Captured);
     });
     let found = kinds(&report);
-    assert_eq!(found, [(Kind::AmountDiffers, 1), (Kind::AmountDiffers, 4)]);
+    assert_eq!(
+        found,
+        [
+            (DifferenceKind::AmountDiffers, 1),
+            (DifferenceKind::AmountDiffers, 4)
+        ]
+    );
     assert_eq!(report.counts.unlisted, 1);
 
     // A second charge that was given back is none.
@@ -444,7 +456,7 @@ fn charges_of_others_are_counted_and_no_more() {
 fn every_bound_has_its_answer() {
     // More differences than are listed.
     let (report, _) = run(|books| books.charges((1..9).map(|it| charge(it, PRICE)).collect()));
-    assert_eq!(report.outcome, Outcome::TooManyDifferences);
+    assert_eq!(report.outcome, RunOutcome::TooManyDifferences);
     assert_eq!((report.differences.len(), report.word()), (3, "differs"));
     assert_eq!(report.to_json()["complete"], false);
 
@@ -453,7 +465,7 @@ fn every_bound_has_its_answer() {
         books.circle = true;
         books.charges(vec![]);
     });
-    assert!(matches!(report.outcome, Outcome::Failed(_)));
+    assert!(matches!(report.outcome, RunOutcome::Failed(_)));
     assert_eq!((report.word(), asked), ("failed", 2));
 
     // A gateway that fails for a while is asked again.
@@ -471,6 +483,6 @@ fn every_bound_has_its_answer() {
         books.fails = u32::MAX;
     });
     let why = "the gateway could not be asked for its list: busy".to_owned();
-    assert_eq!(report.outcome, Outcome::Failed(why));
+    assert_eq!(report.outcome, RunOutcome::Failed(why));
     assert_eq!((report.succeeded(), asked), (false, 5));
 }

@@ -3,11 +3,11 @@
 use holdfast::ids::{AuthorizationId, CardToken, PurchaseId, PurchaseTag, RequestId, ShardId};
 use holdfast::money::{Amount, Currency};
 use holdfast::payments::gateway::{
-    Answer, Authorization, Claim, Decline, Found, FoundRefund, Gateway, Inquiry, Order, Reference,
-    Refund, Trouble,
+    Authorization, AuthorizationClaim, AuthorizeRequest, CallResult, Decline, FoundRefund, Gateway,
+    Inquiry, LookupResult, Reference, RefundRequest, Trouble,
 };
 use holdfast::payments::sandbox::{
-    Charge, ChargeState, Sandbox, SandboxError, path_in, read_charges,
+    ChargeState, Sandbox, SandboxCharge, SandboxError, path_in, read_charges,
 };
 use holdfast::time::UnixMs;
 use std::fs::{self, OpenOptions};
@@ -33,8 +33,8 @@ fn inquiry(number: u64) -> Inquiry {
     }
 }
 
-fn order(number: u64, card: &str) -> Order {
-    Order {
+fn order(number: u64, card: &str) -> AuthorizeRequest {
+    AuthorizeRequest {
         reference: reference(number),
         amount: Amount::new(2_500).unwrap(),
         currency: Currency::parse("USD").unwrap(),
@@ -43,8 +43,8 @@ fn order(number: u64, card: &str) -> Order {
     }
 }
 
-fn claim(number: u64, authorization: &AuthorizationId) -> Claim {
-    Claim {
+fn claim(number: u64, authorization: &AuthorizationId) -> AuthorizationClaim {
+    AuthorizationClaim {
         reference: reference(number),
         authorization: Some(authorization.clone()),
         amount: Amount::new(2_500).unwrap(),
@@ -54,8 +54,8 @@ fn claim(number: u64, authorization: &AuthorizationId) -> Claim {
     }
 }
 
-fn refund(number: u64, refund: u32, amount: i64) -> Refund {
-    Refund {
+fn refund(number: u64, refund: u32, amount: i64) -> RefundRequest {
+    RefundRequest {
         reference: reference(number),
         capture: None,
         authorization: None,
@@ -82,7 +82,7 @@ async fn soon<T>(call: impl Future<Output = T>) -> Option<T> {
 
 async fn authorized(sandbox: &Sandbox, number: u64, card: &str) -> Authorization {
     match sandbox.authorize(order(number, card)).await {
-        Answer::Approved(authorization) => authorization,
+        CallResult::Approved(authorization) => authorization,
         other => panic!("{card}: {other:?}"),
     }
 }
@@ -91,7 +91,7 @@ fn states(data_dir: &Path) -> Vec<(ChargeState, i64)> {
     let charges = read_charges(data_dir).unwrap();
     charges
         .iter()
-        .map(|c: &Charge| (c.state, c.net().get()))
+        .map(|c: &SandboxCharge| (c.state, c.net().get()))
         .collect()
 }
 
@@ -103,11 +103,11 @@ fn a_payment_is_charged_once_however_often_it_is_asked_for() {
         let first = authorized(&sandbox, 1, "tok_ok").await;
         assert_eq!(authorized(&sandbox, 1, "tok_ok").await, first);
         let captured = sandbox.capture(claim(1, &first.id)).await;
-        assert!(matches!(captured, Answer::Approved(_)));
+        assert!(matches!(captured, CallResult::Approved(_)));
         assert_eq!(sandbox.capture(claim(1, &first.id)).await, captured);
         assert_eq!(
             sandbox.void(claim(1, &first.id)).await,
-            Answer::Declined(Decline::BY_GATEWAY)
+            CallResult::Declined(Decline::BY_GATEWAY)
         );
         for (number, amount, approved) in [
             (1, 500, true),
@@ -118,18 +118,18 @@ fn a_payment_is_charged_once_however_often_it_is_asked_for() {
         ] {
             let answer = sandbox.refund(refund(1, number, amount)).await;
             assert_eq!(
-                answer == Answer::Approved(()),
+                answer == CallResult::Approved(()),
                 approved,
                 "{number} {amount}"
             );
         }
         let found = sandbox.look_up(inquiry(1)).await;
-        assert!(matches!(found, Ok(Found::Refunded(_))), "{found:?}");
+        assert!(matches!(found, Ok(LookupResult::Refunded(_))), "{found:?}");
         let mut other = order(1, "tok_ok");
         other.amount = Amount::new(1).unwrap();
         assert_eq!(
             sandbox.authorize(other).await,
-            Answer::Declined(Decline::BY_GATEWAY)
+            CallResult::Declined(Decline::BY_GATEWAY)
         );
     });
     assert_eq!(states(dir.path()), [(ChargeState::Refunded, 0)]);
@@ -160,9 +160,9 @@ fn each_token_does_what_its_name_says() {
             let word = answer.map_or("", |answer| answer.class().as_str());
             assert_eq!(word, told, "{card}");
             let found = match sandbox.look_up(inquiry(number)).await {
-                Ok(Found::Nothing) => "nothing",
-                Ok(Found::Authorized(_)) => "authorized",
-                Ok(Found::Declined(_)) => "declined",
+                Ok(LookupResult::Nothing) => "nothing",
+                Ok(LookupResult::Authorized(_)) => "authorized",
+                Ok(LookupResult::Declined(_)) => "declined",
                 Err(Trouble::Unreachable) => "down",
                 other => panic!("{card}: {other:?}"),
             };
@@ -194,7 +194,7 @@ fn captures_and_voids_go_wrong_as_often_as_the_token_says() {
                 assert_eq!(answer.map_or("", |a| a.class().as_str()), *word, "{card}");
             }
             let found = sandbox.look_up(inquiry(number)).await.unwrap();
-            assert_eq!(matches!(found, Found::Captured(..)), taken, "{card}");
+            assert_eq!(matches!(found, LookupResult::Captured(..)), taken, "{card}");
         }
         let voids = [
             ("tok_capture_refused", "approved", true),
@@ -206,13 +206,13 @@ fn captures_and_voids_go_wrong_as_often_as_the_token_says() {
         for (number, (card, told, done)) in (100..).zip(voids) {
             let authorization = authorized(&sandbox, number, card).await;
             let refused = sandbox.capture(claim(number, &authorization.id)).await;
-            assert_eq!(refused, Answer::Declined(Decline::BY_GATEWAY), "{card}");
+            assert_eq!(refused, CallResult::Declined(Decline::BY_GATEWAY), "{card}");
             let answer = soon(sandbox.void(claim(number, &authorization.id))).await;
             assert_eq!(answer.map_or("", |a| a.class().as_str()), told, "{card}");
             let found = sandbox.look_up(inquiry(number)).await.unwrap();
-            assert_eq!(found == Found::Voided, done, "{card}");
+            assert_eq!(found == LookupResult::Voided, done, "{card}");
             let again = sandbox.void(claim(number, &authorization.id)).await;
-            assert_eq!(again, Answer::Approved(()), "{card}");
+            assert_eq!(again, CallResult::Approved(()), "{card}");
         }
     });
 }
@@ -243,17 +243,17 @@ fn refunds_go_wrong_as_often_as_the_token_says() {
 #[test]
 fn a_reference_that_is_closed_takes_nothing_any_more() {
     let dir = TempDir::new().unwrap();
-    let close = Claim {
+    let close = AuthorizationClaim {
         authorization: None,
         ..claim(1, &AuthorizationId::parse("sa_1").unwrap())
     };
     for _ in 0..2 {
         let sandbox = Sandbox::open(dir.path()).unwrap();
         run(async {
-            assert_eq!(sandbox.void(close.clone()).await, Answer::Approved(()));
+            assert_eq!(sandbox.void(close.clone()).await, CallResult::Approved(()));
             let late = sandbox.authorize(order(1, "tok_ok")).await;
-            assert_eq!(late, Answer::Declined(Decline::BY_GATEWAY));
-            assert_eq!(sandbox.look_up(inquiry(1)).await, Ok(Found::Voided));
+            assert_eq!(late, CallResult::Declined(Decline::BY_GATEWAY));
+            assert_eq!(sandbox.look_up(inquiry(1)).await, Ok(LookupResult::Voided));
         });
         assert_eq!(states(dir.path()), [(ChargeState::Voided, 0)]);
     }
@@ -295,7 +295,7 @@ fn its_books_outlive_it_and_a_torn_last_line() {
     let sandbox = Sandbox::open(dir.path()).unwrap();
     let authorization = run(authorized(&sandbox, 2, "tok_capture_refused"));
     let refused = run(sandbox.capture(claim(2, &authorization.id)));
-    assert_eq!(refused, Answer::Declined(Decline::BY_GATEWAY));
+    assert_eq!(refused, CallResult::Declined(Decline::BY_GATEWAY));
 }
 
 #[test]

@@ -16,8 +16,8 @@ use holdfast::ids::{
 use holdfast::journal::{CommitGate, Journal, JournalOptions, Outcome};
 use holdfast::money::{Amount, Currency, Price};
 use holdfast::payments::gateway::{Gateway, Reference};
-use holdfast::payments::sandbox::{Charge, ChargeState, Sandbox, read_charges};
-use holdfast::payments::{Meter, PaymentSettings, Payments, Settled};
+use holdfast::payments::sandbox::{ChargeState, Sandbox, SandboxCharge, read_charges};
+use holdfast::payments::{Meter, PaymentOutcome, PaymentSettings, Payments};
 use holdfast::receipts::CaptureKeys;
 use std::collections::HashMap;
 use std::fs;
@@ -210,7 +210,7 @@ impl Stage {
     }
 
     /// Starts a payment and waits for what its caller is told.
-    pub fn buy(&mut self, card: &str) -> Settled {
+    pub fn buy(&mut self, card: &str) -> PaymentOutcome {
         let purchase = self.start(card);
         let paying = self.in_runtime(|stage| stage.payments.pay(purchase, &stage.gate));
         self.run(paying).unwrap()
@@ -302,7 +302,7 @@ impl Stage {
     /// I1 and I8, once nothing is open: the units of `purchases` are sold exactly where their
     /// money is taken, and nothing stays set aside anywhere.
     pub fn check(&self, purchases: &[PurchaseId], what: &str) {
-        let charges: HashMap<Reference, Charge> = self
+        let charges: HashMap<Reference, SandboxCharge> = self
             .sandbox
             .charges()
             .into_iter()
@@ -349,7 +349,7 @@ impl Stage {
 }
 
 /// What the books in `data_dir` and the ones in memory say alike.
-pub fn offline(data_dir: &Path) -> Vec<Charge> {
+pub fn offline(data_dir: &Path) -> Vec<SandboxCharge> {
     read_charges(data_dir).unwrap()
 }
 

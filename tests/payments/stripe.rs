@@ -6,8 +6,8 @@ use crate::stripe_stage::Stage;
 use holdfast::ids::AuthorizationId;
 use holdfast::money::Currency;
 use holdfast::payments::gateway::{
-    Answer, Charged, Claim, Class, DeclinedBy, Found, FoundRefund, Gateway, Inquiry, Order,
-    PageMark, Trouble,
+    AuthorizationClaim, AuthorizeRequest, CallClass, CallResult, Charged, DeclinedBy, FoundRefund,
+    Gateway, Inquiry, LookupResult, PageMark, Trouble,
 };
 use holdfast::time::UnixMs;
 use std::io::Read;
@@ -20,50 +20,50 @@ use support::stripe_server::wire::Op;
 fn a_payment_is_set_aside_taken_and_given_back_once_however_often_it_is_asked_for() {
     let stage = Stage::new();
     let (stripe, server) = (&stage.stripe, &stage.server);
-    assert_eq!(stage.look_up(1, None), Found::Nothing);
+    assert_eq!(stage.look_up(1, None), LookupResult::Nothing);
     let authorization = stage.authorized(1);
     let days = authorization.capture_before.unwrap().since_ms(now()) / (24 * HOUR_MS);
     assert!((6..=7).contains(&days), "{authorization:?}");
     assert_eq!(stage.authorized(1), authorization);
     assert_eq!(
         stage.look_up(1, None),
-        Found::Authorized(authorization.clone())
+        LookupResult::Authorized(authorization.clone())
     );
 
     let id = Some(&authorization.id);
     let captured = stage.run(stripe.capture(claim(1, id)));
-    let Answer::Approved(money) = captured.clone() else {
+    let CallResult::Approved(money) = captured.clone() else {
         panic!("{captured:?}");
     };
     assert!(money.capture.as_str().starts_with("ch_"), "{money:?}");
     assert_eq!((money.captured.get(), money.refunded.get()), (2_500, 0));
     assert_eq!(stage.run(stripe.capture(claim(1, id))), captured);
-    let found = Found::Captured(money);
+    let found = LookupResult::Captured(money);
     assert_eq!(stage.look_up(1, id), found);
     assert_eq!(stage.look_up(1, None), found);
     let void = stage.run(stripe.void(claim(1, id)));
     let unexpected = declined(DeclinedBy::Gateway, "payment_intent_unexpected_state");
-    assert_eq!(void, Answer::Declined(unexpected));
+    assert_eq!(void, CallResult::Declined(unexpected));
 
     let part = refund(1, &authorization.id, 1, 1_000);
     let nothing = stage.run(stripe.look_up_refund(part.clone()));
     assert_eq!(nothing, Ok(FoundRefund::Nothing));
     for _ in 0..2 {
         let answer = stage.run(stripe.refund(part.clone()));
-        assert_eq!(answer, Answer::Approved(()));
+        assert_eq!(answer, CallResult::Approved(()));
         let found = stage.run(stripe.look_up_refund(part.clone()));
         assert_eq!(found, Ok(FoundRefund::Succeeded));
         assert_eq!(server.books()[0].refunded, 1_000);
     }
     let too_much = stage.run(stripe.refund(refund(1, &authorization.id, 2, 1_501)));
     let already = declined(DeclinedBy::Gateway, "charge_already_refunded");
-    assert_eq!(too_much, Answer::Declined(already));
+    assert_eq!(too_much, CallResult::Declined(already));
     let rest = stage.run(stripe.refund(refund(1, &authorization.id, 3, 1_500)));
-    assert_eq!(rest, Answer::Approved(()));
-    assert!(matches!(stage.look_up(1, id), Found::Refunded(_)));
+    assert_eq!(rest, CallResult::Approved(()));
+    assert!(matches!(stage.look_up(1, id), LookupResult::Refunded(_)));
     // The key is forgotten after a day; the refund is still the same one.
     server.forget_keys();
-    assert_eq!(stage.run(stripe.refund(part)), Answer::Approved(()));
+    assert_eq!(stage.run(stripe.refund(part)), CallResult::Approved(()));
     assert_eq!(server.books()[0].refunded, PRICE);
     assert_eq!(server.books().len(), 1);
     server.check();
@@ -97,11 +97,11 @@ fn cards_are_declined_with_the_word_of_their_issuer_and_go_on_being_declined() {
         let stage = Stage::new();
         let expected = declined(by, code);
         let answer = stage.run(stage.stripe.authorize(order(1, token)));
-        assert_eq!(answer, Answer::Declined(expected.clone()), "{token}");
+        assert_eq!(answer, CallResult::Declined(expected.clone()), "{token}");
         let again = stage.run(stage.stripe.authorize(order(1, token)));
         let found = stage.run(stage.stripe.look_up(inquiry_with(1, None, token)));
-        assert_eq!(again, Answer::Declined(expected.clone()), "{token}");
-        assert_eq!(found, Ok(Found::Declined(expected)), "{token}");
+        assert_eq!(again, CallResult::Declined(expected.clone()), "{token}");
+        assert_eq!(found, Ok(LookupResult::Declined(expected)), "{token}");
         if code == "authentication_required" {
             assert_eq!(stage.server.books()[0].status, "canceled");
         }
@@ -117,11 +117,11 @@ fn a_void_without_an_authorization_closes_what_nobody_heard_of_too() {
     let stage = Stage::new();
     for _ in 0..2 {
         let void = stage.run(stage.stripe.void(claim(1, None)));
-        assert_eq!(void, Answer::Approved(()));
+        assert_eq!(void, CallResult::Approved(()));
     }
     let answer = stage.run(stage.stripe.authorize(order(1, "pm_card_visa")));
     let canceled = declined(DeclinedBy::Gateway, "canceled");
-    assert_eq!(answer, Answer::Declined(canceled));
+    assert_eq!(answer, CallResult::Declined(canceled));
     assert_eq!(stage.server.books()[0].authorizations, 0);
 }
 
@@ -144,9 +144,12 @@ fn a_payment_too_old_for_its_keys_is_found_by_metadata_and_not_begun_again() {
         server.forget_keys();
         // The very first one: on the second page of the list.
         let found = stage.run(stripe.look_up(old(1)));
-        assert!(matches!(found, Ok(Found::Authorized(_))), "{found:?}");
+        assert!(
+            matches!(found, Ok(LookupResult::Authorized(_))),
+            "{found:?}"
+        );
         let found = stage.run(stripe.look_up(old(many + 1)));
-        assert_eq!(found, Ok(Found::Nothing));
+        assert_eq!(found, Ok(LookupResult::Nothing));
         let pages = if searchable { 0 } else { 4 };
         assert_eq!(server.requests(Op::List), pages);
         if !searchable {
@@ -155,23 +158,26 @@ fn a_payment_too_old_for_its_keys_is_found_by_metadata_and_not_begun_again() {
                 started_at: hours_ago(72),
                 ..inquiry(1, None)
             };
-            assert_eq!(stage.run(stripe.look_up(long_ago)), Ok(Found::Nothing));
+            assert_eq!(
+                stage.run(stripe.look_up(long_ago)),
+                Ok(LookupResult::Nothing)
+            );
         }
         for hours in [22, 23] {
-            let order = Order {
+            let order = AuthorizeRequest {
                 started_at: hours_ago(hours),
                 ..order(many + 1, "pm_card_visa")
             };
             let answer = stage.run(stripe.authorize(order));
             let too_old = declined(DeclinedBy::Gateway, "started_too_long_ago");
-            assert_eq!(answer, Answer::Declined(too_old));
+            assert_eq!(answer, CallResult::Declined(too_old));
         }
-        let void = Claim {
+        let void = AuthorizationClaim {
             started_at: hours_ago(23),
             ..claim(1, None)
         };
-        assert_eq!(stage.run(stripe.void(void)), Answer::Approved(()));
-        assert_eq!(stage.run(stripe.look_up(old(1))), Ok(Found::Voided));
+        assert_eq!(stage.run(stripe.void(void)), CallResult::Approved(()));
+        assert_eq!(stage.run(stripe.look_up(old(1))), Ok(LookupResult::Voided));
         assert_eq!(server.books().len(), usize::try_from(many).unwrap());
     }
 }
@@ -181,17 +187,17 @@ fn a_payment_too_old_for_its_keys_is_found_by_metadata_and_not_begun_again() {
 fn a_payment_is_as_old_as_the_core_says() {
     let stage = Stage::new();
     let started_at = hours_ago(400 * 24);
-    let long_ago = || Order {
+    let long_ago = || AuthorizeRequest {
         started_at,
         ..order(1, "pm_card_visa")
     };
     let answer = stage.run(stage.stripe.authorize(long_ago()));
     let too_old = declined(DeclinedBy::Gateway, "started_too_long_ago");
-    assert_eq!(answer, Answer::Declined(too_old));
+    assert_eq!(answer, CallResult::Declined(too_old));
     let now = started_at.plus_ms(1_000);
     stage.stripe.keep_time(std::sync::Arc::new(move || now));
     let answer = stage.run(stage.stripe.authorize(long_ago()));
-    assert!(matches!(answer, Answer::Approved(_)), "{answer:?}");
+    assert!(matches!(answer, CallResult::Approved(_)), "{answer:?}");
 }
 
 /// What was made a moment ago is in the list, and not in the search yet.
@@ -208,15 +214,15 @@ fn where_keys_do_not_lead_to_a_payment_of_today_the_list_has_it_and_not_the_sear
     };
     for hours in [0, 21, 22] {
         let found = stage.run(stripe.look_up(other(hours)));
-        let expected = Found::Authorized(authorization.clone());
+        let expected = LookupResult::Authorized(authorization.clone());
         assert_eq!(found, Ok(expected), "{hours}");
     }
     assert_eq!(server.requests(Op::Search), 0);
-    let claim = Claim {
+    let claim = AuthorizationClaim {
         card: card("pm_card_other"),
         ..claim(1, None)
     };
-    assert_eq!(stage.run(stripe.void(claim)), Answer::Approved(()));
+    assert_eq!(stage.run(stripe.void(claim)), CallResult::Approved(()));
     assert_eq!(server.books()[0].status, "canceled");
 }
 
@@ -227,14 +233,14 @@ fn of_two_intents_that_forgotten_keys_made_the_one_with_money_is_the_payment() {
     let authorization = stage.authorized(1);
     stage.server.forget_keys();
     let again = stage.look_up(1, None);
-    assert_eq!(again, Found::Nothing, "another intent was made");
+    assert_eq!(again, LookupResult::Nothing, "another intent was made");
     assert_eq!(stage.server.books().len(), 2);
     let old = Inquiry {
         started_at: hours_ago(23),
         ..inquiry(1, None)
     };
     let found = stage.run(stage.stripe.look_up(old));
-    assert_eq!(found, Ok(Found::Authorized(authorization)));
+    assert_eq!(found, Ok(LookupResult::Authorized(authorization)));
 }
 
 #[test]
@@ -253,13 +259,13 @@ fn what_cannot_be_reached_and_a_key_that_is_not_accepted_decline_nobody() {
     let id = AuthorizationId::parse("pi_1").unwrap();
     for (stripe, trouble) in cases {
         let answer = stage.run(stripe.authorize(order(1, "pm_card_visa")));
-        assert_eq!(answer, Answer::Retriable(trouble));
+        assert_eq!(answer, CallResult::Retriable(trouble));
         let answer = stage.run(stripe.capture(claim(1, Some(&id))));
-        assert_eq!(answer, Answer::Retriable(trouble));
+        assert_eq!(answer, CallResult::Retriable(trouble));
         let answer = stage.run(stripe.void(claim(1, None)));
-        assert_eq!(answer, Answer::Retriable(trouble));
+        assert_eq!(answer, CallResult::Retriable(trouble));
         let answer = stage.run(stripe.refund(refund(1, &id, 1, 1)));
-        assert_eq!(answer, Answer::Retriable(trouble));
+        assert_eq!(answer, CallResult::Retriable(trouble));
         assert_eq!(stage.run(stripe.look_up(inquiry(1, None))), Err(trouble));
         assert_eq!(stage.run(stripe.list(None)), Err(trouble));
         assert!(!format!("{stripe:?}").contains("sk_test"));
@@ -290,7 +296,7 @@ fn a_server_that_cannot_prove_that_it_is_stripe_is_told_nothing() {
     let stripe = gateway(&base, SECRET_KEY);
     let stage = Stage::new();
     let answer = stage.run(stripe.authorize(order(1, "pm_card_visa")));
-    assert_eq!(answer, Answer::Retriable(Trouble::Unreachable));
+    assert_eq!(answer, CallResult::Retriable(Trouble::Unreachable));
     assert_eq!(served.join().unwrap(), b"");
 }
 
@@ -308,19 +314,19 @@ fn an_authorization_that_is_not_there_is_trouble_and_not_nothing() {
 fn another_sum_under_the_same_reference_is_never_set_aside() {
     let stage = Stage::new();
     stage.authorized(1);
-    let more = Order {
+    let more = AuthorizeRequest {
         amount: amount(PRICE + 1),
         ..order(1, "pm_card_visa")
     };
     let answer = stage.run(stage.stripe.authorize(more));
-    assert_eq!(answer, Answer::Retriable(Trouble::Internal));
-    let other = Order {
+    assert_eq!(answer, CallResult::Retriable(Trouble::Internal));
+    let other = AuthorizeRequest {
         currency: Currency::parse("ISK").unwrap(),
         ..order(2, "pm_card_visa")
     };
     let answer = stage.run(stage.stripe.authorize(other));
     let unit = declined(DeclinedBy::Gateway, "currency_not_supported");
-    assert_eq!(answer, Answer::Declined(unit));
+    assert_eq!(answer, CallResult::Declined(unit));
     assert_eq!(stage.server.books().len(), 1);
 }
 
@@ -334,25 +340,25 @@ fn a_refund_that_is_not_finished_is_no_success() {
         let stage = Stage::new();
         let stripe = &stage.stripe;
         let authorized = stage.run(stripe.authorize(order(1, token)));
-        let Answer::Approved(authorization) = authorized else {
+        let CallResult::Approved(authorization) = authorized else {
             panic!("{authorized:?}");
         };
         stage.run(stripe.capture(claim(1, Some(&authorization.id))));
         let part = refund(1, &authorization.id, 1, 1_000);
         let answer = stage.run(stripe.refund(part.clone()));
         if token == "pm_card_pendingRefund" {
-            assert_eq!(answer, Answer::Unknown(Trouble::Busy));
+            assert_eq!(answer, CallResult::Unknown(Trouble::Busy));
             let found = stage.run(stripe.look_up_refund(part.clone()));
             assert_eq!(found, Ok(FoundRefund::Pending));
             stage.server.settle_refunds(status);
             // Asked again, the answer from store is the one of then.
             let class = stage.run(stripe.refund(part.clone())).class();
             let succeeded = expected == FoundRefund::Succeeded;
-            assert_eq!(class == Class::Approved, succeeded, "{status}");
-            assert_eq!(class == Class::Declined, !succeeded, "{status}");
+            assert_eq!(class == CallClass::Approved, succeeded, "{status}");
+            assert_eq!(class == CallClass::Declined, !succeeded, "{status}");
         } else {
             let why = declined(DeclinedBy::Gateway, "expired_or_canceled_card");
-            assert_eq!(answer, Answer::Declined(why));
+            assert_eq!(answer, CallResult::Declined(why));
         }
         assert_eq!(stage.run(stripe.look_up_refund(part)), Ok(expected));
     }

@@ -3,7 +3,9 @@ use holdfast::ids::{
     AuthorizationId, CardToken, GatewayCode, PurchaseId, PurchaseTag, RequestId, ShardId,
 };
 use holdfast::money::{Amount, Currency};
-use holdfast::payments::gateway::{Claim, Decline, DeclinedBy, Inquiry, Order, Reference, Refund};
+use holdfast::payments::gateway::{
+    AuthorizationClaim, AuthorizeRequest, Decline, DeclinedBy, Inquiry, Reference, RefundRequest,
+};
 use holdfast::payments::stripe::{ApiBase, Stripe, StripeSettings};
 use holdfast::time::UnixMs;
 use secrecy::SecretString;
@@ -52,8 +54,8 @@ pub fn card(token: &str) -> CardToken {
     CardToken::parse(token).unwrap()
 }
 
-pub fn order(number: u64, token: &str) -> Order {
-    Order {
+pub fn order(number: u64, token: &str) -> AuthorizeRequest {
+    AuthorizeRequest {
         reference: reference(number),
         amount: amount(PRICE),
         currency: usd(),
@@ -62,8 +64,8 @@ pub fn order(number: u64, token: &str) -> Order {
     }
 }
 
-pub fn claim(number: u64, authorization: Option<&AuthorizationId>) -> Claim {
-    Claim {
+pub fn claim(number: u64, authorization: Option<&AuthorizationId>) -> AuthorizationClaim {
+    AuthorizationClaim {
         reference: reference(number),
         authorization: authorization.cloned(),
         amount: amount(PRICE),
@@ -88,8 +90,13 @@ pub fn inquiry_with(number: u64, authorization: Option<&AuthorizationId>, token:
     }
 }
 
-pub fn refund(payment: u64, authorization: &AuthorizationId, number: u32, sum: i64) -> Refund {
-    Refund {
+pub fn refund(
+    payment: u64,
+    authorization: &AuthorizationId,
+    number: u32,
+    sum: i64,
+) -> RefundRequest {
+    RefundRequest {
         reference: reference(payment),
         capture: None,
         authorization: Some(authorization.clone()),

@@ -4,7 +4,7 @@
 use crate::stripe_calls::*;
 use crate::stripe_stage::Stage;
 use holdfast::payments::gateway::{
-    Answer, Class, DeclinedBy, Found, FoundRefund, Gateway, Trouble,
+    CallClass, CallResult, DeclinedBy, FoundRefund, Gateway, LookupResult, Trouble,
 };
 use support::stripe_server::faults::{Effect, Fault, Kept, Silence};
 use support::stripe_server::wire::Op;
@@ -18,10 +18,10 @@ fn the_lost_answer_that_a_card_wants_its_holder_is_a_decline_all_the_same() {
         .server
         .script(Op::Confirm, Fault::Cut(Effect::After), 1);
     let answer = stage.run(stage.stripe.authorize(order(1, token)));
-    assert_eq!(answer.class(), Class::Unknown);
+    assert_eq!(answer.class(), CallClass::Unknown);
     let found = stage.run(stage.stripe.look_up(inquiry_with(1, None, token)));
     let expected = declined(DeclinedBy::Issuer, "authentication_required");
-    assert_eq!(found, Ok(Found::Declined(expected)));
+    assert_eq!(found, Ok(LookupResult::Declined(expected)));
     assert_eq!(stage.server.books()[0].status, "canceled");
 }
 
@@ -33,21 +33,21 @@ fn the_lost_answer_to_its_cancellation_leaves_it_a_decline_of_the_issuer() {
         .server
         .script(Op::Cancel, Fault::Cut(Effect::After), 1);
     let answer = stage.run(stage.stripe.authorize(order(1, token)));
-    assert_eq!(answer.class(), Class::Unknown);
+    assert_eq!(answer.class(), CallClass::Unknown);
     let expected = declined(DeclinedBy::Issuer, "authentication_required");
     for _ in 0..2 {
         let found = stage.run(stage.stripe.look_up(inquiry_with(1, None, token)));
-        assert_eq!(found, Ok(Found::Declined(expected.clone())));
+        assert_eq!(found, Ok(LookupResult::Declined(expected.clone())));
     }
     let again = stage.run(stage.stripe.authorize(order(1, token)));
-    assert_eq!(again, Answer::Declined(expected));
+    assert_eq!(again, CallResult::Declined(expected));
     let void = stage.run(stage.stripe.void(claim(1, None)));
-    assert_eq!(void, Answer::Approved(()), "nothing is set aside");
+    assert_eq!(void, CallResult::Approved(()), "nothing is set aside");
 }
 
 /// Every fault there is, what it means where money may have moved, and where none can have.
-fn faults() -> [(Fault, Class, Class); 11] {
-    use Class::{Retriable, Unknown};
+fn faults() -> [(Fault, CallClass, CallClass); 11] {
+    use CallClass::{Retriable, Unknown};
     use Effect::{After, Before};
     [
         (Fault::Error(Before, Kept::No), Unknown, Retriable),
@@ -73,7 +73,7 @@ fn whatever_goes_wrong_while_authorizing_money_is_set_aside_once() {
                 let stage = Stage::new();
                 stage.server.script(op, fault, times);
                 let send = || stage.attempt(stage.stripe.authorize(order(1, "pm_card_visa")));
-                let is = |found: &Found| matches!(found, Found::Authorized(_));
+                let is = |found: &LookupResult| matches!(found, LookupResult::Authorized(_));
                 let classes = stage.to_the_end(None, send, is);
                 let expected = if op == Op::Create { does_not } else { moves };
                 assert_eq!(classes[0], expected, "{op:?} {fault:?}: {classes:?}");
@@ -96,14 +96,14 @@ fn whatever_goes_wrong_while_a_card_is_declined_it_is_asked_once() {
             stage.server.script(op, fault, 1);
             let decline = until("it is declined", || {
                 match stage.attempt(stage.stripe.authorize(order(1, token)))? {
-                    Answer::Declined(decline) => Some(decline),
-                    Answer::Approved(_) => panic!("{fault:?}"),
-                    Answer::Retriable(_) | Answer::Unknown(_) => None,
+                    CallResult::Declined(decline) => Some(decline),
+                    CallResult::Approved(_) => panic!("{fault:?}"),
+                    CallResult::Retriable(_) | CallResult::Unknown(_) => None,
                 }
             });
             assert_eq!(decline, expected, "{op:?} {fault:?}");
             let found = stage.run(stage.stripe.look_up(inquiry_with(1, None, token)));
-            assert_eq!(found, Ok(Found::Declined(decline)));
+            assert_eq!(found, Ok(LookupResult::Declined(decline)));
             let books = stage.server.books();
             let asked: u32 = books.iter().map(|it| it.declines).sum();
             assert_eq!(asked, 1, "{op:?} {fault:?}: {books:?}");
@@ -119,7 +119,7 @@ fn whatever_goes_wrong_while_capturing_money_is_taken_once() {
         let id = Some(&authorization.id);
         stage.server.script(Op::Capture, fault, 2);
         let send = || stage.attempt(stage.stripe.capture(claim(1, id)));
-        let is = |found: &Found| matches!(found, Found::Captured(..));
+        let is = |found: &LookupResult| matches!(found, LookupResult::Captured(..));
         let classes = stage.to_the_end(id, send, is);
         assert_eq!(classes[0], expected, "{fault:?}: {classes:?}");
         stage.server.check();
@@ -135,7 +135,7 @@ fn whatever_goes_wrong_while_voiding_money_is_let_go_once() {
         let id = Some(&authorization.id);
         stage.server.script(Op::Cancel, fault, 2);
         let send = || stage.attempt(stage.stripe.void(claim(1, id)));
-        let is = |found: &Found| *found == Found::Voided;
+        let is = |found: &LookupResult| *found == LookupResult::Voided;
         let classes = stage.to_the_end(id, send, is);
         assert_eq!(classes[0], expected, "{fault:?}: {classes:?}");
         stage.server.check();
@@ -153,13 +153,13 @@ fn whatever_goes_wrong_while_refunding_money_goes_back_once() {
         let mut first = None;
         until("the refund ends", || {
             let answer = stage.attempt(stage.stripe.refund(part.clone()));
-            let class = answer.map_or(Class::Unknown, |answer| answer.class());
+            let class = answer.map_or(CallClass::Unknown, |answer| answer.class());
             first.get_or_insert(class);
             match class {
-                Class::Approved => Some(()),
-                Class::Declined => panic!("{fault:?}"),
-                Class::Retriable => None,
-                Class::Unknown => {
+                CallClass::Approved => Some(()),
+                CallClass::Declined => panic!("{fault:?}"),
+                CallClass::Retriable => None,
+                CallClass::Unknown => {
                     let found = stage.run(stage.stripe.look_up_refund(part.clone()));
                     (found == Ok(FoundRefund::Succeeded)).then_some(())
                 }
@@ -189,7 +189,7 @@ fn a_look_up_that_goes_wrong_says_so_and_nothing_else() {
                 let failed = matches!(answer, None | Some(Err(_)));
                 assert!(failed, "{op:?} {fault:?}: {answer:?}");
             }
-            assert!(matches!(stage.look_up(1, id), Found::Captured(..)));
+            assert!(matches!(stage.look_up(1, id), LookupResult::Captured(..)));
         }
         assert_eq!(stage.server.books().len(), 1);
     }
@@ -207,7 +207,7 @@ fn silence_for_hours_ends_with_one_authorization_or_none() {
             assert_eq!(found, None);
         }
         stage.server.silence(Silence::Off);
-        assert_eq!(stage.look_up(1, None), Found::Nothing);
+        assert_eq!(stage.look_up(1, None), LookupResult::Nothing);
         stage.authorized(1);
         assert_eq!(stage.server.books().len(), 1);
         stage.server.check();
@@ -221,18 +221,22 @@ fn a_void_closes_the_reference_before_a_confirmation_that_is_still_on_its_way() 
     let late = stage.attempt(stage.stripe.authorize(order(1, "pm_card_visa")));
     assert_eq!(late, None, "it was to be given up");
     let again = stage.run(stage.stripe.authorize(order(1, "pm_card_visa")));
-    assert_eq!(again, Answer::Unknown(Trouble::Busy), "the key is in use");
-    assert_eq!(stage.look_up(1, None), Found::Nothing);
+    assert_eq!(
+        again,
+        CallResult::Unknown(Trouble::Busy),
+        "the key is in use"
+    );
+    assert_eq!(stage.look_up(1, None), LookupResult::Nothing);
     let void = stage.run(stage.stripe.void(claim(1, None)));
-    assert_eq!(void, Answer::Approved(()));
+    assert_eq!(void, CallResult::Approved(()));
     let canceled = declined(DeclinedBy::Gateway, "canceled");
     let answer = stage.run(stage.stripe.authorize(order(1, "pm_card_visa")));
-    assert_eq!(answer, Answer::Declined(canceled));
+    assert_eq!(answer, CallResult::Declined(canceled));
     until("the late confirmation arrived", || {
         // The key says what became of it once it is not in use any more.
         let path = format!("/v1/payment_intents/{}/confirm", stage.server.books()[0].id);
         stage.server.stored(&path).then_some(())
     });
     assert_eq!(stage.server.books()[0].authorizations, 0);
-    assert_eq!(stage.look_up(1, None), Found::Voided);
+    assert_eq!(stage.look_up(1, None), LookupResult::Voided);
 }

@@ -1,7 +1,7 @@
 //! A Stripe gateway with the server that goes wrong on demand, and the way in which the saga calls.
 use crate::stripe_calls::{claim, gateway, inquiry, order};
 use holdfast::ids::AuthorizationId;
-use holdfast::payments::gateway::{Answer, Authorization, Class, Found, Gateway};
+use holdfast::payments::gateway::{Authorization, CallClass, CallResult, Gateway, LookupResult};
 use holdfast::payments::stripe::Stripe;
 use std::future::Future;
 use std::time::Duration;
@@ -45,7 +45,7 @@ impl Stage {
 
     pub fn authorized(&self, number: u64) -> Authorization {
         match self.run(self.stripe.authorize(order(number, "pm_card_visa"))) {
-            Answer::Approved(authorization) => authorization,
+            CallResult::Approved(authorization) => authorization,
             other => panic!("{other:?}"),
         }
     }
@@ -53,12 +53,12 @@ impl Stage {
     pub fn captured(&self, number: u64) -> Authorization {
         let authorization = self.authorized(number);
         let answer = self.run(self.stripe.capture(claim(number, Some(&authorization.id))));
-        assert_eq!(answer.class(), Class::Approved, "{answer:?}");
+        assert_eq!(answer.class(), CallClass::Approved, "{answer:?}");
         authorization
     }
 
     /// Looks up until there is an answer, as the saga does when in doubt.
-    pub fn look_up(&self, number: u64, authorization: Option<&AuthorizationId>) -> Found {
+    pub fn look_up(&self, number: u64, authorization: Option<&AuthorizationId>) -> LookupResult {
         until("a look-up is answered", || {
             self.attempt(self.stripe.look_up(inquiry(number, authorization)))?
                 .ok()
@@ -69,21 +69,21 @@ impl Stage {
     pub fn to_the_end<T>(
         &self,
         authorization: Option<&AuthorizationId>,
-        mut send: impl FnMut() -> Option<Answer<T>>,
-        done: impl Fn(&Found) -> bool,
-    ) -> Vec<Class> {
+        mut send: impl FnMut() -> Option<CallResult<T>>,
+        done: impl Fn(&LookupResult) -> bool,
+    ) -> Vec<CallClass> {
         let mut classes = Vec::new();
         for _ in 0..40 {
-            let class = send().map_or(Class::Unknown, |answer| answer.class());
+            let class = send().map_or(CallClass::Unknown, |answer| answer.class());
             classes.push(class);
             match class {
-                Class::Approved | Class::Declined => {
+                CallClass::Approved | CallClass::Declined => {
                     let found = self.look_up(1, authorization);
                     assert!(done(&found), "{classes:?}: {found:?}");
                     return classes;
                 }
-                Class::Retriable => {}
-                Class::Unknown => {
+                CallClass::Retriable => {}
+                CallClass::Unknown => {
                     if done(&self.look_up(1, authorization)) {
                         return classes;
                     }

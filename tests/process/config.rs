@@ -502,7 +502,7 @@ fn the_documentation_has_every_key_with_its_default() {
     );
 }
 
-fn row(key: &keys::Key) -> String {
+fn row(key: &keys::Setting) -> String {
     let default = match key.default {
         "" => "—".to_owned(),
         default => format!("`{default}`"),

@@ -18,8 +18,8 @@ use crate::error::{At, Fault, Found, IoError, Operation, Overwritten};
 use crate::format::{CleanStop, FRAME_CHECKSUM_AT, FRAME_HEADER, FrameHeader};
 use crate::generation::{Generation, begin_segment, following};
 use crate::log::Shared;
-use crate::recovery::Active;
-use crate::ring::{Batch, Consumer};
+use crate::recovery::ActiveSegment;
+use crate::ring::{Consumer, RingBatch};
 use crate::storage::{Displaced, read_full, write_all};
 use crate::survey::Tail;
 use crate::witness::WitnessWriter;
@@ -27,7 +27,7 @@ use crate::witness::WitnessWriter;
 pub(crate) struct Committer {
     shared: Arc<Shared>,
     consumer: Consumer,
-    active: Active,
+    active: ActiveSegment,
     witness: Option<WitnessWriter>,
     /// Room for the largest frame.
     frame: Box<[u8]>,
@@ -41,7 +41,7 @@ impl Committer {
     pub(crate) fn new(
         shared: Arc<Shared>,
         consumer: Consumer,
-        active: Active,
+        active: ActiveSegment,
         witness: Option<WitnessWriter>,
     ) -> Self {
         let frame = vec![0; FRAME_HEADER + shared.config.append_bytes_max()].into_boxed_slice();
@@ -60,7 +60,7 @@ impl Committer {
 
     /// Runs until the log is closed or fails.
     pub(crate) fn run(mut self) {
-        let ending = Ending(Arc::clone(&self.shared));
+        let ending = PoisonOnUnwind(Arc::clone(&self.shared));
         let result = self.serve();
         match result {
             Ok(()) => self.shared.finish(),
@@ -102,7 +102,7 @@ impl Committer {
     }
 
     /// Writes, syncs and publishes one frame.
-    fn commit(&mut self, batch: Batch) -> Result<(), IoError> {
+    fn commit(&mut self, batch: RingBatch) -> Result<(), IoError> {
         // A frame written into a copy that was restored over the segment would be damage there.
         self.check_place()?;
         let len = FRAME_HEADER + batch.bytes;
@@ -184,7 +184,7 @@ impl Committer {
         if let Some(why) = self.shared.withdrawn.get() {
             return Err(io::Error::other(why.clone())).at(Operation::Withdraw, ".", 0);
         }
-        let Active {
+        let ActiveSegment {
             file,
             segment,
             tail,
@@ -219,11 +219,11 @@ impl Committer {
         let started = Instant::now();
         self.sync()?;
         let (name, file) = self.shared.maker.take()?;
-        let Active { segment, tail, .. } = &self.active;
+        let ActiveSegment { segment, tail, .. } = &self.active;
         let header = following(segment, tail, generation, self.shared.config.segment_bytes);
         let (segment, tail) = begin_segment(&*self.shared.storage, &name, &*file, header)?;
         self.shared.segments.push(segment.clone());
-        self.active = Active {
+        self.active = ActiveSegment {
             file,
             segment,
             tail,
@@ -282,9 +282,9 @@ impl Committer {
 }
 
 /// Poisons the log if the thread unwinds: nobody may wait for a thread that is gone.
-struct Ending(Arc<Shared>);
+struct PoisonOnUnwind(Arc<Shared>);
 
-impl Drop for Ending {
+impl Drop for PoisonOnUnwind {
     fn drop(&mut self) {
         if std::thread::panicking() {
             self.0.poison(Fault {

@@ -100,5 +100,5 @@ pub use survey::TornTail;
 pub mod modelled {
     pub use crate::doorbell::Doorbell;
     pub use crate::durable::Durable;
-    pub use crate::ring::{Batch, Consumer, Refused, Ring};
+    pub use crate::ring::{Consumer, Refused, Ring, RingBatch};
 }

@@ -23,7 +23,7 @@ use crate::reader::Reader;
 use crate::recovery::{RecoveryReport, recover};
 use crate::ring::{Refused, Ring};
 use crate::segments::{Pin, Removed, Segments};
-use crate::stats::{Counters, LogStats};
+use crate::stats::{LogCounters, LogStats};
 use crate::storage::Storage;
 use crate::sync::lock;
 
@@ -64,7 +64,7 @@ pub(crate) struct Shared {
     pub durable: Durable,
     pub maker: Maker,
     pub segments: Arc<Segments>,
-    pub stats: Counters,
+    pub stats: LogCounters,
     pub renewal: Renewal,
     /// Why the log may not go on, once somebody said so.
     pub withdrawn: OnceLock<Withdrawn>,
@@ -153,7 +153,7 @@ impl Log {
             durable: Durable::new(end),
             maker,
             segments: Arc::new(Segments::new(recovered.segments)),
-            stats: Counters::default(),
+            stats: LogCounters::default(),
             renewal: Renewal::default(),
             withdrawn: OnceLock::new(),
             fault: OnceLock::new(),

@@ -33,7 +33,7 @@ const DESCRIPTOR_PATIENCE: Duration = Duration::from_secs(10);
 pub(crate) type Spare = (String, Box<dyn StorageFile>);
 
 #[derive(Default)]
-struct State {
+struct MakerState {
     spare: Option<Spare>,
     failed: Option<IoError>,
     /// The log thread waits for a spare.
@@ -44,7 +44,7 @@ struct State {
 
 /// The meeting place of the log thread and the maker's thread.
 pub(crate) struct Maker {
-    state: Mutex<State>,
+    state: Mutex<MakerState>,
     changed: Condvar,
     /// A failure is there to be collected.
     has_failed: AtomicBool,
@@ -95,14 +95,14 @@ impl Maker {
             low: AtomicBool::new(false),
             free: AtomicU64::new(UNKNOWN),
         };
-        maker.note_room(free, free_min, Room::Enough);
+        maker.note_room(free, free_min, SpareRoom::Enough);
         maker
     }
 
     /// Notes how much room there is. A disk that does not say is taken for full.
-    fn note_room(&self, free: Option<u64>, free_min: u64, for_spare: Room) {
+    fn note_room(&self, free: Option<u64>, free_min: u64, for_spare: SpareRoom) {
         self.free.store(free.unwrap_or(UNKNOWN), Ordering::Relaxed);
-        let low = free.unwrap_or(0) < free_min || for_spare == Room::Lacking;
+        let low = free.unwrap_or(0) < free_min || for_spare == SpareRoom::Lacking;
         self.low.store(low, Ordering::Relaxed);
     }
 
@@ -153,12 +153,12 @@ impl Maker {
 
     /// The maker's thread. `nudge` has the log thread look for a failure.
     pub(crate) fn run(&self, storage: &dyn Storage, settings: Settings, nudge: &dyn Fn()) {
-        let _ending = Ending { maker: self, nudge };
+        let _ending = FailOnUnwind { maker: self, nudge };
         // Since when the log thread has been waiting for a descriptor.
         let mut waited_since = None;
         // Until a spare is made, what it lacked is lacking, whatever the disk says: a word that
         // changes with every try would let purchases in that find no room.
-        let mut for_spare = Room::Enough;
+        let mut for_spare = SpareRoom::Enough;
         loop {
             let job = self.next_job(settings.check_every);
             if matches!(job, Job::End) {
@@ -173,13 +173,13 @@ impl Maker {
                 Ok(Some(spare)) => {
                     state.spare = Some(spare);
                     waited_since = None;
-                    for_spare = Room::Enough;
+                    for_spare = SpareRoom::Enough;
                     self.note_room(storage.free_bytes().ok(), settings.free_min, for_spare);
                 }
                 // Called off: the log is closing.
                 Ok(None) => return,
                 Err(e) if is_full(&e.source) && !state.wanted => {
-                    for_spare = Room::Lacking;
+                    for_spare = SpareRoom::Lacking;
                     self.low.store(true, Ordering::Relaxed);
                     let name = names::unfinished(&names::spare(number));
                     // To give the room back; if that fails too, the next opening removes it.
@@ -209,7 +209,7 @@ impl Maker {
     }
 
     /// Whether a spare whose file could not be opened is tried again.
-    fn may_retry(state: &State, waited_since: &mut Option<Instant>) -> bool {
+    fn may_retry(state: &MakerState, waited_since: &mut Option<Instant>) -> bool {
         if !state.wanted {
             *waited_since = None;
             return true;
@@ -228,7 +228,7 @@ impl Maker {
     /// Sleeps until there is something to do.
     fn next_job(&self, check_every: Duration) -> Job {
         let mut state = lock(&self.state);
-        let idle = |s: &mut State| !s.stop && s.spare.is_some();
+        let idle = |s: &mut MakerState| !s.stop && s.spare.is_some();
         if state.spare.is_some() {
             state = self
                 .changed
@@ -264,12 +264,12 @@ impl Maker {
 }
 
 /// Fails the log if the thread unwinds: the log thread may not wait for one that is gone.
-struct Ending<'a> {
+struct FailOnUnwind<'a> {
     maker: &'a Maker,
     nudge: &'a dyn Fn(),
 }
 
-impl Drop for Ending<'_> {
+impl Drop for FailOnUnwind<'_> {
     fn drop(&mut self) {
         if std::thread::panicking() {
             let source = io::Error::other("the thread that makes segments panicked");
@@ -287,7 +287,7 @@ impl Drop for Ending<'_> {
 
 /// Whether there was room for the last spare.
 #[derive(Copy, Clone, Eq, PartialEq)]
-enum Room {
+enum SpareRoom {
     Enough,
     Lacking,
 }

@@ -46,21 +46,24 @@ pub struct RecoveryReport {
 }
 
 /// The segment that is being written.
-pub(crate) struct Active {
+pub(crate) struct ActiveSegment {
     pub file: Box<dyn StorageFile>,
     pub segment: Segment,
     pub tail: Tail,
 }
 
-pub(crate) struct Recovered {
+pub(crate) struct RecoveredLog {
     pub report: RecoveryReport,
     pub segments: Vec<Segment>,
-    pub active: Active,
+    pub active: ActiveSegment,
     pub witness: Option<WitnessWriter>,
 }
 
 /// Opens what is there, or begins a log.
-pub(crate) fn recover(storage: &dyn Storage, config: &LogConfig) -> Result<Recovered, OpenError> {
+pub(crate) fn recover(
+    storage: &dyn Storage,
+    config: &LogConfig,
+) -> Result<RecoveredLog, OpenError> {
     let mut survey = Survey::default();
     let options = Options {
         sync: true,
@@ -108,12 +111,12 @@ pub(crate) fn recover(storage: &dyn Storage, config: &LogConfig) -> Result<Recov
         records: survey.records,
         torn,
     };
-    let active = Active {
+    let active = ActiveSegment {
         file,
         segment,
         tail,
     };
-    Ok(Recovered {
+    Ok(RecoveredLog {
         report,
         segments: survey.segments,
         active,

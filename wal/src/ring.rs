@@ -65,7 +65,7 @@ pub struct Consumer {
 
 /// What one [`Consumer::take`] copied out.
 #[derive(Copy, Clone, Eq, PartialEq, Debug, Default)]
-pub struct Batch {
+pub struct RingBatch {
     /// LSN of the first record.
     pub first: u64,
     /// Bytes of records.
@@ -225,8 +225,8 @@ impl Consumer {
     /// Copies the longest run of published appends that fits `out`, frees its room, and returns
     /// what it copied (nothing: `bytes == 0`). `out` must hold the largest append.
     #[allow(unsafe_code, reason = "clears what was published and copied")]
-    pub fn take(&mut self, out: &mut [u8]) -> Batch {
-        let mut batch = Batch {
+    pub fn take(&mut self, out: &mut [u8]) -> RingBatch {
+        let mut batch = RingBatch {
             first: self.position,
             bytes: 0,
             records: 0,

@@ -1,7 +1,7 @@
 //! A simulated disk for tests: it keeps what was written apart from what is durable, remembers every
 //! operation, and fails on demand.
 //!
-//! A run on it leaves a [`History`]. From that, [`History::crashes_after`] makes every disk that a
+//! A run on it leaves a [`SimulatedRun`]. From that, [`SimulatedRun::crashes_after`] makes every disk that a
 //! crash after a given operation could leave (see `sim::crash`). What was acknowledged when is noted in
 //! the history by [`SimStorage::mark`], so that a test can say what each of those disks must hold.
 //!
@@ -16,7 +16,7 @@ use std::sync::{Arc, Mutex};
 
 use crate::storage::{Access, Storage, StorageFile};
 use crate::sync::lock;
-pub use crash::{Crash, CrashImage, History, Loss, SECTOR};
+pub use crash::{Crash, CrashImage, Loss, SECTOR, SimulatedRun};
 
 /// The content of a disk, by file name.
 pub type Files = BTreeMap<String, Vec<u8>>;
@@ -96,7 +96,7 @@ pub struct Failure {
 
 /// What a call does, as far as failing is concerned.
 #[derive(Copy, Clone, Eq, PartialEq)]
-enum Call {
+enum SimCall {
     Other,
     Create,
     NeedsRoom,
@@ -119,16 +119,16 @@ struct Disk {
 
 impl Disk {
     /// Whether this call is to fail.
-    fn fails(&mut self, call: Call) -> Option<FailureKind> {
+    fn fails(&mut self, call: SimCall) -> Option<FailureKind> {
         let failure = self.failure?;
         let matches = match failure.kind {
             FailureKind::Eio => true,
             FailureKind::Enospc => {
-                matches!(call, Call::Create | Call::NeedsRoom | Call::Write)
+                matches!(call, SimCall::Create | SimCall::NeedsRoom | SimCall::Write)
             }
-            FailureKind::ShortWrite => call == Call::Write,
-            FailureKind::FailedSync => call == Call::Sync,
-            FailureKind::NoDescriptor => call == Call::Create,
+            FailureKind::ShortWrite => call == SimCall::Write,
+            FailureKind::FailedSync => call == SimCall::Sync,
+            FailureKind::NoDescriptor => call == SimCall::Create,
         };
         if !matches {
             return None;
@@ -140,7 +140,7 @@ impl Disk {
         fails.then_some(failure.kind)
     }
 
-    fn check(&mut self, call: Call) -> io::Result<()> {
+    fn check(&mut self, call: SimCall) -> io::Result<()> {
         match self.fails(call) {
             None => Ok(()),
             Some(FailureKind::Enospc) => Err(io::ErrorKind::StorageFull.into()),
@@ -226,8 +226,8 @@ impl SimStorage {
     }
 
     /// What has happened so far.
-    pub fn history(&self) -> History {
-        History::new(Arc::clone(&self.base), lock(&self.disk).history.clone())
+    pub fn history(&self) -> SimulatedRun {
+        SimulatedRun::new(Arc::clone(&self.base), lock(&self.disk).history.clone())
     }
 
     /// Plans a failure, counted from now on; `None` heals the disk.
@@ -253,7 +253,7 @@ impl Storage for SimStorage {
     fn open(&self, name: &str, access: Access) -> io::Result<Box<dyn StorageFile>> {
         let mut disk = lock(&self.disk);
         let file = if access == Access::Create {
-            disk.check(Call::Create)?;
+            disk.check(SimCall::Create)?;
             let file = disk.contents.len();
             disk.contents.push(Vec::new());
             disk.names.insert(name.to_owned(), file);
@@ -263,7 +263,7 @@ impl Storage for SimStorage {
             });
             file
         } else {
-            disk.check(Call::Other)?;
+            disk.check(SimCall::Other)?;
             disk.named(name)?
         };
         Ok(Box::new(SimFile {
@@ -274,13 +274,13 @@ impl Storage for SimStorage {
 
     fn list(&self) -> io::Result<Vec<String>> {
         let mut disk = lock(&self.disk);
-        disk.check(Call::Other)?;
+        disk.check(SimCall::Other)?;
         Ok(disk.names.keys().cloned().collect())
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
         let mut disk = lock(&self.disk);
-        disk.check(Call::NeedsRoom)?;
+        disk.check(SimCall::NeedsRoom)?;
         let file = disk.named(from)?;
         disk.names.remove(from);
         disk.names.insert(to.to_owned(), file);
@@ -293,7 +293,7 @@ impl Storage for SimStorage {
 
     fn remove(&self, name: &str) -> io::Result<()> {
         let mut disk = lock(&self.disk);
-        disk.check(Call::Other)?;
+        disk.check(SimCall::Other)?;
         disk.named(name)?;
         disk.names.remove(name);
         disk.history.push(Op::Remove {
@@ -304,14 +304,14 @@ impl Storage for SimStorage {
 
     fn sync_dir(&self) -> io::Result<()> {
         let mut disk = lock(&self.disk);
-        disk.check(Call::Sync)?;
+        disk.check(SimCall::Sync)?;
         disk.history.push(Op::SyncDir);
         Ok(())
     }
 
     fn free_bytes(&self) -> io::Result<u64> {
         let mut disk = lock(&self.disk);
-        disk.check(Call::Other)?;
+        disk.check(SimCall::Other)?;
         Ok(disk.free)
     }
 }
@@ -324,7 +324,7 @@ struct SimFile {
 impl StorageFile for SimFile {
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
         let mut disk = lock(&self.disk);
-        disk.check(Call::Other)?;
+        disk.check(SimCall::Other)?;
         let content = &disk.contents[self.file];
         let start = usize::try_from(offset)
             .unwrap_or(usize::MAX)
@@ -336,7 +336,7 @@ impl StorageFile for SimFile {
 
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize> {
         let mut disk = lock(&self.disk);
-        let written = match disk.fails(Call::Write) {
+        let written = match disk.fails(SimCall::Write) {
             None => bytes.len(),
             Some(FailureKind::ShortWrite) => bytes.len() / 2,
             Some(FailureKind::Enospc) => return Err(io::ErrorKind::StorageFull.into()),
@@ -348,13 +348,13 @@ impl StorageFile for SimFile {
 
     fn len(&self) -> io::Result<u64> {
         let mut disk = lock(&self.disk);
-        disk.check(Call::Other)?;
+        disk.check(SimCall::Other)?;
         Ok(disk.contents[self.file].len() as u64)
     }
 
     fn sync_data(&self) -> io::Result<()> {
         let mut disk = lock(&self.disk);
-        let result = disk.check(Call::Sync);
+        let result = disk.check(SimCall::Sync);
         let file = self.file;
         disk.history.push(if result.is_ok() {
             Op::Sync { file }

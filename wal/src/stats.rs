@@ -63,17 +63,17 @@ pub struct LogStats {
 
 /// The counters behind [`LogStats`].
 #[derive(Default)]
-pub(crate) struct Counters {
-    pub syncs: Counter,
-    pub frames: Counter,
-    pub records: Counter,
-    pub bytes: Counter,
-    pub rolls: Counter,
-    pub rolls_ns: Counter,
-    pub writes_ns: Counter,
-    pub witness_ns: Counter,
-    buckets: [Counter; LATENCY_BUCKETS],
-    sum_ns: Counter,
+pub(crate) struct LogCounters {
+    pub syncs: SingleWriterCounter,
+    pub frames: SingleWriterCounter,
+    pub records: SingleWriterCounter,
+    pub bytes: SingleWriterCounter,
+    pub rolls: SingleWriterCounter,
+    pub rolls_ns: SingleWriterCounter,
+    pub writes_ns: SingleWriterCounter,
+    pub witness_ns: SingleWriterCounter,
+    buckets: [SingleWriterCounter; LATENCY_BUCKETS],
+    sum_ns: SingleWriterCounter,
     recent: RecentSyncs,
 }
 
@@ -137,9 +137,9 @@ impl RecentSyncs {
 
 /// A counter with one writer: no atomic add is needed.
 #[derive(Default)]
-pub(crate) struct Counter(AtomicU64);
+pub(crate) struct SingleWriterCounter(AtomicU64);
 
-impl Counter {
+impl SingleWriterCounter {
     pub(crate) fn add(&self, n: u64) {
         self.0.store(self.get() + n, Ordering::Relaxed);
     }
@@ -153,8 +153,8 @@ impl Counter {
     }
 }
 
-impl Counters {
-    /// A sync begins, which ends with [`Counters::sync_ended`].
+impl LogCounters {
+    /// A sync begins, which ends with [`LogCounters::sync_ended`].
     pub(crate) fn sync_began(&self, at: Instant) {
         self.recent.begin(at);
     }
@@ -191,7 +191,7 @@ mod tests {
 
     #[test]
     fn the_slowest_sync_is_that_of_the_last_seconds_and_one_that_goes_on() {
-        let counters = Counters::default();
+        let counters = LogCounters::default();
         let opened = counters.recent.opened;
         let at = |ms: u64| opened + Duration::from_millis(ms);
         let sync = |began: u64, ended: u64| {

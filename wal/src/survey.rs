@@ -385,7 +385,7 @@ fn show(body: &[u8], visit: &mut dyn FnMut(&Record<'_>)) {
 }
 
 /// What lies behind the last good frame.
-struct Rest {
+struct TailSurvey {
     /// A frame that verifies and knew that the bytes at the walker's LSN were durable.
     vouching_frame: Option<u64>,
     /// One past the last byte that is not zero; 0 if there is none.
@@ -393,9 +393,9 @@ struct Rest {
 }
 
 /// Looks at every place behind the last good frame where another could stand.
-fn look_behind(walker: &Walker) -> Result<Rest, OpenError> {
+fn look_behind(walker: &Walker) -> Result<TailSurvey, OpenError> {
     let end = walker.segment().segment_bytes;
-    let mut rest = Rest {
+    let mut rest = TailSurvey {
         vouching_frame: None,
         written_to: 0,
     };

@@ -8,12 +8,12 @@ use std::collections::HashSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use common::{Expected, Script, check_content, open, tiny};
-use wal::sim::{CrashImage, History, SimStorage};
+use wal::sim::{CrashImage, SimStorage, SimulatedRun};
 use wal::{LogConfig, Lsn, SyncPolicy, Witness};
 
 /// A run with everything in it: single and grouped appends, batches that gather, rolling over,
 /// removal, new generations, closing and opening again. Returns its history and what was appended.
-fn scripted_run(config: &LogConfig) -> (History, Vec<Expected>) {
+fn scripted_run(config: &LogConfig) -> (SimulatedRun, Vec<Expected>) {
     let sim = SimStorage::new();
     let mut script = Script::default();
     for session in 0..4 {

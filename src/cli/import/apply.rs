@@ -4,8 +4,8 @@
 //! the report calls taken is durable.
 
 use super::mapping::Meaning;
-use super::outcome::Outcome;
-use super::plan::Plan;
+use super::outcome::ImportReport;
+use super::plan::ImportPlan;
 use crate::engine::event::{
     Act, Active, Actor, ActorRole, AdminAct, AdminActed, ProductSet, Target,
 };
@@ -14,9 +14,9 @@ use crate::journal::{Imported, Journal, JournalOptions, NotImported, StorageFaul
 
 /// Carries `plan` out.
 pub(super) fn carry_out(
-    plan: &Plan,
+    plan: &ImportPlan,
     options: JournalOptions,
-    outcome: &mut Outcome,
+    outcome: &mut ImportReport,
 ) -> Result<(), String> {
     if plan.is_empty() {
         return Ok(());
@@ -27,7 +27,11 @@ pub(super) fn carry_out(
     written.map_err(|fault| fault.to_string())
 }
 
-fn write(plan: &Plan, journal: &Journal, outcome: &mut Outcome) -> Result<Lsn, StorageFault> {
+fn write(
+    plan: &ImportPlan,
+    journal: &Journal,
+    outcome: &mut ImportReport,
+) -> Result<Lsn, StorageFault> {
     let mut end = journal.admin_acted(AdminActed {
         act: Act::Imported.as_str().to_owned(),
         target: Target::parse("redis"),
@@ -100,7 +104,7 @@ fn words(why: NotImported) -> &'static str {
     }
 }
 
-impl Plan {
+impl ImportPlan {
     fn is_empty(&self) -> bool {
         self.products.is_empty()
             && self.sold.is_empty()

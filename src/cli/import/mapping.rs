@@ -85,14 +85,14 @@ pub(super) enum ValueType {
 /// All of it.
 #[derive(Debug)]
 pub(super) struct Mapping {
-    pub(super) rules: Vec<Rule>,
+    pub(super) rules: Vec<MappingRule>,
     /// The API key's name under which idempotency keys were used.
     pub(super) key_owner: String,
 }
 
 /// One meaning.
 #[derive(Debug)]
-pub(super) struct Rule {
+pub(super) struct MappingRule {
     pub(super) meaning: Meaning,
     pub(super) key: Pattern,
     pub(super) value: ValueType,
@@ -104,18 +104,18 @@ pub(super) struct Rule {
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct File {
-    stock: Option<Section>,
-    sold: Option<Section>,
-    holdings: Option<Section>,
-    promotions: Option<Section>,
-    keys: Option<Section>,
-    nonces: Option<Section>,
+    stock: Option<MappingSection>,
+    sold: Option<MappingSection>,
+    holdings: Option<MappingSection>,
+    promotions: Option<MappingSection>,
+    keys: Option<MappingSection>,
+    nonces: Option<MappingSection>,
     key_owner: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Section {
+struct MappingSection {
     pattern: Option<String>,
     #[serde(default, rename = "type")]
     value: ValueType,
@@ -167,20 +167,20 @@ impl Mapping {
     }
 
     /// What `key` means, with the names in it.
-    pub(super) fn rule_for(&self, key: &str) -> Option<(&Rule, Names)> {
-        let found = |rule| Some((rule, Rule::names_in(rule, key)?));
+    pub(super) fn rule_for(&self, key: &str) -> Option<(&MappingRule, Names)> {
+        let found = |rule| Some((rule, MappingRule::names_in(rule, key)?));
         self.rules.iter().find_map(found)
     }
 }
 
-impl Rule {
+impl MappingRule {
     fn names_in(&self, key: &str) -> Option<Names> {
         self.key.matched(key)
     }
 }
 
-fn rule(meaning: Meaning, section: Option<Section>) -> Result<Rule, String> {
-    let section = section.unwrap_or(Section {
+fn rule(meaning: Meaning, section: Option<MappingSection>) -> Result<MappingRule, String> {
+    let section = section.unwrap_or(MappingSection {
         pattern: None,
         value: ValueType::String,
         field: None,
@@ -210,7 +210,7 @@ fn rule(meaning: Meaning, section: Option<Section>) -> Result<Rule, String> {
     if let Some(unknown) = names.iter().find(|name| !known(name)) {
         return Err(format!("{{{unknown}}} is not a known name"));
     }
-    Ok(Rule {
+    Ok(MappingRule {
         meaning,
         key,
         value: section.value,

@@ -18,8 +18,8 @@ use crate::ids::KeyOwner;
 use crate::journal::{ClockBehind, Standing};
 use clap::Args;
 use mapping::Mapping;
-use outcome::Outcome;
-use plan::Plan;
+use outcome::ImportReport;
+use plan::ImportPlan;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -77,7 +77,7 @@ pub(super) fn redis(arguments: &Redis) -> ExitCode {
     }
 }
 
-fn status_of(outcome: &Outcome, skip_conflicts: bool) -> ExitCode {
+fn status_of(outcome: &ImportReport, skip_conflicts: bool) -> ExitCode {
     match (outcome.conflicts(), outcome.late_conflicts()) {
         (0, _) => ExitCode::SUCCESS,
         (_, late) if late > 0 => fail(
@@ -108,7 +108,7 @@ fn shop_key(keys: &[ApiKey], name: &str) -> Result<KeyOwner, String> {
     }
 }
 
-fn run(arguments: &Redis) -> Result<Outcome, String> {
+fn run(arguments: &Redis) -> Result<ImportReport, String> {
     let mapping = match &arguments.mapping {
         Some(path) => Mapping::read(path)?,
         None => Mapping::default(),
@@ -126,10 +126,10 @@ fn run(arguments: &Redis) -> Result<Outcome, String> {
         compose::journal(&config, ClockBehind::Refuse).map_err(|error| error.to_string())?;
     let mut standing =
         Standing::read(&options.data_dir, &options.engine).map_err(|error| error.to_string())?;
-    let mut outcome = Outcome::new();
+    let mut outcome = ImportReport::new();
     let found = source::read(&arguments.url, &mapping, &mut outcome)?;
     let key_owner = shop_key(&config.keys, &mapping.key_owner);
-    let plan = Plan::make(&found, &key_owner, &mut standing, &mut outcome);
+    let plan = ImportPlan::make(&found, &key_owner, &mut standing, &mut outcome);
     if arguments.apply && (outcome.conflicts() == 0 || arguments.skip_conflicts) {
         outcome.applying();
         apply::carry_out(&plan, options, &mut outcome)?;

@@ -20,7 +20,7 @@ const NAMED_MAX: usize = 10_000;
 
 /// What came of an import.
 #[derive(Debug)]
-pub(super) struct Outcome {
+pub(super) struct ImportReport {
     applied: bool,
     rows: BTreeMap<Meaning, Row>,
     /// The first [`NAMED_MAX`].
@@ -45,7 +45,7 @@ struct LeftOut {
     is_conflict: bool,
 }
 
-impl Outcome {
+impl ImportReport {
     pub(super) fn new() -> Self {
         let rows = Meaning::ALL.into_iter().map(|it| (it, Row::default()));
         Self {

@@ -6,8 +6,8 @@
 //! planned has room, so that writing it finds no further conflict.
 
 use super::mapping::Meaning;
-use super::outcome::Outcome;
-use super::source::Found;
+use super::outcome::ImportReport;
+use super::source::RedisContents;
 use crate::engine::cells::UNITS_MAX;
 use crate::http::wire::idempotency::scope;
 use crate::ids::{Digest16, KeyOwner, ProductId, PromotionCode, UserId};
@@ -18,7 +18,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 /// What is to be taken over.
 #[derive(Debug, Default)]
-pub(super) struct Plan {
+pub(super) struct ImportPlan {
     /// Products that are not there: with all their units.
     pub(super) products: Vec<(ProductId, u32)>,
     pub(super) sold: Vec<(ProductId, u32)>,
@@ -28,13 +28,13 @@ pub(super) struct Plan {
     pub(super) nonces: Vec<String>,
 }
 
-impl Plan {
+impl ImportPlan {
     /// Compares. `key_owner` is whose idempotency keys they are, or why they are nobody's.
     pub(super) fn make(
-        found: &Found,
+        found: &RedisContents,
         key_owner: &Result<KeyOwner, String>,
         standing: &mut Standing,
-        outcome: &mut Outcome,
+        outcome: &mut ImportReport,
     ) -> Self {
         let mut plan = Self::default();
         let mut sold_to_buyers: BTreeMap<&str, u64> = BTreeMap::new();
@@ -93,7 +93,7 @@ impl Plan {
         left: u64,
         sold: u64,
         standing: &mut Standing,
-        outcome: &mut Outcome,
+        outcome: &mut ImportReport,
     ) -> bool {
         let is = Meaning::Stock;
         let Some(product) = ProductId::parse(name) else {
@@ -152,7 +152,7 @@ impl Plan {
         is_planned: bool,
         uncounted: u64,
         standing: &mut Standing,
-        outcome: &mut Outcome,
+        outcome: &mut ImportReport,
     ) {
         let is = Meaning::Holdings;
         let shown = format!("{} {}", holding.user, holding.product);
@@ -183,7 +183,13 @@ impl Plan {
         }
     }
 
-    fn promotion(&mut self, name: &str, uses: u64, standing: &Standing, outcome: &mut Outcome) {
+    fn promotion(
+        &mut self,
+        name: &str,
+        uses: u64,
+        standing: &Standing,
+        outcome: &mut ImportReport,
+    ) {
         let is = Meaning::Promotions;
         let Some(code) = PromotionCode::parse(name) else {
             return outcome.conflict(is, name, NO_ID);
@@ -216,7 +222,7 @@ impl Plan {
         user: Option<&str>,
         owner: &Result<KeyOwner, String>,
         standing: &mut Standing,
-        outcome: &mut Outcome,
+        outcome: &mut ImportReport,
     ) {
         let is = Meaning::Keys;
         let Some(user) = user else {
@@ -241,7 +247,7 @@ impl Plan {
         }
     }
 
-    fn nonces(&mut self, found: &Found, standing: &Standing, outcome: &mut Outcome) {
+    fn nonces(&mut self, found: &RedisContents, standing: &Standing, outcome: &mut ImportReport) {
         let is = Meaning::Nonces;
         let since = SystemTime::now().duration_since(UNIX_EPOCH);
         let now_ms = since.map_or(0, |it| u64::try_from(it.as_millis()).unwrap_or(u64::MAX));

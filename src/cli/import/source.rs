@@ -4,8 +4,8 @@
 //! `HSCAN`, `ZSCAN` in steps, `MGET` of a few hundred); what cannot be understood is named with
 //! its reason. A key that `SCAN` gives twice counts once.
 
-use super::mapping::{Mapping, Meaning, Names, Rule, ValueType};
-use super::outcome::Outcome;
+use super::mapping::{Mapping, MappingRule, Meaning, Names, ValueType};
+use super::outcome::ImportReport;
 use indicatif::{ProgressBar, ProgressStyle};
 use redis::{Connection, RedisResult};
 use serde_json::Value;
@@ -26,7 +26,7 @@ type Pairs = Vec<(Vec<u8>, Vec<u8>)>;
 
 /// What the Redis knows.
 #[derive(Debug, Default)]
-pub(super) struct Found {
+pub(super) struct RedisContents {
     /// Units left, by product.
     pub(super) stock: BTreeMap<String, u64>,
     /// Units sold, by product.
@@ -44,7 +44,11 @@ pub(super) struct Found {
 }
 
 /// Reads what `mapping` speaks of.
-pub(super) fn read(url: &str, mapping: &Mapping, outcome: &mut Outcome) -> Result<Found, String> {
+pub(super) fn read(
+    url: &str,
+    mapping: &Mapping,
+    outcome: &mut ImportReport,
+) -> Result<RedisContents, String> {
     let mut redis = connect(url)?;
     reading(&mut redis, mapping, outcome).map_err(|error| {
         format!("cannot read from Redis: {error}; nothing was changed, repeat once Redis answers")
@@ -63,10 +67,14 @@ fn connect(url: &str) -> Result<Connection, String> {
     Ok(connection)
 }
 
-fn reading(redis: &mut Connection, mapping: &Mapping, outcome: &mut Outcome) -> RedisResult<Found> {
-    let mut found = Found {
+fn reading(
+    redis: &mut Connection,
+    mapping: &Mapping,
+    outcome: &mut ImportReport,
+) -> RedisResult<RedisContents> {
+    let mut found = RedisContents {
         stock_is_read: mapping.rules.iter().any(|it| it.meaning == Meaning::Stock),
-        ..Found::default()
+        ..RedisContents::default()
     };
     let total: u64 = redis::cmd("DBSIZE").query(redis)?;
     // Drawn on a terminal only.
@@ -117,9 +125,9 @@ fn reading(redis: &mut Connection, mapping: &Mapping, outcome: &mut Outcome) -> 
 
 fn values(
     redis: &mut Connection,
-    some: &[(String, &Rule, Names)],
-    found: &mut Found,
-    outcome: &mut Outcome,
+    some: &[(String, &MappingRule, Names)],
+    found: &mut RedisContents,
+    outcome: &mut ImportReport,
 ) -> RedisResult<()> {
     let mut asking = redis::cmd("MGET");
     for (key, _, _) in some {
@@ -147,7 +155,7 @@ fn has_type(
     key: &str,
     meaning: Meaning,
     kind: &str,
-    outcome: &mut Outcome,
+    outcome: &mut ImportReport,
 ) -> RedisResult<bool> {
     let found: String = redis::cmd("TYPE").arg(key).query(redis)?;
     match found.as_str() {
@@ -162,10 +170,10 @@ fn has_type(
 fn fields(
     redis: &mut Connection,
     key: &str,
-    rule: &Rule,
+    rule: &MappingRule,
     names: &Names,
-    found: &mut Found,
-    outcome: &mut Outcome,
+    found: &mut RedisContents,
+    outcome: &mut ImportReport,
 ) -> RedisResult<()> {
     let (kind, scan) = match rule.value {
         ValueType::Hash => ("hash", "HSCAN"),
@@ -212,14 +220,14 @@ fn fields(
     Ok(())
 }
 
-impl Found {
+impl RedisContents {
     fn take(
         &mut self,
         key: &str,
         meaning: Meaning,
         names: &Names,
         value: &str,
-        outcome: &mut Outcome,
+        outcome: &mut ImportReport,
     ) {
         let name = |name: &str| names.get(name).cloned().unwrap_or_default();
         let number = match meaning {

@@ -26,7 +26,7 @@ const EVENTS_A_MOVE: u64 = 4_096;
 
 /// What `replay` takes.
 #[derive(Debug, Args)]
-pub(super) struct Replay {
+pub(super) struct ReplayArguments {
     /// The data directory. A core may be running on it: what is durable when this begins is read.
     dir: PathBuf,
     /// The risk rules to try, in TOML. Without it those that were in force, as they changed: then
@@ -57,7 +57,7 @@ pub(super) struct Replay {
 type Failure = (u8, String);
 
 /// Replays; exit 0 done, 1 the directory cannot be read, 2 the rules cannot.
-pub(super) fn run(arguments: &Replay) -> ExitCode {
+pub(super) fn run(arguments: &ReplayArguments) -> ExitCode {
     let mut out = BufWriter::new(std::io::stdout().lock());
     match replayed(arguments, &mut out) {
         Ok(result) => written(result.and_then(|()| out.flush()), ExitCode::SUCCESS),
@@ -69,7 +69,10 @@ pub(super) fn run(arguments: &Replay) -> ExitCode {
     }
 }
 
-fn replayed(arguments: &Replay, out: &mut impl Write) -> Result<std::io::Result<()>, Failure> {
+fn replayed(
+    arguments: &ReplayArguments,
+    out: &mut impl Write,
+) -> Result<std::io::Result<()>, Failure> {
     let dir = &arguments.dir;
     let plan = Plan {
         trial: trial(arguments)?,
@@ -120,7 +123,7 @@ fn replayed(arguments: &Replay, out: &mut impl Write) -> Result<std::io::Result<
     Ok(writeln!(out, "{shown}"))
 }
 
-fn trial(arguments: &Replay) -> Result<Trial, Failure> {
+fn trial(arguments: &ReplayArguments) -> Result<Trial, Failure> {
     let Some(path) = &arguments.rules else {
         return Ok(Trial::AsInForce);
     };
@@ -141,7 +144,7 @@ fn trial(arguments: &Replay) -> Result<Trial, Failure> {
     Ok(Trial::Rules(compiled.set))
 }
 
-fn model(arguments: &Replay) -> Result<Option<Arc<Model>>, Failure> {
+fn model(arguments: &ReplayArguments) -> Result<Option<Arc<Model>>, Failure> {
     let Some(path) = &arguments.model else {
         return Ok(None);
     };
@@ -160,7 +163,7 @@ fn model(arguments: &Replay) -> Result<Option<Arc<Model>>, Failure> {
     }
 }
 
-fn heading(arguments: &Replay) -> String {
+fn heading(arguments: &ReplayArguments) -> String {
     let rules = arguments.rules.as_ref().map_or_else(
         || "the rules that were in force at each time".to_owned(),
         |path| format!("the rules of {}", path.display()),
@@ -178,7 +181,7 @@ fn heading(arguments: &Replay) -> String {
 }
 
 fn read(
-    arguments: &Replay,
+    arguments: &ReplayArguments,
     plan: Plan,
     extent: &LogExtent,
     list: &mut dyn FnMut(Change),

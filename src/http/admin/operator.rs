@@ -206,7 +206,7 @@ impl Front {
     }
 }
 
-fn charge(charge: &crate::payments::sandbox::Charge) -> Value {
+fn charge(charge: &crate::payments::sandbox::SandboxCharge) -> Value {
     use crate::payments::sandbox::ChargeState;
     let state = match charge.state {
         ChargeState::Declined => "declined",

@@ -5,7 +5,7 @@ use crate::engine::refusal::Refusal;
 use crate::http::front::{Call, Front};
 use crate::http::wire::answer::Answer;
 use crate::http::wire::query::Query;
-use crate::reconcile::{JobStatus, Kind, Report, Scope};
+use crate::reconcile::{DifferenceKind, ReconcileReport, ReconcileStatus, Scope};
 use crate::telemetry::families;
 use crate::telemetry::metrics::Exposition;
 use hyper::Method;
@@ -40,7 +40,7 @@ impl Front {
     }
 }
 
-fn shown(status: &JobStatus) -> Value {
+fn shown(status: &ReconcileStatus) -> Value {
     json!({
         "runs": status.asked_for(),
         "running": status.running.map(|progress| json!({
@@ -50,28 +50,28 @@ fn shown(status: &JobStatus) -> Value {
             "differences": progress.differences,
         })),
         "last_success_at": last_success(status),
-        "report": status.last.as_deref().map(Report::to_json),
+        "report": status.last.as_deref().map(ReconcileReport::to_json),
     })
 }
 
 /// What `/admin/status` says of it.
-pub(in crate::http) fn short(status: &JobStatus) -> Value {
+pub(in crate::http) fn short(status: &ReconcileStatus) -> Value {
     let last = status.last.as_deref();
     json!({
         "running": status.running.is_some(),
         "last_success_at": last_success(status),
-        "result": last.map(Report::word),
+        "result": last.map(ReconcileReport::word),
         "differences": last.map(|report| report.differences.len()),
     })
 }
 
-fn last_success(status: &JobStatus) -> Option<String> {
+fn last_success(status: &ReconcileStatus) -> Option<String> {
     let good = status.last_good.as_deref()?;
     Some(good.ended_at.to_string())
 }
 
 /// The figures of the latest run that did not fail; none before there was one.
-pub(in crate::http) fn metrics(status: &JobStatus, out: &mut Exposition) {
+pub(in crate::http) fn metrics(status: &ReconcileStatus, out: &mut Exposition) {
     let good = status.last_good.as_deref();
     out.single(&families::RECONCILE_FAILED, status.failed);
     out.single(
@@ -81,7 +81,7 @@ pub(in crate::http) fn metrics(status: &JobStatus, out: &mut Exposition) {
     let Some(report) = good else { return };
     let family = &families::RECONCILE_DIFFERENCES;
     out.family(family);
-    for kind in Kind::ALL {
+    for kind in DifferenceKind::ALL {
         let label = format!("kind=\"{}\"", kind.as_str());
         out.sample(family, &label, report.count(kind) as u64);
     }

@@ -4,7 +4,7 @@
 use crate::engine::refusal::Refusal;
 use crate::http::front::{Call, Front};
 use crate::http::wire::answer::Answer;
-use crate::report::postgres::segments::{JobStatus, Report};
+use crate::report::postgres::segments::{SegmentReport, SegmentsStatus};
 use crate::telemetry::families;
 use crate::telemetry::metrics::Exposition;
 use hyper::Method;
@@ -34,7 +34,7 @@ impl Front {
     }
 }
 
-fn shown(status: Option<&JobStatus>) -> Value {
+fn shown(status: Option<&SegmentsStatus>) -> Value {
     let Some(status) = status else {
         return json!({ "configured": false, "runs": 0, "running": null, "last_success_at": null, "report": null });
     };
@@ -49,12 +49,12 @@ fn shown(status: Option<&JobStatus>) -> Value {
             "fed": progress.fed,
         })),
         "last_success_at": status.last_good.as_deref().map(|good| good.ended_at.to_string()),
-        "report": status.last.as_deref().map(Report::to_json),
+        "report": status.last.as_deref().map(SegmentReport::to_json),
     })
 }
 
 /// The figures of the runs of this process.
-pub(in crate::http) fn metrics(status: &JobStatus, out: &mut Exposition) {
+pub(in crate::http) fn metrics(status: &SegmentsStatus, out: &mut Exposition) {
     let good = status.last_good.as_deref();
     out.single(&families::SEGMENTS_FAILED, status.failed);
     out.single(&families::SEGMENTS_FED, status.fed);

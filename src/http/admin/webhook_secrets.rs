@@ -14,7 +14,7 @@ use crate::http::wire::answer::Answer;
 use crate::http::wire::fields::{Fields, optional, required};
 use crate::http::wire::problem::{FieldError, Reason};
 use crate::ids::WebhookSecretId;
-use crate::webhooks::{BadKey, Key, NotAdded, SECRETS_MAX, Secret, Source};
+use crate::webhooks::{BadKey, NotAdded, SECRETS_MAX, Secret, Source, WebhookKey};
 use hyper::Method;
 use hyper::body::Incoming;
 use hyper::http::StatusCode;
@@ -80,7 +80,7 @@ impl Front {
         let forms = "must be holdfast, standard or stripe";
         let format = fields.parsed(optional("format"), forms, WebhookFormat::parse);
         let key = text.and_then(|text| {
-            let key = Key::parse(text.expose_secret(), format);
+            let key = WebhookKey::parse(text.expose_secret(), format);
             key.map_err(|bad| {
                 let field = match bad {
                     BadKey::FormatMissing => "format",

@@ -21,7 +21,8 @@ use crate::payments::gateway::Reference;
 use crate::telemetry::metrics::{Attempt, Stage};
 use crate::time::UnixMs;
 use crate::webhooks::{
-    self, About, Claim, Delivery, Endpoint, Genuine, Malformed, Message, Secrets,
+    self, About, Delivery, Endpoint, Genuine, MalformedWebhook, Secrets, WebhookClaim,
+    WebhookMessage,
 };
 use hyper::body::Incoming;
 use hyper::http::StatusCode;
@@ -67,7 +68,7 @@ impl WebhookDesk {
 /// Why a webhook is not let in.
 enum Refused {
     For(Refusal),
-    Malformed(Malformed),
+    Malformed(MalformedWebhook),
 }
 
 impl From<Refusal> for Refused {
@@ -89,7 +90,7 @@ impl Front {
                 return answer;
             }
             Err(Refused::For(refusal)) => (refusal, call.problem(refusal)),
-            Err(Refused::Malformed(Malformed { field, message })) => {
+            Err(Refused::Malformed(MalformedWebhook { field, message })) => {
                 let refusal = Refusal::InvalidRequest;
                 let message = message.to_owned();
                 let answer = call.invalid(refusal, &[FieldError { field, message }]);
@@ -110,7 +111,7 @@ impl Front {
         endpoint: Endpoint,
     ) -> Result<Answer, Refused> {
         let desk = &self.core.webhooks;
-        let claim = Claim::read(endpoint, &call.parts.headers)?;
+        let claim = WebhookClaim::read(endpoint, &call.parts.headers)?;
         let body = self.whole(call, body, desk.body).await?;
         // Gateways stamp by the wall clock, which the core's time may lag behind or run ahead of.
         let (tolerance_ms, now) = (desk.tolerance_ms, self.core.journal.wall_clock());
@@ -138,7 +139,7 @@ impl Front {
         &self,
         call: &Call,
         delivery: &Delivery,
-        message: Message,
+        message: WebhookMessage,
     ) -> Result<LetIn, Refusal> {
         let mut command = ReceiveWebhook {
             format: delivery.format(),

@@ -6,7 +6,7 @@
 
 use crate::money::{Amount, Currency};
 use crate::payments::gateway::{Charged, Reference};
-use crate::payments::sandbox::ledger::{Entry, Misfit};
+use crate::payments::sandbox::ledger::{LedgerEntry, Misfit};
 use crate::payments::sandbox::token::Behaviour;
 use hashbrown::HashMap;
 
@@ -18,7 +18,7 @@ pub const REFUNDS_MAX: usize = 100;
 
 /// A payment as the sandbox has it.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
-pub struct Charge {
+pub struct SandboxCharge {
     /// Whose it is.
     pub reference: Reference,
     /// What was asked for, in minor units.
@@ -33,7 +33,7 @@ pub struct Charge {
     pub refunded: Amount,
 }
 
-impl Charge {
+impl SandboxCharge {
     /// What the buyer has paid in the end, in minor units.
     pub fn net(&self) -> Amount {
         self.captured.saturating_minus(self.refunded)
@@ -75,7 +75,7 @@ pub enum ChargeState {
 
 /// What a book keeps of a payment.
 #[derive(Copy, Clone, Debug)]
-pub struct Kept {
+pub struct ChargeRecord {
     /// What was asked for.
     pub amount: Amount,
     /// In which currency.
@@ -91,14 +91,14 @@ pub struct Kept {
 /// One part of all payments.
 #[derive(Debug, Default)]
 pub struct Book {
-    payments: HashMap<Reference, Kept>,
+    payments: HashMap<Reference, ChargeRecord>,
     /// Only of payments that have refunds, so that the others stay small.
     refunds: HashMap<Reference, Vec<(u32, Amount)>>,
 }
 
 impl Book {
     /// What is kept under `reference`.
-    pub fn get(&self, reference: Reference) -> Option<Kept> {
+    pub fn get(&self, reference: Reference) -> Option<ChargeRecord> {
         self.payments.get(&reference).copied()
     }
 
@@ -123,16 +123,20 @@ impl Book {
     }
 
     /// Whether `entry` may follow for `reference`.
-    pub fn allows(&self, reference: Reference, entry: &Entry) -> Result<(), Misfit> {
+    pub fn allows(&self, reference: Reference, entry: &LedgerEntry) -> Result<(), Misfit> {
         let kept = self.payments.get(&reference);
         let fits = match (entry, kept.map(|kept| kept.state)) {
-            (Entry::Authorized { .. } | Entry::Declined { .. } | Entry::Closed { .. }, state) => {
-                state.is_none() && !self.is_full()
-            }
-            (Entry::Captured | Entry::CapturedOther { .. } | Entry::Voided, state) => {
-                state == Some(ChargeState::Authorized)
-            }
-            (Entry::Refunded { number, amount }, Some(ChargeState::Captured)) => {
+            (
+                LedgerEntry::Authorized { .. }
+                | LedgerEntry::Declined { .. }
+                | LedgerEntry::Closed { .. },
+                state,
+            ) => state.is_none() && !self.is_full(),
+            (
+                LedgerEntry::Captured | LedgerEntry::CapturedOther { .. } | LedgerEntry::Voided,
+                state,
+            ) => state == Some(ChargeState::Authorized),
+            (LedgerEntry::Refunded { number, amount }, Some(ChargeState::Captured)) => {
                 let left = kept
                     .map_or(Amount::ZERO, |kept| kept.captured)
                     .saturating_minus(self.refunded(reference));
@@ -142,31 +146,31 @@ impl Book {
                     && made < REFUNDS_MAX
                     && (*number == 0 || self.refund(reference, *number).is_none())
             }
-            (Entry::Refunded { .. }, _) => false,
+            (LedgerEntry::Refunded { .. }, _) => false,
         };
         fits.then_some(()).ok_or(Misfit)
     }
 
     /// Lets `entry` happen to `reference`.
-    pub fn apply(&mut self, reference: Reference, entry: &Entry) -> Result<(), Misfit> {
+    pub fn apply(&mut self, reference: Reference, entry: &LedgerEntry) -> Result<(), Misfit> {
         self.allows(reference, entry)?;
         match entry {
-            Entry::Authorized {
+            LedgerEntry::Authorized {
                 amount,
                 currency,
                 card,
             }
-            | Entry::Declined {
+            | LedgerEntry::Declined {
                 amount,
                 currency,
                 card,
             } => {
-                let state = if matches!(entry, Entry::Authorized { .. }) {
+                let state = if matches!(entry, LedgerEntry::Authorized { .. }) {
                     ChargeState::Authorized
                 } else {
                     ChargeState::Declined
                 };
-                let kept = Kept {
+                let kept = ChargeRecord {
                     amount: *amount,
                     currency: *currency,
                     state,
@@ -175,8 +179,8 @@ impl Book {
                 };
                 self.payments.insert(reference, kept);
             }
-            Entry::Closed { amount, currency } => {
-                let kept = Kept {
+            LedgerEntry::Closed { amount, currency } => {
+                let kept = ChargeRecord {
                     amount: *amount,
                     currency: *currency,
                     state: ChargeState::Voided,
@@ -185,20 +189,20 @@ impl Book {
                 };
                 self.payments.insert(reference, kept);
             }
-            Entry::Captured => {
+            LedgerEntry::Captured => {
                 if let Some(kept) = self.payments.get_mut(&reference) {
                     kept.state = ChargeState::Captured;
                     kept.captured = kept.amount;
                 }
             }
-            Entry::CapturedOther { amount } => {
+            LedgerEntry::CapturedOther { amount } => {
                 if let Some(kept) = self.payments.get_mut(&reference) {
                     kept.state = ChargeState::Captured;
                     kept.captured = *amount;
                 }
             }
-            Entry::Voided => self.set(reference, ChargeState::Voided),
-            Entry::Refunded { number, amount } => {
+            LedgerEntry::Voided => self.set(reference, ChargeState::Voided),
+            LedgerEntry::Refunded { number, amount } => {
                 let made = self.refunds.entry(reference).or_default();
                 made.push((*number, *amount));
                 let whole = self.payments.get(&reference).map(|kept| kept.captured);
@@ -217,8 +221,8 @@ impl Book {
     }
 
     /// Every payment, in no order.
-    pub fn charges(&self) -> impl Iterator<Item = Charge> + '_ {
-        self.payments.iter().map(|(reference, kept)| Charge {
+    pub fn charges(&self) -> impl Iterator<Item = SandboxCharge> + '_ {
+        self.payments.iter().map(|(reference, kept)| SandboxCharge {
             reference: *reference,
             amount: kept.amount,
             currency: kept.currency,

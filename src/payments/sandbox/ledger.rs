@@ -33,7 +33,7 @@ pub fn path_in(data_dir: &Path) -> PathBuf {
 
 /// What happened to money.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Entry {
+pub enum LedgerEntry {
     /// It was set aside.
     Authorized {
         /// How much.
@@ -115,7 +115,7 @@ impl Ledger {
     /// `each`; a torn last line is cut off.
     pub fn open(
         data_dir: &Path,
-        each: &mut dyn FnMut(Reference, Entry) -> Result<(), Misfit>,
+        each: &mut dyn FnMut(Reference, LedgerEntry) -> Result<(), Misfit>,
     ) -> Result<Self, SandboxError> {
         let path = path_in(data_dir);
         let fault = |what| {
@@ -151,9 +151,9 @@ impl Ledger {
     /// Appends one entry; `Err` where it may not stand in the file, and from then on always.
     ///
     /// Entries of one reference must be appended by one caller at a time.
-    pub fn append(&self, reference: Reference, entry: &Entry) -> Result<(), Lost> {
+    pub fn append(&self, reference: Reference, entry: &LedgerEntry) -> Result<(), NotWritten> {
         if self.has_failed() {
-            return Err(Lost);
+            return Err(NotWritten);
         }
         let line = encode(reference, entry);
         match (&self.file).write(line.bytes()) {
@@ -161,7 +161,7 @@ impl Ledger {
             // A part of a line, or nobody knows: whatever came after would stand behind damage.
             Ok(_) | Err(_) => {
                 self.failed.store(true, Ordering::Relaxed);
-                Err(Lost)
+                Err(NotWritten)
             }
         }
     }
@@ -169,7 +169,7 @@ impl Ledger {
 
 /// The entry may not stand in the file.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
-pub struct Lost;
+pub struct NotWritten;
 
 /// The entry does not go with what stood before it.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
@@ -179,7 +179,7 @@ pub struct Misfit;
 /// entry to `each`. A data directory without one has no entries.
 pub fn read(
     data_dir: &Path,
-    each: &mut dyn FnMut(Reference, Entry) -> Result<(), Misfit>,
+    each: &mut dyn FnMut(Reference, LedgerEntry) -> Result<(), Misfit>,
 ) -> Result<(), SandboxError> {
     let path = path_in(data_dir);
     match files::open(&path) {
@@ -197,7 +197,7 @@ pub fn read(
 fn replay(
     path: &Path,
     file: &File,
-    each: &mut dyn FnMut(Reference, Entry) -> Result<(), Misfit>,
+    each: &mut dyn FnMut(Reference, LedgerEntry) -> Result<(), Misfit>,
 ) -> Result<u64, SandboxError> {
     let mut lines = BufReader::with_capacity(1 << 16, file);
     let mut line = Vec::with_capacity(LINE_BYTES_MAX);
@@ -234,23 +234,23 @@ fn read_line(lines: &mut impl BufRead, line: &mut Vec<u8>) -> io::Result<u64> {
 }
 
 /// A line of the file, its end included.
-struct Line {
+struct LedgerLine {
     bytes: [u8; LINE_BYTES_MAX],
     length: usize,
 }
 
-impl Line {
+impl LedgerLine {
     fn bytes(&self) -> &[u8] {
         &self.bytes[..self.length]
     }
 }
 
-fn encode(reference: Reference, entry: &Entry) -> Line {
+fn encode(reference: Reference, entry: &LedgerEntry) -> LedgerLine {
     let mut bytes = [0_u8; LINE_BYTES_MAX];
     bytes[8] = b' ';
     let mut rest = &mut bytes[SUM_BYTES..];
     match entry {
-        Entry::Authorized {
+        LedgerEntry::Authorized {
             amount,
             currency,
             card,
@@ -260,7 +260,7 @@ fn encode(reference: Reference, entry: &Entry) -> Line {
             amount.get(),
             card.as_str()
         ),
-        Entry::Declined {
+        LedgerEntry::Declined {
             amount,
             currency,
             card,
@@ -270,15 +270,15 @@ fn encode(reference: Reference, entry: &Entry) -> Line {
             amount.get(),
             card.as_str()
         ),
-        Entry::Captured => writeln!(rest, "captured {reference}"),
-        Entry::CapturedOther { amount } => {
+        LedgerEntry::Captured => writeln!(rest, "captured {reference}"),
+        LedgerEntry::CapturedOther { amount } => {
             writeln!(rest, "captured_other {reference} {}", amount.get())
         }
-        Entry::Voided => writeln!(rest, "voided {reference}"),
-        Entry::Closed { amount, currency } => {
+        LedgerEntry::Voided => writeln!(rest, "voided {reference}"),
+        LedgerEntry::Closed { amount, currency } => {
             writeln!(rest, "closed {reference} {} {currency}", amount.get())
         }
-        Entry::Refunded { number, amount } => {
+        LedgerEntry::Refunded { number, amount } => {
             writeln!(rest, "refunded {reference} {number} {}", amount.get())
         }
     }
@@ -287,10 +287,10 @@ fn encode(reference: Reference, entry: &Entry) -> Line {
     let sum = crc32c::crc32c(&bytes[SUM_BYTES..length]);
     hex::encode_to_slice(sum.to_be_bytes(), &mut bytes[..8])
         .expect("four bytes are eight hexadecimal digits");
-    Line { bytes, length }
+    LedgerLine { bytes, length }
 }
 
-fn decode(line: &[u8]) -> Option<(Reference, Entry)> {
+fn decode(line: &[u8]) -> Option<(Reference, LedgerEntry)> {
     let (sum, rest) = (line.get(..8)?, line.get(SUM_BYTES..)?);
     (line[8] == b' ').then_some(())?;
     let mut expected = [0_u8; 4];
@@ -306,29 +306,29 @@ fn decode(line: &[u8]) -> Option<(Reference, Entry)> {
             let currency = Currency::parse(words.next()?)?;
             let card = CardToken::parse(words.next()?)?;
             if word == "authorized" {
-                Entry::Authorized {
+                LedgerEntry::Authorized {
                     amount,
                     currency,
                     card,
                 }
             } else {
-                Entry::Declined {
+                LedgerEntry::Declined {
                     amount,
                     currency,
                     card,
                 }
             }
         }
-        "captured" => Entry::Captured,
-        "captured_other" => Entry::CapturedOther {
+        "captured" => LedgerEntry::Captured,
+        "captured_other" => LedgerEntry::CapturedOther {
             amount: parse_amount(words.next()?)?,
         },
-        "voided" => Entry::Voided,
-        "closed" => Entry::Closed {
+        "voided" => LedgerEntry::Voided,
+        "closed" => LedgerEntry::Closed {
             amount: parse_amount(words.next()?)?,
             currency: Currency::parse(words.next()?)?,
         },
-        "refunded" => Entry::Refunded {
+        "refunded" => LedgerEntry::Refunded {
             number: words.next()?.parse().ok()?,
             amount: parse_amount(words.next()?)?,
         },
@@ -357,21 +357,21 @@ mod tests {
         let currency = Currency::parse("KRW").expect("listed");
         let card = CardToken::parse(&"x".repeat(64)).expect("a token");
         let entries = [
-            Entry::Authorized {
+            LedgerEntry::Authorized {
                 amount,
                 currency,
                 card: card.clone(),
             },
-            Entry::Declined {
+            LedgerEntry::Declined {
                 amount,
                 currency,
                 card,
             },
-            Entry::Captured,
-            Entry::CapturedOther { amount },
-            Entry::Voided,
-            Entry::Closed { amount, currency },
-            Entry::Refunded {
+            LedgerEntry::Captured,
+            LedgerEntry::CapturedOther { amount },
+            LedgerEntry::Voided,
+            LedgerEntry::Closed { amount, currency },
+            LedgerEntry::Refunded {
                 number: u32::MAX,
                 amount,
             },

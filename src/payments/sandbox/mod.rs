@@ -15,14 +15,15 @@ use crate::engine::payable::AmountRule;
 use crate::ids::{AuthorizationId, CaptureId, GatewayCode};
 use crate::money::{Amount, Currency};
 use crate::payments::gateway::{
-    Answer, Authorization, Call, Calling, CapturedMoney, Claim, Decline, DeclinedBy, Found,
-    FoundRefund, Gateway, Inquiry, Order, Page, PageMark, Reference, Refund, Trouble,
+    Authorization, AuthorizationClaim, AuthorizeRequest, CallResult, Calling, CapturedMoney,
+    ChargePage, Decline, DeclinedBy, FoundRefund, Gateway, GatewayCall, Inquiry, LookupResult,
+    PageMark, Reference, RefundRequest, Trouble,
 };
-use charge::{Book, Kept};
-pub use charge::{Charge, ChargeState};
+use charge::{Book, ChargeRecord};
+pub use charge::{ChargeState, SandboxCharge};
 use crossbeam_utils::CachePadded;
 use hashbrown::HashMap;
-use ledger::{Entry, Ledger};
+use ledger::{Ledger, LedgerEntry};
 pub use ledger::{Misfit, SandboxError, path_in};
 use parking_lot::Mutex;
 use std::future;
@@ -41,19 +42,19 @@ const COUNTED_MAX: usize = 10_000;
 #[derive(Debug)]
 pub struct Sandbox {
     ledger: Ledger,
-    shards: Box<[CachePadded<Mutex<Shard>>]>,
+    shards: Box<[CachePadded<Mutex<LedgerShard>>]>,
 }
 
 #[derive(Debug, Default)]
-struct Shard {
+struct LedgerShard {
     book: Book,
-    counted: HashMap<(Reference, Call), u32>,
+    counted: HashMap<(Reference, GatewayCall), u32>,
 }
 
 /// When a call is answered, and what.
-enum Reply<T> {
-    Now(Answer<T>),
-    After(u32, Answer<T>),
+enum PlannedReply<T> {
+    Now(CallResult<T>),
+    After(u32, CallResult<T>),
     Never,
 }
 
@@ -61,7 +62,7 @@ impl Sandbox {
     /// Opens the sandbox whose ledger is in `data_dir`, making it where there is none. One process
     /// at a time may: the journal's lock on the data directory sees to it.
     pub fn open(data_dir: &Path) -> Result<Self, SandboxError> {
-        let shards: Box<[CachePadded<Mutex<Shard>>]> =
+        let shards: Box<[CachePadded<Mutex<LedgerShard>>]> =
             (0..SHARDS).map(|_| CachePadded::default()).collect();
         let ledger = Ledger::open(data_dir, &mut |reference, entry| {
             let shard = &shards[shard_of(reference)];
@@ -71,7 +72,7 @@ impl Sandbox {
     }
 
     /// Every payment it knows, by reference: what it really charged.
-    pub fn charges(&self) -> Vec<Charge> {
+    pub fn charges(&self) -> Vec<SandboxCharge> {
         let mut charges = Vec::new();
         for shard in &self.shards {
             charges.extend(shard.lock().book.charges());
@@ -82,118 +83,129 @@ impl Sandbox {
 
     /// Captures `amount` of what is set aside under `reference`, as somebody at its own site would.
     pub fn capture_at_site(&self, reference: Reference, amount: Amount) -> Result<(), Misfit> {
-        self.at_site(reference, &Entry::CapturedOther { amount })
+        self.at_site(reference, &LedgerEntry::CapturedOther { amount })
     }
 
     /// Gives `amount` back of what was captured under `reference`, as somebody at its own site would.
     pub fn refund_at_site(&self, reference: Reference, amount: Amount) -> Result<(), Misfit> {
-        self.at_site(reference, &Entry::Refunded { number: 0, amount })
+        self.at_site(reference, &LedgerEntry::Refunded { number: 0, amount })
     }
 
-    fn at_site(&self, reference: Reference, entry: &Entry) -> Result<(), Misfit> {
+    fn at_site(&self, reference: Reference, entry: &LedgerEntry) -> Result<(), Misfit> {
         let mut shard = self.shard(reference).lock();
         let happened = self.happen(&mut shard, reference, entry);
         happened.map_err(|_| Misfit)
     }
 
-    fn shard(&self, reference: Reference) -> &Mutex<Shard> {
+    fn shard(&self, reference: Reference) -> &Mutex<LedgerShard> {
         &self.shards[shard_of(reference)]
     }
 
     /// Writes `entry` down and lets it happen; the caller holds the shard's lock.
-    fn happen(&self, shard: &mut Shard, reference: Reference, entry: &Entry) -> Result<(), Unfit> {
+    fn happen(
+        &self,
+        shard: &mut LedgerShard,
+        reference: Reference,
+        entry: &LedgerEntry,
+    ) -> Result<(), NoEffect> {
         shard.book.allows(reference, entry)?;
         self.ledger
             .append(reference, entry)
-            .map_err(|ledger::Lost| Unfit::Lost)?;
+            .map_err(|ledger::NotWritten| NoEffect::Lost)?;
         shard.book.apply(reference, entry)?;
         Ok(())
     }
 
-    fn authorize_now(&self, order: &Order) -> Reply<Authorization> {
+    fn authorize_now(&self, order: &AuthorizeRequest) -> PlannedReply<Authorization> {
         let reference = order.reference;
         let mut shard = self.shard(reference).lock();
         let known = shard.book.get(reference);
         let behaviour = Behaviour::of(order.card.as_str());
-        let place = shard.count(reference, Call::Authorize, behaviour);
+        let place = shard.count(reference, GatewayCall::Authorize, behaviour);
         let how = behaviour.wrong(Which::Authorize, place);
         match known {
             Some(kept) => reply(how, again(&kept, order)),
-            None if shard.book.is_full() => Reply::Now(Answer::Retriable(Trouble::Busy)),
+            None if shard.book.is_full() => PlannedReply::Now(CallResult::Retriable(Trouble::Busy)),
             None if how.is_some_and(|how| !how.takes_effect()) => {
                 reply(how, approve_authorization(reference))
             }
             None => {
                 let (entry, answer) = first(order, behaviour);
                 match (self.happen(&mut shard, reference, &entry), behaviour) {
-                    (Ok(()), Behaviour::Slow(ms)) => Reply::After(ms, answer),
+                    (Ok(()), Behaviour::Slow(ms)) => PlannedReply::After(ms, answer),
                     (Ok(()), _) => reply(how, answer),
-                    (Err(unfit), _) => Reply::Now(unfit.answer()),
+                    (Err(unfit), _) => PlannedReply::Now(unfit.answer()),
                 }
             }
         }
     }
 
-    fn capture_now(&self, claim: &Claim) -> Reply<CapturedMoney> {
+    fn capture_now(&self, claim: &AuthorizationClaim) -> PlannedReply<CapturedMoney> {
         let reference = claim.reference;
         let mut shard = self.shard(reference).lock();
         let Some(kept) = shard.book.get(reference).filter(|kept| goes(kept, claim)) else {
-            return Reply::Now(Answer::Declined(Decline::BY_GATEWAY));
+            return PlannedReply::Now(CallResult::Declined(Decline::BY_GATEWAY));
         };
-        let place = shard.count(reference, Call::Capture, kept.behaviour);
+        let place = shard.count(reference, GatewayCall::Capture, kept.behaviour);
         let how = kept.behaviour.wrong(Which::Capture, place);
         let refunded = shard.book.refunded(reference);
-        let approved = |captured| Answer::Approved(money(reference, &kept, captured, refunded));
+        let approved = |captured| CallResult::Approved(money(reference, &kept, captured, refunded));
         match kept.state {
             ChargeState::Captured => reply(how, approved(kept.captured)),
             ChargeState::Authorized if kept.behaviour.refuses_capture() => {
-                Reply::Now(Answer::Declined(Decline::BY_GATEWAY))
+                PlannedReply::Now(CallResult::Declined(Decline::BY_GATEWAY))
             }
             ChargeState::Authorized => {
                 let (entry, amount) = if kept.behaviour == Behaviour::CapturesHalf {
                     let amount = half(kept.amount);
-                    (Entry::CapturedOther { amount }, amount)
+                    (LedgerEntry::CapturedOther { amount }, amount)
                 } else {
-                    (Entry::Captured, kept.amount)
+                    (LedgerEntry::Captured, kept.amount)
                 };
                 self.change(&mut shard, reference, &entry, how, approved(amount))
             }
             ChargeState::Declined | ChargeState::Voided | ChargeState::Refunded => {
-                Reply::Now(Answer::Declined(Decline::BY_GATEWAY))
+                PlannedReply::Now(CallResult::Declined(Decline::BY_GATEWAY))
             }
         }
     }
 
-    fn void_now(&self, claim: &Claim) -> Reply<()> {
+    fn void_now(&self, claim: &AuthorizationClaim) -> PlannedReply<()> {
         let reference = claim.reference;
         let mut shard = self.shard(reference).lock();
         let Some(kept) = shard.book.get(reference) else {
-            let entry = Entry::Closed {
+            let entry = LedgerEntry::Closed {
                 amount: claim.amount,
                 currency: claim.currency,
             };
-            return self.change(&mut shard, reference, &entry, None, Answer::Approved(()));
+            return self.change(
+                &mut shard,
+                reference,
+                &entry,
+                None,
+                CallResult::Approved(()),
+            );
         };
         if !goes(&kept, claim) {
-            return Reply::Now(Answer::Declined(Decline::BY_GATEWAY));
+            return PlannedReply::Now(CallResult::Declined(Decline::BY_GATEWAY));
         }
-        let place = shard.count(reference, Call::Void, kept.behaviour);
+        let place = shard.count(reference, GatewayCall::Void, kept.behaviour);
         let how = kept.behaviour.void_wrong(place);
-        let approved = Answer::Approved(());
+        let approved = CallResult::Approved(());
         match kept.state {
             ChargeState::Voided => reply(how, approved),
             ChargeState::Authorized => {
-                self.change(&mut shard, reference, &Entry::Voided, how, approved)
+                self.change(&mut shard, reference, &LedgerEntry::Voided, how, approved)
             }
             ChargeState::Declined | ChargeState::Captured | ChargeState::Refunded => {
-                Reply::Now(Answer::Declined(Decline::BY_GATEWAY))
+                PlannedReply::Now(CallResult::Declined(Decline::BY_GATEWAY))
             }
         }
     }
 
-    fn refund_now(&self, refund: &Refund) -> Reply<()> {
+    fn refund_now(&self, refund: &RefundRequest) -> PlannedReply<()> {
         let reference = refund.reference;
-        let refused = Reply::Now(Answer::Declined(Decline::BY_GATEWAY));
+        let refused = PlannedReply::Now(CallResult::Declined(Decline::BY_GATEWAY));
         let mut shard = self.shard(reference).lock();
         let Some(kept) = shard.book.get(reference) else {
             return refused;
@@ -201,9 +213,9 @@ impl Sandbox {
         if kept.currency != refund.currency || kept.behaviour == Behaviour::RefundRefused {
             return refused;
         }
-        let place = shard.count(reference, Call::Refund, kept.behaviour);
+        let place = shard.count(reference, GatewayCall::Refund, kept.behaviour);
         let how = kept.behaviour.wrong(Which::Refund, place);
-        let approved = Answer::Approved(());
+        let approved = CallResult::Approved(());
         if let Some(made) = shard.book.refund(reference, refund.number) {
             return if made == refund.amount {
                 reply(how, approved)
@@ -211,37 +223,37 @@ impl Sandbox {
                 refused
             };
         }
-        let entry = Entry::Refunded {
+        let entry = LedgerEntry::Refunded {
             number: refund.number,
             amount: refund.amount,
         };
         self.change(&mut shard, reference, &entry, how, approved)
     }
 
-    fn look_up_now(&self, reference: Reference) -> Result<Found, Trouble> {
+    fn look_up_now(&self, reference: Reference) -> Result<LookupResult, Trouble> {
         if self.ledger.has_failed() {
             return Err(Trouble::Internal);
         }
         let mut shard = self.shard(reference).lock();
         let Some(kept) = shard.book.get(reference) else {
-            return Ok(Found::Nothing);
+            return Ok(LookupResult::Nothing);
         };
-        let place = shard.count(reference, Call::LookUp, kept.behaviour);
+        let place = shard.count(reference, GatewayCall::LookUp, kept.behaviour);
         if kept.behaviour.look_up_fails(place) {
             return Err(Trouble::Unreachable);
         }
         Ok(match kept.state {
-            ChargeState::Declined => Found::Declined(declines(kept.behaviour)),
-            ChargeState::Authorized => Found::Authorized(authorization(reference)),
+            ChargeState::Declined => LookupResult::Declined(declines(kept.behaviour)),
+            ChargeState::Authorized => LookupResult::Authorized(authorization(reference)),
             ChargeState::Captured | ChargeState::Refunded => {
                 let refunded = shard.book.refunded(reference);
-                Found::taken(money(reference, &kept, kept.captured, refunded))
+                LookupResult::taken(money(reference, &kept, kept.captured, refunded))
             }
-            ChargeState::Voided => Found::Voided,
+            ChargeState::Voided => LookupResult::Voided,
         })
     }
 
-    fn look_up_refund_now(&self, refund: &Refund) -> Result<FoundRefund, Trouble> {
+    fn look_up_refund_now(&self, refund: &RefundRequest) -> Result<FoundRefund, Trouble> {
         if self.ledger.has_failed() {
             return Err(Trouble::Internal);
         }
@@ -254,15 +266,15 @@ impl Sandbox {
 
     /// The charges behind `after`, part by part, and within one in the order of their references:
     /// a page looks at few parts, and no part is held for long.
-    fn page(&self, after: Option<&PageMark>) -> Page {
+    fn page(&self, after: Option<&PageMark>) -> ChargePage {
         const PAGE: usize = 1_000;
         let after = after.and_then(|PageMark(after)| Reference::parse(after));
-        let mut charges: Vec<Charge> = Vec::new();
+        let mut charges: Vec<SandboxCharge> = Vec::new();
         for part in &self.shards[after.map_or(0, shard_of)..] {
             if charges.len() > PAGE {
                 break;
             }
-            let behind = |it: &Charge| {
+            let behind = |it: &SandboxCharge| {
                 let place = |reference| (shard_of(reference), reference);
                 after.is_none_or(|after| place(it.reference) > place(after))
             };
@@ -273,8 +285,8 @@ impl Sandbox {
         let more = charges.len() > PAGE;
         charges.truncate(PAGE);
         let last = charges.last().map(|it| PageMark(it.reference.to_string()));
-        Page {
-            charges: charges.iter().map(Charge::listed).collect(),
+        ChargePage {
+            charges: charges.iter().map(SandboxCharge::listed).collect(),
             next: last.filter(|_| more),
         }
     }
@@ -282,16 +294,16 @@ impl Sandbox {
     /// Makes a change that may go wrong on the way.
     fn change<T>(
         &self,
-        shard: &mut Shard,
+        shard: &mut LedgerShard,
         reference: Reference,
-        entry: &Entry,
+        entry: &LedgerEntry,
         how: Option<How>,
-        answer: Answer<T>,
-    ) -> Reply<T> {
+        answer: CallResult<T>,
+    ) -> PlannedReply<T> {
         if how.is_none_or(How::takes_effect)
             && let Err(unfit) = self.happen(shard, reference, entry)
         {
-            return Reply::Now(unfit.answer());
+            return PlannedReply::Now(unfit.answer());
         }
         reply(how, answer)
     }
@@ -306,50 +318,50 @@ impl Gateway for Sandbox {
         Some(AmountRule::ANY)
     }
 
-    fn authorize(&self, order: Order) -> Calling<'_, Answer<Authorization>> {
+    fn authorize(&self, order: AuthorizeRequest) -> Calling<'_, CallResult<Authorization>> {
         self.authorize_now(&order).calling()
     }
 
-    fn capture(&self, claim: Claim) -> Calling<'_, Answer<CapturedMoney>> {
+    fn capture(&self, claim: AuthorizationClaim) -> Calling<'_, CallResult<CapturedMoney>> {
         self.capture_now(&claim).calling()
     }
 
-    fn void(&self, claim: Claim) -> Calling<'_, Answer<()>> {
+    fn void(&self, claim: AuthorizationClaim) -> Calling<'_, CallResult<()>> {
         self.void_now(&claim).calling()
     }
 
-    fn refund(&self, refund: Refund) -> Calling<'_, Answer<()>> {
+    fn refund(&self, refund: RefundRequest) -> Calling<'_, CallResult<()>> {
         self.refund_now(&refund).calling()
     }
 
-    fn look_up(&self, inquiry: Inquiry) -> Calling<'_, Result<Found, Trouble>> {
+    fn look_up(&self, inquiry: Inquiry) -> Calling<'_, Result<LookupResult, Trouble>> {
         Box::pin(future::ready(self.look_up_now(inquiry.reference)))
     }
 
-    fn look_up_refund(&self, refund: Refund) -> Calling<'_, Result<FoundRefund, Trouble>> {
+    fn look_up_refund(&self, refund: RefundRequest) -> Calling<'_, Result<FoundRefund, Trouble>> {
         Box::pin(future::ready(self.look_up_refund_now(&refund)))
     }
 
-    fn list(&self, after: Option<PageMark>) -> Calling<'_, Result<Page, Trouble>> {
+    fn list(&self, after: Option<PageMark>) -> Calling<'_, Result<ChargePage, Trouble>> {
         Box::pin(future::ready(Ok(self.page(after.as_ref()))))
     }
 }
 
 /// What the sandbox whose ledger is in `data_dir` charged, by reference, read without changing
 /// anything: for `holdfast check` and tests. Nothing where there is no ledger.
-pub fn read_charges(data_dir: &Path) -> Result<Vec<Charge>, SandboxError> {
+pub fn read_charges(data_dir: &Path) -> Result<Vec<SandboxCharge>, SandboxError> {
     let mut books: Vec<Book> = (0..SHARDS).map(|_| Book::default()).collect();
     ledger::read(data_dir, &mut |reference, entry| {
         books[shard_of(reference)].apply(reference, &entry)
     })?;
-    let mut charges: Vec<Charge> = books.iter().flat_map(Book::charges).collect();
+    let mut charges: Vec<SandboxCharge> = books.iter().flat_map(Book::charges).collect();
     charges.sort_unstable_by_key(|charge| charge.reference);
     Ok(charges)
 }
 
-impl Shard {
+impl LedgerShard {
     /// Which call of its kind this is, from 1. Only tokens that differ over time are counted.
-    fn count(&mut self, reference: Reference, call: Call, behaviour: Behaviour) -> u32 {
+    fn count(&mut self, reference: Reference, call: GatewayCall, behaviour: Behaviour) -> u32 {
         if !behaviour.counts_calls() {
             return 1;
         }
@@ -368,8 +380,8 @@ impl Shard {
     }
 }
 
-impl<T: Send + 'static> Reply<T> {
-    fn calling<'a>(self) -> Calling<'a, Answer<T>> {
+impl<T: Send + 'static> PlannedReply<T> {
+    fn calling<'a>(self) -> Calling<'a, CallResult<T>> {
         match self {
             Self::Now(answer) => Box::pin(future::ready(answer)),
             Self::After(ms, answer) => Box::pin(async move {
@@ -382,51 +394,54 @@ impl<T: Send + 'static> Reply<T> {
 }
 
 /// Why something did not happen.
-enum Unfit {
+enum NoEffect {
     /// It does not follow.
     Misfit,
     /// It may or may not stand in the file.
     Lost,
 }
 
-impl From<Misfit> for Unfit {
+impl From<Misfit> for NoEffect {
     fn from(Misfit: Misfit) -> Self {
         Self::Misfit
     }
 }
 
-impl Unfit {
-    const fn answer<T>(self) -> Answer<T> {
+impl NoEffect {
+    const fn answer<T>(self) -> CallResult<T> {
         match self {
-            Self::Misfit => Answer::Declined(Decline::BY_GATEWAY),
-            Self::Lost => Answer::Unknown(Trouble::Internal),
+            Self::Misfit => CallResult::Declined(Decline::BY_GATEWAY),
+            Self::Lost => CallResult::Unknown(Trouble::Internal),
         }
     }
 }
 
 /// What is told, where a call goes wrong in the way `how`.
-fn reply<T>(how: Option<How>, answer: Answer<T>) -> Reply<T> {
+fn reply<T>(how: Option<How>, answer: CallResult<T>) -> PlannedReply<T> {
     match how {
-        None => Reply::Now(answer),
-        Some(How::Timeout | How::Lost) => Reply::Never,
-        Some(How::Unknown) => Reply::Now(Answer::Unknown(Trouble::Internal)),
-        Some(How::Busy) => Reply::Now(Answer::Retriable(Trouble::Busy)),
-        Some(How::Unreachable) => Reply::Now(Answer::Retriable(Trouble::Unreachable)),
-        Some(How::KeyRefused) => Reply::Now(Answer::Retriable(Trouble::KeyRefused)),
+        None => PlannedReply::Now(answer),
+        Some(How::Timeout | How::Lost) => PlannedReply::Never,
+        Some(How::Unknown) => PlannedReply::Now(CallResult::Unknown(Trouble::Internal)),
+        Some(How::Busy) => PlannedReply::Now(CallResult::Retriable(Trouble::Busy)),
+        Some(How::Unreachable) => PlannedReply::Now(CallResult::Retriable(Trouble::Unreachable)),
+        Some(How::KeyRefused) => PlannedReply::Now(CallResult::Retriable(Trouble::KeyRefused)),
     }
 }
 
 /// What the first authorization under a reference does, and its answer.
-fn first(order: &Order, behaviour: Behaviour) -> (Entry, Answer<Authorization>) {
+fn first(
+    order: &AuthorizeRequest,
+    behaviour: Behaviour,
+) -> (LedgerEntry, CallResult<Authorization>) {
     let (amount, currency, card) = (order.amount, order.currency, order.card.clone());
     match behaviour {
         Behaviour::DeclinedByIssuer(_) | Behaviour::NotAToken => (
-            Entry::Declined {
+            LedgerEntry::Declined {
                 amount,
                 currency,
                 card,
             },
-            Answer::Declined(declines(behaviour)),
+            CallResult::Declined(declines(behaviour)),
         ),
         Behaviour::Works
         | Behaviour::Slow(_)
@@ -436,7 +451,7 @@ fn first(order: &Order, behaviour: Behaviour) -> (Entry, Answer<Authorization>) 
         | Behaviour::RefundRefused
         | Behaviour::VoidGoesWrong(..)
         | Behaviour::LookUpDown(_) => (
-            Entry::Authorized {
+            LedgerEntry::Authorized {
                 amount,
                 currency,
                 card,
@@ -447,18 +462,18 @@ fn first(order: &Order, behaviour: Behaviour) -> (Entry, Answer<Authorization>) 
 }
 
 /// What a later authorization under the same reference is told.
-fn again(kept: &Kept, order: &Order) -> Answer<Authorization> {
+fn again(kept: &ChargeRecord, order: &AuthorizeRequest) -> CallResult<Authorization> {
     if (kept.amount, kept.currency) != (order.amount, order.currency) {
-        return Answer::Declined(Decline::BY_GATEWAY);
+        return CallResult::Declined(Decline::BY_GATEWAY);
     }
     match kept.state {
         ChargeState::Authorized | ChargeState::Captured => approve_authorization(order.reference),
-        ChargeState::Declined => Answer::Declined(declines(kept.behaviour)),
-        ChargeState::Voided | ChargeState::Refunded => Answer::Declined(Decline::BY_GATEWAY),
+        ChargeState::Declined => CallResult::Declined(declines(kept.behaviour)),
+        ChargeState::Voided | ChargeState::Refunded => CallResult::Declined(Decline::BY_GATEWAY),
     }
 }
 
-fn goes(kept: &Kept, claim: &Claim) -> bool {
+fn goes(kept: &ChargeRecord, claim: &AuthorizationClaim) -> bool {
     (kept.amount, kept.currency) == (claim.amount, claim.currency)
         && claim
             .authorization
@@ -476,8 +491,8 @@ fn declines(behaviour: Behaviour) -> Decline {
     }
 }
 
-fn approve_authorization(reference: Reference) -> Answer<Authorization> {
-    Answer::Approved(authorization(reference))
+fn approve_authorization(reference: Reference) -> CallResult<Authorization> {
+    CallResult::Approved(authorization(reference))
 }
 
 fn authorization(reference: Reference) -> Authorization {
@@ -490,7 +505,12 @@ fn authorization(reference: Reference) -> Authorization {
     }
 }
 
-fn money(reference: Reference, kept: &Kept, captured: Amount, refunded: Amount) -> CapturedMoney {
+fn money(
+    reference: Reference,
+    kept: &ChargeRecord,
+    captured: Amount,
+    refunded: Amount,
+) -> CapturedMoney {
     CapturedMoney {
         authorization: authorization(reference),
         capture: capture_id(reference),

@@ -4,10 +4,10 @@
 //! moved. Says once, loudly, when Stripe does not accept the key, and once when it does again.
 //! Deliberately absent: which requests make up a call (`flow`, `find`, `refunds`).
 
-use super::classify::{Back, Moves, Verdict, classify};
-use super::client::{Call, Client, Reply, Told};
+use super::classify::{Back, Classification, Moves, classify};
+use super::client::{ResponseOrigin, StripeClient, StripeRequest, StripeResponse};
 use super::pacer::Pacer;
-use super::wire::{ApiError, Form, Refusing};
+use super::wire::{ApiError, FormFields, Refusing};
 use crate::journal::Clock;
 use crate::payments::gateway::{CoreTime, Trouble};
 use crate::time::UnixMs;
@@ -18,13 +18,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Stripe's interface.
 pub(super) struct Api {
-    client: Client,
+    client: StripeClient,
     key_refused: AtomicBool,
     time: OnceLock<CoreTime>,
 }
 
 impl Api {
-    pub(super) const fn new(client: Client) -> Self {
+    pub(super) const fn new(client: StripeClient) -> Self {
         Self {
             client,
             key_refused: AtomicBool::new(false),
@@ -53,9 +53,9 @@ impl Api {
     pub(super) async fn get<T: DeserializeOwned>(
         &self,
         path: &str,
-        form: Form,
-    ) -> Result<T, Verdict> {
-        let call = Call {
+        form: FormFields,
+    ) -> Result<T, Classification> {
+        let call = StripeRequest {
             method: Method::GET,
             path,
             form,
@@ -71,10 +71,10 @@ impl Api {
     pub(super) async fn post<T: DeserializeOwned>(
         &self,
         path: &str,
-        form: Form,
+        form: FormFields,
         key: Option<&str>,
         moves: Moves,
-    ) -> Result<(T, Told), Verdict> {
+    ) -> Result<(T, ResponseOrigin), Classification> {
         let posted = self.post_told(path, form, key, moves).await;
         posted.map_err(|(verdict, _)| verdict)
     }
@@ -83,11 +83,11 @@ impl Api {
     pub(super) async fn post_told<T: DeserializeOwned>(
         &self,
         path: &str,
-        form: Form,
+        form: FormFields,
         key: Option<&str>,
         moves: Moves,
-    ) -> Result<(T, Told), (Verdict, Told)> {
-        let call = Call {
+    ) -> Result<(T, ResponseOrigin), (Classification, ResponseOrigin)> {
+        let call = StripeRequest {
             method: Method::POST,
             path,
             form,
@@ -98,12 +98,12 @@ impl Api {
 
     async fn exchange<T: DeserializeOwned>(
         &self,
-        call: Call<'_>,
+        call: StripeRequest<'_>,
         moves: Moves,
-    ) -> Result<(T, Told), (Verdict, Told)> {
+    ) -> Result<(T, ResponseOrigin), (Classification, ResponseOrigin)> {
         let reply = match self.client.send(call).await {
             Ok(reply) => reply,
-            Err(lost) => return Err((classify(&Back::Lost(lost), moves), Told::Now)),
+            Err(lost) => return Err((classify(&Back::Lost(lost), moves), ResponseOrigin::Now)),
         };
         let error = error_in(&reply);
         let back = Back::Answer {
@@ -115,7 +115,7 @@ impl Api {
         let verdict = classify(&back, moves);
         self.obey(&reply, error.as_ref());
         self.note(&verdict, &reply);
-        if verdict != Verdict::Done {
+        if verdict != Classification::Done {
             return Err((verdict, reply.told));
         }
         let read = reply
@@ -123,13 +123,15 @@ impl Api {
             .and_then(|body| serde_json::from_slice(&body).ok());
         match (read, moves) {
             (Some(read), _) => Ok((read, reply.told)),
-            (None, Moves::Money) => Err((Verdict::Unknown(Trouble::Internal), reply.told)),
-            (None, Moves::Nothing) => Err((Verdict::Retriable(Trouble::Internal), reply.told)),
+            (None, Moves::Money) => Err((Classification::Unknown(Trouble::Internal), reply.told)),
+            (None, Moves::Nothing) => {
+                Err((Classification::Retriable(Trouble::Internal), reply.told))
+            }
         }
     }
 
     /// Slows down where Stripe asks for it.
-    fn obey(&self, reply: &Reply, error: Option<&ApiError>) {
+    fn obey(&self, reply: &StripeResponse, error: Option<&ApiError>) {
         let of_one_object = error.is_some_and(|it| it.code.as_deref() == Some("lock_timeout"));
         match (reply.status, reply.retry_after) {
             (429, retry_after) if !of_one_object => {
@@ -140,10 +142,10 @@ impl Api {
         }
     }
 
-    fn note(&self, verdict: &Verdict, reply: &Reply) {
+    fn note(&self, verdict: &Classification, reply: &StripeResponse) {
         let request_id = reply.request_id.as_deref().unwrap_or("none");
         match verdict {
-            Verdict::NotLetIn => {
+            Classification::NotLetIn => {
                 if !self.key_refused.swap(true, Ordering::Relaxed) {
                     tracing::error!(
                         event = "stripe_key_refused",
@@ -153,7 +155,7 @@ impl Api {
                     );
                 }
             }
-            Verdict::Done => {
+            Classification::Done => {
                 if self.key_refused.load(Ordering::Relaxed)
                     && self.key_refused.swap(false, Ordering::Relaxed)
                 {
@@ -163,17 +165,17 @@ impl Api {
                     );
                 }
             }
-            Verdict::KeyMismatch => {
+            Classification::KeyMismatch => {
                 tracing::error!(
                     event = "stripe_key_mismatch",
                     request_id,
                     "Stripe has our idempotency key for a different request; check whether another holdfast runs on a copy of this data directory"
                 );
             }
-            Verdict::Declined(_)
-            | Verdict::Retriable(_)
-            | Verdict::Unknown(_)
-            | Verdict::KeySpent => {
+            Classification::Declined(_)
+            | Classification::Retriable(_)
+            | Classification::Unknown(_)
+            | Classification::KeySpent => {
                 tracing::debug!(
                     event = "stripe_answer",
                     status = reply.status,
@@ -185,7 +187,7 @@ impl Api {
     }
 }
 
-fn error_in(reply: &Reply) -> Option<ApiError> {
+fn error_in(reply: &StripeResponse) -> Option<ApiError> {
     if reply.status < 400 {
         return None;
     }

@@ -8,10 +8,10 @@
 //!
 //! Deliberately absent: what to do next, and reading intents (`intent`).
 
-use super::client::{Again, Lost, Told};
+use super::client::{NoResponse, ResendAllowed, ResponseOrigin};
 use super::wire::ApiError;
 use crate::ids::GatewayCode;
-use crate::payments::gateway::{Answer, Decline, DeclinedBy, Trouble};
+use crate::payments::gateway::{CallResult, Decline, DeclinedBy, Trouble};
 
 /// Whether a request can move money.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
@@ -30,19 +30,19 @@ pub(super) enum Back<'a> {
         /// The HTTP status.
         status: u16,
         /// Whether it was stored.
-        told: Told,
+        told: ResponseOrigin,
         /// Whether the same request may be sent again.
-        again: Again,
+        again: ResendAllowed,
         /// Its `error`, where that could be read.
         error: Option<&'a ApiError>,
     },
     /// None.
-    Lost(Lost),
+    Lost(NoResponse),
 }
 
 /// What it means.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(super) enum Classification {
     /// It was done, now or earlier under the same key.
     Done,
     /// It was not done and will not be.
@@ -61,14 +61,14 @@ pub(super) enum Verdict {
 }
 
 /// What `back` means for a request that moves what `moves` says.
-pub(super) fn classify(back: &Back<'_>, moves: Moves) -> Verdict {
+pub(super) fn classify(back: &Back<'_>, moves: Moves) -> Classification {
     let unknown = |trouble| match moves {
-        Moves::Money => Verdict::Unknown(trouble),
-        Moves::Nothing => Verdict::Retriable(trouble),
+        Moves::Money => Classification::Unknown(trouble),
+        Moves::Nothing => Classification::Retriable(trouble),
     };
     let (status, told, again, error) = match back {
-        Back::Lost(Lost::Unsent(trouble)) => return Verdict::Retriable(*trouble),
-        Back::Lost(Lost::Sent(trouble)) => return unknown(*trouble),
+        Back::Lost(NoResponse::Unsent(trouble)) => return Classification::Retriable(*trouble),
+        Back::Lost(NoResponse::Sent(trouble)) => return unknown(*trouble),
         Back::Answer {
             status,
             told,
@@ -79,26 +79,26 @@ pub(super) fn classify(back: &Back<'_>, moves: Moves) -> Verdict {
     let is = |kind: &str| error.is_some_and(|error| error.kind.as_deref() == Some(kind));
     let code = error.and_then(|error| error.code.as_deref());
     match status {
-        200..=299 => Verdict::Done,
-        401 | 403 => Verdict::NotLetIn,
+        200..=299 => Classification::Done,
+        401 | 403 => Classification::NotLetIn,
         // A refusal that does not say why is not known to be one: it may be cut off, or said by
         // something else on the way.
         400 | 402 | 404..=408 | 410..=428 | 430..=499 if error.is_none() => {
             unknown(Trouble::Internal)
         }
-        402 => Verdict::Declined(declined(DeclinedBy::Issuer, error)),
+        402 => Classification::Declined(declined(DeclinedBy::Issuer, error)),
         // What it would take another time is no refusal.
-        400..=428 | 430..=499 if again == Again::Yes => unknown(Trouble::Busy),
+        400..=428 | 430..=499 if again == ResendAllowed::Yes => unknown(Trouble::Busy),
         // Another request with this key, or about this object, is under way.
         409 => unknown(Trouble::Busy),
         429 if code == Some("lock_timeout") => unknown(Trouble::Busy),
         // The same key would be answered the same: first what there is of it.
-        429 if again == Again::No => unknown(Trouble::Busy),
-        429 => Verdict::Retriable(Trouble::Busy),
-        400..=499 if is("idempotency_error") => Verdict::KeyMismatch,
+        429 if again == ResendAllowed::No => unknown(Trouble::Busy),
+        429 => Classification::Retriable(Trouble::Busy),
+        400..=499 if is("idempotency_error") => Classification::KeyMismatch,
         408 | 424 => unknown(Trouble::Internal),
-        400..=499 => Verdict::Declined(declined(DeclinedBy::Gateway, error)),
-        500..=599 if told == Told::Again => Verdict::KeySpent,
+        400..=499 => Classification::Declined(declined(DeclinedBy::Gateway, error)),
+        500..=599 if told == ResponseOrigin::Again => Classification::KeySpent,
         _ => unknown(Trouble::Internal),
     }
 }
@@ -115,16 +115,18 @@ pub(super) fn declined(by: DeclinedBy, error: Option<&ApiError>) -> Decline {
     }
 }
 
-impl Verdict {
+impl Classification {
     /// The answer to a call that ends with this. `Done` is no such end: its callers read what was
     /// done.
-    pub(super) fn answer<T>(self) -> Answer<T> {
+    pub(super) fn answer<T>(self) -> CallResult<T> {
         match self {
-            Self::Declined(decline) => Answer::Declined(decline),
-            Self::Retriable(trouble) => Answer::Retriable(trouble),
-            Self::NotLetIn => Answer::Retriable(Trouble::KeyRefused),
-            Self::Unknown(trouble) => Answer::Unknown(trouble),
-            Self::Done | Self::KeySpent | Self::KeyMismatch => Answer::Unknown(Trouble::Internal),
+            Self::Declined(decline) => CallResult::Declined(decline),
+            Self::Retriable(trouble) => CallResult::Retriable(trouble),
+            Self::NotLetIn => CallResult::Retriable(Trouble::KeyRefused),
+            Self::Unknown(trouble) => CallResult::Unknown(trouble),
+            Self::Done | Self::KeySpent | Self::KeyMismatch => {
+                CallResult::Unknown(Trouble::Internal)
+            }
         }
     }
 
@@ -144,10 +146,10 @@ impl Verdict {
 mod tests {
     use super::*;
 
-    fn word(verdict: &Verdict) -> String {
+    fn word(verdict: &Classification) -> String {
         match verdict {
-            Verdict::Done => "done".to_owned(),
-            Verdict::Declined(Decline { by, code }) => {
+            Classification::Done => "done".to_owned(),
+            Classification::Declined(Decline { by, code }) => {
                 let by = match by {
                     DeclinedBy::Issuer => "issuer",
                     DeclinedBy::Gateway => "gateway",
@@ -155,11 +157,11 @@ mod tests {
                 let code = code.as_ref().map_or("-", GatewayCode::as_str);
                 format!("declined:{by}:{code}")
             }
-            Verdict::Retriable(trouble) => format!("retriable:{trouble:?}").to_lowercase(),
-            Verdict::Unknown(trouble) => format!("unknown:{trouble:?}").to_lowercase(),
-            Verdict::KeySpent => "key-spent".to_owned(),
-            Verdict::KeyMismatch => "key-mismatch".to_owned(),
-            Verdict::NotLetIn => "not-let-in".to_owned(),
+            Classification::Retriable(trouble) => format!("retriable:{trouble:?}").to_lowercase(),
+            Classification::Unknown(trouble) => format!("unknown:{trouble:?}").to_lowercase(),
+            Classification::KeySpent => "key-spent".to_owned(),
+            Classification::KeyMismatch => "key-mismatch".to_owned(),
+            Classification::NotLetIn => "not-let-in".to_owned(),
         }
     }
 
@@ -214,14 +216,14 @@ mod tests {
             let back = Back::Answer {
                 status: row[0].parse().expect("a status"),
                 told: if row[1] == "again" {
-                    Told::Again
+                    ResponseOrigin::Again
                 } else {
-                    Told::Now
+                    ResponseOrigin::Now
                 },
                 again: match row[1] {
-                    "now/yes" => Again::Yes,
-                    "now/no" => Again::No,
-                    _ => Again::Unsaid,
+                    "now/yes" => ResendAllowed::Yes,
+                    "now/no" => ResendAllowed::No,
+                    _ => ResendAllowed::Unsaid,
                 },
                 error: (error != ApiError::default()).then_some(&error),
             };
@@ -235,23 +237,27 @@ mod tests {
     fn what_was_not_sent_had_no_effect_and_what_was_sent_may_have() {
         for (lost, moves, expected) in [
             (
-                Lost::Unsent(Trouble::Unreachable),
+                NoResponse::Unsent(Trouble::Unreachable),
                 Moves::Money,
                 "retriable:unreachable",
             ),
-            (Lost::Unsent(Trouble::Busy), Moves::Money, "retriable:busy"),
             (
-                Lost::Sent(Trouble::Internal),
+                NoResponse::Unsent(Trouble::Busy),
+                Moves::Money,
+                "retriable:busy",
+            ),
+            (
+                NoResponse::Sent(Trouble::Internal),
                 Moves::Money,
                 "unknown:internal",
             ),
             (
-                Lost::Unsent(Trouble::Unreachable),
+                NoResponse::Unsent(Trouble::Unreachable),
                 Moves::Nothing,
                 "retriable:unreachable",
             ),
             (
-                Lost::Sent(Trouble::Internal),
+                NoResponse::Sent(Trouble::Internal),
                 Moves::Nothing,
                 "retriable:internal",
             ),

@@ -11,7 +11,7 @@
 
 use super::pacer::Pacer;
 use super::settings::{ApiBase, StripeSettings};
-use super::wire::Form;
+use super::wire::FormFields;
 use crate::payments::gateway::Trouble;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
@@ -33,7 +33,7 @@ const IDLE: Duration = Duration::from_secs(30);
 
 /// Why there is no answer.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
-pub(super) enum Lost {
+pub(super) enum NoResponse {
     /// Nothing was sent.
     Unsent(Trouble),
     /// It may have arrived, and may have had effect.
@@ -42,7 +42,7 @@ pub(super) enum Lost {
 
 /// Whether Stripe answered from what it had stored under the idempotency key.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
-pub(super) enum Told {
+pub(super) enum ResponseOrigin {
     /// The request was carried out, or refused, now.
     Now,
     /// An earlier request's answer, as it was then.
@@ -51,7 +51,7 @@ pub(super) enum Told {
 
 /// Whether Stripe says that the same request may be sent again.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
-pub(super) enum Again {
+pub(super) enum ResendAllowed {
     /// It may.
     Yes,
     /// It would be answered the same.
@@ -62,10 +62,10 @@ pub(super) enum Again {
 
 /// An answer, read whole.
 #[derive(Debug)]
-pub(super) struct Reply {
+pub(super) struct StripeResponse {
     pub(super) status: u16,
-    pub(super) told: Told,
-    pub(super) again: Again,
+    pub(super) told: ResponseOrigin,
+    pub(super) again: ResendAllowed,
     /// Not before so long.
     pub(super) retry_after: Option<Duration>,
     /// Stripe's name for the request, for its support.
@@ -75,16 +75,16 @@ pub(super) struct Reply {
 }
 
 /// One request.
-pub(super) struct Call<'a> {
+pub(super) struct StripeRequest<'a> {
     pub(super) method: Method,
     /// Below the base, such as `/v1/refunds`.
     pub(super) path: &'a str,
-    pub(super) form: Form,
+    pub(super) form: FormFields,
     pub(super) idempotency_key: Option<&'a str>,
 }
 
 /// Pooled connections to Stripe.
-pub(super) struct Client {
+pub(super) struct StripeClient {
     http: legacy::Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
     base: ApiBase,
     authorization: HeaderValue,
@@ -107,7 +107,7 @@ pub enum ClientError {
     Tls(#[from] rustls::Error),
 }
 
-impl Client {
+impl StripeClient {
     pub(super) fn new(settings: StripeSettings) -> Result<Self, ClientError> {
         let bearer = format!("Bearer {}", settings.secret_key.expose_secret());
         let mut authorization =
@@ -143,15 +143,15 @@ impl Client {
 
     /// Sends one request and reads its answer. A request on a kept connection that was closed
     /// before anything was written is written on another; nothing else is sent again here.
-    pub(super) async fn send(&self, call: Call<'_>) -> Result<Reply, Lost> {
+    pub(super) async fn send(&self, call: StripeRequest<'_>) -> Result<StripeResponse, NoResponse> {
         let _permit = self.permit().await?;
         self.pacer.sent();
         let request = self.request(call);
         let response = self.http.request(request).await.map_err(|error| {
             if error.is_connect() {
-                Lost::Unsent(Trouble::Unreachable)
+                NoResponse::Unsent(Trouble::Unreachable)
             } else {
-                Lost::Sent(Trouble::Internal)
+                NoResponse::Sent(Trouble::Internal)
             }
         })?;
         Ok(self.read(response).await)
@@ -162,17 +162,17 @@ impl Client {
         &self.pacer
     }
 
-    async fn permit(&self) -> Result<SemaphorePermit<'_>, Lost> {
+    async fn permit(&self) -> Result<SemaphorePermit<'_>, NoResponse> {
         if let Ok(permit) = self.permits.try_acquire() {
             return Ok(permit);
         }
         match tokio::time::timeout(self.connect_timeout, self.permits.acquire()).await {
             Ok(permit) => Ok(permit.expect("nobody closes the connections' permits")),
-            Err(_) => Err(Lost::Unsent(Trouble::Busy)),
+            Err(_) => Err(NoResponse::Unsent(Trouble::Busy)),
         }
     }
 
-    fn request(&self, call: Call<'_>) -> Request<Full<Bytes>> {
+    fn request(&self, call: StripeRequest<'_>) -> Request<Full<Bytes>> {
         let fields = call.form.into_encoded();
         let (query, body) = if call.method == Method::GET {
             (fields, String::new())
@@ -197,19 +197,19 @@ impl Client {
             .expect("base, ids and keys are checked to be of characters that a request may have")
     }
 
-    async fn read(&self, response: Response<hyper::body::Incoming>) -> Reply {
+    async fn read(&self, response: Response<hyper::body::Incoming>) -> StripeResponse {
         let header = |name: &str| {
             let value = response.headers().get(name)?.to_str().ok()?;
             Some(value.to_owned())
         };
         let told = match header("idempotent-replayed").as_deref() {
-            Some("true") => Told::Again,
-            _ => Told::Now,
+            Some("true") => ResponseOrigin::Again,
+            _ => ResponseOrigin::Now,
         };
         let again = match header("stripe-should-retry").as_deref() {
-            Some("true") => Again::Yes,
-            Some("false") => Again::No,
-            _ => Again::Unsaid,
+            Some("true") => ResendAllowed::Yes,
+            Some("false") => ResendAllowed::No,
+            _ => ResendAllowed::Unsaid,
         };
         let retry_after = header("retry-after").and_then(|it| it.parse().ok());
         let request_id = header("request-id").filter(|id| crate::ids::is_id(id));
@@ -220,7 +220,7 @@ impl Client {
             .await
             .ok()
             .map(http_body_util::Collected::to_bytes);
-        Reply {
+        StripeResponse {
             status,
             told,
             again,

@@ -13,13 +13,15 @@
 //! Deliberately absent: confirming (`flow`).
 
 use super::api::Api;
-use super::classify::{Moves, Verdict};
-use super::client::Told;
-use super::intent::{self, Stage};
-use super::wire::{Form, Intent, Listed, REFERENCE};
+use super::classify::{Classification, Moves};
+use super::client::ResponseOrigin;
+use super::intent::{self, IntentStage};
+use super::wire::{FormFields, Intent, REFERENCE, StripePage};
 use crate::ids::CardToken;
 use crate::money::{Amount, Currency};
-use crate::payments::gateway::{Claim, Decline, Inquiry, Order, Reference, Trouble};
+use crate::payments::gateway::{
+    AuthorizationClaim, AuthorizeRequest, Decline, Inquiry, Reference, Trouble,
+};
 use crate::time::UnixMs;
 use std::cmp::Reverse;
 
@@ -41,7 +43,7 @@ const CLOCKS_DIFFER_MS: u64 = 3_600_000;
 const PAGES_MAX: u32 = 100;
 
 /// What is paid, as every call has it: the same each time, or Stripe refuses the key.
-pub(super) struct Payment {
+pub(super) struct PaymentDetails {
     pub(super) reference: Reference,
     pub(super) amount: Amount,
     pub(super) currency: Currency,
@@ -50,13 +52,13 @@ pub(super) struct Payment {
 }
 
 /// What came of going by key.
-pub(super) enum Made {
-    /// The intent of this reference; `Again` as it was then.
-    Intent(Box<Intent>, Told),
+pub(super) enum KeyLookup {
+    /// The intent of this reference; `ResendAllowed` as it was then.
+    Intent(Box<Intent>, ResponseOrigin),
     /// Stripe refuses to make one, so there is none.
     Refused(Decline),
     /// Not known now.
-    Trouble(Verdict),
+    Trouble(Classification),
     /// Keys do not lead to it, today or ever.
     NotByKey,
 }
@@ -72,7 +74,7 @@ pub(super) enum Age {
     TooOld,
 }
 
-impl Payment {
+impl PaymentDetails {
     pub(super) fn age(&self, now: UnixMs) -> Age {
         match now.since_ms(self.started_at) {
             ..ASKED_UNTIL_MS => Age::Fresh,
@@ -81,8 +83,8 @@ impl Payment {
         }
     }
 
-    fn form(&self) -> Form {
-        Form::new()
+    fn form(&self) -> FormFields {
+        FormFields::new()
             .with("amount", &self.amount.get().to_string())
             .with("currency", &self.currency.as_str().to_ascii_lowercase())
             .with("capture_method", "manual")
@@ -96,7 +98,7 @@ impl Payment {
 }
 
 /// Makes the intent of `payment`, not confirmed, or reaches the one that was made.
-pub(super) async fn by_key(api: &Api, payment: &Payment) -> Made {
+pub(super) async fn by_key(api: &Api, payment: &PaymentDetails) -> KeyLookup {
     for n in 1..=KEYS_MAX {
         let key = format!("{}:create:{n}", payment.reference);
         let made = api
@@ -108,42 +110,45 @@ pub(super) async fn by_key(api: &Api, payment: &Payment) -> Made {
             )
             .await;
         match made {
-            Ok((intent, told)) => return Made::Intent(Box::new(intent), told),
-            Err(Verdict::KeySpent) => {}
-            Err(Verdict::Declined(decline)) => return Made::Refused(decline),
-            Err(Verdict::KeyMismatch) => return Made::NotByKey,
-            Err(verdict) => return Made::Trouble(verdict),
+            Ok((intent, told)) => return KeyLookup::Intent(Box::new(intent), told),
+            Err(Classification::KeySpent) => {}
+            Err(Classification::Declined(decline)) => return KeyLookup::Refused(decline),
+            Err(Classification::KeyMismatch) => return KeyLookup::NotByKey,
+            Err(verdict) => return KeyLookup::Trouble(verdict),
         }
     }
-    Made::NotByKey
+    KeyLookup::NotByKey
 }
 
 /// The intent as it is now.
-pub(super) async fn by_id(api: &Api, id: &str) -> Result<Intent, Verdict> {
-    let form = Form::new().with("expand[]", "latest_charge");
+pub(super) async fn by_id(api: &Api, id: &str) -> Result<Intent, Classification> {
+    let form = FormFields::new().with("expand[]", "latest_charge");
     api.get(&format!("/v1/payment_intents/{id}"), form).await
 }
 
 /// Every intent of `payment`'s reference, as it is now, what there is most to know of first.
-pub(super) async fn by_metadata(api: &Api, payment: &Payment) -> Result<Vec<Intent>, Verdict> {
+pub(super) async fn by_metadata(
+    api: &Api,
+    payment: &PaymentDetails,
+) -> Result<Vec<Intent>, Classification> {
     let mut found = match payment.age(api.now()) {
         Age::Fresh | Age::KeysKept => in_list(api, payment).await?,
         Age::TooOld => match in_search(api, payment).await {
             // Not every account has the search.
-            Err(Verdict::Declined(_)) => in_list(api, payment).await?,
+            Err(Classification::Declined(_)) => in_list(api, payment).await?,
             searched => searched?,
         },
     };
-    found.sort_by_key(|it| Reverse(Stage::of(it).weight()));
+    found.sort_by_key(|it| Reverse(IntentStage::of(it).weight()));
     Ok(found)
 }
 
-async fn in_search(api: &Api, payment: &Payment) -> Result<Vec<Intent>, Verdict> {
+async fn in_search(api: &Api, payment: &PaymentDetails) -> Result<Vec<Intent>, Classification> {
     let query = format!("metadata['{REFERENCE}']:'{}'", payment.reference);
-    let form = Form::new().with("query", &query).with("limit", "100");
-    let page: Listed<Intent> = api.get("/v1/payment_intents/search", form).await?;
+    let form = FormFields::new().with("query", &query).with("limit", "100");
+    let page: StripePage<Intent> = api.get("/v1/payment_intents/search", form).await?;
     if page.has_more {
-        return Err(Verdict::Retriable(Trouble::Internal));
+        return Err(Classification::Retriable(Trouble::Internal));
     }
     let mut found = Vec::new();
     for intent in page.data {
@@ -158,14 +163,14 @@ async fn in_search(api: &Api, payment: &Payment) -> Result<Vec<Intent>, Verdict>
 
 /// Every intent of `payment`'s reference that the list has from the time in which one can have
 /// been made.
-async fn in_list(api: &Api, payment: &Payment) -> Result<Vec<Intent>, Verdict> {
+async fn in_list(api: &Api, payment: &PaymentDetails) -> Result<Vec<Intent>, Classification> {
     let from_s = payment.started_at.get().saturating_sub(CLOCKS_DIFFER_MS) / 1_000;
     let until = payment.started_at.plus_ms(KEYS_KEPT_MS + CLOCKS_DIFFER_MS);
     let until_s = until.get() / 1_000;
     let mut found: Vec<Intent> = Vec::new();
     let mut after: Option<String> = None;
     for _ in 0..PAGES_MAX {
-        let mut form = Form::new()
+        let mut form = FormFields::new()
             .with("limit", "100")
             .with("created[gte]", &from_s.to_string())
             .with("created[lte]", &until_s.to_string())
@@ -173,7 +178,7 @@ async fn in_list(api: &Api, payment: &Payment) -> Result<Vec<Intent>, Verdict> {
         if let Some(after) = &after {
             form = form.with("starting_after", after);
         }
-        let page: Listed<Intent> = api.get("/v1/payment_intents", form).await?;
+        let page: StripePage<Intent> = api.get("/v1/payment_intents", form).await?;
         after = page.data.last().map(|intent| intent.id.to_string());
         let ours = |it: &Intent| intent::reference(it) == Some(payment.reference);
         found.extend(page.data.into_iter().filter(ours));
@@ -187,11 +192,11 @@ async fn in_list(api: &Api, payment: &Payment) -> Result<Vec<Intent>, Verdict> {
         pages = PAGES_MAX,
         "the payment is not among the newest payments of its day; search for its reference at Stripe"
     );
-    Err(Verdict::Retriable(Trouble::Internal))
+    Err(Classification::Retriable(Trouble::Internal))
 }
 
-impl From<Order> for Payment {
-    fn from(order: Order) -> Self {
+impl From<AuthorizeRequest> for PaymentDetails {
+    fn from(order: AuthorizeRequest) -> Self {
         Self {
             reference: order.reference,
             amount: order.amount,
@@ -202,8 +207,8 @@ impl From<Order> for Payment {
     }
 }
 
-impl From<Claim> for Payment {
-    fn from(claim: Claim) -> Self {
+impl From<AuthorizationClaim> for PaymentDetails {
+    fn from(claim: AuthorizationClaim) -> Self {
         Self {
             reference: claim.reference,
             amount: claim.amount,
@@ -214,7 +219,7 @@ impl From<Claim> for Payment {
     }
 }
 
-impl From<Inquiry> for Payment {
+impl From<Inquiry> for PaymentDetails {
     fn from(inquiry: Inquiry) -> Self {
         Self {
             reference: inquiry.reference,

@@ -11,173 +11,182 @@
 
 use super::amounts;
 use super::api::Api;
-use super::classify::{Moves, Verdict};
-use super::client::Told;
-use super::find::{self, Age, KEYS_MAX, Made, Payment};
-use super::intent::{ABANDONED, Stage, authentication_required};
-use super::wire::{Form, Intent};
+use super::classify::{Classification, Moves};
+use super::client::ResponseOrigin;
+use super::find::{self, Age, KEYS_MAX, KeyLookup, PaymentDetails};
+use super::intent::{ABANDONED, IntentStage, authentication_required};
+use super::wire::{FormFields, Intent};
 use crate::ids::GatewayCode;
 use crate::payments::gateway::{
-    Answer, Authorization, CapturedMoney, Claim, Decline, DeclinedBy, Found, Inquiry, Order,
-    Reference, Trouble,
+    Authorization, AuthorizationClaim, AuthorizeRequest, CallResult, CapturedMoney, Decline,
+    DeclinedBy, Inquiry, LookupResult, Reference, Trouble,
 };
 
 /// Sets the order's money aside.
-pub(super) async fn authorize(api: &Api, order: Order) -> Answer<Authorization> {
+pub(super) async fn authorize(api: &Api, order: AuthorizeRequest) -> CallResult<Authorization> {
     if amounts::rule(order.currency).is_none() {
-        return Answer::Declined(by_us("currency_not_supported"));
+        return CallResult::Declined(by_us("currency_not_supported"));
     }
-    let payment = Payment::from(order);
+    let payment = PaymentDetails::from(order);
     if payment.age(api.now()) != Age::Fresh {
-        return Answer::Declined(by_us("started_too_long_ago"));
+        return CallResult::Declined(by_us("started_too_long_ago"));
     }
     let intent = match find::by_key(api, &payment).await {
-        Made::Intent(intent, Told::Now) => *intent,
-        Made::Intent(intent, Told::Again) => match find::by_id(api, intent.id.as_str()).await {
-            Ok(intent) => intent,
-            // Nothing was asked of the card in this call.
-            Err(verdict) => return Answer::Retriable(verdict.trouble()),
-        },
-        Made::Refused(decline) => return Answer::Declined(decline),
-        Made::Trouble(verdict) => return Answer::Retriable(verdict.trouble()),
-        Made::NotByKey => return Answer::Retriable(Trouble::Internal),
+        KeyLookup::Intent(intent, ResponseOrigin::Now) => *intent,
+        KeyLookup::Intent(intent, ResponseOrigin::Again) => {
+            match find::by_id(api, intent.id.as_str()).await {
+                Ok(intent) => intent,
+                // Nothing was asked of the card in this call.
+                Err(verdict) => return CallResult::Retriable(verdict.trouble()),
+            }
+        }
+        KeyLookup::Refused(decline) => return CallResult::Declined(decline),
+        KeyLookup::Trouble(verdict) => return CallResult::Retriable(verdict.trouble()),
+        KeyLookup::NotByKey => return CallResult::Retriable(Trouble::Internal),
     };
-    match Stage::of(&intent) {
-        Stage::Unconfirmed => confirm(api, payment.reference, intent.id.as_str()).await,
+    match IntentStage::of(&intent) {
+        IntentStage::Unconfirmed => confirm(api, payment.reference, intent.id.as_str()).await,
         stage => authorized(api, intent.id.as_str(), stage).await,
     }
 }
 
-async fn confirm(api: &Api, reference: Reference, id: &str) -> Answer<Authorization> {
+async fn confirm(api: &Api, reference: Reference, id: &str) -> CallResult<Authorization> {
     let path = format!("/v1/payment_intents/{id}/confirm");
     for n in 1..=KEYS_MAX {
         let key = format!("{reference}:confirm:{n}");
-        let form = Form::new().with("expand[]", "latest_charge");
+        let form = FormFields::new().with("expand[]", "latest_charge");
         let confirmed = api
             .post::<Intent>(&path, form, Some(&key), Moves::Money)
             .await;
         let verdict = match confirmed {
-            Ok((intent, Told::Now)) => return authorized(api, id, Stage::of(&intent)).await,
-            Ok((_, Told::Again)) => Verdict::Done,
+            Ok((intent, ResponseOrigin::Now)) => {
+                return authorized(api, id, IntentStage::of(&intent)).await;
+            }
+            Ok((_, ResponseOrigin::Again)) => Classification::Done,
             Err(verdict) => verdict,
         };
         let to_check = match &verdict {
-            Verdict::Done | Verdict::KeySpent | Verdict::KeyMismatch => true,
+            Classification::Done | Classification::KeySpent | Classification::KeyMismatch => true,
             // No card was asked: it is not in a state to be confirmed, or not any more.
-            Verdict::Declined(decline) => decline.by == DeclinedBy::Gateway,
-            Verdict::Retriable(_) | Verdict::Unknown(_) | Verdict::NotLetIn => false,
+            Classification::Declined(decline) => decline.by == DeclinedBy::Gateway,
+            Classification::Retriable(_)
+            | Classification::Unknown(_)
+            | Classification::NotLetIn => false,
         };
         if !to_check {
             return verdict.answer();
         }
-        match find::by_id(api, id).await.as_ref().map(Stage::of) {
-            Ok(Stage::Unconfirmed) if verdict == Verdict::KeySpent => {}
-            Ok(Stage::Unconfirmed) => return verdict.answer(),
+        match find::by_id(api, id).await.as_ref().map(IntentStage::of) {
+            Ok(IntentStage::Unconfirmed) if verdict == Classification::KeySpent => {}
+            Ok(IntentStage::Unconfirmed) => return verdict.answer(),
             Ok(stage) => return authorized(api, id, stage).await,
-            Err(verdict) => return Answer::Unknown(verdict.trouble()),
+            Err(verdict) => return CallResult::Unknown(verdict.trouble()),
         }
     }
-    Answer::Unknown(Trouble::Internal)
+    CallResult::Unknown(Trouble::Internal)
 }
 
 /// What the authorization of an intent that is at `stage` is told.
-async fn authorized(api: &Api, id: &str, stage: Stage) -> Answer<Authorization> {
+async fn authorized(api: &Api, id: &str, stage: IntentStage) -> CallResult<Authorization> {
     match stage {
-        Stage::Authorized(authorization) => Answer::Approved(authorization),
-        Stage::Captured(money) => Answer::Approved(money.authorization),
-        Stage::Declined(decline) => Answer::Declined(decline),
-        Stage::Canceled | Stage::Refunded(_) => Answer::Declined(by_us("canceled")),
-        Stage::Abandoned => Answer::Declined(authentication_required()),
-        Stage::NeedsAction => match abandon(api, id).await {
-            Answer::Approved(()) => Answer::Declined(authentication_required()),
-            Answer::Declined(_) => Answer::Unknown(Trouble::Busy),
-            Answer::Retriable(trouble) | Answer::Unknown(trouble) => Answer::Unknown(trouble),
+        IntentStage::Authorized(authorization) => CallResult::Approved(authorization),
+        IntentStage::Captured(money) => CallResult::Approved(money.authorization),
+        IntentStage::Declined(decline) => CallResult::Declined(decline),
+        IntentStage::Canceled | IntentStage::Refunded(_) => CallResult::Declined(by_us("canceled")),
+        IntentStage::Abandoned => CallResult::Declined(authentication_required()),
+        IntentStage::NeedsAction => match abandon(api, id).await {
+            CallResult::Approved(()) => CallResult::Declined(authentication_required()),
+            CallResult::Declined(_) => CallResult::Unknown(Trouble::Busy),
+            CallResult::Retriable(trouble) | CallResult::Unknown(trouble) => {
+                CallResult::Unknown(trouble)
+            }
         },
-        Stage::Underway => Answer::Unknown(Trouble::Busy),
-        Stage::Unconfirmed => Answer::Unknown(Trouble::Internal),
+        IntentStage::Underway => CallResult::Unknown(Trouble::Busy),
+        IntentStage::Unconfirmed => CallResult::Unknown(Trouble::Internal),
     }
 }
 
 /// Takes all that was set aside.
-pub(super) async fn capture(api: &Api, claim: Claim) -> Answer<CapturedMoney> {
+pub(super) async fn capture(api: &Api, claim: AuthorizationClaim) -> CallResult<CapturedMoney> {
     let Some(id) = claim.authorization else {
-        return Answer::Declined(Decline::BY_GATEWAY);
+        return CallResult::Declined(Decline::BY_GATEWAY);
     };
     let path = format!("/v1/payment_intents/{id}/capture");
-    let form = Form::new().with("expand[]", "latest_charge");
+    let form = FormFields::new().with("expand[]", "latest_charge");
     match api.post::<Intent>(&path, form, None, Moves::Money).await {
-        Ok((intent, _)) => match Stage::of(&intent) {
-            Stage::Captured(money) => Answer::Approved(money),
-            _ => Answer::Unknown(Trouble::Internal),
+        Ok((intent, _)) => match IntentStage::of(&intent) {
+            IntentStage::Captured(money) => CallResult::Approved(money),
+            _ => CallResult::Unknown(Trouble::Internal),
         },
-        Err(Verdict::Declined(decline)) => match find::by_id(api, id.as_str()).await {
-            Ok(intent) => match Stage::of(&intent) {
-                Stage::Captured(money) => Answer::Approved(money),
-                Stage::Underway => Answer::Unknown(Trouble::Busy),
-                _ => Answer::Declined(decline),
+        Err(Classification::Declined(decline)) => match find::by_id(api, id.as_str()).await {
+            Ok(intent) => match IntentStage::of(&intent) {
+                IntentStage::Captured(money) => CallResult::Approved(money),
+                IntentStage::Underway => CallResult::Unknown(Trouble::Busy),
+                _ => CallResult::Declined(decline),
             },
-            Err(verdict) => Answer::Unknown(verdict.trouble()),
+            Err(verdict) => CallResult::Unknown(verdict.trouble()),
         },
         Err(verdict) => verdict.answer(),
     }
 }
 
 /// Gives back what was set aside and closes the reference.
-pub(super) async fn void(api: &Api, mut claim: Claim) -> Answer<()> {
+pub(super) async fn void(api: &Api, mut claim: AuthorizationClaim) -> CallResult<()> {
     if let Some(id) = claim.authorization.take() {
         return cancel(api, id.as_str()).await;
     }
-    let payment = Payment::from(claim);
+    let payment = PaymentDetails::from(claim);
     if payment.age(api.now()) != Age::TooOld {
         match find::by_key(api, &payment).await {
-            Made::Intent(intent, _) => return cancel(api, intent.id.as_str()).await,
+            KeyLookup::Intent(intent, _) => return cancel(api, intent.id.as_str()).await,
             // Stripe makes none for it, now or when it was asked before.
-            Made::Refused(_) => return Answer::Approved(()),
-            Made::Trouble(verdict) => return Answer::Retriable(verdict.trouble()),
-            Made::NotByKey => {}
+            KeyLookup::Refused(_) => return CallResult::Approved(()),
+            KeyLookup::Trouble(verdict) => return CallResult::Retriable(verdict.trouble()),
+            KeyLookup::NotByKey => {}
         }
     }
     let found = match find::by_metadata(api, &payment).await {
         Ok(found) => found,
-        Err(verdict) => return Answer::Retriable(verdict.trouble()),
+        Err(verdict) => return CallResult::Retriable(verdict.trouble()),
     };
     for intent in found {
         match cancel(api, intent.id.as_str()).await {
-            Answer::Approved(()) => {}
+            CallResult::Approved(()) => {}
             other => return other,
         }
     }
-    Answer::Approved(())
+    CallResult::Approved(())
 }
 
 /// Cancels an intent, whether or not money was set aside. Declined where it was captured.
-async fn cancel(api: &Api, id: &str) -> Answer<()> {
-    cancel_with(api, id, Form::new()).await
+async fn cancel(api: &Api, id: &str) -> CallResult<()> {
+    cancel_with(api, id, FormFields::new()).await
 }
 
 /// Cancels an intent whose card wants its holder, and leaves the reason with it.
-async fn abandon(api: &Api, id: &str) -> Answer<()> {
-    let form = Form::new().with("cancellation_reason", ABANDONED);
+async fn abandon(api: &Api, id: &str) -> CallResult<()> {
+    let form = FormFields::new().with("cancellation_reason", ABANDONED);
     match cancel_with(api, id, form).await {
         // A server that does not take the reason: the intent must not stay open for that.
-        Answer::Declined(_) => cancel(api, id).await,
+        CallResult::Declined(_) => cancel(api, id).await,
         other => other,
     }
 }
 
-async fn cancel_with(api: &Api, id: &str, form: Form) -> Answer<()> {
+async fn cancel_with(api: &Api, id: &str, form: FormFields) -> CallResult<()> {
     let path = format!("/v1/payment_intents/{id}/cancel");
-    let ended = |stage: &Stage| matches!(stage, Stage::Canceled | Stage::Abandoned);
+    let ended =
+        |stage: &IntentStage| matches!(stage, IntentStage::Canceled | IntentStage::Abandoned);
     let canceled = api.post::<Intent>(&path, form, None, Moves::Money).await;
     match canceled {
-        Ok((intent, _)) if ended(&Stage::of(&intent)) => Answer::Approved(()),
-        Ok(_) => Answer::Unknown(Trouble::Internal),
-        Err(Verdict::Declined(decline)) => {
-            match find::by_id(api, id).await.as_ref().map(Stage::of) {
-                Ok(stage) if ended(&stage) => Answer::Approved(()),
-                Ok(Stage::Underway) => Answer::Unknown(Trouble::Busy),
-                Ok(_) => Answer::Declined(decline),
-                Err(verdict) => Answer::Unknown(verdict.trouble()),
+        Ok((intent, _)) if ended(&IntentStage::of(&intent)) => CallResult::Approved(()),
+        Ok(_) => CallResult::Unknown(Trouble::Internal),
+        Err(Classification::Declined(decline)) => {
+            match find::by_id(api, id).await.as_ref().map(IntentStage::of) {
+                Ok(stage) if ended(&stage) => CallResult::Approved(()),
+                Ok(IntentStage::Underway) => CallResult::Unknown(Trouble::Busy),
+                Ok(_) => CallResult::Declined(decline),
+                Err(verdict) => CallResult::Unknown(verdict.trouble()),
             }
         }
         Err(verdict) => verdict.answer(),
@@ -185,47 +194,47 @@ async fn cancel_with(api: &Api, id: &str, form: Form) -> Answer<()> {
 }
 
 /// What Stripe has of a payment.
-pub(super) async fn look_up(api: &Api, mut inquiry: Inquiry) -> Result<Found, Trouble> {
+pub(super) async fn look_up(api: &Api, mut inquiry: Inquiry) -> Result<LookupResult, Trouble> {
     // An intent that we were told of and that is not there is no "nothing": the key may be of
     // another account.
     let by_id = async |id: &str| find::by_id(api, id).await.map_err(|it| it.trouble());
     if let Some(id) = inquiry.authorization.take() {
         return found(api, by_id(id.as_str()).await?).await;
     }
-    let payment = Payment::from(inquiry);
+    let payment = PaymentDetails::from(inquiry);
     if payment.age(api.now()) != Age::TooOld {
         match find::by_key(api, &payment).await {
-            Made::Intent(intent, Told::Now) => return found(api, *intent).await,
-            Made::Intent(intent, Told::Again) => {
+            KeyLookup::Intent(intent, ResponseOrigin::Now) => return found(api, *intent).await,
+            KeyLookup::Intent(intent, ResponseOrigin::Again) => {
                 return found(api, by_id(intent.id.as_str()).await?).await;
             }
-            Made::Refused(decline) => return Ok(Found::Declined(decline)),
-            Made::Trouble(verdict) => return Err(verdict.trouble()),
-            Made::NotByKey => {}
+            KeyLookup::Refused(decline) => return Ok(LookupResult::Declined(decline)),
+            KeyLookup::Trouble(verdict) => return Err(verdict.trouble()),
+            KeyLookup::NotByKey => {}
         }
     }
     let listed = find::by_metadata(api, &payment).await;
     let listed = listed.map_err(|verdict| verdict.trouble())?;
     match listed.into_iter().next() {
         Some(intent) => found(api, intent).await,
-        None => Ok(Found::Nothing),
+        None => Ok(LookupResult::Nothing),
     }
 }
 
-async fn found(api: &Api, intent: Intent) -> Result<Found, Trouble> {
-    Ok(match Stage::of(&intent) {
-        Stage::Unconfirmed => Found::Nothing,
-        Stage::Declined(decline) => Found::Declined(decline),
-        Stage::Authorized(authorization) => Found::Authorized(authorization),
-        Stage::Captured(money) | Stage::Refunded(money) => Found::taken(money),
-        Stage::Canceled => Found::Voided,
-        Stage::Underway => return Err(Trouble::Busy),
+async fn found(api: &Api, intent: Intent) -> Result<LookupResult, Trouble> {
+    Ok(match IntentStage::of(&intent) {
+        IntentStage::Unconfirmed => LookupResult::Nothing,
+        IntentStage::Declined(decline) => LookupResult::Declined(decline),
+        IntentStage::Authorized(authorization) => LookupResult::Authorized(authorization),
+        IntentStage::Captured(money) | IntentStage::Refunded(money) => LookupResult::taken(money),
+        IntentStage::Canceled => LookupResult::Voided,
+        IntentStage::Underway => return Err(Trouble::Busy),
         // The answer that said so was lost, and with it the cancellation.
-        Stage::Abandoned => Found::Declined(authentication_required()),
-        Stage::NeedsAction => match abandon(api, intent.id.as_str()).await {
-            Answer::Approved(()) => Found::Declined(authentication_required()),
-            Answer::Declined(_) => return Err(Trouble::Busy),
-            Answer::Retriable(trouble) | Answer::Unknown(trouble) => return Err(trouble),
+        IntentStage::Abandoned => LookupResult::Declined(authentication_required()),
+        IntentStage::NeedsAction => match abandon(api, intent.id.as_str()).await {
+            CallResult::Approved(()) => LookupResult::Declined(authentication_required()),
+            CallResult::Declined(_) => return Err(Trouble::Busy),
+            CallResult::Retriable(trouble) | CallResult::Unknown(trouble) => return Err(trouble),
         },
     })
 }

@@ -1,9 +1,9 @@
 //! Owns what an intent says of a payment: where it is, and what was moved. Pure.
 //!
-//! Invariant: what cannot be told is [`Stage::Underway`], which nothing is concluded from.
+//! Invariant: what cannot be told is [`IntentStage::Underway`], which nothing is concluded from.
 
 use super::classify::declined;
-use super::wire::{Intent, REFERENCE, Status};
+use super::wire::{Intent, IntentStatus, REFERENCE};
 use crate::ids::{CaptureId, GatewayCode};
 use crate::money::{Amount, Currency};
 use crate::payments::gateway::{
@@ -13,7 +13,7 @@ use crate::time::UnixMs;
 
 /// Where a payment is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Stage {
+pub(super) enum IntentStage {
     /// Made and not confirmed: nothing was asked of the card.
     Unconfirmed,
     /// The issuer said no.
@@ -34,20 +34,20 @@ pub(super) enum Stage {
     Canceled,
 }
 
-impl Stage {
+impl IntentStage {
     pub(super) fn of(intent: &Intent) -> Self {
         match intent.status {
-            Status::RequiresPaymentMethod => match &intent.last_payment_error {
+            IntentStatus::RequiresPaymentMethod => match &intent.last_payment_error {
                 Some(error) => Self::Declined(declined(DeclinedBy::Issuer, Some(error))),
                 None => Self::Unconfirmed,
             },
-            Status::RequiresConfirmation => Self::Unconfirmed,
-            Status::RequiresAction => Self::NeedsAction,
-            Status::Processing | Status::Other => Self::Underway,
-            Status::Canceled if was_abandoned(intent) => Self::Abandoned,
-            Status::Canceled => Self::Canceled,
-            Status::RequiresCapture => Self::Authorized(authorization(intent)),
-            Status::Succeeded => match money(intent) {
+            IntentStatus::RequiresConfirmation => Self::Unconfirmed,
+            IntentStatus::RequiresAction => Self::NeedsAction,
+            IntentStatus::Processing | IntentStatus::Other => Self::Underway,
+            IntentStatus::Canceled if was_abandoned(intent) => Self::Abandoned,
+            IntentStatus::Canceled => Self::Canceled,
+            IntentStatus::RequiresCapture => Self::Authorized(authorization(intent)),
+            IntentStatus::Succeeded => match money(intent) {
                 Some(money) if is_refunded(intent) => Self::Refunded(money),
                 Some(money) => Self::Captured(money),
                 // Stripe does not say what it took: nothing is concluded from that.
@@ -105,7 +105,7 @@ pub(super) fn charged(intent: &Intent) -> Option<Charged> {
         captured => refunded(intent).min(captured),
     };
     let authorized = match intent.status {
-        Status::RequiresCapture => intent.amount_capturable.unwrap_or(intent.amount),
+        IntentStatus::RequiresCapture => intent.amount_capturable.unwrap_or(intent.amount),
         _ => 0,
     };
     Some(Charged {
@@ -134,7 +134,7 @@ fn currency(intent: &Intent) -> Option<Currency> {
 
 /// What was taken; `None` where it does not say.
 fn captured(intent: &Intent) -> Option<i64> {
-    if intent.status != Status::Succeeded {
+    if intent.status != IntentStatus::Succeeded {
         return Some(0);
     }
     let charge = intent.charge();
@@ -192,25 +192,25 @@ mod tests {
         serde_json::from_value(whole).expect("an intent")
     }
 
-    fn word(stage: &Stage) -> String {
+    fn word(stage: &IntentStage) -> String {
         match stage {
-            Stage::Declined(Decline { code, .. }) => {
+            IntentStage::Declined(Decline { code, .. }) => {
                 format!(
                     "declined:{}",
                     code.as_ref().map_or("-", GatewayCode::as_str)
                 )
             }
-            Stage::Authorized(Authorization { id, capture_before }) => {
+            IntentStage::Authorized(Authorization { id, capture_before }) => {
                 format!("authorized:{id}:{}", capture_before.map_or(0, UnixMs::get))
             }
-            Stage::Captured(money) => format!(
+            IntentStage::Captured(money) => format!(
                 "captured:{}:{}:{}-{}",
                 money.authorization.id,
                 money.capture,
                 money.captured.get(),
                 money.refunded.get(),
             ),
-            Stage::Refunded(money) => format!("refunded:{}", money.refunded.get()),
+            IntentStage::Refunded(money) => format!("refunded:{}", money.refunded.get()),
             other => format!("{other:?}").to_lowercase(),
         }
     }
@@ -282,7 +282,11 @@ mod tests {
             ),
             (json!({"status": "succeeded"}), "underway"),
         ] {
-            assert_eq!(word(&Stage::of(&intent(&changes))), expected, "{changes}");
+            assert_eq!(
+                word(&IntentStage::of(&intent(&changes))),
+                expected,
+                "{changes}"
+            );
         }
     }
 

@@ -28,14 +28,15 @@ pub use settings::{ApiBase, ApiBaseError, StripeSettings};
 use crate::engine::payable::AmountRule;
 use crate::money::Currency;
 use crate::payments::gateway::{
-    Answer, Authorization, Call, Calling, CapturedMoney, Claim, CoreTime, Found, FoundRefund,
-    Gateway, Inquiry, Order, Page, PageMark, Refund, Trouble, Waiting,
+    Authorization, AuthorizationClaim, AuthorizeRequest, CallResult, Calling, CapturedMoney,
+    ChargePage, CoreTime, FoundRefund, Gateway, GatewayCall, Inquiry, LookupResult, PageMark,
+    RefundRequest, Trouble, WaitingCalls,
 };
 use crate::time::UnixMs;
 use api::Api;
-use client::Client;
+use client::StripeClient;
 use std::fmt;
-use wire::{Form, Intent, Listed};
+use wire::{FormFields, Intent, StripePage};
 
 /// The Stripe gateway.
 pub struct Stripe {
@@ -46,7 +47,7 @@ impl Stripe {
     /// A gateway with these settings. It connects when it is first asked.
     pub fn new(settings: StripeSettings) -> Result<Self, ClientError> {
         Ok(Self {
-            api: Api::new(Client::new(settings)?),
+            api: Api::new(StripeClient::new(settings)?),
         })
     }
 
@@ -55,8 +56,12 @@ impl Stripe {
         amounts::rule(currency)
     }
 
-    async fn page(&self, since: Option<UnixMs>, after: Option<PageMark>) -> Result<Page, Trouble> {
-        let mut form = Form::new()
+    async fn page(
+        &self,
+        since: Option<UnixMs>,
+        after: Option<PageMark>,
+    ) -> Result<ChargePage, Trouble> {
+        let mut form = FormFields::new()
             .with("limit", "100")
             .with("expand[]", "data.latest_charge");
         if let Some(since) = since {
@@ -65,10 +70,10 @@ impl Stripe {
         if let Some(PageMark(after)) = &after {
             form = form.with("starting_after", after);
         }
-        let page: Result<Listed<Intent>, _> = self.api.get("/v1/payment_intents", form).await;
+        let page: Result<StripePage<Intent>, _> = self.api.get("/v1/payment_intents", form).await;
         let page = page.map_err(|verdict| verdict.trouble())?;
         let last = page.data.last().map(|it| PageMark(it.id.to_string()));
-        Ok(Page {
+        Ok(ChargePage {
             charges: page.data.iter().filter_map(intent::charged).collect(),
             next: last.filter(|_| page.has_more),
         })
@@ -94,39 +99,39 @@ impl Gateway for Stripe {
         self.api.keep_time(time);
     }
 
-    fn turn(&self, call: Call) -> Option<Calling<'_, Result<(), Trouble>>> {
+    fn turn(&self, call: GatewayCall) -> Option<Calling<'_, Result<(), Trouble>>> {
         Some(Box::pin(self.api.pacer().turn(call)))
     }
 
-    fn waiting(&self) -> Option<Waiting> {
+    fn waiting(&self) -> Option<WaitingCalls> {
         Some(self.api.pacer().waiting())
     }
 
-    fn authorize(&self, order: Order) -> Calling<'_, Answer<Authorization>> {
+    fn authorize(&self, order: AuthorizeRequest) -> Calling<'_, CallResult<Authorization>> {
         Box::pin(flow::authorize(&self.api, order))
     }
 
-    fn capture(&self, claim: Claim) -> Calling<'_, Answer<CapturedMoney>> {
+    fn capture(&self, claim: AuthorizationClaim) -> Calling<'_, CallResult<CapturedMoney>> {
         Box::pin(flow::capture(&self.api, claim))
     }
 
-    fn void(&self, claim: Claim) -> Calling<'_, Answer<()>> {
+    fn void(&self, claim: AuthorizationClaim) -> Calling<'_, CallResult<()>> {
         Box::pin(flow::void(&self.api, claim))
     }
 
-    fn refund(&self, refund: Refund) -> Calling<'_, Answer<()>> {
+    fn refund(&self, refund: RefundRequest) -> Calling<'_, CallResult<()>> {
         Box::pin(async move { refunds::refund(&self.api, &refund).await })
     }
 
-    fn look_up(&self, inquiry: Inquiry) -> Calling<'_, Result<Found, Trouble>> {
+    fn look_up(&self, inquiry: Inquiry) -> Calling<'_, Result<LookupResult, Trouble>> {
         Box::pin(flow::look_up(&self.api, inquiry))
     }
 
-    fn look_up_refund(&self, refund: Refund) -> Calling<'_, Result<FoundRefund, Trouble>> {
+    fn look_up_refund(&self, refund: RefundRequest) -> Calling<'_, Result<FoundRefund, Trouble>> {
         Box::pin(async move { refunds::look_up(&self.api, &refund).await })
     }
 
-    fn list(&self, after: Option<PageMark>) -> Calling<'_, Result<Page, Trouble>> {
+    fn list(&self, after: Option<PageMark>) -> Calling<'_, Result<ChargePage, Trouble>> {
         Box::pin(self.page(None, after))
     }
 
@@ -134,7 +139,7 @@ impl Gateway for Stripe {
         &self,
         since: UnixMs,
         after: Option<PageMark>,
-    ) -> Calling<'_, Result<Page, Trouble>> {
+    ) -> Calling<'_, Result<ChargePage, Trouble>> {
         Box::pin(self.page(Some(since), after))
     }
 }

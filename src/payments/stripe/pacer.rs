@@ -11,7 +11,7 @@
 //!
 //! What waits here was not sent. Deliberately absent: time limits of a call, and retries.
 
-use crate::payments::gateway::{Call, Trouble, Waiting};
+use crate::payments::gateway::{GatewayCall, Trouble, WaitingCalls};
 use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -50,19 +50,19 @@ const PREPAID_MAX: u32 = 64;
 pub(super) struct Pacer {
     /// Between two requests; `None`: as they come.
     interval: Option<Duration>,
-    queues: [Queue; 2],
-    state: parking_lot::Mutex<State>,
+    queues: [PacerQueue; 2],
+    state: parking_lot::Mutex<PacerState>,
 }
 
 #[derive(Debug, Default)]
-struct Queue {
+struct PacerQueue {
     /// Whoever has it is first; tokio's lock is fair.
     first: tokio::sync::Mutex<()>,
     waiting: AtomicUsize,
 }
 
 #[derive(Debug)]
-struct State {
+struct PacerState {
     /// When the next request is due, had all come evenly.
     next: Instant,
     paused_until: Instant,
@@ -91,8 +91,8 @@ impl Pacer {
         let now = Instant::now();
         Self {
             interval: requests_per_s.map(|rate| Duration::from_secs(1) / rate.get()),
-            queues: <[Queue; 2]>::default(),
-            state: parking_lot::Mutex::new(State {
+            queues: <[PacerQueue; 2]>::default(),
+            state: parking_lot::Mutex::new(PacerState {
                 next: now,
                 paused_until: now,
                 prepaid: 0,
@@ -106,10 +106,10 @@ impl Pacer {
     }
 
     /// Waits until `call` may be sent.
-    pub(super) async fn turn(&self, call: Call) -> Result<(), Trouble> {
+    pub(super) async fn turn(&self, call: GatewayCall) -> Result<(), Trouble> {
         let (lane, requests) = cost(call);
         let queue = &self.queues[lane as usize];
-        let _waits = Place::enter(queue).ok_or(Trouble::Busy)?;
+        let _waits = QueuePlace::enter(queue).ok_or(Trouble::Busy)?;
         let _first = queue.first.lock().await;
         loop {
             let others = &self.queues[lane.other() as usize].waiting;
@@ -127,9 +127,9 @@ impl Pacer {
     }
 
     /// How many calls wait in each queue.
-    pub(super) fn waiting(&self) -> Waiting {
+    pub(super) fn waiting(&self) -> WaitingCalls {
         let of = |lane: Lane| self.queues[lane as usize].waiting.load(Ordering::Relaxed);
-        Waiting {
+        WaitingCalls {
             urgent: of(Lane::Urgent),
             new: of(Lane::New),
         }
@@ -164,7 +164,7 @@ impl Pacer {
     }
 }
 
-impl State {
+impl PacerState {
     /// Between two requests, as slow as it is now.
     fn interval(&self, configured: Option<Duration>) -> Option<Duration> {
         if self.slowness > 1.0 {
@@ -236,28 +236,31 @@ impl Lane {
 }
 
 /// Where a call waits, and how many requests it usually makes.
-const fn cost(call: Call) -> (Lane, u32) {
+const fn cost(call: GatewayCall) -> (Lane, u32) {
     match call {
         // An intent is made, then confirmed.
-        Call::Authorize => (Lane::New, 2),
+        GatewayCall::Authorize => (Lane::New, 2),
         // The intent is reached by its key, then read or canceled.
-        Call::LookUp | Call::Void => (Lane::Urgent, 2),
-        Call::Capture | Call::Refund | Call::LookUpRefund | Call::List => (Lane::Urgent, 1),
+        GatewayCall::LookUp | GatewayCall::Void => (Lane::Urgent, 2),
+        GatewayCall::Capture
+        | GatewayCall::Refund
+        | GatewayCall::LookUpRefund
+        | GatewayCall::List => (Lane::Urgent, 1),
     }
 }
 
 /// Counts one that waits.
-struct Place<'a>(&'a Queue);
+struct QueuePlace<'a>(&'a PacerQueue);
 
-impl<'a> Place<'a> {
-    fn enter(queue: &'a Queue) -> Option<Self> {
+impl<'a> QueuePlace<'a> {
+    fn enter(queue: &'a PacerQueue) -> Option<Self> {
         let entered = Self(queue);
         let before = queue.waiting.fetch_add(1, Ordering::Relaxed);
         (before < WAITING_MAX).then_some(entered)
     }
 }
 
-impl Drop for Place<'_> {
+impl Drop for QueuePlace<'_> {
     fn drop(&mut self) {
         self.0.waiting.fetch_sub(1, Ordering::Relaxed);
     }
@@ -269,8 +272,8 @@ mod tests {
 
     const INTERVAL: Duration = Duration::from_millis(10);
 
-    fn state(now: Instant) -> State {
-        State {
+    fn state(now: Instant) -> PacerState {
+        PacerState {
             next: now,
             paused_until: now,
             prepaid: 0,
@@ -283,7 +286,7 @@ mod tests {
     }
 
     /// How many of `lane` begin in `seconds`, asked each millisecond while `others` wait.
-    fn begun(state: &mut State, from: Instant, seconds: u64, lane: Lane) -> u32 {
+    fn begun(state: &mut PacerState, from: Instant, seconds: u64, lane: Lane) -> u32 {
         let taken = (0..seconds * 1_000).filter(|ms| {
             let now = from + Duration::from_millis(*ms);
             state.take((lane, 1), false, now, Some(INTERVAL)).is_ok()
@@ -361,8 +364,8 @@ mod tests {
         let pacer = Pacer::new(NonZeroU32::new(1));
         let full = &pacer.queues[Lane::New as usize].waiting;
         full.store(WAITING_MAX, Ordering::Relaxed);
-        assert_eq!(pacer.turn(Call::Authorize).await, Err(Trouble::Busy));
-        assert_eq!(pacer.turn(Call::Capture).await, Ok(()));
+        assert_eq!(pacer.turn(GatewayCall::Authorize).await, Err(Trouble::Busy));
+        assert_eq!(pacer.turn(GatewayCall::Capture).await, Ok(()));
         assert_eq!(full.load(Ordering::Relaxed), WAITING_MAX);
     }
 }

@@ -6,24 +6,26 @@
 //! is not believed of it.
 
 use super::api::Api;
-use super::classify::{Moves, Verdict};
-use super::client::Told;
+use super::classify::{Classification, Moves};
+use super::client::ResponseOrigin;
 use super::find::KEYS_MAX;
-use super::wire::{Form, Listed, REFUND, RefundMade, RefundState};
+use super::wire::{FormFields, REFUND, RefundMade, StripePage, StripeRefundState};
 use crate::ids::{AuthorizationId, CaptureId, GatewayCode};
-use crate::payments::gateway::{Answer, Decline, DeclinedBy, FoundRefund, Refund, Trouble};
+use crate::payments::gateway::{
+    CallResult, Decline, DeclinedBy, FoundRefund, RefundRequest, Trouble,
+};
 
 /// Pages of 100 refunds of one payment that are read.
 const PAGES_MAX: u32 = 20;
 
 /// Gives back what `refund` says, once.
-pub(super) async fn refund(api: &Api, refund: &Refund) -> Answer<()> {
+pub(super) async fn refund(api: &Api, refund: &RefundRequest) -> CallResult<()> {
     let Some(of) = of(refund) else {
-        return Answer::Declined(Decline::BY_GATEWAY);
+        return CallResult::Declined(Decline::BY_GATEWAY);
     };
     for n in 1..=KEYS_MAX {
         let key = format!("{}:refund:{}:{n}", refund.reference, refund.number);
-        let form = Form::new()
+        let form = FormFields::new()
             .with(of.0, of.1)
             .with("amount", &refund.amount.get().to_string())
             .with(&format!("metadata[{REFUND}]"), &name(refund));
@@ -31,41 +33,43 @@ pub(super) async fn refund(api: &Api, refund: &Refund) -> Answer<()> {
             .post_told::<RefundMade>("/v1/refunds", form, Some(&key), Moves::Money)
             .await;
         match made {
-            Ok((made, Told::Now)) => return answer(&made),
+            Ok((made, ResponseOrigin::Now)) => return answer(&made),
             // As it was then: a refund that was pending may have ended since.
-            Ok((made, Told::Again)) => {
+            Ok((made, ResponseOrigin::Again)) => {
                 return match listed(api, refund).await {
                     Ok(listed) => answer(&listed.unwrap_or(made)),
-                    Err(listing) => Answer::Unknown(listing.trouble()),
+                    Err(listing) => CallResult::Unknown(listing.trouble()),
                 };
             }
             // It may have been done before under a key that Stripe no longer keeps, or under this
             // one when Stripe broke: the list knows.
             Err((
-                verdict @ (Verdict::KeySpent | Verdict::KeyMismatch | Verdict::Declined(_)),
+                verdict @ (Classification::KeySpent
+                | Classification::KeyMismatch
+                | Classification::Declined(_)),
                 told,
             )) => {
                 // A refusal from store is of an earlier day: asked anew, it may be another.
                 let spent = match verdict {
-                    Verdict::KeySpent => true,
-                    Verdict::Declined(_) => told == Told::Again,
+                    Classification::KeySpent => true,
+                    Classification::Declined(_) => told == ResponseOrigin::Again,
                     _ => false,
                 };
                 match listed(api, refund).await {
                     Ok(Some(made)) => return answer(&made),
                     Ok(None) if spent => {}
                     Ok(None) => return verdict.answer(),
-                    Err(listing) => return Answer::Unknown(listing.trouble()),
+                    Err(listing) => return CallResult::Unknown(listing.trouble()),
                 }
             }
             Err((verdict, _)) => return verdict.answer(),
         }
     }
-    Answer::Unknown(Trouble::Internal)
+    CallResult::Unknown(Trouble::Internal)
 }
 
 /// What became of `refund`.
-pub(super) async fn look_up(api: &Api, refund: &Refund) -> Result<FoundRefund, Trouble> {
+pub(super) async fn look_up(api: &Api, refund: &RefundRequest) -> Result<FoundRefund, Trouble> {
     match listed(api, refund).await {
         Ok(Some(made)) => Ok(found(&made)),
         Ok(None) => Ok(FoundRefund::Nothing),
@@ -75,7 +79,7 @@ pub(super) async fn look_up(api: &Api, refund: &Refund) -> Result<FoundRefund, T
 
 /// The refund of this number: where it was made more than once, because earlier ones failed, the
 /// one that went furthest.
-async fn listed(api: &Api, refund: &Refund) -> Result<Option<RefundMade>, Verdict> {
+async fn listed(api: &Api, refund: &RefundRequest) -> Result<Option<RefundMade>, Classification> {
     let Some(of) = of(refund) else {
         return Ok(None);
     };
@@ -83,11 +87,11 @@ async fn listed(api: &Api, refund: &Refund) -> Result<Option<RefundMade>, Verdic
     let mut best: Option<RefundMade> = None;
     let mut after: Option<String> = None;
     for _ in 0..PAGES_MAX {
-        let mut form = Form::new().with(of.0, of.1).with("limit", "100");
+        let mut form = FormFields::new().with(of.0, of.1).with("limit", "100");
         if let Some(after) = &after {
             form = form.with("starting_after", after);
         }
-        let page: Listed<RefundMade> = api.get("/v1/refunds", form).await?;
+        let page: StripePage<RefundMade> = api.get("/v1/refunds", form).await?;
         after = page.data.last().map(|made| made.id.clone());
         for made in page.data {
             let better = best.as_ref().is_none_or(|it| weight(&made) > weight(it));
@@ -99,11 +103,11 @@ async fn listed(api: &Api, refund: &Refund) -> Result<Option<RefundMade>, Verdic
             return Ok(best);
         }
     }
-    Err(Verdict::Retriable(Trouble::Internal))
+    Err(Classification::Retriable(Trouble::Internal))
 }
 
 /// What is refunded, as Stripe names it.
-fn of(refund: &Refund) -> Option<(&'static str, &str)> {
+fn of(refund: &RefundRequest) -> Option<(&'static str, &str)> {
     let intent = refund.authorization.as_ref().map(AuthorizationId::as_str);
     let capture = refund.capture.as_ref().map(CaptureId::as_str);
     match (intent, capture) {
@@ -114,7 +118,7 @@ fn of(refund: &Refund) -> Option<(&'static str, &str)> {
     }
 }
 
-fn name(refund: &Refund) -> String {
+fn name(refund: &RefundRequest) -> String {
     format!("{}:{}", refund.reference, refund.number)
 }
 
@@ -129,21 +133,24 @@ fn weight(made: &RefundMade) -> u8 {
 
 fn found(made: &RefundMade) -> FoundRefund {
     match made.status {
-        Some(RefundState::Succeeded) => FoundRefund::Succeeded,
-        Some(RefundState::Failed | RefundState::Canceled) => FoundRefund::Failed,
-        Some(RefundState::Pending | RefundState::RequiresAction | RefundState::Other) | None => {
-            FoundRefund::Pending
-        }
+        Some(StripeRefundState::Succeeded) => FoundRefund::Succeeded,
+        Some(StripeRefundState::Failed | StripeRefundState::Canceled) => FoundRefund::Failed,
+        Some(
+            StripeRefundState::Pending
+            | StripeRefundState::RequiresAction
+            | StripeRefundState::Other,
+        )
+        | None => FoundRefund::Pending,
     }
 }
 
-fn answer(made: &RefundMade) -> Answer<()> {
+fn answer(made: &RefundMade) -> CallResult<()> {
     match found(made) {
-        FoundRefund::Succeeded => Answer::Approved(()),
-        FoundRefund::Failed => Answer::Declined(Decline {
+        FoundRefund::Succeeded => CallResult::Approved(()),
+        FoundRefund::Failed => CallResult::Declined(Decline {
             by: DeclinedBy::Gateway,
             code: made.failure_reason.as_deref().and_then(GatewayCode::parse),
         }),
-        FoundRefund::Pending | FoundRefund::Nothing => Answer::Unknown(Trouble::Busy),
+        FoundRefund::Pending | FoundRefund::Nothing => CallResult::Unknown(Trouble::Busy),
     }
 }

@@ -17,9 +17,9 @@ pub(super) const REFUND: &str = "holdfast_refund";
 
 /// Fields of a request, in order, encoded.
 #[derive(Default)]
-pub(super) struct Form(String);
+pub(super) struct FormFields(String);
 
-impl Form {
+impl FormFields {
     pub(super) fn new() -> Self {
         Self::default()
     }
@@ -40,7 +40,7 @@ impl Form {
 pub(super) struct Intent {
     #[serde(deserialize_with = "id")]
     pub(super) id: AuthorizationId,
-    pub(super) status: Status,
+    pub(super) status: IntentStatus,
     pub(super) amount: i64,
     pub(super) currency: String,
     #[serde(default)]
@@ -66,7 +66,7 @@ fn id<'de, D: Deserializer<'de>>(from: D) -> Result<AuthorizationId, D::Error> {
 /// Where an intent is.
 #[derive(Copy, Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(super) enum Status {
+pub(super) enum IntentStatus {
     RequiresPaymentMethod,
     RequiresConfirmation,
     RequiresAction,
@@ -83,12 +83,12 @@ pub(super) enum Status {
 #[serde(untagged)]
 pub(super) enum Expandable {
     Name(String),
-    Whole(Box<Charge>),
+    Whole(Box<StripeCharge>),
 }
 
 /// What an intent did with a card.
 #[derive(Clone, Debug, Deserialize)]
-pub(super) struct Charge {
+pub(super) struct StripeCharge {
     pub(super) id: String,
     #[serde(default)]
     pub(super) captured: bool,
@@ -115,7 +115,7 @@ pub(super) struct CardDetails {
 
 impl Intent {
     /// The charge, where the answer has it whole.
-    pub(super) fn charge(&self) -> Option<&Charge> {
+    pub(super) fn charge(&self) -> Option<&StripeCharge> {
         match &self.latest_charge {
             Some(Expandable::Whole(charge)) => Some(charge),
             Some(Expandable::Name(_)) | None => None,
@@ -153,7 +153,7 @@ pub(super) struct Refusing {
 pub(super) struct RefundMade {
     pub(super) id: String,
     #[serde(default)]
-    pub(super) status: Option<RefundState>,
+    pub(super) status: Option<StripeRefundState>,
     #[serde(default)]
     pub(super) failure_reason: Option<String>,
     #[serde(default)]
@@ -163,7 +163,7 @@ pub(super) struct RefundMade {
 /// Where a refund is.
 #[derive(Copy, Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(super) enum RefundState {
+pub(super) enum StripeRefundState {
     Succeeded,
     Pending,
     RequiresAction,
@@ -175,7 +175,7 @@ pub(super) enum RefundState {
 
 /// A page of a list.
 #[derive(Debug, Deserialize)]
-pub(super) struct Listed<T> {
+pub(super) struct StripePage<T> {
     pub(super) data: Vec<T>,
     pub(super) has_more: bool,
 }

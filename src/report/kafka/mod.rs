@@ -50,7 +50,7 @@ pub fn sink(
 
 /// An event as it goes to the broker; its LSN stands beside it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Message {
+pub struct KafkaMessage {
     /// Events with the same key keep their order.
     pub(super) key: CompactString,
     pub(super) ce_type: &'static str,
@@ -64,16 +64,16 @@ pub struct Message {
 pub struct Messages;
 
 impl Convert for Messages {
-    type Item = Message;
+    type Item = KafkaMessage;
 
-    fn convert(&mut self, fed: &Fed) -> Result<Option<Message>, Unfit> {
+    fn convert(&mut self, fed: &Fed) -> Result<Option<KafkaMessage>, Unfit> {
         let (event, at) = (&fed.entry.event, fed.entry.at);
         let key = match (event.user(), event.step()) {
             (Some(user), _) => user.as_str().into(),
             (None, Some((purchase, _))) => purchase.to_compact_string(),
             (None, None) => event.kind().into(),
         };
-        Ok(Some(Message {
+        Ok(Some(KafkaMessage {
             key,
             ce_type: event_type(event.kind()),
             ce_time: at.to_compact_string(),
@@ -82,7 +82,7 @@ impl Convert for Messages {
         }))
     }
 
-    fn bytes(message: &Message) -> usize {
+    fn bytes(message: &KafkaMessage) -> usize {
         message.key.len() + message.json.len() + OVERHEAD_BYTES
     }
 }

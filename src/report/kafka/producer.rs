@@ -9,7 +9,7 @@ use super::failure::{KafkaFailure, class_of, is_too_large};
 use super::flight::Flight;
 use super::settings::KafkaSettings;
 use super::sizes::{Sizes, size_of};
-use super::{Batching, Message};
+use super::{Batching, KafkaMessage};
 use crate::ids::Lsn;
 use crate::report::feed::cursor::log_id_text;
 use crate::report::feed::sink::{Batch, Class, Deliver, Delivered, Placed, Rejection};
@@ -58,7 +58,7 @@ impl Producing {
         &self,
         producer: &ThreadedProducer<Flight>,
         topic: &str,
-        (index, placed): (usize, &Placed<Message>),
+        (index, placed): (usize, &Placed<KafkaMessage>),
         more: &[(&str, &str)],
     ) -> Result<(), RDKafkaErrorCode> {
         let message = &placed.item;
@@ -94,7 +94,7 @@ impl Producing {
     async fn send_all(
         &self,
         producer: &ThreadedProducer<Flight>,
-        items: &[Placed<Message>],
+        items: &[Placed<KafkaMessage>],
         until: Instant,
     ) -> Result<Vec<Rejection>, KafkaFailure> {
         let topic = &self.settings.topic;
@@ -125,7 +125,7 @@ impl Producing {
         &self,
         producer: &ThreadedProducer<Flight>,
         topic: &str,
-        items: &[Placed<Message>],
+        items: &[Placed<KafkaMessage>],
         until: Instant,
     ) -> Result<(), KafkaFailure> {
         let flight = producer.context();
@@ -146,7 +146,7 @@ impl Producing {
     /// Sends what was refused to the dead-letter topic; what remains is what that refuses too.
     async fn bury(
         &mut self,
-        items: &[Placed<Message>],
+        items: &[Placed<KafkaMessage>],
         refused: Vec<Rejection>,
         until: Instant,
     ) -> Result<Vec<Rejection>, KafkaFailure> {
@@ -205,7 +205,10 @@ impl Producing {
         Ok(producer)
     }
 
-    async fn try_deliver(&mut self, batch: &Batch<'_, Message>) -> Result<Delivered, KafkaFailure> {
+    async fn try_deliver(
+        &mut self,
+        batch: &Batch<'_, KafkaMessage>,
+    ) -> Result<Delivered, KafkaFailure> {
         let items = batch.items;
         let begun = Instant::now();
         let until = begun + self.patience;
@@ -269,7 +272,7 @@ impl Producing {
 }
 
 impl Deliver for Producing {
-    type Item = Message;
+    type Item = KafkaMessage;
     type Error = KafkaFailure;
 
     async fn open(&mut self, log_id: u64) -> Result<Option<Lsn>, KafkaFailure> {
@@ -308,7 +311,7 @@ impl Deliver for Producing {
         }
     }
 
-    async fn deliver(&mut self, batch: Batch<'_, Message>) -> Result<Delivered, KafkaFailure> {
+    async fn deliver(&mut self, batch: Batch<'_, KafkaMessage>) -> Result<Delivered, KafkaFailure> {
         let delivered = self.try_deliver(&batch).await;
         if delivered.is_err() {
             self.producer = None;

@@ -8,7 +8,7 @@
 //! refusals are needed; sizes here are never larger than what the library counts.
 //! Deliberately absent: growing again. A restart does that.
 
-use super::Message;
+use super::KafkaMessage;
 
 /// What was learned since the process started.
 #[derive(Debug)]
@@ -62,7 +62,7 @@ impl Sizes {
 }
 
 /// At most what the library counts for a message: headers and framing come on top.
-pub(super) fn size_of(message: &Message) -> usize {
+pub(super) fn size_of(message: &KafkaMessage) -> usize {
     message.key.len() + message.json.len()
 }
 

@@ -3,7 +3,7 @@
 //! Invariant: an attempt is ended by the first event that can end it, and by no other; the row of
 //! its end is written whole, so that it stands even where its beginning does not.
 
-use super::rows::{Attempt, AttemptResult, Rows};
+use super::rows::{AttemptResult, AttemptRow, Rows};
 use crate::engine::event::{Flow, Origin};
 use crate::engine::lifecycle::Step;
 use crate::engine::view::HistoryEntry;
@@ -15,14 +15,14 @@ use crate::time::UnixMs;
 
 /// Where and when an event happened.
 #[derive(Copy, Clone)]
-pub(super) struct Place {
+pub(super) struct EventPlace {
     pub(super) lsn: Lsn,
     pub(super) at: UnixMs,
 }
 
 /// An attempt of which only where it came from is known.
-pub(super) fn from_origin(place: Place, flow: Flow, origin: &Origin) -> Attempt {
-    Attempt {
+pub(super) fn from_origin(place: EventPlace, flow: Flow, origin: &Origin) -> AttemptRow {
+    AttemptRow {
         ip: origin.ip.map(|it| it.to_string()),
         device: origin.device.as_ref().map(ToString::to_string),
         request: Some(origin.request.to_string()),
@@ -31,8 +31,8 @@ pub(super) fn from_origin(place: Place, flow: Flow, origin: &Origin) -> Attempt 
     }
 }
 
-fn blank(place: Place, flow: Flow) -> Attempt {
-    Attempt {
+fn blank(place: EventPlace, flow: Flow) -> AttemptRow {
+    AttemptRow {
         lsn: place.lsn,
         at: place.at,
         flow: flow.as_str(),
@@ -61,7 +61,7 @@ pub(super) fn end_buy(
     known: &PurchaseAsOf,
     result: AttemptResult,
     reason: Option<String>,
-    place: Place,
+    place: EventPlace,
     rows: &mut Rows,
 ) -> Result<(), Unfit> {
     let view = &known.view;
@@ -84,7 +84,7 @@ pub(super) fn end_buy(
     if since.find(ends).map(|entry| entry.lsn) != Some(place.lsn) {
         return Ok(());
     }
-    rows.attempt = Some(Box::new(Attempt {
+    rows.attempt = Some(Box::new(AttemptRow {
         result,
         reason,
         user: Some(view.user.to_string()),
@@ -107,7 +107,7 @@ pub(super) fn end_refund(
     number: u32,
     result: AttemptResult,
     reason: Option<String>,
-    place: Place,
+    place: EventPlace,
     rows: &mut Rows,
 ) -> Result<(), Unfit> {
     let view = &known.view;
@@ -120,7 +120,7 @@ pub(super) fn end_refund(
     })?;
     let amount = known.amount_of(number);
     let amount = amount.ok_or_else(|| Unfit(format!("refund {number} has no amount")))?;
-    rows.attempt = Some(Box::new(Attempt {
+    rows.attempt = Some(Box::new(AttemptRow {
         result,
         reason,
         ended: Some((place.lsn, place.at)),
@@ -129,9 +129,13 @@ pub(super) fn end_refund(
     Ok(())
 }
 
-pub(super) fn refund_attempt(known: &PurchaseAsOf, amount: Amount, place: Place) -> Attempt {
+pub(super) fn refund_attempt(
+    known: &PurchaseAsOf,
+    amount: Amount,
+    place: EventPlace,
+) -> AttemptRow {
     let view = &known.view;
-    Attempt {
+    AttemptRow {
         user: Some(view.user.to_string()),
         product: Some(view.product.to_string()),
         quantity: Some(view.quantity),
@@ -148,8 +152,8 @@ pub(super) fn stepped(history: &[HistoryEntry], step: Step, nth: usize) -> Optio
     taken.nth(nth.checked_sub(1)?)
 }
 
-fn of(entry: &HistoryEntry) -> Place {
-    Place {
+fn of(entry: &HistoryEntry) -> EventPlace {
+    EventPlace {
         lsn: entry.lsn,
         at: entry.at,
     }

@@ -5,11 +5,11 @@
 //! rows, today, after a crash, and out of the dead letters. The sink needs no state of its own for
 //! it, and can begin in the middle of a purchase's life.
 
-use super::attempts::{Place, end_buy, end_refund, from_origin, refund_attempt, stepped};
+use super::attempts::{EventPlace, end_buy, end_refund, from_origin, refund_attempt, stepped};
 use super::encode::Tuple;
 use super::rows::{
-    ACTIONS, AUDIT, Attempt, AttemptResult, Booking, Disputed, Entry, PromotionUse, REWARDS, Risk,
-    Rows, Transaction,
+    ACTIONS, AUDIT, AttemptResult, AttemptRow, Booking, Disputed, LedgerRow, PromotionUse, REWARDS,
+    Risk, Rows, Transaction,
 };
 use crate::engine::dispute::DisputeStatus;
 use crate::engine::event::{
@@ -48,7 +48,7 @@ impl Convert for ToRows {
     type Item = Rows;
 
     fn convert(&mut self, fed: &Fed) -> Result<Option<Rows>, Unfit> {
-        let at = Place {
+        let at = EventPlace {
             lsn: fed.entry.lsn,
             at: fed.entry.at,
         };
@@ -78,7 +78,7 @@ fn audit(fed: &Fed, into: &mut Vec<u8>) {
 }
 
 impl ToRows {
-    fn fill(&self, event: &Event, place: Place, rows: &mut Rows) -> Result<(), Unfit> {
+    fn fill(&self, event: &Event, place: EventPlace, rows: &mut Rows) -> Result<(), Unfit> {
         match event {
             Event::HoldPlaced(it) => hold_placed(it, place, rows),
             Event::HoldReleased(it) => {
@@ -179,12 +179,17 @@ impl ToRows {
         Ok(())
     }
 
-    fn known(&self, purchase: PurchaseId, place: Place) -> Result<PurchaseAsOf, Unfit> {
+    fn known(&self, purchase: PurchaseId, place: EventPlace) -> Result<PurchaseAsOf, Unfit> {
         let known = self.journal.purchase_as_of(purchase, place.lsn);
         known.ok_or_else(|| Unfit(format!("the purchase {purchase} is not known")))
     }
 
-    fn promotion_back(&self, id: PurchaseId, place: Place, rows: &mut Rows) -> Result<(), Unfit> {
+    fn promotion_back(
+        &self,
+        id: PurchaseId,
+        place: EventPlace,
+        rows: &mut Rows,
+    ) -> Result<(), Unfit> {
         let known = self.known(id, place)?;
         use_back_where_ended(&known, place, rows);
         Ok(())
@@ -193,12 +198,12 @@ impl ToRows {
     fn payment_started(
         &self,
         it: &PaymentStarted,
-        place: Place,
+        place: EventPlace,
         rows: &mut Rows,
     ) -> Result<(), Unfit> {
         let known = self.known(it.purchase, place)?;
         let view = &known.view;
-        rows.attempt = Some(Box::new(Attempt {
+        rows.attempt = Some(Box::new(AttemptRow {
             result: AttemptResult::Pending,
             user: Some(it.user.to_string()),
             product: Some(view.product.to_string()),
@@ -223,7 +228,12 @@ impl ToRows {
         Ok(())
     }
 
-    fn captured(&self, it: &PaymentCaptured, place: Place, rows: &mut Rows) -> Result<(), Unfit> {
+    fn captured(
+        &self,
+        it: &PaymentCaptured,
+        place: EventPlace,
+        rows: &mut Rows,
+    ) -> Result<(), Unfit> {
         let known = self.known(it.purchase, place)?;
         end_buy(&known, AttemptResult::Success, None, place, rows)?;
         rows.transaction = Some(Box::new(self.transaction(&known, place)?));
@@ -254,12 +264,12 @@ impl ToRows {
     fn refund_started(
         &self,
         it: &RefundStarted,
-        place: Place,
+        place: EventPlace,
         rows: &mut Rows,
     ) -> Result<(), Unfit> {
         let known = self.known(it.purchase, place)?;
         let row = refund_attempt(&known, it.amount, place);
-        rows.attempt = Some(Box::new(Attempt {
+        rows.attempt = Some(Box::new(AttemptRow {
             request: Some(it.by.request.to_string()),
             owner: Some(it.by.owner.to_string()),
             ..row
@@ -272,7 +282,7 @@ impl ToRows {
         known: &PurchaseAsOf,
         amount: Amount,
         clawback: Clawback,
-        place: Place,
+        place: EventPlace,
         rows: &mut Rows,
     ) -> Result<(), Unfit> {
         let mut row = self.transaction(known, place)?;
@@ -291,7 +301,7 @@ impl ToRows {
     fn dispute_opened(
         &self,
         it: &DisputeOpened,
-        place: Place,
+        place: EventPlace,
         rows: &mut Rows,
     ) -> Result<(), Unfit> {
         let mut row = self.transaction(&self.known(it.purchase, place)?, place)?;
@@ -313,7 +323,7 @@ impl ToRows {
     fn dispute_closed(
         &self,
         it: &DisputeClosed,
-        place: Place,
+        place: EventPlace,
         rows: &mut Rows,
     ) -> Result<(), Unfit> {
         let known = self.known(it.purchase, place)?;
@@ -347,7 +357,7 @@ impl ToRows {
     }
 
     /// The purchase as captured; what an event adds is the caller's.
-    fn transaction(&self, known: &PurchaseAsOf, place: Place) -> Result<Transaction, Unfit> {
+    fn transaction(&self, known: &PurchaseAsOf, place: EventPlace) -> Result<Transaction, Unfit> {
         let view = &known.view;
         let unfit = |what: &str| Unfit(format!("the purchase {} {what}", view.purchase));
         let sealed = self.sealer.receipt(view);
@@ -385,10 +395,10 @@ impl ToRows {
     }
 }
 
-fn hold_placed(it: &HoldPlaced, place: Place, rows: &mut Rows) {
+fn hold_placed(it: &HoldPlaced, place: EventPlace, rows: &mut Rows) {
     // A buy's hold is a part of the buy, whose attempt is its payment.
     if it.flow == Flow::Hold {
-        rows.attempt = Some(Box::new(Attempt {
+        rows.attempt = Some(Box::new(AttemptRow {
             result: AttemptResult::Success,
             user: Some(it.user.to_string()),
             product: Some(it.product.to_string()),
@@ -420,8 +430,8 @@ fn hold_placed(it: &HoldPlaced, place: Place, rows: &mut Rows) {
     });
 }
 
-fn refused(it: &AttemptRefused, place: Place, rows: &mut Rows) {
-    rows.attempt = Some(Box::new(Attempt {
+fn refused(it: &AttemptRefused, place: EventPlace, rows: &mut Rows) {
+    rows.attempt = Some(Box::new(AttemptRow {
         result: AttemptResult::Refused,
         reason: Some(it.reason.reason().to_owned()),
         user: it.user.as_ref().map(ToString::to_string),
@@ -450,8 +460,8 @@ fn refused(it: &AttemptRefused, place: Place, rows: &mut Rows) {
     }
 }
 
-fn tokens_spent(it: &crate::engine::event::TokensSpent, place: Place, rows: &mut Rows) {
-    rows.attempt = Some(Box::new(Attempt {
+fn tokens_spent(it: &crate::engine::event::TokensSpent, place: EventPlace, rows: &mut Rows) {
+    rows.attempt = Some(Box::new(AttemptRow {
         result: AttemptResult::Success,
         user: Some(it.user.to_string()),
         ended: Some((place.lsn, place.at)),
@@ -483,7 +493,7 @@ fn tokens_spent(it: &crate::engine::event::TokensSpent, place: Place, rows: &mut
 
 /// The use of a promotion goes back with the event that ends its purchase for the buyer, and with
 /// none after that: so it is given back once.
-fn use_back_where_ended(known: &PurchaseAsOf, place: Place, rows: &mut Rows) {
+fn use_back_where_ended(known: &PurchaseAsOf, place: EventPlace, rows: &mut Rows) {
     let view = &known.view;
     let steps = || view.history.iter().map(|it| it.step);
     let before = stands(steps().take(view.history.len().saturating_sub(1)));
@@ -502,9 +512,9 @@ fn use_back_where_ended(known: &PurchaseAsOf, place: Place, rows: &mut Rows) {
 /// Books money that goes back, or comes back, and the reward tokens that go with it.
 fn money_moves(
     row: &Transaction,
-    [to, from]: [Entry<'_>; 2],
+    [to, from]: [LedgerRow<'_>; 2],
     (clawback, given_back): (Clawback, GivenBack),
-    place: Place,
+    place: EventPlace,
     rows: &mut Rows,
 ) -> Result<(), Unfit> {
     let (recovered, shortfall) = (
@@ -551,8 +561,8 @@ fn money_moves(
     Ok(())
 }
 
-const fn entry<'e>(account: &'static str, currency: &'e str, amount: i64) -> Entry<'e> {
-    Entry {
+const fn entry<'e>(account: &'static str, currency: &'e str, amount: i64) -> LedgerRow<'e> {
+    LedgerRow {
         account,
         currency,
         amount,
@@ -571,7 +581,7 @@ fn reward(booking: &Booking<'_>, reason: &str, tokens: i64, debt: i64, into: &mu
 }
 
 fn action(
-    place: Place,
+    place: EventPlace,
     user: &str,
     action: &str,
     origin: &Origin,

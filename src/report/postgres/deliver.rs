@@ -9,7 +9,7 @@ use super::connect::{Connected, connect};
 use super::encode::{HEADER, TRAILER, bigint};
 use super::fault::PostgresError;
 use super::rows::{
-    ACTIONS, ATTEMPTS, AUDIT, LEDGER, REWARDS, RISK, Rows, TRANSACTIONS, Table, USES, Written,
+    ACTIONS, ATTEMPTS, AUDIT, LEDGER, REWARDS, RISK, RowBatch, RowTable, Rows, TRANSACTIONS, USES,
 };
 use super::schema;
 use super::settings::{Migrate, PostgresSettings};
@@ -179,7 +179,7 @@ impl Session {
                 })
             };
         }
-        let written = Written::of(items.iter().map(|it| &it.item), Some(from));
+        let written = RowBatch::of(items.iter().map(|it| &it.item), Some(from));
         self.statements.write(&transaction, written).await?;
         let committed = transaction.commit().await;
         committed.map_err(doing("committing"))
@@ -199,7 +199,7 @@ impl Session {
             .map_err(doing("looking for what is there"))?;
         let there: HashSet<i64> = there.iter().map(|row| row.get(0)).collect();
         let missing = items.iter().filter(|it| !there.contains(&bigint(it.lsn)));
-        let written = Written::of(missing.map(|it| &it.item), None);
+        let written = RowBatch::of(missing.map(|it| &it.item), None);
         self.statements.write(&transaction, written).await?;
         // Their LSNs are behind the one that segments are computed up to.
         transaction
@@ -237,7 +237,7 @@ impl Statements {
     async fn write(
         &self,
         transaction: &Transaction<'_>,
-        rows: Written,
+        rows: RowBatch,
     ) -> Result<(), PostgresError> {
         for (statement, tuples) in [
             (&self.audit, rows.audit),
@@ -296,7 +296,7 @@ async fn prepared(connected: &Connected, sql: &str) -> Result<Statement, Postgre
     prepared.map_err(PostgresError::doing("preparing a statement"))
 }
 
-async fn copy(connected: &Connected, table: &Table) -> Result<Statement, PostgresError> {
+async fn copy(connected: &Connected, table: &RowTable) -> Result<Statement, PostgresError> {
     let (name, columns) = (table.name, table.columns.join(", "));
     let sql = format!("COPY holdfast.{name} ({columns}) FROM STDIN BINARY");
     prepared(connected, &sql).await
@@ -304,7 +304,7 @@ async fn copy(connected: &Connected, table: &Table) -> Result<Statement, Postgre
 
 async fn changing(
     connected: &Connected,
-    table: &Table,
+    table: &RowTable,
     on_conflict: &str,
 ) -> Result<Changing, PostgresError> {
     let (name, columns) = (table.name, table.columns.join(", "));
@@ -322,7 +322,7 @@ async fn changing(
 
 /// Emptied with every transaction.
 fn temporary_tables() -> String {
-    let table = |table: &Table| {
+    let table = |table: &RowTable| {
         let (name, columns) = (table.name, table.columns.join(", "));
         format!(
             "CREATE TEMPORARY TABLE staged_{name} ON COMMIT DELETE ROWS \

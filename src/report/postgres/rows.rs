@@ -12,16 +12,16 @@ use std::collections::BTreeMap;
 
 /// A table with its columns, in the order in which tuples have them.
 #[derive(Debug)]
-pub(super) struct Table {
+pub(super) struct RowTable {
     pub(super) name: &'static str,
     pub(super) columns: &'static [&'static str],
 }
 
-pub(super) const AUDIT: Table = Table {
+pub(super) const AUDIT: RowTable = RowTable {
     name: "audit_log",
     columns: &["lsn", "at", "kind", "user_id", "purchase_id", "event"],
 };
-pub(super) const ACTIONS: Table = Table {
+pub(super) const ACTIONS: RowTable = RowTable {
     name: "user_actions",
     columns: &[
         "lsn",
@@ -34,7 +34,7 @@ pub(super) const ACTIONS: Table = Table {
         "device_id",
     ],
 };
-pub(super) const REWARDS: Table = Table {
+pub(super) const REWARDS: RowTable = RowTable {
     name: "user_rewards",
     columns: &[
         "lsn",
@@ -46,7 +46,7 @@ pub(super) const REWARDS: Table = Table {
         "debt",
     ],
 };
-pub(super) const LEDGER: Table = Table {
+pub(super) const LEDGER: RowTable = RowTable {
     name: "ledger_entries",
     columns: &[
         "lsn",
@@ -59,7 +59,7 @@ pub(super) const LEDGER: Table = Table {
         "amount",
     ],
 };
-pub(super) const ATTEMPTS: Table = Table {
+pub(super) const ATTEMPTS: RowTable = RowTable {
     name: "purchase_attempts",
     columns: &[
         "lsn",
@@ -83,7 +83,7 @@ pub(super) const ATTEMPTS: Table = Table {
         "ended_at",
     ],
 };
-pub(super) const TRANSACTIONS: Table = Table {
+pub(super) const TRANSACTIONS: RowTable = RowTable {
     name: "shop_transactions",
     columns: &[
         "purchase_id",
@@ -115,7 +115,7 @@ pub(super) const TRANSACTIONS: Table = Table {
         "updated_lsn",
     ],
 };
-pub(super) const USES: Table = Table {
+pub(super) const USES: RowTable = RowTable {
     name: "promotion_uses",
     columns: &[
         "purchase_id",
@@ -127,7 +127,7 @@ pub(super) const USES: Table = Table {
         "given_back_at",
     ],
 };
-pub(super) const RISK: Table = Table {
+pub(super) const RISK: RowTable = RowTable {
     name: "risk_profiles",
     columns: &[
         "user_id",
@@ -148,7 +148,7 @@ pub struct Rows {
     pub(super) reward: Vec<u8>,
     pub(super) ledger: Vec<u8>,
     /// Rows that other events add to.
-    pub(super) attempt: Option<Box<Attempt>>,
+    pub(super) attempt: Option<Box<AttemptRow>>,
     pub(super) transaction: Option<Box<Transaction>>,
     pub(super) promotion: Option<PromotionUse>,
     pub(super) risk: Option<Risk>,
@@ -185,7 +185,7 @@ impl AttemptResult {
 
 /// A row of `purchase_attempts`.
 #[derive(Clone, Debug)]
-pub(super) struct Attempt {
+pub(super) struct AttemptRow {
     pub(super) lsn: Lsn,
     pub(super) at: UnixMs,
     pub(super) flow: &'static str,
@@ -206,7 +206,7 @@ pub(super) struct Attempt {
     pub(super) ended: Option<(Lsn, UnixMs)>,
 }
 
-impl Attempt {
+impl AttemptRow {
     /// Another event's part of the same row.
     fn merge(&mut self, later: Self) {
         if later.result != AttemptResult::Pending {
@@ -399,7 +399,7 @@ impl Risk {
 
 /// The rows of a batch, ready to be written.
 #[derive(Debug, Default)]
-pub(super) struct Written {
+pub(super) struct RowBatch {
     /// Tuples to be added: for each table, with how many.
     pub(super) audit: Vec<u8>,
     pub(super) actions: Vec<u8>,
@@ -415,12 +415,12 @@ pub(super) struct Written {
     pub(super) risks: Vec<u8>,
 }
 
-impl Written {
+impl RowBatch {
     /// Brings the rows of a batch together. `from`: rows that begin here or later are new, so that
     /// they can be added without looking; `None`: none is known to be.
     pub(super) fn of<'r>(rows: impl Iterator<Item = &'r Rows>, from: Option<Lsn>) -> Self {
         let mut written = Self::default();
-        let mut attempts: BTreeMap<Lsn, Attempt> = BTreeMap::new();
+        let mut attempts: BTreeMap<Lsn, AttemptRow> = BTreeMap::new();
         let mut transactions: BTreeMap<&str, Transaction> = BTreeMap::new();
         let mut uses: BTreeMap<&str, PromotionUse> = BTreeMap::new();
         let mut risks: BTreeMap<&str, Risk> = BTreeMap::new();
@@ -488,7 +488,7 @@ fn integer(value: u32) -> i32 {
 }
 
 /// One side of a ledger entry.
-pub(super) struct Entry<'e> {
+pub(super) struct LedgerRow<'e> {
     pub(super) account: &'static str,
     pub(super) currency: &'e str,
     pub(super) amount: i64,
@@ -504,7 +504,7 @@ pub(super) struct Booking<'e> {
 
 impl Booking<'_> {
     /// Writes the entries, which sum to zero in each currency; those of nothing are left out.
-    pub(super) fn write(&self, entries: &[Entry<'_>], into: &mut Vec<u8>) {
+    pub(super) fn write(&self, entries: &[LedgerRow<'_>], into: &mut Vec<u8>) {
         let mut sums: BTreeMap<&str, i64> = BTreeMap::new();
         let mut number = 0;
         for entry in entries.iter().filter(|it| it.amount != 0) {

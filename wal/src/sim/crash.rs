@@ -61,7 +61,7 @@ pub struct CrashImage {
 
 /// A run on a simulated disk.
 #[derive(Clone, Debug)]
-pub struct History {
+pub struct SimulatedRun {
     base: Arc<Files>,
     ops: Vec<Op>,
 }
@@ -87,7 +87,7 @@ impl PendingWrite {
 
 /// The disk at one moment: what is durable, and what is not yet.
 #[derive(Clone, Default)]
-struct State {
+struct DiskState {
     contents: Vec<Vec<u8>>,
     names: BTreeMap<String, usize>,
     writes: Vec<PendingWrite>,
@@ -95,7 +95,7 @@ struct State {
     acknowledged: u64,
 }
 
-impl History {
+impl SimulatedRun {
     pub(super) fn new(base: Arc<Files>, ops: Vec<Op>) -> Self {
         Self { base, ops }
     }
@@ -121,7 +121,7 @@ impl History {
         self.crashes_with(after, |_| true)
     }
 
-    /// Those of [`History::crashes_after`] whose loss is `wanted`; the others are not made.
+    /// Those of [`SimulatedRun::crashes_after`] whose loss is `wanted`; the others are not made.
     pub fn crashes_with(
         &self,
         after: usize,
@@ -137,8 +137,8 @@ impl History {
         })
     }
 
-    fn state(&self, after: usize) -> State {
-        let mut state = State::default();
+    fn state(&self, after: usize) -> DiskState {
+        let mut state = DiskState::default();
         for (name, content) in &*self.base {
             state.names.insert(name.clone(), state.contents.len());
             state.contents.push(content.clone());
@@ -150,7 +150,7 @@ impl History {
     }
 }
 
-impl State {
+impl DiskState {
     fn apply(&mut self, op: &Op) {
         match op {
             Op::Create { file, .. } => {

@@ -6,7 +6,7 @@
 //! Deliberately absent: deciding what is in force, where the operator has said something else.
 
 use super::SegmentSettings;
-use super::run::{Progress, RunError, Session, signed};
+use super::run::{RunError, SegmentProgress, Session, signed};
 use crate::engine::event::BuyerSegmented;
 use crate::engine::segments::Fed;
 use crate::ids::{Segment, UserId};
@@ -31,8 +31,8 @@ pub(super) struct Feed<'a> {
 pub(super) async fn feed(
     with: Feed<'_>,
     fed: &mut Option<Fed>,
-    at: &mut Progress,
-    told: &mut (dyn FnMut(Progress) + Send),
+    at: &mut SegmentProgress,
+    told: &mut (dyn FnMut(SegmentProgress) + Send),
 ) -> Result<(), RunError> {
     let row = with
         .session

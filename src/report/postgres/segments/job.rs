@@ -7,7 +7,7 @@
 //! Deliberately absent: what a run does.
 
 use super::SegmentSettings;
-use super::run::{Bounds, Progress, Report};
+use super::run::{SegmentBounds, SegmentProgress, SegmentReport};
 use crate::engine::segments::Fed;
 use crate::job::Alarm;
 use crate::journal::Journal;
@@ -25,13 +25,13 @@ pub struct SegmentJob {
     journal: Arc<Journal>,
     postgres: PostgresSettings,
     settings: SegmentSettings,
-    state: Mutex<JobStatus>,
+    state: Mutex<SegmentsStatus>,
     alarm: Arc<Alarm>,
 }
 
 /// How it stands.
 #[derive(Clone, Debug, Default)]
-pub struct JobStatus {
+pub struct SegmentsStatus {
     /// Runs begun in this process; the last one's number.
     pub runs: u64,
     /// Runs that failed.
@@ -39,15 +39,15 @@ pub struct JobStatus {
     /// Changes taken over in this process.
     pub fed: u64,
     /// How far the run under way is.
-    pub running: Option<Progress>,
+    pub running: Option<SegmentProgress>,
     /// The latest report.
-    pub last: Option<Arc<Report>>,
+    pub last: Option<Arc<SegmentReport>>,
     /// The latest report of a run that did not fail.
-    pub last_good: Option<Arc<Report>>,
+    pub last_good: Option<Arc<SegmentReport>>,
     asked: bool,
 }
 
-impl JobStatus {
+impl SegmentsStatus {
     /// Runs begun or asked for in this process; the last one's number.
     pub fn asked_for(&self) -> u64 {
         self.runs + u64::from(self.asked)
@@ -56,12 +56,12 @@ impl JobStatus {
 
 /// Who wants a run.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
-pub(super) enum By {
+pub(super) enum RequestedBy {
     Schedule,
     Request,
 }
 
-impl By {
+impl RequestedBy {
     pub(super) const fn as_str(self) -> &'static str {
         match self {
             Self::Schedule => "schedule",
@@ -108,7 +108,7 @@ impl SegmentJob {
     }
 
     /// How it stands. Everything that it reveals is durable.
-    pub fn status(&self) -> JobStatus {
+    pub fn status(&self) -> SegmentsStatus {
         self.state.lock().clone()
     }
 
@@ -130,15 +130,15 @@ impl SegmentJob {
         let (number, by) = {
             let mut state = self.state.lock();
             let by = if std::mem::take(&mut state.asked) {
-                By::Request
+                RequestedBy::Request
             } else {
-                By::Schedule
+                RequestedBy::Schedule
             };
             state.runs += 1;
-            state.running = Some(Progress::default());
+            state.running = Some(SegmentProgress::default());
             (state.runs, by)
         };
-        let bounds = Bounds {
+        let bounds = SegmentBounds {
             journal: &self.journal,
             postgres: &self.postgres,
             settings: self.settings,
@@ -160,8 +160,8 @@ impl SegmentJob {
     }
 }
 
-fn log(report: &Report) {
-    let Progress {
+fn log(report: &SegmentReport) {
+    let SegmentProgress {
         seen, changed, fed, ..
     } = report.progress;
     let elapsed_ms = report.ended_at.since_ms(report.started_at);

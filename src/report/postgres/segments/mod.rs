@@ -8,8 +8,8 @@ mod feed;
 mod job;
 mod run;
 
-pub use job::{JobStatus, SegmentJob};
-pub use run::{Progress, Report};
+pub use job::{SegmentJob, SegmentsStatus};
+pub use run::{SegmentProgress, SegmentReport};
 
 use std::time::Duration;
 

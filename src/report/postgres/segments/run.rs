@@ -8,7 +8,7 @@
 
 use super::SegmentSettings;
 use super::feed::{Feed, feed};
-use super::job::By;
+use super::job::RequestedBy;
 use crate::engine::segments::Fed;
 use crate::journal::Journal;
 use crate::report::feed::cursor::log_id_text;
@@ -23,7 +23,7 @@ use tokio_postgres::types::ToSql;
 
 /// What a run works with.
 #[derive(Copy, Clone)]
-pub(super) struct Bounds<'a> {
+pub(super) struct SegmentBounds<'a> {
     pub(super) journal: &'a Journal,
     pub(super) postgres: &'a PostgresSettings,
     pub(super) settings: SegmentSettings,
@@ -31,7 +31,7 @@ pub(super) struct Bounds<'a> {
 
 /// How far a run is.
 #[derive(Copy, Clone, Debug, Default, PartialEq, Eq)]
-pub struct Progress {
+pub struct SegmentProgress {
     /// Its row in `segment_runs`, once there is one.
     pub run: Option<u64>,
     /// Buyers that were computed, some of them more than once.
@@ -44,7 +44,7 @@ pub struct Progress {
 
 /// What came of a run.
 #[derive(Clone, Debug)]
-pub struct Report {
+pub struct SegmentReport {
     /// Its number in this process.
     pub number: u64,
     /// When it began.
@@ -52,12 +52,12 @@ pub struct Report {
     /// When it ended.
     pub ended_at: UnixMs,
     /// How far it came.
-    pub progress: Progress,
+    pub progress: SegmentProgress,
     /// Why it ended early, where it did.
     pub failure: Option<String>,
 }
 
-impl Report {
+impl SegmentReport {
     /// As the operator sees it.
     pub fn to_json(&self) -> Value {
         json!({
@@ -109,20 +109,20 @@ pub(super) enum RunError {
 
 /// Runs once. `fed` is how far changes have been taken over.
 pub(super) async fn run(
-    bounds: Bounds<'_>,
+    bounds: SegmentBounds<'_>,
     number: u64,
-    by: By,
+    by: RequestedBy,
     fed: &mut Option<Fed>,
-    progress: &mut (dyn FnMut(Progress) + Send),
-) -> Report {
+    progress: &mut (dyn FnMut(SegmentProgress) + Send),
+) -> SegmentReport {
     let started_at = bounds.journal.now();
-    let mut came = Progress::default();
-    let mut told = |at: Progress| {
+    let mut came = SegmentProgress::default();
+    let mut told = |at: SegmentProgress| {
         came = at;
         progress(at);
     };
     let ended = carry_out(bounds, by, fed, &mut told).await;
-    Report {
+    SegmentReport {
         number,
         started_at,
         ended_at: bounds.journal.now(),
@@ -132,16 +132,16 @@ pub(super) async fn run(
 }
 
 async fn carry_out(
-    bounds: Bounds<'_>,
-    by: By,
+    bounds: SegmentBounds<'_>,
+    by: RequestedBy,
     fed: &mut Option<Fed>,
-    told: &mut (dyn FnMut(Progress) + Send),
+    told: &mut (dyn FnMut(SegmentProgress) + Send),
 ) -> Result<(), RunError> {
     let session = Session::open(bounds).await?;
     let run = session.begin(bounds.journal, by, *fed).await?;
-    let mut at = Progress {
+    let mut at = SegmentProgress {
         run: Some(run.unsigned_abs()),
-        ..Progress::default()
+        ..SegmentProgress::default()
     };
     told(at);
     let worked = session.work(bounds, run, fed, &mut at, told).await;
@@ -158,7 +158,7 @@ pub(super) struct Session {
 }
 
 impl Session {
-    async fn open(bounds: Bounds<'_>) -> Result<Self, RunError> {
+    async fn open(bounds: SegmentBounds<'_>) -> Result<Self, RunError> {
         let timeout = bounds.settings.timeout;
         let connecting = connect(bounds.postgres, bounds.postgres.writer());
         let connected = within(timeout, "connecting", connecting).await??;
@@ -173,7 +173,12 @@ impl Session {
     }
 
     /// The number of the run that begins.
-    async fn begin(&self, journal: &Journal, by: By, fed: Option<Fed>) -> Result<i64, RunError> {
+    async fn begin(
+        &self,
+        journal: &Journal,
+        by: RequestedBy,
+        fed: Option<Fed>,
+    ) -> Result<i64, RunError> {
         let log = log_id_text(journal.log_id());
         let cursor = self
             .row(
@@ -204,11 +209,11 @@ impl Session {
 
     async fn work(
         &self,
-        bounds: Bounds<'_>,
+        bounds: SegmentBounds<'_>,
         run: i64,
         fed: &mut Option<Fed>,
-        at: &mut Progress,
-        told: &mut (dyn FnMut(Progress) + Send),
+        at: &mut SegmentProgress,
+        told: &mut (dyn FnMut(SegmentProgress) + Send),
     ) -> Result<(), RunError> {
         let most = i32::try_from(bounds.settings.batch).unwrap_or(i32::MAX);
         let mut batches = 0;

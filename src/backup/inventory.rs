@@ -1,5 +1,5 @@
 //! Owns what a list of a backup's objects amounts to: generations, how far each goes without a gap,
-//! what can be restored, and what nobody needs any more.
+//! what can be restored, and what can be deleted.
 //!
 //! Invariants: it is made of names alone, whatever names there are; the newest point that can be
 //! restored, and what that takes, is never among what may go. Deliberately absent: whether the objects

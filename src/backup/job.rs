@@ -30,7 +30,7 @@ const WAIT_MAX: Duration = Duration::from_secs(30);
 /// Nothing is shipped on the word of a beat that is older.
 const HELD_FOR: Duration = Duration::from_secs(6);
 
-/// How often what nobody needs is looked for when nothing else gives cause.
+/// Time between two searches for objects to delete, if nothing else causes one.
 const TIDY_EVERY: Duration = Duration::from_mins(10);
 
 /// For what is left to be shipped when the core ends in good order.
@@ -239,7 +239,7 @@ impl RunningJob {
             };
             match beat {
                 Ok(LeaseStanding::Held) => {
-                    self.shared.figures.lock().held_at = Some(Instant::now())
+                    self.shared.figures.lock().held_at = Some(Instant::now());
                 }
                 Ok(LeaseStanding::Watching) => {}
                 Ok(LeaseStanding::Refused(why)) => return Some(why.to_string()),

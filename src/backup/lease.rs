@@ -1,6 +1,6 @@
 //! Owns who may write a backup: one process, of the newest generation.
 //!
-//! The lease is one object that its holder replaces every [`BEAT`], on condition that nobody else did.
+//! The lease is one object that its holder replaces every [`BEAT`], on condition that no one else did.
 //! A process that finds another's decides by [`verdict`]:
 //!
 //! | the lease is of | then |
@@ -210,7 +210,7 @@ impl Leasing {
                 self.watched = None;
                 LeaseStanding::Held
             }
-            // Whoever was faster is looked at next time.
+            // The process that was faster is read in the next round.
             Replaced::Overtaken => LeaseStanding::Watching,
         })
     }

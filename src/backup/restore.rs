@@ -66,7 +66,7 @@ pub struct RestoredDirectory {
     pub check: CheckReport,
     /// The generation that was read.
     pub of: Generation,
-    /// The generation that it goes on with.
+    /// The generation in which it continues.
     pub generation: Generation,
     /// The snapshot that it begins from.
     pub snapshot: Option<Lsn>,

@@ -42,7 +42,7 @@ pub(super) enum ShipError {
     History(#[from] OtherHistory),
 }
 
-/// What the store has is not what this directory goes on from.
+/// The content of the store is not a prefix of this directory's log.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum OtherHistory {
     /// The store has more.
@@ -159,7 +159,7 @@ impl<'a> Shipper<'a> {
         Ok(round)
     }
 
-    /// Finds where to go on, from what the store has of the generation that is written.
+    /// Finds where to continue, from the store's objects of the current generation.
     pub(super) async fn look(&mut self, now: UnixMs) -> Result<(), ShipError> {
         let (_, generation) = self.source.identity()?;
         if self.looked && generation == self.generation {
@@ -452,7 +452,7 @@ impl<'a> Shipper<'a> {
         Name { generation, what }
     }
 
-    /// Removes what nobody needs who restores to an instant from `since` on; how many objects.
+    /// Deletes objects that no restore to an instant from `since` on needs; returns how many.
     pub(super) async fn tidy(&self, since: UnixMs) -> Result<usize, StoreError> {
         let inventory = Inventory::of(&self.store.list().await?);
         let surplus = inventory.surplus(since);

@@ -280,7 +280,7 @@ fn fail(status: u8, why: impl std::fmt::Display) -> ExitCode {
     ExitCode::from(status)
 }
 
-/// Writes to stderr; that nobody reads it changes nothing.
+/// Writes to stderr; a closed stderr is no error.
 fn say(text: impl std::fmt::Display) {
     let _ = write!(std::io::stderr(), "{text}");
 }

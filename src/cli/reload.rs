@@ -1,4 +1,4 @@
-//! Owns reading the configuration again on SIGHUP, while requests go on.
+//! Owns reloading the configuration on SIGHUP, while requests continue.
 //!
 //! Invariants: 1. all or nothing: everything is read before anything changes, and what can be
 //! refused comes first; 2. only what may change without a restart does ([`RELOADABLE`]); of what

@@ -298,7 +298,7 @@ pub struct LimitsConfig {
     pub zone: DayZone,
 }
 
-/// What a person decides about, and what becomes of it without one.
+/// Which purchases a person decides about, and the decision at the deadline.
 #[derive(Debug)]
 pub struct ReviewConfig {
     /// Which purchases.
@@ -341,7 +341,7 @@ pub struct EngineConfig {
 pub struct RiskConfig {
     /// The file that says them.
     pub rules_file: Option<PathBuf>,
-    /// Whether those that are shipped are put in force where nobody says otherwise.
+    /// Whether the shipped rules are used if no others are set.
     pub default_rules: bool,
     /// Whether the features of every attempt are written.
     pub features: FeaturesWritten,

@@ -1,6 +1,6 @@
 //! Owns the section `payments`: which gateway, how it is reached, and every bound of a payment.
 //!
-//! Invariant: a gateway is named, always; nobody is charged, or not charged, by default.
+//! Invariant: the gateway must be named; none is the default, because it decides whether cards are charged.
 
 use super::read::{ConfigReader, invalid};
 use super::{ConfigError, ID_FORM, milliseconds, seconds};
@@ -20,7 +20,7 @@ const STRIPE_KEY_CHARS_MIN: usize = 8;
 /// The gateways there are.
 #[derive(Debug)]
 pub enum GatewayKind {
-    /// In this process; charges nobody.
+    /// In this process; charges no card.
     Sandbox,
     /// Stripe.
     Stripe(StripeSettings),
@@ -61,7 +61,7 @@ pub struct PaymentsConfig {
     pub give_up_after: Duration,
     /// How long a void may take before the operator is called.
     pub void_deadline: Duration,
-    /// How long a payment may rest in nobody's hand.
+    /// How long a payment may stay in a transient state with no task driving it.
     pub pending_after: Duration,
     /// How often that is looked for.
     pub sweep_every: Duration,

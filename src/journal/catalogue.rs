@@ -24,7 +24,7 @@ pub struct Set<View> {
     pub view: View,
     /// Whether it is new.
     pub created: Created,
-    /// The LSN that must be durable before it is told.
+    /// The LSN that must be durable before it is answered.
     pub durable_at: Lsn,
 }
 

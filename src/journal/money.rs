@@ -22,7 +22,7 @@ use crate::ids::{Lsn, PurchaseId};
 pub struct Recorded {
     /// The purchase after it.
     pub view: PurchaseView,
-    /// The LSN that must be durable before it is told.
+    /// The LSN that must be durable before it is answered.
     pub durable_at: Lsn,
 }
 

@@ -38,7 +38,7 @@ pub struct LetIn {
     pub look_at: Option<PurchaseId>,
     /// Why a dispute cannot be placed, where it is one that our books have no place for.
     pub unplaced: Option<Unplaced>,
-    /// The LSN that must be durable before it is told.
+    /// The LSN that must be durable before it is answered.
     pub durable_at: Lsn,
 }
 

@@ -65,7 +65,7 @@ impl Breaker {
         self.admits_at(self.began.elapsed())
     }
 
-    /// Where it stands, for metrics and for whoever would begin something new.
+    /// Its state, for metrics and for requests that would begin a payment.
     pub(super) fn circuit(&self) -> Circuit {
         self.circuit_at(self.began.elapsed())
     }
@@ -169,7 +169,7 @@ mod tests {
         assert!(breaker.admits_at(at(2 * OPEN_MS + 10)));
         breaker.succeeded();
         assert_eq!(breaker.circuit_at(at(2 * OPEN_MS + 10)), Circuit::Closed);
-        // A call whose end is never told, because its process's runtime ended, keeps nobody out.
+        // A call whose end is never reported, because its runtime ended, must not block later calls.
         breaker.failed_at(at(300));
         assert!(breaker.admits_at(at(400)));
         assert!(breaker.admits_at(at(500)));

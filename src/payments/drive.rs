@@ -1,12 +1,12 @@
-//! Owns one drive of one payment: does what the saga says until the payment rests or the tries are
-//! spent.
+//! Owns one drive of one payment: does what the saga says until nothing is to do or the retries are
+//! used up.
 //!
-//! Invariants: each turn of the loop records a step (states only go on) or makes a call, and each
-//! failure is counted, so a drive ends; a call that may have had effect leaves the drive in doubt;
+//! Invariants: each round of the loop records a step (states never go back) or makes a call, and each
+//! failure is counted, so a drive ends; after a call that may have had an effect comes a look-up;
 //! a refusal to capture is believed only once a look-up shows the money still set aside; an
 //! authorization is given up only where the gateway is known to have nothing of it, and where
-//! nothing can arrive late. What costs nothing goes to no gateway.
-//! Deliberately absent: who drives, and when to try again what was left open (`driver`).
+//! nothing can take effect late. A free order goes to no gateway.
+//! Deliberately absent: who drives, and when an open payment is retried (`driver`).
 
 use crate::engine::command::PaymentStep;
 use crate::engine::event::{Decider, VoidCause, VoidStuckCause};
@@ -30,13 +30,13 @@ const GIVE_BACKS_MAX: u32 = 10;
 
 /// How a drive ended.
 pub(super) struct Ended {
-    /// Why it rests; `None`: it does not, the tries are spent.
+    /// Why there is nothing to do; `None`: the retries are used up.
     pub(super) rest: Option<RestReason>,
-    /// How soon what does not rest is taken up again.
+    /// How soon an open payment is resumed.
     pub(super) pace: Pace,
     /// The purchase then.
     pub(super) view: PurchaseView,
-    /// The LSN that must be durable before it is told.
+    /// The LSN that must be durable before it is answered.
     pub(super) durable_at: Lsn,
     /// Whether a call may still take effect whose answer is not known.
     pub(super) late: Late,
@@ -112,7 +112,7 @@ impl<'a> Drive<'a> {
         }
     }
 
-    /// Does what the saga says until there is nothing to do or the tries are spent.
+    /// Does what the saga says until nothing is to do or the retries are used up.
     pub(super) async fn run(mut self) -> Result<Ended, StorageFault> {
         // Each round: the saga names one action for the state in the log and what is known of the
         // gateway; asking changes `known`, recording changes `view`. So the drive ends where the saga
@@ -165,7 +165,7 @@ impl<'a> Drive<'a> {
         }
     }
 
-    /// What an action that writes down writes.
+    /// The step that a recording action records.
     fn step_of(&self, action: Action) -> PaymentStep {
         match action {
             Action::RecordAuthorized(Authorization { id, capture_before }) => {
@@ -212,7 +212,7 @@ impl<'a> Drive<'a> {
         }
     }
 
-    /// What a person has to do with it.
+    /// Whether a person must decide about it.
     fn review(&self) -> Review {
         let Some(wanted) = &self.view.review else {
             return Review::No;
@@ -238,7 +238,7 @@ impl<'a> Drive<'a> {
         self.payments.captured_step(money, self.view.quote.currency)
     }
 
-    /// Writes down what went back at the gateway before we knew of its capture.
+    /// Records refunds made at the gateway before we knew of the capture.
     fn record_refunds_found(&mut self, total: Amount) -> Result<(), StorageFault> {
         if total > Amount::ZERO && self.view.state == PurchaseState::Captured {
             self.record(PaymentStep::RefundedAtGateway(total))?;
@@ -261,7 +261,7 @@ impl<'a> Drive<'a> {
     }
 
     /// Writes down that a void is overdue, or that the gateway refuses it, so that the operator is
-    /// called. It goes on being tried.
+    /// called. Retries continue.
     fn note_stuck(&mut self) -> Result<(), StorageFault> {
         let overdue = |deadline: UnixMs| self.payments.journal().now() >= deadline;
         let cause = match self.pace {
@@ -342,18 +342,18 @@ impl<'a> Drive<'a> {
     }
 
     async fn authorize(&mut self) -> Go {
-        // 1. Wait after a failure. What the gateway does not take now goes on in the background.
+        // 1. Wait after a failure. Without retries left, the payment continues in the background.
         if !self.is_late() && self.next_attempt().await == RetryDecision::Spent {
             return Go::Leave;
         }
-        // 2. Wait for the turn, which may take long where many do.
+        // 2. Wait for the turn at the gateway's rate, which may take long.
         if !self.is_late()
             && let Err(trouble) = self.payments.calls().turn(GatewayCall::Authorize).await
         {
             self.tries.trouble(trouble);
             return Go::On;
         }
-        // 3. Begin nothing that the buyer no longer reckons with. The saga only authorizes where
+        // 3. Begin nothing that the buyer no longer expects. The saga authorizes only if
         // the gateway has nothing.
         if self.is_late() {
             self.known = GatewayState::GivenUp(self.late);
@@ -375,7 +375,7 @@ impl<'a> Drive<'a> {
                 self.known = GatewayState::Has(LookupResult::Authorized(authorization));
             }
             CallResult::Declined(decline) => {
-                self.known = GatewayState::Has(LookupResult::Declined(decline))
+                self.known = GatewayState::Has(LookupResult::Declined(decline));
             }
             CallResult::Retriable(trouble) => self.tries.trouble(trouble),
             CallResult::Unknown(trouble) => {
@@ -386,7 +386,7 @@ impl<'a> Drive<'a> {
         Go::On
     }
 
-    /// Whether it is too late to authorize: the buyer no longer reckons with it.
+    /// Whether it is too late to authorize: the buyer no longer expects it.
     fn is_late(&self) -> bool {
         let now = self.payments.journal().now();
         now.since_ms(self.started_at()) >= self.payments.settings().give_up_after_ms
@@ -422,8 +422,8 @@ impl<'a> Drive<'a> {
                 self.late = Late::Impossible;
                 self.known = GatewayState::GivenUp(Late::Impossible);
             }
-            // It has come after all, or nobody knows. The tries are spent: whoever takes it up again
-            // sees what there is.
+            // The authorization arrived after all, or the outcome is unknown. This drive ends; the next
+            // one looks up the current state.
             Some(CallResult::Declined(_) | CallResult::Unknown(_) | CallResult::Retriable(_))
             | None => {
                 return Go::Leave;

@@ -2,15 +2,15 @@
 //! the operator asks, and again and again while one stays open.
 //!
 //! Invariants:
-//! 1. The gateway is asked only once the intent is durable; an outcome is told only once it is.
+//! 1. The gateway is called only after the intent is durable; an outcome is answered only after it is.
 //! 2. One drive at a time has a payment. A payment that was driven before and did not end is in
 //!    doubt, whoever drives it next: it is looked up before anything is sent.
 //! 3. Every wait and every number at once is bounded by [`PaymentSettings`].
-//! 4. What is open stands in the log; the sweeper finds what nobody has in hand.
+//! 4. Every open payment is in the log; the sweeper finds those with no task driving them.
 //!
 //! The front end calls [`Payments::pay`], [`Payments::refund`], [`Payments::void`],
 //! [`Payments::decide_review`] and
-//! [`Payments::look_again`], the start-up [`Payments::resume`]; nobody else calls a gateway.
+//! [`Payments::look_again`], the start-up [`Payments::resume`]; nothing else calls a gateway.
 
 use crate::engine::command::{PaymentStep, Verdict};
 use crate::engine::event::{AdminAct, AdminActed, Decider, VoidCause};
@@ -57,7 +57,7 @@ pub trait Meter: Send + Sync + 'static {
     /// A call to the gateway ended, or was given up on, after this time.
     fn gateway_call(&self, call: GatewayCall, class: CallClass, took: Duration);
 
-    /// What must be durable before the payment goes on, or its end is told, became so.
+    /// A wait for the log ended, before the payment continued or its outcome was answered.
     fn log_waited(&self, took: Duration);
 
     /// A drive left a payment open; it is tried again later.
@@ -71,7 +71,7 @@ pub trait Meter: Send + Sync + 'static {
         let _ = purchase;
     }
 
-    /// The sweeper found a payment in a passing state that nobody had in hand.
+    /// The sweeper found a payment in a transient state with no task driving it.
     fn neglected(&self, purchase: PurchaseId);
 }
 
@@ -88,7 +88,7 @@ impl Meter for () {
     fn neglected(&self, _: PurchaseId) {}
 }
 
-/// How a payment stands when its caller is told. What it reveals is durable.
+/// The state of a payment when its caller is answered. What it reveals is durable.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PaymentOutcome {
     /// The money is taken and the goods are the buyer's.
@@ -200,7 +200,7 @@ impl Payments {
                 }
                 journal.admin_acted(acted(&view))?;
             }
-            // Where somebody drives it just now, settling has it driven once more.
+            // If another task drives it just now, this has it driven once more.
             let settled = payments.settle(purchase, &gate).await?;
             Ok(Ok(settled.into_view()))
         })
@@ -227,7 +227,7 @@ impl Payments {
             };
             let journal = &payments.journal;
             if let Err(refusal) = journal.record_acted(purchase, step, acted)? {
-                // What it is refused for was written by somebody else, perhaps just now.
+                // Another task recorded the reason for this refusal, perhaps just now: wait until durable.
                 let (_, durable_at) = payments.read(purchase);
                 gate.wait(durable_at).await?;
                 return Ok(Err(refusal));
@@ -316,7 +316,7 @@ impl Payments {
         &self.suspects
     }
 
-    /// Takes the payment; `None` while somebody drives it.
+    /// Takes the payment; `None` while another task drives it.
     pub(super) fn enter(&self, purchase: PurchaseId) -> Option<Driving<'_>> {
         self.registry.enter(purchase)
     }
@@ -348,13 +348,13 @@ impl Payments {
         &*self.meter
     }
 
-    /// The purchase, and the LSN that must be durable before it is told.
+    /// The purchase, and the LSN that must be durable before it is answered.
     pub(super) fn read(&self, purchase: PurchaseId) -> (PurchaseView, Lsn) {
         let read = self.journal.purchase(purchase);
         read.expect("a payment is driven only for a purchase that the journal has")
     }
 
-    /// Drives the payment, or tells how it stands where somebody else does.
+    /// Drives the payment, or returns its state if another task drives it.
     pub(super) async fn settle(
         &self,
         purchase: PurchaseId,
@@ -468,7 +468,7 @@ impl Payments {
         waited
     }
 
-    /// Puts a payment down for later, in doubt; whoever drives it now has it driven once more.
+    /// Schedules the payment with an unknown outcome; a task that drives it now drives it once more.
     fn put_down(&self, purchase: PurchaseId, wait: Duration) {
         let due = Instant::now() + wait;
         if let Some(ticket) = self.registry.put_down(purchase, due) {
@@ -551,8 +551,8 @@ impl Payments {
         }
     }
 
-    /// Looks over everything that is open, again and again: what has rested too long in a passing
-    /// state and is in nobody's hand is taken up. A healthy run finds none.
+    /// Checks every open payment, again and again, and resumes those that were too long in a transient
+    /// state with no task driving them. A healthy run finds none.
     async fn keep_sweeping(&self) {
         let every = Duration::from_millis(self.settings.sweep_every_ms);
         while self.journal.fault().is_none() {
@@ -637,7 +637,7 @@ fn after_last_step(view: &PurchaseView) -> Lsn {
     Lsn(last.lsn.0 + 1)
 }
 
-/// Until when a person has to decide, where the drive rests for that.
+/// The review's deadline, if the drive ended because a person must decide.
 fn deadline_of(rest: Option<RestReason>, view: &PurchaseView) -> Option<UnixMs> {
     (rest == Some(RestReason::Waiting)).then_some(())?;
     view.review.as_ref()?.deadline

@@ -3,7 +3,7 @@
 //! Invariants:
 //! 1. Every call carries our [`Reference`], one for each payment of each log, and a provider's
 //!    adapter makes authorize, capture, void and each numbered refund idempotent by it.
-//! 2. An answer is one of four: approved, declined for good, retriable (certainly without effect),
+//! 2. An answer is one of four: approved, declined permanently, retriable (certainly without effect),
 //!    unknown (perhaps with effect). An adapter that cannot tell says unknown, never retriable.
 //! 3. Void closes the reference: after it is approved, an authorization under it that is still on
 //!    its way can no longer take effect, whether or not there was anything to give back.
@@ -326,7 +326,7 @@ impl CallClass {
     }
 }
 
-/// Why a gateway said no for good.
+/// Why a gateway declined permanently.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Decline {
     /// Who said it.
@@ -382,7 +382,7 @@ pub enum Trouble {
     /// It does not accept our key, or not for this: nothing happened, and the operator has to act.
     #[error("the gateway does not accept our key")]
     KeyRefused,
-    /// It answered that something broke on its side, or what nobody can read.
+    /// It answered with an internal error, or with something unreadable.
     #[error("internal error")]
     Internal,
     /// Nothing was sent: too many calls failed just before.
@@ -399,7 +399,7 @@ pub enum LookupResult {
     Declined(Decline),
     /// Money is set aside.
     Authorized(Authorization),
-    /// Money is taken, at least some of which was not given back.
+    /// Captured, and not refunded completely.
     Captured(CapturedMoney),
     /// What was set aside is given back, or lapsed.
     Voided,
@@ -408,7 +408,7 @@ pub enum LookupResult {
 }
 
 impl LookupResult {
-    /// Money that was taken, of which some is left or not.
+    /// The result for captured money, refunded completely or not.
     pub fn taken(money: CapturedMoney) -> Self {
         if money.captured > Amount::ZERO && money.left() == Amount::ZERO {
             Self::Refunded(money)

@@ -1,4 +1,4 @@
-//! Owns a payment's future that outlives whoever waits for it.
+//! Owns a payment's future that outlives its caller.
 //!
 //! While the caller waits, the work runs in the caller's own task: no hop between tasks, which a
 //! payment of two syncs would feel. When the caller goes away, the work goes on in a task of its

@@ -1,4 +1,4 @@
-//! Payments: moves a purchase from its written intent to an outcome, whatever happens between.
+//! Payments: drives a purchase from its recorded intent to an outcome, through crashes and outages.
 //!
 //! The parts, in the order to read them: [`gateway`] is what any payment provider must offer and
 //! the one classification of its answers; [`saga`] says what to do next with a payment, [`refund`]
@@ -6,7 +6,7 @@
 //! `settle` brings our books and the gateway's together;
 //! [`sandbox`] is a provider in process, [`stripe`] one elsewhere.
 //! Invariant: captured with goods, or nothing charged and the stock back.
-//! Deliberately absent: HTTP, money arithmetic, and what a buyer is told.
+//! Deliberately absent: HTTP, money arithmetic, and answers to buyers.
 
 pub mod breaker;
 mod calls;

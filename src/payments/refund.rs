@@ -6,7 +6,7 @@
 //!    which makes it the same refund at the gateway.
 //! 2. A refusal is believed where no earlier attempt can have taken effect, or a look-up shows it.
 //! 3. A refund ends by succeeding or by the gateway's refusal; until then it stays open, however
-//!    long that takes: nobody knows better where the money is.
+//!    long that takes: no other source knows where the money is.
 //!
 //! Deliberately absent: whether money may go back (`engine`), and when to try again (`driver`).
 
@@ -24,7 +24,7 @@ use crate::payments::settle::{has_books, refunded_of};
 /// What is known of a refund at the gateway.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum KnownRefund {
-    /// It was not asked for yet: true only for whoever wrote the intent and has not crashed since.
+    /// Not sent yet: known only to the task that recorded the intent, if the process has not crashed.
     Unasked,
     /// It may have been asked for.
     InDoubt,
@@ -49,7 +49,7 @@ pub enum RefundAction {
     Later,
 }
 
-/// What to do next with a refund of which this is `known`.
+/// The next action for a refund, given what is `known` of it.
 pub fn next_refund(known: &KnownRefund) -> RefundAction {
     match known {
         KnownRefund::Unasked | KnownRefund::Has(FoundRefund::Nothing) => RefundAction::Send,
@@ -131,7 +131,7 @@ impl<'a> RefundDrive<'a> {
                     return Ok(DriveEnd::Reached);
                 }
             };
-            // Refused where somebody else recorded it first: it has ended either way.
+            // Refused if another task recorded it first: it has ended either way.
             let _ = self.payments.journal().record(self.view.purchase, step)?;
             return Ok(DriveEnd::Reached);
         }
@@ -164,7 +164,7 @@ impl<'a> RefundDrive<'a> {
                 None => RefundFailure::Refused,
             },
         };
-        // Refused where somebody else recorded it first: it has ended either way.
+        // Refused if another task recorded it first: it has ended either way.
         let _ = journal.record(self.view.purchase, failed)?;
         if let Some(total) = more {
             let found = PaymentStep::RefundedAtGateway(total);

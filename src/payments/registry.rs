@@ -1,4 +1,4 @@
-//! Owns who drives which payment, which payments were left open by whoever drove them, and when
+//! Owns which task drives which payment, which payments were left open by their last drive, and when
 //! these are to be taken up again.
 //!
 //! Invariants: one drive at a time has a payment; a payment that anybody has begun to drive and
@@ -46,7 +46,7 @@ enum DriveMark {
     },
 }
 
-/// Whether somebody asked for another drive while one was going on.
+/// Whether another drive was requested during the current one.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub(super) enum DriveAgain {
     No,
@@ -63,7 +63,7 @@ impl Registry {
         }
     }
 
-    /// Takes the payment; `None` while somebody else drives it.
+    /// Takes the payment; `None` while another task drives it.
     pub(super) fn enter(&self, purchase: PurchaseId) -> Option<Driving<'_>> {
         let late = match self.shard(purchase).lock().entry(purchase) {
             Entry::Occupied(mut entry) => match *entry.get() {
@@ -133,7 +133,7 @@ impl Registry {
         Some(ticket)
     }
 
-    /// Whether nobody has the payment in hand: it is neither driven nor waiting for its turn in the
+    /// Whether no task drives the payment: it is neither driven nor waiting for its turn in the
     /// queue, whose first entry is due at `next_due`; `grace` allowed.
     pub(super) fn is_neglected(
         &self,
@@ -203,12 +203,12 @@ pub(super) struct Driving<'a> {
 }
 
 impl Driving<'_> {
-    /// Whether a call by somebody who had it before may still take effect, unknown to us.
+    /// Whether a call of an earlier drive may still take effect with an unknown outcome.
     pub(super) fn late(&self) -> Late {
         self.late
     }
 
-    /// The payment has ended: nothing is to be kept of it. Whether somebody asked for another
+    /// The payment has ended, and nothing of it is kept. Whether another drive was requested
     /// drive meanwhile.
     pub(super) fn end(mut self) -> DriveAgain {
         self.ended = true;
@@ -226,7 +226,7 @@ impl Driving<'_> {
         self.leave(due, late)
     }
 
-    /// In one turn of the lock: whoever comes next finds it either driven or left open.
+    /// Under one lock: the next task finds it either driven or left open.
     fn leave(&self, due: Instant, late: Late) -> (Ticket, Instant) {
         let ticket = self.registry.ticket();
         let mut shard = self.registry.shard(self.purchase).lock();

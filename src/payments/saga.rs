@@ -1,9 +1,9 @@
-//! Owns what to do next with a payment: a pure function of where the purchase is and of what is
-//! known of the gateway. It calls nothing, waits for nothing and writes nothing.
+//! Owns the next step of a payment: a pure function of the purchase's state and of what is known
+//! of the gateway's. It calls nothing, waits for nothing and records nothing.
 //!
 //! Invariants:
-//! 1. In doubt, the one action is to look up: nothing that may have had effect is sent again.
-//! 2. A step is asked of the gateway only in the state whose intent stands in the log.
+//! 1. After an unknown outcome the only action is a look-up: a call that may have had an effect is
+//! 2. A call is sent to the gateway only in the state whose intent is in the log.
 //! 3. Every pair of state and knowledge has its action; there is no fallback arm, so a new state
 //!    or a new thing to know must be placed here.
 //!
@@ -19,20 +19,20 @@ use crate::payments::gateway::{Authorization, CapturedMoney, LookupResult};
 /// What is known of the gateway about one purchase.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum GatewayState {
-    /// No call that may have had effect was made since the last step was written: true only for
-    /// whoever wrote the intent and has not crashed since.
+    /// No call that may have had an effect was made since the last step was recorded: known only to
+    /// the task that recorded the intent, if the process has not crashed since.
     Unasked,
-    /// A call may have been made whose answer is not known: after a crash, a time-out, an unknown
+    /// A call with an unknown outcome may have been made: after a crash, a timeout or an unknown
     /// answer.
     InDoubt,
-    /// What the gateway has, by its answer or by a look-up. What it captured is what was asked for.
+    /// The state at the gateway, from its answer or a look-up; a captured amount is the requested one.
     Has(LookupResult),
-    /// The gateway captured another sum than was asked for, of which some is left.
+    /// The gateway captured a different amount than requested, and some of it is left.
     Differs(CaptureDifference, CapturedMoney),
     /// The gateway will never capture.
     CaptureRefused,
-    /// The gateway has nothing, and no further attempt to authorize is made: it did not answer in
-    /// all the time that there was.
+    /// The gateway has nothing, and no further authorization is sent: it did not answer within
+    /// `payments.give_up_after_s`.
     GivenUp(Late),
 }
 
@@ -106,17 +106,17 @@ pub enum Action {
     RecordDeclined(DeclineCause, Option<GatewayCode>),
     /// Write down that a person is to decide.
     OpenReview,
-    /// Write down how it is decided because nobody has.
+    /// Record the decision of the deadline, because no person decided in time.
     DecideReview(Verdict),
-    /// Write down that the money is about to be taken.
+    /// Record the intent to capture.
     StartCapture,
-    /// Write down that the money is taken, and sell the units.
+    /// Record the capture, which sells the units.
     RecordCaptured(CapturedMoney),
-    /// Write down that another sum was taken, which a person has to settle.
+    /// Record a capture of a different amount, which a person must settle.
     RecordDiffers(CaptureDifference, CapturedMoney),
-    /// Write down that the authorization is about to be given back.
+    /// Record the intent to void.
     StartVoid(VoidCause),
-    /// Write down that nothing is charged any more, and free the units.
+    /// Record that the authorization is void, which frees the units.
     RecordVoided,
     /// Nothing for the saga to do.
     Rest(RestReason),
@@ -125,7 +125,7 @@ pub enum Action {
 /// Why there is nothing to do.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub enum RestReason {
-    /// Paid, whatever became of the money later.
+    /// Captured; refunds and disputes may have followed.
     Captured,
     /// Ended with nothing charged.
     Declined,
@@ -133,12 +133,12 @@ pub enum RestReason {
     Voided,
     /// A person has to act first.
     Waiting,
-    /// There is no payment: a hold, or what became of one.
+    /// There is no payment: a hold, or a hold that ended.
     NoPayment,
 }
 
-/// What to do next with a purchase in `state`, given what is `known` of the gateway, and what a
-/// person has to do with it.
+/// The next action for a purchase in `state`, given what is `known` of the gateway, and the state
+/// of its review.
 pub fn next(state: PurchaseState, review: Review, known: &GatewayState) -> Action {
     use PurchaseState as S;
     match state {
@@ -190,7 +190,7 @@ fn authorized(review: Review, known: &GatewayState) -> Action {
         | GatewayState::Has(LookupResult::Authorized(_) | LookupResult::Captured(_))
         | GatewayState::Differs(..) => match review {
             Review::No => Action::StartCapture,
-            // Whoever took the money already, a person decides whether it stays.
+            // Even if the money is captured already, a person decides whether it stays.
             Review::Wanted | Review::Due(_) => Action::OpenReview,
         },
         GatewayState::InDoubt | GatewayState::GivenUp(_) => Action::LookUp,
@@ -229,8 +229,8 @@ fn voiding(known: &GatewayState) -> Action {
         GatewayState::Has(LookupResult::Authorized(_) | LookupResult::Nothing)
         | GatewayState::CaptureRefused => Action::Void,
         GatewayState::Unasked | GatewayState::InDoubt | GatewayState::GivenUp(_) => Action::LookUp,
-        // It said that it would not capture, and did, or somebody captured at its own site: no
-        // money without goods, whatever sum it is.
+        // The gateway refused the capture and captured nevertheless, or a person captured on its site:
+        // no money without goods, so any amount goes back.
         GatewayState::Has(LookupResult::Captured(money)) | GatewayState::Differs(_, money) => {
             Action::GiveBack(money.clone())
         }

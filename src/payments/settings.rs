@@ -25,7 +25,7 @@ pub struct PaymentSettings {
     pub backoff_first_ms: u64,
     /// The longest wait between two attempts, in milliseconds; at least `backoff_first_ms`.
     pub backoff_max_ms: u64,
-    /// How long a caller is kept waiting before it is told that the outcome is not known yet, in
+    /// How long a caller waits before it gets 202, in
     /// milliseconds; a call to the gateway that has begun by then is still waited for.
     pub unknown_after_ms: u64,
     /// Payments driven at once; more wait for their turn. At least 1.
@@ -40,18 +40,18 @@ pub struct PaymentSettings {
     pub void_deadline_ms: u64,
     /// How often all open payments are looked over, in milliseconds; at least 1.
     pub sweep_every_ms: u64,
-    /// How long a payment may rest in a passing state without anybody having it in hand, in
+    /// How long a payment may stay in a transient state with no task driving it, in
     /// milliseconds, before the sweeper takes it up.
     pub pending_after_ms: u64,
     /// When nothing is sent to the gateway for a while.
     pub breaker: BreakerSettings,
     /// What the card networks say about trying a declined card again.
     pub scheme: SchemeRules,
-    /// How long purchases wait for a person, and what becomes of them then.
+    /// Deadlines of reviews, and the decision at the deadline.
     pub review: ReviewSettings,
 }
 
-/// How long purchases wait for a person, and what becomes of them then.
+/// Deadlines of reviews, and the decision at the deadline.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub struct ReviewSettings {
     /// How long a person has, in milliseconds; at least 1.

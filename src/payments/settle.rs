@@ -2,7 +2,7 @@
 //! asked for, and writing down refunds that were made at the gateway's own site.
 //!
 //! Invariants:
-//! 1. What is booked is what a look-up of this very moment says, never what somebody believes.
+//! 1. The booked amount comes from a look-up made just before, never from a caller.
 //! 2. A refund of ours that is under way is never taken for one that was made at the gateway: its own
 //!    outcome is written down first.
 //! 3. Every comparison is one look-up; one that fails is tried again with the waits of payments.
@@ -50,7 +50,7 @@ impl Suspects {
 }
 
 impl Payments {
-    /// Settles a capture of another sum than was asked for, or a void that the gateway refuses, as the
+    /// Settles a capture of a different amount than requested, or a void that the gateway refuses, as the
     /// operator wants it. Resolves and goes on like [`Payments::pay`], with the purchase then;
     /// [`Refusal::WrongState`] where there is nothing to settle in this way. What `acted` makes of the
     /// purchase as it was, and of the sum that is booked, stands in the log with the step.
@@ -97,7 +97,7 @@ impl Payments {
         acted: impl Fn(&PurchaseView, Option<Amount>) -> AdminActed,
         gate: &CommitGate,
     ) -> Result<Result<PurchaseView, Refusal>, StorageFault> {
-        // 1. Nobody gives money back while it is booked.
+        // 1. No other task returns money while it is booked.
         let Some(driving) = self.enter(purchase) else {
             return Ok(Err(Refusal::Overloaded));
         };
@@ -106,7 +106,7 @@ impl Payments {
             view.state,
             PurchaseState::CaptureDiffers | PurchaseState::Stuck
         );
-        // 2. What the gateway has by now.
+        // 2. Look up the gateway's current state.
         let found = if settles {
             self.look_up(&view).await
         } else {
@@ -116,11 +116,11 @@ impl Payments {
             Ok(LookupResult::Captured(money)) if money.currency == Some(view.quote.currency) => {
                 Ok(money)
             }
-            // Nothing is left there to book, or in a currency that the goods have no price in.
+            // Nothing is left to book, or in a currency in which the product has no price.
             Ok(_) => Err(Refusal::WrongState),
             Err(_) => Err(Refusal::GatewayUnavailable),
         };
-        // 3. It is booked, and what went back of it.
+        // 3. Book the capture, and its refunds.
         let booked = match money {
             Ok(money) => self.book(&view, money, acted)?,
             Err(refusal) => Err(refusal),
@@ -160,7 +160,7 @@ impl Payments {
         Ok(Ok((recorded.view, recorded.durable_at)))
     }
 
-    /// What it is refused for was written by somebody else, perhaps just now.
+    /// Another task recorded the reason for this refusal, perhaps just now: wait until it is durable.
     async fn refused(
         &self,
         purchase: PurchaseId,

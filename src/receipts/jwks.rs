@@ -1,5 +1,5 @@
 //! Owns the public keys as a JSON Web Key Set (RFC 7517, RFC 8037): written for
-//! `/.well-known/jwks.json`, read by whoever verifies offline.
+//! `/.well-known/jwks.json`, for verification offline.
 //!
 //! Invariant: a written set reads back as the same keys. As RFC 7517 asks, members and keys that
 //! are not known are passed over; a key of ours that does not read, or a name that stands twice,

@@ -31,7 +31,7 @@ pub trait OurBooks: Send + Sync {
     /// The payments of a shard from the sequence number `from` on, looking at `most` purchases.
     fn payments_of(&self, shard: ShardId, from: u64, most: usize) -> PaymentsPage;
 
-    /// Waits, blocking, until everything before `lsn` is durable, so that it may be told.
+    /// Blocks until everything before `lsn` is durable, so that it may be reported.
     fn durable(&self, lsn: Lsn) -> Result<(), StorageFault>;
 }
 
@@ -137,7 +137,7 @@ pub enum Has {
     Declined,
     /// Money is set aside.
     Authorized,
-    /// Money is taken, at least some of which was not given back.
+    /// Captured, and not refunded completely.
     Captured,
     /// All that was taken is given back.
     Refunded,

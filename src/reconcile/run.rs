@@ -88,7 +88,7 @@ pub async fn reconcile(
         Ok(()) => going.captured().await,
         Err(stopped) => Err(stopped),
     };
-    // What the report reveals must be durable before it is told.
+    // What the report reveals must be durable before it is shown.
     let durable = ours.durable(ours.end());
     let outcome = match (ended, durable) {
         (_, Err(fault)) => RunOutcome::Failed(fault.to_string()),

@@ -34,7 +34,7 @@ pub enum BadKey {
     /// A secret of Standard Webhooks that is not base64 behind its prefix.
     #[error("must be `whsec_` followed by base64")]
     NotBase64,
-    /// It may be read in two ways, and nobody says which.
+    /// It may have two formats, and the configuration does not say which.
     #[error(
         "is missing, and the secret begins with `whsec_`, which two formats use: set format = \"stripe\" for a Stripe endpoint's signing secret (used unchanged), or format = \"standard\" for Standard Webhooks (base64 after the prefix)"
     )]
@@ -96,7 +96,7 @@ impl WebhookKey {
         self.format
     }
 
-    /// Whether the secret is the same, whatever it is good for.
+    /// Whether the secret is the same, in any format.
     pub fn is_same(&self, other: &Self) -> bool {
         let [this, that] = [self, other].map(|key| key.sign(&[b"the same key?"]));
         this[..].ct_eq(&that[..]).into()

@@ -22,7 +22,7 @@ pub const SECRETS_MAX: usize = 16;
 /// A secret with its name.
 #[derive(Clone, Debug)]
 pub struct Secret {
-    /// Its name, which may be told and logged.
+    /// Its id, which may be shown and logged.
     pub id: WebhookSecretId,
     /// The secret.
     pub key: WebhookKey,

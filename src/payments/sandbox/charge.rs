@@ -61,7 +61,7 @@ impl SandboxCharge {
 /// Where a payment is at the sandbox.
 #[derive(Copy, Clone, Debug, PartialEq, Eq, Hash)]
 pub enum ChargeState {
-    /// Declined for good.
+    /// Declined permanently.
     Declined,
     /// Set aside.
     Authorized,

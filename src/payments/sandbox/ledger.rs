@@ -43,7 +43,7 @@ pub enum LedgerEntry {
         /// From which card.
         card: CardToken,
     },
-    /// It was not set aside, for good.
+    /// The authorization was declined permanently.
     Declined {
         /// How much was asked for.
         amount: Amount,
@@ -158,7 +158,7 @@ impl Ledger {
         let line = encode(reference, entry);
         match (&self.file).write(line.bytes()) {
             Ok(written) if written == line.length => Ok(()),
-            // A part of a line, or nobody knows: whatever came after would stand behind damage.
+            // Part of a line may be in the file. A further line after it would follow damage.
             Ok(_) | Err(_) => {
                 self.failed.store(true, Ordering::Relaxed);
                 Err(NotWritten)

@@ -81,12 +81,12 @@ impl Sandbox {
         charges
     }
 
-    /// Captures `amount` of what is set aside under `reference`, as somebody at its own site would.
+    /// Captures `amount` of the authorization `reference`, as a person on the gateway's site could.
     pub fn capture_at_site(&self, reference: Reference, amount: Amount) -> Result<(), Misfit> {
         self.at_site(reference, &LedgerEntry::CapturedOther { amount })
     }
 
-    /// Gives `amount` back of what was captured under `reference`, as somebody at its own site would.
+    /// Refunds `amount` of the capture `reference`, as a person on the gateway's site could.
     pub fn refund_at_site(&self, reference: Reference, amount: Amount) -> Result<(), Misfit> {
         self.at_site(reference, &LedgerEntry::Refunded { number: 0, amount })
     }
@@ -416,7 +416,7 @@ impl NoEffect {
     }
 }
 
-/// What is told, where a call goes wrong in the way `how`.
+/// The answer of a call that fails as `how` says.
 fn reply<T>(how: Option<How>, answer: CallResult<T>) -> PlannedReply<T> {
     match how {
         None => PlannedReply::Now(answer),
@@ -461,7 +461,7 @@ fn first(
     }
 }
 
-/// What a later authorization under the same reference is told.
+/// The answer to a later authorization under the same reference.
 fn again(kept: &ChargeRecord, order: &AuthorizeRequest) -> CallResult<Authorization> {
     if (kept.amount, kept.currency) != (order.amount, order.currency) {
         return CallResult::Declined(Decline::BY_GATEWAY);

@@ -29,7 +29,7 @@ pub enum Behaviour {
     GoesWrong(Which, How, u32),
     /// The gateway will never capture.
     CaptureRefused,
-    /// It captures half of what was set aside, rounded up, as somebody at its own site would.
+    /// It captures half of the amount, rounded up, as a person on the gateway's site could.
     CapturesHalf,
     /// What was captured is never given back.
     RefundRefused,
@@ -79,9 +79,9 @@ pub enum How {
     Timeout,
     /// It takes no effect; no answer ever comes.
     Lost,
-    /// It takes effect; the caller is told that the outcome is unknown.
+    /// It takes effect, and its answer says that the outcome is unknown.
     Unknown,
-    /// It takes no effect; the caller is told to try again.
+    /// It has no effect, and its answer says to try again.
     Busy,
     /// It takes no effect: there is no connection.
     Unreachable,
@@ -192,7 +192,7 @@ impl Behaviour {
         matches!(self, Self::LookUpDown(times) if place <= times)
     }
 
-    /// Whether the gateway refuses to capture for good.
+    /// Whether the gateway refuses permanently to capture.
     pub const fn refuses_capture(self) -> bool {
         matches!(self, Self::CaptureRefused | Self::VoidGoesWrong(..))
     }

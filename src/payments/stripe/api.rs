@@ -32,12 +32,12 @@ impl Api {
         }
     }
 
-    /// Goes by the core's time from now on; the first one told stays.
+    /// Uses the core's time from now on; the first one set stays.
     pub(super) fn keep_time(&self, time: CoreTime) {
         let _ = self.time.set(time);
     }
 
-    /// The core's time, which payments were started by; where nobody told it, the wall clock's.
+    /// The core's time, by which payments were started; if it was not set, the wall clock's.
     pub(super) fn now(&self) -> UnixMs {
         self.time
             .get()
@@ -49,7 +49,7 @@ impl Api {
         self.client.pacer()
     }
 
-    /// Asks for what is there.
+    /// Sends a GET.
     pub(super) async fn get<T: DeserializeOwned>(
         &self,
         path: &str,

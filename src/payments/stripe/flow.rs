@@ -86,7 +86,7 @@ async fn confirm(api: &Api, reference: Reference, id: &str) -> CallResult<Author
     CallResult::Unknown(Trouble::Internal)
 }
 
-/// What the authorization of an intent that is at `stage` is told.
+/// The answer to an authorization whose intent is at `stage`.
 async fn authorized(api: &Api, id: &str, stage: IntentStage) -> CallResult<Authorization> {
     match stage {
         IntentStage::Authorized(authorization) => CallResult::Approved(authorization),

@@ -1,6 +1,6 @@
 //! Owns what an intent says of a payment: where it is, and what was moved. Pure.
 //!
-//! Invariant: what cannot be told is [`IntentStage::Underway`], which nothing is concluded from.
+//! Invariant: an unclear stage is [`IntentStage::Underway`], from which nothing is concluded.
 
 use super::classify::declined;
 use super::wire::{Intent, IntentStatus, REFERENCE};
@@ -26,7 +26,7 @@ pub(super) enum IntentStage {
     Underway,
     /// Money is set aside.
     Authorized(Authorization),
-    /// Money is taken, of which some is left.
+    /// Captured, and not refunded completely.
     Captured(CapturedMoney),
     /// All that was taken is given back.
     Refunded(CapturedMoney),

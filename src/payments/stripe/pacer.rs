@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// Calls that wait in one queue; more are told that it is busy, and come again.
+/// Maximum calls in one queue; further ones get `Busy` and are retried.
 const WAITING_MAX: usize = 10_000;
 
 /// Turns that one queue has before the other, while both wait.

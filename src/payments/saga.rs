@@ -3,6 +3,7 @@
 //!
 //! Invariants:
 //! 1. After an unknown outcome the only action is a look-up: a call that may have had an effect is
+//!    not sent again.
 //! 2. A call is sent to the gateway only in the state whose intent is in the log.
 //! 3. Every pair of state and knowledge has its action; there is no fallback arm, so a new state
 //!    or a new thing to know must be placed here.

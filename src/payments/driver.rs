@@ -1,11 +1,11 @@
-//! Owns driving payments and refunds: for a caller who waits, after a crash, because a webhook or
-//! the operator asks, and again and again while one stays open.
+//! Owns driving payments and refunds: for a caller who waits, after a crash, after a webhook or an
+//! operator's request, and repeatedly while one stays open.
 //!
 //! Invariants:
 //! 1. The gateway is called only after the intent is durable; an outcome is answered only after it is.
-//! 2. One drive at a time has a payment. A payment that was driven before and did not end is in
-//!    doubt, whoever drives it next: it is looked up before anything is sent.
-//! 3. Every wait and every number at once is bounded by [`PaymentSettings`].
+//! 2. At most one drive has a payment. If an earlier drive did not finish, the outcome of its last
+//!    call is unknown, and the next drive begins with a look-up.
+//! 3. Every wait and every number of concurrent drives is bounded by [`PaymentSettings`].
 //! 4. Every open payment is in the log; the sweeper finds those with no task driving them.
 //!
 //! The front end calls [`Payments::pay`], [`Payments::refund`], [`Payments::void`],

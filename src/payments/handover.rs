@@ -1,10 +1,10 @@
 //! Owns a payment's future that outlives its caller.
 //!
-//! While the caller waits, the work runs in the caller's own task: no hop between tasks, which a
-//! payment of two syncs would feel. When the caller goes away, the work goes on in a task of its
-//! own on the same runtime.
-//! Invariant: work that was begun, or only asked for, is either finished or running, unless its
-//! runtime ends; then the log says what is open.
+//! While the caller waits, the work runs in the caller's own task: a hop between tasks would cost a
+//! payment of two syncs measurable time. When the caller disconnects, the work continues in a task
+//! of its own on the same runtime.
+//! Invariant: work that was requested is either finished or running, unless its runtime ends; then
+//! the log has the open payment.
 //! Deliberately absent: what the work is.
 
 use std::fmt;

@@ -1,9 +1,10 @@
-//! Owns the queue of payments that were left open, in the order in which they are due.
+//! Owns the queue of open payments, ordered by when they are due.
 //!
-//! Invariants: what is taken out is due; an entry says by its ticket which putting down it stands
-//! for, and whoever takes it out asks the registry whether that still counts. An entry that counts
-//! no more goes when it is due, so the queue holds at most what was put down within the longest
-//! wait. Deliberately absent: waits and limits (`driver`); the log is what survives a crash.
+//! Invariants: an entry is taken out only when it is due. Its ticket says which scheduling it
+//! belongs to, and the task that takes it out asks the registry whether that is still the latest
+//! one. An outdated entry leaves when it is due, so the queue holds at most what was scheduled
+//! within the longest wait. Deliberately absent: waits and limits (`driver`). Not durable: after a
+//! crash the log says which payments are open.
 
 use crate::ids::PurchaseId;
 use crate::payments::registry::Ticket;

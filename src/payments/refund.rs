@@ -1,14 +1,14 @@
-//! Owns what to do next with a refund that is under way: a pure function of what is known of it at
-//! the gateway, and the drive that does it.
+//! Owns the next step of a refund in progress: a pure function of what is known of it at the
+//! gateway, and the drive that carries it out.
 //!
 //! Invariants:
-//! 1. In doubt, the one action is to look up. A refund is sent again only under its own number,
-//!    which makes it the same refund at the gateway.
-//! 2. A refusal is believed where no earlier attempt can have taken effect, or a look-up shows it.
-//! 3. A refund ends by succeeding or by the gateway's refusal; until then it stays open, however
-//!    long that takes: no other source knows where the money is.
+//! 1. After an unknown outcome the only action is a look-up. A refund is sent again only under its
+//!    own number, which makes it the same refund at the gateway.
+//! 2. A refusal is believed if no earlier call can have taken effect, or if a look-up confirms it.
+//! 3. A refund ends by success or by the gateway's refusal; until then it stays open for any length
+//!    of time: no other source knows where the money is.
 //!
-//! Deliberately absent: whether money may go back (`engine`), and when to try again (`driver`).
+//! Deliberately absent: whether a refund is allowed (`engine`), and when to retry (`driver`).
 
 use crate::engine::command::PaymentStep;
 use crate::engine::event::RefundFailure;

@@ -1,11 +1,11 @@
 //! Owns which task drives which payment, which payments were left open by their last drive, and when
-//! these are to be taken up again.
+//! these are resumed.
 //!
-//! Invariants: one drive at a time has a payment; a payment that anybody has begun to drive and
-//! not ended stays marked, so that whoever drives it next knows whether it is in doubt; of all that
-//! was ever put down for later about a payment, the last alone counts (its [`Ticket`]).
+//! Invariants: at most one drive has a payment. A payment whose drive began and did not finish stays
+//! marked, so the next drive knows that an outcome may be unknown. Of all schedulings of a payment
+//! only the latest counts (its [`Ticket`]).
 //! Bounded by the engine's bound on purchases: each is in here at most once.
-//! Deliberately absent: the queue of what is due (`later`), and what is done then (`driver`).
+//! Deliberately absent: the queue of due payments (`later`), and how they are driven (`driver`).
 
 use crate::ids::PurchaseId;
 use crate::payments::saga::Late;

@@ -1,9 +1,9 @@
-//! Owns what the card networks' rules say about trying a declined card again: from the gateway's
-//! word for the decline to an advice that the engine keeps.
+//! Owns the card networks' rules about trying a declined card again: from the gateway's decline code
+//! to an advice that the engine stores.
 //!
-//! Invariants: a code is in one list at most; what is in neither may be tried again freely.
-//! Deliberately absent: counting tries and refusing them (`engine`), and how a gateway's codes are
-//! spelt, which is the operator's to list.
+//! Invariants: a code is in at most one list; a code in neither list allows any number of tries.
+//! Deliberately absent: counting tries and refusing them (`engine`), and the codes themselves, which
+//! the operator configures.
 
 use crate::engine::event::{DeclineCause, RetryAdvice};
 use crate::ids::GatewayCode;

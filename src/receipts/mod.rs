@@ -1,12 +1,12 @@
-//! Receipts: what a buyer keeps, and how anybody tells a genuine one.
+//! Receipts: what a buyer keeps, and how anyone can verify one.
 //!
-//! A receipt is not stored: it follows from the purchase as captured and the key that the capture
-//! named, so a purchase has one, ever, whenever it is shown (`seal`). It carries an HMAC, which
-//! proves it to us, and, where there is a key for it, a signature, which proves it to anybody
-//! (`signature`). `wire` is its JSON, `verify` what checking it finds, [`jwks`] the public keys.
-//! Invariants: [`Receipt::canonical`] is unambiguous (one `name=value` a line, no value can hold
-//! an end of line); the keys here seal receipts and nothing else; a retired key stays listed, so
-//! that what it sealed is still known.
+//! A receipt is not stored: it follows from the captured purchase and the key named in the capture,
+//! so a purchase has exactly one, whenever it is shown (`seal`). It has an HMAC, which proves it to
+//! us, and, if a signing key is configured, a signature, which proves it to anyone (`signature`).
+//! `wire` is its JSON, `verify` checks it, [`jwks`] has the public keys.
+//! Invariants: [`Receipt::canonical`] is unambiguous (one `name=value` per line, and no value can
+//! contain a line end); the keys here are used for receipts only; a retired key stays listed, so
+//! that its receipts can still be verified.
 //! Deliberately absent: where keys come from, HTTP, files.
 
 pub mod jwks;

@@ -1,7 +1,7 @@
 //! Owns the comparison of one payment in our books with one charge in the gateway's. Pure.
 //!
-//! Invariant: where both sides say the same, or there is nothing to say yet, nothing differs; a
-//! charge of which no money was moved or set aside never differs.
+//! Invariant: if both sides agree, or one is not decided yet, there is no difference; a charge
+//! without authorized or captured money never differs.
 
 use crate::engine::view::{PaymentView, Standing};
 use crate::money::Amount;

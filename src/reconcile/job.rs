@@ -1,9 +1,9 @@
-//! Owns reconciliation in a running core: on a thread of its own, every so often and when asked.
+//! Owns reconciliation in a running core: on its own thread, periodically and on request.
 //!
-//! Invariants: one run at a time; whoever asks during a run waits for that one, or, where it compares
-//! less than was asked for, for the next; the last report stays until there is another. A run that fails is tried again when its time comes, and leaves
-//! the instant of the last success as it was. Deliberately absent: what to do about a difference,
-//! but for who is told.
+//! Invariants: one run at a time. A request during a run gets that run's report, or the next run's if
+//! the current one compares less than was requested. The last report stays until there is another.
+//! A failed run is repeated at the next period and does not change the time of the last success.
+//! Deliberately absent: what to do about a difference, except for logging it.
 
 use crate::ids::PurchaseId;
 use crate::job::Alarm;

@@ -1,11 +1,11 @@
 //! Owns one run: through the gateway's list page by page, then through our own captures.
 //!
-//! Invariants: our side is read after the page, so a charge that is there before its purchase was
-//! written down cannot be met; what differs is looked at again, ours before and after theirs, and
-//! reported only where ours stood still; a capture is missing only where it stood in our books
-//! before the first page was asked for. A run with a window asks for no charge, and misses no
-//! capture, of a payment begun before it; what the gateway lists nevertheless is compared. A run ends: pages go on, looks again are counted, calls
-//! have a time limit, differences a bound. Dropping the future ends it at once.
+//! Invariants: our side is read after the page, so a charge without its purchase in our books cannot
+//! be a race. A difference is checked again, ours before and after theirs, and reported only if ours
+//! did not change. A capture is missing only if it was in our books before the first page was
+//! requested. A run with a window looks at no payment begun before it, except those that the gateway
+//! lists nevertheless, which are compared. A run ends: pages advance, repeated checks are counted,
+//! calls have a timeout, differences a bound. Dropping the future ends it at once.
 
 use crate::engine::view::{PaymentOf, PaymentView, Standing};
 use crate::ids::{Lsn, PurchaseId, ShardId};

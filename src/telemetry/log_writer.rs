@@ -1,9 +1,9 @@
 //! Owns the way of log lines to stderr: a bounded queue and the thread that writes it out.
 //!
-//! Invariants: [`LogQueue::push`] never waits, whatever becomes of stderr; what finds no room, or
-//! cannot be written, is counted; lines leave in the order in which they came; stderr is written by
-//! this thread only, through a handle of its own, so that a write that blocks holds no lock which
-//! others need. Deliberately absent: what lines look like, and their rates.
+//! Invariants: [`LogQueue::push`] never waits, also if stderr is blocked or closed; a line without
+//! room, or that cannot be written, is counted; lines leave in the order in which they came; only
+//! this thread writes to stderr, through its own handle, so a blocked write holds no lock that
+//! others need. Deliberately absent: the form of lines, and their rates.
 
 use std::cell::Cell;
 use std::fs::File;

@@ -1,14 +1,13 @@
-//! Owns telling genuine webhooks from others: three forms of signature, the secrets they are made
-//! with, and what their bodies say.
+//! Owns verifying webhooks: three forms of signature, their secrets, and the bodies.
 //!
 //! Invariants:
 //! 1. The signature covers the raw bytes of the body and is checked before any of it is read; a
 //!    presented signature is compared with that of every secret of its form, in constant time.
-//! 2. Timestamp, nonce and id are under the signature, and have one way to be written: nobody can
-//!    take one apart otherwise than it was signed. A secret is good for one form only.
-//! 3. No secret is printed, told or compared outside of `key`.
+//! 2. The signature covers timestamp, nonce and id, each of which can be written in one way only, so
+//!    a signed text has one interpretation. A secret is valid for one form only.
+//! 3. No secret is printed, shown or compared outside of `key`.
 //!
-//! Deliberately absent: I/O and a clock (time is an argument), remembering what was let in
+//! Deliberately absent: I/O and a clock (time is an argument), remembering accepted webhooks
 //! (`journal`), and asking the gateway (`payments`). Called by `http`, `config` and `cli`.
 
 mod key;

@@ -1,10 +1,10 @@
-//! Owns the secrets in force: those of the configuration and those added while running, changed
-//! without a gap in which a good signature would not be known.
+//! Owns the current secrets: those of the configuration and those added at run time, changed
+//! without a gap in which a valid signature would be refused.
 //!
-//! Invariants: names are unique, and so are secrets; one that was retired stays so until the
-//! process ends, under whatever name, whatever the configuration says when it is read again; what
-//! is reserved is nobody else's to add; each of the two sources has at most [`SECRETS_MAX`]; none is in
-//! force that serves another purpose. Deliberately absent: keeping them across a restart, which the
+//! Invariants: ids are unique, and so are secrets; a retired secret stays retired until the
+//! process ends, under any id and after any reload; a reserved id or secret cannot be added by
+//! another caller; each of the two sources has at most [`SECRETS_MAX`]; no secret that has another
+//! purpose is valid here. Deliberately absent: keeping them across a restart, which the
 //! configuration does.
 
 use super::key::WebhookKey;

@@ -1,10 +1,10 @@
-//! Owns the one classification of what came back from Stripe: a pure function.
+//! Owns the one classification of Stripe's responses: a pure function.
 //!
 //! Invariants:
-//! 1. What may have moved money and has no readable answer is unknown, never retriable.
-//! 2. A request that moves no money, whatever became of it, is at worst retriable.
+//! 1. A request that may have moved money and has no readable response is unknown, never retriable.
+//! 2. A request that moves no money is at worst retriable.
 //! 3. A key that Stripe does not accept is never a buyer's decline: nothing happened, and an
-//!    operator has to mend it.
+//!    operator must fix it.
 //!
 //! Deliberately absent: what to do next, and reading intents (`intent`).
 

@@ -1,13 +1,13 @@
-//! Owns the way to Stripe: pooled connections, one request with its answer read whole.
+//! Owns the connection to Stripe: a pool, and one request with its whole response.
 //!
 //! Invariants:
-//! 1. What failed is told apart by whether anything was sent: a connection that never came is not
-//!    a request whose answer was lost.
-//! 2. Connections, the wait for one, and the size of an answer are bounded.
+//! 1. Failures are distinguished by whether anything was sent: a failed connection is not a request
+//!    whose response was lost.
+//! 2. Connections, the wait for one, and the size of a response are bounded.
 //! 3. The key is in one header, marked sensitive; no error here holds it, a path or a body.
 //!
-//! Deliberately absent: what an answer means (`classify`), when a request's turn is (`pacer`), time limits of a whole call (the
-//! driver's), proxies, HTTP/2.
+//! Deliberately absent: what a response means (`classify`), when a request may be sent (`pacer`),
+//! the timeout of a whole call (the driver's), proxies, HTTP/2.
 
 use super::pacer::Pacer;
 use super::settings::{ApiBase, StripeSettings};

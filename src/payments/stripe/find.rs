@@ -1,14 +1,14 @@
-//! Owns how the one intent of a reference is reached: made or found again by idempotency key, and,
-//! when keys are too old for that, found in the list by metadata.
+//! Owns how the one intent of a reference is found: created or found again by idempotency key, and,
+//! when the keys are too old for that, found in the list by metadata.
 //!
 //! Invariants:
 //! 1. Walking the keys `REFERENCE:create:1`, `:2`, … reaches the same intent each time, as long as
-//!    Stripe keeps keys: it goes on to the next key only where Stripe says, from store, that
-//!    something broke under this one.
-//! 2. An intent made here is not confirmed: it asks no card for anything.
-//! 3. "Nothing" is only said once everything that could be it was seen. The search is some time
-//!    behind: it is asked only an hour or more after the last moment at which a card was asked;
-//!    before that, where keys do not lead to the intent, the list is read.
+//!    Stripe stores keys: the next key is used only if Stripe answers from storage that the request
+//!    under this one failed internally.
+//! 2. An intent created here is not confirmed: no card is charged.
+//! 3. "Nothing" is answered only after every candidate was checked. Stripe's search is delayed, so it
+//!    is used only an hour or more after the last confirmation; before that, if the keys do not lead
+//!    to the intent, the list is read.
 //!
 //! Deliberately absent: confirming (`flow`).
 

@@ -1,13 +1,13 @@
 //! Owns the calls about one payment: authorize, capture, void, look up, as requests to Stripe.
 //!
 //! Invariants:
-//! 1. A card is asked for money by confirming, and only ever the intent that the reference's keys
-//!    lead to; once an answer may have been lost, the intent itself says what became of it.
-//! 2. Capturing and canceling need no key: an intent is captured or canceled at most once,
-//!    whatever is sent. A refusal is checked against the intent before it is believed.
-//! 3. A payment too old for its keys is not begun any more.
+//! 1. A card is charged by confirming, and only for the intent that the reference's keys lead to.
+//!    If a response may have been lost, the intent itself shows the outcome.
+//! 2. Capturing and canceling need no key: Stripe captures or cancels an intent at most once. A
+//!    refusal is checked against the intent before it is believed.
+//! 3. A payment too old for its keys is not started any more.
 //!
-//! Deliberately absent: time limits, and what to do next (the driver and the saga).
+//! Deliberately absent: timeouts, and what to do next (the driver and the saga).
 
 use super::amounts;
 use super::api::Api;

@@ -1,14 +1,14 @@
-//! The Stripe gateway: payment intents with manual capture, over Stripe's HTTP
-//! interface. `docs/stripe.md` says what is sent when.
+//! The Stripe gateway: payment intents with manual capture, over Stripe's HTTP API.
+//! `docs/stripe.md` describes the requests.
 //!
-//! The parts, in the order to read them: `flow` is the calls about one payment; `find` is how the
-//! one intent of a reference is reached, whatever was lost; `refunds`; `amounts` says what can be charged; `classify` is the one
-//! classification of answers; `intent` says what an intent means; `api`, `client` and `wire` are
-//! the exchange itself, and `pacer` its pace.
-//! Invariants: setting money aside takes two requests, of which the first moves none, so that a
-//! look-up can repeat it; a secret or a card's token is in no error and no line of the log.
-//! Deliberately absent: webhooks, saved customers, and asking cardholders anything (a card that
-//! wants that is declined).
+//! The parts, in reading order: `flow` has the calls about one payment; `find` finds the one intent
+//! of a reference, also after lost responses; `refunds`; `amounts` knows which amounts can be
+//! charged; `classify` is the one classification of responses; `intent` interprets an intent; `api`,
+//! `client` and `wire` are the exchange itself, and `pacer` its rate.
+//! Invariants: an authorization takes two requests, of which the first moves no money, so that a
+//! look-up can repeat it; no secret and no card token is in an error or a log line.
+//! Deliberately absent: webhooks, saved customers, and cardholder authentication (a card that
+//! requires it is declined).
 
 mod amounts;
 mod api;

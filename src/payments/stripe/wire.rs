@@ -1,8 +1,8 @@
-//! Owns what is said to Stripe and what is read of its answers: forms out, narrow structures in.
+//! Owns the bodies of requests to Stripe and the parts of its responses that are read.
 //!
-//! Invariants: only what is used is read, so that what Stripe adds changes nothing; a word that is
-//! not known reads as `Other`, never as an error or as a known one; an intent's name is an id, so
-//! that it can stand in a path.
+//! Invariants: only fields in use are read, so additions by Stripe change nothing; an unknown word
+//! reads as `Other`, never as an error or as a known one; an intent's name is an id, so it can be
+//! part of a path.
 
 use crate::ids::AuthorizationId;
 use serde::de::Error;

@@ -1,6 +1,6 @@
-//! Owns what can go wrong with a broker, and what it means: one function says so.
+//! Owns what can go wrong with a broker, and one function that classifies it.
 //!
-//! Invariant: what is not known is tried again; only what speaks of one message refuses it.
+//! Invariant: an unknown error is retried; only an error about one message rejects that message.
 
 use super::super::feed::sink::Class;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};

@@ -1,9 +1,8 @@
-//! Owns what is under way to the brokers with one producer: how many messages were sent, how many
-//! came to an end, and what failed.
+//! Owns the messages in flight of one producer: how many were sent, how many ended, and what failed.
 //!
-//! Invariants: counts go on for the life of the producer, whose failure ends it, so nothing is ever
-//! reset; an end is counted once for each message, by the one thread that polls the producer; whoever
-//! waits is woken once, by the last one. Counting costs no allocation: a message is known by its index
+//! Invariants: counts cover the life of the producer, which a failure ends, so nothing is ever
+//! reset; each message's end is counted once, by the one thread that polls the producer; the waiting
+//! task is woken once, by the last one. Counting allocates nothing: a message is known by its index
 //! in the batch.
 //! Deliberately absent: what a failure leads to.
 

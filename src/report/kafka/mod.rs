@@ -1,13 +1,13 @@
 //! The Kafka sink: every event as one of `CloudEvents`, in the binary content mode.
 //!
-//! Invariants: 1. each event reaches the topic at least once, and all that are about one buyer in
+//! Invariants: 1. each event reaches the topic at least once, and the events of one buyer in
 //! the order of the log: their key is the user id, and nothing is sent past a message that the
-//! broker has not taken; 2. repeats have the same `ce_id`, the LSN, and stand behind the first; 3. an
-//! event that the broker refuses for good goes to the dead-letter topic with its cause, else to the
-//! dead letters of the data directory.
-//! `settings` says where to, `failure` what errors mean, `producer` delivers, `sizes` knows what the
-//! brokers take, `flight` counts what is under way.
-//! Deliberately absent: reading the log, waiting and trying again, which the runner does.
+//! broker has not acknowledged; 2. repeats have the same `ce_id`, the LSN, and follow the first; 3. an
+//! event that the broker rejects permanently goes to the dead-letter topic with its cause, otherwise
+//! to the dead letters of the data directory.
+//! `settings` says where to, `failure` classifies errors, `producer` delivers, `sizes` knows the
+//! brokers' limits, `flight` counts messages in flight.
+//! Deliberately absent: reading the log, waiting and retrying, which the runner does.
 
 mod failure;
 mod flight;

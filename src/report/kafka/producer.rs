@@ -1,9 +1,9 @@
-//! Owns the producer: sending a batch and waiting until the brokers have all of it.
+//! Owns the producer: sending a batch and waiting until the brokers have acknowledged all of it.
 //!
-//! Invariants: after any failure the producer is dropped with what it still has in hand, and the
-//! next one begins with the batch again, so nothing is sent twice at once; a batch counts as
-//! delivered only when every message of it is acknowledged by all replicas in sync; what is larger
-//! than the brokers take costs a few refusals once, not each time (`sizes`).
+//! Invariants: after any failure the producer is dropped with its unsent messages, and the
+//! next one starts with the batch again, so nothing is sent twice at once; a batch counts as
+//! delivered only when every message of it is acknowledged by all replicas in sync; messages larger
+//! than the brokers' limit cost a few refusals once, not each time (`sizes`).
 
 use super::failure::{KafkaFailure, class_of, is_too_large};
 use super::flight::Flight;

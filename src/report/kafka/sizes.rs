@@ -1,11 +1,11 @@
-//! Owns what was learned of the sizes that the brokers take, which may be smaller than what is set.
+//! Owns the batch sizes that the brokers accept, which may be smaller than the configured ones.
 //!
-//! A broker's limit (`message.max.bytes`, a topic's `max.message.bytes`) is for a batch as the
-//! library packs it, not for a message. So a refusal first makes batches smaller, and what is
-//! learned stays: the next events go in batches of that size at once. Only a message that was
-//! refused as a batch of its own is refused for good.
-//! Invariants: batches only get smaller, by half at each refusal, so no more than twenty or so
-//! refusals are needed; sizes here are never larger than what the library counts.
+//! A broker's limit (`message.max.bytes`, a topic's `max.message.bytes`) applies to a batch as the
+//! library packs it, not to a message. So a refusal first makes batches smaller, and the size
+//! stays: the next events are sent in batches of that size at once. Only a message that was
+//! refused as a batch of its own is rejected permanently.
+//! Invariants: batches only get smaller, by half at each refusal, so about twenty
+//! refusals are enough; sizes here are never larger than the library's count.
 //! Deliberately absent: growing again. A restart does that.
 
 use super::KafkaMessage;

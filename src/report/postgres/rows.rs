@@ -1,9 +1,9 @@
-//! Owns the rows: what stands in each table, how rows of one batch come together, and their order
+//! Owns the rows: the content of each table, how rows of one batch are combined, and the order
 //! of columns.
 //!
-//! Invariants: what is written of an event never changes (audit, actions, rewards, ledger) or
-//! commutes: sums are added, an end is set once, a dispute's later word wins by its LSN. So an
-//! event may come late, out of the dead letters, and the tables end up the same.
+//! Invariants: the rows of an event never change (audit, actions, rewards, ledger) or
+//! commute: sums are added, an end is set once, the later state of a dispute wins by its LSN. So an
+//! event may arrive late, from the dead letters, and the tables end up the same.
 
 use super::encode::{Tuple, bigint};
 use crate::ids::Lsn;

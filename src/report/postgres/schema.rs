@@ -1,9 +1,9 @@
 //! Owns the schema: its migrations, printing them, and running them.
 //!
 //! Invariants:
-//! 1. A migration that was released is never changed; what has to change comes as the next.
-//! 2. A migration runs once, with its note in the history in the same transaction, whether it is run
-//!    here or as printed: either goes on from where the other one left off.
+//! 1. A released migration is never changed; a change is the next migration.
+//! 2. A migration runs once, with its entry in the history in the same transaction, whether it runs
+//!    here or as printed: either continues where the other stopped.
 
 use super::connect::connect;
 use super::fault::PostgresError;

@@ -1,9 +1,9 @@
 //! Owns taking changed segments over into the core, in the order in which they changed.
 //!
-//! Invariants: what stands in the log says from where on to go on, so that a run that ended anywhere,
-//! or that comes twice, leads to the same; at most `feedback_per_s` changes in a second, each in its
+//! Invariants: the log says from where to continue, so a run that stopped anywhere, or that is
+//! repeated, leads to the same result; at most `feedback_per_s` changes per second, each in its
 //! buyer's turn, and a slice of them is durable before the next; none while the disk is nearly full.
-//! Deliberately absent: deciding what is in force, where the operator has said something else.
+//! Deliberately absent: which segment applies if the operator has set another.
 
 use super::SegmentSettings;
 use super::run::{RunError, SegmentProgress, Session, signed};

@@ -1,9 +1,9 @@
-//! Owns the job in a running core: on a thread of its own, every so often and when asked.
+//! Owns the job in a running core: on its own thread, periodically and on request.
 //!
-//! Invariants: one run at a time; whoever asks during a run has it followed by another one, so that
-//! what was delivered before asking is in; the last report stays until there is another. A run that
-//! fails leaves the instant of the last success; the next one goes on where it was, and comes soon
-//! where runs come by themselves.
+//! Invariants: one run at a time. A request during a run causes another one after it, so that
+//! everything delivered before the request is included; the last report stays until there is another.
+//! A failed run does not change the time of the last success; the next one continues from there, and
+//! starts soon if runs are periodic.
 //! Deliberately absent: what a run does.
 
 use super::SegmentSettings;

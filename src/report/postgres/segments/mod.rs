@@ -1,8 +1,8 @@
-//! Segments of buyers: computed in the database that the events are carried to, and taken back over
-//! into the core, where rules and promotions name them.
+//! Segments of buyers: computed in the database that receives the events, and taken back into the
+//! core, where rules and promotions use them.
 //!
-//! `job` is the thread that runs every so often and when asked, `run` one run, `feed` its second
-//! half. The computing is SQL (`sql/V2__segments.sql`); what it means is told in `docs/segments.md`.
+//! `job` is the thread that runs periodically and on request, `run` one run, `feed` its second
+//! half. The computation is SQL (`sql/V2__segments.sql`); `docs/segments.md` explains it.
 
 mod feed;
 mod job;

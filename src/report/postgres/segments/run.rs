@@ -1,10 +1,9 @@
-//! Owns one run: the database computes, batch by batch, then what has changed is taken over.
+//! Owns one run: the database computes, batch by batch, then changed segments are taken over.
 //!
-//! Invariants: each batch is one transaction of the database's, with how far the job has come in it,
-//! so that a run may end anywhere and the next one goes on; it reads what the sink has delivered and
-//! no further; no other run is under way in that database meanwhile; it has `batches_max` batches at
-//! most, and fails where more is to do. How it went stands in `segment_runs`. Deliberately absent: how
-//! segments are computed.
+//! Invariants: each batch is one transaction, which also records the progress, so a run may stop
+//! anywhere and the next one continues; it reads what the sink has delivered and no further; no
+//! other run is active in that database; it has at most `batches_max` batches, and fails if it needs
+//! more. Its result is in `segment_runs`. Deliberately absent: how segments are computed.
 
 use super::SegmentSettings;
 use super::feed::{Feed, feed};

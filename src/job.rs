@@ -1,8 +1,7 @@
-//! Owns what every job beside the sales has: a thread of its own, and being woken there by its time or
-//! by whoever asks.
+//! Owns what every background job has: its own thread, which a timer or a request wakes.
 //!
-//! Invariants: asking is never missed, also while a run is under way; ending it ends a run where it is,
-//! at its next wait. Deliberately absent: what a job does, what is asked of it, and how it stands.
+//! Invariants: a request is never missed, also during a run; stopping ends a run at its next wait.
+//! Deliberately absent: what a job does, what is requested of it, and its status.
 
 use std::future::Future;
 use std::sync::Arc;

@@ -1,7 +1,7 @@
-//! Owns numbers that nobody can guess: from the kernel's generator, a few at a time.
+//! Owns random numbers: from the kernel's generator, a few at a time.
 //!
-//! Invariant: a number that was given out stands in no buffer any more, and none is given twice.
-//! Deliberately absent: what the numbers are for. The engine draws none; its callers hand them in.
+//! Invariant: a number that was given out is erased from the buffer, and none is given twice.
+//! Deliberately absent: what the numbers are for. The engine draws none; its callers pass them in.
 
 use std::cell::Cell;
 use std::sync::Arc;

@@ -1,9 +1,9 @@
-//! Owns what a list of a backup's objects amounts to: generations, how far each goes without a gap,
+//! Owns the analysis of a list of a backup's objects: generations, how far each goes without a gap,
 //! what can be restored, and what can be deleted.
 //!
-//! Invariants: it is made of names alone, whatever names there are; the newest point that can be
-//! restored, and what that takes, is never among what may go. Deliberately absent: whether the objects
-//! hold what their names say.
+//! Invariants: it uses names only, and any name is allowed; the newest restorable point, and every
+//! object that it needs, is never among the deletable ones. Deliberately absent: whether the objects
+//! contain what their names say.
 
 use super::names::{Name, SnapshotName, Span, What};
 use super::store::ObjectInfo;

@@ -1,10 +1,10 @@
 //! Owns building a data directory from a backup.
 //!
-//! Invariants: 1. what is built stands beside its place under another name until it is whole, checked
-//! and synced, and then takes it in one step: a crash leaves the place as it was; 2. every byte is held
-//! against its object's seal and the log's own checksums before it counts; 3. the log ends behind a
-//! whole append at or before the place or instant asked for, and goes on as a new generation.
-//! The ledger of the sandbox gateway is not part of a backup: it stands for a gateway, which is elsewhere.
+//! Invariants: 1. the new directory has another name until it is complete, checked and synced, and is
+//! then renamed in one step: a crash leaves the destination as it was; 2. every byte is checked
+//! against its object's seal and the log's own checksums before it is used; 3. the log ends after a
+//! whole append at or before the requested LSN or instant, and continues in a new generation.
+//! The ledger of the sandbox gateway is not part of a backup: it stands for an external gateway.
 
 use super::inventory::{Base, Holdings, Inventory, SegmentPart};
 use super::names::{Name, What};

@@ -1,8 +1,9 @@
-//! Owns the way to the store: a bucket or a directory, its objects by name, and the one object that is
-//! only ever replaced by whoever knows what it holds.
+//! Owns access to the store: a bucket or a directory, its objects by name, and the one object that is
+//! replaced only by a process that knows its current content.
 //!
-//! Invariants: every call is bounded in time; a store that cannot be reached is an error, never an
-//! empty one; a replacement that was overtaken says so. Deliberately absent: what objects hold.
+//! Invariants: every call has a timeout; a store that cannot be reached is an error, never an
+//! empty one; a replacement that another process overtook reports it. Deliberately absent: the
+//! content of objects.
 
 use super::chain;
 use super::settings::{S3Target, StoreAccess, StoreTarget};

@@ -1,8 +1,8 @@
 //! Owns verifying a backup without restoring it: every object's seal, the log's own checksums, and
-//! whether there is a way from the newest snapshot to the end of the log without a gap.
+//! whether the log from the newest snapshot to the end has no gap.
 //!
-//! Invariants: nothing is changed; one object at a time is on this machine; what is wrong is told
-//! with the object's name, and never a panic, whatever the bytes.
+//! Invariants: nothing is changed; one object at a time is on this machine; a problem is reported
+//! with the object's name; no bytes cause a panic.
 
 use super::inventory::{Holdings, Inventory, LogRun};
 use super::names::{Name, SnapshotName, What};

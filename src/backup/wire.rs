@@ -1,8 +1,8 @@
-//! Owns the HTTP client that the store is reached with: pooled connections, TLS as everywhere here.
+//! Owns the HTTP client for the store: pooled connections, and the same TLS as elsewhere.
 //!
-//! Invariants: an answer that does not begin in time is an error; what failed before anything was
-//! sent is told apart, so that it can be tried again. Deliberately absent: signing, names of objects,
-//! when to try again.
+//! Invariants: a response that does not begin in time is an error; a failure before anything was
+//! sent is distinguishable, so that it can be retried. Deliberately absent: signing, names of
+//! objects, when to retry.
 
 use async_trait::async_trait;
 use http_body_util::BodyExt;

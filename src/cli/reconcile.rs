@@ -1,9 +1,9 @@
 //! Owns `reconcile`: the gateway's charges against ours, by a running core or for a stopped data
 //! directory, and the report for people.
 //!
-//! Invariants: a stopped directory is read and never written; the report is the same JSON in both
-//! ways, and the table is made of it; exit 0 no difference, 1 differences, 2 cannot read. Progress
-//! goes to stderr, where somebody looks.
+//! Invariants: a stopped directory is read and never written; both ways give the same JSON report,
+//! and the table is made from it; exit 0 no difference, 1 differences, 2 cannot read. Progress
+//! goes to stderr, if that is a terminal.
 
 use super::progress::{LOOK, ProgressLine};
 use super::{Reconcile, ask, fail, print};

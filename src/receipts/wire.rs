@@ -1,10 +1,9 @@
 //! Owns the JSON of a receipt: writing it without a serializer on the hot path, and reading it
 //! strictly.
 //!
-//! Invariants: what is written reads back as the same receipt; what reads says the same receipt,
-//! however JSON spaces, orders or escapes it and in whatever offset or precision `captured_at`
-//! says its instant. No unknown, missing or double field, no other way to write a number, an id or
-//! a digest.
+//! Invariants: a written receipt reads back as the same; JSON that is accepted means the same
+//! receipt, for any spacing, order or escapes and any offset or precision of `captured_at`.
+//! No unknown, missing or repeated field, and only one way to write a number, an id or a digest.
 //! Deliberately absent: whether it is genuine (`seal`).
 
 use crate::ids::{ProductId, PurchaseId, ReceiptKeyId, UserId};

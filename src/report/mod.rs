@@ -1,9 +1,9 @@
 //! Owns how events look outside: one JSON object each, for `holdfast log`, the audit endpoint and
-//! whoever reads the log downstream.
+//! everything downstream.
 //!
 //! Invariants: every field of an event is shown, none is made up; a card is shown as its token,
-//! which is no card number; idempotency keys are shown as the digests that the log has.
-//! Deliberately absent: where the objects go: that is the feed's and its sinks'.
+//! which is no card number; idempotency keys are shown as the digests in the log.
+//! Deliberately absent: where the objects go, which the feed and its sinks own.
 
 mod aftermath;
 mod attempt;

@@ -1,8 +1,9 @@
 //! The PostgreSQL sink: every event as rows of the schema `holdfast`, exactly once.
 //!
-//! `convert` makes rows, `deliver` writes them with the cursor in one transaction, `fault` says
-//! what an error means; `rows` and `encode` are the rows' shapes, `schema` the migrations,
-//! `connect` connections and TLS; `segments` has segments of buyers computed there. What the tables mean is told in `docs/reporting.md`.
+//! `convert` makes rows, `deliver` writes them with the cursor in one transaction, `fault`
+//! classifies errors; `rows` and `encode` are the rows' shapes, `schema` the migrations,
+//! `connect` connections and TLS; `segments` computes segments of buyers there.
+//! `docs/reporting.md` explains the tables.
 
 mod attempts;
 mod connect;

@@ -98,6 +98,10 @@ fn an_earlier_instant_and_an_earlier_place_are_restored_exactly() {
     // Holds of the demo last for five minutes: so it was placed then.
     let at: jiff::Timestamp = until_then.parse().unwrap();
     let at = at - jiff::SignedDuration::from_mins(5);
+    let past = at + jiff::SignedDuration::from_millis(2);
+    until("the instant has passed", || {
+        (jiff::Timestamp::now() > past).then_some(())
+    });
     hold(&server, "plenty", names("after", 600));
     let end = shipped(&server);
     let (status, log) = server.stop();

@@ -260,8 +260,10 @@ fn report(
         open: state
             .shards
             .iter()
-            .flat_map(Shard::open_payments)
-            .map(|(id, _)| id)
+            .flat_map(|shard| {
+                let open = shard.open_payments().map(|(id, _)| id);
+                open.chain(shard.differing_captures())
+            })
             .collect(),
         captures: state.shards.iter().flat_map(Shard::captures).collect(),
         payments: state

@@ -20,6 +20,7 @@ use crate::engine::event::{
     ClockCorrected, Disposition, Event, WebhookChange, WebhookFormat, WebhookKind, WebhookReceived,
 };
 use crate::engine::refusal::Refusal;
+use crate::engine::rejection::Rejection;
 use crate::engine::settings::WebhookMemory;
 use crate::engine::stamp::Settled;
 use crate::ids::{AuthorizationId, Lsn, PurchaseId, ShardId, UserId, WebhookEventId};
@@ -45,8 +46,8 @@ pub struct LetIn {
 /// Why a webhook is not let in, and from when on that may be told.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub struct NotLetIn {
-    /// Why.
-    pub refusal: Refusal,
+    /// Why, and what it is about.
+    pub rejection: Rejection,
     /// The LSN that must be durable before it is told; `None`: it reveals nothing.
     pub durable_at: Option<Lsn>,
 }
@@ -310,7 +311,7 @@ impl Journal {
                 self.append_received(received, at).map(duplicate).map(Ok)
             }
             Known::NoRoom => Ok(Err(NotLetIn {
-                refusal: Refusal::Overloaded,
+                rejection: Refusal::Overloaded.into(),
                 durable_at: None,
             })),
         }
@@ -377,9 +378,9 @@ impl Journal {
         }
     }
 
-    fn not_let_in(&self, refusal: Refusal) -> NotLetIn {
+    fn not_let_in(&self, rejection: impl Into<Rejection>) -> NotLetIn {
         NotLetIn {
-            refusal,
+            rejection: rejection.into(),
             durable_at: Some(self.appended()),
         }
     }

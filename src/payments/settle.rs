@@ -97,15 +97,15 @@ impl Payments {
         acted: impl Fn(&PurchaseView, Option<Amount>) -> AdminActed,
         gate: &CommitGate,
     ) -> Result<Result<PurchaseView, Refusal>, StorageFault> {
-        // 1. No other task returns money while it is booked.
+        // 1. Only what is stuck is settled, and no other task returns money while it is booked.
+        if !settles(&self.read(purchase).0) {
+            return self.refused(purchase, Refusal::WrongState, gate).await;
+        }
         let Some(driving) = self.enter(purchase) else {
             return Ok(Err(Refusal::Overloaded));
         };
         let (view, _) = self.read(purchase);
-        let settles = matches!(
-            view.state,
-            PurchaseState::CaptureDiffers | PurchaseState::Stuck
-        );
+        let settles = settles(&view);
         // 2. Look up the gateway's current state.
         let found = if settles {
             self.look_up(&view).await
@@ -209,6 +209,14 @@ pub(super) fn refunded_of(view: &PurchaseView, found: &LookupResult) -> Option<A
     };
     let ours = (view.quote.amount, Some(view.quote.currency));
     ((money.captured, money.currency) == ours).then_some(money.refunded)
+}
+
+/// Whether it waits for a person to settle it.
+fn settles(view: &PurchaseView) -> bool {
+    matches!(
+        view.state,
+        PurchaseState::CaptureDiffers | PurchaseState::Stuck
+    )
 }
 
 /// Whether the gateway has books of it: what costs nothing went to none.

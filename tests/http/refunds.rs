@@ -11,6 +11,33 @@ use support::money::{
 use support::{ADMIN, Request, Response, SHOP, Server, Setup, until};
 
 #[test]
+fn however_many_refunds_there_were_all_that_is_left_can_go_back() {
+    let kept = tempfile::tempdir().unwrap();
+    let data_dir = kept.path().join("data");
+    let server = Setup::demo().data_dir(&data_dir).start();
+    let id = id_of(&buy(&server, "ana", "drop-1", "key-many-buy"));
+    let mut client = server.connect();
+    for before in 0..100 {
+        let one = client.ask(&refund(
+            &id,
+            &format!("key-many-{before}"),
+            &part(1, before),
+        ));
+        assert_eq!(one.status, 201, "{one:?}");
+    }
+    let more = server.ask(&refund(&id, "key-many-more", &part(1, 100)));
+    assert_eq!(told(&more), (409, "refund_conflict".to_owned()));
+    assert_eq!(more.json()["conflict"], "too_many");
+    assert_eq!(more.json()["left"], 1899);
+    let rest = json!({"previously_refunded": 100, "reason": "all of it"});
+    let rest = server.ask(&refund(&id, "key-many-rest", &rest));
+    assert_eq!(rest.status, 201, "{rest:?}");
+    assert_eq!(charges(&server), [("captured".to_owned(), 1999, 1999)]);
+    assert!(server.stop().0.success());
+    assert_checks_clean(&data_dir);
+}
+
+#[test]
 fn money_goes_back_in_parts_until_none_is_left() {
     let kept = tempfile::tempdir().unwrap();
     let data_dir = kept.path().join("data");

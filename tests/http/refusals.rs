@@ -278,7 +278,21 @@ fn refusals_of_money(server: &Server) -> Vec<Case> {
         (
             refund(&refunded, "key-money-7", &part(100, 0)),
             "refund_conflict",
-            json!({"currency": "USD", "refunded_amount": 500}),
+            json!({
+                "conflict": "previously_refunded", "currency": "USD", "refunded_amount": 500,
+                "left": 1499,
+            }),
+        ),
+        (
+            refund(&refunded, "key-money-9", &{
+                let mut order = part(100, 500);
+                order["restock"] = true.into();
+                order
+            }),
+            "refund_conflict",
+            json!({
+                "conflict": "restock", "currency": "USD", "refunded_amount": 500, "left": 1499,
+            }),
         ),
         (
             spend("ed", 7, "key-money-8"),

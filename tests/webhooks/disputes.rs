@@ -195,6 +195,133 @@ fn a_dispute_in_another_currency_books_nothing_and_is_an_error_in_the_log() {
     }
 }
 
+#[test]
+fn a_dispute_of_more_than_was_captured_is_the_same_one_in_every_word_and_order() {
+    let server = start();
+    let much = json!({"amount": 5000, "currency": "USD"});
+    let ended = is("charged_back", 0, 1999, &[(1999, "lost")]);
+    for (user, order) in [("ana", ["opened", "lost"]), ("bo", ["lost", "opened"])] {
+        let id = id_of(&bought(&server, user)).to_owned();
+        let opened_at = |it: &Value| it["disputes"][0]["opened_at"].clone();
+        let place = |kind: &str| if kind == "opened" { 1 } else { 2 };
+        let mut first = word(&id, 1, "opened", &much);
+        for kind in order {
+            let word = word(&id, place(kind), kind, &much);
+            if kind == "opened" {
+                first = word.clone();
+            }
+            assert_eq!(tell(&server, &word), "processed", "{user} {kind}");
+        }
+        assert_eq!(money(&server, &id), ended, "{user}");
+        // It began when its first word happened, whichever came first.
+        let body: Value = serde_json::from_slice(&first.body).unwrap();
+        let began: jiff::Timestamp = body["created_at"].as_str().unwrap().parse().unwrap();
+        let shown = opened_at(&shown(&server, &id));
+        let shown: jiff::Timestamp = shown.as_str().unwrap().parse().unwrap();
+        assert_eq!(shown, began, "{user}");
+    }
+    let id = id_of(&bought(&server, "cy")).to_owned();
+    let nothing = json!({"amount": 0, "currency": "USD"});
+    assert_eq!(tell(&server, &word(&id, 1, "opened", &nothing)), "ignored");
+    assert_eq!(money(&server, &id), is("captured", 0, 0, &[]));
+}
+
+/// A capture of half, which waits for a person.
+fn half_captured(server: &Server, user: &str) -> String {
+    let key = format!("key-half-{user}");
+    let half = server.ask(&Request::buy(user, "drop-1", "tok_capture_half", &key));
+    assert_eq!(half.status, 202, "{half:?}");
+    let id = id_of(&half.json()).to_owned();
+    support::until("the capture differs", || {
+        (shown(server, &id)["reason"] == "captured_amount_differs").then_some(())
+    });
+    id
+}
+
+#[test]
+fn a_dispute_of_a_capture_that_waits_for_a_person_is_told_again_once_it_is_settled() {
+    let server = start();
+    let id = half_captured(&server, "ana");
+    let all = json!({"amount": 999, "currency": "USD"});
+    let lost = word(&id, 1, "lost", &all);
+    let early = server.ask(&lost);
+    assert_eq!(early.status, 409, "{early:?}");
+    let told = early.json();
+    assert_eq!(told["reason"], "wrong_state");
+    assert_eq!(
+        (&told["purchase_id"], &told["state"]),
+        (&json!(id), &json!("stuck"))
+    );
+
+    let settle = json!({"as": "captured", "note": "half is right"});
+    let settled = server.ask(
+        &Request::post(&format!("/admin/purchases/{id}/settle"))
+            .key(ADMIN)
+            .json(&settle),
+    );
+    assert_eq!(settled.status, 200, "{settled:?}");
+    let lost = word(&id, 1, "lost", &all);
+    assert_eq!(tell(&server, &lost), "processed");
+    let money = money(&server, &id);
+    assert_eq!(
+        (money.status.as_str(), money.charged_back),
+        ("charged_back", 999)
+    );
+}
+
+#[test]
+fn a_capture_that_waits_for_a_person_is_given_back_by_settling_alone() {
+    let kept = tempfile::tempdir().unwrap();
+    let data_dir = kept.path().join("data");
+    let start = || Setup::demo().config(SECRETS).data_dir(&data_dir).start();
+    let server = start();
+    let id = half_captured(&server, "ana");
+    let post = |server: &Server, what: &str, body: &Value| {
+        let path = format!("/admin/purchases/{id}/{what}");
+        server.ask(&Request::post(&path).key(ADMIN).json(body))
+    };
+    let voided = server.ask(&Request::post(&format!("/admin/purchases/{id}/void")).key(ADMIN));
+    assert_eq!(
+        (voided.status, voided.reason()),
+        (409, "wrong_state".to_owned())
+    );
+    assert_eq!(voided.json()["state"], "stuck");
+    assert!(server.stop().0.success());
+    support::money::assert_checks_clean(&data_dir);
+
+    let server = start();
+    let settled = post(
+        &server,
+        "settle",
+        &json!({"as": "voided", "note": "too little"}),
+    );
+    assert_eq!(settled.status, 200, "{settled:?}");
+    let taken = json!({"value": 999, "currency": "USD"});
+    for restart in ["no", "yes"] {
+        let shown = shown(&server, &id);
+        assert_eq!(shown["status"], "voided", "{restart}");
+        assert_eq!(shown["gateway"]["captured_amount"], taken, "{restart}");
+        if restart == "no" {
+            let taken = server.ask(&Request::post("/admin/snapshot").key(ADMIN));
+            assert_eq!(taken.status, 200);
+        }
+    }
+    // Settled, it is nobody's any more: settling it again says where it is.
+    let again = post(
+        &server,
+        "settle",
+        &json!({"as": "captured", "note": "again"}),
+    );
+    assert_eq!(
+        (again.status, again.reason()),
+        (409, "wrong_state".to_owned())
+    );
+    assert!(server.stop().0.success());
+    support::money::assert_checks_clean(&data_dir);
+    let server = start();
+    assert_eq!(shown(&server, &id)["gateway"]["captured_amount"], taken);
+}
+
 /// What is told of one dispute of Stripe's, at so many seconds.
 fn stripe_word(
     server: &Server,

@@ -49,7 +49,7 @@ fn receive(
 ) -> Result<Disposition, Refusal> {
     let command = command(journal, format, nonce, event);
     let told = journal.receive_webhook(&command).unwrap();
-    let told = told.map_err(|not| not.refusal);
+    let told = told.map_err(|not| not.rejection.reason);
     told.map(|let_in| {
         journal.wait_durable(let_in.durable_at).unwrap();
         let_in.disposition
@@ -68,7 +68,7 @@ fn that_a_nonce_was_used_is_told_once_its_first_delivery_is_durable() {
     let first = journal.receive_webhook(&delivery).unwrap().unwrap();
     assert!(first.durable_at > holdfast::ids::Lsn(0));
     let again = journal.receive_webhook(&delivery).unwrap().unwrap_err();
-    assert_eq!(again.refusal, Refusal::ReplayedNonce);
+    assert_eq!(again.rejection.reason, Refusal::ReplayedNonce);
     assert!(again.durable_at >= Some(first.durable_at), "{again:?}");
     assert!(journal.knows_nonce(1) >= Some(first.durable_at));
 }

@@ -12,8 +12,9 @@ use crate::engine::event::{DisputeClosed, DisputeOpened, Event, GivenBack, Webho
 use crate::engine::state::disputes::{Told, Word, charged_back};
 use crate::engine::state::purchase::Purchase;
 use crate::engine::words::dispute::{Dispute, DisputeStatus};
-use crate::engine::words::lifecycle::{PurchaseState, Step, Units};
+use crate::engine::words::lifecycle::{PurchaseState, Step};
 use crate::engine::words::refusal::Refusal;
+use crate::engine::words::rejection::{RefusalFacts, Rejection};
 use crate::ids::{PurchaseId, UserId};
 use crate::money::{Amount, Tokens};
 
@@ -31,7 +32,7 @@ pub enum DisputeWord {
 /// Why our books have no place for a dispute.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub enum Unplaced {
-    /// No money was taken for the purchase.
+    /// No money was taken for the purchase, or the dispute is about none.
     NoMoney,
     /// It is in another currency than the purchase.
     OtherCurrency,
@@ -57,7 +58,7 @@ pub fn decide_dispute(
     context: Context<'_>,
     purchase: PurchaseId,
     command: &ReceiveWebhook,
-) -> Result<DisputeWord, Refusal> {
+) -> Result<DisputeWord, Rejection> {
     let found = context.shard.find(purchase);
     let owner = context.shard.owner_of(purchase);
     let (Some(status), Some(stored), Some(user)) = (status_of(command.kind), found, owner) else {
@@ -65,14 +66,15 @@ pub fn decide_dispute(
     };
     if !stored.may(Step::DisputeOpened) {
         return match stored.state {
-            PurchaseState::UnderReview => Err(Refusal::WrongState),
-            state if state.is_open_payment() => Err(Refusal::WrongState),
-            state if state.units() == Units::None => Ok(DisputeWord::Unplaced(Unplaced::NoMoney)),
-            _ => Ok(DisputeWord::Nothing),
+            PurchaseState::UnderReview | PurchaseState::CaptureDiffers => {
+                Err(to_be_told_again(purchase, stored))
+            }
+            state if state.is_open_payment() => Err(to_be_told_again(purchase, stored)),
+            _ => Ok(DisputeWord::Unplaced(Unplaced::NoMoney)),
         };
     }
     let quote = stored.quote();
-    if quote.amount == Amount::ZERO {
+    if quote.amount == Amount::ZERO || command.amount == Some(Amount::ZERO) {
         return Ok(DisputeWord::Unplaced(Unplaced::NoMoney));
     }
     match command.currency {
@@ -95,6 +97,13 @@ pub fn decide_dispute(
             let event = changed(context, (purchase, stored, user), place, dispute, command);
             DisputeWord::Changes(Box::new(event))
         }
+    })
+}
+
+fn to_be_told_again(purchase: PurchaseId, stored: &Purchase) -> Rejection {
+    Refusal::WrongState.about(RefusalFacts::State {
+        purchase,
+        status: stored.state,
     })
 }
 

@@ -137,6 +137,12 @@ fn event_of(
             cause: VoidCause::Settled,
             ..
         } if !is_stuck(stored) => return Err(Refusal::WrongState),
+        // Money that was captured goes back by an order that says so, and why.
+        PaymentStep::StartVoid { cause, .. }
+            if cause != VoidCause::Settled && stored.state == PurchaseState::CaptureDiffers =>
+        {
+            return Err(Refusal::WrongState);
+        }
         PaymentStep::StartVoid {
             cause,
             within_ms,

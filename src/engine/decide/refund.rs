@@ -11,12 +11,16 @@ use crate::engine::event::{
 use crate::engine::state::purchase::Purchase;
 use crate::engine::words::lifecycle::Step;
 use crate::engine::words::refusal::Refusal;
-use crate::engine::words::rejection::{RefusalFacts, Rejection};
+use crate::engine::words::rejection::{RefundBar, RefusalFacts, Rejection};
 use crate::ids::UserId;
 use crate::money::{Amount, Tokens};
 
-/// Refunds of one purchase, at most; every one of them is kept.
+/// Refunds of one purchase that leave something, at most, failed ones too: every one of them is kept.
+/// A refund of all that is left is taken beyond that, so that the bound keeps no money back.
 const REFUNDS_MAX: usize = 100;
+/// Refunds of one purchase, at most, whatever they leave: what the gateway goes on refusing is left
+/// to a person.
+const REFUNDS_IN_ALL_MAX: usize = 1_000;
 
 /// Whether the money may go back, and the intent to ask the gateway for it.
 pub fn decide_refund(context: Context<'_>, command: &StartRefund) -> Result<Decision, Rejection> {
@@ -30,17 +34,24 @@ pub fn decide_refund(context: Context<'_>, command: &StartRefund) -> Result<Deci
         purchase: command.purchase,
         status: stored.state(),
     });
-    let conflict = Refusal::RefundConflict.about(RefusalFacts::Refunded {
-        currency,
-        refunded: stored.refunded,
-    });
+    let left = stored.left();
+    let conflict = |conflict| {
+        Refusal::RefundConflict.about(RefusalFacts::Refunded {
+            conflict,
+            currency,
+            refunded: stored.refunded,
+            left: Some(left),
+        })
+    };
     if !stored.may(Step::RefundStarted) {
         return Err(wrong_state);
     }
-    if command.previously_refunded != stored.refunded || stored.pending_refund().is_some() {
-        return Err(conflict);
+    if stored.pending_refund().is_some() {
+        return Err(conflict(RefundBar::UnderWay));
     }
-    let left = stored.left();
+    if command.previously_refunded != stored.refunded {
+        return Err(conflict(RefundBar::Stale));
+    }
     let free = stored.quote().amount == Amount::ZERO;
     if left == Amount::ZERO && !free {
         return Err(wrong_state);
@@ -64,14 +75,18 @@ pub fn decide_refund(context: Context<'_>, command: &StartRefund) -> Result<Deci
     }
     // What the buyer keeps paying for, or may once a dispute is won, is not sold to another.
     if command.restock == Restock::Yes && amount < stored.kept() {
-        return Err(conflict);
+        return Err(conflict(RefundBar::Restock));
     }
     let before = stored.aftermath.as_ref().map_or(0, |it| it.refunds.len());
-    // None after it would do better.
-    if before >= REFUNDS_MAX {
-        return Err(conflict);
+    let most = if amount == left {
+        REFUNDS_IN_ALL_MAX
+    } else {
+        REFUNDS_MAX
+    };
+    if before >= most {
+        return Err(conflict(RefundBar::TooMany));
     }
-    let number = u32::try_from(before + 1).expect("there are at most a hundred");
+    let number = u32::try_from(before + 1).expect("there are at most a thousand");
     let started = RefundStarted {
         purchase: command.purchase,
         user: user.clone(),

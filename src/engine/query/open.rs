@@ -25,7 +25,7 @@ impl Shard {
     }
 
     /// Every purchase whose capture was of another sum than was asked for.
-    pub(in crate::engine) fn differing_captures(&self) -> impl Iterator<Item = PurchaseId> + '_ {
+    pub fn differing_captures(&self) -> impl Iterator<Item = PurchaseId> + '_ {
         let id = |sequence: &u64| {
             let purchase = self.kept_purchases().get(*sequence)?;
             Some(self.id_of(*sequence, purchase))

@@ -98,6 +98,11 @@ impl Purchase {
     pub(in crate::engine) fn told(&self, word: Word<'_>) -> Told {
         let disputes = self.disputes();
         let captured = self.quote().amount;
+        // No dispute takes more than was captured, whatever it says.
+        let word = Word {
+            amount: word.amount.map(|it| it.min(captured)),
+            ..word
+        };
         let Some(place) = find(disputes, word) else {
             if disputes.len() >= DISPUTES_MAX {
                 return Told::TooMany;
@@ -105,7 +110,7 @@ impl Purchase {
             let new = Dispute {
                 id: word.id.cloned(),
                 opened_at: word.at,
-                amount: word.amount.unwrap_or_else(|| self.left()).min(captured),
+                amount: word.amount.unwrap_or_else(|| self.left()),
                 amount_from: match word.amount {
                     Some(_) => AmountFrom::Told,
                     None => AmountFrom::Assumed,
@@ -129,7 +134,7 @@ impl Purchase {
         let assumed = known.amount_from == AmountFrom::Assumed;
         match word.amount {
             Some(amount) if newer || assumed => {
-                changed.amount = amount.min(captured);
+                changed.amount = amount;
                 changed.amount_from = AmountFrom::Told;
             }
             None if newer && assumed => changed.amount = self.left_beside(Some(place)),
@@ -137,7 +142,8 @@ impl Purchase {
         }
         // The same end of a later instant may be what outranks another one that comes after it.
         let decides = newer && word.status != DisputeStatus::Opened;
-        if decides || (changed.status, changed.amount) != (known.status, known.amount) {
+        let facts = |it: &Dispute| (it.status, it.amount, it.opened_at);
+        if decides || facts(&changed) != facts(known) {
             Told::Changes(place, changed)
         } else {
             Told::TooLate

@@ -107,6 +107,18 @@ pub struct Aftermath {
     pub(in crate::engine) disputes: Vec<Dispute>,
 }
 
+impl Aftermath {
+    /// What is kept of it once the money was given back: what the gateway had taken, where that was
+    /// another sum than was asked for.
+    pub(in crate::engine) fn voided(self) -> Option<Box<Self>> {
+        let differing = self.differing?;
+        Some(Box::new(Self {
+            differing: Some(differing),
+            ..Self::default()
+        }))
+    }
+}
+
 /// A capture of another sum than was asked for.
 #[derive(Copy, Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
 pub struct DifferingCapture {

@@ -122,10 +122,14 @@ pub enum RefusalFacts {
     },
     /// Of `refund_conflict`.
     Refunded {
+        /// What it conflicts with.
+        conflict: RefundBar,
         /// In which currency.
         currency: Currency,
         /// What went back.
         refunded: Amount,
+        /// What can still go back, less where it is disputed; `None`: the gateway found the conflict.
+        left: Option<Amount>,
     },
     /// Of `rate_limited`.
     Quota {
@@ -256,10 +260,20 @@ impl RefusalFacts {
                 ("left", minor(left)),
                 ("amount", minor(amount)),
             ],
-            Self::Refunded { currency, refunded } => smallvec![
-                ("currency", Fact::Currency(currency)),
-                ("refunded_amount", minor(refunded)),
-            ],
+            Self::Refunded {
+                conflict,
+                currency,
+                refunded,
+                left,
+            } => {
+                let mut fields = smallvec![
+                    ("conflict", Fact::Word(conflict.as_str())),
+                    ("currency", Fact::Currency(currency)),
+                    ("refunded_amount", minor(refunded)),
+                ];
+                fields.extend(left.map(|it| ("left", minor(it))));
+                fields
+            }
             Self::Quota {
                 scope,
                 limit,
@@ -389,6 +403,31 @@ impl UsesScope {
         match self {
             Self::Promotion => "promotion",
             Self::User => "user",
+        }
+    }
+}
+
+/// What a refund conflicts with.
+#[derive(Copy, Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
+pub enum RefundBar {
+    /// Another sum went back than the order says.
+    Stale,
+    /// Another refund is under way.
+    UnderWay,
+    /// Units go back into stock only with the refund that leaves nothing.
+    Restock,
+    /// The purchase has as many refunds as are kept; only one of all that is left is taken.
+    TooMany,
+}
+
+impl RefundBar {
+    /// The word.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Stale => "previously_refunded",
+            Self::UnderWay => "under_way",
+            Self::Restock => "restock",
+            Self::TooMany => "too_many",
         }
     }
 }

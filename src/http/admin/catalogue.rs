@@ -16,7 +16,7 @@ use crate::http::wire::answer::Answer;
 use crate::http::wire::preconditions::{ETag, Preconditions, Reading};
 use crate::http::wire::problem::{FieldError, Reason};
 use crate::http::wire::query::Query;
-use crate::ids::{Lsn, ProductId, PromotionCode};
+use crate::ids::{Lsn, ProductId, PromotionCode, is_id};
 use crate::journal::{Created, NotSet, Set, StorageFault};
 use hyper::Method;
 use hyper::body::Incoming;
@@ -354,7 +354,9 @@ fn failed_precondition(call: &Call, current: Option<&ETag>) -> Answer {
 /// From where on, and how many.
 pub(in crate::http) fn page_query(call: &Call) -> Result<(String, usize), Vec<FieldError>> {
     let mut query = Query::of(call.parts.uri.query(), &["after", "limit"]);
-    let after = query.text("after").unwrap_or_default();
+    let form = "has to be the next of an answer";
+    let after = query.parsed("after", form, |text| is_id(text).then(|| text.to_owned()));
+    let after = after.unwrap_or_default();
     let limit = query
         .integer("limit", 1, LIMIT_MAX)
         .unwrap_or(LIMIT_DEFAULT);

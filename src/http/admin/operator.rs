@@ -14,7 +14,7 @@ use crate::http::shop::buying::caller_of;
 use crate::http::wire::answer::Answer;
 use crate::http::wire::problem::{FieldError, Reason};
 use crate::http::wire::query::Query;
-use crate::ids::{KeyOwner, Lsn, PurchaseId, UserId};
+use crate::ids::{KeyOwner, Lsn, PurchaseId, UserId, is_id};
 use crate::journal::{AuditQuery, DiskState, LogEnd, Order};
 use crate::report::event_json;
 use crate::time::UnixMs;
@@ -181,7 +181,9 @@ impl Front {
             return call.problem(Reason::NotFound);
         };
         let mut query = Query::of(call.parts.uri.query(), &["after", "limit"]);
-        let after = query.text("after");
+        let after = query.parsed("after", "has to be the next of an answer", |text| {
+            is_id(text).then(|| text.to_owned())
+        });
         let limit = query
             .integer("limit", 1, CHARGES_LIMIT_MAX)
             .unwrap_or(CHARGES_LIMIT_DEFAULT);

@@ -13,7 +13,7 @@ use crate::engine::command::StartRefund;
 use crate::engine::event::{Flow, RefundFailure, Restock};
 use crate::engine::lifecycle::PurchaseState;
 use crate::engine::refusal::Refusal;
-use crate::engine::rejection::RefusalFacts;
+use crate::engine::rejection::{RefundBar, RefusalFacts};
 use crate::engine::view::{PurchaseView, RefundStatus, RefundView};
 use crate::http::front::{Call, Front};
 use crate::http::shop::buying::{Told, caller_of, location, wrong_state};
@@ -300,8 +300,10 @@ fn refund_told(view: &RefundView) -> Told {
         } => {
             let refusal = Refusal::RefundConflict;
             let facts = RefusalFacts::Refunded {
+                conflict: RefundBar::Stale,
                 currency,
                 refunded: *refunded,
+                left: None,
             };
             let answer = problem_of(refusal.into(), request, Some(&facts));
             (answer, Attempt::Refused(refusal))

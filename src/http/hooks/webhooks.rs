@@ -10,11 +10,12 @@ use crate::engine::command::ReceiveWebhook;
 use crate::engine::decide::Unplaced;
 use crate::engine::event::{Disposition, Flow, WebhookKind};
 use crate::engine::refusal::Refusal;
+use crate::engine::rejection::Rejection;
 use crate::http::front::{Call, Front};
 use crate::http::server::sampled::Sampled;
 use crate::http::wire::answer::Answer;
 use crate::http::wire::body::BodyBounds;
-use crate::http::wire::problem::FieldError;
+use crate::http::wire::problem::{FieldError, problem_of};
 use crate::ids::PurchaseId;
 use crate::journal::LetIn;
 use crate::payments::gateway::Reference;
@@ -67,13 +68,19 @@ impl WebhookDesk {
 
 /// Why a webhook is not let in.
 enum Refused {
-    For(Refusal),
+    For(Rejection),
     Malformed(MalformedWebhook),
+}
+
+impl From<Rejection> for Refused {
+    fn from(rejection: Rejection) -> Self {
+        Self::For(rejection)
+    }
 }
 
 impl From<Refusal> for Refused {
     fn from(refusal: Refusal) -> Self {
-        Self::For(refusal)
+        Self::For(refusal.into())
     }
 }
 
@@ -89,7 +96,10 @@ impl Front {
                 self.counters.attempt(Flow::Webhook, Attempt::Success);
                 return answer;
             }
-            Err(Refused::For(refusal)) => (refusal, call.problem(refusal)),
+            Err(Refused::For(Rejection { reason, facts })) => {
+                let answer = problem_of(reason.into(), call.id, facts.as_ref());
+                (reason, answer)
+            }
             Err(Refused::Malformed(MalformedWebhook { field, message })) => {
                 let refusal = Refusal::InvalidRequest;
                 let message = message.to_owned();
@@ -140,7 +150,7 @@ impl Front {
         call: &Call,
         delivery: &Delivery,
         message: WebhookMessage,
-    ) -> Result<LetIn, Refusal> {
+    ) -> Result<LetIn, Rejection> {
         let mut command = ReceiveWebhook {
             format: delivery.format(),
             event_id: message.event_id,
@@ -164,14 +174,16 @@ impl Front {
         // A dispute of a payment whose capture is not known here says that there is one.
         let (look_at, durable_at) = match &received {
             Ok(let_in) => (let_in.look_at, Some(let_in.durable_at)),
-            Err(not) if not.refusal == Refusal::WrongState => (command.purchase, not.durable_at),
+            Err(not) if not.rejection.reason == Refusal::WrongState => {
+                (command.purchase, not.durable_at)
+            }
             Err(not) => (None, not.durable_at),
         };
         if let Some(purchase) = look_at {
             self.core.payments.look_again(purchase);
         }
         self.durable(durable_at).await?;
-        let let_in = received.map_err(|not| not.refusal)?;
+        let let_in = received.map_err(|not| not.rejection)?;
         if let Some(why) = let_in.unplaced {
             self.tell_of_dispute(&command, why);
         }

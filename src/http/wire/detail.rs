@@ -8,7 +8,9 @@
 use crate::engine::event::RetryAdvice;
 use crate::engine::lifecycle::PurchaseState;
 use crate::engine::refusal::Refusal;
-use crate::engine::rejection::{PromotionBar, QuotaScope, RefusalFacts, SpendingScope, UsesScope};
+use crate::engine::rejection::{
+    PromotionBar, QuotaScope, RefundBar, RefusalFacts, SpendingScope, UsesScope,
+};
 use crate::engine::view::DeclineView;
 use crate::money::{Amount, Currency};
 use crate::time::UnixMs;
@@ -95,16 +97,40 @@ pub(in crate::http) fn of(reason: Refusal, facts: &RefusalFacts) -> Option<Strin
             left,
             amount,
         } => {
+            let disputed = captured.saturating_minus(refunded).saturating_minus(left);
+            let also = match disputed {
+                Amount::ZERO => String::new(),
+                it => format!(" and {} are disputed", currency.in_units(it.get())),
+            };
             let shown = [amount, left, refunded, captured].map(|it| currency.in_units(it.get()));
             let [amount, left, refunded, captured] = shown;
             format!(
-                "The refund of {amount} {currency} exceeds the {left} {currency} that can still be refunded: {refunded} of {captured} {currency} are refunded."
+                "The refund of {amount} {currency} exceeds the {left} {currency} that can still be refunded: {refunded} of {captured} {currency} are refunded{also}."
             )
         }
-        RefusalFacts::Refunded { currency, refunded } => format!(
-            "{} {currency} of this purchase are refunded, or another refund is in progress. Read the purchase again.",
-            currency.in_units(refunded.get())
-        ),
+        RefusalFacts::Refunded {
+            conflict,
+            currency,
+            refunded,
+            left,
+        } => {
+            let left = left.unwrap_or(Amount::ZERO);
+            let [refunded, left] = [refunded, left].map(|it| currency.in_units(it.get()));
+            match conflict {
+                RefundBar::Stale => format!(
+                    "{refunded} {currency} of this purchase are refunded, which is not what previously_refunded says. Read the purchase again."
+                ),
+                RefundBar::UnderWay => format!(
+                    "Another refund of this purchase is in progress; {refunded} {currency} are refunded. Read the purchase again once it has ended."
+                ),
+                RefundBar::Restock => format!(
+                    "restock is allowed only on the refund that leaves nothing, disputed money included; {left} {currency} can be refunded."
+                ),
+                RefundBar::TooMany => format!(
+                    "The purchase has the maximum number of refunds. Refund all that is left, {left} {currency}, at once."
+                ),
+            }
+        }
         RefusalFacts::Quota {
             scope,
             limit,

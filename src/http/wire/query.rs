@@ -68,7 +68,12 @@ impl Query {
     pub fn integer(&mut self, name: &'static str, least: u64, most: u64) -> Option<u64> {
         let form = format!("must be a whole number from {least} to {most}");
         let fits = |number: &u64| (least..=most).contains(number);
-        self.parsed(name, &form, |text| text.parse().ok().filter(fits))
+        // Digits alone: `parse` takes a sign, too.
+        let digits = |text: &str| text.bytes().all(|it| it.is_ascii_digit());
+        self.parsed(name, &form, |text| {
+            let number = digits(text).then(|| text.parse().ok());
+            number.flatten().filter(fits)
+        })
     }
 
     /// What is wrong.

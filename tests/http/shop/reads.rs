@@ -151,6 +151,19 @@ fn lists_are_read_in_pages_to_their_end() {
             "{wrong}"
         );
     }
+    for list in [
+        "/admin/products",
+        "/admin/promotions",
+        "/admin/status",
+        "/admin/sandbox/charges",
+        "/limited/products",
+    ] {
+        for wrong in ["after=", "after=%20", "after=zz%00", "limit=%2B5", "limit="] {
+            let answer = admin(&server, &format!("{list}?{wrong}"));
+            let told = told(&answer);
+            assert_eq!(told, (400, "invalid_request".to_owned()), "{list} {wrong}");
+        }
+    }
     let (charges, pages) = paged(&server, "/admin/sandbox/charges", "charges", 4);
     assert_eq!((charges.len(), pages), (6, 2));
 }

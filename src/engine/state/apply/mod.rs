@@ -210,7 +210,7 @@ impl Shard {
                 purchase.aftermath_mut().void_deadline = Some(voided.deadline);
             }
             Event::PaymentVoided(_) => {
-                purchase.aftermath = None;
+                purchase.aftermath = purchase.aftermath.take().and_then(|it| it.voided());
                 if let Some(payment) = &mut purchase.payment {
                     payment.ip = None;
                 }

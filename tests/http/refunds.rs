@@ -32,7 +32,7 @@ fn however_many_refunds_there_were_all_that_is_left_can_go_back() {
     let rest = json!({"previously_refunded": 100, "reason": "all of it"});
     let rest = server.ask(&refund(&id, "key-many-rest", &rest));
     assert_eq!(rest.status, 201, "{rest:?}");
-    assert_eq!(charges(&server), [("captured".to_owned(), 1999, 1999)]);
+    assert_eq!(charges(&server), [("refunded".to_owned(), 1999, 1999)]);
     assert!(server.stop().0.success());
     assert_checks_clean(&data_dir);
 }

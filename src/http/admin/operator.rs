@@ -14,8 +14,9 @@ use crate::http::shop::buying::caller_of;
 use crate::http::wire::answer::Answer;
 use crate::http::wire::problem::{FieldError, Reason};
 use crate::http::wire::query::Query;
-use crate::ids::{KeyOwner, Lsn, PurchaseId, UserId, is_id};
+use crate::ids::{KeyOwner, Lsn, PurchaseId, UserId};
 use crate::journal::{AuditQuery, DiskState, LogEnd, Order};
+use crate::payments::gateway::Reference;
 use crate::report::event_json;
 use crate::time::UnixMs;
 use hyper::http::StatusCode;
@@ -182,7 +183,7 @@ impl Front {
         };
         let mut query = Query::of(call.parts.uri.query(), &["after", "limit"]);
         let after = query.parsed("after", "has to be the next of an answer", |text| {
-            is_id(text).then(|| text.to_owned())
+            Reference::parse(text).map(|_| text.to_owned())
         });
         let limit = query
             .integer("limit", 1, CHARGES_LIMIT_MAX)

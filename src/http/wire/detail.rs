@@ -114,20 +114,26 @@ pub(in crate::http) fn of(reason: Refusal, facts: &RefusalFacts) -> Option<Strin
             refunded,
             left,
         } => {
-            let left = left.unwrap_or(Amount::ZERO);
-            let [refunded, left] = [refunded, left].map(|it| currency.in_units(it.get()));
+            let left = match left {
+                Some(left) => format!(
+                    "; {} {currency} can be refunded",
+                    currency.in_units(left.get())
+                ),
+                None => String::new(),
+            };
+            let refunded = currency.in_units(refunded.get());
             match conflict {
                 RefundBar::Stale => format!(
-                    "{refunded} {currency} of this purchase are refunded, which is not what previously_refunded says. Read the purchase again."
+                    "{refunded} {currency} of this purchase are refunded, which is not what previously_refunded says{left}. Read the purchase again."
                 ),
                 RefundBar::UnderWay => format!(
-                    "Another refund of this purchase is in progress; {refunded} {currency} are refunded. Read the purchase again once it has ended."
+                    "Another refund of this purchase is in progress: {refunded} {currency} are refunded{left}. Read the purchase again once it has ended."
                 ),
                 RefundBar::Restock => format!(
-                    "restock is allowed only on the refund that leaves nothing, disputed money included; {left} {currency} can be refunded."
+                    "restock is allowed only on the refund that leaves nothing, disputed money included: {refunded} {currency} are refunded{left}."
                 ),
                 RefundBar::TooMany => format!(
-                    "The purchase has the maximum number of refunds. Refund all that is left, {left} {currency}, at once."
+                    "The purchase has the maximum number of refunds: {refunded} {currency} are refunded{left}. Refund all that is left at once."
                 ),
             }
         }

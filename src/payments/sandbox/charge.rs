@@ -14,7 +14,7 @@ use hashbrown::HashMap;
 pub const PAYMENTS_MAX: usize = 1_000_000;
 
 /// The most refunds of one payment.
-pub const REFUNDS_MAX: usize = 100;
+pub const REFUNDS_MAX: usize = 1_000;
 
 /// A payment as the sandbox has it.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]

@@ -113,30 +113,7 @@ pub(in crate::http) fn of(reason: Refusal, facts: &RefusalFacts) -> Option<Strin
             currency,
             refunded,
             left,
-        } => {
-            let left = match left {
-                Some(left) => format!(
-                    "; {} {currency} can be refunded",
-                    currency.in_units(left.get())
-                ),
-                None => String::new(),
-            };
-            let refunded = currency.in_units(refunded.get());
-            match conflict {
-                RefundBar::Stale => format!(
-                    "{refunded} {currency} of this purchase are refunded, which is not what previously_refunded says{left}. Read the purchase again."
-                ),
-                RefundBar::UnderWay => format!(
-                    "Another refund of this purchase is in progress: {refunded} {currency} are refunded{left}. Read the purchase again once it has ended."
-                ),
-                RefundBar::Restock => format!(
-                    "restock is allowed only on the refund that leaves nothing, disputed money included: {refunded} {currency} are refunded{left}."
-                ),
-                RefundBar::TooMany => format!(
-                    "The purchase has the maximum number of refunds: {refunded} {currency} are refunded{left}. Refund all that is left at once."
-                ),
-            }
-        }
+        } => refund_conflict(conflict, currency, refunded, left),
         RefusalFacts::Quota {
             scope,
             limit,
@@ -167,6 +144,36 @@ pub(in crate::http) fn of(reason: Refusal, facts: &RefusalFacts) -> Option<Strin
             step,
         } => payable(currency, amount, (least, most, step)),
     })
+}
+
+fn refund_conflict(
+    conflict: RefundBar,
+    currency: Currency,
+    refunded: Amount,
+    left: Option<Amount>,
+) -> String {
+    let left = match left {
+        Some(left) => format!(
+            "; {} {currency} can be refunded",
+            currency.in_units(left.get())
+        ),
+        None => String::new(),
+    };
+    let refunded = currency.in_units(refunded.get());
+    match conflict {
+        RefundBar::Stale => format!(
+            "{refunded} {currency} of this purchase are refunded, which is not what previously_refunded says{left}. Read the purchase again."
+        ),
+        RefundBar::UnderWay => format!(
+            "Another refund of this purchase is in progress: {refunded} {currency} are refunded{left}. Read the purchase again once it has ended."
+        ),
+        RefundBar::Restock => format!(
+            "restock is allowed only on the refund that leaves nothing, disputed money included: {refunded} {currency} are refunded{left}."
+        ),
+        RefundBar::TooMany => format!(
+            "The purchase has the maximum number of refunds: {refunded} {currency} are refunded{left}. Refund all that is left at once."
+        ),
+    }
 }
 
 fn window(reason: Refusal, starts_at: Option<UnixMs>, ends_at: Option<UnixMs>) -> Option<String> {

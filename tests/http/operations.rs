@@ -11,8 +11,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use support::{
-    ADMIN, Client, KEYS_OF_EACH_ROLE, READER, Request, SCRAPER, SHOP, Setup, binary, free_port,
-    product_terms, until,
+    ADMIN, Client, KEYS_OF_EACH_ROLE, READER, Request, SCRAPER, SHOP, Setup, binary, check_table,
+    free_port, product_terms, until,
 };
 
 #[test]
@@ -168,24 +168,20 @@ fn metrics_count_attempts_and_stages() {
     }
 }
 
-/// The rows of the first table below `heading` in `docs/operations.md`: what is in backquotes in
-/// each of the first two cells.
-fn documented(heading: &str) -> Vec<[Vec<String>; 2]> {
+/// The words in the first cell of each row of the table of log lines in `docs/operations.md`.
+fn documented_words() -> Vec<Vec<String>> {
     let text = include_str!("../../docs/operations.md");
-    let (_, below) = text.split_once(heading).expect("the heading is there");
+    let (_, below) = text.split_once("## Logs").expect("the heading is there");
     let rows = below.lines().skip_while(|line| !line.starts_with('|'));
-    let quoted = |cell: &str| {
-        cell.split('`')
-            .skip(1)
-            .step_by(2)
-            .map(str::to_owned)
-            .collect()
-    };
     rows.take_while(|line| line.starts_with('|'))
         .skip(2)
         .map(|row| {
-            let mut cells = row.split('|').skip(1);
-            [cells.next(), cells.next()].map(|cell| quoted(cell.expect("a row has cells")))
+            let cell = row.split('|').nth(1).expect("a row has cells");
+            cell.split('`')
+                .skip(1)
+                .step_by(2)
+                .map(str::to_owned)
+                .collect()
         })
         .collect()
 }
@@ -193,28 +189,14 @@ fn documented(heading: &str) -> Vec<[Vec<String>; 2]> {
 /// `docs/operations.md` has a row for each metric, with its text, and for nothing else.
 #[test]
 fn the_documentation_has_every_metric_with_its_text() {
-    let (_, below) = include_str!("../../docs/operations.md")
-        .split_once("### Metrics\n")
-        .expect("the heading is there");
-    let rows: Vec<&str> = below
-        .lines()
-        .skip_while(|line| !line.starts_with('|'))
-        .take_while(|line| line.starts_with('|'))
-        .skip(2)
-        .collect();
-    let expected: Vec<String> = families::ALL
+    let rows: Vec<String> = families::ALL
         .iter()
         .map(|it| {
             let kind = it.kind.as_str();
             format!("| `{}` | {kind} | {} | {} |", it.name, it.labels, it.help)
         })
         .collect();
-    assert_eq!(
-        rows,
-        expected,
-        "the rows should be:\n{}",
-        expected.join("\n")
-    );
+    check_table("docs/operations.md", "### Metrics", &rows);
 }
 
 #[test]
@@ -303,7 +285,7 @@ fn the_documentation_has_exactly_the_log_events_there_are() {
     assert!(logged.len() > 40, "{logged:?}");
     let text = include_str!("../../docs/operations.md");
     let mut rows: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-    for [words, _] in documented("## Logs") {
+    for words in documented_words() {
         let row = format!(
             "| {} |",
             words

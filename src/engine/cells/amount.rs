@@ -2,8 +2,8 @@
 //!
 //! 1. A claim never takes the sum past the bound that it is claimed under. The bound may be another the next time;
 //!    a sum may stand above it, and then nothing more is taken.
-//! 2. A cell that is retired stays so: nothing is taken from it or given back to it any more, so that whoever keeps
-//!    cells in a table can take one out while others still look at it.
+//! 2. A retired cell stays retired: nothing is taken from it or given back to it any more, so that a table of
+//!    cells can remove one while other threads still read it.
 //! 3. Only a cell whose sum is zero is retired, unless by force.
 //!
 //! Which currency it is, whose sum, and for how long it counts, it does not know.

@@ -2,7 +2,7 @@
 //!
 //! 1. `uses <= max` in every state any thread can see (I2).
 //! 2. Both stand in one atomic word, so that a claim and a lowering of the maximum cannot slip past each other.
-//! 3. Whoever takes a use sees what was done before it was given back (as with stock, and for the same reason).
+//! 3. A thread that takes a use sees everything done before it was given back (as with stock, for the same reason).
 //!
 //! Limits for each user, the window and the products of a promotion are not here: they belong to the shard and to the
 //! catalogue.

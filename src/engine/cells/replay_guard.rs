@@ -1,10 +1,10 @@
 //! A set of fingerprints (nonces, webhook event ids) that forgets whole generations at once.
 //!
-//! 1. Of all callers with one fingerprint exactly one hears [`Admission::Fresh`] within the retention, however their
-//!    clocks and their luck with the scheduler lie apart.
+//! 1. Of all callers with one fingerprint exactly one gets [`Admission::Fresh`] within the retention, for any
+//!    difference of their clocks and any scheduling.
 //! 2. A fingerprint is remembered for at least the retention, at most for twice that and three skews.
-//! 3. A table belongs to one generation for ever: it is never cleared and used again, so nobody who fell asleep over
-//!    an old table can harm a new one. The last to let go of it frees it.
+//! 3. A table belongs to one generation for ever: it is never cleared and reused, so a thread that was suspended with
+//!    an old table cannot corrupt a new one. The last reference frees it.
 //!
 //! **Rotation.** Two tables are live, current and previous; the time a caller brings turns them. A caller first makes
 //! sure that the fingerprint is not in the previous table *and never will be*: where its probe ends at an empty slot it

@@ -2,7 +2,7 @@
 //!
 //! 1. `held + sold <= total` in every state any thread can see; what is left is `available` (I1).
 //! 2. All three stand in one atomic word, so that a claim and a lowering of the total cannot slip past each other.
-//! 3. Whoever takes a unit sees what was done before it was given back: the event that freed it stands in the log
+//! 3. A thread that takes a unit sees everything done before it was given back: the event that freed it is in the log
 //!    before the one that takes it, and every prefix of the log satisfies I1.
 //!
 //! A hot product is this one word. Who holds a unit, since when and at what price is the shards' matter, not this

@@ -40,7 +40,7 @@ impl CoreClient {
         let host = host.trim_start_matches('[').trim_end_matches(']');
         if !host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback()) {
             return Err(
-                "the URL has to have a loopback address, like http://127.0.0.1:8080: the key would \
+                "the URL must have a loopback address, like http://127.0.0.1:8080: the key would \
                  be readable on the way; elsewhere, POST and GET /admin/reconcile over https"
                     .to_owned(),
             );

@@ -354,7 +354,7 @@ fn failed_precondition(call: &Call, current: Option<&ETag>) -> Answer {
 /// From where on, and how many.
 pub(in crate::http) fn page_query(call: &Call) -> Result<(String, usize), Vec<FieldError>> {
     let mut query = Query::of(call.parts.uri.query(), &["after", "limit"]);
-    let form = "has to be the next of an answer";
+    let form = "must be the value of next from an earlier answer";
     let after = query.parsed("after", form, |text| is_id(text).then(|| text.to_owned()));
     let after = after.unwrap_or_default();
     let limit = query

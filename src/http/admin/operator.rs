@@ -182,9 +182,11 @@ impl Front {
             return call.problem(Reason::NotFound);
         };
         let mut query = Query::of(call.parts.uri.query(), &["after", "limit"]);
-        let after = query.parsed("after", "has to be the next of an answer", |text| {
-            Reference::parse(text).map(|_| text.to_owned())
-        });
+        let after = query.parsed(
+            "after",
+            "must be the value of next from an earlier answer",
+            |text| Reference::parse(text).map(|_| text.to_owned()),
+        );
         let limit = query
             .integer("limit", 1, CHARGES_LIMIT_MAX)
             .unwrap_or(CHARGES_LIMIT_DEFAULT);

@@ -32,7 +32,7 @@ use std::net::IpAddr;
 
 pub use aftermath::{
     Clawback, DisputeClosed, DisputeOpened, GivenBack, RefundExtent, RefundFailed, RefundFailure,
-    RefundFound, RefundStarted, RefundSucceeded, Restock, TokensSpent,
+    RefundFound, RefundReturned, RefundStarted, RefundSucceeded, Restock, TokensSpent,
 };
 pub use audited::{Act, Actor, ActorRole, AdminActed, AdminRefused, Shown, Target};
 pub use catalogue::{Active, Discount, ProductSet, PromotionSet};
@@ -236,6 +236,8 @@ pub enum Event {
     RefundFailed(RefundFailed),
     /// The gateway gave money back without us.
     RefundFound(RefundFound),
+    /// Money that had gone back came back.
+    RefundReturned(RefundReturned),
     /// The cardholder disputes the payment.
     DisputeOpened(DisputeOpened),
     /// A dispute was decided.
@@ -279,10 +281,11 @@ pub enum Event {
 /// The words of refunds, whatever they leave.
 const REFUND_SUCCEEDED: &str = Step::Refunded(PaidState::Refunded).as_str();
 const REFUND_FOUND: &str = Step::RefundFound(PaidState::Refunded).as_str();
+const REFUND_RETURNED: &str = Step::RefundReturned(PaidState::Captured).as_str();
 
 impl Event {
     /// The words for all kinds.
-    pub const KINDS: [&str; 39] = [
+    pub const KINDS: [&str; 40] = [
         "product_set",
         "promotion_set",
         "limits_set",
@@ -307,6 +310,7 @@ impl Event {
         REFUND_SUCCEEDED,
         Step::RefundFailed.as_str(),
         REFUND_FOUND,
+        REFUND_RETURNED,
         Step::DisputeOpened.as_str(),
         "dispute_closed",
         "tokens_spent",
@@ -351,6 +355,7 @@ impl Event {
             Self::RefundSucceeded(_) => REFUND_SUCCEEDED,
             Self::RefundFailed(_) => Step::RefundFailed.as_str(),
             Self::RefundFound(_) => REFUND_FOUND,
+            Self::RefundReturned(_) => REFUND_RETURNED,
             Self::DisputeOpened(_) => Step::DisputeOpened.as_str(),
             Self::DisputeClosed(_) => "dispute_closed",
             Self::TokensSpent(_) => "tokens_spent",
@@ -395,6 +400,7 @@ impl Event {
             Self::RefundStarted(e) => Some((e.purchase, Step::RefundStarted)),
             Self::RefundSucceeded(e) => Some((e.purchase, Step::Refunded(e.leaves))),
             Self::RefundFound(e) => Some((e.purchase, Step::RefundFound(e.leaves))),
+            Self::RefundReturned(e) => Some((e.purchase, Step::RefundReturned(e.leaves))),
             Self::RefundFailed(e) => Some((e.purchase, Step::RefundFailed)),
             Self::DisputeOpened(e) => Some((e.purchase, Step::DisputeOpened)),
             Self::DisputeClosed(e) => Some((e.purchase, e.step())),
@@ -441,6 +447,7 @@ impl Event {
             Self::RefundSucceeded(e) => Some(&e.user),
             Self::RefundFailed(e) => Some(&e.user),
             Self::RefundFound(e) => Some(&e.user),
+            Self::RefundReturned(e) => Some(&e.user),
             Self::DisputeOpened(e) => Some(&e.user),
             Self::DisputeClosed(e) => Some(&e.user),
             Self::TokensSpent(e) => Some(&e.user),

@@ -13,8 +13,8 @@ use crate::engine::event::{
     HoldExpired, HoldPlaced, HoldReleased, HoldingsImported, KeyImported, LimitsSet,
     NoncesImported, PaymentAuthorized, PaymentCaptured, PaymentDeclined, PaymentStarted,
     PaymentVoided, ProductSet, PromotionSet, PromotionUsesImported, RefundFailed, RefundFound,
-    RefundStarted, RefundSucceeded, ReviewDecided, ReviewOpened, RiskRulesSet, RiskScoringSet,
-    StockImported, TokensSpent, VoidStarted, VoidStuck, WebhookReceived,
+    RefundReturned, RefundStarted, RefundSucceeded, ReviewDecided, ReviewOpened, RiskRulesSet,
+    RiskScoringSet, StockImported, TokensSpent, VoidStarted, VoidStuck, WebhookReceived,
 };
 use crate::engine::stamp::Settled;
 use crate::time::UnixMs;
@@ -153,6 +153,7 @@ kinds! {
     46 1 ReviewDecided(ReviewDecided);
     47 1 CaptureDiffered(CaptureDiffered);
     48 1 RefundFound(RefundFound);
+    49 1 RefundReturned(RefundReturned);
 }
 
 fn archive<T>(shape: &T, into: &mut Vec<u8>)

@@ -222,14 +222,23 @@ impl<'a> RefundDrive<'a> {
     }
 
     fn order(&self) -> RefundRequest {
-        RefundRequest {
-            reference: reference_of(self.payments, &self.view),
-            capture: self.view.capture.clone(),
-            authorization: self.view.authorization.clone(),
-            number: self.refund.number,
-            amount: self.refund.amount,
-            currency: self.refund.currency,
-        }
+        order_of(self.payments, &self.view, &self.refund)
+    }
+}
+
+/// What the gateway is asked for.
+pub(super) fn order_of(
+    payments: &Payments,
+    view: &PurchaseView,
+    refund: &RefundView,
+) -> RefundRequest {
+    RefundRequest {
+        reference: reference_of(payments, view),
+        capture: view.capture.clone(),
+        authorization: view.authorization.clone(),
+        number: refund.number,
+        amount: refund.amount,
+        currency: refund.currency,
     }
 }
 

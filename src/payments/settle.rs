@@ -1,5 +1,5 @@
 //! Owns bringing our books and the gateway's together: settling a capture of another sum than was
-//! asked for, and writing down refunds that were made at the gateway's own site.
+//! asked for, and writing down refunds that were made at the gateway's own site or came back.
 //!
 //! Invariants:
 //! 1. The booked amount comes from a look-up made just before, never from a caller.
@@ -13,15 +13,15 @@ use crate::engine::command::PaymentStep;
 use crate::engine::event::{AdminAct, AdminActed, VoidCause};
 use crate::engine::lifecycle::{PurchaseState, Units};
 use crate::engine::refusal::Refusal;
-use crate::engine::view::PurchaseView;
+use crate::engine::view::{PurchaseView, RefundStatus, RefundView};
 use crate::ids::{Lsn, PurchaseId};
 use crate::journal::{CommitGate, StorageFault};
 use crate::money::Amount;
 use crate::payments::drive::inquiry_of;
 use crate::payments::driver::Payments;
-use crate::payments::gateway::{CapturedMoney, GatewayCall, LookupResult, Trouble};
+use crate::payments::gateway::{CapturedMoney, FoundRefund, GatewayCall, LookupResult, Trouble};
 use crate::payments::handover::PaymentFuture;
-use crate::payments::refund::DriveEnd;
+use crate::payments::refund::{DriveEnd, order_of};
 use hashbrown::HashSet;
 use parking_lot::Mutex;
 use std::sync::Arc;
@@ -193,10 +193,53 @@ impl Payments {
             self.suspects().put(view.purchase);
             return Ok(DriveEnd::Open);
         };
-        if let Some(total) = refunded_of(view, &found) {
-            let step = PaymentStep::RefundedAtGateway(total);
-            // Refused where our books say as much.
-            let _ = self.journal().record(view.purchase, step)?;
+        let Some(total) = refunded_of(view, &found) else {
+            return Ok(DriveEnd::Reached);
+        };
+        if total < view.refunded {
+            return self.refunds_came_back(view, total).await;
+        }
+        let step = PaymentStep::RefundedAtGateway(total);
+        // Refused where our books say as much.
+        let _ = self.journal().record(view.purchase, step)?;
+        Ok(DriveEnd::Reached)
+    }
+
+    /// The gateway has given back `total`, which is less than our books say: refunds failed after they
+    /// had succeeded. Each of ours is looked up; what is missing then was refunded at its own site.
+    async fn refunds_came_back(
+        &self,
+        view: &PurchaseView,
+        total: Amount,
+    ) -> Result<DriveEnd, StorageFault> {
+        let (journal, purchase) = (self.journal(), view.purchase);
+        let refunds = journal.purchase_with_aftermath(purchase);
+        let refunds = refunds.map_or_else(Vec::new, |(_, aftermath, _)| aftermath.refunds);
+        let done = |it: &&RefundView| matches!(it.status, RefundStatus::Succeeded { .. });
+        let mut left = view.refunded;
+        for refund in refunds.iter().filter(done) {
+            let order = order_of(self, view, refund);
+            let asked = self.calls().ask(GatewayCall::LookUpRefund, |gateway| {
+                gateway.look_up_refund(order)
+            });
+            match asked.await {
+                Ok(FoundRefund::Failed) => {
+                    let step = PaymentStep::RefundReturned(refund.number);
+                    if journal.record(purchase, step)?.is_ok() {
+                        left = left.saturating_minus(refund.amount);
+                    }
+                }
+                Ok(FoundRefund::Nothing | FoundRefund::Pending | FoundRefund::Succeeded) => {}
+                Err(_) => {
+                    self.suspects().put(purchase);
+                    return Ok(DriveEnd::Open);
+                }
+            }
+        }
+        if total < left {
+            let step = PaymentStep::LessRefundedAtGateway(total);
+            // Refused where all of it were refunds of ours, which the gateway says it has made.
+            let _ = journal.record(purchase, step)?;
         }
         Ok(DriveEnd::Reached)
     }

@@ -240,6 +240,7 @@ impl Replay {
             | Event::RefundSucceeded(_)
             | Event::RefundFailed(_)
             | Event::RefundFound(_)
+            | Event::RefundReturned(_)
             | Event::CaptureDiffered(_)
             | Event::DisputeOpened(_)
             | Event::DisputeClosed(_) => self.came_of(&entry.event, stamp),
@@ -538,6 +539,9 @@ impl Replay {
                 }
                 Event::RefundFound(found) => {
                     self.tally.refunded(blocked, quote.currency, found.amount);
+                }
+                Event::RefundReturned(it) => {
+                    self.tally.returned(blocked, quote.currency, it.amount);
                 }
                 Event::DisputeClosed(closed) => {
                     self.tally.charged_back(blocked, closed);

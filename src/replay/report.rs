@@ -249,6 +249,12 @@ impl Tally {
         self.money(blocked, currency, |money| money.refunded += amount.get());
     }
 
+    /// What was refunded came back.
+    pub(super) fn returned(&mut self, blocked: &mut Blocked, currency: Currency, amount: Amount) {
+        blocked.refunded = blocked.refunded.saturating_minus(amount);
+        self.money(blocked, currency, |money| money.refunded -= amount.get());
+    }
+
     /// A dispute takes its own amount, or gives it back.
     pub(super) fn charged_back(&mut self, blocked: &Blocked, closed: &DisputeClosed) {
         if blocked.captured {

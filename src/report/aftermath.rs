@@ -3,8 +3,9 @@
 use super::{by, instant, merged, origin};
 use crate::engine::dispute::Dispute;
 use crate::engine::event::{
-    Clawback, DisputeClosed, DisputeOpened, RefundExtent, RefundFailed, RefundFailure, RefundFound,
-    RefundStarted, RefundSucceeded, TokensSpent, VoidStarted, WebhookReceived,
+    Clawback, DisputeClosed, DisputeOpened, GivenBack, RefundExtent, RefundFailed, RefundFailure,
+    RefundFound, RefundReturned, RefundStarted, RefundSucceeded, TokensSpent, VoidStarted,
+    WebhookReceived,
 };
 use crate::ids::{DisputeId, GatewayCode};
 use crate::money::Currency;
@@ -73,6 +74,17 @@ pub(super) fn refund_found(found: &RefundFound) -> Value {
     })
 }
 
+pub(super) fn refund_returned(returned: &RefundReturned) -> Value {
+    json!({
+        "refund": returned.number,
+        "product_id": returned.product.as_str(),
+        "quantity": returned.quantity,
+        "amount": returned.amount.get(),
+        "currency": returned.currency.as_str(),
+        "given_back": given_back(returned.given_back),
+    })
+}
+
 pub(super) fn dispute_opened(opened: &DisputeOpened) -> Value {
     let fields = json!({
         "code": opened.code.as_ref().map(GatewayCode::as_str),
@@ -89,10 +101,7 @@ pub(super) fn dispute_closed(closed: &DisputeClosed) -> Value {
         "charged_back_before": closed.charged_back_before.get(),
         "charged_back_amount": closed.charged_back.get(),
         "clawback": clawback(closed.clawback),
-        "given_back": {
-            "tokens": closed.given_back.tokens.get(),
-            "debt_paid": closed.given_back.debt_paid.get(),
-        },
+        "given_back": given_back(closed.given_back),
     });
     merged(
         fields,
@@ -114,6 +123,13 @@ fn dispute(number: u32, dispute: &Dispute, currency: Currency) -> Value {
 pub(super) fn tokens_spent(spent: &TokensSpent) -> Value {
     let fields = json!({ "reward_tokens": spent.tokens.get() });
     merged(fields, origin(&spent.origin))
+}
+
+fn given_back(given_back: GivenBack) -> Value {
+    json!({
+        "tokens": given_back.tokens.get(),
+        "debt_paid": given_back.debt_paid.get(),
+    })
 }
 
 const fn extent(extent: RefundExtent) -> &'static str {

@@ -91,6 +91,7 @@ fn put_fields(object: &mut Object<'_>, event: &Event) {
         Event::RefundSucceeded(it) => aftermath::refund_succeeded(it),
         Event::RefundFailed(it) => aftermath::refund_failed(it),
         Event::RefundFound(it) => aftermath::refund_found(it),
+        Event::RefundReturned(it) => aftermath::refund_returned(it),
         Event::DisputeOpened(it) => aftermath::dispute_opened(it),
         Event::DisputeClosed(it) => aftermath::dispute_closed(it),
         Event::TokensSpent(it) => aftermath::tokens_spent(it),

@@ -121,7 +121,7 @@ const VERSIONS: [&str; 1] = ["data-v1"];
 
 /// How many kinds there are. The match has no default arm: a new kind has to be counted here, and
 /// then needs its golden event.
-const KINDS: usize = 39;
+const KINDS: usize = 40;
 const _: fn(&Event) = |event| match event {
     Event::ProductSet(_)
     | Event::PromotionSet(_)
@@ -146,6 +146,7 @@ const _: fn(&Event) = |event| match event {
     | Event::RefundSucceeded(_)
     | Event::RefundFailed(_)
     | Event::RefundFound(_)
+    | Event::RefundReturned(_)
     | Event::DisputeOpened(_)
     | Event::DisputeClosed(_)
     | Event::TokensSpent(_)

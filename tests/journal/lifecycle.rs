@@ -30,6 +30,7 @@ const TABLE: &str = "
     DisputeOpened           captured:disputed partially_refunded:disputed refunded:disputed disputed:disputed charged_back:disputed
     Refunded(_)             captured:_ partially_refunded:_ disputed:_ charged_back:_
     RefundFound(_)          captured:_ partially_refunded:_ disputed:_ charged_back:_
+    RefundReturned(_)       partially_refunded:_ refunded:_ disputed:_ charged_back:_
     DisputeWon(_)           captured:_ partially_refunded:_ refunded:_ disputed:_ charged_back:_
     DisputeLost(_)          captured:_ partially_refunded:_ refunded:_ disputed:_ charged_back:_
 ";
@@ -83,7 +84,7 @@ fn every_pair_of_state_and_step_is_legal_or_refused_as_the_table_says() {
             }
         }
     }
-    assert_eq!(pairs, 18 * 39);
+    assert_eq!(pairs, 18 * 44);
     assert_eq!(found, expected());
 }
 

@@ -2,6 +2,7 @@
 //! buyers on few units, with the clock moving, snapshots, and the directory closed and opened
 //! again in between. Every outcome must be the model's, and so has the stock after every step.
 
+mod card_sums;
 mod forgetting;
 mod kinds;
 

@@ -443,6 +443,7 @@ fn refunds_end_once_for_every_card() {
             RefundStatus::Succeeded { .. } => "succeeded",
             RefundStatus::Failed { .. } => "failed",
             RefundStatus::Pending => "pending",
+            RefundStatus::Returned { .. } => "returned",
         };
         let refund = stage.refund(purchase, Some(700));
         assert_eq!(word(&refund.status), told, "{card}");

@@ -16,6 +16,10 @@ const HOOK_SECRET: &str = "whsec_of_the_test_by_hand";
 const REVIEWED: &str = "[review]\namount_over = { USD = 1 }\n";
 
 fn start(stripe: &StripeServer, more: &str) -> Server {
+    setup(stripe, more).start()
+}
+
+fn setup(stripe: &StripeServer, more: &str) -> Setup {
     let config = format!(
         "[payments]\n\
          gateway = \"stripe\"\n\
@@ -34,7 +38,7 @@ fn start(stripe: &StripeServer, more: &str) -> Server {
          {more}",
         stripe.base()
     );
-    Setup::demo().config(&config).start()
+    Setup::demo().config(&config)
 }
 
 fn hook(stripe: &StripeServer, server: &Server) {
@@ -305,8 +309,7 @@ fn a_refund_by_hand_is_booked_from_its_webhook_and_bounds_the_next_one() {
     let much = refund(&server, &id, "refund-2", &much);
     assert_eq!(much.reason(), "refund_exceeds_captured");
     let rest = json!({"previously_refunded": 500, "reason": "the rest"});
-    let rest = refund(&server, &id, "refund-3", &rest);
-    assert_eq!(rest.status, 201, "{}", rest.text());
+    let rest = refunded(&server, &id, "refund-3", &rest);
     assert_eq!(rest.json()["amount"], 1_499);
     let shown = until_status(&server, &id, "refunded");
     assert_eq!(shown["refunded_amount"], usd(1_999));
@@ -346,5 +349,102 @@ fn a_refund_by_hand_is_booked_by_reconciliation_which_then_finds_nothing() {
     assert_eq!(differences(&server), ["amount_differs"]);
     let shown = until_status(&server, &id, "refunded");
     assert_eq!(shown["refunded_amount"], usd(1_999));
+    assert_eq!(differences(&server), [""; 0]);
+}
+
+/// What a refund answers in the end: the webhook of it may be faster than its own answer.
+fn refunded(server: &Server, id: &str, key: &str, body: &Value) -> Response {
+    until("it is refunded", || {
+        let answer = refund(server, id, key, body);
+        let under_way = answer.status == 202 || answer.reason() == "idempotency_in_flight";
+        assert!(under_way || answer.status == 201, "{}", answer.text());
+        (answer.status == 201).then_some(answer)
+    })
+}
+
+/// The status, what went back in all, and the words of the history.
+fn standing(server: &Server, id: &str) -> (Value, Value, Vec<Value>) {
+    let shown = admin(server, id);
+    let history = shown["history"].as_array().unwrap().iter();
+    let history = history.map(|it| it["event"].clone()).collect();
+    (
+        shown["status"].clone(),
+        shown["refunded_amount"].clone(),
+        history,
+    )
+}
+
+#[test]
+fn a_refund_that_failed_late_is_booked_back_from_its_webhook_once() {
+    let kept = tempfile::tempdir().unwrap();
+    let data_dir = kept.path().join("data");
+    let stripe = StripeServer::start();
+    let start = || setup(&stripe, "").data_dir(&data_dir).start();
+    let mut server = start();
+    hook(&stripe, &server);
+    let (id, reference) = buy(&server, 201);
+    let part = json!({"amount": 500, "previously_refunded": 0, "reason": "part"});
+    let made = refunded(&server, &id, "refund-1", &part);
+    until_status(&server, &id, "partially_refunded");
+    stripe.fail_refunds(&reference);
+    let shown = until_status(&server, &id, "captured");
+    assert_eq!(shown["refunded_amount"], usd(0));
+    let refunds = shown["refunds"].as_array().unwrap();
+    assert_eq!(refunds[0]["status"], "returned", "{shown}");
+    assert_eq!(differences(&server), [""; 0]);
+
+    // Told twice, it changes nothing.
+    let before = standing(&server, &id);
+    assert_eq!(before.2.last().unwrap(), "refund_returned");
+    stripe.tell_failed_refunds(&reference);
+    until("both were taken", || {
+        let delivered = stripe.delivered();
+        let taken = delivered
+            .iter()
+            .filter(|it| it.kind == "refund.failed" && it.status == 200);
+        (taken.count() == 2).then_some(())
+    });
+    assert_eq!(differences(&server), [""; 0]);
+    assert_eq!(standing(&server, &id), before);
+
+    server.kill();
+    let server = start();
+    assert_eq!(standing(&server, &id), before);
+    let again = refund(&server, &id, "refund-1", &part);
+    assert_eq!((again.status, again.text()), (201, made.text()));
+    // The money is there to be given back.
+    let whole = json!({"previously_refunded": 0, "reason": "another way"});
+    refunded(&server, &id, "refund-2", &whole);
+    assert_eq!(only(&stripe).refunded, 1_999);
+    let shown = until_status(&server, &id, "refunded");
+    assert_eq!(shown["refunded_amount"], usd(1_999));
+    assert_eq!(differences(&server), [""; 0]);
+}
+
+#[test]
+fn refunds_that_failed_late_are_booked_back_by_reconciliation() {
+    let kept = tempfile::tempdir().unwrap();
+    let data_dir = kept.path().join("data");
+    let stripe = StripeServer::start();
+    let start = || setup(&stripe, "").data_dir(&data_dir).start();
+    let mut server = start();
+    let (id, reference) = buy(&server, 201);
+    let part = json!({"amount": 500, "previously_refunded": 0, "reason": "part"});
+    refunded(&server, &id, "refund-1", &part);
+    stripe.refund_at_site(&reference, 1_499);
+    assert_eq!(differences(&server), ["amount_differs"]);
+    until_status(&server, &id, "refunded");
+    // Ours and the one that was made at the gateway's own site.
+    stripe.fail_refunds(&reference);
+    assert_eq!(differences(&server), ["amount_differs"]);
+    let shown = until_status(&server, &id, "captured");
+    assert_eq!(shown["refunded_amount"], usd(0));
+    assert_eq!(differences(&server), [""; 0]);
+    let before = standing(&server, &id);
+    let returned = before.2.iter().filter(|it| *it == "refund_returned");
+    assert_eq!(returned.count(), 2);
+    server.kill();
+    let server = start();
+    assert_eq!(standing(&server, &id), before);
     assert_eq!(differences(&server), [""; 0]);
 }

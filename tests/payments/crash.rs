@@ -314,6 +314,7 @@ fn a_refund_that_a_crash_leaves_ends_once() {
             RefundStatus::Succeeded { .. } => "succeeded",
             RefundStatus::Failed { .. } => "failed",
             RefundStatus::Pending => "pending",
+            RefundStatus::Returned { .. } => "returned",
         };
         assert_eq!(ended, end, "{what}");
         stage.check(&[purchase], &what);

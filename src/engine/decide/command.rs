@@ -152,6 +152,11 @@ pub enum PaymentStep {
     RefundedAtGateway(Amount),
     /// The gateway gave back what the refund with this number is of.
     Refunded(u32),
+    /// The refund with this number failed at the gateway after it had succeeded.
+    RefundReturned(u32),
+    /// So much in all the gateway has given back, which is less than our books say, and every refund
+    /// of ours stands there: what was refunded at its own site came back.
+    LessRefundedAtGateway(Amount),
     /// The gateway refused the refund with this number.
     RefundFailed {
         /// Which refund.

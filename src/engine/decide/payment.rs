@@ -1,14 +1,14 @@
 //! Decides what the saga records: each step goes with the purchase's state or is refused.
 
-use super::refund::{clawback, extent_after};
+use super::refund::{clawback, comes_back, extent_after, found_comes_back};
 use super::release::expiry;
 use super::{Context, Decision};
 use crate::engine::decide::command::{PaymentStep, Verdict};
 use crate::engine::event::{
-    CaptureDiffered, CaptureStarted, Decider, DeclineCause, Event, HoldAfter, PaymentAuthorized,
-    PaymentCaptured, PaymentDeclined, PaymentVoided, PaysFor, Quote, RefundFailed, RefundFound,
-    RefundSucceeded, ReviewDecided, ReviewOpened, ReviewVerdict, VoidCause, VoidStarted, VoidStuck,
-    VoidStuckCause, Whence,
+    CaptureDiffered, CaptureStarted, Decider, DeclineCause, Event, GivenBack, HoldAfter,
+    PaymentAuthorized, PaymentCaptured, PaymentDeclined, PaymentVoided, PaysFor, Quote,
+    RefundFailed, RefundFound, RefundReturned, RefundSucceeded, ReviewDecided, ReviewOpened,
+    ReviewVerdict, VoidCause, VoidStarted, VoidStuck, VoidStuckCause, Whence,
 };
 use crate::engine::state::purchase::{Purchase, Refund};
 use crate::engine::words::lifecycle::{PurchaseState, Step};
@@ -182,6 +182,14 @@ fn event_of(
             refund_found(context, (purchase, stored), user, total)?
         }
         PaymentStep::Refunded(number) => refunded(context, (purchase, stored), user, number)?,
+        PaymentStep::RefundReturned(number) => {
+            let back = comes_back(stored, number).ok_or(Refusal::WrongState)?;
+            returned(context, (purchase, stored), user, Some(number), back)
+        }
+        PaymentStep::LessRefundedAtGateway(total) => {
+            let back = found_comes_back(stored, total).ok_or(Refusal::WrongState)?;
+            returned(context, (purchase, stored), user, None, back)
+        }
         PaymentStep::RefundFailed {
             number,
             code,
@@ -293,6 +301,31 @@ fn refund_found(
         clawback: clawback(context, &user, stored, extent, amount),
         user,
     }))
+}
+
+/// Money that had gone back came back, and its reward tokens with it.
+fn returned(
+    context: Context<'_>,
+    (purchase, stored): (PurchaseId, &Purchase),
+    user: UserId,
+    number: Option<u32>,
+    (amount, tokens): (Amount, Tokens),
+) -> Event {
+    let product = &context.catalogue.product_at(stored.product).terms.product;
+    Event::RefundReturned(RefundReturned {
+        purchase,
+        number,
+        product: product.clone(),
+        quantity: stored.quantity,
+        amount,
+        currency: stored.quote().currency,
+        leaves: stored.paid_state_less(amount),
+        given_back: GivenBack {
+            tokens,
+            debt_paid: tokens.min(context.shard.token_debt(&user)),
+        },
+        user,
+    })
 }
 
 /// A receipt is sealed over what was asked for and confirmed, or over what an operator settled.

@@ -8,7 +8,7 @@ use crate::engine::decide::command::{SpendTokens, StartRefund};
 use crate::engine::event::{
     Clawback, Event, RefundExtent, RefundStarted, RefundSucceeded, Restock, TokensSpent,
 };
-use crate::engine::state::purchase::Purchase;
+use crate::engine::state::purchase::{Purchase, RefundState};
 use crate::engine::words::lifecycle::Step;
 use crate::engine::words::refusal::Refusal;
 use crate::engine::words::rejection::{RefundBar, RefusalFacts, Rejection};
@@ -180,4 +180,36 @@ pub(super) fn share(tokens: Tokens, part: Amount, whole: Amount) -> Tokens {
     let wide = |amount: Amount| u128::from(amount.get().unsigned_abs());
     let shared = u128::from(tokens.get()) * wide(part) / wide(whole).max(1);
     Tokens::new(u64::try_from(shared).unwrap_or(tokens.get()))
+}
+
+/// What comes back where the refund of this number failed after all: money, and reward tokens.
+pub(super) fn comes_back(purchase: &Purchase, number: u32) -> Option<(Amount, Tokens)> {
+    let refund = purchase.refund(number)?;
+    let RefundState::Succeeded { clawback, .. } = refund.state else {
+        return None;
+    };
+    let moved = refund.amount > Amount::ZERO && purchase.pending_refund().is_none();
+    moved.then_some((refund.amount, clawback.requested))
+}
+
+/// What comes back of refunds that were made at the gateway's own site, where it has given back
+/// `total` in all: money, and its share of their reward tokens.
+pub(super) fn found_comes_back(purchase: &Purchase, total: Amount) -> Option<(Amount, Tokens)> {
+    if purchase.pending_refund().is_some() {
+        return None;
+    }
+    let aftermath = purchase.aftermath.as_deref();
+    let mut found = purchase.refunded;
+    let mut asked_back = aftermath.map_or(Tokens::NONE, |it| it.tokens_asked_back);
+    for refund in aftermath.iter().flat_map(|it| &it.refunds) {
+        if let RefundState::Succeeded { clawback, .. } = refund.state {
+            found = found.saturating_minus(refund.amount);
+            asked_back = asked_back.minus(clawback.requested);
+        }
+    }
+    for dispute in purchase.disputes() {
+        asked_back = asked_back.minus(dispute.asked_back);
+    }
+    let back = purchase.refunded.saturating_minus(total).min(found);
+    (back > Amount::ZERO).then(|| (back, share(asked_back, back, found)))
 }

@@ -92,6 +92,30 @@ pub struct RefundFound {
     pub clawback: Clawback,
 }
 
+/// Money that had gone back is with the shop again: the gateway says that a refund failed after it
+/// had reported success.
+#[derive(Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
+pub struct RefundReturned {
+    /// Which purchase.
+    pub purchase: PurchaseId,
+    /// Whose it is.
+    pub user: UserId,
+    /// Which refund of this purchase; `None`: one that was made at the gateway's own site.
+    pub number: Option<u32>,
+    /// Of what.
+    pub product: ProductId,
+    /// How many units were bought.
+    pub quantity: u32,
+    /// How much came back.
+    pub amount: Amount,
+    /// In which currency.
+    pub currency: Currency,
+    /// Where the purchase is then.
+    pub leaves: PaidState,
+    /// The reward tokens that came back with it.
+    pub given_back: GivenBack,
+}
+
 /// Whether the units of a purchase whose money went back are sold once more.
 #[derive(Copy, Clone, Debug, PartialEq, Eq, Hash, Archive, Serialize, Deserialize)]
 #[repr(u8)]
@@ -150,7 +174,8 @@ pub enum RefundFailure {
     },
 }
 
-/// Reward tokens that a buyer gets back because a lost dispute took money that came back.
+/// Reward tokens that a buyer gets back because money came back that a lost dispute took or a refund
+/// gave.
 #[derive(Copy, Clone, Debug, Default, PartialEq, Eq, Archive, Serialize, Deserialize)]
 pub struct GivenBack {
     /// What the money that came back stands for.

@@ -133,6 +133,7 @@ impl Event {
             | Self::RefundSucceeded(_)
             | Self::RefundFailed(_)
             | Self::RefundFound(_)
+            | Self::RefundReturned(_)
             | Self::DisputeOpened(_)
             | Self::DisputeClosed(_) => {
                 let (purchase, step) = self.step().expect("`step` names all of these");

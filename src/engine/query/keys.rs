@@ -3,7 +3,7 @@
 //! Invariant: what a finished key answers is the same whatever became of its purchase later.
 
 use crate::engine::event::IdempotencyKey;
-use crate::engine::query::view::{DeclineView, HoldView, PurchaseView, RefundView};
+use crate::engine::query::view::{DeclineView, HoldView, PurchaseView, RefundStatus, RefundView};
 use crate::engine::state::catalogue::Catalogue;
 use crate::engine::state::keys::KeyOutcome;
 use crate::engine::state::shard::Shard;
@@ -93,7 +93,12 @@ impl Shard {
                 KeyAnswer::Declined(Box::new(self.decline_view(purchase, request).expect(known)))
             }
             KeyOutcome::Refunded { purchase, number } => {
-                KeyAnswer::Refunded(Box::new(self.refund_view(purchase, number).expect(known)))
+                let mut view = self.refund_view(purchase, number).expect(known);
+                // As it ended then, whatever became of it.
+                if let RefundStatus::Returned { at, clawback, .. } = view.status {
+                    view.status = RefundStatus::Succeeded { at, clawback };
+                }
+                KeyAnswer::Refunded(Box::new(view))
             }
             KeyOutcome::Spent { balance } => KeyAnswer::Spent(balance),
             KeyOutcome::Elsewhere => unreachable!("answered above"),

@@ -36,7 +36,8 @@ impl Shard {
         }
     }
 
-    /// Whether the refund of this number, or the last one, succeeded by our books.
+    /// Whether the refund of this number, or the last one, succeeded by our books, whether or not it
+    /// came back since.
     pub fn refund_succeeded(&self, id: PurchaseId, number: Option<u32>) -> bool {
         let aftermath = self.find(id).and_then(|it| it.aftermath.as_ref());
         let refunds = aftermath.map_or(&[][..], |it| &it.refunds);
@@ -46,7 +47,10 @@ impl Shard {
                 .and_then(|place| refunds.get(place)),
             None => refunds.last(),
         };
-        refund.is_some_and(|it| matches!(it.state, RefundState::Succeeded { .. }))
+        refund.is_some_and(|it| match it.state {
+            RefundState::Succeeded { .. } | RefundState::Returned { .. } => true,
+            RefundState::Pending | RefundState::Failed { .. } => false,
+        })
     }
 
     /// Whether a payment is under way that was begun by this instant and of which it is not known

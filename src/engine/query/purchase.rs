@@ -138,6 +138,15 @@ impl Shard {
                 at: *at,
                 code: code.clone(),
             },
+            RefundState::Returned {
+                at,
+                clawback,
+                returned_at,
+            } => RefundStatus::Returned {
+                at: *at,
+                clawback: *clawback,
+                returned_at: *returned_at,
+            },
         };
         Some(RefundView {
             purchase: id,

@@ -258,6 +258,15 @@ pub enum RefundStatus {
         /// What its caller is told.
         failure: RefundFailure,
     },
+    /// The money went back, and came back later: the refund failed after all.
+    Returned {
+        /// When it went back.
+        at: UnixMs,
+        /// The reward tokens that went with it then.
+        clawback: Clawback,
+        /// When it came back.
+        returned_at: UnixMs,
+    },
 }
 
 /// What became of a purchase beyond a plain capture.

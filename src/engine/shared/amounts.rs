@@ -6,13 +6,15 @@
 //!    itself back on drop unless the event was, and what counts no more is given back only after
 //!    the event that says so stands in the log. A crash can only find too much claimed.
 //! 2. Every sum follows from the purchases: [`SharedAmounts::restore`] makes them again.
-//! 3. The table is bounded: a card or device that is new where it is full is refused
+//! 3. One function says which sums a payment counts in ([`SharedAmounts::sums_of`]): live and at
+//!    recovery.
+//! 4. The table is bounded: a card or device that is new where it is full is refused
 //!    ([`Refusal::Overloaded`]); sums of nothing and of days gone by make room.
 //!
 //! Deliberately absent: when a day begins (callers say), and each buyer's own sums (`spending`).
 
-use super::sums::{AmountClaim, Claimed, Key, Table, Whose, minor, narrow};
-use crate::engine::state::spending::{Counted, DAYS_KEPT_MS, SharedCount};
+use super::sums::{AmountClaim, Claimed, Key, Table, Whose, days_from, minor, narrow};
+use crate::engine::state::spending::{Counted, SharedCount};
 use crate::engine::words::refusal::Refusal;
 use crate::engine::words::rejection::{RefusalFacts, Rejection};
 use crate::engine::words::settings::{AmountLimits, SharedBy};
@@ -22,7 +24,7 @@ use crate::time::UnixMs;
 use papaya::HashMap;
 use smallvec::SmallVec;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 /// Sums of what was bought, by card and device. Shared by all shards.
 #[derive(Debug)]
@@ -58,6 +60,7 @@ impl SharedAmounts {
                 sums: HashMap::new(),
                 kept: AtomicUsize::new(0),
                 keys_max,
+                days_from_ms: AtomicU64::new(0),
             }),
             by: limits.shared.clone(),
             limits: limits.clone(),
@@ -99,39 +102,15 @@ impl SharedAmounts {
         if self.by.is_empty() {
             return;
         }
-        let Counted { at, currency, .. } = count.counted;
-        for whose in self.whose(&count.card, count.device.as_ref()) {
-            for (day, _, _) in self.bounds(currency, day_start(at)) {
-                let whose = whose.clone();
-                let key = Key {
-                    whose,
-                    currency,
-                    day,
-                };
-                self.table.give_back(&key, minor(count.counted.amount));
-            }
+        for key in self.sums_of(count, day_start) {
+            self.table.give_back(&key, minor(count.counted.amount));
         }
     }
 
     /// Counts what was never claimed, whatever the limits say: the money is taken.
     pub fn count_more(&self, count: &SharedCount, day_start: impl Fn(UnixMs) -> UnixMs) {
-        let Counted {
-            at,
-            currency,
-            amount,
-        } = count.counted;
-        for whose in self.whose(&count.card, count.device.as_ref()) {
-            for (day, _, _) in self.bounds(currency, day_start(at)) {
-                let whose = whose.clone();
-                self.table.count(
-                    &Key {
-                        whose,
-                        currency,
-                        day,
-                    },
-                    minor(amount),
-                );
-            }
+        for key in self.sums_of(count, day_start) {
+            self.table.count(&key, minor(count.counted.amount));
         }
     }
 
@@ -143,35 +122,13 @@ impl SharedAmounts {
         now: UnixMs,
         day_start: impl Fn(UnixMs) -> UnixMs,
     ) -> bool {
+        let days_from = days_from(now).get();
+        self.table.days_from_ms.store(days_from, Ordering::Release);
         let mut fits = true;
-        for SharedCount {
-            card,
-            device,
-            counted,
-        } in counts
-        {
-            let Counted {
-                at,
-                currency,
-                amount,
-            } = counted;
-            // By the day's beginning, as it is forgotten: a day counts whole or not at all.
-            let kept = |instant| now.since_ms(instant) <= DAYS_KEPT_MS;
-            let day_start = if kept(at) { day_start(at) } else { at };
-            let recent = kept(day_start);
-            for whose in self.whose(&card, device.as_ref()) {
-                for (day, _, _) in self.bounds(currency, day_start) {
-                    if day.is_some() && !recent || amount == Amount::ZERO {
-                        continue;
-                    }
-                    let whose = whose.clone();
-                    let key = Key {
-                        whose,
-                        currency,
-                        day,
-                    };
-                    fits &= self.table.enter(key).restore(minor(amount));
-                }
+        for count in counts.filter(|it| it.counted.amount > Amount::ZERO) {
+            for key in self.sums_of(&count, &day_start) {
+                let cell = self.table.enter(key);
+                fits &= cell.restore(minor(count.counted.amount));
             }
         }
         fits
@@ -210,6 +167,29 @@ impl SharedAmounts {
         })
     }
 
+    /// The sums that `count` counts in: of its day, unless that is forgotten, and of all days.
+    fn sums_of<'a>(
+        &'a self,
+        count: &'a SharedCount,
+        day_start: impl Fn(UnixMs) -> UnixMs,
+    ) -> impl Iterator<Item = Key> {
+        let Counted { at, currency, .. } = count.counted;
+        // A day begins before what happens on it: an old payment needs no look at the calendar.
+        let kept = Some(at).filter(|at| self.table.keeps(*at)).map(day_start);
+        let day = kept.filter(|day| self.table.keeps(*day));
+        let of_day = day.filter(|_| self.limits.daily_in(currency).is_some());
+        let of_all = self.limits.lifetime_in(currency).map(|_| None);
+        let days = of_day.map(Some).into_iter().chain(of_all);
+        let whose = self.whose(&count.card, count.device.as_ref());
+        whose.flat_map(move |whose| {
+            days.clone().map(move |day| Key {
+                whose: whose.clone(),
+                currency,
+                day,
+            })
+        })
+    }
+
     /// The limits in `currency`, each with its day and what is said where it is reached.
     fn bounds(
         &self,
@@ -236,6 +216,7 @@ impl AmountClaims {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::state::spending::DAYS_KEPT_MS;
     use crate::engine::words::rejection::SpendingScope;
 
     fn usd() -> Currency {
@@ -329,6 +310,31 @@ mod tests {
             sums.give_back(&late, |_| DAY);
             assert_eq!(sums.keys(), 0, "{after_ms} ms later");
         }
+    }
+
+    #[test]
+    fn a_forgotten_day_gets_no_sum_again() {
+        let card = CardToken::parse("tok_1").unwrap();
+        let count = |sum| SharedCount {
+            card: card.clone(),
+            device: None,
+            counted: Counted {
+                at: DAY,
+                currency: usd(),
+                amount: Amount::new(sum).expect("an amount"),
+            },
+        };
+        let sums = SharedAmounts::new(&limits(100, 150), 100);
+        sums.claim(payer(&card, None, 70), DAY).unwrap().keep();
+        sums.give_back(&count(20), |_| DAY);
+        sums.forget_days(DAY.plus_ms(DAYS_KEPT_MS));
+        assert_eq!(sums.keys(), 2);
+        sums.forget_days(DAY.plus_ms(DAYS_KEPT_MS + 1));
+        assert_eq!(sums.keys(), 1);
+        sums.count_more(&count(20), |_| DAY);
+        assert_eq!(sums.keys(), 1);
+        sums.give_back(&count(70), |_| DAY);
+        assert_eq!(sums.keys(), 0);
     }
 
     #[test]

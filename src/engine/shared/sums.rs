@@ -1,7 +1,9 @@
 //! Owns the table of sums: one for each card, device, currency and day, and the claims on them.
 //!
 //! Invariants: a claim never takes a sum past its limit; a cell whose sum is nothing is taken out, and
-//! who meets it meanwhile enters another; the table is bounded but for what is counted without a claim.
+//! who meets it meanwhile enters another; the table is bounded but for what is counted without a claim;
+//! a forgotten day has no sum and never gets one again: it would hold only a part of what was bought
+//! on that day, and more might be given back than it holds.
 
 use crate::engine::cells::{AmountCell, Taken};
 use crate::engine::state::spending::DAYS_KEPT_MS;
@@ -12,7 +14,7 @@ use crate::money::{Amount, Currency};
 use crate::time::UnixMs;
 use papaya::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 /// The sums, and how many of them are kept.
 #[derive(Debug)]
@@ -20,6 +22,8 @@ pub(super) struct Table {
     pub(super) sums: HashMap<Key, Arc<AmountCell>>,
     pub(super) kept: AtomicUsize,
     pub(super) keys_max: usize,
+    /// Days that began before this instant are forgotten.
+    pub(super) days_from_ms: AtomicU64,
 }
 
 /// What a sum is of.
@@ -115,8 +119,11 @@ impl Table {
     }
 
     pub(super) fn give_back(&self, key: &Key, amount: u64) {
-        // There is none of a day gone by, and none under a limit that there was not at the start.
+        // There is none under a limit that there was not at the start.
         let known = self.sums.pin().get(key).cloned();
+        // Checked after the look-up: a cell that was entered while its day was being forgotten holds
+        // only a part of the day.
+        let known = known.filter(|_| self.counts(key));
         if let Some(cell) = known {
             cell.give_back(amount);
             self.tidy(key, &cell);
@@ -125,13 +132,24 @@ impl Table {
 
     /// Adds without a limit. A sum that no word can hold stays as it is: it is over every limit.
     pub(super) fn count(&self, key: &Key, amount: u64) {
-        loop {
+        // Checked again after a retired cell: its day may have been forgotten just now.
+        while self.counts(key) {
             let cell = self.enter(key.clone());
             match cell.take(amount, u64::MAX - 1) {
                 Taken::Yes | Taken::NoRoom => return,
                 Taken::Retired => self.remove(key, &cell),
             }
         }
+    }
+
+    /// Whether a day that began at this instant is not forgotten.
+    pub(super) fn keeps(&self, day: UnixMs) -> bool {
+        day.get() >= self.days_from_ms.load(Ordering::Acquire)
+    }
+
+    /// Whether there is, or may be, a sum of `key`.
+    fn counts(&self, key: &Key) -> bool {
+        key.day.is_none_or(|day| self.keeps(day))
     }
 
     /// The cell of `key`, made where there is none.
@@ -172,14 +190,22 @@ impl Table {
     }
 
     pub(super) fn forget_days(&self, now: UnixMs) {
+        // First, so that no other thread enters a cell again that is removed below.
+        let days_from = days_from(now).get();
+        self.days_from_ms.fetch_max(days_from, Ordering::AcqRel);
         let sums = self.sums.pin();
         for (key, cell) in &sums {
-            if key.day.is_some_and(|day| now.since_ms(day) > DAYS_KEPT_MS) {
+            if !self.counts(key) {
                 cell.retire();
                 self.remove(key, cell);
             }
         }
     }
+}
+
+/// Days that began before this instant are forgotten.
+pub(super) fn days_from(now: UnixMs) -> UnixMs {
+    UnixMs::new(now.get().saturating_sub(DAYS_KEPT_MS))
 }
 
 pub(super) fn minor(amount: Amount) -> u64 {

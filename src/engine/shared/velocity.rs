@@ -359,6 +359,7 @@ fn told_by(event: &Event) -> Option<(Counted, Named<'_>, New)> {
         | Event::RefundSucceeded(_)
         | Event::RefundFailed(_)
         | Event::RefundFound(_)
+        | Event::RefundReturned(_)
         | Event::CaptureDiffered(_)
         | Event::DisputeOpened(_)
         | Event::DisputeClosed(_)

@@ -89,6 +89,12 @@ impl Purchase {
         paid_state(captured, plus(self.refunded, amount), self.disputes())
     }
 
+    /// Where it is once `amount` of what went back came back.
+    pub(in crate::engine) fn paid_state_less(&self, amount: Amount) -> PaidState {
+        let refunded = self.refunded.saturating_minus(amount);
+        paid_state(self.quote().amount, refunded, self.disputes())
+    }
+
     /// Where it is with these disputes.
     pub(in crate::engine) fn paid_state_with(&self, disputes: &[Dispute]) -> PaidState {
         paid_state(self.quote().amount, self.refunded, disputes)

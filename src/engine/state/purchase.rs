@@ -166,6 +166,15 @@ pub(in crate::engine) enum RefundState {
         /// What its caller is told.
         failure: RefundFailure,
     },
+    /// The money went back, and came back later: the refund failed after all.
+    Returned {
+        /// When it went back.
+        at: UnixMs,
+        /// The reward tokens that went with it then.
+        clawback: Clawback,
+        /// When it came back.
+        returned_at: UnixMs,
+    },
 }
 
 /// The payment of a purchase.
@@ -313,9 +322,14 @@ impl Purchase {
     /// Whether a refund put its units back into stock.
     fn restocked(&self) -> bool {
         let refunds = self.aftermath.iter().flat_map(|it| &it.refunds);
-        let succeeded = |it: &&Refund| matches!(it.state, RefundState::Succeeded { .. });
-        let mut succeeded = refunds.filter(succeeded);
-        succeeded.any(|it| it.restock == Restock::Yes)
+        // What was put back into stock may be somebody else's by the time that the money comes back.
+        let restocked = |it: &Refund| match it.state {
+            RefundState::Succeeded { .. } | RefundState::Returned { .. } => {
+                it.restock == Restock::Yes
+            }
+            RefundState::Pending | RefundState::Failed { .. } => false,
+        };
+        refunds.into_iter().any(restocked)
     }
 
     /// Why it is where it is, in one word.

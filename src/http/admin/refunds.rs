@@ -285,7 +285,7 @@ fn refund_told(view: &RefundView) -> Told {
         ..
     } = *view;
     match &view.status {
-        RefundStatus::Succeeded { .. } => {
+        RefundStatus::Succeeded { .. } | RefundStatus::Returned { .. } => {
             let answer = Answer::value(StatusCode::CREATED, &refund_json(view));
             (answer, Attempt::Success)
         }
@@ -357,12 +357,23 @@ pub(in crate::http) fn refund_json(view: &RefundView) -> Value {
             clawback: taken,
         } => ("succeeded", Some(at), clawback(*taken), None),
         RefundStatus::Failed { at, code, .. } => ("failed", Some(at), Value::Null, code.as_ref()),
+        RefundStatus::Returned {
+            at,
+            clawback: taken,
+            ..
+        } => ("returned", Some(at), clawback(*taken), None),
+    };
+    let returned_at = match &view.status {
+        RefundStatus::Returned { returned_at, .. } => Some(returned_at),
+        _ => None,
     };
     let refunded = match view.status {
         RefundStatus::Succeeded { .. } => before + view.amount.get(),
-        RefundStatus::Pending | RefundStatus::Failed { .. } => before,
+        RefundStatus::Pending | RefundStatus::Failed { .. } | RefundStatus::Returned { .. } => {
+            before
+        }
     };
-    json!({
+    let mut shown = json!({
         "refund_id": format!("f_{:016x}", view.request.0),
         "purchase_id": view.purchase.to_string(),
         "number": view.number,
@@ -378,7 +389,11 @@ pub(in crate::http) fn refund_json(view: &RefundView) -> Value {
         "created_at": view.started_at.to_string(),
         "settled_at": settled_at.map(ToString::to_string),
         "request_id": view.request.to_string(),
-    })
+    });
+    if let Some(at) = returned_at {
+        shown["returned_at"] = at.to_string().into();
+    }
+    shown
 }
 
 /// A refund that is asked for.

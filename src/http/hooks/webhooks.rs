@@ -221,7 +221,7 @@ impl Front {
                 event = "refund_failed_late",
                 purchase_id = %purchase,
                 number,
-                "the gateway reported a refund as failed after reporting success; check it at the gateway and pay the buyer another way"
+                "the gateway reported a refund as failed after reporting success; if a look-up confirms it, it is booked back (refund_returned): refund again or pay the buyer another way"
             );
         }
     }

@@ -14,7 +14,8 @@ use super::rows::{
 use crate::engine::dispute::DisputeStatus;
 use crate::engine::event::{
     AttemptRefused, Clawback, DeclineCause, DisputeClosed, DisputeOpened, Event, Flow, GivenBack,
-    HoldAfter, HoldPlaced, Origin, PaymentCaptured, PaymentStarted, RefundStarted, ReviewVerdict,
+    HoldAfter, HoldPlaced, Origin, PaymentCaptured, PaymentStarted, RefundReturned, RefundStarted,
+    ReviewVerdict,
 };
 use crate::engine::lifecycle::{PaidState, Stands, Step, stands};
 use crate::ids::PurchaseId;
@@ -149,6 +150,7 @@ impl ToRows {
                 self.refunded(&known, it.amount, it.clawback, place, rows)?;
                 use_back_where_ended(&known, place, rows);
             }
+            Event::RefundReturned(it) => self.refund_returned(it, place, rows)?,
             Event::DisputeOpened(it) => self.dispute_opened(it, place, rows)?,
             Event::DisputeClosed(it) => self.dispute_closed(it, place, rows)?,
             Event::TokensSpent(it) => tokens_spent(it, place, rows),
@@ -294,6 +296,30 @@ impl ToRows {
             entry("cash_clearing", &row.currency, -amount),
         ];
         money_moves(&row, moved, (clawback, GivenBack::default()), place, rows)?;
+        rows.transaction = Some(Box::new(row));
+        Ok(())
+    }
+
+    fn refund_returned(
+        &self,
+        it: &RefundReturned,
+        place: EventPlace,
+        rows: &mut Rows,
+    ) -> Result<(), Unfit> {
+        let mut row = self.transaction(&self.known(it.purchase, place)?, place)?;
+        // The refund was made, and still counts as one; its money does not.
+        row.refunded = -it.amount.get();
+        let moved = [
+            entry("cash_clearing", &row.currency, it.amount.get()),
+            entry("refunds", &row.currency, -it.amount.get()),
+        ];
+        money_moves(
+            &row,
+            moved,
+            (Clawback::default(), it.given_back),
+            place,
+            rows,
+        )?;
         rows.transaction = Some(Box::new(row));
         Ok(())
     }

@@ -13,10 +13,10 @@ use holdfast::engine::event::{
     ModelInForce, NoncesImported, Origin, Pause, PaymentAuthorized, PaymentCaptured,
     PaymentDeclined, PaymentStarted, PaymentVoided, PaysFor, ProductSet, PromotionSet,
     PromotionUsesImported, Quote, Rating, RefundExtent, RefundFailed, RefundFailure, RefundFound,
-    RefundStarted, RefundSucceeded, Restock, RetryAdvice, ReviewDecided, ReviewOpened,
-    ReviewVerdict, RiskRulesSet, RiskScoringSet, RuleHit, RuleName, RuleOutcome, RulesSource,
-    Shown, StockImported, Target, TokensSpent, VoidCause, VoidStarted, VoidStuck, VoidStuckCause,
-    WebhookFormat, WebhookKind, WebhookReceived, Whence,
+    RefundReturned, RefundStarted, RefundSucceeded, Restock, RetryAdvice, ReviewDecided,
+    ReviewOpened, ReviewVerdict, RiskRulesSet, RiskScoringSet, RuleHit, RuleName, RuleOutcome,
+    RulesSource, Shown, StockImported, Target, TokensSpent, VoidCause, VoidStarted, VoidStuck,
+    VoidStuckCause, WebhookFormat, WebhookKind, WebhookReceived, Whence,
 };
 use holdfast::engine::features::{Feature, Features};
 use holdfast::engine::lifecycle::PaidState;
@@ -167,6 +167,20 @@ pub fn all() -> Vec<Event> {
             product: product(),
             quantity: 2,
             currency: currency("USD"),
+        }),
+        Event::RefundReturned(RefundReturned {
+            purchase: purchase(),
+            user: user(),
+            number: Some(3),
+            product: product(),
+            quantity: 2,
+            amount: amount(5_000),
+            currency: currency("USD"),
+            leaves: PaidState::Captured,
+            given_back: GivenBack {
+                tokens: Tokens::new(14),
+                debt_paid: Tokens::new(3),
+            },
         }),
         Event::RefundFailed(RefundFailed {
             purchase: purchase(),

@@ -20,7 +20,7 @@ use holdfast::engine::refusal::Refusal;
 use holdfast::engine::risk::scoring::FeaturesWritten;
 use holdfast::engine::score::Appraisal;
 use holdfast::engine::settings::SharedBy;
-use holdfast::engine::view::PurchaseView;
+use holdfast::engine::view::{PurchaseView, RefundStatus};
 use holdfast::ids::{
     AuthorizationId, CaptureId, CardToken, DeviceId, Digest16, DisputeId, KeyOwner, Lsn,
     PromotionCode, PurchaseId, ReceiptKeyId, RequestId, Segment, ShardId, UserId, WebhookEventId,
@@ -73,6 +73,9 @@ enum Step {
     EndRefund {
         purchase: u8,
         succeeds: bool,
+    },
+    ReturnRefund {
+        purchase: u8,
     },
     Webhook {
         purchase: u8,
@@ -145,8 +148,9 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         2 => any::<u8>().prop_map(|purchase| Step::PayHold { purchase }),
         2 => any::<u8>().prop_map(|purchase| Step::Release { purchase }),
         24 => advance,
-        3 => (any::<u8>(), 1..PRICE + 1).prop_map(|(purchase, amount)| Step::Refund { purchase, amount }),
-        3 => (any::<u8>(), any::<bool>()).prop_map(|(purchase, succeeds)| Step::EndRefund { purchase, succeeds }),
+        6 => (any::<u8>(), 1..PRICE + 1).prop_map(|(purchase, amount)| Step::Refund { purchase, amount }),
+        8 => (any::<u8>(), 0..4u8).prop_map(|(purchase, way)| Step::EndRefund { purchase, succeeds: way > 0 }),
+        5 => any::<u8>().prop_map(|purchase| Step::ReturnRefund { purchase }),
         5 => webhook,
         2 => (0..USERS).prop_map(|user| Step::Spend { user }),
         3 => (0..USERS, any::<u8>()).prop_map(|(user, what)| Step::SayOf { user, what }),
@@ -156,7 +160,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         1 => (10..60u32).prop_map(|uses| Step::Promotion { uses }),
         4 => (any::<u8>(), any::<u8>()).prop_map(|(what, number)| Step::Import { what, number }),
         2 => any::<u8>().prop_map(|what| Step::Audit { what }),
-        3 => prop_oneof![1..2_000u64, 5_000..25_000u64, HOUR_MS..30 * HOUR_MS].prop_map(|ms| Step::Tick { ms }),
+        3 => prop_oneof![1..2_000u64, 5_000..25_000u64, HOUR_MS..60 * HOUR_MS].prop_map(|ms| Step::Tick { ms }),
         1 => super::wall_steps().prop_map(|ms| Step::Correct { ms }),
         1 => Just(Step::Snapshot),
         2 => (4..7u32).prop_map(|rate| Step::Reopen { rate }),
@@ -244,6 +248,7 @@ impl World {
             Step::Advance { purchase, way } => self.advance(purchase, way),
             Step::Refund { purchase, amount } => self.refund(purchase, amount),
             Step::EndRefund { purchase, succeeds } => self.end_refund(purchase, succeeds),
+            Step::ReturnRefund { purchase } => self.return_refund(purchase),
             Step::Webhook {
                 purchase,
                 kind,
@@ -376,12 +381,14 @@ impl World {
         };
         let (view, _) = self.journal().purchase(id).expect("it was begun");
         self.requests += 1;
+        let whole = amount % 3 == 0;
+        let restocks = whole && amount % 2 == 0;
         let command = StartRefund {
             purchase: id,
-            amount: (amount % 3 > 0).then(|| Amount::new(amount).expect("not negative")),
+            amount: (!whole).then(|| Amount::new(amount).expect("not negative")),
             previously_refunded: view.refunded,
             note: "asked for".to_owned(),
-            restock: [Restock::No, Restock::Yes][usize::from(amount % 2 == 0)],
+            restock: [Restock::No, Restock::Yes][usize::from(restocks)],
             key: key_of(self.requests, "refund"),
             by: admin(),
         };
@@ -413,6 +420,24 @@ impl World {
                 failure: RefundFailure::Refused,
             }
         };
+        let _ = self.journal().record(*id, step).expect("the log takes it");
+    }
+
+    /// A refund that succeeded comes back.
+    fn return_refund(&mut self, purchase: u8) {
+        let succeeded = |id: &PurchaseId| {
+            let (_, more, _) = self.journal().purchase_with_aftermath(*id)?;
+            let mut refunds = more.refunds.into_iter();
+            let refund = refunds.find(|it| matches!(it.status, RefundStatus::Succeeded { .. }))?;
+            Some((*id, refund.number))
+        };
+        let succeeded: Vec<_> = self.purchases.iter().filter_map(succeeded).collect();
+        let place = usize::from(purchase) % succeeded.len().max(1);
+        let Some((id, number)) = succeeded.get(place) else {
+            return;
+        };
+        // Refused while another refund of the purchase is under way.
+        let step = PaymentStep::RefundReturned(*number);
         let _ = self.journal().record(*id, step).expect("the log takes it");
     }
 

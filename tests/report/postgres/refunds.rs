@@ -1,10 +1,12 @@
-//! What the tables say once nothing is left of a purchase: its status, and the promotion's use.
+//! What the tables say once nothing is left of a purchase: its status, and the promotion's use; and
+//! once money that had gone back came back.
 
 use super::{caught_up, setup, stopped};
 use serde_json::json;
 use support::postgres_server::Postgres;
 use support::postgres_server::tables::{assert_tables_are_the_log, events};
-use support::{ADMIN, Request, SHOP, Server, promotion_terms};
+use support::stripe_server::{SECRET_KEY, StripeServer};
+use support::{ADMIN, Request, SHOP, Server, promotion_terms, until};
 
 fn put_promotion(server: &Server, code: &str, percent_off: u64) {
     let terms = promotion_terms(&json!({"percent_off": percent_off, "uses_max": 10}));
@@ -30,7 +32,7 @@ fn refund(server: &Server, purchase: &str, amount: u64, previously: u64) {
         "amount": amount, "previously_refunded": previously, "reason": "as asked",
     });
     let path = format!("/admin/purchases/{purchase}/refunds");
-    let key = format!("refund-{previously}-of-{purchase}");
+    let key = format!("refund-{amount}-{previously}-{purchase}");
     let post = Request::post(&path).key(ADMIN).once(&key);
     assert_eq!(server.ask(&post.json(&body)).status, 201);
 }
@@ -114,4 +116,61 @@ fn the_refund_that_leaves_nothing_closes_the_promotions_use_and_no_other_does() 
 fn shown(server: &Server, purchase: &str) -> serde_json::Value {
     let path = format!("/limited/purchases/{purchase}");
     server.ask(&Request::get(&path).key(SHOP)).json()
+}
+
+#[test]
+fn money_of_refunds_that_failed_late_is_back_in_the_ledger() {
+    let postgres = Postgres::start();
+    let stripe = StripeServer::start();
+    let config = format!(
+        "[payments]\ngateway = \"stripe\"\n\
+         [payments.stripe]\nsecret_key = \"{SECRET_KEY}\"\napi_base = \"{}\"\n\
+         [reconcile]\nevery_s = 0\n",
+        stripe.base()
+    );
+    let server = setup(&postgres.url()).config(&config).start();
+    let body = json!({
+        "user_id": "ana", "product_id": "drop-1", "quantity": 1, "currency": "USD",
+        "card_token": "pm_card_visa",
+    });
+    let buy = Request::post("/limited/buy").key(SHOP).once("key-of-ana");
+    let answer = server.ask(&buy.json(&body));
+    assert_eq!(answer.status, 201, "{answer:?}");
+    let id = answer.json()["purchase_id"].as_str().unwrap().to_owned();
+    let row = || -> String {
+        postgres.value(&format!(
+            "SELECT t.status || ' ' || t.refunded_amount || ' ' || (
+                SELECT coalesce(sum(amount) FILTER (WHERE account = 'refunds'), 0) || ' '
+                    || sum(amount) FILTER (WHERE account = 'cash_clearing') || ' ' || sum(amount)
+                FROM holdfast.ledger_entries e
+                WHERE e.purchase_id = t.purchase_id AND e.currency = 'USD')
+             FROM holdfast.shop_transactions t WHERE purchase_id = '{id}'"
+        ))
+    };
+    refund(&server, &id, 500, 0);
+    caught_up(&server);
+    assert_eq!(row(), "partially_refunded 500 500 1499 0");
+
+    let path = format!("/admin/purchases/{id}");
+    let seen = server.ask(&Request::get(&path).key(ADMIN)).json();
+    stripe.fail_refunds(seen["gateway_reference"].as_str().unwrap());
+    let compare = Request::post("/admin/reconcile?full=true").key(ADMIN);
+    assert_eq!(server.ask(&compare).status, 202);
+    until("it is booked back", || {
+        (shown(&server, &id)["status"] == "captured").then_some(())
+    });
+    caught_up(&server);
+    assert_eq!(row(), "captured 0 0 1999 0");
+    // The whole goes back by another way.
+    refund(&server, &id, 1_999, 0);
+    caught_up(&server);
+    assert_eq!(row(), "refunded 1999 1999 0 0");
+    for view in ["ledger_unbalanced", "revenue_mismatch", "unlinked"] {
+        let rows: i64 = postgres.value(&format!("SELECT count(*) FROM holdfast.{view}"));
+        assert_eq!(rows, 0, "{view}");
+    }
+    let (status, _) = stopped(server, |server| {
+        assert_tables_are_the_log(&postgres, &events(&server.data_dir));
+    });
+    assert!(status.success());
 }

@@ -222,6 +222,7 @@ impl Shard {
             Event::RefundSucceeded(done) => self.apply_refunded(place, done, stamp)?,
             Event::RefundFailed(failed) => self.apply_refund_failed(place, failed, stamp)?,
             Event::RefundFound(found) => self.apply_refund_found(place, found)?,
+            Event::RefundReturned(it) => self.apply_refund_returned(place, it, stamp)?,
             Event::DisputeOpened(opened) => {
                 purchase.set_dispute(opened.number, &opened.dispute)?;
             }

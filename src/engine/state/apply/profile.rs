@@ -133,6 +133,7 @@ impl Shard {
             | Event::VoidStuck(_)
             | Event::RefundStarted(_)
             | Event::RefundFailed(_)
+            | Event::RefundReturned(_)
             | Event::CaptureDiffered(_)
             | Event::ProductSet(_)
             | Event::PromotionSet(_)

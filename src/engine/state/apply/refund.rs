@@ -4,8 +4,8 @@
 //! that takes more than the balance holds is a broken log's, and is refused when it is verified.
 
 use crate::engine::event::{
-    Clawback, DisputeClosed, GivenBack, PaymentCaptured, RefundFailed, RefundFound, RefundStarted,
-    RefundSucceeded, RetryAdvice,
+    Clawback, DisputeClosed, GivenBack, PaymentCaptured, RefundFailed, RefundFound, RefundReturned,
+    RefundStarted, RefundSucceeded, RetryAdvice,
 };
 use crate::engine::state::buyer::{BuyerMore, CardDecline};
 use crate::engine::state::keys::KeyOutcome;
@@ -105,6 +105,41 @@ impl Shard {
         self.gone_back(place, found.amount, found.clawback)
     }
 
+    /// Money that had gone back came back, and reward tokens with it.
+    pub(super) fn apply_refund_returned(
+        &mut self,
+        place: Place,
+        returned: &RefundReturned,
+        stamp: Stamp,
+    ) -> Result<(), &'static str> {
+        let purchase = &mut self.purchases[place];
+        if let Some(number) = returned.number {
+            let refunds = &mut purchase.aftermath_mut().refunds;
+            let refund = (number as usize).checked_sub(1);
+            let refund = refund.and_then(|it| refunds.get_mut(it));
+            let refund = refund.ok_or("its refund was never started")?;
+            let RefundState::Succeeded { at, clawback } = refund.state else {
+                return Err("its refund has not succeeded");
+            };
+            refund.state = RefundState::Returned {
+                at,
+                clawback,
+                returned_at: stamp.at,
+            };
+        }
+        let refunded = purchase.refunded.get().checked_sub(returned.amount.get());
+        let refunded = refunded.and_then(Amount::new);
+        purchase.refunded = refunded.ok_or("more comes back than went back")?;
+        let buyer = purchase.buyer;
+        let tokens = returned.given_back.tokens;
+        if tokens > Tokens::NONE {
+            let aftermath = purchase.aftermath_mut();
+            aftermath.tokens_asked_back = aftermath.tokens_asked_back.minus(tokens);
+        }
+        self.give_back_tokens(buyer, returned.given_back);
+        Ok(())
+    }
+
     /// Money went back, and reward tokens with it.
     pub(super) fn gone_back(
         &mut self,
@@ -143,13 +178,17 @@ impl Shard {
         aftermath.tokens_asked_back = others.plus(closed.dispute.asked_back);
         let buyer = purchase.buyer;
         self.claw_back(buyer, closed.clawback);
-        let GivenBack { tokens, debt_paid } = closed.given_back;
+        self.give_back_tokens(buyer, closed.given_back);
+        Ok(())
+    }
+
+    fn give_back_tokens(&mut self, buyer: BuyerIndex, given_back: GivenBack) {
+        let GivenBack { tokens, debt_paid } = given_back;
         if tokens > Tokens::NONE {
             let more = self.buyer_more(buyer);
             more.debt = more.debt.minus(debt_paid);
             more.tokens = more.tokens.plus(tokens.minus(debt_paid));
         }
-        Ok(())
     }
 
     pub(in crate::engine::state) fn apply_refund_failed(

@@ -66,11 +66,13 @@ pub enum Step {
     ReviewRejected = 22,
     /// The payment ended with nothing charged; the earlier hold that it was for lives on.
     PaymentDeclinedHoldKept = 23,
+    /// Money that had gone back is with the shop again; where the purchase is then.
+    RefundReturned(PaidState) = 24,
 }
 
 impl Step {
     /// Every step that events make, by its number.
-    pub const ALL: [Self; 39] = [
+    pub const ALL: [Self; 44] = [
         Self::HoldPlaced,
         Self::HoldReleased,
         Self::HoldExpired,
@@ -110,6 +112,11 @@ impl Step {
         Self::ReviewApproved,
         Self::ReviewRejected,
         Self::PaymentDeclinedHoldKept,
+        Self::RefundReturned(PaidState::Captured),
+        Self::RefundReturned(PaidState::PartiallyRefunded),
+        Self::RefundReturned(PaidState::Refunded),
+        Self::RefundReturned(PaidState::Disputed),
+        Self::RefundReturned(PaidState::ChargedBack),
     ];
 
     /// The word for it in a purchase's history, the log and the events downstream.
@@ -129,6 +136,7 @@ impl Step {
             Self::VoidStuck => "void_stuck",
             Self::Refunded(_) => "refund_succeeded",
             Self::RefundFound(_) => "refund_found",
+            Self::RefundReturned(_) => "refund_returned",
             Self::DisputeOpened => "dispute_opened",
             Self::DisputeWon(_) => "dispute_won",
             Self::DisputeLost(_) => "dispute_lost",

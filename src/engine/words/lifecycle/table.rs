@@ -66,6 +66,11 @@ pub const fn next_state(state: Option<PurchaseState>, step: Step) -> Option<Purc
             Step::Refunded(then) | Step::RefundFound(then),
         ) => Some(then.state()),
 
+        (
+            S::PartiallyRefunded | S::Refunded | S::Disputed | S::ChargedBack,
+            Step::RefundReturned(then),
+        ) => Some(then.state()),
+
         // Words of disputes arrive in any order, and a purchase may have several: one that is open
         // makes it disputed, and a lost one may be won later.
         (
@@ -111,6 +116,7 @@ pub const fn next_state(state: Option<PurchaseState>, step: Step) -> Option<Purc
             | Step::VoidStuck
             | Step::Refunded(_)
             | Step::RefundFound(_)
+            | Step::RefundReturned(_)
             | Step::DisputeOpened
             | Step::DisputeWon(_)
             | Step::DisputeLost(_)
@@ -128,8 +134,8 @@ pub const fn next_state(state: Option<PurchaseState>, step: Step) -> Option<Purc
 pub enum Stands {
     /// It does, and always did.
     Always,
-    /// It does again, after it did not: a dispute that was lost is won. It counts for the limit; the
-    /// promotion's use was given back, and somebody else may have it.
+    /// It does again, after it did not: a lost dispute is won, or a refund came back. It counts for
+    /// the limit; the promotion's use was given back, and somebody else may have it.
     Again,
     /// It does not.
     No,

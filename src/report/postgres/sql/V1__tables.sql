@@ -93,7 +93,7 @@ CREATE TABLE holdfast.shop_transactions (
     receipt_hmac bytea NOT NULL CHECK (length(receipt_hmac) = 32),
     signing_key_id text,
     receipt_signature bytea,
-    -- How many refunds succeeded: that of a free order is one of 0.
+    -- How many refunds succeeded, those that came back later too: that of a free order is one of 0.
     refunds integer NOT NULL DEFAULT 0,
     refunded_amount bigint NOT NULL DEFAULT 0,
     charged_back_amount bigint NOT NULL DEFAULT 0,
@@ -110,8 +110,9 @@ CREATE TABLE holdfast.shop_transactions (
             ELSE 'captured'
         END
     ) STORED,
-    CHECK (refunds > 0 OR refunded_amount = 0),
-    CHECK (refunded_amount BETWEEN 0 AND amount),
+    -- A row that is merged into another one may take back what that one has refunded.
+    CHECK (refunds > 0 OR refunded_amount <= 0),
+    CHECK (refunded_amount BETWEEN -amount AND amount),
     CHECK (charged_back_amount BETWEEN 0 AND amount)
 );
 
@@ -248,12 +249,13 @@ $$;
 CREATE TRIGGER use_is_closed BEFORE UPDATE ON holdfast.promotion_uses
     FOR EACH ROW EXECUTE FUNCTION holdfast.use_is_closed();
 
--- Refunds only ever go back further; what disputes took changes with a later word about one; a
+-- What went back changes with a later event; what disputes took, with a later word about one; a
 -- cursor goes only forward.
 CREATE FUNCTION holdfast.transaction_moves_on() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     IF NEW.refunds < OLD.refunds
-        OR NEW.refunded_amount < OLD.refunded_amount
+        OR NEW.refunded_amount NOT BETWEEN 0 AND NEW.amount
+        OR (NEW.refunded_amount < OLD.refunded_amount AND NEW.updated_lsn = OLD.updated_lsn)
         OR NEW.dispute_lsn < OLD.dispute_lsn
         OR (NEW.dispute_lsn IS NOT DISTINCT FROM OLD.dispute_lsn
             AND NEW.charged_back_amount <> OLD.charged_back_amount)

@@ -391,15 +391,16 @@ CREATE VIEW holdfast.purchase_actions AS
 -- Reward tokens of each purchase, by what moved them: its capture, a refund, a dispute.
 CREATE VIEW holdfast.purchase_rewards AS
     SELECT r.purchase_id, r.lsn, r.at, r.user_id, r.reason, r.tokens, r.debt, l.kind AS moved_by,
-        CASE WHEN l.kind = 'refund_succeeded' THEN (l.event->>'refund')::integer END AS refund
+        CASE WHEN l.kind IN ('refund_succeeded', 'refund_returned')
+            THEN (l.event->>'refund')::integer END AS refund
     FROM holdfast.user_rewards r
     LEFT JOIN holdfast.audit_log l ON l.lsn = r.lsn
     WHERE r.purchase_id IS NOT NULL;
 
 -- Actions and rewards that do not hang on what they are about: none, ever. Each is of an event of the
 -- same buyer and purchase; a reward that is not spent is of a captured purchase; tokens are granted by
--- its capture and clawed back by a refund that succeeded or was found, or a dispute,
--- which also gives them back.
+-- its capture and clawed back by a refund that succeeded or was found, or a dispute; and given back by
+-- a refund that came back, or a dispute.
 CREATE VIEW holdfast.unlinked AS
     SELECT 'user_actions' AS of, a.lsn, a.purchase_id
     FROM holdfast.user_actions a
@@ -419,7 +420,8 @@ CREATE VIEW holdfast.unlinked AS
         OR (r.reason = 'spent') <> (r.purchase_id IS NULL)
         OR (r.reason, l.kind) NOT IN (('granted', 'payment_captured'), ('spent', 'tokens_spent'),
             ('clawed_back', 'refund_succeeded'), ('clawed_back', 'refund_found'),
-            ('clawed_back', 'dispute_closed'), ('given_back', 'dispute_closed'))
+            ('clawed_back', 'dispute_closed'), ('given_back', 'dispute_closed'),
+            ('given_back', 'refund_returned'))
         OR (r.purchase_id IS NOT NULL AND t.user_id IS DISTINCT FROM r.user_id)
         OR (l.kind = 'refund_succeeded'
             AND (f.purchase_id, f.result) IS DISTINCT FROM (r.purchase_id, 'success'));

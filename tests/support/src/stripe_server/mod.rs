@@ -230,6 +230,16 @@ impl StripeServer {
         self.change(|books| books.settle_refunds(status));
     }
 
+    /// What was given back under `reference` comes back: the refunds failed after all.
+    pub fn fail_refunds(&self, reference: &str) {
+        self.change(|books| books.fail_refunds(reference));
+    }
+
+    /// Tells once more of refunds under `reference` that failed.
+    pub fn tell_failed_refunds(&self, reference: &str) {
+        self.change(|books| books.tell_failed_refunds(reference));
+    }
+
     fn change<T>(&self, change: impl FnOnce(&mut Books) -> T) -> T {
         let mut books = self.state.books.lock().unwrap();
         let changed = change(&mut books);

@@ -82,6 +82,30 @@ impl Books {
         self.happened(at, "charge.refunded");
     }
 
+    /// What was given back under `reference` comes back: the refunds failed after they had succeeded.
+    pub(super) fn fail_refunds(&mut self, reference: &str) {
+        for at in self.of_reference(reference) {
+            let done = |it: &&mut RefundMade| it.intent == at && it.status == "succeeded";
+            for made in self.refunds.iter_mut().filter(done) {
+                "failed".clone_into(&mut made.status);
+                self.intents[at].booked.refunded -= made.amount;
+            }
+        }
+        self.tell_failed_refunds(reference);
+    }
+
+    /// Tells of all refunds under `reference` that failed, once more where that was told before.
+    pub(super) fn tell_failed_refunds(&mut self, reference: &str) {
+        for at in self.of_reference(reference) {
+            let failed = |it: &&RefundMade| it.intent == at && it.status == "failed";
+            let shown = self.refunds.iter().filter(failed);
+            let shown: Vec<_> = shown.map(|it| self.refund_shown(it)).collect();
+            for refund in shown {
+                self.told("refund.failed", refund, 0);
+            }
+        }
+    }
+
     /// What somebody in a hurry captures of an intent that was just authorized.
     pub(super) fn hurry(&mut self, at: usize) {
         let (Some(hasty), Some(reference)) = (&self.hasty, &self.intents[at].booked.reference)

@@ -80,14 +80,14 @@ impl Front {
     }
 
     pub(in crate::http) fn not_ready(&self) -> Option<NotReady> {
-        if self.core.stopping.load(Ordering::Relaxed) {
-            return Some(NotReady::Stopping);
-        }
+        let stopping = self.core.stopping.load(Ordering::Relaxed);
         match self.core.journal.readiness() {
-            Readiness::Ready => None,
-            Readiness::DiskFull => Some(NotReady::DiskFull),
+            // A fault ends the process: it says more than that the process ends.
             Readiness::NotLeader => Some(NotReady::NotLeader),
             Readiness::Failed(_) => Some(NotReady::DiskFailing),
+            Readiness::Ready | Readiness::DiskFull if stopping => Some(NotReady::Stopping),
+            Readiness::DiskFull => Some(NotReady::DiskFull),
+            Readiness::Ready => None,
         }
     }
 

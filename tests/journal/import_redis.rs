@@ -322,7 +322,7 @@ fn stock_that_contradicts_the_core_is_a_conflict_and_nothing_of_it_is_taken() {
     assert_eq!(row(&report, "stock"), [0, 0, 0, 1]);
     assert_eq!(row(&report, "promotions"), [0, 0, 0, 1]);
     assert!(
-        report["conflicts"].to_string().contains("the core has 100"),
+        report["conflicts"].to_string().contains("holdfast has 100"),
         "{report}"
     );
     assert_eq!(checked(&dir)["digest"], before["digest"]);
@@ -550,7 +550,7 @@ fn a_running_core_and_a_redis_that_is_away_are_said_so() {
     assert_eq!(output.status.code(), Some(1));
     let why = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(
-        why.contains("cannot be reached") && !why.contains("secret-of-redis"),
+        why.contains("cannot connect to Redis") && !why.contains("secret-of-redis"),
         "{why}"
     );
 }

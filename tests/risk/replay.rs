@@ -702,7 +702,7 @@ fn the_command_reads_a_running_core_and_a_stopped_one_alike() {
     assert_eq!(first["rules"], serde_json::json!(["none"]));
     let (status, text, _) = command(&dir, &["--rules", name]);
     assert_eq!(status, 0);
-    for word in ["newly blocked", "3 attempts asked about", "would have cost"] {
+    for word in ["newly blocked", "3 attempts evaluated", "would have cost"] {
         assert!(text.contains(word), "{word} is not in\n{text}");
     }
     // Without rules: those in force, which the demo has none of.
@@ -794,7 +794,7 @@ fn the_command_says_what_is_wrong_and_where() {
     let missing = missing.to_str().unwrap();
     let cases: [(&Path, &[&str], i32, &str); 5] = [
         (dir, &["--rules", name], 2, "line 3, column"),
-        (dir, &["--rules", missing], 2, "cannot be read"),
+        (dir, &["--rules", missing], 2, "cannot read"),
         (dir, &["--model", missing], 2, "check --model"),
         (dir, &["--model", good], 2, "is wrong at"),
         (&empty, &["--rules", good], 1, "name a data directory"),

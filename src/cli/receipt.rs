@@ -5,12 +5,10 @@ use super::{Verify, VerifyKeys, compose, fail, print};
 use crate::config::{Config, Demo, Environment, Sources};
 use crate::receipts::{PublicKey, Receipt, ReceiptKey, ReceiptVerdict, Sealer, Verifier, jwks};
 use secrecy::{ExposeSecret, SecretString};
-use std::fs::File;
-use std::io::Read;
 use std::path::Path;
 use std::process::ExitCode;
 
-/// The most bytes that are read of a file; a receipt is much smaller.
+/// The most bytes that are read of a file; a receipt or a key is much smaller.
 const FILE_BYTES_MAX: u64 = 1 << 20;
 
 /// Verifies the receipt in a file; the verdict is a line of JSON on stdout.
@@ -33,21 +31,8 @@ pub(super) fn verify(arguments: &Verify) -> ExitCode {
     print(format_args!("{}\n", verdict.to_json()), status)
 }
 
-/// The receipt may come from a pipe, for which nobody but the caller waits.
+/// A receipt or a key.
 fn read(path: &Path) -> Result<Vec<u8>, String> {
-    let cannot = |why: &dyn std::fmt::Display| format!("cannot read {}: {why}", path.display());
-    let file = File::open(path).map_err(|error| cannot(&error))?;
-    let mut bytes = Vec::new();
-    file.take(FILE_BYTES_MAX + 1)
-        .read_to_end(&mut bytes)
-        .map_err(|error| cannot(&error))?;
-    if bytes.len() as u64 > FILE_BYTES_MAX {
-        return Err(cannot(&"it is too large for a receipt or a key"));
-    }
-    Ok(bytes)
-}
-
-fn read_key(path: &Path) -> Result<Vec<u8>, String> {
     crate::files::read(path, FILE_BYTES_MAX)
         .map_err(|error| format!("cannot read {}: {error}", path.display()))
 }
@@ -66,7 +51,7 @@ fn verdict(keys: &VerifyKeys, receipt: &[u8]) -> Result<ReceiptVerdict, String> 
         .map(|path| hmac_key(path, &named))
         .transpose()?;
     let ed25519 = match (&keys.jwks, &keys.public_key) {
-        (Some(path), _) => Some(jwks::read_set(&read_key(path)?).map_err(|why| about(path, &why))?),
+        (Some(path), _) => Some(jwks::read_set(&read(path)?).map_err(|why| about(path, &why))?),
         (None, Some(path)) => Some(public_key(path, &named)?),
         (None, None) => None,
     };
@@ -100,7 +85,7 @@ fn public_key(path: &Path, named: &Receipt) -> Result<Vec<PublicKey>, String> {
 }
 
 fn text(path: &Path) -> Result<String, String> {
-    String::from_utf8(read_key(path)?).map_err(|_| about(path, &"is not text; name the key's file"))
+    String::from_utf8(read(path)?).map_err(|_| about(path, &"is not text; name the key's file"))
 }
 
 fn about(path: &Path, what: &dyn std::fmt::Display) -> String {

@@ -124,6 +124,20 @@ fn files_that_are_no_files_or_without_end_are_refused_at_once() {
 }
 
 #[test]
+fn a_receipt_that_is_no_file_is_refused_at_once() {
+    let scratch = tempfile::tempdir().unwrap();
+    let fifo = scratch.path().join("fifo");
+    make_fifo(&fifo);
+    let mut command = binary();
+    command.args(["receipt", "verify", "--demo"]).arg(&fifo);
+    let ended = ended(&mut command);
+    let said = String::from_utf8_lossy(&ended.stderr);
+    assert_eq!(ended.status.code(), Some(1), "{said}");
+    assert!(said.contains("not a regular file"), "{said}");
+    assert_eq!(said.lines().count(), 1, "{said}");
+}
+
+#[test]
 fn a_gateway_that_moves_no_money_and_http_in_plain_are_said() {
     let server = Setup::plain()
         .config(OWN_KEYS)

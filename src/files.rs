@@ -71,6 +71,14 @@ pub fn text_of(file: &File, bytes_max: u64) -> io::Result<String> {
         .map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "it is not UTF-8"))
 }
 
+/// Line and column, both from 1, of the byte at `offset` of a text that was read.
+pub fn place_in(text: &str, offset: usize) -> (usize, usize) {
+    let before = &text[..text.floor_char_boundary(offset)];
+    let line_start = before.rfind('\n').map_or(0, |at| at + 1);
+    let line = before.matches('\n').count() + 1;
+    (line, before[line_start..].chars().count() + 1)
+}
+
 /// Who can reach into a data directory.
 #[derive(Debug)]
 pub enum Reach {

@@ -106,12 +106,11 @@ impl Sources {
 fn parse_file(path: &Path, text: &str) -> Result<Table, ConfigError> {
     text.parse::<Table>().map_err(|error| {
         let start = error.span().map_or(0, |span| span.start);
-        let before = text.get(..start).unwrap_or_default();
-        let line_start = before.rfind('\n').map_or(0, |at| at + 1);
+        let (line, column) = crate::files::place_in(text, start);
         ConfigError::Syntax {
             path: path.to_owned(),
-            line: before.matches('\n').count() + 1,
-            column: before.len() - line_start + 1,
+            line,
+            column,
         }
     })
 }

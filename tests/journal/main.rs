@@ -5,6 +5,7 @@ mod event_schemas;
 mod golden;
 mod import_journal;
 mod import_redis;
+mod import_usage;
 mod lifecycle;
 mod model;
 mod quotas;

@@ -140,8 +140,7 @@ impl Mapping {
     }
 
     fn parse(text: &str) -> Result<Self, String> {
-        let file: File = toml::from_str(text).map_err(|error| error.to_string())?;
-        Self::of(file)
+        Self::of(toml::from_str(text).map_err(|error| sentence(text, &error))?)
     }
 
     fn of(mut file: File) -> Result<Self, String> {
@@ -171,6 +170,22 @@ impl Mapping {
         let found = |rule| Some((rule, MappingRule::names_in(rule, key)?));
         self.rules.iter().find_map(found)
     }
+}
+
+/// What is wrong with a mapping, and where. The parser's own text has several lines and quotes the
+/// file.
+fn sentence(text: &str, error: &toml::de::Error) -> String {
+    let (line, column) = crate::files::place_in(text, error.span().map_or(0, |it| it.start));
+    let what = if text.parse::<toml::Table>().is_err() {
+        "this is not TOML"
+    } else if error.message().starts_with("unknown field") {
+        // It names keys only: the unknown one, and those that there are.
+        error.message()
+    } else {
+        "the value does not fit its key: `type` is \"string\", \"hash\" or \"zset\", `skip` is true or \
+         false, all others are text"
+    };
+    format!("line {line}, column {column}: {what}")
 }
 
 impl MappingRule {
@@ -207,8 +222,11 @@ fn rule(meaning: Meaning, section: Option<MappingSection>) -> Result<MappingRule
         }
     }
     let known = |name: &&str| needed.contains(name) || allowed.contains(name);
-    if let Some(unknown) = names.iter().find(|name| !known(name)) {
-        return Err(format!("{{{unknown}}} is not a known name"));
+    if !names.iter().all(known) {
+        let all = [needed, allowed].concat().join("}, {");
+        return Err(format!(
+            "pattern or field has a name in braces that is not known; known are {{{all}}}"
+        ));
     }
     Ok(MappingRule {
         meaning,
@@ -236,10 +254,10 @@ impl Pattern {
         let head = parts.next().unwrap_or_default().to_owned();
         let mut rest: Vec<(String, String)> = Vec::new();
         for part in parts {
-            let broken = || format!("{text:?} has an unclosed brace");
+            let broken = || "a pattern has an unclosed brace".to_owned();
             let (name, behind) = part.split_once('}').ok_or_else(broken)?;
             if rest.last().is_some_and(|(_, between)| between.is_empty()) {
-                return Err(format!("{text:?} has two names without text between them"));
+                return Err("a pattern has two names without text between them".to_owned());
             }
             rest.push((name.to_owned(), behind.to_owned()));
         }
@@ -315,10 +333,7 @@ mod tests {
                 "without text between",
             ),
             ("[stock]\ntype = \"hash\"", "needs `field`"),
-            (
-                "[nonces]\npattern = \"{nonce}:{who}\"",
-                "is not a known name",
-            ),
+            ("[nonces]\npattern = \"{nonce}:{who}\"", "known are {nonce}"),
             ("[nonces]\npattern = \"{nonce\"", "unclosed"),
             ("[stocks]\npattern = \"a\"", "unknown field"),
         ] {

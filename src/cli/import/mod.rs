@@ -61,9 +61,17 @@ pub(super) struct Redis {
     json: bool,
 }
 
-/// Runs it; exit 0 when everything that was understood is taken (or would be), 1 otherwise.
+/// Runs it; exit 0 when everything that was understood is taken (or would be), 2 where the URL is
+/// none, 1 otherwise.
 pub(super) fn redis(arguments: &Redis) -> ExitCode {
-    match run(arguments) {
+    let Some(redis) = source::client(&arguments.url) else {
+        return fail(
+            2,
+            "--url must have the form redis://[USER:PASSWORD@]HOST[:PORT][/DATABASE], such as \
+             redis://127.0.0.1:6379/0",
+        );
+    };
+    match run(arguments, &redis) {
         Ok(outcome) => {
             let shown = if arguments.json {
                 outcome.json().to_string()
@@ -108,7 +116,7 @@ fn shop_key(keys: &[ApiKey], name: &str) -> Result<KeyOwner, String> {
     }
 }
 
-fn run(arguments: &Redis) -> Result<ImportReport, String> {
+fn run(arguments: &Redis, redis: &redis::Client) -> Result<ImportReport, String> {
     let mapping = match &arguments.mapping {
         Some(path) => Mapping::read(path)?,
         None => Mapping::default(),
@@ -127,7 +135,7 @@ fn run(arguments: &Redis) -> Result<ImportReport, String> {
     let mut standing =
         Standing::read(&options.data_dir, &options.engine).map_err(|error| error.to_string())?;
     let mut outcome = ImportReport::new();
-    let found = source::read(&arguments.url, &mapping, &mut outcome)?;
+    let found = source::read(redis, &mapping, &mut outcome)?;
     let key_owner = shop_key(&config.keys, &mapping.key_owner);
     let plan = ImportPlan::make(&found, &key_owner, &mut standing, &mut outcome);
     if arguments.apply && (outcome.conflicts() == 0 || arguments.skip_conflicts) {

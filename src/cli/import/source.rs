@@ -7,7 +7,7 @@
 use super::mapping::{Mapping, MappingRule, Meaning, Names, ValueType};
 use super::outcome::ImportReport;
 use indicatif::{ProgressBar, ProgressStyle};
-use redis::{Connection, RedisResult};
+use redis::{Client, Connection, RedisResult};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
@@ -43,24 +43,28 @@ pub(super) struct RedisContents {
     pub(super) stock_is_read: bool,
 }
 
+/// The Redis that `url` names; `None`: it is no URL of a Redis. It may hold a password, so nothing
+/// shows it.
+pub(super) fn client(url: &str) -> Option<Client> {
+    Client::open(url).ok()
+}
+
 /// Reads what `mapping` speaks of.
 pub(super) fn read(
-    url: &str,
+    client: &Client,
     mapping: &Mapping,
     outcome: &mut ImportReport,
 ) -> Result<RedisContents, String> {
-    let mut redis = connect(url)?;
+    let mut redis = connect(client)?;
     reading(&mut redis, mapping, outcome).map_err(|error| {
         format!("cannot read from Redis: {error}; nothing was changed, repeat once Redis answers")
     })
 }
 
-/// The URL may hold a password, so no error shows it.
-fn connect(url: &str) -> Result<Connection, String> {
+fn connect(client: &Client) -> Result<Connection, String> {
     let told = |error: redis::RedisError| {
         format!("cannot connect to Redis at --url: {error}; check address, password and network")
     };
-    let client = redis::Client::open(url).map_err(told)?;
     let connection = client.get_connection_with_timeout(TIMEOUT).map_err(told)?;
     connection.set_read_timeout(Some(TIMEOUT)).map_err(told)?;
     connection.set_write_timeout(Some(TIMEOUT)).map_err(told)?;

@@ -136,7 +136,7 @@ pub async fn restore(
     progress: &mut dyn FnMut(RestoreProgress),
 ) -> Result<RestoredDirectory, RestoreError> {
     refuse_taken(order.data_dir)?;
-    let store = Store::open(order.from)?;
+    let store = Store::open_to_read(order.from)?;
     let inventory = Inventory::of(&store.list().await?);
     let aside = TemporaryDirectory::make(order.data_dir)?;
     let mut restoring = Restoring {

@@ -20,6 +20,7 @@ use object_store::{
 };
 use secrecy::ExposeSecret;
 use std::fs::{File, OpenOptions};
+use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -106,8 +107,27 @@ impl Store {
         }
     }
 
-    /// The store at `target`. Asks nothing of it yet.
+    /// The store at `target`, to write to: a directory is made where it is missing, and taken from
+    /// other users. Asks nothing of a bucket yet.
     pub(super) fn open(target: &StoreTarget) -> Result<Self, StoreError> {
+        Self::open_with(target, |path| crate::files::make_private(path).map(drop))
+    }
+
+    /// The store at `target`, to read from: nothing is made or changed.
+    pub(super) fn open_to_read(target: &StoreTarget) -> Result<Self, StoreError> {
+        Self::open_with(target, |path| {
+            if path.is_dir() {
+                return Ok(());
+            }
+            let what = "there is no such directory; name one that holds a backup";
+            Err(io::Error::new(io::ErrorKind::NotFound, what))
+        })
+    }
+
+    fn open_with(
+        target: &StoreTarget,
+        prepare: impl FnOnce(&std::path::Path) -> io::Result<()>,
+    ) -> Result<Self, StoreError> {
         let shown = target.to_string();
         let failed = |why: String| StoreError {
             operation: "opening",
@@ -122,7 +142,7 @@ impl Store {
                 (Arc::new(objects), target.prefix.as_str(), None)
             }
             StoreTarget::Directory(path) => {
-                crate::files::make_private(path).map_err(|why| failed(why.to_string()))?;
+                prepare(path).map_err(|why| failed(why.to_string()))?;
                 let objects = LocalFileSystem::new_with_prefix(path);
                 let objects = objects.map_err(|why| failed(why.to_string()))?;
                 (Arc::new(objects.with_fsync(true)), "", Some(path.clone()))
@@ -335,7 +355,7 @@ impl Store {
         before: Option<&Version>,
         content: Bytes,
     ) -> Result<Replaced, StoreError> {
-        let failed = |why: std::io::Error| StoreError {
+        let failed = |why: io::Error| StoreError {
             operation: "locking",
             object: name.to_owned(),
             store: self.shown.clone(),
@@ -452,7 +472,7 @@ fn tokio_stream_timeout(
 }
 
 /// Waits for the lock of a directory: it is held for one replacement at a time.
-fn locked(directory: &std::path::Path) -> std::io::Result<File> {
+fn locked(directory: &std::path::Path) -> io::Result<File> {
     let path = directory.join("lock");
     let mut options = OpenOptions::new();
     options.create(true).append(true);

@@ -74,7 +74,7 @@ pub async fn verify(
     scratch: &Path,
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<Verified, VerifyError> {
-    let store = Store::open(from)?;
+    let store = Store::open_to_read(from)?;
     let inventory = Inventory::of(&store.list().await?);
     let mut verifying = Verifying {
         objects: Objects::of(&store),

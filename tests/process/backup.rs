@@ -5,6 +5,8 @@ mod stage;
 
 use serde_json::Value;
 use stage::*;
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -370,6 +372,31 @@ fn one_copy_of_a_core_that_sells_and_of_one_that_stopped() {
     let restored = from_stopped.restored(&other, &[]);
     assert_eq!(restored["digest"], check(&data)["digest"]);
     assert_eq!(restored["end_lsn"], check(&data)["end_lsn"]);
+}
+
+#[test]
+fn a_backup_that_is_not_there_is_said_and_not_made() {
+    let scratch = tempfile::tempdir().unwrap();
+    let [nowhere, restored] = ["nowhere", "restored"].map(|it| scratch.path().join(it));
+    let place = Place::directory(&nowhere);
+    for output in [place.verify(scratch.path()), place.restore(&restored, &[])] {
+        let said = stderr(&output);
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        assert!(said.contains("there is no such directory"), "{said}");
+        assert!(
+            said.contains(&place.url) && said.lines().count() == 1,
+            "{said}"
+        );
+    }
+    assert!(!nowhere.exists() && !restored.exists());
+    // Reading leaves the mode of a directory to the one who made it.
+    std::fs::create_dir(&nowhere).unwrap();
+    std::fs::set_permissions(&nowhere, Permissions::from_mode(0o755)).unwrap();
+    assert_eq!(place.verify(scratch.path()).status.code(), Some(1));
+    assert_eq!(place.restore(&restored, &[]).status.code(), Some(1));
+    let mode = std::fs::metadata(&nowhere).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o755);
+    assert!(files(&nowhere).is_empty());
 }
 
 fn sell_on(mut client: support::Client, on: &AtomicBool) -> usize {

@@ -1,4 +1,4 @@
-//! Files of a stopped data directory that are gone: what a clean stop left is missed, and a log that
+//! Files of a stopped data directory that are gone or have another length: what a clean stop left is missed, and a log that
 //! is gone is not begun anew beside what is left of the old one.
 
 use std::fs;
@@ -67,6 +67,63 @@ fn bytes_behind_the_end_after_a_clean_stop_are_no_torn_tail() {
 }
 
 #[test]
+fn a_file_that_is_longer_or_shorter_than_it_was_written_is_damage() {
+    let (directory, before) = stopped();
+    let segment = last_segment(directory.path());
+    let snapshot = snapshot_of(directory.path());
+    let witness = directory.path().join("log/witness");
+    let longer = |path: &Path, more: &[u8]| [&fs::read(path).unwrap()[..], more].concat();
+    let bytes = fs::read(&witness).unwrap();
+    for (path, changed, words) in [
+        (&segment, longer(&segment, &[0]), "segment length in bytes"),
+        (
+            &segment,
+            longer(&segment, &[7; 4096]),
+            "segment length in bytes",
+        ),
+        (
+            &witness,
+            bytes[..600].to_vec(),
+            "length of the witness in bytes: expected 0x1200, found 0x258",
+        ),
+        (
+            &witness,
+            bytes[..4200].to_vec(),
+            "length of the witness in bytes: expected 0x1200, found 0x1068",
+        ),
+        (
+            &witness,
+            Vec::new(),
+            "length of the witness in bytes: expected 0x1200, found 0x0",
+        ),
+        (
+            &witness,
+            longer(&witness, &[7]),
+            "length of the witness in bytes",
+        ),
+        (
+            &witness,
+            vec![7; bytes.len()],
+            "witness magic: expected 0x544957f7, found 0x7070707",
+        ),
+    ] {
+        let kept = fs::read(path).unwrap();
+        fs::write(path, changed).unwrap();
+        is_damaged(directory.path(), &[words]);
+        fs::write(path, kept).unwrap();
+    }
+    let kept = fs::read(&snapshot).unwrap();
+    fs::write(&snapshot, longer(&snapshot, b"x")).unwrap();
+    // A start goes on from the log: the snapshot counts for nothing.
+    check_is_damaged(
+        directory.path(),
+        &[&name_of(&snapshot), "bytes after the trailer"],
+    );
+    fs::write(&snapshot, kept).unwrap();
+    is_whole(directory.path(), &before);
+}
+
+#[test]
 fn after_a_kill_a_missing_witness_is_no_damage() {
     let directory = tempfile::tempdir().unwrap();
     let mut server = start(directory.path(), "");
@@ -81,11 +138,7 @@ fn a_log_that_is_gone_beside_a_snapshot_or_a_ledger_is_not_begun_anew() {
     let (directory, before) = stopped();
     let [log, snapshots, kept] =
         ["log", "snapshots", "kept"].map(|name| directory.path().join(name));
-    let snapshot = fs::read_dir(&snapshots)
-        .unwrap()
-        .map(|it| it.unwrap().path())
-        .find(|it| it.extension().is_some_and(|it| it == "snapshot"))
-        .unwrap();
+    let snapshot = snapshot_of(directory.path());
     let ledger = directory.path().join("sandbox/ledger.log");
     fs::rename(&log, &kept).unwrap();
 
@@ -142,11 +195,15 @@ fn buy(server: &Server) -> Response {
 
 /// `check` calls it damaged, a start refuses it, and both say so in these words.
 fn is_damaged(data_dir: &Path, words: &[&str]) {
+    check_is_damaged(data_dir, words);
+    refuses(data_dir, words);
+}
+
+fn check_is_damaged(data_dir: &Path, words: &[&str]) {
     let output = binary().arg("check").arg(data_dir).output().unwrap();
     assert_eq!(output.status.code(), Some(1), "{output:?}");
     let text = String::from_utf8_lossy(&output.stderr).into_owned();
     says(&text, words);
-    refuses(data_dir, words);
 }
 
 fn refuses(data_dir: &Path, words: &[&str]) {
@@ -173,6 +230,13 @@ fn is_whole(data_dir: &Path, before: &Response) {
     assert_eq!(server.stop().0.code(), Some(0));
     let output = binary().arg("check").arg(data_dir).output().unwrap();
     assert!(output.status.success(), "{output:?}");
+}
+
+fn snapshot_of(data_dir: &Path) -> PathBuf {
+    let entries = fs::read_dir(data_dir.join("snapshots")).unwrap();
+    let mut paths = entries.map(|it| it.unwrap().path());
+    let found = paths.find(|it| it.extension().is_some_and(|it| it == "snapshot"));
+    found.expect("there is one")
 }
 
 fn last_segment(data_dir: &Path) -> PathBuf {

@@ -232,9 +232,15 @@ pub enum Mismatch {
     /// The log has no segment at all although it had acknowledged data.
     #[error("segments in the directory")]
     NoSegments,
-    /// Both slots of the witness are unreadable.
-    #[error("witness slots")]
-    Witness,
+    /// The witness has another length than when it was made.
+    #[error("length of the witness in bytes")]
+    WitnessLength,
+    /// Both slots of the witness are unreadable; the first one has no magic.
+    #[error("witness magic")]
+    WitnessMagic,
+    /// Both slots of the witness are unreadable; the first one has another checksum.
+    #[error("witness checksum")]
+    WitnessChecksum,
     /// The frames end before what was acknowledged, or behind where the log was closed.
     #[error("end of the log")]
     End,
@@ -462,6 +468,19 @@ impl WitnessSlot {
         let checksum = crc32c(&bytes[8..]);
         bytes[4..8].copy_from_slice(&checksum.to_le_bytes());
         bytes
+    }
+
+    /// What is wrong with a slot that [`WitnessSlot::decode`] does not take.
+    pub(crate) fn mismatch(bytes: &[u8]) -> Bad {
+        let magic = u32_at(bytes, 0);
+        if magic != WITNESS_MAGIC {
+            return Bad::new(Mismatch::WitnessMagic, WITNESS_MAGIC, magic);
+        }
+        Bad::new(
+            Mismatch::WitnessChecksum,
+            crc32c(&bytes[8..]),
+            u32_at(bytes, 4),
+        )
     }
 
     /// `None` if the slot is blank or bad; the caller sees which.

@@ -29,17 +29,26 @@ pub(crate) fn read(storage: &dyn Storage, names: &[String]) -> Result<Testimony,
     let file = storage
         .open(names::WITNESS, Access::Read)
         .at(Operation::Open, names::WITNESS, 0)?;
-    let mut bytes = vec![0; BYTES];
-    let read = read_full(&*file, &mut bytes, 0).at(Operation::Read, names::WITNESS, 0)?;
+    let damaged = |bad| Damage::new(names::WITNESS, 0, 0, bad, Vouched::ByName).into();
+    let length = file.len().at(Operation::Read, names::WITNESS, 0)?;
+    if length != BYTES as u64 {
+        // The slot that is cut off may have known more than the one that is left.
+        return Err(damaged(Bad::new(
+            Mismatch::WitnessLength,
+            BYTES as u64,
+            length,
+        )));
+    }
+    let mut bytes = [0; BYTES];
+    read_full(&*file, &mut bytes, 0).at(Operation::Read, names::WITNESS, 0)?;
     let (one, other) = bytes.split_at(WITNESS_SLOT_BYTES);
     let slots = [one, other].map(WitnessSlot::decode);
     let Some(latest) = slots.iter().flatten().max_by_key(|slot| slot.counter) else {
         // A slot still blank: at most the first write was begun, and nothing was acknowledged since.
-        if read == BYTES && [one, other].iter().any(|slot| slot.iter().all(|b| *b == 0)) {
+        if [one, other].iter().any(|slot| slot.iter().all(|b| *b == 0)) {
             return Ok(Testimony::default());
         }
-        let bad = Bad::new(Mismatch::Witness, BYTES as u64, read as u64);
-        return Err(Damage::new(names::WITNESS, 0, 0, bad, Vouched::ByWitness).into());
+        return Err(damaged(WitnessSlot::mismatch(one)));
     };
     Ok(Testimony {
         durable: latest.durable,

@@ -192,7 +192,8 @@ impl<R: Read> SnapshotReader<R> {
         // A section's header is longer than the trailer, so the trailer's bytes are read first.
         let start: [u8; TRAILER_BYTES] = read_array(&mut self.from, &mut self.offset)?;
         if start[16..] == TRAILER {
-            return self.finish(&start).map(|()| None);
+            self.finish(&start)?;
+            return self.end().map(|()| None);
         }
         let rest: [u8; SECTION_HEADER_BYTES - TRAILER_BYTES] =
             read_array(&mut self.from, &mut self.offset)?;
@@ -242,6 +243,22 @@ impl<R: Read> SnapshotReader<R> {
             return Err(malformed("the trailer vouches for other sections"));
         }
         Ok(())
+    }
+
+    /// Nothing vouches for bytes after the trailer.
+    fn end(&mut self) -> Result<(), SnapshotError> {
+        let mut more = [0; 1];
+        match self.from.read_exact(&mut more) {
+            Ok(()) => Err(SnapshotError::Malformed {
+                offset: self.offset,
+                what: "there are bytes after the trailer",
+            }),
+            Err(source) if source.kind() == std::io::ErrorKind::UnexpectedEof => Ok(()),
+            Err(source) => Err(SnapshotError::Read {
+                offset: self.offset,
+                source,
+            }),
+        }
     }
 }
 

@@ -4,7 +4,7 @@
 //! absent: opening the store, which `store` does.
 
 use secrecy::SecretString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// How a running core ships its backup.
@@ -59,8 +59,10 @@ pub enum BadTarget {
     /// It has another form.
     #[error("must be s3://BUCKET/PREFIX or file:///DIRECTORY")]
     Form,
-    /// An endpoint that anybody on the way could read.
-    #[error("must be https://HOST[:PORT], or http:// on a loopback address")]
+    /// An endpoint that anybody on the way could read, or one with more than a host.
+    #[error(
+        "must be https://HOST[:PORT], or http:// on a loopback address, with no name, password or path"
+    )]
     Endpoint,
     /// Nobody to ask as.
     #[error("an s3:// target needs both access_key and secret_key")]
@@ -99,6 +101,27 @@ impl StoreTarget {
     }
 }
 
+impl StoreTarget {
+    /// Whether it is a directory in `data_dir`, which a backup must not be lost with.
+    pub fn lies_in(&self, data_dir: &Path) -> bool {
+        match self {
+            Self::S3(_) => false,
+            Self::Directory(path) => resolved(path).starts_with(resolved(data_dir)),
+        }
+    }
+}
+
+/// The path without links, as far as it exists.
+fn resolved(path: &Path) -> PathBuf {
+    let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let there = absolute.ancestors().find_map(|it| {
+        let real = it.canonicalize().ok()?;
+        let rest = absolute.strip_prefix(it).ok()?;
+        Some(real.join(rest))
+    });
+    there.unwrap_or(absolute)
+}
+
 /// Without credentials, as people know it.
 impl std::fmt::Display for StoreTarget {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -115,6 +138,10 @@ fn is_private_on_the_way(endpoint: &str) -> bool {
     };
     let host = uri.host().unwrap_or_default();
     let host = host.trim_start_matches('[').trim_end_matches(']');
+    let has_more = uri.path_and_query().is_some_and(|it| it.as_str() != "/");
+    if has_more || uri.authority().is_some_and(|it| it.as_str().contains('@')) {
+        return false;
+    }
     let is_loopback = || {
         let address = host.parse::<std::net::IpAddr>();
         host == "localhost" || address.is_ok_and(|ip| ip.is_loopback())
@@ -166,6 +193,10 @@ mod tests {
             ("http://minio.example:9000", false),
             ("ftp://127.0.0.1", false),
             ("nonsense", false),
+            ("https://id:secret@minio.example", false),
+            ("https://minio.example/bucket", false),
+            ("https://minio.example?region=a", false),
+            ("https://minio.example/", true),
         ] {
             assert_eq!(is_private_on_the_way(endpoint), fits, "{endpoint}");
         }

@@ -19,7 +19,7 @@ use object_store::{
     WriteMultipart,
 };
 use secrecy::ExposeSecret;
-use std::fs::{File, OpenOptions};
+use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -30,6 +30,9 @@ const CALL_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// For one look at the lease, or one replacement of it.
 const LEASE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Between two looks at a lock that another process holds.
+const LOCK_PAUSE: Duration = Duration::from_millis(50);
 
 /// Objects in one backup; more is not one.
 const OBJECTS_MAX: usize = 1_000_000;
@@ -362,7 +365,7 @@ impl Store {
             why: why.to_string(),
             is_absent: false,
         };
-        let _lock = locked(directory).map_err(failed)?;
+        let _lock = locked(directory).await.map_err(failed)?;
         let now = self.look(name).await?;
         let same = match (&now, before) {
             (None, None) => true,
@@ -471,14 +474,31 @@ fn tokio_stream_timeout(
     .boxed()
 }
 
-/// Waits for the lock of a directory: it is held for one replacement at a time.
-fn locked(directory: &std::path::Path) -> io::Result<File> {
+/// Waits for the lock of a directory, which is held for one replacement at a time, but not for ever
+/// and without keeping the thread.
+async fn locked(directory: &std::path::Path) -> io::Result<File> {
     let path = directory.join("lock");
     let mut options = OpenOptions::new();
     options.create(true).append(true);
     let file = options.open(&path)?;
-    file.lock()?;
-    Ok(file)
+    let until = tokio::time::Instant::now() + LEASE_TIMEOUT;
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(TryLockError::Error(why)) => return Err(why),
+            Err(TryLockError::WouldBlock) if tokio::time::Instant::now() < until => {
+                tokio::time::sleep(LOCK_PAUSE).await;
+            }
+            Err(TryLockError::WouldBlock) => {
+                let why = format!(
+                    "another process has held {} for {} s",
+                    path.display(),
+                    LEASE_TIMEOUT.as_secs()
+                );
+                return Err(io::Error::new(io::ErrorKind::TimedOut, why));
+            }
+        }
+    }
 }
 
 fn bucket(target: &S3Target) -> Result<object_store::aws::AmazonS3, String> {

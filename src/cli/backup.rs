@@ -99,6 +99,12 @@ pub(super) fn backup(arguments: &BackupArguments) -> ExitCode {
         Ok(found) => found,
         Err(error) => return fail(1, error),
     };
+    if target.lies_in(&data_dir) {
+        return fail(
+            2,
+            "--to is inside the data directory and would be lost with it; name another disk or store",
+        );
+    }
     if !data_dir.join("log").is_dir() {
         let why = format!(
             "{} contains no log; name a data directory",

@@ -775,7 +775,7 @@ pub const KEYS: &[Setting] = &[
         "report.postgres.url",
         "",
         ValueKind::Secret,
-        "URL of PostgreSQL, with a user who is a member of `holdfast_writer`. Not set: no such sink. `sslmode` is `disable` or `require`; certificates are always verified.",
+        "URL of PostgreSQL, with a user who is a member of `holdfast_writer`. Not set: no such sink. `sslmode` is `disable` or `require`, and `require` where it is left out, unless the host is this machine; certificates are always verified.",
     ),
     other(
         "report.postgres.migrator_url",

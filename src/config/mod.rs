@@ -364,7 +364,7 @@ pub struct ReconcileConfig {
 
 const API_KEY_CHARS_MIN: usize = 24;
 /// With the demo, whose keys everybody knows and which listens on loopback only.
-const API_KEY_CHARS_MIN_OF_DEMO: usize = 12;
+const API_KEY_CHARS_MIN_OF_DEMO: usize = 1;
 
 impl Config {
     /// The configuration that `sources` make together.
@@ -414,6 +414,14 @@ impl Config {
             return Err(invalid(
                 one,
                 format!("has the same secret as `{other}`; use a separate secret for each purpose"),
+            ));
+        }
+        if let Some(backup) = &config.backup
+            && backup.target.lies_in(&config.storage.data_dir)
+        {
+            return Err(invalid(
+                "backup.to",
+                "is inside storage.data_dir and would be lost with it; name another disk or store",
             ));
         }
         let gateway = &config.payments.gateway;

@@ -150,7 +150,7 @@ fn url(
     {
         return Err(invalid(
             path,
-            "must be a URL such as postgres://NAME:PASSWORD@HOST:PORT/DATABASE?sslmode=require",
+            "must be a URL such as postgres://NAME:PASSWORD@HOST:PORT/DATABASE?sslmode=require, where sslmode is disable or require",
         ));
     }
     Ok(url)

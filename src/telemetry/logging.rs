@@ -71,6 +71,13 @@ pub struct Filter(EnvFilter);
 impl Filter {
     /// As `text` says, such as `info,hyper=debug`.
     pub fn parse(text: &str) -> Result<Self, LoggingError> {
+        // The library takes any other word for the name of a target, which would silence the rest.
+        let levels = ["off", "error", "warn", "info", "debug", "trace"];
+        let is_level = |word: &str| levels.iter().any(|it| word.eq_ignore_ascii_case(it));
+        let mut directives = text.split(',').map(str::trim);
+        if !directives.all(|it| it.contains(['=', '[']) || is_level(it)) {
+            return Err(LoggingError::Filter);
+        }
         let filter = EnvFilter::builder().parse(without_libraries(text));
         filter.map(Self).map_err(|_| LoggingError::Filter)
     }

@@ -496,6 +496,11 @@ fn sizes_are_bounded() {
         "body_too_large",
         "chunks above the bound",
     );
+    let mut unframed = buy(b"").header("transfer-encoding", "chunked");
+    unframed.body = b"zz\r\n\r\n".to_vec();
+    let cut_off = server.ask(&unframed);
+    check(&cut_off, 400, "invalid_request", "chunks that are none");
+    assert_eq!(cut_off.json()["errors"][0]["field"], "body");
     let declared = buy(b"").header("content-length", "18446744073709551615");
     let mut client = server.connect();
     client.send(&declared.bytes()).unwrap();

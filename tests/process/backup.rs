@@ -265,6 +265,26 @@ fn a_core_that_was_superseded_stops_and_does_not_come_back() {
 }
 
 #[test]
+fn a_directory_whose_lock_another_process_keeps_is_said_and_stops_nothing() {
+    let scratch = tempfile::tempdir().unwrap();
+    let there = scratch.path().join("backup");
+    std::fs::create_dir(&there).unwrap();
+    let lock = std::fs::File::create(there.join("lock")).unwrap();
+    lock.lock().unwrap();
+    let place = Place::directory(&there);
+    let server = place.setup(&scratch.path().join("data"), "").start();
+    server.put_product("plenty", 1_000);
+    hold(&server, "plenty", names("ana", 3));
+    let said = server.log.wait_for("backup_failing").expect("it is said");
+    assert!(
+        said.to_string().contains("another process has held"),
+        "{said}"
+    );
+    let (status, log) = server.stop();
+    assert_eq!(status.code(), Some(0), "{}", log.join("\n"));
+}
+
+#[test]
 fn a_bucket_that_is_not_there_is_said_and_stops_nothing() {
     let scratch = tempfile::tempdir().unwrap();
     let store = Store::start();

@@ -433,6 +433,31 @@ fn config_check_reads_what_serve_would_and_writes_nothing() {
             "receipts.ed25519_keys",
         ),
         (tls("none.pem"), "cannot use the TLS file `none.pem`"),
+        (with("[telemetry]\nlog = \"wran\""), "telemetry.log"),
+        (with("[telemetry]\nlog = \"\""), "telemetry.log"),
+        (
+            with(
+                "[report.postgres]\nurl = \"postgres://writer:word@db.example/shop?sslmode=prefer\"",
+            ),
+            "sslmode is disable or require",
+        ),
+        (
+            with("[report.postgres]\nurl = \"host=db.example password=word user=writer\""),
+            "sslmode is disable or require",
+        ),
+        (
+            with(
+                "[backup]\nto = \"s3://drops/a\"\naccess_key = \"id\"\nsecret_key = \"a-secret-of-a-bucket\"\nendpoint = \"https://id:word@minio.example\"",
+            ),
+            "`backup.endpoint`",
+        ),
+        (
+            with(&format!(
+                "[backup]\nto = \"file://{}\"",
+                at("never-made/backup")
+            )),
+            "is inside storage.data_dir",
+        ),
         (
             with(
                 "[report.postgres]\nurl = \"postgres://writer@db.example/shop\"\nca_file = \"none.pem\"",

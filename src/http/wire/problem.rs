@@ -378,6 +378,14 @@ pub struct FieldError {
 
 /// The problem details of `reason`, of the request that was first refused so.
 pub fn problem(reason: Reason, request: RequestId) -> Answer {
+    if reason == Reason::Refusal(Refusal::InvalidRequest) {
+        // No field is wrong: the body did not arrive whole.
+        let cut_off = FieldError {
+            field: "body",
+            message: "ended early, or is not framed as its headers say".to_owned(),
+        };
+        return invalid(reason, request, &[cut_off]);
+    }
     let mut body = open(reason, request);
     body.push(b'}');
     finish(reason, body)

@@ -13,6 +13,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinHandle;
+use tokio_postgres::config::{Host, SslMode};
 use tokio_postgres::{Client, Config};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
@@ -31,12 +32,36 @@ impl Drop for Connected {
     }
 }
 
-/// What a URL says; `verify-ca` and `verify-full` are what `require` does here anyway.
+/// What a URL says. Without `sslmode`, only this machine is reached without TLS; `verify-ca` and
+/// `verify-full` are what `require` does here anyway. `prefer` is refused: anyone on the way could
+/// have the password sent in clear.
 pub(super) fn config_of(url: &str) -> Option<Config> {
+    let has_scheme = url.starts_with("postgres://") || url.starts_with("postgresql://");
+    if !has_scheme || url.contains("sslmode=prefer") {
+        return None;
+    }
     let url = url
         .replace("sslmode=verify-full", "sslmode=require")
         .replace("sslmode=verify-ca", "sslmode=require");
-    url.parse().ok()
+    let mut config: Config = url.parse().ok()?;
+    if config.get_ssl_mode() == SslMode::Prefer && !is_this_machine(&config) {
+        config.ssl_mode(SslMode::Require);
+    }
+    Some(config)
+}
+
+fn is_this_machine(config: &Config) -> bool {
+    let is_loopback = |name: &str| {
+        let address = name.parse::<std::net::IpAddr>();
+        name == "localhost" || address.is_ok_and(|it| it.is_loopback())
+    };
+    let mut hosts = config.get_hosts().iter();
+    let named = hosts.all(|host| match host {
+        Host::Tcp(name) => is_loopback(name),
+        Host::Unix(_) => true,
+    });
+    let mut addresses = config.get_hostaddrs().iter();
+    named && addresses.all(std::net::IpAddr::is_loopback)
 }
 
 /// Connects.
@@ -93,4 +118,36 @@ pub(super) fn tls_config(ca_file: Option<&Path>) -> Result<ClientConfig, Postgre
         .with_safe_default_protocol_versions()
         .expect("the provider has what the default versions need");
     Ok(builder.with_root_certificates(roots).with_no_client_auth())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn another_machine_is_reached_over_tls_unless_the_url_says_otherwise() {
+        for (url, mode) in [
+            ("postgres://u:p@db.example/shop", Some(SslMode::Require)),
+            ("postgresql://u:p@10.0.0.7/shop", Some(SslMode::Require)),
+            (
+                "postgres://u:p@127.0.0.1,db.example/shop",
+                Some(SslMode::Require),
+            ),
+            (
+                "postgres://u:p@db.example/shop?sslmode=verify-full",
+                Some(SslMode::Require),
+            ),
+            (
+                "postgres://u:p@db.example/shop?sslmode=disable",
+                Some(SslMode::Disable),
+            ),
+            ("postgres://u:p@127.0.0.1/shop", Some(SslMode::Prefer)),
+            ("postgres://u:p@%2Frun%2Fpg/shop", Some(SslMode::Prefer)),
+            ("postgres://u:p@db.example/shop?sslmode=prefer", None),
+            ("host=db.example password=p", None),
+        ] {
+            let read = config_of(url).map(|it| it.get_ssl_mode());
+            assert_eq!(read, mode, "{url}");
+        }
+    }
 }

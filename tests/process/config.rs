@@ -433,31 +433,6 @@ fn config_check_reads_what_serve_would_and_writes_nothing() {
             "receipts.ed25519_keys",
         ),
         (tls("none.pem"), "cannot use the TLS file `none.pem`"),
-        (with("[telemetry]\nlog = \"wran\""), "telemetry.log"),
-        (with("[telemetry]\nlog = \"\""), "telemetry.log"),
-        (
-            with(
-                "[report.postgres]\nurl = \"postgres://writer:word@db.example/shop?sslmode=prefer\"",
-            ),
-            "sslmode is disable or require",
-        ),
-        (
-            with("[report.postgres]\nurl = \"host=db.example password=word user=writer\""),
-            "sslmode is disable or require",
-        ),
-        (
-            with(
-                "[backup]\nto = \"s3://drops/a\"\naccess_key = \"id\"\nsecret_key = \"a-secret-of-a-bucket\"\nendpoint = \"https://id:word@minio.example\"",
-            ),
-            "`backup.endpoint`",
-        ),
-        (
-            with(&format!(
-                "[backup]\nto = \"file://{}\"",
-                at("never-made/backup")
-            )),
-            "is inside storage.data_dir",
-        ),
         (
             with(
                 "[report.postgres]\nurl = \"postgres://writer@db.example/shop\"\nca_file = \"none.pem\"",
@@ -493,6 +468,47 @@ fn config_check_reads_what_serve_would_and_writes_nothing() {
     assert_eq!(usage.unwrap().status.code(), Some(2));
     let missing = binary().args(["config", "check"]).output().unwrap();
     assert_eq!(missing.status.code(), Some(1));
+}
+
+#[test]
+fn config_check_refuses_what_would_leak_silence_or_be_lost() {
+    let scratch = tempfile::tempdir().unwrap();
+    let folder = scratch.path();
+    let whole = format!("[storage]\ndata_dir = \"never-made\"\n{WHOLE}");
+    let at = |name: &str| folder.join(name).display().to_string();
+    let with = |more: &str| format!("{whole}{more}\n");
+    for (file, told) in [
+        (with("[telemetry]\nlog = \"wran\""), "telemetry.log"),
+        (with("[telemetry]\nlog = \"\""), "telemetry.log"),
+        (
+            with(
+                "[report.postgres]\nurl = \"postgres://writer:word@db.example/shop?sslmode=prefer\"",
+            ),
+            "sslmode is disable or require",
+        ),
+        (
+            with("[report.postgres]\nurl = \"host=db.example password=word user=writer\""),
+            "sslmode is disable or require",
+        ),
+        (
+            with(
+                "[backup]\nto = \"s3://drops/a\"\naccess_key = \"id\"\nsecret_key = \"a-secret-of-a-bucket\"\nendpoint = \"https://id:word@minio.example\"",
+            ),
+            "`backup.endpoint`",
+        ),
+        (
+            with(&format!(
+                "[backup]\nto = \"file://{}\"",
+                at("never-made/backup")
+            )),
+            "is inside storage.data_dir",
+        ),
+    ] {
+        let (status, out, said) = checked(folder, &file);
+        assert_eq!((status, out.as_str()), (Some(1), ""), "{told}: {said}");
+        assert!(said.contains(told), "{told}: {said}");
+        assert!(!said.contains("word"), "a secret is shown: {said}");
+    }
 }
 
 /// `docs/configuration.md` names what a reload takes.

@@ -72,6 +72,7 @@ pub fn run(mut input: &[u8]) {
         digest(
             catalogue,
             Limits::default(),
+            restored.accepted,
             &restored.rules,
             images.into_iter()
         )

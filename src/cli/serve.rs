@@ -43,6 +43,9 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// How long `/readyz` fails before the process ends because the log stopped.
 const FAULT_NOTICE: Duration = Duration::from_millis(500);
 
+/// How long the start waits for each sink to say what it has.
+const FIRST_LOOK: Duration = Duration::from_secs(5);
+
 /// Why the process ends.
 pub(super) type Failure = Box<dyn std::error::Error + Send + Sync>;
 
@@ -115,6 +118,9 @@ fn serve(arguments: &Serve, prepared: Prepared) -> Result<(), Failure> {
     let others = config.other_secrets().to_vec();
     let secrets = Arc::new(Secrets::new(configured, others));
     let sinks = Arc::new(compose::sinks(config, &journal)?);
+    // Before the first sale: a sink that has more than the log shows an older copy.
+    sinks.wait_for_first_look(FIRST_LOOK);
+    say_where_it_is_no_first_history(&journal);
     let gateway = chosen(config, stripe)?;
     let shipping = backup.clone();
     let core = parts(
@@ -235,6 +241,22 @@ fn open(
         "the data directory is open and recovered"
     );
     Ok(journal)
+}
+
+/// Says that this history of the log waits for an order to go on with it.
+fn say_where_it_is_no_first_history(journal: &Journal) {
+    if journal.may_sell() {
+        return;
+    }
+    let elsewhere = journal.readers_elsewhere();
+    let sinks: Vec<_> = elsewhere.iter().map(|(name, _)| *name).collect();
+    tracing::error!(
+        event = "restored_copy",
+        generation = %journal.generation(),
+        accepted = journal.is_history_accepted(),
+        sinks = sinks.join(" "),
+        "the data directory is a restored or older copy: the shop's calls are refused until it is replaced, or POST /admin/history/accept orders to go on with it"
+    );
 }
 
 /// Says what is fit for a trial, but hardly for a sale.

@@ -9,6 +9,7 @@ mod aftermath;
 mod audited;
 mod catalogue;
 mod clock;
+mod history;
 mod hold;
 mod imported;
 mod part;
@@ -37,6 +38,7 @@ pub use aftermath::{
 pub use audited::{Act, Actor, ActorRole, AdminActed, AdminRefused, Shown, Target};
 pub use catalogue::{Active, Discount, ProductSet, PromotionSet};
 pub use clock::{ClockCorrected, CorrectedBy};
+pub use history::{HistoryAccepted, LogGeneration};
 pub use hold::{HoldExpired, HoldPlaced, HoldReleased};
 pub use imported::{
     HoldingsImported, KeyImported, NoncesImported, PromotionUsesImported, StockImported,
@@ -276,6 +278,8 @@ pub enum Event {
     NoncesImported(NoncesImported),
     /// The core's time was corrected.
     ClockCorrected(ClockCorrected),
+    /// The operator ordered to go on with a restored or copied history of the log.
+    HistoryAccepted(HistoryAccepted),
 }
 
 /// The words of refunds, whatever they leave.
@@ -285,7 +289,7 @@ const REFUND_RETURNED: &str = Step::RefundReturned(PaidState::Captured).as_str()
 
 impl Event {
     /// The words for all kinds.
-    pub const KINDS: [&str; 40] = [
+    pub const KINDS: [&str; 41] = [
         "product_set",
         "promotion_set",
         "limits_set",
@@ -326,6 +330,7 @@ impl Event {
         "key_imported",
         "nonces_imported",
         "clock_corrected",
+        "history_accepted",
     ];
 
     /// The word for its kind, as `holdfast log --kind` and `/admin/audit?kind=` take it.
@@ -371,6 +376,7 @@ impl Event {
             Self::KeyImported(_) => "key_imported",
             Self::NoncesImported(_) => "nonces_imported",
             Self::ClockCorrected(_) => "clock_corrected",
+            Self::HistoryAccepted(_) => "history_accepted",
         }
     }
 
@@ -422,6 +428,7 @@ impl Event {
             | Self::BuyerSegmented(_)
             | Self::AdminRefused(_)
             | Self::ClockCorrected(_)
+            | Self::HistoryAccepted(_)
             | Self::AdminActed(_) => None,
         }
     }
@@ -468,6 +475,7 @@ impl Event {
             | Self::LimitsSet(_)
             | Self::AdminRefused(_)
             | Self::ClockCorrected(_)
+            | Self::HistoryAccepted(_)
             | Self::AdminActed(_) => None,
         }
     }

@@ -1,6 +1,7 @@
 //! Owns one thread's handler: who calls, where to, and how the answer leaves.
 //!
-//! Invariants, in the order of the checks: key and role; path and method; a bound
+//! Invariants, in the order of the checks: key and role; path and method; whether this history of the
+//! log may sell, for what the shop changes; a bound
 //! on requests of the pool under way, once the body is there; then the call's own checks. Every answer carries its request's id and is counted; no
 //! answer leaves before what it reveals is durable ([`Front::durable`]).
 //! Deliberately absent: the calls themselves (`shop`, `admin`, `operations`).
@@ -10,6 +11,7 @@ use crate::config::{ApiKey, Config, Role};
 use crate::engine::command::Verdict;
 use crate::engine::refusal::Refusal;
 use crate::engine::rejection::QuotaScope;
+use crate::http::admin::history;
 use crate::http::hooks::webhooks::WebhookDesk;
 use crate::http::route::audited::Acting;
 use crate::http::route::auth::{Access, Caller, Keys, Known};
@@ -68,6 +70,8 @@ pub struct Core {
     wrong_keys: WrongKeys,
     pub(in crate::http) sinks: Arc<Sinks>,
     pub(in crate::http) stopping: AtomicBool,
+    /// Held while a history of the log is being accepted.
+    pub(in crate::http) accepting: tokio::sync::Mutex<()>,
     in_flight_max_each: u64,
     in_flight_others_max_each: u64,
     bodies_bytes_max_each: u64,
@@ -141,6 +145,7 @@ impl Core {
             webhooks: WebhookDesk::new(parts.webhook_secrets, config),
             wrong_keys: WrongKeys::new(),
             stopping: AtomicBool::new(false),
+            accepting: tokio::sync::Mutex::new(()),
             in_flight_max_each: in_flight_each as u64,
             in_flight_others_max_each: others.div_ceil(workers) as u64,
             bodies_bytes_max_each: bodies as u64,
@@ -281,6 +286,9 @@ impl Front {
         if !resource.takes(&parts.method) {
             return problem(Reason::MethodNotAllowed, id)
                 .with(ALLOW, HeaderValue::from_static(resource.allow()));
+        }
+        if access == Access::Shop && !self.core.journal.may_sell() {
+            return history::not_accepted(id);
         }
         let param = param.into_owned();
         let pool = resource.pool();
@@ -460,6 +468,7 @@ impl Front {
             Resource::WebhookSecret => self.retire_webhook_secret(call).await,
             Resource::Reconcile => self.reconcile(call).await,
             Resource::Segments => self.segments(call).await,
+            Resource::AcceptHistory => self.accept_history(call, body).await,
             Resource::Sinks => self.sinks(),
             Resource::PauseSink => self.set_sink(call, Mode::Paused).await,
             Resource::ResumeSink => self.set_sink(call, Mode::Run).await,

@@ -229,6 +229,7 @@ pub(super) fn changed(before: &Catalogue, event: &Event) -> Catalogue {
         Part::Nothing
         | Part::Limits(_)
         | Part::Time(_)
+        | Part::History(_)
         | Part::Risk(_)
         | Part::Webhooks(_)
         | Part::Shard(..) => {

@@ -10,8 +10,8 @@
 use crate::engine::event::{
     AdminActed, AdminRefused, AttemptRefused, BuyerPaused, BuyerRated, BuyerSegmented,
     CaptureDiffered, CaptureStarted, ClockCorrected, DisputeClosed, DisputeOpened, Event,
-    HoldExpired, HoldPlaced, HoldReleased, HoldingsImported, KeyImported, LimitsSet,
-    NoncesImported, PaymentAuthorized, PaymentCaptured, PaymentDeclined, PaymentStarted,
+    HistoryAccepted, HoldExpired, HoldPlaced, HoldReleased, HoldingsImported, KeyImported,
+    LimitsSet, NoncesImported, PaymentAuthorized, PaymentCaptured, PaymentDeclined, PaymentStarted,
     PaymentVoided, ProductSet, PromotionSet, PromotionUsesImported, RefundFailed, RefundFound,
     RefundReturned, RefundStarted, RefundSucceeded, ReviewDecided, ReviewOpened, RiskRulesSet,
     RiskScoringSet, StockImported, TokensSpent, VoidStarted, VoidStuck, WebhookReceived,
@@ -123,6 +123,7 @@ kinds! {
     7 1 AdminRefused(AdminRefused);
     9 1 RiskScoringSet(RiskScoringSet);
     10 1 ClockCorrected(ClockCorrected);
+    11 1 HistoryAccepted(HistoryAccepted);
     16 1 AttemptRefused(AttemptRefused);
     17 1 HoldPlaced(HoldPlaced);
     64 1 StockImported(StockImported);

@@ -8,11 +8,13 @@
 use super::Journal;
 use super::audit::{AuditEntry, entry_of};
 use super::fault::JournalError;
+use super::history::Cursor;
 use crate::engine::lifecycle::Step;
 use crate::engine::view::{HistoryEntry, PurchaseView};
 use crate::ids::{Lsn, PurchaseId};
 use crate::money::Amount;
 use parking_lot::Mutex;
+use std::sync::Arc;
 
 /// That the log is kept from an LSN on, for somebody by name, made as the journal opens.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,6 +40,7 @@ impl Retentions {
 /// Reads events in order, up to the durable end and on as it moves.
 pub struct Feed {
     reader: wal::Reader,
+    log: Arc<wal::Log>,
 }
 
 /// What a feed has next.
@@ -70,6 +73,15 @@ impl Feed {
     pub fn position(&self) -> Lsn {
         Lsn(self.reader.position().get())
     }
+
+    /// The cursor of a reader that has got what this feed has shown.
+    pub fn cursor(&self) -> Cursor {
+        Cursor {
+            generation: self.log.generation(),
+            lsn: self.position(),
+            chain: self.reader.chain(),
+        }
+    }
 }
 
 /// How far a purchase's money had come at one place of the log: what a report says of an event is
@@ -96,7 +108,10 @@ impl Journal {
     pub fn feed(&self, from: Lsn) -> Result<Feed, JournalError> {
         let from = wal::Lsn::new(from.0).max(self.log.first_lsn());
         let reader = self.log.reader(from)?;
-        Ok(Feed { reader })
+        Ok(Feed {
+            reader,
+            log: self.log_handle(),
+        })
     }
 
     /// Everything before is durable.
@@ -157,10 +172,18 @@ impl Journal {
         Some(PurchaseAsOf { view, refunds })
     }
 
-    /// The one event at `lsn`, while the log has it.
-    pub fn event_at(&self, lsn: Lsn) -> Result<Option<AuditEntry>, JournalError> {
-        match self.feed(lsn)?.next()? {
-            Next::Event(entry, _) if entry.lsn == lsn => Ok(Some(entry)),
+    /// The one event at `lsn`, and where it ends, while the log has it; `None` where no durable event
+    /// begins there.
+    pub fn event_at(&self, lsn: Lsn) -> Result<Option<(AuditEntry, Lsn)>, JournalError> {
+        let mut feed = match self.feed(lsn) {
+            Ok(feed) => feed,
+            Err(JournalError::Read(
+                wal::ReadError::NotARecord { .. } | wal::ReadError::Ahead { .. },
+            )) => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        match feed.next()? {
+            Next::Event(entry, end) if entry.lsn == lsn => Ok(Some((entry, end))),
             Next::Event(..) | Next::NotYet => Ok(None),
         }
     }

@@ -8,7 +8,7 @@
 //!
 //! `turn` runs commands, `catalogue` sets products and promotions, `risk` sets risk rules, `scoring` how attempts are scored, `recovery` and `snapshot` keep
 //! state across restarts, `sweeper` works in the background, `clock` and `correction` keep
-//! the time, `gate` waits for durability, `audit`
+//! the time, `history` tells a restored or copied log from the one that went on without it, `gate` waits for durability, `audit`
 //! and `check` read the log.
 
 mod audit;
@@ -23,6 +23,7 @@ mod days;
 mod fault;
 mod feed;
 mod gate;
+mod history;
 mod import;
 mod limits;
 mod money;
@@ -82,6 +83,7 @@ pub use days::DayZone;
 pub use fault::{JournalError, StorageFault};
 pub use feed::{Feed, Next, PurchaseAsOf, Retention};
 pub use gate::{CommitGate, Wait};
+pub use history::{Cursor, Elsewhere, Located, NothingToAccept, Parting};
 pub use import::{Imported, NotImported, Standing, nonce_fingerprint};
 pub use money::Recorded;
 pub use recovery::{Opened, Progress, refuse_emptied};
@@ -129,6 +131,7 @@ pub struct Journal {
     log: Arc<wal::Log>,
     snapshots: snapshot::Snapshots,
     retentions: feed::Retentions,
+    history: history::History,
     refused_acts: RefusalsKept,
     refused_attempts: RefusalsKept,
     background: sweeper::Background,
@@ -405,7 +408,8 @@ impl Journal {
         let shards = ShardId::all().map(|id| self.shard(id).image());
         let in_force = self.rules_turn.lock().clone();
         let catalogue = self.catalogue.load();
-        snapshot::digest(&catalogue, self.limits(), &in_force, shards)
+        let accepted = self.history.accepted();
+        snapshot::digest(&catalogue, self.limits(), accepted, &in_force, shards)
     }
 
     /// Everything durable, background threads ended. Commands fail from now on. Blocks.

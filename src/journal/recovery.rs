@@ -10,6 +10,7 @@ use super::codec::{self, Kind};
 use super::days::Days;
 use super::fault::{JournalError, describe, io};
 use super::feed::Retentions;
+use super::history::History;
 use super::refusals::RefusalsKept;
 use super::risk::InForce;
 use super::settings::{Disks, JournalOptions, LogSettings};
@@ -21,7 +22,7 @@ use super::{Journal, Slot};
 use crate::engine::apply::BrokenLog;
 use crate::engine::catalogue::Catalogue;
 use crate::engine::cells::GuardFull;
-use crate::engine::event::{CorrectedBy, Event, LimitsSet, Part};
+use crate::engine::event::{CorrectedBy, Event, LimitsSet, LogGeneration, Part};
 use crate::engine::lifecycle::Units;
 use crate::engine::settings::{EngineSettings, Limits};
 use crate::engine::shard::Shard;
@@ -126,6 +127,7 @@ impl Journal {
             .into_iter()
             .map(|shard| CachePadded::new(Slot::new(shard)));
         let (before, limits) = (state.limits, engine.limits());
+        let history = History::new(log.generation(), state.accepted);
         let journal = Arc::new(Self {
             slots: slots.collect(),
             catalogue: ArcSwap::from_pointee(state.catalogue),
@@ -153,6 +155,7 @@ impl Journal {
                 pin: Mutex::new(pin),
             },
             retentions,
+            history,
             refused_acts: RefusalsKept::new(refusals.acts_per_s),
             refused_attempts: RefusalsKept::new(refusals.attempts_per_s),
             background: Background::default(),
@@ -419,6 +422,7 @@ pub(super) struct Folding {
     pub(super) catalogue: Catalogue,
     /// `None` before the log has said.
     limits: Option<Limits>,
+    accepted: Option<LogGeneration>,
     catalogue_lsn: Lsn,
     shards: Vec<(Shard, Lsn)>,
     pub(super) velocity: Velocity,
@@ -434,6 +438,7 @@ pub(super) struct Folding {
 pub(super) struct Folded {
     pub(super) catalogue: Catalogue,
     pub(super) limits: Option<Limits>,
+    pub(super) accepted: Option<LogGeneration>,
     pub(super) shards: Vec<Shard>,
     pub(super) velocity: Velocity,
     pub(super) rules: InForce,
@@ -449,7 +454,7 @@ impl Folded {
         let shards = self.shards.iter();
         let images = shards.map(Shard::image);
         let limits = self.limits.unwrap_or_default();
-        digest(&self.catalogue, limits, &self.rules, images)
+        digest(&self.catalogue, limits, self.accepted, &self.rules, images)
     }
 }
 
@@ -459,6 +464,7 @@ impl Folding {
             Some(Restored {
                 catalogue,
                 limits,
+                accepted,
                 catalogue_lsn,
                 shards,
                 velocity,
@@ -472,6 +478,7 @@ impl Folding {
                 seen,
                 catalogue,
                 limits: Some(limits),
+                accepted,
                 catalogue_lsn,
                 last_at: latest(&shards),
                 shards,
@@ -481,6 +488,7 @@ impl Folding {
             None => Self {
                 catalogue: Catalogue::default(),
                 limits: None,
+                accepted: None,
                 catalogue_lsn: Lsn(0),
                 shards: ShardId::all().map(|id| (Shard::new(id), Lsn(0))).collect(),
                 velocity: Velocity::new(settings.bounds.velocity_keys_max, log_id),
@@ -523,6 +531,11 @@ impl Folding {
             Part::Limits(set) => {
                 if stamp.lsn >= self.catalogue_lsn {
                     self.limits = Some(set.limits);
+                }
+            }
+            Part::History(accepted) => {
+                if stamp.lsn >= self.catalogue_lsn {
+                    self.accepted = Some(accepted.generation);
                 }
             }
             Part::Catalogue(change) => {
@@ -575,6 +588,7 @@ impl Folding {
         let Self {
             catalogue,
             limits,
+            accepted,
             shards,
             velocity,
             rules,
@@ -589,6 +603,7 @@ impl Folding {
         Ok(Folded {
             catalogue,
             limits,
+            accepted,
             shards,
             velocity,
             rules,

@@ -146,6 +146,7 @@ pub(super) fn change_in(event: &Event) -> RiskChange<'_> {
         | Part::Limits(_)
         | Part::Catalogue(_)
         | Part::Time(_)
+        | Part::History(_)
         | Part::Webhooks(_)
         | Part::Shard(..) => unreachable!("rules or a scoring were set, not {}", event.kind()),
     }

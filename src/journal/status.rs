@@ -53,6 +53,9 @@ pub enum Readiness {
     DiskFull,
     /// Another process has taken this log over.
     NotLeader,
+    /// This is a restored or copied history of the log that the operator has not accepted, or a sink
+    /// has another one.
+    RestoredCopy,
     /// The log has stopped.
     Failed(StorageFault),
 }
@@ -173,6 +176,7 @@ impl Journal {
         match self.fault() {
             Some(fault) if fault.is_superseded() => Readiness::NotLeader,
             Some(fault) => Readiness::Failed(fault),
+            None if !self.may_sell() => Readiness::RestoredCopy,
             None if self.log.disk_free_low() => Readiness::DiskFull,
             None => Readiness::Ready,
         }

@@ -554,7 +554,11 @@ impl Turn<'_> {
                 Part::Shard(..) => self.apply(event, stamp),
                 Part::Webhooks(change) => self.journal.remember(change, stamp.into()),
                 Part::Nothing => {}
-                Part::Limits(_) | Part::Catalogue(_) | Part::Risk(_) | Part::Time(_) => {
+                Part::Limits(_)
+                | Part::Catalogue(_)
+                | Part::Risk(_)
+                | Part::Time(_)
+                | Part::History(_) => {
                     unreachable!("{} is not appended in a shard's turn", event.kind())
                 }
             }

@@ -15,6 +15,7 @@ use crate::reconcile::run::{ReconcileLimits, ReconcileProgress, reconcile};
 use parking_lot::Mutex;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::watch;
 
 /// The first run comes this long after the start, so that payments left open have ended.
 const FIRST_AFTER: Duration = Duration::from_mins(1);
@@ -51,6 +52,8 @@ pub struct Reconciler {
     reachable: Reachable,
     differs: Differs,
     state: Mutex<ReconcileStatus>,
+    /// The number of the run that ended last; no run ends any more at the greatest number.
+    ended: watch::Sender<u64>,
     alarm: Arc<Alarm>,
 }
 
@@ -100,6 +103,7 @@ impl Reconciler {
             reachable,
             differs,
             state: Mutex::default(),
+            ended: watch::Sender::default(),
             alarm: Arc::default(),
         })
     }
@@ -114,6 +118,7 @@ impl Reconciler {
     /// Ends the thread; a run under way ends without a report.
     pub fn stop(&self) {
         self.alarm.stop();
+        self.ended.send_replace(u64::MAX);
     }
 
     /// Asks for a run; the number of the one whose report answers: the run under way, if there is
@@ -126,6 +131,18 @@ impl Reconciler {
         state.asked = state.asked.max(Some(scope));
         self.alarm.wake();
         state.asked_for()
+    }
+
+    /// The report of this run or a later one, once it has ended; `None`: reconciliation stopped before.
+    pub async fn report_of(&self, run: u64) -> Option<Arc<ReconcileReport>> {
+        let mut ended = self.ended.subscribe();
+        // The sender is in `self`.
+        ended.wait_for(|ended| *ended >= run).await.ok()?;
+        self.state
+            .lock()
+            .last
+            .clone()
+            .filter(|last| last.run >= run)
     }
 
     /// How it stands. Everything that it reveals is durable.
@@ -185,6 +202,8 @@ impl Reconciler {
             state.failed += 1;
         }
         state.last = Some(report);
+        drop(state);
+        self.ended.send_modify(|ended| *ended = number.max(*ended));
     }
 }
 

@@ -247,6 +247,7 @@ impl Replay {
             // No rule asks about what these say, and none of them is an attempt or comes of one.
             Event::PromotionSet(_)
             | Event::LimitsSet(_)
+            | Event::HistoryAccepted(_)
             | Event::TokensSpent(_)
             | Event::WebhookReceived(_)
             | Event::AdminActed(_)
@@ -569,6 +570,7 @@ impl Replay {
                 | Event::AttemptRefused(_)
                 | Event::LimitsSet(_)
                 | Event::ClockCorrected(_)
+                | Event::HistoryAccepted(_)
                 | Event::AdminActed(_)
                 | Event::AdminRefused(_)
                 | Event::RiskRulesSet(_)

@@ -23,8 +23,8 @@ pub use aftermath::clawback;
 use self::json::Object;
 
 use crate::engine::event::{
-    Active, AdminAct, ClockCorrected, Discount, Event, IdempotencyKey, LimitsSet, Origin,
-    ProductSet, PromotionSet,
+    Active, AdminAct, ClockCorrected, Discount, Event, HistoryAccepted, IdempotencyKey, LimitsSet,
+    Origin, ProductSet, PromotionSet,
 };
 use crate::ids::{ProductId, Segment};
 use crate::journal::AuditEntry;
@@ -82,6 +82,7 @@ fn put_fields(object: &mut Object<'_>, event: &Event) {
         Event::PromotionSet(it) => promotion(it),
         Event::LimitsSet(it) => limits(it),
         Event::ClockCorrected(it) => correction(it),
+        Event::HistoryAccepted(it) => history(it),
         Event::AdminActed(it) => audited::acted(it),
         Event::AdminRefused(it) => audited::refused(it),
         Event::ReviewOpened(it) => review::opened(it),
@@ -130,6 +131,17 @@ fn correction(corrected: &ClockCorrected) -> Value {
         "offset_ms": corrected.offset_ms(),
         "by": corrected.by.as_str(),
     })
+}
+
+fn history(accepted: &HistoryAccepted) -> Value {
+    let fields = json!({
+        "generation": {
+            "number": accepted.generation.number,
+            "tag": format!("{:016x}", accepted.generation.tag),
+        },
+        "first_lsn": accepted.first.0,
+    });
+    merged(fields, by(&accepted.by))
 }
 
 fn product(set: &ProductSet) -> Value {

@@ -291,7 +291,9 @@ fn every_writing_route_leaves_one_event_when_it_succeeds_and_one_when_it_is_refu
         lines.display()
     ));
     let mut done = 0;
-    for resource in Resource::ALL.iter().copied().filter(|it| writes(*it)) {
+    // To accept a history there has to be a copy of another one: `report::copies`.
+    let here = |it: &Resource| writes(*it) && *it != Resource::AcceptHistory;
+    for resource in Resource::ALL.iter().copied().filter(here) {
         for case in cases(&server, resource) {
             check_case(&server, &case);
             done += 1;

@@ -378,6 +378,7 @@ fn status_and_check_name_the_log_and_its_generation() {
     let log = server.ask(&Request::get("/admin/status").key(ADMIN)).json()["log"].clone();
     assert_eq!(log["generation"]["number"], 1);
     assert_eq!(log["generation"]["tag"].as_str().map(str::len), Some(16));
+    assert_eq!(log["accepted"], true);
     server.terminate();
     assert_eq!(server.wait().code(), Some(0));
     let checked = binary()

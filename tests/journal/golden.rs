@@ -121,12 +121,13 @@ const VERSIONS: [&str; 1] = ["data-v1"];
 
 /// How many kinds there are. The match has no default arm: a new kind has to be counted here, and
 /// then needs its golden event.
-const KINDS: usize = 40;
+const KINDS: usize = 41;
 const _: fn(&Event) = |event| match event {
     Event::ProductSet(_)
     | Event::PromotionSet(_)
     | Event::LimitsSet(_)
     | Event::ClockCorrected(_)
+    | Event::HistoryAccepted(_)
     | Event::AdminActed(_)
     | Event::AdminRefused(_)
     | Event::AttemptRefused(_)

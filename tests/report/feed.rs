@@ -85,7 +85,8 @@ fn lines(path: &Path) -> Vec<String> {
     text.lines().map(str::to_owned).collect()
 }
 
-fn log_of(data_dir: &Path) -> Vec<String> {
+/// The lines of `holdfast log`.
+pub(crate) fn log_of(data_dir: &Path) -> Vec<String> {
     let printed = binary().arg("log").arg(data_dir).output().unwrap();
     assert!(printed.status.success());
     let text = String::from_utf8(printed.stdout).unwrap();

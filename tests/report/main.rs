@@ -1,5 +1,6 @@
-//! Sinks: the feed, PostgreSQL with its segments of buyers, and Kafka.
+//! Sinks: the feed, what becomes of them on an older copy of the data directory, PostgreSQL with its segments of buyers, and Kafka.
 
+mod copies;
 mod feed;
 mod kafka;
 mod links;

@@ -86,7 +86,8 @@ impl Committer {
                 return Err(failed);
             }
             if self.shared.renewal.is_wanted() {
-                let next = self.active.segment.header.generation.next();
+                let above = self.shared.renewal.above();
+                let next = self.active.segment.header.generation.next_above(above);
                 self.roll(next)?;
                 self.shared.renewal.answer(next);
             }

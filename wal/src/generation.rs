@@ -8,8 +8,9 @@
 //! headers; [`Reader::chain`](crate::Reader::chain) tells them apart. When to begin one is for the caller.
 
 use std::fmt;
+use std::str::FromStr;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::mpsc;
 
 use crate::Lsn;
@@ -42,9 +43,9 @@ impl Generation {
         Self::new(1, draw())
     }
 
-    /// The one that follows this one.
-    pub(crate) fn next(self) -> Self {
-        Self::new(self.number.saturating_add(1), draw())
+    /// The one that follows this one, with a number above `above`, too.
+    pub(crate) fn next_above(self, above: u32) -> Self {
+        Self::new(self.number.max(above).saturating_add(1), draw())
     }
 
     /// 1 for a new log, one more for each generation that was begun since.
@@ -62,6 +63,31 @@ impl Generation {
         self == before || self.number > before.number
     }
 }
+
+/// The largest number that is read from text: far above what restores and accepted copies lead to,
+/// and below it there is always a next one.
+const NUMBER_READ_MAX: u32 = 1 << 31;
+
+/// Reads what its `Display` writes.
+impl FromStr for Generation {
+    type Err = NoGeneration;
+
+    fn from_str(text: &str) -> Result<Self, NoGeneration> {
+        let (number, tag) = text.split_once('-').ok_or(NoGeneration)?;
+        let read = number.parse().ok().zip(u64::from_str_radix(tag, 16).ok());
+        let (number, tag) = read.ok_or(NoGeneration)?;
+        let generation = Self::new(number, tag);
+        if number > NUMBER_READ_MAX || generation.to_string() != text {
+            return Err(NoGeneration);
+        }
+        Ok(generation)
+    }
+}
+
+/// A text that names no generation.
+#[derive(Copy, Clone, Eq, PartialEq, Debug, thiserror::Error)]
+#[error("it is not written as a generation, such as 2-00c0ffee00c0ffee")]
+pub struct NoGeneration;
 
 /// As `2-00c0ffee00c0ffee`: the number, then the tag.
 impl fmt::Display for Generation {
@@ -116,7 +142,7 @@ pub fn begin_generation(storage: &dyn Storage, config: &LogConfig) -> Result<Beg
     repair(storage, &mut survey)?;
     let (spare, file) = maker::make_spare(storage, 0, config.segment_bytes, || true)?
         .expect("it is never called off");
-    let generation = last.header.generation.next();
+    let generation = last.header.generation.next_above(0);
     let header = following(&last, &tail, generation, config.segment_bytes);
     let (segment, tail) = begin_segment(storage, &spare, &*file, header)?;
     let mark = CleanStop {
@@ -181,14 +207,17 @@ pub(crate) fn begin_segment(
 pub(crate) struct Renewal {
     /// Looked at on every turn of the log thread, so without the lock.
     is_wanted: AtomicBool,
+    /// The number has to be greater than this.
+    above: AtomicU32,
     waiting: Mutex<Vec<mpsc::Sender<Generation>>>,
 }
 
 impl Renewal {
     /// Asks; the answer comes from the log thread, or never once it has stopped.
-    pub(crate) fn ask(&self) -> mpsc::Receiver<Generation> {
+    pub(crate) fn ask(&self, above: u32) -> mpsc::Receiver<Generation> {
         let (sender, answer) = mpsc::channel();
         let mut waiting = lock(&self.waiting);
+        self.above.fetch_max(above, Ordering::Relaxed);
         waiting.push(sender);
         self.is_wanted.store(true, Ordering::Release);
         answer
@@ -198,9 +227,19 @@ impl Renewal {
         self.is_wanted.load(Ordering::Acquire)
     }
 
-    /// Tells everyone who asked. By the log thread.
+    /// Above which number the generation has to be that was asked for. By the log thread.
+    pub(crate) fn above(&self) -> u32 {
+        let _asking = lock(&self.waiting);
+        self.above.load(Ordering::Relaxed)
+    }
+
+    /// Tells everyone who asked for one that is not above this one. By the log thread.
     pub(crate) fn answer(&self, generation: Generation) {
         let mut waiting = lock(&self.waiting);
+        if self.above.load(Ordering::Relaxed) >= generation.number() {
+            // Asked for meanwhile.
+            return;
+        }
         self.is_wanted.store(false, Ordering::Release);
         for sender in waiting.drain(..) {
             // One who no longer waits needs no answer.

@@ -83,7 +83,7 @@ pub use format::{
     SEGMENT_HEADER, WITNESS_SLOT_BYTES, record_bytes,
 };
 pub use frames::{Frames, RawFrame, SegmentInfo, lone_segment, segment_name, segments};
-pub use generation::{Begun, Generation, begin_generation};
+pub use generation::{Begun, Generation, NoGeneration, begin_generation};
 pub use log::{Appended, CommitListener, Entry, Log};
 pub use lsn::Lsn;
 pub use reader::Reader;

@@ -284,10 +284,10 @@ impl Log {
         self.shared.segments.generations()
     }
 
-    /// Goes on in the next generation, in a new segment: durable when this returns. What was appended
-    /// before the call may stand in either. Blocks.
-    pub fn begin_generation(&self) -> Result<Generation, Arc<Fault>> {
-        let answer = self.shared.renewal.ask();
+    /// Goes on in the next generation, whose number is greater than `above`, too, in a new segment:
+    /// durable when this returns. What was appended before the call may stand in either. Blocks.
+    pub fn begin_generation(&self, above: u32) -> Result<Generation, Arc<Fault>> {
+        let answer = self.shared.renewal.ask(above);
         self.shared.ring.nudge();
         if self.shared.durable.is_stopped() {
             // It may have stopped before it could see what was asked.

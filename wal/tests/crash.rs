@@ -31,7 +31,7 @@ fn scripted_run(config: &LogConfig) -> (SimulatedRun, Vec<Expected>) {
             script.commit(&log, 2);
         } else {
             script.append(&log, 1).expect("the log runs");
-            log.begin_generation().expect("the log runs");
+            log.begin_generation(0).expect("the log runs");
             script.commit(&log, 1);
         }
         log.close().expect("closed");

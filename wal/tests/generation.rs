@@ -6,7 +6,7 @@ mod common;
 use common::{Script, check_content, open, tiny};
 use std::collections::BTreeMap;
 use wal::sim::{Files, SimStorage};
-use wal::{Log, Lsn, Mismatch, OpenError, Verdict, begin_generation, scan};
+use wal::{Generation, Log, Lsn, Mismatch, OpenError, Verdict, begin_generation, scan};
 
 /// The chain at every record's end.
 fn chains(log: &Log) -> BTreeMap<u64, u32> {
@@ -84,7 +84,7 @@ fn an_empty_segment_is_replaced() {
     // And by a running log, under the eyes of a reader that stands there.
     let mut reader = log.reader(second.first).unwrap();
     assert!(reader.next().unwrap().is_none());
-    let third = log.begin_generation().unwrap();
+    let third = log.begin_generation(0).unwrap();
     assert_eq!(
         [2, 3, 4],
         [first.generation, second.generation, third].map(wal::Generation::number)
@@ -99,11 +99,46 @@ fn an_empty_segment_is_replaced() {
 }
 
 #[test]
+fn a_running_log_goes_on_above_a_number_that_others_have() {
+    let (sim, _) = written(3);
+    let (log, _) = open(&sim, tiny()).unwrap();
+    for (above, number) in [(7, 8), (7, 9), (3, 10)] {
+        let generation = log.begin_generation(above).unwrap();
+        assert_eq!(generation.number(), number, "above {above}");
+    }
+    log.close().unwrap();
+}
+
+#[test]
+fn a_generation_reads_as_it_is_written() {
+    for text in [
+        "1-0000000000000000",
+        "2-00c0ffee00c0ffee",
+        "2147483648-ffffffffffffffff",
+    ] {
+        assert_eq!(text.parse::<Generation>().unwrap().to_string(), text);
+    }
+    for text in [
+        "",
+        "2",
+        "2-",
+        "-00c0ffee00c0ffee",
+        "02-00c0ffee00c0ffee",
+        "2-c0ffee00c0ffee",
+        "2-00C0FFEE00C0FFEE",
+        "2-+0c0ffee00c0ffee",
+        "2147483649-00c0ffee00c0ffee",
+    ] {
+        assert!(text.parse::<Generation>().is_err(), "{text}");
+    }
+}
+
+#[test]
 fn a_running_log_goes_on_in_the_next_generation() {
     let (sim, mut script) = written(3);
     let (log, _) = open(&sim, tiny()).unwrap();
     let before = script.commit(&log, 1);
-    let generation = log.begin_generation().unwrap();
+    let generation = log.begin_generation(0).unwrap();
     assert_eq!((generation.number(), log.generation()), (2, generation));
     let begun = *log.generations().last().unwrap();
     assert_eq!((begun.generation, begun.first), (generation, before));
@@ -116,7 +151,7 @@ fn a_running_log_goes_on_in_the_next_generation() {
 fn log_stopped(sim: &SimStorage) -> bool {
     let (log, _) = open(sim, tiny()).unwrap();
     log.shutdown().unwrap();
-    log.begin_generation().is_err()
+    log.begin_generation(0).is_err()
 }
 
 #[test]

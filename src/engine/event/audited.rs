@@ -56,6 +56,8 @@ pub enum Act {
     BuyerRated,
     /// Segments are computed again.
     SegmentsRefreshed,
+    /// The operator orders to go on with a restored or copied history of the log.
+    HistoryAccepted,
     /// What another system kept is taken over.
     Imported,
     /// A shop's call by a key that is not a shop's; in the trail only because it was refused.
@@ -91,6 +93,7 @@ impl Act {
             Self::BuyerUnpaused => "buyer_unpaused",
             Self::BuyerRated => "buyer_rated",
             Self::SegmentsRefreshed => "segments_refreshed",
+            Self::HistoryAccepted => "history_accepted",
             // The word that stood in logs before acts had targets.
             Self::Imported => "import",
             Self::ShopCall => "shop_call",
@@ -259,6 +262,7 @@ impl Event {
                 Decider::Person(judgement) => Some(&judgement.by.owner),
                 Decider::Deadline => None,
             },
+            Self::HistoryAccepted(e) => Some(&e.by.owner),
             Self::LimitsSet(_)
             | Self::ClockCorrected(_)
             | Self::BuyerSegmented(_)
@@ -296,6 +300,7 @@ impl Event {
             | Self::PromotionSet(_)
             | Self::LimitsSet(_)
             | Self::ClockCorrected(_)
+            | Self::HistoryAccepted(_)
             | Self::AttemptRefused(_)
             | Self::HoldPlaced(_)
             | Self::HoldReleased(_)

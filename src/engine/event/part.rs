@@ -6,10 +6,10 @@
 //! Deliberately absent: how each part changes, which is that part's own `apply`.
 
 use super::{
-    AttemptRefused, BuyerPaused, BuyerRated, BuyerSegmented, ClockCorrected, Event, HoldPlaced,
-    HoldingsImported, KeyImported, LimitsSet, NoncesImported, ProductSet, PromotionSet,
-    PromotionUsesImported, RiskRulesSet, RiskScoringSet, StockImported, TokensSpent,
-    WebhookReceived,
+    AttemptRefused, BuyerPaused, BuyerRated, BuyerSegmented, ClockCorrected, Event,
+    HistoryAccepted, HoldPlaced, HoldingsImported, KeyImported, LimitsSet, NoncesImported,
+    ProductSet, PromotionSet, PromotionUsesImported, RiskRulesSet, RiskScoringSet, StockImported,
+    TokensSpent, WebhookReceived,
 };
 use crate::engine::words::lifecycle::Step;
 use crate::ids::{PurchaseId, ShardId};
@@ -21,6 +21,8 @@ pub enum Part<'a> {
     Nothing,
     /// The settings that applying depends on.
     Limits(&'a LimitsSet),
+    /// Which history of the log the operator has accepted.
+    History(&'a HistoryAccepted),
     /// Products and promotions.
     Catalogue(CatalogueChange<'a>),
     /// Risk rules and scoring in force.
@@ -99,6 +101,7 @@ impl Event {
             Self::AdminActed(_) | Self::AdminRefused(_) => Part::Nothing,
             Self::LimitsSet(e) => Part::Limits(e),
             Self::ClockCorrected(e) => Part::Time(e),
+            Self::HistoryAccepted(e) => Part::History(e),
             Self::ProductSet(e) => Part::Catalogue(CatalogueChange::Product(e)),
             Self::PromotionSet(e) => Part::Catalogue(CatalogueChange::Promotion(e)),
             Self::StockImported(e) => Part::Catalogue(CatalogueChange::Sold(e)),

@@ -368,6 +368,7 @@ fn told_by(event: &Event) -> Option<(Counted, Named<'_>, New)> {
         | Event::ProductSet(_)
         | Event::PromotionSet(_)
         | Event::ClockCorrected(_)
+        | Event::HistoryAccepted(_)
         | Event::LimitsSet(_)
         | Event::AdminActed(_)
         | Event::AdminRefused(_)

@@ -2,6 +2,7 @@
 
 pub mod backup;
 pub mod catalogue;
+pub mod history;
 pub mod inquiries;
 pub mod operator;
 pub mod reconcile;

@@ -109,6 +109,7 @@ impl Front {
                     "number": generation.number(),
                     "tag": format!("{:016x}", generation.tag()),
                 },
+                "accepted": self.core.journal.is_history_accepted(),
                 "syncs": status.log.syncs,
                 "frames": status.log.frames,
                 "records": status.log.records,

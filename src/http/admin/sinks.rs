@@ -10,7 +10,8 @@ use crate::http::wire::fields::{Fields, optional, required};
 use crate::http::wire::problem::{FieldError, Reason};
 use crate::http::wire::query::Query;
 use crate::ids::Lsn;
-use crate::report::feed::{Gap, Mode, SinkRefusal, SinkStatus, letter_json};
+use crate::journal::Elsewhere;
+use crate::report::feed::{Gap, Lost, Mode, SinkRefusal, SinkStatus, letter_json};
 use crate::telemetry::families::{self, Family};
 use crate::telemetry::metrics::Exposition;
 use hyper::body::Incoming;
@@ -196,6 +197,21 @@ impl Front {
 /// A sink as the operator sees it.
 pub(in crate::http) fn sink_json(sink: &SinkStatus) -> Value {
     let gap = |gap: &Gap| json!({ "from_lsn": gap.from, "to_lsn": gap.to });
+    let lost = |lost: &Lost| {
+        json!({
+            "generation": lost.generation.to_string(),
+            "from_lsn": lost.from,
+            "to_lsn": lost.to,
+            "events": lost.events,
+        })
+    };
+    let elsewhere = |it: Elsewhere| {
+        json!({
+            "generation": it.cursor.generation.to_string(),
+            "cursor_lsn": it.cursor.lsn.0,
+            "why": it.parting.to_string(),
+        })
+    };
     json!({
         "name": sink.name,
         "mode": sink.mode.as_str(),
@@ -208,6 +224,8 @@ pub(in crate::http) fn sink_json(sink: &SinkStatus) -> Value {
         "rejected": sink.rejected,
         "retries": sink.retries,
         "gaps": sink.gaps.iter().map(gap).collect::<Vec<_>>(),
+        "lost": sink.lost.iter().map(lost).collect::<Vec<_>>(),
+        "elsewhere": sink.elsewhere.map(elsewhere),
         "dead_letter_bytes": sink.dead_letter_bytes,
     })
 }

@@ -24,6 +24,8 @@ pub(in crate::http) enum NotReady {
     DiskFailing,
     /// Another process has taken the log over.
     NotLeader,
+    /// The data directory is a restored or older copy, and nobody has ordered to go on with it.
+    RestoredCopy,
 }
 
 impl NotReady {
@@ -49,6 +51,10 @@ impl NotReady {
             Self::NotLeader => (
                 "not_leader",
                 "Another process writes this log's backup, and this one ends; send requests to the other one. The log line `backup_refused` names it.",
+            ),
+            Self::RestoredCopy => (
+                "restored_copy",
+                "The data directory is a restored or older copy, or a sink has more than its log (GET /admin/status says which). Put the right directory back, or order to go on with this one: POST /admin/history/accept.",
             ),
         }
     }
@@ -84,6 +90,7 @@ impl Front {
         match self.core.journal.readiness() {
             // A fault ends the process: it says more than that the process ends.
             Readiness::NotLeader => Some(NotReady::NotLeader),
+            Readiness::RestoredCopy => Some(NotReady::RestoredCopy),
             Readiness::Failed(_) => Some(NotReady::DiskFailing),
             Readiness::Ready | Readiness::DiskFull if stopping => Some(NotReady::Stopping),
             Readiness::DiskFull => Some(NotReady::DiskFull),

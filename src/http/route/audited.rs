@@ -41,6 +41,7 @@ fn act_of(resource: Resource, method: &Method) -> Option<Act> {
         Resource::Segments => Some(Act::SegmentsRefreshed),
         Resource::ApproveReview => Some(Act::ReviewApproved),
         Resource::RejectReview => Some(Act::ReviewRejected),
+        Resource::AcceptHistory => Some(Act::HistoryAccepted),
         Resource::PauseSink => Some(Act::SinkPaused),
         Resource::ResumeSink => Some(Act::SinkResumed),
         Resource::Redrive => Some(Act::DeadLettersRedriven),

@@ -96,6 +96,8 @@ pub enum Resource {
     Reconcile,
     /// The segments of buyers that are computed in PostgreSQL.
     Segments,
+    /// Going on with a restored or copied history of the log.
+    AcceptHistory,
     /// What carries events out of the log.
     Sinks,
     /// Holding one of them.
@@ -158,6 +160,7 @@ impl Resource {
         Self::WebhookSecret,
         Self::Reconcile,
         Self::Segments,
+        Self::AcceptHistory,
         Self::Sinks,
         Self::PauseSink,
         Self::ResumeSink,
@@ -212,6 +215,7 @@ impl Resource {
             Self::WebhookSecret => "/admin/webhooks/secrets/{secret_id}",
             Self::Reconcile => "/admin/reconcile",
             Self::Segments => "/admin/segments",
+            Self::AcceptHistory => "/admin/history/accept",
             Self::Sinks => "/admin/sinks",
             Self::PauseSink => "/admin/sinks/{name}/pause",
             Self::ResumeSink => "/admin/sinks/{name}/resume",
@@ -235,6 +239,7 @@ impl Resource {
             | Self::Settle
             | Self::ApproveReview
             | Self::RejectReview
+            | Self::AcceptHistory
             | Self::PauseSink
             | Self::ResumeSink
             | Self::Redrive
@@ -318,6 +323,7 @@ impl Resource {
             | Self::WebhookSecret
             | Self::Reconcile
             | Self::Segments
+            | Self::AcceptHistory
             | Self::Sinks
             | Self::PauseSink
             | Self::ResumeSink
@@ -416,6 +422,7 @@ pub fn resolve(path: &str) -> Option<(Resource, Cow<'_, str>)> {
         "/admin/webhooks/secrets" => return plain(Resource::WebhookSecrets),
         "/admin/reconcile" => return plain(Resource::Reconcile),
         "/admin/segments" => return plain(Resource::Segments),
+        "/admin/history/accept" => return plain(Resource::AcceptHistory),
         "/admin/sinks" => return plain(Resource::Sinks),
         "/admin/dead-letters" => return plain(Resource::DeadLetters),
         "/admin/dead-letters/redrive" => return plain(Resource::Redrive),

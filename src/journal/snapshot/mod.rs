@@ -14,7 +14,7 @@ use super::risk::InForce;
 use super::webhooks::Seen;
 use crate::engine::catalogue::Catalogue;
 use crate::engine::cells::UNITS_MAX;
-use crate::engine::event::{ProductSet, PromotionSet};
+use crate::engine::event::{LogGeneration, ProductSet, PromotionSet};
 use crate::engine::image::ShardImage;
 use crate::engine::settings::{EngineSettings, Limits};
 use crate::engine::shard::Shard;
@@ -55,12 +55,13 @@ pub(super) struct Snapshots {
     pub(super) pin: Mutex<wal::Pin>,
 }
 
-/// Products and promotions in the order of their places.
+/// Products and promotions in the order of their places, and what else changes in the catalogue's turn.
 #[derive(Archive, Serialize, Deserialize)]
 struct CatalogueImage {
     products: Vec<ProductImage>,
     promotions: Vec<PromotionImage>,
     limits: Limits,
+    accepted: Option<LogGeneration>,
 }
 
 #[derive(Archive, Serialize, Deserialize)]
@@ -151,7 +152,9 @@ impl Journal {
         let (catalogue, lsn) = {
             let _turn = self.catalogue_turn.lock();
             let catalogue = self.catalogue.load();
-            (catalogue_image(&catalogue, self.limits()), self.appended())
+            let accepted = self.history.accepted();
+            let image = catalogue_image(&catalogue, self.limits(), accepted);
+            (image, self.appended())
         };
         writing.section(Tag::Catalogue, lsn, &archived(&catalogue))?;
         writing.section(Tag::Velocity, velocity_lsn, &archived(&velocity))?;
@@ -234,7 +237,9 @@ pub struct Restored {
     pub catalogue: Catalogue,
     /// The settings that applying depends on.
     pub limits: Limits,
-    /// Events from here on are to be applied to the catalogue and the limits.
+    /// The generation of the log that the operator accepted last.
+    pub accepted: Option<LogGeneration>,
+    /// Events from here on are to be applied to the catalogue, the limits and what is accepted.
     pub catalogue_lsn: Lsn,
     /// Each shard, and from where on events are to be applied to it.
     pub shards: Vec<(Shard, Lsn)>,
@@ -268,8 +273,8 @@ pub fn restore(
         match tag {
             Tag::Catalogue => {
                 let image: CatalogueImage = unarchived(&bytes)?;
-                let limits = image.limits;
-                catalogue = Some((catalogue_of(image)?, limits, lsn));
+                let settings = (image.limits, image.accepted);
+                catalogue = Some((catalogue_of(image)?, settings, lsn));
             }
             Tag::Velocity => {
                 let image: VelocityImage = unarchived(&bytes)?;
@@ -307,7 +312,7 @@ pub fn restore(
         }
     }
     velocity.keep(&rules.depths());
-    let (catalogue, limits, catalogue_lsn) =
+    let (catalogue, (limits, accepted), catalogue_lsn) =
         catalogue.ok_or(refused("it has no section for the catalogue"))?;
     let mut shards = Vec::with_capacity(SHARD_COUNT);
     for (id, image) in ShardId::all().zip(images) {
@@ -318,6 +323,7 @@ pub fn restore(
         log_id,
         catalogue,
         limits,
+        accepted,
         catalogue_lsn,
         shards,
         velocity,
@@ -328,17 +334,18 @@ pub fn restore(
     })
 }
 
-/// SHA-256 over the catalogue, the limits, the risk rules, the scoring and all shards, in hexadecimal. Units and
+/// SHA-256 over the catalogue, the limits, the accepted history, the risk rules, the scoring and all shards, in hexadecimal. Units and
 /// uses are in it by way of the purchases; the velocity counters are not.
 pub fn digest(
     catalogue: &Catalogue,
     limits: Limits,
+    accepted: Option<LogGeneration>,
     in_force: &InForce,
     shards: impl Iterator<Item = ShardImage>,
 ) -> String {
     let mut hash = Sha256::new();
     hash.update(Sha256::digest(archived(&catalogue_image(
-        catalogue, limits,
+        catalogue, limits, accepted,
     ))));
     hash.update(Sha256::digest(archived(in_force)));
     for image in shards {
@@ -351,7 +358,11 @@ fn number_of(id: ShardId) -> u8 {
     u8::try_from(id.index()).expect("there are 256 shards")
 }
 
-fn catalogue_image(catalogue: &Catalogue, limits: Limits) -> CatalogueImage {
+fn catalogue_image(
+    catalogue: &Catalogue,
+    limits: Limits,
+    accepted: Option<LogGeneration>,
+) -> CatalogueImage {
     let products = catalogue.products().iter().map(|it| ProductImage {
         terms: it.terms.clone(),
         sold_elsewhere: it.imported_sold,
@@ -364,6 +375,7 @@ fn catalogue_image(catalogue: &Catalogue, limits: Limits) -> CatalogueImage {
         products: products.collect(),
         promotions: promotions.collect(),
         limits,
+        accepted,
     }
 }
 

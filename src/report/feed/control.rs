@@ -2,9 +2,10 @@
 //!
 //! Invariant: everything here is read and written without waiting for the sink.
 
-use super::cursor::{Gap, Mode};
+use super::cursor::{Gap, Lost, Mode, SinkState};
 use super::sink::Kept;
 use crate::ids::Lsn;
+use crate::journal::Elsewhere;
 use crate::time::UnixMs;
 use parking_lot::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -42,6 +43,8 @@ pub(super) struct Told {
     pub(super) failure: Option<String>,
     /// What it has missed.
     pub(super) gaps: Vec<Gap>,
+    /// What it took back.
+    pub(super) lost: Vec<Lost>,
 }
 
 /// A wish that is answered.
@@ -86,8 +89,12 @@ pub struct SinkStatus {
     pub retries: u64,
     /// What it never got.
     pub gaps: Vec<Gap>,
+    /// What it had and took back, because the log does not have it any more.
+    pub lost: Vec<Lost>,
     /// Bytes of its dead letters.
     pub dead_letter_bytes: u64,
+    /// Where its cursor is, while that is another history of the log.
+    pub elsewhere: Option<Elsewhere>,
 }
 
 impl Control {
@@ -123,6 +130,13 @@ impl Control {
         self.told.lock().failure = Some(why);
     }
 
+    /// Tells what the sink has missed and lost.
+    pub(super) fn tells(&self, state: &SinkState) {
+        let mut told = self.told.lock();
+        told.gaps.clone_from(&state.gaps);
+        told.lost.clone_from(&state.lost);
+    }
+
     pub(super) fn cursor_at(&self, cursor: Lsn) {
         self.cursor.store(cursor.0, Ordering::Release);
     }
@@ -149,7 +163,9 @@ impl Control {
             rejected: self.rejected.load(Ordering::Relaxed),
             retries: self.retries.load(Ordering::Relaxed),
             gaps: told.gaps,
+            lost: told.lost,
             dead_letter_bytes,
+            elsewhere: None,
         }
     }
 }

@@ -7,8 +7,8 @@
 
 use crate::files;
 use crate::ids::Lsn;
-use crate::journal::{Access, Directory};
-use serde::{Deserialize, Serialize};
+use crate::journal::{Access, Cursor, Directory, Generation};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 /// The folder in the data directory.
 pub const FOLDER: &str = "sinks";
 
-/// Gaps that are remembered, the newest.
+/// Gaps that are remembered, the newest; and losses.
 const GAPS_KEPT: usize = 16;
 
 /// Far above what a cursor with all its gaps takes.
@@ -30,11 +30,87 @@ pub struct SinkState {
     /// Of which log, in hexadecimal.
     pub log_id: String,
     /// Everything before is delivered, or among the dead letters, or in a gap.
-    pub cursor: u64,
+    #[serde(flatten)]
+    pub at: Place,
     /// Whether it is to run.
     pub mode: Mode,
     /// What it never got: it was given up, or added when the log no longer began at the beginning.
     pub gaps: Vec<Gap>,
+    /// What it took back, because the log does not have it any more.
+    pub lost: Vec<Lost>,
+}
+
+/// A cursor as files have it.
+#[derive(Copy, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Place {
+    /// The LSN.
+    cursor: u64,
+    /// The generation that was written then.
+    #[serde(
+        serialize_with = "write_generation",
+        deserialize_with = "read_generation"
+    )]
+    generation: Generation,
+    /// The checksum of the log before.
+    chain: u32,
+}
+
+impl From<Cursor> for Place {
+    fn from(cursor: Cursor) -> Self {
+        Self {
+            cursor: cursor.lsn.0,
+            generation: cursor.generation,
+            chain: cursor.chain,
+        }
+    }
+}
+
+impl Place {
+    /// The beginning of a log.
+    pub const fn beginning(generation: Generation) -> Self {
+        Self {
+            cursor: 0,
+            generation,
+            chain: 0,
+        }
+    }
+
+    /// The cursor.
+    pub const fn cursor(&self) -> Cursor {
+        Cursor {
+            generation: self.generation,
+            lsn: Lsn(self.cursor),
+            chain: self.chain,
+        }
+    }
+}
+
+/// Events that a sink had and took back, because the history of the log that goes on does not have
+/// them.
+#[derive(Copy, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lost {
+    /// The generation that was written when the sink got the last of them.
+    #[serde(
+        serialize_with = "write_generation",
+        deserialize_with = "read_generation"
+    )]
+    pub generation: Generation,
+    /// From here on.
+    pub from: u64,
+    /// To before here.
+    pub to: u64,
+    /// How many.
+    pub events: u64,
+}
+
+fn write_generation<S: Serializer>(it: &Generation, to: S) -> Result<S::Ok, S::Error> {
+    to.collect_str(it)
+}
+
+fn read_generation<'de, D: Deserializer<'de>>(from: D) -> Result<Generation, D::Error> {
+    String::deserialize(from)?
+        .parse()
+        .map_err(de::Error::custom)
 }
 
 /// Whether a sink is to run.
@@ -96,19 +172,27 @@ pub enum CursorError {
 
 impl SinkState {
     /// A sink that has got nothing yet.
-    pub fn new(sink: &str, log_id: u64) -> Self {
+    pub fn new(sink: &str, log_id: u64, generation: Generation) -> Self {
         Self {
             sink: sink.to_owned(),
             log_id: log_id_text(log_id),
-            cursor: 0,
+            at: Place::beginning(generation),
             mode: Mode::Run,
             gaps: Vec::new(),
+            lost: Vec::new(),
         }
     }
 
     /// The cursor.
-    pub fn cursor(&self) -> Lsn {
-        Lsn(self.cursor)
+    pub fn cursor(&self) -> Cursor {
+        self.at.cursor()
+    }
+
+    /// Notes what was taken back.
+    pub fn took_back(&mut self, lost: Lost) {
+        self.lost.push(lost);
+        let surplus = self.lost.len().saturating_sub(GAPS_KEPT);
+        self.lost.drain(..surplus);
     }
 
     /// Notes what was missed.
@@ -235,9 +319,23 @@ mod tests {
     fn a_state_is_read_back_and_a_changed_byte_is_damage() {
         let dir = tempfile::tempdir().unwrap();
         assert_eq!(SinkState::read(dir.path(), "kept").unwrap(), None);
-        let mut state = SinkState::new("kept", 7);
-        state.cursor = 4096;
+        let generation = Generation::new(2, 9);
+        let mut state = SinkState::new("kept", 7, generation);
+        let lsn = Lsn(4096);
+        let chain = u32::MAX;
+        state.at = Cursor {
+            generation,
+            lsn,
+            chain,
+        }
+        .into();
         state.missed(Lsn(8), Lsn(64));
+        state.took_back(Lost {
+            generation,
+            from: 64,
+            to: 128,
+            events: 2,
+        });
         let folder = Directory::create(dir.path().join(FOLDER)).unwrap();
         state.save(&folder).unwrap();
         assert_eq!(SinkState::read(dir.path(), "kept").unwrap(), Some(state));

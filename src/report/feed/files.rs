@@ -39,8 +39,9 @@ pub fn verify(data_dir: &Path, log_id: Option<u64>, end: Lsn) -> Result<SinkFile
             continue;
         };
         let is_of_this_log = log_id.is_none_or(|id| state.log_id == log_id_text(id));
-        if !is_of_this_log || state.cursor() > end {
-            let SinkState { log_id, cursor, .. } = state;
+        let cursor = state.cursor().lsn;
+        if !is_of_this_log || cursor > end {
+            let log_id = &state.log_id;
             return Err(SinkFilesError::Damaged(format!(
                 "I7 does not hold: the sink {sink} is at LSN {cursor} of log {log_id}, and this log \
                  ends at {end}; put the files of one data directory back together"

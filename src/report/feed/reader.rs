@@ -6,7 +6,7 @@
 
 use super::sink::{Batching, Convert, Fed, Placed, Unfit};
 use crate::ids::Lsn;
-use crate::journal::{Feed, JournalError, Next};
+use crate::journal::{Cursor, Feed, JournalError, Next};
 use crate::time::UnixMs;
 use parking_lot::Mutex;
 use std::sync::Arc;
@@ -25,7 +25,7 @@ pub(super) struct Gathered<I> {
     /// Where the cursor stands before.
     pub from: Lsn,
     /// Where it stands after.
-    pub to: Lsn,
+    pub to: Cursor,
     /// When the first event happened.
     pub first_at: UnixMs,
     /// How many events there are, those that the sink has no use for included.
@@ -82,7 +82,7 @@ fn gather<C: Convert>(
 ) -> Result<Option<Gathered<C::Item>>, JournalError> {
     let mut batch = Gathered {
         from: feed.position(),
-        to: feed.position(),
+        to: feed.cursor(),
         first_at: UnixMs::default(),
         events: 0,
         items: Vec::new(),
@@ -109,7 +109,6 @@ fn gather<C: Convert>(
         }
         sleep = POLL_FIRST;
         batch.events += 1;
-        batch.to = end;
         let event = Fed { entry, end };
         match convert.lock().convert(&event) {
             Ok(Some(item)) => {
@@ -121,5 +120,6 @@ fn gather<C: Convert>(
             Err(unfit) => batch.unfit.push((event, unfit)),
         }
     }
+    batch.to = feed.cursor();
     Ok(Some(batch))
 }

@@ -8,7 +8,7 @@
 //! Deliberately absent: what is delivered, and reading the log.
 
 use super::control::{Control, Redrive, Wanted};
-use super::cursor::{Mode, SinkState};
+use super::cursor::{Mode, Place, SinkState};
 use super::dead_letters::{DeadLetters, Letter};
 use super::reader::{self, Gathered};
 use super::sink::{
@@ -16,10 +16,11 @@ use super::sink::{
 };
 use super::wait::Backoff;
 use crate::ids::Lsn;
-use crate::journal::{Directory, Journal};
+use crate::journal::{Cursor, Directory, Elsewhere, Journal, Located};
 use parking_lot::Mutex;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::sync::mpsc as blocking;
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, watch};
 
@@ -52,6 +53,29 @@ pub(super) struct Runner<C: Convert, D: Deliver<Item = C::Item>> {
     pub(super) opened: bool,
     pub(super) wanted: watch::Receiver<Wanted>,
     pub(super) redrives: mpsc::Receiver<Redrive>,
+    /// Dropped once it was opened, or could not be.
+    pub(super) unlooked: Option<blocking::Sender<()>>,
+}
+
+/// A sink that is open.
+struct Opened {
+    /// Where it stands.
+    cursor: Cursor,
+    returned: Returned,
+}
+
+impl Opened {
+    const fn here(cursor: Cursor) -> Self {
+        let returned = Returned::No;
+        Self { cursor, returned }
+    }
+}
+
+/// Whether a sink took back what it had of another history as it was opened.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+enum Returned {
+    Yes,
+    No,
 }
 
 /// Why something was not carried through.
@@ -107,6 +131,7 @@ impl<C: Convert, D: Deliver<Item = C::Item>> Runner<C, D> {
 
     /// Until told otherwise; dead letters may be driven meanwhile.
     async fn stand_still(&mut self) {
+        self.unlooked = None;
         loop {
             self.note_oldest();
             tokio::select! {
@@ -122,19 +147,20 @@ impl<C: Convert, D: Deliver<Item = C::Item>> Runner<C, D> {
         let mut backoff = self.settings.backoff;
         let cursor = loop {
             match self.open().await {
-                Ok(cursor) => break cursor,
+                Ok(opened) => break opened.cursor,
                 Err(failed) => self.rest(&mut backoff, failed).await?,
             }
         };
-        let feed = match self.journal.feed(cursor) {
+        let feed = match self.journal.feed(cursor.lsn) {
             Ok(feed) => feed,
             Err(error) => {
-                let why = format!("cannot read the log from the cursor {cursor}: {error}");
+                let lsn = cursor.lsn;
+                let why = format!("cannot read the log from the cursor {lsn}: {error}");
                 return self.rest(&mut backoff, Failed::Misconfigured(why)).await;
             }
         };
-        if feed.position() > cursor {
-            self.pass_gap(cursor, feed.position()).await?;
+        if feed.position() > cursor.lsn {
+            self.pass_gap(cursor.lsn, feed.cursor()).await?;
         } else {
             self.passed(cursor);
         }
@@ -164,11 +190,17 @@ impl<C: Convert, D: Deliver<Item = C::Item>> Runner<C, D> {
         }
     }
 
-    /// Opens the sink; where its cursor stands.
-    async fn open(&mut self) -> Result<Lsn, Failed> {
-        let log_id = self.journal.log_id();
-        let opening =
-            tokio::time::timeout(self.settings.deliver_timeout, self.deliver.open(log_id));
+    /// Opens the sink, and takes back what it has of a history that was given up.
+    async fn open(&mut self) -> Result<Opened, Failed> {
+        let opened = self.try_to_open().await;
+        self.unlooked = None;
+        opened
+    }
+
+    async fn try_to_open(&mut self) -> Result<Opened, Failed> {
+        let (log_id, generation) = (self.journal.log_id(), self.journal.generation());
+        let opening = self.deliver.open(log_id, generation);
+        let opening = tokio::time::timeout(self.settings.deliver_timeout, opening);
         let told = tokio::select! {
             told = opening => told,
             () = told_to_drop(&self.wanted) => return Err(Failed::Told),
@@ -178,33 +210,59 @@ impl<C: Convert, D: Deliver<Item = C::Item>> Runner<C, D> {
             Ok(Err(error)) => return Err(failed::<D>(&error)),
             Err(_) => return Err(Failed::Later("opening took too long".to_owned())),
         };
-        self.opened = true;
         let cursor = match self.control.kept {
-            Kept::InSink => own.unwrap_or_default(),
+            Kept::InSink => own.unwrap_or(Place::beginning(generation).cursor()),
             Kept::InFile => self.state.cursor(),
         };
-        let durable = self.journal.durable_lsn();
-        if cursor > durable {
-            return Err(Failed::Misconfigured(format!(
-                "its cursor {cursor} is ahead of the log, which ends at {durable}: the data \
-                 directory is an older copy than what the sink has"
-            )));
-        }
+        let located = self.journal.locate(&cursor);
+        let located = located.map_err(|error| Failed::Later(error.to_string()))?;
+        let opened = match located {
+            Located::Here | Located::BeforeTheLog => {
+                self.journal.reader_is_at(self.control.name, None);
+                Opened::here(cursor)
+            }
+            Located::Elsewhere(parting) if self.journal.has_given_up(&cursor) => {
+                tracing::warn!(
+                    event = "sink_returns",
+                    sink = self.control.name,
+                    cursor = cursor.lsn.0,
+                    generation = %cursor.generation,
+                    "the sink has a history of the log that was given up: {parting}; it takes back what the log does not have"
+                );
+                let cursor = self.take_back(&cursor).await?;
+                self.journal.reader_is_at(self.control.name, None);
+                Opened {
+                    cursor,
+                    returned: Returned::Yes,
+                }
+            }
+            Located::Elsewhere(parting) => {
+                let elsewhere = Elsewhere { cursor, parting };
+                let name = self.control.name;
+                self.journal.reader_is_at(name, Some(elsewhere));
+                return Err(Failed::Misconfigured(format!(
+                    "its cursor (LSN {} of generation {}) is of another history of the log: {parting}; \
+                     this data directory is a restored or older copy, see GET /readyz",
+                    cursor.lsn, cursor.generation
+                )));
+            }
+        };
+        self.opened = true;
         self.control.is_up();
-        Ok(cursor)
+        Ok(opened)
     }
 
     /// Says loudly that events are gone that the sink never got, and goes on behind them.
-    async fn pass_gap(&mut self, from: Lsn, to: Lsn) -> Result<(), Halt> {
+    async fn pass_gap(&mut self, from: Lsn, to: Cursor) -> Result<(), Halt> {
         tracing::error!(
             event = "sink_gap",
             sink = self.control.name,
             from_lsn = from.0,
-            to_lsn = to.0,
+            to_lsn = to.lsn.0,
             "the log no longer has the next events of this sink; it continues where the log begins"
         );
-        self.state.missed(from, to);
-        self.control.told.lock().gaps.clone_from(&self.state.gaps);
+        self.state.missed(from, to.lsn);
+        self.control.tells(&self.state);
         self.attempt(&[], Purpose::Feed { from, to }).await?;
         self.passed(to);
         self.save_state();
@@ -227,7 +285,7 @@ impl<C: Convert, D: Deliver<Item = C::Item>> Runner<C, D> {
             let to = if ranges.is_empty() {
                 batch.to
             } else {
-                batch.items[range.end].lsn
+                self.cursor_at(batch.items[range.end].lsn).await?
             };
             let purpose = Purpose::Feed { from, to };
             match self.attempt(items, purpose).await {
@@ -252,7 +310,7 @@ impl<C: Convert, D: Deliver<Item = C::Item>> Runner<C, D> {
                 }
                 Err(halt) => return Err(halt),
             }
-            from = to;
+            from = to.lsn;
             self.passed(to);
         }
         let delivered = batch.events.saturating_sub(refused);
@@ -279,14 +337,25 @@ impl<C: Convert, D: Deliver<Item = C::Item>> Runner<C, D> {
         let mut backoff = self.settings.backoff;
         loop {
             let why = match self.journal.event_at(placed.lsn) {
-                Ok(Some(entry)) => {
-                    let end = placed.end;
-                    return Ok(Fed { entry, end });
-                }
+                Ok(Some((entry, end))) => return Ok(Fed { entry, end }),
                 Ok(None) => format!("the log has no event at {}", placed.lsn),
                 Err(error) => format!("reading the log at {}: {error}", placed.lsn),
             };
             self.rest(&mut backoff, Failed::Later(why)).await?;
+        }
+    }
+
+    /// The cursor in the middle of a batch, from the log, which is kept until the cursor passes.
+    async fn cursor_at(&mut self, lsn: Lsn) -> Result<Cursor, Halt> {
+        let mut backoff = self.settings.backoff;
+        loop {
+            match self.journal.cursor_at(lsn) {
+                Ok(cursor) => return Ok(cursor),
+                Err(error) => {
+                    let why = format!("reading the log at {lsn}: {error}");
+                    self.rest(&mut backoff, Failed::Later(why)).await?;
+                }
+            }
         }
     }
 
@@ -346,8 +415,10 @@ impl<C: Convert, D: Deliver<Item = C::Item>> Runner<C, D> {
         items: &[Placed<C::Item>],
         purpose: Purpose,
     ) -> Result<Delivered, Failed> {
-        if !self.opened {
-            self.open().await?;
+        if !self.opened && self.open().await?.returned == Returned::Yes {
+            // What is in hand goes on from where the cursor was before.
+            self.opened = false;
+            return Err(Failed::Told);
         }
         let batch = Batch { items, purpose };
         let delivering =
@@ -397,9 +468,9 @@ impl<C: Convert, D: Deliver<Item = C::Item>> Runner<C, D> {
         }
     }
 
-    fn passed(&mut self, to: Lsn) {
-        self.state.cursor = to.0;
-        self.control.cursor_at(to);
+    pub(super) fn passed(&mut self, to: Cursor) {
+        self.state.at = to.into();
+        self.control.cursor_at(to.lsn);
     }
 
     /// Saves the cursor, then lets the log go up to it.
@@ -417,7 +488,7 @@ impl<C: Convert, D: Deliver<Item = C::Item>> Runner<C, D> {
             self.saved = Instant::now();
         }
         let name = self.control.name;
-        self.journal.retention_moves(name, self.state.cursor());
+        self.journal.retention_moves(name, self.state.cursor().lsn);
         if let Err(error) = self.journal.let_go() {
             tracing::warn!(event = "log_not_tidied", "{error}");
         }
@@ -430,7 +501,7 @@ impl<C: Convert, D: Deliver<Item = C::Item>> Runner<C, D> {
         self.journal.fault().is_some()
     }
 
-    fn save_state(&mut self) {
+    pub(super) fn save_state(&mut self) {
         if self.is_disowned() {
             return;
         }
@@ -456,13 +527,13 @@ impl<C: Convert, D: Deliver<Item = C::Item>> Runner<C, D> {
 }
 
 /// Until the sink is to drop what it has in hand: at an end, or when it is given up.
-async fn told_to_drop(wanted: &watch::Receiver<Wanted>) {
+pub(super) async fn told_to_drop(wanted: &watch::Receiver<Wanted>) {
     let drops = |wanted: &Wanted| matches!(wanted, Wanted::Stop | Wanted::Mode(Mode::GivenUp));
     // Whoever tells outlives the sink; where not, it is to end.
     let _ = wanted.clone().wait_for(drops).await;
 }
 
-fn failed<D: Deliver>(error: &D::Error) -> Failed {
+pub(super) fn failed<D: Deliver>(error: &D::Error) -> Failed {
     let why = super::wait::chain(error);
     match D::classify(error) {
         Class::Retriable => Failed::Later(why),

@@ -8,7 +8,8 @@
 //! Deliberately absent: reading the log, retries, cursors in files, dead letters: the runner's.
 
 use crate::ids::Lsn;
-use crate::journal::AuditEntry;
+use crate::journal::{AuditEntry, Cursor, Generation};
+use crate::time::UnixMs;
 use std::error::Error;
 use std::future::Future;
 
@@ -47,11 +48,13 @@ pub trait Deliver: Send + 'static {
 
     /// Connects, where it has to, and says where the sink has come to if it keeps that itself
     /// ([`Kept::InSink`]; `None`: nothing was ever delivered). Called at the start, and again after
-    /// an error. `log_id` names the log: what stands there of another log is an error.
+    /// an error. `log_id` names the log, of which `generation` is written: what stands there of
+    /// another log is an error.
     fn open(
         &mut self,
         log_id: u64,
-    ) -> impl Future<Output = Result<Option<Lsn>, Self::Error>> + Send;
+        generation: Generation,
+    ) -> impl Future<Output = Result<Option<Cursor>, Self::Error>> + Send;
 
     /// Delivers the batch; once it returns, nothing of it can be lost. After an error the runner
     /// calls with the same batch again, or with parts of it: what had arrived nevertheless must
@@ -61,8 +64,48 @@ pub trait Deliver: Send + 'static {
         batch: Batch<'_, Self::Item>,
     ) -> impl Future<Output = Result<Delivered, Self::Error>> + Send;
 
+    /// The newest event that it has of those that stand from `from` on and before `before`, by their
+    /// LSNs. Only called where its cursor is of another history of the log than the one that goes on.
+    fn newest(
+        &mut self,
+        from: Lsn,
+        before: Lsn,
+    ) -> impl Future<Output = Result<Option<Mark>, Self::Error>> + Send;
+
+    /// Takes back what it has from `to` on, keeps that where an operator finds it, and moves its cursor
+    /// from `from` to `to`: all of it or nothing. How many events it took back.
+    fn take_back(
+        &mut self,
+        from: &Cursor,
+        to: &Cursor,
+    ) -> impl Future<Output = Result<u64, Self::Error>> + Send;
+
     /// Whether to try again.
     fn classify(error: &Self::Error) -> Class;
+}
+
+/// What a sink knows of an event that it has, to tell whether it is the one that the log has there.
+/// Nothing of it depends on the version of the program that delivered it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mark {
+    /// Where it stands.
+    pub lsn: Lsn,
+    /// When it happened.
+    pub at: UnixMs,
+    /// Its kind.
+    pub kind: String,
+    /// The buyer that it is about.
+    pub user: Option<String>,
+}
+
+impl Mark {
+    /// Whether it is of this event. Histories that parted go on at other instants.
+    pub(super) fn is_of(&self, entry: &AuditEntry) -> bool {
+        let user = entry.event.user().map(crate::ids::UserId::as_str);
+        (self.lsn, self.at) == (entry.lsn, entry.at)
+            && self.kind == entry.event.kind()
+            && self.user.as_deref() == user
+    }
 }
 
 /// A run of events, in the order of the log.
@@ -82,7 +125,7 @@ pub enum Purpose {
         /// Where the cursor stands before.
         from: Lsn,
         /// Where it stands after.
-        to: Lsn,
+        to: Cursor,
     },
     /// It was refused before and is tried again; the cursor stays.
     Redrive,

@@ -103,7 +103,7 @@ pub fn retentions(data_dir: &Path, sinks: &[&str]) -> Result<Vec<Retention>, Cur
         }
         kept.push(Retention {
             name: (*sink).to_owned(),
-            from: state.map_or(Lsn(0), |it| it.cursor()),
+            from: state.map_or(Lsn(0), |it| it.cursor().lsn),
         });
     }
     Ok(kept)
@@ -116,6 +116,9 @@ pub struct Sinks {
     cursors: Arc<Directory>,
     letters: Arc<DeadLetters>,
     running: Arc<Mutex<Vec<Running>>>,
+    /// Every sink that has not been opened yet has one; the last one that is dropped wakes who waits.
+    unlooked: Mutex<Option<blocking::Sender<()>>>,
+    looked: Mutex<blocking::Receiver<()>>,
     /// Dropped to end the look at the disk.
     disk: Mutex<Option<(blocking::Sender<()>, JoinHandle<()>)>>,
 }
@@ -138,12 +141,15 @@ impl Sinks {
         let data_dir = Directory::create(&settings.data_dir).map_err(open)?;
         let cursors = data_dir.create_below(cursor::FOLDER).map_err(open)?;
         let letters = DeadLetters::open(&data_dir, settings.dead_letters_bytes_max)?;
+        let (unlooked, looked) = blocking::channel();
         Ok(Self {
             journal,
             cursors: Arc::new(cursors),
             settings,
             letters: Arc::new(letters),
             running: Arc::default(),
+            unlooked: Mutex::new(Some(unlooked)),
+            looked: Mutex::new(looked),
             disk: Mutex::default(),
         })
     }
@@ -157,8 +163,8 @@ impl Sinks {
         let name = sink.name;
         let state = self.state_of(name)?;
         let control = Arc::new(Control::new(name, sink.cursor, state.mode));
-        control.cursor_at(state.cursor());
-        control.told.lock().gaps.clone_from(&state.gaps);
+        control.cursor_at(state.cursor().lsn);
+        control.tells(&state);
         let (redrives, asked) = mpsc::channel(1);
         let runner = Runner {
             journal: Arc::clone(&self.journal),
@@ -177,6 +183,7 @@ impl Sinks {
             opened: false,
             wanted: control.wanted.subscribe(),
             redrives: asked,
+            unlooked: self.unlooked.lock().clone(),
         };
         let spawn = |source| FeedError::Spawn { sink: name, source };
         let runtime = tokio::runtime::Builder::new_current_thread()
@@ -195,10 +202,25 @@ impl Sinks {
         self.watch_disk()
     }
 
+    /// Waits until every sink was opened once, or could not be, but no longer than `most`: then it is
+    /// known whether one of them has another history of the log. Blocks; no sink is started after it.
+    pub fn wait_for_first_look(&self, most: Duration) {
+        drop(self.unlooked.lock().take());
+        // Nothing is sent: it ends by the last sender, or by the time.
+        let _ = self.looked.lock().recv_timeout(most);
+    }
+
+    /// Has every sink that rests after a failure try again at once.
+    pub fn try_again(&self) {
+        for sink in self.running.lock().iter() {
+            sink.control.wanted.send_modify(|_| ());
+        }
+    }
+
     fn state_of(&self, name: &'static str) -> Result<SinkState, FeedError> {
         let log_id = self.journal.log_id();
         let state = SinkState::read_in(&self.cursors, name)?
-            .unwrap_or_else(|| SinkState::new(name, log_id));
+            .unwrap_or_else(|| SinkState::new(name, log_id, self.journal.generation()));
         let ours = log_id_text(log_id);
         if state.log_id == ours {
             Ok(state)
@@ -215,10 +237,16 @@ impl Sinks {
     pub fn status(&self) -> Vec<SinkStatus> {
         let durable = self.journal.durable_lsn();
         let (now, sizes) = (self.journal.now(), self.letters.sizes());
+        let elsewhere = self.journal.readers_elsewhere();
         let running = self.running.lock();
         let status = |it: &Running| {
-            let bytes = sizes.get(it.control.name).copied().unwrap_or(0);
-            it.control.status(durable, now, bytes)
+            let name = it.control.name;
+            let bytes = sizes.get(name).copied().unwrap_or(0);
+            let found = elsewhere.iter().find(|(reader, _)| *reader == name);
+            SinkStatus {
+                elsewhere: found.map(|(_, it)| *it),
+                ..it.control.status(durable, now, bytes)
+            }
         };
         running.iter().map(status).collect()
     }

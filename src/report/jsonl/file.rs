@@ -1,12 +1,16 @@
-//! Owns the files of the JSON Lines sink: appending, cutting what nobody vouches for, rotating.
+//! Owns the files of the JSON Lines sink: appending, cutting what nobody vouches for, rotating, and
+//! taking back what the log has lost.
 //!
 //! Order of what is durable: lines, then the cursor with the file's length; at a rotation the
-//! rename, then the cursor with length zero. A crash in between is undone, or done, at opening.
+//! rename, then the cursor with length zero; to take lines back, the copy of them, then the cursor,
+//! then the cut. A crash in between is undone, or done, at opening: full files never have lines behind
+//! the cursor.
 
-use super::JsonlSettings;
+use super::{JsonlSettings, lines};
 use crate::files;
 use crate::ids::Lsn;
-use crate::report::feed::cursor::{log_id_text, replace, sealed, sync_folder, unsealed};
+use crate::journal::{Cursor, Generation};
+use crate::report::feed::cursor::{Place, log_id_text, replace, sealed, sync_folder, unsealed};
 use serde::{Deserialize, Serialize};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
@@ -47,6 +51,14 @@ pub enum JsonlError {
         /// Which file.
         path: PathBuf,
     },
+    /// A file has a line that is no event.
+    #[error("{path}, at byte {offset}: not the line of an event; move the files away")]
+    NoLine {
+        /// Which file.
+        path: PathBuf,
+        /// Where the line begins.
+        offset: u64,
+    },
     /// It was not opened after an error.
     #[error("the file is not open")]
     NotOpen,
@@ -56,7 +68,8 @@ pub enum JsonlError {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct Account {
     log_id: String,
-    cursor: u64,
+    #[serde(flatten)]
+    at: Place,
     length: u64,
 }
 
@@ -72,7 +85,11 @@ pub(super) struct EventFile {
 
 impl EventFile {
     /// Opens it as its account says it is.
-    pub(super) fn open(settings: &JsonlSettings, log_id: u64) -> Result<Self, JsonlError> {
+    pub(super) fn open(
+        settings: &JsonlSettings,
+        log_id: u64,
+        generation: Generation,
+    ) -> Result<Self, JsonlError> {
         let path = &settings.path;
         if let Some(folder) = path.parent().filter(|it| !it.as_os_str().is_empty()) {
             fs::create_dir_all(folder).map_err(failed("creating", folder))?;
@@ -82,7 +99,7 @@ impl EventFile {
         let begun = account.is_some();
         let mut account = account.unwrap_or(Account {
             log_id: ours.clone(),
-            cursor: 0,
+            at: Place::beginning(generation),
             length: 0,
         });
         if account.log_id != ours {
@@ -97,9 +114,17 @@ impl EventFile {
         if !begun && (there > 0 || !full_files(path)?.is_empty()) {
             return Err(JsonlError::Unaccounted { path: path.clone() });
         }
+        let cursor = account.at.cursor().lsn;
+        if begun && full_behind(path, cursor)?.next().is_some() {
+            // Only taking back leaves full files behind the cursor, and keeps a copy first.
+            if !is_kept_from(path, cursor)? {
+                return Err(JsonlError::Unaccounted { path: path.clone() });
+            }
+            cut_full_files(path, cursor)?;
+        }
         if there < account.length {
             // A rotation that a crash cut off before its account was written.
-            if !rotated(path, Lsn(account.cursor)).exists() {
+            if !rotated(path, cursor).exists() {
                 return Err(JsonlError::Unaccounted { path: path.clone() });
             }
             account.length = 0;
@@ -118,15 +143,15 @@ impl EventFile {
     }
 
     /// Everything before is in the files; `None`: nothing ever was.
-    pub(super) fn cursor(&self) -> Option<Lsn> {
-        self.begun.then_some(Lsn(self.account.cursor))
+    pub(super) fn cursor(&self) -> Option<Cursor> {
+        self.begun.then_some(self.account.at.cursor())
     }
 
     /// Appends lines durably, and moves the cursor where it moves.
     pub(super) fn append<'l>(
         &mut self,
         lines: impl Iterator<Item = &'l [u8]>,
-        cursor: Option<Lsn>,
+        cursor: Option<Cursor>,
     ) -> Result<(), JsonlError> {
         let bytes: Vec<u8> = lines.flatten().copied().collect();
         if !bytes.is_empty() {
@@ -138,7 +163,7 @@ impl EventFile {
             self.account.length += bytes.len() as u64;
         }
         if let Some(cursor) = cursor {
-            self.account.cursor = cursor.0;
+            self.account.at = cursor.into();
         }
         self.save()
     }
@@ -149,7 +174,7 @@ impl EventFile {
             return Ok(());
         }
         let path = &self.settings.path;
-        let full = rotated(path, Lsn(self.account.cursor));
+        let full = rotated(path, self.account.at.cursor().lsn);
         fs::rename(path, &full)
             .and_then(|()| sync_folder(folder_of(path)))
             .map_err(failed("renaming", path))?;
@@ -159,6 +184,38 @@ impl EventFile {
         let file = OpenOptions::new().create(true).append(true).open(path);
         self.file = file.map_err(failed("opening", path))?;
         self.remove_surplus()
+    }
+
+    /// Takes back the lines from `to` on, which are kept in a file of their own; how many they are.
+    pub(super) fn take_back(&mut self, from: &Cursor, to: &Cursor) -> Result<u64, JsonlError> {
+        let path = self.settings.path.clone();
+        // 1. A copy of all of them, in the order of the log. Done again after a crash it is the same.
+        let kept = lost(&path, from, to);
+        let mut files = full_files(&path)?;
+        files.push(path.clone());
+        let mut taken = 0;
+        let copy = File::create(&kept).map_err(failed("creating", &kept))?;
+        for file in &files {
+            let at = lines::first_at_or_behind(file, to.lsn)?;
+            taken += lines::copy(file, at, &copy).map_err(failed("copying", file))?;
+        }
+        copy.sync_all()
+            .and_then(|()| sync_folder(folder_of(&path)))
+            .map_err(failed("syncing", &kept))?;
+        // 2. The cursor: from here on these lines are not of the file.
+        self.account.length = lines::first_at_or_behind(&path, to.lsn)?;
+        self.account.at = (*to).into();
+        self.save()?;
+        // 3. The cut.
+        self.file
+            .set_len(self.account.length)
+            .and_then(|()| self.file.sync_data())
+            .map_err(failed("cutting", &path))?;
+        cut_full_files(&path, to.lsn)?;
+        if taken == 0 {
+            fs::remove_file(&kept).map_err(failed("removing", &kept))?;
+        }
+        Ok(taken)
     }
 
     fn remove_surplus(&self) -> Result<(), JsonlError> {
@@ -203,21 +260,68 @@ fn rotated(path: &Path, cursor: Lsn) -> PathBuf {
     path.with_file_name(format!("{}.{:020}", name_of(path), cursor.0))
 }
 
-/// The full files that were rotated from `path`, oldest first.
-fn full_files(path: &Path) -> Result<Vec<PathBuf>, JsonlError> {
+/// Where lines are kept that were taken back from `path`.
+fn lost(path: &Path, from: &Cursor, to: &Cursor) -> PathBuf {
+    let (name, generation) = (name_of(path), from.generation);
+    let (first, end) = (to.lsn.0, from.lsn.0);
+    path.with_file_name(format!("{name}.lost-{generation}-{first:020}-{end:020}"))
+}
+
+/// The full files that go on behind `cursor`.
+fn full_behind(path: &Path, cursor: Lsn) -> Result<impl Iterator<Item = PathBuf>, JsonlError> {
+    let last = rotated(path, cursor);
+    Ok(full_files(path)?.into_iter().filter(move |it| *it > last))
+}
+
+/// Whether there is a file of lines that were taken back from `first` on.
+fn is_kept_from(path: &Path, first: Lsn) -> Result<bool, JsonlError> {
+    let (prefix, part) = (
+        format!("{}.lost-", name_of(path)),
+        format!("-{:020}-", first.0),
+    );
+    let mut names = names_beside(path)?.into_iter();
+    Ok(names.any(|name| name.starts_with(&prefix) && name.contains(&part)))
+}
+
+/// Cuts full files that go on behind `cursor`: what was taken back, where a crash came before the cut.
+fn cut_full_files(path: &Path, cursor: Lsn) -> Result<(), JsonlError> {
+    for full in full_behind(path, cursor)? {
+        let length = lines::first_at_or_behind(&full, cursor)?;
+        if length == 0 {
+            fs::remove_file(&full).map_err(failed("removing", &full))?;
+            continue;
+        }
+        let file = OpenOptions::new().write(true).open(&full);
+        let file = file.map_err(failed("opening", &full))?;
+        file.set_len(length)
+            .and_then(|()| file.sync_all())
+            .and_then(|()| fs::rename(&full, rotated(path, cursor)))
+            .map_err(failed("cutting", &full))?;
+    }
     let folder = folder_of(path);
-    let mut full = Vec::new();
+    sync_folder(folder).map_err(failed("syncing", folder))
+}
+
+/// The full files that were rotated from `path`, oldest first.
+pub(super) fn full_files(path: &Path) -> Result<Vec<PathBuf>, JsonlError> {
     let prefix = format!("{}.", name_of(path));
+    let mut full = names_beside(path)?;
+    full.retain(|name| {
+        let number = name.strip_prefix(&prefix).unwrap_or_default();
+        number.len() == 20 && number.bytes().all(|b| b.is_ascii_digit())
+    });
+    full.sort();
+    Ok(full.iter().map(|it| path.with_file_name(it)).collect())
+}
+
+fn names_beside(path: &Path) -> Result<Vec<String>, JsonlError> {
+    let folder = folder_of(path);
+    let mut names = Vec::new();
     for entry in fs::read_dir(folder).map_err(failed("listing", folder))? {
         let entry = entry.map_err(failed("listing", folder))?;
-        let name = entry.file_name().to_string_lossy().into_owned();
-        let number = name.strip_prefix(&prefix).unwrap_or_default();
-        if number.len() == 20 && number.bytes().all(|b| b.is_ascii_digit()) {
-            full.push(entry.path());
-        }
+        names.push(entry.file_name().to_string_lossy().into_owned());
     }
-    full.sort();
-    Ok(full)
+    Ok(names)
 }
 
 fn name_of(path: &Path) -> String {
@@ -232,7 +336,7 @@ fn folder_of(path: &Path) -> &Path {
     }
 }
 
-fn failed(operation: &'static str, path: &Path) -> impl FnOnce(io::Error) -> JsonlError {
+pub(super) fn failed(operation: &'static str, path: &Path) -> impl FnOnce(io::Error) -> JsonlError {
     let path = path.to_owned();
     move |source| JsonlError::Io {
         operation,

@@ -3,15 +3,18 @@
 //! Invariants: every event stands in the files once and in order, over crashes too: how long the
 //! file is stands in a small file beside it, written after each batch is synced, and what goes
 //! beyond it is cut before anything is appended; a full file is renamed to its cursor and a new one
-//! begun; the newest `keep` full ones are kept.
+//! begun; the newest `keep` full ones are kept. Lines of a history that was given up are cut and kept
+//! aside in a file of their own.
 
 mod file;
+mod lines;
 
 use super::event_bytes;
 use super::feed::sink::{
-    Batch, Batching, Class, Convert, Deliver, Delivered, Fed, Kept, Purpose, Sink, Unfit,
+    Batch, Batching, Class, Convert, Deliver, Delivered, Fed, Kept, Mark, Purpose, Sink, Unfit,
 };
 use crate::ids::Lsn;
+use crate::journal::{Cursor, Generation};
 use file::EventFile;
 use std::path::PathBuf;
 
@@ -74,13 +77,26 @@ impl Deliver for LineFile {
     type Item = Vec<u8>;
     type Error = JsonlError;
 
-    async fn open(&mut self, log_id: u64) -> Result<Option<Lsn>, JsonlError> {
+    async fn open(
+        &mut self,
+        log_id: u64,
+        generation: Generation,
+    ) -> Result<Option<Cursor>, JsonlError> {
         // What is open may have lines that no cursor vouches for.
         self.file = None;
-        let file = EventFile::open(&self.settings, log_id)?;
+        let file = EventFile::open(&self.settings, log_id, generation)?;
         let cursor = file.cursor();
         self.file = Some(file);
         Ok(cursor)
+    }
+
+    async fn newest(&mut self, from: Lsn, before: Lsn) -> Result<Option<Mark>, JsonlError> {
+        lines::newest(&self.settings.path, from, before)
+    }
+
+    async fn take_back(&mut self, from: &Cursor, to: &Cursor) -> Result<u64, JsonlError> {
+        let file = self.file.as_mut().ok_or(JsonlError::NotOpen)?;
+        file.take_back(from, to)
     }
 
     async fn deliver(&mut self, batch: Batch<'_, Vec<u8>>) -> Result<Delivered, JsonlError> {
@@ -96,7 +112,9 @@ impl Deliver for LineFile {
 
     fn classify(error: &JsonlError) -> Class {
         match error {
-            JsonlError::OtherLog { .. } | JsonlError::Unaccounted { .. } => Class::Misconfigured,
+            JsonlError::OtherLog { .. }
+            | JsonlError::Unaccounted { .. }
+            | JsonlError::NoLine { .. } => Class::Misconfigured,
             JsonlError::Io { .. } | JsonlError::NotOpen => Class::Retriable,
         }
     }

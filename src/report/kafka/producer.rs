@@ -11,8 +11,9 @@ use super::settings::KafkaSettings;
 use super::sizes::{Sizes, size_of};
 use super::{Batching, KafkaMessage};
 use crate::ids::Lsn;
+use crate::journal::{Cursor, Generation};
 use crate::report::feed::cursor::log_id_text;
-use crate::report::feed::sink::{Batch, Class, Deliver, Delivered, Placed, Rejection};
+use crate::report::feed::sink::{Batch, Class, Deliver, Delivered, Mark, Placed, Rejection};
 use compact_str::ToCompactString;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Header, OwnedHeaders};
@@ -275,7 +276,11 @@ impl Deliver for Producing {
     type Item = KafkaMessage;
     type Error = KafkaFailure;
 
-    async fn open(&mut self, log_id: u64) -> Result<Option<Lsn>, KafkaFailure> {
+    async fn open(
+        &mut self,
+        log_id: u64,
+        _generation: Generation,
+    ) -> Result<Option<Cursor>, KafkaFailure> {
         self.source = match &self.settings.source {
             Some(source) => source.clone(),
             None => format!("urn:holdfast:log:{}", log_id_text(log_id)),
@@ -309,6 +314,15 @@ impl Deliver for Producing {
                 code: RDKafkaErrorCode::UnknownTopicOrPartition,
             }),
         }
+    }
+
+    /// What the topic has is not looked up: everything from where the log begins is sent again.
+    async fn newest(&mut self, _from: Lsn, _before: Lsn) -> Result<Option<Mark>, KafkaFailure> {
+        Ok(None)
+    }
+
+    async fn take_back(&mut self, _from: &Cursor, _to: &Cursor) -> Result<u64, KafkaFailure> {
+        Ok(0)
     }
 
     async fn deliver(&mut self, batch: Batch<'_, KafkaMessage>) -> Result<Delivered, KafkaFailure> {

@@ -171,6 +171,7 @@ impl ToRows {
             | Event::BuyerSegmented(_)
             | Event::AdminRefused(_)
             | Event::ClockCorrected(_)
+            | Event::HistoryAccepted(_)
             | Event::StockImported(_)
             | Event::PromotionUsesImported(_)
             | Event::HoldingsImported(_)

@@ -11,11 +11,12 @@ use super::fault::PostgresError;
 use super::rows::{
     ACTIONS, ATTEMPTS, AUDIT, LEDGER, REWARDS, RISK, RowBatch, RowTable, Rows, TRANSACTIONS, USES,
 };
-use super::schema;
 use super::settings::{Migrate, PostgresSettings};
+use super::{history, schema};
 use crate::ids::Lsn;
+use crate::journal::{Cursor, Generation};
 use crate::report::feed::cursor::log_id_text;
-use crate::report::feed::sink::{Batch, Class, Deliver, Delivered, Placed, Purpose};
+use crate::report::feed::sink::{Batch, Class, Deliver, Delivered, Mark, Placed, Purpose};
 use bytes::Bytes;
 use futures_util::SinkExt;
 use std::collections::HashSet;
@@ -35,6 +36,8 @@ pub struct Writer {
 struct Session {
     connected: Connected,
     log_id: String,
+    /// As the cursor has it.
+    generation: String,
     statements: Statements,
 }
 
@@ -76,14 +79,19 @@ impl Deliver for Writer {
     type Item = Rows;
     type Error = PostgresError;
 
-    async fn open(&mut self, log_id: u64) -> Result<Option<Lsn>, PostgresError> {
+    async fn open(
+        &mut self,
+        log_id: u64,
+        generation: Generation,
+    ) -> Result<Option<Cursor>, PostgresError> {
         self.session = None;
         if !self.migrated && self.settings.migrate == Migrate::Auto {
             schema::migrate(&self.settings).await?;
             self.migrated = true;
         }
         let connected = connect(&self.settings, self.settings.writer()).await?;
-        let (session, cursor) = Session::begin(connected, log_id_text(log_id)).await?;
+        let log_id = log_id_text(log_id);
+        let (session, cursor) = Session::begin(connected, log_id, generation).await?;
         self.session = Some(session);
         Ok(Some(cursor))
     }
@@ -97,6 +105,19 @@ impl Deliver for Writer {
         Ok(Delivered::default())
     }
 
+    async fn newest(&mut self, from: Lsn, before: Lsn) -> Result<Option<Mark>, PostgresError> {
+        let session = self.session.as_ref().ok_or(PostgresError::NotOpen)?;
+        history::newest(&session.connected.client, from, before).await
+    }
+
+    async fn take_back(&mut self, from: &Cursor, to: &Cursor) -> Result<u64, PostgresError> {
+        let session = self.session.as_mut().ok_or(PostgresError::NotOpen)?;
+        let taken =
+            history::take_back(&session.connected.client, &session.log_id, from, to).await?;
+        session.generation = to.generation.to_string();
+        Ok(taken)
+    }
+
     fn classify(error: &PostgresError) -> Class {
         error.class()
     }
@@ -104,7 +125,11 @@ impl Deliver for Writer {
 
 impl Session {
     /// Takes on the writer's role, and says where the cursor stands.
-    async fn begin(connected: Connected, log_id: String) -> Result<(Self, Lsn), PostgresError> {
+    async fn begin(
+        connected: Connected,
+        log_id: String,
+        generation: Generation,
+    ) -> Result<(Self, Cursor), PostgresError> {
         let client = &connected.client;
         let doing = PostgresError::doing;
         client
@@ -113,15 +138,15 @@ impl Session {
             .map_err(doing("taking on the role holdfast_writer"))?;
         client
             .execute(
-                "INSERT INTO holdfast.sink_cursor (sink, log_id, lsn) VALUES ($1, $2, 0) \
-                 ON CONFLICT (sink) DO NOTHING",
-                &[&super::NAME, &log_id],
+                "INSERT INTO holdfast.sink_cursor (sink, log_id, lsn, generation, chain) \
+                 VALUES ($1, $2, 0, $3, 0) ON CONFLICT (sink) DO NOTHING",
+                &[&super::NAME, &log_id, &generation.to_string()],
             )
             .await
             .map_err(doing("writing the cursor"))?;
         let row = client
             .query_one(
-                "SELECT log_id, lsn FROM holdfast.sink_cursor WHERE sink = $1",
+                "SELECT log_id, lsn, generation, chain FROM holdfast.sink_cursor WHERE sink = $1",
                 &[&super::NAME],
             )
             .await
@@ -133,11 +158,23 @@ impl Session {
                 ours: log_id,
             });
         }
-        let cursor = Lsn(row.get::<_, i64>(1).unsigned_abs());
+        let generation: String = row.get(2);
+        let chain = u32::try_from(row.get::<_, i64>(3)).ok();
+        let (parsed, chain) = generation
+            .parse()
+            .ok()
+            .zip(chain)
+            .ok_or(PostgresError::Cursor)?;
+        let cursor = Cursor {
+            generation: parsed,
+            lsn: Lsn(row.get::<_, i64>(1).unsigned_abs()),
+            chain,
+        };
         let statements = Statements::prepare(&connected).await?;
         let session = Self {
             connected,
             log_id,
+            generation,
             statements,
         };
         Ok((session, cursor))
@@ -147,30 +184,41 @@ impl Session {
         &mut self,
         items: &[Placed<Rows>],
         from: Lsn,
-        to: Lsn,
+        to: Cursor,
     ) -> Result<(), PostgresError> {
         let doing = PostgresError::doing;
         let transaction = self.connected.client.transaction().await;
         let transaction = transaction.map_err(doing("beginning a transaction"))?;
-        let (before, after) = (bigint(from), bigint(to));
+        let (before, after) = (bigint(from), bigint(to.lsn));
+        let (generation, chain) = (to.generation.to_string(), i64::from(to.chain));
         let moved = transaction
             .execute(
                 &self.statements.move_cursor,
-                &[&super::NAME, &self.log_id, &before, &after],
+                &[
+                    &super::NAME,
+                    &self.log_id,
+                    &before,
+                    &after,
+                    &self.generation,
+                    &generation,
+                    &chain,
+                ],
             )
             .await
             .map_err(doing("moving the cursor"))?;
         if moved == 0 {
             let row = transaction
                 .query_one(
-                    "SELECT lsn FROM holdfast.sink_cursor WHERE sink = $1",
+                    "SELECT lsn, generation, chain FROM holdfast.sink_cursor WHERE sink = $1",
                     &[&super::NAME],
                 )
                 .await
                 .map_err(doing("reading the cursor"))?;
             let found: i64 = row.get(0);
+            let is_ours = (found, row.get(1), row.get(2)) == (after, generation.as_str(), chain);
             // The commit arrived and its answer did not.
-            return if found >= after && after > before {
+            return if is_ours && after > before {
+                self.generation = generation;
                 Ok(())
             } else {
                 Err(PostgresError::CursorElsewhere {
@@ -182,7 +230,9 @@ impl Session {
         let written = RowBatch::of(items.iter().map(|it| &it.item), Some(from));
         self.statements.write(&transaction, written).await?;
         let committed = transaction.commit().await;
-        committed.map_err(doing("committing"))
+        committed.map_err(doing("committing"))?;
+        self.generation = generation;
+        Ok(())
     }
 
     async fn write_again(&mut self, items: &[Placed<Rows>]) -> Result<(), PostgresError> {
@@ -219,8 +269,9 @@ impl Statements {
         Ok(Self {
             move_cursor: prepared(
                 connected,
-                "UPDATE holdfast.sink_cursor SET lsn = $4, updated_at = now() \
-                 WHERE sink = $1 AND log_id = $2 AND lsn = $3",
+                "UPDATE holdfast.sink_cursor \
+                 SET lsn = $4, generation = $6, chain = $7, updated_at = now() \
+                 WHERE sink = $1 AND log_id = $2 AND lsn = $3 AND generation = $5",
             )
             .await?,
             audit: copy(connected, &AUDIT).await?,

@@ -39,6 +39,11 @@ pub enum PostgresError {
         /// Which log this is.
         ours: String,
     },
+    /// The cursor was not written by a sink.
+    #[error(
+        "the row of postgres in holdfast.sink_cursor has a generation or chain that no sink writes; restore it"
+    )]
+    Cursor,
     /// Somebody else moved the cursor.
     #[error(
         "the cursor is at {found}, but {expected} was expected; another process writes to this database"
@@ -84,9 +89,11 @@ impl PostgresError {
     pub(super) fn class(&self) -> Class {
         match self {
             Self::Database { error, .. } => error.code().map_or(Class::Retriable, class_of),
-            Self::Url | Self::Authorities(_) | Self::Migration(_) | Self::OtherLog { .. } => {
-                Class::Misconfigured
-            }
+            Self::Url
+            | Self::Authorities(_)
+            | Self::Migration(_)
+            | Self::Cursor
+            | Self::OtherLog { .. } => Class::Misconfigured,
             Self::CursorElsewhere { .. } | Self::NotOpen | Self::MigrationCutOff(_) => {
                 Class::Retriable
             }

@@ -1,7 +1,7 @@
 //! The PostgreSQL sink: every event as rows of the schema `holdfast`, exactly once.
 //!
 //! `convert` makes rows, `deliver` writes them with the cursor in one transaction, `fault`
-//! classifies errors; `rows` and `encode` are the rows' shapes, `schema` the migrations,
+//! classifies errors, `history` takes back what the log has lost; `rows` and `encode` are the rows' shapes, `schema` the migrations,
 //! `connect` connections and TLS; `segments` computes segments of buyers there.
 //! `docs/reporting.md` explains the tables.
 
@@ -11,6 +11,7 @@ mod convert;
 mod deliver;
 mod encode;
 mod fault;
+mod history;
 mod rows;
 mod schema;
 pub mod segments;

@@ -14,12 +14,13 @@ use refinery::{Migration, Runner};
 const HISTORY: &str = "holdfast.schema_history";
 
 /// Every migration: its name, `V`, number, two underscores and what it is, and its SQL.
-const MIGRATIONS: [(&str, &str); 2] = [
+const MIGRATIONS: [(&str, &str); 3] = [
     ("V1__tables", include_str!("sql/V1__tables.sql")),
     ("V2__segments", include_str!("sql/V2__segments.sql")),
+    ("V3__history", include_str!("sql/V3__history.sql")),
 ];
 
-fn migrations() -> [Migration; 2] {
+fn migrations() -> [Migration; 3] {
     MIGRATIONS.map(|(name, sql)| {
         Migration::unapplied(name, sql)
             .expect("names are `V`, a number, two underscores and a word")

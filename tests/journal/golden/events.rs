@@ -8,9 +8,9 @@ use holdfast::engine::event::{
     Act, Active, Actor, ActorRole, AdminAct, AdminActed, AdminRefused, AttemptRefused, BuyerPaused,
     BuyerRated, BuyerSegmented, CaptureDiffered, CaptureDifference, CaptureStarted, Clawback,
     ClockCorrected, CounterKept, Decider, DeclineCause, Discount, Disposition, DisputeClosed,
-    DisputeOpened, Event, Flow, GivenBack, HeldQuote, HoldAfter, HoldExpired, HoldPlaced,
-    HoldReleased, HoldingsImported, IdempotencyKey, Judgement, KeyImported, LimitsSet,
-    ModelInForce, NoncesImported, Origin, Pause, PaymentAuthorized, PaymentCaptured,
+    DisputeOpened, Event, Flow, GivenBack, HeldQuote, HistoryAccepted, HoldAfter, HoldExpired,
+    HoldPlaced, HoldReleased, HoldingsImported, IdempotencyKey, Judgement, KeyImported, LimitsSet,
+    LogGeneration, ModelInForce, NoncesImported, Origin, Pause, PaymentAuthorized, PaymentCaptured,
     PaymentDeclined, PaymentStarted, PaymentVoided, PaysFor, ProductSet, PromotionSet,
     PromotionUsesImported, Quote, Rating, RefundExtent, RefundFailed, RefundFailure, RefundFound,
     RefundReturned, RefundStarted, RefundSucceeded, Restock, RetryAdvice, ReviewDecided,
@@ -27,8 +27,8 @@ use holdfast::engine::score::{Appraisal, ModelScore, Score, Scored};
 use holdfast::engine::settings::Limits;
 use holdfast::ids::{
     AuthorizationId, CaptureId, CardToken, DeviceId, Digest16, DisputeId, GatewayCode, KeyOwner,
-    ProductId, PromotionCode, PurchaseId, PurchaseTag, ReceiptKeyId, RequestId, Segment, ShardId,
-    UserId, WebhookEventId,
+    Lsn, ProductId, PromotionCode, PurchaseId, PurchaseTag, ReceiptKeyId, RequestId, Segment,
+    ShardId, UserId, WebhookEventId,
 };
 use holdfast::money::{Amount, Currency, Price, Tokens};
 use holdfast::time::UnixMs;
@@ -54,6 +54,14 @@ pub fn all() -> Vec<Event> {
             before: AT.plus_ms(3_600_000),
             after: AT,
             by: CorrectedBy::Settled,
+        }),
+        Event::HistoryAccepted(HistoryAccepted {
+            generation: LogGeneration {
+                number: 2,
+                tag: 0x00c0_ffee_00c0_ffee,
+            },
+            first: Lsn(4_096),
+            by: admin(),
         }),
         Event::AdminActed(AdminActed {
             act: Act::Refund.as_str().to_owned(),

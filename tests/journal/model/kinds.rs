@@ -26,8 +26,8 @@ use holdfast::ids::{
     PromotionCode, PurchaseId, ReceiptKeyId, RequestId, Segment, ShardId, UserId, WebhookEventId,
 };
 use holdfast::journal::{
-    Clock, DigestFrom, Journal, JournalOptions, ManualClock, NewRules, NewScoring, Next, Outcome,
-    Submitted, check,
+    Clock, DigestFrom, Elsewhere, Journal, JournalOptions, ManualClock, NewRules, NewScoring, Next,
+    Outcome, Parting, Retention, Submitted, check,
 };
 use holdfast::money::{Amount, Currency, Price, Tokens};
 use holdfast::risk::compile;
@@ -566,16 +566,27 @@ impl World {
         let act = Act::Snapshot.as_str().to_owned();
         let (target, before, after) = (None, None, None);
         let journal = self.journal();
-        match what % 3 {
+        let acted = AdminActed {
+            act: act.clone(),
+            target: target.clone(),
+            before,
+            after,
+            by: by.clone(),
+        };
+        match what % 4 {
             0 => {
-                let acted = AdminActed {
-                    act,
-                    target,
-                    before,
-                    after,
-                    by,
-                };
                 journal.admin_acted(acted).expect("the log takes it");
+            }
+            3 => {
+                // Somebody has more than this log.
+                let cursor = journal.cursor_at(journal.durable_lsn()).expect("a log");
+                let parting = Parting::OtherRecords;
+                journal.reader_is_at("reader", Some(Elsewhere { cursor, parting }));
+                assert!(!journal.may_sell());
+                let accepted = journal.accept_history(admin(), |_| acted);
+                let accepted = accepted.expect("the log takes it");
+                assert!(accepted.is_ok() && journal.may_sell());
+                journal.reader_is_at("reader", None);
             }
             1 => {
                 let reason = "forbidden".to_owned();
@@ -828,6 +839,11 @@ fn open(path: &Path, clock: &ManualClock, rate: u32) -> Arc<Journal> {
     options.snapshot_every_bytes = 0;
     options.log.segment_bytes = 2 << 20;
     options.log.ring_bytes = 1 << 20;
+    // `check` is to reach the state from the very first record, too.
+    options.retentions = vec![Retention {
+        name: "all".to_owned(),
+        from: Lsn(0),
+    }];
     Journal::open(options, &mut |_| {}).expect("the directory opens")
 }
 

@@ -87,6 +87,7 @@ impl Shard {
             | Part::Catalogue(_)
             | Part::Risk(_)
             | Part::Time(_)
+            | Part::History(_)
             | Part::Webhooks(_) => return Err(broken("it belongs to no shard")),
         };
         match change {
@@ -237,6 +238,7 @@ impl Shard {
             | Event::AttemptRefused(_)
             | Event::LimitsSet(_)
             | Event::ClockCorrected(_)
+            | Event::HistoryAccepted(_)
             | Event::AdminActed(_)
             | Event::AdminRefused(_)
             | Event::RiskRulesSet(_)

@@ -143,6 +143,7 @@ impl Shard {
             | Event::AttemptRefused(_)
             | Event::LimitsSet(_)
             | Event::ClockCorrected(_)
+            | Event::HistoryAccepted(_)
             | Event::AdminActed(_)
             | Event::AdminRefused(_)
             | Event::RiskRulesSet(_)

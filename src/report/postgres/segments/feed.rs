@@ -79,6 +79,7 @@ impl Feed<'_> {
         match self.journal.readiness() {
             Readiness::Ready => {}
             Readiness::DiskFull => return Err(RunError::NoRoom),
+            Readiness::RestoredCopy => return Err(RunError::RestoredCopy),
             Readiness::NotLeader | Readiness::Failed(_) => return Err(RunError::Stopped),
         }
         let mut taken = 0;

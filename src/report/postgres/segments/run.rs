@@ -102,6 +102,10 @@ pub(super) enum RunError {
     Unread(String),
     #[error("the disk is nearly full; segments are taken over when there is free space")]
     NoRoom,
+    #[error(
+        "this is a restored or copied history of the log; segments are taken over once it is accepted"
+    )]
+    RestoredCopy,
     #[error("the log has stopped")]
     Stopped,
 }

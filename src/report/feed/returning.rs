@@ -1,0 +1,110 @@
+//! Owns a sink's way back to the history of the log that goes on, once the operator has given up the
+//! one that its cursor is of: where both parted, and taking back what is behind that.
+//!
+//! Invariants: 1. what is taken back begins behind the last event that sink and log both have; 2. it is
+//! kept where an operator finds it, and told; 3. where it cannot be told whether they ever had the same,
+//! nothing is taken back.
+//! Deliberately absent: how a sink takes back.
+
+use super::cursor::Lost;
+use super::runner::{Failed, Runner, failed, told_to_drop};
+use super::sink::{Convert, Deliver, Mark};
+use crate::ids::Lsn;
+use crate::journal::{Cursor, JournalError};
+use std::time::Duration;
+
+/// How long taking back may last.
+const TAKE_BACK_MAX: Duration = Duration::from_mins(30);
+
+impl<C: Convert, D: Deliver<Item = C::Item>> Runner<C, D> {
+    /// Takes back what the sink has behind the place where its history and the log's parted; where it
+    /// stands then.
+    pub(super) async fn take_back(&mut self, from: &Cursor) -> Result<Cursor, Failed> {
+        let common = self.common(from).await?;
+        let to = self.journal.cursor_at(common).map_err(|it| unread(&it))?;
+        let taking = tokio::time::timeout(TAKE_BACK_MAX, self.deliver.take_back(from, &to));
+        let taken = tokio::select! {
+            taken = taking => taken,
+            () = told_to_drop(&self.wanted) => return Err(Failed::Told),
+        };
+        let events = match taken {
+            Ok(Ok(events)) => events,
+            Ok(Err(error)) => return Err(failed::<D>(&error)),
+            Err(_) => return Err(Failed::Later("taking back took too long".to_owned())),
+        };
+        tracing::error!(
+            event = "sink_took_back",
+            sink = self.control.name,
+            generation = %from.generation,
+            from_lsn = to.lsn.0,
+            to_lsn = from.lsn.0,
+            events,
+            "events that the sink had and the log has lost were taken back and kept aside; it goes on where both parted"
+        );
+        self.state.took_back(Lost {
+            generation: from.generation,
+            from: to.lsn.0,
+            to: from.lsn.0,
+            events,
+        });
+        self.control.tells(&self.state);
+        self.passed(to);
+        self.save_state();
+        Ok(to)
+    }
+
+    /// Where the last event ends that the sink and the log both have. Both have the same up to there and
+    /// nothing in common behind it, so it is searched for by halves.
+    async fn common(&mut self, from: &Cursor) -> Result<Lsn, Failed> {
+        let first = self.journal.first_lsn();
+        let parted = self.journal.parted_by(from.generation);
+        // What both have ends in [`low`, `end`], and at `common` as far as is known.
+        let (mut common, mut differs) = (None, false);
+        let (mut low, mut end) = (first, from.lsn.min(parted).max(first));
+        let mut probe = end;
+        while low < end {
+            let Some(mark) = self.newest(low, probe).await? else {
+                low = probe;
+                probe = middle(low, end);
+                continue;
+            };
+            match self.journal.event_at(mark.lsn).map_err(|it| unread(&it))? {
+                Some((entry, after)) if mark.is_of(&entry) => {
+                    common = Some(after);
+                    low = if probe == end { end } else { after };
+                }
+                Some(_) | None => {
+                    differs = true;
+                    end = mark.lsn;
+                }
+            }
+            probe = middle(low, end);
+        }
+        if differs && common.is_none() && first > Lsn(0) {
+            return Err(Failed::Misconfigured(format!(
+                "its history and the log's parted before LSN {first}, where the log begins now: what to \
+                 take back cannot be told; begin with an empty place"
+            )));
+        }
+        Ok(common.unwrap_or(first))
+    }
+
+    async fn newest(&mut self, from: Lsn, before: Lsn) -> Result<Option<Mark>, Failed> {
+        let asking = self.deliver.newest(from, before);
+        match tokio::time::timeout(self.settings.deliver_timeout, asking).await {
+            Ok(newest) => newest.map_err(|error| failed::<D>(&error)),
+            Err(_) => Err(Failed::Later(
+                "looking for what both have took too long".to_owned(),
+            )),
+        }
+    }
+}
+
+/// Between both, and above `low` where there is anything between.
+fn middle(low: Lsn, end: Lsn) -> Lsn {
+    Lsn(low.0 + end.0.saturating_sub(low.0).div_ceil(2))
+}
+
+fn unread(error: &JournalError) -> Failed {
+    Failed::Later(format!("reading the log: {error}"))
+}

@@ -1,0 +1,194 @@
+//! Owns finding lines in the files of the JSON Lines sink by the LSN of their event.
+//!
+//! Invariants: lines stand in the order of the log, so they are searched for by halves; of a file no
+//! more is read than a few lines. Deliberately absent: changing files.
+
+use super::file::{JsonlError, failed, full_files};
+use crate::ids::Lsn;
+use crate::report::feed::sink::Mark;
+use crate::time::UnixMs;
+use serde::Deserialize;
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
+use std::path::Path;
+
+/// Far above the line of any event.
+const LINE_BYTES_MAX: u64 = 64 << 20;
+
+/// What a line says of its event.
+#[derive(Deserialize)]
+struct Line {
+    lsn: u64,
+    at: String,
+    kind: String,
+    user_id: Option<String>,
+}
+
+/// The newest event in the files of `path` from `from` on and before `before`.
+pub(super) fn newest(path: &Path, from: Lsn, before: Lsn) -> Result<Option<Mark>, JsonlError> {
+    let mut files = full_files(path)?;
+    files.push(path.to_owned());
+    for file in files.iter().rev() {
+        let mut lines = Lines::open(file)?;
+        let end = lines.first_at_or_behind(before)?;
+        if end == 0 {
+            continue;
+        }
+        // The last line that ends at `end` is the one that holds the byte before it.
+        let (_, line) = lines.around(end - 1)?;
+        let at = UnixMs::parse(&line.at);
+        let at = at.ok_or_else(|| lines.no_line(end - 1))?;
+        return Ok((line.lsn >= from.0).then_some(Mark {
+            lsn: Lsn(line.lsn),
+            at,
+            kind: line.kind,
+            user: line.user_id,
+        }));
+    }
+    Ok(None)
+}
+
+/// Where in `file` the first line begins whose event stands at `lsn` or behind it; its length where
+/// there is none.
+pub(super) fn first_at_or_behind(file: &Path, lsn: Lsn) -> Result<u64, JsonlError> {
+    Lines::open(file)?.first_at_or_behind(lsn)
+}
+
+/// Copies the lines of `file` from `offset` on; how many they are.
+pub(super) fn copy(file: &Path, offset: u64, mut to: &File) -> io::Result<u64> {
+    let mut from = File::open(file)?;
+    from.seek(SeekFrom::Start(offset))?;
+    let mut buffer = vec![0; 1 << 20];
+    let mut count = 0;
+    loop {
+        let read = from.read(&mut buffer)?;
+        if read == 0 {
+            return Ok(count);
+        }
+        let lines = buffer[..read].iter().filter(|byte| **byte == b'\n');
+        count += lines.count() as u64;
+        to.write_all(&buffer[..read])?;
+    }
+}
+
+/// A file of lines.
+struct Lines<'p> {
+    path: &'p Path,
+    file: BufReader<File>,
+    length: u64,
+}
+
+impl<'p> Lines<'p> {
+    fn open(path: &'p Path) -> Result<Self, JsonlError> {
+        let opened = File::open(path).and_then(|file| {
+            let length = file.metadata()?.len();
+            Ok((BufReader::new(file), length))
+        });
+        let (file, length) = opened.map_err(failed("opening", path))?;
+        Ok(Self { path, file, length })
+    }
+
+    fn first_at_or_behind(&mut self, lsn: Lsn) -> Result<u64, JsonlError> {
+        // Lines that begin before `low` stand before `lsn`; those from `high` on do not.
+        let (mut low, mut high) = (0, self.length);
+        while low < high {
+            let (span, line) = self.around(low + (high - low) / 2)?;
+            if line.lsn < lsn.0 {
+                low = span.end;
+            } else {
+                high = span.start;
+            }
+        }
+        Ok(low)
+    }
+
+    /// The line that holds the byte at `offset`.
+    fn around(&mut self, offset: u64) -> Result<(std::ops::Range<u64>, Line), JsonlError> {
+        let path = self.path;
+        let start = self.start_of(offset).map_err(failed("reading", path))?;
+        let mut bytes = Vec::new();
+        self.file
+            .seek(SeekFrom::Start(start))
+            .and_then(|_| {
+                let mut line = (&mut self.file).take(LINE_BYTES_MAX);
+                line.read_until(b'\n', &mut bytes)
+            })
+            .map_err(failed("reading", path))?;
+        let line = serde_json::from_slice(&bytes).ok();
+        let line = line.filter(|_| bytes.ends_with(b"\n"));
+        let line = line.ok_or_else(|| self.no_line(start))?;
+        Ok((start..start + bytes.len() as u64, line))
+    }
+
+    /// Where the line begins that holds the byte at `offset`.
+    fn start_of(&mut self, offset: u64) -> io::Result<u64> {
+        const STEP: u64 = 4_096;
+        let mut end = offset;
+        let mut bytes = Vec::new();
+        while end > 0 {
+            let start = end.saturating_sub(STEP);
+            bytes.clear();
+            self.file.seek(SeekFrom::Start(start))?;
+            (&mut self.file).take(end - start).read_to_end(&mut bytes)?;
+            if let Some(at) = bytes.iter().rposition(|byte| *byte == b'\n') {
+                return Ok(start + at as u64 + 1);
+            }
+            end = start;
+        }
+        Ok(0)
+    }
+
+    fn no_line(&self, offset: u64) -> JsonlError {
+        JsonlError::NoLine {
+            path: self.path.to_owned(),
+            offset,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_found_by_the_place_of_their_event() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("events.jsonl");
+        let at = "2027-01-15T08:00:00.123Z";
+        let line = |lsn: u64| {
+            let user = "u".repeat(usize::try_from(lsn % 977).unwrap() * 20);
+            format!("{{\"lsn\":{lsn},\"at\":\"{at}\",\"kind\":\"k\",\"user_id\":\"{user}\"}}\n")
+        };
+        let lsns: Vec<u64> = (1..200).map(|number| number * 64).collect();
+        let (old, new) = lsns.split_at(120);
+        let text = |lsns: &[u64]| lsns.iter().copied().map(line).collect::<String>();
+        std::fs::write(
+            dir.path().join(format!("events.jsonl.{:020}", 121 * 64)),
+            text(old),
+        )
+        .unwrap();
+        std::fs::write(&path, text(new)).unwrap();
+
+        let newest = |from, before| {
+            let found = newest(&path, Lsn(from), Lsn(before)).unwrap();
+            found.map(|mark| mark.lsn.0)
+        };
+        for lsn in &lsns {
+            assert_eq!(newest(0, lsn + 1), Some(*lsn));
+            assert_eq!(newest(*lsn, lsn + 64), Some(*lsn));
+            assert_eq!(newest(lsn + 1, lsn + 64), None);
+        }
+        assert_eq!(newest(0, 64), None);
+        assert_eq!(newest(0, u64::MAX), lsns.last().copied());
+        let offset = first_at_or_behind(&path, Lsn(new[3])).unwrap();
+        assert_eq!(offset, text(&new[..3]).len() as u64);
+        let copied = dir.path().join("copied");
+        let count = copy(&path, offset, &File::create(&copied).unwrap()).unwrap();
+        assert_eq!(count, new.len() as u64 - 3);
+        assert_eq!(std::fs::read_to_string(&copied).unwrap(), text(&new[3..]));
+
+        std::fs::write(&path, "{\"lsn\":1}\n").unwrap();
+        let bad = super::newest(&path, Lsn(0), Lsn(9)).unwrap_err();
+        assert!(matches!(bad, JsonlError::NoLine { offset: 0, .. }), "{bad}");
+    }
+}

@@ -103,7 +103,7 @@ impl Inventory {
     /// What may go so that every instant from `since` on stays restorable.
     pub(super) fn surplus(&self, since: UnixMs) -> Vec<Name> {
         let mut surplus = Vec::new();
-        // Once a newer generation can be restored to `since`, no older one is needed.
+        // Once a newer generation had begun by `since` and can be restored to it, no older one is needed.
         let mut is_superseded = false;
         for (generation, holdings) in self.generations().rev() {
             let named = |what| Name { generation, what };
@@ -113,7 +113,7 @@ impl Inventory {
             }
             if let Some(base) = holdings.base_before(since) {
                 surplus.extend(holdings.not_needed_from(&base).map(named));
-                is_superseded = true;
+                is_superseded = holdings.begun.is_none_or(|begun| begun <= since);
             }
             surplus.extend(holdings.shipped_twice().map(named));
         }
@@ -380,6 +380,18 @@ mod tests {
         // A snapshot without its log restores nothing: the old one stays.
         objects.retain(|(_, what)| !matches!(what, What::Piece(..)));
         assert_eq!(surplus(&objects, 4_000), []);
+    }
+
+    #[test]
+    fn an_older_generation_stays_for_the_instants_before_the_newer_one_began() {
+        let objects = [
+            (OLD, segment(0, 100)),
+            (NEW, What::Begun(UnixMs::new(3_000))),
+            (NEW, piece(0, 0, 50)),
+            (NEW, snapshot(10, 20, 1_000)),
+        ];
+        assert_eq!(surplus(&objects, 2_000), []);
+        assert_eq!(surplus(&objects, 3_000), [(OLD, segment(0, 100))]);
     }
 
     #[test]

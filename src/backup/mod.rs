@@ -31,7 +31,8 @@ mod wire;
 pub use copy::{Copied, CopyError, copy};
 pub use job::{Backup, BackupError, BackupStatus, RETENTION};
 pub use restore::{
-    RestoreError, RestoreProgress, RestoreRequest, RestoredDirectory, Until, restore,
+    RestorableRange, RestoreError, RestoreProgress, RestoreRequest, RestoredDirectory, Until,
+    restore,
 };
 pub use settings::{BackupSettings, BadTarget, S3Target, StoreAccess, StoreTarget};
 pub use store::StoreError;

@@ -83,12 +83,14 @@ pub enum RestoreError {
     #[error("{} is not empty; name a directory that is empty or does not exist", .0.display())]
     NotEmpty(PathBuf),
     /// There is nothing to restore.
-    #[error("{store} has no backup to restore{}", asked_text(.until))]
+    #[error("{store} has no backup to restore{}{}", asked_text(.until), range_text(.range.as_ref()))]
     Nothing {
         /// Where.
         store: String,
         /// How far.
         until: Until,
+        /// What could be restored.
+        range: Option<RestorableRange>,
     },
     /// An object cannot be used.
     #[error(transparent)]
@@ -122,6 +124,41 @@ pub enum RestoreError {
     },
 }
 
+/// What a backup can be restored to.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub struct RestorableRange {
+    /// The earliest place.
+    pub from: Lsn,
+    /// When all that lies before it had happened; of the whole log, when its first event happened.
+    pub from_at: Option<UnixMs>,
+    /// The latest place.
+    pub to: Lsn,
+}
+
+impl RestorableRange {
+    /// Both.
+    fn and(self, other: Self) -> Self {
+        let order = |it: Self| (it.from, it.from_at.is_none());
+        let earliest = if order(other) < order(self) {
+            other
+        } else {
+            self
+        };
+        Self {
+            to: self.to.max(other.to),
+            ..earliest
+        }
+    }
+}
+
+fn range_text(range: Option<&RestorableRange>) -> String {
+    let Some(RestorableRange { from, from_at, to }) = range else {
+        return String::new();
+    };
+    let instants = from_at.map_or(String::new(), |at| format!(", instants from {at} on"));
+    format!("; it can be restored to LSN {from} to {to}{instants}")
+}
+
 fn asked_text(until: &Until) -> String {
     match until {
         Until::End => String::new(),
@@ -143,13 +180,16 @@ pub async fn restore(
         objects: Objects::of(&store),
         order,
         dir: aside.path.clone(),
+        range: None,
         progress,
     };
-    let nothing = || RestoreError::Nothing {
-        store: store.to_string(),
-        until: order.until,
+    let Some((of, base)) = restoring.build(&inventory).await? else {
+        return Err(RestoreError::Nothing {
+            store: store.to_string(),
+            until: order.until,
+            range: restoring.range,
+        });
     };
-    let (of, base) = restoring.build(&inventory).await?.ok_or_else(nothing)?;
     let (objects, bytes) = (restoring.objects.count, restoring.objects.bytes);
     restoring.say("checking");
     let begun = journal::begin_generation(&aside.path)?;
@@ -169,7 +209,21 @@ struct Restoring<'a, 'b> {
     objects: Objects<'a>,
     order: &'a RestoreRequest<'a>,
     dir: PathBuf,
+    /// What the bases that were looked at can be restored to.
+    range: Option<RestorableRange>,
     progress: &'b mut dyn FnMut(RestoreProgress),
+}
+
+/// What a log that was built from a base amounts to.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+enum BuildResult {
+    /// What was asked for, of this generation.
+    Asked,
+    /// The generation had not begun by the instant asked for: all of it is of older ones, which may
+    /// have gone on for longer than what this one took over.
+    TakenOver,
+    /// The log must be cut before what the base needs.
+    CutTooEarly,
 }
 
 impl Restoring<'_, '_> {
@@ -178,30 +232,41 @@ impl Restoring<'_, '_> {
         &mut self,
         inventory: &Inventory,
     ) -> Result<Option<(Generation, Base)>, RestoreError> {
-        for (generation, holdings) in inventory.generations().rev() {
-            let is_asked = self.order.generation.is_none_or(|it| it == generation);
-            if !is_asked || !self.may_hold(holdings) {
-                continue;
-            }
+        let is_asked = |of: Generation| self.order.generation.is_none_or(|it| it == of);
+        let generations = inventory.generations().rev();
+        let mut generations = generations.filter(|(it, _)| is_asked(*it)).peekable();
+        let mut taken_over = None;
+        while let Some((generation, holdings)) = generations.next() {
             for base in holdings.bases() {
-                if self.lies_behind(&base) {
-                    continue;
-                }
                 self.clear()?;
-                if self.build_from(generation, &base).await? {
-                    return Ok(Some((generation, base)));
+                match self.build_from(generation, holdings, &base).await? {
+                    BuildResult::CutTooEarly => {}
+                    BuildResult::TakenOver if generations.peek().is_some() => {
+                        taken_over = Some((generation, holdings, base));
+                        break;
+                    }
+                    BuildResult::Asked | BuildResult::TakenOver => {
+                        return Ok(Some((generation, base)));
+                    }
                 }
             }
         }
-        Ok(None)
+        // The older ones do not hold it.
+        let Some((generation, holdings, base)) = taken_over else {
+            return Ok(None);
+        };
+        self.clear()?;
+        self.build_from(generation, holdings, &base).await?;
+        Ok(Some((generation, base)))
     }
 
-    /// Whether the generation had been begun by the instant asked for.
-    fn may_hold(&self, holdings: &Holdings) -> bool {
-        match (self.order.until, holdings.begun) {
-            (Until::Instant(at), Some(begun)) if self.order.generation.is_none() => begun <= at,
-            _ => true,
-        }
+    fn note_range(&mut self, base: &Base, from_at: Option<UnixMs>) {
+        let range = RestorableRange {
+            from: base.snapshot.map_or(Lsn(0), |it| it.covered),
+            from_at: base.snapshot.map(|it| it.at).or(from_at),
+            to: base.run.end,
+        };
+        self.range = Some(self.range.map_or(range, |it| it.and(range)));
     }
 
     /// Whether the base holds more than what is asked for.
@@ -212,17 +277,21 @@ impl Restoring<'_, '_> {
         match self.order.until {
             Until::End => false,
             Until::Lsn(lsn) => snapshot.covered > lsn,
-            // The clock may have been set back since; what the log says decides.
             Until::Instant(at) => snapshot.at > at,
         }
     }
 
-    /// Builds from `base`; `false`: the log must be cut before what the snapshot needs.
+    /// Builds from `base`.
     async fn build_from(
         &mut self,
         generation: Generation,
+        holdings: &Holdings,
         base: &Base,
-    ) -> Result<bool, RestoreError> {
+    ) -> Result<BuildResult, RestoreError> {
+        self.note_range(base, None);
+        if self.lies_behind(base) {
+            return Ok(BuildResult::CutTooEarly);
+        }
         let named = |what| Name { generation, what };
         if let Some(snapshot) = base.snapshot {
             let file = snapshot_file_name(snapshot.first);
@@ -246,6 +315,10 @@ impl Restoring<'_, '_> {
             Until::Instant(at) => Some(at),
             Until::End | Until::Lsn(_) => None,
         };
+        let mut has_begun = match self.order.until {
+            Until::Instant(at) => holdings.begun.is_some_and(|begun| begun <= at),
+            Until::End | Until::Lsn(_) => true,
+        };
         let parts = &base.run.parts;
         for parts in parts.chunk_by(|one, next| one.segment == next.segment) {
             let first = parts[0].segment;
@@ -257,18 +330,29 @@ impl Restoring<'_, '_> {
                 follows(before, &facts, named(parts[0].what))?;
             }
             cut = cut.or(facts.later);
+            has_begun |= facts.generation == generation && cut.is_none_or(|cut| first < cut);
+            if before.is_none() {
+                self.note_range(base, facts.begun);
+            }
             before = Some(facts);
         }
         let needed = base.snapshot.map_or(Lsn(0), |it| it.covered);
         if let Some(cut) = cut.filter(|cut| *cut < base.run.end) {
-            let end = if cut < needed {
-                None
-            } else {
-                journal::cut_log(&self.dir, cut)?
-            };
-            return Ok(end.is_some_and(|end| end >= needed));
+            // Before the first event there was no core to restore.
+            let is_before_all = until.is_some() && cut == Lsn(0);
+            if cut < needed || is_before_all {
+                return Ok(BuildResult::CutTooEarly);
+            }
+            let end = journal::cut_log(&self.dir, cut)?;
+            if end.is_none_or(|end| end < needed) {
+                return Ok(BuildResult::CutTooEarly);
+            }
         }
-        Ok(true)
+        Ok(if has_begun {
+            BuildResult::Asked
+        } else {
+            BuildResult::TakenOver
+        })
     }
 
     async fn fetch_segment(

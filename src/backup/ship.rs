@@ -395,10 +395,12 @@ impl<'a> Shipper<'a> {
         }
         let file = snapshot_file_name(lsn);
         let facts = snapshot_facts(&file, self.source.snapshot(lsn)?)?;
+        // A copy may be made long after: what counts is when its last event happened.
+        let at = self.source.last_instant_before(facts.covered)?;
         let name = self.named(What::Snapshot(SnapshotName {
             first: facts.first,
             covered: facts.covered,
-            at: now,
+            at: at.unwrap_or(now),
         }));
         let mut reading = self.source.snapshot(lsn)?;
         let mut upload = self.upload(name);

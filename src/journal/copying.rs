@@ -229,6 +229,24 @@ impl CopySource {
         }
     }
 
+    /// When the last event before `lsn` happened; everything before is durable. `None`: the log no
+    /// longer has it.
+    pub fn last_instant_before(&self, lsn: Lsn) -> Result<Option<UnixMs>, JournalError> {
+        let segments = self.segments()?;
+        let behind = segments.partition_point(|it| it.first() < lsn);
+        let Some(segment) = behind.checked_sub(1).map(|at| &segments[at]) else {
+            return Ok(None);
+        };
+        let mut frames = self.frames(segment)?;
+        let mut last = None;
+        while let Some(frame) = frames.0.next(wal::Lsn::new(lsn.0))? {
+            for record in frame.records().filter(|it| it.lsn.get() < lsn.0) {
+                last = last.max(Some(entry_of(&record)?.at));
+            }
+        }
+        Ok(last)
+    }
+
     /// One of them, to read from its beginning. It stays readable when it is removed meanwhile.
     pub fn snapshot(&self, lsn: Lsn) -> Result<impl Read + use<>, JournalError> {
         let name = store::name_of(lsn);
@@ -284,6 +302,10 @@ pub struct SegmentFacts {
     pub records: u64,
     /// How large its file is to be.
     pub file_bytes: u64,
+    /// The generation that wrote it.
+    pub generation: Generation,
+    /// When its first event happened; known only where an instant was asked about.
+    pub begun: Option<UnixMs>,
     /// Where the first append begins that happened after the instant asked about.
     pub later: Option<Lsn>,
 }
@@ -299,7 +321,7 @@ pub fn segment_facts(
     let storage = wal::DiskStorage::open_read_only(log_dir).map_err(io("opening", log_dir))?;
     let info = wal::lone_segment(&storage, wal::Lsn::new(first.0))?;
     let mut frames = info.frames(&storage)?;
-    let (mut records, mut later) = (0, None);
+    let (mut records, mut first_at, mut later) = (0, None, None);
     while let Some(frame) = frames.next(wal::Lsn::new(end.0))? {
         let mut begun = None;
         for record in frame.records() {
@@ -307,9 +329,10 @@ pub fn segment_facts(
             let append = *begun.get_or_insert(record.lsn);
             if let Some(until) = until
                 && later.is_none()
-                && entry_of(&record)?.at > until
             {
-                later = Some(Lsn(append.get()));
+                let at = entry_of(&record)?.at;
+                first_at.get_or_insert(at);
+                later = (at > until).then(|| Lsn(append.get()));
             }
             if !record.more {
                 begun = None;
@@ -324,6 +347,8 @@ pub fn segment_facts(
         chain: frames.chain(),
         records,
         file_bytes: info.bytes(),
+        generation: info.generation(),
+        begun: first_at,
         later,
     })
 }

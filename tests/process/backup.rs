@@ -394,6 +394,100 @@ fn one_copy_of_a_core_that_sells_and_of_one_that_stopped() {
     assert_eq!(restored["end_lsn"], check(&data)["end_lsn"]);
 }
 
+/// A hold, and when it was placed: after `before`.
+fn placed(server: &support::Server, user: &str, before: jiff::Timestamp) -> jiff::Timestamp {
+    until("the clock has gone on", || {
+        (jiff::Timestamp::now().as_millisecond() > before.as_millisecond() + 1).then_some(())
+    });
+    let answer = server.ask(&Request::hold(user, "plenty", 1, &format!("{user}-holds")));
+    let expires: jiff::Timestamp = answer.json()["expires_at"]
+        .as_str()
+        .unwrap()
+        .parse()
+        .unwrap();
+    // Holds of the demo last for five minutes.
+    expires - jiff::SignedDuration::from_mins(5)
+}
+
+fn at(instant: jiff::Timestamp) -> [String; 2] {
+    ["--at".to_owned(), instant.to_string()]
+}
+
+#[test]
+fn a_copy_made_later_is_restored_to_each_instant_that_it_holds() {
+    let scratch = tempfile::tempdir().unwrap();
+    for (name, count) in [("whole", 0), ("from-a-snapshot", 600)] {
+        let data = scratch.path().join(name);
+        let server = Setup::demo().data_dir(&data).config(SMALL).start();
+        server.put_product("plenty", 100_000);
+        let oldest = placed(&server, "oldest", jiff::Timestamp::UNIX_EPOCH);
+        hold(&server, "plenty", names("early", count));
+        snapshot(&server);
+        let one = placed(&server, "ana", oldest);
+        let other = placed(&server, "bo", one);
+        assert_eq!(server.stop().0.code(), Some(0));
+        let place = Place::directory(&scratch.path().join(format!("{name}-copy")));
+        figures(&place.copy(&data, scratch.path()));
+        let verified = figures(&place.verify(scratch.path()));
+        let [from, to] = ["from", "to"]
+            .map(|it| verified["generations"][0][format!("restorable_{it}_lsn")].clone());
+        assert_eq!(from == 0, count == 0, "{verified}");
+
+        let restored = scratch.path().join(format!("{name}-restored"));
+        place.restored(&restored, &at(one).each_ref().map(String::as_str));
+        let users = users_in(&restored);
+        assert_eq!(users.iter().filter(|it| *it == "bo").count(), 0, "{other}");
+        assert!(users.contains(&"ana".to_owned()), "{users:?}");
+        // Before the first event, and before the first snapshot that is there.
+        let early = oldest - jiff::SignedDuration::from_hours(1);
+        let refused = place.restore(
+            &scratch.path().join("nothing"),
+            &at(early).each_ref().map(String::as_str),
+        );
+        let said = stderr(&refused);
+        assert_eq!(refused.status.code(), Some(1), "{said}");
+        let range = format!("it can be restored to LSN {from} to {to}, instants from 20");
+        assert!(said.contains(&range), "{said}");
+        assert!(!scratch.path().join("nothing").exists());
+    }
+}
+
+#[test]
+fn an_instant_is_restored_from_the_generation_that_ran_then() {
+    let scratch = tempfile::tempdir().unwrap();
+    let [data, second, copied] = ["data", "second", "copied"].map(|it| scratch.path().join(it));
+    let place = Place::directory(&scratch.path().join("backup"));
+    let server = place.setup(&data, "").start();
+    server.put_product("plenty", 1_000);
+    let ana = placed(&server, "ana", jiff::Timestamp::UNIX_EPOCH);
+    let bo = placed(&server, "bo", ana);
+    shipped(&server);
+    assert_eq!(server.stop().0.code(), Some(0));
+    place.restored(&second, &at(ana).each_ref().map(String::as_str));
+    let server = place.setup(&second, "").start();
+    let cy = placed(&server, "cy", bo);
+    shipped(&server);
+    assert_eq!(server.stop().0.code(), Some(0));
+    // A copy of the second generation alone holds what it took over.
+    let alone = Place::directory(&scratch.path().join("alone"));
+    figures(&alone.copy(&second, scratch.path()));
+    for (number, (place, instant, users)) in [
+        (&place, ana, &["ana"][..]),
+        (&place, bo, &["ana", "bo"]),
+        (&place, cy, &["ana", "cy"]),
+        (&alone, ana, &["ana"]),
+        (&alone, bo, &["ana"]),
+        (&alone, cy, &["ana", "cy"]),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let dir = copied.with_extension(number.to_string());
+        place.restored(&dir, &at(instant).each_ref().map(String::as_str));
+        assert_eq!(users_in(&dir), users, "case {number}");
+    }
+}
+
 #[test]
 fn a_backup_that_is_not_there_is_said_and_not_made() {
     let scratch = tempfile::tempdir().unwrap();

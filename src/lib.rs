@@ -27,4 +27,5 @@ pub mod report;
 pub mod risk;
 pub mod telemetry;
 pub mod time;
+pub mod trust;
 pub mod webhooks;

@@ -15,11 +15,8 @@ use object_store::client::{
     HttpClient, HttpError, HttpErrorKind, HttpRequest, HttpRequestBody, HttpResponse,
     HttpResponseBody, HttpService,
 };
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
-use rustls::{ClientConfig, RootCertStore};
+use rustls::ClientConfig;
 use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 
 /// For an answer to begin, the request's body included.
@@ -39,28 +36,7 @@ pub(super) struct Connector {
 impl Connector {
     /// Trusts the certificates in `ca_file`, or the public ones.
     pub(super) fn new(ca_file: Option<&Path>) -> Result<Self, String> {
-        let mut roots = RootCertStore::empty();
-        match ca_file {
-            None => roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned()),
-            Some(path) => {
-                let named = |why: &dyn std::fmt::Display| format!("{}: {why}", path.display());
-                let pem = crate::files::read(path, crate::files::TEXT_BYTES_MAX);
-                let pem = pem.map_err(|why| named(&why))?;
-                for certificate in CertificateDer::pem_slice_iter(&pem) {
-                    let certificate = certificate.map_err(|why| named(&why))?;
-                    roots.add(certificate).map_err(|why| named(&why))?;
-                }
-                if roots.is_empty() {
-                    return Err(named(&"it contains no certificate"));
-                }
-            }
-        }
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let tls = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .map_err(|why| why.to_string())?
-            .with_root_certificates(roots)
-            .with_no_client_auth();
+        let tls = crate::trust::tls_client(ca_file)?;
         Ok(Self { tls })
     }
 }

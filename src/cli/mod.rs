@@ -158,10 +158,14 @@ struct Reconcile {
     /// The configuration of the core that used the directory: its gateway is asked.
     #[arg(long, value_name = "FILE", conflicts_with = "url")]
     config: Option<PathBuf>,
-    /// A running core, which compares with its own gateway: `http://127.0.0.1:8080`; its
-    /// `server.admin_listen`, where that is set.
+    /// A running core, which compares with its own gateway: `https://HOST:PORT`, or on this machine
+    /// `http://127.0.0.1:8080`; its `server.admin_listen`, where that is set.
     #[arg(long, value_name = "URL", requires = "key")]
     url: Option<String>,
+    /// The certificates, in PEM, of the authorities that the core's certificate is verified with;
+    /// without it, the public ones.
+    #[arg(long, value_name = "FILE", requires = "url")]
+    ca: Option<PathBuf>,
     /// A key of role admin for the running core.
     #[arg(long, value_name = "KEY", env = "HOLDFAST_KEY", hide_env_values = true)]
     key: Option<String>,

@@ -26,7 +26,7 @@ const DIFFERENCES_MAX: usize = 1_000;
 pub(super) fn run(arguments: &Reconcile) -> ExitCode {
     let report = match (&arguments.dir, &arguments.url, &arguments.key) {
         (Some(dir), _, _) => of_directory(dir, arguments.config.as_deref()),
-        (None, Some(url), Some(key)) => of_core(url, key),
+        (None, Some(url), Some(key)) => of_core(url, key, arguments.ca.as_deref()),
         (None, _, _) => {
             Err("name a data directory, or --url and --key of a running holdfast".to_owned())
         }
@@ -104,9 +104,9 @@ fn stripe_of(dir: &Path, path: &Path) -> Result<Option<Stripe>, Box<dyn std::err
 }
 
 /// Asks a running core for a run and waits for its report.
-fn of_core(url: &str, key: &str) -> Result<Value, String> {
+fn of_core(url: &str, key: &str, ca_file: Option<&Path>) -> Result<Value, String> {
     const PATH: &str = "/admin/reconcile";
-    let core = ask::CoreClient::new(url, key)?;
+    let core = ask::CoreClient::new(url, key, ca_file)?;
     let asked = core.ask("POST", &format!("{PATH}?full=true"))?;
     let run = asked["run"]
         .as_u64()

@@ -8,6 +8,7 @@ mod localstripe;
 mod receipts;
 mod reconcile;
 mod reconcile_cli;
+mod reconcile_tls;
 mod sandbox;
 mod stage;
 mod stripe;

@@ -376,7 +376,7 @@ fn what_cannot_be_read_or_asked_ends_with_2() {
             "refuses with 401",
         ),
         (
-            &["--url", "https://127.0.0.1:1", "--key", ADMIN],
+            &["--url", "ftp://127.0.0.1:1", "--key", ADMIN],
             "must have the form",
         ),
         (

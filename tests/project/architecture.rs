@@ -13,6 +13,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("job", &[]),
     ("random", &[]),
     ("files", &[]),
+    ("trust", &["files"]),
     ("engine", &["ids", "money", "time"]),
     (
         "journal",
@@ -21,12 +22,14 @@ const EDGES: &[(&str, &[&str])] = &[
     (
         "report",
         &[
-            "engine", "files", "ids", "job", "journal", "money", "receipts", "time",
+            "engine", "files", "ids", "job", "journal", "money", "receipts", "time", "trust",
         ],
     ),
     (
         "backup",
-        &["engine", "files", "ids", "journal", "random", "time"],
+        &[
+            "engine", "files", "ids", "journal", "random", "time", "trust",
+        ],
     ),
     ("risk", &["engine", "ids", "money", "time"]),
     (
@@ -99,6 +102,7 @@ const EDGES: &[(&str, &[&str])] = &[
             "risk",
             "telemetry",
             "time",
+            "trust",
             "webhooks",
         ],
     ),

@@ -5,12 +5,8 @@
 
 use super::fault::PostgresError;
 use super::settings::PostgresSettings;
-use crate::files;
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
-use rustls::{ClientConfig, RootCertStore};
+use rustls::ClientConfig;
 use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinHandle;
 use tokio_postgres::config::{Host, SslMode};
@@ -98,26 +94,7 @@ pub(super) async fn connect(
 }
 
 pub(super) fn tls_config(ca_file: Option<&Path>) -> Result<ClientConfig, PostgresError> {
-    let mut roots = RootCertStore::empty();
-    match ca_file {
-        None => roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned()),
-        Some(path) => {
-            let unusable =
-                |what: String| PostgresError::Authorities(format!("{}: {what}", path.display()));
-            let pem = files::read(path, files::TEXT_BYTES_MAX)
-                .map_err(|error| unusable(error.to_string()))?;
-            for certificate in CertificateDer::pem_slice_iter(&pem) {
-                let certificate = certificate.map_err(|error| unusable(error.to_string()))?;
-                let added = roots.add(certificate);
-                added.map_err(|error| unusable(error.to_string()))?;
-            }
-        }
-    }
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let builder = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .expect("the provider has what the default versions need");
-    Ok(builder.with_root_certificates(roots).with_no_client_auth())
+    crate::trust::tls_client(ca_file).map_err(PostgresError::Authorities)
 }
 
 #[cfg(test)]

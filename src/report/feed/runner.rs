@@ -248,6 +248,8 @@ impl<C: Convert, D: Deliver<Item = C::Item>> Runner<C, D> {
             }
         };
         self.opened = true;
+        // First the cursor: until now it was what the file says, which may be ahead of a sink that was emptied.
+        self.control.cursor_at(opened.cursor.lsn);
         self.control.is_up();
         Ok(opened)
     }

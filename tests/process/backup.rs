@@ -394,6 +394,18 @@ fn one_copy_of_a_core_that_sells_and_of_one_that_stopped() {
     assert_eq!(restored["end_lsn"], check(&data)["end_lsn"]);
 }
 
+/// Goes on with a restored directory, and waits until it sells.
+fn accept_history(server: &support::Server) {
+    let order = Request::post("/admin/history/accept").key(ADMIN);
+    let note = serde_json::json!({"note": "the other one is gone"});
+    let accepted = server.ask(&order.json(&note));
+    assert!(accepted.status < 300, "{accepted:?}");
+    until("it sells again", || {
+        let ready = server.ask(&Request::get("/readyz"));
+        (ready.status == 200).then_some(())
+    });
+}
+
 /// A hold, and when it was placed: after `before`.
 fn placed(server: &support::Server, user: &str, before: jiff::Timestamp) -> jiff::Timestamp {
     until("the clock has gone on", || {
@@ -465,6 +477,7 @@ fn an_instant_is_restored_from_the_generation_that_ran_then() {
     assert_eq!(server.stop().0.code(), Some(0));
     place.restored(&second, &at(ana).each_ref().map(String::as_str));
     let server = place.setup(&second, "").start();
+    accept_history(&server);
     let cy = placed(&server, "cy", bo);
     shipped(&server);
     assert_eq!(server.stop().0.code(), Some(0));

@@ -19,7 +19,7 @@ fn database() -> Postgres {
     assert!(printed.status.success());
     postgres.execute(&String::from_utf8(printed.stdout).unwrap());
     postgres.execute(&format!(
-        "INSERT INTO holdfast.sink_cursor (sink, log_id, lsn) VALUES ('postgres', '{LOG}', 0);
+        "INSERT INTO holdfast.sink_cursor (sink, log_id, lsn, generation, chain) VALUES ('postgres', '{LOG}', 0, '1-0000000000000000', 0);
          CREATE ROLE sink LOGIN IN ROLE holdfast_writer; CREATE ROLE analyst LOGIN IN ROLE holdfast_reader"
     ));
     postgres

@@ -195,12 +195,8 @@ fn a_logistic_model_that_is_wrong_is_refused_and_says_where() {
             json!(1e13),
             "intercept: must be a number of at most 1e12",
         ),
-        ("/inputs", json!([]), "inputs: has to have 1 to 20 entries"),
-        (
-            "/inputs",
-            json!(many),
-            "inputs: has to have 1 to 20 entries",
-        ),
+        ("/inputs", json!([]), "inputs: must have 1 to 20 entries"),
+        ("/inputs", json!(many), "inputs: must have 1 to 20 entries"),
         (
             "/inputs/1/feature",
             json!("quantities"),
@@ -323,8 +319,8 @@ fn trees_that_are_none_are_refused_and_say_where() {
             "base_score: a model of kind `gradient_boosted_trees` has to say it",
         ),
         ("/base_score", json!(-1e13), "base_score: must be a number"),
-        ("/trees", json!([]), "trees: has to have 1 to 512 trees"),
-        ("/trees", json!(many), "trees: has to have 1 to 512 trees"),
+        ("/trees", json!([]), "trees: must have 1 to 512 trees"),
+        ("/trees", json!(many), "trees: must have 1 to 512 trees"),
         (
             "/trees",
             json!(wide),

@@ -148,8 +148,7 @@ impl Purchase {
         }
         // The same end of a later instant may be what outranks another one that comes after it.
         let decides = newer && word.status != DisputeStatus::Opened;
-        let facts = |it: &Dispute| (it.status, it.amount, it.opened_at);
-        if decides || facts(&changed) != facts(known) {
+        if decides || (changed.status, changed.amount) != (known.status, known.amount) {
             Told::Changes(place, changed)
         } else {
             Told::TooLate

@@ -4,7 +4,7 @@ use super::{Bench, hold};
 use holdfast::engine::command::{Buy, PaymentStep};
 use holdfast::engine::metadata::Metadata;
 use holdfast::ids::{AuthorizationId, CaptureId, CardToken, ProductId, ReceiptKeyId};
-use holdfast::journal::{Journal, Outcome};
+use holdfast::journal::{Audit, BuyOutcome, Journal};
 use holdfast::money::Currency;
 use holdfast::report::feed::{Backoff, FeedSettings, OnDiskFull, Sinks};
 use std::path::Path;
@@ -56,7 +56,7 @@ fn buy(bench: &Bench, product: &ProductId, number: u64) {
         metadata: Metadata::default(),
     };
     let submitted = bench.journal.buy(&command).expect("the log is well");
-    let Outcome::PaymentStarted(purchase) = submitted.outcome else {
+    let Ok(BuyOutcome::PaymentStarted(purchase)) = submitted.outcome else {
         panic!("it was bought: {:?}", submitted.outcome);
     };
     let quote = bench
@@ -78,8 +78,8 @@ fn buy(bench: &Bench, product: &ProductId, number: u64) {
         ),
     ];
     for step in steps {
-        let recorded = bench.journal.record(purchase, step);
-        recorded.expect("the log is well").expect("it goes");
+        let recorded = bench.journal.record(purchase, step, Audit::Nothing);
+        recorded.expect("it goes");
     }
 }
 

@@ -3,6 +3,7 @@
 
 use super::codec::DecodeError;
 use crate::engine::apply::BrokenLog;
+use crate::engine::refusal::Refusal;
 use crate::ids::Lsn;
 use crate::time::UnixMs;
 use std::path::PathBuf;
@@ -41,6 +42,31 @@ impl From<Arc<wal::Fault>> for StorageFault {
 impl From<wal::AppendError> for StorageFault {
     fn from(error: wal::AppendError) -> Self {
         Self(StoppedBy::Append(error))
+    }
+}
+
+/// Why nothing was written.
+#[derive(Clone, Debug)]
+pub enum WriteError<Refused = Refusal> {
+    /// It is refused; the log goes on.
+    Refused(Refused),
+    /// The log has stopped.
+    Fault(StorageFault),
+}
+
+impl<Refused> From<StorageFault> for WriteError<Refused> {
+    fn from(fault: StorageFault) -> Self {
+        Self::Fault(fault)
+    }
+}
+
+impl<Refused> WriteError<Refused> {
+    /// Why it is refused, unless the log has stopped.
+    pub fn refusal(self) -> Result<Refused, StorageFault> {
+        match self {
+            Self::Refused(refused) => Ok(refused),
+            Self::Fault(fault) => Err(fault),
+        }
     }
 }
 

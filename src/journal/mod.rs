@@ -27,6 +27,7 @@ mod history;
 mod import;
 mod limits;
 mod money;
+mod outcome;
 mod recovery;
 mod refusals;
 mod risk;
@@ -79,12 +80,13 @@ pub use copying::{
     cut_log, segment_facts, segment_file_name, snapshot_facts, snapshot_file_name,
 };
 pub use days::DayZone;
-pub use fault::{JournalError, StorageFault};
+pub use fault::{JournalError, StorageFault, WriteError};
 pub use feed::{Feed, Next, PurchaseAsOf, Retention};
 pub use gate::{CommitGate, Wait};
 pub use history::{Cursor, Elsewhere, Located, NothingToAccept, Parting};
 pub use import::{Imported, NotImported, Standing, nonce_fingerprint};
-pub use money::Recorded;
+pub use money::{Audit, Recorded, RefundChange};
+pub use outcome::{BuyOutcome, RefundOutcome, Refused, Replay, Spent, Submitted};
 pub use recovery::{Opened, Progress, refuse_emptied};
 pub use refusals::RefusalBounds;
 pub use risk::{InForce, NewRules, Rules, RulesAt, UserCount, digest_of};
@@ -93,7 +95,6 @@ pub use segments::SegmentTaken;
 pub use settings::{Disks, JournalOptions, LogSettings, Sync, Witness};
 pub use snapshot::SnapshotReport;
 pub use status::{DiskRoom, DiskState, Readiness, SYNC_SLOW, Status};
-pub use turn::{Outcome, Refused, Replay, Submitted};
 pub use wal::{Access, Directory, Generation};
 pub use webhooks::{LetIn, NotLetIn, fingerprint_of};
 

@@ -5,14 +5,16 @@
 //! Deliberately absent: asking the gateway, and waiting for the disk.
 
 use super::Journal;
-use super::fault::StorageFault;
-use super::turn::{Attempt, Submitted};
+use super::fault::{StorageFault, WriteError};
+use super::outcome::{Command, RefundOutcome, Submitted};
+use super::turn::Attempt;
+use crate::engine::catalogue::Catalogue;
 use crate::engine::command::{PaymentStep, StartRefund};
 use crate::engine::decide::{Context, Decision, Turned, decide_payment, decide_refund};
 use crate::engine::event::{AdminActed, AttemptRefused, Event, Flow, Origin, RefundStarted};
 use crate::engine::refusal::Refusal;
-use crate::engine::rejection::Rejection;
 use crate::engine::score::Appraisal;
+use crate::engine::shard::Shard;
 use crate::engine::stamp::LATEST;
 use crate::engine::view::PurchaseView;
 use crate::ids::{Lsn, PurchaseId};
@@ -26,79 +28,91 @@ pub struct Recorded {
     pub durable_at: Lsn,
 }
 
+/// What stands in the log beside a change.
+pub enum Audit<'a, Change> {
+    /// Nothing.
+    Nothing,
+    /// The administrative act that this makes of the change.
+    Act(&'a dyn Fn(&Change) -> AdminActed),
+}
+
+impl<Change> Clone for Audit<'_, Change> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<Change> Copy for Audit<'_, Change> {}
+
+/// A refund that begins.
+pub struct RefundChange {
+    /// The purchase before it.
+    pub before: PurchaseView,
+    /// The refund.
+    pub started: RefundStarted,
+}
+
+/// A refund with the act that asked for it.
+struct AuditedRefund<'a> {
+    command: &'a StartRefund,
+    audit: Audit<'a, RefundChange>,
+}
+
+impl Command for AuditedRefund<'_> {
+    type Made = u32;
+    type Outcome = RefundOutcome;
+
+    fn decide(&self, context: Context<'_>) -> Result<Decision<u32>, Turned> {
+        let before = view_before(context, self.command.purchase);
+        let mut decision = decide_refund(context, self.command)?;
+        if let (Audit::Act(acted), Some(Event::RefundStarted(started))) =
+            (self.audit, decision.events.first())
+        {
+            let change = RefundChange {
+                before: before.expect("deciding found the purchase"),
+                started: started.clone(),
+            };
+            decision.events.insert(0, Event::AdminActed(acted(&change)));
+        }
+        Ok(decision)
+    }
+
+    fn outcome(&self, number: u32, shard: &Shard, _: &Catalogue) -> Option<RefundOutcome> {
+        let view = shard.refund_view(self.command.purchase, number)?;
+        Some(view.into())
+    }
+}
+
 impl Journal {
-    /// Records what the saga learned or intends; [`Refusal::WrongState`] where that does not go
-    /// with the purchase's state (somebody else recorded first: read it again).
+    /// Records what was learned of a payment or is intended, with the act that asked for it, which
+    /// is shown the purchase before. [`Refusal::WrongState`] where the step does not go with the
+    /// purchase's state (somebody else recorded first: read it again).
     pub fn record(
         &self,
         purchase: PurchaseId,
         step: PaymentStep,
-    ) -> Result<Result<Recorded, Refusal>, StorageFault> {
-        self.record_decided(purchase, |context| decide_payment(context, purchase, step))
-    }
-
-    /// The same as an administrative act: what `acted` makes of the purchase before the step stands
-    /// in the same append.
-    pub fn record_acted(
-        &self,
-        purchase: PurchaseId,
-        step: PaymentStep,
-        acted: impl FnOnce(&PurchaseView) -> AdminActed,
-    ) -> Result<Result<Recorded, Refusal>, StorageFault> {
-        self.record_decided(purchase, |context| {
+        audit: Audit<'_, PurchaseView>,
+    ) -> Result<Recorded, WriteError> {
+        let mut turn = self.turn(purchase.shard())?;
+        let context = turn.context();
+        let mut decision = decide_payment(context, purchase, step).map_err(WriteError::Refused)?;
+        if let Audit::Act(acted) = audit {
             let before = view_before(context, purchase);
-            let mut decision = decide_payment(context, purchase, step)?;
             let acted = acted(&before.expect("deciding found the purchase"));
             decision.events.insert(0, Event::AdminActed(acted));
-            Ok(decision)
-        })
-    }
-
-    fn record_decided(
-        &self,
-        purchase: PurchaseId,
-        decide: impl FnOnce(Context<'_>) -> Result<Decision, Refusal>,
-    ) -> Result<Result<Recorded, Refusal>, StorageFault> {
-        let mut turn = self.turn(purchase.shard())?;
-        let decision = match decide(turn.context()) {
-            Ok(decision) => decision,
-            Err(refusal) => return Ok(Err(refusal)),
-        };
+        }
         let durable_at = turn.commit(decision)?;
         let view = turn.shard.purchase_view(purchase, &turn.catalogue, LATEST);
         let view = view.expect("deciding found the purchase");
-        Ok(Ok(Recorded { view, durable_at }))
+        Ok(Recorded { view, durable_at })
     }
 
-    /// Writes down the intent to give captured money back.
-    pub fn start_refund(&self, command: &StartRefund) -> Result<Submitted, StorageFault> {
-        self.refund_decided(command, |context| decide_refund(context, command))
-    }
-
-    /// The same as an administrative act: what `acted` makes of the purchase before it and of the
-    /// refund stands in the same append.
-    pub fn start_refund_acted(
+    /// Writes down the intent to give captured money back, with the act that asked for it.
+    pub fn start_refund(
         &self,
         command: &StartRefund,
-        acted: impl FnOnce(&PurchaseView, &RefundStarted) -> AdminActed,
-    ) -> Result<Submitted, StorageFault> {
-        self.refund_decided(command, |context| {
-            let before = view_before(context, command.purchase);
-            let mut decision = decide_refund(context, command)?;
-            if let Some(Event::RefundStarted(started)) = decision.events.first() {
-                let before = before.expect("deciding found the purchase");
-                let acted = acted(&before, started);
-                decision.events.insert(0, Event::AdminActed(acted));
-            }
-            Ok(decision)
-        })
-    }
-
-    fn refund_decided(
-        &self,
-        command: &StartRefund,
-        decide: impl FnOnce(Context<'_>) -> Result<Decision, Rejection>,
-    ) -> Result<Submitted, StorageFault> {
+        audit: Audit<'_, RefundChange>,
+    ) -> Result<Submitted<RefundOutcome>, StorageFault> {
         let found = self.shard(command.purchase.shard());
         let user = found.owner_of(command.purchase).cloned();
         drop(found);
@@ -135,7 +149,7 @@ impl Journal {
             quantity: 0,
             card: None,
         };
-        self.attempt(&attempt, |context| decide(context).map_err(Turned::from))
+        self.attempt(&attempt, &AuditedRefund { command, audit })
     }
 }
 

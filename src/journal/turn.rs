@@ -9,28 +9,29 @@
 use super::clock::Moment;
 use super::codec;
 use super::fault::StorageFault;
+use super::outcome::{
+    BuyOutcome, Command, RefundOutcome, Refused, Replay, Spent, Submitted, UnderKey,
+};
 use super::refusals::Room;
 use super::{Journal, Slot};
 use crate::engine::catalogue::Catalogue;
 use crate::engine::command::{Buy, PlaceHold, ReleaseHold, SpendTokens};
 use crate::engine::decide::{
-    Claims, Context, Decision, Turned, Watch, decide_buy, decide_expiries, decide_hold,
-    decide_release, decide_spending,
+    Claims, Context, Decision, Turned, Watch, decide_expiries, decide_release,
 };
 use crate::engine::event::{
     AdminActed, AdminRefused, AttemptRefused, Event, Flow, IdempotencyKey, Origin, Part,
 };
 use crate::engine::keys::KeyAnswer;
 use crate::engine::refusal::{Refusal, Trace};
-use crate::engine::rejection::{RefusalFacts, Rejection};
-use crate::engine::risk::program::RuleSet;
+use crate::engine::rejection::Rejection;
+use crate::engine::risk::program::{Found, RuleSet};
 use crate::engine::risk::scoring::Scoring;
 use crate::engine::score::Appraisal;
 use crate::engine::shard::Shard;
 use crate::engine::stamp::{Settled, Stamp};
-use crate::engine::view::{DeclineView, HoldView, PurchaseView, RefundView, UnderWay};
-use crate::ids::{CardToken, Lsn, ProductId, PurchaseId, PurchaseTag, RequestId, ShardId, UserId};
-use crate::money::Tokens;
+use crate::engine::view::HoldView;
+use crate::ids::{CardToken, Lsn, ProductId, PurchaseTag, ShardId, UserId};
 use crate::time::UnixMs;
 use arc_swap::Guard;
 use parking_lot::MutexGuard;
@@ -42,80 +43,6 @@ use std::sync::Arc;
 const EXPIRIES_BEFORE_COMMAND: usize = 8;
 /// Expiries that one turn of the sweeper carries out, so that no command waits long behind it.
 const EXPIRIES_A_SWEEP: usize = 32;
-
-/// What came of a command, and from when on it may be told.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Submitted {
-    /// What came of it.
-    pub outcome: Outcome,
-    /// Whether this is an answer given before.
-    pub replay: Replay,
-    /// The LSN that must be durable before the outcome is told; `None`: it may be told at once.
-    pub durable_at: Option<Lsn>,
-}
-
-/// Whether an answer was given before.
-#[derive(Copy, Clone, Debug, PartialEq, Eq)]
-pub enum Replay {
-    /// This is the first.
-    First,
-    /// The key's outcome is told again.
-    Again,
-}
-
-/// What came of a command.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// Units are set aside.
-    Held(HoldView),
-    /// The hold is given up.
-    Released(HoldView),
-    /// The payment's intent stands in the log; once durable, the gateway may be asked.
-    PaymentStarted(PurchaseId),
-    /// The purchase that this key made, as of its capture.
-    Paid(Box<PurchaseView>),
-    /// The refund's intent stands in the log; once durable, the gateway may be asked.
-    RefundStarted(Box<RefundView>),
-    /// What became of the refund that this key asked for: it is done, or it failed.
-    Refunded(Box<RefundView>),
-    /// The reward tokens are taken.
-    Spent {
-        /// What was left to spend then.
-        balance: Tokens,
-    },
-    /// The payment that this key brought was not made.
-    Declined(Box<DeclineView>),
-    /// No.
-    Refused(Refused),
-}
-
-/// A refusal and what its answer needs.
-#[derive(Copy, Clone, Debug, PartialEq, Eq)]
-pub struct Refused {
-    /// Why.
-    pub reason: Refusal,
-    /// What it is about, where the reason has figures.
-    pub facts: Option<RefusalFacts>,
-    /// The request that was refused: of a replay, the first one.
-    pub request: RequestId,
-    /// How long to wait before the next attempt, where that would help.
-    pub retry_after_ms: Option<u64>,
-    /// What is under way under the same key, where that is why.
-    pub under_way: Option<UnderWay>,
-}
-
-impl Refused {
-    fn new(rejection: Rejection, request: RequestId) -> Self {
-        let Rejection { reason, facts } = rejection;
-        Self {
-            reason,
-            facts,
-            request,
-            retry_after_ms: None,
-            under_way: None,
-        }
-    }
-}
 
 /// What a command is about, for its refusal's event.
 pub(super) struct Attempt<'a> {
@@ -129,7 +56,7 @@ pub(super) struct Attempt<'a> {
 
 impl Journal {
     /// Sets units aside.
-    pub fn place_hold(&self, command: &PlaceHold) -> Result<Submitted, StorageFault> {
+    pub fn place_hold(&self, command: &PlaceHold) -> Result<Submitted<HoldView>, StorageFault> {
         let attempt = Attempt {
             flow: Flow::Hold,
             origin: &command.origin,
@@ -138,11 +65,11 @@ impl Journal {
             quantity: command.quantity,
             card: None,
         };
-        self.attempt(&attempt, |context| decide_hold(context, command))
+        self.attempt(&attempt, command)
     }
 
     /// Sets units aside, or takes an earlier hold, and writes down the intent to charge for them.
-    pub fn buy(&self, command: &Buy) -> Result<Submitted, StorageFault> {
+    pub fn buy(&self, command: &Buy) -> Result<Submitted<BuyOutcome>, StorageFault> {
         let attempt = Attempt {
             flow: Flow::Buy,
             origin: &command.origin,
@@ -151,11 +78,11 @@ impl Journal {
             quantity: command.quantity,
             card: Some(&command.card),
         };
-        self.attempt(&attempt, |context| decide_buy(context, command))
+        self.attempt(&attempt, command)
     }
 
     /// Takes reward tokens that a buyer spends in the shop.
-    pub fn spend_tokens(&self, command: &SpendTokens) -> Result<Submitted, StorageFault> {
+    pub fn spend_tokens(&self, command: &SpendTokens) -> Result<Submitted<Spent>, StorageFault> {
         let attempt = Attempt {
             flow: Flow::Reward,
             origin: &command.origin,
@@ -164,13 +91,11 @@ impl Journal {
             quantity: 0,
             card: None,
         };
-        self.attempt(&attempt, |context| {
-            decide_spending(context, command).map_err(Turned::from)
-        })
+        self.attempt(&attempt, command)
     }
 
     /// Gives a hold up.
-    pub fn release_hold(&self, command: &ReleaseHold) -> Result<Submitted, StorageFault> {
+    pub fn release_hold(&self, command: &ReleaseHold) -> Result<Submitted<HoldView>, StorageFault> {
         let mut turn = self.turn(command.hold.shard())?;
         let told = match decide_release(turn.context(), command) {
             Ok(Some(decision)) => turn.commit(decision)?,
@@ -204,7 +129,7 @@ impl Journal {
         };
         let view = turn.shard.hold_view(command.hold, &turn.catalogue);
         let view = view.expect("deciding found the hold");
-        Ok(Submitted::first(Outcome::Released(view), told))
+        Ok(Submitted::first(view, told))
     }
 
     /// Writes down what the front end refused by itself, for the audit trail. Its answer need not
@@ -275,11 +200,11 @@ impl Journal {
     }
 
     /// The order of checks that every attempt shares: idempotency, rate limit, then its own.
-    pub(super) fn attempt(
+    pub(super) fn attempt<C: Command>(
         &self,
         attempt: &Attempt<'_>,
-        decide: impl FnOnce(Context<'_>) -> Result<Decision, Turned>,
-    ) -> Result<Submitted, StorageFault> {
+        command: &C,
+    ) -> Result<Submitted<C::Outcome>, StorageFault> {
         let turn = self.turn(ShardId::of(attempt.user))?;
         if let Some(key) = &attempt.origin.key {
             match turn.shard.key_answer(key, &turn.catalogue) {
@@ -287,7 +212,7 @@ impl Journal {
                 KeyAnswer::InFlight => {
                     let under_way = turn.shard.under_way(key.scope);
                     let mut refused = turn.refuse(attempt, Refusal::IdempotencyInFlight)?;
-                    if let Outcome::Refused(refused) = &mut refused.outcome {
+                    if let Err(refused) = &mut refused.outcome {
                         refused.under_way = under_way;
                     }
                     return Ok(refused);
@@ -296,7 +221,16 @@ impl Journal {
                 KeyAnswer::Elsewhere => {
                     return turn.refuse(attempt, Refusal::IdempotencyOutcomeElsewhere);
                 }
-                answered => return Ok(self.replayed(answered)),
+                KeyAnswer::Refused { rejection, request } => {
+                    return Ok(self.replayed(Err(Refused::new(rejection, request))));
+                }
+                KeyAnswer::Finished(finished) => {
+                    return match UnderKey::shown(finished) {
+                        Some(outcome) => Ok(self.replayed(Ok(outcome))),
+                        // Another kind of command came with it.
+                        None => turn.refuse(attempt, Refusal::IdempotencyKeyReused),
+                    };
+                }
             }
         }
         // What gives money back or takes tokens is no attempt to buy: neither the rate limit nor a
@@ -305,8 +239,8 @@ impl Journal {
             if let Err(reason) = turn.shard.room_for(attempt.user, &self.settings.bounds) {
                 return turn.refuse(attempt, reason);
             }
-            return match decide(turn.context()) {
-                Ok(decision) => turn.accept(decision),
+            return match command.decide(turn.context()) {
+                Ok(decision) => turn.accept(decision, command),
                 Err(turned) => turn.turn_away(attempt, turned),
             };
         }
@@ -328,7 +262,7 @@ impl Journal {
         if let Some((wait_ms, facts)) = longer {
             let rejection = Refusal::RateLimited.about(facts);
             let mut refused = turn.turn_away(attempt, rejection.into())?;
-            if let Outcome::Refused(refused) = &mut refused.outcome {
+            if let Err(refused) = &mut refused.outcome {
                 refused.retry_after_ms = Some(wait_ms);
             }
             return Ok(refused);
@@ -337,37 +271,51 @@ impl Journal {
         if let Err(reason) = turn.shard.room_for(attempt.user, bounds) {
             return turn.refuse(attempt, reason);
         }
-        match decide(turn.context()) {
-            Ok(decision) => turn.accept(decision),
+        match command.decide(turn.context()) {
+            Ok(decision) => turn.accept(decision, command),
             Err(turned) => turn.turn_away(attempt, turned),
         }
     }
 
-    /// What stands under a finished key, for a front end that can take no new attempt just now.
-    pub fn replay(&self, user: &UserId, key: &IdempotencyKey) -> Option<Submitted> {
+    /// What a key says, whatever kind of command it came with.
+    pub fn key_answer(&self, user: &UserId, key: &IdempotencyKey) -> KeyAnswer {
         let shard = self.shard(ShardId::of(user));
-        match shard.key_answer(key, &self.catalogue.load()) {
+        shard.key_answer(key, &self.catalogue.load())
+    }
+
+    /// What stands under the finished key of a buy, for a front end that can take no new one just now.
+    pub fn replay_buy(&self, user: &UserId, key: &IdempotencyKey) -> Option<Submitted<BuyOutcome>> {
+        self.replay(user, key)
+    }
+
+    /// The same of a refund.
+    pub fn replay_refund(
+        &self,
+        user: &UserId,
+        key: &IdempotencyKey,
+    ) -> Option<Submitted<RefundOutcome>> {
+        self.replay(user, key)
+    }
+
+    fn replay<Outcome: UnderKey>(
+        &self,
+        user: &UserId,
+        key: &IdempotencyKey,
+    ) -> Option<Submitted<Outcome>> {
+        match self.key_answer(user, key) {
             KeyAnswer::Free | KeyAnswer::InFlight | KeyAnswer::Reused | KeyAnswer::Elsewhere => {
                 None
             }
-            answered => Some(self.replayed(answered)),
+            KeyAnswer::Refused { rejection, request } => {
+                Some(self.replayed(Err(Refused::new(rejection, request))))
+            }
+            KeyAnswer::Finished(finished) => {
+                UnderKey::shown(finished).map(|outcome| self.replayed(Ok(outcome)))
+            }
         }
     }
 
-    fn replayed(&self, answered: KeyAnswer) -> Submitted {
-        let outcome = match answered {
-            KeyAnswer::Held(view) => Outcome::Held(view),
-            KeyAnswer::Paid(view) => Outcome::Paid(view),
-            KeyAnswer::Declined(view) => Outcome::Declined(view),
-            KeyAnswer::Refunded(view) => Outcome::Refunded(view),
-            KeyAnswer::Spent(balance) => Outcome::Spent { balance },
-            KeyAnswer::Refused { rejection, request } => {
-                Outcome::Refused(Refused::new(rejection, request))
-            }
-            KeyAnswer::Free | KeyAnswer::InFlight | KeyAnswer::Reused | KeyAnswer::Elsewhere => {
-                unreachable!("the caller answers these itself")
-            }
-        };
+    fn replayed<Outcome>(&self, outcome: Result<Outcome, Refused>) -> Submitted<Outcome> {
         // What stands under a key may not be durable yet: its first answer may still be waiting.
         Submitted {
             outcome,
@@ -527,8 +475,18 @@ impl Turn<'_> {
             events,
             claims,
             found,
+            made: (),
         } = decision;
-        let end = self.commit_events(&events, claims)?;
+        self.commit_found(&events, claims, found)
+    }
+
+    fn commit_found(
+        &mut self,
+        events: &[Event],
+        claims: Claims,
+        found: Found,
+    ) -> Result<Lsn, StorageFault> {
+        let end = self.commit_events(events, claims)?;
         self.rules.count(found);
         Ok(end)
     }
@@ -584,56 +542,38 @@ impl Turn<'_> {
         effects.carry_out(&self.catalogue, &self.journal.shared, day_start);
     }
 
-    fn accept(mut self, decision: Decision) -> Result<Submitted, StorageFault> {
-        enum Made {
-            Hold(PurchaseId),
-            Payment(PurchaseId),
-            Refund(PurchaseId, u32),
-            Refunded(PurchaseId, u32),
-            Spending(UserId),
-        }
-        let last = decision.events.last().expect("a decision has an event");
-        let made = match last {
-            Event::HoldPlaced(placed) => Made::Hold(placed.purchase),
-            Event::PaymentStarted(started) => Made::Payment(started.purchase),
-            Event::RefundStarted(started) => Made::Refund(started.purchase, started.number),
-            Event::RefundSucceeded(done) => Made::Refunded(done.purchase, done.number),
-            Event::TokensSpent(spent) => Made::Spending(spent.user.clone()),
-            _ => unreachable!("an attempt ends in a hold, a payment, a refund or a spending"),
-        };
-        let told = self.commit(decision)?;
-        let applied = "it was applied in this turn";
-        let outcome = match made {
-            Made::Payment(id) => Outcome::PaymentStarted(id),
-            Made::Hold(id) => {
-                Outcome::Held(self.shard.hold_view(id, &self.catalogue).expect(applied))
-            }
-            Made::Refund(id, number) => {
-                let view = self.shard.refund_view(id, number);
-                Outcome::RefundStarted(Box::new(view.expect(applied)))
-            }
-            Made::Refunded(id, number) => {
-                let view = self.shard.refund_view(id, number);
-                Outcome::Refunded(Box::new(view.expect(applied)))
-            }
-            Made::Spending(user) => Outcome::Spent {
-                balance: self.shard.tokens(&user),
-            },
-        };
+    fn accept<C: Command>(
+        mut self,
+        decision: Decision<C::Made>,
+        command: &C,
+    ) -> Result<Submitted<C::Outcome>, StorageFault> {
+        let Decision {
+            events,
+            claims,
+            found,
+            made,
+        } = decision;
+        let told = self.commit_found(&events, claims, found)?;
+        let outcome = command.outcome(made, &self.shard, &self.catalogue);
+        let outcome = outcome.expect("it was applied in this turn");
         Ok(Submitted::first(outcome, told))
     }
 
     /// Writes down a refusal before anything was decided.
-    fn refuse(self, attempt: &Attempt<'_>, reason: Refusal) -> Result<Submitted, StorageFault> {
+    fn refuse<Outcome>(
+        self,
+        attempt: &Attempt<'_>,
+        reason: Refusal,
+    ) -> Result<Submitted<Outcome>, StorageFault> {
         self.turn_away(attempt, reason.into())
     }
 
     /// Writes the refusal down; it is told once durable where it leaves something behind.
-    fn turn_away(
+    fn turn_away<Outcome>(
         mut self,
         attempt: &Attempt<'_>,
         turned: Turned,
-    ) -> Result<Submitted, StorageFault> {
+    ) -> Result<Submitted<Outcome>, StorageFault> {
         let Turned { rejection, found } = turned;
         let Rejection { reason, facts } = *rejection;
         let end = self.commit_refused(AttemptRefused {
@@ -684,27 +624,5 @@ impl Turn<'_> {
             self.commit_events(&events, Claims::default())?;
         }
         Ok(events.len())
-    }
-}
-
-impl Submitted {
-    fn first(outcome: Outcome, told: Lsn) -> Self {
-        Self {
-            outcome,
-            replay: Replay::First,
-            durable_at: Some(told),
-        }
-    }
-
-    pub(super) fn refused(
-        rejection: impl Into<Rejection>,
-        request: RequestId,
-        durable_at: Option<Lsn>,
-    ) -> Self {
-        Self {
-            outcome: Outcome::Refused(Refused::new(rejection.into(), request)),
-            replay: Replay::First,
-            durable_at,
-        }
     }
 }

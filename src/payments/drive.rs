@@ -13,7 +13,7 @@ use crate::engine::event::{Decider, VoidCause, VoidStuckCause};
 use crate::engine::lifecycle::PurchaseState;
 use crate::engine::view::PurchaseView;
 use crate::ids::{AuthorizationId, CaptureId, CardToken, Lsn, PurchaseId};
-use crate::journal::{CommitGate, StorageFault};
+use crate::journal::{Audit, CommitGate, StorageFault, WriteError};
 use crate::money::{Amount, Currency};
 use crate::payments::calls::{FailedTries, RetryDecision};
 use crate::payments::driver::Payments;
@@ -21,7 +21,7 @@ use crate::payments::gateway::{
     Authorization, AuthorizationClaim, AuthorizeRequest, CallResult, CapturedMoney, FoundRefund,
     GatewayCall, Inquiry, LookupResult, Reference, RefundRequest, Trouble,
 };
-use crate::payments::saga::{Action, GatewayState, Late, RestReason, Review, next};
+use crate::payments::saga::{Action, Ask, GatewayState, Late, Record, RestReason, Review, next};
 use crate::time::UnixMs;
 
 /// Refunds that are made of one payment to give back what was captured without goods: each one after
@@ -123,40 +123,8 @@ impl<'a> Drive<'a> {
             }
             let go = match next(self.view.state, self.review(), &self.known) {
                 Action::Rest(rest) => return Ok(self.ended(Some(rest))),
-                // Charging needs no sync of its own: the intent to charge is durable before a drive
-                // begins, and a step that a crash loses is found again by a look-up.
-                Action::LookUp => self.look_up().await,
-                Action::Authorize => self.authorize().await,
-                Action::Capture => self.capture().await,
-                // It closes the reference before anything was authorized, so there is nothing to give
-                // back, and the intent to charge covers it.
-                Action::Close => self.close().await,
-                // Giving back needs its own intent to be durable first. Otherwise a crash could leave the
-                // money returned and a log that says to capture it.
-                Action::Void => {
-                    self.intent_durable().await?;
-                    self.void().await
-                }
-                Action::GiveBack(money) => {
-                    self.intent_durable().await?;
-                    self.give_back(&money).await
-                }
-                Action::RecordCaptured(money) => {
-                    let refunded = money.refunded;
-                    // The capture first: a refund of a purchase that is not captured has no place in
-                    // the life cycle.
-                    let go = self.record(self.captured_step(money))?;
-                    self.record_refunds_found(refunded)?;
-                    go
-                }
-                step => {
-                    let step = self.step_of(step);
-                    let go = self.record(step)?;
-                    if self.view.state == PurchaseState::CaptureDiffers {
-                        self.payments.meter().capture_differs(self.purchase);
-                    }
-                    go
-                }
+                Action::Ask(ask) => self.ask(ask).await?,
+                Action::Record(record) => self.write_down(record)?,
             };
             if go == Go::Leave {
                 self.note_stuck()?;
@@ -165,50 +133,80 @@ impl<'a> Drive<'a> {
         }
     }
 
-    /// The step that a recording action records.
-    fn step_of(&self, action: Action) -> PaymentStep {
-        match action {
-            Action::RecordAuthorized(Authorization { id, capture_before }) => {
-                PaymentStep::Authorized {
-                    authorization: id,
-                    capture_before,
-                }
+    async fn ask(&mut self, ask: Ask) -> Result<Go, StorageFault> {
+        Ok(match ask {
+            // Charging needs no sync of its own: the intent to charge is durable before a drive
+            // begins, and a step that a crash loses is found again by a look-up.
+            Ask::LookUp => self.look_up().await,
+            Ask::Authorize => self.authorize().await,
+            Ask::Capture => self.capture().await,
+            // It closes the reference before anything was authorized, so there is nothing to give
+            // back, and the intent to charge covers it.
+            Ask::Close => self.close().await,
+            // Giving back needs its own intent to be durable first. Otherwise a crash could leave the
+            // money returned and a log that says to capture it.
+            Ask::Void => {
+                self.intent_durable().await?;
+                self.void().await
             }
-            Action::RecordDeclined(cause, code) => PaymentStep::Declined {
+            Ask::GiveBack(money) => {
+                self.intent_durable().await?;
+                self.give_back(&money).await
+            }
+        })
+    }
+
+    fn write_down(&mut self, record: Record) -> Result<Go, StorageFault> {
+        if let Record::Captured(money) = record {
+            let refunded = money.refunded;
+            // The capture first: a refund of a purchase that is not captured has no place in the life
+            // cycle.
+            let go = self.record(self.captured_step(money))?;
+            self.record_refunds_found(refunded)?;
+            return Ok(go);
+        }
+        let go = self.record(self.step_of(record))?;
+        if self.view.state == PurchaseState::CaptureDiffers {
+            self.payments.meter().capture_differs(self.purchase);
+        }
+        Ok(go)
+    }
+
+    /// The step that a record is.
+    fn step_of(&self, record: Record) -> PaymentStep {
+        match record {
+            Record::Authorized(Authorization { id, capture_before }) => PaymentStep::Authorized {
+                authorization: id,
+                capture_before,
+            },
+            Record::Declined(cause, code) => PaymentStep::Declined {
                 cause,
                 advice: self.payments.settings().scheme.advice(cause, code.as_ref()),
                 code,
             },
-            Action::StartCapture => PaymentStep::StartCapture,
-            Action::OpenReview => {
+            Record::StartCapture => PaymentStep::StartCapture,
+            Record::OpenReview => {
                 let review = self.payments.settings().review;
                 PaymentStep::OpenReview {
                     within_ms: review.deadline_ms,
                     margin_ms: review.capture_margin_ms,
                 }
             }
-            Action::DecideReview(verdict) => PaymentStep::DecideReview {
+            Record::DecideReview(verdict) => PaymentStep::DecideReview {
                 verdict,
                 decider: Decider::Deadline,
                 void_within_ms: self.payments.settings().void_deadline_ms,
             },
-            Action::RecordDiffers(difference, money) => PaymentStep::CaptureDiffered {
+            Record::Captured(money) => self.captured_step(money),
+            Record::Differs(difference, money) => PaymentStep::CaptureDiffered {
                 difference,
                 capture: money.capture,
                 captured: money.captured,
                 currency: money.currency,
                 refunded: money.refunded,
             },
-            Action::StartVoid(cause) => self.start_void(cause),
-            Action::RecordVoided => PaymentStep::Voided,
-            Action::LookUp
-            | Action::Authorize
-            | Action::Capture
-            | Action::Close
-            | Action::Void
-            | Action::GiveBack(_)
-            | Action::RecordCaptured(_)
-            | Action::Rest(_) => unreachable!("the caller does these itself"),
+            Record::StartVoid(cause) => self.start_void(cause),
+            Record::Voided => PaymentStep::Voided,
         }
     }
 
@@ -283,7 +281,8 @@ impl<'a> Drive<'a> {
     /// Writes a step down. It need not be durable before the next call that charges: the intent to
     /// charge is, and what a crash takes away is found again by looking up.
     fn record(&mut self, step: PaymentStep) -> Result<Go, StorageFault> {
-        match self.payments.journal().record(self.purchase, step)? {
+        let recorded = (self.payments.journal()).record(self.purchase, step, Audit::Nothing);
+        match recorded {
             Ok(recorded) => {
                 self.view = recorded.view;
                 self.durable_at = recorded.durable_at;
@@ -291,7 +290,7 @@ impl<'a> Drive<'a> {
             }
             // Another task recorded a step first (an operator's void, for instance). What it learned from
             // the gateway is not known here, so look up before anything is sent.
-            Err(_wrong_state) => {
+            Err(WriteError::Refused(_)) => {
                 let payment = self.view.request;
                 (self.view, self.durable_at) = self.payments.read(self.purchase);
                 // The hold is being paid for again. That payment has its own drive, and its intent may
@@ -305,6 +304,7 @@ impl<'a> Drive<'a> {
                     return Ok(Go::Leave);
                 }
             }
+            Err(WriteError::Fault(fault)) => return Err(fault),
         }
         Ok(Go::On)
     }

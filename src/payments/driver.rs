@@ -18,7 +18,7 @@ use crate::engine::lifecycle::PurchaseState;
 use crate::engine::refusal::Refusal;
 use crate::engine::view::{PurchaseView, RefundView};
 use crate::ids::{Lsn, PurchaseId};
-use crate::journal::{Clock, CommitGate, Journal, StorageFault};
+use crate::journal::{Audit, Clock, CommitGate, Journal, StorageFault, WriteError};
 use crate::money::Currency;
 use crate::payments::breaker::Circuit;
 use crate::payments::calls::Calls;
@@ -180,7 +180,7 @@ impl Payments {
         by: AdminAct,
         acted: impl Fn(&PurchaseView) -> AdminActed + Send + 'static,
         gate: &Arc<CommitGate>,
-    ) -> PaymentFuture<Result<Result<PurchaseView, Refusal>, StorageFault>> {
+    ) -> PaymentFuture<Result<PurchaseView, WriteError>> {
         let (payments, gate) = (Arc::clone(self), Arc::clone(gate));
         PaymentFuture::new(async move {
             let step = PaymentStep::StartVoid {
@@ -189,20 +189,22 @@ impl Payments {
                 by: Some(by),
             };
             let journal = &payments.journal;
-            if let Err(refusal) = journal.record_acted(purchase, step, &acted)? {
+            let recorded = journal.record(purchase, step, Audit::Act(&acted));
+            if let Err(error) = recorded {
+                let refused = WriteError::Refused(error.refusal()?);
                 let Some((view, durable_at)) = journal.purchase(purchase) else {
-                    return Ok(Err(refusal));
+                    return Err(refused);
                 };
                 if view.state != PurchaseState::Voiding {
                     // It says where the purchase is, too.
                     payments.durable(durable_at, &gate).await?;
-                    return Ok(Err(refusal));
+                    return Err(refused);
                 }
                 journal.admin_acted(acted(&view))?;
             }
             // If another task drives it just now, this has it driven once more.
             let settled = payments.settle(purchase, &gate).await?;
-            Ok(Ok(settled.into_view()))
+            Ok(settled.into_view())
         })
     }
 
@@ -215,9 +217,9 @@ impl Payments {
         purchase: PurchaseId,
         verdict: Verdict,
         decider: Decider,
-        acted: impl FnOnce(&PurchaseView) -> AdminActed + Send + 'static,
+        acted: impl Fn(&PurchaseView) -> AdminActed + Send + 'static,
         gate: &Arc<CommitGate>,
-    ) -> PaymentFuture<Result<Result<PurchaseView, Refusal>, StorageFault>> {
+    ) -> PaymentFuture<Result<PurchaseView, WriteError>> {
         let (payments, gate) = (Arc::clone(self), Arc::clone(gate));
         PaymentFuture::new(async move {
             let step = PaymentStep::DecideReview {
@@ -226,14 +228,12 @@ impl Payments {
                 void_within_ms: payments.settings.void_deadline_ms,
             };
             let journal = &payments.journal;
-            if let Err(refusal) = journal.record_acted(purchase, step, acted)? {
-                // Another task recorded the reason for this refusal, perhaps just now: wait until durable.
-                let (_, durable_at) = payments.read(purchase);
-                gate.wait(durable_at).await?;
-                return Ok(Err(refusal));
+            let recorded = journal.record(purchase, step, Audit::Act(&acted));
+            if let Err(error) = recorded {
+                return Err(payments.refused(purchase, error, &gate).await);
             }
             let settled = payments.settle(purchase, &gate).await?;
-            Ok(Ok(settled.into_view()))
+            Ok(settled.into_view())
         })
     }
 

@@ -132,7 +132,7 @@ impl<'a> RefundDrive<'a> {
                 }
             };
             // Refused if another task recorded it first: it has ended either way.
-            let _ = self.payments.journal().record(self.view.purchase, step)?;
+            self.payments.record_if_allowed(self.view.purchase, step)?;
             return Ok(DriveEnd::Reached);
         }
     }
@@ -155,7 +155,6 @@ impl<'a> RefundDrive<'a> {
             None
         };
         let more = total.filter(|total| *total > self.view.refunded);
-        let journal = self.payments.journal();
         let failed = PaymentStep::RefundFailed {
             number: self.refund.number,
             code,
@@ -165,10 +164,11 @@ impl<'a> RefundDrive<'a> {
             },
         };
         // Refused if another task recorded it first: it has ended either way.
-        let _ = journal.record(self.view.purchase, failed)?;
+        self.payments
+            .record_if_allowed(self.view.purchase, failed)?;
         if let Some(total) = more {
             let found = PaymentStep::RefundedAtGateway(total);
-            let _ = journal.record(self.view.purchase, found)?;
+            self.payments.record_if_allowed(self.view.purchase, found)?;
         }
         Ok(Go::On)
     }

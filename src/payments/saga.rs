@@ -88,39 +88,53 @@ pub enum Late {
 /// What to do next.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
-    /// Ask the gateway what it has.
-    LookUp,
-    /// Ask the gateway to set the money aside.
-    Authorize,
-    /// Ask the gateway to take the money.
-    Capture,
-    /// Ask the gateway to close the reference, under which it has nothing, so that no attempt that
-    /// is still on its way sets money aside later.
-    Close,
-    /// Ask the gateway to give the authorization back, and to close the reference.
-    Void,
-    /// Ask the gateway to give back what is left of what it took.
-    GiveBack(CapturedMoney),
-    /// Write down that the money is set aside.
-    RecordAuthorized(Authorization),
-    /// Write down that nothing was charged, with the gateway's word for why, and free the units.
-    RecordDeclined(DeclineCause, Option<GatewayCode>),
-    /// Write down that a person is to decide.
-    OpenReview,
-    /// Record the decision of the deadline, because no person decided in time.
-    DecideReview(Verdict),
-    /// Record the intent to capture.
-    StartCapture,
-    /// Record the capture, which sells the units.
-    RecordCaptured(CapturedMoney),
-    /// Record a capture of a different amount, which a person must settle.
-    RecordDiffers(CaptureDifference, CapturedMoney),
-    /// Record the intent to void.
-    StartVoid(VoidCause),
-    /// Record that the authorization is void, which frees the units.
-    RecordVoided,
+    /// Ask the gateway.
+    Ask(Ask),
+    /// Write down what is known, or what is about to be asked.
+    Record(Record),
     /// Nothing for the saga to do.
     Rest(RestReason),
+}
+
+/// What the gateway is asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ask {
+    /// What it has.
+    LookUp,
+    /// To set the money aside.
+    Authorize,
+    /// To take the money.
+    Capture,
+    /// To close the reference, under which it has nothing, so that no attempt that is still on its
+    /// way sets money aside later.
+    Close,
+    /// To give the authorization back, and to close the reference.
+    Void,
+    /// To give back what is left of what it took.
+    GiveBack(CapturedMoney),
+}
+
+/// What is written down.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Record {
+    /// The money is set aside.
+    Authorized(Authorization),
+    /// Nothing was charged, with the gateway's word for why; the units are free.
+    Declined(DeclineCause, Option<GatewayCode>),
+    /// A person is to decide.
+    OpenReview,
+    /// The decision of the deadline, because no person decided in time.
+    DecideReview(Verdict),
+    /// The intent to capture.
+    StartCapture,
+    /// The capture, which sells the units.
+    Captured(CapturedMoney),
+    /// A capture of a different amount, which a person must settle.
+    Differs(CaptureDifference, CapturedMoney),
+    /// The intent to void.
+    StartVoid(VoidCause),
+    /// The authorization is void, which frees the units.
+    Voided,
 }
 
 /// Why there is nothing to do.
@@ -154,7 +168,7 @@ pub fn next(state: PurchaseState, review: Review, known: &GatewayState) -> Actio
         S::Voided => Action::Rest(RestReason::Voided),
         S::CaptureDiffers => Action::Rest(RestReason::Waiting),
         S::UnderReview => match review {
-            Review::Due(verdict) => Action::DecideReview(verdict),
+            Review::Due(verdict) => Action::Record(Record::DecideReview(verdict)),
             Review::No | Review::Wanted => Action::Rest(RestReason::Waiting),
         },
         S::Held | S::Expired | S::Released => Action::Rest(RestReason::NoPayment),
@@ -163,24 +177,26 @@ pub fn next(state: PurchaseState, review: Review, known: &GatewayState) -> Actio
 
 fn authorizing(known: &GatewayState) -> Action {
     match known {
-        GatewayState::Unasked | GatewayState::Has(LookupResult::Nothing) => Action::Authorize,
-        GatewayState::InDoubt | GatewayState::CaptureRefused => Action::LookUp,
+        GatewayState::Unasked | GatewayState::Has(LookupResult::Nothing) => {
+            Action::Ask(Ask::Authorize)
+        }
+        GatewayState::InDoubt | GatewayState::CaptureRefused => Action::Ask(Ask::LookUp),
         GatewayState::Has(LookupResult::Authorized(authorization)) => {
-            Action::RecordAuthorized(authorization.clone())
+            Action::Record(Record::Authorized(authorization.clone()))
         }
         // Captured already: its steps were lost in a crash, and are written again one by one.
         GatewayState::Has(LookupResult::Captured(money)) | GatewayState::Differs(_, money) => {
-            Action::RecordAuthorized(money.authorization.clone())
+            Action::Record(Record::Authorized(money.authorization.clone()))
         }
         GatewayState::Has(LookupResult::Declined(decline)) => {
-            Action::RecordDeclined(decline.cause(), decline.code.clone())
+            Action::Record(Record::Declined(decline.cause(), decline.code.clone()))
         }
-        GatewayState::GivenUp(Late::Possible) => Action::Close,
+        GatewayState::GivenUp(Late::Possible) => Action::Ask(Ask::Close),
         // Voided before it was known here: closed because it was given up, and the answer was lost,
         // or at the gateway's own site. No issuer said no.
         GatewayState::Has(LookupResult::Voided | LookupResult::Refunded(_))
         | GatewayState::GivenUp(Late::Impossible) => {
-            Action::RecordDeclined(DeclineCause::GatewayUnavailable, None)
+            Action::Record(Record::Declined(DeclineCause::GatewayUnavailable, None))
         }
     }
 }
@@ -190,37 +206,45 @@ fn authorized(review: Review, known: &GatewayState) -> Action {
         GatewayState::Unasked
         | GatewayState::Has(LookupResult::Authorized(_) | LookupResult::Captured(_))
         | GatewayState::Differs(..) => match review {
-            Review::No => Action::StartCapture,
+            Review::No => Action::Record(Record::StartCapture),
             // Even if the money is captured already, a person decides whether it stays.
-            Review::Wanted | Review::Due(_) => Action::OpenReview,
+            Review::Wanted | Review::Due(_) => Action::Record(Record::OpenReview),
         },
-        GatewayState::InDoubt | GatewayState::GivenUp(_) => Action::LookUp,
-        GatewayState::CaptureRefused => Action::StartVoid(VoidCause::CaptureRefused),
+        GatewayState::InDoubt | GatewayState::GivenUp(_) => Action::Ask(Ask::LookUp),
+        GatewayState::CaptureRefused => {
+            Action::Record(Record::StartVoid(VoidCause::CaptureRefused))
+        }
         GatewayState::Has(
             LookupResult::Nothing
             | LookupResult::Declined(_)
             | LookupResult::Voided
             | LookupResult::Refunded(_),
-        ) => Action::StartVoid(VoidCause::AuthorizationLapsed),
+        ) => Action::Record(Record::StartVoid(VoidCause::AuthorizationLapsed)),
     }
 }
 
 fn capturing(known: &GatewayState) -> Action {
     match known {
-        GatewayState::Has(LookupResult::Authorized(_)) => Action::Capture,
-        GatewayState::Unasked | GatewayState::InDoubt | GatewayState::GivenUp(_) => Action::LookUp,
-        GatewayState::Has(LookupResult::Captured(money)) => Action::RecordCaptured(money.clone()),
+        GatewayState::Has(LookupResult::Authorized(_)) => Action::Ask(Ask::Capture),
+        GatewayState::Unasked | GatewayState::InDoubt | GatewayState::GivenUp(_) => {
+            Action::Ask(Ask::LookUp)
+        }
+        GatewayState::Has(LookupResult::Captured(money)) => {
+            Action::Record(Record::Captured(money.clone()))
+        }
         // A receipt is sealed only over what was asked for and confirmed.
         GatewayState::Differs(difference, money) => {
-            Action::RecordDiffers(*difference, money.clone())
+            Action::Record(Record::Differs(*difference, money.clone()))
         }
-        GatewayState::CaptureRefused => Action::StartVoid(VoidCause::CaptureRefused),
+        GatewayState::CaptureRefused => {
+            Action::Record(Record::StartVoid(VoidCause::CaptureRefused))
+        }
         GatewayState::Has(
             LookupResult::Nothing
             | LookupResult::Declined(_)
             | LookupResult::Voided
             | LookupResult::Refunded(_),
-        ) => Action::StartVoid(VoidCause::AuthorizationLapsed),
+        ) => Action::Record(Record::StartVoid(VoidCause::AuthorizationLapsed)),
     }
 }
 
@@ -228,16 +252,18 @@ fn voiding(known: &GatewayState) -> Action {
     match known {
         // Where it has nothing, something may still be on its way: voiding closes the reference.
         GatewayState::Has(LookupResult::Authorized(_) | LookupResult::Nothing)
-        | GatewayState::CaptureRefused => Action::Void,
-        GatewayState::Unasked | GatewayState::InDoubt | GatewayState::GivenUp(_) => Action::LookUp,
+        | GatewayState::CaptureRefused => Action::Ask(Ask::Void),
+        GatewayState::Unasked | GatewayState::InDoubt | GatewayState::GivenUp(_) => {
+            Action::Ask(Ask::LookUp)
+        }
         // The gateway refused the capture and captured nevertheless, or a person captured on its site:
         // no money without goods, so any amount goes back.
         GatewayState::Has(LookupResult::Captured(money)) | GatewayState::Differs(_, money) => {
-            Action::GiveBack(money.clone())
+            Action::Ask(Ask::GiveBack(money.clone()))
         }
         GatewayState::Has(
             LookupResult::Declined(_) | LookupResult::Voided | LookupResult::Refunded(_),
-        ) => Action::RecordVoided,
+        ) => Action::Record(Record::Voided),
     }
 }
 
@@ -294,21 +320,23 @@ mod tests {
 
     fn word(action: &Action) -> String {
         match action {
-            Action::LookUp => "LOOK-UP".into(),
-            Action::Authorize => "AUTHORIZE".into(),
-            Action::Capture => "CAPTURE".into(),
-            Action::Close => "CLOSE".into(),
-            Action::Void => "VOID".into(),
-            Action::GiveBack(_) => "GIVE-BACK".into(),
-            Action::RecordAuthorized(_) => "authorized".into(),
-            Action::RecordDeclined(cause, _) => format!("declined:{}", cause.as_str()),
-            Action::OpenReview => "open-review".into(),
-            Action::DecideReview(verdict) => format!("decide:{verdict:?}"),
-            Action::StartCapture => "start-capture".into(),
-            Action::RecordCaptured(_) => "captured".into(),
-            Action::RecordDiffers(difference, _) => format!("stuck:{}", difference.as_str()),
-            Action::StartVoid(cause) => format!("start-void:{}", cause.as_str()),
-            Action::RecordVoided => "voided".into(),
+            Action::Ask(Ask::LookUp) => "LOOK-UP".into(),
+            Action::Ask(Ask::Authorize) => "AUTHORIZE".into(),
+            Action::Ask(Ask::Capture) => "CAPTURE".into(),
+            Action::Ask(Ask::Close) => "CLOSE".into(),
+            Action::Ask(Ask::Void) => "VOID".into(),
+            Action::Ask(Ask::GiveBack(_)) => "GIVE-BACK".into(),
+            Action::Record(Record::Authorized(_)) => "authorized".into(),
+            Action::Record(Record::Declined(cause, _)) => format!("declined:{}", cause.as_str()),
+            Action::Record(Record::OpenReview) => "open-review".into(),
+            Action::Record(Record::DecideReview(verdict)) => format!("decide:{verdict:?}"),
+            Action::Record(Record::StartCapture) => "start-capture".into(),
+            Action::Record(Record::Captured(_)) => "captured".into(),
+            Action::Record(Record::Differs(difference, _)) => {
+                format!("stuck:{}", difference.as_str())
+            }
+            Action::Record(Record::StartVoid(cause)) => format!("start-void:{}", cause.as_str()),
+            Action::Record(Record::Voided) => "voided".into(),
             Action::Rest(rest) => format!("rest:{rest:?}"),
         }
     }
@@ -481,8 +509,12 @@ mod tests {
                 let plain = next(state, Review::No, &known);
                 for review in reviews {
                     let expected = match (state, review, &plain) {
-                        (S::Authorized, _, Action::StartCapture) => Action::OpenReview,
-                        (S::UnderReview, Review::Due(verdict), _) => Action::DecideReview(verdict),
+                        (S::Authorized, _, Action::Record(Record::StartCapture)) => {
+                            Action::Record(Record::OpenReview)
+                        }
+                        (S::UnderReview, Review::Due(verdict), _) => {
+                            Action::Record(Record::DecideReview(verdict))
+                        }
                         _ => plain.clone(),
                     };
                     let found = next(state, review, &known);

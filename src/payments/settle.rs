@@ -14,8 +14,8 @@ use crate::engine::event::{AdminAct, AdminActed, VoidCause};
 use crate::engine::lifecycle::{PurchaseState, Units};
 use crate::engine::refusal::Refusal;
 use crate::engine::view::{PurchaseView, RefundStatus, RefundView};
-use crate::ids::{Lsn, PurchaseId};
-use crate::journal::{CommitGate, StorageFault};
+use crate::ids::PurchaseId;
+use crate::journal::{Audit, CommitGate, Recorded, StorageFault, WriteError};
 use crate::money::Amount;
 use crate::payments::drive::inquiry_of;
 use crate::payments::driver::Payments;
@@ -61,7 +61,7 @@ impl Payments {
         by: AdminAct,
         acted: impl Fn(&PurchaseView, Option<Amount>) -> AdminActed + Send + 'static,
         gate: &Arc<CommitGate>,
-    ) -> PaymentFuture<Result<Result<PurchaseView, Refusal>, StorageFault>> {
+    ) -> PaymentFuture<Result<PurchaseView, WriteError>> {
         let (payments, gate) = (Arc::clone(self), Arc::clone(gate));
         PaymentFuture::new(async move {
             match wanted {
@@ -77,18 +77,21 @@ impl Payments {
         by: AdminAct,
         acted: impl Fn(&PurchaseView, Option<Amount>) -> AdminActed,
         gate: &CommitGate,
-    ) -> Result<Result<PurchaseView, Refusal>, StorageFault> {
+    ) -> Result<PurchaseView, WriteError> {
         let step = PaymentStep::StartVoid {
             cause: VoidCause::Settled,
             within_ms: self.settings().void_deadline_ms,
             by: Some(by),
         };
-        let acted = |view: &PurchaseView| acted(view, None);
-        if let Err(refusal) = self.journal().record_acted(purchase, step, acted)? {
-            return self.refused(purchase, refusal, gate).await;
+        let recorded = {
+            let acted = |view: &PurchaseView| acted(view, None);
+            (self.journal()).record(purchase, step, Audit::Act(&acted))
+        };
+        if let Err(error) = recorded {
+            return Err(self.refused(purchase, error, gate).await);
         }
         let settled = self.settle(purchase, gate).await?;
-        Ok(Ok(settled.view().clone()))
+        Ok(settled.view().clone())
     }
 
     async fn settle_captured(
@@ -96,13 +99,14 @@ impl Payments {
         purchase: PurchaseId,
         acted: impl Fn(&PurchaseView, Option<Amount>) -> AdminActed,
         gate: &CommitGate,
-    ) -> Result<Result<PurchaseView, Refusal>, StorageFault> {
+    ) -> Result<PurchaseView, WriteError> {
         // 1. Only what is stuck is settled, and no other task returns money while it is booked.
         if !settles(&self.read(purchase).0) {
-            return self.refused(purchase, Refusal::WrongState, gate).await;
+            let error = WriteError::Refused(Refusal::WrongState);
+            return Err(self.refused(purchase, error, gate).await);
         }
         let Some(driving) = self.enter(purchase) else {
-            return Ok(Err(Refusal::Overloaded));
+            return Err(WriteError::Refused(Refusal::Overloaded));
         };
         let (view, _) = self.read(purchase);
         let settles = settles(&view);
@@ -122,19 +126,22 @@ impl Payments {
         };
         // 3. Book the capture, and its refunds.
         let booked = match money {
-            Ok(money) => self.book(&view, money, acted)?,
-            Err(refusal) => Err(refusal),
+            Ok(money) => self.book(&view, money, acted),
+            Err(refusal) => Err(WriteError::Refused(refusal)),
         };
+        if let Err(WriteError::Fault(fault)) = booked {
+            return Err(fault.into());
+        }
         driving.end();
         if self.journal().is_open(purchase) {
             self.look_again(purchase);
         }
         match booked {
-            Ok((view, durable_at)) => {
-                self.durable(durable_at, gate).await?;
-                Ok(Ok(view))
+            Ok(recorded) => {
+                self.durable(recorded.durable_at, gate).await?;
+                Ok(recorded.view)
             }
-            Err(refusal) => self.refused(purchase, refusal, gate).await,
+            Err(error) => Err(self.refused(purchase, error, gate).await),
         }
     }
 
@@ -143,33 +150,46 @@ impl Payments {
         view: &PurchaseView,
         money: CapturedMoney,
         acted: impl Fn(&PurchaseView, Option<Amount>) -> AdminActed,
-    ) -> Result<Result<(PurchaseView, Lsn), Refusal>, StorageFault> {
+    ) -> Result<Recorded, WriteError> {
         let (purchase, journal) = (view.purchase, self.journal());
         let (captured, refunded) = (money.captured, money.refunded);
         let step = self.captured_step(money, view.quote.currency);
         let acted = |view: &PurchaseView| acted(view, Some(captured));
-        let recorded = match journal.record_acted(purchase, step, acted)? {
-            Ok(recorded) => recorded,
-            Err(refusal) => return Ok(Err(refusal)),
-        };
+        let recorded = journal.record(purchase, step, Audit::Act(&acted))?;
         if refunded == Amount::ZERO {
-            return Ok(Ok((recorded.view, recorded.durable_at)));
+            return Ok(recorded);
         }
-        let found = journal.record(purchase, PaymentStep::RefundedAtGateway(refunded))?;
-        let recorded = found.unwrap_or(recorded);
-        Ok(Ok((recorded.view, recorded.durable_at)))
+        let step = PaymentStep::RefundedAtGateway(refunded);
+        // Refused where our books say as much.
+        let found = self.record_if_allowed(purchase, step)?;
+        Ok(found.unwrap_or(recorded))
+    }
+
+    /// Writes a step down; `None` where the purchase's state refuses it.
+    pub(super) fn record_if_allowed(
+        &self,
+        purchase: PurchaseId,
+        step: PaymentStep,
+    ) -> Result<Option<Recorded>, StorageFault> {
+        match self.journal().record(purchase, step, Audit::Nothing) {
+            Ok(recorded) => Ok(Some(recorded)),
+            Err(WriteError::Refused(_)) => Ok(None),
+            Err(WriteError::Fault(fault)) => Err(fault),
+        }
     }
 
     /// Another task recorded the reason for this refusal, perhaps just now: wait until it is durable.
-    async fn refused(
+    pub(super) async fn refused(
         &self,
         purchase: PurchaseId,
-        refusal: Refusal,
+        error: WriteError,
         gate: &CommitGate,
-    ) -> Result<Result<PurchaseView, Refusal>, StorageFault> {
+    ) -> WriteError {
         let (_, durable_at) = self.read(purchase);
-        gate.wait(durable_at).await?;
-        Ok(Err(refusal))
+        match gate.wait(durable_at).await {
+            Ok(()) => error,
+            Err(fault) => fault.into(),
+        }
     }
 
     /// What the gateway has of a payment.
@@ -201,7 +221,7 @@ impl Payments {
         }
         let step = PaymentStep::RefundedAtGateway(total);
         // Refused where our books say as much.
-        let _ = self.journal().record(view.purchase, step)?;
+        self.record_if_allowed(view.purchase, step)?;
         Ok(DriveEnd::Reached)
     }
 
@@ -225,7 +245,7 @@ impl Payments {
             match asked.await {
                 Ok(FoundRefund::Failed) => {
                     let step = PaymentStep::RefundReturned(refund.number);
-                    if journal.record(purchase, step)?.is_ok() {
+                    if self.record_if_allowed(purchase, step)?.is_some() {
                         left = left.saturating_minus(refund.amount);
                     }
                 }
@@ -239,7 +259,7 @@ impl Payments {
         if total < left {
             let step = PaymentStep::LessRefundedAtGateway(total);
             // Refused where all of it were refunds of ours, which the gateway says it has made.
-            let _ = journal.record(purchase, step)?;
+            self.record_if_allowed(purchase, step)?;
         }
         Ok(DriveEnd::Reached)
     }

@@ -3,6 +3,7 @@
 //! disk then looks like, the directory opens, every answer that was given is given again under its
 //! key, and stock is conserved. Torn sectors are the log's own proof (`wal/tests/crash.rs`).
 
+use crate::came::{Came, of_any_kind};
 use holdfast::engine::command::{Buy, PaymentStep, PlaceHold};
 use holdfast::engine::event::{Active, AdminAct, DeclineCause, IdempotencyKey, Origin, ProductSet};
 use holdfast::engine::metadata::Metadata;
@@ -12,7 +13,7 @@ use holdfast::ids::{
     ReceiptKeyId, RequestId, UserId,
 };
 use holdfast::journal::{
-    Clock, Disks, Journal, JournalOptions, ManualClock, Outcome, Replay, Submitted,
+    Audit, Clock, Disks, Journal, JournalOptions, ManualClock, Replay, Submitted,
 };
 use holdfast::money::{Currency, Price};
 use holdfast::time::UnixMs;
@@ -176,7 +177,7 @@ fn give(disk: &SimStorage, journal: &Journal, answers: &mut Vec<Given>, command:
     let submitted = submit(journal, &command);
     let mut told_at = submitted.durable_at.expect("it waits for the log");
     let mut outcome = word(&submitted);
-    if let Outcome::PaymentStarted(purchase) = submitted.outcome {
+    if let Ok(Came::PaymentStarted(purchase)) = submitted.outcome {
         (told_at, outcome) = settle(
             journal,
             purchase,
@@ -225,9 +226,7 @@ fn settle(journal: &Journal, purchase: PurchaseId, end: End) -> (Lsn, String) {
     };
     let mut told_at = Lsn(0);
     for step in steps {
-        let recorded = journal
-            .record(purchase, step.clone())
-            .expect("the log takes it");
+        let recorded = journal.record(purchase, step.clone(), Audit::Nothing);
         told_at = recorded.expect("the state allows it").durable_at;
     }
     (told_at, outcome.to_owned())
@@ -275,24 +274,22 @@ fn survives(image: &CrashImage, answers: &[Given]) -> bool {
     from_snapshot
 }
 
-fn submit(journal: &Journal, command: &Command) -> Submitted {
+fn submit(journal: &Journal, command: &Command) -> Submitted<Came> {
     let submitted = match command {
-        Command::Hold(command) => journal.place_hold(command),
-        Command::Buy(command) => journal.buy(command),
+        Command::Hold(command) => journal.place_hold(command).map(of_any_kind),
+        Command::Buy(command) => journal.buy(command).map(of_any_kind),
     };
     submitted.expect("the log takes it")
 }
 
-fn word(submitted: &Submitted) -> String {
+fn word(submitted: &Submitted<Came>) -> String {
     match &submitted.outcome {
-        Outcome::Held(view) | Outcome::Released(view) => view.state.as_str().to_owned(),
-        Outcome::PaymentStarted(_) => "started".to_owned(),
-        Outcome::Paid(view) => view.state.as_str().to_owned(),
-        Outcome::RefundStarted(_) | Outcome::Refunded(_) | Outcome::Spent { .. } => {
-            unreachable!("nothing is refunded or spent here")
-        }
-        Outcome::Declined(view) => view.reason.reason().to_owned(),
-        Outcome::Refused(refused) => refused.reason.reason().to_owned(),
+        Ok(Came::Hold(view)) => view.state.as_str().to_owned(),
+        Ok(Came::PaymentStarted(_)) => "started".to_owned(),
+        Ok(Came::Paid(view)) => view.state.as_str().to_owned(),
+        Ok(Came::Refund(_) | Came::Spent) => unreachable!("nothing is refunded or spent here"),
+        Ok(Came::Declined(view)) => view.reason.reason().to_owned(),
+        Err(refused) => refused.reason.reason().to_owned(),
     }
 }
 

@@ -1,5 +1,6 @@
 //! The journal and the engine below it: commands, replay, formats, quotas, and imports from elsewhere.
 
+mod came;
 mod disk;
 mod event_schemas;
 mod golden;

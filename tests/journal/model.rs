@@ -6,6 +6,7 @@ mod card_sums;
 mod forgetting;
 mod kinds;
 
+use crate::came::Came;
 use holdfast::engine::command::{Buy, PaymentStep, PlaceHold, ReleaseHold, Verdict};
 use holdfast::engine::event::{
     Active, AdminAct, Decider, DeclineCause, IdempotencyKey, Judgement, Origin, ProductSet, Quote,
@@ -18,7 +19,7 @@ use holdfast::ids::{
     AuthorizationId, CaptureId, CardToken, Digest16, KeyOwner, ProductId, PurchaseId, ReceiptKeyId,
     RequestId, UserId,
 };
-use holdfast::journal::{Clock, DayZone, Journal, JournalOptions, ManualClock, Outcome, Submitted};
+use holdfast::journal::{Audit, Clock, DayZone, Journal, JournalOptions, ManualClock, Submitted};
 use holdfast::money::{Amount, Currency, Price};
 use holdfast::time::UnixMs;
 use proptest::prelude::*;
@@ -487,10 +488,10 @@ impl Pair {
     /// The state that the step led to, or why it did not.
     fn record(&self, id: PurchaseId, step: u8) -> &'static str {
         let (view, _) = self.journal().purchase(id).expect("it was begun");
-        let recorded = self.journal().record(id, payment_step(step, view.quote));
-        match recorded.expect("the log takes it") {
+        let step = payment_step(step, view.quote);
+        match self.journal().record(id, step, Audit::Nothing) {
             Ok(recorded) => recorded.view.state.as_str(),
-            Err(refusal) => refusal.reason(),
+            Err(error) => error.refusal().expect("the log takes it").reason(),
         }
     }
 
@@ -619,28 +620,22 @@ impl Pair {
         assert_eq!(self.journal().now().get(), self.model.now_ms, "by {ms} ms");
     }
 
-    fn told(&mut self, submitted: Submitted) -> String {
-        match submitted.outcome {
-            Outcome::Held(view) => {
-                if !self.ids.contains(&view.purchase) {
-                    self.ids.push(view.purchase);
-                }
-                "held".to_owned()
-            }
-            Outcome::PaymentStarted(id) => {
-                if !self.ids.contains(&id) {
-                    self.ids.push(id);
-                }
-                "authorizing".to_owned()
-            }
-            Outcome::Released(view) => view.state.as_str().to_owned(),
-            Outcome::Paid(view) => view.state.as_str().to_owned(),
-            Outcome::RefundStarted(_) | Outcome::Refunded(_) | Outcome::Spent { .. } => {
+    fn told<Outcome: Into<Came>>(&mut self, submitted: Submitted<Outcome>) -> String {
+        let (id, word) = match submitted.outcome.map(Into::into) {
+            Ok(Came::Hold(view)) if view.state == S::Held => (view.purchase, "held"),
+            Ok(Came::PaymentStarted(id)) => (id, "authorizing"),
+            Ok(Came::Hold(view)) => return view.state.as_str().to_owned(),
+            Ok(Came::Paid(view)) => return view.state.as_str().to_owned(),
+            Ok(Came::Refund(_) | Came::Spent) => {
                 unreachable!("the model neither refunds nor spends")
             }
-            Outcome::Declined(view) => view.reason.reason().to_owned(),
-            Outcome::Refused(refused) => refused.reason.reason().to_owned(),
+            Ok(Came::Declined(view)) => return view.reason.reason().to_owned(),
+            Err(refused) => return refused.reason.reason().to_owned(),
+        };
+        if !self.ids.contains(&id) {
+            self.ids.push(id);
         }
+        word.to_owned()
     }
 
     fn place(&self, purchase: u8) -> Option<usize> {

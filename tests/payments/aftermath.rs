@@ -9,6 +9,7 @@ use holdfast::engine::payable::AmountRule;
 use holdfast::engine::refusal::Refusal;
 use holdfast::engine::view::RefundStatus;
 use holdfast::ids::{AuthorizationId, PurchaseId};
+use holdfast::journal::Audit;
 use holdfast::money::Currency;
 use holdfast::payments::breaker::{BreakerSettings, Circuit};
 use holdfast::payments::gateway::{
@@ -48,7 +49,8 @@ impl Meter for Told {
 
 fn void(stage: &Stage, purchase: PurchaseId) -> Result<PurchaseState, Refusal> {
     let voiding = stage.in_runtime(|it| it.payments.void(purchase, operator(), acted, &it.gate));
-    stage.run(voiding).unwrap().map(|view| view.state)
+    let told = stage.run(voiding).map(|view| view.state);
+    told.map_err(|error| error.refusal().unwrap())
 }
 
 #[test]
@@ -92,7 +94,10 @@ fn a_stuck_void_is_still_stuck_after_a_restart_and_is_tried_again() {
         },
         PaymentStep::VoidStuck(VoidStuckCause::Overdue),
     ] {
-        stage.journal.record(purchase, step).unwrap().unwrap();
+        stage
+            .journal
+            .record(purchase, step, Audit::Nothing)
+            .unwrap();
     }
     stage.close();
     let stage = Stage::open(dir.path());
@@ -114,11 +119,17 @@ fn a_void_is_not_stuck_before_its_deadline() {
         within_ms: 3_600_000,
         by: None,
     };
-    stage.journal.record(purchase, within).unwrap().unwrap();
-    let stuck = stage
+    stage
         .journal
-        .record(purchase, PaymentStep::VoidStuck(VoidStuckCause::Overdue));
-    assert_eq!(stuck.unwrap(), Err(Refusal::WrongState));
+        .record(purchase, within, Audit::Nothing)
+        .unwrap();
+    let stuck = stage.journal.record(
+        purchase,
+        PaymentStep::VoidStuck(VoidStuckCause::Overdue),
+        Audit::Nothing,
+    );
+    let refusal = stuck.unwrap_err().refusal().unwrap();
+    assert_eq!(refusal, Refusal::WrongState);
 }
 
 /// What the operator voids, and where it ends.
@@ -354,7 +365,10 @@ fn money_taken_without_goods_goes_back_though_a_refund_failed() {
             by: None,
         },
     ] {
-        stage.journal.record(purchase, step).unwrap().unwrap();
+        stage
+            .journal
+            .record(purchase, step, Audit::Nothing)
+            .unwrap();
     }
     stage.resume();
     assert_eq!(stage.view(purchase).state, PurchaseState::Voided);

@@ -9,6 +9,7 @@ use holdfast::engine::payable::AmountRule;
 use holdfast::engine::refusal::Refusal;
 use holdfast::engine::view::RefundStatus;
 use holdfast::ids::{AuthorizationId, CardToken, PurchaseId};
+use holdfast::journal::Audit;
 use holdfast::money::{Amount, Currency};
 use holdfast::payments::PaymentSettings;
 use holdfast::payments::gateway::{
@@ -226,13 +227,15 @@ fn a_review_ends_in_time_before_the_authorization_lapses() {
             authorization: AuthorizationId::parse("sa_1").unwrap(),
             capture_before: capture_in_ms.map(|ms| started.plus_ms(ms)),
         };
-        stage.journal.record(purchase, authorized).unwrap().unwrap();
+        stage
+            .journal
+            .record(purchase, authorized, Audit::Nothing)
+            .unwrap();
         let start = stage
             .journal
-            .record(purchase, PaymentStep::StartCapture)
-            .unwrap();
+            .record(purchase, PaymentStep::StartCapture, Audit::Nothing);
         assert_eq!(
-            start.unwrap_err(),
+            start.unwrap_err().refusal().unwrap(),
             Refusal::WrongState,
             "a person decides first"
         );
@@ -240,7 +243,11 @@ fn a_review_ends_in_time_before_the_authorization_lapses() {
             within_ms: 1_000,
             margin_ms: 100,
         };
-        let view = stage.journal.record(purchase, open).unwrap().unwrap().view;
+        let view = stage
+            .journal
+            .record(purchase, open, Audit::Nothing)
+            .unwrap()
+            .view;
         let deadline = view.review.clone().unwrap().deadline.unwrap();
         let opened = view.review_opened_at().unwrap();
         let expected = match capture_in_ms {
@@ -254,15 +261,16 @@ fn a_review_ends_in_time_before_the_authorization_lapses() {
             void_within_ms: 60_000,
         };
         if stage.journal.now().plus_ms(100) < deadline {
-            let early = stage.journal.record(purchase, by_deadline).unwrap();
-            assert_eq!(early.unwrap_err(), Refusal::WrongState, "nobody is hurried");
+            let early = stage.journal.record(purchase, by_deadline, Audit::Nothing);
+            let refusal = early.unwrap_err().refusal().unwrap();
+            assert_eq!(refusal, Refusal::WrongState, "nobody is hurried");
         } else {
             stage.run(async {
                 while stage.journal.now() < deadline {
                     tokio::time::sleep(std::time::Duration::from_millis(1)).await;
                 }
             });
-            let due = stage.journal.record(purchase, by_deadline).unwrap();
+            let due = stage.journal.record(purchase, by_deadline, Audit::Nothing);
             assert_eq!(due.unwrap().view.state, PurchaseState::Capturing);
         }
     }
@@ -386,7 +394,10 @@ fn in_log(stage: &Stage, purchase: PurchaseId, word: &str, authorization: Author
         other => panic!("{other}"),
     };
     for step in steps {
-        stage.journal.record(purchase, step).unwrap().unwrap();
+        stage
+            .journal
+            .record(purchase, step, Audit::Nothing)
+            .unwrap();
     }
 }
 

@@ -13,7 +13,7 @@ use holdfast::ids::{
     CardToken, Digest16, KeyOwner, ProductId, PromotionCode, PurchaseId, ReceiptKeyId, RequestId,
     UserId,
 };
-use holdfast::journal::{CommitGate, Journal, JournalOptions, Outcome};
+use holdfast::journal::{Audit, BuyOutcome, CommitGate, Journal, JournalOptions, RefundOutcome};
 use holdfast::money::{Amount, Currency, Price};
 use holdfast::payments::gateway::{Gateway, Reference};
 use holdfast::payments::sandbox::{ChargeState, Sandbox, SandboxCharge, read_charges};
@@ -204,7 +204,7 @@ impl Stage {
             metadata: Metadata::default(),
         };
         match self.journal.buy(&buy).unwrap().outcome {
-            Outcome::PaymentStarted(purchase) => purchase,
+            Ok(BuyOutcome::PaymentStarted(purchase)) => purchase,
             other => panic!("{card}: {other:?}"),
         }
     }
@@ -233,8 +233,13 @@ impl Stage {
             },
             by: operator(),
         };
-        match self.journal.start_refund(&command).unwrap().outcome {
-            Outcome::RefundStarted(view) => view.number,
+        match self
+            .journal
+            .start_refund(&command, Audit::Nothing)
+            .unwrap()
+            .outcome
+        {
+            Ok(RefundOutcome::Started(view)) => view.number,
             other => panic!("{other:?}"),
         }
     }
@@ -252,7 +257,8 @@ impl Stage {
             let payments = &it.payments;
             payments.decide_review(purchase, verdict, judgement(), acted, &it.gate)
         });
-        self.run(deciding).unwrap()
+        let told = self.run(deciding);
+        told.map_err(|error| error.refusal().unwrap())
     }
 
     /// Waits until the purchase is in this state.

@@ -14,7 +14,7 @@ use holdfast::ids::{
     RequestId, Segment, UserId,
 };
 use holdfast::journal::{
-    Clock, Journal, JournalOptions, LogSettings, ManualClock, NewRules, Outcome, check,
+    Audit, BuyOutcome, Clock, Journal, JournalOptions, LogSettings, ManualClock, NewRules, check,
 };
 use holdfast::money::{Currency, Price};
 use holdfast::risk::{SHIPPED, compile, warms_up_until};
@@ -155,12 +155,12 @@ enum Ends {
 fn buy(journal: &Journal, command: &Buy, ends: Ends) -> Option<Refusal> {
     let submitted = journal.buy(command).expect("the log takes it");
     let purchase = match submitted.outcome {
-        Outcome::PaymentStarted(purchase) => purchase,
-        Outcome::Refused(refused) => return Some(refused.reason),
+        Ok(BuyOutcome::PaymentStarted(purchase)) => purchase,
+        Err(refused) => return Some(refused.reason),
         other => panic!("{other:?}"),
     };
     let record = |step| {
-        let recorded = journal.record(purchase, step).expect("the log takes it");
+        let recorded = journal.record(purchase, step, Audit::Nothing);
         recorded.expect("it goes with the state");
     };
     match ends {
@@ -306,7 +306,7 @@ fn pauses_end_by_themselves_and_outlive_restarts_with_ratings() {
             metadata: Metadata::default(),
         };
         match journal.place_hold(&hold).expect("the log takes it").outcome {
-            Outcome::Refused(refused) => Some(refused.reason),
+            Err(refused) => Some(refused.reason),
             _ => None,
         }
     };

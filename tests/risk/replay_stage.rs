@@ -12,8 +12,8 @@ use holdfast::ids::{
     ReceiptKeyId, RequestId, UserId,
 };
 use holdfast::journal::{
-    Clock, Journal, JournalError, JournalOptions, LogSettings, ManualClock, NewRules, Outcome,
-    log_extent, read_durable,
+    Audit, BuyOutcome, Clock, Journal, JournalError, JournalOptions, LogSettings, ManualClock,
+    NewRules, log_extent, read_durable,
 };
 use holdfast::money::{Currency, Price};
 use holdfast::replay::{Change, History, Plan, Replay, Report, Trial};
@@ -180,9 +180,8 @@ impl Stage {
             .place_hold(&command)
             .expect("the log takes it");
         match submitted.outcome {
-            Outcome::Held(held) => Ok(held.purchase),
-            Outcome::Refused(refused) => Err(refused.reason),
-            other => panic!("{other:?}"),
+            Ok(held) => Ok(held.purchase),
+            Err(refused) => Err(refused.reason),
         }
     }
 
@@ -201,8 +200,8 @@ impl Stage {
         };
         let submitted = self.journal().buy(&command).expect("the log takes it");
         let purchase = match submitted.outcome {
-            Outcome::PaymentStarted(purchase) => purchase,
-            Outcome::Refused(refused) => return Ended::Refused(refused.reason),
+            Ok(BuyOutcome::PaymentStarted(purchase)) => purchase,
+            Err(refused) => return Ended::Refused(refused.reason),
             other => panic!("{other:?}"),
         };
         if issuer == Issuer::Declines {
@@ -235,8 +234,7 @@ impl Stage {
     }
 
     pub fn record(&self, purchase: PurchaseId, step: PaymentStep) {
-        let recorded = self.journal().record(purchase, step);
-        let recorded = recorded.expect("the log takes it");
+        let recorded = self.journal().record(purchase, step, Audit::Nothing);
         recorded.expect("it goes with the state");
     }
 

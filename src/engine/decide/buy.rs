@@ -22,7 +22,7 @@ use crate::time::UnixMs;
 use smallvec::SmallVec;
 
 /// Whether the buy may go to the gateway, and the events that say so.
-pub fn decide_buy(context: Context<'_>, command: &Buy) -> Result<Decision, Turned> {
+pub fn decide_buy(context: Context<'_>, command: &Buy) -> Result<Decision<PurchaseId>, Turned> {
     let decision = match command.hold {
         Some(hold) => pay_earlier_hold(context, command, hold),
         None => pay_own_hold(context, command),
@@ -36,7 +36,7 @@ pub fn decide_buy(context: Context<'_>, command: &Buy) -> Result<Decision, Turne
     Ok(decision)
 }
 
-fn pay_own_hold(context: Context<'_>, command: &Buy) -> Result<Decision, Turned> {
+fn pay_own_hold(context: Context<'_>, command: &Buy) -> Result<Decision<PurchaseId>, Turned> {
     let wanted = Wanted {
         origin: &command.origin,
         user: &command.user,
@@ -49,7 +49,8 @@ fn pay_own_hold(context: Context<'_>, command: &Buy) -> Result<Decision, Turned>
         paying: Some(paying(command)),
     };
     let (placed, claims, found) = place(context, &wanted)?;
-    let pays = (placed.purchase, PaysFor::OwnHold);
+    let made = placed.purchase;
+    let pays = (made, PaysFor::OwnHold);
     let met = (placed.hits.clone(), found.scored().into());
     let metadata = command.metadata.clone();
     let started = start(context, command, pays, (placed.quote, metadata), met);
@@ -57,6 +58,7 @@ fn pay_own_hold(context: Context<'_>, command: &Buy) -> Result<Decision, Turned>
         events: SmallVec::from_iter([Event::HoldPlaced(placed), started]),
         claims,
         found,
+        made,
     })
 }
 
@@ -64,7 +66,7 @@ fn pay_earlier_hold(
     context: Context<'_>,
     command: &Buy,
     hold: PurchaseId,
-) -> Result<Decision, Turned> {
+) -> Result<Decision<PurchaseId>, Turned> {
     let Context {
         shard,
         catalogue,
@@ -121,6 +123,7 @@ fn pay_earlier_hold(
             ..Claims::default()
         },
         found,
+        made: hold,
     })
 }
 

@@ -13,12 +13,16 @@ use crate::engine::words::payable::AmountRule;
 use crate::engine::words::refusal::Refusal;
 use crate::engine::words::rejection::{RefusalFacts, Rejection, UsesScope};
 use crate::engine::words::score::Appraisal;
-use crate::ids::{ProductId, PromotionCode, UserId};
+use crate::ids::{ProductId, PromotionCode, PurchaseId, UserId};
 use crate::money::Currency;
+use smallvec::SmallVec;
 use std::sync::Arc;
 
 /// Whether units may be set aside, and the event that says so.
-pub fn decide_hold(context: Context<'_>, command: &PlaceHold) -> Result<Decision, Turned> {
+pub fn decide_hold(
+    context: Context<'_>,
+    command: &PlaceHold,
+) -> Result<Decision<PurchaseId>, Turned> {
     let wanted = Wanted {
         origin: &command.origin,
         user: &command.user,
@@ -31,10 +35,12 @@ pub fn decide_hold(context: Context<'_>, command: &PlaceHold) -> Result<Decision
         paying: None,
     };
     let (placed, claims, found) = place(context, &wanted)?;
+    let made = placed.purchase;
     Ok(Decision {
+        events: SmallVec::from_iter([Event::HoldPlaced(placed)]),
         claims,
         found,
-        ..Decision::without_claims(Event::HoldPlaced(placed))
+        made,
     })
 }
 

@@ -61,15 +61,18 @@ pub struct Context<'a> {
 /// The events that come of one command, to be appended as one.
 pub type Events = SmallVec<[Event; 2]>;
 
-/// What was decided: facts to append, and the claims that they take over once appended.
+/// What was decided: facts to append, the claims that they take over once appended, and what they
+/// make.
 #[derive(Debug)]
-pub struct Decision {
+pub struct Decision<Made = ()> {
     /// In the order in which they happen.
     pub events: Events,
     /// Units and uses set aside meanwhile.
     pub claims: Claims,
     /// The risk rules that were met.
     pub found: Found,
+    /// What the events make, once they are applied.
+    pub made: Made,
 }
 
 /// Claims on shared cells. Dropped, they give back what they took.
@@ -100,6 +103,22 @@ impl Decision {
             events: SmallVec::from_iter([event]),
             claims: Claims::default(),
             found: Found::default(),
+            made: (),
+        }
+    }
+
+    fn making<Made>(self, made: Made) -> Decision<Made> {
+        let Self {
+            events,
+            claims,
+            found,
+            made: (),
+        } = self;
+        Decision {
+            events,
+            claims,
+            found,
+            made,
         }
     }
 }

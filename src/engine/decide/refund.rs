@@ -22,8 +22,12 @@ const REFUNDS_MAX: usize = 100;
 /// to a person.
 const REFUNDS_IN_ALL_MAX: usize = 1_000;
 
-/// Whether the money may go back, and the intent to ask the gateway for it.
-pub fn decide_refund(context: Context<'_>, command: &StartRefund) -> Result<Decision, Rejection> {
+/// Whether the money may go back, and the intent to ask the gateway for it; makes the refund of this
+/// number.
+pub fn decide_refund(
+    context: Context<'_>,
+    command: &StartRefund,
+) -> Result<Decision<u32>, Rejection> {
     let shard = context.shard;
     let stored = shard.find(command.purchase);
     let stored = stored.ok_or(Refusal::PurchaseNotFound)?;
@@ -118,7 +122,7 @@ pub fn decide_refund(context: Context<'_>, command: &StartRefund) -> Result<Deci
         };
         decision.events.push(Event::RefundSucceeded(done));
     }
-    Ok(decision)
+    Ok(decision.making(number))
 }
 
 /// Whether the buyer has the tokens, and the event that takes them.

@@ -24,16 +24,8 @@ pub enum KeyAnswer {
     Reused,
     /// It was used in the system that sold before.
     Elsewhere,
-    /// It placed this hold.
-    Held(HoldView),
-    /// It made this purchase, shown as of its capture.
-    Paid(Box<PurchaseView>),
-    /// Its payment was not made.
-    Declined(Box<DeclineView>),
-    /// It gave this money back.
-    Refunded(Box<RefundView>),
-    /// It spent reward tokens, and left this many.
-    Spent(Tokens),
+    /// Its request ended so.
+    Finished(Finished),
     /// It was refused so, by the answer to this request.
     Refused {
         /// Why, and what it is about.
@@ -43,54 +35,64 @@ pub enum KeyAnswer {
     },
 }
 
+/// What a request came to, shown as of its end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Finished {
+    /// It placed this hold.
+    Held(HoldView),
+    /// It made this purchase, shown as of its capture.
+    Paid(Box<PurchaseView>),
+    /// Its payment was not made.
+    Declined(Box<DeclineView>),
+    /// It gave this money back, or the gateway refused to.
+    Refunded(Box<RefundView>),
+    /// It spent reward tokens, and left this many.
+    Spent(Tokens),
+}
+
 impl Shard {
     /// What `key` says.
     pub fn key_answer(&self, key: &IdempotencyKey, catalogue: &Catalogue) -> KeyAnswer {
         let Some(entry) = self.kept_keys().get(&key.scope) else {
             return KeyAnswer::Free;
         };
-        if entry.outcome == KeyOutcome::Elsewhere {
-            // Which request it was used for is not known here.
-            return KeyAnswer::Elsewhere;
-        }
-        if entry.fingerprint != key.fingerprint {
-            return KeyAnswer::Reused;
-        }
         let known = "a key names a purchase of its own shard, which is kept as long as the key";
-        match entry.outcome.clone() {
-            KeyOutcome::InFlight => KeyAnswer::InFlight,
+        let finished = match entry.outcome.clone() {
+            // Which request it was used for is not known here.
+            KeyOutcome::Elsewhere => return KeyAnswer::Elsewhere,
+            _ if entry.fingerprint != key.fingerprint => return KeyAnswer::Reused,
+            KeyOutcome::InFlight => return KeyAnswer::InFlight,
             KeyOutcome::Held(id) => {
                 let mut view = self.hold_view(id, catalogue).expect(known);
                 view.state = PurchaseState::Held;
-                KeyAnswer::Held(view)
+                Finished::Held(view)
             }
-            KeyOutcome::Paid { purchase, as_of } => KeyAnswer::Paid(Box::new(
+            KeyOutcome::Paid { purchase, as_of } => Finished::Paid(Box::new(
                 self.purchase_view(purchase, catalogue, as_of).expect(known),
             )),
             KeyOutcome::Refused {
                 reason,
                 request,
                 facts,
-            } => KeyAnswer::Refused {
-                rejection: Rejection {
-                    reason,
-                    facts: facts.map(|it| *it),
-                },
-                request,
-            },
+            } => {
+                let facts = facts.map(|it| *it);
+                let rejection = Rejection { reason, facts };
+                return KeyAnswer::Refused { rejection, request };
+            }
             KeyOutcome::SoldOut {
                 request,
                 available,
                 requested,
-            } => KeyAnswer::Refused {
-                rejection: Refusal::SoldOut.about(RefusalFacts::Stock {
+            } => {
+                let facts = RefusalFacts::Stock {
                     available,
                     requested,
-                }),
-                request,
-            },
+                };
+                let rejection = Refusal::SoldOut.about(facts);
+                return KeyAnswer::Refused { rejection, request };
+            }
             KeyOutcome::Declined { purchase, request } => {
-                KeyAnswer::Declined(Box::new(self.decline_view(purchase, request).expect(known)))
+                Finished::Declined(Box::new(self.decline_view(purchase, request).expect(known)))
             }
             KeyOutcome::Refunded { purchase, number } => {
                 let mut view = self.refund_view(purchase, number).expect(known);
@@ -98,10 +100,10 @@ impl Shard {
                 if let RefundStatus::Returned { at, clawback, .. } = view.status {
                     view.status = RefundStatus::Succeeded { at, clawback };
                 }
-                KeyAnswer::Refunded(Box::new(view))
+                Finished::Refunded(Box::new(view))
             }
-            KeyOutcome::Spent { balance } => KeyAnswer::Spent(balance),
-            KeyOutcome::Elsewhere => unreachable!("answered above"),
-        }
+            KeyOutcome::Spent { balance } => Finished::Spent(balance),
+        };
+        KeyAnswer::Finished(finished)
     }
 }

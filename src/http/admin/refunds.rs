@@ -24,7 +24,7 @@ use crate::http::wire::fields::{Fields, optional, required};
 use crate::http::wire::idempotency::{self, Canonical};
 use crate::http::wire::problem::{FieldError, Reason, problem_about, problem_of};
 use crate::ids::{GatewayCode, PurchaseId};
-use crate::journal::{Outcome, Submitted};
+use crate::journal::{Audit, RefundChange, RefundOutcome, Submitted, WriteError};
 use crate::money::Amount;
 use crate::report::clawback;
 use crate::telemetry::metrics::{Attempt, Stage};
@@ -110,7 +110,7 @@ impl Front {
         let key = idempotency::digests(&caller_of(call).owner, user.as_str(), key, canonical);
         if let Err(reason) = self.core.payments.admission() {
             // No refund can begin; one that has ended is told all the same.
-            return match self.core.journal.replay(&user, &key) {
+            return match self.core.journal.replay_refund(&user, &key) {
                 Some(replay) => self.refund_submitted(call, replay).await,
                 None => refused(reason),
             };
@@ -126,34 +126,31 @@ impl Front {
         };
         let began = Instant::now();
         let acting = call.acting();
-        let submitted = self
-            .core
-            .journal
-            .start_refund_acted(&command, |view, started| {
-                let (before, mut after) = (money_of(view), money_of(view));
-                after["refund"] = started.number.into();
-                after["refund_amount"] = started.amount.get().into();
-                after["restock"] = started.restock.as_bool().into();
-                acting.acted(Some(&call.param), Some(&before), Some(&after))
-            });
+        let acted = |change: &RefundChange| {
+            let (before, mut after) = (money_of(&change.before), money_of(&change.before));
+            let started = &change.started;
+            after["refund"] = started.number.into();
+            after["refund_amount"] = started.amount.get().into();
+            after["restock"] = started.restock.as_bool().into();
+            acting.acted(Some(&call.param), Some(&before), Some(&after))
+        };
+        let journal = &self.core.journal;
+        let submitted = journal.start_refund(&command, Audit::Act(&acted));
         self.counters.took(Stage::Shard, began.elapsed());
         match submitted {
-            Ok(Submitted {
-                outcome: Outcome::RefundStarted(view),
-                ..
-            }) => self.give_back(call, &view).await,
             Ok(submitted) => self.refund_submitted(call, submitted).await,
             Err(fault) => Self::faulted(call, &fault),
         }
     }
 
-    async fn refund_submitted(&self, call: &Call, submitted: Submitted) -> Told {
-        let shown = |outcome| match outcome {
-            Outcome::Refunded(view) => refund_told(&view),
-            Outcome::Refused(refused) => (Self::refused(refused), Attempt::Refused(refused.reason)),
-            _ => unreachable!("under the key of a refund stands a refund or a refusal"),
+    async fn refund_submitted(&self, call: &Call, submitted: Submitted<RefundOutcome>) -> Told {
+        let told = match submitted.outcome {
+            Ok(RefundOutcome::Started(view)) => return self.give_back(call, &view).await,
+            Ok(RefundOutcome::Ended(view)) => refund_told(&view),
+            Err(refused) => Self::refused(refused),
         };
-        self.told_once_durable(call, Ok(submitted), shown).await
+        let (replay, durable_at) = (submitted.replay, submitted.durable_at);
+        self.once_durable(call, told, replay, durable_at).await
     }
 
     /// Drives a refund that has just begun. It goes on by itself where this is dropped or has
@@ -210,11 +207,11 @@ impl Front {
             .payments
             .void(purchase, by(&call), acted, &self.gate);
         let view = match tokio::time::timeout(self.core.answer_within, voiding).await {
-            Ok(Ok(Ok(view))) => view,
-            Ok(Ok(Err(refusal))) => {
+            Ok(Ok(view)) => view,
+            Ok(Err(WriteError::Refused(refusal))) => {
                 return self.refused_of(&call, refusal, purchase, Act::Void).await;
             }
-            Ok(Err(_)) => return call.problem(Refusal::StorageUnavailable),
+            Ok(Err(WriteError::Fault(_))) => return call.problem(Refusal::StorageUnavailable),
             Err(_) => match self.durable_purchase(id).await {
                 Ok(Some(view)) => view,
                 // It ended without a payment, and has been forgotten since.

@@ -22,6 +22,7 @@ use crate::http::wire::fields::{Fields, required};
 use crate::http::wire::problem::{FieldError, Reason};
 use crate::http::wire::query::Query;
 use crate::ids::PurchaseId;
+use crate::journal::WriteError;
 use crate::time::UnixMs;
 use hyper::body::Incoming;
 use hyper::header::LOCATION;
@@ -118,9 +119,11 @@ impl Front {
         let payments = &self.core.payments;
         let deciding = payments.decide_review(id, verdict, decider, acted, &self.gate);
         let view = match tokio::time::timeout(self.core.answer_within, deciding).await {
-            Ok(Ok(Ok(view))) => view,
-            Ok(Ok(Err(refusal))) => return self.refused_of(&call, refusal, id, Act::Review).await,
-            Ok(Err(_)) => return call.problem(Refusal::StorageUnavailable),
+            Ok(Ok(view)) => view,
+            Ok(Err(WriteError::Refused(refusal))) => {
+                return self.refused_of(&call, refusal, id, Act::Review).await;
+            }
+            Ok(Err(WriteError::Fault(_))) => return call.problem(Refusal::StorageUnavailable),
             Err(_) => match self.durable_purchase(Some(id)).await {
                 Ok(Some(view)) => view,
                 // It ended without a payment, and has been forgotten since.

@@ -17,6 +17,7 @@ use crate::http::wire::answer::Answer;
 use crate::http::wire::detail::Act;
 use crate::http::wire::fields::{Fields, required};
 use crate::ids::PurchaseId;
+use crate::journal::WriteError;
 use crate::money::Amount;
 use crate::payments::SettleAs;
 use hyper::body::Incoming;
@@ -58,9 +59,11 @@ impl Front {
         let payments = &self.core.payments;
         let settling = payments.settle_capture(id, wanted, by(&call), acted, &self.gate);
         let view = match tokio::time::timeout(self.core.answer_within, settling).await {
-            Ok(Ok(Ok(view))) => view,
-            Ok(Ok(Err(refusal))) => return self.refused_of(&call, refusal, id, Act::Settle).await,
-            Ok(Err(_)) => return call.problem(Refusal::StorageUnavailable),
+            Ok(Ok(view)) => view,
+            Ok(Err(WriteError::Refused(refusal))) => {
+                return self.refused_of(&call, refusal, id, Act::Settle).await;
+            }
+            Ok(Err(WriteError::Fault(_))) => return call.problem(Refusal::StorageUnavailable),
             Err(_) => match self.durable_purchase(Some(id)).await {
                 Ok(Some(view)) => view,
                 // It ended without a payment, and has been forgotten since.

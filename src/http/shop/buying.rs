@@ -12,15 +12,15 @@ use crate::engine::lifecycle::PurchaseState;
 use crate::engine::refusal::Refusal;
 use crate::engine::rejection::RefusalFacts;
 use crate::engine::score::Appraisal;
-use crate::engine::view::{PurchaseView, UnderWay};
+use crate::engine::view::{HoldView, PurchaseView, UnderWay};
 use crate::http::front::{Call, Front};
 use crate::http::route::auth::Caller;
 use crate::http::wire::answer::{Answer, IDEMPOTENT_REPLAYED, Kind};
 use crate::http::wire::detail::{self, Act};
 use crate::http::wire::idempotency;
 use crate::http::wire::problem::{self, Limit};
-use crate::ids::{PurchaseId, RequestId};
-use crate::journal::{Outcome, Refused, Replay, StorageFault, Submitted};
+use crate::ids::{Lsn, PurchaseId, RequestId};
+use crate::journal::{BuyOutcome, Refused, Replay, StorageFault, Submitted};
 use crate::telemetry::metrics::{Attempt, Stage};
 use hyper::body::Incoming;
 use hyper::header::{CACHE_CONTROL, HeaderValue, LOCATION};
@@ -74,7 +74,8 @@ impl Front {
         let began = Instant::now();
         let submitted = self.core.journal.place_hold(&command);
         self.counters.took(Stage::Shard, began.elapsed());
-        self.submitted(call, submitted).await
+        let placed = |view| held(StatusCode::CREATED, &view);
+        self.submitted(call, submitted, placed).await
     }
 
     pub(in crate::http) async fn buy(&self, call: Call, body: Incoming) -> Answer {
@@ -102,8 +103,8 @@ impl Front {
         let key = idempotency::digests(owner, order.order.user.as_str(), key, canonical);
         if let Err(reason) = self.core.payments.admission() {
             // No new payment can begin; one that has ended is told all the same.
-            if let Some(replay) = self.core.journal.replay(&order.order.user, &key) {
-                return self.submitted(call, Ok(replay)).await;
+            if let Some(replay) = self.core.journal.replay_buy(&order.order.user, &key) {
+                return self.bought(call, Ok(replay)).await;
             }
             return self.refused_shape(call, Flow::Buy, reason, order.readable());
         }
@@ -121,14 +122,32 @@ impl Front {
         let began = Instant::now();
         let submitted = self.core.journal.buy(&command);
         self.counters.took(Stage::Shard, began.elapsed());
-        if let Ok(Submitted {
-            outcome: Outcome::PaymentStarted(purchase),
-            ..
-        }) = submitted
-        {
-            return self.pay(call, purchase).await;
-        }
-        self.submitted(call, submitted).await
+        self.bought(call, submitted).await
+    }
+
+    async fn bought(
+        &self,
+        call: &Call,
+        submitted: Result<Submitted<BuyOutcome>, StorageFault>,
+    ) -> Told {
+        let submitted = match submitted {
+            Ok(submitted) => submitted,
+            Err(fault) => return Self::faulted(call, &fault),
+        };
+        let told = match submitted.outcome {
+            Ok(BuyOutcome::PaymentStarted(purchase)) => return self.pay(call, purchase).await,
+            Ok(BuyOutcome::Paid(view)) => {
+                let answer = Answer::json(StatusCode::CREATED, self.purchase_json(&view));
+                (answer, Attempt::Success)
+            }
+            Ok(BuyOutcome::Declined(view)) => {
+                let answer = problem::declined(&view);
+                (answer, Attempt::Refused(view.reason))
+            }
+            Err(refused) => Self::refused(refused),
+        };
+        let (replay, durable_at) = (submitted.replay, submitted.durable_at);
+        self.once_durable(call, told, replay, durable_at).await
     }
 
     /// Pays for a purchase whose payment has just begun. The payment goes on by itself where
@@ -182,94 +201,46 @@ impl Front {
         }
     }
 
-    /// What came of a command, once it may be told.
-    pub(in crate::http) async fn submitted(
-        &self,
-        call: &Call,
-        submitted: Result<Submitted, StorageFault>,
-    ) -> Told {
-        let told = self.told_once_durable(call, submitted, |outcome| self.outcome(outcome));
-        told.await
-    }
-
     /// What came of a command as `shown` tells it, once it may be told.
-    pub(in crate::http) async fn told_once_durable(
+    pub(in crate::http) async fn submitted<Outcome>(
         &self,
         call: &Call,
-        submitted: Result<Submitted, StorageFault>,
+        submitted: Result<Submitted<Outcome>, StorageFault>,
         shown: impl FnOnce(Outcome) -> Told,
     ) -> Told {
         let submitted = match submitted {
             Ok(submitted) => submitted,
             Err(fault) => return Self::faulted(call, &fault),
         };
-        if let Err(reason) = self.durable(submitted.durable_at).await {
+        let told = submitted.outcome.map_or_else(Self::refused, shown);
+        let (replay, durable_at) = (submitted.replay, submitted.durable_at);
+        self.once_durable(call, told, replay, durable_at).await
+    }
+
+    /// Tells what came of a command once it may be told, and whether it was told before.
+    pub(in crate::http) async fn once_durable(
+        &self,
+        call: &Call,
+        told: Told,
+        replay: Replay,
+        durable_at: Option<Lsn>,
+    ) -> Told {
+        if let Err(reason) = self.durable(durable_at).await {
             return (call.problem(reason), Attempt::Refused(reason));
         }
-        let (mut answer, attempt) = shown(submitted.outcome);
-        if submitted.replay == Replay::First {
-            return (answer, attempt);
-        }
-        let yes = HeaderValue::from_static("true");
-        answer.headers.push((IDEMPOTENT_REPLAYED, yes));
-        (answer, Attempt::Replayed)
-    }
-
-    fn outcome(&self, outcome: Outcome) -> Told {
-        match outcome {
-            Outcome::Held(view) => {
-                let answer = Answer::json(StatusCode::CREATED, render::hold(&view));
-                (answer, Attempt::Success)
+        let (mut answer, attempt) = told;
+        match replay {
+            Replay::First => (answer, attempt),
+            Replay::Again => {
+                let yes = HeaderValue::from_static("true");
+                answer.headers.push((IDEMPOTENT_REPLAYED, yes));
+                (answer, Attempt::Replayed)
             }
-            Outcome::Released(view) => {
-                let answer = Answer::json(StatusCode::OK, render::hold(&view));
-                (answer, Attempt::Success)
-            }
-            Outcome::Paid(view) => {
-                let answer = Answer::json(StatusCode::CREATED, self.purchase_json(&view));
-                (answer, Attempt::Success)
-            }
-            Outcome::Declined(view) => {
-                let answer = problem::declined(&view);
-                (answer, Attempt::Refused(view.reason))
-            }
-            Outcome::PaymentStarted(_) => unreachable!("a buy takes this outcome before"),
-            Outcome::RefundStarted(_) | Outcome::Refunded(_) | Outcome::Spent { .. } => {
-                unreachable!("refunds and spendings tell their outcomes themselves")
-            }
-            Outcome::Refused(refused) => (Self::refused(refused), Attempt::Refused(refused.reason)),
         }
     }
 
-    pub(in crate::http) fn refused(refused: Refused) -> Answer {
-        if let Some(RefusalFacts::Quota {
-            scope,
-            limit,
-            window_s,
-        }) = refused.facts
-        {
-            let limit = Limit {
-                scope,
-                count: limit,
-                window_s,
-            };
-            let wait_ms = refused.retry_after_ms.unwrap_or_default();
-            return problem::rate_limited(refused.request, limit, wait_ms);
-        }
-        match refused.reason {
-            // Of what the engine looks at, only a hold's own facts can contradict a request.
-            Refusal::InvalidRequest => {
-                let errors = [problem::FieldError {
-                    field: "hold_id",
-                    message: "is a hold for another product or quantity".to_owned(),
-                }];
-                problem::invalid(refused.reason.into(), refused.request, &errors)
-            }
-            reason => match refused.under_way {
-                Some(under_way) => in_flight(refused.request, under_way),
-                None => problem::problem_of(reason.into(), refused.request, refused.facts.as_ref()),
-            },
-        }
+    pub(in crate::http) fn refused(refused: Refused) -> Told {
+        (refusal(refused), Attempt::Refused(refused.reason))
     }
 
     pub(in crate::http) fn faulted(call: &Call, _: &StorageFault) -> Told {
@@ -372,6 +343,43 @@ impl Front {
             body: self.core.sealer.jwks().to_string().into_bytes(),
             headers: vec![(CACHE_CONTROL, HeaderValue::from_static(JWKS_CACHED))],
         }
+    }
+}
+
+/// A hold as it was placed or given up.
+pub(in crate::http) fn held(status: StatusCode, view: &HoldView) -> Told {
+    (Answer::json(status, render::hold(view)), Attempt::Success)
+}
+
+/// What a refusal is answered.
+fn refusal(refused: Refused) -> Answer {
+    if let Some(RefusalFacts::Quota {
+        scope,
+        limit,
+        window_s,
+    }) = refused.facts
+    {
+        let limit = Limit {
+            scope,
+            count: limit,
+            window_s,
+        };
+        let wait_ms = refused.retry_after_ms.unwrap_or_default();
+        return problem::rate_limited(refused.request, limit, wait_ms);
+    }
+    match refused.reason {
+        // Of what the engine looks at, only a hold's own facts can contradict a request.
+        Refusal::InvalidRequest => {
+            let errors = [problem::FieldError {
+                field: "hold_id",
+                message: "is a hold for another product or quantity".to_owned(),
+            }];
+            problem::invalid(refused.reason.into(), refused.request, &errors)
+        }
+        reason => match refused.under_way {
+            Some(under_way) => in_flight(refused.request, under_way),
+            None => problem::problem_of(reason.into(), refused.request, refused.facts.as_ref()),
+        },
     }
 }
 

@@ -3,7 +3,7 @@
 //! Invariants: nothing is told before it is durable; a read or a release that names a buyer finds
 //! only what is that buyer's, and answers anybody else's as none. Deliberately absent: buying.
 
-use super::buying::origin;
+use super::buying::{held, origin};
 use super::orders::Readable;
 use super::render;
 use crate::engine::command::ReleaseHold;
@@ -55,7 +55,8 @@ impl Front {
             user,
         };
         let submitted = self.core.journal.release_hold(&command);
-        self.submitted(&call, submitted).await.0
+        let released = |view| held(StatusCode::OK, &view);
+        self.submitted(&call, submitted, released).await.0
     }
 
     pub(in crate::http) async fn products(&self, call: Call) -> Answer {

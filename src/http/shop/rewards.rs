@@ -15,7 +15,7 @@ use crate::http::wire::answer::Answer;
 use crate::http::wire::fields::{Fields, required};
 use crate::http::wire::idempotency::{self, Canonical};
 use crate::ids::UserId;
-use crate::journal::Outcome;
+use crate::journal::Spent;
 use crate::money::Tokens;
 use crate::telemetry::metrics::{Attempt, Stage};
 use hyper::body::Incoming;
@@ -82,18 +82,14 @@ impl Front {
         let began = Instant::now();
         let submitted = self.core.journal.spend_tokens(&command);
         self.counters.took(Stage::Shard, began.elapsed());
-        let shown = |outcome| match outcome {
-            Outcome::Spent { balance } => {
-                let shown = json!({
-                    "user_id": command.user.as_str(),
-                    "spent": tokens,
-                    "balance": balance.get(),
-                });
-                (Answer::value(StatusCode::OK, &shown), Attempt::Success)
-            }
-            Outcome::Refused(refused) => (Self::refused(refused), Attempt::Refused(refused.reason)),
-            _ => unreachable!("under the key of a spending stands a spending or a refusal"),
+        let shown = |spent: Spent| {
+            let shown = json!({
+                "user_id": command.user.as_str(),
+                "spent": tokens,
+                "balance": spent.balance.get(),
+            });
+            (Answer::value(StatusCode::OK, &shown), Attempt::Success)
         };
-        self.told_once_durable(call, submitted, shown).await
+        self.submitted(call, submitted, shown).await
     }
 }

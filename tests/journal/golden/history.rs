@@ -5,13 +5,14 @@
 //! log's identity, which `begun` has.
 
 use super::events;
+use crate::came::Came;
 use holdfast::engine::command::{Buy, PaymentStep, PlaceHold, ReleaseHold, Verdict};
 use holdfast::engine::event::{BuyerSegmented, Decider, Judgement, VoidCause};
 use holdfast::engine::metadata::Metadata;
 use holdfast::engine::settings::{EngineSettings, WebhookMemory};
 use holdfast::ids::{AuthorizationId, CaptureId, CardToken, Lsn, PurchaseId, ReceiptKeyId, UserId};
 use holdfast::journal::{
-    Clock, Disks, Journal, JournalOptions, ManualClock, Outcome, Recorded, SegmentTaken,
+    Audit, Clock, Disks, Journal, JournalOptions, ManualClock, Recorded, SegmentTaken,
     StorageFault, Submitted,
 };
 use holdfast::money::Amount;
@@ -238,7 +239,7 @@ impl Stage {
     }
 
     fn record(&self, id: PurchaseId, step: PaymentStep) {
-        let recorded = self.journal.record(id, step).expect("the log takes it");
+        let recorded = self.journal.record(id, step, Audit::Nothing);
         let recorded: Recorded = recorded.expect("the life cycle has it");
         self.durable(recorded.durable_at);
     }
@@ -250,18 +251,21 @@ impl Stage {
     }
 
     /// The purchase told of, or any where there is none.
-    fn told(&self, submitted: Result<Submitted, StorageFault>) -> PurchaseId {
+    fn told<Outcome: Into<Came>>(
+        &self,
+        submitted: Result<Submitted<Outcome>, StorageFault>,
+    ) -> PurchaseId {
         let submitted = submitted.expect("the log takes it");
         if let Some(lsn) = submitted.durable_at {
             self.durable(lsn);
         }
-        match submitted.outcome {
-            Outcome::Held(view) | Outcome::Released(view) => view.purchase,
-            Outcome::PaymentStarted(id) => id,
-            Outcome::Paid(view) => view.purchase,
-            Outcome::Declined(view) => view.purchase,
-            Outcome::RefundStarted(view) | Outcome::Refunded(view) => view.purchase,
-            Outcome::Spent { .. } | Outcome::Refused(_) => {
+        match submitted.outcome.map(Into::into) {
+            Ok(Came::Hold(view)) => view.purchase,
+            Ok(Came::PaymentStarted(id)) => id,
+            Ok(Came::Paid(view)) => view.purchase,
+            Ok(Came::Declined(view)) => view.purchase,
+            Ok(Came::Refund(view)) => view.purchase,
+            Ok(Came::Spent) | Err(_) => {
                 PurchaseId::parse_hold("h_00000000000000005a17c0de5a17c0de").expect("an id")
             }
         }

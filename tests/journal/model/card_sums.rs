@@ -3,14 +3,14 @@
 //! sum of all days alone, live and after a restart.
 
 use super::{
-    AdminAct, Amount, BEGIN_MS, CaptureId, Currency, HOUR_MS, KeyOwner, ManualClock, Outcome,
-    PRICE, PaymentStep, PurchaseId, ReceiptKeyId, RequestId, buy, open_with, origin, payment_step,
+    AdminAct, Amount, BEGIN_MS, CaptureId, Currency, HOUR_MS, KeyOwner, ManualClock, PRICE,
+    PaymentStep, PurchaseId, ReceiptKeyId, RequestId, buy, open_with, origin, payment_step,
     product_set,
 };
 use holdfast::engine::command::{NamedCurrency, ReceiveWebhook, StartRefund};
 use holdfast::engine::event::{CaptureDifference, Quote, Restock, WebhookFormat, WebhookKind};
 use holdfast::ids::WebhookEventId;
-use holdfast::journal::Journal;
+use holdfast::journal::{Audit, BuyOutcome, Journal, RefundOutcome};
 use holdfast::time::UnixMs;
 use std::sync::Arc;
 
@@ -68,14 +68,14 @@ impl Shop {
         let command = buy(2 * user, 0, 1, origin(key, "buy"), None);
         let submitted = self.journal().buy(&command).expect("the log takes it");
         match submitted.outcome {
-            Outcome::PaymentStarted(id) => Some(id),
-            Outcome::Refused(_) => None,
+            Ok(BuyOutcome::PaymentStarted(id)) => Some(id),
+            Err(_) => None,
             other => panic!("{other:?}"),
         }
     }
 
     fn record(&self, id: PurchaseId, step: PaymentStep) {
-        let recorded = self.journal().record(id, step).expect("the log takes it");
+        let recorded = self.journal().record(id, step, Audit::Nothing);
         recorded.expect("its state allows it");
     }
 
@@ -98,7 +98,7 @@ impl Shop {
     fn refund(&mut self, id: PurchaseId, number: u32, of: u32) {
         let (view, _) = self.journal().purchase(id).expect("it was begun");
         let key = self.key();
-        let submitted = self.journal().start_refund(&StartRefund {
+        let command = StartRefund {
             purchase: id,
             amount: Some(amount(of)),
             previously_refunded: view.refunded,
@@ -109,9 +109,13 @@ impl Shop {
                 request: RequestId(9),
                 owner: KeyOwner::parse("admin").expect("a name"),
             },
-        });
+        };
+        let submitted = self.journal().start_refund(&command, Audit::Nothing);
         let outcome = submitted.expect("the log takes it").outcome;
-        assert!(matches!(outcome, Outcome::RefundStarted(_)), "{outcome:?}");
+        assert!(
+            matches!(outcome, Ok(RefundOutcome::Started(_))),
+            "{outcome:?}"
+        );
         self.record(id, PaymentStep::Refunded(number));
     }
 

@@ -6,12 +6,13 @@ use super::{
     BEGIN_MS, CardToken, HOUR_MS, buy, open_with, origin, payment_step, product_id, product_set,
     user_id, wall_steps,
 };
+use crate::came::Came;
 use holdfast::engine::command::{PlaceHold, ReleaseHold};
 use holdfast::engine::lifecycle::PurchaseState as S;
 use holdfast::engine::metadata::Metadata;
 use holdfast::engine::settings::EngineSettings;
 use holdfast::ids::{Digest16, PurchaseId};
-use holdfast::journal::{Journal, ManualClock, Outcome, Replay, Submitted, check};
+use holdfast::journal::{Audit, Journal, ManualClock, Replay, Submitted, check};
 use holdfast::time::UnixMs;
 use proptest::prelude::*;
 use std::collections::HashMap;
@@ -123,12 +124,12 @@ impl Run {
             Step::Hold { user, key } => {
                 let command = hold(user, key);
                 let submitted = self.journal().place_hold(&command);
-                self.note(key, &submitted.expect("the log takes it"));
+                self.note(key, submitted.expect("the log takes it"));
             }
             Step::Buy { user, key } => {
                 let command = buy(user, 0, 1, scoped(user, key, "buy"), None);
                 let submitted = self.journal().buy(&command);
-                self.note(key, &submitted.expect("the log takes it"));
+                self.note(key, submitted.expect("the log takes it"));
             }
             Step::Pay { place, key } => {
                 let Some(id) = self.pick(place) else { return };
@@ -140,7 +141,7 @@ impl Run {
                 let mut command = buy(user, 0, 1, scoped(user, key, &id.to_string()), Some(id));
                 command.card = CardToken::parse("tok_other").expect("a token");
                 let submitted = self.journal().buy(&command);
-                self.note(key, &submitted.expect("the log takes it"));
+                self.note(key, submitted.expect("the log takes it"));
             }
             Step::Release { place } => {
                 let Some(hold) = self.pick(place) else { return };
@@ -156,8 +157,12 @@ impl Run {
                 let Some((view, _)) = self.journal().purchase(id) else {
                     return;
                 };
-                let recorded = self.journal().record(id, payment_step(step, view.quote));
-                let _ = recorded.expect("the log takes it");
+                let recorded =
+                    self.journal()
+                        .record(id, payment_step(step, view.quote), Audit::Nothing);
+                if let Err(error) = recorded {
+                    error.refusal().expect("the log takes it");
+                }
             }
             Step::Tick { ms } => {
                 self.clock.advance_ms(ms);
@@ -188,29 +193,29 @@ impl Run {
     }
 
     /// A key that is remembered answers what it answered first.
-    fn note(&mut self, key: u8, submitted: &Submitted) {
-        let told = match &submitted.outcome {
-            Outcome::Held(view) => Told {
+    fn note<Outcome: Into<Came>>(&mut self, key: u8, submitted: Submitted<Outcome>) {
+        let told = match submitted.outcome.map(Into::into) {
+            Ok(Came::Hold(view)) => Told {
                 purchase: Some(view.purchase),
                 word: "held",
             },
-            Outcome::PaymentStarted(id) => Told {
-                purchase: Some(*id),
+            Ok(Came::PaymentStarted(id)) => Told {
+                purchase: Some(id),
                 word: "started",
             },
-            Outcome::Paid(view) => Told {
+            Ok(Came::Paid(view)) => Told {
                 purchase: Some(view.purchase),
                 word: "paid",
             },
-            Outcome::Declined(view) => Told {
+            Ok(Came::Declined(view)) => Told {
                 purchase: Some(view.purchase),
                 word: "declined",
             },
-            Outcome::Refused(refused) => Told {
+            Err(refused) => Told {
                 purchase: None,
                 word: refused.reason.reason(),
             },
-            other => unreachable!("{other:?}"),
+            Ok(Came::Refund(_) | Came::Spent) => unreachable!("nothing is refunded or spent here"),
         };
         if matches!(
             told.word,

@@ -4,6 +4,7 @@
 //! log. A kind of event that is never drawn fails the test.
 
 use super::{BEGIN_MS, HOUR_MS, origin, product_id};
+use crate::came::Came;
 use holdfast::engine::command::{
     Buy, NamedCurrency, PaymentStep, PlaceHold, ReceiveWebhook, ReleaseHold, SpendTokens,
     StartRefund, Verdict,
@@ -26,8 +27,8 @@ use holdfast::ids::{
     PromotionCode, PurchaseId, ReceiptKeyId, RequestId, Segment, ShardId, UserId, WebhookEventId,
 };
 use holdfast::journal::{
-    Clock, DigestFrom, Elsewhere, Journal, JournalOptions, ManualClock, NewRules, NewScoring, Next,
-    Outcome, Parting, Retention, Submitted, check,
+    Audit, Clock, DigestFrom, Elsewhere, Journal, JournalOptions, ManualClock, NewRules, NewScoring,
+    Next, Parting, Retention, Submitted, check,
 };
 use holdfast::money::{Amount, Currency, Price, Tokens};
 use holdfast::risk::compile;
@@ -369,10 +370,10 @@ impl World {
         };
         let (view, _) = self.journal().purchase(id).expect("it was begun");
         // Refused where a review is wanted and not asked for, or the other way round.
-        let _ = self
-            .journal()
-            .record(id, payment_step(&view, way))
-            .expect("the log takes it");
+        let recorded = (self.journal()).record(id, payment_step(&view, way), Audit::Nothing);
+        if let Err(error) = recorded {
+            error.refusal().expect("the log takes it");
+        }
     }
 
     fn refund(&mut self, purchase: u8, amount: i64) {
@@ -392,7 +393,7 @@ impl World {
             key: key_of(self.requests, "refund"),
             by: admin(),
         };
-        let submitted = self.journal().start_refund(&command);
+        let submitted = self.journal().start_refund(&command, Audit::Nothing);
         self.told(submitted.expect("the log takes it"));
     }
 
@@ -420,7 +421,10 @@ impl World {
                 failure: RefundFailure::Refused,
             }
         };
-        let _ = self.journal().record(*id, step).expect("the log takes it");
+        let recorded = self.journal().record(*id, step, Audit::Nothing);
+        if let Err(error) = recorded {
+            error.refusal().expect("the log takes it");
+        }
     }
 
     /// A refund that succeeded comes back.
@@ -438,7 +442,10 @@ impl World {
         };
         // Refused while another refund of the purchase is under way.
         let step = PaymentStep::RefundReturned(*number);
-        let _ = self.journal().record(*id, step).expect("the log takes it");
+        let recorded = self.journal().record(*id, step, Audit::Nothing);
+        if let Err(error) = recorded {
+            error.refusal().expect("the log takes it");
+        }
     }
 
     fn webhook(&mut self, purchase: u8, kind: u8, nonce: u8) {
@@ -619,13 +626,13 @@ impl World {
         }
     }
 
-    fn told(&mut self, submitted: Submitted) {
-        let id = match submitted.outcome {
-            Outcome::Held(view) | Outcome::Released(view) => view.purchase,
-            Outcome::PaymentStarted(id) => id,
-            Outcome::Paid(view) => view.purchase,
-            Outcome::RefundStarted(view) | Outcome::Refunded(view) => view.purchase,
-            Outcome::Declined(_) | Outcome::Spent { .. } | Outcome::Refused(_) => return,
+    fn told<Outcome: Into<Came>>(&mut self, submitted: Submitted<Outcome>) {
+        let id = match submitted.outcome.map(Into::into) {
+            Ok(Came::Hold(view)) => view.purchase,
+            Ok(Came::PaymentStarted(id)) => id,
+            Ok(Came::Paid(view)) => view.purchase,
+            Ok(Came::Refund(view)) => view.purchase,
+            Ok(Came::Declined(_) | Came::Spent) | Err(_) => return,
         };
         if !self.purchases.contains(&id) {
             self.purchases.push(id);
@@ -685,8 +692,7 @@ impl World {
         }
         for (user, origin) in &self.keys {
             let key = origin.key.expect("it was made with one");
-            let outcome = journal.replay(user, &key).map(|it| it.outcome);
-            seen.push(format!("{key:?}: {outcome:?}"));
+            seen.push(format!("{key:?}: {:?}", journal.key_answer(user, &key)));
         }
         seen
     }

@@ -1,6 +1,7 @@
 //! The little language of the scenario tests: steps separated by `·`, an expected outcome after
 //! `→`. Names such as `h1` stand for the purchase that the step made and the key it came with.
 
+use crate::came::{Came, of_any_kind};
 use holdfast::engine::command::{Buy, PaymentStep, PlaceHold, ReleaseHold};
 use holdfast::engine::event::{
     Active, AdminAct, DeclineCause, Discount, IdempotencyKey, Origin, ProductSet, PromotionSet,
@@ -12,9 +13,7 @@ use holdfast::ids::{
     AuthorizationId, CaptureId, CardToken, Digest16, KeyOwner, ProductId, PromotionCode,
     PurchaseId, ReceiptKeyId, RequestId, UserId,
 };
-use holdfast::journal::{
-    Clock, Journal, JournalOptions, ManualClock, Outcome, StorageFault, Submitted,
-};
+use holdfast::journal::{Audit, Clock, Journal, JournalOptions, ManualClock, Submitted};
 use holdfast::money::{Currency, Price};
 use holdfast::time::UnixMs;
 use std::collections::HashMap;
@@ -249,32 +248,30 @@ impl Stage {
         word
     }
 
-    fn send(&self, command: &Command) -> Submitted {
+    fn send(&self, command: &Command) -> Submitted<Came> {
         let submitted = match command {
-            Command::Hold(command) => self.journal.place_hold(command),
-            Command::Buy(command) => self.journal.buy(command),
+            Command::Hold(command) => self.journal.place_hold(command).map(of_any_kind),
+            Command::Buy(command) => self.journal.buy(command).map(of_any_kind),
         };
         submitted.expect("the log takes it")
     }
 
-    fn told(&self, submitted: &Submitted) -> (String, Option<PurchaseId>) {
+    fn told(&self, submitted: &Submitted<Came>) -> (String, Option<PurchaseId>) {
         if let Some(lsn) = submitted.durable_at {
             self.journal.wait_durable(lsn).expect("durable");
         }
         match &submitted.outcome {
-            Outcome::Held(view) | Outcome::Released(view) => {
-                (view.state.as_str().to_owned(), Some(view.purchase))
-            }
-            Outcome::PaymentStarted(id) => {
+            Ok(Came::Hold(view)) => (view.state.as_str().to_owned(), Some(view.purchase)),
+            Ok(Came::PaymentStarted(id)) => {
                 let (view, _) = self.journal.purchase(*id).expect("it was begun");
                 (view.state.as_str().to_owned(), Some(*id))
             }
-            Outcome::Paid(view) => (view.state.as_str().to_owned(), Some(view.purchase)),
-            Outcome::RefundStarted(_) | Outcome::Refunded(_) | Outcome::Spent { .. } => {
+            Ok(Came::Paid(view)) => (view.state.as_str().to_owned(), Some(view.purchase)),
+            Ok(Came::Refund(_) | Came::Spent) => {
                 unreachable!("scenarios neither refund nor spend")
             }
-            Outcome::Declined(view) => (view.reason.reason().to_owned(), Some(view.purchase)),
-            Outcome::Refused(refused) => (refused.reason.reason().to_owned(), None),
+            Ok(Came::Declined(view)) => (view.reason.reason().to_owned(), Some(view.purchase)),
+            Err(refused) => (refused.reason.reason().to_owned(), None),
         }
     }
 
@@ -287,7 +284,8 @@ impl Stage {
             hold,
             user: None,
         });
-        self.told(&submitted.expect("the log takes it")).0
+        self.told(&of_any_kind(submitted.expect("the log takes it")))
+            .0
     }
 
     /// The same under the same key, as a request of its own.
@@ -338,10 +336,10 @@ impl Stage {
             "voided" => PaymentStep::Voided,
             other => panic!("no such step: {other}"),
         };
-        let recorded: Result<_, StorageFault> = self.journal.record(self.purchase(name), step);
-        match recorded.expect("the log takes it") {
+        let purchase = self.purchase(name);
+        match self.journal.record(purchase, step, Audit::Nothing) {
             Ok(recorded) => recorded.view.state.as_str().to_owned(),
-            Err(refusal) => refusal.reason().to_owned(),
+            Err(error) => (error.refusal().expect("the log takes it").reason()).to_owned(),
         }
     }
 

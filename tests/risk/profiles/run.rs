@@ -18,8 +18,8 @@ use holdfast::ids::{
     ReceiptKeyId, RequestId, UserId, WebhookEventId,
 };
 use holdfast::journal::{
-    Clock, Journal, JournalOptions, LogSettings, ManualClock, NewRules, NewScoring, Outcome,
-    digest_of,
+    Audit, BuyOutcome, Clock, Journal, JournalOptions, LogSettings, ManualClock, NewRules,
+    NewScoring, RefundOutcome, digest_of,
 };
 use holdfast::money::{Amount, Currency, Price, Tokens};
 use holdfast::risk::compile;
@@ -327,7 +327,7 @@ impl Run {
                 metadata: Metadata::default(),
             };
             let submitted = self.journal.place_hold(&command).expect("the log takes it");
-            if let Outcome::Held(view) = submitted.outcome {
+            if let Ok(view) = submitted.outcome {
                 self.holds.entry(it.user).or_default().push(view.purchase);
             }
             return;
@@ -349,7 +349,7 @@ impl Run {
             metadata: Metadata::default(),
         };
         let submitted = self.journal.buy(&command).expect("the log takes it");
-        let Outcome::PaymentStarted(purchase) = submitted.outcome else {
+        let Ok(BuyOutcome::PaymentStarted(purchase)) = submitted.outcome else {
             return;
         };
         match it.ends {
@@ -411,10 +411,7 @@ impl Run {
     }
 
     fn record(&self, purchase: PurchaseId, step: PaymentStep) {
-        let recorded = self
-            .journal
-            .record(purchase, step)
-            .expect("the log takes it");
+        let recorded = self.journal.record(purchase, step, Audit::Nothing);
         recorded.expect("it goes with the state");
     }
 
@@ -440,10 +437,7 @@ impl Run {
             decider,
             void_within_ms: HOUR,
         };
-        let recorded = self
-            .journal
-            .record(purchase, step)
-            .expect("the log takes it");
+        let recorded = self.journal.record(purchase, step, Audit::Nothing);
         // The deadline may not have come yet.
         if recorded.is_ok() && approve {
             self.captured(purchase);
@@ -496,9 +490,9 @@ impl Run {
         };
         let submitted = self
             .journal
-            .start_refund(&command)
+            .start_refund(&command, Audit::Nothing)
             .expect("the log takes it");
-        if let Outcome::RefundStarted(view) = submitted.outcome {
+        if let Ok(RefundOutcome::Started(view)) = submitted.outcome {
             self.record(purchase, PaymentStep::Refunded(view.number));
         }
     }

@@ -27,8 +27,8 @@ use holdfast::ids::{
     PromotionCode, PurchaseId, ReceiptKeyId, RequestId, Segment, ShardId, UserId, WebhookEventId,
 };
 use holdfast::journal::{
-    Audit, Clock, DigestFrom, Elsewhere, Journal, JournalOptions, ManualClock, NewRules, NewScoring,
-    Next, Parting, Retention, Submitted, check,
+    Audit, Clock, DigestFrom, Elsewhere, Journal, JournalOptions, ManualClock, NewRules,
+    NewScoring, Next, Parting, Retention, Submitted, check,
 };
 use holdfast::money::{Amount, Currency, Price, Tokens};
 use holdfast::risk::compile;

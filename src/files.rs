@@ -71,6 +71,14 @@ pub fn text_of(file: &File, bytes_max: u64) -> io::Result<String> {
         .map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "it is not UTF-8"))
 }
 
+/// The folder that a file stands in: the current one where the path is a bare name.
+pub fn folder_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        Some(_) | None => Path::new("."),
+    }
+}
+
 /// Line and column, both from 1, of the byte at `offset` of a text that was read.
 pub fn place_in(text: &str, offset: usize) -> (usize, usize) {
     let before = &text[..text.floor_char_boundary(offset)];
@@ -149,4 +157,21 @@ fn holds_only_ours(data_dir: &Path) -> io::Result<bool> {
         }
     }
     Ok(true)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bare_name_stands_in_the_current_folder() {
+        for (path, folder) in [
+            ("events.jsonl", "."),
+            ("out/events.jsonl", "out"),
+            ("/events.jsonl", "/"),
+            ("./events.jsonl", "."),
+        ] {
+            assert_eq!(folder_of(Path::new(path)), Path::new(folder), "{path}");
+        }
+    }
 }

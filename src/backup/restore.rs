@@ -12,6 +12,7 @@ use super::read::{Into, ObjectError, Objects};
 use super::settings::StoreTarget;
 use super::store::{Store, StoreError};
 use crate::engine::settings::EngineSettings;
+use crate::files;
 use crate::ids::Lsn;
 use crate::journal::{
     self, CheckError, CheckReport, Generation, JournalError, SegmentFacts, segment_facts,
@@ -501,8 +502,7 @@ impl TemporaryDirectory {
         }
         // Over an empty directory, too.
         fs::rename(&self.path, data_dir).map_err(failed("renaming to", data_dir))?;
-        let parent = data_dir.parent().filter(|it| !it.as_os_str().is_empty());
-        let parent = parent.unwrap_or(Path::new("."));
+        let parent = files::folder_of(data_dir);
         let synced = File::open(parent).and_then(|it| it.sync_all());
         synced.map_err(failed("syncing", parent))
     }

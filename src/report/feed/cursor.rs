@@ -5,7 +5,7 @@
 //! carries its own checksum, so a crash leaves the old one or the new one; a file that does not
 //! check is an error, never a beginning from zero.
 
-use crate::files;
+use crate::files::{self, folder_of};
 use crate::ids::Lsn;
 use crate::journal::{Access, Cursor, Directory, Generation};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
@@ -275,7 +275,7 @@ pub fn unsealed(text: &str) -> Option<&str> {
 
 /// Replaces a file whole and durably.
 pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let folder = path.parent().unwrap_or(Path::new("."));
+    let folder = folder_of(path);
     fs::create_dir_all(folder)?;
     let mut aside = path.as_os_str().to_owned();
     aside.push(".aside");

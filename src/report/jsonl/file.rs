@@ -7,7 +7,7 @@
 //! the cursor.
 
 use super::{JsonlSettings, lines};
-use crate::files;
+use crate::files::{self, folder_of};
 use crate::ids::Lsn;
 use crate::journal::{Cursor, Generation};
 use crate::report::feed::cursor::{Place, log_id_text, replace, sealed, sync_folder, unsealed};
@@ -91,9 +91,8 @@ impl EventFile {
         generation: Generation,
     ) -> Result<Self, JsonlError> {
         let path = &settings.path;
-        if let Some(folder) = path.parent().filter(|it| !it.as_os_str().is_empty()) {
-            fs::create_dir_all(folder).map_err(failed("creating", folder))?;
-        }
+        let folder = folder_of(path);
+        fs::create_dir_all(folder).map_err(failed("creating", folder))?;
         let ours = log_id_text(log_id);
         let account = read_account(path)?;
         let begun = account.is_some();
@@ -327,13 +326,6 @@ fn names_beside(path: &Path) -> Result<Vec<String>, JsonlError> {
 fn name_of(path: &Path) -> String {
     let name = path.file_name().unwrap_or_default();
     name.to_string_lossy().into_owned()
-}
-
-fn folder_of(path: &Path) -> &Path {
-    match path.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder,
-        _ => Path::new("."),
-    }
 }
 
 pub(super) fn failed(operation: &'static str, path: &Path) -> impl FnOnce(io::Error) -> JsonlError {

@@ -1,7 +1,7 @@
 //! Owns how many refusals of one API key are written down in a second, and the count of the others.
 //!
 //! Invariants: 1. only a refusal that changes nothing in the engine may be left out, so that recovery
-//! comes to the same state; 2. nothing is written down while the disk is nearly full; 3. the next
+//! comes to the same state; 2. nothing is written down while the disk is nearly full, or does not keep up; 3. the next
 //! refusal of the key's name that is written down says how many were left out before it.
 //! Deliberately absent: which refusals these are; the callers know.
 
@@ -46,7 +46,7 @@ struct Window {
     left_out: u64,
 }
 
-/// Whether there is room on the disk for what may as well be left out.
+/// Whether there is room on the disk and in the log's ring for what may as well be left out.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub(super) enum Room {
     Enough,

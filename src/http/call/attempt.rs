@@ -154,9 +154,9 @@ impl Worker {
             };
         }
         // 5. Submit, and drive what has begun.
-        let began = Instant::now();
+        let start = Instant::now();
         let submitted = kind.submit(order, key);
-        self.counters.took(Stage::Shard, began.elapsed());
+        self.counters.took(Stage::Shard, start.elapsed());
         let ended = match submitted {
             Ok(Submission::Begun(begun)) => return kind.drive(begun).await,
             Ok(Submission::Ended(submitted)) => Ok(submitted),

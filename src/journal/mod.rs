@@ -59,7 +59,6 @@ use arc_swap::ArcSwap;
 use crossbeam_utils::CachePadded;
 use parking_lot::{Mutex, MutexGuard};
 use std::collections::VecDeque;
-use std::fs::File;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -134,7 +133,7 @@ pub struct Journal {
     background: sweeper::Background,
     opened: Opened,
     /// Held while the directory is open, so that no other process opens it.
-    _lock: Option<File>,
+    _lock: Option<wal::FileLock>,
 }
 
 /// A shard and what is looked at without its turn.

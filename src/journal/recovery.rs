@@ -33,7 +33,7 @@ use crate::time::UnixMs;
 use arc_swap::ArcSwap;
 use crossbeam_utils::CachePadded;
 use parking_lot::Mutex;
-use std::fs::{File, TryLockError};
+use std::fs::TryLockError;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -96,7 +96,7 @@ impl Journal {
     pub fn open_on(
         disks: Disks,
         options: JournalOptions,
-        lock: Option<File>,
+        lock: Option<wal::FileLock>,
         progress: &mut dyn FnMut(Progress),
     ) -> Result<Arc<Self>, JournalError> {
         let JournalOptions {
@@ -331,13 +331,13 @@ pub fn refuse_emptied(data_dir: &Path, beside: &[PathBuf]) -> Result<(), Journal
 }
 
 /// Takes the directory for this process.
-fn lock(data_dir: &Directory) -> Result<File, JournalError> {
+fn lock(data_dir: &Directory) -> Result<wal::FileLock, JournalError> {
     let path = data_dir.path().join(LOCK_FILE);
     let file = data_dir
         .append_file(LOCK_FILE)
         .map_err(io("opening", &path))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
+    match wal::FileLock::try_take(file) {
+        Ok(lock) => Ok(lock),
         Err(TryLockError::WouldBlock) => Err(JournalError::InUse {
             path: data_dir.path().to_owned(),
         }),

@@ -20,11 +20,44 @@ use std::collections::HashSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use wal::sim::{CrashImage, Loss, SimStorage};
-use wal::{Access, Storage, StorageFile};
+use wal::{Access, DiskStorage, Storage, StorageFile};
 
 const BEGIN: UnixMs = UnixMs::new(1_800_000_000_000);
 const STOCK: u32 = 9;
+
+/// A child that another thread starts shares this process's files until it executes its program.
+#[test]
+fn a_directory_that_was_closed_is_free_while_other_threads_start_programs() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                while !stop.load(Ordering::Relaxed) {
+                    let ran = std::process::Command::new("true").status();
+                    assert!(ran.expect("it starts").success());
+                }
+            });
+        }
+        let opened = std::panic::catch_unwind(|| {
+            for round in 0..2_000 {
+                let log = DiskStorage::open(directory.path().join("log"));
+                drop(log.unwrap_or_else(|error| panic!("the log's, in round {round}: {error}")));
+            }
+            for round in 0..6 {
+                let options = JournalOptions::new(directory.path().join("data"));
+                let journal = Journal::open(options, &mut |_| {});
+                journal
+                    .unwrap_or_else(|error| panic!("the journal's, in round {round}: {error}"))
+                    .close();
+            }
+        });
+        stop.store(true, Ordering::Relaxed);
+        opened.expect("it is free at once");
+    });
+}
 
 #[test]
 fn whatever_a_crash_leaves_every_answer_is_given_again() {

@@ -91,7 +91,9 @@ pub use recovery::{RecoveryReport, TORN_COPIES_MAX};
 pub use scan::{Extent, Scan, Verdict, extent, is_begun, scan};
 pub use segments::{PINS_MAX, Pin, Removed};
 pub use stats::{LATENCY_BUCKETS, LogStats, RECENTLY, SyncLatency};
-pub use storage::{Access, Directory, DiskStorage, Displaced, Identity, Storage, StorageFile};
+pub use storage::{
+    Access, Directory, DiskStorage, Displaced, FileLock, Identity, Storage, StorageFile,
+};
 pub use survey::TornTail;
 
 /// The lock-free parts, for the model checker.

@@ -14,7 +14,7 @@ use std::fs::File;
 use std::io;
 
 pub use directory::{Directory, Displaced, Identity};
-pub use disk::DiskStorage;
+pub use disk::{DiskStorage, FileLock};
 
 /// How to open a file.
 #[derive(Copy, Clone, Eq, PartialEq, Debug)]

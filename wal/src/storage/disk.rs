@@ -23,7 +23,7 @@ const LOCK_FILE: &str = "lock";
 pub struct DiskStorage {
     directory: Directory,
     /// Held for its lock; none when opened to read only.
-    lock: Option<File>,
+    lock: Option<FileLock>,
     /// Directories beside it that must stay in their places too.
     beside: Vec<Directory>,
 }
@@ -41,7 +41,7 @@ impl DiskStorage {
     /// Fails with `WouldBlock` if another process has it.
     pub fn locked(directory: Directory) -> io::Result<Self> {
         let lock = directory.append_file(LOCK_FILE)?;
-        lock.try_lock().map_err(|e| match e {
+        let lock = FileLock::try_take(lock).map_err(|e| match e {
             fs::TryLockError::WouldBlock => {
                 let path = directory.path().display();
                 let what = format!("{path} is in use by another process");
@@ -78,6 +78,28 @@ impl DiskStorage {
     }
 }
 
+/// A file that is locked against other processes.
+///
+/// Unlocked when it is dropped, which closing alone would not do: a child that another thread is
+/// starting shares every open file until it executes its program, and a shared file stays locked.
+#[derive(Debug)]
+pub struct FileLock(File);
+
+impl FileLock {
+    /// Locks `file`, if no other process has.
+    pub fn try_take(file: File) -> Result<Self, fs::TryLockError> {
+        file.try_lock()?;
+        Ok(Self(file))
+    }
+}
+
+impl Drop for FileLock {
+    fn drop(&mut self) {
+        // If this fails, closing the file still unlocks it, once no child shares it.
+        let _ = self.0.unlock();
+    }
+}
+
 impl Storage for DiskStorage {
     fn open(&self, name: &str, access: Access) -> io::Result<Box<dyn StorageFile>> {
         Ok(Box::new(DiskFile(self.directory.open_file(name, access)?)))
@@ -110,7 +132,7 @@ impl Storage for DiskStorage {
         }
         // Without its name, the lock keeps nobody out.
         match &self.lock {
-            Some(lock) => self.directory.check_file(LOCK_FILE, lock),
+            Some(FileLock(file)) => self.directory.check_file(LOCK_FILE, file),
             None => Ok(()),
         }
     }

@@ -1,12 +1,11 @@
 //! Models of the cells: every interleaving loom can find, of the very code that runs live.
 //!
 //! ```text
-//! RUSTFLAGS="--cfg holdfast_loom" CARGO_TARGET_DIR=target/loom cargo test --test loom_cells
+//! cargo test --features loom --test loom_cells
 //! ```
 //!
-//! In an ordinary build this file is empty. The small models are walked through completely; the larger ones up to the
+//! An ordinary build leaves this file out. The small models are walked through completely; the larger ones up to the
 //! number of preemptions named with them (each thread may also stop wherever it ends).
-#![cfg(holdfast_loom)]
 
 use std::sync::Arc;
 

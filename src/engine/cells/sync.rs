@@ -1,8 +1,9 @@
 //! The one door through which the cells get their atomics.
 //!
-//! In an ordinary build they are those of `std`; under `--cfg holdfast_loom` they are loom's, so that the models of
-//! `tests/loom_cells.rs` walk through every interleaving of the very code that runs live. The cfg is our own because
-//! plain `--cfg loom` would reach tokio and hyper too, and take tokio's network away.
+//! In an ordinary build they are those of `std`; with the cargo feature `loom` they are loom's, so that the models of
+//! `tests/loom_cells.rs` walk through every interleaving of the very code that runs live. A feature, because plain
+//! `--cfg loom` would reach tokio and hyper too and take tokio's network away, and any flag of the compiler builds all
+//! dependencies again.
 //!
 //! [`Shared`] is a pointer that is read often and swapped rarely: `arc_swap` live, a loom mutex in the models (a
 //! coarser stand-in: it orders the pointer's reads and swaps, and leaves what hangs on the pointer to loom).
@@ -12,7 +13,7 @@
 pub(crate) use imp::{AtomicU64, OnceBox, Shared, fence, zeroed};
 pub(crate) use std::sync::atomic::Ordering;
 
-#[cfg(not(holdfast_loom))]
+#[cfg(not(feature = "loom"))]
 mod imp {
     use std::sync::Arc;
     pub(crate) use std::sync::atomic::{AtomicU64, fence};
@@ -48,7 +49,7 @@ mod imp {
     }
 }
 
-#[cfg(holdfast_loom)]
+#[cfg(feature = "loom")]
 mod imp {
     use std::sync::Arc;
     use std::sync::atomic::Ordering;

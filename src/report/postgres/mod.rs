@@ -3,39 +3,57 @@
 //! `convert` makes rows, `deliver` writes them with the cursor in one transaction, `fault`
 //! classifies errors; `rows` and `encode` are the rows' shapes, `schema` the migrations,
 //! `connect` connections and TLS; `segments` computes segments of buyers there.
-//! `docs/reporting.md` explains the tables.
+//! `docs/reporting.md` explains the tables. Built with the feature `postgres`;
+//! without it there are settings alone, and the configuration refuses them.
 
+#[cfg(feature = "postgres")]
 mod attempts;
+#[cfg(feature = "postgres")]
 mod connect;
+#[cfg(feature = "postgres")]
 mod convert;
+#[cfg(feature = "postgres")]
 mod deliver;
+#[cfg(feature = "postgres")]
 mod encode;
+#[cfg(feature = "postgres")]
 mod fault;
+#[cfg(feature = "postgres")]
 mod rows;
+#[cfg(feature = "postgres")]
 mod schema;
 pub mod segments;
 mod settings;
 
-use super::feed::sink::{Batching, Kept, Sink};
-use crate::journal::Journal;
-use crate::receipts::Sealer;
-use std::sync::Arc;
+#[cfg(feature = "postgres")]
+use {
+    super::feed::sink::{Batching, Kept, Sink},
+    crate::journal::Journal,
+    crate::receipts::Sealer,
+    std::sync::Arc,
+};
 
-pub use convert::ToRows;
-pub use deliver::Writer;
-pub use fault::PostgresError;
-pub use rows::Rows;
-pub use schema::{is_url, script};
+#[cfg(feature = "postgres")]
+pub use {
+    convert::ToRows,
+    deliver::Writer,
+    fault::PostgresError,
+    rows::Rows,
+    schema::{is_url, script},
+};
+
 pub use settings::{Migrate, PostgresSettings};
 
 /// The sink's name.
 pub const NAME: &str = "postgres";
 
+#[cfg(feature = "postgres")]
 /// Reads the certificates that `settings` names, as connecting does. Nobody is asked.
 pub fn check(settings: &PostgresSettings) -> Result<(), PostgresError> {
     connect::tls_config(settings.ca_file.as_deref()).map(drop)
 }
 
+#[cfg(feature = "postgres")]
 /// The sink. It shows purchases as `journal` knows them, with receipts as `sealer` seals them.
 pub fn sink(
     settings: PostgresSettings,

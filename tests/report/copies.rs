@@ -380,6 +380,41 @@ fn only_an_administrator_accepts_and_only_where_there_is_something() {
     );
 }
 
+/// What tells them apart then is the checksum alone.
+#[test]
+fn a_log_that_has_grown_exactly_to_the_cursor_is_another_history_still() {
+    let scene = Scene::with_lines("");
+    let set_again = |server: &Server| {
+        for _ in 0..6 {
+            server.put_product("drop", 1_000);
+        }
+    };
+    let server = scene.start();
+    set_again(&server);
+    caught_up(&server);
+    stopped(server);
+    scene.take_copy();
+    let server = scene.start();
+    set_again(&server);
+    caught_up(&server);
+    let old_cursor = sink(&server, "jsonl")["cursor_lsn"].clone();
+    stopped(server);
+    scene.put_back();
+
+    let server = scene.start();
+    set_again(&server);
+    assert_eq!(status(&server)["durable_lsn"], old_cursor);
+    stopped(server);
+    let server = scene.start();
+    let found = sink(&server, "jsonl")["elsewhere"]["why"].clone();
+    assert_eq!(found, "the log has other records before it");
+    assert_waits(&server, "grown");
+    assert_eq!(accept(&server).status, 200);
+    caught_up(&server);
+    stopped(server);
+    assert!(lines(&scene.lines()) == log_of(&scene.data()));
+}
+
 #[test]
 fn a_copy_goes_on_above_every_generation_that_a_sink_has_seen() {
     let scene = Scene::with_lines("");

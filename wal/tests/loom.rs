@@ -10,7 +10,7 @@ use std::sync::Arc;
 use loom::sync::atomic::{AtomicBool, Ordering};
 use loom::thread;
 use wal::Entry;
-use wal::modelled::{Batch, Consumer, Doorbell, Durable, Refused, Ring};
+use wal::modelled::{Consumer, Doorbell, Durable, Refused, Ring, RingBatch};
 
 /// Records of 32 bytes: one cell of header, one of payload.
 const RECORD: usize = 32;
@@ -35,7 +35,7 @@ fn drain(consumer: &mut Consumer) -> Vec<u8> {
     let mut all = Vec::new();
     let mut out = [0; 4 * RECORD];
     loop {
-        let Batch { first, bytes, .. } = consumer.take(&mut out);
+        let RingBatch { first, bytes, .. } = consumer.take(&mut out);
         if bytes > 0 {
             assert_eq!(first, all.len() as u64, "no gap and no overlap");
             all.extend_from_slice(&out[..bytes]);

@@ -4,3 +4,4 @@ mod architecture;
 mod circles;
 mod openapi;
 mod readme;
+mod shape;

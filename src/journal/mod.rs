@@ -6,37 +6,21 @@
 //! the disk but what says so. What an answer reveals, and from which LSN on it may be told, is
 //! returned together. Deliberately absent: HTTP, payments, receipts.
 //!
-//! `turn` runs commands, `catalogue` sets products and promotions, `risk` sets risk rules, `scoring` how attempts are scored, `recovery` and `snapshot` keep
-//! state across restarts, `sweeper` works in the background, `clock` and `correction` keep
-//! the time, `history` tells a restored or copied log from the one that went on without it, `gate` waits for durability, `audit`
-//! and `check` read the log.
+//! Folders, the lower ones first: `format` (events, snapshots and errors), `time`, `core` (settings,
+//! the gate), `turn` (commands), `reads` (views and figures), `catalogue`, `risk` and `webhooks` (what
+//! each sets), `snapshot` and `recovery` (state across restarts), `tail` (readers of the log). The
+//! `sweeper` works in the background.
 
-mod audit;
-mod bounds;
 mod catalogue;
-mod check;
-mod clock;
-pub mod codec;
-mod copying;
-mod correction;
-mod days;
-mod fault;
-mod feed;
-mod gate;
-mod history;
-mod import;
-mod limits;
-mod money;
-mod outcome;
+mod core;
+mod format;
+mod reads;
 mod recovery;
-mod refusals;
 mod risk;
-mod scoring;
-mod segments;
-mod settings;
 pub mod snapshot;
-mod status;
 mod sweeper;
+mod tail;
+mod time;
 mod turn;
 mod webhooks;
 
@@ -64,37 +48,41 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-pub use audit::{
+use self::core::refusals::RefusalsKept;
+use time::clock::Timekeeper;
+use time::days;
+
+pub use self::core::gate::{CommitGate, Wait};
+pub use self::core::refusals::RefusalBounds;
+pub use self::core::settings::{Disks, JournalOptions, LogSettings, Sync, Witness};
+pub use catalogue::{Created, NotSet, Set};
+pub use format::codec;
+pub use format::fault::{JournalError, StorageFault, WriteError};
+pub use reads::bounds::{Bound, BoundUsed};
+pub use reads::status::{DiskRoom, DiskState, Readiness, SYNC_SLOW, Status};
+pub use recovery::check::{CheckError, CheckReport, DigestFrom, check, check_on};
+pub use recovery::import::{Imported, NotImported, Standing, nonce_fingerprint};
+pub use recovery::{Opened, Progress, refuse_emptied};
+pub use risk::scoring::{NewScoring, ScoringAt};
+pub use risk::{InForce, NewRules, Rules, RulesAt, UserCount, digest_of};
+pub use snapshot::SnapshotReport;
+pub use tail::audit::{
     AuditEntry, AuditPage, AuditQuery, LogEnd, LogExtent, Order, log_extent, read_durable,
     read_log, read_log_on,
 };
-pub use bounds::{Bound, BoundUsed};
-use clock::Timekeeper;
-use refusals::RefusalsKept;
-
-pub use catalogue::{Created, NotSet, Set};
-pub use check::{CheckError, CheckReport, DigestFrom, check, check_on};
-pub use clock::{Clock, ClockBehind, ClockDifference, ClockNotice, ClockSettings, ManualClock};
-pub use copying::{
+pub use tail::copying::{
     CopySource, LogSegment, SegmentFacts, SegmentFrames, SnapshotFacts, Stretch, begin_generation,
     cut_log, segment_facts, segment_file_name, snapshot_facts, snapshot_file_name,
 };
-pub use days::DayZone;
-pub use fault::{JournalError, StorageFault, WriteError};
-pub use feed::{Feed, Next, PurchaseAsOf, Retention};
-pub use gate::{CommitGate, Wait};
-pub use history::{Cursor, Elsewhere, Located, NothingToAccept, Parting};
-pub use import::{Imported, NotImported, Standing, nonce_fingerprint};
-pub use money::{Audit, Recorded, RefundChange};
-pub use outcome::{BuyOutcome, RefundOutcome, Refused, Replay, Spent, Submitted};
-pub use recovery::{Opened, Progress, refuse_emptied};
-pub use refusals::RefusalBounds;
-pub use risk::{InForce, NewRules, Rules, RulesAt, UserCount, digest_of};
-pub use scoring::{NewScoring, ScoringAt};
-pub use segments::SegmentTaken;
-pub use settings::{Disks, JournalOptions, LogSettings, Sync, Witness};
-pub use snapshot::SnapshotReport;
-pub use status::{DiskRoom, DiskState, Readiness, SYNC_SLOW, Status};
+pub use tail::feed::{Feed, Next, PurchaseAsOf, Retention};
+pub use tail::history::{Cursor, Elsewhere, Located, NothingToAccept, Parting};
+pub use time::clock::{
+    Clock, ClockBehind, ClockDifference, ClockNotice, ClockSettings, ManualClock,
+};
+pub use time::days::DayZone;
+pub use turn::money::{Audit, Recorded, RefundChange};
+pub use turn::outcome::{BuyOutcome, RefundOutcome, Refused, Replay, Spent, Submitted};
+pub use turn::segments::SegmentTaken;
 pub use wal::{Access, Directory, Generation};
 pub use webhooks::{LetIn, NotLetIn, fingerprint_of};
 
@@ -130,8 +118,8 @@ pub struct Journal {
     random: Random,
     log: Arc<wal::Log>,
     snapshots: snapshot::Snapshots,
-    retentions: feed::Retentions,
-    history: history::History,
+    retentions: tail::feed::Retentions,
+    history: tail::history::History,
     refused_acts: RefusalsKept,
     refused_attempts: RefusalsKept,
     background: sweeper::Background,
@@ -145,7 +133,7 @@ struct Slot {
     shard: Mutex<Shard>,
     /// When its next hold runs out, in Unix milliseconds; `u64::MAX`: it holds none.
     next_expiry_ms: AtomicU64,
-    sizes: bounds::SizesSeen,
+    sizes: reads::bounds::SizesSeen,
 }
 
 impl Journal {
@@ -445,7 +433,7 @@ impl Drop for Journal {
 impl Slot {
     fn new(shard: Shard) -> Self {
         let next_expiry_ms = AtomicU64::new(expiry_ms(&shard));
-        let sizes = bounds::SizesSeen::default();
+        let sizes = reads::bounds::SizesSeen::default();
         sizes.note(&shard);
         Self {
             shard: Mutex::new(shard),

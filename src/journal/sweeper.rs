@@ -6,12 +6,12 @@
 //! process; both threads end before the log closes. With a manual clock nothing sweeps by itself:
 //! whoever moves the clock calls [`Journal::sweep`].
 
-use super::fault::JournalError;
-use super::turn::More;
-use super::{Journal, StorageFault};
 use crate::engine::shard::Shard;
 use crate::engine::stamp::Settled;
 use crate::ids::ShardId;
+use crate::journal::format::fault::JournalError;
+use crate::journal::turn::More;
+use crate::journal::{Journal, StorageFault};
 use crate::time::UnixMs;
 use parking_lot::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -173,5 +173,8 @@ fn spawn(
     run: impl FnOnce() + Send + 'static,
 ) -> Result<JoinHandle<()>, JournalError> {
     let spawned = thread::Builder::new().name(name.to_owned()).spawn(run);
-    spawned.map_err(super::fault::io("starting the thread", name))
+    spawned.map_err(crate::journal::format::fault::io(
+        "starting the thread",
+        name,
+    ))
 }

@@ -5,13 +5,6 @@
 //! finished only once everything it reveals is durable in the log. The shared sums are not in it:
 //! stock and promotion uses are derived from the purchases.
 
-pub mod format;
-pub(super) mod store;
-
-use super::Journal;
-use super::fault::JournalError;
-use super::risk::InForce;
-use super::webhooks::Seen;
 use crate::engine::catalogue::Catalogue;
 use crate::engine::cells::UNITS_MAX;
 use crate::engine::event::{LogGeneration, ProductSet, PromotionSet};
@@ -20,6 +13,12 @@ use crate::engine::settings::{EngineSettings, Limits};
 use crate::engine::shard::Shard;
 use crate::engine::velocity::Velocity;
 use crate::ids::{Lsn, SHARD_COUNT, ShardId};
+use crate::journal::Journal;
+use crate::journal::format::fault::JournalError;
+pub use crate::journal::format::sections as format;
+use crate::journal::format::store;
+use crate::journal::risk::InForce;
+use crate::journal::webhooks::Seen;
 use format::{Section, SnapshotError, SnapshotReader, Tag};
 use parking_lot::Mutex;
 use rkyv::{Archive, Deserialize, Serialize, rancor};
@@ -42,17 +41,17 @@ pub struct SnapshotReport {
 }
 
 /// The journal's snapshots: where they are, and the newest.
-pub(super) struct Snapshots {
-    pub(super) storage: Arc<dyn wal::Storage>,
+pub(in crate::journal) struct Snapshots {
+    pub(in crate::journal) storage: Arc<dyn wal::Storage>,
     /// Held while one is taken: one at a time.
-    pub(super) taking: Mutex<()>,
-    pub(super) newest: Mutex<Option<Lsn>>,
+    pub(in crate::journal) taking: Mutex<()>,
+    pub(in crate::journal) newest: Mutex<Option<Lsn>>,
     /// The size of the newest; 0 where there is none.
-    pub(super) newest_bytes: AtomicU64,
+    pub(in crate::journal) newest_bytes: AtomicU64,
     /// Why the last one was not taken.
-    pub(super) failure: Mutex<Option<String>>,
+    pub(in crate::journal) failure: Mutex<Option<String>>,
     /// Keeps the log from where recovery would read it.
-    pub(super) pin: Mutex<wal::Pin>,
+    pub(in crate::journal) pin: Mutex<wal::Pin>,
 }
 
 /// Products and promotions in the order of their places, and what else changes in the catalogue's turn.

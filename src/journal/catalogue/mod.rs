@@ -1,0 +1,240 @@
+//! Owns setting products and promotions: the catalogue's own turn.
+//!
+//! Invariants: one change at a time, each an event, in one append with the
+//! act that made it; a total is raised after its event and lowered
+//! before it, so every prefix of the log keeps I1 and I2; readers see the old catalogue or the
+//! new one, never a mixture.
+
+use crate::engine::catalogue::Catalogue;
+use crate::engine::cells::{PromotionLevels, StockLevels, UNITS_MAX};
+use crate::engine::event::{AdminActed, Event, Part, ProductSet, PromotionSet};
+use crate::engine::refusal::Refusal;
+use crate::engine::view::{ProductView, PromotionView};
+use crate::ids::{Lsn, ProductId, PromotionCode};
+use crate::journal::Journal;
+use crate::journal::format::fault::StorageFault;
+use crate::time::UnixMs;
+use smallvec::SmallVec;
+use std::sync::Arc;
+
+/// What was set.
+#[derive(Clone, Debug)]
+pub struct Set<View> {
+    /// It, as it is now.
+    pub view: View,
+    /// Whether it is new.
+    pub created: Created,
+    /// The LSN that must be durable before it is answered.
+    pub durable_at: Lsn,
+}
+
+/// Whether something is new.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub enum Created {
+    /// It was not there before.
+    Yes,
+    /// It was changed.
+    No,
+}
+
+const fn created(known: bool) -> Created {
+    if known { Created::No } else { Created::Yes }
+}
+
+/// Why terms were not set; nothing has changed.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub enum NotSet {
+    /// There is no room for another product or promotion.
+    Full,
+    /// More units than a product can have.
+    TooManyUnits,
+    /// More units are held and sold, as these levels say, than the new total has.
+    BelowCommitted(StockLevels),
+    /// The promotion was used more often, as these levels say, than the new maximum allows.
+    BelowUsed(PromotionLevels),
+}
+
+impl From<NotSet> for Refusal {
+    fn from(why: NotSet) -> Self {
+        match why {
+            NotSet::Full => Self::Overloaded,
+            NotSet::TooManyUnits => Self::InvalidRequest,
+            NotSet::BelowCommitted(_) => Self::StockBelowCommitted,
+            NotSet::BelowUsed(_) => Self::PromotionBelowUsed,
+        }
+    }
+}
+
+impl Journal {
+    /// Sets a product; refused where its units would fall below those held and sold
+    /// ([`Refusal::StockBelowCommitted`]), or there is no room for another product.
+    pub fn put_product(
+        &self,
+        set: ProductSet,
+    ) -> Result<Result<Set<ProductView>, Refusal>, StorageFault> {
+        let id = set.product.clone();
+        self.set_product(&id, |_| Ok(set), |_, _| None)
+    }
+
+    /// Sets a product to what `change` makes of it as it stands, as an administrative act: what
+    /// `acted` makes of the product as it was and as it will be stands in the same append. Nothing
+    /// changes the catalogue meanwhile; an error of `change` leaves everything as it was.
+    pub fn change_product<E: From<NotSet>>(
+        &self,
+        id: &ProductId,
+        change: impl FnOnce(Option<&ProductView>) -> Result<ProductSet, E>,
+        acted: impl FnOnce(Option<&ProductView>, &ProductView) -> AdminActed,
+    ) -> Result<Result<Set<ProductView>, E>, StorageFault> {
+        self.set_product(id, change, |before, after| Some(acted(before, after)))
+    }
+
+    fn set_product<E: From<NotSet>>(
+        &self,
+        id: &ProductId,
+        change: impl FnOnce(Option<&ProductView>) -> Result<ProductSet, E>,
+        acted: impl FnOnce(Option<&ProductView>, &ProductView) -> Option<AdminActed>,
+    ) -> Result<Result<Set<ProductView>, E>, StorageFault> {
+        let _turn = self.catalogue_turn.lock();
+        let before = self.catalogue.load_full();
+        let at = self.now();
+        // 1. What stands, and what it is to become.
+        let known = before.product(id);
+        let view_before = known.map(|product| product.view(at));
+        let set = match change(view_before.as_ref()) {
+            Ok(set) => set,
+            Err(error) => return Ok(Err(error)),
+        };
+        debug_assert_eq!(set.product, *id, "a change keeps what it is a change of");
+        // 2. Whether it may; a lower total is taken before its event.
+        if set.stock > UNITS_MAX {
+            return Ok(Err(NotSet::TooManyUnits.into()));
+        }
+        if before.admit_product(&set, &self.settings.bounds).is_err() {
+            return Ok(Err(NotSet::Full.into()));
+        }
+        let total = set.stock;
+        if let Some(product) = known
+            && total < product.stock.read().total
+            && product.stock.set_total(total).is_err()
+        {
+            return Ok(Err(NotSet::BelowCommitted(product.stock.read()).into()));
+        }
+        // 3. The event, with the act that made it.
+        let event = Event::ProductSet(set);
+        let after = changed(&before, &event);
+        let product_after = after.product(id).expect("it was set in this turn");
+        let acted = acted(view_before.as_ref(), &product_after.view_to_be(at));
+        let durable_at = self.append_change(event, acted, at)?;
+        // 4. A higher total after it.
+        if let Some(product) = known {
+            let raised = product.stock.set_total(total);
+            raised.expect("it was lowered before its event, and raising is never below committed");
+        }
+        let created = created(known.is_some());
+        let view = product_after.view(at);
+        self.catalogue.store(Arc::new(after));
+        Ok(Ok(Set {
+            view,
+            created,
+            durable_at,
+        }))
+    }
+
+    /// Sets a promotion; refused where its uses would fall below those made
+    /// ([`Refusal::PromotionBelowUsed`]), or there is no room for another promotion.
+    pub fn put_promotion(
+        &self,
+        set: PromotionSet,
+    ) -> Result<Result<Set<PromotionView>, Refusal>, StorageFault> {
+        let code = set.code.clone();
+        self.set_promotion(&code, |_| Ok(set), |_, _| None)
+    }
+
+    /// Sets a promotion to what `change` makes of it as it stands, as with
+    /// [`Journal::change_product`].
+    pub fn change_promotion<E: From<NotSet>>(
+        &self,
+        code: &PromotionCode,
+        change: impl FnOnce(Option<&PromotionView>) -> Result<PromotionSet, E>,
+        acted: impl FnOnce(Option<&PromotionView>, &PromotionView) -> AdminActed,
+    ) -> Result<Result<Set<PromotionView>, E>, StorageFault> {
+        self.set_promotion(code, change, |before, after| Some(acted(before, after)))
+    }
+
+    fn set_promotion<E: From<NotSet>>(
+        &self,
+        code: &PromotionCode,
+        change: impl FnOnce(Option<&PromotionView>) -> Result<PromotionSet, E>,
+        acted: impl FnOnce(Option<&PromotionView>, &PromotionView) -> Option<AdminActed>,
+    ) -> Result<Result<Set<PromotionView>, E>, StorageFault> {
+        let _turn = self.catalogue_turn.lock();
+        let before = self.catalogue.load_full();
+        let known = before.promotion(code);
+        let view_before = known.map(|promotion| promotion.view());
+        let set = match change(view_before.as_ref()) {
+            Ok(set) => set,
+            Err(error) => return Ok(Err(error)),
+        };
+        debug_assert_eq!(set.code, *code, "a change keeps what it is a change of");
+        if before.admit_promotion(&set, &self.settings.bounds).is_err() {
+            return Ok(Err(NotSet::Full.into()));
+        }
+        let uses_max = set.uses_max;
+        if let Some(promotion) = known
+            && uses_max < promotion.uses.read().max
+            && promotion.uses.set_max(uses_max).is_err()
+        {
+            return Ok(Err(NotSet::BelowUsed(promotion.uses.read()).into()));
+        }
+        let event = Event::PromotionSet(set);
+        let after = changed(&before, &event);
+        let promotion_after = after.promotion(code).expect("it was set in this turn");
+        let acted = acted(view_before.as_ref(), &promotion_after.view());
+        let durable_at = self.append_change(event, acted, self.now())?;
+        if let Some(promotion) = known {
+            let raised = promotion.uses.set_max(uses_max);
+            raised.expect("it was lowered before its event, and raising is never below the uses");
+        }
+        let created = created(known.is_some());
+        let view = promotion_after.view();
+        self.catalogue.store(Arc::new(after));
+        Ok(Ok(Set {
+            view,
+            created,
+            durable_at,
+        }))
+    }
+
+    fn append_change(
+        &self,
+        change: Event,
+        acted: Option<AdminActed>,
+        at: UnixMs,
+    ) -> Result<Lsn, StorageFault> {
+        let mut events = SmallVec::<[Event; 2]>::from_iter([change]);
+        events.extend(acted.map(Event::AdminActed));
+        let moment = self.clock.moment_after(at);
+        self.append(&events, moment).map(|(end, _)| end)
+    }
+}
+
+/// The catalogue once `event`, made in this turn, is applied to `before`.
+pub(in crate::journal) fn changed(before: &Catalogue, event: &Event) -> Catalogue {
+    let mut after = before.clone();
+    match event.part() {
+        Part::Catalogue(change) => {
+            let applied = after.apply(change);
+            applied.expect("what it is about is new, or was found in this turn");
+        }
+        Part::Nothing
+        | Part::Limits(_)
+        | Part::Time(_)
+        | Part::History(_)
+        | Part::Risk(_)
+        | Part::Webhooks(_)
+        | Part::Shard(..) => {
+            unreachable!("{} changes no catalogue", event.kind())
+        }
+    }
+    after
+}

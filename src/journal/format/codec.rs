@@ -1,0 +1,173 @@
+//! Owns the shape of events in the log: a number for each kind, a version for each shape, bytes.
+//!
+//! Invariants: a payload is the instant (8 bytes, little endian, milliseconds; the highest bit says
+//! that the clock had not settled since the start) and the archived
+//! event (`rkyv`, little endian, unaligned), checked whole before it is believed; numbers are
+//! never given twice (`tests/golden/` holds one payload of each). Until the tag 0.1.0 each kind has
+//! one version, whose shape may change; from then on every version that was written is read for ever.
+//! Deliberately absent: the record around it, which is the log's.
+
+use crate::engine::event::{
+    AdminActed, AdminRefused, AttemptRefused, BuyerPaused, BuyerRated, BuyerSegmented,
+    CaptureDiffered, CaptureStarted, ClockCorrected, DisputeClosed, DisputeOpened, Event,
+    HistoryAccepted, HoldExpired, HoldPlaced, HoldReleased, HoldingsImported, KeyImported,
+    LimitsSet, NoncesImported, PaymentAuthorized, PaymentCaptured, PaymentDeclined, PaymentStarted,
+    PaymentVoided, ProductSet, PromotionSet, PromotionUsesImported, RefundFailed, RefundFound,
+    RefundReturned, RefundStarted, RefundSucceeded, ReviewDecided, ReviewOpened, RiskRulesSet,
+    RiskScoringSet, StockImported, TokensSpent, VoidStarted, VoidStuck, WebhookReceived,
+};
+use crate::engine::stamp::Settled;
+use crate::time::UnixMs;
+use rkyv::rancor;
+
+/// Bytes in front of the archived event: its instant.
+const AT_BYTES: usize = 8;
+
+/// Set in the instant of what was written before the clock had settled. No instant is that late.
+const UNSETTLED: u64 = 1 << 63;
+const _: () = assert!(UnixMs::MAX.get() < UNSETTLED);
+
+/// Notes in `payload` that the clock had not settled when it was made.
+pub(in crate::journal) fn mark_unsettled(payload: &mut [u8]) {
+    // The instant's highest byte is its last one.
+    payload[AT_BYTES - 1] |= 0x80;
+}
+
+/// Whether the clock had settled when `payload`, which decodes, was made.
+pub(in crate::journal) fn settled_of(payload: &[u8]) -> Settled {
+    match payload.get(AT_BYTES - 1) {
+        Some(byte) if byte & 0x80 != 0 => Settled::No,
+        Some(_) | None => Settled::Yes,
+    }
+}
+
+/// What the log has to know of a payload.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub struct Kind {
+    /// Which event.
+    pub number: u16,
+    /// Which shape of it.
+    pub version: u16,
+}
+
+/// A payload that is no event.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DecodeError {
+    /// Written by a later program, or not an event.
+    #[error(
+        "kind {number} in version {version} is unknown to this program; use the program that wrote it"
+    )]
+    UnknownKind {
+        /// The kind's number.
+        number: u16,
+        /// The shape's version.
+        version: u16,
+    },
+    /// The bytes are not of that kind.
+    #[error("the payload is not a valid event of kind {number}: {problem}")]
+    Malformed {
+        /// The kind's number.
+        number: u16,
+        /// What does not fit.
+        problem: String,
+    },
+}
+
+macro_rules! kinds {
+    (
+        $($number:literal $version:literal $variant:ident($shape:ty);)*
+    ) => {
+        /// The kind of `event`, in the version that is written today.
+        pub fn kind_of(event: &Event) -> Kind {
+            match event {
+                $(Event::$variant(_) => Kind { number: $number, version: $version },)*
+            }
+        }
+
+        /// Appends the payload of `event` at `at` to `into`.
+        pub fn encode(event: &Event, at: UnixMs, into: &mut Vec<u8>) {
+            into.extend_from_slice(&at.get().to_le_bytes());
+            match event {
+                $(Event::$variant(shape) => archive(shape, into),)*
+            }
+        }
+
+        /// The event in `payload`.
+        pub fn decode(kind: Kind, payload: &[u8]) -> Result<(UnixMs, Event), DecodeError> {
+            let Kind { number, version } = kind;
+            let malformed = |problem: String| DecodeError::Malformed { number, problem };
+            let (at, archived) = payload
+                .split_at_checked(AT_BYTES)
+                .ok_or_else(|| malformed("shorter than an instant".to_owned()))?;
+            let at = u64::from_le_bytes(at.try_into().expect("split at 8 bytes"));
+            let at = UnixMs::new(at & !UNSETTLED);
+            let event = match (number, version) {
+                $(($number, $version) => {
+                    let shape = rkyv::from_bytes::<$shape, rancor::Error>(archived);
+                    Event::$variant(shape.map_err(|problem| malformed(problem.to_string()))?)
+                })*
+                _ => return Err(DecodeError::UnknownKind { number, version }),
+            };
+            Ok((at, event))
+        }
+    };
+}
+
+kinds! {
+    1 1 ProductSet(ProductSet);
+    2 1 PromotionSet(PromotionSet);
+    3 1 AdminActed(AdminActed);
+    4 1 LimitsSet(LimitsSet);
+    5 1 WebhookReceived(WebhookReceived);
+    6 1 RiskRulesSet(RiskRulesSet);
+    7 1 AdminRefused(AdminRefused);
+    9 1 RiskScoringSet(RiskScoringSet);
+    10 1 ClockCorrected(ClockCorrected);
+    11 1 HistoryAccepted(HistoryAccepted);
+    16 1 AttemptRefused(AttemptRefused);
+    17 1 HoldPlaced(HoldPlaced);
+    64 1 StockImported(StockImported);
+    65 1 PromotionUsesImported(PromotionUsesImported);
+    66 1 HoldingsImported(HoldingsImported);
+    67 1 KeyImported(KeyImported);
+    68 1 NoncesImported(NoncesImported);
+    18 1 HoldReleased(HoldReleased);
+    19 1 HoldExpired(HoldExpired);
+    20 1 TokensSpent(TokensSpent);
+    21 1 BuyerPaused(BuyerPaused);
+    22 1 BuyerRated(BuyerRated);
+    52 1 BuyerSegmented(BuyerSegmented);
+    32 1 PaymentStarted(PaymentStarted);
+    33 1 PaymentAuthorized(PaymentAuthorized);
+    34 1 PaymentDeclined(PaymentDeclined);
+    35 1 CaptureStarted(CaptureStarted);
+    36 1 PaymentCaptured(PaymentCaptured);
+    37 1 VoidStarted(VoidStarted);
+    38 1 PaymentVoided(PaymentVoided);
+    39 1 VoidStuck(VoidStuck);
+    40 1 RefundStarted(RefundStarted);
+    41 1 RefundSucceeded(RefundSucceeded);
+    42 1 RefundFailed(RefundFailed);
+    43 1 DisputeOpened(DisputeOpened);
+    44 1 DisputeClosed(DisputeClosed);
+    45 1 ReviewOpened(ReviewOpened);
+    46 1 ReviewDecided(ReviewDecided);
+    47 1 CaptureDiffered(CaptureDiffered);
+    48 1 RefundFound(RefundFound);
+    49 1 RefundReturned(RefundReturned);
+}
+
+fn archive<T>(shape: &T, into: &mut Vec<u8>)
+where
+    T: for<'a> rkyv::Serialize<
+            rkyv::api::high::HighSerializer<
+                Vec<u8>,
+                rkyv::ser::allocator::ArenaHandle<'a>,
+                rancor::Error,
+            >,
+        >,
+{
+    let buffer = std::mem::take(into);
+    *into = rkyv::api::high::to_bytes_in(shape, buffer)
+        .expect("events hold no shared pointers and memory grows or aborts, so archiving succeeds");
+}

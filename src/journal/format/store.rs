@@ -1,0 +1,183 @@
+//! Owns snapshot files: names, writing aside and renaming, reading, removing old ones.
+//!
+//! Invariants: a file has its name only once all of it is synced; the newest two are kept;
+//! a temporary file is removed where writing failed, and at opening; it is never read. A snapshot
+//! that opening found bad is put aside under another name, and counts for nothing.
+
+use crate::ids::Lsn;
+use crate::journal::format::fault::JournalError;
+use std::io::{self, Read};
+
+/// How many snapshots are kept.
+pub const SNAPSHOTS_KEPT: usize = 2;
+
+const SUFFIX: &str = ".snapshot";
+const ASIDE: &str = "writing.tmp";
+
+/// The file name of a snapshot that events from `lsn` on continue.
+pub fn name_of(lsn: Lsn) -> String {
+    format!("{:020}{SUFFIX}", lsn.0)
+}
+
+/// The snapshots there are, newest first.
+pub fn list(storage: &dyn wal::Storage) -> Result<Vec<(Lsn, String)>, JournalError> {
+    let names = storage.list().map_err(failed("listing", "snapshots"))?;
+    let mut found: Vec<_> = names
+        .into_iter()
+        .filter_map(|name| {
+            let digits = name.strip_suffix(SUFFIX)?;
+            let lsn = (digits.len() == 20).then(|| digits.parse().ok())??;
+            Some((Lsn(lsn), name))
+        })
+        .collect();
+    found.sort_by(|left, right| right.cmp(left));
+    Ok(found)
+}
+
+/// The size of the newest; 0 where there is none.
+pub fn newest_bytes(storage: &dyn wal::Storage) -> Result<u64, JournalError> {
+    let Some((_, name)) = list(storage)?.into_iter().next() else {
+        return Ok(0);
+    };
+    let file = storage.open(&name, wal::Access::Read);
+    file.and_then(|file| file.len())
+        .map_err(failed("measuring", &name))
+}
+
+/// A file that is being written aside.
+pub struct Aside<'a> {
+    storage: &'a dyn wal::Storage,
+    file: Box<dyn wal::StorageFile>,
+    /// Bytes in the file.
+    length: u64,
+    /// Bytes on their way to it.
+    buffer: Vec<u8>,
+    finished: bool,
+}
+
+/// Bytes gathered before they are written.
+const BUFFER_BYTES: usize = 1 << 20;
+
+impl<'a> Aside<'a> {
+    /// An empty file.
+    pub fn create(storage: &'a dyn wal::Storage) -> Result<Self, JournalError> {
+        let file = storage
+            .open(ASIDE, wal::Access::Create)
+            .map_err(failed("creating", ASIDE))?;
+        Ok(Self {
+            storage,
+            file,
+            length: 0,
+            buffer: Vec::with_capacity(BUFFER_BYTES),
+            finished: false,
+        })
+    }
+
+    /// Appends `bytes`.
+    pub fn write(&mut self, bytes: &[u8]) -> Result<(), JournalError> {
+        if self.buffer.len() + bytes.len() > BUFFER_BYTES {
+            self.flush()?;
+        }
+        if bytes.len() > BUFFER_BYTES {
+            return self.write_through(bytes);
+        }
+        self.buffer.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    fn flush(&mut self) -> Result<(), JournalError> {
+        let mut buffer = std::mem::take(&mut self.buffer);
+        self.write_through(&buffer)?;
+        buffer.clear();
+        self.buffer = buffer;
+        Ok(())
+    }
+
+    fn write_through(&mut self, bytes: &[u8]) -> Result<(), JournalError> {
+        let written = self
+            .file
+            .write_at(bytes, self.length)
+            .map_err(failed("writing", ASIDE))?;
+        if written != bytes.len() {
+            let short = io::Error::new(io::ErrorKind::WriteZero, "the disk took part of it only");
+            return Err(failed("writing", ASIDE)(short));
+        }
+        self.length += written as u64;
+        Ok(())
+    }
+
+    /// Makes it durable under its name; how many bytes it has.
+    pub fn finish(mut self, lsn: Lsn) -> Result<u64, JournalError> {
+        self.flush()?;
+        let name = name_of(lsn);
+        self.file.sync_data().map_err(failed("syncing", ASIDE))?;
+        self.storage
+            .rename(ASIDE, &name)
+            .map_err(failed("renaming", &name))?;
+        self.finished = true;
+        self.storage
+            .sync_dir()
+            .map_err(failed("syncing", "snapshots"))?;
+        Ok(self.length)
+    }
+}
+
+impl Drop for Aside<'_> {
+    fn drop(&mut self) {
+        if !self.finished {
+            // Where even this fails, opening removes it.
+            let _ = self.storage.remove(ASIDE);
+        }
+    }
+}
+
+/// Removes what an earlier process left half written, and puts `bad` snapshots aside.
+pub fn tidy(storage: &dyn wal::Storage, bad: &[String]) -> Result<(), JournalError> {
+    let names = storage.list().map_err(failed("listing", "snapshots"))?;
+    if names.iter().any(|name| name == ASIDE) {
+        storage.remove(ASIDE).map_err(failed("removing", ASIDE))?;
+    }
+    for name in bad {
+        let aside = format!("{name}.bad");
+        storage
+            .rename(name, &aside)
+            .map_err(failed("renaming", name))?;
+    }
+    storage.sync_dir().map_err(failed("syncing", "snapshots"))
+}
+
+/// Removes all but the newest [`SNAPSHOTS_KEPT`].
+pub fn remove_old(storage: &dyn wal::Storage) -> Result<(), JournalError> {
+    for (_, name) in list(storage)?.into_iter().skip(SNAPSHOTS_KEPT) {
+        storage.remove(&name).map_err(failed("removing", &name))?;
+    }
+    storage.sync_dir().map_err(failed("syncing", "snapshots"))
+}
+
+/// A snapshot file to read from its beginning.
+pub struct Reading {
+    file: Box<dyn wal::StorageFile>,
+    offset: u64,
+}
+
+impl Reading {
+    /// Opens `name`.
+    pub fn open(storage: &dyn wal::Storage, name: &str) -> io::Result<Self> {
+        Ok(Self {
+            file: storage.open(name, wal::Access::Read)?,
+            offset: 0,
+        })
+    }
+}
+
+impl Read for Reading {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.file.read_at(buffer, self.offset)?;
+        self.offset += read as u64;
+        Ok(read)
+    }
+}
+
+fn failed(operation: &'static str, name: &str) -> impl FnOnce(io::Error) -> JournalError {
+    crate::journal::format::fault::io(operation, format!("snapshots/{name}"))
+}

@@ -1,0 +1,142 @@
+//! Owns how full what is bounded is: of each bound of a shard, the fullest shard.
+//!
+//! Invariant: looking takes no turn of a shard; each turn leaves its shard's sizes behind, so that
+//! figures are at most one turn old. Deliberately absent: what happens at a bound (the engine
+//! refuses), and saying so (`cli`, `http`).
+
+use crate::engine::shard::Shard;
+use crate::engine::view::ShardSizes;
+use crate::ids::ShardId;
+use crate::journal::{Journal, Slot};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// What is bounded by `[engine]` and answered 503 at the bound.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub enum Bound {
+    /// Buyers of a shard.
+    Buyers,
+    /// Holds and purchases of a shard.
+    Purchases,
+    /// Idempotency keys of a shard.
+    IdempotencyKeys,
+    /// Products in the catalogue.
+    Products,
+    /// Promotions in the catalogue.
+    Promotions,
+    /// Cards and devices whose amounts are counted.
+    AmountKeys,
+}
+
+impl Bound {
+    /// Every one.
+    pub const ALL: [Self; 6] = [
+        Self::Buyers,
+        Self::Purchases,
+        Self::IdempotencyKeys,
+        Self::Products,
+        Self::Promotions,
+        Self::AmountKeys,
+    ];
+
+    /// The word for it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Buyers => "buyers",
+            Self::Purchases => "purchases",
+            Self::IdempotencyKeys => "idempotency_keys",
+            Self::Products => "products",
+            Self::Promotions => "promotions",
+            Self::AmountKeys => "amount_keys",
+        }
+    }
+
+    /// The setting.
+    pub const fn setting(self) -> &'static str {
+        match self {
+            Self::Buyers => "engine.buyers_max",
+            Self::Purchases => "engine.purchases_max",
+            Self::IdempotencyKeys => "engine.keys_max",
+            Self::Products => "engine.products_max",
+            Self::Promotions => "engine.promotions_max",
+            Self::AmountKeys => "engine.amount_keys_max",
+        }
+    }
+}
+
+/// How full it is.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub struct BoundUsed {
+    /// What.
+    pub bound: Bound,
+    /// How much there is.
+    pub used: usize,
+    /// How much there may be; at least 1.
+    pub maximum: usize,
+    /// The fullest shard, where each has its own bound.
+    pub shard: Option<ShardId>,
+}
+
+/// A shard's sizes as of its last turn.
+#[derive(Debug, Default)]
+pub(in crate::journal) struct SizesSeen {
+    buyers: AtomicUsize,
+    purchases: AtomicUsize,
+    keys: AtomicUsize,
+}
+
+impl SizesSeen {
+    pub(in crate::journal) fn note(&self, shard: &Shard) {
+        let ShardSizes {
+            buyers,
+            purchases,
+            keys,
+            ..
+        } = shard.kept();
+        // Each by itself: they are figures, and nothing is decided by them.
+        self.buyers.store(buyers, Ordering::Relaxed);
+        self.purchases.store(purchases, Ordering::Relaxed);
+        self.keys.store(keys, Ordering::Relaxed);
+    }
+}
+
+impl Journal {
+    /// How full everything is that has a bound of its own in `[engine]`.
+    pub fn bounds_used(&self) -> [BoundUsed; Bound::ALL.len()] {
+        let bounds = &self.settings.bounds;
+        let catalogue = self.catalogue.load();
+        Bound::ALL.map(|bound| match bound {
+            Bound::Buyers => self.fullest(bound, bounds.buyers_max, |it| &it.buyers),
+            Bound::Purchases => self.fullest(bound, bounds.purchases_max, |it| &it.purchases),
+            Bound::IdempotencyKeys => self.fullest(bound, bounds.keys_max, |it| &it.keys),
+            Bound::Products => of_all(bound, catalogue.products().len(), bounds.products_max),
+            Bound::Promotions => of_all(bound, catalogue.promotions().len(), bounds.promotions_max),
+            Bound::AmountKeys => of_all(bound, self.shared.keys(), bounds.amount_keys_max),
+        })
+    }
+
+    fn fullest(
+        &self,
+        bound: Bound,
+        maximum: usize,
+        size: impl Fn(&SizesSeen) -> &AtomicUsize,
+    ) -> BoundUsed {
+        let used = |slot: &Slot| size(&slot.sizes).load(Ordering::Relaxed);
+        let slots = ShardId::all().map(|id| (used(&self.slots[id.index()]), id));
+        let fullest = slots.max_by_key(|(used, _)| *used);
+        BoundUsed {
+            bound,
+            used: fullest.map_or(0, |(used, _)| used),
+            maximum,
+            shard: fullest.map(|(_, id)| id),
+        }
+    }
+}
+
+fn of_all(bound: Bound, used: usize, maximum: usize) -> BoundUsed {
+    BoundUsed {
+        bound,
+        used,
+        maximum,
+        shard: None,
+    }
+}

@@ -1,0 +1,4 @@
+//! Figures of a running journal, for answers and operators.
+
+pub(in crate::journal) mod bounds;
+pub(in crate::journal) mod status;

@@ -1,0 +1,189 @@
+//! Owns what the operator sees of the journal: positions, sizes, conservation, readiness.
+
+use crate::engine::view::ProductView;
+use crate::ids::{Lsn, ShardId};
+use crate::journal::Journal;
+use crate::journal::format::fault::StorageFault;
+use crate::time::UnixMs;
+use std::time::Duration;
+
+/// Where the journal is.
+#[derive(Clone, Debug)]
+pub struct Status {
+    /// Everything before is durable.
+    pub durable: Lsn,
+    /// Everything before is on its way to the disk.
+    pub appended: Lsn,
+    /// The newest snapshot.
+    pub snapshot: Option<Lsn>,
+    /// Why the last snapshot was not taken, where it was not.
+    pub snapshot_failure: Option<String>,
+    /// Where the log begins.
+    pub first: Lsn,
+    /// The log's counters.
+    pub log: wal::LogStats,
+    /// Buyers kept.
+    pub buyers: usize,
+    /// Purchases kept: those that ended without a payment leave.
+    pub purchases: usize,
+    /// Idempotency keys remembered.
+    pub keys: usize,
+    /// Things that attempts are counted by.
+    pub velocity_keys: usize,
+    /// Payments and refunds under way.
+    pub open_payments: usize,
+    /// Voids among them that are overdue or refused: the operator is called.
+    pub stuck_voids: usize,
+    /// Captures of another sum than was asked for, which an operator has to settle.
+    pub differing_captures: usize,
+    /// Purchases that wait for a person.
+    pub reviews: usize,
+    /// When the one that waits longest was put before a person.
+    pub oldest_review: Option<UnixMs>,
+    /// Every product with its units: `total = available + held + sold`.
+    pub products: Vec<ProductView>,
+}
+
+/// Whether new purchases can be taken.
+#[derive(Clone, Debug)]
+pub enum Readiness {
+    /// They can.
+    Ready,
+    /// The disk is nearly full; what is under way is settled, nothing new is taken.
+    DiskFull,
+    /// Another process has taken this log over.
+    NotLeader,
+    /// This is a restored or copied history of the log that the operator has not accepted, or a sink
+    /// has another one.
+    RestoredCopy,
+    /// The log has stopped.
+    Failed(StorageFault),
+}
+
+/// How the disk of the data directory does.
+#[derive(Copy, Clone, Debug)]
+pub struct DiskState {
+    /// Free bytes, where it says so.
+    pub free_bytes: Option<u64>,
+    /// Free bytes that new purchases need.
+    pub free_bytes_min: u64,
+    /// Whether new purchases are refused for want of room.
+    pub room: DiskRoom,
+    /// The longest sync of the last ten seconds, one that goes on included.
+    pub sync_slowest: Duration,
+}
+
+/// How long syncs took.
+#[derive(Clone, Debug)]
+pub struct SyncTimes {
+    /// For each upper bound in nanoseconds, how many took less, and no less than the bound before.
+    pub bounded: Vec<(u64, u64)>,
+    /// How many took longer.
+    pub above: u64,
+    /// All of them together, in nanoseconds.
+    pub sum_ns: u64,
+}
+
+/// Whether there is room for new purchases.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub enum DiskRoom {
+    /// There is.
+    Enough,
+    /// Less than is asked for, or too little for the next file of the log.
+    Lacking,
+}
+
+/// A sync that takes longer is a sign of a disk that is slow or about to fail.
+pub const SYNC_SLOW: Duration = Duration::from_secs(1);
+
+impl DiskState {
+    /// Whether a sync took longer than [`SYNC_SLOW`] of late.
+    pub fn is_slow(&self) -> bool {
+        self.sync_slowest > SYNC_SLOW
+    }
+}
+
+impl Journal {
+    /// How the disk does. Cheap.
+    pub fn disk(&self) -> DiskState {
+        let stats = self.log.stats();
+        DiskState {
+            free_bytes: stats.disk_free_bytes,
+            free_bytes_min: self.log.disk_free_bytes_min(),
+            room: if self.log.disk_free_low() {
+                DiskRoom::Lacking
+            } else {
+                DiskRoom::Enough
+            },
+            sync_slowest: stats.sync_slowest_recently,
+        }
+    }
+
+    /// How long syncs took since the start.
+    pub fn sync_times(&self) -> SyncTimes {
+        let latency = self.log.stats().sync_latency;
+        let (above, bounded) = latency.buckets.split_last().expect("there are buckets");
+        let bounded = (0_u32..).zip(bounded);
+        SyncTimes {
+            bounded: bounded.map(|(i, count)| (1_000 << i, *count)).collect(),
+            above: *above,
+            sum_ns: latency.sum_ns,
+        }
+    }
+
+    /// Where the journal is. Looks at each shard in its turn.
+    pub fn status(&self) -> Status {
+        let (mut buyers, mut purchases, mut keys) = (0, 0, 0);
+        let (mut open_payments, mut stuck_voids, mut differing_captures) = (0, 0, 0);
+        let (mut reviews, mut oldest_review) = (0, None::<UnixMs>);
+        for id in ShardId::all() {
+            let shard = self.shard(id);
+            let sizes = shard.sizes();
+            buyers += sizes.buyers;
+            purchases += sizes.purchases;
+            keys += sizes.keys;
+            open_payments += sizes.open_payments;
+            stuck_voids += sizes.stuck_voids;
+            differing_captures += sizes.differing_captures;
+            reviews += sizes.reviews;
+            oldest_review = [oldest_review, shard.oldest_review()]
+                .into_iter()
+                .flatten()
+                .min();
+        }
+        Status {
+            durable: self.durable(),
+            appended: self.appended(),
+            snapshot: self.status_snapshot(),
+            snapshot_failure: self.snapshots.failure.lock().clone(),
+            first: Lsn(self.log.first_lsn().get()),
+            log: self.log.stats(),
+            buyers,
+            purchases,
+            keys,
+            velocity_keys: self.velocity.keys(),
+            open_payments,
+            stuck_voids,
+            differing_captures,
+            reviews,
+            oldest_review,
+            products: self.products().0,
+        }
+    }
+
+    /// Whether new purchases can be taken.
+    pub fn readiness(&self) -> Readiness {
+        match self.fault() {
+            Some(fault) if fault.is_superseded() => Readiness::NotLeader,
+            Some(fault) => Readiness::Failed(fault),
+            None if !self.may_sell() => Readiness::RestoredCopy,
+            None if self.log.disk_free_low() => Readiness::DiskFull,
+            None => Readiness::Ready,
+        }
+    }
+
+    /// The newest snapshot, without waiting for one that is being taken.
+    pub(in crate::journal) fn status_snapshot(&self) -> Option<Lsn> {
+        *self.snapshots.newest.lock()
+    }
+}

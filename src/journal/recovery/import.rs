@@ -1,0 +1,300 @@
+//! Owns taking over what another system sold before: the state to compare with, and the events.
+//!
+//! Invariants: units and uses are taken before their event and given back after it, as everywhere,
+//! so I1 and I2 hold with baselines in them; what is there already makes no event.
+//! Deliberately absent: where it is read from, and what to do about conflicts (`cli`).
+
+use crate::engine::cells::{PromotionLevels, StockLevels};
+use crate::engine::decide::Claims;
+use crate::engine::event::{
+    Event, HoldingsImported, KeyImported, NoncesImported, PromotionUsesImported, StockImported,
+};
+use crate::engine::settings::{Bounds, EngineSettings};
+use crate::engine::stamp::Settled;
+use crate::ids::{Digest16, Lsn, ProductId, PromotionCode, ShardId, UserId};
+use crate::journal::Journal;
+use crate::journal::catalogue::changed;
+use crate::journal::core::settings::Disks;
+use crate::journal::format::fault::{JournalError, StorageFault};
+use crate::journal::recovery::check::refuse_running;
+use crate::journal::recovery::{Folded, Folding, newest_good};
+use crate::journal::time::clock::Moment;
+use crate::journal::webhooks::fingerprint_of;
+use std::collections::{BTreeMap, HashSet};
+use std::path::Path;
+use std::sync::Arc;
+
+/// Nonces in one event, so that none grows beyond what a record may be.
+const NONCES_AN_EVENT: usize = 4096;
+
+/// Why something was not taken over; nothing has changed.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub enum NotImported {
+    /// No such product or promotion.
+    Unknown,
+    /// It would be more than the product or the promotion has.
+    BeyondTotal,
+    /// There is no room for another buyer, key or nonce.
+    Full,
+}
+
+/// What taking over did.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub enum Imported {
+    /// It stands in the log; nothing may be told before this LSN is durable.
+    Stands(Lsn),
+    /// It was there.
+    There,
+}
+
+/// A fault of the disk outside, a reason inside.
+type Taken<T> = Result<Result<T, NotImported>, StorageFault>;
+
+impl Journal {
+    /// Takes over how many units of `product` were sold elsewhere, in all.
+    pub fn import_sold(&self, product: &ProductId, sold: u32) -> Taken<Imported> {
+        let _turn = self.catalogue_turn.lock();
+        let before = self.catalogue.load_full();
+        let Some(known) = before.product(product) else {
+            return Ok(Err(NotImported::Unknown));
+        };
+        let (was, stock) = (known.imported_sold, &known.stock);
+        if was == sold {
+            return Ok(Ok(Imported::There));
+        }
+        let Some(claim) = stock.claim(sold.saturating_sub(was)) else {
+            return Ok(Err(NotImported::BeyondTotal));
+        };
+        let event = Event::StockImported(StockImported {
+            product: product.clone(),
+            sold,
+        });
+        let after = changed(&before, &event);
+        let durable_at = self.append_one(&event, self.clock.moment())?;
+        claim.keep();
+        stock.sell(sold.saturating_sub(was));
+        stock.take_back(was.saturating_sub(sold));
+        self.catalogue.store(Arc::new(after));
+        Ok(Ok(Imported::Stands(durable_at)))
+    }
+
+    /// Takes over how many uses of a promotion were made elsewhere, in all.
+    pub fn import_uses(&self, code: &PromotionCode, uses: u32) -> Taken<Imported> {
+        let _turn = self.catalogue_turn.lock();
+        let before = self.catalogue.load_full();
+        let Some(known) = before.promotion(code) else {
+            return Ok(Err(NotImported::Unknown));
+        };
+        let (was, cell) = (known.imported_uses, &known.uses);
+        if was == uses {
+            return Ok(Ok(Imported::There));
+        }
+        let Some(claim) = cell.claim(uses.saturating_sub(was)) else {
+            return Ok(Err(NotImported::BeyondTotal));
+        };
+        let event = Event::PromotionUsesImported(PromotionUsesImported {
+            code: code.clone(),
+            uses,
+        });
+        let after = changed(&before, &event);
+        let durable_at = self.append_one(&event, self.clock.moment())?;
+        claim.keep();
+        cell.give_back(was.saturating_sub(uses));
+        self.catalogue.store(Arc::new(after));
+        Ok(Ok(Imported::Stands(durable_at)))
+    }
+
+    /// Takes over how many units of `product` a buyer bought elsewhere, in all.
+    pub fn import_holdings(
+        &self,
+        user: &UserId,
+        product: &ProductId,
+        units: u32,
+    ) -> Taken<Imported> {
+        let mut turn = self.turn(ShardId::of(user))?;
+        let context = turn.context();
+        if context.catalogue.product(product).is_none() {
+            return Ok(Err(NotImported::Unknown));
+        }
+        let was = turn.shard.imported_units(user, product, context.catalogue);
+        if was == units {
+            return Ok(Ok(Imported::There));
+        }
+        if units > crate::engine::cells::UNITS_MAX {
+            return Ok(Err(NotImported::BeyondTotal));
+        }
+        if turn.shard.room_for(user, &self.settings.bounds).is_err() {
+            return Ok(Err(NotImported::Full));
+        }
+        let event = Event::HoldingsImported(HoldingsImported {
+            user: user.clone(),
+            product: product.clone(),
+            units,
+        });
+        let durable_at = turn.commit_events(&[event], Claims::default())?;
+        Ok(Ok(Imported::Stands(durable_at)))
+    }
+
+    /// Takes over that an idempotency key was used elsewhere.
+    pub fn import_key(&self, user: &UserId, scope: Digest16) -> Taken<Imported> {
+        let mut turn = self.turn(ShardId::of(user))?;
+        if turn.shard.knows_key(scope) {
+            return Ok(Ok(Imported::There));
+        }
+        if turn.shard.room_for(user, &self.settings.bounds).is_err() {
+            return Ok(Err(NotImported::Full));
+        }
+        let event = Event::KeyImported(KeyImported {
+            user: user.clone(),
+            scope,
+        });
+        let durable_at = turn.commit_events(&[event], Claims::default())?;
+        Ok(Ok(Imported::Stands(durable_at)))
+    }
+
+    /// Takes over webhook nonces that were used elsewhere; how many are new, and where they stand.
+    pub fn import_nonces(&self, nonces: &[String]) -> Taken<(usize, Option<Lsn>)> {
+        let _one_at_a_time = self.webhook_turn.lock();
+        // Remembered here and in recovery as of the same instant.
+        let at = self.clock.moment();
+        let Some(fresh) = self.seen.fresh_nonces(nonces, at) else {
+            return Ok(Err(NotImported::Full));
+        };
+        let mut durable_at = None;
+        for nonces in fresh.chunks(NONCES_AN_EVENT) {
+            let event = Event::NoncesImported(NoncesImported {
+                nonces: nonces.to_vec(),
+            });
+            durable_at = Some(self.append_one(&event, at)?);
+        }
+        Ok(Ok((fresh.len(), durable_at)))
+    }
+}
+
+/// What stands for a nonce of a webhook in holdfast's own form.
+pub fn nonce_fingerprint(nonce: &str) -> u64 {
+    fingerprint_of(&format!("nonce/{nonce}")).get()
+}
+
+/// The state of a stopped directory, to compare with, and what is planned to be taken over into it;
+/// nothing is written.
+pub struct Standing {
+    folded: Folded,
+    bounds: Bounds,
+    planned: Planned,
+}
+
+/// What is to come beside what is there.
+#[derive(Default)]
+struct Planned {
+    products: usize,
+    buyers: HashSet<UserId>,
+    buyers_of: BTreeMap<ShardId, usize>,
+    keys_of: BTreeMap<ShardId, usize>,
+}
+
+impl Standing {
+    /// Reads `data_dir`; an empty state where there is no log yet.
+    pub fn read(data_dir: &Path, settings: &EngineSettings) -> Result<Self, JournalError> {
+        let of = |folded| Self {
+            folded,
+            bounds: settings.bounds,
+            planned: Planned::default(),
+        };
+        if !data_dir.join("log").is_dir() {
+            return Folding::from(None, settings, 0).finish().map(of);
+        }
+        refuse_running(data_dir)?;
+        let disks = Disks::open_read_only(data_dir)?;
+        let newest = newest_good(&*disks.snapshots, settings)?.restored;
+        let from = newest.as_ref().map_or(Lsn(0), |it| it.first);
+        let mut folding = Folding::from(newest, settings, 0);
+        let mut failed = None;
+        let scan = wal::scan(&*disks.log, wal::Lsn::ZERO, |record| {
+            if failed.is_none() && record.lsn.get() >= from.0 {
+                failed = folding.fold(record).err();
+            }
+        })?;
+        if let wal::Verdict::Damaged(damage) = scan.verdict {
+            return Err(wal::OpenError::Damaged(damage).into());
+        }
+        match failed {
+            Some(error) => Err(error),
+            None => folding.finish().map(of),
+        }
+    }
+
+    /// A product's units, and how many of them were sold elsewhere.
+    pub fn product(&self, id: &ProductId) -> Option<(StockLevels, u32)> {
+        let product = self.folded.catalogue.product(id)?;
+        Some((product.stock.read(), product.imported_sold))
+    }
+
+    /// A promotion's uses, and how many of them were made elsewhere.
+    pub fn promotion(&self, code: &PromotionCode) -> Option<(PromotionLevels, u32)> {
+        let promotion = self.folded.catalogue.promotion(code)?;
+        Some((promotion.uses.read(), promotion.imported_uses))
+    }
+
+    /// Units that a buyer bought elsewhere.
+    pub fn holdings(&self, user: &UserId, product: &ProductId) -> u32 {
+        let shard = &self.folded.shards[ShardId::of(user).index()];
+        shard.imported_units(user, product, &self.folded.catalogue)
+    }
+
+    /// Takes room for a product that is not there; `false` where there is none.
+    pub fn room_for_product(&mut self) -> bool {
+        let products = self.folded.catalogue.products().len() + self.planned.products;
+        let fits = products < self.bounds.products_max;
+        self.planned.products += usize::from(fits);
+        fits
+    }
+
+    /// Takes room for units of `user`; `false` where there is none.
+    pub fn room_for_holding(&mut self, user: &UserId) -> bool {
+        self.room_for(user, 0)
+    }
+
+    /// Takes room for an idempotency key of `user`; `false` where there is none.
+    pub fn room_for_key(&mut self, user: &UserId) -> bool {
+        self.room_for(user, 1)
+    }
+
+    /// By the bounds that [`Journal::import_holdings`] and [`Journal::import_key`] keep to.
+    fn room_for(&mut self, user: &UserId, more_keys: usize) -> bool {
+        let id = ShardId::of(user);
+        let shard = &self.folded.shards[id.index()];
+        let is_new = !shard.knows_buyer(user) && !self.planned.buyers.contains(user);
+        let sizes = shard.sizes();
+        let buyers = self.planned.buyers_of.entry(id).or_default();
+        let keys = self.planned.keys_of.entry(id).or_default();
+        let fits = sizes.buyers + *buyers + usize::from(is_new) <= self.bounds.buyers_max
+            && sizes.keys + *keys < self.bounds.keys_max;
+        if fits {
+            *keys += more_keys;
+            *buyers += usize::from(is_new);
+            if is_new {
+                self.planned.buyers.insert(user.clone());
+            }
+        }
+        fits
+    }
+
+    /// Whether something stands under an idempotency key.
+    pub fn knows_key(&self, user: &UserId, scope: Digest16) -> bool {
+        self.folded.shards[ShardId::of(user).index()].knows_key(scope)
+    }
+
+    /// How many of `nonces` are not known; `None` where there is no room for them. They are known
+    /// to this copy afterwards.
+    pub fn unknown_nonces(&self, nonces: &[String], at: crate::time::UnixMs) -> Option<usize> {
+        let moment = Moment {
+            at,
+            settled: Settled::Yes,
+        };
+        self.folded
+            .seen
+            .fresh_nonces(nonces, moment)
+            .map(|fresh| fresh.len())
+    }
+}

@@ -1,0 +1,90 @@
+//! Owns how attempts are scored: the model in force and whether features are written, as the log has
+//! it and as turns use it.
+//!
+//! Invariants: what changes stands in the log, with how much is kept of counters for it, while no
+//! shard has its turn; so the log tells from when on features are exact, and recovery keeps the same
+//! counters. Recovery evaluates no model: scores stand in the events of their attempts.
+//! Deliberately absent: the files of models (`risk`), and what scores lead to (rules).
+
+use crate::engine::event::{Event, ModelInForce, RiskScoringSet};
+use crate::engine::features::{FEATURES_VERSION, depths_for_features};
+use crate::engine::risk::kept::kept_to;
+use crate::engine::risk::scoring::{FeaturesWritten, LoadedModel, Scoring};
+use crate::ids::Lsn;
+use crate::journal::Journal;
+use crate::journal::format::fault::StorageFault;
+use crate::journal::risk::{AllTurns, change_in};
+use crate::time::UnixMs;
+use rkyv::{Archive, Deserialize, Serialize};
+use std::sync::Arc;
+
+/// A way of scoring that the log has, and where.
+#[derive(Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
+pub struct ScoringAt {
+    /// How.
+    pub set: RiskScoringSet,
+    /// Since when.
+    pub at: UnixMs,
+    /// Where that stands in the log.
+    pub lsn: Lsn,
+}
+
+/// How attempts are to be scored.
+#[derive(Clone, Debug, Default)]
+pub struct NewScoring {
+    /// Whether features are written of every attempt.
+    pub features: FeaturesWritten,
+    /// The model, with what the log says of it.
+    pub model: Option<(LoadedModel, ModelInForce)>,
+}
+
+impl Journal {
+    /// How attempts are scored, as the log has it, and from which LSN on that may be told.
+    pub fn risk_scoring(&self) -> (Option<ScoringAt>, Lsn) {
+        let scoring = self.rules_turn.lock().scoring.clone();
+        (scoring, self.appended())
+    }
+
+    /// Scores attempts so from now on. Where the log does not have it so yet, the LSN that must be
+    /// durable before that is told. Takes the turns of all shards for a moment then.
+    pub fn put_scoring(&self, new: NewScoring) -> Result<Option<Lsn>, StorageFault> {
+        let NewScoring { features, model } = new;
+        let (model, named) = model.unzip();
+        let compiled = Scoring { features, model };
+        let mut in_force = self.rules_turn.lock();
+        let before = in_force.scoring.as_ref().map(|it| &it.set);
+        let written = (features == FeaturesWritten::Always).then_some(FEATURES_VERSION);
+        let same = match before {
+            Some(before) => before.features == written && before.model == named,
+            // Scoring nothing needs no record where nothing ever was.
+            None => !compiled.is_on(),
+        };
+        if same {
+            self.scoring.store(Arc::new(compiled));
+            return Ok(None);
+        }
+        let AllTurns {
+            shards,
+            moment,
+            since,
+        } = self.all_turns();
+        let kept = if compiled.is_on() {
+            let before = before.map_or(&[][..], |it| &it.kept);
+            kept_to(&depths_for_features(), before, since)
+        } else {
+            Vec::new()
+        };
+        let set = RiskScoringSet {
+            features: written,
+            model: named,
+            kept,
+        };
+        let event = Event::RiskScoringSet(set);
+        let (end, begins) = self.append(std::slice::from_ref(&event), moment)?;
+        let stamp = moment.stamp(begins[0]);
+        in_force.apply(change_in(&event), stamp, &self.velocity);
+        self.scoring.store(Arc::new(compiled));
+        drop(shards);
+        Ok(Some(end))
+    }
+}

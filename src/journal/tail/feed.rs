@@ -1,0 +1,190 @@
+//! Owns what readers of the whole log need: events from a cursor on, and the log kept from there.
+//!
+//! Invariants: a feed shows durable events only, each once and in order; the log is kept from where
+//! every named reader is, from before the first snapshot of this process could let go of
+//! anything; reading never wakes, locks out or waits for the log thread: a feed polls.
+//! Deliberately absent: who reads, and where cursors are kept.
+
+use crate::engine::lifecycle::Step;
+use crate::engine::view::{HistoryEntry, PurchaseView};
+use crate::ids::{Lsn, PurchaseId};
+use crate::journal::Journal;
+use crate::journal::format::fault::JournalError;
+use crate::journal::tail::audit::{AuditEntry, entry_of};
+use crate::journal::tail::history::Cursor;
+use crate::money::Amount;
+use parking_lot::Mutex;
+use std::sync::Arc;
+
+/// That the log is kept from an LSN on, for somebody by name, made as the journal opens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Retention {
+    /// Whose.
+    pub name: String,
+    /// From where on; what is gone already is gone.
+    pub from: Lsn,
+}
+
+/// What a running journal retains.
+pub(in crate::journal) struct Retentions(Mutex<Vec<wal::Pin>>);
+
+impl Retentions {
+    pub(in crate::journal) fn of(log: &wal::Log, retentions: &[Retention]) -> Self {
+        let pins = retentions
+            .iter()
+            .map(|it| log.pin(&it.name, wal::Lsn::new(it.from.0)));
+        Self(Mutex::new(pins.collect()))
+    }
+}
+
+/// Reads events in order, up to the durable end and on as it moves.
+pub struct Feed {
+    reader: wal::Reader,
+    log: Arc<wal::Log>,
+}
+
+/// What a feed has next.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(
+    clippy::large_enum_variant,
+    reason = "an event is what there nearly always is; a box for each would cost more"
+)]
+pub enum Next {
+    /// An event, and where the one after it stands.
+    Event(AuditEntry, Lsn),
+    /// Nothing that is durable yet.
+    NotYet,
+}
+
+impl Feed {
+    /// The next event. Reads the disk: not for a thread that serves requests.
+    #[allow(clippy::should_implement_trait, reason = "it can fail and go on later")]
+    pub fn next(&mut self) -> Result<Next, JournalError> {
+        match self.reader.next()? {
+            Some(record) => {
+                let end = Lsn(record.end.get());
+                Ok(Next::Event(entry_of(&record)?, end))
+            }
+            None => Ok(Next::NotYet),
+        }
+    }
+
+    /// Where the next event stands.
+    pub fn position(&self) -> Lsn {
+        Lsn(self.reader.position().get())
+    }
+
+    /// The cursor of a reader that has got what this feed has shown.
+    pub fn cursor(&self) -> Cursor {
+        Cursor {
+            generation: self.log.generation(),
+            lsn: self.position(),
+            chain: self.reader.chain(),
+        }
+    }
+}
+
+/// How far a purchase's money had come at one place of the log: what a report says of an event is
+/// what was so then, whenever it is written.
+#[derive(Clone, Debug)]
+pub struct PurchaseAsOf {
+    /// The purchase; only what never changes once it is captured is to be taken from it.
+    pub view: PurchaseView,
+    /// What each refund that had been started is of, in their order.
+    pub refunds: Vec<Amount>,
+}
+
+impl PurchaseAsOf {
+    /// What the refund of this number, from 1, is of.
+    pub fn amount_of(&self, number: u32) -> Option<Amount> {
+        let place = usize::try_from(number).ok()?.checked_sub(1)?;
+        self.refunds.get(place).copied()
+    }
+}
+
+impl Journal {
+    /// Events from `from` on, or from where the log begins if that is later: see
+    /// [`Feed::position`].
+    pub fn feed(&self, from: Lsn) -> Result<Feed, JournalError> {
+        let from = wal::Lsn::new(from.0).max(self.log.first_lsn());
+        let reader = self.log.reader(from)?;
+        Ok(Feed {
+            reader,
+            log: self.log_handle(),
+        })
+    }
+
+    /// Everything before is durable.
+    pub fn durable_lsn(&self) -> Lsn {
+        self.durable()
+    }
+
+    /// Where the log begins.
+    pub fn first_lsn(&self) -> Lsn {
+        Lsn(self.log.first_lsn().get())
+    }
+
+    /// Moves the retention of this name forward, so that the log before may go.
+    pub fn retention_moves(&self, name: &str, lsn: Lsn) {
+        let retained = self.retentions.0.lock();
+        if let Some(pin) = retained.iter().find(|pin| pin.name() == name) {
+            pin.advance(wal::Lsn::new(lsn.0));
+        }
+    }
+
+    /// Ends the retention of this name.
+    pub fn retention_ends(&self, name: &str) {
+        self.retentions.0.lock().retain(|pin| pin.name() != name);
+    }
+
+    /// Retains the log from where it begins, under a name that retains nothing any more.
+    pub fn retain_again(&self, name: &str) {
+        let mut retained = self.retentions.0.lock();
+        if !retained.iter().any(|pin| pin.name() == name) {
+            retained.push(self.log.pin(name, self.log.first_lsn()));
+        }
+    }
+
+    /// Removes what neither a snapshot nor a retention needs; how many bytes that gives back. Removes
+    /// files: not for a thread that serves requests.
+    pub fn let_go(&self) -> Result<u64, JournalError> {
+        let needed = self.snapshots.pin.lock().lsn();
+        let removed = self.log.remove_before(needed)?;
+        Ok(removed.bytes)
+    }
+
+    /// Bytes that can still be written to the disk of the data directory; `None`: it does not say.
+    pub fn disk_free_bytes(&self) -> Option<u64> {
+        self.snapshots.storage.free_bytes().ok()
+    }
+
+    /// The purchase with its money as of the event at `lsn`, that one included.
+    pub fn purchase_as_of(&self, id: PurchaseId, lsn: Lsn) -> Option<PurchaseAsOf> {
+        let catalogue = self.catalogue.load();
+        let shard = self.shard(id.shard());
+        let view = shard.purchase_view(id, &catalogue, lsn)?;
+        let mut refunds = Vec::new();
+        let started = |it: &&HistoryEntry| it.step == Step::RefundStarted;
+        for _ in view.history.iter().filter(started) {
+            let number = u32::try_from(refunds.len() + 1).ok()?;
+            refunds.push(shard.refund_view(id, number)?.amount);
+        }
+        Some(PurchaseAsOf { view, refunds })
+    }
+
+    /// The one event at `lsn`, and where it ends, while the log has it; `None` where no durable event
+    /// begins there.
+    pub fn event_at(&self, lsn: Lsn) -> Result<Option<(AuditEntry, Lsn)>, JournalError> {
+        let mut feed = match self.feed(lsn) {
+            Ok(feed) => feed,
+            Err(JournalError::Read(
+                wal::ReadError::NotARecord { .. } | wal::ReadError::Ahead { .. },
+            )) => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        match feed.next()? {
+            Next::Event(entry, end) if entry.lsn == lsn => Ok(Some((entry, end))),
+            Next::Event(..) | Next::NotYet => Ok(None),
+        }
+    }
+}

@@ -1,0 +1,72 @@
+//! Owns watching the wall clock and correcting the core's time.
+//!
+//! Invariants: a step that does not last changes nothing; a correction is one event in the log,
+//! and every part of the state follows it at that place, live as in recovery: it is made with
+//! every shard's turn and the webhooks' taken, and never while a snapshot is being taken, so that
+//! the parts of a snapshot are all of before it or all of after it.
+//! Deliberately absent: reading the clocks (`clock`), and what each part of the state does with a
+//! correction (`engine::apply`, `engine::velocity`, `webhooks`).
+
+use crate::engine::event::{ClockCorrected, CorrectedBy, Event};
+use crate::engine::shard::Shard;
+use crate::ids::{Lsn, ShardId};
+use crate::journal::time::clock::{ClockNotice, Moment, Observed};
+use crate::journal::{Journal, StorageFault};
+
+impl Journal {
+    /// Compares the wall clock with the core's time, and does what is to be done about it.
+    pub(in crate::journal) fn watch_clock(&self) -> Result<(), StorageFault> {
+        match self.clock.observe() {
+            Observed::Agreement | Observed::Waiting => Ok(()),
+            Observed::Stepped(difference) => {
+                self.notice(ClockNotice::Stepped(difference));
+                Ok(())
+            }
+            Observed::Lasting(_) => {
+                // It lasts: the next look finds it again.
+                let Some(_no_snapshot) = self.snapshots.taking.try_lock() else {
+                    return Ok(());
+                };
+                self.correct_clock(CorrectedBy::Settled).map(drop)
+            }
+        }
+    }
+
+    /// Makes the wall clock's time the core's. Only while no snapshot is being taken.
+    pub(in crate::journal) fn correct_clock(&self, by: CorrectedBy) -> Result<Lsn, StorageFault> {
+        // 1. Nothing happens meanwhile. The order of locks is that of a webhook: its own, a shard.
+        let _webhooks = self.webhook_turn.lock();
+        let mut shards: Vec<_> = ShardId::all().map(|id| self.shard(id)).collect();
+        let latest = shards.iter().map(|shard| shard.last_at()).max();
+        // 2. From here on the core's time is the new one; if the log takes no more, that is its end.
+        let settled = self.clock.settled();
+        let difference = self.clock.correct();
+        let corrected = ClockCorrected {
+            before: difference.core.max(latest.unwrap_or_default()),
+            after: difference.wall,
+            by,
+        };
+        let moment = Moment {
+            at: corrected.after,
+            settled,
+        };
+        let event = [Event::ClockCorrected(corrected)];
+        let (end, begins) = self.append(&event, moment)?;
+        // 3. Every part of the state follows.
+        let limits = self.limits();
+        for shard in &mut shards {
+            shard.correct(&corrected, begins[0], limits);
+        }
+        self.velocity.correct(&corrected);
+        self.seen.correct(&corrected);
+        let counts = shards.iter().flat_map(|shard| Shard::shared_counts(shard));
+        let day_start = |at| self.days.start_of(at);
+        let fits = self.shared.restart(counts, corrected.after, day_start);
+        assert!(fits, "these sums were counted before the correction, too");
+        for (slot, shard) in self.slots.iter().zip(&shards) {
+            slot.note(shard);
+        }
+        self.notice(ClockNotice::Corrected(difference));
+        Ok(end)
+    }
+}

@@ -1,0 +1,160 @@
+//! Owns what is decided about a purchase's money once there is one: steps of its payment, and refunds;
+//! each by itself, or as an administrative act.
+//!
+//! Invariant: an act and what it changes are one append, the act first, with the purchase as it was.
+//! Deliberately absent: asking the gateway, and waiting for the disk.
+
+use crate::engine::catalogue::Catalogue;
+use crate::engine::command::{PaymentStep, StartRefund};
+use crate::engine::decide::{Context, Decision, Turned, decide_payment, decide_refund};
+use crate::engine::event::{AdminActed, AttemptRefused, Event, Flow, Origin, RefundStarted};
+use crate::engine::refusal::Refusal;
+use crate::engine::score::Appraisal;
+use crate::engine::shard::Shard;
+use crate::engine::stamp::LATEST;
+use crate::engine::view::PurchaseView;
+use crate::ids::{Lsn, PurchaseId};
+use crate::journal::Journal;
+use crate::journal::format::fault::{StorageFault, WriteError};
+use crate::journal::turn::Attempt;
+use crate::journal::turn::outcome::{Command, RefundOutcome, Submitted};
+
+/// A step that was recorded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Recorded {
+    /// The purchase after it.
+    pub view: PurchaseView,
+    /// The LSN that must be durable before it is answered.
+    pub durable_at: Lsn,
+}
+
+/// What stands in the log beside a change.
+pub enum Audit<'a, Change> {
+    /// Nothing.
+    Nothing,
+    /// The administrative act that this makes of the change.
+    Act(&'a dyn Fn(&Change) -> AdminActed),
+}
+
+impl<Change> Clone for Audit<'_, Change> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<Change> Copy for Audit<'_, Change> {}
+
+/// A refund that begins.
+pub struct RefundChange {
+    /// The purchase before it.
+    pub before: PurchaseView,
+    /// The refund.
+    pub started: RefundStarted,
+}
+
+/// A refund with the act that asked for it.
+struct AuditedRefund<'a> {
+    command: &'a StartRefund,
+    audit: Audit<'a, RefundChange>,
+}
+
+impl Command for AuditedRefund<'_> {
+    type Made = u32;
+    type Outcome = RefundOutcome;
+
+    fn decide(&self, context: Context<'_>) -> Result<Decision<u32>, Turned> {
+        let before = view_before(context, self.command.purchase);
+        let mut decision = decide_refund(context, self.command)?;
+        if let (Audit::Act(acted), Some(Event::RefundStarted(started))) =
+            (self.audit, decision.events.first())
+        {
+            let change = RefundChange {
+                before: before.expect("deciding found the purchase"),
+                started: started.clone(),
+            };
+            decision.events.insert(0, Event::AdminActed(acted(&change)));
+        }
+        Ok(decision)
+    }
+
+    fn outcome(&self, number: u32, shard: &Shard, _: &Catalogue) -> Option<RefundOutcome> {
+        let view = shard.refund_view(self.command.purchase, number)?;
+        Some(view.into())
+    }
+}
+
+impl Journal {
+    /// Records what was learned of a payment or is intended, with the act that asked for it, which
+    /// is shown the purchase before. [`Refusal::WrongState`] where the step does not go with the
+    /// purchase's state (somebody else recorded first: read it again).
+    pub fn record(
+        &self,
+        purchase: PurchaseId,
+        step: PaymentStep,
+        audit: Audit<'_, PurchaseView>,
+    ) -> Result<Recorded, WriteError> {
+        let mut turn = self.turn(purchase.shard())?;
+        let context = turn.context();
+        let mut decision = decide_payment(context, purchase, step).map_err(WriteError::Refused)?;
+        if let Audit::Act(acted) = audit {
+            let before = view_before(context, purchase);
+            let acted = acted(&before.expect("deciding found the purchase"));
+            decision.events.insert(0, Event::AdminActed(acted));
+        }
+        let durable_at = turn.commit(decision)?;
+        let view = turn.shard.purchase_view(purchase, &turn.catalogue, LATEST);
+        let view = view.expect("deciding found the purchase");
+        Ok(Recorded { view, durable_at })
+    }
+
+    /// Writes down the intent to give captured money back, with the act that asked for it.
+    pub fn start_refund(
+        &self,
+        command: &StartRefund,
+        audit: Audit<'_, RefundChange>,
+    ) -> Result<Submitted<RefundOutcome>, StorageFault> {
+        let found = self.shard(command.purchase.shard());
+        let user = found.owner_of(command.purchase).cloned();
+        drop(found);
+        let origin = Origin {
+            request: command.by.request,
+            owner: command.by.owner.clone(),
+            key: Some(command.key),
+            ip: None,
+            device: None,
+        };
+        let Some(user) = user else {
+            let refused = AttemptRefused {
+                flow: Flow::Refund,
+                reason: Refusal::PurchaseNotFound,
+                facts: None,
+                user: None,
+                product: None,
+                quantity: 0,
+                card: None,
+                origin,
+                hits: Vec::new(),
+                appraisal: Appraisal::Plain,
+                left_out: 0,
+            };
+            self.refuse(refused)?;
+            let reason = Refusal::PurchaseNotFound;
+            return Ok(Submitted::refused(reason, command.by.request, None));
+        };
+        let attempt = Attempt {
+            flow: Flow::Refund,
+            origin: &origin,
+            user: &user,
+            product: None,
+            quantity: 0,
+            card: None,
+        };
+        self.attempt(&attempt, &AuditedRefund { command, audit })
+    }
+}
+
+/// A purchase as it is before what is being decided.
+fn view_before(context: Context<'_>, purchase: PurchaseId) -> Option<PurchaseView> {
+    let shard = context.shard;
+    shard.purchase_view(purchase, context.catalogue, LATEST)
+}

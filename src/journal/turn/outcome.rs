@@ -1,0 +1,237 @@
+//! Owns what commands come to: each has its own outcome, the same when it is told again under its
+//! idempotency key.
+//!
+//! Invariant: an outcome is told once `durable_at` is durable. Deliberately absent: how a command comes
+//! to it (`turn`).
+
+use crate::engine::catalogue::Catalogue;
+use crate::engine::command::{Buy, PlaceHold, SpendTokens};
+use crate::engine::decide::{Context, Decision, Turned, decide_buy, decide_hold, decide_spending};
+use crate::engine::keys::Finished;
+use crate::engine::refusal::Refusal;
+use crate::engine::rejection::{RefusalFacts, Rejection};
+use crate::engine::shard::Shard;
+use crate::engine::view::{
+    DeclineView, HoldView, PurchaseView, RefundStatus, RefundView, UnderWay,
+};
+use crate::ids::{Lsn, PurchaseId, RequestId};
+use crate::money::Tokens;
+
+/// What came of a command, and from when on it may be told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Submitted<Outcome> {
+    /// What came of it, or why it was refused.
+    pub outcome: Result<Outcome, Refused>,
+    /// Whether this is an answer given before.
+    pub replay: Replay,
+    /// The LSN that must be durable before the outcome is told; `None`: it may be told at once.
+    pub durable_at: Option<Lsn>,
+}
+
+/// Whether an answer was given before.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub enum Replay {
+    /// This is the first.
+    First,
+    /// The key's outcome is told again.
+    Again,
+}
+
+/// What came of a buy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum BuyOutcome {
+    /// The payment's intent stands in the log; once durable, the gateway may be asked.
+    PaymentStarted(PurchaseId),
+    /// The purchase that this key made, as of its capture.
+    Paid(Box<PurchaseView>),
+    /// The payment that this key brought was not made.
+    Declined(Box<DeclineView>),
+}
+
+/// What came of a refund that was asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RefundOutcome {
+    /// Its intent stands in the log; once durable, the gateway may be asked.
+    Started(Box<RefundView>),
+    /// It is done, or it failed.
+    Ended(Box<RefundView>),
+}
+
+/// Reward tokens were taken.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub struct Spent {
+    /// What was left to spend then.
+    pub balance: Tokens,
+}
+
+/// A refusal and what its answer needs.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub struct Refused {
+    /// Why.
+    pub reason: Refusal,
+    /// What it is about, where the reason has figures.
+    pub facts: Option<RefusalFacts>,
+    /// The request that was refused: of a replay, the first one.
+    pub request: RequestId,
+    /// How long to wait before the next attempt, where that would help.
+    pub retry_after_ms: Option<u64>,
+    /// What is under way under the same key, where that is why.
+    pub under_way: Option<UnderWay>,
+}
+
+impl Refused {
+    pub(in crate::journal) fn new(rejection: Rejection, request: RequestId) -> Self {
+        let Rejection { reason, facts } = rejection;
+        Self {
+            reason,
+            facts,
+            request,
+            retry_after_ms: None,
+            under_way: None,
+        }
+    }
+}
+
+/// An outcome that is kept under an idempotency key.
+pub(in crate::journal) trait UnderKey: Sized {
+    /// The outcome that `finished` shows; `None` where another kind of command came to it.
+    fn shown(finished: Finished) -> Option<Self>;
+}
+
+impl UnderKey for HoldView {
+    fn shown(finished: Finished) -> Option<Self> {
+        match finished {
+            Finished::Held(view) => Some(view),
+            Finished::Paid(_)
+            | Finished::Declined(_)
+            | Finished::Refunded(_)
+            | Finished::Spent(_) => None,
+        }
+    }
+}
+
+impl UnderKey for BuyOutcome {
+    fn shown(finished: Finished) -> Option<Self> {
+        match finished {
+            Finished::Paid(view) => Some(Self::Paid(view)),
+            Finished::Declined(view) => Some(Self::Declined(view)),
+            Finished::Held(_) | Finished::Refunded(_) | Finished::Spent(_) => None,
+        }
+    }
+}
+
+impl UnderKey for RefundOutcome {
+    fn shown(finished: Finished) -> Option<Self> {
+        match finished {
+            Finished::Refunded(view) => Some(Self::Ended(view)),
+            Finished::Held(_) | Finished::Paid(_) | Finished::Declined(_) | Finished::Spent(_) => {
+                None
+            }
+        }
+    }
+}
+
+impl UnderKey for Spent {
+    fn shown(finished: Finished) -> Option<Self> {
+        match finished {
+            Finished::Spent(balance) => Some(Self { balance }),
+            Finished::Held(_)
+            | Finished::Paid(_)
+            | Finished::Declined(_)
+            | Finished::Refunded(_) => None,
+        }
+    }
+}
+
+impl From<RefundView> for RefundOutcome {
+    fn from(view: RefundView) -> Self {
+        let view = Box::new(view);
+        match view.status {
+            RefundStatus::Pending => Self::Started(view),
+            RefundStatus::Succeeded { .. }
+            | RefundStatus::Failed { .. }
+            | RefundStatus::Returned { .. } => Self::Ended(view),
+        }
+    }
+}
+
+/// A command that comes with an idempotency key.
+pub(in crate::journal) trait Command {
+    /// What its events make.
+    type Made;
+    /// What it comes to.
+    type Outcome: UnderKey;
+
+    /// Whether it is allowed, and the events that say so.
+    fn decide(&self, context: Context<'_>) -> Result<Decision<Self::Made>, Turned>;
+
+    /// What it came to, once its events were applied; `None` where the shard does not have it.
+    fn outcome(
+        &self,
+        made: Self::Made,
+        shard: &Shard,
+        catalogue: &Catalogue,
+    ) -> Option<Self::Outcome>;
+}
+
+impl Command for PlaceHold {
+    type Made = PurchaseId;
+    type Outcome = HoldView;
+
+    fn decide(&self, context: Context<'_>) -> Result<Decision<PurchaseId>, Turned> {
+        decide_hold(context, self)
+    }
+
+    fn outcome(&self, made: PurchaseId, shard: &Shard, catalogue: &Catalogue) -> Option<HoldView> {
+        shard.hold_view(made, catalogue)
+    }
+}
+
+impl Command for Buy {
+    type Made = PurchaseId;
+    type Outcome = BuyOutcome;
+
+    fn decide(&self, context: Context<'_>) -> Result<Decision<PurchaseId>, Turned> {
+        decide_buy(context, self)
+    }
+
+    fn outcome(&self, made: PurchaseId, _: &Shard, _: &Catalogue) -> Option<BuyOutcome> {
+        Some(BuyOutcome::PaymentStarted(made))
+    }
+}
+
+impl Command for SpendTokens {
+    type Made = ();
+    type Outcome = Spent;
+
+    fn decide(&self, context: Context<'_>) -> Result<Decision, Turned> {
+        decide_spending(context, self).map_err(Turned::from)
+    }
+
+    fn outcome(&self, (): (), shard: &Shard, _: &Catalogue) -> Option<Spent> {
+        let balance = shard.tokens(&self.user);
+        Some(Spent { balance })
+    }
+}
+
+impl<Outcome> Submitted<Outcome> {
+    pub(in crate::journal) fn first(outcome: Outcome, durable_at: Lsn) -> Self {
+        Self {
+            outcome: Ok(outcome),
+            replay: Replay::First,
+            durable_at: Some(durable_at),
+        }
+    }
+
+    pub(in crate::journal) fn refused(
+        rejection: impl Into<Rejection>,
+        request: RequestId,
+        durable_at: Option<Lsn>,
+    ) -> Self {
+        Self {
+            outcome: Err(Refused::new(rejection.into(), request)),
+            replay: Replay::First,
+            durable_at,
+        }
+    }
+}

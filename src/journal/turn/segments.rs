@@ -1,0 +1,55 @@
+//! Owns taking over segments that were computed elsewhere, and telling how far that has come.
+//!
+//! Invariants: what a buyer is in already leaves no event, so that sending a change again changes
+//! nothing; changes are taken over in their order, so that the last `buyer_segmented` in the log
+//! says from where on to go on. Deliberately absent: which segment that is, and at which rate they
+//! come.
+
+use crate::engine::decide::Claims;
+use crate::engine::event::{BuyerSegmented, Event};
+use crate::engine::segments::{Fed, Segmented};
+use crate::ids::{Lsn, Segment, ShardId, UserId};
+use crate::journal::Journal;
+use crate::journal::format::fault::StorageFault;
+
+/// What became of a segment that was to be taken over.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub enum SegmentTaken {
+    /// It stands in the log; the LSN that must be durable before that is told.
+    Stands(Lsn),
+    /// The buyer is in it already.
+    There,
+    /// Nothing is known of such a buyer.
+    Unknown,
+}
+
+impl Journal {
+    /// Takes over which segment a buyer is in.
+    pub fn segment_buyer(&self, segmented: BuyerSegmented) -> Result<SegmentTaken, StorageFault> {
+        let mut turn = self.turn(ShardId::of(&segmented.user))?;
+        if !turn.shard.knows(&segmented.user) {
+            return Ok(SegmentTaken::Unknown);
+        }
+        let there = turn.shard.segmented(&segmented.user);
+        if there.is_some_and(|it| *it.segment() == segmented.segment) {
+            return Ok(SegmentTaken::There);
+        }
+        let told = turn.commit_events(&[Event::BuyerSegmented(segmented)], Claims::default())?;
+        Ok(SegmentTaken::Stands(told))
+    }
+
+    /// The last change that was taken over; `None`: there was none. Looks at every buyer, shard by
+    /// shard: to be asked once.
+    pub fn segments_fed(&self) -> Option<Fed> {
+        let shards = ShardId::all().filter_map(|id| self.shard(id).last_fed());
+        let last = shards.max_by_key(|(lsn, _)| *lsn)?;
+        Some(last.1)
+    }
+
+    /// The segment that a buyer is in, what was computed, and from which LSN on they may be told.
+    pub fn buyer_segment(&self, user: &UserId) -> (Option<Segment>, Option<Segmented>, Lsn) {
+        let shard = self.shard(ShardId::of(user));
+        let (is_in, computed) = (shard.segment(user), shard.segmented(user));
+        (is_in.cloned(), computed.cloned(), self.appended())
+    }
+}

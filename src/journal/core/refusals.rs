@@ -1,8 +1,8 @@
-//! Owns how many refusals of one API key are written down in a second, and the count of the others.
+//! Owns how many refusals of one API key are logged as events per second, and the count of the others.
 //!
 //! Invariants: 1. only a refusal that changes nothing in the engine may be left out, so that recovery
-//! comes to the same state; 2. nothing is written down while the disk is nearly full; 3. the next
-//! refusal of the key's name that is written down says how many were left out before it.
+//! reaches the same state; 2. no refusal is logged while the disk is nearly full; 3. the next logged
+//! refusal of the key's name says how many were left out before it.
 //! Deliberately absent: which refusals these are; the callers know.
 
 use crate::ids::KeyOwner;

@@ -1,4 +1,4 @@
-//! Owns how a journal is set up: where, how large, how durable. All sizes are in bytes.
+//! Owns the settings of a journal: where, how large, how durable. All sizes are in bytes.
 
 use crate::engine::settings::EngineSettings;
 use crate::journal::core::refusals::RefusalBounds;

@@ -1,11 +1,11 @@
-//! Owns the shape of events in the log: a number for each kind, a version for each shape, bytes.
+//! Owns the format of events in the log: a number for each kind, a version for each format, bytes.
 //!
-//! Invariants: a payload is the instant (8 bytes, little endian, milliseconds; the highest bit says
-//! that the clock had not settled since the start) and the archived
-//! event (`rkyv`, little endian, unaligned), checked whole before it is believed; numbers are
-//! never given twice (`tests/golden/` holds one payload of each). Until the tag 0.1.0 each kind has
-//! one version, whose shape may change; from then on every version that was written is read for ever.
-//! Deliberately absent: the record around it, which is the log's.
+//! Invariants: a payload is the time (8 bytes, little-endian, milliseconds; the highest bit says that the
+//! clock had not settled since the start) and the archived event (`rkyv`, little-endian, unaligned),
+//! validated as a whole before use; numbers are never reused (`tests/golden/` has one payload of each).
+//! Until the tag 0.1.0 each kind has one version, which may change in place; from then on every version
+//! that was written stays readable.
+//! Deliberately absent: the record around it, which belongs to the log.
 
 use crate::engine::event::{
     AdminActed, AdminRefused, AttemptRefused, BuyerPaused, BuyerRated, BuyerSegmented,

@@ -1,8 +1,8 @@
 //! Owns the bytes of a snapshot file, described byte by byte in `docs/log-format.md`.
 //!
-//! Invariants: nothing is believed before its checksum agrees, and no length before it is capped;
-//! a file without its trailer is no snapshot. All numbers are little endian; checksums are CRC32C.
-//! Deliberately absent: files and names (`store`), and what sections mean to the engine (`mod`).
+//! Invariants: no content is used before its checksum is verified, and no length before it is capped;
+//! a file without its trailer is not a snapshot. Numbers are little-endian; checksums are CRC32C.
+//! Deliberately absent: files and names (`store`), and the meaning of sections (`mod`).
 
 use crate::engine::image::ImageError;
 use crate::ids::Lsn;

@@ -1,4 +1,4 @@
-//! Owns what the operator sees of the journal: positions, sizes, conservation, readiness.
+//! Owns the figures of the journal for operators: positions, sizes, conservation, readiness.
 
 use crate::engine::view::ProductView;
 use crate::ids::{Lsn, ShardId};

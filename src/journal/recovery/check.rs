@@ -1,8 +1,8 @@
 //! Owns checking a stopped directory: every checksum, every event, every invariant.
 //!
-//! Invariants: nothing is written; what opening would refuse, checking calls damaged; beside what
-//! opening does, the whole log that is left is read and, where it begins at the beginning, folded
-//! from there: the state from the snapshot must be the same (I6).
+//! Invariants: nothing is written; what opening would refuse is reported as damaged. In addition to
+//! opening, the whole remaining log is read and, if it starts at LSN 0, folded from there: the state
+//! from the snapshot must be the same (I6).
 
 use crate::engine::settings::EngineSettings;
 use crate::engine::shard::Shard;

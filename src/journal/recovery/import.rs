@@ -1,8 +1,8 @@
-//! Owns taking over what another system sold before: the state to compare with, and the events.
+//! Owns importing what another system sold before: the state to compare with, and the events.
 //!
-//! Invariants: units and uses are taken before their event and given back after it, as everywhere,
-//! so I1 and I2 hold with baselines in them; what is there already makes no event.
-//! Deliberately absent: where it is read from, and what to do about conflicts (`cli`).
+//! Invariants: units and uses are taken before their event and given back after it, as everywhere, so I1
+//! and I2 hold with imported units; an unchanged figure makes no event.
+//! Deliberately absent: reading the other system, and handling conflicts (`cli`).
 
 use crate::engine::cells::{PromotionLevels, StockLevels};
 use crate::engine::decide::Claims;

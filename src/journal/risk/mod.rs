@@ -1,9 +1,9 @@
-//! Owns the risk rules in force, what is kept for them, and what the operator says of buyers.
+//! Owns the risk rules in force, the counters kept for them, and the operator's facts about buyers.
 //!
-//! Invariants: rules change while no shard has its turn, so the log tells which attempts were counted
-//! before and which after, and recovery keeps exactly the same counters; the compiled rules and the
-//! event that they came with are swapped together; the set before is remembered.
-//! Deliberately absent: the language (`risk`), which turns text into compiled rules.
+//! Invariants: rules change while no shard has its turn, so the log shows which attempts were counted
+//! before and which after, and recovery keeps exactly the same counters; the compiled rules and their
+//! event are swapped together; the previous rules are kept.
+//! Deliberately absent: the language (`risk`), which compiles text into rules.
 
 pub(in crate::journal) mod scoring;
 

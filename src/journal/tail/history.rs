@@ -1,12 +1,12 @@
-//! Owns which history of the log goes on: telling a restored or copied directory from the log that
-//! went on without it, and the operator's order to go on nevertheless.
+//! Owns which history of the log may sell: it recognizes a restored or copied directory whose original
+//! continued, and carries out the operator's order to accept it.
 //!
-//! Invariants: 1. a cursor is of this history only where the log has the same checksum before its LSN,
-//! and no later generation wrote it; 2. a log of generation 1 needs no acceptance, a later one is
-//! accepted by an event in that generation; 3. what may be sold is one flag, so that a request asks
-//! for the price of a load; 4. with an acceptance every earlier generation is given up behind the place
-//! where it parted from this history.
-//! Deliberately absent: what readers of the log do about what they have and the log has not.
+//! Invariants: 1. a cursor belongs to this history only if the log has the same checksum before its LSN
+//! and no later generation wrote it; 2. generation 1 needs no acceptance; a later generation is accepted
+//! by an event of that generation; 3. whether the history may sell is one flag, so a request pays for one
+//! atomic load; 4. an acceptance gives up every earlier generation from the LSN at which its history
+//! differs from this one.
+//! Deliberately absent: what sinks do about events that they have and the log has not.
 
 use crate::engine::event::{AdminAct, AdminActed, Event, HistoryAccepted, LogGeneration};
 use crate::ids::Lsn;

@@ -1,8 +1,8 @@
-//! Owns when a day begins in the zone that the operator's daily limits are counted in.
+//! Owns when a day begins in the time zone of the operator's daily limits.
 //!
-//! Invariants: a day begins at its first instant, which clocks set for summer can make later than
-//! midnight; it lasts 23, 24 or 25 hours as the zone's rules say. The rules come with the program
-//! where the machine has none. Deliberately absent: what is counted by day (the engine).
+//! Invariants: a day begins at its first instant, which a change to summer time can make later than
+//! midnight; it lasts 23, 24 or 25 hours as the rules of the zone say. The program has the rules built in
+//! for machines without them. Deliberately absent: what is counted per day (the engine).
 
 use crate::time::UnixMs;
 use arc_swap::ArcSwap;

@@ -1,8 +1,8 @@
-//! Owns what is decided about a purchase's money once there is one: steps of its payment, and refunds;
-//! each by itself, or as an administrative act.
+//! Owns deciding about the money of a purchase: steps of its payment, and refunds, each alone or as an
+//! administrative act.
 //!
-//! Invariant: an act and what it changes are one append, the act first, with the purchase as it was.
-//! Deliberately absent: asking the gateway, and waiting for the disk.
+//! Invariant: an act and its effect are one append, the act first, with the purchase as it was before.
+//! Deliberately absent: calling the gateway, and waiting for the disk.
 
 use crate::engine::catalogue::Catalogue;
 use crate::engine::command::{PaymentStep, StartRefund};

@@ -1,9 +1,8 @@
-//! Owns taking over segments that were computed elsewhere, and telling how far that has come.
+//! Owns taking over segments of buyers that PostgreSQL computed, and the progress of that.
 //!
-//! Invariants: what a buyer is in already leaves no event, so that sending a change again changes
-//! nothing; changes are taken over in their order, so that the last `buyer_segmented` in the log
-//! says from where on to go on. Deliberately absent: which segment that is, and at which rate they
-//! come.
+//! Invariants: a change to the segment that a buyer already has leaves no event, so sending a change
+//! again is harmless; changes are taken over in order, so the last `buyer_segmented` in the log says
+//! where to continue. Deliberately absent: computing segments, and the rate of changes.
 
 use crate::engine::decide::Claims;
 use crate::engine::event::{BuyerSegmented, Event};

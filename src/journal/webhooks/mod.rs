@@ -1,14 +1,17 @@
-//! Owns letting webhooks in: each once, whatever its order of arrival, and what it changes.
+//! Owns accepting webhooks: each once, in any order of arrival, and what each changes.
 //!
-//! Invariants: of all deliveries with one nonce, and of all with one event id, one at most is let in
-//! within the retention, across restarts: what is remembered follows from the log. One delivery at a
-//! time is decided, so that a duplicate is told only once the first one stands in the log before it.
-//! What is not let in leaves nothing behind: everything is looked at first and remembered last, so
-//! that a delivery that finds no room may be sent again as it is. Nor does what could change nothing,
-//! however often it is told: gateways have many events that are none of ours, and the room for those
-//! that are is bounded.
-//! Deliberately absent: signatures and timestamps (`webhooks`), and asking the gateway (`payments`),
-//! which is what most webhooks lead to: they are hints, and its books are the truth.
+//! Invariants:
+//! 1. Of all deliveries with one nonce, and of all with one event id, at most one is accepted within the
+//!    retention, across restarts: the remembered ids follow from the log.
+//! 2. One delivery is decided at a time, so a duplicate is answered only after the first one is in the
+//!    log.
+//! 3. A delivery that is not accepted leaves nothing behind: everything is checked first and remembered
+//!    last, so a delivery that found no room may be sent again unchanged.
+//! 4. A webhook that can change nothing is not remembered: gateways send many events that are not about
+//!    our payments, and the room for those that are is limited.
+//!
+//! Deliberately absent: signatures and timestamps (`webhooks`), and the look-up at the gateway
+//! (`payments`), which most webhooks cause: they are hints, and the gateway's books are the truth.
 
 use crate::engine::cells::{Admission, Fingerprint, GenerationExport, GuardFull, ReplayGuard};
 use crate::engine::command::ReceiveWebhook;

@@ -23,7 +23,6 @@ static MEMORY: PeakAlloc = PeakAlloc;
 /// A target: its name, as its program and its folder in `corpus/` have it, and its body.
 #[derive(Copy, Clone, Debug)]
 pub struct Target {
-    /// The name.
     pub name: &'static str,
     /// The body. Panics where something is wrong with holdfast.
     pub run: fn(&[u8]),

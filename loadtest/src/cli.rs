@@ -25,7 +25,6 @@ use crate::workload::Flow;
         Measure with the release profile: cargo build --release -p loadtest"
 )]
 pub(crate) struct Cli {
-    /// What to do.
     #[command(subcommand)]
     pub(crate) command: Command,
 }
@@ -224,7 +223,6 @@ pub(crate) struct RulesArgs {
     /// The holdfast binary
     #[arg(long)]
     pub(crate) holdfast: PathBuf,
-    /// The rules
     #[arg(long, default_value = "rules/default.toml")]
     pub(crate) rules: PathBuf,
     /// Rounds; in each both are measured
@@ -233,7 +231,6 @@ pub(crate) struct RulesArgs {
     /// Measured time of each, seconds
     #[arg(long, default_value_t = 3.0, value_parser = seconds)]
     pub(crate) duration: f64,
-    /// Connections
     #[arg(long, default_value_t = 64, value_parser = connections)]
     pub(crate) connections: usize,
     /// Where temporary data goes; must be on the disk to be measured, never a tmpfs

@@ -64,7 +64,6 @@ pub(crate) enum Fault {
     /// A program ran and failed.
     #[error("{program} ended with {status}: {output}")]
     Failed {
-        /// Which program.
         program: String,
         /// Its exit status.
         status: String,
@@ -87,10 +86,7 @@ pub(crate) enum Fault {
     #[error(
         "{rows} rows of the comparison do not count: not run, or not answered as meant (see the table)"
     )]
-    Void {
-        /// How many.
-        rows: usize,
-    },
+    Void { rows: usize },
     /// The drop's invariants do not hold.
     #[error("{count} violations of the drop's invariants, listed above")]
     Violations {

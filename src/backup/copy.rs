@@ -25,9 +25,7 @@ const TRY_PAUSE: Duration = Duration::from_millis(200);
 /// What was copied.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub struct Copied {
-    /// The log.
     pub log_id: u64,
-    /// The snapshot that is in it.
     pub snapshot: Option<Lsn>,
     /// Everything before is in it.
     pub end: Lsn,
@@ -45,12 +43,7 @@ pub enum CopyError {
     Store(#[from] StoreError),
     /// The directory cannot be read.
     #[error("{dir}: {source}")]
-    Journal {
-        /// Which.
-        dir: String,
-        /// Why.
-        source: JournalError,
-    },
+    Journal { dir: String, source: JournalError },
     /// It was not carried through.
     #[error("{0}")]
     Ship(String),

@@ -69,21 +69,16 @@ pub enum LeaseRefusal {
     #[error(
         "{store} holds a `lease` that this program cannot read; use a prefix that nothing else uses"
     )]
-    Unreadable {
-        /// Where.
-        store: String,
-    },
+    Unreadable { store: String },
     /// It is the backup of another log.
     #[error(
         "{store} holds the backup of log {theirs}, and this data directory is of log {ours}; name \
          another prefix"
     )]
     OtherLog {
-        /// Where.
         store: String,
         /// Whose backup it is.
         theirs: String,
-        /// Ours.
         ours: String,
     },
     /// A later generation is written there.
@@ -93,11 +88,9 @@ pub enum LeaseRefusal {
          one, restore it from the backup"
     )]
     Superseded {
-        /// Where.
         store: String,
         /// The newer one.
         theirs: Generation,
-        /// Ours.
         ours: Generation,
     },
     /// Another process writes there.
@@ -106,7 +99,6 @@ pub enum LeaseRefusal {
          directory must not run; stop one of them"
     )]
     InUse {
-        /// Where.
         store: String,
         /// Which, in its own words.
         place: String,

@@ -40,7 +40,6 @@ pub(super) enum What {
     Segment(Span),
     /// Part of the segment that begins at this LSN; the first one begins with its header.
     Piece(Lsn, Span),
-    /// A snapshot.
     Snapshot(SnapshotName),
 }
 
@@ -58,9 +57,7 @@ pub(super) struct SnapshotName {
 /// An object of a backup.
 #[derive(Copy, Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Name {
-    /// In which generation.
     pub(super) generation: Generation,
-    /// What it is.
     pub(super) what: What,
 }
 

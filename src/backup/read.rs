@@ -28,12 +28,7 @@ pub enum ObjectError {
     },
     /// It cannot be written down.
     #[error("writing {}: {source}", path.display())]
-    Write {
-        /// Where.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
+    Write { path: PathBuf, source: io::Error },
 }
 
 /// How an object is added to a file.

@@ -83,10 +83,8 @@ pub enum RestoreError {
     /// The place is taken.
     #[error("{} is not empty; name a directory that is empty or does not exist", .0.display())]
     NotEmpty(PathBuf),
-    /// There is nothing to restore.
     #[error("{store} has no backup to restore{}{}", asked_text(.until), range_text(.range.as_ref()))]
     Nothing {
-        /// Where.
         store: String,
         /// How far.
         until: Until,
@@ -118,9 +116,7 @@ pub enum RestoreError {
     Io {
         /// What was tried.
         operation: &'static str,
-        /// On what.
         path: PathBuf,
-        /// What the system said.
         source: io::Error,
     },
 }

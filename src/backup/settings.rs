@@ -10,7 +10,6 @@ use std::time::Duration;
 /// How a running core ships its backup.
 #[derive(Clone, Debug)]
 pub struct BackupSettings {
-    /// Where to.
     pub target: StoreTarget,
     /// Between two shipments of the tail.
     pub every: Duration,
@@ -25,14 +24,12 @@ pub struct BackupSettings {
 pub enum StoreTarget {
     /// A bucket of an S3-compatible store.
     S3(S3Target),
-    /// A directory.
     Directory(PathBuf),
 }
 
 /// A bucket and how it is reached.
 #[derive(Clone, Debug)]
 pub struct S3Target {
-    /// The bucket.
     pub bucket: String,
     /// What the names of all objects begin with; may be empty.
     pub prefix: String,

@@ -52,7 +52,6 @@ pub enum OtherHistory {
          to go on with everything, or name another prefix to go on without"
     )]
     Older {
-        /// Where.
         store: String,
         /// Where it ends there.
         theirs: Lsn,
@@ -66,7 +65,6 @@ pub enum OtherHistory {
          name another prefix"
     )]
     Parted {
-        /// Where.
         store: String,
         /// Where both were compared.
         at: Lsn,

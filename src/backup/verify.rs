@@ -39,13 +39,11 @@ pub struct Verified {
 /// What one generation has.
 #[derive(Debug)]
 pub struct VerifiedGeneration {
-    /// Which.
     pub generation: Generation,
     /// Sealed segments.
     pub segments: usize,
     /// Pieces of the segment that is written.
     pub pieces: usize,
-    /// Snapshots.
     pub snapshots: usize,
     /// The earliest and the latest place that it can be restored to; `None`: it cannot be.
     pub restorable: Option<(Lsn, Lsn)>,
@@ -59,7 +57,6 @@ pub enum VerifyError {
     /// The store does not answer.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// There is nothing.
     #[error("{0} has no backup")]
     Nothing(String),
     /// No room for an object.

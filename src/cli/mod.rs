@@ -215,7 +215,6 @@ struct VerifyKeys {
     /// A configuration with `receipts.hmac_keys` and `receipts.ed25519_keys`.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["key_file", "jwks", "public_key"])]
     config: Option<PathBuf>,
-    /// The demo's keys.
     #[arg(long, conflicts_with_all = ["key_file", "jwks", "public_key", "config"])]
     demo: bool,
 }

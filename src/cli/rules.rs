@@ -19,15 +19,12 @@ pub(super) enum RulesFault {
     /// The file cannot be read.
     #[error("cannot read the risk rules `{}`: {source}; check risk.rules_file", path.display())]
     Unreadable {
-        /// Which file.
         path: PathBuf,
-        /// Why.
         source: std::io::Error,
     },
     /// The file is wrong.
     #[error("the risk rules `{}` are wrong at {error}; correct them there", path.display())]
     Wrong {
-        /// Which file.
         path: PathBuf,
         /// Where and what.
         error: RulesError,

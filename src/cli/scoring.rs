@@ -21,9 +21,7 @@ pub(crate) enum ScoringFault {
     /// The file cannot be read.
     #[error("cannot read the risk model `{}`: {source}; check risk.model_file", path.display())]
     Unreadable {
-        /// Which file.
         path: PathBuf,
-        /// Why.
         source: std::io::Error,
     },
     /// The file is wrong.
@@ -31,7 +29,6 @@ pub(crate) enum ScoringFault {
         "the risk model `{}` is wrong at {error}; correct it there, or remove risk.model_file from the configuration", path.display()
     )]
     Wrong {
-        /// Which file.
         path: PathBuf,
         /// Where and what.
         error: ModelError,

@@ -47,15 +47,12 @@ pub enum ConfigError {
     /// The file cannot be read.
     #[error("cannot read the configuration `{}`: {source}; check the path and its permissions", path.display())]
     Unreadable {
-        /// Which file.
         path: PathBuf,
-        /// Why.
         source: std::io::Error,
     },
     /// The file is not TOML.
     #[error("the configuration `{}` is not valid TOML at line {line}, column {column}; correct it there", path.display())]
     Syntax {
-        /// Which file.
         path: PathBuf,
         /// From 1.
         line: usize,
@@ -83,7 +80,6 @@ pub enum ConfigError {
     /// A key with a value that it cannot take.
     #[error("the configuration key `{key}` {what}")]
     Invalid {
-        /// Which key.
         key: String,
         /// What is wrong, without the value.
         what: String,
@@ -101,7 +97,6 @@ pub struct Config {
     pub clock: ClockConfig,
     /// Who may call.
     pub keys: Vec<ApiKey>,
-    /// The sale.
     pub sale: SaleConfig,
     /// How much may be bought.
     pub limits: LimitsConfig,
@@ -264,11 +259,9 @@ impl Role {
 /// A key for the API.
 #[derive(Debug)]
 pub struct ApiKey {
-    /// Whose it is.
     pub owner: KeyOwner,
     /// What it may do.
     pub role: Role,
-    /// The secret.
     pub secret: SecretString,
     /// Requests in a second, where they are bounded.
     pub rate_per_s: Option<u32>,
@@ -314,15 +307,12 @@ pub struct ReviewConfig {
 /// What the engine may keep; the first three for each shard.
 #[derive(Debug)]
 pub struct EngineConfig {
-    /// Buyers.
     pub buyers_max: usize,
-    /// Purchases.
     pub purchases_max: usize,
     /// Idempotency keys.
     pub keys_max: usize,
     /// How long ended holds are kept, in seconds.
     pub ended_keep_s: u64,
-    /// Open holds of one buyer.
     pub open_holds_per_user_max: usize,
     /// Idempotency keys of one buyer.
     pub keys_per_user_max: usize,
@@ -330,9 +320,7 @@ pub struct EngineConfig {
     pub velocity_keys_max: usize,
     /// Cards and devices whose amounts are counted.
     pub amount_keys_max: usize,
-    /// Products.
     pub products_max: usize,
-    /// Promotions.
     pub promotions_max: usize,
 }
 

@@ -22,7 +22,6 @@ const STRIPE_KEY_CHARS_MIN: usize = 8;
 pub enum GatewayKind {
     /// In this process; charges no card.
     Sandbox,
-    /// Stripe.
     Stripe(StripeSettings),
 }
 
@@ -39,7 +38,6 @@ impl GatewayKind {
 /// The gateway and its bounds.
 #[derive(Debug)]
 pub struct PaymentsConfig {
-    /// Which.
     pub gateway: GatewayKind,
     /// For one call.
     pub attempt_timeout: Duration,

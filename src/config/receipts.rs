@@ -14,18 +14,14 @@ const SEED_CHARS_MIN: usize = 43;
 /// A key that seals receipts.
 #[derive(Debug)]
 pub struct ReceiptKeySettings {
-    /// Its name on the receipt.
     pub id: ReceiptKeyId,
-    /// The secret.
     pub secret: SecretString,
 }
 
 /// A key that signs receipts, or did.
 #[derive(Debug)]
 pub struct SigningKey {
-    /// Its name on the receipt.
     pub id: ReceiptKeyId,
-    /// What is there of it.
     pub half: KeyHalf,
 }
 

@@ -20,7 +20,6 @@ const PREFIX: &str = "HOLDFAST_";
 pub struct Sources {
     /// The file's path and what it says.
     pub file: Option<(PathBuf, String)>,
-    /// The environment.
     pub environment: Environment,
     /// `server.listen`, by flag.
     pub listen: Option<String>,
@@ -33,9 +32,7 @@ pub struct Sources {
 /// Whether this is a demo.
 #[derive(Copy, Clone, Debug, Default, PartialEq, Eq)]
 pub enum Demo {
-    /// It is.
     Yes,
-    /// It is not.
     #[default]
     No,
 }

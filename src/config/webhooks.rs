@@ -21,7 +21,6 @@ pub struct WebhooksConfig {
     pub secrets: Vec<WebhookSecret>,
     /// How far a timestamp may lie from now, in milliseconds.
     pub tolerance_ms: u64,
-    /// Bytes of a body, at most.
     pub body_bytes_max: usize,
     /// What is remembered.
     pub memory: WebhookMemory,
@@ -30,9 +29,7 @@ pub struct WebhooksConfig {
 /// A secret that webhooks are signed with.
 #[derive(Clone, Debug)]
 pub struct WebhookSecret {
-    /// Its name.
     pub id: WebhookSecretId,
-    /// The secret.
     pub key: WebhookKey,
 }
 

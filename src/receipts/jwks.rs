@@ -89,7 +89,6 @@ fn read(value: Value) -> Result<Option<PublicKey>, JwkUnread> {
 /// Why a set or a key does not read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum JwkUnread {
-    /// Not a set.
     #[error("is not a JSON Web Key Set")]
     Set,
     /// Not an Ed25519 key for signatures.

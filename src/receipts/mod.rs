@@ -33,19 +33,14 @@ use std::fmt::Write;
 pub struct Receipt {
     /// The receipt's own name is this purchase's, written `r_…`.
     pub receipt: PurchaseId,
-    /// Which purchase.
     pub purchase: PurchaseId,
-    /// Whose it is.
     pub user: UserId,
-    /// Of what.
     pub product: ProductId,
     /// How many units.
     pub quantity: u32,
     /// What was captured, in minor units.
     pub amount: Amount,
-    /// In which currency.
     pub currency: Currency,
-    /// When it was captured.
     pub captured_at: UnixMs,
     /// SHA-256 of [`Receipt::canonical`].
     pub integrity_hash: [u8; 32],

@@ -40,7 +40,6 @@ impl ReceiptKey {
         Ok(Self { id, prepared })
     }
 
-    /// Its name.
     pub fn id(&self) -> &ReceiptKeyId {
         &self.id
     }
@@ -228,7 +227,6 @@ fn check_names<'a>(
 /// What is wrong with the keys of receipts.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SealerError {
-    /// There is none.
     #[error("no receipt key is configured; add one to receipts.hmac_keys")]
     NoKey,
     /// There are more than [`KEYS_MAX`] of a kind.

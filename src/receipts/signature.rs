@@ -19,7 +19,6 @@ pub const ED25519_KEY_BYTES: usize = 32;
 /// A signature on a receipt, with the name of the key that made it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Signed {
-    /// The key.
     pub key_id: ReceiptKeyId,
     /// The Ed25519 signature of the integrity hash and the key's id.
     pub signature: [u8; 64],
@@ -56,7 +55,6 @@ impl PublicKey {
         Self::from_bytes(id, &*thirty_two_bytes(text)?)
     }
 
-    /// Its name.
     pub fn id(&self) -> &ReceiptKeyId {
         &self.id
     }

@@ -15,7 +15,6 @@ use subtle::ConstantTimeEq;
 /// Verifies receipts with the keys at hand. `None` in place of a list: that seal is not looked at.
 #[derive(Copy, Clone, Debug)]
 pub struct Verifier<'a> {
-    /// The keys of the HMAC.
     pub hmac: Option<&'a [ReceiptKey]>,
     /// The public keys of the signature.
     pub ed25519: Option<&'a [PublicKey]>,

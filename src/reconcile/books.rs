@@ -133,7 +133,6 @@ impl OurBooks for StoppedBooks {
 pub enum Has {
     /// It never heard of it.
     Nothing,
-    /// It declined.
     Declined,
     /// Money is set aside.
     Authorized,
@@ -146,7 +145,6 @@ pub enum Has {
 }
 
 impl Has {
-    /// The word for it.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Nothing => "nothing",

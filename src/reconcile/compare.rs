@@ -18,7 +18,6 @@ pub enum Comparison {
     Empty,
     /// Our side has not decided yet.
     Open,
-    /// They differ.
     Differs(DifferenceKind),
 }
 

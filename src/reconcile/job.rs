@@ -34,7 +34,6 @@ pub struct JobSettings {
 pub enum Scope {
     /// Those of the window in [`ReconcileLimits`].
     Window,
-    /// All.
     All,
 }
 

@@ -37,7 +37,6 @@ impl DifferenceKind {
         Self::ChargedTwice,
     ];
 
-    /// The word for it.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::MissingAtGateway => "missing_at_gateway",
@@ -71,14 +70,12 @@ pub struct Ours {
     pub amount: Amount,
     /// What went back.
     pub refunded: Amount,
-    /// In which currency.
     pub currency: Currency,
 }
 
 /// What the gateway says of a payment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Theirs {
-    /// As it lists it.
     Listed(Charged),
     /// It does not list it, and says this when asked.
     Unlisted(Has),
@@ -136,7 +133,6 @@ pub struct ReconcileReport {
     pub log_id: u64,
     /// When it began.
     pub started_at: UnixMs,
-    /// When it ended.
     pub ended_at: UnixMs,
     /// Payments begun before were not compared; `None`: all were.
     pub since: Option<UnixMs>,
@@ -146,7 +142,6 @@ pub struct ReconcileReport {
     pub outcome: RunOutcome,
     /// How much was looked at.
     pub counts: ReconcileCounts,
-    /// Every difference.
     pub differences: Vec<Difference>,
 }
 
@@ -175,7 +170,6 @@ impl ReconcileReport {
         }
     }
 
-    /// As JSON.
     pub fn to_json(&self) -> Value {
         let counts = &self.counts;
         json!({

@@ -94,7 +94,6 @@ impl Side {
     /// Every one, the strictest last.
     pub const ALL: [Self; 3] = [Self::Passed, Self::Reviewed, Self::Blocked];
 
-    /// A word for it.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Passed => "passed",
@@ -123,7 +122,6 @@ pub struct Change {
     pub lsn: Lsn,
     /// Who tried.
     pub user: UserId,
-    /// What for.
     pub product: Option<ProductId>,
     /// What it became, where it was not refused.
     pub purchase: Option<PurchaseId>,
@@ -145,7 +143,6 @@ pub enum ReplayError {
     Logged {
         /// Where they stand.
         lsn: Lsn,
-        /// Why.
         error: RulesError,
     },
 }

@@ -71,7 +71,6 @@ impl Matrix {
         self.0[from as usize][to as usize]
     }
 
-    /// All of them.
     pub fn total(&self) -> u64 {
         self.0.iter().flatten().sum()
     }
@@ -133,7 +132,6 @@ impl Fates {
 /// What one rule does.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RuleLine {
-    /// Its name.
     pub name: RuleName,
     /// What follows from it.
     pub outcome: RuleOutcome,

@@ -24,7 +24,6 @@ pub struct Compiled {
 /// A rule as it was written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WrittenRule {
-    /// Its name.
     pub name: String,
     /// Its condition.
     pub when: String,

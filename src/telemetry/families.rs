@@ -35,7 +35,6 @@ impl Type {
 pub struct Family {
     /// The name on `/metrics`.
     pub name: &'static str,
-    /// The type.
     pub kind: Type,
     /// The labels and their values, in Markdown; empty: no labels.
     pub labels: &'static str,

@@ -569,7 +569,6 @@ impl Exposition {
         );
     }
 
-    /// The text.
     pub fn into_text(self) -> String {
         self.text
     }

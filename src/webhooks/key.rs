@@ -28,7 +28,6 @@ pub struct WebhookKey {
 /// Why a text is no secret. Never holds the text.
 #[derive(Copy, Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadKey {
-    /// It is too short to be one.
     #[error("must have at least {SECRET_BYTES_MIN} bytes")]
     TooShort,
     /// A secret of Standard Webhooks that is not base64 behind its prefix.

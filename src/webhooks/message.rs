@@ -20,15 +20,12 @@ use serde::Deserialize;
 pub struct WebhookMessage {
     /// The gateway's name for what it reports.
     pub event_id: WebhookEventId,
-    /// What it is.
     pub kind: WebhookKind,
     /// When the gateway says that it happened.
     pub happened_at: UnixMs,
-    /// What it is about.
     pub about: About,
     /// An amount that it names, in minor units.
     pub amount: Option<Amount>,
-    /// In which currency.
     pub currency: NamedCurrency,
     /// The dispute that it is about, where the gateway names it.
     pub dispute: Option<DisputeId>,
@@ -43,7 +40,6 @@ pub struct WebhookMessage {
 /// What a webhook is about, as it names it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum About {
-    /// A purchase.
     Purchase(PurchaseId),
     /// A payment by our name for it.
     Reference(Reference),
@@ -58,7 +54,6 @@ pub enum About {
 /// What is wrong with a body; never what stands in it.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub struct MalformedWebhook {
-    /// The field.
     pub field: &'static str,
     /// What it should be.
     pub message: &'static str,

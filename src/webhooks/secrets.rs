@@ -24,7 +24,6 @@ pub const SECRETS_MAX: usize = 16;
 pub struct Secret {
     /// Its id, which may be shown and logged.
     pub id: WebhookSecretId,
-    /// The secret.
     pub key: WebhookKey,
     /// Where it comes from.
     pub source: Source,
@@ -42,7 +41,6 @@ pub enum Source {
 }
 
 impl Source {
-    /// The word for it.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Configuration => "configuration",

@@ -79,7 +79,6 @@ pub struct Fault {
     pub offset: u64,
     /// Everything below had been acknowledged.
     pub durable: Lsn,
-    /// What the system said.
     pub source: io::Error,
 }
 
@@ -120,7 +119,6 @@ pub struct Withdrawn(pub String);
      `holdfast check` on the directory, then start again"
 )]
 pub struct Overwritten {
-    /// The file.
     pub file: String,
     /// Where in it, in bytes.
     pub offset: u64,
@@ -154,11 +152,9 @@ impl fmt::Display for Found {
 pub struct IoError {
     /// What failed.
     pub operation: Operation,
-    /// On which file.
     pub file: String,
     /// At which offset, in bytes.
     pub offset: u64,
-    /// What the system said.
     pub source: io::Error,
 }
 
@@ -303,7 +299,6 @@ pub enum AppendError {
     TooLarge {
         /// What is too large: `record` or `append`.
         what: &'static str,
-        /// Its size in bytes.
         bytes: usize,
         /// The limit in bytes.
         max: usize,

@@ -34,7 +34,6 @@ impl SegmentInfo {
         self.sealed_at
     }
 
-    /// The log that it is of.
     pub fn log_id(&self) -> u128 {
         self.segment.header.log_id
     }

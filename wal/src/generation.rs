@@ -99,7 +99,6 @@ impl fmt::Display for Generation {
 /// Where a generation begins.
 #[derive(Copy, Clone, Eq, PartialEq, Debug)]
 pub struct Begun {
-    /// Which.
     pub generation: Generation,
     /// Its first LSN; of the oldest one, where the log begins now.
     pub first: Lsn,

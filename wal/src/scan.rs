@@ -38,7 +38,6 @@ pub struct Scan {
     pub segments: usize,
     /// Frames verified.
     pub frames: u64,
-    /// Records in them.
     pub records: u64,
 }
 

@@ -28,7 +28,6 @@ pub enum Op {
     Create {
         /// Number of the new file.
         file: usize,
-        /// Its name.
         name: String,
     },
     /// Bytes written into a file.
@@ -37,7 +36,6 @@ pub enum Op {
         file: usize,
         /// Where, in bytes.
         offset: u64,
-        /// What.
         bytes: Vec<u8>,
     },
     /// A file's writes became durable.
@@ -60,10 +58,7 @@ pub enum Op {
         to: String,
     },
     /// A file lost its name.
-    Remove {
-        /// The name.
-        name: String,
-    },
+    Remove { name: String },
     /// Everything below this position had been acknowledged.
     Mark(u64),
 }

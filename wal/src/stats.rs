@@ -35,7 +35,6 @@ pub struct LogStats {
     pub syncs: u64,
     /// Frames written.
     pub frames: u64,
-    /// Records in them.
     pub records: u64,
     /// Bytes written to segments, frame headers included.
     pub bytes: u64,

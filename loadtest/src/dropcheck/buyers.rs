@@ -19,7 +19,6 @@ const LATE_BUYERS_MAX: u32 = 1_000;
 /// A purchase as the buyer was told of it.
 #[derive(Debug, Clone)]
 pub(crate) struct Bought {
-    /// Buyer.
     pub(crate) user: String,
     /// Body of the 201, or of the 202 that must be settled yet.
     pub(crate) body: Value,

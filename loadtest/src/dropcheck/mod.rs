@@ -43,7 +43,6 @@ pub(crate) struct Drop {
     pub(crate) buyers: u32,
     /// Of which at work at the same time.
     pub(crate) connections: u16,
-    /// Card that is declined.
     pub(crate) declined_card: String,
     /// Seed of all choices.
     pub(crate) seed: u64,

@@ -30,7 +30,6 @@ pub(crate) struct Template {
 /// Whether a buy says where it comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Whence {
-    /// It does not.
     Unsaid,
     /// From a device of the buyer's own, at one of `ADDRESSES` addresses, with a card of the buyer's own.
     Said,

@@ -33,9 +33,7 @@ const LISTEN_BACKLOG: i32 = 4_096;
 /// The order that every yardstick reads: what a hold and a buy have in common.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Order<'a> {
-    /// Buyer.
     pub(crate) user_id: &'a str,
-    /// Product.
     pub(crate) product_id: &'a str,
     /// Units.
     pub(crate) quantity: u32,

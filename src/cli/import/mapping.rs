@@ -73,7 +73,6 @@ impl Meaning {
 #[derive(Copy, Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum ValueType {
-    /// One value.
     #[default]
     String,
     /// Values by field.

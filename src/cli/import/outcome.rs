@@ -83,7 +83,6 @@ impl ImportReport {
         self.leave_out(meaning, key, why, true);
     }
 
-    /// What was to be taken was not.
     pub(super) fn not_taken(&mut self, meaning: Meaning, key: &str, why: &str) {
         self.late += 1;
         let row = self.row(meaning);

@@ -19,7 +19,6 @@ use super::sync::{AtomicU64, OnceBox, Ordering, Shared, fence};
 /// A value, and the latest instant at which it was seen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ValueSeen {
-    /// When.
     pub instant: AttemptInstant,
     /// Stands for the value.
     pub value: u64,

@@ -10,7 +10,6 @@ use crate::time::UnixMs;
 /// A product with its stock.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProductView {
-    /// Which product.
     pub product: ProductId,
     /// What it is called.
     pub name: String,
@@ -48,7 +47,6 @@ impl ProductView {
 /// A promotion with its uses.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PromotionView {
-    /// Its code.
     pub code: PromotionCode,
     /// What it takes off.
     pub discount: Discount,
@@ -56,7 +54,6 @@ pub struct PromotionView {
     pub uses_max: u32,
     /// Uses made, those of open holds included.
     pub uses: u32,
-    /// Uses by one buyer, at most.
     pub uses_per_user_max: Option<u32>,
     /// The products it applies to; empty: all.
     pub products: Vec<ProductId>,
@@ -64,7 +61,6 @@ pub struct PromotionView {
     pub segments: Vec<Segment>,
     /// When it begins.
     pub starts_at: Option<UnixMs>,
-    /// When it ends.
     pub ends_at: Option<UnixMs>,
     /// Whether it applies at all.
     pub active: Active,

@@ -52,7 +52,6 @@ const _: () = {
 /// What everything takes at its bound, by kind.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub struct Footprint {
-    /// Buyers.
     pub buyers_bytes: u64,
     /// Holds and purchases.
     pub purchases_bytes: u64,

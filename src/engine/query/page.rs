@@ -3,7 +3,6 @@
 /// Some of a list, in its order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Page<T> {
-    /// They.
     pub entries: Vec<T>,
     /// Whether more come after them.
     pub more: More,
@@ -12,7 +11,6 @@ pub struct Page<T> {
 /// Whether a list goes on after a page of it.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub enum More {
-    /// It does.
     Yes,
     /// That was the end.
     No,

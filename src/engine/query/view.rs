@@ -22,11 +22,8 @@ use crate::time::UnixMs;
 /// A purchase as a hold.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HoldView {
-    /// Which purchase.
     pub purchase: PurchaseId,
-    /// Whose it is.
     pub user: UserId,
-    /// Of what.
     pub product: ProductId,
     /// How many units.
     pub quantity: u32,
@@ -43,7 +40,6 @@ pub struct HoldView {
 /// Whether a payment was ever begun for a hold.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub enum Payments {
-    /// None was.
     None,
     /// At least one was: it is a purchase, too.
     Some,
@@ -52,11 +48,8 @@ pub enum Payments {
 /// A purchase with its whole life.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PurchaseView {
-    /// Which purchase.
     pub purchase: PurchaseId,
-    /// Whose it is.
     pub user: UserId,
-    /// Of what.
     pub product: ProductId,
     /// How many units.
     pub quantity: u32,
@@ -111,9 +104,7 @@ pub struct PurchaseView {
 /// What the request is answered whose payment was not made.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DeclineView {
-    /// Of which purchase.
     pub purchase: PurchaseId,
-    /// The request.
     pub request: RequestId,
     /// [`Refusal::PaymentDeclined`], or [`Refusal::GatewayUnavailable`] where nobody declined.
     pub reason: Refusal,
@@ -137,9 +128,7 @@ pub struct ReviewView {
 /// What a buyer has bought in one currency.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub struct SpendingView {
-    /// Which.
     pub currency: Currency,
-    /// Today.
     pub today: Amount,
     /// Ever.
     pub lifetime: Amount,
@@ -148,7 +137,6 @@ pub struct SpendingView {
 /// What our books say of one payment, for comparing with the gateway's.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PaymentView {
-    /// Of which purchase.
     pub purchase: PurchaseId,
     /// The request that started it.
     pub request: RequestId,
@@ -162,11 +150,9 @@ pub struct PaymentView {
     pub amount: Amount,
     /// What went back.
     pub refunded: Amount,
-    /// In which currency.
     pub currency: Currency,
     /// The card that it is charged to.
     pub card: CardToken,
-    /// When it was started.
     pub started_at: UnixMs,
     /// The gateway's name for its authorization, where it is known.
     pub authorization: Option<AuthorizationId>,
@@ -206,22 +192,17 @@ pub struct PaymentsPage {
 /// Money that was captured and not given back.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub struct Kept {
-    /// How much.
     pub amount: Amount,
-    /// In which currency.
     pub currency: Currency,
 }
 
 /// One refund of a purchase.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RefundView {
-    /// Of which purchase.
     pub purchase: PurchaseId,
     /// Which of its refunds, from 1.
     pub number: u32,
-    /// How much.
     pub amount: Amount,
-    /// In which currency.
     pub currency: Currency,
     /// What had gone back before.
     pub previously_refunded: Amount,
@@ -244,14 +225,12 @@ pub enum RefundStatus {
     Pending,
     /// The money went back.
     Succeeded {
-        /// When.
         at: UnixMs,
         /// The reward tokens that went with it.
         clawback: Clawback,
     },
     /// The gateway refused.
     Failed {
-        /// When.
         at: UnixMs,
         /// The gateway's word for why.
         code: Option<GatewayCode>,
@@ -285,7 +264,6 @@ pub struct AftermathView {
 /// A purchase of which a payment or a refund is under way.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OpenView {
-    /// The purchase.
     pub purchase: PurchaseView,
     /// The refund under way; `None`: the payment is.
     pub refund: Option<RefundView>,
@@ -294,7 +272,6 @@ pub struct OpenView {
 /// What is known of a buyer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BuyerView {
-    /// Who.
     pub user: UserId,
     /// Reward tokens that can be spent.
     pub tokens: Tokens,
@@ -323,7 +300,6 @@ pub struct HistoryEntry {
     pub at: UnixMs,
     /// When by today's clock: moved by every correction since. Ages are measured from here.
     pub today: UnixMs,
-    /// What.
     pub step: Step,
     /// Where it stands in the log.
     pub lsn: Lsn,
@@ -361,7 +337,6 @@ impl PurchaseView {
         self.history.iter().find(opened).map(|entry| entry.at)
     }
 
-    /// When it was captured.
     pub fn captured_at(&self) -> Option<UnixMs> {
         let captured = |entry: &&HistoryEntry| entry.step == Step::PaymentCaptured;
         self.history.iter().find(captured).map(|entry| entry.at)

@@ -48,7 +48,6 @@ enum Kind {
 /// One summand of a logistic model: `weight × (value − mean) ÷ scale`.
 #[derive(Copy, Clone, Debug, PartialEq)]
 pub struct Input {
-    /// Of which feature.
     pub feature: Feature,
     /// By how much a standard step of it raises the logarithm of the odds.
     pub weight: f64,
@@ -65,7 +64,6 @@ pub struct Input {
 pub enum Node {
     /// Goes on to one of two nodes.
     Split {
-        /// By which feature.
         feature: Feature,
         /// What it is compared with.
         threshold: f64,
@@ -94,7 +92,6 @@ pub enum Side {
 pub struct Flaw {
     /// Where, such as `inputs[3].scale`.
     pub place: String,
-    /// What.
     pub what: String,
 }
 

@@ -58,16 +58,13 @@ impl Compare {
 pub enum Probe {
     /// A counter over a window.
     Count {
-        /// Which.
         counter: Counter,
-        /// Its window.
         window_ms: u64,
         /// The threshold.
         than: i64,
     },
     /// What the buyer paid in the attempt's currency over a window.
     Captured {
-        /// The window.
         window_ms: u64,
         /// In minor units.
         than: i64,
@@ -93,7 +90,6 @@ pub enum Next {
     Test(u16),
     /// The rule holds.
     Hit,
-    /// It does not.
     Miss,
 }
 
@@ -102,7 +98,6 @@ pub enum Next {
 pub struct Test {
     /// What is compared, with what.
     pub probe: Probe,
-    /// How.
     pub compare: Compare,
     /// Where it leads to if it holds.
     pub yes: Next,
@@ -113,7 +108,6 @@ pub struct Test {
 /// One rule: its tests stand together, the first one first.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rule {
-    /// Its name.
     pub name: RuleName,
     /// What follows from it.
     pub outcome: RuleOutcome,
@@ -420,7 +414,6 @@ impl Test {
 /// What a test asks of a counter.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub struct Ask {
-    /// Which.
     pub counter: Counter,
     /// How many are to be kept.
     pub depth: u16,

@@ -42,13 +42,10 @@ pub struct AmountClaims(SmallVec<[AmountClaim; 2]>);
 /// Who pays how much.
 #[derive(Copy, Clone, Debug)]
 pub struct Payer<'a> {
-    /// The card.
     pub card: &'a CardToken,
     /// The device, where the shop says it.
     pub device: Option<&'a DeviceId>,
-    /// In which currency.
     pub currency: Currency,
-    /// How much.
     pub amount: Amount,
 }
 

@@ -32,15 +32,11 @@ pub(in crate::engine) const KEY_BYTES: usize = 2 * (80 + 48) + 2 * 24;
 /// What an attempt or a payment names.
 #[derive(Copy, Clone, Debug, Default, PartialEq, Eq)]
 pub struct Named<'a> {
-    /// The buyer.
     pub user: Option<&'a UserId>,
-    /// The card.
     pub card: Option<&'a CardToken>,
     /// The address.
     pub ip: Option<IpAddr>,
-    /// The device.
     pub device: Option<&'a DeviceId>,
-    /// The product.
     pub product: Option<&'a ProductId>,
 }
 

@@ -160,7 +160,6 @@ pub(in crate::engine) struct CardDecline {
 pub(in crate::engine) enum Idle {
     /// No card was declined that its network counts.
     Tried(UnixMs),
-    /// One was.
     Declined(UnixMs),
 }
 

@@ -65,9 +65,7 @@ impl PromotionIndex {
 /// A product: its terms and its units.
 #[derive(Debug)]
 pub struct Product {
-    /// Its place.
     pub index: ProductIndex,
-    /// Its terms.
     pub terms: ProductSet,
     /// Its units, shared by all terms it ever had.
     pub stock: Arc<StockCell>,
@@ -78,9 +76,7 @@ pub struct Product {
 /// A promotion: its terms and its uses.
 #[derive(Debug)]
 pub struct Promotion {
-    /// Its place.
     pub index: PromotionIndex,
-    /// Its terms.
     pub terms: PromotionSet,
     /// Its uses, shared by all terms it ever had.
     pub uses: Arc<PromotionCell>,
@@ -361,7 +357,6 @@ pub(in crate::engine) fn barred(bar: PromotionBar) -> Rejection {
 pub enum SaleStatus {
     /// The window has not opened.
     Upcoming,
-    /// On sale.
     Open,
     /// On sale, but nothing is left.
     SoldOut,

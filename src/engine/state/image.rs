@@ -66,7 +66,6 @@ struct KeyImage {
 #[derive(Copy, Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("shard {}, {part}: {what}", .shard.index())]
 pub struct ImageError {
-    /// The shard.
     pub shard: ShardId,
     /// Where in it.
     pub part: ImagePart,
@@ -81,7 +80,6 @@ pub enum ImagePart {
     Shard,
     /// The buyer at this place of the list.
     Buyer(usize),
-    /// This purchase.
     Purchase(PurchaseId),
     /// The idempotency key at this place.
     Key(usize),
@@ -99,7 +97,6 @@ impl std::fmt::Display for ImagePart {
 }
 
 impl ShardImage {
-    /// Purchases in it.
     pub fn purchases(&self) -> usize {
         self.purchases.len()
     }

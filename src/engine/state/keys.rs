@@ -14,7 +14,6 @@ use rkyv::{Archive, Deserialize, Serialize};
 /// What stands under an idempotency key.
 #[derive(Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
 pub struct KeyEntry {
-    /// Whose it is.
     pub(in crate::engine) owner: BuyerIndex,
     pub(in crate::engine) fingerprint: Digest16,
     pub(in crate::engine) outcome: KeyOutcome,

@@ -66,7 +66,6 @@ pub struct Marks {
 /// A decision that had to do with risk.
 #[derive(Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
 pub struct Judged {
-    /// When.
     pub at: UnixMs,
     /// What was decided.
     pub outcome: JudgedAs,
@@ -83,7 +82,6 @@ pub enum JudgedAs {
     Passed,
     /// It passed, and a person decides before the money is taken.
     ToReview,
-    /// It was refused.
     Refused(Refusal),
     /// The review let the purchase through.
     Approved(JudgedBy),
@@ -94,14 +92,12 @@ pub enum JudgedAs {
 /// Who decided a review.
 #[derive(Copy, Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
 pub enum JudgedBy {
-    /// A person.
     Person,
     /// The configuration, at the deadline.
     Deadline,
 }
 
 impl JudgedBy {
-    /// The word for it.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Person => "person",
@@ -111,7 +107,6 @@ impl JudgedBy {
 }
 
 impl JudgedAs {
-    /// The word for it.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Passed => "passed",

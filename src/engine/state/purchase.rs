@@ -96,7 +96,6 @@ pub struct Aftermath {
     pub(in crate::engine) stuck: Option<VoidStuckCause>,
     /// What the gateway took, where it was another sum than was asked for.
     pub(in crate::engine) differing: Option<DifferingCapture>,
-    /// The key that signs its receipt.
     pub(in crate::engine) signing_key: Option<ReceiptKeyId>,
     /// Reward tokens that it brought, and how many were asked back since.
     pub(in crate::engine) tokens: Tokens,
@@ -122,7 +121,6 @@ impl Aftermath {
 /// A capture of another sum than was asked for.
 #[derive(Copy, Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
 pub struct DifferingCapture {
-    /// What differs.
     pub(in crate::engine) difference: CaptureDifference,
     /// What the gateway took.
     pub(in crate::engine) captured: Amount,
@@ -152,14 +150,12 @@ pub(in crate::engine) enum RefundState {
     Pending,
     /// The money went back.
     Succeeded {
-        /// When.
         at: UnixMs,
         /// The reward tokens that went with it.
         clawback: Clawback,
     },
     /// The gateway refused.
     Failed {
-        /// When.
         at: UnixMs,
         /// The gateway's word for why.
         code: Option<GatewayCode>,

@@ -18,7 +18,6 @@ pub struct Segmented {
 }
 
 impl Segmented {
-    /// Which one.
     pub fn segment(&self) -> &Segment {
         &self.segment
     }
@@ -37,8 +36,6 @@ impl Segmented {
 /// How far changes of segments have been taken over: up to this change of this series.
 #[derive(Copy, Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
 pub struct Fed {
-    /// The series.
     pub series: u64,
-    /// The change.
     pub change: u64,
 }

@@ -63,7 +63,6 @@ impl Shard {
         }
     }
 
-    /// Which shard this is.
     pub fn id(&self) -> ShardId {
         self.id
     }
@@ -73,12 +72,10 @@ impl Shard {
         &self.corrections
     }
 
-    /// The buyers that are kept.
     pub(in crate::engine) fn kept_buyers(&self) -> &Buyers {
         &self.buyers
     }
 
-    /// The purchases that are kept.
     pub(in crate::engine) fn kept_purchases(&self) -> &Purchases {
         &self.purchases
     }

@@ -27,9 +27,7 @@ pub const DAYS_KEPT_MS: u64 = 52 * 3_600_000;
 pub struct Counted {
     /// When its payment started, by today's clock.
     pub at: UnixMs,
-    /// In which currency.
     pub currency: Currency,
-    /// How much.
     pub amount: Amount,
 }
 

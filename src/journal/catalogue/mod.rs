@@ -16,23 +16,19 @@ use crate::time::UnixMs;
 use smallvec::SmallVec;
 use std::sync::Arc;
 
-/// What was set.
+/// The result of setting a product or promotion.
 #[derive(Clone, Debug)]
 pub struct Set<View> {
-    /// It, as it is now.
+    /// The product or promotion after the change.
     pub view: View,
-    /// Whether it is new.
     pub created: Created,
     /// The LSN that must be durable before it is answered.
     pub durable_at: Lsn,
 }
 
-/// Whether something is new.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub enum Created {
-    /// It was not there before.
     Yes,
-    /// It was changed.
     No,
 }
 
@@ -40,16 +36,16 @@ const fn created(known: bool) -> Created {
     if known { Created::No } else { Created::Yes }
 }
 
-/// Why terms were not set; nothing has changed.
+/// Why terms were refused; nothing has changed.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub enum NotSet {
-    /// There is no room for another product or promotion.
+    /// `engine.products_max` or `engine.promotions_max` is reached.
     Full,
-    /// More units than a product can have.
+    /// More units than the maximum of a product.
     TooManyUnits,
-    /// More units are held and sold, as these levels say, than the new total has.
+    /// More units are held and sold than the new total.
     BelowCommitted(StockLevels),
-    /// The promotion was used more often, as these levels say, than the new maximum allows.
+    /// The promotion has more uses than the new maximum.
     BelowUsed(PromotionLevels),
 }
 
@@ -65,8 +61,8 @@ impl From<NotSet> for Refusal {
 }
 
 impl Journal {
-    /// Sets a product; refused where its units would fall below those held and sold
-    /// ([`Refusal::StockBelowCommitted`]), or there is no room for another product.
+    /// Sets a product. Refused if its total would be below the units held and sold
+    /// ([`Refusal::StockBelowCommitted`]), or if there is no room for another product.
     pub fn put_product(
         &self,
         set: ProductSet,
@@ -75,9 +71,10 @@ impl Journal {
         self.set_product(&id, |_| Ok(set), |_, _| None)
     }
 
-    /// Sets a product to what `change` makes of it as it stands, as an administrative act: what
-    /// `acted` makes of the product as it was and as it will be stands in the same append. Nothing
-    /// changes the catalogue meanwhile; an error of `change` leaves everything as it was.
+    /// Sets a product to the result of `change` on its current terms, as an administrative act:
+    /// `acted` makes the act from the product before and after, and it is in the same append.
+    /// Nothing else changes the catalogue meanwhile; after an error of `change` everything is as
+    /// before.
     pub fn change_product<E: From<NotSet>>(
         &self,
         id: &ProductId,
@@ -96,7 +93,7 @@ impl Journal {
         let _turn = self.catalogue_turn.lock();
         let before = self.catalogue.load_full();
         let at = self.now();
-        // 1. What stands, and what it is to become.
+        // 1. The current terms, and the new ones.
         let known = before.product(id);
         let view_before = known.map(|product| product.view(at));
         let set = match change(view_before.as_ref()) {
@@ -104,7 +101,8 @@ impl Journal {
             Err(error) => return Ok(Err(error)),
         };
         debug_assert_eq!(set.product, *id, "a change keeps what it is a change of");
-        // 2. Whether it may; a lower total is taken before its event.
+        // 2. Check the change. A lower total takes effect before its event, so that no hold is
+        // placed above it.
         if set.stock > UNITS_MAX {
             return Ok(Err(NotSet::TooManyUnits.into()));
         }
@@ -118,13 +116,13 @@ impl Journal {
         {
             return Ok(Err(NotSet::BelowCommitted(product.stock.read()).into()));
         }
-        // 3. The event, with the act that made it.
+        // 3. Append the event, with the act that made it.
         let event = Event::ProductSet(set);
         let after = changed(&before, &event);
         let product_after = after.product(id).expect("it was set in this turn");
         let acted = acted(view_before.as_ref(), &product_after.view_to_be(at));
         let durable_at = self.append_change(event, acted, at)?;
-        // 4. A higher total after it.
+        // 4. A higher total takes effect after its event.
         if let Some(product) = known {
             let raised = product.stock.set_total(total);
             raised.expect("it was lowered before its event, and raising is never below committed");
@@ -139,8 +137,8 @@ impl Journal {
         }))
     }
 
-    /// Sets a promotion; refused where its uses would fall below those made
-    /// ([`Refusal::PromotionBelowUsed`]), or there is no room for another promotion.
+    /// Sets a promotion. Refused if its maximum would be below its uses
+    /// ([`Refusal::PromotionBelowUsed`]), or if there is no room for another promotion.
     pub fn put_promotion(
         &self,
         set: PromotionSet,
@@ -149,8 +147,8 @@ impl Journal {
         self.set_promotion(&code, |_| Ok(set), |_, _| None)
     }
 
-    /// Sets a promotion to what `change` makes of it as it stands, as with
-    /// [`Journal::change_product`].
+    /// Sets a promotion to the result of `change` on its current terms, as
+    /// [`Journal::change_product`] does.
     pub fn change_promotion<E: From<NotSet>>(
         &self,
         code: &PromotionCode,
@@ -217,7 +215,7 @@ impl Journal {
     }
 }
 
-/// The catalogue once `event`, made in this turn, is applied to `before`.
+/// The catalogue after `event`, made in this turn, is applied to `before`.
 pub(in crate::journal) fn changed(before: &Catalogue, event: &Event) -> Catalogue {
     let mut after = before.clone();
     match event.part() {

@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicUsize, Ordering, fence};
 use std::sync::{Arc, Weak};
 use std::task::{Context, Poll, Waker};
 
-/// Where the answers of one runtime wait.
+/// The gate of one runtime.
 pub struct CommitGate {
     log: Arc<wal::Log>,
     waiting: AtomicUsize,
@@ -31,7 +31,7 @@ struct Waiter {
 }
 
 impl CommitGate {
-    /// A gate to the log of `journal`. It lets through only while [`CommitGate::drive`] runs.
+    /// A gate to the log of `journal`. Waiters pass only while [`CommitGate::drive`] runs.
     pub fn new(journal: &Arc<Journal>) -> Arc<Self> {
         let gate = Arc::new(Self {
             log: journal.log_handle(),
@@ -45,7 +45,8 @@ impl CommitGate {
         gate
     }
 
-    /// Resolves once everything before `lsn` is durable, or fails with what stopped the log.
+    /// Resolves once everything before `lsn` is durable, or fails with the fault that stopped the
+    /// log.
     pub fn wait(&self, lsn: Lsn) -> Wait<'_> {
         Wait {
             gate: self,
@@ -90,7 +91,8 @@ impl CommitGate {
     /// Called by the log thread.
     fn ring(&self) {
         // Pairs with the fence in `poll`: either the waiter sees the new durable LSN, or this
-        // sees the waiter.
+        // thread sees the waiter. Without the fences both could miss, and the waiter would sleep
+        // until the next sync.
         fence(Ordering::SeqCst);
         if self.waiting.load(Ordering::SeqCst) > 0
             && let Some(driver) = &*self.driver.lock()
@@ -167,7 +169,7 @@ impl PartialOrd for Waiter {
 }
 
 impl Ord for Waiter {
-    /// The earliest LSN is the greatest, for the heap to yield it first.
+    /// Reversed, so that the max-heap yields the earliest LSN first.
     fn cmp(&self, other: &Self) -> Order {
         other.lsn.cmp(&self.lsn)
     }

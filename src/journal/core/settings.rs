@@ -98,7 +98,6 @@ pub enum Sync {
 pub enum Witness {
     /// It does: damage to the last frame is told from a torn tail.
     On,
-    /// It does not.
     Off,
 }
 
@@ -107,7 +106,6 @@ pub enum Witness {
 pub struct Disks {
     /// Segments and witness.
     pub log: Arc<dyn wal::Storage>,
-    /// Snapshots.
     pub snapshots: Arc<dyn wal::Storage>,
 }
 

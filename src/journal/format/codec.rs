@@ -20,16 +20,16 @@ use crate::engine::stamp::Settled;
 use crate::time::UnixMs;
 use rkyv::rancor;
 
-/// Bytes in front of the archived event: its instant.
+/// Bytes before the archived event: its time.
 const AT_BYTES: usize = 8;
 
-/// Set in the instant of what was written before the clock had settled. No instant is that late.
+/// This bit of the time is set if the clock had not settled. No time is that late.
 const UNSETTLED: u64 = 1 << 63;
 const _: () = assert!(UnixMs::MAX.get() < UNSETTLED);
 
-/// Notes in `payload` that the clock had not settled when it was made.
+/// Marks in `payload` that the clock had not settled.
 pub(in crate::journal) fn mark_unsettled(payload: &mut [u8]) {
-    // The instant's highest byte is its last one.
+    // Little-endian: the highest byte of the time is its last one.
     payload[AT_BYTES - 1] |= 0x80;
 }
 
@@ -41,19 +41,19 @@ pub(in crate::journal) fn settled_of(payload: &[u8]) -> Settled {
     }
 }
 
-/// What the log has to know of a payload.
+/// The kind of a payload, as the log stores it.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub struct Kind {
-    /// Which event.
+    /// The number of the event's kind.
     pub number: u16,
-    /// Which shape of it.
+    /// The version of the kind's format.
     pub version: u16,
 }
 
-/// A payload that is no event.
+/// A payload that is not a valid event.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DecodeError {
-    /// Written by a later program, or not an event.
+    /// Written by a later program, or damaged.
     #[error(
         "kind {number} in version {version} is unknown to this program; use the program that wrote it"
     )]
@@ -63,12 +63,11 @@ pub enum DecodeError {
         /// The shape's version.
         version: u16,
     },
-    /// The bytes are not of that kind.
+    /// The bytes are not a valid event of the kind.
     #[error("the payload is not a valid event of kind {number}: {problem}")]
     Malformed {
         /// The kind's number.
         number: u16,
-        /// What does not fit.
         problem: String,
     },
 }
@@ -77,7 +76,7 @@ macro_rules! kinds {
     (
         $($number:literal $version:literal $variant:ident($shape:ty);)*
     ) => {
-        /// The kind of `event`, in the version that is written today.
+        /// The kind of `event`, in the current version.
         pub fn kind_of(event: &Event) -> Kind {
             match event {
                 $(Event::$variant(_) => Kind { number: $number, version: $version },)*

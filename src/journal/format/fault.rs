@@ -23,8 +23,8 @@ enum StoppedBy {
 }
 
 impl StorageFault {
-    /// Whether the log was ended because a newer generation of it is written elsewhere, and not by
-    /// its disk.
+    /// Whether the log was stopped because another process writes a newer generation, not by its
+    /// disk.
     pub fn is_superseded(&self) -> bool {
         match &self.0 {
             StoppedBy::Log(fault) => fault.operation == wal::Operation::Withdraw,
@@ -48,7 +48,7 @@ impl From<wal::AppendError> for StorageFault {
 /// Why nothing was written.
 #[derive(Clone, Debug)]
 pub enum WriteError<Refused = Refusal> {
-    /// It is refused; the log goes on.
+    /// A business refusal; the log continues.
     Refused(Refused),
     /// The log has stopped.
     Fault(StorageFault),
@@ -61,7 +61,7 @@ impl<Refused> From<StorageFault> for WriteError<Refused> {
 }
 
 impl<Refused> WriteError<Refused> {
-    /// Why it is refused, unless the log has stopped.
+    /// The refusal, or the fault if the log has stopped.
     pub fn refusal(self) -> Result<Refused, StorageFault> {
         match self {
             Self::Refused(refused) => Ok(refused),
@@ -73,22 +73,16 @@ impl<Refused> WriteError<Refused> {
 /// Why a data directory could not be opened, read or written.
 #[derive(Debug, thiserror::Error)]
 pub enum JournalError {
-    /// Another process has it.
+    /// Another process has it open.
     #[error(
         "{path} is in use by another process; stop that process, or name another data directory"
     )]
-    InUse {
-        /// The directory.
-        path: PathBuf,
-    },
-    /// The file system refused.
+    InUse { path: PathBuf },
+    /// An operation of the file system failed.
     #[error("{operation} {path}: {source}")]
     Io {
-        /// What was tried.
         operation: &'static str,
-        /// On what.
         path: PathBuf,
-        /// What the system said.
         source: std::io::Error,
     },
     /// The log could not be opened.
@@ -97,29 +91,28 @@ pub enum JournalError {
     /// The log could not be read.
     #[error("reading the log: {0}")]
     Read(#[from] wal::ReadError),
-    /// A record is no event.
+    /// A record is not a valid event.
     #[error("the record at LSN {lsn}: {source}")]
     Decode {
         /// Where it stands.
         lsn: Lsn,
-        /// What is wrong with it.
         source: DecodeError,
     },
     /// The events contradict each other.
     #[error("{0}; do not change the directory, and restore a backup")]
     Broken(BrokenLog),
-    /// No snapshot is good, and the log no longer begins at the beginning.
+    /// No snapshot is valid, and the log no longer has its beginning.
     #[error(
         "no snapshot can be read ({problems}), and the log begins at LSN {first} only; restore the \
          snapshot files from a copy"
     )]
     NoSnapshot {
-        /// What is wrong with each.
+        /// The problem of each snapshot.
         problems: String,
-        /// Where the log begins.
+        /// The first LSN of the log.
         first: Lsn,
     },
-    /// The snapshot is of a later time than the log ends.
+    /// The snapshot is newer than the end of the log.
     #[error(
         "the snapshot covers LSN {snapshot}, but the log ends at {durable}: acknowledged records \
          are missing; restore the log's files from a copy"
@@ -127,10 +120,10 @@ pub enum JournalError {
     LogBehindSnapshot {
         /// What the snapshot covers.
         snapshot: Lsn,
-        /// Where the log ends.
+        /// The end of the log.
         durable: Lsn,
     },
-    /// There is no log, but there is what goes with one.
+    /// There is no log, but other files show that there was one.
     #[error(
         "there is no log, but {beside} shows that there was one: starting would begin a new log \
          without the purchases of the old one; restore log/ from a copy, or, to begin anew, name an \
@@ -140,10 +133,10 @@ pub enum JournalError {
         /// The file that shows it.
         beside: String,
     },
-    /// The log's files could not be tidied.
+    /// Old files of the log could not be removed.
     #[error("the log's files: {0}")]
     LogFiles(#[from] wal::IoError),
-    /// There is no room for a snapshot.
+    /// The disk is too full for a snapshot.
     #[error("the disk is nearly full; free disk space, then take the snapshot")]
     DiskFull,
     /// An invariant does not hold.
@@ -151,29 +144,27 @@ pub enum JournalError {
     Invariant {
         /// Its name in `docs/architecture.md`.
         invariant: &'static str,
-        /// What does not hold.
         what: String,
     },
     /// The log stopped.
     #[error(transparent)]
     Fault(#[from] StorageFault),
-    /// The machine's clock lies before the last event.
+    /// The machine's clock is before the last event.
     #[error(
         "the clock says {clock}, but the last event in the log is of {last}; set the clock right, or, \
          where it is right and the log's time is wrong, start with `serve --accept-clock`"
     )]
     ClockBehind {
-        /// What the clock says.
         clock: UnixMs,
-        /// When the last event happened.
+        /// The time of the last event.
         last: UnixMs,
     },
-    /// A setting that cannot work.
+    /// An invalid setting.
     #[error("{0}")]
     Setting(String),
 }
 
-/// A torn tail in words.
+/// A sentence about a torn tail.
 pub(in crate::journal) fn describe(tail: &wal::TornTail) -> String {
     let wal::TornTail {
         segment,
@@ -185,7 +176,7 @@ pub(in crate::journal) fn describe(tail: &wal::TornTail) -> String {
     format!("{bytes} bytes of {segment} from offset {offset} (LSN {lsn}): {reason}")
 }
 
-/// Gives a system error its place.
+/// Adds operation and path to a system error.
 pub(in crate::journal) fn io(
     operation: &'static str,
     path: impl Into<PathBuf>,

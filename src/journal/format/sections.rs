@@ -34,7 +34,6 @@ pub enum Tag {
     Rules,
     /// Distinct values that are counted.
     Distinct,
-    /// One shard.
     Shard(u8),
 }
 
@@ -79,16 +78,10 @@ pub struct Section {
 pub enum SnapshotError {
     /// They end too early, or cannot be read.
     #[error("at byte {offset}: {source}")]
-    Read {
-        /// Where.
-        offset: u64,
-        /// What the system said.
-        source: std::io::Error,
-    },
+    Read { offset: u64, source: std::io::Error },
     /// Something does not fit.
     #[error("at byte {offset}: {what}")]
     Malformed {
-        /// Where.
         offset: u64,
         /// What does not fit.
         what: &'static str,
@@ -180,7 +173,6 @@ impl<R: Read> SnapshotReader<R> {
         })
     }
 
-    /// The log that the snapshot is of.
     pub fn log_id(&self) -> u64 {
         self.log_id
     }

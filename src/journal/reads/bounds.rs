@@ -10,20 +10,18 @@ use crate::ids::ShardId;
 use crate::journal::{Journal, Slot};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// What is bounded by `[engine]` and answered 503 at the bound.
+/// A limit of `[engine]`; requests get 503 beyond it.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub enum Bound {
-    /// Buyers of a shard.
+    /// Buyers per shard.
     Buyers,
-    /// Holds and purchases of a shard.
+    /// Holds and purchases per shard.
     Purchases,
-    /// Idempotency keys of a shard.
+    /// Idempotency keys per shard.
     IdempotencyKeys,
-    /// Products in the catalogue.
     Products,
-    /// Promotions in the catalogue.
     Promotions,
-    /// Cards and devices whose amounts are counted.
+    /// Cards and devices with counted amounts.
     AmountKeys,
 }
 
@@ -38,7 +36,6 @@ impl Bound {
         Self::AmountKeys,
     ];
 
-    /// The word for it.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Buyers => "buyers",
@@ -50,7 +47,6 @@ impl Bound {
         }
     }
 
-    /// The setting.
     pub const fn setting(self) -> &'static str {
         match self {
             Self::Buyers => "engine.buyers_max",
@@ -63,20 +59,18 @@ impl Bound {
     }
 }
 
-/// How full it is.
+/// How much of a limit is used.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub struct BoundUsed {
-    /// What.
     pub bound: Bound,
-    /// How much there is.
     pub used: usize,
-    /// How much there may be; at least 1.
+    /// At least 1.
     pub maximum: usize,
-    /// The fullest shard, where each has its own bound.
+    /// The fullest shard, for a limit per shard.
     pub shard: Option<ShardId>,
 }
 
-/// A shard's sizes as of its last turn.
+/// The sizes of a shard after its last turn.
 #[derive(Debug, Default)]
 pub(in crate::journal) struct SizesSeen {
     buyers: AtomicUsize,
@@ -92,7 +86,7 @@ impl SizesSeen {
             keys,
             ..
         } = shard.kept();
-        // Each by itself: they are figures, and nothing is decided by them.
+        // Relaxed, and each alone: these are figures for display; nothing is decided by them.
         self.buyers.store(buyers, Ordering::Relaxed);
         self.purchases.store(purchases, Ordering::Relaxed);
         self.keys.store(keys, Ordering::Relaxed);
@@ -100,7 +94,7 @@ impl SizesSeen {
 }
 
 impl Journal {
-    /// How full everything is that has a bound of its own in `[engine]`.
+    /// How much of each limit of `[engine]` is used.
     pub fn bounds_used(&self) -> [BoundUsed; Bound::ALL.len()] {
         let bounds = &self.settings.bounds;
         let catalogue = self.catalogue.load();

@@ -87,7 +87,6 @@ pub struct SyncTimes {
 /// Whether there is room for new purchases.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub enum DiskRoom {
-    /// There is.
     Enough,
     /// Less than is asked for, or too little for the next file of the log.
     Lacking,

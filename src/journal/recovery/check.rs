@@ -15,7 +15,7 @@ use crate::journal::recovery::{Folded, Folding, newest_good};
 use crate::journal::snapshot::restore;
 use std::path::Path;
 
-/// What a clean directory holds.
+/// The figures of a clean directory.
 #[derive(Clone, Debug)]
 pub struct CheckReport {
     /// Where the log begins.
@@ -24,25 +24,23 @@ pub struct CheckReport {
     pub end: Lsn,
     /// Segments of the log.
     pub segments: usize,
-    /// Frames in them.
     pub frames: u64,
-    /// Events in them.
     pub events: u64,
-    /// Bytes at the end that nobody was told of, to be cut at the next start.
+    /// Unacknowledged bytes at the end, which the next start cuts.
     pub torn_tail: Option<String>,
-    /// Snapshots, all good.
+    /// Valid snapshots.
     pub snapshots: usize,
-    /// Buyers ever seen.
+    /// Buyers.
     pub buyers: usize,
-    /// Purchases ever begun.
+    /// Holds and purchases.
     pub purchases: usize,
-    /// Names the log; `None` where it has no segment yet.
+    /// `None` if the log has no segment yet.
     pub log_id: Option<u64>,
-    /// Which history of the log it goes on in; `None` where the log has no segment yet.
+    /// `None` if the log has no segment yet.
     pub generation: Option<wal::Generation>,
-    /// Payments under way.
+    /// Payments in progress.
     pub open: Vec<PurchaseId>,
-    /// Purchases that were paid, and what was paid for each.
+    /// Paid purchases with their amounts.
     pub captures: Vec<(PurchaseId, Kept)>,
     /// Every payment, by purchase.
     pub payments: Vec<PaymentView>,
@@ -50,25 +48,23 @@ pub struct CheckReport {
     pub products: Vec<(String, u32, u32, u32)>,
     /// For each promotion: maximum, uses.
     pub promotions: Vec<(String, u32, u32)>,
-    /// Of all state.
+    /// The digest over the whole state.
     pub digest: String,
-    /// Whether the digest was reached both from a snapshot and from the beginning of the log.
     pub digest_from: DigestFrom,
 }
 
-/// How the digest was reached.
+/// How the digest was computed.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub enum DigestFrom {
-    /// From the log alone: there is no snapshot.
+    /// From the log alone; there is no snapshot.
     Log,
-    /// From the snapshot: the log no longer begins at the beginning.
+    /// From the snapshot alone; the log no longer has its beginning.
     Snapshot,
-    /// Both ways, with the same result.
+    /// From both, with the same result.
     Both,
 }
 
 impl DigestFrom {
-    /// A word for it.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Log => "log",
@@ -78,13 +74,12 @@ impl DigestFrom {
     }
 }
 
-/// Why a directory is not clean.
 #[derive(Debug, thiserror::Error)]
 pub enum CheckError {
-    /// What was acknowledged is not all there, or contradicts itself.
+    /// Acknowledged data is missing or inconsistent.
     #[error("damaged: {0}")]
     Damaged(JournalError),
-    /// It cannot be told.
+    /// The directory cannot be read.
     #[error("cannot read: {0}")]
     Unreadable(JournalError),
 }
@@ -95,7 +90,7 @@ pub fn check(data_dir: &Path, settings: &EngineSettings) -> Result<CheckReport, 
     check_on(&disks.map_err(CheckError::of)?, settings)
 }
 
-/// The same on other disks, which nobody may have open.
+/// The same on other disks, which no process may have open.
 pub fn check_on(disks: &Disks, settings: &EngineSettings) -> Result<CheckReport, CheckError> {
     examine(disks, settings).map_err(CheckError::of)
 }
@@ -132,7 +127,7 @@ fn examine(disks: &Disks, settings: &EngineSettings) -> Result<CheckReport, Jour
         .map(|(_, lsn)| *lsn)
         .max();
 
-    // Folded twice at once: from the snapshot, and from the log's own beginning.
+    // The log is folded twice in one pass: from the snapshot, and from LSN 0.
     let mut from_snapshot = newest.map(|restored| Folding::from(Some(restored), settings, 0));
     let mut from_log = Folding::from(None, settings, 0);
     let mut first_seen = None;
@@ -201,7 +196,7 @@ fn examine(disks: &Disks, settings: &EngineSettings) -> Result<CheckReport, Jour
     ))
 }
 
-/// The state and its digest, reached in every way there is.
+/// The state and its digest, computed in every possible way; all must agree.
 fn agree(
     from_snapshot: Option<Folding>,
     from_log: Folding,
@@ -305,7 +300,7 @@ impl CheckReport {
     }
 }
 
-/// A running process changes the files under the reader.
+/// Refuses a directory in use: its files would change during the check.
 pub(in crate::journal) fn refuse_running(data_dir: &Path) -> Result<(), JournalError> {
     let path = data_dir.join("lock");
     let Ok(file) = crate::files::open(&path) else {

@@ -43,7 +43,6 @@ pub enum NotImported {
 pub enum Imported {
     /// It stands in the log; nothing may be told before this LSN is durable.
     Stands(Lsn),
-    /// It was there.
     There,
 }
 

@@ -60,7 +60,6 @@ pub struct Progress {
 /// What opening found.
 #[derive(Clone, Debug)]
 pub struct Opened {
-    /// Names the log.
     pub log_id: u64,
     /// Events read from the log.
     pub events_replayed: u64,

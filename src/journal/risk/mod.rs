@@ -32,7 +32,6 @@ use std::sync::Arc;
 /// A set of rules that the log has, and where.
 #[derive(Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
 pub struct RulesAt {
-    /// The rules.
     pub set: RiskRulesSet,
     /// Since when they are in force.
     pub at: UnixMs,
@@ -126,13 +125,11 @@ pub struct NewRules {
 /// One counter of a buyer, as the rules in force see it.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub struct UserCount {
-    /// Which.
     pub counter: Counter,
     /// Over which window.
     pub window_ms: u64,
     /// How far it is counted: so many, or more.
     pub up_to: u32,
-    /// The count.
     pub count: u32,
 }
 

@@ -21,9 +21,7 @@ use std::sync::Arc;
 /// A way of scoring that the log has, and where.
 #[derive(Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
 pub struct ScoringAt {
-    /// How.
     pub set: RiskScoringSet,
-    /// Since when.
     pub at: UnixMs,
     /// Where that stands in the log.
     pub lsn: Lsn,

@@ -34,7 +34,6 @@ pub struct SnapshotReport {
     pub lsn: Lsn,
     /// Size of the file.
     pub bytes: u64,
-    /// Purchases in it.
     pub purchases: u64,
     /// How long it took, in milliseconds.
     pub elapsed_ms: u64,
@@ -230,7 +229,6 @@ impl<'a> Writing<'a> {
 
 /// What a snapshot holds, ready to go on from.
 pub struct Restored {
-    /// The log that it is of.
     pub log_id: u64,
     /// Products and promotions.
     pub catalogue: Catalogue,

@@ -14,40 +14,37 @@ use crate::time::UnixMs;
 use std::ops::ControlFlow;
 use std::path::Path;
 
-/// The most records that one page looks at.
+/// Maximum records that one page reads.
 pub const RECORDS_LOOKED_AT_MAX: usize = 200_000;
 
-/// Bytes of the log that are read at a time where the newest events come first.
+/// Bytes of the log read at a time if the newest events come first.
 const STRETCH_BYTES: u64 = 8 << 20;
 
 /// What to show.
 #[derive(Clone, Debug)]
 pub struct AuditQuery {
-    /// From here on; a place between records is taken as the next record's.
+    /// From this LSN on; an LSN inside a record means the next record.
     pub from: Lsn,
-    /// Only events whose place is at most this.
+    /// Only events up to this LSN, inclusive.
     pub to: Lsn,
     /// Only events from this instant on.
     pub since: Option<UnixMs>,
     /// Only events up to this instant.
     pub until: Option<UnixMs>,
-    /// Which come first.
     pub order: Order,
     /// Only events of this kind: see [`Event::kind`].
     pub kind: Option<String>,
-    /// Only events about this buyer, and acts.
+    /// Only events about this buyer, including administrative acts.
     pub user: Option<UserId>,
-    /// Only events about this purchase, acts and webhooks among them.
+    /// Only events about this purchase, including acts and webhooks.
     pub purchase: Option<PurchaseId>,
     /// Only administrative acts with this word, done or refused: see [`Event::act`].
     pub act: Option<String>,
-    /// Only events that came by keys of this name: see [`Event::owner`].
+    /// Only events caused by keys of this name: see [`Event::owner`].
     pub by: Option<KeyOwner>,
-    /// At most so many.
     pub limit: usize,
 }
 
-/// In which order events are shown.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub enum Order {
     /// The oldest first.
@@ -67,34 +64,31 @@ impl Order {
     }
 }
 
-/// An event with its place.
+/// An event with its LSN and time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AuditEntry {
-    /// Where it stands.
     pub lsn: Lsn,
-    /// When it happened.
     pub at: UnixMs,
-    /// What happened.
     pub event: Event,
 }
 
-/// Part of an answer.
+/// One page of the result.
 #[derive(Clone, Debug)]
 pub struct AuditPage {
-    /// In the order that was asked for.
+    /// In the requested order.
     pub entries: Vec<AuditEntry>,
-    /// Where to go on: from there on where the oldest come first, up to there where the newest do.
+    /// Where to continue: the next page starts here if the oldest come first, and ends here if the
+    /// newest do.
     pub next: Lsn,
-    /// Whether there may be more at `next` already.
+    /// Whether there are more events at `next` already.
     pub end: LogEnd,
 }
 
 /// Whether the durable end of the log was reached.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub enum LogEnd {
-    /// It was: what follows is yet to come.
+    /// No later event is durable yet.
     Reached,
-    /// It was not.
     NotYet,
 }
 
@@ -139,7 +133,7 @@ fn is_about(event: &Event, purchase: PurchaseId) -> bool {
 }
 
 impl Journal {
-    /// Events from the log. Reads the disk: not for a thread that serves requests.
+    /// Events from the log. Reads the disk, so do not call it on a thread that serves requests.
     pub fn audit(&self, query: &AuditQuery) -> Result<AuditPage, JournalError> {
         match query.order {
             Order::Ascending => self.audit_forward(query),
@@ -147,10 +141,10 @@ impl Journal {
         }
     }
 
-    /// The newest first: the log is read in stretches, each forward, from the end back.
+    /// The newest first: the log is read in stretches from the end backward, each stretch forward.
     fn audit_backward(&self, query: &AuditQuery) -> Result<AuditPage, JournalError> {
         let first = query.from.max(Lsn(self.log.first_lsn().get()));
-        // Past the last record that may be shown.
+        // The end of the last record that may be shown.
         let mut end = Lsn(query.to.0.saturating_add(1)).min(Lsn(self.log.durable().get()));
         let mut page = AuditPage {
             entries: Vec::new(),
@@ -219,7 +213,7 @@ impl Journal {
         Ok(page)
     }
 
-    /// A reader at the first record from `from` on; `None` where that is past the durable end.
+    /// A reader at the first record from `from` on; `None` if that is past the durable end.
     fn reader_at(&self, from: Lsn) -> Result<Option<wal::Reader>, JournalError> {
         let from = wal::Lsn::new(from.0).max(self.log.first_lsn());
         match self.log.reader(from) {
@@ -247,7 +241,7 @@ pub fn read_log(
     read_log_on(&Disks::open_read_only(data_dir)?, from, to, each)
 }
 
-/// The same on other disks, which nobody may have open.
+/// The same on other disks, which no process may have open.
 pub fn read_log_on(
     disks: &Disks,
     from: Lsn,
@@ -273,12 +267,12 @@ pub fn read_log_on(
     }
 }
 
-/// How far the log of a directory goes, for who is about to read it.
+/// The extent of a directory's log, for a reader.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub struct LogExtent {
-    /// Where it begins: later than at 0 where snapshots made its beginning superfluous.
+    /// The first LSN; above 0 if snapshots made the beginning obsolete.
     pub first: Lsn,
-    /// Up to here it is known to be durable.
+    /// The known durable LSN.
     pub durable: Lsn,
     is_witnessed: bool,
     writer: Writer,
@@ -286,7 +280,7 @@ pub struct LogExtent {
 
 impl LogExtent {
     /// Whether the last segment is left out: a core is writing it, and without a witness
-    /// (`storage.witness`) nothing says how much of it is durable.
+    /// (`storage.witness`) it is not known how much of it is durable.
     pub fn leaves_out_last_segment(&self) -> bool {
         self.writer == Writer::Running && !self.is_witnessed
     }
@@ -299,7 +293,7 @@ enum Writer {
     Stopped,
 }
 
-/// How far the log of `data_dir` goes, whether a core is running on it or not.
+/// The extent of the log of `data_dir`, whether a core is running on it or not.
 pub fn log_extent(data_dir: &Path) -> Result<LogExtent, JournalError> {
     let writer = match refuse_running(data_dir) {
         Ok(()) => Writer::Stopped,
@@ -320,8 +314,8 @@ pub fn log_extent(data_dir: &Path) -> Result<LogExtent, JournalError> {
     })
 }
 
-/// Shows each event of a directory, until `each` breaks off: of a stopped one all of them, of one
-/// that a core is running on those that were durable when `extent` was taken.
+/// Shows each event of a directory, until `each` breaks off. If a core is running on it, only the
+/// events that were durable when `extent` was taken.
 pub fn read_durable(
     data_dir: &Path,
     extent: &LogExtent,
@@ -332,7 +326,7 @@ pub fn read_durable(
     }
     let read = read_log(data_dir, extent.first, Some(extent.durable), each);
     match read {
-        // What is being written while it is read looks unfinished, and proves nothing.
+        // A frame that is being written looks unfinished; that is not damage.
         Err(JournalError::Log(wal::OpenError::Damaged(damage)))
             if damage.lsn.get() >= extent.durable.0 =>
         {

@@ -19,7 +19,7 @@ use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
 
-/// Where a copy is made from: a running journal, or a directory that is read only.
+/// The source of a copy: a running journal, or a directory that is only read.
 pub struct CopySource {
     log: Side,
     snapshots: Arc<dyn wal::Storage>,
@@ -30,7 +30,7 @@ enum Side {
     Directory {
         storage: Arc<dyn wal::Storage>,
         durable: Lsn,
-        /// As they were before `durable` was looked up, so that it lies behind all that they reveal.
+        /// Listed before `durable` was read, so that `durable` is past everything that they reveal.
         snapshots: Vec<Lsn>,
     },
 }
@@ -45,22 +45,20 @@ impl LogSegment {
         Lsn(self.0.first().get())
     }
 
-    /// Where the next one begins; `None` while it is the last one.
+    /// The LSN at which the next segment begins; `None` for the last segment.
     pub fn sealed_at(&self) -> Option<Lsn> {
         self.0.sealed_at().map(|lsn| Lsn(lsn.get()))
     }
 
-    /// The log that it is of.
     pub fn log_id(&self) -> u64 {
         low_half(self.0.log_id())
     }
 
-    /// The generation that wrote it.
     pub fn generation(&self) -> Generation {
         self.0.generation()
     }
 
-    /// Its header as it stands in the file.
+    /// The header as in the file.
     pub fn header(&self) -> Vec<u8> {
         self.0.header().to_vec()
     }
@@ -75,22 +73,21 @@ impl LogSegment {
 #[derive(Debug)]
 pub struct SegmentFrames(wal::Frames);
 
-/// Part of a segment: whole frames, as they stand in the file.
+/// Part of a segment: whole frames, as in the file.
 #[derive(Debug)]
 pub struct Stretch {
-    /// The bytes.
     pub bytes: Vec<u8>,
-    /// The first record in it.
+    /// LSN of the first record.
     pub first: Lsn,
-    /// Behind the last record in it.
+    /// LSN after the last record.
     pub end: Lsn,
-    /// Checksum of its last frame.
+    /// Checksum of the last frame.
     pub chain: u32,
 }
 
 impl SegmentFrames {
-    /// Whole frames that begin below `end`, which must be durable: at least one, and further ones
-    /// while they keep within `bytes_max`. `None`: there is none.
+    /// Whole frames that begin before `end`, which must be durable: at least one, and more up to
+    /// `bytes_max`. `None`: there is none.
     pub fn stretch(&mut self, end: Lsn, bytes_max: usize) -> Result<Option<Stretch>, JournalError> {
         let end = wal::Lsn::new(end.0);
         let mut stretch = Stretch {
@@ -103,7 +100,7 @@ impl SegmentFrames {
             let frame = match self.0.next(end) {
                 Ok(Some(frame)) => frame,
                 Ok(None) => break,
-                // What was read before it is not lost; the next call fails.
+                // Return what was read so far; the next call fails.
                 Err(_) if !stretch.bytes.is_empty() => break,
                 Err(error) => return Err(error.into()),
             };
@@ -114,31 +111,30 @@ impl SegmentFrames {
         Ok((!stretch.bytes.is_empty()).then_some(stretch))
     }
 
-    /// Passes by the frames that begin below `end`; the checksum of the last one.
+    /// Skips the frames that begin before `end`; returns the checksum of the last one.
     pub fn skip(&mut self, end: Lsn) -> Result<u32, JournalError> {
         let end = wal::Lsn::new(end.0);
         while self.0.next(end)?.is_some() {}
         Ok(self.0.chain())
     }
 
-    /// Where the next frame begins.
+    /// LSN of the next frame.
     pub fn position(&self) -> Lsn {
         Lsn(self.0.position().get())
     }
 }
 
-/// What a snapshot says of itself, every checksum in it verified.
+/// The figures of a snapshot with verified checksums.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub struct SnapshotFacts {
-    /// The log that it is of.
     pub log_id: u64,
-    /// Recovery reads the log from here on.
+    /// Recovery reads the log from this LSN on.
     pub first: Lsn,
-    /// Recovery needs the log up to here.
+    /// Recovery needs the log up to this LSN.
     pub covered: Lsn,
 }
 
-/// Reads a snapshot, and what it says of itself.
+/// Reads a snapshot and returns its figures.
 pub fn snapshot_facts(name: &str, from: impl Read) -> Result<SnapshotFacts, JournalError> {
     let bad = |error: crate::journal::format::sections::SnapshotError| JournalError::Invariant {
         invariant: "snapshot",
@@ -158,7 +154,7 @@ pub fn snapshot_facts(name: &str, from: impl Read) -> Result<SnapshotFacts, Jour
 }
 
 impl CopySource {
-    /// The directory of a core, running or not, as far as it is durable by now.
+    /// The directory of a core, running or not, up to the current durable LSN.
     pub fn of_directory(data_dir: &Path) -> Result<Self, JournalError> {
         let is_running = match refuse_running(data_dir) {
             Ok(()) => false,
@@ -194,7 +190,7 @@ impl CopySource {
         }
     }
 
-    /// Which log this is, and which generation of it is written.
+    /// The log's id and current generation.
     pub fn identity(&self) -> Result<(u64, Generation), JournalError> {
         let segments = self.segments()?;
         let last = segments.last().ok_or_else(|| {
@@ -203,7 +199,7 @@ impl CopySource {
         Ok((last.log_id(), last.generation()))
     }
 
-    /// The segments there are, oldest first.
+    /// The segments, oldest first.
     pub fn segments(&self) -> Result<Vec<LogSegment>, JournalError> {
         let segments = match &self.log {
             Side::Running(log) => log.segments(),
@@ -212,7 +208,6 @@ impl CopySource {
         Ok(segments.into_iter().map(LogSegment).collect())
     }
 
-    /// The frames of one of them.
     pub fn frames(&self, segment: &LogSegment) -> Result<SegmentFrames, JournalError> {
         let frames = match &self.log {
             Side::Running(log) => log.frames(&segment.0),
@@ -221,7 +216,7 @@ impl CopySource {
         Ok(SegmentFrames(frames?))
     }
 
-    /// The snapshots there are, newest first.
+    /// The snapshots, newest first.
     pub fn snapshots(&self) -> Result<Vec<Lsn>, JournalError> {
         match &self.log {
             Side::Running(_) => lsns(&*self.snapshots),
@@ -229,7 +224,7 @@ impl CopySource {
         }
     }
 
-    /// When the last event before `lsn` happened; everything before is durable. `None`: the log no
+    /// The time of the last event before `lsn`, up to which the log is durable. `None`: the log no
     /// longer has it.
     pub fn last_instant_before(&self, lsn: Lsn) -> Result<Option<UnixMs>, JournalError> {
         let segments = self.segments()?;
@@ -247,7 +242,7 @@ impl CopySource {
         Ok(last)
     }
 
-    /// One of them, to read from its beginning. It stays readable when it is removed meanwhile.
+    /// A snapshot, to read from its beginning. It stays readable even if it is removed meanwhile.
     pub fn snapshot(&self, lsn: Lsn) -> Result<impl Read + use<>, JournalError> {
         let name = store::name_of(lsn);
         store::Reading::open(&*self.snapshots, &name).map_err(io("opening", name))
@@ -260,7 +255,6 @@ fn lsns(snapshots: &dyn wal::Storage) -> Result<Vec<Lsn>, JournalError> {
 }
 
 impl Journal {
-    /// Where a copy of this journal is made from.
     pub fn copy_source(&self) -> CopySource {
         CopySource {
             log: Side::Running(self.log_handle()),
@@ -268,50 +262,47 @@ impl Journal {
         }
     }
 
-    /// Ends the journal with this reason, as a fault of the disk would: nothing that was not
-    /// acknowledged yet is. Returns at once.
+    /// Stops the journal with this reason, as a fault of the disk would: nothing more is
+    /// acknowledged. Returns at once.
     pub fn withdraw(&self, why: String) {
         self.log.withdraw(why);
     }
 }
 
-/// The name of the file, below `log`, of the segment that begins at `first`.
+/// The name of the file in `log` of the segment that begins at `first`.
 pub fn segment_file_name(first: Lsn) -> String {
     wal::segment_name(wal::Lsn::new(first.0))
 }
 
-/// The name of the file, below `snapshots`, of the snapshot at `lsn`.
+/// The name of the file in `snapshots` of the snapshot at `lsn`.
 pub fn snapshot_file_name(lsn: Lsn) -> String {
     store::name_of(lsn)
 }
 
-/// What one segment that was copied holds, every frame in it verified.
+/// The figures of a copied segment with verified frames.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub struct SegmentFacts {
-    /// The log that it is of.
     pub log_id: u64,
-    /// Its place in the log.
+    /// Its sequence number in the log.
     pub sequence: u64,
     /// Checksum of the last frame before it.
     pub previous: u32,
-    /// Where its frames end.
+    /// LSN after its last frame.
     pub end: Lsn,
-    /// Checksum of its last frame.
+    /// Checksum of the last frame.
     pub chain: u32,
-    /// Records in it.
     pub records: u64,
-    /// How large its file is to be.
+    /// The full size of its file.
     pub file_bytes: u64,
-    /// The generation that wrote it.
     pub generation: Generation,
-    /// When its first event happened; known only where an instant was asked about.
+    /// The time of its first event; only known if a time was asked for.
     pub begun: Option<UnixMs>,
-    /// Where the first append begins that happened after the instant asked about.
+    /// LSN of the first append after the time that was asked for.
     pub later: Option<Lsn>,
 }
 
-/// Reads the segment that begins at `first` from the file of its name in `log_dir`, which may end where
-/// the frames do, up to `end`; and finds the first append of an event that happened after `until`.
+/// Reads the segment that begins at `first` from its file in `log_dir`, up to `end`, and finds the
+/// first append of an event after `until`. The file may end where the frames do.
 pub fn segment_facts(
     log_dir: &Path,
     first: Lsn,
@@ -353,8 +344,8 @@ pub fn segment_facts(
     })
 }
 
-/// Cuts the log of a directory that nobody has open behind the last append that ends at or before
-/// `at`; where it ends then. `None`: it begins later.
+/// Cuts the log of a directory that no process has open after the last append that ends at or
+/// before `at`; returns the new end. `None`: the log begins later.
 pub fn cut_log(data_dir: &Path, at: Lsn) -> Result<Option<Lsn>, JournalError> {
     let log = data_dir.join("log");
     let storage = wal::DiskStorage::open(&log).map_err(io("opening", log))?;
@@ -370,8 +361,8 @@ fn low_half(log_id: u128) -> u64 {
     log_id as u64
 }
 
-/// Begins the next generation of the log of a directory that nobody has open, in a segment as large as
-/// its last one.
+/// Begins the next generation of the log in a directory that no process has open, in a segment as
+/// large as the last one.
 pub fn begin_generation(data_dir: &Path) -> Result<Generation, JournalError> {
     let log = data_dir.join("log");
     let storage = wal::DiskStorage::open(&log).map_err(io("opening", log))?;

@@ -16,16 +16,15 @@ use crate::money::Amount;
 use parking_lot::Mutex;
 use std::sync::Arc;
 
-/// That the log is kept from an LSN on, for somebody by name, made as the journal opens.
+/// Keeps the log from an LSN on for a named reader, from the opening of the journal on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Retention {
-    /// Whose.
     pub name: String,
-    /// From where on; what is gone already is gone.
+    /// From this LSN on; what is already removed stays removed.
     pub from: Lsn,
 }
 
-/// What a running journal retains.
+/// The pins behind the retentions of a running journal.
 pub(in crate::journal) struct Retentions(Mutex<Vec<wal::Pin>>);
 
 impl Retentions {
@@ -37,27 +36,27 @@ impl Retentions {
     }
 }
 
-/// Reads events in order, up to the durable end and on as it moves.
+/// Reads events in order up to the durable end, and continues as it moves.
 pub struct Feed {
     reader: wal::Reader,
     log: Arc<wal::Log>,
 }
 
-/// What a feed has next.
+/// The next result of a feed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[allow(
     clippy::large_enum_variant,
     reason = "an event is what there nearly always is; a box for each would cost more"
 )]
 pub enum Next {
-    /// An event, and where the one after it stands.
+    /// An event, and the LSN of the next one.
     Event(AuditEntry, Lsn),
-    /// Nothing that is durable yet.
+    /// No further event is durable yet.
     NotYet,
 }
 
 impl Feed {
-    /// The next event. Reads the disk: not for a thread that serves requests.
+    /// The next event. Reads the disk, so do not call it on a thread that serves requests.
     #[allow(clippy::should_implement_trait, reason = "it can fail and go on later")]
     pub fn next(&mut self) -> Result<Next, JournalError> {
         match self.reader.next()? {
@@ -69,12 +68,12 @@ impl Feed {
         }
     }
 
-    /// Where the next event stands.
+    /// LSN of the next event.
     pub fn position(&self) -> Lsn {
         Lsn(self.reader.position().get())
     }
 
-    /// The cursor of a reader that has got what this feed has shown.
+    /// The cursor of a reader that has read everything that this feed has shown.
     pub fn cursor(&self) -> Cursor {
         Cursor {
             generation: self.log.generation(),
@@ -84,18 +83,18 @@ impl Feed {
     }
 }
 
-/// How far a purchase's money had come at one place of the log: what a report says of an event is
-/// what was so then, whenever it is written.
+/// The money of a purchase as of an LSN. A report about an event uses the state at the event,
+/// however late it is written.
 #[derive(Clone, Debug)]
 pub struct PurchaseAsOf {
-    /// The purchase; only what never changes once it is captured is to be taken from it.
+    /// The current purchase; use only what never changes after the capture.
     pub view: PurchaseView,
-    /// What each refund that had been started is of, in their order.
+    /// The amount of each refund started by then, in order.
     pub refunds: Vec<Amount>,
 }
 
 impl PurchaseAsOf {
-    /// What the refund of this number, from 1, is of.
+    /// The amount of the refund with this number, from 1.
     pub fn amount_of(&self, number: u32) -> Option<Amount> {
         let place = usize::try_from(number).ok()?.checked_sub(1)?;
         self.refunds.get(place).copied()
@@ -103,7 +102,7 @@ impl PurchaseAsOf {
 }
 
 impl Journal {
-    /// Events from `from` on, or from where the log begins if that is later: see
+    /// Events from `from` on, or from the beginning of the log if that is later: see
     /// [`Feed::position`].
     pub fn feed(&self, from: Lsn) -> Result<Feed, JournalError> {
         let from = wal::Lsn::new(from.0).max(self.log.first_lsn());
@@ -124,7 +123,7 @@ impl Journal {
         Lsn(self.log.first_lsn().get())
     }
 
-    /// Moves the retention of this name forward, so that the log before may go.
+    /// Moves the retention of this name forward, so that the log before it may be removed.
     pub fn retention_moves(&self, name: &str, lsn: Lsn) {
         let retained = self.retentions.0.lock();
         if let Some(pin) = retained.iter().find(|pin| pin.name() == name) {
@@ -137,7 +136,7 @@ impl Journal {
         self.retentions.0.lock().retain(|pin| pin.name() != name);
     }
 
-    /// Retains the log from where it begins, under a name that retains nothing any more.
+    /// Keeps the whole remaining log again for a name whose retention has ended.
     pub fn retain_again(&self, name: &str) {
         let mut retained = self.retentions.0.lock();
         if !retained.iter().any(|pin| pin.name() == name) {
@@ -145,20 +144,20 @@ impl Journal {
         }
     }
 
-    /// Removes what neither a snapshot nor a retention needs; how many bytes that gives back. Removes
-    /// files: not for a thread that serves requests.
+    /// Removes segments that neither a snapshot nor a retention needs, and returns the freed bytes.
+    /// Removes files, so do not call it on a thread that serves requests.
     pub fn let_go(&self) -> Result<u64, JournalError> {
         let needed = self.snapshots.pin.lock().lsn();
         let removed = self.log.remove_before(needed)?;
         Ok(removed.bytes)
     }
 
-    /// Bytes that can still be written to the disk of the data directory; `None`: it does not say.
+    /// Free bytes on the disk of the data directory; `None`: not known.
     pub fn disk_free_bytes(&self) -> Option<u64> {
         self.snapshots.storage.free_bytes().ok()
     }
 
-    /// The purchase with its money as of the event at `lsn`, that one included.
+    /// The purchase with its money as of the event at `lsn`, inclusive.
     pub fn purchase_as_of(&self, id: PurchaseId, lsn: Lsn) -> Option<PurchaseAsOf> {
         let catalogue = self.catalogue.load();
         let shard = self.shard(id.shard());
@@ -172,8 +171,8 @@ impl Journal {
         Some(PurchaseAsOf { view, refunds })
     }
 
-    /// The one event at `lsn`, and where it ends, while the log has it; `None` where no durable event
-    /// begins there.
+    /// The event at `lsn` and its end; `None` if no durable event begins there, or if the log no
+    /// longer has it.
     pub fn event_at(&self, lsn: Lsn) -> Result<Option<(AuditEntry, Lsn)>, JournalError> {
         let mut feed = match self.feed(lsn) {
             Ok(feed) => feed,

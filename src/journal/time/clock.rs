@@ -21,26 +21,25 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-/// Small differences are made up for by 1 part in so many: 10 ms in each second.
+/// Small differences are corrected by 1 part in this many: 10 ms per second.
 const SLEW_DIVISOR: u64 = 100;
 
 /// Two readings of the monotonic clock around one of the wall clock are at most this far apart;
 /// otherwise the thread was interrupted in between and reads again.
 const READING_TAKES_MAX: Duration = Duration::from_millis(5);
-/// How often it reads again. The last reading is taken as it is: it is off by what it took.
+/// Maximum number of readings. The last one is used in any case; its error is at most its duration.
 const READINGS_MAX: usize = 5;
 
-/// Where readings come from.
 #[derive(Clone, Debug, Default)]
 pub enum Clock {
     /// The machine's clocks.
     #[default]
     System,
-    /// Clocks that stand still until they are moved, for tests and replays.
+    /// Clocks that only move when told, for tests and replays.
     Manual(ManualClock),
 }
 
-/// A monotonic and a wall clock that stand still until they are moved. Clones share both.
+/// A monotonic and a wall clock that only move when told. Clones share both.
 #[derive(Clone, Debug)]
 pub struct ManualClock(Arc<Hands>);
 
@@ -51,7 +50,7 @@ struct Hands {
 }
 
 impl ManualClock {
-    /// A clock that says `at`.
+    /// A clock that shows `at`.
     pub fn new(at: UnixMs) -> Self {
         Self(Arc::new(Hands {
             steady_ms: AtomicU64::new(0),
@@ -59,27 +58,27 @@ impl ManualClock {
         }))
     }
 
-    /// Time passes: both clocks go on by `ms` milliseconds.
+    /// Lets `ms` milliseconds pass on both clocks.
     pub fn advance_ms(&self, ms: u64) {
         self.0.steady_ms.fetch_add(ms, Ordering::SeqCst);
         self.0.wall_ms.fetch_add(ms, Ordering::SeqCst);
     }
 
-    /// Somebody sets the wall clock forward, or back where `ms` is negative; no time passes.
+    /// Sets the wall clock forward, or back if `ms` is negative; no time passes.
     pub fn step_ms(&self, ms: i64) {
         self.0
             .wall_ms
             .fetch_add(ms.cast_unsigned(), Ordering::SeqCst);
     }
 
-    /// What the wall clock says.
+    /// The time of the wall clock.
     pub fn wall(&self) -> UnixMs {
         UnixMs::new(self.0.wall_ms.load(Ordering::SeqCst))
     }
 }
 
 impl Clock {
-    /// What the wall clock says: right or wrong, and able to jump.
+    /// The time of the wall clock, which may be wrong and may jump.
     pub fn wall(&self) -> UnixMs {
         match self {
             Self::System => {
@@ -91,24 +90,24 @@ impl Clock {
     }
 }
 
-/// How differences of the wall clock are judged.
+/// Which differences of the wall clock are followed.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub struct ClockSettings {
-    /// The largest difference that is no step.
+    /// The largest difference that is not a step.
     pub step_max_ms: u64,
-    /// How long a step has to last before it is followed, and how long after a start nothing is
+    /// How long a step must last before it is followed, and how long after a start nothing is
     /// forgotten.
     pub settle_ms: u64,
-    /// What happens at a start whose clock lies before the last event.
+    /// What a start does if the clock is before the last event.
     pub behind: ClockBehind,
 }
 
-/// What happens at a start whose clock lies before the last event.
+/// What a start does if the clock is before the last event.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub enum ClockBehind {
-    /// It is refused.
+    /// The start fails.
     Refuse,
-    /// The operator ordered it: the clock is right and the log's time is corrected.
+    /// The operator ordered it: the clock is right, and the log's time is corrected.
     Accept,
 }
 
@@ -122,32 +121,31 @@ impl Default for ClockSettings {
     }
 }
 
-/// How far the wall clock lies from the core's time.
+/// The wall clock and the core's time at one moment.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub struct ClockDifference {
     /// The core's time.
     pub core: UnixMs,
-    /// What the wall clock said at that moment.
     pub wall: UnixMs,
 }
 
 impl ClockDifference {
-    /// Milliseconds by which the wall clock lies ahead; negative: behind.
+    /// Milliseconds by which the wall clock is ahead; negative: behind.
     pub fn offset_ms(self) -> i64 {
         self.wall.get().cast_signed() - self.core.get().cast_signed()
     }
 }
 
-/// Something about the clock that the operator should hear of.
+/// A change of the clock that is logged for the operator.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub enum ClockNotice {
-    /// The wall clock was set by more than is followed.
+    /// The wall clock stepped by more than `step_max`.
     Stepped(ClockDifference),
     /// The core's time was corrected from `core` to `wall`.
     Corrected(ClockDifference),
 }
 
-/// When something is written, and whether that instant may be gone by to forget something.
+/// The time of an event, and whether it may be used to forget something.
 #[derive(Copy, Clone, Debug)]
 pub(in crate::journal) struct Moment {
     pub(in crate::journal) at: UnixMs,
@@ -155,7 +153,7 @@ pub(in crate::journal) struct Moment {
 }
 
 impl Moment {
-    /// That of a record at `lsn`.
+    /// The stamp of a record at `lsn`.
     pub(in crate::journal) fn stamp(self, lsn: Lsn) -> Stamp {
         Stamp {
             at: self.at,
@@ -174,16 +172,16 @@ impl From<Stamp> for Moment {
     }
 }
 
-/// What comparing the clocks found.
+/// Result of a comparison of the clocks.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub(in crate::journal) enum Observed {
-    /// They agree, or differ by little.
+    /// They agree, or differ by at most `step_max`.
     Agreement,
-    /// They differ by more than that since this look.
+    /// They began to differ by more than that.
     Stepped(ClockDifference),
-    /// They have for some time, but not for long enough.
+    /// They have differed, but not for `settle` yet.
     Waiting,
-    /// They have for so long that the wall clock is believed.
+    /// They have differed for `settle`, so the wall clock is followed.
     Lasting(ClockDifference),
 }
 
@@ -195,22 +193,22 @@ pub(in crate::journal) struct Timekeeper {
     settings: ClockSettings,
     anchor: ArcSwap<Anchor>,
     watch: Mutex<Watch>,
-    /// What the last comparison found, for the metric.
+    /// The last difference, for the metric.
     offset_ms: AtomicI64,
     /// Set once after a start.
     settled: AtomicBool,
 }
 
-/// A moment of which the core's time is known, and how it goes on from there. In microseconds.
+/// A reference point of the core's time, in microseconds.
 #[derive(Copy, Clone, Debug)]
 struct Anchor {
     steady: u64,
     core: u64,
-    /// What is still to be made up for.
+    /// The part of the difference that is still to be corrected.
     slew: i64,
 }
 
-/// What is known of the wall clock. In microseconds.
+/// The state of the comparison with the wall clock, in microseconds.
 #[derive(Copy, Clone, Debug)]
 struct Watch {
     /// Since when the clocks agree, or since the start.
@@ -241,7 +239,8 @@ impl Anchor {
 }
 
 impl Timekeeper {
-    /// Begins at what the wall clock says, and never before `last`, the last event of the log.
+    /// Starts at the time of the wall clock, but never before `last`, the time of the log's last
+    /// event.
     pub(in crate::journal) fn start(clock: Clock, settings: ClockSettings, last: UnixMs) -> Self {
         let origin = Instant::now();
         let reading = read(&clock, origin);
@@ -264,7 +263,7 @@ impl Timekeeper {
         }
     }
 
-    /// Whether nothing reads the clocks by itself: tests move them by hand.
+    /// Whether the clock only moves when told (tests).
     pub(in crate::journal) fn is_manual(&self) -> bool {
         matches!(self.clock, Clock::Manual(_))
     }
@@ -275,12 +274,12 @@ impl Timekeeper {
         UnixMs::new(anchor.at(steady_us(&self.clock, self.origin)) / 1_000)
     }
 
-    /// The core's time, and whether it may be gone by to forget something.
+    /// The core's time, and whether it may be used to forget something.
     pub(in crate::journal) fn moment(&self) -> Moment {
         self.moment_after(UnixMs::default())
     }
 
-    /// The same, and no earlier than `last`.
+    /// The same, but not before `last`.
     pub(in crate::journal) fn moment_after(&self, last: UnixMs) -> Moment {
         Moment {
             at: self.now().max(last),
@@ -288,12 +287,12 @@ impl Timekeeper {
         }
     }
 
-    /// What the wall clock says.
+    /// The time of the wall clock.
     pub(in crate::journal) fn wall(&self) -> UnixMs {
         self.clock.wall()
     }
 
-    /// By how much the wall clock lay ahead when the clocks were last compared.
+    /// By how much the wall clock was ahead at the last comparison.
     pub(in crate::journal) fn offset_ms(&self) -> i64 {
         self.offset_ms.load(Ordering::Relaxed)
     }
@@ -303,7 +302,7 @@ impl Timekeeper {
         if self.settled.load(Ordering::Acquire) {
             return Settled::Yes;
         }
-        // Only in the first minute of a process.
+        // Needed only in the first minute of a process.
         self.compare(Look::Quiet);
         if self.settled.load(Ordering::Acquire) {
             Settled::Yes
@@ -312,19 +311,19 @@ impl Timekeeper {
         }
     }
 
-    /// How far the wall clock lies from the core's time at this moment.
+    /// The difference at this moment.
     pub(in crate::journal) fn difference(&self) -> ClockDifference {
         let reading = read(&self.clock, self.origin);
         difference(reading, self.anchor.load().at(reading.steady_us))
     }
 
-    /// Compares the clocks, follows small differences, and says what is to be done about others.
+    /// Compares the clocks, follows a small difference, and reports a large one.
     pub(in crate::journal) fn observe(&self) -> Observed {
         self.compare(Look::Reporting)
     }
 
-    /// The core's time is what the wall clock says from now on; what it was, and what it is. Only
-    /// with every shard's turn taken.
+    /// Sets the core's time to the wall clock, and returns both. Call it only while holding the
+    /// turns of all shards.
     pub(in crate::journal) fn correct(&self) -> ClockDifference {
         let mut watch = self.watch.lock();
         let reading = read(&self.clock, self.origin);
@@ -340,7 +339,7 @@ impl Timekeeper {
             step: None,
         };
         self.offset_ms.store(0, Ordering::Relaxed);
-        // It has been what it is for long enough, or the operator vouches for it.
+        // The clock has been stable for `settle`, or the operator confirmed it.
         self.settled.store(true, Ordering::Release);
         before
     }
@@ -374,7 +373,7 @@ impl Timekeeper {
                 Observed::Lasting(difference(reading, core_us))
             }
             Some(_) => Observed::Waiting,
-            // Left for the look that reports it.
+            // The next observing look reports it.
             None if look == Look::Quiet => {
                 watch.agreed_since_us = reading.steady_us;
                 Observed::Waiting
@@ -425,7 +424,7 @@ fn read(clock: &Clock, origin: Instant) -> Reading {
         let took = origin.elapsed().saturating_sub(before);
         tries += 1;
         if took <= READING_TAKES_MAX || tries == READINGS_MAX {
-            // No instant is later than what RFC 3339 can write.
+            // No time may be later than RFC 3339 can express.
             let latest_us = UnixMs::MAX.get() * 1_000;
             return Reading {
                 steady_us: us_of(before + took / 2),
@@ -532,7 +531,7 @@ mod tests {
         assert_eq!(keeper.settled(), Settled::No);
         clock.advance_ms(60_000);
         assert_eq!(keeper.settled(), Settled::Yes);
-        // What differs later does not unsettle it: it is not followed.
+        // A later difference does not make it unsettled: it is not followed.
         clock.step_ms(-8 * DAY_MS);
         assert!(matches!(keeper.observe(), Observed::Stepped(_)));
         assert_eq!(keeper.settled(), Settled::Yes);

@@ -14,7 +14,7 @@ use jiff::tz::TimeZone;
 pub struct DayZone(TimeZone);
 
 impl DayZone {
-    /// The zone with this name, such as `Asia/Seoul`; `None` where there is none.
+    /// The zone with this name, such as `Asia/Seoul`; `None` if there is none.
     pub fn parse(name: &str) -> Option<Self> {
         if name == "UTC" {
             return Some(Self(TimeZone::UTC));
@@ -32,7 +32,7 @@ impl Default for DayZone {
 /// The days of a zone. Shared by all threads.
 pub(in crate::journal) struct Days {
     zone: TimeZone,
-    /// The one that was asked for last, which mostly is the one that is asked for next.
+    /// A cache: the next request is nearly always about the same day.
     latest: ArcSwap<Day>,
 }
 
@@ -67,7 +67,7 @@ impl Days {
         day.start
     }
 
-    /// `None` beyond the calendar, which ends with the year 9999.
+    /// `None` beyond the year 9999.
     fn day_of(&self, at: UnixMs) -> Option<Day> {
         let at = i64::try_from(at.get()).ok()?;
         let at = Timestamp::from_millisecond(at).ok()?;
@@ -102,7 +102,7 @@ mod tests {
         UnixMs::new(u64::try_from(at.as_millisecond()).expect("after 1970"))
     }
 
-    /// A zone, an instant, when its day began there and how many hours it lasts.
+    /// A zone, a time, the start of its day there, and the length of the day in hours.
     const DAYS: [(&str, &str, &str, u64); 9] = [
         (
             "UTC",
@@ -122,7 +122,7 @@ mod tests {
             "2026-11-25T15:00:00Z",
             24,
         ),
-        // Clocks go forward: 23 hours; and back: 25.
+        // The clocks go forward (23 hours) and back (25 hours).
         (
             "America/New_York",
             "2026-03-08T12:00:00Z",
@@ -141,7 +141,7 @@ mod tests {
             "2026-11-01T04:00:00Z",
             25,
         ),
-        // There is no midnight on this day.
+        // This day has no midnight.
         (
             "Africa/Cairo",
             "2026-04-24T12:00:00Z",

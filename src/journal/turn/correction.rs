@@ -14,7 +14,8 @@ use crate::journal::time::clock::{ClockNotice, Moment, Observed};
 use crate::journal::{Journal, StorageFault};
 
 impl Journal {
-    /// Compares the wall clock with the core's time, and does what is to be done about it.
+    /// Compares the wall clock with the core's time, reports a step, and corrects the core's time
+    /// if the step has lasted.
     pub(in crate::journal) fn watch_clock(&self) -> Result<(), StorageFault> {
         match self.clock.observe() {
             Observed::Agreement | Observed::Waiting => Ok(()),
@@ -23,7 +24,7 @@ impl Journal {
                 Ok(())
             }
             Observed::Lasting(_) => {
-                // It lasts: the next look finds it again.
+                // If a snapshot is being taken, the next look corrects: the difference lasts.
                 let Some(_no_snapshot) = self.snapshots.taking.try_lock() else {
                     return Ok(());
                 };
@@ -32,13 +33,15 @@ impl Journal {
         }
     }
 
-    /// Makes the wall clock's time the core's. Only while no snapshot is being taken.
+    /// Sets the core's time to the wall clock. Only while no snapshot is being taken.
     pub(in crate::journal) fn correct_clock(&self, by: CorrectedBy) -> Result<Lsn, StorageFault> {
-        // 1. Nothing happens meanwhile. The order of locks is that of a webhook: its own, a shard.
+        // 1. Stop everything else. Lock order: the webhooks' turn, then the shards, as for a
+        // webhook; otherwise two threads could deadlock.
         let _webhooks = self.webhook_turn.lock();
         let mut shards: Vec<_> = ShardId::all().map(|id| self.shard(id)).collect();
         let latest = shards.iter().map(|shard| shard.last_at()).max();
-        // 2. From here on the core's time is the new one; if the log takes no more, that is its end.
+        // 2. From here on the core's time is the new one. If the append fails, the log has stopped
+        // anyway.
         let settled = self.clock.settled();
         let difference = self.clock.correct();
         let corrected = ClockCorrected {
@@ -52,7 +55,7 @@ impl Journal {
         };
         let event = [Event::ClockCorrected(corrected)];
         let (end, begins) = self.append(&event, moment)?;
-        // 3. Every part of the state follows.
+        // 3. Shift every part of the state.
         let limits = self.limits();
         for shard in &mut shards {
             shard.correct(&corrected, begins[0], limits);

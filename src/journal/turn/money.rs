@@ -30,7 +30,6 @@ pub struct Recorded {
 
 /// What stands in the log beside a change.
 pub enum Audit<'a, Change> {
-    /// Nothing.
     Nothing,
     /// The administrative act that this makes of the change.
     Act(&'a dyn Fn(&Change) -> AdminActed),
@@ -46,9 +45,7 @@ impl<Change> Copy for Audit<'_, Change> {}
 
 /// A refund that begins.
 pub struct RefundChange {
-    /// The purchase before it.
     pub before: PurchaseView,
-    /// The refund.
     pub started: RefundStarted,
 }
 

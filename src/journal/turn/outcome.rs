@@ -31,7 +31,6 @@ pub struct Submitted<Outcome> {
 /// Whether an answer was given before.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub enum Replay {
-    /// This is the first.
     First,
     /// The key's outcome is told again.
     Again,
@@ -67,7 +66,6 @@ pub struct Spent {
 /// A refusal and what its answer needs.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub struct Refused {
-    /// Why.
     pub reason: Refusal,
     /// What it is about, where the reason has figures.
     pub facts: Option<RefusalFacts>,

@@ -14,7 +14,6 @@ use tokio::sync::{oneshot, watch};
 /// What a sink is to do.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub(super) enum Wanted {
-    /// This.
     Mode(Mode),
     /// End.
     Stop,
@@ -67,9 +66,7 @@ pub struct Redriven {
 /// What the outside sees of a sink.
 #[derive(Clone, Debug)]
 pub struct SinkStatus {
-    /// Its name.
     pub name: &'static str,
-    /// What it is to do.
     pub mode: Mode,
     /// Whether it takes what it is given.
     pub up: bool,
@@ -91,7 +88,6 @@ pub struct SinkStatus {
     pub gaps: Vec<Gap>,
     /// What it had and took back, because the log does not have it any more.
     pub lost: Vec<Lost>,
-    /// Bytes of its dead letters.
     pub dead_letter_bytes: u64,
     /// Where its cursor is, while that is another history of the log.
     pub elsewhere: Option<Elsewhere>,

@@ -25,7 +25,6 @@ const CURSOR_BYTES_MAX: u64 = 1 << 20;
 /// What is known of a sink across restarts.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SinkState {
-    /// Which sink.
     pub sink: String,
     /// Of which log, in hexadecimal.
     pub log_id: String,
@@ -75,7 +74,6 @@ impl Place {
         }
     }
 
-    /// The cursor.
     pub const fn cursor(&self) -> Cursor {
         Cursor {
             generation: self.generation,
@@ -99,7 +97,6 @@ pub struct Lost {
     pub from: u64,
     /// To before here.
     pub to: u64,
-    /// How many.
     pub events: u64,
 }
 
@@ -117,7 +114,6 @@ fn read_generation<'de, D: Deserializer<'de>>(from: D) -> Result<Generation, D::
 #[derive(Copy, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Mode {
-    /// It is.
     Run,
     /// The operator holds it; the log is kept for it.
     Paused,
@@ -127,7 +123,6 @@ pub enum Mode {
 }
 
 impl Mode {
-    /// The word for it.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Run => "run",
@@ -154,9 +149,7 @@ pub enum CursorError {
     Io {
         /// What was tried.
         operation: &'static str,
-        /// On what.
         path: PathBuf,
-        /// What the system said.
         source: io::Error,
     },
     /// It does not check.
@@ -164,10 +157,7 @@ pub enum CursorError {
         "{path} is damaged; restore it from a copy, or remove it to have the sink start from where \
          the log begins"
     )]
-    Damaged {
-        /// Which file.
-        path: PathBuf,
-    },
+    Damaged { path: PathBuf },
 }
 
 impl SinkState {
@@ -183,7 +173,6 @@ impl SinkState {
         }
     }
 
-    /// The cursor.
     pub fn cursor(&self) -> Cursor {
         self.at.cursor()
     }
@@ -256,7 +245,6 @@ impl SinkState {
     }
 }
 
-/// A log's name as text.
 pub fn log_id_text(log_id: u64) -> String {
     format!("{log_id:016x}")
 }

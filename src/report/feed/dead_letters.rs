@@ -34,9 +34,7 @@ const SUFFIX: &str = ".jsonl";
 pub struct Letter {
     /// The event.
     pub fed: Fed,
-    /// Why.
     pub cause: String,
-    /// When.
     pub refused_at: UnixMs,
 }
 
@@ -45,12 +43,7 @@ pub struct Letter {
 pub enum LetterError {
     /// The file system refused.
     #[error("{path}: {source}")]
-    Io {
-        /// On what.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
+    Io { path: PathBuf, source: io::Error },
     /// There is no room left.
     #[error(
         "the dead letters have reached {bytes_max} bytes (report.dead_letters_bytes_max); mend \
@@ -63,7 +56,6 @@ pub enum LetterError {
     /// A line is none.
     #[error("{path}, line {line}: not a dead letter; restore the file from a copy")]
     Damaged {
-        /// Which file.
         path: PathBuf,
         /// From 1.
         line: usize,

@@ -14,7 +14,6 @@ use std::path::{Path, PathBuf};
 /// What sinks have in a data directory.
 #[derive(Copy, Clone, Debug, Default, PartialEq, Eq)]
 pub struct SinkFiles {
-    /// Sinks with a cursor.
     pub cursors: usize,
     /// Dead letters of all sinks.
     pub dead_letters: usize,

@@ -92,7 +92,6 @@ pub struct Mark {
     pub lsn: Lsn,
     /// When it happened.
     pub at: UnixMs,
-    /// Its kind.
     pub kind: String,
     /// The buyer that it is about.
     pub user: Option<String>,
@@ -113,7 +112,6 @@ impl Mark {
 pub struct Batch<'a, I> {
     /// What to deliver.
     pub items: &'a [Placed<I>],
-    /// Why.
     pub purpose: Purpose,
 }
 
@@ -156,7 +154,6 @@ pub struct Delivered {
 pub struct Rejection {
     /// Its index in the batch.
     pub index: usize,
-    /// Why.
     pub cause: String,
 }
 
@@ -189,7 +186,6 @@ pub struct Sink<C, D> {
     pub name: &'static str,
     /// Makes items.
     pub convert: C,
-    /// Delivers them.
     pub deliver: D,
     /// Where its cursor is kept.
     pub cursor: Kept,
@@ -200,7 +196,6 @@ pub struct Sink<C, D> {
 /// How events are gathered into batches: whichever bound is reached first ends one.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub struct Batching {
-    /// Events.
     pub events_max: usize,
     /// Bytes, by [`Convert::bytes`].
     pub bytes_max: usize,

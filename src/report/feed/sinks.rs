@@ -67,7 +67,6 @@ pub enum FeedError {
          one data directory back together, or remove sinks/{sink}.cursor"
     )]
     OtherLog {
-        /// Which sink.
         sink: String,
         /// Of which log the file is.
         theirs: String,
@@ -77,9 +76,7 @@ pub enum FeedError {
     /// No thread could be started.
     #[error("starting the sink {sink}: {source}")]
     Spawn {
-        /// Which sink.
         sink: &'static str,
-        /// What the system said.
         source: std::io::Error,
     },
 }

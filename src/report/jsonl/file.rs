@@ -24,9 +24,7 @@ pub enum JsonlError {
     Io {
         /// What was tried.
         operation: &'static str,
-        /// On what.
         path: PathBuf,
-        /// What the system said.
         source: io::Error,
     },
     /// The file has another log's events.
@@ -35,7 +33,6 @@ pub enum JsonlError {
          report.jsonl.path"
     )]
     OtherLog {
-        /// Which file.
         path: PathBuf,
         /// Whose events it has.
         theirs: String,
@@ -47,14 +44,10 @@ pub enum JsonlError {
         "{path} or files rotated from it are there without a good {path}.cursor beside them; move \
          them away, and the sink writes all of it anew from where the log begins"
     )]
-    Unaccounted {
-        /// Which file.
-        path: PathBuf,
-    },
+    Unaccounted { path: PathBuf },
     /// A file has a line that is no event.
     #[error("{path}, at byte {offset}: not the line of an event; move the files away")]
     NoLine {
-        /// Which file.
         path: PathBuf,
         /// Where the line begins.
         offset: u64,

@@ -34,7 +34,6 @@ pub struct JsonlSettings {
     pub keep: usize,
 }
 
-/// The sink.
 pub fn sink(settings: JsonlSettings, batching: Batching) -> Sink<Lines, LineFile> {
     Sink {
         name: NAME,

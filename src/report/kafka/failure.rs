@@ -16,7 +16,6 @@ pub enum KafkaFailure {
     Ask {
         /// Whom.
         brokers: String,
-        /// What for.
         topic: String,
         /// What the library said.
         code: RDKafkaErrorCode,
@@ -29,7 +28,6 @@ pub enum KafkaFailure {
          client to write to it"
     )]
     Topic {
-        /// Which.
         topic: String,
         /// What the broker said.
         code: RDKafkaErrorCode,
@@ -37,7 +35,6 @@ pub enum KafkaFailure {
     /// A message was not taken.
     #[error("{topic} did not take the event at LSN {lsn}: {code}{}", after(.last.as_ref()))]
     Message {
-        /// Where to.
         topic: String,
         /// Which event.
         lsn: u64,
@@ -51,9 +48,7 @@ pub enum KafkaFailure {
     /// No answer came in time; the messages may have arrived.
     #[error("{unanswered} messages to {topic} are not acknowledged after {waited_ms} ms{}", after(.last.as_ref()))]
     Silent {
-        /// Where to.
         topic: String,
-        /// How many.
         unanswered: usize,
         /// How long was waited.
         waited_ms: u128,

@@ -12,11 +12,8 @@ use secrecy::{ExposeSecret, SecretString};
 pub enum Compression {
     /// Not at all.
     None,
-    /// LZ4.
     Lz4,
-    /// Gzip.
     Gzip,
-    /// Snappy.
     Snappy,
 }
 
@@ -24,7 +21,6 @@ impl Compression {
     /// Every one.
     pub const ALL: [Self; 4] = [Self::None, Self::Lz4, Self::Gzip, Self::Snappy];
 
-    /// The word for it.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::None => "none",
@@ -38,9 +34,7 @@ impl Compression {
 /// A user name with its password, for SASL/PLAIN.
 #[derive(Clone, Debug)]
 pub struct Login {
-    /// Who.
     pub username: String,
-    /// With what.
     pub password: SecretString,
 }
 

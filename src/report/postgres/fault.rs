@@ -34,7 +34,6 @@ pub enum PostgresError {
         "the tables belong to log {theirs}, but this is log {ours}; use a separate database for each log"
     )]
     OtherLog {
-        /// Whose they are.
         theirs: String,
         /// Which log this is.
         ours: String,

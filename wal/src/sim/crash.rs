@@ -23,7 +23,6 @@ pub enum Loss {
     Everything,
     /// All writes but the first so many; all names are there.
     WritesAfter(usize),
-    /// One write.
     Write(usize),
     /// One write from a byte of its file on, a sector boundary.
     TornAfter(usize, u64),

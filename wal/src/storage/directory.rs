@@ -126,7 +126,6 @@ impl Directory {
         &self.path
     }
 
-    /// Opens a file in it.
     pub fn open_file(&self, name: &str, access: Access) -> io::Result<File> {
         let flags = match access {
             Access::Read => OFlags::RDONLY,

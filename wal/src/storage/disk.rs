@@ -72,7 +72,6 @@ impl DiskStorage {
         })
     }
 
-    /// The directory.
     pub fn path(&self) -> &Path {
         self.directory.path()
     }

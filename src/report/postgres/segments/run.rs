@@ -35,7 +35,6 @@ pub struct SegmentProgress {
     pub run: Option<u64>,
     /// Buyers that were computed, some of them more than once.
     pub seen: u64,
-    /// Changes of segments.
     pub changed: u64,
     /// Changes taken over into the core, of earlier runs, too.
     pub fed: u64,
@@ -48,7 +47,6 @@ pub struct SegmentReport {
     pub number: u64,
     /// When it began.
     pub started_at: UnixMs,
-    /// When it ended.
     pub ended_at: UnixMs,
     /// How far it came.
     pub progress: SegmentProgress,

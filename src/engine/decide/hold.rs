@@ -132,22 +132,7 @@ fn set_aside(
         claims.amounts = within_limits(context, paying, quoted.as_ref().unwrap_or(&whole))?;
     }
     let (promotion, quote) = (promotion?, quoted?);
-    // Looked at before anything is claimed: a use that is claimed and given back because the stock
-    // is gone would meanwhile be refused to somebody else.
-    if let Some(promotion) = promotion
-        && promotion.uses.read().available() == 0
-    {
-        return Err(exhausted(promotion));
-    }
-    if product.stock.read().available() < wanted.quantity {
-        return Err(sold_out(product, wanted.quantity));
-    }
-    if let Some(promotion) = promotion {
-        let claim = promotion.uses.claim_owned(1);
-        claims.promotion = Some(claim.ok_or_else(|| exhausted(promotion))?);
-    }
-    let claim = product.stock.claim_owned(wanted.quantity);
-    claims.stock = Some(claim.ok_or_else(|| sold_out(product, wanted.quantity))?);
+    claim_units(product, promotion, wanted.quantity, &mut claims)?;
 
     let other_quotes = match wanted.flow {
         Flow::Hold => other_quotes(context, product, wanted.quantity, currency, applied),
@@ -173,6 +158,32 @@ fn set_aside(
         appraisal: Appraisal::Plain,
     };
     Ok((placed, claims))
+}
+
+/// Claims the promotion's use and the units, or neither.
+fn claim_units(
+    product: &Product,
+    promotion: Option<&Arc<Promotion>>,
+    quantity: u32,
+    claims: &mut Claims,
+) -> Result<(), Rejection> {
+    // Looked at before anything is claimed: a use that is claimed and given back because the stock
+    // is gone would meanwhile be refused to somebody else.
+    if let Some(promotion) = promotion
+        && promotion.uses.read().available() == 0
+    {
+        return Err(exhausted(promotion));
+    }
+    if product.stock.read().available() < quantity {
+        return Err(sold_out(product, quantity));
+    }
+    if let Some(promotion) = promotion {
+        let claim = promotion.uses.claim_owned(1);
+        claims.promotion = Some(claim.ok_or_else(|| exhausted(promotion))?);
+    }
+    let claim = product.stock.claim_owned(quantity);
+    claims.stock = Some(claim.ok_or_else(|| sold_out(product, quantity))?);
+    Ok(())
 }
 
 /// The first of the drop's currencies in which there is a quote, or else in which there is a price.

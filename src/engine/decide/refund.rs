@@ -33,64 +33,8 @@ pub fn decide_refund(
     let stored = stored.ok_or(Refusal::PurchaseNotFound)?;
     let user = shard.owner_of(command.purchase);
     let user = user.ok_or(Refusal::PurchaseNotFound)?.clone();
-    let currency = stored.quote().currency;
-    let wrong_state = Refusal::WrongState.about(RefusalFacts::State {
-        purchase: command.purchase,
-        status: stored.state(),
-    });
-    let left = stored.left();
-    let conflict = |conflict| {
-        Refusal::RefundConflict.about(RefusalFacts::Refunded {
-            conflict,
-            currency,
-            refunded: stored.refunded,
-            left: Some(left),
-        })
-    };
-    if !stored.may(Step::RefundStarted) {
-        return Err(wrong_state);
-    }
-    if stored.pending_refund().is_some() {
-        return Err(conflict(RefundBar::UnderWay));
-    }
-    if command.previously_refunded != stored.refunded {
-        return Err(conflict(RefundBar::Stale));
-    }
-    let free = stored.quote().amount == Amount::ZERO;
-    if left == Amount::ZERO && !free {
-        return Err(wrong_state);
-    }
-    let amount = command.amount.unwrap_or(left);
-    if amount > left || amount == Amount::ZERO && !free {
-        return Err(
-            Refusal::RefundExceedsCaptured.about(RefusalFacts::Captured {
-                currency,
-                captured: stored.quote().amount,
-                refunded: stored.refunded,
-                left,
-                amount,
-            }),
-        );
-    }
-    let payable = context.settings.payable.of(currency);
-    if !free && !payable.gives_back(amount) {
-        let facts = RefusalFacts::not_given_back(payable, currency, amount);
-        return Err(Refusal::AmountNotPayable.about(facts));
-    }
-    // What the buyer keeps paying for, or may once a dispute is won, is not sold to another.
-    if command.restock == Restock::Yes && amount < stored.kept() {
-        return Err(conflict(RefundBar::Restock));
-    }
-    let before = stored.aftermath.as_ref().map_or(0, |it| it.refunds.len());
-    let most = if amount == left {
-        REFUNDS_IN_ALL_MAX
-    } else {
-        REFUNDS_MAX
-    };
-    if before >= most {
-        return Err(conflict(RefundBar::TooMany));
-    }
-    let number = u32::try_from(before + 1).expect("there are at most a thousand");
+    let amount = refundable(context, command, stored)?;
+    let number = next_number(stored, amount)?;
     let started = RefundStarted {
         purchase: command.purchase,
         user: user.clone(),
@@ -103,7 +47,7 @@ pub fn decide_refund(
         by: command.by.clone(),
     };
     let mut decision = Decision::without_claims(Event::RefundStarted(started));
-    if free {
+    if is_free(stored) {
         // No money moves: the gateway is not asked.
         let extent = RefundExtent::Full;
         let product = &context.catalogue.product_at(stored.product).terms.product;
@@ -123,6 +67,84 @@ pub fn decide_refund(
         decision.events.push(Event::RefundSucceeded(done));
     }
     Ok(decision.making(number))
+}
+
+/// The amount that goes back, where the purchase, what was refunded before and the gateway allow it.
+fn refundable(
+    context: Context<'_>,
+    command: &StartRefund,
+    stored: &Purchase,
+) -> Result<Amount, Rejection> {
+    let wrong_state = Refusal::WrongState.about(RefusalFacts::State {
+        purchase: command.purchase,
+        status: stored.state(),
+    });
+    if !stored.may(Step::RefundStarted) {
+        return Err(wrong_state);
+    }
+    if stored.pending_refund().is_some() {
+        return Err(conflict(stored, RefundBar::UnderWay));
+    }
+    if command.previously_refunded != stored.refunded {
+        return Err(conflict(stored, RefundBar::Stale));
+    }
+    let left = stored.left();
+    let free = is_free(stored);
+    if left == Amount::ZERO && !free {
+        return Err(wrong_state);
+    }
+    let currency = stored.quote().currency;
+    let amount = command.amount.unwrap_or(left);
+    if amount > left || amount == Amount::ZERO && !free {
+        return Err(
+            Refusal::RefundExceedsCaptured.about(RefusalFacts::Captured {
+                currency,
+                captured: stored.quote().amount,
+                refunded: stored.refunded,
+                left,
+                amount,
+            }),
+        );
+    }
+    let payable = context.settings.payable.of(currency);
+    if !free && !payable.gives_back(amount) {
+        let facts = RefusalFacts::not_given_back(payable, currency, amount);
+        return Err(Refusal::AmountNotPayable.about(facts));
+    }
+    // What the buyer keeps paying for, or may once a dispute is won, is not sold to another.
+    if command.restock == Restock::Yes && amount < stored.kept() {
+        return Err(conflict(stored, RefundBar::Restock));
+    }
+    Ok(amount)
+}
+
+/// The number of a refund of `amount`. The last one, which leaves nothing, has more room than those
+/// before it.
+fn next_number(stored: &Purchase, amount: Amount) -> Result<u32, Rejection> {
+    let before = stored.aftermath.as_ref().map_or(0, |it| it.refunds.len());
+    let most = if amount == stored.left() {
+        REFUNDS_IN_ALL_MAX
+    } else {
+        REFUNDS_MAX
+    };
+    if before >= most {
+        return Err(conflict(stored, RefundBar::TooMany));
+    }
+    Ok(u32::try_from(before + 1).expect("there are at most a thousand"))
+}
+
+/// No money was asked for: a refund of 0 ends it.
+fn is_free(stored: &Purchase) -> bool {
+    stored.quote().amount == Amount::ZERO
+}
+
+fn conflict(stored: &Purchase, conflict: RefundBar) -> Rejection {
+    Refusal::RefundConflict.about(RefusalFacts::Refunded {
+        conflict,
+        currency: stored.quote().currency,
+        refunded: stored.refunded,
+        left: Some(stored.left()),
+    })
 }
 
 /// Whether the buyer has the tokens, and the event that takes them.

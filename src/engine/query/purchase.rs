@@ -57,36 +57,26 @@ impl Shard {
         let state = history
             .iter()
             .fold(None, |state, entry| next_state(state, entry.step))?;
-        let whole = history.len() == purchase.history.len();
         let payment = purchase.payment.as_deref();
+        let aftermath = purchase.aftermath.as_deref();
         let shown = purchase.shown_as_of(as_of);
+        // What is kept without the instant at which it came about is that of now, or not shown.
+        let now = (history.len() == purchase.history.len()).then_some(purchase);
         Some(PurchaseView {
             purchase: id,
             user: self.kept_buyers()[purchase.buyer].user.clone(),
             product: catalogue.product_at(purchase.product).terms.product.clone(),
             quantity: purchase.quantity,
             quote: shown.as_ref().map_or(purchase.hold_quote, |it| it.quote),
-            refunded: if whole {
-                purchase.refunded
-            } else {
-                Amount::ZERO
-            },
-            charged_back: if whole {
-                purchase.charged_back()
-            } else {
-                Amount::ZERO
-            },
-            disputes: if whole {
-                purchase.disputes().to_vec()
-            } else {
-                Vec::new()
-            },
+            refunded: now.map_or(Amount::ZERO, |it| it.refunded),
+            charged_back: now.map_or(Amount::ZERO, Purchase::charged_back),
+            disputes: now.map_or_else(Vec::new, |it| it.disputes().to_vec()),
             promotion: purchase
                 .promotion
                 .map(|index| catalogue.promotion_at(index).terms.code.clone()),
             metadata: purchase.metadata(),
             state,
-            reason: purchase.reason_word().filter(|_| whole),
+            reason: now.and_then(Purchase::reason_word),
             expires_at: purchase.expires_at,
             card: shown.as_ref().map(|it| it.card.clone()),
             authorization: payment.and_then(|payment| payment.authorization.clone()),
@@ -94,25 +84,16 @@ impl Shard {
             capture: payment.and_then(|payment| payment.capture.clone()),
             captured: purchase.captured_money(),
             receipt_key: payment.and_then(|payment| payment.receipt_key.clone()),
-            signing_key: purchase
-                .aftermath
-                .as_ref()
-                .and_then(|aftermath| aftermath.signing_key.clone()),
+            signing_key: aftermath.and_then(|it| it.signing_key.clone()),
             request: shown.as_ref().map(|it| it.request),
             declines: purchase.decline_views(id, as_of),
             review: review_of(purchase),
-            void_deadline: purchase
-                .aftermath
-                .as_ref()
-                .and_then(|aftermath| aftermath.void_deadline),
-            refunds: purchase
-                .aftermath
-                .as_ref()
-                .filter(|_| whole)
+            void_deadline: aftermath.and_then(|it| it.void_deadline),
+            refunds: now
+                .and(aftermath)
                 .map_or(0, |aftermath| aftermath.refunds.len()),
-            pending_refund: purchase
-                .pending_refund()
-                .filter(|_| whole)
+            pending_refund: now
+                .and_then(Purchase::pending_refund)
                 .map(|(number, _)| number),
             history,
         })

@@ -2,11 +2,11 @@
 
 use crate::engine::event::{AttemptRefused, Flow, HoldPlaced};
 use crate::engine::state::buyer::tally_add;
-use crate::engine::state::catalogue::Catalogue;
+use crate::engine::state::catalogue::{Catalogue, ProductIndex, PromotionIndex};
 use crate::engine::state::keys::KeyOutcome;
 use crate::engine::state::purchase::{BuyerIndex, Extras, Happened, Purchase};
 use crate::engine::state::shard::Shard;
-use crate::engine::words::lifecycle::{Step, next_state};
+use crate::engine::words::lifecycle::{PurchaseState, Step, next_state};
 use crate::engine::words::refusal::Trace;
 use crate::engine::words::settings::Limits;
 use crate::engine::words::stamp::Stamp;
@@ -53,37 +53,12 @@ impl Shard {
         self.profile_placed(buyer, placed, stamp);
         self.timers
             .push(Reverse((placed.expires_at, placed.purchase.sequence())));
-        // A buy's own hold never runs out: its payment ends it.
-        let origin = (placed.flow == Flow::Hold).then_some(&placed.origin);
-        let extras = Extras {
-            other_quotes: placed.other_quotes.clone(),
-            metadata: placed.metadata.clone(),
-            ip: origin.and_then(|it| it.ip),
-            device: origin.and_then(|it| it.device.clone()),
-        };
-        let purchase = Purchase {
-            tag: placed.purchase.tag(),
+        let owners = Owners {
             buyer,
             product,
             promotion,
-            quantity: placed.quantity,
-            state,
-            reason: None,
-            hold_quote: placed.quote,
-            reward_tokens: placed.reward_tokens,
-            refunded: Amount::ZERO,
-            expires_at: placed.expires_at,
-            payment: None,
-            tries: None,
-            history: vec![Happened {
-                at: stamp.at,
-                lsn: stamp.lsn,
-                step: Step::HoldPlaced,
-            }],
-            aftermath: None,
-            particulars: None,
-            extras: extras.kept(),
         };
+        let purchase = begun(placed, owners, state, stamp);
         self.purchases.insert(placed.purchase.sequence(), purchase);
         self.note_idle(buyer);
         if placed.flow == Flow::Hold {
@@ -127,5 +102,48 @@ impl Shard {
 
     pub(in crate::engine::state) fn buyer_index(&mut self, user: &UserId) -> BuyerIndex {
         self.buyers.place_or_new(user)
+    }
+}
+
+/// Whose a purchase is, by index.
+#[derive(Clone, Copy)]
+struct Owners {
+    buyer: BuyerIndex,
+    product: ProductIndex,
+    promotion: Option<PromotionIndex>,
+}
+
+/// A purchase that has been placed and nothing more.
+fn begun(placed: &HoldPlaced, owners: Owners, state: PurchaseState, stamp: Stamp) -> Purchase {
+    // A buy's own hold never runs out: its payment ends it.
+    let origin = (placed.flow == Flow::Hold).then_some(&placed.origin);
+    let extras = Extras {
+        other_quotes: placed.other_quotes.clone(),
+        metadata: placed.metadata.clone(),
+        ip: origin.and_then(|it| it.ip),
+        device: origin.and_then(|it| it.device.clone()),
+    };
+    Purchase {
+        tag: placed.purchase.tag(),
+        buyer: owners.buyer,
+        product: owners.product,
+        promotion: owners.promotion,
+        quantity: placed.quantity,
+        state,
+        reason: None,
+        hold_quote: placed.quote,
+        reward_tokens: placed.reward_tokens,
+        refunded: Amount::ZERO,
+        expires_at: placed.expires_at,
+        payment: None,
+        tries: None,
+        history: vec![Happened {
+            at: stamp.at,
+            lsn: stamp.lsn,
+            step: Step::HoldPlaced,
+        }],
+        aftermath: None,
+        particulars: None,
+        extras: extras.kept(),
     }
 }

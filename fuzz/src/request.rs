@@ -12,6 +12,7 @@ use holdfast::http::admin::terms::{self, Money, Terms, Written};
 use holdfast::http::route;
 use holdfast::http::shop::orders::{BuyOrder, HoldOrder, Malformed, Order};
 use holdfast::http::wire::idempotency::{IDEMPOTENCY_KEY, digests, key_in};
+use holdfast::http::wire::percent::decoded;
 use holdfast::http::wire::problem::FieldError;
 use holdfast::http::wire::query::Query;
 use holdfast::ids::{KeyOwner, ProductId, PromotionCode, RequestId, holds_card_number};
@@ -202,7 +203,7 @@ fn query(text: &[u8]) {
 
 fn path(text: &[u8]) {
     if let Ok(text) = std::str::from_utf8(text) {
-        let _ = route::decoded(text);
+        let _ = decoded(text);
         let _ = route::resolve(text);
     }
 }

@@ -5,7 +5,8 @@
 //! Only `serve` calls this.
 
 use crate::config::{Config, ServerConfig};
-use crate::http::front::{Aside, Core, Front};
+use crate::http::core::Core;
+use crate::http::front::{Aside, Front};
 use crate::http::ops::recovering::Recovering;
 use crate::http::route::Serves;
 use crate::http::server::listener::Listener;

@@ -10,7 +10,7 @@ use super::serve::Failure;
 use super::{Serve, compose, scoring};
 use crate::config::{Config, RELOADABLE};
 use crate::engine::event::{Act, Actor, ActorRole, AdminActed, AdminRefused, Shown};
-use crate::http::front::Core;
+use crate::http::core::Core;
 use crate::http::server::tls::Tls;
 use crate::ids::{KeyOwner, Lsn, RequestId};
 use crate::journal::{Journal, StorageFault};

@@ -14,7 +14,7 @@ use super::{Serve, compose, demo, descriptors, rules, scoring};
 use crate::backup::Backup;
 use crate::config::{Config, Demo, GatewayKind};
 use crate::files::{self, Reach};
-use crate::http::front::{Core, Parted};
+use crate::http::core::{Core, CoreParts};
 use crate::http::ops::recovering::Recovering;
 use crate::http::server::Server;
 use crate::http::server::tls::Tls;
@@ -345,7 +345,7 @@ fn parts(
         Box::new(move || driven.circuit() == Circuit::Closed),
         Box::new(move |purchase| suspected.look_again(purchase)),
     );
-    let parts = Parted {
+    let parts = CoreParts {
         journal: Arc::clone(journal),
         payments,
         reconciler,

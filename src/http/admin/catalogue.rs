@@ -6,27 +6,27 @@
 //! every answer about one product or promotion carries the entity tag of its terms.
 //! Deliberately absent: the form of the terms (`terms`).
 
-use super::operator::{bad_path_id, by};
 use super::terms::{self, Money, Terms, Written};
 use crate::engine::event::ProductSet;
 use crate::engine::refusal::Refusal;
-use crate::engine::view::{More, Page, ProductView};
-use crate::http::front::{Call, Front};
+use crate::engine::view::ProductView;
+use crate::http::call::Call;
+use crate::http::call::worker::Worker;
 use crate::http::wire::answer::Answer;
+use crate::http::wire::fields::Refused;
+use crate::http::wire::paging::{next_of, page_query};
 use crate::http::wire::preconditions::{ETag, Preconditions, Reading};
 use crate::http::wire::problem::{FieldError, Reason};
-use crate::http::wire::query::Query;
-use crate::ids::{Lsn, ProductId, PromotionCode, is_id};
+use crate::ids::{Lsn, ProductId, PromotionCode};
 use crate::journal::{Created, NotSet, Set, StorageFault};
+use crate::money::Currency;
 use hyper::Method;
 use hyper::body::Incoming;
 use hyper::header::{ETAG, HeaderName, HeaderValue};
 use hyper::http::StatusCode;
 use serde_json::{Value, json};
+use std::sync::Arc;
 
-/// The most products or promotions in one answer.
-const LIMIT_MAX: u64 = 1_000;
-const LIMIT_DEFAULT: u64 = 100;
 const ACCEPT_PATCH: HeaderName = HeaderName::from_static("accept-patch");
 /// What a patch may be by its content type.
 const PATCHES: HeaderValue =
@@ -39,7 +39,7 @@ enum NotChanged {
     /// It is not in the state that the caller names; it is in this one.
     Precondition(Option<ETag>),
     /// What is asked for is not of the form.
-    Invalid(terms::Refused),
+    Invalid(Refused),
     /// It does not go with what is held, sold or used, or there is no room.
     NotSet(NotSet),
 }
@@ -50,31 +50,37 @@ impl From<NotSet> for NotChanged {
     }
 }
 
-impl From<terms::Refused> for NotChanged {
-    fn from(refused: terms::Refused) -> Self {
+impl From<Refused> for NotChanged {
+    fn from(refused: Refused) -> Self {
         Self::Invalid(refused)
     }
 }
 
-impl Front {
-    pub(in crate::http) async fn admin_products(&self, call: Call) -> Answer {
-        let (after, limit) = match page_query(&call) {
+/// Products and promotions, for the operator.
+pub struct CatalogueCalls {
+    pub worker: Arc<Worker>,
+    pub currencies: Vec<Currency>,
+}
+
+impl CatalogueCalls {
+    pub async fn products(&self, call: Call) -> Answer {
+        let (after, limit) = match page_query(call.parts.uri.query()) {
             Ok(asked) => asked,
             Err(errors) => return call.invalid(Refusal::InvalidRequest, &errors),
         };
-        let (page, durable_at) = self.core.journal.products_after(&after, limit);
+        let (page, durable_at) = self.worker.journal.products_after(&after, limit);
         let next = next_of(&page, |it| it.product.as_str());
         let products: Vec<_> = page.entries.iter().map(terms::product_for_admin).collect();
         let shown = json!({ "products": products, "next": next });
-        self.read(&call, durable_at, || shown.clone()).await
+        self.worker.read(&call, durable_at, &shown).await
     }
 
-    pub(in crate::http) async fn admin_promotions(&self, call: Call) -> Answer {
-        let (after, limit) = match page_query(&call) {
+    pub async fn promotions(&self, call: Call) -> Answer {
+        let (after, limit) = match page_query(call.parts.uri.query()) {
             Ok(asked) => asked,
             Err(errors) => return call.invalid(Refusal::InvalidRequest, &errors),
         };
-        let (page, durable_at) = self.core.journal.promotions_after(&after, limit);
+        let (page, durable_at) = self.worker.journal.promotions_after(&after, limit);
         let next = next_of(&page, |it| it.code.as_str());
         let promotions: Vec<_> = page
             .entries
@@ -82,27 +88,33 @@ impl Front {
             .map(terms::promotion_for_admin)
             .collect();
         let shown = json!({ "promotions": promotions, "next": next });
-        self.read(&call, durable_at, || shown.clone()).await
+        self.worker.read(&call, durable_at, &shown).await
     }
 
-    pub(in crate::http) async fn admin_product(&self, call: Call, body: Incoming) -> Answer {
+    pub async fn product(&self, call: Call) -> Answer {
         let id = ProductId::parse(&call.param);
         let conditions = match Preconditions::of(&call.parts.headers) {
             Ok(conditions) => conditions,
             Err(error) => return call.invalid(Refusal::InvalidRequest, &[error]),
         };
-        if !matches!(call.parts.method, Method::PUT | Method::PATCH) {
-            let found = id.and_then(|id| self.core.journal.product(&id));
-            let Some((view, durable_at)) = found else {
-                return call.problem(Refusal::ProductNotFound);
-            };
-            let (tag, shown) = (terms::product_tag(&view), terms::product_for_admin(&view));
-            return self
-                .state(&call, &conditions, durable_at, (&tag, &shown))
-                .await;
-        }
+        let found = id.and_then(|id| self.worker.journal.product(&id));
+        let Some((view, durable_at)) = found else {
+            return call.problem(Refusal::ProductNotFound);
+        };
+        let (tag, shown) = (terms::product_tag(&view), terms::product_for_admin(&view));
+        let state = (&tag, &shown);
+        self.state(&call, &conditions, durable_at, state).await
+    }
+
+    /// Sets the whole, or merges a patch.
+    pub async fn set_product(&self, call: Call, body: Incoming) -> Answer {
+        let id = ProductId::parse(&call.param);
+        let conditions = match Preconditions::of(&call.parts.headers) {
+            Ok(conditions) => conditions,
+            Err(error) => return call.invalid(Refusal::InvalidRequest, &[error]),
+        };
         let Some(id) = id else {
-            return bad_path_id(&call, "product_id");
+            return call.bad_path_id("product_id");
         };
         let written = match self.written(&call, body, Terms::Product).await {
             Ok(written) => written,
@@ -112,20 +124,20 @@ impl Front {
         let change = |standing: Option<&ProductView>| {
             go_on(&conditions, patches, standing.map(terms::product_tag))?;
             let of = (&id, standing);
-            Ok(terms::product(written, of, self.terms_money(), by(&call))?)
+            Ok(terms::product(written, of, self.terms_money(), call.by())?)
         };
         self.change_product(&call, &id, change).await
     }
 
-    pub(in crate::http) async fn product_stock(&self, call: Call, body: Incoming) -> Answer {
+    pub async fn add_stock(&self, call: Call, body: Incoming) -> Answer {
         let Some(id) = ProductId::parse(&call.param) else {
-            return bad_path_id(&call, "product_id");
+            return call.bad_path_id("product_id");
         };
         let conditions = match Preconditions::of(&call.parts.headers) {
             Ok(conditions) => conditions,
             Err(error) => return call.invalid(Refusal::InvalidRequest, &[error]),
         };
-        let body = match self.json_body(&call, body).await {
+        let body = match self.worker.json_body(&call, body).await {
             Ok(body) => body,
             Err(reason) => return call.problem(reason),
         };
@@ -136,7 +148,7 @@ impl Front {
         let change = |standing: Option<&ProductView>| {
             go_on(&conditions, true, standing.map(terms::product_tag))?;
             let standing = standing.ok_or(NotChanged::Absent)?;
-            Ok(terms::with_stock(standing, add, by(&call))?)
+            Ok(terms::with_stock(standing, add, call.by())?)
         };
         self.change_product(&call, &id, change).await
     }
@@ -148,7 +160,7 @@ impl Front {
         change: impl FnOnce(Option<&ProductView>) -> Result<ProductSet, NotChanged>,
     ) -> Answer {
         let changed = self
-            .core
+            .worker
             .journal
             .change_product(id, change, |before, after| {
                 let before = before.map(terms::product_for_admin);
@@ -161,39 +173,45 @@ impl Front {
             .await
     }
 
-    pub(in crate::http) async fn admin_promotion(&self, call: Call, body: Incoming) -> Answer {
+    pub async fn promotion(&self, call: Call) -> Answer {
         let code = PromotionCode::parse(&call.param);
         let conditions = match Preconditions::of(&call.parts.headers) {
             Ok(conditions) => conditions,
             Err(error) => return call.invalid(Refusal::InvalidRequest, &[error]),
         };
-        if !matches!(call.parts.method, Method::PUT | Method::PATCH) {
-            let found = code.and_then(|code| self.core.journal.promotion(&code));
-            let Some((view, durable_at)) = found else {
-                return call.problem(Refusal::PromotionNotFound);
-            };
-            let (tag, shown) = (
-                terms::promotion_tag(&view),
-                terms::promotion_for_admin(&view),
-            );
-            return self
-                .state(&call, &conditions, durable_at, (&tag, &shown))
-                .await;
-        }
+        let found = code.and_then(|code| self.worker.journal.promotion(&code));
+        let Some((view, durable_at)) = found else {
+            return call.problem(Refusal::PromotionNotFound);
+        };
+        let (tag, shown) = (
+            terms::promotion_tag(&view),
+            terms::promotion_for_admin(&view),
+        );
+        let state = (&tag, &shown);
+        self.state(&call, &conditions, durable_at, state).await
+    }
+
+    /// Sets the whole, or merges a patch.
+    pub async fn set_promotion(&self, call: Call, body: Incoming) -> Answer {
+        let code = PromotionCode::parse(&call.param);
+        let conditions = match Preconditions::of(&call.parts.headers) {
+            Ok(conditions) => conditions,
+            Err(error) => return call.invalid(Refusal::InvalidRequest, &[error]),
+        };
         let Some(code) = code else {
-            return bad_path_id(&call, "code");
+            return call.bad_path_id("code");
         };
         let written = match self.written(&call, body, Terms::Promotion).await {
             Ok(written) => written,
             Err(answer) => return answer,
         };
         let patches = matches!(written, Written::Patch(_));
-        let changed = self.core.journal.change_promotion(
+        let changed = self.worker.journal.change_promotion(
             &code,
             |standing| {
                 go_on(&conditions, patches, standing.map(terms::promotion_tag))?;
                 let of = (&code, standing);
-                let set = terms::promotion(written, of, self.terms_money(), by(&call));
+                let set = terms::promotion(written, of, self.terms_money(), call.by());
                 set.map_err(NotChanged::from)
             },
             |before, after| {
@@ -211,15 +229,15 @@ impl Front {
     /// What money there may be in terms.
     fn terms_money(&self) -> Money<'_> {
         Money {
-            currencies: &self.core.currencies,
-            payable: &self.core.journal.settings().payable,
+            currencies: &self.currencies,
+            payable: &self.worker.journal.settings().payable,
         }
     }
 
     /// The body of PUT or PATCH.
     async fn written(&self, call: &Call, body: Incoming, terms: Terms) -> Result<Written, Answer> {
         if call.parts.method == Method::PATCH {
-            let body = self.patch_body(call, body).await.map_err(|reason| {
+            let body = self.worker.patch_body(call, body).await.map_err(|reason| {
                 let answer = call.problem(reason);
                 if reason == Refusal::UnsupportedMediaType {
                     return answer.with(ACCEPT_PATCH, PATCHES);
@@ -229,7 +247,7 @@ impl Front {
             let patch = Written::patch(&body, terms);
             return patch.map_err(|(reason, errors)| call.invalid(reason, &errors));
         }
-        let body = self.json_body(call, body).await;
+        let body = self.worker.json_body(call, body).await;
         let body = body.map_err(|reason| call.problem(reason))?;
         Ok(Written::whole(&body, terms))
     }
@@ -242,7 +260,7 @@ impl Front {
         durable_at: Lsn,
         (tag, shown): (&ETag, &Value),
     ) -> Answer {
-        if let Err(reason) = self.durable(Some(durable_at)).await {
+        if let Err(reason) = self.worker.durable(Some(durable_at)).await {
             return call.problem(reason);
         }
         match conditions.reading(tag) {
@@ -270,7 +288,7 @@ impl Front {
             Created::Yes => StatusCode::CREATED,
             Created::No => StatusCode::OK,
         };
-        if let Err(reason) = self.durable(Some(set.durable_at)).await {
+        if let Err(reason) = self.worker.durable(Some(set.durable_at)).await {
             return call.problem(reason);
         }
         let (tag, shown) = shown(&set.view);
@@ -348,29 +366,5 @@ fn failed_precondition(call: &Call, current: Option<&ETag>) -> Answer {
     match current {
         Some(tag) => answer.with(ETAG, tag.header()),
         None => answer,
-    }
-}
-
-/// From where on, and how many.
-pub(in crate::http) fn page_query(call: &Call) -> Result<(String, usize), Vec<FieldError>> {
-    let mut query = Query::of(call.parts.uri.query(), &["after", "limit"]);
-    let form = "must be the value of next from an earlier answer";
-    let after = query.parsed("after", form, |text| is_id(text).then(|| text.to_owned()));
-    let after = after.unwrap_or_default();
-    let limit = query
-        .integer("limit", 1, LIMIT_MAX)
-        .unwrap_or(LIMIT_DEFAULT);
-    let errors = query.into_errors();
-    if errors.is_empty() {
-        Ok((after, usize::try_from(limit).expect("at most a thousand")))
-    } else {
-        Err(errors)
-    }
-}
-
-pub(in crate::http) fn next_of<T>(page: &Page<T>, name: impl Fn(&T) -> &str) -> Option<&str> {
-    match page.more {
-        More::Yes => page.entries.last().map(name),
-        More::No => None,
     }
 }

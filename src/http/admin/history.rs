@@ -5,17 +5,17 @@
 //! note and what was found stand in the audit trail, in the append of what is accepted. An order goes on
 //! when its caller is gone. Deliberately absent: what sinks do about what the log has lost.
 
-use super::operator::by;
-use super::refunds::{REASON_FORM, plain_reason};
-use super::terms::Refused;
+use super::reasons::{REASON_FORM, plain_reason};
 use crate::engine::event::HistoryAccepted;
 use crate::engine::refusal::Refusal;
-use crate::http::front::{Call, Front};
+use crate::http::call::Call;
+use crate::http::call::worker::Worker;
 use crate::http::wire::answer::Answer;
-use crate::http::wire::fields::{Fields, required};
+use crate::http::wire::fields::{Fields, Refused, required};
 use crate::http::wire::problem::{Reason, problem_about};
 use crate::ids::RequestId;
-use crate::reconcile::{DifferenceKind, ReconcileReport, Scope};
+use crate::reconcile::{DifferenceKind, ReconcileReport, Reconciler, Scope};
+use crate::report::feed::Sinks;
 use hyper::body::Incoming;
 use hyper::http::StatusCode;
 use serde_json::{Value, json};
@@ -24,15 +24,24 @@ use std::sync::Arc;
 const NOT_ACCEPTED: &str = "The data directory is a restored or older copy, and nobody has ordered to go on with it yet; nothing was done, try again later.";
 
 /// The answer to what the shop wants to change, until this history of the log is accepted.
-pub(in crate::http) fn not_accepted(id: RequestId) -> Answer {
+pub fn not_accepted(id: RequestId) -> Answer {
     let facts = json!({});
     problem_about(Refusal::StorageUnavailable.into(), id, NOT_ACCEPTED, &facts)
 }
 
-impl Front {
+/// Going on with a restored or copied history of the log.
+pub struct Histories {
+    pub worker: Arc<Worker>,
+    pub reconciler: Arc<Reconciler>,
+    pub sinks: Arc<Sinks>,
+    /// Held while one is being accepted, by whichever thread.
+    pub accepting: Arc<tokio::sync::Mutex<()>>,
+}
+
+impl Histories {
     /// Compares with the gateway, accepts, and has the sinks go on.
-    pub(in crate::http) async fn accept_history(&self, call: Call, body: Incoming) -> Answer {
-        let body = match self.json_body(&call, body).await {
+    pub async fn accept(&self, call: Call, body: Incoming) -> Answer {
+        let body = match self.worker.json_body(&call, body).await {
             Ok(body) => body,
             Err(reason) => return call.problem(reason),
         };
@@ -40,17 +49,16 @@ impl Front {
             Ok(note) => note,
             Err((reason, errors)) => return call.invalid(reason, &errors),
         };
-        let Ok(_one_at_a_time) = self.core.accepting.try_lock() else {
+        let Ok(_one_at_a_time) = self.accepting.try_lock() else {
             let detail = "Another order to accept this history is being carried out.";
             return call.problem_about(Refusal::WrongState, detail, &json!({}));
         };
-        if self.core.journal.may_sell() {
+        if self.worker.journal.may_sell() {
             return nothing_to_accept(&call);
         }
         // 1. What the gateway has and this history has not.
-        let reconciler = &self.core.reconciler;
-        let run = reconciler.ask(Scope::All);
-        let Some(report) = reconciler.report_of(run).await else {
+        let run = self.reconciler.ask(Scope::All);
+        let Some(report) = self.reconciler.report_of(run).await else {
             return call.problem(Reason::NotReady);
         };
         if !report.succeeded() {
@@ -59,8 +67,8 @@ impl Front {
             return call.problem_about(Refusal::GatewayUnavailable, detail, &facts);
         }
         // 2. From here on this history goes on.
-        let (journal, acting) = (Arc::clone(&self.core.journal), Arc::clone(call.acting()));
-        let (by, compared) = (by(&call), found(&report));
+        let (journal, acting) = (Arc::clone(&self.worker.journal), Arc::clone(call.acting()));
+        let (by, compared) = (call.by(), found(&report));
         let accepting = tokio::task::spawn_blocking(move || {
             journal.accept_history(by, |accepted| {
                 let mut after = shown(accepted);
@@ -75,7 +83,7 @@ impl Front {
             Ok(Err(_)) => return call.problem(Refusal::StorageUnavailable),
             Err(_) => return call.problem(Reason::NotReady),
         };
-        if let Err(reason) = self.durable(Some(durable_at)).await {
+        if let Err(reason) = self.worker.durable(Some(durable_at)).await {
             return call.problem(reason);
         }
         tracing::warn!(
@@ -87,7 +95,7 @@ impl Front {
             "the shop's calls are taken again; see GET /admin/reconcile for payments that this history does not know, and GET /admin/sinks for what sinks take back"
         );
         // 3. What rested until now.
-        self.core.sinks.try_again();
+        self.sinks.try_again();
         let mut answer = shown(&accepted);
         answer["reconcile"] = found(&report);
         Answer::value(StatusCode::OK, &answer)

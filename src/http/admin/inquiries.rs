@@ -4,7 +4,6 @@
 //! Invariants: nothing is changed; what is stuck comes first, then what has waited longest.
 //! Deliberately absent: acting on what is found (`refunds`).
 
-use super::operator::bad_path_id;
 use super::refunds::refund_json;
 use crate::engine::event::RuleName;
 use crate::engine::lifecycle::PurchaseState;
@@ -12,13 +11,15 @@ use crate::engine::profile::{Judged, JudgedAs, Marks, Profile};
 use crate::engine::refusal::Refusal;
 use crate::engine::score::Score;
 use crate::engine::settings::AmountLimits;
-use crate::engine::view::{AftermathView, BuyerView, OpenView, PurchaseView};
-use crate::http::front::{Call, Front};
+use crate::engine::view::{AftermathView, BuyerView, More, OpenView, PurchaseView};
+use crate::http::call::Call;
+use crate::http::call::worker::Worker;
+use crate::http::shop::purchases::Purchases;
 use crate::http::wire::answer::Answer;
 use crate::http::wire::problem::{FieldError, Reason};
 use crate::http::wire::query::Query;
-use crate::ids::{PurchaseId, Segment, UserId};
-use crate::journal::UserCount;
+use crate::ids::{PurchaseId, Segment, ShardId, UserId};
+use crate::journal::{Journal, UserCount};
 use crate::money::Amount;
 use crate::payments::gateway::Reference;
 use crate::time::UnixMs;
@@ -28,25 +29,31 @@ use std::cmp::Reverse;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-/// The most payments in one answer.
-const PAYMENTS_LIMIT_MAX: u64 = 1_000;
-const PAYMENTS_LIMIT_DEFAULT: u64 = 100;
+/// The most payments, or purchases of a buyer, in one answer.
+const LIMIT_MAX: u64 = 1_000;
+const LIMIT_DEFAULT: u64 = 100;
 
 /// The word for a purchase that is settled but for a refund under way.
 const REFUND_PENDING: &str = "refund_pending";
 
-impl Front {
-    pub(in crate::http) async fn admin_purchase(&self, call: Call) -> Answer {
+/// What the operator looks up about money.
+pub struct Inquiries {
+    pub worker: Arc<Worker>,
+    pub purchases: Arc<Purchases>,
+}
+
+impl Inquiries {
+    pub async fn purchase(&self, call: Call) -> Answer {
         let id = PurchaseId::parse_purchase(&call.param);
-        let found = id.and_then(|id| self.core.journal.purchase_with_aftermath(id));
+        let found = id.and_then(|id| self.worker.journal.purchase_with_aftermath(id));
         let Some((view, aftermath, durable_at)) = found else {
             return call.problem(Refusal::PurchaseNotFound);
         };
-        if let Err(reason) = self.durable(Some(durable_at)).await {
+        if let Err(reason) = self.worker.durable(Some(durable_at)).await {
             return call.problem(reason);
         }
         // As the shop sees it, and more behind it.
-        let mut shown = self.purchase_json(&view);
+        let mut shown = self.purchases.json(&view);
         let more = self.for_operator(&view, &aftermath).to_string();
         let brace = shown.pop();
         debug_assert_eq!(brace, Some(b'}'), "a purchase is an object");
@@ -79,53 +86,73 @@ impl Front {
     /// What to search for at the gateway; nothing before a payment began.
     fn reference(&self, view: &PurchaseView) -> Option<String> {
         let request = view.request?;
-        let log_id = self.core.journal.log_id();
+        let log_id = self.worker.journal.log_id();
         Some(Reference::new(log_id, view.purchase, request).to_string())
     }
 
-    pub(in crate::http) async fn admin_user(&self, call: Call) -> Answer {
+    pub async fn user(&self, call: Call) -> Answer {
         let Some(user) = UserId::parse(&call.param) else {
-            return bad_path_id(&call, "user_id");
+            return call.bad_path_id("user_id");
         };
-        let Some((view, _)) = self.core.journal.buyer(&user) else {
+        let Some((view, _)) = self.worker.journal.buyer(&user) else {
             return call.problem(Reason::UserNotFound);
         };
         // What is read last waits for all that was read before.
-        let (counts, durable_at) = self.core.journal.user_counts(&user);
-        let mut shown = self.buyer_json(&view);
+        let (counts, durable_at) = self.worker.journal.user_counts(&user);
+        let mut shown = buyer_json(&self.worker.journal, &view);
         shown["velocity"] = velocity(&counts);
-        self.read(&call, durable_at, || shown.clone()).await
+        self.worker.read(&call, durable_at, &shown).await
     }
 
-    /// What is known of a buyer.
-    pub(in crate::http) fn buyer_json(&self, view: &BuyerView) -> Value {
-        let now = self.core.journal.now();
-        let settings = self.core.journal.settings();
-        let window_ms = self.core.journal.rate().window_ms;
-        let counted = |at: &&UnixMs| now.since_ms(**at) < window_ms;
-        let committed = view.committed.iter();
-        let committed = committed
-            .map(|(product, units)| json!({ "product_id": product.as_str(), "units": units }));
-        json!({
-            "user_id": view.user.as_str(),
-            "committed": committed.collect::<Vec<_>>(),
-            "attempts_in_window": view.attempts.iter().filter(counted).count(),
-            "tokens": { "balance": view.tokens.get(), "debt": view.token_debt.get() },
-            "purchases": view.purchases,
-            "spending": spending(view, &settings.amounts),
-            "segment": view.segment.as_ref().map(Segment::as_str),
-            "account_since": time(view.rating.account_since),
-            "risk": risk_json(view),
-        })
+    /// A buyer's holds and purchases, in the order in which they were begun.
+    pub async fn user_purchases(&self, call: Call) -> Answer {
+        let Some(user) = UserId::parse(&call.param) else {
+            return call.bad_path_id("user_id");
+        };
+        let mut query = Query::of(call.parts.uri.query(), &["after", "limit"]);
+        let after = query.parsed(
+            "after",
+            "must be the value of next from an earlier answer",
+            |text| {
+                let id = PurchaseId::parse_purchase(text)?;
+                (id.shard() == ShardId::of(&user)).then_some(id)
+            },
+        );
+        let limit = query.integer("limit", 1, LIMIT_MAX);
+        let errors = query.into_errors();
+        if !errors.is_empty() {
+            return call.invalid(Refusal::InvalidRequest, &errors);
+        }
+        let limit = usize::try_from(limit.unwrap_or(LIMIT_DEFAULT)).unwrap_or(usize::MAX);
+        let journal = Arc::clone(&self.worker.journal);
+        let read = move || journal.purchases_of(&user, after, limit);
+        let Ok(found) = tokio::task::spawn_blocking(read).await else {
+            return call.problem(Reason::NotReady);
+        };
+        let Some((page, durable_at)) = found else {
+            return call.problem(Reason::UserNotFound);
+        };
+        if let Err(reason) = self.worker.durable(Some(durable_at)).await {
+            return call.problem(reason);
+        }
+        let next = match page.more {
+            More::Yes => page.entries.last().map(|it| it.purchase.to_string()),
+            More::No => None,
+        };
+        let shown = page.entries.iter().map(|view| self.purchases.json(view));
+        let mut body = br#"{"purchases":["#.to_vec();
+        body.extend_from_slice(&shown.collect::<Vec<_>>().join(&b','));
+        body.extend_from_slice(format!(r#"],"next":{}}}"#, json!(next)).as_bytes());
+        Answer::json(StatusCode::OK, body)
     }
 
-    pub(in crate::http) async fn open_payments(&self, call: Call) -> Answer {
+    pub async fn open_payments(&self, call: Call) -> Answer {
         let (state, after, limit) = match open_query(call.parts.uri.query()) {
             Ok(query) => query,
             Err(errors) => return call.invalid(Refusal::InvalidRequest, &errors),
         };
         // It takes every shard's turn.
-        let journal = Arc::clone(&self.core.journal);
+        let journal = Arc::clone(&self.worker.journal);
         let Ok((mut open, durable_at)) =
             tokio::task::spawn_blocking(move || journal.open_views()).await
         else {
@@ -147,7 +174,7 @@ impl Front {
             "more": more,
             "next": next,
         });
-        self.read(&call, durable_at, || shown.clone()).await
+        self.worker.read(&call, durable_at, &shown).await
     }
 
     fn open_json(&self, open: &OpenView) -> Value {
@@ -172,6 +199,28 @@ impl Front {
             "gateway_reference": self.reference(purchase),
         })
     }
+}
+
+/// What is known of a buyer.
+pub fn buyer_json(journal: &Journal, view: &BuyerView) -> Value {
+    let now = journal.now();
+    let settings = journal.settings();
+    let window_ms = journal.rate().window_ms;
+    let counted = |at: &&UnixMs| now.since_ms(**at) < window_ms;
+    let committed = view.committed.iter();
+    let committed =
+        committed.map(|(product, units)| json!({ "product_id": product.as_str(), "units": units }));
+    json!({
+        "user_id": view.user.as_str(),
+        "committed": committed.collect::<Vec<_>>(),
+        "attempts_in_window": view.attempts.iter().filter(counted).count(),
+        "tokens": { "balance": view.tokens.get(), "debt": view.token_debt.get() },
+        "purchases": view.purchases,
+        "spending": spending(view, &settings.amounts),
+        "segment": view.segment.as_ref().map(Segment::as_str),
+        "account_since": time(view.rating.account_since),
+        "risk": risk_json(view),
+    })
 }
 
 /// By currency, what was bought and how much may be: of those that were, and those with a limit.
@@ -300,8 +349,8 @@ fn open_query(query: Option<&str>) -> Result<OpenAsked, Vec<FieldError>> {
         parse_place,
     );
     let limit = query
-        .integer("limit", 1, PAYMENTS_LIMIT_MAX)
-        .unwrap_or(PAYMENTS_LIMIT_DEFAULT);
+        .integer("limit", 1, LIMIT_MAX)
+        .unwrap_or(LIMIT_DEFAULT);
     let errors = query.into_errors();
     if errors.is_empty() {
         let limit = usize::try_from(limit).expect("at most a thousand");

@@ -1,16 +1,19 @@
 //! The calls of operators and auditors, below `/admin`.
 
-pub mod backup;
-pub mod catalogue;
-pub mod history;
-pub mod inquiries;
-pub mod operator;
-pub mod reconcile;
-pub mod refunds;
-pub mod reviews;
-pub mod risk;
-pub mod segments;
-pub mod settle;
-pub mod sinks;
+pub(super) mod catalogue;
+pub(super) mod history;
+pub(super) mod inquiries;
+pub(super) mod operator;
+mod reasons;
+pub(super) mod reconcile;
+pub(super) mod refunds;
+pub(super) mod reviews;
+pub(super) mod risk;
+pub(super) mod sandbox;
+pub(super) mod segments;
+pub(super) mod settle;
+pub(super) mod sinks;
+pub(super) mod status;
 pub mod terms;
-pub mod webhook_secrets;
+pub(super) mod voids;
+pub(super) mod webhook_secrets;

@@ -1,63 +1,41 @@
-//! Owns the operator's calls: snapshots, status, audit trail, settings.
+//! Owns the operator's calls about the log and the settings: snapshots, the audit trail, what the
+//! configuration shows.
 //!
-//! Invariants: what changes something is an act in the audit trail (`audited`); what
-//! reads the disk does so on a thread that serves nobody.
+//! Invariant: what reads the disk does so on a thread that serves nobody.
 
-use super::catalogue::{next_of, page_query};
-use super::terms::ID_FORM;
-use crate::engine::event::{AdminAct, Event};
+use crate::engine::event::Event;
 use crate::engine::refusal::Refusal;
-use crate::engine::view::ProductView;
-use crate::http::front::{Call, Front};
-use crate::http::ops::probes::readiness_json;
-use crate::http::shop::buying::caller_of;
+use crate::http::call::Call;
+use crate::http::call::worker::Worker;
 use crate::http::wire::answer::Answer;
 use crate::http::wire::problem::{FieldError, Reason};
 use crate::http::wire::query::Query;
 use crate::ids::{KeyOwner, Lsn, PurchaseId, UserId};
-use crate::journal::{AuditQuery, DiskState, LogEnd, Order};
-use crate::payments::gateway::Reference;
+use crate::journal::{AuditQuery, LogEnd, Order};
 use crate::report::event_json;
 use crate::time::UnixMs;
+use arc_swap::ArcSwap;
 use hyper::http::StatusCode;
-use serde_json::{Value, json};
+use serde_json::json;
+use std::sync::Arc;
 
 /// The most events in one answer.
 const AUDIT_LIMIT_MAX: u64 = 1_000;
 const AUDIT_LIMIT_DEFAULT: u64 = 100;
-/// The most charges in one answer.
-const CHARGES_LIMIT_MAX: u64 = 100_000;
-const CHARGES_LIMIT_DEFAULT: u64 = 1_000;
 
-/// How the disk does, as `/admin/status` shows it.
-fn disk_json(disk: &DiskState) -> Value {
-    json!({
-        "free_bytes": disk.free_bytes,
-        "free_bytes_min": disk.free_bytes_min,
-        "sync_slowest_ms": u64::try_from(disk.sync_slowest.as_millis()).unwrap_or(u64::MAX),
-        "slow": disk.is_slow(),
-    })
+/// Snapshots, the audit trail, the settings in force.
+pub struct Operator {
+    pub worker: Arc<Worker>,
+    pub config_shown: Arc<ArcSwap<Vec<u8>>>,
 }
 
-impl Front {
-    pub(in crate::http) async fn read(
-        &self,
-        call: &Call,
-        durable_at: Lsn,
-        shown: impl Fn() -> Value,
-    ) -> Answer {
-        match self.durable(Some(durable_at)).await {
-            Ok(()) => Answer::value(StatusCode::OK, &shown()),
-            Err(reason) => call.problem(reason),
-        }
-    }
-
-    pub(in crate::http) async fn snapshot(&self, call: Call) -> Answer {
+impl Operator {
+    pub async fn snapshot(&self, call: Call) -> Answer {
         let acted = call.acting().acted(None, None, None);
-        if let Err(reason) = self.write_down(acted).await {
+        if let Err(reason) = self.worker.write_down(acted).await {
             return call.problem(reason);
         }
-        let journal = std::sync::Arc::clone(&self.core.journal);
+        let journal = Arc::clone(&self.worker.journal);
         let taken = tokio::task::spawn_blocking(move || journal.snapshot()).await;
         match taken {
             Ok(Ok(report)) => {
@@ -77,84 +55,12 @@ impl Front {
         }
     }
 
-    pub(in crate::http) async fn status(&self, call: Call) -> Answer {
-        let (after, limit) = match page_query(&call) {
-            Ok(asked) => asked,
-            Err(errors) => return call.invalid(Refusal::InvalidRequest, &errors),
-        };
-        let (products, _) = self.core.journal.products_after(&after, limit);
-        let next = next_of(&products, |it| it.product.as_str());
-        let status = self.core.journal.status();
-        let opened = self.core.journal.opened();
-        let conservation = |view: &ProductView| {
-            json!({
-                "product_id": view.product.as_str(),
-                "total": view.total,
-                "available": view.available(),
-                "held": view.held,
-                "sold": view.sold,
-            })
-        };
-        let generation = self.core.journal.generation();
-        let shown = json!({
-            "readiness": readiness_json(self.not_ready()),
-            "durable_lsn": status.durable.0,
-            "appended_lsn": status.appended.0,
-            "first_lsn": status.first.0,
-            "snapshot_lsn": status.snapshot.map(|lsn| lsn.0),
-            "snapshot_failure": status.snapshot_failure,
-            "log": {
-                "id": format!("{:016x}", self.core.journal.log_id()),
-                "generation": {
-                    "number": generation.number(),
-                    "tag": format!("{:016x}", generation.tag()),
-                },
-                "accepted": self.core.journal.is_history_accepted(),
-                "syncs": status.log.syncs,
-                "frames": status.log.frames,
-                "records": status.log.records,
-                "bytes": status.log.bytes,
-                "segments": status.log.segments,
-                "ring_used": status.log.ring_used,
-                "ring_bytes": status.log.ring_bytes,
-            },
-            "disk": disk_json(&self.core.journal.disk()),
-            "buyers": status.buyers,
-            "purchases": status.purchases,
-            "idempotency_keys": status.keys,
-            "velocity_keys": status.velocity_keys,
-            "open_payments": status.open_payments,
-            "stuck_voids": status.stuck_voids,
-            "differing_captures": status.differing_captures,
-            "reviews": status.reviews,
-            "gateway": {
-                "name": self.core.payments.gateway().name(),
-                "circuit": self.core.payments.circuit().as_str(),
-            },
-            "sinks": self.core.sinks.status().iter().map(super::sinks::sink_json).collect::<Vec<_>>(),
-            "connections": self.core.metrics.connections(),
-            "backup": super::backup::shown(self.core.backup.as_deref()),
-            "reconcile": super::reconcile::short(&self.core.reconciler.status()),
-            "conservation": products.entries.iter().map(conservation).collect::<Vec<_>>(),
-            "next": next,
-            "recovery": {
-                "events_replayed": opened.events_replayed,
-                "snapshot_lsn": opened.snapshot.map(|lsn| lsn.0),
-                "durable_lsn": opened.durable.0,
-                "torn_tail": opened.torn_tail,
-                "elapsed_ms": opened.elapsed_ms,
-                "digest": opened.digest,
-            },
-        });
-        self.read(&call, status.appended, || shown.clone()).await
-    }
-
-    pub(in crate::http) async fn audit(&self, call: Call) -> Answer {
+    pub async fn audit(&self, call: Call) -> Answer {
         let query = match audit_query(call.parts.uri.query()) {
             Ok(query) => query,
             Err(errors) => return call.invalid(Refusal::InvalidRequest, &errors),
         };
-        let journal = std::sync::Arc::clone(&self.core.journal);
+        let journal = Arc::clone(&self.worker.journal);
         let page = tokio::task::spawn_blocking(move || journal.audit(&query)).await;
         match page {
             Ok(Ok(page)) => {
@@ -174,62 +80,9 @@ impl Front {
         }
     }
 
-    pub(in crate::http) fn config(&self) -> Answer {
-        Answer::json(StatusCode::OK, self.core.config_shown.load().to_vec())
+    pub fn config(&self) -> Answer {
+        Answer::json(StatusCode::OK, self.config_shown.load().to_vec())
     }
-
-    pub(in crate::http) fn sandbox_charges(&self, call: &Call) -> Answer {
-        let Some(sandbox) = &self.core.sandbox else {
-            return call.problem(Reason::NotFound);
-        };
-        let mut query = Query::of(call.parts.uri.query(), &["after", "limit"]);
-        let after = query.parsed(
-            "after",
-            "must be the value of next from an earlier answer",
-            |text| Reference::parse(text).map(|_| text.to_owned()),
-        );
-        let limit = query
-            .integer("limit", 1, CHARGES_LIMIT_MAX)
-            .unwrap_or(CHARGES_LIMIT_DEFAULT);
-        let errors = query.into_errors();
-        if !errors.is_empty() {
-            return call.invalid(Refusal::InvalidRequest, &errors);
-        }
-        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-        let charges = sandbox.charges();
-        // They are in the order of their references, whose text is in the same order.
-        let mut rest = charges.iter().filter(|charge| {
-            after
-                .as_ref()
-                .is_none_or(|after| charge.reference.to_string() > *after)
-        });
-        let shown: Vec<_> = rest.by_ref().take(limit).map(charge).collect();
-        let more = rest.next().is_some();
-        let last = shown.last().map(|it: &Value| it["reference"].clone());
-        let next = last.filter(|_| more);
-        let shown = json!({ "charges": shown, "total": charges.len(), "more": more, "next": next });
-        Answer::value(StatusCode::OK, &shown)
-    }
-}
-
-fn charge(charge: &crate::payments::sandbox::SandboxCharge) -> Value {
-    use crate::payments::sandbox::ChargeState;
-    let state = match charge.state {
-        ChargeState::Declined => "declined",
-        ChargeState::Authorized => "authorized",
-        ChargeState::Captured => "captured",
-        ChargeState::Voided => "voided",
-        ChargeState::Refunded => "refunded",
-    };
-    json!({
-        "reference": charge.reference.to_string(),
-        "purchase_id": charge.reference.purchase().to_string(),
-        "currency": charge.currency.as_str(),
-        "state": state,
-        "amount": charge.amount.get(),
-        "captured": charge.captured.get(),
-        "refunded": charge.refunded.get(),
-    })
 }
 
 fn audit_query(query: Option<&str>) -> Result<AuditQuery, Vec<FieldError>> {
@@ -298,19 +151,4 @@ fn audit_query(query: Option<&str>) -> Result<AuditQuery, Vec<FieldError>> {
 
 fn purchase_or_hold(text: &str) -> Option<PurchaseId> {
     PurchaseId::parse_purchase(text).or_else(|| PurchaseId::parse_hold(text))
-}
-
-pub(in crate::http) fn by(call: &Call) -> AdminAct {
-    AdminAct {
-        request: call.id,
-        owner: caller_of(call).owner.clone(),
-    }
-}
-
-pub(in crate::http) fn bad_path_id(call: &Call, field: &'static str) -> Answer {
-    let error = FieldError {
-        field,
-        message: ID_FORM.to_owned(),
-    };
-    call.invalid(Refusal::InvalidRequest, &[error])
 }

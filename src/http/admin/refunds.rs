@@ -1,170 +1,97 @@
-//! Owns the operator's acts on money after it was asked for: refunds of what was captured, voids
-//! of what was only set aside.
+//! Owns the operator's calls about refunds of what was captured.
 //!
-//! Invariants: a refund is refused here for its shape only, and then reported for the audit trail;
-//! what looks like a card number in its reason is refused and neither kept nor repeated; a refund
-//! or void goes on when its caller is gone or has waited long enough, who is then told where to
-//! look. A refund's JSON follows from its view alone, so that one told again is the same.
+//! Invariants: what looks like a card number in a reason is refused and neither kept nor repeated; a
+//! refund goes on when its caller is gone or has waited long enough, who is then told where to look;
+//! a refund's JSON follows from its view alone, so that one told again is the same.
 //! Deliberately absent: whether money may go back, which the engine decides.
 
-use super::operator::by;
-use super::terms::Refused;
+use super::reasons::{REASON_FORM, plain_reason};
 use crate::engine::command::StartRefund;
-use crate::engine::event::{Flow, RefundFailure, Restock};
-use crate::engine::lifecycle::PurchaseState;
+use crate::engine::event::{IdempotencyKey, RefundFailure, Restock};
 use crate::engine::refusal::Refusal;
 use crate::engine::rejection::{RefundBar, RefusalFacts};
 use crate::engine::view::{PurchaseView, RefundStatus, RefundView};
-use crate::http::front::{Call, Front};
-use crate::http::shop::buying::{Told, caller_of, location, wrong_state};
-use crate::http::shop::orders::Readable;
+use crate::http::call::attempt::{Kind, Malformed, Next, Readable, Told, faulted};
+use crate::http::call::worker::Worker;
+use crate::http::call::{Call, location};
 use crate::http::wire::answer::Answer;
-use crate::http::wire::detail::Act;
-use crate::http::wire::fields::{Fields, optional, required};
-use crate::http::wire::idempotency::{self, Canonical};
+use crate::http::wire::fields::{Fields, Refused, optional, required};
+use crate::http::wire::idempotency::Canonical;
 use crate::http::wire::problem::{FieldError, Reason, problem_about, problem_of};
-use crate::ids::{GatewayCode, PurchaseId};
-use crate::journal::{Audit, RefundChange, RefundOutcome, Submitted, WriteError};
+use crate::ids::{GatewayCode, PurchaseId, UserId};
+use crate::journal::{Audit, RefundChange, RefundOutcome, StorageFault, Submitted};
 use crate::money::Amount;
+use crate::payments::driver::Payments;
 use crate::report::clawback;
-use crate::telemetry::metrics::{Attempt, Stage};
-use hyper::Method;
+use crate::telemetry::metrics::Attempt;
 use hyper::body::Incoming;
-use hyper::header::{CONTENT_TYPE, LOCATION};
+use hyper::header::LOCATION;
 use hyper::http::StatusCode;
 use serde_json::{Value, json};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::Duration;
 
-/// The longest reason of a refund.
-const REASON_CHARS_MAX: usize = 500;
+/// Refunds, for the operator.
+pub struct Refunds {
+    pub worker: Arc<Worker>,
+    pub payments: Arc<Payments>,
+    /// How long the gateway is waited for.
+    pub answer_within: Duration,
+}
 
-impl Front {
-    pub(in crate::http) async fn refunds(&self, call: Call, body: Incoming) -> Answer {
-        if call.parts.method == Method::POST {
-            let (answer, attempt) = self.refund_asked(&call, body).await;
-            self.counters.attempt(Flow::Refund, attempt);
-            return answer;
-        }
+impl Refunds {
+    pub async fn start(&self, call: Call, body: Incoming) -> Answer {
         let id = PurchaseId::parse_purchase(&call.param);
-        let found = id.and_then(|id| self.core.journal.purchase_with_aftermath(id));
+        let found = id.and_then(|id| self.worker.journal.purchase(id));
+        let refunding = Refunding {
+            refunds: self,
+            call: &call,
+            purchase: found.map(|(view, _)| view),
+        };
+        self.worker.attempt(&call, body, &refunding).await
+    }
+
+    /// The refunds of a purchase.
+    pub async fn list(&self, call: Call) -> Answer {
+        let id = PurchaseId::parse_purchase(&call.param);
+        let found = id.and_then(|id| self.worker.journal.purchase_with_aftermath(id));
         let Some((_, aftermath, durable_at)) = found else {
             return call.problem(Refusal::PurchaseNotFound);
         };
         let refunds: Vec<_> = aftermath.refunds.iter().map(refund_json).collect();
-        self.read(&call, durable_at, || json!({ "refunds": refunds }))
-            .await
+        let shown = json!({ "refunds": refunds });
+        self.worker.read(&call, durable_at, &shown).await
     }
 
-    pub(in crate::http) async fn refund(&self, call: Call) -> Answer {
+    pub async fn one(&self, call: Call) -> Answer {
         let (id, number) = call.param.rsplit_once('/').unwrap_or((&call.param, ""));
         let known = PurchaseId::parse_purchase(id);
-        let known = known.filter(|id| self.core.journal.purchase(*id).is_some());
+        let known = known.filter(|id| self.worker.journal.purchase(*id).is_some());
         let Some(id) = known else {
             return call.problem(Refusal::PurchaseNotFound);
         };
         let digits = number.bytes().all(|b| b.is_ascii_digit());
         let number = number.parse().ok().filter(|_| digits);
-        let found = number.and_then(|number| self.core.journal.refund(id, number));
+        let found = number.and_then(|number| self.worker.journal.refund(id, number));
         let Some((view, durable_at)) = found else {
             return call.problem(Reason::RefundNotFound);
         };
-        self.read(&call, durable_at, || refund_json(&view)).await
-    }
-
-    async fn refund_asked(&self, call: &Call, body: Incoming) -> Told {
-        let purchase = PurchaseId::parse_purchase(&call.param);
-        let found = purchase.and_then(|id| self.core.journal.purchase(id));
-        let charged = found
-            .as_ref()
-            .is_some_and(|(view, _)| view.quote.amount > Amount::ZERO);
-        let user = found.map(|(view, _)| view.user);
-        let readable = Readable {
-            user: user.clone(),
-            ..Readable::default()
-        };
-        let refused = |reason| self.refused_shape(call, Flow::Refund, reason, readable.clone());
-        let body = match self.json_body(call, body).await {
-            Ok(body) => body,
-            Err(reason) => return refused(reason),
-        };
-        let order = match RefundOrder::parse(&body) {
-            Ok(order) => order,
-            Err((reason, errors)) => return (call.invalid(reason, &errors), refused(reason).1),
-        };
-        let Some(key) = idempotency::key_in(&call.parts.headers) else {
-            return refused(Refusal::IdempotencyKeyMissing);
-        };
-        let (Some(purchase), Some(user)) = (purchase, user) else {
-            return refused(Refusal::PurchaseNotFound);
-        };
-        if order.amount == Some(Amount::ZERO) && charged {
-            let wrong = [FieldError {
-                field: "amount",
-                message: "must be 0 for a free order, and above 0 for any other".into(),
-            }];
-            let reason = Refusal::InvalidRequest;
-            return (call.invalid(reason, &wrong), refused(reason).1);
-        }
-        let canonical = order.canonical(call.parts.method.as_str(), call.parts.uri.path());
-        let key = idempotency::digests(&caller_of(call).owner, user.as_str(), key, canonical);
-        if let Err(reason) = self.core.payments.admission() {
-            // No refund can begin; one that has ended is told all the same.
-            return match self.core.journal.replay_refund(&user, &key) {
-                Some(replay) => self.refund_submitted(call, replay).await,
-                None => refused(reason),
-            };
-        }
-        let command = StartRefund {
-            purchase,
-            amount: order.amount,
-            previously_refunded: order.previously_refunded,
-            note: order.reason,
-            restock: order.restock,
-            key,
-            by: by(call),
-        };
-        let began = Instant::now();
-        let acting = call.acting();
-        let acted = |change: &RefundChange| {
-            let (before, mut after) = (money_of(&change.before), money_of(&change.before));
-            let started = &change.started;
-            after["refund"] = started.number.into();
-            after["refund_amount"] = started.amount.get().into();
-            after["restock"] = started.restock.as_bool().into();
-            acting.acted(Some(&call.param), Some(&before), Some(&after))
-        };
-        let journal = &self.core.journal;
-        let submitted = journal.start_refund(&command, Audit::Act(&acted));
-        self.counters.took(Stage::Shard, began.elapsed());
-        match submitted {
-            Ok(submitted) => self.refund_submitted(call, submitted).await,
-            Err(fault) => Self::faulted(call, &fault),
-        }
-    }
-
-    async fn refund_submitted(&self, call: &Call, submitted: Submitted<RefundOutcome>) -> Told {
-        let told = match submitted.outcome {
-            Ok(RefundOutcome::Started(view)) => return self.give_back(call, &view).await,
-            Ok(RefundOutcome::Ended(view)) => refund_told(&view),
-            Err(refused) => Self::refused(refused),
-        };
-        let (replay, durable_at) = (submitted.replay, submitted.durable_at);
-        self.once_durable(call, told, replay, durable_at).await
+        let shown = refund_json(&view);
+        self.worker.read(&call, durable_at, &shown).await
     }
 
     /// Drives a refund that has just begun. It goes on by itself where this is dropped or has
     /// waited long enough.
     async fn give_back(&self, call: &Call, started: &RefundView) -> Told {
         let (purchase, number) = (started.purchase, started.number);
-        let refunding = self.core.payments.refund(purchase, number, &self.gate);
-        let view = match tokio::time::timeout(self.core.answer_within, refunding).await {
+        let refunding = self.payments.refund(purchase, number, &self.worker.gate);
+        let view = match tokio::time::timeout(self.answer_within, refunding).await {
             Ok(Ok(view)) => view,
-            Ok(Err(fault)) => return Self::faulted(call, &fault),
+            Ok(Err(fault)) => return faulted(call, &fault),
             Err(_) => {
-                let known = self.core.journal.refund(purchase, number);
+                let known = self.worker.journal.refund(purchase, number);
                 let (view, durable_at) = known.expect("this refund began");
-                if let Err(reason) = self.durable(Some(durable_at)).await {
+                if let Err(reason) = self.worker.durable(Some(durable_at)).await {
                     return (call.problem(reason), Attempt::Refused(reason));
                 }
                 view
@@ -172,103 +99,109 @@ impl Front {
         };
         refund_told(&view)
     }
+}
 
-    /// Gives an authorization back. Asked again of one that is given back, the same answer.
-    pub(in crate::http) async fn void(&self, call: Call, body: Incoming) -> Answer {
-        if let Err((reason, errors)) = self.no_fields(&call, body).await {
-            return call.invalid(reason, &errors);
-        }
-        let id = PurchaseId::parse_purchase(&call.param);
-        let found = match self.durable_purchase(id).await {
-            Ok(found) => found,
-            Err(reason) => return call.problem(reason),
-        };
-        let Some(found) = found else {
-            return call.problem(Refusal::PurchaseNotFound);
-        };
-        let acting = Arc::clone(call.acting());
-        let acted = move |view: &PurchaseView| {
-            let (before, mut after) = (money_of(view), money_of(view));
-            if view.state != PurchaseState::Voided {
-                after["status"] = PurchaseState::Voiding.as_str().into();
-            }
-            let target = view.purchase.to_string();
-            acting.acted(Some(&target), Some(&before), Some(&after))
-        };
-        if found.state == PurchaseState::Voided {
-            return match self.write_down(acted(&found)).await {
-                Ok(()) => self.void_told(&call, &found),
-                Err(reason) => call.problem(reason),
-            };
-        }
-        let purchase = found.purchase;
-        let voiding = self
-            .core
-            .payments
-            .void(purchase, by(&call), acted, &self.gate);
-        let view = match tokio::time::timeout(self.core.answer_within, voiding).await {
-            Ok(Ok(view)) => view,
-            Ok(Err(WriteError::Refused(refusal))) => {
-                return self.refused_of(&call, refusal, purchase, Act::Void).await;
-            }
-            Ok(Err(WriteError::Fault(_))) => return call.problem(Refusal::StorageUnavailable),
-            Err(_) => match self.durable_purchase(id).await {
-                Ok(Some(view)) => view,
-                // It ended without a payment, and has been forgotten since.
-                Ok(None) => return call.problem(Refusal::PurchaseNotFound),
-                Err(reason) => return call.problem(reason),
-            },
-        };
-        self.void_told(&call, &view)
+/// A refund that is asked for, with what is known of its purchase.
+struct Refunding<'a> {
+    refunds: &'a Refunds,
+    call: &'a Call,
+    purchase: Option<PurchaseView>,
+}
+
+impl Refunding<'_> {
+    fn malformed(&self, reason: Refusal, errors: Vec<FieldError>) -> Box<Malformed> {
+        let readable = self.known();
+        Box::new(Malformed {
+            reason,
+            errors,
+            readable,
+        })
     }
+}
 
-    fn void_told(&self, call: &Call, view: &PurchaseView) -> Answer {
-        match view.state {
-            PurchaseState::Voided => Answer::json(StatusCode::OK, self.purchase_json(view)),
-            PurchaseState::Authorizing
-            | PurchaseState::Authorized
-            | PurchaseState::UnderReview
-            | PurchaseState::Capturing
-            | PurchaseState::Voiding
-            | PurchaseState::Stuck => {
-                let at = location(format!("/admin/purchases/{}", view.purchase));
-                Answer::json(StatusCode::ACCEPTED, self.purchase_json(view)).with(LOCATION, at)
-            }
-            // The payment came to another end meanwhile.
-            PurchaseState::Held
-            | PurchaseState::Captured
-            | PurchaseState::Declined
-            | PurchaseState::Expired
-            | PurchaseState::Released
-            | PurchaseState::CaptureDiffers
-            | PurchaseState::PartiallyRefunded
-            | PurchaseState::Refunded
-            | PurchaseState::Disputed
-            | PurchaseState::ChargedBack => wrong_state(call, view, Act::Void),
+impl Kind for Refunding<'_> {
+    type Order = RefundOrder;
+    type Begun = Box<RefundView>;
+    type Outcome = RefundOutcome;
+
+    fn known(&self) -> Readable {
+        Readable {
+            user: self.purchase.as_ref().map(|view| view.user.clone()),
+            ..Readable::default()
         }
     }
 
-    /// Takes a body that is left out or has no fields.
-    async fn no_fields(&self, call: &Call, body: Incoming) -> Result<(), Refused> {
-        let bare = |reason| (reason, Vec::new());
-        if call.parts.headers.contains_key(CONTENT_TYPE) {
-            let body = self.json_body(call, body).await.map_err(bare)?;
-            let errors = match body.trim_ascii() {
-                b"" => Vec::new(),
-                _ => Fields::of(&body, &[]).into_errors(),
+    fn parse(&self, body: &[u8]) -> Result<RefundOrder, Box<Malformed>> {
+        RefundOrder::parse(body).map_err(|(reason, errors)| self.malformed(reason, errors))
+    }
+
+    fn buyer<'a>(&'a self, order: &'a RefundOrder) -> Result<&'a UserId, Box<Malformed>> {
+        let Some(view) = &self.purchase else {
+            return Err(self.malformed(Refusal::PurchaseNotFound, Vec::new()));
+        };
+        if order.amount == Some(Amount::ZERO) && view.quote.amount > Amount::ZERO {
+            let wrong = FieldError {
+                field: "amount",
+                message: "must be 0 for a free order, and above 0 for any other".into(),
             };
-            return if errors.is_empty() {
-                Ok(())
-            } else {
-                Err((Refusal::InvalidRequest, errors))
-            };
+            return Err(self.malformed(Refusal::InvalidRequest, vec![wrong]));
         }
-        let body = self.whole(call, body, self.core.body).await.map_err(bare)?;
-        if body.is_empty() {
-            Ok(())
-        } else {
-            Err(bare(Refusal::UnsupportedMediaType))
+        Ok(&view.user)
+    }
+
+    fn readable(&self, _: &RefundOrder) -> Readable {
+        self.known()
+    }
+
+    fn canonical(&self, order: &RefundOrder, method: &str, path: &str) -> Canonical {
+        order.canonical(method, path)
+    }
+
+    fn admission(&self) -> Result<(), Refusal> {
+        self.refunds.payments.admission()
+    }
+
+    fn replay(&self, user: &UserId, key: &IdempotencyKey) -> Option<Submitted<RefundOutcome>> {
+        self.refunds.worker.journal.replay_refund(user, key)
+    }
+
+    fn submit(
+        &self,
+        order: RefundOrder,
+        key: IdempotencyKey,
+    ) -> Result<Submitted<RefundOutcome>, StorageFault> {
+        let purchase = self.purchase.as_ref();
+        let command = StartRefund {
+            purchase: purchase.expect("its buyer was asked for").purchase,
+            amount: order.amount,
+            previously_refunded: order.previously_refunded,
+            note: order.reason,
+            restock: order.restock,
+            key,
+            by: self.call.by(),
+        };
+        let acted = |change: &RefundChange| {
+            let (before, mut after) = (money_of(&change.before), money_of(&change.before));
+            let started = &change.started;
+            after["refund"] = started.number.into();
+            after["refund_amount"] = started.amount.get().into();
+            after["restock"] = started.restock.as_bool().into();
+            let acting = self.call.acting();
+            acting.acted(Some(&self.call.param), Some(&before), Some(&after))
+        };
+        let journal = &self.refunds.worker.journal;
+        journal.start_refund(&command, Audit::Act(&acted))
+    }
+
+    fn next(&self, outcome: RefundOutcome) -> Next<Box<RefundView>> {
+        match outcome {
+            RefundOutcome::Started(view) => Next::Drive(view),
+            RefundOutcome::Ended(view) => Next::Tell(refund_told(&view)),
         }
+    }
+
+    async fn drive(&self, started: Box<RefundView>) -> Told {
+        self.refunds.give_back(self.call, &started).await
     }
 }
 
@@ -335,7 +268,7 @@ fn refund_told(view: &RefundView) -> Told {
 }
 
 /// What the audit trail shows of a purchase's money, in whole minor units.
-pub(in crate::http) fn money_of(view: &PurchaseView) -> Value {
+pub fn money_of(view: &PurchaseView) -> Value {
     json!({
         "status": view.state.as_str(),
         "amount": view.quote.amount.get(),
@@ -345,7 +278,7 @@ pub(in crate::http) fn money_of(view: &PurchaseView) -> Value {
 }
 
 /// A refund. Its amounts are whole minor units, as its request has them.
-pub(in crate::http) fn refund_json(view: &RefundView) -> Value {
+pub fn refund_json(view: &RefundView) -> Value {
     let before = view.previously_refunded.get();
     let (status, settled_at, taken_back, code) = match &view.status {
         RefundStatus::Pending => ("pending", None, Value::Null, None),
@@ -445,17 +378,6 @@ impl RefundOrder {
             .text(Some(&self.reason))
             .text(self.restock.as_bool().then_some("restock"))
     }
-}
-
-/// What an operator's words must be.
-pub(in crate::http) const REASON_FORM: &str =
-    "must be a string of 1 to 500 characters without control characters";
-
-/// An operator's words for why.
-pub(in crate::http) fn plain_reason(text: &str) -> Option<String> {
-    let fits = (1..=REASON_CHARS_MAX).contains(&text.chars().count());
-    let plain = !text.trim().is_empty() && !text.chars().any(char::is_control);
-    (fits && plain).then(|| text.to_owned())
 }
 
 #[cfg(test)]

@@ -6,23 +6,24 @@
 //! caller is gone or has waited long enough, who is then told where to look.
 //! Deliberately absent: which purchases are reviewed (the engine), and deadlines (`payments`).
 
-use super::operator::by;
-use super::refunds::{REASON_FORM, money_of, plain_reason};
-use super::terms::Refused;
+use super::inquiries::buyer_json;
+use super::reasons::{REASON_FORM, plain_reason};
+use super::refunds::money_of;
 use crate::engine::command::Verdict;
 use crate::engine::event::{Decider, Judgement};
 use crate::engine::lifecycle::PurchaseState;
 use crate::engine::refusal::Refusal;
 use crate::engine::view::{BuyerView, More, PurchaseView};
-use crate::http::front::{Call, Front};
-use crate::http::shop::buying::location;
+use crate::http::call::worker::Worker;
+use crate::http::call::{Call, location};
+use crate::http::shop::purchases::Purchases;
 use crate::http::wire::answer::Answer;
 use crate::http::wire::detail::Act;
-use crate::http::wire::fields::{Fields, required};
+use crate::http::wire::fields::{Fields, Refused, required};
 use crate::http::wire::problem::{FieldError, Reason};
 use crate::http::wire::query::Query;
 use crate::ids::PurchaseId;
-use crate::journal::WriteError;
+use crate::payments::driver::Payments;
 use crate::time::UnixMs;
 use hyper::body::Incoming;
 use hyper::header::LOCATION;
@@ -34,15 +35,22 @@ use std::sync::Arc;
 const LIMIT_MAX: u64 = 1_000;
 const LIMIT_DEFAULT: u64 = 100;
 
-impl Front {
+/// Purchases that wait for a person.
+pub struct Reviews {
+    pub worker: Arc<Worker>,
+    pub payments: Arc<Payments>,
+    pub purchases: Arc<Purchases>,
+}
+
+impl Reviews {
     /// What waits, the oldest deadline first.
-    pub(in crate::http) async fn reviews(&self, call: Call) -> Answer {
+    pub async fn list(&self, call: Call) -> Answer {
         let (after, limit) = match page_in(call.parts.uri.query()) {
             Ok(asked) => asked,
             Err(errors) => return call.invalid(Refusal::InvalidRequest, &errors),
         };
         // It takes every shard's turn.
-        let journal = Arc::clone(&self.core.journal);
+        let journal = Arc::clone(&self.worker.journal);
         let Ok((waiting, total, durable_at)) =
             tokio::task::spawn_blocking(move || journal.review_views(after, limit)).await
         else {
@@ -52,7 +60,7 @@ impl Front {
             More::Yes => waiting.entries.last().map(|(view, _)| place_of(view)),
             More::No => None,
         };
-        let now = self.core.journal.now();
+        let now = self.worker.journal.now();
         let shown = waiting.entries.iter();
         let shown = shown.map(|(view, buyer)| self.review_json(view, buyer, now));
         let shown = json!({
@@ -61,7 +69,7 @@ impl Front {
             "more": next.is_some(),
             "next": next,
         });
-        self.read(&call, durable_at, || shown.clone()).await
+        self.worker.read(&call, durable_at, &shown).await
     }
 
     fn review_json(&self, view: &PurchaseView, buyer: &BuyerView, now: UnixMs) -> Value {
@@ -76,18 +84,13 @@ impl Front {
             "opened_at": opened_at.to_string(),
             "age_s": now.since_ms(opened_at) / 1_000,
             "deadline": deadline(view).map(|at| at.to_string()),
-            "buyer": self.buyer_json(buyer),
+            "buyer": buyer_json(&self.worker.journal, buyer),
         })
     }
 
     /// Takes the money of a purchase under review, or gives it back.
-    pub(in crate::http) async fn decide_review(
-        &self,
-        call: Call,
-        body: Incoming,
-        verdict: Verdict,
-    ) -> Answer {
-        let body = match self.json_body(&call, body).await {
+    pub async fn decide(&self, call: Call, body: Incoming, verdict: Verdict) -> Answer {
+        let body = match self.worker.json_body(&call, body).await {
             Ok(body) => body,
             Err(reason) => return call.problem(reason),
         };
@@ -98,11 +101,11 @@ impl Front {
         let Some(id) = PurchaseId::parse_purchase(&call.param) else {
             return call.problem(Refusal::PurchaseNotFound);
         };
-        if self.core.journal.purchase(id).is_none() {
+        if self.worker.journal.purchase(id).is_none() {
             return call.problem(Refusal::PurchaseNotFound);
         }
         let decider = Decider::Person(Judgement {
-            by: by(&call),
+            by: call.by(),
             note,
         });
         let acting = Arc::clone(call.acting());
@@ -116,26 +119,20 @@ impl Front {
             let target = view.purchase.to_string();
             acting.acted(Some(&target), Some(&before), Some(&after))
         };
-        let payments = &self.core.payments;
-        let deciding = payments.decide_review(id, verdict, decider, acted, &self.gate);
-        let view = match tokio::time::timeout(self.core.answer_within, deciding).await {
-            Ok(Ok(view)) => view,
-            Ok(Err(WriteError::Refused(refusal))) => {
-                return self.refused_of(&call, refusal, id, Act::Review).await;
-            }
-            Ok(Err(WriteError::Fault(_))) => return call.problem(Refusal::StorageUnavailable),
-            Err(_) => match self.durable_purchase(Some(id)).await {
-                Ok(Some(view)) => view,
-                // It ended without a payment, and has been forgotten since.
-                Ok(None) => return call.problem(Refusal::PurchaseNotFound),
-                Err(reason) => return call.problem(reason),
-            },
-        };
-        self.decision_told(&view)
+        let payments = &self.payments;
+        let deciding = payments.decide_review(id, verdict, decider, acted, &self.worker.gate);
+        match self
+            .purchases
+            .after(&call, (id, Act::Review), deciding)
+            .await
+        {
+            Ok(view) => self.decision_told(&view),
+            Err(answer) => answer,
+        }
     }
 
     fn decision_told(&self, view: &PurchaseView) -> Answer {
-        let shown = self.purchase_json(view);
+        let shown = self.purchases.json(view);
         match view.state {
             PurchaseState::UnderReview
             | PurchaseState::Capturing

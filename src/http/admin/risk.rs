@@ -4,22 +4,19 @@
 //! changed is told once durable; a reason that looks like it has a card number in it is refused and
 //! neither kept nor repeated. Deliberately absent: the language, and what rules lead to.
 
-use super::operator::by;
-use super::refunds::{REASON_FORM, plain_reason};
-use super::terms::{ID_FORM, Refused};
+use super::reasons::{REASON_FORM, plain_reason};
 use crate::engine::event::{BuyerPaused, BuyerRated, Pause, Rating, RiskRulesSet, RulesSource};
 use crate::engine::refusal::Refusal;
 use crate::engine::segments::Segmented;
-use crate::http::front::{Call, Front};
-use crate::http::shop::orders::WORD_FORM;
+use crate::http::call::Call;
+use crate::http::call::worker::Worker;
 use crate::http::wire::answer::Answer;
-use crate::http::wire::fields::{Fields, nullable, required};
+use crate::http::wire::fields::{Fields, Refused, WORD_FIELD_FORM, nullable, required};
 use crate::http::wire::problem::{FieldError, invalid_at};
 use crate::ids::{Lsn, Segment, UserId};
 use crate::journal::{NewRules, Rules, RulesAt, ScoringAt, StorageFault};
 use crate::risk::{self, RulesError};
 use crate::time::UnixMs;
-use hyper::Method;
 use hyper::body::Incoming;
 use hyper::header::CONTENT_TYPE;
 use serde_json::{Value, json};
@@ -28,26 +25,33 @@ use std::sync::Arc;
 /// The largest score of a buyer.
 const RISK_SCORE_MAX: u32 = 1_000;
 
-impl Front {
-    pub(in crate::http) async fn risk_rules(&self, call: Call, body: Incoming) -> Answer {
-        if call.parts.method == Method::PUT
-            && let Err(answer) = self.put_rules(&call, body).await
-        {
-            return answer;
+/// Rules in force, pauses and ratings of buyers.
+pub struct RiskCalls {
+    pub worker: Arc<Worker>,
+}
+
+impl RiskCalls {
+    pub async fn set_rules(&self, call: Call, body: Incoming) -> Answer {
+        match self.put_rules(&call, body).await {
+            Ok(()) => self.rules(call).await,
+            Err(answer) => answer,
         }
-        let (rules, _) = self.core.journal.risk_rules();
-        let held = self.core.journal.rule_counts();
+    }
+
+    pub async fn rules(&self, call: Call) -> Answer {
+        let (rules, _) = self.worker.journal.risk_rules();
+        let held = self.worker.journal.rule_counts();
         let held = |name: &str| held.iter().find(|it| it.0.as_str() == name).map(|it| it.2);
-        let mut shown = rules_json(&rules, self.core.journal.now(), held);
+        let mut shown = rules_json(&rules, self.worker.journal.now(), held);
         // What is read last waits for all that was read before.
-        let (scoring, durable_at) = self.core.journal.risk_scoring();
+        let (scoring, durable_at) = self.worker.journal.risk_scoring();
         shown["scoring"] = scoring_json(scoring.as_ref());
-        self.read(&call, durable_at, || shown.clone()).await
+        self.worker.read(&call, durable_at, &shown).await
     }
 
     async fn put_rules(&self, call: &Call, body: Incoming) -> Result<(), Answer> {
         let form = form_of(call).ok_or_else(|| call.problem(Refusal::UnsupportedMediaType))?;
-        let read = self.whole(call, body, self.core.body).await;
+        let read = self.worker.any_body(call, body).await;
         let body = read.map_err(|reason| call.problem(reason))?;
         let (text, compiled) = understood(form, &body)
             .map_err(|wrong| invalid_at(call.id, wrong.line, wrong.column, &wrong.message))?;
@@ -55,10 +59,10 @@ impl Front {
             compiled: compiled.set,
             text,
             source: RulesSource::Administration,
-            by: Some(by(call)),
+            by: Some(call.by()),
         };
         // It takes every shard's turn.
-        let journal = Arc::clone(&self.core.journal);
+        let journal = Arc::clone(&self.worker.journal);
         let acting = Arc::clone(call.acting());
         let acted = move |before: Option<&RiskRulesSet>, after: &RiskRulesSet| {
             let before = before.map(shown_in_trail);
@@ -69,32 +73,74 @@ impl Front {
         self.told(call, told.map(Ok)).await
     }
 
-    pub(in crate::http) async fn pause_buyer(&self, call: Call, body: Incoming) -> Answer {
+    pub async fn pause(&self, call: Call, body: Incoming) -> Answer {
         let Some(user) = UserId::parse(&call.param) else {
-            return bad_user(&call);
+            return call.bad_path_id("user_id");
         };
-        let pause = if call.parts.method == Method::POST {
-            let body = match self.json_body(&call, body).await {
-                Ok(body) => body,
-                Err(reason) => return call.problem(reason),
-            };
-            match pause_of(&body, self.core.journal.now()) {
-                Ok(pause) => Some(pause),
-                Err((refusal, errors)) => return call.invalid(refusal, &errors),
-            }
-        } else {
-            None
+        let body = match self.worker.json_body(&call, body).await {
+            Ok(body) => body,
+            Err(reason) => return call.problem(reason),
         };
+        match pause_of(&body, self.worker.journal.now()) {
+            Ok(pause) => self.set_pause(&call, user, Some(pause)).await,
+            Err((refusal, errors)) => call.invalid(refusal, &errors),
+        }
+    }
+
+    pub async fn unpause(&self, call: Call) -> Answer {
+        let Some(user) = UserId::parse(&call.param) else {
+            return call.bad_path_id("user_id");
+        };
+        self.set_pause(&call, user, None).await
+    }
+
+    async fn set_pause(&self, call: &Call, user: UserId, pause: Option<Pause>) -> Answer {
         let paused = BuyerPaused {
             user: user.clone(),
             pause,
-            by: by(&call),
+            by: call.by(),
         };
         let after = paused.pause.as_ref().map(pause_json);
-        let told = self.core.journal.pause_buyer_acted(paused, |before| {
+        let told = self.worker.journal.pause_buyer_acted(paused, |before| {
             let before = before.map(pause_json);
             let target = Some(user.as_str());
             call.acting().acted(target, before.as_ref(), after.as_ref())
+        });
+        match self.told(call, told).await {
+            Ok(()) => self.buyer_risk_told(call, &user).await,
+            Err(answer) => answer,
+        }
+    }
+
+    pub async fn rating(&self, call: Call) -> Answer {
+        let Some(user) = UserId::parse(&call.param) else {
+            return call.bad_path_id("user_id");
+        };
+        self.buyer_risk_told(&call, &user).await
+    }
+
+    pub async fn rate(&self, call: Call, body: Incoming) -> Answer {
+        let Some(user) = UserId::parse(&call.param) else {
+            return call.bad_path_id("user_id");
+        };
+        let body = match self.worker.json_body(&call, body).await {
+            Ok(body) => body,
+            Err(reason) => return call.problem(reason),
+        };
+        let rating = match rating_of(&body) {
+            Ok(rating) => rating,
+            Err(errors) => return call.invalid(Refusal::InvalidRequest, &errors),
+        };
+        let rated = BuyerRated {
+            user: user.clone(),
+            rating,
+            by: call.by(),
+        };
+        let after = rating_json(&rated.rating);
+        let told = self.worker.journal.rate_buyer_acted(rated, |before| {
+            let before = before.map(rating_json);
+            let target = Some(user.as_str());
+            call.acting().acted(target, before.as_ref(), Some(&after))
         });
         match self.told(&call, told).await {
             Ok(()) => self.buyer_risk_told(&call, &user).await,
@@ -102,46 +148,15 @@ impl Front {
         }
     }
 
-    pub(in crate::http) async fn rate_buyer(&self, call: Call, body: Incoming) -> Answer {
-        let Some(user) = UserId::parse(&call.param) else {
-            return bad_user(&call);
-        };
-        if call.parts.method == Method::PUT {
-            let body = match self.json_body(&call, body).await {
-                Ok(body) => body,
-                Err(reason) => return call.problem(reason),
-            };
-            let rating = match rating_of(&body) {
-                Ok(rating) => rating,
-                Err(errors) => return call.invalid(Refusal::InvalidRequest, &errors),
-            };
-            let rated = BuyerRated {
-                user: user.clone(),
-                rating,
-                by: by(&call),
-            };
-            let after = rating_json(&rated.rating);
-            let told = self.core.journal.rate_buyer_acted(rated, |before| {
-                let before = before.map(rating_json);
-                let target = Some(user.as_str());
-                call.acting().acted(target, before.as_ref(), Some(&after))
-            });
-            if let Err(answer) = self.told(&call, told).await {
-                return answer;
-            }
-        }
-        self.buyer_risk_told(&call, &user).await
-    }
-
     async fn buyer_risk_told(&self, call: &Call, user: &UserId) -> Answer {
-        let (pause, rating, _) = self.core.journal.buyer_risk(user);
+        let (pause, rating, _) = self.worker.journal.buyer_risk(user);
         let mut shown = rating_json(&rating.unwrap_or_default());
         shown["user_id"] = user.as_str().into();
-        let (segment, computed, durable_at) = self.core.journal.buyer_segment(user);
+        let (segment, computed, durable_at) = self.worker.journal.buyer_segment(user);
         shown["effective_segment"] = segment.as_ref().map(Segment::as_str).into();
         shown["computed"] = computed.as_ref().map(computed_json).unwrap_or_default();
         shown["pause"] = pause.as_ref().map(pause_json).unwrap_or_default();
-        self.read(call, durable_at, || shown.clone()).await
+        self.worker.read(call, durable_at, &shown).await
     }
 
     /// Waits until what was recorded is durable.
@@ -155,7 +170,7 @@ impl Front {
             Ok(Err(refusal)) => return Err(call.problem(refusal)),
             Err(_) => return Err(call.problem(Refusal::StorageUnavailable)),
         };
-        let durable = self.durable(Some(durable_at)).await;
+        let durable = self.worker.durable(Some(durable_at)).await;
         durable.map_err(|reason| call.problem(reason))
     }
 }
@@ -296,7 +311,7 @@ fn pause_of(body: &[u8], now: UnixMs) -> Result<Pause, Refused> {
 
 fn rating_of(body: &[u8]) -> Result<Rating, Vec<FieldError>> {
     let mut fields = Fields::of(body, &["segment", "risk_score", "account_since"]);
-    let segment = fields.parsed(nullable("segment"), WORD_FORM, Segment::parse);
+    let segment = fields.parsed(nullable("segment"), WORD_FIELD_FORM, Segment::parse);
     let rating = Rating {
         segment,
         risk_score: fields.small(nullable("risk_score"), 0, RISK_SCORE_MAX),
@@ -307,12 +322,4 @@ fn rating_of(body: &[u8]) -> Result<Rating, Vec<FieldError>> {
     } else {
         Err(fields.into_errors())
     }
-}
-
-fn bad_user(call: &Call) -> Answer {
-    let error = FieldError {
-        field: "user_id",
-        message: ID_FORM.to_owned(),
-    };
-    call.invalid(Refusal::InvalidRequest, &[error])
 }

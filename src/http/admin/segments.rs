@@ -2,29 +2,36 @@
 //! metrics. Deliberately absent: computing, which happens in the database.
 
 use crate::engine::refusal::Refusal;
-use crate::http::front::{Call, Front};
+use crate::http::call::Call;
+use crate::http::call::worker::Worker;
 use crate::http::wire::answer::Answer;
-use crate::report::postgres::segments::{SegmentReport, SegmentsStatus};
-use crate::telemetry::families;
-use crate::telemetry::metrics::Exposition;
-use hyper::Method;
+use crate::report::postgres::segments::{SegmentJob, SegmentReport, SegmentsStatus};
 use hyper::http::StatusCode;
 use serde_json::{Value, json};
+use std::sync::Arc;
 
-impl Front {
-    /// GET: how it stands. POST: the same, with a run asked for, where there is a database for it.
-    pub(in crate::http) async fn segments(&self, call: Call) -> Answer {
-        let job = self.core.segments.as_ref();
-        if call.parts.method != Method::POST {
-            return Answer::value(StatusCode::OK, &shown(job.map(|job| job.status()).as_ref()));
-        }
-        let Some(job) = job else {
+/// Segments of buyers.
+pub struct Segments {
+    pub worker: Arc<Worker>,
+    pub segments: Option<Arc<SegmentJob>>,
+}
+
+impl Segments {
+    /// How it stands.
+    pub fn runs(&self) -> Answer {
+        let status = self.segments.as_ref().map(|job| job.status());
+        Answer::value(StatusCode::OK, &shown(status.as_ref()))
+    }
+
+    /// The same, with a run asked for, where there is a database for it.
+    pub async fn ask(&self, call: Call) -> Answer {
+        let Some(job) = &self.segments else {
             let detail = "Segments are computed in PostgreSQL, which is not configured. Set report.postgres.url and restart.";
             let facts = json!({ "configured": false });
             return call.problem_about(Refusal::WrongState, detail, &facts);
         };
         let acted = call.acting().acted(None, None, None);
-        if let Err(reason) = self.write_down(acted).await {
+        if let Err(reason) = self.worker.write_down(acted).await {
             return call.problem(reason);
         }
         let number = job.ask();
@@ -51,15 +58,4 @@ fn shown(status: Option<&SegmentsStatus>) -> Value {
         "last_success_at": status.last_good.as_deref().map(|good| good.ended_at.to_string()),
         "report": status.last.as_deref().map(SegmentReport::to_json),
     })
-}
-
-/// The figures of the runs of this process.
-pub(in crate::http) fn metrics(status: &SegmentsStatus, out: &mut Exposition) {
-    let good = status.last_good.as_deref();
-    out.single(&families::SEGMENTS_FAILED, status.failed);
-    out.single(&families::SEGMENTS_FED, status.fed);
-    out.single(
-        &families::SEGMENTS_LAST_SUCCESS,
-        good.map_or(0, |report| report.ended_at.get() / 1_000),
-    );
 }

@@ -5,30 +5,37 @@
 //! A settlement goes on when its caller is gone or has waited long enough, who is then told where to
 //! look. Deliberately absent: what the gateway has, which `payments` looks up.
 
-use super::operator::by;
-use super::refunds::{REASON_FORM, money_of, plain_reason};
-use super::terms::Refused;
+use super::reasons::{REASON_FORM, plain_reason};
+use super::refunds::money_of;
 use crate::engine::lifecycle::PurchaseState;
 use crate::engine::refusal::Refusal;
 use crate::engine::view::PurchaseView;
-use crate::http::front::{Call, Front};
-use crate::http::shop::buying::location;
+use crate::http::call::worker::Worker;
+use crate::http::call::{Call, location};
+use crate::http::shop::purchases::Purchases;
 use crate::http::wire::answer::Answer;
 use crate::http::wire::detail::Act;
-use crate::http::wire::fields::{Fields, required};
+use crate::http::wire::fields::{Fields, Refused, required};
 use crate::ids::PurchaseId;
-use crate::journal::WriteError;
 use crate::money::Amount;
 use crate::payments::SettleAs;
+use crate::payments::driver::Payments;
 use hyper::body::Incoming;
 use hyper::header::LOCATION;
 use hyper::http::StatusCode;
 use std::sync::Arc;
 
-impl Front {
+/// Settling captures of another sum.
+pub struct Settlements {
+    pub worker: Arc<Worker>,
+    pub payments: Arc<Payments>,
+    pub purchases: Arc<Purchases>,
+}
+
+impl Settlements {
     /// Books what the gateway took, or gives back what is left of it.
-    pub(in crate::http) async fn settle(&self, call: Call, body: Incoming) -> Answer {
-        let body = match self.json_body(&call, body).await {
+    pub async fn settle(&self, call: Call, body: Incoming) -> Answer {
+        let body = match self.worker.json_body(&call, body).await {
             Ok(body) => body,
             Err(reason) => return call.problem(reason),
         };
@@ -37,7 +44,7 @@ impl Front {
             Err((reason, errors)) => return call.invalid(reason, &errors),
         };
         let id = PurchaseId::parse_purchase(&call.param);
-        let known = id.filter(|id| self.core.journal.purchase(*id).is_some());
+        let known = id.filter(|id| self.worker.journal.purchase(*id).is_some());
         let Some(id) = known else {
             return call.problem(Refusal::PurchaseNotFound);
         };
@@ -56,22 +63,17 @@ impl Front {
             let target = view.purchase.to_string();
             acting.acted(Some(&target), Some(&before), Some(&after))
         };
-        let payments = &self.core.payments;
-        let settling = payments.settle_capture(id, wanted, by(&call), acted, &self.gate);
-        let view = match tokio::time::timeout(self.core.answer_within, settling).await {
-            Ok(Ok(view)) => view,
-            Ok(Err(WriteError::Refused(refusal))) => {
-                return self.refused_of(&call, refusal, id, Act::Settle).await;
-            }
-            Ok(Err(WriteError::Fault(_))) => return call.problem(Refusal::StorageUnavailable),
-            Err(_) => match self.durable_purchase(Some(id)).await {
-                Ok(Some(view)) => view,
-                // It ended without a payment, and has been forgotten since.
-                Ok(None) => return call.problem(Refusal::PurchaseNotFound),
-                Err(reason) => return call.problem(reason),
-            },
+        let payments = &self.payments;
+        let settling = payments.settle_capture(id, wanted, call.by(), acted, &self.worker.gate);
+        let view = match self
+            .purchases
+            .after(&call, (id, Act::Settle), settling)
+            .await
+        {
+            Ok(view) => view,
+            Err(answer) => return answer,
         };
-        let shown = self.purchase_json(&view);
+        let shown = self.purchases.json(&view);
         if view.state.is_open_payment() || view.state == PurchaseState::CaptureDiffers {
             let at = location(format!("/admin/purchases/{}", view.purchase));
             return Answer::json(StatusCode::ACCEPTED, shown).with(LOCATION, at);

@@ -1,19 +1,18 @@
-//! Owns the operator's calls about sinks and their dead letters, and the sinks' metrics.
+//! Owns the operator's calls about sinks and their dead letters.
 //!
 //! Invariants: what is done to a sink stands in the audit trail before it is done; nothing here
 //! waits for a sink but a redrive, whose waiting is bounded and holds no thread.
 
 use crate::engine::refusal::Refusal;
-use crate::http::front::{Call, Front};
+use crate::http::call::Call;
+use crate::http::call::worker::Worker;
 use crate::http::wire::answer::Answer;
 use crate::http::wire::fields::{Fields, optional, required};
 use crate::http::wire::problem::{FieldError, Reason};
 use crate::http::wire::query::Query;
 use crate::ids::Lsn;
 use crate::journal::Elsewhere;
-use crate::report::feed::{Gap, Lost, Mode, SinkRefusal, SinkStatus, letter_json};
-use crate::telemetry::families::{self, Family};
-use crate::telemetry::metrics::Exposition;
+use crate::report::feed::{Gap, Lost, Mode, SinkRefusal, SinkStatus, Sinks, letter_json};
 use hyper::body::Incoming;
 use hyper::http::StatusCode;
 use serde_json::{Value, json};
@@ -23,27 +22,33 @@ use std::sync::Arc;
 const LETTERS_LIMIT_DEFAULT: u64 = 100;
 const LETTERS_LIMIT_MAX: u64 = 1_000;
 
-impl Front {
-    pub(in crate::http) fn sinks(&self) -> Answer {
-        let sinks: Vec<_> = self.core.sinks.status().iter().map(sink_json).collect();
+/// Sinks and their dead letters.
+pub struct SinkCalls {
+    pub worker: Arc<Worker>,
+    pub sinks: Arc<Sinks>,
+}
+
+impl SinkCalls {
+    pub fn list(&self) -> Answer {
+        let sinks: Vec<_> = self.sinks.status().iter().map(sink_json).collect();
         Answer::value(StatusCode::OK, &json!({ "sinks": sinks }))
     }
 
-    pub(in crate::http) async fn set_sink(&self, call: Call, mode: Mode) -> Answer {
+    pub async fn set(&self, call: Call, mode: Mode) -> Answer {
         let name = call.param.clone();
-        if !self.core.sinks.has(&name) {
+        if !self.sinks.has(&name) {
             return call.problem(Reason::NotFound);
         }
-        let status = self.core.sinks.status();
+        let status = self.sinks.status();
         let known = status.iter().find(|sink| sink.name == name);
         let before = known.map(|sink| json!({ "mode": sink.mode.as_str() }));
         let after = json!({ "mode": mode.as_str() });
         let acting = call.acting();
         let acted = acting.acted(Some(&name), before.as_ref(), Some(&after));
-        if let Err(reason) = self.write_down(acted).await {
+        if let Err(reason) = self.worker.write_down(acted).await {
             return call.problem(reason);
         }
-        let sinks = &self.core.sinks;
+        let sinks = &self.sinks;
         let told = match mode {
             Mode::Paused => sinks.pause(&name),
             Mode::Run | Mode::GivenUp => sinks.resume(&name),
@@ -54,7 +59,7 @@ impl Front {
         }
     }
 
-    pub(in crate::http) async fn dead_letters(&self, call: Call) -> Answer {
+    pub async fn dead_letters(&self, call: Call) -> Answer {
         let mut query = Query::of(
             call.parts.uri.query(),
             &["sink", "from_lsn", "after", "limit"],
@@ -75,7 +80,7 @@ impl Front {
         if !errors.is_empty() {
             return call.invalid(Refusal::InvalidRequest, &errors);
         }
-        let sinks = Arc::clone(&self.core.sinks);
+        let sinks = Arc::clone(&self.sinks);
         let read = tokio::task::spawn_blocking(move || {
             let mut shown: Vec<Value> = Vec::new();
             let mut total = 0;
@@ -120,8 +125,8 @@ impl Front {
         }
     }
 
-    pub(in crate::http) async fn redrive(&self, call: Call, body: Incoming) -> Answer {
-        let body = match self.json_body(&call, body).await {
+    pub async fn redrive(&self, call: Call, body: Incoming) -> Answer {
+        let body = match self.worker.json_body(&call, body).await {
             Ok(body) => body,
             Err(reason) => return call.problem(reason),
         };
@@ -131,10 +136,10 @@ impl Front {
         };
         let after = json!({ "from": from.0, "to": to.map(|lsn| lsn.0) });
         let acted = call.acting().acted(Some(&sink), None, Some(&after));
-        if let Err(reason) = self.write_down(acted).await {
+        if let Err(reason) = self.worker.write_down(acted).await {
             return call.problem(reason);
         }
-        let shown = match self.core.sinks.redrive(&sink, from, to).await {
+        let shown = match self.sinks.redrive(&sink, from, to).await {
             Ok(done) => json!({
                 "sink": sink, "status": "done", "delivered": done.delivered,
                 "refused": done.refused, "cause": null,
@@ -152,7 +157,7 @@ impl Front {
         let sink = fields.text(required("sink"));
         let from = fields.integer(optional("from"), 0, i64::MAX);
         let to = fields.integer(optional("to"), 0, i64::MAX);
-        if sink.as_ref().is_some_and(|sink| !self.core.sinks.has(sink)) {
+        if sink.as_ref().is_some_and(|sink| !self.sinks.has(sink)) {
             fields.wrong("sink", "is not the name of a running sink");
         }
         let lsn = |value: i64| Lsn(value.unsigned_abs());
@@ -161,41 +166,10 @@ impl Front {
             _ => Err(fields.into_errors()),
         }
     }
-
-    pub(in crate::http) fn sink_metrics(&self, out: &mut Exposition) {
-        type Value = fn(&SinkStatus) -> u64;
-        const VALUES: [(&Family, Value); 8] = [
-            (&families::SINK_UP, |it| u64::from(it.up)),
-            (&families::SINK_LAG_BYTES, |it| it.lag_bytes),
-            (&families::SINK_CURSOR, |it| it.cursor.0),
-            (&families::SINK_DELIVERED, |it| it.delivered),
-            (&families::SINK_REJECTED, |it| it.rejected),
-            (&families::SINK_RETRIES, |it| it.retries),
-            (&families::SINK_DEAD_LETTERS, |it| it.dead_letter_bytes),
-            (&families::SINK_GIVEN_UP, |it| {
-                u64::from(it.mode == Mode::GivenUp)
-            }),
-        ];
-        let sinks = self.core.sinks.status();
-        if sinks.is_empty() {
-            return;
-        }
-        for (family, of) in VALUES {
-            out.family(family);
-            for sink in &sinks {
-                out.sample(family, &format!("sink=\"{}\"", sink.name), of(sink));
-            }
-        }
-        let family = &families::SINK_AGE;
-        out.family(family);
-        for sink in &sinks {
-            out.sample_ms(family, &format!("sink=\"{}\"", sink.name), sink.age_ms);
-        }
-    }
 }
 
 /// A sink as the operator sees it.
-pub(in crate::http) fn sink_json(sink: &SinkStatus) -> Value {
+pub fn sink_json(sink: &SinkStatus) -> Value {
     let gap = |gap: &Gap| json!({ "from_lsn": gap.from, "to_lsn": gap.to });
     let lost = |lost: &Lost| {
         json!({

@@ -12,9 +12,9 @@ use crate::engine::event::{Active, AdminAct, Discount, ProductSet, PromotionSet}
 use crate::engine::payable::{AmountRule, AmountRules};
 use crate::engine::refusal::Refusal;
 use crate::engine::view::{ProductView, PromotionView};
-use crate::http::wire::fields::{Fields, nullable, optional, required};
+use crate::http::shop::products::{by_currency, product_for_shop, time};
+use crate::http::wire::fields::{Fields, ID_FORM, Refused, nullable, optional, required};
 use crate::http::wire::preconditions::ETag;
-use crate::http::wire::problem::FieldError;
 use crate::ids::{ProductId, PromotionCode, Segment};
 use crate::journal::NotSet;
 use crate::money::{Amount, Currency, Price};
@@ -30,10 +30,7 @@ const PRODUCTS_OF_A_PROMOTION_MAX: usize = 100;
 const SEGMENTS_OF_A_PROMOTION_MAX: usize = 20;
 const TTL_S_MAX: u32 = 30 * 86_400;
 const TOKENS_MAX: u32 = 1_000_000;
-/// What an id must be, for messages.
-pub const ID_FORM: &str = "1 to 64 characters of A-Z a-z 0-9 _ . : -";
-
-/// The same of a word that is searched for card numbers.
+/// What a word must be that is searched for card numbers.
 const WORD_FORM: &str = "1 to 64 characters of A-Z a-z 0-9 _ . : -, without a card number";
 
 /// The fields of a product's terms.
@@ -69,9 +66,6 @@ const NULLABLE_FIELDS: [&str; 4] = [
     "starts_at",
     "ends_at",
 ];
-
-/// Why a body was refused.
-pub type Refused = (Refusal, Vec<FieldError>);
 
 /// What a body of PUT or PATCH asks for.
 #[derive(Debug)]
@@ -469,26 +463,6 @@ pub fn promotion_tag(view: &PromotionView) -> ETag {
     ETag::of(&json!([view.code.as_str(), promotion_terms(view)]))
 }
 
-/// A product as a shop sees it.
-pub fn product_for_shop(view: &ProductView) -> Value {
-    json!({
-        "product_id": view.product.as_str(),
-        "name": view.name,
-        "price": by_currency(&view.prices, |price| price.get()),
-        "starts_at": time(view.starts_at),
-        "ends_at": time(view.ends_at),
-        "active": view.active == Active::Yes,
-        "status": view.status.as_str(),
-        "stock": {
-            "total": view.total,
-            "held": view.held,
-            "sold": view.sold,
-            "available": view.available(),
-        },
-        "per_user_limit": view.per_user_limit,
-    })
-}
-
 /// A product as the operator sees it.
 pub fn product_for_admin(view: &ProductView) -> Value {
     let mut shown = product_for_shop(view);
@@ -505,22 +479,12 @@ pub fn promotion_for_admin(view: &PromotionView) -> Value {
     shown
 }
 
-fn by_currency<T>(sums: &[(Currency, T)], minor_units: impl Fn(&T) -> i64) -> Value {
-    let sums = sums.iter();
-    let sums = sums.map(|(currency, sum)| (currency.to_string(), minor_units(sum).into()));
-    Value::Object(sums.collect())
-}
-
 /// The entries of a restriction; null where there is none.
 fn listed<T>(entries: &[T], text: impl Fn(&T) -> &str) -> Value {
     if entries.is_empty() {
         return Value::Null;
     }
     entries.iter().map(|it| Value::from(text(it))).collect()
-}
-
-fn time(at: Option<UnixMs>) -> Option<String> {
-    at.map(|at| at.to_string())
 }
 
 #[cfg(test)]

@@ -8,31 +8,34 @@
 
 use crate::engine::event::WebhookFormat;
 use crate::engine::refusal::Refusal;
-use crate::http::front::{Call, Front};
-use crate::http::shop::orders::WORD_FORM;
+use crate::http::call::Call;
+use crate::http::call::worker::Worker;
 use crate::http::wire::answer::Answer;
-use crate::http::wire::fields::{Fields, optional, required};
+use crate::http::wire::fields::{Fields, WORD_FIELD_FORM, optional, required};
 use crate::http::wire::problem::{FieldError, Reason};
 use crate::ids::WebhookSecretId;
-use crate::webhooks::{BadKey, NotAdded, SECRETS_MAX, Secret, Source, WebhookKey};
-use hyper::Method;
+use crate::webhooks::{BadKey, NotAdded, SECRETS_MAX, Secret, Secrets, Source, WebhookKey};
 use hyper::body::Incoming;
 use hyper::http::StatusCode;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
+use std::sync::Arc;
 
-impl Front {
-    pub(in crate::http) async fn webhook_secrets(&self, call: Call, body: Incoming) -> Answer {
-        if call.parts.method == Method::POST {
-            return self.add_webhook_secret(&call, body).await;
-        }
-        let known = self.core.webhooks.secrets.known();
+/// The secrets that webhooks are signed with.
+pub struct WebhookSecrets {
+    pub worker: Arc<Worker>,
+    pub secrets: Arc<Secrets>,
+}
+
+impl WebhookSecrets {
+    pub fn list(&self) -> Answer {
+        let known = self.secrets.known();
         let secrets: Vec<_> = known.iter().map(shown).collect();
         Answer::value(StatusCode::OK, &json!({ "secrets": secrets }))
     }
 
-    async fn add_webhook_secret(&self, call: &Call, body: Incoming) -> Answer {
-        let body = match self.json_body(call, body).await {
+    pub async fn add(&self, call: Call, body: Incoming) -> Answer {
+        let body = match self.worker.json_body(&call, body).await {
             Ok(body) => body,
             Err(reason) => return call.problem(reason),
         };
@@ -41,15 +44,15 @@ impl Front {
             Err(errors) => return call.invalid(Refusal::InvalidRequest, &errors),
         };
         let (shown, id) = (shown(&secret), secret.id.clone());
-        let reserved = match self.core.webhooks.secrets.reserve(secret) {
+        let reserved = match self.secrets.reserve(secret) {
             Ok(reserved) => reserved,
             Err(not_added) => return call.invalid(Refusal::InvalidRequest, &[told(not_added)]),
         };
         let acted = call.acting().acted(Some(id.as_str()), None, Some(&shown));
-        let Ok(durable_at) = self.core.journal.admin_acted(acted) else {
+        let Ok(durable_at) = self.worker.journal.admin_acted(acted) else {
             return call.problem(Refusal::StorageUnavailable);
         };
-        match self.durable(Some(durable_at)).await {
+        match self.worker.durable(Some(durable_at)).await {
             Ok(()) => {
                 reserved.admit();
                 Answer::value(StatusCode::CREATED, &shown)
@@ -58,16 +61,16 @@ impl Front {
         }
     }
 
-    pub(in crate::http) async fn retire_webhook_secret(&self, call: Call) -> Answer {
+    pub async fn retire(&self, call: Call) -> Answer {
         let id = WebhookSecretId::parse(&call.param);
-        let retired = id.and_then(|id| self.core.webhooks.secrets.retire(&id));
+        let retired = id.and_then(|id| self.secrets.retire(&id));
         let Some(secret) = retired else {
             return call.problem(Reason::NotFound);
         };
         let shown = shown(&secret);
         let target = Some(secret.id.as_str());
         let acted = call.acting().acted(target, Some(&shown), None);
-        match self.write_down(acted).await {
+        match self.worker.write_down(acted).await {
             Ok(()) => Answer::value(StatusCode::OK, &shown),
             Err(reason) => call.problem(reason),
         }
@@ -75,7 +78,7 @@ impl Front {
 
     fn secret_in(&self, body: &[u8]) -> Result<Secret, Vec<FieldError>> {
         let mut fields = Fields::of(body, &["id", "key", "format"]);
-        let id = fields.parsed(required("id"), WORD_FORM, WebhookSecretId::parse);
+        let id = fields.parsed(required("id"), WORD_FIELD_FORM, WebhookSecretId::parse);
         let text = fields.text(required("key")).map(SecretString::from);
         let forms = "must be holdfast, standard or stripe";
         let format = fields.parsed(optional("format"), forms, WebhookFormat::parse);
@@ -96,7 +99,7 @@ impl Front {
                 id,
                 key,
                 source: Source::Admin,
-                added_at: self.core.journal.now(),
+                added_at: self.worker.journal.now(),
             }),
             _ => Err(errors),
         }

@@ -11,13 +11,15 @@ use crate::engine::decide::Unplaced;
 use crate::engine::event::{Disposition, Flow, WebhookKind};
 use crate::engine::refusal::Refusal;
 use crate::engine::rejection::Rejection;
-use crate::http::front::{Call, Front};
+use crate::http::call::Call;
+use crate::http::call::worker::Worker;
 use crate::http::server::sampled::Sampled;
 use crate::http::wire::answer::Answer;
 use crate::http::wire::body::BodyBounds;
 use crate::http::wire::problem::{FieldError, problem_of};
 use crate::ids::PurchaseId;
 use crate::journal::LetIn;
+use crate::payments::driver::Payments;
 use crate::payments::gateway::Reference;
 use crate::telemetry::metrics::{Attempt, Stage};
 use crate::time::UnixMs;
@@ -31,8 +33,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 /// What webhooks are verified with.
-pub(in crate::http) struct WebhookDesk {
-    pub(in crate::http) secrets: Arc<Secrets>,
+pub struct WebhookDesk {
+    pub secrets: Arc<Secrets>,
     tolerance_ms: u64,
     body: BodyBounds,
     refused: Sampled,
@@ -40,7 +42,7 @@ pub(in crate::http) struct WebhookDesk {
 }
 
 impl WebhookDesk {
-    pub(in crate::http) fn new(secrets: Arc<Secrets>, config: &Config) -> Self {
+    pub fn new(secrets: Arc<Secrets>, config: &Config) -> Self {
         Self {
             secrets,
             tolerance_ms: config.webhooks.tolerance_ms,
@@ -84,16 +86,20 @@ impl From<Refusal> for Refused {
     }
 }
 
-impl Front {
-    pub(in crate::http) async fn webhook(
-        &self,
-        call: Call,
-        body: Incoming,
-        endpoint: Endpoint,
-    ) -> Answer {
+/// Letting webhooks in.
+pub struct Webhooks {
+    pub worker: Arc<Worker>,
+    pub payments: Arc<Payments>,
+    pub desk: Arc<WebhookDesk>,
+}
+
+impl Webhooks {
+    pub async fn receive(&self, call: Call, body: Incoming, endpoint: Endpoint) -> Answer {
         let (refusal, answer) = match self.webhook_told(&call, body, endpoint).await {
             Ok(answer) => {
-                self.counters.attempt(Flow::Webhook, Attempt::Success);
+                self.worker
+                    .counters
+                    .attempt(Flow::Webhook, Attempt::Success);
                 return answer;
             }
             Err(Refused::For(Rejection { reason, facts })) => {
@@ -108,9 +114,9 @@ impl Front {
             }
         };
         let attempt = Attempt::Refused(refusal);
-        self.counters.attempt(Flow::Webhook, attempt);
-        let now = self.core.journal.now();
-        self.core.webhooks.log_refused(refusal, endpoint, now);
+        self.worker.counters.attempt(Flow::Webhook, attempt);
+        let now = self.worker.journal.now();
+        self.desk.log_refused(refusal, endpoint, now);
         answer
     }
 
@@ -120,11 +126,11 @@ impl Front {
         body: Incoming,
         endpoint: Endpoint,
     ) -> Result<Answer, Refused> {
-        let desk = &self.core.webhooks;
+        let desk = &self.desk;
         let claim = WebhookClaim::read(endpoint, &call.parts.headers)?;
-        let body = self.whole(call, body, desk.body).await?;
+        let body = self.worker.body_within(call, body, desk.body).await?;
         // Gateways stamp by the wall clock, which the core's time may lag behind or run ahead of.
-        let (tolerance_ms, now) = (desk.tolerance_ms, self.core.journal.wall_clock());
+        let (tolerance_ms, now) = (desk.tolerance_ms, self.worker.journal.wall_clock());
         let Genuine { delivery, secret } = claim.verify(&desk.secrets, tolerance_ms, &body, now)?;
         tracing::debug!(event = "webhook_genuine", secret = %secret, "signed with a known secret");
         let message = match webhooks::read(&delivery, &body, tolerance_ms, now) {
@@ -132,9 +138,9 @@ impl Front {
             Err(malformed) => {
                 // A nonce that was used is told of first, whatever came with it this time.
                 let nonce = delivery.nonce();
-                let known = nonce.and_then(|nonce| self.core.journal.knows_nonce(nonce));
+                let known = nonce.and_then(|nonce| self.worker.journal.knows_nonce(nonce));
                 let durable_at = known.ok_or(Refused::Malformed(malformed))?;
-                self.durable(Some(durable_at)).await?;
+                self.worker.durable(Some(durable_at)).await?;
                 return Err(Refusal::ReplayedNonce.into());
             }
         };
@@ -168,8 +174,8 @@ impl Front {
         let by_us = !matches!(message.about, About::Authorization(_));
         command.purchase = self.purchase_about(message.about, &command).await?;
         let began = Instant::now();
-        let received = self.core.journal.receive_webhook(&command);
-        self.counters.took(Stage::Shard, began.elapsed());
+        let received = self.worker.journal.receive_webhook(&command);
+        self.worker.counters.took(Stage::Shard, began.elapsed());
         let received = received.map_err(|_| Refusal::StorageUnavailable)?;
         // A dispute of a payment whose capture is not known here says that there is one.
         let (look_at, durable_at) = match &received {
@@ -180,9 +186,9 @@ impl Front {
             Err(not) => (None, not.durable_at),
         };
         if let Some(purchase) = look_at {
-            self.core.payments.look_again(purchase);
+            self.payments.look_again(purchase);
         }
-        self.durable(durable_at).await?;
+        self.worker.durable(durable_at).await?;
         let let_in = received.map_err(|not| not.rejection)?;
         if let Some(why) = let_in.unplaced {
             self.tell_of_dispute(&command, why);
@@ -197,7 +203,7 @@ impl Front {
     fn tell_of_dispute(&self, command: &ReceiveWebhook, why: Unplaced) {
         let view = command
             .purchase
-            .and_then(|purchase| self.core.journal.purchase(purchase));
+            .and_then(|purchase| self.worker.journal.purchase(purchase));
         let Some((view, _)) = view else { return };
         tracing::error!(
             event = "dispute_unplaced",
@@ -215,8 +221,8 @@ impl Front {
         let Some(purchase) = command.purchase.filter(|_| failed) else {
             return;
         };
-        if self.core.journal.refund_succeeded(purchase, number) {
-            self.counters.refund_failed_late();
+        if self.worker.journal.refund_succeeded(purchase, number) {
+            self.worker.counters.refund_failed_late();
             tracing::error!(
                 event = "refund_failed_late",
                 purchase_id = %purchase,
@@ -236,7 +242,7 @@ impl Front {
         match about {
             About::Nothing => Ok(None),
             About::NamedOnly => {
-                self.core.webhooks.thin.sample(self.core.journal.now(), |ignored| {
+                self.desk.thin.sample(self.worker.journal.now(), |ignored| {
                     tracing::warn!(
                         event = "webhook_thin",
                         ignored,
@@ -250,18 +256,18 @@ impl Front {
                 Ok(Some(purchase))
             }
             About::Reference(reference) => {
-                if reference.log_id() == self.core.journal.log_id() {
+                if reference.log_id() == self.worker.journal.log_id() {
                     self.tell_of_forgotten(reference.purchase(), command.kind);
                 }
                 Ok(self.purchase_under(reference))
             }
             About::Authorization(authorization) => {
-                let journal = Arc::clone(&self.core.journal);
+                let journal = Arc::clone(&self.worker.journal);
                 if journal.knows_webhook(command) {
                     return Ok(None);
                 }
                 let disputed = command.kind.is_dispute();
-                let tolerance_ms = self.core.webhooks.tolerance_ms;
+                let tolerance_ms = self.desk.tolerance_ms;
                 let begun_by = command.happened_at.plus_ms(tolerance_ms);
                 let looked = tokio::task::spawn_blocking(move || {
                     // Asked first: what has got its name meanwhile is found.
@@ -290,7 +296,7 @@ impl Front {
             | WebhookKind::DisputeLost => true,
             WebhookKind::PaymentVoided | WebhookKind::PaymentFailed | WebhookKind::Other => false,
         };
-        if of_money && self.core.journal.has_forgotten(purchase) {
+        if of_money && self.worker.journal.has_forgotten(purchase) {
             tracing::error!(
                 event = "webhook_of_forgotten",
                 purchase_id = %purchase,
@@ -303,8 +309,8 @@ impl Front {
     fn purchase_under(&self, reference: Reference) -> Option<PurchaseId> {
         // Another data directory may share the gateway; and a purchase's number may have been
         // given again, for another payment, after a copy of the log was restored.
-        (reference.log_id() == self.core.journal.log_id()).then_some(())?;
-        let (view, _) = self.core.journal.purchase(reference.purchase())?;
+        (reference.log_id() == self.worker.journal.log_id()).then_some(())?;
+        let (view, _) = self.worker.journal.purchase(reference.purchase())?;
         (view.request == Some(reference.request())).then_some(reference.purchase())
     }
 }

@@ -1,4 +1,7 @@
 //! What machines ask of the process: probes and metrics.
 
-pub mod probes;
+pub(super) mod jobs;
+pub(super) mod metrics;
+pub(super) mod probes;
+pub(super) mod readiness;
 pub mod recovering;

@@ -5,10 +5,10 @@
 //! takes over, no further connection is taken here. Deliberately absent: keys, because nothing that
 //! is answered needs one.
 
-use super::probes::{NotReady, readiness_json};
+use super::probes::live;
+use super::readiness::{NotReady, readiness_json};
 use crate::config::ServerConfig;
 use crate::engine::refusal::Refusal;
-use crate::http::front::Front;
 use crate::http::server::listener::Listener;
 use crate::http::server::presence::UnderWay;
 use crate::http::server::tls::Tls;
@@ -99,7 +99,7 @@ impl Probes {
     fn answer(&self, id: RequestId, request: &Request<Incoming>) -> Answer {
         let reads = matches!(*request.method(), Method::GET | Method::HEAD);
         match request.uri().path() {
-            "/livez" if reads => Front::live(),
+            "/livez" if reads => live(),
             "/readyz" if reads => self.ready(),
             _ => problem(Refusal::StorageUnavailable.into(), id),
         }

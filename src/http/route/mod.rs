@@ -1,381 +1,303 @@
-//! Owns the paths: what there is, which methods each takes, and what each asks of its caller.
+//! Owns the table of routes: what there is, who may call it, what it is for the audit trail, for
+//! metrics and for the bounds, and what answers it.
 //!
-//! Invariant: this is the only list of routes; `docs/openapi.yaml` names exactly these, which a
-//! test holds. Deliberately absent: what the routes do.
+//! Invariant: this is the only list of routes. Dispatch, `Allow`, roles, pools and acts follow from
+//! it; `docs/openapi.yaml` names exactly these, which a test holds.
+//! A new route is one line in [`routes!`] and its handler. Deliberately absent: what the handlers do.
 
-pub mod audited;
-pub mod auth;
+mod groups;
+mod matching;
 
+pub(super) use groups::Groups;
+pub use matching::{Found, resolve};
+
+use crate::engine::command::Verdict;
+use crate::engine::event::{Act, Flow};
+use crate::http::call::Call;
+use crate::http::call::auth::Access;
+use crate::http::ops::probes::live;
+use crate::http::wire::answer::Answer;
+use crate::report::feed::Mode;
 use crate::telemetry::metrics::Pool;
-use auth::Access;
+use crate::webhooks::Endpoint;
+use What::{Acts, ActsAndCounts, Counts, Plain};
 use hyper::Method;
-use std::borrow::Cow;
+use hyper::body::Incoming;
+use matching::Template;
 
-/// Something at a path. The words in braces of its template are its ids.
+/// Who calls a route. The bound on requests under way follows from it, and so does the key.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
-pub enum Resource {
-    /// Holds.
-    Holds,
-    /// One hold.
-    Hold,
-    /// Buying.
-    Buy,
-    /// Products, for the shop.
-    Products,
-    /// A product, for the shop.
-    Product,
-    /// A purchase.
-    Purchase,
-    /// A receipt.
-    Receipt,
-    /// Checking a receipt.
-    VerifyReceipt,
-    /// The public keys of receipts.
-    Jwks,
-    /// All products.
-    AdminProducts,
-    /// A product, for the operator.
-    AdminProduct,
-    /// The units of a product in all.
-    ProductStock,
-    /// All promotions.
-    AdminPromotions,
-    /// A promotion.
-    AdminPromotion,
-    /// A snapshot now.
-    Snapshot,
-    /// Log, snapshots, conservation.
-    Status,
-    /// The log's events.
-    Audit,
-    /// The settings in force.
-    Config,
-    /// A purchase, for the operator.
-    AdminPurchase,
-    /// The refunds of a purchase.
-    Refunds,
-    /// One refund of a purchase; its ids are the purchase's and the refund's number.
-    Refund,
-    /// Giving an authorization back.
-    Void,
-    /// Settling a capture of another sum than was asked for.
-    Settle,
-    /// Purchases that wait for a person.
-    Reviews,
-    /// Deciding for one of them.
-    ApproveReview,
-    /// Deciding against one of them.
-    RejectReview,
-    /// Payments and refunds under way.
-    OpenPayments,
-    /// A buyer, for the operator.
-    AdminUser,
-    /// A buyer's holds and purchases.
-    UserPurchases,
-    /// A buyer's reward tokens.
-    Rewards,
-    /// Spending reward tokens.
-    SpendRewards,
-    /// The risk rules in force.
-    RiskRules,
-    /// A buyer's pause.
-    UserPause,
-    /// What the operator knows of a buyer that rules can speak of.
-    UserRating,
-    /// What the sandbox gateway charged.
-    SandboxCharges,
-    /// A gateway's webhooks.
-    PaymentWebhook,
-    /// Stripe's webhooks.
-    StripeWebhook,
-    /// The secrets that webhooks are signed with.
-    WebhookSecrets,
-    /// One of them.
-    WebhookSecret,
-    /// The comparison of the gateway's charges with ours.
-    Reconcile,
-    /// The segments of buyers that are computed in PostgreSQL.
-    Segments,
-    /// Going on with a restored or copied history of the log.
-    AcceptHistory,
-    /// What carries events out of the log.
-    Sinks,
-    /// Holding one of them.
-    PauseSink,
-    /// Letting it run.
-    ResumeSink,
-    /// Events that a sink refused for good.
-    DeadLetters,
-    /// Driving them again.
-    Redrive,
-    /// Whether the process runs.
-    Live,
-    /// Whether it takes purchases.
-    Ready,
-    /// Metrics.
+pub enum Who {
+    /// A shop, with its key. Administrators may read.
+    Shop,
+    /// An administrator, with a key. Auditors may read.
+    Admin,
+    /// Who reads metrics; with a key where one has that role.
     Metrics,
+    /// Who probes, without a key.
+    Probe,
+    /// A gateway, which signs.
+    Gateway,
+    /// Anybody.
+    Anyone,
 }
 
-impl Resource {
-    /// Every one.
-    pub const ALL: &[Self] = &[
-        Self::Holds,
-        Self::Hold,
-        Self::Buy,
-        Self::Products,
-        Self::Product,
-        Self::Purchase,
-        Self::Receipt,
-        Self::VerifyReceipt,
-        Self::Jwks,
-        Self::AdminProducts,
-        Self::AdminProduct,
-        Self::ProductStock,
-        Self::AdminPromotions,
-        Self::AdminPromotion,
-        Self::Snapshot,
-        Self::Status,
-        Self::Audit,
-        Self::Config,
-        Self::AdminPurchase,
-        Self::Refunds,
-        Self::Refund,
-        Self::Void,
-        Self::Settle,
-        Self::Reviews,
-        Self::ApproveReview,
-        Self::RejectReview,
-        Self::OpenPayments,
-        Self::AdminUser,
-        Self::UserPurchases,
-        Self::Rewards,
-        Self::SpendRewards,
-        Self::RiskRules,
-        Self::UserPause,
-        Self::UserRating,
-        Self::SandboxCharges,
-        Self::PaymentWebhook,
-        Self::StripeWebhook,
-        Self::WebhookSecrets,
-        Self::WebhookSecret,
-        Self::Reconcile,
-        Self::Segments,
-        Self::AcceptHistory,
-        Self::Sinks,
-        Self::PauseSink,
-        Self::ResumeSink,
-        Self::DeadLetters,
-        Self::Redrive,
-        Self::Live,
-        Self::Ready,
-        Self::Metrics,
-    ];
+impl Who {
+    /// What a call by `method` asks of its caller.
+    pub fn access(self, method: &Method) -> Access {
+        let reads = matches!(*method, Method::GET | Method::HEAD);
+        match (self, reads) {
+            (Self::Shop, true) => Access::ShopRead,
+            (Self::Shop, false) => Access::Shop,
+            (Self::Admin, true) => Access::AdminRead,
+            (Self::Admin, false) => Access::Admin,
+            (Self::Metrics, _) => Access::Metrics,
+            (Self::Probe | Self::Gateway | Self::Anyone, _) => Access::Open,
+        }
+    }
+
+    /// Who may ask for `path` where there is nothing: who may ask for what is beside it.
+    pub fn of_area(path: &str) -> Self {
+        let under = |area: &str| {
+            path.strip_prefix(area)
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        };
+        if under("/limited") {
+            Self::Shop
+        } else if under("/admin") {
+            Self::Admin
+        } else {
+            Self::Anyone
+        }
+    }
+
+    const fn pool(self) -> Pool {
+        match self {
+            Self::Shop => Pool::Shop,
+            Self::Admin => Pool::Admin,
+            Self::Metrics | Self::Probe => Pool::Probe,
+            Self::Gateway => Pool::Webhook,
+            Self::Anyone => Pool::Keyless,
+        }
+    }
+}
+
+/// What a route is for the audit trail and for metrics.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+enum What {
+    /// Neither.
+    Plain,
+    /// An attempt, counted by its flow. Those by a shop or an operator need an idempotency key
+    /// (`call::attempt`).
+    Counts(Flow),
+    /// An administrative act.
+    Acts(Act),
+    /// Both.
+    ActsAndCounts(Act, Flow),
+}
+
+/// Whether a body is read before anything is done.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+enum Reads {
+    Body,
+    Nothing,
+}
+
+/// A method that a route may have; `HEAD` goes with `GET`.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+enum Verb {
+    GET,
+    POST,
+    PUT,
+    PATCH,
+    DELETE,
+}
+
+impl Verb {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::GET => "GET",
+            Self::POST => "POST",
+            Self::PUT => "PUT",
+            Self::PATCH => "PATCH",
+            Self::DELETE => "DELETE",
+        }
+    }
+
+    fn takes(self, method: &Method) -> bool {
+        method.as_str() == self.as_str() || self == Self::GET && *method == Method::HEAD
+    }
+}
+
+/// One line of the table.
+struct Row {
+    verb: Verb,
+    path: Template,
+    who: Who,
+    what: What,
+    reads: Reads,
+}
+
+/// Makes the table: the enumeration of routes, what is said of each, and who answers it.
+macro_rules! routes {
+    (($to:ident, $call:ident, $body:ident)
+     $($name:ident: $verb:ident $path:literal, $who:ident, $what:expr, $reads:ident => $answer:expr;)*) => {
+        /// One of the routes: a method at a path.
+        #[derive(Copy, Clone, Debug, PartialEq, Eq)]
+        #[allow(missing_docs, reason = "its line in the table says what it is")]
+        pub enum Route { $($name),* }
+
+        impl Route {
+            /// Every one; those of one path stand together.
+            pub const ALL: &'static [Self] = &[$(Self::$name),*];
+        }
+
+        const ROWS: &[Row] = &[$(Row {
+            verb: Verb::$verb,
+            path: Template::new($path),
+            who: Who::$who,
+            what: $what,
+            reads: Reads::$reads,
+        }),*];
+
+        impl Groups {
+            /// Has the route's handler answer.
+            pub(in crate::http) async fn answer(
+                &self,
+                route: Route,
+                $call: Call,
+                $body: Incoming,
+            ) -> Answer {
+                let $to = self;
+                match route { $(Route::$name => $answer,)* }
+            }
+        }
+    };
+}
+
+// What is asked for most stands first.
+#[rustfmt::skip]
+routes! { (to, call, body)
+    Buy:            POST   "/limited/buy",                          Shop,    Counts(Flow::Buy),                     Body    => to.buying.buy(call, body).await;
+    PlaceHold:      POST   "/limited/holds",                        Shop,    Counts(Flow::Hold),                    Body    => to.buying.place_hold(call, body).await;
+    Hold:           GET    "/limited/holds/{hold_id}",              Shop,    Plain,                                 Nothing => to.shop_reads.hold(call).await;
+    ReleaseHold:    DELETE "/limited/holds/{hold_id}",              Shop,    Plain,                                 Nothing => to.buying.release_hold(call).await;
+    Purchase:       GET    "/limited/purchases/{purchase_id}",      Shop,    Plain,                                 Nothing => to.shop_reads.purchase(call).await;
+    Product:        GET    "/limited/products/{product_id}",        Shop,    Plain,                                 Nothing => to.shop_reads.product(call).await;
+    Products:       GET    "/limited/products",                     Shop,    Plain,                                 Nothing => to.shop_reads.products(call).await;
+    Receipt:        GET    "/limited/receipts/{receipt_id}",        Shop,    Plain,                                 Nothing => to.receipts.receipt(call).await;
+    Rewards:        GET    "/limited/rewards/{user_id}",            Shop,    Plain,                                 Nothing => to.rewards.balance(call).await;
+    SpendRewards:   POST   "/limited/rewards/{user_id}/spend",      Shop,    Counts(Flow::Reward),                  Body    => to.rewards.spend(call, body).await;
+
+    VerifyReceipt:  POST   "/receipts/verify",                      Anyone,  Plain,                                 Body    => to.receipts.verify(call, body).await;
+    Jwks:           GET    "/.well-known/jwks.json",                Anyone,  Plain,                                 Nothing => to.receipts.jwks();
+
+    PaymentWebhook: POST   "/webhooks/payment",                     Gateway, Counts(Flow::Webhook),                 Body    => to.webhooks.receive(call, body, Endpoint::Payment).await;
+    StripeWebhook:  POST   "/webhooks/stripe",                      Gateway, Counts(Flow::Webhook),                 Body    => to.webhooks.receive(call, body, Endpoint::Stripe).await;
+
+    Live:           GET    "/livez",                                Probe,   Plain,                                 Nothing => live();
+    Ready:          GET    "/readyz",                               Probe,   Plain,                                 Nothing => to.probes.ready();
+    Metrics:        GET    "/metrics",                              Metrics, Plain,                                 Nothing => to.scrape.answer();
+
+    AdminProducts:  GET    "/admin/products",                       Admin,   Plain,                                 Nothing => to.catalogue.products(call).await;
+    AdminProduct:   GET    "/admin/products/{product_id}",          Admin,   Plain,                                 Nothing => to.catalogue.product(call).await;
+    PutProduct:     PUT    "/admin/products/{product_id}",          Admin,   Acts(Act::ProductSet),                 Body    => to.catalogue.set_product(call, body).await;
+    PatchProduct:   PATCH  "/admin/products/{product_id}",          Admin,   Acts(Act::ProductSet),                 Body    => to.catalogue.set_product(call, body).await;
+    AddStock:       POST   "/admin/products/{product_id}/stock",    Admin,   Acts(Act::StockChanged),               Body    => to.catalogue.add_stock(call, body).await;
+    Promotions:     GET    "/admin/promotions",                     Admin,   Plain,                                 Nothing => to.catalogue.promotions(call).await;
+    Promotion:      GET    "/admin/promotions/{code}",              Admin,   Plain,                                 Nothing => to.catalogue.promotion(call).await;
+    PutPromotion:   PUT    "/admin/promotions/{code}",              Admin,   Acts(Act::PromotionSet),               Body    => to.catalogue.set_promotion(call, body).await;
+    PatchPromotion: PATCH  "/admin/promotions/{code}",              Admin,   Acts(Act::PromotionSet),               Body    => to.catalogue.set_promotion(call, body).await;
+
+    AdminPurchase:  GET    "/admin/purchases/{purchase_id}",        Admin,   Plain,                                 Nothing => to.inquiries.purchase(call).await;
+    Refunds:        GET    "/admin/purchases/{purchase_id}/refunds", Admin,  Plain,                                 Nothing => to.refunds.list(call).await;
+    StartRefund:    POST   "/admin/purchases/{purchase_id}/refunds", Admin,  ActsAndCounts(Act::Refund, Flow::Refund), Body => to.refunds.start(call, body).await;
+    Refund:         GET    "/admin/purchases/{purchase_id}/refunds/{number}", Admin, Plain,                         Nothing => to.refunds.one(call).await;
+    Void:           POST   "/admin/purchases/{purchase_id}/void",   Admin,   Acts(Act::Void),                       Body    => to.voids.void(call, body).await;
+    Settle:         POST   "/admin/purchases/{purchase_id}/settle", Admin,   Acts(Act::Settle),                     Body    => to.settlements.settle(call, body).await;
+    OpenPayments:   GET    "/admin/payments",                       Admin,   Plain,                                 Nothing => to.inquiries.open_payments(call).await;
+    Reviews:        GET    "/admin/reviews",                        Admin,   Plain,                                 Nothing => to.reviews.list(call).await;
+    ApproveReview:  POST   "/admin/reviews/{purchase_id}/approve",  Admin,   Acts(Act::ReviewApproved),             Body    => to.reviews.decide(call, body, Verdict::Approve).await;
+    RejectReview:   POST   "/admin/reviews/{purchase_id}/reject",   Admin,   Acts(Act::ReviewRejected),             Body    => to.reviews.decide(call, body, Verdict::Reject).await;
+
+    User:           GET    "/admin/users/{user_id}",                Admin,   Plain,                                 Nothing => to.inquiries.user(call).await;
+    UserPurchases:  GET    "/admin/users/{user_id}/purchases",      Admin,   Plain,                                 Nothing => to.inquiries.user_purchases(call).await;
+    PauseUser:      POST   "/admin/users/{user_id}/pause",          Admin,   Acts(Act::BuyerPaused),                Body    => to.risk.pause(call, body).await;
+    UnpauseUser:    DELETE "/admin/users/{user_id}/pause",          Admin,   Acts(Act::BuyerUnpaused),              Nothing => to.risk.unpause(call).await;
+    UserRating:     GET    "/admin/users/{user_id}/rating",         Admin,   Plain,                                 Nothing => to.risk.rating(call).await;
+    RateUser:       PUT    "/admin/users/{user_id}/rating",         Admin,   Acts(Act::BuyerRated),                 Body    => to.risk.rate(call, body).await;
+    RiskRules:      GET    "/admin/risk/rules",                     Admin,   Plain,                                 Nothing => to.risk.rules(call).await;
+    SetRiskRules:   PUT    "/admin/risk/rules",                     Admin,   Acts(Act::RiskRulesSet),               Body    => to.risk.set_rules(call, body).await;
+
+    Sinks:          GET    "/admin/sinks",                          Admin,   Plain,                                 Nothing => to.sinks.list();
+    PauseSink:      POST   "/admin/sinks/{name}/pause",             Admin,   Acts(Act::SinkPaused),                 Nothing => to.sinks.set(call, Mode::Paused).await;
+    ResumeSink:     POST   "/admin/sinks/{name}/resume",            Admin,   Acts(Act::SinkResumed),                Nothing => to.sinks.set(call, Mode::Run).await;
+    DeadLetters:    GET    "/admin/dead-letters",                   Admin,   Plain,                                 Nothing => to.sinks.dead_letters(call).await;
+    Redrive:        POST   "/admin/dead-letters/redrive",           Admin,   Acts(Act::DeadLettersRedriven),        Body    => to.sinks.redrive(call, body).await;
+    WebhookSecrets: GET    "/admin/webhooks/secrets",               Admin,   Plain,                                 Nothing => to.webhook_secrets.list();
+    AddWebhookSecret: POST "/admin/webhooks/secrets",               Admin,   Acts(Act::WebhookSecretAdded),         Body    => to.webhook_secrets.add(call, body).await;
+    RetireWebhookSecret: DELETE "/admin/webhooks/secrets/{secret_id}", Admin, Acts(Act::WebhookSecretRetired),      Nothing => to.webhook_secrets.retire(call).await;
+    Reconciliation: GET    "/admin/reconcile",                      Admin,   Plain,                                 Nothing => to.reconciliation.runs();
+    Reconcile:      POST   "/admin/reconcile",                      Admin,   Acts(Act::Reconcile),                  Nothing => to.reconciliation.ask(call).await;
+    Segments:       GET    "/admin/segments",                       Admin,   Plain,                                 Nothing => to.segments.runs();
+    RefreshSegments: POST  "/admin/segments",                       Admin,   Acts(Act::SegmentsRefreshed),          Nothing => to.segments.ask(call).await;
+    SandboxCharges: GET    "/admin/sandbox/charges",                Admin,   Plain,                                 Nothing => to.sandbox.list(&call);
+
+    AcceptHistory:  POST   "/admin/history/accept",                 Admin,   Acts(Act::HistoryAccepted),            Body    => to.histories.accept(call, body).await;
+    Snapshot:       POST   "/admin/snapshot",                       Admin,   Acts(Act::Snapshot),                   Nothing => to.operator.snapshot(call).await;
+    Audit:          GET    "/admin/audit",                          Admin,   Plain,                                 Nothing => to.operator.audit(call).await;
+    Config:         GET    "/admin/config",                         Admin,   Plain,                                 Nothing => to.operator.config();
+    Status:         GET    "/admin/status",                         Admin,   Plain,                                 Nothing => to.status.show(call).await;
+}
+
+impl Route {
+    const fn row(self) -> &'static Row {
+        &ROWS[self as usize]
+    }
+
+    /// Its method; one that reads takes `HEAD` as well.
+    pub const fn method(self) -> &'static str {
+        self.row().verb.as_str()
+    }
 
     /// Its path, as `OpenAPI` writes it.
     pub const fn template(self) -> &'static str {
-        match self {
-            Self::Holds => "/limited/holds",
-            Self::Hold => "/limited/holds/{hold_id}",
-            Self::Buy => "/limited/buy",
-            Self::Products => "/limited/products",
-            Self::Product => "/limited/products/{product_id}",
-            Self::Purchase => "/limited/purchases/{purchase_id}",
-            Self::Receipt => "/limited/receipts/{receipt_id}",
-            Self::VerifyReceipt => "/receipts/verify",
-            Self::Jwks => "/.well-known/jwks.json",
-            Self::AdminProducts => "/admin/products",
-            Self::AdminProduct => "/admin/products/{product_id}",
-            Self::ProductStock => "/admin/products/{product_id}/stock",
-            Self::AdminPromotions => "/admin/promotions",
-            Self::AdminPromotion => "/admin/promotions/{code}",
-            Self::Snapshot => "/admin/snapshot",
-            Self::Status => "/admin/status",
-            Self::Audit => "/admin/audit",
-            Self::Config => "/admin/config",
-            Self::AdminPurchase => "/admin/purchases/{purchase_id}",
-            Self::Refunds => "/admin/purchases/{purchase_id}/refunds",
-            Self::Refund => "/admin/purchases/{purchase_id}/refunds/{number}",
-            Self::Void => "/admin/purchases/{purchase_id}/void",
-            Self::Settle => "/admin/purchases/{purchase_id}/settle",
-            Self::Reviews => "/admin/reviews",
-            Self::ApproveReview => "/admin/reviews/{purchase_id}/approve",
-            Self::RejectReview => "/admin/reviews/{purchase_id}/reject",
-            Self::OpenPayments => "/admin/payments",
-            Self::AdminUser => "/admin/users/{user_id}",
-            Self::UserPurchases => "/admin/users/{user_id}/purchases",
-            Self::Rewards => "/limited/rewards/{user_id}",
-            Self::SpendRewards => "/limited/rewards/{user_id}/spend",
-            Self::RiskRules => "/admin/risk/rules",
-            Self::UserPause => "/admin/users/{user_id}/pause",
-            Self::UserRating => "/admin/users/{user_id}/rating",
-            Self::SandboxCharges => "/admin/sandbox/charges",
-            Self::PaymentWebhook => "/webhooks/payment",
-            Self::StripeWebhook => "/webhooks/stripe",
-            Self::WebhookSecrets => "/admin/webhooks/secrets",
-            Self::WebhookSecret => "/admin/webhooks/secrets/{secret_id}",
-            Self::Reconcile => "/admin/reconcile",
-            Self::Segments => "/admin/segments",
-            Self::AcceptHistory => "/admin/history/accept",
-            Self::Sinks => "/admin/sinks",
-            Self::PauseSink => "/admin/sinks/{name}/pause",
-            Self::ResumeSink => "/admin/sinks/{name}/resume",
-            Self::DeadLetters => "/admin/dead-letters",
-            Self::Redrive => "/admin/dead-letters/redrive",
-            Self::Live => "/livez",
-            Self::Ready => "/readyz",
-            Self::Metrics => "/metrics",
-        }
+        self.row().path.text()
     }
 
-    /// The methods that it takes, as `Allow` says them.
-    pub const fn allow(self) -> &'static str {
-        match self {
-            Self::Holds
-            | Self::Buy
-            | Self::VerifyReceipt
-            | Self::ProductStock
-            | Self::Snapshot
-            | Self::Void
-            | Self::Settle
-            | Self::ApproveReview
-            | Self::RejectReview
-            | Self::AcceptHistory
-            | Self::PauseSink
-            | Self::ResumeSink
-            | Self::Redrive
-            | Self::SpendRewards
-            | Self::PaymentWebhook
-            | Self::StripeWebhook => "POST",
-            Self::Refunds | Self::WebhookSecrets | Self::Reconcile | Self::Segments => {
-                "GET, HEAD, POST"
-            }
-            Self::WebhookSecret => "DELETE",
-            Self::Hold => "DELETE, GET, HEAD",
-            Self::UserPause => "DELETE, POST",
-            Self::AdminProduct | Self::AdminPromotion => "GET, HEAD, PATCH, PUT",
-            Self::RiskRules | Self::UserRating => "GET, HEAD, PUT",
-            Self::Products
-            | Self::Product
-            | Self::Purchase
-            | Self::Receipt
-            | Self::Jwks
-            | Self::AdminProducts
-            | Self::AdminPromotions
-            | Self::Status
-            | Self::Audit
-            | Self::Config
-            | Self::AdminPurchase
-            | Self::Refund
-            | Self::OpenPayments
-            | Self::Reviews
-            | Self::AdminUser
-            | Self::UserPurchases
-            | Self::Rewards
-            | Self::SandboxCharges
-            | Self::Sinks
-            | Self::DeadLetters
-            | Self::Live
-            | Self::Ready
-            | Self::Metrics => "GET, HEAD",
-        }
+    /// Who calls it.
+    pub const fn who(self) -> Who {
+        self.row().who
     }
 
     /// The bound on requests under way that it is under.
-    pub const fn pool(self) -> Pool {
-        match self {
-            Self::Live | Self::Ready | Self::Metrics => Pool::Probe,
-            Self::VerifyReceipt | Self::Jwks => Pool::Keyless,
-            Self::PaymentWebhook | Self::StripeWebhook => Pool::Webhook,
-            Self::Holds
-            | Self::Hold
-            | Self::Buy
-            | Self::Products
-            | Self::Product
-            | Self::Purchase
-            | Self::Receipt
-            | Self::Rewards
-            | Self::SpendRewards => Pool::Shop,
-            Self::AdminProducts
-            | Self::AdminProduct
-            | Self::ProductStock
-            | Self::AdminPromotions
-            | Self::AdminPromotion
-            | Self::Snapshot
-            | Self::Status
-            | Self::Audit
-            | Self::Config
-            | Self::AdminPurchase
-            | Self::Refunds
-            | Self::Refund
-            | Self::Void
-            | Self::Settle
-            | Self::Reviews
-            | Self::ApproveReview
-            | Self::RejectReview
-            | Self::OpenPayments
-            | Self::AdminUser
-            | Self::UserPurchases
-            | Self::RiskRules
-            | Self::UserPause
-            | Self::UserRating
-            | Self::SandboxCharges
-            | Self::WebhookSecrets
-            | Self::WebhookSecret
-            | Self::Reconcile
-            | Self::Segments
-            | Self::AcceptHistory
-            | Self::Sinks
-            | Self::PauseSink
-            | Self::ResumeSink
-            | Self::DeadLetters
-            | Self::Redrive => Pool::Admin,
+    pub(super) const fn pool(self) -> Pool {
+        self.row().who.pool()
+    }
+
+    /// Whether it has a body that is read before anything is done.
+    pub(super) fn reads_body(self) -> bool {
+        self.row().reads == Reads::Body
+    }
+
+    /// The administrative act that it is.
+    pub(super) const fn act(self) -> Option<Act> {
+        match self.row().what {
+            Acts(act) | ActsAndCounts(act, _) => Some(act),
+            Plain | Counts(_) => None,
         }
     }
 
-    /// Whether `method` has a body here that is read before anything is done.
-    pub fn reads_body(self, method: &Method) -> bool {
-        let does_without = matches!(
-            self,
-            Self::Snapshot | Self::Reconcile | Self::Segments | Self::PauseSink | Self::ResumeSink
-        );
-        !does_without && matches!(*method, Method::POST | Method::PUT | Method::PATCH)
-    }
-
-    /// Whether it takes `method`.
-    pub fn takes(self, method: &Method) -> bool {
-        self.allow()
-            .split(", ")
-            .any(|known| known == method.as_str())
+    /// What it is counted as, where it is an attempt.
+    pub(super) const fn flow(self) -> Option<Flow> {
+        match self.row().what {
+            Counts(flow) | ActsAndCounts(_, flow) => Some(flow),
+            Plain | Acts(_) => None,
+        }
     }
 }
 
-/// What `method` on `path` asks of its caller, whether or not there is anything.
-pub fn access(method: &Method, path: &str) -> Access {
-    let reads = matches!(*method, Method::GET | Method::HEAD);
-    let under = |area: &str| {
-        path.strip_prefix(area)
-            .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-    };
-    if under("/limited") {
-        if reads {
-            Access::ShopRead
-        } else {
-            Access::Shop
-        }
-    } else if under("/admin") {
-        if reads {
-            Access::AdminRead
-        } else {
-            Access::Admin
-        }
-    } else if path == "/metrics" {
-        Access::Metrics
-    } else {
-        Access::Open
-    }
-}
-
-/// Which of the paths a listener serves.
+/// Which of the routes a listener serves.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub enum Serves {
     /// All of them.
@@ -387,144 +309,16 @@ pub enum Serves {
 }
 
 impl Serves {
-    /// Whether it serves `path`, which asks for `access`.
-    pub fn includes(self, access: Access, path: &str) -> bool {
-        let is_admin = matches!(access, Access::Admin | Access::AdminRead | Access::Metrics);
-        match self {
-            Self::All => true,
-            Self::AllButAdmin => !is_admin,
-            Self::Admin => is_admin || matches!(path, "/livez" | "/readyz"),
+    /// Whether it serves what `who` calls.
+    pub const fn includes(self, who: Who) -> bool {
+        match (self, who) {
+            (Self::All, _)
+            | (Self::AllButAdmin, Who::Shop | Who::Probe | Who::Gateway | Who::Anyone)
+            | (Self::Admin, Who::Admin | Who::Metrics | Who::Probe) => true,
+            (Self::AllButAdmin, Who::Admin | Who::Metrics)
+            | (Self::Admin, Who::Shop | Who::Gateway | Who::Anyone) => false,
         }
     }
-}
-
-/// What is at `path`, with its id; two ids have a slash between them, which none has in itself.
-pub fn resolve(path: &str) -> Option<(Resource, Cow<'_, str>)> {
-    let plain = |resource| Some((resource, Cow::Borrowed("")));
-    match path {
-        "/limited/holds" => return plain(Resource::Holds),
-        "/limited/buy" => return plain(Resource::Buy),
-        "/limited/products" => return plain(Resource::Products),
-        "/receipts/verify" => return plain(Resource::VerifyReceipt),
-        "/.well-known/jwks.json" => return plain(Resource::Jwks),
-        "/admin/products" => return plain(Resource::AdminProducts),
-        "/admin/promotions" => return plain(Resource::AdminPromotions),
-        "/admin/snapshot" => return plain(Resource::Snapshot),
-        "/admin/status" => return plain(Resource::Status),
-        "/admin/audit" => return plain(Resource::Audit),
-        "/admin/config" => return plain(Resource::Config),
-        "/admin/payments" => return plain(Resource::OpenPayments),
-        "/admin/reviews" => return plain(Resource::Reviews),
-        "/admin/risk/rules" => return plain(Resource::RiskRules),
-        "/admin/sandbox/charges" => return plain(Resource::SandboxCharges),
-        "/webhooks/payment" => return plain(Resource::PaymentWebhook),
-        "/webhooks/stripe" => return plain(Resource::StripeWebhook),
-        "/admin/webhooks/secrets" => return plain(Resource::WebhookSecrets),
-        "/admin/reconcile" => return plain(Resource::Reconcile),
-        "/admin/segments" => return plain(Resource::Segments),
-        "/admin/history/accept" => return plain(Resource::AcceptHistory),
-        "/admin/sinks" => return plain(Resource::Sinks),
-        "/admin/dead-letters" => return plain(Resource::DeadLetters),
-        "/admin/dead-letters/redrive" => return plain(Resource::Redrive),
-        "/livez" => return plain(Resource::Live),
-        "/readyz" => return plain(Resource::Ready),
-        "/metrics" => return plain(Resource::Metrics),
-        _ => {}
-    }
-    if let Some(found) = beneath(path) {
-        return Some(found);
-    }
-    let (parent, id) = path.rsplit_once('/')?;
-    let resource = match parent {
-        "/limited/holds" => Resource::Hold,
-        "/limited/products" => Resource::Product,
-        "/limited/purchases" => Resource::Purchase,
-        "/limited/receipts" => Resource::Receipt,
-        "/admin/products" => Resource::AdminProduct,
-        "/admin/promotions" => Resource::AdminPromotion,
-        "/admin/purchases" => Resource::AdminPurchase,
-        "/admin/users" => Resource::AdminUser,
-        "/limited/rewards" => Resource::Rewards,
-        "/admin/webhooks/secrets" => Resource::WebhookSecret,
-        _ => return None,
-    };
-    (!id.is_empty()).then_some(())?;
-    Some((resource, decoded(id)?))
-}
-
-/// What lies beneath one product, one purchase, one buyer or one sink.
-fn beneath(path: &str) -> Option<(Resource, Cow<'_, str>)> {
-    if let Some(rest) = path.strip_prefix("/limited/rewards/") {
-        return Some((Resource::SpendRewards, alone(rest.strip_suffix("/spend")?)?));
-    }
-    if let Some(rest) = path.strip_prefix("/admin/products/") {
-        return Some((Resource::ProductStock, alone(rest.strip_suffix("/stock")?)?));
-    }
-    if let Some(rest) = path.strip_prefix("/admin/reviews/") {
-        let (id, verdict) = rest.split_once('/')?;
-        let resource = match verdict {
-            "approve" => Resource::ApproveReview,
-            "reject" => Resource::RejectReview,
-            _ => return None,
-        };
-        return Some((resource, alone(id)?));
-    }
-    if let Some(rest) = path.strip_prefix("/admin/users/") {
-        let (id, below) = rest.split_once('/')?;
-        return match below {
-            "pause" => Some((Resource::UserPause, alone(id)?)),
-            "rating" => Some((Resource::UserRating, alone(id)?)),
-            "purchases" => Some((Resource::UserPurchases, alone(id)?)),
-            _ => None,
-        };
-    }
-    if let Some(rest) = path.strip_prefix("/admin/sinks/") {
-        let (name, below) = rest.split_once('/')?;
-        return match below {
-            "pause" => Some((Resource::PauseSink, alone(name)?)),
-            "resume" => Some((Resource::ResumeSink, alone(name)?)),
-            _ => None,
-        };
-    }
-    let (id, below) = path.strip_prefix("/admin/purchases/")?.split_once('/')?;
-    match below {
-        "refunds" => Some((Resource::Refunds, alone(id)?)),
-        "void" => Some((Resource::Void, alone(id)?)),
-        "settle" => Some((Resource::Settle, alone(id)?)),
-        _ => {
-            let number = alone(below.strip_prefix("refunds/")?)?;
-            let ids = format!("{}/{number}", alone(id)?);
-            Some((Resource::Refund, Cow::Owned(ids)))
-        }
-    }
-}
-
-/// One part of a path.
-fn alone(part: &str) -> Option<Cow<'_, str>> {
-    (!part.is_empty() && !part.contains('/')).then_some(())?;
-    decoded(part)
-}
-
-/// `text` with each `%41` made the byte it stands for; `None` where that is no text.
-pub fn decoded(text: &str) -> Option<Cow<'_, str>> {
-    if !text.contains('%') {
-        return Some(Cow::Borrowed(text));
-    }
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let [first, after @ ..] = rest {
-        rest = after;
-        if *first == b'%' {
-            let (digits, after) = rest.split_at_checked(2)?;
-            let mut byte = [0];
-            hex::decode_to_slice(digits, &mut byte).ok()?;
-            bytes.push(byte[0]);
-            rest = after;
-        } else {
-            bytes.push(*first);
-        }
-    }
-    String::from_utf8(bytes).ok().map(Cow::Owned)
 }
 
 #[cfg(test)]
@@ -532,38 +326,31 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_template_resolves_to_its_resource_and_unknown_paths_to_none() {
-        for resource in Resource::ALL.iter().copied() {
-            let template = resource.template();
-            let is_id = |part: &&str| part.starts_with('{');
-            let ids = template.split('/').filter(is_id).count();
-            let parts = template.split('/');
-            let parts = parts.map(|part| if is_id(&part) { "a%3Ab" } else { part });
-            let path = parts.collect::<Vec<_>>().join("/");
-            let wanted = vec!["a:b"; ids].join("/");
-            assert_eq!(
-                resolve(&path),
-                Some((resource, Cow::Borrowed(wanted.as_str()))),
-                "{path}"
-            );
+    fn writing_under_admin_is_an_act_and_nothing_else_is() {
+        for route in Route::ALL.iter().copied() {
+            let admin = route.template().starts_with("/admin/");
+            let acts = admin && route.method() != "GET";
+            assert_eq!(route.act().is_some(), acts, "{route:?}");
         }
-        for path in [
-            "/",
-            "",
-            "/limited",
-            "/limited/holds/",
-            "/limited/holds/a/b",
-            "/admin/purchases//refunds",
-            "/admin/purchases/a/refunds/",
-            "/admin/purchases/a/refunds/1/2",
-            "/admin/purchases/a/b/void",
-            "/admin/purchases/a/b",
-            "/limited/rewards//spend",
-            "/limited/rewards/a/b/spend",
-            "/admin/products/%zz",
-            "/limited/holds/%ff",
-        ] {
-            assert_eq!(resolve(path), None, "{path}");
+    }
+
+    #[test]
+    fn who_may_ask_for_a_route_may_ask_for_what_is_beside_it() {
+        for route in Route::ALL.iter().copied() {
+            let pool = |who: Who| match who {
+                Who::Shop | Who::Admin => who,
+                Who::Metrics | Who::Probe | Who::Gateway | Who::Anyone => Who::Anyone,
+            };
+            let area = Who::of_area(route.template());
+            assert_eq!(pool(route.who()), area, "{route:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_read_has_no_body() {
+        for route in Route::ALL.iter().copied() {
+            let bare = ["GET", "DELETE"].contains(&route.method());
+            assert!(!(bare && route.reads_body()), "{route:?}");
         }
     }
 }

@@ -1,7 +1,10 @@
 //! The calls of a shop: holds, purchases, receipts, reward tokens, and what it reads.
 
-pub mod buying;
+pub(super) mod buying;
 pub mod orders;
-pub mod reads;
-pub mod render;
-pub mod rewards;
+pub(super) mod products;
+pub(super) mod purchases;
+pub(super) mod reads;
+pub(super) mod receipts;
+mod render;
+pub(super) mod rewards;

@@ -5,14 +5,15 @@
 //! what comes out is parsed (ids, currency, card, address), so that nothing behind this checks a
 //! shape again; of a refused body only what parsed is kept, for the audit trail.
 
+pub use crate::http::call::attempt::{Malformed, Readable};
+
 use crate::engine::command::QUANTITY_MAX;
 use crate::engine::metadata::Metadata;
 use crate::engine::refusal::Refusal;
-use crate::http::wire::fields::{Fields, optional, required};
+use crate::http::wire::fields::{Fields, ID_FIELD_FORM, WORD_FIELD_FORM, optional, required};
 use crate::http::wire::idempotency::Canonical;
-use crate::http::wire::problem::FieldError;
 use crate::http::wire::raw::{Pairs, Text, fast};
-use crate::ids::{CardToken, DeviceId, ID_CHARS_MAX, ProductId, PromotionCode, PurchaseId, UserId};
+use crate::ids::{CardToken, DeviceId, ProductId, PromotionCode, PurchaseId, UserId};
 use crate::money::Currency;
 use serde::Deserialize;
 use serde_json::Value;
@@ -57,34 +58,6 @@ pub struct BuyOrder {
     pub card: CardToken,
     /// The earlier hold to pay for.
     pub pays_for: Option<PurchaseId>,
-}
-
-/// An order whose shape is wrong: why, and what of it could be read.
-#[derive(Debug)]
-pub struct Malformed {
-    /// The reason that is told.
-    pub reason: Refusal,
-    /// What is wrong with each field.
-    pub errors: Vec<FieldError>,
-    /// What could be read.
-    pub readable: Readable,
-}
-
-/// What could be read of a malformed order.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Readable {
-    /// For whom.
-    pub user: Option<UserId>,
-    /// Of what.
-    pub product: Option<ProductId>,
-    /// How many units; 0 where not known.
-    pub quantity: u32,
-    /// With which card.
-    pub card: Option<CardToken>,
-    /// The buyer's address.
-    pub ip: Option<IpAddr>,
-    /// The buyer's device.
-    pub device: Option<DeviceId>,
 }
 
 impl Order {
@@ -305,13 +278,6 @@ fn listed(code: &str, currencies: &[Currency]) -> Option<Currency> {
         .find(|known| known.as_str() == code)
 }
 
-/// What an id must be.
-pub(in crate::http) const ID_FORM: &str = "must be 1 to 64 characters of A-Z a-z 0-9 _ . : -";
-/// What a code or a name must be that is searched for card numbers.
-pub(in crate::http) const WORD_FORM: &str =
-    "must be 1 to 64 characters of A-Z a-z 0-9 _ . : -, without a card number";
-const _: () = assert!(ID_CHARS_MAX == 64, "the sentence above says so");
-
 fn slow_hold(body: &[u8], currencies: &[Currency]) -> Result<HoldOrder, Box<Malformed>> {
     let known = &[
         "user_id",
@@ -334,13 +300,17 @@ fn slow_hold(body: &[u8], currencies: &[Currency]) -> Result<HoldOrder, Box<Malf
 
 /// The fields that holds and buys share, and what could be read of them.
 fn order_of(fields: &mut Fields) -> (Option<Order>, Readable) {
-    let user = fields.parsed(required("user_id"), ID_FORM, UserId::parse);
-    let product = fields.parsed(required("product_id"), ID_FORM, ProductId::parse);
+    let user = fields.parsed(required("user_id"), ID_FIELD_FORM, UserId::parse);
+    let product = fields.parsed(required("product_id"), ID_FIELD_FORM, ProductId::parse);
     let quantity = fields.small(required("quantity"), 1, QUANTITY_MAX);
-    let promotion = fields.parsed(optional("promotion_code"), WORD_FORM, PromotionCode::parse);
+    let promotion = fields.parsed(
+        optional("promotion_code"),
+        WORD_FIELD_FORM,
+        PromotionCode::parse,
+    );
     let ip_form = "must be an IPv4 or IPv6 address";
     let ip = fields.parsed(optional("ip"), ip_form, |text| text.parse().ok());
-    let device = fields.parsed(optional("device_id"), ID_FORM, DeviceId::parse);
+    let device = fields.parsed(optional("device_id"), ID_FIELD_FORM, DeviceId::parse);
     let metadata = metadata_of(fields);
     let readable = Readable {
         user: user.clone(),

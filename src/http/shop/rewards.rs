@@ -1,95 +1,135 @@
 //! Owns the shop's calls about reward tokens: what a buyer has, and spending it.
 //!
-//! Invariants: a spending is refused here for its shape only, and then reported for the audit
-//! trail; told again, it says the balance that it left, not today's. A buyer who is not known has
-//! no tokens: that is an answer, not an error.
+//! Invariants: a spending that is told again says the balance that it left, not today's. A buyer who
+//! is not known has no tokens: that is an answer, not an error.
 
-use super::buying::{Told, caller_of, origin};
-use super::orders::Readable;
 use crate::engine::command::SpendTokens;
-use crate::engine::event::Flow;
+use crate::engine::event::IdempotencyKey;
 use crate::engine::refusal::Refusal;
-use crate::http::admin::operator::bad_path_id;
-use crate::http::front::{Call, Front};
+use crate::http::call::Call;
+use crate::http::call::attempt::{Kind, Malformed, Next, Readable, Told, origin};
+use crate::http::call::worker::Worker;
 use crate::http::wire::answer::Answer;
 use crate::http::wire::fields::{Fields, required};
-use crate::http::wire::idempotency::{self, Canonical};
+use crate::http::wire::idempotency::Canonical;
 use crate::ids::UserId;
-use crate::journal::Spent;
+use crate::journal::{Spent, StorageFault, Submitted};
 use crate::money::Tokens;
-use crate::telemetry::metrics::{Attempt, Stage};
+use crate::telemetry::metrics::Attempt;
 use hyper::body::Incoming;
 use hyper::http::StatusCode;
 use serde_json::json;
-use std::time::Instant;
+use std::convert::Infallible;
+use std::sync::Arc;
 
 /// The most tokens that one call may spend.
 const TOKENS_MAX: i64 = 1_000_000_000;
 
-impl Front {
-    pub(in crate::http) async fn rewards(&self, call: Call) -> Answer {
+/// Reward tokens.
+pub struct Rewards {
+    pub worker: Arc<Worker>,
+}
+
+impl Rewards {
+    pub async fn balance(&self, call: Call) -> Answer {
         let Some(user) = UserId::parse(&call.param) else {
-            return bad_path_id(&call, "user_id");
+            return call.bad_path_id("user_id");
         };
-        let (tokens, debt, durable_at) = self.core.journal.tokens(&user);
+        let (tokens, debt, durable_at) = self.worker.journal.tokens(&user);
         let shown =
-            || json!({ "user_id": user.as_str(), "balance": tokens.get(), "debt": debt.get() });
-        self.read(&call, durable_at, shown).await
+            json!({ "user_id": user.as_str(), "balance": tokens.get(), "debt": debt.get() });
+        self.worker.read(&call, durable_at, &shown).await
     }
 
-    pub(in crate::http) async fn spend_rewards(&self, call: Call, body: Incoming) -> Answer {
+    pub async fn spend(&self, call: Call, body: Incoming) -> Answer {
         let Some(user) = UserId::parse(&call.param) else {
-            let readable = Readable::default();
-            let (_, attempt) =
-                self.refused_shape(&call, Flow::Reward, Refusal::InvalidRequest, readable);
-            self.counters.attempt(Flow::Reward, attempt);
-            return bad_path_id(&call, "user_id");
+            let (reason, readable) = (Refusal::InvalidRequest, Readable::default());
+            let (_, attempt) = self.worker.refused_shape(&call, reason, readable);
+            let told = (call.bad_path_id("user_id"), attempt);
+            return self.worker.counted(&call, told);
         };
-        let (answer, attempt) = self.spending_told(&call, user, body).await;
-        self.counters.attempt(Flow::Reward, attempt);
-        answer
+        let spending = Spending {
+            worker: &self.worker,
+            call: &call,
+            user,
+        };
+        self.worker.attempt(&call, body, &spending).await
+    }
+}
+
+struct Spending<'a> {
+    worker: &'a Worker,
+    call: &'a Call,
+    user: UserId,
+}
+
+impl Kind for Spending<'_> {
+    type Order = Tokens;
+    type Begun = Infallible;
+    /// How many were spent, and what was left.
+    type Outcome = (Tokens, Spent);
+
+    fn known(&self) -> Readable {
+        Readable {
+            user: Some(self.user.clone()),
+            ..Readable::default()
+        }
     }
 
-    async fn spending_told(&self, call: &Call, user: UserId, body: Incoming) -> Told {
-        let readable = Readable {
-            user: Some(user.clone()),
-            ..Readable::default()
-        };
-        let refused = |reason| self.refused_shape(call, Flow::Reward, reason, readable.clone());
-        let body = match self.json_body(call, body).await {
-            Ok(body) => body,
-            Err(reason) => return refused(reason),
-        };
-        let mut fields = Fields::of(&body, &["tokens"]);
+    fn parse(&self, body: &[u8]) -> Result<Tokens, Box<Malformed>> {
+        let mut fields = Fields::of(body, &["tokens"]);
         let tokens = fields.integer(required("tokens"), 1, TOKENS_MAX);
         let tokens = tokens.and_then(|tokens| u64::try_from(tokens).ok());
-        let (Some(tokens), true) = (tokens, fields.are_fine()) else {
-            let reason = Refusal::InvalidRequest;
-            let (_, attempt) = refused(reason);
-            return (call.invalid(reason, &fields.into_errors()), attempt);
-        };
-        let Some(key) = idempotency::key_in(&call.parts.headers) else {
-            return refused(Refusal::IdempotencyKeyMissing);
-        };
-        let canonical = Canonical::new(call.parts.method.as_str(), call.parts.uri.path())
-            .text(Some(&tokens.to_string()));
-        let key = idempotency::digests(&caller_of(call).owner, user.as_str(), key, canonical);
+        match tokens {
+            Some(tokens) if fields.are_fine() => Ok(Tokens::new(tokens)),
+            _ => Err(Box::new(Malformed {
+                reason: Refusal::InvalidRequest,
+                errors: fields.into_errors(),
+                readable: self.known(),
+            })),
+        }
+    }
+
+    fn buyer<'a>(&'a self, _: &'a Tokens) -> Result<&'a UserId, Box<Malformed>> {
+        Ok(&self.user)
+    }
+
+    fn readable(&self, _: &Tokens) -> Readable {
+        self.known()
+    }
+
+    fn canonical(&self, tokens: &Tokens, method: &str, path: &str) -> Canonical {
+        Canonical::new(method, path).text(Some(&tokens.get().to_string()))
+    }
+
+    fn submit(
+        &self,
+        tokens: Tokens,
+        key: IdempotencyKey,
+    ) -> Result<Submitted<(Tokens, Spent)>, StorageFault> {
         let command = SpendTokens {
-            user,
-            tokens: Tokens::new(tokens),
-            origin: origin(call, Some(key), &Readable::default()),
+            user: self.user.clone(),
+            tokens,
+            origin: origin(self.call, Some(key), &Readable::default()),
         };
-        let began = Instant::now();
-        let submitted = self.core.journal.spend_tokens(&command);
-        self.counters.took(Stage::Shard, began.elapsed());
-        let shown = |spent: Spent| {
-            let shown = json!({
-                "user_id": command.user.as_str(),
-                "spent": tokens,
-                "balance": spent.balance.get(),
-            });
-            (Answer::value(StatusCode::OK, &shown), Attempt::Success)
-        };
-        self.submitted(call, submitted, shown).await
+        let submitted = self.worker.journal.spend_tokens(&command)?;
+        Ok(Submitted {
+            outcome: submitted.outcome.map(|spent| (tokens, spent)),
+            replay: submitted.replay,
+            durable_at: submitted.durable_at,
+        })
+    }
+
+    fn next(&self, (tokens, spent): (Tokens, Spent)) -> Next<Infallible> {
+        let shown = json!({
+            "user_id": self.user.as_str(),
+            "spent": tokens.get(),
+            "balance": spent.balance.get(),
+        });
+        Next::Tell((Answer::value(StatusCode::OK, &shown), Attempt::Success))
+    }
+
+    async fn drive(&self, never: Infallible) -> Told {
+        match never {}
     }
 }

@@ -8,7 +8,7 @@
 
 use super::problem::FieldError;
 use crate::engine::refusal::Refusal;
-use crate::ids::holds_card_number;
+use crate::ids::{ID_CHARS_MAX, holds_card_number};
 use crate::time::UnixMs;
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
@@ -24,6 +24,18 @@ pub enum Need {
     /// It may be left out, or null.
     Optional,
 }
+
+/// What an id is.
+pub const ID_FORM: &str = "1 to 64 characters of A-Z a-z 0-9 _ . : -";
+/// What a field with an id must be.
+pub const ID_FIELD_FORM: &str = "must be 1 to 64 characters of A-Z a-z 0-9 _ . : -";
+/// What a field with a code or a name must be that is searched for card numbers.
+pub const WORD_FIELD_FORM: &str =
+    "must be 1 to 64 characters of A-Z a-z 0-9 _ . : -, without a card number";
+const _: () = assert!(ID_CHARS_MAX == 64, "the sentences above say so");
+
+/// Why a body was refused.
+pub type Refused = (Refusal, Vec<FieldError>);
 
 /// What is wrong with words that hold a card number.
 pub const CARD_NUMBER: &str = "must not contain a card number";

@@ -8,6 +8,8 @@ pub mod fields;
 pub mod framing;
 pub mod idempotency;
 pub mod json;
+pub mod paging;
+pub mod percent;
 pub mod preconditions;
 pub mod problem;
 pub mod query;

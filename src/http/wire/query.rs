@@ -1,7 +1,7 @@
 //! Owns the part of a path behind its question mark: known names, each once.
 
+use super::percent::decoded;
 use super::problem::FieldError;
-use crate::http::route::decoded;
 use std::collections::BTreeMap;
 
 /// The parameters of a request, and what has been found wrong with them.

@@ -23,15 +23,15 @@ pub struct Keys {
 }
 
 /// A key that is known.
-pub(in crate::http) struct Known {
+pub struct Known {
     digest: [u8; 32],
-    pub(in crate::http) caller: Caller,
-    pub(in crate::http) rate: Option<Arc<KeyRate>>,
+    pub caller: Caller,
+    pub rate: Option<Arc<KeyRate>>,
 }
 
 /// How many requests a key has in a second, and at once.
-pub(in crate::http) struct KeyRate {
-    pub(in crate::http) per_s: u32,
+pub struct KeyRate {
+    pub per_s: u32,
     began: Instant,
     /// When the requests taken so far would have come at an even pace, in nanoseconds since `began`.
     due_ns: AtomicU64,
@@ -49,7 +49,7 @@ impl KeyRate {
     }
 
     /// Whether one more request is taken now.
-    pub(in crate::http) fn take(&self) -> bool {
+    pub fn take(&self) -> bool {
         let elapsed = self.began.elapsed().as_nanos();
         self.take_at(u64::try_from(elapsed).unwrap_or(u64::MAX >> 1))
     }
@@ -114,7 +114,7 @@ impl Keys {
     }
 
     /// These keys, where `before` were in force: what was taken of a rate that stays is taken.
-    pub(in crate::http) fn after(keys: &[ApiKey], before: &Self) -> Self {
+    pub fn after(keys: &[ApiKey], before: &Self) -> Self {
         let mut now = Self::new(keys);
         for known in &mut now.known {
             let same = |it: &&Known| it.digest == known.digest;
@@ -134,7 +134,7 @@ impl Keys {
     }
 
     /// The key that `headers` present, likewise.
-    pub(in crate::http) fn known(&self, headers: &HeaderMap) -> Option<&Known> {
+    pub fn known(&self, headers: &HeaderMap) -> Option<&Known> {
         let mut values = headers.get_all(AUTHORIZATION).iter();
         let value = values.next()?.as_bytes();
         if values.next().is_some() {

@@ -1,0 +1,118 @@
+//! Owns the operator's call that voids an authorization: money that was only set aside goes back.
+//!
+//! Invariant: a void goes on when its caller is gone or has waited long enough, who is then told where
+//! to look. Deliberately absent: whether money may go back, which the engine decides.
+
+use super::refunds::money_of;
+use crate::engine::lifecycle::PurchaseState;
+use crate::engine::refusal::Refusal;
+use crate::engine::view::PurchaseView;
+use crate::http::call::worker::Worker;
+use crate::http::call::{Call, location};
+use crate::http::shop::purchases::{Purchases, wrong_state};
+use crate::http::wire::answer::Answer;
+use crate::http::wire::detail::Act;
+use crate::http::wire::fields::{Fields, Refused};
+use crate::ids::PurchaseId;
+use crate::payments::driver::Payments;
+use hyper::body::Incoming;
+use hyper::header::{CONTENT_TYPE, LOCATION};
+use hyper::http::StatusCode;
+use std::sync::Arc;
+
+/// Voids, for the operator.
+pub struct Voids {
+    pub worker: Arc<Worker>,
+    pub payments: Arc<Payments>,
+    pub purchases: Arc<Purchases>,
+}
+
+impl Voids {
+    /// Gives an authorization back. Asked again of one that is given back, the same answer.
+    pub async fn void(&self, call: Call, body: Incoming) -> Answer {
+        if let Err((reason, errors)) = self.no_fields(&call, body).await {
+            return call.invalid(reason, &errors);
+        }
+        let id = PurchaseId::parse_purchase(&call.param);
+        let found = match self.purchases.durable(id).await {
+            Ok(found) => found,
+            Err(reason) => return call.problem(reason),
+        };
+        let Some(found) = found else {
+            return call.problem(Refusal::PurchaseNotFound);
+        };
+        let acting = Arc::clone(call.acting());
+        let acted = move |view: &PurchaseView| {
+            let (before, mut after) = (money_of(view), money_of(view));
+            if view.state != PurchaseState::Voided {
+                after["status"] = PurchaseState::Voiding.as_str().into();
+            }
+            let target = view.purchase.to_string();
+            acting.acted(Some(&target), Some(&before), Some(&after))
+        };
+        if found.state == PurchaseState::Voided {
+            return match self.worker.write_down(acted(&found)).await {
+                Ok(()) => self.void_told(&call, &found),
+                Err(reason) => call.problem(reason),
+            };
+        }
+        let purchase = found.purchase;
+        let voiding = self
+            .payments
+            .void(purchase, call.by(), acted, &self.worker.gate);
+        let waited = self.purchases.after(&call, (purchase, Act::Void), voiding);
+        match waited.await {
+            Ok(view) => self.void_told(&call, &view),
+            Err(answer) => answer,
+        }
+    }
+
+    fn void_told(&self, call: &Call, view: &PurchaseView) -> Answer {
+        match view.state {
+            PurchaseState::Voided => Answer::json(StatusCode::OK, self.purchases.json(view)),
+            PurchaseState::Authorizing
+            | PurchaseState::Authorized
+            | PurchaseState::UnderReview
+            | PurchaseState::Capturing
+            | PurchaseState::Voiding
+            | PurchaseState::Stuck => {
+                let at = location(format!("/admin/purchases/{}", view.purchase));
+                Answer::json(StatusCode::ACCEPTED, self.purchases.json(view)).with(LOCATION, at)
+            }
+            // The payment came to another end meanwhile.
+            PurchaseState::Held
+            | PurchaseState::Captured
+            | PurchaseState::Declined
+            | PurchaseState::Expired
+            | PurchaseState::Released
+            | PurchaseState::CaptureDiffers
+            | PurchaseState::PartiallyRefunded
+            | PurchaseState::Refunded
+            | PurchaseState::Disputed
+            | PurchaseState::ChargedBack => wrong_state(call, view, Act::Void),
+        }
+    }
+
+    /// Takes a body that is left out or has no fields.
+    async fn no_fields(&self, call: &Call, body: Incoming) -> Result<(), Refused> {
+        let bare = |reason| (reason, Vec::new());
+        if call.parts.headers.contains_key(CONTENT_TYPE) {
+            let body = self.worker.json_body(call, body).await.map_err(bare)?;
+            let errors = match body.trim_ascii() {
+                b"" => Vec::new(),
+                _ => Fields::of(&body, &[]).into_errors(),
+            };
+            return if errors.is_empty() {
+                Ok(())
+            } else {
+                Err((Refusal::InvalidRequest, errors))
+            };
+        }
+        let body = self.worker.any_body(call, body).await.map_err(bare)?;
+        if body.is_empty() {
+            Ok(())
+        } else {
+            Err(bare(Refusal::UnsupportedMediaType))
+        }
+    }
+}

@@ -1,0 +1,170 @@
+//! Owns what all threads answer from: the parts of the core, the keys in force, the bounds.
+//!
+//! Deliberately absent: answering, which each thread's `Front` does.
+
+use super::call::auth::Keys;
+use super::call::worker::Bounds;
+use super::hooks::webhooks::WebhookDesk;
+use super::ops::readiness::ReadinessCheck;
+use super::server::wrong_keys::WrongKeys;
+use super::wire::body::BodyBounds;
+use crate::backup::Backup;
+use crate::config::{ApiKey, Config};
+use crate::journal::{CommitGate, Journal};
+use crate::money::Currency;
+use crate::payments::driver::Payments;
+use crate::payments::sandbox::Sandbox;
+use crate::receipts::Sealer;
+use crate::reconcile::Reconciler;
+use crate::report::feed::Sinks;
+use crate::report::postgres::segments::SegmentJob;
+use crate::telemetry::metrics::Metrics;
+use crate::webhooks::Secrets;
+use arc_swap::ArcSwap;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What all threads answer from.
+pub struct Core {
+    pub(super) journal: Arc<Journal>,
+    pub(super) payments: Arc<Payments>,
+    pub(super) sealer: Arc<Sealer>,
+    pub(super) sandbox: Option<Arc<Sandbox>>,
+    pub(super) reconciler: Arc<Reconciler>,
+    pub(super) backup: Option<Arc<Backup>>,
+    pub(super) segments: Option<Arc<SegmentJob>>,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) keys: ArcSwap<Keys>,
+    pub(super) currencies: Vec<Currency>,
+    pub(super) answer_within: Duration,
+    pub(super) config_shown: Arc<ArcSwap<Vec<u8>>>,
+    pub(super) webhook_secrets: Arc<Secrets>,
+    pub(super) webhooks: Arc<WebhookDesk>,
+    pub(super) wrong_keys: WrongKeys,
+    pub(super) sinks: Arc<Sinks>,
+    pub(super) readiness: Arc<ReadinessCheck>,
+    /// Held while a history of the log is being accepted.
+    pub(super) accepting: Arc<tokio::sync::Mutex<()>>,
+    pub(super) bounds: Bounds,
+}
+
+/// Pools that bodies are read for; each has the same share of the bytes.
+const BODY_POOLS: usize = 4;
+/// Of `server.in_flight_max`, the share of each pool beside the shop's.
+const OTHERS_SHARE: usize = 8;
+/// Each such pool has room for this many requests at least.
+const OTHERS_MIN: usize = 8;
+
+/// The parts that a [`Core`] is made of.
+pub struct CoreParts {
+    /// The engine with its log.
+    pub journal: Arc<Journal>,
+    /// Drives payments.
+    pub payments: Arc<Payments>,
+    /// Seals receipts.
+    pub sealer: Sealer,
+    /// The gateway, where it is the sandbox.
+    pub sandbox: Option<Arc<Sandbox>>,
+    /// Compares the gateway's charges with ours.
+    pub reconciler: Arc<Reconciler>,
+    /// Ships the log to a store, where that is set up.
+    pub backup: Option<Arc<Backup>>,
+    /// Computes segments of buyers, where that is set up.
+    pub segments: Option<Arc<SegmentJob>>,
+    /// Counters, one shard for each worker and one more.
+    pub metrics: Arc<Metrics>,
+    /// What carries events out of the log.
+    pub sinks: Arc<Sinks>,
+    /// The secrets that webhooks are signed with.
+    pub webhook_secrets: Arc<Secrets>,
+}
+
+impl Core {
+    /// What `config` says, over these parts.
+    pub fn new(config: &Config, parts: CoreParts) -> Arc<Self> {
+        let webhooks = WebhookDesk::new(Arc::clone(&parts.webhook_secrets), config);
+        Arc::new(Self {
+            readiness: ReadinessCheck::new(&parts.journal),
+            journal: parts.journal,
+            payments: parts.payments,
+            sealer: Arc::new(parts.sealer),
+            sandbox: parts.sandbox,
+            reconciler: parts.reconciler,
+            backup: parts.backup,
+            segments: parts.segments,
+            metrics: parts.metrics,
+            keys: ArcSwap::from_pointee(Keys::new(&config.keys)),
+            currencies: config.sale.currencies.clone(),
+            answer_within: config.payments.answer_within,
+            config_shown: Arc::new(ArcSwap::from_pointee(
+                config.shown().to_string().into_bytes(),
+            )),
+            sinks: parts.sinks,
+            webhook_secrets: parts.webhook_secrets,
+            webhooks: Arc::new(webhooks),
+            wrong_keys: WrongKeys::new(),
+            accepting: Arc::default(),
+            bounds: bounds(config),
+        })
+    }
+
+    /// From now on these are the keys, also on connections that are open, and this is what the
+    /// configuration in force shows.
+    pub fn reload(&self, keys: &[ApiKey], shown: &serde_json::Value) {
+        let now = Keys::after(keys, &self.keys.load());
+        self.keys.store(Arc::new(now));
+        self.config_shown
+            .store(Arc::new(shown.to_string().into_bytes()));
+    }
+
+    /// From now on the program says that it is not ready, and takes requests nevertheless.
+    pub fn leave(&self) {
+        self.readiness.leave();
+    }
+
+    /// Drives on the payments that the log says are open, on the runtime of `gate`. They are
+    /// noted at once, before this is first polled.
+    pub fn resume(&self, gate: &Arc<CommitGate>) -> impl Future<Output = ()> + Send + 'static {
+        self.payments.resume(gate)
+    }
+
+    /// From now on the gateway's charges are compared with ours, on a thread of their own.
+    pub fn start_reconciling(&self) -> std::io::Result<()> {
+        self.reconciler.start()
+    }
+
+    /// From now on segments of buyers are computed, on a thread of their own.
+    pub fn start_segmenting(&self) -> std::io::Result<()> {
+        self.segments.as_ref().map_or(Ok(()), SegmentJob::start)
+    }
+
+    /// The same, and what it does beside requests ends.
+    pub fn stop(&self) {
+        self.leave();
+        self.reconciler.stop();
+        if let Some(segments) = &self.segments {
+            segments.stop();
+        }
+    }
+}
+
+/// What each thread takes in at once.
+fn bounds(config: &Config) -> Bounds {
+    let server = &config.server;
+    let workers = server.workers.max(1);
+    let in_flight_each = server.in_flight_max.div_ceil(workers);
+    let others = (server.in_flight_max / OTHERS_SHARE).max(OTHERS_MIN);
+    // One body of any kind always has room.
+    let body_max = config.webhooks.body_bytes_max.max(server.body_bytes_max);
+    let bodies = (server.bodies_bytes_max / BODY_POOLS / workers).max(body_max);
+    Bounds {
+        body: BodyBounds {
+            bytes_max: server.body_bytes_max,
+            timeout: server.body_read_timeout,
+        },
+        in_flight_shop_max: in_flight_each as u64,
+        in_flight_others_max: others.div_ceil(workers) as u64,
+        bodies_bytes_max: bodies as u64,
+    }
+}

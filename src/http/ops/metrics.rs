@@ -1,0 +1,195 @@
+//! Owns `/metrics`: what the process has counted, as Prometheus reads it.
+
+use super::jobs;
+use super::readiness::ReadinessCheck;
+use crate::backup::Backup;
+use crate::http::wire::answer::{Answer, Kind};
+use crate::journal::{Journal, Status};
+use crate::payments::breaker::Circuit;
+use crate::payments::driver::Payments;
+use crate::reconcile::Reconciler;
+use crate::report::feed::Sinks;
+use crate::report::postgres::segments::SegmentJob;
+use crate::telemetry::families;
+use crate::telemetry::logging;
+use crate::telemetry::metrics::{Exposition, Metrics};
+use hyper::http::StatusCode;
+use std::sync::Arc;
+
+/// What is counted.
+pub struct Scrape {
+    pub journal: Arc<Journal>,
+    pub readiness: Arc<ReadinessCheck>,
+    pub metrics: Arc<Metrics>,
+    pub payments: Arc<Payments>,
+    pub reconciler: Arc<Reconciler>,
+    pub segments: Option<Arc<SegmentJob>>,
+    pub backup: Option<Arc<Backup>>,
+    pub sinks: Arc<Sinks>,
+}
+
+impl Scrape {
+    pub fn answer(&self) -> Answer {
+        let mut out = Exposition::default();
+        self.metrics.render(&mut out);
+        self.log_metrics(&mut out);
+        out.single(
+            &families::AUDIT_REFUSALS_LEFT_OUT,
+            self.journal.refused_acts_left_out(),
+        );
+        out.single(
+            &families::ATTEMPT_REFUSALS_LEFT_OUT,
+            self.journal.refused_attempts_left_out(),
+        );
+        out.single(&families::LOG_LINES_DROPPED, logging::dropped());
+        out.single(&families::LOG_LINES_LEFT_OUT, logging::left_out());
+        out.signed_seconds(&families::CLOCK_OFFSET, self.journal.clock_offset_ms());
+        jobs::reconciliation(&self.reconciler.status(), &mut out);
+        if let Some(job) = &self.segments {
+            jobs::segments(&job.status(), &mut out);
+        }
+        if let Some(backup) = &self.backup {
+            jobs::backup(&backup.status(), &mut out);
+        }
+        jobs::sinks(&self.sinks.status(), &mut out);
+        Answer {
+            status: StatusCode::OK,
+            kind: Kind::Metrics,
+            body: out.into_text().into_bytes(),
+            headers: Vec::new(),
+        }
+    }
+
+    /// A rule's name is the operator's, of a closed alphabet, and there are few: see the rules.
+    fn risk_metrics(&self, out: &mut Exposition) {
+        let family = &families::RISK_HITS;
+        out.family(family);
+        for (rule, outcome, held) in self.journal.rule_counts() {
+            let (rule, outcome) = (rule.as_str(), outcome.as_str());
+            out.sample(
+                family,
+                &format!("rule=\"{rule}\",outcome=\"{outcome}\""),
+                held,
+            );
+        }
+        out.single(
+            &families::VELOCITY_KEYS_GIVEN_UP,
+            self.journal.velocity_given_up(),
+        );
+    }
+
+    /// The journal's figures. It looks at each shard in its turn, once a scrape.
+    fn log_metrics(&self, out: &mut Exposition) {
+        let status = self.journal.status();
+        let ready = self.readiness.not_ready().is_none();
+        let log = &status.log;
+        for (family, value) in [
+            (&families::LOG_SYNCS, log.syncs),
+            (&families::LOG_FRAMES, log.frames),
+            (&families::LOG_RECORDS, log.records),
+            (&families::LOG_BYTES, log.bytes),
+        ] {
+            out.single(family, value);
+        }
+        self.disk_metrics(out);
+        self.circuit_metrics(out);
+        self.bound_metrics(out);
+        self.risk_metrics(out);
+        units_metrics(&status, out);
+        for (family, value) in [
+            (&families::READY, u64::from(ready)),
+            (&families::LOG_DURABLE, status.durable.0),
+            (&families::LOG_APPENDED, status.appended.0),
+            (&families::LOG_SEGMENTS, log.segments),
+            (&families::LOG_RING_USED, log.ring_used),
+            (&families::BUYERS, status.buyers as u64),
+            (&families::PURCHASES, status.purchases as u64),
+            (&families::IDEMPOTENCY_KEYS, status.keys as u64),
+            (
+                &families::PAYMENTS_IN_FLIGHT,
+                self.payments.in_flight() as u64,
+            ),
+            (&families::OPEN_PAYMENTS, status.open_payments as u64),
+            (&families::STUCK_VOIDS, status.stuck_voids as u64),
+            (
+                &families::DIFFERING_CAPTURES,
+                status.differing_captures as u64,
+            ),
+            (&families::REVIEWS_OPEN, status.reviews as u64),
+            (
+                &families::REVIEWS_OLDEST_AGE,
+                status
+                    .oldest_review
+                    .map_or(0, |at| self.journal.now().since_ms(at) / 1_000),
+            ),
+        ] {
+            out.single(family, value);
+        }
+    }
+
+    fn disk_metrics(&self, out: &mut Exposition) {
+        let disk = self.journal.disk();
+        out.single(&families::DISK_FREE, disk.free_bytes.unwrap_or(0));
+        out.single(&families::DISK_FREE_MIN, disk.free_bytes_min);
+        out.family(&families::LOG_SYNC_SLOWEST);
+        let slowest_ms = u64::try_from(disk.sync_slowest.as_millis()).unwrap_or(u64::MAX);
+        out.sample_ms(&families::LOG_SYNC_SLOWEST, "", slowest_ms);
+        let syncs = self.journal.sync_times();
+        out.times(
+            &families::LOG_SYNC,
+            &syncs.bounded,
+            syncs.above,
+            syncs.sum_ns,
+        );
+    }
+
+    fn bound_metrics(&self, out: &mut Exposition) {
+        let family = &families::BOUND_USED;
+        out.family(family);
+        for it in self.journal.bounds_used() {
+            let labels = format!("bound=\"{}\"", it.bound.as_str());
+            out.sample_ratio(family, &labels, it.used, it.maximum);
+        }
+    }
+
+    fn circuit_metrics(&self, out: &mut Exposition) {
+        out.family(&families::GATEWAY_CIRCUIT);
+        let circuit = self.payments.circuit();
+        for state in [Circuit::Closed, Circuit::Open, Circuit::HalfOpen] {
+            let labels = format!("state=\"{}\"", state.as_str());
+            out.sample(
+                &families::GATEWAY_CIRCUIT,
+                &labels,
+                u64::from(state == circuit),
+            );
+        }
+        let waiting = self.payments.gateway().waiting().unwrap_or_default();
+        out.family(&families::GATEWAY_WAITING);
+        for (class, count) in [("urgent", waiting.urgent), ("new", waiting.new)] {
+            let labels = format!("class=\"{class}\"");
+            out.sample(&families::GATEWAY_WAITING, &labels, count as u64);
+        }
+    }
+}
+
+fn units_metrics(status: &Status, out: &mut Exposition) {
+    let held: u64 = status
+        .products
+        .iter()
+        .map(|view| u64::from(view.held))
+        .sum();
+    let sold: u64 = status
+        .products
+        .iter()
+        .map(|view| u64::from(view.sold))
+        .sum();
+    let available: u64 = status
+        .products
+        .iter()
+        .map(|view| u64::from(view.available()))
+        .sum();
+    out.family(&families::UNITS);
+    out.sample(&families::UNITS, "state=\"available\"", available);
+    out.sample(&families::UNITS, "state=\"held\"", held);
+    out.sample(&families::UNITS, "state=\"sold\"", sold);
+}

@@ -1,0 +1,99 @@
+//! Owns whether new purchases are taken, and how `/readyz` and `/admin/status` say it.
+
+use crate::journal::{Journal, Readiness};
+use serde_json::{Value, json};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Why new purchases are not taken.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub enum NotReady {
+    /// The log is being read; said by another handler, because this one is not there yet.
+    Recovering,
+    /// The process was told to end.
+    Stopping,
+    /// The disk is nearly full.
+    DiskFull,
+    /// The log has stopped.
+    DiskFailing,
+    /// Another process has taken the log over.
+    NotLeader,
+    /// The data directory is a restored or older copy, and nobody has ordered to go on with it.
+    RestoredCopy,
+}
+
+impl NotReady {
+    /// The word for it, and what to do.
+    const fn told(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Recovering => (
+                "recovering",
+                "The server is starting and reads its log. It accepts requests when that is done.",
+            ),
+            Self::Stopping => (
+                "stopping",
+                "The process is shutting down. Send requests to another one.",
+            ),
+            Self::DiskFull => (
+                "disk_full",
+                "Less than storage.disk_free_bytes_min is free on the disk of the data directory. Free disk space.",
+            ),
+            Self::DiskFailing => (
+                "disk_failing",
+                "A write or sync of the log failed, and the process is stopping. Check the disk, then start the process again.",
+            ),
+            Self::NotLeader => (
+                "not_leader",
+                "Another process writes this log's backup, and this one ends; send requests to the other one. The log line `backup_refused` names it.",
+            ),
+            Self::RestoredCopy => (
+                "restored_copy",
+                "The data directory is a restored or older copy, or a sink has more than its log (GET /admin/status says which). Put the right directory back, or order to go on with this one: POST /admin/history/accept.",
+            ),
+        }
+    }
+}
+
+/// Readiness as `/readyz` and `/admin/status` show it.
+pub fn readiness_json(not_ready: Option<NotReady>) -> Value {
+    let told = not_ready.map(NotReady::told);
+    json!({
+        "status": if told.is_some() { "not_ready" } else { "ready" },
+        "reason": told.map(|(reason, _)| reason),
+        "detail": told.map(|(_, detail)| detail),
+    })
+}
+
+/// Looks whether new purchases are taken.
+pub struct ReadinessCheck {
+    journal: Arc<Journal>,
+    stopping: AtomicBool,
+}
+
+impl ReadinessCheck {
+    pub fn new(journal: &Arc<Journal>) -> Arc<Self> {
+        Arc::new(Self {
+            journal: Arc::clone(journal),
+            stopping: AtomicBool::new(false),
+        })
+    }
+
+    /// From now on the process says that it is about to end.
+    pub fn leave(&self) {
+        self.stopping.store(true, Ordering::Relaxed);
+    }
+
+    /// Why they are not, where they are not.
+    pub fn not_ready(&self) -> Option<NotReady> {
+        let stopping = self.stopping.load(Ordering::Relaxed);
+        match self.journal.readiness() {
+            // A fault ends the process: it says more than that the process ends.
+            Readiness::NotLeader => Some(NotReady::NotLeader),
+            Readiness::RestoredCopy => Some(NotReady::RestoredCopy),
+            Readiness::Failed(_) => Some(NotReady::DiskFailing),
+            Readiness::Ready | Readiness::DiskFull if stopping => Some(NotReady::Stopping),
+            Readiness::DiskFull => Some(NotReady::DiskFull),
+            Readiness::Ready => None,
+        }
+    }
+}

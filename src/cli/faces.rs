@@ -6,7 +6,7 @@
 
 use crate::config::{Config, ServerConfig};
 use crate::http::core::Core;
-use crate::http::front::{Aside, Front};
+use crate::http::front::Front;
 use crate::http::ops::recovering::Recovering;
 use crate::http::route::Serves;
 use crate::http::server::listener::Listener;
@@ -44,8 +44,7 @@ impl Listeners {
         Recovering::start(&self.main, self.admin.as_ref(), tls, config)
     }
 
-    /// What answers on each address: a handler a thread. The first one also drives on the payments
-    /// that the log says are open.
+    /// What answers on each address: a handler a thread.
     pub(super) fn faces(
         self,
         config: &Config,
@@ -62,11 +61,7 @@ impl Listeners {
         let mut handlers = Vec::with_capacity(workers);
         for place in 0..workers {
             let gate = CommitGate::new(journal);
-            let mut aside = Vec::new();
-            if place == 0 {
-                aside.push(Box::pin(core.resume(&gate)) as Aside);
-            }
-            handlers.push(Front::new(core, place, serves, gate, aside));
+            handlers.push(Front::new(core, place, serves, gate));
         }
         let half = |connections: usize| connections.div_ceil(2);
         let main = Face {
@@ -86,7 +81,7 @@ impl Listeners {
                 listener,
                 connections_max: ADMIN_CONNECTIONS_MAX,
                 per_peer_max: half(ADMIN_CONNECTIONS_MAX),
-                handlers: vec![Front::new(core, workers, Serves::Admin, gate, Vec::new())],
+                handlers: vec![Front::new(core, workers, Serves::Admin, gate)],
             }
         });
         (main, admin)

@@ -127,6 +127,7 @@ fn serve(arguments: &Serve, prepared: Prepared) -> Result<(), Failure> {
         config, &journal, &secrets, &sinks, sealer, gateway, shipping,
     )?;
     let (main, admin) = listeners.faces(config, &core, &journal, connections_max);
+    core.start_driving()?;
     let server = Server::start(&config.server, tls.as_ref(), main, admin)?;
     recovering.stop();
     core.start_reconciling()?;
@@ -171,6 +172,7 @@ fn serve(arguments: &Serve, prepared: Prepared) -> Result<(), Failure> {
         "no new connections; finishing requests and payments in progress"
     );
     server.drain();
+    core.stop_driving();
     sinks.stop();
     if let Some(backup) = &backup {
         backup.stop();
@@ -357,7 +359,7 @@ fn parts(
         webhook_secrets: Arc::clone(secrets),
         sinks: Arc::clone(sinks),
     };
-    Ok(Core::new(config, parts))
+    Ok(Core::new(config, parts)?)
 }
 
 /// A gateway, and the sandbox where it is that.

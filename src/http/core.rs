@@ -6,11 +6,12 @@ use super::call::auth::Keys;
 use super::call::worker::Bounds;
 use super::hooks::webhooks::WebhookDesk;
 use super::ops::readiness::ReadinessCheck;
+use super::ops::reports::Reports;
 use super::server::wrong_keys::WrongKeys;
 use super::wire::body::BodyBounds;
 use crate::backup::Backup;
 use crate::config::{ApiKey, Config};
-use crate::journal::{CommitGate, Journal};
+use crate::journal::Journal;
 use crate::money::Currency;
 use crate::payments::driver::Payments;
 use crate::payments::sandbox::Sandbox;
@@ -21,7 +22,6 @@ use crate::report::postgres::segments::SegmentJob;
 use crate::telemetry::metrics::Metrics;
 use crate::webhooks::Secrets;
 use arc_swap::ArcSwap;
-use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -46,6 +46,7 @@ pub struct Core {
     pub(super) readiness: Arc<ReadinessCheck>,
     /// Held while a history of the log is being accepted.
     pub(super) accepting: Arc<tokio::sync::Mutex<()>>,
+    pub(super) reports: Arc<Reports>,
     pub(super) bounds: Bounds,
 }
 
@@ -81,10 +82,10 @@ pub struct CoreParts {
 }
 
 impl Core {
-    /// What `config` says, over these parts.
-    pub fn new(config: &Config, parts: CoreParts) -> Arc<Self> {
+    /// What `config` says, over these parts. Starts the thread of the reports.
+    pub fn new(config: &Config, parts: CoreParts) -> std::io::Result<Arc<Self>> {
         let webhooks = WebhookDesk::new(Arc::clone(&parts.webhook_secrets), config);
-        Arc::new(Self {
+        Ok(Arc::new(Self {
             readiness: ReadinessCheck::new(&parts.journal),
             journal: parts.journal,
             payments: parts.payments,
@@ -105,8 +106,9 @@ impl Core {
             webhooks: Arc::new(webhooks),
             wrong_keys: WrongKeys::new(),
             accepting: Arc::default(),
+            reports: Reports::start()?,
             bounds: bounds(config),
-        })
+        }))
     }
 
     /// From now on these are the keys, also on connections that are open, and this is what the
@@ -123,10 +125,15 @@ impl Core {
         self.readiness.leave();
     }
 
-    /// Drives on the payments that the log says are open, on the runtime of `gate`. They are
-    /// noted at once, before this is first polled.
-    pub fn resume(&self, gate: &Arc<CommitGate>) -> impl Future<Output = ()> + Send + 'static {
-        self.payments.resume(gate)
+    /// From now on payments that the log says are open are driven on, on a thread of their own. To be
+    /// called before the first request.
+    pub fn start_driving(&self) -> std::io::Result<()> {
+        self.payments.start()
+    }
+
+    /// Ends that, once no request is under way any more.
+    pub fn stop_driving(&self) {
+        self.payments.stop();
     }
 
     /// From now on the gateway's charges are compared with ours, on a thread of their own.

@@ -31,17 +31,11 @@ use hyper::body::{Body, Incoming};
 use hyper::header::{ALLOW, CACHE_CONTROL, CONNECTION, HeaderValue, WWW_AUTHENTICATE};
 use hyper::http::request::Parts;
 use hyper::{Method, Request, Response, StatusCode, Version};
-use parking_lot::Mutex;
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Instant;
 
 /// After a second an API key has room again.
 const KEY_RATE_WAIT_MS: u64 = 1_000;
-
-/// Something to run beside the requests of one thread.
-pub type Aside = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// One thread's handler.
 pub struct Front {
@@ -50,19 +44,11 @@ pub struct Front {
     groups: Groups,
     place: usize,
     serves: Serves,
-    aside: Mutex<Vec<Aside>>,
 }
 
 impl Front {
-    /// The handler of the thread at `place`, which answers what it `serves` behind `gate`, and runs
-    /// `aside`, too.
-    pub fn new(
-        core: &Arc<Core>,
-        place: usize,
-        serves: Serves,
-        gate: Arc<CommitGate>,
-        aside: Vec<Aside>,
-    ) -> Arc<Self> {
+    /// The handler of the thread at `place`, which answers what it `serves` behind `gate`.
+    pub fn new(core: &Arc<Core>, place: usize, serves: Serves, gate: Arc<CommitGate>) -> Arc<Self> {
         let counters = core.metrics.shard(place);
         let worker = Worker::new(&core.journal, gate, counters, core.bounds);
         Arc::new(Self {
@@ -71,7 +57,6 @@ impl Front {
             worker,
             place,
             serves,
-            aside: Mutex::new(aside),
         })
     }
 
@@ -123,7 +108,7 @@ impl Front {
                 }
                 Some(route) => {
                     let param = found.param.into_owned();
-                    let (acting, slot) = (None, Slot::of(route.pool()));
+                    let (acting, slot) = (None, Slot::of(route.pool(), route.log_use()));
                     let flow = route.flow();
                     let call = Call {
                         id,
@@ -159,8 +144,8 @@ impl Front {
         }
         // A slot is for work. A body that its sender withholds is none yet.
         let waits_for_body = !body.is_end_stream() && route.reads_body();
-        if !waits_for_body && self.worker.enter(&call.slot).is_err() {
-            return call.problem(Refusal::Overloaded);
+        if !waits_for_body && let Err(reason) = self.worker.enter(&call.slot).await {
+            return call.problem(reason);
         }
         let Some(act) = route.act() else {
             let answer = self.groups.answer(route, call, body).await;
@@ -326,9 +311,6 @@ impl Handler for Front {
     fn start(self: &Arc<Self>) {
         self.core.metrics.enter_thread(self.place);
         tokio::spawn(Arc::clone(&self.worker.gate).drive());
-        for aside in self.aside.lock().drain(..) {
-            tokio::spawn(aside);
-        }
     }
 
     fn is_idle(&self) -> bool {

@@ -90,7 +90,7 @@ impl Background {
         }
     }
 
-    fn stopped(&self) -> bool {
+    pub(in crate::journal) fn stopped(&self) -> bool {
         self.stop.load(Ordering::Acquire)
     }
 }
@@ -105,7 +105,11 @@ impl Journal {
                 .next_expiry_ms
                 .load(Ordering::Acquire);
             if due_ms <= self.now().get() {
-                while self.sweep_shard(id)? == More::Left {}
+                // Not within a turn: a command that came behind it would wait for the disk, too.
+                self.wait_for_log_room();
+                while self.sweep_shard(id)? == More::Left {
+                    self.wait_for_log_room();
+                }
             }
         }
         Ok(())

@@ -118,6 +118,7 @@ impl<'a> Drive<'a> {
         // gateway; asking changes `known`, recording changes `view`. So the drive ends where the saga
         // has nothing to do, and may begin again from any point after a crash.
         loop {
+            self.payments.log_room().await;
             if self.view.quote.amount == Amount::ZERO {
                 self.known = known_of_free(self.view.state, self.view.quote.currency);
             }

@@ -10,7 +10,7 @@
 //!
 //! The front end calls [`Payments::pay`], [`Payments::refund`], [`Payments::void`],
 //! [`Payments::decide_review`] and
-//! [`Payments::look_again`], the start-up [`Payments::resume`]; nothing else calls a gateway.
+//! [`Payments::look_again`], the start-up [`Payments::start`]; nothing else calls a gateway.
 
 use crate::engine::command::{PaymentStep, Verdict};
 use crate::engine::event::{AdminAct, AdminActed, Decider, VoidCause};
@@ -18,6 +18,7 @@ use crate::engine::lifecycle::PurchaseState;
 use crate::engine::refusal::Refusal;
 use crate::engine::view::{PurchaseView, RefundView};
 use crate::ids::{Lsn, PurchaseId};
+use crate::job::Alarm;
 use crate::journal::{Audit, Clock, CommitGate, Journal, StorageFault, WriteError};
 use crate::money::Currency;
 use crate::payments::breaker::Circuit;
@@ -39,6 +40,9 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
+/// How often a payment looks for room in the log's ring, where there is none.
+const ROOM_LOOK_EVERY: Duration = Duration::from_millis(10);
+
 /// Drives payments. Shared by all threads.
 pub struct Payments {
     journal: Arc<Journal>,
@@ -50,6 +54,8 @@ pub struct Payments {
     suspects: Suspects,
     permits: Semaphore,
     later: Later,
+    /// The thread on which is driven what nobody waits for.
+    background: Arc<Alarm>,
 }
 
 /// What is measured of payments. Calls come from the hot path: count and return.
@@ -133,6 +139,7 @@ impl Payments {
             registry: Registry::new(),
             suspects: Suspects::default(),
             later: Later::default(),
+            background: Arc::default(),
         }))
     }
 
@@ -251,6 +258,22 @@ impl Payments {
         }
     }
 
+    /// Drives on what is open, as [`Payments::resume`] says, on a thread of its own until
+    /// [`Payments::stop`]. To be called before the first [`Payments::pay`].
+    pub fn start(self: &Arc<Self>) -> std::io::Result<()> {
+        let gate = CommitGate::new(&self.journal);
+        let resumed = self.resume(&gate);
+        self.background.start("payments", move || async move {
+            // The gate goes on after it: what was begun may still wait for the log.
+            tokio::join!(gate.drive(), resumed);
+        })
+    }
+
+    /// Ends that thread; what is open stands in the log.
+    pub fn stop(&self) {
+        self.background.stop();
+    }
+
     /// Drives on, at a bounded number at once, every payment that the log says is open, and from
     /// then on whatever is left open, until it ends or the log stops. To be called before the
     /// first [`Payments::pay`] and run on the runtime of `gate`; what is open is noted at once.
@@ -327,6 +350,14 @@ impl Payments {
 
     pub(super) fn journal(&self) -> &Journal {
         &self.journal
+    }
+
+    /// Waits until the log takes more, or its fault: an append into a full ring would stop the thread,
+    /// and with it everybody else's requests.
+    pub(super) async fn log_room(&self) {
+        while !self.journal.log_has_room() && self.journal.fault().is_none() {
+            tokio::time::sleep(ROOM_LOOK_EVERY).await;
+        }
     }
 
     pub(super) fn settings(&self) -> &PaymentSettings {

@@ -107,6 +107,7 @@ impl<'a> RefundDrive<'a> {
     /// Does what the table says until the refund ends or the tries are spent.
     pub(super) async fn run(mut self, gate: &CommitGate) -> Result<DriveEnd, StorageFault> {
         loop {
+            self.payments.log_room().await;
             let step = match next_refund(&self.known) {
                 RefundAction::LookUp => {
                     if self.look_up().await == Go::Leave {

@@ -14,4 +14,5 @@ mod rewards_and_voids;
 mod risk;
 mod risk_model;
 mod shop;
+mod stuck_disk;
 mod terms;

@@ -40,7 +40,7 @@ const EDGES: &[(&str, &[&str])] = &[
     (
         "payments",
         &[
-            "engine", "files", "ids", "journal", "money", "receipts", "time",
+            "engine", "files", "ids", "job", "journal", "money", "receipts", "time",
         ],
     ),
     (

@@ -30,8 +30,8 @@ fn it_names_exactly_the_routes_there_are() {
         }
     }
     // HEAD goes with GET and is not documented on its own.
-    let routes = Route::ALL.iter();
-    let routed: BTreeSet<_> = routes
+    let routed: BTreeSet<_> = Route::ALL
+        .iter()
         .map(|it| format!("{} {}", it.method(), it.template()))
         .collect();
     assert_eq!(

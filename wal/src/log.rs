@@ -255,6 +255,13 @@ impl Log {
         Lsn::new(self.shared.ring.reserved())
     }
 
+    /// Whether half of the ring is free. Who asks before an append, and waits where it is not, never
+    /// finds the ring full: the other half is for those who asked at the same time.
+    pub fn has_room(&self) -> bool {
+        let ring = &self.shared.ring;
+        ring.used() <= ring.bytes() as u64 / 2
+    }
+
     /// Blocks until everything below `lsn` is durable, or the log stops short of it.
     pub fn wait_durable(&self, lsn: Lsn) -> Result<(), Arc<Fault>> {
         if self.shared.durable.wait(lsn.get()) {

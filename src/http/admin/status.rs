@@ -8,6 +8,7 @@ use crate::engine::view::ProductView;
 use crate::http::call::Call;
 use crate::http::call::worker::Worker;
 use crate::http::ops::readiness::{ReadinessCheck, readiness_json};
+use crate::http::ops::reports::Reports;
 use crate::http::wire::answer::Answer;
 use crate::http::wire::paging::{next_of, page_query};
 use crate::journal::DiskState;
@@ -27,6 +28,7 @@ pub struct StatusCall {
     pub reconciler: Arc<Reconciler>,
     pub backup: Option<Arc<Backup>>,
     pub metrics: Arc<Metrics>,
+    pub reports: Arc<Reports>,
 }
 
 impl StatusCall {
@@ -37,7 +39,11 @@ impl StatusCall {
         };
         let (products, _) = self.worker.journal.products_after(&after, limit);
         let next = next_of(&products, |it| it.product.as_str());
-        let status = self.worker.journal.status();
+        let journal = Arc::clone(&self.worker.journal);
+        let status = match self.reports.gather(move || journal.status()).await {
+            Ok(status) => status,
+            Err(reason) => return call.problem(reason),
+        };
         let opened = self.worker.journal.opened();
         let conservation = |view: &ProductView| {
             json!({

@@ -155,9 +155,9 @@ impl Worker {
             };
         }
         // 5. Submit, and drive what has begun.
-        let began = Instant::now();
+        let start = Instant::now();
         let submitted = kind.submit(order, key);
-        self.counters.took(Stage::Shard, began.elapsed());
+        self.counters.took(Stage::Shard, start.elapsed());
         match submitted {
             Ok(submitted) => self.go_on(call, kind, submitted).await,
             Err(fault) => faulted(call, &fault),

@@ -1,8 +1,9 @@
 //! Owns what the calls of one worker thread share: the journal with the thread's gate, its counters,
 //! and the bounds of what it takes in at once.
 //!
-//! Invariants: a request counts among those under way once its body is there, and only once; nothing
-//! is told before it is durable ([`Worker::durable`]).
+//! Invariants: a request counts among those under way once its body is there, and only once; one that
+//! appends begins only while the log has room, so that no append waits for the disk and stops the
+//! thread; nothing is told before it is durable ([`Worker::durable`]).
 //! Deliberately absent: what the calls mean.
 
 use super::Call;
@@ -20,7 +21,7 @@ use hyper::body::Incoming;
 use hyper::header::{CONTENT_TYPE, HeaderValue};
 use serde_json::Value;
 use std::sync::{Arc, OnceLock};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// What the calls of one thread share.
 pub struct Worker {
@@ -43,18 +44,36 @@ pub struct Bounds {
     pub bodies_bytes_max: u64,
 }
 
+/// How long a request that appends to the log waits for room in the log's ring: then it is answered
+/// 503, because the disk takes nothing.
+const LOG_ROOM_WAIT: Duration = Duration::from_secs(1);
+/// How often it looks.
+const LOG_ROOM_LOOK_EVERY: Duration = Duration::from_millis(10);
+
+/// What a request does with the log.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub enum LogUse {
+    Appends,
+    ReadsOnly,
+}
+
 /// A request's place among those under way in its pool.
 #[derive(Debug)]
 pub struct Slot {
     pool: Pool,
+    log_use: LogUse,
     entered: OnceLock<Entered>,
 }
 
 impl Slot {
     /// A place that is not taken yet.
-    pub const fn of(pool: Pool) -> Self {
+    pub const fn of(pool: Pool, log_use: LogUse) -> Self {
         let entered = OnceLock::new();
-        Self { pool, entered }
+        Self {
+            pool,
+            log_use,
+            entered,
+        }
     }
 }
 
@@ -73,8 +92,8 @@ impl Worker {
         })
     }
 
-    /// Counts the request among those under way, once.
-    pub fn enter(&self, slot: &Slot) -> Result<(), Refusal> {
+    /// Counts the request among those under way, once, and has room for it in the log.
+    pub async fn enter(&self, slot: &Slot) -> Result<(), Refusal> {
         if slot.entered.get().is_some() {
             return Ok(());
         }
@@ -88,7 +107,26 @@ impl Worker {
         let entered = entered.ok_or(Refusal::Overloaded)?;
         // Nobody else has this slot.
         let _ = slot.entered.set(entered);
-        Ok(())
+        match slot.log_use {
+            LogUse::Appends => self.log_room().await,
+            LogUse::ReadsOnly => Ok(()),
+        }
+    }
+
+    /// Waits for room in the log's ring, but not for long. An append into a full ring would stop the
+    /// thread until the disk takes something, and with it everybody else's requests.
+    async fn log_room(&self) -> Result<(), Refusal> {
+        if self.journal.log_has_room() {
+            return Ok(());
+        }
+        let began = Instant::now();
+        while began.elapsed() < LOG_ROOM_WAIT {
+            tokio::time::sleep(LOG_ROOM_LOOK_EVERY).await;
+            if self.journal.log_has_room() {
+                return Ok(());
+            }
+        }
+        Err(Refusal::StorageUnavailable)
     }
 
     /// The whole body, after which the request has its slot.
@@ -105,7 +143,7 @@ impl Worker {
             room.ok_or(Refusal::Overloaded)
         };
         let body = body::read(body, bounds, keep_room).await?;
-        self.enter(&call.slot)?;
+        self.enter(&call.slot).await?;
         Ok(body)
     }
 

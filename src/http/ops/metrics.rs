@@ -2,7 +2,9 @@
 
 use super::jobs;
 use super::readiness::ReadinessCheck;
+use super::reports::Reports;
 use crate::backup::Backup;
+use crate::http::call::Call;
 use crate::http::wire::answer::{Answer, Kind};
 use crate::journal::{Journal, Status};
 use crate::payments::breaker::Circuit;
@@ -26,10 +28,25 @@ pub struct Scrape {
     pub segments: Option<Arc<SegmentJob>>,
     pub backup: Option<Arc<Backup>>,
     pub sinks: Arc<Sinks>,
+    pub reports: Arc<Reports>,
 }
 
 impl Scrape {
-    pub fn answer(&self) -> Answer {
+    /// Gathers on the thread of the reports.
+    pub async fn answer(self: &Arc<Self>, call: Call) -> Answer {
+        let scrape = Arc::clone(self);
+        match self.reports.gather(move || scrape.text()).await {
+            Ok(text) => Answer {
+                status: StatusCode::OK,
+                kind: Kind::Metrics,
+                body: text.into_bytes(),
+                headers: Vec::new(),
+            },
+            Err(reason) => call.problem(reason),
+        }
+    }
+
+    fn text(&self) -> String {
         let mut out = Exposition::default();
         self.metrics.render(&mut out);
         self.log_metrics(&mut out);
@@ -52,12 +69,7 @@ impl Scrape {
             jobs::backup(&backup.status(), &mut out);
         }
         jobs::sinks(&self.sinks.status(), &mut out);
-        Answer {
-            status: StatusCode::OK,
-            kind: Kind::Metrics,
-            body: out.into_text().into_bytes(),
-            headers: Vec::new(),
-        }
+        out.into_text()
     }
 
     /// A rule's name is the operator's, of a closed alphabet, and there are few: see the rules.

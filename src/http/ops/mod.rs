@@ -5,3 +5,4 @@ pub(super) mod metrics;
 pub(super) mod probes;
 pub(super) mod readiness;
 pub mod recovering;
+pub(super) mod reports;

@@ -35,7 +35,7 @@ pub struct Groups {
     pub(super) rewards: Rewards,
     pub(super) webhooks: Webhooks,
     pub(super) probes: ProbeCalls,
-    pub(super) scrape: Scrape,
+    pub(super) scrape: Arc<Scrape>,
     pub(super) catalogue: CatalogueCalls,
     pub(super) inquiries: Inquiries,
     pub(super) refunds: Refunds,
@@ -99,7 +99,7 @@ impl Groups {
             probes: ProbeCalls {
                 readiness: readiness(),
             },
-            scrape: Scrape {
+            scrape: Arc::new(Scrape {
                 journal: Arc::clone(&core.journal),
                 readiness: readiness(),
                 metrics: Arc::clone(&core.metrics),
@@ -108,7 +108,8 @@ impl Groups {
                 segments: core.segments.clone(),
                 backup: core.backup.clone(),
                 sinks: sinks(),
-            },
+                reports: Arc::clone(&core.reports),
+            }),
             catalogue: CatalogueCalls {
                 worker: worker(),
                 currencies: core.currencies.clone(),
@@ -175,6 +176,7 @@ impl Groups {
                 reconciler: reconciler(),
                 backup: core.backup.clone(),
                 metrics: Arc::clone(&core.metrics),
+                reports: Arc::clone(&core.reports),
             },
         }
     }

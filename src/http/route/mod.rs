@@ -15,6 +15,7 @@ use crate::engine::command::Verdict;
 use crate::engine::event::{Act, Flow};
 use crate::http::call::Call;
 use crate::http::call::auth::Access;
+use crate::http::call::worker::LogUse;
 use crate::http::ops::probes::live;
 use crate::http::wire::answer::Answer;
 use crate::report::feed::Mode;
@@ -105,6 +106,10 @@ enum Reads {
 
 /// A method that a route may have; `HEAD` goes with `GET`.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
+#[allow(
+    clippy::upper_case_acronyms,
+    reason = "the table writes methods as HTTP does"
+)]
 enum Verb {
     GET,
     POST,
@@ -197,7 +202,7 @@ routes! { (to, call, body)
 
     Live:           GET    "/livez",                                Probe,   Plain,                                 Nothing => live();
     Ready:          GET    "/readyz",                               Probe,   Plain,                                 Nothing => to.probes.ready();
-    Metrics:        GET    "/metrics",                              Metrics, Plain,                                 Nothing => to.scrape.answer();
+    Metrics:        GET    "/metrics",                              Metrics, Plain,                                 Nothing => to.scrape.answer(call).await;
 
     AdminProducts:  GET    "/admin/products",                       Admin,   Plain,                                 Nothing => to.catalogue.products(call).await;
     AdminProduct:   GET    "/admin/products/{product_id}",          Admin,   Plain,                                 Nothing => to.catalogue.product(call).await;
@@ -273,6 +278,17 @@ impl Route {
     /// The bound on requests under way that it is under.
     pub(super) const fn pool(self) -> Pool {
         self.row().who.pool()
+    }
+
+    /// Whether what it is about is written to the log, be it a refusal.
+    pub(super) fn log_use(self) -> LogUse {
+        let row = self.row();
+        match row.who {
+            Who::Shop | Who::Admin | Who::Gateway if row.verb != Verb::GET => LogUse::Appends,
+            Who::Shop | Who::Admin | Who::Gateway | Who::Metrics | Who::Probe | Who::Anyone => {
+                LogUse::ReadsOnly
+            }
+        }
     }
 
     /// Whether it has a body that is read before anything is done.

@@ -92,6 +92,9 @@ pub enum DiskRoom {
     Lacking,
 }
 
+/// How often a thread that waits for room in the log's ring looks for it.
+const ROOM_LOOK_EVERY: Duration = Duration::from_millis(5);
+
 /// A sync that takes longer is a sign of a disk that is slow or about to fail.
 pub const SYNC_SLOW: Duration = Duration::from_secs(1);
 
@@ -115,6 +118,21 @@ impl Journal {
                 DiskRoom::Enough
             },
             sync_slowest: stats.sync_slowest_recently,
+        }
+    }
+
+    /// Whether the log takes more without making its caller wait. An append into a full ring waits
+    /// for the disk inside a shard's turn, and so stops a whole thread: whoever brings new work asks
+    /// first, and waits where nothing else has to. Cheap.
+    pub fn log_has_room(&self) -> bool {
+        self.log.has_room()
+    }
+
+    /// Waits until the log takes more, its fault, or the end of the journal. For threads that serve
+    /// nobody.
+    pub(in crate::journal) fn wait_for_log_room(&self) {
+        while !self.log.has_room() && self.fault().is_none() && !self.background.stopped() {
+            std::thread::sleep(ROOM_LOOK_EVERY);
         }
     }
 

@@ -198,7 +198,7 @@ impl Journal {
     }
 
     fn room_for_refusals(&self) -> Room {
-        if self.log.disk_free_low() {
+        if self.log.disk_free_low() || !self.log.has_room() {
             Room::Low
         } else {
             Room::Enough

@@ -25,6 +25,7 @@ pub enum SegmentTaken {
 impl Journal {
     /// Takes over which segment a buyer is in.
     pub fn segment_buyer(&self, segmented: BuyerSegmented) -> Result<SegmentTaken, StorageFault> {
+        self.wait_for_log_room();
         let mut turn = self.turn(ShardId::of(&segmented.user))?;
         if !turn.shard.knows(&segmented.user) {
             return Ok(SegmentTaken::Unknown);

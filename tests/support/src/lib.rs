@@ -667,6 +667,15 @@ impl Client {
         self.read_response(false)
     }
 
+    /// Whether something of an answer is there by now.
+    pub fn has_answer(&mut self) -> bool {
+        let stream = self.stream.get_ref();
+        stream.set_nonblocking(true).expect("it can be set");
+        let there = stream.peek(&mut [0]).is_ok();
+        stream.set_nonblocking(false).expect("it can be set");
+        there
+    }
+
     /// Whether the server closes without another byte.
     pub fn is_closed(&mut self) -> bool {
         let mut byte = [0];

@@ -3,7 +3,7 @@
 //! Deliberately absent: answering, which each thread's `Front` does.
 
 use super::call::auth::Keys;
-use super::call::worker::Bounds;
+use super::call::worker::WorkerBounds;
 use super::hooks::webhooks::WebhookDesk;
 use super::ops::readiness::ReadinessCheck;
 use super::ops::reports::Reports;
@@ -47,7 +47,7 @@ pub struct Core {
     /// Held while a history of the log is being accepted.
     pub(super) accepting: Arc<tokio::sync::Mutex<()>>,
     pub(super) reports: Arc<Reports>,
-    pub(super) bounds: Bounds,
+    pub(super) bounds: WorkerBounds,
 }
 
 /// Pools that bodies are read for; each has the same share of the bytes.
@@ -157,7 +157,7 @@ impl Core {
 }
 
 /// What each thread takes in at once.
-fn bounds(config: &Config) -> Bounds {
+fn bounds(config: &Config) -> WorkerBounds {
     let server = &config.server;
     let workers = server.workers.max(1);
     let in_flight_each = server.in_flight_max.div_ceil(workers);
@@ -165,7 +165,7 @@ fn bounds(config: &Config) -> Bounds {
     // One body of any kind always has room.
     let body_max = config.webhooks.body_bytes_max.max(server.body_bytes_max);
     let bodies = (server.bodies_bytes_max / BODY_POOLS / workers).max(body_max);
-    Bounds {
+    WorkerBounds {
         body: BodyBounds {
             bytes_max: server.body_bytes_max,
             timeout: server.body_read_timeout,

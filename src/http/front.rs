@@ -10,9 +10,9 @@ use super::admin::history;
 use super::call::Call;
 use super::call::acting::{Acting, actor};
 use super::call::auth::{Access, Caller, Known};
-use super::call::worker::{Slot, Worker};
+use super::call::worker::{InFlightSlot, Worker};
 use super::core::Core;
-use super::route::{self, Found, Groups, Route, Serves, Who};
+use super::route::{self, Groups, Route, RouteMatch, Serves, Who};
 use super::server::Handler;
 use super::server::presence::UnderWay;
 use super::wire::answer::{Answer, AnswerBody, IDEMPOTENT_REPLAYED};
@@ -91,7 +91,7 @@ impl Front {
         under_way: &UnderWay,
     ) -> Answer {
         let found = route::resolve(parts.uri.path());
-        let who = found.as_ref().map(Found::who);
+        let who = found.as_ref().map(RouteMatch::who);
         let who = who.unwrap_or_else(|| Who::of_area(parts.uri.path()));
         if !self.serves.includes(who) {
             return problem(Reason::NotFound, id);
@@ -108,7 +108,7 @@ impl Front {
                 }
                 Some(route) => {
                     let param = found.param.into_owned();
-                    let (acting, slot) = (None, Slot::of(route.pool(), route.log_use()));
+                    let (acting, slot) = (None, InFlightSlot::of(route.pool(), route.log_use()));
                     let flow = route.flow();
                     let call = Call {
                         id,
@@ -222,7 +222,7 @@ impl Front {
         &self,
         reason: Reason,
         access: Access,
-        found: Option<Found<'_>>,
+        found: Option<RouteMatch<'_>>,
         parts: &Parts,
         id: RequestId,
     ) -> Answer {
@@ -263,10 +263,10 @@ impl Front {
 /// What the trail says of a call that the caller's role does not allow, where it says anything.
 fn forbidden(
     access: Access,
-    found: Option<Found<'_>>,
+    found: Option<RouteMatch<'_>>,
     method: &Method,
 ) -> Option<(Act, Option<Target>)> {
-    let template = |found: Option<Found<'_>>| Target::parse(found?.template());
+    let template = |found: Option<RouteMatch<'_>>| Target::parse(found?.template());
     match access {
         Access::AdminRead => Some((Act::Read, template(found))),
         Access::Shop => Some((Act::ShopCall, template(found))),
@@ -281,7 +281,7 @@ fn forbidden(
     }
 }
 
-fn allow(found: &Found<'_>) -> HeaderValue {
+fn allow(found: &RouteMatch<'_>) -> HeaderValue {
     HeaderValue::from_str(&found.allow()).expect("methods and commas are visible ASCII")
 }
 

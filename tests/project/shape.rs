@@ -18,10 +18,11 @@ const BOUNDS: [(&str, Shape); 3] = [
     (
         "src",
         Shape {
-            long_files: 24,
+            long_files: 20,
             long_functions: 26,
-            methods: 152,
-            names: 60,
+            // Of the journal; the last two ask whether the log's ring has room.
+            methods: 154,
+            names: 59,
         },
     ),
     (
@@ -29,7 +30,8 @@ const BOUNDS: [(&str, Shape); 3] = [
         Shape {
             long_files: 1,
             long_functions: 0,
-            methods: 25,
+            // Of the log; the last one asks whether its ring has room.
+            methods: 26,
             names: 0,
         },
     ),

@@ -14,7 +14,7 @@ use crate::engine::settings::AmountLimits;
 use crate::engine::view::{AftermathView, BuyerView, More, OpenView, PurchaseView};
 use crate::http::call::Call;
 use crate::http::call::worker::Worker;
-use crate::http::shop::purchases::Purchases;
+use crate::http::shop::purchases::PurchaseLookup;
 use crate::http::wire::answer::Answer;
 use crate::http::wire::problem::{FieldError, Reason};
 use crate::http::wire::query::Query;
@@ -39,7 +39,7 @@ const REFUND_PENDING: &str = "refund_pending";
 /// What the operator looks up about money.
 pub struct Inquiries {
     pub worker: Arc<Worker>,
-    pub purchases: Arc<Purchases>,
+    pub purchases: Arc<PurchaseLookup>,
 }
 
 impl Inquiries {

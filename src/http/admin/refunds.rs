@@ -11,7 +11,7 @@ use crate::engine::event::{IdempotencyKey, RefundFailure, Restock};
 use crate::engine::refusal::Refusal;
 use crate::engine::rejection::{RefundBar, RefusalFacts};
 use crate::engine::view::{PurchaseView, RefundStatus, RefundView};
-use crate::http::call::attempt::{Kind, Malformed, Next, Readable, Told, faulted};
+use crate::http::call::attempt::{AfterSubmit, AttemptKind, Malformed, Readable, Reply, faulted};
 use crate::http::call::worker::Worker;
 use crate::http::call::{Call, location};
 use crate::http::wire::answer::Answer;
@@ -43,7 +43,7 @@ impl Refunds {
     pub async fn start(&self, call: Call, body: Incoming) -> Answer {
         let id = PurchaseId::parse_purchase(&call.param);
         let found = id.and_then(|id| self.worker.journal.purchase(id));
-        let refunding = Refunding {
+        let refunding = RefundAttempt {
             refunds: self,
             call: &call,
             purchase: found.map(|(view, _)| view),
@@ -82,7 +82,7 @@ impl Refunds {
 
     /// Drives a refund that has just begun. It goes on by itself where this is dropped or has
     /// waited long enough.
-    async fn give_back(&self, call: &Call, started: &RefundView) -> Told {
+    async fn give_back(&self, call: &Call, started: &RefundView) -> Reply {
         let (purchase, number) = (started.purchase, started.number);
         let refunding = self.payments.refund(purchase, number, &self.worker.gate);
         let view = match tokio::time::timeout(self.answer_within, refunding).await {
@@ -102,13 +102,13 @@ impl Refunds {
 }
 
 /// A refund that is asked for, with what is known of its purchase.
-struct Refunding<'a> {
+struct RefundAttempt<'a> {
     refunds: &'a Refunds,
     call: &'a Call,
     purchase: Option<PurchaseView>,
 }
 
-impl Refunding<'_> {
+impl RefundAttempt<'_> {
     fn malformed(&self, reason: Refusal, errors: Vec<FieldError>) -> Box<Malformed> {
         let readable = self.known();
         Box::new(Malformed {
@@ -119,7 +119,7 @@ impl Refunding<'_> {
     }
 }
 
-impl Kind for Refunding<'_> {
+impl AttemptKind for RefundAttempt<'_> {
     type Order = RefundOrder;
     type Begun = Box<RefundView>;
     type Outcome = RefundOutcome;
@@ -193,20 +193,20 @@ impl Kind for Refunding<'_> {
         journal.start_refund(&command, Audit::Act(&acted))
     }
 
-    fn next(&self, outcome: RefundOutcome) -> Next<Box<RefundView>> {
+    fn next(&self, outcome: RefundOutcome) -> AfterSubmit<Box<RefundView>> {
         match outcome {
-            RefundOutcome::Started(view) => Next::Drive(view),
-            RefundOutcome::Ended(view) => Next::Tell(refund_told(&view)),
+            RefundOutcome::Started(view) => AfterSubmit::Drive(view),
+            RefundOutcome::Ended(view) => AfterSubmit::Tell(refund_told(&view)),
         }
     }
 
-    async fn drive(&self, started: Box<RefundView>) -> Told {
+    async fn drive(&self, started: Box<RefundView>) -> Reply {
         self.refunds.give_back(self.call, &started).await
     }
 }
 
 /// What its caller is told of a refund: the same at its end and under its key.
-fn refund_told(view: &RefundView) -> Told {
+fn refund_told(view: &RefundView) -> Reply {
     let RefundView {
         purchase,
         number,

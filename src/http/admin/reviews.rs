@@ -16,7 +16,7 @@ use crate::engine::refusal::Refusal;
 use crate::engine::view::{BuyerView, More, PurchaseView};
 use crate::http::call::worker::Worker;
 use crate::http::call::{Call, location};
-use crate::http::shop::purchases::Purchases;
+use crate::http::shop::purchases::PurchaseLookup;
 use crate::http::wire::answer::Answer;
 use crate::http::wire::detail::Act;
 use crate::http::wire::fields::{Fields, Refused, required};
@@ -39,7 +39,7 @@ const LIMIT_DEFAULT: u64 = 100;
 pub struct Reviews {
     pub worker: Arc<Worker>,
     pub payments: Arc<Payments>,
-    pub purchases: Arc<Purchases>,
+    pub purchases: Arc<PurchaseLookup>,
 }
 
 impl Reviews {

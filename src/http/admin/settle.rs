@@ -12,7 +12,7 @@ use crate::engine::refusal::Refusal;
 use crate::engine::view::PurchaseView;
 use crate::http::call::worker::Worker;
 use crate::http::call::{Call, location};
-use crate::http::shop::purchases::Purchases;
+use crate::http::shop::purchases::PurchaseLookup;
 use crate::http::wire::answer::Answer;
 use crate::http::wire::detail::Act;
 use crate::http::wire::fields::{Fields, Refused, required};
@@ -29,7 +29,7 @@ use std::sync::Arc;
 pub struct Settlements {
     pub worker: Arc<Worker>,
     pub payments: Arc<Payments>,
-    pub purchases: Arc<Purchases>,
+    pub purchases: Arc<PurchaseLookup>,
 }
 
 impl Settlements {

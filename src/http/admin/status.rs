@@ -11,7 +11,7 @@ use crate::http::ops::readiness::{ReadinessCheck, readiness_json};
 use crate::http::ops::reports::Reports;
 use crate::http::wire::answer::Answer;
 use crate::http::wire::paging::{next_of, page_query};
-use crate::journal::DiskState;
+use crate::journal::{DiskState, Journal, Opened, Status};
 use crate::payments::driver::Payments;
 use crate::reconcile::Reconciler;
 use crate::report::feed::Sinks;
@@ -44,7 +44,6 @@ impl StatusCall {
             Ok(status) => status,
             Err(reason) => return call.problem(reason),
         };
-        let opened = self.worker.journal.opened();
         let conservation = |view: &ProductView| {
             json!({
                 "product_id": view.product.as_str(),
@@ -54,7 +53,6 @@ impl StatusCall {
                 "sold": view.sold,
             })
         };
-        let generation = self.worker.journal.generation();
         let shown = json!({
             "readiness": readiness_json(self.readiness.not_ready()),
             "durable_lsn": status.durable.0,
@@ -62,21 +60,7 @@ impl StatusCall {
             "first_lsn": status.first.0,
             "snapshot_lsn": status.snapshot.map(|lsn| lsn.0),
             "snapshot_failure": status.snapshot_failure,
-            "log": {
-                "id": format!("{:016x}", self.worker.journal.log_id()),
-                "generation": {
-                    "number": generation.number(),
-                    "tag": format!("{:016x}", generation.tag()),
-                },
-                "accepted": self.worker.journal.is_history_accepted(),
-                "syncs": status.log.syncs,
-                "frames": status.log.frames,
-                "records": status.log.records,
-                "bytes": status.log.bytes,
-                "segments": status.log.segments,
-                "ring_used": status.log.ring_used,
-                "ring_bytes": status.log.ring_bytes,
-            },
+            "log": log_json(&self.worker.journal, &status),
             "disk": disk_json(&self.worker.journal.disk()),
             "buyers": status.buyers,
             "purchases": status.purchases,
@@ -96,17 +80,42 @@ impl StatusCall {
             "reconcile": reconcile_json(&self.reconciler.status()),
             "conservation": products.entries.iter().map(conservation).collect::<Vec<_>>(),
             "next": next,
-            "recovery": {
-                "events_replayed": opened.events_replayed,
-                "snapshot_lsn": opened.snapshot.map(|lsn| lsn.0),
-                "durable_lsn": opened.durable.0,
-                "torn_tail": opened.torn_tail,
-                "elapsed_ms": opened.elapsed_ms,
-                "digest": opened.digest,
-            },
+            "recovery": recovery_json(self.worker.journal.opened()),
         });
         self.worker.read(&call, status.appended, &shown).await
     }
+}
+
+/// Which log it is, and what was written to it since the start.
+fn log_json(journal: &Journal, status: &Status) -> Value {
+    let generation = journal.generation();
+    json!({
+        "id": format!("{:016x}", journal.log_id()),
+        "generation": {
+            "number": generation.number(),
+            "tag": format!("{:016x}", generation.tag()),
+        },
+        "accepted": journal.is_history_accepted(),
+        "syncs": status.log.syncs,
+        "frames": status.log.frames,
+        "records": status.log.records,
+        "bytes": status.log.bytes,
+        "segments": status.log.segments,
+        "ring_used": status.log.ring_used,
+        "ring_bytes": status.log.ring_bytes,
+    })
+}
+
+/// What the start found in the log.
+fn recovery_json(opened: &Opened) -> Value {
+    json!({
+        "events_replayed": opened.events_replayed,
+        "snapshot_lsn": opened.snapshot.map(|lsn| lsn.0),
+        "durable_lsn": opened.durable.0,
+        "torn_tail": opened.torn_tail,
+        "elapsed_ms": opened.elapsed_ms,
+        "digest": opened.digest,
+    })
 }
 
 /// How the disk does, as `/admin/status` shows it.

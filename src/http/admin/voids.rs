@@ -9,7 +9,7 @@ use crate::engine::refusal::Refusal;
 use crate::engine::view::PurchaseView;
 use crate::http::call::worker::Worker;
 use crate::http::call::{Call, location};
-use crate::http::shop::purchases::{Purchases, wrong_state};
+use crate::http::shop::purchases::{PurchaseLookup, wrong_state};
 use crate::http::wire::answer::Answer;
 use crate::http::wire::detail::Act;
 use crate::http::wire::fields::{Fields, Refused};
@@ -24,7 +24,7 @@ use std::sync::Arc;
 pub struct Voids {
     pub worker: Arc<Worker>,
     pub payments: Arc<Payments>,
-    pub purchases: Arc<Purchases>,
+    pub purchases: Arc<PurchaseLookup>,
 }
 
 impl Voids {

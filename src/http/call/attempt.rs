@@ -4,7 +4,7 @@
 //! Invariants: an attempt is refused here for its shape only, or because none can begin just now, and
 //! then written down with what of it could be read; everything else the engine decides. An answer
 //! that is given again says so, and is not counted again.
-//! Deliberately absent: what is attempted ([`Kind`] says it) and payments.
+//! Deliberately absent: what is attempted ([`AttemptKind`] says it) and payments.
 
 use super::worker::Worker;
 use super::{Call, location};
@@ -26,7 +26,7 @@ use std::net::IpAddr;
 use std::time::Instant;
 
 /// What the caller is told of an attempt, and how it is counted.
-pub type Told = (Answer, Attempt);
+pub type Reply = (Answer, Attempt);
 
 /// An order whose shape is wrong: why, and what of it could be read.
 #[derive(Debug)]
@@ -57,15 +57,15 @@ pub struct Readable {
 }
 
 /// What an outcome leads to.
-pub enum Next<Begun> {
+pub enum AfterSubmit<Begun> {
     /// Something has begun that goes on outside the journal.
     Drive(Begun),
     /// It came to its end at once; this is what is told of it.
-    Tell(Told),
+    Tell(Reply),
 }
 
 /// One kind of attempt, on behalf of one request.
-pub trait Kind {
+pub trait AttemptKind {
     /// What the body asks for.
     type Order;
     /// What may have begun once it is submitted.
@@ -106,26 +106,26 @@ pub trait Kind {
     ) -> Result<Submitted<Self::Outcome>, StorageFault>;
 
     /// What an outcome leads to.
-    fn next(&self, outcome: Self::Outcome) -> Next<Self::Begun>;
+    fn next(&self, outcome: Self::Outcome) -> AfterSubmit<Self::Begun>;
 
     /// Drives what has begun.
-    fn drive(&self, begun: Self::Begun) -> impl Future<Output = Told> + Send;
+    fn drive(&self, begun: Self::Begun) -> impl Future<Output = Reply> + Send;
 }
 
 impl Worker {
     /// Tries once what `body` asks for, and counts it.
-    pub async fn attempt<K: Kind>(&self, call: &Call, body: Incoming, kind: &K) -> Answer {
+    pub async fn attempt<K: AttemptKind>(&self, call: &Call, body: Incoming, kind: &K) -> Answer {
         let told = self.attempted(call, body, kind).await;
         self.counted(call, told)
     }
 
     /// Counts the attempt that `call` is.
-    pub fn counted(&self, call: &Call, (answer, attempt): Told) -> Answer {
+    pub fn counted(&self, call: &Call, (answer, attempt): Reply) -> Answer {
         self.counters.attempt(call.flow(), attempt);
         answer
     }
 
-    async fn attempted<K: Kind>(&self, call: &Call, body: Incoming, kind: &K) -> Told {
+    async fn attempted<K: AttemptKind>(&self, call: &Call, body: Incoming, kind: &K) -> Reply {
         // 1. Read the body, and the order in it.
         let body = match self.json_body(call, body).await {
             Ok(body) => body,
@@ -164,20 +164,20 @@ impl Worker {
         }
     }
 
-    async fn go_on<K: Kind>(
+    async fn go_on<K: AttemptKind>(
         &self,
         call: &Call,
         kind: &K,
         submitted: Submitted<K::Outcome>,
-    ) -> Told {
+    ) -> Reply {
         let Submitted {
             outcome,
             replay,
             durable_at,
         } = submitted;
         let told = match outcome.map(|outcome| kind.next(outcome)) {
-            Ok(Next::Drive(begun)) => return kind.drive(begun).await,
-            Ok(Next::Tell(told)) => told,
+            Ok(AfterSubmit::Drive(begun)) => return kind.drive(begun).await,
+            Ok(AfterSubmit::Tell(told)) => told,
             Err(why) => refused(why),
         };
         self.once_durable(call, told, replay, durable_at).await
@@ -188,8 +188,8 @@ impl Worker {
         &self,
         call: &Call,
         submitted: Result<Submitted<Outcome>, StorageFault>,
-        tell: impl FnOnce(Outcome) -> Told,
-    ) -> Told {
+        tell: impl FnOnce(Outcome) -> Reply,
+    ) -> Reply {
         let submitted = match submitted {
             Ok(submitted) => submitted,
             Err(fault) => return faulted(call, &fault),
@@ -203,10 +203,10 @@ impl Worker {
     async fn once_durable(
         &self,
         call: &Call,
-        told: Told,
+        told: Reply,
         replay: Replay,
         durable_at: Option<Lsn>,
-    ) -> Told {
+    ) -> Reply {
         if let Err(reason) = self.durable(durable_at).await {
             return (call.problem(reason), Attempt::Refused(reason));
         }
@@ -221,7 +221,7 @@ impl Worker {
         }
     }
 
-    fn refused_malformed(&self, call: &Call, malformed: Malformed) -> Told {
+    fn refused_malformed(&self, call: &Call, malformed: Malformed) -> Reply {
         let Malformed {
             reason,
             errors,
@@ -232,7 +232,7 @@ impl Worker {
     }
 
     /// Refuses an attempt for its shape and reports it for the audit trail.
-    pub fn refused_shape(&self, call: &Call, reason: Refusal, readable: Readable) -> Told {
+    pub fn refused_shape(&self, call: &Call, reason: Refusal, readable: Readable) -> Reply {
         let origin = origin(call, None, &readable);
         // Where the log has stopped there is no trail to add to, and the process stops.
         let _ = self.journal.refuse(AttemptRefused {
@@ -263,14 +263,14 @@ pub fn origin(call: &Call, key: Option<IdempotencyKey>, readable: &Readable) -> 
     }
 }
 
-pub fn faulted(call: &Call, _: &StorageFault) -> Told {
+pub fn faulted(call: &Call, _: &StorageFault) -> Reply {
     // What the fault says is for the operator: the process logs it and stops.
     let refusal = Refusal::StorageUnavailable;
     (call.problem(refusal), Attempt::Refused(refusal))
 }
 
 /// What is told of the engine's refusal.
-pub fn refused(refused: Refused) -> Told {
+pub fn refused(refused: Refused) -> Reply {
     (refusal_answer(refused), Attempt::Refused(refused.reason))
 }
 

@@ -19,13 +19,13 @@ use auth::Caller;
 use hyper::header::HeaderValue;
 use hyper::http::request::Parts;
 use std::sync::Arc;
-use worker::Slot;
+use worker::InFlightSlot;
 
 /// One request on its way through its call.
 pub struct Call {
     pub id: RequestId,
     /// Taken once its body is there.
-    pub slot: Slot,
+    pub slot: InFlightSlot,
     /// Who calls; there is one wherever the path asks for a key.
     pub caller: Option<Caller>,
     /// The administrative act that it is.

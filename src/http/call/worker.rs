@@ -28,12 +28,12 @@ pub struct Worker {
     pub journal: Arc<Journal>,
     pub gate: Arc<CommitGate>,
     pub counters: Arc<Shard>,
-    bounds: Bounds,
+    bounds: WorkerBounds,
 }
 
 /// What one thread takes in at once.
 #[derive(Copy, Clone, Debug)]
-pub struct Bounds {
+pub struct WorkerBounds {
     /// Of one body.
     pub body: BodyBounds,
     /// Requests of the shop under way.
@@ -59,13 +59,13 @@ pub enum LogUse {
 
 /// A request's place among those under way in its pool.
 #[derive(Debug)]
-pub struct Slot {
+pub struct InFlightSlot {
     pool: Pool,
     log_use: LogUse,
     entered: OnceLock<Entered>,
 }
 
-impl Slot {
+impl InFlightSlot {
     /// A place that is not taken yet.
     pub const fn of(pool: Pool, log_use: LogUse) -> Self {
         let entered = OnceLock::new();
@@ -82,7 +82,7 @@ impl Worker {
         journal: &Arc<Journal>,
         gate: Arc<CommitGate>,
         counters: &Arc<Shard>,
-        bounds: Bounds,
+        bounds: WorkerBounds,
     ) -> Arc<Self> {
         Arc::new(Self {
             journal: Arc::clone(journal),
@@ -93,7 +93,7 @@ impl Worker {
     }
 
     /// Counts the request among those under way, once, and has room for it in the log.
-    pub async fn enter(&self, slot: &Slot) -> Result<(), Refusal> {
+    pub async fn enter(&self, slot: &InFlightSlot) -> Result<(), Refusal> {
         if slot.entered.get().is_some() {
             return Ok(());
         }

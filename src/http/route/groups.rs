@@ -21,7 +21,7 @@ use crate::http::hooks::webhooks::Webhooks;
 use crate::http::ops::metrics::Scrape;
 use crate::http::ops::probes::ProbeCalls;
 use crate::http::shop::buying::Buying;
-use crate::http::shop::purchases::Purchases;
+use crate::http::shop::purchases::PurchaseLookup;
 use crate::http::shop::reads::ShopReads;
 use crate::http::shop::receipts::Receipts;
 use crate::http::shop::rewards::Rewards;
@@ -66,7 +66,7 @@ impl Groups {
         let reconciler = || Arc::clone(&core.reconciler);
         let sinks = || Arc::clone(&core.sinks);
         let answer_within = core.answer_within;
-        let purchases = Arc::new(Purchases {
+        let purchases = Arc::new(PurchaseLookup {
             worker: worker(),
             sealer: Arc::clone(&core.sealer),
             payments: payments(),

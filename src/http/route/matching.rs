@@ -60,29 +60,29 @@ impl Template {
 
 /// The routes at a path.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Found<'p> {
+pub struct RouteMatch<'p> {
     first: Route,
     /// The id in the path; of two, with a slash between them.
     pub param: Cow<'p, str>,
 }
 
 /// What is at `path`.
-pub fn resolve(path: &str) -> Option<Found<'_>> {
+pub fn resolve(path: &str) -> Option<RouteMatch<'_>> {
     let rows = || Route::ALL.iter().copied().zip(ROWS);
     let mut plain = rows().filter(|(_, row)| !row.path.has_ids());
     if let Some((first, _)) = plain.find(|(_, row)| row.path.text() == path) {
         let param = Cow::Borrowed("");
-        return Some(Found { first, param });
+        return Some(RouteMatch { first, param });
     }
     rows()
         .filter(|(_, row)| row.path.has_ids())
         .find_map(|(first, row)| {
             let param = row.path.ids(path)?;
-            Some(Found { first, param })
+            Some(RouteMatch { first, param })
         })
 }
 
-impl Found<'_> {
+impl RouteMatch<'_> {
     /// The path as `OpenAPI` writes it.
     pub fn template(&self) -> &'static str {
         self.first.template()

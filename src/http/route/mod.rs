@@ -9,7 +9,7 @@ mod groups;
 mod matching;
 
 pub(super) use groups::Groups;
-pub use matching::{Found, resolve};
+pub use matching::{RouteMatch, resolve};
 
 use crate::engine::command::Verdict;
 use crate::engine::event::{Act, Flow};
@@ -21,7 +21,7 @@ use crate::http::wire::answer::Answer;
 use crate::report::feed::Mode;
 use crate::telemetry::metrics::Pool;
 use crate::webhooks::Endpoint;
-use What::{Acts, ActsAndCounts, Counts, Plain};
+use Purpose::{Acts, ActsAndCounts, Counts, Plain};
 use hyper::Method;
 use hyper::body::Incoming;
 use matching::Template;
@@ -85,7 +85,7 @@ impl Who {
 
 /// What a route is for the audit trail and for metrics.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
-enum What {
+enum Purpose {
     /// Neither.
     Plain,
     /// An attempt, counted by its flow. Those by a shop or an operator need an idempotency key
@@ -135,11 +135,11 @@ impl Verb {
 }
 
 /// One line of the table.
-struct Row {
+struct RouteRow {
     verb: Verb,
     path: Template,
     who: Who,
-    what: What,
+    what: Purpose,
     reads: Reads,
 }
 
@@ -157,7 +157,7 @@ macro_rules! routes {
             pub const ALL: &'static [Self] = &[$(Self::$name),*];
         }
 
-        const ROWS: &[Row] = &[$(Row {
+        const ROWS: &[RouteRow] = &[$(RouteRow {
             verb: Verb::$verb,
             path: Template::new($path),
             who: Who::$who,
@@ -256,7 +256,7 @@ routes! { (to, call, body)
 }
 
 impl Route {
-    const fn row(self) -> &'static Row {
+    const fn row(self) -> &'static RouteRow {
         &ROWS[self as usize]
     }
 

@@ -4,14 +4,16 @@
 //! told where to look. Deliberately absent: what every attempt goes through (`call::attempt`).
 
 use super::orders::{BuyOrder, HoldOrder};
-use super::purchases::{Purchases, owner_asked};
+use super::purchases::{PurchaseLookup, owner_asked};
 use super::render;
 use crate::engine::command::{Buy, PlaceHold, ReleaseHold};
 use crate::engine::event::IdempotencyKey;
 use crate::engine::lifecycle::PurchaseState;
 use crate::engine::refusal::Refusal;
 use crate::engine::view::HoldView;
-use crate::http::call::attempt::{Kind, Malformed, Next, Readable, Told, faulted, origin};
+use crate::http::call::attempt::{
+    AfterSubmit, AttemptKind, Malformed, Readable, Reply, faulted, origin,
+};
 use crate::http::call::worker::Worker;
 use crate::http::call::{Call, location};
 use crate::http::wire::answer::Answer;
@@ -33,7 +35,7 @@ use std::time::Duration;
 pub struct Buying {
     pub worker: Arc<Worker>,
     pub payments: Arc<Payments>,
-    pub purchases: Arc<Purchases>,
+    pub purchases: Arc<PurchaseLookup>,
     /// What may be paid in.
     pub currencies: Vec<Currency>,
     /// How long a payment is waited for.
@@ -78,7 +80,7 @@ impl Buying {
 
     /// Pays for a purchase whose payment has just begun. The payment goes on by itself where
     /// this is dropped (the client is gone) or has waited long enough.
-    async fn pay(&self, call: &Call, purchase: PurchaseId) -> Told {
+    async fn pay(&self, call: &Call, purchase: PurchaseId) -> Reply {
         let paying = self.payments.pay(purchase, &self.worker.gate);
         let view = match tokio::time::timeout(self.answer_within, paying).await {
             Ok(Ok(settled)) => settled.view().clone(),
@@ -129,7 +131,7 @@ impl Buying {
 }
 
 /// A hold as it was placed or given up.
-fn held(status: StatusCode, view: &HoldView) -> Told {
+fn held(status: StatusCode, view: &HoldView) -> Reply {
     (Answer::json(status, render::hold(view)), Attempt::Success)
 }
 
@@ -138,7 +140,7 @@ struct HoldAttempt<'a> {
     call: &'a Call,
 }
 
-impl Kind for HoldAttempt<'_> {
+impl AttemptKind for HoldAttempt<'_> {
     type Order = HoldOrder;
     type Begun = Infallible;
     type Outcome = HoldView;
@@ -182,11 +184,11 @@ impl Kind for HoldAttempt<'_> {
         self.buying.worker.journal.place_hold(&command)
     }
 
-    fn next(&self, view: HoldView) -> Next<Infallible> {
-        Next::Tell(held(StatusCode::CREATED, &view))
+    fn next(&self, view: HoldView) -> AfterSubmit<Infallible> {
+        AfterSubmit::Tell(held(StatusCode::CREATED, &view))
     }
 
-    async fn drive(&self, never: Infallible) -> Told {
+    async fn drive(&self, never: Infallible) -> Reply {
         match never {}
     }
 }
@@ -196,7 +198,7 @@ struct BuyAttempt<'a> {
     call: &'a Call,
 }
 
-impl Kind for BuyAttempt<'_> {
+impl AttemptKind for BuyAttempt<'_> {
     type Order = BuyOrder;
     type Begun = PurchaseId;
     type Outcome = BuyOutcome;
@@ -248,20 +250,20 @@ impl Kind for BuyAttempt<'_> {
         self.buying.worker.journal.buy(&command)
     }
 
-    fn next(&self, outcome: BuyOutcome) -> Next<PurchaseId> {
+    fn next(&self, outcome: BuyOutcome) -> AfterSubmit<PurchaseId> {
         match outcome {
-            BuyOutcome::PaymentStarted(purchase) => Next::Drive(purchase),
+            BuyOutcome::PaymentStarted(purchase) => AfterSubmit::Drive(purchase),
             BuyOutcome::Paid(view) => {
                 let shown = self.buying.purchases.json(&view);
-                Next::Tell((Answer::json(StatusCode::CREATED, shown), Attempt::Success))
+                AfterSubmit::Tell((Answer::json(StatusCode::CREATED, shown), Attempt::Success))
             }
             BuyOutcome::Declined(view) => {
-                Next::Tell((problem::declined(&view), Attempt::Refused(view.reason)))
+                AfterSubmit::Tell((problem::declined(&view), Attempt::Refused(view.reason)))
             }
         }
     }
 
-    async fn drive(&self, purchase: PurchaseId) -> Told {
+    async fn drive(&self, purchase: PurchaseId) -> Reply {
         self.buying.pay(self.call, purchase).await
     }
 }

@@ -21,7 +21,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// Looks purchases up.
-pub struct Purchases {
+pub struct PurchaseLookup {
     pub worker: Arc<Worker>,
     pub sealer: Arc<Sealer>,
     pub payments: Arc<Payments>,
@@ -29,7 +29,7 @@ pub struct Purchases {
     pub answer_within: Duration,
 }
 
-impl Purchases {
+impl PurchaseLookup {
     /// The purchase, once what is told of it is durable.
     pub async fn durable(&self, id: Option<PurchaseId>) -> Result<Option<PurchaseView>, Refusal> {
         let found = id.and_then(|id| self.worker.journal.purchase(id));

@@ -4,7 +4,7 @@
 //! buyer's, and answers anybody else's as none.
 
 use super::products::product_for_shop;
-use super::purchases::{Purchases, owner_asked};
+use super::purchases::{PurchaseLookup, owner_asked};
 use super::render;
 use crate::engine::refusal::Refusal;
 use crate::http::call::Call;
@@ -19,7 +19,7 @@ use std::sync::Arc;
 /// What a shop reads.
 pub struct ShopReads {
     pub worker: Arc<Worker>,
-    pub purchases: Arc<Purchases>,
+    pub purchases: Arc<PurchaseLookup>,
 }
 
 impl ShopReads {

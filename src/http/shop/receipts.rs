@@ -1,6 +1,6 @@
 //! Owns the calls about receipts: one purchase's receipt, verifying one, and the public keys.
 
-use super::purchases::Purchases;
+use super::purchases::PurchaseLookup;
 use crate::http::call::Call;
 use crate::http::call::worker::Worker;
 use crate::http::wire::answer::{Answer, Kind};
@@ -20,7 +20,7 @@ const JWKS_CACHED: &str = "public, max-age=3600";
 pub struct Receipts {
     pub worker: Arc<Worker>,
     pub sealer: Arc<Sealer>,
-    pub purchases: Arc<Purchases>,
+    pub purchases: Arc<PurchaseLookup>,
 }
 
 impl Receipts {

@@ -7,7 +7,7 @@ use crate::engine::command::SpendTokens;
 use crate::engine::event::IdempotencyKey;
 use crate::engine::refusal::Refusal;
 use crate::http::call::Call;
-use crate::http::call::attempt::{Kind, Malformed, Next, Readable, Told, origin};
+use crate::http::call::attempt::{AfterSubmit, AttemptKind, Malformed, Readable, Reply, origin};
 use crate::http::call::worker::Worker;
 use crate::http::wire::answer::Answer;
 use crate::http::wire::fields::{Fields, required};
@@ -48,7 +48,7 @@ impl Rewards {
             let told = (call.bad_path_id("user_id"), attempt);
             return self.worker.counted(&call, told);
         };
-        let spending = Spending {
+        let spending = SpendAttempt {
             worker: &self.worker,
             call: &call,
             user,
@@ -57,13 +57,13 @@ impl Rewards {
     }
 }
 
-struct Spending<'a> {
+struct SpendAttempt<'a> {
     worker: &'a Worker,
     call: &'a Call,
     user: UserId,
 }
 
-impl Kind for Spending<'_> {
+impl AttemptKind for SpendAttempt<'_> {
     type Order = Tokens;
     type Begun = Infallible;
     /// How many were spent, and what was left.
@@ -120,16 +120,16 @@ impl Kind for Spending<'_> {
         })
     }
 
-    fn next(&self, (tokens, spent): (Tokens, Spent)) -> Next<Infallible> {
+    fn next(&self, (tokens, spent): (Tokens, Spent)) -> AfterSubmit<Infallible> {
         let shown = json!({
             "user_id": self.user.as_str(),
             "spent": tokens.get(),
             "balance": spent.balance.get(),
         });
-        Next::Tell((Answer::value(StatusCode::OK, &shown), Attempt::Success))
+        AfterSubmit::Tell((Answer::value(StatusCode::OK, &shown), Attempt::Success))
     }
 
-    async fn drive(&self, never: Infallible) -> Told {
+    async fn drive(&self, never: Infallible) -> Reply {
         match never {}
     }
 }

@@ -22,7 +22,6 @@ use holdfast::report::event_json;
 use holdfast::time::UnixMs;
 use std::ops::ControlFlow;
 use std::sync::{Arc, OnceLock};
-use support::patch;
 use wal::sim::{Files, SimStorage};
 
 /// Changes to one directory, at most.

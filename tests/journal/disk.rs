@@ -5,12 +5,11 @@
 
 use crate::came::{Came, of_any_kind};
 use holdfast::engine::command::{Buy, PaymentStep, PlaceHold};
-use holdfast::engine::event::{Active, AdminAct, DeclineCause, IdempotencyKey, Origin, ProductSet};
-use holdfast::engine::metadata::Metadata;
+use holdfast::engine::event::{DeclineCause, IdempotencyKey, Origin, ProductSet};
 use holdfast::engine::settings::EngineSettings;
 use holdfast::ids::{
-    AuthorizationId, CaptureId, CardToken, Digest16, KeyOwner, Lsn, ProductId, PurchaseId,
-    ReceiptKeyId, RequestId, UserId,
+    AuthorizationId, CaptureId, Digest16, KeyOwner, Lsn, ProductId, PurchaseId, ReceiptKeyId,
+    RequestId, UserId,
 };
 use holdfast::journal::{
     Audit, Clock, Disks, Journal, JournalOptions, ManualClock, Replay, Submitted,
@@ -22,6 +21,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use support::commands;
 use wal::sim::{CrashImage, Loss, SimStorage};
 use wal::{Access, DiskStorage, Storage, StorageFile};
 
@@ -377,49 +377,19 @@ fn product() -> ProductId {
 }
 
 fn hold(number: u8) -> PlaceHold {
-    PlaceHold {
-        origin: origin(number),
-        user: user(number),
-        product: product(),
-        quantity: 1,
-        currency: None,
-        promotion: None,
-        metadata: Metadata::default(),
-    }
+    commands::hold(user(number), product(), origin(number))
 }
 
 fn buy(number: u8) -> Buy {
-    Buy {
-        origin: origin(100 + number),
-        user: user(number),
-        product: product(),
-        quantity: 1,
-        currency: Currency::parse("USD").expect("listed"),
-        card: CardToken::parse("tok_ok").expect("a token"),
-        promotion: None,
-        hold: None,
-        metadata: Metadata::default(),
-    }
+    commands::buy(user(number), product(), origin(100 + number))
 }
 
 fn product_set() -> ProductSet {
     ProductSet {
-        product: product(),
-        name: "drop".to_owned(),
         prices: vec![(
             Currency::parse("USD").expect("listed"),
             Price::new(500).expect("a price"),
         )],
-        stock: STOCK,
-        per_user_limit: None,
-        starts_at: None,
-        ends_at: None,
-        active: Active::Yes,
-        hold_ttl_ms: None,
-        reward_tokens: 0,
-        by: AdminAct {
-            request: RequestId(1),
-            owner: KeyOwner::parse("admin").expect("a name"),
-        },
+        ..commands::product_set(product(), STOCK)
     }
 }

@@ -9,11 +9,10 @@ mod kinds;
 use crate::came::Came;
 use holdfast::engine::command::{Buy, PaymentStep, PlaceHold, ReleaseHold, Verdict};
 use holdfast::engine::event::{
-    Active, AdminAct, Decider, DeclineCause, IdempotencyKey, Judgement, Origin, ProductSet, Quote,
+    AdminAct, Decider, DeclineCause, IdempotencyKey, Judgement, Origin, ProductSet, Quote,
     VoidCause,
 };
 use holdfast::engine::lifecycle::PurchaseState as S;
-use holdfast::engine::metadata::Metadata;
 use holdfast::engine::settings::{EngineSettings, SharedBy};
 use holdfast::ids::{
     AuthorizationId, CaptureId, CardToken, Digest16, KeyOwner, ProductId, PurchaseId, ReceiptKeyId,
@@ -26,6 +25,7 @@ use proptest::prelude::*;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use support::commands;
 
 const BEGIN_MS: u64 = 1_800_000_000_000;
 const HOLD_TTL_MS: u64 = 20_000;
@@ -505,13 +505,8 @@ impl Pair {
                 key,
             } => {
                 let command = PlaceHold {
-                    origin: origin(key, &request),
-                    user: user_id(user),
-                    product: product_id(product),
                     quantity,
-                    currency: None,
-                    promotion: None,
-                    metadata: Metadata::default(),
+                    ..commands::hold(user_id(user), product_id(product), origin(key, &request))
                 };
                 let submitted = self.journal().place_hold(&command);
                 let found = self.told(submitted.expect("the log takes it"));
@@ -748,15 +743,10 @@ fn origin(key: u8, request: &str) -> Origin {
 
 fn buy(user: u8, product: u8, quantity: u32, origin: Origin, hold: Option<PurchaseId>) -> Buy {
     Buy {
-        origin,
-        user: user_id(user),
-        product: product_id(product),
         quantity,
-        currency: Currency::parse("USD").expect("listed"),
         card: CardToken::parse(card_of(user)).expect("a token"),
-        promotion: None,
         hold,
-        metadata: Metadata::default(),
+        ..commands::buy(user_id(user), product_id(product), origin)
     }
 }
 
@@ -810,23 +800,12 @@ fn person() -> Decider {
 
 fn product_set(product: u8, total: u32) -> ProductSet {
     ProductSet {
-        product: product_id(product),
-        name: "drop".to_owned(),
         prices: vec![(
             Currency::parse("USD").expect("listed"),
             Price::new(i64::from(PRICE)).expect("a price"),
         )],
-        stock: total,
         per_user_limit: Some(LIMIT),
-        starts_at: None,
-        ends_at: None,
-        active: Active::Yes,
-        hold_ttl_ms: None,
-        reward_tokens: 0,
-        by: AdminAct {
-            request: RequestId(1),
-            owner: KeyOwner::parse("admin").expect("a name"),
-        },
+        ..commands::product_set(product_id(product), total)
     }
 }
 

@@ -3,17 +3,16 @@
 
 mod forgetting;
 
-use holdfast::engine::command::{PlaceHold, ReleaseHold};
-use holdfast::engine::event::{Active, AdminAct, IdempotencyKey, Origin, ProductSet};
-use holdfast::engine::metadata::Metadata;
+use holdfast::engine::command::ReleaseHold;
+use holdfast::engine::event::{IdempotencyKey, Origin};
 use holdfast::engine::refusal::Refusal;
 use holdfast::engine::settings::RateLimit;
 use holdfast::ids::{Digest16, KeyOwner, ProductId, PurchaseId, RequestId, ShardId, UserId};
 use holdfast::journal::{Clock, Journal, JournalOptions, ManualClock};
-use holdfast::money::{Currency, Price};
 use holdfast::time::UnixMs;
 use std::path::Path;
 use std::sync::Arc;
+use support::commands;
 use support::{ADMIN, Request, SHOP, Server, Setup};
 
 const BEGIN: UnixMs = UnixMs::new(1_800_000_000_000);
@@ -42,25 +41,7 @@ fn open(
 }
 
 fn put_product(journal: &Journal) {
-    let set = ProductSet {
-        product: ProductId::parse("drop-1").expect("an id"),
-        name: "drop".to_owned(),
-        prices: vec![(
-            Currency::parse("USD").expect("listed"),
-            Price::new(2_000).expect("in range"),
-        )],
-        stock: 1_000,
-        per_user_limit: None,
-        starts_at: None,
-        ends_at: None,
-        active: Active::Yes,
-        hold_ttl_ms: None,
-        reward_tokens: 0,
-        by: AdminAct {
-            request: RequestId(9),
-            owner: KeyOwner::parse("admin").expect("an id"),
-        },
-    };
+    let set = commands::product_set(ProductId::parse("drop-1").expect("an id"), 1_000);
     let put = journal.put_product(set).expect("the log takes it");
     put.expect("it is fine");
 }
@@ -84,15 +65,11 @@ fn hold(journal: &Journal, key: u8) -> Result<PurchaseId, u64> {
 }
 
 fn hold_of(journal: &Journal, user: &str, key: u8) -> Result<PurchaseId, u64> {
-    let command = PlaceHold {
-        origin: origin(Some(key)),
-        user: UserId::parse(user).expect("an id"),
-        product: ProductId::parse("drop-1").expect("an id"),
-        quantity: 1,
-        currency: None,
-        promotion: None,
-        metadata: Metadata::default(),
-    };
+    let command = commands::hold(
+        UserId::parse(user).expect("an id"),
+        ProductId::parse("drop-1").expect("an id"),
+        origin(Some(key)),
+    );
     match journal.place_hold(&command).expect("the log runs").outcome {
         Ok(held) => Ok(held.purchase),
         Err(refused) => {

@@ -1,7 +1,7 @@
 //! Payments end right over crashes: whatever stood in the log and at the gateway when the process
 //! was killed, after a restart the money and the goods go together again.
 
-use crate::stage::{PRICE, Stage, copy_as_killed, judgement, offline, settings, usd};
+use crate::stage::{PRICE, Stage, copy_as_killed, judgement, offline, settings};
 use holdfast::engine::command::{PaymentStep, Verdict};
 use holdfast::engine::event::{Decider, VoidCause};
 use holdfast::engine::lifecycle::{PurchaseState, Step};
@@ -21,6 +21,7 @@ use holdfast::payments::settings::ReviewSettings;
 use holdfast::time::UnixMs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
+use support::commands::usd;
 use tempfile::TempDir;
 
 /// What the log says, what the gateway has, where it has to end, and its `reason` there.

@@ -6,7 +6,6 @@ use holdfast::engine::event::{
     Judgement, Origin, ProductSet, PromotionSet, Restock,
 };
 use holdfast::engine::lifecycle::{PurchaseState, Units};
-use holdfast::engine::metadata::Metadata;
 use holdfast::engine::refusal::Refusal;
 use holdfast::engine::view::{PurchaseView, RefundView};
 use holdfast::ids::{
@@ -14,7 +13,7 @@ use holdfast::ids::{
     UserId,
 };
 use holdfast::journal::{Audit, BuyOutcome, CommitGate, Journal, JournalOptions, RefundOutcome};
-use holdfast::money::{Amount, Currency, Price};
+use holdfast::money::{Amount, Price};
 use holdfast::payments::gateway::{Gateway, Reference};
 use holdfast::payments::sandbox::{ChargeState, Sandbox, SandboxCharge, read_charges};
 use holdfast::payments::{Meter, PaymentOutcome, PaymentSettings, Payments};
@@ -25,6 +24,7 @@ use std::future::Future;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
+use support::commands::{self, usd};
 use tokio::runtime::Runtime;
 
 /// What one unit costs, in minor units.
@@ -137,20 +137,10 @@ impl Stage {
     /// Sets the product's price and the reward tokens that it brings.
     pub fn put_product_at(&self, price: i64, reward_tokens: u32) {
         let set = ProductSet {
-            product: product(),
             name: "Drop".to_owned(),
             prices: vec![(usd(), Price::new(price).unwrap())],
-            stock: STOCK,
-            per_user_limit: None,
-            starts_at: None,
-            ends_at: None,
-            active: Active::Yes,
-            hold_ttl_ms: None,
             reward_tokens,
-            by: AdminAct {
-                request: RequestId(0),
-                owner: owner(),
-            },
+            ..commands::product_set(product(), STOCK)
         };
         let _ = self.journal.put_product(set).unwrap().unwrap();
     }
@@ -187,21 +177,19 @@ impl Stage {
             fingerprint: Digest16([7; 16]),
         };
         let buy = Buy {
-            origin: Origin {
-                request: RequestId(self.number),
-                owner: owner(),
-                key: Some(key),
-                ip: None,
-                device: None,
-            },
-            user: UserId::parse(&format!("buyer-{}", self.number)).unwrap(),
-            product: product(),
-            quantity: 1,
-            currency: usd(),
             card: CardToken::parse(card).unwrap(),
             promotion: promotion.and_then(PromotionCode::parse),
-            hold: None,
-            metadata: Metadata::default(),
+            ..commands::buy(
+                UserId::parse(&format!("buyer-{}", self.number)).unwrap(),
+                product(),
+                Origin {
+                    request: RequestId(self.number),
+                    owner: owner(),
+                    key: Some(key),
+                    ip: None,
+                    device: None,
+                },
+            )
         };
         match self.journal.buy(&buy).unwrap().outcome {
             Ok(BuyOutcome::PaymentStarted(purchase)) => purchase,
@@ -384,10 +372,6 @@ pub fn copy_as_killed(from: &Path, to: &Path) {
             }
         }
     }
-}
-
-pub fn usd() -> Currency {
-    Currency::parse("USD").unwrap()
 }
 
 pub fn product() -> ProductId {

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use support::history::{Draws, change, files_of, named, write_history};
-use support::{binary, patch, until};
+use support::{binary, until};
 
 /// What reads a stopped directory.
 const COMMANDS: [&str; 4] = ["check", "log", "replay", "reconcile"];

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use std::path::Path;
 use std::time::Duration;
 use support::history::{Draws, change, files_of, named, write_history};
-use support::{ADMIN, Request, Server, Setup, binary, patch, until};
+use support::{ADMIN, Request, Server, Setup, binary, until};
 
 #[test]
 fn a_failed_write_stops_the_process_and_loses_nothing_that_was_answered() {

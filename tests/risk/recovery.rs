@@ -1,12 +1,10 @@
 //! Rules, counters, pauses and ratings over restarts: a journal that is opened again, from its log
 //! and from its snapshots, has exactly the counters that it had, whatever was going on at once.
 
-use holdfast::engine::command::{Buy, PaymentStep, PlaceHold};
+use holdfast::engine::command::{Buy, PaymentStep};
 use holdfast::engine::event::{
-    Active, AdminAct, BuyerPaused, BuyerRated, DeclineCause, IdempotencyKey, Origin, Pause,
-    ProductSet, Rating, RulesSource,
+    BuyerPaused, BuyerRated, DeclineCause, IdempotencyKey, Origin, Pause, Rating, RulesSource,
 };
-use holdfast::engine::metadata::Metadata;
 use holdfast::engine::refusal::Refusal;
 use holdfast::engine::settings::EngineSettings;
 use holdfast::ids::{
@@ -16,13 +14,14 @@ use holdfast::ids::{
 use holdfast::journal::{
     Audit, BuyOutcome, Clock, Journal, JournalOptions, LogSettings, ManualClock, NewRules, check,
 };
-use holdfast::money::{Currency, Price};
+use holdfast::money::Currency;
 use holdfast::risk::{SHIPPED, compile, warms_up_until};
 use holdfast::time::UnixMs;
 use proptest::prelude::*;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use support::commands::{self, admin};
 
 const BEGIN: UnixMs = UnixMs::new(1_800_000_000_000);
 const MINUTE: u64 = 60_000;
@@ -47,13 +46,6 @@ fn open(directory: &Path, clock: &ManualClock) -> Arc<Journal> {
         ..JournalOptions::new(directory)
     };
     Journal::open(options, &mut |_| {}).expect("it opens")
-}
-
-fn admin() -> AdminAct {
-    AdminAct {
-        request: RequestId(9),
-        owner: KeyOwner::parse("admin").expect("an id"),
-    }
 }
 
 fn put_rules(journal: &Journal, text: &str) {
@@ -88,19 +80,7 @@ fn reopen(journal: Arc<Journal>, directory: &Path, clock: &ManualClock) -> Arc<J
 }
 
 fn put_product(journal: &Journal) {
-    let set = ProductSet {
-        product: ProductId::parse("drop-1").expect("an id"),
-        name: "drop".to_owned(),
-        prices: vec![(currency(), Price::new(2_000).expect("in range"))],
-        stock: 1_000_000,
-        per_user_limit: None,
-        starts_at: None,
-        ends_at: None,
-        active: Active::Yes,
-        hold_ttl_ms: None,
-        reward_tokens: 0,
-        by: admin(),
-    };
+    let set = commands::product_set(ProductId::parse("drop-1").expect("an id"), 1_000_000);
     journal
         .put_product(set)
         .expect("the log takes it")
@@ -131,15 +111,13 @@ fn origin(ip: Option<&str>, device: Option<&str>) -> Origin {
 
 fn buy_command(user: &str, card: &str, ip: Option<&str>, device: Option<&str>) -> Buy {
     Buy {
-        origin: origin(ip, device),
-        user: UserId::parse(user).expect("an id"),
-        product: ProductId::parse("drop-1").expect("an id"),
-        quantity: 1,
         currency: currency(),
         card: CardToken::parse(card).expect("a token"),
-        promotion: None,
-        hold: None,
-        metadata: Metadata::default(),
+        ..commands::buy(
+            UserId::parse(user).expect("an id"),
+            ProductId::parse("drop-1").expect("an id"),
+            origin(ip, device),
+        )
     }
 }
 
@@ -296,15 +274,11 @@ fn pauses_end_by_themselves_and_outlive_restarts_with_ratings() {
         .expect("the log takes it")
         .expect("there is room");
     let holds = |journal: &Journal, user: &str| {
-        let hold = PlaceHold {
-            origin: origin(None, None),
-            user: UserId::parse(user).expect("an id"),
-            product: ProductId::parse("drop-1").expect("an id"),
-            quantity: 1,
-            currency: None,
-            promotion: None,
-            metadata: Metadata::default(),
-        };
+        let hold = commands::hold(
+            UserId::parse(user).expect("an id"),
+            ProductId::parse("drop-1").expect("an id"),
+            origin(None, None),
+        );
         match journal.place_hold(&hold).expect("the log takes it").outcome {
             Err(refused) => Some(refused.reason),
             _ => None,

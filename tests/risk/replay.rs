@@ -2,8 +2,7 @@
 //! others the counters are those that they would have had; what it would have cost; the command.
 
 use crate::replay_stage::{
-    BEGIN, Dice, Ended, HOUR, Issuer, SECOND, Stage, Try, admin, currency, plan, replay, rule, run,
-    trial,
+    BEGIN, Dice, Ended, HOUR, Issuer, SECOND, Stage, Try, currency, plan, replay, rule, run, trial,
 };
 use holdfast::engine::dispute::{AmountFrom, Dispute, DisputeStatus};
 use holdfast::engine::event::{
@@ -25,6 +24,7 @@ use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use support::commands::admin;
 use support::{Request, Setup, binary};
 
 fn settings() -> EngineSettings {

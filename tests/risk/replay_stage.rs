@@ -1,10 +1,7 @@
 //! What the tests of the replay lab share: a journal in process under a clock that is set by hand,
 //! attempts in a line each, and replays of what it wrote.
 use holdfast::engine::command::{Buy, PaymentStep, PlaceHold};
-use holdfast::engine::event::{
-    Active, AdminAct, DeclineCause, IdempotencyKey, Origin, ProductSet, RulesSource,
-};
-use holdfast::engine::metadata::Metadata;
+use holdfast::engine::event::{DeclineCause, IdempotencyKey, Origin, ProductSet, RulesSource};
 use holdfast::engine::refusal::Refusal;
 use holdfast::engine::settings::EngineSettings;
 use holdfast::ids::{
@@ -23,6 +20,7 @@ use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use support::commands::{self, admin};
 
 /// When everything begins.
 pub const BEGIN: UnixMs = UnixMs::new(1_800_000_000_000);
@@ -133,17 +131,8 @@ impl Stage {
     pub fn put_product(&self, id: &str, stock: u32, prices: &[(&str, i64)]) {
         let price = |(code, minor): &(&str, i64)| (currency(code), Price::new(*minor).unwrap());
         let set = ProductSet {
-            product: ProductId::parse(id).expect("an id"),
-            name: id.to_owned(),
             prices: prices.iter().map(price).collect(),
-            stock,
-            per_user_limit: None,
-            starts_at: None,
-            ends_at: None,
-            active: Active::Yes,
-            hold_ttl_ms: None,
-            reward_tokens: 0,
-            by: admin(),
+            ..commands::product_set(ProductId::parse(id).expect("an id"), stock)
         };
         let put = self.journal().put_product(set).expect("the log takes it");
         put.expect("it is fine");
@@ -167,13 +156,13 @@ impl Stage {
 
     pub fn hold(&mut self, it: &Try) -> Result<PurchaseId, Refusal> {
         let command = PlaceHold {
-            origin: self.origin(it),
-            user: UserId::parse(&it.user).expect("an id"),
-            product: ProductId::parse(&it.product).expect("an id"),
             quantity: it.quantity,
             currency: Some(currency(it.currency)),
-            promotion: None,
-            metadata: Metadata::default(),
+            ..commands::hold(
+                UserId::parse(&it.user).expect("an id"),
+                ProductId::parse(&it.product).expect("an id"),
+                self.origin(it),
+            )
         };
         let submitted = self
             .journal()
@@ -188,15 +177,15 @@ impl Stage {
     /// Buys, or pays for `hold`, as far as the gateway and the rules let it come.
     pub fn buy(&mut self, it: &Try, hold: Option<PurchaseId>, issuer: Issuer) -> Ended {
         let command = Buy {
-            origin: self.origin(it),
-            user: UserId::parse(&it.user).expect("an id"),
-            product: ProductId::parse(&it.product).expect("an id"),
             quantity: it.quantity,
             currency: currency(it.currency),
             card: CardToken::parse(&it.card).expect("a token"),
-            promotion: None,
             hold,
-            metadata: Metadata::default(),
+            ..commands::buy(
+                UserId::parse(&it.user).expect("an id"),
+                ProductId::parse(&it.product).expect("an id"),
+                self.origin(it),
+            )
         };
         let submitted = self.journal().buy(&command).expect("the log takes it");
         let purchase = match submitted.outcome {
@@ -271,13 +260,6 @@ fn options(directory: &Path, clock: &ManualClock, settings: EngineSettings) -> J
         },
         engine: settings,
         ..JournalOptions::new(directory)
-    }
-}
-
-pub fn admin() -> AdminAct {
-    AdminAct {
-        request: RequestId(9),
-        owner: KeyOwner::parse("admin").expect("an id"),
     }
 }
 

@@ -8,9 +8,8 @@ use super::events;
 use crate::came::Came;
 use holdfast::engine::command::{Buy, PaymentStep, PlaceHold, ReleaseHold, Verdict};
 use holdfast::engine::event::{BuyerSegmented, Decider, Judgement, VoidCause};
-use holdfast::engine::metadata::Metadata;
 use holdfast::engine::settings::{EngineSettings, WebhookMemory};
-use holdfast::ids::{AuthorizationId, CaptureId, CardToken, Lsn, PurchaseId, ReceiptKeyId, UserId};
+use holdfast::ids::{AuthorizationId, CaptureId, Lsn, PurchaseId, ReceiptKeyId, UserId};
 use holdfast::journal::{
     Audit, Clock, Disks, Journal, JournalOptions, ManualClock, Recorded, SegmentTaken,
     StorageFault, Submitted,
@@ -20,6 +19,7 @@ use holdfast::random::Random;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
+use support::commands;
 use wal::sim::SimStorage;
 
 /// Files by their path below the data directory.
@@ -142,13 +142,9 @@ impl Stage {
 
     fn hold(&self, number: u8, who: &str, quantity: u32) -> PurchaseId {
         let submitted = self.journal.place_hold(&PlaceHold {
-            origin: events::origin(number),
-            user: user(who),
-            product: events::product(),
             quantity,
-            currency: None,
             promotion: Some(events::promotion()),
-            metadata: Metadata::default(),
+            ..commands::hold(user(who), events::product(), events::origin(number))
         });
         self.told(submitted)
     }
@@ -165,15 +161,10 @@ impl Stage {
 
     fn pay(&self, number: u8, who: &str, hold: Option<PurchaseId>, quantity: u32) -> PurchaseId {
         let submitted = self.journal.buy(&Buy {
-            origin: events::origin(number),
-            user: user(who),
-            product: events::product(),
             quantity,
             currency: events::currency("USD"),
-            card: CardToken::parse("tok_ok").expect("a token"),
-            promotion: None,
             hold,
-            metadata: Metadata::default(),
+            ..commands::buy(user(who), events::product(), events::origin(number))
         });
         self.told(submitted)
     }

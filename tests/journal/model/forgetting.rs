@@ -9,7 +9,6 @@ use super::{
 use crate::came::Came;
 use holdfast::engine::command::{PlaceHold, ReleaseHold};
 use holdfast::engine::lifecycle::PurchaseState as S;
-use holdfast::engine::metadata::Metadata;
 use holdfast::engine::settings::EngineSettings;
 use holdfast::ids::{Digest16, PurchaseId};
 use holdfast::journal::{Audit, Journal, ManualClock, Replay, Submitted, check};
@@ -17,6 +16,7 @@ use holdfast::time::UnixMs;
 use proptest::prelude::*;
 use std::collections::HashMap;
 use std::sync::Arc;
+use support::commands;
 
 const RETENTION_MS: u64 = 30_000;
 const USERS: u8 = 6;
@@ -316,15 +316,7 @@ impl Run {
 }
 
 fn hold(user: u8, key: u8) -> PlaceHold {
-    PlaceHold {
-        origin: scoped(user, key, "hold"),
-        user: user_id(user),
-        product: product_id(0),
-        quantity: 1,
-        currency: None,
-        promotion: None,
-        metadata: Metadata::default(),
-    }
+    commands::hold(user_id(user), product_id(0), scoped(user, key, "hold"))
 }
 
 /// The request of one buyer: the same again is a replay.

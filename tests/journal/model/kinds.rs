@@ -10,7 +10,7 @@ use holdfast::engine::command::{
     StartRefund, Verdict,
 };
 use holdfast::engine::event::{
-    Act, Active, Actor, ActorRole, AdminAct, AdminActed, AdminRefused, AttemptRefused, BuyerPaused,
+    Act, Active, Actor, ActorRole, AdminActed, AdminRefused, AttemptRefused, BuyerPaused,
     BuyerRated, BuyerSegmented, CaptureDifference, Decider, DeclineCause, Discount, Event, Flow,
     Judgement, Origin, Pause, ProductSet, PromotionSet, Rating, RefundFailure, Restock,
     RulesSource, VoidCause, VoidStuckCause, WebhookFormat, WebhookKind,
@@ -23,14 +23,14 @@ use holdfast::engine::score::Appraisal;
 use holdfast::engine::settings::SharedBy;
 use holdfast::engine::view::{PurchaseView, RefundStatus};
 use holdfast::ids::{
-    AuthorizationId, CaptureId, CardToken, DeviceId, Digest16, DisputeId, KeyOwner, Lsn,
-    PromotionCode, PurchaseId, ReceiptKeyId, RequestId, Segment, ShardId, UserId, WebhookEventId,
+    AuthorizationId, CaptureId, CardToken, DeviceId, Digest16, DisputeId, Lsn, PromotionCode,
+    PurchaseId, ReceiptKeyId, RequestId, Segment, ShardId, UserId, WebhookEventId,
 };
 use holdfast::journal::{
     Audit, Clock, DigestFrom, Elsewhere, Journal, JournalOptions, ManualClock, NewRules,
     NewScoring, Next, Parting, Retention, Submitted, check,
 };
-use holdfast::money::{Amount, Currency, Price, Tokens};
+use holdfast::money::{Amount, Price, Tokens};
 use holdfast::risk::compile;
 use holdfast::time::UnixMs;
 use proptest::prelude::*;
@@ -39,6 +39,7 @@ use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
+use support::commands::{self, admin, usd};
 
 const USERS: u8 = 5;
 const PRICE: i64 = 500;
@@ -300,13 +301,9 @@ impl World {
 
     fn hold(&mut self, user: u8, product: u8, promotion: bool) {
         let command = PlaceHold {
-            origin: self.origin(user),
-            user: user_id(user),
-            product: product_id(product),
-            quantity: 1,
-            currency: None,
             promotion: promotion.then(promotion_code),
             metadata: Metadata::new(vec![("order".to_owned(), "17".to_owned())]).unwrap(),
+            ..commands::hold(user_id(user), product_id(product), self.origin(user))
         };
         let submitted = self.journal().place_hold(&command);
         self.told(submitted.expect("the log takes it"));
@@ -314,15 +311,11 @@ impl World {
 
     fn buy(&mut self, user: u8, product: u8, quantity: u32, hold: Option<PurchaseId>) {
         let command = Buy {
-            origin: self.origin(user),
-            user: user_id(user),
-            product: product_id(product),
             quantity,
-            currency: usd(),
             card: CardToken::parse(["tok_a", "tok_b"][usize::from(user % 2)]).expect("a token"),
-            promotion: None,
             hold,
             metadata: Metadata::new(vec![("order".to_owned(), "17".to_owned())]).unwrap(),
+            ..commands::buy(user_id(user), product_id(product), self.origin(user))
         };
         let submitted = self.journal().buy(&command);
         self.told(submitted.expect("the log takes it"));
@@ -855,17 +848,10 @@ fn open(path: &Path, clock: &ManualClock, rate: u32) -> Arc<Journal> {
 
 fn product_set(product: u8, total: u32) -> ProductSet {
     ProductSet {
-        product: product_id(product),
-        name: "drop".to_owned(),
         prices: vec![(usd(), Price::new(PRICE).expect("a price"))],
-        stock: total,
         per_user_limit: Some(12),
-        starts_at: None,
-        ends_at: None,
-        active: Active::Yes,
-        hold_ttl_ms: None,
         reward_tokens: 5,
-        by: admin(),
+        ..commands::product_set(product_id(product), total)
     }
 }
 
@@ -902,15 +888,4 @@ fn promotion_code() -> PromotionCode {
 
 fn segment(name: &str) -> Segment {
     Segment::parse(name).expect("a segment")
-}
-
-fn usd() -> Currency {
-    Currency::parse("USD").expect("listed")
-}
-
-fn admin() -> AdminAct {
-    AdminAct {
-        request: RequestId(9),
-        owner: KeyOwner::parse("admin").expect("a name"),
-    }
 }

@@ -4,20 +4,19 @@
 use crate::came::{Came, of_any_kind};
 use holdfast::engine::command::{Buy, PaymentStep, PlaceHold, ReleaseHold};
 use holdfast::engine::event::{
-    Active, AdminAct, DeclineCause, Discount, IdempotencyKey, Origin, ProductSet, PromotionSet,
-    VoidCause,
+    Active, DeclineCause, Discount, IdempotencyKey, Origin, ProductSet, PromotionSet, VoidCause,
 };
-use holdfast::engine::metadata::Metadata;
 use holdfast::engine::settings::EngineSettings;
 use holdfast::ids::{
-    AuthorizationId, CaptureId, CardToken, Digest16, KeyOwner, ProductId, PromotionCode,
-    PurchaseId, ReceiptKeyId, RequestId, UserId,
+    AuthorizationId, CaptureId, Digest16, KeyOwner, ProductId, PromotionCode, PurchaseId,
+    ReceiptKeyId, RequestId, UserId,
 };
 use holdfast::journal::{Audit, Clock, Journal, JournalOptions, ManualClock, Submitted};
-use holdfast::money::{Currency, Price};
+use holdfast::money::Price;
 use holdfast::time::UnixMs;
 use std::collections::HashMap;
 use std::sync::Arc;
+use support::commands::{self, admin, usd};
 
 /// The instant at which every scenario begins, in Unix milliseconds.
 const BEGIN: UnixMs = UnixMs::new(1_800_000_000_000);
@@ -123,17 +122,8 @@ impl Stage {
 
     fn stock(&mut self, words: &[&str]) -> String {
         let mut set = ProductSet {
-            product: product(words[0]),
-            name: words[0].to_owned(),
             prices: vec![(usd(), Price::new(PRICE).expect("a price"))],
-            stock: words[1].parse().expect("units"),
-            per_user_limit: None,
-            starts_at: None,
-            ends_at: None,
-            active: Active::Yes,
-            hold_ttl_ms: None,
-            reward_tokens: 0,
-            by: admin(),
+            ..commands::product_set(product(words[0]), words[1].parse().expect("units"))
         };
         let after_ms = |word: &str| BEGIN.plus_ms(word.parse().expect("milliseconds"));
         for pair in words[2..].windows(2) {
@@ -181,30 +171,19 @@ impl Stage {
 
     fn hold(&mut self, words: &[&str]) -> String {
         let command = PlaceHold {
-            origin: self.origin(),
-            user: user(words[1]),
-            product: product(words[2]),
             quantity: words[3].parse().expect("units"),
-            currency: None,
             promotion: words
                 .get(4)
                 .map(|code| PromotionCode::parse(code).expect("a code")),
-            metadata: Metadata::default(),
+            ..commands::hold(user(words[1]), product(words[2]), self.origin())
         };
         self.submit(words[0], Command::Hold(command))
     }
 
     fn buy(&mut self, words: &[&str]) -> String {
         let command = Buy {
-            origin: self.origin(),
-            user: user(words[1]),
-            product: product(words[2]),
             quantity: words[3].parse().expect("units"),
-            currency: usd(),
-            card: CardToken::parse("tok_ok").expect("a token"),
-            promotion: None,
-            hold: None,
-            metadata: Metadata::default(),
+            ..commands::buy(user(words[1]), product(words[2]), self.origin())
         };
         self.submit(words[0], Command::Buy(command))
     }
@@ -220,18 +199,16 @@ impl Stage {
             panic!("{} is no hold", words[0])
         };
         let command = Buy {
-            origin: self.origin(),
-            user: match words {
-                [_, "as", name] => user(name),
-                _ => held.user,
-            },
-            product: held.product,
             quantity: held.quantity,
-            currency: usd(),
-            card: CardToken::parse("tok_ok").expect("a token"),
-            promotion: None,
             hold: purchase,
-            metadata: Metadata::default(),
+            ..commands::buy(
+                match words {
+                    [_, "as", name] => user(name),
+                    _ => held.user,
+                },
+                held.product,
+                self.origin(),
+            )
         };
         let name = match words {
             [_, "named", name] => name,
@@ -439,17 +416,6 @@ fn product(name: &str) -> ProductId {
     ProductId::parse(name).expect("a product")
 }
 
-fn usd() -> Currency {
-    Currency::parse("USD").expect("listed")
-}
-
 fn owner() -> KeyOwner {
     KeyOwner::parse("shop").expect("a name")
-}
-
-fn admin() -> AdminAct {
-    AdminAct {
-        request: RequestId(1),
-        owner: KeyOwner::parse("admin").expect("a name"),
-    }
 }

@@ -5,11 +5,9 @@ use holdfast::engine::command::{
     Buy, NamedCurrency, PaymentStep, PlaceHold, ReceiveWebhook, SpendTokens, StartRefund, Verdict,
 };
 use holdfast::engine::event::{
-    Active, AdminAct, BuyerPaused, BuyerRated, Decider, DeclineCause, IdempotencyKey, Judgement,
-    ModelInForce, Origin, Pause, ProductSet, Rating, Restock, RulesSource, WebhookFormat,
-    WebhookKind,
+    BuyerPaused, BuyerRated, Decider, DeclineCause, IdempotencyKey, Judgement, ModelInForce,
+    Origin, Pause, ProductSet, Rating, Restock, RulesSource, WebhookFormat, WebhookKind,
 };
-use holdfast::engine::metadata::Metadata;
 use holdfast::engine::profile::Profile;
 use holdfast::engine::risk::scoring::{FeaturesWritten, LoadedModel};
 use holdfast::engine::settings::{EngineSettings, RateLimit};
@@ -21,7 +19,7 @@ use holdfast::journal::{
     Audit, BuyOutcome, Clock, Journal, JournalOptions, LogSettings, ManualClock, NewRules,
     NewScoring, RefundOutcome, digest_of,
 };
-use holdfast::money::{Amount, Currency, Price, Tokens};
+use holdfast::money::{Amount, Tokens};
 use holdfast::risk::compile;
 use holdfast::time::UnixMs;
 use proptest::prelude::*;
@@ -29,6 +27,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use support::commands::{self, admin};
 
 pub const BEGIN: UnixMs = UnixMs::new(1_800_000_000_000);
 pub const MINUTE: u64 = 60_000;
@@ -113,17 +112,9 @@ pub fn begin(directory: &Path, clock: &ManualClock) -> Arc<Journal> {
     };
     journal.put_rules(new).expect("the log takes it");
     let set = ProductSet {
-        product: product(),
-        name: "drop".to_owned(),
-        prices: vec![(usd(), Price::new(2_000).expect("in range"))],
-        stock: 1_000_000,
         per_user_limit: Some(12),
-        starts_at: None,
-        ends_at: None,
-        active: Active::Yes,
-        hold_ttl_ms: None,
         reward_tokens: 5,
-        by: admin(),
+        ..commands::product_set(product(), 1_000_000)
     };
     let put = journal.put_product(set).expect("the log takes it");
     put.expect("it is fine");
@@ -147,17 +138,6 @@ pub fn profiles(journal: &Journal) -> Vec<Option<Profile>> {
     (0..USERS)
         .map(|number| journal.buyer(&user(number))?.0.profile)
         .collect()
-}
-
-pub fn admin() -> AdminAct {
-    AdminAct {
-        request: RequestId(9),
-        owner: KeyOwner::parse("admin").expect("an id"),
-    }
-}
-
-pub fn usd() -> Currency {
-    Currency::parse("USD").expect("listed")
 }
 
 pub fn product() -> ProductId {
@@ -318,13 +298,8 @@ impl Run {
         };
         if it.how == How::Hold {
             let command = PlaceHold {
-                origin: origin(it.ip, it.device),
-                user: user(it.user),
-                product,
                 quantity,
-                currency: None,
-                promotion: None,
-                metadata: Metadata::default(),
+                ..commands::hold(user(it.user), product, origin(it.ip, it.device))
             };
             let submitted = self.journal.place_hold(&command).expect("the log takes it");
             if let Ok(view) = submitted.outcome {
@@ -334,19 +309,14 @@ impl Run {
         }
         let held = self.holds.entry(it.user).or_default();
         let command = Buy {
-            origin: origin(it.ip, it.device),
-            user: user(it.user),
-            product,
             quantity,
-            currency: usd(),
             card: CardToken::parse(&format!("tok_{}x", it.card)).expect("a token"),
-            promotion: None,
             hold: if it.how == How::BuyHeld {
                 held.pop()
             } else {
                 None
             },
-            metadata: Metadata::default(),
+            ..commands::buy(user(it.user), product, origin(it.ip, it.device))
         };
         let submitted = self.journal.buy(&command).expect("the log takes it");
         let Ok(BuyOutcome::PaymentStarted(purchase)) = submitted.outcome else {

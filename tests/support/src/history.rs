@@ -1,7 +1,7 @@
 //! A stopped data directory with nearly every kind of event, and ways to change its bytes at
 //! random so that every checksum agrees again.
 
-use super::{ADMIN, Request, SHOP, Setup, patch, product_terms, promotion_terms, signing};
+use super::{ADMIN, Request, SHOP, Setup, product_terms, promotion_terms, signing};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::path::Path;

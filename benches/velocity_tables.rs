@@ -7,7 +7,7 @@
 //!
 //! Each record names a key that was never seen, so each takes one key out. Ours looks for an old key among eight; the
 //! maps beside it are told which key goes (the one that came first), and are spared that work. The table is filled to
-//! its bound first; rounds of the four alternate, and the median round by time a record stands in the table. The latency
+//! its bound first; rounds of the tables alternate, and the median round by time a record stands in the table. The latency
 //! is that of single records, a clock read of about 25 ns included.
 //!
 //! The figures and what follows from them: `docs/decisions/0002-velocity-tables.md`.
@@ -18,12 +18,14 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 use std::sync::Barrier;
 use std::time::Instant;
 
+use dashmap::DashMap;
 use foldhash::fast::FixedState;
 use hdrhistogram::Histogram;
 use holdfast::engine::cells::{AttemptInstant, Cell, KeyDigest, VelocityCell, VelocityTable};
 use parking_lot::Mutex;
 
 const ROUNDS: usize = 3;
+const TABLES: usize = 5;
 const RECORDS: u64 = 1_000_000;
 const SHARDS: usize = 64;
 const BEGIN_MS: u64 = 1_800_000_000_000;
@@ -51,37 +53,27 @@ impl Table for Ours {
     }
 }
 
-struct Scc(scc::HashMap<KeyDigest, VelocityCell, FixedState>);
+/// With this many shards; 0: as many as it chooses.
+struct Dash<const SHARDS: usize>(DashMap<KeyDigest, VelocityCell, FixedState>);
 
-impl Table for Scc {
-    const NAME: &'static str = "scc, told what goes";
+impl<const SHARDS: usize> Table for Dash<SHARDS> {
+    const NAME: &'static str = match SHARDS {
+        0 => "dashmap, told what goes",
+        256 => "dashmap of 256 shards, told what goes",
+        _ => "dashmap of 1,024 shards, told what goes",
+    };
 
     fn new(_: usize) -> Self {
-        Self(scc::HashMap::with_hasher(FixedState::default()))
+        Self(match SHARDS {
+            0 => DashMap::with_hasher(FixedState::default()),
+            shards => DashMap::with_hasher_and_shard_amount(FixedState::default(), shards),
+        })
     }
 
     fn record(&self, key: KeyDigest, instant: AttemptInstant, oldest: Option<KeyDigest>) {
-        let _ = self.0.insert_sync(key, VelocityCell::of(instant));
+        self.0.insert(key, VelocityCell::of(instant));
         if let Some(oldest) = oldest {
-            self.0.remove_sync(&oldest);
-        }
-    }
-}
-
-struct Papaya(papaya::HashMap<KeyDigest, VelocityCell, FixedState>);
-
-impl Table for Papaya {
-    const NAME: &'static str = "papaya, told what goes";
-
-    fn new(_: usize) -> Self {
-        Self(papaya::HashMap::with_hasher(FixedState::default()))
-    }
-
-    fn record(&self, key: KeyDigest, instant: AttemptInstant, oldest: Option<KeyDigest>) {
-        let cells = self.0.pin();
-        cells.insert(key, VelocityCell::of(instant));
-        if let Some(oldest) = oldest {
-            cells.remove(&oldest);
+            self.0.remove(&oldest);
         }
     }
 }
@@ -195,13 +187,14 @@ fn main() {
     println!("| threads | table | ns a record | p50 | p99.9 | max µs |");
     println!("|---|---|---|---|---|---|");
     for threads in [1, 2] {
-        let runs: [(&str, Run); 4] = [
+        let runs: [(&str, Run); TABLES] = [
             (Ours::NAME, round::<Ours>),
-            (Scc::NAME, round::<Scc>),
-            (Papaya::NAME, round::<Papaya>),
+            (Dash::<0>::NAME, round::<Dash<0>>),
+            (Dash::<256>::NAME, round::<Dash<256>>),
+            (Dash::<1024>::NAME, round::<Dash<1024>>),
             (Hashbrown::NAME, round::<Hashbrown>),
         ];
-        let mut rounds: [Vec<Round>; 4] = std::array::from_fn(|_| Vec::new());
+        let mut rounds: [Vec<Round>; TABLES] = std::array::from_fn(|_| Vec::new());
         for _ in 0..ROUNDS {
             for (of_table, (_, run)) in rounds.iter_mut().zip(runs) {
                 of_table.push(run(keys_max, threads));

@@ -4,7 +4,6 @@
 //! sent is distinguishable, so that it can be retried. Deliberately absent: signing, names of
 //! objects, when to retry.
 
-use async_trait::async_trait;
 use http_body_util::BodyExt;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy;
@@ -17,6 +16,7 @@ use object_store::client::{
 };
 use rustls::ClientConfig;
 use std::path::Path;
+use std::pin::Pin;
 use std::time::Duration;
 
 /// For an answer to begin, the request's body included.
@@ -67,9 +67,8 @@ struct StoreClient {
     http: legacy::Client<HttpsConnector<HttpConnector>, HttpRequestBody>,
 }
 
-#[async_trait]
-impl HttpService for StoreClient {
-    async fn call(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
+impl StoreClient {
+    async fn answer(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
         let answering = tokio::time::timeout(ANSWER_TIMEOUT, self.http.request(request));
         let response = answering
             .await
@@ -85,5 +84,18 @@ impl HttpService for StoreClient {
         let (parts, body) = response.into_parts();
         let body = body.map_err(|error| HttpError::new(HttpErrorKind::Interrupted, error));
         Ok(HttpResponse::from_parts(parts, HttpResponseBody::new(body)))
+    }
+}
+
+impl HttpService for StoreClient {
+    // What `async fn` means in a trait of `async_trait`.
+    fn call<'a: 'f, 'f>(
+        &'a self,
+        request: HttpRequest,
+    ) -> Pin<Box<dyn Future<Output = Result<HttpResponse, HttpError>> + Send + 'f>>
+    where
+        Self: 'f,
+    {
+        Box::pin(self.answer(request))
     }
 }

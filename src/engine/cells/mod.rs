@@ -1,7 +1,7 @@
 //! What buyers share: sums and sets for which the order of arrival does not matter.
 //!
 //! Every cell here is lock-free: a call finishes in a bounded number of its own steps or because another call got
-//! through. Only [`VelocityTable`], which finds cells by key, locks the bucket that a key is in for as long as its cell
+//! through. Only [`VelocityTable`], which finds cells by key, locks the part of the map that a key is in for as long as its cell
 //! is used. None of them knows events, shards, clocks or the log; instants come in as milliseconds.
 //!
 //! 1. A claim never passes its bound ([`StockCell`], [`PromotionCell`], [`AmountCell`]).

@@ -5,8 +5,8 @@
 //!    [`DistinctCell`].
 //! 2. At most `keys_max` keys: a key is added only with a place of its own.
 //! 3. An instant is recorded under a lock that readers share and that taking the key out needs alone, so none is lost
-//!    with its key. The lock is that of one bucket of the map, and held for as long as a cell is written or read: cells
-//!    themselves know no locks, and no table ever stops to copy itself.
+//!    with its key. The lock is that of one of the map's [`SHARDS`], and held for as long as a cell is written or read, or
+//!    the shard grows: cells themselves know no locks, and no table ever stops to copy itself as a whole.
 //!
 //! **At the bound** a new key takes the place of the one whose latest instant is the oldest among [`SAMPLE`] keys next
 //! to each other at a random place, and only of one whose latest instant is of an earlier millisecond than its own: the
@@ -20,8 +20,8 @@
 //! Left out: which dimensions there are, which windows and thresholds rules ask for, and the digest of a key.
 
 use crossbeam_utils::CachePadded;
+use dashmap::{DashMap, Entry as Slot};
 use foldhash::fast::FixedState;
-use scc::HashMap;
 
 use super::cell::{AttemptInstant, Cell, DEPTH_MAX};
 use super::distinct_cell::DistinctCell;
@@ -51,12 +51,16 @@ const LOOKS_MAX: usize = 2 * SAMPLE;
 /// or just coming or going in other threads' hands.
 const SAMPLES_MAX: usize = 64;
 
+/// Parts of the map, each with a lock of its own: at the default bound of a million keys one has some 1,000, so a part that
+/// grows is copied within about a hundred microseconds, and a snapshot holds no writer up for longer.
+const SHARDS: usize = 1_024;
+
 /// A key: 128 bits of a digest over dimension and value.
 pub type KeyDigest = u128;
 
 /// Cells by key, bounded in keys and, by what is asked for with each record, in items for each.
 pub struct VelocityTable<C: Cell = VelocityCell> {
-    cells: HashMap<KeyDigest, Entry<C>, FixedState>,
+    cells: DashMap<KeyDigest, Entry<C>, FixedState>,
     /// Three words for each place, see [`Place`]. Memory that no key has needed yet is never touched.
     places: Box<[AtomicU64]>,
     places_given: AtomicU64,
@@ -142,7 +146,7 @@ impl<C: Cell> VelocityTable<C> {
         let keys_max = keys_max.max(KEYS_MIN);
         Self {
             // Keys are digests already: a fixed seed takes nothing from an attacker's work.
-            cells: HashMap::with_hasher(FixedState::default()),
+            cells: DashMap::with_hasher_and_shard_amount(FixedState::default(), SHARDS),
             places: zeroed(keys_max * PLACE_WORDS),
             places_given: AtomicU64::new(0),
             turnover: CachePadded::new(Turnover {
@@ -178,16 +182,18 @@ impl<C: Cell> VelocityTable<C> {
     }
 
     /// Calls `visit` with every key and its items (in their order), for a snapshot. What is recorded meanwhile may or
-    /// may not be in it; all that was recorded before the call is. While the map grows, a key may come twice.
+    /// may not be in it; all that was recorded before the call is. Each key comes once. `visit` runs under the lock of
+    /// the key's part of the map, so it must be short and must not use this table.
     pub fn export(&self, mut visit: impl FnMut(KeyDigest, &[C::Item])) {
         let mut items = Vec::new();
-        self.cells.iter_sync(|key, entry| {
+        // The iterator locks a part for reading before it leaves the part before it, always in the same order; everything
+        // else locks one part at a time. So no two threads can wait for each other.
+        for entry in &self.cells {
             items.clear();
             entry.cell.items(&mut items);
             items.sort_unstable();
-            visit(*key, &items);
-            true
-        });
+            visit(*entry.key(), &items);
+        }
     }
 
     /// Takes over one key of an export, all of it; importing twice changes nothing.
@@ -200,7 +206,7 @@ impl<C: Cell> VelocityTable<C> {
 
     /// What `read` makes of the cell under `key`; `None` where there is none.
     fn read<T>(&self, key: KeyDigest, read: impl FnOnce(&C) -> T) -> Option<T> {
-        self.cells.read_sync(&key, |_, entry| read(&entry.cell))
+        self.cells.view(&key, |_, entry| read(&entry.cell))
     }
 
     /// Adds a key with its first item; `None` when another thread was first.
@@ -211,13 +217,17 @@ impl<C: Cell> VelocityTable<C> {
             self.turnover.given_up.fetch_add(1, Ordering::Relaxed);
             return Some(());
         };
+        // Made before the lock: a list may have to be allocated.
         let cell = C::of(item);
-        let added = self.cells.insert_sync(key, Entry { cell, place });
-        match added {
-            Ok(()) => self.place(place).take(key, instant),
-            Err(_) => self.place(place).put_back(),
+        match self.cells.entry(key) {
+            Slot::Vacant(slot) => drop(slot.insert(Entry { cell, place })),
+            Slot::Occupied(_) => {
+                self.place(place).put_back();
+                return None;
+            }
         }
-        added.ok()
+        self.place(place).take(key, instant);
+        Some(())
     }
 
     /// A place nobody has had yet.
@@ -270,18 +280,16 @@ impl<C: Cell> VelocityTable<C> {
             if seen.at_ms() >= newcomer.at_ms() {
                 return None;
             }
-            // 5. Look and remove under the bucket's lock, which a writer to the cell shares: no instant
+            // 5. Look and remove under the shard's lock, which a writer to the cell shares: no instant
             // can be recorded between the comparison and the removal, and none is lost with its key.
             // The place is compared too, because the key read from it may be torn, or may have moved.
             let mut latest = None;
-            let taken = self
-                .cells
-                .remove_if_sync(&self.place(place).key(), |entry| {
-                    if entry.place == place {
-                        latest = entry.cell.newest();
-                    }
-                    latest == Some(seen)
-                });
+            let taken = self.cells.remove_if(&self.place(place).key(), |_, entry| {
+                if entry.place == place {
+                    latest = entry.cell.newest();
+                }
+                latest == Some(seen)
+            });
             // 6. No entry points to the place any more, so it belongs to the caller alone.
             if taken.is_some() {
                 self.turnover.given_up.fetch_add(1, Ordering::Relaxed);

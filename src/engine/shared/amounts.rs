@@ -21,7 +21,7 @@ use crate::engine::words::settings::{AmountLimits, SharedBy};
 use crate::ids::{CardToken, DeviceId};
 use crate::money::{Amount, Currency};
 use crate::time::UnixMs;
-use papaya::HashMap;
+use dashmap::DashMap;
 use smallvec::SmallVec;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -54,7 +54,7 @@ impl SharedAmounts {
     pub fn new(limits: &AmountLimits, keys_max: usize) -> Self {
         Self {
             table: Arc::new(Table {
-                sums: HashMap::new(),
+                sums: DashMap::new(),
                 kept: AtomicUsize::new(0),
                 keys_max,
                 days_from_ms: AtomicU64::new(0),

@@ -12,14 +12,14 @@ use crate::engine::words::rejection::SpendingScope;
 use crate::ids::{CardToken, DeviceId};
 use crate::money::{Amount, Currency};
 use crate::time::UnixMs;
-use papaya::HashMap;
+use dashmap::{DashMap, Entry};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 /// The sums, and how many of them are kept.
 #[derive(Debug)]
 pub(super) struct Table {
-    pub(super) sums: HashMap<Key, Arc<AmountCell>>,
+    pub(super) sums: DashMap<Key, Arc<AmountCell>>,
     pub(super) kept: AtomicUsize,
     pub(super) keys_max: usize,
     /// Days that began before this instant are forgotten.
@@ -89,7 +89,7 @@ impl Table {
         limit: u64,
     ) -> Result<Claimed, Refusal> {
         loop {
-            let known = self.sums.pin().get(&key).cloned();
+            let known = self.sums.view(&key, |_, cell| Arc::clone(cell));
             let cell = match known {
                 Some(cell) => cell,
                 None if self.kept.load(Ordering::Relaxed) >= self.keys_max => {
@@ -120,7 +120,7 @@ impl Table {
 
     pub(super) fn give_back(&self, key: &Key, amount: u64) {
         // There is none under a limit that there was not at the start.
-        let known = self.sums.pin().get(key).cloned();
+        let known = self.sums.view(key, |_, cell| Arc::clone(cell));
         // Checked after the look-up: a cell that was entered while its day was being forgotten holds
         // only a part of the day.
         let known = known.filter(|_| self.counts(key));
@@ -154,15 +154,17 @@ impl Table {
 
     /// The cell of `key`, made where there is none.
     pub(super) fn enter(&self, key: Key) -> Arc<AmountCell> {
-        let sums = self.sums.pin();
-        let new = Arc::new(AmountCell::new());
-        // Counted before it is there: whoever takes it out again must not be first.
-        self.kept.fetch_add(1, Ordering::Relaxed);
-        let cell = Arc::clone(sums.get_or_insert(key, Arc::clone(&new)));
-        if !Arc::ptr_eq(&cell, &new) {
-            self.kept.fetch_sub(1, Ordering::Relaxed);
+        match self.sums.entry(key) {
+            Entry::Occupied(there) => Arc::clone(there.get()),
+            Entry::Vacant(place) => {
+                let new = Arc::new(AmountCell::new());
+                // Counted under the shard's lock, which removing the cell needs too: no other thread
+                // can subtract it first.
+                self.kept.fetch_add(1, Ordering::Relaxed);
+                place.insert(Arc::clone(&new));
+                new
+            }
         }
-        cell
     }
 
     /// Takes a cell out whose sum is nothing.
@@ -174,32 +176,35 @@ impl Table {
 
     /// Takes a retired cell out, unless somebody has.
     pub(super) fn remove(&self, key: &Key, cell: &Arc<AmountCell>) {
-        let sums = self.sums.pin();
-        let removed = sums.remove_if(key, |_, there| Arc::ptr_eq(there, cell));
-        if matches!(removed, Ok(Some(_))) {
+        let removed = self
+            .sums
+            .remove_if(key, |_, there| Arc::ptr_eq(there, cell));
+        if removed.is_some() {
             self.kept.fetch_sub(1, Ordering::Relaxed);
         }
     }
 
     pub(super) fn clear(&self) {
-        let sums = self.sums.pin();
-        for (key, cell) in &sums {
-            cell.retire();
-            self.remove(key, cell);
-        }
+        self.retire_all(|_| true);
     }
 
     pub(super) fn forget_days(&self, now: UnixMs) {
         // First, so that no other thread enters a cell again that is removed below.
         let days_from = days_from(now).get();
         self.days_from_ms.fetch_max(days_from, Ordering::AcqRel);
-        let sums = self.sums.pin();
-        for (key, cell) in &sums {
-            if !self.counts(key) {
+        self.retire_all(|key| !self.counts(key));
+    }
+
+    /// Removes the cells of these keys. A thread that already has one of them finds it retired.
+    fn retire_all(&self, goes: impl Fn(&Key) -> bool) {
+        self.sums.retain(|key, cell| {
+            let goes = goes(key);
+            if goes {
                 cell.retire();
-                self.remove(key, cell);
+                self.kept.fetch_sub(1, Ordering::Relaxed);
             }
-        }
+            !goes
+        });
     }
 }
 

@@ -15,8 +15,12 @@ use crate::random::Random;
 use crate::receipts::{self, Ed25519Key, KeyUnread, PublicKey, Sealer, SealerError};
 use crate::reconcile::{JobSettings, ReconcileLimits};
 use crate::report::feed::{self, CursorError, FeedSettings, Sinks};
+use crate::report::jsonl;
+#[cfg(feature = "kafka")]
+use crate::report::kafka;
+#[cfg(feature = "postgres")]
+use crate::report::postgres;
 use crate::report::postgres::segments::SegmentJob;
-use crate::report::{jsonl, kafka, postgres};
 use crate::time::UnixMs;
 use crate::webhooks::{Secret, Source};
 use secrecy::ExposeSecret;
@@ -101,11 +105,13 @@ pub(super) fn sinks(config: &Config, journal: &Arc<Journal>) -> Result<Sinks, Fa
     if let Some(settings) = &report.jsonl {
         sinks.start(jsonl::sink(settings.clone(), report.batching))?;
     }
+    #[cfg(feature = "postgres")]
     if let Some(settings) = &report.postgres {
         let (journal, sealer) = (Arc::clone(journal), sealer(config)?);
         let sink = postgres::sink(settings.clone(), report.batching, journal, sealer);
         sinks.start(sink)?;
     }
+    #[cfg(feature = "kafka")]
     if let Some(settings) = &report.kafka {
         let sink = kafka::sink(settings.clone(), report.batching, report.deliver_timeout);
         sinks.start(sink)?;
@@ -208,10 +214,17 @@ pub(super) fn reconcile(config: &Config) -> JobSettings {
 }
 
 /// What computes segments of buyers, where there is a database that it can be done in.
+#[cfg(feature = "postgres")]
 pub(super) fn segments(config: &Config, journal: &Arc<Journal>) -> Option<Arc<SegmentJob>> {
     let postgres = config.report.postgres.clone()?;
     let settings = config.report.segments;
     Some(SegmentJob::new(Arc::clone(journal), postgres, settings))
+}
+
+/// None: the configuration refuses a database in a build without it.
+#[cfg(not(feature = "postgres"))]
+pub(super) fn segments(_: &Config, _: &Arc<Journal>) -> Option<Arc<SegmentJob>> {
+    None
 }
 
 /// What seals and signs receipts.

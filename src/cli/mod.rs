@@ -236,7 +236,7 @@ pub fn run() -> ExitCode {
         Command::Reconcile(arguments) => reconcile::run(&arguments),
         Command::Schema {
             of: SchemaOf::Postgres,
-        } => print(crate::report::postgres::script(), ExitCode::SUCCESS),
+        } => schema::postgres(),
         Command::Receipt {
             command: ReceiptCommand::Verify(arguments),
         } => receipt::verify(&arguments),

@@ -37,6 +37,7 @@ impl Prepared {
         if let Some(backup) = &config.backup {
             crate::backup::check(&backup.target)?;
         }
+        #[cfg(feature = "postgres")]
         if let Some(settings) = &config.report.postgres {
             crate::report::postgres::check(settings)?;
         }

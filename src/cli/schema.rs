@@ -24,6 +24,21 @@ pub(super) struct Kafka {
     replication: u32,
 }
 
+/// Prints the migrations.
+#[cfg(feature = "postgres")]
+pub(super) fn postgres() -> ExitCode {
+    print(crate::report::postgres::script(), ExitCode::SUCCESS)
+}
+
+/// Says that there are none in this build.
+#[cfg(not(feature = "postgres"))]
+pub(super) fn postgres() -> ExitCode {
+    super::fail(
+        1,
+        "this program was built without PostgreSQL; build it with the cargo feature `postgres`",
+    )
+}
+
 /// Prints topics, commands and types.
 pub(super) fn kafka(arguments: &Kafka) -> ExitCode {
     let Kafka {

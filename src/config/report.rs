@@ -9,7 +9,7 @@ use crate::report::jsonl::{self, JsonlSettings};
 use crate::report::kafka::{self, KafkaSettings};
 use crate::report::postgres::segments::SegmentSettings;
 use crate::report::postgres::{self, Migrate, PostgresSettings};
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::SecretString;
 use std::time::Duration;
 use toml::Value;
 
@@ -68,6 +68,7 @@ pub(super) fn read(reader: &mut ConfigReader<'_>) -> Result<ReportConfig, Config
         segments: segments(reader)?,
         kafka: super::kafka::read(reader)?,
     };
+    are_built_in(&config)?;
     if let OnDiskFull::GiveUp(name) = &config.on_disk_full
         && !config.sinks().contains(&name.as_str())
     {
@@ -77,6 +78,35 @@ pub(super) fn read(reader: &mut ConfigReader<'_>) -> Result<ReportConfig, Config
         ));
     }
     Ok(config)
+}
+
+/// Refuses a sink that this program was built without.
+fn are_built_in(config: &ReportConfig) -> Result<(), ConfigError> {
+    let sinks = [
+        (
+            "report.postgres",
+            cfg!(feature = "postgres"),
+            config.postgres.is_some(),
+            "postgres",
+        ),
+        (
+            "report.kafka",
+            cfg!(feature = "kafka"),
+            config.kafka.is_some(),
+            "kafka",
+        ),
+    ];
+    for (key, is_built_in, is_set_up, feature) in sinks {
+        if is_set_up && !is_built_in {
+            return Err(invalid(
+                key,
+                format!(
+                    "is set up, but this program was built without it; build it with the cargo feature `{feature}`, or remove [{key}]"
+                ),
+            ));
+        }
+    }
+    Ok(())
 }
 
 fn on_disk_full(reader: &mut ConfigReader<'_>) -> Result<OnDiskFull, ConfigError> {
@@ -145,8 +175,9 @@ fn url(
     path: &'static str,
 ) -> Result<Option<SecretString>, ConfigError> {
     let url = reader.secret_if_given(path, URL_CHARS_MIN)?;
+    #[cfg(feature = "postgres")]
     if let Some(url) = &url
-        && !postgres::is_url(url.expose_secret())
+        && !postgres::is_url(secrecy::ExposeSecret::expose_secret(url))
     {
         return Err(invalid(
             path,

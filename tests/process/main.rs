@@ -3,6 +3,8 @@
 mod backup;
 mod clock;
 mod config;
+#[cfg(not(all(feature = "kafka", feature = "postgres", feature = "redis-import")))]
+mod features;
 mod files;
 mod hostile_bytes;
 mod logging;

@@ -5,84 +5,35 @@
 //! broker has not acknowledged; 2. repeats have the same `ce_id`, the LSN, and follow the first; 3. an
 //! event that the broker rejects permanently goes to the dead-letter topic with its cause, otherwise
 //! to the dead letters of the data directory.
-//! `settings` says where to, `failure` classifies errors, `producer` delivers, `sizes` knows the
-//! brokers' limits, `flight` counts messages in flight.
+//! `messages` makes messages of events, `settings` says where to, `setup` configures the client
+//! library, `failure` classifies errors, `producer` delivers, `sizes` knows the brokers' limits,
+//! `flight` counts messages in flight.
+//! Built with the feature `kafka`; without it only the settings are there, and the configuration
+//! refuses them.
 //! Deliberately absent: reading the log, waiting and retrying, which the runner does.
 
+#[cfg(feature = "kafka")]
 mod failure;
+#[cfg(feature = "kafka")]
 mod flight;
+#[cfg(feature = "kafka")]
+mod messages;
+#[cfg(feature = "kafka")]
 mod producer;
 mod settings;
+#[cfg(feature = "kafka")]
+mod setup;
+#[cfg(feature = "kafka")]
 mod sizes;
 
-use super::event_bytes;
-use super::feed::sink::{Batching, Convert, Fed, Kept, Sink, Unfit};
-use super::types::event_type;
-use compact_str::{CompactString, ToCompactString};
-use std::time::Duration;
+#[cfg(feature = "kafka")]
+pub use {
+    failure::KafkaFailure,
+    messages::{Messages, sink},
+    producer::Producing,
+};
 
-pub use failure::KafkaFailure;
-pub use producer::Producing;
 pub use settings::{Compression, KafkaSettings, Login};
 
 /// The sink's name.
 pub const NAME: &str = "kafka";
-
-/// What a message has beside key and value, for the bound of a batch.
-const OVERHEAD_BYTES: usize = 256;
-
-/// The sink. Of the runner's time for one delivery it takes nine tenths, so that it can say itself
-/// what it waited for.
-pub fn sink(
-    settings: KafkaSettings,
-    batching: Batching,
-    deliver_timeout: Duration,
-) -> Sink<Messages, Producing> {
-    let patience = deliver_timeout * 9 / 10;
-    Sink {
-        name: NAME,
-        convert: Messages,
-        deliver: Producing::new(settings, batching, patience),
-        cursor: Kept::InFile,
-        batching,
-    }
-}
-
-/// An event as it goes to the broker; its LSN stands beside it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct KafkaMessage {
-    /// Events with the same key keep their order.
-    pub(super) key: CompactString,
-    pub(super) ce_type: &'static str,
-    pub(super) ce_time: CompactString,
-    pub(super) at_ms: u64,
-    pub(super) json: Vec<u8>,
-}
-
-/// Makes a message of each event.
-#[derive(Debug)]
-pub struct Messages;
-
-impl Convert for Messages {
-    type Item = KafkaMessage;
-
-    fn convert(&mut self, fed: &Fed) -> Result<Option<KafkaMessage>, Unfit> {
-        let (event, at) = (&fed.entry.event, fed.entry.at);
-        let key = match (event.user(), event.step()) {
-            (Some(user), _) => user.as_str().into(),
-            (None, Some((purchase, _))) => purchase.to_compact_string(),
-            (None, None) => event.kind().into(),
-        };
-        Ok(Some(KafkaMessage {
-            key,
-            ce_type: event_type(event.kind()),
-            ce_time: at.to_compact_string(),
-            at_ms: at.get(),
-            json: event_bytes(&fed.entry),
-        }))
-    }
-
-    fn bytes(message: &KafkaMessage) -> usize {
-        message.key.len() + message.json.len() + OVERHEAD_BYTES
-    }
-}

@@ -7,13 +7,15 @@
 
 use super::failure::{KafkaFailure, class_of, is_too_large};
 use super::flight::Flight;
+use super::messages::KafkaMessage;
 use super::settings::KafkaSettings;
 use super::sizes::{Sizes, size_of};
-use super::{Batching, KafkaMessage};
 use crate::ids::Lsn;
 use crate::journal::{Cursor, Generation};
 use crate::report::feed::cursor::log_id_text;
-use crate::report::feed::sink::{Batch, Class, Deliver, Delivered, Mark, Placed, Rejection};
+use crate::report::feed::sink::{
+    Batch, Batching, Class, Deliver, Delivered, Mark, Placed, Rejection,
+};
 use compact_str::ToCompactString;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Header, OwnedHeaders};

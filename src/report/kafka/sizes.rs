@@ -8,7 +8,7 @@
 //! refusals are enough; sizes here are never larger than the library's count.
 //! Deliberately absent: growing again. A restart does that.
 
-use super::KafkaMessage;
+use super::messages::KafkaMessage;
 
 /// What was learned since the process started.
 #[derive(Debug)]

@@ -1,43 +1,62 @@
 //! The PostgreSQL sink: every event as rows of the schema `holdfast`, exactly once.
 //!
 //! `convert` makes rows, `deliver` writes them with the cursor in one transaction, `fault`
-//! classifies errors, `history` takes back what the log has lost; `rows` and `encode` are the rows' shapes, `schema` the migrations,
-//! `connect` connections and TLS; `segments` computes segments of buyers there.
-//! `docs/reporting.md` explains the tables.
+//! classifies errors, `history` takes back what the log has lost; `rows` and `encode` are the
+//! rows' shapes, `schema` the migrations, `connect` connections and TLS; `segments` computes
+//! segments of buyers there. `docs/reporting.md` explains the tables. Built with the feature
+//! `postgres`; without it only the settings are there, and the configuration refuses them.
 
+#[cfg(feature = "postgres")]
 mod attempts;
+#[cfg(feature = "postgres")]
 mod connect;
+#[cfg(feature = "postgres")]
 mod convert;
+#[cfg(feature = "postgres")]
 mod deliver;
+#[cfg(feature = "postgres")]
 mod encode;
+#[cfg(feature = "postgres")]
 mod fault;
+#[cfg(feature = "postgres")]
 mod history;
+#[cfg(feature = "postgres")]
 mod rows;
+#[cfg(feature = "postgres")]
 mod schema;
 pub mod segments;
 mod settings;
 
-use super::feed::sink::{Batching, Kept, Sink};
-use crate::journal::Journal;
-use crate::receipts::Sealer;
-use std::sync::Arc;
+#[cfg(feature = "postgres")]
+use {
+    super::feed::sink::{Batching, Kept, Sink},
+    crate::journal::Journal,
+    crate::receipts::Sealer,
+    std::sync::Arc,
+};
 
-pub use convert::ToRows;
-pub use deliver::Writer;
-pub use fault::PostgresError;
-pub use rows::Rows;
-pub use schema::{is_url, script};
+#[cfg(feature = "postgres")]
+pub use {
+    convert::ToRows,
+    deliver::Writer,
+    fault::PostgresError,
+    rows::Rows,
+    schema::{is_url, script},
+};
+
 pub use settings::{Migrate, PostgresSettings};
 
 /// The sink's name.
 pub const NAME: &str = "postgres";
 
 /// Reads the certificates that `settings` names, as connecting does. Nobody is asked.
+#[cfg(feature = "postgres")]
 pub fn check(settings: &PostgresSettings) -> Result<(), PostgresError> {
     connect::tls_config(settings.ca_file.as_deref()).map(drop)
 }
 
 /// The sink. It shows purchases as `journal` knows them, with receipts as `sealer` seals them.
+#[cfg(feature = "postgres")]
 pub fn sink(
     settings: PostgresSettings,
     batching: Batching,

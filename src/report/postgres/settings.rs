@@ -1,6 +1,8 @@
 //! Owns how the PostgreSQL sink is set up. URLs hold passwords and are never shown.
 
-use secrecy::{ExposeSecret, SecretString};
+#[cfg(feature = "postgres")]
+use secrecy::ExposeSecret;
+use secrecy::SecretString;
 use std::path::PathBuf;
 
 /// How the sink is set up.
@@ -25,6 +27,7 @@ pub enum Migrate {
     Off,
 }
 
+#[cfg(feature = "postgres")]
 impl PostgresSettings {
     pub(super) fn writer(&self) -> &str {
         self.url.expose_secret()

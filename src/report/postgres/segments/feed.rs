@@ -6,7 +6,8 @@
 //! Deliberately absent: which segment applies if the operator has set another.
 
 use super::SegmentSettings;
-use super::run::{RunError, SegmentProgress, Session, signed};
+use super::run::{RunError, Session, signed};
+use super::status::SegmentProgress;
 use crate::engine::event::BuyerSegmented;
 use crate::engine::segments::Fed;
 use crate::ids::{Segment, UserId};

@@ -7,7 +7,8 @@
 //! Deliberately absent: what a run does.
 
 use super::SegmentSettings;
-use super::run::{SegmentBounds, SegmentProgress, SegmentReport};
+use super::run::SegmentBounds;
+use super::status::{SegmentProgress, SegmentReport, SegmentsStatus};
 use crate::engine::segments::Fed;
 use crate::job::Alarm;
 use crate::journal::Journal;
@@ -27,31 +28,6 @@ pub struct SegmentJob {
     settings: SegmentSettings,
     state: Mutex<SegmentsStatus>,
     alarm: Arc<Alarm>,
-}
-
-/// How it stands.
-#[derive(Clone, Debug, Default)]
-pub struct SegmentsStatus {
-    /// Runs begun in this process; the last one's number.
-    pub runs: u64,
-    /// Runs that failed.
-    pub failed: u64,
-    /// Changes taken over in this process.
-    pub fed: u64,
-    /// How far the run under way is.
-    pub running: Option<SegmentProgress>,
-    /// The latest report.
-    pub last: Option<Arc<SegmentReport>>,
-    /// The latest report of a run that did not fail.
-    pub last_good: Option<Arc<SegmentReport>>,
-    asked: bool,
-}
-
-impl SegmentsStatus {
-    /// Runs begun or asked for in this process; the last one's number.
-    pub fn asked_for(&self) -> u64 {
-        self.runs + u64::from(self.asked)
-    }
 }
 
 /// Who wants a run.

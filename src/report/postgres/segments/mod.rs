@@ -2,14 +2,24 @@
 //! core, where rules and promotions use them.
 //!
 //! `job` is the thread that runs periodically and on request, `run` one run, `feed` its second
-//! half. The computation is SQL (`sql/V2__segments.sql`); `docs/segments.md` explains it.
+//! half, `status` their figures; `absent` replaces the job in a build without PostgreSQL. The
+//! computation is SQL (`sql/V2__segments.sql`); `docs/segments.md` explains it.
 
+#[cfg(not(feature = "postgres"))]
+mod absent;
+#[cfg(feature = "postgres")]
 mod feed;
+#[cfg(feature = "postgres")]
 mod job;
+#[cfg(feature = "postgres")]
 mod run;
+mod status;
 
-pub use job::{SegmentJob, SegmentsStatus};
-pub use run::{SegmentProgress, SegmentReport};
+#[cfg(not(feature = "postgres"))]
+pub use absent::NoSegmentJob as SegmentJob;
+#[cfg(feature = "postgres")]
+pub use job::SegmentJob;
+pub use status::{SegmentProgress, SegmentReport, SegmentsStatus};
 
 use std::time::Duration;
 

@@ -8,13 +8,12 @@
 use super::SegmentSettings;
 use super::feed::{Feed, feed};
 use super::job::RequestedBy;
+use super::status::{SegmentProgress, SegmentReport};
 use crate::engine::segments::Fed;
 use crate::journal::Journal;
 use crate::report::feed::cursor::log_id_text;
 use crate::report::postgres::connect::{Connected, connect};
 use crate::report::postgres::{PostgresError, PostgresSettings};
-use crate::time::UnixMs;
-use serde_json::{Value, json};
 use std::future::Future;
 use std::time::Duration;
 use tokio_postgres::Row;
@@ -26,57 +25,6 @@ pub(super) struct SegmentBounds<'a> {
     pub(super) journal: &'a Journal,
     pub(super) postgres: &'a PostgresSettings,
     pub(super) settings: SegmentSettings,
-}
-
-/// How far a run is.
-#[derive(Copy, Clone, Debug, Default, PartialEq, Eq)]
-pub struct SegmentProgress {
-    /// Its row in `segment_runs`, once there is one.
-    pub run: Option<u64>,
-    /// Buyers that were computed, some of them more than once.
-    pub seen: u64,
-    pub changed: u64,
-    /// Changes taken over into the core, of earlier runs, too.
-    pub fed: u64,
-}
-
-/// What came of a run.
-#[derive(Clone, Debug)]
-pub struct SegmentReport {
-    /// Its number in this process.
-    pub number: u64,
-    /// When it began.
-    pub started_at: UnixMs,
-    pub ended_at: UnixMs,
-    /// How far it came.
-    pub progress: SegmentProgress,
-    /// Why it ended early, where it did.
-    pub failure: Option<String>,
-}
-
-impl SegmentReport {
-    /// As the operator sees it.
-    pub fn to_json(&self) -> Value {
-        json!({
-            "number": self.number,
-            "run": self.progress.run,
-            "result": self.word(),
-            "started_at": self.started_at.to_string(),
-            "ended_at": self.ended_at.to_string(),
-            "seen": self.progress.seen,
-            "changed": self.progress.changed,
-            "fed": self.progress.fed,
-            "failure": self.failure,
-        })
-    }
-
-    /// The word for how it went.
-    pub fn word(&self) -> &'static str {
-        match self.failure {
-            None => "done",
-            Some(_) => "failed",
-        }
-    }
 }
 
 /// Why a run ends early.

@@ -47,7 +47,7 @@ pub use part::{CatalogueChange, Part, RiskChange, ShardChange, WebhookChange};
 pub use payment::{
     CaptureDiffered, CaptureDifference, CaptureStarted, DeclineCause, HoldAfter, PaymentAuthorized,
     PaymentCaptured, PaymentDeclined, PaymentStarted, PaymentVoided, PaysFor, RetryAdvice,
-    VoidCause, VoidStarted, VoidStuck, VoidStuckCause,
+    ReturnedMoney, VoidCause, VoidStarted, VoidStuck, VoidStuckCause,
 };
 pub use review::{Decider, Judgement, ReviewDecided, ReviewOpened, ReviewVerdict};
 pub use risk::{
@@ -401,7 +401,13 @@ impl Event {
             Self::PaymentCaptured(e) => Some((e.purchase, Step::PaymentCaptured)),
             Self::CaptureDiffered(e) => Some((e.purchase, Step::CaptureDiffered)),
             Self::VoidStarted(e) => Some((e.purchase, Step::VoidStarted)),
-            Self::PaymentVoided(e) => Some((e.purchase, Step::PaymentVoided)),
+            Self::PaymentVoided(e) => Some((
+                e.purchase,
+                match e.hold {
+                    HoldAfter::Ended => Step::PaymentVoided,
+                    HoldAfter::Kept => Step::PaymentVoidedHoldKept,
+                },
+            )),
             Self::VoidStuck(e) => Some((e.purchase, Step::VoidStuck)),
             Self::RefundStarted(e) => Some((e.purchase, Step::RefundStarted)),
             Self::RefundSucceeded(e) => Some((e.purchase, Step::Refunded(e.leaves))),

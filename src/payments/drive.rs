@@ -9,7 +9,7 @@
 //! Deliberately absent: who drives, and when an open payment is retried (`driver`).
 
 use crate::engine::command::PaymentStep;
-use crate::engine::event::{Decider, VoidCause, VoidStuckCause};
+use crate::engine::event::{Decider, ReturnedMoney, VoidCause, VoidStuckCause};
 use crate::engine::lifecycle::PurchaseState;
 use crate::engine::view::PurchaseView;
 use crate::ids::{AuthorizationId, CaptureId, CardToken, Lsn, PurchaseId};
@@ -207,7 +207,12 @@ impl<'a> Drive<'a> {
                 refunded: money.refunded,
             },
             Record::StartVoid(cause) => self.start_void(cause),
-            Record::Voided => PaymentStep::Voided,
+            Record::Voided(money) => PaymentStep::Voided {
+                returned: money.map(|it| ReturnedMoney {
+                    amount: it.captured,
+                    currency: it.currency,
+                }),
+            },
         }
     }
 

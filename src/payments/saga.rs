@@ -133,8 +133,8 @@ pub enum Record {
     Differs(CaptureDifference, CapturedMoney),
     /// The intent to void.
     StartVoid(VoidCause),
-    /// The authorization is void, which frees the units.
-    Voided,
+    /// The gateway has nothing of it any more; what it had captured and refunded, if anything.
+    Voided(Option<CapturedMoney>),
 }
 
 /// Why there is nothing to do.
@@ -261,9 +261,12 @@ fn voiding(known: &GatewayState) -> Action {
         GatewayState::Has(LookupResult::Captured(money)) | GatewayState::Differs(_, money) => {
             Action::Ask(Ask::GiveBack(money.clone()))
         }
-        GatewayState::Has(
-            LookupResult::Declined(_) | LookupResult::Voided | LookupResult::Refunded(_),
-        ) => Action::Record(Record::Voided),
+        GatewayState::Has(LookupResult::Refunded(money)) => {
+            Action::Record(Record::Voided(Some(money.clone())))
+        }
+        GatewayState::Has(LookupResult::Declined(_) | LookupResult::Voided) => {
+            Action::Record(Record::Voided(None))
+        }
     }
 }
 
@@ -336,7 +339,8 @@ mod tests {
                 format!("stuck:{}", difference.as_str())
             }
             Action::Record(Record::StartVoid(cause)) => format!("start-void:{}", cause.as_str()),
-            Action::Record(Record::Voided) => "voided".into(),
+            Action::Record(Record::Voided(None)) => "voided".into(),
+            Action::Record(Record::Voided(Some(_))) => "voided:returned".into(),
             Action::Rest(rest) => format!("rest:{rest:?}"),
         }
     }
@@ -390,7 +394,7 @@ mod tests {
         voiding      captured    GIVE-BACK
         voiding      differs     GIVE-BACK
         voiding      voided      voided
-        voiding      refunded    voided
+        voiding      refunded    voided:returned
         voiding      refused     VOID
         voiding      given-up    LOOK-UP
         voiding      late        LOOK-UP
@@ -403,7 +407,7 @@ mod tests {
         stuck        captured    GIVE-BACK
         stuck        differs     GIVE-BACK
         stuck        voided      voided
-        stuck        refunded    voided
+        stuck        refunded    voided:returned
         stuck        refused     VOID
         stuck        given-up    LOOK-UP
         stuck        late        LOOK-UP

@@ -6,7 +6,8 @@ use super::risk::{put_appraisal, put_hits};
 use super::{put_origin, put_sum};
 use crate::engine::event::{
     AttemptRefused, CaptureDiffered, HeldQuote, HoldExpired, HoldPlaced, PaymentAuthorized,
-    PaymentCaptured, PaymentDeclined, PaymentStarted, PaysFor, Quote, VoidStuck, Whence,
+    PaymentCaptured, PaymentDeclined, PaymentStarted, PaymentVoided, PaysFor, Quote, VoidStuck,
+    Whence,
 };
 use crate::engine::metadata::Metadata;
 use crate::engine::rejection::{Fact, RefusalFacts};
@@ -87,6 +88,16 @@ pub(super) fn difference(object: &mut Object<'_>, differed: &CaptureDiffered) {
         .put("capture_id", differed.capture.as_str())
         .put("captured", &differed.captured.get())
         .put("refunded", &differed.refunded.get())
+        .put("currency", &currency.map(crate::money::Currency::as_str));
+}
+
+/// In the gateway's currency; `null` where that is none of ISO 4217, or nothing was captured.
+pub(super) fn voided(object: &mut Object<'_>, voided: &PaymentVoided) {
+    let returned = voided.returned.as_ref();
+    let currency = returned.and_then(|it| it.currency.as_ref());
+    object
+        .put("hold", voided.hold.as_str())
+        .put("returned", &returned.map(|it| it.amount.get()))
         .put("currency", &currency.map(crate::money::Currency::as_str));
 }
 

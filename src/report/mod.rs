@@ -75,8 +75,9 @@ fn put_fields(object: &mut Object<'_>, event: &Event) {
         Event::CaptureDiffered(it) => return attempt::difference(object, it),
         Event::VoidStuck(it) => return attempt::stuck(object, it),
         Event::AttemptRefused(it) => return attempt::refusal(object, it),
+        Event::PaymentVoided(it) => return attempt::voided(object, it),
         // Whose and which purchase it is says all.
-        Event::CaptureStarted(_) | Event::PaymentVoided(_) => return,
+        Event::CaptureStarted(_) => return,
         Event::HoldExpired(it) => return attempt::expiry(object, it),
         Event::ProductSet(it) => product(it),
         Event::PromotionSet(it) => promotion(it),

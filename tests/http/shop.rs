@@ -1,5 +1,6 @@
 //! The shop's calls through the real binary: what each answers, and that it answers so again.
 
+mod capture_refused;
 mod reads;
 mod terms;
 

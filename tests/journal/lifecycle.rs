@@ -24,6 +24,7 @@ const TABLE: &str = "
     CaptureDiffered         capturing:differs
     VoidStarted             authorizing:voiding authorized:voiding under_review:voiding capturing:voiding differs:voiding stuck:voiding
     PaymentVoided           voiding:voided stuck:voided
+    PaymentVoidedHoldKept   voiding:held stuck:held
     VoidStuck               voiding:stuck
     RefundStarted           captured:captured partially_refunded:partially_refunded disputed:disputed
     RefundFailed            captured:captured partially_refunded:partially_refunded disputed:disputed charged_back:charged_back
@@ -84,7 +85,7 @@ fn every_pair_of_state_and_step_is_legal_or_refused_as_the_table_says() {
             }
         }
     }
-    assert_eq!(pairs, 18 * 44);
+    assert_eq!(pairs, 18 * 45);
     assert_eq!(found, expected());
 }
 

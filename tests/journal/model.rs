@@ -153,6 +153,8 @@ struct Sale {
     paid_ms: Option<u64>,
     /// Whether that is for a hold that was there before.
     earlier: bool,
+    /// Whether the void under way is because the gateway refused to capture.
+    capture_refused: bool,
     /// Payments that were declined.
     declined: u32,
     review_until_ms: u64,
@@ -258,6 +260,7 @@ impl Model {
             key: None,
             paid_ms: None,
             earlier: false,
+            capture_refused: false,
             declined: 0,
             review_until_ms: 0,
         };
@@ -357,6 +360,20 @@ impl Model {
         state
     }
 
+    /// The authorization was given back: an earlier hold lives on where the gateway ended the payment.
+    fn voided(&mut self, place: usize) -> S {
+        let now_ms = self.now_ms;
+        let sale = &mut self.purchases[place];
+        sale.declined += 1;
+        let key = sale.key.take().expect("a payment has a key");
+        let refused = std::mem::take(&mut sale.capture_refused);
+        let lives = sale.earlier && sale.declined < TRIES_MAX && sale.expires_ms > now_ms;
+        sale.state = if refused && lives { S::Held } else { S::Voided };
+        let known = self.keys.get_mut(&key).expect("it was remembered");
+        known.outcome = Some("payment_declined".to_owned());
+        sale.state
+    }
+
     fn release(&mut self, place: usize) -> &'static str {
         let sale = &mut self.purchases[place];
         match sale.state {
@@ -386,20 +403,18 @@ impl Model {
             (S::UnderReview, 7) => S::Capturing,
             (S::UnderReview, 9) if now_ms >= sale.review_until_ms => S::Voiding,
             (S::Capturing, 3) => S::Captured,
-            (S::UnderReview, 8)
-            | (S::Authorizing | S::Authorized | S::UnderReview | S::Capturing, 4) => S::Voiding,
-            (S::Voiding, 5) => S::Voided,
+            (S::UnderReview, 8) => S::Voiding,
+            (S::Authorizing | S::Authorized | S::UnderReview | S::Capturing, 4) => {
+                sale.capture_refused = true;
+                S::Voiding
+            }
+            (S::Voiding, 5) => return self.voided(place).as_str().to_owned(),
             _ => return "wrong_state".to_owned(),
         };
         sale.state = next;
-        let outcome = match next {
-            S::Captured => Some("captured"),
-            S::Voided => Some("payment_declined"),
-            _ => None,
-        };
-        if let (Some(outcome), Some(key)) = (outcome, sale.key) {
+        if let (S::Captured, Some(key)) = (next, sale.key) {
             let known = self.keys.get_mut(&key).expect("a payment has a key");
-            known.outcome = Some(outcome.to_owned());
+            known.outcome = Some("captured".to_owned());
         }
         next.as_str().to_owned()
     }
@@ -768,7 +783,7 @@ fn payment_step(step: u8, quote: Quote) -> PaymentStep {
             within_ms: 60_000,
             by: None,
         },
-        5 => PaymentStep::Voided,
+        5 => PaymentStep::voided(),
         6 => PaymentStep::OpenReview {
             within_ms: REVIEW_MS,
             margin_ms: 0,

@@ -93,6 +93,41 @@ fn a_hold_that_outlived_a_decline_runs_out_at_its_own_time() {
 }
 
 #[test]
+fn a_refused_capture_ends_the_payment_and_not_the_earlier_hold() {
+    check(
+        "stock drop-1 1 · hold h1 ana drop-1 1 → held · pay h1 named t1 → authorizing · \
+         authorized h1 → authorized · capturing h1 → capturing · voiding h1 → voiding · \
+         pay h1 → hold_closed · release h1 → hold_closed · snapshot · reopen · voided h1 → held · \
+         levels drop-1 0/1/0 · replay t1 → payment_declined · voided h1 → wrong_state · \
+         snapshot · reopen · pay h1 named t2 → authorizing · authorized h1 → authorized · \
+         capturing h1 → capturing · captured h1 → captured · levels drop-1 0/0/1 · \
+         replay t1 → payment_declined · reopen · replay t1 → payment_declined · replay t2 → captured",
+    );
+    // It expires at its own time, whatever its timer did meanwhile.
+    check(
+        "stock drop-1 1 · hold h1 ana drop-1 1 → held · pay h1 → authorizing · \
+         authorized h1 → authorized · voiding h1 → voiding · tick 299999 · voided h1 → held · \
+         reopen · tick 1 · show h1 → expired · levels drop-1 1/0/0",
+    );
+}
+
+#[test]
+fn a_void_ends_a_hold_whose_time_has_passed_and_one_without_tries() {
+    check(
+        "stock drop-1 1 · hold h1 ana drop-1 1 → held · pay h1 named t1 → authorizing · \
+         authorized h1 → authorized · voiding h1 → voiding · tick 300000 · show h1 → voiding · \
+         voided h1 → voided · levels drop-1 1/0/0 · replay t1 → payment_declined · pay h1 → hold_closed",
+    );
+    let one_try = "pay h1 → authorizing · authorized h1 → authorized · voiding h1 → voiding · ";
+    let held = format!("{one_try}voided h1 → held · tick 10000 · ");
+    check(&format!(
+        "stock drop-1 1 · hold h1 ana drop-1 1 → held · {}{one_try}voided h1 → voided · \
+         levels drop-1 1/0/0",
+        held.repeat(4)
+    ));
+}
+
+#[test]
 fn a_hold_can_be_given_up_between_two_payments() {
     check(
         "stock drop-1 1 · hold h1 ana drop-1 1 → held · pay h1 → authorizing · \

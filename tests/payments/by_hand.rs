@@ -97,6 +97,17 @@ fn refund(server: &Server, id: &str, key: &str, body: &Value) -> Response {
     server.ask(&request)
 }
 
+/// The key of the purchase hears that it was declined, and what was captured and went back.
+fn assert_told_of_return(server: &Server, returned: &Value, sentence: &str) {
+    let again = server.ask(&Request::buy("ana", "drop-1", CARD, "key-of-ana"));
+    assert_eq!(again.status, 402, "{}", again.text());
+    let body = again.json();
+    assert_eq!(&body["returned"], returned, "{body}");
+    let detail = body["detail"].as_str().unwrap();
+    assert!(detail.contains(sentence), "{detail}");
+    assert!(!detail.contains("Nothing was charged"), "{detail}");
+}
+
 /// The differences that a whole comparison finds.
 fn differences(server: &Server) -> Vec<String> {
     let asked = server.ask(&Request::post("/admin/reconcile?full=true").key(ADMIN));
@@ -220,6 +231,8 @@ fn settled_as_voided_what_is_left_goes_back_and_no_more() {
     assert_eq!(stripe.requests(Op::Refund), 1);
     assert_eq!(server.stock("drop-1"), [100, 0, 0, 100]);
     assert_eq!(differences(&server), [""; 0]);
+    let sentence = "The gateway captured 10.00 USD and refunded it.";
+    assert_told_of_return(&server, &usd(1_000), sentence);
 }
 
 #[test]
@@ -235,6 +248,8 @@ fn a_reject_after_a_capture_by_hand_asks_for_what_is_there_once() {
         (1_000, 1_000)
     );
     assert_eq!(stripe.requests(Op::Refund), 1);
+    let sentence = "The gateway captured 10.00 USD and refunded it.";
+    assert_told_of_return(&server, &usd(1_000), sentence);
 }
 
 #[test]
@@ -288,6 +303,8 @@ fn a_capture_in_another_currency_is_given_back_and_never_booked() {
     settle(&server, &id, "voided");
     until_status(&server, &id, "voided");
     assert_eq!(only(&stripe).refunded, 1_999);
+    let sentence = "The gateway captured 19.99 EUR and refunded it.";
+    assert_told_of_return(&server, &euros, sentence);
 }
 
 #[test]

@@ -3,7 +3,8 @@
 
 use crate::engine::event::{
     AdminAct, CaptureDifference, Decider, DeclineCause, IdempotencyKey, Origin, Quote,
-    RefundFailure, Restock, RetryAdvice, VoidCause, VoidStuckCause, WebhookFormat, WebhookKind,
+    RefundFailure, Restock, RetryAdvice, ReturnedMoney, VoidCause, VoidStuckCause, WebhookFormat,
+    WebhookKind,
 };
 use crate::engine::words::metadata::Metadata;
 use crate::ids::{
@@ -132,7 +133,10 @@ pub enum PaymentStep {
         by: Option<AdminAct>,
     },
     /// The authorization is given back.
-    Voided,
+    Voided {
+        /// What the gateway had captured and refunded.
+        returned: Option<ReturnedMoney>,
+    },
     /// Giving it back is overdue, which is refused before its deadline, or the gateway refuses.
     VoidStuck(VoidStuckCause),
     /// The gateway took another sum than was asked for.
@@ -196,6 +200,11 @@ impl PaymentStep {
             code: None,
             advice: RetryAdvice::OtherCard,
         }
+    }
+
+    /// The authorization is given back, and nothing was captured.
+    pub const fn voided() -> Self {
+        Self::Voided { returned: None }
     }
 }
 

@@ -5,12 +5,12 @@ use super::release::expiry;
 use super::{Context, Decision};
 use crate::engine::decide::command::{PaymentStep, Verdict};
 use crate::engine::event::{
-    CaptureDiffered, CaptureStarted, Decider, DeclineCause, Event, GivenBack, HoldAfter,
-    PaymentAuthorized, PaymentCaptured, PaymentDeclined, PaymentVoided, PaysFor, Quote,
-    RefundFailed, RefundFound, RefundReturned, RefundSucceeded, ReviewDecided, ReviewOpened,
-    ReviewVerdict, VoidCause, VoidStarted, VoidStuck, VoidStuckCause, Whence,
+    CaptureDiffered, CaptureStarted, Decider, Event, GivenBack, HoldAfter, PaymentAuthorized,
+    PaymentCaptured, PaymentDeclined, PaymentVoided, PaysFor, Quote, RefundFailed, RefundFound,
+    RefundReturned, RefundSucceeded, ReviewDecided, ReviewOpened, ReviewVerdict, VoidCause,
+    VoidStarted, VoidStuck, VoidStuckCause, Whence,
 };
-use crate::engine::state::purchase::{Purchase, Refund};
+use crate::engine::state::purchase::{Purchase, Reason, Refund};
 use crate::engine::words::lifecycle::{PurchaseState, Step};
 use crate::engine::words::refusal::Refusal;
 use crate::ids::{CaptureId, PurchaseId, ReceiptKeyId, UserId};
@@ -47,13 +47,26 @@ pub fn decide_payment(
 
 /// Whether the hold of a payment that charged nothing lives on: it does where it was there before
 /// the payment, and has tries left. What nobody declined was no try.
-fn hold_after(context: Context<'_>, stored: &Purchase, cause: DeclineCause) -> HoldAfter {
+fn hold_after(context: Context<'_>, stored: &Purchase, ended: Reason) -> HoldAfter {
     let pays_for = stored.payment.as_ref().map(|payment| payment.pays_for);
     let tries_max = context.settings.tries_per_hold_max as usize;
-    let has_tries_left = !cause.is_refusal() || stored.declined_payments() + 1 < tries_max;
+    let has_tries_left = !ended.is_refusal() || stored.declined_payments() + 1 < tries_max;
     match pays_for {
         Some(PaysFor::EarlierHold) if has_tries_left => HoldAfter::Kept,
         None | Some(PaysFor::OwnHold | PaysFor::EarlierHold) => HoldAfter::Ended,
+    }
+}
+
+/// The same where its authorization was given back: only if the gateway ended the payment, and the
+/// hold's time has not passed meanwhile.
+fn hold_after_void(context: Context<'_>, stored: &Purchase) -> HoldAfter {
+    match stored.reason {
+        Some(ended @ Reason::Void(cause))
+            if cause.is_decline() && context.at < stored.expires_at =>
+        {
+            hold_after(context, stored, ended)
+        }
+        Some(Reason::Void(_) | Reason::Declined(_)) | None => HoldAfter::Ended,
     }
 }
 
@@ -101,7 +114,7 @@ fn event_of(
             cause,
             code,
             advice,
-            hold: hold_after(context, stored, cause),
+            hold: hold_after(context, stored, Reason::Declined(cause)),
             whence: whence(context, stored)?,
         }),
         // A person decides first.
@@ -154,7 +167,12 @@ fn event_of(
             deadline: context.at.plus_ms(within_ms),
             by,
         }),
-        PaymentStep::Voided => Event::PaymentVoided(PaymentVoided { purchase, user }),
+        PaymentStep::Voided { returned } => Event::PaymentVoided(PaymentVoided {
+            purchase,
+            user,
+            hold: hold_after_void(context, stored),
+            returned,
+        }),
         PaymentStep::VoidStuck(cause) => {
             check_stuck(context.at, stored, cause)?;
             Event::VoidStuck(VoidStuck {

@@ -221,6 +221,24 @@ impl VoidCause {
             Self::Settled => "settled",
         }
     }
+
+    /// Whether the gateway ended the payment: that is a decline, and an earlier hold lives on. A
+    /// person's no, or the review's, ends the hold too.
+    pub const fn is_decline(self) -> bool {
+        match self {
+            Self::CaptureRefused | Self::AuthorizationLapsed => true,
+            Self::Operator | Self::ReviewRejected | Self::ReviewTimedOut | Self::Settled => false,
+        }
+    }
+
+    /// What a buyer may do whose payment was given back.
+    pub const fn advice(self) -> RetryAdvice {
+        match self {
+            Self::CaptureRefused => RetryAdvice::OtherCard,
+            Self::AuthorizationLapsed | Self::ReviewTimedOut | Self::Settled => RetryAdvice::Later,
+            Self::Operator | Self::ReviewRejected => RetryAdvice::Never,
+        }
+    }
 }
 
 /// The intent to give an authorization back.
@@ -245,6 +263,19 @@ pub struct PaymentVoided {
     pub purchase: PurchaseId,
     /// Whose it is.
     pub user: UserId,
+    /// What becomes of the hold.
+    pub hold: HoldAfter,
+    /// What the gateway had captured and refunded, where it had captured anything.
+    pub returned: Option<ReturnedMoney>,
+}
+
+/// Money that the gateway captured without goods, and refunded.
+#[derive(Copy, Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
+pub struct ReturnedMoney {
+    /// How much.
+    pub amount: Amount,
+    /// In which currency; `None`: one that is none of ISO 4217.
+    pub currency: Option<Currency>,
 }
 
 /// Why a void is stuck.

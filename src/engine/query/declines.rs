@@ -2,7 +2,6 @@
 //!
 //! Invariant: the answer follows from the try alone, whatever became of the purchase later.
 
-use crate::engine::event::{RetryAdvice, VoidCause};
 use crate::engine::query::view::DeclineView;
 use crate::engine::state::purchase::Purchase;
 use crate::engine::state::tries::Try;
@@ -40,7 +39,8 @@ impl Purchase {
             request: payment.request,
             reason: Refusal::PaymentDeclined,
             code: None,
-            advice: advice_after(cause),
+            advice: cause.advice(),
+            returned: self.returned_money(),
             hold: None,
         })
     }
@@ -58,18 +58,8 @@ impl Try {
             },
             code: self.code.clone(),
             advice: self.advice,
+            returned: self.returned,
             hold: self.hold,
         }
-    }
-}
-
-/// What a buyer may do whose payment was given back.
-const fn advice_after(cause: VoidCause) -> RetryAdvice {
-    match cause {
-        VoidCause::CaptureRefused => RetryAdvice::OtherCard,
-        VoidCause::AuthorizationLapsed | VoidCause::ReviewTimedOut | VoidCause::Settled => {
-            RetryAdvice::Later
-        }
-        VoidCause::Operator | VoidCause::ReviewRejected => RetryAdvice::Never,
     }
 }

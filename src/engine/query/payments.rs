@@ -2,7 +2,7 @@
 
 use crate::engine::query::view::{Kept, PaymentOf, PaymentView, PaymentsPage, Standing};
 use crate::engine::state::corrections::Corrections;
-use crate::engine::state::purchase::{Happened, Purchase, RefundState};
+use crate::engine::state::purchase::{Happened, Purchase, Reason, RefundState};
 use crate::engine::state::shard::Shard;
 use crate::engine::state::tries::Try;
 use crate::engine::words::lifecycle::{PurchaseState, Step, Units};
@@ -22,7 +22,12 @@ impl Shard {
     ) -> ControlFlow<Option<PurchaseId>, u64> {
         let named = |purchase: &Purchase| {
             let payment = purchase.payment.as_ref();
-            payment.and_then(|it| it.authorization.as_ref()) == Some(authorization)
+            let payment = payment.and_then(|it| it.authorization.as_ref());
+            let ended = purchase.ended().iter();
+            let mut names = payment
+                .into_iter()
+                .chain(ended.flat_map(|it| &it.authorization));
+            names.any(|it| it == authorization)
         };
         let mut numbered = self.kept_purchases().from(from);
         for (sequence, purchase) in numbered.by_ref().take(most) {
@@ -158,14 +163,17 @@ impl Try {
             purchase,
             request: self.request,
             which: PaymentOf::EarlierTry,
-            state: PurchaseState::Declined,
+            state: match self.cause {
+                Reason::Declined(_) => PurchaseState::Declined,
+                Reason::Void(_) => PurchaseState::Voided,
+            },
             standing: Standing::NothingTaken,
             amount: self.quote.amount,
             refunded: Amount::ZERO,
             currency: self.quote.currency,
             card: self.card.clone(),
             started_at: self.started_at,
-            authorization: None,
+            authorization: self.authorization.clone(),
             last: self.ended,
         }
     }

@@ -6,7 +6,9 @@ pub use super::page::{More, Page};
 pub use super::sizes::ShardSizes;
 pub use crate::engine::state::catalogue::SaleStatus;
 
-use crate::engine::event::{Clawback, Quote, Rating, RefundFailure, Restock, RetryAdvice};
+use crate::engine::event::{
+    Clawback, Quote, Rating, RefundFailure, Restock, RetryAdvice, ReturnedMoney,
+};
 use crate::engine::state::profile::Profile;
 use crate::engine::words::dispute::Dispute;
 use crate::engine::words::lifecycle::{PurchaseState, Step};
@@ -112,6 +114,8 @@ pub struct DeclineView {
     pub code: Option<GatewayCode>,
     /// What to do about another try.
     pub advice: RetryAdvice,
+    /// What the gateway had captured and refunded; `None`: nothing was charged.
+    pub returned: Option<ReturnedMoney>,
     /// Until when the hold that it was for lives on, where it does.
     pub hold: Option<UnixMs>,
 }

@@ -4,11 +4,11 @@
 //! table refuses is a broken log, never a changed purchase.
 
 use crate::engine::event::{
-    CaptureDifference, Clawback, DeclineCause, HeldQuote, HoldAfter, PaymentDeclined, PaysFor,
-    Quote, RefundFailure, Restock, VoidCause, VoidStuckCause,
+    CaptureDifference, Clawback, DeclineCause, HeldQuote, PaysFor, Quote, RefundFailure, Restock,
+    ReturnedMoney, VoidCause, VoidStuckCause,
 };
 use crate::engine::state::catalogue::{ProductIndex, PromotionIndex};
-use crate::engine::state::tries::{Shown, Tries, Try};
+use crate::engine::state::tries::Tries;
 use crate::engine::words::dispute::Dispute;
 use crate::engine::words::lifecycle::{PurchaseState, Stands, Step, Units, next_state, stands};
 use crate::engine::words::metadata::Metadata;
@@ -96,6 +96,8 @@ pub struct Aftermath {
     pub(in crate::engine) stuck: Option<VoidStuckCause>,
     /// What the gateway took, where it was another sum than was asked for.
     pub(in crate::engine) differing: Option<DifferingCapture>,
+    /// What the gateway had captured without goods, and refunded.
+    pub(in crate::engine) returned: Option<ReturnedMoney>,
     pub(in crate::engine) signing_key: Option<ReceiptKeyId>,
     /// Reward tokens that it brought, and how many were asked back since.
     pub(in crate::engine) tokens: Tokens,
@@ -107,14 +109,18 @@ pub struct Aftermath {
 }
 
 impl Aftermath {
-    /// What is kept of it once the money was given back: what the gateway had taken, where that was
-    /// another sum than was asked for.
-    pub(in crate::engine) fn voided(self) -> Option<Box<Self>> {
-        let differing = self.differing?;
-        Some(Box::new(Self {
-            differing: Some(differing),
+    /// What is kept of it once the authorization was given back: what the gateway had taken, where
+    /// that was another sum than was asked for, and what it had refunded.
+    pub(in crate::engine) fn voided(
+        differing: Option<DifferingCapture>,
+        returned: Option<ReturnedMoney>,
+    ) -> Option<Box<Self>> {
+        let kept = Self {
+            differing,
+            returned,
             ..Self::default()
-        }))
+        };
+        (kept != Self::default()).then(|| Box::new(kept))
     }
 }
 
@@ -206,6 +212,14 @@ impl Reason {
         match self {
             Self::Declined(cause) => cause.as_str(),
             Self::Void(cause) => cause.as_str(),
+        }
+    }
+
+    /// Whether it is told as a decline, and counts as one of a hold's tries.
+    pub(in crate::engine) const fn is_refusal(self) -> bool {
+        match self {
+            Self::Declined(cause) => cause.is_refusal(),
+            Self::Void(_) => true,
         }
     }
 }
@@ -386,111 +400,9 @@ impl Purchase {
         next_state(Some(self.state), step).is_some()
     }
 
-    /// Its payment ended with nothing charged: what is left of it moves to the tries.
-    pub(in crate::engine::state) fn end_payment(
-        &mut self,
-        declined: &PaymentDeclined,
-        at: UnixMs,
-        ended: Lsn,
-    ) {
-        let (Some(payment), Some(started)) = (self.payment.take(), self.payment_start()) else {
-            return;
-        };
-        let Payment {
-            quote,
-            card,
-            request,
-            ..
-        } = *payment;
-        let lives = declined.hold == HoldAfter::Kept && self.expires_at > at;
-        let ended = Try {
-            quote,
-            card,
-            request,
-            started_at: started.at,
-            started: started.lsn,
-            ended,
-            cause: declined.cause,
-            code: declined.code.clone(),
-            advice: declined.advice,
-            hold: lives.then_some(self.expires_at),
-        };
-        // What a person was to decide, and the device, were the payment's.
-        self.particulars = None;
-        self.tries.get_or_insert_default().ended.push(ended);
-    }
-
-    /// When and where its latest payment was started.
-    pub(in crate::engine) fn payment_start(&self) -> Option<Happened> {
-        let started = |it: &&Happened| it.step == Step::PaymentStarted;
-        self.history.iter().rfind(started).copied()
-    }
-
-    /// Payments that ended with nothing charged.
-    pub(in crate::engine) fn ended_payments(&self) -> usize {
-        self.ended().len()
-    }
-
-    /// How many of them somebody declined.
-    pub(in crate::engine) fn declined_payments(&self) -> usize {
-        let declined = self.ended().iter().filter(|it| it.cause.is_refusal());
-        declined.count()
-    }
-
-    /// What is paid, and with what, as of the record at `as_of`; `None` while no payment is under
-    /// way and none has ended the purchase.
-    pub(in crate::engine) fn shown_as_of(&self, as_of: Lsn) -> Option<Shown<'_>> {
-        let of_then = |it: &&Try| it.started <= as_of && as_of <= it.ended;
-        if let Some(of_then) = self.ended().iter().find(of_then) {
-            return Some(of_then.shown());
-        }
-        match (&self.payment, self.ended().last()) {
-            (Some(payment), None) => Some(payment.shown()),
-            (Some(payment), Some(before)) => (as_of > before.ended).then(|| payment.shown()),
-            (None, Some(last)) if self.state == PurchaseState::Declined => Some(last.shown()),
-            (None, _) => None,
-        }
-    }
-
-    /// The card that is being tried, or was last.
-    pub(in crate::engine) fn card_tried(&self) -> Option<&CardToken> {
-        let paying = self.payment.as_ref().map(|it| &it.card);
-        paying.or_else(|| self.ended().last().map(|it| &it.card))
-    }
-
-    /// Its payments that ended with nothing charged, oldest first.
-    pub(in crate::engine) fn ended(&self) -> &[Try] {
-        self.tries.as_ref().map_or(&[], |tries| &tries.ended)
-    }
-
     /// The refund of this number, from 1.
     pub(in crate::engine) fn refund(&self, number: u32) -> Option<&Refund> {
         let refunds = &self.aftermath.as_ref()?.refunds;
         refunds.get(usize::try_from(number).ok()?.checked_sub(1)?)
-    }
-
-    /// The payment that was authorized and given back, and why.
-    pub(in crate::engine) fn voided_payment(&self) -> Option<(&Payment, VoidCause)> {
-        let payment = self.payment.as_deref()?;
-        match (self.state, self.reason) {
-            (PurchaseState::Voided, Some(Reason::Void(cause))) => Some((payment, cause)),
-            _ => None,
-        }
-    }
-
-    /// Whether `request` brought a payment of it that was not made.
-    pub(in crate::engine) fn has_declined(&self, request: RequestId) -> bool {
-        let ended = self.ended().iter().any(|it| it.request == request);
-        ended || (self.voided_payment()).is_some_and(|(payment, _)| payment.request == request)
-    }
-}
-
-impl Payment {
-    fn shown(&self) -> Shown<'_> {
-        Shown {
-            quote: self.quote,
-            card: &self.card,
-            request: self.request,
-        }
     }
 }

@@ -5,8 +5,12 @@
 //! [`PAYMENTS_PER_PURCHASE_MAX`] stand here.
 //! Deliberately absent: whether a hold lives on after a try (`decide`), and the payment under way.
 
-use crate::engine::event::{DeclineCause, Quote, RetryAdvice};
-use crate::ids::{CardToken, GatewayCode, Lsn, RequestId};
+use crate::engine::event::{
+    HoldAfter, PaymentDeclined, PaymentVoided, Quote, RetryAdvice, ReturnedMoney, VoidCause,
+};
+use crate::engine::state::purchase::{Happened, Payment, Purchase, Reason};
+use crate::engine::words::lifecycle::{PurchaseState, Step};
+use crate::ids::{AuthorizationId, CardToken, GatewayCode, Lsn, RequestId};
 use crate::time::UnixMs;
 use rkyv::{Archive, Deserialize, Serialize};
 
@@ -20,7 +24,7 @@ pub struct Tries {
     pub(in crate::engine) ended: Vec<Try>,
 }
 
-/// A payment that ended with nothing charged.
+/// A payment that ended and of which the shop has nothing.
 #[derive(Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
 pub(in crate::engine) struct Try {
     pub(in crate::engine) quote: Quote,
@@ -31,11 +35,24 @@ pub(in crate::engine) struct Try {
     /// Where its first and its last step stand.
     pub(in crate::engine) started: Lsn,
     pub(in crate::engine) ended: Lsn,
-    pub(in crate::engine) cause: DeclineCause,
+    /// The gateway's name for it, where it had been authorized.
+    pub(in crate::engine) authorization: Option<AuthorizationId>,
+    pub(in crate::engine) cause: Reason,
     pub(in crate::engine) code: Option<GatewayCode>,
     pub(in crate::engine) advice: RetryAdvice,
+    /// What the gateway had captured without goods, and refunded.
+    pub(in crate::engine) returned: Option<ReturnedMoney>,
     /// Until when the hold lived on, where it did.
     pub(in crate::engine) hold: Option<UnixMs>,
+}
+
+/// How a payment ended of which the shop has nothing.
+pub(in crate::engine::state) struct PaymentEnd {
+    pub(in crate::engine::state) cause: Reason,
+    pub(in crate::engine::state) code: Option<GatewayCode>,
+    pub(in crate::engine::state) advice: RetryAdvice,
+    pub(in crate::engine::state) hold: HoldAfter,
+    pub(in crate::engine::state) returned: Option<ReturnedMoney>,
 }
 
 /// A payment as it is shown of its purchase.
@@ -45,8 +62,143 @@ pub(in crate::engine) struct Shown<'a> {
     pub(in crate::engine) request: RequestId,
 }
 
+impl PaymentEnd {
+    pub(in crate::engine::state) fn declined(declined: &PaymentDeclined) -> Self {
+        Self {
+            cause: Reason::Declined(declined.cause),
+            code: declined.code.clone(),
+            advice: declined.advice,
+            hold: declined.hold,
+            returned: None,
+        }
+    }
+
+    /// Its authorization was given back because of `cause`, and the hold lives on.
+    pub(in crate::engine::state) fn voided(cause: VoidCause, voided: &PaymentVoided) -> Self {
+        Self {
+            cause: Reason::Void(cause),
+            code: None,
+            advice: cause.advice(),
+            hold: voided.hold,
+            returned: voided.returned,
+        }
+    }
+}
+
 impl Try {
     pub(in crate::engine::state) fn shown(&self) -> Shown<'_> {
+        Shown {
+            quote: self.quote,
+            card: &self.card,
+            request: self.request,
+        }
+    }
+}
+
+impl Purchase {
+    /// Its payment ended and the shop has nothing of it: what is left of it moves to the tries.
+    pub(in crate::engine::state) fn end_payment(
+        &mut self,
+        end: &PaymentEnd,
+        at: UnixMs,
+        ended: Lsn,
+    ) {
+        let (Some(payment), Some(started)) = (self.payment.take(), self.payment_start()) else {
+            return;
+        };
+        let Payment {
+            quote,
+            card,
+            request,
+            authorization,
+            ..
+        } = *payment;
+        let lives = end.hold == HoldAfter::Kept && self.expires_at > at;
+        let ended = Try {
+            quote,
+            card,
+            request,
+            started_at: started.at,
+            started: started.lsn,
+            ended,
+            authorization,
+            cause: end.cause,
+            code: end.code.clone(),
+            advice: end.advice,
+            returned: end.returned,
+            hold: lives.then_some(self.expires_at),
+        };
+        // What a person was to decide, and the device, were the payment's.
+        self.particulars = None;
+        self.tries.get_or_insert_default().ended.push(ended);
+    }
+
+    /// When and where its latest payment was started.
+    pub(in crate::engine) fn payment_start(&self) -> Option<Happened> {
+        let started = |it: &&Happened| it.step == Step::PaymentStarted;
+        self.history.iter().rfind(started).copied()
+    }
+
+    /// Payments that ended with nothing charged.
+    pub(in crate::engine) fn ended_payments(&self) -> usize {
+        self.ended().len()
+    }
+
+    /// How many of them somebody declined.
+    pub(in crate::engine) fn declined_payments(&self) -> usize {
+        let declined = self.ended().iter().filter(|it| it.cause.is_refusal());
+        declined.count()
+    }
+
+    /// What is paid, and with what, as of the record at `as_of`; `None` while no payment is under
+    /// way and none has ended the purchase.
+    pub(in crate::engine) fn shown_as_of(&self, as_of: Lsn) -> Option<Shown<'_>> {
+        let of_then = |it: &&Try| it.started <= as_of && as_of <= it.ended;
+        if let Some(of_then) = self.ended().iter().find(of_then) {
+            return Some(of_then.shown());
+        }
+        match (&self.payment, self.ended().last()) {
+            (Some(payment), None) => Some(payment.shown()),
+            (Some(payment), Some(before)) => (as_of > before.ended).then(|| payment.shown()),
+            (None, Some(last)) if self.state == PurchaseState::Declined => Some(last.shown()),
+            (None, _) => None,
+        }
+    }
+
+    /// The card that is being tried, or was last.
+    pub(in crate::engine) fn card_tried(&self) -> Option<&CardToken> {
+        let paying = self.payment.as_ref().map(|it| &it.card);
+        paying.or_else(|| self.ended().last().map(|it| &it.card))
+    }
+
+    /// Its payments that ended with nothing charged, oldest first.
+    pub(in crate::engine) fn ended(&self) -> &[Try] {
+        self.tries.as_ref().map_or(&[], |tries| &tries.ended)
+    }
+
+    /// The payment that was authorized and given back, and ended the purchase; and why.
+    pub(in crate::engine) fn voided_payment(&self) -> Option<(&Payment, VoidCause)> {
+        let payment = self.payment.as_deref()?;
+        match (self.state, self.reason) {
+            (PurchaseState::Voided, Some(Reason::Void(cause))) => Some((payment, cause)),
+            _ => None,
+        }
+    }
+
+    /// What the gateway had captured of it without goods, and refunded.
+    pub(in crate::engine) fn returned_money(&self) -> Option<ReturnedMoney> {
+        self.aftermath.as_ref()?.returned
+    }
+
+    /// Whether `request` brought a payment of it that was not made.
+    pub(in crate::engine) fn has_declined(&self, request: RequestId) -> bool {
+        let ended = self.ended().iter().any(|it| it.request == request);
+        ended || (self.voided_payment()).is_some_and(|(payment, _)| payment.request == request)
+    }
+}
+
+impl Payment {
+    fn shown(&self) -> Shown<'_> {
         Shown {
             quote: self.quote,
             card: &self.card,

@@ -5,7 +5,7 @@
 //! fields; it holds words of this program, numbers, instants and ids, and needs no escape in JSON.
 //! Deliberately absent: reasons without figures, whose fixed sentences `http::problem` owns.
 
-use crate::engine::event::RetryAdvice;
+use crate::engine::event::{RetryAdvice, ReturnedMoney};
 use crate::engine::lifecycle::PurchaseState;
 use crate::engine::refusal::Refusal;
 use crate::engine::rejection::{
@@ -250,8 +250,8 @@ pub(in crate::http) fn declined(view: &DeclineView) -> String {
             "The payment gateway could not be reached. Nothing was charged. The idempotency key can be used again."
                 .to_owned()
         }
-        Some(code) => format!("The payment was declined ({code}). Nothing was charged."),
-        None => "The payment was declined. Nothing was charged.".to_owned(),
+        Some(code) => format!("The payment was declined ({code}). {}", charged(view.returned)),
+        None => format!("The payment was declined. {}", charged(view.returned)),
     };
     let advice = match view.advice {
         _ if unavailable => None,
@@ -264,6 +264,18 @@ pub(in crate::http) fn declined(view: &DeclineView) -> String {
         .map(|until| format!("The hold stays open until {until}."));
     let sentences: Vec<_> = [Some(what), advice, hold].into_iter().flatten().collect();
     sentences.join(" ")
+}
+
+/// What was charged for a payment of which the shop has nothing.
+fn charged(returned: Option<ReturnedMoney>) -> String {
+    let Some(ReturnedMoney { amount, currency }) = returned else {
+        return "Nothing was charged.".to_owned();
+    };
+    let what = currency.map_or_else(
+        || "an amount in a currency that is none of ISO 4217".to_owned(),
+        |currency| format!("{} {currency}", currency.in_units(amount.get())),
+    );
+    format!("The gateway captured {what} and refunded it.")
 }
 
 #[cfg(test)]

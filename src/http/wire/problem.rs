@@ -13,6 +13,7 @@ use crate::engine::refusal::Refusal;
 use crate::engine::rejection::{Fact, QuotaScope, RefusalFacts};
 use crate::engine::view::DeclineView;
 use crate::ids::{GatewayCode, RequestId};
+use crate::money::Currency;
 use hyper::header::{HeaderName, HeaderValue, RETRY_AFTER};
 use hyper::http::StatusCode;
 use serde_json::json;
@@ -469,6 +470,12 @@ pub fn declined(view: &DeclineView) -> Answer {
         json::id_or_null(&mut body, view.code.as_ref().map(GatewayCode::as_str));
         json::raw(&mut body, ",\"retry_advice\":");
         json::id(&mut body, view.advice.as_str());
+    }
+    if let Some(returned) = view.returned {
+        let currency = returned.currency.as_ref().map(Currency::as_str);
+        let returned = json!({"value": returned.amount.get(), "currency": currency});
+        json::raw(&mut body, ",\"returned\":");
+        json::raw(&mut body, &returned.to_string());
     }
     if let Some(expires_at) = view.hold {
         json::raw(&mut body, ",\"hold\":{\"hold_id\":\"h_");

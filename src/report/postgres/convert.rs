@@ -95,7 +95,7 @@ impl ToRows {
                 self.promotion_back(it.purchase, place, rows)?;
             }
             Event::HoldExpired(it) => self.promotion_back(it.purchase, place, rows)?,
-            Event::PaymentVoided(it) => self.promotion_back(it.purchase, place, rows)?,
+            Event::PaymentVoided(it) => self.payment_ended(it.purchase, it.hold, place, rows)?,
             Event::PaymentStarted(it) => self.payment_started(it, place, rows)?,
             Event::PaymentDeclined(it) => {
                 let known = self.known(it.purchase, place)?;
@@ -108,10 +108,7 @@ impl ToRows {
                         ..Risk::none(it.user.as_str(), place.lsn)
                     });
                 }
-                match it.hold {
-                    HoldAfter::Ended => self.promotion_back(it.purchase, place, rows)?,
-                    HoldAfter::Kept => {}
-                }
+                self.payment_ended(it.purchase, it.hold, place, rows)?;
             }
             Event::VoidStarted(it) => {
                 let known = self.known(it.purchase, place)?;
@@ -185,6 +182,20 @@ impl ToRows {
     fn known(&self, purchase: PurchaseId, place: EventPlace) -> Result<PurchaseAsOf, Unfit> {
         let known = self.journal.purchase_as_of(purchase, place.lsn);
         known.ok_or_else(|| Unfit(format!("the purchase {purchase} is not known")))
+    }
+
+    /// A payment ended with nothing charged; with its hold the promotion's use is given back.
+    fn payment_ended(
+        &self,
+        purchase: PurchaseId,
+        hold: HoldAfter,
+        place: EventPlace,
+        rows: &mut Rows,
+    ) -> Result<(), Unfit> {
+        match hold {
+            HoldAfter::Ended => self.promotion_back(purchase, place, rows),
+            HoldAfter::Kept => Ok(()),
+        }
     }
 
     fn promotion_back(

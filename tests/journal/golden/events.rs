@@ -13,10 +13,10 @@ use holdfast::engine::event::{
     LogGeneration, ModelInForce, NoncesImported, Origin, Pause, PaymentAuthorized, PaymentCaptured,
     PaymentDeclined, PaymentStarted, PaymentVoided, PaysFor, ProductSet, PromotionSet,
     PromotionUsesImported, Quote, Rating, RefundExtent, RefundFailed, RefundFailure, RefundFound,
-    RefundReturned, RefundStarted, RefundSucceeded, Restock, RetryAdvice, ReviewDecided,
-    ReviewOpened, ReviewVerdict, RiskRulesSet, RiskScoringSet, RuleHit, RuleName, RuleOutcome,
-    RulesSource, Shown, StockImported, Target, TokensSpent, VoidCause, VoidStarted, VoidStuck,
-    VoidStuckCause, WebhookFormat, WebhookKind, WebhookReceived, Whence,
+    RefundReturned, RefundStarted, RefundSucceeded, Restock, RetryAdvice, ReturnedMoney,
+    ReviewDecided, ReviewOpened, ReviewVerdict, RiskRulesSet, RiskScoringSet, RuleHit, RuleName,
+    RuleOutcome, RulesSource, Shown, StockImported, Target, TokensSpent, VoidCause, VoidStarted,
+    VoidStuck, VoidStuckCause, WebhookFormat, WebhookKind, WebhookReceived, Whence,
 };
 use holdfast::engine::features::{Feature, Features};
 use holdfast::engine::lifecycle::PaidState;
@@ -136,6 +136,11 @@ pub fn all() -> Vec<Event> {
         Event::PaymentVoided(PaymentVoided {
             purchase: purchase(),
             user: user(),
+            hold: HoldAfter::Ended,
+            returned: Some(ReturnedMoney {
+                amount: amount(10_000),
+                currency: Currency::parse("USD"),
+            }),
         }),
         Event::VoidStuck(VoidStuck {
             purchase: purchase(),

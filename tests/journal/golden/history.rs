@@ -214,7 +214,7 @@ impl Stage {
                 by: None,
             },
         );
-        self.record(id, PaymentStep::Voided);
+        self.record(id, PaymentStep::voided());
     }
 
     fn authorized(&self, id: PurchaseId) {

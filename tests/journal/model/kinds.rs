@@ -13,7 +13,7 @@ use holdfast::engine::event::{
     Act, Active, Actor, ActorRole, AdminActed, AdminRefused, AttemptRefused, BuyerPaused,
     BuyerRated, BuyerSegmented, CaptureDifference, Decider, DeclineCause, Discount, Event, Flow,
     Judgement, Origin, Pause, ProductSet, PromotionSet, Rating, RefundFailure, Restock,
-    RulesSource, VoidCause, VoidStuckCause, WebhookFormat, WebhookKind,
+    ReturnedMoney, RulesSource, VoidCause, VoidStuckCause, WebhookFormat, WebhookKind,
 };
 use holdfast::engine::lifecycle::PurchaseState as S;
 use holdfast::engine::metadata::Metadata;
@@ -811,7 +811,12 @@ fn payment_step(view: &PurchaseView, way: u8) -> PaymentStep {
         }
         (S::Voiding, 0..2) => PaymentStep::VoidStuck(VoidStuckCause::Refused),
         (S::Voiding, 2..4) => PaymentStep::VoidStuck(VoidStuckCause::Overdue),
-        _ => PaymentStep::Voided,
+        (_, way) => PaymentStep::Voided {
+            returned: way.is_multiple_of(2).then_some(ReturnedMoney {
+                amount: view.quote.amount,
+                currency: Some(view.quote.currency),
+            }),
+        },
     }
 }
 

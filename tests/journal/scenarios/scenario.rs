@@ -310,7 +310,7 @@ impl Stage {
                 within_ms: 60_000,
                 by: None,
             },
-            "voided" => PaymentStep::Voided,
+            "voided" => PaymentStep::voided(),
             other => panic!("no such step: {other}"),
         };
         let purchase = self.purchase(name);

@@ -20,9 +20,10 @@ mod refund;
 use self::payment::payment_of;
 use crate::engine::event::{Event, HoldAfter, Part, ReviewVerdict, ShardChange};
 use crate::engine::state::catalogue::Catalogue;
-use crate::engine::state::purchase::{DifferingCapture, Reason};
+use crate::engine::state::purchase::{Aftermath, DifferingCapture, Purchase, Reason};
 use crate::engine::state::purchases::Place;
 use crate::engine::state::shard::Shard;
+use crate::engine::state::tries::PaymentEnd;
 use crate::engine::words::lifecycle::Step;
 use crate::engine::words::settings::Limits;
 use crate::engine::words::stamp::Stamp;
@@ -140,9 +141,9 @@ impl Shard {
         self.keep_waiting(id.sequence(), before, place);
         self.keep_held(id.sequence(), before, place);
         let (uncounted, counted) = self.recount(place, counted);
-        if let Event::PaymentDeclined(declined) = event {
+        if let Some(end) = self.purchases[place].payment_end(event) {
             // Only now: what counts no more was counted by the payment's card and device.
-            self.purchases[place].end_payment(declined, stamp.at, stamp.lsn);
+            self.purchases[place].end_payment(&end, stamp.at, stamp.lsn);
         }
         self.note_ended(place);
         Ok(Effects {
@@ -179,11 +180,7 @@ impl Shard {
                 } else {
                     self.free_key(place);
                 }
-                if declined.hold == HoldAfter::Kept {
-                    // The one that its placing set may have gone off while it was being paid.
-                    let due = self.purchases[place].expires_at;
-                    self.timers.push(Reverse((due, id.sequence())));
-                }
+                self.set_timer(id, place, declined.hold);
             }
             // What a payment was declined for says nothing of how the hold ends.
             Event::HoldReleased(_) | Event::HoldExpired(_) => purchase.reason = None,
@@ -210,12 +207,17 @@ impl Shard {
                 purchase.reason = Some(Reason::Void(voided.cause));
                 purchase.aftermath_mut().void_deadline = Some(voided.deadline);
             }
-            Event::PaymentVoided(_) => {
-                purchase.aftermath = purchase.aftermath.take().and_then(|it| it.voided());
-                if let Some(payment) = &mut purchase.payment {
-                    payment.ip = None;
-                }
+            Event::PaymentVoided(voided) => {
+                let aftermath = purchase.aftermath.take();
+                let differing = aftermath.and_then(|it| it.differing);
+                purchase.aftermath = match voided.hold {
+                    HoldAfter::Ended => Aftermath::voided(differing, voided.returned),
+                    // It was the payment's, and its try keeps it.
+                    HoldAfter::Kept => None,
+                };
+                payment_of(purchase)?.ip = None;
                 self.settle_declined(id, place);
+                self.set_timer(id, place, voided.hold);
             }
             Event::RefundStarted(started) => {
                 self.apply_refund_started(place, started, stamp, limits)?;
@@ -253,5 +255,28 @@ impl Shard {
             | Event::NoncesImported(_) => return Err("it is not a step of a purchase"),
         }
         Ok(())
+    }
+
+    /// A hold that lives on after its payment expires at its time: the timer that its placing set may
+    /// have gone off while it was being paid.
+    fn set_timer(&mut self, id: PurchaseId, place: Place, hold: HoldAfter) {
+        if hold == HoldAfter::Kept {
+            let due = self.purchases[place].expires_at;
+            self.timers.push(Reverse((due, id.sequence())));
+        }
+    }
+}
+
+impl Purchase {
+    /// How `event` ended its payment, where the purchase goes on without it or was declined. One
+    /// that was voided for good keeps its payment.
+    fn payment_end(&self, event: &Event) -> Option<PaymentEnd> {
+        if let Event::PaymentDeclined(declined) = event {
+            return Some(PaymentEnd::declined(declined));
+        }
+        let (Event::PaymentVoided(voided), Some(Reason::Void(cause))) = (event, self.reason) else {
+            return None;
+        };
+        (voided.hold == HoldAfter::Kept).then(|| PaymentEnd::voided(cause, voided))
     }
 }

@@ -68,11 +68,13 @@ pub enum Step {
     PaymentDeclinedHoldKept = 23,
     /// Money that had gone back is with the shop again; where the purchase is then.
     RefundReturned(PaidState) = 24,
+    /// The gateway gave the authorization back; the earlier hold that it was for lives on.
+    PaymentVoidedHoldKept = 25,
 }
 
 impl Step {
     /// Every step that events make, by its number.
-    pub const ALL: [Self; 44] = [
+    pub const ALL: [Self; 45] = [
         Self::HoldPlaced,
         Self::HoldReleased,
         Self::HoldExpired,
@@ -117,6 +119,7 @@ impl Step {
         Self::RefundReturned(PaidState::Refunded),
         Self::RefundReturned(PaidState::Disputed),
         Self::RefundReturned(PaidState::ChargedBack),
+        Self::PaymentVoidedHoldKept,
     ];
 
     /// The word for it in a purchase's history, the log and the events downstream.
@@ -132,7 +135,7 @@ impl Step {
             Self::CaptureStarted => "capture_started",
             Self::PaymentCaptured => "payment_captured",
             Self::VoidStarted => "void_started",
-            Self::PaymentVoided => "payment_voided",
+            Self::PaymentVoided | Self::PaymentVoidedHoldKept => "payment_voided",
             Self::VoidStuck => "void_stuck",
             Self::Refunded(_) => "refund_succeeded",
             Self::RefundFound(_) => "refund_found",

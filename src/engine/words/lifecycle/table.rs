@@ -51,6 +51,7 @@ pub const fn next_state(state: Option<PurchaseState>, step: Step) -> Option<Purc
         (S::CaptureDiffers | S::Stuck, Step::PaymentCaptured) => Some(S::Captured),
 
         (S::Voiding | S::Stuck, Step::PaymentVoided) => Some(S::Voided),
+        (S::Voiding | S::Stuck, Step::PaymentVoidedHoldKept) => Some(S::Held),
         (S::Voiding, Step::VoidStuck) => Some(S::Stuck),
 
         // What an open dispute leaves can be refunded; a refund that was under way when a dispute
@@ -113,6 +114,7 @@ pub const fn next_state(state: Option<PurchaseState>, step: Step) -> Option<Purc
             | Step::PaymentCaptured
             | Step::VoidStarted
             | Step::PaymentVoided
+            | Step::PaymentVoidedHoldKept
             | Step::VoidStuck
             | Step::Refunded(_)
             | Step::RefundFound(_)

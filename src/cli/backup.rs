@@ -97,7 +97,7 @@ pub(super) fn backup(arguments: &BackupArguments) -> ExitCode {
     let found = tools.and_then(|it| Ok((it.target("--to", to)?, it.data_dir)));
     let (target, data_dir) = match found {
         Ok(found) => found,
-        Err(error) => return fail(1, error),
+        Err(error) => return refused(&error),
     };
     if target.lies_in(&data_dir) {
         return fail(
@@ -148,7 +148,7 @@ pub(super) fn backup(arguments: &BackupArguments) -> ExitCode {
 pub(super) fn restore(arguments: &Restore) -> ExitCode {
     let target = match target(arguments.config.as_deref(), &arguments.from) {
         Ok(target) => target,
-        Err(error) => return fail(1, error),
+        Err(error) => return refused(&error),
     };
     let order = RestoreRequest {
         from: &target,
@@ -189,7 +189,7 @@ pub(super) fn restore(arguments: &Restore) -> ExitCode {
 fn verify(config: Option<&Path>, from: &str) -> ExitCode {
     let target = match target(config, from) {
         Ok(target) => target,
-        Err(error) => return fail(1, error),
+        Err(error) => return refused(&error),
     };
     let scratch = match Scratch::make() {
         Ok(scratch) => scratch,
@@ -258,6 +258,16 @@ fn tools(config: Option<&Path>, data_dir: Option<&Path>) -> Result<BackupTools, 
         sources.read_file(path)?;
     }
     BackupTools::load(&sources)
+}
+
+/// What is wrong with a flag is bad usage; the rest is the configuration.
+fn refused(error: &ConfigError) -> ExitCode {
+    match error {
+        ConfigError::Invalid { key, what } if key.starts_with("--") => {
+            fail(2, format_args!("{key} {what}"))
+        }
+        _ => fail(1, error),
+    }
 }
 
 fn target(config: Option<&Path>, from: &str) -> Result<StoreTarget, ConfigError> {

@@ -36,7 +36,7 @@ use crate::webhooks::WebhookKey;
 use read::{ConfigReader, SecretDigests, entry_text, integer_in_range, invalid};
 use secrecy::{ExposeSecret, SecretString};
 use std::collections::BTreeSet;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 use toml::{Table, Value};
@@ -51,13 +51,23 @@ pub enum ConfigError {
         source: std::io::Error,
     },
     /// The file is not TOML.
-    #[error("the configuration `{}` is not valid TOML at line {line}, column {column}; correct it there", path.display())]
+    #[error("the configuration `{}` is not valid TOML at line {line}, column {column}: {cause}", path.display())]
     Syntax {
         path: PathBuf,
         /// From 1.
         line: usize,
-        /// From 1, in bytes.
+        /// From 1.
         column: usize,
+        /// What is wrong there, without what stands there.
+        cause: String,
+    },
+    /// An environment variable for a key, or its value, is not text.
+    #[error("the environment variable `{name}` {what}")]
+    NotText {
+        /// As it is called, as far as it is text.
+        name: String,
+        /// What is wrong, without the value.
+        what: &'static str,
     },
     /// A key that does not exist.
     #[error("the configuration key `{key}` is unknown; did you mean `{nearest}`?")]
@@ -400,7 +410,7 @@ impl Config {
             && let Some((one, other)) = config.secrets.reused()
         {
             return Err(invalid(
-                one,
+                &one,
                 format!("has the same secret as `{other}`; use a separate secret for each purpose"),
             ));
         }
@@ -511,6 +521,20 @@ fn fill_for_demo(table: &mut Table) {
     }
 }
 
+/// Whether two listeners would take the same connections: a wildcard takes every address, and that of IPv6
+/// those of IPv4 too.
+fn overlap(one: SocketAddr, other: SocketAddr) -> bool {
+    let takes = |it: IpAddr, of: IpAddr| match it {
+        IpAddr::V4(_) => it.is_unspecified() && of.to_canonical().is_ipv4(),
+        IpAddr::V6(_) => it.is_unspecified(),
+    };
+    let (first, second) = (one.ip(), other.ip());
+    let is_same = first.to_canonical() == second.to_canonical();
+    one.port() == other.port()
+        && one.port() != 0
+        && (is_same || takes(first, second) || takes(second, first))
+}
+
 fn server(reader: &mut ConfigReader<'_>) -> Result<ServerConfig, ConfigError> {
     let listen = reader.text("server.listen")?;
     let listen = address("server.listen", &listen)?;
@@ -518,10 +542,10 @@ fn server(reader: &mut ConfigReader<'_>) -> Result<ServerConfig, ConfigError> {
     let admin_listen = admin_listen
         .map(|text| address("server.admin_listen", &text))
         .transpose()?;
-    if admin_listen.is_some_and(|admin| admin == listen && admin.port() != 0) {
+    if admin_listen.is_some_and(|admin| overlap(admin, listen)) {
         return Err(invalid(
             "server.admin_listen",
-            "is the same as server.listen; use another address or port, or remove it",
+            "takes the same port of the same address as server.listen; use another address or port, or remove it",
         ));
     }
     let workers = match reader.size("server.workers")? {
@@ -634,7 +658,7 @@ fn api_keys(reader: &mut ConfigReader<'_>, demo: Demo) -> Result<Vec<ApiKey>, Co
     };
     let mut keys: Vec<ApiKey> = Vec::new();
     let mut shown = Vec::new();
-    for entry in reader.entries("auth.keys")? {
+    reader.each_entry("auth.keys", |reader, entry| {
         let name = entry_text("auth.keys[].name", entry, "name")?;
         let role = entry_text("auth.keys[].role", entry, "role")?;
         let key = ApiKey {
@@ -666,7 +690,8 @@ fn api_keys(reader: &mut ConfigReader<'_>, demo: Demo) -> Result<Vec<ApiKey>, Co
         fields.extend(key.rate_per_s.map(|rate| ("rate_per_s", rate.to_string())));
         shown.push(fields);
         keys.push(key);
-    }
+        Ok(())
+    })?;
     if keys.is_empty() {
         return Err(invalid(
             "auth.keys",

@@ -30,6 +30,8 @@ pub(super) struct ConfigReader<'a> {
     environment: &'a Environment,
     demo: Demo,
     shown: Map<String, Json>,
+    /// The list that is taken, and which entry of it.
+    entry: Option<(&'static str, usize)>,
     secrets: RefCell<SecretDigests>,
     /// Secrets of other purposes than webhooks.
     others: RefCell<Vec<WebhookKey>>,
@@ -38,9 +40,27 @@ pub(super) struct ConfigReader<'a> {
 /// Where the secrets of webhooks are.
 pub(super) const WEBHOOK_SECRETS: &str = "webhooks.secrets[].key";
 
-/// For each key of secrets, a digest of each of them in order: tells whether one has changed.
+/// For each key of secrets, a digest of each of them in order, with the entry of the list that it stands
+/// in: tells whether one has changed.
 #[derive(Clone, Default)]
-pub(super) struct SecretDigests(BTreeMap<&'static str, Vec<[u8; 32]>>);
+pub(super) struct SecretDigests(BTreeMap<&'static str, Vec<SecretDigest>>);
+
+#[derive(Copy, Clone, PartialEq, Eq)]
+struct SecretDigest {
+    digest: [u8; 32],
+    /// The list and the place in it.
+    entry: Option<(&'static str, usize)>,
+}
+
+impl SecretDigest {
+    /// The key that the secret stands at.
+    fn key(&self, path: &str) -> String {
+        let place = self
+            .entry
+            .and_then(|(list, index)| place_of(path, list, index));
+        place.unwrap_or_else(|| path.to_owned())
+    }
+}
 
 impl SecretDigests {
     /// The keys whose secrets are not the same in `other`.
@@ -54,17 +74,17 @@ impl SecretDigests {
 
     /// Two keys that have a secret in common, where there are such. The URLs of PostgreSQL, which
     /// may well be the same, are one purpose.
-    pub(super) fn reused(&self) -> Option<(&'static str, &'static str)> {
+    pub(super) fn reused(&self) -> Option<(String, String)> {
         let purpose = |path: &'static str| match path {
             "report.postgres.migrator_url" => "report.postgres.url",
             path => path,
         };
-        let mut seen: BTreeMap<[u8; 32], &'static str> = BTreeMap::new();
+        let mut seen: BTreeMap<[u8; 32], (&'static str, SecretDigest)> = BTreeMap::new();
         for (path, digests) in &self.0 {
             for digest in digests {
-                let first = *seen.entry(*digest).or_insert(path);
+                let (first, other) = *seen.entry(digest.digest).or_insert((path, *digest));
                 if purpose(first) != purpose(path) {
-                    return Some((first, path));
+                    return Some((other.key(first), digest.key(path)));
                 }
             }
         }
@@ -85,6 +105,7 @@ impl<'a> ConfigReader<'a> {
             environment,
             demo,
             shown: Map::new(),
+            entry: None,
             secrets: RefCell::default(),
             others: RefCell::default(),
         }
@@ -221,7 +242,7 @@ impl<'a> ConfigReader<'a> {
     }
 
     /// The tables of the array at `path`; none where nothing is set.
-    pub(super) fn entries(&self, path: &'static str) -> Result<Vec<&'a Table>, ConfigError> {
+    fn entries(&self, path: &'static str) -> Result<Vec<&'a Table>, ConfigError> {
         let Some(value) = self.given(path) else {
             return Ok(Vec::new());
         };
@@ -230,6 +251,20 @@ impl<'a> ConfigReader<'a> {
             tables.collect::<Option<Vec<_>>>()
         });
         entries.ok_or_else(|| invalid(path, "must be a list of tables"))
+    }
+
+    /// Takes each table of the array at `path`, in order. An error about one says which.
+    pub(super) fn each_entry(
+        &mut self,
+        path: &'static str,
+        mut take: impl FnMut(&mut Self, &'a Table) -> Result<(), ConfigError>,
+    ) -> Result<(), ConfigError> {
+        for (index, entry) in self.entries(path)?.into_iter().enumerate() {
+            self.entry = Some((path, index));
+            take(self, entry).map_err(|error| error.in_entry(path, index, entry))?;
+        }
+        self.entry = None;
+        Ok(())
     }
 
     /// The secret in `entry`'s `key`.
@@ -266,7 +301,9 @@ impl<'a> ConfigReader<'a> {
         }
         let digest = Sha256::digest(secret.expose_secret().as_bytes()).into();
         let mut secrets = self.secrets.borrow_mut();
-        secrets.0.entry(path).or_default().push(digest);
+        let entry = self.entry;
+        let of_path = secrets.0.entry(path).or_default();
+        of_path.push(SecretDigest { digest, entry });
         if path != WEBHOOK_SECRETS {
             let readings = WebhookKey::readings(secret.expose_secret());
             self.others.borrow_mut().extend(readings);
@@ -327,6 +364,43 @@ pub(super) fn integer_in_range(path: &str, named: &str, value: &Value) -> Result
                 format!("must be a whole number from {least} to {most}"),
             )
         })
+}
+
+impl ConfigError {
+    /// Says which entry of `list` it is about: by its place, and by its name, where it has one. A name is
+    /// no secret.
+    pub(super) fn in_entry(self, list: &str, index: usize, entry: &Table) -> Self {
+        let place = |key: &str| place_of(key, list, index);
+        let name = ["name", "id"].iter().find_map(|field| entry.get(*field));
+        let name = name.and_then(Value::as_str).filter(|it| is_id(it));
+        match self {
+            Self::Invalid { key, what } => match (place(&key), name) {
+                (Some(key), Some(name)) => Self::Invalid {
+                    key,
+                    what: format!("of `{name}` {what}"),
+                },
+                (Some(key), None) => Self::Invalid { key, what },
+                (None, _) => Self::Invalid { key, what },
+            },
+            Self::UnknownKey { key, nearest } => Self::UnknownKey {
+                key: place(&key).unwrap_or(key),
+                nearest,
+            },
+            other => other,
+        }
+    }
+}
+
+/// The key of a field of one entry, such as `auth.keys[1].role`.
+fn place_of(key: &str, list: &str, index: usize) -> Option<String> {
+    let field = key.strip_prefix(list)?.strip_prefix("[]")?;
+    Some(format!("{list}[{index}]{field}"))
+}
+
+/// Whether it has the form of a name or an id.
+fn is_id(text: &str) -> bool {
+    let may_be = |b: u8| b.is_ascii_alphanumeric() || b"_.:-".contains(&b);
+    (1..=64).contains(&text.len()) && text.bytes().all(may_be)
 }
 
 pub(super) fn invalid(key: &str, what: impl Into<String>) -> ConfigError {

@@ -40,7 +40,7 @@ pub(super) fn sealing(
     let path = "receipts.hmac_keys[].id";
     let mut keys: Vec<ReceiptKeySettings> = Vec::new();
     let mut shown = Vec::new();
-    for entry in reader.entries("receipts.hmac_keys")? {
+    reader.each_entry("receipts.hmac_keys", |reader, entry| {
         let name = entry_text(path, entry, "id")?;
         let id = ReceiptKeyId::parse(name).ok_or_else(|| invalid(path, ID_FORM))?;
         if keys.iter().any(|other| other.id == id) {
@@ -49,7 +49,8 @@ pub(super) fn sealing(
         let secret = reader.secret("receipts.hmac_keys[].key", entry, RECEIPT_KEY_CHARS_MIN)?;
         shown.push(vec![("id", name.to_owned())]);
         keys.push(ReceiptKeySettings { id, secret });
-    }
+        Ok(())
+    })?;
     if keys.is_empty() {
         return Err(invalid(
             "receipts.hmac_keys",
@@ -65,7 +66,7 @@ pub(super) fn signing(reader: &mut ConfigReader<'_>) -> Result<Vec<SigningKey>, 
     let public = "receipts.ed25519_keys[].public";
     let mut keys: Vec<SigningKey> = Vec::new();
     let mut shown = Vec::new();
-    for entry in reader.entries("receipts.ed25519_keys")? {
+    reader.each_entry("receipts.ed25519_keys", |reader, entry| {
         let name = entry_text(named, entry, "id")?;
         let id = ReceiptKeyId::parse(name).ok_or_else(|| invalid(named, ID_FORM))?;
         let half = match (entry.contains_key("key"), entry.contains_key("public")) {
@@ -86,7 +87,8 @@ pub(super) fn signing(reader: &mut ConfigReader<'_>) -> Result<Vec<SigningKey>, 
             }
         };
         keys.push(SigningKey { id, half });
-    }
+        Ok(())
+    })?;
     reader.show("receipts.ed25519_keys", shown.into());
     Ok(keys)
 }

@@ -36,6 +36,11 @@ pub fn resolve(
                 )?;
                 SecretString::from(text.trim_end_matches(['\r', '\n']).to_owned())
             } else if let Some(Value::String(name)) = table.get("env") {
+                if environment.is_not_text(name) {
+                    return Err(invalid(
+                        "names an environment variable that is not UTF-8".to_owned(),
+                    ));
+                }
                 let text = environment.get(name).ok_or_else(|| {
                     let variable =
                         |b: u8| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_';

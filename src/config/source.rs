@@ -8,7 +8,7 @@
 use super::ConfigError;
 use super::keys::{self, ValueKind};
 use super::read::invalid;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use toml::{Table, Value};
 
@@ -39,14 +39,27 @@ pub enum Demo {
 
 /// The environment's variables.
 #[derive(Debug, Default)]
-pub struct Environment(BTreeMap<String, String>);
+pub struct Environment {
+    known: BTreeMap<String, String>,
+    /// Names of variables whose name or value is not UTF-8, as far as the names are.
+    not_text: BTreeSet<String>,
+}
 
 impl Environment {
-    /// The process's own; variables that are not UTF-8 are left out.
+    /// The process's own.
     pub fn of_process() -> Self {
-        Self::from_pairs(std::env::vars_os().filter_map(|(name, value)| {
-            Some((name.into_string().ok()?, value.into_string().ok()?))
-        }))
+        let mut environment = Self::default();
+        for (name, value) in std::env::vars_os() {
+            match (name.into_string(), value.into_string()) {
+                (Ok(name), Ok(value)) => drop(environment.known.insert(name, value)),
+                (Ok(name), Err(_)) => drop(environment.not_text.insert(name)),
+                (Err(name), _) => {
+                    let name = name.to_string_lossy().into_owned();
+                    environment.not_text.insert(name);
+                }
+            }
+        }
+        environment
     }
 
     /// These variables.
@@ -54,12 +67,26 @@ impl Environment {
         pairs: impl IntoIterator<Item = (N, V)>,
     ) -> Self {
         let owned = pairs.into_iter().map(|(n, v)| (n.into(), v.into()));
-        Self(owned.collect())
+        Self {
+            known: owned.collect(),
+            not_text: BTreeSet::new(),
+        }
     }
 
     /// The value of `name`.
     pub fn get(&self, name: &str) -> Option<&str> {
-        self.0.get(name).map(String::as_str)
+        self.known.get(name).map(String::as_str)
+    }
+
+    /// Whether `name` is set to what is not UTF-8.
+    pub fn is_not_text(&self, name: &str) -> bool {
+        self.not_text.contains(name)
+    }
+
+    /// A variable for a key that is not UTF-8.
+    fn unreadable(&self) -> Option<&str> {
+        let mut names = self.not_text.iter().map(String::as_str);
+        names.find(|name| path_of_variable(name).is_some())
     }
 }
 
@@ -83,7 +110,13 @@ impl Sources {
             Some((path, text)) => parse_file(path, text)?,
             None => Table::new(),
         };
-        for (name, raw) in &self.environment.0 {
+        if let Some(name) = self.environment.unreadable() {
+            return Err(ConfigError::NotText {
+                name: name.to_owned(),
+                what: "is not UTF-8; set it again, or unset it",
+            });
+        }
+        for (name, raw) in &self.environment.known {
             if let Some(path) = path_of_variable(name) {
                 set_from_variable(&mut table, name, &path, raw)?;
             }
@@ -108,8 +141,33 @@ fn parse_file(path: &Path, text: &str) -> Result<Table, ConfigError> {
             path: path.to_owned(),
             line,
             column,
+            cause: without_values(error.message()),
         }
     })
+}
+
+/// A message of the parser without what it quotes, but for signs: a quoted word may be part of a secret.
+fn without_values(message: &str) -> String {
+    let mut shown = String::with_capacity(message.len());
+    for (place, part) in message
+        .lines()
+        .collect::<Vec<_>>()
+        .join("; ")
+        .split('`')
+        .enumerate()
+    {
+        let quoted = place % 2 == 1;
+        if !quoted {
+            shown.push_str(part);
+        } else if part.chars().any(char::is_alphanumeric) {
+            shown.push_str("a word");
+        } else {
+            shown.push('`');
+            shown.push_str(part);
+            shown.push('`');
+        }
+    }
+    shown
 }
 
 /// `server.listen` for `HOLDFAST_SERVER__LISTEN`. Names without `__` mean no key: other
@@ -201,9 +259,10 @@ fn refuse_unknown_value(path: &mut String, value: &Value) -> Result<(), ConfigEr
         Value::Array(entries) => {
             let length = path.len();
             path.push_str("[]");
-            for entry in entries {
+            for (index, entry) in entries.iter().enumerate() {
                 if let Value::Table(inner) = entry {
-                    refuse_unknown(path, inner)?;
+                    refuse_unknown(path, inner)
+                        .map_err(|error| error.in_entry(&path[..length], index, inner))?;
                 }
             }
             path.truncate(length);

@@ -59,7 +59,7 @@ fn secrets(reader: &mut ConfigReader<'_>) -> Result<Vec<WebhookSecret>, ConfigEr
     let list = "webhooks.secrets";
     let mut secrets: Vec<WebhookSecret> = Vec::new();
     let mut shown = Vec::new();
-    for entry in reader.entries(list)? {
+    reader.each_entry(list, |reader, entry| {
         let secret = secret(reader, entry)?;
         if secrets.iter().any(|other| other.id == secret.id) {
             return Err(invalid(
@@ -78,7 +78,8 @@ fn secrets(reader: &mut ConfigReader<'_>) -> Result<Vec<WebhookSecret>, ConfigEr
             ("format", secret.key.format().as_str().to_owned()),
         ]);
         secrets.push(secret);
-    }
+        Ok(())
+    })?;
     if secrets.len() > SECRETS_MAX {
         return Err(invalid(
             list,

@@ -152,28 +152,135 @@ fn values_out_of_range_are_refused_by_their_key() {
         ),
         (
             "[[auth.keys]]\nname = \"x\"\nrole = \"root\"\nkey = \"a-secret-of-root-0123456789\"",
-            "auth.keys[].role",
+            "auth.keys[1].role` of `x`",
         ),
         (
             "[[auth.keys]]\nname = \"x\"\nrole = \"shop\"\nkey = \"short\"",
-            "auth.keys[].key",
+            "auth.keys[1].key` of `x`",
         ),
         (
             "[[auth.keys]]\nname = \"x\"\nrole = \"shop\"\nkey = \"a-secret-of-a-shop-0123456789\"",
-            "auth.keys[].key",
+            "auth.keys[1].key` of `x`",
         ),
         (
             "[[auth.keys]]\nname = \"x\"\nrole = \"shop\"\nkey = { env = \"NOT_SET\" }",
-            "auth.keys[].key",
+            "auth.keys[1].key` of `x`",
         ),
         (
             "[[auth.keys]]\nname = \"x\"\nrole = \"shop\"\nkey = { file = \"/nonexistent/key\" }",
-            "auth.keys[].key",
+            "auth.keys[1].key` of `x`",
         ),
     ] {
         let told = refusal(&format!("{WHOLE}\n{line}"), &[]);
         assert!(told.contains(key), "{line}: {told}");
     }
+}
+
+/// A wildcard takes every address, and that of IPv6 those of IPv4 too.
+#[test]
+fn listeners_that_would_take_each_others_connections_are_refused() {
+    for (listen, admin, overlaps) in [
+        ("0.0.0.0:81", "127.0.0.1:81", true),
+        ("127.0.0.1:81", "[::]:81", true),
+        ("[::1]:81", "[::]:81", true),
+        ("127.0.0.1:81", "[::ffff:127.0.0.1]:81", true),
+        ("127.0.0.1:81", "127.0.0.2:81", false),
+        ("0.0.0.0:81", "[::1]:81", false),
+        ("0.0.0.0:81", "127.0.0.1:82", false),
+        ("0.0.0.0:0", "0.0.0.0:0", false),
+    ] {
+        let file = format!("{WHOLE}[server]\nlisten = \"{listen}\"\nadmin_listen = \"{admin}\"");
+        let read = load(&file, &[]);
+        assert_eq!(read.is_err(), overlaps, "{listen} {admin}: {read:?}");
+        if let Err(error) = read {
+            assert!(
+                error.to_string().contains("`server.admin_listen`"),
+                "{error}"
+            );
+        }
+    }
+}
+
+/// Neither the place of a mistake nor its cause may show what stands there.
+#[test]
+fn a_mistake_is_told_with_its_place_its_cause_and_the_entry_but_without_a_secret() {
+    let key = "key = \"a-secret-of-somebody-0123456789\"";
+    for (more, told) in [
+        (
+            format!("[[auth.keys]]\nname = \"ops\"\nrole = \"root\"\n{key}"),
+            "the configuration key `auth.keys[1].role` of `ops` must be shop, admin, auditor or metrics",
+        ),
+        (
+            format!("[[auth.keys]]\nrole = \"shop\"\n{key}"),
+            "the configuration key `auth.keys[1].name` has an entry without the string `name`",
+        ),
+        (
+            format!("[[auth.keys]]\nname = \"ops\"\nrol = \"shop\"\n{key}"),
+            "the configuration key `auth.keys[1].rol` is unknown; did you mean `auth.keys[].role`?",
+        ),
+        (
+            format!("[[webhooks.secrets]]\nid = \"w1\"\nformat = \"none\"\n{key}"),
+            "the configuration key `webhooks.secrets[0].format` of `w1` must be holdfast, standard or stripe",
+        ),
+        (
+            format!("[[receipts.ed25519_keys]]\nid = \"e1\"\npublic = \"p\"\n{key}"),
+            "the configuration key `receipts.ed25519_keys[0].public` of `e1` is set together with `key`; set only one of them",
+        ),
+        (
+            "[storage]\ndata_dir = hush-this-secret".to_owned(),
+            "line 13, column 12: string values must be quoted, expected literal string",
+        ),
+        (
+            "[storage]\nhush-this-secret = 1\nhush-this-secret = 2".to_owned(),
+            "line 14, column 1: duplicate key",
+        ),
+    ] {
+        let said = refusal(&format!("{WHOLE}\n{more}"), &[]);
+        assert!(said.contains(told), "{told}: {said}");
+        assert!(
+            !said.contains("secret-of") && !said.contains("hush"),
+            "{said}"
+        );
+    }
+}
+
+#[test]
+fn an_environment_variable_for_a_key_is_text_or_an_error() {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt;
+
+    let scratch = tempfile::tempdir().unwrap();
+    let path = scratch.path().join("holdfast.toml");
+    let bad = OsStr::from_bytes(b"hush\xff");
+    let ended = |file: &str, name: &str| {
+        std::fs::write(&path, file).unwrap();
+        let mut command = binary();
+        command.args(["config", "check", "--config"]).arg(&path);
+        command.env("RECEIPT_KEY", "0123456789abcdef0123456789abcdef");
+        let ended = command.env(name, bad).output().unwrap();
+        let said = String::from_utf8(ended.stderr).unwrap();
+        (ended.status.code(), said)
+    };
+    for (name, told) in [
+        (
+            "HOLDFAST_STORAGE__DATA_DIR",
+            "the environment variable `HOLDFAST_STORAGE__DATA_DIR` is not UTF-8",
+        ),
+        (
+            "RECEIPT_KEY",
+            "`receipts.hmac_keys[0].key` of `r1` names an environment variable that is not UTF-8",
+        ),
+    ] {
+        let (status, said) = ended(WHOLE, name);
+        assert_eq!(status, Some(1), "{said}");
+        assert!(
+            said.contains(told) && !said.contains("hush"),
+            "{told}: {said}"
+        );
+    }
+    // Other programs' variables are theirs.
+    let (status, said) = ended(WHOLE, "ANOTHER_PROGRAM");
+    assert_eq!(status, Some(0), "{said}");
 }
 
 #[test]
@@ -207,7 +314,7 @@ fn short_keys_of_the_api_and_secrets_of_two_purposes_are_refused_but_for_the_dem
     let short = "[[auth.keys]]\nname = \"x\"\nrole = \"admin\"\nkey = \"only-23-characters-long\"";
     let told = refusal(&format!("{WHOLE}\n{short}"), &[]);
     assert!(
-        told.contains("auth.keys[].key") && told.contains("24"),
+        told.contains("`auth.keys[1].key` of `x`") && told.contains("24"),
         "{told}"
     );
 
@@ -221,22 +328,26 @@ fn short_keys_of_the_api_and_secrets_of_two_purposes_are_refused_but_for_the_dem
         "[report.kafka]\nbrokers = [\"k:9092\"]\nusername = \"u\"\npassword = \"{shared}\""
     );
     for (one, other, names) in [
-        (&key, &hook, ["auth.keys[].key", "webhooks.secrets[].key"]),
-        (&key, &seal, ["auth.keys[].key", "receipts.hmac_keys[].key"]),
+        (&key, &hook, ["auth.keys[1].key", "webhooks.secrets[0].key"]),
+        (
+            &key,
+            &seal,
+            ["auth.keys[1].key", "receipts.hmac_keys[1].key"],
+        ),
         (
             &hook,
             &seal,
-            ["receipts.hmac_keys[].key", "webhooks.secrets[].key"],
+            ["receipts.hmac_keys[1].key", "webhooks.secrets[0].key"],
         ),
         (
             &key,
             &stripe,
-            ["auth.keys[].key", "payments.stripe.secret_key"],
+            ["auth.keys[1].key", "payments.stripe.secret_key"],
         ),
         (
             &hook,
             &kafka,
-            ["report.kafka.password", "webhooks.secrets[].key"],
+            ["report.kafka.password", "webhooks.secrets[0].key"],
         ),
     ] {
         let file = format!("{WHOLE}\n{one}\n{other}");
@@ -414,7 +525,10 @@ fn config_check_reads_what_serve_would_and_writes_nothing() {
     let shop = |key: &str| format!("[[auth.keys]]\nname = \"b\"\nrole = \"shop\"\nkey = {key}\n");
     let with = |more: &str| format!("{whole}{more}\n");
     for (file, told) in [
-        ("[server".to_owned(), "is not valid TOML at line 1"),
+        (
+            "[server".to_owned(),
+            "is not valid TOML at line 1, column 8: unclosed table",
+        ),
         (with("[sale]"), "`sale` is unknown"),
         (with("[drop]\nhold_ttl_s = 0"), "`drop.hold_ttl_s` must be"),
         (with("[telemetry]\nlog = \"=\""), "`telemetry.log` must be"),
@@ -547,4 +661,28 @@ fn row(key: &keys::Setting) -> String {
         format!(" {least} to {most}.")
     });
     format!("| `{}` | {default} | {}{range} |", key.path, key.what)
+}
+
+#[test]
+fn a_flag_that_cannot_be_meant_is_bad_usage() {
+    let scratch = tempfile::tempdir().unwrap();
+    let dir = scratch.path().join("data").display().to_string();
+    for (arguments, flag) in [
+        (
+            &["backup", "--to", "nowhere", "--data-dir", &dir][..],
+            "--to",
+        ),
+        (
+            &["restore", "--from", "nowhere", "--data-dir", &dir],
+            "--from",
+        ),
+        (&["backup", "verify", "--from", "ftp://host/a"], "--from"),
+        (&["replay", &dir, "--keys-max", "0"], "--keys-max"),
+        (&["log", &dir, "--to", "the-end"], "--to"),
+    ] {
+        let ended = binary().args(arguments).output().unwrap();
+        let said = String::from_utf8_lossy(&ended.stderr);
+        assert_eq!(ended.status.code(), Some(2), "{arguments:?}: {said}");
+        assert!(said.contains(flag), "{arguments:?}: {said}");
+    }
 }

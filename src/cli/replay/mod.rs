@@ -7,6 +7,7 @@ mod show;
 
 use super::scoring::{self, ScoringFault};
 use super::{fail, say, written};
+use crate::config::keys;
 use crate::engine::risk::model::Model;
 use crate::engine::settings::EngineSettings;
 use crate::ids::Lsn;
@@ -14,6 +15,7 @@ use crate::journal::{LogExtent, log_extent, read_durable};
 use crate::replay::{self, Change, History, Plan, Report, Trial};
 use crate::risk;
 use clap::Args;
+use clap::builder::RangedU64ValueParser;
 use indicatif::{ProgressBar, ProgressStyle};
 use std::io::{BufWriter, Write};
 use std::ops::ControlFlow;
@@ -49,8 +51,15 @@ pub(super) struct ReplayArguments {
     list: bool,
     /// Count up to so many cards, addresses, devices and buyers, and as many sets of distinct ones;
     /// like `engine.velocity_keys_max`.
-    #[arg(long, value_name = "N", default_value_t = EngineSettings::default().bounds.velocity_keys_max)]
+    #[arg(long, value_name = "N", default_value_t = EngineSettings::default().bounds.velocity_keys_max, value_parser = keys_in_range())]
     keys_max: usize,
+}
+
+/// As many as `engine.velocity_keys_max` may be.
+fn keys_in_range() -> RangedU64ValueParser<usize> {
+    let setting = keys::find("engine.velocity_keys_max").and_then(|it| it.range);
+    let (least, most) = setting.expect("it is a whole number, which has a range");
+    RangedU64ValueParser::new().range(least..=most)
 }
 
 /// Why it comes to nothing: the exit status, and a sentence.

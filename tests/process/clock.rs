@@ -152,6 +152,7 @@ fn a_wall_clock_that_stays_ahead_or_behind_is_followed_once() {
             assert_eq!(again["purchase_id"], bought["purchase_id"]);
             let key = format!("key-of-ana-2-{restarted}");
             lasts_five_minutes(&hold(&server, "ana", &key), seconds);
+            assert_eq!(hold(&server, "bo", "key-of-bo-1"), held, "{offset}");
             assert_eq!(server.stock("drop-c")[2], 1);
         }
         let shown = server.ask(
@@ -163,6 +164,7 @@ fn a_wall_clock_that_stays_ahead_or_behind_is_followed_once() {
         );
         assert_eq!(shown.status, 200, "{shown:?}");
         lasts_five_minutes(&shown.json(), seconds);
+        assert_eq!(hold(&server, "bo", "key-of-bo-1"), held, "{offset}");
     }
 }
 

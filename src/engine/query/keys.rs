@@ -65,6 +65,8 @@ impl Shard {
             KeyOutcome::Held(id) => {
                 let mut view = self.hold_view(id, catalogue).expect(known);
                 view.state = PurchaseState::Held;
+                // As it was told: a correction of the clock has moved it since.
+                view.expires_at = self.placed_until(id).expect(known);
                 Finished::Held(view)
             }
             KeyOutcome::Paid { purchase, as_of } => Finished::Paid(Box::new(

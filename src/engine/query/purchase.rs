@@ -10,9 +10,10 @@ use crate::engine::query::view::{
 use crate::engine::state::catalogue::Catalogue;
 use crate::engine::state::purchase::{Purchase, RefundState};
 use crate::engine::state::shard::Shard;
-use crate::engine::words::lifecycle::next_state;
+use crate::engine::words::lifecycle::{Units, next_state};
 use crate::ids::{Lsn, PurchaseId, RequestId};
 use crate::money::Amount;
+use crate::time::UnixMs;
 
 impl Shard {
     /// The purchase as a hold, with the quote it was placed at.
@@ -32,6 +33,23 @@ impl Shard {
             quote: purchase.hold_quote,
             expires_at: purchase.expires_at,
         })
+    }
+
+    /// When the hold was to run out as it was placed, before corrections of the clock moved that.
+    pub(in crate::engine::query) fn placed_until(&self, id: PurchaseId) -> Option<UnixMs> {
+        let purchase = self.find(id)?;
+        let placed = purchase.history.first()?.lsn;
+        let moved = |lsn: Lsn| {
+            let until = purchase.history.iter().take_while(|it| it.lsn < lsn);
+            let state = until.fold(None, |state, it| next_state(state, it.step));
+            state.is_some_and(|it| it.units() == Units::Held)
+        };
+        let later = self.corrections().newest_first();
+        let later = later.take_while(|(lsn, _)| *lsn > placed);
+        let as_placed = later.filter(|(lsn, _)| moved(*lsn));
+        Some(as_placed.fold(purchase.expires_at, |at, (_, offset_ms)| {
+            at.moved_ms(offset_ms.saturating_neg())
+        }))
     }
 
     /// The purchase as it was when the record at `as_of` had been applied; [`LATEST`] for now.

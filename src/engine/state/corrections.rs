@@ -29,6 +29,11 @@ impl Corrections {
         later.fold(happened.at, |at, it| at.moved_ms(it.offset_ms))
     }
 
+    /// The places of all corrections, and by how many milliseconds each moved the clock.
+    pub(in crate::engine) fn newest_first(&self) -> impl Iterator<Item = (Lsn, i64)> {
+        self.0.iter().rev().map(|it| (it.lsn, it.offset_ms))
+    }
+
     pub(in crate::engine::state) fn add(&mut self, lsn: Lsn, offset_ms: i64) {
         if self.0.len() == CORRECTIONS_KEPT {
             let oldest = self.0.remove(0);

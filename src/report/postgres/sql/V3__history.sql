@@ -79,24 +79,36 @@ BEGIN
             USING ERRCODE = 'object_not_in_prerequisite_state';
     END IF;
 
-    -- 1. What is only added.
+    -- 1. What is only added. It goes from table to table and never into one array, of which there may be
+    -- no more than a gigabyte. Rows that were changed do, below: they are few.
     WITH gone AS (DELETE FROM audit_log WHERE lsn >= parted RETURNING *)
-    SELECT coalesce(array_agg(to_jsonb(gone)), '{}'), count(*) INTO lost, events FROM gone;
-    PERFORM keep_lost(from_generation, parted, 'audit_log', 'removed', lost, 'lsn');
+    INSERT INTO lost_history
+            (generation, parted_lsn, table_name, what, lsn, user_id, purchase_id, lost)
+        SELECT from_generation, parted, 'audit_log', 'removed', lsn, user_id, purchase_id, to_jsonb(gone)
+        FROM gone;
+    GET DIAGNOSTICS events = ROW_COUNT;
     WITH gone AS (DELETE FROM user_actions WHERE lsn >= parted RETURNING *)
-    SELECT coalesce(array_agg(to_jsonb(gone)), '{}') INTO lost FROM gone;
-    PERFORM keep_lost(from_generation, parted, 'user_actions', 'removed', lost, 'lsn');
+    INSERT INTO lost_history
+            (generation, parted_lsn, table_name, what, lsn, user_id, purchase_id, lost)
+        SELECT from_generation, parted, 'user_actions', 'removed', lsn, user_id, purchase_id, to_jsonb(gone)
+        FROM gone;
     WITH gone AS (DELETE FROM user_rewards WHERE lsn >= parted RETURNING *)
-    SELECT coalesce(array_agg(to_jsonb(gone)), '{}') INTO lost FROM gone;
-    PERFORM keep_lost(from_generation, parted, 'user_rewards', 'removed', lost, 'lsn');
+    INSERT INTO lost_history
+            (generation, parted_lsn, table_name, what, lsn, user_id, purchase_id, lost)
+        SELECT from_generation, parted, 'user_rewards', 'removed', lsn, user_id, purchase_id, to_jsonb(gone)
+        FROM gone;
     WITH gone AS (DELETE FROM ledger_entries WHERE lsn >= parted RETURNING *)
-    SELECT coalesce(array_agg(to_jsonb(gone)), '{}') INTO lost FROM gone;
-    PERFORM keep_lost(from_generation, parted, 'ledger_entries', 'removed', lost, 'lsn');
+    INSERT INTO lost_history
+            (generation, parted_lsn, table_name, what, lsn, user_id, purchase_id, lost)
+        SELECT from_generation, parted, 'ledger_entries', 'removed', lsn, user_id, purchase_id, to_jsonb(gone)
+        FROM gone;
 
     -- 2. Attempts: one that was ended by a lost event is pending again.
     WITH gone AS (DELETE FROM purchase_attempts WHERE lsn >= parted RETURNING *)
-    SELECT coalesce(array_agg(to_jsonb(gone)), '{}') INTO lost FROM gone;
-    PERFORM keep_lost(from_generation, parted, 'purchase_attempts', 'removed', lost, 'lsn');
+    INSERT INTO lost_history
+            (generation, parted_lsn, table_name, what, lsn, user_id, purchase_id, lost)
+        SELECT from_generation, parted, 'purchase_attempts', 'removed', lsn, user_id, purchase_id, to_jsonb(gone)
+        FROM gone;
     WITH gone AS (DELETE FROM purchase_attempts WHERE ended_lsn >= parted RETURNING *)
     SELECT coalesce(array_agg(to_jsonb(gone)), '{}'), coalesce(array_agg(gone::purchase_attempts), '{}')
         INTO lost, ended FROM gone;
@@ -109,8 +121,10 @@ BEGIN
 
     -- 3. Uses of promotions: one that was given back by a lost event stands again.
     WITH gone AS (DELETE FROM promotion_uses WHERE used_lsn >= parted RETURNING *)
-    SELECT coalesce(array_agg(to_jsonb(gone)), '{}') INTO lost FROM gone;
-    PERFORM keep_lost(from_generation, parted, 'promotion_uses', 'removed', lost, 'used_lsn');
+    INSERT INTO lost_history
+            (generation, parted_lsn, table_name, what, lsn, user_id, purchase_id, lost)
+        SELECT from_generation, parted, 'promotion_uses', 'removed', used_lsn, user_id, purchase_id, to_jsonb(gone)
+        FROM gone;
     WITH gone AS (DELETE FROM promotion_uses WHERE given_back_lsn >= parted RETURNING *)
     SELECT coalesce(array_agg(to_jsonb(gone)), '{}'), coalesce(array_agg(gone::promotion_uses), '{}')
         INTO lost, used FROM gone;
@@ -120,10 +134,15 @@ BEGIN
         FROM unnest(used) WHERE used_lsn IS NOT NULL;
 
     -- 4. Purchases: refunds and disputes as the events that are left say.
-    WITH gone AS (DELETE FROM shop_transactions WHERE captured_lsn >= parted RETURNING *)
-    SELECT coalesce(array_agg(to_jsonb(gone)), '{}') INTO lost FROM gone;
-    PERFORM keep_lost(from_generation, parted, 'shop_transactions', 'removed', lost, 'captured_lsn');
-    INSERT INTO segment_late (user_id) SELECT DISTINCT r->>'user_id' FROM unnest(lost) AS r;
+    WITH gone AS (DELETE FROM shop_transactions WHERE captured_lsn >= parted RETURNING *),
+    kept AS (
+        INSERT INTO lost_history
+            (generation, parted_lsn, table_name, what, lsn, user_id, purchase_id, lost)
+        SELECT from_generation, parted, 'shop_transactions', 'removed', captured_lsn, user_id,
+            purchase_id, to_jsonb(gone)
+        FROM gone
+    )
+    INSERT INTO segment_late (user_id) SELECT DISTINCT user_id FROM gone;
     WITH gone AS (DELETE FROM shop_transactions WHERE updated_lsn >= parted RETURNING *)
     SELECT coalesce(array_agg(to_jsonb(gone)), '{}'), coalesce(array_agg(gone::shop_transactions), '{}')
         INTO lost, paid FROM gone;

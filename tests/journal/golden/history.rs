@@ -1,8 +1,8 @@
 //! A fixed history, written to a data directory in memory, and such directories as files.
 //!
 //! Every command is made durable before the next, so that frames do not depend on the machine's
-//! speed. With the clock moved by hand and requests numbered, nothing is left to chance but the
-//! log's identity, which `begun` has.
+//! speed. The clock is moved by hand, requests are numbered, and the log's identity, which is drawn at
+//! random, is replaced: nothing is left to chance.
 
 use super::events;
 use crate::came::Came;
@@ -29,10 +29,33 @@ const SEGMENT_BYTES: usize = (1 << 20) + 512;
 /// The witness: two slots, each in a page of its own, the second one not whole.
 const WITNESS_BYTES: usize = 4_096 + 512;
 
+/// The log's id and its generation's tag, as [`begin`] writes them.
+const LOG_ID: u128 = 0xc45f_3f12_6297_4339_e8aa_02f5_df9f_53b7;
+const TAG: u64 = 0x4c82_741d_e143_c892;
+
 /// A new data directory.
 pub fn begin() -> Directory {
-    let disks = Stage::open(&Directory::new());
-    disks.close()
+    let mut files = Stage::open(&Directory::new()).close();
+    for (name, bytes) in &mut files {
+        if bytes.starts_with(b"\x89WALSEG") {
+            bytes[16..32].copy_from_slice(&LOG_ID.to_le_bytes());
+            bytes[56..64].copy_from_slice(&TAG.to_le_bytes());
+            let checksum = crc32c::crc32c(&bytes[..76]);
+            bytes[76..80].copy_from_slice(&checksum.to_le_bytes());
+            patch::seal(bytes);
+        } else {
+            assert_eq!(
+                name, "log/witness",
+                "every file that names the log is known here"
+            );
+            for slot in [0, 4_096] {
+                bytes[slot + 8..slot + 24].copy_from_slice(&LOG_ID.to_le_bytes());
+                let checksum = crc32c::crc32c(&bytes[slot + 8..slot + 40]);
+                bytes[slot + 4..slot + 8].copy_from_slice(&checksum.to_le_bytes());
+            }
+        }
+    }
+    files
 }
 
 /// What the fixed history makes of `begun`, and the digest of the state after it.

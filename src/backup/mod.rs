@@ -44,18 +44,3 @@ pub use verify::{Verified, VerifiedGeneration, VerifyError, verify};
 pub fn check(target: &StoreTarget) -> Result<(), StoreError> {
     store::Store::check(target)
 }
-
-/// An error with what caused it, as one sentence.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        let inner_text = inner.to_string();
-        if !text.contains(&inner_text) {
-            text.push_str(": ");
-            text.push_str(&inner_text);
-        }
-        cause = inner.source();
-    }
-    text
-}

@@ -5,9 +5,9 @@
 //! empty one; a replacement that another process overtook reports it. Deliberately absent: the
 //! content of objects.
 
-use super::chain;
 use super::settings::{S3Target, StoreAccess, StoreTarget};
 use super::wire::Connector;
+use crate::causes::with_causes;
 use bytes::Bytes;
 use futures_util::stream::BoxStream;
 use futures_util::{StreamExt, TryStreamExt};
@@ -175,7 +175,7 @@ impl Store {
             operation,
             object: object.to_owned(),
             store: self.shown.clone(),
-            why: chain(why),
+            why: with_causes(why),
             is_absent,
         }
     }
@@ -466,7 +466,7 @@ fn tokio_stream_timeout(
     futures_util::stream::try_unfold(stream, move |mut stream| async move {
         match tokio::time::timeout(timeout, stream.next()).await {
             Ok(Some(Ok(bytes))) => Ok(Some((bytes, stream))),
-            Ok(Some(Err(why))) => Err(chain(&why)),
+            Ok(Some(Err(why))) => Err(with_causes(&why)),
             Ok(None) => Ok(None),
             Err(_) => Err(format!("no data for {} s", timeout.as_secs())),
         }
@@ -527,5 +527,5 @@ fn bucket(target: &S3Target) -> Result<object_store::aws::AmazonS3, String> {
             .with_access_key_id(id.expose_secret())
             .with_secret_access_key(secret.expose_secret());
     }
-    builder.build().map_err(|why| chain(&why))
+    builder.build().map_err(|why| with_causes(&why))
 }

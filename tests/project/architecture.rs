@@ -10,6 +10,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("time", &[]),
     ("money", &[]),
     ("ids", &[]),
+    ("causes", &[]),
     ("job", &[]),
     ("random", &[]),
     ("files", &[]),
@@ -22,13 +23,14 @@ const EDGES: &[(&str, &[&str])] = &[
     (
         "report",
         &[
-            "engine", "files", "ids", "job", "journal", "money", "receipts", "time", "trust",
+            "causes", "engine", "files", "ids", "job", "journal", "money", "receipts", "time",
+            "trust",
         ],
     ),
     (
         "backup",
         &[
-            "engine", "files", "ids", "journal", "random", "time", "trust",
+            "causes", "engine", "files", "ids", "journal", "random", "time", "trust",
         ],
     ),
     ("risk", &["engine", "ids", "money", "time"]),

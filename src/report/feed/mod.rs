@@ -25,4 +25,4 @@ pub use control::{Redriven, SinkStatus};
 pub use cursor::{CursorError, Gap, Lost, Mode};
 pub use dead_letters::{Letter, LetterError, letter_json};
 pub use sinks::{FeedError, FeedSettings, OnDiskFull, SinkRefusal, Sinks, retentions};
-pub use wait::{Backoff, chain};
+pub use wait::Backoff;

@@ -1,6 +1,5 @@
-//! Owns how long to wait after a failure, and how an error is told whole.
+//! Owns how long to wait after a failure.
 
-use std::error::Error;
 use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
 
@@ -42,19 +41,4 @@ impl Backoff {
         let scattered = RandomState::new().hash_one(whole) % (whole / 2 + 1);
         Duration::from_millis(whole - scattered)
     }
-}
-
-/// An error with what caused it, as one sentence.
-pub fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        let inner_text = inner.to_string();
-        if !text.contains(&inner_text) {
-            text.push_str(": ");
-            text.push_str(&inner_text);
-        }
-        cause = inner.source();
-    }
-    text
 }

@@ -1,5 +1,6 @@
 //! Owns what can go wrong with PostgreSQL, and what it means.
 
+use crate::causes::with_causes;
 use crate::report::feed::sink::Class;
 use tokio_postgres::error::SqlState;
 
@@ -116,7 +117,7 @@ fn class_of(code: &SqlState) -> Class {
 /// quote rows, so they are never told.
 fn told(error: &tokio_postgres::Error) -> String {
     let Some(told) = error.as_db_error() else {
-        return super::super::feed::chain(error);
+        return with_causes(error);
     };
     let code = told.code().code();
     let sentence = match code.get(..2).unwrap_or_default() {

@@ -2,13 +2,14 @@
 //!
 //! Invariants: 1. only regular files are opened: a FIFO or a device could hold a start for ever;
 //! 2. what is read whole is bounded by what is read, not by what the file says of its size;
-//! 3. the mode of a directory is only ever narrowed.
+//! 3. modes are only ever narrowed.
 //! Deliberately absent: files of the log, which `wal` opens.
 
+use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Bytes of a configuration, a certificate chain, or a file of text that people write.
 pub const TEXT_BYTES_MAX: u64 = 4 << 20;
@@ -26,6 +27,9 @@ const STICKY: u32 = 0o1000;
 /// What a data directory holds.
 const PARTS: [&str; 5] = ["log", "snapshots", "sinks", "dead-letters", "sandbox"];
 const LOCK: &str = "lock";
+
+/// What the root of a file system has of its own.
+const OF_THE_FILE_SYSTEM: &str = "lost+found";
 
 /// Opens a regular file to read. Anything else is an error at once.
 pub fn open(path: &Path) -> io::Result<File> {
@@ -97,13 +101,29 @@ pub enum Reach {
         /// The mode that it had.
         mode: u32,
     },
-    /// Others, too; the mode stays.
+    /// Others, too; the mode cannot be changed.
     Others {
         /// The mode that it has.
         mode: u32,
         /// Why it stays.
-        why: String,
+        why: io::Error,
     },
+    /// Others, too, and they may need to: it is not a directory of ours alone. The mode stays.
+    Shared {
+        /// The mode that it has.
+        mode: u32,
+        /// Something that stands there and is not ours; `None`: it is one that many share, such as `/tmp`.
+        beside: Option<OsString>,
+    },
+}
+
+/// Files of a data directory that others could reach.
+#[derive(Debug, Default)]
+pub struct FilesNarrowed {
+    /// How many only the owner reaches from now on.
+    pub count: usize,
+    /// One whose mode could not be changed.
+    pub left: Option<(PathBuf, io::Error)>,
 }
 
 /// Makes the data directory where it is missing, and takes it and its parts from other users.
@@ -126,37 +146,79 @@ pub fn make_private(data_dir: &Path) -> io::Result<Reach> {
     if mode & OTHERS == 0 {
         return Ok(Reach::Owner);
     }
-    if mode & STICKY != 0 || !holds_only_ours(data_dir)? {
-        let why = "it holds other files, too".to_owned();
-        return Ok(Reach::Others { mode, why });
+    let beside = what_stands_beside(data_dir)?;
+    if mode & STICKY != 0 || beside.is_some() {
+        return Ok(Reach::Shared { mode, beside });
     }
     Ok(match narrow(data_dir) {
         Ok(()) => Reach::Narrowed { mode },
-        Err(error) => Reach::Others {
-            mode,
-            why: error.to_string(),
-        },
+        Err(why) => Reach::Others { mode, why },
     })
 }
 
-fn narrow(directory: &Path) -> io::Result<()> {
-    let mut permissions = fs::metadata(directory)?.permissions();
-    let mode = permissions.mode();
-    if mode & OTHERS != 0 {
-        permissions.set_mode(mode & !OTHERS);
-        fs::set_permissions(directory, permissions)?;
+/// Takes the files in the parts of a data directory from other users: a copy made by hand may have other
+/// modes than the original.
+pub fn make_files_private(data_dir: &Path) -> io::Result<FilesNarrowed> {
+    let mut narrowed = FilesNarrowed::default();
+    narrow_file(&data_dir.join(LOCK), &mut narrowed)?;
+    let mut folders: Vec<PathBuf> = PARTS.iter().map(|part| data_dir.join(part)).collect();
+    while let Some(folder) = folders.pop() {
+        let entries = match fs::read_dir(&folder) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            Err(error) => return Err(error),
+        };
+        for entry in entries {
+            let entry = entry?;
+            if entry.file_type()?.is_dir() {
+                // What is in it is reached through it alone.
+                let _ = narrow(&entry.path());
+                folders.push(entry.path());
+            } else {
+                narrow_file(&entry.path(), &mut narrowed)?;
+            }
+        }
+    }
+    Ok(narrowed)
+}
+
+/// Links stay as they are, and so does what they lead to.
+fn narrow_file(path: &Path, narrowed: &mut FilesNarrowed) -> io::Result<()> {
+    let metadata = match fs::symlink_metadata(path) {
+        Ok(metadata) => metadata,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error),
+    };
+    if !metadata.is_file() || metadata.permissions().mode() & OTHERS == 0 {
+        return Ok(());
+    }
+    match narrow(path) {
+        Ok(()) => narrowed.count += 1,
+        Err(error) => narrowed.left = Some((path.to_owned(), error)),
     }
     Ok(())
 }
 
-fn holds_only_ours(data_dir: &Path) -> io::Result<bool> {
+fn narrow(path: &Path) -> io::Result<()> {
+    let mut permissions = fs::metadata(path)?.permissions();
+    let mode = permissions.mode();
+    if mode & OTHERS != 0 {
+        permissions.set_mode(mode & !OTHERS);
+        fs::set_permissions(path, permissions)?;
+    }
+    Ok(())
+}
+
+/// Something in a data directory that is not ours.
+fn what_stands_beside(data_dir: &Path) -> io::Result<Option<OsString>> {
     for entry in fs::read_dir(data_dir)? {
         let name = entry?.file_name();
-        if name != LOCK && !PARTS.iter().any(|part| name == *part) {
-            return Ok(false);
+        let is_ours = name == LOCK || PARTS.iter().any(|part| name == *part);
+        if !is_ours && name != OF_THE_FILE_SYSTEM {
+            return Ok(Some(name));
         }
     }
-    Ok(true)
+    Ok(None)
 }
 
 #[cfg(test)]

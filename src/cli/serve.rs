@@ -19,7 +19,7 @@ use crate::http::ops::recovering::Recovering;
 use crate::http::server::Server;
 use crate::http::server::tls::Tls;
 use crate::ids::PurchaseId;
-use crate::journal::{ClockBehind, Journal, Progress, refuse_emptied};
+use crate::journal::{ClockBehind, Journal, Progress, TakenDirectory, refuse_emptied};
 use crate::payments::breaker::Circuit;
 use crate::payments::driver::{Meter, Payments};
 use crate::payments::gateway::{CallClass, Gateway, GatewayCall};
@@ -217,7 +217,9 @@ fn open(
     };
     let data_dir = &config.storage.data_dir;
     refuse_emptied(data_dir, &[sandbox::path_in(data_dir)])?;
-    let journal = Journal::open(compose::journal(config, behind)?, &mut progress)?;
+    // The cursors of sinks say from where on the log is kept: read once nobody moves them.
+    let taken = TakenDirectory::take(data_dir)?;
+    let journal = taken.open(compose::journal(config, behind)?, &mut progress)?;
     let opened = journal.opened();
     for problem in &opened.bad_snapshots {
         tracing::warn!(
@@ -297,12 +299,39 @@ fn keep_from_others(data_dir: &Path) -> Result<(), Failure> {
             mode = format!("{mode:o}"),
             "other users could access the data directory; its mode is now 700"
         ),
+        // Only in it is everything ours, and that is narrowed: a volume's owner may be another user.
         Reach::Others { mode, why } => tracing::warn!(
             event = "data_dir_open",
             %path,
             mode = format!("{mode:o}"),
-            "other users can access the data directory, and its mode was not changed ({why}); give holdfast its own directory with mode 700"
+            "other users can access the data directory, and its mode cannot be changed ({why}); give holdfast its own directory with mode 700"
         ),
+        Reach::Shared { mode, beside } => {
+            let beside = beside.map_or("many programs share it".to_owned(), |name| {
+                format!("it also holds {}, which is not holdfast's", name.display())
+            });
+            return Err(format!(
+                "other users can access the data directory {path} (mode {mode:o}), and {beside}: its mode is not changed, because others may need it; give holdfast a directory of its own, or remove the access of others (chmod 700)"
+            )
+            .into());
+        }
+    }
+    let files = files::make_files_private(data_dir)
+        .map_err(|error| format!("cannot make the files in {path} private: {error}"))?;
+    if files.count > 0 {
+        tracing::warn!(
+            event = "data_files_narrowed",
+            %path,
+            count = files.count,
+            "other users could access files of the data directory; their mode is now 600"
+        );
+    }
+    if let Some((file, error)) = files.left {
+        tracing::warn!(
+            event = "data_file_open",
+            path = %file.display(),
+            "other users can access a file of the data directory, and its mode cannot be changed ({error})"
+        );
     }
     Ok(())
 }

@@ -353,6 +353,7 @@ fn told_to_stop_it_ends_what_is_under_way_and_takes_nothing_new() {
         (answer.status, &answer.json()["status"]),
         (201, &json!("captured"))
     );
+    assert_eq!(answer.header("connection"), Some("close"));
     assert!(busy.is_closed() && idle.is_closed());
     let mut server = server;
     assert_eq!(server.wait().code(), Some(0));
@@ -394,10 +395,18 @@ fn status_and_check_name_the_log_and_its_generation() {
 
 #[test]
 fn a_second_server_takes_neither_the_directory_nor_the_port() {
-    let server = Setup::demo().start();
-    let ended = Setup::demo().data_dir(&server.data_dir).run();
+    let scratch = tempfile::tempdir().unwrap();
+    let lines = scratch.path().join("events.jsonl");
+    let jsonl = format!("[report.jsonl]\npath = {lines:?}");
+    let server = Setup::demo().config(&jsonl).start();
+    // The cursors are read once the directory is taken: until then another process moves them.
+    let cursor = server.data_dir.join("sinks/jsonl.cursor");
+    std::fs::write(cursor, "half of it").unwrap();
+    let second = Setup::demo().config(&jsonl).data_dir(&server.data_dir);
+    let ended = second.run();
     assert_eq!(ended.status.code(), Some(1));
-    assert!(String::from_utf8_lossy(&ended.stderr).contains("in use by another process"));
+    let said = String::from_utf8_lossy(&ended.stderr);
+    assert!(said.contains("in use by another process"), "{said}");
     let listen = format!("[server]\nlisten = \"{}\"", server.address);
     let ended = Setup::demo().config(&listen).run();
     assert_eq!(ended.status.code(), Some(1));
@@ -418,6 +427,8 @@ fn told_to_stop_it_is_not_ready_at_once_and_takes_requests_until_balancers_notic
         assert_eq!(status["readiness"]["reason"], "stopping");
         let bought = server.ask(&Request::buy("ana", "drop-1", "tok_ok", "key-leave1"));
         assert_eq!(bought.status, 201, "{bought:?}");
+        // Until the drain, a connection is as good as a new one would be.
+        assert_eq!(bought.header("connection"), None);
         server
     };
     // The time passes by itself,

@@ -59,7 +59,7 @@ fn what_it_creates_is_its_owners_alone_whatever_the_umask() {
 }
 
 #[test]
-fn a_directory_that_others_reach_is_narrowed_or_said() {
+fn what_others_reach_is_narrowed_and_a_directory_that_is_not_ours_alone_is_refused() {
     let scratch = tempfile::tempdir().unwrap();
     let data_dir = scratch.path().join("data");
     let mode = |path: &Path| fs::metadata(path).unwrap().mode() & 0o777;
@@ -69,16 +69,47 @@ fn a_directory_that_others_reach_is_narrowed_or_said() {
     let line = server.log.wait_for("data_dir_narrowed").unwrap();
     assert_eq!(line["mode"], "755", "{line}");
     assert_eq!(mode(&data_dir), 0o700);
-    drop(server);
+    assert_eq!(server.stop().0.code(), Some(0));
 
-    // Other programs may need to reach through a directory that has files of theirs.
-    fs::write(data_dir.join("a file of somebody else"), "").unwrap();
-    fs::set_permissions(&data_dir, Permissions::from_mode(0o755)).unwrap();
-    fs::set_permissions(data_dir.join("log"), Permissions::from_mode(0o755)).unwrap();
+    // A copy made by hand, on a file system of its own.
+    fs::create_dir(data_dir.join("lost+found")).unwrap();
+    let ours: Vec<_> = below(&data_dir);
+    for path in &ours {
+        let open = if path.is_dir() { 0o777 } else { 0o666 };
+        fs::set_permissions(path, Permissions::from_mode(open)).unwrap();
+    }
+    fs::set_permissions(&data_dir, Permissions::from_mode(0o777)).unwrap();
+    let elsewhere = scratch.path().join("elsewhere");
+    fs::write(&elsewhere, "").unwrap();
+    fs::set_permissions(&elsewhere, Permissions::from_mode(0o644)).unwrap();
+    std::os::unix::fs::symlink(&elsewhere, data_dir.join("sinks/link")).unwrap();
     let server = Setup::demo().data_dir(&data_dir).start();
-    assert!(server.log.wait_for("data_dir_open").is_some());
+    let line = server.log.wait_for("data_files_narrowed").unwrap();
+    assert!(line["count"].as_u64().unwrap() >= 4, "{line}");
+    // The mark of the clean stop is gone by now.
+    let there = |it: &&PathBuf| it.exists() && !it.ends_with("lost+found");
+    for path in ours.iter().filter(there) {
+        assert_eq!(mode(path) & 0o077, 0, "{}", path.display());
+    }
+    assert_eq!(mode(&elsewhere), 0o644);
+    assert_eq!(server.stop().0.code(), Some(0));
+
+    // Other programs may need to reach through a directory that has files of theirs, or that many share.
+    fs::set_permissions(&data_dir, Permissions::from_mode(0o1777)).unwrap();
+    refused_as_shared(&data_dir, "many programs share it");
+    fs::set_permissions(&data_dir, Permissions::from_mode(0o755)).unwrap();
+    fs::write(data_dir.join("a file of somebody else"), "").unwrap();
+    refused_as_shared(&data_dir, "it also holds a file of somebody else");
     assert_eq!(mode(&data_dir), 0o755);
-    assert_eq!(mode(&data_dir.join("log")), 0o700);
+    fs::set_permissions(&data_dir, Permissions::from_mode(0o700)).unwrap();
+    Setup::demo().data_dir(&data_dir).start();
+}
+
+fn refused_as_shared(data_dir: &Path, why: &str) {
+    let (status, said) = Setup::demo().data_dir(data_dir).refused();
+    let said = said.join("\n");
+    assert_eq!(status.code(), Some(1), "{said}");
+    assert!(said.contains(why) && said.contains("chmod 700"), "{said}");
 }
 
 #[test]

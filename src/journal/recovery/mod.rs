@@ -89,11 +89,7 @@ impl Journal {
         options: JournalOptions,
         progress: &mut dyn FnMut(Progress),
     ) -> Result<Arc<Self>, JournalError> {
-        let data_dir =
-            Directory::create(&options.data_dir).map_err(io("creating", &options.data_dir))?;
-        let lock = lock(&data_dir)?;
-        let disks = Disks::create_in(&data_dir)?;
-        Self::open_on(disks, options, Some(lock), progress)
+        TakenDirectory::take(&options.data_dir)?.open(options, progress)
     }
 
     /// The same on other disks, which nobody else may have open.
@@ -333,6 +329,33 @@ pub fn refuse_emptied(data_dir: &Path, beside: &[PathBuf]) -> Result<(), Journal
             beside: path.display().to_string(),
         }),
         None => Ok(()),
+    }
+}
+
+/// A data directory that no other process opens while this lives.
+#[derive(Debug)]
+pub struct TakenDirectory {
+    directory: Directory,
+    lock: wal::FileLock,
+}
+
+impl TakenDirectory {
+    /// Takes the data directory for this process, and makes it where it is missing. What is read there
+    /// in order to open it, such as cursors, nobody changes any more.
+    pub fn take(data_dir: &Path) -> Result<Self, JournalError> {
+        let directory = Directory::create(data_dir).map_err(io("creating", data_dir))?;
+        let lock = lock(&directory)?;
+        Ok(Self { directory, lock })
+    }
+
+    /// Opens the journal in it: see [`Journal::open`]. The path in `options` is not looked at.
+    pub fn open(
+        self,
+        options: JournalOptions,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<Arc<Journal>, JournalError> {
+        let disks = Disks::create_in(&self.directory)?;
+        Journal::open_on(disks, options, Some(self.lock), progress)
     }
 }
 

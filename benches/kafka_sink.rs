@@ -79,7 +79,9 @@ fn run_sink(bench: &Bench, brokers: &str, round: usize) -> f64 {
     };
     let journal = Arc::clone(&bench.journal);
     let sinks = Sinks::new(journal, feed_settings(scratch.path())).expect("an empty directory");
-    let sink = sink(settings, BATCHING, Duration::from_secs(30));
+    let journal = Arc::clone(&bench.journal);
+    let timeout = Duration::from_secs(30);
+    let sink = sink(settings, BATCHING, timeout, journal, sinks.folder());
     let began = Instant::now();
     sinks.start(sink).expect("threads");
     until_caught_up(&sinks, &bench.journal);
@@ -142,14 +144,21 @@ fn run_bare(messages: &[KafkaMessage], brokers: &str, round: usize) -> f64 {
         .expect("the broker is there");
     let began = Instant::now();
     for message in messages {
-        let mut headers = OwnedHeaders::new_with_capacity(6);
+        let mut headers = OwnedHeaders::new_with_capacity(7);
         for (key, value) in [
             ("ce_specversion", "1.0"),
             ("ce_id", &message.id),
             ("ce_type", message.kind),
-            ("ce_source", "urn:holdfast:log:0000000000000001"),
+            (
+                "ce_source",
+                "urn:holdfast:log:0000000000000001:1-0000000000000001",
+            ),
             ("ce_time", &message.at),
             ("content-type", "application/json"),
+            (
+                "holdfast_history",
+                "0000000000000001 1-0000000000000001 4096 00000001",
+            ),
         ] {
             headers = headers.insert(Header {
                 key,

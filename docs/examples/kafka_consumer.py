@@ -6,9 +6,11 @@
 
 What a consumer has to do, and this one does:
 
-* drop repeats: holdfast delivers at least once, so the same `ce_id` may come again, always behind
-  the first. `ce_id` grows along the log and a buyer's events keep their order, so for each key it is
-  enough to remember the latest `ce_id`;
+* drop repeats: holdfast delivers at least once, so the same `ce_source` and `ce_id` may come again, always
+  behind the first. `ce_id` grows along the log and a buyer's events keep their order, so for each
+  source and key it is enough to remember the latest `ce_id`;
+* take back what the log has lost, where an older copy of it was put back: the message that says so comes
+  in every partition, before the events that go on;
 * check what it relies on: here, that the fields that the type's schema requires are there;
 * pass over types that it does not know: new ones come without warning;
 * commit its offset only behind what it has done.
@@ -23,6 +25,7 @@ import sys
 
 from confluent_kafka import Consumer, KafkaError
 
+TAKEN_BACK = "holdfast.history.taken_back.v1"
 SCHEMAS = pathlib.Path(__file__).resolve().parent.parent / "events"
 
 
@@ -82,7 +85,17 @@ def main():
                     continue
                 raise SystemExit(f"the broker says: {message.error()}")
             headers = {key: value.decode() for key, value in message.headers() or []}
-            type_, number = headers["ce_type"], int(headers["ce_id"])
+            type_ = headers["ce_type"]
+            if type_ == TAKEN_BACK:
+                lost = json.loads(message.value())
+                # Here that is a line; in a store of yours it undoes what these events did there.
+                print(
+                    f"partition {message.partition()}: take back the events of {lost['sources']} from"
+                    f" LSN {lost['from_lsn']} on",
+                    file=sys.stderr,
+                )
+                continue
+            number = int(headers["ce_id"])
             stream = (headers["ce_source"], message.key())
             if number <= latest.get(stream, -1):
                 repeated += 1

@@ -113,7 +113,13 @@ pub(super) fn sinks(config: &Config, journal: &Arc<Journal>) -> Result<Sinks, Fa
     }
     #[cfg(feature = "kafka")]
     if let Some(settings) = &report.kafka {
-        let sink = kafka::sink(settings.clone(), report.batching, report.deliver_timeout);
+        let sink = kafka::sink(
+            settings.clone(),
+            report.batching,
+            report.deliver_timeout,
+            Arc::clone(journal),
+            sinks.folder(),
+        );
         sinks.start(sink)?;
     }
     Ok(sinks)

@@ -56,9 +56,12 @@ pub(super) fn kafka(arguments: &Kafka) -> ExitCode {
          kafka-topics.sh --bootstrap-server \"$BROKERS\" --create --topic {dlq_topic} --partitions \
          1 --replication-factor {replication} --config min.insync.replicas={in_sync} \
          --config retention.ms=-1 --config max.message.bytes=10485760\n\n\
-         # Rights of holdfast's producer.\n\
+         # Rights of holdfast.\n\
          kafka-acls.sh --bootstrap-server \"$BROKERS\" --add --allow-principal User:holdfast \
          --operation Write --operation Describe --topic {topic} --topic {dlq_topic}\n\
+         # At each start it reads the newest messages, to recognise a restored copy; it joins no group.\n\
+         kafka-acls.sh --bootstrap-server \"$BROKERS\" --add --allow-principal User:holdfast \
+         --operation Read --topic {topic}\n\
          kafka-acls.sh --bootstrap-server \"$BROKERS\" --add --allow-principal User:holdfast \
          --operation IdempotentWrite --cluster\n\n\
          # Types of the events (ce_type); docs/events/ has a schema for each.\n"

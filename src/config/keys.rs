@@ -841,7 +841,7 @@ pub const KEYS: &[Setting] = &[
     text(
         "report.kafka.source",
         "",
-        "`ce_source` of the events. Not set: `urn:holdfast:log:` and the log's id.",
+        "`ce_source` of the events, without the generation, which follows after a colon. Not set: `urn:holdfast:log:` and the log's id.",
     ),
     text(
         "report.kafka.compression",

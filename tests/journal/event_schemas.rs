@@ -215,8 +215,8 @@ fn the_asyncapi_document_lists_every_type_with_its_schema() {
     }
     assert_eq!(
         messages.len(),
-        Event::KINDS.len() + 1,
-        "and the dead letter"
+        Event::KINDS.len() + 2,
+        "and the dead letter, and what is taken back"
     );
 }
 

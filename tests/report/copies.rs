@@ -13,13 +13,13 @@ use support::signing::{Own, SECRETS, event};
 use support::{ADMIN, READER, Request, Response, SHOP, Server, Setup, binary, until};
 
 /// A data directory with the places around it.
-struct Scene {
+pub struct Scene {
     scratch: tempfile::TempDir,
     config: String,
 }
 
 impl Scene {
-    fn new(report: &str) -> Self {
+    pub fn new(report: &str) -> Self {
         let scratch = tempfile::tempdir().unwrap();
         let config = format!(
             "[storage]\nsegment_bytes = 1_049_088\n[limits.rate]\ncount = 1000\nper_s = 1\n\
@@ -30,7 +30,7 @@ impl Scene {
     }
 
     /// With lines in files of 8 kB.
-    fn with_lines(report: &str) -> Self {
+    pub fn with_lines(report: &str) -> Self {
         let mut scene = Self::new("");
         let path = scene.lines();
         let lines = format!(
@@ -41,11 +41,11 @@ impl Scene {
         scene
     }
 
-    fn data(&self) -> PathBuf {
+    pub fn data(&self) -> PathBuf {
         self.scratch.path().join("data")
     }
 
-    fn copy(&self) -> PathBuf {
+    pub fn copy(&self) -> PathBuf {
         self.scratch.path().join("copy")
     }
 
@@ -53,40 +53,71 @@ impl Scene {
         self.scratch.path().join("out/events.jsonl")
     }
 
-    fn start(&self) -> Server {
+    /// The lines of all files, in their order.
+    pub fn all_lines(&self) -> Vec<String> {
+        lines(&self.lines())
+    }
+
+    /// A place for what is to survive the directory.
+    pub fn aside(&self) -> PathBuf {
+        self.scratch.path().join("ledger")
+    }
+
+    pub fn start(&self) -> Server {
+        self.start_on(&self.data())
+    }
+
+    /// Starts the copy where it is, with the gateway's ledger as it is now.
+    pub fn start_copy(&self) -> Server {
+        std::fs::remove_dir_all(self.copy().join("sandbox")).unwrap();
+        copy(&self.data().join("sandbox"), &self.copy().join("sandbox"));
+        self.start_on(&self.copy())
+    }
+
+    fn start_on(&self, data_dir: &Path) -> Server {
         Setup::demo()
             .config(&self.config)
-            .data_dir(&self.data())
+            .data_dir(data_dir)
             .start()
     }
 
     /// Stops `server`, takes a copy, and sells so many more that the copy does not have; their purchases,
     /// and how far the lines have come.
     fn lose(&self, server: Server, count: usize) -> (Vec<String>, u64) {
+        self.lose_of(server, count, "jsonl")
+    }
+
+    /// The same, with how far another sink has come.
+    pub fn lose_of(&self, server: Server, count: usize, name: &str) -> (Vec<String>, u64) {
         caught_up(&server);
         stopped(server);
         self.take_copy();
         let server = self.start();
         let lost = sell(&server, count, "lost");
         caught_up(&server);
-        let cursor = sink(&server, "jsonl")["cursor_lsn"].as_u64().unwrap();
+        let cursor = sink(&server, name)["cursor_lsn"].as_u64().unwrap();
         stopped(server);
         (lost, cursor)
     }
 
     /// Copies the directory as it is.
-    fn take_copy(&self) {
+    pub fn take_copy(&self) {
         copy(&self.data(), &self.copy());
     }
 
     /// Puts the copy back; the gateway's ledger stays as it is, because a gateway is elsewhere.
-    fn put_back(&self) {
-        let ledger = self.scratch.path().join("ledger");
-        std::fs::rename(self.data().join("sandbox"), &ledger).unwrap();
+    pub fn put_back(&self) {
+        let (ledger, sandbox) = (self.aside(), self.data().join("sandbox"));
+        let has_ledger = sandbox.exists();
+        if has_ledger {
+            std::fs::rename(&sandbox, &ledger).unwrap();
+        }
         std::fs::remove_dir_all(self.data()).unwrap();
         copy(&self.copy(), &self.data());
-        std::fs::remove_dir_all(self.data().join("sandbox")).unwrap();
-        std::fs::rename(&ledger, self.data().join("sandbox")).unwrap();
+        if has_ledger {
+            std::fs::remove_dir_all(&sandbox).unwrap();
+            std::fs::rename(&ledger, &sandbox).unwrap();
+        }
     }
 }
 
@@ -97,7 +128,7 @@ fn copy(from: &Path, to: &Path) {
     assert!(status.unwrap().success());
 }
 
-fn stopped(server: Server) {
+pub fn stopped(server: Server) {
     let (status, log) = server.stop();
     assert!(status.success(), "{}", log.join("\n"));
 }
@@ -107,7 +138,7 @@ fn buy(server: &Server, user: &str, key: &str) -> Response {
 }
 
 /// Purchases by many buyers; their ids.
-fn sell(server: &Server, count: usize, name: &str) -> Vec<String> {
+pub fn sell(server: &Server, count: usize, name: &str) -> Vec<String> {
     let sold = (0..count).map(|number| {
         let answer = buy(
             server,
@@ -120,17 +151,17 @@ fn sell(server: &Server, count: usize, name: &str) -> Vec<String> {
     sold.collect()
 }
 
-fn status(server: &Server) -> Value {
+pub fn status(server: &Server) -> Value {
     server.ask(&Request::get("/admin/status").key(ADMIN)).json()
 }
 
-fn sink(server: &Server, name: &str) -> Value {
+pub fn sink(server: &Server, name: &str) -> Value {
     let body = server.ask(&Request::get("/admin/sinks").key(ADMIN)).json();
     let sinks = body["sinks"].as_array().unwrap();
     sinks.iter().find(|it| it["name"] == name).unwrap().clone()
 }
 
-fn caught_up(server: &Server) {
+pub fn caught_up(server: &Server) {
     let durable = status(server)["durable_lsn"].as_u64().unwrap();
     until("the sinks have caught up", || {
         let status = status(server);
@@ -141,12 +172,12 @@ fn caught_up(server: &Server) {
     });
 }
 
-fn ready(server: &Server) -> (u16, Value) {
+pub fn ready(server: &Server) -> (u16, Value) {
     let answer = server.ask(&Request::get("/readyz"));
     (answer.status, answer.json()["reason"].clone())
 }
 
-fn accept(server: &Server) -> Response {
+pub fn accept(server: &Server) -> Response {
     let body = json!({"note": "the newer directory burnt"});
     server.ask(
         &Request::post("/admin/history/accept")
@@ -156,7 +187,7 @@ fn accept(server: &Server) -> Response {
 }
 
 /// The shop's calls are refused and everything else is answered.
-fn assert_waits(server: &Server, name: &str) {
+pub fn assert_waits(server: &Server, name: &str) {
     let answer = server.ask(&Request::get("/readyz"));
     assert_eq!(answer.status, 503, "{answer:?}");
     let said = answer.json();

@@ -6,6 +6,7 @@
 //!
 //! It reads the segment files, not the ring: the kernel's page cache is the buffer.
 
+use std::cell::Cell;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -27,6 +28,9 @@ pub struct Reader {
     /// The frame being shown, and how far.
     frame: Option<Frame>,
     at: usize,
+    /// How much of the frame the last checksum asked for covers, and that checksum: a reader that asks
+    /// behind each record sums each byte once.
+    summed: Cell<(usize, u32)>,
     /// The durable LSN when the walker's buffer was last known to be current.
     durable: u64,
     next: Lsn,
@@ -60,6 +64,7 @@ impl Reader {
             walker,
             frame: None,
             at: 0,
+            summed: Cell::new((0, 0)),
             durable: 0,
             next,
             pin,
@@ -133,8 +138,13 @@ impl Reader {
         let (offset, chain) = match &self.frame {
             Some(frame) if self.at == frame.header.body => return self.walker.chain(),
             Some(frame) if self.at > 0 => {
-                let shown = &self.walker.body(frame)[..self.at];
-                return crc32c_append(frame.header.previous, shown);
+                let (done, sum) = match self.summed.get() {
+                    (0, _) => (0, frame.header.previous),
+                    summed => summed,
+                };
+                let sum = crc32c_append(sum, &self.walker.body(frame)[done..self.at]);
+                self.summed.set((self.at, sum));
+                return sum;
             }
             Some(frame) => (frame.header.offset, frame.header.previous),
             None => (self.walker.offset(), self.walker.chain()),
@@ -173,6 +183,7 @@ impl Reader {
             let bad = match self.walker.step()? {
                 Ok(frame) => {
                     self.at = 0;
+                    self.summed.set((0, 0));
                     self.frame = Some(frame);
                     return Ok(true);
                 }

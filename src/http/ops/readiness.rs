@@ -48,7 +48,7 @@ impl NotReady {
             ),
             Self::RestoredCopy => (
                 "restored_copy",
-                "The data directory is a restored or older copy, or a sink has more than its log (GET /admin/status says which). Put the right directory back, or order to go on with this one: POST /admin/history/accept.",
+                "The data directory is a restored or older copy, or a sink has more than its log, or a copied directory has a sink that cannot be reached (GET /admin/status says which). Put the right directory back, or order to go on with this one: POST /admin/history/accept.",
             ),
         }
     }

@@ -73,12 +73,17 @@ impl Feed {
         Lsn(self.reader.position().get())
     }
 
+    /// The checksum of the log before [`Self::position`].
+    pub fn chain(&self) -> u32 {
+        self.reader.chain()
+    }
+
     /// The cursor of a reader that has read everything that this feed has shown.
     pub fn cursor(&self) -> Cursor {
         Cursor {
             generation: self.log.generation(),
             lsn: self.position(),
-            chain: self.reader.chain(),
+            chain: self.chain(),
         }
     }
 }

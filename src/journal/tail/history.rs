@@ -51,6 +51,8 @@ pub enum Parting {
     },
     /// The log has other records there.
     OtherRecords,
+    /// It is not known: the reader cannot be asked, and the cursor comes with a copied directory.
+    NotAsked,
 }
 
 impl fmt::Display for Parting {
@@ -61,6 +63,10 @@ impl fmt::Display for Parting {
             }
             Self::Ahead { durable } => write!(out, "the log ends at LSN {durable}"),
             Self::OtherRecords => out.write_str("the log has other records before it"),
+            Self::NotAsked => out.write_str(
+                "this directory is a copy of the one that the cursor was written in, and what the sink has \
+                 is not known until it is reached",
+            ),
         }
     }
 }
@@ -202,13 +208,13 @@ impl Journal {
         }
     }
 
-    /// Where this history parted from the one of `generation` at the latest: where the generation
-    /// after it begins, or the end of the log.
-    pub fn parted_by(&self, generation: Generation) -> Lsn {
-        let begun = self.log.generations();
-        let mut after = begun.iter().skip_while(|it| it.generation != generation);
-        let next = after.nth(1).map(|it| Lsn(it.first.get()));
-        next.unwrap_or_else(|| self.durable())
+    /// The generations of the log and where each begins, oldest first; the oldest one where the log
+    /// begins now.
+    pub fn generations(&self) -> Vec<(Generation, Lsn)> {
+        let begun = self.log.generations().into_iter();
+        begun
+            .map(|it| (it.generation, Lsn(it.first.get())))
+            .collect()
     }
 
     /// Goes on with this history by the operator's order, in a generation of its own: begun already by a

@@ -11,7 +11,9 @@ use crate::journal::{Access, Cursor, Directory, Generation};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use std::fs::{self, File};
 use std::io::{self, Write};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+use std::time::UNIX_EPOCH;
 
 /// The folder in the data directory.
 pub const FOLDER: &str = "sinks";
@@ -31,6 +33,8 @@ pub struct SinkState {
     /// Everything before is delivered, or among the dead letters, or in a gap.
     #[serde(flatten)]
     pub at: Place,
+    /// The directory in which the sink was open last; a copy of the file names the original.
+    pub place: Option<String>,
     /// Whether it is to run.
     pub mode: Mode,
     /// What it never got: it was given up, or added when the log no longer began at the beginning.
@@ -167,6 +171,7 @@ impl SinkState {
             sink: sink.to_owned(),
             log_id: log_id_text(log_id),
             at: Place::beginning(generation),
+            place: None,
             mode: Mode::Run,
             gaps: Vec::new(),
             lost: Vec::new(),
@@ -245,6 +250,14 @@ impl SinkState {
     }
 }
 
+/// Distinguishes a directory from every copy of it: by its number in the file system and the instant at
+/// which it was made there, which copying does not preserve. `None` if the file system does not say.
+pub fn place_of(folder: &Directory) -> Option<String> {
+    let metadata = fs::metadata(folder.path()).ok()?;
+    let made = metadata.created().ok()?.duration_since(UNIX_EPOCH).ok()?;
+    Some(format!("{}-{}", metadata.ino(), made.as_nanos()))
+}
+
 pub fn log_id_text(log_id: u64) -> String {
     format!("{log_id:016x}")
 }
@@ -317,6 +330,7 @@ mod tests {
             chain,
         }
         .into();
+        state.place = Some("5-77".to_owned());
         state.missed(Lsn(8), Lsn(64));
         state.took_back(Lost {
             generation,

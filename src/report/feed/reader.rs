@@ -113,8 +113,12 @@ fn gather<C: Convert>(
         match convert.lock().convert(&event) {
             Ok(Some(item)) => {
                 bytes += C::bytes(&item);
-                let lsn = event.entry.lsn;
-                batch.items.push(Placed { lsn, end, item });
+                batch.items.push(Placed {
+                    lsn: event.entry.lsn,
+                    end,
+                    chain: Some(feed.chain()),
+                    item,
+                });
             }
             Ok(None) => {}
             Err(unfit) => batch.unfit.push((event, unfit)),

@@ -32,7 +32,12 @@ impl<C: Convert, D: Deliver<Item = C::Item>> Runner<C, D> {
             let fed = &letter.fed;
             let (lsn, end) = (fed.entry.lsn, fed.end);
             match self.convert.lock().convert(fed) {
-                Ok(Some(item)) => items.push(Placed { lsn, end, item }),
+                Ok(Some(item)) => items.push(Placed {
+                    lsn,
+                    end,
+                    chain: None,
+                    item,
+                }),
                 Ok(None) => drop(done.insert(lsn)),
                 Err(_) => result.refused += 1,
             }

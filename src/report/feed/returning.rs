@@ -7,10 +7,10 @@
 //! Deliberately absent: how a sink takes back.
 
 use super::cursor::Lost;
-use super::runner::{Failed, Runner, failed, told_to_drop};
-use super::sink::{Convert, Deliver, Mark};
+use super::runner::{Failed, Runner, failed, told_to_drop, unread};
+use super::sink::{Convert, Deliver, Kept, Mark};
 use crate::ids::Lsn;
-use crate::journal::{Cursor, JournalError};
+use crate::journal::{Cursor, Located};
 use std::time::Duration;
 
 /// How long taking back may last.
@@ -20,7 +20,7 @@ impl<C: Convert, D: Deliver<Item = C::Item>> Runner<C, D> {
     /// Takes back what the sink has behind the place where its history and the log's parted; where it
     /// stands then.
     pub(super) async fn take_back(&mut self, from: &Cursor) -> Result<Cursor, Failed> {
-        let common = self.common(from).await?;
+        let common = self.parting(from).await?;
         let to = self.journal.cursor_at(common).map_err(|it| unread(&it))?;
         let taking = tokio::time::timeout(TAKE_BACK_MAX, self.deliver.take_back(from, &to));
         let taken = tokio::select! {
@@ -48,16 +48,67 @@ impl<C: Convert, D: Deliver<Item = C::Item>> Runner<C, D> {
             events,
         });
         self.control.tells(&self.state);
-        self.passed(to);
+        let goes_on_at = self.goes_on_at(to)?;
+        self.passed(goes_on_at);
         self.save_state();
-        Ok(to)
+        Ok(goes_on_at)
+    }
+
+    /// Where it goes on once everything from `to` on is taken back.
+    fn goes_on_at(&self, to: Cursor) -> Result<Cursor, Failed> {
+        let file = self.state.cursor();
+        if self.control.kept == Kept::InSink || file.lsn >= to.lsn {
+            return Ok(to);
+        }
+        // A batch may have arrived in parts: only before the file's cursor is nothing missing.
+        let located = self.journal.locate(&file).map_err(|it| unread(&it))?;
+        Ok(match located {
+            Located::Here | Located::BeforeTheLog => file,
+            Located::Elsewhere(_) => to,
+        })
+    }
+
+    /// Where both histories parted, as far as can be told.
+    async fn parting(&mut self, from: &Cursor) -> Result<Lsn, Failed> {
+        let first = self.journal.first_lsn();
+        let parting = tokio::time::timeout(TAKE_BACK_MAX, self.deliver.parting());
+        let told = tokio::select! {
+            told = parting => told,
+            () = told_to_drop(&self.wanted) => return Err(Failed::Told),
+        };
+        let by_itself = match told {
+            Ok(Ok(parting)) => parting,
+            Ok(Err(error)) => return Err(failed::<D>(&error)),
+            Err(_) => {
+                let why = "looking for what both have took too long";
+                return Err(Failed::Later(why.to_owned()));
+            }
+        };
+        match (by_itself, self.control.kept) {
+            (Some(common), _) => Ok(common.max(first)),
+            (None, Kept::InSink) => self.common(from).await,
+            // It shows nothing that both have, but what the file says was delivered.
+            (None, Kept::InFile) => {
+                let file = self.state.cursor();
+                let located = self.journal.locate(&file).map_err(|it| unread(&it))?;
+                Ok(if located == Located::Here {
+                    file.lsn
+                } else {
+                    first
+                })
+            }
+        }
     }
 
     /// Where the last event ends that the sink and the log both have. Both have the same up to there and
     /// nothing in common behind it, so it is searched for by halves.
     async fn common(&mut self, from: &Cursor) -> Result<Lsn, Failed> {
         let first = self.journal.first_lsn();
-        let parted = self.journal.parted_by(from.generation);
+        // At the latest where the next generation begins.
+        let begun = self.journal.generations().into_iter();
+        let mut after = begun.skip_while(|(generation, _)| *generation != from.generation);
+        let next = after.nth(1).map(|(_, first)| first);
+        let parted = next.unwrap_or_else(|| self.journal.durable_lsn());
         // What both have ends in [`low`, `end`], and at `common` as far as is known.
         let (mut common, mut differs) = (None, false);
         let (mut low, mut end) = (first, from.lsn.min(parted).max(first));
@@ -103,8 +154,4 @@ impl<C: Convert, D: Deliver<Item = C::Item>> Runner<C, D> {
 /// Between both, and above `low` where there is anything between.
 fn middle(low: Lsn, end: Lsn) -> Lsn {
     Lsn(low.0 + end.0.saturating_sub(low.0).div_ceil(2))
-}
-
-fn unread(error: &JournalError) -> Failed {
-    Failed::Later(format!("reading the log: {error}"))
 }

@@ -15,8 +15,9 @@ use super::sink::{
     Batch, Batching, Class, Convert, Deliver, Delivered, Fed, Kept, Placed, Purpose,
 };
 use super::wait::Backoff;
+use crate::causes::with_causes;
 use crate::ids::Lsn;
-use crate::journal::{Cursor, Directory, Elsewhere, Journal, Located};
+use crate::journal::{Cursor, Directory, Elsewhere, Journal, JournalError, Located};
 use parking_lot::Mutex;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -35,6 +36,8 @@ const FILE_FOLLOWS_EVERY: Duration = Duration::from_secs(1);
 pub(super) struct RunSettings {
     /// Where the cursors are.
     pub(super) cursors: Arc<Directory>,
+    /// Which directory that is.
+    pub(super) place: Option<String>,
     pub(super) backoff: Backoff,
     pub(super) deliver_timeout: Duration,
 }
@@ -210,18 +213,25 @@ impl<C: Convert, D: Deliver<Item = C::Item>> Runner<C, D> {
             Ok(Err(error)) => return Err(failed::<D>(&error)),
             Err(_) => return Err(Failed::Later("opening took too long".to_owned())),
         };
-        let cursor = match self.control.kept {
-            Kept::InSink => own.unwrap_or(Place::beginning(generation).cursor()),
-            Kept::InFile => self.state.cursor(),
+        let beginning = Place::beginning(generation).cursor();
+        let (goes_on_at, shown) = match self.control.kept {
+            Kept::InSink => (own.unwrap_or(beginning), None),
+            Kept::InFile => (self.state.cursor(), own),
         };
-        let located = self.journal.locate(&cursor);
-        let located = located.map_err(|error| Failed::Later(error.to_string()))?;
-        let opened = match located {
-            Located::Here | Located::BeforeTheLog => {
-                self.journal.reader_is_at(self.control.name, None);
-                Opened::here(cursor)
+        let mut elsewhere = None;
+        for cursor in shown.iter().chain([&goes_on_at]) {
+            let located = self.journal.locate(cursor).map_err(|it| unread(&it))?;
+            if let Located::Elsewhere(parting) = located {
+                elsewhere = Some((*cursor, parting));
+                break;
             }
-            Located::Elsewhere(parting) if self.journal.has_given_up(&cursor) => {
+        }
+        let opened = match elsewhere {
+            None => {
+                self.journal.reader_is_at(self.control.name, None);
+                Opened::here(goes_on_at)
+            }
+            Some((cursor, parting)) if self.journal.has_given_up(&cursor) => {
                 tracing::warn!(
                     event = "sink_returns",
                     sink = self.control.name,
@@ -236,7 +246,7 @@ impl<C: Convert, D: Deliver<Item = C::Item>> Runner<C, D> {
                     returned: Returned::Yes,
                 }
             }
-            Located::Elsewhere(parting) => {
+            Some((cursor, parting)) => {
                 let elsewhere = Elsewhere { cursor, parting };
                 let name = self.control.name;
                 self.journal.reader_is_at(name, Some(elsewhere));
@@ -248,6 +258,7 @@ impl<C: Convert, D: Deliver<Item = C::Item>> Runner<C, D> {
             }
         };
         self.opened = true;
+        self.state.place.clone_from(&self.settings.place);
         // First the cursor: until now it was what the file says, which may be ahead of a sink that was emptied.
         self.control.cursor_at(opened.cursor.lsn);
         self.control.is_up();
@@ -535,8 +546,12 @@ pub(super) async fn told_to_drop(wanted: &watch::Receiver<Wanted>) {
     let _ = wanted.clone().wait_for(drops).await;
 }
 
+pub(super) fn unread(error: &JournalError) -> Failed {
+    Failed::Later(format!("reading the log: {error}"))
+}
+
 pub(super) fn failed<D: Deliver>(error: &D::Error) -> Failed {
-    let why = super::wait::chain(error);
+    let why = with_causes(error);
     match D::classify(error) {
         Class::Retriable => Failed::Later(why),
         Class::Rejected => Failed::Rejected(why),

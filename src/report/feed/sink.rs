@@ -47,9 +47,9 @@ pub trait Deliver: Send + 'static {
     type Error: Error + Send + 'static;
 
     /// Connects, where it has to, and says where the sink has come to if it keeps that itself
-    /// ([`Kept::InSink`]; `None`: nothing was ever delivered). Called at the start, and again after
-    /// an error. `log_id` names the log, of which `generation` is written: what stands there of
-    /// another log is an error.
+    /// ([`Kept::InSink`]; `None`: nothing was ever delivered), else the newest event that it shows to
+    /// have ([`Kept::InFile`]). Called at the start, and again after an error. `log_id` names the log,
+    /// of which `generation` is written: what stands there of another log is an error.
     fn open(
         &mut self,
         log_id: u64,
@@ -63,6 +63,13 @@ pub trait Deliver: Send + 'static {
         &mut self,
         batch: Batch<'_, Self::Item>,
     ) -> impl Future<Output = Result<Delivered, Self::Error>> + Send;
+
+    /// Where its history and the log's parted, where it can tell by itself; `None`: by asking for the
+    /// [`newest`](Self::newest). Only called where its cursor is of another history of the log than the
+    /// one that goes on. It may be called again after it was dropped half way.
+    fn parting(&mut self) -> impl Future<Output = Result<Option<Lsn>, Self::Error>> + Send {
+        std::future::ready(Ok(None))
+    }
 
     /// The newest event that it has of those that stand from `from` on and before `before`, by their
     /// LSNs. Only called where its cursor is of another history of the log than the one that goes on.
@@ -136,6 +143,8 @@ pub struct Placed<I> {
     pub lsn: Lsn,
     /// Where the next one does.
     pub end: Lsn,
+    /// The checksum of the log before `end`; `None` for a dead letter that is driven again.
+    pub chain: Option<u32>,
     /// What became of it.
     pub item: I,
 }
@@ -175,7 +184,7 @@ pub enum Kept {
     /// follows, so that the log is kept from there on while the sink cannot be reached.
     InSink,
     /// In a file in the data directory, written after each delivery: after a crash the last batch
-    /// is delivered again.
+    /// is delivered again. What the sink shows to have only tells whether it has this history.
     InFile,
 }
 

@@ -12,7 +12,7 @@ use super::runner::{RunSettings, Runner};
 use super::sink::{Convert, Deliver, Sink};
 use super::wait::Backoff;
 use crate::ids::Lsn;
-use crate::journal::{Directory, Journal, Retention};
+use crate::journal::{Directory, Elsewhere, Journal, JournalError, Located, Parting, Retention};
 use parking_lot::Mutex;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -58,6 +58,9 @@ pub enum FeedError {
     /// A sink's file cannot be used.
     #[error(transparent)]
     Cursor(#[from] CursorError),
+    /// The log cannot be compared with a sink's file.
+    #[error("comparing a sink's cursor with the log: {0}")]
+    Log(#[from] JournalError),
     /// Dead letters cannot be kept.
     #[error("the dead letters: {0}")]
     Letters(#[from] LetterError),
@@ -111,6 +114,8 @@ pub struct Sinks {
     journal: Arc<Journal>,
     settings: FeedSettings,
     cursors: Arc<Directory>,
+    /// Which directory that is.
+    place: Option<String>,
     letters: Arc<DeadLetters>,
     running: Arc<Mutex<Vec<Running>>>,
     /// Every sink that has not been opened yet has one; the last one that is dropped wakes who waits.
@@ -141,6 +146,7 @@ impl Sinks {
         let (unlooked, looked) = blocking::channel();
         Ok(Self {
             journal,
+            place: cursor::place_of(&cursors),
             cursors: Arc::new(cursors),
             settings,
             letters: Arc::new(letters),
@@ -162,6 +168,7 @@ impl Sinks {
         let control = Arc::new(Control::new(name, sink.cursor, state.mode));
         control.cursor_at(state.cursor().lsn);
         control.tells(&state);
+        self.judge_by_file(name, &state)?;
         let (redrives, asked) = mpsc::channel(1);
         let runner = Runner {
             journal: Arc::clone(&self.journal),
@@ -169,6 +176,7 @@ impl Sinks {
             letters: Arc::clone(&self.letters),
             settings: RunSettings {
                 cursors: Arc::clone(&self.cursors),
+                place: self.place.clone(),
                 backoff: self.settings.backoff,
                 deliver_timeout: self.settings.deliver_timeout,
             },
@@ -212,6 +220,28 @@ impl Sinks {
         for sink in self.running.lock().iter() {
             sink.control.wanted.send_modify(|_| ());
         }
+    }
+
+    /// Notes what the sink's file alone says: it may be of another history than the log, or come with a
+    /// copy of the directory, which says nothing about what the sink got since. So a copy does not sell
+    /// before its sinks are reached, and a directory that stayed where it was waits for none.
+    fn judge_by_file(&self, name: &'static str, state: &SinkState) -> Result<(), FeedError> {
+        let cursor = state.cursor();
+        let is_copied =
+            matches!((&state.place, &self.place), (Some(then), Some(now)) if then != now);
+        let parting = match self.journal.locate(&cursor)? {
+            Located::Elsewhere(parting) => parting,
+            Located::Here | Located::BeforeTheLog if is_copied => Parting::NotAsked,
+            Located::Here | Located::BeforeTheLog => return Ok(()),
+        };
+        let elsewhere = Elsewhere { cursor, parting };
+        self.journal.reader_is_at(name, Some(elsewhere));
+        Ok(())
+    }
+
+    /// Where the cursors are, and lists of what sinks took back.
+    pub fn folder(&self) -> Arc<Directory> {
+        Arc::clone(&self.cursors)
     }
 
     fn state_of(&self, name: &'static str) -> Result<SinkState, FeedError> {

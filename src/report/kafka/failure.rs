@@ -3,7 +3,10 @@
 //! Invariant: an unknown error is retried; only an error about one message rejects that message.
 
 use super::super::feed::sink::Class;
+use crate::journal::JournalError;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use std::io;
+use std::path::PathBuf;
 
 /// Why a batch was not delivered.
 #[derive(Debug, thiserror::Error)]
@@ -31,6 +34,28 @@ pub enum KafkaFailure {
         topic: String,
         /// What the broker said.
         code: RDKafkaErrorCode,
+    },
+    /// What the topic has cannot be read.
+    #[error(
+        "reading the topic {topic}: {code}; this client has to be allowed to read it (`holdfast schema \
+         kafka` prints how), because the newest messages tell whether they are of this history of the log"
+    )]
+    Read {
+        /// Which.
+        topic: String,
+        /// What the broker or the library said.
+        code: RDKafkaErrorCode,
+    },
+    /// The log cannot be compared with what the topic has.
+    #[error("comparing the topic with the log: {0}")]
+    Compare(#[source] JournalError),
+    /// What is taken back cannot be listed.
+    #[error("listing in {path} what the log has lost: {source}")]
+    Listing {
+        /// Where.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
     },
     /// A message was not taken.
     #[error("{topic} did not take the event at LSN {lsn}: {code}{}", after(.last.as_ref()))]
@@ -69,13 +94,17 @@ impl KafkaFailure {
     pub(super) fn class(&self) -> Class {
         match self {
             Self::Setup(_) => Class::Misconfigured,
-            Self::Ask { code, .. } | Self::Topic { code, .. } => match class_of(*code) {
-                // A question refuses no message.
-                Class::Rejected => Class::Misconfigured,
-                class => class,
-            },
+            Self::Ask { code, .. } | Self::Topic { code, .. } | Self::Read { code, .. } => {
+                match class_of(*code) {
+                    // A question refuses no message.
+                    Class::Rejected => Class::Misconfigured,
+                    class => class,
+                }
+            }
             Self::Message { code, .. } => class_of(*code),
-            Self::Silent { .. } | Self::NotOpen => Class::Retriable,
+            Self::Silent { .. } | Self::NotOpen | Self::Compare(_) | Self::Listing { .. } => {
+                Class::Retriable
+            }
         }
     }
 }

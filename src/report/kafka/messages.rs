@@ -2,30 +2,43 @@
 
 use super::producer::Producing;
 use super::settings::KafkaSettings;
+use crate::journal::{Directory, Journal};
 use crate::report::event_bytes;
 use crate::report::feed::sink::{Batching, Convert, Fed, Kept, Sink, Unfit};
 use crate::report::types::event_type;
 use compact_str::{CompactString, ToCompactString};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// What a message has beside key and value, for the bound of a batch.
-const OVERHEAD_BYTES: usize = 256;
+const OVERHEAD_BYTES: usize = 384;
 
 /// The sink. Of the runner's time for one delivery it takes nine tenths, so that it can say itself
-/// what it waited for.
+/// what it waited for. What it takes back is listed in `folder`.
 pub fn sink(
     settings: KafkaSettings,
     batching: Batching,
     deliver_timeout: Duration,
+    journal: Arc<Journal>,
+    folder: Arc<Directory>,
 ) -> Sink<Messages, Producing> {
     let patience = deliver_timeout * 9 / 10;
+    let own = SinkContext { journal, folder };
     Sink {
         name: super::NAME,
         convert: Messages,
-        deliver: Producing::new(settings, batching, patience),
+        deliver: Producing::new(settings, batching, patience, own),
         cursor: Kept::InFile,
         batching,
     }
+}
+
+/// What the sink has of this process.
+pub(super) struct SinkContext {
+    /// The log, to compare with what the topic has.
+    pub(super) journal: Arc<Journal>,
+    /// Where what was taken back is listed.
+    pub(super) folder: Arc<Directory>,
 }
 
 /// An event as it goes to the broker; its LSN stands beside it.

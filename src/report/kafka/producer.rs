@@ -7,18 +7,19 @@
 
 use super::failure::{KafkaFailure, class_of, is_too_large};
 use super::flight::Flight;
-use super::messages::KafkaMessage;
+use super::history::{Marked, STAMP, TopicHistory};
+use super::messages::{KafkaMessage, SinkContext};
 use super::settings::KafkaSettings;
 use super::sizes::{Sizes, size_of};
+use super::taken_back::{blocking, has};
+use super::topic::{TopicParting, TopicReader};
 use crate::ids::Lsn;
 use crate::journal::{Cursor, Generation};
-use crate::report::feed::cursor::log_id_text;
-use crate::report::feed::sink::{
-    Batch, Batching, Class, Deliver, Delivered, Mark, Placed, Rejection,
-};
+use crate::report::feed::sink::{Batch, Batching, Class, Deliver, Delivered, Mark, Rejection};
 use compact_str::ToCompactString;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Header, OwnedHeaders};
+use rdkafka::metadata::MetadataPartition;
 use rdkafka::producer::{BaseRecord, Producer, ThreadedProducer};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -35,47 +36,59 @@ const REFUSALS_MAX: usize = 48;
 
 /// Delivers messages.
 pub struct Producing {
-    settings: KafkaSettings,
+    pub(super) settings: KafkaSettings,
     batching: Batching,
-    patience: Duration,
-    source: String,
+    pub(super) patience: Duration,
+    pub(super) own: SinkContext,
+    pub(super) history: TopicHistory,
+    pub(super) partitions: Vec<i32>,
+    /// Where the topic's history parted from the log's, from finding it to taking it back.
+    pub(super) parted: Option<TopicParting>,
     sizes: Sizes,
     producer: Option<Arc<ThreadedProducer<Flight>>>,
 }
 
 impl Producing {
-    pub(super) fn new(settings: KafkaSettings, batching: Batching, patience: Duration) -> Self {
+    pub(super) fn new(
+        settings: KafkaSettings,
+        batching: Batching,
+        patience: Duration,
+        own: SinkContext,
+    ) -> Self {
         Self {
             sizes: Sizes::new(settings.message_bytes_max),
             settings,
             batching,
             patience,
-            source: String::new(),
+            own,
+            history: TopicHistory::default(),
+            partitions: Vec::new(),
+            parted: None,
             producer: None,
         }
     }
 
-    /// Sends `placed`, the batch's message number `index`, to `topic`, with `more` headers beside
+    /// Sends `marked`, the batch's message number `index`, to `topic`, with `more` headers beside
     /// the event's own.
     fn send(
-        &self,
         producer: &ThreadedProducer<Flight>,
         topic: &str,
-        (index, placed): (usize, &Placed<KafkaMessage>),
+        (index, marked): (usize, &Marked<'_>),
         more: &[(&str, &str)],
     ) -> Result<(), RDKafkaErrorCode> {
-        let message = &placed.item;
-        let id = placed.lsn.0.to_compact_string();
+        let message = &marked.placed.item;
+        let id = marked.placed.lsn.0.to_compact_string();
+        let stamp = marked.stamp.as_deref().map(|stamp| (STAMP, stamp));
         let fields = [
             ("ce_specversion", "1.0"),
             ("ce_id", id.as_str()),
             ("ce_type", message.ce_type),
-            ("ce_source", self.source.as_str()),
+            ("ce_source", marked.source.as_str()),
             ("ce_time", message.ce_time.as_str()),
             ("content-type", "application/json"),
         ];
-        let mut headers = OwnedHeaders::new_with_capacity(fields.len() + more.len());
-        for (key, value) in fields.iter().chain(more) {
+        let mut headers = OwnedHeaders::new_with_capacity(fields.len() + 1 + more.len());
+        for (key, value) in fields.iter().chain(&stamp).chain(more) {
             headers = headers.insert(Header {
                 key,
                 value: Some(*value),
@@ -97,14 +110,14 @@ impl Producing {
     async fn send_all(
         &self,
         producer: &ThreadedProducer<Flight>,
-        items: &[Placed<KafkaMessage>],
+        items: &[Marked<'_>],
         until: Instant,
     ) -> Result<Vec<Rejection>, KafkaFailure> {
         let topic = &self.settings.topic;
         let mut refused = Vec::new();
-        for (index, placed) in items.iter().enumerate() {
+        for (index, marked) in items.iter().enumerate() {
             loop {
-                match self.send(producer, topic, (index, placed), &[]) {
+                match Self::send(producer, topic, (index, marked), &[]) {
                     Ok(()) => {}
                     Err(RDKafkaErrorCode::QueueFull) if Instant::now() < until => {
                         tokio::time::sleep(QUEUE_FULL_WAIT).await;
@@ -114,7 +127,10 @@ impl Producing {
                         index,
                         cause: code.to_string(),
                     }),
-                    Err(code) => return Err(not_taken(producer, topic, (index, placed.lsn), code)),
+                    Err(code) => {
+                        let at = (index, marked.placed.lsn);
+                        return Err(not_taken(producer, topic, at, code));
+                    }
                 }
                 break;
             }
@@ -128,7 +144,7 @@ impl Producing {
         &self,
         producer: &ThreadedProducer<Flight>,
         topic: &str,
-        items: &[Placed<KafkaMessage>],
+        items: &[Marked<'_>],
         until: Instant,
     ) -> Result<(), KafkaFailure> {
         let flight = producer.context();
@@ -142,14 +158,17 @@ impl Producing {
         }
         match flight.failure() {
             None => Ok(()),
-            Some((index, code)) => Err(not_taken(producer, topic, (index, items[index].lsn), code)),
+            Some((index, code)) => {
+                let at = (index, items[index].placed.lsn);
+                Err(not_taken(producer, topic, at, code))
+            }
         }
     }
 
     /// Sends what was refused to the dead-letter topic; what remains is what that refuses too.
     async fn bury(
         &mut self,
-        items: &[Placed<KafkaMessage>],
+        items: &[Marked<'_>],
         refused: Vec<Rejection>,
         until: Instant,
     ) -> Result<Vec<Rejection>, KafkaFailure> {
@@ -159,22 +178,23 @@ impl Producing {
         let mut left = Vec::new();
         for rejection in refused {
             let producer = self.producer()?;
-            let placed = &items[rejection.index];
+            let marked = &items[rejection.index];
+            let lsn = marked.placed.lsn;
             let causes = [
                 ("holdfast_cause", rejection.cause.as_str()),
                 ("holdfast_topic", self.settings.topic.as_str()),
             ];
-            let sent = match self.send(&producer, &topic, (rejection.index, placed), &causes) {
+            let sent = match Self::send(&producer, &topic, (rejection.index, marked), &causes) {
                 Ok(()) => self.acknowledged(&producer, &topic, items, until).await,
                 Err(code) => {
-                    let at = (rejection.index, placed.lsn);
+                    let at = (rejection.index, lsn);
                     Err(not_taken(&producer, &topic, at, code))
                 }
             };
             match sent {
                 Ok(()) => tracing::error!(
                     event = "kafka_dead_letter",
-                    lsn = placed.lsn.0,
+                    lsn = lsn.0,
                     topic,
                     cause = rejection.cause,
                     "the broker rejected an event permanently; it is in the dead-letter topic"
@@ -194,7 +214,7 @@ impl Producing {
     }
 
     /// The producer, set up anew where a failure took it.
-    fn producer(&mut self) -> Result<Arc<ThreadedProducer<Flight>>, KafkaFailure> {
+    pub(super) fn producer(&mut self) -> Result<Arc<ThreadedProducer<Flight>>, KafkaFailure> {
         if let Some(producer) = &self.producer {
             return Ok(Arc::clone(producer));
         }
@@ -208,14 +228,54 @@ impl Producing {
         Ok(producer)
     }
 
+    /// Reads the topic.
+    pub(super) fn reader(&self) -> Result<Arc<TopicReader>, KafkaFailure> {
+        let log_id = self.own.journal.log_id();
+        let partitions = self.partitions.clone();
+        let reader = TopicReader::new(&self.settings, partitions, log_id, self.patience)?;
+        Ok(Arc::new(reader))
+    }
+
+    /// The partitions of the topic, where it is there and may be written to.
+    async fn ask_for_partitions(&mut self) -> Result<Vec<i32>, KafkaFailure> {
+        let producer = self.producer()?;
+        let topic = self.settings.topic.clone();
+        let (asked, asking) = (topic.clone(), Arc::clone(&producer));
+        let timeout = METADATA_TIMEOUT.min(self.patience);
+        let metadata = tokio::task::spawn_blocking(move || {
+            let client = asking.client();
+            client.fetch_metadata(Some(&asked), timeout)
+        });
+        let metadata = metadata.await.map_err(|_| KafkaFailure::NotOpen)?;
+        let metadata = metadata.map_err(|error| KafkaFailure::Ask {
+            brokers: self.settings.brokers.join(","),
+            topic: topic.clone(),
+            code: code_of(&error),
+            last: producer.context().last_error(),
+        })?;
+        let unknown = RDKafkaErrorCode::UnknownTopicOrPartition;
+        let found = metadata.topics().iter().find(|it| it.name() == topic);
+        let partitions = match found.map(|it| (it.error(), it.partitions())) {
+            Some((Some(code), _)) => Err(code.into()),
+            Some((None, partitions)) if !partitions.is_empty() => Ok(partitions),
+            Some(_) | None => Err(unknown),
+        };
+        match partitions {
+            Ok(partitions) => Ok(partitions.iter().map(MetadataPartition::id).collect()),
+            Err(code) => Err(KafkaFailure::Topic { topic, code }),
+        }
+    }
+
     async fn try_deliver(
         &mut self,
         batch: &Batch<'_, KafkaMessage>,
     ) -> Result<Delivered, KafkaFailure> {
-        let items = batch.items;
+        let items = &self
+            .history
+            .mark(batch.items, &self.own.journal.generations());
         let begun = Instant::now();
         let until = begun + self.patience;
-        let sizes: Vec<usize> = items.iter().map(|it| size_of(&it.item)).collect();
+        let sizes: Vec<usize> = items.iter().map(|it| size_of(&it.placed.item)).collect();
         let mut refused = Vec::new();
         let (mut start, mut refusals) = (0, 0);
         while start < items.len() {
@@ -283,48 +343,50 @@ impl Deliver for Producing {
         log_id: u64,
         _generation: Generation,
     ) -> Result<Option<Cursor>, KafkaFailure> {
-        self.source = match &self.settings.source {
-            Some(source) => source.clone(),
-            None => format!("urn:holdfast:log:{}", log_id_text(log_id)),
-        };
         // What an earlier one still has in hand would be sent beside what comes.
         self.producer = None;
-        let producer = self.producer()?;
-        let topic = self.settings.topic.clone();
-        let (asked, asking) = (topic.clone(), Arc::clone(&producer));
-        let timeout = METADATA_TIMEOUT.min(self.patience);
-        let metadata = tokio::task::spawn_blocking(move || {
-            let client = asking.client();
-            client.fetch_metadata(Some(&asked), timeout)
-        });
-        let metadata = metadata.await.map_err(|_| KafkaFailure::NotOpen)?;
-        let metadata = metadata.map_err(|error| KafkaFailure::Ask {
-            brokers: self.settings.brokers.join(","),
-            topic: topic.clone(),
-            code: code_of(&error),
-            last: producer.context().last_error(),
-        })?;
-        let found = metadata.topics().iter().find(|it| it.name() == topic);
-        match found.map(|it| (it.error(), it.partitions().is_empty())) {
-            Some((None, false)) => Ok(None),
-            Some((Some(code), _)) => Err(KafkaFailure::Topic {
-                topic,
-                code: code.into(),
-            }),
-            Some((None, true)) | None => Err(KafkaFailure::Topic {
-                topic,
-                code: RDKafkaErrorCode::UnknownTopicOrPartition,
-            }),
-        }
+        self.parted = None;
+        self.partitions = self.ask_for_partitions().await?;
+        let (reader, journal) = (self.reader()?, Arc::clone(&self.own.journal));
+        let (newest, shown) = blocking(move || {
+            let stamps = reader.newest()?;
+            let mut elsewhere = Vec::new();
+            for stamp in &stamps {
+                if !has(&journal, &stamp.newest)? {
+                    elsewhere.push(stamp.newest);
+                }
+            }
+            let place = |it: &Cursor| (it.generation.number(), it.lsn);
+            let newest = stamps.into_iter().max_by_key(|it| place(&it.newest));
+            // One partition that has another history is enough.
+            let elsewhere = elsewhere.into_iter().max_by_key(place);
+            let shown = elsewhere.or(newest.as_ref().map(|it| it.newest));
+            Ok((newest, shown))
+        })
+        .await?;
+        let source = self.settings.source.as_deref();
+        self.history = TopicHistory::new(log_id, source, newest);
+        Ok(shown)
     }
 
-    /// What the topic has is not looked up: everything from where the log begins is sent again.
+    async fn parting(&mut self) -> Result<Option<Lsn>, KafkaFailure> {
+        let parted = self.part().await?;
+        let common = parted.common;
+        self.parted = Some(parted);
+        Ok(common)
+    }
+
+    /// [`Self::parting`] tells all that there is to tell.
     async fn newest(&mut self, _from: Lsn, _before: Lsn) -> Result<Option<Mark>, KafkaFailure> {
         Ok(None)
     }
 
-    async fn take_back(&mut self, _from: &Cursor, _to: &Cursor) -> Result<u64, KafkaFailure> {
-        Ok(0)
+    async fn take_back(&mut self, from: &Cursor, to: &Cursor) -> Result<u64, KafkaFailure> {
+        let taken = self.take_back_lost(from, to).await;
+        if taken.is_err() {
+            self.producer = None;
+        }
+        taken
     }
 
     async fn deliver(&mut self, batch: Batch<'_, KafkaMessage>) -> Result<Delivered, KafkaFailure> {
@@ -358,6 +420,6 @@ fn not_taken(
     }
 }
 
-fn code_of(error: &KafkaError) -> RDKafkaErrorCode {
+pub(super) fn code_of(error: &KafkaError) -> RDKafkaErrorCode {
     error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Fail)
 }

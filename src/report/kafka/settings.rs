@@ -44,7 +44,7 @@ pub struct KafkaSettings {
     pub dlq_topic: Option<String>,
     /// What the brokers know this producer as.
     pub client_id: String,
-    /// `ce_source`; `None`: `urn:holdfast:log:` and the log's id.
+    /// `ce_source` but for the generation; `None`: `urn:holdfast:log:` and the log's id.
     pub source: Option<String>,
     /// How messages are compressed.
     pub compression: Compression,

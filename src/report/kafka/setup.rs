@@ -1,4 +1,4 @@
-//! Owns how a producer is set up.
+//! Owns how a producer and a reader are set up.
 //!
 //! Invariant: what order and durability hang on (idempotence, all replicas, no gaps, no time limit
 //! of the library's own) is not a setting.
@@ -39,6 +39,29 @@ impl KafkaSettings {
             .set("topic.metadata.propagation.max.ms", "10000")
             .set("reconnect.backoff.max.ms", "2000")
             .set("log.connection.close", "false");
+        self.log_in(&mut config);
+        config
+    }
+
+    /// How the topic is read. The library asks for a group's name; no group is joined.
+    pub(super) fn reader_config(&self) -> ClientConfig {
+        let mut config = ClientConfig::new();
+        config
+            .set("bootstrap.servers", self.brokers.join(","))
+            .set("client.id", &self.client_id)
+            .set("group.id", &self.client_id)
+            .set("enable.auto.commit", "false")
+            .set("enable.auto.offset.store", "false")
+            .set("enable.partition.eof", "true")
+            .set("auto.offset.reset", "earliest")
+            .set("fetch.wait.max.ms", "100")
+            .set("reconnect.backoff.max.ms", "2000")
+            .set("log.connection.close", "false");
+        self.log_in(&mut config);
+        config
+    }
+
+    fn log_in(&self, config: &mut ClientConfig) {
         if let Some(login) = &self.login {
             config
                 .set("security.protocol", "sasl_plaintext")
@@ -46,7 +69,6 @@ impl KafkaSettings {
                 .set("sasl.username", &login.username)
                 .set("sasl.password", login.password.expose_secret());
         }
-        config
     }
 }
 
@@ -59,6 +81,7 @@ fn queue_kbytes(batch_bytes: usize) -> usize {
 mod tests {
     use super::*;
     use crate::report::kafka::{Compression, Login};
+    use rdkafka::consumer::BaseConsumer;
     use rdkafka::producer::BaseProducer;
 
     #[test]
@@ -89,6 +112,8 @@ mod tests {
                 assert!(!shown.contains("a-secret-of-kafka"), "{shown}");
                 let created = settings.client_config(batching, 1).create::<BaseProducer>();
                 assert!(created.is_ok(), "{compression:?}: {:?}", created.err());
+                let reader = settings.reader_config().create::<BaseConsumer>();
+                assert!(reader.is_ok(), "{:?}", reader.err());
             }
         }
     }

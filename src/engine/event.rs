@@ -1,17 +1,22 @@
 //! Owns the facts: every event that can stand in the log, with its outcome in it.
 //!
+//! [`event_table`] is the one list of kinds. From it follow [`Event`] with its words, buyers, keys and
+//! steps, the groups ([`Group`]) and, in `journal`'s codec, the numbers, versions and bytes in the log.
+//!
 //! Invariants: an event says all that `apply` needs (price, discount, expiry, reason), so that
 //! applying never decides; a field, once written to a log, keeps its meaning: a change of shape is
-//! a new version beside the old one (`journal::codec` numbers kinds and versions).
+//! a new version beside the old one; a number is never given twice.
 //! Deliberately absent: the instant and the LSN, which belong to the record around an event.
 
 mod aftermath;
+mod attempt;
 mod audited;
 mod catalogue;
 mod clock;
 mod history;
 mod hold;
 mod imported;
+mod limits;
 mod part;
 mod payment;
 mod review;
@@ -19,22 +24,14 @@ mod risk;
 mod segment;
 mod webhook;
 
-use crate::engine::words::lifecycle::{PaidState, Step};
-use crate::engine::words::refusal::Refusal;
-use crate::engine::words::rejection::{RefusalFacts, Rejection};
-use crate::engine::words::score::Appraisal;
-use crate::engine::words::settings::Limits;
-use crate::ids::{
-    CardToken, DeviceId, Digest16, KeyOwner, ProductId, PurchaseId, RequestId, UserId,
-};
-use crate::money::{Amount, Currency, Price};
-use rkyv::{Archive, Deserialize, Serialize};
-use std::net::IpAddr;
+use crate::engine::words::lifecycle::Step;
+use crate::ids::{KeyOwner, PurchaseId, UserId};
 
 pub use aftermath::{
     Clawback, DisputeClosed, DisputeOpened, GivenBack, RefundExtent, RefundFailed, RefundFailure,
     RefundFound, RefundReturned, RefundStarted, RefundSucceeded, Restock, TokensSpent,
 };
+pub use attempt::{AdminAct, AttemptRefused, Flow, HeldQuote, IdempotencyKey, Origin, Quote};
 pub use audited::{Act, Actor, ActorRole, AdminActed, AdminRefused, Shown, Target};
 pub use catalogue::{Active, Discount, ProductSet, PromotionSet};
 pub use clock::{ClockCorrected, CorrectedBy};
@@ -43,7 +40,8 @@ pub use hold::{HoldExpired, HoldPlaced, HoldReleased};
 pub use imported::{
     HoldingsImported, KeyImported, NoncesImported, PromotionUsesImported, StockImported,
 };
-pub use part::{CatalogueChange, Part, RiskChange, ShardChange, WebhookChange};
+pub use limits::LimitsSet;
+pub use part::{Part, ShardChange};
 pub use payment::{
     CaptureDiffered, CaptureDifference, CaptureStarted, DeclineCause, HoldAfter, PaymentAuthorized,
     PaymentCaptured, PaymentDeclined, PaymentStarted, PaymentVoided, PaysFor, RetryAdvice,
@@ -57,432 +55,254 @@ pub use risk::{
 pub use segment::BuyerSegmented;
 pub use webhook::{Disposition, WebhookFormat, WebhookKind, WebhookReceived};
 
-/// An idempotency key as the engine knows it: digests, never the text.
-#[derive(Copy, Clone, Debug, PartialEq, Eq, Hash, Archive, Serialize, Deserialize)]
-pub struct IdempotencyKey {
-    /// Stands for the key's owner, the user and the key.
-    pub scope: Digest16,
-    /// Stands for method, path and the request's canonical fields.
-    pub fingerprint: Digest16,
-}
-
-/// Which of the shop's calls an attempt came by. The words are the metric's `flow`.
-#[derive(Copy, Clone, Debug, PartialEq, Eq, Hash, Archive, Serialize, Deserialize)]
-#[repr(u8)]
-pub enum Flow {
-    /// `POST /limited/holds`, and the release of a hold.
-    Hold = 0,
-    /// `POST /limited/buy`.
-    Buy = 1,
-    /// `POST /admin/purchases/{id}/refunds`.
-    Refund = 2,
-    /// `POST /webhooks/…`.
-    Webhook = 3,
-    /// `POST /limited/rewards/{user_id}/spend`.
-    Reward = 4,
-}
-
-impl Flow {
-    /// The metric's word.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Hold => "hold",
-            Self::Buy => "buy",
-            Self::Refund => "refund",
-            Self::Webhook => "webhook",
-            Self::Reward => "reward",
+/// Every kind of event, one line each; hands the list to the macro `$then`.
+///
+/// A group is what a reader of events looks at or leaves out as a whole; `Event::part` says which
+/// part of the state owns it. A line's columns:
+///
+/// 1. the number in the log, never given to another kind, and the version of its shape;
+/// 2. the word outside: `holdfast log --kind`, `/admin/audit?kind=`, and the name of its schema;
+/// 3. the kind, which is also the name of its struct;
+/// 4. whether it names a buyer: `always` or `maybe` (a field `user`), or `never`;
+/// 5. where it names the API key that it came by: in its `origin`, in its `by`, as its struct says
+///    (`own`: `fn owner`), or nowhere;
+/// 6. the step that it is in its purchase's life: a [`Step`]; `own` where its struct says which one
+///    (`fn step`); or `none`.
+macro_rules! event_table {
+    ($then:ident) => {
+        $then! {
+            /// Units are set aside for a buyer; a purchase begins or ends with it.
+            Hold(HoldEvent) {
+                /// Units were set aside for a buyer.
+                17 1 "hold_placed"              HoldPlaced              always  origin  HoldPlaced;
+                /// A hold was given up.
+                18 1 "hold_released"            HoldReleased            always  origin  HoldReleased;
+                /// A hold ran out.
+                19 1 "hold_expired"             HoldExpired             always  none    HoldExpired;
+            }
+            /// A payment, until its money is taken or given back.
+            Payment(PaymentEvent) {
+                /// The intent to authorize and capture.
+                32 1 "payment_started"          PaymentStarted          always  origin  PaymentStarted;
+                /// The gateway set the money aside.
+                33 1 "payment_authorized"       PaymentAuthorized       always  none    PaymentAuthorized;
+                /// The payment ended with nothing charged.
+                34 1 "payment_declined"         PaymentDeclined         always  none    own;
+                /// The intent to capture.
+                35 1 "capture_started"          CaptureStarted          always  none    CaptureStarted;
+                /// The gateway took the money.
+                36 1 "payment_captured"         PaymentCaptured         always  none    PaymentCaptured;
+                /// The gateway took another sum.
+                47 1 "capture_differed"         CaptureDiffered         always  none    CaptureDiffered;
+                /// The intent to give an authorization back.
+                37 1 "void_started"             VoidStarted             always  own     VoidStarted;
+                /// The gateway gave the authorization back.
+                38 1 "payment_voided"           PaymentVoided           always  none    own;
+                /// Giving an authorization back is overdue.
+                39 1 "void_stuck"               VoidStuck               always  none    VoidStuck;
+            }
+            /// A person decides about a purchase.
+            Review(ReviewEvent) {
+                /// A purchase waits for a person.
+                45 1 "review_opened"            ReviewOpened            always  none    ReviewOpened;
+                /// A purchase under review was decided about.
+                46 1 "review_decided"           ReviewDecided           always  own     own;
+            }
+            /// Captured money goes back to the buyer.
+            Refund(RefundEvent) {
+                /// The intent to give captured money back.
+                40 1 "refund_started"           RefundStarted           always  by      RefundStarted;
+                /// The gateway gave money back.
+                41 1 "refund_succeeded"         RefundSucceeded         always  none    own;
+                /// The gateway refused to give money back.
+                42 1 "refund_failed"            RefundFailed            always  none    RefundFailed;
+                /// The gateway gave money back without us.
+                48 1 "refund_found"             RefundFound             always  none    own;
+                /// Money that had gone back came back.
+                49 1 "refund_returned"          RefundReturned          always  none    own;
+            }
+            /// A cardholder disputes a payment.
+            Dispute(DisputeEvent) {
+                /// The cardholder disputes the payment.
+                43 1 "dispute_opened"           DisputeOpened           always  none    DisputeOpened;
+                /// A dispute was decided.
+                44 1 "dispute_closed"           DisputeClosed           always  none    own;
+            }
+            /// Attempts that came to nothing.
+            Attempt(AttemptEvent) {
+                /// An attempt was refused.
+                16 1 "attempt_refused"          AttemptRefused          maybe   origin  none;
+            }
+            /// A buyer, beside their purchases.
+            Buyer(BuyerEvent) {
+                /// A buyer spent reward tokens.
+                20 1 "tokens_spent"             TokensSpent             always  origin  none;
+                /// A buyer was paused, or is not any more.
+                21 1 "buyer_paused"             BuyerPaused             always  by      none;
+                /// The operator rated a buyer.
+                22 1 "buyer_rated"              BuyerRated              always  by      none;
+                /// A buyer's segment was computed from what they bought.
+                52 1 "buyer_segmented"          BuyerSegmented          always  none    none;
+                /// A buyer bought units elsewhere before.
+                66 1 "holdings_imported"        HoldingsImported        always  none    none;
+                /// An idempotency key was used elsewhere before.
+                67 1 "key_imported"             KeyImported             always  none    none;
+            }
+            /// What is for sale, and on which terms.
+            Catalogue(CatalogueEvent) {
+                /// The operator set a product.
+                1 1 "product_set"               ProductSet              never   by      none;
+                /// The operator set a promotion.
+                2 1 "promotion_set"             PromotionSet            never   by      none;
+                /// Units of a product were sold elsewhere before.
+                64 1 "stock_imported"           StockImported           never   none    none;
+                /// A promotion was used elsewhere before.
+                65 1 "promotion_uses_imported"  PromotionUsesImported   never   none    none;
+            }
+            /// How attempts are judged.
+            Risk(RiskEvent) {
+                /// Risk rules were set.
+                6 1 "risk_rules_set"            RiskRulesSet            never   own     none;
+                /// Attempts are scored in another way.
+                9 1 "risk_scoring_set"          RiskScoringSet          never   none    none;
+            }
+            /// What the gateway tells by itself.
+            Webhook(WebhookEvent) {
+                /// A genuine webhook was accepted.
+                5 1 "webhook_received"          WebhookReceived         maybe   none    none;
+                /// Webhook nonces were used elsewhere before.
+                68 1 "nonces_imported"          NoncesImported          never   none    none;
+            }
+            /// The core itself.
+            Core(CoreEvent) {
+                /// The process started with other limits than before.
+                4 1 "limits_set"                LimitsSet               never   none    none;
+                /// The core's time was corrected.
+                10 1 "clock_corrected"          ClockCorrected          never   none    none;
+                /// The operator ordered to go on with a restored or copied history of the log.
+                11 1 "history_accepted"         HistoryAccepted         never   by      none;
+            }
+            /// The trail of what administrators do. It changes nothing.
+            Trail(TrailEvent) {
+                /// An administrative act.
+                3 1 "admin_acted"               AdminActed              never   by      none;
+                /// An administrative act was refused.
+                7 1 "admin_refused"             AdminRefused            never   by      none;
+            }
         }
-    }
+    };
+}
+pub(crate) use event_table;
+
+macro_rules! user_in {
+    ($event:ident always) => {
+        Some(&$event.user)
+    };
+    ($event:ident maybe) => {
+        $event.user.as_ref()
+    };
+    ($event:ident never) => {
+        None
+    };
 }
 
-/// Where a command came from.
-#[derive(Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
-pub struct Origin {
-    /// The request.
-    pub request: RequestId,
-    /// The name of the API key it came with.
-    pub owner: KeyOwner,
-    /// Its idempotency key, where the call takes one.
-    pub key: Option<IdempotencyKey>,
-    /// The buyer's address, where the shop says it.
-    pub ip: Option<IpAddr>,
-    /// The buyer's device, where the shop says it.
-    pub device: Option<DeviceId>,
+macro_rules! owner_of {
+    ($event:ident none) => {
+        None
+    };
+    ($event:ident own) => {
+        $event.owner()
+    };
+    ($event:ident $named:ident) => {
+        Some(&$event.$named.owner)
+    };
 }
 
-/// What is asked for and what it costs, computed here from stored prices.
-#[derive(Copy, Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
-pub struct Quote {
-    /// The currency of all amounts.
-    pub currency: Currency,
-    /// The price of one unit.
-    pub unit_price: Price,
-    /// What the promotion takes off the whole.
-    pub discount: Amount,
-    /// What is to be paid.
-    pub amount: Amount,
+macro_rules! step_of {
+    ($event:ident none) => {
+        None
+    };
+    ($event:ident own) => {
+        Some(($event.purchase, $event.step()))
+    };
+    ($event:ident $step:ident) => {
+        Some(($event.purchase, Step::$step))
+    };
 }
 
-/// What a hold costs in one more currency, by the terms when it was placed.
-#[derive(Copy, Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
-pub enum HeldQuote {
-    /// It can be paid in this currency.
-    Payable(Quote),
-    /// The product has a price in this currency, but it cannot be paid in it, for this reason.
-    Refused(Currency, Refusal),
-}
-
-impl HeldQuote {
-    /// The currency.
-    pub const fn currency(&self) -> Currency {
-        match self {
-            Self::Payable(quote) => quote.currency,
-            Self::Refused(currency, _) => *currency,
+macro_rules! events {
+    ($(
+        $(#[$about_group:meta])*
+        $group:ident($of_group:ident) {
+            $(
+                $(#[$about:meta])*
+                $number:literal $version:literal $word:literal $kind:ident $user:ident $owner:ident $step:ident;
+            )*
         }
-    }
-}
-
-/// Who did an administrative act.
-#[derive(Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
-pub struct AdminAct {
-    /// The request.
-    pub request: RequestId,
-    /// The name of the API key it came with.
-    pub owner: KeyOwner,
-}
-
-/// An attempt by a known caller was refused.
-#[derive(Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
-pub struct AttemptRefused {
-    /// By which call.
-    pub flow: Flow,
-    /// Why.
-    pub reason: Refusal,
-    /// What it is about, where the reason has figures.
-    pub facts: Option<Box<RefusalFacts>>,
-    /// Who tried, where the request was well enough formed to tell.
-    pub user: Option<UserId>,
-    /// What for, likewise.
-    pub product: Option<ProductId>,
-    /// How many units; 0 where not known.
-    pub quantity: u32,
-    /// The card, where one was named that is a token.
-    pub card: Option<CardToken>,
-    /// Where it came from.
-    pub origin: Origin,
-    /// The risk rules that it met; none where it was blocked because the buyer is paused.
-    pub hits: Vec<RuleHit>,
-    /// What it was scored by, where it came as far as the rules.
-    pub appraisal: Appraisal,
-    /// Refusals of the same key's name just before that were not written down.
-    pub left_out: u64,
-}
-
-impl AttemptRefused {
-    /// Why, and what it is about.
-    pub fn rejection(&self) -> Rejection {
-        Rejection {
-            reason: self.reason,
-            facts: self.facts.as_deref().copied(),
+    )*) => {
+        /// A fact that stands in the log.
+        #[derive(Clone, Debug, PartialEq, Eq)]
+        pub enum Event {
+            $($($(#[$about])* $kind($kind),)*)*
         }
-    }
-}
 
-/// The settings that applying depends on are these from here on.
-#[derive(Copy, Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
-pub struct LimitsSet {
-    /// The settings.
-    pub limits: Limits,
-}
-
-/// A fact that stands in the log.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Event {
-    /// The operator set a product.
-    ProductSet(ProductSet),
-    /// The operator set a promotion.
-    PromotionSet(PromotionSet),
-    /// Units were set aside for a buyer.
-    HoldPlaced(HoldPlaced),
-    /// A hold was given up.
-    HoldReleased(HoldReleased),
-    /// A hold ran out.
-    HoldExpired(HoldExpired),
-    /// The intent to authorize and capture.
-    PaymentStarted(PaymentStarted),
-    /// The gateway set the money aside.
-    PaymentAuthorized(PaymentAuthorized),
-    /// The payment ended with nothing charged.
-    PaymentDeclined(PaymentDeclined),
-    /// A purchase waits for a person.
-    ReviewOpened(ReviewOpened),
-    /// A purchase under review was decided about.
-    ReviewDecided(ReviewDecided),
-    /// The intent to capture.
-    CaptureStarted(CaptureStarted),
-    /// The gateway took the money.
-    PaymentCaptured(PaymentCaptured),
-    /// The gateway took another sum.
-    CaptureDiffered(CaptureDiffered),
-    /// The intent to give an authorization back.
-    VoidStarted(VoidStarted),
-    /// The gateway gave the authorization back.
-    PaymentVoided(PaymentVoided),
-    /// Giving an authorization back is overdue.
-    VoidStuck(VoidStuck),
-    /// The intent to give captured money back.
-    RefundStarted(RefundStarted),
-    /// The gateway gave money back.
-    RefundSucceeded(RefundSucceeded),
-    /// The gateway refused to give money back.
-    RefundFailed(RefundFailed),
-    /// The gateway gave money back without us.
-    RefundFound(RefundFound),
-    /// Money that had gone back came back.
-    RefundReturned(RefundReturned),
-    /// The cardholder disputes the payment.
-    DisputeOpened(DisputeOpened),
-    /// A dispute was decided.
-    DisputeClosed(DisputeClosed),
-    /// A buyer spent reward tokens.
-    TokensSpent(TokensSpent),
-    /// A genuine webhook was let in.
-    WebhookReceived(WebhookReceived),
-    /// An attempt was refused.
-    AttemptRefused(AttemptRefused),
-    /// The process started with other limits than before.
-    LimitsSet(LimitsSet),
-    /// An administrative act.
-    AdminActed(AdminActed),
-    /// Risk rules were set.
-    RiskRulesSet(RiskRulesSet),
-    /// Attempts are scored in another way.
-    RiskScoringSet(RiskScoringSet),
-    /// A buyer was paused, or is not any more.
-    BuyerPaused(BuyerPaused),
-    /// The operator rated a buyer.
-    BuyerRated(BuyerRated),
-    /// A buyer's segment was computed from what they bought.
-    BuyerSegmented(BuyerSegmented),
-    /// An administrative act was refused.
-    AdminRefused(AdminRefused),
-    /// Units of a product were sold elsewhere before.
-    StockImported(StockImported),
-    /// A promotion was used elsewhere before.
-    PromotionUsesImported(PromotionUsesImported),
-    /// A buyer bought units elsewhere before.
-    HoldingsImported(HoldingsImported),
-    /// An idempotency key was used elsewhere before.
-    KeyImported(KeyImported),
-    /// Webhook nonces were used elsewhere before.
-    NoncesImported(NoncesImported),
-    /// The core's time was corrected.
-    ClockCorrected(ClockCorrected),
-    /// The operator ordered to go on with a restored or copied history of the log.
-    HistoryAccepted(HistoryAccepted),
-}
-
-/// The words of refunds, whatever they leave.
-const REFUND_SUCCEEDED: &str = Step::Refunded(PaidState::Refunded).as_str();
-const REFUND_FOUND: &str = Step::RefundFound(PaidState::Refunded).as_str();
-const REFUND_RETURNED: &str = Step::RefundReturned(PaidState::Captured).as_str();
-
-impl Event {
-    /// The words for all kinds.
-    pub const KINDS: [&str; 41] = [
-        "product_set",
-        "promotion_set",
-        "limits_set",
-        "admin_acted",
-        "admin_refused",
-        "attempt_refused",
-        Step::HoldPlaced.as_str(),
-        Step::HoldReleased.as_str(),
-        Step::HoldExpired.as_str(),
-        Step::PaymentStarted.as_str(),
-        Step::PaymentAuthorized.as_str(),
-        Step::PaymentDeclined.as_str(),
-        Step::ReviewOpened.as_str(),
-        "review_decided",
-        Step::CaptureStarted.as_str(),
-        Step::PaymentCaptured.as_str(),
-        Step::CaptureDiffered.as_str(),
-        Step::VoidStarted.as_str(),
-        Step::PaymentVoided.as_str(),
-        Step::VoidStuck.as_str(),
-        Step::RefundStarted.as_str(),
-        REFUND_SUCCEEDED,
-        Step::RefundFailed.as_str(),
-        REFUND_FOUND,
-        REFUND_RETURNED,
-        Step::DisputeOpened.as_str(),
-        "dispute_closed",
-        "tokens_spent",
-        "webhook_received",
-        "risk_rules_set",
-        "risk_scoring_set",
-        "buyer_paused",
-        "buyer_rated",
-        "buyer_segmented",
-        "stock_imported",
-        "promotion_uses_imported",
-        "holdings_imported",
-        "key_imported",
-        "nonces_imported",
-        "clock_corrected",
-        "history_accepted",
-    ];
-
-    /// The word for its kind, as `holdfast log --kind` and `/admin/audit?kind=` take it.
-    pub const fn kind(&self) -> &'static str {
-        match self {
-            Self::ProductSet(_) => "product_set",
-            Self::PromotionSet(_) => "promotion_set",
-            Self::AttemptRefused(_) => "attempt_refused",
-            Self::LimitsSet(_) => "limits_set",
-            Self::AdminActed(_) => "admin_acted",
-            Self::AdminRefused(_) => "admin_refused",
-            Self::HoldPlaced(_) => Step::HoldPlaced.as_str(),
-            Self::HoldReleased(_) => Step::HoldReleased.as_str(),
-            Self::HoldExpired(_) => Step::HoldExpired.as_str(),
-            Self::PaymentStarted(_) => Step::PaymentStarted.as_str(),
-            Self::PaymentAuthorized(_) => Step::PaymentAuthorized.as_str(),
-            Self::PaymentDeclined(_) => Step::PaymentDeclined.as_str(),
-            Self::ReviewOpened(_) => Step::ReviewOpened.as_str(),
-            Self::ReviewDecided(_) => "review_decided",
-            Self::CaptureStarted(_) => Step::CaptureStarted.as_str(),
-            Self::PaymentCaptured(_) => Step::PaymentCaptured.as_str(),
-            Self::CaptureDiffered(_) => Step::CaptureDiffered.as_str(),
-            Self::VoidStarted(_) => Step::VoidStarted.as_str(),
-            Self::PaymentVoided(_) => Step::PaymentVoided.as_str(),
-            Self::VoidStuck(_) => Step::VoidStuck.as_str(),
-            Self::RefundStarted(_) => Step::RefundStarted.as_str(),
-            Self::RefundSucceeded(_) => REFUND_SUCCEEDED,
-            Self::RefundFailed(_) => Step::RefundFailed.as_str(),
-            Self::RefundFound(_) => REFUND_FOUND,
-            Self::RefundReturned(_) => REFUND_RETURNED,
-            Self::DisputeOpened(_) => Step::DisputeOpened.as_str(),
-            Self::DisputeClosed(_) => "dispute_closed",
-            Self::TokensSpent(_) => "tokens_spent",
-            Self::WebhookReceived(_) => "webhook_received",
-            Self::RiskRulesSet(_) => "risk_rules_set",
-            Self::RiskScoringSet(_) => "risk_scoring_set",
-            Self::BuyerPaused(_) => "buyer_paused",
-            Self::BuyerRated(_) => "buyer_rated",
-            Self::BuyerSegmented(_) => "buyer_segmented",
-            Self::StockImported(_) => "stock_imported",
-            Self::PromotionUsesImported(_) => "promotion_uses_imported",
-            Self::HoldingsImported(_) => "holdings_imported",
-            Self::KeyImported(_) => "key_imported",
-            Self::NoncesImported(_) => "nonces_imported",
-            Self::ClockCorrected(_) => "clock_corrected",
-            Self::HistoryAccepted(_) => "history_accepted",
+        /// An event by its group.
+        #[derive(Copy, Clone, Debug)]
+        pub enum Group<'a> {
+            $($(#[$about_group])* $group($of_group<'a>),)*
         }
-    }
 
-    /// The step that this event is in some purchase's life.
-    pub const fn step(&self) -> Option<(PurchaseId, Step)> {
-        match self {
-            Self::HoldPlaced(e) => Some((e.purchase, Step::HoldPlaced)),
-            Self::HoldReleased(e) => Some((e.purchase, Step::HoldReleased)),
-            Self::HoldExpired(e) => Some((e.purchase, Step::HoldExpired)),
-            Self::PaymentStarted(e) => Some((e.purchase, Step::PaymentStarted)),
-            Self::PaymentAuthorized(e) => Some((e.purchase, Step::PaymentAuthorized)),
-            Self::PaymentDeclined(e) => Some((
-                e.purchase,
-                match e.hold {
-                    HoldAfter::Ended => Step::PaymentDeclined,
-                    HoldAfter::Kept => Step::PaymentDeclinedHoldKept,
-                },
-            )),
-            Self::ReviewOpened(e) => Some((e.purchase, Step::ReviewOpened)),
-            Self::ReviewDecided(e) => Some((e.purchase, e.step())),
-            Self::CaptureStarted(e) => Some((e.purchase, Step::CaptureStarted)),
-            Self::PaymentCaptured(e) => Some((e.purchase, Step::PaymentCaptured)),
-            Self::CaptureDiffered(e) => Some((e.purchase, Step::CaptureDiffered)),
-            Self::VoidStarted(e) => Some((e.purchase, Step::VoidStarted)),
-            Self::PaymentVoided(e) => Some((
-                e.purchase,
-                match e.hold {
-                    HoldAfter::Ended => Step::PaymentVoided,
-                    HoldAfter::Kept => Step::PaymentVoidedHoldKept,
-                },
-            )),
-            Self::VoidStuck(e) => Some((e.purchase, Step::VoidStuck)),
-            Self::RefundStarted(e) => Some((e.purchase, Step::RefundStarted)),
-            Self::RefundSucceeded(e) => Some((e.purchase, Step::Refunded(e.leaves))),
-            Self::RefundFound(e) => Some((e.purchase, Step::RefundFound(e.leaves))),
-            Self::RefundReturned(e) => Some((e.purchase, Step::RefundReturned(e.leaves))),
-            Self::RefundFailed(e) => Some((e.purchase, Step::RefundFailed)),
-            Self::DisputeOpened(e) => Some((e.purchase, Step::DisputeOpened)),
-            Self::DisputeClosed(e) => Some((e.purchase, e.step())),
-            Self::ProductSet(_)
-            | Self::PromotionSet(_)
-            | Self::AttemptRefused(_)
-            | Self::TokensSpent(_)
-            | Self::WebhookReceived(_)
-            | Self::StockImported(_)
-            | Self::PromotionUsesImported(_)
-            | Self::HoldingsImported(_)
-            | Self::KeyImported(_)
-            | Self::NoncesImported(_)
-            | Self::LimitsSet(_)
-            | Self::RiskRulesSet(_)
-            | Self::RiskScoringSet(_)
-            | Self::BuyerPaused(_)
-            | Self::BuyerRated(_)
-            | Self::BuyerSegmented(_)
-            | Self::AdminRefused(_)
-            | Self::ClockCorrected(_)
-            | Self::HistoryAccepted(_)
-            | Self::AdminActed(_) => None,
-        }
-    }
+        $(
+            $(#[$about_group])*
+            #[derive(Copy, Clone, Debug)]
+            pub enum $of_group<'a> {
+                $($(#[$about])* $kind(&'a $kind),)*
+            }
+        )*
 
-    /// The buyer that this event is about.
-    pub const fn user(&self) -> Option<&UserId> {
-        match self {
-            Self::HoldPlaced(e) => Some(&e.user),
-            Self::HoldReleased(e) => Some(&e.user),
-            Self::HoldExpired(e) => Some(&e.user),
-            Self::PaymentStarted(e) => Some(&e.user),
-            Self::PaymentAuthorized(e) => Some(&e.user),
-            Self::PaymentDeclined(e) => Some(&e.user),
-            Self::ReviewOpened(e) => Some(&e.user),
-            Self::ReviewDecided(e) => Some(&e.user),
-            Self::CaptureStarted(e) => Some(&e.user),
-            Self::PaymentCaptured(e) => Some(&e.user),
-            Self::CaptureDiffered(e) => Some(&e.user),
-            Self::VoidStarted(e) => Some(&e.user),
-            Self::PaymentVoided(e) => Some(&e.user),
-            Self::VoidStuck(e) => Some(&e.user),
-            Self::RefundStarted(e) => Some(&e.user),
-            Self::RefundSucceeded(e) => Some(&e.user),
-            Self::RefundFailed(e) => Some(&e.user),
-            Self::RefundFound(e) => Some(&e.user),
-            Self::RefundReturned(e) => Some(&e.user),
-            Self::DisputeOpened(e) => Some(&e.user),
-            Self::DisputeClosed(e) => Some(&e.user),
-            Self::TokensSpent(e) => Some(&e.user),
-            Self::HoldingsImported(e) => Some(&e.user),
-            Self::KeyImported(e) => Some(&e.user),
-            Self::WebhookReceived(e) => e.user.as_ref(),
-            Self::AttemptRefused(e) => e.user.as_ref(),
-            Self::BuyerPaused(e) => Some(&e.user),
-            Self::BuyerRated(e) => Some(&e.user),
-            Self::BuyerSegmented(e) => Some(&e.user),
-            Self::RiskRulesSet(_)
-            | Self::RiskScoringSet(_)
-            | Self::ProductSet(_)
-            | Self::PromotionSet(_)
-            | Self::StockImported(_)
-            | Self::PromotionUsesImported(_)
-            | Self::NoncesImported(_)
-            | Self::LimitsSet(_)
-            | Self::AdminRefused(_)
-            | Self::ClockCorrected(_)
-            | Self::HistoryAccepted(_)
-            | Self::AdminActed(_) => None,
+        impl Event {
+            /// The words for all kinds.
+            pub const KINDS: [&str; [$($($word,)*)*].len()] = [$($($word,)*)*];
+
+            /// The word for its kind, as `holdfast log --kind` and `/admin/audit?kind=` take it.
+            pub const fn kind(&self) -> &'static str {
+                match self {
+                    $($(Self::$kind(_) => $word,)*)*
+                }
+            }
+
+            /// The event as one of its group.
+            pub const fn group(&self) -> Group<'_> {
+                match self {
+                    $($(Self::$kind(event) => Group::$group($of_group::$kind(event)),)*)*
+                }
+            }
+
+            /// The buyer that this event is about.
+            #[allow(unused_variables, reason = "some kinds are about no buyer")]
+            pub const fn user(&self) -> Option<&UserId> {
+                match self {
+                    $($(Self::$kind(event) => user_in!(event $user),)*)*
+                }
+            }
+
+            /// The name of the key that this event came by, where one is known.
+            #[allow(unused_variables, reason = "some kinds come by no key")]
+            pub const fn owner(&self) -> Option<&KeyOwner> {
+                match self {
+                    $($(Self::$kind(event) => owner_of!(event $owner),)*)*
+                }
+            }
+
+            /// The step that this event is in some purchase's life.
+            #[allow(unused_variables, reason = "some kinds are no step")]
+            pub const fn step(&self) -> Option<(PurchaseId, Step)> {
+                match self {
+                    $($(Self::$kind(event) => step_of!(event $step),)*)*
+                }
+            }
         }
-    }
+    };
 }
+
+event_table!(events);

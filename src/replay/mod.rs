@@ -24,8 +24,9 @@ mod report;
 
 use crate::engine::counter::{Depths, depths_always};
 use crate::engine::event::{
-    AttemptRefused, Event, Flow, HoldPlaced, Origin, PaymentStarted, PaysFor, RiskRulesSet,
-    RiskScoringSet, RuleHit, RuleOutcome,
+    AttemptEvent, AttemptRefused, BuyerEvent, CatalogueEvent, CoreEvent, DisputeEvent, Event, Flow,
+    Group, HoldEvent, HoldPlaced, Origin, PaymentEvent, PaymentStarted, PaysFor, RefundEvent,
+    RiskEvent, RiskRulesSet, RiskScoringSet, RuleHit, RuleOutcome,
 };
 use crate::engine::features::{self, Features, depths_for_features};
 use crate::engine::refusal::{Refusal, Trace};
@@ -208,53 +209,55 @@ impl Replay {
             (Some(hold), _) => self.held(hold, changed),
             (None, _) => {}
         }
-        match &entry.event {
-            Event::HoldPlaced(placed) if placed.flow == Flow::Buy => self.waiting = Some(entry),
-            Event::HoldPlaced(_) => self.held(&entry, changed),
-            Event::PaymentStarted(started) => self.paid_for_hold(started, &entry, changed),
-            Event::AttemptRefused(refused) => self.refused(refused, &entry, changed),
-            Event::RiskRulesSet(set) => self.rules_set(set, stamp)?,
-            Event::RiskScoringSet(set) => self.scoring_set(set),
-            Event::ProductSet(set) => self.known.set_prices(set),
-            Event::BuyerRated(rated) => self.known.rate(rated),
-            Event::BuyerSegmented(segmented) => self.known.segment(segmented),
-            Event::ClockCorrected(corrected) => {
+        match entry.event.group() {
+            Group::Hold(HoldEvent::HoldPlaced(placed)) if placed.flow == Flow::Buy => {
+                self.waiting = Some(entry);
+            }
+            Group::Hold(HoldEvent::HoldPlaced(_)) => self.held(&entry, changed),
+            Group::Payment(PaymentEvent::PaymentStarted(started)) => {
+                self.paid_for_hold(started, &entry, changed);
+            }
+            Group::Hold(HoldEvent::HoldReleased(_) | HoldEvent::HoldExpired(_))
+            | Group::Payment(
+                PaymentEvent::PaymentAuthorized(_)
+                | PaymentEvent::PaymentDeclined(_)
+                | PaymentEvent::CaptureStarted(_)
+                | PaymentEvent::PaymentCaptured(_)
+                | PaymentEvent::CaptureDiffered(_)
+                | PaymentEvent::VoidStarted(_)
+                | PaymentEvent::PaymentVoided(_)
+                | PaymentEvent::VoidStuck(_),
+            )
+            | Group::Review(_)
+            | Group::Refund(_)
+            | Group::Dispute(_) => self.came_of(&entry.event, stamp),
+            Group::Attempt(AttemptEvent::AttemptRefused(refused)) => {
+                self.refused(refused, &entry, changed);
+            }
+            Group::Buyer(BuyerEvent::BuyerRated(rated)) => self.known.rate(rated),
+            Group::Buyer(BuyerEvent::BuyerSegmented(segmented)) => self.known.segment(segmented),
+            Group::Catalogue(CatalogueEvent::ProductSet(set)) => self.known.set_prices(set),
+            Group::Risk(RiskEvent::RiskRulesSet(set)) => self.rules_set(set, stamp)?,
+            Group::Risk(RiskEvent::RiskScoringSet(set)) => self.scoring_set(set),
+            Group::Core(CoreEvent::ClockCorrected(corrected)) => {
                 self.velocity.correct(corrected);
                 self.known.correct(corrected);
             }
-            Event::HoldReleased(_)
-            | Event::HoldExpired(_)
-            | Event::PaymentAuthorized(_)
-            | Event::PaymentDeclined(_)
-            | Event::ReviewOpened(_)
-            | Event::ReviewDecided(_)
-            | Event::CaptureStarted(_)
-            | Event::PaymentCaptured(_)
-            | Event::VoidStarted(_)
-            | Event::PaymentVoided(_)
-            | Event::VoidStuck(_)
-            | Event::RefundStarted(_)
-            | Event::RefundSucceeded(_)
-            | Event::RefundFailed(_)
-            | Event::RefundFound(_)
-            | Event::RefundReturned(_)
-            | Event::CaptureDiffered(_)
-            | Event::DisputeOpened(_)
-            | Event::DisputeClosed(_) => self.came_of(&entry.event, stamp),
             // No rule asks about what these say, and none of them is an attempt or comes of one.
-            Event::PromotionSet(_)
-            | Event::LimitsSet(_)
-            | Event::HistoryAccepted(_)
-            | Event::TokensSpent(_)
-            | Event::WebhookReceived(_)
-            | Event::AdminActed(_)
-            | Event::AdminRefused(_)
-            | Event::BuyerPaused(_)
-            | Event::StockImported(_)
-            | Event::PromotionUsesImported(_)
-            | Event::HoldingsImported(_)
-            | Event::KeyImported(_)
-            | Event::NoncesImported(_) => {}
+            Group::Buyer(
+                BuyerEvent::TokensSpent(_)
+                | BuyerEvent::BuyerPaused(_)
+                | BuyerEvent::HoldingsImported(_)
+                | BuyerEvent::KeyImported(_),
+            )
+            | Group::Catalogue(
+                CatalogueEvent::PromotionSet(_)
+                | CatalogueEvent::StockImported(_)
+                | CatalogueEvent::PromotionUsesImported(_),
+            )
+            | Group::Webhook(_)
+            | Group::Core(CoreEvent::LimitsSet(_) | CoreEvent::HistoryAccepted(_))
+            | Group::Trail(_) => {}
         }
         Ok(())
     }
@@ -526,60 +529,47 @@ impl Replay {
         let purchase = self.known.purchases.get_mut(&id);
         let blocked = purchase.and_then(|it| Some((it.quote, it.blocked.as_mut()?)));
         if let Some((quote, blocked)) = blocked {
-            match event {
-                Event::PaymentCaptured(_) => {
+            match event.group() {
+                Group::Payment(PaymentEvent::PaymentCaptured(_)) => {
                     self.tally.fates.end(|it| &mut it.captured);
                     self.tally.captured(blocked, quote);
                 }
-                Event::PaymentDeclined(_) => self.tally.fates.end(|it| &mut it.declined),
-                Event::RefundSucceeded(done) => {
+                Group::Payment(PaymentEvent::PaymentDeclined(_)) => {
+                    self.tally.fates.end(|it| &mut it.declined);
+                }
+                Group::Refund(RefundEvent::RefundSucceeded(done)) => {
                     self.tally.refunded(blocked, quote.currency, done.amount);
                 }
-                Event::RefundFound(found) => {
+                Group::Refund(RefundEvent::RefundFound(found)) => {
                     self.tally.refunded(blocked, quote.currency, found.amount);
                 }
-                Event::RefundReturned(it) => {
+                Group::Refund(RefundEvent::RefundReturned(it)) => {
                     self.tally.returned(blocked, quote.currency, it.amount);
                 }
-                Event::DisputeClosed(closed) => {
+                Group::Dispute(DisputeEvent::DisputeClosed(closed)) => {
                     self.tally.charged_back(blocked, closed);
                 }
                 // No money moves for good.
-                Event::HoldReleased(_)
-                | Event::HoldExpired(_)
-                | Event::PaymentStarted(_)
-                | Event::PaymentAuthorized(_)
-                | Event::ReviewOpened(_)
-                | Event::ReviewDecided(_)
-                | Event::CaptureStarted(_)
-                | Event::VoidStarted(_)
-                | Event::PaymentVoided(_)
-                | Event::VoidStuck(_)
-                | Event::RefundStarted(_)
-                | Event::RefundFailed(_)
-                | Event::CaptureDiffered(_)
-                | Event::DisputeOpened(_)
-                | Event::ProductSet(_)
-                | Event::PromotionSet(_)
-                | Event::HoldPlaced(_)
-                | Event::TokensSpent(_)
-                | Event::WebhookReceived(_)
-                | Event::AttemptRefused(_)
-                | Event::LimitsSet(_)
-                | Event::ClockCorrected(_)
-                | Event::HistoryAccepted(_)
-                | Event::AdminActed(_)
-                | Event::AdminRefused(_)
-                | Event::RiskRulesSet(_)
-                | Event::RiskScoringSet(_)
-                | Event::BuyerPaused(_)
-                | Event::BuyerRated(_)
-                | Event::BuyerSegmented(_)
-                | Event::StockImported(_)
-                | Event::PromotionUsesImported(_)
-                | Event::HoldingsImported(_)
-                | Event::KeyImported(_)
-                | Event::NoncesImported(_) => {}
+                Group::Hold(_)
+                | Group::Payment(
+                    PaymentEvent::PaymentStarted(_)
+                    | PaymentEvent::PaymentAuthorized(_)
+                    | PaymentEvent::CaptureStarted(_)
+                    | PaymentEvent::CaptureDiffered(_)
+                    | PaymentEvent::VoidStarted(_)
+                    | PaymentEvent::PaymentVoided(_)
+                    | PaymentEvent::VoidStuck(_),
+                )
+                | Group::Review(_)
+                | Group::Refund(RefundEvent::RefundStarted(_) | RefundEvent::RefundFailed(_))
+                | Group::Dispute(DisputeEvent::DisputeOpened(_))
+                | Group::Attempt(_)
+                | Group::Buyer(_)
+                | Group::Catalogue(_)
+                | Group::Risk(_)
+                | Group::Webhook(_)
+                | Group::Core(_)
+                | Group::Trail(_) => {}
             }
             if self.history == History::WithoutBlocked {
                 return;

@@ -233,6 +233,10 @@ fn a_default_arm_over_events_is_found_and_others_are_not() {
     assert_eq!(default_arms(over_events, false), [3]);
     let named = over_events.replace('_', "other");
     assert_eq!(default_arms(&named, false), [3]);
+    let by_group = over_events.replace("Event::HoldPlaced", "Group::Hold");
+    assert_eq!(default_arms(&by_group, false), [3]);
+    let in_group = over_events.replace("Event::", "HoldEvent::");
+    assert_eq!(default_arms(&in_group, false), [3]);
     let within = over_events.replace("Event::", "Self::");
     assert_eq!(default_arms(&within, true), [3]);
     assert_eq!(default_arms(&within, false), [0; 0]);
@@ -259,7 +263,10 @@ fn default_arms(code: &str, of_events: bool) -> Vec<usize> {
     };
     let names_event = |line: &str| {
         let arm = line.trim_start().trim_start_matches("| ");
-        arm.starts_with("Event::") || of_events && arm.starts_with("Self::")
+        // `Event::`, `Group::`, and the groups, `HoldEvent::` and so on.
+        let named = arm.split("::").next().unwrap_or_default();
+        let of_a_group = named == "Group" || named.ends_with("Event");
+        of_a_group && arm.contains("::") || of_events && arm.starts_with("Self::")
     };
     let mut found = Vec::new();
     for (place, line) in lines.iter().enumerate() {

@@ -68,6 +68,13 @@ pub struct RefundSucceeded {
     pub restock: Restock,
 }
 
+impl RefundSucceeded {
+    /// The step in the purchase's life.
+    pub const fn step(&self) -> Step {
+        Step::Refunded(self.leaves)
+    }
+}
+
 /// The gateway's books show that money went back which no refund of ours gave: one that was made
 /// at the gateway's own site.
 #[derive(Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
@@ -92,6 +99,13 @@ pub struct RefundFound {
     pub clawback: Clawback,
 }
 
+impl RefundFound {
+    /// The step in the purchase's life.
+    pub const fn step(&self) -> Step {
+        Step::RefundFound(self.leaves)
+    }
+}
+
 /// Money that had gone back is with the shop again: the gateway says that a refund failed after it
 /// had reported success.
 #[derive(Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
@@ -114,6 +128,13 @@ pub struct RefundReturned {
     pub leaves: PaidState,
     /// The reward tokens that came back with it.
     pub given_back: GivenBack,
+}
+
+impl RefundReturned {
+    /// The step in the purchase's life.
+    pub const fn step(&self) -> Step {
+        Step::RefundReturned(self.leaves)
+    }
 }
 
 /// Whether the units of a purchase whose money went back are sold once more.

@@ -5,7 +5,7 @@
 //! who leaves out secrets and card numbers. Applying any of these changes nothing.
 //! Deliberately absent: what was done itself, which is the event beside it in the same append.
 
-use super::{AdminAct, Decider, Event};
+use super::{AdminAct, Event, Group, TrailEvent};
 use crate::ids::{KeyOwner, RequestId, holds_card_number};
 use rkyv::{Archive, Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -235,106 +235,22 @@ pub struct AdminRefused {
 }
 
 impl Event {
-    /// The name of the key that this event came by, where one is known.
-    pub const fn owner(&self) -> Option<&KeyOwner> {
-        match self {
-            Self::ProductSet(e) => Some(&e.by.owner),
-            Self::PromotionSet(e) => Some(&e.by.owner),
-            Self::BuyerPaused(e) => Some(&e.by.owner),
-            Self::BuyerRated(e) => Some(&e.by.owner),
-            Self::RiskRulesSet(e) => match &e.by {
-                Some(by) => Some(&by.owner),
-                None => None,
-            },
-            Self::AdminActed(e) => Some(&e.by.owner),
-            Self::AdminRefused(e) => Some(&e.by.owner),
-            Self::HoldPlaced(e) => Some(&e.origin.owner),
-            Self::HoldReleased(e) => Some(&e.origin.owner),
-            Self::PaymentStarted(e) => Some(&e.origin.owner),
-            Self::TokensSpent(e) => Some(&e.origin.owner),
-            Self::AttemptRefused(e) => Some(&e.origin.owner),
-            Self::RefundStarted(e) => Some(&e.by.owner),
-            Self::VoidStarted(e) => match &e.by {
-                Some(by) => Some(&by.owner),
-                None => None,
-            },
-            Self::ReviewDecided(e) => match &e.decider {
-                Decider::Person(judgement) => Some(&judgement.by.owner),
-                Decider::Deadline => None,
-            },
-            Self::HistoryAccepted(e) => Some(&e.by.owner),
-            Self::LimitsSet(_)
-            | Self::ClockCorrected(_)
-            | Self::BuyerSegmented(_)
-            | Self::ReviewOpened(_)
-            | Self::StockImported(_)
-            | Self::PromotionUsesImported(_)
-            | Self::HoldingsImported(_)
-            | Self::KeyImported(_)
-            | Self::NoncesImported(_)
-            | Self::HoldExpired(_)
-            | Self::PaymentAuthorized(_)
-            | Self::PaymentDeclined(_)
-            | Self::CaptureStarted(_)
-            | Self::PaymentCaptured(_)
-            | Self::PaymentVoided(_)
-            | Self::VoidStuck(_)
-            | Self::RefundSucceeded(_)
-            | Self::RefundFailed(_)
-            | Self::RefundFound(_)
-            | Self::RefundReturned(_)
-            | Self::CaptureDiffered(_)
-            | Self::DisputeOpened(_)
-            | Self::DisputeClosed(_)
-            | Self::RiskScoringSet(_)
-            | Self::WebhookReceived(_) => None,
-        }
-    }
-
     /// The word for the administrative act that this event is, done or refused.
     pub fn act(&self) -> Option<&str> {
-        match self {
-            Self::AdminActed(e) => Some(&e.act),
-            Self::AdminRefused(e) => Some(&e.act),
-            Self::ProductSet(_)
-            | Self::PromotionSet(_)
-            | Self::LimitsSet(_)
-            | Self::ClockCorrected(_)
-            | Self::HistoryAccepted(_)
-            | Self::AttemptRefused(_)
-            | Self::HoldPlaced(_)
-            | Self::HoldReleased(_)
-            | Self::HoldExpired(_)
-            | Self::PaymentStarted(_)
-            | Self::PaymentAuthorized(_)
-            | Self::PaymentDeclined(_)
-            | Self::ReviewOpened(_)
-            | Self::ReviewDecided(_)
-            | Self::CaptureStarted(_)
-            | Self::PaymentCaptured(_)
-            | Self::VoidStarted(_)
-            | Self::PaymentVoided(_)
-            | Self::VoidStuck(_)
-            | Self::RefundStarted(_)
-            | Self::RefundSucceeded(_)
-            | Self::RefundFailed(_)
-            | Self::RefundFound(_)
-            | Self::RefundReturned(_)
-            | Self::CaptureDiffered(_)
-            | Self::DisputeOpened(_)
-            | Self::DisputeClosed(_)
-            | Self::TokensSpent(_)
-            | Self::WebhookReceived(_)
-            | Self::RiskRulesSet(_)
-            | Self::RiskScoringSet(_)
-            | Self::BuyerPaused(_)
-            | Self::BuyerRated(_)
-            | Self::BuyerSegmented(_)
-            | Self::StockImported(_)
-            | Self::PromotionUsesImported(_)
-            | Self::HoldingsImported(_)
-            | Self::KeyImported(_)
-            | Self::NoncesImported(_) => None,
+        match self.group() {
+            Group::Trail(TrailEvent::AdminActed(e)) => Some(&e.act),
+            Group::Trail(TrailEvent::AdminRefused(e)) => Some(&e.act),
+            Group::Hold(_)
+            | Group::Payment(_)
+            | Group::Review(_)
+            | Group::Refund(_)
+            | Group::Dispute(_)
+            | Group::Attempt(_)
+            | Group::Buyer(_)
+            | Group::Catalogue(_)
+            | Group::Risk(_)
+            | Group::Webhook(_)
+            | Group::Core(_) => None,
         }
     }
 }

@@ -1,15 +1,13 @@
 //! Owns which part of the state each event changes.
 //!
-//! Invariants: [`Event::part`] has no default arm, so a new kind must be placed here; live turns,
-//! recovery and `check` all ask it and match what it says without a default arm, so none of them
-//! can leave out an event that another one applies.
+//! Invariants: [`Event::part`] has no default arm, so a new group must be placed here, and a new kind
+//! is placed by its group; live turns, recovery and `check` all ask it and match what it says without
+//! a default arm, so none of them can leave out an event that another one applies.
 //! Deliberately absent: how each part changes, which is that part's own `apply`.
 
 use super::{
-    AttemptRefused, BuyerPaused, BuyerRated, BuyerSegmented, ClockCorrected, Event,
-    HistoryAccepted, HoldPlaced, HoldingsImported, KeyImported, LimitsSet, NoncesImported,
-    ProductSet, PromotionSet, PromotionUsesImported, RiskRulesSet, RiskScoringSet, StockImported,
-    TokensSpent, WebhookReceived,
+    AttemptEvent, AttemptRefused, BuyerEvent, CatalogueEvent, ClockCorrected, CoreEvent, Event,
+    Group, HistoryAccepted, HoldEvent, HoldPlaced, LimitsSet, RiskEvent, WebhookEvent,
 };
 use crate::engine::words::lifecycle::Step;
 use crate::ids::{PurchaseId, ShardId};
@@ -24,46 +22,15 @@ pub enum Part<'a> {
     /// Which history of the log the operator has accepted.
     History(&'a HistoryAccepted),
     /// Products and promotions.
-    Catalogue(CatalogueChange<'a>),
+    Catalogue(CatalogueEvent<'a>),
     /// Risk rules and scoring in force.
-    Risk(RiskChange<'a>),
+    Risk(RiskEvent<'a>),
     /// All that has to do with time: every shard, what is counted, what is remembered of webhooks.
     Time(&'a ClockCorrected),
     /// Nonces and event ids of webhooks.
-    Webhooks(WebhookChange<'a>),
+    Webhooks(WebhookEvent<'a>),
     /// The shard of one buyer.
     Shard(ShardId, ShardChange<'a>),
-}
-
-/// What changes in the catalogue.
-#[derive(Copy, Clone, Debug)]
-pub enum CatalogueChange<'a> {
-    /// A product's terms.
-    Product(&'a ProductSet),
-    /// A promotion's terms.
-    Promotion(&'a PromotionSet),
-    /// Units of a product that were sold elsewhere.
-    Sold(&'a StockImported),
-    /// Uses of a promotion that were made elsewhere.
-    Used(&'a PromotionUsesImported),
-}
-
-/// What changes in how risk is judged.
-#[derive(Copy, Clone, Debug)]
-pub enum RiskChange<'a> {
-    /// The rules.
-    Rules(&'a RiskRulesSet),
-    /// The scoring.
-    Scoring(&'a RiskScoringSet),
-}
-
-/// What changes in what is remembered of webhooks.
-#[derive(Copy, Clone, Debug)]
-pub enum WebhookChange<'a> {
-    /// One was let in.
-    Received(&'a WebhookReceived),
-    /// Nonces that were used elsewhere.
-    Nonces(&'a NoncesImported),
 }
 
 /// What changes in a shard.
@@ -75,73 +42,43 @@ pub enum ShardChange<'a> {
     Step(PurchaseId, Step),
     /// An attempt was refused.
     Refused(&'a AttemptRefused),
-    /// Reward tokens were spent.
-    Spent(&'a TokensSpent),
-    /// A buyer was paused, or is not any more.
-    Paused(&'a BuyerPaused),
-    /// A buyer was rated.
-    Rated(&'a BuyerRated),
-    /// A buyer's segment was computed.
-    Segmented(&'a BuyerSegmented),
-    /// Units that a buyer bought elsewhere.
-    Holdings(&'a HoldingsImported),
-    /// An idempotency key that was used elsewhere.
-    Key(&'a KeyImported),
+    /// A buyer changes beside their purchases.
+    Buyer(BuyerEvent<'a>),
 }
 
 impl Event {
     /// The part of the state that this event changes.
     pub fn part(&self) -> Part<'_> {
-        match self {
-            // An attempt whose buyer is not known leaves nothing behind.
-            Self::AttemptRefused(e) => match &e.user {
-                Some(user) => Part::Shard(ShardId::of(user), ShardChange::Refused(e)),
-                None => Part::Nothing,
-            },
-            Self::AdminActed(_) | Self::AdminRefused(_) => Part::Nothing,
-            Self::LimitsSet(e) => Part::Limits(e),
-            Self::ClockCorrected(e) => Part::Time(e),
-            Self::HistoryAccepted(e) => Part::History(e),
-            Self::ProductSet(e) => Part::Catalogue(CatalogueChange::Product(e)),
-            Self::PromotionSet(e) => Part::Catalogue(CatalogueChange::Promotion(e)),
-            Self::StockImported(e) => Part::Catalogue(CatalogueChange::Sold(e)),
-            Self::PromotionUsesImported(e) => Part::Catalogue(CatalogueChange::Used(e)),
-            Self::RiskRulesSet(e) => Part::Risk(RiskChange::Rules(e)),
-            Self::RiskScoringSet(e) => Part::Risk(RiskChange::Scoring(e)),
-            Self::WebhookReceived(e) => Part::Webhooks(WebhookChange::Received(e)),
-            Self::NoncesImported(e) => Part::Webhooks(WebhookChange::Nonces(e)),
-            Self::TokensSpent(e) => Part::Shard(ShardId::of(&e.user), ShardChange::Spent(e)),
-            Self::BuyerPaused(e) => Part::Shard(ShardId::of(&e.user), ShardChange::Paused(e)),
-            Self::BuyerRated(e) => Part::Shard(ShardId::of(&e.user), ShardChange::Rated(e)),
-            Self::BuyerSegmented(e) => Part::Shard(ShardId::of(&e.user), ShardChange::Segmented(e)),
-            Self::HoldingsImported(e) => {
-                Part::Shard(ShardId::of(&e.user), ShardChange::Holdings(e))
+        match self.group() {
+            Group::Hold(HoldEvent::HoldPlaced(e)) => {
+                Part::Shard(e.purchase.shard(), ShardChange::Placed(e))
             }
-            Self::KeyImported(e) => Part::Shard(ShardId::of(&e.user), ShardChange::Key(e)),
-            Self::HoldPlaced(e) => Part::Shard(e.purchase.shard(), ShardChange::Placed(e)),
-            Self::HoldReleased(_)
-            | Self::HoldExpired(_)
-            | Self::PaymentStarted(_)
-            | Self::PaymentAuthorized(_)
-            | Self::PaymentDeclined(_)
-            | Self::ReviewOpened(_)
-            | Self::ReviewDecided(_)
-            | Self::CaptureStarted(_)
-            | Self::PaymentCaptured(_)
-            | Self::CaptureDiffered(_)
-            | Self::VoidStarted(_)
-            | Self::PaymentVoided(_)
-            | Self::VoidStuck(_)
-            | Self::RefundStarted(_)
-            | Self::RefundSucceeded(_)
-            | Self::RefundFailed(_)
-            | Self::RefundFound(_)
-            | Self::RefundReturned(_)
-            | Self::DisputeOpened(_)
-            | Self::DisputeClosed(_) => {
-                let (purchase, step) = self.step().expect("`step` names all of these");
+            Group::Hold(HoldEvent::HoldReleased(_) | HoldEvent::HoldExpired(_))
+            | Group::Payment(_)
+            | Group::Review(_)
+            | Group::Refund(_)
+            | Group::Dispute(_) => {
+                let (purchase, step) = self.step().expect("every kind of these groups is a step");
                 Part::Shard(purchase.shard(), ShardChange::Step(purchase, step))
             }
+            Group::Attempt(AttemptEvent::AttemptRefused(e)) => match &e.user {
+                Some(user) => Part::Shard(ShardId::of(user), ShardChange::Refused(e)),
+                // An attempt whose buyer is not known leaves nothing behind.
+                None => Part::Nothing,
+            },
+            Group::Buyer(e) => {
+                let user = self
+                    .user()
+                    .expect("every kind of this group is about a buyer");
+                Part::Shard(ShardId::of(user), ShardChange::Buyer(e))
+            }
+            Group::Catalogue(e) => Part::Catalogue(e),
+            Group::Risk(e) => Part::Risk(e),
+            Group::Webhook(e) => Part::Webhooks(e),
+            Group::Core(CoreEvent::LimitsSet(e)) => Part::Limits(e),
+            Group::Core(CoreEvent::ClockCorrected(e)) => Part::Time(e),
+            Group::Core(CoreEvent::HistoryAccepted(e)) => Part::History(e),
+            Group::Trail(_) => Part::Nothing,
         }
     }
 }

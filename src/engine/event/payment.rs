@@ -1,10 +1,11 @@
 //! Owns the facts about payments: intents, what the gateway said, captures and voids.
 
 use super::{AdminAct, Origin, Quote, RuleHit, Whence};
+use crate::engine::words::lifecycle::Step;
 use crate::engine::words::metadata::Metadata;
 use crate::engine::words::score::Appraisal;
 use crate::ids::{
-    AuthorizationId, CaptureId, CardToken, GatewayCode, PurchaseId, ReceiptKeyId, UserId,
+    AuthorizationId, CaptureId, CardToken, GatewayCode, KeyOwner, PurchaseId, ReceiptKeyId, UserId,
 };
 use crate::money::{Amount, Currency, Tokens};
 use crate::time::UnixMs;
@@ -155,6 +156,16 @@ pub struct PaymentDeclined {
     pub whence: Whence,
 }
 
+impl PaymentDeclined {
+    /// The step in the purchase's life.
+    pub const fn step(&self) -> Step {
+        match self.hold {
+            HoldAfter::Ended => Step::PaymentDeclined,
+            HoldAfter::Kept => Step::PaymentDeclinedHoldKept,
+        }
+    }
+}
+
 /// The intent to capture.
 #[derive(Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
 pub struct CaptureStarted {
@@ -256,6 +267,16 @@ pub struct VoidStarted {
     pub by: Option<AdminAct>,
 }
 
+impl VoidStarted {
+    /// The name of the API key that ordered it, where one did.
+    pub const fn owner(&self) -> Option<&KeyOwner> {
+        match &self.by {
+            Some(by) => Some(&by.owner),
+            None => None,
+        }
+    }
+}
+
 /// The gateway gave the authorization back, or holds none.
 #[derive(Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
 pub struct PaymentVoided {
@@ -267,6 +288,16 @@ pub struct PaymentVoided {
     pub hold: HoldAfter,
     /// What the gateway had captured and refunded, where it had captured anything.
     pub returned: Option<ReturnedMoney>,
+}
+
+impl PaymentVoided {
+    /// The step in the purchase's life.
+    pub const fn step(&self) -> Step {
+        match self.hold {
+            HoldAfter::Ended => Step::PaymentVoided,
+            HoldAfter::Kept => Step::PaymentVoidedHoldKept,
+        }
+    }
 }
 
 /// Money that the gateway captured without goods, and refunded.

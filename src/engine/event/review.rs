@@ -2,7 +2,7 @@
 
 use super::{AdminAct, VoidCause};
 use crate::engine::words::lifecycle::Step;
-use crate::ids::{PurchaseId, UserId};
+use crate::ids::{KeyOwner, PurchaseId, UserId};
 use crate::time::UnixMs;
 use rkyv::{Archive, Deserialize, Serialize};
 
@@ -61,6 +61,14 @@ pub struct Judgement {
 }
 
 impl ReviewDecided {
+    /// The name of the API key of the person who decided.
+    pub const fn owner(&self) -> Option<&KeyOwner> {
+        match &self.decider {
+            Decider::Person(judgement) => Some(&judgement.by.owner),
+            Decider::Deadline => None,
+        }
+    }
+
     /// The step in the purchase's life.
     pub const fn step(&self) -> Step {
         match self.verdict {

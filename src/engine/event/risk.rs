@@ -2,7 +2,9 @@
 //! the operator paused or rated.
 
 use super::AdminAct;
-use crate::ids::{CardToken, DeviceId, Digest16, ProductId, Segment, UserId, holds_card_number};
+use crate::ids::{
+    CardToken, DeviceId, Digest16, KeyOwner, ProductId, Segment, UserId, holds_card_number,
+};
 use crate::time::UnixMs;
 use compact_str::CompactString;
 use rkyv::{Archive, Deserialize, Serialize};
@@ -137,6 +139,16 @@ pub struct RiskRulesSet {
     pub kept: Vec<CounterKept>,
     /// Who set them, where it was the operator.
     pub by: Option<AdminAct>,
+}
+
+impl RiskRulesSet {
+    /// The name of the API key that ordered it, where one did.
+    pub const fn owner(&self) -> Option<&KeyOwner> {
+        match &self.by {
+            Some(by) => Some(&by.owner),
+            None => None,
+        }
+    }
 }
 
 /// From here on attempts are scored so.

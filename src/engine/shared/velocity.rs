@@ -10,7 +10,10 @@
 use crate::engine::cells::{
     AT_MS_MAX, AttemptInstant, DistinctCell, KeyDigest, ValueSeen, VelocityCell, VelocityTable,
 };
-use crate::engine::event::{ClockCorrected, DeclineCause, Event, Flow, Origin, PaysFor, Whence};
+use crate::engine::event::{
+    AttemptEvent, ClockCorrected, DeclineCause, Event, Flow, Group, HoldEvent, Origin,
+    PaymentEvent, PaysFor, Whence,
+};
 use crate::engine::words::counter::{
     By, COUNTERS, Counted, Counter, DEPTH_ALWAYS, Depths, depths_always,
 };
@@ -294,8 +297,8 @@ impl New {
 
 /// What `event` counts as, what it names, and what of that is new.
 fn told_by(event: &Event) -> Option<(Counted, Named<'_>, New)> {
-    match event {
-        Event::HoldPlaced(placed) => {
+    match event.group() {
+        Group::Hold(HoldEvent::HoldPlaced(placed)) => {
             let named = Named {
                 user: Some(&placed.user),
                 product: Some(&placed.product),
@@ -303,7 +306,7 @@ fn told_by(event: &Event) -> Option<(Counted, Named<'_>, New)> {
             };
             Some((Counted::Attempt, named, New::All))
         }
-        Event::PaymentStarted(started) => {
+        Group::Payment(PaymentEvent::PaymentStarted(started)) => {
             let named = Named {
                 user: Some(&started.user),
                 card: Some(&started.card),
@@ -315,7 +318,7 @@ fn told_by(event: &Event) -> Option<(Counted, Named<'_>, New)> {
             };
             Some((Counted::Attempt, named, new))
         }
-        Event::AttemptRefused(refused) => {
+        Group::Attempt(AttemptEvent::AttemptRefused(refused)) => {
             let counts = !matches!(
                 refused.reason,
                 Refusal::InvalidRequest | Refusal::IdempotencyInFlight
@@ -330,17 +333,17 @@ fn told_by(event: &Event) -> Option<(Counted, Named<'_>, New)> {
             };
             counts.then_some((Counted::Attempt, named, New::All))
         }
-        Event::PaymentCaptured(captured) => {
+        Group::Payment(PaymentEvent::PaymentCaptured(captured)) => {
             let named = of_whence(&captured.user, &captured.whence);
             Some((Counted::Purchase, named, New::All))
         }
-        Event::PaymentDeclined(declined) => {
+        Group::Payment(PaymentEvent::PaymentDeclined(declined)) => {
             let named = of_whence(&declined.user, &declined.whence);
             // What the gateway could not process says nothing of the card.
             let by_issuer = declined.cause == DeclineCause::DeclinedByIssuer;
             by_issuer.then_some((Counted::Declined, named, New::All))
         }
-        Event::HoldExpired(expired) => {
+        Group::Hold(HoldEvent::HoldExpired(expired)) => {
             let named = Named {
                 user: Some(&expired.user),
                 card: expired.card.as_ref(),
@@ -350,41 +353,24 @@ fn told_by(event: &Event) -> Option<(Counted, Named<'_>, New)> {
             };
             Some((Counted::Expired, named, New::All))
         }
-        Event::VoidStuck(_)
-        | Event::RefundStarted(_)
-        | Event::RefundSucceeded(_)
-        | Event::RefundFailed(_)
-        | Event::RefundFound(_)
-        | Event::RefundReturned(_)
-        | Event::CaptureDiffered(_)
-        | Event::DisputeOpened(_)
-        | Event::DisputeClosed(_)
-        | Event::TokensSpent(_)
-        | Event::WebhookReceived(_)
-        | Event::ProductSet(_)
-        | Event::PromotionSet(_)
-        | Event::ClockCorrected(_)
-        | Event::HistoryAccepted(_)
-        | Event::LimitsSet(_)
-        | Event::AdminActed(_)
-        | Event::AdminRefused(_)
-        | Event::StockImported(_)
-        | Event::PromotionUsesImported(_)
-        | Event::HoldingsImported(_)
-        | Event::KeyImported(_)
-        | Event::NoncesImported(_)
-        | Event::RiskRulesSet(_)
-        | Event::RiskScoringSet(_)
-        | Event::BuyerPaused(_)
-        | Event::BuyerRated(_)
-        | Event::BuyerSegmented(_)
-        | Event::HoldReleased(_)
-        | Event::PaymentAuthorized(_)
-        | Event::ReviewOpened(_)
-        | Event::ReviewDecided(_)
-        | Event::CaptureStarted(_)
-        | Event::VoidStarted(_)
-        | Event::PaymentVoided(_) => None,
+        Group::Hold(HoldEvent::HoldReleased(_))
+        | Group::Payment(
+            PaymentEvent::PaymentAuthorized(_)
+            | PaymentEvent::CaptureStarted(_)
+            | PaymentEvent::CaptureDiffered(_)
+            | PaymentEvent::VoidStarted(_)
+            | PaymentEvent::PaymentVoided(_)
+            | PaymentEvent::VoidStuck(_),
+        )
+        | Group::Review(_)
+        | Group::Refund(_)
+        | Group::Dispute(_)
+        | Group::Buyer(_)
+        | Group::Catalogue(_)
+        | Group::Risk(_)
+        | Group::Webhook(_)
+        | Group::Core(_)
+        | Group::Trail(_) => None,
     }
 }
 

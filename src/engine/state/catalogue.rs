@@ -6,7 +6,7 @@
 //! Deliberately absent: who may change it and when (the journal's catalogue turn).
 
 use crate::engine::cells::{PromotionCell, StockCell, UNITS_MAX};
-use crate::engine::event::{Active, CatalogueChange, Discount, ProductSet, PromotionSet};
+use crate::engine::event::{Active, CatalogueEvent, Discount, ProductSet, PromotionSet};
 use crate::engine::words::refusal::Refusal;
 use crate::engine::words::rejection::{PromotionBar, RefusalFacts, Rejection};
 use crate::engine::words::settings::Bounds;
@@ -160,25 +160,25 @@ impl Catalogue {
 
     /// Applies what an event changes in it; where no turn can have written that, why not. Live and
     /// recovery alike; the cells are the caller's.
-    pub fn apply(&mut self, change: CatalogueChange<'_>) -> Result<(), &'static str> {
+    pub fn apply(&mut self, change: CatalogueEvent<'_>) -> Result<(), &'static str> {
         const NEVER_SET: &str = "what it is about was never set";
         match change {
-            CatalogueChange::Product(set) if set.stock > UNITS_MAX => {
+            CatalogueEvent::ProductSet(set) if set.stock > UNITS_MAX => {
                 Err("its total is more than can be counted")
             }
-            CatalogueChange::Product(set) => {
+            CatalogueEvent::ProductSet(set) => {
                 self.add_product(set.clone());
                 Ok(())
             }
-            CatalogueChange::Promotion(set) => {
+            CatalogueEvent::PromotionSet(set) => {
                 self.add_promotion(set.clone());
                 Ok(())
             }
-            CatalogueChange::Sold(it) => {
+            CatalogueEvent::StockImported(it) => {
                 let put = self.set_imported_sold(&it.product, it.sold);
                 put.ok_or(NEVER_SET)
             }
-            CatalogueChange::Used(it) => {
+            CatalogueEvent::PromotionUsesImported(it) => {
                 let put = self.set_imported_uses(&it.code, it.uses);
                 put.ok_or(NEVER_SET)
             }

@@ -1,4 +1,5 @@
-//! Owns the format of events in the log: a number for each kind, a version for each format, bytes.
+//! Owns the format of events in the log: their bytes, under the numbers and versions of the table in
+//! `engine::event`.
 //!
 //! Invariants: a payload is the time (8 bytes, little-endian, milliseconds; the highest bit says that the
 //! clock had not settled since the start) and the archived event (`rkyv`, little-endian, unaligned),
@@ -7,15 +8,7 @@
 //! that was written stays readable.
 //! Deliberately absent: the record around it, which belongs to the log.
 
-use crate::engine::event::{
-    AdminActed, AdminRefused, AttemptRefused, BuyerPaused, BuyerRated, BuyerSegmented,
-    CaptureDiffered, CaptureStarted, ClockCorrected, DisputeClosed, DisputeOpened, Event,
-    HistoryAccepted, HoldExpired, HoldPlaced, HoldReleased, HoldingsImported, KeyImported,
-    LimitsSet, NoncesImported, PaymentAuthorized, PaymentCaptured, PaymentDeclined, PaymentStarted,
-    PaymentVoided, ProductSet, PromotionSet, PromotionUsesImported, RefundFailed, RefundFound,
-    RefundReturned, RefundStarted, RefundSucceeded, ReviewDecided, ReviewOpened, RiskRulesSet,
-    RiskScoringSet, StockImported, TokensSpent, VoidStarted, VoidStuck, WebhookReceived,
-};
+use crate::engine::event::{self, Event, event_table};
 use crate::engine::stamp::Settled;
 use crate::time::UnixMs;
 use rkyv::rancor;
@@ -72,14 +65,20 @@ pub enum DecodeError {
     },
 }
 
-macro_rules! kinds {
-    (
-        $($number:literal $version:literal $variant:ident($shape:ty);)*
-    ) => {
+macro_rules! codec {
+    ($(
+        $(#[$about_group:meta])*
+        $group:ident($of_group:ident) {
+            $(
+                $(#[$about:meta])*
+                $number:literal $version:literal $word:literal $kind:ident $user:ident $owner:ident $step:ident;
+            )*
+        }
+    )*) => {
         /// The kind of `event`, in the current version.
         pub fn kind_of(event: &Event) -> Kind {
             match event {
-                $(Event::$variant(_) => Kind { number: $number, version: $version },)*
+                $($(Event::$kind(_) => Kind { number: $number, version: $version },)*)*
             }
         }
 
@@ -87,7 +86,7 @@ macro_rules! kinds {
         pub fn encode(event: &Event, at: UnixMs, into: &mut Vec<u8>) {
             into.extend_from_slice(&at.get().to_le_bytes());
             match event {
-                $(Event::$variant(shape) => archive(shape, into),)*
+                $($(Event::$kind(shape) => archive(shape, into),)*)*
             }
         }
 
@@ -101,10 +100,10 @@ macro_rules! kinds {
             let at = u64::from_le_bytes(at.try_into().expect("split at 8 bytes"));
             let at = UnixMs::new(at & !UNSETTLED);
             let event = match (number, version) {
-                $(($number, $version) => {
-                    let shape = rkyv::from_bytes::<$shape, rancor::Error>(archived);
-                    Event::$variant(shape.map_err(|problem| malformed(problem.to_string()))?)
-                })*
+                $($(($number, $version) => {
+                    let shape = rkyv::from_bytes::<event::$kind, rancor::Error>(archived);
+                    Event::$kind(shape.map_err(|problem| malformed(problem.to_string()))?)
+                })*)*
                 _ => return Err(DecodeError::UnknownKind { number, version }),
             };
             Ok((at, event))
@@ -112,49 +111,7 @@ macro_rules! kinds {
     };
 }
 
-kinds! {
-    1 1 ProductSet(ProductSet);
-    2 1 PromotionSet(PromotionSet);
-    3 1 AdminActed(AdminActed);
-    4 1 LimitsSet(LimitsSet);
-    5 1 WebhookReceived(WebhookReceived);
-    6 1 RiskRulesSet(RiskRulesSet);
-    7 1 AdminRefused(AdminRefused);
-    9 1 RiskScoringSet(RiskScoringSet);
-    10 1 ClockCorrected(ClockCorrected);
-    11 1 HistoryAccepted(HistoryAccepted);
-    16 1 AttemptRefused(AttemptRefused);
-    17 1 HoldPlaced(HoldPlaced);
-    64 1 StockImported(StockImported);
-    65 1 PromotionUsesImported(PromotionUsesImported);
-    66 1 HoldingsImported(HoldingsImported);
-    67 1 KeyImported(KeyImported);
-    68 1 NoncesImported(NoncesImported);
-    18 1 HoldReleased(HoldReleased);
-    19 1 HoldExpired(HoldExpired);
-    20 1 TokensSpent(TokensSpent);
-    21 1 BuyerPaused(BuyerPaused);
-    22 1 BuyerRated(BuyerRated);
-    52 1 BuyerSegmented(BuyerSegmented);
-    32 1 PaymentStarted(PaymentStarted);
-    33 1 PaymentAuthorized(PaymentAuthorized);
-    34 1 PaymentDeclined(PaymentDeclined);
-    35 1 CaptureStarted(CaptureStarted);
-    36 1 PaymentCaptured(PaymentCaptured);
-    37 1 VoidStarted(VoidStarted);
-    38 1 PaymentVoided(PaymentVoided);
-    39 1 VoidStuck(VoidStuck);
-    40 1 RefundStarted(RefundStarted);
-    41 1 RefundSucceeded(RefundSucceeded);
-    42 1 RefundFailed(RefundFailed);
-    43 1 DisputeOpened(DisputeOpened);
-    44 1 DisputeClosed(DisputeClosed);
-    45 1 ReviewOpened(ReviewOpened);
-    46 1 ReviewDecided(ReviewDecided);
-    47 1 CaptureDiffered(CaptureDiffered);
-    48 1 RefundFound(RefundFound);
-    49 1 RefundReturned(RefundReturned);
-}
+event_table!(codec);
 
 fn archive<T>(shape: &T, into: &mut Vec<u8>)
 where

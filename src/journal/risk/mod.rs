@@ -10,7 +10,7 @@ pub(in crate::journal) mod scoring;
 use crate::engine::counter::{By, Counter, Depths};
 use crate::engine::decide::Claims;
 use crate::engine::event::{AdminActed, BuyerPaused, BuyerRated, CounterKept, Event, RiskRulesSet};
-use crate::engine::event::{Part, Pause, Rating, RiskChange, RuleName, RuleOutcome, RulesSource};
+use crate::engine::event::{Part, Pause, Rating, RiskEvent, RuleName, RuleOutcome, RulesSource};
 use crate::engine::refusal::Refusal;
 use crate::engine::risk::kept::{depths_of, kept_for};
 use crate::engine::risk::program::RuleSet;
@@ -62,13 +62,13 @@ impl InForce {
     /// Applies what an event changes in it. Live and recovery alike.
     pub(in crate::journal) fn apply(
         &mut self,
-        change: RiskChange<'_>,
+        change: RiskEvent<'_>,
         stamp: Stamp,
         velocity: &Velocity,
     ) {
         match change {
-            RiskChange::Rules(set) => self.rules.apply(set, stamp),
-            RiskChange::Scoring(set) => {
+            RiskEvent::RiskRulesSet(set) => self.rules.apply(set, stamp),
+            RiskEvent::RiskScoringSet(set) => {
                 self.scoring = Some(ScoringAt {
                     set: set.clone(),
                     at: stamp.at,
@@ -143,7 +143,7 @@ pub fn digest_of(text: &str) -> Digest16 {
 }
 
 /// What an event that was made here changes.
-pub(in crate::journal) fn change_in(event: &Event) -> RiskChange<'_> {
+pub(in crate::journal) fn change_in(event: &Event) -> RiskEvent<'_> {
     match event.part() {
         Part::Risk(change) => change,
         Part::Nothing

@@ -17,7 +17,7 @@ use crate::engine::cells::{Admission, Fingerprint, GenerationExport, GuardFull, 
 use crate::engine::command::ReceiveWebhook;
 use crate::engine::decide::{Claims, DisputeWord, Unplaced, decide_dispute};
 use crate::engine::event::{
-    ClockCorrected, Disposition, Event, WebhookChange, WebhookFormat, WebhookKind, WebhookReceived,
+    ClockCorrected, Disposition, Event, WebhookEvent, WebhookFormat, WebhookKind, WebhookReceived,
 };
 use crate::engine::refusal::Refusal;
 use crate::engine::rejection::Rejection;
@@ -93,13 +93,13 @@ impl Seen {
     /// Applies what an event changes in it; doing so again changes nothing. Live and recovery alike.
     pub(in crate::journal) fn apply(
         &self,
-        change: WebhookChange<'_>,
+        change: WebhookEvent<'_>,
         at: Moment,
     ) -> Result<(), GuardFull> {
         let at_ms = self.axis.lock().go_on(at);
         match change {
-            WebhookChange::Received(received) => self.remember(received, at_ms),
-            WebhookChange::Nonces(imported) => imported
+            WebhookEvent::WebhookReceived(received) => self.remember(received, at_ms),
+            WebhookEvent::NoncesImported(imported) => imported
                 .nonces
                 .iter()
                 .try_for_each(|nonce| self.nonces.insert(Fingerprint::new(*nonce), at_ms)),
@@ -444,12 +444,12 @@ impl Journal {
     }
 
     fn append_received(&self, received: WebhookReceived, at: Moment) -> Result<Lsn, StorageFault> {
-        self.remember(WebhookChange::Received(&received), at);
+        self.remember(WebhookEvent::WebhookReceived(&received), at);
         self.append_one(&Event::WebhookReceived(received), at)
     }
 
     /// Within the turn of the webhooks that found room for it.
-    pub(in crate::journal) fn remember(&self, change: WebhookChange<'_>, at: Moment) {
+    pub(in crate::journal) fn remember(&self, change: WebhookEvent<'_>, at: Moment) {
         self.seen
             .apply(change, at)
             .expect("there was room when this turn looked, and nobody else remembers in it");

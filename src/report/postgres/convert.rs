@@ -13,9 +13,10 @@ use super::rows::{
 };
 use crate::engine::dispute::DisputeStatus;
 use crate::engine::event::{
-    AttemptRefused, Clawback, DeclineCause, DisputeClosed, DisputeOpened, Event, Flow, GivenBack,
-    HoldAfter, HoldPlaced, Origin, PaymentCaptured, PaymentStarted, RefundReturned, RefundStarted,
-    ReviewVerdict,
+    AttemptEvent, AttemptRefused, BuyerEvent, Clawback, DeclineCause, DisputeClosed, DisputeEvent,
+    DisputeOpened, Event, Flow, GivenBack, Group, HoldAfter, HoldEvent, HoldPlaced, Origin,
+    PaymentCaptured, PaymentEvent, PaymentStarted, RefundEvent, RefundReturned, RefundStarted,
+    ReviewEvent, ReviewVerdict,
 };
 use crate::engine::lifecycle::{PaidState, Stands, Step, stands};
 use crate::ids::PurchaseId;
@@ -80,9 +81,57 @@ fn audit(fed: &Fed, into: &mut Vec<u8>) {
 
 impl ToRows {
     fn fill(&self, event: &Event, place: EventPlace, rows: &mut Rows) -> Result<(), Unfit> {
+        match event.group() {
+            Group::Hold(event) => self.of_hold(event, place, rows),
+            Group::Payment(event) => self.of_payment(event, place, rows),
+            Group::Review(ReviewEvent::ReviewDecided(it)) => match it.verdict {
+                ReviewVerdict::Approved => Ok(()),
+                ReviewVerdict::Rejected(_) => {
+                    let known = self.known(it.purchase, place)?;
+                    let reason = Some("review_rejected".to_owned());
+                    end_buy(&known, AttemptResult::Failed, reason, place, rows)
+                }
+            },
+            Group::Refund(event) => self.of_refund(event, place, rows),
+            Group::Dispute(DisputeEvent::DisputeOpened(it)) => self.dispute_opened(it, place, rows),
+            Group::Dispute(DisputeEvent::DisputeClosed(it)) => self.dispute_closed(it, place, rows),
+            Group::Buyer(BuyerEvent::TokensSpent(it)) => {
+                tokens_spent(it, place, rows);
+                Ok(())
+            }
+            Group::Attempt(AttemptEvent::AttemptRefused(it)) => {
+                refused(it, place, rows);
+                Ok(())
+            }
+            // Their row in `audit_log` is all that they have.
+            Group::Review(ReviewEvent::ReviewOpened(_))
+            | Group::Buyer(
+                BuyerEvent::BuyerPaused(_)
+                | BuyerEvent::BuyerRated(_)
+                | BuyerEvent::BuyerSegmented(_)
+                | BuyerEvent::HoldingsImported(_)
+                | BuyerEvent::KeyImported(_),
+            )
+            | Group::Catalogue(_)
+            | Group::Risk(_)
+            | Group::Webhook(_)
+            | Group::Core(_)
+            | Group::Trail(_) => Ok(()),
+        }
+    }
+
+    fn of_hold(
+        &self,
+        event: HoldEvent<'_>,
+        place: EventPlace,
+        rows: &mut Rows,
+    ) -> Result<(), Unfit> {
         match event {
-            Event::HoldPlaced(it) => hold_placed(it, place, rows),
-            Event::HoldReleased(it) => {
+            HoldEvent::HoldPlaced(it) => {
+                hold_placed(it, place, rows);
+                Ok(())
+            }
+            HoldEvent::HoldReleased(it) => {
                 action(
                     place,
                     it.user.as_str(),
@@ -92,12 +141,21 @@ impl ToRows {
                     Some(it.purchase),
                     rows,
                 );
-                self.promotion_back(it.purchase, place, rows)?;
+                self.promotion_back(it.purchase, place, rows)
             }
-            Event::HoldExpired(it) => self.promotion_back(it.purchase, place, rows)?,
-            Event::PaymentVoided(it) => self.payment_ended(it.purchase, it.hold, place, rows)?,
-            Event::PaymentStarted(it) => self.payment_started(it, place, rows)?,
-            Event::PaymentDeclined(it) => {
+            HoldEvent::HoldExpired(it) => self.promotion_back(it.purchase, place, rows),
+        }
+    }
+
+    fn of_payment(
+        &self,
+        event: PaymentEvent<'_>,
+        place: EventPlace,
+        rows: &mut Rows,
+    ) -> Result<(), Unfit> {
+        match event {
+            PaymentEvent::PaymentStarted(it) => self.payment_started(it, place, rows),
+            PaymentEvent::PaymentDeclined(it) => {
                 let known = self.known(it.purchase, place)?;
                 let reason = it.cause.as_str().to_owned();
                 end_buy(&known, AttemptResult::Failed, Some(reason), place, rows)?;
@@ -108,29 +166,40 @@ impl ToRows {
                         ..Risk::none(it.user.as_str(), place.lsn)
                     });
                 }
-                self.payment_ended(it.purchase, it.hold, place, rows)?;
+                self.payment_ended(it.purchase, it.hold, place, rows)
             }
-            Event::VoidStarted(it) => {
+            PaymentEvent::PaymentCaptured(it) => self.captured(it, place, rows),
+            PaymentEvent::VoidStarted(it) => {
                 let known = self.known(it.purchase, place)?;
                 let reason = it.cause.as_str().to_owned();
-                end_buy(&known, AttemptResult::Failed, Some(reason), place, rows)?;
+                end_buy(&known, AttemptResult::Failed, Some(reason), place, rows)
             }
-            Event::ReviewDecided(it) => {
-                if let ReviewVerdict::Rejected(_) = it.verdict {
-                    let known = self.known(it.purchase, place)?;
-                    let reason = Some("review_rejected".to_owned());
-                    end_buy(&known, AttemptResult::Failed, reason, place, rows)?;
-                }
+            PaymentEvent::PaymentVoided(it) => {
+                self.payment_ended(it.purchase, it.hold, place, rows)
             }
-            Event::PaymentCaptured(it) => self.captured(it, place, rows)?,
-            Event::RefundStarted(it) => self.refund_started(it, place, rows)?,
-            Event::RefundSucceeded(it) => {
+            PaymentEvent::PaymentAuthorized(_)
+            | PaymentEvent::CaptureStarted(_)
+            | PaymentEvent::CaptureDiffered(_)
+            | PaymentEvent::VoidStuck(_) => Ok(()),
+        }
+    }
+
+    fn of_refund(
+        &self,
+        event: RefundEvent<'_>,
+        place: EventPlace,
+        rows: &mut Rows,
+    ) -> Result<(), Unfit> {
+        match event {
+            RefundEvent::RefundStarted(it) => self.refund_started(it, place, rows),
+            RefundEvent::RefundSucceeded(it) => {
                 let known = self.known(it.purchase, place)?;
                 end_refund(&known, it.number, AttemptResult::Success, None, place, rows)?;
                 self.refunded(&known, it.amount, it.clawback, place, rows)?;
                 use_back_where_ended(&known, place, rows);
+                Ok(())
             }
-            Event::RefundFailed(it) => {
+            RefundEvent::RefundFailed(it) => {
                 let known = self.known(it.purchase, place)?;
                 let reason = it.code.as_ref().map(ToString::to_string);
                 end_refund(
@@ -140,43 +209,16 @@ impl ToRows {
                     reason,
                     place,
                     rows,
-                )?;
+                )
             }
-            Event::RefundFound(it) => {
+            RefundEvent::RefundFound(it) => {
                 let known = self.known(it.purchase, place)?;
                 self.refunded(&known, it.amount, it.clawback, place, rows)?;
                 use_back_where_ended(&known, place, rows);
+                Ok(())
             }
-            Event::RefundReturned(it) => self.refund_returned(it, place, rows)?,
-            Event::DisputeOpened(it) => self.dispute_opened(it, place, rows)?,
-            Event::DisputeClosed(it) => self.dispute_closed(it, place, rows)?,
-            Event::TokensSpent(it) => tokens_spent(it, place, rows),
-            Event::AttemptRefused(it) => refused(it, place, rows),
-            Event::ProductSet(_)
-            | Event::PromotionSet(_)
-            | Event::PaymentAuthorized(_)
-            | Event::CaptureStarted(_)
-            | Event::VoidStuck(_)
-            | Event::CaptureDiffered(_)
-            | Event::ReviewOpened(_)
-            | Event::WebhookReceived(_)
-            | Event::LimitsSet(_)
-            | Event::RiskRulesSet(_)
-            | Event::RiskScoringSet(_)
-            | Event::BuyerPaused(_)
-            | Event::BuyerRated(_)
-            | Event::BuyerSegmented(_)
-            | Event::AdminRefused(_)
-            | Event::ClockCorrected(_)
-            | Event::HistoryAccepted(_)
-            | Event::StockImported(_)
-            | Event::PromotionUsesImported(_)
-            | Event::HoldingsImported(_)
-            | Event::KeyImported(_)
-            | Event::NoncesImported(_)
-            | Event::AdminActed(_) => {}
+            RefundEvent::RefundReturned(it) => self.refund_returned(it, place, rows),
         }
-        Ok(())
     }
 
     fn known(&self, purchase: PurchaseId, place: EventPlace) -> Result<PurchaseAsOf, Unfit> {

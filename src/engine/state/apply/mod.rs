@@ -18,7 +18,10 @@ mod profile;
 mod refund;
 
 use self::payment::payment_of;
-use crate::engine::event::{Event, HoldAfter, Part, ReviewVerdict, ShardChange};
+use crate::engine::event::{
+    BuyerEvent, DisputeEvent, Event, Group, HoldAfter, HoldEvent, Part, PaymentEvent, RefundEvent,
+    ReviewEvent, ReviewVerdict, ShardChange,
+};
 use crate::engine::state::catalogue::Catalogue;
 use crate::engine::state::purchase::{Aftermath, DifferingCapture, Purchase, Reason};
 use crate::engine::state::purchases::Place;
@@ -100,14 +103,16 @@ impl Shard {
                 return taken.map_err(broken);
             }
             ShardChange::Refused(refused) => self.apply_refused(refused, stamp, limits),
-            ShardChange::Spent(spent) => self.apply_spent(spent, stamp, limits),
-            ShardChange::Paused(paused) => self.apply_paused(paused),
-            ShardChange::Rated(rated) => self.apply_rated(rated),
-            ShardChange::Segmented(segmented) => self.apply_segmented(segmented, stamp),
-            ShardChange::Holdings(imported) => {
-                self.apply_holdings(imported, catalogue).map_err(broken)?;
-            }
-            ShardChange::Key(imported) => self.apply_key(imported, stamp, limits),
+            ShardChange::Buyer(change) => match change {
+                BuyerEvent::TokensSpent(spent) => self.apply_spent(spent, stamp, limits),
+                BuyerEvent::BuyerPaused(paused) => self.apply_paused(paused),
+                BuyerEvent::BuyerRated(rated) => self.apply_rated(rated),
+                BuyerEvent::BuyerSegmented(segmented) => self.apply_segmented(segmented, stamp),
+                BuyerEvent::HoldingsImported(imported) => {
+                    self.apply_holdings(imported, catalogue).map_err(broken)?;
+                }
+                BuyerEvent::KeyImported(imported) => self.apply_key(imported, stamp, limits),
+            },
         }
         Ok(Effects::default())
     }
@@ -162,16 +167,62 @@ impl Shard {
         stamp: Stamp,
         limits: Limits,
     ) -> Result<(), &'static str> {
+        match event.group() {
+            Group::Hold(HoldEvent::HoldReleased(_) | HoldEvent::HoldExpired(_)) => {
+                // What a payment was declined for says nothing of how the hold ends.
+                self.purchases[place].reason = None;
+                Ok(())
+            }
+            Group::Payment(event) => self.apply_payment(event, (id, place), stamp, limits),
+            Group::Review(event) => {
+                self.apply_review(event, place);
+                Ok(())
+            }
+            Group::Refund(event) => match event {
+                RefundEvent::RefundStarted(started) => {
+                    self.apply_refund_started(place, started, stamp, limits)
+                }
+                RefundEvent::RefundSucceeded(done) => self.apply_refunded(place, done, stamp),
+                RefundEvent::RefundFailed(failed) => self.apply_refund_failed(place, failed, stamp),
+                RefundEvent::RefundFound(found) => self.apply_refund_found(place, found),
+                RefundEvent::RefundReturned(it) => self.apply_refund_returned(place, it, stamp),
+            },
+            Group::Dispute(DisputeEvent::DisputeOpened(opened)) => {
+                self.purchases[place].set_dispute(opened.number, &opened.dispute)?;
+                Ok(())
+            }
+            Group::Dispute(DisputeEvent::DisputeClosed(closed)) => {
+                self.apply_dispute_closed(place, closed)
+            }
+            Group::Hold(HoldEvent::HoldPlaced(_))
+            | Group::Attempt(_)
+            | Group::Buyer(_)
+            | Group::Catalogue(_)
+            | Group::Risk(_)
+            | Group::Webhook(_)
+            | Group::Core(_)
+            | Group::Trail(_) => Err("it is not a step of a purchase"),
+        }
+    }
+
+    fn apply_payment(
+        &mut self,
+        event: PaymentEvent<'_>,
+        (id, place): (PurchaseId, Place),
+        stamp: Stamp,
+        limits: Limits,
+    ) -> Result<(), &'static str> {
         let purchase = &mut self.purchases[place];
         match event {
-            Event::PaymentStarted(started) => self.apply_started(place, started, stamp, limits),
-            Event::PaymentAuthorized(authorized) => {
+            PaymentEvent::PaymentStarted(started) => {
+                self.apply_started(place, started, stamp, limits);
+            }
+            PaymentEvent::PaymentAuthorized(authorized) => {
                 let payment = payment_of(purchase)?;
                 payment.authorization = Some(authorized.authorization.clone());
                 payment.capture_before = authorized.capture_before;
             }
-            Event::PaymentCaptured(captured) => self.apply_captured(id, place, captured, stamp)?,
-            Event::PaymentDeclined(declined) => {
+            PaymentEvent::PaymentDeclined(declined) => {
                 payment_of(purchase)?;
                 purchase.reason = Some(Reason::Declined(declined.cause));
                 if declined.cause.is_refusal() {
@@ -182,32 +233,23 @@ impl Shard {
                 }
                 self.set_timer(id, place, declined.hold);
             }
-            // What a payment was declined for says nothing of how the hold ends.
-            Event::HoldReleased(_) | Event::HoldExpired(_) => purchase.reason = None,
-            Event::CaptureDiffered(differed) => {
+            // It brings the new state alone.
+            PaymentEvent::CaptureStarted(_) => {}
+            PaymentEvent::PaymentCaptured(captured) => {
+                self.apply_captured(id, place, captured, stamp)?;
+            }
+            PaymentEvent::CaptureDiffered(differed) => {
                 purchase.aftermath_mut().differing = Some(DifferingCapture {
                     difference: differed.difference,
                     captured: differed.captured,
                     currency: differed.currency,
                 });
             }
-            Event::VoidStuck(stuck) => purchase.aftermath_mut().stuck = Some(stuck.cause),
-            Event::ReviewOpened(opened) => {
-                let particulars = purchase.particulars_mut();
-                particulars.review_reasons.clone_from(&opened.reasons);
-                particulars.review_deadline = Some(opened.deadline);
-            }
-            Event::ReviewDecided(decided) => {
-                if let ReviewVerdict::Rejected(void_by) = decided.verdict {
-                    purchase.reason = Some(Reason::Void(decided.void_cause()));
-                    purchase.aftermath_mut().void_deadline = Some(void_by);
-                }
-            }
-            Event::VoidStarted(voided) => {
+            PaymentEvent::VoidStarted(voided) => {
                 purchase.reason = Some(Reason::Void(voided.cause));
                 purchase.aftermath_mut().void_deadline = Some(voided.deadline);
             }
-            Event::PaymentVoided(voided) => {
+            PaymentEvent::PaymentVoided(voided) => {
                 let aftermath = purchase.aftermath.take();
                 let differing = aftermath.and_then(|it| it.differing);
                 purchase.aftermath = match voided.hold {
@@ -219,42 +261,26 @@ impl Shard {
                 self.settle_declined(id, place);
                 self.set_timer(id, place, voided.hold);
             }
-            Event::RefundStarted(started) => {
-                self.apply_refund_started(place, started, stamp, limits)?;
-            }
-            Event::RefundSucceeded(done) => self.apply_refunded(place, done, stamp)?,
-            Event::RefundFailed(failed) => self.apply_refund_failed(place, failed, stamp)?,
-            Event::RefundFound(found) => self.apply_refund_found(place, found)?,
-            Event::RefundReturned(it) => self.apply_refund_returned(place, it, stamp)?,
-            Event::DisputeOpened(opened) => {
-                purchase.set_dispute(opened.number, &opened.dispute)?;
-            }
-            Event::DisputeClosed(closed) => self.apply_dispute_closed(place, closed)?,
-            // They bring the new state alone.
-            Event::CaptureStarted(_) => {}
-            Event::ProductSet(_)
-            | Event::PromotionSet(_)
-            | Event::HoldPlaced(_)
-            | Event::TokensSpent(_)
-            | Event::WebhookReceived(_)
-            | Event::AttemptRefused(_)
-            | Event::LimitsSet(_)
-            | Event::ClockCorrected(_)
-            | Event::HistoryAccepted(_)
-            | Event::AdminActed(_)
-            | Event::AdminRefused(_)
-            | Event::RiskRulesSet(_)
-            | Event::RiskScoringSet(_)
-            | Event::BuyerPaused(_)
-            | Event::BuyerRated(_)
-            | Event::BuyerSegmented(_)
-            | Event::StockImported(_)
-            | Event::PromotionUsesImported(_)
-            | Event::HoldingsImported(_)
-            | Event::KeyImported(_)
-            | Event::NoncesImported(_) => return Err("it is not a step of a purchase"),
+            PaymentEvent::VoidStuck(stuck) => purchase.aftermath_mut().stuck = Some(stuck.cause),
         }
         Ok(())
+    }
+
+    fn apply_review(&mut self, event: ReviewEvent<'_>, place: Place) {
+        let purchase = &mut self.purchases[place];
+        match event {
+            ReviewEvent::ReviewOpened(opened) => {
+                let particulars = purchase.particulars_mut();
+                particulars.review_reasons.clone_from(&opened.reasons);
+                particulars.review_deadline = Some(opened.deadline);
+            }
+            ReviewEvent::ReviewDecided(decided) => {
+                if let ReviewVerdict::Rejected(void_by) = decided.verdict {
+                    purchase.reason = Some(Reason::Void(decided.void_cause()));
+                    purchase.aftermath_mut().void_deadline = Some(void_by);
+                }
+            }
+        }
     }
 
     /// A hold that lives on after its payment expires at its time: the timer that its placing set may

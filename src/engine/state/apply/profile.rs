@@ -4,8 +4,9 @@
 //! what happens from then on. A refusal that leaves nothing behind (429, 503 and the like) is not in it.
 
 use crate::engine::event::{
-    AttemptRefused, Decider, DeclineCause, Event, Flow, HoldPlaced, PaymentStarted, PaysFor,
-    ReviewVerdict, RuleHit, RuleOutcome,
+    AttemptRefused, Decider, DeclineCause, DisputeEvent, Event, Flow, Group, HoldPlaced,
+    PaymentEvent, PaymentStarted, PaysFor, RefundEvent, ReviewEvent, ReviewVerdict, RuleHit,
+    RuleOutcome,
 };
 use crate::engine::state::profile::{Judged, JudgedAs, JudgedBy, Profile, RULES_NAMED};
 use crate::engine::state::purchase::BuyerIndex;
@@ -83,13 +84,23 @@ impl Shard {
         let Some(profile) = self.buyers[buyer].profile.as_deref_mut() else {
             return;
         };
-        match event {
-            Event::PaymentCaptured(_) => profile.purchases += 1,
-            // What the gateway could not process says nothing of the buyer.
-            Event::PaymentDeclined(it) if it.cause == DeclineCause::DeclinedByIssuer => {
-                profile.marks_mut().declines += 1;
-            }
-            Event::ReviewDecided(decided) => {
+        match event.group() {
+            Group::Payment(event) => match event {
+                PaymentEvent::PaymentCaptured(_) => profile.purchases += 1,
+                // What the gateway could not process says nothing of the buyer.
+                PaymentEvent::PaymentDeclined(it) if it.cause == DeclineCause::DeclinedByIssuer => {
+                    profile.marks_mut().declines += 1;
+                }
+                PaymentEvent::PaymentDeclined(_)
+                | PaymentEvent::PaymentStarted(_)
+                | PaymentEvent::PaymentAuthorized(_)
+                | PaymentEvent::CaptureStarted(_)
+                | PaymentEvent::CaptureDiffered(_)
+                | PaymentEvent::VoidStarted(_)
+                | PaymentEvent::PaymentVoided(_)
+                | PaymentEvent::VoidStuck(_) => {}
+            },
+            Group::Review(ReviewEvent::ReviewDecided(decided)) => {
                 let by = match decided.decider {
                     Decider::Person(_) => JudgedBy::Person,
                     Decider::Deadline => JudgedBy::Deadline,
@@ -107,55 +118,34 @@ impl Shard {
                 };
                 profile.judged(judged(stamp, outcome, None, &[]));
             }
-            Event::RefundSucceeded(done) => profile.shortfall(done.clawback),
-            Event::RefundFound(found) => profile.shortfall(found.clawback),
-            Event::DisputeOpened(opened) => {
+            Group::Refund(event) => match event {
+                RefundEvent::RefundSucceeded(done) => profile.shortfall(done.clawback),
+                RefundEvent::RefundFound(found) => profile.shortfall(found.clawback),
+                RefundEvent::RefundStarted(_)
+                | RefundEvent::RefundFailed(_)
+                | RefundEvent::RefundReturned(_) => {}
+            },
+            Group::Dispute(DisputeEvent::DisputeOpened(opened)) => {
                 // One that was heard of is no new one.
                 let new = u32::from(opened.before.is_none());
                 profile.marks_mut().disputes += new;
             }
-            Event::DisputeClosed(closed) => {
+            Group::Dispute(DisputeEvent::DisputeClosed(closed)) => {
                 let marks = profile.marks_mut();
                 let more = i32::from(closed.more_lost());
                 marks.chargebacks = marks.chargebacks.saturating_add_signed(more);
                 profile.shortfall(closed.clawback);
             }
             // These say nothing of the buyer. How attempts begin is noted where they are applied.
-            Event::HoldReleased(_)
-            | Event::HoldExpired(_)
-            | Event::PaymentStarted(_)
-            | Event::PaymentAuthorized(_)
-            | Event::PaymentDeclined(_)
-            | Event::ReviewOpened(_)
-            | Event::CaptureStarted(_)
-            | Event::VoidStarted(_)
-            | Event::PaymentVoided(_)
-            | Event::VoidStuck(_)
-            | Event::RefundStarted(_)
-            | Event::RefundFailed(_)
-            | Event::RefundReturned(_)
-            | Event::CaptureDiffered(_)
-            | Event::ProductSet(_)
-            | Event::PromotionSet(_)
-            | Event::HoldPlaced(_)
-            | Event::TokensSpent(_)
-            | Event::WebhookReceived(_)
-            | Event::AttemptRefused(_)
-            | Event::LimitsSet(_)
-            | Event::ClockCorrected(_)
-            | Event::HistoryAccepted(_)
-            | Event::AdminActed(_)
-            | Event::AdminRefused(_)
-            | Event::RiskRulesSet(_)
-            | Event::RiskScoringSet(_)
-            | Event::BuyerPaused(_)
-            | Event::BuyerRated(_)
-            | Event::BuyerSegmented(_)
-            | Event::StockImported(_)
-            | Event::PromotionUsesImported(_)
-            | Event::HoldingsImported(_)
-            | Event::KeyImported(_)
-            | Event::NoncesImported(_) => {}
+            Group::Hold(_)
+            | Group::Review(ReviewEvent::ReviewOpened(_))
+            | Group::Attempt(_)
+            | Group::Buyer(_)
+            | Group::Catalogue(_)
+            | Group::Risk(_)
+            | Group::Webhook(_)
+            | Group::Core(_)
+            | Group::Trail(_) => {}
         }
     }
 

@@ -1,255 +1,9 @@
-//! Owns the business "no": one stable code a reason, nothing else.
+//! Owns the business "no": one table of reasons, with the code in the log, the word outside and what
+//! each leaves behind.
 //!
 //! Invariants: a code, once given, is never given to another reason, because logs keep it for
 //! ever; new reasons go to the end. Deliberately absent: sentences and HTTP statuses, which
-//! `http::problem` owns in one exhaustive match.
-
-/// Why a command was refused. Each is a word of the contract's table of reasons.
-#[derive(
-    Copy, Clone, Debug, PartialEq, Eq, Hash, rkyv::Archive, rkyv::Serialize, rkyv::Deserialize,
-)]
-#[repr(u8)]
-pub enum Refusal {
-    /// The request's shape is wrong.
-    InvalidRequest = 0,
-    /// The currency is not on the drop's list, or the product has no price in it.
-    CurrencyNotAllowed = 1,
-    /// The card token is none, or looks like a card number.
-    InvalidCardToken = 2,
-    /// No usable `Idempotency-Key`.
-    IdempotencyKeyMissing = 3,
-    /// No such product.
-    ProductNotFound = 4,
-    /// No such hold, or another buyer's.
-    HoldNotFound = 5,
-    /// No such purchase.
-    PurchaseNotFound = 6,
-    /// No such promotion.
-    PromotionNotFound = 7,
-    /// No units left.
-    SoldOut = 8,
-    /// The sale window has not opened.
-    SaleNotStarted = 9,
-    /// The sale window has closed.
-    SaleEnded = 10,
-    /// The product is switched off.
-    SaleInactive = 11,
-    /// The buyer's open holds and standing purchases leave no room for this quantity.
-    PerUserLimit = 12,
-    /// The promotion's uses, or this buyer's, are used up.
-    PromotionExhausted = 13,
-    /// The promotion does not apply: other product, segment, window, currency, or switched off.
-    PromotionNotApplicable = 14,
-    /// The hold's time ran out.
-    HoldExpired = 15,
-    /// The hold was released or is paid or being paid.
-    HoldClosed = 16,
-    /// The first request under this key is still running.
-    IdempotencyInFlight = 17,
-    /// The key was used for another request.
-    IdempotencyKeyReused = 18,
-    /// Committed units would exceed the new total.
-    StockBelowCommitted = 19,
-    /// Too many attempts in the window.
-    RateLimited = 20,
-    /// The gateway declined, or the payment failed for good.
-    PaymentDeclined = 21,
-    /// A bound of the program is reached; nothing was left behind.
-    Overloaded = 22,
-    /// The disk is nearly full or failing; no new purchases are taken.
-    StorageUnavailable = 23,
-    /// The state does not allow this.
-    WrongState = 24,
-    /// A lowered number of promotion uses would fall below those made.
-    PromotionBelowUsed = 25,
-    /// The body is larger than the maximum for this path.
-    BodyTooLarge = 26,
-    /// The body did not arrive in time.
-    RequestTimeout = 27,
-    /// The body is not JSON by its content type.
-    UnsupportedMediaType = 28,
-    /// What had gone back before is not what the operator thinks, or another refund is under way.
-    RefundConflict = 29,
-    /// More is to go back than is left of what was captured.
-    RefundExceedsCaptured = 30,
-    /// The gateway refused to give the money back.
-    RefundFailed = 31,
-    /// The card's network does not allow this card to be tried again yet.
-    CardRetryForbidden = 32,
-    /// The buyer has fewer reward tokens, debt taken off.
-    NotEnoughTokens = 33,
-    /// The gateway cannot be reached just now; nothing was left behind.
-    GatewayUnavailable = 34,
-    /// The webhook's signature is none that is known.
-    InvalidSignature = 35,
-    /// The webhook's timestamp is too far from now.
-    StaleTimestamp = 36,
-    /// The webhook's nonce was used before.
-    ReplayedNonce = 37,
-    /// The buyer's purchases of today, or those by the same card or device, leave no room for this
-    /// amount.
-    DailyLimit = 38,
-    /// All of the buyer's purchases, or those by the same card or device, leave no room for it.
-    LifetimeLimit = 39,
-    /// The key was used in the system that sold before; its outcome is known there.
-    IdempotencyOutcomeElsewhere = 40,
-    /// A risk rule blocks it, or the operator paused the buyer.
-    RiskBlocked = 41,
-    /// The gateway does not take, or does not give back, such an amount.
-    AmountNotPayable = 42,
-}
-
-impl Refusal {
-    /// Every reason, by code.
-    pub const ALL: [Self; 43] = [
-        Self::InvalidRequest,
-        Self::CurrencyNotAllowed,
-        Self::InvalidCardToken,
-        Self::IdempotencyKeyMissing,
-        Self::ProductNotFound,
-        Self::HoldNotFound,
-        Self::PurchaseNotFound,
-        Self::PromotionNotFound,
-        Self::SoldOut,
-        Self::SaleNotStarted,
-        Self::SaleEnded,
-        Self::SaleInactive,
-        Self::PerUserLimit,
-        Self::PromotionExhausted,
-        Self::PromotionNotApplicable,
-        Self::HoldExpired,
-        Self::HoldClosed,
-        Self::IdempotencyInFlight,
-        Self::IdempotencyKeyReused,
-        Self::StockBelowCommitted,
-        Self::RateLimited,
-        Self::PaymentDeclined,
-        Self::Overloaded,
-        Self::StorageUnavailable,
-        Self::WrongState,
-        Self::PromotionBelowUsed,
-        Self::BodyTooLarge,
-        Self::RequestTimeout,
-        Self::UnsupportedMediaType,
-        Self::RefundConflict,
-        Self::RefundExceedsCaptured,
-        Self::RefundFailed,
-        Self::CardRetryForbidden,
-        Self::NotEnoughTokens,
-        Self::GatewayUnavailable,
-        Self::InvalidSignature,
-        Self::StaleTimestamp,
-        Self::ReplayedNonce,
-        Self::DailyLimit,
-        Self::LifetimeLimit,
-        Self::IdempotencyOutcomeElsewhere,
-        Self::RiskBlocked,
-        Self::AmountNotPayable,
-    ];
-
-    /// The contract's word for this reason.
-    pub const fn reason(self) -> &'static str {
-        match self {
-            Self::InvalidRequest => "invalid_request",
-            Self::CurrencyNotAllowed => "currency_not_allowed",
-            Self::InvalidCardToken => "invalid_card_token",
-            Self::IdempotencyKeyMissing => "idempotency_key_missing",
-            Self::ProductNotFound => "product_not_found",
-            Self::HoldNotFound => "hold_not_found",
-            Self::PurchaseNotFound => "purchase_not_found",
-            Self::PromotionNotFound => "promotion_not_found",
-            Self::SoldOut => "sold_out",
-            Self::SaleNotStarted => "sale_not_started",
-            Self::SaleEnded => "sale_ended",
-            Self::SaleInactive => "sale_inactive",
-            Self::PerUserLimit => "per_user_limit",
-            Self::PromotionExhausted => "promotion_exhausted",
-            Self::PromotionNotApplicable => "promotion_not_applicable",
-            Self::HoldExpired => "hold_expired",
-            Self::HoldClosed => "hold_closed",
-            Self::IdempotencyInFlight => "idempotency_in_flight",
-            Self::IdempotencyKeyReused => "idempotency_key_reused",
-            Self::StockBelowCommitted => "stock_below_committed",
-            Self::RateLimited => "rate_limited",
-            Self::PaymentDeclined => "payment_declined",
-            Self::Overloaded => "overloaded",
-            Self::StorageUnavailable => "storage_unavailable",
-            Self::WrongState => "wrong_state",
-            Self::PromotionBelowUsed => "promotion_below_used",
-            Self::BodyTooLarge => "body_too_large",
-            Self::RequestTimeout => "request_timeout",
-            Self::UnsupportedMediaType => "unsupported_media_type",
-            Self::RefundConflict => "refund_conflict",
-            Self::RefundExceedsCaptured => "refund_exceeds_captured",
-            Self::RefundFailed => "refund_failed",
-            Self::CardRetryForbidden => "card_retry_forbidden",
-            Self::NotEnoughTokens => "not_enough_tokens",
-            Self::GatewayUnavailable => "gateway_unavailable",
-            Self::InvalidSignature => "invalid_signature",
-            Self::StaleTimestamp => "stale_timestamp",
-            Self::ReplayedNonce => "replayed_nonce",
-            Self::DailyLimit => "daily_limit",
-            Self::LifetimeLimit => "lifetime_limit",
-            Self::IdempotencyOutcomeElsewhere => "idempotency_outcome_elsewhere",
-            Self::RiskBlocked => "risk_blocked",
-            Self::AmountNotPayable => "amount_not_payable",
-        }
-    }
-
-    /// The stable number of this reason.
-    pub const fn code(self) -> u8 {
-        self as u8
-    }
-
-    /// What the refusal leaves behind in the buyer's state.
-    pub const fn trace(self) -> Trace {
-        match self {
-            Self::InvalidRequest
-            | Self::InvalidCardToken
-            | Self::IdempotencyKeyMissing
-            | Self::IdempotencyInFlight
-            | Self::IdempotencyKeyReused
-            | Self::IdempotencyOutcomeElsewhere
-            | Self::RateLimited
-            | Self::Overloaded
-            | Self::StorageUnavailable
-            | Self::StockBelowCommitted
-            | Self::PromotionBelowUsed
-            | Self::BodyTooLarge
-            | Self::RequestTimeout
-            | Self::UnsupportedMediaType
-            | Self::WrongState
-            | Self::PurchaseNotFound
-            | Self::GatewayUnavailable
-            | Self::InvalidSignature
-            | Self::StaleTimestamp
-            | Self::ReplayedNonce => Trace::Nothing,
-            Self::CurrencyNotAllowed => Trace::Attempt,
-            Self::ProductNotFound
-            | Self::HoldNotFound
-            | Self::PromotionNotFound
-            | Self::SoldOut
-            | Self::SaleNotStarted
-            | Self::SaleEnded
-            | Self::SaleInactive
-            | Self::PerUserLimit
-            | Self::DailyLimit
-            | Self::LifetimeLimit
-            | Self::PromotionExhausted
-            | Self::PromotionNotApplicable
-            | Self::HoldExpired
-            | Self::HoldClosed
-            | Self::PaymentDeclined
-            | Self::RiskBlocked
-            | Self::AmountNotPayable
-            | Self::CardRetryForbidden => Trace::AttemptAndKey,
-            Self::RefundConflict
-            | Self::RefundExceedsCaptured
-            | Self::RefundFailed
-            | Self::NotEnoughTokens => Trace::Key,
-        }
-    }
-}
+//! `http::wire::problem` owns in one exhaustive match.
 
 /// What a refusal leaves in the buyer's state, beside its event.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
@@ -262,6 +16,135 @@ pub enum Trace {
     AttemptAndKey,
     /// It is the key's outcome, and no attempt to buy.
     Key,
+}
+
+macro_rules! refusals {
+    ($($(#[$about:meta])* $code:literal $refusal:ident $word:literal $trace:ident;)*) => {
+        /// Why a command was refused. Each is a word of the contract's table of reasons.
+        #[derive(
+            Copy, Clone, Debug, PartialEq, Eq, Hash, rkyv::Archive, rkyv::Serialize,
+            rkyv::Deserialize,
+        )]
+        #[repr(u8)]
+        pub enum Refusal {
+            $($(#[$about])* $refusal = $code,)*
+        }
+
+        impl Refusal {
+            /// Every reason, by code.
+            pub const ALL: [Self; [$($code,)*].len()] = [$(Self::$refusal,)*];
+
+            /// The contract's word for this reason.
+            pub const fn reason(self) -> &'static str {
+                match self {
+                    $(Self::$refusal => $word,)*
+                }
+            }
+
+            /// What the refusal leaves behind in the buyer's state.
+            pub const fn trace(self) -> Trace {
+                match self {
+                    $(Self::$refusal => Trace::$trace,)*
+                }
+            }
+
+            /// The stable number of this reason.
+            pub const fn code(self) -> u8 {
+                self as u8
+            }
+        }
+    };
+}
+
+// A line: the code in the log, the reason, its word in answers, metrics and events, and its trace.
+refusals! {
+    /// The request's shape is wrong.
+    0 InvalidRequest "invalid_request" Nothing;
+    /// The currency is not on the drop's list, or the product has no price in it.
+    1 CurrencyNotAllowed "currency_not_allowed" Attempt;
+    /// The card token is none, or looks like a card number.
+    2 InvalidCardToken "invalid_card_token" Nothing;
+    /// No usable `Idempotency-Key`.
+    3 IdempotencyKeyMissing "idempotency_key_missing" Nothing;
+    /// No such product.
+    4 ProductNotFound "product_not_found" AttemptAndKey;
+    /// No such hold, or another buyer's.
+    5 HoldNotFound "hold_not_found" AttemptAndKey;
+    /// No such purchase.
+    6 PurchaseNotFound "purchase_not_found" Nothing;
+    /// No such promotion.
+    7 PromotionNotFound "promotion_not_found" AttemptAndKey;
+    /// No units left.
+    8 SoldOut "sold_out" AttemptAndKey;
+    /// The sale window has not opened.
+    9 SaleNotStarted "sale_not_started" AttemptAndKey;
+    /// The sale window has closed.
+    10 SaleEnded "sale_ended" AttemptAndKey;
+    /// The product is switched off.
+    11 SaleInactive "sale_inactive" AttemptAndKey;
+    /// The buyer's open holds and standing purchases leave no room for this quantity.
+    12 PerUserLimit "per_user_limit" AttemptAndKey;
+    /// The promotion's uses, or this buyer's, are used up.
+    13 PromotionExhausted "promotion_exhausted" AttemptAndKey;
+    /// The promotion does not apply: other product, segment, window, currency, or switched off.
+    14 PromotionNotApplicable "promotion_not_applicable" AttemptAndKey;
+    /// The hold's time ran out.
+    15 HoldExpired "hold_expired" AttemptAndKey;
+    /// The hold was released or is paid or being paid.
+    16 HoldClosed "hold_closed" AttemptAndKey;
+    /// The first request under this key is still running.
+    17 IdempotencyInFlight "idempotency_in_flight" Nothing;
+    /// The key was used for another request.
+    18 IdempotencyKeyReused "idempotency_key_reused" Nothing;
+    /// Committed units would exceed the new total.
+    19 StockBelowCommitted "stock_below_committed" Nothing;
+    /// Too many attempts in the window.
+    20 RateLimited "rate_limited" Nothing;
+    /// The gateway declined, or the payment failed for good.
+    21 PaymentDeclined "payment_declined" AttemptAndKey;
+    /// A bound of the program is reached; nothing was left behind.
+    22 Overloaded "overloaded" Nothing;
+    /// The disk is nearly full or failing; no new purchases are taken.
+    23 StorageUnavailable "storage_unavailable" Nothing;
+    /// The state does not allow this.
+    24 WrongState "wrong_state" Nothing;
+    /// A lowered number of promotion uses would fall below those made.
+    25 PromotionBelowUsed "promotion_below_used" Nothing;
+    /// The body is larger than the maximum for this path.
+    26 BodyTooLarge "body_too_large" Nothing;
+    /// The body did not arrive in time.
+    27 RequestTimeout "request_timeout" Nothing;
+    /// The body is not JSON by its content type.
+    28 UnsupportedMediaType "unsupported_media_type" Nothing;
+    /// What had gone back before is not what the operator thinks, or another refund is under way.
+    29 RefundConflict "refund_conflict" Key;
+    /// More is to go back than is left of what was captured.
+    30 RefundExceedsCaptured "refund_exceeds_captured" Key;
+    /// The gateway refused to give the money back.
+    31 RefundFailed "refund_failed" Key;
+    /// The card's network does not allow this card to be tried again yet.
+    32 CardRetryForbidden "card_retry_forbidden" AttemptAndKey;
+    /// The buyer has fewer reward tokens, debt taken off.
+    33 NotEnoughTokens "not_enough_tokens" Key;
+    /// The gateway cannot be reached just now; nothing was left behind.
+    34 GatewayUnavailable "gateway_unavailable" Nothing;
+    /// The webhook's signature is none that is known.
+    35 InvalidSignature "invalid_signature" Nothing;
+    /// The webhook's timestamp is too far from now.
+    36 StaleTimestamp "stale_timestamp" Nothing;
+    /// The webhook's nonce was used before.
+    37 ReplayedNonce "replayed_nonce" Nothing;
+    /// The buyer's purchases of today, or those by the same card or device, leave no room for this
+    /// amount.
+    38 DailyLimit "daily_limit" AttemptAndKey;
+    /// All of the buyer's purchases, or those by the same card or device, leave no room for it.
+    39 LifetimeLimit "lifetime_limit" AttemptAndKey;
+    /// The key was used in the system that sold before; its outcome is known there.
+    40 IdempotencyOutcomeElsewhere "idempotency_outcome_elsewhere" Nothing;
+    /// A risk rule blocks it, or the operator paused the buyer.
+    41 RiskBlocked "risk_blocked" AttemptAndKey;
+    /// The gateway does not take, or does not give back, such an amount.
+    42 AmountNotPayable "amount_not_payable" AttemptAndKey;
 }
 
 #[cfg(test)]

@@ -153,7 +153,9 @@ fn a_backup_that_runs_across_the_order_restores_the_history_that_goes_on() {
         .unwrap();
     assert!(verified.status.success(), "{verified:?}");
     let restored = store.path().join("restored");
-    restore(&url, &restored);
+    let figures = restore(&url, &restored);
+    let of = figures["of_generation"].as_str().unwrap();
+    assert!(of.starts_with("2-"), "{figures}");
     assert!(log_of(&restored) == log_of(&scene.data()));
 }
 
@@ -165,13 +167,16 @@ fn until_shipped(server: &Server) {
     });
 }
 
-fn restore(url: &str, data_dir: &Path) {
+/// The figures of a restore.
+fn restore(url: &str, data_dir: &Path) -> Value {
     let mut command = binary();
     command
         .args(["restore", "--from", url, "--data-dir"])
         .arg(data_dir);
     let output = command.output().unwrap();
     assert!(output.status.success(), "{output:?}");
+    let text = String::from_utf8(output.stdout).unwrap();
+    serde_json::from_str(text.lines().last().unwrap()).unwrap()
 }
 
 #[test]

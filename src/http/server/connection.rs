@@ -14,10 +14,9 @@ use crate::engine::refusal::Refusal;
 use crate::http::wire::answer::AnswerBody;
 use crate::http::wire::problem;
 use hyper::body::Incoming;
-use hyper::header::{CONNECTION, HeaderValue};
 use hyper::server::conn::{http1, http2};
 use hyper::service::Service;
-use hyper::{Request, Response, Version};
+use hyper::{Request, Response};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use std::convert::Infallible;
 use std::future::{Future, poll_fn};
@@ -111,7 +110,7 @@ async fn serve_http1<H, IO>(
     H: Handler,
     IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let service = service(presence, &handler, shared);
+    let service = service(presence, &handler);
     let mut connection = http1::Builder::new()
         // Pipelined answers leave one by one: to gather them while more requests are read would
         // let a peer that never stops sending grow the buffer, and hold a hold's answer back
@@ -168,7 +167,7 @@ async fn serve_http2<H, IO>(
     let request_bytes = limits.header_bytes_max + limits.body_bytes_max;
     let unasked_bytes = streams.saturating_mul(request_bytes);
     let io = Unasked::new(io, presence, unasked_bytes.max(UNASKED_BYTES_MIN));
-    let service = service(presence, &handler, shared);
+    let service = service(presence, &handler);
     let mut connection = http2::Builder::new(TokioExecutor::new())
         .max_concurrent_streams(limits.http2_streams_max)
         .max_pending_accept_reset_streams(RESETS_PENDING_MAX)
@@ -189,12 +188,10 @@ async fn serve_http2<H, IO>(
     .await;
 }
 
-/// The handler as hyper calls it, with each request noted in `presence`. The last answer of a connection
-/// that is being drained says so, where the version has words for it: hyper ends it without.
+/// The handler as hyper calls it, with each request noted in `presence`.
 fn service<H: Handler>(
     presence: &Arc<Connection>,
     handler: &Arc<H>,
-    shared: &Arc<Shared>,
 ) -> impl Service<
     Request<Incoming>,
     Response = Response<AnswerBody>,
@@ -202,19 +199,9 @@ fn service<H: Handler>(
     Future: Send + 'static,
 > + use<H> {
     let (handler, presence) = (Arc::clone(handler), Arc::clone(presence));
-    let shared = Arc::clone(shared);
     hyper::service::service_fn(move |request: Request<Incoming>| {
-        let version = request.version();
         let answer = Arc::clone(&handler).handle(request, UnderWay::new(&presence));
-        let shared = Arc::clone(&shared);
-        async move {
-            let mut answer = answer.await;
-            if version <= Version::HTTP_11 && shared.stop.is_set() {
-                let close = HeaderValue::from_static("close");
-                answer.headers_mut().insert(CONNECTION, close);
-            }
-            Ok(answer)
-        }
+        async move { Ok(answer.await) }
     })
 }
 

@@ -1,8 +1,9 @@
 //! Every way the harness itself can fail, as one typed error.
 //!
-//! A fault says what was being done, to what, and what to do about it; `main` prints it in one sentence and exits with 1.
-//! Refusals by the server under test are not faults: they are outcomes, counted by reason. Violated invariants are found
-//! by `dropcheck`, which prints each of them and ends in `Fault::Violations`.
+//! A fault says what was being done, to what, and what to do about it; `main` prints it in one
+//! sentence and exits with 1. Refusals by the server under test are not faults: they are outcomes,
+//! counted by reason. Violated invariants are found by `dropcheck`, which prints each of them and
+//! ends in `Fault::Violations`.
 
 use std::io;
 

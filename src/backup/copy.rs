@@ -1,11 +1,11 @@
-//! Owns making one consistent copy of a data directory, whether a core runs on it or not.
+//! Owns making one consistent copy of a data directory, whether a core is running on it or not.
 //!
-//! Why it is consistent: a snapshot has its name only once everything that it reveals is durable, so the
-//! end of the log is looked up after the snapshots are listed; frames below that end are never written
-//! again; and every frame is verified as it is read. So what is copied is a prefix of the log that
-//! reaches behind its newest snapshot.
+//! Why it is consistent: a snapshot gets its name only once everything that it reveals is durable,
+//! so the end of the log is read after the snapshots are listed; frames before that end are never
+//! written again; and every frame is verified while it is read. So the copy is a prefix of the log
+//! that reaches past its newest snapshot.
 //!
-//! Invariants: the directory is read only; the copy goes where no backup is yet.
+//! Invariants: the directory is only read; the copy goes where there is no backup yet.
 
 use super::inventory::Inventory;
 use super::settings::StoreTarget;
@@ -18,16 +18,16 @@ use crate::time::UnixMs;
 use std::path::Path;
 use std::time::Duration;
 
-/// A core may remove segments between listing and reading them; then it is begun anew.
+/// A core may remove segments between listing and reading them; then the copy starts again.
 const TRIES: u32 = 5;
 const TRY_PAUSE: Duration = Duration::from_millis(200);
 
-/// What was copied.
+/// The result of a copy.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub struct Copied {
     pub log_id: u64,
     pub snapshot: Option<Lsn>,
-    /// Everything before is in it.
+    /// The copy contains everything before this LSN.
     pub end: Lsn,
     /// Objects written.
     pub objects: u64,
@@ -35,7 +35,6 @@ pub struct Copied {
     pub bytes: u64,
 }
 
-/// Why nothing was copied.
 #[derive(Debug, thiserror::Error)]
 pub enum CopyError {
     /// The store cannot be used.
@@ -44,21 +43,21 @@ pub enum CopyError {
     /// The directory cannot be read.
     #[error("{dir}: {source}")]
     Journal { dir: String, source: JournalError },
-    /// It was not carried through.
+    /// The copy failed.
     #[error("{0}")]
     Ship(String),
-    /// There is something already.
+    /// The store already has a backup.
     #[error("{0} already holds a backup; use a new prefix for each copy")]
     Taken(String),
-    /// Nothing vouches for enough of the log.
+    /// Without a witness, too little of the log is known to be durable.
     #[error(
         "only the log up to LSN {end} is known to be durable, and its snapshot needs it up to {covered}: \
          the core runs without a witness (storage.witness); stop it first, or use `[backup]`"
     )]
     Unvouched {
-        /// Where it ends.
+        /// The known durable end of the log.
         end: Lsn,
-        /// What is needed.
+        /// The LSN that the snapshot needs.
         covered: Lsn,
     },
 }

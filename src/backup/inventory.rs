@@ -1,9 +1,9 @@
-//! Owns the analysis of a list of a backup's objects: generations, how far each goes without a gap,
-//! what can be restored, and what can be deleted.
+//! Owns the analysis of a list of a backup's objects: generations, how far each reaches without a
+//! gap, what can be restored, and what can be deleted.
 //!
-//! Invariants: it uses names only, and any name is allowed; the newest restorable point, and every
-//! object that it needs, is never among the deletable ones. Deliberately absent: whether the objects
-//! contain what their names say.
+//! Invariants: it uses names only, and any name is allowed; the newest restorable state, and every
+//! object that it needs, is never among the deletable ones. Deliberately absent: whether the
+//! objects contain what their names say.
 
 use super::names::{Name, SnapshotName, Span, What};
 use super::store::ObjectInfo;
@@ -12,15 +12,15 @@ use crate::journal::Generation;
 use crate::time::UnixMs;
 use std::collections::BTreeMap;
 
-/// What a backup has.
+/// The objects of a backup.
 #[derive(Debug, Default)]
 pub(super) struct Inventory {
     generations: BTreeMap<Generation, Holdings>,
-    /// Objects that are no backup's.
+    /// Number of objects that do not belong to a backup.
     pub(super) foreign: u64,
 }
 
-/// What a generation has. Each list is sorted.
+/// The objects of a generation. Each list is sorted.
 #[derive(Debug, Default)]
 pub(super) struct Holdings {
     pub(super) begun: Option<UnixMs>,
@@ -30,20 +30,20 @@ pub(super) struct Holdings {
     pub(super) bytes: u64,
 }
 
-/// Objects that hold a stretch of the log without a gap.
+/// Objects with a part of the log without a gap.
 #[derive(Clone, Debug)]
 pub(super) struct LogRun {
-    /// In their order. The pieces of one segment stand one after the other.
+    /// In order. The pieces of a segment follow each other.
     pub(super) parts: Vec<SegmentPart>,
-    /// Where it begins: at a segment's first record.
+    /// LSN of its first record, which begins a segment.
     pub(super) first: Lsn,
-    /// Where it ends.
+    /// LSN after its last record.
     pub(super) end: Lsn,
     /// Checksum of its last frame.
     pub(super) chain: u32,
 }
 
-/// A segment, or a piece of one.
+/// A segment or a piece of one.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub(super) struct SegmentPart {
     /// The segment's first record.
@@ -52,16 +52,16 @@ pub(super) struct SegmentPart {
     pub(super) what: What,
 }
 
-/// What a restore begins from.
+/// The starting point of a restore.
 #[derive(Clone, Debug)]
 pub(super) struct Base {
-    /// `None`: the log alone, from its beginning.
+    /// `None`: the log alone, from LSN 0.
     pub(super) snapshot: Option<SnapshotName>,
     pub(super) run: LogRun,
 }
 
 impl Inventory {
-    /// What `listed` amounts to.
+    /// Analyses the list of objects.
     pub(super) fn of(listed: &[ObjectInfo]) -> Self {
         let mut inventory = Self::default();
         for object in listed {
@@ -100,10 +100,11 @@ impl Inventory {
         self.generations.get(&generation)
     }
 
-    /// What may go so that every instant from `since` on stays restorable.
+    /// The objects that can be deleted while every time from `since` on stays restorable.
     pub(super) fn surplus(&self, since: UnixMs) -> Vec<Name> {
         let mut surplus = Vec::new();
-        // Once a newer generation had begun by `since` and can be restored to it, no older one is needed.
+        // If a newer generation began before `since` and can be restored to it, no older generation
+        // is needed.
         let mut is_superseded = false;
         for (generation, holdings) in self.generations().rev() {
             let named = |what| Name { generation, what };
@@ -131,7 +132,7 @@ impl Holdings {
             .chain(self.begun.map(What::Begun))
     }
 
-    /// Pieces of segments that are there whole.
+    /// Pieces of segments that are also stored whole.
     fn shipped_twice(&self) -> impl Iterator<Item = What> {
         let is_whole = |segment: Lsn| {
             let at = self.segments.binary_search_by_key(&segment, |it| it.first);
@@ -143,7 +144,7 @@ impl Holdings {
             .map(|(segment, span)| What::Piece(segment, span))
     }
 
-    /// The newest snapshot that can be restored to its own end, and of which all had happened by `at`.
+    /// The newest snapshot from not later than `at` that can be restored to its own end.
     fn base_before(&self, at: UnixMs) -> Option<SnapshotName> {
         let older = self.snapshots.iter().rev().filter(|it| it.at <= at);
         older.copied().find(|it| self.reaches(it))
@@ -154,7 +155,7 @@ impl Holdings {
         snapshot.covered <= run.map_or(snapshot.first, |run| run.end)
     }
 
-    /// What no restore from `base` or a later snapshot reads.
+    /// The objects that no restore from `base` or a later snapshot reads.
     fn not_needed_from(&self, base: &SnapshotName) -> impl Iterator<Item = What> {
         let base = *base;
         let segments = self.segments.iter().copied();
@@ -166,15 +167,15 @@ impl Holdings {
             .chain(snapshots.map(What::Snapshot))
     }
 
-    /// Where the newest stretch of the log ends.
+    /// The end of the newest part of the log.
     pub(super) fn end(&self) -> Option<Span> {
         let pieces = self.pieces.iter().map(|(_, span)| *span);
         let all = self.segments.iter().copied().chain(pieces);
         all.max_by_key(|span| (span.end, span.first))
     }
 
-    /// The objects from the segment that holds `from` on, as far as they go without a gap; `None`
-    /// where none holds it.
+    /// The objects from the segment with `from` on, up to the first gap; `None` if no object
+    /// contains `from`.
     pub(super) fn run_from(&self, from: Lsn) -> Option<LogRun> {
         let before = self.segments.partition_point(|it| it.first <= from);
         let whole = self.segments[..before].last().filter(|it| from < it.end);
@@ -194,11 +195,11 @@ impl Holdings {
                 break;
             }
         }
-        // The end itself is no record yet, but a place that a restore may begin at.
+        // The end itself has no record yet, but a restore may begin there.
         (run.first <= from && from <= run.end && !run.parts.is_empty()).then_some(run)
     }
 
-    /// Adds the segment that begins where `run` ends: whole, else the pieces of it that there are.
+    /// Adds the segment that begins where `run` ends: the whole one, otherwise its pieces.
     fn add_segment(&self, run: &mut LogRun) {
         let segment = run.end;
         let at = self.segments.partition_point(|it| it.first < segment);
@@ -213,14 +214,13 @@ impl Holdings {
             .take_while(|(it, _)| *it == segment)
             .map(|(_, span)| *span)
             .collect();
-        // Of two with the same beginning, the longer one.
+        // Of two pieces with the same start, the longer one.
         while let Some(span) = pieces.iter().rfind(|it| it.first == run.end) {
             run.add(segment, *span, What::Piece(segment, *span));
         }
     }
 
-    /// What can be restored, the newest base first: from each snapshot whose log is there, and from
-    /// the beginning of the log.
+    /// All starting points, newest first: each snapshot with its log, and the beginning of the log.
     pub(super) fn bases(&self) -> impl Iterator<Item = Base> {
         let snapshots = self.snapshots.iter().rev();
         let from_snapshots = snapshots.filter_map(|it| {
@@ -377,7 +377,7 @@ mod tests {
         assert_eq!(surplus(&objects, 2_000), [], "the new one begins later");
         let gone = vec![(OLD, segment(0, 100)), (OLD, snapshot(20, 30, 1_000))];
         assert_eq!(surplus(&objects, 4_000), gone);
-        // A snapshot without its log restores nothing: the old one stays.
+        // A snapshot without its log cannot be restored, so the old one stays.
         objects.retain(|(_, what)| !matches!(what, What::Piece(..)));
         assert_eq!(surplus(&objects, 4_000), []);
     }

@@ -1,8 +1,8 @@
-//! Owns the thread that ships a running core's log, and how it stands.
+//! Owns the thread that uploads a running core's log, and its status.
 //!
-//! Invariants: no purchase waits for it; a store that is away is tried again for ever, with waits that
-//! grow; the log is kept for it up to a bound that is set; a process that may not write the backup is
-//! stopped, for it may not sell either. Deliberately absent: what is shipped, which `ship` has.
+//! Invariants: no purchase waits for it; an unavailable store is retried without end, with growing
+//! waits; the log is kept for it up to a configured limit; a process that may not write the backup
+//! is stopped, because it may not sell either. Deliberately absent: what is uploaded (`ship`).
 
 use super::lease::{BEAT, LeaseStanding, LeaseWriter, Leasing, place_of};
 use super::settings::BackupSettings;
@@ -20,23 +20,24 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
-/// Whose sake the log is kept for.
+/// The name of the log's retention for the backup.
 pub const RETENTION: &str = "backup";
 
-/// Waits after failures double from the first to the longest.
+/// Waits after failures double from this one to the maximum.
 const WAIT_FIRST: Duration = Duration::from_secs(1);
 const WAIT_MAX: Duration = Duration::from_secs(30);
 
-/// Nothing is shipped on the word of a beat that is older.
+/// Nothing is uploaded if the last beat is older than this, because another process may hold the
+/// lease by now.
 const HELD_FOR: Duration = Duration::from_secs(6);
 
 /// Time between two searches for objects to delete, if nothing else causes one.
 const TIDY_EVERY: Duration = Duration::from_mins(10);
 
-/// For what is left to be shipped when the core ends in good order.
+/// Time for the last upload when the core stops cleanly.
 const LAST_ROUND: Duration = Duration::from_secs(5);
 
-/// For the store to say who may write, before the core listens.
+/// How long a start waits for the store to confirm that this process may write.
 const CLAIM_PATIENCE: Duration = Duration::from_secs(20);
 
 /// The backup of a running core.
@@ -59,37 +60,35 @@ struct Figures {
     failures: u64,
     gaps: u64,
     failing: Option<String>,
-    /// When everything that was durable then was in the store.
+    /// The last time at which everything durable was in the store.
     caught_up_at: Instant,
     held_at: Option<Instant>,
 }
 
-/// How a backup stands.
+/// The status of a backup.
 #[derive(Clone, Debug)]
 pub struct BackupStatus {
-    /// Where it goes.
     pub to: String,
-    /// Everything before is in the store.
+    /// Everything before this LSN is in the store.
     pub shipped: Lsn,
     /// The newest snapshot in the store.
     pub snapshot: Option<Lsn>,
-    /// Bytes of log that are durable here and not in the store.
+    /// Bytes of durable log that are not in the store yet.
     pub lag_bytes: u64,
-    /// For how long something durable has not been in the store.
+    /// How long the oldest durable log has waited for its upload.
     pub lag: Duration,
-    /// Bytes shipped since the start.
+    /// Bytes uploaded since the start.
     pub bytes: u64,
-    /// Objects shipped since the start.
+    /// Objects uploaded since the start.
     pub objects: u64,
-    /// Tries that failed since the start.
+    /// Failed uploads since the start.
     pub failures: u64,
-    /// How often the log was not kept for as long as the store was away.
+    /// Times that log was deleted before it was uploaded.
     pub gaps: u64,
-    /// Why it fails, while it does.
+    /// The current failure, if any.
     pub failing: Option<String>,
 }
 
-/// Why a core may not start.
 #[derive(Debug, thiserror::Error)]
 pub enum BackupError {
     /// The store cannot be used.
@@ -98,15 +97,15 @@ pub enum BackupError {
     /// The log cannot be read.
     #[error("the backup: {0}")]
     Journal(#[from] JournalError),
-    /// No thread.
+    /// The thread could not be started.
     #[error("the backup's thread cannot be started: {0}")]
     Spawn(#[from] std::io::Error),
-    /// Another process has it, or the store has another history.
+    /// Another process writes the backup, or the store has another history.
     #[error("{0}")]
     Refused(String),
 }
 
-/// What the store said of this process first.
+/// The first answer of the store about the lease.
 enum FirstClaim {
     Held,
     Unreachable,
@@ -114,8 +113,8 @@ enum FirstClaim {
 }
 
 impl Backup {
-    /// Starts shipping. Waits for the store to say that this process may write there; goes on without
-    /// its word where it cannot be reached.
+    /// Starts uploading. Waits until the store confirms that this process may write; continues
+    /// without confirmation if the store cannot be reached.
     pub fn start(
         journal: &Arc<Journal>,
         data_dir: &Path,
@@ -166,7 +165,7 @@ impl Backup {
         }
     }
 
-    /// How it stands.
+    /// The current status.
     pub fn status(&self) -> BackupStatus {
         let durable = self.shared.journal.durable_lsn();
         let figures = self.shared.figures.lock();
@@ -189,11 +188,11 @@ impl Backup {
         }
     }
 
-    /// Ships what is left, for a few seconds at most, and ends. Blocks.
+    /// Uploads the rest, for a few seconds at most, and ends. Blocks.
     pub fn stop(&self) {
         self.stopping.send_replace(true);
         if let Some(thread) = self.thread.lock().take() {
-            // A panic has stopped the process already.
+            // A panic would have stopped the process already.
             let _ = thread.join();
         }
     }
@@ -226,7 +225,8 @@ impl RunningJob {
         }
     }
 
-    /// Shows every few seconds that this process is there; why it may not be, once that is so.
+    /// Renews the lease every few seconds; returns the reason once this process may no longer
+    /// write.
     async fn keep_lease(&self, mut leasing: Leasing, source: CopySource) -> Option<String> {
         loop {
             let shipped = self.shared.figures.lock().shipped;
@@ -249,7 +249,7 @@ impl RunningJob {
         }
     }
 
-    /// Ships until told to stop; why this process may not, once that is so.
+    /// Uploads until stopped; returns the reason once this process may no longer write.
     async fn ship(&self, source: CopySource) -> Option<String> {
         let mut stopped = self.stopped.clone();
         let mut shipper = match Shipper::new(&self.store, source, &self.shared.carried) {
@@ -308,7 +308,7 @@ impl RunningJob {
         let (journal, began) = (&self.shared.journal, Instant::now());
         let durable = journal.durable_lsn();
         shipper.look(journal.now()).await?;
-        // The store has said nothing against it.
+        // The store had no objection.
         let _ = self.claim.send(FirstClaim::Held);
         let round = shipper.round(journal.now()).await;
         if let Some(shipped) = shipper.shipped() {
@@ -343,7 +343,7 @@ impl RunningJob {
         }
     }
 
-    /// Lets go of the log that a store which is away for too long would keep.
+    /// Releases log beyond `backup.log_kept_bytes_max`, although it is not uploaded.
     fn bound_retention(&self) {
         let durable = self.shared.journal.durable_lsn();
         let least = durable

@@ -1,18 +1,18 @@
-//! Owns who may write a backup: one process, of the newest generation.
+//! Owns which process may write a backup: one, of the newest generation.
 //!
-//! The lease is one object that its holder replaces every [`BEAT`], on condition that no one else did.
-//! A process that finds another's decides by [`verdict`]:
+//! The lease is one object that its holder replaces every [`BEAT`], only if no other process has
+//! replaced it. A process that finds another's lease decides by [`verdict`]:
 //!
-//! | the lease is of | then |
+//! | the lease belongs to | decision |
 //! |---|---|
 //! | another log | refused |
 //! | a newer generation | refused: this one has been superseded |
-//! | an older generation | taken over at once; its holder finds that and stops |
+//! | an older generation | taken over at once; its holder notices and stops |
 //! | the same directory, which only one process has open | taken over at once |
-//! | anything else | watched: refused if it is still being replaced, taken over if not |
+//! | anything else | watched: refused if it is still replaced, taken over if not |
 //!
-//! Invariants: two processes never both hold it; one that lost it is told at its next beat. Deliberately
-//! absent: what a process that is refused does.
+//! Invariants: two processes never hold it at the same time; a process that lost it learns that at
+//! its next beat. Deliberately absent: what a refused process does.
 
 use super::names::LEASE;
 use super::store::{Replaced, Store, StoreError, Version};
@@ -22,15 +22,15 @@ use serde::{Deserialize, Serialize};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-/// How often the holder shows that it is there.
+/// How often the holder renews the lease.
 pub(super) const BEAT: Duration = Duration::from_secs(2);
 
-/// How long a lease of another process has to stand still before it is taken over.
+/// How long another process's lease must be unchanged before it is taken over.
 pub(super) const STANDSTILL: Duration = Duration::from_secs(10);
 
 const FORMAT: u32 = 1;
 
-/// What the object holds.
+/// The content of the object.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Lease {
@@ -38,15 +38,15 @@ pub(super) struct Lease {
     /// The log, in hexadecimal.
     pub(super) log_id: String,
     pub(super) generation: u32,
-    /// Of the generation, in hexadecimal.
+    /// The generation's tag, in hexadecimal.
     pub(super) generation_tag: String,
-    /// Drawn at random by each process.
+    /// A random number of each process.
     writer: String,
-    /// Names the machine and the directory.
+    /// Machine and directory.
     place: String,
-    /// Goes up with each beat.
+    /// Incremented with each beat.
     beat: u64,
-    /// Everything before is in the backup.
+    /// Everything before this LSN is in the backup.
     pub(super) shipped_lsn: u64,
 }
 
@@ -65,23 +65,23 @@ impl Lease {
 /// Why a process may not write a backup.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum LeaseRefusal {
-    /// The object is none of this program's.
+    /// The object is not a lease of this program.
     #[error(
         "{store} holds a `lease` that this program cannot read; use a prefix that nothing else uses"
     )]
     Unreadable { store: String },
-    /// It is the backup of another log.
+    /// The backup belongs to another log.
     #[error(
         "{store} holds the backup of log {theirs}, and this data directory is of log {ours}; name \
          another prefix"
     )]
     OtherLog {
         store: String,
-        /// Whose backup it is.
+        /// The log of the backup.
         theirs: String,
         ours: String,
     },
-    /// A later generation is written there.
+    /// A newer generation writes there.
     #[error(
         "{store} is written by generation {theirs} of this log, and this process has generation \
          {ours}: the log was restored elsewhere since; stop this one for good, or, if it is the right \
@@ -89,7 +89,7 @@ pub enum LeaseRefusal {
     )]
     Superseded {
         store: String,
-        /// The newer one.
+        /// The newer generation.
         theirs: Generation,
         ours: Generation,
     },
@@ -100,12 +100,12 @@ pub enum LeaseRefusal {
     )]
     InUse {
         store: String,
-        /// Which, in its own words.
+        /// Machine and directory of the other process.
         place: String,
     },
 }
 
-/// What is to be done about a lease.
+/// What to do about a lease.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum LeaseVerdict {
     Take,
@@ -113,25 +113,25 @@ enum LeaseVerdict {
     Refuse(LeaseRefusal),
 }
 
-/// Who asks.
+/// The process that asks.
 #[derive(Clone, Debug)]
 pub(super) struct LeaseWriter {
     pub(super) log_id: u64,
-    /// Drawn at random by this process.
+    /// The random number of this process.
     pub(super) token: u64,
     pub(super) place: String,
 }
 
-/// Where a process stands.
+/// Whether this process holds the lease.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum LeaseStanding {
     Held,
-    /// Not held yet: another's is being watched.
+    /// Not held yet: another process's lease is being watched.
     Watching,
     Refused(LeaseRefusal),
 }
 
-/// The lease as this process sees it.
+/// The state of the lease in this process.
 pub(super) struct Leasing {
     writer: LeaseWriter,
     held: Option<Version>,
@@ -149,7 +149,7 @@ impl Leasing {
         }
     }
 
-    /// Shows that this process is there, or tries to become the holder.
+    /// Renews the lease, or tries to take it over.
     pub(super) async fn beat(
         &mut self,
         store: &Store,
@@ -202,7 +202,7 @@ impl Leasing {
                 self.watched = None;
                 LeaseStanding::Held
             }
-            // The process that was faster is read in the next round.
+            // Another process was faster; the next round reads its lease.
             Replaced::Overtaken => LeaseStanding::Watching,
         })
     }
@@ -258,7 +258,7 @@ impl Leasing {
         }
     }
 
-    /// Whether a lease that another process may hold stands still.
+    /// Watches a lease of another process for changes.
     fn watch(&mut self, found: &[u8]) -> Watched {
         let Some(lease) = Lease::read(found) else {
             return Watched::On;
@@ -280,13 +280,13 @@ impl Leasing {
     }
 }
 
-/// What watching a lease has shown.
+/// Result of watching a lease.
 enum Watched {
-    /// Nothing yet.
+    /// Not decided yet.
     On,
-    /// It is replaced: its holder is there.
+    /// It changes, so its holder is alive.
     Alive,
-    /// It has stood still for long enough.
+    /// It was unchanged for [`STANDSTILL`].
     Still,
 }
 
@@ -298,8 +298,8 @@ fn in_use(store: &Store, found: &[u8]) -> LeaseRefusal {
     }
 }
 
-/// Names this machine and a directory on it, so that the process that is started again in its place is
-/// known: one process at a time has the directory.
+/// Identifies this machine and a directory on it. So a restarted process in the same directory is
+/// recognized; only one process at a time has it open.
 pub(super) fn place_of(data_dir: &Path) -> String {
     use std::os::unix::fs::MetadataExt as _;
     let inode = std::fs::metadata(data_dir).map_or(0, |it| it.ino());
@@ -401,7 +401,7 @@ mod tests {
                 "{refused:?}"
             );
         }
-        // Begun from the same copy: as another process.
+        // Another process, started from the same copy.
         let mut other = writer(7, 3, "elsewhere");
         assert_eq!(scene.beat(&mut other, OTHER_NEW), LeaseStanding::Watching);
     }

@@ -1,16 +1,16 @@
-//! Backup and restore: a log carried to a store while it is written, and a data directory built from
-//! what the store has.
+//! Backup and restore: a log is uploaded to a store while it is written, and a data directory is
+//! built from the store.
 //!
 //! ```text
 //! job ─▶ lease (who may write)          restore ─▶ read ─▶ seal
 //!     └▶ ship ─▶ upload ─▶ seal         verify  ─▶ read
-//! copy ─▶ ship       inventory (what names amount to) ─▶ names       store ─▶ wire
+//! copy ─▶ ship       inventory (what a list of names allows) ─▶ names       store ─▶ wire
 //! ```
 //!
-//! Invariants: 1. no purchase waits for a backup; 2. one process at a time writes a backup, and one that
-//! finds a newer generation there sells no more; 3. what is shipped is the log's own bytes, so that its
-//! own checksums hold in the store and after a restore; 4. nothing is removed that a restore to an
-//! instant within `backup.keep_s`, or to the newest, needs.
+//! Invariants: 1. no purchase waits for a backup; 2. one process at a time writes a backup, and a
+//! process that finds a newer generation there stops selling; 3. the log's own bytes are uploaded,
+//! so its own checksums hold in the store and after a restore; 4. nothing is deleted that a restore
+//! to a time within `backup.keep_s`, or to the newest state, needs.
 //! Deliberately absent: the ledger of the sandbox gateway, cursors of sinks, the configuration.
 
 mod copy;
@@ -39,8 +39,8 @@ pub use store::StoreError;
 pub use upload::Carried;
 pub use verify::{Verified, VerifiedGeneration, VerifyError, verify};
 
-/// Whether the store at `target` could be asked: its certificates and settings are read, nothing is
-/// written, and nobody is asked.
+/// Checks the settings of the store at `target` and reads its certificates; writes nothing and
+/// sends nothing.
 pub fn check(target: &StoreTarget) -> Result<(), StoreError> {
     store::Store::check(target)
 }

@@ -1,56 +1,56 @@
-//! Owns the names of the objects of a backup, which say what is in them: a list of names is enough to
-//! know what can be restored.
+//! Owns the names of the objects of a backup. A name says what the object contains, so a list of
+//! names is enough to know what can be restored.
 //!
 //! ```text
-//! lease                                             who writes here
-//! generations/GENERATION/begun-AT                   since when
+//! lease                                             which process writes here
+//! generations/GENERATION/begun-AT                   when the generation began
 //! generations/GENERATION/log/FIRST-END-CHAIN        a sealed segment
-//! generations/GENERATION/tail/SEGMENT/FIRST-END-CHAIN   part of the segment that is written
+//! generations/GENERATION/tail/SEGMENT/FIRST-END-CHAIN   a part of the current segment
 //! generations/GENERATION/snapshots/FIRST-COVERED-AT a snapshot
 //! ```
 //!
-//! Invariants: a name that is written is read as the same; one that is none of these is nobody's and
-//! is never touched. LSNs have 20 digits, instants 15 (milliseconds), checksums 8 hexadecimal ones,
-//! so that names sort as what they say.
+//! Invariants: a written name parses to the same value; any other name is foreign and never
+//! touched. LSNs have 20 digits, times 15 (milliseconds), checksums 8 hexadecimal ones, so that
+//! names sort by their values.
 
 use crate::ids::Lsn;
 use crate::journal::Generation;
 use crate::time::UnixMs;
 
-/// The object that says who writes.
+/// The object that says which process writes.
 pub(super) const LEASE: &str = "lease";
 
-/// Part of the log.
+/// A part of the log.
 #[derive(Copy, Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Span {
     /// The LSN of its first record.
     pub(super) first: Lsn,
-    /// Behind its last record.
+    /// LSN after its last record.
     pub(super) end: Lsn,
     /// Checksum of its last frame.
     pub(super) chain: u32,
 }
 
-/// What an object is.
+/// The kind of an object.
 #[derive(Copy, Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum What {
-    /// A generation was begun at this instant.
+    /// A generation began at this time.
     Begun(UnixMs),
-    /// A sealed segment, whole.
+    /// A whole sealed segment.
     Segment(Span),
-    /// Part of the segment that begins at this LSN; the first one begins with its header.
+    /// Part of the segment that begins at this LSN; the first part includes the segment's header.
     Piece(Lsn, Span),
     Snapshot(SnapshotName),
 }
 
-/// A snapshot, as its name says.
+/// The parts of a snapshot's name.
 #[derive(Copy, Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct SnapshotName {
-    /// Recovery reads the log from here on.
+    /// Recovery reads the log from this LSN on.
     pub(super) first: Lsn,
-    /// Recovery needs the log up to here.
+    /// Recovery needs the log up to this LSN.
     pub(super) covered: Lsn,
-    /// All that is in it happened by then.
+    /// The time of its last event.
     pub(super) at: UnixMs,
 }
 
@@ -85,7 +85,7 @@ impl std::fmt::Display for Span {
 }
 
 impl Name {
-    /// What `text`, below the backup's prefix, is the name of.
+    /// Parses a name, without the prefix of the backup.
     pub(super) fn parse(text: &str) -> Option<Self> {
         let (generation, rest) = text.strip_prefix("generations/")?.split_once('/')?;
         let (number, tag) = generation.split_once('-')?;

@@ -1,7 +1,7 @@
-//! Owns reading objects back: into a file, believed only once its seal is.
+//! Owns reading objects back into a file; the content counts only after its seal is verified.
 //!
-//! Invariants: no more is written than the object was said to have; a file whose object did not verify
-//! is removed. Deliberately absent: what the content means.
+//! Invariants: no more is written than the listed size of the object; after a failed verification
+//! the file is removed. Deliberately absent: the meaning of the content.
 
 use super::names::Name;
 use super::seal::{SEAL_BYTES, Sealing, Unsealed};
@@ -15,18 +15,18 @@ use std::path::{Path, PathBuf};
 /// Why an object cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ObjectError {
-    /// The store does not give it.
+    /// The store did not return it.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// It is not what it was written as.
+    /// Its content differs from what was written.
     #[error("{object} is damaged: {why}")]
     Damaged {
         /// Its name.
         object: String,
-        /// In which way.
+        /// How it is damaged.
         why: String,
     },
-    /// It cannot be written down.
+    /// The content could not be written to the file.
     #[error("writing {}: {source}", path.display())]
     Write { path: PathBuf, source: io::Error },
 }
@@ -36,14 +36,14 @@ pub enum ObjectError {
 pub(super) enum Into {
     /// The file is new.
     New,
-    /// Behind what the file has.
+    /// Append to the file.
     Behind,
 }
 
 /// Reads objects of one log.
 pub(super) struct Objects<'a> {
     pub(super) store: &'a Store,
-    /// The log, once the first object has said which.
+    /// The log's id, from the first object.
     pub(super) log_id: Option<u64>,
     /// Bytes read.
     pub(super) bytes: u64,
@@ -61,7 +61,7 @@ impl<'a> Objects<'a> {
         }
     }
 
-    /// Adds the content of an object to the file at `path`.
+    /// Appends the content of an object to the file at `path`.
     pub(super) async fn fetch(
         &mut self,
         name: Name,
@@ -82,7 +82,7 @@ impl<'a> Objects<'a> {
         let before = file.metadata().map_err(written)?.len();
         let fetched = self.fetch_into(name, &mut file, &written).await;
         if fetched.is_err() {
-            // The file then is as it was.
+            // Restore the file as it was before.
             file.set_len(before).map_err(written)?;
         }
         fetched
@@ -97,7 +97,7 @@ impl<'a> Objects<'a> {
         let object = name.to_string();
         let mut sealing = Sealing::new(name, 0);
         let mut parts = self.store.read(&object).await?;
-        // The last bytes that came: they may be the seal.
+        // The last bytes so far: they may be the seal.
         let mut last: Vec<u8> = Vec::new();
         while let Some(part) = parts.next().await {
             last.extend_from_slice(&part?);

@@ -1,10 +1,10 @@
 //! Owns building a data directory from a backup.
 //!
-//! Invariants: 1. the new directory has another name until it is complete, checked and synced, and is
-//! then renamed in one step: a crash leaves the destination as it was; 2. every byte is checked
+//! Invariants: 1. the new directory has another name until it is complete, checked and synced, and
+//! is then renamed in one step: a crash leaves the destination as it was; 2. every byte is checked
 //! against its object's seal and the log's own checksums before it is used; 3. the log ends after a
-//! whole append at or before the requested LSN or instant, and continues in a new generation.
-//! The ledger of the sandbox gateway is not part of a backup: it stands for an external gateway.
+//! whole append at or before the requested LSN or instant, and continues in a new generation. The
+//! ledger of the sandbox gateway is not part of a backup: it stands for an external gateway.
 
 use super::inventory::{Base, Holdings, Inventory, SegmentPart};
 use super::names::{Name, What};
@@ -23,49 +23,48 @@ use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// What a restored log is to hold.
+/// Up to where to restore a log.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub enum Until {
-    /// Everything that there is.
+    /// Everything.
     End,
-    /// Every append that ends at or before this place.
+    /// Every append that ends at or before this LSN.
     Lsn(Lsn),
-    /// Every append before the first event that happened after this instant.
+    /// Every append before the first event after this time.
     Instant(UnixMs),
 }
 
-/// What a restore is to do.
+/// The request for a restore.
 #[derive(Clone, Debug)]
 pub struct RestoreRequest<'a> {
-    /// Where the backup is.
+    /// The store with the backup.
     pub from: &'a StoreTarget,
-    /// How far.
     pub until: Until,
-    /// Of this generation; `None`: of the newest one that can be restored so far.
+    /// The generation; `None`: the newest one that can be restored that far.
     pub generation: Option<Generation>,
     /// The directory that is built; absent or empty.
     pub data_dir: &'a Path,
-    /// What a snapshot is read with.
+    /// Settings for reading a snapshot.
     pub engine: &'a EngineSettings,
 }
 
-/// How far a restore is.
+/// The progress of a restore.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub struct RestoreProgress {
     /// Objects read.
     pub objects: u64,
     /// Bytes read.
     pub bytes: u64,
-    /// What it is doing.
+    /// The current stage.
     pub stage: &'static str,
 }
 
-/// What was built.
+/// The result of a restore.
 #[derive(Debug)]
 pub struct RestoredDirectory {
-    /// What the check of it found.
+    /// The report of the check of the new directory.
     pub check: CheckReport,
-    /// The generation that was read.
+    /// The generation that was restored.
     pub of: Generation,
     /// The generation in which it continues.
     pub generation: Generation,
@@ -77,18 +76,16 @@ pub struct RestoredDirectory {
     pub bytes: u64,
 }
 
-/// Why nothing was built.
 #[derive(Debug, thiserror::Error)]
 pub enum RestoreError {
-    /// The place is taken.
+    /// The data directory is not empty.
     #[error("{} is not empty; name a directory that is empty or does not exist", .0.display())]
     NotEmpty(PathBuf),
     #[error("{store} has no backup to restore{}{}", asked_text(.until), range_text(.range.as_ref()))]
     Nothing {
         store: String,
-        /// How far.
         until: Until,
-        /// What could be restored.
+        /// The range that can be restored.
         range: Option<RestorableRange>,
     },
     /// An object cannot be used.
@@ -97,21 +94,21 @@ pub enum RestoreError {
     /// The store does not answer.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// What was read does not fit together.
+    /// The objects do not fit together.
     #[error("{object} does not fit the backup: {why}")]
     Misfit {
         /// Its name.
         object: String,
-        /// In which way.
+        /// What does not fit.
         why: String,
     },
-    /// What was read is no log.
+    /// The restored files are not a valid log.
     #[error(transparent)]
     Journal(#[from] JournalError),
-    /// What was built is not clean.
+    /// The restored directory is damaged.
     #[error("the restored directory is damaged: {0}")]
     Check(#[from] CheckError),
-    /// The file system refused.
+    /// An operation of the file system failed.
     #[error("{operation} {}: {source}", path.display())]
     Io {
         /// What was tried.
@@ -121,19 +118,19 @@ pub enum RestoreError {
     },
 }
 
-/// What a backup can be restored to.
+/// The range to which a backup can be restored.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub struct RestorableRange {
-    /// The earliest place.
+    /// The earliest LSN.
     pub from: Lsn,
-    /// When all that lies before it had happened; of the whole log, when its first event happened.
+    /// The time of the last event before it; for the whole log, the time of its first event.
     pub from_at: Option<UnixMs>,
-    /// The latest place.
+    /// The latest LSN.
     pub to: Lsn,
 }
 
 impl RestorableRange {
-    /// Both.
+    /// The union of both.
     fn and(self, other: Self) -> Self {
         let order = |it: Self| (it.from, it.from_at.is_none());
         let earliest = if order(other) < order(self) {
@@ -206,25 +203,25 @@ struct Restoring<'a, 'b> {
     objects: Objects<'a>,
     order: &'a RestoreRequest<'a>,
     dir: PathBuf,
-    /// What the bases that were looked at can be restored to.
+    /// The range of all examined bases.
     range: Option<RestorableRange>,
     progress: &'b mut dyn FnMut(RestoreProgress),
 }
 
-/// What a log that was built from a base amounts to.
+/// The result of building a log from a base.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 enum BuildResult {
-    /// What was asked for, of this generation.
+    /// The requested log, of this generation.
     Asked,
-    /// The generation had not begun by the instant asked for: all of it is of older ones, which may
-    /// have gone on for longer than what this one took over.
+    /// The generation began after the requested time, so all of it belongs to older generations,
+    /// which may have continued further than what this one took over.
     TakenOver,
-    /// The log must be cut before what the base needs.
+    /// The log would have to be cut before the LSN that the base needs.
     CutTooEarly,
 }
 
 impl Restoring<'_, '_> {
-    /// Builds the directory from the newest base that it can be built from.
+    /// Builds the directory from the newest usable base.
     async fn build(
         &mut self,
         inventory: &Inventory,
@@ -248,7 +245,7 @@ impl Restoring<'_, '_> {
                 }
             }
         }
-        // The older ones do not hold it.
+        // No older generation contains it.
         let Some((generation, holdings, base)) = taken_over else {
             return Ok(None);
         };
@@ -266,7 +263,7 @@ impl Restoring<'_, '_> {
         self.range = Some(self.range.map_or(range, |it| it.and(range)));
     }
 
-    /// Whether the base holds more than what is asked for.
+    /// Whether the base is newer than what is requested.
     fn lies_behind(&self, base: &Base) -> bool {
         let Some(snapshot) = &base.snapshot else {
             return false;
@@ -335,7 +332,7 @@ impl Restoring<'_, '_> {
         }
         let needed = base.snapshot.map_or(Lsn(0), |it| it.covered);
         if let Some(cut) = cut.filter(|cut| *cut < base.run.end) {
-            // Before the first event there was no core to restore.
+            // Before the first event there is nothing to restore.
             let is_before_all = until.is_some() && cut == Lsn(0);
             if cut < needed || is_before_all {
                 return Ok(BuildResult::CutTooEarly);
@@ -404,7 +401,7 @@ impl Restoring<'_, '_> {
         });
     }
 
-    /// Takes away what was built from a base that did not do.
+    /// Removes what was built from an unusable base.
     fn clear(&self) -> Result<(), RestoreError> {
         for part in ["log", "snapshots"] {
             let path = self.dir.join(part);
@@ -470,7 +467,7 @@ fn make(path: &Path) -> Result<(), RestoreError> {
     builder.create(path).map_err(failed("making", path))
 }
 
-/// A directory beside the one that is asked for, removed unless it takes its place.
+/// A temporary directory beside the requested one, removed unless it is renamed to it.
 struct TemporaryDirectory {
     path: PathBuf,
 }
@@ -480,7 +477,7 @@ impl TemporaryDirectory {
         let mut name = data_dir.file_name().unwrap_or_default().to_owned();
         name.push(".restoring");
         let path = data_dir.with_file_name(name);
-        // What a restore that was cut off has left.
+        // Left over from an interrupted restore.
         match fs::remove_dir_all(&path) {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
@@ -496,7 +493,7 @@ impl TemporaryDirectory {
             let synced = File::open(&path).and_then(|it| it.sync_all());
             synced.map_err(failed("syncing", &path))?;
         }
-        // Over an empty directory, too.
+        // This also replaces an empty directory.
         fs::rename(&self.path, data_dir).map_err(failed("renaming to", data_dir))?;
         let parent = files::folder_of(data_dir);
         let synced = File::open(parent).and_then(|it| it.sync_all());
@@ -506,7 +503,7 @@ impl TemporaryDirectory {
 
 impl Drop for TemporaryDirectory {
     fn drop(&mut self) {
-        // Where it has taken its place, there is none.
+        // After the rename it no longer exists.
         let _ = fs::remove_dir_all(&self.path);
     }
 }

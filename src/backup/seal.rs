@@ -1,5 +1,5 @@
-//! Owns what goes behind the content of every object: what it is of, how long, and a SHA-256 over all
-//! of it, so that an object is known to be the one that its name says, whole and unchanged.
+//! Owns the seal at the end of every object: its identity, its length, and a SHA-256 over all of
+//! it, so that an object is known to be the one that its name says, complete and unchanged.
 //!
 //! | at | bytes | field |
 //! |---|---|---|
@@ -11,7 +11,7 @@
 //! | 32 | 8 | bytes of content |
 //! | 40 | 32 | SHA-256 over the object's name, the content, and bytes 0 to 39 |
 //!
-//! Invariants: nothing of an object is believed before its seal is; numbers are little endian.
+//! Invariants: no content is used before its seal is verified; numbers are little-endian.
 
 use super::names::Name;
 use sha2::{Digest, Sha256};
@@ -19,7 +19,6 @@ use sha2::{Digest, Sha256};
 const MAGIC: [u8; 8] = *b"HFBKUP\r\n";
 const VERSION: u32 = 1;
 
-/// Bytes of a seal.
 pub(super) const SEAL_BYTES: usize = 72;
 const SUMMED_BYTES: usize = 40;
 
@@ -42,7 +41,7 @@ pub(super) enum Unsealed {
     Digest,
 }
 
-/// Makes the seal of an object while its content goes by.
+/// Computes the seal of an object while its content is written or read.
 pub(super) struct Sealing {
     name: Name,
     log_id: u64,
@@ -60,13 +59,13 @@ impl Sealing {
         }
     }
 
-    /// Takes the next part of the content.
+    /// Adds the next part of the content.
     pub(super) fn update(&mut self, content: &[u8]) {
         self.digest.update(content);
         self.content_bytes += content.len() as u64;
     }
 
-    /// What goes behind the content.
+    /// The bytes of the seal.
     pub(super) fn finish(self) -> [u8; SEAL_BYTES] {
         let mut seal = [0; SEAL_BYTES];
         let generation = self.name.generation;
@@ -81,8 +80,8 @@ impl Sealing {
         seal
     }
 
-    /// Whether `seal` stood behind the content that went by; the log that it names. With no log
-    /// known yet, any is taken.
+    /// Verifies `seal` against the content, and returns the log that it names. Without an expected
+    /// log, any log is accepted.
     pub(super) fn check(self, seal: &[u8; SEAL_BYTES], log: Option<u64>) -> Result<u64, Unsealed> {
         use crate::journal::Generation;
         let u32_at = |at: usize| u32::from_le_bytes(array(&seal[at..at + 4]));

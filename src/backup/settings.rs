@@ -1,25 +1,25 @@
-//! Owns where a backup goes and how it is kept, as the operator sets it.
+//! Owns the settings of a backup: where it goes and how long it is kept.
 //!
-//! Invariants: a target is parsed once and then known to be one; no credential is shown. Deliberately
-//! absent: opening the store, which `store` does.
+//! Invariants: a target is parsed once and is valid from then on; no credential is shown.
+//! Deliberately absent: opening the store, which `store` does.
 
 use secrecy::SecretString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// How a running core ships its backup.
+/// The settings of a running core's backup.
 #[derive(Clone, Debug)]
 pub struct BackupSettings {
     pub target: StoreTarget,
-    /// Between two shipments of the tail.
+    /// Time between two uploads of the tail.
     pub every: Duration,
-    /// How long every instant stays restorable.
+    /// How long every time stays restorable.
     pub keep: Duration,
-    /// Bytes of log that are kept for a backup that cannot be written.
+    /// Maximum bytes of log that are kept while the store is unavailable.
     pub log_kept_bytes_max: u64,
 }
 
-/// A store, and the place in it that belongs to one log.
+/// A store, with the prefix of one log.
 #[derive(Clone, Debug)]
 pub enum StoreTarget {
     /// A bucket of an S3-compatible store.
@@ -27,47 +27,46 @@ pub enum StoreTarget {
     Directory(PathBuf),
 }
 
-/// A bucket and how it is reached.
+/// A bucket with its access.
 #[derive(Clone, Debug)]
 pub struct S3Target {
     pub bucket: String,
-    /// What the names of all objects begin with; may be empty.
+    /// The prefix of all object names; may be empty.
     pub prefix: String,
-    /// How it is reached.
     pub access: StoreAccess,
 }
 
-/// How a store is reached.
+/// The access to a store.
 #[derive(Clone, Debug, Default)]
 pub struct StoreAccess {
-    /// Where it answers; `None`: the one of AWS in the region.
+    /// The address of the store; `None`: AWS in the region.
     pub endpoint: Option<String>,
-    /// The region that requests are signed for.
+    /// The region used to sign requests.
     pub region: String,
-    /// A file with the certificates that are trusted in place of the public ones.
+    /// A file with certificate authorities to trust instead of the public ones.
     pub ca_file: Option<PathBuf>,
-    /// Who asks, and the secret that signs.
+    /// The access key and its secret.
     pub keys: Option<(SecretString, SecretString)>,
 }
 
-/// Why a text is no target.
+/// Why a text is not a valid target.
 #[derive(Copy, Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadTarget {
-    /// It has another form.
+    /// It has a wrong form.
     #[error("must be s3://BUCKET/PREFIX or file:///DIRECTORY")]
     Form,
-    /// An endpoint that anybody on the way could read, or one with more than a host.
+    /// An unencrypted endpoint that is not loopback, or one with more than a host.
     #[error(
         "must be https://HOST[:PORT], or http:// on a loopback address, with no name, password or path"
     )]
     Endpoint,
-    /// Nobody to ask as.
+    /// The keys are missing.
     #[error("an s3:// target needs both access_key and secret_key")]
     Keys,
 }
 
 impl StoreTarget {
-    /// The target that `url` names, reached as `access` says.
+    /// Parses `url` as a target with this access.
     pub fn parse(url: &str, access: StoreAccess) -> Result<Self, BadTarget> {
         if let Some(path) = url.strip_prefix("file://") {
             let is_whole = path.starts_with('/') && !path.trim_matches('/').is_empty();
@@ -99,7 +98,7 @@ impl StoreTarget {
 }
 
 impl StoreTarget {
-    /// Whether it is a directory in `data_dir`, which a backup must not be lost with.
+    /// Whether it is a directory inside `data_dir`, with which the backup would be lost.
     pub fn lies_in(&self, data_dir: &Path) -> bool {
         match self {
             Self::S3(_) => false,
@@ -108,7 +107,7 @@ impl StoreTarget {
     }
 }
 
-/// The path without links, as far as it exists.
+/// The path with links resolved, as far as it exists.
 fn resolved(path: &Path) -> PathBuf {
     let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     let there = absolute.ancestors().find_map(|it| {
@@ -119,7 +118,7 @@ fn resolved(path: &Path) -> PathBuf {
     there.unwrap_or(absolute)
 }
 
-/// Without credentials, as people know it.
+/// Without credentials.
 impl std::fmt::Display for StoreTarget {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {

@@ -1,12 +1,12 @@
-//! Owns carrying a log to the store: sealed segments whole, the tail of the one that is written in
-//! pieces, snapshots.
+//! Owns uploading a log to the store: sealed segments whole, the current segment in pieces,
+//! snapshots.
 //!
-//! Invariants: 1. the log goes in order and nothing is left out; where the log no longer has what comes
-//! next, the newest snapshot goes first and the log from there; 2. what the store has is held against
-//! the log before anything is added to it: a directory that is an older copy, or has another history,
-//! is refused; 3. memory is bounded by one piece and the parts under way; 4. a piece that may have
-//! arrived is sent again as it was.
-//! Deliberately absent: when, and who may write at all.
+//! Invariants: 1. the log is uploaded in order and without omissions; if the log no longer has the
+//! next part, the newest snapshot goes first and the log from there; 2. the content of the store is
+//! compared with the log before anything is added: an older copy of the directory, or one with
+//! another history, is refused; 3. memory is limited to one piece and the parts in progress; 4. a
+//! piece that may have arrived is sent again unchanged.
+//! Deliberately absent: when to upload, and which process may write.
 
 use super::inventory::{Holdings, Inventory};
 use super::names::{Name, SnapshotName, Span, What};
@@ -22,16 +22,16 @@ use crate::time::UnixMs;
 use bytes::Bytes;
 use std::io::Read;
 
-/// Bytes of one piece of the tail: whole frames, so it may have one more.
+/// Size of a piece of the tail. A piece has whole frames, so it may exceed this by one frame.
 const PIECE_BYTES: usize = 4 << 20;
 
-/// Bytes of a segment or snapshot that are read at once.
+/// Bytes of a segment or snapshot per read.
 const READ_BYTES: usize = 1 << 20;
 
-/// Objects removed in one go.
+/// Maximum number of objects deleted at once.
 const REMOVED_MAX: usize = 1_000;
 
-/// Why nothing was shipped.
+/// Why an upload failed.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ShipError {
     #[error(transparent)]
@@ -45,7 +45,7 @@ pub(super) enum ShipError {
 /// The content of the store is not a prefix of this directory's log.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum OtherHistory {
-    /// The store has more.
+    /// The store has more of the log.
     #[error(
         "{store} has this log up to LSN {theirs}, and the data directory ends at {ours}: the directory \
          is an older copy, or its disk lost what was acknowledged; run `holdfast restore --from {store}` \
@@ -53,12 +53,12 @@ pub enum OtherHistory {
     )]
     Older {
         store: String,
-        /// Where it ends there.
+        /// The end in the store.
         theirs: Lsn,
-        /// Where it ends here.
+        /// The end in the data directory.
         ours: Lsn,
     },
-    /// The store has other records.
+    /// The store has other records at the same LSN.
     #[error(
         "{store} has another history of this log: the record before LSN {at} is not the same there; \
          the directory is a copy that went on by itself; run `holdfast restore --from {store}`, or \
@@ -66,47 +66,47 @@ pub enum OtherHistory {
     )]
     Parted {
         store: String,
-        /// Where both were compared.
+        /// The LSN at which both were compared.
         at: Lsn,
     },
 }
 
-/// Carries one log to one store.
+/// Uploads one log to one store.
 pub(super) struct Shipper<'a> {
     store: &'a Store,
     source: CopySource,
     log_id: u64,
     generation: Generation,
-    /// What the store has was held against the log.
+    /// Whether the content of the store was compared with the log.
     looked: bool,
-    /// The log no longer has what comes next, and it has not gone on behind that yet.
+    /// Whether the log no longer has the next part, and uploading has not continued after it yet.
     gap: bool,
-    /// Where it is; `None` before it has begun.
+    /// The position; `None` before the first upload.
     course: Option<Course>,
     newest_snapshot: Option<Lsn>,
-    /// A piece that may not have arrived.
+    /// A piece that may or may not have arrived.
     pending: Option<(Name, Bytes, Lsn)>,
-    /// Pieces of the segment that is written.
+    /// Pieces of the current segment.
     pieces: Vec<Name>,
     carried: &'a Carried,
 }
 
-/// Where shipping is.
+/// The position of the upload.
 struct Course {
     segment: LogSegment,
     frames: SegmentFrames,
 }
 
-/// What a round came to.
+/// The result of a round.
 #[derive(Copy, Clone, Debug)]
 pub(super) struct Round {
-    /// Everything before is in the store.
+    /// Everything before this LSN is in the store.
     pub(super) shipped: Lsn,
-    /// The log is needed from here on.
+    /// The log is needed from this LSN on.
     pub(super) needed: Lsn,
-    /// Whether it went on behind a gap.
+    /// Whether it continued after a gap.
     pub(super) gap: bool,
-    /// Whether a snapshot or a whole segment went.
+    /// Whether a snapshot or a whole segment was uploaded.
     pub(super) grown: bool,
 }
 
@@ -132,7 +132,7 @@ impl<'a> Shipper<'a> {
         })
     }
 
-    /// Ships everything that is durable by now.
+    /// Uploads everything that is durable now.
     pub(super) async fn round(&mut self, now: UnixMs) -> Result<Round, ShipError> {
         self.look(now).await?;
         let mut round = Round {
@@ -182,7 +182,7 @@ impl<'a> Shipper<'a> {
         Ok(())
     }
 
-    /// Where the log goes on behind what the store has up to `end`; `None`: the log no longer has that.
+    /// The position after `end`, the end of the store's content; `None`: the log no longer has it.
     fn go_on(&mut self, end: Span, holdings: &Holdings) -> Result<Option<Course>, ShipError> {
         let store = || self.store.to_string();
         let (theirs, ours) = (end.end, self.source.durable());
@@ -196,7 +196,7 @@ impl<'a> Shipper<'a> {
             .into());
         }
         let segments = self.source.segments()?;
-        // The segment that holds the record before the end, or begins right there.
+        // The segment that contains the record before the end, or begins exactly there.
         let before = segments.partition_point(|it| it.first() < theirs);
         let begins_there = segments.get(before).filter(|it| it.first() == theirs);
         let (chain, holding) = match before.checked_sub(1).map(|at| &segments[at]) {
@@ -239,7 +239,8 @@ impl<'a> Shipper<'a> {
         Ok(Some(Course { segment, frames }))
     }
 
-    /// Begins with the newest snapshot and the log from there; without one, with the whole log.
+    /// Starts with the newest snapshot and the log from there; without a snapshot, with the whole
+    /// log.
     async fn start_anew(&mut self, now: UnixMs) -> Result<Course, ShipError> {
         let mut from = None;
         for snapshot in self.source.snapshots()? {
@@ -248,7 +249,7 @@ impl<'a> Shipper<'a> {
                     from = Some(snapshot);
                     break;
                 }
-                // A snapshot that does not read well is passed over, as recovery does.
+                // A damaged snapshot is skipped, as in recovery.
                 Err(ShipError::Source(JournalError::Invariant { .. })) => {}
                 Err(error) => return Err(error),
             }
@@ -272,7 +273,7 @@ impl<'a> Shipper<'a> {
         Ok(Course { segment, frames })
     }
 
-    /// Ships every segment that is sealed; where the tail begins.
+    /// Uploads every sealed segment; the position then is the start of the tail.
     async fn ship_segments(
         &mut self,
         mut course: Course,
@@ -285,7 +286,7 @@ impl<'a> Shipper<'a> {
             let at = segments.binary_search_by_key(&first, LogSegment::first);
             let segment = at.ok().map(|at| (at, &segments[at]));
             let Some((at, segment)) = segment else {
-                // The log was not kept for as long as the store was away.
+                // The log was deleted while the store was unavailable.
                 round.gap = true;
                 course = self.start_anew(now).await?;
                 continue;
@@ -299,7 +300,7 @@ impl<'a> Shipper<'a> {
             }
             round.grown = true;
             for piece in std::mem::take(&mut self.pieces) {
-                // One that stays is removed with what nobody needs any more.
+                // If the deletion fails, `tidy` removes the piece later.
                 let _ = self.store.delete(&piece.to_string()).await;
             }
             self.pending = None;
@@ -334,7 +335,7 @@ impl<'a> Shipper<'a> {
         self.finish(upload, pushed).await
     }
 
-    /// Ships what is durable of the segment that is written.
+    /// Uploads the durable part of the current segment.
     async fn ship_tail(&mut self, course: &mut Course, durable: Lsn) -> Result<(), ShipError> {
         loop {
             if let Some((name, object, _)) = self.pending.clone() {
@@ -366,7 +367,7 @@ impl<'a> Shipper<'a> {
         }
     }
 
-    /// Where everything before is in the store, a piece that may not have arrived left out.
+    /// The LSN before which everything is in the store, without a piece that may not have arrived.
     pub(super) fn shipped(&self) -> Option<Lsn> {
         let pending = self.pending.as_ref().map(|(_, _, first)| *first);
         pending.or_else(|| self.course.as_ref().map(|it| it.frames.position()))
@@ -377,7 +378,7 @@ impl<'a> Shipper<'a> {
         self.newest_snapshot
     }
 
-    /// Ships the newest snapshot, if it is newer than what the store has.
+    /// Uploads the newest snapshot, if it is newer than the store's.
     async fn ship_snapshot(&mut self, now: UnixMs) -> Result<bool, ShipError> {
         let newest = self.source.snapshots()?.first().copied();
         let Some(newest) = newest.filter(|it| Some(*it) > self.newest_snapshot) else {
@@ -393,7 +394,7 @@ impl<'a> Shipper<'a> {
         }
         let file = snapshot_file_name(lsn);
         let facts = snapshot_facts(&file, self.source.snapshot(lsn)?)?;
-        // A copy may be made long after: what counts is when its last event happened.
+        // A copy may be made much later; the time of its last event counts.
         let at = self.source.last_instant_before(facts.covered)?;
         let name = self.named(What::Snapshot(SnapshotName {
             first: facts.first,

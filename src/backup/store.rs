@@ -1,9 +1,9 @@
-//! Owns access to the store: a bucket or a directory, its objects by name, and the one object that is
-//! replaced only by a process that knows its current content.
+//! Owns access to the store: a bucket or a directory, its objects by name, and the one object that
+//! is replaced only by a process that knows its current content.
 //!
-//! Invariants: every call has a timeout; a store that cannot be reached is an error, never an
-//! empty one; a replacement that another process overtook reports it. Deliberately absent: the
-//! content of objects.
+//! Invariants: every call has a timeout; a store that cannot be reached is an error, never an empty
+//! one; a replacement that another process overtook reports it. Deliberately absent: the content of
+//! objects.
 
 use super::settings::{S3Target, StoreAccess, StoreTarget};
 use super::wire::Connector;
@@ -25,34 +25,34 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// For one call, or for one part of an object.
+/// Timeout of one call, or of one part of an object.
 const CALL_TIMEOUT: Duration = Duration::from_mins(1);
 
-/// For one look at the lease, or one replacement of it.
+/// Timeout of reading or replacing the lease.
 const LEASE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Between two looks at a lock that another process holds.
+/// Pause between two attempts to get a lock that another process holds.
 const LOCK_PAUSE: Duration = Duration::from_millis(50);
 
-/// Objects in one backup; more is not one.
+/// Maximum number of objects in a backup.
 const OBJECTS_MAX: usize = 1_000_000;
 
-/// Bytes of an object that is read whole.
+/// Maximum size of an object that is read as a whole.
 const SMALL_BYTES_MAX: u64 = 64 << 10;
 
-/// Bytes of one part of an object that is written in parts.
+/// Size of one part of a multipart upload.
 const PART_BYTES: usize = 8 << 20;
 
-/// A store, and the place in it that a backup has.
+/// A store with the prefix of a backup.
 pub(super) struct Store {
     objects: Arc<dyn ObjectStore>,
     prefix: Path,
     shown: String,
-    /// Where the store is a directory: which, so that the lease can be replaced under a lock.
+    /// The directory, if the store is one; the lease is then replaced under a lock.
     directory: Option<PathBuf>,
 }
 
-/// What did not succeed at the store.
+/// A failed operation of the store.
 #[derive(Debug, thiserror::Error)]
 #[error("{operation} {object} at {store}: {why}")]
 pub struct StoreError {
@@ -70,31 +70,30 @@ impl StoreError {
     }
 }
 
-/// What a lease held when it was read.
+/// The content of an object when it was read.
 #[derive(Clone, Debug)]
 pub(super) struct Version {
     remote: UpdateVersion,
     bytes: Bytes,
 }
 
-/// Whether an object was replaced.
 #[derive(Debug)]
 pub(super) enum Replaced {
     Done(Version),
-    /// It no longer held what it was expected to.
+    /// Another process had replaced it.
     Overtaken,
 }
 
-/// An object that is being written, in parts once it is large.
+/// An object that is being written; in parts if it is large.
 pub(super) struct ObjectUpload<'a> {
     store: &'a Store,
     name: String,
-    /// What was not sent yet, at most [`PART_BYTES`] and what was pushed last.
+    /// Bytes that are not sent yet: at most [`PART_BYTES`] plus the last push.
     gathered: Vec<u8>,
     parts: Option<WriteMultipart>,
 }
 
-/// An object, as a list shows it.
+/// An object of a list.
 #[derive(Clone, Debug)]
 pub(super) struct ObjectInfo {
     pub(super) name: String,
@@ -102,7 +101,7 @@ pub(super) struct ObjectInfo {
 }
 
 impl Store {
-    /// Whether [`Store::open`] would find everything that it reads; makes no directory.
+    /// Checks that [`Store::open`] would succeed; creates no directory.
     pub(super) fn check(target: &StoreTarget) -> Result<(), StoreError> {
         match target {
             StoreTarget::S3(_) => Self::open(target).map(drop),
@@ -110,13 +109,13 @@ impl Store {
         }
     }
 
-    /// The store at `target`, to write to: a directory is made where it is missing, and taken from
-    /// other users. Asks nothing of a bucket yet.
+    /// Opens the store at `target` for writing. A missing directory is created and made private.
+    /// Sends nothing to a bucket yet.
     pub(super) fn open(target: &StoreTarget) -> Result<Self, StoreError> {
         Self::open_with(target, |path| crate::files::make_private(path).map(drop))
     }
 
-    /// The store at `target`, to read from: nothing is made or changed.
+    /// Opens the store at `target` for reading; creates and changes nothing.
     pub(super) fn open_to_read(target: &StoreTarget) -> Result<Self, StoreError> {
         Self::open_with(target, |path| {
             if path.is_dir() {
@@ -180,7 +179,7 @@ impl Store {
         }
     }
 
-    /// Waits for `call`, but not for ever.
+    /// Waits for `call` with a timeout.
     async fn bounded<T>(
         &self,
         operation: &'static str,
@@ -230,7 +229,7 @@ impl Store {
         Ok(found)
     }
 
-    /// Writes an object whole, replacing one of its name.
+    /// Writes a whole object, and replaces one with the same name.
     pub(super) async fn put(&self, name: &str, content: Bytes) -> Result<(), StoreError> {
         let path = self.path(name);
         let putting = self.objects.put(&path, PutPayload::from(content));
@@ -238,7 +237,7 @@ impl Store {
         Ok(())
     }
 
-    /// Begins an object that may be large. It is there only once it is finished.
+    /// Begins an object that may be large. It exists only once it is finished.
     pub(super) fn write(&self, name: &str) -> ObjectUpload<'_> {
         ObjectUpload {
             store: self,
@@ -248,7 +247,7 @@ impl Store {
         }
     }
 
-    /// An object's bytes as they come.
+    /// The bytes of an object as a stream.
     pub(super) async fn read(
         &self,
         name: &str,
@@ -271,7 +270,7 @@ impl Store {
             .boxed())
     }
 
-    /// Removes an object; one that is gone is no failure.
+    /// Deletes an object; a missing object is not an error.
     pub(super) async fn delete(&self, name: &str) -> Result<(), StoreError> {
         let path = self.path(name);
         let deleting = self.objects.delete(&path);
@@ -281,7 +280,7 @@ impl Store {
         }
     }
 
-    /// What the object of this name holds, and as of when; `None` where there is none.
+    /// The content of the object and its version; `None` if it does not exist.
     pub(super) async fn look(&self, name: &str) -> Result<Option<(Bytes, Version)>, StoreError> {
         let path = self.path(name);
         let getting = async {
@@ -311,8 +310,7 @@ impl Store {
         }
     }
 
-    /// Replaces the object of this name where it still holds what it held as of `before`; `None`:
-    /// where there still is none.
+    /// Replaces the object if it is still the version `before`; `None`: if it still does not exist.
     pub(super) async fn replace(
         &self,
         name: &str,
@@ -334,7 +332,7 @@ impl Store {
             match self.objects.put_opts(&path, payload, options).await {
                 Ok(put) => Ok(Some(UpdateVersion::from(put))),
                 Err(Precondition { .. } | AlreadyExists { .. }) => Ok(None),
-                // It was removed. Where there was none, it is the bucket that is not there.
+                // It was removed. If there was none before, the bucket itself is missing.
                 Err(NotFound { .. }) if before.is_some() => Ok(None),
                 Err(why) => Err(why),
             }
@@ -350,7 +348,7 @@ impl Store {
         }))
     }
 
-    /// A directory replaces nothing by condition: who replaces holds a lock meanwhile.
+    /// A directory has no conditional replacement, so a lock is held meanwhile.
     async fn replace_locked(
         &self,
         directory: &std::path::Path,
@@ -393,7 +391,7 @@ impl std::fmt::Display for Store {
 }
 
 impl ObjectUpload<'_> {
-    /// Takes the next bytes of the object, waiting while two parts are under way.
+    /// Adds the next bytes of the object; waits while two parts are in progress.
     pub(super) async fn push(&mut self, bytes: &[u8]) -> Result<(), StoreError> {
         self.gathered.extend_from_slice(bytes);
         if self.gathered.len() >= PART_BYTES {
@@ -426,7 +424,7 @@ impl ObjectUpload<'_> {
         Ok(())
     }
 
-    /// Ends the object, which is there from now on.
+    /// Completes the object, which exists from now on.
     pub(super) async fn finish(mut self) -> Result<(), StoreError> {
         if self.parts.is_some() && !self.gathered.is_empty() {
             self.send().await?;
@@ -449,16 +447,16 @@ impl ObjectUpload<'_> {
         }
     }
 
-    /// Gives the object up; what was written of it goes.
+    /// Aborts the object and removes its parts.
     pub(super) async fn give_up(self) {
         if let Some(parts) = self.parts {
-            // What stays behind is no object; the store's own rules remove it.
+            // Remaining parts are not an object; the store's own rules remove them.
             let _ = tokio::time::timeout(LEASE_TIMEOUT, parts.abort()).await;
         }
     }
 }
 
-/// The parts of a stream, each waited for but not for ever.
+/// The parts of a stream, each with a timeout.
 fn tokio_stream_timeout(
     stream: BoxStream<'static, object_store::Result<Bytes>>,
     timeout: Duration,
@@ -474,8 +472,8 @@ fn tokio_stream_timeout(
     .boxed()
 }
 
-/// Waits for the lock of a directory, which is held for one replacement at a time, but not for ever
-/// and without keeping the thread.
+/// Waits for the lock of a directory, with a timeout and without blocking the thread. The lock is
+/// held for one replacement at a time.
 async fn locked(directory: &std::path::Path) -> io::Result<File> {
     let path = directory.join("lock");
     let mut options = OpenOptions::new();

@@ -1,7 +1,7 @@
-//! Owns an object on its way to the store: its content as it comes, its seal behind it, and how much
-//! was carried.
+//! Owns uploading one object: its content as it comes, its seal at the end, and the count of
+//! uploads.
 //!
-//! Invariant: an object is there whole and sealed, or not at all.
+//! Invariant: an object exists complete and sealed, or not at all.
 
 use super::names::Name;
 use super::seal::Sealing;
@@ -9,7 +9,7 @@ use super::store::{ObjectUpload, Store, StoreError};
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 
-/// How much was carried so far.
+/// Counts of uploads.
 #[derive(Debug, Default)]
 pub struct Carried {
     bytes: AtomicU64,
@@ -17,12 +17,12 @@ pub struct Carried {
 }
 
 impl Carried {
-    /// Bytes of objects that were written.
+    /// Bytes of written objects.
     pub fn bytes(&self) -> u64 {
         self.bytes.load(Relaxed)
     }
 
-    /// Objects that were written.
+    /// Number of written objects.
     pub fn objects(&self) -> u64 {
         self.objects.load(Relaxed)
     }
@@ -31,14 +31,14 @@ impl Carried {
         self.bytes.fetch_add(bytes as u64, Relaxed);
     }
 
-    /// Counts an object of so many bytes that was written whole.
+    /// Counts an object of this size that was written as a whole.
     pub(super) fn add_object(&self, bytes: usize) {
         self.add(bytes);
         self.objects.fetch_add(1, Relaxed);
     }
 }
 
-/// An object on its way, sealed at its end.
+/// An object that is being uploaded, with its seal at the end.
 pub(super) struct Upload<'a> {
     writing: ObjectUpload<'a>,
     sealing: Sealing,
@@ -55,19 +55,19 @@ impl<'a> Upload<'a> {
         }
     }
 
-    /// Takes the next bytes of its content.
+    /// Adds the next bytes of its content.
     pub(super) async fn push(&mut self, content: &[u8]) -> Result<(), StoreError> {
         self.sealing.update(content);
         self.carried.add(content.len());
         self.writing.push(content).await
     }
 
-    /// Gives it up.
+    /// Aborts it.
     pub(super) async fn give_up(self) {
         self.writing.give_up().await;
     }
 
-    /// Seals it; it is there from now on.
+    /// Seals it; it exists from now on.
     pub(super) async fn finish(self) -> Result<(), StoreError> {
         let Self {
             mut writing,

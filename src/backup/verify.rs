@@ -18,48 +18,48 @@ use std::fs::{self, File};
 use std::io;
 use std::path::Path;
 
-/// Problems that are told; there may be more.
+/// Maximum number of reported problems.
 const PROBLEMS_MAX: usize = 100;
 
-/// What a verification found.
+/// The result of a verification.
 #[derive(Debug, Default)]
 pub struct Verified {
     /// Each generation, oldest first.
     pub generations: Vec<VerifiedGeneration>,
-    /// What is wrong.
+    /// The problems.
     pub problems: Vec<String>,
     /// Objects that were read.
     pub objects: u64,
     /// Bytes that were read.
     pub bytes: u64,
-    /// Objects that are no backup's.
+    /// Objects that do not belong to a backup.
     pub foreign: u64,
 }
 
-/// What one generation has.
+/// The objects of one generation.
 #[derive(Debug)]
 pub struct VerifiedGeneration {
     pub generation: Generation,
     /// Sealed segments.
     pub segments: usize,
-    /// Pieces of the segment that is written.
+    /// Pieces of the current segment.
     pub pieces: usize,
     pub snapshots: usize,
-    /// The earliest and the latest place that it can be restored to; `None`: it cannot be.
+    /// The earliest and latest LSN to which it can be restored; `None`: it cannot be restored.
     pub restorable: Option<(Lsn, Lsn)>,
-    /// Where the log has gaps: from, to.
+    /// Gaps of the log: from, to.
     pub gaps: Vec<(Lsn, Lsn)>,
 }
 
-/// Why nothing can be said.
+/// Why the verification failed.
 #[derive(Debug, thiserror::Error)]
 pub enum VerifyError {
-    /// The store does not answer.
+    /// The store cannot be used.
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error("{0} has no backup")]
     Nothing(String),
-    /// No room for an object.
+    /// The temporary directory cannot be used.
     #[error("cannot use the temporary directory: {0}")]
     Scratch(#[from] io::Error),
 }
@@ -125,7 +125,7 @@ impl Verifying<'_, '_> {
         let bases: Vec<_> = holdings.bases().collect();
         let newest = bases.first().map(|it| it.run.end);
         let end = runs.last().map(|it| it.end);
-        // An older generation may be on its way out.
+        // An older generation may be in the course of deletion.
         if newest != end && self.newest == Some(generation) {
             self.problem(format!(
                 "generation {generation} cannot be restored to its end: there is no way without a gap \
@@ -178,7 +178,7 @@ impl Verifying<'_, '_> {
         remove(&path)
     }
 
-    /// Verifies a stretch of the log without a gap.
+    /// Verifies a part of the log without a gap.
     async fn run(&mut self, generation: Generation, run: &LogRun) -> Result<(), VerifyError> {
         let mut before: Option<SegmentFacts> = None;
         for parts in run.parts.chunk_by(|one, next| one.segment == next.segment) {
@@ -229,7 +229,7 @@ impl Verifying<'_, '_> {
         }
     }
 
-    /// Reads an object; whether it is what its name says.
+    /// Reads an object; returns whether it is what its name says.
     async fn fetch(&mut self, name: Name, path: &Path) -> Result<bool, VerifyError> {
         (self.progress)(self.objects.count, self.objects.bytes);
         match self.objects.fetch(name, path, Into::Behind).await {
@@ -250,7 +250,7 @@ impl Verifying<'_, '_> {
     }
 }
 
-/// Every stretch of the log without a gap, oldest first.
+/// Every part of the log without a gap, oldest first.
 fn runs(holdings: &Holdings) -> Vec<LogRun> {
     let pieces = holdings.pieces.iter().map(|(segment, _)| *segment);
     let segments = holdings.segments.iter().map(|it| it.first);

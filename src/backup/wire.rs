@@ -19,7 +19,7 @@ use std::path::Path;
 use std::pin::Pin;
 use std::time::Duration;
 
-/// For an answer to begin, the request's body included.
+/// Timeout until a response begins, including sending the request's body.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(50);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -27,7 +27,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const IDLE: Duration = Duration::from_secs(30);
 const IDLE_CONNECTIONS_MAX: usize = 4;
 
-/// Makes clients.
+/// Creates clients.
 #[derive(Debug)]
 pub(super) struct Connector {
     tls: ClientConfig,
@@ -47,7 +47,7 @@ impl object_store::client::HttpConnector for Connector {
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
         tcp.set_connect_timeout(Some(CONNECT_TIMEOUT));
-        // Plain HTTP is for loopback: the settings admit no other.
+        // Plain HTTP is for loopback only; the settings allow no other address.
         let connector = HttpsConnectorBuilder::new()
             .with_tls_config(self.tls.clone())
             .https_or_http()

@@ -1,9 +1,10 @@
-//! The command line: `serve`, `config check`, `check`, `log`, `replay`, `reconcile`, `backup`, `restore`, `schema`,
-//! `import redis`, `receipt verify`.
+//! The command line: `serve`, `config check`, `check`, `log`, `replay`, `reconcile`, `backup`,
+//! `restore`, `schema`, `import redis`, `receipt verify`.
 //!
-//! Exit status: 0 done, 1 the work failed, 2 bad usage (of `check`: 1 damaged, 2 cannot read;
-//! of `reconcile`: 1 differences, 2 cannot read; of `backup verify`: 1 not good; of `replay`: 2 rules that do not parse, too). A
-//! failure is one sentence on stderr: what, where, what to do. Figures and events go to stdout.
+//! Exit status: 0 done, 1 the work failed, 2 bad usage (of `check`: 1 damaged, 2 cannot read; of
+//! `reconcile`: 1 differences, 2 cannot read; of `backup verify`: 1 not good; of `replay`: 2 rules
+//! that do not parse, too). A failure is one sentence on stderr: what, where, what to do. Figures
+//! and events go to stdout.
 //! Deliberately absent: work of its own; each command puts the modules below together.
 
 mod ask;

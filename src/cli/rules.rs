@@ -1,10 +1,10 @@
 //! Owns which risk rules are in force: those of a file, those that are shipped, or those that the
 //! log has, the newest of them.
 //!
-//! Invariants: a file counts as newer than all that the log has exactly where its text is not the one
-//! that was read last; rules that do not parse leave those in force as they are, and stop a start only where
-//! there are none; the rules in force
-//! stand in the log, so that a restart finds them. Deliberately absent: the language.
+//! Invariants: a file counts as newer than all that the log has exactly where its text is not the
+//! one that was read last; rules that do not parse leave those in force as they are, and stop a
+//! start only where there are none; the rules in force stand in the log, so that a restart finds
+//! them. Deliberately absent: the language.
 
 use crate::config::RiskConfig;
 use crate::engine::event::RulesSource;

@@ -1,4 +1,4 @@
-//! Owns the section `backup`: where the log is shipped to, and how that is reached.
+//! Owns the section `backup`: the target of the backup, and its access.
 
 use super::ConfigError;
 use super::read::{ConfigReader, invalid};
@@ -7,20 +7,20 @@ use crate::backup::{BackupSettings, BadTarget, StoreAccess, StoreTarget};
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// Shortest access key and secret that are taken.
+/// Minimum length of the access key and its secret.
 const KEY_CHARS_MIN: usize = 1;
 
-/// What the commands about backups take of the configuration.
+/// The settings for the backup commands.
 #[derive(Debug)]
 pub struct BackupTools {
     /// `storage.data_dir`.
     pub data_dir: PathBuf,
-    /// How a store is reached.
+    /// The access to the store.
     pub access: StoreAccess,
 }
 
 impl BackupTools {
-    /// What `sources` say of it. The other sections may say anything, or nothing.
+    /// Reads these settings from `sources`. The other sections may be absent or wrong.
     pub fn load(sources: &Sources) -> Result<Self, ConfigError> {
         let table = sources.merged()?;
         let mut reader = ConfigReader::new(&table, &sources.environment, sources.demo);
@@ -30,7 +30,7 @@ impl BackupTools {
         })
     }
 
-    /// The target that `url` names, for a flag called `flag`.
+    /// Parses `url` as a target; errors name the flag `flag`.
     pub fn target(&self, flag: &str, url: &str) -> Result<StoreTarget, ConfigError> {
         StoreTarget::parse(url, self.access.clone()).map_err(|why| bad(flag, why))
     }

@@ -1,10 +1,10 @@
-//! Owns the section `report.kafka`: where events go, and who may not be the same.
+//! Owns the section `report.kafka`.
 
 use super::ConfigError;
 use super::read::{ConfigReader, invalid};
 use crate::report::kafka::{Compression, KafkaSettings, Login};
 
-/// Shortest password that is taken.
+/// Minimum length of the password.
 const PASSWORD_CHARS_MIN: usize = 1;
 
 pub(super) fn read(reader: &mut ConfigReader<'_>) -> Result<Option<KafkaSettings>, ConfigError> {
@@ -47,7 +47,7 @@ pub(super) fn read(reader: &mut ConfigReader<'_>) -> Result<Option<KafkaSettings
     Ok((!settings.brokers.is_empty()).then_some(settings))
 }
 
-/// A topic's name; `None` where it is empty.
+/// A topic's name; `None` if it is empty.
 fn topic_name(
     reader: &mut ConfigReader<'_>,
     path: &'static str,

@@ -1,28 +1,28 @@
-//! Owns the list of every key that may be set, with its default, its range and what it means.
+//! Owns the list of all keys, with default, range and meaning.
 //!
-//! Invariants: a key that is not on this list is refused, and `docs/configuration.md` shows
-//! exactly this list; a test holds the two together. `[]` stands for the entries of an array.
+//! Invariants: a key that is not on this list is refused; `docs/configuration.md` shows exactly
+//! this list, and a test compares both. `[]` stands for the entries of an array.
 //! Deliberately absent: reading and checking values, which `read` and the parent do.
 
-/// One key.
+/// One configuration key.
 #[derive(Debug)]
 pub struct Setting {
     /// Its dotted path, as in the file.
     pub path: &'static str,
-    /// What it is when nothing is said, written as TOML; empty: nothing.
+    /// The default as TOML; empty: no default.
     pub default: &'static str,
-    /// The least and the largest value of a whole number.
+    /// Minimum and maximum of a whole number.
     pub range: Option<(u64, u64)>,
-    /// What it takes.
+    /// The type of its value.
     pub kind: ValueKind,
     /// What it means, in one sentence.
     pub what: &'static str,
 }
 
-/// What a key takes.
+/// The type of a key's value.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub enum ValueKind {
-    /// Text, taken from the environment as it stands.
+    /// Text; taken unchanged from the environment.
     Text,
     /// A whole number.
     Integer,
@@ -86,7 +86,7 @@ const fn amounts(path: &'static str, what: &'static str) -> Setting {
     }
 }
 
-/// Above any sum that is meant, and far below what overflows.
+/// Above any sensible amount, and far below an overflow.
 const AMOUNT_MAX: u64 = 1_000_000_000_000_000;
 const DAY_S: u64 = 86_400;
 const MIB: u64 = 1 << 20;
@@ -94,7 +94,7 @@ const GIB: u64 = 1 << 30;
 /// A segment has room for its header and for the largest frame.
 const SEGMENT_BYTES_MIN: u64 = MIB + 512;
 
-/// Every key there is, in the order of the sections.
+/// Every key, in the order of the sections.
 pub const KEYS: &[Setting] = &[
     text(
         "server.listen",
@@ -467,7 +467,7 @@ pub const KEYS: &[Setting] = &[
     number(
         "payments.give_up_after_s",
         "900",
-        // Before a gateway's own limits on how late a card may be asked.
+        // Below the gateways' own limits for a late authorization.
         (1, 72_000),
         "How long after its start a payment may still be authorized. If the gateway has not answered by then, the payment ends as `gateway_unavailable`, as soon as no late authorization is possible.",
     ),
@@ -933,7 +933,7 @@ pub fn find(path: &str) -> Option<&'static Setting> {
     KEYS.iter().find(|key| key.path == path)
 }
 
-/// The known path, of a key or of a section, that looks most like `path`.
+/// The known path of a key or section that is most similar to `path`.
 pub fn nearest(path: &str) -> &'static str {
     let likeness = |known: &str| strsim::normalized_damerau_levenshtein(path, known);
     KEYS.iter()
@@ -942,7 +942,7 @@ pub fn nearest(path: &str) -> &'static str {
         .expect("the list of keys is not empty")
 }
 
-/// Whether `path` is a key or a part of the way to one.
+/// Whether `path` is a key or a prefix of one.
 pub fn leads_somewhere(path: &str) -> bool {
     KEYS.iter().any(|key| {
         key.path

@@ -1,8 +1,8 @@
-//! Owns what the operator sets: read from file, environment and flags at start, and again when the
-//! operator asks for it, checked, and immutable once it is read.
+//! Owns the operator's settings: read from file, environment and flags at start, and again on
+//! request, checked, and immutable once read.
 //!
-//! Invariants: every bound of the program has a name here; an unknown key is an error naming the
-//! nearest known one; secrets are wrapped and shown as `***`; a demo fills only what is left out
+//! Invariants: every limit of the program has a name here; an unknown key is an error that names
+//! the nearest known one; secrets are wrapped and shown as `***`; a demo fills only what is absent,
 //! and listens on loopback only. Deliberately absent: what the settings do. Used by `cli` and
 //! `http`; nothing below them reads configuration.
 
@@ -41,7 +41,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 use toml::{Table, Value};
 
-/// Why the configuration cannot be used. No message holds a value of the file.
+/// Why the configuration cannot be used. No message contains a value of the file.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// The file cannot be read.
@@ -72,9 +72,9 @@ pub enum ConfigError {
     /// A key that does not exist.
     #[error("the configuration key `{key}` is unknown; did you mean `{nearest}`?")]
     UnknownKey {
-        /// As it stands there.
+        /// As in the file.
         key: String,
-        /// The known key most like it.
+        /// The most similar known key.
         nearest: &'static str,
     },
     /// An environment variable for a key that does not exist.
@@ -82,37 +82,37 @@ pub enum ConfigError {
         "the environment variable `{name}` does not match a known key; did you mean the one for `{nearest}`?"
     )]
     UnknownVariable {
-        /// As it is called.
+        /// The name of the variable.
         name: String,
-        /// The known key most like it.
+        /// The most similar known key.
         nearest: &'static str,
     },
-    /// A key with a value that it cannot take.
+    /// A key with an invalid value.
     #[error("the configuration key `{key}` {what}")]
     Invalid {
         key: String,
-        /// What is wrong, without the value.
+        /// The problem, without the value.
         what: String,
     },
 }
 
-/// Everything that can be set.
+/// All settings.
 #[derive(Debug)]
 pub struct Config {
-    /// Sockets and their bounds.
+    /// Sockets and their limits.
     pub server: ServerConfig,
     /// The log.
     pub storage: StorageConfig,
-    /// How the wall clock is judged.
+    /// Which differences of the wall clock are followed.
     pub clock: ClockConfig,
-    /// Who may call.
+    /// API keys.
     pub keys: Vec<ApiKey>,
     pub sale: SaleConfig,
-    /// How much may be bought.
+    /// Limits of buyers.
     pub limits: LimitsConfig,
-    /// What a person decides about.
+    /// Reviews.
     pub review: ReviewConfig,
-    /// What the engine may keep.
+    /// Limits of the engine.
     pub engine: EngineConfig,
     /// The gateway.
     pub payments: PaymentsConfig,
@@ -120,30 +120,29 @@ pub struct Config {
     pub risk: RiskConfig,
     /// The first one seals; all verify.
     pub receipt_keys: Vec<ReceiptKeySettings>,
-    /// Genuine webhooks.
     pub webhooks: WebhooksConfig,
     /// Keys that sign receipts: the first one signs, all verify; may be empty.
     pub signing_keys: Vec<SigningKey>,
-    /// The comparison of the gateway's charges with ours.
+    /// The comparison with the gateway.
     pub reconcile: ReconcileConfig,
-    /// Refused administrative acts of one key that are written down in a second.
+    /// Refused administrative acts logged per second for each key name.
     pub audit_refusals_per_s: u32,
-    /// Refused attempts of one key's name that are written down in a second.
+    /// Refused attempts logged per second for each key name.
     pub audit_refused_attempts_per_s: u32,
-    /// Sinks and how they are run.
+    /// Sinks.
     pub report: ReportConfig,
-    /// Where the log is shipped to, where it is.
+    /// The backup, if one is configured.
     pub backup: Option<BackupSettings>,
-    /// What is logged, as a filter.
+    /// The filter of log lines.
     pub log: String,
-    /// Whether the demo's drop is put on sale.
+    /// Whether this is a demo.
     pub demo: Demo,
     shown: serde_json::Value,
     secrets: SecretDigests,
     other_secrets: Vec<WebhookKey>,
 }
 
-/// Keys of which a change takes effect when the configuration is read again, without a restart.
+/// Keys whose changes take effect on a reload, without a restart.
 pub const RELOADABLE: [&str; 10] = [
     "auth.keys",
     "limits.rate.count",
@@ -157,54 +156,54 @@ pub const RELOADABLE: [&str; 10] = [
     "webhooks.secrets",
 ];
 
-/// Sockets and their bounds.
+/// Sockets and their limits.
 #[derive(Debug)]
 pub struct ServerConfig {
-    /// Where to listen.
+    /// The main listener.
     pub listen: SocketAddr,
-    /// Where to listen for administration, metrics and probes alone.
+    /// The listener for administration, metrics and probes.
     pub admin_listen: Option<SocketAddr>,
     /// HTTP threads, at least 1.
     pub workers: usize,
-    /// Open connections in all.
+    /// Maximum number of open connections.
     pub max_connections: usize,
-    /// Of one peer without a key; 0: half of them all.
+    /// Maximum of one address without a key; 0: half of `max_connections`.
     pub connections_per_peer_max: usize,
-    /// Connections waiting in the kernel, per worker.
+    /// Connections that the kernel queues, per worker.
     pub backlog: u32,
-    /// For a handshake, a request's head, and an idle connection.
+    /// Timeout of a handshake, of a request's header, and of an idle connection.
     pub header_read_timeout: Duration,
-    /// Bytes of a request's head.
+    /// Maximum size of a request's header.
     pub header_bytes_max: usize,
-    /// For a request's body.
+    /// Timeout of a request's body.
     pub body_read_timeout: Duration,
-    /// Bytes of a request's body.
+    /// Maximum size of a request's body.
     pub body_bytes_max: usize,
-    /// Bytes of all bodies that are on their way.
+    /// Maximum bytes of all bodies being received.
     pub bodies_bytes_max: usize,
-    /// For a peer to take what is sent to it.
+    /// Timeout for a peer to read a response.
     pub send_timeout: Duration,
-    /// Requests under way on one HTTP/2 connection.
+    /// Maximum concurrent requests on one HTTP/2 connection.
     pub http2_streams_max: u32,
-    /// Requests of the shop under way.
+    /// Maximum number of shop requests in flight.
     pub in_flight_max: usize,
-    /// For balancers to notice that the process is about to end, while requests are still taken.
+    /// Time after SIGTERM in which requests are still served.
     pub leave: Duration,
-    /// For what is under way at the end.
+    /// Time to finish requests in flight at shutdown.
     pub drain: Duration,
-    /// Files of the certificate chain and its key.
+    /// The files for TLS.
     pub tls: Option<TlsConfig>,
 }
 
 impl ServerConfig {
-    /// Every address that is listened on, with its key.
+    /// Every listening address, with its configuration key.
     pub fn addresses(&self) -> impl Iterator<Item = (&'static str, SocketAddr)> {
         let admin = self.admin_listen.map(|it| ("server.admin_listen", it));
         std::iter::once(("server.listen", self.listen)).chain(admin)
     }
 }
 
-/// Files that TLS needs.
+/// The files for TLS.
 #[derive(Debug)]
 pub struct TlsConfig {
     /// PEM file of the certificate chain.
@@ -216,32 +215,31 @@ pub struct TlsConfig {
 /// The log.
 #[derive(Debug)]
 pub struct StorageConfig {
-    /// Where it is kept.
     pub data_dir: PathBuf,
-    /// Bytes of one file.
+    /// Size of a segment.
     pub segment_bytes: u64,
-    /// Bytes of memory before the log thread, a power of two.
+    /// Size of the ring buffer, a power of two.
     pub ring_bytes: usize,
-    /// Bytes of log between snapshots.
+    /// Bytes of log between two snapshots.
     pub snapshot_every_bytes: u64,
-    /// `None`: every answer waits for the disk.
+    /// `None`: every response waits for the disk.
     pub sync_interval_ms: Option<u64>,
     /// Whether the witness is kept.
     pub witness: bool,
-    /// Free bytes that new purchases need.
+    /// Free disk space that new purchases need.
     pub disk_free_bytes_min: u64,
 }
 
-/// How the wall clock is judged.
+/// Which differences of the wall clock are followed.
 #[derive(Debug)]
 pub struct ClockConfig {
-    /// The largest difference that is no step, in milliseconds.
+    /// The largest difference that is not a step, in milliseconds.
     pub step_max_ms: u64,
-    /// How long a step has to last before it is followed.
+    /// How long a step must last before it is followed.
     pub settle: Duration,
 }
 
-/// What a key may do.
+/// The role of an API key.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub enum Role {
     /// Everything under `/limited`.
@@ -266,55 +264,54 @@ impl Role {
     }
 }
 
-/// A key for the API.
+/// An API key.
 #[derive(Debug)]
 pub struct ApiKey {
     pub owner: KeyOwner,
-    /// What it may do.
     pub role: Role,
     pub secret: SecretString,
-    /// Requests in a second, where they are bounded.
+    /// Maximum requests per second, if limited.
     pub rate_per_s: Option<u32>,
 }
 
 /// The sale.
 #[derive(Debug)]
 pub struct SaleConfig {
-    /// How long holds last, in seconds.
+    /// Lifetime of holds, in seconds.
     pub hold_ttl_s: u64,
-    /// What may be paid in; never empty.
+    /// Accepted currencies; never empty.
     pub currencies: Vec<Currency>,
-    /// Attempts of a buyer in a window.
+    /// Maximum attempts of a buyer in a window.
     pub rate_count: u32,
     /// The window, in seconds.
     pub rate_per_s: u64,
-    /// How long outcomes are remembered, in seconds.
+    /// How long outcomes are kept, in seconds.
     pub idempotency_retention_s: u64,
 }
 
-/// How much may be bought.
+/// Limits of buyers.
 #[derive(Debug)]
 pub struct LimitsConfig {
-    /// In a day and ever.
+    /// Limits per day and lifetime.
     pub amounts: AmountLimits,
-    /// Whose days are counted.
+    /// The time zone whose days are counted.
     pub zone: DayZone,
 }
 
-/// Which purchases a person decides about, and the decision at the deadline.
+/// Which purchases are reviewed, and the decision at the deadline.
 #[derive(Debug)]
 pub struct ReviewConfig {
-    /// Which purchases.
+    /// The reviewed purchases.
     pub rules: ReviewRules,
-    /// How it is decided at the deadline.
+    /// The decision at the deadline.
     pub on_deadline: Verdict,
-    /// How long before the authorization lapses it ends.
+    /// How long before the authorization lapses a review ends.
     pub capture_margin: Duration,
-    /// How long a person has.
+    /// How long a person has to decide.
     pub deadline: Duration,
 }
 
-/// What the engine may keep; the first three for each shard.
+/// Limits of the engine; the first three per shard.
 #[derive(Debug)]
 pub struct EngineConfig {
     pub buyers_max: usize,
@@ -326,18 +323,18 @@ pub struct EngineConfig {
     pub open_holds_per_user_max: usize,
     /// Idempotency keys of one buyer.
     pub keys_per_user_max: usize,
-    /// Velocity counters' keys.
+    /// Keys of velocity counters.
     pub velocity_keys_max: usize,
-    /// Cards and devices whose amounts are counted.
+    /// Cards and devices with counted amounts.
     pub amount_keys_max: usize,
     pub products_max: usize,
     pub promotions_max: usize,
 }
 
-/// Where the risk rules come from.
+/// Sources of risk rules and model.
 #[derive(Debug)]
 pub struct RiskConfig {
-    /// The file that says them.
+    /// The file with the rules.
     pub rules_file: Option<PathBuf>,
     /// Whether the shipped rules are used if no others are set.
     pub default_rules: bool,
@@ -347,25 +344,25 @@ pub struct RiskConfig {
     pub model_file: Option<PathBuf>,
 }
 
-/// The comparison of the gateway's charges with ours.
+/// The comparison with the gateway.
 #[derive(Debug)]
 pub struct ReconcileConfig {
-    /// Between two runs; `None`: only when asked.
+    /// Time between two runs; `None`: on request only.
     pub every: Option<Duration>,
-    /// Payments begun so long ago at most are compared; `None`: all.
+    /// Maximum age of compared payments; `None`: all are compared.
     pub window: Option<Duration>,
-    /// Between two pages of the gateway's list.
+    /// Pause between two pages of the gateway's list.
     pub pause: Duration,
-    /// Differences in one report.
+    /// Maximum number of differences in a report.
     pub differences_max: usize,
 }
 
 const API_KEY_CHARS_MIN: usize = 24;
-/// With the demo, whose keys everybody knows and which listens on loopback only.
+/// For the demo, whose keys are public and which listens on loopback only.
 const API_KEY_CHARS_MIN_OF_DEMO: usize = 1;
 
 impl Config {
-    /// The configuration that `sources` make together.
+    /// Reads the configuration from `sources`.
     pub fn load(sources: &Sources) -> Result<Self, ConfigError> {
         let mut table = sources.merged()?;
         if sources.demo == Demo::Yes {
@@ -443,17 +440,17 @@ impl Config {
         Ok(config)
     }
 
-    /// Every key with its value in force; secrets are [`HIDDEN`].
+    /// Every key with its current value; secrets are [`HIDDEN`].
     pub fn shown(&self) -> &serde_json::Value {
         &self.shown
     }
 
-    /// The secrets that serve other purposes than signing webhooks.
+    /// The secrets with other purposes than webhooks.
     pub fn other_secrets(&self) -> &[WebhookKey] {
         &self.other_secrets
     }
 
-    /// Every key with its value in force after those of `keys` were taken from `reloaded`.
+    /// Every key with its value after a reload that takes `keys` from `reloaded`.
     pub fn shown_after(&self, reloaded: &Self, keys: &BTreeSet<&str>) -> serde_json::Value {
         let mut shown = self.shown.clone();
         if let Some(shown) = shown.as_object_mut() {
@@ -467,7 +464,7 @@ impl Config {
         shown
     }
 
-    /// The keys, and lists of entries, that are not the same in `other`, secrets too.
+    /// The keys and lists that differ in `other`, secrets included.
     pub fn changed(&self, other: &Self) -> BTreeSet<String> {
         let shown = |config: &Self, key: &str| config.shown.get(key).cloned();
         let keys = [&self.shown, &other.shown].into_iter();
@@ -483,7 +480,7 @@ impl Config {
     }
 }
 
-/// Sets what a demo needs and the table leaves out.
+/// Fills what a demo needs and the table does not have.
 fn fill_for_demo(table: &mut Table) {
     const DEMO: &str = r#"
         [[auth.keys]]
@@ -791,7 +788,7 @@ fn engine(reader: &mut ConfigReader<'_>) -> Result<EngineConfig, ConfigError> {
     let retention_s = reader.integer("idempotency.retention_s")?;
     let least_s = retention_s.max(reader.integer("limits.rate.per_s")?);
     let ended_keep_s = reader.integer_if_given("engine.ended_keep_s")?;
-    // What a key answers is kept as long as the key, and an attempt for as long as it counts.
+    // A hold must be kept for as long as its idempotency key, and as long as its attempt counts.
     if ended_keep_s.is_some_and(|keep_s| keep_s < least_s) {
         return Err(invalid(
             "engine.ended_keep_s",

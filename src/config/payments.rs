@@ -1,6 +1,7 @@
-//! Owns the section `payments`: which gateway, how it is reached, and every bound of a payment.
+//! Owns the section `payments`: the gateway, its access, and every limit of a payment.
 //!
-//! Invariant: the gateway must be named; none is the default, because it decides whether cards are charged.
+//! Invariant: the gateway must be set; there is no default, because it decides whether cards are
+//! charged.
 
 use super::read::{ConfigReader, invalid};
 use super::{ConfigError, ID_FORM, milliseconds, seconds};
@@ -17,16 +18,16 @@ use std::time::Duration;
 
 const STRIPE_KEY_CHARS_MIN: usize = 8;
 
-/// The gateways there are.
+/// The kinds of gateways.
 #[derive(Debug)]
 pub enum GatewayKind {
-    /// In this process; charges no card.
+    /// A gateway in this process that charges no card.
     Sandbox,
     Stripe(StripeSettings),
 }
 
 impl GatewayKind {
-    /// Which amounts in `currency` the gateway takes; `None`: none at all.
+    /// The amounts in `currency` that the gateway accepts; `None`: none at all.
     pub fn amounts(&self, currency: Currency) -> Option<AmountRule> {
         match self {
             Self::Sandbox => Some(AmountRule::ANY),
@@ -35,48 +36,48 @@ impl GatewayKind {
     }
 }
 
-/// The gateway and its bounds.
+/// The gateway and its limits.
 #[derive(Debug)]
 pub struct PaymentsConfig {
     pub gateway: GatewayKind,
-    /// For one call.
+    /// Timeout of one call.
     pub attempt_timeout: Duration,
-    /// Further attempts.
+    /// Maximum number of retries.
     pub retries_max: u32,
-    /// First wait between two attempts, in milliseconds.
+    /// First wait between two retries, in milliseconds.
     pub backoff_first_ms: u64,
-    /// Longest wait between two attempts, in milliseconds.
+    /// Maximum wait between two retries, in milliseconds.
     pub backoff_max_ms: u64,
-    /// After this a payment without an outcome is left open, in milliseconds.
+    /// After this time a payment without an outcome is retried in the background, in milliseconds.
     pub unknown_after_ms: u64,
-    /// Payments left open that are tried again at once.
+    /// Maximum number of payments retried in the background at once.
     pub resume_parallel_max: usize,
-    /// After this a buy is answered 202.
+    /// After this time a buy gets 202.
     pub answer_within: Duration,
-    /// Payments under way in all.
+    /// Maximum number of payments in flight.
     pub in_flight_max: usize,
     /// How long after its start a payment may still be authorized.
     pub give_up_after: Duration,
-    /// How long a void may take before the operator is called.
+    /// How long a void may take before the purchase is `stuck`.
     pub void_deadline: Duration,
     /// How long a payment may stay in a transient state with no task driving it.
     pub pending_after: Duration,
-    /// How often that is looked for.
+    /// Time between two runs of the sweeper.
     pub sweep_every: Duration,
-    /// When nothing is sent to the gateway for a while.
+    /// The circuit breaker.
     pub breaker: BreakerSettings,
-    /// What the card networks say about another try.
+    /// The card networks' rules about another try.
     pub scheme: SchemeRules,
-    /// Declined payments after which an earlier hold ends.
+    /// Number of declined payments that end a hold.
     pub tries_per_hold_max: u32,
-    /// How often a limited try is allowed, and for how long any decline counts.
+    /// How many tries are allowed after limited codes, and how long declines count.
     pub card_retries: CardRetries,
 }
 
 pub(super) fn read(reader: &mut ConfigReader<'_>) -> Result<PaymentsConfig, ConfigError> {
     let gateway = match reader.text_if_given("payments.gateway")?.as_deref() {
         Some("sandbox") => {
-            // What is set for the other gateway is checked and shown all the same.
+            // The settings of the other gateway are checked and shown, too.
             stripe(reader)?;
             GatewayKind::Sandbox
         }
@@ -138,7 +139,7 @@ fn scheme(reader: &mut ConfigReader<'_>) -> Result<SchemeRules, ConfigError> {
     })
 }
 
-/// How Stripe is reached; `None` where no key for it is set.
+/// The settings of Stripe; `None` if no key is set.
 fn stripe(reader: &mut ConfigReader<'_>) -> Result<Option<StripeSettings>, ConfigError> {
     let path = "payments.stripe.secret_key";
     let secret_key = reader.secret_if_given(path, STRIPE_KEY_CHARS_MIN)?;

@@ -1,5 +1,5 @@
-//! Owns taking typed values out of the merged table, with defaults and ranges from the list of
-//! keys, and keeping what was taken so that it can be shown with its secrets hidden.
+//! Owns reading typed values from the merged table, with defaults and ranges from the list of keys,
+//! and recording them so that they can be shown with secrets hidden.
 //!
 //! Deliberately absent: rules between keys, which the parent has.
 
@@ -33,15 +33,14 @@ pub(super) struct ConfigReader<'a> {
     /// The list that is taken, and which entry of it.
     entry: Option<(&'static str, usize)>,
     secrets: RefCell<SecretDigests>,
-    /// Secrets of other purposes than webhooks.
+    /// Secrets with other purposes than webhooks.
     others: RefCell<Vec<WebhookKey>>,
 }
 
-/// Where the secrets of webhooks are.
+/// The path of the webhook secrets.
 pub(super) const WEBHOOK_SECRETS: &str = "webhooks.secrets[].key";
 
-/// For each key of secrets, a digest of each of them in order, with the entry of the list that it stands
-/// in: tells whether one has changed.
+/// For each key with secrets, their digests in order, to find changes.
 #[derive(Clone, Default)]
 pub(super) struct SecretDigests(BTreeMap<&'static str, Vec<SecretDigest>>);
 
@@ -63,7 +62,7 @@ impl SecretDigest {
 }
 
 impl SecretDigests {
-    /// The keys whose secrets are not the same in `other`.
+    /// The keys whose secrets differ in `other`.
     pub(super) fn changed(&self, other: &Self) -> impl Iterator<Item = &'static str> {
         let paths: BTreeSet<_> = self.0.keys().chain(other.0.keys()).copied().collect();
         let (ours, theirs) = (self.0.clone(), other.0.clone());
@@ -72,8 +71,8 @@ impl SecretDigests {
             .filter(move |path| ours.get(path) != theirs.get(path))
     }
 
-    /// Two keys that have a secret in common, where there are such. The URLs of PostgreSQL, which
-    /// may well be the same, are one purpose.
+    /// Two keys with the same secret, if any. The URLs of PostgreSQL may be the same; they count as
+    /// one purpose.
     pub(super) fn reused(&self) -> Option<(String, String)> {
         let purpose = |path: &'static str| match path {
             "report.postgres.migrator_url" => "report.postgres.url",
@@ -111,13 +110,13 @@ impl<'a> ConfigReader<'a> {
         }
     }
 
-    /// Digests of the secrets taken so far.
+    /// Digests of the secrets read so far.
     pub(super) fn secret_digests(&self) -> SecretDigests {
         self.secrets.borrow().clone()
     }
 
-    /// The secrets taken so far, and those of the demo, that webhooks are not to be signed with.
-    /// With the demo, one secret may serve two purposes.
+    /// The secrets that webhooks must not use: those read so far, and the demo's. With the demo,
+    /// one secret may serve two purposes.
     pub(super) fn others(&self) -> Vec<WebhookKey> {
         if self.demo == Demo::Yes {
             return Vec::new();
@@ -126,12 +125,12 @@ impl<'a> ConfigReader<'a> {
         of_the_demo.chain(self.others.borrow().clone()).collect()
     }
 
-    /// Everything taken so far, by dotted path, secrets hidden.
+    /// Everything read so far, by dotted path, secrets hidden.
     pub(super) fn into_shown(self) -> Json {
         Json::Object(self.shown)
     }
 
-    /// The value at `path`, where one is set.
+    /// The value at `path`, if one is set.
     pub(super) fn given(&self, path: &str) -> Option<&'a Value> {
         let (last, way) = path
             .rsplit_once('.')
@@ -241,7 +240,7 @@ impl<'a> ConfigReader<'a> {
         Ok(taken)
     }
 
-    /// The tables of the array at `path`; none where nothing is set.
+    /// The tables of the array at `path`; empty if nothing is set.
     fn entries(&self, path: &'static str) -> Result<Vec<&'a Table>, ConfigError> {
         let Some(value) = self.given(path) else {
             return Ok(Vec::new());
@@ -311,7 +310,7 @@ impl<'a> ConfigReader<'a> {
         Ok(secret)
     }
 
-    /// The secret at `path`, where one is set.
+    /// The secret at `path`, if one is set.
     pub(super) fn secret_if_given(
         &mut self,
         path: &'static str,
@@ -324,12 +323,12 @@ impl<'a> ConfigReader<'a> {
         self.resolved(path, value, chars_min).map(Some)
     }
 
-    /// Notes what is shown at `path`.
+    /// Records the shown value of `path`.
     pub(super) fn show(&mut self, path: &str, value: Json) {
         self.shown.insert(path.to_owned(), value);
     }
 
-    /// Notes entries of which one field is a secret.
+    /// Records entries with a secret field.
     pub(super) fn show_entries(&mut self, path: &str, entries: Vec<Vec<(&str, String)>>) {
         let shown = entries.into_iter().map(|fields| {
             let fields = fields
@@ -349,7 +348,7 @@ impl<'a> ConfigReader<'a> {
     }
 }
 
-/// `value` as a whole number in the range of the key at `path`; `named` is how errors call it.
+/// `value` as a whole number in the range of the key at `path`; errors use the name `named`.
 pub(super) fn integer_in_range(path: &str, named: &str, value: &Value) -> Result<u64, ConfigError> {
     let (least, most) = keys::find(path)
         .and_then(|key| key.range)

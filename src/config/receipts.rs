@@ -18,19 +18,19 @@ pub struct ReceiptKeySettings {
     pub secret: SecretString,
 }
 
-/// A key that signs receipts, or did.
+/// A current or former key that signs receipts.
 #[derive(Debug)]
 pub struct SigningKey {
     pub id: ReceiptKeyId,
     pub half: KeyHalf,
 }
 
-/// Which half of a signing key is there; text that is read where the key is made.
+/// The configured half of a signing key, as text.
 #[derive(Debug)]
 pub enum KeyHalf {
-    /// The secret: it signs and verifies.
+    /// The secret half: it signs and verifies.
     Secret(SecretString),
-    /// The public one: it verifies.
+    /// The public half: it verifies.
     Public(String),
 }
 

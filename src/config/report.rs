@@ -1,5 +1,4 @@
-//! Owns the section `report`: what carries events out of the log, and what goes first when the
-//! disk is nearly full.
+//! Owns the section `report`: the sinks, and what happens when the disk is nearly full.
 
 use super::ConfigError;
 use super::read::{ConfigReader, invalid};
@@ -13,33 +12,33 @@ use secrecy::SecretString;
 use std::time::Duration;
 use toml::Value;
 
-/// Sinks and how they are run.
+/// The settings of the sinks.
 #[derive(Debug)]
 pub struct ReportConfig {
-    /// What goes first when the disk is nearly full.
+    /// What happens when the disk is nearly full.
     pub on_disk_full: OnDiskFull,
-    /// Free bytes below which a sink is given up, where one is.
+    /// Free disk space below which a sink is given up, if one is configured.
     pub give_up_below_bytes: u64,
-    /// Bytes of all dead letters.
+    /// Maximum size of all dead letters.
     pub dead_letters_bytes_max: u64,
-    /// Waits between tries.
+    /// Waits between retries.
     pub backoff: Backoff,
-    /// For one delivery.
+    /// Timeout of one delivery.
     pub deliver_timeout: Duration,
-    /// How events are gathered.
+    /// The limits of a batch.
     pub batching: Batching,
     /// The JSON Lines sink.
     pub jsonl: Option<JsonlSettings>,
     /// The PostgreSQL sink.
     pub postgres: Option<PostgresSettings>,
-    /// How segments of buyers are computed there.
+    /// The computation of segments.
     pub segments: SegmentSettings,
     /// The Kafka sink.
     pub kafka: Option<KafkaSettings>,
 }
 
 impl ReportConfig {
-    /// The names of the sinks that are set up.
+    /// The names of the configured sinks.
     pub fn sinks(&self) -> Vec<&'static str> {
         let jsonl = self.jsonl.as_ref().map(|_| jsonl::NAME);
         let postgres = self.postgres.as_ref().map(|_| postgres::NAME);

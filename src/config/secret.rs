@@ -1,7 +1,7 @@
-//! Owns secrets: where they may come from, and that they are never shown.
+//! Owns secrets: their sources, and hiding them.
 //!
-//! Invariants: no error here holds a secret or the text it was parsed from; what is shown of a
-//! secret is [`HIDDEN`]. Deliberately absent: what the secrets are for.
+//! Invariants: no error here contains a secret or the text it was parsed from; a secret is shown as
+//! [`HIDDEN`]. Deliberately absent: the purpose of the secrets.
 
 use super::ConfigError;
 use super::source::Environment;
@@ -10,10 +10,10 @@ use secrecy::SecretString;
 use std::path::Path;
 use toml::Value;
 
-/// What stands for a secret wherever configuration is shown.
+/// Shown in place of a secret.
 pub const HIDDEN: &str = "***";
 
-/// The secret that `value` gives or points at; `path` names the key in errors.
+/// The secret in `value`, or the one that it refers to; errors name the key `path`.
 pub fn resolve(
     path: &str,
     value: &Value,
@@ -44,7 +44,8 @@ pub fn resolve(
                 let text = environment.get(name).ok_or_else(|| {
                     let variable =
                         |b: u8| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_';
-                    // Somebody may have written the secret itself where its name belongs.
+                    // Repeat the name only if it looks like a variable's name: the operator may
+                    // have written the secret itself here.
                     if name.bytes().all(variable) {
                         invalid(format!("the environment variable `{name}` is not set"))
                     } else {

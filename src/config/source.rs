@@ -1,9 +1,9 @@
-//! Owns where settings come from: the file, then the environment, then flags, each over the one
-//! before, merged into one table whose every key is known.
+//! Owns the sources of settings: the file, then the environment, then flags, each overriding the
+//! one before, merged into one table with known keys only.
 //!
 //! Invariants: an unknown key is an error that names the nearest known one; no error repeats a
-//! value or a line of the file, because a secret may stand in it.
-//! Deliberately absent: what the values mean.
+//! value or a line of the file, because it may contain a secret.
+//! Deliberately absent: the meaning of values.
 
 use super::ConfigError;
 use super::keys::{self, ValueKind};
@@ -12,20 +12,19 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use toml::{Table, Value};
 
-/// What comes before the section in the name of an environment variable.
+/// The prefix of environment variables.
 const PREFIX: &str = "HOLDFAST_";
 
-/// Everything that settings are read from.
+/// The sources of settings.
 #[derive(Debug, Default)]
 pub struct Sources {
-    /// The file's path and what it says.
+    /// The path and content of the file.
     pub file: Option<(PathBuf, String)>,
     pub environment: Environment,
-    /// `server.listen`, by flag.
+    /// `server.listen` from the flag.
     pub listen: Option<String>,
-    /// `storage.data_dir`, by flag.
+    /// `storage.data_dir` from the flag.
     pub data_dir: Option<PathBuf>,
-    /// Whether what the file leaves out is filled for a demo.
     pub demo: Demo,
 }
 
@@ -37,7 +36,7 @@ pub enum Demo {
     No,
 }
 
-/// The environment's variables.
+/// Environment variables.
 #[derive(Debug, Default)]
 pub struct Environment {
     known: BTreeMap<String, String>,
@@ -104,7 +103,7 @@ impl Sources {
         Ok(())
     }
 
-    /// All of it as one table, every key of which is known.
+    /// All sources merged into one table with known keys only.
     pub(super) fn merged(&self) -> Result<Table, ConfigError> {
         let mut table = match &self.file {
             Some((path, text)) => parse_file(path, text)?,
@@ -196,7 +195,7 @@ fn set_from_variable(
     };
     let kind = keys::find(path).map(|key| key.kind);
     let value = match kind {
-        // These two are text or a table; all other text stands as it is.
+        // These two are text or a table; other text is taken unchanged.
         Some(ValueKind::Text) if path != "storage.sync" && path != "report.on_disk_full" => {
             Value::String(raw.to_owned())
         }
@@ -206,7 +205,7 @@ fn set_from_variable(
     Ok(())
 }
 
-/// Puts `value` at `path`, making tables on the way and replacing what is no table.
+/// Sets `value` at `path`; creates missing tables, and replaces other values on the way.
 fn set(table: &mut Table, path: &str, value: Value) {
     match path.split_once('.') {
         None => {
@@ -246,7 +245,7 @@ fn refuse_unknown_value(path: &mut String, value: &Value) -> Result<(), ConfigEr
             nearest: keys::nearest(path),
         });
     }
-    // What stands in these is checked where it is taken.
+    // The content of these is checked when it is read.
     let whole = |key: &keys::Setting| matches!(key.kind, ValueKind::Secret | ValueKind::Amounts);
     if keys::find(path).is_some_and(whole) {
         return Ok(());

@@ -1,8 +1,7 @@
-//! Owns the section `webhooks`: the secrets that webhooks are signed with, and how much is
-//! remembered of them.
+//! Owns the section `webhooks`: the secrets of webhooks, and how many webhooks are remembered.
 //!
-//! Invariants: names are unique and so are secrets; event ids are remembered for at least as long
-//! as nonces, so that an event is known when its delivery comes once more under a nonce that is
+//! Invariants: ids are unique and so are secrets; event ids are kept for at least as long as
+//! nonces, so that an event is recognized when it is delivered again with a nonce that is
 //! forgotten.
 
 use super::read::{ConfigReader, WEBHOOK_SECRETS, entry_text, invalid};
@@ -14,19 +13,19 @@ use crate::webhooks::{BadKey, SECRET_BYTES_MIN, SECRETS_MAX, WebhookKey};
 use secrecy::ExposeSecret;
 use toml::Table;
 
-/// Genuine webhooks.
+/// The settings of webhooks.
 #[derive(Debug)]
 pub struct WebhooksConfig {
     /// Newest first.
     pub secrets: Vec<WebhookSecret>,
-    /// How far a timestamp may lie from now, in milliseconds.
+    /// Maximum difference of a timestamp from now, in milliseconds.
     pub tolerance_ms: u64,
     pub body_bytes_max: usize,
-    /// What is remembered.
+    /// How much is remembered.
     pub memory: WebhookMemory,
 }
 
-/// A secret that webhooks are signed with.
+/// A webhook secret.
 #[derive(Clone, Debug)]
 pub struct WebhookSecret {
     pub id: WebhookSecretId,

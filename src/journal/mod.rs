@@ -1,15 +1,15 @@
 //! The journal gives the engine a clock, a durable log and snapshots.
 //!
-//! Invariants: a shard changes only in its turn, and only by events that are in the log, in the order of
-//! the log; a claim is taken before its event is appended, and given back only after the event that frees
-//! it is (every prefix of the log satisfies I1 and I2); nothing here blocks on the disk unless its
-//! documentation says so. A result is returned together with the LSN that must be durable before it may
-//! be revealed. Deliberately absent: HTTP, payments, receipts.
+//! Invariants: a shard changes only in its turn, and only by events that are in the log, in the
+//! order of the log; a claim is taken before its event is appended, and given back only after the
+//! event that frees it is (every prefix of the log satisfies I1 and I2); nothing here blocks on the
+//! disk unless its documentation says so. A result is returned together with the LSN that must be
+//! durable before it may be revealed. Deliberately absent: HTTP, payments, receipts.
 //!
-//! Folders, lowest first: `format` (bytes of events and snapshots, errors), `time` (the clocks), `core`
-//! (settings, the gate), `turn` (commands), `reads` (views and figures), `catalogue`, `risk` and
-//! `webhooks` (changes outside of shards), `snapshot` and `recovery` (state across restarts), `tail`
-//! (readers of the log). `sweeper` works in the background.
+//! Folders, lowest first: `format` (bytes of events and snapshots, errors), `time` (the clocks),
+//! `core` (settings, the gate), `turn` (commands), `reads` (views and figures), `catalogue`, `risk`
+//! and `webhooks` (changes outside of shards), `snapshot` and `recovery` (state across restarts),
+//! `tail` (readers of the log). `sweeper` works in the background.
 
 mod catalogue;
 mod core;

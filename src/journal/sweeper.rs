@@ -1,9 +1,9 @@
 //! Owns the background threads: one expires holds and watches the wall clock, one takes snapshots.
 //!
-//! Invariants: a due hold expires within about a millisecond of its time, in turns of a few holds, so that
-//! no command waits long; a panic here is a bug and stops the process; both threads end before the log
-//! closes. With a manual clock nothing is swept automatically: who moves the clock calls
-//! [`Journal::sweep`].
+//! Invariants: a due hold expires within about a millisecond of its time, in turns of a few holds,
+//! so that no command waits long; a panic here is a bug and stops the process; both threads end
+//! before the log closes. With a manual clock nothing is swept automatically: who moves the clock
+//! calls [`Journal::sweep`].
 
 use crate::engine::shard::Shard;
 use crate::engine::stamp::Settled;

@@ -1,8 +1,9 @@
 //! Owns reconciliation in a running core: on its own thread, periodically and on request.
 //!
-//! Invariants: one run at a time. A request during a run gets that run's report, or the next run's if
-//! the current one compares less than was requested. The last report stays until there is another.
-//! A failed run is repeated at the next period and does not change the time of the last success.
+//! Invariants: one run at a time. A request during a run gets that run's report, or the next run's
+//! if the current one compares less than was requested. The last report stays until there is
+//! another. A failed run is repeated at the next period and does not change the time of the last
+//! success.
 //! Deliberately absent: what to do about a difference, except for logging it.
 
 use crate::ids::PurchaseId;

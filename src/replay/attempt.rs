@@ -1,7 +1,9 @@
-//! Owns what a recorded attempt is to the rules, and whether they had been asked about it.
+//! Owns what a recorded attempt looks like to the rules, and whether the rules had been evaluated
+//! for it.
 //!
-//! Invariant: the facts are those that `engine::decide` had; of a refused attempt the log does not name
-//! the currency, so it may have been any that the product has a price in, unless its features name the amount.
+//! Invariant: the facts are those that `engine::decide` had. The log has no currency for a refused
+//! attempt, so it may have been any in which the product has a price, unless its features have the
+//! amount.
 
 use super::known::Known;
 use super::{Change, Side};
@@ -19,7 +21,7 @@ use crate::money::Currency;
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub(super) enum Pays {
     Now,
-    /// A hold alone: a review is asked for when it is paid for.
+    /// A hold alone: it is reviewed when it is paid for.
     Later,
 }
 
@@ -33,7 +35,7 @@ pub(super) struct Attempt<'a> {
     pub product: Option<&'a ProductId>,
     pub purchase: Option<PurchaseId>,
     pub quantity: u32,
-    /// What was to be paid before any discount: one, unless the log does not say.
+    /// The amount before any discount; several candidates if the log does not have it.
     pub money: &'a [(Currency, i64)],
     pub recorded: &'a [RuleHit],
     pub appraisal: &'a Appraisal,
@@ -59,7 +61,7 @@ impl<'a> Attempt<'a> {
         }
     }
 
-    /// What may have been to be paid, as far as the attempt's features do not say otherwise.
+    /// The possible amounts, unless the attempt's features have the amount.
     pub(super) fn moneys(&self) -> impl Iterator<Item = (Currency, i64)> + '_ {
         let scored = self.appraisal.scored();
         let said = scored.and_then(|it| it.features.get(Feature::Amount));
@@ -82,7 +84,7 @@ impl<'a> Attempt<'a> {
             amount,
             currency,
             quantity: self.quantity,
-            // The score that was given then, where one was: as live, it is nearer than the operator's.
+            // The recorded score takes precedence over the operator's, as in the live engine.
             risk_score: match self.appraisal.score() {
                 Some(score) => Some(score.get()),
                 None => rating.and_then(|it| it.risk_score),
@@ -107,18 +109,18 @@ impl<'a> Attempt<'a> {
     }
 }
 
-/// How far a refused attempt had come.
+/// At which point an attempt was refused.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub(super) enum Reached {
-    /// The rules were asked.
+    /// The rules were evaluated.
     Rules,
-    /// The buyer was paused: no rule was asked.
+    /// The buyer was paused; no rule was evaluated.
     Pause,
-    /// It was refused before, or it was no attempt to buy, or nobody can tell.
+    /// It was refused before the rules, or was no attempt to buy, or it cannot be determined.
     NoRule,
 }
 
-/// How far `refused` had come, by the order of checks.
+/// Derives from the order of checks where `refused` was refused.
 pub(super) fn reached(refused: &AttemptRefused) -> Reached {
     if !matches!(refused.flow, Flow::Hold | Flow::Buy) {
         return Reached::NoRule;
@@ -127,7 +129,7 @@ pub(super) fn reached(refused: &AttemptRefused) -> Reached {
         return Reached::Rules;
     }
     match refused.reason {
-        // A rule that blocks leaves its name.
+        // A blocking rule would be named in the event.
         Refusal::RiskBlocked => Reached::Pause,
         Refusal::PerUserLimit
         | Refusal::DailyLimit
@@ -136,7 +138,7 @@ pub(super) fn reached(refused: &AttemptRefused) -> Reached {
         | Refusal::PromotionExhausted
         | Refusal::SoldOut
         | Refusal::CardRetryForbidden => Reached::Rules,
-        // Of a payment for an earlier hold it is found out before the rules are asked.
+        // For a payment of an earlier hold this is checked before the rules.
         Refusal::PromotionNotApplicable | Refusal::AmountNotPayable
             if refused.flow == Flow::Hold =>
         {

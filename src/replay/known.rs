@@ -1,4 +1,5 @@
-//! Owns what the log has said so far of buyers, prices and purchases, as far as rules ask for it.
+//! Owns the history of buyers, prices and purchases that the log has shown so far, as far as rules
+//! use it.
 //!
 //! Invariant: what a buyer paid is summed as the buyer's shard does it (`engine::state::reads`).
 
@@ -21,49 +22,49 @@ pub(super) struct Known {
     pub purchases: HashMap<PurchaseId, Purchase>,
     prices: HashMap<ProductId, Prices>,
     ratings: HashMap<UserId, Rating>,
-    /// Those that were computed.
+    /// Computed segments.
     segments: HashMap<UserId, Segment>,
     histories: HashMap<UserId, History>,
 }
 
-/// What a buyer did before.
+/// The history of a buyer.
 #[derive(Debug, Default)]
 struct History {
     first_seen: Option<UnixMs>,
     chargebacks: u64,
-    /// What was paid: when, in which currency, how much.
+    /// Captured payments: time, currency, amount.
     captures: Vec<(UnixMs, Currency, i64)>,
 }
 
 #[derive(Debug, Default)]
 struct Prices {
     now: Vec<(Currency, Price)>,
-    /// Those that a hold may still have been placed at.
+    /// Earlier prices that an open hold may still have.
     earlier: Vec<(Currency, Price)>,
 }
 
-/// A hold, and what it became.
+/// A hold with its payment.
 #[derive(Debug)]
 pub(super) struct Purchase {
     pub product: ProductId,
     pub quantity: u32,
-    /// The payment's, once there is one.
+    /// The quote of the payment, once there is one.
     pub quote: Quote,
-    /// The tried rules block it, and it had passed.
+    /// Set if the tried rules block an attempt that had passed.
     pub blocked: Option<Box<Blocked>>,
 }
 
-/// What the tried rules would have prevented.
+/// The later effects of an attempt that the tried rules block.
 #[derive(Debug)]
 pub(super) struct Blocked {
-    /// The report's lines of the rules.
+    /// The rules' lines in the report.
     pub lines: Lines,
     pub captured: bool,
     pub refunded: Amount,
 }
 
 impl Blocked {
-    /// These lines are concerned, too.
+    /// Adds these lines.
     pub(super) fn also_by(&mut self, lines: Lines) {
         for line in lines {
             if !self.lines.contains(&line) {
@@ -93,7 +94,7 @@ impl Purchase {
 }
 
 impl Known {
-    /// What happened keeps its age.
+    /// Shifts all times, so that everything keeps its age.
     pub(super) fn correct(&mut self, corrected: &ClockCorrected) {
         for history in self.histories.values_mut() {
             let captures = history.captures.iter_mut().map(|(at, _, _)| at);
@@ -117,25 +118,25 @@ impl Known {
             .insert(segmented.user.clone(), segmented.segment.clone());
     }
 
-    /// What the operator said of a buyer, else what was computed (`engine::segments`).
+    /// The operator's segment of a buyer, otherwise the computed one (`engine::segments`).
     pub(super) fn segment_of(&self, user: &UserId) -> Option<&Segment> {
         let said = self.rating(user).and_then(|it| it.segment.as_ref());
         said.or_else(|| self.segments.get(user))
     }
 
-    /// `user` tried something that leaves a trace.
+    /// Records an attempt of `user` that leaves a trace.
     pub(super) fn saw(&mut self, user: &UserId, at: UnixMs) {
         let history = self.histories.entry_ref(user).or_default();
         history.first_seen.get_or_insert(at);
     }
 
-    /// So many more disputes of this buyer's are lost.
+    /// Adds lost disputes of a buyer.
     pub(super) fn charge_back(&mut self, user: &UserId, more: i8) {
         let history = self.histories.entry_ref(user).or_default();
         history.chargebacks = history.chargebacks.saturating_add_signed(more.into());
     }
 
-    /// What `user` did before, for features.
+    /// The history of `user`, for features.
     pub(super) fn past(&self, user: &UserId) -> Past {
         let history = self.histories.get(user);
         history.map_or_else(Past::default, |it| Past {
@@ -155,7 +156,7 @@ impl Known {
         prices.earlier.retain(|it| !prices.now.contains(it));
     }
 
-    /// What an attempt whose currency the log does not name may have been about to pay.
+    /// The possible amounts of an attempt whose currency is not in the log.
     pub(super) fn moneys(
         &self,
         product: &ProductId,
@@ -165,14 +166,15 @@ impl Known {
         let Some(prices) = self.prices.get(product) else {
             return Vec::new();
         };
-        // Only a buy can be for a hold from before the prices changed.
+        // Only a buy can be for a hold that is older than a change of prices.
         let earlier = prices.earlier.iter().filter(|_| flow == Flow::Buy);
         let all = prices.now.iter().chain(earlier);
         all.map(|(currency, price)| (*currency, price.times(quantity).get()))
             .collect()
     }
 
-    /// What was asked for is paid. Of a purchase from before the log begins nobody knows how much.
+    /// Records a captured payment. The amount of a purchase from before the log's beginning is
+    /// unknown.
     pub(super) fn capture(&mut self, user: &UserId, id: PurchaseId, at: UnixMs) {
         if let Some(purchase) = self.purchases.get(&id) {
             let Quote {
@@ -184,7 +186,7 @@ impl Known {
     }
 }
 
-/// A currency for rules that ask for none.
+/// Any currency, for rules that use none.
 pub(super) fn any_currency() -> Currency {
     Currency::parse("USD").expect("it is three capital letters")
 }

@@ -1,22 +1,24 @@
-//! The replay lab: a recorded log is run against other risk rules, and says who changes side.
+//! The replay: evaluates other risk rules on a recorded log, and reports which attempts change
+//! their result.
 //!
-//! 1. Every recorded attempt that the rules had been asked about is asked about again, once, with the
-//!    counters that the log led to before it, counted by the live engine's own code and kept as deep as
-//!    the new rules need from the first event on. A replay with the rules that were in force changes
+//! 1. Every recorded attempt for which the rules were evaluated is evaluated again, once, with the
+//!    counters that the log led to before it, counted by the engine's own code and as deep as the
+//!    new rules need from the first event on. A replay with the rules that were in force changes
 //!    nothing.
-//! 2. **What a log cannot tell.** An attempt that the new rules block would have led to no decline, no
-//!    purchase and no payment for its hold: by default these are left out of what later attempts see
-//!    ([`History::WithoutBlocked`]), while the attempt itself counts, as a refused one does. What is reviewed
-//!    now goes on as recorded. An attempt that the new rules let through leads to nothing here: what it
-//!    would have come to is not in the log. Nor is who would have got the units that a blocked buyer
-//!    leaves, or what a blocked one tries next.
-//! 3. What was refused before the rules (rate, product, window), and what a paused buyer tried, is not
-//!    asked about. What was refused after them is: it may change side, and costs nothing.
-//! 4. With a model every attempt is scored anew, from features taken of the same counters; without one the scores
-//!    that stand in the log count.
+//! 2. **What a log cannot show.** An attempt that the new rules block would have led to no decline,
+//!    no purchase and no payment for its hold. By default these are invisible to later attempts
+//!    ([`History::WithoutBlocked`]), while the attempt itself counts, as a refused one does. A
+//!    newly reviewed attempt continues as recorded. A newly allowed attempt has no later effect,
+//!    because the log does not show how it would have ended, nor who would have got the units of a
+//!    blocked buyer, nor what a blocked buyer tries next.
+//! 3. Attempts refused before the rules (rate, product, window) and those of paused buyers are not
+//!    evaluated. Attempts refused after the rules are: they may change their result, and cost
+//!    nothing.
+//! 4. With a model every attempt is scored again, with features from the same counters; without one
+//!    the scores in the log count.
 //!
-//! Deliberately absent: reading files and showing the report (`cli`); deciding anything that is not the
-//! rules' (limits, stock and gateways stay as they were).
+//! Deliberately absent: reading files and showing the report (`cli`); deciding anything else than
+//! the rules do (limits, stock and gateways stay as they were).
 
 mod attempt;
 mod known;
@@ -48,51 +50,50 @@ use std::sync::Arc;
 
 pub use report::{Exact, Fates, Matrix, Money, Moved, Report, RuleLine};
 
-/// What is tried, and how.
+/// The request for a replay.
 #[derive(Debug)]
 pub struct Plan {
     /// The rules.
     pub trial: Trial,
-    /// A model for what rules call `risk_score`; `None`: the score that stands in the log, or else the
-    /// operator's.
+    /// A model for `risk_score`; `None`: the score in the log, otherwise the operator's.
     pub model: Option<Arc<Model>>,
-    /// What later attempts see.
+    /// What later attempts see of blocked ones.
     pub history: History,
-    /// How many things are counted at most, and as many for distinct values.
+    /// Maximum number of counted keys, and of keys with distinct values.
     pub keys_max: usize,
 }
 
-/// Which rules are tried.
+/// The rules to evaluate.
 #[derive(Debug)]
 pub enum Trial {
-    /// These, from the first event on.
+    /// These rules, from the first event on.
     Rules(RuleSet),
-    /// Those that were in force, as they changed.
+    /// The rules that were in force at each time.
     AsInForce,
 }
 
-/// What later attempts see of an attempt that the tried rules block and that had passed.
+/// What later attempts see of an attempt that had passed and that the tried rules block.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub enum History {
-    /// That it was tried, and nothing of what it led to.
+    /// The attempt, without its later effects.
     WithoutBlocked,
-    /// All that was recorded.
+    /// Everything, as recorded.
     AsRecorded,
 }
 
-/// Where the risk rules left an attempt, the strictest last.
+/// The result of the rules for an attempt, strictest last.
 #[derive(Copy, Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Side {
-    /// It went on: no rule held, only such as observe, or it was a hold, which nobody reviews.
+    /// No rule blocked it or sent it to review.
     Passed = 0,
-    /// A person is to decide about the payment.
+    /// A person decides about the payment.
     Reviewed = 1,
     /// It was refused.
     Blocked = 2,
 }
 
 impl Side {
-    /// Every one, the strictest last.
+    /// All results, strictest last.
     pub const ALL: [Self; 3] = [Self::Passed, Self::Reviewed, Self::Blocked];
 
     pub const fn as_str(self) -> &'static str {
@@ -114,41 +115,37 @@ impl Side {
     }
 }
 
-/// An attempt that the tried rules leave on another side than it was recorded.
+/// An attempt whose result differs with the tried rules.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Change {
-    /// When it was tried.
     pub at: UnixMs,
-    /// Where it stands in the log.
     pub lsn: Lsn,
-    /// Who tried.
     pub user: UserId,
     pub product: Option<ProductId>,
-    /// What it became, where it was not refused.
+    /// The purchase, if it was not refused.
     pub purchase: Option<PurchaseId>,
-    /// Why it was refused, where it was.
+    /// Why it was refused, if it was.
     pub refused: Option<Refusal>,
-    /// Where it was.
+    /// The recorded result.
     pub from: Side,
-    /// Where it is now.
+    /// The new result.
     pub to: Side,
-    /// The rules that put it there; where it is let through, those that had stopped it.
+    /// The rules that caused the new result; if it passes now, the rules that had stopped it.
     pub rules: Vec<RuleHit>,
 }
 
-/// Why a log cannot be replayed.
 #[derive(Debug, thiserror::Error)]
 pub enum ReplayError {
-    /// Rules in the log are of another program.
+    /// Rules in the log were written by another version.
     #[error("this version cannot read the risk rules at LSN {lsn} ({error}); name rules to try")]
     Logged {
-        /// Where they stand.
+        /// The LSN of the rules.
         lsn: Lsn,
         error: RulesError,
     },
 }
 
-/// A replay under way: it is shown every event of a log in order.
+/// A replay in progress, which reads every event of a log in order.
 #[derive(Debug)]
 pub struct Replay {
     rules: RuleSet,
@@ -156,11 +153,11 @@ pub struct Replay {
     model: Option<Arc<Model>>,
     history: History,
     velocity: Velocity,
-    /// How much of each counter is kept for rules, and how much for features.
+    /// The depth of each counter, for rules and for features.
     kept: [Depths; 2],
     known: Known,
     tally: Tally,
-    /// A hold of a buy, whose payment is the next event.
+    /// The hold of a buy; its payment is the next event.
     waiting: Option<AuditEntry>,
 }
 
@@ -192,7 +189,7 @@ impl Replay {
         replay
     }
 
-    /// Takes the next event; `changed` is told of each attempt that changes side.
+    /// Reads the next event; calls `changed` for each attempt whose result differs.
     pub fn read(
         &mut self,
         entry: AuditEntry,
@@ -243,7 +240,7 @@ impl Replay {
                 self.velocity.correct(corrected);
                 self.known.correct(corrected);
             }
-            // No rule asks about what these say, and none of them is an attempt or comes of one.
+            // These are no attempts and no effects of attempts, and no rule depends on them.
             Group::Buyer(
                 BuyerEvent::TokensSpent(_)
                 | BuyerEvent::BuyerPaused(_)
@@ -262,7 +259,7 @@ impl Replay {
         Ok(())
     }
 
-    /// What came of it all.
+    /// Ends the replay and returns the report.
     pub fn finish(mut self, changed: &mut dyn FnMut(Change)) -> Report {
         if let Some(hold) = self.waiting.take() {
             self.held(&hold, changed);
@@ -298,8 +295,8 @@ impl Replay {
         self.velocity.record(&entry.event, stamp_of(entry));
     }
 
-    /// A hold and its payment, of one call: one attempt. Counted like a refused one in any case, which
-    /// names the same things.
+    /// A hold and its payment in one request are one attempt. It is counted as a refused one, which
+    /// has the same keys.
     fn bought(
         &mut self,
         hold: &AuditEntry,
@@ -341,14 +338,14 @@ impl Replay {
     ) {
         let hold = self.known.purchases.get_mut(&started.purchase);
         let Some(hold) = hold.filter(|_| started.pays_for == PaysFor::EarlierHold) else {
-            // Of what was held before the log begins, nobody knows what it is.
+            // Nothing is known about a hold from before the log's beginning.
             self.tally.unclear += 1;
             self.velocity.record(&entry.event, stamp_of(entry));
             return;
         };
         hold.quote = started.quote;
         if hold.blocked.is_some() && self.history == History::WithoutBlocked {
-            // There is no hold to pay for.
+            // The hold is blocked now, so its payment is dropped.
             self.tally.fell_away += 1;
             return;
         }
@@ -376,7 +373,7 @@ impl Replay {
         let hold = self.known.purchases.get_mut(&started.purchase);
         if let (Some(hold), Some(blocked)) = (hold, blocked) {
             match &mut hold.blocked {
-                // One purchase, which ends once.
+                // It is one purchase, which ends once.
                 Some(earlier) => {
                     earlier.also_by(blocked.lines);
                     self.tally.fates.under_way -= 1;
@@ -414,7 +411,7 @@ impl Replay {
             }
             (Reached::Pause, ..) => self.tally.paused += 1,
             (Reached::NoRule, Some(_), Some(_)) => self.tally.refused_before += 1,
-            // Of no buyer or for no product: no attempt to buy.
+            // Without a buyer or product it is no attempt to buy.
             (Reached::Rules | Reached::NoRule, ..) => {}
         }
         if let Some(user) = refused.user.as_ref().filter(|_| leaves_trace(refused)) {
@@ -423,7 +420,7 @@ impl Replay {
         self.velocity.record(&entry.event, stamp_of(entry));
     }
 
-    /// Asks the tried rules; who blocked what had passed.
+    /// Evaluates the tried rules; returns the rules that block an attempt that had passed.
     fn judge(
         &mut self,
         attempt: &Attempt<'_>,
@@ -464,7 +461,7 @@ impl Replay {
         Some(Box::new(Blocked::by(lines)))
     }
 
-    /// Which rules hold; `None` where it depends on what the log does not say.
+    /// The matching rules; `None` if that depends on data that is not in the log.
     fn ask(&self, attempt: &Attempt<'_>) -> Option<Found> {
         if self.rules.is_empty() {
             return Some(Found::default());
@@ -483,7 +480,7 @@ impl Replay {
             }
             self.rules.evaluate(&facts, &counters)
         };
-        // The amount is one of a model's features.
+        // A model uses the amount as a feature.
         if !self.rules.looks_at_money() && model.is_none() {
             return Some(found((known::any_currency(), 0)));
         }
@@ -512,7 +509,7 @@ impl Replay {
         }
     }
 
-    /// Keeps as much of each counter as rules or features need.
+    /// Sets the depth of each counter to what rules or features need.
     fn keep(&self) {
         let [mut depths, more] = self.kept;
         for (depth, more) in depths.iter_mut().zip(more) {
@@ -521,7 +518,7 @@ impl Replay {
         self.velocity.keep(&depths);
     }
 
-    /// What attempts led to.
+    /// The later effects of attempts.
     fn came_of(&mut self, event: &Event, stamp: Stamp) {
         let Some((id, _)) = event.step() else {
             return;
@@ -549,7 +546,7 @@ impl Replay {
                 Group::Dispute(DisputeEvent::DisputeClosed(closed)) => {
                     self.tally.charged_back(blocked, closed);
                 }
-                // No money moves for good.
+                // No money moves permanently.
                 Group::Hold(_)
                 | Group::Payment(
                     PaymentEvent::PaymentStarted(_)
@@ -603,7 +600,7 @@ fn placed_money(placed: &HoldPlaced) -> (crate::money::Currency, i64) {
     (placed.quote.currency, amount.get())
 }
 
-/// What a payment for an earlier hold would have been, had it been blocked: it counts its product.
+/// The refused attempt that a payment for an earlier hold would have been; it counts its product.
 fn refused_instead(started: &PaymentStarted, product: &ProductId, quantity: u32) -> Event {
     Event::AttemptRefused(AttemptRefused {
         flow: Flow::Buy,
@@ -623,7 +620,7 @@ fn refused_instead(started: &PaymentStarted, product: &ProductId, quantity: u32)
     })
 }
 
-/// Whether a refused attempt is one that is remembered of its buyer (`engine::apply`).
+/// Whether a refused attempt is kept in the buyer's history (`engine::apply`).
 fn leaves_trace(refused: &AttemptRefused) -> bool {
     matches!(refused.flow, Flow::Hold | Flow::Buy)
         && refused.origin.key.is_some()
@@ -633,5 +630,5 @@ fn leaves_trace(refused: &AttemptRefused) -> bool {
         )
 }
 
-/// Lines of the report that something belongs to.
+/// Indices of lines in the report.
 type Lines = SmallVec<[u16; 2]>;

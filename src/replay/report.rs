@@ -1,8 +1,8 @@
 //! Owns the figures of a replay.
 //!
-//! Invariants: each attempt that the rules were asked about is in one place of the matrix, or among those
-//! that are unclear; a line of a rule has each attempt once, and so have the figures over all rules, which are
-//! therefore no sums of the lines: several rules may meet one attempt.
+//! Invariants: each evaluated attempt is in one cell of the matrix, or among the unclear ones; the
+//! line of a rule has each attempt once, and so have the totals over all rules. The totals are
+//! therefore not the sums of the lines: several rules may match one attempt.
 
 use super::known::Blocked;
 use super::{Lines, Side};
@@ -15,49 +15,49 @@ use crate::time::UnixMs;
 use hashbrown::{HashMap, HashSet};
 use std::collections::BTreeMap;
 
-/// What came of a replay.
+/// The result of a replay.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Report {
-    /// Where the log begins.
+    /// The first LSN of the log.
     pub first: Lsn,
-    /// The first and the last event's place and instant; `None` where there is none.
+    /// The first and last event; `None` if there is none.
     pub span: Option<(Stamp, Stamp)>,
     /// Events read.
     pub events: u64,
-    /// From where on the counters are exact.
+    /// From which LSN on the counters are exact.
     pub exact: Exact,
-    /// The attempts that the rules were asked about: as recorded, and with the tried rules.
+    /// The evaluated attempts, by recorded and new result.
     pub matrix: Matrix,
-    /// Attempts refused before the rules, or of which it cannot be told.
+    /// Attempts refused before the rules, or of which this cannot be determined.
     pub refused_before: u64,
     /// Attempts of paused buyers.
     pub paused: u64,
-    /// Attempts of which the log does not say enough for the tried rules: they stay as recorded.
+    /// Attempts with too little data in the log for the tried rules; they keep their result.
     pub unclear: u64,
-    /// Payments for holds that are blocked now: there is nothing to pay for.
+    /// Payments dropped because their hold is blocked now.
     pub fell_away: u64,
-    /// The attempts that change side, over all rules.
+    /// The attempts with a different result, over all rules.
     pub moved: Moved,
-    /// What had become of those that are blocked now.
+    /// How the newly blocked attempts had ended.
     pub fates: Fates,
-    /// The tried rules in their order, then those that only the log has.
+    /// The tried rules in order, then rules that only the log has.
     pub rules: Vec<RuleLine>,
-    /// Keys of counters that went because there were too many: near that bound rules see less.
+    /// Counters dropped because `keys_max` was reached: rules may have counted too little.
     pub keys_given_up: u64,
 }
 
-/// From where on the tried rules' counters are what they would have been.
+/// From which LSN on the counters of the tried rules are exact.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub enum Exact {
     /// The log has everything.
     Always,
-    /// From here on the longest window of the rules lies within the log.
+    /// From this LSN on the log contains the longest window of the rules.
     From(Lsn),
     /// The log is shorter than the longest window.
     Never,
 }
 
-/// Attempts by side: as recorded, then with the tried rules.
+/// Number of attempts by recorded and new result.
 #[derive(Copy, Clone, Debug, Default, PartialEq, Eq)]
 pub struct Matrix([[u64; 3]; 3]);
 
@@ -66,7 +66,7 @@ impl Matrix {
         self.0[from as usize][to as usize] += 1;
     }
 
-    /// How many were `from`, and are `to` with the tried rules.
+    /// Number of attempts with the recorded result `from` and the new result `to`.
     pub const fn get(&self, from: Side, to: Side) -> u64 {
         self.0[from as usize][to as usize]
     }
@@ -75,77 +75,78 @@ impl Matrix {
         self.0.iter().flatten().sum()
     }
 
-    /// Those that change side.
+    /// Number of attempts with a different result.
     pub fn changed(&self) -> u64 {
         let kept: u64 = (0..3).map(|side| self.0[side][side]).sum();
         self.total() - kept
     }
 }
 
-/// Attempts that change side.
+/// Figures of attempts with a different result.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Moved {
     /// Blocked now.
     pub blocked: u64,
-    /// For a person to decide now.
+    /// Sent to review now.
     pub reviewed: u64,
-    /// Let through now.
+    /// Allowed now.
     pub passed: u64,
-    /// Of how many buyers.
+    /// Number of buyers.
     pub buyers: u64,
-    /// The money of those that are blocked now.
+    /// Money of newly blocked attempts.
     pub money: BTreeMap<Currency, Money>,
 }
 
-/// What would not have been taken, in minor units.
+/// Money of newly blocked attempts, in minor units.
 #[derive(Copy, Clone, Debug, Default, PartialEq, Eq)]
 pub struct Money {
-    /// What was captured: sales that the rules would have cost.
+    /// Captured: the sales that the rules would have cost.
     pub captured: i64,
-    /// Of it, what was refunded later.
+    /// The part that was refunded later.
     pub refunded: i64,
-    /// Of it, what was lost in disputes later: what they would have saved.
+    /// The part that was lost in disputes later: what the rules would have saved.
     pub charged_back: i64,
 }
 
-/// What had become of the attempts that are blocked now.
+/// How the newly blocked attempts had ended.
 #[derive(Copy, Clone, Debug, Default, PartialEq, Eq)]
 pub struct Fates {
     /// Paid.
     pub captured: u64,
     /// The payment was declined.
     pub declined: u64,
-    /// Refused for another reason: nothing is lost or saved.
+    /// Refused for another reason; no difference.
     pub refused: u64,
-    /// Expired, given up, voided, or still under way.
+    /// Expired, released, voided, or in progress.
     pub under_way: u64,
 }
 
 impl Fates {
-    /// One of those under way ended so.
+    /// One attempt in progress has ended.
     pub(super) fn end(&mut self, how: impl FnOnce(&mut Self) -> &mut u64) {
         self.under_way = self.under_way.saturating_sub(1);
         *how(self) += 1;
     }
 }
 
-/// What one rule does.
+/// The figures of one rule.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RuleLine {
     pub name: RuleName,
     /// What follows from it.
     pub outcome: RuleOutcome,
-    /// Whether it is one of the tried rules; otherwise only the log has it.
+    /// Whether it is one of the tried rules; otherwise it is only in the log.
     pub is_tried: bool,
-    /// Attempts that met it as recorded.
+    /// Recorded matches.
     pub hits_recorded: u64,
-    /// Attempts that meet it now.
+    /// Matches now.
     pub hits: u64,
-    /// Attempts that change side by it: for those let through, the rule that had stopped them.
+    /// Attempts whose result differs because of it; for newly allowed ones, because it had stopped
+    /// them.
     pub moved: Moved,
 }
 
-/// The figures while they grow.
+/// The figures during the replay.
 #[derive(Debug)]
 pub(super) struct Tally {
     pub matrix: Matrix,
@@ -157,7 +158,7 @@ pub(super) struct Tally {
     first: Lsn,
     span: Option<(Stamp, Stamp)>,
     events: u64,
-    /// Where the last events of each instant begin that is a candidate for [`Exact::From`].
+    /// The candidates for [`Exact::From`]: one LSN for each interval of time.
     instants: Vec<Stamp>,
     lines: Vec<Line>,
     places: HashMap<(RuleName, RuleOutcome), u16>,
@@ -170,7 +171,7 @@ struct Line {
     buyers: HashSet<UserId>,
 }
 
-/// How fine [`Exact::From`] is told for a log that was cut.
+/// The resolution of [`Exact::From`] for a log without its beginning.
 const INSTANTS_EVERY_MS: u64 = 60_000;
 
 impl Tally {
@@ -195,7 +196,7 @@ impl Tally {
         tally
     }
 
-    /// These are tried now.
+    /// Adds the names of these rules.
     pub(super) fn name(&mut self, rules: &RuleSet) {
         for (name, outcome) in rules.rules() {
             let place = self.place(name, outcome);
@@ -224,7 +225,7 @@ impl Tally {
         }
     }
 
-    /// An attempt of `user` goes `to` another side, by `rules`; their lines.
+    /// Counts an attempt of `user` that changes to `to` because of `rules`; returns their lines.
     pub(super) fn moved(&mut self, user: &UserId, to: Side, rules: &[RuleHit]) -> Lines {
         self.all.moves(user, to);
         let places = rules.iter().map(|hit| self.place(&hit.rule, hit.outcome));
@@ -247,13 +248,13 @@ impl Tally {
         self.money(blocked, currency, |money| money.refunded += amount.get());
     }
 
-    /// What was refunded came back.
+    /// A refund came back.
     pub(super) fn returned(&mut self, blocked: &mut Blocked, currency: Currency, amount: Amount) {
         blocked.refunded = blocked.refunded.saturating_minus(amount);
         self.money(blocked, currency, |money| money.refunded -= amount.get());
     }
 
-    /// A dispute takes its own amount, or gives it back.
+    /// A dispute takes its amount, or gives it back.
     pub(super) fn charged_back(&mut self, blocked: &Blocked, closed: &DisputeClosed) {
         if blocked.captured {
             let taken = closed.taken();
@@ -282,7 +283,7 @@ impl Tally {
         }
         let place = u16::try_from(self.lines.len()).unwrap_or(u16::MAX);
         if place == u16::MAX {
-            // A log in which so many rules came and went: the last line has what is left of them.
+            // The log has too many different rules: the last line collects the rest.
             return place - 1;
         }
         self.places.insert((name.clone(), outcome), place);
@@ -290,7 +291,7 @@ impl Tally {
         place
     }
 
-    /// The report on rules that look back over `window_ms`.
+    /// The report for rules with a longest window of `window_ms`.
     pub(super) fn report(self, window_ms: u64, keys_given_up: u64) -> Report {
         let exact = if self.first == Lsn(0) {
             Exact::Always

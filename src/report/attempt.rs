@@ -1,5 +1,4 @@
-//! Owns how attempts and payments look outside: what most of a drop's events are, written without a
-//! detour.
+//! Owns the JSON of attempts and payments, which are most events of a drop and are written directly.
 
 use super::json::Object;
 use super::risk::{put_appraisal, put_hits};
@@ -80,7 +79,7 @@ pub(super) fn capture(object: &mut Object<'_>, captured: &PaymentCaptured) {
     put_whence(object, &captured.whence);
 }
 
-/// In the gateway's currency; `null` where that is none of ISO 4217.
+/// In the gateway's currency; `null` if that is not in ISO 4217.
 pub(super) fn difference(object: &mut Object<'_>, differed: &CaptureDiffered) {
     let currency = differed.currency.as_ref();
     object
@@ -124,7 +123,7 @@ pub(super) fn refusal(object: &mut Object<'_>, refused: &AttemptRefused) {
 fn facts(facts: &RefusalFacts) -> Value {
     let by_name = facts.fields().into_iter().map(|(name, fact)| {
         let shown = match fact {
-            // A number of the log is one of JSON's, too.
+            // Numbers of the log fit into JSON numbers.
             Fact::Number(number) => i64::try_from(number).map_or(Value::Null, Value::from),
             Fact::Word(word) => word.into(),
             Fact::Currency(currency) => currency.as_str().into(),
@@ -144,7 +143,8 @@ fn put_quote(object: &mut Object<'_>, quote: &Quote) {
     put_sum(object, "amount", quote.amount.get(), quote.currency);
 }
 
-/// What a hold costs in other currencies, by currency: sums, or the reason why it cannot be paid.
+/// The terms of a hold in the other currencies: amounts, or the reason why it cannot be paid in
+/// that currency.
 fn others(quotes: &[HeldQuote]) -> Value {
     let by_currency = quotes.iter().map(|held| {
         let shown = match held {
@@ -164,7 +164,7 @@ fn put_metadata(object: &mut Object<'_>, metadata: &Metadata) {
     object.put("metadata", &metadata_json(metadata));
 }
 
-/// The pairs that the shop attached, as an object.
+/// The shop's metadata as an object.
 pub(super) fn metadata_json(metadata: &Metadata) -> Value {
     let pairs = metadata.pairs();
     Value::Object(
@@ -174,7 +174,7 @@ pub(super) fn metadata_json(metadata: &Metadata) -> Value {
     )
 }
 
-/// A hold that ran out unpaid.
+/// A hold that expired unpaid.
 pub(super) fn expiry(object: &mut Object<'_>, expired: &HoldExpired) {
     object
         .put("product_id", expired.product.as_str())

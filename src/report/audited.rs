@@ -1,4 +1,4 @@
-//! Owns how administrative acts look outside, done and refused.
+//! Owns the JSON of administrative acts, done and refused.
 
 use super::merged;
 use crate::engine::event::{Actor, AdminActed, AdminRefused, Shown, Target};
@@ -32,7 +32,7 @@ fn actor(actor: &Actor) -> Value {
     })
 }
 
-/// The JSON as it was written, or as a text where it is none.
+/// The stored JSON, or a string if it is not valid JSON.
 fn shown(shown: &Shown) -> Value {
     let text = shown.as_str();
     serde_json::from_str(text).unwrap_or_else(|_| text.into())

@@ -1,4 +1,4 @@
-//! Owns how what was taken over from the system that sold before looks outside.
+//! Owns the JSON of imports from the system that sold before.
 
 use crate::engine::event::{
     HoldingsImported, KeyImported, NoncesImported, PromotionUsesImported, StockImported,

@@ -1,21 +1,21 @@
-//! Owns writing JSON objects field by field, straight into bytes.
+//! Owns writing JSON objects field by field, directly into bytes.
 //!
-//! Invariant: fields stand in the order in which they are put; each name is put once, which is for
-//! who puts it to see to. Written by hand, because a tree of values costs more than all else that is
-//! done with an event.
+//! Invariant: fields are written in the order of the calls; the caller writes each name once.
+//! Written by hand, because building a tree of values costs more than everything else that is done
+//! with an event.
 
 use crate::ids::Digest16;
 use serde::{Serialize, Serializer};
 use std::fmt::Display;
 
-/// An object in the making.
+/// An object that is being written.
 pub(super) struct Object<'b> {
     into: &'b mut Vec<u8>,
     separator: u8,
 }
 
 impl<'b> Object<'b> {
-    /// Writes an object with the fields that `fill` puts to the end of `into`.
+    /// Appends an object to `into`, with the fields that `fill` writes.
     pub(super) fn write(into: &'b mut Vec<u8>, fill: impl FnOnce(&mut Self)) {
         let mut object = Self {
             into,
@@ -28,7 +28,7 @@ impl<'b> Object<'b> {
         object.into.push(b'}');
     }
 
-    /// A field with a value that writes itself.
+    /// A field with a serializable value.
     pub(super) fn put<T: Serialize + ?Sized>(&mut self, name: &str, value: &T) -> &mut Self {
         self.name(name);
         serde_json::to_writer(&mut *self.into, value)
@@ -36,12 +36,12 @@ impl<'b> Object<'b> {
         self
     }
 
-    /// A field with the text that `value` is shown as.
+    /// A field with the `Display` text of `value`.
     pub(super) fn text(&mut self, name: &str, value: impl Display) -> &mut Self {
         self.put(name, &JsonText(value))
     }
 
-    /// The same, or `null`.
+    /// The same, or `null` if there is no value.
     pub(super) fn text_or_null(&mut self, name: &str, value: Option<impl Display>) -> &mut Self {
         self.put(name, &value.map(JsonText))
     }
@@ -57,7 +57,7 @@ impl<'b> Object<'b> {
         self
     }
 
-    /// A field with an object of its own.
+    /// A field with an object as its value.
     pub(super) fn object(&mut self, name: &str, fill: impl FnOnce(&mut Object<'_>)) -> &mut Self {
         self.name(name);
         Object::write(self.into, fill);

@@ -1,9 +1,9 @@
-//! Owns how events look outside: one JSON object each, for `holdfast log`, the audit endpoint and
-//! everything downstream.
+//! Owns the external form of events: one JSON object each, for `holdfast log`, the audit endpoint
+//! and everything downstream.
 //!
-//! Invariants: every field of an event is shown, none is made up; a card is shown as its token,
-//! which is no card number; idempotency keys are shown as the digests in the log.
-//! Deliberately absent: where the objects go, which the feed and its sinks own.
+//! Invariants: every field of an event is shown, and nothing else; a card is shown as its token,
+//! which is not a card number; idempotency keys are shown as the digests in the log.
+//! Deliberately absent: where the objects go; the feed and its sinks own that.
 
 mod aftermath;
 mod attempt;
@@ -32,8 +32,8 @@ use crate::money::Currency;
 use crate::time::UnixMs;
 use serde_json::{Map, Value, json};
 
-/// Writes the event at its place as one JSON object to the end of `into`: `lsn`, `at`, `kind`, then
-/// what the kind has.
+/// Appends the event as one JSON object to `into`: `lsn`, `at`, `kind`, then the fields of the
+/// kind.
 pub fn write_event(entry: &AuditEntry, into: &mut Vec<u8>) {
     Object::write(into, |object| {
         object
@@ -50,9 +50,9 @@ pub fn write_event(entry: &AuditEntry, into: &mut Vec<u8>) {
     });
 }
 
-/// The same bytes, alone.
+/// The same as a vector.
 pub fn event_bytes(entry: &AuditEntry) -> Vec<u8> {
-    // What most events take.
+    // Large enough for most events.
     let mut bytes = Vec::with_capacity(640);
     write_event(entry, &mut bytes);
     bytes
@@ -63,7 +63,8 @@ pub fn event_json(entry: &AuditEntry) -> Value {
     serde_json::from_slice(&event_bytes(entry)).expect("it was written as JSON just now")
 }
 
-/// Puts what the kind of `event` has. What most of a drop's events are is written without a detour.
+/// Writes the fields of the kind of `event`. The most frequent kinds are written directly, without
+/// a tree of values.
 fn put_fields(object: &mut Object<'_>, event: &Event) {
     let fields = match event {
         Event::HoldPlaced(it) => return attempt::hold(object, it),
@@ -76,7 +77,7 @@ fn put_fields(object: &mut Object<'_>, event: &Event) {
         Event::VoidStuck(it) => return attempt::stuck(object, it),
         Event::AttemptRefused(it) => return attempt::refusal(object, it),
         Event::PaymentVoided(it) => return attempt::voided(object, it),
-        // Whose and which purchase it is says all.
+        // Purchase and buyer are all their fields.
         Event::CaptureStarted(_) => return,
         Event::HoldExpired(it) => return attempt::expiry(object, it),
         Event::ProductSet(it) => product(it),
@@ -191,12 +192,12 @@ fn promotion(set: &PromotionSet) -> Value {
     merged(fields, by(&set.by))
 }
 
-/// What something is only for; null: for all.
+/// A list of what something is restricted to; null: no restriction.
 fn restriction<T>(entries: &[T], text: impl Fn(&T) -> &str) -> Option<Vec<&str>> {
     (!entries.is_empty()).then(|| entries.iter().map(text).collect())
 }
 
-/// Where something came from.
+/// The request, key and addresses of an attempt.
 fn put_origin(object: &mut Object<'_>, origin: &Origin) {
     object
         .text("request_id", origin.request)

@@ -1,4 +1,4 @@
-//! Owns how reviews look outside: opened, and decided with who and why.
+//! Owns the JSON of reviews: opened, and decided, with who and why.
 
 use super::{by, merged};
 use crate::engine::event::{Decider, ReviewDecided, ReviewOpened, ReviewVerdict};

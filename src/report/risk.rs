@@ -1,4 +1,4 @@
-//! Owns how risk looks outside: rules that were met, rules that were set, what is said of buyers.
+//! Owns the JSON of risk: matched rules, changes of rules, facts about buyers.
 
 use super::json::Object;
 use super::{by, instant, merged};
@@ -10,13 +10,13 @@ use crate::engine::features::FEATURES_VERSION;
 use crate::engine::score::Appraisal;
 use serde_json::{Value, json};
 
-/// The rules that an attempt met.
+/// Writes the rules that an attempt matched.
 pub(super) fn put_hits(object: &mut Object<'_>, hits: &[RuleHit]) {
     let hit = |hit: &RuleHit| json!({ "rule": hit.rule.as_str(), "then": hit.outcome.as_str() });
     object.put("risk", &hits.iter().map(hit).collect::<Vec<_>>());
 }
 
-/// What an attempt was scored by.
+/// Writes the features and the score of an attempt.
 pub(super) fn put_appraisal(object: &mut Object<'_>, appraisal: &Appraisal) {
     let Some(scored) = appraisal.scored() else {
         object.put("features", &()).put("score", &());

@@ -1,13 +1,13 @@
-//! Owns the names that events have outside: a `CloudEvents` type for each kind.
+//! Owns the external names of events: a `CloudEvents` type for each kind.
 //!
-//! Invariants: a type ends in the version of its schema (`docs/events/`), and within a version a
-//! schema only grows; a change that breaks readers is a new version under a new name.
-//! Deliberately absent: the schemas, which are files, and held against events by a test.
+//! Invariants: a type ends in the version of its schema (`docs/events/`). Within a version a schema
+//! only grows; an incompatible change is a new version with a new name.
+//! Deliberately absent: the schemas, which are files; a test compares them with the events.
 
 use crate::engine::event::Event;
 use std::sync::LazyLock;
 
-/// Kinds whose type is not what the rule makes of them.
+/// Kinds whose type does not follow the rule.
 const NAMED: [(&str, &str); 1] = [("payment_captured", "holdfast.purchase.captured.v1")];
 
 static TYPES: LazyLock<Vec<(&'static str, String)>> = LazyLock::new(|| {
@@ -20,7 +20,8 @@ static TYPES: LazyLock<Vec<(&'static str, String)>> = LazyLock::new(|| {
 /// The `CloudEvents` type of events of `kind`: `hold_placed` is `holdfast.hold.placed.v1`.
 ///
 /// # Panics
-/// Where `kind` is none of [`Event::KINDS`].
+///
+/// If `kind` is not in [`Event::KINDS`].
 pub fn event_type(kind: &str) -> &'static str {
     let known = TYPES.iter().find(|(name, _)| *name == kind);
     known.map_or_else(

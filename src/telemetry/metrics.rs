@@ -2,8 +2,8 @@
 //! only when `/metrics` is read.
 //!
 //! Invariants: every family stands in [`families`] with its text; every label's values are listed
-//! here. Deliberately absent: gauges of the log and the stock, which the caller of [`Metrics::render`]
-//! adds from the journal's status.
+//! here. Deliberately absent: gauges of the log and the stock, which the caller of
+//! [`Metrics::render`] adds from the journal's status.
 
 use super::families::{self, Family};
 use super::histogram::{BOUNDS, Histogram, HistogramCounts, bound_ns};

@@ -1,8 +1,8 @@
-//! Owns one secret that webhooks are signed with: how it is written, and what it signs.
+//! Owns one webhook secret: its text form, and signing with it.
 //!
-//! Invariants: it is good for one form of webhook, has at least [`SECRET_BYTES_MIN`] bytes, is
+//! Invariants: it is valid for one format of webhook, has at least [`SECRET_BYTES_MIN`] bytes, is
 //! kept only as a prepared HMAC state, which is wiped when dropped, and is never printed. Nothing
-//! else is made of it and kept, not even a digest.
+//! else is derived from it, not even a digest.
 
 use crate::engine::event::WebhookFormat;
 use base64ct::{Base64, Encoding};

@@ -1,8 +1,8 @@
-//! Owns what the body of a genuine webhook says, in holdfast's words.
+//! Owns parsing the body of a genuine webhook.
 //!
-//! Invariants: only a body whose signature is good comes here; of it is taken what the journal
-//! asks for, and nothing else is kept or repeated. An event of a kind that is not known here is
-//! none that is wrong: gateways have many.
+//! Invariants: only a body with a verified signature is parsed; only the fields that the journal
+//! needs are kept, and nothing is repeated. An unknown type of event is not an error: gateways have
+//! many.
 
 use super::scheme::Delivery;
 use super::stripe;

@@ -1,16 +1,15 @@
-//! Owns the signatures: what each form of webhook puts into its headers, what it signs, and
-//! whether it did.
+//! Owns the signatures: the headers of each format, what is signed, and verification.
 //!
-//! | form | headers | signed |
+//! | format | headers | signed |
 //! |---|---|---|
 //! | holdfast | `X-Timestamp`, `X-Nonce`, `X-Signature: sha256=HEX[,sha256=HEX]` | `TIMESTAMP.NONCE.BODY` |
 //! | Standard Webhooks | `webhook-id`, `webhook-timestamp`, `webhook-signature: v1,BASE64[ v1,…]` | `ID.TIMESTAMP.BODY` |
 //! | Stripe | `Stripe-Signature: t=TIMESTAMP,v1=HEX[,v1=HEX]` | `TIMESTAMP.BODY` |
 //!
-//! Invariants: a timestamp is digits without leading zeroes; nonce and id hold no full stop, so
-//! that what was signed can be taken apart in one way only; a header that comes twice is none. Of
-//! several signatures those that are malformed or of another version count for nothing: they take
-//! nothing away from a genuine one beside them.
+//! Invariants: a timestamp has digits without leading zeroes; nonce and id have no full stop, so a
+//! signed text has only one interpretation; a repeated header counts as missing. Malformed
+//! signatures, and those of other versions, are ignored: they do not invalidate a genuine one
+//! beside them.
 
 use super::secrets::Secrets;
 use crate::engine::event::WebhookFormat;

@@ -1,13 +1,13 @@
-//! Owns Stripe's events: which of them mean something here, and which purchase they are about.
+//! Owns Stripe's events: which of them matter here, and which purchase they are about.
 //!
-//! A payment is found by the reference that its `PaymentIntent` carries in its metadata, which
-//! Stripe copies to the charge; a refund of ours by its own. Disputes, and refunds made at Stripe
-//! itself, carry the name of the `PaymentIntent` only: they are found by it, in the purchases, for
-//! there are few of them and an index of all payments would be kept for nothing else. A payment
-//! without our reference is none of ours: an account may have many of those.
+//! A payment is found by the reference in the metadata of its `PaymentIntent`, which Stripe copies
+//! to the charge; a refund of ours by its own reference. Disputes, and refunds made at Stripe
+//! itself, only have the id of the `PaymentIntent`: the purchases are searched for it, because such
+//! events are rare and an index of all payments would serve nothing else. A payment without our
+//! reference is not ours: an account may have many of those.
 //!
-//! An inquiry (a dispute whose status begins with `warning_`) takes no money and is no dispute; it
-//! becomes one when the funds are withdrawn.
+//! An inquiry (a dispute whose status begins with `warning_`) takes no money and is not a dispute;
+//! it becomes one when the funds are withdrawn.
 
 use super::message::{About, ID_FORM, MalformedWebhook, WebhookMessage, malformed};
 use super::scheme::Delivery;

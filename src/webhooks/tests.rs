@@ -1,5 +1,5 @@
-//! Signatures against published vectors, or those of an independent implementation where there are
-//! none, and timestamps at their edges. What an answer is made of this is tested over HTTP.
+//! Signatures against published vectors, or those of an independent implementation if there are
+//! none, and timestamps at their limits. Tests over HTTP cover the responses.
 
 use super::*;
 use crate::engine::event::WebhookFormat;

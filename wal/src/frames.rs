@@ -1,4 +1,5 @@
-//! Frames as they stand on disk, each verified before it is shown: what a copy of the log is made of.
+//! Frames as they stand on disk, each verified before it is shown: what a copy of the log is made
+//! of.
 //!
 //! Invariants: 1. a frame is shown only if its place, checksum, chain, LSN and records all hold;
 //! 2. of a running log no frame is shown that is not durable; 3. nothing here writes.

@@ -4,8 +4,9 @@
 //! the next; 2. a generation begins with a segment of its own, so no frame belongs to two; 3. a
 //! crash leaves the generation before or the new one, whole.
 //!
-//! A copy that goes on without a new generation cannot be told from the log it was copied from by its
-//! headers; [`Reader::chain`](crate::Reader::chain) tells them apart. When to begin one is for the caller.
+//! A copy that goes on without a new generation cannot be told from the log it was copied from by
+//! its headers; [`Reader::chain`](crate::Reader::chain) tells them apart. When to begin one is for
+//! the caller.
 
 use std::fmt;
 use std::str::FromStr;

@@ -1,9 +1,10 @@
-//! A simulated disk for tests: it keeps what was written apart from what is durable, remembers every
-//! operation, and fails on demand.
+//! A simulated disk for tests: it keeps what was written apart from what is durable, remembers
+//! every operation, and fails on demand.
 //!
-//! A run on it leaves a [`SimulatedRun`]. From that, [`SimulatedRun::crashes_after`] makes every disk that a
-//! crash after a given operation could leave (see `sim::crash`). What was acknowledged when is noted in
-//! the history by [`SimStorage::mark`], so that a test can say what each of those disks must hold.
+//! A run on it leaves a [`SimulatedRun`]. From that, [`SimulatedRun::crashes_after`] makes every
+//! disk that a crash after a given operation could leave (see `sim::crash`). What was acknowledged
+//! when is noted in the history by [`SimStorage::mark`], so that a test can say what each of those
+//! disks must hold.
 //!
 //! Invariants: 1. reads see all writes at once, as through a page cache; 2. only a sync that
 //! succeeded makes anything durable; what a failed sync was asked for may be lost for ever.

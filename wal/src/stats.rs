@@ -1,8 +1,8 @@
 //! Counters of a running log, and the figures that users see of them.
 //!
-//! Invariants: 1. each counter has one writer, the log thread, so counting is a plain store; 2. they
-//! synchronise nothing: each figure is right, together they may be a moment apart; 3. they only grow,
-//! from the log's opening on.
+//! Invariants: 1. each counter has one writer, the log thread, so counting is a plain store; 2.
+//! they synchronise nothing: each figure is right, together they may be a moment apart; 3. they
+//! only grow, from the log's opening on.
 //!
 //! No names, no labels, no exporter: whoever publishes metrics reads [`LogStats`] and names them.
 

@@ -1,7 +1,9 @@
 //! The buyers of a drop: each follows one script, with choices drawn from the seed.
 //!
-//! 1. No buyer makes more than five holds and buys, so none meets the rate limit of the demo on its own account.
-//! 2. Every request that leaves an outcome behind is, now and then, sent again under its key, and must answer the same.
+//! 1. No buyer makes more than five holds and buys, so none meets the rate limit of the demo on its
+//!    own account.
+//! 2. Every request that leaves an outcome behind is, now and then, sent again under its key, and
+//!    must answer the same.
 //! 3. Only what was answered is handed on: the checks afterwards judge by it.
 
 use std::sync::Mutex;

@@ -1,7 +1,9 @@
 //! `loadtest drop`: a whole drop from outside, and a verdict on it.
 //!
-//! 1. Many buyers hold, release, buy, abandon and insist at the same time (`buyers`), while a poller reads the stock.
-//! 2. Every check is made on what any client could see (`checks`); nothing is asked of the server's inside.
+//! 1. Many buyers hold, release, buy, abandon and insist at the same time (`buyers`), while a
+//!    poller reads the stock.
+//! 2. Every check is made on what any client could see (`checks`); nothing is asked of the server's
+//!    inside.
 //! 3. A violation is printed where it is found and makes the program end with 1.
 //!
 //! The product must be the run's own: its sum of purchases is compared with the units sold.

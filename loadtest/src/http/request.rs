@@ -1,6 +1,7 @@
 //! Requests rendered once and patched in place.
 //!
-//! 1. A template's length never changes: buyer and idempotency key have fixed widths, so `Content-Length` stays true.
+//! 1. A template's length never changes: buyer and idempotency key have fixed widths, so
+//!    `Content-Length` stays true.
 //! 2. A request costs one copy and two short loops; nothing is allocated.
 //! 3. No idempotency key is used twice: it carries run, thread and sequence number.
 

@@ -1,15 +1,17 @@
 //! The last distinct values of one key: for each value the latest instant at which it was seen.
 //!
-//! 1. Of all values ever recorded the cell holds the `depth` whose latest instants are the largest, each with that
-//!    instant, whatever the order, the threads, and however often each was recorded.
-//! 2. Most keys only ever see one value: it stands in the cell itself, and its instant only grows. The second value makes
-//!    a list of both, which is the truth from then on.
-//! 3. An instant recorded for the one value while the list is made is not lost: the second of the two, the recorder or
-//!    the maker of the list, carries it over.
-//! 4. What readers see of a list was whole at one moment: a record replaces the list, it never changes one.
+//! 1. Of all values ever recorded the cell holds the `depth` whose latest instants are the largest,
+//!    each with that instant, whatever the order, the threads, and however often each was recorded.
+//! 2. Most keys only ever see one value: it stands in the cell itself, and its instant only grows.
+//!    The second value makes a list of both, which is the truth from then on.
+//! 3. An instant recorded for the one value while the list is made is not lost: the second of the
+//!    two, the recorder or the maker of the list, carries it over.
+//! 4. What readers see of a list was whole at one moment: a record replaces the list, it never
+//!    changes one.
 //!
-//! "More than N distinct values in W" is exactly "of the (N+1)th latest value the latest instant is younger than W".
-//! Values are digests of 64 bits under a seed of the log's: two of the few that one key keeps are never the same.
+//! "More than N distinct values in W" is exactly "of the (N+1)th latest value the latest instant is
+//! younger than W". Values are digests of 64 bits under a seed of the log's: two of the few that
+//! one key keeps are never the same.
 
 use smallvec::SmallVec;
 

@@ -3,8 +3,8 @@
 //! Invariants:
 //! 1. Every number in a model is finite and at most [`NUMBER_MAX`], every scale at least
 //!    [`SCALE_MIN`], and counts are bounded: no sum overflows and nothing is ever NaN.
-//! 2. A node leads on to later nodes of its tree and each is led to once, so a tree is one and has an
-//!    end; it is at most [`DEPTH_MAX`] deep.
+//! 2. A node leads on to later nodes of its tree and each is led to once, so a tree is one and has
+//!    an end; it is at most [`DEPTH_MAX`] deep.
 //! 3. The same features score the same on every machine: additions and multiplications of 64-bit
 //!    floating point numbers in a fixed order, and an exponential made of those; nothing of the
 //!    system's mathematics library.

@@ -1,10 +1,10 @@
 //! Owns compiled risk rules: flat tests that lead on to each other, and how they are evaluated.
 //!
-//! Invariants: a test leads to a later one or to the end, so evaluating a rule takes at most as many
-//! steps as it has tests, needs no stack and allocates nothing; there are at most [`RULES_MAX`]
-//! rules, which a set of bits names. A rule speaks of what was before the attempt: the attempt itself
-//! is in no counter yet. What an attempt does not name has a count of zero; a comparison with a fact
-//! that is not known does not hold.
+//! Invariants: a test leads to a later one or to the end, so evaluating a rule takes at most as
+//! many steps as it has tests, needs no stack and allocates nothing; there are at most
+//! [`RULES_MAX`] rules, which a set of bits names. A rule speaks of what was before the attempt:
+//! the attempt itself is in no counter yet. What an attempt does not name has a count of zero; a
+//! comparison with a fact that is not known does not hold.
 //! Deliberately absent: the language (`risk`) and the counts (`engine::velocity`).
 
 use crate::engine::event::{RuleHit, RuleName, RuleOutcome};

@@ -1,10 +1,11 @@
-//! Owns risk profiles: for each buyer a few counts of what happened, and the last decisions that had
-//! to do with risk.
+//! Owns risk profiles: for each buyer a few counts of what happened, and the last decisions that
+//! had to do with risk.
 //!
-//! Invariant: a profile is bounded: [`DECISIONS_KEPT`] decisions with [`RULES_NAMED`] names each. What
-//! gives no cause for a second look takes no room: a buyer who has only bought has counts alone.
-//! Deliberately absent: what events note in it (`apply::profile`), exact windows (`shared::velocity`),
-//! what the operator says of buyers (`buyer`).
+//! Invariant: a profile is bounded: [`DECISIONS_KEPT`] decisions with [`RULES_NAMED`] names each.
+//! What gives no cause for a second look takes no room: a buyer who has only bought has counts
+//! alone.
+//! Deliberately absent: what events note in it (`apply::profile`), exact windows
+//! (`shared::velocity`), what the operator says of buyers (`buyer`).
 
 use crate::engine::event::{Clawback, RuleName};
 use crate::engine::words::refusal::Refusal;

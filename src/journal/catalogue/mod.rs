@@ -1,8 +1,8 @@
 //! Owns setting products and promotions: the catalogue's own turn.
 //!
-//! Invariants: one change at a time; each is an event, in one append with the administrative act that
-//! made it; a total is raised after its event and lowered before it, so every prefix of the log satisfies
-//! I1 and I2; readers see the old catalogue or the new one, never a mixture.
+//! Invariants: one change at a time; each is an event, in one append with the administrative act
+//! that made it; a total is raised after its event and lowered before it, so every prefix of the
+//! log satisfies I1 and I2; readers see the old catalogue or the new one, never a mixture.
 
 use crate::engine::catalogue::Catalogue;
 use crate::engine::cells::{PromotionLevels, StockLevels, UNITS_MAX};

@@ -1,8 +1,8 @@
 //! Owns waiting for durability: one gate for each runtime, at which responses wait for their LSN.
 //!
-//! Invariants: a waiter passes only by the log's durable LSN or by its fault; the log thread wakes a gate
-//! once per sync, and only if a task waits there; waiters are woken on their own runtime. The front end's
-//! limit on requests in flight bounds the waiters: each request waits at most once.
+//! Invariants: a waiter passes only by the log's durable LSN or by its fault; the log thread wakes
+//! a gate once per sync, and only if a task waits there; waiters are woken on their own runtime.
+//! The front end's limit on requests in flight bounds the waiters: each request waits at most once.
 //! Deliberately absent: a runtime (plain wakers only), so that tests and tools can wait, too.
 
 use crate::ids::Lsn;

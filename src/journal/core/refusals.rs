@@ -1,8 +1,9 @@
-//! Owns how many refusals of one API key are logged as events per second, and the count of the others.
+//! Owns how many refusals of one API key are logged as events per second, and the count of the
+//! others.
 //!
-//! Invariants: 1. only a refusal that changes nothing in the engine may be left out, so that recovery
-//! reaches the same state; 2. no refusal is logged while the disk is nearly full or does not keep up;
-//! 3. the next logged refusal of the key's name says how many were left out before it.
+//! Invariants: 1. only a refusal that changes nothing in the engine may be left out, so that
+//! recovery reaches the same state; 2. no refusal is logged while the disk is nearly full; 3. the
+//! next logged refusal of the key's name says how many were left out before it.
 //! Deliberately absent: which refusals these are; the callers know.
 
 use crate::ids::KeyOwner;

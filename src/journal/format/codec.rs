@@ -1,11 +1,11 @@
 //! Owns the format of events in the log: their bytes, under the numbers and versions of the table in
 //! `engine::event`.
 //!
-//! Invariants: a payload is the time (8 bytes, little-endian, milliseconds; the highest bit says that the
-//! clock had not settled since the start) and the archived event (`rkyv`, little-endian, unaligned),
-//! validated as a whole before use; numbers are never reused (`tests/golden/` has one payload of each).
-//! Until the tag 0.1.0 each kind has one version, which may change in place; from then on every version
-//! that was written stays readable.
+//! Invariants: a payload is the time (8 bytes, little-endian, milliseconds; the highest bit says
+//! that the clock had not settled since the start) and the archived event (`rkyv`, little-endian,
+//! unaligned), validated as a whole before use; numbers are never reused (`tests/golden/` has one
+//! payload of each). Until the tag 0.1.0 each kind has one version, which may change in place; from
+//! then on every version that was written stays readable.
 //! Deliberately absent: the record around it, which belongs to the log.
 
 use crate::engine::event::{self, Event, event_table};

@@ -1,5 +1,5 @@
-//! Owns the errors below the engine: faults of the disk, damage, and directories that cannot be opened.
-//! Each says what happened, where, and what to do.
+//! Owns the errors below the engine: faults of the disk, damage, and directories that cannot be
+//! opened. Each says what happened, where, and what to do.
 
 use crate::engine::apply::BrokenLog;
 use crate::engine::refusal::Refusal;

@@ -1,7 +1,8 @@
 //! Owns the bytes of a snapshot file, described byte by byte in `docs/log-format.md`.
 //!
-//! Invariants: no content is used before its checksum is verified, and no length before it is capped;
-//! a file without its trailer is not a snapshot. Numbers are little-endian; checksums are CRC32C.
+//! Invariants: no content is used before its checksum is verified, and no length before it is
+//! capped; a file without its trailer is not a snapshot. Numbers are little-endian; checksums are
+//! CRC32C.
 //! Deliberately absent: files and names (`store`), and the meaning of sections (`mod`).
 
 use crate::engine::image::ImageError;

@@ -1,8 +1,8 @@
 //! Owns snapshot files: names, writing, renaming, reading, and removing old ones.
 //!
-//! Invariants: a file gets its name only once all of it is synced; the newest two are kept; a temporary
-//! file is removed if writing failed, and at opening, and is never read. A snapshot that opening found
-//! damaged is renamed, and ignored from then on.
+//! Invariants: a file gets its name only once all of it is synced; the newest two are kept; a
+//! temporary file is removed if writing failed, and at opening, and is never read. A snapshot that
+//! opening found damaged is renamed, and ignored from then on.
 
 use crate::ids::Lsn;
 use crate::journal::format::fault::JournalError;

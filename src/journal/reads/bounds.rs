@@ -1,8 +1,8 @@
 //! Owns how full each limit of the engine is: for a limit per shard, the fullest shard.
 //!
-//! Invariant: reading takes no shard's lock; each turn publishes the sizes of its shard, so figures are
-//! at most one turn old. Deliberately absent: what happens at a limit (the engine refuses), and showing
-//! the figures (`cli`, `http`).
+//! Invariant: reading takes no shard's lock; each turn publishes the sizes of its shard, so figures
+//! are at most one turn old. Deliberately absent: what happens at a limit (the engine refuses), and
+//! showing the figures (`cli`, `http`).
 
 use crate::engine::shard::Shard;
 use crate::engine::view::ShardSizes;

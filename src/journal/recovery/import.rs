@@ -1,7 +1,7 @@
 //! Owns importing what another system sold before: the state to compare with, and the events.
 //!
-//! Invariants: units and uses are taken before their event and given back after it, as everywhere, so I1
-//! and I2 hold with imported units; an unchanged figure makes no event.
+//! Invariants: units and uses are taken before their event and given back after it, as everywhere,
+//! so I1 and I2 hold with imported units; an unchanged figure makes no event.
 //! Deliberately absent: reading the other system, and handling conflicts (`cli`).
 
 use crate::engine::cells::{PromotionLevels, StockLevels};

@@ -1,8 +1,8 @@
 //! Owns opening a directory: the newest valid snapshot, then the log, then the shared sums.
 //!
-//! Invariants: live and recovery run the same `apply`; an event is applied to a part of the state exactly
-//! if the image of that part does not include it; stock and promotion uses are derived at the end and
-//! checked against their limits; a directory is open in one process at a time.
+//! Invariants: live and recovery run the same `apply`; an event is applied to a part of the state
+//! exactly if the image of that part does not include it; stock and promotion uses are derived at
+//! the end and checked against their limits; a directory is open in one process at a time.
 //! Deliberately absent: repair. Damage that the log detects stops the start.
 
 pub(in crate::journal) mod check;

@@ -1,8 +1,8 @@
 //! Owns the risk rules in force, the counters kept for them, and the operator's facts about buyers.
 //!
-//! Invariants: rules change while no shard has its turn, so the log shows which attempts were counted
-//! before and which after, and recovery keeps exactly the same counters; the compiled rules and their
-//! event are swapped together; the previous rules are kept.
+//! Invariants: rules change while no shard has its turn, so the log shows which attempts were
+//! counted before and which after, and recovery keeps exactly the same counters; the compiled rules
+//! and their event are swapped together; the previous rules are kept.
 //! Deliberately absent: the language (`risk`), which compiles text into rules.
 
 pub(in crate::journal) mod scoring;

@@ -1,9 +1,9 @@
-//! Owns how attempts are scored: the model in force and whether features are written, as recorded in the
-//! log and as turns use it.
+//! Owns how attempts are scored: the model in force and whether features are written, as recorded
+//! in the log and as turns use it.
 //!
-//! Invariants: a change is logged, with the depth of counters that it needs, while no shard has its turn;
-//! so the log shows from when on features are exact, and recovery keeps the same counters. Recovery
-//! evaluates no model: scores are in the events of their attempts.
+//! Invariants: a change is logged, with the depth of counters that it needs, while no shard has its
+//! turn; so the log shows from when on features are exact, and recovery keeps the same counters.
+//! Recovery evaluates no model: scores are in the events of their attempts.
 //! Deliberately absent: the files of models (`risk`), and what scores lead to (rules).
 
 use crate::engine::event::{Event, ModelInForce, RiskScoringSet};

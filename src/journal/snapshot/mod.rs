@@ -1,9 +1,10 @@
 //! Owns snapshots: the state as of an LSN, copied shard by shard without a pause.
 //!
-//! Invariants: 1. each shard is copied within its own turn and written outside of it, together with the
-//! LSN from which events must be applied to it again; 2. the file is named by the smallest of these LSNs;
-//! 3. it is finished only once everything that it reveals is durable in the log. The shared sums are not
-//! part of it: stock and promotion uses are derived from the purchases.
+//! Invariants: 1. each shard is copied within its own turn and written outside of it, together with
+//! the LSN from which events must be applied to it again; 2. the file is named by the smallest of
+//! these LSNs;
+//! 3. it is finished only once everything that it reveals is durable in the log. The shared sums
+//!    are not part of it: stock and promotion uses are derived from the purchases.
 
 use crate::engine::catalogue::Catalogue;
 use crate::engine::cells::UNITS_MAX;

@@ -1,7 +1,7 @@
 //! Owns reading events back from the log, of a running journal and of a directory.
 //!
-//! Invariants: only durable records are shown; a page is limited in events shown and in records read, so
-//! that a selective query over a long log answers in pieces and blocks nothing.
+//! Invariants: only durable records are shown; a page is limited in events shown and in records
+//! read, so that a selective query over a long log answers in pieces and blocks nothing.
 
 use crate::engine::event::{Event, Target};
 use crate::ids::{KeyOwner, Lsn, PurchaseId, UserId};

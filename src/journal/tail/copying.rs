@@ -1,9 +1,9 @@
-//! Owns the parts of which copies of a log are made and rebuilt: segments on disk, snapshots, and the end
-//! of a log that was put together from a copy.
+//! Owns the parts of which copies of a log are made and rebuilt: segments on disk, snapshots, and
+//! the end of a log that was put together from a copy.
 //!
-//! Invariants: of a log that is being written, only durable, verified frames are shown; a snapshot is
-//! shown only once everything that it reveals is durable; a copied log is verified before its end is cut,
-//! and only in a directory that no process has open.
+//! Invariants: of a log that is being written, only durable, verified frames are shown; a snapshot
+//! is shown only once everything that it reveals is durable; a copied log is verified before its
+//! end is cut, and only in a directory that no process has open.
 //! Deliberately absent: where copies go, and how long they are kept.
 
 use crate::ids::Lsn;

@@ -1,8 +1,9 @@
-//! Owns what readers of the whole log need: events from a cursor on, and keeping the log from there.
+//! Owns what readers of the whole log need: events from a cursor on, and keeping the log from
+//! there.
 //!
 //! Invariants: a feed shows durable events only, each once and in order; the log is kept from the
-//! position of every registered reader, starting before the first snapshot of this process could release
-//! anything; reading never wakes, blocks or waits for the log thread: a feed polls.
+//! position of every registered reader, starting before the first snapshot of this process could
+//! release anything; reading never wakes, blocks or waits for the log thread: a feed polls.
 //! Deliberately absent: the readers, and the storage of their cursors.
 
 use crate::engine::lifecycle::Step;

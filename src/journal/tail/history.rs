@@ -1,11 +1,11 @@
-//! Owns which history of the log may sell: it recognizes a restored or copied directory whose original
-//! continued, and carries out the operator's order to accept it.
+//! Owns which history of the log may sell: it recognizes a restored or copied directory whose
+//! original continued, and carries out the operator's order to accept it.
 //!
-//! Invariants: 1. a cursor belongs to this history only if the log has the same checksum before its LSN
-//! and no later generation wrote it; 2. generation 1 needs no acceptance; a later generation is accepted
-//! by an event of that generation; 3. whether the history may sell is one flag, so a request pays for one
-//! atomic load; 4. an acceptance gives up every earlier generation from the LSN at which its history
-//! differs from this one.
+//! Invariants: 1. a cursor belongs to this history only if the log has the same checksum before its
+//! LSN and no later generation wrote it; 2. generation 1 needs no acceptance; a later generation is
+//! accepted by an event of that generation; 3. whether the history may sell is one flag, so a
+//! request pays for one atomic load; 4. an acceptance gives up every earlier generation from the
+//! LSN at which its history differs from this one.
 //! Deliberately absent: what sinks do about events that they have and the log has not.
 
 use crate::engine::event::{AdminAct, AdminActed, Event, HistoryAccepted, LogGeneration};

@@ -1,16 +1,18 @@
 //! Owns the core's time: a monotonic clock that is anchored to the wall clock at start.
 //!
 //! Invariants:
-//! 1. The core's time never goes back and never jumps, whatever the wall clock does. The one exception is
-//!    a correction, which is an event in the log ([`Timekeeper::correct`]).
-//! 2. A difference of at most `step_max` is followed slowly: by [`SLEW_DIVISOR`] at most, so that an hour
-//!    of core time lasts between 59 and 61 minutes.
+//! 1. The core's time never goes back and never jumps, whatever the wall clock does. The one
+//!    exception is a correction, which is an event in the log ([`Timekeeper::correct`]).
+//! 2. A difference of at most `step_max` is followed slowly: by [`SLEW_DIVISOR`] at most, so that
+//!    an hour of core time lasts between 59 and 61 minutes.
 //! 3. A larger difference is a step. It is reported once and not followed. It becomes due for a
 //!    correction only after it has lasted for `settle` without changing by more than `step_max`.
-//! 4. Until the two clocks have agreed for `settle` after a start, the first reading may be wrong: events
-//!    written until then say so ([`Settled::No`]), and nothing is forgotten because of their time.
+//! 4. Until the two clocks have agreed for `settle` after a start, the first reading may be wrong:
+//!    events written until then say so ([`Settled::No`]), and nothing is forgotten because of their
+//!    time.
 //!
-//! Only the journal uses it. Deliberately absent: what a correction changes (`correction`), logging.
+//! Only the journal uses it. Deliberately absent: what a correction changes (`correction`),
+//! logging.
 
 use crate::engine::stamp::{Settled, Stamp};
 use crate::ids::Lsn;

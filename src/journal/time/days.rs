@@ -1,8 +1,8 @@
 //! Owns when a day begins in the time zone of the operator's daily limits.
 //!
 //! Invariants: a day begins at its first instant, which a change to summer time can make later than
-//! midnight; it lasts 23, 24 or 25 hours as the rules of the zone say. The program has the rules built in
-//! for machines without them. Deliberately absent: what is counted per day (the engine).
+//! midnight; it lasts 23, 24 or 25 hours as the rules of the zone say. The program has the rules
+//! built in for machines without them. Deliberately absent: what is counted per day (the engine).
 
 use crate::time::UnixMs;
 use arc_swap::ArcSwap;

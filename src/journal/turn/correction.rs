@@ -1,9 +1,9 @@
 //! Owns watching the wall clock and correcting the core's time.
 //!
-//! Invariants: a step that does not last changes nothing. A correction is one event in the log, and every
-//! part of the state follows it at that LSN, live and in recovery: it holds the turns of all shards and
-//! of the webhooks, and never runs during a snapshot, so all parts of a snapshot are from before it or
-//! all from after it.
+//! Invariants: a step that does not last changes nothing. A correction is one event in the log, and
+//! every part of the state follows it at that LSN, live and in recovery: it holds the turns of all
+//! shards and of the webhooks, and never runs during a snapshot, so all parts of a snapshot are
+//! from before it or all from after it.
 //! Deliberately absent: reading the clocks (`clock`), and what each part of the state does with a
 //! correction (`engine::apply`, `engine::velocity`, `webhooks`).
 

@@ -1,8 +1,8 @@
 //! Owns the limits that may change while commands run: the rate of a buyer's attempts.
 //!
-//! Invariants: a change is one event in the log, and every shard follows it at that LSN, live and in
-//! recovery: it holds the turns of all shards, and never runs during a snapshot, because a snapshot has
-//! the limits once for all its parts.
+//! Invariants: a change is one event in the log, and every shard follows it at that LSN, live and
+//! in recovery: it holds the turns of all shards, and never runs during a snapshot, because a
+//! snapshot has the limits once for all its parts.
 //! Deliberately absent: limits that change with a restart, which `recovery` logs.
 
 use crate::engine::event::{Event, LimitsSet};

@@ -1,9 +1,10 @@
 //! Owns the turn of a shard, for each command: clock, decide, append, apply, give back.
 //!
-//! Invariants: 1. all of a turn happens under the shard's lock, so its events are in the log in the order
-//! in which they happened; 2. the lock is never held over I/O (an append copies into the log's ring);
-//! 3. claims are kept exactly if their events were appended; 4. an event that cannot be applied to the
-//! state that decided it is a bug and stops the process.
+//! Invariants: 1. all of a turn happens under the shard's lock, so its events are in the log in the
+//! order in which they happened; 2. the lock is never held over I/O (an append copies into the
+//! log's ring);
+//! 3. claims are kept exactly if their events were appended; 4. an event that cannot be applied to
+//!    the state that decided it is a bug and stops the process.
 //! Deliberately absent: waiting for the disk. The caller waits at a gate before it answers.
 
 pub(in crate::journal) mod correction;

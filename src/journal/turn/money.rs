@@ -1,7 +1,8 @@
-//! Owns deciding about the money of a purchase: steps of its payment, and refunds, each alone or as an
-//! administrative act.
+//! Owns deciding about the money of a purchase: steps of its payment, and refunds, each alone or as
+//! an administrative act.
 //!
-//! Invariant: an act and its effect are one append, the act first, with the purchase as it was before.
+//! Invariant: an act and its effect are one append, the act first, with the purchase as it was
+//! before.
 //! Deliberately absent: calling the gateway, and waiting for the disk.
 
 use crate::engine::catalogue::Catalogue;

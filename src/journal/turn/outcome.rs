@@ -1,8 +1,8 @@
-//! Owns the outcomes of commands: each command has its own type, and the outcome is the same when it is
-//! replayed under its idempotency key.
+//! Owns the outcomes of commands: each command has its own type, and the outcome is the same when
+//! it is replayed under its idempotency key.
 //!
-//! Invariant: an outcome is revealed only once `durable_at` is durable. Deliberately absent: how a command
-//! reaches its outcome (`turn`).
+//! Invariant: an outcome is revealed only once `durable_at` is durable. Deliberately absent: how a
+//! command reaches its outcome (`turn`).
 
 use crate::engine::catalogue::Catalogue;
 use crate::engine::command::{Buy, PlaceHold, SpendTokens};

@@ -1,14 +1,14 @@
 //! Owns accepting webhooks: each once, in any order of arrival, and what each changes.
 //!
 //! Invariants:
-//! 1. Of all deliveries with one nonce, and of all with one event id, at most one is accepted within the
-//!    retention, across restarts: the remembered ids follow from the log.
-//! 2. One delivery is decided at a time, so a duplicate is answered only after the first one is in the
-//!    log.
-//! 3. A delivery that is not accepted leaves nothing behind: everything is checked first and remembered
-//!    last, so a delivery that found no room may be sent again unchanged.
-//! 4. A webhook that can change nothing is not remembered: gateways send many events that are not about
-//!    our payments, and the room for those that are is limited.
+//! 1. Of all deliveries with one nonce, and of all with one event id, at most one is accepted
+//!    within the retention, across restarts: the remembered ids follow from the log.
+//! 2. One delivery is decided at a time, so a duplicate is answered only after the first one is in
+//!    the log.
+//! 3. A delivery that is not accepted leaves nothing behind: everything is checked first and
+//!    remembered last, so a delivery that found no room may be sent again unchanged.
+//! 4. A webhook that can change nothing is not remembered: gateways send many events that are not
+//!    about our payments, and the room for those that are is limited.
 //!
 //! Deliberately absent: signatures and timestamps (`webhooks`), and the look-up at the gateway
 //! (`payments`), which most webhooks cause: they are hints, and the gateway's books are the truth.

@@ -1,4 +1,4 @@
-//! Owns what the outside sees of a running sink and tells it: figures, state, pause and resume.
+//! Owns the shared state of a running sink: figures, status, pause and resume.
 //!
 //! Invariant: everything here is read and written without waiting for the sink.
 
@@ -11,15 +11,14 @@ use parking_lot::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use tokio::sync::{oneshot, watch};
 
-/// What a sink is to do.
+/// The requested state of a sink.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub(super) enum Wanted {
     Mode(Mode),
-    /// End.
     Stop,
 }
 
-/// One sink's figures and wishes.
+/// The shared state of one sink.
 #[derive(Debug)]
 pub(super) struct Control {
     pub(super) name: &'static str,
@@ -30,23 +29,21 @@ pub(super) struct Control {
     pub(super) delivered: AtomicU64,
     pub(super) rejected: AtomicU64,
     pub(super) retries: AtomicU64,
-    /// When the oldest event happened that is known to be undelivered; 0: none is known.
+    /// The time of the oldest known undelivered event; 0: none is known.
     pub(super) oldest_ms: AtomicU64,
     pub(super) told: Mutex<Told>,
 }
 
-/// What is told in words.
+/// The parts of the status that are not numbers.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Told {
-    /// Why it is down, where it is.
+    /// Why the last delivery failed.
     pub(super) failure: Option<String>,
-    /// What it has missed.
     pub(super) gaps: Vec<Gap>,
-    /// What it took back.
     pub(super) lost: Vec<Lost>,
 }
 
-/// A wish that is answered.
+/// A request that gets an answer.
 #[derive(Debug)]
 pub(super) struct Redrive {
     pub(super) from: Lsn,
@@ -54,42 +51,41 @@ pub(super) struct Redrive {
     pub(super) answer: oneshot::Sender<Result<Redriven, String>>,
 }
 
-/// What driving dead letters again led to.
+/// The result of redriving dead letters.
 #[derive(Copy, Clone, Debug, Default, PartialEq, Eq)]
 pub struct Redriven {
-    /// Delivered now.
     pub delivered: usize,
-    /// Refused again.
+    /// Rejected again.
     pub refused: usize,
 }
 
-/// What the outside sees of a sink.
+/// The status of a sink for operators.
 #[derive(Clone, Debug)]
 pub struct SinkStatus {
     pub name: &'static str,
     pub mode: Mode,
-    /// Whether it takes what it is given.
+    /// Whether the last delivery succeeded.
     pub up: bool,
-    /// Why not.
+    /// Why the last delivery failed.
     pub failure: Option<String>,
-    /// Everything before is delivered.
+    /// Everything before this LSN is delivered.
     pub cursor: Lsn,
-    /// Bytes of log that are durable and not delivered.
+    /// Bytes of durable log that are not delivered yet.
     pub lag_bytes: u64,
-    /// How long ago the oldest undelivered event happened, in milliseconds.
+    /// The age of the oldest undelivered event, in milliseconds.
     pub age_ms: u64,
     /// Events delivered since the start.
     pub delivered: u64,
-    /// Events refused for good since the start.
+    /// Events rejected permanently since the start.
     pub rejected: u64,
-    /// Deliveries that were tried again since the start.
+    /// Retried deliveries since the start.
     pub retries: u64,
-    /// What it never got.
+    /// Ranges that it never got.
     pub gaps: Vec<Gap>,
-    /// What it had and took back, because the log does not have it any more.
+    /// Events that it took back, because the log no longer has them.
     pub lost: Vec<Lost>,
     pub dead_letter_bytes: u64,
-    /// Where its cursor is, while that is another history of the log.
+    /// Its cursor, if that belongs to another history of the log.
     pub elsewhere: Option<Elsewhere>,
 }
 
@@ -126,7 +122,7 @@ impl Control {
         self.told.lock().failure = Some(why);
     }
 
-    /// Tells what the sink has missed and lost.
+    /// Publishes what the sink has missed and lost.
     pub(super) fn tells(&self, state: &SinkState) {
         let mut told = self.told.lock();
         told.gaps.clone_from(&state.gaps);

@@ -1,9 +1,8 @@
-//! Owns the small file that a sink has in the data directory: where it has come to, whether it is
-//! to run, and what it has missed.
+//! Owns a sink's small file in the data directory: its cursor, its mode, and what it has missed.
 //!
-//! Invariants: the file is replaced whole (written aside, synced, renamed, directory synced) and
-//! carries its own checksum, so a crash leaves the old one or the new one; a file that does not
-//! check is an error, never a beginning from zero.
+//! Invariants: the file is replaced as a whole (written under another name, synced, renamed,
+//! directory synced) and has its own checksum, so a crash leaves the old or the new one; a file
+//! with a wrong checksum is an error, and never means starting at zero.
 
 use crate::files::{self, folder_of};
 use crate::ids::Lsn;
@@ -18,37 +17,38 @@ use std::time::UNIX_EPOCH;
 /// The folder in the data directory.
 pub const FOLDER: &str = "sinks";
 
-/// Gaps that are remembered, the newest; and losses.
+/// Number of the newest gaps and losses that are kept.
 const GAPS_KEPT: usize = 16;
 
-/// Far above what a cursor with all its gaps takes.
+/// Far above the size of a cursor with all its gaps.
 const CURSOR_BYTES_MAX: u64 = 1 << 20;
 
-/// What is known of a sink across restarts.
+/// The state of a sink across restarts.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SinkState {
     pub sink: String,
-    /// Of which log, in hexadecimal.
+    /// The log's id, in hexadecimal.
     pub log_id: String,
-    /// Everything before is delivered, or among the dead letters, or in a gap.
+    /// Everything before it is delivered, among the dead letters, or in a gap.
     #[serde(flatten)]
     pub at: Place,
     /// The directory in which the sink was open last; a copy of the file names the original.
     pub place: Option<String>,
     /// Whether it is to run.
     pub mode: Mode,
-    /// What it never got: it was given up, or added when the log no longer began at the beginning.
+    /// Ranges that it never got: it was given up, or added when the log no longer had its
+    /// beginning.
     pub gaps: Vec<Gap>,
-    /// What it took back, because the log does not have it any more.
+    /// Events that it took back, because the log no longer has them.
     pub lost: Vec<Lost>,
 }
 
-/// A cursor as files have it.
+/// A cursor as stored in files.
 #[derive(Copy, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Place {
     /// The LSN.
     cursor: u64,
-    /// The generation that was written then.
+    /// The generation of the log at that time.
     #[serde(
         serialize_with = "write_generation",
         deserialize_with = "read_generation"
@@ -87,11 +87,10 @@ impl Place {
     }
 }
 
-/// Events that a sink had and took back, because the history of the log that goes on does not have
-/// them.
+/// Events that a sink took back, because the accepted history of the log does not have them.
 #[derive(Copy, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Lost {
-    /// The generation that was written when the sink got the last of them.
+    /// The generation of the log when the sink got the last of them.
     #[serde(
         serialize_with = "write_generation",
         deserialize_with = "read_generation"
@@ -114,15 +113,15 @@ fn read_generation<'de, D: Deserializer<'de>>(from: D) -> Result<Generation, D::
         .map_err(de::Error::custom)
 }
 
-/// Whether a sink is to run.
+/// The mode of a sink.
 #[derive(Copy, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Mode {
     Run,
-    /// The operator holds it; the log is kept for it.
+    /// An operator paused it; the log is kept for it.
     Paused,
-    /// The disk was nearly full and the settings say that this sink goes first; the log is no
-    /// longer kept for it.
+    /// The disk was nearly full, and the settings say to give up this sink; the log is no longer
+    /// kept for it.
     GivenUp,
 }
 
@@ -136,7 +135,7 @@ impl Mode {
     }
 }
 
-/// A run of events that a sink never got.
+/// A range of events that a sink never got.
 #[derive(Copy, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Gap {
     /// From here on.
@@ -145,10 +144,9 @@ pub struct Gap {
     pub to: u64,
 }
 
-/// Why a sink's file cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum CursorError {
-    /// The file system refused.
+    /// An operation of the file system failed.
     #[error("{operation} {path}: {source}")]
     Io {
         /// What was tried.
@@ -156,7 +154,7 @@ pub enum CursorError {
         path: PathBuf,
         source: io::Error,
     },
-    /// It does not check.
+    /// Its checksum or content is wrong.
     #[error(
         "{path} is damaged; restore it from a copy, or remove it to have the sink start from where \
          the log begins"
@@ -165,7 +163,7 @@ pub enum CursorError {
 }
 
 impl SinkState {
-    /// A sink that has got nothing yet.
+    /// A sink without any delivery yet.
     pub fn new(sink: &str, log_id: u64, generation: Generation) -> Self {
         Self {
             sink: sink.to_owned(),
@@ -182,14 +180,14 @@ impl SinkState {
         self.at.cursor()
     }
 
-    /// Notes what was taken back.
+    /// Records events that were taken back.
     pub fn took_back(&mut self, lost: Lost) {
         self.lost.push(lost);
         let surplus = self.lost.len().saturating_sub(GAPS_KEPT);
         self.lost.drain(..surplus);
     }
 
-    /// Notes what was missed.
+    /// Records a gap.
     pub fn missed(&mut self, from: Lsn, to: Lsn) {
         self.gaps.push(Gap {
             from: from.0,
@@ -199,7 +197,7 @@ impl SinkState {
         self.gaps.drain(..surplus);
     }
 
-    /// Reads the file of `sink` below `data_dir`; `None` where there is none.
+    /// Reads the file of `sink` in `data_dir`; `None` if there is none.
     pub fn read(data_dir: &Path, sink: &str) -> Result<Option<Self>, CursorError> {
         let path = data_dir.join(FOLDER);
         match Directory::open(&path) {
@@ -213,7 +211,7 @@ impl SinkState {
         }
     }
 
-    /// Reads the file of `sink` in `folder`; `None` where there is none.
+    /// Reads the file of `sink` in `folder`; `None` if there is none.
     pub fn read_in(folder: &Directory, sink: &str) -> Result<Option<Self>, CursorError> {
         let name = name_of(sink);
         let path = folder.path().join(&name);
@@ -267,7 +265,7 @@ pub fn sealed(json: &str) -> String {
     format!("{json}\n{:08x}\n", crc32c::crc32c(json.as_bytes()))
 }
 
-/// The line, where its checksum is right.
+/// The line, if its checksum is right.
 pub fn unsealed(text: &str) -> Option<&str> {
     let (json, checksum) = text.strip_suffix('\n')?.split_once('\n')?;
     let sum = u32::from_str_radix(checksum, 16).ok()?;

@@ -1,10 +1,11 @@
-//! Owns dead letters: events that a sink refused for good, kept in the data directory until they
-//! are driven again.
+//! Owns dead letters: events that a sink rejected permanently, kept in the data directory until
+//! they are redriven.
 //!
-//! Invariants: a letter is synced before its sink's cursor passes it; it holds the whole event, so
-//! that it can be delivered when the log has long let go of it; the folder is bounded, and at the
-//! bound a sink stops where it is rather than lose anything. A letter may be written twice over a
-//! crash; it is shown once. Deliberately absent: delivering them, which the runner does.
+//! Invariants: a letter is synced before the sink's cursor passes it; it has the whole event, so
+//! that it can be delivered after the log has removed it; the folder has a maximum size, at which a
+//! sink stops rather than lose anything. After a crash a letter may be written twice; it is shown
+//! once.
+//! Deliberately absent: delivering them, which the runner does.
 
 use super::cursor::{read_text, replace_in};
 use super::sink::Fed;
@@ -24,12 +25,12 @@ use std::path::{Path, PathBuf};
 /// The folder in the data directory.
 pub const FOLDER: &str = "dead-letters";
 
-/// Above any `report.dead_letters_bytes_max` that memory has room for.
+/// Above every `report.dead_letters_bytes_max` that fits into memory.
 const FILE_BYTES_MAX: u64 = 1 << 40;
 
 const SUFFIX: &str = ".jsonl";
 
-/// An event that a sink refused for good.
+/// An event that a sink rejected permanently.
 #[derive(Clone, Debug)]
 pub struct Letter {
     /// The event.
@@ -38,13 +39,12 @@ pub struct Letter {
     pub refused_at: UnixMs,
 }
 
-/// Why dead letters cannot be kept or read.
 #[derive(Debug, thiserror::Error)]
 pub enum LetterError {
-    /// The file system refused.
+    /// An operation of the file system failed.
     #[error("{path}: {source}")]
     Io { path: PathBuf, source: io::Error },
-    /// There is no room left.
+    /// `report.dead_letters_bytes_max` is reached.
     #[error(
         "the dead letters have reached {bytes_max} bytes (report.dead_letters_bytes_max); mend \
          what refuses them and drive them again, or move the bound"
@@ -53,7 +53,7 @@ pub enum LetterError {
         /// The bound.
         bytes_max: u64,
     },
-    /// A line is none.
+    /// A line is not a dead letter.
     #[error("{path}, line {line}: not a dead letter; restore the file from a copy")]
     Damaged {
         path: PathBuf,
@@ -67,12 +67,13 @@ pub enum LetterError {
 pub struct DeadLetters {
     folder: Directory,
     bytes_max: u64,
-    /// Bytes of each sink's file; held while files change.
+    /// Bytes of each sink's file. The lock is held while files change.
     bytes: Mutex<BTreeMap<String, u64>>,
 }
 
 impl DeadLetters {
-    /// The folder in `data_dir`, made where it is missing; what a crash left of a line is cut.
+    /// Opens the folder in `data_dir`, creates it if it is missing, and cuts an incomplete last
+    /// line.
     pub fn open(data_dir: &Directory, bytes_max: u64) -> Result<Self, LetterError> {
         let folder = data_dir
             .create_below(FOLDER)
@@ -92,7 +93,7 @@ impl DeadLetters {
         })
     }
 
-    /// Keeps the letters, durably.
+    /// Stores the letters durably.
     pub fn keep(&self, sink: &str, letters: &[Letter]) -> Result<(), LetterError> {
         let mut lines = Vec::new();
         for letter in letters {
@@ -117,12 +118,12 @@ impl DeadLetters {
         self.read(sink, from, to)
     }
 
-    /// Every sink with letters, and how many bytes.
+    /// Every sink with letters, with their size in bytes.
     pub fn sizes(&self) -> BTreeMap<String, u64> {
         self.bytes.lock().clone()
     }
 
-    /// Strikes out the letters at these places, durably.
+    /// Removes the letters with these LSNs, durably.
     pub fn strike(&self, sink: &str, done: &HashSet<Lsn>) -> Result<(), LetterError> {
         let mut bytes = self.bytes.lock();
         let kept = self.read(sink, Lsn(0), None)?;
@@ -162,7 +163,7 @@ impl DeadLetters {
     }
 }
 
-/// How many letters a file holds; what a crash left of a line at its end is none.
+/// The number of letters in a file, without an incomplete last line.
 pub(super) fn verify(path: &Path) -> Result<usize, LetterError> {
     let mut bytes = read(path, FILE_BYTES_MAX).map_err(at(path))?;
     bytes.truncate(whole_lines(&bytes));
@@ -180,7 +181,7 @@ pub(super) fn verify(path: &Path) -> Result<usize, LetterError> {
     Ok(count)
 }
 
-/// A letter as it is shown.
+/// The JSON of a letter for operators.
 pub fn letter_json(sink: &str, letter: &Letter) -> Value {
     json!({
         "sink": sink,
@@ -191,7 +192,7 @@ pub fn letter_json(sink: &str, letter: &Letter) -> Value {
     })
 }
 
-/// A letter as it is kept: as it is shown, and the event's bytes as the log has them.
+/// The stored form of a letter: the JSON for operators, and the bytes of the event from the log.
 fn line(sink: &str, letter: &Letter) -> Value {
     let AuditEntry { at, event, .. } = &letter.fed.entry;
     let Kind { number, version } = codec::kind_of(event);
@@ -229,8 +230,8 @@ fn parsed(text: &str) -> Option<Letter> {
     })
 }
 
-/// Appends to a file that has `length` good bytes; how many it has then. What an append that
-/// failed left behind them is cut.
+/// Appends to a file that has `length` valid bytes, and returns the new length. Bytes of an earlier
+/// failed append are cut first.
 fn append(folder: &Directory, name: &str, lines: &[u8], length: u64) -> io::Result<u64> {
     let mut file = folder.append_file(name)?;
     file.set_len(length)?;
@@ -239,7 +240,7 @@ fn append(folder: &Directory, name: &str, lines: &[u8], length: u64) -> io::Resu
     Ok(length + lines.len() as u64)
 }
 
-/// Cuts what stands after the last end of line; how many bytes are left.
+/// Cuts the file after its last line end, and returns its length.
 fn cut_torn_line(folder: &Directory, name: &str) -> io::Result<u64> {
     let file = folder.open_file(name, Access::ReadWrite)?;
     let bytes = bytes_of(&file, FILE_BYTES_MAX)?;
@@ -251,7 +252,7 @@ fn cut_torn_line(folder: &Directory, name: &str) -> io::Result<u64> {
     Ok(whole as u64)
 }
 
-/// Bytes up to the last end of line.
+/// Number of bytes up to the last line end.
 fn whole_lines(bytes: &[u8]) -> usize {
     let last = bytes.iter().rposition(|byte| *byte == b'\n');
     last.map_or(0, |at| at + 1)

@@ -1,8 +1,8 @@
-//! Owns verifying what sinks have in a stopped data directory: cursors and dead letters.
+//! Owns verifying the files of sinks in a stopped data directory: cursors and dead letters.
 //!
-//! Invariants: nothing is written; what a start would refuse, this calls damaged; no cursor lies
-//! beyond the log's end or belongs to another log (I7). Deliberately absent: what the sinks' own
-//! stores hold.
+//! Invariants: nothing is written; what a start would refuse is reported as damaged; no cursor is
+//! past the end of the log or belongs to another log (I7). Deliberately absent: the content of the
+//! sinks' own stores.
 
 use super::cursor::{self, CursorError, SinkState, log_id_text};
 use super::dead_letters::{self, LetterError};
@@ -11,7 +11,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// What sinks have in a data directory.
+/// The files of sinks in a data directory.
 #[derive(Copy, Clone, Debug, Default, PartialEq, Eq)]
 pub struct SinkFiles {
     pub cursors: usize,
@@ -19,18 +19,18 @@ pub struct SinkFiles {
     pub dead_letters: usize,
 }
 
-/// Why they are not good.
+/// Why the files are not clean.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SinkFilesError {
     /// A file cannot be read.
     #[error("{0}")]
     Unreadable(String),
-    /// A file is not what was written.
+    /// A file is damaged.
     #[error("{0}")]
     Damaged(String),
 }
 
-/// Verifies the files below `data_dir`, whose log is `log_id` and ends at `end`.
+/// Verifies the files in `data_dir`, whose log is `log_id` and ends at `end`.
 pub fn verify(data_dir: &Path, log_id: Option<u64>, end: Lsn) -> Result<SinkFiles, SinkFilesError> {
     let mut found = SinkFiles::default();
     for (_, sink) in named(&data_dir.join(cursor::FOLDER), "cursor")? {

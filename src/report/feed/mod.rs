@@ -1,13 +1,12 @@
-//! The feed: carries every durable event from the log to each sink.
+//! The feed delivers every durable event from the log to each sink.
 //!
-//! Invariants: a sink sees events in the order of the log and none that is not durable; its cursor
-//! is saved only after what it has passed is delivered or lies among the dead letters; the log is
-//! kept from every cursor on. No sink is ever waited for by a buyer.
+//! Invariants: a sink sees events in the order of the log, and only durable ones; its cursor is
+//! saved only after everything before it is delivered or among the dead letters; the log is kept
+//! from every cursor on. No buyer ever waits for a sink.
 //!
-//! `sink` says what a sink is, `sinks` runs them all, `runner` runs one (`redrive` its dead letters,
-//! `returning` takes back what is of another history), `reader` gathers its
-//! batches, `cursor` and `dead_letters` keep what has to outlive the process, `control` is what
-//! the outside sees.
+//! `sink` defines a sink, `sinks` runs them all, `runner` runs one (`redrive` its dead letters,
+//! `returning` takes back events of another history), `reader` gathers its batches, `cursor` and
+//! `dead_letters` keep what survives the process, `control` is what operators see.
 
 mod control;
 pub mod cursor;

@@ -1,8 +1,8 @@
 //! Owns reading for one sink: a thread that follows the log, converts, and gathers batches, one
 //! ahead of the one that is being delivered.
 //!
-//! Invariant: it holds at most the batch it gathers and the one that waits to be taken; it ends
-//! once nobody takes any.
+//! Invariant: it holds at most the batch it gathers and the one that waits for delivery; it ends
+//! when the sink ends.
 
 use super::sink::{Batching, Convert, Fed, Placed, Unfit};
 use crate::ids::Lsn;
@@ -14,29 +14,29 @@ use std::thread;
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 
-/// How long the reader sleeps before it looks for more: it polls, so that the log thread is never
-/// asked to wake anybody for a sink.
+/// The first sleep before the reader looks for more. It polls, so that the log thread never has to
+/// wake a thread for a sink.
 const POLL_FIRST: Duration = Duration::from_millis(1);
 const POLL_MAX: Duration = Duration::from_millis(16);
 
-/// Events on their way.
+/// A batch that the reader gathered.
 #[derive(Debug)]
 pub(super) struct Gathered<I> {
-    /// Where the cursor stands before.
+    /// The cursor before the batch.
     pub from: Lsn,
-    /// Where it stands after.
+    /// The cursor after the batch.
     pub to: Cursor,
-    /// When the first event happened.
+    /// The time of the first event.
     pub first_at: UnixMs,
-    /// How many events there are, those that the sink has no use for included.
+    /// Number of events, including those that the sink does not use.
     pub events: usize,
-    /// What they became.
+    /// The converted items.
     pub items: Vec<Placed<I>>,
-    /// Those that can become nothing.
+    /// Events that cannot be converted.
     pub unfit: Vec<(Fed, Unfit)>,
 }
 
-/// What the reader hands on.
+/// What the reader passes to the sink.
 pub(super) type Read<I> = Result<Gathered<I>, JournalError>;
 
 /// Starts reading.
@@ -73,7 +73,7 @@ fn read<C: Convert>(
     }
 }
 
-/// A batch; `None` once nobody wants one.
+/// Gathers a batch; `None` when the sink has ended.
 fn gather<C: Convert>(
     feed: &mut Feed,
     convert: &Mutex<C>,

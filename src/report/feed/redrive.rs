@@ -1,7 +1,7 @@
-//! Owns driving dead letters again: read, converted, delivered in halves as always, struck out.
+//! Owns redriving dead letters: read, convert, deliver in halves as always, remove.
 //!
-//! Invariants: a letter is struck out only once it is delivered; the cursor stays where it is; one
-//! try is all there is, so that whoever asked hears how it ended.
+//! Invariants: a letter is removed only once it is delivered; the cursor does not move; there is
+//! one try, so that the caller gets the result.
 
 use super::control::{Redrive, Redriven};
 use super::runner::{Failed, Runner};
@@ -12,7 +12,7 @@ use std::collections::HashSet;
 impl<C: Convert, D: Deliver<Item = C::Item>> Runner<C, D> {
     pub(super) async fn redrive(&mut self, redrive: Redrive) {
         let redriven = self.redrive_now(redrive.from, redrive.to).await;
-        // Whoever asked may have gone; the letters say what became of it.
+        // The client may have disconnected; the remaining letters show the result.
         let _ = redrive.answer.send(redriven);
     }
 
@@ -24,7 +24,7 @@ impl<C: Convert, D: Deliver<Item = C::Item>> Runner<C, D> {
             .map_err(|it| it.to_string())?;
         let mut result = Redriven::default();
         let mut done = HashSet::new();
-        // Refused again, and kept by the sink from now on: struck out here, too.
+        // Rejected again, but the sink keeps it in its own dead letters now, so it is removed here.
         let mut buried = 0;
         let mut failure = None;
         let mut items = Vec::new();

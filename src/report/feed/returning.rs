@@ -1,10 +1,11 @@
-//! Owns a sink's way back to the history of the log that goes on, once the operator has given up the
-//! one that its cursor is of: where both parted, and taking back what is behind that.
+//! Owns bringing a sink back to the accepted history of the log, after the operator gave up the
+//! history of its cursor: finding where both begin to differ, and taking back the events after
+//! that.
 //!
-//! Invariants: 1. what is taken back begins behind the last event that sink and log both have; 2. it is
-//! kept where an operator finds it, and told; 3. where it cannot be told whether they ever had the same,
-//! nothing is taken back.
-//! Deliberately absent: how a sink takes back.
+//! Invariants: 1. only events after the last one that sink and log have in common are taken back;
+//! 2. they are kept where an operator finds them, and reported; 3. if it cannot be determined
+//! whether they ever had the same events, nothing is taken back.
+//! Deliberately absent: how each sink takes back.
 
 use super::cursor::Lost;
 use super::runner::{Failed, Runner, failed, told_to_drop, unread};
@@ -13,12 +14,12 @@ use crate::ids::Lsn;
 use crate::journal::{Cursor, Located};
 use std::time::Duration;
 
-/// How long taking back may last.
+/// Maximum duration of taking events back.
 const TAKE_BACK_MAX: Duration = Duration::from_mins(30);
 
 impl<C: Convert, D: Deliver<Item = C::Item>> Runner<C, D> {
-    /// Takes back what the sink has behind the place where its history and the log's parted; where it
-    /// stands then.
+    /// Takes back the sink's events after the LSN at which its history and the log's begin to
+    /// differ; returns the sink's new cursor.
     pub(super) async fn take_back(&mut self, from: &Cursor) -> Result<Cursor, Failed> {
         let common = self.parting(from).await?;
         let to = self.journal.cursor_at(common).map_err(|it| unread(&it))?;
@@ -100,8 +101,8 @@ impl<C: Convert, D: Deliver<Item = C::Item>> Runner<C, D> {
         }
     }
 
-    /// Where the last event ends that the sink and the log both have. Both have the same up to there and
-    /// nothing in common behind it, so it is searched for by halves.
+    /// The end of the last event that sink and log have in common. Both agree before it and have
+    /// nothing in common after it, so a binary search finds it.
     async fn common(&mut self, from: &Cursor) -> Result<Lsn, Failed> {
         let first = self.journal.first_lsn();
         // At the latest where the next generation begins.
@@ -151,7 +152,7 @@ impl<C: Convert, D: Deliver<Item = C::Item>> Runner<C, D> {
     }
 }
 
-/// Between both, and above `low` where there is anything between.
+/// The middle of both, and above `low` if there is anything between them.
 fn middle(low: Lsn, end: Lsn) -> Lsn {
     Lsn(low.0 + end.0.saturating_sub(low.0).div_ceil(2))
 }

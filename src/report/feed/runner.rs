@@ -1,10 +1,11 @@
-//! Owns running one sink: opening, delivering, trying again, halving what is refused, and moving
-//! the cursor.
+//! Owns running one sink: opening, delivering, retrying, halving rejected batches, and moving the
+//! cursor.
 //!
 //! Invariants: 1. the cursor passes an event only once it is delivered or durably among the dead
-//! letters; 2. a delivery that may have arrived is repeated with the very same batch or its parts;
-//! 3. what can be tried again is, for ever, with waits that grow and are scattered; 4. a pause
-//! takes effect between two deliveries, an end or a giving up at once.
+//! letters;
+//! 2. a delivery that may have arrived is repeated with exactly the same batch or its parts; 3.
+//!    what can be retried is retried without end, with growing, randomized waits; 4. a pause takes
+//!    effect between two deliveries, an end or a giving up at once.
 //! Deliberately absent: what is delivered, and reading the log.
 
 use super::control::{Control, Redrive, Wanted};
@@ -25,13 +26,12 @@ use std::sync::mpsc as blocking;
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, watch};
 
-/// How often a sink that stands still looks how far it is behind.
+/// How often a sink that is not running updates its lag.
 const STANDSTILL_LOOK: Duration = Duration::from_secs(1);
 
-/// How often at least the file of a sink that keeps its cursor itself follows.
+/// How often, at least, the file of a sink with its own cursor is updated.
 const FILE_FOLLOWS_EVERY: Duration = Duration::from_secs(1);
 
-/// How a sink is run.
 #[derive(Clone, Debug)]
 pub(super) struct RunSettings {
     /// Where the cursors are.
@@ -42,7 +42,7 @@ pub(super) struct RunSettings {
     pub(super) deliver_timeout: Duration,
 }
 
-/// One sink being run.
+/// A running sink.
 pub(super) struct Runner<C: Convert, D: Deliver<Item = C::Item>> {
     pub(super) journal: Arc<Journal>,
     pub(super) control: Arc<Control>,
@@ -56,13 +56,12 @@ pub(super) struct Runner<C: Convert, D: Deliver<Item = C::Item>> {
     pub(super) opened: bool,
     pub(super) wanted: watch::Receiver<Wanted>,
     pub(super) redrives: mpsc::Receiver<Redrive>,
-    /// Dropped once it was opened, or could not be.
+    /// Dropped after the first attempt to open the sink.
     pub(super) unlooked: Option<blocking::Sender<()>>,
 }
 
-/// A sink that is open.
+/// An open sink.
 struct Opened {
-    /// Where it stands.
     cursor: Cursor,
     returned: Returned,
 }
@@ -74,22 +73,21 @@ impl Opened {
     }
 }
 
-/// Whether a sink took back what it had of another history as it was opened.
+/// Whether a sink took back events of another history when it was opened.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 enum Returned {
     Yes,
     No,
 }
 
-/// Why something was not carried through.
+/// Why delivering stopped.
 enum Halt {
-    /// The sink is to do something else now.
+    /// The requested state has changed.
     Told,
-    /// The sink refuses it for good.
+    /// The sink rejects it permanently.
     Rejected(String),
 }
 
-/// Why one try failed.
 pub(super) enum Failed {
     Told,
     Rejected(String),
@@ -98,7 +96,7 @@ pub(super) enum Failed {
 }
 
 impl<C: Convert, D: Deliver<Item = C::Item>> Runner<C, D> {
-    /// Runs until told to end.
+    /// Runs until the sink is stopped.
     pub(super) async fn run(mut self) {
         loop {
             let wanted = *self.wanted.borrow_and_update();
@@ -109,7 +107,8 @@ impl<C: Convert, D: Deliver<Item = C::Item>> Runner<C, D> {
                     if let Err(Halt::Rejected(cause)) = self.follow().await {
                         let why = format!("cannot move the sink's cursor: {cause}");
                         let mut backoff = self.settings.backoff;
-                        // Told otherwise or rested: either way it is begun anew.
+                        // Start again from the top, after the wait or because the requested state
+                        // has changed.
                         let _ = self.rest(&mut backoff, Failed::Misconfigured(why)).await;
                     }
                 }
@@ -132,7 +131,7 @@ impl<C: Convert, D: Deliver<Item = C::Item>> Runner<C, D> {
         }
     }
 
-    /// Until told otherwise; dead letters may be driven meanwhile.
+    /// Waits until the requested state changes; redrives dead letters meanwhile.
     async fn stand_still(&mut self) {
         self.unlooked = None;
         loop {
@@ -145,7 +144,7 @@ impl<C: Convert, D: Deliver<Item = C::Item>> Runner<C, D> {
         }
     }
 
-    /// Delivers what comes, until told otherwise.
+    /// Delivers events until the requested state changes.
     async fn follow(&mut self) -> Result<(), Halt> {
         let mut backoff = self.settings.backoff;
         let cursor = loop {
@@ -193,7 +192,7 @@ impl<C: Convert, D: Deliver<Item = C::Item>> Runner<C, D> {
         }
     }
 
-    /// Opens the sink, and takes back what it has of a history that was given up.
+    /// Opens the sink, and takes back events of a history that was given up.
     async fn open(&mut self) -> Result<Opened, Failed> {
         let opened = self.try_to_open().await;
         self.unlooked = None;
@@ -259,13 +258,14 @@ impl<C: Convert, D: Deliver<Item = C::Item>> Runner<C, D> {
         };
         self.opened = true;
         self.state.place.clone_from(&self.settings.place);
-        // First the cursor: until now it was what the file says, which may be ahead of a sink that was emptied.
+        // First the cursor: so far it came from the file, which may be ahead of a sink that was
+        // emptied.
         self.control.cursor_at(opened.cursor.lsn);
         self.control.is_up();
         Ok(opened)
     }
 
-    /// Says loudly that events are gone that the sink never got, and goes on behind them.
+    /// Reports that the log no longer has events that the sink never got, and continues after them.
     async fn pass_gap(&mut self, from: Lsn, to: Cursor) -> Result<(), Halt> {
         tracing::error!(
             event = "sink_gap",
@@ -282,7 +282,7 @@ impl<C: Convert, D: Deliver<Item = C::Item>> Runner<C, D> {
         Ok(())
     }
 
-    /// Delivers a batch, in halves where something in it is refused.
+    /// Delivers a batch, in halves if something in it is rejected.
     async fn hand_over(&mut self, batch: &Gathered<C::Item>) -> Result<(), Halt> {
         self.control.oldest_ms.store(batch.first_at.get(), Relaxed);
         if !batch.unfit.is_empty() {
@@ -345,7 +345,7 @@ impl<C: Convert, D: Deliver<Item = C::Item>> Runner<C, D> {
         self.bury(&letters).await
     }
 
-    /// The event that an item was made of, from the log, which is kept until the cursor passes.
+    /// The event of an item, read from the log, which is kept until the cursor passes it.
     async fn fed_of(&mut self, placed: &Placed<C::Item>) -> Result<Fed, Halt> {
         let mut backoff = self.settings.backoff;
         loop {
@@ -358,7 +358,7 @@ impl<C: Convert, D: Deliver<Item = C::Item>> Runner<C, D> {
         }
     }
 
-    /// The cursor in the middle of a batch, from the log, which is kept until the cursor passes.
+    /// The cursor within a batch, read from the log, which is kept until the cursor passes it.
     async fn cursor_at(&mut self, lsn: Lsn) -> Result<Cursor, Halt> {
         let mut backoff = self.settings.backoff;
         loop {
@@ -380,7 +380,7 @@ impl<C: Convert, D: Deliver<Item = C::Item>> Runner<C, D> {
         }
     }
 
-    /// Keeps dead letters; where they find no room, waits until they do.
+    /// Stores dead letters; waits while there is no room for them.
     async fn bury(&mut self, letters: &[Letter]) -> Result<(), Halt> {
         if letters.is_empty() {
             return Ok(());
@@ -405,7 +405,7 @@ impl<C: Convert, D: Deliver<Item = C::Item>> Runner<C, D> {
         Ok(())
     }
 
-    /// Delivers, for as long as it takes.
+    /// Delivers, with retries until it succeeds.
     async fn attempt(
         &mut self,
         items: &[Placed<C::Item>],
@@ -429,7 +429,7 @@ impl<C: Convert, D: Deliver<Item = C::Item>> Runner<C, D> {
         purpose: Purpose,
     ) -> Result<Delivered, Failed> {
         if !self.opened && self.open().await?.returned == Returned::Yes {
-            // What is in hand goes on from where the cursor was before.
+            // The batch in progress continues from the cursor before it.
             self.opened = false;
             return Err(Failed::Told);
         }
@@ -450,8 +450,7 @@ impl<C: Convert, D: Deliver<Item = C::Item>> Runner<C, D> {
         }
     }
 
-    /// Waits after a failure, unless it is one that no waiting mends; dead letters may be driven
-    /// meanwhile.
+    /// Waits after a failure, if waiting can help; redrives dead letters meanwhile.
     async fn rest(&mut self, backoff: &mut Backoff, failed: Failed) -> Result<(), Halt> {
         let is_first = backoff.is_first();
         let why = match failed {
@@ -474,7 +473,7 @@ impl<C: Convert, D: Deliver<Item = C::Item>> Runner<C, D> {
         loop {
             tokio::select! {
                 _ = self.wanted.changed() => return Err(Halt::Told),
-                // Where the dead letters are full, this is what makes room.
+                // If the dead letters are full, redriving makes room.
                 Some(redrive) = self.redrives.recv() => self.redrive(redrive).await,
                 () = tokio::time::sleep_until(until) => return Ok(()),
             }
@@ -486,7 +485,7 @@ impl<C: Convert, D: Deliver<Item = C::Item>> Runner<C, D> {
         self.control.cursor_at(to.lsn);
     }
 
-    /// Saves the cursor, then lets the log go up to it.
+    /// Saves the cursor, then releases the log before it.
     async fn save_cursor(&mut self) -> Result<(), Halt> {
         let follows = self.control.kept == Kept::InSink;
         if self.is_disowned() {
@@ -508,8 +507,8 @@ impl<C: Convert, D: Deliver<Item = C::Item>> Runner<C, D> {
         Ok(())
     }
 
-    /// Once the log has stopped, a copy may have been restored over the directory: what stands in
-    /// its cursors is no longer this process's to change.
+    /// Once the log has stopped, a copy may have been restored over the directory; this process
+    /// must not change the copy's cursors.
     fn is_disowned(&self) -> bool {
         self.journal.fault().is_some()
     }
@@ -528,7 +527,7 @@ impl<C: Convert, D: Deliver<Item = C::Item>> Runner<C, D> {
         self.saved = Instant::now();
     }
 
-    /// While nothing is delivered: since when something waits to be.
+    /// Updates the time of the oldest waiting event while nothing is delivered.
     fn note_oldest(&self) {
         let cursor = Lsn(self.control.cursor.load(Relaxed));
         let at = match self.journal.feed(cursor).and_then(|mut feed| feed.next()) {
@@ -539,10 +538,10 @@ impl<C: Convert, D: Deliver<Item = C::Item>> Runner<C, D> {
     }
 }
 
-/// Until the sink is to drop what it has in hand: at an end, or when it is given up.
+/// Waits until the sink must drop its current batch: at its end, or when it is given up.
 pub(super) async fn told_to_drop(wanted: &watch::Receiver<Wanted>) {
     let drops = |wanted: &Wanted| matches!(wanted, Wanted::Stop | Wanted::Mode(Mode::GivenUp));
-    // Whoever tells outlives the sink; where not, it is to end.
+    // An error means that the sender is gone; then the sink ends, too.
     let _ = wanted.clone().wait_for(drops).await;
 }
 

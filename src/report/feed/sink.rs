@@ -1,11 +1,12 @@
-//! Owns what a sink is: three parts that every one has, so that one runner drives them all.
+//! Owns the three parts of every sink, so that one runner drives them all.
 //!
-//! [`Convert`] makes of an event what the sink takes (a row, a message, a line), [`Deliver`] hands
-//! a batch over, and [`Deliver::classify`] says what an error means. Invariants: converting is a
-//! function of the event and of what never changes about its purchase, so that doing it again
-//! makes the same; a batch is delivered whole or not at all where the sink can; an event that a
-//! sink refuses for good is named, never dropped.
-//! Deliberately absent: reading the log, retries, cursors in files, dead letters: the runner's.
+//! [`Convert`] turns an event into the sink's item (a row, a message, a line), [`Deliver`] delivers
+//! a batch, and [`Deliver::classify`] says what an error means. Invariants: converting depends only
+//! on the event and on what never changes about its purchase, so repeating it gives the same; a
+//! batch is delivered whole or not at all if the sink can do that; an event that a sink rejects
+//! permanently is reported, never dropped.
+//! Deliberately absent: reading the log, retries, cursors in files, dead letters; the runner has
+//! these.
 
 use crate::ids::Lsn;
 use crate::journal::{AuditEntry, Cursor, Generation};
@@ -16,49 +17,44 @@ use std::future::Future;
 /// One durable event on its way to a sink.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fed {
-    /// The event at its place.
     pub entry: AuditEntry,
-    /// Where the next event stands: the cursor once this one is delivered.
+    /// LSN of the next event: the cursor after this one is delivered.
     pub end: Lsn,
 }
 
-/// Makes of each event what its sink takes. Runs on the thread that reads the log.
+/// Converts events into the sink's items. Runs on the thread that reads the log.
 pub trait Convert: Send + 'static {
-    /// What the sink takes.
     type Item: Send + 'static;
 
-    /// What becomes of the event; `None` where the sink has no use for it.
+    /// The item for the event; `None` if the sink does not use it.
     fn convert(&mut self, fed: &Fed) -> Result<Option<Self::Item>, Unfit>;
 
-    /// About how many bytes it takes, for the bound of a batch.
+    /// Its approximate size in bytes, for the limit of a batch.
     fn bytes(item: &Self::Item) -> usize;
 }
 
-/// An event that cannot be converted, ever: it becomes a dead letter.
+/// An event that can never be converted; it becomes a dead letter.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct Unfit(pub String);
 
-/// Hands batches over. Runs on a thread and a runtime of the sink's own.
+/// Delivers batches. Runs on the sink's own thread and runtime.
 pub trait Deliver: Send + 'static {
-    /// What it takes.
     type Item: Send + 'static;
-    /// What can go wrong.
     type Error: Error + Send + 'static;
 
-    /// Connects, where it has to, and says where the sink has come to if it keeps that itself
-    /// ([`Kept::InSink`]; `None`: nothing was ever delivered), else the newest event that it shows to
-    /// have ([`Kept::InFile`]). Called at the start, and again after an error. `log_id` names the log,
-    /// of which `generation` is written: what stands there of another log is an error.
+    /// Connects if necessary, and returns the sink's own cursor if it keeps one ([`Kept::InSink`];
+    /// `None`: nothing was ever delivered). Called at the start, and again after an error. `log_id`
+    /// and `generation` identify the log; content of another log is an error.
     fn open(
         &mut self,
         log_id: u64,
         generation: Generation,
     ) -> impl Future<Output = Result<Option<Cursor>, Self::Error>> + Send;
 
-    /// Delivers the batch; once it returns, nothing of it can be lost. After an error the runner
-    /// calls with the same batch again, or with parts of it: what had arrived nevertheless must
-    /// not do harm. An empty batch only moves the cursor.
+    /// Delivers the batch; when it returns, nothing of it can be lost. After an error the runner
+    /// calls it again with the same batch or with parts of it, so a part that had arrived must do
+    /// no harm. An empty batch only moves the cursor.
     fn deliver(
         &mut self,
         batch: Batch<'_, Self::Item>,
@@ -79,20 +75,20 @@ pub trait Deliver: Send + 'static {
         before: Lsn,
     ) -> impl Future<Output = Result<Option<Mark>, Self::Error>> + Send;
 
-    /// Takes back what it has from `to` on, keeps that where an operator finds it, and moves its cursor
-    /// from `from` to `to`: all of it or nothing. How many events it took back.
+    /// Takes back the events from `to` on, keeps them where an operator finds them, and moves the
+    /// cursor from `from` to `to`, all or nothing. Returns the number of events.
     fn take_back(
         &mut self,
         from: &Cursor,
         to: &Cursor,
     ) -> impl Future<Output = Result<u64, Self::Error>> + Send;
 
-    /// Whether to try again.
+    /// What the error means.
     fn classify(error: &Self::Error) -> Class;
 }
 
-/// What a sink knows of an event that it has, to tell whether it is the one that the log has there.
-/// Nothing of it depends on the version of the program that delivered it.
+/// A sink's record of an event, to compare it with the event that the log has at this LSN. It must
+/// not depend on the version of the program that delivered it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mark {
     /// Where it stands.
@@ -100,12 +96,11 @@ pub struct Mark {
     /// When it happened.
     pub at: UnixMs,
     pub kind: String,
-    /// The buyer that it is about.
     pub user: Option<String>,
 }
 
 impl Mark {
-    /// Whether it is of this event. Histories that parted go on at other instants.
+    /// Whether it is the same event. In different histories the times differ.
     pub(super) fn is_of(&self, entry: &AuditEntry) -> bool {
         let user = entry.event.user().map(crate::ids::UserId::as_str);
         (self.lsn, self.at) == (entry.lsn, entry.at)
@@ -114,10 +109,9 @@ impl Mark {
     }
 }
 
-/// A run of events, in the order of the log.
+/// Items in the order of the log.
 #[derive(Debug)]
 pub struct Batch<'a, I> {
-    /// What to deliver.
     pub items: &'a [Placed<I>],
     pub purpose: Purpose,
 }
@@ -125,23 +119,22 @@ pub struct Batch<'a, I> {
 /// Why a batch is delivered.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub enum Purpose {
-    /// It comes from the log: the cursor goes from `from` to `to` with it.
+    /// From the log: the cursor moves from `from` to `to`.
     Feed {
         /// Where the cursor stands before.
         from: Lsn,
         /// Where it stands after.
         to: Cursor,
     },
-    /// It was refused before and is tried again; the cursor stays.
+    /// A dead letter that is redriven; the cursor does not move.
     Redrive,
 }
 
-/// An item with the place of its event.
+/// An item with the LSN of its event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Placed<I> {
-    /// Where the event stands.
     pub lsn: Lsn,
-    /// Where the next one does.
+    /// LSN of the next event.
     pub end: Lsn,
     /// The checksum of the log before `end`; `None` for a dead letter that is driven again.
     pub chain: Option<u32>,
@@ -149,16 +142,16 @@ pub struct Placed<I> {
     pub item: I,
 }
 
-/// A batch that was delivered, but for what is named.
+/// The result of a delivered batch.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Delivered {
-    /// What was refused for good, where the sink can say so of each by itself.
+    /// Items that were rejected permanently, if the sink can name them.
     pub rejected: Vec<Rejection>,
-    /// How many more were refused for good, which the sink keeps among dead letters of its own.
+    /// Number of further rejected items that the sink keeps in its own dead letters.
     pub buried: usize,
 }
 
-/// An item that was refused for good.
+/// An item that was rejected permanently.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rejection {
     /// Its index in the batch.
@@ -169,45 +162,43 @@ pub struct Rejection {
 /// What an error means.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub enum Class {
-    /// It may work later: the runner opens the sink anew and tries again, for as long as it takes.
+    /// It may succeed later: the runner opens the sink again and retries without end.
     Retriable,
-    /// Something in the batch is refused for good: the runner halves the batch until it is found.
+    /// An item of the batch is rejected permanently: the runner halves the batch until it is found.
     Rejected,
-    /// The sink is set up wrong (of another log, without rights): tried again rarely, told loudly.
+    /// The sink is configured wrongly (another log, missing privileges): retried rarely, and
+    /// reported.
     Misconfigured,
 }
 
 /// Where a sink's cursor is kept.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub enum Kept {
-    /// In the sink's own store, in one transaction with what it delivers. The file beside the log
-    /// follows, so that the log is kept from there on while the sink cannot be reached.
+    /// In the sink's own store, in one transaction with each delivery. The file in the data
+    /// directory is updated later, so that the log is kept from there on while the sink cannot be
+    /// reached.
     InSink,
-    /// In a file in the data directory, written after each delivery: after a crash the last batch
-    /// is delivered again. What the sink shows to have only tells whether it has this history.
+    /// In a file in the data directory, written after each delivery. After a crash the last batch
+    /// is delivered again.
     InFile,
 }
 
-/// A sink, ready to be run.
 #[derive(Debug)]
 pub struct Sink<C, D> {
     /// Its name: in settings, metrics, `/admin/sinks`, file names. `[a-z_]+`.
     pub name: &'static str,
-    /// Makes items.
     pub convert: C,
     pub deliver: D,
-    /// Where its cursor is kept.
     pub cursor: Kept,
-    /// How its events are gathered.
     pub batching: Batching,
 }
 
-/// How events are gathered into batches: whichever bound is reached first ends one.
+/// The limits of a batch; the first limit that is reached ends it.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub struct Batching {
     pub events_max: usize,
     /// Bytes, by [`Convert::bytes`].
     pub bytes_max: usize,
-    /// How long a batch that is not full waits for more, in milliseconds.
+    /// How long an incomplete batch waits for more events, in milliseconds.
     pub wait_ms: u64,
 }

@@ -1,9 +1,9 @@
-//! Owns all sinks of a process: starting and ending them, what the operator asks of them, and what
+//! Owns all sinks of a process: starting and stopping them, the operator's requests, and what
 //! happens when the disk is nearly full.
 //!
-//! Invariants: each sink has two threads and a runtime of its own, so that none waits for another
-//! and no request waits for any; the log is retained for every sink but those given up, which is
-//! said aloud. Deliberately absent: what the sinks are.
+//! Invariants: each sink has two threads and a runtime of its own, so no sink waits for another and
+//! no request waits for any; the log is kept for every sink except those given up, which is logged.
+//! Deliberately absent: the kinds of sinks.
 
 use super::control::{Control, Redrive, Redriven, SinkStatus, Wanted};
 use super::cursor::{self, CursorError, Mode, SinkState, log_id_text};
@@ -21,38 +21,37 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot};
 
-/// How often the disk is looked at.
+/// How often the free disk space is read.
 const DISK_LOOK: Duration = Duration::from_millis(500);
 
-/// How sinks are run.
+/// The settings of all sinks.
 #[derive(Clone, Debug)]
 pub struct FeedSettings {
     /// The data directory.
     pub data_dir: PathBuf,
-    /// Waits between tries.
+    /// Waits between retries.
     pub backoff: Backoff,
-    /// How long one delivery may take.
+    /// Timeout of one delivery.
     pub deliver_timeout: Duration,
-    /// Bytes that all dead letters together may take.
+    /// Maximum size of all dead letters.
     pub dead_letters_bytes_max: u64,
-    /// What goes first when the disk is nearly full.
+    /// What happens when the disk is nearly full.
     pub on_disk_full: OnDiskFull,
-    /// Free bytes below which a sink is given up, where one is.
+    /// Free disk space below which a sink is given up, if one is configured.
     pub give_up_below_bytes: u64,
-    /// Bytes of one segment of the log: a sink that is less behind holds nothing back.
+    /// Size of a segment of the log: a sink with a smaller lag keeps no segment.
     pub segment_bytes: u64,
 }
 
-/// What goes first when the disk is nearly full.
+/// What happens when the disk is nearly full.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum OnDiskFull {
-    /// New sales are refused; every sink gets everything.
+    /// New sales are refused; every sink gets every event.
     RefuseSales,
-    /// This sink is no longer waited for.
+    /// The log is no longer kept for this sink.
     GiveUp(String),
 }
 
-/// Why sinks cannot be run.
 #[derive(Debug, thiserror::Error)]
 pub enum FeedError {
     /// A sink's file cannot be used.
@@ -64,19 +63,19 @@ pub enum FeedError {
     /// Dead letters cannot be kept.
     #[error("the dead letters: {0}")]
     Letters(#[from] LetterError),
-    /// A sink's file is of another log.
+    /// The file of a sink belongs to another log.
     #[error(
         "the cursor of the sink {sink} is of log {theirs}, and this is log {ours}; put the files of \
          one data directory back together, or remove sinks/{sink}.cursor"
     )]
     OtherLog {
         sink: String,
-        /// Of which log the file is.
+        /// The log of the file.
         theirs: String,
         /// Which log this is.
         ours: String,
     },
-    /// No thread could be started.
+    /// A thread could not be started.
     #[error("starting the sink {sink}: {source}")]
     Spawn {
         sink: &'static str,
@@ -84,16 +83,16 @@ pub enum FeedError {
     },
 }
 
-/// Why a wish was not granted.
+/// Why a request of the operator was refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SinkRefusal {
-    /// There is no sink of that name.
+    /// There is no sink with this name.
     Unknown,
-    /// It cannot take anything now, for this reason.
+    /// It does not respond, for this reason.
     Down(String),
 }
 
-/// From where on the log is to be kept for these sinks, told to the journal as it opens.
+/// The retentions of these sinks, for the opening of the journal.
 pub fn retentions(data_dir: &Path, sinks: &[&str]) -> Result<Vec<Retention>, CursorError> {
     let mut kept = Vec::new();
     for sink in sinks {
@@ -118,10 +117,11 @@ pub struct Sinks {
     place: Option<String>,
     letters: Arc<DeadLetters>,
     running: Arc<Mutex<Vec<Running>>>,
-    /// Every sink that has not been opened yet has one; the last one that is dropped wakes who waits.
+    /// Each sink that has not been opened yet holds a clone; when the last one is dropped, the
+    /// waiter wakes.
     unlooked: Mutex<Option<blocking::Sender<()>>>,
     looked: Mutex<blocking::Receiver<()>>,
-    /// Dropped to end the look at the disk.
+    /// Dropped to end the thread that watches the disk.
     disk: Mutex<Option<(blocking::Sender<()>, JoinHandle<()>)>>,
 }
 
@@ -133,7 +133,7 @@ struct Running {
 }
 
 impl Sinks {
-    /// None yet.
+    /// No sinks yet.
     pub fn new(journal: Arc<Journal>, settings: FeedSettings) -> Result<Self, FeedError> {
         let open = |source| CursorError::Io {
             operation: "opening",
@@ -157,7 +157,7 @@ impl Sinks {
         })
     }
 
-    /// Starts a sink. The journal retains the log for it already: see [`retentions`].
+    /// Starts a sink. The journal already keeps the log for it: see [`retentions`].
     pub fn start<C, D>(&self, sink: Sink<C, D>) -> Result<(), FeedError>
     where
         C: Convert,
@@ -207,15 +207,15 @@ impl Sinks {
         self.watch_disk()
     }
 
-    /// Waits until every sink was opened once, or could not be, but no longer than `most`: then it is
-    /// known whether one of them has another history of the log. Blocks; no sink is started after it.
+    /// Waits at most `most` until each sink was opened once or failed to open: then it is known
+    /// whether one of them has another history of the log. Blocks; no sink may be started after it.
     pub fn wait_for_first_look(&self, most: Duration) {
         drop(self.unlooked.lock().take());
-        // Nothing is sent: it ends by the last sender, or by the time.
+        // Nothing is ever sent: it ends when the last sender is dropped, or after the time.
         let _ = self.looked.lock().recv_timeout(most);
     }
 
-    /// Has every sink that rests after a failure try again at once.
+    /// Makes every sink that waits after a failure retry at once.
     pub fn try_again(&self) {
         for sink in self.running.lock().iter() {
             sink.control.wanted.send_modify(|_| ());
@@ -260,7 +260,7 @@ impl Sinks {
         }
     }
 
-    /// Every sink, in the order of starting.
+    /// The status of every sink, in the order of starting.
     pub fn status(&self) -> Vec<SinkStatus> {
         let durable = self.journal.durable_lsn();
         let (now, sizes) = (self.journal.now(), self.letters.sizes());
@@ -278,12 +278,12 @@ impl Sinks {
         running.iter().map(status).collect()
     }
 
-    /// Holds a sink; the log is kept for it.
+    /// Pauses a sink; the log is kept for it.
     pub fn pause(&self, name: &str) -> Result<SinkStatus, SinkRefusal> {
         self.tell(name, Mode::Paused)
     }
 
-    /// Lets a sink run, also one that was given up: it goes on where the log begins.
+    /// Resumes a sink. One that was given up continues at the beginning of the log.
     pub fn resume(&self, name: &str) -> Result<SinkStatus, SinkRefusal> {
         self.tell(name, Mode::Run)
     }
@@ -304,7 +304,7 @@ impl Sinks {
         Ok(control.status(self.journal.durable_lsn(), self.journal.now(), bytes))
     }
 
-    /// Drives a sink's dead letters from `from` to before `to` again.
+    /// Redrives a sink's dead letters from `from` to before `to`.
     pub async fn redrive(
         &self,
         name: &str,
@@ -324,7 +324,7 @@ impl Sinks {
         };
         let redrive = Redrive { from, to, answer };
         redrives.try_send(redrive).map_err(|_| busy())?;
-        // A sink that is down comes to it once it is back.
+        // A sink that is down does it when it is back.
         let waited = tokio::time::timeout(self.settings.deliver_timeout, answered).await;
         match waited {
             Ok(Ok(result)) => result.map_err(SinkRefusal::Down),
@@ -346,7 +346,7 @@ impl Sinks {
         self.letters.of(sink, from, to)
     }
 
-    /// The sinks that have dead letters, running or not.
+    /// The names of sinks with dead letters, running or not.
     pub fn with_letters(&self) -> Vec<String> {
         let sizes = self.letters.sizes().into_iter();
         sizes.filter(|it| it.1 > 0).map(|it| it.0).collect()
@@ -391,7 +391,7 @@ impl Sinks {
         Ok(())
     }
 
-    /// Ends every sink where it is; each goes on from there at the next start. Blocks.
+    /// Stops every sink where it is; the next start continues there. Blocks.
     pub fn stop(&self) {
         if let Some((stop, thread)) = self.disk.lock().take() {
             drop(stop);
@@ -403,7 +403,7 @@ impl Sinks {
         }
         for sink in running.iter_mut() {
             if let Some(thread) = sink.thread.take() {
-                // A panic has stopped the process already.
+                // A panic would have stopped the process already.
                 let _ = thread.join();
             }
         }

@@ -1,10 +1,10 @@
-//! Owns how long to wait after a failure.
+//! Owns the waits after failures, and the text of an error with its causes.
 
 use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
 
-/// Waits that double up to a bound, each scattered over its upper half so that many who failed
-/// together do not come back together.
+/// Waits that double up to a maximum. Each is random in its upper half, so that clients that failed
+/// together do not return together.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub struct Backoff {
     // All in milliseconds.
@@ -23,12 +23,12 @@ impl Backoff {
         }
     }
 
-    /// Whether no wait has been asked for yet.
+    /// Whether there was no wait yet.
     pub(super) const fn is_first(&self) -> bool {
         self.upcoming == self.first
     }
 
-    /// The next wait is the longest there is.
+    /// Makes the next wait the maximum.
     pub(super) const fn lengthen(&mut self) {
         self.upcoming = self.longest;
     }
@@ -37,7 +37,7 @@ impl Backoff {
     pub(super) fn next(&mut self) -> Duration {
         let whole = self.upcoming.clamp(1, self.longest.max(1));
         self.upcoming = whole.saturating_mul(2).min(self.longest);
-        // `RandomState` is how the standard library hands out the system's randomness.
+        // `RandomState` is the standard library's source of random numbers.
         let scattered = RandomState::new().hash_one(whole) % (whole / 2 + 1);
         Duration::from_millis(whole - scattered)
     }

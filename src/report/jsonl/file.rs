@@ -1,10 +1,10 @@
-//! Owns the files of the JSON Lines sink: appending, cutting what nobody vouches for, rotating, and
+//! Owns the files of the JSON Lines sink: appending, cutting unacknowledged lines, rotating, and
 //! taking back what the log has lost.
 //!
-//! Order of what is durable: lines, then the cursor with the file's length; at a rotation the
-//! rename, then the cursor with length zero; to take lines back, the copy of them, then the cursor,
-//! then the cut. A crash in between is undone, or done, at opening: full files never have lines behind
-//! the cursor.
+//! Order of durable writes: lines, then the cursor with the file's length; at a rotation the
+//! rename, then the cursor with length zero; to take lines back, a copy of them, then the cursor,
+//! then the cut. Opening undoes or completes what a crash interrupted: full files never have lines
+//! after the cursor.
 
 use super::{JsonlSettings, lines};
 use crate::files::{self, folder_of};
@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 /// Why lines cannot be written.
 #[derive(Debug, thiserror::Error)]
 pub enum JsonlError {
-    /// The file system refused.
+    /// An operation of the file system failed.
     #[error("{operation} {path}: {source}")]
     Io {
         /// What was tried.
@@ -27,37 +27,33 @@ pub enum JsonlError {
         path: PathBuf,
         source: io::Error,
     },
-    /// The file has another log's events.
+    /// The file has events of another log.
     #[error(
         "{path} has the events of log {theirs}, and this is log {ours}; name another path in \
          report.jsonl.path"
     )]
     OtherLog {
         path: PathBuf,
-        /// Whose events it has.
+        /// The log of the file.
         theirs: String,
         /// Which log this is.
         ours: String,
     },
-    /// The file has lines, and what it has is not known.
+    /// The file has lines, but its cursor file is missing.
     #[error(
         "{path} or files rotated from it are there without a good {path}.cursor beside them; move \
          them away, and the sink writes all of it anew from where the log begins"
     )]
     Unaccounted { path: PathBuf },
-    /// A file has a line that is no event.
+    /// A file has a line that is not an event.
     #[error("{path}, at byte {offset}: not the line of an event; move the files away")]
-    NoLine {
-        path: PathBuf,
-        /// Where the line begins.
-        offset: u64,
-    },
-    /// It was not opened after an error.
+    NoLine { path: PathBuf, offset: u64 },
+    /// The file was not opened again after an error.
     #[error("the file is not open")]
     NotOpen,
 }
 
-/// What the small file beside the lines says.
+/// The content of the small file beside the lines.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct Account {
     log_id: String,
@@ -66,18 +62,18 @@ struct Account {
     length: u64,
 }
 
-/// The file that is written.
+/// The current file.
 #[derive(Debug)]
 pub(super) struct EventFile {
     settings: JsonlSettings,
     file: File,
     account: Account,
-    /// Whether the account has ever been written.
+    /// Whether the cursor file was ever written.
     begun: bool,
 }
 
 impl EventFile {
-    /// Opens it as its account says it is.
+    /// Opens the file and cuts it to the length in its cursor file.
     pub(super) fn open(
         settings: &JsonlSettings,
         log_id: u64,
@@ -102,20 +98,21 @@ impl EventFile {
             });
         }
         let there = fs::metadata(path).map_or(0, |it| it.len());
-        // Right after a rotation the lines stand in the full files alone.
+        // Right after a rotation all lines are in the full files.
         if !begun && (there > 0 || !full_files(path)?.is_empty()) {
             return Err(JsonlError::Unaccounted { path: path.clone() });
         }
         let cursor = account.at.cursor().lsn;
         if begun && full_behind(path, cursor)?.next().is_some() {
-            // Only taking back leaves full files behind the cursor, and keeps a copy first.
+            // Only an interrupted take-back leaves full files after the cursor, and it makes a copy
+            // first.
             if !is_kept_from(path, cursor)? {
                 return Err(JsonlError::Unaccounted { path: path.clone() });
             }
             cut_full_files(path, cursor)?;
         }
         if there < account.length {
-            // A rotation that a crash cut off before its account was written.
+            // A crash interrupted a rotation before its cursor file was written.
             if !rotated(path, cursor).exists() {
                 return Err(JsonlError::Unaccounted { path: path.clone() });
             }
@@ -134,12 +131,12 @@ impl EventFile {
         })
     }
 
-    /// Everything before is in the files; `None`: nothing ever was.
+    /// Everything before this cursor is in the files; `None`: nothing was ever written.
     pub(super) fn cursor(&self) -> Option<Cursor> {
         self.begun.then_some(self.account.at.cursor())
     }
 
-    /// Appends lines durably, and moves the cursor where it moves.
+    /// Appends lines durably, then moves the cursor.
     pub(super) fn append<'l>(
         &mut self,
         lines: impl Iterator<Item = &'l [u8]>,
@@ -178,10 +175,11 @@ impl EventFile {
         self.remove_surplus()
     }
 
-    /// Takes back the lines from `to` on, which are kept in a file of their own; how many they are.
+    /// Takes back the lines from `to` on into a separate file; returns their number.
     pub(super) fn take_back(&mut self, from: &Cursor, to: &Cursor) -> Result<u64, JsonlError> {
         let path = self.settings.path.clone();
-        // 1. A copy of all of them, in the order of the log. Done again after a crash it is the same.
+        // 1. Copy all of them, in the order of the log. Repeating this after a crash gives the same
+        // file.
         let kept = lost(&path, from, to);
         let mut files = full_files(&path)?;
         files.push(path.clone());
@@ -194,11 +192,11 @@ impl EventFile {
         copy.sync_all()
             .and_then(|()| sync_folder(folder_of(&path)))
             .map_err(failed("syncing", &kept))?;
-        // 2. The cursor: from here on these lines are not of the file.
+        // 2. Move the cursor: from here on these lines are no longer part of the file.
         self.account.length = lines::first_at_or_behind(&path, to.lsn)?;
         self.account.at = (*to).into();
         self.save()?;
-        // 3. The cut.
+        // 3. Cut the lines.
         self.file
             .set_len(self.account.length)
             .and_then(|()| self.file.sync_data())
@@ -252,20 +250,20 @@ fn rotated(path: &Path, cursor: Lsn) -> PathBuf {
     path.with_file_name(format!("{}.{:020}", name_of(path), cursor.0))
 }
 
-/// Where lines are kept that were taken back from `path`.
+/// The file for lines that are taken back from `path`.
 fn lost(path: &Path, from: &Cursor, to: &Cursor) -> PathBuf {
     let (name, generation) = (name_of(path), from.generation);
     let (first, end) = (to.lsn.0, from.lsn.0);
     path.with_file_name(format!("{name}.lost-{generation}-{first:020}-{end:020}"))
 }
 
-/// The full files that go on behind `cursor`.
+/// The full files that end after `cursor`.
 fn full_behind(path: &Path, cursor: Lsn) -> Result<impl Iterator<Item = PathBuf>, JsonlError> {
     let last = rotated(path, cursor);
     Ok(full_files(path)?.into_iter().filter(move |it| *it > last))
 }
 
-/// Whether there is a file of lines that were taken back from `first` on.
+/// Whether there is a file with lines taken back from `first` on.
 fn is_kept_from(path: &Path, first: Lsn) -> Result<bool, JsonlError> {
     let (prefix, part) = (
         format!("{}.lost-", name_of(path)),
@@ -275,7 +273,8 @@ fn is_kept_from(path: &Path, first: Lsn) -> Result<bool, JsonlError> {
     Ok(names.any(|name| name.starts_with(&prefix) && name.contains(&part)))
 }
 
-/// Cuts full files that go on behind `cursor`: what was taken back, where a crash came before the cut.
+/// Cuts full files that end after `cursor`: completes a take-back that a crash interrupted before
+/// the cut.
 fn cut_full_files(path: &Path, cursor: Lsn) -> Result<(), JsonlError> {
     for full in full_behind(path, cursor)? {
         let length = lines::first_at_or_behind(&full, cursor)?;

@@ -1,7 +1,7 @@
 //! Owns finding lines in the files of the JSON Lines sink by the LSN of their event.
 //!
-//! Invariants: lines stand in the order of the log, so they are searched for by halves; of a file no
-//! more is read than a few lines. Deliberately absent: changing files.
+//! Invariants: lines are in the order of the log, so a binary search finds them; only a few lines
+//! of a file are read. Deliberately absent: changing files.
 
 use super::file::{JsonlError, failed, full_files};
 use crate::ids::Lsn;
@@ -12,10 +12,10 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
 use std::path::Path;
 
-/// Far above the line of any event.
+/// Far above the length of any event's line.
 const LINE_BYTES_MAX: u64 = 64 << 20;
 
-/// What a line says of its event.
+/// The fields of a line that identify its event.
 #[derive(Deserialize)]
 struct Line {
     lsn: u64,
@@ -34,7 +34,7 @@ pub(super) fn newest(path: &Path, from: Lsn, before: Lsn) -> Result<Option<Mark>
         if end == 0 {
             continue;
         }
-        // The last line that ends at `end` is the one that holds the byte before it.
+        // The last line before `end` is the one with the byte before it.
         let (_, line) = lines.around(end - 1)?;
         let at = UnixMs::parse(&line.at);
         let at = at.ok_or_else(|| lines.no_line(end - 1))?;
@@ -48,13 +48,13 @@ pub(super) fn newest(path: &Path, from: Lsn, before: Lsn) -> Result<Option<Mark>
     Ok(None)
 }
 
-/// Where in `file` the first line begins whose event stands at `lsn` or behind it; its length where
+/// The offset of the first line in `file` whose event is at `lsn` or later; the file's length if
 /// there is none.
 pub(super) fn first_at_or_behind(file: &Path, lsn: Lsn) -> Result<u64, JsonlError> {
     Lines::open(file)?.first_at_or_behind(lsn)
 }
 
-/// Copies the lines of `file` from `offset` on; how many they are.
+/// Copies the lines of `file` from `offset` on; returns their number.
 pub(super) fn copy(file: &Path, offset: u64, mut to: &File) -> io::Result<u64> {
     let mut from = File::open(file)?;
     from.seek(SeekFrom::Start(offset))?;
@@ -89,7 +89,8 @@ impl<'p> Lines<'p> {
     }
 
     fn first_at_or_behind(&mut self, lsn: Lsn) -> Result<u64, JsonlError> {
-        // Lines that begin before `low` stand before `lsn`; those from `high` on do not.
+        // Invariant of the search: lines that begin before `low` are before `lsn`; lines from
+        // `high` on are not.
         let (mut low, mut high) = (0, self.length);
         while low < high {
             let (span, line) = self.around(low + (high - low) / 2)?;
@@ -102,7 +103,7 @@ impl<'p> Lines<'p> {
         Ok(low)
     }
 
-    /// The line that holds the byte at `offset`.
+    /// The line that contains the byte at `offset`.
     fn around(&mut self, offset: u64) -> Result<(std::ops::Range<u64>, Line), JsonlError> {
         let path = self.path;
         let start = self.start_of(offset).map_err(failed("reading", path))?;
@@ -120,7 +121,7 @@ impl<'p> Lines<'p> {
         Ok((start..start + bytes.len() as u64, line))
     }
 
-    /// Where the line begins that holds the byte at `offset`.
+    /// The start of the line that contains the byte at `offset`.
     fn start_of(&mut self, offset: u64) -> io::Result<u64> {
         const STEP: u64 = 4_096;
         let mut end = offset;

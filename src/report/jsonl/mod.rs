@@ -1,10 +1,11 @@
-//! The JSON Lines sink: a file of events, one JSON object a line, exactly those of `holdfast log`.
+//! The JSON Lines sink: a file of events, one JSON object per line, the same as `holdfast log`
+//! prints.
 //!
-//! Invariants: every event stands in the files once and in order, over crashes too: how long the
-//! file is stands in a small file beside it, written after each batch is synced, and what goes
-//! beyond it is cut before anything is appended; a full file is renamed to its cursor and a new one
-//! begun; the newest `keep` full ones are kept. Lines of a history that was given up are cut and kept
-//! aside in a file of their own.
+//! Invariants: the files have every event once and in order, across crashes. A small file beside
+//! the lines records their length, written after each batch is synced; anything beyond it is cut
+//! before appending. A full file is renamed to its cursor and a new one is started; the newest
+//! `keep` full ones are kept. Lines of a history that was given up are cut and kept in a separate
+//! file.
 
 mod file;
 mod lines;
@@ -23,14 +24,14 @@ pub use file::JsonlError;
 /// The sink's name.
 pub const NAME: &str = "jsonl";
 
-/// Where lines go.
+/// The settings of the sink.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct JsonlSettings {
-    /// The file that is written.
+    /// The current file.
     pub path: PathBuf,
-    /// Bytes after which it is full.
+    /// Size at which the file is rotated.
     pub rotate_bytes: u64,
-    /// How many full files are kept.
+    /// Number of full files to keep.
     pub keep: usize,
 }
 
@@ -47,7 +48,7 @@ pub fn sink(settings: JsonlSettings, batching: Batching) -> Sink<Lines, LineFile
     }
 }
 
-/// Makes a line of each event.
+/// Converts an event into a line.
 #[derive(Debug)]
 pub struct Lines;
 
@@ -81,7 +82,7 @@ impl Deliver for LineFile {
         log_id: u64,
         generation: Generation,
     ) -> Result<Option<Cursor>, JsonlError> {
-        // What is open may have lines that no cursor vouches for.
+        // The open file may have lines after the cursor; opening it again cuts them.
         self.file = None;
         let file = EventFile::open(&self.settings, log_id, generation)?;
         let cursor = file.cursor();

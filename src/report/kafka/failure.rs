@@ -11,28 +11,25 @@ use std::path::PathBuf;
 /// Why a batch was not delivered.
 #[derive(Debug, thiserror::Error)]
 pub enum KafkaFailure {
-    /// The producer cannot be set up so.
+    /// The producer could not be created.
     #[error("cannot create the Kafka producer: {0}; check [report.kafka]")]
     Setup(KafkaError),
-    /// The brokers cannot be asked.
+    /// The brokers could not be asked about the topic.
     #[error("asking {brokers} about the topic {topic}: {code}{}", after(.last.as_ref()))]
     Ask {
-        /// Whom.
         brokers: String,
         topic: String,
-        /// What the library said.
         code: RDKafkaErrorCode,
-        /// What went wrong with a connection last.
+        /// The last error of a connection.
         last: Option<String>,
     },
-    /// The topic is not there, or may not be written to.
+    /// The topic does not exist, or writing is not permitted.
     #[error(
         "the topic {topic}: {code}; create it (`holdfast schema kafka` prints how) and allow this \
          client to write to it"
     )]
     Topic {
         topic: String,
-        /// What the broker said.
         code: RDKafkaErrorCode,
     },
     /// What the topic has cannot be read.
@@ -61,26 +58,25 @@ pub enum KafkaFailure {
     #[error("{topic} did not take the event at LSN {lsn}: {code}{}", after(.last.as_ref()))]
     Message {
         topic: String,
-        /// Which event.
         lsn: u64,
-        /// Its index among those that were sent.
+        /// Its index among the sent messages.
         index: usize,
-        /// What the broker or the library said.
+        /// The error of the broker or the library.
         code: RDKafkaErrorCode,
-        /// What went wrong with a connection last, or fatally.
+        /// The last or fatal error of a connection.
         last: Option<String>,
     },
-    /// No answer came in time; the messages may have arrived.
+    /// No acknowledgement came in time; the messages may have arrived.
     #[error("{unanswered} messages to {topic} are not acknowledged after {waited_ms} ms{}", after(.last.as_ref()))]
     Silent {
         topic: String,
         unanswered: usize,
         /// How long was waited.
         waited_ms: u128,
-        /// What went wrong with a connection last.
+        /// The last error of a connection.
         last: Option<String>,
     },
-    /// The producer is gone, as after an error.
+    /// The producer was dropped after an error.
     #[error("the Kafka producer is not open")]
     NotOpen,
 }
@@ -90,13 +86,13 @@ fn after(last: Option<&String>) -> String {
 }
 
 impl KafkaFailure {
-    /// Whether to try again.
+    /// What the error means for the runner.
     pub(super) fn class(&self) -> Class {
         match self {
             Self::Setup(_) => Class::Misconfigured,
             Self::Ask { code, .. } | Self::Topic { code, .. } | Self::Read { code, .. } => {
                 match class_of(*code) {
-                    // A question refuses no message.
+                // A request for metadata cannot reject a message.
                     Class::Rejected => Class::Misconfigured,
                     class => class,
                 }
@@ -109,7 +105,7 @@ impl KafkaFailure {
     }
 }
 
-/// Whether a message, or the batch that it was packed in, is larger than the brokers take.
+/// Whether a message, or the batch with it, is larger than the brokers accept.
 pub(super) const fn is_too_large(code: RDKafkaErrorCode) -> bool {
     matches!(
         code,

@@ -17,14 +17,14 @@ use std::time::Instant;
 use tokio::sync::Notify;
 use tokio::time::timeout_at;
 
-/// Nobody waits.
+/// No task waits.
 const NOBODY: usize = usize::MAX;
 
-/// Messages of one producer.
+/// The messages in flight of one producer.
 pub(super) struct Flight {
     sent: AtomicUsize,
     ended: AtomicUsize,
-    /// How many have to have ended for whoever waits to be woken.
+    /// The number of ended messages at which the waiting task is woken.
     awaited: AtomicUsize,
     all_ended: Notify,
     failure: Mutex<Option<(usize, RDKafkaErrorCode)>>,
@@ -45,16 +45,17 @@ impl Default for Flight {
 }
 
 impl Flight {
-    /// One more was sent.
+    /// Counts a sent message.
     pub(super) fn sent(&self) {
         self.sent.fetch_add(1, SeqCst);
     }
 
-    /// Waits until every message that was sent has come to an end; where that is not so by `until`,
-    /// how many have not.
+    /// Waits until every sent message has ended; returns the number of unfinished messages at
+    /// `until`.
     pub(super) async fn landed(&self, until: Instant) -> Result<(), usize> {
         let sent = self.sent.load(SeqCst);
-        // Set before looking, as an end is counted before it looks here: one of both sees the other.
+        // This thread sets `awaited` and then reads the count; the polling thread counts and then
+        // reads `awaited`. So at least one of them sees the other's write.
         self.awaited.store(sent, SeqCst);
         while self.ended.load(SeqCst) < sent {
             let woken = timeout_at(until.into(), self.all_ended.notified()).await;
@@ -67,12 +68,12 @@ impl Flight {
         Ok(())
     }
 
-    /// Of several failures the one that says most, with the message's index in its batch.
+    /// The most specific of several failures, with the message's index in its batch.
     pub(super) fn failure(&self) -> Option<(usize, RDKafkaErrorCode)> {
         *self.failure.lock()
     }
 
-    /// What went wrong with a connection last.
+    /// The last error of a connection.
     pub(super) fn last_error(&self) -> Option<String> {
         self.last_error.lock().clone()
     }
@@ -107,7 +108,7 @@ impl ProducerContext for Flight {
     }
 }
 
-/// How much a failure says: what speaks of the message, then of the set-up, then the rest.
+/// How specific a failure is: about the message, then about the set-up, then any other.
 fn weight(code: RDKafkaErrorCode) -> u8 {
     match class_of(code) {
         Class::Rejected => 2,

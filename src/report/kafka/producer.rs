@@ -24,14 +24,14 @@ use rdkafka::producer::{BaseRecord, Producer, ThreadedProducer};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// How long the brokers may take to say what topics there are, at the longest.
+/// Timeout of a request for metadata.
 const METADATA_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How long to wait for room in the producer's queue before looking again.
+/// How long to wait for room in the producer's queue before trying again.
 const QUEUE_FULL_WAIT: Duration = Duration::from_millis(5);
 
-/// Refusals that one delivery settles by itself; with more, the runner halves it, so that each part
-/// has the whole time.
+/// Maximum rejections that one delivery handles itself. With more, the runner halves the batch, so
+/// that each part has the full timeout.
 const REFUSALS_MAX: usize = 48;
 
 /// Delivers messages.
@@ -68,8 +68,8 @@ impl Producing {
         }
     }
 
-    /// Sends `marked`, the batch's message number `index`, to `topic`, with `more` headers beside
-    /// the event's own.
+    /// Sends `placed`, the message at `index` of the batch, to `topic`, with `more` additional
+    /// headers.
     fn send(
         producer: &ThreadedProducer<Flight>,
         topic: &str,
@@ -106,7 +106,7 @@ impl Producing {
         Ok(())
     }
 
-    /// Sends the batch; what the library refuses by itself is left out and named.
+    /// Sends the batch; returns the messages that the library itself rejected.
     async fn send_all(
         &self,
         producer: &ThreadedProducer<Flight>,
@@ -139,7 +139,7 @@ impl Producing {
         Ok(refused)
     }
 
-    /// Waits for every message that was sent of `items`.
+    /// Waits for every sent message of `items`.
     async fn acknowledged(
         &self,
         producer: &ThreadedProducer<Flight>,
@@ -165,7 +165,7 @@ impl Producing {
         }
     }
 
-    /// Sends what was refused to the dead-letter topic; what remains is what that refuses too.
+    /// Sends rejected messages to the dead-letter topic; returns those that it rejects, too.
     async fn bury(
         &mut self,
         items: &[Marked<'_>],
@@ -200,7 +200,7 @@ impl Producing {
                     "the broker rejected an event permanently; it is in the dead-letter topic"
                 ),
                 Err(failure) if failure.class() == Class::Retriable => return Err(failure),
-                // The data directory keeps it.
+                // The dead letters of the data directory keep it.
                 Err(failure) => {
                     self.producer = None;
                     left.push(Rejection {
@@ -213,7 +213,7 @@ impl Producing {
         Ok(left)
     }
 
-    /// The producer, set up anew where a failure took it.
+    /// The producer; a new one after a failure.
     pub(super) fn producer(&mut self) -> Result<Arc<ThreadedProducer<Flight>>, KafkaFailure> {
         if let Some(producer) = &self.producer {
             return Ok(Arc::clone(producer));
@@ -304,10 +304,11 @@ impl Producing {
             let has_time = refusals <= REFUSALS_MAX && begun.elapsed() < self.patience / 2;
             let is_known = together == 1 || is_too_large(*code);
             if failure.class() != Class::Rejected || items.len() > 1 && !(has_time && is_known) {
-                // Among others, the runner finds what is refused by halving.
+                // In a batch, the runner finds the rejected message by halving.
                 return Err(failure);
             }
-            // Alone, it is the one that is refused; together, they go again in smaller batches.
+            // A message sent alone is the rejected one; otherwise send them again in smaller
+            // batches.
             if together == 1 {
                 refused.push(Rejection {
                     index: start,
@@ -343,7 +344,7 @@ impl Deliver for Producing {
         log_id: u64,
         _generation: Generation,
     ) -> Result<Option<Cursor>, KafkaFailure> {
-        // What an earlier one still has in hand would be sent beside what comes.
+        // An earlier producer could still send its messages between the new ones.
         self.producer = None;
         self.parted = None;
         self.partitions = self.ask_for_partitions().await?;

@@ -1,4 +1,7 @@
-//! Owns where events go. How a producer is set up for it is `setup`'s.
+//! Owns where events go, and how a producer is configured for it.
+//!
+//! Invariant: what order and durability depend on (idempotence, all replicas, no gaps, no timeout
+//! of the library) is not configurable.
 
 use secrecy::SecretString;
 
@@ -33,25 +36,25 @@ pub struct Login {
     pub password: SecretString,
 }
 
-/// Where events go.
+/// The settings of the sink.
 #[derive(Clone, Debug)]
 pub struct KafkaSettings {
-    /// `HOST:PORT` of some of the brokers.
+    /// `HOST:PORT` of one or more brokers.
     pub brokers: Vec<String>,
-    /// Where events go.
+    /// The settings of the sink.
     pub topic: String,
-    /// Where what the broker refuses for good goes; `None`: to the data directory alone.
+    /// The topic for rejected events; `None`: they stay in the data directory.
     pub dlq_topic: Option<String>,
-    /// What the brokers know this producer as.
+    /// The client id of the producer.
     pub client_id: String,
     /// `ce_source` but for the generation; `None`: `urn:holdfast:log:` and the log's id.
     pub source: Option<String>,
     /// How messages are compressed.
     pub compression: Compression,
-    /// How long a message waits for others that go with it.
+    /// How long a message waits for others to be sent with it.
     pub linger_ms: u64,
-    /// The largest message that is sent.
+    /// Maximum size of a message.
     pub message_bytes_max: usize,
-    /// How to log in; `None`: not.
+    /// `None`: no login.
     pub login: Option<Login>,
 }

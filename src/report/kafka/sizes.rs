@@ -10,19 +10,20 @@
 
 use super::messages::KafkaMessage;
 
-/// What was learned since the process started.
+/// The sizes learned since the process started.
 #[derive(Debug)]
 pub(super) struct Sizes {
-    /// The library packs messages up to this size together.
+    /// The library builds batches up to this size.
     batch_bytes: usize,
-    /// Messages of this size on are sent alone: one of this size was refused alone.
+    /// Messages of at least this size are sent alone, because one of this size was rejected when
+    /// sent alone.
     alone_from: usize,
-    /// What was said in the log.
+    /// The size that was logged last.
     reported: usize,
 }
 
 impl Sizes {
-    /// Nothing is known but what is set.
+    /// Starts with the configured size.
     pub(super) const fn new(batch_bytes: usize) -> Self {
         Self {
             batch_bytes,
@@ -35,16 +36,17 @@ impl Sizes {
         self.batch_bytes
     }
 
-    /// How many of these messages, at least one, go together.
+    /// How many of these messages to send together; at least one.
     pub(super) fn together(&self, sizes: impl Iterator<Item = usize>) -> usize {
         let count = sizes.take_while(|size| *size < self.alone_from).count();
         count.max(1)
     }
 
-    /// Some of these messages were sent together and the one at `index` was among those refused.
+    /// Learns from a rejection: these messages were sent together, and the one at `index` was
+    /// rejected.
     pub(super) fn refused(&mut self, sizes: &[usize], index: usize) {
         let size = sizes[index];
-        // The library adds to a batch only what keeps it below this: so it was a batch of its own.
+        // The library adds to a batch only up to this size, so this message was a batch of its own.
         if sizes.len() == 1 || size >= self.batch_bytes {
             self.alone_from = self.alone_from.min(size);
         } else {
@@ -53,7 +55,7 @@ impl Sizes {
         }
     }
 
-    /// The size of batches, where it changed since this was asked last.
+    /// The size of batches, if it changed since the last call.
     pub(super) fn news(&mut self) -> Option<usize> {
         let changed = self.reported != self.batch_bytes;
         self.reported = self.batch_bytes;
@@ -61,7 +63,7 @@ impl Sizes {
     }
 }
 
-/// At most what the library counts for a message: headers and framing come on top.
+/// At most the size that the library counts for a message, which adds headers and framing.
 pub(super) fn size_of(message: &KafkaMessage) -> usize {
     message.key.len() + message.json.len()
 }
@@ -75,7 +77,7 @@ mod tests {
         let mut sizes = Sizes::new(1_000_000);
         let messages = [300, 300, 900, 300];
         let mut refusals = 0;
-        // The first of the batch is named, as the library does.
+        // As the library does, name the first message of the batch.
         while sizes.batch_bytes() > 900 {
             sizes.refused(&messages, 0);
             refusals += 1;

@@ -1,7 +1,7 @@
-//! Owns the rows of `purchase_attempts`: how each begins, and which event ends it.
+//! Owns the rows of `purchase_attempts`: how each starts, and which event ends it.
 //!
 //! Invariant: an attempt is ended by the first event that can end it, and by no other; the row of
-//! its end is written whole, so that it stands even where its beginning does not.
+//! its end is complete, so that it is correct even without the row of its start.
 
 use super::rows::{AttemptResult, AttemptRow, Rows};
 use crate::engine::event::{Flow, Origin};
@@ -13,14 +13,14 @@ use crate::money::Amount;
 use crate::report::feed::sink::Unfit;
 use crate::time::UnixMs;
 
-/// Where and when an event happened.
+/// LSN and time of an event.
 #[derive(Copy, Clone)]
 pub(super) struct EventPlace {
     pub(super) lsn: Lsn,
     pub(super) at: UnixMs,
 }
 
-/// An attempt of which only where it came from is known.
+/// An attempt with only its origin.
 pub(super) fn from_origin(place: EventPlace, flow: Flow, origin: &Origin) -> AttemptRow {
     AttemptRow {
         ip: origin.ip.map(|it| it.to_string()),
@@ -54,9 +54,8 @@ fn blank(place: EventPlace, flow: Flow) -> AttemptRow {
     }
 }
 
-/// The row of a payment, if the event at `place` is what ended it: giving an authorization back may
-/// begin more than once. It is written whole, so that it stands
-/// even where its beginning does not, for one reason or another.
+/// The row of a payment, if the event at `place` ended it; a void may begin more than once. The row
+/// is complete, so that it is correct even without the row of its start.
 pub(super) fn end_buy(
     known: &PurchaseAsOf,
     result: AttemptResult,
@@ -65,7 +64,7 @@ pub(super) fn end_buy(
     rows: &mut Rows,
 ) -> Result<(), Unfit> {
     let view = &known.view;
-    // Of a hold that was paid for more than once, what ends now was begun last.
+    // If a hold was paid for more than once, the payment that ends is the one that started last.
     let mut begun = view.history.iter().enumerate();
     let (place_of_start, started) = begun
         .rfind(|(_, entry)| entry.step == Step::PaymentStarted)
@@ -146,7 +145,7 @@ pub(super) fn refund_attempt(
     }
 }
 
-/// The `nth` time that this step was taken, from 1.
+/// The `nth` occurrence of this step, from 1.
 pub(super) fn stepped(history: &[HistoryEntry], step: Step, nth: usize) -> Option<&HistoryEntry> {
     let mut taken = history.iter().filter(|entry| entry.step == step);
     taken.nth(nth.checked_sub(1)?)

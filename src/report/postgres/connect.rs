@@ -1,7 +1,7 @@
-//! Owns connections: TLS by rustls, and what every session is set to.
+//! Owns connections: TLS by rustls, and the settings of every session.
 //!
-//! Invariants: a server's certificate is always verified where TLS is used; the session ends by
-//! itself where this process has gone in the middle of a transaction.
+//! Invariants: with TLS, the server's certificate is always verified; the session ends
+//! automatically if this process disappears during a transaction.
 
 use super::fault::PostgresError;
 use super::settings::PostgresSettings;
@@ -23,14 +23,14 @@ pub(super) struct Connected {
 
 impl Drop for Connected {
     fn drop(&mut self) {
-        // A connection that hangs does not end by itself.
+        // A hanging connection does not end by itself.
         self.driver.abort();
     }
 }
 
-/// What a URL says. Without `sslmode`, only this machine is reached without TLS; `verify-ca` and
-/// `verify-full` are what `require` does here anyway. `prefer` is refused: anyone on the way could
-/// have the password sent in clear.
+/// Parses a URL. Without `sslmode`, only a local server is used without TLS; `verify-ca` and
+/// `verify-full` mean the same as `require`, which always verifies. `prefer` is refused, because an
+/// attacker on the network could make it send the password without TLS.
 pub(super) fn config_of(url: &str) -> Option<Config> {
     let has_scheme = url.starts_with("postgres://") || url.starts_with("postgresql://");
     if !has_scheme || url.contains("sslmode=prefer") {

@@ -1,9 +1,9 @@
-//! Owns what becomes of an event in PostgreSQL: its rows.
+//! Owns converting an event into its rows in PostgreSQL.
 //!
-//! Invariant: rows are a function of the event, and of what of its purchase had happened up to the
-//! event and cannot change any more ([`Journal::purchase_as_of`]): the same event makes the same
-//! rows, today, after a crash, and out of the dead letters. The sink needs no state of its own for
-//! it, and can begin in the middle of a purchase's life.
+//! Invariant: rows depend only on the event, and on the part of its purchase's history that cannot
+//! change any more ([`Journal::purchase_as_of`]): the same event makes the same rows, live, after a
+//! crash, and when redriven. So the sink needs no state of its own, and can start in the middle of
+//! a purchase.
 
 use super::attempts::{EventPlace, end_buy, end_refund, from_origin, refund_attempt, stepped};
 use super::encode::Tuple;
@@ -34,7 +34,7 @@ const TOKENS: &str = "TOKENS";
 /// The reason of attempts that a risk rule blocked.
 const RISK_BLOCKED: &str = "risk_blocked";
 
-/// Makes rows.
+/// Converts events into rows.
 pub struct ToRows {
     journal: Arc<Journal>,
     sealer: Sealer,
@@ -159,7 +159,7 @@ impl ToRows {
                 let known = self.known(it.purchase, place)?;
                 let reason = it.cause.as_str().to_owned();
                 end_buy(&known, AttemptResult::Failed, Some(reason), place, rows)?;
-                // What nobody declined says nothing of the buyer.
+                // Only a decline by the issuer counts against the buyer.
                 if it.cause == DeclineCause::DeclinedByIssuer {
                     rows.risk = Some(Risk {
                         declines: 1,
@@ -361,7 +361,7 @@ impl ToRows {
         rows: &mut Rows,
     ) -> Result<(), Unfit> {
         let mut row = self.transaction(&self.known(it.purchase, place)?, place)?;
-        // The refund was made, and still counts as one; its money does not.
+        // The refund still counts as one, but its money came back.
         row.refunded = -it.amount.get();
         let moved = [
             entry("cash_clearing", &row.currency, it.amount.get()),
@@ -409,7 +409,7 @@ impl ToRows {
         let known = self.known(it.purchase, place)?;
         let mut row = self.transaction(&known, place)?;
         row.dispute = Some(Disputed {
-            // Another one of the purchase's may be open.
+            // Another dispute of the purchase may be open.
             word: match it.leaves {
                 PaidState::Disputed => DisputeStatus::Opened.as_str(),
                 PaidState::Captured
@@ -436,7 +436,7 @@ impl ToRows {
         Ok(())
     }
 
-    /// The purchase as captured; what an event adds is the caller's.
+    /// The row of the purchase as captured; the caller adds the effect of the event.
     fn transaction(&self, known: &PurchaseAsOf, place: EventPlace) -> Result<Transaction, Unfit> {
         let view = &known.view;
         let unfit = |what: &str| Unfit(format!("the purchase {} {what}", view.purchase));
@@ -476,7 +476,7 @@ impl ToRows {
 }
 
 fn hold_placed(it: &HoldPlaced, place: EventPlace, rows: &mut Rows) {
-    // A buy's hold is a part of the buy, whose attempt is its payment.
+    // The hold of a buy is part of the buy, whose attempt is the payment.
     if it.flow == Flow::Hold {
         rows.attempt = Some(Box::new(AttemptRow {
             result: AttemptResult::Success,
@@ -571,8 +571,8 @@ fn tokens_spent(it: &crate::engine::event::TokensSpent, place: EventPlace, rows:
     reward(&booking, "spent", -tokens, 0, &mut rows.reward);
 }
 
-/// The use of a promotion goes back with the event that ends its purchase for the buyer, and with
-/// none after that: so it is given back once.
+/// A promotion's use is given back with the first event that ends the purchase for the buyer, and
+/// with no later one, so exactly once.
 fn use_back_where_ended(known: &PurchaseAsOf, place: EventPlace, rows: &mut Rows) {
     let view = &known.view;
     let steps = || view.history.iter().map(|it| it.step);
@@ -589,7 +589,7 @@ fn use_back_where_ended(known: &PurchaseAsOf, place: EventPlace, rows: &mut Rows
     });
 }
 
-/// Books money that goes back, or comes back, and the reward tokens that go with it.
+/// Books refunded or returned money, and the reward tokens with it.
 fn money_moves(
     row: &Transaction,
     [to, from]: [LedgerRow<'_>; 2],
@@ -620,7 +620,7 @@ fn money_moves(
     ];
     booking.write(&entries, &mut rows.ledger);
     if given != 0 {
-        // One event asks back or gives back, never both.
+        // An event takes tokens back or gives them back, never both.
         reward(
             &booking,
             "given_back",

@@ -1,9 +1,9 @@
 //! Owns writing a batch: one transaction with its rows and the cursor.
 //!
-//! Invariants: the cursor moves from exactly where it was left, in the transaction that writes the
-//! rows, so every event is written once, whatever is repeated and whoever else writes; a commit
-//! whose answer was lost is recognized by the cursor; what comes out of the dead letters is written
-//! only where the audit log does not have it.
+//! Invariants: the cursor moves from exactly its last position, in the transaction that writes the
+//! rows, so every event is written once, even if a batch is repeated or another process writes; a
+//! commit whose response was lost is recognized by the cursor; a redriven event is written only if
+//! the audit log does not have it.
 
 use super::connect::{Connected, connect};
 use super::encode::{HEADER, TRAILER, bigint};
@@ -26,7 +26,6 @@ use tokio_postgres::{Statement, Transaction};
 /// Bytes of one message of a `COPY`.
 const COPY_CHUNK: usize = 256 << 10;
 
-/// Writes rows.
 pub struct Writer {
     settings: PostgresSettings,
     session: Option<Session>,
@@ -36,13 +35,13 @@ pub struct Writer {
 struct Session {
     connected: Connected,
     log_id: String,
-    /// As the cursor has it.
+    /// The text form in the cursor's row.
     generation: String,
     statements: Statements,
 }
 
-/// The statements of a session. Those of tables to which rows are added, and, where rows change,
-/// those by way of a temporary table.
+/// The prepared statements of a session: for tables that only grow, and, by way of a temporary
+/// table, for tables whose rows change.
 struct Statements {
     move_cursor: Statement,
     audit: Statement,
@@ -57,11 +56,11 @@ struct Statements {
 
 /// A table whose rows change.
 struct Changing {
-    /// `COPY` of rows that are new.
+    /// `COPY` for new rows.
     add: Statement,
     /// `COPY` into the temporary table.
     stage: Statement,
-    /// From there, what is new is added and what is there is changed.
+    /// Inserts or updates from the temporary table.
     merge: Statement,
 }
 
@@ -124,7 +123,7 @@ impl Deliver for Writer {
 }
 
 impl Session {
-    /// Takes on the writer's role, and says where the cursor stands.
+    /// Sets the writer's role, and reads the cursor.
     async fn begin(
         connected: Connected,
         log_id: String,
@@ -216,7 +215,7 @@ impl Session {
                 .map_err(doing("reading the cursor"))?;
             let found: i64 = row.get(0);
             let is_ours = (found, row.get(1), row.get(2)) == (after, generation.as_str(), chain);
-            // The commit arrived and its answer did not.
+            // The commit succeeded, but its response was lost.
             return if is_ours && after > before {
                 self.generation = generation;
                 Ok(())
@@ -251,7 +250,8 @@ impl Session {
         let missing = items.iter().filter(|it| !there.contains(&bigint(it.lsn)));
         let written = RowBatch::of(missing.map(|it| &it.item), None);
         self.statements.write(&transaction, written).await?;
-        // Their LSNs are behind the one that segments are computed up to.
+        // Their LSNs are before the one up to which segments are computed, so the next run would
+        // miss these buyers.
         transaction
             .execute(LATE, &[&places])
             .await
@@ -371,7 +371,7 @@ async fn changing(
     })
 }
 
-/// Emptied with every transaction.
+/// Emptied at the end of every transaction.
 fn temporary_tables() -> String {
     let table = |table: &RowTable| {
         let (name, columns) = (table.name, table.columns.join(", "));

@@ -1,28 +1,28 @@
 //! Owns the binary `COPY` format: tuples as PostgreSQL reads them.
 //!
-//! Invariant: a tuple has as many fields as its table's list of columns names, which is asserted
-//! where it ends. Written by hand, because a driver's generic writer costs more than the row.
+//! Invariant: a tuple has as many fields as the list of columns of its table; this is asserted at
+//! its end. Written by hand, because a driver's generic writer costs more than the row.
 
 use crate::ids::Lsn;
 use crate::time::UnixMs;
 
-/// What a stream of tuples begins with: signature, flags, no extension.
+/// The start of a stream: signature, flags, no extension.
 pub(super) const HEADER: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
 
-/// What it ends with.
+/// The end of a stream.
 pub(super) const TRAILER: &[u8] = &[0xff, 0xff];
 
-/// Milliseconds from 1970 to 2000, where PostgreSQL counts from.
+/// Milliseconds from 1970 to 2000, PostgreSQL's epoch.
 const EPOCH_MS: i64 = 946_684_800_000;
 
-/// One tuple in the making.
+/// A tuple that is being written.
 pub(super) struct Tuple<'b> {
     into: &'b mut Vec<u8>,
     left: usize,
 }
 
 impl<'b> Tuple<'b> {
-    /// A tuple of so many fields at the end of `into`.
+    /// Appends a tuple of `fields` fields to `into`.
     pub(super) fn new(into: &'b mut Vec<u8>, fields: usize) -> Self {
         let count = i16::try_from(fields).expect("a table has few columns");
         into.extend_from_slice(&count.to_be_bytes());
@@ -125,7 +125,7 @@ impl Drop for Tuple<'_> {
     }
 }
 
-/// An LSN as the database keeps it: a log of 2⁶³ bytes is never written.
+/// An LSN as `bigint`: no log reaches 2⁶³ bytes.
 pub(super) fn bigint(lsn: Lsn) -> i64 {
     i64::try_from(lsn.0).unwrap_or(i64::MAX)
 }

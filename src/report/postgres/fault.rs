@@ -1,4 +1,4 @@
-//! Owns what can go wrong with PostgreSQL, and what it means.
+//! Owns the errors of PostgreSQL, and their classification.
 
 use crate::causes::with_causes;
 use crate::report::feed::sink::Class;
@@ -7,19 +7,19 @@ use tokio_postgres::error::SqlState;
 /// Why something did not work.
 #[derive(Debug, thiserror::Error)]
 pub enum PostgresError {
-    /// The database, or the way to it.
+    /// An error of the database or the connection.
     #[error("{doing}: {}", told(.error))]
     Database {
         /// What was tried.
         doing: &'static str,
-        /// What the driver says. No `source`: whoever shows an error with its causes would show the
-        /// row that PostgreSQL quotes.
+        /// The error of the driver. Not marked as `source`, because an error shown with its causes
+        /// would then show the row that PostgreSQL quotes.
         error: tokio_postgres::Error,
     },
     /// The URL cannot be used.
     #[error("report.postgres.url is not the URL of a PostgreSQL server")]
     Url,
-    /// The authorities' certificates cannot be used.
+    /// The certificates of `ca_file` cannot be used.
     #[error("report.postgres.ca_file: {0}")]
     Authorities(String),
     /// A migration failed.
@@ -27,10 +27,10 @@ pub enum PostgresError {
         "cannot migrate the schema: {0}; run the output of `holdfast schema postgres` as its owner, or correct report.postgres.migrator_url"
     )]
     Migration(String),
-    /// The way to the database broke during a migration.
+    /// The connection failed during a migration.
     #[error("bringing the schema up to date: {0}")]
     MigrationCutOff(String),
-    /// The tables are another log's.
+    /// The tables belong to another log.
     #[error(
         "the tables belong to log {theirs}, but this is log {ours}; use a separate database for each log"
     )]
@@ -44,7 +44,7 @@ pub enum PostgresError {
         "the row of postgres in holdfast.sink_cursor has a generation or chain that no sink writes; restore it"
     )]
     Cursor,
-    /// Somebody else moved the cursor.
+    /// Another process moved the cursor.
     #[error(
         "the cursor is at {found}, but {expected} was expected; another process writes to this database"
     )]
@@ -54,7 +54,7 @@ pub enum PostgresError {
         /// Where it was left.
         expected: i64,
     },
-    /// It was not opened after an error.
+    /// The connection was not opened again after an error.
     #[error("there is no connection")]
     NotOpen,
 }
@@ -85,7 +85,7 @@ impl PostgresError {
         }
     }
 
-    /// What it means.
+    /// What the error means for the runner.
     pub(super) fn class(&self) -> Class {
         match self {
             Self::Database { error, .. } => error.code().map_or(Class::Retriable, class_of),
@@ -101,27 +101,27 @@ impl PostgresError {
     }
 }
 
-/// By the first two characters, PostgreSQL says what kind of error it is.
+/// The first two characters of an `SQLSTATE` are its class.
 fn class_of(code: &SqlState) -> Class {
     match code.code().get(..2).unwrap_or_default() {
-        // The data: a value, a constraint, a check of a view, a limit of a row.
+        // The data is wrong: a value, a constraint, a check of a view, a limit of a row.
         "22" | "23" | "44" | "54" | "P0" => Class::Rejected,
-        // Who may, what there is: no row is at fault.
+        // Privileges or missing objects; no row is wrong.
         "28" | "3D" | "3F" | "42" | "0A" | "0L" | "0P" => Class::Misconfigured,
         _ => Class::Retriable,
     }
 }
 
-/// What the database said, without the row that it was about: the code and the names of table, column
-/// and constraint always, its sentence only where that holds no values. Its detail, hint and context
-/// quote rows, so they are never told.
+/// The database's error without the row: always the code and the names of table, column and
+/// constraint; the message only if it contains no values. Detail, hint and context quote rows, so
+/// they are never used.
 fn told(error: &tokio_postgres::Error) -> String {
     let Some(told) = error.as_db_error() else {
         return with_causes(error);
     };
     let code = told.code().code();
     let sentence = match code.get(..2).unwrap_or_default() {
-        // The kinds whose sentences name connections, roles, objects and constraints.
+        // Classes whose messages only name connections, roles, objects and constraints.
         "08" | "0A" | "0L" | "0P" | "21" | "23" | "25" | "26" | "28" | "3D" | "3F" | "40"
         | "42" | "44" | "53" | "54" | "55" | "57" | "58" => told.message(),
         "22" => "a value does not fit its column",

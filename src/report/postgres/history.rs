@@ -1,7 +1,7 @@
-//! Owns what of the tables is of another history of the log: finding events by their LSN, and taking
-//! back what the log has lost, by the schema's own function, in one transaction.
+//! Owns taking back rows of another history of the log: finding events by their LSN, and moving
+//! what the log has lost aside, with the schema's own function, in one transaction.
 //!
-//! Invariant: nothing is deleted that does not stand in `holdfast.lost_history` afterwards.
+//! Invariant: every deleted row is in `holdfast.lost_history` afterwards.
 
 use super::encode::bigint;
 use super::fault::PostgresError;
@@ -32,8 +32,8 @@ pub(super) async fn newest(
     }))
 }
 
-/// Takes back what the tables have from `to` on, and moves the cursor from `from` to `to`; how many
-/// events that were.
+/// Takes back the rows of events from `to` on, and moves the cursor from `from` to `to`; returns
+/// the number of events.
 pub(super) async fn take_back(
     client: &Client,
     log_id: &str,

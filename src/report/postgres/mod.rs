@@ -1,10 +1,9 @@
 //! The PostgreSQL sink: every event as rows of the schema `holdfast`, exactly once.
 //!
 //! `convert` makes rows, `deliver` writes them with the cursor in one transaction, `fault`
-//! classifies errors, `history` takes back what the log has lost; `rows` and `encode` are the
-//! rows' shapes, `schema` the migrations, `connect` connections and TLS; `segments` computes
-//! segments of buyers there. `docs/reporting.md` explains the tables. Built with the feature
-//! `postgres`; without it only the settings are there, and the configuration refuses them.
+//! classifies errors, `history` takes back what the log has lost; `rows` and `encode` are the rows'
+//! shapes, `schema` the migrations, `connect` connections and TLS; `segments` computes segments of
+//! buyers there. `docs/reporting.md` explains the tables.
 
 #[cfg(feature = "postgres")]
 mod attempts;
@@ -49,13 +48,13 @@ pub use settings::{Migrate, PostgresSettings};
 /// The sink's name.
 pub const NAME: &str = "postgres";
 
-/// Reads the certificates that `settings` names, as connecting does. Nobody is asked.
+/// Reads the certificates in `settings`, as connecting does, without connecting.
 #[cfg(feature = "postgres")]
 pub fn check(settings: &PostgresSettings) -> Result<(), PostgresError> {
     connect::tls_config(settings.ca_file.as_deref()).map(drop)
 }
 
-/// The sink. It shows purchases as `journal` knows them, with receipts as `sealer` seals them.
+/// The sink. It reads purchases from `journal`, and seals receipts with `sealer`.
 #[cfg(feature = "postgres")]
 pub fn sink(
     settings: PostgresSettings,

@@ -10,7 +10,7 @@ use crate::ids::Lsn;
 use crate::time::UnixMs;
 use std::collections::BTreeMap;
 
-/// A table with its columns, in the order in which tuples have them.
+/// A table with its columns in the order of tuples.
 #[derive(Debug)]
 pub(super) struct RowTable {
     pub(super) name: &'static str,
@@ -139,15 +139,15 @@ pub(super) const RISK: RowTable = RowTable {
     ],
 };
 
-/// What becomes of one event.
+/// The rows of one event.
 #[derive(Debug, Default)]
 pub struct Rows {
-    /// Tuples of the tables to which rows are only added.
+    /// Tuples of tables that only grow.
     pub(super) audit: Vec<u8>,
     pub(super) action: Vec<u8>,
     pub(super) reward: Vec<u8>,
     pub(super) ledger: Vec<u8>,
-    /// Rows that other events add to.
+    /// Rows that other events change, too.
     pub(super) attempt: Option<Box<AttemptRow>>,
     pub(super) transaction: Option<Box<Transaction>>,
     pub(super) promotion: Option<PromotionUse>,
@@ -155,7 +155,7 @@ pub struct Rows {
 }
 
 impl Rows {
-    /// About how many bytes it takes.
+    /// Its approximate size in bytes.
     pub(super) fn bytes(&self) -> usize {
         let encoded = self.audit.len() + self.action.len() + self.reward.len() + self.ledger.len();
         let boxed = usize::from(self.attempt.is_some()) + usize::from(self.transaction.is_some());
@@ -163,7 +163,7 @@ impl Rows {
     }
 }
 
-/// How an attempt stands.
+/// The result of an attempt.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub(super) enum AttemptResult {
     Pending,
@@ -207,7 +207,7 @@ pub(super) struct AttemptRow {
 }
 
 impl AttemptRow {
-    /// Another event's part of the same row.
+    /// Merges another event's part of the same row.
     fn merge(&mut self, later: Self) {
         if later.result != AttemptResult::Pending {
             self.result = later.result;
@@ -243,7 +243,7 @@ impl AttemptRow {
     }
 }
 
-/// A row of `shop_transactions`: the purchase as captured, and what the event adds to it.
+/// A row of `shop_transactions`: the purchase as captured, and the effect of the event.
 #[derive(Clone, Debug)]
 pub(super) struct Transaction {
     pub(super) purchase: String,
@@ -268,20 +268,20 @@ pub(super) struct Transaction {
     pub(super) hmac: [u8; 32],
     pub(super) signing_key: Option<String>,
     pub(super) signature: Option<[u8; 64]>,
-    /// How many refunds; that of a free order is one of 0.
+    /// Number of refunds; the refund of a free order counts, with amount 0.
     pub(super) refunds: u32,
     pub(super) refunded: i64,
     pub(super) dispute: Option<Disputed>,
     pub(super) updated: Lsn,
 }
 
-/// What disputes make of a transaction. It stands as a whole and is not added up: the latest one
-/// counts, whatever comes late.
+/// The dispute columns of a transaction. They are replaced, not added: the state with the latest
+/// LSN counts, in any order of arrival.
 #[derive(Copy, Clone, Debug)]
 pub(super) struct Disputed {
     pub(super) word: &'static str,
     pub(super) lsn: Lsn,
-    /// What lost ones took, in all.
+    /// Total amount of lost disputes.
     pub(super) charged_back: i64,
 }
 
@@ -355,7 +355,7 @@ impl PromotionUse {
     }
 }
 
-/// What an event adds to a row of `risk_profiles`.
+/// The effect of an event on a row of `risk_profiles`.
 #[derive(Clone, Debug)]
 pub(super) struct Risk {
     pub(super) user: String,
@@ -397,10 +397,9 @@ impl Risk {
     }
 }
 
-/// The rows of a batch, ready to be written.
 #[derive(Debug, Default)]
 pub(super) struct RowBatch {
-    /// Tuples to be added: for each table, with how many.
+    /// Tuples to insert, per table, with their number.
     pub(super) audit: Vec<u8>,
     pub(super) actions: Vec<u8>,
     pub(super) rewards: Vec<u8>,
@@ -408,7 +407,7 @@ pub(super) struct RowBatch {
     pub(super) new_attempts: Vec<u8>,
     pub(super) new_transactions: Vec<u8>,
     pub(super) new_uses: Vec<u8>,
-    /// Tuples to be merged into what is there.
+    /// Tuples to merge into existing rows.
     pub(super) attempts: Vec<u8>,
     pub(super) transactions: Vec<u8>,
     pub(super) uses: Vec<u8>,
@@ -416,8 +415,8 @@ pub(super) struct RowBatch {
 }
 
 impl RowBatch {
-    /// Brings the rows of a batch together. `from`: rows that begin here or later are new, so that
-    /// they can be added without looking; `None`: none is known to be.
+    /// Combines the rows of a batch. Rows with an LSN of at least `from` are new, so they can be
+    /// inserted without a look-up; `None`: none is known to be new.
     pub(super) fn of<'r>(rows: impl Iterator<Item = &'r Rows>, from: Option<Lsn>) -> Self {
         let mut written = Self::default();
         let mut attempts: BTreeMap<Lsn, AttemptRow> = BTreeMap::new();
@@ -494,7 +493,7 @@ pub(super) struct LedgerRow<'e> {
     pub(super) amount: i64,
 }
 
-/// What all entries of one event have in common.
+/// The common columns of all ledger entries of one event.
 pub(super) struct Booking<'e> {
     pub(super) lsn: Lsn,
     pub(super) at: UnixMs,
@@ -503,7 +502,7 @@ pub(super) struct Booking<'e> {
 }
 
 impl Booking<'_> {
-    /// Writes the entries, which sum to zero in each currency; those of nothing are left out.
+    /// Writes the entries, which sum to zero in each currency; entries of 0 are left out.
     pub(super) fn write(&self, entries: &[LedgerRow<'_>], into: &mut Vec<u8>) {
         let mut sums: BTreeMap<&str, i64> = BTreeMap::new();
         let mut number = 0;

@@ -10,10 +10,10 @@ use super::fault::PostgresError;
 use super::settings::PostgresSettings;
 use refinery::{Migration, Runner};
 
-/// Where the migrations that have run are noted.
+/// The table of migrations that have run.
 const HISTORY: &str = "holdfast.schema_history";
 
-/// Every migration: its name, `V`, number, two underscores and what it is, and its SQL.
+/// Every migration: its name (`V`, number, two underscores, description) and its SQL.
 const MIGRATIONS: [(&str, &str); 3] = [
     ("V1__tables", include_str!("sql/V1__tables.sql")),
     ("V2__segments", include_str!("sql/V2__segments.sql")),
@@ -29,7 +29,8 @@ fn migrations() -> [Migration; 3] {
 
 /// All migrations as one script, which runs those that have not run yet.
 ///
-/// A `DO` is one statement, so that a migration and its note are one transaction whoever runs them.
+/// A `DO` is one statement, so a migration and its entry in the history are one transaction,
+/// whichever client runs them.
 pub fn script() -> String {
     let migrations = migrations();
     let mut script = prologue(&migrations[0]);
@@ -39,8 +40,8 @@ pub fn script() -> String {
     script
 }
 
-/// The history as `refinery` has it. Earlier versions printed the first migration without a note of it:
-/// where the last thing that it makes is there, it has run.
+/// Creates the history in the format of `refinery`. Earlier versions printed the first migration
+/// without an entry: if its last object exists, it has run.
 fn prologue(first: &Migration) -> String {
     format!(
         "-- Brings the schema holdfast up to date: what has run already is left out, so that this may be
@@ -71,7 +72,7 @@ $migration$;
     )
 }
 
-/// One migration, where it is the next.
+/// One migration, which runs only if it is the next.
 fn guarded(migration: &Migration) -> String {
     let version = migration.version();
     let before = version - 1;
@@ -106,7 +107,7 @@ $migration$;
     )
 }
 
-/// That it has run, as `refinery` notes it: it reads the instant as RFC 3339.
+/// The history entry of a migration, in the format of `refinery`, which reads the time as RFC 3339.
 fn note(migration: &Migration) -> String {
     format!(
         "INSERT INTO {HISTORY} (version, name, applied_on, checksum) VALUES ({}, '{}',
@@ -145,7 +146,7 @@ pub(super) async fn migrate(settings: &PostgresSettings) -> Result<(), PostgresE
     Ok(())
 }
 
-/// Whether this text can be a connection's URL; the answer repeats nothing of it.
+/// Whether this text is a valid URL. The result contains nothing of it.
 pub fn is_url(url: &str) -> bool {
     super::connect::config_of(url).is_some_and(|config| !config.get_hosts().is_empty())
 }

@@ -1,27 +1,27 @@
-//! Owns how the PostgreSQL sink is set up. URLs hold passwords and are never shown.
+//! Owns the settings of the PostgreSQL sink. URLs contain passwords and are never shown.
 
 #[cfg(feature = "postgres")]
 use secrecy::ExposeSecret;
 use secrecy::SecretString;
 use std::path::PathBuf;
 
-/// How the sink is set up.
+/// The settings of the sink.
 #[derive(Clone, Debug)]
 pub struct PostgresSettings {
-    /// Where to connect, as a member of `holdfast_writer`.
+    /// The URL, with a user who is a member of `holdfast_writer`.
     pub url: SecretString,
-    /// Where to connect for migrations, where that is somebody else.
+    /// The URL for migrations, if it has another user.
     pub migrator_url: Option<SecretString>,
-    /// Whether the sink brings the schema up to date.
+    /// Whether the sink migrates the schema.
     pub migrate: Migrate,
-    /// PEM file of the authorities that sign the server's certificate; `None`: the world's.
+    /// PEM file of the authorities that sign the server's certificate; `None`: the public ones.
     pub ca_file: Option<PathBuf>,
 }
 
-/// Whether the sink brings the schema up to date.
+/// Whether the sink migrates the schema.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub enum Migrate {
-    /// When it first connects.
+    /// At its first connection.
     Auto,
     /// The operator does, with `holdfast schema postgres`.
     Off,

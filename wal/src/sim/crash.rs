@@ -3,8 +3,8 @@
 //!
 //! After an operation, some writes and some names are not yet durable. The model: each of those
 //! writes may be lost, whole or in part, at sector boundaries; so may each name; so may a file's
-//! growth. Sectors are written whole or not at all. All is made by replaying the history, so an image
-//! never depends on the machine the test runs on.
+//! growth. Sectors are written whole or not at all. All is made by replaying the history, so an
+//! image never depends on the machine the test runs on.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

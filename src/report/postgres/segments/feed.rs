@@ -15,12 +15,12 @@ use crate::journal::{Journal, Readiness, SegmentTaken};
 use std::time::Duration;
 use tokio_postgres::Row;
 
-/// Slices in a second: short enough that a sale does not notice one.
+/// Slices per second: so short that a sale does not notice one.
 const SLICES_PER_S: u32 = 20;
-/// Rows that are read at once.
+/// Rows per query.
 const PAGE: i64 = 1_000;
 
-/// What taking over works with.
+/// The context of taking over changes.
 #[derive(Copy, Clone)]
 pub(super) struct Feed<'a> {
     pub(super) journal: &'a Journal,
@@ -28,7 +28,7 @@ pub(super) struct Feed<'a> {
     pub(super) session: &'a Session,
 }
 
-/// Takes over what has changed since `fed`.
+/// Takes over the changes after `fed`.
 pub(super) async fn feed(
     with: Feed<'_>,
     fed: &mut Option<Fed>,
@@ -75,7 +75,7 @@ pub(super) async fn feed(
 }
 
 impl Feed<'_> {
-    /// Takes these over; how many left an event. They are durable then.
+    /// Takes over these changes, and waits until they are durable; returns the number of events.
     fn slice(&self, rows: &[Row], series: u64, fed: &mut Option<Fed>) -> Result<u32, RunError> {
         match self.journal.readiness() {
             Readiness::Ready => {}
@@ -113,7 +113,7 @@ impl Feed<'_> {
 
 fn read(row: &Row, series: u64) -> Result<BuyerSegmented, RunError> {
     let (user, segment): (&str, &str) = (row.get(0), row.get(1));
-    // What stands there is no id, so it may be anything, and is not repeated.
+    // The value is not a valid id, so it could be anything; do not repeat it.
     let unread = |what: String| RunError::Unread(what);
     let user = UserId::parse(user).ok_or_else(|| unread("a buyer's id".to_owned()))?;
     let segment = Segment::parse(segment);

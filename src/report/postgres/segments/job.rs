@@ -1,9 +1,9 @@
 //! Owns the job in a running core: on its own thread, periodically and on request.
 //!
 //! Invariants: one run at a time. A request during a run causes another one after it, so that
-//! everything delivered before the request is included; the last report stays until there is another.
-//! A failed run does not change the time of the last success; the next one continues from there, and
-//! starts soon if runs are periodic.
+//! everything delivered before the request is included; the last report stays until there is
+//! another. A failed run does not change the time of the last success; the next one continues from
+//! there, and starts soon if runs are periodic.
 //! Deliberately absent: what a run does.
 
 use super::SegmentSettings;
@@ -17,8 +17,8 @@ use parking_lot::Mutex;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Where runs come by themselves, the first one does this long after the start, and another one this
-/// long after one that failed.
+/// The first periodic run comes this long after the start; after a failed run the next one comes
+/// after this time.
 const SOON: Duration = Duration::from_mins(1);
 
 /// Segments in a running core.
@@ -47,7 +47,7 @@ impl RequestedBy {
 }
 
 impl SegmentJob {
-    /// Has segments computed where `postgres` says, and takes them over into `journal`, once
+    /// A job that computes segments in `postgres` and takes them over into `journal`, once
     /// [`SegmentJob::start`] is called.
     pub fn new(
         journal: Arc<Journal>,
@@ -63,19 +63,19 @@ impl SegmentJob {
         })
     }
 
-    /// Starts the thread, which goes on until [`SegmentJob::stop`].
+    /// Starts the thread, which runs until [`SegmentJob::stop`].
     pub fn start(self: &Arc<Self>) -> std::io::Result<()> {
         let job = Arc::clone(self);
         self.alarm
             .start("segments", move || async move { job.go_on().await })
     }
 
-    /// Ends the thread; a run under way ends where it is, and the next one goes on from there.
+    /// Ends the thread. A run in progress stops where it is, and the next one continues there.
     pub fn stop(&self) {
         self.alarm.stop();
     }
 
-    /// Asks for a run that begins after this; its number.
+    /// Requests a run that starts after this call; returns its number.
     pub fn ask(&self) -> u64 {
         let mut state = self.state.lock();
         state.asked = true;
@@ -83,13 +83,13 @@ impl SegmentJob {
         state.asked_for()
     }
 
-    /// How it stands. Everything that it reveals is durable.
+    /// The status. Everything that it reveals is durable.
     pub fn status(&self) -> SegmentsStatus {
         self.state.lock().clone()
     }
 
     async fn go_on(&self) {
-        // What stands in the log is the truth about what was taken over; from here on it is known.
+        // The log says which changes were taken over; from here on this thread keeps count.
         let mut fed = self.journal.segments_fed();
         let every = self.settings.every;
         let mut wait = every.map(|every| every.min(SOON));
@@ -101,7 +101,7 @@ impl SegmentJob {
         }
     }
 
-    /// One run; whether it failed.
+    /// Runs once; returns whether the run failed.
     async fn run(&self, fed: &mut Option<Fed>) -> bool {
         let (number, by) = {
             let mut state = self.state.lock();

@@ -23,17 +23,17 @@ pub use status::{SegmentProgress, SegmentReport, SegmentsStatus};
 
 use std::time::Duration;
 
-/// When and how segments are computed.
+/// The settings of the computation of segments.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub struct SegmentSettings {
-    /// Between two runs; `None`: only when asked.
+    /// Time between two runs; `None`: on request only.
     pub every: Option<Duration>,
-    /// Buyers of one batch, which is one transaction.
+    /// Buyers per batch, which is one transaction.
     pub batch: u32,
-    /// Batches of one run.
+    /// Maximum number of batches per run.
     pub batches_max: u64,
-    /// Changes that are taken over in a second, so that a sale is not disturbed.
+    /// Maximum number of changes per second that the core takes over.
     pub feedback_per_s: u32,
-    /// For one statement.
+    /// Timeout of one statement.
     pub timeout: Duration,
 }

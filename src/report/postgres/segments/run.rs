@@ -19,7 +19,7 @@ use std::time::Duration;
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 
-/// What a run works with.
+/// The context of a run.
 #[derive(Copy, Clone)]
 pub(super) struct SegmentBounds<'a> {
     pub(super) journal: &'a Journal,
@@ -56,7 +56,7 @@ pub(super) enum RunError {
     Stopped,
 }
 
-/// Runs once. `fed` is how far changes have been taken over.
+/// Runs once. `fed` is the last change that was taken over.
 pub(super) async fn run(
     bounds: SegmentBounds<'_>,
     number: u64,
@@ -96,11 +96,11 @@ async fn carry_out(
     let worked = session.work(bounds, run, fed, &mut at, told).await;
     let failure = worked.as_ref().err().map(ToString::to_string);
     let ended = session.end(run, at.fed, failure.as_deref()).await;
-    // What went wrong first says more than that it could not be written down.
+    // The first error is more useful than the failure to record it.
     worked.and(ended)
 }
 
-/// A connection in the writer's role, and how long anything may take on it.
+/// A connection in the writer's role, with a timeout for every statement.
 pub(super) struct Session {
     connected: Connected,
     timeout: Duration,
@@ -121,7 +121,7 @@ impl Session {
         Ok(Self { connected, timeout })
     }
 
-    /// The number of the run that begins.
+    /// Begins a run; returns its number.
     async fn begin(
         &self,
         journal: &Journal,
@@ -138,7 +138,8 @@ impl Session {
             )
             .await?;
         let delivered: Option<i64> = cursor.get(0);
-        // In this order: the sink goes on meanwhile, and never beyond what is durable by then.
+        // Read the durable LSN after the cursor: the sink continues meanwhile, but never past the
+        // durable LSN. In the other order the cursor could seem to be ahead of the log.
         let durable = signed(journal.durable_lsn().0);
         if let Some(delivered) = delivered.filter(|it| *it > durable) {
             return Err(RunError::AheadOfLog { delivered, durable });
@@ -204,7 +205,7 @@ impl Session {
         .map(drop)
     }
 
-    /// The one row of `sql`.
+    /// The single row of `sql`.
     pub(super) async fn row(
         &self,
         doing: &'static str,
@@ -238,12 +239,12 @@ async fn within<T>(
     worked.map_err(|_| RunError::TimedOut(doing))
 }
 
-/// A series as the database writes it.
+/// A series as text in the database.
 pub(super) fn series_text(series: u64) -> String {
     format!("{series:016x}")
 }
 
-/// A number as the database keeps it: none comes near 2⁶³.
+/// A number as `bigint`: no number reaches 2⁶³.
 pub(super) fn signed(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }

@@ -226,7 +226,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_bare_name_stands_in_the_current_folder() {
+    fn a_bare_name_means_a_file_in_the_current_folder() {
         for (path, folder) in [
             ("events.jsonl", "."),
             ("out/events.jsonl", "out"),

@@ -91,7 +91,7 @@ fn a_dropped_claim_a_sale_and_a_claim_account_for_every_unit() {
 
 /// "Take before the log, give back after it": who takes a unit that was given back sees the event that freed it.
 #[test]
-fn a_unit_given_back_brings_along_what_came_before_it() {
+fn a_returned_unit_is_visible_together_with_earlier_writes() {
     loom::model(|| {
         let cell = stock(1);
         cell.add_held(1);

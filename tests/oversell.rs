@@ -526,7 +526,7 @@ fn replay_all(server: &Server, asked: &[Asked]) -> usize {
 
 /// What the fold is for: each of these logs breaks one invariant, and it says which.
 #[test]
-fn a_log_that_breaks_an_invariant_is_told_at_its_event() {
+fn a_log_that_breaks_an_invariant_is_reported_with_the_event() {
     let product =
         json!({"kind": "product_set", "product_id": "d", "stock": 2, "per_user_limit": 2});
     let code = json!({

@@ -140,7 +140,7 @@ fn a_durable_yardstick_is_driven_as_well() {
 }
 
 #[test]
-fn a_server_that_is_not_there_is_said_in_one_sentence() {
+fn an_unreachable_server_is_reported_in_one_sentence() {
     let output = loadtest(&[
         "drive",
         "--url",
@@ -158,7 +158,7 @@ fn a_server_that_is_not_there_is_said_in_one_sentence() {
 }
 
 #[test]
-fn wrong_usage_is_told_apart() {
+fn wrong_usage_has_its_own_exit_status() {
     let output = loadtest(&["drive", "--product", "p"]);
     assert_eq!(output.status.code(), Some(2), "neither --rate nor --closed");
     let output = loadtest(&["drive", "--product", "p", "--rate", "1", "--closed"]);

@@ -348,7 +348,7 @@ mod tests {
     }
 
     #[test]
-    fn what_goes_leaves_every_instant_since_restorable() {
+    fn deletion_leaves_every_later_time_restorable() {
         let objects = [
             (OLD, segment(0, 100)),
             (OLD, segment(100, 200)),

@@ -386,7 +386,7 @@ mod tests {
     }
 
     #[test]
-    fn a_newer_generation_takes_it_and_the_older_one_is_told() {
+    fn a_newer_generation_takes_the_lease_and_the_older_one_learns_it() {
         let scene = Scene::new();
         let (mut old, mut new) = (writer(7, 1, "here"), writer(7, 2, "there"));
         assert_eq!(scene.beat(&mut old, OLD), LeaseStanding::Held);

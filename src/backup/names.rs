@@ -183,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn other_names_are_nobodys() {
+    fn other_names_are_foreign() {
         let good = "generations/0000000001-00000000000000aa/log/00000000000000000000-00000000000000000960-0000000a";
         assert!(Name::parse(good).is_some());
         for bad in [

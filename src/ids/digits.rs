@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_letter_may_stand_between_digits() {
+    fn any_character_except_letters_may_separate_digits() {
         for c in " \u{a0}\u{202f}\u{3000}-\u{2011}\u{2212}\u{30fc}._/\\|,:;=\n\t\u{200d}\u{ad}\u{fe0f}\u{20e3}".chars() {
             assert_eq!(Mark::of(c), Mark::Separator, "{c:?}");
         }

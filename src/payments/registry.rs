@@ -254,7 +254,7 @@ mod tests {
     use crate::ids::{PurchaseTag, ShardId};
 
     #[test]
-    fn one_at_a_time_and_whoever_comes_after_an_open_end_knows() {
+    fn one_call_at_a_time_and_a_call_after_an_unknown_end_looks_up_first() {
         let registry = Registry::new();
         let id = PurchaseId::new(ShardId::new(1), 1, PurchaseTag(1));
         let first = registry.enter(id).expect("nobody has it");
@@ -294,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn neglected_is_what_nobody_drives_or_takes_up_in_time() {
+    fn a_payment_without_a_driver_counts_as_neglected_after_a_while() {
         let registry = Registry::new();
         let id = PurchaseId::new(ShardId::new(1), 1, PurchaseTag(1));
         assert!(registry.is_neglected(id, Duration::ZERO, None));

@@ -451,7 +451,7 @@ mod tests {
     }
 
     #[test]
-    fn a_capture_is_compared_in_currency_amount_and_what_went_back() {
+    fn a_capture_is_compared_in_currency_amount_and_refunds() {
         let usd = Currency::parse("USD").expect("a currency");
         let amount = |minor| Amount::new(minor).expect("an amount");
         let asked = Quote {
@@ -493,7 +493,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_driven_is_what_the_life_cycle_calls_open() {
+    fn exactly_the_open_states_of_the_life_cycle_are_driven() {
         for state in PurchaseState::ALL {
             let rests = matches!(
                 next(state, Review::No, &GatewayState::InDoubt),

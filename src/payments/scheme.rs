@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_issuer_says_decides() {
+    fn the_issuers_code_decides() {
         let rules = SchemeRules::default();
         let issuer = DeclineCause::DeclinedByIssuer;
         for (cause, word, advice) in [

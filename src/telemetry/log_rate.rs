@@ -79,7 +79,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_word_has_a_burst_then_a_rate_and_its_count_is_told_once() {
+    fn an_event_word_has_a_burst_then_a_rate_and_its_count_is_logged_once() {
         let rates = Rates::default();
         let start = Instant::now();
         let let_through =

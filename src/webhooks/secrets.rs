@@ -300,7 +300,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_reserved_is_nobody_elses_until_it_is_given_up() {
+    fn a_reserved_secret_is_exclusive_until_the_reservation_is_dropped() {
         let secrets = Arc::new(Secrets::new(Vec::new(), Vec::new()));
         let reserve = |id, key| secrets.reserve(secret(id, key, Source::Admin, 1));
         let first = reserve("a1", "one").unwrap();

@@ -81,7 +81,7 @@ fn wrong_keys_are_answered_slowly_and_valid_ones_of_the_same_peer_as_before() {
 }
 
 #[test]
-fn requests_beyond_a_keys_rate_are_refused_and_nothing_remembers_them() {
+fn requests_beyond_a_keys_rate_are_refused_and_not_stored() {
     let slow = format!(
         "[[auth.keys]]\nname = \"slow\"\nrole = \"shop\"\nkey = \"{SHOP}\"\nrate_per_s = 1\n\
          [[auth.keys]]\nname = \"boss\"\nrole = \"admin\"\nkey = \"{ADMIN}\""

@@ -553,7 +553,7 @@ fn each_role_on_each_route_and_only_what_known_keys_want_under_admin_is_in_the_t
 }
 
 #[test]
-fn a_key_gone_mad_is_counted_and_does_not_fill_the_log_nor_hide_others() {
+fn refused_acts_of_one_key_are_limited_and_counted_and_do_not_hide_others() {
     let server = start("[audit]\nrefusals_per_s = 2");
     let mut mad = server.connect();
     let asked = Request::post("/admin/snapshot").key(SHOP);

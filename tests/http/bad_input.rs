@@ -636,7 +636,7 @@ fn heads_that_two_readers_read_differently_are_refused_and_their_connection_ends
 }
 
 #[test]
-fn the_slow_are_told_or_cut_off() {
+fn slow_clients_get_408_or_are_disconnected() {
     let server = Setup::demo()
         .config("[server]\nheader_read_timeout_ms = 300\nbody_read_timeout_ms = 200")
         .start();

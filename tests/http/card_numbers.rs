@@ -76,7 +76,7 @@ fn the_table_of_examples_holds() {
 }
 
 #[test]
-fn what_passes_by_chance_is_taken_as_often_as_the_documentation_says() {
+fn false_positives_are_as_rare_as_documented() {
     const COUNT: u32 = 40_000;
     let mut draw = Draw(1);
     let uuids = refused(COUNT, || draw.uuid());
@@ -205,7 +205,7 @@ fn every_schemes_numbers_are_found_in_every_spelling() {
 }
 
 #[test]
-fn a_number_is_found_beside_what_stands_beside_numbers() {
+fn a_card_number_is_found_next_to_expiry_dates_and_security_codes() {
     let mut draw = Draw(3);
     for (prefix, length) in [("4", 16), ("53", 16), ("37", 15), ("36", 14), ("6011", 16)] {
         for _ in 0..200 {
@@ -414,7 +414,7 @@ fn is_id(text: &str) -> bool {
 }
 
 #[test]
-fn every_entrance_refuses_what_the_table_refuses_and_takes_the_rest() {
+fn every_input_refuses_card_numbers_of_the_table_and_accepts_the_rest() {
     let directory = tempfile::tempdir().unwrap();
     let server = Setup::demo().data_dir(directory.path()).start();
     let mut connection = server.connect();

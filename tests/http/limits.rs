@@ -60,7 +60,7 @@ fn used(today: u64, daily: impl Into<Value>, lifetime: u64, most: impl Into<Valu
 }
 
 #[test]
-fn a_buyer_is_limited_by_what_stands_and_is_under_way_also_after_kill_9() {
+fn a_buyer_is_limited_by_standing_and_open_payments_also_after_kill_9() {
     let kept = tempfile::tempdir().unwrap();
     let data_dir = kept.path().join("data");
     let limits = "daily = { USD = 5000 }\nlifetime = { USD = 6000 }";

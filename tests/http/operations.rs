@@ -335,7 +335,7 @@ fn sources(folder: &Path) -> Vec<PathBuf> {
 }
 
 #[test]
-fn told_to_stop_it_ends_what_is_under_way_and_takes_nothing_new() {
+fn on_shutdown_it_completes_requests_in_flight_and_accepts_no_new_ones() {
     let server = Setup::demo()
         .config("[server]\nheader_read_timeout_ms = 60000")
         .start();

@@ -156,7 +156,7 @@ fn of_many_who_refund_at_once_exactly_one_does() {
 }
 
 #[test]
-fn what_stands_under_a_key_is_told_again_after_a_crash() {
+fn the_outcome_of_a_key_is_replayed_after_a_crash() {
     let kept = tempfile::tempdir().unwrap();
     let data_dir = kept.path().join("data");
     let start = || Setup::demo().data_dir(&data_dir).start();
@@ -274,7 +274,7 @@ fn each_refusal_of_a_refund_has_its_status_and_reason() {
 }
 
 #[test]
-fn a_refund_that_the_gateway_refuses_moves_nothing_and_stands_under_its_key() {
+fn a_refused_refund_moves_no_money_and_is_stored_under_its_key() {
     let kept = tempfile::tempdir().unwrap();
     let data_dir = kept.path().join("data");
     let start = || Setup::demo().data_dir(&data_dir).start();
@@ -380,7 +380,7 @@ fn a_refund_without_an_answer_is_pending_until_there_is_one() {
 }
 
 #[test]
-fn while_the_gateway_is_not_asked_no_refund_begins_and_ended_ones_are_told() {
+fn with_an_open_circuit_no_refund_starts_and_finished_ones_are_replayed() {
     let circuit = "[payments.circuit]\nfailures = 1\nopen_ms = 600000";
     let config = format!("[payments]\nretries_max = 0\n{circuit}");
     let server = Setup::demo().config(&config).start();

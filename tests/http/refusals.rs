@@ -303,7 +303,7 @@ fn refusals_of_money(server: &Server) -> Vec<Case> {
 }
 
 #[test]
-fn a_refusal_carries_its_figures_and_is_told_again_to_the_byte() {
+fn a_refusal_has_its_figures_and_is_replayed_byte_for_byte() {
     let kept = tempfile::tempdir().unwrap();
     let data_dir = kept.path().join("data");
     let mut server = start(&data_dir);
@@ -366,7 +366,7 @@ fn a_refusal_carries_its_figures_and_is_told_again_to_the_byte() {
 }
 
 #[test]
-fn a_hold_that_ran_out_says_when_and_one_given_up_says_where_it_is() {
+fn an_expired_hold_has_its_time_and_a_released_one_its_state() {
     let server = Setup::demo().start();
     let terms = product_terms(&json!({
         "name": "Short", "price": {"USD": 1999}, "stock": 5, "hold_ttl_s": 1,

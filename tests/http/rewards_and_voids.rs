@@ -9,7 +9,7 @@ use support::money::{
 use support::{ADMIN, KEYS_OF_EACH_ROLE, READER, Request, SHOP, Setup, until};
 
 #[test]
-fn what_is_not_set_aside_cannot_be_voided() {
+fn only_authorized_purchases_can_be_voided() {
     let server = Setup::demo().start();
     let (paid, declined) = paid_and_declined(&server);
     let void = |id: &str| Request::post(&format!("/admin/purchases/{id}/void")).key(ADMIN);
@@ -175,7 +175,7 @@ fn an_auditor_reads_and_changes_nothing() {
 }
 
 #[test]
-fn what_is_only_set_aside_is_given_back_when_the_operator_says_so() {
+fn an_authorized_purchase_is_voided_when_the_operator_orders_it() {
     let kept = tempfile::tempdir().unwrap();
     let data_dir = kept.path().join("data");
     let server = Setup::demo()
@@ -238,7 +238,7 @@ fn what_is_only_set_aside_is_given_back_when_the_operator_says_so() {
 }
 
 #[test]
-fn what_is_stuck_comes_first_and_is_tried_again_when_the_operator_says_so() {
+fn stuck_voids_come_first_and_are_retried_when_the_operator_orders_it() {
     let kept = tempfile::tempdir().unwrap();
     let data_dir = kept.path().join("data");
     let start = |pace: &str| {

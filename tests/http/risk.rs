@@ -321,7 +321,7 @@ fn a_paused_buyer_is_refused_until_the_pause_ends_or_is_lifted() {
 }
 
 #[test]
-fn a_rated_buyer_is_what_rules_speak_of() {
+fn rules_use_the_rating_of_a_buyer() {
     let server = Setup::demo().start();
     put_toml(
         &server,
@@ -450,7 +450,7 @@ fn the_shipped_rules_are_in_force_unless_switched_off_or_replaced() {
 }
 
 #[test]
-fn a_rule_sees_holds_that_ran_out_unpaid_whoever_hoards() {
+fn a_rule_counts_expired_holds_of_a_hoarder() {
     let server = Setup::demo().start();
     let terms = json!({"name": "watch", "price": {"USD": 1999}, "stock": 100, "hold_ttl_s": 1});
     let put = Request::put("/admin/products/watch").key(ADMIN);

@@ -57,7 +57,7 @@ fn buy(server: &Server, user: &str, card: &str, key: &str) -> Response {
 }
 
 #[test]
-fn a_model_is_what_rules_speak_of_and_events_say_what_it_saw() {
+fn rules_use_the_models_score_and_events_have_its_features() {
     let directory = tempfile::tempdir().unwrap();
     let (data, file) = (
         directory.path().join("data"),

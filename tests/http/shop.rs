@@ -8,7 +8,7 @@ use serde_json::json;
 use support::{ADMIN, Request, SHOP, Setup, until};
 
 #[test]
-fn a_hold_is_placed_told_again_and_given_up() {
+fn a_hold_is_placed_replayed_and_released() {
     let server = Setup::demo().start();
     let hold = server.ask(&Request::hold("ana", "drop-1", 2, "key-hold-1"));
     assert_eq!(hold.status, 201, "{hold:?}");
@@ -46,7 +46,7 @@ fn a_hold_is_placed_told_again_and_given_up() {
 }
 
 #[test]
-fn a_purchase_is_captured_with_its_receipt_and_told_again() {
+fn a_purchase_is_captured_with_its_receipt_and_replayed() {
     let server = Setup::demo().start();
     let request = Request::buy("bo", "drop-1", "tok_ok", "key-buy-01");
     let bought = server.ask(&request);

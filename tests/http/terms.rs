@@ -62,7 +62,7 @@ fn put_both(server: &Server) {
 }
 
 #[test]
-fn what_put_leaves_out_is_refused_and_never_means_anything() {
+fn fields_missing_in_put_are_refused_and_have_no_default() {
     let server = Setup::demo().start();
     put_both(&server);
     let optional = ["hold_ttl_s", "reward_tokens", "product_ids", "segments"];

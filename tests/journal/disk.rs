@@ -61,7 +61,7 @@ fn a_directory_that_was_closed_is_free_while_other_threads_start_programs() {
 }
 
 #[test]
-fn whatever_a_crash_leaves_every_answer_is_given_again() {
+fn after_any_crash_every_answer_is_replayed() {
     let disk = SimStorage::new();
     let answers = scripted_run(&disk);
     let history = disk.history();

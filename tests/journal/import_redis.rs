@@ -155,7 +155,7 @@ fn a_core(dir: &Path) {
 }
 
 #[test]
-fn what_a_shop_left_in_redis_is_shown_then_taken_then_there() {
+fn the_data_in_redis_is_shown_then_imported_then_present() {
     let (redis, dir) = (a_shop(), tempfile::tempdir().unwrap());
     let dir = dir.path().join("data");
     a_core(&dir);
@@ -528,7 +528,7 @@ fn a_mapping_says_which_keys_mean_what() {
 }
 
 #[test]
-fn a_running_core_and_a_redis_that_is_away_are_said_so() {
+fn a_running_core_and_an_unavailable_redis_are_reported() {
     let (redis, dir) = (Redis::start(), tempfile::tempdir().unwrap());
     redis.set(&[("product:drop-1:stock", "95")]);
     let server = Setup::demo().data_dir(dir.path()).start();

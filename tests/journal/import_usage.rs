@@ -65,7 +65,7 @@ fn a_mapping_that_is_wrong_is_said_in_one_sentence_with_its_place() {
 }
 
 #[test]
-fn a_url_that_is_none_is_a_bad_argument() {
+fn an_invalid_url_is_a_bad_argument() {
     for url in [
         "hunter2",
         "",

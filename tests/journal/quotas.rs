@@ -105,7 +105,7 @@ fn reopened(
 }
 
 #[test]
-fn the_wait_that_is_told_is_until_a_hold_ends_or_a_key_is_forgotten_and_not_longer() {
+fn retry_after_is_until_a_hold_ends_or_a_key_is_forgotten() {
     let kept = tempfile::tempdir().expect("a directory");
     let clock = ManualClock::new(BEGIN);
     let plain = |directory: &Path, clock: &ManualClock| open(directory, clock, |_| {});

@@ -15,7 +15,7 @@ fn the_last_unit_is_one_buyers_until_the_hold_runs_out() {
 }
 
 #[test]
-fn a_released_hold_gives_its_units_back_and_says_so_again() {
+fn a_released_hold_returns_its_units_and_is_answered_the_same_again() {
     check(
         "stock drop-1 2 · hold h1 ana drop-1 2 → held · levels drop-1 0/2/0 · \
          release h1 → released · release h1 → released · levels drop-1 2/0/0 · \
@@ -149,7 +149,7 @@ fn the_last_decline_that_a_hold_may_have_ends_it() {
 }
 
 #[test]
-fn what_nobody_declined_frees_its_key() {
+fn a_payment_that_was_not_declined_frees_its_key() {
     check(
         "stock drop-1 1 · buy p1 ana drop-1 1 → authorizing · unavailable p1 → declined · \
          levels drop-1 1/0/0 · replay p1 → authorizing · declined p1 → wrong_state",
@@ -184,7 +184,7 @@ fn an_expired_hold_cannot_be_paid_nor_released() {
 }
 
 #[test]
-fn a_buyer_has_so_many_attempts_in_any_window() {
+fn a_buyer_has_a_limited_number_of_attempts_in_any_window() {
     check(
         "stock drop-1 9 · hold h1 ana drop-1 1 → held · tick 5000 · hold h2 ana drop-1 1 → held · \
          hold h3 ana drop-1 1 → held · hold h4 ana drop-1 1 → held · hold h5 ana drop-1 1 → held · \
@@ -277,7 +277,7 @@ fn the_total_is_raised_and_lowered_but_never_below_what_is_committed() {
 }
 
 #[test]
-fn another_buyers_hold_is_none() {
+fn another_buyers_hold_is_not_found() {
     check("stock drop-1 1 · hold h1 ana drop-1 1 → held · pay h1 as bo → hold_not_found");
 }
 

@@ -175,7 +175,7 @@ fn the_operator_voids_what_is_open_and_nothing_else() {
 }
 
 #[test]
-fn a_payment_that_nobody_has_in_hand_is_found() {
+fn a_payment_without_a_task_driving_it_is_found() {
     let dir = TempDir::new().unwrap();
     let told = Arc::new(Told::default());
     let alert = PaymentSettings {
@@ -242,7 +242,7 @@ fn while_the_gateway_is_down_nothing_is_sent_and_nothing_new_is_taken() {
 }
 
 #[test]
-fn what_costs_nothing_asks_no_gateway() {
+fn a_free_order_calls_no_gateway() {
     let dir = TempDir::new().unwrap();
     let mut stage = Stage::open(dir.path());
     stage.put_free_promotion();

@@ -212,7 +212,7 @@ fn a_capture_of_another_sum_has_no_receipt_until_it_is_settled_at_the_gateways_s
 }
 
 #[test]
-fn settled_as_voided_what_is_left_goes_back_and_no_more() {
+fn settled_as_voided_exactly_the_rest_is_refunded() {
     let stripe = StripeServer::start();
     let server = start(&stripe, REVIEWED);
     let (id, reference) = buy(&server, 202);
@@ -253,7 +253,7 @@ fn a_reject_after_a_capture_by_hand_asks_for_what_is_there_once() {
 }
 
 #[test]
-fn what_the_gateway_refuses_to_give_back_is_stuck_and_asked_for_rarely() {
+fn a_refused_void_is_stuck_and_retried_rarely() {
     let stripe = StripeServer::start();
     let server = start(&stripe, REVIEWED);
     let (id, reference) = buy(&server, 202);

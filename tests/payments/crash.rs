@@ -46,7 +46,7 @@ const LEFT: &str = "
 ";
 
 #[test]
-fn whatever_a_crash_leaves_is_driven_to_its_end() {
+fn after_any_crash_payments_are_completed() {
     let dir = TempDir::new().unwrap();
     let mut stage = Stage::open(dir.path());
     let rows: Vec<Vec<&str>> = LEFT
@@ -114,7 +114,7 @@ const REVIEWS_LEFT: &str = "
 ";
 
 #[test]
-fn whatever_a_crash_leaves_of_a_review_waits_for_a_person_and_is_driven_to_its_end() {
+fn after_any_crash_a_review_waits_for_a_person_and_is_completed() {
     let dir = TempDir::new().unwrap();
     let open = || Stage::open_reviewing(dir.path(), settings(), |sandbox| sandbox);
     let mut stage = open();
@@ -164,7 +164,7 @@ fn whatever_a_crash_leaves_of_a_review_waits_for_a_person_and_is_driven_to_its_e
 }
 
 #[test]
-fn a_review_that_nobody_decides_is_decided_at_its_deadline_also_over_a_crash() {
+fn an_undecided_review_is_decided_at_its_deadline_also_across_a_crash() {
     for (on_deadline, end, reason) in [
         (Verdict::Approve, "captured", None),
         (Verdict::Reject, "voided", Some("review_timed_out")),

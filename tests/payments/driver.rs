@@ -128,7 +128,7 @@ fn a_payment_that_the_gateway_never_answers_ends_without_a_decline() {
 }
 
 #[test]
-fn a_payment_goes_on_without_its_caller() {
+fn a_payment_continues_after_its_client_disconnects() {
     let dir = TempDir::new().unwrap();
     let mut stage = Stage::open(dir.path());
     let (asked, begun) = (stage.start("tok_ok"), stage.start("tok_slow_10"));
@@ -227,7 +227,7 @@ fn no_more_are_driven_at_once_than_allowed() {
 }
 
 #[test]
-fn a_log_that_stopped_is_told_and_charges_nothing_more() {
+fn a_stopped_log_is_reported_and_charges_nothing_more() {
     let dir = TempDir::new().unwrap();
     let mut stage = Stage::open(dir.path());
     let purchase = stage.start("tok_ok");

@@ -125,7 +125,7 @@ impl Stage {
 }
 
 #[test]
-fn money_is_set_aside_taken_given_back_and_listed() {
+fn money_is_authorized_captured_refunded_and_listed() {
     let stage = Stage::new();
     let authorization = stage.authorized(1);
     let expected = LookupResult::Authorized(authorization.clone());
@@ -196,7 +196,7 @@ fn cards_are_declined_by_their_issuer() {
 }
 
 #[test]
-fn what_was_taken_cannot_be_let_go() {
+fn a_captured_payment_cannot_be_voided() {
     let stage = Stage::new();
     let (authorization, money) = stage.captured(1);
     let void = stage.run(stage.stripe.void(claim(1, Some(&authorization.id))));

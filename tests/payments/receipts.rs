@@ -110,7 +110,7 @@ fn the_golden_receipt_is_written_read_and_genuine() {
 }
 
 #[test]
-fn what_became_of_the_money_later_changes_no_receipt() {
+fn later_refunds_and_disputes_change_no_receipt() {
     let mut later = captured();
     later.state = PurchaseState::PartiallyRefunded;
     later.refunded = Amount::new(10_000).unwrap();
@@ -124,7 +124,7 @@ fn what_became_of_the_money_later_changes_no_receipt() {
 }
 
 #[test]
-fn what_was_not_captured_has_no_receipt() {
+fn an_uncaptured_purchase_has_no_receipt() {
     let mut open = captured();
     open.history.pop();
     open.receipt_key = None;
@@ -393,7 +393,7 @@ fn public_keys_are_those_of_rfc_8032_in_every_form() {
 }
 
 #[test]
-fn whoever_has_public_keys_only_finds_a_change_of_any_field() {
+fn public_keys_alone_detect_a_change_of_any_field() {
     let keys = [public("e1", PUBLIC), public("e2", OTHER_PUBLIC)];
     let cases: [(&str, Finding, Change); 11] = [
         ("receipt_id", Finding::HashMismatch, |r| {

@@ -272,7 +272,7 @@ fn a_window_leaves_out_what_was_begun_before_it() {
 }
 
 #[test]
-fn what_changes_while_it_looks_is_not_reported() {
+fn payments_that_change_during_a_comparison_are_not_reported() {
     type SetUp = fn(&mut Books);
     let cases: [(&str, SetUp, u64); 8] = [
         (
@@ -375,7 +375,7 @@ fn what_changes_while_it_looks_is_not_reported() {
 }
 
 #[test]
-fn what_differs_for_good_is_reported_once() {
+fn a_permanent_difference_is_reported_once() {
     let (report, _) = run(|books| {
         for number in [1, 2, 3] {
             books.captured(number);

@@ -354,7 +354,7 @@ fn each_way_in_which_the_books_can_differ_is_named() {
 }
 
 #[test]
-fn what_cannot_be_read_or_asked_ends_with_2() {
+fn unreadable_input_exits_with_2() {
     let scratch = tempfile::tempdir().unwrap();
     let empty = scratch.path().join("empty");
     std::fs::create_dir(&empty).unwrap();
@@ -510,7 +510,7 @@ fn a_run_on_demand_may_be_over_everything_or_the_window() {
 }
 
 #[test]
-fn what_is_due_while_the_circuit_is_open_is_left_out() {
+fn a_comparison_due_while_the_circuit_is_open_is_skipped() {
     let config = "[payments]\nretries_max = 0\nattempt_timeout_ms = 50\n\
                   [payments.circuit]\nfailures = 1\nopen_ms = 600000\n\
                   [reconcile]\nevery_s = 1";

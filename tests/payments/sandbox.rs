@@ -172,7 +172,7 @@ fn each_token_does_what_its_name_says() {
 }
 
 #[test]
-fn captures_and_voids_go_wrong_as_often_as_the_token_says() {
+fn captures_and_voids_fail_as_often_as_the_token_says() {
     let dir = TempDir::new().unwrap();
     let sandbox = Sandbox::open(dir.path()).unwrap();
     run(async {
@@ -218,7 +218,7 @@ fn captures_and_voids_go_wrong_as_often_as_the_token_says() {
 }
 
 #[test]
-fn refunds_go_wrong_as_often_as_the_token_says() {
+fn refunds_fail_as_often_as_the_token_says() {
     let dir = TempDir::new().unwrap();
     let sandbox = Sandbox::open(dir.path()).unwrap();
     run(async {

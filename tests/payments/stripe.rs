@@ -17,7 +17,7 @@ use support::stripe_server::books::Booked;
 use support::stripe_server::wire::Op;
 
 #[test]
-fn a_payment_is_set_aside_taken_and_given_back_once_however_often_it_is_asked_for() {
+fn a_payment_is_authorized_captured_and_refunded_once_however_often_requested() {
     let stage = Stage::new();
     let (stripe, server) = (&stage.stripe, &stage.server);
     assert_eq!(stage.look_up(1, None), LookupResult::Nothing);
@@ -113,7 +113,7 @@ fn cards_are_declined_with_the_word_of_their_issuer_and_go_on_being_declined() {
 }
 
 #[test]
-fn a_void_without_an_authorization_closes_what_nobody_heard_of_too() {
+fn a_void_without_an_authorization_also_closes_an_unknown_payment() {
     let stage = Stage::new();
     for _ in 0..2 {
         let void = stage.run(stage.stripe.void(claim(1, None)));
@@ -202,7 +202,7 @@ fn a_payment_is_as_old_as_the_core_says() {
 
 /// What was made a moment ago is in the list, and not in the search yet.
 #[test]
-fn where_keys_do_not_lead_to_a_payment_of_today_the_list_has_it_and_not_the_search() {
+fn a_recent_payment_that_keys_do_not_find_is_found_in_the_list_and_not_by_search() {
     let stage = Stage::new();
     let (stripe, server) = (&stage.stripe, &stage.server);
     server.searchable();
@@ -244,7 +244,7 @@ fn of_two_intents_that_forgotten_keys_made_the_one_with_money_is_the_payment() {
 }
 
 #[test]
-fn what_cannot_be_reached_and_a_key_that_is_not_accepted_decline_nobody() {
+fn an_unreachable_gateway_and_a_refused_key_decline_no_payment() {
     let stage = Stage::new();
     let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let nobody = format!("http://{}", closed.local_addr().unwrap());
@@ -274,7 +274,7 @@ fn what_cannot_be_reached_and_a_key_that_is_not_accepted_decline_nobody() {
 }
 
 #[test]
-fn a_server_that_cannot_prove_that_it_is_stripe_is_told_nothing() {
+fn a_server_without_stripes_certificate_gets_no_request() {
     let signed = rcgen::generate_simple_self_signed(vec!["127.0.0.1".to_owned()]).unwrap();
     let key = rustls::pki_types::PrivateKeyDer::try_from(signed.signing_key.serialize_der());
     let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -301,7 +301,7 @@ fn a_server_that_cannot_prove_that_it_is_stripe_is_told_nothing() {
 }
 
 #[test]
-fn an_authorization_that_is_not_there_is_trouble_and_not_nothing() {
+fn a_missing_authorization_is_an_error_and_never_no_payment() {
     let stage = Stage::new();
     let id = AuthorizationId::parse("pi_of_another_account").unwrap();
     let found = stage.run(stage.stripe.look_up(inquiry(1, Some(&id))));
@@ -311,7 +311,7 @@ fn an_authorization_that_is_not_there_is_trouble_and_not_nothing() {
 }
 
 #[test]
-fn another_sum_under_the_same_reference_is_never_set_aside() {
+fn a_different_amount_with_the_same_reference_is_never_authorized() {
     let stage = Stage::new();
     stage.authorized(1);
     let more = AuthorizeRequest {

@@ -97,7 +97,7 @@ fn at_the_gateways_limit_every_good_card_is_captured() {
 }
 
 #[test]
-fn without_a_pace_what_the_gateway_does_not_take_goes_on_in_the_background() {
+fn without_pacing_refused_calls_continue_in_the_background() {
     const BUYERS: usize = 100;
     let stripe = StripeServer::start();
     stripe.limit(150);
@@ -211,7 +211,7 @@ fn waiting(server: &Server) -> [u64; 2] {
 }
 
 #[test]
-fn what_waits_for_the_pace_is_shown_by_class() {
+fn waiting_calls_are_shown_by_class() {
     let stripe = StripeServer::start();
     let server = config(&stripe, "answer_within_ms = 1", "requests_per_s = 4").start();
     server.put_product("drop", 100);
@@ -235,7 +235,7 @@ fn what_waits_for_the_pace_is_shown_by_class() {
 
 /// Whoever still waits is told.
 #[test]
-fn whoever_waits_is_told_that_the_gateway_was_not_available() {
+fn a_waiting_client_learns_that_the_gateway_was_unavailable() {
     let stripe = StripeServer::start();
     let patience = "give_up_after_s = 1\nretries_max = 100\ncircuit.failures = 0";
     let server = config(&stripe, patience, "").start();
@@ -259,7 +259,7 @@ fn whoever_waits_is_told_that_the_gateway_was_not_available() {
 /// A request was sent and never answered: until the gateway says that nothing can come of it any
 /// more, the units are nobody else's.
 #[test]
-fn what_may_still_arrive_is_closed_before_it_ends() {
+fn a_late_authorization_is_closed_before_the_payment_ends() {
     let stripe = StripeServer::start();
     let patience = "give_up_after_s = 1\ncircuit.failures = 0";
     let server = config(&stripe, patience, "").start();

@@ -66,7 +66,7 @@ fn faults() -> [(Fault, CallClass, CallClass); 11] {
 }
 
 #[test]
-fn whatever_goes_wrong_while_authorizing_money_is_set_aside_once() {
+fn money_is_authorized_once_whatever_fails() {
     for op in [Op::Create, Op::Confirm] {
         for (fault, moves, does_not) in faults() {
             for times in [1, 3] {
@@ -87,7 +87,7 @@ fn whatever_goes_wrong_while_authorizing_money_is_set_aside_once() {
 }
 
 #[test]
-fn whatever_goes_wrong_while_a_card_is_declined_it_is_asked_once() {
+fn a_declined_card_is_charged_once_whatever_fails() {
     let token = "pm_card_chargeDeclinedStolenCard";
     let expected = declined(DeclinedBy::Issuer, "stolen_card");
     for op in [Op::Create, Op::Confirm] {
@@ -112,7 +112,7 @@ fn whatever_goes_wrong_while_a_card_is_declined_it_is_asked_once() {
 }
 
 #[test]
-fn whatever_goes_wrong_while_capturing_money_is_taken_once() {
+fn money_is_captured_once_whatever_fails() {
     for (fault, expected, _) in faults() {
         let stage = Stage::new();
         let authorization = stage.authorized(1);
@@ -128,7 +128,7 @@ fn whatever_goes_wrong_while_capturing_money_is_taken_once() {
 }
 
 #[test]
-fn whatever_goes_wrong_while_voiding_money_is_let_go_once() {
+fn money_is_voided_once_whatever_fails() {
     for (fault, expected, _) in faults() {
         let stage = Stage::new();
         let authorization = stage.authorized(1);
@@ -144,7 +144,7 @@ fn whatever_goes_wrong_while_voiding_money_is_let_go_once() {
 }
 
 #[test]
-fn whatever_goes_wrong_while_refunding_money_goes_back_once() {
+fn money_is_refunded_once_whatever_fails() {
     for (fault, expected, _) in faults() {
         let stage = Stage::new();
         let authorization = stage.captured(1);

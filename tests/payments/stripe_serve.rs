@@ -154,7 +154,7 @@ fn killed(stripe: &StripeServer, dir: &Path, op: Op, effect: Effect) {
 }
 
 #[test]
-fn a_card_that_wants_its_holder_is_told_so_though_every_answer_about_it_is_lost_once() {
+fn a_card_that_needs_authentication_is_declined_even_if_every_answer_is_lost_once() {
     for lost in [vec![Op::Cancel], vec![Op::Confirm, Op::Cancel]] {
         let stripe = StripeServer::start();
         let server = config(&stripe).start();
@@ -245,7 +245,7 @@ fn on_a_bad_day_what_was_charged_is_what_was_sold() {
 }
 
 #[test]
-fn stripe_that_does_not_accept_the_key_is_said_once_and_sells_nothing() {
+fn a_key_that_stripe_refuses_is_logged_once_and_sells_nothing() {
     let stripe = StripeServer::start();
     let key = "sk_test_revoked_yesterday";
     let server = config(&stripe)

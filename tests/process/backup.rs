@@ -265,7 +265,7 @@ fn a_core_that_was_superseded_stops_and_does_not_come_back() {
 }
 
 #[test]
-fn a_directory_whose_lock_another_process_keeps_is_said_and_stops_nothing() {
+fn a_directory_locked_by_another_process_is_reported_and_stops_nothing() {
     let scratch = tempfile::tempdir().unwrap();
     let there = scratch.path().join("backup");
     std::fs::create_dir(&there).unwrap();
@@ -285,7 +285,7 @@ fn a_directory_whose_lock_another_process_keeps_is_said_and_stops_nothing() {
 }
 
 #[test]
-fn a_bucket_that_is_not_there_is_said_and_stops_nothing() {
+fn a_missing_bucket_is_reported_and_stops_nothing() {
     let scratch = tempfile::tempdir().unwrap();
     let store = Store::start();
     let mut place = Place::bucket(Line::to(&store).address, "nowhere");
@@ -302,7 +302,7 @@ fn a_bucket_that_is_not_there_is_said_and_stops_nothing() {
 }
 
 #[test]
-fn a_store_that_is_away_slows_nobody_and_is_caught_up_with() {
+fn an_unavailable_store_slows_no_buyer_and_is_caught_up_with() {
     let scratch = tempfile::tempdir().unwrap();
     let [data, restored] = ["data", "restored"].map(|it| scratch.path().join(it));
     let store = Store::start();
@@ -502,7 +502,7 @@ fn an_instant_is_restored_from_the_generation_that_ran_then() {
 }
 
 #[test]
-fn a_backup_that_is_not_there_is_said_and_not_made() {
+fn a_missing_backup_is_reported_and_not_created() {
     let scratch = tempfile::tempdir().unwrap();
     let [nowhere, restored] = ["nowhere", "restored"].map(|it| scratch.path().join(it));
     let place = Place::directory(&nowhere);

@@ -27,7 +27,7 @@ const OWN_KEYS: &str = r#"
 "#;
 
 #[test]
-fn what_it_creates_is_its_owners_alone_whatever_the_umask() {
+fn created_files_are_private_whatever_the_umask() {
     let scratch = tempfile::tempdir().unwrap();
     let data_dir = scratch.path().join("new/data");
     let server = Setup::demo()
@@ -155,7 +155,7 @@ fn files_that_are_no_files_or_without_end_are_refused_at_once() {
 }
 
 #[test]
-fn a_receipt_that_is_no_file_is_refused_at_once() {
+fn a_receipt_path_that_is_not_a_file_is_refused_at_once() {
     let scratch = tempfile::tempdir().unwrap();
     let fifo = scratch.path().join("fifo");
     make_fifo(&fifo);
@@ -169,7 +169,7 @@ fn a_receipt_that_is_no_file_is_refused_at_once() {
 }
 
 #[test]
-fn a_gateway_that_moves_no_money_and_http_in_plain_are_said() {
+fn the_sandbox_gateway_and_plain_http_are_logged() {
     let server = Setup::plain()
         .config(OWN_KEYS)
         .config("[server]\nlisten = \"0.0.0.0:0\"")

@@ -76,7 +76,7 @@ fn metric(text: &str, name: &str) -> u64 {
 }
 
 #[test]
-fn a_stderr_that_nobody_drains_delays_no_sale_and_no_end() {
+fn a_stderr_that_is_not_read_delays_no_sale_and_no_shutdown() {
     let mut server = Undrained::start();
     server.fill();
     for number in 0..20 {
@@ -92,7 +92,7 @@ fn a_stderr_that_nobody_drains_delays_no_sale_and_no_end() {
 }
 
 #[test]
-fn lines_that_were_dropped_are_told_and_the_last_ones_are_there() {
+fn dropped_lines_are_counted_and_the_last_lines_are_written() {
     let mut server = Undrained::start();
     server.fill();
     server.terminate();

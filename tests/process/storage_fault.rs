@@ -88,7 +88,7 @@ fn a_nearly_full_disk_refuses_new_purchases_and_says_so() {
 const SMALL_DISK: &str = "/dev/shm";
 
 #[test]
-fn a_full_disk_is_said_once_and_once_more_when_there_is_room_again() {
+fn a_full_disk_is_logged_once_and_once_more_when_there_is_room_again() {
     let scratch = tempfile::tempdir_in(SMALL_DISK).unwrap();
     let stat = rustix::fs::statvfs(SMALL_DISK).unwrap();
     let (mib, free) = (1 << 20, stat.f_bavail * stat.f_frsize);
@@ -142,7 +142,7 @@ fn a_full_disk_is_said_once_and_once_more_when_there_is_room_again() {
 
 /// The process is held while it syncs: for it, the sync takes as long.
 #[test]
-fn a_slow_disk_is_said_and_shown() {
+fn a_slow_disk_is_logged_and_shown() {
     let server = Setup::demo().start();
     let pid = Pid::from_raw(i32::try_from(server.pid()).unwrap()).unwrap();
     let signal = |signal| kill_process(pid, signal).unwrap();

@@ -204,7 +204,7 @@ fn a_paused_sink_stays_paused_over_a_restart_and_misses_nothing() {
 }
 
 #[test]
-fn with_the_disk_nearly_full_the_named_sink_is_given_up_aloud_and_sales_go_on() {
+fn with_the_disk_nearly_full_the_named_sink_is_given_up_and_sales_continue() {
     let dir = tempfile::tempdir().unwrap();
     let (data_dir, path) = (dir.path().join("data"), dir.path().join("events.jsonl"));
     // As if no disk were large enough.
@@ -253,7 +253,7 @@ fn with_the_disk_nearly_full_the_named_sink_is_given_up_aloud_and_sales_go_on() 
 }
 
 #[test]
-fn a_sink_that_comes_later_begins_where_the_log_does_and_says_so() {
+fn a_sink_added_later_starts_at_the_beginning_of_the_log_and_reports_the_gap() {
     let dir = tempfile::tempdir().unwrap();
     let (data_dir, path) = (dir.path().join("data"), dir.path().join("events.jsonl"));
     let server = setup(&data_dir, "").start();

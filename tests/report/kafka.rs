@@ -303,7 +303,7 @@ fn lsns_of_large(log: &BTreeMap<u64, Value>) -> BTreeSet<u64> {
 }
 
 #[test]
-fn what_a_broker_refuses_for_good_goes_to_the_dead_letter_topic_and_the_rest_keeps_its_order() {
+fn permanently_rejected_events_go_to_the_dead_letter_topic_and_the_rest_keeps_its_order() {
     let (broker, dir) = (Broker::start(), tempfile::tempdir().unwrap());
     broker.create(TOPIC, 1, &[("max.message.bytes", SMALL_BYTES)]);
     broker.create(DLQ, 1, &[]);
@@ -477,7 +477,7 @@ fn errors_of_the_broker_are_waited_out_or_told_and_then_everything_arrives() {
 }
 
 #[test]
-fn a_topic_that_is_missing_or_forbidden_is_said_loudly_and_sales_go_on() {
+fn a_missing_or_forbidden_topic_is_reported_and_sales_continue() {
     use RDKafkaRespErr as Error;
     for (error, word) in [
         (

@@ -25,7 +25,7 @@ fn buy(server: &Server, user: &str) -> String {
 }
 
 #[test]
-fn actions_and_rewards_hang_on_purchases_and_clawbacks_on_what_took_the_money_back() {
+fn actions_and_rewards_belong_to_purchases_and_clawbacks_to_refunds_and_disputes() {
     let postgres = Postgres::start();
     let mut server = Setup::demo()
         .config(&format!(

@@ -295,7 +295,7 @@ fn the_writer_deletes_nothing_and_changes_nothing_that_is_closed() {
 
 /// A trigger's words may be anything, and so may a value that does not fit: neither is repeated.
 #[test]
-fn what_the_database_says_of_a_row_is_not_repeated() {
+fn rows_quoted_by_the_database_are_not_repeated() {
     let postgres = Postgres::start();
     let server = setup(&postgres.url()).start();
     server.put_product("drop", 1_000);
@@ -326,7 +326,7 @@ fn what_the_database_says_of_a_row_is_not_repeated() {
 }
 
 #[test]
-fn what_the_database_refuses_goes_to_the_dead_letters_and_can_be_driven_again() {
+fn rows_that_the_database_rejects_go_to_the_dead_letters_and_can_be_redriven() {
     let postgres = Postgres::start();
     let server = setup(&postgres.url()).start();
     server.put_product("drop", 1_000);

@@ -469,7 +469,7 @@ fn a_buyer_whose_purchases_are_erased_is_in_no_segment_and_not_due_for_ever() {
 }
 
 #[test]
-fn other_rules_are_a_walk_over_everybody_that_goes_on_where_it_was_cut_off() {
+fn new_rules_compute_every_buyer_and_continue_after_an_interruption() {
     let postgres = database();
     let mut history = History::new(&postgres, 1);
     let rows: Vec<String> = (0..30)

@@ -136,7 +136,7 @@ fn reduced(server: &Server, user: &str, key: &str) -> String {
 const NOT_FOR_YOU: &str = "promotion_not_applicable";
 
 #[test]
-fn promotions_are_for_segments_and_the_operators_word_goes_before_what_was_computed() {
+fn promotions_apply_to_segments_and_the_operators_segment_takes_precedence() {
     let postgres = Postgres::start();
     let server = setup(&postgres.url(), 1_000).start();
     open_shop(&server);
@@ -262,7 +262,7 @@ fn rules_name_segments_which_outlive_crashes_and_are_no_activity_of_the_buyer() 
 }
 
 #[test]
-fn killed_on_the_way_back_it_goes_on_from_the_log_and_nothing_comes_twice() {
+fn killed_while_taking_over_it_continues_from_the_log_without_repeats() {
     let postgres = Postgres::start();
     let kept = tempfile::tempdir().unwrap();
     let mut server = setup(&postgres.url(), 10).data_dir(kept.path()).start();

@@ -123,7 +123,7 @@ fn trees_lead_to_leaves_and_their_sum_is_the_score() {
 }
 
 #[test]
-fn what_is_beyond_every_doubt_is_zero_or_a_thousand() {
+fn extreme_odds_score_zero_or_a_thousand() {
     for (intercept, score) in [(-1e12, 0), (-40.0, 0), (40.0, 1_000), (1e12, 1_000)] {
         let inputs = json!([input("amount", 0.0, 0.0, 1.0, 0.0)]);
         let model = model(&logistic(intercept, &inputs));

@@ -16,7 +16,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(16))]
 
     #[test]
-    fn profiles_and_features_are_what_the_log_says(steps in steps()) {
+    fn profiles_and_features_follow_from_the_log(steps in steps()) {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let clock = ManualClock::new(BEGIN);
         let mut run = Run::begin(directory.path(), &clock);

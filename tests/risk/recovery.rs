@@ -165,7 +165,7 @@ fn rule(when: &str) -> String {
 }
 
 #[test]
-fn a_rule_speaks_of_what_was_before_and_a_window_ends_exactly() {
+fn a_rule_counts_earlier_attempts_only_and_a_window_ends_exactly() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let clock = ManualClock::new(BEGIN);
     let journal = open(directory.path(), &clock);
@@ -427,7 +427,7 @@ proptest! {
 
 /// Buyers on two threads, while rules change and snapshots are taken, all at once.
 #[test]
-fn whatever_goes_on_at_once_the_log_leads_to_the_same_counters() {
+fn the_log_leads_to_the_same_counters_whatever_runs_concurrently() {
     for round in 0..4_u16 {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let clock = ManualClock::new(BEGIN);

@@ -278,7 +278,7 @@ then = \"block\"
 ";
 
 #[test]
-fn a_model_scores_what_it_scored_then() {
+fn a_model_gives_the_recorded_scores_again() {
     let model = Arc::new(model::parse(MODEL).expect("it is fine").model);
     for seed in 40..42 {
         let stage = stage();
@@ -344,7 +344,7 @@ fn met(report: &Report) -> u64 {
 }
 
 #[test]
-fn with_the_rules_in_force_nothing_changes_side_whatever_was_going_on() {
+fn with_the_rules_in_force_no_result_changes() {
     let mut blocked = 0;
     for seed in 0..4 {
         let stage = driven(seed, 900, 130);
@@ -393,7 +393,7 @@ fn instant(number: u64) -> u64 {
 
 /// The same attempts with rules from the start, and without any and tried afterwards.
 #[test]
-fn a_blocked_attempt_counts_and_what_it_led_to_does_not() {
+fn a_blocked_attempt_counts_and_its_later_effects_do_not() {
     let text = rule(
         "testing",
         "count(declined by card_token last 10m) >= 2",
@@ -442,7 +442,7 @@ fn a_blocked_attempt_counts_and_what_it_led_to_does_not() {
 }
 
 #[test]
-fn what_was_refused_before_the_rules_or_by_a_pause_is_not_asked_about() {
+fn attempts_refused_before_the_rules_or_by_a_pause_are_not_evaluated() {
     let mut stage = stage();
     stage.put_product("scarce", 1, &[("USD", 500)]);
     let ana = Try::new("ana", "tok_a");
@@ -747,7 +747,7 @@ fn a_log_is_read_whole_while_it_is_written() {
 
 /// Of a refused payment for a hold from before the price changed the log does not say the price.
 #[test]
-fn what_a_refused_attempt_was_to_pay_is_not_guessed() {
+fn the_amount_of_a_refused_attempt_is_not_guessed() {
     let mut stage = stage();
     let text = rule("cheap", "amount < 5000", "block") + &rule("two", "quantity == 2", "block");
     let ana = Try::new("ana", "tok_a");

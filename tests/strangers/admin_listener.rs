@@ -66,7 +66,7 @@ fn each_address_serves_its_own_and_both_the_probes() {
 }
 
 #[test]
-fn what_fills_one_address_leaves_the_other_its_connections() {
+fn connections_of_one_listener_leave_the_other_its_own() {
     let server = Setup::demo()
         .config(BOTH)
         .config("max_connections = 2\nheader_read_timeout_ms = 600000\ndrain_s = 0")

@@ -67,7 +67,7 @@ fn from(source: [u8; 4], server: &Server) -> Client {
 }
 
 #[test]
-fn one_with_a_key_gets_in_at_once_while_strangers_hold_all_connections() {
+fn a_client_with_a_key_connects_at_once_while_strangers_hold_all_connections() {
     let server = start(8, 100);
     let mut idle: Vec<Client> = (0..4).map(|_| of_stranger(&server)).collect();
     let mut withheld: Vec<Http2> = (0..4)

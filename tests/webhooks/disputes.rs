@@ -233,7 +233,7 @@ fn half_captured(server: &Server, user: &str) -> String {
 }
 
 #[test]
-fn a_dispute_of_a_capture_that_waits_for_a_person_is_told_again_once_it_is_settled() {
+fn a_dispute_of_an_unsettled_capture_is_refused_until_it_is_settled() {
     let server = start();
     let id = half_captured(&server, "ana");
     let all = json!({"amount": 1000, "currency": "USD"});

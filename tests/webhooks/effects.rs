@@ -339,7 +339,7 @@ fn each_kind_says_what_it_does() {
 }
 
 #[test]
-fn a_dispute_may_be_told_in_any_order() {
+fn events_of_a_dispute_may_arrive_in_any_order() {
     // What happened first (10) to last (1), told in another order, and where it ends.
     let orders = [
         (
@@ -389,7 +389,7 @@ fn a_dispute_may_be_told_in_any_order() {
 }
 
 #[test]
-fn a_dispute_before_the_capture_is_known_is_told_again() {
+fn a_dispute_before_the_capture_is_refused_until_the_capture_is_known() {
     let config = "[payments]\nanswer_within_ms = 50";
     let server = Setup::demo().config(SECRETS).config(config).start();
     let answer = server.ask(&Request::buy(

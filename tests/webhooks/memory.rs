@@ -58,7 +58,7 @@ fn receive(
 
 /// Else a crash could take back what a sender was told has arrived.
 #[test]
-fn that_a_nonce_was_used_is_told_once_its_first_delivery_is_durable() {
+fn a_used_nonce_is_reported_only_once_its_first_delivery_is_durable() {
     let dir = tempfile::tempdir().unwrap();
     let clock = ManualClock::new(START);
     let memory = WebhookMemory::new(TOLERANCE_MS, 1_000, WEEK_MS, 1_000);
@@ -74,7 +74,7 @@ fn that_a_nonce_was_used_is_told_once_its_first_delivery_is_durable() {
 }
 
 #[test]
-fn where_events_find_no_room_their_nonces_stay_free() {
+fn without_room_for_an_event_its_nonce_stays_unused() {
     let dir = tempfile::tempdir().unwrap();
     let clock = ManualClock::new(START);
     // A capacity of one has two slots.
@@ -95,7 +95,7 @@ fn where_events_find_no_room_their_nonces_stay_free() {
 }
 
 #[test]
-fn where_nonces_find_no_room_nothing_is_let_in() {
+fn without_room_for_nonces_no_webhook_is_accepted() {
     let dir = tempfile::tempdir().unwrap();
     let clock = ManualClock::new(START);
     let memory = WebhookMemory::new(TOLERANCE_MS, 1, WEEK_MS, 1_000);

@@ -110,7 +110,7 @@ fn an_inquiry_is_no_dispute_until_the_money_is_withdrawn() {
 
 /// Banks send money back days after a refund was made.
 #[test]
-fn a_refund_that_fails_after_it_was_told_as_done_is_an_error_in_the_log() {
+fn a_refund_that_fails_after_success_is_logged_as_an_error() {
     let server = start();
     let purchase = bought(&server, "ana");
     let id = id_of(&purchase);
@@ -154,7 +154,7 @@ fn a_refund_that_fails_after_it_was_told_as_done_is_an_error_in_the_log() {
 }
 
 #[test]
-fn what_changes_nothing_is_ignored_and_leaves_nothing_behind() {
+fn a_webhook_that_changes_nothing_is_ignored_and_not_stored() {
     let room_for_two = "[webhooks]\nevents_max = 1";
     let server = Setup::demo().config(room_for_two).config(SECRETS).start();
     let purchase = bought(&server, "ana");
@@ -198,7 +198,7 @@ fn what_changes_nothing_is_ignored_and_leaves_nothing_behind() {
 
 /// Its payment may be one whose authorization is not known here yet.
 #[test]
-fn a_dispute_of_no_purchase_is_told_again_while_a_payment_has_no_name() {
+fn a_dispute_of_no_purchase_is_refused_while_a_payment_has_no_gateway_id() {
     let config = "[payments]\nanswer_within_ms = 50";
     let server = Setup::demo().config(SECRETS).config(config).start();
     let buy = Request::buy("ana", "drop-1", "tok_slow_1500", "key-slow-1");
@@ -223,7 +223,7 @@ fn a_dispute_of_no_purchase_is_told_again_while_a_payment_has_no_name() {
 }
 
 #[test]
-fn a_dispute_of_a_purchase_under_review_is_told_again() {
+fn a_dispute_of_a_purchase_under_review_is_refused_until_it_is_decided() {
     let review = "[review]\namount_over = { USD = 2000 }";
     let server = Setup::demo().config(SECRETS).config(review).start();
     let buy = json!({

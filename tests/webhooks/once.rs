@@ -10,7 +10,7 @@ use support::signing::{
 use support::{ADMIN, Request, Setup};
 
 #[test]
-fn what_was_let_in_is_known_after_a_crash() {
+fn an_accepted_webhook_is_known_after_a_crash() {
     let dir = tempfile::tempdir().unwrap();
     let setup = || Setup::demo().config(SECRETS).data_dir(dir.path());
     let mut server = setup().start();

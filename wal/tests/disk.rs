@@ -51,7 +51,7 @@ fn read_all(log: &Log, from: Lsn) -> Vec<Vec<u8>> {
 }
 
 #[test]
-fn what_was_durable_is_there_after_reopening() {
+fn durable_records_exist_after_reopening() {
     let directory = tempfile::tempdir().unwrap();
     let payloads: Vec<Vec<u8>> = (0..300_usize)
         .map(|i| vec![u8::try_from(i % 251).unwrap(); i])

@@ -192,7 +192,7 @@ fn there_must_be_a_log() {
 }
 
 #[test]
-fn two_histories_differ_in_the_chain_wherever_they_have_parted() {
+fn two_histories_have_different_chains_after_they_diverge() {
     let (sim, script) = written(12);
     let parted = script.expected.last().unwrap().end;
     let past = sim.files();

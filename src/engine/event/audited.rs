@@ -260,7 +260,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_too_long_is_told_apart_all_the_same() {
+    fn long_targets_are_still_distinguishable() {
         let longest = "a".repeat(Shown::BYTES_MAX);
         assert_eq!(Shown::new(longest.clone()).as_str(), longest);
         let (one, other) = (format!("{longest}b"), format!("{longest}c"));

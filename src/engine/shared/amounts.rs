@@ -335,7 +335,7 @@ mod tests {
     }
 
     #[test]
-    fn a_full_table_refuses_what_is_new_and_sums_of_nothing_make_room() {
+    fn a_full_table_refuses_new_keys_and_empty_sums_make_room() {
         let card = |number: u32| CardToken::parse(&format!("tok_{number}")).unwrap();
         let sums = SharedAmounts::new(&limits(100, 150), 4);
         let (one, two, three) = (card(1), card(2), card(3));

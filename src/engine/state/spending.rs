@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn sums_are_by_currency_and_day_and_what_goes_back_lowers_its_own_day() {
+    fn sums_are_by_currency_and_day_and_a_refund_lowers_its_own_day() {
         const DAY: u64 = 86_400_000;
         let usd = Currency::parse("USD").expect("a currency");
         let mut spending = Spending::default();

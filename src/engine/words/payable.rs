@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_taken_has_neighbours() {
+    fn an_accepted_amount_has_accepted_neighbours() {
         let rule = AmountRule::new(50, 1_000, 10).unwrap();
         for (given, takes, below, above) in [
             (0, false, None, Some(50)),

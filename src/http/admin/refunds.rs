@@ -385,7 +385,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_wrong_field_is_named_and_what_came_is_not() {
+    fn each_wrong_field_is_named_and_its_value_is_not_repeated() {
         let wrong = |body: &str| {
             let (reason, errors) = RefundOrder::parse(body.as_bytes()).unwrap_err();
             let fields: Vec<_> = errors.iter().map(|error| error.field).collect();

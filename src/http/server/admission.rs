@@ -415,7 +415,7 @@ mod tests {
     }
 
     #[test]
-    fn what_closes_is_bounded() {
+    fn the_number_of_closing_connections_is_limited() {
         let admission = admission(1, 1_000);
         let mut kept = Vec::new();
         let turned_away = (0..100).filter(|_| match enter(&admission, 1) {

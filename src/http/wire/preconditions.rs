@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn a_change_goes_on_from_the_state_that_it_names() {
+    fn a_change_applies_only_to_the_state_that_it_names() {
         let current = ETag::of(&json!(1));
         let (tag, weak) = (current.as_str(), format!("W/{}", current.as_str()));
         let many = format!("\"x\", ,{tag} , \"y,z\"");

@@ -234,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_not_sent_had_no_effect_and_what_was_sent_may_have() {
+    fn an_unsent_request_had_no_effect_and_a_sent_one_may_have() {
         for (lost, moves, expected) in [
             (
                 NoResponse::Unsent(Trouble::Unreachable),

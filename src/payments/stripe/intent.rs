@@ -300,7 +300,7 @@ mod tests {
     }
 
     #[test]
-    fn the_books_count_what_moved_and_not_what_was_let_go() {
+    fn the_books_count_moved_money_and_not_voided_authorizations() {
         let line = |changes: Value| {
             let it = charged(&intent(&changes))?;
             Some((it.authorized.get(), it.captured.get(), it.refunded.get()))

@@ -322,7 +322,7 @@ mod tests {
     }
 
     #[test]
-    fn while_both_wait_three_ends_go_before_each_beginning() {
+    fn three_urgent_calls_go_before_each_authorization() {
         let now = Instant::now();
         let mut state = state(now);
         let mut order = String::new();
@@ -360,7 +360,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_full_queue_says_so() {
+    async fn a_full_queue_refuses() {
         let pacer = Pacer::new(NonZeroU32::new(1));
         let full = &pacer.queues[Lane::New as usize].waiting;
         full.store(WAITING_MAX, Ordering::Relaxed);

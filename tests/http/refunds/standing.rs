@@ -202,7 +202,7 @@ fn a_refund_of_0_ends_a_free_order_and_no_other() {
 }
 
 #[test]
-fn what_was_captured_bounds_a_refund_and_nothing_else_does() {
+fn only_the_captured_amount_limits_a_refund() {
     let server = Setup::demo().start();
     let price = 800_000_000_000_u64;
     let body = product_terms(&json!({"name": "house", "price": {"KRW": price}, "stock": 2}));

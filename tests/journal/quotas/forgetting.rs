@@ -123,7 +123,7 @@ fn counts(server: &Server) -> [u64; 3] {
 }
 
 #[test]
-fn what_ended_is_gone_for_clients_operators_and_gateways() {
+fn forgotten_holds_are_gone_for_clients_operators_and_gateways() {
     let server = Setup::demo()
         .config(SECRETS)
         .config("[limits]\nrate = { count = 1000, per_s = 1 }")

@@ -4,7 +4,7 @@ use super::damage::objects;
 use super::*;
 
 #[test]
-fn what_nobody_needs_goes_and_the_newest_point_stays() {
+fn unneeded_objects_are_deleted_and_the_newest_state_stays() {
     let scratch = tempfile::tempdir().unwrap();
     let data = scratch.path().join("data");
     let backup = scratch.path().join("backup");
@@ -37,7 +37,7 @@ fn what_nobody_needs_goes_and_the_newest_point_stays() {
 }
 
 #[test]
-fn a_log_that_was_not_kept_for_a_store_that_was_away_leaves_a_gap_that_is_said() {
+fn log_deleted_while_the_store_is_unavailable_leaves_a_reported_gap() {
     let scratch = tempfile::tempdir().unwrap();
     let data = scratch.path().join("data");
     let store = Store::start();

@@ -22,7 +22,7 @@ const MGET_KEYS: usize = 500;
 const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Fields with values, or members with scores.
-type Pairs = Vec<(Vec<u8>, Vec<u8>)>;
+type FieldValues = Vec<(Vec<u8>, Vec<u8>)>;
 
 /// What the Redis knows.
 #[derive(Debug, Default)]
@@ -190,7 +190,7 @@ fn fields(
     let mut entries: HashMap<Vec<u8>, Vec<u8>> = HashMap::new();
     let mut cursor = 0_u64;
     loop {
-        let (next, some): (u64, Pairs) = redis::cmd(scan)
+        let (next, some): (u64, FieldValues) = redis::cmd(scan)
             .arg(key)
             .arg(cursor)
             .arg("COUNT")

@@ -155,12 +155,12 @@ pub fn remove_old(storage: &dyn wal::Storage) -> Result<(), JournalError> {
 }
 
 /// A snapshot file to read from its beginning.
-pub struct Reading {
+pub struct SnapshotFile {
     file: Box<dyn wal::StorageFile>,
     offset: u64,
 }
 
-impl Reading {
+impl SnapshotFile {
     /// Opens `name`.
     pub fn open(storage: &dyn wal::Storage, name: &str) -> io::Result<Self> {
         Ok(Self {
@@ -170,7 +170,7 @@ impl Reading {
     }
 }
 
-impl Read for Reading {
+impl Read for SnapshotFile {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let read = self.file.read_at(buffer, self.offset)?;
         self.offset += read as u64;

@@ -111,7 +111,7 @@ impl CheckError {
 fn examine(disks: &Disks, settings: &EngineSettings) -> Result<CheckReport, JournalError> {
     let snapshots = store::list(&*disks.snapshots)?;
     for (_, name) in &snapshots {
-        let reading = store::Reading::open(&*disks.snapshots, name)
+        let reading = store::SnapshotFile::open(&*disks.snapshots, name)
             .map_err(crate::journal::format::fault::io("opening", name))?;
         restore(reading, settings).map_err(|error| JournalError::Invariant {
             invariant: "snapshot",

@@ -398,7 +398,7 @@ pub(in crate::journal) fn newest_good(
 ) -> Result<Found, JournalError> {
     let mut bad = Vec::new();
     for (_, name) in store::list(storage)? {
-        let reading = store::Reading::open(storage, &name).map_err(io("opening", &name))?;
+        let reading = store::SnapshotFile::open(storage, &name).map_err(io("opening", &name))?;
         match restore(reading, engine) {
             Ok(restored) => {
                 return Ok(Found {

@@ -245,7 +245,7 @@ impl CopySource {
     /// A snapshot, to read from its beginning. It stays readable even if it is removed meanwhile.
     pub fn snapshot(&self, lsn: Lsn) -> Result<impl Read + use<>, JournalError> {
         let name = store::name_of(lsn);
-        store::Reading::open(&*self.snapshots, &name).map_err(io("opening", name))
+        store::SnapshotFile::open(&*self.snapshots, &name).map_err(io("opening", name))
     }
 }
 

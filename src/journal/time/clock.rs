@@ -226,7 +226,7 @@ struct Step {
 
 /// Both clocks at one moment, in microseconds.
 #[derive(Copy, Clone, Debug)]
-struct Reading {
+struct ClockReading {
     steady_us: u64,
     wall_us: u64,
 }
@@ -398,7 +398,7 @@ enum Look {
     Quiet,
 }
 
-fn difference(reading: Reading, core_us: u64) -> ClockDifference {
+fn difference(reading: ClockReading, core_us: u64) -> ClockDifference {
     ClockDifference {
         core: UnixMs::new(core_us / 1_000),
         wall: UnixMs::new(reading.wall_us / 1_000),
@@ -412,9 +412,9 @@ fn steady_us(clock: &Clock, origin: Instant) -> u64 {
     }
 }
 
-fn read(clock: &Clock, origin: Instant) -> Reading {
+fn read(clock: &Clock, origin: Instant) -> ClockReading {
     if let Clock::Manual(manual) = clock {
-        return Reading {
+        return ClockReading {
             steady_us: steady_us(clock, origin),
             wall_us: manual.wall().get() * 1_000,
         };
@@ -428,7 +428,7 @@ fn read(clock: &Clock, origin: Instant) -> Reading {
         if took <= READING_TAKES_MAX || tries == READINGS_MAX {
             // No time may be later than RFC 3339 can express.
             let latest_us = UnixMs::MAX.get() * 1_000;
-            return Reading {
+            return ClockReading {
                 steady_us: us_of(before + took / 2),
                 wall_us: us_of(wall.unwrap_or_default()).min(latest_us),
             };

@@ -215,11 +215,11 @@ struct Anchor {
 struct Watch {
     /// Since when the clocks agree, or since the start.
     agreed_since_us: u64,
-    step: Option<Step>,
+    step: Option<ClockStep>,
 }
 
 #[derive(Copy, Clone, Debug)]
-struct Step {
+struct ClockStep {
     since_us: u64,
     offset_us: i64,
 }
@@ -369,7 +369,7 @@ impl Timekeeper {
             }
             return Observed::Agreement;
         }
-        let same = |step: &Step| offset_us.abs_diff(step.offset_us) <= step_max_us;
+        let same = |step: &ClockStep| offset_us.abs_diff(step.offset_us) <= step_max_us;
         match watch.step.filter(same) {
             Some(step) if reading.steady_us - step.since_us >= settle_us => {
                 Observed::Lasting(difference(reading, core_us))
@@ -381,7 +381,7 @@ impl Timekeeper {
                 Observed::Waiting
             }
             None => {
-                watch.step = Some(Step {
+                watch.step = Some(ClockStep {
                     since_us: reading.steady_us,
                     offset_us,
                 });

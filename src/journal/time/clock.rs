@@ -194,7 +194,7 @@ pub(in crate::journal) struct Timekeeper {
     origin: Instant,
     settings: ClockSettings,
     anchor: ArcSwap<Anchor>,
-    watch: Mutex<Watch>,
+    watch: Mutex<ClockWatch>,
     /// The last difference, for the metric.
     offset_ms: AtomicI64,
     /// Set once after a start.
@@ -212,7 +212,7 @@ struct Anchor {
 
 /// The state of the comparison with the wall clock, in microseconds.
 #[derive(Copy, Clone, Debug)]
-struct Watch {
+struct ClockWatch {
     /// Since when the clocks agree, or since the start.
     agreed_since_us: u64,
     step: Option<ClockStep>,
@@ -256,7 +256,7 @@ impl Timekeeper {
             origin,
             settings,
             anchor: ArcSwap::from_pointee(anchor),
-            watch: Mutex::new(Watch {
+            watch: Mutex::new(ClockWatch {
                 agreed_since_us: reading.steady_us,
                 step: None,
             }),
@@ -336,7 +336,7 @@ impl Timekeeper {
             core: reading.wall_us,
             slew: 0,
         }));
-        *watch = Watch {
+        *watch = ClockWatch {
             agreed_since_us: steady_us,
             step: None,
         };

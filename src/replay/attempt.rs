@@ -27,7 +27,7 @@ pub(super) enum Pays {
 
 /// One recorded attempt.
 #[derive(Copy, Clone, Debug)]
-pub(super) struct Attempt<'a> {
+pub(super) struct RecordedAttempt<'a> {
     pub stamp: Stamp,
     pub user: &'a UserId,
     pub origin: &'a Origin,
@@ -43,7 +43,7 @@ pub(super) struct Attempt<'a> {
     pub refused: Option<Refusal>,
 }
 
-impl<'a> Attempt<'a> {
+impl<'a> RecordedAttempt<'a> {
     pub(super) fn new(stamp: Stamp, user: &'a UserId, origin: &'a Origin) -> Self {
         Self {
             stamp,

@@ -42,7 +42,7 @@ use crate::ids::{Lsn, ProductId, PurchaseId, RequestId, UserId};
 use crate::journal::AuditEntry;
 use crate::risk::{RulesError, compile};
 use crate::time::UnixMs;
-use attempt::{Attempt, Pays, Reached, reached};
+use attempt::{Pays, Reached, RecordedAttempt, reached};
 use known::{Blocked, Counters, Known, Purchase};
 use report::Tally;
 use smallvec::SmallVec;
@@ -279,14 +279,14 @@ impl Replay {
             return;
         };
         let money = [placed_money(placed)];
-        let attempt = Attempt {
+        let attempt = RecordedAttempt {
             purchase: Some(placed.purchase),
             product: Some(&placed.product),
             quantity: placed.quantity,
             money: &money,
             recorded: &placed.hits,
             appraisal: &placed.appraisal,
-            ..Attempt::new(stamp_of(entry), &placed.user, &placed.origin)
+            ..RecordedAttempt::new(stamp_of(entry), &placed.user, &placed.origin)
         };
         let blocked = self.judge(&attempt, changed);
         let purchase = Purchase::held(placed, blocked);
@@ -308,7 +308,7 @@ impl Replay {
             return;
         };
         let money = [placed_money(placed)];
-        let attempt = Attempt {
+        let attempt = RecordedAttempt {
             purchase: Some(placed.purchase),
             card: Some(&started.card),
             product: Some(&placed.product),
@@ -317,7 +317,7 @@ impl Replay {
             recorded: &placed.hits,
             appraisal: &started.appraisal,
             pays: Pays::Now,
-            ..Attempt::new(stamp_of(hold), &placed.user, &placed.origin)
+            ..RecordedAttempt::new(stamp_of(hold), &placed.user, &placed.origin)
         };
         let blocked = self.judge(&attempt, changed);
         let purchase = Purchase {
@@ -352,7 +352,7 @@ impl Replay {
         let (product, quantity) = (hold.product.clone(), hold.quantity);
         let unit_price = started.quote.unit_price;
         let money = [(started.quote.currency, unit_price.times(quantity).get())];
-        let attempt = Attempt {
+        let attempt = RecordedAttempt {
             purchase: Some(started.purchase),
             card: Some(&started.card),
             product: Some(&product),
@@ -361,7 +361,7 @@ impl Replay {
             recorded: &started.hits,
             appraisal: &started.appraisal,
             pays: Pays::Now,
-            ..Attempt::new(stamp_of(entry), &started.user, &started.origin)
+            ..RecordedAttempt::new(stamp_of(entry), &started.user, &started.origin)
         };
         let blocked = self.judge(&attempt, changed);
         if blocked.is_some() && self.history == History::WithoutBlocked {
@@ -392,7 +392,7 @@ impl Replay {
         match (reached(refused), &refused.user, &refused.product) {
             (Reached::Rules, Some(user), Some(product)) => {
                 let money = self.known.moneys(product, refused.quantity, refused.flow);
-                let attempt = Attempt {
+                let attempt = RecordedAttempt {
                     card: refused.card.as_ref(),
                     product: Some(product),
                     quantity: refused.quantity,
@@ -405,7 +405,7 @@ impl Replay {
                         Pays::Later
                     },
                     refused: Some(refused.reason),
-                    ..Attempt::new(stamp_of(entry), user, &refused.origin)
+                    ..RecordedAttempt::new(stamp_of(entry), user, &refused.origin)
                 };
                 self.judge(&attempt, changed);
             }
@@ -423,7 +423,7 @@ impl Replay {
     /// Evaluates the tried rules; returns the rules that block an attempt that had passed.
     fn judge(
         &mut self,
-        attempt: &Attempt<'_>,
+        attempt: &RecordedAttempt<'_>,
         changed: &mut dyn FnMut(Change),
     ) -> Option<Box<Blocked>> {
         let recorded = attempt.recorded.iter().map(|hit| hit.outcome).max();
@@ -462,7 +462,7 @@ impl Replay {
     }
 
     /// The matching rules; `None` if that depends on data that is not in the log.
-    fn ask(&self, attempt: &Attempt<'_>) -> Option<Found> {
+    fn ask(&self, attempt: &RecordedAttempt<'_>) -> Option<Found> {
         if self.rules.is_empty() {
             return Some(Found::default());
         }

@@ -5,7 +5,7 @@
 //! attempt, so it may have been any in which the product has a price, unless its features have the
 //! amount.
 
-use super::known::Known;
+use super::known::LogState;
 use super::{Change, Side};
 use crate::engine::event::{AttemptRefused, Flow, Origin, RuleHit};
 use crate::engine::features::Feature;
@@ -70,7 +70,7 @@ impl<'a> RecordedAttempt<'a> {
         all.filter(move |(_, amount)| self.money.len() == 1 || may(*amount))
     }
 
-    pub(super) fn facts(&self, known: &'a Known, currency: Currency, amount: i64) -> Facts<'a> {
+    pub(super) fn facts(&self, known: &'a LogState, currency: Currency, amount: i64) -> Facts<'a> {
         let rating = known.rating(self.user);
         Facts {
             named: Named {

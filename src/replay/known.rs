@@ -18,7 +18,7 @@ use hashbrown::HashMap;
 
 /// What is known.
 #[derive(Debug, Default)]
-pub(super) struct Known {
+pub(super) struct LogState {
     pub purchases: HashMap<PurchaseId, Purchase>,
     prices: HashMap<ProductId, Prices>,
     ratings: HashMap<UserId, Rating>,
@@ -93,7 +93,7 @@ impl Purchase {
     }
 }
 
-impl Known {
+impl LogState {
     /// Shifts all times, so that everything keeps its age.
     pub(super) fn correct(&mut self, corrected: &ClockCorrected) {
         for history in self.histories.values_mut() {
@@ -195,7 +195,7 @@ pub(super) fn any_currency() -> Currency {
 #[derive(Copy, Clone, Debug)]
 pub(super) struct Counters<'a> {
     pub velocity: &'a Velocity,
-    pub known: &'a Known,
+    pub known: &'a LogState,
 }
 
 impl Counts for Counters<'_> {

@@ -43,7 +43,7 @@ use crate::journal::AuditEntry;
 use crate::risk::{RulesError, compile};
 use crate::time::UnixMs;
 use attempt::{Pays, Reached, RecordedAttempt, reached};
-use known::{Blocked, Counters, Known, Purchase};
+use known::{Blocked, Counters, LogState, Purchase};
 use report::Tally;
 use smallvec::SmallVec;
 use std::sync::Arc;
@@ -155,7 +155,7 @@ pub struct Replay {
     velocity: Velocity,
     /// The depth of each counter, for rules and for features.
     kept: [Depths; 2],
-    known: Known,
+    known: LogState,
     tally: Tally,
     /// The hold of a buy; its payment is the next event.
     waiting: Option<AuditEntry>,
@@ -182,7 +182,7 @@ impl Replay {
             history: plan.history,
             velocity: Velocity::new(plan.keys_max, 0),
             kept: [for_rules, for_features],
-            known: Known::default(),
+            known: LogState::default(),
             waiting: None,
         };
         replay.keep();

@@ -24,12 +24,12 @@ pub(super) struct LogState {
     ratings: HashMap<UserId, Rating>,
     /// Computed segments.
     segments: HashMap<UserId, Segment>,
-    histories: HashMap<UserId, History>,
+    histories: HashMap<UserId, BuyerHistory>,
 }
 
 /// The history of a buyer.
 #[derive(Debug, Default)]
-struct History {
+struct BuyerHistory {
     first_seen: Option<UnixMs>,
     chargebacks: u64,
     /// Captured payments: time, currency, amount.

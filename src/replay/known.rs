@@ -3,7 +3,7 @@
 //!
 //! Invariant: what a buyer paid is summed as the buyer's shard does it (`engine::state::reads`).
 
-use super::Lines;
+use super::LineIndices;
 use crate::engine::counter::Counter;
 use crate::engine::event::{
     BuyerRated, BuyerSegmented, ClockCorrected, Flow, HoldPlaced, ProductSet, Quote, Rating,
@@ -58,14 +58,14 @@ pub(super) struct Purchase {
 #[derive(Debug)]
 pub(super) struct Blocked {
     /// The rules' lines in the report.
-    pub lines: Lines,
+    pub lines: LineIndices,
     pub captured: bool,
     pub refunded: Amount,
 }
 
 impl Blocked {
     /// Adds these lines.
-    pub(super) fn also_by(&mut self, lines: Lines) {
+    pub(super) fn also_by(&mut self, lines: LineIndices) {
         for line in lines {
             if !self.lines.contains(&line) {
                 self.lines.push(line);
@@ -73,7 +73,7 @@ impl Blocked {
         }
     }
 
-    pub(super) fn by(lines: Lines) -> Self {
+    pub(super) fn by(lines: LineIndices) -> Self {
         Self {
             lines,
             captured: false,

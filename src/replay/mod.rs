@@ -631,4 +631,4 @@ fn leaves_trace(refused: &AttemptRefused) -> bool {
 }
 
 /// Indices of lines in the report.
-type Lines = SmallVec<[u16; 2]>;
+type LineIndices = SmallVec<[u16; 2]>;

@@ -5,7 +5,7 @@
 //! therefore not the sums of the lines: several rules may match one attempt.
 
 use super::known::Blocked;
-use super::{Lines, Side};
+use super::{LineIndices, Side};
 use crate::engine::event::{DisputeClosed, Quote, RuleHit, RuleName, RuleOutcome};
 use crate::engine::risk::program::RuleSet;
 use crate::engine::stamp::Stamp;
@@ -226,10 +226,10 @@ impl Tally {
     }
 
     /// Counts an attempt of `user` that changes to `to` because of `rules`; returns their lines.
-    pub(super) fn moved(&mut self, user: &UserId, to: Side, rules: &[RuleHit]) -> Lines {
+    pub(super) fn moved(&mut self, user: &UserId, to: Side, rules: &[RuleHit]) -> LineIndices {
         self.all.moves(user, to);
         let places = rules.iter().map(|hit| self.place(&hit.rule, hit.outcome));
-        let places: Lines = places.collect();
+        let places: LineIndices = places.collect();
         for place in &places {
             self.lines[usize::from(*place)].moves(user, to);
         }

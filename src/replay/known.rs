@@ -19,7 +19,7 @@ use hashbrown::HashMap;
 /// What is known.
 #[derive(Debug, Default)]
 pub(super) struct LogState {
-    pub purchases: HashMap<PurchaseId, Purchase>,
+    pub purchases: HashMap<PurchaseId, ReplayedPurchase>,
     prices: HashMap<ProductId, Prices>,
     ratings: HashMap<UserId, Rating>,
     /// Computed segments.
@@ -45,7 +45,7 @@ struct Prices {
 
 /// A hold with its payment.
 #[derive(Debug)]
-pub(super) struct Purchase {
+pub(super) struct ReplayedPurchase {
     pub product: ProductId,
     pub quantity: u32,
     /// The quote of the payment, once there is one.
@@ -82,7 +82,7 @@ impl Blocked {
     }
 }
 
-impl Purchase {
+impl ReplayedPurchase {
     pub(super) fn held(placed: &HoldPlaced, blocked: Option<Box<Blocked>>) -> Self {
         Self {
             product: placed.product.clone(),

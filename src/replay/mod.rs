@@ -43,7 +43,7 @@ use crate::journal::AuditEntry;
 use crate::risk::{RulesError, compile};
 use crate::time::UnixMs;
 use attempt::{Pays, Reached, RecordedAttempt, reached};
-use known::{Blocked, Counters, LogState, Purchase};
+use known::{Blocked, Counters, LogState, ReplayedPurchase};
 use report::Tally;
 use smallvec::SmallVec;
 use std::sync::Arc;
@@ -289,7 +289,7 @@ impl Replay {
             ..RecordedAttempt::new(stamp_of(entry), &placed.user, &placed.origin)
         };
         let blocked = self.judge(&attempt, changed);
-        let purchase = Purchase::held(placed, blocked);
+        let purchase = ReplayedPurchase::held(placed, blocked);
         self.known.purchases.insert(placed.purchase, purchase);
         self.known.saw(&placed.user, entry.at);
         self.velocity.record(&entry.event, stamp_of(entry));
@@ -320,9 +320,9 @@ impl Replay {
             ..RecordedAttempt::new(stamp_of(hold), &placed.user, &placed.origin)
         };
         let blocked = self.judge(&attempt, changed);
-        let purchase = Purchase {
+        let purchase = ReplayedPurchase {
             quote: started.quote,
-            ..Purchase::held(placed, blocked)
+            ..ReplayedPurchase::held(placed, blocked)
         };
         self.known.purchases.insert(placed.purchase, purchase);
         self.known.saw(&placed.user, hold.at);

@@ -63,7 +63,7 @@ fn keys_in_range() -> RangedU64ValueParser<usize> {
 }
 
 /// Why it comes to nothing: the exit status, and a sentence.
-type Failure = (u8, String);
+type ReplayFailure = (u8, String);
 
 /// Replays; exit 0 done, 1 the directory cannot be read, 2 the rules cannot.
 pub(super) fn run(arguments: &ReplayArguments) -> ExitCode {
@@ -81,7 +81,7 @@ pub(super) fn run(arguments: &ReplayArguments) -> ExitCode {
 fn replayed(
     arguments: &ReplayArguments,
     out: &mut impl Write,
-) -> Result<std::io::Result<()>, Failure> {
+) -> Result<std::io::Result<()>, ReplayFailure> {
     let dir = &arguments.dir;
     let plan = Plan {
         trial: trial(arguments)?,
@@ -132,7 +132,7 @@ fn replayed(
     Ok(writeln!(out, "{shown}"))
 }
 
-fn trial(arguments: &ReplayArguments) -> Result<Trial, Failure> {
+fn trial(arguments: &ReplayArguments) -> Result<Trial, ReplayFailure> {
     let Some(path) = &arguments.rules else {
         return Ok(Trial::AsInForce);
     };
@@ -153,7 +153,7 @@ fn trial(arguments: &ReplayArguments) -> Result<Trial, Failure> {
     Ok(Trial::Rules(compiled.set))
 }
 
-fn model(arguments: &ReplayArguments) -> Result<Option<Arc<Model>>, Failure> {
+fn model(arguments: &ReplayArguments) -> Result<Option<Arc<Model>>, ReplayFailure> {
     let Some(path) = &arguments.model else {
         return Ok(None);
     };
@@ -194,7 +194,7 @@ fn read(
     plan: Plan,
     extent: &LogExtent,
     list: &mut dyn FnMut(Change),
-) -> Result<Report, Failure> {
+) -> Result<Report, ReplayFailure> {
     let mut replay = replay::Replay::new(plan, extent.first);
     // Drawn on a terminal only.
     let progress = ProgressBar::new(extent.durable.0.saturating_sub(extent.first.0));

@@ -39,11 +39,11 @@ use std::process::ExitCode;
 #[command(name = "holdfast", version, about, propagate_version = true)]
 struct Arguments {
     #[command(subcommand)]
-    command: Command,
+    command: CliCommand,
 }
 
 #[derive(Debug, Subcommand)]
-enum Command {
+enum CliCommand {
     /// Run the core.
     Serve(Serve),
     /// Work with the configuration.
@@ -225,26 +225,26 @@ pub fn run() -> ExitCode {
     process::keep_off_huge_pages();
     process::keep_private();
     match Arguments::parse().command {
-        Command::Serve(arguments) => serve::run(&arguments),
-        Command::Config {
+        CliCommand::Serve(arguments) => serve::run(&arguments),
+        CliCommand::Config {
             command: ConfigCommand::Check(arguments),
         } => prepare::check(&arguments),
-        Command::Check { dir } => inspect::check(&dir),
-        Command::Log(arguments) => inspect::log(&arguments),
-        Command::Replay(arguments) => replay::run(&arguments),
-        Command::Backup(arguments) => backup::backup(&arguments),
-        Command::Restore(arguments) => backup::restore(&arguments),
-        Command::Reconcile(arguments) => reconcile::run(&arguments),
-        Command::Schema {
+        CliCommand::Check { dir } => inspect::check(&dir),
+        CliCommand::Log(arguments) => inspect::log(&arguments),
+        CliCommand::Replay(arguments) => replay::run(&arguments),
+        CliCommand::Backup(arguments) => backup::backup(&arguments),
+        CliCommand::Restore(arguments) => backup::restore(&arguments),
+        CliCommand::Reconcile(arguments) => reconcile::run(&arguments),
+        CliCommand::Schema {
             of: SchemaOf::Postgres,
         } => schema::postgres(),
         Command::Receipt {
             command: ReceiptCommand::Verify(arguments),
         } => receipt::verify(&arguments),
-        Command::Import {
+        CliCommand::Import {
             command: ImportCommand::Redis(arguments),
         } => import::redis(&arguments),
-        Command::Schema {
+        CliCommand::Schema {
             of: SchemaOf::Kafka(arguments),
         } => schema::kafka(&arguments),
     }

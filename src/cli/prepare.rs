@@ -7,7 +7,7 @@
 
 use super::compose;
 use super::rules::{self, RulesFault, RulesFile};
-use super::scoring::{self, Model};
+use super::scoring::{self, ScoringModel};
 use super::serve::Failure;
 use super::{ConfigCheck, Serve};
 use crate::config::{Config, Demo, Environment, GatewayKind, Role, Sources};
@@ -25,7 +25,7 @@ pub(super) struct Prepared {
     pub(super) sealer: Sealer,
     /// The gateway, where it is Stripe.
     pub(super) stripe: Option<Stripe>,
-    pub(super) model: Option<Model>,
+    pub(super) model: Option<ScoringModel>,
     /// A start goes on without the file's rules where the log has some.
     pub(super) rules: Result<Option<RulesFile>, RulesFault>,
 }

@@ -36,10 +36,10 @@ pub(crate) enum ScoringFault {
 }
 
 /// A model, and what the log says of it.
-pub(super) type Model = (LoadedModel, ModelInForce);
+pub(super) type ScoringModel = (LoadedModel, ModelInForce);
 
 /// Reads the model that the configuration names, where it names one.
-pub(super) fn read(config: &RiskConfig) -> Result<Option<Model>, ScoringFault> {
+pub(super) fn read(config: &RiskConfig) -> Result<Option<ScoringModel>, ScoringFault> {
     config.model_file.as_deref().map(load).transpose()
 }
 
@@ -47,7 +47,7 @@ pub(super) fn read(config: &RiskConfig) -> Result<Option<Model>, ScoringFault> {
 /// changes anything.
 pub(super) fn start(
     config: &RiskConfig,
-    model: Option<Model>,
+    model: Option<ScoringModel>,
     journal: &Journal,
 ) -> Result<bool, StorageFault> {
     let kind = model.as_ref().map(|(_, named)| named.kind.clone());
@@ -74,7 +74,7 @@ pub(super) fn start(
 }
 
 /// The model in a file, and what the log says of it.
-pub(crate) fn load(path: &Path) -> Result<Model, ScoringFault> {
+pub(crate) fn load(path: &Path) -> Result<ScoringModel, ScoringFault> {
     let unreadable = |source| ScoringFault::Unreadable {
         path: path.to_owned(),
         source,

@@ -374,7 +374,7 @@ fn lock(data_dir: &Directory) -> Result<wal::FileLock, JournalError> {
     }
 }
 
-pub(in crate::journal) struct Found {
+pub(in crate::journal) struct FoundSnapshots {
     pub(in crate::journal) restored: Option<Restored>,
     pub(in crate::journal) bad: Vec<BadSnapshot>,
 }
@@ -395,13 +395,13 @@ impl std::fmt::Display for BadSnapshot {
 pub(in crate::journal) fn newest_good(
     storage: &dyn wal::Storage,
     engine: &EngineSettings,
-) -> Result<Found, JournalError> {
+) -> Result<FoundSnapshots, JournalError> {
     let mut bad = Vec::new();
     for (_, name) in store::list(storage)? {
         let reading = store::SnapshotFile::open(storage, &name).map_err(io("opening", &name))?;
         match restore(reading, engine) {
             Ok(restored) => {
-                return Ok(Found {
+                return Ok(FoundSnapshots {
                     restored: Some(restored),
                     bad,
                 });
@@ -409,7 +409,7 @@ pub(in crate::journal) fn newest_good(
             Err(problem) => bad.push(BadSnapshot { name, problem }),
         }
     }
-    Ok(Found {
+    Ok(FoundSnapshots {
         restored: None,
         bad,
     })

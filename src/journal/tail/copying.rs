@@ -21,11 +21,11 @@ use std::sync::Arc;
 
 /// The source of a copy: a running journal, or a directory that is only read.
 pub struct CopySource {
-    log: Side,
+    log: CopyFrom,
     snapshots: Arc<dyn wal::Storage>,
 }
 
-enum Side {
+enum CopyFrom {
     Running(Arc<wal::Log>),
     Directory {
         storage: Arc<dyn wal::Storage>,
@@ -173,7 +173,7 @@ impl CopySource {
             scan.end
         };
         Ok(Self {
-            log: Side::Directory {
+            log: CopyFrom::Directory {
                 storage: disks.log,
                 durable: Lsn(durable.get()),
                 snapshots,
@@ -185,8 +185,8 @@ impl CopySource {
     /// Everything before is durable.
     pub fn durable(&self) -> Lsn {
         match &self.log {
-            Side::Running(log) => Lsn(log.durable().get()),
-            Side::Directory { durable, .. } => *durable,
+            CopyFrom::Running(log) => Lsn(log.durable().get()),
+            CopyFrom::Directory { durable, .. } => *durable,
         }
     }
 
@@ -202,16 +202,16 @@ impl CopySource {
     /// The segments, oldest first.
     pub fn segments(&self) -> Result<Vec<LogSegment>, JournalError> {
         let segments = match &self.log {
-            Side::Running(log) => log.segments(),
-            Side::Directory { storage, .. } => wal::segments(&**storage)?,
+            CopyFrom::Running(log) => log.segments(),
+            CopyFrom::Directory { storage, .. } => wal::segments(&**storage)?,
         };
         Ok(segments.into_iter().map(LogSegment).collect())
     }
 
     pub fn frames(&self, segment: &LogSegment) -> Result<SegmentFrames, JournalError> {
         let frames = match &self.log {
-            Side::Running(log) => log.frames(&segment.0),
-            Side::Directory { storage, .. } => segment.0.frames(&**storage),
+            CopyFrom::Running(log) => log.frames(&segment.0),
+            CopyFrom::Directory { storage, .. } => segment.0.frames(&**storage),
         };
         Ok(SegmentFrames(frames?))
     }
@@ -219,8 +219,8 @@ impl CopySource {
     /// The snapshots, newest first.
     pub fn snapshots(&self) -> Result<Vec<Lsn>, JournalError> {
         match &self.log {
-            Side::Running(_) => lsns(&*self.snapshots),
-            Side::Directory { snapshots, .. } => Ok(snapshots.clone()),
+            CopyFrom::Running(_) => lsns(&*self.snapshots),
+            CopyFrom::Directory { snapshots, .. } => Ok(snapshots.clone()),
         }
     }
 
@@ -257,7 +257,7 @@ fn lsns(snapshots: &dyn wal::Storage) -> Result<Vec<Lsn>, JournalError> {
 impl Journal {
     pub fn copy_source(&self) -> CopySource {
         CopySource {
-            log: Side::Running(self.log_handle()),
+            log: CopyFrom::Running(self.log_handle()),
             snapshots: Arc::clone(&self.snapshots.storage),
         }
     }

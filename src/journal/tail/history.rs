@@ -86,17 +86,17 @@ pub struct NothingToAccept;
 
 /// Which history goes on, and who has another one.
 pub(in crate::journal) struct History {
-    state: Mutex<State>,
+    state: Mutex<HistoryState>,
     may_sell: AtomicBool,
 }
 
-struct State {
+struct HistoryState {
     generation: Generation,
     accepted: Option<LogGeneration>,
     elsewhere: BTreeMap<&'static str, Elsewhere>,
 }
 
-impl State {
+impl HistoryState {
     /// Whether the generation that is written needs no acceptance, or has it.
     fn is_accepted(&self) -> bool {
         self.generation.number() == 1 || self.accepted == Some(named(self.generation))
@@ -116,7 +116,7 @@ impl State {
 
 impl History {
     pub(in crate::journal) fn new(generation: Generation, accepted: Option<LogGeneration>) -> Self {
-        let state = State {
+        let state = HistoryState {
             generation,
             accepted,
             elsewhere: BTreeMap::new(),
@@ -132,7 +132,7 @@ impl History {
         self.state.lock().accepted
     }
 
-    fn change(&self, change: impl FnOnce(&mut State)) {
+    fn change(&self, change: impl FnOnce(&mut HistoryState)) {
         let mut state = self.state.lock();
         change(&mut state);
         self.may_sell.store(state.may_sell(), Ordering::Release);

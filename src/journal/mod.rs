@@ -119,7 +119,7 @@ pub struct Journal {
     log: Arc<wal::Log>,
     snapshots: snapshot::Snapshots,
     retentions: tail::feed::Retentions,
-    history: tail::history::History,
+    history: tail::history::HistoryGate,
     refused_acts: RefusalsKept,
     refused_attempts: RefusalsKept,
     background: sweeper::Background,

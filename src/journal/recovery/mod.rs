@@ -29,7 +29,7 @@ use crate::journal::risk::InForce;
 use crate::journal::snapshot::{Restored, Snapshots, digest, restore};
 use crate::journal::sweeper::Background;
 use crate::journal::tail::feed::Retentions;
-use crate::journal::tail::history::History;
+use crate::journal::tail::history::HistoryGate;
 use crate::journal::time::clock::{ClockBehind, ClockDifference, ClockSettings, Timekeeper};
 use crate::journal::time::days::Days;
 use crate::journal::webhooks::Seen;
@@ -126,7 +126,7 @@ impl Journal {
             .into_iter()
             .map(|shard| CachePadded::new(Slot::new(shard)));
         let (before, limits) = (state.limits, engine.limits());
-        let history = History::new(log.generation(), state.accepted);
+        let history = HistoryGate::new(log.generation(), state.accepted);
         let journal = Arc::new(Self {
             slots: slots.collect(),
             catalogue: ArcSwap::from_pointee(state.catalogue),

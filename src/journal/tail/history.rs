@@ -85,7 +85,7 @@ pub struct Elsewhere {
 pub struct NothingToAccept;
 
 /// Which history goes on, and who has another one.
-pub(in crate::journal) struct History {
+pub(in crate::journal) struct HistoryGate {
     state: Mutex<HistoryState>,
     may_sell: AtomicBool,
 }
@@ -114,7 +114,7 @@ impl HistoryState {
     }
 }
 
-impl History {
+impl HistoryGate {
     pub(in crate::journal) fn new(generation: Generation, accepted: Option<LogGeneration>) -> Self {
         let state = HistoryState {
             generation,

@@ -47,11 +47,11 @@ pub enum Imported {
 }
 
 /// A fault of the disk outside, a reason inside.
-type Taken<T> = Result<Result<T, NotImported>, StorageFault>;
+type ImportResult<T> = Result<Result<T, NotImported>, StorageFault>;
 
 impl Journal {
     /// Takes over how many units of `product` were sold elsewhere, in all.
-    pub fn import_sold(&self, product: &ProductId, sold: u32) -> Taken<Imported> {
+    pub fn import_sold(&self, product: &ProductId, sold: u32) -> ImportResult<Imported> {
         let _turn = self.catalogue_turn.lock();
         let before = self.catalogue.load_full();
         let Some(known) = before.product(product) else {
@@ -78,7 +78,7 @@ impl Journal {
     }
 
     /// Takes over how many uses of a promotion were made elsewhere, in all.
-    pub fn import_uses(&self, code: &PromotionCode, uses: u32) -> Taken<Imported> {
+    pub fn import_uses(&self, code: &PromotionCode, uses: u32) -> ImportResult<Imported> {
         let _turn = self.catalogue_turn.lock();
         let before = self.catalogue.load_full();
         let Some(known) = before.promotion(code) else {
@@ -109,7 +109,7 @@ impl Journal {
         user: &UserId,
         product: &ProductId,
         units: u32,
-    ) -> Taken<Imported> {
+    ) -> ImportResult<Imported> {
         let mut turn = self.turn(ShardId::of(user))?;
         let context = turn.context();
         if context.catalogue.product(product).is_none() {
@@ -135,7 +135,7 @@ impl Journal {
     }
 
     /// Takes over that an idempotency key was used elsewhere.
-    pub fn import_key(&self, user: &UserId, scope: Digest16) -> Taken<Imported> {
+    pub fn import_key(&self, user: &UserId, scope: Digest16) -> ImportResult<Imported> {
         let mut turn = self.turn(ShardId::of(user))?;
         if turn.shard.knows_key(scope) {
             return Ok(Ok(Imported::There));
@@ -152,7 +152,7 @@ impl Journal {
     }
 
     /// Takes over webhook nonces that were used elsewhere; how many are new, and where they stand.
-    pub fn import_nonces(&self, nonces: &[String]) -> Taken<(usize, Option<Lsn>)> {
+    pub fn import_nonces(&self, nonces: &[String]) -> ImportResult<(usize, Option<Lsn>)> {
         let _one_at_a_time = self.webhook_turn.lock();
         // Remembered here and in recovery as of the same instant.
         let at = self.clock.moment();

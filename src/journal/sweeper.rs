@@ -9,7 +9,7 @@ use crate::engine::shard::Shard;
 use crate::engine::stamp::Settled;
 use crate::ids::ShardId;
 use crate::journal::format::fault::JournalError;
-use crate::journal::turn::More;
+use crate::journal::turn::MoreDue;
 use crate::journal::{Journal, StorageFault};
 use crate::time::UnixMs;
 use parking_lot::Mutex;
@@ -107,7 +107,7 @@ impl Journal {
             if due_ms <= self.now().get() {
                 // Not within a turn: a command that came behind it would wait for the disk, too.
                 self.wait_for_log_room();
-                while self.sweep_shard(id)? == More::Left {
+                while self.sweep_shard(id)? == MoreDue::Left {
                     self.wait_for_log_room();
                 }
             }

@@ -341,15 +341,15 @@ impl Journal {
     }
 
     /// Lets the holds of one shard run out that are due; whether more are left.
-    pub(in crate::journal) fn sweep_shard(&self, id: ShardId) -> Result<More, StorageFault> {
+    pub(in crate::journal) fn sweep_shard(&self, id: ShardId) -> Result<MoreDue, StorageFault> {
         let slot = &*self.slots[id.index()];
         let shard = slot.shard.lock();
         let mut turn = self.begin(slot, shard);
         let expired = turn.expire_due(EXPIRIES_A_SWEEP)?;
         Ok(if expired == EXPIRIES_A_SWEEP {
-            More::Left
+            MoreDue::Left
         } else {
-            More::None
+            MoreDue::None
         })
     }
 
@@ -438,7 +438,7 @@ impl Journal {
 
 /// Whether holds are left that are due.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
-pub(in crate::journal) enum More {
+pub(in crate::journal) enum MoreDue {
     Left,
     None,
 }

@@ -105,7 +105,7 @@ pub struct Journal {
     /// What was bought with each card and from each device.
     shared: SharedAmounts,
     days: days::Days,
-    seen: webhooks::Seen,
+    seen: webhooks::SeenWebhooks,
     /// One webhook at a time is let in.
     webhook_turn: Mutex<()>,
     /// But for what `rate` has.

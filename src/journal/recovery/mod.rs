@@ -32,7 +32,7 @@ use crate::journal::tail::feed::Retentions;
 use crate::journal::tail::history::HistoryGate;
 use crate::journal::time::clock::{ClockBehind, ClockDifference, ClockSettings, Timekeeper};
 use crate::journal::time::days::Days;
-use crate::journal::webhooks::Seen;
+use crate::journal::webhooks::SeenWebhooks;
 use crate::journal::{Journal, Slot};
 use crate::time::UnixMs;
 use arc_swap::ArcSwap;
@@ -454,7 +454,7 @@ pub(in crate::journal) struct Folding {
     pub(in crate::journal) velocity: Velocity,
     rules: InForce,
     rules_lsn: Lsn,
-    pub(in crate::journal) seen: Seen,
+    pub(in crate::journal) seen: SeenWebhooks,
     pub(in crate::journal) events: u64,
     /// The latest instant in the log.
     last_at: UnixMs,
@@ -468,7 +468,7 @@ pub(in crate::journal) struct Folded {
     pub(in crate::journal) shards: Vec<Shard>,
     pub(in crate::journal) velocity: Velocity,
     pub(in crate::journal) rules: InForce,
-    pub(in crate::journal) seen: Seen,
+    pub(in crate::journal) seen: SeenWebhooks,
     pub(in crate::journal) events: u64,
     /// The instant of the last event.
     pub(in crate::journal) last_at: UnixMs,
@@ -524,7 +524,7 @@ impl Folding {
                 velocity: Velocity::new(settings.bounds.velocity_keys_max, log_id),
                 rules: InForce::default(),
                 rules_lsn: Lsn(0),
-                seen: Seen::new(settings.webhooks),
+                seen: SeenWebhooks::new(settings.webhooks),
                 events: 0,
                 last_at: UnixMs::default(),
             },

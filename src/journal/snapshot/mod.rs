@@ -19,7 +19,7 @@ use crate::journal::format::fault::JournalError;
 pub use crate::journal::format::sections as format;
 use crate::journal::format::store;
 use crate::journal::risk::InForce;
-use crate::journal::webhooks::Seen;
+use crate::journal::webhooks::SeenWebhooks;
 use format::{Section, SnapshotError, SnapshotReader, Tag};
 use parking_lot::Mutex;
 use rkyv::{Archive, Deserialize, Serialize, rancor};
@@ -248,7 +248,7 @@ pub struct Restored {
     /// Rules and scoring set from here on are to be applied.
     pub rules_lsn: Lsn,
     /// Nonces and event ids of webhooks; likewise.
-    pub(in crate::journal) seen: Seen,
+    pub(in crate::journal) seen: SeenWebhooks,
     /// Recovery reads the log from here on.
     pub first: Lsn,
 }
@@ -261,7 +261,7 @@ pub fn restore(
     let mut reader = SnapshotReader::open(from)?;
     let log_id = reader.log_id();
     let velocity = Velocity::new(engine.bounds.velocity_keys_max, log_id);
-    let seen = Seen::new(engine.webhooks);
+    let seen = SeenWebhooks::new(engine.webhooks);
     let (mut rules, mut rules_lsn) = (InForce::default(), Lsn(0));
     let mut catalogue = None;
     let mut images: Vec<Option<(ShardImage, Lsn)>> = (0..SHARD_COUNT).map(|_| None).collect();

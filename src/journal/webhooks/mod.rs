@@ -59,7 +59,7 @@ pub struct NotLetIn {
 const PURCHASES_A_TURN: usize = 4_096;
 
 /// Nonces and event ids seen.
-pub(in crate::journal) struct Seen {
+pub(in crate::journal) struct SeenWebhooks {
     nonces: ReplayGuard,
     events: ReplayGuard,
     axis: Mutex<Axis>,
@@ -81,7 +81,7 @@ struct GenerationImage {
     fingerprints: Vec<u64>,
 }
 
-impl Seen {
+impl SeenWebhooks {
     pub(in crate::journal) fn new(memory: WebhookMemory) -> Self {
         Self {
             nonces: ReplayGuard::new(memory.nonces_max, memory.nonce_retention_ms()),

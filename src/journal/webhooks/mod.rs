@@ -115,21 +115,21 @@ impl SeenWebhooks {
     }
 
     /// What is known of a delivery; nothing is remembered.
-    fn look(&self, command: &ReceiveWebhook, at: Moment) -> Known {
+    fn look(&self, command: &ReceiveWebhook, at: Moment) -> DeliveryState {
         let at_ms = self.axis.lock().at(at);
         let nonce = command.nonce.map_or(Admission::Fresh, |nonce| {
             self.nonces.look(Fingerprint::new(nonce), at_ms)
         });
         match nonce {
             Admission::Fresh => {}
-            Admission::Replayed => return Known::Delivery,
-            Admission::Full | Admission::Late => return Known::NoRoom,
+            Admission::Replayed => return DeliveryState::Delivery,
+            Admission::Full | Admission::Late => return DeliveryState::NoRoom,
         }
         let event = event_fingerprint(command.format, &command.event_id);
         match self.events.look(event, at_ms) {
-            Admission::Fresh => Known::Nothing,
-            Admission::Replayed => Known::Event,
-            Admission::Full | Admission::Late => Known::NoRoom,
+            Admission::Fresh => DeliveryState::Nothing,
+            Admission::Replayed => DeliveryState::Event,
+            Admission::Full | Admission::Late => DeliveryState::NoRoom,
         }
     }
 
@@ -256,7 +256,7 @@ impl Axis {
 
 /// What is known of a delivery.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
-enum Known {
+enum DeliveryState {
     /// Neither it nor what it reports.
     Nothing,
     /// This very delivery.
@@ -306,22 +306,24 @@ impl Journal {
             durable_at,
         };
         match self.seen.look(command, at) {
-            Known::Nothing | Known::NoRoom if self.changes_nothing(command) => Ok(Ok(LetIn {
-                disposition: Disposition::Ignored,
-                look_at: None,
-                unplaced: None,
-                durable_at: self.appended(),
-            })),
-            Known::Nothing => self.let_in(command, at),
-            Known::Delivery if command.format == WebhookFormat::Holdfast => {
+            DeliveryState::Nothing | DeliveryState::NoRoom if self.changes_nothing(command) => {
+                Ok(Ok(LetIn {
+                    disposition: Disposition::Ignored,
+                    look_at: None,
+                    unplaced: None,
+                    durable_at: self.appended(),
+                }))
+            }
+            DeliveryState::Nothing => self.let_in(command, at),
+            DeliveryState::Delivery if command.format == WebhookFormat::Holdfast => {
                 Ok(Err(self.not_let_in(Refusal::ReplayedNonce)))
             }
-            Known::Delivery => Ok(Ok(duplicate(self.appended()))),
-            Known::Event => {
+            DeliveryState::Delivery => Ok(Ok(duplicate(self.appended()))),
+            DeliveryState::Event => {
                 let received = received(command, None, Disposition::Duplicate);
                 self.append_received(received, at).map(duplicate).map(Ok)
             }
-            Known::NoRoom => Ok(Err(NotLetIn {
+            DeliveryState::NoRoom => Ok(Err(NotLetIn {
                 rejection: Refusal::Overloaded.into(),
                 durable_at: None,
             })),
@@ -343,8 +345,8 @@ impl Journal {
     pub fn knows_webhook(&self, command: &ReceiveWebhook) -> bool {
         let moment = self.clock.moment();
         match self.seen.look(command, moment) {
-            Known::Delivery | Known::Event => true,
-            Known::Nothing | Known::NoRoom => false,
+            DeliveryState::Delivery | DeliveryState::Event => true,
+            DeliveryState::Nothing | DeliveryState::NoRoom => false,
         }
     }
 

@@ -4,7 +4,7 @@
 use crate::golden::events;
 use holdfast::engine::event::PromotionSet;
 use holdfast::ids::{Digest16, Lsn, ProductId, PromotionCode, UserId};
-use holdfast::journal::{Imported, Journal, JournalOptions, NotImported, Standing};
+use holdfast::journal::{ImportTarget, Imported, Journal, JournalOptions, NotImported};
 use holdfast::time::UnixMs;
 use std::path::Path;
 use std::sync::Arc;
@@ -115,7 +115,7 @@ fn baselines_count_at_once_and_after_a_restart_whichever_way_it_recovers() {
     );
     close(journal);
 
-    let standing = Standing::read(dir.path(), &JournalOptions::new(dir.path()).engine);
+    let standing = ImportTarget::read(dir.path(), &JournalOptions::new(dir.path()).engine);
     let standing = standing.expect("it reads");
     let (stock, imported) = standing.product(&product).expect("it is set");
     assert_eq!((stock.total, stock.sold, imported), (100, 55, 55));

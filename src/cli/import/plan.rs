@@ -11,7 +11,7 @@ use super::source::RedisContents;
 use crate::engine::cells::UNITS_MAX;
 use crate::http::wire::idempotency::scope;
 use crate::ids::{Digest16, KeyOwner, ProductId, PromotionCode, UserId};
-use crate::journal::Standing;
+use crate::journal::ImportTarget;
 use crate::time::UnixMs;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -33,7 +33,7 @@ impl ImportPlan {
     pub(super) fn make(
         found: &RedisContents,
         key_owner: &Result<KeyOwner, String>,
-        standing: &mut Standing,
+        standing: &mut ImportTarget,
         outcome: &mut ImportReport,
     ) -> Self {
         let mut plan = Self::default();
@@ -92,7 +92,7 @@ impl ImportPlan {
         name: &str,
         left: u64,
         sold: u64,
-        standing: &mut Standing,
+        standing: &mut ImportTarget,
         outcome: &mut ImportReport,
     ) -> bool {
         let is = Meaning::Stock;
@@ -151,7 +151,7 @@ impl ImportPlan {
         holding: &Holding<'_>,
         is_planned: bool,
         uncounted: u64,
-        standing: &mut Standing,
+        standing: &mut ImportTarget,
         outcome: &mut ImportReport,
     ) {
         let is = Meaning::Holdings;
@@ -187,7 +187,7 @@ impl ImportPlan {
         &mut self,
         name: &str,
         uses: u64,
-        standing: &Standing,
+        standing: &ImportTarget,
         outcome: &mut ImportReport,
     ) {
         let is = Meaning::Promotions;
@@ -221,7 +221,7 @@ impl ImportPlan {
         key: &str,
         user: Option<&str>,
         owner: &Result<KeyOwner, String>,
-        standing: &mut Standing,
+        standing: &mut ImportTarget,
         outcome: &mut ImportReport,
     ) {
         let is = Meaning::Keys;
@@ -247,7 +247,12 @@ impl ImportPlan {
         }
     }
 
-    fn nonces(&mut self, found: &RedisContents, standing: &Standing, outcome: &mut ImportReport) {
+    fn nonces(
+        &mut self,
+        found: &RedisContents,
+        standing: &ImportTarget,
+        outcome: &mut ImportReport,
+    ) {
         let is = Meaning::Nonces;
         let since = SystemTime::now().duration_since(UNIX_EPOCH);
         let now_ms = since.map_or(0, |it| u64::try_from(it.as_millis()).unwrap_or(u64::MAX));

@@ -177,7 +177,7 @@ pub fn nonce_fingerprint(nonce: &str) -> u64 {
 
 /// The state of a stopped directory, to compare with, and what is planned to be taken over into it;
 /// nothing is written.
-pub struct Standing {
+pub struct ImportTarget {
     folded: Folded,
     bounds: Bounds,
     planned: Planned,
@@ -192,7 +192,7 @@ struct Planned {
     keys_of: BTreeMap<ShardId, usize>,
 }
 
-impl Standing {
+impl ImportTarget {
     /// Reads `data_dir`; an empty state where there is no log yet.
     pub fn read(data_dir: &Path, settings: &EngineSettings) -> Result<Self, JournalError> {
         let of = |folded| Self {

@@ -4,8 +4,9 @@
 //! RUSTFLAGS="--cfg holdfast_loom" CARGO_TARGET_DIR=target/loom cargo test --test loom_cells
 //! ```
 //!
-//! In an ordinary build this file is empty. The small models are walked through completely; the larger ones up to the
-//! number of preemptions named with them (each thread may also stop wherever it ends).
+//! In an ordinary build this file is empty. The small models are walked through completely; the
+//! larger ones up to the number of preemptions named with them (each thread may also stop wherever
+//! it ends).
 #![cfg(holdfast_loom)]
 
 use std::sync::Arc;

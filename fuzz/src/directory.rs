@@ -1,13 +1,13 @@
-//! `data_directory`: a whole data directory, changed so that every checksum agrees again.
+//! `data_directory`: a whole data directory, changed and with valid checksums again.
 //!
-//! Input: a byte that says which files are gone (1: the witness, 2: the snapshot, 4: the log), then
-//! up to eight blows of 6 bytes against the golden directory: which file (even: the segment, odd:
-//! the snapshot), which record or section of it and which byte of that (16 bits each, little
-//! endian), and what stands there instead. Then all checksums are made to agree.
+//! Input: a byte for removed files (1: the witness, 2: the snapshot, 4: the log), then up to eight
+//! changes of 6 bytes to the golden directory: the file (even: the segment, odd: the snapshot), the
+//! record or section and the byte in it (16 bits each, little-endian), and its new value. Then all
+//! checksums are computed again.
 //!
-//! Whatever the bytes say: checking, printing and replaying end with a result or an error. What
-//! `check` calls clean opens, to the same digest, and can be asked about everything that is in it;
-//! what it calls damaged does not open to another state than a clean stop left.
+//! For any input, checking, printing and replaying end with a result or an error. A directory that
+//! `check` calls clean opens with the same digest, and all of its content can be read; one that it
+//! calls damaged does not open with another state than a clean stop left.
 
 use crate::{files_in, take};
 use holdfast::engine::risk::program::RuleSet;

@@ -1,8 +1,8 @@
 //! `event_decoder`: the payload of a record.
 //!
-//! Input: the kind's number and its version (16 bits each, little endian), then the payload, as in
-//! `tests/golden/event-*.bin`. What decodes is written and read back as the same event, and can be
-//! shown in every form that an event is shown in.
+//! Input: the kind's number and its version (16 bits each, little-endian), then the payload, as in
+//! `tests/golden/event-*.bin`. A decoded event is encoded and decoded to the same event, and can be
+//! shown in every form of an event.
 
 use crate::{files_in, take, within};
 use holdfast::ids::Lsn;

@@ -1,16 +1,16 @@
 //! `frame_decoder`: a log's directory.
 //!
-//! Input: a byte that says which of two ways, then
-//! - 0: a directory: files one after the other, each a byte (0: the witness, else a segment), the
-//!   first LSN in its name (64 bits), how many zeroes follow its bytes, how many bytes it has (32
-//!   bits each), and these;
-//! - else: up to three blows of 4 bytes against a log that was written and acknowledged: which
-//!   file, whether one bit flips or one sector of 512 bytes is zeroed, and where.
+//! Input: a byte that selects one of two forms, then
+//! - 0: a directory: files one after the other, each with a byte (0: the witness, else a segment),
+//!   the first LSN in its name (64 bits), the number of zeroes after its bytes, the number of its
+//!   bytes (32 bits each), and the bytes;
+//! - else: up to three changes of 4 bytes to a log that was written and acknowledged: the file,
+//!   whether one bit flips or one sector of 512 bytes is zeroed, and where.
 //!
-//! Of every directory: reading it never shows what was not written there, opening agrees with
-//! reading, and what opening left is clean. Of the log that was written, too: as long as its
-//! witness is untouched, either all of it is there or it is damaged; never is a part of it clean,
-//! and never is acknowledged data cut as a torn tail. CRC32C tells any three flipped bits.
+//! For every directory: reading never shows what was not written, opening agrees with reading, and
+//! the directory is clean after opening. For the written log also: while its witness is untouched,
+//! either all of it is there or it is damaged. No part of it is ever taken for a clean log, and no
+//! acknowledged data is cut as a torn tail. CRC32C detects any three flipped bits.
 
 use crate::{take, within};
 use std::sync::{Arc, OnceLock};

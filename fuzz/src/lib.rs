@@ -1,7 +1,7 @@
-//! The fuzz targets: one function for each thing of holdfast that reads bytes from outside.
+//! The fuzz targets: one function for each part of holdfast that reads bytes from outside.
 //!
-//! A target takes any bytes, never panics on account of them, and asserts what has to hold of
-//! whatever they decode to. Two callers: libFuzzer, through the small programs in `bin/`, and
+//! A target accepts any bytes, never panics because of them, and asserts the invariants of the
+//! decoded value. Two callers: libFuzzer, through the small programs in `bin/`, and
 //! ordinary tests, which run each target over its corpus and mutations of it (`tests/corpus.rs`).
 //! Deliberately absent: code that needs nightly, a C++ compiler or another process.
 #![forbid(unsafe_code)]

@@ -1,7 +1,7 @@
 //! `model_parser`: the file of a model that scores attempts.
 //!
-//! Input: the file. What is taken scores any features, within bounds and the same each time; what is
-//! refused says where.
+//! Input: the file. An accepted model scores any features, within limits and with the same result
+//! each time; a refusal names the place.
 
 use crate::within;
 use holdfast::engine::features::{Feature, Features};

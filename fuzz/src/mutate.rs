@@ -1,5 +1,5 @@
 //! Deterministic mutations, for tests that run the targets without libFuzzer: the same in every
-//! run, so that a failure can be had again by its number.
+//! run, so that a failure can be reproduced by its number.
 
 /// A small generator (SplitMix64): numbers that depend on the seed alone.
 #[derive(Clone, Debug)]

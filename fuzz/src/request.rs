@@ -1,8 +1,8 @@
-//! `request_parser`: what a caller sends: bodies, an idempotency key, a path and its query, a
+//! `request_parser`: input from clients: bodies, an idempotency key, a path with its query, a
 //! receipt to verify.
 //!
-//! Input: a byte that says which, then its bytes. What is taken is taken again in its plain form,
-//! as the same; what is refused says why, and repeats nothing that looks like a card number.
+//! Input: a byte that selects one of these, then its bytes. An accepted value is accepted again in
+//! its canonical form, as the same value; a refusal says why, and repeats no card number.
 
 use crate::{take, within};
 use holdfast::engine::event::AdminAct;

@@ -1,8 +1,8 @@
-//! `rules_parser`: what an operator sends as risk rules.
+//! `rules_parser`: risk rules from an operator.
 //!
-//! Input: a byte that says which, then its bytes: TOML, JSON, or one condition within a rule.
-//! What is taken evaluates to an end, asks for bounded counters and reads back from the TOML that
-//! JSON becomes; what is refused says where, within the text.
+//! Input: a byte that selects the form, then its bytes: TOML, JSON, or one condition within a rule.
+//! Accepted rules can be evaluated, use limited counters, and can be parsed from the TOML that JSON
+//! is converted to; a refusal names a place within the text.
 
 use crate::{take, within};
 use holdfast::engine::counter::{Counter, WINDOW_MS_MAX, WINDOW_MS_MIN};

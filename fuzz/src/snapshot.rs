@@ -1,12 +1,12 @@
 //! `snapshot_decoder`: a snapshot file.
 //!
-//! Input: a byte that says which of two ways, then
+//! Input: a byte that selects one of two forms, then
 //! - 0: the bytes of a whole file;
-//! - else: a section's number in the golden snapshot (16 bits, little endian) and bytes to stand in
-//!   its place, sealed with right checksums, so that what lies behind them is reached.
+//! - else: the number of a section in the golden snapshot (16 bits, little-endian) and bytes that
+//!   replace it, with valid checksums, so that the code after the checksums is reached.
 //!
-//! What is restored is whole: every key answers, every purchase can be shown, every hold can run
-//! out, and the state has a digest.
+//! A restored state is complete: every key answers, every purchase can be shown, every hold can
+//! expire, and the state has a digest.
 
 use crate::{files_in, take, within};
 use holdfast::engine::catalogue::Catalogue;

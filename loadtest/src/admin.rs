@@ -1,6 +1,6 @@
-//! Puts products on sale through the admin API, for runs that need one of their own.
+//! Puts products on sale through the admin API, for runs that need their own.
 //!
-//! It reads nothing back: what the product looks like afterwards is for the drop's checks to judge.
+//! It reads nothing back: the checks of the drop judge the product's later state.
 
 use serde_json::json;
 

@@ -1,6 +1,6 @@
-//! The command line: what can be asked for, with its defaults and limits.
+//! The command line: commands and options with their defaults and limits.
 //!
-//! Bounds are checked here, so that the rest of the harness can rely on them. It holds no logic.
+//! Limits are checked here, so that the rest of the harness can rely on them. It has no logic.
 
 use std::net::SocketAddr;
 use std::num::NonZeroU32;

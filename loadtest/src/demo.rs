@@ -1,4 +1,4 @@
-//! A holdfast of the harness's own, with the demo's keys and a configuration beside them.
+//! A holdfast process of the harness, with the demo's keys and its own configuration.
 
 use std::fs;
 use std::path::Path;

@@ -1,7 +1,7 @@
-//! `loadtest drive`: load on one server, by an open or a closed loop, and the figures of it.
+//! `loadtest drive`: load on one server, in an open or a closed loop, and the figures of it.
 //!
-//! `measure` is the whole of it for anybody who wants figures; `command` adds product set-up, the progress line, the
-//! report and the files. Threads share nothing but the channel they hand their slices to.
+//! `measure` does the whole run for other commands; `command` adds product set-up, the progress
+//! line, the report and the files. Threads share nothing but the channel for their slices.
 
 use std::fs;
 use std::num::NonZeroU32;

@@ -1,6 +1,7 @@
-//! What the disk allows: 4 KiB written into written zeroes and synced, one after the other.
+//! The speed of the disk: 4 KiB written into written zeroes and synced, one after the other.
 //!
-//! No log can answer a lone buyer faster than this; group commit is what lets many buyers share one.
+//! No log can answer a single buyer faster than this; group commit shares one sync among many
+//! buyers.
 
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! The live line of a run: a bar where stderr is a terminal, a plain line a second where it is not.
+//! The live line of a run: a bar if stderr is a terminal, otherwise a plain line per second.
 //!
 //! It only shows; the figures come from the summary it is given.
 

@@ -1,10 +1,11 @@
-//! `loadtest rules`: what risk rules cost a buyer, in one run.
+//! `loadtest rules`: the cost of risk rules for buyers, in one run.
 //!
-//! 1. Two processes, one with the rules and one without any, are measured in turns, in every round in another order: closed
-//!    loop, so that throughput is what differs. The one that is not measured stands idle.
-//! 2. A ratio is taken within a round; the median of the rounds is shown, and their range.
-//! 3. Buyers are drawn at random, each with a device and a card of its own, so that most counters are new ones; a buy says
-//!    address, device and card.
+//! 1. Two processes, one with the rules and one without any, are measured alternately, in a
+//!    different order in every round: closed loop, so that throughput differs. The other process is
+//!    idle.
+//! 2. A ratio is computed within a round; the median of the rounds is shown, and their range.
+//! 3. Buyers are chosen at random, each with its own device and card, so that most counters are
+//!    new; a buy has address, device and card.
 
 use std::time::Duration;
 

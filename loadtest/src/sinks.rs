@@ -1,10 +1,14 @@
-//! `loadtest sinks`: what buyers notice of a sink that is away, and of one that catches up, in one run.
+//! `loadtest sinks`: the latency of buyers while a sink is unavailable and while it catches up, in
+//! one run.
 //!
-//! 1. In every round each phase is measured once, on the same process: the sink follows, its database is stopped, the
-//!    database is back and the sink catches up. Before the next round the sink has caught up.
-//! 2. A ratio is taken within a round, against the phase in which the sink follows, and the median of the rounds is shown;
-//!    beside it how far that phase itself moves from round to round: that much is noise.
-//! 3. Answers that are not as meant are told, and the sink has everything in the end, or the run fails.
+//! 1. In every round each phase is measured once, on the same process: the sink follows, its
+//!    database is stopped, the database is back and the sink catches up. Before the next round the
+//!    sink has caught up.
+//! 2. A ratio is computed within a round, against the phase in which the sink follows, and the
+//!    median of the rounds is shown. The variation of that phase between rounds is shown, too: it
+//!    is the noise.
+//! 3. Unexpected responses are reported, and the run fails unless the sink has every event in the
+//!    end.
 
 use std::fmt;
 use std::time::{Duration, Instant};

@@ -1,9 +1,9 @@
-//! What a run counts, and how threads hand it over.
+//! The figures of a run, and how threads pass them on.
 //!
 //! 1. `scheduled = sent + shed` and `sent = done + errors`, once a run is over.
-//! 2. A request that was given up on (shed or unanswered) is in the histogram with the time it had waited by then, so
-//!    a server that falls behind cannot look fast by not answering.
-//! 3. Threads share nothing while they send: each hands over a `Slice` a few times a second.
+//! 2. A request that was given up (shed or unanswered) is in the histogram with the time it had
+//!    waited, so a server that falls behind cannot look fast by not answering.
+//! 3. Threads share nothing while they send: each sends a `Slice` a few times per second.
 //!
 //! Latencies are nanoseconds, three significant digits, 1 µs to 100 s.
 

@@ -1,4 +1,5 @@
-//! The generator against the yardstick servers, as a user runs it: every count adds up, in both loops.
+//! The generator against the yardstick servers, as a user runs it: every count adds up, in both
+//! loops.
 //!
 //! The servers end with the test, whatever happens: their stdin is a pipe held here.
 

@@ -1,4 +1,4 @@
-//! The drop checker on trial: a shop that keeps the contract passes, and each way of breaking it is found.
+//! Tests of the drop checker: a correct shop passes, and each violation of the contract is found.
 
 mod shop;
 

@@ -1,6 +1,6 @@
-//! Scores over HTTP: a model is loaded at start and on SIGHUP, rules speak of its scores, events have
-//! them with the features, and what is wrong with a file is said; what is known of a buyer; and from
-//! a log by way of the sample trainer to a model that blocks.
+//! Scores over HTTP: a model is loaded at start and on SIGHUP, rules speak of its scores, events
+//! have them with the features, and what is wrong with a file is said; what is known of a buyer;
+//! and from a log by way of the sample trainer to a model that blocks.
 
 use serde_json::{Value, json};
 use std::path::Path;

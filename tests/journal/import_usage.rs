@@ -1,4 +1,5 @@
-//! `holdfast import redis` with a mapping or a URL that is wrong: one sentence, which repeats no value.
+//! `holdfast import redis` with a mapping or a URL that is wrong: one sentence, which repeats no
+//! value.
 
 use support::binary;
 

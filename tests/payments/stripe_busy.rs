@@ -1,5 +1,5 @@
-//! `holdfast serve` at a Stripe that is busy, refuses our key, is down or silent: every good card ends
-//! captured or is told that the gateway was not available, and no buyer hears a decline.
+//! `holdfast serve` at a Stripe that is busy, refuses our key, is down or silent: every good card
+//! ends captured or is told that the gateway was not available, and no buyer hears a decline.
 
 use serde_json::{Value, json};
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -1,5 +1,5 @@
-//! What hangs on what in PostgreSQL: the actions and rewards of buyers on purchases, clawbacks on the
-//! refund or the dispute that they come of; and that the proof notices what does not.
+//! What hangs on what in PostgreSQL: the actions and rewards of buyers on purchases, clawbacks on
+//! the refund or the dispute that they come of; and that the proof notices what does not.
 
 use serde_json::json;
 use support::money::{id_of, part, put_rewarded, refund, spend};

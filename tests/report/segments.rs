@@ -1,6 +1,6 @@
-//! Segments of buyers in a real PostgreSQL: what the database computes, held against a computation by
-//! hand over a random history; in batches, cut off anywhere, again from scratch; by time alone; who may
-//! do what. The way back into the core is in `segments_feedback.rs`.
+//! Segments of buyers in a real PostgreSQL: what the database computes, held against a computation
+//! by hand over a random history; in batches, cut off anywhere, again from scratch; by time alone;
+//! who may do what. The way back into the core is in `segments_feedback.rs`.
 
 use std::collections::BTreeMap;
 use support::postgres_server::Postgres;

@@ -1,5 +1,6 @@
-//! Segments that the database computed, on their way back into the real program: rules and promotions
-//! name them, the operator's word goes before them, and a crash on the way changes nothing.
+//! Segments that the database computed, on their way back into the real program: rules and
+//! promotions name them, the operator's word goes before them, and a crash on the way changes
+//! nothing.
 
 use serde_json::{Value, json};
 use std::collections::BTreeMap;

@@ -1,5 +1,6 @@
-//! The replay lab: with the rules that were in force nothing changes side, whatever was going on; with
-//! others the counters are those that they would have had; what it would have cost; the command.
+//! The replay lab: with the rules that were in force nothing changes side, whatever was going on;
+//! with others the counters are those that they would have had; what it would have cost; the
+//! command.
 
 use crate::replay_stage::{
     BEGIN, Dice, Ended, HOUR, Issuer, SECOND, Stage, Try, currency, plan, replay, rule, run, trial,

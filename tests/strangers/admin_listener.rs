@@ -1,4 +1,5 @@
-//! Administration, metrics and probes on an address of their own, which nothing on the other one fills.
+//! Administration, metrics and probes on an address of their own, which nothing on the other one
+//! fills.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};

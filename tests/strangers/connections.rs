@@ -1,5 +1,5 @@
-//! Strangers who hold connections: those with a key get in all the same, probes too, and no peer takes
-//! the others' room.
+//! Strangers who hold connections: those with a key get in all the same, probes too, and no peer
+//! takes the others' room.
 
 use crate::http2::Http2;
 use std::net::{IpAddr, Ipv4Addr, TcpStream};

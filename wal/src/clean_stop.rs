@@ -1,9 +1,9 @@
-//! The mark of a clean stop: a small file that says where the log ended when it was closed in good
-//! order, so that a tail or a witness that is gone since is told from one that a crash never wrote.
+//! The mark of a clean stop: a small file with the end of the log at a clean close. With it, a tail
+//! or a witness that is missing later is distinguished from one that a crash never wrote.
 //!
-//! Invariants: 1. it is there only while nobody has the log open: opening removes it, durably, before
-//! anything is appended; 2. it has its name only once it is whole, so that a bad one is damage; 3. it
-//! is written after everything that it speaks of is synced.
+//! Invariants: 1. it exists only while no process has the log open: opening removes it, durably,
+//! before anything is appended; 2. it gets its name only once it is complete, so an invalid one is
+//! damage; 3. it is written after everything that it describes is synced.
 
 use crate::error::{At, Damage, IoError, OpenError, Operation, Vouched};
 use crate::format::{Bad, CLEAN_STOP_BYTES, CleanStop, Mismatch, names};
@@ -45,7 +45,7 @@ pub(crate) fn leave(storage: &dyn Storage, mark: CleanStop) -> Result<(), IoErro
     storage.sync_dir().at(Operation::SyncDirectory, ".", 0)
 }
 
-/// Takes the mark away, durably.
+/// Removes the mark durably.
 pub(crate) fn take_away(storage: &dyn Storage) -> Result<(), IoError> {
     const NAME: &str = names::CLEAN_STOP;
     storage.remove(NAME).at(Operation::Remove, NAME, 0)?;

@@ -72,8 +72,8 @@ impl Committer {
         drop(ending);
     }
 
-    /// What is not in its place any more. A file that is gone makes other calls fail first, and
-    /// what they say would send the operator to look at the disk.
+    /// Finds a moved or replaced file. Such a file makes other calls fail first, and their errors
+    /// would point the operator to the disk.
     fn displaced(&mut self) -> Option<IoError> {
         let failed = self.check_place().err()?;
         let cause = failed.source.get_ref()?;
@@ -157,7 +157,7 @@ impl Committer {
         Ok(())
     }
 
-    /// Makes everything written durable, and has the witness say so.
+    /// Syncs everything written, and records it in the witness.
     fn sync(&mut self) -> Result<(), IoError> {
         if self.synced == self.active.tail.lsn {
             return Ok(());
@@ -180,7 +180,7 @@ impl Committer {
         Ok(())
     }
 
-    /// Whether what is written and what the path leads to are the same. Fails the log if not.
+    /// Checks that the files being written are still those under the path. Fails the log if not.
     fn check_place(&mut self) -> Result<(), IoError> {
         if let Some(why) = self.shared.withdrawn.get() {
             return Err(io::Error::other(why.clone())).at(Operation::Withdraw, ".", 0);
@@ -215,7 +215,7 @@ impl Committer {
         Err(io::Error::other(overwritten)).at(Operation::CheckPlace, name, tail.chain_at)
     }
 
-    /// Goes on in a new segment, of this generation.
+    /// Continues in a new segment of this generation.
     fn roll(&mut self, generation: Generation) -> Result<(), IoError> {
         let started = Instant::now();
         self.sync()?;
@@ -261,7 +261,7 @@ impl Committer {
         Ok(())
     }
 
-    /// Leaves nothing owed behind, and the mark of a clean stop.
+    /// Syncs what is left, and writes the mark of a clean stop.
     fn end(&mut self) -> Result<(), IoError> {
         self.sync()?;
         self.check_place()?;
@@ -282,7 +282,7 @@ impl Committer {
     }
 }
 
-/// Poisons the log if the thread unwinds: nobody may wait for a thread that is gone.
+/// Poisons the log if the thread unwinds, so that no caller waits for it.
 struct PoisonOnUnwind(Arc<Shared>);
 
 impl Drop for PoisonOnUnwind {

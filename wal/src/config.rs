@@ -34,11 +34,11 @@ pub enum SyncPolicy {
     Interval(Duration),
 }
 
-/// Whether the last acknowledged frame is vouched for outside the segments.
+/// Whether a separate file records the last acknowledged frame.
 #[derive(Copy, Clone, Eq, PartialEq, Debug, Default)]
 pub enum Witness {
-    /// The durable LSN is also written to a small file of its own before it is published, so that
-    /// damage to the very last frame is told from a torn tail.
+    /// The durable LSN is also written to a small separate file before it is published, so that
+    /// damage to the last frame is distinguished from a torn tail.
     #[default]
     On,
     /// It is not: damage to the last acknowledged frame looks like a torn tail and is cut.
@@ -59,7 +59,7 @@ pub struct LogConfig {
     pub frame_bytes_max: usize,
     /// When a frame counts as durable.
     pub sync: SyncPolicy,
-    /// Whether the last acknowledged frame is vouched for outside the segments.
+    /// Whether a separate file records the last acknowledged frame.
     pub witness: Witness,
     /// Free bytes below which [`Log::disk_free_low`](crate::Log::disk_free_low) says so.
     pub disk_free_bytes_min: u64,

@@ -1,10 +1,10 @@
-//! Cutting a log that nobody has open: what a restore to an earlier place ends with.
+//! Cutting a log that no process has open: the last step of a restore to an earlier position.
 //!
-//! Invariants: 1. the log then ends behind an append that was whole, at or before the place asked for;
-//! 2. everything before stays as it was, but for the frame that is cut, which is sealed again over what
-//! is left of it. A crash in between leaves a log that ends later; cutting again ends it.
+//! Invariants: 1. the log then ends after a whole append, at or before the requested position; 2.
+//! everything before stays unchanged, except the frame that is cut, which gets a new checksum over
+//! the rest. After a crash in between, the log ends later; cutting again completes it.
 //!
-//! It is for copies: a log that is cut forgets what was acknowledged.
+//! Only for copies: a log that is cut forgets acknowledged data.
 
 use crate::Lsn;
 use crate::error::{At, Damage, IoError, OpenError, Operation, Vouched};
@@ -13,8 +13,8 @@ use crate::storage::{Access, Storage, StorageFile, write_all, write_zeroes};
 use crate::survey::{Segment, Survey};
 use crate::walker::{Frame, Walker};
 
-/// Where the log in `storage` ends once it is cut: behind the last append that ends at or before
-/// `at`. `None`, and nothing is changed, where it begins later than that.
+/// Cuts the log in `storage` after the last append that ends at or before `at`, and returns the new
+/// end. `None`, with nothing changed, if the log begins later.
 pub fn cut(storage: &dyn Storage, at: Lsn) -> Result<Option<Lsn>, OpenError> {
     let mut survey = Survey::default();
     survey.look_over(storage, false)?;
@@ -26,7 +26,7 @@ pub fn cut(storage: &dyn Storage, at: Lsn) -> Result<Option<Lsn>, OpenError> {
     if kept == 0 {
         return Ok(None);
     }
-    // What they say is of the log before.
+    // They describe the log before the cut.
     for name in [names::CLEAN_STOP, names::WITNESS] {
         if storage
             .list()
@@ -38,7 +38,7 @@ pub fn cut(storage: &dyn Storage, at: Lsn) -> Result<Option<Lsn>, OpenError> {
         }
     }
     storage.sync_dir().at(Operation::SyncDirectory, ".", 0)?;
-    // From the newest on: a crash leaves no gap.
+    // Newest first, so a crash leaves no gap.
     for later in survey.segments[kept..].iter().rev() {
         let name = &later.name;
         storage.remove(name).at(Operation::Remove, name, 0)?;
@@ -49,7 +49,7 @@ pub fn cut(storage: &dyn Storage, at: Lsn) -> Result<Option<Lsn>, OpenError> {
     cut_segment(storage, last, at.get(), ends_at).map(Some)
 }
 
-/// Cuts the last segment, which is known to go on to `sealed_at` if it was sealed.
+/// Cuts the last segment, which ends at `sealed_at` if it was sealed.
 fn cut_segment(
     storage: &dyn Storage,
     segment: &Segment,
@@ -86,8 +86,8 @@ fn cut_segment(
     }
 }
 
-/// What is left of a frame whose appends end at or before `at`, sealed again, and its bytes of records.
-/// Nothing is left where its first append ends behind.
+/// The part of a frame with the appends that end at or before `at`, with a new checksum, and its
+/// bytes of records. Nothing is left if the first append ends after `at`.
 fn shortened(walker: &Walker, frame: &Frame, at: u64, seed: u32) -> (Vec<u8>, u64) {
     let body = walker.body(frame);
     let (mut next, mut left, mut records, mut kept) = (0, 0, 0, 0);
@@ -115,7 +115,7 @@ fn shortened(walker: &Walker, frame: &Frame, at: u64, seed: u32) -> (Vec<u8>, u6
     (bytes, left as u64)
 }
 
-/// Has nothing but zeroes stand from `offset` on.
+/// Writes zeroes from `offset` on.
 fn end_at(
     file: &dyn StorageFile,
     name: &str,

@@ -1,12 +1,13 @@
-//! The doorbell: a thread sleeps until a condition on atomics holds, and is woken without the
-//! waker paying for a system call when nobody sleeps.
+//! The doorbell: a thread sleeps until a condition on atomics holds, and the waking thread makes no
+//! system call if no thread sleeps.
 //!
-//! Invariant: whoever makes the condition true and then calls [`Doorbell::ring`] wakes every
-//! sleeper whose condition it made true. It rests on two fences (sleeper: flag, fence, look;
+//! Invariant: a thread that makes the condition true and then calls [`Doorbell::ring`] wakes every
+//! sleeper whose condition it made true. This depends on two fences (sleeper: flag, fence, check;
 //! waker: change, fence, flag), so that at least one side sees the other, and on the sleeper
-//! holding the lock from its look until it sleeps, so that the notification cannot fall between.
+//! holding the lock from its check until it sleeps, so that the notification cannot come in
+//! between.
 //!
-//! It deliberately carries no value: the condition is the caller's, on the caller's atomics.
+//! It carries no value: the condition belongs to the caller, on the caller's atomics.
 
 use std::sync::PoisonError;
 use std::time::{Duration, Instant};
@@ -16,8 +17,8 @@ use crate::sync::{AtomicBool, Condvar, Mutex, Ordering, fence};
 /// Something to sleep at.
 #[derive(Debug)]
 pub struct Doorbell {
-    /// Somebody sleeps or is about to. Cleared by the one ringer that takes on the waking, so that
-    /// of many ringers only the first pays for it.
+    /// A thread sleeps or is about to. The ringer that clears it does the waking, so of many
+    /// ringers only the first pays for it.
     waiting: AtomicBool,
     lock: Mutex<()>,
     wake: Condvar,
@@ -30,7 +31,7 @@ impl Default for Doorbell {
 }
 
 impl Doorbell {
-    /// A doorbell at which nobody sleeps.
+    /// A doorbell without sleepers.
     pub fn new() -> Self {
         Self {
             waiting: AtomicBool::new(false),
@@ -43,7 +44,7 @@ impl Doorbell {
     pub fn ring(&self) {
         fence(Ordering::SeqCst);
         if self.waiting.load(Ordering::Relaxed) && self.waiting.swap(false, Ordering::AcqRel) {
-            // Through the lock, so that a sleeper that has looked is asleep by now.
+            // Take the lock, so that a sleeper that has checked its condition is asleep by now.
             drop(self.lock.lock().unwrap_or_else(PoisonError::into_inner));
             self.wake.notify_all();
         }
@@ -80,7 +81,7 @@ impl Doorbell {
             if ready() {
                 return true;
             }
-            // A deadline beyond what the clock can say never comes.
+            // A deadline beyond the range of the clock never comes.
             let left = match deadline {
                 Some(deadline) => deadline.saturating_duration_since(Instant::now()),
                 None => Duration::MAX,

@@ -1,7 +1,9 @@
-//! The durable point: up to where the log is acknowledged, and the waking of those who wait for it.
+//! The durable point: the position up to which the log is acknowledged, and the threads that wait
+//! for it.
 //!
-//! Invariants: 1. the point only grows; 2. once stopped it never moves again, and nobody sleeps on
-//! it; 3. whoever waits for a position is woken when the point reaches it or the log stops.
+//! Invariants: 1. the point only grows; 2. once stopped it never moves again, and no thread sleeps
+//! on it;
+//! 3. a waiter for a position is woken when the point reaches it or the log stops.
 //!
 //! Only the log thread publishes. Why the log stopped is not known here: see [`crate::Fault`].
 

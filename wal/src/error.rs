@@ -1,7 +1,7 @@
-//! What can go wrong, as types: each says what happened, where, and what to do.
+//! The errors as types: each says what happened, where, and what to do.
 //!
-//! A [`Fault`] ends a running log for good. An [`OpenError`] keeps one from starting. Append and
-//! read errors concern one call. None is ever a reason to retry a sync.
+//! A [`Fault`] stops a running log permanently. An [`OpenError`] prevents a start. Append and read
+//! errors concern one call. None is ever a reason to retry a sync.
 
 use std::fmt;
 use std::io;
@@ -33,7 +33,7 @@ pub enum Operation {
     List,
     /// Checking that the directory and its files still are those that were opened.
     CheckPlace,
-    /// Going on at all: the program around the log said that it may not.
+    /// Continuing: the program around the log withdrew it.
     Withdraw,
     /// Running: the log thread itself ended unexpectedly (a panic, in a listener perhaps).
     Run,
@@ -106,12 +106,12 @@ impl Fault {
     }
 }
 
-/// The program around the log found that this process may not go on: why, and what to do.
+/// The program around the log decided that this process may not continue: why, and what to do.
 #[derive(Clone, Eq, PartialEq, Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct Withdrawn(pub String);
 
-/// What this process wrote into a file is no longer there, though the file is.
+/// The file exists, but no longer has what this process wrote.
 #[derive(Clone, Eq, PartialEq, Debug, thiserror::Error)]
 #[error(
     "{file} was changed by something else while this process wrote it: the checksum at offset \
@@ -128,7 +128,7 @@ pub struct Overwritten {
     pub found: Found,
 }
 
-/// What stands where a checksum was written.
+/// The value found in place of a checksum.
 #[derive(Copy, Clone, Eq, PartialEq, Debug)]
 pub enum Found {
     /// Other bytes.
@@ -186,7 +186,7 @@ impl<T> At<T> for io::Result<T> {
     }
 }
 
-/// How it is known that damaged bytes were acknowledged.
+/// The evidence that damaged bytes were acknowledged.
 #[derive(Copy, Clone, Eq, PartialEq, Debug)]
 pub enum Vouched {
     /// A later segment exists, and one is only begun when the one before is durable.
@@ -195,9 +195,9 @@ pub enum Vouched {
     ByLaterFrame(u64),
     /// The witness says so.
     ByWitness,
-    /// The log was closed in good order, and a mark says where.
+    /// The log was closed cleanly, and a mark records the end.
     ByCleanStop,
-    /// A file has its name only once it is whole.
+    /// A file gets its name only once it is complete.
     ByName,
 }
 
@@ -233,7 +233,7 @@ pub struct Damage {
     pub expected: u64,
     /// What stands there.
     pub found: u64,
-    /// How it is known that it was acknowledged.
+    /// The evidence that it was acknowledged.
     pub vouched: Vouched,
 }
 
@@ -276,7 +276,7 @@ pub enum OpenError {
         /// The version in the file.
         found: u32,
     },
-    /// There is no log to go on with.
+    /// There is no log to continue.
     #[error("the directory has no segment of a log; name one that has")]
     NotBegun,
 }
@@ -291,7 +291,7 @@ impl From<Damage> for OpenError {
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum AppendError {
-    /// The log has failed and takes nothing more.
+    /// The log has failed.
     #[error(transparent)]
     Poisoned(Arc<Fault>),
     /// More than one append may have.
@@ -318,7 +318,7 @@ pub enum ReadError {
     /// Acknowledged data is not what was written.
     #[error(transparent)]
     Damaged(Box<Damage>),
-    /// No longer there: the log begins later.
+    /// The log begins later.
     #[error("LSN {from} is gone; the log begins at {first}")]
     Removed {
         /// What was asked for.

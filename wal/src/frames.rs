@@ -93,15 +93,16 @@ pub(crate) fn infos(segments: &[Segment]) -> Vec<SegmentInfo> {
     infos
 }
 
-/// The segments of a log, their headers held against each other; of one that is being written, too.
+/// The segments of a log, with headers compared with each other; also of a log that is being
+/// written.
 pub fn segments(storage: &dyn Storage) -> Result<Vec<SegmentInfo>, OpenError> {
     let mut survey = Survey::default();
     survey.look_over(storage, false)?;
     Ok(infos(&survey.segments))
 }
 
-/// The segment in a file of that name alone: its header verified, nothing beside it looked at. The
-/// file may end where the frames do.
+/// The segment in the file of this name: only its header is verified. The file may end where the
+/// frames do.
 pub fn lone_segment(storage: &dyn Storage, first: Lsn) -> Result<SegmentInfo, OpenError> {
     let name = names::segment(first.get());
     let file = storage.open(&name, Access::Read);
@@ -134,7 +135,7 @@ pub fn segment_name(first: Lsn) -> String {
     names::segment(first.get())
 }
 
-/// A verified frame as it stands in its segment.
+/// A verified frame.
 #[derive(Copy, Clone, Debug)]
 pub struct RawFrame<'a> {
     /// Its first record.
@@ -167,7 +168,7 @@ impl<'a> RawFrame<'a> {
 /// Reads the frames of one segment in order.
 pub struct Frames {
     walker: Walker,
-    /// What was asked for last: what was read ahead is current up to there.
+    /// The last requested end: data read ahead is current up to it.
     known: u64,
     /// Where its frames end, once that is known.
     sealed_at: u64,
@@ -182,15 +183,15 @@ impl std::fmt::Debug for Frames {
 }
 
 impl Frames {
-    /// The next frame that begins below `end`, which must be durable. A frame that is not good
-    /// there is damage.
+    /// The next frame that begins before `end`, which must be durable. An invalid frame there is
+    /// damage.
     pub fn next(&mut self, end: Lsn) -> Result<Option<RawFrame<'_>>, ReadError> {
         let end = end.get().min(self.sealed_at);
         if self.walker.lsn() >= end {
             return Ok(None);
         }
         if end > self.known {
-            // What was read ahead may be older than the frames that are durable now.
+            // Data read ahead may be older than the frames that are durable now.
             self.walker.forget();
             self.known = end;
         }

@@ -1,12 +1,11 @@
-//! The generation of a log: which of its histories this is, once a copy of it was taken up again.
+//! The generation of a log: which of its histories this is, after a copy of it was continued.
 //!
-//! Invariants: 1. every segment names its generation, and numbers never go down from one segment to
-//! the next; 2. a generation begins with a segment of its own, so no frame belongs to two; 3. a
-//! crash leaves the generation before or the new one, whole.
+//! Invariants: 1. every segment has its generation, and numbers never decrease from one segment to
+//! the next; 2. a generation begins with a new segment, so no frame belongs to two; 3. a crash
+//! leaves the old generation or the new one, complete.
 //!
-//! A copy that goes on without a new generation cannot be told from the log it was copied from by
-//! its headers; [`Reader::chain`](crate::Reader::chain) tells them apart. When to begin one is for
-//! the caller.
+//! The headers cannot distinguish a copy that continues without a new generation from its original;
+//! [`Reader::chain`](crate::Reader::chain) can. The caller decides when to begin a generation.
 
 use std::fmt;
 use std::str::FromStr;
@@ -25,8 +24,8 @@ use crate::storage::{Storage, StorageFile};
 use crate::survey::{Options, Segment, Survey, Tail};
 use crate::sync::lock;
 
-/// Which history of a log this is. The number orders generations; the tag, drawn at random, tells two
-/// that were begun from the same copy.
+/// Identifies a history of a log. The number orders generations; the random tag distinguishes two
+/// that began from the same copy.
 #[derive(Copy, Clone, Eq, PartialEq, Ord, PartialOrd, Hash, Debug)]
 pub struct Generation {
     number: u32,
@@ -34,7 +33,7 @@ pub struct Generation {
 }
 
 impl Generation {
-    /// From its parts, as they were written down.
+    /// From its stored parts.
     pub const fn new(number: u32, tag: u64) -> Self {
         Self { number, tag }
     }
@@ -44,7 +43,7 @@ impl Generation {
         Self::new(1, draw())
     }
 
-    /// The one that follows this one, with a number above `above`, too.
+    /// The next generation, with a number that is also above `above`.
     pub(crate) fn next_above(self, above: u32) -> Self {
         Self::new(self.number.max(above).saturating_add(1), draw())
     }
@@ -54,12 +53,12 @@ impl Generation {
         self.number
     }
 
-    /// Drawn at random when the generation was begun.
+    /// Random, chosen when the generation began.
     pub const fn tag(self) -> u64 {
         self.tag
     }
 
-    /// Whether a segment of this generation may stand directly behind one of `before`.
+    /// Whether a segment of this generation may directly follow one of `before`.
     pub(crate) fn may_follow(self, before: Self) -> bool {
         self == before || self.number > before.number
     }
@@ -85,7 +84,7 @@ impl FromStr for Generation {
     }
 }
 
-/// A text that names no generation.
+/// A text that is not a generation.
 #[derive(Copy, Clone, Eq, PartialEq, Debug, thiserror::Error)]
 #[error("it is not written as a generation, such as 2-00c0ffee00c0ffee")]
 pub struct NoGeneration;
@@ -101,7 +100,7 @@ impl fmt::Display for Generation {
 #[derive(Copy, Clone, Eq, PartialEq, Debug)]
 pub struct Begun {
     pub generation: Generation,
-    /// Its first LSN; of the oldest one, where the log begins now.
+    /// Its first LSN; for the oldest one, the beginning of the log.
     pub first: Lsn,
 }
 
@@ -119,12 +118,12 @@ pub(crate) fn begun(segments: &[Segment]) -> Vec<Begun> {
     begun
 }
 
-/// Begins the next generation of the log in `storage`, which nobody has open: everything that is read
-/// good stays and the log goes on behind it, at the same LSN, in a new segment. A torn tail is cut
-/// first, as opening does. What a restore calls last, on the directory that it has put together.
+/// Begins the next generation of the log in `storage`, which no process may have open: everything
+/// valid stays, and the log continues after it, at the same LSN, in a new segment. A torn tail is
+/// cut first, as opening does. It is the last step of a restore.
 ///
-/// Called again after a crash it may begin one more generation, which does no harm: a number may be
-/// left out.
+/// Called again after a crash it may begin one more generation, which is harmless: numbers may be
+/// skipped.
 pub fn begin_generation(storage: &dyn Storage, config: &LogConfig) -> Result<Begun, OpenError> {
     config.check()?;
     let mut survey = Survey::default();
@@ -137,8 +136,8 @@ pub fn begin_generation(storage: &dyn Storage, config: &LogConfig) -> Result<Beg
         return Err(OpenError::NotBegun);
     };
     let tail = survey.tail.expect("the last segment has been walked");
-    // 1. The mark of a clean stop speaks of the old last frame.
-    // 2. Cut what was never acknowledged. 3. Begin the segment. 4. Mark the new end.
+    // 1. Remove the mark of a clean stop, which describes the old last frame. 2. Cut the torn tail.
+    // 3. Begin the segment. 4. Mark the new end.
     repair(storage, &mut survey)?;
     let (spare, file) = maker::make_spare(storage, 0, config.segment_bytes, || true)?
         .expect("it is never called off");
@@ -161,8 +160,8 @@ pub fn begin_generation(storage: &dyn Storage, config: &LogConfig) -> Result<Beg
     })
 }
 
-/// The header of the segment that goes on at `tail` of `last`. It takes the place of one that has no
-/// frame: two segments would have the same first LSN, and so the same name.
+/// The header of the segment that continues at `tail` of `last`. It replaces a last segment without
+/// frames, because two segments would have the same first LSN, and so the same name.
 pub(crate) fn following(
     last: &Segment,
     tail: &Tail,
@@ -185,7 +184,7 @@ pub(crate) fn following(
     }
 }
 
-/// Turns a spare into the segment with this header; and where the log goes on in it.
+/// Turns a spare into the segment with this header; returns where the log continues in it.
 pub(crate) fn begin_segment(
     storage: &dyn Storage,
     spare: &str,
@@ -202,18 +201,18 @@ pub(crate) fn begin_segment(
     Ok((segment, tail))
 }
 
-/// Where callers ask the log thread for a new generation.
+/// Requests to the log thread for a new generation.
 #[derive(Default)]
 pub(crate) struct Renewal {
-    /// Looked at on every turn of the log thread, so without the lock.
+    /// Checked in every round of the log thread, so it is outside of the lock.
     is_wanted: AtomicBool,
-    /// The number has to be greater than this.
+    /// The number must be greater than this.
     above: AtomicU32,
     waiting: Mutex<Vec<mpsc::Sender<Generation>>>,
 }
 
 impl Renewal {
-    /// Asks; the answer comes from the log thread, or never once it has stopped.
+    /// Sends a request; the log thread answers, or never if it has stopped.
     pub(crate) fn ask(&self, above: u32) -> mpsc::Receiver<Generation> {
         let (sender, answer) = mpsc::channel();
         let mut waiting = lock(&self.waiting);
@@ -227,22 +226,22 @@ impl Renewal {
         self.is_wanted.load(Ordering::Acquire)
     }
 
-    /// Above which number the generation has to be that was asked for. By the log thread.
+    /// The number that the requested generation must exceed. Called by the log thread.
     pub(crate) fn above(&self) -> u32 {
         let _asking = lock(&self.waiting);
         self.above.load(Ordering::Relaxed)
     }
 
-    /// Tells everyone who asked for one that is not above this one. By the log thread.
+    /// Answers every request that this generation satisfies. Called by the log thread.
     pub(crate) fn answer(&self, generation: Generation) {
         let mut waiting = lock(&self.waiting);
         if self.above.load(Ordering::Relaxed) >= generation.number() {
-            // Asked for meanwhile.
+            // Requested meanwhile.
             return;
         }
         self.is_wanted.store(false, Ordering::Release);
         for sender in waiting.drain(..) {
-            // One who no longer waits needs no answer.
+            // A caller that no longer waits needs no answer.
             let _ = sender.send(generation);
         }
     }

@@ -1,10 +1,12 @@
-//! The log as its users see it: open, append, wait, read, remove, close.
+//! The public interface of the log: open, append, wait, read, remove, close.
 //!
-//! Invariants: 1. after a fault nothing is acknowledged any more and everyone who waits or listens
-//! hears of it; 2. a clean end is told apart from a fault: [`Log::fault`] stays empty; 3. the two
-//! threads of a log end before `close` returns or the log is dropped.
+//! Invariants: 1. after a fault nothing more is acknowledged, and every waiter and listener learns
+//! of it;
+//! 2. a clean end is distinguished from a fault: [`Log::fault`] stays empty; 3. the two threads of
+//!    a log end before `close` returns or the log is dropped.
 //!
-//! The work is done elsewhere: appends in `ring`, commits in `committer`, segments ahead in `maker`.
+//! The work is done elsewhere: appends in `ring`, commits in `committer`, segments ahead in
+//! `maker`.
 
 use std::io;
 use std::sync::{Arc, Mutex, OnceLock};
@@ -30,9 +32,9 @@ use crate::sync::lock;
 /// One record to append.
 #[derive(Copy, Clone, Eq, PartialEq, Debug)]
 pub struct Entry<'a> {
-    /// What the payload is; the log only keeps it.
+    /// The kind of the payload; the log only stores it.
     pub kind: u16,
-    /// In which version of that kind; the log only keeps it.
+    /// The version of the kind; the log only stores it.
     pub version: u16,
     /// The bytes.
     pub payload: &'a [u8],
@@ -47,8 +49,8 @@ pub struct Appended {
     pub end: Lsn,
 }
 
-/// Hears of every commit. Called by the log thread, one call per sync, so it must be cheap and must
-/// not wait; it must not call back into the log but for reading its state.
+/// Is notified of every commit. Called by the log thread once per sync, so it must be cheap and
+/// must not wait, and may only read the log's state.
 pub trait CommitListener: Send + Sync {
     /// Everything below `durable` is durable.
     fn committed(&self, durable: Lsn);
@@ -56,7 +58,7 @@ pub trait CommitListener: Send + Sync {
     fn poisoned(&self, fault: &Arc<Fault>);
 }
 
-/// What the log's users and its threads share.
+/// The state shared by the log's users and threads.
 pub(crate) struct Shared {
     pub config: LogConfig,
     pub storage: Arc<dyn Storage>,
@@ -66,7 +68,7 @@ pub(crate) struct Shared {
     pub segments: Arc<Segments>,
     pub stats: LogCounters,
     pub renewal: Renewal,
-    /// Why the log may not go on, once somebody said so.
+    /// Why the log was withdrawn, if it was.
     pub withdrawn: OnceLock<Withdrawn>,
     fault: OnceLock<Arc<Fault>>,
     listeners: Mutex<Vec<Arc<dyn CommitListener>>>,
@@ -83,8 +85,8 @@ impl Shared {
 
     /// Ends the log for good, with the reason. By the log thread only.
     pub(crate) fn poison(&self, fault: Fault) {
-        // Under the listeners' lock, so that a listener that comes now either hears it here or
-        // finds the fault there.
+        // Under the listeners' lock, so that a new listener is either notified here or finds the
+        // fault when it subscribes.
         let listeners = lock(&self.listeners);
         let fault = self.fault.get_or_init(|| Arc::new(fault));
         self.stop();
@@ -93,7 +95,7 @@ impl Shared {
         }
     }
 
-    /// Ends the log in good order. By the log thread only.
+    /// Ends the log cleanly. Called by the log thread only.
     pub(crate) fn finish(&self) {
         self.stop();
     }
@@ -182,7 +184,7 @@ impl Log {
     fn spawn(&self, name: &str, work: impl FnOnce() + Send + 'static) -> Result<(), IoError> {
         let spawned = thread::Builder::new().name(name.to_owned()).spawn(work);
         let thread = spawned.map_err(|source| {
-            // No thread, no log: the one that runs, if any, must not be left waiting.
+            // Without both threads there is no log; a running one must not be left waiting.
             self.shared.stop();
             IoError {
                 operation: Operation::Spawn,
@@ -250,7 +252,7 @@ impl Log {
         Lsn::new(self.shared.durable.get())
     }
 
-    /// Everything below has been given a place by `append`.
+    /// Everything below has been appended.
     pub fn appended(&self) -> Lsn {
         Lsn::new(self.shared.ring.reserved())
     }
@@ -271,8 +273,8 @@ impl Log {
         }
     }
 
-    /// Has `listener` called on every commit from now on. One that comes to a failed log hears of
-    /// the fault at once. Look at [`Log::durable`] after subscribing for what it has missed.
+    /// Notifies `listener` of every commit from now on, or at once of the fault of a failed log.
+    /// Read [`Log::durable`] after subscribing to learn about earlier commits.
     pub fn subscribe(&self, listener: Arc<dyn CommitListener>) {
         let mut listeners = lock(&self.shared.listeners);
         if let Some(fault) = self.shared.fault.get() {
@@ -291,32 +293,33 @@ impl Log {
         self.shared.segments.generations()
     }
 
-    /// Goes on in the next generation, whose number is greater than `above`, too, in a new segment:
-    /// durable when this returns. What was appended before the call may stand in either. Blocks.
+    /// Continues in the next generation, with a number that is also greater than `above`, in a new
+    /// segment, which is durable when this returns. Records appended before the call may be in
+    /// either. Blocks.
     pub fn begin_generation(&self, above: u32) -> Result<Generation, Arc<Fault>> {
         let answer = self.shared.renewal.ask(above);
         self.shared.ring.nudge();
         if self.shared.durable.is_stopped() {
-            // It may have stopped before it could see what was asked.
+            // It may have stopped before it saw the request.
             self.shared.renewal.give_up();
         }
         answer.recv().map_err(|_| self.shared.ended())
     }
 
-    /// Ends the log with this reason: nothing is acknowledged any more that was not before the log
-    /// thread heard of it. Returns at once.
+    /// Stops the log with this reason: once the log thread has seen it, nothing more is
+    /// acknowledged. Returns at once.
     pub fn withdraw(&self, why: String) {
         // The first reason stays.
         let _ = self.shared.withdrawn.set(Withdrawn(why));
         self.shared.ring.nudge();
     }
 
-    /// The segments there are, oldest first. One may be removed at any time unless it is pinned.
+    /// The segments, oldest first. One may be removed at any time unless it is pinned.
     pub fn segments(&self) -> Vec<SegmentInfo> {
         self.shared.segments.infos()
     }
 
-    /// The frames of one of its segments; none is to be asked for beyond [`Log::durable`].
+    /// The frames of one of its segments; do not read beyond [`Log::durable`].
     pub fn frames(&self, segment: &SegmentInfo) -> Result<Frames, IoError> {
         segment.frames(&*self.shared.storage)
     }
@@ -407,7 +410,7 @@ impl Log {
 
 impl Drop for Log {
     fn drop(&mut self) {
-        // Whoever wants to know calls `close`.
+        // The result is only available through `close`.
         let _ = self.shutdown();
     }
 }

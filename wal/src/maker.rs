@@ -46,11 +46,11 @@ struct MakerState {
 pub(crate) struct Maker {
     state: Mutex<MakerState>,
     changed: Condvar,
-    /// A failure is there to be collected.
+    /// A failure waits for the log thread.
     has_failed: AtomicBool,
     /// The disk has less room than asked for.
     low: AtomicBool,
-    /// Free bytes when the disk was last asked; [`UNKNOWN`] where it did not say.
+    /// Free bytes at the last look; [`UNKNOWN`] if not known.
     free: AtomicU64,
 }
 
@@ -99,14 +99,14 @@ impl Maker {
         maker
     }
 
-    /// Notes how much room there is. A disk that does not say is taken for full.
+    /// Records the free room. If it is not known, the disk counts as full.
     fn note_room(&self, free: Option<u64>, free_min: u64, for_spare: SpareRoom) {
         self.free.store(free.unwrap_or(UNKNOWN), Ordering::Relaxed);
         let low = free.unwrap_or(0) < free_min || for_spare == SpareRoom::Lacking;
         self.low.store(low, Ordering::Relaxed);
     }
 
-    /// Free bytes when the disk was last asked, where it said.
+    /// Free bytes at the last look, if known.
     pub(crate) fn disk_free_bytes(&self) -> Option<u64> {
         Some(self.free.load(Ordering::Relaxed)).filter(|free| *free != UNKNOWN)
     }
@@ -151,13 +151,13 @@ impl Maker {
         self.changed.notify_all();
     }
 
-    /// The maker's thread. `nudge` has the log thread look for a failure.
+    /// The maker's thread. `nudge` makes the log thread look for a failure.
     pub(crate) fn run(&self, storage: &dyn Storage, settings: Settings, nudge: &dyn Fn()) {
         let _ending = FailOnUnwind { maker: self, nudge };
         // Since when the log thread has been waiting for a descriptor.
         let mut waited_since = None;
-        // Until a spare is made, what it lacked is lacking, whatever the disk says: a word that
-        // changes with every try would let purchases in that find no room.
+        // Until a spare is made, the disk counts as low, whatever it reports: a state that changes
+        // with every attempt would admit purchases that find no room.
         let mut for_spare = SpareRoom::Enough;
         loop {
             let job = self.next_job(settings.check_every);
@@ -182,9 +182,9 @@ impl Maker {
                     for_spare = SpareRoom::Lacking;
                     self.low.store(true, Ordering::Relaxed);
                     let name = names::unfinished(&names::spare(number));
-                    // To give the room back; if that fails too, the next opening removes it.
+                    // Frees the room; if that fails, too, the next opening removes the file.
                     let _ = storage.remove(&name);
-                    // Wait before the next attempt, unless the log thread comes to need it.
+                    // Wait before the next attempt, unless the log thread needs the spare.
                     let wait = self
                         .changed
                         .wait_timeout_while(state, settings.check_every, |s| !s.stop && !s.wanted);
@@ -246,7 +246,8 @@ impl Maker {
         Job::Make(state.number)
     }
 
-    /// Pauses after each step of filling for about as long as the step took, unless somebody waits.
+    /// Pauses after each step of filling for about as long as the step took, unless the log thread
+    /// waits.
     fn pacer(&self) -> impl FnMut() -> bool {
         let mut since = Instant::now();
         move || {
@@ -263,7 +264,7 @@ impl Maker {
     }
 }
 
-/// Fails the log if the thread unwinds: the log thread may not wait for one that is gone.
+/// Fails the log if the thread unwinds, so that the log thread does not wait for it.
 struct FailOnUnwind<'a> {
     maker: &'a Maker,
     nudge: &'a dyn Fn(),

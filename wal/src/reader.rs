@@ -70,7 +70,7 @@ impl Reader {
             pin,
         };
         while reader.next < from {
-            // Frames in front of it are passed by whole.
+            // Earlier frames are skipped as a whole.
             if !reader.has_record()? {
                 break;
             }
@@ -130,9 +130,10 @@ impl Reader {
         self.next
     }
 
-    /// The checksum of the log before [`Reader::position`]: of the last frame, where one ends there;
-    /// else of the frame before and the records shown since. It depends on everything before in this
-    /// generation and the ones before, so two histories that parted differ in it. 0 at LSN 0.
+    /// The checksum of the log before [`Reader::position`]: that of the last frame if one ends
+    /// there, otherwise that of the frame before, continued over the records shown since. It
+    /// depends on everything before, in this and earlier generations, so diverged histories have
+    /// different values. 0 at LSN 0.
     pub fn chain(&self) -> u32 {
         let segment = self.walker.segment();
         let (offset, chain) = match &self.frame {
@@ -149,7 +150,8 @@ impl Reader {
             Some(frame) => (frame.header.offset, frame.header.previous),
             None => (self.walker.offset(), self.walker.chain()),
         };
-        // The end of the segment before: its own header says how that one ended.
+        // At the end of the segment before, the header of this segment has that segment's last
+        // checksum.
         if offset == SEGMENT_HEADER as u64 {
             segment.previous
         } else {
@@ -161,7 +163,7 @@ impl Reader {
         self.shared.ended()
     }
 
-    /// Stands on a frame with a record not yet shown, if one is durable.
+    /// Moves to a frame with a record that is not shown yet, if one is durable.
     fn has_record(&mut self) -> Result<bool, ReadError> {
         if let Some(frame) = &self.frame {
             if self.at < frame.header.body {
@@ -175,7 +177,7 @@ impl Reader {
             if self.next.get() >= durable {
                 return Ok(false);
             }
-            // What was read ahead may be older than the frames that are durable now.
+            // Data read ahead may be older than the frames that are durable now.
             self.durable = durable;
             self.walker.forget();
         }

@@ -124,7 +124,8 @@ pub(crate) fn recover(
     })
 }
 
-/// Removes what is no part of the log, and cuts a torn tail; returns it and the name of its copy.
+/// Removes files that are not part of the log, and cuts a torn tail; returns the tail and the name
+/// of its copy.
 pub(crate) fn repair(
     storage: &dyn Storage,
     survey: &mut Survey,
@@ -172,8 +173,8 @@ fn begin(storage: &dyn Storage, config: &LogConfig, survey: &mut Survey) -> Resu
     Ok(())
 }
 
-/// Turns a spare into a segment: header, sync, name, directory. It has its name only when its header
-/// is durable, so that a segment with a bad header is damage, never a crash.
+/// Turns a spare into a segment: header, sync, name, directory. It gets its name only when its
+/// header is durable, so a segment with an invalid header is damage, never the result of a crash.
 pub(crate) fn activate(
     storage: &dyn Storage,
     spare: &str,
@@ -236,7 +237,7 @@ fn cut(
     Ok(copy)
 }
 
-/// A number that nothing else has: keys that the standard library draws from the system, and time.
+/// A unique number, from the standard library's random keys and the time.
 pub(crate) fn draw() -> u64 {
     let mut hasher = RandomState::new().build_hasher();
     let since = SystemTime::now()

@@ -35,7 +35,7 @@ const _: () = assert!(CELL == crate::format::RECORD_ALIGN);
 /// Why nothing was appended.
 #[derive(Copy, Clone, Eq, PartialEq, Debug)]
 pub enum Refused {
-    /// The ring takes nothing more; what it has will still be taken.
+    /// The ring accepts nothing more; its content is still consumed.
     Closed,
     /// The consumer is gone.
     Stopped,
@@ -103,7 +103,7 @@ impl Ring {
     /// The end of what has been reserved.
     pub fn reserved(&self) -> u64 {
         let head = self.head.load(Ordering::Acquire);
-        // After closing, `head` goes on growing by reservations that were refused.
+        // After closing, refused reservations still increase `head`.
         if head & CLOSED == 0 {
             head
         } else {
@@ -151,13 +151,13 @@ impl Ring {
         self.work.ring();
     }
 
-    /// Wakes everyone for good: the consumer is gone.
+    /// Wakes every thread permanently, because the consumer has ended.
     pub fn stop(&self) {
         self.stopped.store(true, Ordering::Release);
         self.room.ring();
     }
 
-    /// Has the consumer look around, whatever it sleeps for.
+    /// Wakes the consumer, whatever it waits for.
     pub fn nudge(&self) {
         self.work.ring();
     }
@@ -180,7 +180,7 @@ impl Ring {
         }
         self.room
             .wait_until(|| roomy() || self.stopped.load(Ordering::Acquire));
-        // The reserved range stays a hole; nobody will take anything any more.
+        // The reserved range stays a hole, because nothing is consumed any more.
         if roomy() {
             Ok(())
         } else {
@@ -268,8 +268,8 @@ impl Consumer {
             let record = out.get_mut(at..at + bytes)?;
             record[..8].copy_from_slice(&first.to_le_bytes());
             let position = start + at as u64;
-            // Padding in the ring is zero: it was cleared before and nobody writes it.
-            // SAFETY: this is the one consumer, and the append is published (rule 2 of `cells`).
+            // Padding in the ring is zero: it was cleared before and is never written. SAFETY: this
+            // is the one consumer, and the append is published (rule 2 of `cells`).
             unsafe { self.ring.cells.read(position + 8, &mut record[8..]) };
             at += bytes;
             records += 1;

@@ -1,7 +1,8 @@
-//! Reading a log that nobody has open: verify everything, show the records, say what is wrong.
+//! Reading a log that no process has open: verify everything, show the records, report what is
+//! wrong.
 //!
 //! It changes nothing, locks nothing and repairs nothing. On a log that is being written it may see
-//! a frame half done and call the tail torn.
+//! an incomplete frame and report a torn tail.
 
 use crate::Lsn;
 use crate::error::{At, Damage, IoError, OpenError, Operation};
@@ -15,7 +16,7 @@ use crate::survey::{Options, Survey, TornTail};
 pub enum Verdict {
     /// Everything verifies.
     Clean,
-    /// All that was acknowledged verifies; behind it lies what was not. Opening cuts it.
+    /// All acknowledged data is valid; unacknowledged data follows. Opening cuts it.
     TornTail(TornTail),
     /// Acknowledged data is not what was written. Opening refuses.
     Damaged(Box<Damage>),
@@ -46,13 +47,15 @@ pub struct Scan {
 pub struct Extent {
     /// Where it begins.
     pub first: Lsn,
-    /// Up to here it is known to be durable: there may be more, never less.
+    /// The known durable LSN: there may be more, never less.
     pub durable: Lsn,
-    /// Whether a witness says so; without one it is where the last segment begins, and what that has is left out.
+    /// Whether it is from a witness; without one it is the start of the last segment, whose content
+    /// is then left out.
     pub is_witnessed: bool,
 }
 
-/// Reads how far a log goes. One that is being written stands at least there when this returns.
+/// Reads the extent of a log. A log that is being written has at least this extent when this
+/// returns.
 pub fn extent(storage: &dyn Storage) -> Result<Extent, OpenError> {
     let mut survey = Survey::default();
     survey.look_over(storage, false)?;
@@ -66,7 +69,8 @@ pub fn extent(storage: &dyn Storage) -> Result<Extent, OpenError> {
     })
 }
 
-/// Whether a log was begun: it has a segment, good or bad. Opening a storage without one begins a log.
+/// Whether a log exists: it has a segment, valid or not. Opening a storage without one begins a
+/// log.
 pub fn is_begun(storage: &dyn Storage) -> Result<bool, IoError> {
     let names = storage.list().at(Operation::List, ".", 0)?;
     Ok(names

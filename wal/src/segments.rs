@@ -1,8 +1,8 @@
-//! Which segments there are, who still needs them, and the removal of those nobody needs.
+//! The index of segments, the pins on them, and the removal of segments that no pin needs.
 //!
 //! Invariants: 1. segments are contiguous and in order; the last one is being written; 2. a segment
-//! is removed only if it ends at or before every pin and the LSN asked for; 3. removal goes from the
-//! oldest on, each removal durable before the next, so that a crash leaves no gap; 4. a pin only
+//! is removed only if it ends at or before every pin and the requested LSN; 3. the oldest is
+//! removed first, each removal durable before the next, so a crash leaves no gap; 4. a pin only
 //! moves forward.
 
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -41,20 +41,20 @@ pub(crate) struct Segments {
 pub struct Removed {
     /// How many segments are gone.
     pub segments: usize,
-    /// How many bytes of disk that gives back.
+    /// The freed bytes.
     pub bytes: u64,
     /// Where the log begins now.
     pub first: Lsn,
 }
 
-/// A claim on everything from an LSN on: removal stops before it. Dropping it gives the claim up.
+/// A pin on everything from an LSN on: removal stops before it. Dropping it releases the pin.
 pub struct Pin {
     point: Arc<PinPoint>,
     segments: Arc<Segments>,
 }
 
 impl Pin {
-    /// Moves the claim forward; a smaller LSN changes nothing.
+    /// Moves the pin forward; a smaller LSN changes nothing.
     pub fn advance(&self, lsn: Lsn) {
         self.point.lsn.fetch_max(lsn.get(), Ordering::AcqRel);
     }
@@ -113,8 +113,7 @@ impl Segments {
         infos(&lock(&self.inner).segments)
     }
 
-    /// Adds the segment that is written from now on, or puts it in the place of the last one, which
-    /// then had no frame.
+    /// Adds the segment that is written from now on, or replaces the last one if that has no frame.
     pub(crate) fn push(&self, segment: Segment) {
         let mut inner = lock(&self.inner);
         let last = inner.segments.last().expect("a log has a segment").header;
@@ -214,8 +213,8 @@ impl Segments {
         Ok(removed)
     }
 
-    /// Takes the oldest segment out of the index, if nobody needs it, before its file goes: a reader
-    /// that comes now finds it gone rather than half gone.
+    /// Removes the oldest segment from the index, if no pin needs it, before its file is removed: a
+    /// new reader finds it missing rather than half removed.
     fn take_oldest(&self, lsn: Lsn) -> Option<Segment> {
         let mut inner = lock(&self.inner);
         let end = inner.segments.get(1)?.header.first;

@@ -1,11 +1,11 @@
-//! The seam to the disk: everything the log asks of a file system, in two small traits.
+//! The interface to the disk: everything the log needs of a file system, in two small traits.
 //!
-//! Invariants of an implementation: 1. what `sync_data` returned for is still there after a crash,
-//! the file's length included; 2. what `sync_dir` returned for (creations, renames, removals) too;
-//! 3. nothing else is promised, in any order; 4. a rename is one step. Names are plain file names
-//! in one directory that belongs to the log.
+//! Invariants of an implementation: 1. after `sync_data` has returned, the data survives a crash,
+//! with the file's length; 2. the same for `sync_dir` and creations, renames and removals; 3.
+//! nothing else is promised, in any order; 4. a rename is atomic. Names are plain file names in one
+//! directory that belongs to the log.
 //!
-//! [`DiskStorage`] is the real one; [`crate::sim`] stands in for it in tests.
+//! [`DiskStorage`] is the real one; tests use [`crate::sim`].
 
 mod directory;
 mod disk;
@@ -41,12 +41,12 @@ pub trait Storage: Send + Sync + 'static {
     fn sync_dir(&self) -> io::Result<()>;
     /// Bytes that can still be written to this disk.
     fn free_bytes(&self) -> io::Result<u64>;
-    /// Fails, with [`Displaced`] where it can tell, unless this still is the directory under the
-    /// path at which it was opened. One that has no path has nothing to check.
+    /// Fails, with [`Displaced`] if possible, unless this is still the directory under the path at
+    /// which it was opened. A storage without a path has nothing to check.
     fn check_place(&self) -> io::Result<()> {
         Ok(())
     }
-    /// Fails likewise unless `name` still is `file`.
+    /// Fails in the same way unless `name` is still `file`.
     fn check_file(&self, _name: &str, _file: &dyn StorageFile) -> io::Result<()> {
         Ok(())
     }
@@ -77,7 +77,7 @@ const ZERO_CHUNK: usize = 256 << 10;
 static ZEROES: [u8; ZERO_CHUNK] = [0; ZERO_CHUNK];
 
 /// Writes all bytes or fails. A short write is a failure: on a file it means that the disk is full
-/// or worse, and going on after it would hide that.
+/// or worse, and continuing would hide that.
 pub(crate) fn write_all(file: &dyn StorageFile, bytes: &[u8], offset: u64) -> io::Result<()> {
     let written = file.write_at(bytes, offset)?;
     if written == bytes.len() {

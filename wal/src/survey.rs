@@ -1,15 +1,15 @@
-//! Reads a whole log and judges it, changing nothing: is it clean, is its tail torn, is it damaged?
+//! Reads a whole log and judges it without changing it: clean, torn tail, or damaged.
 //!
-//! The rule, at the first frame that is not good, standing at LSN N: if it lies in a sealed segment,
-//! or the witness, the mark of a clean stop or any later frame that verifies knew a durable LSN above N, then bytes at N were
-//! acknowledged: damage. Otherwise nobody was told about them: a torn tail. If nothing but zeroes
-//! follows, the log simply ends there.
+//! The rule for the first invalid frame, at LSN N: if it is in a sealed segment, or if the witness,
+//! the mark of a clean stop or any later valid frame has a durable LSN above N, then bytes at N
+//! were acknowledged: damage. Otherwise they were not: a torn tail. If only zeroes follow, the log
+//! ends there.
 //!
-//! After a clean stop nothing may be missing: the log ends where the mark says, nothing stands behind
-//! it, and the witness is there if there was one.
+//! After a clean stop nothing may be missing: the log ends where the mark says, nothing follows,
+//! and the witness exists if there was one.
 //!
-//! A missing or doubled segment, a wrong length and a failed read are never an end. Repair is in
-//! `recovery`; the public read-only face in `scan`.
+//! A missing or repeated segment, a wrong length and a failed read are never an end. Repair is in
+//! `recovery`; the public read-only interface in `scan`.
 
 use crate::Lsn;
 use crate::clean_stop;
@@ -25,7 +25,7 @@ use crate::storage::{Access, Storage, read_full};
 use crate::walker::Walker;
 use crate::witness::{self, Testimony};
 
-/// Bytes looked through at once behind a bad frame.
+/// Bytes searched at a time after an invalid frame.
 const LOOK_CHUNK: usize = 256 << 10;
 
 /// A tail that was written but never acknowledged.
@@ -39,7 +39,7 @@ pub struct TornTail {
     pub lsn: Lsn,
     /// How many bytes it has.
     pub bytes: u64,
-    /// Why its first frame is not good.
+    /// Why its first frame is invalid.
     pub reason: Mismatch,
 }
 
@@ -52,20 +52,21 @@ pub(crate) struct Segment {
     pub seed: u32,
 }
 
-/// Where the log ends and goes on.
+/// Where the log ends and continues.
 #[derive(Copy, Clone, Debug)]
 pub(crate) struct Tail {
     pub offset: u64,
     pub lsn: u64,
     pub chain: u32,
-    /// Where `chain` stands in the segment: in the last frame, or in the header before the first.
+    /// Offset of `chain` in the segment: in the last frame, or in the header if there is no frame.
     pub chain_at: u64,
 }
 
 /// How to read.
 #[derive(Copy, Clone, Debug)]
 pub(crate) struct Options {
-    /// Sync every file before reading it, so as not to decide on what only the cache holds.
+    /// Sync every file before reading it, so that no decision depends on data that is only in the
+    /// cache.
     pub sync: bool,
     /// Skip the frames of segments that end at or before this LSN.
     pub verify_from: u64,
@@ -110,7 +111,7 @@ impl Survey {
         Ok(())
     }
 
-    /// Reads names, headers and the witness, and holds them against each other; no frames.
+    /// Reads names, headers and the witness, and compares them with each other; no frames.
     pub(crate) fn look_over(&mut self, storage: &dyn Storage, sync: bool) -> Result<(), OpenError> {
         let mut names = storage.list().at(Operation::List, ".", 0)?;
         names.sort_unstable();
@@ -132,7 +133,7 @@ impl Survey {
         self.check_clean_stop()
     }
 
-    /// Reads and holds against each other the headers of all segments.
+    /// Reads the headers of all segments and compares them with each other.
     fn read_headers(
         &mut self,
         storage: &dyn Storage,
@@ -211,7 +212,8 @@ impl Survey {
         Ok(())
     }
 
-    /// The witness must speak of this log, and there must be a log if it knows of data.
+    /// The witness must belong to this log, and there must be a log if the witness has a durable
+    /// LSN.
     fn check_witness(&self) -> Result<(), OpenError> {
         if self.witness.durable == 0 {
             return Ok(());
@@ -227,7 +229,8 @@ impl Survey {
         Err(Damage::new(names::WITNESS, 0, 0, bad, Vouched::ByWitness).into())
     }
 
-    /// The mark of a clean stop must speak of this log, and the witness must be there if it was.
+    /// The mark of a clean stop must belong to this log, and the witness must exist if it existed
+    /// then.
     fn check_clean_stop(&self) -> Result<(), OpenError> {
         let Some(mark) = self.clean_stop else {
             return Ok(());
@@ -384,9 +387,9 @@ fn show(body: &[u8], visit: &mut dyn FnMut(&Record<'_>)) {
     }
 }
 
-/// What lies behind the last good frame.
+/// What follows the last valid frame.
 struct TailSurvey {
-    /// A frame that verifies and knew that the bytes at the walker's LSN were durable.
+    /// A valid frame with a durable LSN above the walker's.
     vouching_frame: Option<u64>,
     /// One past the last byte that is not zero; 0 if there is none.
     written_to: u64,

@@ -1,10 +1,12 @@
-//! Walks the frames of one segment in order, verifying each before it shows it.
+//! Walks the frames of one segment in order, and verifies each before showing it.
 //!
-//! Invariants: 1. a frame is shown only if its place, checksum, chain, LSN and records all hold;
-//! 2. after a bad frame the walker stands where it stood: nothing is skipped; 3. a failed read is
-//! an error, never an end.
+//! Invariants: 1. a frame is shown only if its place, checksum, chain, LSN and records are all
+//! valid;
+//! 2. after an invalid frame the walker does not move: nothing is skipped; 3. a failed read is an
+//!    error, never an end.
 //!
-//! What a bad frame means is for the caller: damage to a reader, perhaps a torn tail to recovery.
+//! The caller decides what an invalid frame means: damage to a reader, perhaps a torn tail to
+//! recovery.
 
 use crate::error::{At, IoError, Operation};
 use crate::format::{

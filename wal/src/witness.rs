@@ -1,9 +1,9 @@
-//! The witness: a small file with two alternating slots that says what is durable, so that damage
-//! to the very last frame is told from a torn tail.
+//! The witness: a small file with two alternating slots that records the durable LSN, so that
+//! damage to the last frame is distinguished from a torn tail.
 //!
-//! Invariants: 1. it never claims more than was synced; 2. a slot is written while the other stays
-//! whole, and the two share no sector. It is not synced after each write: the kernel keeps it over a
-//! killed process, and a machine that loses power loses only the vouching, never data.
+//! Invariants: 1. it never claims more than was synced; 2. while one slot is written the other
+//! stays intact, and they share no sector. It is not synced after each write: the kernel keeps it
+//! when the process is killed; a power failure may lose this evidence, never data.
 
 use crate::error::{At, Damage, IoError, OpenError, Operation, Vouched};
 use crate::format::{Bad, Mismatch, WITNESS_SLOT_BYTES, WitnessSlot, names};

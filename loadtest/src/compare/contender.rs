@@ -1,7 +1,8 @@
-//! Who is compared, and how each of them is started and measured.
+//! The contenders: how each is started and measured.
 //!
-//! To add a peer: a variant, its name and label, and an arm in `measure`. A peer over HTTP needs only a command that
-//! serves `POST /limited/holds`; one without HTTP measures itself, as `postgres` does, and is the better off for it.
+//! To add a peer: a variant, its name and label, and an arm in `measure`. A peer over HTTP needs
+//! only a command that serves `POST /limited/holds`; one without HTTP measures itself, as
+//! `postgres` does, which gives it an advantage.
 
 use std::fmt;
 use std::path::Path;

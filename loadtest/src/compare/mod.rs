@@ -1,11 +1,13 @@
 //! `loadtest compare`: limits, peers and holdfast in one run, interleaved.
 //!
-//! 1. In every round each contender is started fresh, measured in all ways, and stopped; nobody runs beside another.
-//! 2. A ratio is taken within a round, and the median of the rounds is shown: the machine's drift hits both sides.
-//! 3. Answers of another kind than the contender is meant to give are counted, and the row says so: a server that
-//!    refuses quickly must not look fast.
+//! 1. In every round each contender is started fresh, measured in all ways, and stopped; no two run
+//!    at the same time.
+//! 2. A ratio is computed within a round, and the median of the rounds is shown: the machine's
+//!    drift affects both sides.
+//! 3. Responses of another kind than the contender should give are counted, and the row says so: a
+//!    server that refuses quickly must not look fast.
 //!
-//! `contender` knows who there is and how to start it, `report` makes medians, table and JSON.
+//! `contender` knows the contenders and starts them, `report` makes medians, table and JSON.
 
 mod contender;
 mod postgres;

@@ -1,7 +1,7 @@
-//! The peer that a careful team builds: one Postgres function a buy, on one hot row, durable.
+//! The peer of a careful team: one PostgreSQL function per buy, on one hot row, durable.
 //!
-//! A private cluster is made for it and called without HTTP between: it is the better off for it. Closed loops only: it
-//! cannot hold the rate of an open one.
+//! A private cluster is created for it and called without HTTP, which gives it an advantage. Closed
+//! loops only: it cannot reach the rate of an open one.
 
 use std::path::Path;
 use std::time::{Duration, Instant};

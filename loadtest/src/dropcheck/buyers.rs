@@ -1,10 +1,9 @@
-//! The buyers of a drop: each follows one script, with choices drawn from the seed.
+//! The buyers of a drop: each follows one script, with choices from the seed.
 //!
-//! 1. No buyer makes more than five holds and buys, so none meets the rate limit of the demo on its
-//!    own account.
-//! 2. Every request that leaves an outcome behind is, now and then, sent again under its key, and
-//!    must answer the same.
-//! 3. Only what was answered is handed on: the checks afterwards judge by it.
+//! 1. No buyer makes more than five holds and buys, so none reaches the rate limit of the demo.
+//! 2. Requests with a stored outcome are repeated from time to time with the same key, and must be
+//!    answered the same.
+//! 3. Only answered requests are recorded: the later checks use these.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};

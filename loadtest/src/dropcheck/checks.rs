@@ -1,7 +1,8 @@
-//! What must be true of a drop, seen from outside: while it runs and after it.
+//! The invariants of a drop, checked from outside: during the drop and after it.
 //!
-//! The poller reads the product as fast as it is answered. Afterwards every purchase that a buyer was told of is read
-//! again and compared, pending ones are awaited, abandoned holds must be gone. Every wait has a deadline.
+//! The poller reads the product as fast as it is answered. Afterwards every purchase that a buyer
+//! was answered is read again and compared, pending ones are awaited, and abandoned holds must be
+//! gone. Every wait has a deadline.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};

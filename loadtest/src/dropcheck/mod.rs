@@ -1,12 +1,12 @@
 //! `loadtest drop`: a whole drop from outside, and a verdict on it.
 //!
-//! 1. Many buyers hold, release, buy, abandon and insist at the same time (`buyers`), while a
-//!    poller reads the stock.
-//! 2. Every check is made on what any client could see (`checks`); nothing is asked of the server's
-//!    inside.
-//! 3. A violation is printed where it is found and makes the program end with 1.
+//! 1. Many buyers hold, release, buy, abandon and retry at the same time (`buyers`), while a poller
+//!    reads the stock.
+//! 2. Every check uses only what any client could see (`checks`), never internal state of the
+//!    server.
+//! 3. A violation is printed where it is found, and the program exits with 1.
 //!
-//! The product must be the run's own: its sum of purchases is compared with the units sold.
+//! The run must have its own product: the sum of its purchases is compared with the units sold.
 
 mod buyers;
 mod checks;

@@ -1,6 +1,7 @@
-//! What was checked how often, and what was found.
+//! How often each invariant was checked, and the violations.
 //!
-//! 1. Every check counts each time it is made: a check that was never made is shown as such and is no success.
+//! 1. Every check counts each time it is made: a check that was never made is shown as such and is
+//!    no success.
 //! 2. At most `SHOWN_MAX` violations of a kind are printed; all are counted.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};

@@ -1,7 +1,7 @@
-//! The bare durable server: the ceiling plus one durable record a request.
+//! The bare durable server: the ceiling plus one durable record per request.
 //!
-//! No engine, no idempotency, no limits: what it reaches is the most that a durable server with a log thread and group
-//! commit can. Its records have the size of holdfast's (about 128 bytes).
+//! No engine, no idempotency, no limits: it shows the most that a durable server with a log thread
+//! and group commit can reach. Its records have the size of holdfast's (about 128 bytes).
 
 use std::sync::Arc;
 

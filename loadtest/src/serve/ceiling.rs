@@ -1,7 +1,7 @@
 //! The hyper ceiling: reads the order, writes a hold, does nothing in between.
 //!
-//! What it reaches is what HTTP, JSON and the kernel leave for everything else. A request without a body (a read) gets a
-//! short JSON answer.
+//! It shows the limit set by HTTP, JSON and the kernel. A request without a body (a read) gets a
+//! short JSON response.
 
 use bytes::Bytes;
 use hyper::StatusCode;

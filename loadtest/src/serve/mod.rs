@@ -1,9 +1,9 @@
-//! The yardstick servers: as little as each of them can be.
+//! The servers for comparison, each as small as possible.
 //!
 //! `ceiling` does no work, `bare` makes each request durable, `redis` does a whole buy in one Lua
-//! script. All three stand on the same front: one single-threaded runtime a worker, each with its
-//! own listener by `SO_REUSEPORT`, raw hyper over HTTP/1.1. They are for measuring only: no keys,
-//! no limits on connections, any path. They live as long as asked.
+//! script. All three share one front: a single-threaded runtime per worker, each with its own
+//! listener by `SO_REUSEPORT`, plain hyper over HTTP/1.1. They are for measuring only: no keys, no
+//! limits on connections, any path.
 
 pub(crate) mod bare;
 pub(crate) mod ceiling;

@@ -1,8 +1,9 @@
-//! The peer a team would build first: hyper in front, one Redis Lua script a buy.
+//! The usual first solution of a team: hyper in front, one Redis Lua script per buy.
 //!
-//! The script (`buy.lua`) does what one hold of holdfast does, but velocity: idempotency key, per-user limit, exact rate
-//! window, stock, hold with expiry, audit entry. Each worker has one multiplexed connection, so requests are pipelined.
-//! How durable an answer is depends on that Redis's `appendfsync`; the harness starts it with `always`.
+//! The script (`buy.lua`) does what one hold of holdfast does, except velocity: idempotency key,
+//! per-user limit, exact rate window, stock, hold with expiry, audit entry. Each worker has one
+//! multiplexed connection, so requests are pipelined. Durability depends on `appendfsync` of that
+//! Redis; the harness starts it with `always`.
 
 use bytes::Bytes;
 use hyper::StatusCode;

@@ -1,7 +1,8 @@
-//! A small shop that keeps the contract, or breaks it in one chosen way: what the drop checker is tested against.
+//! A small shop that fulfils the contract, or violates it in one chosen way, for tests of the drop
+//! checker.
 //!
-//! One lock around all state, one thread a connection, nothing durable: it is right because it is simple. It knows only
-//! what `loadtest drop` asks for.
+//! One lock around all state, one thread per connection, nothing durable: it is correct because it
+//! is simple. It knows only what `loadtest drop` needs.
 
 use std::collections::HashMap;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};

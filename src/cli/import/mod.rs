@@ -2,9 +2,9 @@
 //!
 //! Invariants: Redis is only read (`SCAN` and reads, never `KEYS`, never a write); without
 //! `--apply` nothing is written anywhere; what is there already is left alone, so the same import
-//! again changes nothing; where anything conflicts, nothing is applied unless `--skip-conflicts` says
-//! so. `run` goes through it, `mapping` says which keys mean what, `source` reads them, `plan` compares
-//! with the data directory, `outcome` tells. Deliberately absent: what taking over means (`journal`).
+//! again changes nothing; where anything conflicts, nothing is applied unless `--skip-conflicts`
+//! says so. `mapping` says which keys mean what, `source` reads them, `plan` compares with the data
+//! directory, `outcome` tells. Deliberately absent: what taking over means (`journal`).
 
 #[cfg(feature = "redis-import")]
 mod apply;

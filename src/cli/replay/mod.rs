@@ -1,7 +1,7 @@
 //! Owns `replay`: a data directory, stopped or of a running core, read against risk rules.
 //!
-//! Invariants: nothing is written but to stdout and stderr; the report, its JSON and the list of changes
-//! are each alone on stdout. Deliberately absent: the replay itself (`replay`).
+//! Invariants: nothing is written but to stdout and stderr; the report, its JSON and the list of
+//! changes are each alone on stdout. Deliberately absent: the replay itself (`replay`).
 
 mod show;
 

@@ -6,8 +6,9 @@
 //! 2. Each queue is first come, first served and bounded. What asks, captures, voids and refunds
 //!    goes before what authorizes, three turns for one, so that neither starves.
 //! 3. Until Stripe's `Retry-After` has passed (bounded), nothing takes its turn; where Stripe says
-//!    of more than one in ten that they were too many, the pace slows down, and comes back slowly. A limit that is
-//!    lower than the configured pace would otherwise let through parts of calls, and few whole ones.
+//!    of more than one in ten that they were too many, the pace slows down, and comes back slowly.
+//!    A limit that is lower than the configured pace would otherwise let through parts of calls,
+//!    and few whole ones.
 //!
 //! What waits here was not sent. Deliberately absent: time limits of a call, and retries.
 

@@ -14,7 +14,7 @@ use super::{Files, Op, overwrite};
 /// Bytes that a disk writes in one step.
 pub const SECTOR: u64 = 512;
 
-/// What is lost of what was not durable.
+/// Which non-durable writes are lost.
 #[derive(Copy, Clone, Eq, PartialEq, Debug)]
 pub enum Loss {
     /// Nothing: the process died, the machine did not.
@@ -194,7 +194,7 @@ impl DiskState {
         let mut losses = vec![Loss::Nothing, Loss::Everything];
         losses.extend((0..self.writes.len()).map(Loss::WritesAfter));
         for (i, write) in self.writes.iter().enumerate() {
-            // The loss of what a later write covers anyway shows nowhere.
+            // A loss that a later write covers has no effect.
             if self.writes[i + 1..].iter().any(|later| later.covers(write)) {
                 continue;
             }

@@ -17,7 +17,7 @@ use rustix::fs::{AtFlags, Mode, OFlags};
 
 use super::Access;
 
-/// Which file or directory this is, whatever its name.
+/// Identifies a file or directory, whatever its name.
 #[derive(Copy, Clone, Eq, PartialEq, Debug)]
 pub struct Identity {
     /// The file system.
@@ -32,7 +32,7 @@ impl std::fmt::Display for Identity {
     }
 }
 
-/// What this process has open is no longer what its path leads to.
+/// An open file or directory is no longer the one under its path.
 #[derive(Clone, Eq, PartialEq, Debug, thiserror::Error)]
 #[error(
     "{} was opened as {opened}, and the path now leads to {}; it was moved, replaced or deleted \
@@ -49,7 +49,7 @@ pub struct Displaced {
     pub opened: Identity,
     /// What stands there now.
     pub found: Option<Identity>,
-    /// Where the system says that what was opened is now.
+    /// The current path, if the system knows it.
     pub whereabouts: Option<PathBuf>,
 }
 
@@ -156,7 +156,7 @@ impl Directory {
     pub fn list(&self) -> io::Result<Vec<String>> {
         let mut names = Vec::new();
         for entry in rustix::fs::Dir::read_from(&self.handle)? {
-            // A name that is not UTF-8 is nobody's here.
+            // A name that is not UTF-8 is foreign.
             if let Ok(name) = entry?.file_name().to_str()
                 && name != "."
                 && name != ".."
@@ -243,7 +243,7 @@ fn is_absent(error: &io::Error) -> bool {
     matches!(error.kind(), NotFound | NotADirectory)
 }
 
-/// Where the system says an open file is now; `None` where it does not say.
+/// The current path of an open file; `None` if the system does not know it.
 fn whereabouts(file: &File) -> Option<PathBuf> {
     fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd())).ok()
 }

@@ -24,7 +24,7 @@ pub struct DiskStorage {
     directory: Directory,
     /// Held for its lock; none when opened to read only.
     lock: Option<FileLock>,
-    /// Directories beside it that must stay in their places too.
+    /// Other directories that must stay in their places.
     beside: Vec<Directory>,
 }
 
@@ -56,7 +56,7 @@ impl DiskStorage {
         })
     }
 
-    /// Has [`Storage::check_place`] check that `directory` is in its place too.
+    /// Makes [`Storage::check_place`] check `directory`, too.
     #[must_use]
     pub fn beside(mut self, directory: Directory) -> Self {
         self.beside.push(directory);
@@ -129,7 +129,7 @@ impl Storage for DiskStorage {
         for directory in &self.beside {
             directory.check_place()?;
         }
-        // Without its name, the lock keeps nobody out.
+        // Without its name, the lock excludes no other process.
         match &self.lock {
             Some(FileLock(file)) => self.directory.check_file(LOCK_FILE, file),
             None => Ok(()),

@@ -23,25 +23,25 @@ use std::process::ExitCode;
 pub(super) struct BackupArguments {
     #[command(subcommand)]
     command: Option<BackupCommand>,
-    /// The configuration: the data directory, and the keys of the store.
+    /// The configuration file: the data directory, and the keys of the store.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// The data directory, of a running core or a stopped one; sets `storage.data_dir`.
+    /// The data directory of a running or stopped core; sets `storage.data_dir`.
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
-    /// Where the copy goes: `s3://BUCKET/PREFIX` or `file:///DIRECTORY`, with no backup in it yet.
+    /// The target: `s3://BUCKET/PREFIX` or `file:///DIRECTORY`, without a backup in it yet.
     #[arg(long, value_name = "URL", required = true)]
     to: Option<String>,
 }
 
 #[derive(Debug, Subcommand)]
 enum BackupCommand {
-    /// Read a backup whole and verify it, without restoring it; exit 0 good, 1 not good.
+    /// Read and verify a whole backup, without restoring it; exit 0 valid, 1 not valid.
     Verify {
-        /// The configuration: the keys of the store.
+        /// The configuration file: the keys of the store.
         #[arg(long, value_name = "FILE")]
         config: Option<PathBuf>,
-        /// Where the backup is.
+        /// The store with the backup.
         #[arg(long, value_name = "URL")]
         from: String,
     },
@@ -50,20 +50,21 @@ enum BackupCommand {
 /// What `restore` takes.
 #[derive(Debug, Args)]
 pub(super) struct Restore {
-    /// Where the backup is: `s3://BUCKET/PREFIX` or `file:///DIRECTORY`.
+    /// The store with the backup: `s3://BUCKET/PREFIX` or `file:///DIRECTORY`.
     #[arg(long, value_name = "URL")]
     from: String,
-    /// How far: an instant such as 2026-11-30T12:00:00Z, and nothing after it is there; or an LSN, and
-    /// nothing from there on is. Left out: everything.
+    /// Restore up to a time such as 2026-11-30T12:00:00Z (inclusive) or up to an LSN (exclusive).
+    /// Without it: everything.
     #[arg(long, value_name = "TIME|LSN", value_parser = parse_until)]
     at: Option<Until>,
-    /// Of this generation, as `backup verify` names it; left out: the newest one that goes so far.
+    /// Restore this generation, as named by `backup verify`. Without it: the newest one that
+    /// reaches that far.
     #[arg(long, value_name = "GENERATION", value_parser = parse_generation)]
     generation: Option<Generation>,
-    /// The directory that is built; it must be absent or empty.
+    /// The new data directory; it must be absent or empty.
     #[arg(long, value_name = "DIR")]
     data_dir: PathBuf,
-    /// The configuration: the keys of the store.
+    /// The configuration file: the keys of the store.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
 }

@@ -59,17 +59,17 @@ enum CliCommand {
     },
     /// Print the events of a stopped data directory as JSON lines.
     Log(LogArguments),
-    /// Run the attempts recorded in a data directory against other risk rules: who would have been
-    /// blocked, reviewed or let through, and what it would have cost.
+    /// Evaluate other risk rules on the attempts recorded in a data directory: which would be
+    /// blocked, reviewed or allowed, and what that would have cost.
     Replay(replay::ReplayArguments),
-    /// Compare the gateway's charges with ours; exit 0 no difference, 1 differences, 2 cannot
-    /// read.
+    /// Compare the gateway's charges with holdfast's purchases; exit 0 no difference, 1
+    /// differences, 2 cannot read.
     Reconcile(Reconcile),
-    /// Copy a data directory to a store, of a running core or a stopped one; or verify a backup.
+    /// Copy the data directory of a running or stopped core to a store, or verify a backup.
     Backup(backup::BackupArguments),
     /// Build a data directory from a backup.
     Restore(backup::Restore),
-    /// Print what to create downstream.
+    /// Print what to create in PostgreSQL or Kafka.
     Schema {
         #[command(subcommand)]
         of: SchemaOf,
@@ -79,7 +79,7 @@ enum CliCommand {
         #[command(subcommand)]
         command: ReceiptCommand,
     },
-    /// Take over what another system sold before.
+    /// Import what another system sold before.
     Import {
         #[command(subcommand)]
         command: ImportCommand,
@@ -89,46 +89,46 @@ enum CliCommand {
 #[derive(Debug, Subcommand)]
 enum ConfigCommand {
     /// Read the configuration, certificate, keys, rules and model as `serve` would, without binding
-    /// or writing anything; exit 0 right, 1 wrong.
+    /// or writing anything; exit 0 valid, 1 wrong.
     Check(ConfigCheck),
 }
 
 /// What `config check` takes.
 #[derive(Debug, Args)]
 struct ConfigCheck {
-    /// The configuration, in TOML; without it, the environment and the defaults.
+    /// The configuration file (TOML). Without it: the environment and the defaults.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// As `serve --demo` reads it.
+    /// Read it as `serve --demo` does.
     #[arg(long)]
     demo: bool,
 }
 
 #[derive(Debug, Subcommand)]
 enum ImportCommand {
-    /// Take over stock, counters, idempotency keys, nonces and promotion uses from a Redis; shows
-    /// what it would do, and does it with `--apply`.
+    /// Import stock, counters, idempotency keys, nonces and promotion uses from Redis. Shows what
+    /// it would write; writes it with `--apply`.
     Redis(import::Redis),
 }
 
 /// What `serve` takes.
 #[derive(Debug, Args)]
 struct Serve {
-    /// The configuration, in TOML.
+    /// The configuration file (TOML).
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Where the log is kept; sets `storage.data_dir`.
+    /// The data directory; sets `storage.data_dir`.
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
-    /// Where to listen; sets `server.listen`.
+    /// The address to listen on; sets `server.listen`.
     #[arg(long, value_name = "ADDR")]
     listen: Option<String>,
-    /// Fill what the configuration leaves out for a demo: well-known keys, the sandbox gateway,
-    /// a drop on sale; on loopback only.
+    /// Run a demo: public keys, the sandbox gateway and a drop on sale, unless the configuration
+    /// sets them. Listens on loopback only.
     #[arg(long)]
     demo: bool,
-    /// Start although the clock lies before the last event in the log: the clock is right, and the
-    /// log's time is corrected. For this start only.
+    /// Start although the clock is before the last event in the log: the clock is right, and the
+    /// log's time is corrected. Applies to this start only.
     #[arg(long)]
     accept_clock: bool,
 }
@@ -138,13 +138,13 @@ struct Serve {
 struct LogArguments {
     /// The data directory.
     dir: PathBuf,
-    /// From this LSN on.
+    /// Print events from this LSN on.
     #[arg(long, value_name = "LSN", default_value_t = 0)]
     from: u64,
-    /// To before this LSN.
+    /// Print events before this LSN.
     #[arg(long, value_name = "LSN")]
     to: Option<u64>,
-    /// Only events of this kind, such as `hold_placed`.
+    /// Print only events of this kind, such as `hold_placed`.
     #[arg(long, value_name = "KIND")]
     kind: Option<String>,
 }
@@ -152,22 +152,21 @@ struct LogArguments {
 /// What `reconcile` takes: a stopped data directory, or a running core.
 #[derive(Debug, Args)]
 struct Reconcile {
-    /// A stopped data directory, compared with the sandbox gateway's file in it, or with the gateway
-    /// that --config names.
+    /// A stopped data directory, compared with the sandbox gateway's file in it, or with the
+    /// gateway in --config.
     #[arg(required_unless_present = "url", conflicts_with = "url")]
     dir: Option<PathBuf>,
-    /// The configuration of the core that used the directory: its gateway is asked.
+    /// The configuration of the core that used the directory; its gateway is read.
     #[arg(long, value_name = "FILE", conflicts_with = "url")]
     config: Option<PathBuf>,
     /// A running core, which compares with its own gateway: `https://HOST:PORT`, or on this machine
-    /// `http://127.0.0.1:8080`; its `server.admin_listen`, where that is set.
+    /// `http://127.0.0.1:8080`. If `server.admin_listen` is set, use that address.
     #[arg(long, value_name = "URL", requires = "key")]
     url: Option<String>,
-    /// The certificates, in PEM, of the authorities that the core's certificate is verified with;
-    /// without it, the public ones.
+    /// PEM file with the authorities that sign the core's certificate. Without it: the public ones.
     #[arg(long, value_name = "FILE", requires = "url")]
     ca: Option<PathBuf>,
-    /// A key of role admin for the running core.
+    /// An API key of the running core with the role admin.
     #[arg(long, value_name = "KEY", env = "HOLDFAST_KEY", hide_env_values = true)]
     key: Option<String>,
     /// Print the report as JSON.
@@ -199,15 +198,15 @@ struct Verify {
     keys: VerifyKeys,
 }
 
-/// Where keys are taken from. The HMAC and the signature may be checked together; a configuration
-/// has the keys of both.
+/// Sources of keys. HMAC and signature may be verified together; a configuration has the keys of
+/// both.
 #[derive(Debug, Args)]
 #[group(required = true, multiple = true)]
 struct VerifyKeys {
     /// A file with the HMAC secret of the key that the receipt names.
     #[arg(long, value_name = "FILE")]
     key_file: Option<PathBuf>,
-    /// A file with the public keys, as `/.well-known/jwks.json` gives them.
+    /// A file with the public keys, as returned by `/.well-known/jwks.json`.
     #[arg(long, value_name = "FILE", conflicts_with = "public_key")]
     jwks: Option<PathBuf>,
     /// A file with the public key of the signature: PEM, or a JSON Web Key.

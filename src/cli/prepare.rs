@@ -119,7 +119,7 @@ fn summary(prepared: &Prepared) -> String {
     let addresses = config.server.addresses();
     let addresses: Vec<_> = addresses.map(|(_, it)| it.to_string()).collect();
     format!(
-        "the configuration is right\n\
+        "the configuration is valid\n\
          listen:   {}, {}\n\
          keys:     {} shop, {} admin, {} auditor, {} metrics\n\
          secrets:  {} of webhooks, {} seal and {} sign or verify receipts\n\

@@ -10,16 +10,17 @@ use std::process::ExitCode;
 /// What `schema kafka` takes.
 #[derive(Debug, Args)]
 pub(super) struct Kafka {
-    /// As `report.kafka.topic`.
+    /// The topic of events, as in `report.kafka.topic`.
     #[arg(long, default_value = "holdfast.events")]
     topic: String,
-    /// As `report.kafka.dlq_topic`.
+    /// The topic of rejected events, as in `report.kafka.dlq_topic`.
     #[arg(long, default_value = "holdfast.events.dlq")]
     dlq_topic: String,
-    /// Partitions of the topic. Choose once: more of them later put a buyer's events in two places.
+    /// Number of partitions. Choose it once: after adding some, a buyer's events are in two
+    /// partitions.
     #[arg(long, default_value_t = 12)]
     partitions: u32,
-    /// Copies of each partition.
+    /// Replicas of each partition.
     #[arg(long, default_value_t = 3)]
     replication: u32,
 }

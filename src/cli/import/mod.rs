@@ -35,7 +35,7 @@ use std::path::PathBuf;
     allow(dead_code, reason = "the command takes them, and says that it cannot")
 )]
 pub(super) struct Redis {
-    /// The Redis, such as `redis://127.0.0.1:6379/0`.
+    /// URL of Redis, such as `redis://127.0.0.1:6379/0`.
     #[arg(
         long,
         value_name = "URL",
@@ -43,25 +43,25 @@ pub(super) struct Redis {
         hide_env_values = true
     )]
     url: String,
-    /// Which keys mean what, in TOML; without it the usual names.
+    /// TOML file with the names of keys. Without it: the usual names.
     #[arg(long, value_name = "FILE")]
     mapping: Option<PathBuf>,
-    /// The configuration that the core runs with.
+    /// The configuration file of the core.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// The data directory of the stopped core; sets `storage.data_dir`.
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
-    /// The configuration of the demo.
+    /// Use the demo's configuration.
     #[arg(long)]
     demo: bool,
-    /// Write it into the data directory; without this nothing is written.
+    /// Write into the data directory. Without it nothing is written.
     #[arg(long)]
     apply: bool,
-    /// Leave out what conflicts, and take the rest.
+    /// Leave out conflicting entries and import the rest.
     #[arg(long)]
     skip_conflicts: bool,
-    /// Report as one JSON object.
+    /// Print the report as one JSON object.
     #[arg(long)]
     json: bool,
 }

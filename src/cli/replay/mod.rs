@@ -29,28 +29,30 @@ const EVENTS_A_MOVE: u64 = 4_096;
 /// What `replay` takes.
 #[derive(Debug, Args)]
 pub(super) struct ReplayArguments {
-    /// The data directory. A core may be running on it: what is durable when this begins is read.
+    /// The data directory. A core may be running on it; events that are durable at the start are
+    /// read.
     dir: PathBuf,
-    /// The risk rules to try, in TOML. Without it those that were in force, as they changed: then
-    /// nothing changes side but what was decided in the same instant on several threads.
+    /// TOML file with the risk rules to evaluate. Without it: the rules that were in force at each
+    /// time; then only results of attempts decided in the same instant on several threads may
+    /// change.
     #[arg(long, value_name = "FILE")]
     rules: Option<PathBuf>,
-    /// A model to score each attempt with, for rules that speak of `risk_score`; without it the scores
-    /// count that stand in the log, or else the operator's.
+    /// A model to score each attempt, for rules that use `risk_score`. Without it: the scores in
+    /// the log, otherwise the operator's.
     #[arg(long, value_name = "FILE")]
     model: Option<PathBuf>,
-    /// Count what blocked attempts led to, too: their declines, purchases and later payments stay in
-    /// what the rules see, as they were recorded.
+    /// Count the later effects of blocked attempts (declines, purchases, payments), too, as
+    /// recorded.
     #[arg(long)]
     as_recorded: bool,
     /// Print the report as one JSON object.
     #[arg(long)]
     json: bool,
-    /// Print each attempt that changes side as a line of JSON, and no report.
+    /// Print each attempt with a different result as a line of JSON, and no report.
     #[arg(long, conflicts_with = "json")]
     list: bool,
-    /// Count up to so many cards, addresses, devices and buyers, and as many sets of distinct ones;
-    /// like `engine.velocity_keys_max`.
+    /// Maximum number of counted cards, addresses, devices and buyers, and of sets of distinct
+    /// values, as in `engine.velocity_keys_max`.
     #[arg(long, value_name = "N", default_value_t = EngineSettings::default().bounds.velocity_keys_max, value_parser = keys_in_range())]
     keys_max: usize,
 }

@@ -59,9 +59,9 @@ impl Cell for VelocityCell {
         // bound on the rounds is the number of larger instants that arrive meanwhile, and of chunks up to the depth.
         loop {
             match self.place_for(instant, depth) {
-                Place::None => return,
-                Place::More => self.add_chunk(),
-                Place::Slot(slot, smallest) => {
+                Destination::None => return,
+                Destination::More => self.add_chunk(),
+                Destination::Slot(slot, smallest) => {
                     let replaced = slot.compare_exchange(
                         smallest,
                         instant.0,
@@ -129,7 +129,7 @@ impl VelocityCell {
 
     /// The first of the smallest slots and its value, among as many slots as the depth says, and those beyond that are
     /// in use since the depth was larger. An empty slot is the smallest, and slots are filled in their order.
-    fn place_for(&self, instant: AttemptInstant, depth: usize) -> Place<'_> {
+    fn place_for(&self, instant: AttemptInstant, depth: usize) -> Destination<'_> {
         let mut smallest: Option<(&AtomicU64, u64)> = None;
         let mut seen = 0;
         for slot in self.slots() {
@@ -138,7 +138,7 @@ impl VelocityCell {
                 break;
             }
             if value == instant.0 {
-                return Place::None;
+                return Destination::None;
             }
             if smallest.is_none_or(|(_, least)| value < least) {
                 smallest = Some((slot, value));
@@ -146,10 +146,10 @@ impl VelocityCell {
             seen += 1;
         }
         match smallest {
-            Some((slot, EMPTY)) => Place::Slot(slot, EMPTY),
-            Some(_) if seen < depth => Place::More,
-            Some((slot, least)) if least < instant.0 => Place::Slot(slot, least),
-            Some(_) | None => Place::None,
+            Some((slot, EMPTY)) => Destination::Slot(slot, EMPTY),
+            Some(_) if seen < depth => Destination::More,
+            Some((slot, least)) if least < instant.0 => Destination::Slot(slot, least),
+            Some(_) | None => Destination::None,
         }
     }
 
@@ -172,7 +172,7 @@ impl VelocityCell {
 }
 
 /// Where an instant goes.
-enum Place<'a> {
+enum Destination<'a> {
     /// It is there, or too old to be.
     None,
     /// All slots are taken, and the depth allows more.

@@ -14,7 +14,7 @@ pub(in crate::engine) const SEQUENCES_MAX: u64 = 1 << 56;
 
 /// Where a purchase is kept, until it is forgotten.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
-pub(in crate::engine) struct Place(u32);
+pub(in crate::engine) struct PurchaseIndex(u32);
 
 /// The purchases of a shard.
 #[derive(Debug, Default)]
@@ -56,7 +56,11 @@ impl Purchases {
     }
 
     /// Keeps `purchase`, whose sequence number is `sequence`: none that was given before.
-    pub(in crate::engine::state) fn insert(&mut self, sequence: u64, purchase: Purchase) -> Place {
+    pub(in crate::engine::state) fn insert(
+        &mut self,
+        sequence: u64,
+        purchase: Purchase,
+    ) -> PurchaseIndex {
         assert!(sequence >= self.next, "a sequence number is given once");
         self.next = sequence + 1;
         let stored = Some(Box::new(Stored {
@@ -73,11 +77,11 @@ impl Purchases {
             place.expect("purchases are bounded below 2^32")
         };
         self.places.insert(sequence, place);
-        Place(place)
+        PurchaseIndex(place)
     }
 
     /// Forgets the purchase at `place`.
-    pub(in crate::engine::state) fn remove(&mut self, place: Place) -> Purchase {
+    pub(in crate::engine::state) fn remove(&mut self, place: PurchaseIndex) -> Purchase {
         let stored = self.kept[place.0 as usize].take();
         let stored = stored.expect("a place is somebody's until it is forgotten");
         self.places.remove(&stored.sequence);
@@ -86,8 +90,8 @@ impl Purchases {
     }
 
     /// Where the purchase of this sequence number is, if it is kept.
-    pub(in crate::engine) fn place(&self, sequence: u64) -> Option<Place> {
-        self.places.get(&sequence).copied().map(Place)
+    pub(in crate::engine) fn place(&self, sequence: u64) -> Option<PurchaseIndex> {
+        self.places.get(&sequence).copied().map(PurchaseIndex)
     }
 
     /// The purchase of this sequence number, if it is kept.
@@ -96,23 +100,23 @@ impl Purchases {
     }
 
     /// The sequence number of the purchase at `place`.
-    pub(in crate::engine) fn sequence(&self, place: Place) -> u64 {
+    pub(in crate::engine) fn sequence(&self, place: PurchaseIndex) -> u64 {
         self.stored(place).sequence
     }
 
     /// Keys that name the purchase at `place`.
-    pub(in crate::engine) fn named(&self, place: Place) -> u32 {
+    pub(in crate::engine) fn named(&self, place: PurchaseIndex) -> u32 {
         self.stored(place).named
     }
 
-    pub(in crate::engine::state) fn named_mut(&mut self, place: Place) -> &mut u32 {
+    pub(in crate::engine::state) fn named_mut(&mut self, place: PurchaseIndex) -> &mut u32 {
         &mut self.stored_mut(place).named
     }
 
     /// Each with its sequence number, in the order of these, from `from` on.
     pub(in crate::engine) fn from(&self, from: u64) -> impl Iterator<Item = (u64, &Purchase)> {
         let places = self.places.range(from..);
-        places.map(|(sequence, place)| (*sequence, &self[Place(*place)]))
+        places.map(|(sequence, place)| (*sequence, &self[PurchaseIndex(*place)]))
     }
 
     /// Each, in no order that means anything.
@@ -125,27 +129,27 @@ impl Purchases {
         kept.map(|stored| &mut stored.purchase)
     }
 
-    fn stored(&self, place: Place) -> &Stored {
+    fn stored(&self, place: PurchaseIndex) -> &Stored {
         let stored = self.kept[place.0 as usize].as_deref();
         stored.expect("a place is somebody's until it is forgotten")
     }
 
-    fn stored_mut(&mut self, place: Place) -> &mut Stored {
+    fn stored_mut(&mut self, place: PurchaseIndex) -> &mut Stored {
         let stored = self.kept[place.0 as usize].as_deref_mut();
         stored.expect("a place is somebody's until it is forgotten")
     }
 }
 
-impl Index<Place> for Purchases {
+impl Index<PurchaseIndex> for Purchases {
     type Output = Purchase;
 
-    fn index(&self, place: Place) -> &Purchase {
+    fn index(&self, place: PurchaseIndex) -> &Purchase {
         &self.stored(place).purchase
     }
 }
 
-impl IndexMut<Place> for Purchases {
-    fn index_mut(&mut self, place: Place) -> &mut Purchase {
+impl IndexMut<PurchaseIndex> for Purchases {
+    fn index_mut(&mut self, place: PurchaseIndex) -> &mut Purchase {
         &mut self.stored_mut(place).purchase
     }
 }

@@ -9,7 +9,7 @@ use crate::engine::state::buyers::Buyers;
 use crate::engine::state::corrections::Corrections;
 use crate::engine::state::keys::KeyEntry;
 use crate::engine::state::purchase::{BuyerIndex, Purchase};
-use crate::engine::state::purchases::{Place, Purchases};
+use crate::engine::state::purchases::{PurchaseIndex, Purchases};
 use crate::engine::words::lifecycle::PurchaseState;
 use crate::ids::{Digest16, PurchaseId, PurchaseTag, ShardId, UserId};
 use crate::time::UnixMs;
@@ -142,7 +142,7 @@ impl Shard {
     }
 
     /// Where the purchase is kept, if it is.
-    pub(in crate::engine) fn place_of(&self, id: PurchaseId) -> Option<Place> {
+    pub(in crate::engine) fn place_of(&self, id: PurchaseId) -> Option<PurchaseIndex> {
         (id.shard() == self.id).then_some(())?;
         let place = self.purchases.place(id.sequence())?;
         self.purchases[place].tag.is(id.tag()).then_some(place)

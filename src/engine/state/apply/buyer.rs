@@ -3,7 +3,7 @@
 use crate::engine::event::{BuyerPaused, BuyerRated, BuyerSegmented, TokensSpent};
 use crate::engine::state::buyer::BuyerRisk;
 use crate::engine::state::keys::KeyOutcome;
-use crate::engine::state::purchases::Place;
+use crate::engine::state::purchases::PurchaseIndex;
 use crate::engine::state::segments::{Fed, Segmented};
 use crate::engine::state::shard::Shard;
 use crate::engine::words::settings::Limits;
@@ -65,7 +65,7 @@ impl Shard {
         self.note_idle(buyer);
     }
 
-    pub(in crate::engine::state) fn note_capture(&mut self, place: Place, at: UnixMs) {
+    pub(in crate::engine::state) fn note_capture(&mut self, place: PurchaseIndex, at: UnixMs) {
         let buyer = self.purchases[place].buyer;
         let captures = &mut self.buyers[buyer].captures;
         captures.push((at, self.purchases.sequence(place)));

@@ -6,7 +6,7 @@
 use super::effects::{Effects, StockMove};
 use crate::engine::state::buyer::{tally_add, tally_take};
 use crate::engine::state::purchase::Claimed;
-use crate::engine::state::purchases::Place;
+use crate::engine::state::purchases::PurchaseIndex;
 use crate::engine::state::shard::Shard;
 use crate::engine::state::spending::{Counted, SharedCount};
 use crate::engine::words::lifecycle::{PurchaseState, Stands, Units};
@@ -16,7 +16,7 @@ impl Shard {
     /// Units, the buyer's limit and the promotion's use follow the purchase, each once.
     pub(super) fn move_claims(
         &mut self,
-        place: Place,
+        place: PurchaseIndex,
         before: Claimed,
     ) -> Result<Effects, &'static str> {
         let purchase = &mut self.purchases[place];
@@ -66,7 +66,7 @@ impl Shard {
     /// never claimed (an operator booked a capture of more than was asked for).
     pub(super) fn recount(
         &mut self,
-        place: Place,
+        place: PurchaseIndex,
         before: Option<Counted>,
     ) -> (Option<Box<SharedCount>>, Option<Box<SharedCount>>) {
         let purchase = &self.purchases[place];
@@ -88,7 +88,12 @@ impl Shard {
         )
     }
 
-    pub(super) fn keep_waiting(&mut self, sequence: u64, before: PurchaseState, place: Place) {
+    pub(super) fn keep_waiting(
+        &mut self,
+        sequence: u64,
+        before: PurchaseState,
+        place: PurchaseIndex,
+    ) {
         let now = self.purchases[place].state;
         let kept = [
             (PurchaseState::UnderReview, &mut self.reviews),
@@ -112,7 +117,7 @@ impl Shard {
         &mut self,
         sequence: u64,
         before: PurchaseState,
-        place: Place,
+        place: PurchaseIndex,
     ) {
         let purchase = &self.purchases[place];
         let held = &mut self.buyers[purchase.buyer].held;

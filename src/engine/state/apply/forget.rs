@@ -18,7 +18,7 @@
 use crate::engine::state::buyer::Idle;
 use crate::engine::state::keys::KeyOutcome;
 use crate::engine::state::purchase::BuyerIndex;
-use crate::engine::state::purchases::Place;
+use crate::engine::state::purchases::PurchaseIndex;
 use crate::engine::state::shard::Shard;
 use crate::engine::words::settings::Limits;
 use crate::engine::words::stamp::{Settled, Stamp};
@@ -102,7 +102,7 @@ impl Shard {
     }
 
     /// Puts a hold that has ended, and that no key names, where it is forgotten in its turn.
-    pub(in crate::engine::state) fn note_ended(&mut self, place: Place) {
+    pub(in crate::engine::state) fn note_ended(&mut self, place: PurchaseIndex) {
         if self.purchases.named(place) == 0
             && let Some(due) = self.ended_at(place)
         {
@@ -111,7 +111,7 @@ impl Shard {
     }
 
     /// When the hold ended, by today's clock, with its sequence number; `None` where it has not.
-    pub(super) fn ended_at(&self, place: Place) -> Option<(UnixMs, u64)> {
+    pub(super) fn ended_at(&self, place: PurchaseIndex) -> Option<(UnixMs, u64)> {
         let purchase = &self.purchases[place];
         if !purchase.state.is_ended_hold() {
             return None;

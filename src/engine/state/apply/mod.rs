@@ -163,7 +163,7 @@ impl Shard {
         &mut self,
         event: &Event,
         id: PurchaseId,
-        place: Place,
+        place: PurchaseIndex,
         stamp: Stamp,
         limits: Limits,
     ) -> Result<(), &'static str> {

@@ -3,7 +3,7 @@
 use crate::engine::event::{PaymentCaptured, PaymentStarted, PaysFor, Quote};
 use crate::engine::state::keys::KeyOutcome;
 use crate::engine::state::purchase::{Payment, Purchase};
-use crate::engine::state::purchases::Place;
+use crate::engine::state::purchases::PurchaseIndex;
 use crate::engine::state::shard::Shard;
 use crate::engine::words::settings::Limits;
 use crate::engine::words::stamp::Stamp;
@@ -12,7 +12,7 @@ use crate::ids::PurchaseId;
 impl Shard {
     pub(super) fn apply_started(
         &mut self,
-        place: Place,
+        place: PurchaseIndex,
         started: &PaymentStarted,
         stamp: Stamp,
         limits: Limits,
@@ -39,7 +39,7 @@ impl Shard {
     pub(super) fn apply_captured(
         &mut self,
         id: PurchaseId,
-        place: Place,
+        place: PurchaseIndex,
         captured: &PaymentCaptured,
         stamp: Stamp,
     ) -> Result<(), &'static str> {
@@ -62,7 +62,7 @@ impl Shard {
     }
 
     /// The outcome of a payment that charged nothing: the key's request was declined.
-    pub(super) fn settle_declined(&mut self, purchase: PurchaseId, place: Place) {
+    pub(super) fn settle_declined(&mut self, purchase: PurchaseId, place: PurchaseIndex) {
         let Some(request) = self.purchases[place].payment.as_ref().map(|it| it.request) else {
             return;
         };
@@ -70,14 +70,14 @@ impl Shard {
     }
 
     /// The payment has no outcome that anybody decided: its key may begin another.
-    pub(super) fn free_key(&mut self, place: Place) {
+    pub(super) fn free_key(&mut self, place: PurchaseIndex) {
         let payment = self.purchases[place].payment.as_mut();
         if let Some(scope) = payment.and_then(|payment| payment.key.take()) {
             self.drop_key(scope);
         }
     }
 
-    pub(super) fn settle_key(&mut self, place: Place, outcome: KeyOutcome) {
+    pub(super) fn settle_key(&mut self, place: PurchaseIndex, outcome: KeyOutcome) {
         let key = self.purchases[place]
             .payment
             .as_mut()

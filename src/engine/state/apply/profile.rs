@@ -10,7 +10,7 @@ use crate::engine::event::{
 };
 use crate::engine::state::profile::{Judged, JudgedAs, JudgedBy, Profile, RULES_NAMED};
 use crate::engine::state::purchase::BuyerIndex;
-use crate::engine::state::purchases::Place;
+use crate::engine::state::purchases::PurchaseIndex;
 use crate::engine::state::shard::Shard;
 use crate::engine::words::refusal::Refusal;
 use crate::engine::words::score::{Appraisal, Score};
@@ -76,7 +76,7 @@ impl Shard {
     /// What becomes of a purchase, where its buyer has a profile.
     pub(in crate::engine::state) fn profile_step(
         &mut self,
-        place: Place,
+        place: PurchaseIndex,
         event: &Event,
         stamp: Stamp,
     ) {

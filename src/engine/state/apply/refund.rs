@@ -10,7 +10,7 @@ use crate::engine::event::{
 use crate::engine::state::buyer::{BuyerMore, CardDecline};
 use crate::engine::state::keys::KeyOutcome;
 use crate::engine::state::purchase::{BuyerIndex, Purchase, Refund, RefundState};
-use crate::engine::state::purchases::Place;
+use crate::engine::state::purchases::PurchaseIndex;
 use crate::engine::state::shard::Shard;
 use crate::engine::words::dispute::Dispute;
 use crate::engine::words::settings::Limits;
@@ -25,7 +25,7 @@ const DECLINES_KEPT: usize = 32;
 impl Shard {
     pub(in crate::engine::state) fn apply_captured_more(
         &mut self,
-        place: Place,
+        place: PurchaseIndex,
         captured: &PaymentCaptured,
     ) {
         let purchase = &mut self.purchases[place];
@@ -44,7 +44,7 @@ impl Shard {
 
     pub(in crate::engine::state) fn apply_refund_started(
         &mut self,
-        place: Place,
+        place: PurchaseIndex,
         started: &RefundStarted,
         stamp: Stamp,
         limits: Limits,
@@ -72,7 +72,7 @@ impl Shard {
 
     pub(in crate::engine::state) fn apply_refunded(
         &mut self,
-        place: Place,
+        place: PurchaseIndex,
         done: &RefundSucceeded,
         stamp: Stamp,
     ) -> Result<(), &'static str> {
@@ -99,7 +99,7 @@ impl Shard {
 
     pub(in crate::engine::state) fn apply_refund_found(
         &mut self,
-        place: Place,
+        place: PurchaseIndex,
         found: &RefundFound,
     ) -> Result<(), &'static str> {
         self.gone_back(place, found.amount, found.clawback)
@@ -108,7 +108,7 @@ impl Shard {
     /// Money that had gone back came back, and reward tokens with it.
     pub(super) fn apply_refund_returned(
         &mut self,
-        place: Place,
+        place: PurchaseIndex,
         returned: &RefundReturned,
         stamp: Stamp,
     ) -> Result<(), &'static str> {
@@ -143,7 +143,7 @@ impl Shard {
     /// Money went back, and reward tokens with it.
     pub(super) fn gone_back(
         &mut self,
-        place: Place,
+        place: PurchaseIndex,
         amount: Amount,
         clawback: Clawback,
     ) -> Result<(), &'static str> {
@@ -168,7 +168,7 @@ impl Shard {
 
     pub(in crate::engine::state) fn apply_dispute_closed(
         &mut self,
-        place: Place,
+        place: PurchaseIndex,
         closed: &DisputeClosed,
     ) -> Result<(), &'static str> {
         let purchase = &mut self.purchases[place];
@@ -193,7 +193,7 @@ impl Shard {
 
     pub(in crate::engine::state) fn apply_refund_failed(
         &mut self,
-        place: Place,
+        place: PurchaseIndex,
         failed: &RefundFailed,
         stamp: Stamp,
     ) -> Result<(), &'static str> {
@@ -221,7 +221,7 @@ impl Shard {
 
     pub(in crate::engine::state) fn note_decline(
         &mut self,
-        place: Place,
+        place: PurchaseIndex,
         advice: RetryAdvice,
         at: UnixMs,
     ) {

@@ -97,8 +97,8 @@ pub struct ReplayGuard {
 
 struct Live {
     generation: u64,
-    current: Arc<Table>,
-    previous: Option<Arc<Table>>,
+    current: Arc<GuardTable>,
+    previous: Option<Arc<GuardTable>>,
 }
 
 impl ReplayGuard {
@@ -117,7 +117,7 @@ impl ReplayGuard {
         let slots = (2 * capacity).next_power_of_two();
         let first = Live {
             generation: 0,
-            current: Arc::new(Table::new(slots)),
+            current: Arc::new(GuardTable::new(slots)),
             previous: None,
         };
         Self {
@@ -201,7 +201,7 @@ impl ReplayGuard {
     /// that was admitted before the call, and is not forgotten yet, is.
     pub fn export(&self) -> Vec<GenerationExport> {
         let live = self.live.load();
-        let export = |table: &Table, generation: u64| GenerationExport {
+        let export = |table: &GuardTable, generation: u64| GenerationExport {
             last_ms: (generation + 1) * self.generation_ms - 1,
             fingerprints: table.fingerprints().collect(),
         };
@@ -243,7 +243,7 @@ impl Live {
         let previous = (generation == self.generation + 1).then(|| Arc::clone(&self.current));
         Self {
             generation,
-            current: Arc::new(Table::new(slots)),
+            current: Arc::new(GuardTable::new(slots)),
             previous,
         }
     }
@@ -258,11 +258,11 @@ enum Inserted {
 }
 
 /// One generation: open addressing, linear probing, every slot written at most once.
-struct Table {
+struct GuardTable {
     slots: Box<[AtomicU64]>,
 }
 
-impl Table {
+impl GuardTable {
     fn new(slots: usize) -> Self {
         Self {
             slots: zeroed(slots),

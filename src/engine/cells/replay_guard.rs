@@ -271,41 +271,41 @@ impl GuardTable {
 
     fn insert(&self, fingerprint: Fingerprint) -> Inserted {
         match self.settle(fingerprint, fingerprint.0) {
-            Settled::Wrote => Inserted::New,
-            Settled::Found => Inserted::There,
-            Settled::Sealed => Inserted::Sealed,
-            Settled::Exhausted => Inserted::NoRoom,
+            ProbeEnd::Wrote => Inserted::New,
+            ProbeEnd::Found => Inserted::There,
+            ProbeEnd::Sealed => Inserted::Sealed,
+            ProbeEnd::Exhausted => Inserted::NoRoom,
         }
     }
 
     /// Makes sure that the fingerprint will never be inserted here; true when it has been already.
     fn seal(&self, fingerprint: Fingerprint) -> bool {
         match self.settle(fingerprint, SEALED) {
-            Settled::Found => true,
+            ProbeEnd::Found => true,
             // A table is never exhausted for one and open for another: the slots of a probe stay taken.
-            Settled::Wrote | Settled::Sealed | Settled::Exhausted => false,
+            ProbeEnd::Wrote | ProbeEnd::Sealed | ProbeEnd::Exhausted => false,
         }
     }
 
     /// Walks the fingerprint's probe to where its fate stands, or writes `ending` at the empty slot that ends it. No
     /// probe ever passes an empty or a sealed slot, so nothing of it lies beyond.
-    fn settle(&self, fingerprint: Fingerprint, ending: u64) -> Settled {
+    fn settle(&self, fingerprint: Fingerprint, ending: u64) -> ProbeEnd {
         for slot in self.probe(fingerprint) {
             let mut seen = slot.load(Ordering::Acquire);
             if seen == EMPTY {
                 match slot.compare_exchange(EMPTY, ending, Ordering::AcqRel, Ordering::Acquire) {
-                    Ok(_) => return Settled::Wrote,
+                    Ok(_) => return ProbeEnd::Wrote,
                     Err(winner) => seen = winner,
                 }
             }
             if seen == fingerprint.0 {
-                return Settled::Found;
+                return ProbeEnd::Found;
             }
             if seen == SEALED {
-                return Settled::Sealed;
+                return ProbeEnd::Sealed;
             }
         }
-        Settled::Exhausted
+        ProbeEnd::Exhausted
     }
 
     /// Whether the fingerprint is here; `None` where it is not and finds no room.
@@ -340,7 +340,7 @@ impl GuardTable {
     }
 }
 
-enum Settled {
+enum ProbeEnd {
     Wrote,
     Found,
     Sealed,

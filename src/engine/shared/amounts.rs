@@ -13,7 +13,7 @@
 //!
 //! Deliberately absent: when a day begins (callers say), and each buyer's own sums (`spending`).
 
-use super::sums::{AmountClaim, Claimed, Key, Table, Whose, days_from, minor, narrow};
+use super::sums::{AmountClaim, Key, LimitCheck, Table, Whose, days_from, minor, narrow};
 use crate::engine::state::spending::{Counted, SharedCount};
 use crate::engine::words::refusal::Refusal;
 use crate::engine::words::rejection::{RefusalFacts, Rejection};
@@ -78,8 +78,8 @@ impl SharedAmounts {
                     day,
                 };
                 match self.table.claim(key, minor(payer.amount), minor(limit))? {
-                    Claimed::Yes(claim) => claims.0.push(claim),
-                    Claimed::NoRoom { used } => {
+                    LimitCheck::Yes(claim) => claims.0.push(claim),
+                    LimitCheck::NoRoom { used } => {
                         return Err(refusal.about(RefusalFacts::Spending {
                             scope: whose.scope(),
                             currency: payer.currency,

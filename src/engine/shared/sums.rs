@@ -57,7 +57,7 @@ impl Whose {
 
 /// Whether an amount fits under a limit.
 #[derive(Debug)]
-pub(super) enum Claimed {
+pub(super) enum LimitCheck {
     /// It does: this is taken.
     Yes(AmountClaim),
     /// It does not: this much is bought.
@@ -87,7 +87,7 @@ impl Table {
         key: Key,
         amount: u64,
         limit: u64,
-    ) -> Result<Claimed, Refusal> {
+    ) -> Result<LimitCheck, Refusal> {
         loop {
             let known = self.sums.view(&key, |_, cell| Arc::clone(cell));
             let cell = match known {
@@ -99,7 +99,7 @@ impl Table {
             };
             match cell.take(amount, limit) {
                 Taken::Yes => {
-                    return Ok(Claimed::Yes(AmountClaim {
+                    return Ok(LimitCheck::Yes(AmountClaim {
                         table: Arc::clone(self),
                         key,
                         cell,
@@ -110,7 +110,7 @@ impl Table {
                     let used = cell.read();
                     // It may have been entered for this.
                     self.tidy(&key, &cell);
-                    return Ok(Claimed::NoRoom { used });
+                    return Ok(LimitCheck::NoRoom { used });
                 }
                 // Whoever retired it takes it out; so does whoever comes first.
                 Taken::Retired => self.remove(&key, &cell),

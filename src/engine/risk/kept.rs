@@ -4,7 +4,7 @@
 //! that is kept deeper than before is exact at the new depth from then on, once a whole window has
 //! passed; what was kept before stays exact.
 
-use super::program::{Ask, RuleSet};
+use super::program::{CounterNeed, RuleSet};
 use crate::engine::event::CounterKept;
 use crate::engine::words::counter::{Counter, Depths, depths_always};
 use crate::time::UnixMs;
@@ -69,7 +69,7 @@ fn steps(counter: Counter, wanted: u16, before: &[CounterKept], since: UnixMs) -
 }
 
 /// From when on `ask` is answered exactly, by what is kept.
-pub fn exact_from(ask: Ask, kept: &[CounterKept]) -> UnixMs {
+pub fn exact_from(ask: CounterNeed, kept: &[CounterKept]) -> UnixMs {
     if ask.depth <= ask.counter.depth_always() {
         return UnixMs::default();
     }

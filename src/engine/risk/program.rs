@@ -267,7 +267,7 @@ impl RuleSet {
     }
 
     /// For each rule, the counters that it asks for: how many must be kept, over which window.
-    pub fn asks(&self) -> impl Iterator<Item = (usize, Ask)> + '_ {
+    pub fn asks(&self) -> impl Iterator<Item = (usize, CounterNeed)> + '_ {
         let ends = self.rules.iter().skip(1).map(|head| head.first);
         let ends = ends.chain([self.tests.len()]);
         let ranges = self.rules.iter().map(|head| head.first).zip(ends);
@@ -413,7 +413,7 @@ impl Test {
 
 /// What a test asks of a counter.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
-pub struct Ask {
+pub struct CounterNeed {
     pub counter: Counter,
     /// How many are to be kept.
     pub depth: u16,
@@ -421,13 +421,13 @@ pub struct Ask {
     pub window_ms: u64,
 }
 
-fn ask(test: &Test) -> Option<Ask> {
+fn ask(test: &Test) -> Option<CounterNeed> {
     match test.probe {
         Probe::Count {
             counter,
             window_ms,
             than,
-        } => Some(Ask {
+        } => Some(CounterNeed {
             counter,
             depth: test.depth(than),
             window_ms,

@@ -4,7 +4,7 @@ use crate::engine::decide::amounts::{Paying, review_reasons, within_limits};
 use crate::engine::decide::command::Buy;
 use crate::engine::decide::hold::{Wanted, place};
 use crate::engine::decide::release::{closed, expired};
-use crate::engine::decide::risk::{Asked, Turned, hits, judge, reviews};
+use crate::engine::decide::risk::{RiskSubject, Turned, hits, judge, reviews};
 use crate::engine::decide::{Claims, Context, Decision};
 use crate::engine::event::{Event, Flow, PaymentStarted, PaysFor, Quote, RetryAdvice, RuleHit};
 use crate::engine::state::buyer::CardDecline;
@@ -101,7 +101,7 @@ fn pay_earlier_hold(
     } else {
         command.metadata.clone()
     };
-    let asked = Asked {
+    let asked = RiskSubject {
         origin: &command.origin,
         user: &command.user,
         card: Some(&command.card),

@@ -2,7 +2,7 @@
 
 use super::amounts::{Paying, within_limits};
 use super::quote::quote;
-use super::risk::{Asked, hits, judge};
+use super::risk::{RiskSubject, hits, judge};
 use super::{Claims, Context, Decision, Turned};
 use crate::engine::decide::command::PlaceHold;
 use crate::engine::event::{Event, Flow, HeldQuote, HoldPlaced, Origin};
@@ -75,7 +75,7 @@ pub(super) fn place(
     let priced = product.price(currency).ok_or(Refusal::CurrencyNotAllowed)?;
     debug_assert!(priced.get() > 0);
 
-    let asked = Asked {
+    let asked = RiskSubject {
         origin: wanted.origin,
         user: wanted.user,
         card: wanted.paying.map(|paying| paying.card),

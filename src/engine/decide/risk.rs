@@ -63,7 +63,7 @@ impl Found {
 }
 
 /// What is asked for, as the rules see it.
-pub(super) struct Asked<'a> {
+pub(super) struct RiskSubject<'a> {
     pub(super) origin: &'a Origin,
     pub(super) user: &'a UserId,
     pub(super) card: Option<&'a CardToken>,
@@ -75,7 +75,7 @@ pub(super) struct Asked<'a> {
 }
 
 /// The rules that the attempt meets, unless it is blocked.
-pub(super) fn judge(context: Context<'_>, asked: &Asked<'_>) -> Result<Found, Turned> {
+pub(super) fn judge(context: Context<'_>, asked: &RiskSubject<'_>) -> Result<Found, Turned> {
     let Context {
         shard, watch, at, ..
     } = context;

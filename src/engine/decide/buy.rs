@@ -4,7 +4,7 @@ use crate::engine::decide::amounts::{Paying, review_reasons, within_limits};
 use crate::engine::decide::command::Buy;
 use crate::engine::decide::hold::{Wanted, place};
 use crate::engine::decide::release::{closed, expired};
-use crate::engine::decide::risk::{RiskSubject, Turned, hits, judge, reviews};
+use crate::engine::decide::risk::{RejectedAttempt, RiskSubject, hits, judge, reviews};
 use crate::engine::decide::{Claims, Context, Decision};
 use crate::engine::event::{Event, Flow, PaymentStarted, PaysFor, Quote, RetryAdvice, RuleHit};
 use crate::engine::state::buyer::CardDecline;
@@ -22,7 +22,10 @@ use crate::time::UnixMs;
 use smallvec::SmallVec;
 
 /// Whether the buy may go to the gateway, and the events that say so.
-pub fn decide_buy(context: Context<'_>, command: &Buy) -> Result<Decision<PurchaseId>, Turned> {
+pub fn decide_buy(
+    context: Context<'_>,
+    command: &Buy,
+) -> Result<Decision<PurchaseId>, RejectedAttempt> {
     let decision = match command.hold {
         Some(hold) => pay_earlier_hold(context, command, hold),
         None => pay_own_hold(context, command),
@@ -36,7 +39,10 @@ pub fn decide_buy(context: Context<'_>, command: &Buy) -> Result<Decision<Purcha
     Ok(decision)
 }
 
-fn pay_own_hold(context: Context<'_>, command: &Buy) -> Result<Decision<PurchaseId>, Turned> {
+fn pay_own_hold(
+    context: Context<'_>,
+    command: &Buy,
+) -> Result<Decision<PurchaseId>, RejectedAttempt> {
     let wanted = Wanted {
         origin: &command.origin,
         user: &command.user,
@@ -66,7 +72,7 @@ fn pay_earlier_hold(
     context: Context<'_>,
     command: &Buy,
     hold: PurchaseId,
-) -> Result<Decision<PurchaseId>, Turned> {
+) -> Result<Decision<PurchaseId>, RejectedAttempt> {
     let Context {
         shard,
         catalogue,

@@ -3,7 +3,7 @@
 use super::amounts::{Paying, within_limits};
 use super::quote::quote;
 use super::risk::{RiskSubject, hits, judge};
-use super::{Claims, Context, Decision, Turned};
+use super::{Claims, Context, Decision, RejectedAttempt};
 use crate::engine::decide::command::PlaceHold;
 use crate::engine::event::{Event, Flow, HeldQuote, HoldPlaced, Origin};
 use crate::engine::risk::program::Found;
@@ -22,7 +22,7 @@ use std::sync::Arc;
 pub fn decide_hold(
     context: Context<'_>,
     command: &PlaceHold,
-) -> Result<Decision<PurchaseId>, Turned> {
+) -> Result<Decision<PurchaseId>, RejectedAttempt> {
     let wanted = Wanted {
         origin: &command.origin,
         user: &command.user,
@@ -62,7 +62,7 @@ pub(super) struct Wanted<'a> {
 pub(super) fn place(
     context: Context<'_>,
     wanted: &Wanted<'_>,
-) -> Result<(HoldPlaced, Claims, Found), Turned> {
+) -> Result<(HoldPlaced, Claims, Found), RejectedAttempt> {
     let Context { catalogue, at, .. } = context;
     let product = catalogue
         .product(wanted.product)

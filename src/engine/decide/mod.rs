@@ -35,7 +35,7 @@ pub use hold::decide_hold;
 pub use payment::decide_payment;
 pub use refund::{decide_refund, decide_spending};
 pub use release::{decide_expiries, decide_release};
-pub use risk::{Turned, Watch};
+pub use risk::{RejectedAttempt, Watch};
 
 /// What deciding may look at beside the command.
 #[derive(Copy, Clone, Debug)]

@@ -29,20 +29,20 @@ pub struct Watch<'a> {
 
 /// A refusal, and the risk rules that the attempt had met by then.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Turned {
+pub struct RejectedAttempt {
     /// Why, and what it is about; boxed, so that a decision costs no more to hand on.
     pub rejection: Box<Rejection>,
     /// The rules.
     pub found: Found,
 }
 
-impl From<Refusal> for Turned {
+impl From<Refusal> for RejectedAttempt {
     fn from(reason: Refusal) -> Self {
         Rejection::from(reason).into()
     }
 }
 
-impl From<Rejection> for Turned {
+impl From<Rejection> for RejectedAttempt {
     fn from(rejection: Rejection) -> Self {
         let found = Found::default();
         Self {
@@ -54,8 +54,8 @@ impl From<Rejection> for Turned {
 
 impl Found {
     /// The refusal of an attempt of which this was found.
-    pub(super) fn turned(self, rejection: impl Into<Rejection>) -> Turned {
-        Turned {
+    pub(super) fn turned(self, rejection: impl Into<Rejection>) -> RejectedAttempt {
+        RejectedAttempt {
             rejection: Box::new(rejection.into()),
             found: self,
         }
@@ -75,7 +75,10 @@ pub(super) struct RiskSubject<'a> {
 }
 
 /// The rules that the attempt meets, unless it is blocked.
-pub(super) fn judge(context: Context<'_>, asked: &RiskSubject<'_>) -> Result<Found, Turned> {
+pub(super) fn judge(
+    context: Context<'_>,
+    asked: &RiskSubject<'_>,
+) -> Result<Found, RejectedAttempt> {
     let Context {
         shard, watch, at, ..
     } = context;

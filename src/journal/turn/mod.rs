@@ -16,7 +16,7 @@ pub(in crate::journal) mod segments;
 use crate::engine::catalogue::Catalogue;
 use crate::engine::command::{Buy, PlaceHold, ReleaseHold, SpendTokens};
 use crate::engine::decide::{
-    Claims, Context, Decision, Turned, Watch, decide_expiries, decide_release,
+    Claims, Context, Decision, RejectedAttempt, Watch, decide_expiries, decide_release,
 };
 use crate::engine::event::{
     AdminActed, AdminRefused, AttemptRefused, Event, Flow, IdempotencyKey, Origin, Part,
@@ -583,9 +583,9 @@ impl Turn<'_> {
     fn turn_away<Outcome>(
         mut self,
         attempt: &Attempt<'_>,
-        turned: Turned,
+        turned: RejectedAttempt,
     ) -> Result<Submitted<Outcome>, StorageFault> {
-        let Turned { rejection, found } = turned;
+        let RejectedAttempt { rejection, found } = turned;
         let Rejection { reason, facts } = *rejection;
         let end = self.commit_refused(AttemptRefused {
             flow: attempt.flow,

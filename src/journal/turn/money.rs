@@ -7,7 +7,7 @@
 
 use crate::engine::catalogue::Catalogue;
 use crate::engine::command::{PaymentStep, StartRefund};
-use crate::engine::decide::{Context, Decision, Turned, decide_payment, decide_refund};
+use crate::engine::decide::{Context, Decision, RejectedAttempt, decide_payment, decide_refund};
 use crate::engine::event::{AdminActed, AttemptRefused, Event, Flow, Origin, RefundStarted};
 use crate::engine::refusal::Refusal;
 use crate::engine::score::Appraisal;
@@ -60,7 +60,7 @@ impl Command for AuditedRefund<'_> {
     type Made = u32;
     type Outcome = RefundOutcome;
 
-    fn decide(&self, context: Context<'_>) -> Result<Decision<u32>, Turned> {
+    fn decide(&self, context: Context<'_>) -> Result<Decision<u32>, RejectedAttempt> {
         let before = view_before(context, self.command.purchase);
         let mut decision = decide_refund(context, self.command)?;
         if let (Audit::Act(acted), Some(Event::RefundStarted(started))) =

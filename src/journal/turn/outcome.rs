@@ -6,7 +6,9 @@
 
 use crate::engine::catalogue::Catalogue;
 use crate::engine::command::{Buy, PlaceHold, SpendTokens};
-use crate::engine::decide::{Context, Decision, Turned, decide_buy, decide_hold, decide_spending};
+use crate::engine::decide::{
+    Context, Decision, RejectedAttempt, decide_buy, decide_hold, decide_spending,
+};
 use crate::engine::keys::Finished;
 use crate::engine::refusal::Refusal;
 use crate::engine::rejection::{RefusalFacts, Rejection};
@@ -161,7 +163,7 @@ pub(in crate::journal) trait Command {
     type Outcome: UnderKey;
 
     /// Whether it is allowed, and the events that say so.
-    fn decide(&self, context: Context<'_>) -> Result<Decision<Self::Made>, Turned>;
+    fn decide(&self, context: Context<'_>) -> Result<Decision<Self::Made>, RejectedAttempt>;
 
     /// What it came to, once its events were applied; `None` where the shard does not have it.
     fn outcome(
@@ -176,7 +178,7 @@ impl Command for PlaceHold {
     type Made = PurchaseId;
     type Outcome = HoldView;
 
-    fn decide(&self, context: Context<'_>) -> Result<Decision<PurchaseId>, Turned> {
+    fn decide(&self, context: Context<'_>) -> Result<Decision<PurchaseId>, RejectedAttempt> {
         decide_hold(context, self)
     }
 
@@ -189,7 +191,7 @@ impl Command for Buy {
     type Made = PurchaseId;
     type Outcome = BuyOutcome;
 
-    fn decide(&self, context: Context<'_>) -> Result<Decision<PurchaseId>, Turned> {
+    fn decide(&self, context: Context<'_>) -> Result<Decision<PurchaseId>, RejectedAttempt> {
         decide_buy(context, self)
     }
 
@@ -202,8 +204,8 @@ impl Command for SpendTokens {
     type Made = ();
     type Outcome = Spent;
 
-    fn decide(&self, context: Context<'_>) -> Result<Decision, Turned> {
-        decide_spending(context, self).map_err(Turned::from)
+    fn decide(&self, context: Context<'_>) -> Result<Decision, RejectedAttempt> {
+        decide_spending(context, self).map_err(RejectedAttempt::from)
     }
 
     fn outcome(&self, (): (), shard: &Shard, _: &Catalogue) -> Option<Spent> {

@@ -2,7 +2,7 @@
 
 use crate::engine::decide::amounts::{Paying, review_reasons, within_limits};
 use crate::engine::decide::command::Buy;
-use crate::engine::decide::hold::{Wanted, place};
+use crate::engine::decide::hold::{HoldRequest, place};
 use crate::engine::decide::release::{closed, expired};
 use crate::engine::decide::risk::{RejectedAttempt, RiskSubject, hits, judge, reviews};
 use crate::engine::decide::{Claims, Context, Decision};
@@ -43,7 +43,7 @@ fn pay_own_hold(
     context: Context<'_>,
     command: &Buy,
 ) -> Result<Decision<PurchaseId>, RejectedAttempt> {
-    let wanted = Wanted {
+    let wanted = HoldRequest {
         origin: &command.origin,
         user: &command.user,
         product: &command.product,

@@ -23,7 +23,7 @@ pub fn decide_hold(
     context: Context<'_>,
     command: &PlaceHold,
 ) -> Result<Decision<PurchaseId>, RejectedAttempt> {
-    let wanted = Wanted {
+    let wanted = HoldRequest {
         origin: &command.origin,
         user: &command.user,
         product: &command.product,
@@ -45,7 +45,7 @@ pub fn decide_hold(
 }
 
 /// What a hold is wanted for, whichever command wants it.
-pub(super) struct Wanted<'a> {
+pub(super) struct HoldRequest<'a> {
     pub(super) origin: &'a Origin,
     pub(super) user: &'a UserId,
     pub(super) product: &'a ProductId,
@@ -61,7 +61,7 @@ pub(super) struct Wanted<'a> {
 /// The checks from product to stock, in the contract's order.
 pub(super) fn place(
     context: Context<'_>,
-    wanted: &Wanted<'_>,
+    wanted: &HoldRequest<'_>,
 ) -> Result<(HoldPlaced, Claims, Found), RejectedAttempt> {
     let Context { catalogue, at, .. } = context;
     let product = catalogue
@@ -97,7 +97,7 @@ pub(super) fn place(
 /// The checks from the limits to stock.
 fn set_aside(
     context: Context<'_>,
-    wanted: &Wanted<'_>,
+    wanted: &HoldRequest<'_>,
     product: &Product,
     currency: Currency,
 ) -> Result<(HoldPlaced, Claims), Rejection> {
@@ -190,7 +190,7 @@ fn claim_units(
 fn first_currency(
     context: Context<'_>,
     product: &Product,
-    wanted: &Wanted<'_>,
+    wanted: &HoldRequest<'_>,
 ) -> Option<Currency> {
     let promotion = wanted
         .promotion
@@ -229,7 +229,7 @@ fn other_quotes(
 
 fn usable<'a>(
     context: Context<'a>,
-    wanted: &Wanted<'_>,
+    wanted: &HoldRequest<'_>,
     code: &PromotionCode,
 ) -> Result<&'a Arc<Promotion>, Rejection> {
     let promotion = context

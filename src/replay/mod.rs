@@ -34,7 +34,7 @@ use crate::engine::features::{self, Features, depths_for_features};
 use crate::engine::refusal::{Refusal, Trace};
 use crate::engine::risk::kept::{depths_of, kept_for};
 use crate::engine::risk::model::Model;
-use crate::engine::risk::program::{Found, RuleSet};
+use crate::engine::risk::program::{RuleMatches, RuleSet};
 use crate::engine::score::Appraisal;
 use crate::engine::stamp::{Settled, Stamp};
 use crate::engine::velocity::Velocity;
@@ -462,9 +462,9 @@ impl Replay {
     }
 
     /// The matching rules; `None` if that depends on data that is not in the log.
-    fn ask(&self, attempt: &RecordedAttempt<'_>) -> Option<Found> {
+    fn ask(&self, attempt: &RecordedAttempt<'_>) -> Option<RuleMatches> {
         if self.rules.is_empty() {
-            return Some(Found::default());
+            return Some(RuleMatches::default());
         }
         let counters = Counters {
             velocity: &self.velocity,

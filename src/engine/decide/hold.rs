@@ -6,7 +6,7 @@ use super::risk::{RiskSubject, hits, judge};
 use super::{Claims, Context, Decision, RejectedAttempt};
 use crate::engine::decide::command::PlaceHold;
 use crate::engine::event::{Event, Flow, HeldQuote, HoldPlaced, Origin};
-use crate::engine::risk::program::Found;
+use crate::engine::risk::program::RuleMatches;
 use crate::engine::state::catalogue::{Product, Promotion};
 use crate::engine::words::metadata::Metadata;
 use crate::engine::words::payable::AmountRule;
@@ -62,7 +62,7 @@ pub(super) struct HoldRequest<'a> {
 pub(super) fn place(
     context: Context<'_>,
     wanted: &HoldRequest<'_>,
-) -> Result<(HoldPlaced, Claims, Found), RejectedAttempt> {
+) -> Result<(HoldPlaced, Claims, RuleMatches), RejectedAttempt> {
     let Context { catalogue, at, .. } = context;
     let product = catalogue
         .product(wanted.product)

@@ -20,7 +20,7 @@ mod room;
 
 use crate::engine::cells::{OwnedPromotionClaim, OwnedStockClaim};
 use crate::engine::event::Event;
-use crate::engine::risk::program::Found;
+use crate::engine::risk::program::RuleMatches;
 use crate::engine::shared::amounts::{AmountClaims, SharedAmounts};
 use crate::engine::state::catalogue::Catalogue;
 use crate::engine::state::shard::Shard;
@@ -70,7 +70,7 @@ pub struct Decision<Made = ()> {
     /// Units and uses set aside meanwhile.
     pub claims: Claims,
     /// The risk rules that were met.
-    pub found: Found,
+    pub found: RuleMatches,
     /// What the events make, once they are applied.
     pub made: Made,
 }
@@ -102,7 +102,7 @@ impl Decision {
         Self {
             events: SmallVec::from_iter([event]),
             claims: Claims::default(),
-            found: Found::default(),
+            found: RuleMatches::default(),
             made: (),
         }
     }

@@ -7,7 +7,7 @@
 use super::Context;
 use crate::engine::event::{Origin, RuleHit, RuleOutcome};
 use crate::engine::risk::attempt::Past;
-use crate::engine::risk::program::{Facts, Found, LiveCounts, RuleSet};
+use crate::engine::risk::program::{Facts, LiveCounts, RuleMatches, RuleSet};
 use crate::engine::risk::scoring::Scoring;
 use crate::engine::shared::velocity::{Named, Velocity};
 use crate::engine::words::features::Features;
@@ -33,7 +33,7 @@ pub struct RejectedAttempt {
     /// Why, and what it is about; boxed, so that a decision costs no more to hand on.
     pub rejection: Box<Rejection>,
     /// The rules.
-    pub found: Found,
+    pub found: RuleMatches,
 }
 
 impl From<Refusal> for RejectedAttempt {
@@ -44,7 +44,7 @@ impl From<Refusal> for RejectedAttempt {
 
 impl From<Rejection> for RejectedAttempt {
     fn from(rejection: Rejection) -> Self {
-        let found = Found::default();
+        let found = RuleMatches::default();
         Self {
             rejection: Box::new(rejection),
             found,
@@ -52,7 +52,7 @@ impl From<Rejection> for RejectedAttempt {
     }
 }
 
-impl Found {
+impl RuleMatches {
     /// The refusal of an attempt of which this was found.
     pub(super) fn turned(self, rejection: impl Into<Rejection>) -> RejectedAttempt {
         RejectedAttempt {
@@ -78,7 +78,7 @@ pub(super) struct RiskSubject<'a> {
 pub(super) fn judge(
     context: Context<'_>,
     asked: &RiskSubject<'_>,
-) -> Result<Found, RejectedAttempt> {
+) -> Result<RuleMatches, RejectedAttempt> {
     let Context {
         shard, watch, at, ..
     } = context;
@@ -91,11 +91,11 @@ pub(super) fn judge(
         velocity,
     }) = watch
     else {
-        return Ok(Found::default());
+        return Ok(RuleMatches::default());
     };
     let wants_features = scoring.wants_features(rules.uses_score());
     if rules.is_empty() && !wants_features {
-        return Ok(Found::default());
+        return Ok(RuleMatches::default());
     }
     let rating = shard.rating(asked.user);
     let mut facts = Facts {
@@ -137,7 +137,7 @@ pub(super) fn reviews(hits: &[RuleHit]) -> impl Iterator<Item = String> + '_ {
 }
 
 /// What was found, by name.
-pub(super) fn hits(context: Context<'_>, found: Found) -> Vec<RuleHit> {
+pub(super) fn hits(context: Context<'_>, found: RuleMatches) -> Vec<RuleHit> {
     let rules = context.watch.map(|watch| watch.rules);
     rules.map_or_else(Vec::new, |rules| rules.hits(found))
 }

@@ -166,13 +166,13 @@ pub trait Counts {
 
 /// The rules that hold, the strictest outcome among them, and what the attempt was scored by.
 #[derive(Copy, Clone, Debug, Default, PartialEq, Eq)]
-pub struct Found {
+pub struct RuleMatches {
     hits: u128,
     strictest: Option<RuleOutcome>,
     scored: Option<Scored>,
 }
 
-impl Found {
+impl RuleMatches {
     /// The same with what the attempt was scored by.
     #[must_use]
     pub const fn with_scored(mut self, scored: Option<Scored>) -> Self {
@@ -249,7 +249,7 @@ impl RuleSet {
     }
 
     /// Counts the rules that were found.
-    pub fn count(&self, found: Found) {
+    pub fn count(&self, found: RuleMatches) {
         let mut left = found.hits;
         while left != 0 {
             let place = left.trailing_zeros() as usize;
@@ -297,8 +297,8 @@ impl RuleSet {
     }
 
     /// Which rules hold.
-    pub fn evaluate(&self, facts: &Facts<'_>, counts: &impl Counts) -> Found {
-        let mut found = Found::default();
+    pub fn evaluate(&self, facts: &Facts<'_>, counts: &impl Counts) -> RuleMatches {
+        let mut found = RuleMatches::default();
         let mut absent = Absent::default();
         for (place, head) in self.rules.iter().enumerate() {
             if self.holds(head.first, facts, counts, &mut absent) {
@@ -310,7 +310,7 @@ impl RuleSet {
     }
 
     /// The rules that were found, by name.
-    pub fn hits(&self, found: Found) -> Vec<RuleHit> {
+    pub fn hits(&self, found: RuleMatches) -> Vec<RuleHit> {
         if found.hits == 0 {
             return Vec::new();
         }

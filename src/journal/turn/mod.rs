@@ -24,7 +24,7 @@ use crate::engine::event::{
 use crate::engine::keys::KeyAnswer;
 use crate::engine::refusal::{Refusal, Trace};
 use crate::engine::rejection::Rejection;
-use crate::engine::risk::program::{Found, RuleSet};
+use crate::engine::risk::program::{RuleMatches, RuleSet};
 use crate::engine::risk::scoring::Scoring;
 use crate::engine::score::Appraisal;
 use crate::engine::shard::Shard;
@@ -495,7 +495,7 @@ impl Turn<'_> {
         &mut self,
         events: &[Event],
         claims: Claims,
-        found: Found,
+        found: RuleMatches,
     ) -> Result<Lsn, StorageFault> {
         let end = self.commit_events(events, claims)?;
         self.rules.count(found);

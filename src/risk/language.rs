@@ -17,7 +17,7 @@
 use super::lexer::{Token, Wrong, tokens, wrong};
 use super::{NESTING_MAX, TESTS_A_RULE_MAX};
 use crate::engine::counter::{By, Counted, Counter, THRESHOLD_MAX, WINDOW_MS_MAX, WINDOW_MS_MIN};
-use crate::engine::risk::program::{Compare, Next, Probe, Test};
+use crate::engine::risk::program::{Compare, NextTest, Probe, Test};
 use crate::ids::Segment;
 use crate::money::Currency;
 
@@ -43,7 +43,7 @@ pub(super) fn compile(text: &str) -> Result<Vec<Test>, Wrong> {
         );
     }
     let mut out = Vec::with_capacity(parser.tests);
-    emit(&any, Next::Hit, Next::Miss, &mut out);
+    emit(&any, NextTest::Hit, NextTest::Miss, &mut out);
     Ok(out)
 }
 
@@ -63,7 +63,7 @@ fn tests_in(node: &SyntaxNode) -> usize {
 }
 
 /// Appends the tests of `node`, which lead to `yes` or `no`.
-fn emit(node: &SyntaxNode, yes: Next, no: Next, out: &mut Vec<Test>) {
+fn emit(node: &SyntaxNode, yes: NextTest, no: NextTest, out: &mut Vec<Test>) {
     match node {
         SyntaxNode::Test(probe, compare) => out.push(Test {
             probe: probe.clone(),
@@ -88,12 +88,12 @@ fn emit(node: &SyntaxNode, yes: Next, no: Next, out: &mut Vec<Test>) {
 }
 
 /// Where the part behind `part` begins, or `end` behind the last.
-fn behind(part: &SyntaxNode, is_last: bool, out: &[Test], end: Next) -> Next {
+fn behind(part: &SyntaxNode, is_last: bool, out: &[Test], end: NextTest) -> NextTest {
     if is_last {
         return end;
     }
     let place = out.len() + tests_in(part);
-    Next::Test(u16::try_from(place).expect("a condition has few tests"))
+    NextTest::Test(u16::try_from(place).expect("a condition has few tests"))
 }
 
 struct Parser<'a> {

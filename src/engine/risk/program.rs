@@ -85,7 +85,7 @@ pub enum Probe {
 
 /// Where a test leads to.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
-pub enum Next {
+pub enum NextTest {
     /// Another test, at this place.
     Test(u16),
     /// The rule holds.
@@ -100,9 +100,9 @@ pub struct Test {
     pub probe: Probe,
     pub compare: Compare,
     /// Where it leads to if it holds.
-    pub yes: Next,
+    pub yes: NextTest,
     /// Where it leads to if it does not.
-    pub no: Next,
+    pub no: NextTest,
 }
 
 /// One rule: its tests stand together, the first one first.
@@ -204,8 +204,8 @@ impl RuleSet {
             let count = rule.tests.len();
             let leads_on = |(place, test): (usize, &Test)| {
                 [test.yes, test.no].iter().all(|next| match next {
-                    Next::Test(next) => (place + 1..count).contains(&usize::from(*next)),
-                    Next::Hit | Next::Miss => true,
+                    NextTest::Test(next) => (place + 1..count).contains(&usize::from(*next)),
+                    NextTest::Hit | NextTest::Miss => true,
                 })
             };
             let sound = count > 0 && !twice && rule.tests.iter().enumerate().all(leads_on);
@@ -339,9 +339,9 @@ impl RuleSet {
                 test.no
             };
             match next {
-                Next::Test(next) => place = first + usize::from(next),
-                Next::Hit => return true,
-                Next::Miss => return false,
+                NextTest::Test(next) => place = first + usize::from(next),
+                NextTest::Hit => return true,
+                NextTest::Miss => return false,
             }
         }
     }

@@ -28,10 +28,10 @@ pub const DEPTH_MAX: usize = 12;
 
 /// A model.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Model(Kind);
+pub struct Model(ModelKind);
 
 #[derive(Clone, Debug, PartialEq)]
-enum Kind {
+enum ModelKind {
     Logistic {
         intercept: f64,
         inputs: Vec<Input>,
@@ -128,7 +128,7 @@ impl Model {
                 return Err(Flaw::at(of("feature"), what));
             }
         }
-        Ok(Self(Kind::Logistic { intercept, inputs }))
+        Ok(Self(ModelKind::Logistic { intercept, inputs }))
     }
 
     /// Gradient-boosted trees: each a list of nodes, the root first.
@@ -148,14 +148,14 @@ impl Model {
             roots.push(nodes.len());
             nodes.extend_from_slice(tree);
         }
-        Ok(Self(Kind::Trees { base, nodes, roots }))
+        Ok(Self(ModelKind::Trees { base, nodes, roots }))
     }
 
     /// The word for its kind, as in its file.
     pub const fn kind(&self) -> &'static str {
         match self.0 {
-            Kind::Logistic { .. } => "logistic",
-            Kind::Trees { .. } => "gradient_boosted_trees",
+            ModelKind::Logistic { .. } => "logistic",
+            ModelKind::Trees { .. } => "gradient_boosted_trees",
         }
     }
 
@@ -172,12 +172,14 @@ impl Model {
 
     fn log_odds(&self, features: &Features) -> f64 {
         match &self.0 {
-            Kind::Logistic { intercept, inputs } => inputs.iter().fold(*intercept, |sum, input| {
-                let known = features.get(input.feature).map(f64::from);
-                let value = known.unwrap_or(input.missing);
-                sum + input.weight * ((value - input.mean) / input.scale)
-            }),
-            Kind::Trees { base, nodes, roots } => roots
+            ModelKind::Logistic { intercept, inputs } => {
+                inputs.iter().fold(*intercept, |sum, input| {
+                    let known = features.get(input.feature).map(f64::from);
+                    let value = known.unwrap_or(input.missing);
+                    sum + input.weight * ((value - input.mean) / input.scale)
+                })
+            }
+            ModelKind::Trees { base, nodes, roots } => roots
                 .iter()
                 .fold(*base, |sum, root| sum + leaf(&nodes[*root..], features)),
         }

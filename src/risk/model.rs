@@ -7,7 +7,7 @@
 
 use super::language::nearest;
 use crate::engine::features::{FEATURES_VERSION, Feature};
-use crate::engine::risk::model::{Flaw, Input, Model, Node, Side};
+use crate::engine::risk::model::{Branch, Flaw, Input, Model, Node};
 use serde::Deserialize;
 use std::fmt::Write as _;
 
@@ -185,8 +185,8 @@ fn node(place: &str, written: &NodeWritten) -> Result<Node, ModelError> {
         (None, Some(named), Some(threshold), Some(below), Some(otherwise), Some(missing)) => {
             let missing_at = format!("{place}.missing");
             let side = match SIDES.iter().position(|side| side == missing) {
-                Some(0) => Side::Below,
-                Some(_) => Side::Otherwise,
+                Some(0) => Branch::Below,
+                Some(_) => Branch::Otherwise,
                 None => return Err(unknown(&missing_at, missing, &SIDES)),
             };
             Ok(Node::Split {

@@ -72,7 +72,7 @@ pub enum Node {
         /// Where it goes on if it is not.
         otherwise: u16,
         /// Where it goes on if the feature is not known.
-        missing: Side,
+        missing: Branch,
     },
     /// Adds to the logarithm of the odds.
     Leaf(f64),
@@ -80,7 +80,7 @@ pub enum Node {
 
 /// One of a split's two ways.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
-pub enum Side {
+pub enum Branch {
     /// As if it were below the threshold.
     Below,
     /// As if it were not.
@@ -199,13 +199,13 @@ fn leaf(tree: &[Node], features: &Features) -> f64 {
                 missing,
             } => {
                 let side = match features.get(feature) {
-                    Some(value) if f64::from(value) < threshold => Side::Below,
-                    Some(_) => Side::Otherwise,
+                    Some(value) if f64::from(value) < threshold => Branch::Below,
+                    Some(_) => Branch::Otherwise,
                     None => missing,
                 };
                 place = usize::from(match side {
-                    Side::Below => below,
-                    Side::Otherwise => otherwise,
+                    Branch::Below => below,
+                    Branch::Otherwise => otherwise,
                 });
             }
         }

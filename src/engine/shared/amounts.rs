@@ -14,7 +14,7 @@
 //! Deliberately absent: when a day begins (callers say), and each buyer's own sums (`spending`).
 
 use super::sums::{AmountClaim, Key, LimitCheck, Table, Whose, days_from, minor, narrow};
-use crate::engine::state::spending::{Counted, SharedCount};
+use crate::engine::state::spending::{CountedPurchase, SharedCount};
 use crate::engine::words::refusal::Refusal;
 use crate::engine::words::rejection::{RefusalFacts, Rejection};
 use crate::engine::words::settings::{AmountLimits, SharedBy};
@@ -170,7 +170,7 @@ impl SharedAmounts {
         count: &'a SharedCount,
         day_start: impl Fn(UnixMs) -> UnixMs,
     ) -> impl Iterator<Item = Key> {
-        let Counted { at, currency, .. } = count.counted;
+        let CountedPurchase { at, currency, .. } = count.counted;
         // A day begins before what happens on it: an old payment needs no look at the calendar.
         let kept = Some(at).filter(|at| self.table.keeps(*at)).map(day_start);
         let day = kept.filter(|day| self.table.keeps(*day));
@@ -288,7 +288,7 @@ mod tests {
         let count = |at: UnixMs, sum| SharedCount {
             card: card.clone(),
             device: None,
-            counted: Counted {
+            counted: CountedPurchase {
                 at,
                 currency: usd(),
                 amount: Amount::new(sum).expect("an amount"),
@@ -315,7 +315,7 @@ mod tests {
         let count = |sum| SharedCount {
             card: card.clone(),
             device: None,
-            counted: Counted {
+            counted: CountedPurchase {
                 at: DAY,
                 currency: usd(),
                 amount: Amount::new(sum).expect("an amount"),

@@ -24,7 +24,7 @@ pub const DAYS_KEPT_MS: u64 = 52 * 3_600_000;
 
 /// What of a purchase counts.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
-pub struct Counted {
+pub struct CountedPurchase {
     /// When its payment started, by today's clock.
     pub at: UnixMs,
     pub currency: Currency,
@@ -33,7 +33,7 @@ pub struct Counted {
 
 impl Purchase {
     /// What counts of it; `None` where no payment stands or is under way.
-    pub(in crate::engine) fn counted(&self, corrections: &Corrections) -> Option<Counted> {
+    pub(in crate::engine) fn counted(&self, corrections: &Corrections) -> Option<CountedPurchase> {
         match self.state {
             PurchaseState::Held
             | PurchaseState::Declined
@@ -55,7 +55,7 @@ impl Purchase {
         }
         let quote = self.quote();
         let at = corrections.today(&self.payment_start()?);
-        Some(Counted {
+        Some(CountedPurchase {
             at,
             currency: quote.currency,
             amount: quote.amount.saturating_minus(self.refunded),
@@ -78,8 +78,8 @@ impl Spending {
     /// A purchase counts for something else than before.
     pub(in crate::engine::state) fn change(
         &mut self,
-        before: Option<Counted>,
-        after: Option<Counted>,
+        before: Option<CountedPurchase>,
+        after: Option<CountedPurchase>,
     ) {
         if before == after {
             return;
@@ -92,10 +92,10 @@ impl Spending {
         }
     }
 
-    pub(in crate::engine::state) fn add(&mut self, counted: Counted) {
+    pub(in crate::engine::state) fn add(&mut self, counted: CountedPurchase) {
         self.purchases += 1;
         let more = wide(counted.amount);
-        let Counted { at, currency, .. } = counted;
+        let CountedPurchase { at, currency, .. } = counted;
         match self.lifetime.iter_mut().find(|(it, _)| *it == currency) {
             Some((_, sum)) => *sum += more,
             None => self.lifetime.push((currency, more)),
@@ -111,10 +111,10 @@ impl Spending {
         self.quarters.drain(..gone);
     }
 
-    fn take(&mut self, counted: Counted) {
+    fn take(&mut self, counted: CountedPurchase) {
         self.purchases -= 1;
         let less = wide(counted.amount);
-        let Counted { at, currency, .. } = counted;
+        let CountedPurchase { at, currency, .. } = counted;
         let sum = self.lifetime.iter_mut().find(|(it, _)| *it == currency);
         sum.expect("what is taken was added in its currency").1 -= less;
         // One that is long ago is forgotten.
@@ -177,11 +177,11 @@ fn narrow(sum: u128) -> Amount {
 pub struct SharedCount {
     pub(in crate::engine) card: CardToken,
     pub(in crate::engine) device: Option<DeviceId>,
-    pub(in crate::engine) counted: Counted,
+    pub(in crate::engine) counted: CountedPurchase,
 }
 
 impl SharedCount {
-    pub(in crate::engine) fn new(purchase: &Purchase, counted: Counted) -> Option<Self> {
+    pub(in crate::engine) fn new(purchase: &Purchase, counted: CountedPurchase) -> Option<Self> {
         let particulars = purchase.particulars.as_ref();
         Some(Self {
             card: purchase.payment.as_ref()?.card.clone(),
@@ -199,8 +199,8 @@ impl SharedCount {
 mod tests {
     use super::*;
 
-    fn counted(at_ms: u64, code: &str, amount: i64) -> Counted {
-        Counted {
+    fn counted(at_ms: u64, code: &str, amount: i64) -> CountedPurchase {
+        CountedPurchase {
             at: UnixMs::new(at_ms),
             currency: Currency::parse(code).expect("a currency"),
             amount: Amount::new(amount).expect("an amount"),

@@ -8,7 +8,7 @@ use crate::engine::state::buyer::{tally_add, tally_take};
 use crate::engine::state::purchase::Claimed;
 use crate::engine::state::purchases::PurchaseIndex;
 use crate::engine::state::shard::Shard;
-use crate::engine::state::spending::{Counted, SharedCount};
+use crate::engine::state::spending::{CountedPurchase, SharedCount};
 use crate::engine::words::lifecycle::{PurchaseState, Stands, Units};
 use crate::money::Amount;
 
@@ -67,7 +67,7 @@ impl Shard {
     pub(super) fn recount(
         &mut self,
         place: PurchaseIndex,
-        before: Option<Counted>,
+        before: Option<CountedPurchase>,
     ) -> (Option<Box<SharedCount>>, Option<Box<SharedCount>>) {
         let purchase = &self.purchases[place];
         let after = purchase.counted(&self.corrections);
@@ -79,7 +79,7 @@ impl Shard {
         };
         let now = after.map_or(Amount::ZERO, |it| it.amount);
         let shared = |amount: Amount| {
-            let counted = Counted { amount, ..before };
+            let counted = CountedPurchase { amount, ..before };
             (amount > Amount::ZERO).then(|| SharedCount::new(purchase, counted).map(Box::new))?
         };
         (

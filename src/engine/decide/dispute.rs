@@ -9,7 +9,7 @@ use super::Context;
 use super::refund::{asked_back, share};
 use crate::engine::decide::command::{NamedCurrency, ReceiveWebhook};
 use crate::engine::event::{DisputeClosed, DisputeOpened, Event, GivenBack, WebhookKind};
-use crate::engine::state::disputes::{Told, Word, charged_back};
+use crate::engine::state::disputes::{DisputeChange, Word, charged_back};
 use crate::engine::state::purchase::Purchase;
 use crate::engine::words::dispute::{Dispute, DisputeStatus};
 use crate::engine::words::lifecycle::{PurchaseState, Step};
@@ -91,9 +91,9 @@ pub fn decide_dispute(
         amount: command.amount,
     };
     Ok(match stored.told(word) {
-        Told::TooLate => DisputeWord::Nothing,
-        Told::TooMany => DisputeWord::Unplaced(Unplaced::TooMany),
-        Told::Changes(place, dispute) => {
+        DisputeChange::TooLate => DisputeWord::Nothing,
+        DisputeChange::TooMany => DisputeWord::Unplaced(Unplaced::TooMany),
+        DisputeChange::Changes(place, dispute) => {
             let event = changed(context, (purchase, stored, user), place, dispute, command);
             DisputeWord::Changes(Box::new(event))
         }

@@ -36,7 +36,7 @@ pub(in crate::engine) struct Word<'a> {
 
 /// What a word makes of a purchase's disputes.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::engine) enum Told {
+pub(in crate::engine) enum DisputeChange {
     /// This one changes, or is new: its place, from 0, and what it is then.
     Changes(usize, Dispute),
     /// It comes too late to change anything.
@@ -101,7 +101,7 @@ impl Purchase {
     }
 
     /// What `word` makes of its disputes.
-    pub(in crate::engine) fn told(&self, word: Word<'_>) -> Told {
+    pub(in crate::engine) fn told(&self, word: Word<'_>) -> DisputeChange {
         let disputes = self.disputes();
         let captured = self.quote().amount;
         // No dispute takes more than was captured, whatever it says.
@@ -111,7 +111,7 @@ impl Purchase {
         };
         let Some(place) = find(disputes, word) else {
             if disputes.len() >= DISPUTES_MAX {
-                return Told::TooMany;
+                return DisputeChange::TooMany;
             }
             let new = Dispute {
                 id: word.id.cloned(),
@@ -125,7 +125,7 @@ impl Purchase {
                 told_at: word.at,
                 asked_back: Tokens::NONE,
             };
-            return Told::Changes(disputes.len(), new);
+            return DisputeChange::Changes(disputes.len(), new);
         };
         let known = &disputes[place];
         let mut changed = known.clone();
@@ -149,9 +149,9 @@ impl Purchase {
         // The same end of a later instant may be what outranks another one that comes after it.
         let decides = newer && word.status != DisputeStatus::Opened;
         if decides || (changed.status, changed.amount) != (known.status, known.amount) {
-            Told::Changes(place, changed)
+            DisputeChange::Changes(place, changed)
         } else {
-            Told::TooLate
+            DisputeChange::TooLate
         }
     }
 }

@@ -37,7 +37,7 @@ pub struct Purchase {
     pub(in crate::engine) promotion: Option<PromotionIndex>,
     pub(in crate::engine) quantity: u32,
     pub(in crate::engine) state: PurchaseState,
-    pub(in crate::engine) reason: Option<Reason>,
+    pub(in crate::engine) reason: Option<StateReason>,
     pub(in crate::engine) hold_quote: Quote,
     /// Reward tokens that each unit brings once it is paid.
     pub(in crate::engine) reward_tokens: u32,
@@ -200,14 +200,14 @@ pub struct Payment {
 
 /// Why a purchase is where it is, where there is more to say than the state does.
 #[derive(Copy, Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
-pub enum Reason {
+pub enum StateReason {
     /// The payment ended with nothing charged.
     Declined(DeclineCause),
     /// The authorization is, or was, given back.
     Void(VoidCause),
 }
 
-impl Reason {
+impl StateReason {
     pub(in crate::engine) const fn as_str(self) -> &'static str {
         match self {
             Self::Declined(cause) => cause.as_str(),
@@ -354,7 +354,7 @@ impl Purchase {
             (PurchaseState::Stuck, _, Some(cause @ VoidStuckCause::Refused)) => {
                 Some(cause.as_str())
             }
-            _ => self.reason.map(Reason::as_str),
+            _ => self.reason.map(StateReason::as_str),
         }
     }
 

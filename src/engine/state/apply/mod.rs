@@ -224,7 +224,7 @@ impl Shard {
             }
             PaymentEvent::PaymentDeclined(declined) => {
                 payment_of(purchase)?;
-                purchase.reason = Some(Reason::Declined(declined.cause));
+                purchase.reason = Some(StateReason::Declined(declined.cause));
                 if declined.cause.is_refusal() {
                     self.note_decline(place, declined.advice, stamp.at);
                     self.settle_declined(id, place);

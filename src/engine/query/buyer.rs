@@ -2,7 +2,7 @@
 
 use crate::engine::query::view::{BuyerView, SpendingView};
 use crate::engine::state::catalogue::Catalogue;
-use crate::engine::state::segments::Fed;
+use crate::engine::state::segments::SegmentCursor;
 use crate::engine::state::shard::Shard;
 use crate::ids::{Lsn, PurchaseId, UserId};
 use crate::time::UnixMs;
@@ -65,7 +65,7 @@ impl Shard {
 
     /// The last change of a segment among this shard's buyers, with its place in the log. Looks at
     /// every buyer.
-    pub fn last_fed(&self) -> Option<(Lsn, Fed)> {
+    pub fn last_fed(&self) -> Option<(Lsn, SegmentCursor)> {
         let segmented = self
             .kept_buyers()
             .iter()

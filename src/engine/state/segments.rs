@@ -11,7 +11,7 @@ use rkyv::{Archive, Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
 pub struct Segmented {
     pub(in crate::engine) segment: Segment,
-    pub(in crate::engine) fed: Fed,
+    pub(in crate::engine) fed: SegmentCursor,
     pub(in crate::engine) run: u64,
     pub(in crate::engine) at: UnixMs,
     pub(in crate::engine) lsn: Lsn,
@@ -35,7 +35,7 @@ impl Segmented {
 
 /// How far changes of segments have been taken over: up to this change of this series.
 #[derive(Copy, Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
-pub struct Fed {
+pub struct SegmentCursor {
     pub series: u64,
     pub change: u64,
 }

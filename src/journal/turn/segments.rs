@@ -6,7 +6,7 @@
 
 use crate::engine::decide::Claims;
 use crate::engine::event::{BuyerSegmented, Event};
-use crate::engine::segments::{Fed, Segmented};
+use crate::engine::segments::{SegmentCursor, Segmented};
 use crate::ids::{Lsn, Segment, ShardId, UserId};
 use crate::journal::Journal;
 use crate::journal::format::fault::StorageFault;
@@ -40,7 +40,7 @@ impl Journal {
 
     /// The last change that was taken over; `None`: there was none. Looks at every buyer, shard by
     /// shard: to be asked once.
-    pub fn segments_fed(&self) -> Option<Fed> {
+    pub fn segments_fed(&self) -> Option<SegmentCursor> {
         let shards = ShardId::all().filter_map(|id| self.shard(id).last_fed());
         let last = shards.max_by_key(|(lsn, _)| *lsn)?;
         Some(last.1)

@@ -4,7 +4,7 @@ use crate::engine::event::{BuyerPaused, BuyerRated, BuyerSegmented, TokensSpent}
 use crate::engine::state::buyer::BuyerRisk;
 use crate::engine::state::keys::KeyOutcome;
 use crate::engine::state::purchases::PurchaseIndex;
-use crate::engine::state::segments::{Fed, Segmented};
+use crate::engine::state::segments::{SegmentCursor, Segmented};
 use crate::engine::state::shard::Shard;
 use crate::engine::words::settings::Limits;
 use crate::engine::words::stamp::Stamp;
@@ -38,7 +38,7 @@ impl Shard {
         let index = self.buyer_index(&segmented.user);
         self.buyers[index].segmented = Some(Box::new(Segmented {
             segment: segmented.segment.clone(),
-            fed: Fed {
+            fed: SegmentCursor {
                 series: segmented.series,
                 change: segmented.change,
             },

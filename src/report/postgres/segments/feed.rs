@@ -9,7 +9,7 @@ use super::SegmentSettings;
 use super::run::{RunError, Session, signed};
 use super::status::SegmentProgress;
 use crate::engine::event::BuyerSegmented;
-use crate::engine::segments::Fed;
+use crate::engine::segments::SegmentCursor;
 use crate::ids::{Segment, UserId};
 use crate::journal::{Journal, Readiness, SegmentTaken};
 use std::time::Duration;
@@ -31,7 +31,7 @@ pub(super) struct Feed<'a> {
 /// Takes over the changes after `fed`.
 pub(super) async fn feed(
     with: Feed<'_>,
-    fed: &mut Option<Fed>,
+    fed: &mut Option<SegmentCursor>,
     at: &mut SegmentProgress,
     told: &mut (dyn FnMut(SegmentProgress) + Send),
 ) -> Result<(), RunError> {
@@ -76,7 +76,12 @@ pub(super) async fn feed(
 
 impl Feed<'_> {
     /// Takes over these changes, and waits until they are durable; returns the number of events.
-    fn slice(&self, rows: &[Row], series: u64, fed: &mut Option<Fed>) -> Result<u32, RunError> {
+    fn slice(
+        &self,
+        rows: &[Row],
+        series: u64,
+        fed: &mut Option<SegmentCursor>,
+    ) -> Result<u32, RunError> {
         match self.journal.readiness() {
             Readiness::Ready => {}
             Readiness::DiskFull => return Err(RunError::NoRoom),
@@ -88,7 +93,7 @@ impl Feed<'_> {
         let mut last = None;
         for row in rows {
             let segmented = read(row, series)?;
-            let now_fed = Fed {
+            let now_fed = SegmentCursor {
                 series,
                 change: segmented.change,
             };

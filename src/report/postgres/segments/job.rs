@@ -102,7 +102,7 @@ impl SegmentJob {
     }
 
     /// Runs once; returns whether the run failed.
-    async fn run(&self, fed: &mut Option<Fed>) -> bool {
+    async fn run(&self, fed: &mut Option<SegmentCursor>) -> bool {
         let (number, by) = {
             let mut state = self.state.lock();
             let by = if std::mem::take(&mut state.asked) {

@@ -61,7 +61,7 @@ pub(super) async fn run(
     bounds: SegmentBounds<'_>,
     number: u64,
     by: RequestedBy,
-    fed: &mut Option<Fed>,
+    fed: &mut Option<SegmentCursor>,
     progress: &mut (dyn FnMut(SegmentProgress) + Send),
 ) -> SegmentReport {
     let started_at = bounds.journal.now();
@@ -83,7 +83,7 @@ pub(super) async fn run(
 async fn carry_out(
     bounds: SegmentBounds<'_>,
     by: RequestedBy,
-    fed: &mut Option<Fed>,
+    fed: &mut Option<SegmentCursor>,
     told: &mut (dyn FnMut(SegmentProgress) + Send),
 ) -> Result<(), RunError> {
     let session = Session::open(bounds).await?;
@@ -126,7 +126,7 @@ impl Session {
         &self,
         journal: &Journal,
         by: RequestedBy,
-        fed: Option<Fed>,
+        fed: Option<SegmentCursor>,
     ) -> Result<i64, RunError> {
         let log = log_id_text(journal.log_id());
         let cursor = self
@@ -161,7 +161,7 @@ impl Session {
         &self,
         bounds: SegmentBounds<'_>,
         run: i64,
-        fed: &mut Option<Fed>,
+        fed: &mut Option<SegmentCursor>,
         at: &mut SegmentProgress,
         told: &mut (dyn FnMut(SegmentProgress) + Send),
     ) -> Result<(), RunError> {

@@ -56,7 +56,7 @@ pub(in crate::engine::state) struct PaymentEnd {
 }
 
 /// A payment as it is shown of its purchase.
-pub(in crate::engine) struct Shown<'a> {
+pub(in crate::engine) struct ShownPayment<'a> {
     pub(in crate::engine) quote: Quote,
     pub(in crate::engine) card: &'a CardToken,
     pub(in crate::engine) request: RequestId,
@@ -86,8 +86,8 @@ impl PaymentEnd {
 }
 
 impl Try {
-    pub(in crate::engine::state) fn shown(&self) -> Shown<'_> {
-        Shown {
+    pub(in crate::engine::state) fn shown(&self) -> ShownPayment<'_> {
+        ShownPayment {
             quote: self.quote,
             card: &self.card,
             request: self.request,

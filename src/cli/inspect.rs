@@ -3,7 +3,7 @@
 use super::{LogArguments, fail, print_or, written};
 use crate::engine::event::Event;
 use crate::engine::settings::EngineSettings;
-use crate::engine::view::Kept;
+use crate::engine::view::NetCapture;
 use crate::ids::{Lsn, PurchaseId};
 use crate::journal::{self, CheckError, CheckReport, Generation, JournalError};
 use crate::money::Amount;
@@ -81,7 +81,7 @@ fn gateway_agrees(dir: &Path, report: &CheckReport) -> Result<Value, NotClean> {
         SandboxError::Damaged { .. } => NotClean::Damaged(error.to_string()),
     })?;
     let open: HashSet<PurchaseId> = report.open.iter().copied().collect();
-    let mut unpaid: HashMap<PurchaseId, Kept> = report.captures.iter().copied().collect();
+    let mut unpaid: HashMap<PurchaseId, NetCapture> = report.captures.iter().copied().collect();
     let (mut count, mut in_doubt) = (0_u64, 0_u64);
     for charge in charges.iter().filter(|it| it.net() > Amount::ZERO) {
         if Some(charge.reference.log_id()) != report.log_id {
@@ -103,7 +103,7 @@ fn gateway_agrees(dir: &Path, report: &CheckReport) -> Result<Value, NotClean> {
         }
     }
     // What costs nothing is captured without a charge, and of what went back nothing is left.
-    let unmatched = |(purchase, kept): &(&PurchaseId, &Kept)| {
+    let unmatched = |(purchase, kept): &(&PurchaseId, &NetCapture)| {
         kept.amount != Amount::ZERO && !open.contains(*purchase)
     };
     if let Some((purchase, _)) = unpaid.iter().find(unmatched) {

@@ -1,6 +1,6 @@
 //! Owns what the books say of payments, for comparing them with the gateway's.
 
-use crate::engine::query::view::{Kept, PaymentOf, PaymentView, PaymentsPage, Standing};
+use crate::engine::query::view::{NetCapture, PaymentOf, PaymentView, PaymentsPage, Standing};
 use crate::engine::state::corrections::Corrections;
 use crate::engine::state::purchase::{Happened, Purchase, Reason, RefundState};
 use crate::engine::state::shard::Shard;
@@ -69,13 +69,13 @@ impl Shard {
     }
 
     /// Every purchase that has been paid, and what of the money was not given back.
-    pub fn captures(&self) -> impl Iterator<Item = (PurchaseId, Kept)> + '_ {
+    pub fn captures(&self) -> impl Iterator<Item = (PurchaseId, NetCapture)> + '_ {
         let sold = self
             .numbered()
             .filter(|(_, it)| it.state.units() == Units::Sold);
         sold.map(|(id, it)| {
             let quote = it.quote();
-            let kept = Kept {
+            let kept = NetCapture {
                 amount: quote.amount.saturating_minus(it.refunded),
                 currency: quote.currency,
             };

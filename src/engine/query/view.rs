@@ -195,7 +195,7 @@ pub struct PaymentsPage {
 
 /// Money that was captured and not given back.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
-pub struct Kept {
+pub struct NetCapture {
     pub amount: Amount,
     pub currency: Currency,
 }

@@ -6,7 +6,7 @@
 
 use crate::engine::settings::EngineSettings;
 use crate::engine::shard::Shard;
-use crate::engine::view::{Kept, PaymentView};
+use crate::engine::view::{NetCapture, PaymentView};
 use crate::ids::{Lsn, PurchaseId};
 use crate::journal::core::settings::Disks;
 use crate::journal::format::fault::JournalError;
@@ -41,7 +41,7 @@ pub struct CheckReport {
     /// Payments in progress.
     pub open: Vec<PurchaseId>,
     /// Paid purchases with their amounts.
-    pub captures: Vec<(PurchaseId, Kept)>,
+    pub captures: Vec<(PurchaseId, NetCapture)>,
     /// Every payment, by purchase.
     pub payments: Vec<PaymentView>,
     /// For each product: total, held, sold.

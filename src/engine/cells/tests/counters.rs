@@ -149,7 +149,7 @@ fn giving_back_a_use_that_was_not_made_is_a_bug() {
 }
 
 #[derive(Clone, Copy, Debug)]
-enum Step {
+enum CounterStep {
     Claim(u32),
     GiveBack(u32),
     Sell(u32),
@@ -157,14 +157,14 @@ enum Step {
     SetTotal(u32),
 }
 
-fn steps() -> impl Strategy<Value = Vec<Step>> {
+fn steps() -> impl Strategy<Value = Vec<CounterStep>> {
     let units = prop_oneof![0..6_u32, UNITS_MAX - 3..UNITS_MAX + 3];
     let step = prop_oneof![
-        units.clone().prop_map(Step::Claim),
-        units.clone().prop_map(Step::GiveBack),
-        units.clone().prop_map(Step::Sell),
-        units.clone().prop_map(Step::TakeBack),
-        units.prop_map(Step::SetTotal),
+        units.clone().prop_map(CounterStep::Claim),
+        units.clone().prop_map(CounterStep::GiveBack),
+        units.clone().prop_map(CounterStep::Sell),
+        units.clone().prop_map(CounterStep::TakeBack),
+        units.prop_map(CounterStep::SetTotal),
     ];
     proptest::collection::vec(step, 0..60)
 }
@@ -176,26 +176,26 @@ proptest! {
         let (mut total, mut held, mut sold) = (u64::from(start), 0_u64, 0_u64);
         for step in steps {
             match step {
-                Step::Claim(units) => {
+                CounterStep::Claim(units) => {
                     let fits = held + sold + u64::from(units) <= total;
                     prop_assert_eq!(cell.claim(units).map(Claim::keep).is_some(), fits);
                     held += if fits { u64::from(units) } else { 0 };
                 }
                 // Bugs of the caller are not the model's subject.
-                Step::GiveBack(units) if u64::from(units) <= held => {
+                CounterStep::GiveBack(units) if u64::from(units) <= held => {
                     cell.give_back(units);
                     held -= u64::from(units);
                 }
-                Step::Sell(units) if u64::from(units) <= held => {
+                CounterStep::Sell(units) if u64::from(units) <= held => {
                     cell.sell(units);
                     held -= u64::from(units);
                     sold += u64::from(units);
                 }
-                Step::TakeBack(units) if u64::from(units) <= sold => {
+                CounterStep::TakeBack(units) if u64::from(units) <= sold => {
                     cell.take_back(units);
                     sold -= u64::from(units);
                 }
-                Step::SetTotal(units) => {
+                CounterStep::SetTotal(units) => {
                     let expected = if units > UNITS_MAX {
                         Err(TotalRefused::OutOfRange)
                     } else if u64::from(units) < held + sold {
@@ -206,7 +206,7 @@ proptest! {
                     };
                     prop_assert_eq!(cell.set_total(units), expected);
                 }
-                Step::GiveBack(_) | Step::Sell(_) | Step::TakeBack(_) => {}
+                CounterStep::GiveBack(_) | CounterStep::Sell(_) | CounterStep::TakeBack(_) => {}
             }
             let read = cell.read();
             prop_assert_eq!((read.total.into(), read.held.into(), read.sold.into()), (total, held, sold));

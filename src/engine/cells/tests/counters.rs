@@ -34,8 +34,8 @@ fn a_claim_that_is_dropped_gives_back_and_one_that_is_kept_does_not() {
 
 #[test]
 fn an_owned_claim_outlives_the_borrow_and_a_product_can_carry_its_cell() {
-    struct Product(StockCell);
-    impl BoundedCounter for Product {
+    struct TestProduct(StockCell);
+    impl BoundedCounter for TestProduct {
         fn take(&self, units: u32) -> bool {
             self.0.take(units)
         }
@@ -51,7 +51,7 @@ fn an_owned_claim_outlives_the_borrow_and_a_product_can_carry_its_cell() {
         .expect("gives back elsewhere");
     assert_eq!(cell.read().available(), 1);
 
-    let product = Arc::new(Product(stock(1)));
+    let product = Arc::new(TestProduct(stock(1)));
     let claim = Claim::take(Arc::clone(&product), 1).expect("one is there");
     assert_eq!(claim.keep(), 1);
     assert_eq!(

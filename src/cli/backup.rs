@@ -1,8 +1,8 @@
 //! Owns `backup`, `backup verify` and `restore`: a copy of a data directory, the state of a backup,
 //! and a data directory from one.
 //!
-//! Invariants: the figures are JSON on the last line of stdout; progress goes to stderr, if that is a
-//! terminal; exit 0 done (verify: good), 1 failed (verify: damaged), 2 wrong usage.
+//! Invariants: the figures are JSON on the last line of stdout; progress goes to stderr, if that is
+//! a terminal; exit 0 done (verify: good), 1 failed (verify: damaged), 2 wrong usage.
 
 use super::progress::{LOOK, ProgressLine};
 use super::{fail, print};

@@ -1,4 +1,4 @@
-//! Owns what all threads answer from: the parts of the core, the keys in force, the bounds.
+//! Owns the state shared by all threads: the parts of the core, the current keys, the limits.
 //!
 //! Deliberately absent: answering, which each thread's `Front` does.
 
@@ -25,7 +25,7 @@ use arc_swap::ArcSwap;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// What all threads answer from.
+/// The state shared by all threads.
 pub struct Core {
     pub(super) journal: Arc<Journal>,
     pub(super) payments: Arc<Payments>,
@@ -44,17 +44,17 @@ pub struct Core {
     pub(super) wrong_keys: WrongKeys,
     pub(super) sinks: Arc<Sinks>,
     pub(super) readiness: Arc<ReadinessCheck>,
-    /// Held while a history of the log is being accepted.
+    /// Held while a history is being accepted.
     pub(super) accepting: Arc<tokio::sync::Mutex<()>>,
     pub(super) reports: Arc<Reports>,
     pub(super) bounds: WorkerBounds,
 }
 
-/// Pools that bodies are read for; each has the same share of the bytes.
+/// Pools with bodies; each has the same share of the bytes.
 const BODY_POOLS: usize = 4;
-/// Of `server.in_flight_max`, the share of each pool beside the shop's.
+/// Each other pool has this fraction of `server.in_flight_max`.
 const OTHERS_SHARE: usize = 8;
-/// Each such pool has room for this many requests at least.
+/// Each such pool has room for at least this many requests.
 const OTHERS_MIN: usize = 8;
 
 /// The parts that a [`Core`] is made of.
@@ -65,24 +65,22 @@ pub struct CoreParts {
     pub payments: Arc<Payments>,
     /// Seals receipts.
     pub sealer: Sealer,
-    /// The gateway, where it is the sandbox.
+    /// The sandbox gateway, if configured.
     pub sandbox: Option<Arc<Sandbox>>,
     /// Compares the gateway's charges with ours.
     pub reconciler: Arc<Reconciler>,
-    /// Ships the log to a store, where that is set up.
+    /// The backup, if configured.
     pub backup: Option<Arc<Backup>>,
-    /// Computes segments of buyers, where that is set up.
+    /// The computation of segments, if configured.
     pub segments: Option<Arc<SegmentJob>>,
     /// Counters, one shard for each worker and one more.
     pub metrics: Arc<Metrics>,
-    /// What carries events out of the log.
     pub sinks: Arc<Sinks>,
-    /// The secrets that webhooks are signed with.
     pub webhook_secrets: Arc<Secrets>,
 }
 
 impl Core {
-    /// What `config` says, over these parts. Starts the thread of the reports.
+    /// Builds the core from `config` and these parts. Starts the thread of the reports.
     pub fn new(config: &Config, parts: CoreParts) -> std::io::Result<Arc<Self>> {
         let webhooks = WebhookDesk::new(Arc::clone(&parts.webhook_secrets), config);
         Ok(Arc::new(Self {
@@ -111,8 +109,7 @@ impl Core {
         }))
     }
 
-    /// From now on these are the keys, also on connections that are open, and this is what the
-    /// configuration in force shows.
+    /// Replaces the keys, also for open connections, and the shown configuration.
     pub fn reload(&self, keys: &[ApiKey], shown: &serde_json::Value) {
         let now = Keys::after(keys, &self.keys.load());
         self.keys.store(Arc::new(now));
@@ -120,33 +117,32 @@ impl Core {
             .store(Arc::new(shown.to_string().into_bytes()));
     }
 
-    /// From now on the program says that it is not ready, and takes requests nevertheless.
+    /// Reports the process as not ready from now on; requests are still served.
     pub fn leave(&self) {
         self.readiness.leave();
     }
 
-    /// From now on payments that the log says are open are driven on, on a thread of their own. To be
-    /// called before the first request.
+    /// Starts the thread that resumes open payments of the log. Call it before the first request.
     pub fn start_driving(&self) -> std::io::Result<()> {
         self.payments.start()
     }
 
-    /// Ends that, once no request is under way any more.
+    /// Ends that thread, once no request is in flight.
     pub fn stop_driving(&self) {
         self.payments.stop();
     }
 
-    /// From now on the gateway's charges are compared with ours, on a thread of their own.
+    /// Starts the thread that compares the gateway's charges with ours.
     pub fn start_reconciling(&self) -> std::io::Result<()> {
         self.reconciler.start()
     }
 
-    /// From now on segments of buyers are computed, on a thread of their own.
+    /// Starts the thread that computes segments of buyers.
     pub fn start_segmenting(&self) -> std::io::Result<()> {
         self.segments.as_ref().map_or(Ok(()), SegmentJob::start)
     }
 
-    /// The same, and what it does beside requests ends.
+    /// Reports the process as not ready, and ends its background work.
     pub fn stop(&self) {
         self.leave();
         self.reconciler.stop();
@@ -156,13 +152,13 @@ impl Core {
     }
 }
 
-/// What each thread takes in at once.
+/// The limits of each thread.
 fn bounds(config: &Config) -> WorkerBounds {
     let server = &config.server;
     let workers = server.workers.max(1);
     let in_flight_each = server.in_flight_max.div_ceil(workers);
     let others = (server.in_flight_max / OTHERS_SHARE).max(OTHERS_MIN);
-    // One body of any kind always has room.
+    // There is always room for one body of any kind.
     let body_max = config.webhooks.body_bytes_max.max(server.body_bytes_max);
     let bodies = (server.bodies_bytes_max / BODY_POOLS / workers).max(body_max);
     WorkerBounds {

@@ -1,10 +1,10 @@
-//! Owns one thread's handler: who calls, where to, and how the answer leaves.
+//! Owns the handler of one thread: authentication, dispatch, and sending the response.
 //!
-//! Invariants, in the order of the checks: key and role; path and method; whether this history of the
-//! log may sell, for what the shop changes; a bound on requests of the pool under way, once the body
-//! is there; then the call's own checks. Every answer carries its
-//! request's id and is counted. An act is in the audit trail before it is answered, and goes on where
-//! whoever asked is gone. Deliberately absent: the calls themselves (`route` has the table of them).
+//! Invariants, in the order of the checks: key and role; path and method; whether this history of
+//! the log may sell, for changes by the shop; the limit of requests in flight of the pool, once the
+//! body has arrived; then the checks of the handler. Every response has the id of its request and
+//! is counted. An act is in the audit trail before it is answered, and continues if its client
+//! disconnects. Deliberately absent: the handlers (`route` has their table).
 
 use super::admin::history;
 use super::call::Call;
@@ -34,10 +34,10 @@ use hyper::{Method, Request, Response, StatusCode, Version};
 use std::sync::Arc;
 use std::time::Instant;
 
-/// After a second an API key has room again.
+/// The window of an API key's rate is a second.
 const KEY_RATE_WAIT_MS: u64 = 1_000;
 
-/// One thread's handler.
+/// The handler of one thread.
 pub struct Front {
     core: Arc<Core>,
     worker: Arc<Worker>,
@@ -47,7 +47,7 @@ pub struct Front {
 }
 
 impl Front {
-    /// The handler of the thread at `place`, which answers what it `serves` behind `gate`.
+    /// The handler of the thread with index `place`, for the routes in `serves`, waiting at `gate`.
     pub fn new(core: &Arc<Core>, place: usize, serves: Serves, gate: Arc<CommitGate>) -> Arc<Self> {
         let counters = core.metrics.shard(place);
         let worker = Worker::new(&core.journal, gate, counters, core.bounds);
@@ -60,7 +60,7 @@ impl Front {
         })
     }
 
-    /// The answer to one request.
+    /// Answers one request.
     async fn answer(
         self: &Arc<Self>,
         id: RequestId,
@@ -82,7 +82,7 @@ impl Front {
         }
     }
 
-    /// The answer to one request whose head can be trusted.
+    /// Answers one request whose framing is unambiguous.
     async fn answer_in_bounds(
         self: &Arc<Self>,
         id: RequestId,
@@ -126,11 +126,11 @@ impl Front {
         if access == Access::Open {
             return answer;
         }
-        // What a key opens is nobody else's to keep.
+        // Responses that need a key must not be cached.
         answer.with(CACHE_CONTROL, HeaderValue::from_static("no-store"))
     }
 
-    /// The answer of a route to a caller who may call it.
+    /// Answers a route for an authorized caller.
     async fn answer_at(
         self: &Arc<Self>,
         route: Route,
@@ -142,7 +142,7 @@ impl Front {
         if !matches!(pool, Pool::Probe | Pool::Admin) && under_way.is_reserved() {
             return no_place(call.parts.version, call.id, under_way);
         }
-        // A slot is for work. A body that its sender withholds is none yet.
+        // A slot is for work: a request whose body has not arrived does not need one yet.
         let waits_for_body = !body.is_end_stream() && route.reads_body();
         if !waits_for_body && let Err(reason) = self.worker.enter(&call.slot).await {
             return call.problem(reason);
@@ -150,7 +150,7 @@ impl Front {
         let Some(act) = route.act() else {
             let answer = self.groups.answer(route, call, body).await;
             if pool == Pool::Webhook && answer.status == StatusCode::OK {
-                // A genuine signature shows as much as a key does.
+                // A genuine signature counts as much as a key.
                 under_way.trust();
             }
             return answer;
@@ -161,12 +161,12 @@ impl Front {
         match doing.await {
             Ok(answer) => answer,
             Err(ended) if ended.is_panic() => std::panic::resume_unwind(ended.into_panic()),
-            // The process ends.
+            // The process is stopping.
             Err(_) => problem(Reason::NotReady, id),
         }
     }
 
-    /// Carries an act out, which is in the trail before this returns.
+    /// Carries out an act; it is in the audit trail before this returns.
     async fn act(&self, route: Route, call: Call, body: Incoming) -> Answer {
         let acting = Arc::clone(call.acting());
         let target = Target::parse(&call.param);
@@ -188,7 +188,7 @@ impl Front {
         answer
     }
 
-    /// Who calls, where that is asked for and they may.
+    /// Authenticates and authorizes the caller.
     fn admit(
         &self,
         access: Access,
@@ -204,7 +204,7 @@ impl Front {
         }
         let known = keys.known(&parts.headers);
         let Known { caller, rate, .. } = known.ok_or(Reason::Unauthorized)?;
-        // The shop's connections do not get to keep what is there for others.
+        // Shop connections may not keep places that are reserved for others.
         let has_place = self.serves != Serves::Admin && !under_way.is_reserved();
         if caller.role != Role::Shop || has_place {
             under_way.trust();
@@ -227,7 +227,8 @@ impl Front {
         id: RequestId,
     ) -> Answer {
         let answer = problem(reason, id);
-        // Not across the wait below, and as of now: the keys may have changed since.
+        // Read the keys after the wait above and do not hold them across the wait below: they may
+        // have changed.
         let caller = self.core.keys.load().caller(&parts.headers).cloned();
         if let (Reason::Forbidden, Some(caller)) = (reason, caller)
             && let Some((act, target)) = forbidden(access, found, &parts.method)
@@ -260,7 +261,7 @@ impl Front {
     }
 }
 
-/// What the trail says of a call that the caller's role does not allow, where it says anything.
+/// The audit event for a call that the role does not allow, if it is logged.
 fn forbidden(
     access: Access,
     found: Option<RouteMatch<'_>>,
@@ -285,7 +286,7 @@ fn allow(found: &RouteMatch<'_>) -> HeaderValue {
     HeaderValue::from_str(&found.allow()).expect("methods and commas are visible ASCII")
 }
 
-/// The answer on a connection that is there for probes, metrics and administration only.
+/// The response on a connection reserved for probes, metrics and administration.
 fn no_place(version: Version, id: RequestId, under_way: &UnderWay) -> Answer {
     under_way.leave();
     let answer = problem(Refusal::Overloaded.into(), id);
@@ -330,7 +331,8 @@ impl Handler for Front {
         if answer.asks_for_key() {
             let peer = under_way.peer();
             self.core.wrong_keys.log(peer, self.core.journal.now());
-            // After the request has given its place back: what is kept back takes no room from others.
+            // After the request has released its slot, so a delayed response takes no room from
+            // others.
             tokio::time::sleep(self.core.wrong_keys.keep_back(peer)).await;
         }
         if answer.status.is_success() {

@@ -1,22 +1,26 @@
 //! A set of fingerprints (nonces, webhook event ids) that forgets whole generations at once.
 //!
-//! 1. Of all callers with one fingerprint exactly one gets [`Admission::Fresh`] within the retention, for any
-//!    difference of their clocks and any scheduling.
-//! 2. A fingerprint is remembered for at least the retention, at most for twice that and three skews.
-//! 3. A table belongs to one generation for ever: it is never cleared and reused, so a thread that was suspended with
-//!    an old table cannot corrupt a new one. The last reference frees it.
+//! 1. Of all callers with one fingerprint exactly one gets [`Admission::Fresh`] within the
+//!    retention, for any difference of their clocks and any scheduling.
+//! 2. A fingerprint is remembered for at least the retention, at most for twice that and three
+//!    skews.
+//! 3. A table belongs to one generation for ever: it is never cleared and reused, so a thread that
+//!    was suspended with an old table cannot corrupt a new one. The last reference frees it.
 //!
-//! **Rotation.** Two tables are live, current and previous; the time a caller brings turns them. A caller first makes
-//! sure that the fingerprint is not in the previous table *and never will be*: where its probe ends at an empty slot it
-//! writes `SEALED` there. A slot is written once, so a straggler who still takes the previous table for the current
-//! one finds either the fingerprint's slot sealed, and looks again, or it was first, and the caller finds the
-//! fingerprint. Either way one slot decides, by one compare-and-swap. A straggler two generations late writes into a
-//! table nobody reads any more; its own instant is then older than the retention for everybody else. And a caller whose
-//! clock stands more than the skew before the current generation is turned away: what it asks about may be forgotten.
+//! **Rotation.** Two tables are live, current and previous; the time a caller brings turns them. A
+//! caller first makes sure that the fingerprint is not in the previous table *and never will be*:
+//! where its probe ends at an empty slot it writes `SEALED` there. A slot is written once, so a
+//! straggler who still takes the previous table for the current one finds either the fingerprint's
+//! slot sealed, and looks again, or it was first, and the caller finds the fingerprint. Either way
+//! one slot decides, by one compare-and-swap. A straggler two generations late writes into a table
+//! nobody reads any more; its own instant is then older than the retention for everybody else. And
+//! a caller whose clock stands more than the skew before the current generation is turned away:
+//! what it asks about may be forgotten.
 //!
-//! **Memory.** A table has twice its capacity in slots, rounded up to a power of two, of 8 bytes: 16 to 32 bytes for
-//! each fingerprint of the capacity, twice for two generations, and once more while an old table is let go. Tables
-//! come zeroed from the allocator; their pages cost memory when they are first written.
+//! **Memory.** A table has twice its capacity in slots, rounded up to a power of two, of 8 bytes:
+//! 16 to 32 bytes for each fingerprint of the capacity, twice for two generations, and once more
+//! while an old table is let go. Tables come zeroed from the allocator; their pages cost memory
+//! when they are first written.
 //!
 //! Left out: what a fingerprint is made of (callers cut a SHA-256), and the clock.
 

@@ -1,12 +1,14 @@
 //! The last instants of one key: a small set of numbers that keeps the largest.
 //!
-//! 1. Of all instants ever recorded the cell holds the `depth` largest distinct ones, whatever the order, the threads,
-//!    and however often each was recorded. The depth comes with each record; where it falls, what is held beyond it
-//!    stays; where it grows, more is kept from then on.
-//! 2. A slot only ever grows, and the smallest slot (the first of equals) is the only one that is replaced. So two
-//!    threads with the same instant meet at the same slot, and an instant that once fell out finds every slot larger.
+//! 1. Of all instants ever recorded the cell holds the `depth` largest distinct ones, whatever the
+//!    order, the threads, and however often each was recorded. The depth comes with each record;
+//!    where it falls, what is held beyond it stays; where it grows, more is kept from then on.
+//! 2. A slot only ever grows, and the smallest slot (the first of equals) is the only one that is
+//!    replaced. So two threads with the same instant meet at the same slot, and an instant that
+//!    once fell out finds every slot larger.
 //!
-//! "More than N in W" is exactly "the (N+1)th latest is younger than W", so a depth of N+1 answers it for every W.
+//! "More than N in W" is exactly "the (N+1)th latest is younger than W", so a depth of N+1 answers
+//! it for every W.
 
 use smallvec::SmallVec;
 

@@ -1,9 +1,9 @@
 //! Owns the table of sums: one for each card, device, currency and day, and the claims on them.
 //!
-//! Invariants: a claim never takes a sum past its limit; a cell whose sum is nothing is taken out, and
-//! who meets it meanwhile enters another; the table is bounded but for what is counted without a claim;
-//! a forgotten day has no sum and never gets one again: it would hold only a part of what was bought
-//! on that day, and more might be given back than it holds.
+//! Invariants: a claim never takes a sum past its limit; a cell whose sum is nothing is taken out,
+//! and who meets it meanwhile enters another; the table is bounded but for what is counted without
+//! a claim; a forgotten day has no sum and never gets one again: it would hold only a part of what
+//! was bought on that day, and more might be given back than it holds.
 
 use crate::engine::cells::{AmountCell, Taken};
 use crate::engine::state::spending::DAYS_KEPT_MS;

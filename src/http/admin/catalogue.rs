@@ -1,9 +1,9 @@
-//! Owns the operator's calls about products and promotions: reading them, setting them as a whole,
-//! changing a part of them, changing a total by a number.
+//! Owns the operator's requests about products and promotions: reading them, replacing them,
+//! changing parts of them, changing a total by a number.
 //!
-//! Invariants: a change is made of what stands under the catalogue's turn, and its preconditions
-//! are looked at there, so none is lost between two callers; each is an act in the audit trail;
-//! every answer about one product or promotion carries the entity tag of its terms.
+//! Invariants: a change starts from the terms under the catalogue's turn, and its preconditions are
+//! checked there, so no change is lost between two clients; each is an act in the audit trail;
+//! every response about one product or promotion has the entity tag of its terms.
 //! Deliberately absent: the form of the terms (`terms`).
 
 use super::terms::{self, Money, Terms, Written};
@@ -28,19 +28,19 @@ use serde_json::{Value, json};
 use std::sync::Arc;
 
 const ACCEPT_PATCH: HeaderName = HeaderName::from_static("accept-patch");
-/// What a patch may be by its content type.
+/// The content types of a patch.
 const PATCHES: HeaderValue =
     HeaderValue::from_static("application/merge-patch+json, application/json");
 
 /// Why nothing was changed.
 enum NotChanged {
-    /// There is no such product or promotion.
+    /// The product or promotion does not exist.
     Absent,
-    /// It is not in the state that the caller names; it is in this one.
+    /// It is not in the state that the request names; its tag is this one.
     Precondition(Option<ETag>),
-    /// What is asked for is not of the form.
+    /// The body is malformed.
     Invalid(Refused),
-    /// It does not go with what is held, sold or used, or there is no room.
+    /// It conflicts with units held and sold or with uses, or there is no room.
     NotSet(NotSet),
 }
 
@@ -106,7 +106,7 @@ impl CatalogueCalls {
         self.state(&call, &conditions, durable_at, state).await
     }
 
-    /// Sets the whole, or merges a patch.
+    /// Replaces the terms, or merges a patch.
     pub async fn set_product(&self, call: Call, body: Incoming) -> Answer {
         let id = ProductId::parse(&call.param);
         let conditions = match Preconditions::of(&call.parts.headers) {
@@ -191,7 +191,7 @@ impl CatalogueCalls {
         self.state(&call, &conditions, durable_at, state).await
     }
 
-    /// Sets the whole, or merges a patch.
+    /// Replaces the terms, or merges a patch.
     pub async fn set_promotion(&self, call: Call, body: Incoming) -> Answer {
         let code = PromotionCode::parse(&call.param);
         let conditions = match Preconditions::of(&call.parts.headers) {
@@ -226,7 +226,7 @@ impl CatalogueCalls {
             .await
     }
 
-    /// What money there may be in terms.
+    /// The rules for amounts in terms.
     fn terms_money(&self) -> Money<'_> {
         Money {
             currencies: &self.currencies,
@@ -252,7 +252,7 @@ impl CatalogueCalls {
         Ok(Written::whole(&body, terms))
     }
 
-    /// Answers a read, once it may be told, with the state or with why not.
+    /// Answers a read, once it is durable, with the state or with 304 or 412.
     async fn state(
         &self,
         call: &Call,
@@ -296,7 +296,7 @@ impl CatalogueCalls {
     }
 }
 
-/// Whether a change may be made to what stands with this tag.
+/// Whether a change may be made to a resource with this tag.
 fn go_on(
     conditions: &Preconditions,
     needs_standing: bool,

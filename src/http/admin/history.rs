@@ -1,9 +1,10 @@
-//! Owns the operator's order to go on with a restored or copied history of the log.
+//! Owns the operator's order to accept a restored or copied history of the log.
 //!
-//! Invariants: one order at a time; the gateway's charges are compared with our books before anything
-//! is accepted, so payments that the copy does not know are shown before the first sale; the order, its
-//! note and what was found stand in the audit trail, in the append of what is accepted. An order goes on
-//! when its caller is gone. Deliberately absent: what sinks do about what the log has lost.
+//! Invariants: one order at a time; the gateway's charges are compared with our books before
+//! anything is accepted, so payments that the copy does not have are known before the first sale;
+//! the order, its note and the result are in the audit trail, in the same append as the acceptance.
+//! An order continues if its client disconnects. Deliberately absent: what sinks do about events
+//! that the log has lost.
 
 use super::reasons::{REASON_FORM, plain_reason};
 use crate::engine::event::HistoryAccepted;
@@ -23,23 +24,23 @@ use std::sync::Arc;
 
 const NOT_ACCEPTED: &str = "The data directory is a restored or older copy, and nobody has ordered to go on with it yet; nothing was done, try again later.";
 
-/// The answer to what the shop wants to change, until this history of the log is accepted.
+/// The response to the shop's changes until this history of the log is accepted.
 pub fn not_accepted(id: RequestId) -> Answer {
     let facts = json!({});
     problem_about(Refusal::StorageUnavailable.into(), id, NOT_ACCEPTED, &facts)
 }
 
-/// Going on with a restored or copied history of the log.
+/// Accepting a restored or copied history of the log.
 pub struct Histories {
     pub worker: Arc<Worker>,
     pub reconciler: Arc<Reconciler>,
     pub sinks: Arc<Sinks>,
-    /// Held while one is being accepted, by whichever thread.
+    /// Held while a history is being accepted.
     pub accepting: Arc<tokio::sync::Mutex<()>>,
 }
 
 impl Histories {
-    /// Compares with the gateway, accepts, and has the sinks go on.
+    /// Compares with the gateway, accepts, and lets the sinks continue.
     pub async fn accept(&self, call: Call, body: Incoming) -> Answer {
         let body = match self.worker.json_body(&call, body).await {
             Ok(body) => body,
@@ -56,7 +57,7 @@ impl Histories {
         if self.worker.journal.may_sell() {
             return nothing_to_accept(&call);
         }
-        // 1. What the gateway has and this history has not.
+        // 1. Find what the gateway has and this history has not, before anything is sold.
         let run = self.reconciler.ask(Scope::All);
         let Some(report) = self.reconciler.report_of(run).await else {
             return call.problem(Reason::NotReady);
@@ -66,7 +67,7 @@ impl Histories {
             let facts = json!({ "reconcile": found(&report) });
             return call.problem_about(Refusal::GatewayUnavailable, detail, &facts);
         }
-        // 2. From here on this history goes on.
+        // 2. Accept this history; it may sell from here on.
         let (journal, acting) = (Arc::clone(&self.worker.journal), Arc::clone(call.acting()));
         let (by, compared) = (call.by(), found(&report));
         let accepting = tokio::task::spawn_blocking(move || {
@@ -94,7 +95,7 @@ impl Histories {
             differences = report.differences.len(),
             "the shop's calls are taken again; see GET /admin/reconcile for payments that this history does not know, and GET /admin/sinks for what sinks take back"
         );
-        // 3. What rested until now.
+        // 3. Let stopped sinks retry at once.
         self.sinks.try_again();
         let mut answer = shown(&accepted);
         answer["reconcile"] = found(&report);
@@ -117,7 +118,7 @@ fn shown(accepted: &HistoryAccepted) -> Value {
     })
 }
 
-/// What a comparison found, in figures; `GET /admin/reconcile` has each difference.
+/// The figures of a comparison; `GET /admin/reconcile` has each difference.
 fn found(report: &ReconcileReport) -> Value {
     json!({
         "run": report.run,

@@ -1,8 +1,8 @@
-//! Owns what the operator looks up about money: one purchase with all that is known of it, one
-//! buyer, and every payment and refund that is under way or needs an operator.
+//! Owns the operator's look-ups about money: one purchase, one buyer, and every payment and refund
+//! that is in progress or needs an operator.
 //!
-//! Invariants: nothing is changed; what is stuck comes first, then what has waited longest.
-//! Deliberately absent: acting on what is found (`refunds`).
+//! Invariants: nothing is changed; stuck ones come first, then those that have waited longest.
+//! Deliberately absent: acting on the result (`refunds`).
 
 use super::refunds::refund_json;
 use crate::engine::event::RuleName;
@@ -29,14 +29,14 @@ use std::cmp::Reverse;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-/// The most payments, or purchases of a buyer, in one answer.
+/// Maximum number of payments, or of a buyer's purchases, per page.
 const LIMIT_MAX: u64 = 1_000;
 const LIMIT_DEFAULT: u64 = 100;
 
-/// The word for a purchase that is settled but for a refund under way.
+/// The state of a completed purchase with a refund in progress.
 const REFUND_PENDING: &str = "refund_pending";
 
-/// What the operator looks up about money.
+/// The operator's look-ups about money.
 pub struct Inquiries {
     pub worker: Arc<Worker>,
     pub purchases: Arc<PurchaseLookup>,
@@ -52,7 +52,7 @@ impl Inquiries {
         if let Err(reason) = self.worker.durable(Some(durable_at)).await {
             return call.problem(reason);
         }
-        // As the shop sees it, and more behind it.
+        // As the shop sees it, with further fields.
         let mut shown = self.purchases.json(&view);
         let more = self.for_operator(&view, &aftermath).to_string();
         let brace = shown.pop();
@@ -83,7 +83,7 @@ impl Inquiries {
         })
     }
 
-    /// What to search for at the gateway; nothing before a payment began.
+    /// Our reference at the gateway; none before a payment has started.
     fn reference(&self, view: &PurchaseView) -> Option<String> {
         let request = view.request?;
         let log_id = self.worker.journal.log_id();
@@ -97,14 +97,14 @@ impl Inquiries {
         let Some((view, _)) = self.worker.journal.buyer(&user) else {
             return call.problem(Reason::UserNotFound);
         };
-        // What is read last waits for all that was read before.
+        // The last read has the largest LSN, so waiting for it covers all reads.
         let (counts, durable_at) = self.worker.journal.user_counts(&user);
         let mut shown = buyer_json(&self.worker.journal, &view);
         shown["velocity"] = velocity(&counts);
         self.worker.read(&call, durable_at, &shown).await
     }
 
-    /// A buyer's holds and purchases, in the order in which they were begun.
+    /// A buyer's holds and purchases, in the order of their creation.
     pub async fn user_purchases(&self, call: Call) -> Answer {
         let Some(user) = UserId::parse(&call.param) else {
             return call.bad_path_id("user_id");
@@ -151,7 +151,7 @@ impl Inquiries {
             Ok(query) => query,
             Err(errors) => return call.invalid(Refusal::InvalidRequest, &errors),
         };
-        // It takes every shard's turn.
+        // It takes the lock of every shard, so it runs on the thread of the reports.
         let journal = Arc::clone(&self.worker.journal);
         let Ok((mut open, durable_at)) =
             tokio::task::spawn_blocking(move || journal.open_views()).await
@@ -201,7 +201,6 @@ impl Inquiries {
     }
 }
 
-/// What is known of a buyer.
 pub fn buyer_json(journal: &Journal, view: &BuyerView) -> Value {
     let now = journal.now();
     let settings = journal.settings();
@@ -223,7 +222,7 @@ pub fn buyer_json(journal: &Journal, view: &BuyerView) -> Value {
     })
 }
 
-/// By currency, what was bought and how much may be: of those that were, and those with a limit.
+/// Amount bought and limit per currency, for currencies with either.
 fn spending(view: &BuyerView, limits: &AmountLimits) -> Value {
     let bought = view.spending.iter().map(|it| it.currency);
     let limited = limits.daily.iter().chain(&limits.lifetime);
@@ -244,8 +243,7 @@ fn spending(view: &BuyerView, limits: &AmountLimits) -> Value {
     currencies.into_iter().map(of).collect()
 }
 
-/// How risky a buyer is, by the model where one has scored an attempt, else by the operator's word,
-/// and what is remembered for judging the next attempt.
+/// The risk of a buyer: the score of the model, otherwise the operator's, and the profile.
 fn risk_json(view: &BuyerView) -> Value {
     let profile = view.profile.as_ref();
     let by_model = profile.and_then(|it| it.score).map(Score::get);
@@ -297,7 +295,7 @@ fn judged_json(judged: &Judged) -> Value {
     })
 }
 
-/// The counters of the buyer that the rules in force keep.
+/// The buyer's counters that the rules in force use.
 fn velocity(counts: &[UserCount]) -> Value {
     let counts = counts.iter().map(|it| {
         json!({
@@ -310,7 +308,7 @@ fn velocity(counts: &[UserCount]) -> Value {
     counts.collect()
 }
 
-/// Where it stands in the list: what is stuck comes first, then what has waited longest.
+/// The position in the list: stuck ones first, then by waiting time.
 type Place = (Reverse<bool>, UnixMs, PurchaseId);
 
 fn place_of(open: &OpenView) -> Place {
@@ -330,7 +328,7 @@ fn parse_place(text: &str) -> Option<Place> {
     Some((Reverse(stuck), since, PurchaseId::parse_purchase(id)?))
 }
 
-/// In which state, after which place, and how many.
+/// State, position and page size.
 type OpenAsked = (Option<&'static str>, Option<Place>, usize);
 
 fn open_query(query: Option<&str>) -> Result<OpenAsked, Vec<FieldError>> {
@@ -374,7 +372,7 @@ fn is_stuck(open: &OpenView) -> bool {
     )
 }
 
-/// Since when it is where it is.
+/// Since when it is in its state.
 fn since(open: &OpenView) -> UnixMs {
     match &open.refund {
         Some(refund) => refund.started_at,

@@ -1,4 +1,4 @@
-//! The calls of operators and auditors, below `/admin`.
+//! The requests of operators and auditors, under `/admin`.
 
 pub(super) mod catalogue;
 pub(super) mod history;

@@ -1,7 +1,7 @@
-//! Owns the operator's calls about the log and the settings: snapshots, the audit trail, what the
-//! configuration shows.
+//! Owns the operator's requests about the log and the settings: snapshots, the audit trail, the
+//! current configuration.
 //!
-//! Invariant: what reads the disk does so on a thread that serves nobody.
+//! Invariant: disk reads run on a thread that serves no requests.
 
 use crate::engine::event::Event;
 use crate::engine::refusal::Refusal;
@@ -19,7 +19,7 @@ use hyper::http::StatusCode;
 use serde_json::json;
 use std::sync::Arc;
 
-/// The most events in one answer.
+/// Maximum number of events per page.
 const AUDIT_LIMIT_MAX: u64 = 1_000;
 const AUDIT_LIMIT_DEFAULT: u64 = 100;
 

@@ -1,5 +1,5 @@
-//! Owns what an operator sees of reconciliation: asking for a run, the latest report, its short
-//! form. Deliberately absent: comparing, which happens on a thread of its own.
+//! Owns the operator's requests about reconciliation: starting a run, the latest report, a summary.
+//! Deliberately absent: comparing, which happens on a thread of its own.
 
 use crate::engine::refusal::Refusal;
 use crate::http::call::Call;
@@ -18,12 +18,12 @@ pub struct Reconciliation {
 }
 
 impl Reconciliation {
-    /// How it stands.
+    /// The status.
     pub fn runs(&self) -> Answer {
         Answer::value(StatusCode::OK, &shown(&self.reconciler.status()))
     }
 
-    /// The same, with a run asked for.
+    /// Requests a run; answers with the status.
     pub async fn ask(&self, call: Call) -> Answer {
         let mut query = Query::of(call.parts.uri.query(), &["full"]);
         let full = query.parsed("full", "must be true or false", |it| it.parse().ok());
@@ -60,7 +60,7 @@ fn shown(status: &ReconcileStatus) -> Value {
     })
 }
 
-/// What `/admin/status` says of it.
+/// The summary in `/admin/status`.
 pub fn short(status: &ReconcileStatus) -> Value {
     let last = status.last.as_deref();
     json!({

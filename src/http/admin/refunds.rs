@@ -1,9 +1,10 @@
-//! Owns the operator's calls about refunds of what was captured.
+//! Owns the operator's refunds of captured money.
 //!
-//! Invariants: what looks like a card number in a reason is refused and neither kept nor repeated; a
-//! refund goes on when its caller is gone or has waited long enough, who is then told where to look;
-//! a refund's JSON follows from its view alone, so that one told again is the same.
-//! Deliberately absent: whether money may go back, which the engine decides.
+//! Invariants: text that looks like a card number in a reason is refused, and neither stored nor
+//! repeated; a refund continues if its client disconnects or has waited long enough, and `Location`
+//! says where to look; the JSON of a refund depends only on its view, so a replayed response is the
+//! same.
+//! Deliberately absent: whether money may be refunded, which the engine decides.
 
 use super::reasons::{REASON_FORM, plain_reason};
 use crate::engine::command::StartRefund;
@@ -35,7 +36,7 @@ use std::time::Duration;
 pub struct Refunds {
     pub worker: Arc<Worker>,
     pub payments: Arc<Payments>,
-    /// How long the gateway is waited for.
+    /// How long to wait for the gateway.
     pub answer_within: Duration,
 }
 
@@ -80,8 +81,8 @@ impl Refunds {
         self.worker.read(&call, durable_at, &shown).await
     }
 
-    /// Drives a refund that has just begun. It goes on by itself where this is dropped or has
-    /// waited long enough.
+    /// Drives a refund that has just started. It continues in the background if this is dropped or
+    /// has waited long enough.
     async fn give_back(&self, call: &Call, started: &RefundView) -> Reply {
         let (purchase, number) = (started.purchase, started.number);
         let refunding = self.payments.refund(purchase, number, &self.worker.gate);
@@ -101,7 +102,7 @@ impl Refunds {
     }
 }
 
-/// A refund that is asked for, with what is known of its purchase.
+/// A requested refund, with its purchase.
 struct RefundAttempt<'a> {
     refunds: &'a Refunds,
     call: &'a Call,
@@ -205,7 +206,7 @@ impl AttemptKind for RefundAttempt<'_> {
     }
 }
 
-/// What its caller is told of a refund: the same at its end and under its key.
+/// The response about a refund, the same at its end and in a replay.
 fn refund_told(view: &RefundView) -> Reply {
     let RefundView {
         purchase,
@@ -267,7 +268,7 @@ fn refund_told(view: &RefundView) -> Reply {
     }
 }
 
-/// What the audit trail shows of a purchase's money, in whole minor units.
+/// The money of a purchase for the audit trail, in minor units.
 pub fn money_of(view: &PurchaseView) -> Value {
     json!({
         "status": view.state.as_str(),
@@ -277,7 +278,7 @@ pub fn money_of(view: &PurchaseView) -> Value {
     })
 }
 
-/// A refund. Its amounts are whole minor units, as its request has them.
+/// The JSON of a refund. Amounts are in minor units, as in the request.
 pub fn refund_json(view: &RefundView) -> Value {
     let before = view.previously_refunded.get();
     let (status, settled_at, taken_back, code) = match &view.status {
@@ -326,14 +327,13 @@ pub fn refund_json(view: &RefundView) -> Value {
     shown
 }
 
-/// A refund that is asked for.
+/// A requested refund.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct RefundOrder {
-    /// How much; `None`: all that is left.
+    /// `None`: all that is left.
     amount: Option<Amount>,
-    /// What the operator believes went back before.
+    /// The amount that the operator believes was refunded before.
     previously_refunded: Amount,
-    /// Why.
     reason: String,
     /// Whether the units go back into stock.
     restock: Restock,
@@ -346,7 +346,7 @@ impl RefundOrder {
             body,
             &["amount", "previously_refunded", "reason", "restock"],
         );
-        // What was captured bounds both; that is the engine's to say.
+        // The engine checks both against the captured amount.
         let amount = fields.integer(optional("amount"), 0, i64::MAX);
         let before = fields.integer(required("previously_refunded"), 0, i64::MAX);
         let restock = fields.switch(optional("restock"));
@@ -369,7 +369,7 @@ impl RefundOrder {
         }
     }
 
-    /// The fields that make two requests the same.
+    /// The fields of the fingerprint.
     fn canonical(&self, method: &str, path: &str) -> Canonical {
         let amount = self.amount.map(|amount| amount.get().to_string());
         Canonical::new(method, path)

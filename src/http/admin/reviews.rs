@@ -1,9 +1,9 @@
-//! Owns the operator's calls about purchases that wait for a person: the queue, and the decisions.
+//! Owns the operator's requests about purchases under review: the queue, and the decisions.
 //!
-//! Invariants: a decision is an event with the name of the key that made it and the note that says
-//! why; what looks like a card number in a note is refused and neither kept nor repeated; of two
-//! decisions about one purchase one counts, and the other is told 409. A decision goes on when its
-//! caller is gone or has waited long enough, who is then told where to look.
+//! Invariants: a decision is an event with the name of its key and its note; text that looks like a
+//! card number in a note is refused, and neither stored nor repeated; of two decisions about one
+//! purchase one counts, and the other gets 409. A decision continues if its client disconnects or
+//! has waited long enough, and `Location` says where to look.
 //! Deliberately absent: which purchases are reviewed (the engine), and deadlines (`payments`).
 
 use super::inquiries::buyer_json;
@@ -31,11 +31,11 @@ use hyper::http::StatusCode;
 use serde_json::{Value, json};
 use std::sync::Arc;
 
-/// The most purchases in one answer.
+/// Maximum number of purchases per page.
 const LIMIT_MAX: u64 = 1_000;
 const LIMIT_DEFAULT: u64 = 100;
 
-/// Purchases that wait for a person.
+/// Purchases under review.
 pub struct Reviews {
     pub worker: Arc<Worker>,
     pub payments: Arc<Payments>,
@@ -43,13 +43,13 @@ pub struct Reviews {
 }
 
 impl Reviews {
-    /// What waits, the oldest deadline first.
+    /// The open reviews, earliest deadline first.
     pub async fn list(&self, call: Call) -> Answer {
         let (after, limit) = match page_in(call.parts.uri.query()) {
             Ok(asked) => asked,
             Err(errors) => return call.invalid(Refusal::InvalidRequest, &errors),
         };
-        // It takes every shard's turn.
+        // It takes the lock of every shard, so it runs on the thread of the reports.
         let journal = Arc::clone(&self.worker.journal);
         let Ok((waiting, total, durable_at)) =
             tokio::task::spawn_blocking(move || journal.review_views(after, limit)).await
@@ -88,7 +88,7 @@ impl Reviews {
         })
     }
 
-    /// Takes the money of a purchase under review, or gives it back.
+    /// Captures or voids a purchase under review.
     pub async fn decide(&self, call: Call, body: Incoming, verdict: Verdict) -> Answer {
         let body = match self.worker.json_body(&call, body).await {
             Ok(body) => body,
@@ -142,7 +142,8 @@ impl Reviews {
                 let at = location(format!("/admin/purchases/{}", view.purchase));
                 Answer::json(StatusCode::ACCEPTED, shown).with(LOCATION, at)
             }
-            // As decided, or the gateway would not take the money any more: the purchase says.
+            // As decided, or voided because the gateway no longer captures; the purchase says
+            // which.
             PurchaseState::Captured
             | PurchaseState::Voided
             | PurchaseState::PartiallyRefunded
@@ -163,13 +164,13 @@ fn deadline(view: &PurchaseView) -> Option<UnixMs> {
     view.review.as_ref().and_then(|review| review.deadline)
 }
 
-/// Where a purchase stands in the queue: its deadline and its id.
+/// The position of a purchase in the queue: its deadline and id.
 fn place_of(view: &PurchaseView) -> String {
     let due = deadline(view).unwrap_or_default().get();
     format!("{due}.{}", view.purchase)
 }
 
-/// After which place, and how many.
+/// Position and page size.
 type PageAsked = (Option<(UnixMs, PurchaseId)>, usize);
 
 fn page_in(query: Option<&str>) -> Result<PageAsked, Vec<FieldError>> {
@@ -194,7 +195,7 @@ fn page_in(query: Option<&str>) -> Result<PageAsked, Vec<FieldError>> {
     }
 }
 
-/// Why it is decided so.
+/// The note of the decision.
 fn note_in(body: &[u8]) -> Result<String, Refused> {
     let mut fields = Fields::of(body, &["note"]);
     let note = fields.words(required("note"), REASON_FORM, plain_reason);

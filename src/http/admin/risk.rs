@@ -1,8 +1,8 @@
-//! Owns the operator's calls about risk: the rules in force, pauses of buyers, ratings of buyers.
+//! Owns the operator's requests about risk: rules, pauses of buyers, ratings of buyers.
 //!
-//! Invariants: rules that do not parse change nothing and are answered with line and column; what is
-//! changed is told once durable; a reason that looks like it has a card number in it is refused and
-//! neither kept nor repeated. Deliberately absent: the language, and what rules lead to.
+//! Invariants: rules that do not parse change nothing and are answered with line and column; a
+//! change is answered once durable; text that looks like a card number in a reason is refused, and
+//! neither stored nor repeated. Deliberately absent: the language, and what rules lead to.
 
 use super::reasons::{REASON_FORM, plain_reason};
 use crate::engine::event::{BuyerPaused, BuyerRated, Pause, Rating, RiskRulesSet, RulesSource};
@@ -22,7 +22,7 @@ use hyper::header::CONTENT_TYPE;
 use serde_json::{Value, json};
 use std::sync::Arc;
 
-/// The largest score of a buyer.
+/// Maximum score of a buyer.
 const RISK_SCORE_MAX: u32 = 1_000;
 
 /// Rules in force, pauses and ratings of buyers.
@@ -43,7 +43,7 @@ impl RiskCalls {
         let held = self.worker.journal.rule_counts();
         let held = |name: &str| held.iter().find(|it| it.0.as_str() == name).map(|it| it.2);
         let mut shown = rules_json(&rules, self.worker.journal.now(), held);
-        // What is read last waits for all that was read before.
+        // The last read has the largest LSN, so waiting for it covers all reads.
         let (scoring, durable_at) = self.worker.journal.risk_scoring();
         shown["scoring"] = scoring_json(scoring.as_ref());
         self.worker.read(&call, durable_at, &shown).await
@@ -61,7 +61,7 @@ impl RiskCalls {
             source: RulesSource::Administration,
             by: Some(call.by()),
         };
-        // It takes every shard's turn.
+        // It takes the lock of every shard, so it runs on the thread of the reports.
         let journal = Arc::clone(&self.worker.journal);
         let acting = Arc::clone(call.acting());
         let acted = move |before: Option<&RiskRulesSet>, after: &RiskRulesSet| {
@@ -159,7 +159,7 @@ impl RiskCalls {
         self.worker.read(call, durable_at, &shown).await
     }
 
-    /// Waits until what was recorded is durable.
+    /// Answers once the record is durable.
     async fn told(
         &self,
         call: &Call,
@@ -175,7 +175,7 @@ impl RiskCalls {
     }
 }
 
-/// How rules are written in a body.
+/// The format of rules in a body.
 #[derive(Copy, Clone)]
 enum Form {
     Toml,
@@ -234,7 +234,7 @@ fn rules_json(rules: &Rules, now: UnixMs, held: impl Fn(&str) -> Option<u64>) ->
             });
             rules.collect()
         }
-        // It was understood when it was put in force; it says so itself otherwise.
+        // It compiled when it was set; if not, the start has reported it.
         Err(_) => Vec::new(),
     };
     if let Value::Object(shown) = &mut shown {
@@ -260,7 +260,7 @@ fn scoring_json(scoring: Option<&ScoringAt>) -> Value {
     })
 }
 
-/// Rules as the audit trail shows them; their version is the LSN of the event beside the act.
+/// Rules in the audit trail; their version is the LSN of the event after the act.
 fn shown_in_trail(set: &RiskRulesSet) -> Value {
     json!({ "source": set.source.as_str(), "text": set.text })
 }

@@ -1,4 +1,4 @@
-//! Owns the operator's call about the sandbox gateway: what it charged.
+//! Owns the operator's request for the charges of the sandbox gateway.
 
 use crate::engine::refusal::Refusal;
 use crate::http::call::Call;
@@ -11,7 +11,7 @@ use hyper::http::StatusCode;
 use serde_json::{Value, json};
 use std::sync::Arc;
 
-/// The most charges in one answer.
+/// Maximum number of charges per page.
 const LIMIT_MAX: u64 = 100_000;
 const LIMIT_DEFAULT: u64 = 1_000;
 
@@ -40,7 +40,7 @@ impl SandboxCharges {
         }
         let limit = usize::try_from(limit).unwrap_or(usize::MAX);
         let charges = sandbox.charges();
-        // They are in the order of their references, whose text is in the same order.
+        // They are ordered by reference, and the text of references has the same order.
         let mut rest = charges.iter().filter(|charge| {
             after
                 .as_ref()

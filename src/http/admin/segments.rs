@@ -1,5 +1,5 @@
-//! Owns what an operator sees of the segments of buyers: asking for a run, the latest report, its
-//! metrics. Deliberately absent: computing, which happens in the database.
+//! Owns the operator's requests about segments of buyers: starting a run, and the latest report.
+//! Deliberately absent: computing segments, which happens in the database.
 
 use crate::engine::refusal::Refusal;
 use crate::http::call::Call;
@@ -17,13 +17,13 @@ pub struct Segments {
 }
 
 impl Segments {
-    /// How it stands.
+    /// The status.
     pub fn runs(&self) -> Answer {
         let status = self.segments.as_ref().map(|job| job.status());
         Answer::value(StatusCode::OK, &shown(status.as_ref()))
     }
 
-    /// The same, with a run asked for, where there is a database for it.
+    /// Requests a run if a database is configured; answers with the status.
     pub async fn ask(&self, call: Call) -> Answer {
         let Some(job) = &self.segments else {
             let detail = "Segments are computed in PostgreSQL, which is not configured. Set report.postgres.url and restart.";

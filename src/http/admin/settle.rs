@@ -1,9 +1,10 @@
-//! Owns the operator's call that settles a capture of another sum than was asked for.
+//! Owns the operator's request that settles a capture of a different amount than requested.
 //!
-//! Invariants: the act, its note and the sum that is booked stand in the audit trail, in the append of
-//! what it changed; what looks like a card number in a note is refused and neither kept nor repeated.
-//! A settlement goes on when its caller is gone or has waited long enough, who is then told where to
-//! look. Deliberately absent: what the gateway has, which `payments` looks up.
+//! Invariants: the act, its note and the booked amount are in the audit trail, in the same append
+//! as their effect; text that looks like a card number in a note is refused, and neither stored nor
+//! repeated. A settlement continues if its client disconnects or has waited long enough, and
+//! `Location` says where to look. Deliberately absent: what the gateway has, which `payments` looks
+//! up.
 
 use super::reasons::{REASON_FORM, plain_reason};
 use super::refunds::money_of;
@@ -25,7 +26,7 @@ use hyper::header::LOCATION;
 use hyper::http::StatusCode;
 use std::sync::Arc;
 
-/// Settling captures of another sum.
+/// Settling captures of a different amount.
 pub struct Settlements {
     pub worker: Arc<Worker>,
     pub payments: Arc<Payments>,
@@ -33,7 +34,7 @@ pub struct Settlements {
 }
 
 impl Settlements {
-    /// Books what the gateway took, or gives back what is left of it.
+    /// Books what the gateway captured, or refunds the rest of it.
     pub async fn settle(&self, call: Call, body: Incoming) -> Answer {
         let body = match self.worker.json_body(&call, body).await {
             Ok(body) => body,
@@ -82,11 +83,10 @@ impl Settlements {
     }
 }
 
-/// What an operator wants of a capture of another sum.
+/// The order to settle a capture of a different amount.
 #[derive(Debug, PartialEq, Eq)]
 struct Settlement {
     wanted: SettleAs,
-    /// Why.
     note: String,
 }
 

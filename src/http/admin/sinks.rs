@@ -1,7 +1,7 @@
-//! Owns the operator's calls about sinks and their dead letters.
+//! Owns the operator's requests about sinks and their dead letters.
 //!
-//! Invariants: what is done to a sink stands in the audit trail before it is done; nothing here
-//! waits for a sink but a redrive, whose waiting is bounded and holds no thread.
+//! Invariants: an act on a sink is in the audit trail before it takes effect; nothing here waits
+//! for a sink except a redrive, which has a timeout and blocks no thread.
 
 use crate::engine::refusal::Refusal;
 use crate::http::call::Call;
@@ -18,7 +18,7 @@ use hyper::http::StatusCode;
 use serde_json::{Value, json};
 use std::sync::Arc;
 
-/// Dead letters in one answer.
+/// Default number of dead letters per page.
 const LETTERS_LIMIT_DEFAULT: u64 = 100;
 const LETTERS_LIMIT_MAX: u64 = 1_000;
 
@@ -168,7 +168,7 @@ impl SinkCalls {
     }
 }
 
-/// A sink as the operator sees it.
+/// The JSON of a sink for operators.
 pub fn sink_json(sink: &SinkStatus) -> Value {
     let gap = |gap: &Gap| json!({ "from_lsn": gap.from, "to_lsn": gap.to });
     let lost = |lost: &Lost| {

@@ -1,4 +1,5 @@
-//! Owns `/admin/status`: log, snapshots, disk, sinks, conservation, and why the process is not ready.
+//! Owns `/admin/status`: log, snapshots, disk, sinks, conservation, and why the process is not
+//! ready.
 
 use super::reconcile::short as reconcile_json;
 use super::sinks::sink_json;
@@ -86,7 +87,7 @@ impl StatusCall {
     }
 }
 
-/// Which log it is, and what was written to it since the start.
+/// The log's identity, and what was written since the start.
 fn log_json(journal: &Journal, status: &Status) -> Value {
     let generation = journal.generation();
     json!({
@@ -106,7 +107,7 @@ fn log_json(journal: &Journal, status: &Status) -> Value {
     })
 }
 
-/// What the start found in the log.
+/// The result of the recovery.
 fn recovery_json(opened: &Opened) -> Value {
     json!({
         "events_replayed": opened.events_replayed,
@@ -118,7 +119,7 @@ fn recovery_json(opened: &Opened) -> Value {
     })
 }
 
-/// How the disk does, as `/admin/status` shows it.
+/// The disk's part of `/admin/status`.
 fn disk_json(disk: &DiskState) -> Value {
     json!({
         "free_bytes": disk.free_bytes,
@@ -128,7 +129,7 @@ fn disk_json(disk: &DiskState) -> Value {
     })
 }
 
-/// What `/admin/status` says of it; `null` where none is set up.
+/// The backup's part of `/admin/status`; `null` if none is configured.
 fn backup_json(backup: Option<&Backup>) -> Value {
     let Some(status) = backup.map(Backup::status) else {
         return Value::Null;

@@ -1,11 +1,11 @@
-//! Owns the terms of products and promotions as the operator writes them: the document that PUT
-//! replaces and PATCH changes, how it is read, and how products and promotions are shown.
+//! Owns the documents of products and promotions that PUT replaces and PATCH changes: reading and
+//! showing them.
 //!
-//! Invariants: what comes out of reading is whole and within the engine's ranges; nothing that is
-//! left out or empty means the most permissive value, but for the fields that the contract marks
-//! as optional; the entity tag follows from the document alone, so sales do not change it.
+//! Invariants: terms that were read are complete and within the engine's ranges; an absent or empty
+//! field never means the most permissive value, except for fields that the contract marks as
+//! optional; the entity tag depends on the document alone, so sales do not change it.
 //! Deliberately absent: the rules between terms and what is held, sold and used, which the journal
-//! keeps under the catalogue's turn.
+//! checks under the catalogue's turn.
 
 use crate::engine::cells::StockLevels;
 use crate::engine::event::{Active, AdminAct, Discount, ProductSet, PromotionSet};
@@ -22,15 +22,15 @@ use crate::time::UnixMs;
 use serde_json::{Map, Value, json};
 use std::fmt::Write as _;
 
-/// The most units of one product: what a stock cell can count.
+/// Maximum units of one product, the limit of a stock cell.
 pub const STOCK_MAX: u32 = 2_097_151;
 const NAME_CHARS_MAX: usize = 200;
 const PRODUCTS_OF_A_PROMOTION_MAX: usize = 100;
-/// Segments that a promotion can name.
+/// Maximum number of segments of a promotion.
 const SEGMENTS_OF_A_PROMOTION_MAX: usize = 20;
 const TTL_S_MAX: u32 = 30 * 86_400;
 const TOKENS_MAX: u32 = 1_000_000;
-/// What a word must be that is searched for card numbers.
+/// The form of a word that is searched for card numbers.
 const WORD_FORM: &str = "1 to 64 characters of A-Z a-z 0-9 _ . : -, without a card number";
 
 /// The fields of a product's terms.
@@ -59,7 +59,7 @@ const PROMOTION_FIELDS: &[&str] = &[
     "active",
 ];
 
-/// The fields of either that null takes a limit away from.
+/// The fields from which null removes a limit.
 const NULLABLE_FIELDS: [&str; 4] = [
     "per_user_limit",
     "uses_per_user_max",
@@ -67,22 +67,22 @@ const NULLABLE_FIELDS: [&str; 4] = [
     "ends_at",
 ];
 
-/// What a body of PUT or PATCH asks for.
+/// The body of PUT or PATCH.
 #[derive(Debug)]
 pub enum Written {
-    /// These terms as a whole.
+    /// The whole terms.
     Whole(Fields),
-    /// The terms as they stand, with this merged in (RFC 7396).
+    /// A patch to merge into the current terms (RFC 7396).
     Patch(Map<String, Value>),
 }
 
 impl Written {
-    /// The terms in `body`, whose fields are among `known`.
+    /// The terms in `body`, with the fields `known`.
     pub fn whole(body: &[u8], known: Terms) -> Self {
         Self::Whole(Fields::of(body, known.fields()))
     }
 
-    /// The patch in `body`, whose fields are among `known`.
+    /// The patch in `body`, with the fields `known`.
     pub fn patch(body: &[u8], known: Terms) -> Result<Self, Refused> {
         let patch = Fields::of(body, known.fields()).into_values();
         patch
@@ -100,7 +100,8 @@ impl Written {
         let Value::Object(mut merged) = merged else {
             unreachable!("an object merged into an object is one");
         };
-        // A merge patch takes away what it says is null; of these that is what null means.
+        // A merge patch removes fields that are null; for these fields null is the value for no
+        // limit.
         for name in NULLABLE_FIELDS {
             merged.entry(name).or_insert(Value::Null);
         }
@@ -108,12 +109,10 @@ impl Written {
     }
 }
 
-/// Whose terms.
+/// The kind of terms.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub enum Terms {
-    /// A product's.
     Product,
-    /// A promotion's.
     Promotion,
 }
 
@@ -126,7 +125,7 @@ impl Terms {
     }
 }
 
-/// Merges `patch` into `target` by RFC 7396. Both were bounded in depth when they were read.
+/// Merges `patch` into `target` by RFC 7396. The depth of both was limited when they were parsed.
 fn merge(target: &mut Value, patch: Value) {
     let Value::Object(patch) = patch else {
         *target = patch;
@@ -147,7 +146,7 @@ fn merge(target: &mut Value, patch: Value) {
     }
 }
 
-/// The product that `written` asks for, where `standing` is there already.
+/// The product with the terms `written`; `standing` is the current one, if any.
 pub fn product(
     written: Written,
     (product, standing): (&ProductId, Option<&ProductView>),
@@ -190,8 +189,8 @@ pub fn product(
     })
 }
 
-/// The promotion that `written` asks for, where `standing` is there already. It keeps the spelling
-/// of its code.
+/// The promotion with the terms `written`; `standing` is the current one, if any. It keeps the
+/// spelling of its code.
 pub fn promotion(
     written: Written,
     (code, standing): (&PromotionCode, Option<&PromotionView>),
@@ -232,7 +231,7 @@ pub fn promotion(
     })
 }
 
-/// The terms of a product with `add` more units in all, or fewer.
+/// The terms of a product with `add` added to its total.
 pub fn with_stock(standing: &ProductView, add: i64, by: AdminAct) -> Result<ProductSet, NotSet> {
     let total = i64::from(standing.total) + add;
     let Ok(stock) = u32::try_from(total) else {
@@ -268,20 +267,20 @@ pub fn added(body: &[u8]) -> Result<i64, Refused> {
     }
 }
 
-/// What money there may be in terms.
+/// The rules for amounts in terms.
 #[derive(Copy, Clone, Debug)]
 pub struct Money<'a> {
     /// The drop's currencies.
     pub currencies: &'a [Currency],
-    /// Which amounts the gateway takes in each.
+    /// The amounts that the gateway accepts in each.
     pub payable: &'a AmountRules,
 }
 
-/// Fields on their way to terms.
+/// Reads terms from fields.
 struct Reader<'a> {
     fields: Fields,
     currencies: &'a [Currency],
-    /// Errors that are about a currency which is not one of the drop's.
+    /// Number of errors about a currency outside of the drop.
     foreign: usize,
 }
 
@@ -290,7 +289,7 @@ fn sums_form() -> String {
     format!("must be a whole number of minor units from 1 to {most} for each currency")
 }
 
-/// Whether the gateway takes a price, or what it takes instead.
+/// Whether the gateway accepts a price, or the message with the accepted ones.
 fn payable(rule: AmountRule, currency: Currency, sum: i64) -> Result<(), String> {
     let amount = Amount::new(sum).ok_or_else(sums_form)?;
     if rule.takes(amount) {
@@ -325,7 +324,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// A sum in minor units for each currency, in the order of the codes; at least one.
+    /// An amount in minor units per currency, ordered by code; at least one.
     fn sums<T>(
         &mut self,
         field: &'static str,
@@ -376,7 +375,7 @@ impl<'a> Reader<'a> {
                 None
             }
             (None, None) => {
-                // Where one of them is wrong, that is said already.
+                // An error about one of them is recorded already.
                 if was_fine && self.fields.are_fine() {
                     let message = "is missing; send percent_off or amount_off";
                     self.fields.wrong("percent_off", message);
@@ -405,7 +404,7 @@ impl<'a> Reader<'a> {
         })
     }
 
-    /// What was found, where nothing was wrong; what is not there is among the errors.
+    /// The result if there was no error; a missing field is among the errors.
     fn finish<T>(self, found: Option<T>) -> Result<T, Refused> {
         let refusal = self.fields.refusal();
         let errors = self.fields.into_errors();
@@ -463,7 +462,7 @@ pub fn promotion_tag(view: &PromotionView) -> ETag {
     ETag::of(&json!([view.code.as_str(), promotion_terms(view)]))
 }
 
-/// A product as the operator sees it.
+/// The JSON of a product for operators.
 pub fn product_for_admin(view: &ProductView) -> Value {
     let mut shown = product_for_shop(view);
     shown["hold_ttl_s"] = json!(view.hold_ttl_ms.map(|ms| ms / 1_000));
@@ -471,7 +470,7 @@ pub fn product_for_admin(view: &ProductView) -> Value {
     shown
 }
 
-/// A promotion as the operator sees it.
+/// The JSON of a promotion for operators.
 pub fn promotion_for_admin(view: &PromotionView) -> Value {
     let mut shown = promotion_terms(view);
     shown["code"] = view.code.as_str().into();
@@ -479,7 +478,7 @@ pub fn promotion_for_admin(view: &PromotionView) -> Value {
     shown
 }
 
-/// The entries of a restriction; null where there is none.
+/// The entries of a restriction; null if there is none.
 fn listed<T>(entries: &[T], text: impl Fn(&T) -> &str) -> Value {
     if entries.is_empty() {
         return Value::Null;

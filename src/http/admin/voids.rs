@@ -1,7 +1,7 @@
-//! Owns the operator's call that voids an authorization: money that was only set aside goes back.
+//! Owns the operator's request that voids an authorization.
 //!
-//! Invariant: a void goes on when its caller is gone or has waited long enough, who is then told where
-//! to look. Deliberately absent: whether money may go back, which the engine decides.
+//! Invariant: a void continues if its client disconnects or has waited long enough, and `Location`
+//! says where to look. Deliberately absent: whether it may be voided, which the engine decides.
 
 use super::refunds::money_of;
 use crate::engine::lifecycle::PurchaseState;
@@ -28,7 +28,7 @@ pub struct Voids {
 }
 
 impl Voids {
-    /// Gives an authorization back. Asked again of one that is given back, the same answer.
+    /// Voids an authorization. For a voided purchase, the same response again.
     pub async fn void(&self, call: Call, body: Incoming) -> Answer {
         if let Err((reason, errors)) = self.no_fields(&call, body).await {
             return call.invalid(reason, &errors);
@@ -79,7 +79,7 @@ impl Voids {
                 let at = location(format!("/admin/purchases/{}", view.purchase));
                 Answer::json(StatusCode::ACCEPTED, self.purchases.json(view)).with(LOCATION, at)
             }
-            // The payment came to another end meanwhile.
+            // The payment ended otherwise meanwhile.
             PurchaseState::Held
             | PurchaseState::Captured
             | PurchaseState::Declined
@@ -93,7 +93,7 @@ impl Voids {
         }
     }
 
-    /// Takes a body that is left out or has no fields.
+    /// Accepts an absent body or one without fields.
     async fn no_fields(&self, call: &Call, body: Incoming) -> Result<(), Refused> {
         let bare = |reason| (reason, Vec::new());
         if call.parts.headers.contains_key(CONTENT_TYPE) {

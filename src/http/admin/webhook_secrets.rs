@@ -1,10 +1,10 @@
-//! Owns the operator's calls about the secrets that webhooks are signed with.
+//! Owns the operator's requests about webhook secrets.
 //!
-//! Invariants: no secret is ever told; what is done stands in the audit trail by the secret's name
-//! only; what is added or retired here lasts until the process ends, and the answers say so: a
-//! secret is written down in one place, the configuration, and neither log nor data directory
-//! holds one. A secret is added once the act is durable, and retired before it is; what the trail
-//! says was added is, even where whoever asked is gone by then.
+//! Invariants: a secret is never shown; the audit trail has only its id; a secret added or retired
+//! here lasts until the process ends, and the response says so. Secrets are stored in one place,
+//! the configuration; neither log nor data directory has one. A secret becomes valid once its act
+//! is durable, and is retired before the act is durable; what the audit trail says was added is
+//! valid, even if the client has disconnected.
 
 use crate::engine::event::WebhookFormat;
 use crate::engine::refusal::Refusal;

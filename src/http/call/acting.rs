@@ -1,11 +1,10 @@
-//! Owns an administrative act on its way through its call: who acts, and the event that it leaves in
-//! the audit trail.
+//! Owns an administrative act in progress: who acts, and its event in the audit trail.
 //!
-//! Invariants: an act that is answered with success has left one [`AdminActed`], in the append of
-//! what it changed where there is such a thing, and every other one an `AdminRefused`, both durable
-//! before the answer; refusals beyond `audit.refusals_per_s` of a key are counted and not written
-//! down. Only known keys reach the trail. No secret is in it, and what looks like a card number is
-//! shown as `***`. Deliberately absent: which routes are acts, which the table of routes says.
+//! Invariants: an act that is answered with success has left one [`AdminActed`], in the same append
+//! as its effect if it has one, and every other act an `AdminRefused`, both durable before the
+//! response; refusals beyond `audit.refusals_per_s` of a key are only counted. Only known keys
+//! reach the audit trail. It has no secret, and text that looks like a card number is shown as
+//! `***`. Deliberately absent: which routes are acts, which the table of routes says.
 
 use super::auth::Caller;
 use crate::config::Role;
@@ -15,7 +14,7 @@ use crate::ids::{RequestId, holds_card_number};
 use serde_json::Value;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// An act on its way through its call.
+/// An administrative act in progress.
 pub struct Acting {
     act: Act,
     actor: Actor,
@@ -40,12 +39,12 @@ impl Acting {
         self.actor.clone()
     }
 
-    /// Whether its event was asked for.
+    /// Whether its event was created.
     pub fn is_described(&self) -> bool {
         self.described.load(Ordering::Relaxed)
     }
 
-    /// The event of this act, to be appended with what it changes.
+    /// The event of this act, to append together with its effect.
     pub fn acted(
         &self,
         target: Option<&str>,
@@ -78,7 +77,7 @@ pub fn actor(caller: &Caller, request: RequestId) -> Actor {
     }
 }
 
-/// `value` as the trail keeps it: what looks like a card number in a text is taken out.
+/// `value` for the audit trail: text that looks like a card number is removed.
 fn shown(value: &Value) -> Shown {
     Shown::new(without_cards(value).to_string())
 }

@@ -1,10 +1,11 @@
-//! Owns what every attempt under an idempotency key goes through: read the body, take the key, make
-//! the digests, ask whether one can begin, submit, and tell what came of it once that is durable.
+//! Owns the steps of every attempt with an idempotency key: read the body, read the key, compute
+//! the digests, check whether an attempt can start, submit, and answer with the outcome once it is
+//! durable.
 //!
-//! Invariants: an attempt is refused here for its shape only, or because none can begin just now, and
-//! then written down with what of it could be read; everything else the engine decides. An answer
-//! that is given again says so, and is not counted again.
-//! Deliberately absent: what is attempted ([`AttemptKind`] says it) and payments.
+//! Invariants: an attempt is refused here only for its shape, or because none can start now, and is
+//! then logged with its readable fields; the engine decides everything else. A replayed response is
+//! marked, and not counted again.
+//! Deliberately absent: the kinds of attempts ([`AttemptKind`]) and payments.
 
 use super::worker::Worker;
 use super::{Call, location};
@@ -25,30 +26,24 @@ use std::future::Future;
 use std::net::IpAddr;
 use std::time::Instant;
 
-/// What the caller is told of an attempt, and how it is counted.
+/// The response to an attempt, and how it is counted.
 pub type Reply = (Answer, Attempt);
 
-/// An order whose shape is wrong: why, and what of it could be read.
+/// A malformed order: why, and the fields that could be read.
 #[derive(Debug)]
 pub struct Malformed {
-    /// The reason that is told.
     pub reason: Refusal,
-    /// What is wrong with each field.
     pub errors: Vec<FieldError>,
-    /// What could be read.
     pub readable: Readable,
 }
 
-/// What could be read of an attempt, for the audit trail.
+/// The readable fields of an attempt, for the audit trail.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Readable {
-    /// For whom.
     pub user: Option<UserId>,
-    /// Of what.
     pub product: Option<ProductId>,
-    /// How many units; 0 where not known.
+    /// Number of units; 0 if not known.
     pub quantity: u32,
-    /// With which card.
     pub card: Option<CardToken>,
     /// The buyer's address.
     pub ip: Option<IpAddr>,
@@ -56,70 +51,70 @@ pub struct Readable {
     pub device: Option<DeviceId>,
 }
 
-/// What an outcome leads to.
+/// The next step after an outcome.
 pub enum AfterSubmit<Begun> {
-    /// Something has begun that goes on outside the journal.
+    /// Drive what has started, outside of the journal.
     Drive(Begun),
-    /// It came to its end at once; this is what is told of it.
+    /// It ended at once, with this response.
     Tell(Reply),
 }
 
 /// One kind of attempt, on behalf of one request.
 pub trait AttemptKind {
-    /// What the body asks for.
+    /// The order in the body.
     type Order;
-    /// What may have begun once it is submitted.
+    /// What may have started once it is submitted.
     type Begun;
-    /// What the journal says that came of it.
+    /// The outcome from the journal.
     type Outcome;
 
-    /// What is known of it before its body is read.
+    /// What is known before the body is read.
     fn known(&self) -> Readable;
 
     /// The order in `body`.
     fn parse(&self, body: &[u8]) -> Result<Self::Order, Box<Malformed>>;
 
-    /// Whose key it is, or why there can be no such order.
+    /// The buyer to whom the key belongs, or why the order is impossible.
     fn buyer<'a>(&'a self, order: &'a Self::Order) -> Result<&'a UserId, Box<Malformed>>;
 
-    /// What the audit trail shows of it when it is refused before the engine sees it.
+    /// The fields for the audit trail if it is refused before the engine.
     fn readable(&self, order: &Self::Order) -> Readable;
 
-    /// The fields that make two requests the same.
+    /// The fields of the fingerprint.
     fn canonical(&self, order: &Self::Order, method: &str, path: &str) -> Canonical;
 
-    /// Whether one can begin just now.
+    /// Whether an attempt can start now.
     fn admission(&self) -> Result<(), Refusal> {
         Ok(())
     }
 
-    /// What came of the key before; asked where none can begin.
+    /// The stored outcome of the key; used if no attempt can start.
     fn replay(&self, _: &UserId, _: &IdempotencyKey) -> Option<Submitted<Self::Outcome>> {
         None
     }
 
-    /// Gives it to the journal.
+    /// Submits it to the journal.
     fn submit(
         &self,
         order: Self::Order,
         key: IdempotencyKey,
     ) -> Result<Submitted<Self::Outcome>, StorageFault>;
 
-    /// What an outcome leads to.
+    /// The next step after an outcome.
     fn next(&self, outcome: Self::Outcome) -> AfterSubmit<Self::Begun>;
 
-    /// Drives what has begun.
+    /// Drives what has started.
     fn drive(&self, begun: Self::Begun) -> impl Future<Output = Reply> + Send;
 }
 
 impl Worker {
-    /// Tries once what `body` asks for, and counts it.
+    /// Makes one attempt for `body`, and counts it.
     pub async fn attempt<K: AttemptKind>(&self, call: &Call, body: Incoming, kind: &K) -> Answer {
         let told = self.attempted(call, body, kind).await;
         self.counted(call, told)
     }
 
-    /// Counts the attempt that `call` is.
+    /// Counts the attempt of `call`.
     pub fn counted(&self, call: &Call, (answer, attempt): Reply) -> Answer {
         self.counters.attempt(call.flow(), attempt);
         answer
@@ -135,7 +130,7 @@ impl Worker {
             Ok(order) => order,
             Err(malformed) => return self.refused_malformed(call, *malformed),
         };
-        // 2. Take the key. The buyer is asked for after it: the order of refusals is the contract's.
+        // 2. Read the key, then the buyer: the contract fixes the order of refusals.
         let Some(key) = idempotency::key_in(&call.parts.headers) else {
             let reason = Refusal::IdempotencyKeyMissing;
             return self.refused_shape(call, reason, kind.readable(&order));
@@ -144,17 +139,17 @@ impl Worker {
             Ok(user) => user,
             Err(malformed) => return self.refused_malformed(call, *malformed),
         };
-        // 3. What stands for the key and for the request.
+        // 3. Compute scope and fingerprint.
         let canonical = kind.canonical(&order, call.parts.method.as_str(), call.parts.uri.path());
         let key = idempotency::digests(&call.caller().owner, user.as_str(), key, canonical);
-        // 4. Where none can begin, one that has ended is told all the same.
+        // 4. If no attempt can start now, a finished one is replayed nevertheless.
         if let Err(reason) = kind.admission() {
             return match kind.replay(user, &key) {
                 Some(replay) => self.go_on(call, kind, replay).await,
                 None => self.refused_shape(call, reason, kind.readable(&order)),
             };
         }
-        // 5. Submit, and drive what has begun.
+        // 5. Submit, and drive what has started.
         let start = Instant::now();
         let submitted = kind.submit(order, key);
         self.counters.took(Stage::Shard, start.elapsed());
@@ -183,7 +178,7 @@ impl Worker {
         self.once_durable(call, told, replay, durable_at).await
     }
 
-    /// What came of a command as `tell` tells it, once it may be told.
+    /// The response that `tell` makes of an outcome, once it is durable.
     pub async fn tell_once_durable<Outcome>(
         &self,
         call: &Call,
@@ -199,7 +194,7 @@ impl Worker {
         self.once_durable(call, told, replay, durable_at).await
     }
 
-    /// Tells what came of a command once it may be told, and whether it was told before.
+    /// Answers with the outcome once it is durable, and marks a replay.
     async fn once_durable(
         &self,
         call: &Call,
@@ -231,10 +226,10 @@ impl Worker {
         (call.invalid(reason, &errors), attempt)
     }
 
-    /// Refuses an attempt for its shape and reports it for the audit trail.
+    /// Refuses a malformed attempt, and logs it for the audit trail.
     pub fn refused_shape(&self, call: &Call, reason: Refusal, readable: Readable) -> Reply {
         let origin = origin(call, None, &readable);
-        // Where the log has stopped there is no trail to add to, and the process stops.
+        // If the log has stopped, nothing can be added to the audit trail, and the process stops.
         let _ = self.journal.refuse(AttemptRefused {
             flow: call.flow(),
             reason,
@@ -252,7 +247,7 @@ impl Worker {
     }
 }
 
-/// Where an attempt comes from.
+/// The origin of an attempt.
 pub fn origin(call: &Call, key: Option<IdempotencyKey>, readable: &Readable) -> Origin {
     Origin {
         request: RequestId(call.id.0),
@@ -264,12 +259,12 @@ pub fn origin(call: &Call, key: Option<IdempotencyKey>, readable: &Readable) -> 
 }
 
 pub fn faulted(call: &Call, _: &StorageFault) -> Reply {
-    // What the fault says is for the operator: the process logs it and stops.
+    // The fault is for the operator: the process logs it and stops.
     let refusal = Refusal::StorageUnavailable;
     (call.problem(refusal), Attempt::Refused(refusal))
 }
 
-/// What is told of the engine's refusal.
+/// The response to a refusal of the engine.
 pub fn refused(refused: Refused) -> Reply {
     (refusal_answer(refused), Attempt::Refused(refused.reason))
 }
@@ -290,7 +285,7 @@ fn refusal_answer(refused: Refused) -> Answer {
         return problem::rate_limited(refused.request, limit, wait_ms);
     }
     match refused.reason {
-        // Of what the engine looks at, only a hold's own facts can contradict a request.
+        // In the engine, only the facts of a hold can contradict a request.
         Refusal::InvalidRequest => {
             let errors = [FieldError {
                 field: "hold_id",
@@ -305,7 +300,7 @@ fn refusal_answer(refused: Refused) -> Answer {
     }
 }
 
-/// The key's first request is still under way: which purchase it is about, and where to look.
+/// The first request with the key is still in progress: names its purchase and where to read it.
 fn in_flight(request: RequestId, under_way: UnderWay) -> Answer {
     let (purchase, path) = match under_way {
         UnderWay::Payment(purchase) => (purchase, format!("/limited/purchases/{purchase}")),

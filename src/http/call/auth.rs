@@ -1,9 +1,9 @@
-//! Owns who calls: keys by digest, compared in constant time, what each role may do, and how many
-//! requests a key has in a second.
+//! Owns authentication: keys by digest, compared in constant time, the rights of each role, and the
+//! request rate of a key.
 //!
-//! Keys may be changed while requests go on: each request is judged by those in force when it comes.
-//! Invariants: secrets are kept as SHA-256 only; a presented key is compared with every known
-//! one, whatever the earlier comparisons gave; counting requests locks nothing. Deliberately absent:
+//! Keys may change while requests run: each request is judged by the keys in force when it arrives.
+//! Invariants: secrets are kept as SHA-256 only; a presented key is compared with every known one,
+//! whatever the earlier comparisons gave; counting requests locks nothing. Deliberately absent:
 //! sessions.
 
 use crate::config::{ApiKey, Role};
@@ -22,18 +22,18 @@ pub struct Keys {
     known: Vec<Known>,
 }
 
-/// A key that is known.
+/// A configured key.
 pub struct Known {
     digest: [u8; 32],
     pub caller: Caller,
     pub rate: Option<Arc<KeyRate>>,
 }
 
-/// How many requests a key has in a second, and at once.
+/// The request rate of a key.
 pub struct KeyRate {
     pub per_s: u32,
     began: Instant,
-    /// When the requests taken so far would have come at an even pace, in nanoseconds since `began`.
+    /// When the requests so far would have come at an even pace, in nanoseconds since `began`.
     due_ns: AtomicU64,
 }
 
@@ -48,7 +48,7 @@ impl KeyRate {
         }
     }
 
-    /// Whether one more request is taken now.
+    /// Whether one more request is allowed now.
     pub fn take(&self) -> bool {
         let elapsed = self.began.elapsed().as_nanos();
         self.take_at(u64::try_from(elapsed).unwrap_or(u64::MAX >> 1))
@@ -56,7 +56,7 @@ impl KeyRate {
 
     fn take_at(&self, now_ns: u64) -> bool {
         let interval_ns = SECOND_NS / u64::from(self.per_s);
-        // One word says it all: no other memory depends on its order.
+        // Relaxed: one word has the whole state, and no other memory depends on its order.
         let taken = self.due_ns.fetch_update(Relaxed, Relaxed, |due| {
             let due = due.max(now_ns);
             (due - now_ns <= SECOND_NS - interval_ns).then_some(due + interval_ns)
@@ -71,34 +71,27 @@ impl std::fmt::Debug for Known {
     }
 }
 
-/// Whose key it was and what it may do.
+/// The caller: name and role of the key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Caller {
     /// The name of the key.
     pub owner: KeyOwner,
-    /// Its role.
     pub role: Role,
 }
 
-/// What a path asks of its caller.
+/// The access that a route needs.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub enum Access {
-    /// Nothing.
     Open,
-    /// Buying.
     Shop,
-    /// Reading what a shop reads.
     ShopRead,
-    /// Administration.
     Admin,
-    /// Reading in administration.
     AdminRead,
-    /// Metrics; open where no key has that role.
+    /// Metrics; open if no key has that role.
     Metrics,
 }
 
 impl Keys {
-    /// These keys.
     pub fn new(keys: &[ApiKey]) -> Self {
         let known = keys.iter().map(|key| Known {
             digest: Sha256::digest(key.secret.expose_secret().as_bytes()).into(),
@@ -113,7 +106,7 @@ impl Keys {
         }
     }
 
-    /// These keys, where `before` were in force: what was taken of a rate that stays is taken.
+    /// These keys, replacing `before`: the used part of an unchanged rate stays used.
     pub fn after(keys: &[ApiKey], before: &Self) -> Self {
         let mut now = Self::new(keys);
         for known in &mut now.known {
@@ -128,12 +121,13 @@ impl Keys {
         now
     }
 
-    /// Who presents a key in `headers`; `None` where there is none, two, or an unknown one.
+    /// The caller with the key in `headers`; `None` if there is no key, two keys, or an unknown
+    /// one.
     pub fn caller(&self, headers: &HeaderMap) -> Option<&Caller> {
         self.known(headers).map(|known| &known.caller)
     }
 
-    /// The key that `headers` present, likewise.
+    /// The key in `headers`, in the same way.
     pub fn known(&self, headers: &HeaderMap) -> Option<&Known> {
         let mut values = headers.get_all(AUTHORIZATION).iter();
         let value = values.next()?.as_bytes();
@@ -151,7 +145,7 @@ impl Keys {
         self.known.get(usize::try_from(found).ok()?)
     }
 
-    /// Whether anybody may read metrics.
+    /// Whether metrics can be read without a key.
     pub fn metrics_are_open(&self) -> bool {
         !self.known.iter().any(|k| k.caller.role == Role::Metrics)
     }

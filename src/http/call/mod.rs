@@ -1,5 +1,5 @@
-//! One request on its way through its call, and what all handlers do alike: reading the body,
-//! trying once under an idempotency key, leaving an act in the audit trail, waiting for the log.
+//! A request with its context, and what all handlers share: reading the body, making one attempt
+//! with an idempotency key, leaving an act in the audit trail, waiting for the log.
 //!
 //! Used by every group of handlers; it knows none of them, and no route.
 
@@ -21,42 +21,41 @@ use hyper::http::request::Parts;
 use std::sync::Arc;
 use worker::InFlightSlot;
 
-/// One request on its way through its call.
+/// A request with its context.
 pub struct Call {
     pub id: RequestId,
-    /// Taken once its body is there.
+    /// Taken once the body has arrived.
     pub slot: InFlightSlot,
-    /// Who calls; there is one wherever the path asks for a key.
+    /// The caller; present on every route that needs a key.
     pub caller: Option<Caller>,
-    /// The administrative act that it is.
+    /// The administrative act, if it is one.
     pub acting: Option<Arc<Acting>>,
-    /// What it is counted as, where it is an attempt.
+    /// The flow, if it is an attempt.
     pub flow: Option<Flow>,
     pub parts: Parts,
-    /// The id in the path; of two, with a slash between them.
+    /// The id in the path; two ids have a slash between them.
     pub param: String,
 }
 
 impl Call {
-    /// Who calls.
     pub fn caller(&self) -> &Caller {
         let caller = self.caller.as_ref();
         caller.expect("every path under /limited and /admin asks for a key")
     }
 
-    /// The administrative act that it is.
+    /// The administrative act, if it is one.
     pub fn acting(&self) -> &Arc<Acting> {
         let acting = self.acting.as_ref();
         acting.expect("every path under /admin that writes is an act, which a test holds")
     }
 
-    /// What it is counted as.
+    /// The flow under which it is counted.
     pub fn flow(&self) -> Flow {
         self.flow
             .expect("the table of routes names the flow of each attempt")
     }
 
-    /// Which key asked for it, by which request.
+    /// The key and the id of the request.
     pub fn by(&self) -> AdminAct {
         AdminAct {
             request: self.id,
@@ -68,7 +67,7 @@ impl Call {
         problem(reason.into(), self.id)
     }
 
-    /// The problem with what it is about, and a sentence that says it.
+    /// The problem with its facts, and the sentence with them.
     pub fn problem_about(
         &self,
         reason: impl Into<Reason>,
@@ -85,7 +84,7 @@ impl Call {
         problem::invalid(reason.into(), self.id, errors)
     }
 
-    /// The id in the path is none.
+    /// The id in the path is malformed.
     pub fn bad_path_id(&self, field: &'static str) -> Answer {
         let error = FieldError {
             field,
@@ -95,7 +94,7 @@ impl Call {
     }
 }
 
-/// `path`, which is made of words of this program and ids, as the value of a header.
+/// `path` as the value of a header; it consists of words of this program and ids.
 pub fn location(path: String) -> HeaderValue {
     HeaderValue::from_maybe_shared(bytes::Bytes::from(path)).expect("a path is of visible ASCII")
 }

@@ -1,10 +1,10 @@
-//! Owns what the calls of one worker thread share: the journal with the thread's gate, its counters,
-//! and the bounds of what it takes in at once.
+//! Owns the shared context of one worker thread: the journal with the thread's gate, its counters,
+//! and its limits.
 //!
-//! Invariants: a request counts among those under way once its body is there, and only once; one that
-//! appends begins only while the log has room, so that no append waits for the disk and stops the
-//! thread; nothing is told before it is durable ([`Worker::durable`]).
-//! Deliberately absent: what the calls mean.
+//! Invariants: a request counts as in flight once its body has arrived, and only once; a request
+//! that appends starts only while the log has room, so that no append waits for the disk and blocks
+//! the thread; nothing is answered before it is durable ([`Worker::durable`]).
+//! Deliberately absent: the meaning of calls.
 
 use super::Call;
 use super::acting::Actor;
@@ -23,7 +23,7 @@ use serde_json::Value;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-/// What the calls of one thread share.
+/// The shared context of the calls of one thread.
 pub struct Worker {
     pub journal: Arc<Journal>,
     pub gate: Arc<CommitGate>,
@@ -31,23 +31,23 @@ pub struct Worker {
     bounds: WorkerBounds,
 }
 
-/// What one thread takes in at once.
+/// The limits of one thread.
 #[derive(Copy, Clone, Debug)]
 pub struct WorkerBounds {
-    /// Of one body.
+    /// The limits of one body.
     pub body: BodyBounds,
-    /// Requests of the shop under way.
+    /// Shop requests in flight.
     pub in_flight_shop_max: u64,
-    /// Requests under way of each other pool but the probes'.
+    /// Requests in flight of each other pool except probes.
     pub in_flight_others_max: u64,
-    /// Bytes of the bodies that are on their way, for each pool.
+    /// Bytes of bodies being received, per pool.
     pub bodies_bytes_max: u64,
 }
 
-/// How long a request that appends to the log waits for room in the log's ring: then it is answered
-/// 503, because the disk takes nothing.
+/// How long a request that appends waits for room in the log's ring. Then it gets 503, because the
+/// disk is too slow.
 const LOG_ROOM_WAIT: Duration = Duration::from_secs(1);
-/// How often it looks.
+/// How often it checks for room.
 const LOG_ROOM_LOOK_EVERY: Duration = Duration::from_millis(10);
 
 /// What a request does with the log.
@@ -57,7 +57,7 @@ pub enum LogUse {
     ReadsOnly,
 }
 
-/// A request's place among those under way in its pool.
+/// A request's slot among those in flight in its pool.
 #[derive(Debug)]
 pub struct InFlightSlot {
     pool: Pool,
@@ -66,7 +66,7 @@ pub struct InFlightSlot {
 }
 
 impl InFlightSlot {
-    /// A place that is not taken yet.
+    /// A slot that is not taken yet.
     pub const fn of(pool: Pool, log_use: LogUse) -> Self {
         let entered = OnceLock::new();
         Self {
@@ -92,20 +92,20 @@ impl Worker {
         })
     }
 
-    /// Counts the request among those under way, once, and has room for it in the log.
+    /// Counts the request as in flight, once, and waits for room in the log.
     pub async fn enter(&self, slot: &InFlightSlot) -> Result<(), Refusal> {
         if slot.entered.get().is_some() {
             return Ok(());
         }
         let max = match slot.pool {
-            // Whoever probes would else stop the process mid-sale.
+            // Otherwise a monitoring system could restart the process in the middle of a sale.
             Pool::Probe => u64::MAX,
             Pool::Shop => self.bounds.in_flight_shop_max,
             Pool::Keyless | Pool::Webhook | Pool::Admin => self.bounds.in_flight_others_max,
         };
         let entered = self.counters.enter(slot.pool, max);
         let entered = entered.ok_or(Refusal::Overloaded)?;
-        // Nobody else has this slot.
+        // The slot belongs to this request alone.
         let _ = slot.entered.set(entered);
         match slot.log_use {
             LogUse::Appends => self.log_room().await,
@@ -113,8 +113,8 @@ impl Worker {
         }
     }
 
-    /// Waits for room in the log's ring, but not for long. An append into a full ring would stop the
-    /// thread until the disk takes something, and with it everybody else's requests.
+    /// Waits a limited time for room in the log's ring. An append into a full ring would block the
+    /// thread until the disk has written something, and with it all other requests of the thread.
     async fn log_room(&self) -> Result<(), Refusal> {
         if self.journal.log_has_room() {
             return Ok(());
@@ -129,7 +129,7 @@ impl Worker {
         Err(Refusal::StorageUnavailable)
     }
 
-    /// The whole body, after which the request has its slot.
+    /// Reads the whole body; then the request takes its slot.
     pub async fn body_within(
         &self,
         call: &Call,
@@ -147,17 +147,17 @@ impl Worker {
         Ok(body)
     }
 
-    /// The body, whatever it is by its content type.
+    /// The body with any content type.
     pub async fn any_body(&self, call: &Call, body: Incoming) -> Result<Bytes, Refusal> {
         self.body_within(call, body, self.bounds.body).await
     }
 
-    /// The body, which must be JSON by its content type.
+    /// The body; its content type must be JSON.
     pub async fn json_body(&self, call: &Call, body: Incoming) -> Result<Bytes, Refusal> {
         self.body_of(call, body, &["application/json"]).await
     }
 
-    /// The body, which must be a JSON merge patch, or JSON, by its content type.
+    /// The body; its content type must be JSON merge patch or JSON.
     pub async fn patch_body(&self, call: &Call, body: Incoming) -> Result<Bytes, Refusal> {
         let kinds = ["application/merge-patch+json", "application/json"];
         self.body_of(call, body, &kinds).await
@@ -172,7 +172,7 @@ impl Worker {
         self.any_body(call, body).await
     }
 
-    /// Waits until everything before `lsn` is durable; the reason to tell where it never will be.
+    /// Waits until everything before `lsn` is durable, or returns the refusal if it never will be.
     pub async fn durable(&self, lsn: Option<Lsn>) -> Result<(), Refusal> {
         let Some(lsn) = lsn else { return Ok(()) };
         let began = Instant::now();
@@ -181,7 +181,7 @@ impl Worker {
         waited.map_err(|_| Refusal::StorageUnavailable)
     }
 
-    /// Tells what was read, once that is durable.
+    /// Answers a read once it is durable.
     pub async fn read(&self, call: &Call, durable_at: Lsn, shown: &Value) -> Answer {
         match self.durable(Some(durable_at)).await {
             Ok(()) => Answer::value(StatusCode::OK, shown),
@@ -189,14 +189,14 @@ impl Worker {
         }
     }
 
-    /// Writes down an act that changes nothing that the engine keeps, durably.
+    /// Logs an act without an effect on the engine, durably.
     pub async fn write_down(&self, acted: AdminActed) -> Result<(), Refusal> {
         let appended = self.journal.admin_acted(acted);
         let durable_at = appended.map_err(|_| Refusal::StorageUnavailable)?;
         self.durable(Some(durable_at)).await
     }
 
-    /// Writes down an act that was refused, durably, unless its key has too many of them.
+    /// Logs a refused act durably, unless its key has too many of them.
     pub async fn write_down_refused(
         &self,
         act: Act,
@@ -211,15 +211,15 @@ impl Worker {
             left_out: 0,
             by,
         };
-        // Where the log has stopped there is no trail to add to, and the process stops. The refusal
-        // is told all the same: it changed nothing.
+        // If the log has stopped, nothing can be added to the audit trail, and the process stops.
+        // The refusal is answered nevertheless: it changed nothing.
         if let Ok(Some(end)) = self.journal.admin_refused(refused) {
             let _ = self.durable(Some(end)).await;
         }
     }
 }
 
-/// One of these kinds of JSON, with or without `charset=utf-8`.
+/// Whether it is one of these JSON types, with or without `charset=utf-8`.
 fn is_one_of(value: &HeaderValue, kinds: &[&str]) -> bool {
     let Ok(text) = value.to_str() else {
         return false;

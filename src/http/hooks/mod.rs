@@ -1,3 +1,3 @@
-//! What a payment gateway calls.
+//! Requests of a payment gateway.
 
 pub mod webhooks;

@@ -1,8 +1,9 @@
-//! Owns letting webhooks in over HTTP: raw bytes verified first, read second, told once durable.
+//! Owns accepting webhooks over HTTP: raw bytes are verified first, parsed second, answered once
+//! durable.
 //!
-//! Invariants: no key is asked for, so nothing of a webhook that is not genuine reaches the log of
-//! events: it is counted, and one a second is logged; and no body is taken in without headers that
-//! could hold its signature. Whatever is refused may be sent again.
+//! Invariants: no key is needed, so nothing about a forged webhook reaches the event log: it is
+//! counted, and one per second is logged; no body is read if the headers cannot contain its
+//! signature. A refused webhook may be sent again.
 //! Deliberately absent: signatures and bodies (`webhooks`), and remembering (`journal`).
 
 use crate::config::Config;
@@ -32,7 +33,7 @@ use hyper::http::StatusCode;
 use std::sync::Arc;
 use std::time::Instant;
 
-/// What webhooks are verified with.
+/// Settings and secrets for verifying webhooks.
 pub struct WebhookDesk {
     pub secrets: Arc<Secrets>,
     tolerance_ms: u64,
@@ -68,7 +69,7 @@ impl WebhookDesk {
     }
 }
 
-/// Why a webhook is not let in.
+/// Why a webhook is refused.
 enum Refused {
     For(Rejection),
     Malformed(MalformedWebhook),
@@ -86,7 +87,7 @@ impl From<Refusal> for Refused {
     }
 }
 
-/// Letting webhooks in.
+/// Accepts webhooks.
 pub struct Webhooks {
     pub worker: Arc<Worker>,
     pub payments: Arc<Payments>,
@@ -129,14 +130,14 @@ impl Webhooks {
         let desk = &self.desk;
         let claim = WebhookClaim::read(endpoint, &call.parts.headers)?;
         let body = self.worker.body_within(call, body, desk.body).await?;
-        // Gateways stamp by the wall clock, which the core's time may lag behind or run ahead of.
+        // Gateways use the wall clock, which may differ from the core's time.
         let (tolerance_ms, now) = (desk.tolerance_ms, self.worker.journal.wall_clock());
         let Genuine { delivery, secret } = claim.verify(&desk.secrets, tolerance_ms, &body, now)?;
         tracing::debug!(event = "webhook_genuine", secret = %secret, "signed with a known secret");
         let message = match webhooks::read(&delivery, &body, tolerance_ms, now) {
             Ok(message) => message,
             Err(malformed) => {
-                // A nonce that was used is told of first, whatever came with it this time.
+                // A used nonce is reported first, even if the body is malformed this time.
                 let nonce = delivery.nonce();
                 let known = nonce.and_then(|nonce| self.worker.journal.knows_nonce(nonce));
                 let durable_at = known.ok_or(Refused::Malformed(malformed))?;
@@ -150,7 +151,7 @@ impl Webhooks {
         Ok(Answer::json(StatusCode::OK, body.into_bytes()))
     }
 
-    /// Lets `message` in, durably, and has looked at what it hints at.
+    /// Accepts `message` durably, and starts the look-up that it hints at.
     async fn let_in(
         &self,
         call: &Call,
@@ -170,14 +171,14 @@ impl Webhooks {
             code: message.code,
             request: call.id,
         };
-        // A refund that the gateway names otherwise was made there, and is in none of our books.
+        // A refund found by the gateway's id was made at its own site; it is not in our books.
         let by_us = !matches!(message.about, About::Authorization(_));
         command.purchase = self.purchase_about(message.about, &command).await?;
         let began = Instant::now();
         let received = self.worker.journal.receive_webhook(&command);
         self.worker.counters.took(Stage::Shard, began.elapsed());
         let received = received.map_err(|_| Refusal::StorageUnavailable)?;
-        // A dispute of a payment whose capture is not known here says that there is one.
+        // A dispute of a payment without a known capture shows that there is a capture: look it up.
         let (look_at, durable_at) = match &received {
             Ok(let_in) => (let_in.look_at, Some(let_in.durable_at)),
             Err(not) if not.rejection.reason == Refusal::WrongState => {
@@ -199,7 +200,7 @@ impl Webhooks {
         Ok(let_in)
     }
 
-    /// Names a dispute that says of money what our books have no place for.
+    /// Logs a dispute that cannot be booked.
     fn tell_of_dispute(&self, command: &ReceiveWebhook, why: Unplaced) {
         let view = command
             .purchase
@@ -215,7 +216,7 @@ impl Webhooks {
         );
     }
 
-    /// Names a refund that failed after it was told as done: the buyer has nothing of it.
+    /// Logs a refund that failed after reporting success: the buyer did not get the money.
     fn tell_of_refund(&self, command: &ReceiveWebhook, number: Option<u32>, told: Disposition) {
         let failed = command.kind == WebhookKind::RefundFailed && told == Disposition::Processed;
         let Some(purchase) = command.purchase.filter(|_| failed) else {
@@ -232,8 +233,8 @@ impl Webhooks {
         }
     }
 
-    /// The purchase of ours that a webhook is about. Refused, to be told again, where it may be one
-    /// whose payment's name at the gateway is not known here yet.
+    /// Our purchase that a webhook is about. Refused, so that it is sent again, if it may be about
+    /// a payment whose gateway id is not known yet.
     async fn purchase_about(
         &self,
         about: About,
@@ -270,7 +271,8 @@ impl Webhooks {
                 let tolerance_ms = self.desk.tolerance_ms;
                 let begun_by = command.happened_at.plus_ms(tolerance_ms);
                 let looked = tokio::task::spawn_blocking(move || {
-                    // Asked first: what has got its name meanwhile is found.
+                    // Checked before the search, so that a payment that gets its id meanwhile is
+                    // found.
                     let unnamed = disputed && journal.awaits_authorization(begun_by);
                     (journal.purchase_of(&authorization), unnamed)
                 });
@@ -282,9 +284,8 @@ impl Webhooks {
         }
     }
 
-    /// Names a purchase that ended without money and has been forgotten, where the gateway says
-    /// that money was moved for it. The webhook is answered `ignored`; what stands at the gateway,
-    /// reconciliation finds.
+    /// Logs a forgotten purchase without money for which the gateway reports money. The webhook is
+    /// answered `ignored`; reconciliation finds the charge.
     fn tell_of_forgotten(&self, purchase: PurchaseId, kind: WebhookKind) {
         let of_money = match kind {
             WebhookKind::PaymentAuthorized
@@ -307,8 +308,8 @@ impl Webhooks {
     }
 
     fn purchase_under(&self, reference: Reference) -> Option<PurchaseId> {
-        // Another data directory may share the gateway; and a purchase's number may have been
-        // given again, for another payment, after a copy of the log was restored.
+        // Another data directory may use the same gateway account, and after a restore a purchase's
+        // number may belong to another payment.
         (reference.log_id() == self.worker.journal.log_id()).then_some(())?;
         let (view, _) = self.worker.journal.purchase(reference.purchase())?;
         (view.request == Some(reference.request())).then_some(reference.purchase())

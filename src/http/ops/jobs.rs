@@ -1,4 +1,4 @@
-//! Owns the metrics of what runs beside the requests: backup, reconciliation, segments, sinks.
+//! Owns the metrics of background work: backup, reconciliation, segments, sinks.
 
 use crate::backup::BackupStatus;
 use crate::reconcile::{DifferenceKind, ReconcileStatus};
@@ -7,7 +7,7 @@ use crate::report::postgres::segments::SegmentsStatus;
 use crate::telemetry::families::{self, Family};
 use crate::telemetry::metrics::Exposition;
 
-/// How far behind it is, and how it went.
+/// Lag and failures of the backup.
 pub fn backup(status: &BackupStatus, out: &mut Exposition) {
     for (family, value) in [
         (&families::BACKUP_UP, u64::from(status.failing.is_none())),
@@ -27,7 +27,7 @@ pub fn backup(status: &BackupStatus, out: &mut Exposition) {
     }
 }
 
-/// The figures of the latest run that did not fail; none before there was one.
+/// The figures of the latest successful run; none before the first.
 pub fn reconciliation(status: &ReconcileStatus, out: &mut Exposition) {
     let good = status.last_good.as_deref();
     out.single(&families::RECONCILE_FAILED, status.failed);
@@ -44,7 +44,7 @@ pub fn reconciliation(status: &ReconcileStatus, out: &mut Exposition) {
     }
 }
 
-/// The figures of the runs of this process.
+/// The figures of this process's runs.
 pub fn segments(status: &SegmentsStatus, out: &mut Exposition) {
     let good = status.last_good.as_deref();
     out.single(&families::SEGMENTS_FAILED, status.failed);
@@ -55,7 +55,7 @@ pub fn segments(status: &SegmentsStatus, out: &mut Exposition) {
     );
 }
 
-/// How each sink does.
+/// The figures of each sink.
 pub fn sinks(sinks: &[SinkStatus], out: &mut Exposition) {
     type Value = fn(&SinkStatus) -> u64;
     const VALUES: [(&Family, Value); 8] = [

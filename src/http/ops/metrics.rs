@@ -1,4 +1,4 @@
-//! Owns `/metrics`: what the process has counted, as Prometheus reads it.
+//! Owns `/metrics`: the process's figures as Prometheus text.
 
 use super::jobs;
 use super::readiness::ReadinessCheck;
@@ -18,7 +18,7 @@ use crate::telemetry::metrics::{Exposition, Metrics};
 use hyper::http::StatusCode;
 use std::sync::Arc;
 
-/// What is counted.
+/// The sources of all metrics.
 pub struct Scrape {
     pub journal: Arc<Journal>,
     pub readiness: Arc<ReadinessCheck>,
@@ -32,7 +32,7 @@ pub struct Scrape {
 }
 
 impl Scrape {
-    /// Gathers on the thread of the reports.
+    /// Collects the metrics on the thread of the reports.
     pub async fn answer(self: &Arc<Self>, call: Call) -> Answer {
         let scrape = Arc::clone(self);
         match self.reports.gather(move || scrape.text()).await {
@@ -72,7 +72,7 @@ impl Scrape {
         out.into_text()
     }
 
-    /// A rule's name is the operator's, of a closed alphabet, and there are few: see the rules.
+    /// Rule names come from the operator, but have a limited alphabet and number.
     fn risk_metrics(&self, out: &mut Exposition) {
         let family = &families::RISK_HITS;
         out.family(family);
@@ -90,7 +90,7 @@ impl Scrape {
         );
     }
 
-    /// The journal's figures. It looks at each shard in its turn, once a scrape.
+    /// The journal's figures. It takes the lock of each shard once per scrape.
     fn log_metrics(&self, out: &mut Exposition) {
         let status = self.journal.status();
         let ready = self.readiness.not_ready().is_none();

@@ -1,4 +1,4 @@
-//! What machines ask of the process: probes and metrics.
+//! Requests of monitoring systems: probes and metrics.
 
 pub(super) mod jobs;
 pub(super) mod metrics;

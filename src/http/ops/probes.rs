@@ -11,7 +11,7 @@ pub struct ProbeCalls {
 }
 
 impl ProbeCalls {
-    /// Whether new purchases are taken; the status code says it, too.
+    /// Whether new purchases are accepted; the status code shows it, too.
     pub fn ready(&self) -> Answer {
         let not_ready = self.readiness.not_ready();
         let status = match not_ready {
@@ -22,7 +22,7 @@ impl ProbeCalls {
     }
 }
 
-/// The process answers.
+/// The process is alive.
 pub fn live() -> Answer {
     Answer::json(StatusCode::OK, b"{\"status\":\"live\"}".to_vec())
 }

@@ -1,29 +1,28 @@
-//! Owns whether new purchases are taken, and how `/readyz` and `/admin/status` say it.
+//! Owns whether new purchases are accepted, for `/readyz` and `/admin/status`.
 
 use crate::journal::{Journal, Readiness};
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Why new purchases are not taken.
+/// Why new purchases are not accepted.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub enum NotReady {
-    /// The log is being read; said by another handler, because this one is not there yet.
+    /// The log is being read; answered by another handler, because this one does not exist yet.
     Recovering,
-    /// The process was told to end.
+    /// The process is stopping.
     Stopping,
-    /// The disk is nearly full.
     DiskFull,
-    /// The log has stopped.
+    /// A write or sync of the log failed.
     DiskFailing,
-    /// Another process has taken the log over.
+    /// Another process has taken over the log.
     NotLeader,
-    /// The data directory is a restored or older copy, and nobody has ordered to go on with it.
+    /// The data directory is a restored or older copy that is not accepted.
     RestoredCopy,
 }
 
 impl NotReady {
-    /// The word for it, and what to do.
+    /// The reason, and what to do.
     const fn told(self) -> (&'static str, &'static str) {
         match self {
             Self::Recovering => (
@@ -54,7 +53,7 @@ impl NotReady {
     }
 }
 
-/// Readiness as `/readyz` and `/admin/status` show it.
+/// Readiness in `/readyz` and `/admin/status`.
 pub fn readiness_json(not_ready: Option<NotReady>) -> Value {
     let told = not_ready.map(NotReady::told);
     json!({
@@ -64,7 +63,7 @@ pub fn readiness_json(not_ready: Option<NotReady>) -> Value {
     })
 }
 
-/// Looks whether new purchases are taken.
+/// Checks whether new purchases are accepted.
 pub struct ReadinessCheck {
     journal: Arc<Journal>,
     stopping: AtomicBool,
@@ -78,16 +77,16 @@ impl ReadinessCheck {
         })
     }
 
-    /// From now on the process says that it is about to end.
+    /// Reports the process as stopping from now on.
     pub fn leave(&self) {
         self.stopping.store(true, Ordering::Relaxed);
     }
 
-    /// Why they are not, where they are not.
+    /// The reason, if not ready.
     pub fn not_ready(&self) -> Option<NotReady> {
         let stopping = self.stopping.load(Ordering::Relaxed);
         match self.journal.readiness() {
-            // A fault ends the process: it says more than that the process ends.
+            // A fault stops the process, so it is more specific than `stopping`.
             Readiness::NotLeader => Some(NotReady::NotLeader),
             Readiness::RestoredCopy => Some(NotReady::RestoredCopy),
             Readiness::Failed(_) => Some(NotReady::DiskFailing),

@@ -1,9 +1,9 @@
-//! Owns what is answered while the log is being read: the probes, and that all else has to wait.
+//! Owns the responses while the log is being read: the probes, and 503 for everything else.
 //!
-//! Invariants: it answers on the address that `serve` has taken, before anything of the log is
-//! known, so it reveals nothing of it but how far reading has come; once the server that knows it
-//! takes over, no further connection is taken here. Deliberately absent: keys, because nothing that
-//! is answered needs one.
+//! Invariants: it answers on the address that `serve` has bound, before the log is known, so it
+//! reveals only the progress of reading; once the real server takes over, no further connection is
+//! accepted here.
+//! Deliberately absent: keys, because no response here needs one.
 
 use super::probes::live;
 use super::readiness::{NotReady, readiness_json};
@@ -27,17 +27,17 @@ use parking_lot::Mutex;
 use std::sync::Arc;
 use std::time::Instant;
 
-/// Connections of one address: enough for probes, and no more than the reserve of descriptors leaves.
+/// Maximum connections per address: enough for probes, and within the reserve of descriptors.
 const CONNECTIONS_MAX: usize = 16;
 
-/// Answers until it is told to stop.
+/// A server that answers during recovery.
 pub struct Recovering {
     server: Server,
     progress: Arc<Mutex<Progress>>,
 }
 
 impl Recovering {
-    /// Answers on what `main` has taken, and `admin` where there is one.
+    /// Answers on the address of `main`, and of `admin` if there is one.
     pub fn start(
         main: &Listener,
         admin: Option<&Listener>,
@@ -68,12 +68,12 @@ impl Recovering {
         Ok(Self { server, progress })
     }
 
-    /// How far reading has come.
+    /// Updates the progress.
     pub fn at(&self, progress: Progress) {
         *self.progress.lock() = progress;
     }
 
-    /// Takes no further connection. What is under way ends by itself.
+    /// Accepts no further connection. Open ones end by themselves.
     pub fn stop(self) {
         self.server.retire();
     }
@@ -121,7 +121,7 @@ impl Handler for Probes {
         true
     }
 
-    /// Since this began to answer: nothing here has to do with the time of events.
+    /// The time since the start of this server; it is unrelated to the time of events.
     fn now(&self) -> UnixMs {
         let age_ms = self.began.elapsed().as_millis();
         UnixMs::new(u64::try_from(age_ms).unwrap_or(u64::MAX))

@@ -1,18 +1,17 @@
-//! Owns the thread on which figures are gathered that look at every shard: for `/metrics` and
-//! `/admin/status`.
+//! Owns the thread that collects figures of all shards, for `/metrics` and `/admin/status`.
 //!
-//! Invariants: a shard whose turn takes long keeps a report waiting and no HTTP worker; reports are
-//! gathered one after the other, and no more than [`WAITING_MAX`] wait.
+//! Invariants: a shard with a long turn delays a report, never an HTTP worker; reports are
+//! collected one after the other, and at most [`WAITING_MAX`] wait.
 
 use crate::engine::refusal::Refusal;
 use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, sync_channel};
 use tokio::sync::oneshot;
 
-/// Reports that wait for the thread. Beyond, the answer is 503 `overloaded`.
+/// Maximum number of waiting reports. Beyond it, requests get 503 `overloaded`.
 const WAITING_MAX: usize = 64;
 
-/// The thread; it ends with the last owner of this.
+/// The thread of the reports; it ends with the last owner of this.
 pub struct Reports {
     jobs: SyncSender<Box<dyn FnOnce() + Send>>,
 }
@@ -29,14 +28,14 @@ impl Reports {
         Ok(Arc::new(Self { jobs }))
     }
 
-    /// What `gather` gathers there.
+    /// Runs `gather` on that thread.
     pub async fn gather<T: Send + 'static>(
         &self,
         gather: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, Refusal> {
         let (done, gathered) = oneshot::channel();
         let job = move || {
-            // Who asked may be gone.
+            // The client may have disconnected.
             let _ = done.send(gather());
         };
         let queued = self.jobs.try_send(Box::new(job));

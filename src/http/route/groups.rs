@@ -1,4 +1,4 @@
-//! Owns the handlers of one thread, each group with what it needs and no more.
+//! Owns the handlers of one thread, each group with only what it needs.
 
 use crate::http::admin::catalogue::CatalogueCalls;
 use crate::http::admin::history::Histories;

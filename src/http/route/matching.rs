@@ -1,7 +1,7 @@
-//! Owns finding the routes at a path, with the ids in it.
+//! Owns finding the routes of a path, with the ids in it.
 //!
-//! Invariants: an id is never empty, and has no slash but one that is percent-encoded; text that is
-//! not UTF-8 once decoded leads nowhere. Plain paths are compared first: buying is one of them.
+//! Invariants: an id is never empty, and has no slash unless it is percent-encoded; a path that is
+//! not UTF-8 after decoding has no route. Plain paths are compared first: buying is one of them.
 
 use super::{ROWS, Route, Who};
 use crate::http::wire::percent::decoded;
@@ -9,11 +9,11 @@ use hyper::Method;
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 
-/// A path as the table writes it; the words in braces are its ids.
+/// A path as written in the table; names in braces are ids.
 #[derive(Copy, Clone, Debug)]
 pub(super) struct Template {
     text: &'static str,
-    /// Bytes before the first id; all of them where there is none.
+    /// Bytes before the first id; all bytes if there is none.
     plain: usize,
 }
 
@@ -35,7 +35,7 @@ impl Template {
         self.plain < self.text.len()
     }
 
-    /// The ids in `path`, with a slash between them, where it is of this form.
+    /// The ids in `path`, with a slash between them, if it matches.
     fn ids(self, path: &str) -> Option<Cow<'_, str>> {
         let (before, with_ids) = self.text.split_at(self.plain);
         let mut parts = path.strip_prefix(before)?.split('/');
@@ -58,15 +58,14 @@ impl Template {
     }
 }
 
-/// The routes at a path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RouteMatch<'p> {
     first: Route,
-    /// The id in the path; of two, with a slash between them.
+    /// The id in the path; two ids have a slash between them.
     pub param: Cow<'p, str>,
 }
 
-/// What is at `path`.
+/// The routes at `path`.
 pub fn resolve(path: &str) -> Option<RouteMatch<'_>> {
     let rows = || Route::ALL.iter().copied().zip(ROWS);
     let mut plain = rows().filter(|(_, row)| !row.path.has_ids());
@@ -83,22 +82,22 @@ pub fn resolve(path: &str) -> Option<RouteMatch<'_>> {
 }
 
 impl RouteMatch<'_> {
-    /// The path as `OpenAPI` writes it.
+    /// The path as in `OpenAPI`.
     pub fn template(&self) -> &'static str {
         self.first.template()
     }
 
-    /// Who calls what is there.
+    /// The kind of client of this path.
     pub fn who(&self) -> Who {
         self.first.who()
     }
 
-    /// The route that takes `method`.
+    /// The route for `method`.
     pub fn route(&self, method: &Method) -> Option<Route> {
         self.routes().find(|route| route.row().verb.takes(method))
     }
 
-    /// The methods that are taken, as `Allow` says them.
+    /// The supported methods, for `Allow`.
     pub fn allow(&self) -> String {
         let mut methods: BTreeSet<_> = self.routes().map(Route::method).collect();
         if methods.contains("GET") {
@@ -107,7 +106,7 @@ impl RouteMatch<'_> {
         methods.into_iter().collect::<Vec<_>>().join(", ")
     }
 
-    /// They stand together in the table.
+    /// The routes of a path are adjacent in the table.
     fn routes(&self) -> impl Iterator<Item = Route> {
         let template = self.template();
         Route::ALL[self.first as usize..]
@@ -132,7 +131,7 @@ mod tests {
             let path = parts.collect::<Vec<_>>().join("/");
             let found = resolve(&path).unwrap();
             assert_eq!(found.param, vec!["a:b"; ids].join("/"), "{path}");
-            // Those of one path stand together, or this one is not found.
+            // The routes of a path must be adjacent, otherwise this one is not found.
             let method = Method::from_bytes(route.method().as_bytes()).unwrap();
             assert_eq!(found.route(&method), Some(route), "{path}");
             assert_eq!(found.who(), route.who(), "{path}");

@@ -1,9 +1,9 @@
-//! Owns the table of routes: what there is, who may call it, what it is for the audit trail, for
-//! metrics and for the bounds, and what answers it.
+//! Owns the table of routes: method and path, the kind of client, the role in the audit trail,
+//! metrics and limits, and the handler.
 //!
 //! Invariant: this is the only list of routes. Dispatch, `Allow`, roles, pools and acts follow from
-//! it; `docs/openapi.yaml` names exactly these, which a test holds.
-//! A new route is one line in [`routes!`] and its handler. Deliberately absent: what the handlers do.
+//! it; `docs/openapi.yaml` has exactly these routes, which a test checks. A new route is one line
+//! in [`routes!`] and its handler. Deliberately absent: what the handlers do.
 
 mod groups;
 mod matching;
@@ -26,25 +26,24 @@ use hyper::Method;
 use hyper::body::Incoming;
 use matching::Template;
 
-/// Who calls a route. The bound on requests under way follows from it, and so does the key.
+/// The kind of client of a route. It determines the pool and the key.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub enum Who {
-    /// A shop, with its key. Administrators may read.
+    /// A shop, with its key. Admin keys may read.
     Shop,
-    /// An administrator, with a key. Auditors may read.
+    /// An administrator, with a key. Auditor keys may read.
     Admin,
-    /// Who reads metrics; with a key where one has that role.
+    /// A monitoring system; with a key if any key has that role.
     Metrics,
-    /// Who probes, without a key.
+    /// A probe, without a key.
     Probe,
-    /// A gateway, which signs.
+    /// A gateway, with a signature.
     Gateway,
-    /// Anybody.
     Anyone,
 }
 
 impl Who {
-    /// What a call by `method` asks of its caller.
+    /// The access that `method` needs.
     pub fn access(self, method: &Method) -> Access {
         let reads = matches!(*method, Method::GET | Method::HEAD);
         match (self, reads) {
@@ -57,7 +56,7 @@ impl Who {
         }
     }
 
-    /// Who may ask for `path` where there is nothing: who may ask for what is beside it.
+    /// The kind of client for an unknown `path`: that of its area.
     pub fn of_area(path: &str) -> Self {
         let under = |area: &str| {
             path.strip_prefix(area)
@@ -83,10 +82,9 @@ impl Who {
     }
 }
 
-/// What a route is for the audit trail and for metrics.
+/// The role of a route in the audit trail and the metrics.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 enum Purpose {
-    /// Neither.
     Plain,
     /// An attempt, counted by its flow. Those by a shop or an operator need an idempotency key
     /// (`call::attempt`).
@@ -97,7 +95,7 @@ enum Purpose {
     ActsAndCounts(Act, Flow),
 }
 
-/// Whether a body is read before anything is done.
+/// Whether a body is read before the handler acts.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 enum Reads {
     Body,
@@ -143,7 +141,7 @@ struct RouteRow {
     reads: Reads,
 }
 
-/// Makes the table: the enumeration of routes, what is said of each, and who answers it.
+/// Builds the table: the enumeration of routes, their properties and their handlers.
 macro_rules! routes {
     (($to:ident, $call:ident, $body:ident)
      $($name:ident: $verb:ident $path:literal, $who:ident, $what:expr, $reads:ident => $answer:expr;)*) => {
@@ -153,7 +151,7 @@ macro_rules! routes {
         pub enum Route { $($name),* }
 
         impl Route {
-            /// Every one; those of one path stand together.
+            /// All routes; those of one path are adjacent.
             pub const ALL: &'static [Self] = &[$(Self::$name),*];
         }
 
@@ -166,7 +164,7 @@ macro_rules! routes {
         }),*];
 
         impl Groups {
-            /// Has the route's handler answer.
+            /// Calls the route's handler.
             pub(in crate::http) async fn answer(
                 &self,
                 route: Route,
@@ -180,7 +178,7 @@ macro_rules! routes {
     };
 }
 
-// What is asked for most stands first.
+// The most frequent routes come first.
 #[rustfmt::skip]
 routes! { (to, call, body)
     Buy:            POST   "/limited/buy",                          Shop,    Counts(Flow::Buy),                     Body    => to.buying.buy(call, body).await;
@@ -260,27 +258,26 @@ impl Route {
         &ROWS[self as usize]
     }
 
-    /// Its method; one that reads takes `HEAD` as well.
+    /// Its method; `GET` routes also accept `HEAD`.
     pub const fn method(self) -> &'static str {
         self.row().verb.as_str()
     }
 
-    /// Its path, as `OpenAPI` writes it.
+    /// Its path as in `OpenAPI`.
     pub const fn template(self) -> &'static str {
         self.row().path.text()
     }
 
-    /// Who calls it.
     pub const fn who(self) -> Who {
         self.row().who
     }
 
-    /// The bound on requests under way that it is under.
+    /// Its pool of requests in flight.
     pub(super) const fn pool(self) -> Pool {
         self.row().who.pool()
     }
 
-    /// Whether what it is about is written to the log, be it a refusal.
+    /// Whether it appends to the log, even if only a refusal.
     pub(super) fn log_use(self) -> LogUse {
         let row = self.row();
         match row.who {
@@ -291,12 +288,12 @@ impl Route {
         }
     }
 
-    /// Whether it has a body that is read before anything is done.
+    /// Whether its body is read before the handler acts.
     pub(super) fn reads_body(self) -> bool {
         self.row().reads == Reads::Body
     }
 
-    /// The administrative act that it is.
+    /// Its administrative act, if it is one.
     pub(super) const fn act(self) -> Option<Act> {
         match self.row().what {
             Acts(act) | ActsAndCounts(act, _) => Some(act),
@@ -304,7 +301,7 @@ impl Route {
         }
     }
 
-    /// What it is counted as, where it is an attempt.
+    /// Its flow, if it is an attempt.
     pub(super) const fn flow(self) -> Option<Flow> {
         match self.row().what {
             Counts(flow) | ActsAndCounts(_, flow) => Some(flow),
@@ -316,16 +313,15 @@ impl Route {
 /// Which of the routes a listener serves.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub enum Serves {
-    /// All of them.
     All,
-    /// Those that are not for administration, because there is a listener for it.
+    /// All except administration, which has its own listener.
     AllButAdmin,
     /// Administration, metrics and probes.
     Admin,
 }
 
 impl Serves {
-    /// Whether it serves what `who` calls.
+    /// Whether it serves routes for `who`.
     pub const fn includes(self, who: Who) -> bool {
         match (self, who) {
             (Self::All, _)

@@ -1,19 +1,21 @@
-//! Owns which connections may be open: how many in all, how many of one peer, and which one makes
-//! room for another.
+//! Owns which connections may be open: how many in total, how many per peer, and which one is
+//! closed for a new one.
 //!
 //! Invariants:
-//! 1. There is a bound. At it, a connection that never showed a valid key makes room, the one whose
-//!    last good answer is longest ago; one that showed a key is never evicted.
-//! 2. Connections of one peer without a key have a bound of their own. At it, the idlest of the same
-//!    peer makes room: strangers behind the shop's proxy shut out neither the shop nor anybody else.
-//! 3. Where all places are under keys, [`RESERVED_MAX`] more connections are taken in, for probes,
-//!    metrics and administration.
-//! 4. What is evicted and not closed yet is bounded, too, so that descriptors do not run out here.
+//! 1. The total is limited. At the limit, the connection without a valid key whose last successful
+//!    response is oldest is evicted; a connection that showed a key never is.
+//! 2. Connections of one peer without a key have their own limit. At it, the idlest of the same
+//!    peer is evicted: strangers behind the shop's proxy exclude neither the shop nor anyone else.
+//! 3. If all connections have shown keys, [`RESERVED_MAX`] more are accepted, for probes, metrics
+//!    and administration.
+//! 4. The number of evicted connections that are not closed yet is limited, too, so that
+//!    descriptors do not run out.
 //!
-//! A connection takes the lock when it comes, when it first shows a key and when it goes; requests
-//! never do. The idlest stands first in a tree, ordered by the last good answer as it was known when
-//! the connection was put in. One that had another since is put in again, [`LOOKS_MAX`] for each new
-//! connection at most, and each only once for all its answers in between.
+//! A connection takes the lock when it arrives, when it first shows a key and when it ends;
+//! requests never do. A tree orders connections by their last successful response, as known when
+//! the connection was inserted. The first one is the candidate. If it has had a newer response
+//! since, it is inserted again, at most [`LOOKS_MAX`] times for each new connection, and once for
+//! all its responses in between.
 
 use super::peer::{Network, Peer};
 use super::presence::Connection;
@@ -24,15 +26,15 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Instant;
 
-/// Connections beyond the bound, for probes, metrics and administration.
+/// Connections beyond the limit, for probes, metrics and administration.
 pub const RESERVED_MAX: usize = 16;
 
-/// Connections that are evicted and not closed yet: their tasks run within a turn of their worker.
-/// Where so many wait for it, new connections wait in the kernel's queue; once they have waited for
-/// too long, they are turned away.
+/// Maximum number of evicted connections that are not closed yet: their tasks run within one turn
+/// of their worker. At the limit, new connections wait in the kernel's queue, and are refused after
+/// too long a wait.
 pub const CLOSING_MAX: usize = 32;
 
-/// Connections that are put in again before one goes whatever it did since.
+/// Maximum re-insertions before a connection is evicted regardless of newer responses.
 const LOOKS_MAX: usize = 16;
 
 /// The connections of one listener.
@@ -43,12 +45,12 @@ pub struct Admission {
     state: Mutex<State>,
 }
 
-/// How many connections there may be.
+/// The limits of connections.
 #[derive(Copy, Clone, Debug)]
 pub(in crate::http) struct Bounds {
-    /// In all.
+    /// In total.
     pub(in crate::http) max: usize,
-    /// Of one peer, without a key.
+    /// Per peer, without a key.
     pub(in crate::http) per_peer_max: usize,
     /// Beyond `max`.
     pub(in crate::http) reserved_max: usize,
@@ -60,13 +62,13 @@ struct State {
     reserved: usize,
     closing: usize,
     next_number: u64,
-    /// Connections that showed no key.
+    /// Connections without a key.
     keyless: BTreeMap<Rank, Arc<Connection>>,
-    /// The same by peer; a peer without any is not in here.
+    /// The same by peer; peers without connections are absent.
     peers: HashMap<Network, BTreeSet<Rank>>,
 }
 
-/// The order in which connections go.
+/// The order of eviction.
 #[derive(Copy, Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Rank {
     class: Class,
@@ -74,20 +76,20 @@ struct Rank {
     number: u64,
 }
 
-/// Which places a connection has one of.
+/// The kind of place that a connection has.
 #[derive(Copy, Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Class {
     Ordinary,
     Reserved,
 }
 
-/// What becomes of a new connection.
+/// The decision about a new connection.
 pub(in crate::http) enum Entrance {
-    /// It has a place.
+    /// It gets a free place.
     Free(Place),
-    /// It has the place of another one.
+    /// It replaces another connection.
     InPlaceOf(Place, Arc<Connection>, Eviction),
-    /// There is none.
+    /// There is no place.
     TurnedAway,
 }
 
@@ -108,12 +110,12 @@ impl Admission {
         u64::try_from(elapsed).unwrap_or(u64::MAX)
     }
 
-    /// Whether as many connections are closing as may; the next one may have to be turned away.
+    /// Whether the maximum number of connections is closing; the next one may have to be refused.
     pub(in crate::http) fn is_closing_full(&self) -> bool {
         self.state.lock().closing >= CLOSING_MAX
     }
 
-    /// Takes in a connection of `peer`.
+    /// Admits a connection of `peer`.
     pub(in crate::http) fn enter(self: &Arc<Self>, peer: Peer) -> Entrance {
         let now_ms = self.now_ms();
         let mut state = self.state.lock();
@@ -140,7 +142,7 @@ impl Admission {
         }
     }
 
-    /// From now on `connection` is not evicted.
+    /// Protects `connection` from eviction from now on.
     #[cold]
     pub(in crate::http) fn trust(&self, connection: &Arc<Connection>) {
         let mut state = self.state.lock();
@@ -150,7 +152,8 @@ impl Admission {
         }
     }
 
-    /// Gives `connection`, which has a reserved place, an ordinary one; whether there was one.
+    /// Moves `connection` from its reserved place to an ordinary one; returns whether there was
+    /// one.
     #[cold]
     pub(in crate::http) fn make_ordinary(&self, connection: &Arc<Connection>) -> bool {
         let mut state = self.state.lock();
@@ -186,13 +189,13 @@ impl Admission {
     }
 }
 
-/// Where the room for a new connection comes from.
+/// How room is made for a new connection.
 enum Room {
     Free,
     Of(Arc<Connection>, Eviction),
 }
 
-/// Among which one goes.
+/// The candidates for eviction.
 #[derive(Copy, Clone)]
 enum Among {
     Peer(Network),
@@ -200,7 +203,7 @@ enum Among {
 }
 
 impl State {
-    /// Room for a connection from `network`; `None` where there is none.
+    /// Room for a connection from `network`; `None` if there is none.
     fn make_room(&mut self, network: Network, bounds: Bounds) -> Option<Room> {
         if self.peers.get(&network).map_or(0, BTreeSet::len) >= bounds.per_peer_max {
             let one = self.evict(Among::Peer(network))?;
@@ -219,7 +222,7 @@ impl State {
         Some(Room::Of(one, Eviction::Full))
     }
 
-    /// Takes the place of the idlest of these, whose task must be woken afterwards.
+    /// Evicts the idlest of these; its task must be woken afterwards.
     fn evict(&mut self, among: Among) -> Option<Arc<Connection>> {
         if self.closing >= CLOSING_MAX {
             return None;
@@ -232,7 +235,7 @@ impl State {
         Some(one)
     }
 
-    /// The one of these whose last good answer is longest ago.
+    /// The one whose last successful response is oldest.
     fn idlest(&mut self, among: Among) -> Option<Arc<Connection>> {
         for _ in 0..LOOKS_MAX {
             let one = self.first(among)?;
@@ -293,7 +296,7 @@ impl State {
 }
 
 impl Rank {
-    /// Where `one` was put in.
+    /// The rank under which `one` was inserted.
     fn of(one: &Connection) -> Self {
         Self {
             class: Class::of(one),
@@ -343,7 +346,7 @@ mod tests {
         Peer::new(IpAddr::from([192, 0, 2, last]))
     }
 
-    /// The new connection's place, and the number of the one that it took it from.
+    /// The new connection's place, and the number of the connection that it replaced.
     fn enter(admission: &Arc<Admission>, last: u8) -> Option<(Place, Option<u64>)> {
         match admission.enter(peer(last)) {
             Entrance::Free(place) => Some((place, None)),
@@ -425,7 +428,7 @@ mod tests {
             }
             None => true,
         });
-        // One ordinary, two reserved, and those that wait to be closed.
+        // One ordinary, two reserved, and those that are closing.
         assert_eq!(turned_away.count(), 100 - 3 - CLOSING_MAX);
     }
 }

@@ -1,11 +1,11 @@
-//! Owns one connection from its first byte to its last: TLS, telling HTTP/1.1 from HTTP/2, and
-//! the watch that closes it when it is idle, slow with a head, or told to stop.
+//! Owns one connection from its first byte to its last: TLS, detecting HTTP/1.1 or HTTP/2, and the
+//! watch that closes it when it is idle, slow with a header, or told to stop.
 //!
-//! Invariants: every wait for the peer has an end: the handshake and the first byte have the head
-//! timeout, and so has the time between requests (a head that trickles in is time between
-//! requests); bodies have their own; what the peer does not take is cut off by the kernel
-//! (`TCP_USER_TIMEOUT`). One timer a connection, none a request.
-//! Deliberately absent: what requests mean.
+//! Invariants: every wait for the peer has a timeout: the handshake and the first byte have the
+//! header timeout, and so has the time between requests (a slow header counts as time between
+//! requests); bodies have their own; the kernel ends a connection whose peer does not read
+//! (`TCP_USER_TIMEOUT`). There is one timer per connection, none per request.
+//! Deliberately absent: the meaning of requests.
 
 use super::presence::{Connection, UnderWay};
 use super::unasked::Unasked;
@@ -28,32 +28,32 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep, timeout};
 
-/// Looks at the watch per head timeout.
+/// Checks of the watch per header timeout.
 const LOOKS: u32 = 4;
 
-/// How long a connection that is being closed is still written to or read from.
+/// How long a closing connection is still written to or read from.
 const LINGER: Duration = Duration::from_millis(200);
-/// Reads of a connection that is being closed.
+/// Maximum number of reads of a closing connection.
 const LINGER_READS_MAX: usize = 256;
 
-// HTTP/2: what a connection may have of the server beside the requests under way on it
-// (`server.http2_streams_max`). At a bound, it ends.
+// HTTP/2: limits of a connection beside its requests in flight (`server.http2_streams_max`). At a
+// limit, it ends. Requests that were reset before they were processed.
 /// Requests that were reset before they were looked at.
 const RESETS_PENDING_MAX: usize = 20;
 /// Requests that the server reset because their frames were wrong, and whose late frames it ignores.
 const STREAM_ERRORS_MAX: usize = 128;
-/// What both sides remember of fields, so that they are sent shorter.
+/// Size of the header compression table.
 const HEADER_TABLE_BYTES: u32 = 4_096;
 /// One frame.
 const FRAME_BYTES_MAX: u32 = 16_384;
 /// Bodies that arrived and are not read yet.
 const CONNECTION_WINDOW_BYTES: u32 = 1 << 20;
-/// Of an answer, before the peer takes more.
+/// Buffered bytes of a response.
 const SEND_BUFFER_BYTES: usize = 64 << 10;
-/// Bytes without an answer that every connection has, whatever requests may have.
+/// Minimum of bytes without a response for every connection.
 const UNASKED_BYTES_MIN: usize = 1 << 20;
 
-/// Serves `stream`, which is `presence`, until it ends.
+/// Serves `stream`, tracked by `presence`, until it ends.
 pub(in crate::http) async fn serve<H: Handler>(
     stream: TcpStream,
     presence: &Arc<Connection>,
@@ -80,8 +80,8 @@ pub(in crate::http) async fn serve<H: Handler>(
     }
 }
 
-/// Whether the first bytes are HTTP/2's preface, which no method of HTTP/1.1 begins like. They
-/// are looked at, not taken.
+/// Whether the first bytes are the HTTP/2 preface, which differs from every method of HTTP/1.1. The
+/// bytes are peeked, not consumed.
 async fn speaks_http2(stream: &TcpStream) -> std::io::Result<bool> {
     const PREFACE: &[u8; 3] = b"PRI";
     let mut start = [0; PREFACE.len()];
@@ -96,7 +96,8 @@ async fn speaks_http2(stream: &TcpStream) -> std::io::Result<bool> {
         if seen == PREFACE.len() {
             return Ok(true);
         }
-        // `P` or `PR` alone: the kernel calls this readable, so readiness would spin.
+        // Only `P` or `PR` has arrived: the kernel reports it as readable, so waiting for readiness
+        // would spin.
         sleep(Duration::from_millis(2)).await;
     }
 }
@@ -112,9 +113,9 @@ async fn serve_http1<H, IO>(
 {
     let service = service(presence, &handler);
     let mut connection = http1::Builder::new()
-        // Pipelined answers leave one by one: to gather them while more requests are read would
-        // let a peer that never stops sending grow the buffer, and hold a hold's answer back
-        // behind a payment. One write an answer: head and body are small.
+        // Pipelined responses are sent one by one. To collect them while more requests are read
+        // would let a peer that never stops sending grow the buffer, and would delay a hold's
+        // response behind a payment. One write per response: header and body are small.
         .writev(false)
         .header_read_timeout(None)
         .max_buf_size(shared.limits.header_bytes_max)
@@ -129,7 +130,7 @@ async fn serve_http1<H, IO>(
     let parts = connection.into_parts();
     let mut io = parts.io.into_inner();
     if end == End::Quiet && !parts.read_buf.is_empty() {
-        // Part of a head came: its sender is told.
+        // A part of a header arrived: answer its sender.
         let told = problem::on_the_wire(Refusal::RequestTimeout.into(), handler.request_id());
         let _ = timeout(LINGER, io.write_all(&told)).await;
         let _ = timeout(LINGER, io.shutdown()).await;
@@ -137,8 +138,8 @@ async fn serve_http1<H, IO>(
     linger(io).await;
 }
 
-/// Reads on, briefly, what nobody wants: closing over unread bytes resets the connection, and the
-/// reset may overtake an answer such as "too large".
+/// Reads and drops remaining bytes for a short time: closing with unread bytes resets the
+/// connection, and the reset may overtake a response such as "too large".
 async fn linger(mut io: impl AsyncRead + Unpin) {
     let mut unwanted = [0; 4_096];
     let reading = async {
@@ -188,7 +189,7 @@ async fn serve_http2<H, IO>(
     .await;
 }
 
-/// The handler as hyper calls it, with each request noted in `presence`.
+/// The handler for hyper; records each request in `presence`.
 fn service<H: Handler>(
     presence: &Arc<Connection>,
     handler: &Arc<H>,
@@ -208,13 +209,12 @@ fn service<H: Handler>(
 /// How a watched connection ended.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 enum End {
-    /// By itself.
     Done,
-    /// Nothing whole came for the time of a head.
+    /// No complete request arrived within the header timeout.
     Quiet,
 }
 
-/// Drives `connection` until it ends, is quiet for too long, or has been drained.
+/// Drives `connection` until it ends, is idle for too long, or is drained.
 async fn watch<C: Future + Unpin>(
     connection: &mut C,
     drain: impl Fn(Pin<&mut C>),
@@ -229,7 +229,7 @@ async fn watch<C: Future + Unpin>(
     poll_fn(|cx| {
         loop {
             if !draining {
-                // A task's waker stays the same, so that to register it once is enough.
+                // A task's waker stays the same, so registering it once is enough.
                 let set = if registered {
                     shared.stop.is_set()
                 } else {
@@ -242,14 +242,14 @@ async fn watch<C: Future + Unpin>(
                     drain(Pin::new(&mut *connection));
                 }
                 if leaving {
-                    // Nor is a peer waited for that does not take its leave.
+                    // A peer that does not close is not waited for.
                     look.as_mut().reset(Instant::now() + LINGER);
                 }
             }
             if Pin::new(&mut *connection).poll(cx).is_ready() {
                 return Poll::Ready(End::Done);
             }
-            // An answer of this very poll may have ended it.
+            // A response of this poll may have ended it.
             if draining || !presence.is_leaving() {
                 break;
             }

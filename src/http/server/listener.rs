@@ -1,28 +1,29 @@
-//! Owns the sockets of one address: taken before the program has anything to say, listened on by
-//! each thread later.
+//! Owns the sockets of one address: bound before the program can answer, listened on by each thread
+//! later.
 //!
-//! Invariants: 1. an address that another program has is an error at once; 2. once it is bound,
-//! nobody else can take it; 3. connections that come before the threads do wait in the kernel.
-//! Deliberately absent: accepting, which the server does.
+//! Invariants: 1. an address in use by another program is an error at once; 2. once bound, no other
+//! program can take the address; 3. connections that arrive before the threads start wait in the
+//! kernel.
+//! Deliberately absent: accepting connections, which the server does.
 
 use super::ServeError;
 use socket2::{Domain, Protocol, Socket, Type};
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 
-/// One address, taken for a number of threads.
+/// One address, bound for a number of threads.
 #[derive(Debug)]
 pub struct Listener {
     key: &'static str,
     address: SocketAddr,
     backlog: u32,
-    /// One a thread. The first one listens already: two programs can bind one address as long as
+    /// One per thread. The first one already listens: two programs can bind one address as long as
     /// neither listens.
     sockets: Vec<Socket>,
 }
 
 impl Listener {
-    /// Takes `address`, which `key` is set to, for `count` threads.
+    /// Binds `address`, the value of the setting `key`, for `count` threads.
     pub fn bind(
         key: &'static str,
         address: SocketAddr,
@@ -43,7 +44,7 @@ impl Listener {
         backlog: u32,
     ) -> io::Result<Self> {
         if address.port() != 0 {
-            // Several may share a port; another program must not have it already.
+            // Our sockets share a port, but another program must not have it already.
             let alone = bound(address, Sharing::Alone)?;
             listen(&alone, backlog)?;
         }
@@ -63,13 +64,13 @@ impl Listener {
         })
     }
 
-    /// Where it is, with the port that was taken.
+    /// The bound address, with its port.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// The socket that listens already, for one thread before the others are there. What waits in
-    /// it once that thread has ended is for whoever listens next.
+    /// The listening socket, for one thread before the others start. Connections that wait in it
+    /// afterwards belong to the next listener.
     pub(in crate::http) fn first(&self) -> Result<Self, ServeError> {
         let (key, address) = (self.key, self.address);
         let failed = |source| ServeError::Listen {

@@ -1,10 +1,9 @@
-//! Owns the threads that serve: one runtime and one listener each, all on one port but for those of
-//! administration where they have one of their own, and their end.
+//! Owns the threads that serve: one runtime and one listener each, all on one port except the
+//! thread for administration if that has its own address, and their end.
 //!
-//! Invariants: a connection lives and dies on the thread that accepted it; open connections are
-//! bounded; stopping closes the listeners first, then lets what is under way end, and never takes
-//! longer than it is given. Deliberately absent: what requests mean (the [`Handler`] knows) and
-//! signals (`cli` knows).
+//! Invariants: a connection stays on the thread that accepted it; the number of open connections is
+//! limited; stopping closes the listeners first, then lets requests in flight end, within the given
+//! time. Deliberately absent: the meaning of requests (the [`Handler`]) and signals (`cli`).
 
 pub mod admission;
 mod connection;
@@ -47,10 +46,10 @@ use tokio::time::{Instant, sleep};
 
 /// How long accepting waits at a time while evicted connections close.
 const CLOSING_WAIT: Duration = Duration::from_millis(1);
-/// How many times: a second in all, in which every worker has had many turns.
+/// Maximum number of waits: a second in total, in which every worker runs many times.
 const CLOSING_WAITS_MAX: u32 = 1_000;
 
-/// What answers requests on one thread.
+/// The request handler of one thread.
 pub trait Handler: Send + Sync + 'static {
     /// The thread's counters.
     fn counters(&self) -> &Arc<Shard>;
@@ -58,13 +57,13 @@ pub trait Handler: Send + Sync + 'static {
     /// A new request's id.
     fn request_id(&self) -> RequestId;
 
-    /// What time it is.
+    /// The current time.
     fn now(&self) -> UnixMs;
 
     /// Called once on the thread's runtime, before the first connection.
     fn start(self: &Arc<Self>);
 
-    /// Whether nothing is under way but requests.
+    /// Whether no background work is in progress.
     fn is_idle(&self) -> bool;
 
     /// Answers one request.
@@ -78,30 +77,23 @@ pub trait Handler: Send + Sync + 'static {
 /// Why the server cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
-    /// The address cannot be listened on.
+    /// The address could not be bound.
     #[error("cannot listen on {address}: {source}; free the address, or set {key} to another one")]
     Listen {
-        /// What it is set by.
+        /// The setting.
         key: &'static str,
-        /// Which.
         address: SocketAddr,
-        /// Why.
         source: std::io::Error,
     },
     /// A file for TLS cannot be used.
     #[error("cannot use the TLS file `{}`: {what}; check server.tls.cert and server.tls.key", path.display())]
-    Tls {
-        /// Which.
-        path: PathBuf,
-        /// Why.
-        what: String,
-    },
+    Tls { path: PathBuf, what: String },
     /// A thread cannot be started.
     #[error("cannot start an HTTP thread: {0}; check the limits of threads and open files")]
     Thread(std::io::Error),
 }
 
-/// What the threads share.
+/// The state shared by the threads.
 pub(in crate::http) struct Shared {
     pub(in crate::http) limits: Limits,
     pub(in crate::http) tls: Option<Arc<Tls>>,
@@ -111,7 +103,7 @@ pub(in crate::http) struct Shared {
     refusals: Sampled,
 }
 
-/// Bounds of connections.
+/// Limits of connections.
 #[derive(Clone, Debug)]
 pub(in crate::http) struct Limits {
     pub(in crate::http) header_read_timeout: Duration,
@@ -129,21 +121,21 @@ pub struct Server {
     admin_address: Option<SocketAddr>,
     threads: Vec<JoinHandle<()>>,
     stop: Arc<Stop>,
-    /// Its other ends are with the threads that accept.
+    /// The accepting threads hold the other ends.
     accepting: Receiver<Infallible>,
 }
 
-/// One address, and what answers there.
+/// An address with its handlers.
 pub struct Face<H> {
-    /// What the threads are named by.
+    /// The name of its threads.
     pub name: &'static str,
     /// Its sockets.
     pub listener: Listener,
-    /// Open connections in all.
+    /// Maximum number of open connections.
     pub connections_max: usize,
-    /// Of one peer without a key.
+    /// Maximum of one peer without a key.
     pub per_peer_max: usize,
-    /// One a thread.
+    /// One per thread.
     pub handlers: Vec<Arc<H>>,
 }
 
@@ -167,8 +159,7 @@ impl std::fmt::Debug for Shared {
 }
 
 impl Server {
-    /// Listens, and starts one thread for each handler: those of `main`, and those of `admin` with
-    /// connections of their own.
+    /// Listens, and starts one thread for each handler of `main` and `admin`.
     pub fn start<H: Handler>(
         config: &ServerConfig,
         tls: Option<&Arc<Tls>>,
@@ -227,34 +218,34 @@ impl Server {
         Ok(())
     }
 
-    /// Where it listens, with the port that was taken.
+    /// The main address, with its port.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Where it listens for administration, metrics and probes alone.
+    /// The address for administration, metrics and probes.
     pub fn admin_address(&self) -> Option<SocketAddr> {
         self.admin_address
     }
 
-    /// Stops accepting. What is under way ends by itself, within `server.drain_s`.
+    /// Stops accepting. Requests in flight end within `server.drain_s`.
     pub(in crate::http) fn retire(self) {
         self.stop.set();
-        // Nobody sends anything: it ends once every thread has given its end up.
+        // Nothing is ever sent: this returns once every thread has dropped its end.
         let _ = self.accepting.recv();
     }
 
-    /// Stops accepting and waits for what is under way, at most `server.drain_s`.
+    /// Stops accepting and waits for requests in flight, at most `server.drain_s`.
     pub fn drain(self) {
         self.stop.set();
         for thread in self.threads {
-            // A panic of a thread was reported by its hook; there is nothing left to end.
+            // The hook has reported a panic of a thread; nothing is left to end.
             let _ = thread.join();
         }
     }
 }
 
-/// One thread's life.
+/// Runs one thread.
 async fn work<H: Handler>(
     listener: std::net::TcpListener,
     handler: Arc<H>,
@@ -277,7 +268,7 @@ async fn work<H: Handler>(
     }
 }
 
-/// Takes connections in until told to stop.
+/// Accepts connections until stopped.
 async fn accept<H: Handler>(listener: TcpListener, handler: &Arc<H>, shared: &Arc<Shared>) {
     let mut stopped = std::pin::pin!(shared.stop.wait());
     loop {
@@ -291,12 +282,13 @@ async fn accept<H: Handler>(listener: TcpListener, handler: &Arc<H>, shared: &Ar
             Ok((stream, address)) => {
                 let peer = Peer::new(address.ip());
                 if take_in(stream, peer, handler, shared) == TakenIn::InPlaceOfAnother {
-                    // Its task may be on this thread, and closes the connection when it runs.
+                    // The evicted task may be on this thread, and closes its connection when it
+                    // runs.
                     tokio::task::yield_now().await;
                 }
             }
             Err(error) => {
-                // Out of file descriptors, mostly: what is open has to close first.
+                // Usually out of file descriptors: open connections must close first.
                 tracing::warn!(event = "accept_failed", error = %error, "cannot accept a connection; check the limit of open files");
                 sleep(Duration::from_millis(50)).await;
             }
@@ -304,9 +296,9 @@ async fn accept<H: Handler>(listener: TcpListener, handler: &Arc<H>, shared: &Ar
     }
 }
 
-/// Waits until evicted connections have closed, where as many as may are about to. The shop's
-/// connection would be turned away otherwise, because a stranger's closes slowly; so they all wait
-/// in the kernel's queue, in the order in which they came.
+/// Waits until evicted connections have closed, if the maximum number is closing. Otherwise a
+/// shop's connection would be refused because a stranger's closes slowly; so all wait in the
+/// kernel's queue, in order.
 async fn room_to_close(admission: &Admission) {
     for _ in 0..CLOSING_WAITS_MAX {
         if !admission.is_closing_full() {
@@ -353,15 +345,15 @@ fn take_in<H: Handler>(
         .set_tcp_nodelay(true)
         .and_then(|()| socket.set_tcp_user_timeout(Some(shared.limits.send_timeout)));
     if set.is_err() {
-        // The peer is gone already.
+        // The peer has already disconnected.
         return taken_in;
     }
     let connected = handler.counters().connected();
     let (handler, shared) = (Arc::clone(handler), Arc::clone(shared));
     tokio::spawn(async move {
-        // In this order: the place is given back once the socket is closed, which `life` has.
+        // In this order: the place is released after the socket, which `life` owns, is closed.
         let (_connected, place) = (connected, place);
-        // Pinned here: moved into another future, it would take its room twice.
+        // Pinned here: moved into another future, it would need its space twice.
         let life = pin!(connection::serve(
             stream,
             place.connection(),
@@ -384,11 +376,11 @@ fn turn_away<H: Handler>(stream: &TcpStream, peer: Peer, handler: &Arc<H>, share
         );
     });
     let told = problem::on_the_wire(Refusal::Overloaded.into(), handler.request_id());
-    // The new connection's buffer is empty; where it is not, the peer learns by the close.
+    // The buffer of the new connection is empty; if not, the peer only sees the close.
     let _ = stream.try_write(&told);
 }
 
-/// Tells many tasks once to stop.
+/// A stop signal for many tasks.
 #[derive(Debug, Default)]
 pub(in crate::http) struct Stop {
     set: AtomicBool,
@@ -407,7 +399,7 @@ impl Stop {
 
     pub(in crate::http) async fn wait(&self) {
         let mut notified = std::pin::pin!(self.notify.notified());
-        // Registered before looking, so that a stop in between is not missed.
+        // Register before checking, so that a stop in between is not missed.
         notified.as_mut().enable();
         if !self.set.load(Ordering::SeqCst) {
             notified.await;

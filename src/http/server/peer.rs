@@ -1,7 +1,7 @@
-//! Owns whose connection it is, as far as an address says.
+//! Owns the identity of a peer, as far as its address shows it.
 //!
-//! Invariant: IPv4 mapped into IPv6 is IPv4. Deliberately absent: headers in which a proxy names its
-//! client, which every stranger can write.
+//! Invariant: IPv4-mapped IPv6 is IPv4. Deliberately absent: headers in which a proxy names its
+//! client, because any stranger can send them.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
@@ -10,8 +10,8 @@ use std::net::{IpAddr, Ipv6Addr};
 #[derive(Copy, Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Peer(IpAddr);
 
-/// What is counted as one peer: an IPv4 address, or a /64 of IPv6, because who has one address of it
-/// has them all.
+/// What counts as one peer: an IPv4 address, or a /64 of IPv6, because one subscriber has all of
+/// it.
 #[derive(Copy, Clone, Debug, PartialEq, Eq, Hash)]
 pub(in crate::http) struct Network(IpAddr);
 

@@ -1,10 +1,10 @@
-//! Owns what is known of one open connection: its requests, whether it has shown a valid key, and
-//! whether it has to go.
+//! Owns the state of one open connection: its requests, whether it has shown a valid key, and
+//! whether it must close.
 //!
-//! Invariants: 1. once a connection has shown a valid key it is never evicted; 2. a request on such
-//! a connection writes two words of its own connection and takes no lock; 3. a connection that is
-//! evicted is dropped the next time that its task runs, whatever it was doing.
-//! Deliberately absent: who is evicted, which `admission` decides.
+//! Invariants: 1. a connection that has shown a valid key is never evicted; 2. a request on such a
+//! connection writes two words of its own connection and takes no lock; 3. an evicted connection is
+//! dropped the next time its task runs, whatever it was doing.
+//! Deliberately absent: which connection is evicted, which `admission` decides.
 
 use super::admission::Admission;
 use super::peer::Peer;
@@ -17,11 +17,11 @@ use std::task::Poll;
 
 /// It has shown a valid key, or a genuine signature.
 const TRUSTED: u8 = 1;
-/// It was taken in beyond the bound, for probes, metrics and administration.
+/// It was admitted beyond the limit, for probes, metrics and administration.
 const RESERVED: u8 = 1 << 1;
-/// It has to make room.
+/// It must close.
 const EVICTED: u8 = 1 << 2;
-/// It ends once what is under way on it has been answered.
+/// It ends once its requests in flight are answered.
 const LEAVING: u8 = 1 << 3;
 
 /// One open connection.
@@ -30,12 +30,13 @@ pub struct Connection {
     peer: Peer,
     number: u64,
     admission: Arc<Admission>,
-    /// Under way (low half), and ended (high half, wrapping).
+    /// Requests in flight (low half) and ended ones (high half, wrapping).
     requests: AtomicU64,
     marks: AtomicU8,
-    /// When it last got a good answer, else when it was accepted; not kept once it is trusted.
+    /// The time of the last successful response, otherwise of its acceptance; not updated once it
+    /// is trusted.
     progress_ms: AtomicU64,
-    /// The same as it was when it was put in order; changed with the lock of `admission` held.
+    /// The same at its last insertion into the order; only changed under the lock of `admission`.
     ranked_ms: AtomicU64,
     task: AtomicWaker,
 }
@@ -83,7 +84,7 @@ impl Connection {
         self.ranked_ms.load(Relaxed)
     }
 
-    /// Called with the lock of `admission` held, while it is not in order.
+    /// Call it under the lock of `admission`, while it is not in the order.
     pub(in crate::http) fn rank_now(&self) {
         self.ranked_ms.store(self.progress_ms(), Relaxed);
     }
@@ -108,7 +109,7 @@ impl Connection {
         self.is(LEAVING)
     }
 
-    /// Called with the lock of `admission` held.
+    /// Call it under the lock of `admission`.
     pub(in crate::http) fn mark_trusted(&self) {
         self.marks.fetch_or(TRUSTED, Relaxed);
     }
@@ -128,12 +129,12 @@ impl Connection {
         self.marks.fetch_or(EVICTED, Relaxed);
     }
 
-    /// Has its task look whether it is evicted.
+    /// Wakes its task to check for eviction.
     pub(in crate::http) fn wake(&self) {
         self.task.wake();
     }
 
-    /// Drives `life` until it ends, or this is evicted.
+    /// Drives `life` until it ends or the connection is evicted.
     pub(in crate::http) async fn until_evicted(
         &self,
         mut life: Pin<&mut impl Future<Output = ()>>,
@@ -142,8 +143,8 @@ impl Connection {
         poll_fn(|cx| {
             if !registered {
                 registered = true;
-                // A task's waker stays the same. Registered before the mark is read: whoever sets
-                // it in between wakes the task.
+                // A task's waker stays the same. Register it before reading the mark: a thread that
+                // sets the mark in between wakes the task.
                 self.task.register(cx.waker());
             }
             if self.is_evicted() {
@@ -173,7 +174,7 @@ impl RequestsRead {
     }
 }
 
-/// A request under way on its connection, until dropped.
+/// A request in flight on its connection, until dropped.
 #[derive(Debug)]
 pub struct UnderWay(Arc<Connection>);
 
@@ -183,7 +184,7 @@ impl UnderWay {
         Self(Arc::clone(connection))
     }
 
-    /// Whose request it is.
+    /// The peer of the request.
     pub fn peer(&self) -> Peer {
         self.0.peer
     }
@@ -195,9 +196,9 @@ impl UnderWay {
         }
     }
 
-    /// Its request was answered as it was meant to be.
+    /// Its request was answered successfully.
     pub(in crate::http) fn progressed(&self) {
-        // Of a trusted one nobody asks how long it has been idle.
+        // The idle time of a trusted connection is never used.
         if !self.0.is_trusted() {
             let now_ms = self.0.admission.now_ms();
             self.0.progress_ms.store(now_ms, Relaxed);
@@ -209,7 +210,7 @@ impl UnderWay {
         self.0.is_reserved() && !self.0.admission.make_ordinary(&self.0)
     }
 
-    /// Its connection ends once it is answered.
+    /// Ends its connection once it is answered.
     pub(in crate::http) fn leave(&self) {
         self.0.marks.fetch_or(LEAVING, Relaxed);
     }

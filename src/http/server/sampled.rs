@@ -1,14 +1,14 @@
-//! Owns log lines that strangers can cause at will: at most one a second, with a count.
+//! Owns log lines that strangers can cause at will: at most one per second, with a count.
 //!
-//! Deliberately absent: what the lines say.
+//! Deliberately absent: the content of the lines.
 
 use crate::time::UnixMs;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-/// How far apart two log lines of one kind are at least, in milliseconds.
+/// Minimum time between two log lines of one kind, in milliseconds.
 const SAMPLE_EVERY_MS: u64 = 1_000;
 
-/// A log line that comes at most every [`SAMPLE_EVERY_MS`], with a count.
+/// A log line that is written at most every [`SAMPLE_EVERY_MS`], with a count.
 #[derive(Default)]
 pub(in crate::http) struct Sampled {
     last_at_ms: AtomicU64,
@@ -16,7 +16,7 @@ pub(in crate::http) struct Sampled {
 }
 
 impl Sampled {
-    /// Calls `log` with how many there were since it was called last, where it is time to.
+    /// Calls `log` with the number of events since its last call, if enough time has passed.
     pub(in crate::http) fn sample(&self, now: UnixMs, log: impl FnOnce(u64)) {
         let count = 1 + self.since.fetch_add(1, Relaxed);
         let last = self.last_at_ms.load(Relaxed);

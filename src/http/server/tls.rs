@@ -1,7 +1,7 @@
-//! Owns TLS of the listeners: reading the certificate chain and its key, and which are in force.
+//! Owns TLS of the listeners: reading the certificate chain and its key, and the current pair.
 //!
-//! Invariants: what is in force was read whole, and its key fits its certificate; a change is for
-//! connections that come after it. Deliberately absent: handshakes, which connections do.
+//! Invariants: the current pair was read completely, and the key fits the certificate; a change
+//! applies to new connections. Deliberately absent: handshakes, which connections do.
 
 use super::ServeError;
 use crate::config::TlsConfig;
@@ -19,7 +19,7 @@ use tokio_rustls::TlsAcceptor;
 #[derive(Clone)]
 pub struct Certified {
     server: Arc<rustls::ServerConfig>,
-    /// Of the two files' bytes.
+    /// Digest of the two files.
     digest: [u8; 32],
 }
 
@@ -29,12 +29,11 @@ impl std::fmt::Debug for Certified {
     }
 }
 
-/// What is in force, for all listeners.
+/// The current certificate, for all listeners.
 #[derive(Debug)]
 pub struct Tls(ArcSwap<Certified>);
 
 impl Tls {
-    /// This is in force.
     pub fn new(certified: Certified) -> Self {
         Self(ArcSwap::from_pointee(certified))
     }
@@ -44,14 +43,14 @@ impl Tls {
         TlsAcceptor::from(Arc::clone(&self.0.load().server))
     }
 
-    /// From now on `certified` is for new connections; whether it is another.
+    /// Uses `certified` for new connections; returns whether it differs.
     pub fn replace(&self, certified: Certified) -> bool {
         let digest = certified.digest;
         self.0.swap(Arc::new(certified)).digest != digest
     }
 }
 
-/// TLS as the two files say, for HTTP/2 and HTTP/1.1.
+/// TLS from the two files, for HTTP/2 and HTTP/1.1.
 pub fn load(config: &TlsConfig) -> Result<Certified, ServeError> {
     let failed = |path: &PathBuf| {
         let path = path.clone();

@@ -1,9 +1,10 @@
-//! Owns a bound on what a connection in HTTP/2 may send without getting an answer: pings, settings,
-//! windows, heads without an end, requests that are reset.
+//! Owns a limit on what an HTTP/2 connection may send without getting a response: pings, settings,
+//! window updates, endless headers, reset requests.
 //!
-//! Invariant: between two answers no more is read than all requests that may be under way at once can
-//! have in heads and bodies; then the connection ends. What such frames cost is small for each, and
-//! so bounded in all. Deliberately absent: HTTP/1.1, which has no frames beside requests.
+//! Invariant: between two responses no more is read than all requests that may be in flight at once
+//! can have in headers and bodies; then the connection ends. Such frames are cheap, so their total
+//! cost is limited.
+//! Deliberately absent: HTTP/1.1, which has no frames outside of requests.
 
 use super::presence::{Connection, RequestsRead};
 use std::io;
@@ -12,7 +13,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// A stream whose bytes are counted between answers.
+/// A stream whose bytes are counted between responses.
 pub(in crate::http) struct Unasked<IO> {
     io: IO,
     presence: Arc<Connection>,
@@ -32,7 +33,7 @@ impl<IO> Unasked<IO> {
         }
     }
 
-    /// Counts what was read: an error beyond the bound.
+    /// Counts bytes read; an error beyond the limit.
     fn count(&mut self, bytes: usize) -> io::Result<()> {
         let requests = self.presence.requests();
         if requests.ended_since(self.answered) {

@@ -1,10 +1,10 @@
-//! Owns what requests without a valid key cost their senders, and what the log says of them.
+//! Owns the cost of requests without a valid key for their senders, and their log line.
 //!
-//! Invariants: a peer's first [`FREE`] of them are answered at once, further ones at a rate, each
-//! kept back for [`KEPT_BACK_MAX_MS`] at most; requests with a valid key are never kept back, not
-//! from the same peer either; memory is fixed and nothing locks. Peers that share a slot share a
-//! rate, which only those notice who have no valid key. Deliberately absent: bans, which would let
-//! a stranger behind the shop's proxy shut the shop out.
+//! Invariants: a peer's first [`FREE`] such requests are answered at once, further ones at a
+//! limited rate, each delayed by at most [`KEPT_BACK_MAX_MS`]; requests with a valid key are never
+//! delayed, even from the same peer; memory is fixed and nothing locks. Peers that share a slot
+//! share a rate, which affects only peers without a valid key. Deliberately absent: bans, with
+//! which a stranger behind the shop's proxy could exclude the shop.
 
 use super::peer::Peer;
 use super::sampled::Sampled;
@@ -13,20 +13,20 @@ use std::hash::{BuildHasher as _, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-/// Peers with a rate of their own, at most.
+/// Maximum number of peers with their own rate.
 const SLOTS: usize = 4_096;
-/// Requests of a peer that are answered at once.
+/// Number of a peer's requests that are answered at once.
 const FREE: u64 = 20;
-/// Between two further ones.
+/// Time between two further ones.
 const INTERVAL_MS: u64 = 200;
-/// How long an answer is kept back at most: a connection is held, but nothing else.
+/// Maximum delay of a response; it occupies a connection, but nothing else.
 const KEPT_BACK_MAX_MS: u64 = 1_000;
 
 /// The rates of all peers.
 pub(in crate::http) struct WrongKeys {
     began: Instant,
     hasher: RandomState,
-    /// When the requests so far would have come, one an interval, in milliseconds since `began`.
+    /// When the requests so far would have come at one per interval, in milliseconds since `began`.
     due_ms: Box<[AtomicU64]>,
     refused: Sampled,
 }
@@ -41,7 +41,7 @@ impl WrongKeys {
         }
     }
 
-    /// Logs, once a second at most, that `peer` sent no valid key.
+    /// Logs, at most once per second, that `peer` sent no valid key.
     pub(in crate::http) fn log(&self, peer: Peer, now: UnixMs) {
         self.refused.sample(now, |refused| {
             tracing::warn!(
@@ -53,7 +53,7 @@ impl WrongKeys {
         });
     }
 
-    /// Counts a request of `peer`: how long its answer is to be kept back.
+    /// Counts a request of `peer`; returns the delay of its response.
     pub(in crate::http) fn keep_back(&self, peer: Peer) -> Duration {
         let elapsed = self.began.elapsed().as_millis();
         let now_ms = u64::try_from(elapsed).unwrap_or(u64::MAX >> 1);
@@ -63,7 +63,7 @@ impl WrongKeys {
     fn keep_back_ms(&self, peer: Peer, now_ms: u64) -> u64 {
         let free_until = now_ms + FREE * INTERVAL_MS;
         let next = |due: u64| (due.max(now_ms) + INTERVAL_MS).min(free_until + KEPT_BACK_MAX_MS);
-        // One word a peer: no other memory depends on it.
+        // Relaxed: one word per peer, and no other memory depends on it.
         let set = self
             .slot(peer)
             .fetch_update(Relaxed, Relaxed, |due| Some(next(due)));

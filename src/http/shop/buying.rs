@@ -1,7 +1,8 @@
-//! Owns the shop's calls that buy: placing holds, releasing them, and buying.
+//! Owns the shop's requests that buy: placing holds, releasing them, and buying.
 //!
-//! Invariant: a payment goes on when its caller is gone or has waited long enough; the caller is then
-//! told where to look. Deliberately absent: what every attempt goes through (`call::attempt`).
+//! Invariant: a payment continues if its client disconnects or has waited long enough, and
+//! `Location` says where to look. Deliberately absent: the steps of every attempt
+//! (`call::attempt`).
 
 use super::orders::{BuyOrder, HoldOrder};
 use super::purchases::{PurchaseLookup, owner_asked};
@@ -36,9 +37,9 @@ pub struct Buying {
     pub worker: Arc<Worker>,
     pub payments: Arc<Payments>,
     pub purchases: Arc<PurchaseLookup>,
-    /// What may be paid in.
+    /// Accepted currencies.
     pub currencies: Vec<Currency>,
-    /// How long a payment is waited for.
+    /// How long to wait for a payment.
     pub answer_within: Duration,
 }
 
@@ -78,8 +79,8 @@ impl Buying {
         told.await.0
     }
 
-    /// Pays for a purchase whose payment has just begun. The payment goes on by itself where
-    /// this is dropped (the client is gone) or has waited long enough.
+    /// Pays for a purchase whose payment has just started. The payment continues in the background
+    /// if this is dropped (the client has disconnected) or has waited long enough.
     async fn pay(&self, call: &Call, purchase: PurchaseId) -> Reply {
         let paying = self.payments.pay(purchase, &self.worker.gate);
         let view = match tokio::time::timeout(self.answer_within, paying).await {
@@ -94,7 +95,7 @@ impl Buying {
                 view
             }
         };
-        // The purchase may be somewhere else by now: the hold may be paid for once more.
+        // The purchase may have changed by now, because the hold may be paid for again.
         if let Some(declined) = view.decline_of(RequestId(call.id.0)) {
             let answer = problem::declined(declined);
             return (answer, Attempt::Refused(declined.reason));
@@ -130,7 +131,7 @@ impl Buying {
     }
 }
 
-/// A hold as it was placed or given up.
+/// The response for a placed or released hold.
 fn held(status: StatusCode, view: &HoldView) -> Reply {
     (Answer::json(status, render::hold(view)), Attempt::Success)
 }

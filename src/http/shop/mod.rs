@@ -1,4 +1,4 @@
-//! The calls of a shop: holds, purchases, receipts, reward tokens, and what it reads.
+//! The requests of a shop: holds, purchases, receipts, reward tokens, and reads.
 
 pub(super) mod buying;
 pub mod orders;

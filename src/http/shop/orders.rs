@@ -1,9 +1,9 @@
-//! Owns the bodies of holds and buys: parsed borrowing from the body on the fast way, taken
-//! apart once more to say what is wrong where the fast way refuses.
+//! Owns the bodies of holds and buys. The fast parser borrows from the body; if it refuses, the
+//! slow parser finds out what is wrong.
 //!
-//! Invariants: the fast way takes nothing that the slow way refuses, and the other way round;
-//! what comes out is parsed (ids, currency, card, address), so that nothing behind this checks a
-//! shape again; of a refused body only what parsed is kept, for the audit trail.
+//! Invariants: both parsers accept exactly the same bodies; a parsed order has valid ids, currency,
+//! card and address, so that no later code checks a shape again; of a refused body only the parsed
+//! fields are kept, for the audit trail.
 
 pub use crate::http::call::attempt::{Malformed, Readable};
 
@@ -19,50 +19,43 @@ use serde::Deserialize;
 use serde_json::Value;
 use std::net::IpAddr;
 
-/// What holds and purchases that are asked for have in common.
+/// The common fields of holds and buys.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Order {
     /// For whom.
     pub user: UserId,
-    /// Of what.
     pub product: ProductId,
     /// How many units.
     pub quantity: u32,
-    /// A promotion to use.
     pub promotion: Option<PromotionCode>,
     /// The buyer's address.
     pub ip: Option<IpAddr>,
     /// The buyer's device.
     pub device: Option<DeviceId>,
-    /// What the shop attached.
     pub metadata: Metadata,
 }
 
-/// A hold that is asked for.
+/// A requested hold.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HoldOrder {
-    /// Of what, and for whom.
     pub order: Order,
-    /// What to quote in.
+    /// The currency of the quote.
     pub currency: Option<Currency>,
 }
 
-/// A purchase that is asked for.
+/// A requested purchase.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BuyOrder {
-    /// Of what, and for whom.
     pub order: Order,
-    /// What to pay in.
     pub currency: Currency,
-    /// With which card.
     pub card: CardToken,
-    /// The earlier hold to pay for.
+    /// An earlier hold to pay for.
     pub pays_for: Option<PurchaseId>,
 }
 
 impl Order {
-    /// The fields that make two requests the same. Address and device are not among them: they
-    /// say where a request came from, and a buyer who tries again may have moved.
+    /// The fields of the fingerprint. Address and device are not part of it, because a buyer who
+    /// tries again may have another one.
     fn canonical(&self, method: &str, path: &str) -> Canonical {
         let pairs = self.metadata.pairs();
         let count = u32::try_from(pairs.len()).expect("metadata has at most ten pairs");
@@ -82,7 +75,7 @@ impl Order {
         })
     }
 
-    /// What the audit trail shows of it when it is refused before the engine sees it.
+    /// The fields for the audit trail if it is refused before the engine.
     fn readable(&self) -> Readable {
         Readable {
             user: Some(self.user.clone()),
@@ -103,13 +96,13 @@ impl HoldOrder {
             .map_or_else(|| slow_hold(body, currencies), Ok)
     }
 
-    /// The fields that make two requests the same.
+    /// The fields of the fingerprint.
     pub fn canonical(&self, method: &str, path: &str) -> Canonical {
         let currency = self.currency.as_ref().map(Currency::as_str);
         self.order.canonical(method, path).text(currency)
     }
 
-    /// What the audit trail shows of it when it is refused before the engine sees it.
+    /// The fields for the audit trail if it is refused before the engine.
     pub fn readable(&self) -> Readable {
         self.order.readable()
     }
@@ -123,7 +116,7 @@ impl BuyOrder {
             .map_or_else(|| slow_buy(body, currencies), Ok)
     }
 
-    /// The fields that make two requests the same.
+    /// The fields of the fingerprint.
     pub fn canonical(&self, method: &str, path: &str) -> Canonical {
         let pays_for = self.pays_for.map(|hold| hold.hold().to_string());
         self.order
@@ -133,7 +126,7 @@ impl BuyOrder {
             .text(pays_for.as_deref())
     }
 
-    /// What the audit trail shows of it when it is refused before the engine sees it.
+    /// The fields for the audit trail if it is refused before the engine.
     pub fn readable(&self) -> Readable {
         Readable {
             card: Some(self.card.clone()),
@@ -184,7 +177,7 @@ struct RawBuy<'a> {
     metadata: Option<Pairs>,
 }
 
-/// What the fields that holds and buys share hold.
+/// The common fields as parsed.
 struct RawOrder<'r, 'a> {
     user: &'r Text<'a>,
     product: &'r Text<'a>,
@@ -212,7 +205,7 @@ impl RawOrder<'_, '_> {
     }
 }
 
-/// `Some(None)` where the field is left out, `None` where it is wrong.
+/// `Some(None)` if the field is absent, `None` if it is wrong.
 #[allow(
     clippy::option_option,
     reason = "left out, wrong and fine are three things here"
@@ -269,8 +262,8 @@ fn quantity(quantity: u32) -> Option<u32> {
     (1..=QUANTITY_MAX).contains(&quantity).then_some(quantity)
 }
 
-/// The currency written `code`, where it is among `currencies`; these have been checked against
-/// ISO 4217 when they were read.
+/// The currency `code`, if it is in `currencies`, which were checked against ISO 4217 when they
+/// were read.
 fn listed(code: &str, currencies: &[Currency]) -> Option<Currency> {
     currencies
         .iter()
@@ -298,7 +291,7 @@ fn slow_hold(body: &[u8], currencies: &[Currency]) -> Result<HoldOrder, Box<Malf
     finish(fields, not_allowed, readable, order)
 }
 
-/// The fields that holds and buys share, and what could be read of them.
+/// The common fields, and those that could be read.
 fn order_of(fields: &mut Fields) -> (Option<Order>, Readable) {
     let user = fields.parsed(required("user_id"), ID_FIELD_FORM, UserId::parse);
     let product = fields.parsed(required("product_id"), ID_FIELD_FORM, ProductId::parse);
@@ -369,8 +362,8 @@ fn slow_buy(body: &[u8], currencies: &[Currency]) -> Result<BuyOrder, Box<Malfor
     let pays_for = fields.parsed(optional("hold_id"), hold_form, PurchaseId::parse_hold);
     let currency = fields.text(required("currency"));
     let card = fields.text(required("card_token"));
-    // What is wrong so far is so by its shape; a text that is no allowed currency or no card
-    // token has a reason of its own.
+    // Errors so far are about the shape; a currency that is not allowed, or an invalid card token,
+    // has its own reason.
     let mut own_reason = None;
     let currency = currency.and_then(|code| {
         let found = listed(&code, currencies);

@@ -1,4 +1,4 @@
-//! Owns the JSON of a product as a shop sees it.
+//! Owns the JSON of a product for shops.
 
 use crate::engine::event::Active;
 use crate::engine::view::ProductView;
@@ -6,7 +6,7 @@ use crate::money::Currency;
 use crate::time::UnixMs;
 use serde_json::{Value, json};
 
-/// A product as a shop sees it.
+/// The JSON of a product for shops.
 pub fn product_for_shop(view: &ProductView) -> Value {
     json!({
         "product_id": view.product.as_str(),
@@ -33,7 +33,7 @@ pub fn by_currency<T>(sums: &[(Currency, T)], minor_units: impl Fn(&T) -> i64) -
     Value::Object(sums.collect())
 }
 
-/// An instant, where there is one.
+/// A time, if there is one.
 pub fn time(at: Option<UnixMs>) -> Option<String> {
     at.map(|at| at.to_string())
 }

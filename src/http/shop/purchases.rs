@@ -1,7 +1,7 @@
-//! Owns looking a purchase up and telling it, for every call that is about one.
+//! Owns looking up a purchase and answering with it, for every request about one.
 //!
-//! Invariants: nothing is told before it is durable; a caller who names a buyer finds only what is
-//! that buyer's.
+//! Invariants: nothing is shown before it is durable; a request that names a buyer finds only that
+//! buyer's purchases.
 
 use super::render;
 use crate::engine::refusal::Refusal;
@@ -25,12 +25,12 @@ pub struct PurchaseLookup {
     pub worker: Arc<Worker>,
     pub sealer: Arc<Sealer>,
     pub payments: Arc<Payments>,
-    /// How long an operator's act on a purchase is waited for.
+    /// How long to wait for an operator's act on a purchase.
     pub answer_within: Duration,
 }
 
 impl PurchaseLookup {
-    /// The purchase, once what is told of it is durable.
+    /// The purchase, once what it reveals is durable.
     pub async fn durable(&self, id: Option<PurchaseId>) -> Result<Option<PurchaseView>, Refusal> {
         let found = id.and_then(|id| self.worker.journal.purchase(id));
         let Some((view, durable_at)) = found else {
@@ -40,7 +40,7 @@ impl PurchaseLookup {
         Ok(Some(view))
     }
 
-    /// The purchase, where it is that of the buyer who is named, if one is.
+    /// The purchase, if it belongs to the named buyer, or if none is named.
     pub async fn of_owner(
         &self,
         call: &Call,
@@ -53,7 +53,7 @@ impl PurchaseLookup {
         Ok(found.filter(|view| owner.is_none_or(|owner| owner == view.user)))
     }
 
-    /// The refusal of an operator's `act` on a purchase; a wrong state with the state.
+    /// The refusal of an operator's `act` on a purchase; for a wrong state, with the state.
     async fn refused(
         &self,
         call: &Call,
@@ -71,8 +71,8 @@ impl PurchaseLookup {
         }
     }
 
-    /// The purchase after an operator's act, which goes on by itself where it takes longer than is
-    /// waited for; else the answer.
+    /// The purchase after an operator's act, or the response if the act takes too long; it then
+    /// continues in the background.
     pub async fn after(
         &self,
         call: &Call,
@@ -87,7 +87,7 @@ impl PurchaseLookup {
             Ok(Err(WriteError::Fault(_))) => Err(call.problem(Refusal::StorageUnavailable)),
             Err(_) => match self.durable(Some(id)).await {
                 Ok(Some(view)) => Ok(view),
-                // It ended without a payment, and has been forgotten since.
+                // It ended without a payment and was forgotten meanwhile.
                 Ok(None) => Err(call.problem(Refusal::PurchaseNotFound)),
                 Err(reason) => Err(call.problem(reason)),
             },
@@ -108,7 +108,7 @@ impl PurchaseLookup {
     }
 }
 
-/// The purchase's state does not allow `act`: which state it is, and which ones do.
+/// The purchase's state does not allow `act`: the state, and the states that allow it.
 pub fn wrong_state(call: &Call, view: &PurchaseView, act: Act) -> Answer {
     let facts = serde_json::json!({
         "purchase_id": view.purchase.to_string(),
@@ -118,7 +118,7 @@ pub fn wrong_state(call: &Call, view: &PurchaseView, act: Act) -> Answer {
     call.problem_about(Refusal::WrongState, &detail, &facts)
 }
 
-/// Whose it must be, where the call says so.
+/// The required owner, if the request names one.
 pub fn owner_asked(call: &Call) -> Result<Option<UserId>, Vec<FieldError>> {
     let mut query = Query::of(call.parts.uri.query(), &["user_id"]);
     let user = query.parsed(

@@ -1,7 +1,7 @@
-//! Owns what a shop reads: holds, products and purchases.
+//! Owns the shop's reads: holds, products and purchases.
 //!
-//! Invariants: nothing is told before it is durable; a read that names a buyer finds only what is that
-//! buyer's, and answers anybody else's as none.
+//! Invariants: nothing is shown before it is durable; a read that names a buyer finds only what
+//! belongs to that buyer, and otherwise answers 404.
 
 use super::products::product_for_shop;
 use super::purchases::{PurchaseLookup, owner_asked};

@@ -1,4 +1,4 @@
-//! Owns the calls about receipts: one purchase's receipt, verifying one, and the public keys.
+//! Owns the requests about receipts: reading one, verifying one, and the public keys.
 
 use super::purchases::PurchaseLookup;
 use crate::http::call::Call;
@@ -12,8 +12,8 @@ use hyper::header::{CACHE_CONTROL, HeaderValue};
 use hyper::http::StatusCode;
 use std::sync::Arc;
 
-/// How long a copy of the public keys may be used. A signature by a key that the copy does not
-/// have is a reason to fetch it again earlier.
+/// How long the public keys may be cached. A client should fetch them earlier if a signature names
+/// an unknown key.
 const JWKS_CACHED: &str = "public, max-age=3600";
 
 /// Receipts.
@@ -54,7 +54,7 @@ impl Receipts {
         Answer::value(StatusCode::OK, &verdict.to_json())
     }
 
-    /// The public keys, for whoever verifies receipts without us.
+    /// The public keys, for verifying receipts elsewhere.
     pub fn jwks(&self) -> Answer {
         Answer {
             status: StatusCode::OK,

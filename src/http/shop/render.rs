@@ -1,13 +1,13 @@
-//! Owns the JSON of holds and purchases, written by hand because it is what the shop waits for.
+//! Owns the JSON of holds and purchases, written by hand because the shop waits for it.
 //!
-//! Invariant: the same view gives the same bytes, so that an answer told again is the same.
+//! Invariant: the same view gives the same bytes, so a replayed response is the same.
 
 use crate::engine::metadata::Metadata;
 use crate::engine::view::{HoldView, Payments, PurchaseView};
 use crate::http::wire::json;
 use crate::receipts::Receipt;
 
-/// A hold as it is read: with its purchase's id once a payment was begun.
+/// The JSON of a hold that is read: with its purchase's id once a payment has started.
 pub fn hold_read(view: &HoldView) -> Vec<u8> {
     let mut out = hold(view);
     out.pop();
@@ -20,7 +20,6 @@ pub fn hold_read(view: &HoldView) -> Vec<u8> {
     out
 }
 
-/// A hold.
 pub fn hold(view: &HoldView) -> Vec<u8> {
     let mut out = Vec::with_capacity(384);
     json::raw(&mut out, "{\"hold_id\":\"h_");
@@ -39,7 +38,6 @@ pub fn hold(view: &HoldView) -> Vec<u8> {
     out
 }
 
-/// A purchase with its receipt.
 pub fn purchase(view: &PurchaseView, gateway: &str, receipt: Option<&Receipt>) -> Vec<u8> {
     let mut out = Vec::with_capacity(1_536);
     json::raw(&mut out, "{\"purchase_id\":\"p_");
@@ -123,7 +121,7 @@ fn metadata(out: &mut Vec<u8>, metadata: &Metadata) {
 }
 
 fn gateway_names(out: &mut Vec<u8>, view: &PurchaseView, gateway: &str) {
-    // The gateway's names keep to the alphabet of ids.
+    // The gateway's ids use the alphabet of ids.
     let authorization = view.authorization.as_ref();
     let capture = view.capture.as_ref();
     json::raw(out, "{\"name\":");

@@ -1,7 +1,7 @@
-//! Owns the shop's calls about reward tokens: what a buyer has, and spending it.
+//! Owns the shop's requests about reward tokens: the balance, and spending.
 //!
-//! Invariants: a spending that is told again says the balance that it left, not today's. A buyer who
-//! is not known has no tokens: that is an answer, not an error.
+//! Invariants: a replay returns the balance after the first request, not the current one. An
+//! unknown buyer has no tokens: that is a result, not an error.
 
 use crate::engine::command::SpendTokens;
 use crate::engine::event::IdempotencyKey;
@@ -22,7 +22,7 @@ use serde_json::json;
 use std::convert::Infallible;
 use std::sync::Arc;
 
-/// The most tokens that one call may spend.
+/// Maximum number of tokens per request.
 const TOKENS_MAX: i64 = 1_000_000_000;
 
 /// Reward tokens.
@@ -66,7 +66,7 @@ struct SpendAttempt<'a> {
 impl AttemptKind for SpendAttempt<'_> {
     type Order = Tokens;
     type Begun = Infallible;
-    /// How many were spent, and what was left.
+    /// Tokens spent, and the balance.
     type Outcome = (Tokens, Spent);
 
     fn known(&self) -> Readable {

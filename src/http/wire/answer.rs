@@ -1,5 +1,6 @@
-//! Owns answers on their way out: a body made whole in memory, its kind, and the headers that
-//! each answer carries. Deliberately absent: what the bodies say.
+//! Owns outgoing responses: a complete body in memory, its media type, and the headers of every
+//! response.
+//! Deliberately absent: the content of bodies.
 
 use crate::ids::RequestId;
 use hyper::Response;
@@ -11,12 +12,11 @@ use std::io::Cursor;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-/// A body that stands whole in memory.
+/// A complete body in memory.
 #[derive(Debug)]
 pub struct AnswerBody(Option<Cursor<Vec<u8>>>);
 
 impl AnswerBody {
-    /// These bytes.
     pub fn new(bytes: Vec<u8>) -> Self {
         Self((!bytes.is_empty()).then(|| Cursor::new(bytes)))
     }
@@ -43,10 +43,10 @@ impl Body for AnswerBody {
     }
 }
 
-/// What a body is.
+/// The kind of a body.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// There is none.
+    /// No body.
     Nothing,
     /// `application/json`.
     Json,
@@ -70,16 +70,13 @@ impl Kind {
     }
 }
 
-/// An answer before it knows its request's id.
+/// A response without its request's id.
 #[derive(Debug)]
 pub struct Answer {
-    /// The status.
     pub status: StatusCode,
-    /// What the body is.
     pub kind: Kind,
-    /// The body.
     pub body: Vec<u8>,
-    /// Further headers; most answers have none.
+    /// Further headers; most responses have none.
     pub headers: Vec<(HeaderName, HeaderValue)>,
 }
 
@@ -99,7 +96,7 @@ impl Answer {
         Self::json(status, value.to_string().into_bytes())
     }
 
-    /// No body, as 304 has none.
+    /// A response without a body, such as 304.
     pub const fn empty(status: StatusCode) -> Self {
         Self {
             status,
@@ -109,7 +106,7 @@ impl Answer {
         }
     }
 
-    /// Why the answer is no, where it is.
+    /// The reason, if it is a refusal.
     pub const fn reason(&self) -> Option<&'static str> {
         match self.kind {
             Kind::Problem(reason) => Some(reason),
@@ -117,7 +114,7 @@ impl Answer {
         }
     }
 
-    /// Whether it says that a valid key is missing.
+    /// Whether it is the refusal of a missing or invalid key.
     pub fn asks_for_key(&self) -> bool {
         let mut headers = self.headers.iter();
         headers.any(|(name, _)| *name == WWW_AUTHENTICATE)
@@ -146,10 +143,10 @@ impl Answer {
     }
 }
 
-/// Names the request, on every answer.
+/// The id of the request, on every response.
 pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// Says that an answer is the remembered one of an earlier request.
+/// Marks a response as the stored one of an earlier request.
 pub const IDEMPOTENT_REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
 
 fn id_value(request: RequestId) -> HeaderValue {

@@ -1,7 +1,7 @@
-//! Owns reading a request's body: whole, within a bound of size and of time.
+//! Owns reading a request's body completely, within limits of size and time.
 //!
-//! Invariant: no more than the bound is ever kept; a body that has arrived with its head (nearly
-//! every one) is used where it lies, with neither a copy nor a timer.
+//! Invariant: no more than the limit is ever kept; a body that arrived with its header (nearly
+//! every one) is used in place, without a copy or a timer.
 
 use crate::engine::refusal::Refusal;
 use bytes::{Bytes, BytesMut};
@@ -11,17 +11,16 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-/// Bounds of a body.
+/// Limits of a body.
 #[derive(Copy, Clone, Debug)]
 pub struct BodyBounds {
-    /// Bytes.
     pub bytes_max: usize,
-    /// Time until the last of them.
+    /// Timeout for the whole body.
     pub timeout: Duration,
 }
 
-/// All of `body`. Refused as too large, too slow, or (cut off by its sender) as invalid. One that
-/// is not there yet is waited for once `keep_room` keeps room for so many bytes.
+/// Reads all of `body`. Refused if it is too large, too slow, or incomplete. A body that has not
+/// arrived yet is waited for after `keep_room` has reserved room for it.
 pub async fn read<R>(
     mut body: Incoming,
     bounds: BodyBounds,
@@ -32,12 +31,12 @@ pub async fn read<R>(
         return Err(Refusal::BodyTooLarge);
     }
     let mut reading = Reading::Nothing;
-    // Once without a timer: it is nearly always there already.
+    // First without a timer, because the body has nearly always arrived already.
     let first = poll_fn(|cx| Poll::Ready(reading.advance(&mut body, bounds.bytes_max, cx))).await;
     let done = match first {
         Poll::Ready(done) => done,
         Poll::Pending => {
-            // Without a declared length it may be as large as allowed.
+            // Without a declared length, reserve the maximum.
             let declared = body.size_hint().upper().map(usize::try_from);
             let most = declared.and_then(Result::ok).unwrap_or(bounds.bytes_max);
             let _room = keep_room(most.min(bounds.bytes_max))?;
@@ -50,7 +49,7 @@ pub async fn read<R>(
     done.map(|()| reading.into_bytes())
 }
 
-/// What has been read of a body.
+/// The part of a body that was read.
 enum Reading {
     Nothing,
     OnePart(Bytes),
@@ -58,7 +57,7 @@ enum Reading {
 }
 
 impl Reading {
-    /// Takes what is there; ready at the end.
+    /// Reads what has arrived; ready at the end.
     fn advance(
         &mut self,
         body: &mut Incoming,
@@ -73,7 +72,7 @@ impl Reading {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(None) => return Poll::Ready(Ok(())),
                 Poll::Ready(Some(Err(_))) => {
-                    // Cut off by its sender.
+                    // The sender closed before the end.
                     return Poll::Ready(Err(Refusal::InvalidRequest));
                 }
                 Poll::Ready(Some(Ok(frame))) => {

@@ -1,9 +1,9 @@
-//! Owns the sentence of a refusal that has figures: what happened, how much, what to do.
+//! Owns the sentence of a refusal with figures: what happened, how much, what to do.
 //!
-//! Invariants: a sentence follows from the reason and the facts alone, so that a refusal answered
-//! again under its key is the same to the byte; it says the figures that stand beside it as
-//! fields; it holds words of this program, numbers, instants and ids, and needs no escape in JSON.
-//! Deliberately absent: reasons without figures, whose fixed sentences `http::problem` owns.
+//! Invariants: a sentence depends only on the reason and the facts, so a replayed refusal is the
+//! same byte for byte; it contains the figures that are also fields; it consists of words of this
+//! program, numbers, times and ids, and needs no escape in JSON.
+//! Deliberately absent: reasons without figures, whose fixed sentences `problem` owns.
 
 use crate::engine::event::{RetryAdvice, ReturnedMoney};
 use crate::engine::lifecycle::PurchaseState;
@@ -15,27 +15,25 @@ use crate::engine::view::DeclineView;
 use crate::money::{Amount, Currency};
 use crate::time::UnixMs;
 
-/// What an operator wants done with a purchase.
+/// An operator's act on a purchase.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub enum Act {
-    /// Give captured money back.
     Refund,
-    /// Give an authorization back.
     Void,
     /// Approve or reject.
     Review,
-    /// Book what the gateway did without us.
+    /// Settle a stuck purchase.
     Settle,
 }
 
-/// The sentence of a purchase whose state does not allow `act`.
+/// The sentence for a purchase whose state does not allow `act`.
 pub fn wrong_state(state: PurchaseState, act: Act) -> String {
     let status = state.as_str();
     let needed = match act {
         Act::Refund => "a captured purchase with money left can be refunded",
         Act::Void => "a purchase that is not captured yet can be voided",
         Act::Review => "a purchase under review can be approved or rejected",
-        // As voided it can always be settled.
+        // It can always be settled as voided.
         Act::Settle if matches!(state, PurchaseState::Stuck | PurchaseState::CaptureDiffers) => {
             return "The purchase is stuck, but the gateway has no captured amount in its currency to book. Look the payment up at the gateway, or settle it as voided.".to_owned();
         }
@@ -44,7 +42,7 @@ pub fn wrong_state(state: PurchaseState, act: Act) -> String {
     format!("The purchase is {status}; only {needed}.")
 }
 
-/// The sentence of `reason` about `facts`; `None`: its fixed one says as much.
+/// The sentence for `reason` with `facts`; `None`: the fixed sentence is sufficient.
 pub(in crate::http) fn of(reason: Refusal, facts: &RefusalFacts) -> Option<String> {
     Some(match *facts {
         RefusalFacts::UserUnits {
@@ -88,7 +86,7 @@ pub(in crate::http) fn of(reason: Refusal, facts: &RefusalFacts) -> Option<Strin
                 status.as_str()
             )
         }
-        // Only a refund is decided with these facts.
+        // Only refunds have these facts.
         RefusalFacts::State { status, .. } => wrong_state(status, Act::Refund),
         RefusalFacts::Captured {
             currency,
@@ -242,7 +240,7 @@ fn payable(
     )
 }
 
-/// The sentences of a payment that was not made.
+/// The sentences for a payment that was not made.
 pub(in crate::http) fn declined(view: &DeclineView) -> String {
     let unavailable = view.reason == Refusal::GatewayUnavailable;
     let what = match &view.code {

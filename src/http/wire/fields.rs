@@ -1,10 +1,10 @@
-//! Owns taking a JSON object apart field by field, and saying of each what is wrong with it.
+//! Owns reading a JSON object field by field, and the message about each wrong field.
 //!
-//! Invariants: a message names a field of the call and what it should be, never what came (a card
-//! number may stand anywhere, even in a field's name); a field given twice, or not known, is an
-//! error; money and quantities are whole numbers only. Nesting is bounded by the JSON parser (128
-//! levels), size by the body's bound. Used where speed does not matter: administration, and to
-//! say what is wrong with an order that the fast way refused.
+//! Invariants: a message names the field and what it must be, never what was sent (a card number
+//! may be anywhere, even in a field's name); a repeated or unknown field is an error; money and
+//! quantities are whole numbers only. The JSON parser limits nesting (128 levels), the body's limit
+//! the size. Used where speed does not matter: administration, and orders that the fast parser
+//! refused.
 
 use super::problem::FieldError;
 use crate::engine::refusal::Refusal;
@@ -14,22 +14,21 @@ use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor}
 use serde_json::{Map, Value};
 use std::fmt;
 
-/// Whether a field must be there.
+/// Whether a field is required.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub enum Need {
-    /// It has to.
     Required,
-    /// It has to, and null means none.
+    /// Required; null means none.
     Nullable,
-    /// It may be left out, or null.
+    /// It may be absent or null.
     Optional,
 }
 
-/// What an id is.
+/// The form of an id.
 pub const ID_FORM: &str = "1 to 64 characters of A-Z a-z 0-9 _ . : -";
-/// What a field with an id must be.
+/// The message for a field with an id.
 pub const ID_FIELD_FORM: &str = "must be 1 to 64 characters of A-Z a-z 0-9 _ . : -";
-/// What a field with a code or a name must be that is searched for card numbers.
+/// The message for a field with a code or name, which is searched for card numbers.
 pub const WORD_FIELD_FORM: &str =
     "must be 1 to 64 characters of A-Z a-z 0-9 _ . : -, without a card number";
 const _: () = assert!(ID_CHARS_MAX == 64, "the sentences above say so");
@@ -37,10 +36,10 @@ const _: () = assert!(ID_CHARS_MAX == 64, "the sentences above say so");
 /// Why a body was refused.
 pub type Refused = (Refusal, Vec<FieldError>);
 
-/// What is wrong with words that hold a card number.
+/// The message for a text with a card number.
 pub const CARD_NUMBER: &str = "must not contain a card number";
 
-/// The fields of a body, and what has been found wrong with them.
+/// The fields of a body, with the errors found so far.
 #[derive(Debug)]
 pub struct Fields {
     values: Map<String, Value>,
@@ -48,16 +47,14 @@ pub struct Fields {
     refusal: Refusal,
 }
 
-/// A field's name and what its value must be.
+/// The name of a field, and whether it is required.
 #[derive(Copy, Clone, Debug)]
 pub struct Asked {
-    /// The name.
     pub name: &'static str,
-    /// Whether it must be there.
     pub need: Need,
 }
 
-/// Asks for a field that must be there.
+/// A required field.
 pub const fn required(name: &'static str) -> Asked {
     Asked {
         name,
@@ -65,7 +62,7 @@ pub const fn required(name: &'static str) -> Asked {
     }
 }
 
-/// Asks for a field that must be there and may be null, which means none.
+/// A required field that may be null, which means none.
 pub const fn nullable(name: &'static str) -> Asked {
     Asked {
         name,
@@ -73,7 +70,7 @@ pub const fn nullable(name: &'static str) -> Asked {
     }
 }
 
-/// Asks for a field that may be left out.
+/// An optional field.
 pub const fn optional(name: &'static str) -> Asked {
     Asked {
         name,
@@ -82,7 +79,7 @@ pub const fn optional(name: &'static str) -> Asked {
 }
 
 impl Fields {
-    /// The fields of `body`, of which only those in `known` may be there.
+    /// The fields of `body`; only those in `known` are allowed.
     pub fn of(body: &[u8], known: &'static [&'static str]) -> Self {
         let mut fields = Self {
             values: Map::new(),
@@ -111,7 +108,7 @@ impl Fields {
         fields
     }
 
-    /// The fields of `values`, each of which the call knows.
+    /// The fields of `values`, all of them known.
     pub const fn of_values(values: Map<String, Value>) -> Self {
         Self {
             values,
@@ -120,7 +117,7 @@ impl Fields {
         }
     }
 
-    /// The fields as they came, where nothing is wrong with them.
+    /// The fields unchanged, if there is no error.
     pub fn into_values(self) -> Result<Map<String, Value>, Vec<FieldError>> {
         if self.errors.is_empty() {
             Ok(self.values)
@@ -145,7 +142,7 @@ impl Fields {
         }
     }
 
-    /// Notes what is wrong with a field.
+    /// Records an error of a field.
     pub fn wrong(&mut self, field: &'static str, message: impl Into<String>) {
         self.errors.push(FieldError {
             field,
@@ -160,7 +157,7 @@ impl Fields {
         }
     }
 
-    /// A text that `parse` takes; `form` says which.
+    /// A text that `parse` accepts; `form` is the message otherwise.
     pub fn parsed<T>(
         &mut self,
         asked: Asked,
@@ -175,7 +172,7 @@ impl Fields {
         taken
     }
 
-    /// The same of words that people write and that are kept: no card number may be in them.
+    /// The same for text that people write and that is stored: it must not contain a card number.
     pub fn words<T>(
         &mut self,
         asked: Asked,
@@ -195,13 +192,12 @@ impl Fields {
         taken
     }
 
-    /// A text of any form.
     pub fn text(&mut self, asked: Asked) -> Option<String> {
         self.parsed(asked, "must be a string", |text| Some(text.to_owned()))
     }
 
-    /// A name for people to read: 1 to `chars_max` characters that show, in the order in which they
-    /// stand.
+    /// A name for display: 1 to `chars_max` visible characters, without characters that change the
+    /// direction of text.
     pub fn name(&mut self, asked: Asked, chars_max: usize) -> Option<String> {
         let form = format!(
             "must be 1 to {chars_max} characters, not blank, without control or bidirectional formatting characters"
@@ -224,7 +220,7 @@ impl Fields {
         taken
     }
 
-    /// The same as a `u32`; the bounds are, too.
+    /// The same as a `u32`, with limits of that type.
     pub fn small(&mut self, asked: Asked, least: u32, most: u32) -> Option<u32> {
         let taken = self.integer(asked, least.into(), most.into())?;
         Some(u32::try_from(taken).expect("it was found to lie between two u32"))
@@ -239,14 +235,13 @@ impl Fields {
         value.as_bool()
     }
 
-    /// An instant, written by RFC 3339.
+    /// A time in RFC 3339.
     pub fn time(&mut self, asked: Asked) -> Option<UnixMs> {
         let form =
             "must be an RFC 3339 time between 1970 and 9999, such as 2026-11-22T10:00:00.000Z";
         self.parsed(asked, form, UnixMs::parse)
     }
 
-    /// An object.
     pub fn object(&mut self, asked: Asked) -> Option<Map<String, Value>> {
         if let Value::Object(object) = self.value(asked)? {
             return Some(object);
@@ -255,8 +250,8 @@ impl Fields {
         None
     }
 
-    /// A list of texts that `parse` takes, at least one and at most `most` of them: an empty list
-    /// could be meant as "none" or as "all".
+    /// A list of 1 to `most` texts that `parse` accepts. An empty list is refused, because it could
+    /// mean "none" or "all".
     pub fn list<T>(
         &mut self,
         asked: Asked,
@@ -281,23 +276,22 @@ impl Fields {
         taken
     }
 
-    /// Why a body is refused that something is wrong with.
+    /// The reason of the refusal, if there is an error.
     pub const fn refusal(&self) -> Refusal {
         self.refusal
     }
 
-    /// What is wrong with the fields asked for so far, and with the body.
+    /// The errors of the fields read so far, and of the body.
     pub fn into_errors(self) -> Vec<FieldError> {
         self.errors
     }
 
-    /// Whether nothing is wrong so far.
+    /// Whether there is no error so far.
     pub fn are_fine(&self) -> bool {
         self.errors.is_empty()
     }
 
-    /// The value; null is none. A field that is missing is an error unless the body is wrong as a
-    /// whole, of which that would be noise.
+    /// The value; null is none. A missing field is an error, unless the whole body is wrong.
     fn value(&mut self, asked: Asked) -> Option<Value> {
         let value = self.values.remove(asked.name);
         let missing = match (asked.need, &value) {
@@ -313,8 +307,8 @@ impl Fields {
     }
 }
 
-/// Whether `text` can stand as a name on a page: it shows something, and nothing in it turns the
-/// text around it.
+/// Whether `text` can be displayed as a name: it is visible, and does not change the direction of
+/// the text around it.
 fn is_name(text: &str, chars_max: usize) -> bool {
     (1..=chars_max).contains(&text.chars().count())
         && text.chars().any(shows)
@@ -329,7 +323,7 @@ const fn turns_text(c: char) -> bool {
     )
 }
 
-/// Whether a character leaves a mark: neither space nor one of those that are drawn as nothing.
+/// Whether a character is visible: neither a space nor an invisible one.
 fn shows(c: char) -> bool {
     let invisible = matches!(
         c,
@@ -351,7 +345,7 @@ fn shows(c: char) -> bool {
     !c.is_whitespace() && !c.is_control() && !invisible
 }
 
-/// An object as it stands, with fields that are given twice; below it, that is an error.
+/// An object with repeated fields; in nested objects a repeated field is an error.
 struct Pairs(Vec<(String, Value)>);
 
 impl<'de> Deserialize<'de> for Pairs {
@@ -376,7 +370,7 @@ impl<'de> Deserialize<'de> for Pairs {
     }
 }
 
-/// A value in which no object has a field twice.
+/// A value without repeated fields.
 struct Once(Value);
 
 impl<'de> Deserialize<'de> for Once {

@@ -1,10 +1,10 @@
-//! Owns what RFC 9112 demands of a request's head and hyper lets pass: one `Host`, and `chunked` as
-//! the only transfer coding, once.
+//! Owns what RFC 9112 requires of a request's header and hyper does not check: one `Host`, and
+//! `chunked` as the only transfer coding, once.
 //!
 //! Invariants: a request that a proxy in front could read as another one, or as two, is refused
-//! before its key is looked at, and its connection ends; a connection ends after every chunked
-//! request, because hyper drops a `Content-Length` beside it unseen, and section 6.1 demands the
-//! end where there was one.
+//! before its key is checked, and its connection ends; a connection ends after every chunked
+//! request, because hyper drops a `Content-Length` beside it silently, and section 6.1 requires the
+//! end if there was one.
 //! Deliberately absent: what hyper refuses itself (two lengths, bad characters), and HTTP/2, which
 //! has neither header.
 
@@ -14,16 +14,15 @@ use hyper::header::{HOST, HeaderMap, HeaderValue, TRANSFER_ENCODING};
 use hyper::http::request::Parts;
 use hyper::http::uri::Authority;
 
-/// Whether the connection may carry another request.
+/// Whether the connection may be used for another request.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub(in crate::http) enum After {
-    /// It may.
     Open,
-    /// It ends with this answer.
+    /// It ends with this response.
     Close,
 }
 
-/// What becomes of the connection; an error where the head is refused, and the connection ends.
+/// Whether the connection may continue; an error if the header is refused, and the connection ends.
 pub(in crate::http) fn check(parts: &Parts) -> Result<After, FieldError> {
     if parts.version > Version::HTTP_11 {
         return Ok(After::Open);
@@ -50,13 +49,13 @@ fn check_host(headers: &HeaderMap, version: Version) -> Result<(), FieldError> {
     }
 }
 
-/// Empty where the target has no authority (section 3.2), else a host without user information.
+/// Empty if the target has no authority (section 3.2), otherwise a host without user information.
 fn is_host(value: &HeaderValue) -> bool {
     let text = value.as_bytes();
     text.is_empty() || !text.contains(&b'@') && Authority::try_from(text).is_ok()
 }
 
-/// Section 7.1: nothing but `chunked` is understood here, and it is never applied twice.
+/// Section 7.1: only `chunked` is supported here, and it is never applied twice.
 fn check_coding(headers: &HeaderMap) -> Result<After, FieldError> {
     let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
     match (codings.next(), codings.next()) {

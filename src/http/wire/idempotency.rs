@@ -1,9 +1,9 @@
-//! Owns idempotency keys on their way in: the header's form, and the two digests that the engine
-//! keeps in place of its text.
+//! Owns reading idempotency keys: the form of the header, and the two digests that the engine
+//! stores instead of the text.
 //!
-//! Invariants: the scope stands for key's owner, user and key; the fingerprint for method, path
-//! and the canonical fields, each with its length before it, so that neither white space nor the
-//! order of fields matters and no two requests write the same bytes.
+//! Invariants: the scope covers the name of the API key, the user and the key; the fingerprint
+//! covers method, path and the canonical fields, each with its length before it, so that neither
+//! white space nor the order of fields matters, and no two different requests hash the same bytes.
 
 use crate::engine::event::IdempotencyKey;
 use crate::ids::{Digest16, KeyOwner};
@@ -13,8 +13,8 @@ use sha2::{Digest, Sha256};
 /// The header.
 pub const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
-/// The key in `headers`, without its quotes; `None` where it is missing, given twice or not 8 to
-/// 255 visible ASCII characters.
+/// The key in `headers`, without its quotes; `None` if it is missing, repeated or not 8 to 255
+/// visible ASCII characters.
 pub fn key_in(headers: &HeaderMap) -> Option<&[u8]> {
     let mut values = headers.get_all(IDEMPOTENCY_KEY).iter();
     let value = values.next()?.as_bytes();
@@ -31,7 +31,7 @@ pub fn key_in(headers: &HeaderMap) -> Option<&[u8]> {
     fits.then_some(bare)
 }
 
-/// What identifies a request under its key.
+/// The digests that identify a request and its key.
 pub fn digests(owner: &KeyOwner, user: &str, key: &[u8], canonical: Canonical) -> IdempotencyKey {
     IdempotencyKey {
         scope: scope(owner, user, key),
@@ -39,7 +39,7 @@ pub fn digests(owner: &KeyOwner, user: &str, key: &[u8], canonical: Canonical) -
     }
 }
 
-/// What stands for a key of this owner and user.
+/// The digest of a key with its owner and user.
 pub fn scope(owner: &KeyOwner, user: &str, key: &[u8]) -> Digest16 {
     let mut scope = Sha256::new();
     scope.update(owner.as_str());
@@ -55,7 +55,7 @@ pub fn scope(owner: &KeyOwner, user: &str, key: &[u8]) -> Digest16 {
 pub struct Canonical(Sha256);
 
 impl Canonical {
-    /// Those of a request by `method` on `path`.
+    /// The fields of a request by `method` on `path`.
     pub fn new(method: &str, path: &str) -> Self {
         let mut hash = Sha256::new();
         hash.update(method);
@@ -65,7 +65,7 @@ impl Canonical {
         Self(hash)
     }
 
-    /// The next field; one that is left out is told from an empty one.
+    /// The next field; an absent one differs from an empty one.
     #[must_use]
     pub fn text(mut self, value: Option<&str>) -> Self {
         match value {

@@ -1,7 +1,8 @@
-//! Owns writing the JSON of hot answers by hand into one buffer: numbers, ids, times and money.
+//! Owns writing the JSON of frequent responses by hand into one buffer: numbers, ids, times and
+//! money.
 //!
-//! Invariant: [`id`] takes only what needs no escape (the alphabet of ids, words of this
-//! program); free text goes through [`text`]. Deliberately absent: the shape of answers.
+//! Invariant: [`id`] only takes text that needs no escape (the alphabet of ids, words of this
+//! program); free text goes through [`text`]. Deliberately absent: the shape of responses.
 
 use crate::engine::event::Quote;
 use crate::ids::{PurchaseId, RequestId};
@@ -30,7 +31,7 @@ pub fn hex(out: &mut Vec<u8>, number: u64) {
     }
 }
 
-/// Bytes as they stand: JSON's own, such as `{"a":`.
+/// Literal JSON, such as `{"a":`.
 pub fn raw(out: &mut Vec<u8>, json: &str) {
     out.extend_from_slice(json.as_bytes());
 }
@@ -55,7 +56,7 @@ pub fn text(out: &mut Vec<u8>, text: &str) {
     serde_json::to_writer(out, text).expect("a text written into memory cannot fail");
 }
 
-/// Something that displays without need of an escape, in quotes.
+/// A displayed value that needs no escape, in quotes.
 pub fn shown(out: &mut Vec<u8>, value: impl std::fmt::Display) {
     write!(out, "\"{value}\"").expect("writing into memory cannot fail");
 }
@@ -65,7 +66,7 @@ pub fn number(out: &mut Vec<u8>, number: impl itoa::Integer) {
     out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
 }
 
-/// An instant, in quotes, or null.
+/// A time, in quotes, or null.
 pub fn time_or_null(out: &mut Vec<u8>, at: Option<UnixMs>) {
     match at {
         Some(at) => shown(out, at),

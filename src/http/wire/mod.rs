@@ -1,4 +1,4 @@
-//! What requests and answers are made of: bodies, JSON, fields, problem details, keys, entity tags,
+//! The parts of requests and responses: bodies, JSON, fields, problem details, keys, entity tags,
 //! paging. It knows no connections and no routes, and uses nothing else of `http`.
 
 pub mod answer;

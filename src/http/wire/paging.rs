@@ -1,15 +1,15 @@
-//! Owns lists that are read a page at a time by name: `after` and `limit` in, `next` out.
+//! Owns lists that are read page by page in the order of names: `after` and `limit` in, `next` out.
 
 use super::problem::FieldError;
 use super::query::Query;
 use crate::engine::view::{More, Page};
 use crate::ids::is_id;
 
-/// The most entries in one answer.
+/// Maximum number of entries per page.
 const LIMIT_MAX: u64 = 1_000;
 const LIMIT_DEFAULT: u64 = 100;
 
-/// From where on, and how many.
+/// Start and size of the page.
 pub fn page_query(query: Option<&str>) -> Result<(String, usize), Vec<FieldError>> {
     let mut query = Query::of(query, &["after", "limit"]);
     let form = "must be the value of next from an earlier answer";
@@ -26,7 +26,7 @@ pub fn page_query(query: Option<&str>) -> Result<(String, usize), Vec<FieldError
     }
 }
 
-/// What to ask for next, where there is more.
+/// The value of `next`, if there is more.
 pub fn next_of<T>(page: &Page<T>, name: impl Fn(&T) -> &str) -> Option<&str> {
     match page.more {
         More::Yes => page.entries.last().map(name),

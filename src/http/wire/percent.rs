@@ -1,8 +1,8 @@
-//! Owns percent-encoding, as paths and queries have it.
+//! Owns percent-encoding of paths and queries.
 
 use std::borrow::Cow;
 
-/// `text` with each `%41` made the byte it stands for; `None` where that is no text.
+/// `text` with percent-encoding decoded; `None` if the result is not UTF-8.
 pub fn decoded(text: &str) -> Option<Cow<'_, str>> {
     if !text.contains('%') {
         return Some(Cow::Borrowed(text));

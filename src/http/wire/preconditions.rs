@@ -1,9 +1,9 @@
-//! Owns entity tags and the preconditions of requests (RFC 9110, sections 8.8.3 and 13): which
-//! state of a resource a caller has seen, and whether a request may go on from there.
+//! Owns entity tags and preconditions (RFC 9110, sections 8.8.3 and 13): which state of a resource
+//! a client has seen, and whether a request may proceed from there.
 //!
-//! Invariants: a tag is strong and follows from the state alone, so it is the same after a restart;
-//! a header that is not of the standard's form is an error and never a condition that holds.
-//! Deliberately absent: when they are looked at, which is under the turn that changes the state.
+//! Invariants: a tag is strong and depends on the state alone, so it is the same after a restart; a
+//! malformed header is an error and never a true condition.
+//! Deliberately absent: when they are checked: under the turn that changes the state.
 
 use super::problem::FieldError;
 use hyper::HeaderMap;
@@ -11,7 +11,7 @@ use hyper::header::{HeaderName, HeaderValue, IF_MATCH, IF_NONE_MATCH};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-/// What stands for one state of a resource: 32 hexadecimal digits in quotes.
+/// The tag of one state of a resource: 32 hexadecimal digits in quotes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ETag(String);
 
@@ -22,7 +22,7 @@ impl ETag {
         Self(format!("\"{}\"", hex::encode(&digest[..16])))
     }
 
-    /// The tag as it stands in a header.
+    /// The tag as in a header.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -33,7 +33,7 @@ impl ETag {
     }
 }
 
-/// What a request says of the state that it was made for.
+/// The preconditions of a request.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Preconditions {
     must_match: Option<Tags>,
@@ -43,7 +43,7 @@ pub struct Preconditions {
 /// The tags of one header.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Tags {
-    /// `*`: whatever there is.
+    /// `*`: any state.
     Any,
     /// These.
     Listed(Vec<Listed>),
@@ -62,19 +62,19 @@ enum Strength {
     Weak,
 }
 
-/// What comes of the preconditions of a read.
+/// The result of the preconditions of a read.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub enum Reading {
-    /// The state is answered.
+    /// Answer with the state.
     Whole,
-    /// The caller has it already.
+    /// The client already has it.
     NotModified,
-    /// It is not the state that the caller asks for.
+    /// It is not the requested state.
     Failed,
 }
 
 impl Preconditions {
-    /// What `headers` say.
+    /// The preconditions in `headers`.
     pub fn of(headers: &HeaderMap) -> Result<Self, FieldError> {
         Ok(Self {
             must_match: tags(headers, &IF_MATCH, "If-Match")?,
@@ -82,14 +82,14 @@ impl Preconditions {
         })
     }
 
-    /// Whether a change may be made to a resource that is in this state now; `None`: there is none.
+    /// Whether a resource in this state may be changed; `None`: it does not exist.
     pub fn allow_change(&self, current: Option<&ETag>) -> bool {
         let matches = self.must_match.as_ref().is_none_or(|it| it.is(current));
         let differs = self.must_not_match.as_ref();
         matches && differs.is_none_or(|it| !it.is_weakly(current))
     }
 
-    /// What a read of a resource in this state answers.
+    /// The result for a read of a resource in this state.
     pub fn reading(&self, current: &ETag) -> Reading {
         let current = Some(current);
         if self.must_match.as_ref().is_some_and(|it| !it.is(current)) {
@@ -151,7 +151,7 @@ fn tags(
     }
 }
 
-/// Adds the tags of one header line: a list in which empty entries are read over.
+/// Adds the tags of one header line; empty entries of the list are skipped.
 fn listed_in(line: &str, listed: &mut Vec<Listed>) -> Option<()> {
     let mut rest = line;
     loop {

@@ -1,9 +1,9 @@
-//! Owns every "no" as the outside sees it: status, title and detail of each reason, written as
-//! RFC 9457 problem details.
+//! Owns refusals as seen by clients: status, title and detail of each reason, written as RFC 9457
+//! problem details.
 //!
-//! Invariants: one exhaustive match gives all three; a refusal that has figures says them in its
-//! sentence, too (`http::detail`). Both follow from the refusal alone, so that one answered again
-//! under its key is the same to the byte; nothing of a request is ever repeated in an answer.
+//! Invariants: one exhaustive match gives all three; a refusal with figures has them in its
+//! sentence, too (`detail`). Both depend on the refusal alone, so a replayed one is the same
+//! byte for byte; nothing of a request is ever repeated in a response.
 //! Deliberately absent: deciding on a refusal.
 
 use super::answer::{Answer, Kind};
@@ -21,9 +21,9 @@ use serde_json::json;
 /// Why a request was refused.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub enum Reason {
-    /// For a reason that events know, too.
+    /// A reason that events have, too.
     Refusal(Refusal),
-    /// No key, or one that nobody has.
+    /// No key, or an unknown one.
     Unauthorized,
     /// The role of this API key does not allow this request.
     Forbidden,
@@ -33,28 +33,26 @@ pub enum Reason {
     ReceiptNotFound,
     /// No such refund of this purchase.
     RefundNotFound,
-    /// A buyer who has never tried anything.
+    /// A buyer without any attempt.
     UserNotFound,
     /// The key that sealed the receipt is not configured any more.
     ReceiptUnavailable,
-    /// The path is there, the method is not.
+    /// The path exists, but not with this method.
     MethodNotAllowed,
-    /// `If-Match` or `If-None-Match` does not hold.
+    /// `If-Match` or `If-None-Match` is false.
     PreconditionFailed,
-    /// The program is starting or stopping, or cannot take purchases.
+    /// The program is starting or stopping, or cannot accept purchases.
     NotReady,
 }
 
-/// How a reason is told.
+/// The texts of a reason.
 #[derive(Copy, Clone, Debug)]
 pub struct Told {
-    /// The contract's word.
+    /// The word of the reason.
     pub reason: &'static str,
     /// The HTTP status.
     pub status: u16,
-    /// A few words.
     pub title: &'static str,
-    /// A sentence.
     pub detail: &'static str,
 }
 
@@ -79,7 +77,7 @@ impl From<Refusal> for Reason {
 }
 
 impl Reason {
-    /// Every reason but those that events know, too.
+    /// Every reason that events do not have.
     pub const ALL_OF_HTTP: [Self; 10] = [
         Self::Unauthorized,
         Self::Forbidden,
@@ -125,13 +123,13 @@ impl Reason {
                 404,
                 "refund_not_found",
                 "Refund not found",
-                "This purchase has no refund with this number. Read the purchase's refunds. Read the purchase's refunds.",
+                "This purchase has no refund with this number. Read the purchase's refunds.",
             ),
             Self::UserNotFound => told(
                 404,
                 "user_not_found",
                 "User not found",
-                "No buyer has this id: nobody has tried to buy anything with it.",
+                "No buyer has this id: no attempt to buy has used it.",
             ),
             Self::ReceiptUnavailable => told(
                 503,
@@ -160,7 +158,6 @@ impl Reason {
         }
     }
 
-    /// The status.
     pub fn status(self) -> StatusCode {
         StatusCode::from_u16(self.told().status).expect("every status of the table is one of HTTP")
     }
@@ -368,19 +365,19 @@ const fn told_refusal(refusal: Refusal) -> Told {
     told(status, refusal.reason(), title, detail)
 }
 
-/// What is wrong with one field; never its value.
+/// The error of one field; never its value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FieldError {
     /// The field, or `body` for the whole, or a header's name.
     pub field: &'static str,
-    /// What it should be.
+    /// What it must be.
     pub message: String,
 }
 
-/// The problem details of `reason`, of the request that was first refused so.
+/// The problem details of `reason`; `request` is the request that was refused first.
 pub fn problem(reason: Reason, request: RequestId) -> Answer {
     if reason == Reason::Refusal(Refusal::InvalidRequest) {
-        // No field is wrong: the body did not arrive whole.
+        // No field is wrong, but the body is incomplete.
         let cut_off = FieldError {
             field: "body",
             message: "ended early, or is not framed as its headers say".to_owned(),
@@ -392,8 +389,7 @@ pub fn problem(reason: Reason, request: RequestId) -> Answer {
     finish(reason, body)
 }
 
-/// The same with what it is about: the fields of the object `facts`, and a sentence that says
-/// them and needs no escape.
+/// The same with the fields of the object `facts`, and a sentence with them that needs no escape.
 pub fn problem_about(
     reason: Reason,
     request: RequestId,
@@ -411,7 +407,7 @@ pub fn problem_about(
     finish(reason, body)
 }
 
-/// The same with the figures that a refusal is about, where it has any.
+/// The same with the figures of a refusal, if it has any.
 pub fn problem_of(reason: Reason, request: RequestId, facts: Option<&RefusalFacts>) -> Answer {
     let Some(facts) = facts else {
         return problem(reason, request);
@@ -444,7 +440,7 @@ pub fn problem_of(reason: Reason, request: RequestId, facts: Option<&RefusalFact
     finish(reason, body)
 }
 
-/// The same with what is wrong with each field.
+/// The same with the error of each field.
 pub fn invalid(reason: Reason, request: RequestId, errors: &[FieldError]) -> Answer {
     let list = errors
         .iter()
@@ -457,14 +453,14 @@ pub fn invalid(reason: Reason, request: RequestId, errors: &[FieldError]) -> Ans
     finish(reason, body)
 }
 
-/// The answer of a payment that was not made, with what the buyer needs for another try.
+/// The response for a payment that was not made, with what the buyer needs for another try.
 pub fn declined(view: &DeclineView) -> Answer {
     let reason = Reason::Refusal(view.reason);
     let mut body = open_with(reason, view.request, &detail::declined(view));
     json::raw(&mut body, ",\"purchase_id\":\"p_");
     json::digits(&mut body, view.purchase);
     json::raw(&mut body, "\"");
-    // What a gateway that was not reached would have said of the card, nobody knows.
+    // If the gateway was not reached, its advice about the card is unknown.
     if view.reason == Refusal::PaymentDeclined {
         json::raw(&mut body, ",\"code\":");
         json::id_or_null(&mut body, view.code.as_ref().map(GatewayCode::as_str));
@@ -488,7 +484,7 @@ pub fn declined(view: &DeclineView) -> Answer {
     finish(reason, body)
 }
 
-/// A body that is refused at a line and column, both from 1.
+/// A refused body, with line and column of the error, both from 1.
 pub fn invalid_at(request: RequestId, line: usize, column: usize, message: &str) -> Answer {
     let reason = Reason::Refusal(Refusal::InvalidRequest);
     let list = json!([{"field": "body", "message": message, "line": line, "column": column}]);
@@ -502,16 +498,15 @@ pub fn invalid_at(request: RequestId, line: usize, column: usize, message: &str)
 /// A limit of requests, attempts or what one buyer may have at once.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub struct Limit {
-    /// Of what: its name in the headers.
+    /// Its name in the headers.
     pub scope: QuotaScope,
-    /// How many.
     pub count: u64,
-    /// In how many seconds; `None`: at once.
+    /// The window in seconds; `None`: at once.
     pub window_s: Option<u64>,
 }
 
-/// The problem details of a limit that is reached, with its three headers; after `room_after_ms` there is
-/// room again.
+/// The problem details of a reached limit, with its three headers; there is room again after
+/// `room_after_ms`.
 pub fn rate_limited(request: RequestId, limit: Limit, room_after_ms: u64) -> Answer {
     const POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
     const LIMIT: HeaderName = HeaderName::from_static("ratelimit");
@@ -541,7 +536,7 @@ pub fn rate_limited(request: RequestId, limit: Limit, room_after_ms: u64) -> Ans
     answer
 }
 
-/// A whole HTTP/1.1 answer, for a connection that hyper does not have or has no longer.
+/// A complete HTTP/1.1 response, for a connection that hyper does not drive (any more).
 pub fn on_the_wire(reason: Reason, request: RequestId) -> Vec<u8> {
     let Answer { status, body, .. } = problem(reason, request);
     let phrase = status.canonical_reason().unwrap_or_default();

@@ -1,10 +1,10 @@
-//! Owns the part of a path behind its question mark: known names, each once.
+//! Owns the query of a path: known names, each once.
 
 use super::percent::decoded;
 use super::problem::FieldError;
 use std::collections::BTreeMap;
 
-/// The parameters of a request, and what has been found wrong with them.
+/// The parameters of a request, with the errors found so far.
 #[derive(Debug)]
 pub struct Query {
     values: BTreeMap<&'static str, String>,
@@ -12,7 +12,7 @@ pub struct Query {
 }
 
 impl Query {
-    /// The parameters in `query`, of which only those in `known` may be there.
+    /// The parameters in `query`; only those in `known` are allowed.
     pub fn of(query: Option<&str>, known: &'static [&'static str]) -> Self {
         let mut parsed = Self {
             values: BTreeMap::new(),
@@ -49,7 +49,7 @@ impl Query {
         self.values.remove(name)
     }
 
-    /// The text under `name` as `parse` takes it.
+    /// The text under `name`, parsed by `parse`.
     pub fn parsed<T>(
         &mut self,
         name: &'static str,
@@ -68,7 +68,7 @@ impl Query {
     pub fn integer(&mut self, name: &'static str, least: u64, most: u64) -> Option<u64> {
         let form = format!("must be a whole number from {least} to {most}");
         let fits = |number: &u64| (least..=most).contains(number);
-        // Digits alone: `parse` takes a sign, too.
+        // Digits only: `parse` would accept a sign, too.
         let digits = |text: &str| text.bytes().all(|it| it.is_ascii_digit());
         self.parsed(name, &form, |text| {
             let number = digits(text).then(|| text.parse().ok());
@@ -76,7 +76,6 @@ impl Query {
         })
     }
 
-    /// What is wrong.
     pub fn into_errors(self) -> Vec<FieldError> {
         self.errors
     }

@@ -1,14 +1,14 @@
-//! Owns what the fast way of reading a body is made of: texts borrowed from it, and objects of texts.
+//! Owns the parts of the fast parser: texts borrowed from a body, and objects of texts.
 //!
-//! Invariant: what is wrong in any way gives nothing; the slow way says why.
+//! Invariant: anything wrong gives nothing; the slow parser says why.
 
 use serde::Deserialize;
 use serde::de::{Deserializer, Error, MapAccess, Visitor};
 use std::borrow::Cow;
 use std::fmt;
 
-/// The object in `body`, or nothing. Serde would take an array for a structure by position, so
-/// the first character is looked at.
+/// The object in `body`, or nothing. Serde would accept an array as a structure, so the first
+/// character is checked.
 pub(in crate::http) fn fast<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Option<T> {
     body.trim_ascii_start().starts_with(b"{").then_some(())?;
     serde_json::from_slice(body).ok()
@@ -39,7 +39,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
     }
 }
 
-/// An object of texts; with a key that is given twice, which is refused later.
+/// An object of texts. A repeated key is kept, and refused later.
 pub(in crate::http) struct Pairs(pub(in crate::http) Vec<(String, String)>);
 
 impl<'de> Deserialize<'de> for Pairs {

@@ -1,4 +1,5 @@
-//! Owns applying what is about a buyer alone: pauses, ratings, segments, tokens spent, and when they paid.
+//! Owns applying what is about a buyer alone: pauses, ratings, segments, tokens spent, and when
+//! they paid.
 
 use crate::engine::event::{BuyerPaused, BuyerRated, BuyerSegmented, TokensSpent};
 use crate::engine::state::buyer::BuyerRisk;

@@ -1,5 +1,5 @@
-//! Owns what follows a purchase from one state to the next: its units, its buyer's limit and sums, its
-//! promotion's use, and the shard's lists of what waits.
+//! Owns what follows a purchase from one state to the next: its units, its buyer's limit and sums,
+//! its promotion's use, and the shard's lists of what waits.
 //!
 //! Invariants: each moves once; a promotion's use that was given back is never taken again.
 

@@ -1,7 +1,8 @@
 //! Owns what events note in a buyer's risk profile.
 //!
-//! Invariants: a profile begins with the buyer's first attempt that leaves something behind, and counts
-//! what happens from then on. A refusal that leaves nothing behind (429, 503 and the like) is not in it.
+//! Invariants: a profile begins with the buyer's first attempt that leaves something behind, and
+//! counts what happens from then on. A refusal that leaves nothing behind (429, 503 and the like)
+//! is not in it.
 
 use crate::engine::event::{
     AttemptRefused, Decider, DeclineCause, DisputeEvent, Event, Flow, Group, HoldPlaced,

@@ -18,7 +18,7 @@ use crate::http::call::worker::Worker;
 use crate::http::call::{Call, location};
 use crate::http::shop::purchases::PurchaseLookup;
 use crate::http::wire::answer::Answer;
-use crate::http::wire::detail::Act;
+use crate::http::wire::detail::PurchaseAct;
 use crate::http::wire::fields::{Fields, Refused, required};
 use crate::http::wire::problem::{FieldError, Reason};
 use crate::http::wire::query::Query;
@@ -123,7 +123,7 @@ impl Reviews {
         let deciding = payments.decide_review(id, verdict, decider, acted, &self.worker.gate);
         match self
             .purchases
-            .after(&call, (id, Act::Review), deciding)
+            .after(&call, (id, PurchaseAct::Review), deciding)
             .await
         {
             Ok(view) => self.decision_told(&view),

@@ -15,7 +15,7 @@ use crate::http::call::worker::Worker;
 use crate::http::call::{Call, location};
 use crate::http::shop::purchases::PurchaseLookup;
 use crate::http::wire::answer::Answer;
-use crate::http::wire::detail::Act;
+use crate::http::wire::detail::PurchaseAct;
 use crate::http::wire::fields::{Fields, Refused, required};
 use crate::ids::PurchaseId;
 use crate::money::Amount;
@@ -68,7 +68,7 @@ impl Settlements {
         let settling = payments.settle_capture(id, wanted, call.by(), acted, &self.worker.gate);
         let view = match self
             .purchases
-            .after(&call, (id, Act::Settle), settling)
+            .after(&call, (id, PurchaseAct::Settle), settling)
             .await
         {
             Ok(view) => view,

@@ -11,7 +11,7 @@ use crate::http::call::worker::Worker;
 use crate::http::call::{Call, location};
 use crate::http::shop::purchases::{PurchaseLookup, wrong_state};
 use crate::http::wire::answer::Answer;
-use crate::http::wire::detail::Act;
+use crate::http::wire::detail::PurchaseAct;
 use crate::http::wire::fields::{Fields, Refused};
 use crate::ids::PurchaseId;
 use crate::payments::driver::Payments;
@@ -60,7 +60,9 @@ impl Voids {
         let voiding = self
             .payments
             .void(purchase, call.by(), acted, &self.worker.gate);
-        let waited = self.purchases.after(&call, (purchase, Act::Void), voiding);
+        let waited = self
+            .purchases
+            .after(&call, (purchase, PurchaseAct::Void), voiding);
         match waited.await {
             Ok(view) => self.void_told(&call, &view),
             Err(answer) => answer,
@@ -89,7 +91,7 @@ impl Voids {
             | PurchaseState::PartiallyRefunded
             | PurchaseState::Refunded
             | PurchaseState::Disputed
-            | PurchaseState::ChargedBack => wrong_state(call, view, Act::Void),
+            | PurchaseState::ChargedBack => wrong_state(call, view, PurchaseAct::Void),
         }
     }
 

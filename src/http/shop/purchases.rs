@@ -9,7 +9,7 @@ use crate::engine::view::PurchaseView;
 use crate::http::call::Call;
 use crate::http::call::worker::Worker;
 use crate::http::wire::answer::Answer;
-use crate::http::wire::detail::{self, Act};
+use crate::http::wire::detail::{self, PurchaseAct};
 use crate::http::wire::problem::FieldError;
 use crate::http::wire::query::Query;
 use crate::ids::{PurchaseId, UserId};
@@ -59,7 +59,7 @@ impl PurchaseLookup {
         call: &Call,
         reason: Refusal,
         purchase: PurchaseId,
-        act: Act,
+        act: PurchaseAct,
     ) -> Answer {
         if reason != Refusal::WrongState {
             return call.problem(reason);
@@ -76,7 +76,7 @@ impl PurchaseLookup {
     pub async fn after(
         &self,
         call: &Call,
-        (id, act): (PurchaseId, Act),
+        (id, act): (PurchaseId, PurchaseAct),
         acting: impl Future<Output = Result<PurchaseView, WriteError>>,
     ) -> Result<PurchaseView, Answer> {
         match tokio::time::timeout(self.answer_within, acting).await {
@@ -109,7 +109,7 @@ impl PurchaseLookup {
 }
 
 /// The purchase's state does not allow `act`: the state, and the states that allow it.
-pub fn wrong_state(call: &Call, view: &PurchaseView, act: Act) -> Answer {
+pub fn wrong_state(call: &Call, view: &PurchaseView, act: PurchaseAct) -> Answer {
     let facts = serde_json::json!({
         "purchase_id": view.purchase.to_string(),
         "state": view.state.as_str(),

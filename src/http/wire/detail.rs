@@ -17,7 +17,7 @@ use crate::time::UnixMs;
 
 /// An operator's act on a purchase.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
-pub enum Act {
+pub enum PurchaseAct {
     Refund,
     Void,
     /// Approve or reject.
@@ -27,17 +27,19 @@ pub enum Act {
 }
 
 /// The sentence for a purchase whose state does not allow `act`.
-pub fn wrong_state(state: PurchaseState, act: Act) -> String {
+pub fn wrong_state(state: PurchaseState, act: PurchaseAct) -> String {
     let status = state.as_str();
     let needed = match act {
-        Act::Refund => "a captured purchase with money left can be refunded",
-        Act::Void => "a purchase that is not captured yet can be voided",
-        Act::Review => "a purchase under review can be approved or rejected",
+        PurchaseAct::Refund => "a captured purchase with money left can be refunded",
+        PurchaseAct::Void => "a purchase that is not captured yet can be voided",
+        PurchaseAct::Review => "a purchase under review can be approved or rejected",
         // It can always be settled as voided.
-        Act::Settle if matches!(state, PurchaseState::Stuck | PurchaseState::CaptureDiffers) => {
+        PurchaseAct::Settle
+            if matches!(state, PurchaseState::Stuck | PurchaseState::CaptureDiffers) =>
+        {
             return "The purchase is stuck, but the gateway has no captured amount in its currency to book. Look the payment up at the gateway, or settle it as voided.".to_owned();
         }
-        Act::Settle => "a stuck purchase can be settled",
+        PurchaseAct::Settle => "a stuck purchase can be settled",
     };
     format!("The purchase is {status}; only {needed}.")
 }
@@ -87,7 +89,7 @@ pub(in crate::http) fn of(reason: Refusal, facts: &RefusalFacts) -> Option<Strin
             )
         }
         // Only refunds have these facts.
-        RefusalFacts::State { status, .. } => wrong_state(status, Act::Refund),
+        RefusalFacts::State { status, .. } => wrong_state(status, PurchaseAct::Refund),
         RefusalFacts::Captured {
             currency,
             captured,

@@ -39,7 +39,7 @@ const LOOKS_MAX: usize = 16;
 
 /// The connections of one listener.
 #[derive(Debug)]
-pub struct Admission {
+pub struct ConnectionTable {
     began: Instant,
     bounds: Bounds,
     state: Mutex<State>,
@@ -96,7 +96,7 @@ pub(in crate::http) enum Entrance {
 /// A connection's place, until dropped.
 pub(in crate::http) struct Place(Arc<Connection>);
 
-impl Admission {
+impl ConnectionTable {
     pub(in crate::http) fn new(bounds: Bounds) -> Arc<Self> {
         Arc::new(Self {
             began: Instant::now(),
@@ -334,8 +334,8 @@ mod tests {
     use crate::http::server::presence::UnderWay;
     use std::net::IpAddr;
 
-    fn admission(max: usize, per_peer_max: usize) -> Arc<Admission> {
-        Admission::new(Bounds {
+    fn admission(max: usize, per_peer_max: usize) -> Arc<ConnectionTable> {
+        ConnectionTable::new(Bounds {
             max,
             per_peer_max,
             reserved_max: 2,
@@ -347,7 +347,7 @@ mod tests {
     }
 
     /// The new connection's place, and the number of the connection that it replaced.
-    fn enter(admission: &Arc<Admission>, last: u8) -> Option<(Place, Option<u64>)> {
+    fn enter(admission: &Arc<ConnectionTable>, last: u8) -> Option<(Place, Option<u64>)> {
         match admission.enter(peer(last)) {
             Entrance::Free(place) => Some((place, None)),
             Entrance::InPlaceOf(place, evicted, _) => Some((place, Some(evicted.number()))),
@@ -355,7 +355,7 @@ mod tests {
         }
     }
 
-    fn trusted(admission: &Arc<Admission>, last: u8) -> Place {
+    fn trusted(admission: &Arc<ConnectionTable>, last: u8) -> Place {
         let (place, _) = enter(admission, last).expect("there is room");
         UnderWay::new(place.connection()).trust();
         place

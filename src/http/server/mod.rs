@@ -22,7 +22,7 @@ use crate::http::wire::problem;
 use crate::ids::RequestId;
 use crate::telemetry::metrics::Shard;
 use crate::time::UnixMs;
-use admission::{Admission, Bounds, Entrance, RESERVED_MAX};
+use admission::{Bounds, ConnectionTable, Entrance, RESERVED_MAX};
 use hyper::body::Incoming;
 use hyper::{Request, Response};
 use listener::Listener;
@@ -98,7 +98,7 @@ pub(in crate::http) struct Shared {
     pub(in crate::http) limits: Limits,
     pub(in crate::http) tls: Option<Arc<Tls>>,
     pub(in crate::http) stop: Arc<Stop>,
-    admission: Arc<Admission>,
+    admission: Arc<ConnectionTable>,
     evictions: Sampled,
     refusals: Sampled,
 }
@@ -179,7 +179,7 @@ impl Server {
                 limits: Limits::of(config),
                 tls: tls.cloned(),
                 stop: Arc::clone(&server.stop),
-                admission: Admission::new(Bounds {
+                admission: ConnectionTable::new(Bounds {
                     max: face.connections_max,
                     per_peer_max: face.per_peer_max,
                     reserved_max: RESERVED_MAX,
@@ -299,7 +299,7 @@ async fn accept<H: Handler>(listener: TcpListener, handler: &Arc<H>, shared: &Ar
 /// Waits until evicted connections have closed, if the maximum number is closing. Otherwise a
 /// shop's connection would be refused because a stranger's closes slowly; so all wait in the
 /// kernel's queue, in order.
-async fn room_to_close(admission: &Admission) {
+async fn room_to_close(admission: &ConnectionTable) {
     for _ in 0..CLOSING_WAITS_MAX {
         if !admission.is_closing_full() {
             return;

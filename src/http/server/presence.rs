@@ -6,7 +6,7 @@
 //! dropped the next time its task runs, whatever it was doing.
 //! Deliberately absent: which connection is evicted, which `admission` decides.
 
-use super::admission::Admission;
+use super::admission::ConnectionTable;
 use super::peer::Peer;
 use futures_util::task::AtomicWaker;
 use std::future::{Future, poll_fn};
@@ -29,7 +29,7 @@ const LEAVING: u8 = 1 << 3;
 pub struct Connection {
     peer: Peer,
     number: u64,
-    admission: Arc<Admission>,
+    admission: Arc<ConnectionTable>,
     /// Requests in flight (low half) and ended ones (high half, wrapping).
     requests: AtomicU64,
     marks: AtomicU8,
@@ -45,7 +45,7 @@ impl Connection {
     pub(in crate::http) fn new(
         peer: Peer,
         number: u64,
-        admission: Arc<Admission>,
+        admission: Arc<ConnectionTable>,
         now_ms: u64,
     ) -> Self {
         Self {
@@ -68,7 +68,7 @@ impl Connection {
         self.number
     }
 
-    pub(in crate::http) fn admission(&self) -> &Admission {
+    pub(in crate::http) fn admission(&self) -> &ConnectionTable {
         &self.admission
     }
 

@@ -41,13 +41,13 @@ const LOOKS_MAX: usize = 16;
 #[derive(Debug)]
 pub struct ConnectionTable {
     began: Instant,
-    bounds: Bounds,
+    bounds: ConnectionBounds,
     state: Mutex<State>,
 }
 
 /// The limits of connections.
 #[derive(Copy, Clone, Debug)]
-pub(in crate::http) struct Bounds {
+pub(in crate::http) struct ConnectionBounds {
     /// In total.
     pub(in crate::http) max: usize,
     /// Per peer, without a key.
@@ -97,7 +97,7 @@ pub(in crate::http) enum Entrance {
 pub(in crate::http) struct Place(Arc<Connection>);
 
 impl ConnectionTable {
-    pub(in crate::http) fn new(bounds: Bounds) -> Arc<Self> {
+    pub(in crate::http) fn new(bounds: ConnectionBounds) -> Arc<Self> {
         Arc::new(Self {
             began: Instant::now(),
             bounds,
@@ -204,7 +204,7 @@ enum Among {
 
 impl State {
     /// Room for a connection from `network`; `None` if there is none.
-    fn make_room(&mut self, network: Network, bounds: Bounds) -> Option<Room> {
+    fn make_room(&mut self, network: Network, bounds: ConnectionBounds) -> Option<Room> {
         if self.peers.get(&network).map_or(0, BTreeSet::len) >= bounds.per_peer_max {
             let one = self.evict(Among::Peer(network))?;
             return Some(Room::Of(one, Eviction::Peer));
@@ -335,7 +335,7 @@ mod tests {
     use std::net::IpAddr;
 
     fn admission(max: usize, per_peer_max: usize) -> Arc<ConnectionTable> {
-        ConnectionTable::new(Bounds {
+        ConnectionTable::new(ConnectionBounds {
             max,
             per_peer_max,
             reserved_max: 2,

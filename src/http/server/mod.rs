@@ -22,7 +22,7 @@ use crate::http::wire::problem;
 use crate::ids::RequestId;
 use crate::telemetry::metrics::Shard;
 use crate::time::UnixMs;
-use admission::{Bounds, ConnectionTable, Entrance, RESERVED_MAX};
+use admission::{ConnectionBounds, ConnectionTable, Entrance, RESERVED_MAX};
 use hyper::body::Incoming;
 use hyper::{Request, Response};
 use listener::Listener;
@@ -179,7 +179,7 @@ impl Server {
                 limits: Limits::of(config),
                 tls: tls.cloned(),
                 stop: Arc::clone(&server.stop),
-                admission: ConnectionTable::new(Bounds {
+                admission: ConnectionTable::new(ConnectionBounds {
                     max: face.connections_max,
                     per_peer_max: face.per_peer_max,
                     reserved_max: RESERVED_MAX,

@@ -71,14 +71,14 @@ struct State {
 /// The order of eviction.
 #[derive(Copy, Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Rank {
-    class: Class,
+    class: ConnectionClass,
     progress_ms: u64,
     number: u64,
 }
 
 /// The kind of place that a connection has.
 #[derive(Copy, Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Class {
+enum ConnectionClass {
     Ordinary,
     Reserved,
 }
@@ -129,7 +129,7 @@ impl ConnectionTable {
             connection.mark_reserved();
         }
         let connection = Arc::new(connection);
-        *state.places(Class::of(&connection)) += 1;
+        *state.places(ConnectionClass::of(&connection)) += 1;
         state.add_keyless(&connection);
         drop(state);
         let place = Place(connection);
@@ -185,7 +185,7 @@ impl ConnectionTable {
         if !connection.is_trusted() {
             state.remove_keyless(connection);
         }
-        *state.places(Class::of(connection)) -= 1;
+        *state.places(ConnectionClass::of(connection)) -= 1;
     }
 }
 
@@ -199,7 +199,7 @@ enum Room {
 #[derive(Copy, Clone)]
 enum Among {
     Peer(Network),
-    Class(Class),
+    ConnectionClass(ConnectionClass),
 }
 
 impl State {
@@ -212,13 +212,13 @@ impl State {
         if self.ordinary < bounds.max {
             return Some(Room::Free);
         }
-        if let Some(one) = self.evict(Among::Class(Class::Ordinary)) {
+        if let Some(one) = self.evict(Among::Class(ConnectionClass::Ordinary)) {
             return Some(Room::Of(one, Eviction::Full));
         }
         if self.reserved < bounds.reserved_max {
             return Some(Room::Free);
         }
-        let one = self.evict(Among::Class(Class::Reserved))?;
+        let one = self.evict(Among::Class(ConnectionClass::Reserved))?;
         Some(Room::Of(one, Eviction::Full))
     }
 
@@ -229,7 +229,7 @@ impl State {
         }
         let one = self.idlest(among)?;
         self.remove_keyless(&one);
-        *self.places(Class::of(&one)) -= 1;
+        *self.places(ConnectionClass::of(&one)) -= 1;
         self.closing += 1;
         one.mark_evicted();
         Some(one)
@@ -268,10 +268,10 @@ impl State {
         self.keyless.get(&rank).cloned()
     }
 
-    fn places(&mut self, class: Class) -> &mut usize {
+    fn places(&mut self, class: ConnectionClass) -> &mut usize {
         match class {
-            Class::Ordinary => &mut self.ordinary,
-            Class::Reserved => &mut self.reserved,
+            ConnectionClass::Ordinary => &mut self.ordinary,
+            ConnectionClass::Reserved => &mut self.reserved,
         }
     }
 
@@ -299,14 +299,14 @@ impl Rank {
     /// The rank under which `one` was inserted.
     fn of(one: &Connection) -> Self {
         Self {
-            class: Class::of(one),
+            class: ConnectionClass::of(one),
             progress_ms: one.ranked_ms(),
             number: one.number(),
         }
     }
 }
 
-impl Class {
+impl ConnectionClass {
     fn of(one: &Connection) -> Self {
         if one.is_reserved() {
             Self::Reserved

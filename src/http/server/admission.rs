@@ -86,15 +86,15 @@ enum ConnectionClass {
 /// The decision about a new connection.
 pub(in crate::http) enum Entrance {
     /// It gets a free place.
-    Free(Place),
+    Free(ConnectionPlace),
     /// It replaces another connection.
-    InPlaceOf(Place, Arc<Connection>, Eviction),
+    InPlaceOf(ConnectionPlace, Arc<Connection>, Eviction),
     /// There is no place.
     TurnedAway,
 }
 
 /// A connection's place, until dropped.
-pub(in crate::http) struct Place(Arc<Connection>);
+pub(in crate::http) struct ConnectionPlace(Arc<Connection>);
 
 impl ConnectionTable {
     pub(in crate::http) fn new(bounds: ConnectionBounds) -> Arc<Self> {
@@ -132,7 +132,7 @@ impl ConnectionTable {
         *state.places(ConnectionClass::of(&connection)) += 1;
         state.add_keyless(&connection);
         drop(state);
-        let place = Place(connection);
+        let place = ConnectionPlace(connection);
         match room {
             Room::Free => Entrance::Free(place),
             Room::Of(evicted, why) => {
@@ -316,13 +316,13 @@ impl ConnectionClass {
     }
 }
 
-impl Place {
+impl ConnectionPlace {
     pub(in crate::http) fn connection(&self) -> &Arc<Connection> {
         &self.0
     }
 }
 
-impl Drop for Place {
+impl Drop for ConnectionPlace {
     fn drop(&mut self) {
         self.0.admission().leave(&self.0);
     }
@@ -347,7 +347,7 @@ mod tests {
     }
 
     /// The new connection's place, and the number of the connection that it replaced.
-    fn enter(admission: &Arc<ConnectionTable>, last: u8) -> Option<(Place, Option<u64>)> {
+    fn enter(admission: &Arc<ConnectionTable>, last: u8) -> Option<(ConnectionPlace, Option<u64>)> {
         match admission.enter(peer(last)) {
             Entrance::Free(place) => Some((place, None)),
             Entrance::InPlaceOf(place, evicted, _) => Some((place, Some(evicted.number()))),
@@ -355,7 +355,7 @@ mod tests {
         }
     }
 
-    fn trusted(admission: &Arc<ConnectionTable>, last: u8) -> Place {
+    fn trusted(admission: &Arc<ConnectionTable>, last: u8) -> ConnectionPlace {
         let (place, _) = enter(admission, last).expect("there is room");
         UnderWay::new(place.connection()).trust();
         place
@@ -384,7 +384,7 @@ mod tests {
     #[test]
     fn a_peer_at_its_bound_makes_room_for_itself_and_its_connections_with_keys_do_not_count() {
         let admission = admission(10, 2);
-        let _shop: Vec<Place> = (0..4).map(|_| trusted(&admission, 1)).collect();
+        let _shop: Vec<ConnectionPlace> = (0..4).map(|_| trusted(&admission, 1)).collect();
         let (other, _) = enter(&admission, 2).unwrap();
         let (first, evicted) = enter(&admission, 1).unwrap();
         assert_eq!(evicted, None);

@@ -134,8 +134,8 @@ impl ConnectionTable {
         drop(state);
         let place = ConnectionPlace(connection);
         match room {
-            Room::Free => Entrance::Free(place),
-            Room::Of(evicted, why) => {
+            RoomSource::Free => Entrance::Free(place),
+            RoomSource::Of(evicted, why) => {
                 evicted.wake();
                 Entrance::InPlaceOf(place, evicted, why)
             }
@@ -190,7 +190,7 @@ impl ConnectionTable {
 }
 
 /// How room is made for a new connection.
-enum Room {
+enum RoomSource {
     Free,
     Of(Arc<Connection>, Eviction),
 }
@@ -204,22 +204,22 @@ enum Among {
 
 impl State {
     /// Room for a connection from `network`; `None` if there is none.
-    fn make_room(&mut self, network: Network, bounds: ConnectionBounds) -> Option<Room> {
+    fn make_room(&mut self, network: Network, bounds: ConnectionBounds) -> Option<RoomSource> {
         if self.peers.get(&network).map_or(0, BTreeSet::len) >= bounds.per_peer_max {
             let one = self.evict(Among::Peer(network))?;
-            return Some(Room::Of(one, Eviction::Peer));
+            return Some(RoomSource::Of(one, Eviction::Peer));
         }
         if self.ordinary < bounds.max {
-            return Some(Room::Free);
+            return Some(RoomSource::Free);
         }
         if let Some(one) = self.evict(Among::Class(ConnectionClass::Ordinary)) {
-            return Some(Room::Of(one, Eviction::Full));
+            return Some(RoomSource::Of(one, Eviction::Full));
         }
         if self.reserved < bounds.reserved_max {
-            return Some(Room::Free);
+            return Some(RoomSource::Free);
         }
         let one = self.evict(Among::Class(ConnectionClass::Reserved))?;
-        Some(Room::Of(one, Eviction::Full))
+        Some(RoomSource::Of(one, Eviction::Full))
     }
 
     /// Evicts the idlest of these; its task must be woken afterwards.

@@ -95,7 +95,7 @@ pub enum ServeError {
 
 /// The state shared by the threads.
 pub(in crate::http) struct Shared {
-    pub(in crate::http) limits: Limits,
+    pub(in crate::http) limits: ServerLimits,
     pub(in crate::http) tls: Option<Arc<Tls>>,
     pub(in crate::http) stop: Arc<Stop>,
     admission: Arc<ConnectionTable>,
@@ -105,7 +105,7 @@ pub(in crate::http) struct Shared {
 
 /// Limits of connections.
 #[derive(Clone, Debug)]
-pub(in crate::http) struct Limits {
+pub(in crate::http) struct ServerLimits {
     pub(in crate::http) header_read_timeout: Duration,
     pub(in crate::http) header_bytes_max: usize,
     pub(in crate::http) body_bytes_max: usize,
@@ -139,7 +139,7 @@ pub struct Face<H> {
     pub handlers: Vec<Arc<H>>,
 }
 
-impl Limits {
+impl ServerLimits {
     fn of(config: &ServerConfig) -> Self {
         Self {
             header_read_timeout: config.header_read_timeout,
@@ -176,7 +176,7 @@ impl Server {
         };
         for face in std::iter::once(main).chain(admin) {
             let shared = Arc::new(Shared {
-                limits: Limits::of(config),
+                limits: ServerLimits::of(config),
                 tls: tls.cloned(),
                 stop: Arc::clone(&server.stop),
                 admission: ConnectionTable::new(ConnectionBounds {

@@ -9,7 +9,7 @@
 
 use super::presence::{Connection, UnderWay};
 use super::unasked::Unasked;
-use super::{Handler, Shared};
+use super::{Handler, ServerShared};
 use crate::engine::refusal::Refusal;
 use crate::http::wire::answer::AnswerBody;
 use crate::http::wire::problem;
@@ -58,7 +58,7 @@ pub(in crate::http) async fn serve<H: Handler>(
     stream: TcpStream,
     presence: &Arc<Connection>,
     handler: Arc<H>,
-    shared: Arc<Shared>,
+    shared: Arc<ServerShared>,
 ) {
     let limit = shared.limits.header_read_timeout;
     match &shared.tls {
@@ -106,7 +106,7 @@ async fn serve_http1<H, IO>(
     io: IO,
     presence: &Arc<Connection>,
     handler: Arc<H>,
-    shared: &Arc<Shared>,
+    shared: &Arc<ServerShared>,
 ) where
     H: Handler,
     IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -156,7 +156,7 @@ async fn serve_http2<H, IO>(
     io: IO,
     presence: &Arc<Connection>,
     handler: Arc<H>,
-    shared: &Arc<Shared>,
+    shared: &Arc<ServerShared>,
 ) where
     H: Handler,
     IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -219,7 +219,7 @@ async fn watch<C: Future + Unpin>(
     connection: &mut C,
     drain: impl Fn(Pin<&mut C>),
     presence: &Connection,
-    shared: &Shared,
+    shared: &ServerShared,
 ) -> End {
     let look_every = shared.limits.header_read_timeout / LOOKS;
     let mut look = pin!(sleep(look_every));

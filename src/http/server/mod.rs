@@ -94,7 +94,7 @@ pub enum ServeError {
 }
 
 /// The state shared by the threads.
-pub(in crate::http) struct Shared {
+pub(in crate::http) struct ServerShared {
     pub(in crate::http) limits: ServerLimits,
     pub(in crate::http) tls: Option<Arc<Tls>>,
     pub(in crate::http) stop: Arc<Stop>,
@@ -152,7 +152,7 @@ impl ServerLimits {
     }
 }
 
-impl std::fmt::Debug for Shared {
+impl std::fmt::Debug for ServerShared {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         self.limits.fmt(out)
     }
@@ -175,7 +175,7 @@ impl Server {
             accepting,
         };
         for face in std::iter::once(main).chain(admin) {
-            let shared = Arc::new(Shared {
+            let shared = Arc::new(ServerShared {
                 limits: ServerLimits::of(config),
                 tls: tls.cloned(),
                 stop: Arc::clone(&server.stop),
@@ -195,7 +195,7 @@ impl Server {
     fn start_threads<H: Handler>(
         &mut self,
         face: Face<H>,
-        shared: &Arc<Shared>,
+        shared: &Arc<ServerShared>,
         accepts: &Sender<Infallible>,
     ) -> Result<(), ServeError> {
         let listeners = face.listener.listen()?;
@@ -249,7 +249,7 @@ impl Server {
 async fn work<H: Handler>(
     listener: std::net::TcpListener,
     handler: Arc<H>,
-    shared: Arc<Shared>,
+    shared: Arc<ServerShared>,
     accepts: Sender<Infallible>,
 ) {
     handler.start();
@@ -269,7 +269,7 @@ async fn work<H: Handler>(
 }
 
 /// Accepts connections until stopped.
-async fn accept<H: Handler>(listener: TcpListener, handler: &Arc<H>, shared: &Arc<Shared>) {
+async fn accept<H: Handler>(listener: TcpListener, handler: &Arc<H>, shared: &Arc<ServerShared>) {
     let mut stopped = std::pin::pin!(shared.stop.wait());
     loop {
         room_to_close(&shared.admission).await;
@@ -318,7 +318,7 @@ fn take_in<H: Handler>(
     stream: TcpStream,
     peer: Peer,
     handler: &Arc<H>,
-    shared: &Arc<Shared>,
+    shared: &Arc<ServerShared>,
 ) -> TakenIn {
     let (place, taken_in) = match shared.admission.enter(peer) {
         Entrance::Free(place) => (place, TakenIn::Otherwise),
@@ -365,7 +365,7 @@ fn take_in<H: Handler>(
     taken_in
 }
 
-fn turn_away<H: Handler>(stream: &TcpStream, peer: Peer, handler: &Arc<H>, shared: &Shared) {
+fn turn_away<H: Handler>(stream: &TcpStream, peer: Peer, handler: &Arc<H>, shared: &ServerShared) {
     handler.counters().turned_away();
     shared.refusals.sample(handler.now(), |refused| {
         tracing::warn!(

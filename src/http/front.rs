@@ -14,7 +14,7 @@ use super::call::worker::{InFlightSlot, Worker};
 use super::core::Core;
 use super::route::{self, Groups, Route, RouteMatch, Serves, Who};
 use super::server::Handler;
-use super::server::presence::UnderWay;
+use super::server::presence::ActiveRequest;
 use super::wire::answer::{Answer, AnswerBody, IDEMPOTENT_REPLAYED};
 use super::wire::framing::{self, After};
 use super::wire::problem::{self, Limit, Reason, problem};
@@ -65,7 +65,7 @@ impl Front {
         self: &Arc<Self>,
         id: RequestId,
         request: Request<Incoming>,
-        under_way: &UnderWay,
+        under_way: &ActiveRequest,
     ) -> Answer {
         let (parts, body) = request.into_parts();
         let close = HeaderValue::from_static("close");
@@ -88,7 +88,7 @@ impl Front {
         id: RequestId,
         parts: Parts,
         body: Incoming,
-        under_way: &UnderWay,
+        under_way: &ActiveRequest,
     ) -> Answer {
         let found = route::resolve(parts.uri.path());
         let who = found.as_ref().map(RouteMatch::who);
@@ -136,7 +136,7 @@ impl Front {
         route: Route,
         mut call: Call,
         body: Incoming,
-        under_way: &UnderWay,
+        under_way: &ActiveRequest,
     ) -> Answer {
         let pool = route.pool();
         if !matches!(pool, Pool::Probe | Pool::Admin) && under_way.is_reserved() {
@@ -193,7 +193,7 @@ impl Front {
         &self,
         access: Access,
         parts: &Parts,
-        under_way: &UnderWay,
+        under_way: &ActiveRequest,
     ) -> Result<Option<Caller>, Reason> {
         if access == Access::Open {
             return Ok(None);
@@ -287,7 +287,7 @@ fn allow(found: &RouteMatch<'_>) -> HeaderValue {
 }
 
 /// The response on a connection reserved for probes, metrics and administration.
-fn no_place(version: Version, id: RequestId, under_way: &UnderWay) -> Answer {
+fn no_place(version: Version, id: RequestId, under_way: &ActiveRequest) -> Answer {
     under_way.leave();
     let answer = problem(Refusal::Overloaded.into(), id);
     if version > Version::HTTP_11 {
@@ -321,7 +321,7 @@ impl Handler for Front {
     async fn handle(
         self: Arc<Self>,
         request: Request<Incoming>,
-        under_way: UnderWay,
+        under_way: ActiveRequest,
     ) -> Response<AnswerBody> {
         let began = Instant::now();
         let id = self.request_id();

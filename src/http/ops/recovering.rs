@@ -10,7 +10,7 @@ use super::readiness::{NotReady, readiness_json};
 use crate::config::ServerConfig;
 use crate::engine::refusal::Refusal;
 use crate::http::server::listener::Listener;
-use crate::http::server::presence::UnderWay;
+use crate::http::server::presence::ActiveRequest;
 use crate::http::server::tls::Tls;
 use crate::http::server::{Face, Handler, ServeError, Server};
 use crate::http::wire::answer::{Answer, AnswerBody};
@@ -130,7 +130,7 @@ impl Handler for Probes {
     async fn handle(
         self: Arc<Self>,
         request: Request<Incoming>,
-        under_way: UnderWay,
+        under_way: ActiveRequest,
     ) -> Response<AnswerBody> {
         let id = self.request_id();
         let answer = self.answer(id, &request).into_response(id);

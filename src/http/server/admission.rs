@@ -331,7 +331,7 @@ impl Drop for ConnectionPlace {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::http::server::presence::UnderWay;
+    use crate::http::server::presence::ActiveRequest;
     use std::net::IpAddr;
 
     fn admission(max: usize, per_peer_max: usize) -> Arc<ConnectionTable> {
@@ -357,7 +357,7 @@ mod tests {
 
     fn trusted(admission: &Arc<ConnectionTable>, last: u8) -> ConnectionPlace {
         let (place, _) = enter(admission, last).expect("there is room");
-        UnderWay::new(place.connection()).trust();
+        ActiveRequest::new(place.connection()).trust();
         place
     }
 
@@ -368,7 +368,7 @@ mod tests {
         let (first, _) = enter(&admission, 2).unwrap();
         let (second, _) = enter(&admission, 2).unwrap();
         std::thread::sleep(std::time::Duration::from_millis(2));
-        UnderWay::new(first.connection()).progressed();
+        ActiveRequest::new(first.connection()).progressed();
         let (third, evicted) = enter(&admission, 3).unwrap();
         assert_eq!(evicted, Some(second.connection().number()));
         let (fourth, evicted) = enter(&admission, 3).unwrap();
@@ -405,12 +405,12 @@ mod tests {
         assert!(first.connection().is_reserved() && second.connection().is_reserved());
         let (third, evicted) = enter(&admission, 2).unwrap();
         assert_eq!(evicted, Some(first.connection().number()));
-        UnderWay::new(second.connection()).trust();
-        UnderWay::new(third.connection()).trust();
+        ActiveRequest::new(second.connection()).trust();
+        ActiveRequest::new(third.connection()).trust();
         assert!(enter(&admission, 2).is_none(), "all are under keys");
-        assert!(UnderWay::new(third.connection()).is_reserved());
+        assert!(ActiveRequest::new(third.connection()).is_reserved());
         drop(shop);
-        assert!(!UnderWay::new(third.connection()).is_reserved());
+        assert!(!ActiveRequest::new(third.connection()).is_reserved());
         drop((first, second, third));
         let state = admission.state.lock();
         assert_eq!((state.ordinary, state.reserved, state.closing), (0, 0, 0));

@@ -7,7 +7,7 @@
 //! (`TCP_USER_TIMEOUT`). There is one timer per connection, none per request.
 //! Deliberately absent: the meaning of requests.
 
-use super::presence::{Connection, UnderWay};
+use super::presence::{ActiveRequest, Connection};
 use super::unasked::Unasked;
 use super::{Handler, ServerShared};
 use crate::engine::refusal::Refusal;

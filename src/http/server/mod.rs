@@ -27,7 +27,7 @@ use hyper::body::Incoming;
 use hyper::{Request, Response};
 use listener::Listener;
 use peer::Peer;
-use presence::UnderWay;
+use presence::ActiveRequest;
 use sampled::Sampled;
 use std::convert::Infallible;
 use std::future::Future;
@@ -70,7 +70,7 @@ pub trait Handler: Send + Sync + 'static {
     fn handle(
         self: Arc<Self>,
         request: Request<Incoming>,
-        under_way: UnderWay,
+        under_way: ActiveRequest,
     ) -> impl Future<Output = Response<AnswerBody>> + Send + 'static;
 }
 

@@ -176,9 +176,9 @@ impl RequestsRead {
 
 /// A request in flight on its connection, until dropped.
 #[derive(Debug)]
-pub struct UnderWay(Arc<Connection>);
+pub struct ActiveRequest(Arc<Connection>);
 
-impl UnderWay {
+impl ActiveRequest {
     pub(in crate::http) fn new(connection: &Arc<Connection>) -> Self {
         connection.requests.fetch_add(1, Relaxed);
         Self(Arc::clone(connection))
@@ -216,7 +216,7 @@ impl UnderWay {
     }
 }
 
-impl Drop for UnderWay {
+impl Drop for ActiveRequest {
     fn drop(&mut self) {
         self.0.requests.fetch_add(ONE_ENDED - 1, Relaxed);
     }

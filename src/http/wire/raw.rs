@@ -44,8 +44,8 @@ pub(in crate::http) struct Pairs(pub(in crate::http) Vec<(String, String)>);
 
 impl<'de> Deserialize<'de> for Pairs {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Collect;
-        impl<'de> Visitor<'de> for Collect {
+        struct CollectTexts;
+        impl<'de> Visitor<'de> for CollectTexts {
             type Value = Pairs;
 
             fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -60,6 +60,6 @@ impl<'de> Deserialize<'de> for Pairs {
                 Ok(Pairs(pairs))
             }
         }
-        deserializer.deserialize_map(Collect)
+        deserializer.deserialize_map(CollectTexts)
     }
 }

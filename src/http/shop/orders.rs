@@ -12,7 +12,7 @@ use crate::engine::metadata::Metadata;
 use crate::engine::refusal::Refusal;
 use crate::http::wire::fields::{Fields, ID_FIELD_FORM, WORD_FIELD_FORM, optional, required};
 use crate::http::wire::idempotency::Canonical;
-use crate::http::wire::raw::{Pairs, Text, fast};
+use crate::http::wire::raw::{Text, TextPairs, fast};
 use crate::ids::{CardToken, DeviceId, ProductId, PromotionCode, PurchaseId, UserId};
 use crate::money::Currency;
 use serde::Deserialize;
@@ -151,7 +151,7 @@ struct RawHold<'a> {
     ip: Option<Text<'a>>,
     #[serde(borrow)]
     device_id: Option<Text<'a>>,
-    metadata: Option<Pairs>,
+    metadata: Option<TextPairs>,
 }
 
 #[derive(Deserialize)]
@@ -174,7 +174,7 @@ struct RawBuy<'a> {
     ip: Option<Text<'a>>,
     #[serde(borrow)]
     device_id: Option<Text<'a>>,
-    metadata: Option<Pairs>,
+    metadata: Option<TextPairs>,
 }
 
 /// The common fields as parsed.
@@ -185,7 +185,7 @@ struct RawOrder<'r, 'a> {
     promotion: Option<&'r Text<'a>>,
     ip: Option<&'r Text<'a>>,
     device: Option<&'r Text<'a>>,
-    metadata: Option<Pairs>,
+    metadata: Option<TextPairs>,
 }
 
 impl RawOrder<'_, '_> {
@@ -198,7 +198,7 @@ impl RawOrder<'_, '_> {
             ip: optionally(self.ip, |text| text.parse().ok())?,
             device: optionally(self.device, DeviceId::parse)?,
             metadata: match self.metadata {
-                Some(Pairs(pairs)) => Metadata::new(pairs).ok()?,
+                Some(TextPairs(pairs)) => Metadata::new(pairs).ok()?,
                 None => Metadata::default(),
             },
         })

@@ -40,24 +40,24 @@ impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
 }
 
 /// An object of texts. A repeated key is kept, and refused later.
-pub(in crate::http) struct Pairs(pub(in crate::http) Vec<(String, String)>);
+pub(in crate::http) struct TextPairs(pub(in crate::http) Vec<(String, String)>);
 
-impl<'de> Deserialize<'de> for Pairs {
+impl<'de> Deserialize<'de> for TextPairs {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct CollectTexts;
         impl<'de> Visitor<'de> for CollectTexts {
-            type Value = Pairs;
+            type Value = TextPairs;
 
             fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
                 out.write_str("an object of texts")
             }
 
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Pairs, A::Error> {
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<TextPairs, A::Error> {
                 let mut pairs = Vec::new();
                 while let Some(pair) = map.next_entry()? {
                     pairs.push(pair);
                 }
-                Ok(Pairs(pairs))
+                Ok(TextPairs(pairs))
             }
         }
         deserializer.deserialize_map(CollectTexts)

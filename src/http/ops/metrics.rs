@@ -5,7 +5,7 @@ use super::readiness::ReadinessCheck;
 use super::reports::Reports;
 use crate::backup::Backup;
 use crate::http::call::Call;
-use crate::http::wire::answer::{Answer, Kind};
+use crate::http::wire::answer::{Answer, ContentKind};
 use crate::journal::{Journal, Status};
 use crate::payments::breaker::Circuit;
 use crate::payments::driver::Payments;
@@ -38,7 +38,7 @@ impl Scrape {
         match self.reports.gather(move || scrape.text()).await {
             Ok(text) => Answer {
                 status: StatusCode::OK,
-                kind: Kind::Metrics,
+                kind: ContentKind::Metrics,
                 body: text.into_bytes(),
                 headers: Vec::new(),
             },

@@ -3,7 +3,7 @@
 use super::purchases::PurchaseLookup;
 use crate::http::call::Call;
 use crate::http::call::worker::Worker;
-use crate::http::wire::answer::{Answer, Kind};
+use crate::http::wire::answer::{Answer, ContentKind};
 use crate::http::wire::problem::Reason;
 use crate::ids::PurchaseId;
 use crate::receipts::Sealer;
@@ -58,7 +58,7 @@ impl Receipts {
     pub fn jwks(&self) -> Answer {
         Answer {
             status: StatusCode::OK,
-            kind: Kind::JwkSet,
+            kind: ContentKind::JwkSet,
             body: self.sealer.jwks().to_string().into_bytes(),
             headers: vec![(CACHE_CONTROL, HeaderValue::from_static(JWKS_CACHED))],
         }

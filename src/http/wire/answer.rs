@@ -45,7 +45,7 @@ impl Body for AnswerBody {
 
 /// The kind of a body.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum ContentKind {
     /// No body.
     Nothing,
     /// `application/json`.
@@ -58,7 +58,7 @@ pub enum Kind {
     Metrics,
 }
 
-impl Kind {
+impl ContentKind {
     const fn content_type(self) -> Option<&'static str> {
         match self {
             Self::Nothing => None,
@@ -74,7 +74,7 @@ impl Kind {
 #[derive(Debug)]
 pub struct Answer {
     pub status: StatusCode,
-    pub kind: Kind,
+    pub kind: ContentKind,
     pub body: Vec<u8>,
     /// Further headers; most responses have none.
     pub headers: Vec<(HeaderName, HeaderValue)>,
@@ -85,7 +85,7 @@ impl Answer {
     pub fn json(status: StatusCode, body: Vec<u8>) -> Self {
         Self {
             status,
-            kind: Kind::Json,
+            kind: ContentKind::Json,
             body,
             headers: Vec::new(),
         }
@@ -100,7 +100,7 @@ impl Answer {
     pub const fn empty(status: StatusCode) -> Self {
         Self {
             status,
-            kind: Kind::Nothing,
+            kind: ContentKind::Nothing,
             body: Vec::new(),
             headers: Vec::new(),
         }
@@ -109,8 +109,11 @@ impl Answer {
     /// The reason, if it is a refusal.
     pub const fn reason(&self) -> Option<&'static str> {
         match self.kind {
-            Kind::Problem(reason) => Some(reason),
-            Kind::Nothing | Kind::Json | Kind::JwkSet | Kind::Metrics => None,
+            ContentKind::Problem(reason) => Some(reason),
+            ContentKind::Nothing
+            | ContentKind::Json
+            | ContentKind::JwkSet
+            | ContentKind::Metrics => None,
         }
     }
 

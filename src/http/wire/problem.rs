@@ -6,7 +6,7 @@
 //! byte for byte; nothing of a request is ever repeated in a response.
 //! Deliberately absent: deciding on a refusal.
 
-use super::answer::{Answer, Kind};
+use super::answer::{Answer, ContentKind};
 use super::detail;
 use super::json;
 use crate::engine::refusal::Refusal;
@@ -581,7 +581,7 @@ fn finish(reason: Reason, body: Vec<u8>) -> Answer {
     };
     Answer {
         status,
-        kind: Kind::Problem(reason.told().reason),
+        kind: ContentKind::Problem(reason.told().reason),
         body,
         headers,
     }

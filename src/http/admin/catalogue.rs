@@ -6,7 +6,7 @@
 //! every response about one product or promotion has the entity tag of its terms.
 //! Deliberately absent: the form of the terms (`terms`).
 
-use super::terms::{self, Money, Terms, Written};
+use super::terms::{self, PriceRules, Terms, Written};
 use crate::engine::event::ProductSet;
 use crate::engine::refusal::Refusal;
 use crate::engine::view::ProductView;
@@ -227,8 +227,8 @@ impl CatalogueCalls {
     }
 
     /// The rules for amounts in terms.
-    fn terms_money(&self) -> Money<'_> {
-        Money {
+    fn terms_money(&self) -> PriceRules<'_> {
+        PriceRules {
             currencies: &self.currencies,
             payable: &self.worker.journal.settings().payable,
         }

@@ -150,7 +150,7 @@ fn merge(target: &mut Value, patch: Value) {
 pub fn product(
     written: Written,
     (product, standing): (&ProductId, Option<&ProductView>),
-    money: Money<'_>,
+    money: PriceRules<'_>,
     by: AdminAct,
 ) -> Result<ProductSet, Refused> {
     let fields = written.onto(|| standing.map(product_terms).unwrap_or_default());
@@ -194,7 +194,7 @@ pub fn product(
 pub fn promotion(
     written: Written,
     (code, standing): (&PromotionCode, Option<&PromotionView>),
-    money: Money<'_>,
+    money: PriceRules<'_>,
     by: AdminAct,
 ) -> Result<PromotionSet, Refused> {
     let fields = written.onto(|| standing.map(promotion_terms).unwrap_or_default());
@@ -269,7 +269,7 @@ pub fn added(body: &[u8]) -> Result<i64, Refused> {
 
 /// The rules for amounts in terms.
 #[derive(Copy, Clone, Debug)]
-pub struct Money<'a> {
+pub struct PriceRules<'a> {
     /// The drop's currencies.
     pub currencies: &'a [Currency],
     /// The amounts that the gateway accepts in each.
@@ -316,7 +316,7 @@ struct Window {
 }
 
 impl<'a> Reader<'a> {
-    const fn new(fields: Fields, money: Money<'a>) -> Self {
+    const fn new(fields: Fields, money: PriceRules<'a>) -> Self {
         Self {
             fields,
             currencies: money.currencies,

@@ -154,7 +154,7 @@ pub fn product(
     by: AdminAct,
 ) -> Result<ProductSet, Refused> {
     let fields = written.onto(|| standing.map(product_terms).unwrap_or_default());
-    let mut reader = Reader::new(fields, money);
+    let mut reader = TermsReader::new(fields, money);
     let name = reader.fields.name(required("name"), NAME_CHARS_MAX);
     let price = reader.fields.object(required("price"));
     let prices = price.map(|price| {
@@ -198,7 +198,7 @@ pub fn promotion(
     by: AdminAct,
 ) -> Result<PromotionSet, Refused> {
     let fields = written.onto(|| standing.map(promotion_terms).unwrap_or_default());
-    let mut reader = Reader::new(fields, money);
+    let mut reader = TermsReader::new(fields, money);
     let discount = reader.discount();
     let uses_max = reader.fields.small(required("uses_max"), 0, u32::MAX >> 1);
     let uses_per_user_max = nullable("uses_per_user_max");
@@ -277,7 +277,7 @@ pub struct PriceRules<'a> {
 }
 
 /// Reads terms from fields.
-struct Reader<'a> {
+struct TermsReader<'a> {
     fields: Fields,
     currencies: &'a [Currency],
     /// Number of errors about a currency outside of the drop.
@@ -315,7 +315,7 @@ struct Window {
     active: Active,
 }
 
-impl<'a> Reader<'a> {
+impl<'a> TermsReader<'a> {
     const fn new(fields: Fields, money: PriceRules<'a>) -> Self {
         Self {
             fields,

@@ -309,7 +309,7 @@ fn payable(rule: AmountRule, currency: Currency, sum: i64) -> Result<(), String>
     Err(message)
 }
 
-struct Window {
+struct SaleWindow {
     starts_at: Option<UnixMs>,
     ends_at: Option<UnixMs>,
     active: Active,
@@ -385,7 +385,7 @@ impl<'a> TermsReader<'a> {
         }
     }
 
-    fn window(&mut self) -> Option<Window> {
+    fn window(&mut self) -> Option<SaleWindow> {
         let starts_at = self.fields.time(nullable("starts_at"));
         let ends_at = self.fields.time(nullable("ends_at"));
         let both = starts_at.zip(ends_at);
@@ -397,7 +397,7 @@ impl<'a> TermsReader<'a> {
         } else {
             Active::No
         };
-        Some(Window {
+        Some(SaleWindow {
             starts_at,
             ends_at,
             active,

@@ -30,7 +30,7 @@ pub async fn read<R>(
     if declared > bounds.bytes_max {
         return Err(Refusal::BodyTooLarge);
     }
-    let mut reading = Reading::Nothing;
+    let mut reading = BodyRead::Nothing;
     // First without a timer, because the body has nearly always arrived already.
     let first = poll_fn(|cx| Poll::Ready(reading.advance(&mut body, bounds.bytes_max, cx))).await;
     let done = match first {
@@ -50,13 +50,13 @@ pub async fn read<R>(
 }
 
 /// The part of a body that was read.
-enum Reading {
+enum BodyRead {
     Nothing,
     OnePart(Bytes),
     Parts(BytesMut),
 }
 
-impl Reading {
+impl BodyRead {
     /// Reads what has arrived; ready at the end.
     fn advance(
         &mut self,

@@ -15,7 +15,7 @@ use crate::http::call::worker::Worker;
 use crate::http::wire::answer::Answer;
 use crate::http::wire::fields::Refused;
 use crate::http::wire::paging::{next_of, page_query};
-use crate::http::wire::preconditions::{ETag, Preconditions, Reading};
+use crate::http::wire::preconditions::{ETag, Preconditions, ReadCondition};
 use crate::http::wire::problem::{FieldError, Reason};
 use crate::ids::{Lsn, ProductId, PromotionCode};
 use crate::journal::{Created, NotSet, Set, StorageFault};
@@ -264,9 +264,9 @@ impl CatalogueCalls {
             return call.problem(reason);
         }
         match conditions.reading(tag) {
-            Reading::Whole => Answer::value(StatusCode::OK, shown),
-            Reading::NotModified => Answer::empty(StatusCode::NOT_MODIFIED),
-            Reading::Failed => return failed_precondition(call, Some(tag)),
+            ReadCondition::Whole => Answer::value(StatusCode::OK, shown),
+            ReadCondition::NotModified => Answer::empty(StatusCode::NOT_MODIFIED),
+            ReadCondition::Failed => return failed_precondition(call, Some(tag)),
         }
         .with(ETAG, tag.header())
     }

@@ -64,7 +64,7 @@ enum Strength {
 
 /// The result of the preconditions of a read.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
-pub enum Reading {
+pub enum ReadCondition {
     /// Answer with the state.
     Whole,
     /// The client already has it.
@@ -90,16 +90,16 @@ impl Preconditions {
     }
 
     /// The result for a read of a resource in this state.
-    pub fn reading(&self, current: &ETag) -> Reading {
+    pub fn reading(&self, current: &ETag) -> ReadCondition {
         let current = Some(current);
         if self.must_match.as_ref().is_some_and(|it| !it.is(current)) {
-            return Reading::Failed;
+            return ReadCondition::Failed;
         }
         let known = self.must_not_match.as_ref();
         if known.is_some_and(|it| it.is_weakly(current)) {
-            return Reading::NotModified;
+            return ReadCondition::NotModified;
         }
-        Reading::Whole
+        ReadCondition::Whole
     }
 }
 
@@ -228,22 +228,22 @@ mod tests {
         let current = ETag::of(&json!(1));
         let tag = current.as_str();
         for (headers, expected) in [
-            (vec![], Reading::Whole),
-            (vec![(IF_NONE_MATCH, tag)], Reading::NotModified),
+            (vec![], ReadCondition::Whole),
+            (vec![(IF_NONE_MATCH, tag)], ReadCondition::NotModified),
             (
                 vec![(IF_NONE_MATCH, "\"x\""), (IF_NONE_MATCH, tag)],
-                Reading::NotModified,
+                ReadCondition::NotModified,
             ),
-            (vec![(IF_NONE_MATCH, "*")], Reading::NotModified),
-            (vec![(IF_NONE_MATCH, "\"x\"")], Reading::Whole),
-            (vec![(IF_MATCH, "\"x\"")], Reading::Failed),
+            (vec![(IF_NONE_MATCH, "*")], ReadCondition::NotModified),
+            (vec![(IF_NONE_MATCH, "\"x\"")], ReadCondition::Whole),
+            (vec![(IF_MATCH, "\"x\"")], ReadCondition::Failed),
             (
                 vec![(IF_MATCH, "\"x\""), (IF_NONE_MATCH, tag)],
-                Reading::Failed,
+                ReadCondition::Failed,
             ),
             (
                 vec![(IF_MATCH, tag), (IF_NONE_MATCH, tag)],
-                Reading::NotModified,
+                ReadCondition::NotModified,
             ),
         ] {
             assert_eq!(given(&headers).unwrap().reading(&current), expected);

@@ -70,18 +70,18 @@ impl WebhookDesk {
 }
 
 /// Why a webhook is refused.
-enum Refused {
+enum WebhookRefused {
     For(Rejection),
     Malformed(MalformedWebhook),
 }
 
-impl From<Rejection> for Refused {
+impl From<Rejection> for WebhookRefused {
     fn from(rejection: Rejection) -> Self {
         Self::For(rejection)
     }
 }
 
-impl From<Refusal> for Refused {
+impl From<Refusal> for WebhookRefused {
     fn from(refusal: Refusal) -> Self {
         Self::For(refusal.into())
     }
@@ -103,11 +103,11 @@ impl Webhooks {
                     .attempt(Flow::Webhook, Attempt::Success);
                 return answer;
             }
-            Err(Refused::For(Rejection { reason, facts })) => {
+            Err(WebhookRefused::For(Rejection { reason, facts })) => {
                 let answer = problem_of(reason.into(), call.id, facts.as_ref());
                 (reason, answer)
             }
-            Err(Refused::Malformed(MalformedWebhook { field, message })) => {
+            Err(WebhookRefused::Malformed(MalformedWebhook { field, message })) => {
                 let refusal = Refusal::InvalidRequest;
                 let message = message.to_owned();
                 let answer = call.invalid(refusal, &[FieldError { field, message }]);
@@ -126,7 +126,7 @@ impl Webhooks {
         call: &Call,
         body: Incoming,
         endpoint: Endpoint,
-    ) -> Result<Answer, Refused> {
+    ) -> Result<Answer, WebhookRefused> {
         let desk = &self.desk;
         let claim = WebhookClaim::read(endpoint, &call.parts.headers)?;
         let body = self.worker.body_within(call, body, desk.body).await?;
@@ -140,7 +140,7 @@ impl Webhooks {
                 // A used nonce is reported first, even if the body is malformed this time.
                 let nonce = delivery.nonce();
                 let known = nonce.and_then(|nonce| self.worker.journal.knows_nonce(nonce));
-                let durable_at = known.ok_or(Refused::Malformed(malformed))?;
+                let durable_at = known.ok_or(WebhookRefused::Malformed(malformed))?;
                 self.worker.durable(Some(durable_at)).await?;
                 return Err(Refusal::ReplayedNonce.into());
             }

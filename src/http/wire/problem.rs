@@ -47,7 +47,7 @@ pub enum Reason {
 
 /// The texts of a reason.
 #[derive(Copy, Clone, Debug)]
-pub struct Told {
+pub struct ProblemTexts {
     /// The word of the reason.
     pub reason: &'static str,
     /// The HTTP status.
@@ -61,8 +61,8 @@ const fn told(
     reason: &'static str,
     title: &'static str,
     detail: &'static str,
-) -> Told {
-    Told {
+) -> ProblemTexts {
+    ProblemTexts {
         reason,
         status,
         title,
@@ -92,7 +92,7 @@ impl Reason {
     ];
 
     /// Status, title and detail.
-    pub const fn told(self) -> Told {
+    pub const fn told(self) -> ProblemTexts {
         match self {
             Self::Refusal(refusal) => told_refusal(refusal),
             Self::Unauthorized => told(
@@ -164,7 +164,7 @@ impl Reason {
 }
 
 #[allow(clippy::too_many_lines, reason = "a table")]
-const fn told_refusal(refusal: Refusal) -> Told {
+const fn told_refusal(refusal: Refusal) -> ProblemTexts {
     let (status, title, detail) = match refusal {
         Refusal::InvalidRequest => (
             400,

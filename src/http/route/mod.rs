@@ -21,7 +21,7 @@ use crate::http::wire::answer::Answer;
 use crate::report::feed::Mode;
 use crate::telemetry::metrics::Pool;
 use crate::webhooks::Endpoint;
-use Purpose::{Acts, ActsAndCounts, Counts, Plain};
+use RouteRole::{Acts, ActsAndCounts, Counts, Plain};
 use hyper::Method;
 use hyper::body::Incoming;
 use matching::Template;
@@ -84,7 +84,7 @@ impl Who {
 
 /// The role of a route in the audit trail and the metrics.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
-enum Purpose {
+enum RouteRole {
     Plain,
     /// An attempt, counted by its flow. Those by a shop or an operator need an idempotency key
     /// (`call::attempt`).
@@ -137,7 +137,7 @@ struct RouteRow {
     verb: Verb,
     path: Template,
     who: Who,
-    what: Purpose,
+    what: RouteRole,
     reads: Reads,
 }
 

@@ -25,7 +25,7 @@ use crate::engine::rejection::QuotaScope;
 use crate::ids::RequestId;
 use crate::journal::CommitGate;
 use crate::random::Random;
-use crate::telemetry::metrics::{Pool, Shard, Stage};
+use crate::telemetry::metrics::{Pool, Stage, ThreadCounters};
 use crate::time::UnixMs;
 use hyper::body::{Body, Incoming};
 use hyper::header::{ALLOW, CACHE_CONTROL, CONNECTION, HeaderValue, WWW_AUTHENTICATE};
@@ -297,7 +297,7 @@ fn no_place(version: Version, id: RequestId, under_way: &ActiveRequest) -> Answe
 }
 
 impl Handler for Front {
-    fn counters(&self) -> &Arc<Shard> {
+    fn counters(&self) -> &Arc<ThreadCounters> {
         &self.worker.counters
     }
 

@@ -1,4 +1,4 @@
-//! Owns what is counted: one [`Shard`] of counters a thread, added to without a look-up, summed
+//! Owns what is counted: one [`ThreadCounters`] of counters a thread, added to without a look-up, summed
 //! only when `/metrics` is read.
 //!
 //! Invariants: every family stands in [`families`] with its text; every label's values are listed
@@ -131,7 +131,7 @@ const CLASSES: [CallClass; 4] = CallClass::ALL;
 
 /// One thread's counters.
 #[derive(Debug)]
-pub struct Shard {
+pub struct ThreadCounters {
     attempts: [[AtomicU64; ATTEMPTS]; FLOWS.len()],
     stages: [Histogram; 4],
     answers: [AtomicU64; 6],
@@ -150,7 +150,7 @@ pub struct Shard {
     gateway_calls: [[AtomicU64; CLASSES.len()]; CALLS.len()],
 }
 
-impl Default for Shard {
+impl Default for ThreadCounters {
     fn default() -> Self {
         let zero = || AtomicU64::new(0);
         Self {
@@ -174,7 +174,7 @@ impl Default for Shard {
     }
 }
 
-impl Shard {
+impl ThreadCounters {
     /// Counts an attempt.
     pub fn attempt(&self, flow: Flow, attempt: Attempt) {
         let place = match attempt {
@@ -285,14 +285,14 @@ enum Gauge {
 #[derive(Debug)]
 #[must_use]
 pub struct Entered {
-    shard: Arc<Shard>,
+    shard: Arc<ThreadCounters>,
     gauge: Gauge,
     amount: u64,
 }
 
 impl Entered {
     /// Threads do not share a shard, so that looking before adding lets nothing slip past `max`.
-    fn new(shard: &Arc<Shard>, gauge: Gauge, amount: u64, max: u64) -> Option<Self> {
+    fn new(shard: &Arc<ThreadCounters>, gauge: Gauge, amount: u64, max: u64) -> Option<Self> {
         let count = shard.gauge(gauge);
         (count.load(Relaxed).saturating_add(amount) <= max).then(|| {
             count.fetch_add(amount, Relaxed);
@@ -315,20 +315,21 @@ impl Drop for Entered {
 /// All threads' counters.
 #[derive(Debug)]
 pub struct Metrics {
-    shards: Vec<CachePadded<Arc<Shard>>>,
+    shards: Vec<CachePadded<Arc<ThreadCounters>>>,
 }
 
 impl Metrics {
     /// Counters for `threads` threads, at least one.
     pub fn new(threads: usize) -> Self {
-        let shards = (0..threads.max(1)).map(|_| CachePadded::new(Arc::new(Shard::default())));
+        let shards =
+            (0..threads.max(1)).map(|_| CachePadded::new(Arc::new(ThreadCounters::default())));
         Self {
             shards: shards.collect(),
         }
     }
 
     /// The counters of the thread at `place`.
-    pub fn shard(&self, place: usize) -> &Arc<Shard> {
+    pub fn shard(&self, place: usize) -> &Arc<ThreadCounters> {
         &self.shards[place]
     }
 
@@ -343,7 +344,7 @@ impl Metrics {
     }
 
     /// This thread's counters; the last ones where it never entered.
-    pub fn of_thread(&self) -> &Arc<Shard> {
+    pub fn of_thread(&self) -> &Arc<ThreadCounters> {
         let place = PLACE.get().min(self.shards.len() - 1);
         &self.shards[place]
     }
@@ -382,7 +383,7 @@ impl Metrics {
     }
 
     fn render_pools(&self, out: &mut Exposition) {
-        type OfPool = fn(&Shard, usize) -> &AtomicU64;
+        type OfPool = fn(&ThreadCounters, usize) -> &AtomicU64;
         let of_pool = |of: OfPool, pool: Pool| -> u64 {
             let counts = self.shards.iter();
             counts.map(|s| of(s, pool as usize).load(Relaxed)).sum()
@@ -447,7 +448,7 @@ impl Metrics {
         }
     }
 
-    fn sum(&self, of: impl Fn(&Shard) -> &AtomicU64) -> u64 {
+    fn sum(&self, of: impl Fn(&ThreadCounters) -> &AtomicU64) -> u64 {
         self.shards
             .iter()
             .map(|shard| of(shard).load(Relaxed))
@@ -460,7 +461,7 @@ thread_local! {
 }
 
 /// Which counter of a thread's.
-type Of = fn(&Shard) -> &AtomicU64;
+type Of = fn(&ThreadCounters) -> &AtomicU64;
 
 /// The labels `result` and `reason` of an attempt's place.
 fn words_of(place: usize) -> (&'static str, &'static str) {

@@ -14,7 +14,7 @@ use crate::http::wire::answer::Answer;
 use crate::http::wire::body::{self, BodyBounds};
 use crate::ids::Lsn;
 use crate::journal::{CommitGate, Journal};
-use crate::telemetry::metrics::{Entered, Pool, Shard, Stage};
+use crate::telemetry::metrics::{Entered, Pool, Stage, ThreadCounters};
 use bytes::Bytes;
 use hyper::StatusCode;
 use hyper::body::Incoming;
@@ -27,7 +27,7 @@ use std::time::{Duration, Instant};
 pub struct Worker {
     pub journal: Arc<Journal>,
     pub gate: Arc<CommitGate>,
-    pub counters: Arc<Shard>,
+    pub counters: Arc<ThreadCounters>,
     bounds: WorkerBounds,
 }
 
@@ -81,7 +81,7 @@ impl Worker {
     pub fn new(
         journal: &Arc<Journal>,
         gate: Arc<CommitGate>,
-        counters: &Arc<Shard>,
+        counters: &Arc<ThreadCounters>,
         bounds: WorkerBounds,
     ) -> Arc<Self> {
         Arc::new(Self {

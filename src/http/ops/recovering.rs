@@ -18,7 +18,7 @@ use crate::http::wire::problem::problem;
 use crate::ids::RequestId;
 use crate::journal::Progress;
 use crate::random::Random;
-use crate::telemetry::metrics::{Metrics, Shard};
+use crate::telemetry::metrics::{Metrics, ThreadCounters};
 use crate::time::UnixMs;
 use hyper::body::Incoming;
 use hyper::http::StatusCode;
@@ -80,7 +80,7 @@ impl Recovering {
 }
 
 struct Probes {
-    counters: Arc<Shard>,
+    counters: Arc<ThreadCounters>,
     progress: Arc<Mutex<Progress>>,
     began: Instant,
 }
@@ -107,7 +107,7 @@ impl Probes {
 }
 
 impl Handler for Probes {
-    fn counters(&self) -> &Arc<Shard> {
+    fn counters(&self) -> &Arc<ThreadCounters> {
         &self.counters
     }
 

@@ -20,7 +20,7 @@ use crate::engine::refusal::Refusal;
 use crate::http::wire::answer::AnswerBody;
 use crate::http::wire::problem;
 use crate::ids::RequestId;
-use crate::telemetry::metrics::Shard;
+use crate::telemetry::metrics::ThreadCounters;
 use crate::time::UnixMs;
 use admission::{ConnectionBounds, ConnectionTable, Entrance, RESERVED_MAX};
 use hyper::body::Incoming;
@@ -52,7 +52,7 @@ const CLOSING_WAITS_MAX: u32 = 1_000;
 /// The request handler of one thread.
 pub trait Handler: Send + Sync + 'static {
     /// The thread's counters.
-    fn counters(&self) -> &Arc<Shard>;
+    fn counters(&self) -> &Arc<ThreadCounters>;
 
     /// A new request's id.
     fn request_id(&self) -> RequestId;

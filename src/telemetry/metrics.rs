@@ -104,7 +104,7 @@ impl Eviction {
 
 /// How an attempt ended.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
-pub enum Attempt {
+pub enum AttemptResult {
     /// Held, paid, given back or spent.
     Success,
     /// A finished key's outcome told again: no new attempt, so not counted.
@@ -176,12 +176,12 @@ impl Default for ThreadCounters {
 
 impl ThreadCounters {
     /// Counts an attempt.
-    pub fn attempt(&self, flow: Flow, attempt: Attempt) {
+    pub fn attempt(&self, flow: Flow, attempt: AttemptResult) {
         let place = match attempt {
-            Attempt::Replayed => return,
-            Attempt::Success => 0,
-            Attempt::Pending => 1,
-            Attempt::Refused(refusal) => 2 + usize::from(refusal.code()),
+            AttemptResult::Replayed => return,
+            AttemptResult::Success => 0,
+            AttemptResult::Pending => 1,
+            AttemptResult::Refused(refusal) => 2 + usize::from(refusal.code()),
         };
         self.attempts[flow as usize][place].fetch_add(1, Relaxed);
     }

@@ -24,7 +24,7 @@ use crate::journal::{Audit, RefundChange, RefundOutcome, StorageFault, Submitted
 use crate::money::Amount;
 use crate::payments::driver::Payments;
 use crate::report::clawback;
-use crate::telemetry::metrics::Attempt;
+use crate::telemetry::metrics::AttemptResult;
 use hyper::body::Incoming;
 use hyper::header::LOCATION;
 use hyper::http::StatusCode;
@@ -93,7 +93,7 @@ impl Refunds {
                 let known = self.worker.journal.refund(purchase, number);
                 let (view, durable_at) = known.expect("this refund began");
                 if let Err(reason) = self.worker.durable(Some(durable_at)).await {
-                    return (call.problem(reason), Attempt::Refused(reason));
+                    return (call.problem(reason), AttemptResult::Refused(reason));
                 }
                 view
             }
@@ -218,12 +218,12 @@ fn refund_told(view: &RefundView) -> Reply {
     match &view.status {
         RefundStatus::Succeeded { .. } | RefundStatus::Returned { .. } => {
             let answer = Answer::value(StatusCode::CREATED, &refund_json(view));
-            (answer, Attempt::Success)
+            (answer, AttemptResult::Success)
         }
         RefundStatus::Pending => {
             let at = location(format!("/admin/purchases/{purchase}/refunds/{number}"));
             let answer = Answer::value(StatusCode::ACCEPTED, &refund_json(view));
-            (answer.with(LOCATION, at), Attempt::Pending)
+            (answer.with(LOCATION, at), AttemptResult::Pending)
         }
         RefundStatus::Failed {
             failure: RefundFailure::LessWasLeft { refunded },
@@ -237,7 +237,7 @@ fn refund_told(view: &RefundView) -> Reply {
                 left: None,
             };
             let answer = problem_of(refusal.into(), request, Some(&facts));
-            (answer, Attempt::Refused(refusal))
+            (answer, AttemptResult::Refused(refusal))
         }
         RefundStatus::Failed {
             failure: RefundFailure::Refused,
@@ -263,7 +263,7 @@ fn refund_told(view: &RefundView) -> Reply {
                 "code": code,
             });
             let answer = problem_about(refusal.into(), request, &detail, &facts);
-            (answer, Attempt::Refused(refusal))
+            (answer, AttemptResult::Refused(refusal))
         }
     }
 }

@@ -19,7 +19,7 @@ use crate::http::wire::idempotency::{self, Canonical};
 use crate::http::wire::problem::{self, FieldError, Limit};
 use crate::ids::{CardToken, DeviceId, Lsn, ProductId, RequestId, UserId};
 use crate::journal::{Refused, Replay, StorageFault, Submitted};
-use crate::telemetry::metrics::{Attempt, Stage};
+use crate::telemetry::metrics::{AttemptResult, Stage};
 use hyper::body::Incoming;
 use hyper::header::{HeaderValue, LOCATION};
 use std::future::Future;
@@ -27,7 +27,7 @@ use std::net::IpAddr;
 use std::time::Instant;
 
 /// The response to an attempt, and how it is counted.
-pub type Reply = (Answer, Attempt);
+pub type Reply = (Answer, AttemptResult);
 
 /// A malformed order: why, and the fields that could be read.
 #[derive(Debug)]
@@ -203,7 +203,7 @@ impl Worker {
         durable_at: Option<Lsn>,
     ) -> Reply {
         if let Err(reason) = self.durable(durable_at).await {
-            return (call.problem(reason), Attempt::Refused(reason));
+            return (call.problem(reason), AttemptResult::Refused(reason));
         }
         let (mut answer, attempt) = told;
         match replay {
@@ -211,7 +211,7 @@ impl Worker {
             Replay::Again => {
                 let yes = HeaderValue::from_static("true");
                 answer.headers.push((IDEMPOTENT_REPLAYED, yes));
-                (answer, Attempt::Replayed)
+                (answer, AttemptResult::Replayed)
             }
         }
     }
@@ -243,7 +243,7 @@ impl Worker {
             appraisal: Appraisal::Plain,
             left_out: 0,
         });
-        (call.problem(reason), Attempt::Refused(reason))
+        (call.problem(reason), AttemptResult::Refused(reason))
     }
 }
 
@@ -261,12 +261,15 @@ pub fn origin(call: &Call, key: Option<IdempotencyKey>, readable: &Readable) -> 
 pub fn faulted(call: &Call, _: &StorageFault) -> Reply {
     // The fault is for the operator: the process logs it and stops.
     let refusal = Refusal::StorageUnavailable;
-    (call.problem(refusal), Attempt::Refused(refusal))
+    (call.problem(refusal), AttemptResult::Refused(refusal))
 }
 
 /// The response to a refusal of the engine.
 pub fn refused(refused: Refused) -> Reply {
-    (refusal_answer(refused), Attempt::Refused(refused.reason))
+    (
+        refusal_answer(refused),
+        AttemptResult::Refused(refused.reason),
+    )
 }
 
 fn refusal_answer(refused: Refused) -> Answer {

@@ -22,7 +22,7 @@ use crate::ids::PurchaseId;
 use crate::journal::LetIn;
 use crate::payments::driver::Payments;
 use crate::payments::gateway::Reference;
-use crate::telemetry::metrics::{Attempt, Stage};
+use crate::telemetry::metrics::{AttemptResult, Stage};
 use crate::time::UnixMs;
 use crate::webhooks::{
     self, About, Delivery, Endpoint, Genuine, MalformedWebhook, Secrets, WebhookClaim,
@@ -100,7 +100,7 @@ impl Webhooks {
             Ok(answer) => {
                 self.worker
                     .counters
-                    .attempt(Flow::Webhook, Attempt::Success);
+                    .attempt(Flow::Webhook, AttemptResult::Success);
                 return answer;
             }
             Err(WebhookRefused::For(Rejection { reason, facts })) => {
@@ -114,7 +114,7 @@ impl Webhooks {
                 (refusal, answer)
             }
         };
-        let attempt = Attempt::Refused(refusal);
+        let attempt = AttemptResult::Refused(refusal);
         self.worker.counters.attempt(Flow::Webhook, attempt);
         let now = self.worker.journal.now();
         self.desk.log_refused(refusal, endpoint, now);

@@ -24,7 +24,7 @@ use crate::ids::{PurchaseId, RequestId, UserId};
 use crate::journal::{BuyOutcome, StorageFault, Submitted};
 use crate::money::Currency;
 use crate::payments::driver::Payments;
-use crate::telemetry::metrics::Attempt;
+use crate::telemetry::metrics::AttemptResult;
 use hyper::body::Incoming;
 use hyper::header::LOCATION;
 use hyper::http::StatusCode;
@@ -90,7 +90,7 @@ impl Buying {
                 let known = self.worker.journal.purchase(purchase);
                 let (view, durable_at) = known.expect("a payment began for this purchase");
                 if let Err(reason) = self.worker.durable(Some(durable_at)).await {
-                    return (call.problem(reason), Attempt::Refused(reason));
+                    return (call.problem(reason), AttemptResult::Refused(reason));
                 }
                 view
             }
@@ -98,12 +98,12 @@ impl Buying {
         // The purchase may have changed by now, because the hold may be paid for again.
         if let Some(declined) = view.decline_of(RequestId(call.id.0)) {
             let answer = problem::declined(declined);
-            return (answer, Attempt::Refused(declined.reason));
+            return (answer, AttemptResult::Refused(declined.reason));
         }
         match view.state {
             PurchaseState::Declined | PurchaseState::Voided => {
                 let refusal = Refusal::PaymentDeclined;
-                (call.problem(refusal), Attempt::Refused(refusal))
+                (call.problem(refusal), AttemptResult::Refused(refusal))
             }
             PurchaseState::Authorizing
             | PurchaseState::Authorized
@@ -117,7 +117,7 @@ impl Buying {
             | PurchaseState::Released => {
                 let answer = Answer::json(StatusCode::ACCEPTED, self.purchases.json(&view));
                 let at = location(format!("/limited/purchases/{purchase}"));
-                (answer.with(LOCATION, at), Attempt::Pending)
+                (answer.with(LOCATION, at), AttemptResult::Pending)
             }
             PurchaseState::Captured
             | PurchaseState::PartiallyRefunded
@@ -125,7 +125,7 @@ impl Buying {
             | PurchaseState::Disputed
             | PurchaseState::ChargedBack => {
                 let answer = Answer::json(StatusCode::CREATED, self.purchases.json(&view));
-                (answer, Attempt::Success)
+                (answer, AttemptResult::Success)
             }
         }
     }
@@ -133,7 +133,10 @@ impl Buying {
 
 /// The response for a placed or released hold.
 fn held(status: StatusCode, view: &HoldView) -> Reply {
-    (Answer::json(status, render::hold(view)), Attempt::Success)
+    (
+        Answer::json(status, render::hold(view)),
+        AttemptResult::Success,
+    )
 }
 
 struct HoldAttempt<'a> {
@@ -256,11 +259,15 @@ impl AttemptKind for BuyAttempt<'_> {
             BuyOutcome::PaymentStarted(purchase) => AfterSubmit::Drive(purchase),
             BuyOutcome::Paid(view) => {
                 let shown = self.buying.purchases.json(&view);
-                AfterSubmit::Tell((Answer::json(StatusCode::CREATED, shown), Attempt::Success))
+                AfterSubmit::Tell((
+                    Answer::json(StatusCode::CREATED, shown),
+                    AttemptResult::Success,
+                ))
             }
-            BuyOutcome::Declined(view) => {
-                AfterSubmit::Tell((problem::declined(&view), Attempt::Refused(view.reason)))
-            }
+            BuyOutcome::Declined(view) => AfterSubmit::Tell((
+                problem::declined(&view),
+                AttemptResult::Refused(view.reason),
+            )),
         }
     }
 

@@ -15,7 +15,7 @@ use crate::http::wire::idempotency::Canonical;
 use crate::ids::UserId;
 use crate::journal::{Spent, StorageFault, Submitted};
 use crate::money::Tokens;
-use crate::telemetry::metrics::Attempt;
+use crate::telemetry::metrics::AttemptResult;
 use hyper::body::Incoming;
 use hyper::http::StatusCode;
 use serde_json::json;
@@ -126,7 +126,10 @@ impl AttemptKind for SpendAttempt<'_> {
             "spent": tokens.get(),
             "balance": spent.balance.get(),
         });
-        AfterSubmit::Tell((Answer::value(StatusCode::OK, &shown), Attempt::Success))
+        AfterSubmit::Tell((
+            Answer::value(StatusCode::OK, &shown),
+            AttemptResult::Success,
+        ))
     }
 
     async fn drive(&self, never: Infallible) -> Reply {

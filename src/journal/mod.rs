@@ -67,7 +67,7 @@ pub use risk::scoring::{NewScoring, ScoringAt};
 pub use risk::{InForce, NewRules, Rules, RulesAt, UserCount, digest_of};
 pub use snapshot::SnapshotReport;
 pub use tail::audit::{
-    AuditEntry, AuditPage, AuditQuery, LogEnd, LogExtent, Order, log_extent, read_durable,
+    AuditEntry, AuditPage, AuditQuery, LogEnd, LogExtent, SortOrder, log_extent, read_durable,
     read_log, read_log_on,
 };
 pub use tail::copying::{

@@ -11,7 +11,7 @@ use crate::http::wire::answer::Answer;
 use crate::http::wire::problem::{FieldError, Reason};
 use crate::http::wire::query::Query;
 use crate::ids::{KeyOwner, Lsn, PurchaseId, UserId};
-use crate::journal::{AuditQuery, LogEnd, Order};
+use crate::journal::{AuditQuery, LogEnd, SortOrder};
 use crate::report::event_json;
 use crate::time::UnixMs;
 use arc_swap::ArcSwap;
@@ -107,12 +107,12 @@ fn audit_query(query: Option<&str>) -> Result<AuditQuery, Vec<FieldError>> {
     );
     let mut from = query.integer("from_lsn", 0, u64::MAX).unwrap_or(0);
     let mut to = query.integer("to_lsn", 0, u64::MAX).unwrap_or(u64::MAX);
-    let order = query.parsed("order", "must be asc or desc", Order::parse);
-    let order = order.unwrap_or(Order::Ascending);
+    let order = query.parsed("order", "must be asc or desc", SortOrder::parse);
+    let order = order.unwrap_or(SortOrder::Ascending);
     let after = query.parsed("after", PLACE, |text| text.parse::<u64>().ok());
     match (order, after) {
-        (Order::Ascending, Some(after)) => from = from.max(after),
-        (Order::Descending, Some(after)) => to = to.min(after),
+        (SortOrder::Ascending, Some(after)) => from = from.max(after),
+        (SortOrder::Descending, Some(after)) => to = to.min(after),
         (_, None) => {}
     }
     let known = Event::KINDS.join(", ");

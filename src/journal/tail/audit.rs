@@ -31,7 +31,7 @@ pub struct AuditQuery {
     pub since: Option<UnixMs>,
     /// Only events up to this instant.
     pub until: Option<UnixMs>,
-    pub order: Order,
+    pub order: SortOrder,
     /// Only events of this kind: see [`Event::kind`].
     pub kind: Option<String>,
     /// Only events about this buyer, including administrative acts.
@@ -46,14 +46,14 @@ pub struct AuditQuery {
 }
 
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
-pub enum Order {
+pub enum SortOrder {
     /// The oldest first.
     Ascending,
     /// The newest first.
     Descending,
 }
 
-impl Order {
+impl SortOrder {
     /// The order with this word.
     pub fn parse(word: &str) -> Option<Self> {
         match word {
@@ -136,8 +136,8 @@ impl Journal {
     /// Events from the log. Reads the disk, so do not call it on a thread that serves requests.
     pub fn audit(&self, query: &AuditQuery) -> Result<AuditPage, JournalError> {
         match query.order {
-            Order::Ascending => self.audit_forward(query),
-            Order::Descending => self.audit_backward(query),
+            SortOrder::Ascending => self.audit_forward(query),
+            SortOrder::Descending => self.audit_backward(query),
         }
     }
 

@@ -4,7 +4,7 @@
 //! shown as it was then.
 
 use crate::engine::query::view::{
-    AftermathView, DeclineView, HistoryEntry, HoldView, Payments, PurchaseView, RefundStatus,
+    AftermathView, DeclineView, HistoryEntry, HoldView, PaymentBegun, PurchaseView, RefundStatus,
     RefundView, ReviewView,
 };
 use crate::engine::state::catalogue::Catalogue;
@@ -26,9 +26,9 @@ impl Shard {
             quantity: purchase.quantity,
             state: purchase.state,
             payments: if purchase.payment_start().is_some() {
-                Payments::Some
+                PaymentBegun::Some
             } else {
-                Payments::None
+                PaymentBegun::None
             },
             quote: purchase.hold_quote,
             expires_at: purchase.expires_at,

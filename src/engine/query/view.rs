@@ -32,7 +32,7 @@ pub struct HoldView {
     /// Where it is: `Held` when placed, `Released` when given up.
     pub state: PurchaseState,
     /// Whether a payment was ever begun for it.
-    pub payments: Payments,
+    pub payments: PaymentBegun,
     /// What it costs.
     pub quote: Quote,
     /// When it runs out.
@@ -41,7 +41,7 @@ pub struct HoldView {
 
 /// Whether a payment was ever begun for a hold.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
-pub enum Payments {
+pub enum PaymentBegun {
     None,
     /// At least one was: it is a purchase, too.
     Some,

@@ -3,7 +3,7 @@
 //! Invariant: the same view gives the same bytes, so a replayed response is the same.
 
 use crate::engine::metadata::Metadata;
-use crate::engine::view::{HoldView, Payments, PurchaseView};
+use crate::engine::view::{HoldView, PaymentBegun, PurchaseView};
 use crate::http::wire::json;
 use crate::receipts::Receipt;
 
@@ -13,8 +13,8 @@ pub fn hold_read(view: &HoldView) -> Vec<u8> {
     out.pop();
     json::raw(&mut out, ",\"purchase_id\":");
     match view.payments {
-        Payments::None => json::raw(&mut out, "null"),
-        Payments::Some => json::shown(&mut out, view.purchase),
+        PaymentBegun::None => json::raw(&mut out, "null"),
+        PaymentBegun::Some => json::shown(&mut out, view.purchase),
     }
     json::raw(&mut out, "}");
     out

@@ -35,7 +35,7 @@ pub struct Profile {
     /// The latest score that a model gave.
     pub score: Option<Score>,
     /// What only some buyers have.
-    pub(in crate::engine) marks: Option<Box<Marks>>,
+    pub(in crate::engine) marks: Option<Box<RiskMarks>>,
 }
 
 /// Every buyer who ever tried has one: it is to stay small.
@@ -43,7 +43,7 @@ const _: () = assert!(size_of::<Profile>() <= 40);
 
 /// What gives cause for a second look at a buyer.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Archive, Serialize, Deserialize)]
-pub struct Marks {
+pub struct RiskMarks {
     /// Payments that an issuer declined.
     pub declines: u32,
     /// Attempts that a rule or a pause blocked.
@@ -133,11 +133,11 @@ impl Profile {
     }
 
     /// What gives cause for a second look; `None` where nothing does.
-    pub fn marks(&self) -> Option<&Marks> {
+    pub fn marks(&self) -> Option<&RiskMarks> {
         self.marks.as_deref()
     }
 
-    pub(in crate::engine::state) fn marks_mut(&mut self) -> &mut Marks {
+    pub(in crate::engine::state) fn marks_mut(&mut self) -> &mut RiskMarks {
         self.marks.get_or_insert_default()
     }
 

@@ -7,7 +7,7 @@
 use super::refunds::refund_json;
 use crate::engine::event::RuleName;
 use crate::engine::lifecycle::PurchaseState;
-use crate::engine::profile::{Judged, JudgedAs, Marks, Profile};
+use crate::engine::profile::{Judged, JudgedAs, Profile, RiskMarks};
 use crate::engine::refusal::Refusal;
 use crate::engine::score::Score;
 use crate::engine::settings::AmountLimits;
@@ -260,7 +260,7 @@ fn risk_json(view: &BuyerView) -> Value {
 }
 
 fn profile_json(profile: &Profile) -> Value {
-    let none = Marks::default();
+    let none = RiskMarks::default();
     let marks = profile.marks().unwrap_or(&none);
     json!({
         "first_seen": profile.first_seen.to_string(),

@@ -81,7 +81,7 @@ pub use time::clock::{
 };
 pub use time::days::DayZone;
 pub use turn::money::{Audit, Recorded, RefundChange};
-pub use turn::outcome::{BuyOutcome, RefundOutcome, Refused, Replay, Spent, Submitted};
+pub use turn::outcome::{Answered, BuyOutcome, RefundOutcome, Refused, Spent, Submitted};
 pub use turn::segments::SegmentTaken;
 pub use wal::{Access, Directory, Generation};
 pub use webhooks::{LetIn, NotLetIn, fingerprint_of};

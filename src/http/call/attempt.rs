@@ -18,7 +18,7 @@ use crate::http::wire::answer::{Answer, IDEMPOTENT_REPLAYED};
 use crate::http::wire::idempotency::{self, Canonical};
 use crate::http::wire::problem::{self, FieldError, Limit};
 use crate::ids::{CardToken, DeviceId, Lsn, ProductId, RequestId, UserId};
-use crate::journal::{Refused, Replay, StorageFault, Submitted};
+use crate::journal::{Answered, Refused, StorageFault, Submitted};
 use crate::telemetry::metrics::{AttemptResult, Stage};
 use hyper::body::Incoming;
 use hyper::header::{HeaderValue, LOCATION};
@@ -199,7 +199,7 @@ impl Worker {
         &self,
         call: &Call,
         told: Reply,
-        replay: Replay,
+        replay: Answered,
         durable_at: Option<Lsn>,
     ) -> Reply {
         if let Err(reason) = self.durable(durable_at).await {
@@ -207,8 +207,8 @@ impl Worker {
         }
         let (mut answer, attempt) = told;
         match replay {
-            Replay::First => (answer, attempt),
-            Replay::Again => {
+            Answered::First => (answer, attempt),
+            Answered::Again => {
                 let yes = HeaderValue::from_static("true");
                 answer.headers.push((IDEMPOTENT_REPLAYED, yes));
                 (answer, AttemptResult::Replayed)

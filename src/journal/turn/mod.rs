@@ -36,7 +36,7 @@ use crate::journal::format::codec;
 use crate::journal::format::fault::StorageFault;
 use crate::journal::time::clock::Moment;
 use crate::journal::turn::outcome::{
-    BuyOutcome, Command, RefundOutcome, Refused, Replay, Spent, Submitted, UnderKey,
+    Answered, BuyOutcome, Command, RefundOutcome, Refused, Spent, Submitted, UnderKey,
 };
 use crate::journal::{Journal, Slot};
 use crate::time::UnixMs;
@@ -326,7 +326,7 @@ impl Journal {
         // What stands under a key may not be durable yet: its first answer may still be waiting.
         Submitted {
             outcome,
-            replay: Replay::Again,
+            replay: Answered::Again,
             durable_at: Some(self.appended()),
         }
     }

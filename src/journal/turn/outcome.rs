@@ -25,14 +25,14 @@ pub struct Submitted<Outcome> {
     /// What came of it, or why it was refused.
     pub outcome: Result<Outcome, Refused>,
     /// Whether this is an answer given before.
-    pub replay: Replay,
+    pub replay: Answered,
     /// The LSN that must be durable before the outcome is told; `None`: it may be told at once.
     pub durable_at: Option<Lsn>,
 }
 
 /// Whether an answer was given before.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
-pub enum Replay {
+pub enum Answered {
     First,
     /// The key's outcome is told again.
     Again,
@@ -218,7 +218,7 @@ impl<Outcome> Submitted<Outcome> {
     pub(in crate::journal) fn first(outcome: Outcome, durable_at: Lsn) -> Self {
         Self {
             outcome: Ok(outcome),
-            replay: Replay::First,
+            replay: Answered::First,
             durable_at: Some(durable_at),
         }
     }
@@ -230,7 +230,7 @@ impl<Outcome> Submitted<Outcome> {
     ) -> Self {
         Self {
             outcome: Err(Refused::new(rejection.into(), request)),
-            replay: Replay::First,
+            replay: Answered::First,
             durable_at,
         }
     }

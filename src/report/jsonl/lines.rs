@@ -29,7 +29,7 @@ pub(super) fn newest(path: &Path, from: Lsn, before: Lsn) -> Result<Option<Mark>
     let mut files = full_files(path)?;
     files.push(path.to_owned());
     for file in files.iter().rev() {
-        let mut lines = Lines::open(file)?;
+        let mut lines = LineSearch::open(file)?;
         let end = lines.first_at_or_behind(before)?;
         if end == 0 {
             continue;
@@ -51,7 +51,7 @@ pub(super) fn newest(path: &Path, from: Lsn, before: Lsn) -> Result<Option<Mark>
 /// The offset of the first line in `file` whose event is at `lsn` or later; the file's length if
 /// there is none.
 pub(super) fn first_at_or_behind(file: &Path, lsn: Lsn) -> Result<u64, JsonlError> {
-    Lines::open(file)?.first_at_or_behind(lsn)
+    LineSearch::open(file)?.first_at_or_behind(lsn)
 }
 
 /// Copies the lines of `file` from `offset` on; returns their number.
@@ -72,13 +72,13 @@ pub(super) fn copy(file: &Path, offset: u64, mut to: &File) -> io::Result<u64> {
 }
 
 /// A file of lines.
-struct Lines<'p> {
+struct LineSearch<'p> {
     path: &'p Path,
     file: BufReader<File>,
     length: u64,
 }
 
-impl<'p> Lines<'p> {
+impl<'p> LineSearch<'p> {
     fn open(path: &'p Path) -> Result<Self, JsonlError> {
         let opened = File::open(path).and_then(|file| {
             let length = file.metadata()?.len();

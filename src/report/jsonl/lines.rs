@@ -17,7 +17,7 @@ const LINE_BYTES_MAX: u64 = 64 << 20;
 
 /// The fields of a line that identify its event.
 #[derive(Deserialize)]
-struct Line {
+struct LineHead {
     lsn: u64,
     at: String,
     kind: String,
@@ -104,7 +104,7 @@ impl<'p> LineSearch<'p> {
     }
 
     /// The line that contains the byte at `offset`.
-    fn around(&mut self, offset: u64) -> Result<(std::ops::Range<u64>, Line), JsonlError> {
+    fn around(&mut self, offset: u64) -> Result<(std::ops::Range<u64>, LineHead), JsonlError> {
         let path = self.path;
         let start = self.start_of(offset).map_err(failed("reading", path))?;
         let mut bytes = Vec::new();

@@ -22,7 +22,7 @@ const PAGE: i64 = 1_000;
 
 /// The context of taking over changes.
 #[derive(Copy, Clone)]
-pub(super) struct Feed<'a> {
+pub(super) struct SegmentFeed<'a> {
     pub(super) journal: &'a Journal,
     pub(super) settings: SegmentSettings,
     pub(super) session: &'a Session,
@@ -30,7 +30,7 @@ pub(super) struct Feed<'a> {
 
 /// Takes over the changes after `fed`.
 pub(super) async fn feed(
-    with: Feed<'_>,
+    with: SegmentFeed<'_>,
     fed: &mut Option<SegmentCursor>,
     at: &mut SegmentProgress,
     told: &mut (dyn FnMut(SegmentProgress) + Send),
@@ -74,7 +74,7 @@ pub(super) async fn feed(
     }
 }
 
-impl Feed<'_> {
+impl SegmentFeed<'_> {
     /// Takes over these changes, and waits until they are durable; returns the number of events.
     fn slice(
         &self,

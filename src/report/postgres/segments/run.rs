@@ -6,7 +6,7 @@
 //! more. Its result is in `segment_runs`. Deliberately absent: how segments are computed.
 
 use super::SegmentSettings;
-use super::feed::{Feed, feed};
+use super::feed::{SegmentFeed, feed};
 use super::job::RequestedBy;
 use super::status::{SegmentProgress, SegmentReport};
 use crate::engine::segments::Fed;
@@ -186,7 +186,7 @@ impl Session {
             at.changed += row.get::<_, i64>(2).unsigned_abs();
             told(*at);
         }
-        let feeding = Feed {
+        let feeding = SegmentFeed {
             journal: bounds.journal,
             settings: bounds.settings,
             session: self,

@@ -25,7 +25,7 @@ const PAGE: i64 = 1_000;
 pub(super) struct SegmentFeed<'a> {
     pub(super) journal: &'a Journal,
     pub(super) settings: SegmentSettings,
-    pub(super) session: &'a Session,
+    pub(super) session: &'a SegmentSession,
 }
 
 /// Takes over the changes after `fed`.

@@ -86,7 +86,7 @@ async fn carry_out(
     fed: &mut Option<SegmentCursor>,
     told: &mut (dyn FnMut(SegmentProgress) + Send),
 ) -> Result<(), RunError> {
-    let session = Session::open(bounds).await?;
+    let session = SegmentSession::open(bounds).await?;
     let run = session.begin(bounds.journal, by, *fed).await?;
     let mut at = SegmentProgress {
         run: Some(run.unsigned_abs()),
@@ -101,12 +101,12 @@ async fn carry_out(
 }
 
 /// A connection in the writer's role, with a timeout for every statement.
-pub(super) struct Session {
+pub(super) struct SegmentSession {
     connected: Connected,
     timeout: Duration,
 }
 
-impl Session {
+impl SegmentSession {
     async fn open(bounds: SegmentBounds<'_>) -> Result<Self, RunError> {
         let timeout = bounds.settings.timeout;
         let connecting = connect(bounds.postgres, bounds.postgres.writer());

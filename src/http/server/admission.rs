@@ -199,7 +199,7 @@ enum RoomSource {
 #[derive(Copy, Clone)]
 enum Among {
     Peer(Network),
-    ConnectionClass(ConnectionClass),
+    Class(ConnectionClass),
 }
 
 impl State {

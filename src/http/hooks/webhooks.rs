@@ -19,7 +19,7 @@ use crate::http::wire::answer::Answer;
 use crate::http::wire::body::BodyBounds;
 use crate::http::wire::problem::{FieldError, problem_of};
 use crate::ids::PurchaseId;
-use crate::journal::LetIn;
+use crate::journal::WebhookAccepted;
 use crate::payments::driver::Payments;
 use crate::payments::gateway::Reference;
 use crate::telemetry::metrics::{AttemptResult, Stage};
@@ -157,7 +157,7 @@ impl Webhooks {
         call: &Call,
         delivery: &Delivery,
         message: WebhookMessage,
-    ) -> Result<LetIn, Rejection> {
+    ) -> Result<WebhookAccepted, Rejection> {
         let mut command = ReceiveWebhook {
             format: delivery.format(),
             event_id: message.event_id,

@@ -35,7 +35,7 @@ use std::ops::ControlFlow;
 
 /// What became of a webhook, and from when on it may be told.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
-pub struct LetIn {
+pub struct WebhookAccepted {
     /// What was made of it.
     pub disposition: Disposition,
     /// The purchase whose payment or refund is to be looked at now.
@@ -296,10 +296,10 @@ impl Journal {
     pub fn receive_webhook(
         &self,
         command: &ReceiveWebhook,
-    ) -> Result<Result<LetIn, NotLetIn>, StorageFault> {
+    ) -> Result<Result<WebhookAccepted, NotLetIn>, StorageFault> {
         let _one_at_a_time = self.webhook_turn.lock();
         let at = self.clock.moment();
-        let duplicate = |durable_at| LetIn {
+        let duplicate = |durable_at| WebhookAccepted {
             disposition: Disposition::Duplicate,
             look_at: None,
             unplaced: None,
@@ -307,7 +307,7 @@ impl Journal {
         };
         match self.seen.look(command, at) {
             DeliveryState::Nothing | DeliveryState::NoRoom if self.changes_nothing(command) => {
-                Ok(Ok(LetIn {
+                Ok(Ok(WebhookAccepted {
                     disposition: Disposition::Ignored,
                     look_at: None,
                     unplaced: None,
@@ -402,8 +402,8 @@ impl Journal {
         &self,
         command: &ReceiveWebhook,
         at: Moment,
-    ) -> Result<Result<LetIn, NotLetIn>, StorageFault> {
-        let ignored = |durable_at| LetIn {
+    ) -> Result<Result<WebhookAccepted, NotLetIn>, StorageFault> {
+        let ignored = |durable_at| WebhookAccepted {
             disposition: Disposition::Ignored,
             look_at: None,
             unplaced: None,
@@ -437,7 +437,7 @@ impl Journal {
         let mut events = vec![Event::WebhookReceived(received)];
         events.extend(changed);
         let durable_at = turn.commit_events(&events, Claims::default())?;
-        Ok(Ok(LetIn {
+        Ok(Ok(WebhookAccepted {
             disposition,
             look_at,
             unplaced,

@@ -84,7 +84,7 @@ pub use turn::money::{Audit, Recorded, RefundChange};
 pub use turn::outcome::{Answered, BuyOutcome, RefundOutcome, Refused, Spent, Submitted};
 pub use turn::segments::SegmentTaken;
 pub use wal::{Access, Directory, Generation};
-pub use webhooks::{NotLetIn, WebhookAccepted, fingerprint_of};
+pub use webhooks::{WebhookAccepted, WebhookNotAccepted, fingerprint_of};
 
 /// Notices about the clock that wait to be fetched; of more, the oldest go.
 const NOTICES_MAX: usize = 16;

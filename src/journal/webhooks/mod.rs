@@ -48,7 +48,7 @@ pub struct WebhookAccepted {
 
 /// Why a webhook is not let in, and from when on that may be told.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
-pub struct NotLetIn {
+pub struct WebhookNotAccepted {
     /// Why, and what it is about.
     pub rejection: Rejection,
     /// The LSN that must be durable before it is told; `None`: it reveals nothing.
@@ -296,7 +296,7 @@ impl Journal {
     pub fn receive_webhook(
         &self,
         command: &ReceiveWebhook,
-    ) -> Result<Result<WebhookAccepted, NotLetIn>, StorageFault> {
+    ) -> Result<Result<WebhookAccepted, WebhookNotAccepted>, StorageFault> {
         let _one_at_a_time = self.webhook_turn.lock();
         let at = self.clock.moment();
         let duplicate = |durable_at| WebhookAccepted {
@@ -323,7 +323,7 @@ impl Journal {
                 let received = received(command, None, Disposition::Duplicate);
                 self.append_received(received, at).map(duplicate).map(Ok)
             }
-            DeliveryState::NoRoom => Ok(Err(NotLetIn {
+            DeliveryState::NoRoom => Ok(Err(WebhookNotAccepted {
                 rejection: Refusal::Overloaded.into(),
                 durable_at: None,
             })),
@@ -391,8 +391,8 @@ impl Journal {
         }
     }
 
-    fn not_let_in(&self, rejection: impl Into<Rejection>) -> NotLetIn {
-        NotLetIn {
+    fn not_let_in(&self, rejection: impl Into<Rejection>) -> WebhookNotAccepted {
+        WebhookNotAccepted {
             rejection: rejection.into(),
             durable_at: Some(self.appended()),
         }
@@ -402,7 +402,7 @@ impl Journal {
         &self,
         command: &ReceiveWebhook,
         at: Moment,
-    ) -> Result<Result<WebhookAccepted, NotLetIn>, StorageFault> {
+    ) -> Result<Result<WebhookAccepted, WebhookNotAccepted>, StorageFault> {
         let ignored = |durable_at| WebhookAccepted {
             disposition: Disposition::Ignored,
             look_at: None,

@@ -145,14 +145,14 @@ impl Webhooks {
                 return Err(Refusal::ReplayedNonce.into());
             }
         };
-        let let_in = self.let_in(call, &delivery, message).await?;
-        let status = let_in.disposition.as_str();
+        let accept = self.accept(call, &delivery, message).await?;
+        let status = accept.disposition.as_str();
         let body = format!("{{\"status\":\"{status}\"}}");
         Ok(Answer::json(StatusCode::OK, body.into_bytes()))
     }
 
     /// Accepts `message` durably, and starts the look-up that it hints at.
-    async fn let_in(
+    async fn accept(
         &self,
         call: &Call,
         delivery: &Delivery,
@@ -180,7 +180,7 @@ impl Webhooks {
         let received = received.map_err(|_| Refusal::StorageUnavailable)?;
         // A dispute of a payment without a known capture shows that there is a capture: look it up.
         let (look_at, durable_at) = match &received {
-            Ok(let_in) => (let_in.look_at, Some(let_in.durable_at)),
+            Ok(accept) => (accept.look_at, Some(accept.durable_at)),
             Err(not) if not.rejection.reason == Refusal::WrongState => {
                 (command.purchase, not.durable_at)
             }
@@ -190,14 +190,14 @@ impl Webhooks {
             self.payments.look_again(purchase);
         }
         self.worker.durable(durable_at).await?;
-        let let_in = received.map_err(|not| not.rejection)?;
-        if let Some(why) = let_in.unplaced {
+        let accept = received.map_err(|not| not.rejection)?;
+        if let Some(why) = accept.unplaced {
             self.tell_of_dispute(&command, why);
         }
         if by_us {
-            self.tell_of_refund(&command, message.refund, let_in.disposition);
+            self.tell_of_refund(&command, message.refund, accept.disposition);
         }
-        Ok(let_in)
+        Ok(accept)
     }
 
     /// Logs a dispute that cannot be booked.

@@ -316,7 +316,7 @@ impl Journal {
             }
             DeliveryState::Nothing => self.let_in(command, at),
             DeliveryState::Delivery if command.format == WebhookFormat::Holdfast => {
-                Ok(Err(self.not_let_in(Refusal::ReplayedNonce)))
+                Ok(Err(self.not_accepted(Refusal::ReplayedNonce)))
             }
             DeliveryState::Delivery => Ok(Ok(duplicate(self.appended()))),
             DeliveryState::Event => {
@@ -391,7 +391,7 @@ impl Journal {
         }
     }
 
-    fn not_let_in(&self, rejection: impl Into<Rejection>) -> WebhookNotAccepted {
+    fn not_accepted(&self, rejection: impl Into<Rejection>) -> WebhookNotAccepted {
         WebhookNotAccepted {
             rejection: rejection.into(),
             durable_at: Some(self.appended()),
@@ -425,7 +425,7 @@ impl Journal {
             Ok(DisputeWord::Changes(event)) => (Some(*event), None),
             Ok(DisputeWord::Unplaced(why)) => (None, Some(why)),
             Ok(DisputeWord::Nothing) => (None, None),
-            Err(refusal) => return Ok(Err(self.not_let_in(refusal))),
+            Err(refusal) => return Ok(Err(self.not_accepted(refusal))),
         };
         let look_at = hints(command.kind).then_some(purchase);
         let disposition = if changed.is_some() || look_at.is_some() {

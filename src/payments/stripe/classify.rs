@@ -57,7 +57,7 @@ pub(super) enum Classification {
     /// The key was used for something else.
     KeyMismatch,
     /// Nothing was done: Stripe does not accept our secret key, or not for this.
-    NotLetIn,
+    KeyRefused,
 }
 
 /// What `back` means for a request that moves what `moves` says.

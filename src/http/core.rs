@@ -4,7 +4,7 @@
 
 use super::call::auth::Keys;
 use super::call::worker::WorkerBounds;
-use super::hooks::webhooks::WebhookDesk;
+use super::hooks::webhooks::WebhookVerifier;
 use super::ops::readiness::ReadinessCheck;
 use super::ops::reports::Reports;
 use super::server::wrong_keys::WrongKeys;
@@ -40,7 +40,7 @@ pub struct Core {
     pub(super) answer_within: Duration,
     pub(super) config_shown: Arc<ArcSwap<Vec<u8>>>,
     pub(super) webhook_secrets: Arc<Secrets>,
-    pub(super) webhooks: Arc<WebhookDesk>,
+    pub(super) webhooks: Arc<WebhookVerifier>,
     pub(super) wrong_keys: WrongKeys,
     pub(super) sinks: Arc<Sinks>,
     pub(super) readiness: Arc<ReadinessCheck>,
@@ -82,7 +82,7 @@ pub struct CoreParts {
 impl Core {
     /// Builds the core from `config` and these parts. Starts the thread of the reports.
     pub fn new(config: &Config, parts: CoreParts) -> std::io::Result<Arc<Self>> {
-        let webhooks = WebhookDesk::new(Arc::clone(&parts.webhook_secrets), config);
+        let webhooks = WebhookVerifier::new(Arc::clone(&parts.webhook_secrets), config);
         Ok(Arc::new(Self {
             readiness: ReadinessCheck::new(&parts.journal),
             journal: parts.journal,

@@ -34,7 +34,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 /// Settings and secrets for verifying webhooks.
-pub struct WebhookDesk {
+pub struct WebhookVerifier {
     pub secrets: Arc<Secrets>,
     tolerance_ms: u64,
     body: BodyBounds,
@@ -42,7 +42,7 @@ pub struct WebhookDesk {
     thin: Sampled,
 }
 
-impl WebhookDesk {
+impl WebhookVerifier {
     pub fn new(secrets: Arc<Secrets>, config: &Config) -> Self {
         Self {
             secrets,
@@ -91,7 +91,7 @@ impl From<Refusal> for WebhookRefused {
 pub struct Webhooks {
     pub worker: Arc<Worker>,
     pub payments: Arc<Payments>,
-    pub desk: Arc<WebhookDesk>,
+    pub desk: Arc<WebhookVerifier>,
 }
 
 impl Webhooks {

@@ -145,8 +145,8 @@ impl Webhooks {
                 return Err(Refusal::ReplayedNonce.into());
             }
         };
-        let accept = self.accept(call, &delivery, message).await?;
-        let status = accept.disposition.as_str();
+        let accepted = self.accept(call, &delivery, message).await?;
+        let status = accepted.disposition.as_str();
         let body = format!("{{\"status\":\"{status}\"}}");
         Ok(Answer::json(StatusCode::OK, body.into_bytes()))
     }
@@ -180,7 +180,7 @@ impl Webhooks {
         let received = received.map_err(|_| Refusal::StorageUnavailable)?;
         // A dispute of a payment without a known capture shows that there is a capture: look it up.
         let (look_at, durable_at) = match &received {
-            Ok(accept) => (accept.look_at, Some(accept.durable_at)),
+            Ok(accepted) => (accepted.look_at, Some(accepted.durable_at)),
             Err(not) if not.rejection.reason == Refusal::WrongState => {
                 (command.purchase, not.durable_at)
             }
@@ -190,14 +190,14 @@ impl Webhooks {
             self.payments.look_again(purchase);
         }
         self.worker.durable(durable_at).await?;
-        let accept = received.map_err(|not| not.rejection)?;
-        if let Some(why) = accept.unplaced {
+        let accepted = received.map_err(|not| not.rejection)?;
+        if let Some(why) = accepted.unplaced {
             self.tell_of_dispute(&command, why);
         }
         if by_us {
-            self.tell_of_refund(&command, message.refund, accept.disposition);
+            self.tell_of_refund(&command, message.refund, accepted.disposition);
         }
-        Ok(accept)
+        Ok(accepted)
     }
 
     /// Logs a dispute that cannot be booked.

@@ -145,7 +145,7 @@ impl Api {
     fn note(&self, verdict: &Classification, reply: &StripeResponse) {
         let request_id = reply.request_id.as_deref().unwrap_or("none");
         match verdict {
-            Classification::NotLetIn => {
+            Classification::KeyRefused => {
                 if !self.key_refused.swap(true, Ordering::Relaxed) {
                     tracing::error!(
                         event = "stripe_key_refused",

@@ -80,7 +80,7 @@ pub(super) fn classify(back: &Back<'_>, moves: Moves) -> Classification {
     let code = error.and_then(|error| error.code.as_deref());
     match status {
         200..=299 => Classification::Done,
-        401 | 403 => Classification::NotLetIn,
+        401 | 403 => Classification::KeyRefused,
         // A refusal that does not say why is not known to be one: it may be cut off, or said by
         // something else on the way.
         400 | 402 | 404..=408 | 410..=428 | 430..=499 if error.is_none() => {
@@ -122,7 +122,7 @@ impl Classification {
         match self {
             Self::Declined(decline) => CallResult::Declined(decline),
             Self::Retriable(trouble) => CallResult::Retriable(trouble),
-            Self::NotLetIn => CallResult::Retriable(Trouble::KeyRefused),
+            Self::KeyRefused => CallResult::Retriable(Trouble::KeyRefused),
             Self::Unknown(trouble) => CallResult::Unknown(trouble),
             Self::Done | Self::KeySpent | Self::KeyMismatch => {
                 CallResult::Unknown(Trouble::Internal)
@@ -134,7 +134,7 @@ impl Classification {
     pub(super) const fn trouble(&self) -> Trouble {
         match self {
             Self::Retriable(trouble) | Self::Unknown(trouble) => *trouble,
-            Self::NotLetIn => Trouble::KeyRefused,
+            Self::KeyRefused => Trouble::KeyRefused,
             Self::Done | Self::Declined(_) | Self::KeySpent | Self::KeyMismatch => {
                 Trouble::Internal
             }
@@ -161,7 +161,7 @@ mod tests {
             Classification::Unknown(trouble) => format!("unknown:{trouble:?}").to_lowercase(),
             Classification::KeySpent => "key-spent".to_owned(),
             Classification::KeyMismatch => "key-mismatch".to_owned(),
-            Classification::NotLetIn => "not-let-in".to_owned(),
+            Classification::KeyRefused => "not-let-in".to_owned(),
         }
     }
 

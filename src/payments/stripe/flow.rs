@@ -71,7 +71,7 @@ async fn confirm(api: &Api, reference: Reference, id: &str) -> CallResult<Author
             Classification::Declined(decline) => decline.by == DeclinedBy::Gateway,
             Classification::Retriable(_)
             | Classification::Unknown(_)
-            | Classification::NotLetIn => false,
+            | Classification::KeyRefused => false,
         };
         if !to_check {
             return verdict.answer();

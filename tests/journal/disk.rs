@@ -12,7 +12,7 @@ use holdfast::ids::{
     RequestId, UserId,
 };
 use holdfast::journal::{
-    Audit, Clock, Disks, Journal, JournalOptions, ManualClock, Replay, Submitted,
+    Answered, Audit, Clock, Disks, Journal, JournalOptions, ManualClock, Submitted,
 };
 use holdfast::money::{Currency, Price};
 use holdfast::time::UnixMs;
@@ -245,7 +245,7 @@ fn survives(image: &CrashImage, answers: &[Given]) -> bool {
         let again = submit(&journal, &given.command);
         assert_eq!(
             again.replay,
-            Replay::Again,
+            Answered::Again,
             "{crash:?} acknowledged {acknowledged}"
         );
         assert_eq!(

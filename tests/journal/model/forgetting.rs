@@ -11,7 +11,7 @@ use holdfast::engine::command::{PlaceHold, ReleaseHold};
 use holdfast::engine::lifecycle::PurchaseState as S;
 use holdfast::engine::settings::EngineSettings;
 use holdfast::ids::{Digest16, PurchaseId};
-use holdfast::journal::{Audit, Journal, ManualClock, Replay, Submitted, check};
+use holdfast::journal::{Answered, Audit, Journal, ManualClock, Submitted, check};
 use holdfast::time::UnixMs;
 use proptest::prelude::*;
 use std::collections::HashMap;
@@ -223,7 +223,7 @@ impl Run {
         ) {
             return;
         }
-        if submitted.replay == Replay::Again {
+        if submitted.replay == Answered::Again {
             let first = &self.told[&key];
             assert_eq!(
                 told.purchase, first.purchase,

@@ -1,5 +1,5 @@
-//! Owns what is counted: one [`ThreadCounters`] of counters a thread, added to without a look-up, summed
-//! only when `/metrics` is read.
+//! Owns what is counted: one [`ThreadCounters`] of counters a thread, added to without a look-up,
+//! summed only when `/metrics` is read.
 //!
 //! Invariants: every family stands in [`families`] with its text; every label's values are listed
 //! here. Deliberately absent: gauges of the log and the stock, which the caller of

@@ -1,7 +1,7 @@
 //! Owns how a hold, a purchase and its refunds are shown.
 //!
-//! Invariants: only copies leave the shard, all of one view of one turn; a purchase as of a record is
-//! shown as it was then.
+//! Invariants: only copies leave the shard, all of one view of one turn; a purchase as of a record
+//! is shown as it was then.
 
 use crate::engine::query::view::{
     AftermathView, DeclineView, HistoryEntry, HoldView, PaymentBegun, PurchaseView, RefundStatus,

@@ -21,7 +21,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
 use std::sync::Arc;
 
-/// The secrets that webhooks are signed with.
+/// Webhook secrets.
 pub struct WebhookSecrets {
     pub worker: Arc<Worker>,
     pub secrets: Arc<Secrets>,

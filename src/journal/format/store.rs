@@ -19,7 +19,7 @@ pub fn name_of(lsn: Lsn) -> String {
     format!("{:020}{SUFFIX}", lsn.0)
 }
 
-/// The snapshots there are, newest first.
+/// The snapshots, newest first.
 pub fn list(storage: &dyn wal::Storage) -> Result<Vec<(Lsn, String)>, JournalError> {
     let names = storage.list().map_err(failed("listing", "snapshots"))?;
     let mut found: Vec<_> = names

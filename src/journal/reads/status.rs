@@ -18,7 +18,7 @@ pub struct Status {
     pub snapshot: Option<Lsn>,
     /// Why the last snapshot was not taken, where it was not.
     pub snapshot_failure: Option<String>,
-    /// Where the log begins.
+    /// The first LSN of the log.
     pub first: Lsn,
     /// The log's counters.
     pub log: wal::LogStats,

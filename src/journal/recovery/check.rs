@@ -18,7 +18,7 @@ use std::path::Path;
 /// The figures of a clean directory.
 #[derive(Clone, Debug)]
 pub struct CheckReport {
-    /// Where the log begins.
+    /// The first LSN of the log.
     pub first: Lsn,
     /// Where it ends.
     pub end: Lsn,

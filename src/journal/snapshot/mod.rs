@@ -31,7 +31,7 @@ use std::time::Instant;
 /// What a snapshot took.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub struct SnapshotReport {
-    /// Recovery reads the log from here on.
+    /// Recovery reads the log from this LSN on.
     pub lsn: Lsn,
     /// Size of the file.
     pub bytes: u64,
@@ -249,7 +249,7 @@ pub struct Restored {
     pub rules_lsn: Lsn,
     /// Nonces and event ids of webhooks; likewise.
     pub(in crate::journal) seen: SeenWebhooks,
-    /// Recovery reads the log from here on.
+    /// Recovery reads the log from this LSN on.
     pub first: Lsn,
 }
 

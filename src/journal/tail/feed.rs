@@ -124,7 +124,7 @@ impl Journal {
         self.durable()
     }
 
-    /// Where the log begins.
+    /// The first LSN of the log.
     pub fn first_lsn(&self) -> Lsn {
         Lsn(self.log.first_lsn().get())
     }

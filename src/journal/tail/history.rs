@@ -46,7 +46,7 @@ pub enum Parting {
     Generation,
     /// The log ends before it.
     Ahead {
-        /// Where the log ends.
+        /// The end of the log.
         durable: Lsn,
     },
     /// The log has other records there.

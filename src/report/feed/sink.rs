@@ -121,9 +121,9 @@ pub struct Batch<'a, I> {
 pub enum Purpose {
     /// From the log: the cursor moves from `from` to `to`.
     Feed {
-        /// Where the cursor stands before.
+        /// The cursor before the batch.
         from: Lsn,
-        /// Where it stands after.
+        /// The cursor after the batch.
         to: Cursor,
     },
     /// A dead letter that is redriven; the cursor does not move.

@@ -1,4 +1,4 @@
-//! Owns the sink: what of an event goes into a message, and under which key.
+//! Owns the messages of the sink: the content and key of each event's message.
 
 use super::producer::Producing;
 use super::settings::KafkaSettings;
@@ -10,11 +10,11 @@ use compact_str::{CompactString, ToCompactString};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// What a message has beside key and value, for the bound of a batch.
+/// Size of a message without key and value, for the limit of a batch.
 const OVERHEAD_BYTES: usize = 384;
 
-/// The sink. Of the runner's time for one delivery it takes nine tenths, so that it can say itself
-/// what it waited for. What it takes back is listed in `folder`.
+/// The sink. It uses nine tenths of the runner's timeout, so that it can report itself what it
+/// waited for.
 pub fn sink(
     settings: KafkaSettings,
     batching: Batching,
@@ -52,7 +52,7 @@ pub struct KafkaMessage {
     pub(super) json: Vec<u8>,
 }
 
-/// Makes a message of each event.
+/// Converts an event into a message.
 #[derive(Debug)]
 pub struct Messages;
 

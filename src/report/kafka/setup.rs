@@ -1,7 +1,7 @@
-//! Owns how a producer and a reader are set up.
+//! Owns the configuration of a producer.
 //!
-//! Invariant: what order and durability hang on (idempotence, all replicas, no gaps, no time limit
-//! of the library's own) is not a setting.
+//! Invariant: what order and durability depend on (idempotence, all replicas, no gaps, no timeout
+//! of the library) is not configurable.
 
 use super::settings::KafkaSettings;
 use crate::report::feed::sink::Batching;
@@ -9,7 +9,7 @@ use rdkafka::ClientConfig;
 use secrecy::ExposeSecret;
 
 impl KafkaSettings {
-    /// How a producer is set up that packs messages up to `batch_bytes` together.
+    /// The configuration of a producer with batches of up to `batch_bytes`.
     pub(super) fn client_config(&self, batching: Batching, batch_bytes: usize) -> ClientConfig {
         let mut config = ClientConfig::new();
         config
@@ -17,12 +17,13 @@ impl KafkaSettings {
             .set("client.id", &self.client_id)
             .set("enable.idempotence", "true")
             .set("acks", "all")
-            // A message that is refused must not be overtaken by those behind it.
+            // Later messages must not overtake a rejected one.
             .set("enable.gapless.guarantee", "true")
-            // How long is waited is decided here, where the order is known: a time limit in the
-            // library could drop a message and send the one behind it.
+            // Timeouts are decided in this sink, where the order is known: a timeout of the library
+            // could drop a message and send the next one.
             .set("message.timeout.ms", "0")
-            // As Java's clients do it, so that other producers' keys fall in line.
+            // The partitioner of the Java clients, so that other producers put the same key into
+            // the same partition.
             .set("partitioner", "murmur2_random")
             .set("compression.type", self.compression.as_str())
             .set("linger.ms", self.linger_ms.to_string())
@@ -72,7 +73,7 @@ impl KafkaSettings {
     }
 }
 
-/// Room for a whole batch, within what the library takes.
+/// Room for a whole batch, within the limits of the library.
 fn queue_kbytes(batch_bytes: usize) -> usize {
     (batch_bytes / 1024 * 2).clamp(1 << 14, 2_147_483_647)
 }

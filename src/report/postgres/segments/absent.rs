@@ -1,4 +1,4 @@
-//! The job in a build without PostgreSQL: there is none, so it has no value.
+//! The job in a build without PostgreSQL: it does not exist, so the type has no value.
 
 use super::SegmentsStatus;
 use std::sync::Arc;
@@ -23,7 +23,7 @@ impl NoSegmentJob {
         match *self {}
     }
 
-    /// How it stands.
+    /// The status of the job.
     pub fn status(&self) -> SegmentsStatus {
         match *self {}
     }

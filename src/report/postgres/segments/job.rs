@@ -30,7 +30,7 @@ pub struct SegmentJob {
     alarm: Arc<Alarm>,
 }
 
-/// Who wants a run.
+/// What triggers a run.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub(super) enum RequestedBy {
     Schedule,

@@ -27,7 +27,7 @@ pub(super) struct SegmentBounds<'a> {
     pub(super) settings: SegmentSettings,
 }
 
-/// Why a run ends early.
+/// Why a run failed.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum RunError {
     #[error(transparent)]

@@ -1,47 +1,47 @@
-//! Owns what is known of runs: how far one is, what came of it, and how the job stands.
+//! Owns the status of runs: progress, result, and the state of the job.
 
 use crate::time::UnixMs;
 use serde_json::{Value, json};
 use std::sync::Arc;
 
-/// How it stands.
+/// The status of the job.
 #[derive(Clone, Debug, Default)]
 pub struct SegmentsStatus {
-    /// Runs begun in this process; the last one's number.
+    /// Number of runs started in this process; also the number of the last one.
     pub runs: u64,
     /// Runs that failed.
     pub failed: u64,
     /// Changes taken over in this process.
     pub fed: u64,
-    /// How far the run under way is.
+    /// The progress of the run in progress.
     pub running: Option<SegmentProgress>,
     /// The latest report.
     pub last: Option<Arc<SegmentReport>>,
-    /// The latest report of a run that did not fail.
+    /// The latest report of a successful run.
     pub last_good: Option<Arc<SegmentReport>>,
     pub(super) asked: bool,
 }
 
 impl SegmentsStatus {
-    /// Runs begun or asked for in this process; the last one's number.
+    /// Number of runs started or requested in this process; also the number of the last one.
     pub fn asked_for(&self) -> u64 {
         self.runs + u64::from(self.asked)
     }
 }
 
-/// How far a run is.
+/// The progress of a run.
 #[derive(Copy, Clone, Debug, Default, PartialEq, Eq)]
 pub struct SegmentProgress {
-    /// Its row in `segment_runs`, once there is one.
+    /// Its row in `segment_runs`, once created.
     pub run: Option<u64>,
-    /// Buyers that were computed, some of them more than once.
+    /// Computed buyers; some may count more than once.
     pub seen: u64,
     pub changed: u64,
-    /// Changes taken over into the core, of earlier runs, too.
+    /// Changes that the core took over, including those of earlier runs.
     pub fed: u64,
 }
 
-/// What came of a run.
+/// The report of a run.
 #[derive(Clone, Debug)]
 pub struct SegmentReport {
     /// Its number in this process.
@@ -49,14 +49,14 @@ pub struct SegmentReport {
     /// When it began.
     pub started_at: UnixMs,
     pub ended_at: UnixMs,
-    /// How far it came.
+    /// Its progress at the end.
     pub progress: SegmentProgress,
-    /// Why it ended early, where it did.
+    /// Why it failed, if it did.
     pub failure: Option<String>,
 }
 
 impl SegmentReport {
-    /// As the operator sees it.
+    /// The JSON for operators.
     pub fn to_json(&self) -> Value {
         json!({
             "number": self.number,
@@ -71,7 +71,7 @@ impl SegmentReport {
         })
     }
 
-    /// The word for how it went.
+    /// The word for its result.
     pub fn word(&self) -> &'static str {
         match self.failure {
             None => "done",

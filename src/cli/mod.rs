@@ -237,7 +237,7 @@ pub fn run() -> ExitCode {
         CliCommand::Schema {
             of: SchemaOf::Postgres,
         } => schema::postgres(),
-        Command::Receipt {
+        CliCommand::Receipt {
             command: ReceiptCommand::Verify(arguments),
         } => receipt::verify(&arguments),
         CliCommand::Import {

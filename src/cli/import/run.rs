@@ -7,7 +7,7 @@ use super::{Redis, apply, source};
 use crate::cli::{Serve, compose, fail, prepare, print};
 use crate::config::{ApiKey, Config, Role};
 use crate::ids::KeyOwner;
-use crate::journal::{ClockBehind, Standing};
+use crate::journal::{ClockBehind, ImportTarget};
 use std::process::ExitCode;
 
 /// Runs it; exit 0 when everything that was understood is taken (or would be), 2 where the URL is
@@ -82,7 +82,7 @@ fn run(arguments: &Redis, redis: &redis::Client) -> Result<ImportReport, String>
     let options =
         compose::journal(&config, ClockBehind::Refuse).map_err(|error| error.to_string())?;
     let mut standing =
-        Standing::read(&options.data_dir, &options.engine).map_err(|error| error.to_string())?;
+        ImportTarget::read(&options.data_dir, &options.engine).map_err(|error| error.to_string())?;
     let mut outcome = ImportReport::new();
     let found = source::read(redis, &mapping, &mut outcome)?;
     let key_owner = shop_key(&config.keys, &mapping.key_owner);

@@ -6,7 +6,7 @@
 //! Deliberately absent: which segment applies if the operator has set another.
 
 use super::SegmentSettings;
-use super::run::{RunError, Session, signed};
+use super::run::{RunError, SegmentSession, signed};
 use super::status::SegmentProgress;
 use crate::engine::event::BuyerSegmented;
 use crate::engine::segments::SegmentCursor;

@@ -9,7 +9,7 @@
 use super::SegmentSettings;
 use super::run::SegmentBounds;
 use super::status::{SegmentProgress, SegmentReport, SegmentsStatus};
-use crate::engine::segments::Fed;
+use crate::engine::segments::SegmentCursor;
 use crate::job::Alarm;
 use crate::journal::Journal;
 use crate::report::postgres::PostgresSettings;

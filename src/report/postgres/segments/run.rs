@@ -9,7 +9,7 @@ use super::SegmentSettings;
 use super::feed::{SegmentFeed, feed};
 use super::job::RequestedBy;
 use super::status::{SegmentProgress, SegmentReport};
-use crate::engine::segments::Fed;
+use crate::engine::segments::SegmentCursor;
 use crate::journal::Journal;
 use crate::report::feed::cursor::log_id_text;
 use crate::report::postgres::connect::{Connected, connect};

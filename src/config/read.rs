@@ -40,7 +40,7 @@ pub(super) struct ConfigReader<'a> {
 /// The path of the webhook secrets.
 pub(super) const WEBHOOK_SECRETS: &str = "webhooks.secrets[].key";
 
-/// For each key with secrets, their digests in order, to find changes.
+/// For each key with secrets, their digests in order with the list entry of each, to find changes.
 #[derive(Clone, Default)]
 pub(super) struct SecretDigests(BTreeMap<&'static str, Vec<SecretDigest>>);
 

@@ -61,7 +61,7 @@ pub use format::fault::{JournalError, StorageFault, WriteError};
 pub use reads::bounds::{Bound, BoundUsed};
 pub use reads::status::{DiskRoom, DiskState, Readiness, SYNC_SLOW, Status};
 pub use recovery::check::{CheckError, CheckReport, DigestFrom, check, check_on};
-pub use recovery::import::{Imported, NotImported, Standing, nonce_fingerprint};
+pub use recovery::import::{ImportTarget, Imported, NotImported, nonce_fingerprint};
 pub use recovery::{Opened, Progress, TakenDirectory, refuse_emptied};
 pub use risk::scoring::{NewScoring, ScoringAt};
 pub use risk::{InForce, NewRules, Rules, RulesAt, UserCount, digest_of};

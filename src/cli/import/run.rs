@@ -81,8 +81,8 @@ fn run(arguments: &Redis, redis: &redis::Client) -> Result<ImportReport, String>
     let config = Config::load(&sources).map_err(|error| error.to_string())?;
     let options =
         compose::journal(&config, ClockBehind::Refuse).map_err(|error| error.to_string())?;
-    let mut standing =
-        ImportTarget::read(&options.data_dir, &options.engine).map_err(|error| error.to_string())?;
+    let mut standing = ImportTarget::read(&options.data_dir, &options.engine)
+        .map_err(|error| error.to_string())?;
     let mut outcome = ImportReport::new();
     let found = source::read(redis, &mapping, &mut outcome)?;
     let key_owner = shop_key(&config.keys, &mapping.key_owner);

@@ -10,7 +10,7 @@ use crate::engine::event::{
     RefundReturned, RefundSucceeded, ReviewDecided, ReviewOpened, ReviewVerdict, VoidCause,
     VoidStarted, VoidStuck, VoidStuckCause, Whence,
 };
-use crate::engine::state::purchase::{Purchase, Reason, Refund};
+use crate::engine::state::purchase::{Purchase, Refund, StateReason};
 use crate::engine::words::lifecycle::{PurchaseState, Step};
 use crate::engine::words::refusal::Refusal;
 use crate::ids::{CaptureId, PurchaseId, ReceiptKeyId, UserId};
@@ -47,7 +47,7 @@ pub fn decide_payment(
 
 /// Whether the hold of a payment that charged nothing lives on: it does where it was there before
 /// the payment, and has tries left. What nobody declined was no try.
-fn hold_after(context: Context<'_>, stored: &Purchase, ended: Reason) -> HoldAfter {
+fn hold_after(context: Context<'_>, stored: &Purchase, ended: StateReason) -> HoldAfter {
     let pays_for = stored.payment.as_ref().map(|payment| payment.pays_for);
     let tries_max = context.settings.tries_per_hold_max as usize;
     let has_tries_left = !ended.is_refusal() || stored.declined_payments() + 1 < tries_max;
@@ -61,12 +61,12 @@ fn hold_after(context: Context<'_>, stored: &Purchase, ended: Reason) -> HoldAft
 /// hold's time has not passed meanwhile.
 fn hold_after_void(context: Context<'_>, stored: &Purchase) -> HoldAfter {
     match stored.reason {
-        Some(ended @ Reason::Void(cause))
+        Some(ended @ StateReason::Void(cause))
             if cause.is_decline() && context.at < stored.expires_at =>
         {
             hold_after(context, stored, ended)
         }
-        Some(Reason::Void(_) | Reason::Declined(_)) | None => HoldAfter::Ended,
+        Some(StateReason::Void(_) | StateReason::Declined(_)) | None => HoldAfter::Ended,
     }
 }
 
@@ -114,7 +114,7 @@ fn event_of(
             cause,
             code,
             advice,
-            hold: hold_after(context, stored, Reason::Declined(cause)),
+            hold: hold_after(context, stored, StateReason::Declined(cause)),
             whence: whence(context, stored)?,
         }),
         // A person decides first.

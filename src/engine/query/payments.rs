@@ -2,7 +2,7 @@
 
 use crate::engine::query::view::{NetCapture, PaymentOf, PaymentView, PaymentsPage, Standing};
 use crate::engine::state::corrections::Corrections;
-use crate::engine::state::purchase::{Happened, Purchase, Reason, RefundState};
+use crate::engine::state::purchase::{Happened, Purchase, RefundState, StateReason};
 use crate::engine::state::shard::Shard;
 use crate::engine::state::tries::Try;
 use crate::engine::words::lifecycle::{PurchaseState, Step, Units};
@@ -164,8 +164,8 @@ impl Try {
             request: self.request,
             which: PaymentOf::EarlierTry,
             state: match self.cause {
-                Reason::Declined(_) => PurchaseState::Declined,
-                Reason::Void(_) => PurchaseState::Voided,
+                StateReason::Declined(_) => PurchaseState::Declined,
+                StateReason::Void(_) => PurchaseState::Voided,
             },
             standing: Standing::NothingTaken,
             amount: self.quote.amount,

@@ -8,7 +8,7 @@
 use crate::engine::event::{
     HoldAfter, PaymentDeclined, PaymentVoided, Quote, RetryAdvice, ReturnedMoney, VoidCause,
 };
-use crate::engine::state::purchase::{Happened, Payment, Purchase, Reason};
+use crate::engine::state::purchase::{Happened, Payment, Purchase, StateReason};
 use crate::engine::words::lifecycle::{PurchaseState, Step};
 use crate::ids::{AuthorizationId, CardToken, GatewayCode, Lsn, RequestId};
 use crate::time::UnixMs;
@@ -37,7 +37,7 @@ pub(in crate::engine) struct Try {
     pub(in crate::engine) ended: Lsn,
     /// The gateway's name for it, where it had been authorized.
     pub(in crate::engine) authorization: Option<AuthorizationId>,
-    pub(in crate::engine) cause: Reason,
+    pub(in crate::engine) cause: StateReason,
     pub(in crate::engine) code: Option<GatewayCode>,
     pub(in crate::engine) advice: RetryAdvice,
     /// What the gateway had captured without goods, and refunded.
@@ -48,7 +48,7 @@ pub(in crate::engine) struct Try {
 
 /// How a payment ended of which the shop has nothing.
 pub(in crate::engine::state) struct PaymentEnd {
-    pub(in crate::engine::state) cause: Reason,
+    pub(in crate::engine::state) cause: StateReason,
     pub(in crate::engine::state) code: Option<GatewayCode>,
     pub(in crate::engine::state) advice: RetryAdvice,
     pub(in crate::engine::state) hold: HoldAfter,
@@ -65,7 +65,7 @@ pub(in crate::engine) struct ShownPayment<'a> {
 impl PaymentEnd {
     pub(in crate::engine::state) fn declined(declined: &PaymentDeclined) -> Self {
         Self {
-            cause: Reason::Declined(declined.cause),
+            cause: StateReason::Declined(declined.cause),
             code: declined.code.clone(),
             advice: declined.advice,
             hold: declined.hold,
@@ -76,7 +76,7 @@ impl PaymentEnd {
     /// Its authorization was given back because of `cause`, and the hold lives on.
     pub(in crate::engine::state) fn voided(cause: VoidCause, voided: &PaymentVoided) -> Self {
         Self {
-            cause: Reason::Void(cause),
+            cause: StateReason::Void(cause),
             code: None,
             advice: cause.advice(),
             hold: voided.hold,
@@ -152,7 +152,7 @@ impl Purchase {
 
     /// What is paid, and with what, as of the record at `as_of`; `None` while no payment is under
     /// way and none has ended the purchase.
-    pub(in crate::engine) fn shown_as_of(&self, as_of: Lsn) -> Option<Shown<'_>> {
+    pub(in crate::engine) fn shown_as_of(&self, as_of: Lsn) -> Option<ShownPayment<'_>> {
         let of_then = |it: &&Try| it.started <= as_of && as_of <= it.ended;
         if let Some(of_then) = self.ended().iter().find(of_then) {
             return Some(of_then.shown());
@@ -180,7 +180,7 @@ impl Purchase {
     pub(in crate::engine) fn voided_payment(&self) -> Option<(&Payment, VoidCause)> {
         let payment = self.payment.as_deref()?;
         match (self.state, self.reason) {
-            (PurchaseState::Voided, Some(Reason::Void(cause))) => Some((payment, cause)),
+            (PurchaseState::Voided, Some(StateReason::Void(cause))) => Some((payment, cause)),
             _ => None,
         }
     }
@@ -198,8 +198,8 @@ impl Purchase {
 }
 
 impl Payment {
-    fn shown(&self) -> Shown<'_> {
-        Shown {
+    fn shown(&self) -> ShownPayment<'_> {
+        ShownPayment {
             quote: self.quote,
             card: &self.card,
             request: self.request,

@@ -37,8 +37,8 @@ const LINGER: Duration = Duration::from_millis(200);
 const LINGER_READS_MAX: usize = 256;
 
 // HTTP/2: limits of a connection beside its requests in flight (`server.http2_streams_max`). At a
-// limit, it ends. Requests that were reset before they were processed.
-/// Requests that were reset before they were looked at.
+// limit, it ends.
+/// Requests that were reset before they were processed.
 const RESETS_PENDING_MAX: usize = 20;
 /// Requests that the server reset because their frames were wrong, and whose late frames it ignores.
 const STREAM_ERRORS_MAX: usize = 128;
@@ -189,7 +189,8 @@ async fn serve_http2<H, IO>(
     .await;
 }
 
-/// The handler for hyper; records each request in `presence`.
+/// The handler for hyper; records each request in `presence`. The last response of a connection that
+/// is being drained says so in its header, where the HTTP version has one for it: hyper does not.
 fn service<H: Handler>(
     presence: &Arc<Connection>,
     handler: &Arc<H>,

@@ -105,7 +105,7 @@ impl Listener {
 #[derive(Copy, Clone, PartialEq, Eq)]
 enum Sharing {
     Alone,
-    Shared,
+    ServerShared,
 }
 
 fn bound(address: SocketAddr, sharing: Sharing) -> io::Result<Socket> {

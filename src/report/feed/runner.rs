@@ -2,10 +2,9 @@
 //! cursor.
 //!
 //! Invariants: 1. the cursor passes an event only once it is delivered or durably among the dead
-//! letters;
-//! 2. a delivery that may have arrived is repeated with exactly the same batch or its parts; 3.
-//!    what can be retried is retried without end, with growing, randomized waits; 4. a pause takes
-//!    effect between two deliveries, an end or a giving up at once.
+//! letters; 2. a delivery that may have arrived is repeated with exactly the same batch or its
+//! parts; 3. what can be retried is retried without end, with growing, randomized waits; 4. a pause
+//! takes effect between two deliveries, an end or a giving up at once.
 //! Deliberately absent: what is delivered, and reading the log.
 
 use super::control::{Control, Redrive, Wanted};

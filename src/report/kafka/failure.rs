@@ -92,7 +92,7 @@ impl KafkaFailure {
             Self::Setup(_) => Class::Misconfigured,
             Self::Ask { code, .. } | Self::Topic { code, .. } | Self::Read { code, .. } => {
                 match class_of(*code) {
-                // A request for metadata cannot reject a message.
+                    // A request for metadata cannot reject a message.
                     Class::Rejected => Class::Misconfigured,
                     class => class,
                 }

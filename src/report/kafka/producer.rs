@@ -68,7 +68,7 @@ impl Producing {
         }
     }
 
-    /// Sends `placed`, the message at `index` of the batch, to `topic`, with `more` additional
+    /// Sends `marked`, the message at `index` of the batch, to `topic`, with `more` additional
     /// headers.
     fn send(
         producer: &ThreadedProducer<Flight>,

@@ -1,4 +1,4 @@
-//! Owns the configuration of a producer.
+//! Owns the configuration of the producer and of the reader of a topic.
 //!
 //! Invariant: what order and durability depend on (idempotence, all replicas, no gaps, no timeout
 //! of the library) is not configurable.

@@ -23,8 +23,8 @@ use crate::engine::event::{
     ReviewEvent, ReviewVerdict, ShardChange,
 };
 use crate::engine::state::catalogue::Catalogue;
-use crate::engine::state::purchase::{Aftermath, DifferingCapture, Purchase, Reason};
-use crate::engine::state::purchases::Place;
+use crate::engine::state::purchase::{Aftermath, DifferingCapture, Purchase, StateReason};
+use crate::engine::state::purchases::PurchaseIndex;
 use crate::engine::state::shard::Shard;
 use crate::engine::state::tries::PaymentEnd;
 use crate::engine::words::lifecycle::Step;
@@ -285,7 +285,7 @@ impl Shard {
 
     /// A hold that lives on after its payment expires at its time: the timer that its placing set may
     /// have gone off while it was being paid.
-    fn set_timer(&mut self, id: PurchaseId, place: Place, hold: HoldAfter) {
+    fn set_timer(&mut self, id: PurchaseId, place: PurchaseIndex, hold: HoldAfter) {
         if hold == HoldAfter::Kept {
             let due = self.purchases[place].expires_at;
             self.timers.push(Reverse((due, id.sequence())));
@@ -300,7 +300,8 @@ impl Purchase {
         if let Event::PaymentDeclined(declined) = event {
             return Some(PaymentEnd::declined(declined));
         }
-        let (Event::PaymentVoided(voided), Some(Reason::Void(cause))) = (event, self.reason) else {
+        let (Event::PaymentVoided(voided), Some(StateReason::Void(cause))) = (event, self.reason)
+        else {
             return None;
         };
         (voided.hold == HoldAfter::Kept).then(|| PaymentEnd::voided(cause, voided))

@@ -105,7 +105,7 @@ impl Listener {
 #[derive(Copy, Clone, PartialEq, Eq)]
 enum Sharing {
     Alone,
-    ServerShared,
+    Shared,
 }
 
 fn bound(address: SocketAddr, sharing: Sharing) -> io::Result<Socket> {

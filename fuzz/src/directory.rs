@@ -15,7 +15,7 @@ use holdfast::engine::settings::EngineSettings;
 use holdfast::ids::Lsn;
 use holdfast::journal::{
     AuditQuery, CheckError, CheckReport, Clock, ClockBehind, Disks, Journal, JournalOptions,
-    ManualClock, Order, check_on, read_log_on,
+    ManualClock, SortOrder, check_on, read_log_on,
 };
 use holdfast::replay::{History, Plan, Replay, Trial};
 use holdfast::report::event_json;
@@ -98,7 +98,7 @@ fn open(directory: &Directory, report: &CheckReport) {
         act: None,
         by: None,
         limit: PAGE,
-        order: Order::Descending,
+        order: SortOrder::Descending,
     };
     let _ = journal.audit(&query);
     let (products, _) = journal.products();

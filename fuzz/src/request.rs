@@ -8,7 +8,7 @@ use crate::{take, within};
 use holdfast::engine::event::AdminAct;
 use holdfast::engine::payable::AmountRules;
 use holdfast::engine::refusal::Refusal;
-use holdfast::http::admin::terms::{self, Money, Terms, Written};
+use holdfast::http::admin::terms::{self, PriceRules, Terms, Written};
 use holdfast::http::route;
 use holdfast::http::shop::orders::{BuyOrder, HoldOrder, Malformed, Order};
 use holdfast::http::wire::idempotency::{IDEMPOTENCY_KEY, digests, key_in};
@@ -126,7 +126,7 @@ fn told(reason: Refusal, errors: &[FieldError]) {
 fn product(body: &[u8]) {
     let id = ProductId::parse("drop-1").expect("an id");
     let (currencies, payable) = (currencies(), AmountRules::default());
-    let money = Money {
+    let money = PriceRules {
         currencies: &currencies,
         payable: &payable,
     };
@@ -144,7 +144,7 @@ fn product(body: &[u8]) {
 fn promotion(body: &[u8]) {
     let code = PromotionCode::parse("EARLY").expect("an id");
     let (currencies, payable) = (currencies(), AmountRules::default());
-    let money = Money {
+    let money = PriceRules {
         currencies: &currencies,
         payable: &payable,
     };

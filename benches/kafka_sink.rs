@@ -93,7 +93,7 @@ fn messages(bench: &Bench) -> Vec<KafkaMessage> {
         to: Lsn(u64::MAX),
         since: None,
         until: None,
-        order: holdfast::journal::Order::Ascending,
+        order: holdfast::journal::SortOrder::Ascending,
         purchase: None,
         from: Lsn(0),
         kind: None,

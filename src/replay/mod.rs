@@ -546,7 +546,7 @@ impl Replay {
                 Group::Dispute(DisputeEvent::DisputeClosed(closed)) => {
                     self.tally.charged_back(blocked, closed);
                 }
-                // No money moves permanently.
+                // No money moves for good.
                 Group::Hold(_)
                 | Group::Payment(
                     PaymentEvent::PaymentStarted(_)

@@ -189,8 +189,7 @@ async fn serve_http2<H, IO>(
     .await;
 }
 
-/// The handler for hyper; records each request in `presence`. The last response of a connection that
-/// is being drained says so in its header, where the HTTP version has one for it: hyper does not.
+/// The handler for hyper; records each request in `presence`.
 fn service<H: Handler>(
     presence: &Arc<Connection>,
     handler: &Arc<H>,
@@ -202,7 +201,7 @@ fn service<H: Handler>(
 > + use<H> {
     let (handler, presence) = (Arc::clone(handler), Arc::clone(presence));
     hyper::service::service_fn(move |request: Request<Incoming>| {
-        let answer = Arc::clone(&handler).handle(request, UnderWay::new(&presence));
+        let answer = Arc::clone(&handler).handle(request, ActiveRequest::new(&presence));
         async move { Ok(answer.await) }
     })
 }

@@ -208,7 +208,7 @@ impl Shard {
     fn apply_payment(
         &mut self,
         event: PaymentEvent<'_>,
-        (id, place): (PurchaseId, Place),
+        (id, place): (PurchaseId, PurchaseIndex),
         stamp: Stamp,
         limits: Limits,
     ) -> Result<(), &'static str> {
@@ -246,7 +246,7 @@ impl Shard {
                 });
             }
             PaymentEvent::VoidStarted(voided) => {
-                purchase.reason = Some(Reason::Void(voided.cause));
+                purchase.reason = Some(StateReason::Void(voided.cause));
                 purchase.aftermath_mut().void_deadline = Some(voided.deadline);
             }
             PaymentEvent::PaymentVoided(voided) => {
@@ -266,7 +266,7 @@ impl Shard {
         Ok(())
     }
 
-    fn apply_review(&mut self, event: ReviewEvent<'_>, place: Place) {
+    fn apply_review(&mut self, event: ReviewEvent<'_>, place: PurchaseIndex) {
         let purchase = &mut self.purchases[place];
         match event {
             ReviewEvent::ReviewOpened(opened) => {
@@ -276,7 +276,7 @@ impl Shard {
             }
             ReviewEvent::ReviewDecided(decided) => {
                 if let ReviewVerdict::Rejected(void_by) = decided.verdict {
-                    purchase.reason = Some(Reason::Void(decided.void_cause()));
+                    purchase.reason = Some(StateReason::Void(decided.void_cause()));
                     purchase.aftermath_mut().void_deadline = Some(void_by);
                 }
             }

@@ -30,8 +30,8 @@ const SEGMENT_BYTES: usize = (1 << 20) + 512;
 const WITNESS_BYTES: usize = 4_096 + 512;
 
 /// The log's id and its generation's tag, as [`begin`] writes them.
-const LOG_ID: u128 = 0xc45f_3f12_6297_4339_e8aa_02f5_df9f_53b7;
-const TAG: u64 = 0x4c82_741d_e143_c892;
+const LOG_ID: u128 = 0x055c_2d12_3106_8344_30e5_0479_31bd_3347;
+const TAG: u64 = 0x613b_ce91_72ff_79a6;
 
 /// A new data directory.
 pub fn begin() -> Directory {

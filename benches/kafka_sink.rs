@@ -104,7 +104,7 @@ fn messages(bench: &Bench) -> Vec<KafkaMessage> {
     };
     let mut messages = Vec::new();
     loop {
-        let page = bench.journal.audit(&query).expect("the log is well");
+        let page = bench.journal.tail().audit(&query).expect("the log is well");
         messages.extend(page.entries.iter().map(message));
         query.from = page.next;
         if page.end == LogEnd::Reached {

@@ -176,7 +176,7 @@ fn scoring(scored: &Scored) -> NewScoring {
 fn with_rules(text: &str, scored: Option<&Scored>) -> Bench {
     let bench = Bench::open();
     if let Some(scored) = scored {
-        let put = bench.journal.put_scoring(scoring(scored));
+        let put = bench.journal.risk().put_scoring(scoring(scored));
         put.expect("the log takes it");
     }
     let compiled = compile(text).expect("the rules are fine");
@@ -186,7 +186,11 @@ fn with_rules(text: &str, scored: Option<&Scored>) -> Bench {
         source: RulesSource::Shipped,
         by: None,
     };
-    bench.journal.put_rules(new).expect("the log takes it");
+    bench
+        .journal
+        .risk()
+        .put_rules(new)
+        .expect("the log takes it");
     bench
 }
 

@@ -21,7 +21,7 @@ fn snapshot(criterion: &mut Criterion) {
         let submitted = bench.journal.place_hold(&hold(&product, buyer));
         submitted.expect("the log takes it");
     }
-    let taken = bench.journal.snapshot().expect("it is written");
+    let taken = bench.journal.upkeep().snapshot().expect("it is written");
     assert_eq!(taken.purchases, PURCHASES, "every hold is in it");
     let per_mille = taken.bytes * 10 / taken.purchases;
     println!(
@@ -42,7 +42,9 @@ fn snapshot(criterion: &mut Criterion) {
         .measurement_time(Duration::from_secs(5))
         .throughput(Throughput::Elements(PURCHASES));
     group.bench_function("write", |bencher| {
-        bencher.iter(|| -> SnapshotReport { bench.journal.snapshot().expect("it is written") });
+        bencher.iter(|| -> SnapshotReport {
+            bench.journal.upkeep().snapshot().expect("it is written")
+        });
     });
     group.bench_function("restore", |bencher| {
         bencher.iter(|| restore(black_box(&bytes[..]), &engine).expect("it is good"));

@@ -46,6 +46,7 @@ impl Bench {
         let number = self.products.fetch_add(1, Ordering::Relaxed);
         let product = ProductId::parse(&format!("drop-{number}")).expect("an id");
         self.journal
+            .catalogue()
             .put_product(hot_product(&product))
             .expect("the log takes it")
             .expect("there is room");

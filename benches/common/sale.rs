@@ -24,7 +24,7 @@ pub fn fill(bench: &Bench, wanted: u64) -> u64 {
     let nothing = ProductId::parse("nothing").expect("an id");
     let mut product = bench.fresh_product();
     let mut number = 0_u64;
-    while journal.status().log.records < wanted {
+    while journal.figures().status().log.records < wanted {
         for _ in 0..10_000 {
             number += 1;
             if number.is_multiple_of(2_000_000) {
@@ -37,9 +37,9 @@ pub fn fill(bench: &Bench, wanted: u64) -> u64 {
             }
         }
     }
-    let (_, appended) = journal.products();
+    let (_, appended) = journal.reads().products();
     journal.wait_durable(appended).expect("the log is well");
-    journal.status().log.records
+    journal.figures().status().log.records
 }
 
 fn buy(bench: &Bench, product: &ProductId, number: u64) {
@@ -61,6 +61,7 @@ fn buy(bench: &Bench, product: &ProductId, number: u64) {
     };
     let quote = bench
         .journal
+        .reads()
         .purchase(purchase)
         .expect("it was begun")
         .0
@@ -98,7 +99,7 @@ pub fn feed_settings(scratch: &Path) -> FeedSettings {
 
 /// Waits until the one sink has everything.
 pub fn until_caught_up(sinks: &Sinks, journal: &Journal) {
-    let durable = journal.durable_lsn();
+    let durable = journal.tail().durable_lsn();
     loop {
         let status = sinks.status().remove(0);
         if status.cursor >= durable {

@@ -100,12 +100,12 @@ fn open(directory: &Directory, report: &CheckReport) {
         limit: PAGE,
         order: SortOrder::Descending,
     };
-    let _ = journal.audit(&query);
-    let (products, _) = journal.products();
+    let _ = journal.tail().audit(&query);
+    let (products, _) = journal.reads().products();
     assert_eq!(products.len(), report.products.len());
     for payment in &report.payments {
-        assert!(journal.purchase(payment.purchase).is_some());
-        assert!(journal.hold(payment.purchase).is_some());
+        assert!(journal.reads().purchase(payment.purchase).is_some());
+        assert!(journal.reads().hold(payment.purchase).is_some());
     }
     journal.close();
 }

@@ -167,7 +167,7 @@ impl Backup {
 
     /// The current status.
     pub fn status(&self) -> BackupStatus {
-        let durable = self.shared.journal.durable_lsn();
+        let durable = self.shared.journal.tail().durable_lsn();
         let figures = self.shared.figures.lock();
         let lag_bytes = durable.0.saturating_sub(figures.shipped.0);
         BackupStatus {
@@ -213,7 +213,7 @@ struct RunningJob {
 
 impl RunningJob {
     async fn run(self, leasing: Leasing) {
-        let source = || self.shared.journal.copy_source();
+        let source = || self.shared.journal.tail().copy_source();
         let refused = tokio::select! {
             why = self.keep_lease(leasing, source()) => why,
             why = self.ship(source()) => why,
@@ -221,7 +221,7 @@ impl RunningJob {
         if let Some(why) = refused {
             tracing::error!(event = "backup_refused", "{why}");
             let _ = self.claim.send(FirstClaim::Refused(why.clone()));
-            self.shared.journal.withdraw(why);
+            self.shared.journal.tail().withdraw(why);
         }
     }
 
@@ -306,7 +306,7 @@ impl RunningJob {
         tidied: &mut Option<Instant>,
     ) -> Result<(), ShipError> {
         let (journal, began) = (&self.shared.journal, Instant::now());
-        let durable = journal.durable_lsn();
+        let durable = journal.tail().durable_lsn();
         shipper.look(journal.now()).await?;
         // The store had no objection.
         let _ = self.claim.send(FirstClaim::Held);
@@ -332,7 +332,10 @@ impl RunningJob {
     }
 
     fn note(&self, round: &Round) {
-        self.shared.journal.retention_moves(RETENTION, round.needed);
+        self.shared
+            .journal
+            .tail()
+            .retention_moves(RETENTION, round.needed);
         if round.gap {
             self.shared.figures.lock().gaps += 1;
             tracing::error!(
@@ -345,11 +348,14 @@ impl RunningJob {
 
     /// Releases log beyond `backup.log_kept_bytes_max`, although it is not uploaded.
     fn bound_retention(&self) {
-        let durable = self.shared.journal.durable_lsn();
+        let durable = self.shared.journal.tail().durable_lsn();
         let least = durable
             .0
             .saturating_sub(self.shared.settings.log_kept_bytes_max);
-        self.shared.journal.retention_moves(RETENTION, Lsn(least));
+        self.shared
+            .journal
+            .tail()
+            .retention_moves(RETENTION, Lsn(least));
     }
 
     fn failed(&self, why: &str) {

@@ -21,7 +21,7 @@ pub(super) struct BoundWatch {
 impl BoundWatch {
     /// Names what has become near since the last look.
     pub(super) fn look(&mut self, journal: &Journal) {
-        for (near, used) in self.near.iter_mut().zip(journal.bounds_used()) {
+        for (near, used) in self.near.iter_mut().zip(journal.figures().bounds_used()) {
             let percent = (used.used as u128 * 100) / (used.maximum.max(1) as u128);
             if *near {
                 *near = percent >= LEFT_PERCENT;

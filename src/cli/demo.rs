@@ -18,7 +18,7 @@ pub(super) fn put_on_sale(journal: &Journal) -> Result<(), Failure> {
     let price =
         |(code, minor_units): (&str, i64)| Some((Currency::parse(code)?, Price::new(minor_units)?));
     let product = ProductId::parse("drop-1").expect(PARSES);
-    if journal.product(&product).is_none() {
+    if journal.reads().product(&product).is_none() {
         let set = ProductSet {
             product: product.clone(),
             name: "Demo drop".to_owned(),
@@ -36,12 +36,12 @@ pub(super) fn put_on_sale(journal: &Journal) -> Result<(), Failure> {
             by: by.clone(),
         };
         // Refused only where the catalogue is full, and then the demo is not what it is for.
-        if let Ok(set) = journal.put_product(set)? {
+        if let Ok(set) = journal.catalogue().put_product(set)? {
             journal.wait_durable(set.durable_at)?;
         }
     }
     let code = PromotionCode::parse("DEMO10").expect(PARSES);
-    if journal.promotion(&code).is_none() {
+    if journal.reads().promotion(&code).is_none() {
         let set = PromotionSet {
             code,
             discount: Discount::Percent(10),
@@ -54,7 +54,7 @@ pub(super) fn put_on_sale(journal: &Journal) -> Result<(), Failure> {
             active: Active::Yes,
             by,
         };
-        if let Ok(set) = journal.put_promotion(set)? {
+        if let Ok(set) = journal.catalogue().put_promotion(set)? {
             journal.wait_durable(set.durable_at)?;
         }
     }

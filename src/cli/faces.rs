@@ -12,7 +12,7 @@ use crate::http::route::Serves;
 use crate::http::server::listener::Listener;
 use crate::http::server::tls::Tls;
 use crate::http::server::{Face, ServeError};
-use crate::journal::{CommitGate, Journal};
+use crate::journal::Journal;
 use std::sync::Arc;
 
 /// Connections of `server.admin_listen`.
@@ -60,7 +60,7 @@ impl Listeners {
         let workers = config.server.workers;
         let mut handlers = Vec::with_capacity(workers);
         for place in 0..workers {
-            let gate = CommitGate::new(journal);
+            let gate = journal.gate();
             handlers.push(Front::new(core, place, serves, gate));
         }
         let half = |connections: usize| connections.div_ceil(2);
@@ -75,7 +75,7 @@ impl Listeners {
             handlers,
         };
         let admin = admin.map(|listener| {
-            let gate = CommitGate::new(journal);
+            let gate = journal.gate();
             Face {
                 name: "http-admin",
                 listener,

@@ -53,7 +53,7 @@ impl Reloader<'_> {
                     left_out: 0,
                     by: by_signal(),
                 };
-                self.written(&self.journal.admin_refused(refused));
+                self.written(&self.journal.trail().admin_refused(refused));
                 tracing::error!(
                     event = "reload_failed",
                     "the configuration was not reloaded, nothing has changed: {failure}"
@@ -95,7 +95,7 @@ impl Reloader<'_> {
             }
         }
         logging::set(filter);
-        self.written(&journal.set_rate(compose::rate(&config.sale)));
+        self.written(&journal.upkeep().set_rate(compose::rate(&config.sale)));
         // A log that has stopped stops the process, which says why; so the faults are not kept.
         if scoring::start(&config.risk, model, journal).unwrap_or_default() {
             files.insert("risk.model_file");
@@ -139,7 +139,7 @@ impl Reloader<'_> {
             after: Some(Shown::new(after.to_string())),
             by: by_signal(),
         };
-        self.written(&self.journal.admin_acted(acted).map(Some));
+        self.written(&self.journal.trail().admin_acted(acted).map(Some));
         if !secrets.still_retired.is_empty() {
             tracing::warn!(
                 event = "webhook_secret_retired",

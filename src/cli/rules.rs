@@ -70,7 +70,7 @@ impl RulesFile {
 
     /// Puts them in force where they are not those that were read last; whether they are not.
     pub(super) fn put(self, journal: &Journal) -> Result<bool, StorageFault> {
-        let (rules, _) = journal.risk_rules();
+        let (rules, _) = journal.risk().rules();
         if rules.file == Some(digest_of(&self.text)) {
             return Ok(false);
         }
@@ -85,7 +85,7 @@ pub(super) fn start(
     file: Result<Option<RulesFile>, RulesFault>,
     journal: &Journal,
 ) -> Result<(), RulesFault> {
-    let (rules, _) = journal.risk_rules();
+    let (rules, _) = journal.risk().rules();
     match file {
         Ok(Some(file)) => {
             if file.put(journal)? {
@@ -119,7 +119,7 @@ pub(super) fn start(
         version = in_force.lsn.0,
         "risk rules from the log are in force"
     );
-    journal.take_up_rules(compiled.set);
+    journal.risk().take_up_rules(compiled.set);
     Ok(())
 }
 
@@ -152,7 +152,7 @@ fn put(
         source,
         by: None,
     };
-    journal.wait_durable(journal.put_rules(new)?)?;
+    journal.wait_durable(journal.risk().put_rules(new)?)?;
     tracing::info!(
         event = "risk_rules",
         rules,

@@ -56,7 +56,7 @@ pub(super) fn start(
         features: config.features,
         model,
     };
-    let put = journal.put_scoring(new)?;
+    let put = journal.risk().put_scoring(new)?;
     if let Some(put) = put {
         journal.wait_durable(put)?;
     }

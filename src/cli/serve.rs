@@ -249,15 +249,15 @@ fn open(
 
 /// Says that this history of the log waits for an order to go on with it.
 fn say_where_it_is_no_first_history(journal: &Journal) {
-    if journal.may_sell() {
+    if journal.history().may_sell() {
         return;
     }
-    let elsewhere = journal.readers_elsewhere();
+    let elsewhere = journal.history().readers_elsewhere();
     let sinks: Vec<_> = elsewhere.iter().map(|(name, _)| *name).collect();
     tracing::error!(
         event = "restored_copy",
         generation = %journal.generation(),
-        accepted = journal.is_history_accepted(),
+        accepted = journal.history().is_accepted(),
         sinks = sinks.join(" "),
         "the data directory is a restored or older copy: the shop's calls are refused until it is replaced, or POST /admin/history/accept orders to go on with it"
     );

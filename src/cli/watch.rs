@@ -39,9 +39,9 @@ impl<'a> DiskWatch<'a> {
 
     /// Says what has changed since the last look.
     pub(super) fn look(&mut self) -> Health {
-        let notices = self.journal.take_clock_notices();
+        let notices = self.journal.upkeep().take_clock_notices();
         notices.into_iter().for_each(say_of_clock);
-        let disk = self.journal.disk();
+        let disk = self.journal.figures().disk();
         if disk.room != self.room {
             self.room = disk.room;
             self.say_of_room(&disk);

@@ -103,7 +103,7 @@ impl Front {
             (Ok(_), None) => problem(Reason::NotFound, id),
             (Ok(caller), Some(found)) => match found.route(&parts.method) {
                 None => problem(Reason::MethodNotAllowed, id).with(ALLOW, allow(&found)),
-                Some(_) if access == Access::Shop && !self.core.journal.may_sell() => {
+                Some(_) if access == Access::Shop && !self.core.journal.history().may_sell() => {
                     history::not_accepted(id)
                 }
                 Some(route) => {

@@ -168,6 +168,7 @@ impl Payments {
             payments.settle(purchase, &gate).await?;
             let (view, durable_at) = payments
                 .journal
+                .reads()
                 .refund(purchase, number)
                 .expect("a refund is driven only where the journal has it");
             payments.durable(durable_at, &gate).await?;
@@ -199,7 +200,7 @@ impl Payments {
             let recorded = journal.record(purchase, step, Audit::Act(&acted));
             if let Err(error) = recorded {
                 let refused = WriteError::Refused(error.refusal()?);
-                let Some((view, durable_at)) = journal.purchase(purchase) else {
+                let Some((view, durable_at)) = journal.reads().purchase(purchase) else {
                     return Err(refused);
                 };
                 if view.state != PurchaseState::Voiding {
@@ -207,7 +208,7 @@ impl Payments {
                     payments.durable(durable_at, &gate).await?;
                     return Err(refused);
                 }
-                journal.admin_acted(acted(&view))?;
+                journal.trail().admin_acted(acted(&view))?;
             }
             // If another task drives it just now, this has it driven once more.
             let settled = payments.settle(purchase, &gate).await?;
@@ -247,11 +248,11 @@ impl Payments {
     /// Has an open payment, or a refund under way, looked up at once, and a paid purchase compared
     /// with the gateway's books: something was heard of it. Any other one is left alone.
     pub fn look_again(&self, purchase: PurchaseId) {
-        if self.journal.is_open(purchase) {
+        if self.journal.reads().is_open(purchase) {
             self.put_down(purchase, Duration::ZERO);
             return;
         }
-        let known = self.journal.purchase(purchase);
+        let known = self.journal.reads().purchase(purchase);
         if known.is_some_and(|(view, _)| has_books(&view)) {
             self.suspects.put(purchase);
             self.put_down(purchase, Duration::ZERO);
@@ -261,7 +262,7 @@ impl Payments {
     /// Drives on what is open, as [`Payments::resume`] says, on a thread of its own until
     /// [`Payments::stop`]. To be called before the first [`Payments::pay`].
     pub fn start(self: &Arc<Self>) -> std::io::Result<()> {
-        let gate = CommitGate::new(&self.journal);
+        let gate = self.journal.gate();
         let resumed = self.resume(&gate);
         self.background.start("payments", move || async move {
             // The gate goes on after it: what was begun may still wait for the log.
@@ -281,10 +282,10 @@ impl Payments {
         self: &Arc<Self>,
         gate: &Arc<CommitGate>,
     ) -> impl Future<Output = ()> + Send + use<> {
-        for (purchase, _) in self.journal.open_payments() {
+        for (purchase, _) in self.journal.reads().open_payments() {
             self.put_down(purchase, Duration::ZERO);
         }
-        for (purchase, deadline) in self.journal.reviews() {
+        for (purchase, deadline) in self.journal.reads().reviews() {
             self.put_down(purchase, self.until(deadline));
         }
         let (payments, gate) = (Arc::clone(self), Arc::clone(gate));
@@ -355,7 +356,7 @@ impl Payments {
     /// Waits until the log takes more, or its fault: an append into a full ring would stop the thread,
     /// and with it everybody else's requests.
     pub(super) async fn log_room(&self) {
-        while !self.journal.log_has_room() && self.journal.fault().is_none() {
+        while !self.journal.figures().log_has_room() && self.journal.fault().is_none() {
             tokio::time::sleep(ROOM_LOOK_EVERY).await;
         }
     }
@@ -381,7 +382,7 @@ impl Payments {
 
     /// The purchase, and the LSN that must be durable before it is answered.
     pub(super) fn read(&self, purchase: PurchaseId) -> (PurchaseView, Lsn) {
-        let read = self.journal.purchase(purchase);
+        let read = self.journal.reads().purchase(purchase);
         read.expect("a payment is driven only for a purchase that the journal has")
     }
 
@@ -482,6 +483,7 @@ impl Payments {
     ) -> Result<DriveEnd, StorageFault> {
         let (refund, _) = self
             .journal
+            .reads()
             .refund(view.purchase, number)
             .expect("the refund under way is one of the purchase's");
         let known = match before {
@@ -612,7 +614,7 @@ impl Payments {
         let grace_ms = self.settings.pending_after_ms;
         let now = self.journal.now();
         let next_due = self.later.first_due();
-        for (purchase, changed) in self.journal.open_payments() {
+        for (purchase, changed) in self.journal.reads().open_payments() {
             let resting = now.since_ms(changed) >= grace_ms;
             let grace = Duration::from_millis(grace_ms);
             if resting && self.registry.is_neglected(purchase, grace, next_due) {
@@ -621,7 +623,7 @@ impl Payments {
             }
         }
         // Deadlines are told by the clock on the wall, which can be set.
-        for (purchase, deadline) in self.journal.reviews() {
+        for (purchase, deadline) in self.journal.reads().reviews() {
             if deadline > now {
                 continue;
             }

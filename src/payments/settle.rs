@@ -133,7 +133,7 @@ impl Payments {
             return Err(fault.into());
         }
         driving.end();
-        if self.journal().is_open(purchase) {
+        if self.journal().reads().is_open(purchase) {
             self.look_again(purchase);
         }
         match booked {
@@ -233,7 +233,7 @@ impl Payments {
         total: Amount,
     ) -> Result<DriveEnd, StorageFault> {
         let (journal, purchase) = (self.journal(), view.purchase);
-        let refunds = journal.purchase_with_aftermath(purchase);
+        let refunds = journal.reads().purchase_with_aftermath(purchase);
         let refunds = refunds.map_or_else(Vec::new, |(_, aftermath, _)| aftermath.refunds);
         let done = |it: &&RefundView| matches!(it.status, RefundStatus::Succeeded { .. });
         let mut left = view.refunded;

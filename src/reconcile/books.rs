@@ -45,15 +45,15 @@ impl OurBooks for Journal {
     }
 
     fn end(&self) -> Lsn {
-        self.status().appended
+        self.figures().status().appended
     }
 
     fn payment(&self, id: PurchaseId, request: RequestId) -> Option<PaymentView> {
-        self.payment(id, request)
+        self.reads().payment(id, request)
     }
 
     fn payments_of(&self, shard: ShardId, from: u64, most: usize) -> PaymentsPage {
-        self.payments_of(shard, from, most)
+        self.reads().payments_of(shard, from, most)
     }
 
     fn durable(&self, lsn: Lsn) -> Result<(), StorageFault> {

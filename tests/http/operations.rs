@@ -491,7 +491,7 @@ fn write_long_log(data_dir: &Path) {
         },
     };
     for _ in 0..EVENTS {
-        journal.admin_acted(acted.clone()).unwrap();
+        journal.trail().admin_acted(acted.clone()).unwrap();
     }
     journal.close();
 }

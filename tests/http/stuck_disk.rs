@@ -9,7 +9,7 @@ use holdfast::http::route::Serves;
 use holdfast::http::server::listener::Listener;
 use holdfast::http::server::{Face, Server};
 use holdfast::ids::{KeyOwner, ReceiptKeyId, RequestId, UserId};
-use holdfast::journal::{CommitGate, Disks, Journal, JournalOptions};
+use holdfast::journal::{Disks, Journal, JournalOptions};
 use holdfast::payments::sandbox::Sandbox;
 use holdfast::payments::{PaymentSettings, Payments};
 use holdfast::receipts::{ReceiptKey, Sealer};
@@ -165,7 +165,7 @@ impl Stage {
             listener,
             connections_max: 1_000,
             per_peer_max: 1_000,
-            handlers: vec![Front::new(&core, 0, Serves::All, CommitGate::new(&journal))],
+            handlers: vec![Front::new(&core, 0, Serves::All, journal.gate())],
         };
         let server = Server::start(&config.server, None, face, None).unwrap();
         Self {
@@ -260,7 +260,7 @@ fn a_full_ring_is_told_after_a_bounded_wait_and_stops_nobody() {
     stage.disk.set(true);
     let begun: Vec<_> = (0..HOLDS).map(|it| stage.begin(&hold(it))).collect();
     until("the ring has no room", || {
-        (!stage.journal.log_has_room()).then_some(())
+        (!stage.journal.figures().log_has_room()).then_some(())
     });
 
     let start = Instant::now();
@@ -313,7 +313,7 @@ fn figures_that_wait_for_a_shard_stop_no_worker() {
             told.recv().unwrap();
             act()
         };
-        let _ = journal.pause_buyer_acted(paused, acted).unwrap();
+        let _ = journal.risk().pause_buyer_acted(paused, acted).unwrap();
     });
     turn.recv().unwrap();
 

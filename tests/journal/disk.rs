@@ -106,19 +106,20 @@ fn a_snapshot_is_due_when_the_log_has_grown_by_as_much_as_the_last_one_took() {
     let disk = SimStorage::new();
     let mut journal = open(&disk).expect("a healthy disk");
     let set = journal
+        .catalogue()
         .put_product(product_set())
         .expect("the log takes it");
     let begun = set.expect("there is room").durable_at;
-    assert!(journal.snapshot_due(1));
-    assert!(!journal.snapshot_due(1 << 20));
-    let taken = journal.snapshot().expect("a snapshot");
+    assert!(journal.upkeep().snapshot_due(1));
+    assert!(!journal.upkeep().snapshot_due(1 << 20));
+    let taken = journal.upkeep().snapshot().expect("a snapshot");
     assert!(taken.bytes > 10 * begun.0, "{taken:?}");
     // The size of the last one is remembered over a restart.
     journal.close();
     journal = open(&disk).expect("a healthy disk");
     let mut numbers = (0..=u8::MAX).cycle();
     let mut last = taken.lsn;
-    while !journal.snapshot_due(1) {
+    while !journal.upkeep().snapshot_due(1) {
         assert!(last.0 < taken.lsn.0 + taken.bytes, "{last:?} {taken:?}");
         let submitted = submit(
             &journal,
@@ -156,6 +157,7 @@ fn scripted_run(disk: &SimStorage) -> Vec<Given> {
         let journal = open(disk).expect("a healthy disk");
         if session == 0 {
             let set = journal
+                .catalogue()
                 .put_product(product_set())
                 .expect("the log takes it");
             journal
@@ -165,7 +167,7 @@ fn scripted_run(disk: &SimStorage) -> Vec<Given> {
         for number in 0..2_u8 {
             let user = session * 2 + number;
             give(disk, &journal, &mut answers, Command::Hold(hold(user)));
-            journal.snapshot().expect("a snapshot");
+            journal.upkeep().snapshot().expect("a snapshot");
             give(disk, &journal, &mut answers, Command::Buy(buy(user)));
         }
         journal.close();
@@ -206,7 +208,12 @@ enum End {
 
 /// Captures or declines.
 fn settle(journal: &Journal, purchase: PurchaseId, end: End) -> (Lsn, String) {
-    let quote = journal.purchase(purchase).expect("it was begun").0.quote;
+    let quote = journal
+        .reads()
+        .purchase(purchase)
+        .expect("it was begun")
+        .0
+        .quote;
     let captured = [
         PaymentStep::Authorized {
             authorization: AuthorizationId::parse("auth").expect("an id"),
@@ -254,7 +261,7 @@ fn survives(image: &CrashImage, answers: &[Given]) -> bool {
             "{crash:?} acknowledged {acknowledged}"
         );
     }
-    for view in journal.products().0 {
+    for view in journal.reads().products().0 {
         assert!(view.held + view.sold <= view.total, "{crash:?}: I1");
     }
     let from_snapshot = journal.opened().snapshot.is_some();

@@ -18,12 +18,17 @@ fn begun(dir: &Path) -> Arc<Journal> {
     let journal = open(dir);
     let mut product = events::product_set();
     product.stock = 100;
-    journal.put_product(product).expect("a disk").expect("room");
+    journal
+        .catalogue()
+        .put_product(product)
+        .expect("a disk")
+        .expect("room");
     let promotion = PromotionSet {
         uses_max: 10,
         ..events::promotion_set()
     };
     journal
+        .catalogue()
         .put_promotion(promotion)
         .expect("a disk")
         .expect("room");
@@ -31,8 +36,14 @@ fn begun(dir: &Path) -> Arc<Journal> {
 }
 
 fn levels(journal: &Journal) -> (u32, u32) {
-    let (product, _) = journal.product(&events::product()).expect("it is set");
-    let (promotion, _) = journal.promotion(&events::promotion()).expect("it is set");
+    let (product, _) = journal
+        .reads()
+        .product(&events::product())
+        .expect("it is set");
+    let (promotion, _) = journal
+        .reads()
+        .promotion(&events::promotion())
+        .expect("it is set");
     (product.sold, promotion.uses)
 }
 
@@ -49,68 +60,89 @@ fn baselines_count_at_once_and_after_a_restart_whichever_way_it_recovers() {
     let nonces = ["n-1".to_owned(), "n-2".to_owned(), "n-1".to_owned()];
 
     let journal = begun(dir.path());
-    assert!(stands(journal.import_sold(&product, 60).expect("a disk")));
-    assert!(stands(journal.import_uses(&code, 7).expect("a disk")));
     assert!(stands(
-        journal.import_holdings(&user, &product, 3).expect("a disk")
+        journal.takeover().sold(&product, 60).expect("a disk")
+    ));
+    assert!(stands(journal.takeover().uses(&code, 7).expect("a disk")));
+    assert!(stands(
+        journal
+            .takeover()
+            .holdings(&user, &product, 3)
+            .expect("a disk")
     ));
     assert!(stands(
         journal
-            .import_holdings(&other, &product, 1)
+            .takeover()
+            .holdings(&other, &product, 1)
             .expect("a disk")
     ));
-    assert!(stands(journal.import_key(&user, key).expect("a disk")));
+    assert!(stands(journal.takeover().key(&user, key).expect("a disk")));
     let (fresh, _) = journal
-        .import_nonces(&nonces)
+        .takeover()
+        .nonces(&nonces)
         .expect("a disk")
         .expect("room");
     assert_eq!(fresh, 2);
     assert_eq!(levels(&journal), (60, 7));
 
     // It says how much there is: less is less, the same is nothing.
-    assert!(stands(journal.import_sold(&product, 55).expect("a disk")));
-    assert!(stands(journal.import_uses(&code, 5).expect("a disk")));
     assert!(stands(
-        journal.import_holdings(&user, &product, 2).expect("a disk")
+        journal.takeover().sold(&product, 55).expect("a disk")
+    ));
+    assert!(stands(journal.takeover().uses(&code, 5).expect("a disk")));
+    assert!(stands(
+        journal
+            .takeover()
+            .holdings(&user, &product, 2)
+            .expect("a disk")
     ));
     assert!(stands(
         journal
-            .import_holdings(&other, &product, 0)
+            .takeover()
+            .holdings(&other, &product, 0)
             .expect("a disk")
     ));
     for again in [
-        journal.import_sold(&product, 55),
-        journal.import_uses(&code, 5),
-        journal.import_holdings(&user, &product, 2),
-        journal.import_key(&user, key),
+        journal.takeover().sold(&product, 55),
+        journal.takeover().uses(&code, 5),
+        journal.takeover().holdings(&user, &product, 2),
+        journal.takeover().key(&user, key),
     ] {
         assert_eq!(again.expect("a disk"), Ok(Imported::There));
     }
     assert_eq!(
-        journal.import_nonces(&nonces).expect("a disk"),
+        journal.takeover().nonces(&nonces).expect("a disk"),
         Ok((0, None))
     );
     let committed = |journal: &Journal| {
-        let (buyer, _) = journal.buyer(&events::user()).expect("it is known");
+        let (buyer, _) = journal.reads().buyer(&events::user()).expect("it is known");
         buyer.committed
     };
     assert_eq!(committed(&journal), [(product.clone(), 2)]);
-    let (digest, now) = (journal.digest(), levels(&journal));
+    let (digest, now) = (journal.upkeep().digest(), levels(&journal));
     assert_eq!(now, (55, 5));
     close(journal);
 
     let journal = open(dir.path());
-    let from_log = (journal.digest(), levels(&journal), committed(&journal));
+    let from_log = (
+        journal.upkeep().digest(),
+        levels(&journal),
+        committed(&journal),
+    );
     assert_eq!(from_log, (digest.clone(), now, vec![(product.clone(), 2)]));
-    journal.snapshot().expect("a snapshot");
+    journal.upkeep().snapshot().expect("a snapshot");
     close(journal);
 
     let journal = open(dir.path());
     assert!(journal.opened().snapshot.is_some());
-    let from_snapshot = (journal.digest(), levels(&journal), committed(&journal));
+    let from_snapshot = (
+        journal.upkeep().digest(),
+        levels(&journal),
+        committed(&journal),
+    );
     assert_eq!(from_snapshot, from_log);
     assert_eq!(
-        journal.import_nonces(&nonces).expect("a disk"),
+        journal.takeover().nonces(&nonces).expect("a disk"),
         Ok((0, None))
     );
     close(journal);
@@ -132,29 +164,35 @@ fn baselines_count_at_once_and_after_a_restart_whichever_way_it_recovers() {
 fn what_does_not_fit_is_refused_and_leaves_nothing() {
     let dir = tempfile::tempdir().expect("a directory");
     let journal = begun(dir.path());
-    let (digest, end) = (journal.digest(), journal.durable_lsn());
+    let (digest, end) = (journal.upkeep().digest(), journal.tail().durable_lsn());
     let (product, code, user) = (events::product(), events::promotion(), events::user());
     let unknown = ProductId::parse("never-set").expect("an id");
     let unknown_code = PromotionCode::parse("NEVER-SET").expect("an id");
     let refused = [
-        (journal.import_sold(&product, 101), NotImported::BeyondTotal),
-        (journal.import_sold(&unknown, 1), NotImported::Unknown),
-        (journal.import_uses(&code, 11), NotImported::BeyondTotal),
-        (journal.import_uses(&unknown_code, 1), NotImported::Unknown),
         (
-            journal.import_holdings(&user, &unknown, 1),
+            journal.takeover().sold(&product, 101),
+            NotImported::BeyondTotal,
+        ),
+        (journal.takeover().sold(&unknown, 1), NotImported::Unknown),
+        (journal.takeover().uses(&code, 11), NotImported::BeyondTotal),
+        (
+            journal.takeover().uses(&unknown_code, 1),
             NotImported::Unknown,
         ),
         (
-            journal.import_holdings(&user, &product, u32::MAX),
+            journal.takeover().holdings(&user, &unknown, 1),
+            NotImported::Unknown,
+        ),
+        (
+            journal.takeover().holdings(&user, &product, u32::MAX),
             NotImported::BeyondTotal,
         ),
     ];
     for (place, (result, why)) in refused.into_iter().enumerate() {
         assert_eq!(result.expect("a disk"), Err(why), "number {place}");
     }
-    assert_eq!(journal.digest(), digest);
-    assert!(journal.durable_lsn() >= end && end > Lsn(0));
+    assert_eq!(journal.upkeep().digest(), digest);
+    assert!(journal.tail().durable_lsn() >= end && end > Lsn(0));
     assert_eq!(levels(&journal), (0, 0));
     close(journal);
 }

@@ -502,7 +502,7 @@ impl Pair {
 
     /// The state that the step led to, or why it did not.
     fn record(&self, id: PurchaseId, step: u8) -> &'static str {
-        let (view, _) = self.journal().purchase(id).expect("it was begun");
+        let (view, _) = self.journal().reads().purchase(id).expect("it was begun");
         let step = payment_step(step, view.quote);
         match self.journal().record(id, step, Audit::Nothing) {
             Ok(recorded) => recorded.view.state.as_str(),
@@ -586,7 +586,10 @@ impl Pair {
             Step::Glance { ms } => return self.glance(ms),
             Step::Correct { ms } => return self.correct(ms),
             Step::SetStock { product, total } => {
-                let set = self.journal().put_product(product_set(product, total));
+                let set = self
+                    .journal()
+                    .catalogue()
+                    .put_product(product_set(product, total));
                 let found = match set.expect("the log takes it") {
                     Ok(_) => "set",
                     Err(refusal) => refusal.reason(),
@@ -603,11 +606,11 @@ impl Pair {
     }
 
     fn snapshot(&self) {
-        self.journal().snapshot().expect("a snapshot");
+        self.journal().upkeep().snapshot().expect("a snapshot");
     }
 
     fn sweep(&self) {
-        self.journal().sweep().expect("the log takes it");
+        self.journal().upkeep().sweep().expect("the log takes it");
     }
 
     fn glance(&mut self, ms: i64) {
@@ -666,7 +669,7 @@ impl Pair {
     }
 
     fn reopen(&mut self) {
-        let before = self.journal().digest();
+        let before = self.journal().upkeep().digest();
         // Its background threads own it for moments, and with it the directory.
         self.journal().close();
         drop(self.journal.take());
@@ -679,6 +682,7 @@ impl Pair {
         for product in 0..2 {
             let found = self
                 .journal()
+                .reads()
                 .product(&product_id(product))
                 .expect("it was set")
                 .0;
@@ -691,13 +695,14 @@ impl Pair {
         let waiting = self.model.purchases.iter();
         let waiting = waiting.filter(|it| it.state == S::UnderReview).count();
         assert_eq!(
-            self.journal().reviews().len(),
+            self.journal().reads().reviews().len(),
             waiting,
             "after {number}: {step:?}"
         );
         for (place, sale) in self.model.purchases.iter().enumerate() {
             let view = self
                 .journal()
+                .reads()
                 .purchase(self.ids[place])
                 .expect("it was begun")
                 .0;

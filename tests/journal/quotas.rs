@@ -42,7 +42,10 @@ fn open(
 
 fn put_product(journal: &Journal) {
     let set = commands::product_set(ProductId::parse("drop-1").expect("an id"), 1_000);
-    let put = journal.put_product(set).expect("the log takes it");
+    let put = journal
+        .catalogue()
+        .put_product(set)
+        .expect("the log takes it");
     put.expect("it is fine");
 }
 
@@ -96,11 +99,11 @@ fn reopened(
     directory: &Path,
     clock: &ManualClock,
 ) -> Arc<Journal> {
-    let digest = journal.digest();
+    let digest = journal.upkeep().digest();
     journal.close();
     drop(journal);
     let journal = open(directory, clock);
-    assert_eq!(journal.digest(), digest);
+    assert_eq!(journal.upkeep().digest(), digest);
     journal
 }
 
@@ -134,7 +137,7 @@ fn retry_after_is_until_a_hold_ends_or_a_key_is_forgotten() {
         let first_is_kept_until = RETENTION_MS - HOLD_TTL_MS;
         assert_eq!(hold(&journal, 6), Err(first_is_kept_until), "five keys");
         assert_eq!(hold(&journal, 5), Ok(fifth), "a known key is answered");
-        journal.snapshot().expect("it is written");
+        journal.upkeep().snapshot().expect("it is written");
         journal = reopened(journal, plain, kept.path(), &clock);
     }
     clock.advance_ms(RETENTION_MS - HOLD_TTL_MS - 1);

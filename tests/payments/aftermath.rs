@@ -101,11 +101,11 @@ fn a_stuck_void_is_still_stuck_after_a_restart_and_is_tried_again() {
     }
     stage.close();
     let stage = Stage::open(dir.path());
-    assert_eq!(stage.journal.status().stuck_voids, 1);
+    assert_eq!(stage.journal.figures().status().stuck_voids, 1);
     assert_eq!(stage.view(purchase).state, PurchaseState::Stuck);
     stage.resume();
     assert_eq!(stage.view(purchase).state, PurchaseState::Voided);
-    assert_eq!(stage.journal.status().stuck_voids, 0);
+    assert_eq!(stage.journal.figures().status().stuck_voids, 0);
     stage.check(&[purchase], "after a restart");
 }
 
@@ -189,7 +189,7 @@ fn a_payment_without_a_task_driving_it_is_found() {
     // Its intent is written, and whoever wrote it never pays.
     let purchase = stage.start("tok_ok");
     stage.run(async {
-        while stage.journal.is_open(purchase) {
+        while stage.journal.reads().is_open(purchase) {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
     });
@@ -462,7 +462,11 @@ fn refunds_end_once_for_every_card() {
         let refund = stage.refund(purchase, Some(700));
         assert_eq!(word(&refund.status), told, "{card}");
         stage.settle();
-        let (refund, _) = stage.journal.refund(purchase, refund.number).unwrap();
+        let (refund, _) = stage
+            .journal
+            .reads()
+            .refund(purchase, refund.number)
+            .unwrap();
         assert_eq!(word(&refund.status), end, "{card}");
         purchases.push(purchase);
         stage.check(&purchases, card);

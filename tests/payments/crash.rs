@@ -69,7 +69,7 @@ fn after_any_crash_payments_are_completed() {
     stage.close();
 
     let stage = Stage::open(dir.path());
-    assert_eq!(stage.journal.open_payments().len(), rows.len());
+    assert_eq!(stage.journal.reads().open_payments().len(), rows.len());
     stage.resume();
     for (row, purchase) in rows.iter().zip(&left) {
         let view = stage.view(*purchase);
@@ -135,7 +135,7 @@ fn after_any_crash_a_review_waits_for_a_person_and_is_completed() {
         in_log(&stage, purchase, row[0], authorization);
         left.push(purchase);
     }
-    let digest = stage.journal.digest();
+    let digest = stage.journal.upkeep().digest();
     stage.close();
 
     let stage = open();
@@ -158,7 +158,7 @@ fn after_any_crash_a_review_waits_for_a_person_and_is_completed() {
     }
     stage.check(&left, "every review");
     assert_eq!(stage.sandbox.charges(), offline(dir.path()));
-    let digest = stage.journal.digest();
+    let digest = stage.journal.upkeep().digest();
     stage.close();
     assert_eq!(open().journal.opened().digest, digest);
 }
@@ -188,7 +188,7 @@ fn an_undecided_review_is_decided_at_its_deadline_also_across_a_crash() {
             let purchases: Vec<_> = (0..80)
                 .map(|_| stage.buy("tok_ok").view().purchase)
                 .collect();
-            let waiting = stage.journal.reviews().len();
+            let waiting = stage.journal.reads().reviews().len();
             if killed {
                 assert_ne!(waiting, 0, "{what}: reviews are open when it is killed");
                 let copied = copy.path().join("data");
@@ -316,9 +316,9 @@ fn a_refund_that_a_crash_leaves_ends_once() {
         stage.close();
 
         let stage = Stage::open(dir.path());
-        assert_eq!(stage.journal.open_payments().len(), 1, "{what}");
+        assert_eq!(stage.journal.reads().open_payments().len(), 1, "{what}");
         stage.resume();
-        let (refund, _) = stage.journal.refund(purchase, number).unwrap();
+        let (refund, _) = stage.journal.reads().refund(purchase, number).unwrap();
         let ended = match refund.status {
             RefundStatus::Succeeded { .. } => "succeeded",
             RefundStatus::Failed { .. } => "failed",
@@ -486,7 +486,7 @@ fn killed_before_or_after_any_call_every_card_ends_right() {
                 let charges = stage.sandbox.charges();
                 stage.close();
                 let again = Stage::open(&copy);
-                assert_eq!(again.journal.open_payments(), [], "{what}");
+                assert_eq!(again.journal.reads().open_payments(), [], "{what}");
                 assert_eq!(again.sandbox.charges(), charges, "{what}");
                 again.check(&[purchase], &what);
             }

@@ -111,13 +111,13 @@ impl Stage {
         };
         let gateway = wrap(Arc::clone(&sandbox));
         let payments = Payments::new(Arc::clone(&journal), gateway, settings, key, meter).unwrap();
-        let gate = CommitGate::new(&journal);
+        let gate = journal.gate();
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_time()
             .build()
             .unwrap();
         runtime.spawn(Arc::clone(&gate).drive());
-        let number = journal.status().purchases as u64;
+        let number = journal.figures().status().purchases as u64;
         let stage = Self {
             journal,
             sandbox,
@@ -142,7 +142,7 @@ impl Stage {
             reward_tokens,
             ..commands::product_set(product(), STOCK)
         };
-        let _ = self.journal.put_product(set).unwrap().unwrap();
+        let _ = self.journal.catalogue().put_product(set).unwrap().unwrap();
     }
 
     /// Puts a promotion in force under which everything costs nothing.
@@ -159,7 +159,12 @@ impl Stage {
             active: Active::Yes,
             by: operator(),
         };
-        let _ = self.journal.put_promotion(set).unwrap().unwrap();
+        let _ = self
+            .journal
+            .catalogue()
+            .put_promotion(set)
+            .unwrap()
+            .unwrap();
     }
 
     /// Writes the intent to buy one unit with this card.
@@ -285,7 +290,7 @@ impl Stage {
     }
 
     pub fn view(&self, purchase: PurchaseId) -> PurchaseView {
-        self.journal.purchase(purchase).unwrap().0
+        self.journal.reads().purchase(purchase).unwrap().0
     }
 
     pub fn reference(&self, purchase: PurchaseId) -> Reference {
@@ -325,7 +330,7 @@ impl Stage {
             charges.len() <= purchases.len(),
             "{what}: charges of nobody's"
         );
-        let (product, _) = self.journal.product(&product()).unwrap();
+        let (product, _) = self.journal.reads().product(&product()).unwrap();
         let levels = (product.held, product.sold, product.available());
         assert_eq!(
             levels,

@@ -85,7 +85,7 @@ fn everything_that_a_profile_counts_is_in_it() {
         run.step(&step, at);
     }
     for _ in 0..2 {
-        run.journal.snapshot().expect("a snapshot");
+        run.journal.upkeep().snapshot().expect("a snapshot");
         run.journal = reopen(run.journal, directory.path(), &clock);
     }
     let profile = profiles(&run.journal)[0].as_ref().map(Counted::of);

@@ -56,7 +56,7 @@ fn put_rules(journal: &Journal, text: &str) {
         source: RulesSource::Administration,
         by: Some(admin()),
     };
-    journal.put_rules(new).expect("the log takes it");
+    journal.risk().put_rules(new).expect("the log takes it");
 }
 
 fn set(clock: &ManualClock, at: UnixMs) {
@@ -65,16 +65,16 @@ fn set(clock: &ManualClock, at: UnixMs) {
 
 /// What a restart does.
 fn reopen(journal: Arc<Journal>, directory: &Path, clock: &ManualClock) -> Arc<Journal> {
-    let (digest, counters) = (journal.digest(), journal.counters_digest());
+    let (digest, counters) = (journal.upkeep().digest(), journal.risk().counters_digest());
     journal.close();
     drop(journal);
     let journal = open(directory, clock);
-    assert_eq!(journal.digest(), digest, "the state");
-    assert_eq!(journal.counters_digest(), counters, "the counters");
-    let (rules, _) = journal.risk_rules();
+    assert_eq!(journal.upkeep().digest(), digest, "the state");
+    assert_eq!(journal.risk().counters_digest(), counters, "the counters");
+    let (rules, _) = journal.risk().rules();
     if let Some(in_force) = &rules.in_force {
         let compiled = compile(&in_force.set.text).expect("it was understood before");
-        journal.take_up_rules(compiled.set);
+        journal.risk().take_up_rules(compiled.set);
     }
     journal
 }
@@ -82,6 +82,7 @@ fn reopen(journal: Arc<Journal>, directory: &Path, clock: &ManualClock) -> Arc<J
 fn put_product(journal: &Journal) {
     let set = commands::product_set(ProductId::parse("drop-1").expect("an id"), 1_000_000);
     journal
+        .catalogue()
         .put_product(set)
         .expect("the log takes it")
         .expect("it is fine");
@@ -151,7 +152,12 @@ fn buy(journal: &Journal, command: &Buy, ends: Ends) -> Option<Refusal> {
             });
             record(PaymentStep::StartCapture);
             record(PaymentStep::captured(
-                journal.purchase(purchase).expect("it was begun").0.quote,
+                journal
+                    .reads()
+                    .purchase(purchase)
+                    .expect("it was begun")
+                    .0
+                    .quote,
                 CaptureId::parse("cap").expect("an id"),
                 ReceiptKeyId::parse("r1").expect("an id"),
             ));
@@ -220,7 +226,7 @@ fn what_a_buyer_paid_is_summed_by_currency_and_window() {
     assert_eq!(pays(&journal, "bo", Ends::Captured), None);
     for snapshot in [false, true] {
         if snapshot {
-            journal.snapshot().expect("a snapshot");
+            journal.upkeep().snapshot().expect("a snapshot");
         }
         journal = reopen(journal, directory.path(), &clock);
         assert_eq!(
@@ -253,6 +259,7 @@ fn pauses_end_by_themselves_and_outlive_restarts_with_ratings() {
             by: admin(),
         };
         journal
+            .risk()
             .pause_buyer(paused)
             .expect("the log takes it")
             .expect("there is room");
@@ -270,6 +277,7 @@ fn pauses_end_by_themselves_and_outlive_restarts_with_ratings() {
         by: admin(),
     };
     journal
+        .risk()
         .rate_buyer(rated)
         .expect("the log takes it")
         .expect("there is room");
@@ -286,7 +294,7 @@ fn pauses_end_by_themselves_and_outlive_restarts_with_ratings() {
     };
     for snapshot in [false, true] {
         if snapshot {
-            journal.snapshot().expect("a snapshot");
+            journal.upkeep().snapshot().expect("a snapshot");
         }
         journal = reopen(journal, directory.path(), &clock);
         assert_eq!(holds(&journal, "ana"), Some(Refusal::RiskBlocked));
@@ -311,8 +319,8 @@ fn a_counter_that_is_kept_deeper_says_until_when_it_warms_up() {
     let clock = ManualClock::new(BEGIN);
     let mut journal = open(directory.path(), &clock);
     let until = |journal: &Journal| {
-        let (rules, _) = journal.risk_rules();
-        warms_up_until(&journal.compiled_rules(), rules.kept(), journal.now())[0]
+        let (rules, _) = journal.risk().rules();
+        warms_up_until(&journal.risk().compiled(), rules.kept(), journal.now())[0]
     };
     // Before there was anything to count, nothing is missed.
     put_rules(&journal, &rule("count(attempt by user last 1h) >= 5"));
@@ -328,7 +336,7 @@ fn a_counter_that_is_kept_deeper_says_until_when_it_warms_up() {
     assert_eq!(until(&journal), warm);
     for snapshot in [false, true] {
         if snapshot {
-            journal.snapshot().expect("a snapshot");
+            journal.upkeep().snapshot().expect("a snapshot");
         }
         journal = reopen(journal, directory.path(), &clock);
         assert_eq!(until(&journal), warm);
@@ -407,7 +415,7 @@ proptest! {
                 }
                 Step::Rules(a, b) => put_rules(&journal, &observing(a, b)),
                 Step::Snapshot => {
-                    journal.snapshot().expect("a snapshot");
+                    journal.upkeep().snapshot().expect("a snapshot");
                 }
                 Step::Restart => journal = reopen(journal, directory.path(), &clock),
                 Step::Later(ms) => {
@@ -417,7 +425,7 @@ proptest! {
             }
         }
         let journal = reopen(journal, directory.path(), &clock);
-        let digest = journal.digest();
+        let digest = journal.upkeep().digest();
         journal.close();
         drop(journal);
         let report = check(directory.path(), &EngineSettings::default());
@@ -461,7 +469,7 @@ fn the_log_leads_to_the_same_counters_whatever_runs_concurrently() {
                     depth = depth % 60 + 7;
                     put_rules(journal, &observing(depth, 61 - depth.min(60) + round));
                     if depth % 3 == 0 {
-                        journal.snapshot().expect("a snapshot");
+                        journal.upkeep().snapshot().expect("a snapshot");
                     }
                 }
             });

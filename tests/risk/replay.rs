@@ -128,12 +128,16 @@ impl Drive {
             0 => {
                 self.stage.reopen();
                 if let Some(scoring) = &self.scoring {
-                    let again = self.stage.journal().put_scoring(scoring.clone());
+                    let again = self.stage.journal().risk().put_scoring(scoring.clone());
                     assert_eq!(again.unwrap(), None, "the log has it");
                 }
             }
             1 => {
-                self.stage.journal().snapshot().expect("a snapshot");
+                self.stage
+                    .journal()
+                    .upkeep()
+                    .snapshot()
+                    .expect("a snapshot");
             }
             2 => {
                 // The price of a product changes while holds stand.
@@ -205,7 +209,7 @@ impl Drive {
             pause,
             by: admin(),
         };
-        let done = self.stage.journal().pause_buyer(paused);
+        let done = self.stage.journal().risk().pause_buyer(paused);
         done.expect("the log takes it").expect("there is room");
     }
 
@@ -224,7 +228,7 @@ impl Drive {
             },
             by: admin(),
         };
-        let done = self.stage.journal().rate_buyer(rated);
+        let done = self.stage.journal().risk().rate_buyer(rated);
         done.expect("the log takes it").expect("there is room");
         // What was computed of buyers who are known counts where the operator says nothing.
         let segmented = BuyerSegmented {
@@ -235,7 +239,7 @@ impl Drive {
             change: self.ms,
             run: 1,
         };
-        let done = self.stage.journal().segment_buyer(segmented);
+        let done = self.stage.journal().risk().segment_buyer(segmented);
         done.expect("the log takes it");
     }
 }
@@ -297,7 +301,7 @@ fn a_model_gives_the_recorded_scores_again() {
             features: FeaturesWritten::Always,
             model: Some((loaded, named)),
         };
-        stage.journal().put_scoring(scoring.clone()).unwrap();
+        stage.journal().risk().put_scoring(scoring.clone()).unwrap();
         let mut drive = Drive::new(stage, seed);
         drive.scoring = Some(scoring);
         drive.stage.put_rules(&(some_rules(seed) + ON_SCORE));
@@ -472,7 +476,7 @@ fn attempts_refused_before_the_rules_or_by_a_pause_are_not_evaluated() {
         pause: Some(pause),
         by: admin(),
     };
-    stage.journal().pause_buyer(paused).unwrap().unwrap();
+    stage.journal().risk().pause_buyer(paused).unwrap().unwrap();
     let paused = stage.buy(&ana, None, Issuer::Accepts);
     assert_eq!(paused, Ended::Refused(Refusal::RiskBlocked));
     stage.settle();
@@ -819,7 +823,7 @@ fn a_log_whose_beginning_is_gone_says_from_where_it_is_exact() {
         stage.buy(&it, None, Issuer::Accepts);
         if number % 3_000 == 2_999 {
             stage.settle();
-            stage.journal().snapshot().expect("a snapshot");
+            stage.journal().upkeep().snapshot().expect("a snapshot");
         }
     }
     stage.settle();

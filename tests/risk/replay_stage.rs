@@ -99,10 +99,10 @@ impl Stage {
         self.journal().close();
         drop(self.open.take());
         let journal = open(self.directory.path(), &self.clock, &settings);
-        let (rules, _) = journal.risk_rules();
+        let (rules, _) = journal.risk().rules();
         if let Some(in_force) = &rules.in_force {
             let compiled = compile(&in_force.set.text).expect("it was understood before");
-            journal.take_up_rules(compiled.set);
+            journal.risk().take_up_rules(compiled.set);
         }
         self.open = Some(journal);
     }
@@ -125,7 +125,10 @@ impl Stage {
             source: RulesSource::Administration,
             by: Some(admin()),
         };
-        self.journal().put_rules(new).expect("the log takes it");
+        self.journal()
+            .risk()
+            .put_rules(new)
+            .expect("the log takes it");
     }
 
     pub fn put_product(&self, id: &str, stock: u32, prices: &[(&str, i64)]) {
@@ -134,7 +137,11 @@ impl Stage {
             prices: prices.iter().map(price).collect(),
             ..commands::product_set(ProductId::parse(id).expect("an id"), stock)
         };
-        let put = self.journal().put_product(set).expect("the log takes it");
+        let put = self
+            .journal()
+            .catalogue()
+            .put_product(set)
+            .expect("the log takes it");
         put.expect("it is fine");
     }
 
@@ -203,7 +210,11 @@ impl Stage {
             capture_before: None,
         };
         self.record(purchase, authorized);
-        let (view, _) = self.journal().purchase(purchase).expect("it was begun");
+        let (view, _) = self
+            .journal()
+            .reads()
+            .purchase(purchase)
+            .expect("it was begun");
         if view.review.is_some() {
             let review = PaymentStep::OpenReview {
                 within_ms: 24 * HOUR,
@@ -229,7 +240,7 @@ impl Stage {
 
     /// Everything so far is durable.
     pub fn settle(&self) {
-        let (_, end) = self.journal().risk_rules();
+        let (_, end) = self.journal().risk().rules();
         self.journal().wait_durable(end).expect("the disk takes it");
     }
 }

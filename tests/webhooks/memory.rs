@@ -48,7 +48,7 @@ fn receive(
     event: &str,
 ) -> Result<Disposition, Refusal> {
     let command = command(journal, format, nonce, event);
-    let told = journal.receive_webhook(&command).unwrap();
+    let told = journal.webhooks().receive(&command).unwrap();
     let told = told.map_err(|not| not.rejection.reason);
     told.map(|let_in| {
         journal.wait_durable(let_in.durable_at).unwrap();
@@ -63,14 +63,14 @@ fn a_used_nonce_is_reported_only_once_its_first_delivery_is_durable() {
     let clock = ManualClock::new(START);
     let memory = WebhookMemory::new(TOLERANCE_MS, 1_000, WEEK_MS, 1_000);
     let journal = open(dir.path(), &clock, memory);
-    assert_eq!(journal.knows_nonce(1), None);
+    assert_eq!(journal.webhooks().knows_nonce(1), None);
     let delivery = command(&journal, WebhookFormat::Holdfast, 1, "e-1");
-    let first = journal.receive_webhook(&delivery).unwrap().unwrap();
+    let first = journal.webhooks().receive(&delivery).unwrap().unwrap();
     assert!(first.durable_at > holdfast::ids::Lsn(0));
-    let again = journal.receive_webhook(&delivery).unwrap().unwrap_err();
+    let again = journal.webhooks().receive(&delivery).unwrap().unwrap_err();
     assert_eq!(again.rejection.reason, Refusal::ReplayedNonce);
     assert!(again.durable_at >= Some(first.durable_at), "{again:?}");
-    assert!(journal.knows_nonce(1) >= Some(first.durable_at));
+    assert!(journal.webhooks().knows_nonce(1) >= Some(first.durable_at));
 }
 
 #[test]
@@ -127,7 +127,7 @@ fn nonces_outlive_every_timestamp_and_events_a_week() {
         for nonce in 8..10 {
             let again = receive(&journal, WebhookFormat::Holdfast, nonce, "e-1");
             assert_eq!(again, Ok(Disposition::Duplicate), "{offset_ms}");
-            journal.snapshot().unwrap();
+            journal.upkeep().snapshot().unwrap();
             // Its background threads own it for moments, and with it the directory.
             journal.close();
             drop(journal);
@@ -156,11 +156,11 @@ fn no_setting_of_the_wall_clock_makes_anything_forgotten() {
         assert_eq!(own(&journal, 1, "e-1"), Ok(Disposition::Ignored));
         // For a second, with another webhook meanwhile.
         clock.step_ms(step_ms);
-        journal.sweep().unwrap();
+        journal.upkeep().sweep().unwrap();
         assert_eq!(own(&journal, 2, "e-2"), Ok(Disposition::Ignored));
         clock.advance_ms(1_000);
         clock.step_ms(-step_ms);
-        journal.sweep().unwrap();
+        journal.upkeep().sweep().unwrap();
         let again = |journal: &Journal| {
             for nonce in [1, 2] {
                 let told = own(journal, nonce, "e-3");
@@ -173,14 +173,14 @@ fn no_setting_of_the_wall_clock_makes_anything_forgotten() {
         again(&journal);
         // For good.
         clock.step_ms(step_ms);
-        journal.sweep().unwrap();
+        journal.upkeep().sweep().unwrap();
         clock.advance_ms(SETTLE_MS);
-        journal.sweep().unwrap();
+        journal.upkeep().sweep().unwrap();
         assert_eq!(journal.now(), clock.wall(), "{step_ms}");
         again(&journal);
         for snapshot in [false, true] {
             if snapshot {
-                journal.snapshot().unwrap();
+                journal.upkeep().snapshot().unwrap();
             }
             journal.close();
             drop(journal);
@@ -212,11 +212,11 @@ fn a_wrong_clock_at_a_start_forgets_nothing_if_it_is_set_right_in_time() {
     clock.advance_ms(1_000);
     clock.step_ms(-8 * DAY_MS);
     for _ in 0..=SETTLE_MS / 1_000 {
-        journal.sweep().unwrap();
+        journal.upkeep().sweep().unwrap();
         again(&journal);
         clock.advance_ms(1_000);
     }
-    journal.sweep().unwrap();
+    journal.upkeep().sweep().unwrap();
     assert_eq!(journal.now(), clock.wall(), "it was set right");
     again(&journal);
     journal.close();

@@ -32,7 +32,7 @@ fn write(
     journal: &Journal,
     outcome: &mut ImportReport,
 ) -> Result<Lsn, StorageFault> {
-    let mut end = journal.admin_acted(AdminActed {
+    let mut end = journal.trail().admin_acted(AdminActed {
         act: Act::Imported.as_str().to_owned(),
         target: Target::parse("redis"),
         before: None,
@@ -45,28 +45,30 @@ fn write(
         Err(why) => outcome.not_taken(meaning, key, words(why)),
     };
     for (product, units) in &plan.products {
-        let set = journal.put_product(unknown_product(product, *units))?;
+        let set = journal
+            .catalogue()
+            .put_product(unknown_product(product, *units))?;
         let set = set.map(|set| Imported::Stands(set.durable_at));
         let set = set.map_err(|_| NotImported::Full);
         taken(Meaning::Stock, product.as_str(), set);
     }
     for (product, sold) in &plan.sold {
-        let result = journal.import_sold(product, *sold)?;
+        let result = journal.takeover().sold(product, *sold)?;
         taken(Meaning::Stock, product.as_str(), result);
     }
     for (user, product, units) in &plan.holdings {
-        let result = journal.import_holdings(user, product, *units)?;
+        let result = journal.takeover().holdings(user, product, *units)?;
         taken(Meaning::Holdings, &format!("{user} {product}"), result);
     }
     for (code, uses) in &plan.uses {
-        let result = journal.import_uses(code, *uses)?;
+        let result = journal.takeover().uses(code, *uses)?;
         taken(Meaning::Promotions, code.as_str(), result);
     }
     for (user, scope) in &plan.keys {
-        let result = journal.import_key(user, *scope)?;
+        let result = journal.takeover().key(user, *scope)?;
         taken(Meaning::Keys, user.as_str(), result);
     }
-    let nonces = journal.import_nonces(&plan.nonces)?;
+    let nonces = journal.takeover().nonces(&plan.nonces)?;
     let nonces = nonces.map(|(_, lsn)| lsn.map_or(Imported::There, Imported::Stands));
     taken(Meaning::Nonces, "all of them", nonces);
     Ok(end)

@@ -68,7 +68,7 @@ impl CatalogueCalls {
             Ok(asked) => asked,
             Err(errors) => return call.invalid(Refusal::InvalidRequest, &errors),
         };
-        let (page, durable_at) = self.worker.journal.products_after(&after, limit);
+        let (page, durable_at) = self.worker.journal.reads().products_after(&after, limit);
         let next = next_of(&page, |it| it.product.as_str());
         let products: Vec<_> = page.entries.iter().map(terms::product_for_admin).collect();
         let shown = json!({ "products": products, "next": next });
@@ -80,7 +80,7 @@ impl CatalogueCalls {
             Ok(asked) => asked,
             Err(errors) => return call.invalid(Refusal::InvalidRequest, &errors),
         };
-        let (page, durable_at) = self.worker.journal.promotions_after(&after, limit);
+        let (page, durable_at) = self.worker.journal.reads().promotions_after(&after, limit);
         let next = next_of(&page, |it| it.code.as_str());
         let promotions: Vec<_> = page
             .entries
@@ -97,7 +97,7 @@ impl CatalogueCalls {
             Ok(conditions) => conditions,
             Err(error) => return call.invalid(Refusal::InvalidRequest, &[error]),
         };
-        let found = id.and_then(|id| self.worker.journal.product(&id));
+        let found = id.and_then(|id| self.worker.journal.reads().product(&id));
         let Some((view, durable_at)) = found else {
             return call.problem(Refusal::ProductNotFound);
         };
@@ -159,15 +159,16 @@ impl CatalogueCalls {
         id: &ProductId,
         change: impl FnOnce(Option<&ProductView>) -> Result<ProductSet, NotChanged>,
     ) -> Answer {
-        let changed = self
-            .worker
-            .journal
-            .change_product(id, change, |before, after| {
-                let before = before.map(terms::product_for_admin);
-                let after = terms::product_for_admin(after);
-                let target = Some(id.as_str());
-                call.acting().acted(target, before.as_ref(), Some(&after))
-            });
+        let changed =
+            self.worker
+                .journal
+                .catalogue()
+                .change_product(id, change, |before, after| {
+                    let before = before.map(terms::product_for_admin);
+                    let after = terms::product_for_admin(after);
+                    let target = Some(id.as_str());
+                    call.acting().acted(target, before.as_ref(), Some(&after))
+                });
         let shown = |view: &_| (terms::product_tag(view), terms::product_for_admin(view));
         self.changed(call, Refusal::ProductNotFound, changed, shown)
             .await
@@ -179,7 +180,7 @@ impl CatalogueCalls {
             Ok(conditions) => conditions,
             Err(error) => return call.invalid(Refusal::InvalidRequest, &[error]),
         };
-        let found = code.and_then(|code| self.worker.journal.promotion(&code));
+        let found = code.and_then(|code| self.worker.journal.reads().promotion(&code));
         let Some((view, durable_at)) = found else {
             return call.problem(Refusal::PromotionNotFound);
         };
@@ -206,7 +207,7 @@ impl CatalogueCalls {
             Err(answer) => return answer,
         };
         let patches = matches!(written, Written::Patch(_));
-        let changed = self.worker.journal.change_promotion(
+        let changed = self.worker.journal.catalogue().change_promotion(
             &code,
             |standing| {
                 go_on(&conditions, patches, standing.map(terms::promotion_tag))?;

@@ -54,7 +54,7 @@ impl Histories {
             let detail = "Another order to accept this history is being carried out.";
             return call.problem_about(Refusal::WrongState, detail, &json!({}));
         };
-        if self.worker.journal.may_sell() {
+        if self.worker.journal.history().may_sell() {
             return nothing_to_accept(&call);
         }
         // 1. Find what the gateway has and this history has not, before anything is sold.
@@ -71,7 +71,7 @@ impl Histories {
         let (journal, acting) = (Arc::clone(&self.worker.journal), Arc::clone(call.acting()));
         let (by, compared) = (call.by(), found(&report));
         let accepting = tokio::task::spawn_blocking(move || {
-            journal.accept_history(by, |accepted| {
+            journal.history().accept(by, |accepted| {
                 let mut after = shown(accepted);
                 after["note"] = note.into();
                 after["reconcile"] = compared;

@@ -45,7 +45,7 @@ pub struct Inquiries {
 impl Inquiries {
     pub async fn purchase(&self, call: Call) -> Answer {
         let id = PurchaseId::parse_purchase(&call.param);
-        let found = id.and_then(|id| self.worker.journal.purchase_with_aftermath(id));
+        let found = id.and_then(|id| self.worker.journal.reads().purchase_with_aftermath(id));
         let Some((view, aftermath, durable_at)) = found else {
             return call.problem(Refusal::PurchaseNotFound);
         };
@@ -94,11 +94,11 @@ impl Inquiries {
         let Some(user) = UserId::parse(&call.param) else {
             return call.bad_path_id("user_id");
         };
-        let Some((view, _)) = self.worker.journal.buyer(&user) else {
+        let Some((view, _)) = self.worker.journal.reads().buyer(&user) else {
             return call.problem(Reason::UserNotFound);
         };
         // The last read has the largest LSN, so waiting for it covers all reads.
-        let (counts, durable_at) = self.worker.journal.user_counts(&user);
+        let (counts, durable_at) = self.worker.journal.risk().user_counts(&user);
         let mut shown = buyer_json(&self.worker.journal, &view);
         shown["velocity"] = velocity(&counts);
         self.worker.read(&call, durable_at, &shown).await
@@ -125,7 +125,7 @@ impl Inquiries {
         }
         let limit = usize::try_from(limit.unwrap_or(LIMIT_DEFAULT)).unwrap_or(usize::MAX);
         let journal = Arc::clone(&self.worker.journal);
-        let read = move || journal.purchases_of(&user, after, limit);
+        let read = move || journal.reads().purchases_of(&user, after, limit);
         let Ok(found) = tokio::task::spawn_blocking(read).await else {
             return call.problem(Reason::NotReady);
         };
@@ -154,7 +154,7 @@ impl Inquiries {
         // It takes the lock of every shard, so it runs on the thread of the reports.
         let journal = Arc::clone(&self.worker.journal);
         let Ok((mut open, durable_at)) =
-            tokio::task::spawn_blocking(move || journal.open_views()).await
+            tokio::task::spawn_blocking(move || journal.reads().open_views()).await
         else {
             return call.problem(Reason::NotReady);
         };
@@ -204,7 +204,7 @@ impl Inquiries {
 pub fn buyer_json(journal: &Journal, view: &BuyerView) -> Value {
     let now = journal.now();
     let settings = journal.settings();
-    let window_ms = journal.rate().window_ms;
+    let window_ms = journal.upkeep().rate().window_ms;
     let counted = |at: &&UnixMs| now.since_ms(**at) < window_ms;
     let committed = view.committed.iter();
     let committed =

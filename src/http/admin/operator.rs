@@ -36,7 +36,7 @@ impl Operator {
             return call.problem(reason);
         }
         let journal = Arc::clone(&self.worker.journal);
-        let taken = tokio::task::spawn_blocking(move || journal.snapshot()).await;
+        let taken = tokio::task::spawn_blocking(move || journal.upkeep().snapshot()).await;
         match taken {
             Ok(Ok(report)) => {
                 let shown = json!({
@@ -61,7 +61,7 @@ impl Operator {
             Err(errors) => return call.invalid(Refusal::InvalidRequest, &errors),
         };
         let journal = Arc::clone(&self.worker.journal);
-        let page = tokio::task::spawn_blocking(move || journal.audit(&query)).await;
+        let page = tokio::task::spawn_blocking(move || journal.tail().audit(&query)).await;
         match page {
             Ok(Ok(page)) => {
                 let shown = json!({

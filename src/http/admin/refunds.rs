@@ -43,7 +43,7 @@ pub struct Refunds {
 impl Refunds {
     pub async fn start(&self, call: Call, body: Incoming) -> Answer {
         let id = PurchaseId::parse_purchase(&call.param);
-        let found = id.and_then(|id| self.worker.journal.purchase(id));
+        let found = id.and_then(|id| self.worker.journal.reads().purchase(id));
         let refunding = RefundAttempt {
             refunds: self,
             call: &call,
@@ -55,7 +55,7 @@ impl Refunds {
     /// The refunds of a purchase.
     pub async fn list(&self, call: Call) -> Answer {
         let id = PurchaseId::parse_purchase(&call.param);
-        let found = id.and_then(|id| self.worker.journal.purchase_with_aftermath(id));
+        let found = id.and_then(|id| self.worker.journal.reads().purchase_with_aftermath(id));
         let Some((_, aftermath, durable_at)) = found else {
             return call.problem(Refusal::PurchaseNotFound);
         };
@@ -67,13 +67,13 @@ impl Refunds {
     pub async fn one(&self, call: Call) -> Answer {
         let (id, number) = call.param.rsplit_once('/').unwrap_or((&call.param, ""));
         let known = PurchaseId::parse_purchase(id);
-        let known = known.filter(|id| self.worker.journal.purchase(*id).is_some());
+        let known = known.filter(|id| self.worker.journal.reads().purchase(*id).is_some());
         let Some(id) = known else {
             return call.problem(Refusal::PurchaseNotFound);
         };
         let digits = number.bytes().all(|b| b.is_ascii_digit());
         let number = number.parse().ok().filter(|_| digits);
-        let found = number.and_then(|number| self.worker.journal.refund(id, number));
+        let found = number.and_then(|number| self.worker.journal.reads().refund(id, number));
         let Some((view, durable_at)) = found else {
             return call.problem(Reason::RefundNotFound);
         };
@@ -90,7 +90,7 @@ impl Refunds {
             Ok(Ok(view)) => view,
             Ok(Err(fault)) => return faulted(call, &fault),
             Err(_) => {
-                let known = self.worker.journal.refund(purchase, number);
+                let known = self.worker.journal.reads().refund(purchase, number);
                 let (view, durable_at) = known.expect("this refund began");
                 if let Err(reason) = self.worker.durable(Some(durable_at)).await {
                     return (call.problem(reason), AttemptResult::Refused(reason));
@@ -163,7 +163,7 @@ impl AttemptKind for RefundAttempt<'_> {
     }
 
     fn replay(&self, user: &UserId, key: &IdempotencyKey) -> Option<Submitted<RefundOutcome>> {
-        self.refunds.worker.journal.replay_refund(user, key)
+        self.refunds.worker.journal.reads().replay_refund(user, key)
     }
 
     fn submit(

@@ -52,7 +52,7 @@ impl Reviews {
         // It takes the lock of every shard, so it runs on the thread of the reports.
         let journal = Arc::clone(&self.worker.journal);
         let Ok((waiting, total, durable_at)) =
-            tokio::task::spawn_blocking(move || journal.review_views(after, limit)).await
+            tokio::task::spawn_blocking(move || journal.reads().review_views(after, limit)).await
         else {
             return call.problem(Reason::NotReady);
         };
@@ -101,7 +101,7 @@ impl Reviews {
         let Some(id) = PurchaseId::parse_purchase(&call.param) else {
             return call.problem(Refusal::PurchaseNotFound);
         };
-        if self.worker.journal.purchase(id).is_none() {
+        if self.worker.journal.reads().purchase(id).is_none() {
             return call.problem(Refusal::PurchaseNotFound);
         }
         let decider = Decider::Person(Judgement {

@@ -39,12 +39,12 @@ impl RiskCalls {
     }
 
     pub async fn rules(&self, call: Call) -> Answer {
-        let (rules, _) = self.worker.journal.risk_rules();
-        let held = self.worker.journal.rule_counts();
+        let (rules, _) = self.worker.journal.risk().rules();
+        let held = self.worker.journal.risk().rule_counts();
         let held = |name: &str| held.iter().find(|it| it.0.as_str() == name).map(|it| it.2);
         let mut shown = rules_json(&rules, self.worker.journal.now(), held);
         // The last read has the largest LSN, so waiting for it covers all reads.
-        let (scoring, durable_at) = self.worker.journal.risk_scoring();
+        let (scoring, durable_at) = self.worker.journal.risk().scoring();
         shown["scoring"] = scoring_json(scoring.as_ref());
         self.worker.read(&call, durable_at, &shown).await
     }
@@ -68,7 +68,8 @@ impl RiskCalls {
             let before = before.map(shown_in_trail);
             acting.acted(None, before.as_ref(), Some(&shown_in_trail(after)))
         };
-        let put = tokio::task::spawn_blocking(move || journal.put_rules_acted(new, acted)).await;
+        let put =
+            tokio::task::spawn_blocking(move || journal.risk().put_rules_acted(new, acted)).await;
         let told = put.map_err(|_| call.problem(crate::http::wire::problem::Reason::NotReady))?;
         self.told(call, told.map(Ok)).await
     }
@@ -101,11 +102,15 @@ impl RiskCalls {
             by: call.by(),
         };
         let after = paused.pause.as_ref().map(pause_json);
-        let told = self.worker.journal.pause_buyer_acted(paused, |before| {
-            let before = before.map(pause_json);
-            let target = Some(user.as_str());
-            call.acting().acted(target, before.as_ref(), after.as_ref())
-        });
+        let told = self
+            .worker
+            .journal
+            .risk()
+            .pause_buyer_acted(paused, |before| {
+                let before = before.map(pause_json);
+                let target = Some(user.as_str());
+                call.acting().acted(target, before.as_ref(), after.as_ref())
+            });
         match self.told(call, told).await {
             Ok(()) => self.buyer_risk_told(call, &user).await,
             Err(answer) => answer,
@@ -137,11 +142,15 @@ impl RiskCalls {
             by: call.by(),
         };
         let after = rating_json(&rated.rating);
-        let told = self.worker.journal.rate_buyer_acted(rated, |before| {
-            let before = before.map(rating_json);
-            let target = Some(user.as_str());
-            call.acting().acted(target, before.as_ref(), Some(&after))
-        });
+        let told = self
+            .worker
+            .journal
+            .risk()
+            .rate_buyer_acted(rated, |before| {
+                let before = before.map(rating_json);
+                let target = Some(user.as_str());
+                call.acting().acted(target, before.as_ref(), Some(&after))
+            });
         match self.told(&call, told).await {
             Ok(()) => self.buyer_risk_told(&call, &user).await,
             Err(answer) => answer,
@@ -149,10 +158,10 @@ impl RiskCalls {
     }
 
     async fn buyer_risk_told(&self, call: &Call, user: &UserId) -> Answer {
-        let (pause, rating, _) = self.worker.journal.buyer_risk(user);
+        let (pause, rating, _) = self.worker.journal.risk().buyer(user);
         let mut shown = rating_json(&rating.unwrap_or_default());
         shown["user_id"] = user.as_str().into();
-        let (segment, computed, durable_at) = self.worker.journal.buyer_segment(user);
+        let (segment, computed, durable_at) = self.worker.journal.risk().buyer_segment(user);
         shown["effective_segment"] = segment.as_ref().map(Segment::as_str).into();
         shown["computed"] = computed.as_ref().map(computed_json).unwrap_or_default();
         shown["pause"] = pause.as_ref().map(pause_json).unwrap_or_default();

@@ -45,7 +45,7 @@ impl Settlements {
             Err((reason, errors)) => return call.invalid(reason, &errors),
         };
         let id = PurchaseId::parse_purchase(&call.param);
-        let known = id.filter(|id| self.worker.journal.purchase(*id).is_some());
+        let known = id.filter(|id| self.worker.journal.reads().purchase(*id).is_some());
         let Some(id) = known else {
             return call.problem(Refusal::PurchaseNotFound);
         };

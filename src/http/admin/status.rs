@@ -38,10 +38,14 @@ impl StatusCall {
             Ok(asked) => asked,
             Err(errors) => return call.invalid(Refusal::InvalidRequest, &errors),
         };
-        let (products, _) = self.worker.journal.products_after(&after, limit);
+        let (products, _) = self.worker.journal.reads().products_after(&after, limit);
         let next = next_of(&products, |it| it.product.as_str());
         let journal = Arc::clone(&self.worker.journal);
-        let status = match self.reports.gather(move || journal.status()).await {
+        let status = match self
+            .reports
+            .gather(move || journal.figures().status())
+            .await
+        {
             Ok(status) => status,
             Err(reason) => return call.problem(reason),
         };
@@ -62,7 +66,7 @@ impl StatusCall {
             "snapshot_lsn": status.snapshot.map(|lsn| lsn.0),
             "snapshot_failure": status.snapshot_failure,
             "log": log_json(&self.worker.journal, &status),
-            "disk": disk_json(&self.worker.journal.disk()),
+            "disk": disk_json(&self.worker.journal.figures().disk()),
             "buyers": status.buyers,
             "purchases": status.purchases,
             "idempotency_keys": status.keys,
@@ -96,7 +100,7 @@ fn log_json(journal: &Journal, status: &Status) -> Value {
             "number": generation.number(),
             "tag": format!("{:016x}", generation.tag()),
         },
-        "accepted": journal.is_history_accepted(),
+        "accepted": journal.history().is_accepted(),
         "syncs": status.log.syncs,
         "frames": status.log.frames,
         "records": status.log.records,

@@ -49,7 +49,7 @@ impl WebhookSecrets {
             Err(not_added) => return call.invalid(Refusal::InvalidRequest, &[told(not_added)]),
         };
         let acted = call.acting().acted(Some(id.as_str()), None, Some(&shown));
-        let Ok(durable_at) = self.worker.journal.admin_acted(acted) else {
+        let Ok(durable_at) = self.worker.journal.trail().admin_acted(acted) else {
             return call.problem(Refusal::StorageUnavailable);
         };
         match self.worker.durable(Some(durable_at)).await {

@@ -230,7 +230,7 @@ impl Worker {
     pub fn refused_shape(&self, call: &Call, reason: Refusal, readable: Readable) -> Reply {
         let origin = origin(call, None, &readable);
         // If the log has stopped, nothing can be added to the audit trail, and the process stops.
-        let _ = self.journal.refuse(AttemptRefused {
+        let _ = self.journal.trail().refuse(AttemptRefused {
             flow: call.flow(),
             reason,
             facts: None,

@@ -116,13 +116,13 @@ impl Worker {
     /// Waits a limited time for room in the log's ring. An append into a full ring would block the
     /// thread until the disk has written something, and with it all other requests of the thread.
     async fn log_room(&self) -> Result<(), Refusal> {
-        if self.journal.log_has_room() {
+        if self.journal.figures().log_has_room() {
             return Ok(());
         }
         let began = Instant::now();
         while began.elapsed() < LOG_ROOM_WAIT {
             tokio::time::sleep(LOG_ROOM_LOOK_EVERY).await;
-            if self.journal.log_has_room() {
+            if self.journal.figures().log_has_room() {
                 return Ok(());
             }
         }
@@ -191,7 +191,7 @@ impl Worker {
 
     /// Logs an act without an effect on the engine, durably.
     pub async fn write_down(&self, acted: AdminActed) -> Result<(), Refusal> {
-        let appended = self.journal.admin_acted(acted);
+        let appended = self.journal.trail().admin_acted(acted);
         let durable_at = appended.map_err(|_| Refusal::StorageUnavailable)?;
         self.durable(Some(durable_at)).await
     }
@@ -213,7 +213,7 @@ impl Worker {
         };
         // If the log has stopped, nothing can be added to the audit trail, and the process stops.
         // The refusal is answered nevertheless: it changed nothing.
-        if let Ok(Some(end)) = self.journal.admin_refused(refused) {
+        if let Ok(Some(end)) = self.journal.trail().admin_refused(refused) {
             let _ = self.durable(Some(end)).await;
         }
     }

@@ -131,7 +131,7 @@ impl Webhooks {
         let claim = WebhookClaim::read(endpoint, &call.parts.headers)?;
         let body = self.worker.body_within(call, body, desk.body).await?;
         // Gateways use the wall clock, which may differ from the core's time.
-        let (tolerance_ms, now) = (desk.tolerance_ms, self.worker.journal.wall_clock());
+        let (tolerance_ms, now) = (desk.tolerance_ms, self.worker.journal.upkeep().wall_clock());
         let Genuine { delivery, secret } = claim.verify(&desk.secrets, tolerance_ms, &body, now)?;
         tracing::debug!(event = "webhook_genuine", secret = %secret, "signed with a known secret");
         let message = match webhooks::read(&delivery, &body, tolerance_ms, now) {
@@ -139,7 +139,8 @@ impl Webhooks {
             Err(malformed) => {
                 // A used nonce is reported first, even if the body is malformed this time.
                 let nonce = delivery.nonce();
-                let known = nonce.and_then(|nonce| self.worker.journal.knows_nonce(nonce));
+                let known =
+                    nonce.and_then(|nonce| self.worker.journal.webhooks().knows_nonce(nonce));
                 let durable_at = known.ok_or(WebhookRefused::Malformed(malformed))?;
                 self.worker.durable(Some(durable_at)).await?;
                 return Err(Refusal::ReplayedNonce.into());
@@ -175,7 +176,7 @@ impl Webhooks {
         let by_us = !matches!(message.about, About::Authorization(_));
         command.purchase = self.purchase_about(message.about, &command).await?;
         let began = Instant::now();
-        let received = self.worker.journal.receive_webhook(&command);
+        let received = self.worker.journal.webhooks().receive(&command);
         self.worker.counters.took(Stage::Shard, began.elapsed());
         let received = received.map_err(|_| Refusal::StorageUnavailable)?;
         // A dispute of a payment without a known capture shows that there is a capture: look it up.
@@ -204,7 +205,7 @@ impl Webhooks {
     fn tell_of_dispute(&self, command: &ReceiveWebhook, why: Unplaced) {
         let view = command
             .purchase
-            .and_then(|purchase| self.worker.journal.purchase(purchase));
+            .and_then(|purchase| self.worker.journal.reads().purchase(purchase));
         let Some((view, _)) = view else { return };
         tracing::error!(
             event = "dispute_unplaced",
@@ -222,7 +223,12 @@ impl Webhooks {
         let Some(purchase) = command.purchase.filter(|_| failed) else {
             return;
         };
-        if self.worker.journal.refund_succeeded(purchase, number) {
+        if self
+            .worker
+            .journal
+            .webhooks()
+            .refund_succeeded(purchase, number)
+        {
             self.worker.counters.refund_failed_late();
             tracing::error!(
                 event = "refund_failed_late",
@@ -264,7 +270,7 @@ impl Webhooks {
             }
             About::Authorization(authorization) => {
                 let journal = Arc::clone(&self.worker.journal);
-                if journal.knows_webhook(command) {
+                if journal.webhooks().knows(command) {
                     return Ok(None);
                 }
                 let disputed = command.kind.is_dispute();
@@ -273,8 +279,8 @@ impl Webhooks {
                 let looked = tokio::task::spawn_blocking(move || {
                     // Checked before the search, so that a payment that gets its id meanwhile is
                     // found.
-                    let unnamed = disputed && journal.awaits_authorization(begun_by);
-                    (journal.purchase_of(&authorization), unnamed)
+                    let unnamed = disputed && journal.webhooks().awaits_authorization(begun_by);
+                    (journal.webhooks().purchase_of(&authorization), unnamed)
                 });
                 match looked.await.map_err(|_| Refusal::Overloaded)? {
                     (None, true) => Err(Refusal::WrongState),
@@ -297,7 +303,7 @@ impl Webhooks {
             | WebhookKind::DisputeLost => true,
             WebhookKind::PaymentVoided | WebhookKind::PaymentFailed | WebhookKind::Other => false,
         };
-        if of_money && self.worker.journal.has_forgotten(purchase) {
+        if of_money && self.worker.journal.reads().has_forgotten(purchase) {
             tracing::error!(
                 event = "webhook_of_forgotten",
                 purchase_id = %purchase,
@@ -311,7 +317,7 @@ impl Webhooks {
         // Another data directory may use the same gateway account, and after a restore a purchase's
         // number may belong to another payment.
         (reference.log_id() == self.worker.journal.log_id()).then_some(())?;
-        let (view, _) = self.worker.journal.purchase(reference.purchase())?;
+        let (view, _) = self.worker.journal.reads().purchase(reference.purchase())?;
         (view.request == Some(reference.request())).then_some(reference.purchase())
     }
 }

@@ -52,15 +52,18 @@ impl Scrape {
         self.log_metrics(&mut out);
         out.single(
             &families::AUDIT_REFUSALS_LEFT_OUT,
-            self.journal.refused_acts_left_out(),
+            self.journal.trail().acts_left_out(),
         );
         out.single(
             &families::ATTEMPT_REFUSALS_LEFT_OUT,
-            self.journal.refused_attempts_left_out(),
+            self.journal.trail().attempts_left_out(),
         );
         out.single(&families::LOG_LINES_DROPPED, logging::dropped());
         out.single(&families::LOG_LINES_LEFT_OUT, logging::left_out());
-        out.signed_seconds(&families::CLOCK_OFFSET, self.journal.clock_offset_ms());
+        out.signed_seconds(
+            &families::CLOCK_OFFSET,
+            self.journal.upkeep().clock_offset_ms(),
+        );
         jobs::reconciliation(&self.reconciler.status(), &mut out);
         if let Some(job) = &self.segments {
             jobs::segments(&job.status(), &mut out);
@@ -76,7 +79,7 @@ impl Scrape {
     fn risk_metrics(&self, out: &mut Exposition) {
         let family = &families::RISK_HITS;
         out.family(family);
-        for (rule, outcome, held) in self.journal.rule_counts() {
+        for (rule, outcome, held) in self.journal.risk().rule_counts() {
             let (rule, outcome) = (rule.as_str(), outcome.as_str());
             out.sample(
                 family,
@@ -86,13 +89,13 @@ impl Scrape {
         }
         out.single(
             &families::VELOCITY_KEYS_GIVEN_UP,
-            self.journal.velocity_given_up(),
+            self.journal.risk().velocity_given_up(),
         );
     }
 
     /// The journal's figures. It takes the lock of each shard once per scrape.
     fn log_metrics(&self, out: &mut Exposition) {
-        let status = self.journal.status();
+        let status = self.journal.figures().status();
         let ready = self.readiness.not_ready().is_none();
         let log = &status.log;
         for (family, value) in [
@@ -140,13 +143,13 @@ impl Scrape {
     }
 
     fn disk_metrics(&self, out: &mut Exposition) {
-        let disk = self.journal.disk();
+        let disk = self.journal.figures().disk();
         out.single(&families::DISK_FREE, disk.free_bytes.unwrap_or(0));
         out.single(&families::DISK_FREE_MIN, disk.free_bytes_min);
         out.family(&families::LOG_SYNC_SLOWEST);
         let slowest_ms = u64::try_from(disk.sync_slowest.as_millis()).unwrap_or(u64::MAX);
         out.sample_ms(&families::LOG_SYNC_SLOWEST, "", slowest_ms);
-        let syncs = self.journal.sync_times();
+        let syncs = self.journal.figures().sync_times();
         out.times(
             &families::LOG_SYNC,
             &syncs.bounded,
@@ -158,7 +161,7 @@ impl Scrape {
     fn bound_metrics(&self, out: &mut Exposition) {
         let family = &families::BOUND_USED;
         out.family(family);
-        for it in self.journal.bounds_used() {
+        for it in self.journal.figures().bounds_used() {
             let labels = format!("bound=\"{}\"", it.bound.as_str());
             out.sample_ratio(family, &labels, it.used, it.maximum);
         }

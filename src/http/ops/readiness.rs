@@ -85,7 +85,7 @@ impl ReadinessCheck {
     /// The reason, if not ready.
     pub fn not_ready(&self) -> Option<NotReady> {
         let stopping = self.stopping.load(Ordering::Relaxed);
-        match self.journal.readiness() {
+        match self.journal.figures().readiness() {
             // A fault stops the process, so it is more specific than `stopping`.
             Readiness::NotLeader => Some(NotReady::NotLeader),
             Readiness::RestoredCopy => Some(NotReady::RestoredCopy),

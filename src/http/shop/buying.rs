@@ -87,7 +87,7 @@ impl Buying {
             Ok(Ok(settled)) => settled.view().clone(),
             Ok(Err(fault)) => return faulted(call, &fault),
             Err(_) => {
-                let known = self.worker.journal.purchase(purchase);
+                let known = self.worker.journal.reads().purchase(purchase);
                 let (view, durable_at) = known.expect("a payment began for this purchase");
                 if let Err(reason) = self.worker.durable(Some(durable_at)).await {
                     return (call.problem(reason), AttemptResult::Refused(reason));
@@ -232,7 +232,7 @@ impl AttemptKind for BuyAttempt<'_> {
     }
 
     fn replay(&self, user: &UserId, key: &IdempotencyKey) -> Option<Submitted<BuyOutcome>> {
-        self.buying.worker.journal.replay_buy(user, key)
+        self.buying.worker.journal.reads().replay_buy(user, key)
     }
 
     fn submit(

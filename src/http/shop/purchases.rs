@@ -32,7 +32,7 @@ pub struct PurchaseLookup {
 impl PurchaseLookup {
     /// The purchase, once what it reveals is durable.
     pub async fn durable(&self, id: Option<PurchaseId>) -> Result<Option<PurchaseView>, Refusal> {
-        let found = id.and_then(|id| self.worker.journal.purchase(id));
+        let found = id.and_then(|id| self.worker.journal.reads().purchase(id));
         let Some((view, durable_at)) = found else {
             return Ok(None);
         };

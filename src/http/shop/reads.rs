@@ -29,7 +29,7 @@ impl ShopReads {
             Err(errors) => return call.invalid(Refusal::InvalidRequest, &errors),
         };
         let id = PurchaseId::parse_hold(&call.param);
-        let found = id.and_then(|id| self.worker.journal.hold(id));
+        let found = id.and_then(|id| self.worker.journal.reads().hold(id));
         let theirs = found.filter(|(view, _)| owner.is_none_or(|owner| owner == view.user));
         let Some((view, durable_at)) = theirs else {
             return call.problem(Refusal::HoldNotFound);
@@ -45,7 +45,7 @@ impl ShopReads {
             Ok(asked) => asked,
             Err(errors) => return call.invalid(Refusal::InvalidRequest, &errors),
         };
-        let (page, durable_at) = self.worker.journal.products_after(&after, limit);
+        let (page, durable_at) = self.worker.journal.reads().products_after(&after, limit);
         let next = next_of(&page, |it| it.product.as_str());
         let products: Vec<_> = page.entries.iter().map(product_for_shop).collect();
         let shown = json!({ "products": products, "next": next });
@@ -54,7 +54,8 @@ impl ShopReads {
 
     pub async fn product(&self, call: Call) -> Answer {
         let id = ProductId::parse(&call.param);
-        let Some((view, durable_at)) = id.and_then(|id| self.worker.journal.product(&id)) else {
+        let Some((view, durable_at)) = id.and_then(|id| self.worker.journal.reads().product(&id))
+        else {
             return call.problem(Refusal::ProductNotFound);
         };
         match self.worker.durable(Some(durable_at)).await {

@@ -35,7 +35,7 @@ impl Rewards {
         let Some(user) = UserId::parse(&call.param) else {
             return call.bad_path_id("user_id");
         };
-        let (tokens, debt, durable_at) = self.worker.journal.tokens(&user);
+        let (tokens, debt, durable_at) = self.worker.journal.reads().tokens(&user);
         let shown =
             json!({ "user_id": user.as_str(), "balance": tokens.get(), "debt": debt.get() });
         self.worker.read(&call, durable_at, &shown).await

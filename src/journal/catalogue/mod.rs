@@ -10,7 +10,7 @@ use crate::engine::event::{AdminActed, Event, Part, ProductSet, PromotionSet};
 use crate::engine::refusal::Refusal;
 use crate::engine::view::{ProductView, PromotionView};
 use crate::ids::{Lsn, ProductId, PromotionCode};
-use crate::journal::Journal;
+use crate::journal::core::JournalCore;
 use crate::journal::format::fault::StorageFault;
 use crate::time::UnixMs;
 use smallvec::SmallVec;
@@ -60,7 +60,18 @@ impl From<NotSet> for Refusal {
     }
 }
 
-impl Journal {
+/// What sets products and promotions.
+pub struct CatalogueChanges<'a> {
+    core: &'a JournalCore,
+}
+
+impl<'a> CatalogueChanges<'a> {
+    pub(in crate::journal) fn of(core: &'a JournalCore) -> Self {
+        Self { core }
+    }
+}
+
+impl CatalogueChanges<'_> {
     /// Sets a product. Refused if its total would be below the units held and sold
     /// ([`Refusal::StockBelowCommitted`]), or if there is no room for another product.
     pub fn put_product(
@@ -90,9 +101,9 @@ impl Journal {
         change: impl FnOnce(Option<&ProductView>) -> Result<ProductSet, E>,
         acted: impl FnOnce(Option<&ProductView>, &ProductView) -> Option<AdminActed>,
     ) -> Result<Result<Set<ProductView>, E>, StorageFault> {
-        let _turn = self.catalogue_turn.lock();
-        let before = self.catalogue.load_full();
-        let at = self.now();
+        let _turn = self.core.catalogue_turn.lock();
+        let before = self.core.catalogue.load_full();
+        let at = self.core.now();
         // 1. The current terms, and the new ones.
         let known = before.product(id);
         let view_before = known.map(|product| product.view(at));
@@ -106,7 +117,10 @@ impl Journal {
         if set.stock > UNITS_MAX {
             return Ok(Err(NotSet::TooManyUnits.into()));
         }
-        if before.admit_product(&set, &self.settings.bounds).is_err() {
+        if before
+            .admit_product(&set, &self.core.settings.bounds)
+            .is_err()
+        {
             return Ok(Err(NotSet::Full.into()));
         }
         let total = set.stock;
@@ -129,7 +143,7 @@ impl Journal {
         }
         let created = created(known.is_some());
         let view = product_after.view(at);
-        self.catalogue.store(Arc::new(after));
+        self.core.catalogue.store(Arc::new(after));
         Ok(Ok(Set {
             view,
             created,
@@ -148,7 +162,7 @@ impl Journal {
     }
 
     /// Sets a promotion to the result of `change` on its current terms, as
-    /// [`Journal::change_product`] does.
+    /// [`CatalogueChanges::change_product`] does.
     pub fn change_promotion<E: From<NotSet>>(
         &self,
         code: &PromotionCode,
@@ -164,8 +178,8 @@ impl Journal {
         change: impl FnOnce(Option<&PromotionView>) -> Result<PromotionSet, E>,
         acted: impl FnOnce(Option<&PromotionView>, &PromotionView) -> Option<AdminActed>,
     ) -> Result<Result<Set<PromotionView>, E>, StorageFault> {
-        let _turn = self.catalogue_turn.lock();
-        let before = self.catalogue.load_full();
+        let _turn = self.core.catalogue_turn.lock();
+        let before = self.core.catalogue.load_full();
         let known = before.promotion(code);
         let view_before = known.map(|promotion| promotion.view());
         let set = match change(view_before.as_ref()) {
@@ -173,7 +187,10 @@ impl Journal {
             Err(error) => return Ok(Err(error)),
         };
         debug_assert_eq!(set.code, *code, "a change keeps what it is a change of");
-        if before.admit_promotion(&set, &self.settings.bounds).is_err() {
+        if before
+            .admit_promotion(&set, &self.core.settings.bounds)
+            .is_err()
+        {
             return Ok(Err(NotSet::Full.into()));
         }
         let uses_max = set.uses_max;
@@ -187,14 +204,14 @@ impl Journal {
         let after = changed(&before, &event);
         let promotion_after = after.promotion(code).expect("it was set in this turn");
         let acted = acted(view_before.as_ref(), &promotion_after.view());
-        let durable_at = self.append_change(event, acted, self.now())?;
+        let durable_at = self.append_change(event, acted, self.core.now())?;
         if let Some(promotion) = known {
             let raised = promotion.uses.set_max(uses_max);
             raised.expect("it was lowered before its event, and raising is never below the uses");
         }
         let created = created(known.is_some());
         let view = promotion_after.view();
-        self.catalogue.store(Arc::new(after));
+        self.core.catalogue.store(Arc::new(after));
         Ok(Ok(Set {
             view,
             created,
@@ -210,8 +227,8 @@ impl Journal {
     ) -> Result<Lsn, StorageFault> {
         let mut events = SmallVec::<[Event; 2]>::from_iter([change]);
         events.extend(acted.map(Event::AdminActed));
-        let moment = self.clock.moment_after(at);
-        self.append(&events, moment).map(|(end, _)| end)
+        let moment = self.core.clock.moment_after(at);
+        self.core.append(&events, moment).map(|(end, _)| end)
     }
 }
 

@@ -6,7 +6,6 @@
 //! Deliberately absent: a runtime (plain wakers only), so that tests and tools can wait, too.
 
 use crate::ids::Lsn;
-use crate::journal::Journal;
 use crate::journal::format::fault::StorageFault;
 use parking_lot::Mutex;
 use std::cmp::Ordering as Order;
@@ -31,17 +30,15 @@ struct Waiter {
 }
 
 impl CommitGate {
-    /// A gate to the log of `journal`. Waiters pass only while [`CommitGate::drive`] runs.
-    pub fn new(journal: &Arc<Journal>) -> Arc<Self> {
+    /// A gate to `log`. Waiters pass only while [`CommitGate::drive`] runs.
+    pub(in crate::journal) fn new(log: &Arc<wal::Log>) -> Arc<Self> {
         let gate = Arc::new(Self {
-            log: journal.log_handle(),
+            log: Arc::clone(log),
             waiting: AtomicUsize::new(0),
             waiters: Mutex::new(BinaryHeap::new()),
             driver: Mutex::new(None),
         });
-        journal
-            .log_handle()
-            .subscribe(Arc::new(Bell(Arc::downgrade(&gate))));
+        log.subscribe(Arc::new(Bell(Arc::downgrade(&gate))));
         gate
     }
 

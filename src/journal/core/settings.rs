@@ -2,8 +2,8 @@
 
 use crate::engine::settings::EngineSettings;
 use crate::journal::core::refusals::RefusalBounds;
+use crate::journal::core::retention::Retention;
 use crate::journal::format::fault::{JournalError, io};
-use crate::journal::tail::feed::Retention;
 use crate::journal::time::clock::{Clock, ClockSettings};
 use crate::journal::time::days::DayZone;
 use crate::random::Random;

@@ -4,10 +4,9 @@
 //! are at most one turn old. Deliberately absent: what happens at a limit (the engine refuses), and
 //! showing the figures (`cli`, `http`).
 
-use crate::engine::shard::Shard;
-use crate::engine::view::ShardSizes;
+use super::status::JournalFigures;
 use crate::ids::ShardId;
-use crate::journal::{Journal, Slot};
+use crate::journal::core::slot::{SizesSeen, Slot};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// A limit of `[engine]`; requests get 503 beyond it.
@@ -70,41 +69,18 @@ pub struct BoundUsed {
     pub shard: Option<ShardId>,
 }
 
-/// The sizes of a shard after its last turn.
-#[derive(Debug, Default)]
-pub(in crate::journal) struct SizesSeen {
-    buyers: AtomicUsize,
-    purchases: AtomicUsize,
-    keys: AtomicUsize,
-}
-
-impl SizesSeen {
-    pub(in crate::journal) fn note(&self, shard: &Shard) {
-        let ShardSizes {
-            buyers,
-            purchases,
-            keys,
-            ..
-        } = shard.kept();
-        // Relaxed, and each alone: these are figures for display; nothing is decided by them.
-        self.buyers.store(buyers, Ordering::Relaxed);
-        self.purchases.store(purchases, Ordering::Relaxed);
-        self.keys.store(keys, Ordering::Relaxed);
-    }
-}
-
-impl Journal {
+impl JournalFigures<'_> {
     /// How much of each limit of `[engine]` is used.
     pub fn bounds_used(&self) -> [BoundUsed; Bound::ALL.len()] {
-        let bounds = &self.settings.bounds;
-        let catalogue = self.catalogue.load();
+        let bounds = &self.core.settings.bounds;
+        let catalogue = self.core.catalogue.load();
         Bound::ALL.map(|bound| match bound {
             Bound::Buyers => self.fullest(bound, bounds.buyers_max, |it| &it.buyers),
             Bound::Purchases => self.fullest(bound, bounds.purchases_max, |it| &it.purchases),
             Bound::IdempotencyKeys => self.fullest(bound, bounds.keys_max, |it| &it.keys),
             Bound::Products => of_all(bound, catalogue.products().len(), bounds.products_max),
             Bound::Promotions => of_all(bound, catalogue.promotions().len(), bounds.promotions_max),
-            Bound::AmountKeys => of_all(bound, self.shared.keys(), bounds.amount_keys_max),
+            Bound::AmountKeys => of_all(bound, self.core.shared.keys(), bounds.amount_keys_max),
         })
     }
 
@@ -115,7 +91,7 @@ impl Journal {
         size: impl Fn(&SizesSeen) -> &AtomicUsize,
     ) -> BoundUsed {
         let used = |slot: &Slot| size(&slot.sizes).load(Ordering::Relaxed);
-        let slots = ShardId::all().map(|id| (used(&self.slots[id.index()]), id));
+        let slots = ShardId::all().map(|id| (used(&self.core.slots[id.index()]), id));
         let fullest = slots.max_by_key(|(used, _)| *used);
         BoundUsed {
             bound,

@@ -1,4 +1,6 @@
-//! Figures of a running journal, for answers and operators.
+//! What is read of a running journal, for answers and operators.
 
 pub(in crate::journal) mod bounds;
+pub(in crate::journal) mod keys;
 pub(in crate::journal) mod status;
+pub(in crate::journal) mod views;

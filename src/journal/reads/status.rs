@@ -1,8 +1,9 @@
 //! Owns the figures of the journal for operators: positions, sizes, conservation, readiness.
 
+use super::views::JournalReads;
 use crate::engine::view::ProductView;
 use crate::ids::{Lsn, ShardId};
-use crate::journal::Journal;
+use crate::journal::core::JournalCore;
 use crate::journal::format::fault::StorageFault;
 use crate::time::UnixMs;
 use std::time::Duration;
@@ -92,9 +93,6 @@ pub enum DiskRoom {
     Lacking,
 }
 
-/// How often a thread that waits for room in the log's ring looks for it.
-const ROOM_LOOK_EVERY: Duration = Duration::from_millis(5);
-
 /// A sync that takes longer is a sign of a disk that is slow or about to fail.
 pub const SYNC_SLOW: Duration = Duration::from_secs(1);
 
@@ -105,14 +103,25 @@ impl DiskState {
     }
 }
 
-impl Journal {
+/// Figures of a running journal.
+pub struct JournalFigures<'a> {
+    pub(super) core: &'a JournalCore,
+}
+
+impl<'a> JournalFigures<'a> {
+    pub(in crate::journal) fn of(core: &'a JournalCore) -> Self {
+        Self { core }
+    }
+}
+
+impl JournalFigures<'_> {
     /// How the disk does. Cheap.
     pub fn disk(&self) -> DiskState {
-        let stats = self.log.stats();
+        let stats = self.core.log.stats();
         DiskState {
             free_bytes: stats.disk_free_bytes,
-            free_bytes_min: self.log.disk_free_bytes_min(),
-            room: if self.log.disk_free_low() {
+            free_bytes_min: self.core.log.disk_free_bytes_min(),
+            room: if self.core.log.disk_free_low() {
                 DiskRoom::Lacking
             } else {
                 DiskRoom::Enough
@@ -121,24 +130,9 @@ impl Journal {
         }
     }
 
-    /// Whether the log takes more without making its caller wait. An append into a full ring waits
-    /// for the disk inside a shard's turn, and so stops a whole thread: whoever brings new work asks
-    /// first, and waits where nothing else has to. Cheap.
-    pub fn log_has_room(&self) -> bool {
-        self.log.has_room()
-    }
-
-    /// Waits until the log takes more, its fault, or the end of the journal. For threads that serve
-    /// nobody.
-    pub(in crate::journal) fn wait_for_log_room(&self) {
-        while !self.log.has_room() && self.fault().is_none() && !self.background.stopped() {
-            std::thread::sleep(ROOM_LOOK_EVERY);
-        }
-    }
-
     /// How long syncs took since the start.
     pub fn sync_times(&self) -> SyncTimes {
-        let latency = self.log.stats().sync_latency;
+        let latency = self.core.log.stats().sync_latency;
         let (above, bounded) = latency.buckets.split_last().expect("there are buckets");
         let bounded = (0_u32..).zip(bounded);
         SyncTimes {
@@ -154,7 +148,7 @@ impl Journal {
         let (mut open_payments, mut stuck_voids, mut differing_captures) = (0, 0, 0);
         let (mut reviews, mut oldest_review) = (0, None::<UnixMs>);
         for id in ShardId::all() {
-            let shard = self.shard(id);
+            let shard = self.core.shard(id);
             let sizes = shard.sizes();
             buyers += sizes.buyers;
             purchases += sizes.purchases;
@@ -169,38 +163,40 @@ impl Journal {
                 .min();
         }
         Status {
-            durable: self.durable(),
-            appended: self.appended(),
-            snapshot: self.status_snapshot(),
-            snapshot_failure: self.snapshots.failure.lock().clone(),
-            first: Lsn(self.log.first_lsn().get()),
-            log: self.log.stats(),
+            durable: self.core.durable(),
+            appended: self.core.appended(),
+            snapshot: self.core.newest_snapshot(),
+            snapshot_failure: self.core.snapshots.failure.lock().clone(),
+            first: Lsn(self.core.log.first_lsn().get()),
+            log: self.core.log.stats(),
             buyers,
             purchases,
             keys,
-            velocity_keys: self.velocity.keys(),
+            velocity_keys: self.core.velocity.keys(),
             open_payments,
             stuck_voids,
             differing_captures,
             reviews,
             oldest_review,
-            products: self.products().0,
+            products: JournalReads::of(self.core).products().0,
         }
+    }
+
+    /// Whether the log takes more without making its caller wait. An append into a full ring waits
+    /// for the disk inside a shard's turn, and so stops a whole thread: whoever brings new work asks
+    /// first, and waits where nothing else has to. Cheap.
+    pub fn log_has_room(&self) -> bool {
+        self.core.log.has_room()
     }
 
     /// Whether new purchases can be taken.
     pub fn readiness(&self) -> Readiness {
-        match self.fault() {
+        match self.core.fault() {
             Some(fault) if fault.is_superseded() => Readiness::NotLeader,
             Some(fault) => Readiness::Failed(fault),
-            None if !self.may_sell() => Readiness::RestoredCopy,
-            None if self.log.disk_free_low() => Readiness::DiskFull,
+            None if !self.core.may_sell() => Readiness::RestoredCopy,
+            None if self.core.log.disk_free_low() => Readiness::DiskFull,
             None => Readiness::Ready,
         }
-    }
-
-    /// The newest snapshot, without waiting for one that is being taken.
-    pub(in crate::journal) fn status_snapshot(&self) -> Option<Lsn> {
-        *self.snapshots.newest.lock()
     }
 }

@@ -4,15 +4,17 @@
 //! opening, the whole remaining log is read and, if it starts at LSN 0, folded from there: the state
 //! from the snapshot must be the same (I6).
 
+use super::fold::{Folded, Folding};
+use super::newest::newest_good;
 use crate::engine::settings::EngineSettings;
 use crate::engine::shard::Shard;
 use crate::engine::view::{NetCapture, PaymentView};
 use crate::ids::{Lsn, PurchaseId};
+use crate::journal::core::directory::refuse_running;
 use crate::journal::core::settings::Disks;
 use crate::journal::format::fault::JournalError;
 use crate::journal::format::store;
-use crate::journal::recovery::{Folded, Folding, newest_good};
-use crate::journal::snapshot::restore;
+use crate::journal::snapshot::restoring::restore;
 use std::path::Path;
 
 /// The figures of a clean directory.
@@ -296,23 +298,6 @@ impl CheckReport {
             promotions: Vec::new(),
             digest: String::new(),
             digest_from: DigestFrom::Log,
-        }
-    }
-}
-
-/// Refuses a directory in use: its files would change during the check.
-pub(in crate::journal) fn refuse_running(data_dir: &Path) -> Result<(), JournalError> {
-    let path = data_dir.join("lock");
-    let Ok(file) = crate::files::open(&path) else {
-        return Ok(());
-    };
-    match file.try_lock_shared() {
-        Ok(()) => Ok(()),
-        Err(std::fs::TryLockError::WouldBlock) => Err(JournalError::InUse {
-            path: data_dir.to_owned(),
-        }),
-        Err(std::fs::TryLockError::Error(source)) => {
-            Err(crate::journal::format::fault::io("locking", path)(source))
         }
     }
 }

@@ -4,6 +4,8 @@
 //! so I1 and I2 hold with imported units; an unchanged figure makes no event.
 //! Deliberately absent: reading the other system, and handling conflicts (`cli`).
 
+use super::fold::{Folded, Folding};
+use super::newest::newest_good;
 use crate::engine::cells::{PromotionLevels, StockLevels};
 use crate::engine::decide::Claims;
 use crate::engine::event::{
@@ -12,14 +14,13 @@ use crate::engine::event::{
 use crate::engine::settings::{Bounds, EngineSettings};
 use crate::engine::stamp::Settled;
 use crate::ids::{Digest16, Lsn, ProductId, PromotionCode, ShardId, UserId};
-use crate::journal::Journal;
 use crate::journal::catalogue::changed;
+use crate::journal::core::JournalCore;
+use crate::journal::core::directory::refuse_running;
 use crate::journal::core::settings::Disks;
 use crate::journal::format::fault::{JournalError, StorageFault};
-use crate::journal::recovery::check::refuse_running;
-use crate::journal::recovery::{Folded, Folding, newest_good};
 use crate::journal::time::clock::Moment;
-use crate::journal::webhooks::fingerprint_of;
+use crate::journal::turn::shard_turn::Turn;
 use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
 use std::sync::Arc;
@@ -49,11 +50,22 @@ pub enum Imported {
 /// A fault of the disk outside, a reason inside.
 type ImportResult<T> = Result<Result<T, NotImported>, StorageFault>;
 
-impl Journal {
+/// What takes over the sales of another system.
+pub struct Takeover<'a> {
+    core: &'a JournalCore,
+}
+
+impl<'a> Takeover<'a> {
+    pub(in crate::journal) fn of(core: &'a JournalCore) -> Self {
+        Self { core }
+    }
+}
+
+impl Takeover<'_> {
     /// Takes over how many units of `product` were sold elsewhere, in all.
-    pub fn import_sold(&self, product: &ProductId, sold: u32) -> ImportResult<Imported> {
-        let _turn = self.catalogue_turn.lock();
-        let before = self.catalogue.load_full();
+    pub fn sold(&self, product: &ProductId, sold: u32) -> ImportResult<Imported> {
+        let _turn = self.core.catalogue_turn.lock();
+        let before = self.core.catalogue.load_full();
         let Some(known) = before.product(product) else {
             return Ok(Err(NotImported::Unknown));
         };
@@ -69,18 +81,18 @@ impl Journal {
             sold,
         });
         let after = changed(&before, &event);
-        let durable_at = self.append_one(&event, self.clock.moment())?;
+        let durable_at = self.core.append_one(&event, self.core.clock.moment())?;
         claim.keep();
         stock.sell(sold.saturating_sub(was));
         stock.take_back(was.saturating_sub(sold));
-        self.catalogue.store(Arc::new(after));
+        self.core.catalogue.store(Arc::new(after));
         Ok(Ok(Imported::Stands(durable_at)))
     }
 
     /// Takes over how many uses of a promotion were made elsewhere, in all.
-    pub fn import_uses(&self, code: &PromotionCode, uses: u32) -> ImportResult<Imported> {
-        let _turn = self.catalogue_turn.lock();
-        let before = self.catalogue.load_full();
+    pub fn uses(&self, code: &PromotionCode, uses: u32) -> ImportResult<Imported> {
+        let _turn = self.core.catalogue_turn.lock();
+        let before = self.core.catalogue.load_full();
         let Some(known) = before.promotion(code) else {
             return Ok(Err(NotImported::Unknown));
         };
@@ -96,21 +108,21 @@ impl Journal {
             uses,
         });
         let after = changed(&before, &event);
-        let durable_at = self.append_one(&event, self.clock.moment())?;
+        let durable_at = self.core.append_one(&event, self.core.clock.moment())?;
         claim.keep();
         cell.give_back(was.saturating_sub(uses));
-        self.catalogue.store(Arc::new(after));
+        self.core.catalogue.store(Arc::new(after));
         Ok(Ok(Imported::Stands(durable_at)))
     }
 
     /// Takes over how many units of `product` a buyer bought elsewhere, in all.
-    pub fn import_holdings(
+    pub fn holdings(
         &self,
         user: &UserId,
         product: &ProductId,
         units: u32,
     ) -> ImportResult<Imported> {
-        let mut turn = self.turn(ShardId::of(user))?;
+        let mut turn = Turn::take(self.core, ShardId::of(user))?;
         let context = turn.context();
         if context.catalogue.product(product).is_none() {
             return Ok(Err(NotImported::Unknown));
@@ -122,7 +134,11 @@ impl Journal {
         if units > crate::engine::cells::UNITS_MAX {
             return Ok(Err(NotImported::BeyondTotal));
         }
-        if turn.shard.room_for(user, &self.settings.bounds).is_err() {
+        if turn
+            .shard
+            .room_for(user, &self.core.settings.bounds)
+            .is_err()
+        {
             return Ok(Err(NotImported::Full));
         }
         let event = Event::HoldingsImported(HoldingsImported {
@@ -135,12 +151,16 @@ impl Journal {
     }
 
     /// Takes over that an idempotency key was used elsewhere.
-    pub fn import_key(&self, user: &UserId, scope: Digest16) -> ImportResult<Imported> {
-        let mut turn = self.turn(ShardId::of(user))?;
+    pub fn key(&self, user: &UserId, scope: Digest16) -> ImportResult<Imported> {
+        let mut turn = Turn::take(self.core, ShardId::of(user))?;
         if turn.shard.knows_key(scope) {
             return Ok(Ok(Imported::There));
         }
-        if turn.shard.room_for(user, &self.settings.bounds).is_err() {
+        if turn
+            .shard
+            .room_for(user, &self.core.settings.bounds)
+            .is_err()
+        {
             return Ok(Err(NotImported::Full));
         }
         let event = Event::KeyImported(KeyImported {
@@ -152,11 +172,11 @@ impl Journal {
     }
 
     /// Takes over webhook nonces that were used elsewhere; how many are new, and where they stand.
-    pub fn import_nonces(&self, nonces: &[String]) -> ImportResult<(usize, Option<Lsn>)> {
-        let _one_at_a_time = self.webhook_turn.lock();
+    pub fn nonces(&self, nonces: &[String]) -> ImportResult<(usize, Option<Lsn>)> {
+        let _one_at_a_time = self.core.webhook_turn.lock();
         // Remembered here and in recovery as of the same instant.
-        let at = self.clock.moment();
-        let Some(fresh) = self.seen.fresh_nonces(nonces, at) else {
+        let at = self.core.clock.moment();
+        let Some(fresh) = self.core.seen.fresh_nonces(nonces, at) else {
             return Ok(Err(NotImported::Full));
         };
         let mut durable_at = None;
@@ -164,15 +184,10 @@ impl Journal {
             let event = Event::NoncesImported(NoncesImported {
                 nonces: nonces.to_vec(),
             });
-            durable_at = Some(self.append_one(&event, at)?);
+            durable_at = Some(self.core.append_one(&event, at)?);
         }
         Ok(Ok((fresh.len(), durable_at)))
     }
-}
-
-/// What stands for a nonce of a webhook in holdfast's own form.
-pub fn nonce_fingerprint(nonce: &str) -> u64 {
-    fingerprint_of(&format!("nonce/{nonce}")).get()
 }
 
 /// The state of a stopped directory, to compare with, and what is planned to be taken over into it;
@@ -259,7 +274,7 @@ impl ImportTarget {
         self.room_for(user, 1)
     }
 
-    /// By the bounds that [`Journal::import_holdings`] and [`Journal::import_key`] keep to.
+    /// By the bounds that [`Takeover::holdings`] and [`Takeover::key`] keep to.
     fn room_for(&mut self, user: &UserId, more_keys: usize) -> bool {
         let id = ShardId::of(user);
         let shard = &self.folded.shards[id.index()];

@@ -6,26 +6,17 @@
 //! Recovery evaluates no model: scores are in the events of their attempts.
 //! Deliberately absent: the files of models (`risk`), and what scores lead to (rules).
 
+use super::rules::RiskControl;
 use crate::engine::event::{Event, ModelInForce, RiskScoringSet};
 use crate::engine::features::{FEATURES_VERSION, depths_for_features};
 use crate::engine::risk::kept::kept_to;
 use crate::engine::risk::scoring::{FeaturesWritten, LoadedModel, Scoring};
 use crate::ids::Lsn;
-use crate::journal::Journal;
+use crate::journal::core::append::AllTurns;
+use crate::journal::core::in_force::ScoringAt;
+use crate::journal::core::in_force::change_in;
 use crate::journal::format::fault::StorageFault;
-use crate::journal::risk::{AllTurns, change_in};
-use crate::time::UnixMs;
-use rkyv::{Archive, Deserialize, Serialize};
 use std::sync::Arc;
-
-/// A way of scoring that the log has, and where.
-#[derive(Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
-pub struct ScoringAt {
-    pub set: RiskScoringSet,
-    pub at: UnixMs,
-    /// Where that stands in the log.
-    pub lsn: Lsn,
-}
 
 /// How attempts are to be scored.
 #[derive(Clone, Debug, Default)]
@@ -36,11 +27,11 @@ pub struct NewScoring {
     pub model: Option<(LoadedModel, ModelInForce)>,
 }
 
-impl Journal {
+impl RiskControl<'_> {
     /// How attempts are scored, as the log has it, and from which LSN on that may be told.
-    pub fn risk_scoring(&self) -> (Option<ScoringAt>, Lsn) {
-        let scoring = self.rules_turn.lock().scoring.clone();
-        (scoring, self.appended())
+    pub fn scoring(&self) -> (Option<ScoringAt>, Lsn) {
+        let scoring = self.core.rules_turn.lock().scoring.clone();
+        (scoring, self.core.appended())
     }
 
     /// Scores attempts so from now on. Where the log does not have it so yet, the LSN that must be
@@ -49,7 +40,7 @@ impl Journal {
         let NewScoring { features, model } = new;
         let (model, named) = model.unzip();
         let compiled = Scoring { features, model };
-        let mut in_force = self.rules_turn.lock();
+        let mut in_force = self.core.rules_turn.lock();
         let before = in_force.scoring.as_ref().map(|it| &it.set);
         let written = (features == FeaturesWritten::Always).then_some(FEATURES_VERSION);
         let same = match before {
@@ -58,14 +49,14 @@ impl Journal {
             None => !compiled.is_on(),
         };
         if same {
-            self.scoring.store(Arc::new(compiled));
+            self.core.scoring.store(Arc::new(compiled));
             return Ok(None);
         }
         let AllTurns {
             shards,
             moment,
             since,
-        } = self.all_turns();
+        } = self.core.all_turns();
         let kept = if compiled.is_on() {
             let before = before.map_or(&[][..], |it| &it.kept);
             kept_to(&depths_for_features(), before, since)
@@ -78,10 +69,10 @@ impl Journal {
             kept,
         };
         let event = Event::RiskScoringSet(set);
-        let (end, begins) = self.append(std::slice::from_ref(&event), moment)?;
+        let (end, begins) = self.core.append(std::slice::from_ref(&event), moment)?;
         let stamp = moment.stamp(begins[0]);
-        in_force.apply(change_in(&event), stamp, &self.velocity);
-        self.scoring.store(Arc::new(compiled));
+        in_force.apply(change_in(&event), stamp, &self.core.velocity);
+        self.core.scoring.store(Arc::new(compiled));
         drop(shards);
         Ok(Some(end))
     }

@@ -3,13 +3,13 @@
 //! Invariants: only durable records are shown; a page is limited in events shown and in records
 //! read, so that a selective query over a long log answers in pieces and blocks nothing.
 
+use super::feed::LogTail;
 use crate::engine::event::{Event, Target};
 use crate::ids::{KeyOwner, Lsn, PurchaseId, UserId};
-use crate::journal::Journal;
+use crate::journal::core::directory::refuse_running;
 use crate::journal::core::settings::Disks;
 use crate::journal::format::codec::{self, Kind};
 use crate::journal::format::fault::JournalError;
-use crate::journal::recovery::check::refuse_running;
 use crate::time::UnixMs;
 use std::ops::ControlFlow;
 use std::path::Path;
@@ -132,7 +132,7 @@ fn is_about(event: &Event, purchase: PurchaseId) -> bool {
     named.or_else(act) == Some(purchase)
 }
 
-impl Journal {
+impl LogTail<'_> {
     /// Events from the log. Reads the disk, so do not call it on a thread that serves requests.
     pub fn audit(&self, query: &AuditQuery) -> Result<AuditPage, JournalError> {
         match query.order {
@@ -143,9 +143,9 @@ impl Journal {
 
     /// The newest first: the log is read in stretches from the end backward, each stretch forward.
     fn audit_backward(&self, query: &AuditQuery) -> Result<AuditPage, JournalError> {
-        let first = query.from.max(Lsn(self.log.first_lsn().get()));
+        let first = query.from.max(Lsn(self.core.log.first_lsn().get()));
         // The end of the last record that may be shown.
-        let mut end = Lsn(query.to.0.saturating_add(1)).min(Lsn(self.log.durable().get()));
+        let mut end = Lsn(query.to.0.saturating_add(1)).min(Lsn(self.core.log.durable().get()));
         let mut page = AuditPage {
             entries: Vec::new(),
             next: Lsn(0),
@@ -215,10 +215,10 @@ impl Journal {
 
     /// A reader at the first record from `from` on; `None` if that is past the durable end.
     fn reader_at(&self, from: Lsn) -> Result<Option<wal::Reader>, JournalError> {
-        let from = wal::Lsn::new(from.0).max(self.log.first_lsn());
-        match self.log.reader(from) {
+        let from = wal::Lsn::new(from.0).max(self.core.log.first_lsn());
+        match self.core.log.reader(from) {
             Ok(reader) => Ok(Some(reader)),
-            Err(wal::ReadError::NotARecord { next, .. }) => match self.log.reader(next) {
+            Err(wal::ReadError::NotARecord { next, .. }) => match self.core.log.reader(next) {
                 Ok(reader) => Ok(Some(reader)),
                 Err(wal::ReadError::Ahead { .. }) => Ok(None),
                 Err(error) => Err(error.into()),

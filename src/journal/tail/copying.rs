@@ -6,18 +6,19 @@
 //! end is cut, and only in a directory that no process has open.
 //! Deliberately absent: where copies go, and how long they are kept.
 
+use super::feed::LogTail;
 use crate::ids::Lsn;
+use crate::journal::core::directory::refuse_running;
 use crate::journal::core::settings::{Disks, LogSettings};
 use crate::journal::format::fault::{JournalError, io};
 use crate::journal::format::sections::SnapshotReader;
 use crate::journal::format::store;
-use crate::journal::recovery::check::refuse_running;
 use crate::journal::tail::audit::entry_of;
-use crate::journal::{Generation, Journal};
 use crate::time::UnixMs;
 use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
+use wal::Generation;
 
 /// The source of a copy: a running journal, or a directory that is only read.
 pub struct CopySource {
@@ -254,18 +255,18 @@ fn lsns(snapshots: &dyn wal::Storage) -> Result<Vec<Lsn>, JournalError> {
     Ok(found.into_iter().map(|(lsn, _)| lsn).collect())
 }
 
-impl Journal {
+impl LogTail<'_> {
     pub fn copy_source(&self) -> CopySource {
         CopySource {
-            log: CopyFrom::Running(self.log_handle()),
-            snapshots: Arc::clone(&self.snapshots.storage),
+            log: CopyFrom::Running(Arc::clone(&self.core.log)),
+            snapshots: Arc::clone(&self.core.snapshots.storage),
         }
     }
 
     /// Stops the journal with this reason, as a fault of the disk would: nothing more is
     /// acknowledged. Returns at once.
     pub fn withdraw(&self, why: String) {
-        self.log.withdraw(why);
+        self.core.log.withdraw(why);
     }
 }
 

@@ -9,33 +9,12 @@
 use crate::engine::lifecycle::Step;
 use crate::engine::view::{HistoryEntry, PurchaseView};
 use crate::ids::{Lsn, PurchaseId};
-use crate::journal::Journal;
+use crate::journal::core::JournalCore;
+use crate::journal::core::history::Cursor;
 use crate::journal::format::fault::JournalError;
 use crate::journal::tail::audit::{AuditEntry, entry_of};
-use crate::journal::tail::history::Cursor;
 use crate::money::Amount;
-use parking_lot::Mutex;
 use std::sync::Arc;
-
-/// Keeps the log from an LSN on for a named reader, from the opening of the journal on.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Retention {
-    pub name: String,
-    /// From this LSN on; what is already removed stays removed.
-    pub from: Lsn,
-}
-
-/// The pins behind the retentions of a running journal.
-pub(in crate::journal) struct Retentions(Mutex<Vec<wal::Pin>>);
-
-impl Retentions {
-    pub(in crate::journal) fn of(log: &wal::Log, retentions: &[Retention]) -> Self {
-        let pins = retentions
-            .iter()
-            .map(|it| log.pin(&it.name, wal::Lsn::new(it.from.0)));
-        Self(Mutex::new(pins.collect()))
-    }
-}
 
 /// Reads events in order up to the durable end, and continues as it moves.
 pub struct Feed {
@@ -107,31 +86,42 @@ impl PurchaseAsOf {
     }
 }
 
-impl Journal {
+/// What reads the log of a running journal, and keeps it.
+pub struct LogTail<'a> {
+    pub(super) core: &'a JournalCore,
+}
+
+impl<'a> LogTail<'a> {
+    pub(in crate::journal) fn of(core: &'a JournalCore) -> Self {
+        Self { core }
+    }
+}
+
+impl LogTail<'_> {
     /// Events from `from` on, or from the beginning of the log if that is later: see
     /// [`Feed::position`].
     pub fn feed(&self, from: Lsn) -> Result<Feed, JournalError> {
-        let from = wal::Lsn::new(from.0).max(self.log.first_lsn());
-        let reader = self.log.reader(from)?;
+        let from = wal::Lsn::new(from.0).max(self.core.log.first_lsn());
+        let reader = self.core.log.reader(from)?;
         Ok(Feed {
             reader,
-            log: self.log_handle(),
+            log: Arc::clone(&self.core.log),
         })
     }
 
     /// Everything before is durable.
     pub fn durable_lsn(&self) -> Lsn {
-        self.durable()
+        self.core.durable()
     }
 
     /// The first LSN of the log.
     pub fn first_lsn(&self) -> Lsn {
-        Lsn(self.log.first_lsn().get())
+        Lsn(self.core.log.first_lsn().get())
     }
 
     /// Moves the retention of this name forward, so that the log before it may be removed.
     pub fn retention_moves(&self, name: &str, lsn: Lsn) {
-        let retained = self.retentions.0.lock();
+        let retained = self.core.retentions.0.lock();
         if let Some(pin) = retained.iter().find(|pin| pin.name() == name) {
             pin.advance(wal::Lsn::new(lsn.0));
         }
@@ -139,34 +129,38 @@ impl Journal {
 
     /// Ends the retention of this name.
     pub fn retention_ends(&self, name: &str) {
-        self.retentions.0.lock().retain(|pin| pin.name() != name);
+        self.core
+            .retentions
+            .0
+            .lock()
+            .retain(|pin| pin.name() != name);
     }
 
     /// Keeps the whole remaining log again for a name whose retention has ended.
     pub fn retain_again(&self, name: &str) {
-        let mut retained = self.retentions.0.lock();
+        let mut retained = self.core.retentions.0.lock();
         if !retained.iter().any(|pin| pin.name() == name) {
-            retained.push(self.log.pin(name, self.log.first_lsn()));
+            retained.push(self.core.log.pin(name, self.core.log.first_lsn()));
         }
     }
 
     /// Removes segments that neither a snapshot nor a retention needs, and returns the freed bytes.
     /// Removes files, so do not call it on a thread that serves requests.
     pub fn let_go(&self) -> Result<u64, JournalError> {
-        let needed = self.snapshots.pin.lock().lsn();
-        let removed = self.log.remove_before(needed)?;
+        let needed = self.core.snapshots.pin.lock().lsn();
+        let removed = self.core.log.remove_before(needed)?;
         Ok(removed.bytes)
     }
 
     /// Free bytes on the disk of the data directory; `None`: not known.
     pub fn disk_free_bytes(&self) -> Option<u64> {
-        self.snapshots.storage.free_bytes().ok()
+        self.core.snapshots.storage.free_bytes().ok()
     }
 
     /// The purchase with its money as of the event at `lsn`, inclusive.
     pub fn purchase_as_of(&self, id: PurchaseId, lsn: Lsn) -> Option<PurchaseAsOf> {
-        let catalogue = self.catalogue.load();
-        let shard = self.shard(id.shard());
+        let catalogue = self.core.catalogue.load();
+        let shard = self.core.shard(id.shard());
         let view = shard.purchase_view(id, &catalogue, lsn)?;
         let mut refunds = Vec::new();
         let started = |it: &&HistoryEntry| it.step == Step::RefundStarted;

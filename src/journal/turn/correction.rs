@@ -10,66 +10,68 @@
 use crate::engine::event::{ClockCorrected, CorrectedBy, Event};
 use crate::engine::shard::Shard;
 use crate::ids::{Lsn, ShardId};
+use crate::journal::core::JournalCore;
+use crate::journal::format::fault::StorageFault;
 use crate::journal::time::clock::{ClockNotice, Moment, Observed};
-use crate::journal::{Journal, StorageFault};
 
-impl Journal {
-    /// Compares the wall clock with the core's time, reports a step, and corrects the core's time
-    /// if the step has lasted.
-    pub(in crate::journal) fn watch_clock(&self) -> Result<(), StorageFault> {
-        match self.clock.observe() {
-            Observed::Agreement | Observed::Waiting => Ok(()),
-            Observed::Stepped(difference) => {
-                self.notice(ClockNotice::Stepped(difference));
-                Ok(())
-            }
-            Observed::Lasting(_) => {
-                // If a snapshot is being taken, the next look corrects: the difference lasts.
-                let Some(_no_snapshot) = self.snapshots.taking.try_lock() else {
-                    return Ok(());
-                };
-                self.correct_clock(CorrectedBy::Settled).map(drop)
-            }
+/// Compares the wall clock with the core's time, reports a step, and corrects the core's time
+/// if the step has lasted.
+pub(in crate::journal) fn watch_clock(core: &JournalCore) -> Result<(), StorageFault> {
+    match core.clock.observe() {
+        Observed::Agreement | Observed::Waiting => Ok(()),
+        Observed::Stepped(difference) => {
+            core.notice(ClockNotice::Stepped(difference));
+            Ok(())
+        }
+        Observed::Lasting(_) => {
+            // If a snapshot is being taken, the next look corrects: the difference lasts.
+            let Some(_no_snapshot) = core.snapshots.taking.try_lock() else {
+                return Ok(());
+            };
+            correct_clock(core, CorrectedBy::Settled).map(drop)
         }
     }
+}
 
-    /// Sets the core's time to the wall clock. Only while no snapshot is being taken.
-    pub(in crate::journal) fn correct_clock(&self, by: CorrectedBy) -> Result<Lsn, StorageFault> {
-        // 1. Stop everything else. Lock order: the webhooks' turn, then the shards, as for a
-        // webhook; otherwise two threads could deadlock.
-        let _webhooks = self.webhook_turn.lock();
-        let mut shards: Vec<_> = ShardId::all().map(|id| self.shard(id)).collect();
-        let latest = shards.iter().map(|shard| shard.last_at()).max();
-        // 2. From here on the core's time is the new one. If the append fails, the log has stopped
-        // anyway.
-        let settled = self.clock.settled();
-        let difference = self.clock.correct();
-        let corrected = ClockCorrected {
-            before: difference.core.max(latest.unwrap_or_default()),
-            after: difference.wall,
-            by,
-        };
-        let moment = Moment {
-            at: corrected.after,
-            settled,
-        };
-        let event = [Event::ClockCorrected(corrected)];
-        let (end, begins) = self.append(&event, moment)?;
-        // 3. Shift every part of the state.
-        let limits = self.limits();
-        for shard in &mut shards {
-            shard.correct(&corrected, begins[0], limits);
-        }
-        self.velocity.correct(&corrected);
-        self.seen.correct(&corrected);
-        let counts = shards.iter().flat_map(|shard| Shard::shared_counts(shard));
-        let day_start = |at| self.days.start_of(at);
-        let fits = self.shared.restart(counts, corrected.after, day_start);
-        assert!(fits, "these sums were counted before the correction, too");
-        for (slot, shard) in self.slots.iter().zip(&shards) {
-            slot.note(shard);
-        }
-        self.notice(ClockNotice::Corrected(difference));
-        Ok(end)
+/// Sets the core's time to the wall clock. Only while no snapshot is being taken.
+pub(in crate::journal) fn correct_clock(
+    core: &JournalCore,
+    by: CorrectedBy,
+) -> Result<Lsn, StorageFault> {
+    // 1. Stop everything else. Lock order: the webhooks' turn, then the shards, as for a
+    // webhook; otherwise two threads could deadlock.
+    let _webhooks = core.webhook_turn.lock();
+    let mut shards: Vec<_> = ShardId::all().map(|id| core.shard(id)).collect();
+    let latest = shards.iter().map(|shard| shard.last_at()).max();
+    // 2. From here on the core's time is the new one. If the append fails, the log has stopped
+    // anyway.
+    let settled = core.clock.settled();
+    let difference = core.clock.correct();
+    let corrected = ClockCorrected {
+        before: difference.core.max(latest.unwrap_or_default()),
+        after: difference.wall,
+        by,
+    };
+    let moment = Moment {
+        at: corrected.after,
+        settled,
+    };
+    let event = [Event::ClockCorrected(corrected)];
+    let (end, begins) = core.append(&event, moment)?;
+    // 3. Shift every part of the state.
+    let limits = core.limits();
+    for shard in &mut shards {
+        shard.correct(&corrected, begins[0], limits);
     }
+    core.velocity.correct(&corrected);
+    core.seen.correct(&corrected);
+    let counts = shards.iter().flat_map(|shard| Shard::shared_counts(shard));
+    let day_start = |at| core.days.start_of(at);
+    let fits = core.shared.restart(counts, corrected.after, day_start);
+    assert!(fits, "these sums were counted before the correction, too");
+    for (slot, shard) in core.slots.iter().zip(&shards) {
+        slot.note(shard);
+    }
+    core.notice(ClockNotice::Corrected(difference));
+    Ok(end)
 }

@@ -6,38 +6,30 @@
 //! Deliberately absent: limits that change with a restart, which `recovery` logs.
 
 use crate::engine::event::{Event, LimitsSet};
-use crate::engine::settings::{Limits, RateLimit};
+use crate::engine::settings::RateLimit;
 use crate::ids::{Lsn, ShardId};
-use crate::journal::{Journal, StorageFault};
+use crate::journal::core::JournalCore;
+use crate::journal::format::fault::StorageFault;
 use std::sync::Arc;
 
-impl Journal {
-    /// How many attempts a buyer has in a window.
-    pub fn rate(&self) -> RateLimit {
-        **self.rate.load()
+/// From now on attempts of a buyer have this rate; the LSN that must be durable before that is
+/// said, where it was another. Waits for a snapshot that is being taken.
+pub(in crate::journal) fn set_rate(
+    core: &JournalCore,
+    rate: RateLimit,
+) -> Result<Option<Lsn>, StorageFault> {
+    if rate == core.rate() {
+        return Ok(None);
     }
-
-    /// The settings that applying depends on, as of the turn that this is called in.
-    pub(in crate::journal) fn limits(&self) -> Limits {
-        self.settings.limits_at(self.rate())
+    let _no_snapshot = core.snapshots.taking.lock();
+    let _turns: Vec<_> = ShardId::all().map(|id| core.shard(id)).collect();
+    let limits = core.settings.limits_at(rate);
+    let mut end = core.appended();
+    // How long the window is changes only what is decided: that is in the events.
+    if limits != core.limits() {
+        let event = Event::LimitsSet(LimitsSet { limits });
+        end = core.append_one(&event, core.clock.moment())?;
     }
-
-    /// From now on attempts of a buyer have this rate; the LSN that must be durable before that is
-    /// said, where it was another. Waits for a snapshot that is being taken.
-    pub fn set_rate(&self, rate: RateLimit) -> Result<Option<Lsn>, StorageFault> {
-        if rate == self.rate() {
-            return Ok(None);
-        }
-        let _no_snapshot = self.snapshots.taking.lock();
-        let _turns: Vec<_> = ShardId::all().map(|id| self.shard(id)).collect();
-        let limits = self.settings.limits_at(rate);
-        let mut end = self.appended();
-        // How long the window is changes only what is decided: that is in the events.
-        if limits != self.limits() {
-            let event = Event::LimitsSet(LimitsSet { limits });
-            end = self.append_one(&event, self.clock.moment())?;
-        }
-        self.rate.store(Arc::new(rate));
-        Ok(Some(end))
-    }
+    core.rate.store(Arc::new(rate));
+    Ok(Some(end))
 }

@@ -5,6 +5,9 @@
 //! before.
 //! Deliberately absent: calling the gateway, and waiting for the disk.
 
+use super::attempt::{Attempt, submit};
+use super::shard_turn::Turn;
+use super::trail::Trail;
 use crate::engine::catalogue::Catalogue;
 use crate::engine::command::{PaymentStep, StartRefund};
 use crate::engine::decide::{Context, Decision, RejectedAttempt, decide_payment, decide_refund};
@@ -15,9 +18,8 @@ use crate::engine::shard::Shard;
 use crate::engine::stamp::LATEST;
 use crate::engine::view::PurchaseView;
 use crate::ids::{Lsn, PurchaseId};
-use crate::journal::Journal;
+use crate::journal::core::JournalCore;
 use crate::journal::format::fault::{StorageFault, WriteError};
-use crate::journal::turn::Attempt;
 use crate::journal::turn::outcome::{Command, RefundOutcome, Submitted};
 
 /// A step that was recorded.
@@ -81,74 +83,72 @@ impl Command for AuditedRefund<'_> {
     }
 }
 
-impl Journal {
-    /// Records what was learned of a payment or is intended, with the act that asked for it, which
-    /// is shown the purchase before. [`Refusal::WrongState`] where the step does not go with the
-    /// purchase's state (somebody else recorded first: read it again).
-    pub fn record(
-        &self,
-        purchase: PurchaseId,
-        step: PaymentStep,
-        audit: Audit<'_, PurchaseView>,
-    ) -> Result<Recorded, WriteError> {
-        let mut turn = self.turn(purchase.shard())?;
-        let context = turn.context();
-        let mut decision = decide_payment(context, purchase, step).map_err(WriteError::Refused)?;
-        if let Audit::Act(acted) = audit {
-            let before = view_before(context, purchase);
-            let acted = acted(&before.expect("deciding found the purchase"));
-            decision.events.insert(0, Event::AdminActed(acted));
-        }
-        let durable_at = turn.commit(decision)?;
-        let view = turn.shard.purchase_view(purchase, &turn.catalogue, LATEST);
-        let view = view.expect("deciding found the purchase");
-        Ok(Recorded { view, durable_at })
+/// Records what was learned of a payment or is intended, with the act that asked for it, which
+/// is shown the purchase before. [`Refusal::WrongState`] where the step does not go with the
+/// purchase's state (somebody else recorded first: read it again).
+pub(in crate::journal) fn record(
+    core: &JournalCore,
+    purchase: PurchaseId,
+    step: PaymentStep,
+    audit: Audit<'_, PurchaseView>,
+) -> Result<Recorded, WriteError> {
+    let mut turn = Turn::take(core, purchase.shard())?;
+    let context = turn.context();
+    let mut decision = decide_payment(context, purchase, step).map_err(WriteError::Refused)?;
+    if let Audit::Act(acted) = audit {
+        let before = view_before(context, purchase);
+        let acted = acted(&before.expect("deciding found the purchase"));
+        decision.events.insert(0, Event::AdminActed(acted));
     }
+    let durable_at = turn.commit(decision)?;
+    let view = turn.shard.purchase_view(purchase, &turn.catalogue, LATEST);
+    let view = view.expect("deciding found the purchase");
+    Ok(Recorded { view, durable_at })
+}
 
-    /// Writes down the intent to give captured money back, with the act that asked for it.
-    pub fn start_refund(
-        &self,
-        command: &StartRefund,
-        audit: Audit<'_, RefundChange>,
-    ) -> Result<Submitted<RefundOutcome>, StorageFault> {
-        let found = self.shard(command.purchase.shard());
-        let user = found.owner_of(command.purchase).cloned();
-        drop(found);
-        let origin = Origin {
-            request: command.by.request,
-            owner: command.by.owner.clone(),
-            key: Some(command.key),
-            ip: None,
-            device: None,
-        };
-        let Some(user) = user else {
-            let refused = AttemptRefused {
-                flow: Flow::Refund,
-                reason: Refusal::PurchaseNotFound,
-                facts: None,
-                user: None,
-                product: None,
-                quantity: 0,
-                card: None,
-                origin,
-                hits: Vec::new(),
-                appraisal: Appraisal::Plain,
-                left_out: 0,
-            };
-            self.refuse(refused)?;
-            let reason = Refusal::PurchaseNotFound;
-            return Ok(Submitted::refused(reason, command.by.request, None));
-        };
-        let attempt = Attempt {
+/// Writes down the intent to give captured money back, with the act that asked for it.
+pub(in crate::journal) fn start_refund(
+    core: &JournalCore,
+    command: &StartRefund,
+    audit: Audit<'_, RefundChange>,
+) -> Result<Submitted<RefundOutcome>, StorageFault> {
+    let found = core.shard(command.purchase.shard());
+    let user = found.owner_of(command.purchase).cloned();
+    drop(found);
+    let origin = Origin {
+        request: command.by.request,
+        owner: command.by.owner.clone(),
+        key: Some(command.key),
+        ip: None,
+        device: None,
+    };
+    let Some(user) = user else {
+        let refused = AttemptRefused {
             flow: Flow::Refund,
-            origin: &origin,
-            user: &user,
+            reason: Refusal::PurchaseNotFound,
+            facts: None,
+            user: None,
             product: None,
             quantity: 0,
             card: None,
+            origin,
+            hits: Vec::new(),
+            appraisal: Appraisal::Plain,
+            left_out: 0,
         };
-        self.attempt(&attempt, &AuditedRefund { command, audit })
-    }
+        Trail::of(core).refuse(refused)?;
+        let reason = Refusal::PurchaseNotFound;
+        return Ok(Submitted::refused(reason, command.by.request, None));
+    };
+    let attempt = Attempt {
+        flow: Flow::Refund,
+        origin: &origin,
+        user: &user,
+        product: None,
+        quantity: 0,
+        card: None,
+    };
+    submit(core, &attempt, &AuditedRefund { command, audit })
 }
 
 /// A purchase as it is before what is being decided.

@@ -22,7 +22,11 @@ impl<C: Convert, D: Deliver<Item = C::Item>> Runner<C, D> {
     /// differ; returns the sink's new cursor.
     pub(super) async fn take_back(&mut self, from: &Cursor) -> Result<Cursor, Failed> {
         let common = self.parting(from).await?;
-        let to = self.journal.cursor_at(common).map_err(|it| unread(&it))?;
+        let to = self
+            .journal
+            .history()
+            .cursor_at(common)
+            .map_err(|it| unread(&it))?;
         let taking = tokio::time::timeout(TAKE_BACK_MAX, self.deliver.take_back(from, &to));
         let taken = tokio::select! {
             taken = taking => taken,
@@ -62,7 +66,11 @@ impl<C: Convert, D: Deliver<Item = C::Item>> Runner<C, D> {
             return Ok(to);
         }
         // A batch may have arrived in parts: only before the file's cursor is nothing missing.
-        let located = self.journal.locate(&file).map_err(|it| unread(&it))?;
+        let located = self
+            .journal
+            .history()
+            .locate(&file)
+            .map_err(|it| unread(&it))?;
         Ok(match located {
             Located::Here | Located::BeforeTheLog => file,
             Located::Elsewhere(_) => to,
@@ -71,7 +79,7 @@ impl<C: Convert, D: Deliver<Item = C::Item>> Runner<C, D> {
 
     /// Where both histories parted, as far as can be told.
     async fn parting(&mut self, from: &Cursor) -> Result<Lsn, Failed> {
-        let first = self.journal.first_lsn();
+        let first = self.journal.tail().first_lsn();
         let parting = tokio::time::timeout(TAKE_BACK_MAX, self.deliver.parting());
         let told = tokio::select! {
             told = parting => told,
@@ -91,7 +99,11 @@ impl<C: Convert, D: Deliver<Item = C::Item>> Runner<C, D> {
             // It shows nothing that both have, but what the file says was delivered.
             (None, Kept::InFile) => {
                 let file = self.state.cursor();
-                let located = self.journal.locate(&file).map_err(|it| unread(&it))?;
+                let located = self
+                    .journal
+                    .history()
+                    .locate(&file)
+                    .map_err(|it| unread(&it))?;
                 Ok(if located == Located::Here {
                     file.lsn
                 } else {
@@ -104,12 +116,12 @@ impl<C: Convert, D: Deliver<Item = C::Item>> Runner<C, D> {
     /// The end of the last event that sink and log have in common. Both agree before it and have
     /// nothing in common after it, so a binary search finds it.
     async fn common(&mut self, from: &Cursor) -> Result<Lsn, Failed> {
-        let first = self.journal.first_lsn();
+        let first = self.journal.tail().first_lsn();
         // At the latest where the next generation begins.
-        let begun = self.journal.generations().into_iter();
+        let begun = self.journal.history().generations().into_iter();
         let mut after = begun.skip_while(|(generation, _)| *generation != from.generation);
         let next = after.nth(1).map(|(_, first)| first);
-        let parted = next.unwrap_or_else(|| self.journal.durable_lsn());
+        let parted = next.unwrap_or_else(|| self.journal.tail().durable_lsn());
         // What both have ends in [`low`, `end`], and at `common` as far as is known.
         let (mut common, mut differs) = (None, false);
         let (mut low, mut end) = (first, from.lsn.min(parted).max(first));
@@ -120,7 +132,12 @@ impl<C: Convert, D: Deliver<Item = C::Item>> Runner<C, D> {
                 probe = middle(low, end);
                 continue;
             };
-            match self.journal.event_at(mark.lsn).map_err(|it| unread(&it))? {
+            match self
+                .journal
+                .tail()
+                .event_at(mark.lsn)
+                .map_err(|it| unread(&it))?
+            {
                 Some((entry, after)) if mark.is_of(&entry) => {
                     common = Some(after);
                     low = if probe == end { end } else { after };

@@ -152,7 +152,7 @@ impl<C: Convert, D: Deliver<Item = C::Item>> Runner<C, D> {
                 Err(failed) => self.rest(&mut backoff, failed).await?,
             }
         };
-        let feed = match self.journal.feed(cursor.lsn) {
+        let feed = match self.journal.tail().feed(cursor.lsn) {
             Ok(feed) => feed,
             Err(error) => {
                 let lsn = cursor.lsn;
@@ -218,7 +218,11 @@ impl<C: Convert, D: Deliver<Item = C::Item>> Runner<C, D> {
         };
         let mut elsewhere = None;
         for cursor in shown.iter().chain([&goes_on_at]) {
-            let located = self.journal.locate(cursor).map_err(|it| unread(&it))?;
+            let located = self
+                .journal
+                .history()
+                .locate(cursor)
+                .map_err(|it| unread(&it))?;
             if let Located::Elsewhere(parting) = located {
                 elsewhere = Some((*cursor, parting));
                 break;
@@ -226,10 +230,10 @@ impl<C: Convert, D: Deliver<Item = C::Item>> Runner<C, D> {
         }
         let opened = match elsewhere {
             None => {
-                self.journal.reader_is_at(self.control.name, None);
+                self.journal.history().reader_is_at(self.control.name, None);
                 Opened::here(goes_on_at)
             }
-            Some((cursor, parting)) if self.journal.has_given_up(&cursor) => {
+            Some((cursor, parting)) if self.journal.history().has_given_up(&cursor) => {
                 tracing::warn!(
                     event = "sink_returns",
                     sink = self.control.name,
@@ -238,7 +242,7 @@ impl<C: Convert, D: Deliver<Item = C::Item>> Runner<C, D> {
                     "the sink has a history of the log that was given up: {parting}; it takes back what the log does not have"
                 );
                 let cursor = self.take_back(&cursor).await?;
-                self.journal.reader_is_at(self.control.name, None);
+                self.journal.history().reader_is_at(self.control.name, None);
                 Opened {
                     cursor,
                     returned: Returned::Yes,
@@ -247,7 +251,7 @@ impl<C: Convert, D: Deliver<Item = C::Item>> Runner<C, D> {
             Some((cursor, parting)) => {
                 let elsewhere = Elsewhere { cursor, parting };
                 let name = self.control.name;
-                self.journal.reader_is_at(name, Some(elsewhere));
+                self.journal.history().reader_is_at(name, Some(elsewhere));
                 return Err(Failed::Misconfigured(format!(
                     "its cursor (LSN {} of generation {}) is of another history of the log: {parting}; \
                      this data directory is a restored or older copy, see GET /readyz",
@@ -348,7 +352,7 @@ impl<C: Convert, D: Deliver<Item = C::Item>> Runner<C, D> {
     async fn fed_of(&mut self, placed: &Placed<C::Item>) -> Result<Fed, Halt> {
         let mut backoff = self.settings.backoff;
         loop {
-            let why = match self.journal.event_at(placed.lsn) {
+            let why = match self.journal.tail().event_at(placed.lsn) {
                 Ok(Some((entry, end))) => return Ok(Fed { entry, end }),
                 Ok(None) => format!("the log has no event at {}", placed.lsn),
                 Err(error) => format!("reading the log at {}: {error}", placed.lsn),
@@ -361,7 +365,7 @@ impl<C: Convert, D: Deliver<Item = C::Item>> Runner<C, D> {
     async fn cursor_at(&mut self, lsn: Lsn) -> Result<Cursor, Halt> {
         let mut backoff = self.settings.backoff;
         loop {
-            match self.journal.cursor_at(lsn) {
+            match self.journal.history().cursor_at(lsn) {
                 Ok(cursor) => return Ok(cursor),
                 Err(error) => {
                     let why = format!("reading the log at {lsn}: {error}");
@@ -499,8 +503,10 @@ impl<C: Convert, D: Deliver<Item = C::Item>> Runner<C, D> {
             self.saved = Instant::now();
         }
         let name = self.control.name;
-        self.journal.retention_moves(name, self.state.cursor().lsn);
-        if let Err(error) = self.journal.let_go() {
+        self.journal
+            .tail()
+            .retention_moves(name, self.state.cursor().lsn);
+        if let Err(error) = self.journal.tail().let_go() {
             tracing::warn!(event = "log_not_tidied", "{error}");
         }
         Ok(())
@@ -529,7 +535,12 @@ impl<C: Convert, D: Deliver<Item = C::Item>> Runner<C, D> {
     /// Updates the time of the oldest waiting event while nothing is delivered.
     fn note_oldest(&self) {
         let cursor = Lsn(self.control.cursor.load(Relaxed));
-        let at = match self.journal.feed(cursor).and_then(|mut feed| feed.next()) {
+        let at = match self
+            .journal
+            .tail()
+            .feed(cursor)
+            .and_then(|mut feed| feed.next())
+        {
             Ok(crate::journal::Next::Event(entry, _)) => entry.at.get(),
             Ok(crate::journal::Next::NotYet) | Err(_) => 0,
         };

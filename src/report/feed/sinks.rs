@@ -229,13 +229,13 @@ impl Sinks {
         let cursor = state.cursor();
         let is_copied =
             matches!((&state.place, &self.place), (Some(then), Some(now)) if then != now);
-        let parting = match self.journal.locate(&cursor)? {
+        let parting = match self.journal.history().locate(&cursor)? {
             Located::Elsewhere(parting) => parting,
             Located::Here | Located::BeforeTheLog if is_copied => Parting::NotAsked,
             Located::Here | Located::BeforeTheLog => return Ok(()),
         };
         let elsewhere = Elsewhere { cursor, parting };
-        self.journal.reader_is_at(name, Some(elsewhere));
+        self.journal.history().reader_is_at(name, Some(elsewhere));
         Ok(())
     }
 
@@ -262,9 +262,9 @@ impl Sinks {
 
     /// The status of every sink, in the order of starting.
     pub fn status(&self) -> Vec<SinkStatus> {
-        let durable = self.journal.durable_lsn();
+        let durable = self.journal.tail().durable_lsn();
         let (now, sizes) = (self.journal.now(), self.letters.sizes());
-        let elsewhere = self.journal.readers_elsewhere();
+        let elsewhere = self.journal.history().readers_elsewhere();
         let running = self.running.lock();
         let status = |it: &Running| {
             let name = it.control.name;
@@ -291,7 +291,7 @@ impl Sinks {
     fn tell(&self, name: &str, mode: Mode) -> Result<SinkStatus, SinkRefusal> {
         let control = self.control_of(name)?;
         if control.mode() == Some(Mode::GivenUp) {
-            self.journal.retain_again(name);
+            self.journal.tail().retain_again(name);
         }
         control.wanted.send_if_modified(|wanted| {
             let changes = *wanted != Wanted::Stop && *wanted != Wanted::Mode(mode);
@@ -301,7 +301,7 @@ impl Sinks {
             changes
         });
         let bytes = self.letters.sizes().get(name).copied().unwrap_or(0);
-        Ok(control.status(self.journal.durable_lsn(), self.journal.now(), bytes))
+        Ok(control.status(self.journal.tail().durable_lsn(), self.journal.now(), bytes))
     }
 
     /// Redrives a sink's dead letters from `from` to before `to`.
@@ -428,7 +428,7 @@ struct DiskWatch {
 impl DiskWatch {
     fn run(&self, stopped: &blocking::Receiver<()>) {
         while stopped.recv_timeout(DISK_LOOK) == Err(blocking::RecvTimeoutError::Timeout) {
-            let free = self.journal.disk_free_bytes();
+            let free = self.journal.tail().disk_free_bytes();
             if free.is_some_and(|free| free < self.below_bytes) {
                 self.give_up(free.unwrap_or(0));
             }
@@ -443,7 +443,7 @@ impl DiskWatch {
         };
         let Some(control) = control else { return };
         let cursor = Lsn(control.cursor.load(std::sync::atomic::Ordering::Acquire));
-        let behind = self.journal.durable_lsn().0.saturating_sub(cursor.0);
+        let behind = self.journal.tail().durable_lsn().0.saturating_sub(cursor.0);
         if behind < self.segment_bytes {
             return;
         }
@@ -457,7 +457,7 @@ impl DiskWatch {
         if !given_up {
             return;
         }
-        self.journal.retention_ends(&self.name);
+        self.journal.tail().retention_ends(&self.name);
         tracing::error!(
             event = "sink_given_up",
             sink = self.name,
@@ -467,7 +467,7 @@ impl DiskWatch {
             "the disk is nearly full and the log is no longer kept for this sink, as \
              report.on_disk_full says; resume it once there is room, and it goes on where the log begins"
         );
-        if let Err(error) = self.journal.let_go() {
+        if let Err(error) = self.journal.tail().let_go() {
             tracing::warn!(event = "log_not_tidied", "{error}");
         }
     }

@@ -272,7 +272,7 @@ impl Producing {
     ) -> Result<Delivered, KafkaFailure> {
         let items = &self
             .history
-            .mark(batch.items, &self.own.journal.generations());
+            .mark(batch.items, &self.own.journal.history().generations());
         let begun = Instant::now();
         let until = begun + self.patience;
         let sizes: Vec<usize> = items.iter().map(|it| size_of(&it.placed.item)).collect();

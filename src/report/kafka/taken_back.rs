@@ -158,7 +158,10 @@ fn is_of_taking_back(found: &TopicMessage<'_>, generation: &str) -> bool {
 
 /// Whether the log has this place, as far as it can be told.
 pub(super) fn has(journal: &Journal, cursor: &Cursor) -> Result<bool, KafkaFailure> {
-    let located = journal.locate(cursor).map_err(KafkaFailure::Compare)?;
+    let located = journal
+        .history()
+        .locate(cursor)
+        .map_err(KafkaFailure::Compare)?;
     Ok(!matches!(located, Located::Elsewhere(_)))
 }
 

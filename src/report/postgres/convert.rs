@@ -1,7 +1,7 @@
 //! Owns converting an event into its rows in PostgreSQL.
 //!
 //! Invariant: rows depend only on the event, and on the part of its purchase's history that cannot
-//! change any more ([`Journal::purchase_as_of`]): the same event makes the same rows, live, after a
+//! change any more (`LogTail::purchase_as_of`): the same event makes the same rows, live, after a
 //! crash, and when redriven. So the sink needs no state of its own, and can start in the middle of
 //! a purchase.
 
@@ -222,7 +222,7 @@ impl ToRows {
     }
 
     fn known(&self, purchase: PurchaseId, place: EventPlace) -> Result<PurchaseAsOf, Unfit> {
-        let known = self.journal.purchase_as_of(purchase, place.lsn);
+        let known = self.journal.tail().purchase_as_of(purchase, place.lsn);
         known.ok_or_else(|| Unfit(format!("the purchase {purchase} is not known")))
     }
 

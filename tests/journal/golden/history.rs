@@ -73,14 +73,14 @@ pub fn write(begun: &Directory) -> (Directory, String) {
     let reviewed = stage.pay(9, "dee", None, 2);
     stage.authorized(reviewed);
     stage.review(reviewed);
-    stage.journal.snapshot().expect("a snapshot");
+    stage.journal.upkeep().snapshot().expect("a snapshot");
     let voided = stage.pay(6, "cho", None, 2);
     stage.voided(voided);
     stage.approve(reviewed);
     stage.hold(7, "bo", 3);
     stage.tick(300_000);
     stage.hold(8, "bo", 3);
-    let digest = stage.journal.digest();
+    let digest = stage.journal.upkeep().digest();
     (stage.close(), digest)
 }
 
@@ -143,10 +143,10 @@ impl Stage {
     }
 
     fn set_catalogue(&self) {
-        let product = self.journal.put_product(events::product_set());
+        let product = self.journal.catalogue().put_product(events::product_set());
         self.durable(product.expect("the log takes it").expect("room").durable_at);
         for set in [events::promotion_set(), events::promotion_for_segments()] {
-            let promotion = self.journal.put_promotion(set);
+            let promotion = self.journal.catalogue().put_promotion(set);
             let promotion = promotion.expect("the log takes it").expect("room");
             self.durable(promotion.durable_at);
         }
@@ -157,7 +157,7 @@ impl Stage {
             user: user(who),
             ..events::buyer_segmented()
         };
-        match self.journal.segment_buyer(segmented) {
+        match self.journal.risk().segment_buyer(segmented) {
             Ok(SegmentTaken::Stands(told)) => self.durable(told),
             other => panic!("{other:?}"),
         }
@@ -200,7 +200,12 @@ impl Stage {
         self.record(
             id,
             PaymentStep::captured(
-                self.journal.purchase(id).expect("it was begun").0.quote,
+                self.journal
+                    .reads()
+                    .purchase(id)
+                    .expect("it was begun")
+                    .0
+                    .quote,
                 capture,
                 receipt_key,
             ),
@@ -260,8 +265,8 @@ impl Stage {
 
     fn tick(&self, ms: u64) {
         self.clock.advance_ms(ms);
-        self.journal.sweep().expect("the log takes it");
-        self.durable(self.journal.status().appended);
+        self.journal.upkeep().sweep().expect("the log takes it");
+        self.durable(self.journal.figures().status().appended);
     }
 
     /// The purchase told of, or any where there is none.

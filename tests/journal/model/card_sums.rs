@@ -36,7 +36,7 @@ impl Shop {
             keys: 0,
         };
         shop.reopen();
-        let put = shop.journal().put_product(product_set(0, 100));
+        let put = shop.journal().catalogue().put_product(product_set(0, 100));
         put.expect("the log takes it").expect("it is fine");
         shop
     }
@@ -81,7 +81,7 @@ impl Shop {
 
     fn authorized(&mut self, user: u8) -> PurchaseId {
         let id = self.buys(user).expect("the limits leave room");
-        let (view, _) = self.journal().purchase(id).expect("it was begun");
+        let (view, _) = self.journal().reads().purchase(id).expect("it was begun");
         for step in [0, 2] {
             self.record(id, payment_step(step, view.quote));
         }
@@ -96,7 +96,7 @@ impl Shop {
 
     /// Gives back so much of a purchase, as its refund of this number.
     fn refund(&mut self, id: PurchaseId, number: u32, of: u32) {
-        let (view, _) = self.journal().purchase(id).expect("it was begun");
+        let (view, _) = self.journal().reads().purchase(id).expect("it was begun");
         let key = self.key();
         let command = StartRefund {
             purchase: id,
@@ -143,12 +143,12 @@ impl Shop {
             code: None,
             request: RequestId(3),
         };
-        let taken = self.journal().receive_webhook(&said);
+        let taken = self.journal().webhooks().receive(&said);
         let _ = taken.expect("the log takes it");
     }
 
     fn quote(&self, id: PurchaseId) -> Quote {
-        let (view, _) = self.journal().purchase(id).expect("it was begun");
+        let (view, _) = self.journal().reads().purchase(id).expect("it was begun");
         view.quote
     }
 }

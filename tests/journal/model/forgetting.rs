@@ -97,7 +97,7 @@ impl Run {
             told: HashMap::new(),
         };
         run.open();
-        let put = run.journal().put_product(product_set(0, 1_000));
+        let put = run.journal().catalogue().put_product(product_set(0, 1_000));
         put.expect("the log takes it").expect("it is fine");
         run
     }
@@ -133,7 +133,7 @@ impl Run {
             }
             Step::Pay { place, key } => {
                 let Some(id) = self.pick(place) else { return };
-                let Some((view, _)) = self.journal().purchase(id) else {
+                let Some((view, _)) = self.journal().reads().purchase(id) else {
                     return;
                 };
                 let user = (0..USERS).find(|user| user_id(*user) == view.user);
@@ -154,7 +154,7 @@ impl Run {
             }
             Step::Record { place, step } => {
                 let Some(id) = self.pick(place) else { return };
-                let Some((view, _)) = self.journal().purchase(id) else {
+                let Some((view, _)) = self.journal().reads().purchase(id) else {
                     return;
                 };
                 let recorded =
@@ -175,14 +175,14 @@ impl Run {
                 self.sweep();
             }
             Step::Snapshot => {
-                self.journal().snapshot().expect("a snapshot");
+                self.journal().upkeep().snapshot().expect("a snapshot");
             }
             Step::Reopen => self.reopen(),
         }
     }
 
     fn sweep(&self) {
-        self.journal().sweep().expect("the log takes it");
+        self.journal().upkeep().sweep().expect("the log takes it");
     }
 
     /// Those of late mostly: those from long ago are forgotten.
@@ -245,7 +245,7 @@ impl Run {
     fn check(&mut self) {
         let journal = Arc::clone(self.journal());
         for (id, state) in &mut self.ids {
-            let found = journal.purchase(*id).map(|(view, _)| view.state);
+            let found = journal.reads().purchase(*id).map(|(view, _)| view.state);
             match (*state, found) {
                 (None, Some(_)) => panic!("{id} is there again"),
                 // A hold that was open may have run out and be forgotten within one step.
@@ -255,13 +255,13 @@ impl Run {
                 ),
                 (_, Some(_)) | (None, None) => {}
             }
-            assert_eq!(journal.has_forgotten(*id), found.is_none());
+            assert_eq!(journal.reads().has_forgotten(*id), found.is_none());
             *state = found;
         }
     }
 
     fn reopen(&mut self) {
-        let before = self.journal().digest();
+        let before = self.journal().upkeep().digest();
         self.journal().close();
         drop(self.journal.take());
         let checked =
@@ -292,7 +292,10 @@ impl Run {
             self.journal().place_hold(&command).expect("it is taken");
         }
         let journal = self.journal();
-        let views = self.ids.iter().filter_map(|(id, _)| journal.purchase(*id));
+        let views = self
+            .ids
+            .iter()
+            .filter_map(|(id, _)| journal.reads().purchase(*id));
         let left: Vec<_> = views.map(|(view, _)| view).collect();
         for view in &left {
             assert!(
@@ -305,7 +308,7 @@ impl Run {
         let mut owners: Vec<_> = left.iter().map(|view| view.user.clone()).collect();
         owners.sort_unstable();
         owners.dedup();
-        let status = journal.status();
+        let status = journal.figures().status();
         // And the one who makes the events: a hold, one that has just run out, and those whose keys
         // wait behind keys of payments under way, four at each event.
         assert_eq!(status.buyers, owners.len() + 1, "{owners:?}");

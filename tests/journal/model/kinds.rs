@@ -272,28 +272,30 @@ impl World {
             Step::Rules { depth } => self.rules(depth),
             Step::Scoring { always } => self.scoring(always),
             Step::Product { product, total } => {
-                let set = self.journal().put_product(product_set(product, total));
+                let catalogue = self.journal().catalogue();
+                let set = catalogue.put_product(product_set(product, total));
                 let _ = set.expect("the log takes it");
             }
             Step::Promotion { uses } => {
-                let set = self.journal().put_promotion(promotion_set(uses));
+                let catalogue = self.journal().catalogue();
+                let set = catalogue.put_promotion(promotion_set(uses));
                 let _ = set.expect("the log takes it");
             }
             Step::Import { what, number } => self.import(what, number),
             Step::Audit { what } => self.audit(what),
             Step::Tick { ms } => {
                 self.clock.advance_ms(ms);
-                self.journal().sweep().expect("the log takes it");
+                self.journal().upkeep().sweep().expect("the log takes it");
             }
             Step::Correct { ms } => {
                 self.clock.step_ms(ms);
-                self.journal().sweep().expect("the log takes it");
+                self.journal().upkeep().sweep().expect("the log takes it");
                 self.clock.advance_ms(60_000);
-                self.journal().sweep().expect("the log takes it");
+                self.journal().upkeep().sweep().expect("the log takes it");
                 assert_eq!(self.journal().now(), self.clock.wall(), "by {ms} ms");
             }
             Step::Snapshot => {
-                self.journal().snapshot().expect("a snapshot");
+                self.journal().upkeep().snapshot().expect("a snapshot");
             }
             Step::Reopen { rate } => self.reopen(rate),
         }
@@ -325,7 +327,7 @@ impl World {
         let Some(id) = self.purchase_in(purchase, &[S::Held]) else {
             return;
         };
-        let (view, _) = self.journal().purchase(id).expect("it was begun");
+        let (view, _) = self.journal().reads().purchase(id).expect("it was begun");
         let user = (0..USERS).find(|it| user_id(*it) == view.user);
         let product = (0..2).find(|it| product_id(*it) == view.product);
         let (user, product) = (user.expect("one of ours"), product.expect("one of ours"));
@@ -361,7 +363,7 @@ impl World {
         let Some(id) = self.purchase_in(purchase, &open) else {
             return;
         };
-        let (view, _) = self.journal().purchase(id).expect("it was begun");
+        let (view, _) = self.journal().reads().purchase(id).expect("it was begun");
         // Refused where a review is wanted and not asked for, or the other way round.
         let recorded = (self.journal()).record(id, payment_step(&view, way), Audit::Nothing);
         if let Err(error) = recorded {
@@ -373,7 +375,7 @@ impl World {
         let Some(id) = self.purchase_in(purchase, &[S::Captured, S::PartiallyRefunded]) else {
             return;
         };
-        let (view, _) = self.journal().purchase(id).expect("it was begun");
+        let (view, _) = self.journal().reads().purchase(id).expect("it was begun");
         self.requests += 1;
         let whole = amount % 3 == 0;
         let restocks = whole && amount % 2 == 0;
@@ -395,9 +397,9 @@ impl World {
             .purchases
             .iter()
             .filter_map(|id| {
-                let (_, more, _) = self.journal().purchase_with_aftermath(*id)?;
+                let (_, more, _) = self.journal().reads().purchase_with_aftermath(*id)?;
                 let number = u32::try_from(more.refunds.len()).ok()?;
-                self.journal().is_open(*id).then_some((*id, number))
+                self.journal().reads().is_open(*id).then_some((*id, number))
             })
             .filter(|(_, number)| *number > 0)
             .collect();
@@ -423,7 +425,7 @@ impl World {
     /// A refund that succeeded comes back.
     fn return_refund(&mut self, purchase: u8) {
         let succeeded = |id: &PurchaseId| {
-            let (_, more, _) = self.journal().purchase_with_aftermath(*id)?;
+            let (_, more, _) = self.journal().reads().purchase_with_aftermath(*id)?;
             let mut refunds = more.refunds.into_iter();
             let refund = refunds.find(|it| matches!(it.status, RefundStatus::Succeeded { .. }))?;
             Some((*id, refund.number))
@@ -472,7 +474,8 @@ impl World {
         };
         let _ = self
             .journal()
-            .receive_webhook(&command)
+            .webhooks()
+            .receive(&command)
             .expect("the log takes it");
         self.webhooks.push(command);
     }
@@ -490,7 +493,7 @@ impl World {
                     pause: what.is_multiple_of(2).then_some(pause),
                     by: admin(),
                 };
-                let said = self.journal().pause_buyer(paused);
+                let said = self.journal().risk().pause_buyer(paused);
                 said.expect("the log takes it").expect("there is room");
             }
             1 => {
@@ -503,7 +506,7 @@ impl World {
                     },
                     by: admin(),
                 };
-                let said = self.journal().rate_buyer(rated);
+                let said = self.journal().risk().rate_buyer(rated);
                 said.expect("the log takes it").expect("there is room");
             }
             _ => {
@@ -514,7 +517,7 @@ impl World {
                     change: u64::from(what),
                     run: 1,
                 };
-                let said = self.journal().segment_buyer(segmented);
+                let said = self.journal().risk().segment_buyer(segmented);
                 said.expect("the log takes it");
             }
         }
@@ -533,7 +536,10 @@ impl World {
             source: RulesSource::Administration,
             by: Some(admin()),
         };
-        self.journal().put_rules(new).expect("the log takes it");
+        self.journal()
+            .risk()
+            .put_rules(new)
+            .expect("the log takes it");
     }
 
     fn scoring(&mut self, always: bool) {
@@ -546,18 +552,33 @@ impl World {
             features,
             model: None,
         };
-        self.journal().put_scoring(new).expect("the log takes it");
+        self.journal()
+            .risk()
+            .put_scoring(new)
+            .expect("the log takes it");
     }
 
     fn import(&mut self, what: u8, number: u8) {
         let journal = self.journal();
         let (user, product) = (user_id(number % USERS), product_id(number % 2));
         match what % 5 {
-            0 => drop(journal.import_sold(&product, u32::from(number % 4))),
-            1 => drop(journal.import_uses(&promotion_code(), u32::from(number % 4))),
-            2 => drop(journal.import_holdings(&user, &product, u32::from(number % 3))),
-            3 => drop(journal.import_key(&user, Digest16([number; 16]))),
-            _ => drop(journal.import_nonces(&[format!("nonce-{number}"), "nonce".to_owned()])),
+            0 => drop(journal.takeover().sold(&product, u32::from(number % 4))),
+            1 => drop(
+                journal
+                    .takeover()
+                    .uses(&promotion_code(), u32::from(number % 4)),
+            ),
+            2 => drop(
+                journal
+                    .takeover()
+                    .holdings(&user, &product, u32::from(number % 3)),
+            ),
+            3 => drop(journal.takeover().key(&user, Digest16([number; 16]))),
+            _ => drop(
+                journal
+                    .takeover()
+                    .nonces(&[format!("nonce-{number}"), "nonce".to_owned()]),
+            ),
         }
     }
 
@@ -575,18 +596,26 @@ impl World {
         };
         match what % 4 {
             0 => {
-                journal.admin_acted(acted).expect("the log takes it");
+                journal
+                    .trail()
+                    .admin_acted(acted)
+                    .expect("the log takes it");
             }
             3 => {
                 // Somebody has more than this log.
-                let cursor = journal.cursor_at(journal.durable_lsn()).expect("a log");
+                let cursor = journal
+                    .history()
+                    .cursor_at(journal.tail().durable_lsn())
+                    .expect("a log");
                 let parting = Parting::OtherRecords;
-                journal.reader_is_at("reader", Some(Elsewhere { cursor, parting }));
-                assert!(!journal.may_sell());
-                let accepted = journal.accept_history(admin(), |_| acted);
+                journal
+                    .history()
+                    .reader_is_at("reader", Some(Elsewhere { cursor, parting }));
+                assert!(!journal.history().may_sell());
+                let accepted = journal.history().accept(admin(), |_| acted);
                 let accepted = accepted.expect("the log takes it");
-                assert!(accepted.is_ok() && journal.may_sell());
-                journal.reader_is_at("reader", None);
+                assert!(accepted.is_ok() && journal.history().may_sell());
+                journal.history().reader_is_at("reader", None);
             }
             1 => {
                 let reason = "forbidden".to_owned();
@@ -598,7 +627,10 @@ impl World {
                     left_out,
                     by,
                 };
-                journal.admin_refused(refused).expect("the log takes it");
+                journal
+                    .trail()
+                    .admin_refused(refused)
+                    .expect("the log takes it");
             }
             _ => {
                 let refused = AttemptRefused {
@@ -614,7 +646,7 @@ impl World {
                     appraisal: Appraisal::Plain,
                     left_out: 0,
                 };
-                journal.refuse(refused).expect("the log takes it");
+                journal.trail().refuse(refused).expect("the log takes it");
             }
         }
     }
@@ -644,7 +676,12 @@ impl World {
 
     /// One of the purchases in one of `states`.
     fn purchase_in(&self, number: u8, states: &[S]) -> Option<PurchaseId> {
-        let state = |id: &PurchaseId| self.journal().purchase(*id).map(|(view, _)| view.state);
+        let state = |id: &PurchaseId| {
+            self.journal()
+                .reads()
+                .purchase(*id)
+                .map(|(view, _)| view.state)
+        };
         let fitting = |id: &&PurchaseId| state(id).is_some_and(|it| states.contains(&it));
         let fitting: Vec<_> = self.purchases.iter().filter(fitting).collect();
         let place = usize::from(number).checked_rem(fitting.len())?;
@@ -655,23 +692,28 @@ impl World {
     fn seen(&self) -> Vec<String> {
         let journal = self.journal();
         let mut seen = vec![
-            journal.digest(),
-            journal.counters_digest(),
-            format!("{:?}", journal.products().0),
-            format!("{:?}", journal.promotion(&promotion_code()).map(|it| it.0)),
-            format!("{:?}", journal.risk_rules().0),
-            format!("{:?}", journal.risk_scoring().0),
-            format!("{:?}", journal.open_payments()),
-            format!("{:?}", journal.open_views().0),
-            format!("{:?}", journal.reviews()),
-            format!("{:?}", journal.segments_fed()),
+            journal.upkeep().digest(),
+            journal.risk().counters_digest(),
+            format!("{:?}", journal.reads().products().0),
+            format!(
+                "{:?}",
+                journal.reads().promotion(&promotion_code()).map(|it| it.0)
+            ),
+            format!("{:?}", journal.risk().rules().0),
+            format!("{:?}", journal.risk().scoring().0),
+            format!("{:?}", journal.reads().open_payments()),
+            format!("{:?}", journal.reads().open_views().0),
+            format!("{:?}", journal.reads().reviews()),
+            format!("{:?}", journal.risk().segments_fed()),
         ];
         for user in (0..USERS).map(user_id) {
-            let (pause, rating, _) = journal.buyer_risk(&user);
-            let (segment, segmented, _) = journal.buyer_segment(&user);
-            let buyer = journal.buyer(&user).map(|it| it.0);
-            let tokens = journal.tokens(&user);
-            let payments = journal.payments_of(ShardId::of(&user), 0, usize::MAX);
+            let (pause, rating, _) = journal.risk().buyer(&user);
+            let (segment, segmented, _) = journal.risk().buyer_segment(&user);
+            let buyer = journal.reads().buyer(&user).map(|it| it.0);
+            let tokens = journal.reads().tokens(&user);
+            let payments = journal
+                .reads()
+                .payments_of(ShardId::of(&user), 0, usize::MAX);
             seen.push(format!("{payments:?}"));
             seen.push(format!(
                 "{user}: {buyer:?} {:?} {pause:?} {rating:?} {segment:?} {segmented:?}",
@@ -679,13 +721,16 @@ impl World {
             ));
         }
         for id in &self.purchases {
-            let purchase = journal.purchase_with_aftermath(*id);
+            let purchase = journal.reads().purchase_with_aftermath(*id);
             let purchase = purchase.map(|(view, more, _)| (view, more));
             seen.push(format!("{purchase:?}"));
         }
         for (user, origin) in &self.keys {
             let key = origin.key.expect("it was made with one");
-            seen.push(format!("{key:?}: {:?}", journal.key_answer(user, &key)));
+            seen.push(format!(
+                "{key:?}: {:?}",
+                journal.reads().key_answer(user, &key)
+            ));
         }
         seen
     }
@@ -694,8 +739,10 @@ impl World {
     fn webhooks_known(&self) -> Vec<[bool; 2]> {
         let journal = self.journal();
         let known = self.webhooks.iter().map(|webhook| {
-            let nonce = webhook.nonce.and_then(|it| journal.knows_nonce(it));
-            [journal.knows_webhook(webhook), nonce.is_some()]
+            let nonce = webhook
+                .nonce
+                .and_then(|it| journal.webhooks().knows_nonce(it));
+            [journal.webhooks().knows(webhook), nonce.is_some()]
         });
         known.collect()
     }
@@ -707,11 +754,13 @@ impl World {
         drop(self.journal.take());
         let journal = open(self.directory.path(), &self.clock, rate);
         assert_eq!(journal.opened().digest, before[0], "the digest is of I6");
-        let (rules, _) = journal.risk_rules();
+        let (rules, _) = journal.risk().rules();
         if let Some(in_force) = &rules.in_force {
-            journal.take_up_rules(compile(&in_force.set.text).expect("rules").set);
+            journal
+                .risk()
+                .take_up_rules(compile(&in_force.set.text).expect("rules").set);
         }
-        let (scoring, _) = journal.risk_scoring();
+        let (scoring, _) = journal.risk().scoring();
         let always = scoring.is_some_and(|it| it.set.features.is_some());
         self.journal = Some(journal);
         self.scoring(always);
@@ -727,7 +776,7 @@ impl World {
 
     fn kinds_in_log(&self) -> BTreeSet<&'static str> {
         let journal = self.journal();
-        let mut feed = journal.feed(Lsn(0)).expect("the log is read");
+        let mut feed = journal.tail().feed(Lsn(0)).expect("the log is read");
         let mut kinds = BTreeSet::new();
         while let Next::Event(entry, _) = feed.next().expect("an event") {
             kinds.insert(entry.event.kind());
@@ -737,7 +786,7 @@ impl World {
 
     /// I6 once more, from the files alone: the snapshot's way and the whole log's way agree.
     fn check(&mut self) {
-        let digest = self.journal().digest();
+        let digest = self.journal().upkeep().digest();
         self.journal().close();
         drop(self.journal.take());
         let report = check(self.directory.path(), &settings(6)).expect("it is clean");

@@ -17,7 +17,7 @@ fn users(shard: ShardId) -> impl Iterator<Item = UserId> {
 }
 
 fn sizes(journal: &Journal) -> (usize, usize, usize) {
-    let status = journal.status();
+    let status = journal.figures().status();
     (status.buyers, status.purchases, status.keys)
 }
 
@@ -43,7 +43,7 @@ fn a_shard_takes_more_holds_than_it_can_keep_one_after_the_other() {
     let mut most = (0, 0, 0);
     for (round, user) in users(ShardId::new(7)).take(500).enumerate() {
         clock.advance_ms(5_000);
-        journal.sweep().expect("the log takes it");
+        journal.upkeep().sweep().expect("the log takes it");
         let key = u8::try_from(round % 250).expect("few");
         let held = hold_of(&journal, user.as_str(), key).expect("there is room again");
         if round % 2 == 0 {
@@ -52,7 +52,7 @@ fn a_shard_takes_more_holds_than_it_can_keep_one_after_the_other() {
         let (buyers, purchases, keys) = sizes(&journal);
         most = (most.0.max(buyers), most.1.max(purchases), most.2.max(keys));
         if round % 100 == 50 {
-            journal.snapshot().expect("it is written");
+            journal.upkeep().snapshot().expect("it is written");
         }
         if round % 100 == 75 {
             // Within the first minute after a start nothing is forgotten.
@@ -75,31 +75,34 @@ fn a_hold_is_kept_as_long_as_a_key_names_it_whatever_the_clock_does() {
     let mut journal = small(kept.path(), &clock);
     put_product(&journal);
     clock.advance_ms(60_000);
-    journal.sweep().expect("the clock is believed");
+    journal.upkeep().sweep().expect("the clock is believed");
     let held = hold_of(&journal, "mallory", 1).expect("the first");
     release(&journal, held);
     // An hour back: the end of the hold becomes older by as much, its key does not.
     clock.step_ms(-3_600_000);
-    journal.sweep().expect("the log takes it");
+    journal.upkeep().sweep().expect("the log takes it");
     clock.advance_ms(60_000);
-    journal.sweep().expect("the log takes it");
+    journal.upkeep().sweep().expect("the log takes it");
     assert!(journal.now() < BEGIN, "the clock was corrected");
     for _ in 0..3 {
         hold_of(&journal, "mallory", 2).ok();
         assert_eq!(hold_of(&journal, "mallory", 1), Ok(held), "a replay");
         journal = reopened(journal, small, kept.path(), &clock);
-        assert!(journal.hold(held).is_some(), "its key is remembered");
-        journal.snapshot().expect("it is written");
+        assert!(
+            journal.reads().hold(held).is_some(),
+            "its key is remembered"
+        );
+        journal.upkeep().snapshot().expect("it is written");
     }
     let neighbour = neighbour_of("mallory");
     let mut waits_ms = 0;
     for key in 100.. {
         clock.advance_ms(11_000);
         waits_ms += 11_000;
-        journal.sweep().expect("the log takes it");
+        journal.upkeep().sweep().expect("the log takes it");
         let next = hold_of(&journal, &neighbour, key).expect("there is room");
         release(&journal, next);
-        if journal.hold(held).is_none() {
+        if journal.reads().hold(held).is_none() {
             break;
         }
         assert!(waits_ms < 120_000, "for one retention at most");
@@ -109,9 +112,9 @@ fn a_hold_is_kept_as_long_as_a_key_names_it_whatever_the_clock_does() {
         "the key was kept for a retention: {waits_ms} ms"
     );
     assert_ne!(hold_of(&journal, "mallory", 1), Ok(held), "its key is free");
-    assert!(journal.has_forgotten(held));
+    assert!(journal.reads().has_forgotten(held));
     let never = PurchaseId::new(held.shard(), held.sequence() + 1_000, held.tag());
-    assert!(!journal.has_forgotten(never));
+    assert!(!journal.reads().has_forgotten(never));
     journal.close();
     drop(journal);
     holdfast::journal::check(kept.path(), &EngineSettings::default()).expect("it is clean");
@@ -223,10 +226,13 @@ fn a_start_forgets_nothing_before_its_clock_is_believed() {
     clock.advance_ms(10 * 86_400_000);
     journal = reopened(journal, small, kept.path(), &clock);
     let second = hold_of(&journal, "mallory", 2).expect("the second");
-    assert!(journal.hold(held).is_some(), "ten days may be an hour");
+    assert!(
+        journal.reads().hold(held).is_some(),
+        "ten days may be an hour"
+    );
     clock.advance_ms(60_000);
     hold_of(&journal, "mallory", 3).expect("the third");
-    assert!(journal.hold(held).is_none());
-    assert!(journal.hold(second).is_some());
+    assert!(journal.reads().hold(held).is_none());
+    assert!(journal.reads().hold(second).is_some());
     reopened(journal, small, kept.path(), &clock);
 }

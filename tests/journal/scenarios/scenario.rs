@@ -97,7 +97,7 @@ impl Stage {
             "wall" => return self.wall(words[1]),
             "reopen" => return self.reopen(step),
             "snapshot" => {
-                self.journal.snapshot().expect("a snapshot");
+                self.journal.upkeep().snapshot().expect("a snapshot");
                 return;
             }
             verb => self.record(verb, words[1]),
@@ -137,7 +137,12 @@ impl Stage {
         if words.contains(&"off") {
             set.active = Active::No;
         }
-        match self.journal.put_product(set).expect("the log takes it") {
+        match self
+            .journal
+            .catalogue()
+            .put_product(set)
+            .expect("the log takes it")
+        {
             Ok(_) => "set".to_owned(),
             Err(refusal) => refusal.reason().to_owned(),
         }
@@ -163,7 +168,12 @@ impl Stage {
                 _ => {}
             }
         }
-        match self.journal.put_promotion(set).expect("the log takes it") {
+        match self
+            .journal
+            .catalogue()
+            .put_promotion(set)
+            .expect("the log takes it")
+        {
             Ok(_) => "set".to_owned(),
             Err(refusal) => refusal.reason().to_owned(),
         }
@@ -240,7 +250,7 @@ impl Stage {
         match &submitted.outcome {
             Ok(Came::Hold(view)) => (view.state.as_str().to_owned(), Some(view.purchase)),
             Ok(Came::PaymentStarted(id)) => {
-                let (view, _) = self.journal.purchase(*id).expect("it was begun");
+                let (view, _) = self.journal.reads().purchase(*id).expect("it was begun");
                 (view.state.as_str().to_owned(), Some(*id))
             }
             Ok(Came::Paid(view)) => (view.state.as_str().to_owned(), Some(view.purchase)),
@@ -298,6 +308,7 @@ impl Stage {
             "capturing" => PaymentStep::StartCapture,
             "captured" => PaymentStep::captured(
                 self.journal
+                    .reads()
                     .purchase(self.purchase(name))
                     .expect("it was begun")
                     .0
@@ -323,6 +334,7 @@ impl Stage {
     fn state_of(&self, name: &str) -> String {
         let (view, _) = self
             .journal
+            .reads()
             .purchase(self.purchase(name))
             .expect("it was begun");
         view.state.as_str().to_owned()
@@ -330,7 +342,11 @@ impl Stage {
 
     /// `levels drop-1 1/2/3`: available, held, sold.
     fn levels(&self, name: &str, expected: &str, step: &str) {
-        let (view, _) = self.journal.product(&product(name)).expect("it was set");
+        let (view, _) = self
+            .journal
+            .reads()
+            .product(&product(name))
+            .expect("it was set");
         let found = format!("{}/{}/{}", view.available(), view.held, view.sold);
         assert_eq!(found, expected, "step `{step}`");
     }
@@ -338,6 +354,7 @@ impl Stage {
     fn amount(&self, name: &str, expected: &str, step: &str) {
         let (view, _) = self
             .journal
+            .reads()
             .purchase(self.purchase(name))
             .expect("it was begun");
         assert_eq!(
@@ -349,17 +366,17 @@ impl Stage {
 
     fn tick(&self, ms: &str) {
         self.clock.advance_ms(ms.parse().expect("milliseconds"));
-        self.journal.sweep().expect("the log takes it");
+        self.journal.upkeep().sweep().expect("the log takes it");
     }
 
     /// Somebody sets the wall clock, by so many milliseconds.
     fn wall(&self, ms: &str) {
         self.clock.step_ms(ms.parse().expect("milliseconds"));
-        self.journal.sweep().expect("the log takes it");
+        self.journal.upkeep().sweep().expect("the log takes it");
     }
 
     fn reopen(&mut self, step: &str) {
-        let before = self.journal.digest();
+        let before = self.journal.upkeep().digest();
         self.journal.close();
         // The directory's lock goes with the last owner.
         let closed = std::mem::replace(&mut self.journal, open(&scratch(), &self.clock));
@@ -375,7 +392,7 @@ impl Stage {
 
     /// I1 from outside: nothing is made or lost, at every step.
     fn check_invariants(&self, step: &str) {
-        for view in self.journal.products().0 {
+        for view in self.journal.reads().products().0 {
             assert_eq!(
                 view.total,
                 view.available() + view.held + view.sold,
@@ -383,7 +400,13 @@ impl Stage {
             );
             assert!(view.held + view.sold <= view.total, "I1 at `{step}`");
         }
-        for view in self.journal.promotions_after("", usize::MAX).0.entries {
+        for view in self
+            .journal
+            .reads()
+            .promotions_after("", usize::MAX)
+            .0
+            .entries
+        {
             assert!(view.uses <= view.uses_max, "I2 at `{step}`");
         }
     }

@@ -82,9 +82,11 @@ pub fn open(directory: &Path, clock: &ManualClock) -> Arc<Journal> {
         features: FeaturesWritten::Always,
         model: Some(model()),
     };
-    journal.put_scoring(new).expect("the log takes it");
-    if journal.risk_rules().0.in_force.is_some() {
-        journal.take_up_rules(compile(RULES).expect("they are fine").set);
+    journal.risk().put_scoring(new).expect("the log takes it");
+    if journal.risk().rules().0.in_force.is_some() {
+        journal
+            .risk()
+            .take_up_rules(compile(RULES).expect("they are fine").set);
     }
     journal
 }
@@ -110,33 +112,36 @@ pub fn begin(directory: &Path, clock: &ManualClock) -> Arc<Journal> {
         source: RulesSource::Administration,
         by: None,
     };
-    journal.put_rules(new).expect("the log takes it");
+    journal.risk().put_rules(new).expect("the log takes it");
     let set = ProductSet {
         per_user_limit: Some(12),
         reward_tokens: 5,
         ..commands::product_set(product(), 1_000_000)
     };
-    let put = journal.put_product(set).expect("the log takes it");
+    let put = journal
+        .catalogue()
+        .put_product(set)
+        .expect("the log takes it");
     put.expect("it is fine");
     journal
 }
 
 /// What a restart does.
 pub fn reopen(journal: Arc<Journal>, directory: &Path, clock: &ManualClock) -> Arc<Journal> {
-    let (digest, counters) = (journal.digest(), journal.counters_digest());
+    let (digest, counters) = (journal.upkeep().digest(), journal.risk().counters_digest());
     let before = profiles(&journal);
     journal.close();
     drop(journal);
     let journal = open(directory, clock);
-    assert_eq!(journal.digest(), digest, "the state");
-    assert_eq!(journal.counters_digest(), counters, "the counters");
+    assert_eq!(journal.upkeep().digest(), digest, "the state");
+    assert_eq!(journal.risk().counters_digest(), counters, "the counters");
     assert_eq!(profiles(&journal), before, "the profiles");
     journal
 }
 
 pub fn profiles(journal: &Journal) -> Vec<Option<Profile>> {
     (0..USERS)
-        .map(|number| journal.buyer(&user(number))?.0.profile)
+        .map(|number| journal.reads().buyer(&user(number))?.0.profile)
         .collect()
 }
 
@@ -243,7 +248,7 @@ impl Run {
             Step::Dispute(lost) => self.dispute(lost, at),
             Step::Refund => self.refund(),
             Step::Spend(number) => {
-                let tokens = self.journal.tokens(&user(number)).0;
+                let tokens = self.journal.reads().tokens(&user(number)).0;
                 if tokens > Tokens::NONE {
                     let command = SpendTokens {
                         user: user(number),
@@ -265,7 +270,11 @@ impl Run {
                     },
                     by: admin(),
                 };
-                let rated = self.journal.rate_buyer(rated).expect("the log takes it");
+                let rated = self
+                    .journal
+                    .risk()
+                    .rate_buyer(rated)
+                    .expect("the log takes it");
                 rated.expect("there is room");
             }
             Step::Pause(number) => {
@@ -277,10 +286,14 @@ impl Run {
                     }),
                     by: admin(),
                 };
-                let paused = self.journal.pause_buyer(paused).expect("the log takes it");
+                let paused = self
+                    .journal
+                    .risk()
+                    .pause_buyer(paused)
+                    .expect("the log takes it");
                 paused.expect("there is room");
             }
-            Step::Snapshot => drop(self.journal.snapshot().expect("a snapshot")),
+            Step::Snapshot => drop(self.journal.upkeep().snapshot().expect("a snapshot")),
             Step::Restart | Step::Later(_) => unreachable!("the caller does these"),
         }
     }
@@ -365,6 +378,7 @@ impl Run {
     fn captured(&mut self, purchase: PurchaseId) {
         let quote = self
             .journal
+            .reads()
             .purchase(purchase)
             .expect("it was begun")
             .0
@@ -441,7 +455,8 @@ impl Run {
         };
         let _ = self
             .journal
-            .receive_webhook(&command)
+            .webhooks()
+            .receive(&command)
             .expect("the log takes it");
     }
 

@@ -82,7 +82,7 @@ impl SegmentFeed<'_> {
         series: u64,
         fed: &mut Option<SegmentCursor>,
     ) -> Result<u32, RunError> {
-        match self.journal.readiness() {
+        match self.journal.figures().readiness() {
             Readiness::Ready => {}
             Readiness::DiskFull => return Err(RunError::NoRoom),
             Readiness::RestoredCopy => return Err(RunError::RestoredCopy),
@@ -97,7 +97,7 @@ impl SegmentFeed<'_> {
                 series,
                 change: segmented.change,
             };
-            let segmented = self.journal.segment_buyer(segmented);
+            let segmented = self.journal.risk().segment_buyer(segmented);
             match segmented.map_err(|_| RunError::Stopped)? {
                 SegmentTaken::Stands(lsn) => {
                     durable_at = Some(lsn);

@@ -90,7 +90,7 @@ impl SegmentJob {
 
     async fn go_on(&self) {
         // The log says which changes were taken over; from here on this thread keeps count.
-        let mut fed = self.journal.segments_fed();
+        let mut fed = self.journal.risk().segments_fed();
         let every = self.settings.every;
         let mut wait = every.map(|every| every.min(SOON));
         loop {

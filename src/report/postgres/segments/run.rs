@@ -140,7 +140,7 @@ impl SegmentSession {
         let delivered: Option<i64> = cursor.get(0);
         // Read the durable LSN after the cursor: the sink continues meanwhile, but never past the
         // durable LSN. In the other order the cursor could seem to be ahead of the log.
-        let durable = signed(journal.durable_lsn().0);
+        let durable = signed(journal.tail().durable_lsn().0);
         if let Some(delivered) = delivered.filter(|it| *it > durable) {
             return Err(RunError::AheadOfLog { delivered, durable });
         }

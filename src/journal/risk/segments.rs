@@ -4,12 +4,13 @@
 //! again is harmless; changes are taken over in order, so the last `buyer_segmented` in the log says
 //! where to continue. Deliberately absent: computing segments, and the rate of changes.
 
+use super::rules::RiskControl;
 use crate::engine::decide::Claims;
 use crate::engine::event::{BuyerSegmented, Event};
 use crate::engine::segments::{SegmentCursor, Segmented};
 use crate::ids::{Lsn, Segment, ShardId, UserId};
-use crate::journal::Journal;
 use crate::journal::format::fault::StorageFault;
+use crate::journal::turn::shard_turn::Turn;
 
 /// What became of a segment that was to be taken over.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
@@ -22,11 +23,11 @@ pub enum SegmentTaken {
     Unknown,
 }
 
-impl Journal {
+impl RiskControl<'_> {
     /// Takes over which segment a buyer is in.
     pub fn segment_buyer(&self, segmented: BuyerSegmented) -> Result<SegmentTaken, StorageFault> {
-        self.wait_for_log_room();
-        let mut turn = self.turn(ShardId::of(&segmented.user))?;
+        self.core.wait_for_log_room();
+        let mut turn = Turn::take(self.core, ShardId::of(&segmented.user))?;
         if !turn.shard.knows(&segmented.user) {
             return Ok(SegmentTaken::Unknown);
         }
@@ -41,15 +42,15 @@ impl Journal {
     /// The last change that was taken over; `None`: there was none. Looks at every buyer, shard by
     /// shard: to be asked once.
     pub fn segments_fed(&self) -> Option<SegmentCursor> {
-        let shards = ShardId::all().filter_map(|id| self.shard(id).last_fed());
+        let shards = ShardId::all().filter_map(|id| self.core.shard(id).last_fed());
         let last = shards.max_by_key(|(lsn, _)| *lsn)?;
         Some(last.1)
     }
 
     /// The segment that a buyer is in, what was computed, and from which LSN on they may be told.
     pub fn buyer_segment(&self, user: &UserId) -> (Option<Segment>, Option<Segmented>, Lsn) {
-        let shard = self.shard(ShardId::of(user));
+        let shard = self.core.shard(ShardId::of(user));
         let (is_in, computed) = (shard.segment(user), shard.segmented(user));
-        (is_in.cloned(), computed.cloned(), self.appended())
+        (is_in.cloned(), computed.cloned(), self.core.appended())
     }
 }

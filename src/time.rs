@@ -108,12 +108,18 @@ fn parse(text: &str) -> Option<(UnixMs, bool)> {
         return None;
     }
     let minutes = days_from_civil(year, month, day) * 1_440 + hour * 60 + minute - offset_minutes;
-    // A leap second ends a day of UTC; Unix time counts it as the next second.
-    if second == 60 && minutes.rem_euclid(1_440) != 1_439 {
+    // A leap second ends a month of UTC; Unix time counts it as the next second.
+    if second == 60 && !is_last_minute_of_a_month(minutes) {
         return None;
     }
     let ms = u64::try_from((minutes * 60 + second) * 1_000 + fraction_ms).ok()?;
     (ms <= UnixMs::MAX.0).then_some((UnixMs(ms), fits))
+}
+
+/// `minutes` since 1970, in UTC.
+fn is_last_minute_of_a_month(minutes: i64) -> bool {
+    let next = u64::try_from(minutes + 1).ok();
+    next.is_some_and(|next| next % 1_440 == 0 && civil_from_days(next / 1_440).2 == 1)
 }
 
 /// `.123456` before the offset: milliseconds, whether that is all of it, and what follows.

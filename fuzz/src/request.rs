@@ -161,7 +161,7 @@ fn key(value: &[u8]) {
     };
     let mut headers = HeaderMap::new();
     headers.insert(IDEMPOTENCY_KEY, value);
-    let Some(key) = key_in(&headers) else {
+    let Ok(key) = key_in(&headers) else {
         return;
     };
     assert!((8..=255).contains(&key.len()) && key.iter().all(u8::is_ascii_graphic));
@@ -171,7 +171,7 @@ fn key(value: &[u8]) {
     let mut again = HeaderMap::new();
     let quoted = HeaderValue::from_bytes(&quoted).expect("it is visible ASCII");
     again.insert(IDEMPOTENCY_KEY, quoted);
-    assert_eq!(key_in(&again), Some(key), "quotes are no part of a key");
+    assert_eq!(key_in(&again), Ok(key), "quotes are no part of a key");
     let owner = KeyOwner::parse("shop").expect("an id");
     let order = HoldOrder::parse(
         br#"{"user_id":"u","product_id":"p","quantity":1}"#,

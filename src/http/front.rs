@@ -8,7 +8,7 @@
 
 use super::admin::history;
 use super::call::Call;
-use super::call::acting::{Acting, actor};
+use super::call::acting::{Acting, actor, role_of};
 use super::call::auth::{Access, Caller, Known};
 use super::call::worker::{InFlightSlot, Worker};
 use super::core::Core;
@@ -31,7 +31,9 @@ use hyper::body::{Body, Incoming};
 use hyper::header::{ALLOW, CACHE_CONTROL, CONNECTION, HeaderValue, WWW_AUTHENTICATE};
 use hyper::http::request::Parts;
 use hyper::{Method, Request, Response, StatusCode, Version};
-use std::sync::Arc;
+use serde_json::json;
+use std::convert::Infallible;
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 /// The window of an API key's rate is a second.
@@ -60,101 +62,121 @@ impl Front {
         })
     }
 
-    /// Answers one request.
-    async fn answer(
-        self: &Arc<Self>,
-        id: RequestId,
-        request: Request<Incoming>,
-        under_way: &ActiveRequest,
-    ) -> Answer {
-        let (parts, body) = request.into_parts();
-        let close = HeaderValue::from_static("close");
-        match framing::check(&parts) {
-            Ok(After::Open) => self.answer_in_bounds(id, parts, body, under_way).await,
-            Ok(After::Close) => {
-                let answer = self.answer_in_bounds(id, parts, body, under_way).await;
-                answer.with(CONNECTION, close)
-            }
-            Err(error) => {
-                let answer = problem::invalid(Refusal::InvalidRequest.into(), id, &[error]);
-                answer.with(CONNECTION, close)
-            }
-        }
-    }
-
-    /// Answers one request whose framing is unambiguous.
-    async fn answer_in_bounds(
-        self: &Arc<Self>,
+    /// Where a request goes: to a route, by a caller who may call it, or nowhere.
+    fn head(
+        &self,
         id: RequestId,
         parts: Parts,
-        body: Incoming,
         under_way: &ActiveRequest,
-    ) -> Answer {
+    ) -> Result<(Route, Call, Seal), Box<Halted>> {
+        let after = match framing::check(&parts) {
+            Ok(after) => after,
+            Err(error) => {
+                let answer = problem::invalid(Refusal::InvalidRequest.into(), id, &[error]);
+                // In HTTP/2 a request that is not understood harms no other one.
+                let after = if parts.version > Version::HTTP_11 {
+                    After::Open
+                } else {
+                    After::Close
+                };
+                return Err(Seal::of(Access::Open, after).halts(answer));
+            }
+        };
+        let open = Seal::of(Access::Open, after);
         let found = route::resolve(parts.uri.path());
         let who = found.as_ref().map(RouteMatch::who);
         let who = who.unwrap_or_else(|| Who::of_area(parts.uri.path()));
         if !self.serves.includes(who) {
-            return problem(Reason::NotFound, id);
+            return Err(open.halts(problem(Reason::NotFound, id)));
+        }
+        // What a path takes is no secret, and who asks by OPTIONS often has no key.
+        if let Some(found) = &found
+            && parts.method == Method::OPTIONS
+        {
+            return Err(open.halts(not_allowed(id, found)));
         }
         let access = who.access(&parts.method);
-        let admitted = self.admit(access, &parts, under_way);
-        let answer = match (admitted, found) {
-            (Err(reason), found) => self.turned_down(reason, access, found, &parts, id).await,
-            (Ok(_), None) => problem(Reason::NotFound, id),
-            (Ok(caller), Some(found)) => match found.route(&parts.method) {
-                None => problem(Reason::MethodNotAllowed, id).with(ALLOW, allow(&found)),
-                Some(_) if access == Access::Shop && !self.core.journal.history().may_sell() => {
-                    history::not_accepted(id)
-                }
-                Some(route) => {
-                    let param = found.param.into_owned();
-                    let (acting, slot) = (None, InFlightSlot::of(route.pool(), route.log_use()));
-                    let flow = route.flow();
-                    let call = Call {
-                        id,
-                        slot,
-                        caller,
-                        acting,
-                        flow,
-                        parts,
-                        param,
-                    };
-                    self.answer_at(route, call, body, under_way).await
-                }
-            },
+        let seal = Seal::of(access, after);
+        let caller = match self.admit(access, &parts, under_way) {
+            Ok(caller) => caller,
+            Err(reason) => return Err(Box::new(Halted::TurnedDown(reason, parts, seal))),
         };
-        if access == Access::Open {
-            return answer;
+        let found = found.ok_or_else(|| seal.halts(problem(Reason::NotFound, id)))?;
+        let route = found.route(&parts.method);
+        let route = route.ok_or_else(|| seal.halts(not_allowed(id, &found)))?;
+        if access == Access::Shop && !self.core.journal.history().may_sell() {
+            return Err(seal.halts(history::not_accepted(id)));
         }
-        // Responses that need a key must not be cached.
-        answer.with(CACHE_CONTROL, HeaderValue::from_static("no-store"))
+        let pool = route.pool();
+        if !matches!(pool, Pool::Probe | Pool::Admin) && under_way.is_reserved() {
+            return Err(seal.halts(no_place(parts.version, id, under_way)));
+        }
+        let call = Call {
+            id,
+            slot: InFlightSlot::of(pool, route.log_use()),
+            caller,
+            acting: None,
+            flow: route.flow(),
+            param: found.param.into_owned(),
+            body_bytes_max: OnceLock::new(),
+            parts,
+        };
+        Ok((route, call, seal))
     }
 
-    /// Answers a route for an authorized caller.
-    async fn answer_at(
+    /// The answer to a request that goes nowhere.
+    async fn answer_halted(
+        &self,
+        (began, id): (Instant, RequestId),
+        halted: Halted,
+        under_way: &ActiveRequest,
+    ) -> Response<AnswerBody> {
+        let answer = match halted {
+            Halted::Answered(answer, seal) => seal.on(answer),
+            Halted::TurnedDown(reason, parts, seal) => {
+                seal.on(self.turned_down(reason, seal.access, &parts, id).await)
+            }
+        };
+        let asks_for_key = answer.asks_for_key();
+        let response = self.leave(began, id, answer, under_way);
+        if asks_for_key {
+            let peer = under_way.peer();
+            self.core.wrong_keys.log(peer, self.core.journal.now());
+            // What is kept back takes no room from others.
+            tokio::time::sleep(self.core.wrong_keys.keep_back(peer)).await;
+        }
+        response
+    }
+
+    /// Counts an answer on its way out.
+    fn leave(
+        &self,
+        began: Instant,
+        id: RequestId,
+        answer: Answer,
+        under_way: &ActiveRequest,
+    ) -> Response<AnswerBody> {
+        self.worker.counters.answered(answer.status.as_u16());
+        self.worker.counters.took(Stage::Request, began.elapsed());
+        if answer.status.is_success() {
+            under_way.progressed();
+        }
+        answer.into_response(id)
+    }
+
+    /// The answer to an administrative act, which goes on where whoever asked is gone.
+    async fn answer_act(
         self: &Arc<Self>,
+        act: Act,
         route: Route,
         mut call: Call,
         body: Incoming,
-        under_way: &ActiveRequest,
     ) -> Answer {
-        let pool = route.pool();
-        if !matches!(pool, Pool::Probe | Pool::Admin) && under_way.is_reserved() {
-            return no_place(call.parts.version, call.id, under_way);
-        }
-        // A slot is for work: a request whose body has not arrived does not need one yet.
+        // Before it is an act: one that finds no slot is none.
         let waits_for_body = !body.is_end_stream() && route.reads_body();
         if !waits_for_body && let Err(reason) = self.worker.enter(&call.slot).await {
             return call.problem(reason);
         }
-        let Some(act) = route.act() else {
-            let answer = self.groups.answer(route, call, body).await;
-            if pool == Pool::Webhook && answer.status == StatusCode::OK {
-                // A genuine signature counts as much as a key.
-                under_way.trust();
-            }
-            return answer;
-        };
         call.acting = Some(Arc::new(Acting::new(act, call.caller(), call.id)));
         let (front, id) = (Arc::clone(self), call.id);
         let doing = tokio::spawn(async move { front.act(route, call, body).await });
@@ -222,20 +244,20 @@ impl Front {
         &self,
         reason: Reason,
         access: Access,
-        found: Option<RouteMatch<'_>>,
         parts: &Parts,
         id: RequestId,
     ) -> Answer {
-        let answer = problem(reason, id);
-        // Read the keys after the wait above and do not hold them across the wait below: they may
-        // have changed.
+        let mut answer = problem(reason, id);
+        let found = route::resolve(parts.uri.path());
+        // Not across the wait below, and as of now: the keys may have changed since.
         let caller = self.core.keys.load().caller(&parts.headers).cloned();
-        if let (Reason::Forbidden, Some(caller)) = (reason, caller)
-            && let Some((act, target)) = forbidden(access, found, &parts.method)
-        {
-            let word = Reason::Forbidden.told().reason;
-            let by = actor(&caller, id);
-            self.worker.write_down_refused(act, target, word, by).await;
+        if let (Reason::Forbidden, Some(caller)) = (reason, caller) {
+            answer = wrong_role(id, &caller, access);
+            if let Some((act, target)) = forbidden(access, found, &parts.method) {
+                let word = Reason::Forbidden.told().reason;
+                let by = actor(&caller, id);
+                self.worker.write_down_refused(act, target, word, by).await;
+            }
         }
         let keys = self.core.keys.load();
         if let (
@@ -261,7 +283,43 @@ impl Front {
     }
 }
 
-/// The audit event for a call that the role does not allow, if it is logged.
+/// What every answer of a request carries, whatever it says.
+#[derive(Copy, Clone)]
+struct Seal {
+    access: Access,
+    after: After,
+}
+
+impl Seal {
+    const fn of(access: Access, after: After) -> Self {
+        Self { access, after }
+    }
+
+    fn halts(self, answer: Answer) -> Box<Halted> {
+        Box::new(Halted::Answered(answer, self))
+    }
+
+    fn on(self, mut answer: Answer) -> Answer {
+        if self.access != Access::Open {
+            // What a key opens is nobody else's to keep.
+            answer = answer.with(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        }
+        match self.after {
+            After::Open => answer,
+            After::Close => answer.with(CONNECTION, HeaderValue::from_static("close")),
+        }
+    }
+}
+
+/// A request that goes nowhere.
+enum Halted {
+    /// This is its answer.
+    Answered(Answer, Seal),
+    /// Its caller may not.
+    TurnedDown(Reason, Parts, Seal),
+}
+
+/// What the trail says of a call that the caller's role does not allow, where it says anything.
 fn forbidden(
     access: Access,
     found: Option<RouteMatch<'_>>,
@@ -282,8 +340,30 @@ fn forbidden(
     }
 }
 
-fn allow(found: &RouteMatch<'_>) -> HeaderValue {
-    HeaderValue::from_str(&found.allow()).expect("methods and commas are visible ASCII")
+fn not_allowed(id: RequestId, found: &RouteMatch<'_>) -> Answer {
+    let methods = HeaderValue::from_str(&found.allow());
+    let methods = methods.expect("methods and commas are visible ASCII");
+    problem(Reason::MethodNotAllowed, id).with(ALLOW, methods)
+}
+
+/// The caller's role does not allow this: which it is, and which ones do.
+fn wrong_role(id: RequestId, caller: &Caller, access: Access) -> Answer {
+    let role = role_of(caller.role).as_str();
+    let may = |role: &Role| {
+        Caller {
+            role: *role,
+            ..caller.clone()
+        }
+        .may(access)
+    };
+    let needed = [Role::Shop, Role::Admin, Role::Auditor, Role::Metrics].into_iter();
+    let needed: Vec<_> = needed.filter(may).map(|it| role_of(it).as_str()).collect();
+    let detail = format!(
+        "This API key has the role {role}; this request needs the role {}.",
+        needed.join(" or ")
+    );
+    let facts = json!({ "role": role, "roles_needed": needed });
+    problem::problem_about(Reason::Forbidden, id, &detail, &facts)
 }
 
 /// The response on a connection reserved for probes, metrics and administration.
@@ -322,22 +402,44 @@ impl Handler for Front {
         self: Arc<Self>,
         request: Request<Incoming>,
         under_way: ActiveRequest,
-    ) -> Response<AnswerBody> {
+    ) -> Result<Response<AnswerBody>, Infallible> {
         let began = Instant::now();
         let id = self.request_id();
-        let answer = self.answer(id, request, &under_way).await;
-        self.worker.counters.answered(answer.status.as_u16());
-        self.worker.counters.took(Stage::Request, began.elapsed());
-        if answer.asks_for_key() {
-            let peer = under_way.peer();
-            self.core.wrong_keys.log(peer, self.core.journal.now());
-            // After the request has released its slot, so a delayed response takes no room from
-            // others.
-            tokio::time::sleep(self.core.wrong_keys.keep_back(peer)).await;
+        let (parts, body) = request.into_parts();
+        // Only what holds and buys go through stands in this future itself: hyper moves it as a whole.
+        let (route, call, seal) = match self.head(id, parts, &under_way) {
+            Ok(admitted) => admitted,
+            Err(halted) => {
+                let answering = self.answer_halted((began, id), *halted, &under_way);
+                return Ok(Box::pin(answering).await);
+            }
+        };
+        let answer = match route.act() {
+            Some(act) => Box::pin(self.answer_act(act, route, call, body)).await,
+            None => self.groups.answer(route, call, body).await,
+        };
+        if route.pool() == Pool::Webhook && answer.status == StatusCode::OK {
+            // A genuine signature shows as much as a key does.
+            under_way.trust();
         }
-        if answer.status.is_success() {
-            under_way.progressed();
-        }
-        answer.into_response(id)
+        Ok(self.leave(began, id, seal.on(answer), &under_way))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bytes_of<A, B, C, F>(_: impl Fn(A, B, C) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    #[test]
+    fn the_future_of_an_answer_is_small_because_hyper_moves_it() {
+        let bytes = bytes_of(<Front as Handler>::handle);
+        assert!(
+            bytes <= 3_584,
+            "{bytes} bytes: box what is neither a hold nor a buy"
+        );
     }
 }

@@ -453,7 +453,7 @@ fn what_looks_like_a_card_number_is_not_shown_and_no_target_is_one() {
     );
     assert_eq!(
         (answer.status, &act["reason"], &act["target"]),
-        (400, &"invalid_card_token".into(), &"one".into())
+        (400, &"invalid_request".into(), &"one".into())
     );
     let path = "/admin/products/4111111111111111";
     let (act, answer) = the_one(&server, &Request::put(path).json(&named).key(READER));

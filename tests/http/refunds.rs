@@ -246,7 +246,7 @@ fn each_refusal_of_a_refund_has_its_status_and_reason() {
             &paid,
             body(json!(1), "card 4111-1111-1111-1111"),
             400,
-            "invalid_card_token",
+            "invalid_request",
         ),
     ];
     for (place, (purchase, body, status, reason)) in cases.into_iter().enumerate() {

@@ -253,7 +253,7 @@ fn the_queue_shows_what_a_person_needs_and_takes_decisions_from_administrators_o
         (json!({"note": ""}), "invalid_request"),
         (
             json!({"note": "card 4111 1111 1111 1111"}),
-            "invalid_card_token",
+            "invalid_request",
         ),
     ] {
         let answer = server.ask(&Request::post(&path).key(ADMIN).json(&body));

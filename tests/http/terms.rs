@@ -243,7 +243,7 @@ fn a_patch_that_does_not_fit_changes_nothing() {
     for (change, field) in [
         (json!({"price": {"USD": null, "EUR": null}}), "price"),
         (json!({"active": "yes"}), "active"),
-        (json!({"color": "red"}), "body"),
+        (json!({"color": "red"}), "color"),
         (json!({"ends_at": "2025-01-01T00:00:00Z"}), "ends_at"),
         (json!({"active": true, "stock": -1}), "stock"),
         (json!({"stock": {"total": 3}}), "stock"),
@@ -599,6 +599,11 @@ fn names_show_something_and_turn_nothing() {
         "a\u{200f}",
         "a\u{61c}b",
         "a\u{2028}b",
+        "a\u{206a}b",
+        "a\u{206f}",
+        "\u{feff}a",
+        "a\u{e0062}\u{e007f}",
+        "a\u{200b}b",
     ] {
         let answer = put(bad);
         assert_eq!(answer.status, 400, "{bad:?}");
@@ -630,6 +635,8 @@ fn times_are_of_rfc_3339_up_to_the_end_of_9999() {
         ("2030-01-01t00:00:00.5z", "2030-01-01T00:00:00.500Z"),
         ("2030-01-01T00:00:00-00:00", "2030-01-01T00:00:00.000Z"),
         ("2030-01-01T09:00:00+09:00", "2030-01-01T00:00:00.000Z"),
+        ("2030-06-30T23:59:60Z", "2030-07-01T00:00:00.000Z"),
+        ("2030-07-01T08:59:60+09:00", "2030-07-01T00:00:00.000Z"),
     ] {
         let answer = put(good);
         assert!(matches!(answer.status, 200 | 201), "{good}: {answer:?}");
@@ -646,6 +653,10 @@ fn times_are_of_rfc_3339_up_to_the_end_of_9999() {
         "2030-01-01T00:00:00,5Z",
         "2030-02-29T00:00:00Z",
         "2030-01-01T24:00:00Z",
+        "2030-06-29T23:59:60Z",
+        "2030-06-30T22:59:60Z",
+        "2030-06-30T23:59:60+09:00",
+        "1969-12-31T23:59:59Z",
         "1893456000",
     ] {
         let answer = put(bad);

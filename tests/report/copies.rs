@@ -405,7 +405,7 @@ fn only_an_administrator_accepts_and_only_where_there_is_something() {
             ("reader", "forbidden"),
             ("shop", "forbidden"),
             ("boss", "invalid_request"),
-            ("boss", "invalid_card_token"),
+            ("boss", "invalid_request"),
             ("boss", "wrong_state"),
         ]
     );

@@ -65,14 +65,29 @@ impl Http2 {
         while self.next_frame().unwrap() != (PING, 1) {}
     }
 
+    /// The status of the next answer.
+    fn status(&mut self) -> u8 {
+        loop {
+            let (kind, _, payload) = self.next_payload().unwrap();
+            if kind == HEADERS {
+                // A first byte below 0x40 sizes the table, and says nothing.
+                return *payload.iter().find(|it| **it >= 0x40).unwrap();
+            }
+        }
+    }
+
     /// Kind and flags of the next frame.
     fn next_frame(&mut self) -> std::io::Result<(u8, u8)> {
+        self.next_payload().map(|(kind, flags, _)| (kind, flags))
+    }
+
+    fn next_payload(&mut self) -> std::io::Result<(u8, u8, Vec<u8>)> {
         let mut head = [0; 9];
         self.0.read_exact(&mut head)?;
         let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
         let mut payload = vec![0; usize::try_from(length).unwrap()];
         self.0.read_exact(&mut payload)?;
-        Ok((head[3], head[4]))
+        Ok((head[3], head[4], payload))
     }
 
     /// Whether the server closes it, after what it has still to say.
@@ -155,6 +170,42 @@ fn memory_kib(server: &Server) -> u64 {
     let line = status.lines().find_map(|it| it.strip_prefix("VmRSS:"));
     let kib = line.unwrap().trim().trim_end_matches(" kB");
     kib.parse().unwrap()
+}
+
+#[test]
+fn a_host_beside_another_authority_is_refused() {
+    // As the static table of HPACK has them.
+    const OK: u8 = 0x88;
+    const BAD_REQUEST: u8 = 0x8c;
+    let server = Setup::demo().start();
+    let mut connection = Http2::connect(&server);
+    for (turn, (host, status)) in [
+        (None, OK),
+        (Some("HOLDFAST"), OK),
+        (Some("other"), BAD_REQUEST),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        // GET and http, of the static table.
+        let mut head = vec![0x82, 0x86];
+        let fields = [
+            (&[0x04_u8][..], Some("/livez")),
+            (&[0x01][..], Some("holdfast")),
+            (&[0x0f, 0x17][..], host),
+        ];
+        for (name, value) in fields {
+            let Some(value) = value else { continue };
+            head.extend_from_slice(name);
+            head.push(u8::try_from(value.len()).unwrap());
+            head.extend_from_slice(value.as_bytes());
+        }
+        let stream = 2 * u32::try_from(turn).unwrap() + 1;
+        let mut wire = Vec::new();
+        frame(&mut wire, HEADERS, END_HEADERS | END_STREAM, stream, &head);
+        connection.send(&wire).unwrap();
+        assert_eq!(connection.status(), status, "{host:?}");
+    }
 }
 
 #[test]

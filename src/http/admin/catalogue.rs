@@ -200,7 +200,7 @@ impl CatalogueCalls {
             Err(error) => return call.invalid(Refusal::InvalidRequest, &[error]),
         };
         let Some(code) = code else {
-            return call.bad_path_id("code");
+            return call.bad_path_code("code");
         };
         let written = match self.written(&call, body, Terms::Promotion).await {
             Ok(written) => written,
@@ -324,7 +324,7 @@ fn not_changed(call: &Call, absent: Refusal, why: NotChanged) -> Answer {
                 NotSet::TooManyUnits => {
                     let message = format!("would raise the stock above {} units", terms::STOCK_MAX);
                     let error = FieldError {
-                        field: "add",
+                        field: "add".into(),
                         message,
                     };
                     return call.invalid(Refusal::from(why), &[error]);

@@ -132,9 +132,8 @@ fn found(report: &ReconcileReport) -> Value {
 fn note_of(body: &[u8]) -> Result<String, Refused> {
     let mut fields = Fields::of(body, &["note"]);
     let note = fields.words(required("note"), REASON_FORM, plain_reason);
-    let refusal = fields.refusal();
     match (note, fields.into_errors()) {
         (Some(note), errors) if errors.is_empty() => Ok(note),
-        (_, errors) => Err((refusal, errors)),
+        (_, errors) => Err((Refusal::InvalidRequest, errors)),
     }
 }

@@ -199,10 +199,9 @@ fn page_in(query: Option<&str>) -> Result<PageAsked, Vec<FieldError>> {
 fn note_in(body: &[u8]) -> Result<String, Refused> {
     let mut fields = Fields::of(body, &["note"]);
     let note = fields.words(required("note"), REASON_FORM, plain_reason);
-    let refusal = fields.refusal();
     match (note, fields.into_errors()) {
         (Some(note), errors) if errors.is_empty() => Ok(note),
-        (_, errors) => Err((refusal, errors)),
+        (_, errors) => Err((Refusal::InvalidRequest, errors)),
     }
 }
 
@@ -227,7 +226,7 @@ mod tests {
             (json!({ "note": "a", "more": 1 }), Refusal::InvalidRequest),
             (
                 json!({ "note": "paid by 4111 1111 1111 1111" }),
-                Refusal::InvalidCardToken,
+                Refusal::InvalidRequest,
             ),
         ] {
             let (found, errors) = note_in(body.to_string().as_bytes()).unwrap_err();

@@ -314,7 +314,7 @@ fn pause_of(body: &[u8], now: UnixMs) -> Result<Pause, Refused> {
     let reason = fields.words(required("reason"), REASON_FORM, plain_reason);
     match (until, reason) {
         (Some(until), Some(reason)) if fields.are_fine() => Ok(Pause { until, reason }),
-        _ => Err((fields.refusal(), fields.into_errors())),
+        _ => Err((Refusal::InvalidRequest, fields.into_errors())),
     }
 }
 

@@ -100,10 +100,9 @@ impl Settlement {
             _ => None,
         });
         let note = fields.words(required("note"), REASON_FORM, plain_reason);
-        let refusal = fields.refusal();
         match (wanted.zip(note), fields.into_errors()) {
             (Some((wanted, note)), errors) if errors.is_empty() => Ok(Self { wanted, note }),
-            (_, errors) => Err((refusal, errors)),
+            (_, errors) => Err((Refusal::InvalidRequest, errors)),
         }
     }
 }
@@ -134,7 +133,7 @@ mod tests {
             ),
             (
                 json!({"as": "voided", "note": "4111 1111 1111 1111"}),
-                Refusal::InvalidCardToken,
+                Refusal::InvalidRequest,
             ),
         ] {
             let (found, errors) = Settlement::parse(body.to_string().as_bytes()).unwrap_err();

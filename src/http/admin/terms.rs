@@ -406,14 +406,13 @@ impl<'a> TermsReader<'a> {
 
     /// The result if there was no error; a missing field is among the errors.
     fn finish<T>(self, found: Option<T>) -> Result<T, Refused> {
-        let refusal = self.fields.refusal();
         let errors = self.fields.into_errors();
         match found {
             Some(found) if errors.is_empty() => Ok(found),
             _ if self.foreign > 0 && errors.len() == self.foreign => {
                 Err((Refusal::CurrencyNotAllowed, errors))
             }
-            _ => Err((refusal, errors)),
+            _ => Err((Refusal::InvalidRequest, errors)),
         }
     }
 }

@@ -125,7 +125,10 @@ fn told(not_added: NotAdded) -> FieldError {
             format!("would exceed the maximum of {SECRETS_MAX} added secrets; retire one first"),
         ),
     };
-    FieldError { field, message }
+    FieldError {
+        field: field.into(),
+        message,
+    }
 }
 
 fn shown(secret: &Secret) -> Value {

@@ -64,16 +64,20 @@ impl Acting {
 
 /// Who acts by this request.
 pub fn actor(caller: &Caller, request: RequestId) -> Actor {
-    let role = match caller.role {
+    Actor {
+        request,
+        owner: caller.owner.clone(),
+        role: role_of(caller.role),
+    }
+}
+
+/// The role as the trail has it.
+pub const fn role_of(role: Role) -> ActorRole {
+    match role {
         Role::Shop => ActorRole::Shop,
         Role::Admin => ActorRole::Admin,
         Role::Auditor => ActorRole::Auditor,
         Role::Metrics => ActorRole::Metrics,
-    };
-    Actor {
-        request,
-        owner: caller.owner.clone(),
-        role,
     }
 }
 

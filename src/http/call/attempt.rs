@@ -16,12 +16,13 @@ use crate::engine::score::Appraisal;
 use crate::engine::view::UnderWay;
 use crate::http::wire::answer::{Answer, IDEMPOTENT_REPLAYED};
 use crate::http::wire::idempotency::{self, Canonical};
-use crate::http::wire::problem::{self, FieldError, Limit};
+use crate::http::wire::problem::{self, FieldError, Limit, Reason};
 use crate::ids::{CardToken, DeviceId, Lsn, ProductId, RequestId, UserId};
 use crate::journal::{Answered, Refused, StorageFault, Submitted};
 use crate::telemetry::metrics::{AttemptResult, Stage};
 use hyper::body::Incoming;
 use hyper::header::{HeaderValue, LOCATION};
+use serde_json::Value;
 use std::future::Future;
 use std::net::IpAddr;
 use std::time::Instant;
@@ -35,6 +36,30 @@ pub struct Malformed {
     pub reason: Refusal,
     pub errors: Vec<FieldError>,
     pub readable: Readable,
+    /// What it says beside, where it is about something.
+    pub about: Option<AboutOrder>,
+}
+
+/// What a refusal says of the order: what it asked for, and what would do.
+#[derive(Debug)]
+pub struct AboutOrder {
+    /// A sentence that needs no escape; `None`: that of the reason.
+    pub detail: Option<String>,
+    /// An object.
+    pub facts: Value,
+    /// When it may be told.
+    pub durable_at: Option<Lsn>,
+}
+
+impl AboutOrder {
+    /// Facts that stand in the order itself.
+    pub const fn of_order(facts: Value) -> Self {
+        Self {
+            detail: None,
+            facts,
+            durable_at: None,
+        }
+    }
 }
 
 /// The readable fields of an attempt, for the audit trail.
@@ -103,7 +128,13 @@ pub trait AttemptKind {
     /// The next step after an outcome.
     fn next(&self, outcome: Self::Outcome) -> AfterSubmit<Self::Begun>;
 
-    /// Drives what has started.
+    /// What `reason` says of the order beside the engine's facts. Where a refusal is remembered under its
+    /// key, that follows from the order alone, so that it is the same when it is told again.
+    fn about(&self, _order: &Self::Order, _reason: Refusal) -> Option<AboutOrder> {
+        None
+    }
+
+    /// Drives what has begun.
     fn drive(&self, begun: Self::Begun) -> impl Future<Output = Reply> + Send;
 }
 
@@ -130,10 +161,14 @@ impl Worker {
             Ok(order) => order,
             Err(malformed) => return self.refused_malformed(call, *malformed),
         };
-        // 2. Read the key, then the buyer: the contract fixes the order of refusals.
-        let Some(key) = idempotency::key_in(&call.parts.headers) else {
-            let reason = Refusal::IdempotencyKeyMissing;
-            return self.refused_shape(call, reason, kind.readable(&order));
+        // 2. Take the key. The buyer is asked for after it: the order of refusals is the contract's.
+        let key = match idempotency::key_in(&call.parts.headers) {
+            Ok(key) => key,
+            Err(why) => {
+                let reason = Refusal::IdempotencyKeyMissing;
+                let (_, attempt) = self.refused_shape(call, reason, kind.readable(&order));
+                return (call.no_key(why), attempt);
+            }
         };
         let user = match kind.buyer(&order) {
             Ok(user) => user,
@@ -145,7 +180,7 @@ impl Worker {
         // 4. If no attempt can start now, a finished one is replayed nevertheless.
         if let Err(reason) = kind.admission() {
             return match kind.replay(user, &key) {
-                Some(replay) => self.go_on(call, kind, replay).await,
+                Some(replay) => self.go_on(call, kind, &body, replay).await,
                 None => self.refused_shape(call, reason, kind.readable(&order)),
             };
         }
@@ -154,7 +189,7 @@ impl Worker {
         let submitted = kind.submit(order, key);
         self.counters.took(Stage::Shard, start.elapsed());
         match submitted {
-            Ok(submitted) => self.go_on(call, kind, submitted).await,
+            Ok(submitted) => self.go_on(call, kind, &body, submitted).await,
             Err(fault) => faulted(call, &fault),
         }
     }
@@ -163,17 +198,22 @@ impl Worker {
         &self,
         call: &Call,
         kind: &K,
+        body: &[u8],
         submitted: Submitted<K::Outcome>,
     ) -> Reply {
         let Submitted {
             outcome,
             replay,
-            durable_at,
+            mut durable_at,
         } = submitted;
         let told = match outcome.map(|outcome| kind.next(outcome)) {
             Ok(AfterSubmit::Drive(begun)) => return kind.drive(begun).await,
             Ok(AfterSubmit::Tell(told)) => told,
-            Err(why) => refused(why),
+            Err(why) => {
+                let about = about_order(kind, body, why.reason);
+                durable_at = durable_at.max(about.as_ref().and_then(|it| it.durable_at));
+                refused_about(why, about)
+            }
         };
         self.once_durable(call, told, replay, durable_at).await
     }
@@ -221,9 +261,14 @@ impl Worker {
             reason,
             errors,
             readable,
+            about,
         } = malformed;
         let (_, attempt) = self.refused_shape(call, reason, readable);
-        (call.invalid(reason, &errors), attempt)
+        let answer = match about {
+            Some(about) => problem_with(reason, call.id, &about),
+            None => call.invalid(reason, &errors),
+        };
+        (answer, attempt)
     }
 
     /// Refuses a malformed attempt, and logs it for the audit trail.
@@ -272,6 +317,36 @@ pub fn refused(refused: Refused) -> Reply {
     )
 }
 
+/// The order is read once more: few refusals are about it, and the engine took it over.
+fn about_order<K: AttemptKind>(kind: &K, body: &[u8], reason: Refusal) -> Option<AboutOrder> {
+    match reason {
+        Refusal::InvalidRequest
+        | Refusal::CurrencyNotAllowed
+        | Refusal::ProductNotFound
+        | Refusal::HoldNotFound
+        | Refusal::PromotionNotFound
+        | Refusal::CardRetryForbidden => kind.about(&kind.parse(body).ok()?, reason),
+        _ => None,
+    }
+}
+
+fn refused_about(why: Refused, about: Option<AboutOrder>) -> Reply {
+    let answer = match about {
+        Some(about) if about.detail.is_some() => problem_with(why.reason, why.request, &about),
+        Some(about) => refusal_answer(why).with_facts(&about.facts),
+        None => refusal_answer(why),
+    };
+    (answer, AttemptResult::Refused(why.reason))
+}
+
+fn problem_with(reason: Refusal, request: RequestId, about: &AboutOrder) -> Answer {
+    let detail = about
+        .detail
+        .as_deref()
+        .unwrap_or(Reason::from(reason).told().detail);
+    problem::problem_about(reason.into(), request, detail, &about.facts)
+}
+
 fn refusal_answer(refused: Refused) -> Answer {
     if let Some(RefusalFacts::Quota {
         scope,
@@ -291,7 +366,7 @@ fn refusal_answer(refused: Refused) -> Answer {
         // In the engine, only the facts of a hold can contradict a request.
         Refusal::InvalidRequest => {
             let errors = [FieldError {
-                field: "hold_id",
+                field: "hold_id".into(),
                 message: "is a hold for another product or quantity".to_owned(),
             }];
             problem::invalid(refused.reason.into(), refused.request, &errors)

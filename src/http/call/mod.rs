@@ -6,11 +6,12 @@
 pub mod acting;
 pub mod attempt;
 pub mod auth;
+mod facts;
 pub mod worker;
 
 use super::wire::answer::Answer;
-use super::wire::fields::ID_FORM;
-use super::wire::problem::{self, FieldError, Reason, problem};
+use super::wire::fields::{ID_FIELD_FORM, WORD_FIELD_FORM};
+use super::wire::problem::{self, FieldError, Reason};
 use crate::engine::event::{AdminAct, Flow};
 use crate::engine::refusal::Refusal;
 use crate::ids::RequestId;
@@ -18,7 +19,7 @@ use acting::Acting;
 use auth::Caller;
 use hyper::header::HeaderValue;
 use hyper::http::request::Parts;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use worker::InFlightSlot;
 
 /// A request with its context.
@@ -35,6 +36,8 @@ pub struct Call {
     pub parts: Parts,
     /// The id in the path; two ids have a slash between them.
     pub param: String,
+    /// The bound of its body, once that is read.
+    pub body_bytes_max: OnceLock<usize>,
 }
 
 impl Call {
@@ -63,11 +66,7 @@ impl Call {
         }
     }
 
-    pub fn problem(&self, reason: impl Into<Reason>) -> Answer {
-        problem(reason.into(), self.id)
-    }
-
-    /// The problem with its facts, and the sentence with them.
+    /// The problem with what it is about, and a sentence that says it.
     pub fn problem_about(
         &self,
         reason: impl Into<Reason>,
@@ -86,9 +85,18 @@ impl Call {
 
     /// The id in the path is malformed.
     pub fn bad_path_id(&self, field: &'static str) -> Answer {
+        self.bad_path(field, ID_FIELD_FORM)
+    }
+
+    /// The code in the path is none.
+    pub fn bad_path_code(&self, field: &'static str) -> Answer {
+        self.bad_path(field, WORD_FIELD_FORM)
+    }
+
+    fn bad_path(&self, field: &'static str, form: &str) -> Answer {
         let error = FieldError {
-            field,
-            message: ID_FORM.to_owned(),
+            field: field.into(),
+            message: form.to_owned(),
         };
         self.invalid(Refusal::InvalidRequest, &[error])
     }

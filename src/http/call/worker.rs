@@ -136,6 +136,11 @@ impl Worker {
         body: Incoming,
         bounds: BodyBounds,
     ) -> Result<Bytes, Refusal> {
+        if call.has_coding() {
+            return Err(Refusal::UnsupportedMediaType);
+        }
+        // A call reads its body once.
+        let _ = call.body_bytes_max.set(bounds.bytes_max);
         let pool = call.slot.pool;
         let keep_room = |bytes: usize| {
             let max = self.bounds.bodies_bytes_max;

@@ -104,12 +104,15 @@ impl Webhooks {
                 return answer;
             }
             Err(WebhookRefused::For(Rejection { reason, facts })) => {
-                let answer = problem_of(reason.into(), call.id, facts.as_ref());
+                let answer = match &facts {
+                    Some(facts) => problem_of(reason.into(), call.id, Some(facts)),
+                    None => call.problem(reason),
+                };
                 (reason, answer)
             }
             Err(WebhookRefused::Malformed(MalformedWebhook { field, message })) => {
                 let refusal = Refusal::InvalidRequest;
-                let message = message.to_owned();
+                let (field, message) = (field.into(), message.to_owned());
                 let answer = call.invalid(refusal, &[FieldError { field, message }]);
                 (refusal, answer)
             }

@@ -24,6 +24,7 @@ use hyper::body::Incoming;
 use hyper::http::StatusCode;
 use hyper::{Method, Request, Response};
 use parking_lot::Mutex;
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -131,10 +132,10 @@ impl Handler for Probes {
         self: Arc<Self>,
         request: Request<Incoming>,
         under_way: ActiveRequest,
-    ) -> Response<AnswerBody> {
+    ) -> Result<Response<AnswerBody>, Infallible> {
         let id = self.request_id();
         let answer = self.answer(id, &request).into_response(id);
         drop(under_way);
-        answer
+        Ok(answer)
     }
 }

@@ -29,6 +29,7 @@ use std::sync::Arc;
 
 /// The handlers of one thread.
 pub struct Groups {
+    pub(super) worker: Arc<Worker>,
     pub(super) buying: Buying,
     pub(super) shop_reads: ShopReads,
     pub(super) receipts: Receipts,
@@ -74,6 +75,7 @@ impl Groups {
         });
         let purchases = || Arc::clone(&purchases);
         Self {
+            worker: worker(),
             buying: Buying {
                 worker: worker(),
                 payments: payments(),

@@ -23,7 +23,7 @@ use crate::telemetry::metrics::Pool;
 use crate::webhooks::Endpoint;
 use RouteRole::{Acts, ActsAndCounts, Counts, Plain};
 use hyper::Method;
-use hyper::body::Incoming;
+use hyper::body::{Body, Incoming};
 use matching::Template;
 
 /// The kind of client of a route. It determines the pool and the key.
@@ -85,6 +85,7 @@ impl Who {
 /// The role of a route in the audit trail and the metrics.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 enum RouteRole {
+    /// Neither.
     Plain,
     /// An attempt, counted by its flow. Those by a shop or an operator need an idempotency key
     /// (`call::attempt`).
@@ -144,7 +145,7 @@ struct RouteRow {
 /// Builds the table: the enumeration of routes, their properties and their handlers.
 macro_rules! routes {
     (($to:ident, $call:ident, $body:ident)
-     $($name:ident: $verb:ident $path:literal, $who:ident, $what:expr, $reads:ident => $answer:expr;)*) => {
+     $($name:ident: $verb:ident $path:literal, $who:ident, $what:expr, $reads:ident $($hot:ident)? => $answer:expr;)*) => {
         /// One of the routes: a method at a path.
         #[derive(Copy, Clone, Debug, PartialEq, Eq)]
         #[allow(missing_docs, reason = "its line in the table says what it is")]
@@ -164,7 +165,7 @@ macro_rules! routes {
         }),*];
 
         impl Groups {
-            /// Calls the route's handler.
+            /// Has the route's handler answer. What it reads takes its slot with its body.
             pub(in crate::http) async fn answer(
                 &self,
                 route: Route,
@@ -172,17 +173,38 @@ macro_rules! routes {
                 $body: Incoming,
             ) -> Answer {
                 let $to = self;
-                match route { $(Route::$name => $answer,)* }
+                match route {
+                    $(Route::$name => answer!($($hot)? route, $to, $call, $body, $answer),)*
+                }
             }
         }
     };
 }
 
-// The most frequent routes come first.
+/// The answer of a handler. The future of every one that is not `Hot` stands apart: the future of an
+/// answer has the size of the largest in it, and hyper moves it for each request.
+macro_rules! answer {
+    (Hot $route:expr, $to:ident, $call:ident, $body:ident, $answer:expr) => {
+        $answer
+    };
+    ($route:expr, $to:ident, $call:ident, $body:ident, $answer:expr) => {
+        Box::pin(async move {
+            // A slot is for work. A body that its sender withholds is none yet.
+            let waits_for_body = !$body.is_end_stream() && $route.reads_body();
+            if !waits_for_body && let Err(reason) = $to.worker.enter(&$call.slot).await {
+                return $call.problem(reason);
+            }
+            $answer
+        })
+        .await
+    };
+}
+
+// What is asked for most stands first.
 #[rustfmt::skip]
 routes! { (to, call, body)
-    Buy:            POST   "/limited/buy",                          Shop,    Counts(Flow::Buy),                     Body    => to.buying.buy(call, body).await;
-    PlaceHold:      POST   "/limited/holds",                        Shop,    Counts(Flow::Hold),                    Body    => to.buying.place_hold(call, body).await;
+    Buy:            POST   "/limited/buy",                          Shop,    Counts(Flow::Buy),                     Body Hot => to.buying.buy(&call, body).await;
+    PlaceHold:      POST   "/limited/holds",                        Shop,    Counts(Flow::Hold),                    Body Hot => to.buying.place_hold(&call, body).await;
     Hold:           GET    "/limited/holds/{hold_id}",              Shop,    Plain,                                 Nothing => to.shop_reads.hold(call).await;
     ReleaseHold:    DELETE "/limited/holds/{hold_id}",              Shop,    Plain,                                 Nothing => to.buying.release_hold(call).await;
     Purchase:       GET    "/limited/purchases/{purchase_id}",      Shop,    Plain,                                 Nothing => to.shop_reads.purchase(call).await;

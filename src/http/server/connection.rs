@@ -201,8 +201,7 @@ fn service<H: Handler>(
 > + use<H> {
     let (handler, presence) = (Arc::clone(handler), Arc::clone(presence));
     hyper::service::service_fn(move |request: Request<Incoming>| {
-        let answer = Arc::clone(&handler).handle(request, ActiveRequest::new(&presence));
-        async move { Ok(answer.await) }
+        Arc::clone(&handler).handle(request, ActiveRequest::new(&presence))
     })
 }
 

@@ -66,12 +66,13 @@ pub trait Handler: Send + Sync + 'static {
     /// Whether no background work is in progress.
     fn is_idle(&self) -> bool;
 
-    /// Answers one request.
+    /// Answers one request. The type of the answer is hyper's, so that nothing wraps the future: hyper
+    /// moves it as a whole.
     fn handle(
         self: Arc<Self>,
         request: Request<Incoming>,
         under_way: ActiveRequest,
-    ) -> impl Future<Output = Response<AnswerBody>> + Send + 'static;
+    ) -> impl Future<Output = Result<Response<AnswerBody>, Infallible>> + Send + 'static;
 }
 
 /// Why the server cannot start.

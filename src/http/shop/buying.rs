@@ -4,7 +4,7 @@
 //! `Location` says where to look. Deliberately absent: the steps of every attempt
 //! (`call::attempt`).
 
-use super::orders::{BuyOrder, HoldOrder};
+use super::orders::{AboutOrder, BuyOrder, HoldOrder, Order};
 use super::purchases::{PurchaseLookup, owner_asked};
 use super::render;
 use crate::engine::command::{Buy, PlaceHold, ReleaseHold};
@@ -20,7 +20,7 @@ use crate::http::call::{Call, location};
 use crate::http::wire::answer::Answer;
 use crate::http::wire::idempotency::Canonical;
 use crate::http::wire::problem;
-use crate::ids::{PurchaseId, RequestId, UserId};
+use crate::ids::{PromotionCode, PurchaseId, RequestId, UserId};
 use crate::journal::{BuyOutcome, StorageFault, Submitted};
 use crate::money::Currency;
 use crate::payments::driver::Payments;
@@ -28,6 +28,7 @@ use crate::telemetry::metrics::AttemptResult;
 use hyper::body::Incoming;
 use hyper::header::LOCATION;
 use hyper::http::StatusCode;
+use serde_json::json;
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
@@ -44,20 +45,14 @@ pub struct Buying {
 }
 
 impl Buying {
-    pub async fn place_hold(&self, call: Call, body: Incoming) -> Answer {
-        let hold = HoldAttempt {
-            buying: self,
-            call: &call,
-        };
-        self.worker.attempt(&call, body, &hold).await
+    pub async fn place_hold(&self, call: &Call, body: Incoming) -> Answer {
+        let hold = HoldAttempt { buying: self, call };
+        self.worker.attempt(call, body, &hold).await
     }
 
-    pub async fn buy(&self, call: Call, body: Incoming) -> Answer {
-        let buy = BuyAttempt {
-            buying: self,
-            call: &call,
-        };
-        self.worker.attempt(&call, body, &buy).await
+    pub async fn buy(&self, call: &Call, body: Incoming) -> Answer {
+        let buy = BuyAttempt { buying: self, call };
+        self.worker.attempt(call, body, &buy).await
     }
 
     pub async fn release_hold(&self, call: Call) -> Answer {
@@ -76,7 +71,11 @@ impl Buying {
         let submitted = self.worker.journal.release_hold(&command);
         let released = |view: HoldView| held(StatusCode::OK, &view);
         let told = self.worker.tell_once_durable(&call, submitted, released);
-        told.await.0
+        let (answer, _) = told.await;
+        if answer.reason() == Some(Refusal::HoldNotFound.reason()) {
+            return answer.with_facts(&json!({ "hold_id": hold.hold().to_string() }));
+        }
+        answer
     }
 
     /// Pays for a purchase whose payment has just started. The payment continues in the background
@@ -131,7 +130,76 @@ impl Buying {
     }
 }
 
-/// The response for a placed or released hold.
+impl Buying {
+    /// What a refusal says of an order, which is to pay for `hold` where one is named.
+    fn about(
+        &self,
+        order: &Order,
+        hold: Option<PurchaseId>,
+        reason: Refusal,
+    ) -> Option<AboutOrder> {
+        let hold_id = hold.map(|hold| hold.hold().to_string());
+        let code = order.promotion.as_ref().map(PromotionCode::folded);
+        match reason {
+            Refusal::ProductNotFound => {
+                let facts = json!({ "product_id": order.product.as_str() });
+                Some(AboutOrder::of_order(facts))
+            }
+            Refusal::PromotionNotFound => {
+                Some(AboutOrder::of_order(json!({ "promotion_code": code? })))
+            }
+            Refusal::HoldNotFound => Some(AboutOrder::of_order(json!({ "hold_id": hold_id? }))),
+            Refusal::CardRetryForbidden => {
+                let (view, durable_at) = self.worker.journal.reads().hold(hold?)?;
+                let expires_at = view.expires_at.to_string();
+                let facts = json!({ "hold": { "hold_id": hold_id, "expires_at": expires_at } });
+                let durable_at = Some(durable_at);
+                Some(AboutOrder {
+                    durable_at,
+                    ..AboutOrder::of_order(facts)
+                })
+            }
+            Refusal::InvalidRequest => self.not_of_the_hold(order, hold?),
+            Refusal::CurrencyNotAllowed => self.not_of_the_product(order),
+            _ => None,
+        }
+    }
+
+    /// The product has no price in the order's currency.
+    fn not_of_the_product(&self, order: &Order) -> Option<AboutOrder> {
+        let (view, durable_at) = self.worker.journal.reads().product(&order.product)?;
+        let priced = view.prices.iter().map(|(currency, _)| currency);
+        let priced = priced.filter(|it| self.currencies.contains(it));
+        let codes: Vec<_> = priced.map(Currency::as_str).collect();
+        Some(AboutOrder {
+            detail: Some(format!(
+                "This product has no price in this currency. It has one in {}.",
+                codes.join(", ")
+            )),
+            facts: json!({ "cause": "product", "currencies": codes }),
+            durable_at: Some(durable_at),
+        })
+    }
+
+    /// The hold is for something else than the order asks for.
+    fn not_of_the_hold(&self, order: &Order, hold: PurchaseId) -> Option<AboutOrder> {
+        let (view, durable_at) = self.worker.journal.reads().hold(hold)?;
+        let mine = view.user == order.user;
+        let facts = json!({
+            "hold_id": hold.hold().to_string(),
+            "held": { "product_id": view.product.as_str(), "quantity": view.quantity },
+            "product_id": order.product.as_str(),
+            "quantity": order.quantity,
+        });
+        let durable_at = Some(durable_at);
+        mine.then(|| AboutOrder {
+            durable_at,
+            ..AboutOrder::of_order(facts)
+        })
+    }
+}
+
+/// A hold as it was placed or given up.
 fn held(status: StatusCode, view: &HoldView) -> Reply {
     (
         Answer::json(status, render::hold(view)),
@@ -186,6 +254,10 @@ impl AttemptKind for HoldAttempt<'_> {
             metadata: order.metadata,
         };
         self.buying.worker.journal.place_hold(&command)
+    }
+
+    fn about(&self, hold: &HoldOrder, reason: Refusal) -> Option<AboutOrder> {
+        self.buying.about(&hold.order, None, reason)
     }
 
     fn next(&self, view: HoldView) -> AfterSubmit<Infallible> {
@@ -252,6 +324,10 @@ impl AttemptKind for BuyAttempt<'_> {
             metadata: order.order.metadata,
         };
         self.buying.worker.journal.buy(&command)
+    }
+
+    fn about(&self, buy: &BuyOrder, reason: Refusal) -> Option<AboutOrder> {
+        self.buying.about(&buy.order, buy.pays_for, reason)
     }
 
     fn next(&self, outcome: BuyOutcome) -> AfterSubmit<PurchaseId> {

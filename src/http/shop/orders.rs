@@ -5,7 +5,7 @@
 //! card and address, so that no later code checks a shape again; of a refused body only the parsed
 //! fields are kept, for the audit trail.
 
-pub use crate::http::call::attempt::{Malformed, Readable};
+pub use crate::http::call::attempt::{AboutOrder, Malformed, Readable};
 
 use crate::engine::command::QUANTITY_MAX;
 use crate::engine::metadata::Metadata;
@@ -16,7 +16,7 @@ use crate::http::wire::raw::{Text, TextPairs, fast};
 use crate::ids::{CardToken, DeviceId, ProductId, PromotionCode, PurchaseId, UserId};
 use crate::money::Currency;
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::net::IpAddr;
 
 /// The common fields of holds and buys.
@@ -288,7 +288,7 @@ fn slow_hold(body: &[u8], currencies: &[Currency]) -> Result<HoldOrder, Box<Malf
     let currency = code.as_deref().and_then(|code| listed(code, currencies));
     let not_allowed = (code.is_some() && currency.is_none()).then_some(Refusal::CurrencyNotAllowed);
     let order = order.map(|order| HoldOrder { order, currency });
-    finish(fields, not_allowed, readable, order)
+    finish(fields, not_allowed, readable, order, currencies)
 }
 
 /// The common fields, and those that could be read.
@@ -386,7 +386,20 @@ fn slow_buy(body: &[u8], currencies: &[Currency]) -> Result<BuyOrder, Box<Malfor
         card,
         pays_for,
     });
-    finish(fields, own_reason, readable, order)
+    finish(fields, own_reason, readable, order, currencies)
+}
+
+/// The order's currency is none of `drop.currencies`.
+fn not_of_the_drop(currencies: &[Currency]) -> AboutOrder {
+    let codes: Vec<_> = currencies.iter().map(Currency::as_str).collect();
+    AboutOrder {
+        detail: Some(format!(
+            "This shop does not accept this currency. It accepts {}.",
+            codes.join(", ")
+        )),
+        facts: json!({ "cause": "shop", "currencies": codes }),
+        durable_at: None,
+    }
 }
 
 fn finish<T>(
@@ -394,6 +407,7 @@ fn finish<T>(
     own_reason: Option<Refusal>,
     readable: Readable,
     order: Option<T>,
+    currencies: &[Currency],
 ) -> Result<T, Box<Malformed>> {
     let fine = fields.are_fine();
     match (fine, own_reason, order) {
@@ -402,11 +416,13 @@ fn finish<T>(
             reason,
             errors: Vec::new(),
             readable,
+            about: (reason == Refusal::CurrencyNotAllowed).then(|| not_of_the_drop(currencies)),
         })),
         (_, _, _) => Err(Box::new(Malformed {
             reason: Refusal::InvalidRequest,
             errors: fields.into_errors(),
             readable,
+            about: None,
         })),
     }
 }

@@ -86,6 +86,7 @@ impl AttemptKind for SpendAttempt<'_> {
                 reason: Refusal::InvalidRequest,
                 errors: fields.into_errors(),
                 readable: self.known(),
+                about: None,
             })),
         }
     }

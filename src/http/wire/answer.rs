@@ -2,6 +2,7 @@
 //! response.
 //! Deliberately absent: the content of bodies.
 
+use super::json;
 use crate::ids::RequestId;
 use hyper::Response;
 use hyper::body::{Body, Frame, SizeHint};
@@ -130,6 +131,21 @@ impl Answer {
         self
     }
 
+    /// The same problem with more of what it is about: the fields of the object `facts`.
+    #[must_use]
+    pub fn with_facts(mut self, facts: &serde_json::Value) -> Self {
+        let end = self.body.pop();
+        assert_eq!(end, Some(b'}'), "problem details are an object");
+        for (name, value) in facts.as_object().into_iter().flatten() {
+            json::raw(&mut self.body, ",");
+            json::id(&mut self.body, name);
+            json::raw(&mut self.body, ":");
+            json::raw(&mut self.body, &value.to_string());
+        }
+        self.body.push(b'}');
+        self
+    }
+
     /// The response that hyper writes.
     pub fn into_response(self, request: RequestId) -> Response<AnswerBody> {
         let mut response = Response::new(AnswerBody::new(self.body));
@@ -154,7 +170,7 @@ pub const IDEMPOTENT_REPLAYED: HeaderName = HeaderName::from_static("idempotent-
 
 fn id_value(request: RequestId) -> HeaderValue {
     let mut text = Vec::with_capacity(20);
-    super::json::request_id(&mut text, request);
+    json::request_id(&mut text, request);
     HeaderValue::from_maybe_shared(bytes::Bytes::from(text))
         .expect("a request id is of visible ASCII")
 }

@@ -1,17 +1,18 @@
 //! Owns reading a JSON object field by field, and the message about each wrong field.
 //!
-//! Invariants: a message names the field and what it must be, never what was sent (a card number
-//! may be anywhere, even in a field's name); a repeated or unknown field is an error; money and
-//! quantities are whole numbers only. The JSON parser limits nesting (128 levels), the body's limit
-//! the size. Used where speed does not matter: administration, and orders that the fast parser
-//! refused.
+//! Invariants: a message names a field and what it should be, never the value that came; a field that is
+//! not known is an error with its name, unless the name is no plain word or holds a card number; a field
+//! given twice is an error; money and quantities are whole numbers only. Nesting is bounded by the JSON parser (128
+//! levels), size by the body's bound. Used where speed does not matter: administration, and to
+//! say what is wrong with an order that the fast way refused.
 
 use super::problem::FieldError;
 use crate::engine::refusal::Refusal;
-use crate::ids::{ID_CHARS_MAX, holds_card_number};
+use crate::ids::{ID_CHARS_MAX, UserId, holds_card_number};
 use crate::time::UnixMs;
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
+use std::borrow::Cow;
 use std::fmt;
 
 /// Whether a field is required.
@@ -44,10 +45,14 @@ pub const CARD_NUMBER: &str = "must not contain a card number";
 pub struct Fields {
     values: Map<String, Value>,
     errors: Vec<FieldError>,
-    refusal: Refusal,
+    /// How many fields that are not known have been named.
+    unknown_named: usize,
 }
 
-/// The name of a field, and whether it is required.
+/// Fields that are not known and are named; a body may have any number of them.
+const UNKNOWN_NAMED_MAX: usize = 8;
+
+/// A field's name and what its value must be.
 #[derive(Copy, Clone, Debug)]
 pub struct Asked {
     pub name: &'static str,
@@ -84,7 +89,7 @@ impl Fields {
         let mut fields = Self {
             values: Map::new(),
             errors: Vec::new(),
-            refusal: Refusal::InvalidRequest,
+            unknown_named: 0,
         };
         let Ok(text) = std::str::from_utf8(body) else {
             fields.wrong("body", "is not UTF-8");
@@ -113,7 +118,7 @@ impl Fields {
         Self {
             values,
             errors: Vec::new(),
-            refusal: Refusal::InvalidRequest,
+            unknown_named: 0,
         }
     }
 
@@ -128,29 +133,40 @@ impl Fields {
 
     fn take_in(&mut self, known: &'static [&'static str], name: String, value: Value) {
         let Some(field) = known.iter().find(|known| **known == name) else {
-            let known = known.join(", ");
-            self.wrong_once(
-                "body",
-                format!("has an unknown field; known fields: {known}"),
-            );
+            self.unknown(known, name);
             return;
         };
         if self.values.contains_key(*field) {
-            self.wrong_once(field, "is given twice".to_owned());
+            self.wrong_once((*field).into(), "is given twice".to_owned());
         } else {
             self.values.insert(name, value);
         }
     }
 
-    /// Records an error of a field.
+    fn unknown(&mut self, known: &[&str], name: String) {
+        let known = match known {
+            [] => "this request has no fields".to_owned(),
+            known => format!("known fields: {}", known.join(", ")),
+        };
+        // The form of ids is that of a plain word.
+        let plain = UserId::parse(&name).is_some() && !holds_card_number(&name);
+        if plain && self.unknown_named < UNKNOWN_NAMED_MAX {
+            self.unknown_named += 1;
+            self.wrong_once(name.into(), format!("is not known; {known}"));
+        } else {
+            self.wrong_once("body".into(), format!("has an unknown field; {known}"));
+        }
+    }
+
+    /// Notes what is wrong with a field.
     pub fn wrong(&mut self, field: &'static str, message: impl Into<String>) {
         self.errors.push(FieldError {
-            field,
+            field: field.into(),
             message: message.into(),
         });
     }
 
-    fn wrong_once(&mut self, field: &'static str, message: String) {
+    fn wrong_once(&mut self, field: Cow<'static, str>, message: String) {
         let error = FieldError { field, message };
         if !self.errors.contains(&error) {
             self.errors.push(error);
@@ -187,7 +203,6 @@ impl Fields {
         if card {
             self.errors.pop();
             self.wrong(asked.name, CARD_NUMBER);
-            self.refusal = Refusal::InvalidCardToken;
         }
         taken
     }
@@ -200,7 +215,7 @@ impl Fields {
     /// direction of text.
     pub fn name(&mut self, asked: Asked, chars_max: usize) -> Option<String> {
         let form = format!(
-            "must be 1 to {chars_max} characters, not blank, without control or bidirectional formatting characters"
+            "must be 1 to {chars_max} characters, not blank, without control, bidirectional or invisible formatting characters"
         );
         self.words(asked, &form, |text| {
             is_name(text, chars_max).then(|| text.to_owned())
@@ -276,12 +291,7 @@ impl Fields {
         taken
     }
 
-    /// The reason of the refusal, if there is an error.
-    pub const fn refusal(&self) -> Refusal {
-        self.refusal
-    }
-
-    /// The errors of the fields read so far, and of the body.
+    /// What is wrong with the fields asked for so far, and with the body.
     pub fn into_errors(self) -> Vec<FieldError> {
         self.errors
     }
@@ -312,7 +322,9 @@ impl Fields {
 fn is_name(text: &str, chars_max: usize) -> bool {
     (1..=chars_max).contains(&text.chars().count())
         && text.chars().any(shows)
-        && !text.chars().any(|c| c.is_control() || turns_text(c))
+        && !text
+            .chars()
+            .any(|c| c.is_control() || turns_text(c) || hides(c))
 }
 
 /// Unicode's bidirectional formatting characters, and the line and paragraph separators.
@@ -323,7 +335,22 @@ const fn turns_text(c: char) -> bool {
     )
 }
 
-/// Whether a character is visible: neither a space nor an invisible one.
+/// Unicode's formatting characters that nobody sees, and tag characters, which spell a text that nobody
+/// sees. Joiners and variation selectors are none of them: scripts and pictures need them.
+const fn hides(c: char) -> bool {
+    matches!(
+        c,
+        '\u{180e}'
+            | '\u{200b}'
+            | '\u{2060}'..='\u{2064}'
+            | '\u{206a}'..='\u{206f}'
+            | '\u{feff}'
+            | '\u{fff9}'..='\u{fffb}'
+            | '\u{e0000}'..='\u{e007f}'
+    )
+}
+
+/// Whether a character leaves a mark: neither space nor one of those that are drawn as nothing.
 fn shows(c: char) -> bool {
     let invisible = matches!(
         c,

@@ -13,22 +13,51 @@ use sha2::{Digest, Sha256};
 /// The header.
 pub const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
-/// The key in `headers`, without its quotes; `None` if it is missing, repeated or not 8 to 255
-/// visible ASCII characters.
-pub fn key_in(headers: &HeaderMap) -> Option<&[u8]> {
+/// Why a request has no idempotency key.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub enum NoKey {
+    Missing,
+    Twice,
+    HalfQuoted,
+    Length,
+    Characters,
+}
+
+impl NoKey {
+    /// What is wrong with the header.
+    pub const fn message(self) -> &'static str {
+        match self {
+            Self::Missing => "is missing; this request needs one",
+            Self::Twice => "was sent twice; send it once",
+            Self::HalfQuoted => "begins with a quote and does not end with one",
+            Self::Length => "must have 8 to 255 characters",
+            Self::Characters => {
+                "must be of visible ASCII characters, without spaces and quotes inside"
+            }
+        }
+    }
+}
+
+/// The key in `headers`, without its quotes: 8 to 255 visible ASCII characters.
+pub fn key_in(headers: &HeaderMap) -> Result<&[u8], NoKey> {
     let mut values = headers.get_all(IDEMPOTENCY_KEY).iter();
-    let value = values.next()?.as_bytes();
+    let value = values.next().ok_or(NoKey::Missing)?.as_bytes();
     if values.next().is_some() {
-        return None;
+        return Err(NoKey::Twice);
     }
     let bare = match value {
         [b'"', inner @ .., b'"'] => inner,
-        [b'"', ..] => return None,
+        [b'"', ..] => return Err(NoKey::HalfQuoted),
         _ => value,
     };
-    let fits = (8..=255).contains(&bare.len())
-        && bare.iter().all(|b| (0x21..=0x7e).contains(b) && *b != b'"');
-    fits.then_some(bare)
+    if !bare.iter().all(|b| (0x21..=0x7e).contains(b) && *b != b'"') {
+        return Err(NoKey::Characters);
+    }
+    if (8..=255).contains(&bare.len()) {
+        Ok(bare)
+    } else {
+        Err(NoKey::Length)
+    }
 }
 
 /// The digests that identify a request and its key.
@@ -107,17 +136,18 @@ mod tests {
             key_in(&headers).map(<[u8]>::to_vec)
         };
         assert_eq!(parse("\"abcdefgh\""), parse("abcdefgh"));
-        assert_eq!(parse("abcdefgh"), Some(b"abcdefgh".to_vec()));
-        assert!(parse(&"a".repeat(255)).is_some() && parse(&"a".repeat(256)).is_none());
-        for bad in [
-            "abcdefg",
-            "\"abcdefg\"",
-            "abcd efgh",
-            "\"abcdefgh",
-            "abcd\"efgh",
-            "",
+        assert_eq!(parse("abcdefgh"), Ok(b"abcdefgh".to_vec()));
+        assert!(parse(&"a".repeat(255)).is_ok());
+        assert_eq!(parse(&"a".repeat(256)), Err(NoKey::Length));
+        for (bad, why) in [
+            ("abcdefg", NoKey::Length),
+            ("\"abcdefg\"", NoKey::Length),
+            ("abcd efgh", NoKey::Characters),
+            ("\"abcdefgh", NoKey::HalfQuoted),
+            ("abcd\"efgh", NoKey::Characters),
+            ("", NoKey::Length),
         ] {
-            assert_eq!(parse(bad), None, "{bad}");
+            assert_eq!(parse(bad), Err(why), "{bad}");
         }
     }
 }

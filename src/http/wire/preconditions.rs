@@ -133,7 +133,7 @@ fn tags(
         return Ok(None);
     }
     let wrong = || FieldError {
-        field,
+        field: field.into(),
         message: "must be * or a list of quoted entity tags, as sent in ETag".to_owned(),
     };
     for line in lines {

@@ -17,6 +17,7 @@ use crate::money::Currency;
 use hyper::header::{HeaderName, HeaderValue, RETRY_AFTER};
 use hyper::http::StatusCode;
 use serde_json::json;
+use std::borrow::Cow;
 
 /// Why a request was refused.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
@@ -365,12 +366,13 @@ const fn told_refusal(refusal: Refusal) -> ProblemTexts {
     told(status, refusal.reason(), title, detail)
 }
 
-/// The error of one field; never its value.
+/// What is wrong with one field; never its value. A field that is not known is named where its name is a
+/// plain word.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FieldError {
     /// The field, or `body` for the whole, or a header's name.
-    pub field: &'static str,
-    /// What it must be.
+    pub field: Cow<'static, str>,
+    /// What it should be.
     pub message: String,
 }
 
@@ -379,7 +381,7 @@ pub fn problem(reason: Reason, request: RequestId) -> Answer {
     if reason == Reason::Refusal(Refusal::InvalidRequest) {
         // No field is wrong, but the body is incomplete.
         let cut_off = FieldError {
-            field: "body",
+            field: "body".into(),
             message: "ended early, or is not framed as its headers say".to_owned(),
         };
         return invalid(reason, request, &[cut_off]);
@@ -397,14 +399,8 @@ pub fn problem_about(
     facts: &serde_json::Value,
 ) -> Answer {
     let mut body = open_with(reason, request, detail);
-    for (name, value) in facts.as_object().into_iter().flatten() {
-        json::raw(&mut body, ",");
-        json::id(&mut body, name);
-        json::raw(&mut body, ":");
-        json::raw(&mut body, &value.to_string());
-    }
     body.push(b'}');
-    finish(reason, body)
+    finish(reason, body).with_facts(facts)
 }
 
 /// The same with the figures of a refusal, if it has any.

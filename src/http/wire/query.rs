@@ -82,7 +82,7 @@ impl Query {
 
     fn wrong(&mut self, field: &'static str, message: impl Into<String>) {
         self.errors.push(FieldError {
-            field,
+            field: field.into(),
             message: message.into(),
         });
     }

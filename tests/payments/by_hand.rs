@@ -465,3 +465,29 @@ fn refunds_that_failed_late_are_booked_back_by_reconciliation() {
     assert_eq!(standing(&server, &id), before);
     assert_eq!(differences(&server), [""; 0]);
 }
+
+#[test]
+fn a_look_up_that_lags_behind_a_refund_takes_nothing_for_a_loss() {
+    let stripe = StripeServer::start();
+    let server = start(&stripe, "");
+    let (id, reference) = buy(&server, 201);
+    let part = json!({"amount": 500, "previously_refunded": 0, "reason": "part"});
+    refunded(&server, &id, "refund-1", &part);
+    stripe.refund_at_site(&reference, 300);
+    assert_eq!(differences(&server), ["amount_differs"]);
+    until("both are booked", || {
+        (admin(&server, &id)["refunded_amount"] == usd(800)).then_some(())
+    });
+    // A third one brings a look-up, which does not show the second yet.
+    hook(&stripe, &server);
+    stripe.lag_once(&reference, 300);
+    until("the lagging books were looked at", || {
+        stripe.has_lagged().then_some(())
+    });
+    let more = json!({"amount": 100, "previously_refunded": 800, "reason": "more"});
+    refunded(&server, &id, "refund-2", &more);
+    let (status, total, history) = standing(&server, &id);
+    assert_eq!((status, total), (json!("partially_refunded"), usd(900)));
+    assert!(!history.contains(&json!("refund_returned")), "{history:?}");
+    assert_eq!(differences(&server), [""; 0]);
+}

@@ -76,6 +76,8 @@ pub(super) struct Books {
     pub(super) search_is_behind: bool,
     /// Whether every refund is refused.
     pub(super) refuses_refunds: bool,
+    /// How much less than was refunded the next look at an intent shows: its books lag behind.
+    pub(super) lags: Option<i64>,
     /// Who captures at the company's own site.
     pub(super) hasty: Option<Hasty>,
 }
@@ -187,7 +189,9 @@ impl Books {
             Op::Cancel => self.cancel(asked),
             Op::Get => {
                 let at = self.find(asked)?;
-                Ok(Reply::ok(&self.intent(at, asked.expands("latest_charge"))))
+                let shown = self.intent(at, asked.expands("latest_charge"));
+                self.lags = None;
+                Ok(Reply::ok(&shown))
             }
             Op::List => self.list(asked),
             Op::Search => self.search(asked),

@@ -225,6 +225,20 @@ impl StripeServer {
         self.change(|books| books.refuses_refunds = refuses);
     }
 
+    /// Tells once more that something was refunded under `reference`; the look at it that this brings
+    /// shows so much less than is, as books do that lag behind.
+    pub fn lag_once(&self, reference: &str, amount: i64) {
+        self.change(|books| {
+            books.lags = Some(amount);
+            books.tell_refunded(reference);
+        });
+    }
+
+    /// Whether the lagging look was taken.
+    pub fn has_lagged(&self) -> bool {
+        self.state.books.lock().unwrap().lags.is_none()
+    }
+
     /// Ends refunds that are pending, well or not.
     pub fn settle_refunds(&self, status: &str) {
         self.change(|books| books.settle_refunds(status));

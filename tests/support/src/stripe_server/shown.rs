@@ -32,7 +32,7 @@ impl Books {
         let refunded = if let_go {
             it.booked.amount
         } else {
-            it.booked.refunded
+            it.booked.refunded - self.lags.unwrap_or(0)
         };
         json!({
             "id": it.charge, "object": "charge", "amount": it.booked.amount,

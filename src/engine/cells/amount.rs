@@ -5,13 +5,18 @@
 //! 2. A retired cell stays retired: nothing is taken from it or given back to it any more, so that a table of
 //!    cells can remove one while other threads still read it.
 //! 3. Only a cell whose sum is zero is retired, unless by force.
+//! 4. A sum that comes to [`FULL`] stays there: it is over every limit, and what was given back of it could not be told
+//!    from what never fitted. It counts exactly again once it is made anew from the purchases.
 //!
 //! Which currency it is, whose sum, and for how long it counts, it does not know.
 
 use super::sync::{AtomicU64, Ordering};
 
-/// The word of a retired cell; sums stay below.
+/// The word of a retired cell.
 const RETIRED: u64 = u64::MAX;
+
+/// The sum that is not counted beyond: the largest amount there is. No claim comes to it.
+pub const FULL: u64 = i64::MAX.unsigned_abs();
 
 /// A sum of minor units in one atomic word.
 #[derive(Debug)]
@@ -53,7 +58,7 @@ impl AmountCell {
                     return None;
                 }
                 let more = sum.checked_add(amount)?;
-                (more <= bound && more < RETIRED).then_some(more)
+                (more <= bound && more < FULL).then_some(more)
             });
         match taken {
             Ok(_) => Taken::Yes,
@@ -67,18 +72,25 @@ impl AmountCell {
         let given = self
             .word
             .fetch_update(Ordering::AcqRel, Ordering::Acquire, |sum| {
-                (sum != RETIRED).then(|| sum.checked_sub(amount)).flatten()
+                (sum < FULL).then(|| sum.checked_sub(amount)).flatten()
             });
         match given {
-            Ok(_) | Err(RETIRED) => {}
+            Ok(_) | Err(RETIRED | FULL) => {}
             Err(sum) => panic!("more is given back than was taken ({amount} of {sum})"),
         }
     }
 
-    /// Adds what the recovered state says was taken, whatever the bound is by now. `false` where the cell is retired
-    /// or no word holds the sum.
-    pub fn restore(&self, amount: u64) -> bool {
-        self.take(amount, RETIRED - 1) == Taken::Yes
+    /// Adds what was taken already, whatever the bound is by now; at most to [`FULL`].
+    pub fn count(&self, amount: u64) -> Taken {
+        let counted = self
+            .word
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |sum| {
+                (sum != RETIRED).then(|| sum.saturating_add(amount).min(FULL))
+            });
+        match counted {
+            Ok(_) => Taken::Yes,
+            Err(_) => Taken::Retired,
+        }
     }
 
     /// Retires the cell if its sum is zero; says whether this call did.

@@ -112,23 +112,20 @@ impl SharedAmounts {
     }
 
     /// Counts what the recovered state says, as of `now`. The table's bound does not stop it: the
-    /// purchases are bounded. `false` where a sum is more than can be counted.
+    /// purchases are bounded.
     pub fn restore(
         &self,
         counts: impl Iterator<Item = SharedCount>,
         now: UnixMs,
         day_start: impl Fn(UnixMs) -> UnixMs,
-    ) -> bool {
+    ) {
         let days_from = days_from(now).get();
         self.table.days_from_ms.store(days_from, Ordering::Release);
-        let mut fits = true;
         for count in counts.filter(|it| it.counted.amount > Amount::ZERO) {
             for key in self.sums_of(&count, &day_start) {
-                let cell = self.table.enter(key);
-                fits &= cell.restore(minor(count.counted.amount));
+                self.table.count(&key, minor(count.counted.amount));
             }
         }
-        fits
     }
 
     /// Counts anew after a correction of the clock, when days are other days than before. Only while
@@ -138,9 +135,11 @@ impl SharedAmounts {
         counts: impl Iterator<Item = SharedCount>,
         now: UnixMs,
         day_start: impl Fn(UnixMs) -> UnixMs,
-    ) -> bool {
+    ) {
         self.table.clear();
-        self.by.is_empty() || self.restore(counts, now, day_start)
+        if !self.by.is_empty() {
+            self.restore(counts, now, day_start);
+        }
     }
 
     /// Forgets the sums of days that began long before `now`.
@@ -300,13 +299,43 @@ mod tests {
             let now = DAY.plus_ms(DAYS_KEPT_MS + after_ms);
             let sums = SharedAmounts::new(&limits(100, 150), 100);
             let both = [early.clone(), late.clone()].into_iter();
-            assert!(sums.restore(both, now, |_| DAY));
+            sums.restore(both, now, |_| DAY);
             let days = usize::from(after_ms == 0);
             assert_eq!(sums.keys(), 1 + days, "{after_ms} ms later");
             sums.give_back(&early, |_| DAY);
             sums.give_back(&late, |_| DAY);
             assert_eq!(sums.keys(), 0, "{after_ms} ms later");
         }
+    }
+
+    #[test]
+    fn a_sum_beyond_the_largest_amount_is_over_every_limit_and_gives_nothing_back() {
+        let card = CardToken::parse("tok_1").unwrap();
+        let count = |sum| SharedCount {
+            card: card.clone(),
+            device: None,
+            counted: Counted {
+                at: DAY,
+                currency: usd(),
+                amount: Amount::new(sum).expect("an amount"),
+            },
+        };
+        let sums = SharedAmounts::new(&limits(i64::MAX, i64::MAX), 100);
+        sums.restore([count(i64::MAX - 5)].into_iter(), DAY, |_| DAY);
+        // A claim is refused with the figures, and what is counted without one is counted to the end.
+        let refused = sums.claim(payer(&card, None, 5), DAY).unwrap_err();
+        assert_eq!(refused.reason, Refusal::DailyLimit);
+        for _ in 0..3 {
+            sums.count_more(&count(i64::MAX), |_| DAY);
+        }
+        for _ in 0..4 {
+            sums.give_back(&count(i64::MAX), |_| DAY);
+        }
+        let refused = sums.claim(payer(&card, None, 1), DAY).unwrap_err();
+        let Some(RefusalFacts::Spending { used, .. }) = refused.facts else {
+            panic!("{refused:?}");
+        };
+        assert_eq!(used.get(), i64::MAX);
     }
 
     #[test]

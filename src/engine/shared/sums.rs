@@ -130,12 +130,12 @@ impl Table {
         }
     }
 
-    /// Adds without a limit. A sum that no word can hold stays as it is: it is over every limit.
+    /// Adds without a limit, at most to what a cell counts: that is over every limit.
     pub(super) fn count(&self, key: &Key, amount: u64) {
         // Checked again after a retired cell: its day may have been forgotten just now.
         while self.counts(key) {
             let cell = self.enter(key.clone());
-            match cell.take(amount, u64::MAX - 1) {
+            match cell.count(amount) {
                 Taken::Yes | Taken::NoRoom => return,
                 Taken::Retired => self.remove(key, &cell),
             }

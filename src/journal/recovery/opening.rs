@@ -94,7 +94,7 @@ pub(in crate::journal) fn open(
     let days = Days::new(day_zone);
     let clock = Timekeeper::start(clock, time, state.last_at);
     let behind = behind(&clock, time)?;
-    let shared = restore_shared(&state.shards, &engine, &days, clock.now())?;
+    let shared = restore_shared(&state.shards, &engine, &days, clock.now());
     let retentions = Retentions::of(&log, &retentions);
     let slots = ShardId::all()
         .zip(state.shards)
@@ -172,18 +172,13 @@ fn restore_shared(
     engine: &EngineSettings,
     days: &Days,
     now: UnixMs,
-) -> Result<SharedAmounts, JournalError> {
+) -> SharedAmounts {
     let shared = SharedAmounts::new(&engine.amounts, engine.bounds.amount_keys_max);
-    if engine.amounts.shared.is_empty() {
-        return Ok(shared);
+    if !engine.amounts.shared.is_empty() {
+        let counts = shards.iter().flat_map(Shard::shared_counts);
+        shared.restore(counts, now, |at| days.start_of(at));
     }
-    let counts = shards.iter().flat_map(Shard::shared_counts);
-    if shared.restore(counts, now, |at| days.start_of(at)) {
-        Ok(shared)
-    } else {
-        let what = "more was bought with one card or device than can be counted";
-        Err(JournalError::Setting(what.to_owned()))
-    }
+    shared
 }
 
 /// What recovery leads to.

@@ -6,8 +6,8 @@ use std::thread;
 use proptest::prelude::*;
 
 use crate::engine::cells::{
-    BoundedCounter, Claim, MaxBelowUses, PromotionCell, StockCell, StockLevels, TotalRefused,
-    UNITS_MAX, UnitsOutOfRange,
+    AmountCell, BoundedCounter, Claim, MaxBelowUses, PromotionCell, StockCell, StockLevels, Taken,
+    TotalRefused, UNITS_MAX, UnitsOutOfRange,
 };
 
 fn stock(total: u32) -> StockCell {
@@ -253,4 +253,24 @@ fn four_threads_and_a_changing_total_keep_every_unit_accounted_for() {
     let end = cell.read();
     assert_eq!((end.held, end.sold), (kept, 0));
     assert!(kept > 0 && kept <= TOTAL);
+}
+
+#[test]
+fn an_amount_is_counted_up_to_the_largest_there_is_and_stays_there() {
+    let cell = AmountCell::new();
+    let largest = i64::MAX.unsigned_abs();
+    assert_eq!(cell.take(largest, u64::MAX), Taken::NoRoom);
+    assert_eq!(cell.take(largest - 1, largest), Taken::Yes);
+    assert_eq!(cell.take(1, largest), Taken::NoRoom);
+    cell.give_back(1);
+    assert_eq!(cell.take(1, largest), Taken::Yes);
+    // What is counted without a bound fills it, and nothing that is given back empties it.
+    assert_eq!(cell.count(u64::MAX), Taken::Yes);
+    assert_eq!(cell.count(1), Taken::Yes);
+    assert_eq!(cell.read(), largest);
+    cell.give_back(largest);
+    assert_eq!((cell.read(), cell.retire_empty()), (largest, false));
+    assert_eq!(cell.take(1, largest), Taken::NoRoom);
+    cell.retire();
+    assert_eq!(cell.count(1), Taken::Retired);
 }

@@ -5,7 +5,9 @@
 
 use super::feed::LogTail;
 use crate::engine::event::{Event, Target};
+use crate::engine::rejection::{Fact, RefusalFacts};
 use crate::ids::{KeyOwner, Lsn, PurchaseId, UserId};
+use crate::journal::core::JournalCore;
 use crate::journal::core::directory::refuse_running;
 use crate::journal::core::settings::Disks;
 use crate::journal::format::codec::{self, Kind};
@@ -34,9 +36,9 @@ pub struct AuditQuery {
     pub order: SortOrder,
     /// Only events of this kind: see [`Event::kind`].
     pub kind: Option<String>,
-    /// Only events about this buyer, including administrative acts.
+    /// Only events about this buyer, including administrative acts on them and on their purchases.
     pub user: Option<UserId>,
-    /// Only events about this purchase, including acts and webhooks.
+    /// Only events about this purchase, including acts, webhooks and refused attempts on its hold.
     pub purchase: Option<PurchaseId>,
     /// Only administrative acts with this word, done or refused: see [`Event::act`].
     pub act: Option<String>,
@@ -93,13 +95,18 @@ pub enum LogEnd {
 }
 
 impl AuditQuery {
-    fn wants(&self, entry: &AuditEntry) -> bool {
+    /// Whether it asks for `entry`; `owns` says whether a purchase is a buyer's.
+    fn wants(&self, entry: &AuditEntry, owns: impl Fn(&UserId, PurchaseId) -> bool) -> bool {
         let event = &entry.event;
         self.since.is_none_or(|since| entry.at >= since)
             && self.until.is_none_or(|until| entry.at <= until)
             && self.kind.as_ref().is_none_or(|kind| event.kind() == kind)
             && self.user.as_ref().is_none_or(|user| {
-                event.user() == Some(user) || target_of(event) == Some(user.as_str())
+                event.user() == Some(user)
+                    || target_of(event).is_some_and(|target| {
+                        let purchase = || PurchaseId::parse_purchase(target);
+                        target == user.as_str() || purchase().is_some_and(|it| owns(user, it))
+                    })
             })
             && self.purchase.is_none_or(|id| is_about(event, id))
             && self.act.as_ref().is_none_or(|act| event.act() == Some(act))
@@ -125,11 +132,27 @@ fn target_of(event: &Event) -> Option<&str> {
 fn is_about(event: &Event, purchase: PurchaseId) -> bool {
     let named = if let Event::WebhookReceived(received) = event {
         received.purchase
+    } else if let Event::AttemptRefused(refused) = event {
+        refused.facts.as_deref().and_then(purchase_in)
     } else {
         event.step().map(|(id, _)| id)
     };
     let act = || target_of(event).and_then(PurchaseId::parse_purchase);
     named.or_else(act) == Some(purchase)
+}
+
+/// The purchase, or its hold, that a refusal is about.
+fn purchase_in(facts: &RefusalFacts) -> Option<PurchaseId> {
+    let fields = facts.fields();
+    fields.into_iter().find_map(|(_, fact)| match fact {
+        Fact::Hold(id) | Fact::Purchase(id) => Some(id),
+        Fact::Number(_) | Fact::Word(_) | Fact::Currency(_) | Fact::Instant(_) | Fact::Null => None,
+    })
+}
+
+/// Whether `purchase` is kept, and is this buyer's.
+fn owns(core: &JournalCore, user: &UserId, purchase: PurchaseId) -> bool {
+    core.shard(purchase.shard()).owner_of(purchase) == Some(user)
 }
 
 impl LogTail<'_> {
@@ -161,7 +184,7 @@ impl LogTail<'_> {
                 {
                     looked_at += 1;
                     let entry = entry_of(&record)?;
-                    if query.wants(&entry) {
+                    if query.wants(&entry, |user, purchase| owns(self.core, user, purchase)) {
                         found.push(entry);
                     }
                 }
@@ -205,7 +228,7 @@ impl LogTail<'_> {
             }
             let entry = entry_of(&record)?;
             page.next = Lsn(record.end.get());
-            if query.wants(&entry) {
+            if query.wants(&entry, |user, purchase| owns(self.core, user, purchase)) {
                 page.entries.push(entry);
             }
         }

@@ -316,3 +316,48 @@ fn an_admin_key_reads_under_limited_and_does_nothing_there() {
         ]
     );
 }
+
+#[test]
+fn the_trail_of_a_purchase_has_refused_payments_and_a_buyers_has_acts_on_their_purchases() {
+    let server = Setup::demo().start();
+    let hold = server.ask(&Request::hold("ana", "drop-1", 1, "key-trail-1"));
+    let hold = hold.json()["hold_id"].as_str().unwrap().to_owned();
+    let released = Request::delete(&format!("/limited/holds/{hold}")).key(SHOP);
+    assert_eq!(server.ask(&released).status, 200);
+    let closed = server.ask(&super::pay("ana", &hold, "tok_ok", "key-trail-2"));
+    assert_eq!(closed.reason(), "hold_closed");
+    let (ana, bo) = (
+        id_of(&buy(&server, "ana", "drop-1", "key-trail-3")),
+        id_of(&buy(&server, "bo", "drop-1", "key-trail-4")),
+    );
+    for id in [&ana, &bo] {
+        let void = Request::post(&format!("/admin/purchases/{id}/void")).key(ADMIN);
+        assert_eq!(server.ask(&void).reason(), "wrong_state");
+        let refund = json!({"amount": 500, "previously_refunded": 0, "reason": "late"});
+        let refund = Request::post(&format!("/admin/purchases/{id}/refunds"))
+            .key(ADMIN)
+            .once("key-trail-5")
+            .json(&refund);
+        assert_eq!(server.ask(&refund).status, 201);
+    }
+    let kinds = |query: &str| -> Vec<String> {
+        let answer = admin(&server, &format!("/admin/audit?limit=1000&{query}"));
+        let events = answer.json()["events"].as_array().unwrap().clone();
+        let kind = |it: &Value| it["kind"].as_str().unwrap().to_owned();
+        events.iter().map(kind).collect()
+    };
+    let held = hold.replacen("h_", "p_", 1);
+    assert_eq!(
+        kinds(&format!("purchase_id={held}")),
+        ["hold_placed", "hold_released", "attempt_refused"]
+    );
+    for order in ["asc", "desc"] {
+        let of_ana = kinds(&format!("user_id=ana&order={order}"));
+        let count = |kind: &str| of_ana.iter().filter(|it| *it == kind).count();
+        assert_eq!(
+            (count("admin_acted"), count("admin_refused")),
+            (1, 1),
+            "{of_ana:?}"
+        );
+    }
+}

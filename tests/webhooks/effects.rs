@@ -344,12 +344,12 @@ fn events_of_a_dispute_may_arrive_in_any_order() {
     let orders = [
         (
             "ana",
-            vec![("won", 1, "processed"), ("opened", 10, "ignored")],
+            vec![("won", 1, "processed"), ("opened", 10, "processed")],
             "captured",
         ),
         (
             "bo",
-            vec![("lost", 1, "processed"), ("opened", 10, "ignored")],
+            vec![("lost", 1, "processed"), ("opened", 10, "processed")],
             "charged_back",
         ),
         (
@@ -367,7 +367,7 @@ fn events_of_a_dispute_may_arrive_in_any_order() {
             vec![
                 ("opened", 2, "processed"),
                 ("won", 8, "ignored"),
-                ("opened", 10, "ignored"),
+                ("opened", 10, "processed"),
             ],
             "disputed",
         ),

@@ -150,7 +150,19 @@ fn changed(
     disputes.truncate(place);
     disputes.push(dispute);
     disputes.extend(stored.disputes().iter().skip(place + 1).cloned());
-    let asked = asks_back(stored, &disputes, place, asked_before);
+    let only_opened_earlier = known.is_some_and(|known| {
+        let opened_at = known.opened_at;
+        Dispute {
+            opened_at,
+            ..disputes[place].clone()
+        } == *known
+    });
+    // When it was opened says nothing of its money.
+    let asked = if only_opened_earlier {
+        asked_before
+    } else {
+        asks_back(stored, &disputes, place, asked_before)
+    };
     disputes[place].asked_back = asked;
     let tokens = asked_before.minus(asked);
     let given_back = GivenBack {

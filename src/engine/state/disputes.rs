@@ -4,7 +4,8 @@
 //! Invariants:
 //! 1. Of one dispute the latest word counts, by the instant at which the gateway says that it
 //!    happened; of one instant an end outranks the beginning, and a win the loss. So the order of
-//!    arrival makes no difference. A lost dispute is not opened again; it may be won.
+//!    arrival makes no difference: a beginning that comes after its end still says when it was opened.
+//!    A lost dispute is not opened again; it may be won.
 //! 2. All lost disputes together take at most what was captured; each takes its own amount.
 //! 3. A dispute that the gateway names is found by its name. Of those without one, amounts tell one
 //!    from another, and a beginning after an end is another dispute.
@@ -148,7 +149,8 @@ impl Purchase {
         }
         // The same end of a later instant may be what outranks another one that comes after it.
         let decides = newer && word.status != DisputeStatus::Opened;
-        if decides || (changed.status, changed.amount) != (known.status, known.amount) {
+        let shown = |it: &Dispute| (it.status, it.amount, it.opened_at);
+        if decides || shown(&changed) != shown(known) {
             DisputeChange::Changes(place, changed)
         } else {
             DisputeChange::TooLate

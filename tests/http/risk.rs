@@ -517,3 +517,26 @@ fn a_rule_counts_expired_holds_of_a_hoarder() {
     assert_eq!(met(bo), ["hoarding by ip", "hoarding by product"]);
     assert_eq!(met(ana), ["hoarding by user", "hoarding by product"]);
 }
+
+#[test]
+fn an_account_is_not_rated_as_made_in_the_future() {
+    let server = Setup::demo().start();
+    let rate = |since: &str| {
+        let terms = json!({"segment": null, "risk_score": null, "account_since": since});
+        let put = Request::put("/admin/users/ana/rating").key(ADMIN);
+        server.ask(&put.json(&terms))
+    };
+    let refused = rate("2999-01-01T00:00:00Z");
+    assert_eq!(
+        (refused.status, refused.reason().as_str()),
+        (400, "invalid_request")
+    );
+    let error = &refused.json()["errors"][0];
+    assert_eq!(error["field"], "account_since", "{error}");
+    // The bound is the instant of the request, by the core's clock.
+    let message = error["message"].as_str().unwrap();
+    let bound = message.strip_prefix("must be at most now, ").unwrap();
+    assert_eq!(rate(bound).status, 200, "{message}");
+    let rating = server.ask(&Request::get("/admin/users/ana/rating").key(ADMIN));
+    assert!(rating.text().contains(bound), "{}", rating.text());
+}

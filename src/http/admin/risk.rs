@@ -132,7 +132,7 @@ impl RiskCalls {
             Ok(body) => body,
             Err(reason) => return call.problem(reason),
         };
-        let rating = match rating_of(&body) {
+        let rating = match rating_of(&body, self.worker.journal.now()) {
             Ok(rating) => rating,
             Err(errors) => return call.invalid(Refusal::InvalidRequest, &errors),
         };
@@ -318,7 +318,7 @@ fn pause_of(body: &[u8], now: UnixMs) -> Result<Pause, Refused> {
     }
 }
 
-fn rating_of(body: &[u8]) -> Result<Rating, Vec<FieldError>> {
+fn rating_of(body: &[u8], now: UnixMs) -> Result<Rating, Vec<FieldError>> {
     let mut fields = Fields::of(body, &["segment", "risk_score", "account_since"]);
     let segment = fields.parsed(nullable("segment"), WORD_FIELD_FORM, Segment::parse);
     let rating = Rating {
@@ -326,6 +326,10 @@ fn rating_of(body: &[u8]) -> Result<Rating, Vec<FieldError>> {
         risk_score: fields.small(nullable("risk_score"), 0, RISK_SCORE_MAX),
         account_since: fields.time(nullable("account_since")),
     };
+    // Risk rules go by the account's age, and nobody is to get a younger one than new.
+    if rating.account_since.is_some_and(|since| since > now) {
+        fields.wrong("account_since", format!("must be at most now, {now}"));
+    }
     if fields.are_fine() {
         Ok(rating)
     } else {

@@ -33,6 +33,8 @@ pub struct ReceiptVerdict {
     pub hmac: SealCheck,
     /// What its signature was found to be.
     pub ed25519: SealCheck,
+    /// Keys that it names and that are not listed here.
+    pub missing_keys: Vec<ReceiptKeyId>,
 }
 
 /// What checking one seal gave.
@@ -112,17 +114,24 @@ impl ReceiptVerdict {
             reason: malformed.finding(),
             hmac: SealCheck::NotChecked,
             ed25519: SealCheck::NotChecked,
+            missing_keys: Vec::new(),
         }
     }
 
     /// As `/receipts/verify` and `holdfast receipt verify` show it.
     pub fn to_json(&self) -> Value {
-        json!({
+        let mut shown = json!({
             "valid": self.valid,
             "key_id": self.key_id.as_ref().map(ReceiptKeyId::as_str),
             "reason": self.reason.as_str(),
             "seals": { "hmac": self.hmac.as_str(), "ed25519": self.ed25519.as_str() },
-        })
+        });
+        // One genuine seal is enough, whatever other keys it names.
+        if !self.valid && !self.missing_keys.is_empty() {
+            let missing = self.missing_keys.iter().map(ReceiptKeyId::as_str);
+            shown["missing_keys"] = missing.collect();
+        }
+        shown
     }
 }
 
@@ -134,12 +143,18 @@ impl Verifier<'_> {
         let hmac = self.check_hmac(receipt);
         let ed25519 = self.check_signature(receipt);
         let reason = finding(same_hash, hmac, ed25519);
+        let signed_with = receipt.ed25519.as_ref().map(|it| &it.key_id);
+        let seals = [(hmac, Some(&receipt.key_id)), (ed25519, signed_with)];
+        let missing = seals
+            .into_iter()
+            .filter(|(it, _)| *it == SealCheck::UnknownKey);
         ReceiptVerdict {
             valid: reason == Finding::Genuine,
             key_id: Some(receipt.key_id.clone()),
             reason,
             hmac,
             ed25519,
+            missing_keys: missing.filter_map(|(_, key)| key.cloned()).collect(),
         }
     }
 

@@ -427,3 +427,48 @@ fn a_receipt_is_verified_by_its_instant_and_hostile_ones_are_not_valid() {
         assert_eq!(verdict.shown["reason"], "malformed");
     }
 }
+
+#[test]
+fn a_receipt_whose_key_was_removed_names_the_key() {
+    let dir = tempfile::tempdir().unwrap();
+    let key = |id: &str| {
+        let secret = format!("{id} seals receipts and has enough bytes");
+        format!("[[receipts.hmac_keys]]\nid = \"{id}\"\nkey = \"{secret}\"\n")
+    };
+    let start = |keys: &str| Setup::demo().config(keys).data_dir(dir.path()).start();
+    let server = start(&key("r1"));
+    let receipt = buy(&server, "ana");
+    assert_eq!(receipt["key_id"], "r1");
+    assert!(server.stop().0.success());
+
+    let server = start(&key("r2"));
+    let receipt_id = receipt["receipt_id"].as_str().unwrap();
+    let purchase = format!("/limited/purchases/{}", receipt_id.replacen("r_", "p_", 1));
+    let shown = server.ask(&Request::get(&purchase).key(SHOP)).json();
+    assert_eq!(shown["status"], "captured");
+    assert_eq!(shown["receipt"], Value::Null);
+    let missing = json!({"receipt_id": receipt_id, "key_id": "r1"});
+    assert_eq!(shown["receipt_unavailable"], missing, "{shown}");
+    let path = format!("/limited/receipts/{receipt_id}");
+    let alone = server.ask(&Request::get(&path).key(SHOP));
+    assert_eq!(alone.reason(), "receipt_unavailable");
+    assert_eq!(alone.json()["key_id"], "r1", "{alone:?}");
+    assert!(alone.json()["detail"].as_str().unwrap().contains("r1"));
+    // The signature of the demo's key would be enough.
+    let mut unsigned = receipt.clone();
+    unsigned.as_object_mut().unwrap().remove("ed25519");
+    let verdict = server.ask(&Request::post("/receipts/verify").json(&unsigned));
+    let verdict = verdict.json();
+    assert_eq!(verdict["reason"], "unknown_key", "{verdict}");
+    assert_eq!(verdict["missing_keys"], json!(["r1"]), "{verdict}");
+    assert!(server.stop().0.success());
+
+    // Put back, it shows what it sealed, byte for byte.
+    let server = start(&(key("r2") + &key("r1")));
+    let shown = server.ask(&Request::get(&purchase).key(SHOP)).json();
+    assert_eq!(shown["receipt"], receipt);
+    assert_eq!(shown.get("receipt_unavailable"), None);
+    let verdict = server.ask(&Request::post("/receipts/verify").json(&unsigned));
+    assert_eq!(verdict.json()["reason"], "genuine");
+    assert_eq!(verdict.json().get("missing_keys"), None);
+}

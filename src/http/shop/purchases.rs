@@ -96,15 +96,12 @@ impl PurchaseLookup {
 
     /// The purchase with its receipt.
     pub fn json(&self, view: &PurchaseView) -> Vec<u8> {
-        let receipt = match self.sealer.receipt(view) {
-            Ok(receipt) => receipt,
-            Err(error) => {
-                tracing::error!(event = "receipt_key_missing", "{error}");
-                None
-            }
-        };
+        let receipt = self.sealer.receipt(view);
+        if let Err(error) = &receipt {
+            tracing::error!(event = "receipt_key_missing", "{error}");
+        }
         let gateway = self.payments.gateway().name();
-        render::purchase(view, gateway, receipt.as_ref())
+        render::purchase(view, gateway, receipt.as_ref().map(Option::as_ref))
     }
 }
 

@@ -40,7 +40,12 @@ impl Receipts {
             Ok(None) => call.problem(Reason::ReceiptNotFound),
             Err(error) => {
                 tracing::error!(event = "receipt_key_missing", "{error}");
-                call.problem(Reason::ReceiptUnavailable)
+                let facts = serde_json::json!({"key_id": error.key_id.as_str()});
+                let detail = format!(
+                    "This receipt was sealed with the key {}, which is not configured. Ask the operator to put it back.",
+                    error.key_id
+                );
+                call.problem_about(Reason::ReceiptUnavailable, &detail, &facts)
             }
         }
     }

@@ -5,7 +5,7 @@
 use crate::engine::metadata::Metadata;
 use crate::engine::view::{HoldView, PaymentBegun, PurchaseView};
 use crate::http::wire::json;
-use crate::receipts::Receipt;
+use crate::receipts::{Receipt, UnknownKey};
 
 /// The JSON of a hold that is read: with its purchase's id once a payment has started.
 pub fn hold_read(view: &HoldView) -> Vec<u8> {
@@ -38,7 +38,11 @@ pub fn hold(view: &HoldView) -> Vec<u8> {
     out
 }
 
-pub fn purchase(view: &PurchaseView, gateway: &str, receipt: Option<&Receipt>) -> Vec<u8> {
+pub fn purchase(
+    view: &PurchaseView,
+    gateway: &str,
+    receipt: Result<Option<&Receipt>, &UnknownKey>,
+) -> Vec<u8> {
     let mut out = Vec::with_capacity(1_536);
     json::raw(&mut out, "{\"purchase_id\":\"p_");
     json::digits(&mut out, view.purchase);
@@ -87,8 +91,18 @@ pub fn purchase(view: &PurchaseView, gateway: &str, receipt: Option<&Receipt>) -
     gateway_names(&mut out, view, gateway);
     json::raw(&mut out, ",\"receipt\":");
     match receipt {
-        Some(receipt) => receipt.write_json(&mut out),
-        None => json::raw(&mut out, "null"),
+        Ok(Some(receipt)) => receipt.write_json(&mut out),
+        Ok(None) => json::raw(&mut out, "null"),
+        Err(missing) => {
+            json::raw(
+                &mut out,
+                "null,\"receipt_unavailable\":{\"receipt_id\":\"r_",
+            );
+            json::digits(&mut out, view.purchase);
+            json::raw(&mut out, "\",\"key_id\":");
+            json::id(&mut out, missing.key_id.as_str());
+            json::raw(&mut out, "}");
+        }
     }
     json::raw(&mut out, ",\"history\":[");
     for (place, entry) in view.history.iter().enumerate() {

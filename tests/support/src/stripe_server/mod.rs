@@ -234,11 +234,6 @@ impl StripeServer {
         });
     }
 
-    /// Whether the lagging look was taken.
-    pub fn has_lagged(&self) -> bool {
-        self.state.books.lock().unwrap().lags.is_none()
-    }
-
     /// Ends refunds that are pending, well or not.
     pub fn settle_refunds(&self, status: &str) {
         self.change(|books| books.settle_refunds(status));

@@ -230,7 +230,9 @@ impl StripeServer {
     pub fn lag_once(&self, reference: &str, amount: i64) {
         self.change(|books| {
             books.lags = Some(amount);
-            books.tell_refunded(reference);
+            for at in books.of_reference(reference) {
+                books.happened(at, "charge.refunded");
+            }
         });
     }
 

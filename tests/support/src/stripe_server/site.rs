@@ -94,13 +94,6 @@ impl Books {
         self.tell_failed_refunds(reference);
     }
 
-    /// Tells once more that something was refunded under `reference`.
-    pub(super) fn tell_refunded(&mut self, reference: &str) {
-        for at in self.of_reference(reference) {
-            self.happened(at, "charge.refunded");
-        }
-    }
-
     /// Tells of all refunds under `reference` that failed, once more where that was told before.
     pub(super) fn tell_failed_refunds(&mut self, reference: &str) {
         for at in self.of_reference(reference) {

@@ -314,7 +314,7 @@ mod tests {
         let count = |sum| SharedCount {
             card: card.clone(),
             device: None,
-            counted: Counted {
+            counted:  {
                 at: DAY,
                 currency: usd(),
                 amount: Amount::new(sum).expect("an amount"),

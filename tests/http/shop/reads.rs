@@ -346,9 +346,9 @@ fn the_trail_of_a_purchase_has_refused_payments_and_a_buyers_has_acts_on_their_p
         let kind = |it: &Value| it["kind"].as_str().unwrap().to_owned();
         events.iter().map(kind).collect()
     };
-    let held = hold.replacen("h_", "p_", 1);
+    let purchase = hold.replacen("h_", "p_", 1);
     assert_eq!(
-        kinds(&format!("purchase_id={held}")),
+        kinds(&format!("purchase_id={purchase}")),
         ["hold_placed", "hold_released", "attempt_refused"]
     );
     for order in ["asc", "desc"] {

@@ -314,7 +314,7 @@ mod tests {
         let count = |sum| SharedCount {
             card: card.clone(),
             device: None,
-            counted:  {
+            counted: CountedPurchase {
                 at: DAY,
                 currency: usd(),
                 amount: Amount::new(sum).expect("an amount"),

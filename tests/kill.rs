@@ -558,10 +558,11 @@ fn verify_replay(client: &mut Client, asked: &Asked) {
 /// One charge against the purchase as it is shown; the units that it paid for.
 fn compare(state: &str, captured: i64, shown: &Value) -> u64 {
     // What was given up is closed there, so that nothing arrives late. An earlier hold outlives a
-    // payment that was declined: it may be paid by another one, released or expired since.
+    // payment that was declined, before or after its authorization: it may be paid by another one,
+    // released or expired since.
     let history = shown["history"].as_array().unwrap();
-    let declined = history.iter().any(|it| it["event"] == "payment_declined");
-    let closed = declined && matches!(state, "declined" | "voided");
+    let ended = |it: &Value| it["event"] == "payment_declined" || it["event"] == "payment_voided";
+    let closed = history.iter().any(ended) && matches!(state, "declined" | "voided");
     assert!(
         closed || shown["status"] == state,
         "the gateway has {state}: {shown}"

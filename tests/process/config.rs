@@ -500,7 +500,7 @@ fn config_check_reads_what_serve_would_and_writes_nothing() {
     let whole = format!("{data}{WHOLE}");
     let (status, out, told) = checked(folder, &whole);
     assert_eq!((status, told.as_str()), (Some(0), ""), "{out}");
-    for word in ["is right", "1 shop, 0 admin", "sandbox", "never-made"] {
+    for word in ["is valid", "1 shop, 0 admin", "sandbox", "never-made"] {
         assert!(out.contains(word), "{word}: {out}");
     }
     assert!(!out.contains("a-secret-of-a-shop"), "{out}");

@@ -322,6 +322,7 @@ fn an_older_copy_sells_nothing_until_the_operator_goes_on_with_it() {
     // It stays accepted, the lines are the log, and what was lost is kept.
     let server = scene.start();
     assert_eq!(ready(&server), (200, Value::Null));
+    caught_up(&server);
     stopped(server);
     let log = log_of(&scene.data());
     assert!(lines(&scene.lines()) == log);

@@ -324,7 +324,7 @@ fn a_secret_that_may_be_read_in_two_ways_has_to_say_which_it_is() {
     let (status, lines) = Setup::demo().config(&config("")).try_start().err().unwrap();
     let told = lines.join("\n");
     assert_eq!(status.code(), Some(1), "{told}");
-    for part in ["webhooks.secrets[].format", "Stripe", "Standard Webhooks"] {
+    for part in ["webhooks.secrets[0].format", "Stripe", "Standard Webhooks"] {
         assert!(told.contains(part), "{part}: {told}");
     }
     assert!(!told.contains(STANDARD_SECRET), "{told}");

@@ -20,7 +20,7 @@ const BOUNDS: [(&str, Shape); 3] = [
         Shape {
             long_files: 18,
             long_functions: 20,
-            // Of the journal; the last two ask whether the log's ring has room.
+            // Of the shard: deciding, applying and showing are methods of it, each in a folder of its own.
             methods: 142,
             names: 8,
         },

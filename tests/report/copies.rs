@@ -133,6 +133,15 @@ pub fn stopped(server: Server) {
     assert!(status.success(), "{}", log.join("\n"));
 }
 
+/// The lines of the log, once a ready server has shown all of it to its sinks.
+fn log_after_catching_up(scene: &Scene) -> Vec<String> {
+    let server = scene.start();
+    assert_eq!(ready(&server), (200, Value::Null));
+    caught_up(&server);
+    stopped(server);
+    log_of(&scene.data())
+}
+
 fn buy(server: &Server, user: &str, key: &str) -> Response {
     server.ask(&Request::buy(user, "drop", "tok_ok", key))
 }
@@ -320,11 +329,7 @@ fn an_older_copy_sells_nothing_until_the_operator_goes_on_with_it() {
     stopped(server);
 
     // It stays accepted, the lines are the log, and what was lost is kept.
-    let server = scene.start();
-    assert_eq!(ready(&server), (200, Value::Null));
-    caught_up(&server);
-    stopped(server);
-    let log = log_of(&scene.data());
+    let log = log_after_catching_up(&scene);
     assert!(lines(&scene.lines()) == log);
     for purchase in &sold {
         let captures = log
